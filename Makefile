@@ -1,0 +1,45 @@
+# The two commands of the README are `make sweep` and `make test`; both make their own environment.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: sweep truth test soak check bench clean
+
+sweep: $(VENV)/.installed
+	$(RUN) sweep.py ablation=components $(ARGS)
+
+truth: $(VENV)/.installed
+	$(RUN) sweep.py ablation=truth $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(RUN) -m pytest $(ARGS)
+
+soak: $(VENV)/.installed-test
+	UNICLIP_SOAK=1 $(RUN) -m pytest -m soak $(ARGS)
+
+check: $(VENV)/.installed-check
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.installed-test
+	$(RUN) -m tests.benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "installing into $(VENV) (some minutes and 6 GB the first time) ..."
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) --editable ".[test]"
+	touch $@
+
+$(VENV)/.installed-check: $(VENV)/.installed
+	$(PIP) --editable ".[test,check]"
+	touch $@

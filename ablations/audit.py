@@ -1,0 +1,259 @@
+"""The audit: every arm takes a few steps, and each component must be seen to switch what it says.
+
+A witness is data (`components.yaml`); this module interprets it:
+
+    blind       {to: vectors}           other augmentation vectors change not a bit of the loss
+    same_loss   {as: ..., unlike: ...}  the loss is, bit for bit, the one named, and not the other
+    tied        {equal: [...], zero: [...]}   after two steps the reported numbers are still equal, zero
+
+Off, a witness must hold; on, it must break, or the switch is no switch. Beside the witnesses: arms
+start from the reference's weights in the parts that they share, see the same samples in the same
+order (but for the A/A arm, which must not), and crossed arms differ in their components' keys alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uniclip import evaluate, numerics
+from uniclip.batch import Batch
+from uniclip.config import RunConfig
+from uniclip.objectives import methods
+from uniclip.state import State
+from uniclip.store import Arm, Component, Plan
+from uniclip.train import advance, open_training
+
+STEPS = 4
+"""Two prove, all but the first are timed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One check of one arm."""
+
+    arm: str
+    check: str
+    holds: bool
+    detail: str
+    inert: bool = False
+    """The component cannot matter in this configuration, on or off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What the audit found, and how fast each arm is."""
+
+    findings: list[Finding]
+    probes: list[dict[str, Any]]
+    """arm, seconds_per_step, fixed_seconds (opening, validations and evaluation)."""
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """An arm that has taken its first steps."""
+
+    config: RunConfig
+    state: State
+    batches: list[Batch]
+    initial: dict[str, Tensor]
+    """The embedder's weights before the first step."""
+    after_two: dict[str, float]
+    """What the method reported after two steps."""
+    step_seconds: float
+    open_seconds: float
+
+
+def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
+    """Audit the arms of a plan; `configs`: the configuration of each arm, of one seed."""
+    reference = trial(configs[plan.reference])
+    evaluating = _seconds(lambda: _evaluate_all(plan, reference))
+    findings: list[Finding] = []
+    probes = []
+    for arm in plan.arms:
+        tried = reference if arm.name == plan.reference else trial(configs[arm.name])
+        findings += audit(plan, arm, tried, reference)
+        fixed = tried.open_seconds + evaluating
+        probes.append(
+            {"arm": arm.name, "seconds_per_step": tried.step_seconds, "fixed_seconds": fixed}
+        )
+    return Proof(findings=findings, probes=probes)
+
+
+def audit(plan: Plan, arm: Arm, tried: Trial, reference: Trial) -> list[Finding]:
+    """Every check that applies to one arm."""
+    components = {c.name: c for c in plan.components}
+    findings = [
+        witness(arm, components[name], tried, on=on) for name, on in arm.levels.items()
+    ]
+    findings += [*_shared_start(arm, tried, reference), *_same_samples(arm, tried, reference)]
+    if arm.role == "crossed":
+        findings.append(_differs_as_said(arm, components))
+    return findings
+
+
+def trial(config: RunConfig) -> Trial:
+    """Open a training and take its first steps."""
+    numerics.apply(config)
+    begun = time.perf_counter()
+    batches, state = open_training(config)
+    opening = time.perf_counter() - begun
+    initial = {name: value.clone() for name, value in state.embedder.state_dict().items()}
+    seen = [batches.batch(step) for step in range(2)]
+    seconds, after_two = [], {}
+    for step in range(STEPS):
+        lap = time.perf_counter()
+        advance(state, batches.batch(step))
+        seconds.append(time.perf_counter() - lap)
+        state.count(seconds[-1], clipped=False)
+        if step == 1:
+            after_two = state.method.report()
+    return Trial(
+        config=config,
+        state=state,
+        batches=seen,
+        initial=initial,
+        after_two=after_two,
+        step_seconds=median(seconds[1:]),
+        open_seconds=opening,
+    )
+
+
+# ---- witnesses -----------------------------------------------------------------------------------
+
+
+def witness(arm: Arm, component: Component, tried: Trial, *, on: bool) -> Finding:
+    """Off, the component's witness must hold; on, it must break."""
+    held, detail, inert = WITNESSES[component.witness["kind"]](component.witness, tried)
+    said = "on" if on else "off"
+    check = f"{component.name} is {said}"
+    return Finding(arm=arm.name, check=check, holds=inert or held != on, detail=detail, inert=inert)
+
+
+def _blind(said: Mapping[str, Any], tried: Trial) -> tuple[bool, str, bool]:
+    name, batch = said["to"], tried.batches[0]
+    as_is = _loss(tried, batch)
+    values = getattr(batch, name)
+    # Neither a permutation nor a rescaling: a head that sees them at all must answer differently.
+    other = replace(batch, **{name: values.flip(1) * 0.5 + 1.0})
+    held = torch.equal(as_is, _loss(tried, other))
+    return held, f"other {name} {'leave the loss as it is' if held else 'change the loss'}", False
+
+
+def _same_loss(said: Mapping[str, Any], tried: Trial) -> tuple[bool, str, bool]:
+    as_is = _loss(tried, tried.batches[0])
+    like, unlike = (_loss_named(tried, said[key]) for key in ("as", "unlike"))
+    if tried.config.views.weak + tried.config.views.strong == 1:
+        same = torch.equal(like, unlike)
+        return same, f"one view: {said['as']} and {said['unlike']} are one function", same
+    held = torch.equal(as_is, like) and not torch.equal(as_is, unlike)
+    return held, f"loss {as_is:.6f}, {said['as']} {like:.6f}, {said['unlike']} {unlike:.6f}", False
+
+
+def _tied(said: Mapping[str, Any], tried: Trial) -> tuple[bool, str, bool]:
+    report = tried.after_two
+    equal = {report[name] for name in said.get("equal", ())}
+    zero = [report[name] for name in said.get("zero", ())]
+    held = len(equal) <= 1 and not any(zero)
+    numbers = ", ".join(f"{k} {report[k]:.5f}" for k in [*said["equal"], *said["zero"]])
+    return held, f"after two steps {numbers}", False
+
+
+WITNESSES: dict[str, Callable[[Mapping[str, Any], Trial], tuple[bool, str, bool]]] = {
+    "blind": _blind,
+    "same_loss": _same_loss,
+    "tied": _tied,
+}
+"""Kind -> (does it hold, what was seen, can the component not matter here)."""
+
+
+def _loss(tried: Trial, batch: Batch) -> Tensor:
+    with tried.state.aside():
+        method = tried.state.method
+        return method.loss(method.parts(tried.state.embedder, batch.to(tried.state.device)))
+
+
+def _loss_named(tried: Trial, name: str) -> Tensor:
+    """The loss on the first batch, had the method been configured with that loss."""
+    other = methods.build(replace(tried.config, method=replace(tried.config.method, loss=name)))
+    other.load_state_dict(tried.state.method.state_dict())
+    other.to(tried.state.device)
+    with tried.state.aside():
+        batch = tried.batches[0].to(tried.state.device)
+        return other.loss(other.parts(tried.state.embedder, batch))
+
+
+# ---- arms that differ in nothing else ------------------------------------------------------------
+
+
+def _shared_start(arm: Arm, tried: Trial, reference: Trial) -> Iterator[Finding]:
+    """Parts of one shape and one name start from the same bits."""
+    if tried.config.seed != reference.config.seed or tried.config.model != reference.config.model:
+        return
+    ours, theirs = tried.initial, reference.initial
+    shared = [n for n in ours if n in theirs and ours[n].shape == theirs[n].shape]
+    others = [n for n in shared if not torch.equal(ours[n], theirs[n])]
+    detail = f"{len(shared)} tensors in common" + (f", not equal: {others[0]}" if others else "")
+    holds = bool(shared) and not others
+    yield Finding(arm=arm.name, check="same initial weights", holds=holds, detail=detail)
+
+
+def _same_samples(arm: Arm, tried: Trial, reference: Trial) -> Iterator[Finding]:
+    """The same samples in order (another order in the A/A arm), the same crops of shared views."""
+    mine, theirs = tried.config, reference.config
+    if mine.data != theirs.data or mine.train.batch_size != theirs.train.batch_size:
+        return
+    pairs = list(zip(tried.batches, reference.batches))
+    same = all(torch.equal(a.sample, b.sample) for a, b in pairs)
+    if mine.stream != theirs.stream:
+        detail = "another order" if not same else "the same order, though the stream is another"
+        yield Finding(arm=arm.name, check="its own samples", holds=not same, detail=detail)
+        return
+    detail = f"{len(pairs)} batches compared"
+    yield Finding(arm=arm.name, check="same samples in order", holds=same, detail=detail)
+    # Views stand weak ones first: those of the same kind and number in both arms are shared.
+    weak = min(mine.views.weak, theirs.views.weak)
+    if weak and mine.views.identity == theirs.views.identity:
+        crops = all(torch.equal(a.pixels[:weak], b.pixels[:weak]) for a, b in pairs)
+        detail = f"{weak} of the weak views"
+        yield Finding(arm=arm.name, check="same crops of shared views", holds=crops, detail=detail)
+
+
+def _differs_as_said(arm: Arm, components: Mapping[str, Component]) -> Finding:
+    """A crossed arm differs from the base in the keys of its switched-off components alone."""
+    off = {k: v for c, on in arm.levels.items() if not on for k, v in components[c].off.items()}
+    unsaid = {k: v for k, v in arm.delta.items() if k not in off or off[k] != v}
+    lost = sorted(set(off) - set(arm.delta))
+    detail = f"unsaid: {unsaid}, not changed: {lost}" if unsaid or lost else f"delta {arm.delta}"
+    holds = not unsaid and not lost
+    return Finding(arm=arm.name, check="differs as said", holds=holds, detail=detail)
+
+
+# ---- time ----------------------------------------------------------------------------------------
+
+
+def _evaluate_all(plan: Plan, reference: Trial) -> None:
+    """What every run does beside its steps: validations and the benchmark."""
+    config = reference.config
+    for _ in range(-(-config.train.steps // config.train.validate_every)):
+        reference.state.judge(lambda pretrained: evaluate.validate(pretrained, config))
+    with reference.state.aside():
+        for name in plan.evaluations:
+            evaluate.evaluate(name, reference.state.pretrained, config)
+
+
+def _seconds(act: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    act()
+    return time.perf_counter() - begun
+
+
+def as_records(findings: list[Finding]) -> list[dict[str, Any]]:
+    """The findings as JSON keeps them."""
+    return [asdict(f) for f in findings]

@@ -1,0 +1,246 @@
+"""From an ablation to a plan: the typed configuration of every arm, and its cells.
+
+An arm is the base configuration and a delta. Precedence: defaults < method preset < budget < the
+ablation's base < the user's overrides < the arm's delta; a user's override of a key that an arm
+changes is refused with both names.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ablations import designs
+from ablations.definition import Ablation, ArmDefinition
+from uniclip import data, evaluate
+from uniclip.compose import flat, put
+from uniclip.config import RunConfig, plain, run_config
+from uniclip.errors import UserError, unknown
+from uniclip.identity import digest, hashed, run_id, spec
+from uniclip.store import Arm, Cell, Component, Plan, Primary
+
+Compose = Callable[[Mapping[str, str]], dict[str, Any]]
+"""Group choices -> the plain configuration of one run, every key present."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asked for, as far as it decides what is run."""
+
+    ablation: Ablation
+    components: dict[str, Component]
+    compose: Compose
+    choices: dict[str, str]
+    """The user's group choices."""
+    values: dict[str, Any]
+    """The user's overrides of single keys."""
+    budget: str
+    seeds: tuple[int, ...]
+    arms: tuple[str, ...] | None = None
+    """Only these arms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A plan, and the spec of every run in it."""
+
+    plan: Plan
+    configs: dict[str, RunConfig]
+    """The configuration of each arm (of the first seed)."""
+    specs: dict[str, dict[str, Any]]
+    """Run id -> what was hashed."""
+
+
+def make(request: Request) -> Planned:
+    """The plan of a request; `UserError` where it cannot be run as asked."""
+    ablation = request.ablation
+    definitions, left_out = _chosen_arms(request)
+    base = _base_values(request)
+    values = {name: _arm_values(request, base, name, d) for name, d in definitions.items()}
+    configs = {name: run_config(v) for name, v in values.items()}
+    for config in configs.values():
+        lacking = data.missing(config.data)
+        if lacking:
+            raise UserError(f"data={config.data.name}: {lacking}")
+    specs = {
+        (name, seed): spec(replace(config, seed=seed), data.fingerprint(config.data))
+        for name, config in configs.items()
+        for seed in request.seeds
+    }
+    cells = tuple(
+        Cell(arm=n, seed=s, run=run_id(specs[n, s])) for s in request.seeds for n in configs
+    )
+    reference = ablation.reference if ablation.reference in configs else next(iter(configs))
+    plan = _plan(request, base, definitions, values, configs, cells, reference)
+    plan = replace(plan, left_out=(*left_out, *_unread_expectations(ablation, plan)))
+    return Planned(plan=plan, configs=configs, specs={c.run: specs[c.arm, c.seed] for c in cells})
+
+
+def _plan(
+    request: Request,
+    base: dict[str, Any],
+    definitions: dict[str, ArmDefinition],
+    values: dict[str, dict[str, Any]],
+    configs: dict[str, RunConfig],
+    cells: tuple[Cell, ...],
+    reference: str,
+) -> Plan:
+    ablation, config = request.ablation, configs[reference]
+    present, missing = _benchmark(config)
+    contrasts = designs.contrasts(ablation, request.components, list(configs))
+    shown = {c for d in definitions.values() for c in d.off} | set(ablation.components)
+    return Plan(
+        sweep=_sweep_id(request, run_config(base), configs),
+        ablation=ablation.name,
+        title=ablation.title,
+        budget=request.budget,
+        data=config.data.name,
+        design=ablation.design,
+        arms=tuple(_arm(request, base, n, d, values[n]) for n, d in definitions.items()),
+        reference=reference,
+        components=tuple(c for n, c in request.components.items() if n in shown),
+        contrasts=contrasts,
+        primary=_primary(ablation, config),
+        seeds=request.seeds,
+        cells=cells,
+        evaluations=present,
+        missing=missing,
+        base=base,
+        forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
+        expectations=tuple(
+            e
+            for e in ablation.expectations
+            if e.contrast in {c.name for c in contrasts} or e.arm in configs
+        ),
+    )
+
+
+def _chosen_arms(request: Request) -> tuple[dict[str, ArmDefinition], list[str]]:
+    definitions = designs.arms(request.ablation)
+    for name in request.arms or ():
+        if name not in definitions:
+            raise unknown("arm", name, definitions)
+    left_out = []
+    for name, definition in list(definitions.items()):
+        if request.arms is not None and name not in request.arms:
+            del definitions[name]
+        elif definition.budgets is not None and request.budget not in definition.budgets:
+            left_out.append(f"arm {name}: only at budget={' or '.join(definition.budgets)}")
+            del definitions[name]
+    return definitions, left_out
+
+
+def _unread_expectations(ablation: Ablation, plan: Plan) -> list[str]:
+    reason = "its arms are not in this sweep"
+    return [
+        f"not checked: {e.about} ({reason})"
+        for e in ablation.expectations
+        if e not in plan.expectations
+    ]
+
+
+def _base_values(request: Request) -> dict[str, Any]:
+    values = request.compose({**request.ablation.base, **request.choices})
+    for key, value in request.ablation.set.items():
+        put(values, key, copy.deepcopy(value))
+    for key, value in request.values.items():
+        put(values, key, value)
+    return plain(run_config(values))
+
+
+def _arm_values(
+    request: Request, base: dict[str, Any], name: str, arm: ArmDefinition
+) -> dict[str, Any]:
+    values = copy.deepcopy(base)
+    if arm.choose:
+        values = request.compose({**request.ablation.base, **request.choices, **arm.choose})
+        values.update({section: copy.deepcopy(base[section]) for section in arm.keep})
+        changed = _changed_by_choice(request, values)
+        _refuse(request, name, {k for k in changed if k.split(".")[0] not in arm.keep})
+        known = flat(values)
+        for key, value in {**request.ablation.set, **request.values}.items():
+            if key in known and key.split(".")[0] not in arm.keep:
+                put(values, key, copy.deepcopy(value))
+    delta = {k: v for c in arm.off for k, v in _component(request, c).off.items()}
+    delta.update(arm.set)
+    _refuse(request, name, set(delta))
+    for key, value in delta.items():
+        put(values, key, copy.deepcopy(value))
+    return plain(run_config(values))
+
+
+def _changed_by_choice(request: Request, chosen: dict[str, Any]) -> set[str]:
+    """Keys that another choice of groups presets differently, whatever the user said."""
+    preset = flat(request.compose({**request.ablation.base, **request.choices}))
+    return {k for k, v in flat(chosen).items() if k in preset and preset[k] != v}
+
+
+def _refuse(request: Request, arm: str, changed: set[str]) -> None:
+    for key in request.values:
+        if any(key == c or c.startswith(f"{key}.") for c in changed):
+            raise UserError(
+                f"{key} is given by you and changed by arm {arm}: "
+                "leave it out, or choose arms=[...] without it"
+            )
+
+
+def _component(request: Request, name: str) -> Component:
+    if name not in request.components:
+        raise unknown("component", name, request.components)
+    return request.components[name]
+
+
+def _arm(
+    request: Request, base: dict[str, Any], name: str, d: ArmDefinition, values: dict[str, Any]
+) -> Arm:
+    before, after = flat(base), flat(values)
+    delta = {k: v for k, v in after.items() if k not in before or before[k] != v}
+    crossed = request.ablation.components if d.role == "crossed" else d.off
+    levels = {c: c not in d.off for c in crossed}
+    return Arm(name=name, label=d.label or name, role=d.role, levels=levels, delta=delta)
+
+
+def _benchmark(config: RunConfig) -> tuple[dict[str, str], dict[str, str]]:
+    present, missing = {}, {}
+    for name in config.benchmark:
+        if name not in evaluate.BENCHMARKS:
+            raise unknown("benchmark", name, evaluate.BENCHMARKS)
+        lacking = evaluate.missing(name, config)
+        if lacking:
+            missing[name] = lacking
+        else:
+            present[name] = evaluate.evaluation_hash(name, config)
+    return present, missing
+
+
+def _primary(ablation: Ablation, config: RunConfig) -> Primary:
+    source = config.data.name
+    if source not in ablation.primary:
+        raise UserError(
+            f"ablation {ablation.name} declares no primary score for data={source}; "
+            f"it has one for {', '.join(sorted(ablation.primary))}"
+        )
+    return Primary(dataset=source, score=ablation.primary[source])
+
+
+def _sweep_id(request: Request, base: RunConfig, configs: Mapping[str, RunConfig]) -> str:
+    def seedless(config: RunConfig) -> dict[str, Any]:
+        return {k: v for k, v in hashed(config).items() if k != "seed"}
+
+    content = {"base": seedless(base), "arms": {n: seedless(c) for n, c in configs.items()}}
+    return f"{request.ablation.name}-{request.budget}-{digest(content, 8)}"
+
+
+def cell(plan: Plan, name: str) -> Cell:
+    """The cell called `<arm>/<seed>`, or whose run id starts with `name`."""
+    matches: Sequence[Cell] = [c for c in plan.cells if c.name == name]
+    if not matches and len(name) >= 4:
+        runs = {c.run: c for c in plan.cells if c.run.startswith(name)}
+        matches = list(runs.values())
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UserError(f"{name!r} is the start of {len(matches)} run ids: give more digits")
+    raise unknown("cell", name, [c.name for c in plan.cells])

@@ -1,0 +1,157 @@
+"""Everything that a report says, worked out once from what was gathered."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from analysis import predictions
+from analysis.gather import Gathered
+from analysis.statistics import Effect, Observed, effect, family, holm, indistinguishable, item_error
+from uniclip.store import Contrast, Plan, Store, read_json
+
+ScoreKey = tuple[str, str]
+PARTS = {
+    "awareness": ("augmentation_encoder", "image_head"),
+    "domain_similarity": ("similarity",),
+}
+"""The parts of the model whose movement says whether a component was used (journal's `moved`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """A simpler arm beside the reference."""
+
+    arm: str
+    mean: float
+    difference: Effect
+    """Reference minus rival on the primary score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What the cells showed."""
+
+    gathered: Gathered
+    observed: dict[ScoreKey, Observed]
+    effects: dict[str, Effect]
+    """By contrast, on the primary score; Holm over the primary contrasts."""
+    others: dict[ScoreKey, dict[str, Effect]]
+    """By score and contrast, without correction: exploratory."""
+    items: dict[str, float | None]
+    """By contrast: standard error from the test items alone, on the primary score."""
+    best: dict[ScoreKey, set[str]]
+    """By score: the arms that cannot be told from the best, if that says anything."""
+    rivals: list[Rival]
+    """Simpler arms, the best first; differences Holm-corrected over them."""
+    audit: list[dict[str, Any]]
+    """Findings of the audit: arm, check, holds, detail."""
+
+    @property
+    def plan(self) -> Plan:
+        """The sweep's plan."""
+        return self.gathered.plan
+
+    @property
+    def primary(self) -> ScoreKey:
+        """The score that contrasts are judged on."""
+        return self.plan.primary.dataset, self.plan.primary.score
+
+    def contrasts(self, *kinds: str) -> list[Contrast]:
+        """The plan's contrasts of these kinds, in order."""
+        return [c for c in self.plan.contrasts if c.kind in kinds]
+
+    def mean(self, arm: str, key: ScoreKey | None = None) -> float | None:
+        """Mean over the seeds that completed; None without any."""
+        values = self.observed[key or self.primary].values.get(arm, {})
+        return math.fsum(values.values()) / len(values) if values else None
+
+    def label(self, arm: str) -> str:
+        """The arm's name for readers."""
+        return self.plan.arm(arm).label
+
+
+def find(store: Store, gathered: Gathered) -> Findings:
+    """Judge what was gathered."""
+    plan = gathered.plan
+    observed = {key: gathered.observed(*key) for key in gathered.scores()}
+    primary = observed[plan.primary.dataset, plan.primary.score]
+    candidates = [a.name for a in plan.arms if a.role != "noise"]
+    maximised = [k for k in observed if gathered.kind(*k) in ("accuracy", "recall", "map")]
+    outcomes = predictions.outcomes(store, plan, plan.primary.dataset, plan.primary.score)
+    return Findings(
+        gathered=gathered,
+        observed=observed,
+        effects=judge(plan, primary),
+        others={
+            key: {c.name: effect(c.weights, o) for c in plan.contrasts}
+            for key, o in observed.items()
+            if o is not primary
+        },
+        items={c.name: item_error(c.weights, outcomes) for c in plan.contrasts},
+        best={key: indistinguishable(observed[key], candidates) for key in maximised},
+        rivals=_rivals(plan, primary),
+        audit=_audit(store, plan.sweep),
+    )
+
+
+def judge(plan: Plan, observed: Observed) -> dict[str, Effect]:
+    """Every contrast on one score; the primary ones with Holm's correction over themselves."""
+    declared = [c for c in plan.contrasts if c.primary]
+    corrected = family([c.weights for c in declared], observed)
+    found = {c.name: e for c, e in zip(declared, corrected)}
+    return {c.name: found.get(c.name) or effect(c.weights, observed) for c in plan.contrasts}
+
+
+def engagement(gathered: Gathered, component: str) -> tuple[float | None, dict[str, float]]:
+    """Of the reference arm, mean over seeds: what switching the component off in the trained model
+    adds to the loss (None if nobody measured it), and how far its parts moved, as a share of their
+    initial length."""
+    history = gathered.history
+    rows = history[(history["phase"] == "engagement") & (history["arm"] == gathered.plan.reference)]
+
+    def mean(column: str) -> float | None:
+        values = rows[column].dropna() if column in rows else []
+        return math.fsum(values) / len(values) if len(values) else None
+
+    moved = {part: mean(f"moved.{part}") for part in PARTS.get(component, ())}
+    return mean(f"engagement.{component}"), {k: v for k, v in moved.items() if v is not None}
+
+
+def mixed_numerics(findings: Findings) -> list[str]:
+    """Contrasts whose arms ran in different numerics classes, at some seed that they share."""
+    runs = {(c.arm, c.seed): c.run for c in findings.plan.cells}
+    mixed = []
+    for contrast in findings.plan.contrasts:
+        for seed in findings.effects[contrast.name].seeds:
+            classes = [findings.gathered.numerics[runs[arm, seed]] for arm in contrast.weights]
+            if any(c != classes[0] for c in classes):
+                mixed.append(contrast.label)
+                break
+    return mixed
+
+
+def _rivals(plan: Plan, observed: Observed) -> list[Rival]:
+    """The reference against each arm that has less than it: outside baselines, components off."""
+    full = plan.arm(plan.reference)
+    if full.role != "crossed":
+        return []
+    found = []
+    for arm in plan.arms:
+        values = observed.values.get(arm.name, {})
+        if arm.name != full.name and arm.role != "noise" and values:
+            against = effect({full.name: 1.0, arm.name: -1.0}, observed)
+            mean = math.fsum(values.values()) / len(values)
+            found.append(Rival(arm=arm.name, mean=mean, difference=against))
+    adjusted = holm([1.0 if r.difference.p is None else r.difference.p for r in found])
+    corrected = [
+        r if r.difference.p is None else replace(r, difference=replace(r.difference, holm=p))
+        for r, p in zip(found, adjusted)
+    ]
+    return sorted(corrected, key=lambda r: -r.mean)
+
+
+def _audit(store: Store, sweep: str) -> list[dict[str, Any]]:
+    path = store.sweep(sweep).audit
+    return list(read_json(path)["findings"]) if path.exists() else []

@@ -1,0 +1,81 @@
+"""How figures look: one colour for an arm in all of them, told apart by the colour-blind too.
+
+Colours are those of Okabe and Ito (2008). Files carry no date and no program's name, so that equal
+inputs give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from uniclip.store import Plan
+
+INK, QUIET, FAINT, GRID = "#222222", "#6f6f6f", "#b9b9b9", "#e6e6e6"
+GOOD, BAD = "#0072B2", "#D55E00"
+HUES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8a6d00", "#7f7f7f")
+PAIRS = {"ii": "#0072B2", "it": "#D55E00", "tt": "#009E73"}
+"""Domain pairs: image-image, image-text, text-text."""
+RC = {
+    "font.family": "DejaVu Sans", "font.size": 9.0, "text.color": INK, "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET, "axes.titlesize": 10.0, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+    "grid.color": GRID, "grid.linewidth": 0.8, "xtick.color": QUIET, "ytick.color": QUIET,
+    "legend.frameon": False, "text.parse_math": False, "svg.hashsalt": "uniclip", "svg.fonttype": "path",
+    "figure.facecolor": "white", "savefig.dpi": 160.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """How an arm is drawn."""
+
+    color: str
+    style: str | tuple[int, tuple[float, ...]]
+    width: float
+
+
+def lines(plan: Plan) -> dict[str, Line]:
+    """Arm -> its line: crossed arms in colours, baselines in black, the A/A arm as its reference."""
+    drawn: dict[str, Line] = {}
+    outside: list[str | tuple[int, tuple[float, ...]]] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2))]
+    hues = [a.name for a in plan.arms if a.role == "crossed"]
+    if not hues:  # a listed design: every arm is an outside one, and colours tell them apart
+        hues = [a.name for a in plan.arms if a.role == "outside"]
+    for i, name in enumerate(hues):
+        style = "-" if i < len(HUES) else (0, (4, 1.5))
+        drawn[name] = Line(HUES[i % len(HUES)], style, 2.4 if name == plan.reference else 1.4)
+    others = [a.name for a in plan.arms if a.role == "outside" and a.name not in drawn]
+    for i, name in enumerate(others):
+        drawn[name] = Line(INK, outside[i % len(outside)], 1.8)
+    for arm in plan.arms:
+        if arm.role == "noise":
+            drawn[arm.name] = Line(drawn.get(plan.reference, Line(INK, "-", 1)).color, (0, (1, 1.5)), 1.4)
+    return drawn
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Our settings, and nobody else's, while a figure is made."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
+        yield
+
+
+def blank(width: float, height: float) -> Figure:
+    """An empty figure, in inches, without any window behind it."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write `<name>.png` and `<name>.svg`, the same bytes each time."""
+    nothing: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    for kind, metadata in nothing.items():
+        figure.savefig(folder / f"{name}.{kind}", metadata=metadata)

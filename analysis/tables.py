@@ -1,0 +1,367 @@
+"""The tables of a report: scores, effects, components and runs; never a time, a host or a path.
+
+Every row of a CSV names the runs that its numbers come from. What is marked bold, corrected or
+withheld follows `analysis.statistics`; here it is only laid out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from analysis import words
+from analysis.findings import Findings, ScoreKey, engagement
+from analysis.statistics import ENOUGH, Effect
+from analysis.table import Entry, Table, entries
+from uniclip.store import Arm, Component, Contrast
+
+WIDE = 6
+"""Scores beside each other in the first table; the rest stand in `all_scores`."""
+TONES = {"helps": "good", "more together": "good", "hurts": "bad", "less together": "bad", "differs": "bad"}
+
+
+def build(findings: Findings) -> list[Table]:
+    """Every table, in reading order."""
+    made = [scores(findings), effects(findings)]
+    if findings.others:
+        made += [other_effects(findings), all_scores(findings)]
+    if findings.plan.components:
+        made.append(components(findings))
+    return [*made, runs(findings)]
+
+
+# ---- scores ----------------------------------------------------------------------------------
+
+
+def scores(findings: Findings) -> Table:
+    """Arms by scores, the primary one first, with chance, seeds and costs."""
+    plan, keys = findings.plan, _leading(findings)
+    heads = ["arm", *(_heading(findings, k) for k in keys), "seeds", "image forwards a sample"]
+    rows = [entries("chance", *(words.number(findings.observed[k].chance) for k in keys), "", "")]
+    for arm in plan.arms:
+        shown = [_score_entry(findings, arm, key) for key in keys]
+        forward = plan.forwards.get(arm.name, {}).get("image")
+        rows.append(entries(arm.label, *shown, _arm_seeds(findings, arm), f"{forward:g}" if forward else ""))
+    samples = [_samples(findings, k) for k in keys]
+    rows.append(entries("test samples", *samples, "", ""))
+    notes = [
+        f"Mean over seeds {words.PLUS_MINUS} standard deviation of one seed (not an interval).",
+        f"First column of scores: {_heading(findings, keys[0])}, the primary score ({plan.primary.score} on "
+        f"{plan.primary.dataset}).",
+        _bold_note(findings, keys[0]),
+        *_diverged_notes(findings),
+        *(f"{name}: n/a: missing, {how}" for name, how in sorted(plan.missing.items())),
+        *plan.left_out,
+    ]
+    return Table(
+        name="scores", title=f"{plan.title} Scores on {plan.data}", headings=tuple(heads), rows=tuple(rows),
+        records=tuple(_score_records(findings, keys)), notes=tuple(notes),
+    )  # fmt: skip
+
+
+def all_scores(findings: Findings) -> Table:
+    """Every score of every arm: scores down, arms across."""
+    plan = findings.plan
+    rows = []
+    for key in findings.observed:
+        chance = words.number(findings.observed[key].chance)
+        means = [_score_entry(findings, arm, key, brief=True) for arm in plan.arms]
+        rows.append(entries(_heading(findings, key), chance, _samples(findings, key), *means))
+    return Table(
+        name="all_scores", title="Every score: mean over seeds",
+        headings=("score", "chance", "samples", *(a.label for a in plan.arms)), rows=tuple(rows),
+        records=tuple(_score_records(findings, list(findings.observed))),
+        notes=("* fewer than 50 test samples: shown, never judged.",) if _any_shown_only(findings) else (),
+    )  # fmt: skip
+
+
+def _score_records(findings: Findings, keys: list[ScoreKey]) -> Iterable[dict[str, Any]]:
+    run_of = {(c.arm, c.seed): c.run for c in findings.plan.cells}
+    for key in keys:
+        observed = findings.observed[key]
+        for arm in findings.plan.arms:
+            values = observed.values.get(arm.name, {})
+            rows = findings.gathered.frame
+            samples = rows[(rows["dataset"] == key[0]) & (rows["score"] == key[1])]["samples"].max()
+            yield {
+                "arm": arm.name, "dataset": key[0], "score": key[1],
+                "kind": findings.gathered.kind(*key), "mean": findings.mean(arm.name, key),
+                "sd": _spread(list(values.values())), "seeds": len(values),
+                "diverged": sum(a == arm.name for a, _ in observed.diverged),
+                "worst_case": _worst_mean(findings, arm, key),
+                "planned": len(findings.plan.seeds), "chance": observed.chance, "samples": samples,
+                "bold": arm.name in findings.best.get(key, set()),
+                "runs": " ".join(run_of[arm.name, s] for s in values),
+            }  # fmt: skip
+
+
+def _score_entry(findings: Findings, arm: Arm, key: ScoreKey, *, brief: bool = False) -> Entry:
+    mean = findings.mean(arm.name, key)
+    if mean is None:
+        return Entry(text="n/a", tone="quiet")
+    spread = _spread(list(findings.observed[key].values[arm.name].values()))
+    text = words.number(mean)
+    if spread is not None and not brief:
+        text += f" {words.PLUS_MINUS} {words.number(spread)}"
+    return Entry(text=text, bold=arm.name in findings.best.get(key, set()))
+
+
+def _arm_seeds(findings: Findings, arm: Arm) -> str:
+    observed = findings.observed[findings.primary]
+    done, planned = len(observed.values.get(arm.name, {})), len(findings.plan.seeds)
+    diverged = sum(a == arm.name for a, _ in observed.diverged)
+    missing = planned - done - diverged
+    lost = [f"{diverged} diverged"] if diverged else []
+    lost += [f"{missing} missing"] if missing else []
+    return f"{done} of {planned} ({', '.join(lost)})" if lost else str(done)
+
+
+def _worst_mean(findings: Findings, arm: Arm, key: ScoreKey) -> float | None:
+    """The mean when a diverged run takes the chance value; None if none diverged."""
+    observed = findings.observed[key]
+    lost = sum(a == arm.name for a, _ in observed.diverged)
+    if not lost or observed.chance is None:
+        return None
+    values = list(observed.values.get(arm.name, {}).values()) + [observed.chance] * lost
+    return math.fsum(values) / len(values)
+
+
+def _diverged_notes(findings: Findings) -> list[str]:
+    notes = []
+    for arm in findings.plan.arms:
+        worst = _worst_mean(findings, arm, findings.primary)
+        if worst is not None:
+            lost = sum(a == arm.name for a, _ in findings.observed[findings.primary].diverged)
+            notes.append(
+                f"{arm.label}: {lost} of {len(findings.plan.seeds)} seeds diverged and are left out of the mean; "
+                f"counted at chance it would be {words.number(worst)}."
+            )
+    return notes
+
+
+def _bold_note(findings: Findings, key: ScoreKey) -> str:
+    if any(findings.best.values()):
+        return "Bold: cannot be told from the best arm (paired t over seeds, Holm over the arms)."
+    least = min((len(v) for v in findings.observed[key].values.values()), default=0)
+    reason = "every arm could be the best" if least >= ENOUGH else "fewer than three seeds"
+    return f"Nothing is bold: {reason}."
+
+
+# ---- effects ---------------------------------------------------------------------------------
+
+
+def effects(findings: Findings) -> Table:
+    """Every contrast on the primary score."""
+    heads = (
+        "contrast", "claim", "verdict", "effect", "95 % interval", "p", "p (Holm)", "detectable", "seeds",
+        "paired / unpaired variance", "error from test items", "cost",
+    )  # fmt: skip
+    plan = findings.plan
+    drawn = [(c, findings.effects[c.name]) for c in plan.contrasts]
+    declared = sum(c.primary for c in plan.contrasts)
+    crossed = "Crossed design: a main effect is averaged over the other components." if plan.design == "crossed" else ""
+    notes = (
+        f"Effects on {_heading(findings, findings.primary)}; paired by seed; interval: paired t of this contrast alone.",
+        f"Verdicts: Holm over the {declared} primary contrasts; all others are exploratory (uncorrected).",
+        *([crossed] if crossed else []),
+        "Detectable: the smallest effect that these seeds find 4 times in 5, at the level that the verdict needs.",
+        "Paired / unpaired variance: below 1, sharing seeds between arms made the effect sharper.",
+        "Error from test items: standard error that the choice of test pictures alone gives; in no interval.",
+        *(note for c, e in drawn for note in _effect_notes(c, e)),
+    )
+    return Table(
+        name="effects", title="What each contrast came to", headings=heads,
+        rows=tuple(_effect_row(findings, c, e) for c, e in drawn),
+        records=tuple(_effect_record(findings, c, e, findings.primary) for c, e in drawn),
+        notes=notes, texts=3,
+    )  # fmt: skip
+
+
+def other_effects(findings: Findings) -> Table:
+    """The primary contrasts on every other score: exploratory."""
+    declared = [c for c in findings.plan.contrasts if c.primary]
+    rows = []
+    for key, found in findings.others.items():
+        if not findings.gathered.shown_only(*key):
+            rows.append(entries(_heading(findings, key), *(_brief(found[c.name]) for c in declared)))
+    return Table(
+        name="other_effects", title="The primary contrasts on the other scores (exploratory)",
+        headings=("score", *(c.label for c in declared)), rows=tuple(rows),
+        records=tuple(
+            _effect_record(findings, c, found[c.name], key)
+            for key, found in findings.others.items()
+            for c in findings.plan.contrasts
+        ),
+        notes=("Uncorrected 95 % intervals: of twenty such intervals one misses the truth. Nothing is claimed.",),
+    )  # fmt: skip
+
+
+def _effect_row(findings: Findings, contrast: Contrast, effect: Effect) -> tuple[Entry, ...]:
+    verdict = words.verdict(effect, contrast.kind)
+    marked = f"{verdict} ({effect.diverged} diverged)" if effect.diverged else verdict
+    item = findings.items[contrast.name]
+    tone = TONES.get(verdict, "quiet")
+    return entries(
+        contrast.label,
+        "primary" if contrast.primary else "exploratory",
+        Entry(text=marked, bold=contrast.primary and tone != "quiet", tone=tone),
+        words.signed(effect.mean),
+        words.interval(effect),
+        words.probability(effect.p),
+        words.probability(effect.holm),
+        words.number(effect.detectable) if effect.detectable is not None else "",
+        words.seeds(effect),
+        words.number(effect.ratio, 2) if effect.ratio is not None else "",
+        words.number(item) if item is not None else "",
+        words.cost(findings.plan, contrast),
+    )
+
+
+def _effect_notes(contrast: Contrast, effect: Effect) -> list[str]:
+    if not effect.diverged:
+        return []
+    worst = "not known (no chance level)" if effect.worst is None else words.signed(effect.worst)
+    lost = f"{effect.diverged} seed{'s' * (effect.diverged > 1)} left out: a run diverged"
+    return [f"{contrast.label}: {lost}; with diverged runs at chance the effect is {worst}."]
+
+
+def _effect_record(findings: Findings, contrast: Contrast, effect: Effect, key: ScoreKey) -> dict[str, Any]:
+    run_of = {(c.arm, c.seed): c.run for c in findings.plan.cells}
+    is_primary = contrast.primary and key == findings.primary
+    return {
+        "contrast": contrast.name, "label": contrast.label, "kind": contrast.kind,
+        "dataset": key[0], "score": key[1],
+        "claim": "primary" if is_primary else "exploratory", "verdict": words.verdict(effect, contrast.kind),
+        "effect": effect.mean, "low": effect.low, "high": effect.high, "p": effect.p, "p_holm": effect.holm,
+        "detectable": effect.detectable, "seeds": len(effect.seeds), "diverged": effect.diverged,
+        "missing": effect.missing, "worst_case": effect.worst, "variance_ratio": effect.ratio,
+        "item_error": findings.items[contrast.name] if key == findings.primary else None,
+        "cost": words.cost(findings.plan, contrast),
+        "per_seed": " ".join(f"{s}:{v:.10g}" for s, v in zip(effect.seeds, effect.values)),
+        "runs": " ".join(run_of[a, s] for s in effect.seeds for a in contrast.weights),
+    }  # fmt: skip
+
+
+def _brief(effect: Effect) -> Entry:
+    if effect.exact:
+        return Entry(text="exactly 0", tone="quiet")
+    return Entry(text=f"{words.signed(effect.mean)} {words.interval(effect)}".strip())
+
+
+# ---- components and runs ---------------------------------------------------------------------
+
+
+def components(findings: Findings) -> Table:
+    """What each component is, whether off is off, and whether the trained model uses it."""
+    rows, records = [], []
+    for component in findings.plan.components:
+        off = ", ".join(f"{k}={v}" for k, v in component.off.items())
+        witness, used = _witness(findings, component), _engagement(findings, component)
+        rows.append(entries(component.label, off, witness, used, component.reason))
+        added, moved = engagement(findings.gathered, component.name)
+        records.append(
+            {
+                "component": component.name, "label": component.label, "off": off, "witness": witness,
+                "loss_added_when_off": added, **{f"moved_{k}": v for k, v in moved.items()},
+                "reason": component.reason,
+            }  # fmt: skip
+        )
+    return Table(
+        name="components", title="The components", rows=tuple(rows), records=tuple(records), texts=5,
+        headings=("component", "turning it off sets", "off is off?", "does the trained model use it?", "why it may help"),
+        notes=(
+            f"Use: of the arm {findings.label(findings.plan.reference)}, mean over seeds; what switching the component "
+            "off in the trained model adds to the loss of a validation batch, and how far its parameters moved as a "
+            "share of their initial length.",
+        ),
+    )  # fmt: skip
+
+
+def _witness(findings: Findings, component: Component) -> str:
+    """What the audit said of the arms in which this component alone is off."""
+    checks = [f for f in findings.audit if _speaks_of(findings, f, component)]
+    if not checks:
+        return "not audited"
+    broken = [f for f in checks if not f["holds"]]
+    if broken:
+        return f"NO: {broken[0]['detail']}"
+    return f"yes ({len(checks)} check{'s' * (len(checks) > 1)} held)"
+
+
+def _speaks_of(findings: Findings, finding: dict[str, Any], component: Component) -> bool:
+    if "component" in finding:
+        return bool(finding["component"] == component.name)
+    return str(finding["check"]).startswith(f"{component.name} is ")
+
+
+def _engagement(findings: Findings, component: Component) -> str:
+    added, moved = engagement(findings.gathered, component.name)
+    said = [] if added is None else [f"switching it off changes the loss by {words.signed(added)}"]
+    said += [f"{part.replace('_', ' ')} moved by {100 * share:.0f} %" for part, share in moved.items()]
+    return "; ".join(said) or "not measured"
+
+
+def runs(findings: Findings) -> Table:
+    """Which run folder each cell is."""
+    cells = findings.gathered.cells
+    state = {(a, s): (r, t) for a, s, r, t in zip(cells["arm"], cells["seed"], cells["run"], cells["state"])}
+    seeds = findings.plan.seeds
+    rows = [
+        entries(arm.label, *(_run_entry(*state[arm.name, s]) for s in seeds if (arm.name, s) in state))
+        for arm in findings.plan.arms
+    ]
+    records = tuple({"arm": a, "seed": s, "run": r, "state": t} for (a, s), (r, t) in state.items())
+    return Table(
+        name="runs", title="The runs behind the numbers (folders below runs/ in the store)", texts=len(seeds) + 1,
+        headings=("arm", *(f"seed {s}" for s in seeds)), rows=tuple(rows), records=records,
+    )  # fmt: skip
+
+
+def _run_entry(run: str, state: str) -> Entry:
+    if state == "complete":
+        return Entry(text=run, link=f"../../runs/{run}/")
+    gone = {"missing": "not there yet", "unscored": "trained, not scored"}.get(state, state)
+    return Entry(text=f"{run} ({gone})", tone="quiet", link="" if state == "missing" else f"../../runs/{run}/")
+
+
+# ---- shared ----------------------------------------------------------------------------------
+
+
+def _leading(findings: Findings) -> list[ScoreKey]:
+    """The primary score and a few more of its data set that can be judged."""
+    judged = [
+        k
+        for k in findings.observed
+        if k != findings.primary and k in findings.best and not findings.gathered.shown_only(*k)
+    ]
+    judged.sort(key=lambda k: k[0] != findings.primary[0])
+    families: dict[str, list[ScoreKey]] = {}
+    for k in judged:
+        families.setdefault(k[1].split(".")[0], []).append(k)
+    ranked = sorted((i, k) for own in families.values() for i, k in enumerate(own))
+    chosen = {k for _, k in ranked[: WIDE - 1]}
+    return [findings.primary, *(k for k in judged if k in chosen)]
+
+
+def _heading(findings: Findings, key: ScoreKey) -> str:
+    several = len({dataset for dataset, _ in findings.observed}) > 1
+    star = "*" if findings.gathered.shown_only(*key) else ""
+    return f"{key[0]}: " * several + words.score_label(key[1]) + star
+
+
+def _any_shown_only(findings: Findings) -> bool:
+    return any(findings.gathered.shown_only(*key) for key in findings.observed)
+
+
+def _samples(findings: Findings, key: ScoreKey) -> str:
+    frame = findings.gathered.frame
+    samples = frame[(frame["dataset"] == key[0]) & (frame["score"] == key[1])]["samples"].max()
+    return f"{samples:.0f}" if samples == samples else ""
+
+
+def _spread(values: list[float]) -> float | None:
+    if len(values) < 2:
+        return None
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))

@@ -1,0 +1,149 @@
+"""Who may run what: the state of a run, and the rules by which its next attempt is claimed.
+
+Attempt n exists once `attempts/<n>.claim` is linked. Attempt n + 1 may be claimed only when the end
+of n is proven: by its own last word, or because its process is gone (same host, same boot, same pid
+with another start time or none). The age of a heartbeat proves nothing: it makes a run `lost`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sweeps import process
+from uniclip.identity import training_hash
+from uniclip.store import AttemptFolder, Ended, Heartbeat, Outcome, Owner, RunFolder, Store
+
+Kind = Literal[
+    "planned", "running", "lost", "interrupted", "failed", "due", "stale", "diverged", "complete"
+]
+
+SILENT_SECONDS = 120.0
+"""Without a heartbeat for so long, an attempt whose end cannot be proven is called lost."""
+DEATHS = 5
+"""So many attempts in a row that died without a word and without a checkpoint: no more are made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What the store says of a run, now."""
+
+    kind: Kind
+    attempt: int = 0
+    """Number of the newest attempt; 0 = none."""
+    reason: str = ""
+    heartbeat: Heartbeat | None = None
+    owner: Owner | None = None
+    outcome: Outcome | None = None
+    stale: bool = False
+    """Its outcome was made by other training code."""
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody may take it up without being asked to."""
+        return self.kind in ("planned", "interrupted", "due")
+
+
+def look(run: RunFolder, evaluations: Mapping[str, str]) -> State:
+    """The state of a run whose benchmark has these evaluation hashes."""
+    outcome = run.outcome()
+    stale = outcome is not None and outcome.training != training_hash()
+    if outcome is not None and _judged(run, outcome, evaluations):
+        kind: Kind = "diverged" if outcome.kind == "diverged" else "stale" if stale else "complete"
+        reason = "made by other training code" if stale else ""
+        return State(kind=kind, outcome=outcome, stale=stale, reason=reason)
+    numbers = run.attempts()
+    if not numbers:
+        return State(kind="planned", reason="never run")
+    attempt = run.attempt(numbers[-1])
+    owner, ended = attempt.owner(), attempt.ended()
+    beat = attempt.heartbeat()
+    kind, reason = _unfinished(run, numbers, owner, ended, beat, outcome)
+    return State(
+        kind=kind,
+        attempt=numbers[-1],
+        reason=reason,
+        heartbeat=beat,
+        owner=owner,
+        outcome=outcome,
+        stale=stale,
+    )
+
+
+def claim(
+    store: Store,
+    run: RunFolder,
+    state: State,
+    numerics: Callable[[], dict[str, Any]],
+    *,
+    again: Collection[tuple[str, int]] = (),
+    forced: Collection[tuple[str, int]] = (),
+    prepare: Callable[[RunFolder], None],
+) -> AttemptFolder | None:
+    """The next attempt at a run, if it may be had and nobody was faster.
+
+    `again`: (run, attempt) whose failure was asked to be retried; `forced`: (run, attempt) that was
+    declared dead without proof. `prepare` writes the run's spec where its folder is new;
+    `numerics` gives the numerics class of this process, asked only if there is a claim to make.
+    """
+    asked = (run.id, state.attempt)
+    force = asked in forced and state.kind in ("lost", "running")
+    if not (state.open or force or (asked in again and state.kind == "failed")):
+        return None
+    if state.kind == "interrupted" and state.owner and state.owner.training != training_hash():
+        # Half a run by other code cannot be continued: it moves aside and the run starts afresh.
+        if run.attempts() and run.attempts()[-1] == state.attempt:
+            store.supersede(run)
+        state = State(kind="planned")
+    prepare(run)
+    return run.claim(state.attempt + 1, process.owner(numerics(), forced=force))
+
+
+def _judged(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, str]) -> bool:
+    if outcome.kind == "diverged":
+        return True
+    return all(run.scores_path(name, hash_).exists() for name, hash_ in evaluations.items())
+
+
+def _unfinished(
+    run: RunFolder,
+    numbers: list[int],
+    owner: Owner | None,
+    ended: Ended | None,
+    beat: Heartbeat | None,
+    outcome: Outcome | None,
+) -> tuple[Kind, str]:
+    resumable: Kind = "due" if outcome is not None else "interrupted"
+    if ended is not None:
+        if ended.kind == "failed":
+            return "failed", ended.error or "no error line"
+        return (
+            resumable,
+            "trained, evaluation lacks" if outcome else f"{ended.kind} before its end",
+        )
+    if owner is None:
+        return "lost", "its claim cannot be read"
+    dead = process.gone(owner)
+    if dead:
+        if _deaths(run, numbers) >= DEATHS:
+            return "failed", f"its process died {DEATHS} times without a word or a checkpoint"
+        return resumable, "its process is gone"
+    sign = max(owner.time, beat.time if beat else 0)
+    if dead is None and time.time() - sign > SILENT_SECONDS:
+        return (
+            "lost",
+            f"no sign of life from {owner.host} for {time.time() - sign:.0f} s, no proof of death",
+        )
+    return "running", f"pid {owner.pid} on {owner.host}"
+
+
+def _deaths(run: RunFolder, numbers: list[int]) -> int:
+    deaths = 0
+    for number in reversed(numbers):
+        attempt = run.attempt(number)
+        if attempt.ended() is not None or any(attempt.checkpoints.glob("*.safetensors")):
+            break
+        deaths += 1
+    return deaths

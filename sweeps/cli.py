@@ -1,0 +1,135 @@
+"""The command line: `sweep.py <verb> [name] [--flag ...] [override ...]`. Never imports torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+
+from uniclip.errors import UserError, unknown
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+VERBS: dict[str, tuple[str, str | None]] = {
+    "run": ("plan, run what is missing, report (the default)", None),
+    "plan": ("what would run, why, and how long it takes; runs nothing", None),
+    "status": ("every cell: state, step, last sign of life, advice", None),
+    "report": ("tables, figures and an executed notebook from what exists", None),
+    "list": (
+        "what there is to choose from",
+        "ablations | arms | budgets | components | data | ...",
+    ),
+    "logs": ("what a cell printed", "<arm>/<seed> or the start of a run id"),
+    "why": ("what makes a cell differ from another", "<arm>/<seed> [<arm>/<seed>]"),
+    "retry": ("run failed cells again", "[<arm>/<seed> ...], default: all that failed"),
+    "gc": ("what can be deleted from the store, and how much room it takes", None),
+}
+EPILOG = """\
+examples:
+  python sweep.py ablation=components                     plan, run what is missing, report
+  python sweep.py plan ablation=components seeds=5        what would run; runs nothing
+  python sweep.py ablation=components data=csv data.path=pictures.csv
+  python sweep.py status ablation=components --watch
+  python sweep.py list ablations
+
+words with = are overrides: a group (data=scenes, method=, model=, budget=smoke|quick|study) or any
+key of the configuration (train.steps=500, launcher.slots=4, seeds=[3,7], store=<folder>).
+"""
+
+
+def main(words: Sequence[str]) -> int:
+    """What the command line asks for; the exit status (2 for the user's errors)."""
+    try:
+        verb, options = _parsed(list(words))
+        from sweeps.verbs import ACTIONS
+
+        return ACTIONS[verb](options)
+    except UserError as error:
+        print(f"sweep.py: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("stopped; the same command continues where it was", file=sys.stderr)
+        return INTERRUPTED
+    except PermissionError as error:
+        print(f"sweep.py: {error.filename} cannot be written: {error.strerror}", file=sys.stderr)
+        return USER_ERROR
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def watch(draw: Callable[[], object], seconds: float = 2.0) -> None:
+    """Draw again and again until Ctrl-C."""
+    from rich.live import Live
+
+    with Live(auto_refresh=False, screen=False) as live:
+        while True:
+            live.update(draw(), refresh=True)  # type: ignore[arg-type]
+            time.sleep(seconds)
+
+
+def print_json(records: object) -> None:
+    """Records for machines."""
+    print(json.dumps(records, indent=1))
+
+
+def console() -> Console:
+    """The terminal, or the pipe in its place."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _parsed(words: list[str]) -> tuple[str, argparse.Namespace]:
+    if words and words[0] not in VERBS and not words[0].startswith("-") and "=" not in words[0]:
+        raise unknown("verb", words[0], VERBS)
+    if not words or words[0] in ("-h", "--help"):
+        print(_help())
+        raise SystemExit(0 if words else USER_ERROR)
+    verb = words[0] if words[0] in VERBS else "run"
+    rest = words[1:] if words[0] in VERBS else words
+    parser = _parser(verb)
+    flags, positional = parser.parse_known_args(rest)
+    strange = [w for w in positional if w.startswith("-")]
+    if strange:
+        raise UserError(f"{verb} has no flag {strange[0]}: see python sweep.py {verb} --help")
+    flags.overrides = [w for w in positional if "=" in w]
+    flags.names = [w for w in positional if "=" not in w]
+    if flags.names and VERBS[verb][1] is None:
+        raise UserError(f"{verb} takes no name, got {flags.names[0]!r}; overrides are key=value")
+    return verb, flags
+
+
+def _parser(verb: str) -> argparse.ArgumentParser:
+    about, names = VERBS[verb]
+    usage = f"python sweep.py {verb} {'[name ...] ' if names else ''}[--flag ...] [key=value ...]"
+    parser = argparse.ArgumentParser(
+        prog=f"sweep.py {verb}",
+        usage=usage,
+        description=about + (f". Names: {names}" if names else ""),
+        allow_abbrev=False,
+    )
+    if verb == "status":
+        parser.add_argument("--watch", action="store_true", help="draw again every two seconds")
+        parser.add_argument("--json", action="store_true", help="for machines")
+    if verb == "plan":
+        parser.add_argument("--json", action="store_true", help="for machines")
+    if verb == "report":
+        parser.add_argument("--force", action="store_true", help="even if nothing changed")
+    if verb == "retry":
+        text = "also cells that are lost or seem alive: you know that they are dead"
+        parser.add_argument("--force", action="store_true", help=text)
+    if verb == "gc":
+        parser.add_argument("--yes", action="store_true", help="delete it")
+    return parser
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {name:<8} {about}" for name, (about, _) in VERBS.items())
+    return (
+        "usage: python sweep.py [verb] [name ...] [--flag ...] [key=value ...]\n\n"
+        "Which part of a contrastive vision-language method earns its keep?\n\n"
+        f"verbs:\n{verbs}\n\n{EPILOG}"
+    )

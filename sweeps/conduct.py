@@ -1,0 +1,195 @@
+"""A controller: writes the plan down, keeps slots busy until no cell is open, then has it reported.
+
+It holds nothing that the store does not say: killed at any moment and started again, or started
+twice, it ends in the same table.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ablations.plan import Planned
+from sweeps import claims, price
+from sweeps.claims import State
+from sweeps.display import Display
+from sweeps.launchers.local import LocalJobs
+from sweeps.settings import SweepConfig
+from sweeps.worker import Proof, Slot
+from uniclip.errors import UserError
+from uniclip.store import Plan, Store
+
+POLL_SECONDS = 0.5
+STOP_SECONDS = 60.0
+FRUITLESS_STARTS = 3
+"""So many slots in a row that ended without claiming anything, though something was open."""
+
+
+@dataclass(kw_only=True)
+class Conduct:
+    """One sweep, from its plan to the end of its last cell."""
+
+    store: Store
+    planned: Planned
+    settings: SweepConfig
+    display: Display
+    again: tuple[tuple[str, int], ...] = ()
+    forced: tuple[tuple[str, int], ...] = ()
+    jobs: dict[int, Any] = field(default_factory=dict)
+    """The job in each slot."""
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that is conducted."""
+        return self.planned.plan
+
+    def run(self) -> None:
+        """Run what is missing; KeyboardInterrupt leaves everything resumable."""
+        self.prepare()
+        states = self.states()
+        opened = self._open(states)
+        cells, runs = len(self.plan.cells), len(states)
+        self.display.line(
+            f"{self.plan.sweep}: {len(self.plan.arms)} arms x {len(self.plan.seeds)} seeds = "
+            f"{cells} cells ({runs} runs); {len(opened)} to run, "
+            f"{sum(s.kind == 'complete' for s in states.values())} already complete"
+        )
+        if not opened and not any(s.kind == "running" for s in states.values()):
+            return
+        try:
+            self._prove()
+            known = price.prices(self.store, self.plan)
+            self.display.line("estimate: " + price.estimate(self.plan, states, known, self.slots()))
+            self._keep_busy()
+        except BaseException:
+            self.display.close()
+            self._stop()
+            raise
+        self.display.close()
+
+    def prepare(self) -> None:
+        """Write down plan and specs; move aside what is to be run afresh."""
+        self.store.require_writable()
+        folder = self.store.sweep(self.plan.sweep)
+        before = folder.plan()
+        if before is not None and set(before.seeds) - set(self.plan.seeds):
+            self.planned = _united(self.planned, before)
+        for run_id, spec in self.planned.specs.items():
+            run = self.store.run(run_id)
+            state = claims.look(run, self.plan.evaluations)
+            rerun_stale = self.settings.stale == "rerun" and state.stale
+            rerun_diverged = self.settings.retry == "diverged" and state.kind == "diverged"
+            if (rerun_stale or rerun_diverged) and state.kind != "running":
+                self.store.supersede(run)
+            run.publish_spec(spec)
+            if self.settings.retry == "failed" and state.kind == "failed":
+                self.again = (*self.again, (run_id, state.attempt))
+        folder.write_plan(self.plan)
+
+    def states(self) -> dict[str, State]:
+        """The state of every run of the plan."""
+        runs = dict.fromkeys(c.run for c in self.plan.cells)
+        return {r: claims.look(self.store.run(r), self.plan.evaluations) for r in runs}
+
+    def slots(self) -> int:
+        """How many workers run side by side."""
+        cores = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+        return self.settings.launcher.slots or max(1, cores // self.plan.base["train"]["threads"])
+
+    def _keep_busy(self) -> None:
+        launcher = LocalJobs(
+            self.store.sweep(self.plan.sweep).slots, self.plan.base["runtime"]["device"]
+        )
+        fruitless, attempts = 0, -1
+        while True:
+            states = self.states()
+            self.display.show(self.plan, states)
+            opened = self._open(states)
+            live = [slot for slot, job in self.jobs.items() if not launcher.ended(job)]
+            running = any(s.kind == "running" for s in states.values())
+            if not opened and not live and not running:
+                return
+            free = [slot for slot in range(self.slots()) if slot not in live]
+            for slot in free[: len(opened)]:
+                fruitless, attempts = self._fruit(states, fruitless, attempts, launcher, slot)
+                job = Slot(str(self.store.root), self.plan.sweep, self.again, self.forced)
+                self.jobs[slot] = launcher.start(job, slot)
+            time.sleep(POLL_SECONDS)
+
+    def _fruit(
+        self,
+        states: dict[str, State],
+        fruitless: int,
+        attempts: int,
+        launcher: LocalJobs,
+        slot: int,
+    ) -> tuple[int, int]:
+        """Count slots that ended without a claim; `UserError` when it is no accident any more."""
+        claimed = sum(s.attempt for s in states.values())
+        fruitless = fruitless + 1 if claimed == attempts and slot in self.jobs else 0
+        if fruitless >= FRUITLESS_STARTS * self.slots():
+            log = launcher.log(self.jobs[slot])
+            raise UserError(f"slots end before they can claim a cell: read {log}")
+        return fruitless, claimed
+
+    def _open(self, states: dict[str, State]) -> list[str]:
+        return [
+            run
+            for run, s in states.items()
+            if s.open
+            or ((run, s.attempt) in self.again and s.kind == "failed")
+            or ((run, s.attempt) in self.forced and s.kind in ("lost", "running"))
+        ]
+
+    def _prove(self) -> None:
+        """Have every arm take two steps, its witnesses checked and its speed measured."""
+        folder = self.store.sweep(self.plan.sweep)
+        if folder.audit.exists():
+            return
+        self.display.line("audit: two steps of every arm, each component's witness checked ...")
+        launcher = LocalJobs(folder.slots, self.plan.base["runtime"]["device"])
+        job = launcher.start(Proof(str(self.store.root), self.plan.sweep), 0)
+        self.jobs[0] = job
+        while not launcher.ended(job):
+            time.sleep(POLL_SECONDS / 5)
+        del self.jobs[0]
+        if not folder.audit.exists():
+            last = _last_line(launcher.log(job))
+            raise UserError(f"the audit could not be made ({last}): read {launcher.log(job)}")
+        self.display.audit(folder.audit)
+
+    def _stop(self) -> None:
+        """Ask our workers to stop at their next step, and wait until they have."""
+        launcher = LocalJobs(self.store.sweep(self.plan.sweep).slots, "cpu")
+        live = [job for job in self.jobs.values() if not launcher.ended(job)]
+        for job in live:
+            launcher.stop(job)
+        deadline = time.time() + STOP_SECONDS
+        while time.time() < deadline and not all(launcher.ended(job) for job in live):
+            time.sleep(0.1)
+
+
+def _united(planned: Planned, before: Plan) -> Planned:
+    """The plan with the seeds of an earlier one: a sweep is extended by seeds, never shrunk."""
+    from dataclasses import replace
+
+    known = {(c.arm, c.seed) for c in planned.plan.cells}
+    arms = {a.name for a in planned.plan.arms}
+    older = [c for c in before.cells if (c.arm, c.seed) not in known and c.arm in arms]
+    seeds = tuple(sorted({*planned.plan.seeds, *before.seeds}))
+    order = {name: i for i, name in enumerate(a.name for a in planned.plan.arms)}
+    cells = sorted([*planned.plan.cells, *older], key=lambda c: (c.seed, order[c.arm]))
+    return replace(planned, plan=replace(planned.plan, seeds=seeds, cells=tuple(cells)))
+
+
+def _last_line(path: Any) -> str:
+    words: Iterable[str] = path.read_text(errors="replace").splitlines() if path.exists() else []
+    said = [w.strip() for w in words if w.strip()]
+    return said[-1][:200] if said else "it said nothing"

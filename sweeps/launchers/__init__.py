@@ -1,0 +1,1 @@
+"""Ways to start workers. A launcher starts jobs and says whether they live; it decides nothing."""

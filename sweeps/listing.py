@@ -1,0 +1,85 @@
+"""What there is to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ablations import definition, designs
+from sweeps import settings
+from sweeps.cli import console
+from uniclip import compose, config, evaluate
+from uniclip.errors import UserError, unknown
+
+Rows = list[tuple[str, str]]
+
+
+def show(names: list[str], overrides: list[str]) -> int:
+    """Print one kind of thing, or the kinds there are."""
+    values = compose.parse(overrides)
+    where = settings.folders(values.pop("conf_dir", None))
+    kinds = _kinds(where)
+    if not names:
+        console().print("list " + " | ".join(sorted(kinds)), markup=False)
+        return 0
+    if len(names) > 1:
+        raise UserError("list takes one name: " + ", ".join(sorted(kinds)))
+    if names[0] == "arms":
+        rows = _arms(values.pop("ablation", None), where)
+    elif names[0] in kinds:
+        rows = kinds[names[0]]()
+    else:
+        raise unknown("list", names[0], kinds)
+    if values:
+        raise UserError(f"list takes no {sorted(values)[0]}=")
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, about in rows:
+        console().print(f"{name:<{width}}  {about}".rstrip(), markup=False)
+    return 0
+
+
+def _kinds(where: list[Path]) -> dict[str, Callable[[], Rows]]:
+    def group(name: str) -> Callable[[], Rows]:
+        return lambda: [
+            (option, _first_comment(name, option, where)) for option in compose.options(name, where)
+        ]
+
+    return {
+        "ablations": lambda: [
+            (n, definition.load(n, where).title) for n in definition.names(where)
+        ],
+        "arms": list,
+        "benchmarks": lambda: [(n, "") for n in sorted(evaluate.BENCHMARKS)],
+        "budgets": group("budget"),
+        "components": lambda: [
+            (n, f"{c.label}. Off: {c.off}. {c.reason}")
+            for n, c in definition.components(where).items()
+        ],
+        "data": lambda: [(n, _first_line(c)) for n, c in config.DATA.items()],
+        "methods": lambda: [(n, _first_line(c)) for n, c in config.METHODS.items()],
+        "models": group("model"),
+    }
+
+
+def _arms(ablation: object, where: list[Path]) -> Rows:
+    if ablation is None:
+        raise UserError(
+            "list arms needs ablation=: choose from " + ", ".join(definition.names(where))
+        )
+    found = designs.arms(definition.load(str(ablation), where))
+    return [(name, f"{arm.label} ({arm.role})") for name, arm in found.items()]
+
+
+def _first_line(cls: type) -> str:
+    return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def _first_comment(group: str, option: str, where: list[Path]) -> str:
+    for folder in where:
+        path = folder / group / f"{option}.yaml"
+        if path.exists():
+            said = [
+                t[2:] for t in path.read_text().splitlines() if t.startswith("# ") and "@" not in t
+            ]
+            return said[0] if said else ""
+    return ""

@@ -1,0 +1,72 @@
+"""Which process is this, and is that one gone? Identity that survives a reused pid."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from uniclip.identity import source_hash, training_hash
+from uniclip.store import Owner
+
+
+def owner(numerics: dict[str, Any], forced: bool = False) -> Owner:
+    """The owner record of this process."""
+    return Owner(
+        host=socket.gethostname(),
+        boot=boot(),
+        pid=os.getpid(),
+        started=started(os.getpid()) or 0,
+        source=source_hash(),
+        training=training_hash(),
+        numerics=numerics,
+        time=time.time(),
+        job=os.environ.get("SLURM_JOB_ID"),
+        restart=int(os.environ.get("SLURM_RESTART_COUNT", 0)),
+        forced=forced,
+    )
+
+
+def gone(record: Owner) -> bool | None:
+    """True: proven gone. False: alive. None: nothing can be said from here."""
+    if record.host != socket.gethostname():
+        return None
+    here, there = boot().split("/"), record.boot.split("/")
+    if here[0] != there[0]:
+        return True
+    if here != there:
+        return None
+    return started(record.pid) != record.started
+
+
+def boot() -> str:
+    """This boot of this machine, and the pid namespace (containers on one host have their own)."""
+    try:
+        return f"{_read('/proc/sys/kernel/random/boot_id')}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return f"{int(psutil.boot_time())}/host"
+
+
+def started(pid: int) -> int | None:
+    """Start time of a live process in clock ticks since boot; None if it is none or a zombie."""
+    try:
+        # The name in parentheses may hold spaces: count fields after it.
+        state, *fields = _read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
+        return None if state in "ZX" else int(fields[18])
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return None
+    try:
+        process = psutil.Process(pid)
+        dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return None if dead else int(process.create_time() * 100)
+    except psutil.Error:
+        return None
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text().strip()

@@ -1,0 +1,156 @@
+"""What the user asked for: words of the command line as a request and a sweep's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from ablations import definition
+from ablations.plan import Request
+from uniclip import compose
+from uniclip.config import FAMILIES, RunConfig, bind, plain, run_config, setting
+from uniclip.errors import UserError, unknown
+from uniclip.store import Store
+
+CONF = Path(__file__).parent / "conf"
+RUN_KEYS = tuple(RunConfig.__dataclass_fields__)
+OWN_KEYS = ("ablation", "conf_dir")
+"""Looked at before anything is composed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalLauncher:
+    """Slots on this machine: each takes cells until none is left."""
+
+    name: Literal["local"] = "local"
+    slots: int | None = None
+    """Worker processes; null = as many as cores and train.threads allow."""
+
+
+LAUNCHERS: dict[str, type] = {"local": LocalLauncher}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig:
+    """How the cells get run: nothing here changes what a run is."""
+
+    seeds: Union[int, tuple[int, ...]] = 3
+    """How many (0, 1, ...), or which."""
+    store: str = "store"
+    """Folder of runs, sweeps and reports."""
+    launcher: Any = setting(LocalLauncher)
+    """One of `LAUNCHERS`, chosen by launcher.name."""
+    arms: tuple[str, ...] | None = None
+    """Only these arms of the ablation."""
+    retry: Literal["none", "failed", "diverged"] = "none"
+    """What is run again though it has ended."""
+    stale: Literal["keep", "rerun"] = "keep"
+    """What becomes of outcomes that other training code made."""
+
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds, each once; `UserError` if there is none or one is negative."""
+        seeds = tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise UserError(
+                f"seeds={self.seeds}: give a number of at least 1, or a list such as [3,7]"
+            )
+        return seeds
+
+
+FAMILIES[SweepConfig, "launcher"] = LAUNCHERS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request for a plan, and the settings of the sweep that it makes."""
+
+    request: Request
+    settings: SweepConfig
+    store: Store
+
+
+def folders(conf_dir: str | None = None) -> list[Path]:
+    """Where YAML is looked for: ours, then the user's."""
+    found = [CONF, compose.CONF, definition.CONF]
+    if conf_dir is not None:
+        own = Path(str(conf_dir)).resolve()
+        if not own.is_dir():
+            raise UserError(f"conf_dir={conf_dir} is not a folder")
+        found.append(own)
+    return found
+
+
+def asked(overrides: list[str]) -> Asked:
+    """What these `key=value` words ask for; `UserError` in one line where they cannot be had."""
+    values = compose.parse(overrides)
+    where = folders(values.pop("conf_dir", None))
+    name = values.pop("ablation", None)
+    if name is None:
+        known = ", ".join(definition.names(where))
+        raise UserError(f"ablation= is missing: choose from {known}")
+    ablation = definition.load(str(name), where)
+    known_groups = set(compose.groups(where)) - {"ablation"}
+    choices = {k: str(v) for k, v in values.items() if k in known_groups}
+    keys = {k: v for k, v in values.items() if k not in known_groups}
+    sweep_values = _sweep_values({**ablation.base, **choices}, where)
+    run_values: dict[str, Any] = {}
+    for key, value in keys.items():
+        if key.split(".")[0] in sweep_values:
+            compose.put(sweep_values, key, value)
+        else:
+            run_values[key] = value
+    settings: SweepConfig = bind(SweepConfig, sweep_values)
+    _refuse_unknown(run_values, {**ablation.base, **choices}, where, sweep_values)
+    request = Request(
+        ablation=ablation,
+        components=definition.components(where),
+        compose=lambda c: _run_values(c, where),
+        choices={k: v for k, v in choices.items() if k != "launcher"},
+        values=run_values,
+        budget=choices.get("budget", ablation.base.get("budget", "quick")),
+        seeds=settings.seed_list(),
+        arms=settings.arms,
+    )
+    return Asked(request=request, settings=settings, store=Store(settings.store))
+
+
+def _refuse_unknown(
+    values: Mapping[str, Any], choices: Mapping[str, str], where: list[Path], sweep: dict[str, Any]
+) -> None:
+    """Name an unknown key against all keys there are, the sweep's included."""
+    for key in ("seed", "stream"):
+        if key in values:
+            raise UserError(
+                f"{key}= is set by the sweep: write seeds=[...]"
+                if key == "seed"
+                else f"{key}= is set by arms"
+            )
+    everything = {**_run_values(choices, where), **sweep, "ablation": None, "conf_dir": None}
+    for key, value in values.items():
+        compose.put(everything, key, value)
+
+
+def _sweep_values(choices: Mapping[str, str], where: list[Path]) -> dict[str, Any]:
+    composed = _composed(tuple(sorted(choices.items())), tuple(where))
+    own = {k: v for k, v in composed.items() if k not in RUN_KEYS}
+    values: dict[str, Any] = plain(bind(SweepConfig, own))
+    return values
+
+
+def _run_values(choices: Mapping[str, str], where: list[Path]) -> dict[str, Any]:
+    composed = _composed(tuple(sorted(choices.items())), tuple(where))
+    values: dict[str, Any] = plain(run_config({k: v for k, v in composed.items() if k in RUN_KEYS}))
+    return values
+
+
+@cache
+def _composed(choices: tuple[tuple[str, str], ...], where: tuple[Path, ...]) -> dict[str, Any]:
+    return compose.compose("sweep", dict(choices), where)
+
+
+def nearest_verb(word: str, verbs: list[str]) -> UserError:
+    """The error for a word that is neither a verb nor an override."""
+    return unknown("verb", word, verbs)

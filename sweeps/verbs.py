@@ -1,0 +1,252 @@
+"""What each verb of the command line does. Each returns an exit status."""
+
+from __future__ import annotations
+
+import shutil
+from argparse import Namespace
+from pathlib import Path
+
+from rich.table import Table
+
+from ablations import plan as plans
+from ablations.plan import Planned
+from sweeps import cli, listing, price, settings
+from sweeps import status as status_
+from sweeps.claims import look
+from sweeps.conduct import Conduct
+from sweeps.display import Display, table
+from sweeps.settings import Asked
+from uniclip.compose import flat, parse
+from uniclip.errors import UserError
+from uniclip.store import Plan, RunFolder, Store
+
+CELLS_FAILED, TRUTH_MISSED = 1, 1
+
+
+def run(options: Namespace) -> int:
+    """Plan, run what is missing, report."""
+    asked = settings.asked(options.overrides)
+    return _conduct(asked, plans.make(asked.request))
+
+
+def retry(options: Namespace) -> int:
+    """Run failed cells again; with --force also those whose death cannot be proven."""
+    asked = settings.asked(options.overrides)
+    planned = plans.make(asked.request)
+    chosen = [plans.cell(planned.plan, n) for n in options.names] or list(planned.plan.cells)
+    states = {c.run: look(asked.store.run(c.run), planned.plan.evaluations) for c in chosen}
+    again = tuple((r, s.attempt) for r, s in states.items() if s.kind == "failed")
+    dead = (
+        ("lost", "running")
+        if options.force and options.names
+        else ("lost",)
+        if options.force
+        else ()
+    )
+    forced = tuple((r, s.attempt) for r, s in states.items() if s.kind in dead)
+    if not again and not forced:
+        kinds = ", ".join(sorted({s.kind for s in states.values()}))
+        hint = "" if options.force else "; --force takes those that are lost or hang"
+        raise UserError(f"nothing to retry: the cells are {kinds}{hint}")
+    return _conduct(asked, planned, again=again, forced=forced)
+
+
+def plan(options: Namespace) -> int:
+    """Print what would run and why; runs and writes nothing."""
+    asked = settings.asked(options.overrides)
+    planned = plans.make(asked.request).plan
+    rows = status_.rows(asked.store, planned)
+    known = price.prices(asked.store, planned)
+    if options.json:
+        cli.print_json(status_.as_records(rows))
+        return 0
+    drawn = Table(box=None, pad_edge=False)
+    for name in ("cell", "run", "would it run", "why", "time"):
+        drawn.add_column(name, no_wrap=True)
+    for row in rows:
+        arm = row.cell.rsplit("/", 1)[0]
+        cost = price.spoken(known[arm].seconds) if arm in known else "not measured"
+        verdict = "yes" if row.state.open else "no"
+        drawn.add_row(row.cell, row.run[:8], verdict, row.state.reason or row.state.kind, cost)
+    console = cli.console()
+    console.print(f"{planned.title}\n{planned.sweep}", markup=False)
+    console.print(drawn)
+    for text in planned.left_out:
+        console.print(text, markup=False)
+    for name, how in planned.missing.items():
+        console.print(f"n/a: {name}: {how}", markup=False)
+    states = {r.run: r.state for r in rows}
+    conduct = Conduct(
+        store=asked.store,
+        planned=Planned(plan=planned, configs={}, specs={}),
+        settings=asked.settings,
+        display=Display(),
+    )
+    console.print("estimate: " + price.estimate(planned, states, known, conduct.slots()))
+    return 0
+
+
+def status(options: Namespace) -> int:
+    """Print the state of every cell."""
+    asked = settings.asked(options.overrides)
+    planned = _known_plan(asked)
+    if options.json:
+        cli.print_json(status_.as_records(status_.rows(asked.store, planned)))
+    elif options.watch:
+        cli.watch(lambda: table(status_.rows(asked.store, planned)))
+    else:
+        rows = status_.rows(asked.store, planned)
+        cli.console().print(table(rows))
+        for kind in dict.fromkeys(r.state.kind for r in rows):
+            if kind not in ("complete", "running"):
+                cli.console().print(f"{kind}: {status_.ADVICE[kind]}", markup=False)
+    return 0
+
+
+def report(options: Namespace) -> int:
+    """Build the report from what exists."""
+    asked = settings.asked(options.overrides)
+    planned = _known_plan(asked)
+    if asked.store.sweep(planned.sweep).plan() is None:
+        raise UserError(f"sweep {planned.sweep} has not been run in store={asked.store.root}")
+    return _report(asked.store, planned, force=options.force)
+
+
+def list_(options: Namespace) -> int:
+    """Print what there is to choose from."""
+    return listing.show(options.names, options.overrides)
+
+
+def logs(options: Namespace) -> int:
+    """Print the newest attempt's log of a cell, and its path."""
+    asked = settings.asked(options.overrides)
+    planned = _known_plan(asked)
+    if len(options.names) != 1:
+        raise UserError("logs takes one cell: <arm>/<seed>, or the start of a run id")
+    run_ = asked.store.run(plans.cell(planned, options.names[0]).run)
+    numbers = run_.attempts()
+    if not numbers:
+        raise UserError(f"{options.names[0]} has not been run: there is no log yet")
+    log = run_.attempt(numbers[-1]).log
+    print(log.read_text(errors="replace") if log.exists() else "", end="")
+    print(f"({log}, attempt {numbers[-1]} of {len(numbers)})")
+    return 0
+
+
+def why(options: Namespace) -> int:
+    """Print the leaves of the configuration in which two cells differ."""
+    asked = settings.asked(options.overrides)
+    planned = plans.make(asked.request)
+    if not 1 <= len(options.names) <= 2:
+        raise UserError("why takes one cell or two: <arm>/<seed>")
+    cells = [plans.cell(planned.plan, n) for n in options.names]
+    if len(cells) == 1:
+        cells.insert(0, plans.cell(planned.plan, f"{planned.plan.reference}/{cells[0].seed}"))
+    one, two = (flat(planned.specs[c.run]) for c in cells)
+    keys = [k for k in {**one, **two} if one.get(k, "-") != two.get(k, "-")]
+    drawn = Table(box=None, pad_edge=False)
+    for name in ("key", *(c.name for c in cells)):
+        drawn.add_column(name)
+    for key in keys:
+        drawn.add_row(key.removeprefix("config."), str(one.get(key, "-")), str(two.get(key, "-")))
+    same = "the same run" if cells[0].run == cells[1].run else f"{len(keys)} keys differ"
+    cli.console().print(
+        f"{cells[0].name} is {cells[0].run}, {cells[1].name} is {cells[1].run}: {same}"
+    )
+    if keys:
+        cli.console().print(drawn)
+    return 0
+
+
+def gc(options: Namespace) -> int:
+    """Say what can be deleted (old generations, caches, spent checkpoints); --yes does it."""
+    values = parse(options.overrides)
+    strange = set(values) - {"store"}
+    if strange:
+        raise UserError(f"gc looks at a whole store: leave out {sorted(strange)[0]}=")
+    store = Store(str(values.get("store", "store")))
+    if not store.root.is_dir():
+        raise UserError(f"store={store.root} is not a folder")
+    folders = [p for p in (store.root / "superseded", store.root / "cache") if p.is_dir()]
+    folders += [p for r in store.runs() if r.outcome() is not None for p in _checkpoints(r)]
+    total = 0
+    for folder in folders:
+        size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+        total += size
+        print(f"{'deleted' if options.yes else 'could go'}: {folder} ({size / 1e6:.1f} MB)")
+        if options.yes:
+            shutil.rmtree(folder)
+    hint = "" if options.yes or not folders else "; gc --yes deletes it"
+    print(f"{total / 1e6:.1f} MB in {len(folders)} folders{hint}")
+    return 0
+
+
+def _checkpoints(run_: RunFolder) -> list[Path]:
+    folders = [run_.attempt(n).checkpoints for n in run_.attempts()]
+    return [f for f in folders if f.is_dir() and any(f.iterdir())]
+
+
+def _known_plan(asked: Asked) -> Plan:
+    """The sweep's own plan where it was run (it may hold more seeds), else the plan asked for."""
+    planned = plans.make(asked.request).plan
+    return asked.store.sweep(planned.sweep).plan() or planned
+
+
+def _conduct(
+    asked: Asked,
+    planned: Planned,
+    *,
+    again: tuple[tuple[str, int], ...] = (),
+    forced: tuple[tuple[str, int], ...] = (),
+) -> int:
+    display = Display()
+    conduct = Conduct(
+        store=asked.store,
+        planned=planned,
+        settings=asked.settings,
+        display=display,
+        again=again,
+        forced=forced,
+    )
+    conduct.run()
+    rows = status_.rows(asked.store, conduct.plan)
+    display.line(status_.summary(rows))
+    for row in rows:
+        if row.state.kind in ("failed", "lost"):
+            display.line(f"{row.cell} {row.state.kind}: {row.state.reason} (do: {row.advice})")
+    for text in conduct.plan.left_out:
+        display.line(text)
+    truth = _report(asked.store, conduct.plan)
+    unfinished = any(r.state.kind in ("failed", "lost") for r in rows)
+    return CELLS_FAILED if unfinished else truth
+
+
+def _report(store: Store, planned: Plan, force: bool = False) -> int:
+    from analysis import expectations
+    from analysis import report as report_
+
+    built = report_.build(store, planned.sweep, force=force)
+    for text in built.headline:
+        print(text)
+    print(f"report: {built.folder / 'report.html'}{'' if built.rebuilt else ' (unchanged)'}")
+    if not planned.expectations:
+        return 0
+    findings = expectations.check(store, planned.sweep)
+    for finding in findings:
+        print(
+            f"truth: {'holds' if finding.holds else 'MISSED'}: {finding.about} ({finding.detail})"
+        )
+    return 0 if all(f.holds for f in findings) else TRUTH_MISSED
+
+
+ACTIONS = {
+    "run": run,
+    "plan": plan,
+    "status": status,
+    "report": report,
+    "list": list_,
+    "logs": logs,
+    "why": why,
+    "retry": retry,
+    "gc": gc,
+}

@@ -1,0 +1,171 @@
+"""A worker: takes cells of a sweep one after another, until none is left or it is told to stop.
+
+What is pickled is a path, a sweep id and a few names: the run is read from its `spec.json`, what is
+run-only from the sweep's `plan.json`. A failed cell is written down and the next one is taken.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from sweeps import claims
+from uniclip.config import RunConfig
+from uniclip.identity import config_of
+from uniclip.store import AttemptFolder, Plan, RunFolder, Store
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+
+
+class Stop:
+    """A flag that signals set; the training loop looks at it between steps."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def listen(self) -> None:
+        """Let the signals that ask a worker to stop set the flag, and do nothing else."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A job of kind run: it lives until no cell can be claimed."""
+
+    store: str
+    sweep: str
+    again: tuple[tuple[str, int], ...] = ()
+    """(run, attempt) whose failure is to be retried."""
+    forced: tuple[tuple[str, int], ...] = ()
+    """(run, attempt) that the user declared dead."""
+
+    def __call__(self) -> None:
+        stop = Stop()
+        stop.listen()
+        store = Store(self.store)
+        plan = store.sweep(self.sweep).plan()
+        assert plan is not None, "a plan is written before a slot is started"
+        while not stop() and self._pass(store, plan, stop):
+            pass
+
+    def _pass(self, store: Store, plan: Plan, stop: Stop) -> bool:
+        """One look at every run; whether any of them could be claimed."""
+        claimed = False
+        for run_id in dict.fromkeys(c.run for c in plan.cells):
+            if stop():
+                break
+            run = store.run(run_id)
+            state = claims.look(run, plan.evaluations)
+            spec = run.spec()
+            config = config_of(spec, {k: plan.base[k] for k in ("runtime", "benchmark")})
+            attempt = claims.claim(
+                store,
+                run,
+                state,
+                partial(_numerics, config),
+                again=self.again,
+                forced=self.forced,
+                prepare=partial(RunFolder.publish_spec, spec=spec),
+            )
+            if attempt is not None:
+                claimed = True
+                execute(run, config, attempt, plan.evaluations, stop)
+        return claimed
+
+
+def execute(
+    run: RunFolder,
+    config: RunConfig,
+    attempt: AttemptFolder,
+    evaluations: dict[str, str],
+    stop: Stop,
+) -> str:
+    """One attempt from its claim to its last word; how it ended."""
+    with _logged_to(attempt.log):
+        try:
+            from uniclip.run import run as run_
+
+            kind = run_(run, config, attempt, evaluations=evaluations, stop=stop)
+        except Exception as error:
+            traceback.print_exc()
+            last = " ".join(str(error).split())[:300]
+            attempt.end("failed", f"{type(error).__name__}: {last}")
+            return "failed"
+        attempt.end(kind)
+    if run.outcome() is not None:
+        _forget_checkpoints(run)
+    return kind
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A job of kind prove: a few steps of every arm, its witnesses checked and its speed taken."""
+
+    store: str
+    sweep: str
+
+    def __call__(self) -> None:
+        from ablations.audit import as_records, prove
+
+        from uniclip.store import append, as_json, replace
+
+        store = Store(self.store)
+        folder = store.sweep(self.sweep)
+        plan = folder.plan()
+        assert plan is not None, "a plan is written before it is proven"
+        specs = {c.arm: store.run(c.run).spec() for c in reversed(plan.cells)}
+        run_only = {k: plan.base[k] for k in ("runtime", "benchmark")}
+        configs = {arm.name: config_of(specs[arm.name], run_only) for arm in plan.arms}
+        proof = prove(plan, configs)
+        for probe in proof.probes:
+            append(folder.probes, probe)
+        replace(folder.audit, as_json({"findings": as_records(proof.findings)}))
+
+
+@contextmanager
+def _logged_to(path: Path) -> Iterator[None]:
+    """What this process prints goes to `path` meanwhile, prints of C libraries included."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = [os.dup(1), os.dup(2)]
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, old in zip((1, 2), before):
+            os.dup2(old, number)
+            os.close(old)
+        os.close(log)
+
+
+def _numerics(config: RunConfig) -> dict[str, Any]:
+    from uniclip.numerics import numerics_class
+
+    return numerics_class(config)
+
+
+def _forget_checkpoints(run: RunFolder) -> None:
+    """An outcome is final: what could only have continued the training is of no more use."""
+    for number in run.attempts():
+        for path in run.attempt(number).checkpoints.glob("*.safetensors"):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+"""The main job, small, through the real command line: run, run again, extend, read."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from driving import Driver, until
+
+ARMS = "arms=[full,no-awareness,clip]"
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Driver, str]:
+    driver = Driver(tmp_path_factory.mktemp("sweep") / "store", ARMS, "train.steps=20")
+    return driver, driver.run("seeds=1")
+
+
+def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:
+    driver, said = swept
+    assert "3 to run" in said
+    assert "estimate: 3 runs in about" in said
+    assert "checks hold" in said
+    assert {row["state"] for row in driver.states().values()} == {"complete"}
+    report = driver.store.report(driver.plan().sweep)
+    assert (report / "report.html").stat().st_size > 10_000
+    assert (report / "report.ipynb").exists()
+    assert any(name.endswith(".tex") for name in driver.tables())
+
+
+def test_run_again_does_nothing_and_leaves_the_same_bytes(swept: tuple[Driver, str]) -> None:
+    driver, _ = swept
+    before, endings = driver.tables(), driver.endings()
+    said = driver.run("seeds=1")
+    assert "0 to run, 3 already complete" in said
+    assert driver.tables() == before
+    assert driver.endings() == endings
+
+
+def test_plan_says_what_would_run_and_why(swept: tuple[Driver, str]) -> None:
+    driver, _ = swept
+    said = driver.run("seeds=2", verb="plan")
+    assert "never run" in said
+    assert "complete" in said
+    assert "not measured" not in said, "past runs tell what the new seeds cost"
+
+
+def test_why_and_logs_speak_of_one_cell(swept: tuple[Driver, str]) -> None:
+    driver, _ = swept
+    said = driver.run("no-awareness/0", verb="why")
+    assert "method.aware" in said
+    assert "1 keys differ" in said
+    assert "attempts/1/log" in driver.run("full/0", verb="logs")
+
+
+@pytest.fixture(scope="module")
+def extended(swept: tuple[Driver, str]) -> tuple[Driver, str, dict[str, list[str]]]:
+    driver, _ = swept
+    before = driver.endings()
+    return driver, driver.run("seeds=2"), before
+
+
+def test_more_seeds_run_only_the_new_cells(
+    extended: tuple[Driver, str, dict[str, list[str]]],
+) -> None:
+    driver, said, before = extended
+    assert "3 to run, 3 already complete" in said
+    after = driver.endings()
+    assert {run: after[run] for run in before} == before
+    assert len(after) == 6
+
+
+def test_weights_do_not_depend_on_slots(
+    extended: tuple[Driver, str, dict[str, list[str]]], tmp_path: Path
+) -> None:
+    driver, _, _ = extended
+    alone = Driver(tmp_path / "alone", ARMS, "train.steps=20")
+    alone.run("seeds=1", "launcher.slots=1", "runtime.data_workers=1")
+    theirs = driver.weights()
+    assert {name: theirs[name] for name in alone.weights()} == alone.weights()
+
+
+def test_ctrl_c_reaches_the_workers_and_leaves_everything_resumable(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "store", "arms=[full]", "train.steps=400", "seeds=1")
+    process = driver.start()
+    until(driver.training)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    until(lambda: not driver.everything())
+    (row,) = driver.states().values()
+    assert row["state"] == "interrupted"
+    assert driver.endings() == {row["run"]: ["interrupted"]}
+
+
+def test_a_failed_cell_is_isolated_shown_and_retried(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    _write_pictures(pictures, 80)
+    good = (pictures / "7.png").read_bytes()
+    (pictures / "7.png").write_bytes(bytes(len(good)))  # as long as before: the same fingerprint
+    words = ["data=csv", f"data.path={pictures}/index.csv", "arms=[full]", "seeds=1"]
+    driver = Driver(tmp_path / "store")
+    driver.words = (
+        *(w for w in driver.words if not w.startswith("data")),
+        *words,
+        "train.steps=6",
+        "train.batch_size=16",
+    )
+    said = driver.run(status=1)
+    assert "failed" in said
+    assert "7.png" in said
+    (row,) = driver.states().values()
+    assert row["state"] == "failed"
+    assert "7.png" in driver.run("full/0", verb="logs")
+    assert "0 to run" in driver.run(status=1), "a failure is not run again unless asked"
+    (pictures / "7.png").write_bytes(good)
+    driver.run(verb="retry")
+    assert {row["state"] for row in driver.states().values()} == {"complete"}
+    assert list(driver.endings().values()) == [["failed", "trained"]]
+
+
+def _write_pictures(folder: Path, n: int) -> None:
+    import csv
+    import random
+
+    from PIL import Image
+
+    draw = random.Random(0)
+    with open(folder / "index.csv", "w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["picture", "caption"])
+        for i in range(n):
+            colour = tuple(draw.randrange(256) for _ in range(3))
+            Image.new("RGB", (40 + i % 9, 40), colour).save(folder / f"{i}.png")
+            rows.writerow([f"{i}.png", f"a plain picture number {i} of colour {colour}"])

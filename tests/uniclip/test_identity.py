@@ -1,0 +1,360 @@
+"""A run's name is its content: what changes it, what does not, and that it stays what it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uniclip import config as config_module
+from uniclip import identity
+from uniclip.config import DATA, METHODS, RunConfig, plain, run_config, setting
+from uniclip.identity import canonical, config_of, digest, hashed, run_id, spec
+
+GOLDEN = Path(__file__).with_name("golden_runs.json")
+FINGERPRINT = {"data": "fixed", "version": "1.0"}
+
+Config = dict[str, Any]
+
+
+def make(data: str = "openmoji", method: str = "uniclip", **sections: Any) -> RunConfig:
+    return run_config({"data": {"name": data}, "method": {"name": method}, **sections})
+
+
+def name_of(config: RunConfig) -> str:
+    return run_id(spec(config, FINGERPRINT))
+
+
+def leaves(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of every field that is not itself a section."""
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, (*path, f.name))
+        else:
+            yield (*path, f.name)
+
+
+def changed(config: Any, path: tuple[str, ...]) -> Any:
+    """The same with another value at `path` (past validation: only the hash is asked)."""
+    name, *rest = path
+    value = getattr(config, name)
+    new = changed(value, tuple(rest)) if rest else other(value)
+    copy = object.__new__(type(config))
+    for f in dataclasses.fields(config):
+        object.__setattr__(copy, f.name, new if f.name == name else getattr(config, f.name))
+    return copy
+
+
+def other(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    if isinstance(value, dict):
+        return {**value, "another": 1}
+    if isinstance(value, tuple):
+        return (*value[:-1], other(value[-1])) if value else ("another",)
+    return f"{value}-another"
+
+
+ALL_LEAVES = [
+    (data, method, path)
+    for data, method in [*((d, "uniclip") for d in DATA), ("openmoji", "clip")]
+    for path in leaves(make(data, method))
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "method", "path"), ALL_LEAVES, ids=[f"{d}-{m}-{'.'.join(p)}" for d, m, p in ALL_LEAVES]
+)
+def test_every_leaf_changes_the_name_unless_it_is_run_only(
+    data: str, method: str, path: tuple[str, ...]
+) -> None:
+    before = make(data, method)
+    after = changed(before, path)
+    assert (name_of(before) == name_of(after)) == (path[0] in ("runtime", "benchmark"))
+
+
+def test_run_only_is_the_named_list() -> None:
+    """A section that decides weights must never slip into it."""
+    assert config_module.RUN_ONLY == ("runtime", "benchmark")
+    assert not set(hashed(make())) & set(config_module.RUN_ONLY)
+
+
+def test_another_fingerprint_is_another_run() -> None:
+    config = make()
+    assert run_id(spec(config, FINGERPRINT)) != run_id(spec(config, {**FINGERPRINT, "size": 1}))
+
+
+def test_a_name_is_sixteen_hex_digits_and_does_not_depend_on_the_order_of_keys() -> None:
+    one = make("scenes", train={"steps": 5, "batch_size": 8}, views={"weak": 2, "strong": 1})
+    two = run_config(_reversed(plain(one)))
+    assert name_of(one) == name_of(two)
+    assert len(name_of(one)) == 16
+    assert int(name_of(one), 16) >= 0
+    scrambled = _reversed(json.loads(json.dumps(spec(one, FINGERPRINT))))
+    assert run_id(scrambled) == name_of(one)
+
+
+def _reversed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _reversed(value[k]) for k in reversed(value)}
+    return value
+
+
+def test_a_whole_number_where_a_float_is_asked_for_is_the_same_run() -> None:
+    assert name_of(make(train={"clip": 1})) == name_of(make(train={"clip": 1.0}))
+    weights = [make(method={"name": "uniclip", "weights": w}) for w in ([1, 1, 1], [1.0, 1.0, 1])]
+    assert name_of(weights[0]) == name_of(weights[1])
+
+
+def test_canonical_json_is_one_spelling() -> None:
+    assert canonical({"b": [1, 2.5, None], "a": "\u00e9"}) == '{"a":"\\u00e9","b":[1,2.5,null]}'
+    with pytest.raises(ValueError, match="JSON"):
+        canonical({"x": float("nan")})
+    assert digest({}, 8) == digest({})[:8]
+
+
+# ---- fields that are younger than a run ----------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class YoungerTrain(config_module.TrainConfig):
+    """Training as a later release has it."""
+
+    sharpness: float = setting(0.0, low=0, absent=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class YoungerMethod(config_module.UniclipMethod):
+    """A method as a later release has it; here `absent` is not the default."""
+
+    queue: int = setting(64, low=0, absent=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class YoungerRun(RunConfig):
+    """A run as a later release has it."""
+
+    train: YoungerTrain = setting(YoungerTrain)
+    memory: tuple[int, ...] | None = setting(None, absent=None)
+
+
+@pytest.fixture()
+def later_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`RunConfig` as a later release has it, for binding and for reading specs."""
+    monkeypatch.setitem(config_module.FAMILIES, (YoungerRun, "data"), DATA)
+    methods = {**METHODS, "uniclip": YoungerMethod}
+    monkeypatch.setitem(config_module.FAMILIES, (YoungerRun, "method"), methods)
+    for module in (config_module, identity):
+        monkeypatch.setattr(module, "RunConfig", YoungerRun)
+
+
+@pytest.mark.usefixtures("later_release")
+def test_an_absent_field_leaves_names_as_they_were() -> None:
+    old = RunConfig(**{f.name: getattr(make(), f.name) for f in dataclasses.fields(RunConfig)})
+    new = run_config({**plain(old), "method": {"name": "uniclip", "queue": 0}})
+    assert isinstance(new, YoungerRun)
+    assert new.train.sharpness == 0.0
+    assert name_of(new) == name_of(old)
+    for section in (
+        {"train": {"sharpness": 0.5}},
+        {"memory": [1]},
+        {"method": {"name": "uniclip", "queue": 64}},
+    ):
+        assert name_of(run_config({**plain(new), **section})) != name_of(old)
+
+
+@pytest.mark.usefixtures("later_release")
+def test_a_spec_older_than_a_field_reads_back_with_its_absent_value() -> None:
+    old = make(train={"steps": 7})
+    old_spec = json.loads(json.dumps(spec(old, FINGERPRINT)))
+    assert "queue" not in old_spec["config"]["method"]
+    read = config_of(old_spec)
+    assert read.method.queue == 0, "the default (64) is not what the old code did"
+    assert read.train.sharpness == 0.0
+    assert read.memory is None
+    assert read.train.steps == 7
+    assert run_id(spec(read, FINGERPRINT)) == run_id(old_spec)
+
+
+def test_a_spec_says_all_that_its_run_needs() -> None:
+    config = make("scenes", train={"steps": 7}, stream=3, seed=5)
+    written = json.loads(json.dumps(spec(config, FINGERPRINT)))
+    run_only = {"runtime": {"device": "cpu", "data_workers": 2}, "benchmark": ["scenes"]}
+    read = config_of(written, run_only)
+    assert plain(read) == {**plain(config), **plain(read) | {}} | {
+        "runtime": plain(read.runtime),
+        "benchmark": ["scenes"],
+    }
+    assert read.runtime.data_workers == 2
+    assert name_of(read) == name_of(config)
+    assert (read.train, read.seed, read.stream) == (config.train, 5, 3)
+
+
+def test_stream_zero_is_absent() -> None:
+    assert "stream" not in hashed(make())
+    assert hashed(make(stream=1))["stream"] == 1
+
+
+def test_golden_names_are_what_they_were() -> None:
+    """Never edit the golden file to make this pass: every stored run would be orphaned."""
+    golden = json.loads(GOLDEN.read_text())
+    assert len(golden) >= 6
+    for entry in golden:
+        built = spec(run_config(entry["values"]), entry["fingerprint"])
+        assert run_id(built) == entry["run"], entry["about"]
+        assert run_id(spec(config_of(entry["spec"]), entry["fingerprint"])) == entry["run"]
+        assert run_id(entry["spec"]) == entry["run"]
+
+
+# ---- hashes of the code --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the source tree that tests may change."""
+    copy = tmp_path_factory.mktemp("tree")
+    for package in identity.PACKAGES:
+        shutil.copytree(
+            identity.ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(identity.ROOT / "sweep.py", copy)
+    return copy
+
+
+HASHES = """
+import sys
+from uniclip import identity
+print(identity.training_hash(), identity.source_hash())
+assert not {"torch", "timm", "transformers"} & set(sys.modules), "hashing imports torch"
+"""
+
+
+def hashes(tree: Path) -> tuple[str, str]:
+    """The training hash and the source hash that a process in `tree` computes."""
+    env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", HASHES], env=env, cwd=tree, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    training, source = done.stdout.split()
+    return training, source
+
+
+@dataclass
+class Edited:
+    """A file of the tree with other text, until the test is over."""
+
+    path: Path
+    before: str | None
+
+    @classmethod
+    def write(cls, path: Path, text: str) -> Edited:
+        before = path.read_text() if path.exists() else None
+        path.write_text(text)
+        return cls(path, before)
+
+    def undo(self) -> None:
+        if self.before is None:
+            self.path.unlink()
+        else:
+            self.path.write_text(self.before)
+
+
+RNG = Path("uniclip/rng.py")
+
+
+def rng_text(tree: Path, old: str, new: str) -> str:
+    text = (tree / RNG).read_text()
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
+def test_comments_docstrings_and_formatting_change_the_source_hash_alone(tree: Path) -> None:
+    before = hashes(tree)
+    text = rng_text(tree, '"""The 64-bit key', '"""Other words: the 64-bit key')
+    text = text.replace("_ROUNDS = 10", "_ROUNDS = (\n    10  # as published\n)\n\n\n# a comment")
+    edited = Edited.write(tree / RNG, text)
+    after = hashes(tree)
+    edited.undo()
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    assert hashes(tree) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("p1 >> _HALF) ^ c1", "p1 >> _HALF) | c1"),
+        ("_ROUNDS = 10", "_ROUNDS = 9"),
+        ("columns: int) -> NDArray[np.float64]:", "columns: int = 4) -> NDArray[np.float64]:"),
+    ],
+)
+def test_a_changed_operator_number_or_default_changes_both(
+    tree: Path, old: str, new: str
+) -> None:
+    before = hashes(tree)
+    edited = Edited.write(tree / RNG, rng_text(tree, old, new))
+    after = hashes(tree)
+    edited.undo()
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "analysis/statistics.py", "sweeps/claims.py", "sweep.py", "ablations/plan.py",
+        "uniclip/evaluate/retrieval.py", "uniclip/run.py", "uniclip/compose.py",
+        "uniclip/conf/config.yaml", "analysis/notes.txt",
+    ],
+)  # fmt: skip
+def test_what_training_does_not_import_leaves_the_training_hash(tree: Path, name: str) -> None:
+    """Also a file that is new, and that no version control knows."""
+    before = hashes(tree)
+    path = tree / name
+    text = path.read_text() if path.exists() else ""
+    edited = Edited.write(path, text + "\nADDED = 1\n")
+    after = hashes(tree)
+    edited.undo()
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
+def test_a_module_that_training_begins_to_import_counts(tree: Path) -> None:
+    """By whatever way it is imported: inside a function, too."""
+    before = hashes(tree)
+    helper = Edited.write(tree / "uniclip/helper.py", "VALUE = 1\n")
+    unused = hashes(tree)
+    text = (tree / RNG).read_text() + "\n\ndef late():\n    from uniclip import helper\n"
+    edited = Edited.write(tree / RNG, text)
+    used = hashes(tree)
+    helper.path.write_text("VALUE = 2\n")
+    changed_helper = hashes(tree)
+    edited.undo()
+    helper.undo()
+    assert unused[0] == before[0]
+    assert len({before[0], used[0], changed_helper[0]}) == 3
+
+
+def test_training_reaches_what_decides_weights_and_not_what_judges_them() -> None:
+    reached = set(identity._reached(identity.TRAINING_ROOT))
+    assert {"uniclip.train", "uniclip.rng", "uniclip.config", "uniclip.optimizer"} <= reached
+    assert not {m for m in reached if m.split(".")[0] in ("analysis", "sweeps", "ablations")}
+    assert not {m for m in reached if m.startswith(("uniclip.evaluate", "uniclip.run"))}
+
+
+def test_a_missing_library_has_a_version_of_its_own() -> None:
+    assert identity.library_version("numpy")[0].isdigit()
+    assert identity.library_version("no-such-distribution-at-all") == "absent"

@@ -1,0 +1,86 @@
+"""The numerics class says what decides bits, and `apply` puts the process into it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from tiny_runs import tiny
+from torch.nn import functional
+
+from uniclip import numerics
+from uniclip.errors import UserError
+
+
+def test_class_is_json_and_names_what_decides_bits():
+    named = numerics.numerics_class(tiny())
+    assert json.loads(json.dumps(named)) == named
+    assert named["device"] == "cpu"
+    assert named["model"]
+    assert named["capability"] == torch.backends.cpu.get_cpu_capability()
+    assert named["world_size"] == 1
+    assert named["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(("key", "value"), [("threads", 2), ("precision", "bf16")])
+def test_another_setting_is_another_class(key, value):
+    assert numerics.numerics_class(tiny(train={key: value})) != numerics.numerics_class(tiny())
+
+
+def test_class_does_not_depend_on_workers_or_logging():
+    other = tiny(runtime={"data_workers": 3, "log_every": 1, "checkpoint_seconds": 0})
+    assert numerics.numerics_class(other) == numerics.numerics_class(tiny())
+
+
+@pytest.mark.parametrize("name", ["cuda:97", "nonsense", "cpu:x"])
+def test_unknown_device_is_one_line(name):
+    with pytest.raises(UserError, match="runtime.device") as error:
+        numerics.device(tiny(runtime={"device": name}))
+    assert "\n" not in str(error.value)
+
+
+def test_apply_sets_threads_and_determinism():
+    before = torch.get_num_threads()
+    try:
+        numerics.apply(tiny(train={"threads": 2}))
+        assert torch.get_num_threads() == 2
+        numerics.apply(tiny())
+        assert torch.get_num_threads() == 1
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.tensor(1e-39).item() > 0
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Embedder:
+    """Linear in what it is given, with unit rows."""
+
+    name = "embedder"
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.weight = torch.randn(8, 12, generator=generator)
+
+    def images(self, pixels, vectors):
+        rows = torch.nn.functional.linear(pixels.flatten(1).float(), self.weight)
+        return functional.normalize(rows + vectors.sum(), dim=-1)
+
+    def texts(self, tokens):
+        return functional.normalize(tokens.float() @ self.weight.T, dim=-1)
+
+
+def test_autocast_rounds_inside_and_answers_in_float32_unit_rows():
+    embedder = _Embedder()
+    half = numerics.Autocast(embedder, torch.device("cpu"))
+    pixels = torch.arange(36).view(3, 3, 2, 2).to(torch.uint8)
+    tokens = torch.arange(24).view(2, 12)
+    for rows, exact in (
+        (half.images(pixels, torch.zeros(3, 1)), embedder.images(pixels, torch.zeros(3, 1))),
+        (half.texts(tokens), embedder.texts(tokens)),
+    ):
+        assert rows.dtype == torch.float32
+        torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)), rtol=1e-6, atol=0)
+        assert not torch.equal(rows, exact)
+        torch.testing.assert_close(rows, exact, rtol=0, atol=0.02)
+    assert half.name == "embedder"

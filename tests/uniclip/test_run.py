@@ -1,0 +1,307 @@
+"""One run end to end: what is published, once; what a death or a rival leaves; the way back."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import claimed, opened, tiny
+
+import uniclip
+from uniclip import checkpoint, evaluate, run
+from uniclip.errors import UserError
+from uniclip.store import RunFolder, lines
+
+EVALUATIONS = {"scenes": "0123abcd"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> RunFolder:
+    """A tiny run, trained and evaluated by one attempt."""
+    folder = opened(tmp_path_factory.mktemp("store"), tiny())
+    kind = run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS)
+    assert kind == "trained"
+    return folder
+
+
+def files(folder: RunFolder) -> dict[str, int]:
+    """Published files and when each was last written."""
+    paths = [p for p in folder.path.rglob("*") if p.is_file() and "attempts" not in p.parts]
+    return {str(p.relative_to(folder.path)): p.stat().st_mtime_ns for p in paths}
+
+
+# ---- publication -----------------------------------------------------------------------------
+
+
+def test_what_is_published(trained):
+    assert set(files(trained)) == {
+        "spec.json",
+        "tokenizer.json",
+        "weights.safetensors",
+        "best.safetensors",
+        "outcome.json",
+        "scores/scenes@0123abcd.json",
+        "predictions/scenes@0123abcd.npz",
+    }
+    outcome = trained.outcome()
+    assert (outcome.kind, outcome.step, outcome.attempt) == ("trained", 6, 1)
+    assert outcome.best_step in (2, 4, 6)
+    assert outcome.weights == run._hash(trained.weights)
+    assert (outcome.training, outcome.source, outcome.numerics) == ("t", "s", {"device": "cpu"})
+    assert outcome.cost.keys() == {"training_seconds", *run.COSTS}
+    assert all(value > 0 for value in outcome.cost.values())
+    scores = trained.scores("scenes", "0123abcd")
+    assert scores.weights == outcome.weights
+    assert scores.protocol == evaluate.protocol("scenes", tiny())
+    assert scores.scores
+    with np.load(trained.predictions_path("scenes", "0123abcd"), allow_pickle=False) as arrays:
+        assert arrays.files
+
+
+def test_a_finished_run_is_left_alone(trained):
+    before = files(trained)
+    kind = run.run(trained, tiny(), claimed(trained), evaluations=EVALUATIONS)
+    assert kind == "evaluated"
+    assert files(trained) == before
+
+
+def test_a_data_set_that_arrives_later_is_evaluated_alone(trained):
+    before = files(trained)
+    wanted = {**EVALUATIONS, "scenes": "ffff0000"}
+    assert run.run(trained, tiny(), claimed(trained), evaluations=wanted) == "evaluated"
+    after = files(trained)
+    assert after.keys() - before.keys() == {
+        "scores/scenes@ffff0000.json",
+        "predictions/scenes@ffff0000.npz",
+    }
+    assert all(after[name] == before[name] for name in before)
+
+
+def test_diverged_is_an_outcome_without_weights(tmp_path):
+    config = tiny(train={"diverged_above": 1e-6})
+    folder = opened(tmp_path, config)
+    assert run.run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
+    assert set(files(folder)) == {"spec.json", "outcome.json"}
+    outcome = folder.outcome()
+    assert (outcome.kind, outcome.step, outcome.weights) == ("diverged", 0, None)
+    assert run.run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
+
+
+def test_interrupted_in_training_resumes_to_the_same_file(trained, tmp_path):
+    folder = opened(tmp_path, tiny())
+    asked = iter([False, False, True])
+    kind = run.run(folder, tiny(), claimed(folder), evaluations={}, stop=lambda: next(asked))
+    assert kind == "interrupted"
+    assert set(files(folder)) == {"spec.json"}
+    assert run.run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
+    assert folder.weights.read_bytes() == trained.weights.read_bytes()
+    assert folder.best.read_bytes() == trained.best.read_bytes()
+    assert folder.outcome().attempt == 2
+
+
+def test_interrupted_before_evaluation_keeps_the_outcome(tmp_path):
+    folder = opened(tmp_path, tiny())
+    steps = iter(range(100))
+    kind = run.run(
+        folder, tiny(), claimed(folder), evaluations=EVALUATIONS, stop=lambda: next(steps) >= 5
+    )
+    assert kind == "interrupted"
+    assert folder.outcome().kind == "trained"
+    assert folder.scores("scenes", "0123abcd") is None
+    assert run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "evaluated"
+
+
+def test_overtaken_publishes_nothing(tmp_path):
+    folder = opened(tmp_path, tiny())
+    old = claimed(folder)
+    claimed(folder, forced=True)
+    assert run.run(folder, tiny(), old, evaluations=EVALUATIONS) == "overtaken"
+    assert set(files(folder)) == {"spec.json"}
+
+
+def test_overtaken_in_evaluation_publishes_no_scores(tmp_path, monkeypatch):
+    folder = opened(tmp_path, tiny())
+    real = evaluate.evaluate
+
+    def slow(*arguments):
+        claimed(folder, forced=True)
+        return real(*arguments)
+
+    monkeypatch.setattr(evaluate, "evaluate", slow)
+    assert run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "overtaken"
+    assert "outcome.json" in files(folder)
+    assert not folder.scores_path("scenes", "0123abcd").exists()
+
+
+# ---- deaths and rivals -----------------------------------------------------------------------
+
+
+def test_death_between_weights_and_outcome_is_not_trained_again(trained, tmp_path, monkeypatch):
+    folder = opened(tmp_path, tiny())
+    first = claimed(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "publish_outcome", lambda *_: os.abort_the_test())
+        with pytest.raises(AttributeError):
+            run.run(folder, tiny(), first, evaluations={})
+    second = claimed(folder)
+    assert run.run(folder, tiny(), second, evaluations={}) == "trained"
+    outcome, straight = folder.outcome(), trained.outcome()
+    assert (outcome.attempt, outcome.step) == (1, 6)
+    assert (outcome.weights, outcome.best_step) == (straight.weights, straight.best_step)
+    assert outcome.cost.keys() == straight.cost.keys()
+    assert not lines(second.metrics)
+    assert lines(second.events)[0]["event"] == "adopted_weights"
+
+
+def test_death_before_weights_trains_the_rest(trained, tmp_path, monkeypatch):
+    """Tokenizer and best weights are out, the final ones are not: the same files come again."""
+    folder = opened(tmp_path, tiny())
+    real = run.publish_file
+
+    def dies(path, finished):
+        assert path != folder.weights, "killed"
+        return real(path, finished)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "publish_file", dies)
+        with pytest.raises(AssertionError, match="killed"):
+            run.run(folder, tiny(), claimed(folder), evaluations={})
+    assert {"tokenizer.json", "best.safetensors"} <= set(files(folder))
+    assert run.run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
+    assert folder.weights.read_bytes() == trained.weights.read_bytes()
+    assert folder.outcome().attempt == 2
+
+
+def test_a_faster_rival_of_another_class_stays_published(trained, tmp_path, monkeypatch):
+    folder = opened(tmp_path, tiny())
+    attempt = claimed(folder)
+    tensors, facts = checkpoint.decode(trained.weights)
+    name = next(n for n in tensors if tensors[n].is_floating_point())
+    tensors[name] += 1e-6
+    theirs = checkpoint.encode(tensors, facts)
+    real = run.publish_file
+
+    def late(path, finished):
+        if path == folder.weights:
+            path.write_bytes(theirs)
+        return real(path, finished)
+
+    monkeypatch.setattr(run, "publish_file", late)
+    assert run.run(folder, tiny(), attempt, evaluations={}) == "trained"
+    assert folder.weights.read_bytes() == theirs
+    assert folder.outcome().weights == run._hash(folder.weights)
+    assert "weights_differ" in [record["event"] for record in lines(attempt.events)]
+
+
+def test_kill_nine_at_random_moments_ends_with_the_same_file(tmp_path):
+    sections = {"train": {"steps": 40}, "runtime": {"checkpoint_seconds": 0}}
+    whole = opened(tmp_path / "whole", tiny(**sections))
+    assert run.run(whole, tiny(**sections), claimed(whole), evaluations={}) == "trained"
+    folder = opened(tmp_path / "killed", tiny(**sections))
+    draw = random.Random(int(os.environ.get("KILL_SEED", "0")))
+    for _ in range(3):
+        child = _child(tmp_path / "killed", sections)
+        _wait_for_a_step(folder, child)
+        time.sleep(draw.uniform(0, 0.5))
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+    assert folder.outcome() is None or folder.outcome().kind == "trained"
+    last = _child(tmp_path / "killed", sections)
+    said = last.communicate(timeout=120)[0].decode().split()
+    assert said[-1] in ("trained", "evaluated")
+    assert folder.weights.read_bytes() == whole.weights.read_bytes()
+    assert folder.best.read_bytes() == whole.best.read_bytes()
+    events = [e for n in folder.attempts() for e in lines(folder.attempt(n).events)]
+    assert any(e["event"] == "resumed" and e["step"] > 0 for e in events)
+
+
+def _child(folder: Path, sections: dict) -> subprocess.Popen:
+    script = Path(__file__).with_name("tiny_runs.py")
+    path = os.pathsep.join([str(script.parents[2]), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, str(script), str(folder), json.dumps(sections)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+def _wait_for_a_step(folder: RunFolder, child: subprocess.Popen) -> None:
+    """Until this child's attempt has noted a step (or the child has ended)."""
+    number = max(folder.attempts(), default=0) + 1
+    while not folder.attempt(number).metrics.exists() and child.poll() is None:
+        time.sleep(0.01)
+
+
+# ---- the way back ----------------------------------------------------------------------------
+
+TEXTS = ["a small red disc", "two blue squares"]
+
+
+def test_load_by_folder_file_and_id(trained):
+    store = trained.path.parent.parent
+    loaded = uniclip.load(trained.path)
+    texts = loaded.embed_texts(TEXTS)
+    assert texts.shape == (2, 16)
+    for again in (
+        uniclip.load(str(trained.weights)),
+        uniclip.load(trained.id, store=store),
+        uniclip.load(trained.id[:5], store=store),
+    ):
+        np.testing.assert_array_equal(again.embed_texts(TEXTS), texts)
+    pictures = np.zeros((3, 3, 40, 32), np.uint8)
+    assert loaded.embed_images(pictures).shape == (3, 16)
+
+
+def test_best_weights_are_those_of_the_best_step(trained):
+    tensors, facts = checkpoint.decode(trained.best)
+    assert facts["step"] == trained.outcome().best_step
+    best = uniclip.load(trained.path, best=True)
+    state = checkpoint.bundle(best.embedder, best.method).state_dict()
+    assert all(torch.equal(state[name], tensors[name]) for name in tensors)
+
+
+@pytest.mark.parametrize("run_id", ["zzzz", ""])
+def test_no_such_run_is_one_line(trained, tmp_path, run_id):
+    opened(trained.path.parent.parent, tiny(seed=1))
+    with pytest.raises(UserError, match="one run of store"):
+        run.load(run_id, store=trained.path.parent.parent)
+    with pytest.raises(UserError, match="no run at"):
+        run.load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no spec.json"):
+        run.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "tokenizer.json"])
+def test_damage_and_absence_are_one_line(trained, tmp_path, name):
+    folder = RunFolder(tmp_path / trained.id)
+    folder.path.mkdir()
+    for file in ("spec.json", "tokenizer.json", "weights.safetensors", "outcome.json"):
+        (folder.path / file).write_bytes((trained.path / file).read_bytes())
+    whole = (folder.path / name).read_bytes()
+    for spoilt in (whole[:-40], b"", whole[:200] + b"\xff" + whole[201:]):
+        (folder.path / name).write_bytes(spoilt)
+        with pytest.raises(UserError, match="damaged") as error:
+            run.load(folder.path)
+        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="damaged"):
+        run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS)
+    (folder.path / name).unlink()
+    with pytest.raises(UserError, match="missing"):
+        run.load(folder.path)
+
+
+def test_weights_of_another_configuration_are_refused(trained, tmp_path):
+    folder = opened(tmp_path, tiny(model={"embedding": 32}), name=trained.id)
+    for file in ("tokenizer.json", "weights.safetensors"):
+        (folder.path / file).write_bytes((trained.path / file).read_bytes())
+    with pytest.raises(UserError, match="does not fit the configuration"):
+        run.load(folder.path)

@@ -1,0 +1,278 @@
+"""Training: the same bits however it was cut, watched or fed; and what it says of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from tiny_runs import claimed, opened, tiny
+
+from uniclip import checkpoint, identity, numerics, train
+from uniclip.data.loader import Batches
+from uniclip.errors import UserError
+from uniclip.store import lines
+
+
+def weights(fitted: train.Fitted) -> dict[str, torch.Tensor]:
+    """A copy of the weights that training came to."""
+    model = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method)
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def after(asks: int) -> Callable[[], bool]:
+    """A `stop` that says yes when asked for the `asks`-th time."""
+    asked = iter(range(1, 10**6))
+    return lambda: next(asked) >= asks
+
+
+def text_sum(pretrained) -> float:
+    """A score that draws, computes and changes mode, as a careless validation might."""
+    torch.rand(3)
+    return float(pretrained.embed_texts(["a red disc", "two blue squares"]).sum())
+
+
+@pytest.fixture(scope="module")
+def through():
+    """The tiny run, trained in one go with nobody watching."""
+    return weights(train.fit(tiny()))
+
+
+# ---- bits ------------------------------------------------------------------------------------
+
+
+def test_same_configuration_same_bits(through):
+    assert same(weights(train.fit(tiny())), through)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"stream": 1}, {"train": {"weight_decay": 0.5}}])
+def test_another_configuration_other_bits(through, change):
+    assert not same(weights(train.fit(tiny(**change))), through)
+
+
+def test_what_torch_drew_before_does_not_matter(through):
+    torch.manual_seed(99)
+    torch.rand(7)
+    assert same(weights(train.fit(tiny())), through)
+
+
+def test_watching_changes_no_bit(through, tmp_path):
+    attempt = claimed(opened(tmp_path, tiny()))
+    watched = tiny(train={"validate_every": 1}, runtime={"checkpoint_seconds": 0, "log_every": 1})
+    assert same(weights(train.fit(watched, attempt=attempt, validate=text_sum)), through)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_data_workers_change_no_bit(through, workers):
+    assert same(weights(train.fit(tiny(runtime={"data_workers": workers}))), through)
+
+
+@pytest.mark.parametrize("cuts", [(1,), (5,), (2, 1, 1), (1, 1, 1, 1, 1)])
+def test_resume_is_bitwise_the_uninterrupted_run(through, tmp_path, cuts):
+    """Stopped after each of `cuts` further steps; data workers change from attempt to attempt."""
+    run = opened(tmp_path, tiny())
+    done = 0
+    for number, cut in enumerate(cuts):
+        config = tiny(runtime={"data_workers": number % 2})
+        stopped = train.fit(config, attempt=claimed(run), validate=text_sum, stop=after(cut))
+        done += cut
+        assert (stopped.kind, stopped.step) == ("stopped", done)
+    fitted = train.fit(tiny(), attempt=claimed(run), validate=text_sum)
+    assert (fitted.kind, fitted.step) == ("trained", 6)
+    assert same(weights(fitted), through)
+    straight = train.fit(tiny(), validate=text_sum)
+    assert fitted.best_step == straight.best_step
+    assert same(fitted.best_state, straight.best_state)
+
+
+def test_resume_carries_dropout_and_clip_counts(tmp_path):
+    noisy = {"options": {"depths": [1] * 4, "dims": [8, 8, 16, 16], "drop_path_rate": 0.5}}
+    config = tiny(model={"image": {"name": "convnext_atto", "pixels": 32, **noisy}})
+    whole = train.fit(config)
+    assert not same(weights(whole), weights(train.fit(tiny())))
+    run = opened(tmp_path, config)
+    train.fit(config, attempt=claimed(run), stop=after(3))
+    resumed = train.fit(config, attempt=claimed(run))
+    assert same(weights(resumed), weights(whole))
+    last = [[r for r in f.history if r["phase"] == "train"][-1] for f in (whole, resumed)]
+    assert last[0]["clipped"] == last[1]["clipped"]
+    assert last[0]["loss"] == last[1]["loss"]
+
+
+def test_a_damaged_checkpoint_costs_steps_but_no_bits(through, tmp_path):
+    run = opened(tmp_path, tiny())
+    every = tiny(runtime={"checkpoint_seconds": 0})
+    first = claimed(run)
+    train.fit(every, attempt=first, stop=after(3))
+    path = first.checkpoints / "3.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :])
+    second = claimed(run)
+    assert same(weights(train.fit(every, attempt=second)), through)
+    events = {record["event"]: record for record in lines(second.events)}
+    assert events["resumed"]["step"] == 2
+    assert "3.safetensors" in events["checkpoint_damaged"]["path"]
+
+
+def test_a_resume_in_another_numerics_class_is_recorded(tmp_path, monkeypatch):
+    run = opened(tmp_path, tiny())
+    train.fit(tiny(), attempt=claimed(run), stop=after(1))
+    ours = numerics.numerics_class(tiny())
+    there = {**ours, "capability": "elsewhere"}
+    monkeypatch.setattr(numerics, "numerics_class", lambda config: there)
+    second = claimed(run)
+    train.fit(tiny(), attempt=second)
+    (resumed,) = [record for record in lines(second.events) if record["event"] == "resumed"]
+    assert resumed["numerics_changed"] == {"capability": [ours["capability"], "elsewhere"]}
+
+
+# ---- endings ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bound", [1e-6, 1e4])
+def test_divergence_ends_the_run_before_the_step(tmp_path, monkeypatch, bound):
+    """A loss beyond the bound, or one that is not finite."""
+    config = tiny(train={"diverged_above": bound})
+    if bound > 1:
+        monkeypatch.setattr(train.optimizer, "rate", lambda step, train: 1e30 if step else 1e-3)
+    attempt = claimed(opened(tmp_path, config))
+    fitted = train.fit(config, attempt=attempt)
+    assert fitted.kind == "diverged"
+    assert fitted.step == (0 if bound < 1 else fitted.step)
+    assert fitted.step < config.train.steps
+    (event,) = [record for record in lines(attempt.events) if record["event"] == "diverged"]
+    assert event["step"] == fitted.step + 1
+    assert all(math.isfinite(r["loss"]) for r in fitted.history if r["phase"] == "train")
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_parameters(monkeypatch):
+    before = weights(train.fit(tiny(), stop=after(1)))
+    steps = iter(range(6))
+    real = train.nn.utils.clip_grad_norm_
+
+    def broken(parameters, clip):
+        norm = real(parameters, clip)
+        return norm if next(steps) == 0 else norm * math.inf
+
+    monkeypatch.setattr(train.nn.utils, "clip_grad_norm_", broken)
+    fitted = train.fit(tiny())
+    assert (fitted.kind, fitted.step) == ("diverged", 1)
+    assert same(weights(fitted), before)
+
+
+def test_an_overtaken_attempt_writes_no_checkpoint(tmp_path):
+    run = opened(tmp_path, tiny())
+    old = claimed(run)
+    claimed(run, forced=True)
+    config = tiny(runtime={"checkpoint_seconds": 0})
+    fitted = train.fit(config, attempt=old)
+    assert (fitted.kind, fitted.step) == ("overtaken", 1)
+    assert not old.checkpoints.exists()
+
+
+def test_a_stop_at_the_last_step_is_no_stop(through):
+    fitted = train.fit(tiny(), stop=after(6))
+    assert fitted.kind == "trained"
+    assert same(weights(fitted), through)
+
+
+def test_too_few_pictures_for_a_batch_is_one_line():
+    with pytest.raises(UserError):
+        train.fit(tiny(train={"batch_size": 512}))
+
+
+# ---- the best, the records --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [([0.1, 0.5, 0.5], 4), ([0.5, 0.5, 0.1], 2), ([math.nan, 0.0, -1.0], 4), ([math.nan] * 3, None)],
+)
+def test_the_earliest_of_the_best_is_kept(scores, best):
+    said, seen = iter(scores), {}
+    step = iter((2, 4, 6))
+
+    def validate(pretrained) -> float:
+        model = checkpoint.bundle(pretrained.embedder, pretrained.method)
+        seen[next(step)] = {name: value.clone() for name, value in model.state_dict().items()}
+        return next(said)
+
+    fitted = train.fit(tiny(), validate=validate)
+    assert fitted.best_step == best
+    assert fitted.best_state is None if best is None else same(fitted.best_state, seen[best])
+    noted = [record for record in fitted.history if record["phase"] == "validation"]
+    assert [record["step"] for record in noted] == [2, 4, 6]
+    assert [record["score"] for record in noted if record["best"]][-1:] == (
+        [scores[best // 2 - 1]] if best else []
+    )
+
+
+def test_records(tmp_path):
+    attempt = claimed(opened(tmp_path, tiny()))
+    config = tiny(runtime={"log_every": 4}, train={"steps": 10})
+    fitted = train.fit(config, attempt=attempt, validate=text_sum)
+    assert lines(attempt.metrics) == fitted.history
+    steps = [record for record in fitted.history if record["phase"] == "train"]
+    assert [record["step"] for record in steps] == [1, 4, 8, 10]
+    last = steps[-1]
+    assert (last["samples"], last["images"]) == (160, 320)
+    assert last["loss"] == pytest.approx(sum(last["parts"].values()))
+    assert 0 <= last["clipped"] <= 1
+    assert 0 < last["grad_norm"]
+    assert last["b_it"] == 0
+    assert 0.01 <= last["tau_ii"] <= 1
+    assert 0 < last["seconds"] == last["spent"]
+    (engagement,) = [r for r in fitted.history if r["phase"] == "engagement"]
+    assert engagement["engagement"].keys() == {"awareness", "mp_nce", "domain_similarity"}
+    assert engagement["moved"].keys() == {"augmentation_encoder", "image_head", "similarity"}
+    assert all(value > 0 for value in engagement["moved"].values())
+    (cost,) = [r for r in fitted.history if r["phase"] == "cost"]
+    assert cost["parameters"] == sum(p.numel() for p in fitted.pretrained.embedder.parameters()) + (
+        sum(p.numel() for p in fitted.pretrained.method.parameters())
+    )
+    beat = attempt.heartbeat()
+    assert beat is not None
+    assert beat.steps == 10
+
+
+def test_seconds_go_on_over_attempts(tmp_path):
+    run = opened(tmp_path, tiny())
+    first = train.fit(tiny(), attempt=claimed(run), stop=after(3))
+    second = train.fit(tiny(), attempt=claimed(run))
+    assert second.seconds > first.seconds
+    last = [record for record in second.history if record["phase"] == "train"][-1]
+    assert last["spent"] == pytest.approx(second.seconds - first.seconds)
+
+
+def test_bf16_trains_and_differs_from_fp32(through):
+    fitted = train.fit(tiny(train={"precision": "bf16"}))
+    assert fitted.kind == "trained"
+    assert all(v.dtype == torch.float32 for v in weights(fitted).values() if v.is_floating_point())
+    assert not same(weights(fitted), through)
+
+
+# ---- what the training hash covers -------------------------------------------------------------
+
+
+def test_training_does_not_reach_evaluation_or_publication():
+    reached = identity._reached(identity.TRAINING_ROOT)
+    assert {"uniclip.state", "uniclip.numerics", "uniclip.data.loader"} <= reached.keys()
+    assert not [m for m in reached if m.startswith(("uniclip.evaluate", "uniclip.run"))]
+
+
+def test_a_batch_of_the_stream_is_the_batch_by_itself():
+    """As a resume in mid-epoch needs."""
+    config = tiny()
+    split = train.data.open_split(config.data, "train")
+    words = train.tokenizer.train([c for of in split.captions for c in of], 300)
+    batches = Batches(config, split, words)
+    for step, streamed in zip((3, 4), batches.stream(3, 5)):
+        alone = batches.batch(step)
+        for field in dataclasses.fields(alone):
+            assert torch.equal(getattr(alone, field.name), getattr(streamed, field.name))

@@ -1,0 +1,79 @@
+"""Runs small enough for tests: a configuration, a claimed attempt, and the child that trains it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from uniclip import identity
+from uniclip.config import RunConfig, run_config
+from uniclip.store import AttemptFolder, Owner, RunFolder, Store
+
+BASE = {
+    "data": {"name": "scenes", "train": 256, "test": 64},
+    "views": {"weak": 1, "strong": 1},
+    "model": {
+        "image": {"name": "convnext_atto", "pixels": 32, "options": {}},
+        "text": {"width": 32, "layers": 1, "heads": 2, "context": 16, "vocabulary": 300},
+        "embedding": 16,
+        "augmentation_width": 16,
+    },
+    "method": {"name": "uniclip"},
+    "train": {"steps": 6, "batch_size": 16, "validate_every": 2},
+    "runtime": {"log_every": 1},
+}
+SMALL_IMAGE = {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]}
+
+
+def tiny(**sections: object) -> RunConfig:
+    """The base with sections merged in: tiny(train={"steps": 4}, seed=1)."""
+    values = {name: dict(section) for name, section in BASE.items()}
+    values["model"]["image"] = {**values["model"]["image"], "options": SMALL_IMAGE}
+    for name, section in sections.items():
+        values[name] = {**values.get(name, {}), **section} if isinstance(section, dict) else section
+    return run_config(values)
+
+
+def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> AttemptFolder:
+    """The next attempt of `run`, claimed by this process."""
+    number = max(run.attempts(), default=0) + 1
+    owner = Owner(
+        host="here",
+        boot="b",
+        pid=os.getpid(),
+        started=0,
+        source="s",
+        training=training,
+        numerics={"device": "cpu"},
+        time=time.time(),
+        forced=forced,
+    )
+    attempt = run.claim(number, owner)
+    assert attempt is not None
+    return attempt
+
+
+def opened(folder: Path, config: RunConfig, name: str | None = None) -> RunFolder:
+    """The run of `config` in a store at `folder`, its spec published."""
+    spec = identity.spec(config, {"made": "for a test"})
+    run = Store(folder).run(name or identity.run_id(spec))
+    run.publish_spec(spec)
+    return run
+
+
+def main() -> None:
+    """Child process: claim the next attempt of the run in argv[1] and train `BASE` there."""
+    import json
+
+    from uniclip.run import run as run_
+
+    folder, sections = Path(sys.argv[1]), json.loads(sys.argv[2])
+    config = tiny(**sections)
+    run = opened(folder, config)
+    print(run_(run, config, claimed(run), evaluations={}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

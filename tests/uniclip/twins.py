@@ -1,0 +1,76 @@
+"""Literal twins of the losses: loops over the equations, one scalar at a time, nothing clever.
+
+They take the scores' leaves as they are and exponentiate without care, so use them in float64.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+BALANCED = (1.0, 1.0, 1.0)
+
+
+def score(z: Tensor, domain: list[int], log_scale: Tensor, offset: Tensor, i: int, j: int):
+    """s_ij = (cos(z_i, z_j) - b_D) / tau_D, with b_IT = 0."""
+    pair = domain[i] + domain[j]
+    b = 0 if pair == 1 else offset[pair]
+    return ((z[i] * z[j]).sum() - b) * log_scale[pair].exp()
+
+
+def multi_positive(
+    z, sample, domain, slot, log_scale, offset, *, denominator, aggregate, negatives, weights
+) -> Tensor | None:
+    """The mean of L_i over the anchors that have a positive of non-zero weight; None = there is none."""
+    sample, domain, slot = sample.tolist(), domain.tolist(), slot.tolist()
+    m = len(z)
+    e = [[score(z, domain, log_scale, offset, i, j).exp() for j in range(m)] for i in range(m)]
+    losses = []
+    for i in range(m):
+        positives = [j for j in range(m) if j != i and sample[j] == sample[i]]
+        v = positive_weights(i, positives, domain, weights)
+        if not any(v.values()):
+            continue
+        if aggregate == "inside":
+            rivals = [e[i][n] for n in range(m) if sample[n] != sample[i]]
+            inside = sum(len(positives) * v[p] * e[i][p] for p in positives)
+            losses.append(-(inside / (inside + sum(rivals))).log())
+            continue
+        loss = 0.0
+        for p in positives:
+            rivals = [
+                e[i][n]
+                for n in range(m)
+                if sample[n] != sample[i]
+                and (negatives != "domain" or domain[n] == domain[p])
+                and (negatives != "slot" or slot[n] == slot[p])
+            ]
+            if denominator == "all":
+                rivals += [e[i][q] for q in positives if q != p]
+            loss = loss - v[p] * (e[i][p] / (e[i][p] + sum(rivals))).log()
+        losses.append(loss)
+    return sum(losses) / len(losses) if losses else None
+
+
+def positive_weights(i, positives, domain, weights) -> dict[int, float]:
+    """v_p of each positive of anchor i."""
+    if weights == "uniform":
+        return {p: 1 / len(positives) for p in positives}
+    w = BALANCED if weights == "balanced" else weights
+    pairs = {p: domain[i] + domain[p] for p in positives}
+    present = sum(w[pair] for pair in set(pairs.values()))
+    if present == 0:
+        return dict.fromkeys(positives, 0.0)
+    return {p: w[pairs[p]] / (list(pairs.values()).count(pairs[p]) * present) for p in positives}
+
+
+def unicl(image, text, labels, scale) -> Tensor:
+    """(L_i2t + L_t2i) / 2 with a label of its own for every -1; with all -1 it is CLIP's loss."""
+    own = [label if label >= 0 else -1 - i for i, label in enumerate(labels.tolist())]
+    n = len(own)
+    total = 0.0
+    for a, b in ((image, text), (text, image)):
+        for i in range(n):
+            e = [(scale * (a[i] * b[j]).sum()).exp() for j in range(n)]
+            targets = [j for j in range(n) if own[j] == own[i]]
+            total = total - sum((e[j] / sum(e)).log() for j in targets) / len(targets) / n
+    return total / 2

@@ -1,0 +1,19 @@
+"""Contrastive vision-language pre-training whose components switch on and off.
+
+Importing this package imports nothing heavy; `uniclip.load(run)` gives a trained model.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uniclip.run import load as load
+
+__all__ = ["load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from uniclip.run import load
+
+        return load
+    raise AttributeError(f"module 'uniclip' has no attribute {name!r}")

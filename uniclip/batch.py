@@ -1,0 +1,36 @@
+"""The one structure that travels from the loader to the objective.
+
+N samples, V views of each, L tokens, A numbers that describe an augmentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """N image-text pairs, each picture seen in V views."""
+
+    pixels: torch.Tensor
+    """(V, N, 3, H, W) uint8: the views, weak ones first."""
+    vectors: torch.Tensor
+    """(V, N, A) float32: what was done to each view (`uniclip.augment.describe`)."""
+    tokens: torch.Tensor
+    """(N, L) int64: one caption a sample, padded to the longest of the batch."""
+    sample: torch.Tensor
+    """(N,) int64: equal where two rows are the same sample."""
+    label: torch.Tensor
+    """(N,) int64: the class of an image-label sample; -1 = an image-text pair."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device` (no copy where it is there already)."""
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=True)
+            for name in self.__dataclass_fields__
+        }
+        return replace(self, **moved)

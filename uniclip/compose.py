@@ -1,0 +1,139 @@
+"""From group choices and overrides to a plain dictionary, by Hydra's Compose API.
+
+Hydra composes the groups; overrides of single keys are read in Hydra's grammar but put in place by
+us, so that an unknown key is answered with the nearest one and nobody is told of `+key`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from uniclip.errors import UserError, unknown
+
+CONF = Path(__file__).parent / "conf"
+
+
+def compose(name: str, choices: Mapping[str, str], folders: Sequence[Path]) -> dict[str, Any]:
+    """The configuration `name` under these group choices; `folders`: where YAML is looked for.
+
+    Raises `UserError` for a choice that no folder has, or a YAML file that is broken.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    for group, choice in choices.items():
+        known = options(group, folders)
+        if choice not in known:
+            raise unknown(group, choice, known)
+    first, *others = (str(f) for f in folders)
+    path = ",".join(f"'file://{f}'" for f in others)
+    overrides = [f"hydra.searchpath=[{path}]", *(f"{g}={c}" for g, c in choices.items())]
+    try:
+        with initialize_config_dir(first, version_base=None):
+            composed = hydra_compose(name, overrides)
+        plain = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"the configuration cannot be composed: {_one_line(error)}") from None
+    except Exception as error:
+        if type(error).__module__.startswith("yaml"):
+            raise UserError(f"a YAML file is broken: {_one_line(error)}") from None
+        raise
+    assert isinstance(plain, dict)
+    return {str(k): v for k, v in plain.items()}
+
+
+def groups(folders: Sequence[Path]) -> list[str]:
+    """The names of the groups that can be chosen."""
+    return sorted({p.name for f in folders if f.is_dir() for p in f.iterdir() if p.is_dir()})
+
+
+def options(group: str, folders: Sequence[Path]) -> list[str]:
+    """The choices that a group has, over all folders."""
+    return sorted({p.stem for f in folders for p in (f / group).glob("*.yaml")})
+
+
+def parse(overrides: Iterable[str]) -> dict[str, Any]:
+    """`key=value` words in Hydra's grammar as {key: value}; `UserError` for anything else."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    values: dict[str, Any] = {}
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException:
+            raise UserError(
+                f"cannot read {text!r}: write key=value, and quote what has spaces"
+            ) from None
+        if override.is_add() or override.is_force_add() or override.is_delete() or override.package:
+            raise UserError(f"cannot read {text!r}: write key=value")
+        if override.is_sweep_override():
+            raise UserError(
+                f"{text!r} has several values: arms come from ablation=, a list is [a,b]"
+            )
+        if override.key_or_group in values:
+            raise UserError(f"{override.key_or_group} is given twice")
+        values[override.key_or_group] = _unquoted(override.value())
+    return values
+
+
+def put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted `key` of nested `values` in place; `UserError` names the nearest for none.
+
+    Inside a mapping called `options` any key is new and welcome.
+    """
+    *parents, last = key.split(".")
+    place: Any = values
+    for parent in parents:
+        if not isinstance(place, dict) or parent not in place:
+            raise _unknown_key(key, values)
+        place = place[parent]
+    if not isinstance(place, dict) or (last not in place and parents[-1:] != ["options"]):
+        raise _unknown_key(key, values)
+    if isinstance(place.get(last), dict) and last != "options" and not isinstance(value, dict):
+        inside = ", ".join(f"{key}.{name}" for name in sorted(place[last]))
+        raise UserError(f"{key} is a section, set its keys: {inside}")
+    place[last] = value
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one mapping of dotted keys."""
+    leaves: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            leaves.update(flat(value, f"{prefix}{name}."))
+        else:
+            leaves[f"{prefix}{name}"] = value
+    return leaves
+
+
+def _unknown_key(key: str, values: Mapping[str, Any]) -> UserError:
+    leaves = list(flat(values))
+    last = {leaf.rsplit(".", 1)[-1]: leaf for leaf in reversed(leaves)}
+    near = get_close_matches(key, leaves, n=3, cutoff=0.6)
+    near += [
+        last[n] for n in get_close_matches(key.rsplit(".", 1)[-1], list(last), n=2, cutoff=0.7)
+    ]
+    if near:
+        return UserError(f"unknown key {key!r}: did you mean {' or '.join(dict.fromkeys(near))}?")
+    sections = sorted(k for k, v in values.items() if isinstance(v, Mapping))
+    return UserError(f"unknown key {key!r}: the sections are {', '.join(sections)}")
+
+
+def _unquoted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unquoted(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): _unquoted(v) for k, v in value.items()}
+    return getattr(value, "text", value)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

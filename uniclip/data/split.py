@@ -1,0 +1,46 @@
+"""A part of a data set: pictures, captions and labels, in one fixed order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip.rng import UInt64, sample_id
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split(ABC):
+    """n samples; subclasses say where the pictures come from. Holds nothing that can't be pickled."""
+
+    ids: UInt64
+    """(n,) uint64: the samples' names in every draw."""
+    captions: tuple[tuple[str, ...], ...]
+    """Of each sample, one or more."""
+    labels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    """(n,) int64 for each labelling: a class, or -1 for none."""
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The words of each labelling's classes."""
+    names: tuple[str, ...] = ()
+    """What to call each sample in a report."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @abstractmethod
+    def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The canvases of the samples at `index` (b,): (b, 3, H, W) uint8."""
+
+
+def part_of(name: str, *, validation: float, test: float) -> Part:
+    """Where the sample of that name belongs: a hash of the name falls into the parts' shares."""
+    drawn = sample_id(f"split/{name}") / 2**64
+    if drawn < test:
+        return "test"
+    return "validation" if drawn < test + validation else "train"

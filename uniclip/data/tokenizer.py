@@ -1,0 +1,75 @@
+"""Text to tokens: a byte-level BPE trained on the captions themselves (Sennrich et al., 2016).
+
+As CLIP's (Radford et al., 2021) in its lower case, its byte alphabet and its two end tokens; but
+padding is a token of its own, so that nothing can mistake it for the end of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from uniclip.errors import UserError
+
+BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
+
+
+class Tokenizer:
+    """A trained vocabulary. `bos`, `eos`, `pad`: ids of the special tokens; `size`: how many ids."""
+
+    def __init__(self, bpe: tokenizers.Tokenizer) -> None:
+        self._bpe = bpe
+        ids = [bpe.token_to_id(token) for token in (BOS, EOS, PAD)]
+        if None in ids:
+            raise UserError(f"a tokenizer without {BOS}, {EOS} or {PAD}; use one that we wrote")
+        self.bos, self.eos, self.pad = ids
+        self.size: int = bpe.get_vocab_size()
+
+    @classmethod
+    def from_json(cls, text: str) -> Tokenizer:
+        """The tokenizer that `to_json` wrote; `UserError` if `text` is something else."""
+        try:
+            return cls(tokenizers.Tokenizer.from_str(text))
+        except UserError:
+            raise
+        except Exception as error:  # the library raises bare Exception
+            raise UserError(f"the tokenizer's file is damaged ({error})") from None
+
+    def to_json(self) -> str:
+        """All of it, as the `tokenizers` library writes it."""
+        text: str = self._bpe.to_str()
+        return text
+
+    def encode(self, texts: Sequence[str], context: int) -> NDArray[np.int64]:
+        """(n, L) int64: bos, tokens, eos, padded to the longest; cut to `context`, eos kept."""
+        kept = [e.ids[: context - 2] for e in self._bpe.encode_batch(list(texts))]
+        tokens = np.full((len(kept), max(map(len, kept), default=0) + 2), self.pad, np.int64)
+        for row, ids in zip(tokens, kept, strict=True):
+            row[: len(ids) + 2] = [self.bos, *ids, self.eos]
+        return tokens
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of a row of tokens, special ones left out."""
+        text: str = self._bpe.decode([int(t) for t in tokens], skip_special_tokens=True)
+        return text.strip()
+
+
+def train(captions: Sequence[str], vocabulary: int) -> Tokenizer:
+    """The BPE of at most `vocabulary` tokens (256 bytes and 3 special ones among them)."""
+    bpe = tokenizers.Tokenizer(models.BPE())
+    bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.encode_special_tokens = True  # a caption that says "<eos>" is text
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[BOS, EOS, PAD],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(captions, trainer)
+    return Tokenizer(bpe)

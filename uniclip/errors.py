@@ -1,0 +1,18 @@
+"""What goes wrong by the user's hand: one clear line, exit status 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """Bad input: one line that says what, where and what to do. The command line exits with 2."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
+    """The error for a `name` that is none of `known`: nearest names first, else all of them."""
+    names = sorted(known)
+    near = get_close_matches(str(name), names, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
+    return UserError(f"unknown {kind} {str(name)!r}: {hint}")

@@ -1,0 +1,89 @@
+"""Evaluation of a trained model: benchmarks, their protocols, and what each gives.
+
+A benchmark is a module with four functions of the data section that it is judged on: `source`,
+`missing`, `protocol`, `evaluate`. Nothing here imports torch until a model is evaluated, so a plan
+can name protocols and say what is missing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import uniclip.data
+from uniclip import identity
+from uniclip.config import plain
+from uniclip.errors import unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from uniclip.config import RunConfig
+    from uniclip.model.pretrained import Pretrained
+    from uniclip.store import Score
+
+BENCHMARKS: dict[str, str] = {
+    "openmoji": "uniclip.evaluate.openmoji",
+    "scenes": "uniclip.evaluate.scenes",
+    "csv": "uniclip.evaluate.table",
+}
+"""Benchmark data sets, and the module of each."""
+
+
+def protocol(name: str, config: RunConfig) -> dict[str, Any]:
+    """Everything that a score of benchmark `name` depends on besides the model, as plain JSON.
+
+    It depends on what is evaluated only: the run's data section counts where it is the evaluated
+    one. Raises `UserError` for an unknown name, or for a CSV file that cannot be read.
+    """
+    module = _module(name)
+    source = module.source(config)
+    stated: dict[str, Any] = plain(
+        {
+            "benchmark": name,
+            "split": "test",
+            "data": uniclip.data.fingerprint(source),
+            **module.protocol(source),
+        }
+    )
+    return stated
+
+
+def evaluation_hash(name: str, config: RunConfig) -> str:
+    """8 hex digits over the protocol: what scores of one data set are kept under."""
+    return identity.digest(protocol(name, config), 8)
+
+
+def missing(name: str, config: RunConfig) -> str | None:
+    """What benchmark `name` lacks here and how to get it; None if it can be run."""
+    module = _module(name)
+    reason: str | None = module.missing(config)
+    return reason if reason is not None else uniclip.data.missing(module.source(config))
+
+
+def evaluate(
+    name: str, pretrained: Pretrained, config: RunConfig
+) -> tuple[tuple[Score, ...], dict[str, NDArray[np.generic]]]:
+    """The scores of a model on the test split of benchmark `name`, and what lies behind them.
+
+    The predictions hold, for each score that is a mean, the outcomes (n,) under the score's name;
+    `ids` of the samples, true labels as `labels.<name>`, and pictures to show as `examples.*`. No
+    array needs unpickling. No random number generator is touched.
+    """
+    module = _module(name)
+    scores, predictions = module.evaluate(pretrained, module.source(config))
+    return scores, predictions
+
+
+def validate(pretrained: Pretrained, config: RunConfig) -> float:
+    """R@1, the mean of both ways, over at most 512 fixed validation pictures of the run's data."""
+    from uniclip.evaluate import validation
+
+    return validation.validate(pretrained, config)
+
+
+def _module(name: str) -> Any:
+    if name not in BENCHMARKS:
+        raise unknown("benchmark", name, BENCHMARKS)
+    return import_module(BENCHMARKS[name])

@@ -1,0 +1,43 @@
+"""Minimal pairs on a grid of captions: each is one value of every attribute, in a fixed order.
+
+With A attributes of sizes s_1 .. s_A the grid has K = s_1 * ... * s_A captions, the last attribute
+running fastest, so all similarities of a picture are one row and a pair is two of its columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip.evaluate.metrics import Float, Int, wins
+
+
+def place(values: Int, sizes: Sequence[int]) -> Int:
+    """Columns (n,) int64 of the captions that name `values` (n, A) int64."""
+    return np.ravel_multi_index(tuple(values.T), tuple(sizes)).astype(np.int64)
+
+
+def changed(values: Int, sizes: Sequence[int], attribute: int) -> Int:
+    """Columns (n, s - 1) of the captions that differ from the true one in that attribute alone."""
+    size = sizes[attribute]
+    columns = []
+    for step in range(1, size):
+        other = values.copy()
+        other[:, attribute] = (other[:, attribute] + step) % size
+        columns.append(place(other, sizes))
+    return np.stack(columns, axis=1)
+
+
+def outcomes(similarity: NDArray[Any], values: Int, sizes: Sequence[int]) -> list[Float]:
+    """For each attribute, the share of its pairs that a picture wins: A arrays (n,) in [0, 1].
+
+    similarity: (n, K) of pictures with the captions of the grid. values: (n, A) what is true.
+    """
+    true = np.take_along_axis(similarity, place(values, sizes)[:, None], axis=1)[:, 0]
+    return [
+        wins(true, np.take_along_axis(similarity, changed(values, sizes, attribute), axis=1))
+        for attribute in range(len(sizes))
+    ]

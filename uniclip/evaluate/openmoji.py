@@ -1,0 +1,83 @@
+"""Benchmark `openmoji`: emoji pictures that a run never saw, by their names and kinds.
+
+Retrieval both ways among the test pictures and their names; zero-shot skin tone, gender and
+category; a linear probe on category. Captions are bare names ("woman running medium skin tone"), so
+the prompts are bare too; a category is said by several everyday names of its kind. Prompts and names
+are ours: no published protocol has this data set.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from uniclip import data
+from uniclip.config import OpenmojiData, RunConfig, plain
+from uniclip.evaluate import examples, features, retrieval, tasks
+from uniclip.evaluate.sheet import Sheet
+
+if TYPE_CHECKING:
+    from uniclip.model.pretrained import Pretrained
+
+TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
+"""Unicode's five."""
+
+TEMPLATES: dict[str, tuple[str, ...]] = {
+    "skin_tone": ("person {}", "man {}", "woman {}", "hand {}"),
+    "gender": ("{}", "{} walking", "{} standing", "{} medium skin tone"),
+    "category": ("{}",),
+}
+
+NAMES: dict[str, dict[str, tuple[str, ...]]] = {
+    "skin_tone": {f"{tone} skin tone": (f"{tone} skin tone",) for tone in TONES},
+    "gender": {"man": ("man",), "woman": ("woman",)},
+    "category": {
+        "Smileys & Emotion": ("face", "smiling face", "cat face", "heart"),
+        "People & Body": ("person", "man", "woman", "hand"),
+        "Animals & Nature": ("animal", "cat", "bird", "fish", "flower", "tree"),
+        "Food & Drink": ("food", "fruit", "bread", "cake", "drink", "bowl"),
+        "Travel & Places": ("car", "train", "ship", "building", "house", "clock"),
+        "Activities": ("ball", "game", "sport", "medal"),
+        "Objects": ("tool", "book", "phone", "clothes", "paper", "musical instrument"),
+        "Symbols": ("button", "sign", "symbol", "arrow", "square", "circle"),
+        "Flags": ("flag", "country"),
+    },
+}
+"""What each class is called in a prompt, by the name that the data set gives it."""
+
+
+def source(config: RunConfig) -> OpenmojiData:
+    """The run's own data section if it is openmoji; else the default."""
+    return config.data if isinstance(config.data, OpenmojiData) else OpenmojiData()
+
+
+def missing(config: RunConfig) -> str | None:
+    """Nothing but the data itself."""
+    return None
+
+
+def protocol(source: OpenmojiData) -> dict[str, Any]:
+    """Retrieval by name, zero-shot with these prompts, a probe on category."""
+    return {
+        "retrieval": {**tasks.RETRIEVAL, "captions": "English name"},
+        "zeroshot": {
+            label: tasks.zero_shot_protocol(TEMPLATES[label], plain(names))
+            for label, names in NAMES.items()
+        },
+        "probe": {"category": tasks.probe_protocol()},
+    }
+
+
+def evaluate(pretrained: Pretrained, source: OpenmojiData) -> Any:
+    """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
+    test = data.open_split(source, "test")
+    sheet = Sheet()
+    tasks.keep_truth(sheet, test)
+    relation = retrieval.relate(test.captions)
+    images = features.embeddings(pretrained, test)
+    texts = pretrained.embed_texts(list(relation.texts))
+    retrieval.score(sheet, images, texts, relation)
+    examples.keep(sheet, test, images, texts, relation)
+    for label, names in NAMES.items():
+        tasks.score_zero_shot(sheet, label, pretrained, test, images, TEMPLATES[label], names)
+    tasks.score_probe(sheet, "category", pretrained, source, test)
+    return sheet.finished()

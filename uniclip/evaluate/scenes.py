@@ -1,0 +1,160 @@
+"""Benchmark `scenes`: what a model knows of pictures whose truth is known, attribute by attribute.
+
+A minimal pair is a picture with its caption and a caption with one word changed; a model wins when
+the true one scores higher, so chance is 0.5 whatever the number of values. Pairs are asked on the
+plain test pictures and on damaged views of them, given the true augmentation vector, "nothing done"
+(identity), and another sample's (wrong). Captions always tell what the plain picture shows. No
+augmentation damages the shape: it is the negative control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip import augment, data, rng
+from uniclip.config import RunConfig, ScenesData, plain
+from uniclip.data.scenes import ATTRIBUTES, caption
+from uniclip.evaluate import examples, features, minimal_pairs, retrieval, tasks
+from uniclip.evaluate.metrics import VERSION, Float
+from uniclip.evaluate.retrieval import Relation
+from uniclip.evaluate.sheet import Sheet
+
+if TYPE_CHECKING:
+    from uniclip.data import Split
+    from uniclip.model.pretrained import Pretrained
+
+Float32 = NDArray[np.float32]
+
+SIZES = tuple(len(values) for values in ATTRIBUTES.values())
+CHANCE = 0.5
+"""Of a minimal pair."""
+VIEWS = 1
+"""Raised when the views that are asked about are drawn in another way."""
+
+
+def source(config: RunConfig) -> ScenesData:
+    """The run's own scenes if it was trained on scenes (its deltas make the views), else the default.
+
+    What only training pictures and captions depend on is at its default: it is not evaluated.
+    """
+    if not isinstance(config.data, ScenesData):
+        return ScenesData()
+    default = ScenesData()
+    return replace(
+        config.data,
+        train=default.train,
+        caption_noise=default.caption_noise,
+        words_left_out=default.words_left_out,
+    )
+
+
+def missing(config: RunConfig) -> str | None:
+    """Nothing: scenes are made by code."""
+    return None
+
+
+def protocol(source: ScenesData) -> dict[str, Any]:
+    """The pictures; minimal pairs, caption and instance retrieval, modality gap."""
+    embedding = {"features": "embedding", "version": VERSION}
+    return {
+        "pictures": {name: plain(getattr(source, name)) for name in ("size", "test", "delta", "scope")},
+        "minimal": {
+            "metric": "wins over all captions with one word changed; a tie is half a win",
+            "attributes": {name: list(values) for name, values in ATTRIBUTES.items()},
+            "views": ["plain", f"strong, never the evaluation's ({VIEWS})"],
+            "vectors": ["true", "identity", "wrong: the next sample's"],
+            **embedding,
+        },
+        "retrieval": {**tasks.RETRIEVAL, "captions": "the one of each picture"},
+        "instance": {"views": f"two weak ones, never the evaluation's ({VIEWS})", **embedding},
+        "gap": {"metric": "distance of the modalities' mean embeddings", **embedding},
+    }
+
+
+def evaluate(pretrained: Pretrained, source: ScenesData) -> Any:
+    """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
+    test = data.open_split(source, "test")
+    sheet = Sheet()
+    tasks.keep_truth(sheet, test)
+    values = np.stack([test.labels[name] for name in ATTRIBUTES], axis=1)
+    texts = pretrained.embed_texts(captions())
+    images = features.embeddings(pretrained, test)
+    own = texts[minimal_pairs.place(values, SIZES)]
+
+    for attribute, won in _pairs(images, texts, values):
+        sheet.add(f"minimal.{attribute}", won, kind="accuracy", chance=CHANCE)
+    for vectors, seen in damaged(pretrained, source, test):
+        for attribute, won in _pairs(seen, texts, values):
+            sheet.add(f"minimal.{attribute}.views.{vectors}", won, kind="accuracy", chance=CHANCE)
+    _score_captions(sheet, test, images, own)
+    _score_instances(sheet, *mild(pretrained, source, test))
+    sheet.note("gap", modality_gap(images, own), kind="gap", samples=len(test))
+    return sheet.finished()
+
+
+def captions() -> list[str]:
+    """The captions of all combinations, ordered as `minimal_pairs` wants them."""
+    return [caption(row) for row in product(*(range(size) for size in SIZES))]
+
+
+def damaged(
+    pretrained: Pretrained, source: ScenesData, test: Split
+) -> Iterator[tuple[str, Float32]]:
+    """Unit rows (n, D) of one strong view of each picture, given each kind of vectors."""
+    drawn = data.views(source, "strong", _key("strong"), test.ids, identity=0)
+    views = _viewed(pretrained, test, drawn)
+    true = augment.describe(drawn)
+    kinds = {"true": true, "identity": np.zeros_like(true), "wrong": np.roll(true, -1, axis=0)}
+    for kind, vectors in kinds.items():
+        yield kind, pretrained.embed_images(views, vectors=vectors)
+
+
+def mild(pretrained: Pretrained, source: ScenesData, test: Split) -> tuple[Float32, Float32]:
+    """Unit rows (n, D) of two weak views of each picture, each given its true vectors."""
+    pair = []
+    for number in range(2):
+        drawn = data.views(source, "weak", _key("weak", number), test.ids, identity=0)
+        views = _viewed(pretrained, test, drawn)
+        pair.append(pretrained.embed_images(views, vectors=augment.describe(drawn)))
+    return pair[0], pair[1]
+
+
+def modality_gap(images: Float32, texts: Float32) -> float:
+    """Distance between the mean picture and the mean text embedding (Liang et al., NeurIPS 2022)."""
+    return float(np.linalg.norm(images.mean(axis=0) - texts.mean(axis=0)))
+
+
+def _key(*purpose: str | int) -> int:
+    return rng.key("evaluate", "scenes", VIEWS, *purpose)
+
+
+def _viewed(pretrained: Pretrained, test: Split, drawn: augment.Transform) -> NDArray[np.uint8]:
+    canvas = test.pixels(np.arange(len(test)))
+    return augment.apply(canvas, drawn, pretrained.config.model.image.pixels)
+
+
+def _pairs(images: Float32, texts: Float32, values: NDArray[np.int64]) -> Iterator[tuple[str, Float]]:
+    return zip(ATTRIBUTES, minimal_pairs.outcomes(images @ texts.T, values, SIZES))
+
+
+def _score_captions(sheet: Sheet, test: Split, images: Float32, own: Float32) -> None:
+    """Captions and pictures of the test split find each other; own: (n, D), each picture's caption."""
+    relation = retrieval.relate(test.captions)
+    texts = own[np.unique(relation.text, return_index=True)[1]]
+    to_text, to_image = retrieval.both_ways(images, texts, relation)
+    retrieval.add_mean(sheet, "retrieval.caption.r1", to_text, to_image, relation)
+    examples.keep(sheet, test, images, texts, relation)
+
+
+def _score_instances(sheet: Sheet, one: Float32, other: Float32) -> None:
+    """Two views of a picture find each other among those of all."""
+    n = len(one)
+    relation = Relation(tuple(map(str, range(n))), np.arange(n), np.arange(n))
+    there, back = retrieval.both_ways(one, other, relation)
+    retrieval.add_mean(sheet, "retrieval.instance.r1", there, back, relation)

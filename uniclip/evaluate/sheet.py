@@ -1,0 +1,66 @@
+"""The sheet on which a benchmark writes: scores, and the per-sample outcomes behind them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip.store import Score
+
+FEWEST = 50
+"""A score over fewer test samples is shown, and never a primary one."""
+
+
+class Sheet:
+    """Scores of one model on one data set, each the mean of outcomes that are kept beside it."""
+
+    def __init__(self) -> None:
+        self.scores: list[Score] = []
+        self.predictions: dict[str, NDArray[Any]] = {}
+
+    def add(
+        self,
+        name: str,
+        outcome: NDArray[Any],
+        *,
+        kind: Literal["accuracy", "recall"],
+        chance: float,
+        shown_only: bool = False,
+    ) -> None:
+        """A score that is the mean of `outcome` (n,), each in [0, 1]; outcomes of 0 and 1 are packed."""
+        packed = ((outcome == 0) | (outcome == 1)).all()
+        self.keep(name, outcome.astype(bool if packed else np.float32))
+        self.note(
+            name, float(np.mean(outcome, dtype=np.float64)), kind=kind, samples=len(outcome), chance=chance,
+            shown_only=shown_only,
+        )
+
+    def note(
+        self,
+        name: str,
+        value: float,
+        *,
+        kind: Literal["accuracy", "recall", "map", "gap", "error"],
+        samples: int,
+        chance: float | None = None,
+        shown_only: bool = False,
+    ) -> None:
+        """A score that is no mean of outcomes."""
+        assert all(name != s.name for s in self.scores), f"{name} twice"
+        self.scores.append(
+            Score(
+                name=name, value=value, kind=kind, chance=chance, samples=samples,
+                shown_only=shown_only or samples < FEWEST,
+            )
+        )
+
+    def keep(self, name: str, array: NDArray[Any]) -> None:
+        """Keep an array with the predictions (numbers or text: a reader unpickles nothing)."""
+        assert array.dtype != object and name not in self.predictions, name
+        self.predictions[name] = array
+
+    def finished(self) -> tuple[tuple[Score, ...], dict[str, NDArray[Any]]]:
+        """What `evaluate` hands on."""
+        return tuple(self.scores), self.predictions

@@ -1,0 +1,61 @@
+"""Benchmark `csv`: the user's own test pictures. Retrieval, and the label where there is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from uniclip import data
+from uniclip.config import CsvData, RunConfig
+from uniclip.errors import UserError
+from uniclip.evaluate import examples, features, retrieval, tasks
+from uniclip.evaluate.sheet import Sheet
+
+if TYPE_CHECKING:
+    from uniclip.model.pretrained import Pretrained
+
+TEMPLATES = ("a photo of a {}",)
+LABEL = "label"
+
+
+def source(config: RunConfig) -> CsvData:
+    """The run's own data section if it is a CSV; else an empty one."""
+    return config.data if isinstance(config.data, CsvData) else CsvData()
+
+
+def missing(config: RunConfig) -> str | None:
+    """The benchmark is that of the run's own file."""
+    if isinstance(config.data, CsvData):
+        return None
+    return "the csv benchmark judges runs of data=csv only; set data=csv data.path=<file>"
+
+
+def protocol(source: CsvData) -> dict[str, Any]:
+    """Retrieval; zero-shot and probe if there is a label column (its values are the class names)."""
+    stated: dict[str, Any] = {
+        "shares": {"validation": source.validation, "test": source.test},
+        "retrieval": {**tasks.RETRIEVAL, "captions": "all"},
+    }
+    if source.label is not None:
+        names = f"the values of column {source.label}"
+        stated["zeroshot"] = tasks.zero_shot_protocol(TEMPLATES, names)
+        stated["probe"] = tasks.probe_protocol()
+    return stated
+
+
+def evaluate(pretrained: Pretrained, source: CsvData) -> Any:
+    """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
+    test = data.open_split(source, "test")
+    if not len(test):
+        raise UserError(f"{source.path} has no test pictures; add rows or raise data.test")
+    sheet = Sheet()
+    tasks.keep_truth(sheet, test)
+    relation = retrieval.relate(test.captions)
+    images = features.embeddings(pretrained, test)
+    texts = pretrained.embed_texts(list(relation.texts))
+    retrieval.score(sheet, images, texts, relation)
+    examples.keep(sheet, test, images, texts, relation)
+    if LABEL in test.labels:
+        names = {c: (c,) for c in test.classes[LABEL]}
+        tasks.score_zero_shot(sheet, LABEL, pretrained, test, images, TEMPLATES, names)
+        tasks.score_probe(sheet, LABEL, pretrained, source, test)
+    return sheet.finished()

@@ -1,0 +1,106 @@
+"""What a benchmark asks of a model: zero-shot classification and linear probes on labelled splits.
+
+A split may have several label sets (skin tone, category); a picture without a label in one (-1) is
+left out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip import data
+from uniclip.evaluate import features, linear_probe, zero_shot
+from uniclip.evaluate.metrics import VERSION
+from uniclip.evaluate.retrieval import DEPTHS
+from uniclip.evaluate.sheet import Sheet
+
+if TYPE_CHECKING:
+    from uniclip.data import Split
+    from uniclip.model.pretrained import Pretrained
+
+RETRIEVAL = {
+    "metric": "recall, right when the caption is; ties at their expectation",
+    "depths": list(DEPTHS),
+    "features": "embedding",
+    "version": VERSION,
+}
+"""What the retrieval scores of a protocol state."""
+
+
+def zero_shot_protocol(templates: Sequence[str], names: Any) -> dict[str, Any]:
+    """What zero-shot scores state; names: the prompt names of each class."""
+    return {
+        "metric": "accuracy",
+        "templates": list(templates),
+        "names": names,
+        "features": "embedding",
+        "version": VERSION,
+    }
+
+
+def probe_protocol() -> dict[str, Any]:
+    """What linear-probe scores state."""
+    return {
+        "metric": "accuracy",
+        "classifier": "logistic regression by L-BFGS, standardised features",
+        "strengths": list(linear_probe.STRENGTHS),
+        "tolerance": linear_probe.TOLERANCE,
+        "selection": "validation, refit on train + validation",
+        "features": "trunk",
+        "version": VERSION,
+    }
+
+
+def score_zero_shot(
+    sheet: Sheet,
+    label: str,
+    pretrained: Pretrained,
+    split: Split,
+    images: NDArray[Any],
+    templates: Sequence[str],
+    names: Mapping[str, Sequence[str]],
+) -> None:
+    """Put zeroshot.<label> on the sheet, if a test picture has that label.
+
+    images: (n, D) unit rows of the split. names: the prompt names of each class of the label.
+    """
+    rows = np.flatnonzero(split.labels[label] >= 0)
+    if not len(rows):
+        return
+    classes, labels = split.classes[label], split.labels[label][rows]
+    prompts = [zero_shot.prompts(templates, n) for n in zero_shot.in_order(names, classes)]
+    classifier = zero_shot.classifier(pretrained.embed_texts, prompts)
+    result = zero_shot.classify(images[rows], classifier, labels, pretrained.image_text_scale())
+    zero_shot.score(sheet, label, result, labels, classes)
+
+
+def score_probe(
+    sheet: Sheet, label: str, pretrained: Pretrained, source: Any, test: Split
+) -> None:
+    """Put probe.<label> on the sheet, if every split has a picture with that label."""
+    splits = (data.open_split(source, "train"), data.open_split(source, "validation"), test)
+    chosen = [np.flatnonzero(split.labels[label] >= 0) for split in splits]
+    if any(len(rows) == 0 for rows in chosen):
+        return
+    parts = [
+        linear_probe.Part(features.trunk(pretrained, split, rows), split.labels[label][rows])
+        for split, rows in zip(splits, chosen)
+    ]
+    classes = test.classes[label]
+    predicted, probe = linear_probe.linear_probe(*parts, classes=len(classes))
+    labels = parts[2].labels
+    outcome = (predicted == labels).astype(np.float64)
+    zero_shot.per_class(sheet, f"probe.{label}", outcome, labels, classes)
+    sheet.keep(f"probe.{label}.prediction", predicted.astype(np.int16))
+    sheet.keep(f"probe.{label}.strength", np.array([probe.strength]))
+
+
+def keep_truth(sheet: Sheet, split: Split) -> None:
+    """Keep the samples' ids (n,) uint64 and labels (n,) int16 (-1 = none) beside the outcomes."""
+    sheet.keep("ids", split.ids)
+    for label, values in split.labels.items():
+        sheet.keep(f"labels.{label}", values.astype(np.int16))

@@ -1,0 +1,130 @@
+"""The embedder: pictures, augmentation vectors and texts in, unit vectors of one space out.
+
+z = g_I(f_I(A(x)), f_A(a)) for pictures, z = g_T(f_T(t)) for texts (UniCLIP, Lee et al., NeurIPS
+2022), or linear projections of both (CLIP). Each part is built under its own seed, so that two
+configurations with one seed share the initial weights of the parts that they share.
+
+Letters: B pictures or texts, A numbers of an augmentation vector, F features, L tokens, D width of
+the joint space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uniclip import augment, rng
+from uniclip.config import RunConfig
+from uniclip.model.encoders import ImageEncoder, TextEncoder, Vocabulary
+from uniclip.model.heads import AugmentationEncoder, Fusion, ImageHead
+
+
+class Embedder(nn.Module):
+    """Encoders and heads; `build_embedder` makes one.
+
+    forget: feed "nothing done" to f_A whatever the vectors say (awareness off).
+    """
+
+    def __init__(
+        self,
+        image_encoder: ImageEncoder,
+        text_encoder: TextEncoder,
+        augmentation_encoder: AugmentationEncoder | None,
+        image_head: ImageHead | nn.Linear,
+        text_head: nn.Linear,
+        *,
+        forget: bool = False,
+    ) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.text_encoder = text_encoder
+        self.augmentation_encoder = augmentation_encoder
+        self.image_head = image_head
+        self.text_head = text_head
+        self.forget = forget
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """Features of the image encoder alone, (B, F), of pixels (B, 3, H, W) uint8."""
+        features: Tensor = self.image_encoder(pixels)
+        return features
+
+    def images(self, pixels: Tensor, vectors: Tensor) -> Tensor:
+        """Unit rows (B, D) float32 of pixels (B, 3, H, W) uint8 and vectors (B, A) float32."""
+        features = self.trunk(pixels)
+        if isinstance(self.image_head, nn.Linear):
+            return _unit(self.image_head(features))
+        return _unit(self.image_head(features, self._augmentation(vectors)))
+
+    def texts(self, tokens: Tensor) -> Tensor:
+        """Unit rows (B, D) float32 of tokens (B, L) int64."""
+        return _unit(self.text_head(self.text_encoder(tokens)))
+
+    def _augmentation(self, vectors: Tensor) -> Tensor | None:
+        if self.augmentation_encoder is None:
+            return None
+        known = torch.zeros_like(vectors) if self.forget else vectors
+        encoded: Tensor = self.augmentation_encoder(known)
+        return encoded
+
+
+def build_embedder(
+    config: RunConfig, vocabulary: Vocabulary, head: Literal["aware", "linear"]
+) -> Embedder:
+    """The embedder of `config` as it is before the first step, on the CPU.
+
+    head: "aware" needs a method with `aware` and `fusion`; "linear" projects images as texts.
+
+    Raises:
+        UserError: if the image model cannot be built (see `ImageEncoder`).
+    """
+    model, seed = config.model, config.seed
+    with _seeded(seed, "image_encoder"):
+        image_encoder = ImageEncoder(model.image)
+    with _seeded(seed, "text_encoder"):
+        text_encoder = TextEncoder(model.text, vocabulary)
+    with _seeded(seed, "text_head"):
+        text_head = nn.Linear(text_encoder.features, model.embedding, bias=False)
+    aware = config.method.aware if head == "aware" else "none"
+    augmentation_encoder: AugmentationEncoder | None = None
+    if aware != "none":
+        with _seeded(seed, "augmentation_encoder"):
+            augmentation_encoder = AugmentationEncoder(augment.WIDTH, model.augmentation_width)
+    with _seeded(seed, "image_head"):
+        image_head = _image_head(config, image_encoder.features, head)
+    return Embedder(
+        image_encoder,
+        text_encoder,
+        augmentation_encoder,
+        image_head,
+        text_head,
+        forget=aware == "identity",
+    )
+
+
+def _image_head(
+    config: RunConfig, features: int, head: Literal["aware", "linear"]
+) -> ImageHead | nn.Linear:
+    model = config.model
+    if head == "linear":
+        return nn.Linear(features, model.embedding, bias=False)
+    fusion: Fusion = "none" if config.method.aware == "none" else config.method.fusion
+    width, blocks = model.augmentation_width, model.head_blocks
+    return ImageHead(features, width, model.embedding, blocks, fusion)
+
+
+@contextmanager
+def _seeded(seed: int, part: str) -> Iterator[None]:
+    """Torch's CPU generator seeded for `part`, and as before afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        # 63 bits: the generator takes a signed seed.
+        torch.default_generator.manual_seed(rng.key(seed, "init", part) & (2**63 - 1))
+        yield
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return F.normalize(rows.float(), dim=-1)

@@ -1,0 +1,118 @@
+"""The class of machine and settings within which the same configuration gives the same bits.
+
+Another CPU capability, thread count, device or torch version may add up the same numbers in
+another order. So the class is written into every claim, and a resume or a pair of runs across
+classes is recorded as such. What `apply` sets is process-wide: it is called before anything is
+computed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from uniclip.config import RunConfig
+from uniclip.errors import UserError
+
+WORLD_SIZE = 1
+"""Processes that share one run."""
+
+
+def numerics_class(config: RunConfig) -> dict[str, Any]:
+    """What decides the bits of `config`'s run beside the configuration: plain JSON values.
+
+    Raises:
+        UserError: runtime.device names no device of this machine.
+    """
+    where = device(config)
+    return {
+        "device": where.type,
+        "model": _model_name(where),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": config.train.threads,
+        "world_size": WORLD_SIZE,
+        "precision": config.train.precision,
+        "torch": str(torch.__version__),
+    }
+
+
+def device(config: RunConfig) -> torch.device:
+    """The device of runtime.device; `UserError` if there is no such device here."""
+    name = config.runtime.device
+    try:
+        where = torch.device(name)
+        torch.empty(0, device=where)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"runtime.device={name!r} is not available here; cpu always is") from None
+    return where
+
+
+def apply(config: RunConfig) -> None:
+    """Set this process to `config`'s numerics class; float32 in full, deterministic kernels."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS wants it
+    torch.set_num_threads(config.train.threads)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_... imports the compiler
+    # Deterministic mode would also fill every new tensor with NaN to make reads of fresh memory
+    # repeatable. Nothing here reads memory before writing it, and the filling costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    # Flushing is a setting of each thread, and pool threads may be older than this call: off is
+    # the one value that all of them share.
+    torch.set_flush_denormal(False)
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+class Autocast:
+    """An embedder that computes in bfloat16 where that is safe and answers in float32 unit rows.
+
+    So the objective, which multiplies cosines by up to 100, sees no rounded norms and computes in
+    float32. What else is asked of it, the embedder itself answers.
+    """
+
+    def __init__(self, embedder: Any, where: torch.device) -> None:
+        self._embedder, self._type = embedder, where.type
+
+    def images(self, pixels: Tensor, vectors: Tensor) -> Tensor:
+        """As the embedder's: (B, 3, H, W) uint8 and (B, A) to (B, D) float32."""
+        with torch.autocast(self._type, dtype=torch.bfloat16):
+            rows: Tensor = self._embedder.images(pixels, vectors)
+        return functional.normalize(rows.float(), dim=-1)
+
+    def texts(self, tokens: Tensor) -> Tensor:
+        """As the embedder's: (B, L) int64 to (B, D) float32."""
+        with torch.autocast(self._type, dtype=torch.bfloat16):
+            rows: Tensor = self._embedder.texts(tokens)
+        return functional.normalize(rows.float(), dim=-1)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._embedder, name)
+
+
+def peak_memory_bytes(where: torch.device) -> int:
+    """The most memory in use so far: of the device if it has its own, else of this process."""
+    if where.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(where))
+    import resource  # POSIX only, like the store's links
+
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(kilobytes) * (1 if platform.system() == "Darwin" else 1024)
+
+
+def _model_name(where: torch.device) -> str:
+    if where.type == "cuda":
+        return str(torch.cuda.get_device_name(where))
+    if where.type != "cpu":
+        return where.type
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

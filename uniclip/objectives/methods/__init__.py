@@ -1,0 +1,24 @@
+"""The methods that a configuration can name; a new one is a new file and a line in `METHODS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from uniclip.config import RunConfig
+from uniclip.errors import unknown
+from uniclip.objectives.methods.base import Method
+from uniclip.objectives.methods.clip import Clip
+from uniclip.objectives.methods.uniclip import Uniclip
+
+METHODS: dict[str, Callable[[RunConfig], Method]] = {"uniclip": Uniclip, "clip": Clip}
+
+
+def build(config: RunConfig) -> Method:
+    """The method that `config.method.name` names.
+
+    Raises:
+        UserError: if there is none of that name.
+    """
+    if config.method.name not in METHODS:
+        raise unknown("method", config.method.name, METHODS)
+    return METHODS[config.method.name](config)

@@ -1,0 +1,105 @@
+"""UniCLIP (Lee et al., NeurIPS 2022): images and texts in one space, each of its parts switchable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from uniclip.config import RunConfig, UniclipMethod
+from uniclip.objectives.contrastive import mil_nce, mp_nce, multi_view_info_nce, sup_con
+from uniclip.objectives.methods.base import Head, Method
+from uniclip.objectives.similarity import (
+    PAIRS,
+    DomainSimilarity,
+    SharedSimilarity,
+    Similarity,
+    image_text_scale,
+)
+
+if TYPE_CHECKING:
+    from uniclip.batch import Batch
+    from uniclip.model.embedder import Embedder
+
+POOLED = {"mp_nce": mp_nce, "sup_con": sup_con, "mil_nce": mil_nce}
+"""Losses that need no slots."""
+SIMILARITIES: dict[str, type[DomainSimilarity] | type[SharedSimilarity]] = {
+    "domain": DomainSimilarity,
+    "shared": SharedSimilarity,
+}
+
+
+class Uniclip(Method):
+    """All views and the text of a batch in one pool, contrasted by one multi-positive loss."""
+
+    head: ClassVar[Head] = "aware"
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        assert isinstance(config.method, UniclipMethod)
+        self.config = config.method
+        self.similarity = SIMILARITIES[self.config.similarity](self.config.temperature)
+        self.weights = {"contrastive": 1.0}
+        self.forwards = {"image": float(config.views.weak + config.views.strong), "text": 1.0}
+
+    def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+        z = self._embed(embedder, batch, self._vectors(batch.vectors))
+        return {"contrastive": self._contrast(z, batch)}
+
+    @torch.no_grad()
+    def engagement(self, embedder: Embedder, batch: Batch) -> dict[str, float]:
+        """By component that is on. Off is: for "awareness", all vectors zero; for "mp_nce", SupCon;
+        for "domain_similarity", the image-text temperature for every pair and no offsets."""
+        z = self._embed(embedder, batch, self._vectors(batch.vectors))
+        off: dict[str, Tensor] = {}
+        if self.config.aware == "true":
+            unaware = self._embed(embedder, batch, torch.zeros_like(batch.vectors))
+            off["awareness"] = self._contrast(unaware, batch)
+        if self.config.loss == "mp_nce":
+            off["mp_nce"] = self._contrast(z, batch, loss="sup_con")
+        if isinstance(self.similarity, DomainSimilarity):
+            shared = SharedSimilarity().to(z.device)
+            shared.log_scale.copy_(self.similarity.log_scale[PAIRS.index("it")])
+            off["domain_similarity"] = self._contrast(z, batch, similarity=shared)
+        as_is = self._contrast(z, batch).item()
+        return {name: loss.item() - as_is for name, loss in off.items()}
+
+    def clamp(self) -> None:
+        self.similarity.clamp()
+
+    def report(self) -> dict[str, float]:
+        return self.similarity.report()
+
+    def image_text_scale(self) -> float:
+        return image_text_scale(self.similarity)
+
+    def fast_parameters(self) -> list[nn.Parameter]:
+        return list(self.similarity.parameters())
+
+    def _vectors(self, vectors: Tensor) -> Tensor:
+        """What f_A is fed in training, (V, N, A): in the control "shuffled", the vector that the
+        sample before has in the same view. (The embedder itself forgets them for "identity".)"""
+        return vectors.roll(1, dims=1) if self.config.aware == "shuffled" else vectors
+
+    def _embed(self, embedder: Embedder, batch: Batch, vectors: Tensor) -> Tensor:
+        """Embeddings of the pool, (M, D) with M = (V + 1) N: view by view, then the texts."""
+        images = embedder.images(batch.pixels.flatten(0, 1), vectors.flatten(0, 1))
+        return torch.cat([images, embedder.texts(batch.tokens)])
+
+    def _contrast(
+        self,
+        z: Tensor,
+        batch: Batch,
+        *,
+        loss: str | None = None,
+        similarity: Similarity | None = None,
+    ) -> Tensor:
+        views, samples = batch.pixels.shape[:2]
+        slot = torch.arange(views + 1, device=z.device).repeat_interleave(samples)
+        sample, domain = batch.sample.repeat(views + 1), (slot == views).long()
+        name, weights = loss or self.config.loss, self.config.weights
+        similarity = similarity or self.similarity
+        if name == "multi_view_info_nce":
+            return multi_view_info_nce(z, sample, domain, slot, similarity, weights)
+        return POOLED[name](z, sample, domain, similarity, weights)

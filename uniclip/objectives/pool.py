@@ -1,0 +1,174 @@
+"""Who is whose positive, how much each positive weighs, which columns are whose negatives.
+
+Everything that the losses of `contrastive.py` derive from ids alone, before any embedding is looked
+at. Positives are few, so they are index arrays, not masks over all pairs; sample ids are compared
+and sorted, never used as indices.
+
+Letters: M embeddings, P positives an anchor at most, G groups of negatives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Union
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from uniclip.objectives.similarity import PAIRS
+
+Negatives = Literal["all", "domain", "slot"]
+Weights = Union[str, Sequence[float]]
+"""Of image-image, image-text and text-text positives: "balanced", "uniform" or three numbers."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns start:stop of `Pool.order`: one domain, one group."""
+
+    start: int
+    stop: int
+    domain: int
+    group: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The M embeddings of a batch as anchors (rows) and as what they are compared with (columns)."""
+
+    sample: Tensor
+    """(M,) int64, as given."""
+    domain: Tensor
+    """(M,) int64: 0 image, 1 text."""
+    positive: Tensor
+    """(M, P) int64: the other embeddings of the anchor's sample; itself where there are fewer."""
+    valid: Tensor
+    """(M, P) bool: not a filler."""
+    pair: Tensor
+    """(M, P) int64: the domain pair of anchor and positive, an index into `PAIRS`."""
+    weight: Tensor
+    """(M, P), dtype of the embeddings: v_p; each row sums to 1, or is all zero."""
+    order: Tensor
+    """(M,) int64: the columns sorted into blocks."""
+    ordered_sample: Tensor
+    """(M,) int64: the samples of the sorted columns."""
+    blocks: tuple[Block, ...]
+    groups: int
+    """G: 1, or the number of domains or slots."""
+    group: Tensor
+    """(M, P) int64: the group in which the positive's rivals are."""
+
+
+def build_pool(
+    z: Tensor,
+    sample: Tensor,
+    domain: Tensor,
+    slot: Tensor | None,
+    negatives: Negatives,
+    weights: Weights,
+) -> Pool:
+    """The pool of embeddings z (M, D); arguments as in `contrastive.multi_positive`.
+
+    Raises:
+        ValueError: for wrong shapes, dtypes or values.
+    """
+    _check_tensors(z, sample, domain, slot, negatives)
+    positive, valid = _positives(sample)
+    pair = domain[:, None] + domain[positive]
+    group = _groups(domain, slot, negatives)
+    order = torch.argsort(2 * group + domain, stable=True)
+    return Pool(
+        sample=sample,
+        domain=domain,
+        positive=positive,
+        valid=valid,
+        pair=pair,
+        weight=_weight(pair, valid, weights, z.dtype),
+        order=order,
+        ordered_sample=sample[order],
+        blocks=_blocks(group[order], domain[order]),
+        groups=int(group.max()) + 1 if len(group) else 1,
+        group=group[positive],
+    )
+
+
+def _positives(sample: Tensor) -> tuple[Tensor, Tensor]:
+    """For each of M anchors the rows of the same sample but its own, (M, P), and which are real."""
+    order = torch.argsort(sample, stable=True)
+    _, code, count = torch.unique(sample, return_inverse=True, return_counts=True)
+    size = count[code]
+    start = (count.cumsum(0) - count)[code]
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(sample), device=sample.device)
+    rank -= start
+    widest = int(count.max()) - 1 if len(sample) else 0
+    k = torch.arange(widest, device=sample.device)
+    valid = k < size[:, None] - 1
+    at = start[:, None] + k + (k >= rank[:, None])
+    at = torch.where(valid, at, (start + rank)[:, None])
+    return order[at], valid
+
+
+def _weight(pair: Tensor, valid: Tensor, weights: Weights, dtype: torch.dtype) -> Tensor:
+    """v_p = w_D / (n_D * sum of w over the domains present); 1/|P_i| for "uniform"; 0 for fillers."""
+    mask = valid.to(dtype)
+    if weights == "uniform":
+        return mask / mask.sum(1, keepdim=True).clamp(min=1)
+    table = torch.tensor(_three(weights), dtype=dtype, device=pair.device)
+    member = F.one_hot(pair, len(PAIRS)).to(dtype) * mask[:, :, None]
+    count = member.sum(1)
+    total = ((count > 0) * table).sum(1, keepdim=True)
+    share = torch.where((count > 0) & (total > 0), table / (count * total), 0)
+    return mask * share.gather(1, pair)
+
+
+def _three(weights: Weights) -> tuple[float, ...]:
+    if weights == "balanced":
+        return (1.0, 1.0, 1.0)
+    numbers = () if isinstance(weights, str) else tuple(float(w) for w in weights)
+    if len(numbers) != len(PAIRS) or not all(math.isfinite(w) and w >= 0 for w in numbers):
+        raise ValueError(
+            "weights must be 'balanced', 'uniform' or three numbers >= 0 "
+            f"(image-image, image-text, text-text), got {weights!r}"
+        )
+    return numbers
+
+
+def _groups(domain: Tensor, slot: Tensor | None, negatives: Negatives) -> Tensor:
+    """The group of each embedding as a negative, (M,) int64 from 0."""
+    if negatives == "all":
+        return torch.zeros_like(domain)
+    names = domain if negatives == "domain" else slot
+    assert names is not None
+    return torch.unique(names, return_inverse=True)[1]
+
+
+def _blocks(group: Tensor, domain: Tensor) -> tuple[Block, ...]:
+    """The runs of equal (group, domain) in columns sorted by them."""
+    keys, counts = torch.unique_consecutive(2 * group + domain, return_counts=True)
+    blocks, start = [], 0
+    for key, count in zip(keys.tolist(), counts.tolist()):
+        blocks.append(Block(start, start + count, key % 2, key // 2))
+        start += count
+    return tuple(blocks)
+
+
+def _check_tensors(
+    z: Tensor, sample: Tensor, domain: Tensor, slot: Tensor | None, negatives: Negatives
+) -> None:
+    if z.ndim != 2 or z.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"z must be float32 or float64 (M, D), got {z.dtype} {tuple(z.shape)}"
+        )
+    if slot is None and negatives == "slot":
+        raise ValueError("negatives='slot' needs the slot of each embedding, got None")
+    for name, ids in (("sample", sample), ("domain", domain), ("slot", slot)):
+        if ids is not None and (ids.shape != z.shape[:1] or ids.dtype != torch.int64):
+            raise ValueError(
+                f"{name} must be int64 ({len(z)},), got {ids.dtype} {tuple(ids.shape)}"
+            )
+    if bool(((domain != 0) & (domain != 1)).any()):
+        raise ValueError("domain must hold 0 (image) and 1 (text) only")

@@ -1,0 +1,89 @@
+"""AdamW, its parameter groups, and a rate that is a function of the step alone.
+
+Decoupled weight decay (Loshchilov and Hutter, 2019) falls on matrices and filters only. The few
+numbers of a similarity (temperatures, offsets) learn at a multiple of the model's rate: at the
+model's rate they would not move in a short run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+
+from uniclip.config import TrainConfig
+
+GROUPS = ("decayed", "plain", "fast")
+
+
+def rate(step: int, train: TrainConfig) -> float:
+    """Learning rate of step 0 .. train.steps - 1: linear warm-up, then a cosine that ends in zero.
+
+    The first step has a rate above zero, the first after the warm-up the peak, and step
+    `train.steps` (the one after the last) zero.
+    """
+    warmup = round(train.warmup * train.steps)
+    if step < warmup:
+        return train.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / (train.steps - warmup)
+    return train.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def build(
+    modules: nn.ModuleDict, fast: Sequence[nn.Parameter], train: TrainConfig
+) -> torch.optim.AdamW:
+    """AdamW over all trainable parameters of `modules`, in `GROUPS`.
+
+    fast: parameters that learn at train.similarity_rate times the rate, without decay.
+    The fused kernel goes over elements one by one, in one pass: same input, same bits.
+    """
+    decay = {"decayed": train.weight_decay, "plain": 0.0, "fast": 0.0}
+    scale = {"decayed": 1.0, "plain": 1.0, "fast": train.similarity_rate}
+    members = grouped(modules, fast)
+    groups = [
+        {"params": members[g], "weight_decay": decay[g], "scale": scale[g], "name": g}
+        for g in GROUPS
+        if members[g]
+    ]
+    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=train.betas, fused=True)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+    """Let the next step of every group use `value` times the group's own scale."""
+    for group in optimizer.param_groups:
+        group["lr"] = value * group["scale"]
+
+
+def grouped(
+    modules: nn.ModuleDict, fast: Sequence[nn.Parameter]
+) -> dict[str, list[tuple[str, nn.Parameter]]]:
+    """Trainable parameters by group, each with its name, in the order of `modules`."""
+    identities = {id(p) for p in fast}
+    exempt = set(_exempt(modules))
+    members: dict[str, list[tuple[str, nn.Parameter]]] = {group: [] for group in GROUPS}
+    for name, parameter in modules.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if id(parameter) in identities:
+            group = "fast"
+        elif name in exempt or _is_vector(parameter):
+            group = "plain"
+        else:
+            group = "decayed"
+        members[group].append((name, parameter))
+    return members
+
+
+def _is_vector(parameter: nn.Parameter) -> bool:
+    """Norms, biases and scales, also those kept as (C, 1, 1) or a single number."""
+    return sum(side > 1 for side in parameter.shape) < 2
+
+
+def _exempt(modules: nn.Module) -> Iterator[str]:
+    """Names that an encoder's own library keeps from decay (timm: positions, class tokens)."""
+    for prefix, module in modules.named_modules():
+        listed = getattr(module, "no_weight_decay", None)
+        if callable(listed):
+            yield from (f"{prefix}.{name}" for name in listed())
