@@ -8,12 +8,13 @@ differences of single arms of the same design.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from math import prod
+from typing import Any
 
 from ablations.definition import Ablation, ArmDefinition
-from uniclip.errors import UserError
+from uniclip.errors import UserError, unknown
 from uniclip.store import Component, Contrast
 
 FULL, NONE = "full", "none"
@@ -46,6 +47,29 @@ def arms(ablation: Ablation) -> dict[str, ArmDefinition]:
             f"ablation {ablation.name}: arm {sorted(clash)[0]} is there by design already"
         )
     return {**designed, **ablation.arms}
+
+
+def check(ablation: Ablation, components: dict[str, Component]) -> None:
+    """Raise `UserError` where an ablation names a component, arm or contrast that is not there.
+
+    Otherwise a slip of the pen in its file would silently leave a contrast or a truth unread.
+    """
+    known = arms(ablation)
+    named = [("component", n, components) for n in ablation.components]
+    named += [("component", n, components) for a in known.values() for n in a.off]
+    named += [("arm", n, known) for c in ablation.contrasts.values() for n in (c.plus, c.minus)]
+    named += [("arm", ablation.reference, known)]
+    named += [("arm", e.arm, known) for e in ablation.expectations if e.arm is not None]
+    _refuse_unknown(ablation, named)
+    drawn = {c.name: c for c in contrasts(ablation, components, list(known))}
+    about = [e.contrast for e in ablation.expectations if e.contrast is not None]
+    _refuse_unknown(ablation, [("contrast", name, drawn) for name in about])
+
+
+def _refuse_unknown(ablation: Ablation, named: list[tuple[str, str, Mapping[str, Any]]]) -> None:
+    for kind, name, known in named:
+        if name not in known:
+            raise UserError(f"ablation {ablation.name}: {unknown(kind, name, known)}")
 
 
 def arm_name(off: Sequence[str], components: Sequence[str]) -> str:

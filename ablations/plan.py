@@ -56,6 +56,7 @@ class Planned:
 def make(request: Request) -> Planned:
     """The plan of a request; `UserError` where it cannot be run as asked."""
     ablation = request.ablation
+    designs.check(ablation, request.components)
     definitions, left_out = _chosen_arms(request)
     base = _base_values(request)
     values = {name: _arm_values(request, base, name, d) for name, d in definitions.items()}
@@ -129,6 +130,8 @@ def _chosen_arms(request: Request) -> tuple[dict[str, ArmDefinition], list[str]]
         elif definition.budgets is not None and request.budget not in definition.budgets:
             left_out.append(f"arm {name}: only at budget={' or '.join(definition.budgets)}")
             del definitions[name]
+    if not definitions:
+        raise UserError("; ".join(["arms=[...] leaves no arm to run", *left_out]))
     return definitions, left_out
 
 
@@ -179,7 +182,7 @@ def _changed_by_choice(request: Request, chosen: dict[str, Any]) -> set[str]:
 
 def _refuse(request: Request, arm: str, changed: set[str]) -> None:
     for key in request.values:
-        if any(key == c or c.startswith(f"{key}.") for c in changed):
+        if any(key == c or c.startswith(f"{key}.") or key.startswith(f"{c}.") for c in changed):
             raise UserError(
                 f"{key} is given by you and changed by arm {arm}: "
                 "leave it out, or choose arms=[...] without it"

@@ -48,8 +48,17 @@ def learning(findings: Findings) -> Any:
             by_step = own.groupby("step")
             at, score = by_step[x].mean(), by_step["score"]
             line = look[arm.name]
-            axes.plot(at, score.mean(), color=line.color, linestyle=line.style, linewidth=line.width, label=arm.label)
-            axes.fill_between(at, score.min(), score.max(), color=line.color, alpha=0.08, linewidth=0)
+            axes.plot(
+                at,
+                score.mean(),
+                color=line.color,
+                linestyle=line.style,
+                linewidth=line.width,
+                label=arm.label,
+            )
+            axes.fill_between(
+                at, score.min(), score.max(), color=line.color, alpha=0.08, linewidth=0
+            )
         axes.set_xlabel(AXES[x])
         axes.set_xlim(left=0)
     panels[0].set_ylabel("validation R@1")

@@ -8,7 +8,15 @@ from typing import Any
 
 from analysis import predictions
 from analysis.gather import Gathered
-from analysis.statistics import Effect, Observed, effect, family, holm, indistinguishable, item_error
+from analysis.statistics import (
+    Effect,
+    Observed,
+    effect,
+    family,
+    holm,
+    indistinguishable,
+    item_error,
+)
 from uniclip.store import Contrast, Plan, Store, read_json
 
 ScoreKey = tuple[str, str]
@@ -78,7 +86,11 @@ def find(store: Store, gathered: Gathered) -> Findings:
     observed = {key: gathered.observed(*key) for key in gathered.scores()}
     primary = observed[plan.primary.dataset, plan.primary.score]
     candidates = [a.name for a in plan.arms if a.role != "noise"]
-    maximised = [k for k in observed if gathered.kind(*k) in ("accuracy", "recall", "map")]
+    maximised = [
+        k
+        for k in observed
+        if gathered.kind(*k) in ("accuracy", "recall", "map") and not gathered.shown_only(*k)
+    ]
     outcomes = predictions.outcomes(store, plan, plan.primary.dataset, plan.primary.score)
     return Findings(
         gathered=gathered,

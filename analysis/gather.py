@@ -84,7 +84,12 @@ def gather(store: Store, sweep_id: str) -> Gathered:
     scored = {run: _scores(store.run(run), plan) for run, outcome in outcomes.items() if outcome}
     frame = pd.DataFrame(list(_rows(plan, outcomes, scored)), columns=list(COLUMNS))
     cells = [
-        {"arm": c.arm, "seed": c.seed, "run": c.run, "state": _state(plan, outcomes[c.run], scored.get(c.run, {}))}
+        {
+            "arm": c.arm,
+            "seed": c.seed,
+            "run": c.run,
+            "state": _state(plan, outcomes[c.run], scored.get(c.run, {})),
+        }
         for c in plan.cells
     ]
     return Gathered(
@@ -148,12 +153,14 @@ def _history(store: Store, plan: Plan) -> pd.DataFrame:
         for record in cached[c.run]:
             own = {"arm": c.arm, "seed": c.seed, "run": c.run, "phase": "train", "step": 0}
             records.append(own | _flat(record))
-    return pd.DataFrame(records, columns=None if records else ["arm", "seed", "run", "phase", "step"])
+    return pd.DataFrame(
+        records, columns=None if records else ["arm", "seed", "run", "phase", "step"]
+    )
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
     """Nested numbers under dotted names: {"moved": {"similarity": 1}} gives moved.similarity."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, dict):
             flat |= {f"{name}.{k}": v for k, v in value.items()}

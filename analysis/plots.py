@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from analysis import curves, gallery, style, words
 from analysis.findings import Findings
@@ -85,12 +86,14 @@ def effects(findings: Findings) -> Any:
     figure = style.blank(9.2, 0.7 + 0.31 * len(rows))
     axes = figure.subplots()
     for y, row in enumerate(rows):
-        if isinstance(row, str):
-            axes.text(0, y + 0.12, row, transform=axes.get_yaxis_transform(), fontweight="bold", va="center")
-        else:
+        if not isinstance(row, str):
             _effect_row(axes, y, *row)
-    named = [(y, row) for y, row in enumerate(rows) if not isinstance(row, str)]
-    axes.set_yticks([y for y, _ in named], [row[0].label for _, row in named], color=style.INK)
+    axes.set_yticks(
+        range(len(rows)), [r if isinstance(r, str) else r[0].label for r in rows], color=style.INK
+    )
+    for row, tick in zip(rows, axes.get_yticklabels()):
+        tick.set_fontweight("bold" if isinstance(row, str) else "normal")
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.axvline(0, color=style.INK, linewidth=0.9, zorder=1)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
@@ -108,12 +111,28 @@ def _effect_row(axes: Any, y: int, contrast: Contrast, effect: Effect) -> None:
         bed = effect.detectable
         axes.barh(y, 2 * bed, left=-bed, height=0.62, color=style.GRID, zorder=0.5)
     if effect.low is not None:
-        axes.plot([effect.low, effect.high], [y, y], color=color, linewidth=2.6, solid_capstyle="butt", zorder=2)
-    axes.plot(effect.values, np.full(len(effect.values), y), "o", markersize=4, markerfacecolor="none",
+        axes.plot(
+            [effect.low, effect.high],
+            [y, y],
+            color=color,
+            linewidth=2.6,
+            solid_capstyle="butt",
+            zorder=2,
+        )
+    axes.plot(effect.values, np.full(len(effect.values), y + 0.24), "o", markersize=3.2, markerfacecolor="none",
               markeredgecolor=style.QUIET, markeredgewidth=0.8, zorder=3)  # fmt: skip
     if len(effect.values) > 1:
         face = color if contrast.primary else "white"
-        axes.plot(effect.mean, y, "D", markersize=6.5, color=color, markerfacecolor=face, markeredgewidth=1.5, zorder=4)
+        axes.plot(
+            effect.mean,
+            y,
+            "D",
+            markersize=5.5,
+            color=color,
+            markerfacecolor=face,
+            markeredgewidth=1.5,
+            zorder=4,
+        )
     said = f"{words.signed(effect.mean)}  {verdict}"
     said += f" ({effect.diverged} diverged)" if effect.diverged else ""
     axes.text(1.02, y, said, transform=axes.get_yaxis_transform(), va="center", color=color,
@@ -122,7 +141,11 @@ def _effect_row(axes: Any, y: int, contrast: Contrast, effect: Effect) -> None:
 
 def interactions(findings: Findings) -> Any:
     """A panel for each pair of crossed components."""
-    names = [c.name for c in findings.plan.components if any(c.name in a.levels for a in findings.plan.arms)]
+    names = [
+        c.name
+        for c in findings.plan.components
+        if any(c.name in a.levels for a in findings.plan.arms)
+    ]
     pairs = list(combinations(names, 2))
     if not pairs:
         return "fewer than two components are crossed"
@@ -137,7 +160,14 @@ def interactions(findings: Findings) -> Any:
         for on, color, marker in ((False, style.HUES[1], "s"), (True, style.HUES[0], "o")):
             seeds = np.array([[values[False, on], values[True, on]]]).squeeze(0).T
             axes.plot([0, 1], seeds.T, color=color, linewidth=0.7, alpha=0.45)
-            axes.plot([0, 1], seeds.mean(0), color=color, linewidth=2.2, marker=marker, label="on" if on else "off")
+            axes.plot(
+                [0, 1],
+                seeds.mean(0),
+                color=color,
+                linewidth=2.2,
+                marker=marker,
+                label="on" if on else "off",
+            )
         axes.set_xticks([0, 1], ["off", "on"])
         axes.set_xlim(-0.25, 1.25)
         axes.set_xlabel(label[first])
@@ -156,7 +186,12 @@ def _levels(findings: Findings, first: str, second: str) -> Any:
         for x in (False, True)
         for y in (False, True)
     }
-    seeds = [s for s in observed.seeds if all(s in observed.values.get(a.name, {}) for a in crossed)]
+    seeds = [
+        s for s in observed.seeds if all(s in observed.values.get(a.name, {}) for a in crossed)
+    ]
     if not seeds or not all(groups.values()):
         return None
-    return {k: np.array([[observed.values[a][s] for a in arms] for s in seeds]).mean(1) for k, arms in groups.items()}
+    return {
+        k: np.array([[observed.values[a][s] for a in arms] for s in seeds]).mean(1)
+        for k, arms in groups.items()
+    }

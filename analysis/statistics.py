@@ -139,7 +139,9 @@ def contrast_value(weights: Mapping[str, float], at: Mapping[str, float]) -> flo
     return math.fsum(w * at[arm] for arm, w in weights.items())
 
 
-def variance_ratio(weights: Mapping[str, float], observed: Observed, seeds: Sequence[int]) -> float | None:
+def variance_ratio(
+    weights: Mapping[str, float], observed: Observed, seeds: Sequence[int]
+) -> float | None:
     """Variance over `seeds` of the paired contrast / of independent arms; None without spread."""
     if len(seeds) < 2:
         return None
@@ -152,7 +154,9 @@ def variance_ratio(weights: Mapping[str, float], observed: Observed, seeds: Sequ
 def effect(weights: Mapping[str, float], observed: Observed, *, alpha: float = ALPHA) -> Effect:
     """What the contrast with these arm `weights` came to; `alpha` is the level of `detectable`."""
     complete, diverged, missing = _fates(weights, observed)
-    values = [contrast_value(weights, {a: observed.values[a][s] for a in weights}) for s in complete]
+    values = [
+        contrast_value(weights, {a: observed.values[a][s] for a in weights}) for s in complete
+    ]
     found = Effect(
         seeds=tuple(complete),
         values=tuple(values),
@@ -191,7 +195,9 @@ def indistinguishable(observed: Observed, arms: Sequence[str]) -> set[str]:
     enough = [a for a in arms if len(observed.values.get(a, {})) >= ENOUGH]
     if len(enough) < 2:
         return set()
-    best = max(enough, key=lambda a: math.fsum(observed.values[a].values()) / len(observed.values[a]))
+    best = max(
+        enough, key=lambda a: math.fsum(observed.values[a].values()) / len(observed.values[a])
+    )
     rivals = [(a, effect({best: 1.0, a: -1.0}, observed)) for a in enough if a != best]
     judged = [(a, 1.0 if e.exact else e.p) for a, e in rivals if e.exact or e.p is not None]
     adjusted = holm([p for _, p in judged if p is not None])
@@ -199,7 +205,9 @@ def indistinguishable(observed: Observed, arms: Sequence[str]) -> set[str]:
     return set() if len(level) == len(enough) else level
 
 
-def item_error(weights: Mapping[str, float], outcomes: Mapping[str, Mapping[int, Floats]]) -> float | None:
+def item_error(
+    weights: Mapping[str, float], outcomes: Mapping[str, Mapping[int, Floats]]
+) -> float | None:
     """Standard error that the choice of test items alone gives the mean contrast.
 
     `outcomes`: arm -> seed -> (n,) values of the test samples whose mean is the score. Paired twice:
@@ -216,7 +224,9 @@ def item_error(weights: Mapping[str, float], outcomes: Mapping[str, Mapping[int,
     return float(items.std(ddof=1) / math.sqrt(len(items))) if len(items) > 1 else None
 
 
-def _fates(weights: Mapping[str, float], observed: Observed) -> tuple[list[int], list[int], list[int]]:
+def _fates(
+    weights: Mapping[str, float], observed: Observed
+) -> tuple[list[int], list[int], list[int]]:
     """The seeds that all arms completed; that some arm lost by diverging; that some arm lacks."""
     complete, diverged, missing = [], [], []
     for seed in observed.seeds:

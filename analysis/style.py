@@ -44,7 +44,12 @@ class Line:
 def lines(plan: Plan) -> dict[str, Line]:
     """Arm -> its line: crossed arms in colours, baselines in black, the A/A arm as its reference."""
     drawn: dict[str, Line] = {}
-    outside: list[str | tuple[int, tuple[float, ...]]] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2))]
+    outside: list[str | tuple[int, tuple[float, ...]]] = [
+        "-",
+        (0, (5, 2)),
+        (0, (1, 1.5)),
+        (0, (5, 2, 1, 2)),
+    ]
     hues = [a.name for a in plan.arms if a.role == "crossed"]
     if not hues:  # a listed design: every arm is an outside one, and colours tell them apart
         hues = [a.name for a in plan.arms if a.role == "outside"]
@@ -56,16 +61,17 @@ def lines(plan: Plan) -> dict[str, Line]:
         drawn[name] = Line(INK, outside[i % len(outside)], 1.8)
     for arm in plan.arms:
         if arm.role == "noise":
-            drawn[arm.name] = Line(drawn.get(plan.reference, Line(INK, "-", 1)).color, (0, (1, 1.5)), 1.4)
+            drawn[arm.name] = Line(
+                drawn.get(plan.reference, Line(INK, "-", 1)).color, (0, (1, 1.5)), 1.4
+            )
     return drawn
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
     """Our settings, and nobody else's, while a figure is made."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(RC)
+    settings: Any = {**matplotlib.rcParamsDefault, "backend": "agg", **RC}
+    with matplotlib.rc_context(settings):
         yield
 
 
@@ -75,7 +81,8 @@ def blank(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write `<name>.png` and `<name>.svg`, the same bytes each time."""
+    """Write `<name>.png` and `<name>.svg`, the same bytes each time; what is where is settled once."""
     nothing: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
     for kind, metadata in nothing.items():
         figure.savefig(folder / f"{name}.{kind}", metadata=metadata)
+        figure.set_layout_engine("none")

@@ -90,7 +90,9 @@ def as_tex(table: Table) -> str:
     lines += [_ampersands([_escaped(h, TEX) for h in table.headings]), r"\midrule"]
     for row in table.rows:
         cells = [_escaped(e.text, TEX) for e in row]
-        lines.append(_ampersands([rf"\textbf{{{c}}}" if e.bold and c else c for c, e in zip(cells, row)]))
+        lines.append(
+            _ampersands([rf"\textbf{{{c}}}" if e.bold and c else c for c, e in zip(cells, row)])
+        )
     lines += [r"\bottomrule", r"\end{tabular}"]
     if table.notes:
         notes = " ".join(_escaped(n, TEX) for n in table.notes)
@@ -100,7 +102,9 @@ def as_tex(table: Table) -> str:
 
 def as_html(table: Table) -> str:
     """A figure with the table in a box that scrolls, and its notes."""
-    heads = "".join(f"<th{_side(i, table)}>{html.escape(h)}</th>" for i, h in enumerate(table.headings))
+    heads = "".join(
+        f"<th{_side(i, table)}>{html.escape(h)}</th>" for i, h in enumerate(table.headings)
+    )
     body = "".join(
         "<tr>" + "".join(_html_cell(e, _side(i, table)) for i, e in enumerate(row)) + "</tr>\n"
         for row in table.rows

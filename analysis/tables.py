@@ -18,7 +18,13 @@ from uniclip.store import Arm, Component, Contrast
 
 WIDE = 6
 """Scores beside each other in the first table; the rest stand in `all_scores`."""
-TONES = {"helps": "good", "more together": "good", "hurts": "bad", "less together": "bad", "differs": "bad"}
+TONES = {
+    "helps": "good",
+    "more together": "good",
+    "hurts": "bad",
+    "less together": "bad",
+    "differs": "bad",
+}
 
 
 def build(findings: Findings) -> list[Table]:
@@ -42,7 +48,9 @@ def scores(findings: Findings) -> Table:
     for arm in plan.arms:
         shown = [_score_entry(findings, arm, key) for key in keys]
         forward = plan.forwards.get(arm.name, {}).get("image")
-        rows.append(entries(arm.label, *shown, _arm_seeds(findings, arm), f"{forward:g}" if forward else ""))
+        rows.append(
+            entries(arm.label, *shown, _arm_seeds(findings, arm), f"{forward:g}" if forward else "")
+        )
     samples = [_samples(findings, k) for k in keys]
     rows.append(entries("test samples", *samples, "", ""))
     notes = [
@@ -55,7 +63,7 @@ def scores(findings: Findings) -> Table:
         *plan.left_out,
     ]
     return Table(
-        name="scores", title=f"{plan.title} Scores on {plan.data}", headings=tuple(heads), rows=tuple(rows),
+        name="scores", title=f"Scores on {plan.data}", headings=tuple(heads), rows=tuple(rows),
         records=tuple(_score_records(findings, keys)), notes=tuple(notes),
     )  # fmt: skip
 
@@ -154,20 +162,24 @@ def _bold_note(findings: Findings, key: ScoreKey) -> str:
 def effects(findings: Findings) -> Table:
     """Every contrast on the primary score."""
     heads = (
-        "contrast", "claim", "verdict", "effect", "95 % interval", "p", "p (Holm)", "detectable", "seeds",
-        "paired / unpaired variance", "error from test items", "cost",
+        "contrast", "claim", "verdict", "effect", "95 % interval", "p", "detectable", "seeds",
+        "variance ratio", "item error", "image forwards",
     )  # fmt: skip
     plan = findings.plan
     drawn = [(c, findings.effects[c.name]) for c in plan.contrasts]
     declared = sum(c.primary for c in plan.contrasts)
-    crossed = "Crossed design: a main effect is averaged over the other components." if plan.design == "crossed" else ""
+    crossed = (
+        "Crossed design: a main effect is averaged over the other components."
+        if plan.design == "crossed"
+        else ""
+    )
     notes = (
         f"Effects on {_heading(findings, findings.primary)}; paired by seed; interval: paired t of this contrast alone.",
-        f"Verdicts: Holm over the {declared} primary contrasts; all others are exploratory (uncorrected).",
+        f"Verdict and p: after Holm over the {declared} primary contrasts; all others are exploratory, uncorrected.",
         *([crossed] if crossed else []),
         "Detectable: the smallest effect that these seeds find 4 times in 5, at the level that the verdict needs.",
-        "Paired / unpaired variance: below 1, sharing seeds between arms made the effect sharper.",
-        "Error from test items: standard error that the choice of test pictures alone gives; in no interval.",
+        "Variance ratio: of the contrast paired by seed to the same contrast unpaired; below 1, pairing helped.",
+        "Item error: standard error that the choice of test pictures alone gives (paired); in no interval.",
         *(note for c, e in drawn for note in _effect_notes(c, e)),
     )
     return Table(
@@ -184,7 +196,9 @@ def other_effects(findings: Findings) -> Table:
     rows = []
     for key, found in findings.others.items():
         if not findings.gathered.shown_only(*key):
-            rows.append(entries(_heading(findings, key), *(_brief(found[c.name]) for c in declared)))
+            rows.append(
+                entries(_heading(findings, key), *(_brief(found[c.name]) for c in declared))
+            )
     return Table(
         name="other_effects", title="The primary contrasts on the other scores (exploratory)",
         headings=("score", *(c.label for c in declared)), rows=tuple(rows),
@@ -208,13 +222,12 @@ def _effect_row(findings: Findings, contrast: Contrast, effect: Effect) -> tuple
         Entry(text=marked, bold=contrast.primary and tone != "quiet", tone=tone),
         words.signed(effect.mean),
         words.interval(effect),
-        words.probability(effect.p),
-        words.probability(effect.holm),
+        words.probability(effect.significance),
         words.number(effect.detectable) if effect.detectable is not None else "",
         words.seeds(effect),
         words.number(effect.ratio, 2) if effect.ratio is not None else "",
         words.number(item) if item is not None else "",
-        words.cost(findings.plan, contrast),
+        words.cost(findings.plan, contrast).removesuffix(" image forwards"),
     )
 
 
@@ -226,7 +239,9 @@ def _effect_notes(contrast: Contrast, effect: Effect) -> list[str]:
     return [f"{contrast.label}: {lost}; with diverged runs at chance the effect is {worst}."]
 
 
-def _effect_record(findings: Findings, contrast: Contrast, effect: Effect, key: ScoreKey) -> dict[str, Any]:
+def _effect_record(
+    findings: Findings, contrast: Contrast, effect: Effect, key: ScoreKey
+) -> dict[str, Any]:
     run_of = {(c.arm, c.seed): c.run for c in findings.plan.cells}
     is_primary = contrast.primary and key == findings.primary
     return {
@@ -262,8 +277,12 @@ def components(findings: Findings) -> Table:
         added, moved = engagement(findings.gathered, component.name)
         records.append(
             {
-                "component": component.name, "label": component.label, "off": off, "witness": witness,
-                "loss_added_when_off": added, **{f"moved_{k}": v for k, v in moved.items()},
+                "component": component.name,
+                "label": component.label,
+                "off": off,
+                "witness": witness,
+                "loss_added_when_off": added,
+                **{f"moved_{k}": v for k, v in moved.items()},
                 "reason": component.reason,
             }  # fmt: skip
         )
@@ -298,17 +317,24 @@ def _speaks_of(findings: Findings, finding: dict[str, Any], component: Component
 def _engagement(findings: Findings, component: Component) -> str:
     added, moved = engagement(findings.gathered, component.name)
     said = [] if added is None else [f"switching it off changes the loss by {words.signed(added)}"]
-    said += [f"{part.replace('_', ' ')} moved by {100 * share:.0f} %" for part, share in moved.items()]
+    said += [
+        f"{part.replace('_', ' ')} moved by {100 * share:.0f} %" for part, share in moved.items()
+    ]
     return "; ".join(said) or "not measured"
 
 
 def runs(findings: Findings) -> Table:
     """Which run folder each cell is."""
     cells = findings.gathered.cells
-    state = {(a, s): (r, t) for a, s, r, t in zip(cells["arm"], cells["seed"], cells["run"], cells["state"])}
+    state = {
+        (a, s): (r, t)
+        for a, s, r, t in zip(cells["arm"], cells["seed"], cells["run"], cells["state"])
+    }
     seeds = findings.plan.seeds
     rows = [
-        entries(arm.label, *(_run_entry(*state[arm.name, s]) for s in seeds if (arm.name, s) in state))
+        entries(
+            arm.label, *(_run_entry(*state[arm.name, s]) for s in seeds if (arm.name, s) in state)
+        )
         for arm in findings.plan.arms
     ]
     records = tuple({"arm": a, "seed": s, "run": r, "state": t} for (a, s), (r, t) in state.items())
@@ -322,7 +348,11 @@ def _run_entry(run: str, state: str) -> Entry:
     if state == "complete":
         return Entry(text=run, link=f"../../runs/{run}/")
     gone = {"missing": "not there yet", "unscored": "trained, not scored"}.get(state, state)
-    return Entry(text=f"{run} ({gone})", tone="quiet", link="" if state == "missing" else f"../../runs/{run}/")
+    return Entry(
+        text=f"{run} ({gone})",
+        tone="quiet",
+        link="" if state == "missing" else f"../../runs/{run}/",
+    )
 
 
 # ---- shared ----------------------------------------------------------------------------------

@@ -69,7 +69,10 @@ def probability(p: float | None) -> str:
 
 def forwards(plan: Plan, plus: Iterable[str], minus: Iterable[str]) -> str:
     """What the two sides of a comparison cost: "3 against 1 image forwards"."""
-    sides = [sorted({plan.forwards[a].get("image", 0.0) for a in arms if a in plan.forwards}) for arms in (plus, minus)]
+    sides = [
+        sorted({plan.forwards[a].get("image", 0.0) for a in arms if a in plan.forwards})
+        for arms in (plus, minus)
+    ]
     if not all(sides):
         return "not stated"
     left, right = (" or ".join(f"{x:g}" for x in side) for side in sides)
@@ -86,7 +89,12 @@ def cost(plan: Plan, contrast: Contrast) -> str:
 def score_label(name: str) -> str:
     """A score's name for readers: retrieval.i2t.r5 is "R@5 image to text"."""
     parts = name.split(".")
-    ways = {"i2t": "image to text", "t2i": "text to image", "caption": "captions", "instance": "instances"}
+    ways = {
+        "i2t": "image to text",
+        "t2i": "text to image",
+        "caption": "captions",
+        "instance": "instances",
+    }
     words_ = {"zeroshot": "zero-shot", "probe": "linear probe", "minimal": "minimal pair"}
     if parts[0] == "retrieval" and parts[-1][:1] == "r":
         way = ways.get(parts[1], parts[1]) if len(parts) > 2 else "both ways"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sweeps import process
@@ -92,13 +92,29 @@ def claim(
     force = asked in forced and state.kind in ("lost", "running")
     if not (state.open or force or (asked in again and state.kind == "failed")):
         return None
+    mine = process.owner(numerics(), forced=force)
     if state.kind == "interrupted" and state.owner and state.owner.training != training_hash():
-        # Half a run by other code cannot be continued: it moves aside and the run starts afresh.
-        if run.attempts() and run.attempts()[-1] == state.attempt:
-            store.supersede(run)
+        # Half a run by other code cannot be continued: who gets its next attempt moves it aside
+        # (until then that claim speaks for the other code too), and the run starts afresh.
+        if _next(run, state, replace(mine, training=state.owner.training)) is None:
+            return None
+        store.supersede(run)
         state = State(kind="planned")
     prepare(run)
-    return run.claim(state.attempt + 1, process.owner(numerics(), forced=force))
+    return _next(run, state, mine)
+
+
+def _next(run: RunFolder, state: State, owner: Owner) -> AttemptFolder | None:
+    """Attempt n + 1, if attempt n is still the one that `state` speaks of."""
+    try:
+        attempt = run.claim(state.attempt + 1, owner)
+    except FileNotFoundError:
+        return None  # the run was moved aside at this very moment
+    if attempt is not None and state.attempt:
+        if run.attempt(state.attempt).owner() != state.owner:
+            attempt.claim.unlink()  # meanwhile it was moved aside and begun afresh
+            return None
+    return attempt
 
 
 def _judged(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, str]) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +15,11 @@ from rich.console import Console
 from uniclip.errors import UserError, unknown
 
 USER_ERROR, INTERRUPTED = 2, 130
+SURROUNDINGS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+)
+"""Errors of the file system that are not the program's: one line will do."""
 
 VERBS: dict[str, tuple[str, str | None]] = {
     "run": ("plan, run what is missing, report (the default)", None),
@@ -44,22 +51,37 @@ key of the configuration (train.steps=500, launcher.slots=4, seeds=[3,7], store=
 def main(words: Sequence[str]) -> int:
     """What the command line asks for; the exit status (2 for the user's errors)."""
     try:
-        verb, options = _parsed(list(words))
-        from sweeps.verbs import ACTIONS
-
-        return ACTIONS[verb](options)
+        status = _act(words)
+        sys.stdout.flush()  # a closed pipe is noticed here, not at the interpreter's end
+        return status
     except UserError as error:
         print(f"sweep.py: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("stopped; the same command continues where it was", file=sys.stderr)
         return INTERRUPTED
-    except PermissionError as error:
-        print(f"sweep.py: {error.filename} cannot be written: {error.strerror}", file=sys.stderr)
-        return USER_ERROR
     except BrokenPipeError:
-        sys.stderr.close()
+        _forget_pipe()
         return 0
+    except OSError as error:
+        if error.errno not in SURROUNDINGS:
+            raise
+        print(f"sweep.py: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _act(words: Sequence[str]) -> int:
+    verb, options = _parsed(list(words))
+    if verb is None:
+        return 0
+    from sweeps.verbs import ACTIONS
+
+    return ACTIONS[verb](options)
+
+
+def _forget_pipe() -> None:
+    """Nobody reads what is printed: what is still to be written goes nowhere, quietly."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def watch(draw: Callable[[], object], seconds: float = 2.0) -> None:

@@ -18,7 +18,7 @@ from sweeps.claims import State
 from sweeps.display import Display
 from sweeps.launchers.local import LocalJobs
 from sweeps.settings import SweepConfig
-from sweeps.worker import Proof, Slot
+from sweeps.worker import Slot
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
@@ -40,6 +40,10 @@ class Conduct:
     forced: tuple[tuple[str, int], ...] = ()
     jobs: dict[int, Any] = field(default_factory=dict)
     """The job in each slot."""
+    starts: int = 0
+    """Slots started since a cell was last claimed."""
+    claimed: int = -1
+    """Attempts that there were then."""
 
     @property
     def plan(self) -> Plan:
@@ -59,10 +63,9 @@ class Conduct:
         )
         if not opened and not any(s.kind == "running" for s in states.values()):
             return
+        if not self.store.sweep(self.plan.sweep).audit.exists():
+            self.display.line("audit: every arm takes a few steps, each component is checked ...")
         try:
-            self._prove()
-            known = price.prices(self.store, self.plan)
-            self.display.line("estimate: " + price.estimate(self.plan, states, known, self.slots()))
             self._keep_busy()
         except BaseException:
             self.display.close()
@@ -104,40 +107,43 @@ class Conduct:
         return self.settings.launcher.slots or max(1, cores // self.plan.base["train"]["threads"])
 
     def _keep_busy(self) -> None:
-        launcher = LocalJobs(
-            self.store.sweep(self.plan.sweep).slots, self.plan.base["runtime"]["device"]
-        )
-        fruitless, attempts = 0, -1
+        """Start slots as long as something is open; return when nothing is open or running."""
+        launcher = self._launcher()
+        announced = False
         while True:
             states = self.states()
-            self.display.show(self.plan, states)
+            if self.store.sweep(self.plan.sweep).audit.exists():
+                announced = announced or self._announce(states)
+                self.display.show(self.plan, states)
             opened = self._open(states)
             live = [slot for slot, job in self.jobs.items() if not launcher.ended(job)]
-            running = any(s.kind == "running" for s in states.values())
-            if not opened and not live and not running:
+            if not opened and not live and not any(s.kind == "running" for s in states.values()):
                 return
+            self._check_fruit(launcher, states)
             free = [slot for slot in range(self.slots()) if slot not in live]
             for slot in free[: len(opened)]:
-                fruitless, attempts = self._fruit(states, fruitless, attempts, launcher, slot)
-                job = Slot(str(self.store.root), self.plan.sweep, self.again, self.forced)
+                store, sweep = str(self.store.root), self.plan.sweep
+                job = Slot(store, sweep, self.again, self.forced, proves=slot == 0)
                 self.jobs[slot] = launcher.start(job, slot)
+                self.starts += 1
             time.sleep(POLL_SECONDS)
 
-    def _fruit(
-        self,
-        states: dict[str, State],
-        fruitless: int,
-        attempts: int,
-        launcher: LocalJobs,
-        slot: int,
-    ) -> tuple[int, int]:
-        """Count slots that ended without a claim; `UserError` when it is no accident any more."""
-        claimed = sum(s.attempt for s in states.values())
-        fruitless = fruitless + 1 if claimed == attempts and slot in self.jobs else 0
-        if fruitless >= FRUITLESS_STARTS * self.slots():
-            log = launcher.log(self.jobs[slot])
-            raise UserError(f"slots end before they can claim a cell: read {log}")
-        return fruitless, claimed
+    def _announce(self, states: dict[str, State]) -> bool:
+        """Say how the audit came out, and how long what is left should take."""
+        self.display.audit(self.store.sweep(self.plan.sweep).audit)
+        known = price.prices(self.store, self.plan)
+        words = price.estimate(self.plan, states, known, self.slots())
+        self.display.line(f"estimate: {words}")
+        return True
+
+    def _check_fruit(self, launcher: LocalJobs, states: dict[str, State]) -> None:
+        """`UserError` when slots keep ending without an audit or a claim: that is no accident."""
+        attempts = sum(s.attempt for s in states.values())
+        if attempts > self.claimed:
+            self.claimed, self.starts = attempts, 0
+        if self.starts >= FRUITLESS_STARTS * self.slots() and self.jobs:
+            log = launcher.log(self.jobs[0])
+            raise UserError(f"workers end before they take a cell ({_last_line(log)}): read {log}")
 
     def _open(self, states: dict[str, State]) -> list[str]:
         return [
@@ -148,26 +154,13 @@ class Conduct:
             or ((run, s.attempt) in self.forced and s.kind in ("lost", "running"))
         ]
 
-    def _prove(self) -> None:
-        """Have every arm take two steps, its witnesses checked and its speed measured."""
-        folder = self.store.sweep(self.plan.sweep)
-        if folder.audit.exists():
-            return
-        self.display.line("audit: two steps of every arm, each component's witness checked ...")
-        launcher = LocalJobs(folder.slots, self.plan.base["runtime"]["device"])
-        job = launcher.start(Proof(str(self.store.root), self.plan.sweep), 0)
-        self.jobs[0] = job
-        while not launcher.ended(job):
-            time.sleep(POLL_SECONDS / 5)
-        del self.jobs[0]
-        if not folder.audit.exists():
-            last = _last_line(launcher.log(job))
-            raise UserError(f"the audit could not be made ({last}): read {launcher.log(job)}")
-        self.display.audit(folder.audit)
+    def _launcher(self) -> LocalJobs:
+        folder = self.store.sweep(self.plan.sweep).slots
+        return LocalJobs(folder, self.plan.base["runtime"]["device"])
 
     def _stop(self) -> None:
         """Ask our workers to stop at their next step, and wait until they have."""
-        launcher = LocalJobs(self.store.sweep(self.plan.sweep).slots, "cpu")
+        launcher = self._launcher()
         live = [job for job in self.jobs.values() if not launcher.ended(job)]
         for job in live:
             launcher.stop(job)

@@ -26,7 +26,7 @@ class LocalLauncher:
     """Slots on this machine: each takes cells until none is left."""
 
     name: Literal["local"] = "local"
-    slots: int | None = None
+    slots: int | None = setting(None, low=1)
     """Worker processes; null = as many as cores and train.threads allow."""
 
 
@@ -128,6 +128,9 @@ def _refuse_unknown(
                 if key == "seed"
                 else f"{key}= is set by arms"
             )
+    for group in ("data", "method", "launcher"):
+        if f"{group}.name" in values:
+            raise UserError(f"{group}.name is chosen with {group}=, and its presets with it")
     everything = {**_run_values(choices, where), **sweep, "ablation": None, "conf_dir": None}
     for key, value in values.items():
         compose.put(everything, key, value)

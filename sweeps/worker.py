@@ -1,5 +1,8 @@
 """A worker: takes cells of a sweep one after another, until none is left or it is told to stop.
 
+Before the first cell every arm is proven: one of the slots does it while the others wait for it, so
+that the imports of each process are paid once.
+
 What is pickled is a path, a sweep id and a few names: the run is read from its `spec.json`, what is
 run-only from the sweep's `plan.json`. A failed cell is written down and the next one is taken.
 """
@@ -9,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +25,10 @@ from typing import Any
 from sweeps import claims
 from uniclip.config import RunConfig
 from uniclip.identity import config_of
-from uniclip.store import AttemptFolder, Plan, RunFolder, Store
+from uniclip.store import AttemptFolder, Plan, RunFolder, Store, append, as_json, replace
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+WAIT_SECONDS = 0.1
 
 
 class Stop:
@@ -54,13 +59,22 @@ class Slot:
     """(run, attempt) whose failure is to be retried."""
     forced: tuple[tuple[str, int], ...] = ()
     """(run, attempt) that the user declared dead."""
+    proves: bool = False
+    """Whether it makes the audit where there is none; other slots wait for it."""
 
     def __call__(self) -> None:
         stop = Stop()
         stop.listen()
         store = Store(self.store)
-        plan = store.sweep(self.sweep).plan()
+        folder = store.sweep(self.sweep)
+        plan = folder.plan()
         assert plan is not None, "a plan is written before a slot is started"
+        if self.proves and not folder.audit.exists():
+            prove(store, plan)
+        import uniclip.run  # noqa: F401 - paid while the audit is made elsewhere
+
+        while not folder.audit.exists() and not stop():
+            time.sleep(WAIT_SECONDS)
         while not stop() and self._pass(store, plan, stop):
             pass
 
@@ -113,29 +127,18 @@ def execute(
     return kind
 
 
-@dataclass(frozen=True)
-class Proof:
-    """A job of kind prove: a few steps of every arm, its witnesses checked and its speed taken."""
+def prove(store: Store, plan: Plan) -> None:
+    """A few steps of every arm: its witnesses are checked and its speed is taken."""
+    from ablations import audit
 
-    store: str
-    sweep: str
-
-    def __call__(self) -> None:
-        from ablations.audit import as_records, prove
-
-        from uniclip.store import append, as_json, replace
-
-        store = Store(self.store)
-        folder = store.sweep(self.sweep)
-        plan = folder.plan()
-        assert plan is not None, "a plan is written before it is proven"
-        specs = {c.arm: store.run(c.run).spec() for c in reversed(plan.cells)}
-        run_only = {k: plan.base[k] for k in ("runtime", "benchmark")}
-        configs = {arm.name: config_of(specs[arm.name], run_only) for arm in plan.arms}
-        proof = prove(plan, configs)
-        for probe in proof.probes:
-            append(folder.probes, probe)
-        replace(folder.audit, as_json({"findings": as_records(proof.findings)}))
+    folder = store.sweep(plan.sweep)
+    specs = {c.arm: store.run(c.run).spec() for c in reversed(plan.cells)}
+    run_only = {k: plan.base[k] for k in ("runtime", "benchmark")}
+    configs = {arm.name: config_of(specs[arm.name], run_only) for arm in plan.arms}
+    proof = audit.prove(plan, configs)
+    for probe in proof.probes:
+        append(folder.probes, probe)
+    replace(folder.audit, as_json({"findings": audit.as_records(proof.findings)}))
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def _checksum(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         summed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        summed.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        summed.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return summed.hexdigest()
 
 

@@ -72,6 +72,8 @@ def parse(overrides: Iterable[str]) -> dict[str, Any]:
             raise UserError(
                 f"cannot read {text!r}: write key=value, and quote what has spaces"
             ) from None
+        if not override.key_or_group:
+            raise UserError(f"cannot read {text!r}: write key=value")
         if override.is_add() or override.is_force_add() or override.is_delete() or override.package:
             raise UserError(f"cannot read {text!r}: write key=value")
         if override.is_sweep_override():
@@ -97,7 +99,7 @@ def put(values: dict[str, Any], key: str, value: Any) -> None:
         place = place[parent]
     if not isinstance(place, dict) or (last not in place and parents[-1:] != ["options"]):
         raise _unknown_key(key, values)
-    if isinstance(place.get(last), dict) and last != "options" and not isinstance(value, dict):
+    if isinstance(place.get(last), dict) and last != "options":
         inside = ", ".join(f"{key}.{name}" for name in sorted(place[last]))
         raise UserError(f"{key} is a section, set its keys: {inside}")
     place[last] = value

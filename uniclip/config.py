@@ -30,8 +30,10 @@ def setting(
     absent: Any = MISSING,
 ) -> Any:
     """A field with a range; `absent`: the value under which code behaves as before it existed."""
-    bounds = {"low": low, "high": high, "above": above, "absent": absent}
-    metadata = {k: v for k, v in bounds.items() if v is not None and v is not MISSING}
+    bounds = {"low": low, "high": high, "above": above}
+    metadata = {k: v for k, v in bounds.items() if v is not None}
+    if absent is not MISSING:
+        metadata["absent"] = absent
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)

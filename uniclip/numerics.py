@@ -60,7 +60,7 @@ def apply(config: RunConfig) -> None:
     torch.set_deterministic_debug_mode("error")  # use_deterministic_... imports the compiler
     # Deterministic mode would also fill every new tensor with NaN to make reads of fresh memory
     # repeatable. Nothing here reads memory before writing it, and the filling costs time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # Flushing is a setting of each thread, and pool threads may be older than this call: off is
     # the one value that all of them share.
     torch.set_flush_denormal(False)

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from uniclip.config import bind, plain
 from uniclip.errors import UserError
@@ -74,8 +74,9 @@ def replace(path: Path, data: bytes) -> None:
 def append(path: Path, record: Mapping[str, Any]) -> None:
     """One more JSON line at the end of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as stream:
-        stream.write(json.dumps(record) + "\n")
+    with open(path, "ab+") as stream:
+        torn = stream.tell() and _last_byte(stream) != b"\n"  # whoever wrote it was killed
+        stream.write(b"\n" * bool(torn) + json.dumps(record).encode() + b"\n")
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -116,6 +117,11 @@ def read(cls: type, path: Path) -> Any:
         return bind(cls, values)
     except UserError as error:
         raise UserError(f"{path} is damaged ({error}); move it away and run again") from None
+
+
+def _last_byte(stream: BinaryIO) -> bytes:
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1)
 
 
 def _written(path: Path, data: bytes) -> Path:
@@ -361,6 +367,7 @@ class AttemptFolder:
 
     def __init__(self, run: RunFolder, number: int) -> None:
         self.run, self.number = run, number
+        self._claimed: bytes | None = None
         self.path = run.path / "attempts" / str(number)
         self.claim = run.path / "attempts" / f"{number}.claim"
         self.metrics = self.path / "metrics.jsonl"
@@ -402,8 +409,13 @@ class AttemptFolder:
         )
 
     def overtaken(self) -> bool:
-        """Whether a newer attempt has been claimed: then this one must publish nothing."""
-        return self.run.attempts()[-1] > self.number
+        """Whether a newer attempt has been claimed: then this one must publish nothing.
+
+        So it is when the run was moved aside, and an attempt of the same number begun afresh.
+        """
+        if self.run.attempts()[-1:] != [self.number]:
+            return True
+        return self._claimed is not None and self.claim.read_bytes() != self._claimed
 
 
 class RunFolder:
@@ -440,9 +452,8 @@ class RunFolder:
             names = os.listdir(self.path / "attempts")
         except FileNotFoundError:
             return []
-        return sorted(
-            int(n.removesuffix(".claim")) for n in names if n.endswith(".claim") and n[0] != "."
-        )
+        numbers = [n.removesuffix(".claim") for n in names if n.endswith(".claim")]
+        return sorted(int(n) for n in numbers if n.isdecimal())
 
     def attempt(self, number: int) -> AttemptFolder:
         """The folder of one attempt."""
@@ -451,8 +462,10 @@ class RunFolder:
     def claim(self, number: int, owner: Owner) -> AttemptFolder | None:
         """Claim attempt `number`; None if somebody else has it."""
         attempt = AttemptFolder(self, number)
-        if not publish(attempt.claim, as_json(owner)):
+        record = as_json(owner)
+        if not publish(attempt.claim, record):
             return None
+        attempt._claimed = record
         attempt.path.mkdir(exist_ok=True)
         return attempt
 

@@ -65,11 +65,16 @@ def arms() -> tuple[Arm, ...]:
         off = ", ".join(n.replace("_", " ") for n in NAMES if not levels[n])
         label = f"without {off}" if off else "UniCLIP, all components"
         label = "no component" if not any(levels.values()) else label
-        made.append(Arm(name=arm_name(levels), label=label, role="crossed", levels=levels, delta={}))
+        made.append(
+            Arm(name=arm_name(levels), label=label, role="crossed", levels=levels, delta={})
+        )
     outside = {"clip": "CLIP", "clip-same-views": "CLIP, the same views"}
     made += [Arm(name=n, label=x, role="outside", levels={}, delta={}) for n, x in outside.items()]
     again = "UniCLIP, another stream (A/A)"
-    return (*made, Arm(name="full-again", label=again, role="noise", levels={}, delta={"stream": 1}))
+    return (
+        *made,
+        Arm(name="full-again", label=again, role="noise", levels={}, delta={"stream": 1}),
+    )
 
 
 def effect_of(*chosen: str) -> dict[str, float]:
@@ -86,7 +91,12 @@ def contrasts() -> tuple[Contrast, ...]:
     label["domain_similarity"] = "domain-dependent similarity"
     made = [
         Contrast(
-            name=f"main:{n}", label=label[n], kind="main", weights=effect_of(n), primary=True, component=n
+            name=f"main:{n}",
+            label=label[n],
+            kind="main",
+            weights=effect_of(n),
+            primary=True,
+            component=n,
         )
         for n in NAMES
     ]
@@ -98,15 +108,27 @@ def contrasts() -> tuple[Contrast, ...]:
             )
         )  # fmt: skip
     pairs = [("no-" + n, f"leave out {label[n]}") for n in NAMES]
-    pairs += [("clip", "UniCLIP against CLIP"), ("clip-same-views", "UniCLIP against CLIP, the same views")]
+    pairs += [
+        ("clip", "UniCLIP against CLIP"),
+        ("clip-same-views", "UniCLIP against CLIP, the same views"),
+    ]
     for minus, words in pairs:
         weights = {"full": 1.0, minus: -1.0}
         made.append(
-            Contrast(name=f"full - {minus}", label=words, kind="difference", weights=weights, primary=False)
+            Contrast(
+                name=f"full - {minus}",
+                label=words,
+                kind="difference",
+                weights=weights,
+                primary=False,
+            )
         )
     weights = {"full": 1.0, "full-again": -1.0}
     again = "noise floor: the same configuration, another stream"
-    return (*made, Contrast(name="noise", label=again, kind="noise", weights=weights, primary=False))
+    return (
+        *made,
+        Contrast(name="noise", label=again, kind="noise", weights=weights, primary=False),
+    )
 
 
 def plan(truth: Truth) -> Plan:
@@ -147,7 +169,13 @@ def make(root: Path, truth: Truth = Truth()) -> tuple[Store, str]:  # noqa: B008
     store, planned = Store(root), plan(truth)
     store.sweep(planned.sweep).write_plan(planned)
     findings = [
-        {"arm": "full", "check": f"{n} is on", "holds": True, "detail": "bits change", "inert": False}
+        {
+            "arm": "full",
+            "check": f"{n} is on",
+            "holds": True,
+            "detail": "bits change",
+            "inert": False,
+        }
         for n in NAMES
     ]
     replace(store.sweep(planned.sweep).audit, as_json({"findings": findings}))
@@ -172,7 +200,14 @@ def _run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
     run = store.run(cell.run)
     run.publish_spec({"config": {"seed": cell.seed}, "data": {}})
     owner = Owner(
-        host="h", boot="b", pid=1, started=1, source="s", training="t", numerics={"cpu": "AVX2"}, time=0.0
+        host="h",
+        boot="b",
+        pid=1,
+        started=1,
+        source="s",
+        training="t",
+        numerics={"cpu": "AVX2"},
+        time=0.0,
     )
     attempt = run.claim(1, owner)
     assert attempt is not None
@@ -213,7 +248,13 @@ def _history(cell: Cell, goal: float, diverged: bool) -> list[dict[str, object]]
         if step % 50 == 0:
             score = goal * (1 - math.exp(-3 * part)) / (1 - math.exp(-3))
             records.append(
-                {"step": step, "phase": "validation", "score": score, "best": True, "seconds": pace * step}
+                {
+                    "step": step,
+                    "phase": "validation",
+                    "score": score,
+                    "best": True,
+                    "seconds": pace * step,
+                }
             )
     if not diverged:
         used = {"awareness": 0.42, "mp_nce": 0.05, "domain_similarity": 0.08}
@@ -236,8 +277,12 @@ def _score(store: Store, cell: Cell, goal: float) -> None:
         few = name == "zeroshot.gender"
         scores.append(
             Score(
-                name=name, value=float(right.mean()), kind=kind, chance=1 / SAMPLES if kind == "recall" else 0.2,
-                samples=40 if few else SAMPLES, shown_only=few,
+                name=name,
+                value=float(right.mean()),
+                kind=kind,
+                chance=1 / SAMPLES if kind == "recall" else 0.2,
+                samples=40 if few else SAMPLES,
+                shown_only=few,
             )  # fmt: skip
         )
     scores.append(Score(name="gap", value=0.8, kind="gap", chance=None, samples=SAMPLES))
@@ -246,7 +291,11 @@ def _score(store: Store, cell: Cell, goal: float) -> None:
     np.savez_compressed(stream, allow_pickle=False, **arrays, **_examples())
     publish(run.predictions_path("openmoji", EVALUATION), stream.getvalue())
     told = Scores(
-        dataset="openmoji", evaluation=EVALUATION, protocol={}, weights="w" * 32, scores=tuple(scores)
+        dataset="openmoji",
+        evaluation=EVALUATION,
+        protocol={},
+        weights="w" * 32,
+        scores=tuple(scores),
     )
     publish(run.scores_path("openmoji", EVALUATION), as_json(told))
 
@@ -266,5 +315,7 @@ def _examples() -> dict[str, np.ndarray]:
         "examples.names": np.array([f"picture {i}" for i in range(12)]),
         "examples.captions": np.array(pick),
         "examples.right": right,
-        "examples.similarity": np.sort(draws.uniform(0.1, 0.8, (12, 5)).astype(np.float32))[:, ::-1],
+        "examples.similarity": np.sort(draws.uniform(0.1, 0.8, (12, 5)).astype(np.float32))[
+            :, ::-1
+        ],
     }

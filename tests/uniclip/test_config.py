@@ -1,4 +1,4 @@
-"""Binding: types, ranges and names are checked, and every mistake is one line that names the key."""
+"""Binding: types, ranges and names are checked; every mistake is one line that names the key."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_every_declared_range_is_enforced(where: str, value: float) -> None:
         ({"method": {"name": "clip", "aware": "none"}}, r"unknown key 'method\.aware'"),
         ({"method": {"name": "uniclip", "loss": "mpnce"}}, r"unknown method\.loss .* mp_nce"),
         ({"train": {"precision": "fp64"}}, r"unknown train\.precision .*fp32"),
-        ({"data": {"name": "scenes", "delta": {"sid": 1}}}, r"'data\.delta\.sid': .*data\.delta\.side"),
+        ({"data": {"name": "scenes", "delta": {"sid": 1}}}, r"'data\.delta\.sid': .*delta\.side"),
     ],
 )  # fmt: skip
 def test_unknown_names_are_answered_with_the_nearest(sections: dict[str, Any], match: str) -> None:

@@ -75,7 +75,9 @@ ALL_LEAVES = [
 
 
 @pytest.mark.parametrize(
-    ("data", "method", "path"), ALL_LEAVES, ids=[f"{d}-{m}-{'.'.join(p)}" for d, m, p in ALL_LEAVES]
+    ("data", "method", "path"),
+    ALL_LEAVES,
+    ids=[f"{d}-{m}-{'.'.join(p)}" for d, m, p in ALL_LEAVES],
 )
 def test_every_leaf_changes_the_name_unless_it_is_run_only(
     data: str, method: str, path: tuple[str, ...]
@@ -114,8 +116,11 @@ def _reversed(value: Any) -> Any:
 
 def test_a_whole_number_where_a_float_is_asked_for_is_the_same_run() -> None:
     assert name_of(make(train={"clip": 1})) == name_of(make(train={"clip": 1.0}))
-    weights = [make(method={"name": "uniclip", "weights": w}) for w in ([1, 1, 1], [1.0, 1.0, 1])]
-    assert name_of(weights[0]) == name_of(weights[1])
+    whole, real = (
+        run_config({**plain(make()), "method": {"name": "uniclip", "weights": w}})
+        for w in ([1, 1, 1], [1.0, 1.0, 1])
+    )
+    assert name_of(whole) == name_of(real)
 
 
 def test_canonical_json_is_one_spelling() -> None:
@@ -150,35 +155,33 @@ class YoungerRun(RunConfig):
     memory: tuple[int, ...] | None = setting(None, absent=None)
 
 
-@pytest.fixture()
-def later_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`RunConfig` as a later release has it, for binding and for reading specs."""
+@pytest.fixture
+def old_spec(monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The spec of a run of this release, in a process of the later one."""
+    old = json.loads(json.dumps(spec(make(train={"steps": 7}), FINGERPRINT)))
     monkeypatch.setitem(config_module.FAMILIES, (YoungerRun, "data"), DATA)
     methods = {**METHODS, "uniclip": YoungerMethod}
     monkeypatch.setitem(config_module.FAMILIES, (YoungerRun, "method"), methods)
     for module in (config_module, identity):
         monkeypatch.setattr(module, "RunConfig", YoungerRun)
+    return old
 
 
-@pytest.mark.usefixtures("later_release")
-def test_an_absent_field_leaves_names_as_they_were() -> None:
-    old = RunConfig(**{f.name: getattr(make(), f.name) for f in dataclasses.fields(RunConfig)})
-    new = run_config({**plain(old), "method": {"name": "uniclip", "queue": 0}})
+def test_an_absent_field_leaves_names_as_they_were(old_spec: Config) -> None:
+    method = {"name": "uniclip", "queue": 0}
+    new = run_config({"data": {"name": "openmoji"}, "method": method, "train": {"steps": 7}})
     assert isinstance(new, YoungerRun)
     assert new.train.sharpness == 0.0
-    assert name_of(new) == name_of(old)
+    assert name_of(new) == run_id(old_spec)
     for section in (
-        {"train": {"sharpness": 0.5}},
+        {"train": {**plain(new.train), "sharpness": 0.5}},
         {"memory": [1]},
         {"method": {"name": "uniclip", "queue": 64}},
     ):
-        assert name_of(run_config({**plain(new), **section})) != name_of(old)
+        assert name_of(run_config({**plain(new), **section})) != run_id(old_spec)
 
 
-@pytest.mark.usefixtures("later_release")
-def test_a_spec_older_than_a_field_reads_back_with_its_absent_value() -> None:
-    old = make(train={"steps": 7})
-    old_spec = json.loads(json.dumps(spec(old, FINGERPRINT)))
+def test_a_spec_older_than_a_field_reads_back_with_its_absent_value(old_spec: Config) -> None:
     assert "queue" not in old_spec["config"]["method"]
     read = config_of(old_spec)
     assert read.method.queue == 0, "the default (64) is not what the old code did"
@@ -221,8 +224,11 @@ def test_golden_names_are_what_they_were() -> None:
 # ---- hashes of the code --------------------------------------------------------------------------
 
 
+Hashes = tuple[str, str]
+
+
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the source tree that tests may change."""
     copy = tmp_path_factory.mktemp("tree")
     for package in identity.PACKAGES:
@@ -233,6 +239,27 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+@pytest.fixture(scope="module")
+def before(copied: Path) -> Hashes:
+    """The hashes of the tree as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "ROOT", copied)
+        return hashes()
+
+
+@pytest.fixture
+def tree(copied: Path, before: Hashes, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The copy, and hashes look at it."""
+    monkeypatch.setattr(identity, "ROOT", copied)
+    return copied
+
+
+def hashes() -> Hashes:
+    """The training hash and the source hash, computed anew."""
+    fresh = [function.__wrapped__ for function in (identity.training_hash, identity.source_hash)]
+    return fresh[0](), fresh[1]()
+
+
 HASHES = """
 import sys
 from uniclip import identity
@@ -241,15 +268,15 @@ assert not {"torch", "timm", "transformers"} & set(sys.modules), "hashing import
 """
 
 
-def hashes(tree: Path) -> tuple[str, str]:
-    """The training hash and the source hash that a process in `tree` computes."""
-    env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+def test_another_process_in_another_folder_finds_the_same_hashes(
+    copied: Path, before: Hashes
+) -> None:
+    env = {**os.environ, "PYTHONPATH": str(copied), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", HASHES], env=env, cwd=tree, capture_output=True, text=True
+        [sys.executable, "-c", HASHES], env=env, cwd=copied, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    training, source = done.stdout.split()
-    return training, source
+    assert tuple(done.stdout.split()) == before
 
 
 @dataclass
@@ -281,16 +308,17 @@ def rng_text(tree: Path, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def test_comments_docstrings_and_formatting_change_the_source_hash_alone(tree: Path) -> None:
-    before = hashes(tree)
+def test_comments_docstrings_and_formatting_change_the_source_hash_alone(
+    tree: Path, before: Hashes
+) -> None:
     text = rng_text(tree, '"""The 64-bit key', '"""Other words: the 64-bit key')
     text = text.replace("_ROUNDS = 10", "_ROUNDS = (\n    10  # as published\n)\n\n\n# a comment")
     edited = Edited.write(tree / RNG, text)
-    after = hashes(tree)
+    after = hashes()
     edited.undo()
     assert after[0] == before[0]
     assert after[1] != before[1]
-    assert hashes(tree) == before
+    assert hashes() == before
 
 
 @pytest.mark.parametrize(
@@ -302,11 +330,10 @@ def test_comments_docstrings_and_formatting_change_the_source_hash_alone(tree: P
     ],
 )
 def test_a_changed_operator_number_or_default_changes_both(
-    tree: Path, old: str, new: str
+    tree: Path, before: Hashes, old: str, new: str
 ) -> None:
-    before = hashes(tree)
     edited = Edited.write(tree / RNG, rng_text(tree, old, new))
-    after = hashes(tree)
+    after = hashes()
     edited.undo()
     assert after[0] != before[0]
     assert after[1] != before[1]
@@ -320,28 +347,28 @@ def test_a_changed_operator_number_or_default_changes_both(
         "uniclip/conf/config.yaml", "analysis/notes.txt",
     ],
 )  # fmt: skip
-def test_what_training_does_not_import_leaves_the_training_hash(tree: Path, name: str) -> None:
+def test_what_training_does_not_import_leaves_the_training_hash(
+    tree: Path, before: Hashes, name: str
+) -> None:
     """Also a file that is new, and that no version control knows."""
-    before = hashes(tree)
     path = tree / name
     text = path.read_text() if path.exists() else ""
     edited = Edited.write(path, text + "\nADDED = 1\n")
-    after = hashes(tree)
+    after = hashes()
     edited.undo()
     assert after[0] == before[0]
     assert after[1] != before[1]
 
 
-def test_a_module_that_training_begins_to_import_counts(tree: Path) -> None:
+def test_a_module_that_training_begins_to_import_counts(tree: Path, before: Hashes) -> None:
     """By whatever way it is imported: inside a function, too."""
-    before = hashes(tree)
     helper = Edited.write(tree / "uniclip/helper.py", "VALUE = 1\n")
-    unused = hashes(tree)
+    unused = hashes()
     text = (tree / RNG).read_text() + "\n\ndef late():\n    from uniclip import helper\n"
     edited = Edited.write(tree / RNG, text)
-    used = hashes(tree)
+    used = hashes()
     helper.path.write_text("VALUE = 2\n")
-    changed_helper = hashes(tree)
+    changed_helper = hashes()
     edited.undo()
     helper.undo()
     assert unused[0] == before[0]

@@ -65,7 +65,10 @@ def test_uniform_draws_are_uniform_over_samples_columns_and_keys() -> None:
 
 def test_neighbouring_samples_columns_and_epochs_are_uncorrelated() -> None:
     ids = np.arange(20_000, dtype=np.uint64)
-    one, two = rng.uniform(rng.key(0, "crop", 0), ids, 2), rng.uniform(rng.key(0, "crop", 1), ids, 2)
+    one, two = (
+        rng.uniform(rng.key(0, "crop", 0), ids, 2),
+        rng.uniform(rng.key(0, "crop", 1), ids, 2),
+    )
     pairs = [(one[:-1, 0], one[1:, 0]), (one[:, 0], one[:, 1]), (one[:, 0], two[:, 0])]
     for left, right in pairs:
         assert abs(np.corrcoef(left, right)[0, 1]) < 0.03

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
 
 import numpy as np
 import pytest
@@ -18,6 +15,7 @@ from tiny_runs import claimed, opened, tiny
 
 import uniclip
 from uniclip import checkpoint, evaluate, run
+from uniclip.config import RunConfig
 from uniclip.errors import UserError
 from uniclip.store import RunFolder, lines
 
@@ -203,41 +201,41 @@ def test_a_faster_rival_of_another_class_stays_published(trained, tmp_path, monk
 
 
 def test_kill_nine_at_random_moments_ends_with_the_same_file(tmp_path):
-    sections = {"train": {"steps": 40}, "runtime": {"checkpoint_seconds": 0}}
-    whole = opened(tmp_path / "whole", tiny(**sections))
-    assert run.run(whole, tiny(**sections), claimed(whole), evaluations={}) == "trained"
-    folder = opened(tmp_path / "killed", tiny(**sections))
+    config = tiny(train={"steps": 40}, runtime={"checkpoint_seconds": 0})
+    whole, folder = (opened(tmp_path / name, config) for name in ("whole", "killed"))
+    assert run.run(whole, config, claimed(whole), evaluations={}) == "trained"
     draw = random.Random(int(os.environ.get("KILL_SEED", "0")))
-    for _ in range(3):
-        child = _child(tmp_path / "killed", sections)
+    for _ in range(4):
+        child = _child(folder, config)
         _wait_for_a_step(folder, child)
         time.sleep(draw.uniform(0, 0.5))
-        child.send_signal(signal.SIGKILL)
-        child.communicate()
+        child.kill()
+        child.join()
     assert folder.outcome() is None or folder.outcome().kind == "trained"
-    last = _child(tmp_path / "killed", sections)
-    said = last.communicate(timeout=120)[0].decode().split()
-    assert said[-1] in ("trained", "evaluated")
+    last = _child(folder, config)
+    last.join(120)
+    assert last.exitcode == 0
+    assert folder.outcome().kind == "trained"
     assert folder.weights.read_bytes() == whole.weights.read_bytes()
     assert folder.best.read_bytes() == whole.best.read_bytes()
     events = [e for n in folder.attempts() for e in lines(folder.attempt(n).events)]
     assert any(e["event"] == "resumed" and e["step"] > 0 for e in events)
 
 
-def _child(folder: Path, sections: dict) -> subprocess.Popen:
-    script = Path(__file__).with_name("tiny_runs.py")
-    path = os.pathsep.join([str(script.parents[2]), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        [sys.executable, str(script), str(folder), json.dumps(sections)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+def _child(folder: RunFolder, config: RunConfig) -> ForkProcess:
+    """A process that does what the run lacks, in a new attempt (imports are inherited)."""
+    arguments = (folder, config, claimed(folder))
+    child = get_context("fork").Process(
+        target=run.run, args=arguments, kwargs={"evaluations": {}}, daemon=True
     )
+    child.start()
+    return child
 
 
-def _wait_for_a_step(folder: RunFolder, child: subprocess.Popen) -> None:
-    """Until this child's attempt has noted a step (or the child has ended)."""
-    number = max(folder.attempts(), default=0) + 1
-    while not folder.attempt(number).metrics.exists() and child.poll() is None:
+def _wait_for_a_step(folder: RunFolder, child: ForkProcess) -> None:
+    """Until the newest attempt has noted a step (or the child has ended)."""
+    metrics = folder.attempt(folder.attempts()[-1]).metrics
+    while not metrics.exists() and child.is_alive():
         time.sleep(0.01)
 
 

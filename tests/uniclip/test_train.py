@@ -192,7 +192,12 @@ def test_too_few_pictures_for_a_batch_is_one_line():
 
 @pytest.mark.parametrize(
     ("scores", "best"),
-    [([0.1, 0.5, 0.5], 4), ([0.5, 0.5, 0.1], 2), ([math.nan, 0.0, -1.0], 4), ([math.nan] * 3, None)],
+    [
+        ([0.1, 0.5, 0.5], 4),
+        ([0.5, 0.5, 0.1], 2),
+        ([math.nan, 0.0, -1.0], 4),
+        ([math.nan] * 3, None),
+    ],
 )
 def test_the_earliest_of_the_best_is_kept(scores, best):
     said, seen = iter(scores), {}

@@ -1,9 +1,8 @@
-"""Runs small enough for tests: a configuration, a claimed attempt, and the child that trains it."""
+"""Runs small enough for tests: a configuration, its folder in a store, a claimed attempt."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -61,19 +60,3 @@ def opened(folder: Path, config: RunConfig, name: str | None = None) -> RunFolde
     run = Store(folder).run(name or identity.run_id(spec))
     run.publish_spec(spec)
     return run
-
-
-def main() -> None:
-    """Child process: claim the next attempt of the run in argv[1] and train `BASE` there."""
-    import json
-
-    from uniclip.run import run as run_
-
-    folder, sections = Path(sys.argv[1]), json.loads(sys.argv[2])
-    config = tiny(**sections)
-    run = opened(folder, config)
-    print(run_(run, config, claimed(run), evaluations={}), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -20,7 +20,7 @@ def score(z: Tensor, domain: list[int], log_scale: Tensor, offset: Tensor, i: in
 def multi_positive(
     z, sample, domain, slot, log_scale, offset, *, denominator, aggregate, negatives, weights
 ) -> Tensor | None:
-    """The mean of L_i over the anchors that have a positive of non-zero weight; None = there is none."""
+    """The mean of L_i over anchors with a positive of non-zero weight; None = there are none."""
     sample, domain, slot = sample.tolist(), domain.tolist(), slot.tolist()
     m = len(z)
     e = [[score(z, domain, log_scale, offset, i, j).exp() for j in range(m)] for i in range(m)]

@@ -23,7 +23,7 @@ View = Literal["weak", "strong", "evaluation"]
 
 
 def fingerprint(config: Any) -> dict[str, Any]:
-    """What the data is, as plain JSON values; reads no pictures. `config`: one of `config.DATA`."""
+    """What the data is, as plain JSON; reads no pictures. `config`: one of `config.DATA`."""
     described: dict[str, Any] = SOURCES[config.name].fingerprint(config)
     return described
 

@@ -38,9 +38,11 @@ class Batches(Dataset[Batch]):
         self._pad = tokenizer.pad
         self._captions = np.array([len(c) for c in split.captions], np.int64)
         self._first = np.cumsum(self._captions) - self._captions
-        # Encoded once, here: a data worker then needs no tokenizer (whose threads don't survive fork).
+        # Encoded once, here: a data worker needs no tokenizer (whose threads don't survive fork).
         every = [caption for captions in split.captions for caption in captions]
-        self._tokens = tokenizer.encode(every, config.model.text.context)
+        row = {caption: i for i, caption in enumerate(dict.fromkeys(every))}
+        self._row = np.array([row[caption] for caption in every], np.int64)
+        self._tokens = tokenizer.encode(list(row), config.model.text.context)
 
     def batch(self, step: int) -> Batch:
         """The batch of `step`, counted from 0 over all epochs."""
@@ -58,7 +60,7 @@ class Batches(Dataset[Batch]):
         )
 
     def stream(self, start: int, stop: int) -> Iterator[Batch]:
-        """The batches of steps `start` .. `stop` - 1, by `runtime.data_workers` processes if any."""
+        """The batches of steps `start` .. `stop` - 1, from `runtime.data_workers` processes."""
         workers = self.config.runtime.data_workers
         if workers == 0:
             yield from map(self.batch, range(start, stop))
@@ -100,7 +102,7 @@ class Batches(Dataset[Batch]):
         """(N, L): the caption drawn for each sample, cut to the batch's longest."""
         ids = self.split.ids[index]
         drawn = rng.integers(self._key("caption", epoch), ids, self._captions[index])
-        tokens = self._tokens[self._first[index] + drawn]
+        tokens = self._tokens[self._row[self._first[index] + drawn]]
         longest = int((tokens != self._pad).sum(1).max())
         return np.ascontiguousarray(tokens[:, :longest])
 

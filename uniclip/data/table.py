@@ -83,14 +83,14 @@ def decode(path: Path, size: int) -> NDArray[np.uint8]:
 
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (2 * size, 2 * size))  # JPEG only: decodes at a fraction of its size
+            image.draft("RGB", (2 * size, 2 * size))  # a JPEG is decoded at a fraction of its size
             return canvas(image, size)
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
 
 
 def canvas(image: Image, size: int) -> NDArray[np.uint8]:
-    """(3, size, size) uint8: RGB, the shorter side resized, the centre cropped.
+    """(3, size, size) uint8: RGB, the central square, resized (bicubic, antialiased).
 
     What is transparent shows white.
     """
@@ -101,10 +101,10 @@ def canvas(image: Image, size: int) -> NDArray[np.uint8]:
         image = pillow.alpha_composite(pillow.new("RGBA", layer.size, "white"), layer)
     image = image.convert("RGB")
     side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    square = image.resize((size, size), pillow.Resampling.BICUBIC, box=box, reducing_gap=None)
-    return np.asarray(square).transpose(2, 0, 1).copy()
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    resized = square.resize((size, size), pillow.Resampling.BICUBIC)
+    return np.asarray(resized).transpose(2, 0, 1).copy()
 
 
 def fingerprint(config: CsvData) -> dict[str, Any]:
@@ -189,26 +189,29 @@ def _rows(config: CsvData) -> Iterator[tuple[int, dict[str, str]]]:
             reader = csv.DictReader(stream, strict=True)
             _check_columns(config, list(reader.fieldnames or ()))
             for row in reader:
-                if row.get(None) is not None or None in row.values():  # type: ignore[call-overload]
-                    count = sum(v is not None for v in row.values()) + len(row.get(None) or ())  # type: ignore[call-overload]
-                    wanted = len(reader.fieldnames or ())
-                    raise UserError(
-                        f"{config.path} line {reader.line_num}: a row must have {wanted} fields "
-                        f"as the header has, this one differs ({count}); quote fields with commas"
-                    )
-                fields = {c: row[c].strip() for c in columns}
-                for column in columns[:2]:
-                    if not fields[column]:
-                        raise UserError(
-                            f"{config.path} line {reader.line_num}, column {column!r}: empty; "
-                            "fill it in or remove the row"
-                        )
-                yield reader.line_num, fields
+                yield reader.line_num, _fields(config, reader.line_num, row, columns)
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         line = f" line {reader.line_num + 1}" if reader is not None else ""
         raise UserError(
             f"{config.path}{line} cannot be read as CSV in UTF-8 ({_first_line(error)})"
         ) from None
+
+
+def _fields(config: CsvData, line: int, row: dict[Any, Any], columns: list[str]) -> dict[str, str]:
+    """The row's text by column (csv files surplus fields under None, absent ones as None)."""
+    if None in row or None in row.values():
+        found = len([v for k, v in row.items() if k is not None and v is not None])
+        raise UserError(
+            f"{config.path} line {line}: {found + len(row.get(None, ()))} fields where the header "
+            "has another number; put texts with commas in double quotes"
+        )
+    fields = {c: str(row[c]).strip() for c in columns}
+    for column in (config.picture, config.caption):
+        if not fields[column]:
+            raise UserError(
+                f"{config.path} line {line}, column {column!r} is empty; fill it or remove the row"
+            )
+    return fields
 
 
 def _check_columns(config: CsvData, found: list[str]) -> None:

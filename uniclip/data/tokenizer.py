@@ -19,12 +19,12 @@ BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
 
 
 class Tokenizer:
-    """A trained vocabulary. `bos`, `eos`, `pad`: ids of the special tokens; `size`: how many ids."""
+    """A trained vocabulary: `size` ids, those of the special tokens being `bos`, `eos`, `pad`."""
 
     def __init__(self, bpe: tokenizers.Tokenizer) -> None:
         self._bpe = bpe
-        ids = [bpe.token_to_id(token) for token in (BOS, EOS, PAD)]
-        if None in ids:
+        ids = [i for token in (BOS, EOS, PAD) if (i := bpe.token_to_id(token)) is not None]
+        if len(ids) < 3:
             raise UserError(f"a tokenizer without {BOS}, {EOS} or {PAD}; use one that we wrote")
         self.bos, self.eos, self.pad = ids
         self.size: int = bpe.get_vocab_size()
@@ -49,7 +49,7 @@ class Tokenizer:
         kept = [e.ids[: context - 2] for e in self._bpe.encode_batch(list(texts))]
         tokens = np.full((len(kept), max(map(len, kept), default=0) + 2), self.pad, np.int64)
         for row, ids in zip(tokens, kept, strict=True):
-            row[: len(ids) + 2] = [self.bos, *ids, self.eos]
+            row[: len(ids) + 2] = np.array([self.bos, *ids, self.eos])
         return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:

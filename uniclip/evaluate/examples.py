@@ -40,5 +40,7 @@ def keep(
     sheet.keep("examples.pixels", augment.apply(canvas, augment.evaluation(len(chosen)), SIDE))
     sheet.keep("examples.names", np.array([split.names[i] for i in chosen], dtype=np.str_))
     sheet.keep("examples.captions", np.array(relation.texts, dtype=np.str_)[top])
-    sheet.keep("examples.right", np.array([[t in mine for t in row] for row, mine in zip(top, own)]))
-    sheet.keep("examples.similarity", np.take_along_axis(similarity, top, axis=1).astype(np.float32))
+    right = [[text in mine for text in row] for row, mine in zip(top, own)]
+    sheet.keep("examples.right", np.array(right))
+    nearest = np.take_along_axis(similarity, top, axis=1)
+    sheet.keep("examples.similarity", nearest.astype(np.float32))

@@ -1,14 +1,21 @@
-"""Embeddings of a split, a piece at a time: its pictures never stand in memory together."""
+"""Splits, opened once a process, and their embeddings, a piece at a time.
+
+A worker judges many models in turn; what does not depend on the model is kept between them. The
+pictures of a split never stand in memory together.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip import data
+
 if TYPE_CHECKING:
-    from uniclip.data import Split
+    from uniclip.data import Part, Split
     from uniclip.model.pretrained import Pretrained
 
 Float32 = NDArray[np.float32]
@@ -17,9 +24,22 @@ PIECE = 1024
 """Pictures read at once."""
 
 
+@lru_cache(maxsize=6)
+def opened(source: Any, part: Part) -> Split:
+    """One part of the data section `source`; raises `UserError` if there is no such data."""
+    return data.open_split(source, part)
+
+
 def embeddings(pretrained: Pretrained, split: Split) -> Float32:
-    """Unit rows, (n, D), of every picture of `split` under the evaluation transform."""
-    return np.concatenate([pretrained.embed_images(split.pixels(p)) for p in _pieces(len(split))])
+    """Unit rows, (n, D), of every picture of `split` under the evaluation transform.
+
+    Raises `ValueError` if they are not finite: scores of such a model would look like numbers.
+    """
+    pieces = _pieces(len(split))
+    rows = np.concatenate([pretrained.embed_images(split.pixels(p)) for p in pieces])
+    if not np.isfinite(rows).all():
+        raise ValueError("the model's embeddings are not finite: its weights broke down")
+    return rows
 
 
 def trunk(pretrained: Pretrained, split: Split, index: NDArray[np.int64]) -> Float32:

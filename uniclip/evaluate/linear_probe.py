@@ -81,7 +81,11 @@ def objective(
 
 
 def fit(
-    part: Part, classes: int, strength: float, start: Probe | None = None, tolerance: float = TOLERANCE
+    part: Part,
+    classes: int,
+    strength: float,
+    start: Probe | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Probe:
     """Fit a probe to `part`, from `start` if there is one."""
     from scipy.optimize import minimize  # here, so that stating a protocol does not import it

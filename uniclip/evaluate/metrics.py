@@ -29,14 +29,14 @@ def wins(right: NDArray[Any], wrong: NDArray[Any]) -> Float:
     [0, 1]: the mean over the alternatives.
     """
     margin = right[:, None].astype(np.float64) - wrong.astype(np.float64)
-    return np.where(np.abs(margin) <= TIE, 0.5, margin > 0).mean(axis=1)
+    return np.where(np.abs(margin) > TIE, margin > 0, 0.5).mean(axis=1)
 
 
 def drawn(right: NDArray[Any], wrong: NDArray[Any], draws: NDArray[Any] | int) -> Float:
-    """The probability that `draws` out of right + wrong keys, without replacement, hold a right one.
+    """The probability that `draws` of right + wrong keys, without replacement, hold a right one.
 
-    All arguments are counts, int64, and broadcast; `draws` below 1 gives 0. This is the chance level
-    of R@k (draws = k among all keys) and the expectation of a hit within a tie.
+    All arguments are counts, int64, and broadcast; `draws` below 1 gives 0. This is the chance
+    level of R@k (draws = k among all keys) and the expectation of a hit within a tie.
     """
     right, wrong, draws = np.broadcast_arrays(right, wrong, draws)
     missed = np.ones(right.shape)
@@ -53,7 +53,7 @@ def softmax(logits: NDArray[Any]) -> Float:
 
 
 def calibration_error(confidence: NDArray[Any], outcome: NDArray[Any], bins: int = 15) -> float:
-    """Expected calibration error (Guo et al., ICML 2017): |accuracy - confidence|, mean over samples.
+    """Expected calibration error (Guo et al., ICML 2017): mean |accuracy - confidence|.
 
     confidence: (n,) probability of the predicted class. outcome: (n,) in [0, 1]. Compared within
     `bins` bins of equal width on (0, 1].

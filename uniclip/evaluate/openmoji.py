@@ -1,16 +1,15 @@
 """Benchmark `openmoji`: emoji pictures that a run never saw, by their names and kinds.
 
 Retrieval both ways among the test pictures and their names; zero-shot skin tone, gender and
-category; a linear probe on category. Captions are bare names ("woman running medium skin tone"), so
-the prompts are bare too; a category is said by several everyday names of its kind. Prompts and names
-are ours: no published protocol has this data set.
+category; a linear probe on category. Captions are bare names ("woman running medium skin tone"),
+so the prompts are bare too; a category is said by several everyday names of its kind. Prompts and
+names are ours: no published protocol has this data set.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uniclip import data
 from uniclip.config import OpenmojiData, RunConfig, plain
 from uniclip.evaluate import examples, features, retrieval, tasks
 from uniclip.evaluate.sheet import Sheet
@@ -69,7 +68,7 @@ def protocol(source: OpenmojiData) -> dict[str, Any]:
 
 def evaluate(pretrained: Pretrained, source: OpenmojiData) -> Any:
     """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
-    test = data.open_split(source, "test")
+    test = features.opened(source, "test")
     sheet = Sheet()
     tasks.keep_truth(sheet, test)
     relation = retrieval.relate(test.captions)

@@ -79,9 +79,11 @@ def relate(captions: Sequence[Sequence[str]]) -> Relation:
 def ranks(queries: NDArray[Any], keys: NDArray[Any], query: Int, key: Int) -> Ranks:
     """Rank the keys for each query by their inner product.
 
-    queries: (n, D). keys: (m, D). query, key: (P,) int64, the right pairs; each of the n queries has
-    at least one. The order of queries, keys and pairs changes nothing but the order of the result.
+    queries: (n, D). keys: (m, D). query, key: (P,) int64, the right pairs; each of the n queries
+    has at least one. The order of queries, keys and pairs changes nothing but the result's order.
+    What is not finite says nothing: a model that broke down ties everywhere, so it is at chance.
     """
+    queries, keys = (np.nan_to_num(rows, nan=0, posinf=0, neginf=0) for rows in (queries, keys))
     order = np.argsort(query, kind="stable")
     query, key = query[order], key[order]
     first = np.searchsorted(query, np.arange(len(queries) + 1))
@@ -106,9 +108,7 @@ def _rank_block(similarity: NDArray[Any], query: Int, key: Int) -> tuple[Int, In
     return above, reached - above - right, right
 
 
-def both_ways(
-    images: NDArray[Any], texts: NDArray[Any], relation: Relation
-) -> tuple[Ranks, Ranks]:
+def both_ways(images: NDArray[Any], texts: NDArray[Any], relation: Relation) -> tuple[Ranks, Ranks]:
     """Ranks of the captions for each picture (n), and of the pictures for each pair's caption (P).
 
     images: (n, D) unit rows. texts: (len(relation.texts), D) unit rows.
@@ -135,18 +135,15 @@ def score(sheet: Sheet, images: NDArray[Any], texts: NDArray[Any], relation: Rel
     `retrieval.i2t` finds captions for pictures, `retrieval.t2i` pictures for captions.
     """
     to_text, to_image = both_ways(images, texts, relation)
-    for way, found, side in (("i2t", to_text, 0), ("t2i", to_image, 1)):
+    for side, (way, found) in enumerate({"i2t": to_text, "t2i": to_image}.items()):
         for k in DEPTHS:
-            sheet.add(
-                f"retrieval.{way}.r{k}", found.hits(k), kind="recall", chance=chances(relation, k)[side]
-            )
+            chance = chances(relation, k)[side]
+            sheet.add(f"retrieval.{way}.r{k}", found.hits(k), kind="recall", chance=chance)
         sheet.keep(f"retrieval.{way}.rank", found.places().astype(np.int32))
     add_mean(sheet, "retrieval.r1", to_text, to_image, relation)
 
 
-def add_mean(
-    sheet: Sheet, name: str, to_text: Ranks, to_image: Ranks, relation: Relation
-) -> None:
+def add_mean(sheet: Sheet, name: str, to_text: Ranks, to_image: Ranks, relation: Relation) -> None:
     """Put the mean of both ways' R@1 on the sheet.
 
     A picture's outcome is the mean of its own hit and its captions' share of theirs, weighted so

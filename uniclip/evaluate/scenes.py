@@ -10,9 +10,10 @@ augmentation damages the shape: it is the negative control.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ VIEWS = 1
 
 
 def source(config: RunConfig) -> ScenesData:
-    """The run's own scenes if it was trained on scenes (its deltas make the views), else the default.
+    """The run's own scenes if it was trained on scenes (its deltas make the views), else default.
 
     What only training pictures and captions depend on is at its default: it is not evaluated.
     """
@@ -62,8 +63,9 @@ def missing(config: RunConfig) -> str | None:
 def protocol(source: ScenesData) -> dict[str, Any]:
     """The pictures; minimal pairs, caption and instance retrieval, modality gap."""
     embedding = {"features": "embedding", "version": VERSION}
+    pictures = ("size", "test", "delta", "scope")
     return {
-        "pictures": {name: plain(getattr(source, name)) for name in ("size", "test", "delta", "scope")},
+        "pictures": {name: plain(getattr(source, name)) for name in pictures},
         "minimal": {
             "metric": "wins over all captions with one word changed; a tie is half a win",
             "attributes": {name: list(values) for name, values in ATTRIBUTES.items()},
@@ -79,7 +81,7 @@ def protocol(source: ScenesData) -> dict[str, Any]:
 
 def evaluate(pretrained: Pretrained, source: ScenesData) -> Any:
     """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
-    test = data.open_split(source, "test")
+    test = features.opened(source, "test")
     sheet = Sheet()
     tasks.keep_truth(sheet, test)
     values = np.stack([test.labels[name] for name in ATTRIBUTES], axis=1)
@@ -89,11 +91,11 @@ def evaluate(pretrained: Pretrained, source: ScenesData) -> Any:
 
     for attribute, won in _pairs(images, texts, values):
         sheet.add(f"minimal.{attribute}", won, kind="accuracy", chance=CHANCE)
-    for vectors, seen in damaged(pretrained, source, test):
+    for vectors, seen in damaged(pretrained, source):
         for attribute, won in _pairs(seen, texts, values):
             sheet.add(f"minimal.{attribute}.views.{vectors}", won, kind="accuracy", chance=CHANCE)
     _score_captions(sheet, test, images, own)
-    _score_instances(sheet, *mild(pretrained, source, test))
+    _score_instances(sheet, *mild(pretrained, source))
     sheet.note("gap", modality_gap(images, own), kind="gap", samples=len(test))
     return sheet.finished()
 
@@ -103,48 +105,61 @@ def captions() -> list[str]:
     return [caption(row) for row in product(*(range(size) for size in SIZES))]
 
 
-def damaged(
-    pretrained: Pretrained, source: ScenesData, test: Split
-) -> Iterator[tuple[str, Float32]]:
+def damaged(pretrained: Pretrained, source: ScenesData) -> Iterator[tuple[str, Float32]]:
     """Unit rows (n, D) of one strong view of each picture, given each kind of vectors."""
-    drawn = data.views(source, "strong", _key("strong"), test.ids, identity=0)
-    views = _viewed(pretrained, test, drawn)
-    true = augment.describe(drawn)
-    kinds = {"true": true, "identity": np.zeros_like(true), "wrong": np.roll(true, -1, axis=0)}
+    seen = _view(source, "strong", 0, pretrained.config.model.image.pixels)
+    kinds = {
+        "true": seen.vectors,
+        "identity": np.zeros_like(seen.vectors),
+        "wrong": np.roll(seen.vectors, -1, axis=0),
+    }
     for kind, vectors in kinds.items():
-        yield kind, pretrained.embed_images(views, vectors=vectors)
+        yield kind, pretrained.embed_images(seen.pixels, vectors=vectors)
 
 
-def mild(pretrained: Pretrained, source: ScenesData, test: Split) -> tuple[Float32, Float32]:
+def mild(pretrained: Pretrained, source: ScenesData) -> tuple[Float32, Float32]:
     """Unit rows (n, D) of two weak views of each picture, each given its true vectors."""
-    pair = []
-    for number in range(2):
-        drawn = data.views(source, "weak", _key("weak", number), test.ids, identity=0)
-        views = _viewed(pretrained, test, drawn)
-        pair.append(pretrained.embed_images(views, vectors=augment.describe(drawn)))
-    return pair[0], pair[1]
+    side = pretrained.config.model.image.pixels
+    one, other = (_view(source, "weak", number, side) for number in range(2))
+    return (
+        pretrained.embed_images(one.pixels, vectors=one.vectors),
+        pretrained.embed_images(other.pixels, vectors=other.vectors),
+    )
 
 
 def modality_gap(images: Float32, texts: Float32) -> float:
-    """Distance between the mean picture and the mean text embedding (Liang et al., NeurIPS 2022)."""
+    """Distance between mean picture and mean text embedding (Liang et al., NeurIPS 2022)."""
     return float(np.linalg.norm(images.mean(axis=0) - texts.mean(axis=0)))
 
 
-def _key(*purpose: str | int) -> int:
-    return rng.key("evaluate", "scenes", VIEWS, *purpose)
+@dataclass(frozen=True)
+class _View:
+    """One view of every test picture."""
+
+    pixels: NDArray[np.uint8]
+    """(n, 3, side, side)."""
+    vectors: Float32
+    """(n, A): what was done."""
 
 
-def _viewed(pretrained: Pretrained, test: Split, drawn: augment.Transform) -> NDArray[np.uint8]:
+@lru_cache(maxsize=6)
+def _view(source: ScenesData, kind: Literal["weak", "strong"], number: int, side: int) -> _View:
+    """The same for every model: drawn by a key that knows no seed of a run."""
+    test = features.opened(source, "test")
+    key = rng.key("evaluate", "scenes", VIEWS, kind, number)
+    drawn = data.views(source, kind, key, test.ids, identity=0)
     canvas = test.pixels(np.arange(len(test)))
-    return augment.apply(canvas, drawn, pretrained.config.model.image.pixels)
+    return _View(augment.apply(canvas, drawn, side), augment.describe(drawn))
 
 
-def _pairs(images: Float32, texts: Float32, values: NDArray[np.int64]) -> Iterator[tuple[str, Float]]:
+def _pairs(
+    images: Float32, texts: Float32, values: NDArray[np.int64]
+) -> Iterator[tuple[str, Float]]:
     return zip(ATTRIBUTES, minimal_pairs.outcomes(images @ texts.T, values, SIZES))
 
 
 def _score_captions(sheet: Sheet, test: Split, images: Float32, own: Float32) -> None:
-    """Captions and pictures of the test split find each other; own: (n, D), each picture's caption."""
+    """Captions and pictures of the split find each other; own: (n, D), each picture's caption."""
     relation = retrieval.relate(test.captions)
     texts = own[np.unique(relation.text, return_index=True)[1]]
     to_text, to_image = retrieval.both_ways(images, texts, relation)

@@ -29,13 +29,11 @@ class Sheet:
         chance: float,
         shown_only: bool = False,
     ) -> None:
-        """A score that is the mean of `outcome` (n,), each in [0, 1]; outcomes of 0 and 1 are packed."""
-        packed = ((outcome == 0) | (outcome == 1)).all()
-        self.keep(name, outcome.astype(bool if packed else np.float32))
-        self.note(
-            name, float(np.mean(outcome, dtype=np.float64)), kind=kind, samples=len(outcome), chance=chance,
-            shown_only=shown_only,
-        )
+        """A score that is the mean of `outcome` (n,); outcomes of 0 and 1 are kept as booleans."""
+        binary = ((outcome == 0) | (outcome == 1)).all()
+        self.keep(name, outcome.astype(bool if binary else np.float32))
+        value, samples = float(np.mean(outcome, dtype=np.float64)), len(outcome)
+        self.note(name, value, kind=kind, samples=samples, chance=chance, shown_only=shown_only)
 
     def note(
         self,
@@ -51,14 +49,19 @@ class Sheet:
         assert all(name != s.name for s in self.scores), f"{name} twice"
         self.scores.append(
             Score(
-                name=name, value=value, kind=kind, chance=chance, samples=samples,
+                name=name,
+                value=value,
+                kind=kind,
+                chance=chance,
+                samples=samples,
                 shown_only=shown_only or samples < FEWEST,
             )
         )
 
     def keep(self, name: str, array: NDArray[Any]) -> None:
         """Keep an array with the predictions (numbers or text: a reader unpickles nothing)."""
-        assert array.dtype != object and name not in self.predictions, name
+        assert array.dtype != object, name
+        assert name not in self.predictions, name
         self.predictions[name] = array
 
     def finished(self) -> tuple[tuple[Score, ...], dict[str, NDArray[Any]]]:

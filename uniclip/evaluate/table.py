@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uniclip import data
 from uniclip.config import CsvData, RunConfig
 from uniclip.errors import UserError
 from uniclip.evaluate import examples, features, retrieval, tasks
@@ -30,7 +29,7 @@ def missing(config: RunConfig) -> str | None:
 
 
 def protocol(source: CsvData) -> dict[str, Any]:
-    """Retrieval; zero-shot and probe if there is a label column (its values are the class names)."""
+    """Retrieval; zero-shot and probe if there is a label column (its values name the classes)."""
     stated: dict[str, Any] = {
         "shares": {"validation": source.validation, "test": source.test},
         "retrieval": {**tasks.RETRIEVAL, "captions": "all"},
@@ -44,7 +43,7 @@ def protocol(source: CsvData) -> dict[str, Any]:
 
 def evaluate(pretrained: Pretrained, source: CsvData) -> Any:
     """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
-    test = data.open_split(source, "test")
+    test = features.opened(source, "test")
     if not len(test):
         raise UserError(f"{source.path} has no test pictures; add rows or raise data.test")
     sheet = Sheet()

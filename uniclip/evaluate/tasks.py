@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip import data
 from uniclip.evaluate import features, linear_probe, zero_shot
 from uniclip.evaluate.metrics import VERSION
 from uniclip.evaluate.retrieval import DEPTHS
@@ -78,25 +77,23 @@ def score_zero_shot(
     zero_shot.score(sheet, label, result, labels, classes)
 
 
-def score_probe(
-    sheet: Sheet, label: str, pretrained: Pretrained, source: Any, test: Split
-) -> None:
+def score_probe(sheet: Sheet, label: str, pretrained: Pretrained, source: Any, test: Split) -> None:
     """Put probe.<label> on the sheet, if every split has a picture with that label."""
-    splits = (data.open_split(source, "train"), data.open_split(source, "validation"), test)
-    chosen = [np.flatnonzero(split.labels[label] >= 0) for split in splits]
-    if any(len(rows) == 0 for rows in chosen):
+    splits = (features.opened(source, "train"), features.opened(source, "validation"), test)
+    rows = [np.flatnonzero(split.labels[label] >= 0) for split in splits]
+    if any(len(chosen) == 0 for chosen in rows):
         return
-    parts = [
-        linear_probe.Part(features.trunk(pretrained, split, rows), split.labels[label][rows])
-        for split, rows in zip(splits, chosen)
-    ]
-    classes = test.classes[label]
-    predicted, probe = linear_probe.linear_probe(*parts, classes=len(classes))
-    labels = parts[2].labels
+    train, validation, tested = (
+        linear_probe.Part(features.trunk(pretrained, split, chosen), split.labels[label][chosen])
+        for split, chosen in zip(splits, rows)
+    )
+    classes, labels = test.classes[label], tested.labels
+    predicted, probe = linear_probe.linear_probe(train, validation, tested, len(classes))
     outcome = (predicted == labels).astype(np.float64)
     zero_shot.per_class(sheet, f"probe.{label}", outcome, labels, classes)
     sheet.keep(f"probe.{label}.prediction", predicted.astype(np.int16))
     sheet.keep(f"probe.{label}.strength", np.array([probe.strength]))
+    sheet.keep(f"probe.{label}.gradient", np.array([probe.gradient]))
 
 
 def keep_truth(sheet: Sheet, split: Split) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip import augment, data, rng
+from uniclip import augment, rng
 from uniclip.errors import UserError
+from uniclip.evaluate import features
 from uniclip.evaluate.retrieval import Relation, both_ways, relate
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def validate(pretrained: Pretrained, config: RunConfig) -> float:
 @lru_cache(maxsize=4)
 def _prepared(source: Any, side: int) -> tuple[NDArray[np.uint8], Relation]:
     """Pictures (n, 3, side, side) under the evaluation transform, and their captions' relation."""
-    split = data.open_split(source, "validation")
+    split = features.opened(source, "validation")
     if not len(split):
         raise UserError(f"data={source.name} has no validation pictures; add samples")
     chosen = np.sort(rng.permutation(rng.key("validate"), len(split))[:SAMPLES])

@@ -53,7 +53,7 @@ def in_order(names: Mapping[str, Sequence[str]], classes: Sequence[str]) -> list
 
 
 def classifier(embed: Embed, prompts_of: Sequence[Sequence[str]]) -> NDArray[np.float32]:
-    """One unit row a class, (C, D) float32, from the prompts of each; each prompt is embedded once."""
+    """One unit row a class, (C, D) float32, from its prompts; each prompt is embedded once."""
     distinct = list(dict.fromkeys(p for own in prompts_of for p in own))
     place = {prompt: i for i, prompt in enumerate(distinct)}
     rows = _unit(embed(distinct).astype(np.float64))
@@ -61,9 +61,7 @@ def classifier(embed: Embed, prompts_of: Sequence[Sequence[str]]) -> NDArray[np.
     return _unit(means).astype(np.float32)
 
 
-def classify(
-    images: NDArray[Any], classes: NDArray[Any], labels: Int, scale: float
-) -> Classified:
+def classify(images: NDArray[Any], classes: NDArray[Any], labels: Int, scale: float) -> Classified:
     """Classify unit rows `images` (n, D) by unit rows `classes` (C, D).
 
     labels: (n,) int64 in 0 .. C - 1. scale: the model's multiplier 1/tau of image-text cosines,
@@ -95,11 +93,15 @@ def per_class(
     counts = np.bincount(labels, minlength=len(classes))
     small = bool((counts[counts > 0] < FEWEST).any())
     sheet.add(name, outcome, kind="accuracy", chance=chance, shown_only=small)
-    for index in np.flatnonzero(counts):
+    for index in np.flatnonzero(counts).tolist():
         of_class = float(outcome[labels == index].mean())
         sheet.note(
-            f"{name}.{classes[index]}", of_class, kind="accuracy", samples=int(counts[index]),
-            chance=chance, shown_only=True,
+            f"{name}.{classes[index]}",
+            of_class,
+            kind="accuracy",
+            samples=int(counts[index]),
+            chance=chance,
+            shown_only=True,
         )
 
 

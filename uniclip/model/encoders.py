@@ -18,7 +18,7 @@ from uniclip.errors import UserError, unknown
 
 
 class Vocabulary(Protocol):
-    """What the text encoder needs to know of a tokenizer: ids of the special tokens, and how many."""
+    """What the text encoder needs to know of a tokenizer: special ids, and how many ids."""
 
     @property
     def bos(self) -> int: ...
@@ -101,9 +101,11 @@ class TextEncoder(nn.Module):
         self.eos = vocabulary.eos
         self.features = config.width
         self.body = CLIPTextModel(_text_config(config, vocabulary))
+        # As fast as "eager" or faster at these sizes, and the same bits every time on a CPU.
+        self.body.set_attn_implementation("sdpa")
         held = self.body.config
         assert (held.bos_token_id, held.eos_token_id, held.pad_token_id) == special
-        assert len(self.body.get_input_embeddings().weight) == vocabulary.size
+        assert self.body.embeddings.token_embedding.num_embeddings == vocabulary.size
 
     def forward(self, tokens: Tensor) -> Tensor:
         states: Tensor = self.body(input_ids=tokens).last_hidden_state
@@ -125,7 +127,6 @@ def _text_config(config: TextConfig, vocabulary: Vocabulary) -> CLIPTextConfig:
         num_attention_heads=config.heads,
         max_position_embeddings=config.context,
         attention_dropout=0.0,
-        attn_implementation="sdpa",
     )
 
 

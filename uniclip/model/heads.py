@@ -1,16 +1,18 @@
-"""From features to the joint space: the augmentation encoder f_A and the image head g_I of UniCLIP.
+"""From features to the joint space: UniCLIP's augmentation encoder f_A and image head g_I.
 
-The image encoder sees the augmented picture only; what the augmentation did meets its features here.
-How the paper lets them meet is not known to us. "film" (feature-wise linear modulation, Perez et
-al., 2018) is our reconstruction and the default: text that says "left" of a mirrored picture asks
-for a product of side and flip, which a scale by the augmentation gives at once, and which a
-"concat" in front of an MLP has to learn. Both have as many parameters, to one hidden unit.
+The image encoder sees the augmented picture only; what the augmentation did meets its features
+here. How the paper lets them meet is not known to us. "film" (feature-wise linear modulation,
+Perez et al., 2018) is our reconstruction and the default: text that says "left" of a mirrored
+picture asks for a product of side and flip, which a scale by the augmentation gives at once, and
+which a "concat" in front of an MLP has to learn. Both have as many parameters, to one hidden unit.
 
 Initial scales matter (ours): variance is kept through f_A and into gamma and beta, so that they
-differ by about 1 between views from the first step on. At torch's defaults they differ by a tenth of
-that, and the product is found several times later. Biases start at zero: "nothing done" is gamma = 0.
+differ by nearly 1 between views from the first step on. At torch's defaults they differ by a tenth
+of that, and the product is found several times later. Biases start at zero: "nothing done" is
+gamma = beta = 0.
 
-Letters: B pictures, A numbers of an augmentation vector, W width of f_A, F features, D joint space.
+Letters: B pictures, A numbers of an augmentation vector, W width of f_A, F features, D width of
+the joint space.
 """
 
 from __future__ import annotations
@@ -117,7 +119,7 @@ def _mlp_size(inputs: int, units: int, outputs: int) -> int:
 
 
 def _concat_units(embedding: int, width: int) -> int:
-    """Hidden units that give a concat block the parameters of a film block (the norms are equal)."""
+    """Hidden units that give a concat block the parameters of a film block; norms are equal."""
     film = 2 * embedding * (width + 1) + _mlp_size(embedding, EXPANSION * embedding, embedding)
     inputs = embedding + width
     unit = _mlp_size(inputs, 1, embedding) - _mlp_size(inputs, 0, embedding)

@@ -21,7 +21,7 @@ from uniclip.config import RunConfig
 from uniclip.data.tokenizer import Tokenizer
 from uniclip.errors import UserError
 from uniclip.model.embedder import Embedder
-from uniclip.objectives.methods import Method
+from uniclip.objectives.methods.base import Method
 
 Pictures = Union[NDArray[np.uint8], Sequence[Image.Image]]
 Float32 = NDArray[np.float32]
@@ -30,7 +30,7 @@ BATCH = 256
 
 
 class Pretrained:
-    """An embedder with its tokenizer and its method's scale; never trains, never needs gradients."""
+    """An embedder with its tokenizer and its method's scale, for use, not for training."""
 
     def __init__(
         self, embedder: Embedder, method: Method, tokenizer: Tokenizer, config: RunConfig

@@ -1,9 +1,9 @@
 """Contrastive losses as pure functions.
 
-One family, four switches (`multi_positive`) holds MP-NCE (UniCLIP, Lee et al., NeurIPS 2022), SupCon,
-MIL-NCE and the view-by-view cross-entropy of SimCLR-like methods; beside it stand CLIP's and UniCL's
-losses. Who is whose positive, how much each positive weighs and which columns are negatives is said
-once, by `Pool` (`pool.py`); how the negatives' exponentials are summed, by `negative_log_sums`.
+One family with four switches (`multi_positive`) holds MP-NCE (UniCLIP, Lee et al., NeurIPS 2022),
+SupCon, MIL-NCE and the view-by-view cross-entropy of SimCLR-like methods; beside it stand CLIP's
+and UniCL's losses. Who is whose positive, how much each positive weighs and which columns are
+negatives is said once, by `Pool` (`pool.py`); `negative_log_sums` alone meets all M * M pairs.
 
 Letters: M embeddings, D width, R anchors (rows) in one tile, P positives an anchor at most,
 G groups of negatives, N image-text pairs.
@@ -42,11 +42,13 @@ def multi_positive(
     weights: Weights = "balanced",
     chunk: int | None = None,
 ) -> Tensor:
-    """The family: for anchor i with positives P_i and negatives N_i,
+    """The family. For anchor i with positives P_i and negatives N_i, outside and inside:
 
-    L_i = - sum_p v_p log(e^s_ip / (e^s_ip + [sum of other positives] + sum_n e^s_in)), or with the
-    positives inside the logarithm - log(sum_p u_p e^s_ip / (sum_p u_p e^s_ip + sum_n e^s_in)), where
-    v_p = w_D(i,p) / (n_D(i,p) * sum of w over the domains present) and u_p = |P_i| v_p.
+        L_i = - sum_p v_p log(e^s_ip / (e^s_ip + [sum of other positives] + sum_n e^s_in))
+        L_i = - log(sum_p u_p e^s_ip / (sum_p u_p e^s_ip + sum_n e^s_in))
+
+    with v_p = w_D(i,p) / (n_D(i,p) * sum of w over the domains present in P_i), n_D the number of
+    the anchor's positives of that domain pair, and u_p = |P_i| v_p.
 
     Args:
         z: (M, D) unit rows, float32 or float64.
@@ -86,8 +88,7 @@ def multi_positive(
             return tile(slice(0, len(z))) / anchors
         tiles = [slice(start, min(start + chunk, len(z))) for start in range(0, len(z), chunk)]
         costs = [
-            checkpoint(tile, rows, use_reentrant=False, preserve_rng_state=False)
-            for rows in tiles
+            checkpoint(tile, rows, use_reentrant=False, preserve_rng_state=False) for rows in tiles
         ]
         return torch.stack(costs).sum() / anchors
 

@@ -1,8 +1,8 @@
 """Who is whose positive, how much each positive weighs, which columns are whose negatives.
 
-Everything that the losses of `contrastive.py` derive from ids alone, before any embedding is looked
-at. Positives are few, so they are index arrays, not masks over all pairs; sample ids are compared
-and sorted, never used as indices.
+Everything that the losses of `contrastive.py` derive from ids alone, before any embedding is
+looked at. Positives are few, so they are index arrays, not masks over all pairs; sample ids are
+compared and sorted, never used as indices.
 
 Letters: M embeddings, P positives an anchor at most, G groups of negatives.
 """
@@ -37,7 +37,7 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """The M embeddings of a batch as anchors (rows) and as what they are compared with (columns)."""
+    """M embeddings as anchors (rows) and as what they are compared with (columns)."""
 
     sample: Tensor
     """(M,) int64, as given."""
@@ -96,7 +96,7 @@ def build_pool(
 
 
 def _positives(sample: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of M anchors the rows of the same sample but its own, (M, P), and which are real."""
+    """For each anchor the other rows of its sample, (M, P), and which of them are real."""
     order = torch.argsort(sample, stable=True)
     _, code, count = torch.unique(sample, return_inverse=True, return_counts=True)
     size = count[code]
@@ -113,7 +113,7 @@ def _positives(sample: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _weight(pair: Tensor, valid: Tensor, weights: Weights, dtype: torch.dtype) -> Tensor:
-    """v_p = w_D / (n_D * sum of w over the domains present); 1/|P_i| for "uniform"; 0 for fillers."""
+    """v_p = w_D / (n_D * sum of w over the domains present) or 1 / |P_i|; 0 for fillers."""
     mask = valid.to(dtype)
     if weights == "uniform":
         return mask / mask.sum(1, keepdim=True).clamp(min=1)
@@ -160,9 +160,7 @@ def _check_tensors(
     z: Tensor, sample: Tensor, domain: Tensor, slot: Tensor | None, negatives: Negatives
 ) -> None:
     if z.ndim != 2 or z.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"z must be float32 or float64 (M, D), got {z.dtype} {tuple(z.shape)}"
-        )
+        raise ValueError(f"z must be float32 or float64 (M, D), got {z.dtype} {tuple(z.shape)}")
     if slot is None and negatives == "slot":
         raise ValueError("negatives='slot' needs the slot of each embedding, got None")
     for name, ids in (("sample", sample), ("domain", domain), ("slot", slot)):

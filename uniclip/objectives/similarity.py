@@ -1,10 +1,10 @@
 """How close two embeddings are, given the domains that they come from.
 
-UniCLIP's domain-dependent similarity: s_ij = (cos(z_i, z_j) - b_D) / tau_D, where D is the unordered
-pair of domains of i and j. Temperatures are learnt in log space. Both classes below answer the
-same two questions (`scales`, `offsets`) for the three domain pairs, in the order of `PAIRS`; the
-pair of two embeddings is the sum of their domains (0 image, 1 text). At their start they are one
-function.
+UniCLIP's domain-dependent similarity: s_ij = (cos(z_i, z_j) - b_D) / tau_D, where D is the
+unordered pair of domains of i and j. Temperatures are learnt in log space. Both classes
+below answer the same two questions (`scales`, `offsets`) for the three domain pairs, in the order
+of `PAIRS`; the pair of two embeddings is the sum of their domains (0 image, 1 text). At their
+start they are one function.
 """
 
 from __future__ import annotations

@@ -18,10 +18,11 @@ def literal_rank(similarity, right):
 
 
 def test_by_hand_with_several_captions_a_picture():
-    # Three pictures, four captions: picture 0 has captions 0 and 1, pictures 1 and 2 share caption 3.
-    relation = retrieval.Relation(tuple("abcd"), np.array([0, 0, 1, 1, 2]), np.array([0, 1, 2, 3, 3]))
+    # Three pictures, four captions: picture 0 has a and b, picture 1 has c and d, picture 2 has d.
+    image, text = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 2, 3, 3])
+    relation = retrieval.Relation(tuple("abcd"), image, text)
     images = np.eye(3, dtype=np.float32)
-    texts = np.array([[0.1, 0.9, 0.2], [0.6, 0.7, 0.1], [0.5, 0.2, 0.3], [0.0, 0.1, 0.8]], np.float32)
+    texts = np.array([[1, 9, 2], [6, 7, 1], [5, 2, 3], [0, 1, 8]], np.float32) / 10
     to_text, to_image = retrieval.both_ways(images, texts, relation)
     # Picture 0 sees 0.1 0.6 0.5 0.0: its best is 0.6, first. Picture 1 sees 0.9 0.7 0.2 0.1: its
     # best is 0.2, third. Picture 2 sees 0.2 0.1 0.3 0.8: first.
@@ -76,6 +77,12 @@ def test_constant_model_scores_chance():
     assert len(scores) == 7
     for score in scores:
         assert score.value == pytest.approx(score.chance)
+
+
+def test_a_model_that_broke_down_is_at_chance():
+    rows = np.full((8, 3), np.nan, np.float32)
+    found = retrieval.ranks(rows, rows, np.arange(8), np.arange(8))
+    assert found.hits(1) == pytest.approx(1 / 8)
 
 
 def test_chance_is_the_mean_of_random_rankings():

@@ -1,4 +1,4 @@
-"""What every method is: a batch in, named parts of a loss out, and their weighted sum in one place."""
+"""What every method is: a batch in, named parts of a loss out, and one place that sums them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UniCLIP (Lee et al., NeurIPS 2022): images and texts in one space, each of its parts switchable."""
+"""UniCLIP (Lee et al., NeurIPS 2022): images and texts in one space; every component switches."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Uniclip(Method):
 
     @torch.no_grad()
     def engagement(self, embedder: Embedder, batch: Batch) -> dict[str, float]:
-        """By component that is on. Off is: for "awareness", all vectors zero; for "mp_nce", SupCon;
-        for "domain_similarity", the image-text temperature for every pair and no offsets."""
+        """By component that is on. Off is: for "awareness", all vectors zero; for "mp_nce",
+        SupCon; for "domain_similarity", the image-text temperature everywhere, no offsets."""
         z = self._embed(embedder, batch, self._vectors(batch.vectors))
         off: dict[str, Tensor] = {}
         if self.config.aware == "true":

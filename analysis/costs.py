@@ -1,0 +1,60 @@
+"""What a sweep cost: a bill by run for the store, and a short table by arm for the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.export import csv_text
+from analysis.gather import Gathered
+from analysis.table import Table, entries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bill:
+    """Costs; never part of `tables/`, because they differ from machine to machine."""
+
+    csv: str
+    """One row a cell; arms that coincide share a run, which is paid for once (`shared`)."""
+    table: Table
+    """Medians by arm."""
+
+
+def bill(gathered: Gathered) -> Bill:
+    """The bill of what was gathered."""
+    costs = gathered.costs.copy()
+    costs["shared"] = costs["run"].duplicated()
+    return Bill(csv=csv_text(costs), table=_by_arm(gathered, costs))
+
+
+def _by_arm(gathered: Gathered, costs: pd.DataFrame) -> Table:
+    columns = {
+        "image_forwards_a_sample": ("image forwards a sample", "{:g}"),
+        "training_seconds": ("training seconds a run", "{:.1f}"),
+        "seconds_per_step": ("seconds a step", "{:.3f}"),
+        "parameters": ("parameters", "{:,.0f}"),
+        "peak_memory_bytes": ("peak memory (MB)", "{:,.0f}"),
+    }
+    shown = {c: v for c, v in columns.items() if c in costs and costs[c].notna().any()}
+    rows = []
+    for arm in gathered.plan.arms:
+        own = costs[costs["arm"] == arm.name]
+        texts = []
+        for column, (_, form) in shown.items():
+            value = own[column].median() / (1e6 if column.endswith("_bytes") else 1)
+            texts.append(form.format(value) if value == value else "")
+        rows.append(entries(arm.label, *texts))
+    note = "Medians over seeds. The bill by run is bill.csv in the sweep's folder."
+    if "training_seconds" in costs:
+        hours = costs.loc[~costs["shared"], "training_seconds"].sum() / 3600
+        note += f" Training took {hours:.2f} hours of this machine's slots in all."
+    headings = ("arm", *(heading for heading, _ in shown.values()))
+    return Table(
+        name="costs",
+        title="What the arms cost here",
+        headings=headings,
+        rows=tuple(rows),
+        records=(),
+        notes=(note,),
+    )

@@ -1,0 +1,156 @@
+"""The answer first: what each component is worth, in plain words and in a short table."""
+
+from __future__ import annotations
+
+import textwrap
+from statistics import stdev
+
+from analysis import words
+from analysis.findings import Findings, Rival
+from analysis.statistics import ENOUGH, Effect
+from uniclip.store import Contrast
+
+WIDEST, LONGEST = 100, 25
+"""Columns and lines of the table for a terminal."""
+LABEL = 37
+"""Columns of its first column."""
+KEY = "least: what these seeds find 4 times in 5; *: exploratory, uncorrected"
+
+
+def sentences(findings: Findings) -> list[str]:
+    """One sentence for each primary contrast; then simpler arms, the noise floor, and what is missing."""
+    drawn = [_contrast(c, findings.effects[c.name]) for c in findings.plan.contrasts if c.primary]
+    return [*drawn, *_against_simpler(findings), *_noise(findings), *_gaps(findings)]
+
+
+def terminal(findings: Findings) -> list[str]:
+    """At most 25 lines of at most 100 ASCII columns: contrasts that matter, arms, and warnings."""
+    score = words.score_label(findings.plan.primary.score)
+    shown = [c for c in findings.plan.contrasts if c.primary]
+    shown += [
+        c for c in findings.contrasts("difference") if not c.primary and _outside(findings, c)
+    ]
+    shown += findings.contrasts("noise")
+    lines = [
+        findings.plan.title,
+        _columns(f"effect on {score}", "effect", "95 % interval", "least", "verdict"),
+    ]
+    lines += [_terminal_row(c, findings.effects[c.name]) for c in shown[:8]]
+    lines += [f"  {KEY}", f"{'arm':<{LABEL}} {score:>16}  seeds", *_terminal_arms(findings)]
+    for warning in [*_against_simpler(findings), *_gaps(findings)]:
+        lines += textwrap.wrap(warning, WIDEST)
+    return [_ascii(line)[:WIDEST].rstrip() for line in lines[:LONGEST]]
+
+
+def _contrast(contrast: Contrast, effect: Effect) -> str:
+    verdict = words.verdict(effect, contrast.kind)
+    name = f"{contrast.label[:1].upper()}{contrast.label[1:]}"
+    if effect.mean is None or effect.exact:
+        return f"{name}: {verdict}."
+    value = words.signed(effect.mean)
+    if len(effect.values) < ENOUGH:
+        return f"{name}: {value} over {words.seeds(effect)} seeds; {verdict}."
+    numbers = f"{value}, {words.confidence()} interval {words.interval(effect)}, {words.seeds(effect)} seeds"
+    least = (
+        f"; these seeds could have shown {words.number(effect.detectable)}"
+        if not effect.sign
+        else ""
+    )
+    worst = (
+        f"; with diverged runs at chance {words.signed(effect.worst)}"
+        if effect.worst is not None
+        else ""
+    )
+    return f"{name} {verdict}: {numbers}{least}{worst}."
+
+
+def _against_simpler(findings: Findings) -> list[str]:
+    """Whether the full method loses to an arm that has less than it, said either way."""
+    own = findings.mean(findings.plan.reference)
+    if own is None or not findings.rivals:
+        return []
+    full = findings.label(findings.plan.reference)
+    beaten = [r for r in findings.rivals if r.difference.sign == -1]
+    ahead = [r for r in findings.rivals if r.mean > own]
+    if beaten:
+        return [f"{full} loses to simpler arms: {'; '.join(_rival(findings, r) for r in beaten)}."]
+    if ahead:
+        named = _rival(findings, ahead[0])
+        more = f", and {len(ahead) - 1} more simpler arms are ahead of it" if len(ahead) > 1 else ""
+        sure = "none can be told from it" if more else "they cannot be told apart"
+        return [
+            f"{full} ({words.number(own)}) does not lead: {named}{more}; {sure} with these seeds."
+        ]
+    return [f"No simpler arm scores higher than {full} ({words.number(own)})."]
+
+
+def _rival(findings: Findings, rival: Rival) -> str:
+    cost = words.forwards(findings.plan, [rival.arm], [findings.plan.reference])
+    return f"{findings.label(rival.arm)} scores {words.number(rival.mean)} ({cost})"
+
+
+def _noise(findings: Findings) -> list[str]:
+    said = []
+    for contrast in findings.contrasts("noise"):
+        effect = findings.effects[contrast.name]
+        if effect.values:
+            largest = max(abs(v) for v in effect.values)
+            said.append(
+                f"Noise floor: the same configuration under another stream of random numbers differs by up to "
+                f"{words.number(largest)} in one seed."
+            )
+    return said
+
+
+def _gaps(findings: Findings) -> list[str]:
+    counts = findings.gathered.cells["state"].value_counts()
+    spoken = {
+        "missing": "not run yet",
+        "unscored": "trained but not scored",
+        "diverged": "diverged",
+    }
+    said = [f"{counts[state]} {words_}" for state, words_ in spoken.items() if state in counts]
+    return [f"Of {counts.sum()} cells: {', '.join(said)}."] if said else []
+
+
+def _outside(findings: Findings, contrast: Contrast) -> bool:
+    roles = {findings.plan.arm(a).role for a in contrast.weights}
+    return "outside" in roles
+
+
+def _terminal_row(contrast: Contrast, effect: Effect) -> str:
+    verdict = (
+        words.verdict(effect, contrast.kind).replace("cannot be", "not").replace(": no claim", "")
+    )
+    verdict += "*" if not contrast.primary and effect.sign else ""
+    verdict += f", {effect.diverged} diverged" if effect.diverged else ""
+    label = contrast.label.split(":")[0] if contrast.kind == "noise" else contrast.label
+    least = words.number(effect.detectable) if effect.detectable is not None else ""
+    return _columns(label, words.signed(effect.mean), words.interval(effect), least, verdict)
+
+
+def _columns(label: str, effect: str, interval: str, least: str, verdict: str) -> str:
+    return f"{label[:LABEL]:<{LABEL}} {effect:>7}  {interval:<17} {least:>6}  {verdict}"
+
+
+def _terminal_arms(findings: Findings) -> list[str]:
+    """The reference, the baselines from outside and the best of the other arms, best first."""
+    plan, best = findings.plan, findings.rivals[0].arm if findings.rivals else None
+    always = {plan.reference, best} | {a.name for a in plan.arms if a.role == "outside"}
+    always |= {a.name for a in plan.arms if a.levels and not any(a.levels.values())}
+    drawn = [(findings.mean(a.name), a) for a in plan.arms if a.name in always]
+    drawn.sort(key=lambda pair: -(pair[0] if pair[0] is not None else -1.0))
+    observed = findings.observed[findings.primary]
+    rows = []
+    for mean, arm in drawn[:6]:
+        values = list(observed.values.get(arm.name, {}).values())
+        spread = f" +- {stdev(values):.3f}" if len(values) > 1 else ""
+        rows.append(
+            f"{arm.label[:LABEL]:<{LABEL}} {words.number(mean) + spread:>16}  {len(values)} of {len(plan.seeds)}"
+        )
+    return rows
+
+
+def _ascii(text: str) -> str:
+    swapped = text.replace(words.MINUS, "-").replace(words.PLUS_MINUS, "+-")
+    return swapped.encode("ascii", "replace").decode()

@@ -1,0 +1,128 @@
+"""The report as a notebook: it reads the tables beside it, and derives the headline again.
+
+It is executed over a kernel of its own, through sockets in a folder of its own (the ports of two
+kernels that start at once may clash; two folders cannot).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from analysis.findings import Findings
+from analysis.plots import Drawn
+from analysis.table import Table
+
+SECONDS = 300
+"""A cell that takes longer has gone wrong."""
+
+LOAD = """\
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import Image, Markdown, display
+from scipy import stats
+
+frame = pd.read_csv("tables/frame.csv", dtype={"run": str})
+effects = pd.read_csv("tables/effects.csv")
+frame.groupby("state").size().rename("rows").to_frame()"""
+
+DERIVE = """\
+# Each effect again, from one number a run: a weighted sum of arms, seed by seed.
+weights = {weights}
+primary = frame[(frame.dataset == {dataset!r}) & (frame.score == {score!r})]
+by_seed = primary.pivot(index="seed", columns="arm", values="value")
+rows = []
+for name, arms in weights.items():
+    values = by_seed[list(arms)].dropna() @ pd.Series(arms)
+    n = len(values)
+    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 2 else np.nan
+    rows.append((name, n, values.mean(), values.mean() - half, values.mean() + half))
+derived = pd.DataFrame(rows, columns=["contrast", "seeds", "effect", "low", "high"]).set_index("contrast")
+derived"""
+
+COMPARE = """\
+# The same numbers as in the table (an interval is wider there if the score's grain is coarser than its spread).
+table = effects.set_index("contrast").loc[derived.index, ["effect", "low", "high"]]
+assert np.allclose(table["effect"].astype(float), derived["effect"], atol=1e-8, equal_nan=True)
+table.join(derived, rsuffix=" derived")"""
+
+
+def write(
+    findings: Findings, tables: Sequence[Table], figures: Sequence[Drawn], said: Sequence[str]
+) -> Any:
+    """The notebook, not yet executed."""
+    new = nbformat.v4
+    weights = {c.name: dict(c.weights) for c in findings.plan.contrasts if c.primary}
+    bullets = "\n".join(f"- {s}" for s in said)
+    dataset, score = findings.primary
+    cells = [
+        new.new_markdown_cell(f"# {findings.plan.title}\n\n{bullets}"),
+        new.new_markdown_cell(
+            "Everything below is read from the files beside this notebook; go on from here."
+        ),
+        new.new_code_cell(LOAD),
+        new.new_markdown_cell("## The headline, derived again"),
+        new.new_code_cell(
+            DERIVE.format(weights=_spread_out(weights), dataset=dataset, score=score)
+        ),
+        new.new_code_cell(COMPARE),
+    ]
+    for table in tables:
+        cells.append(new.new_markdown_cell(f"## {table.title}"))
+        read = f'display(Markdown(Path("tables/{table.name}.md").read_text(encoding="utf-8")))'
+        cells.append(new.new_code_cell(read))
+    for figure in figures:
+        text = figure.caption if figure.skipped is None else f"No figure: {figure.skipped}."
+        cells.append(new.new_markdown_cell(f"## {figure.title}\n\n{text}"))
+        if figure.skipped is None:
+            cells.append(new.new_code_cell(f'Image("figures/{figure.name}.png", width=900)'))
+    for i, cell in enumerate(cells):
+        cell["id"] = f"cell-{i}"  # nbformat draws them at random
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return new.new_notebook(cells=cells, metadata=kernel)
+
+
+def execute(notebook: Any, folder: Path) -> None:
+    """Run the notebook's cells in `folder`, in place; raises what a cell raised."""
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+
+    private = Path(tempfile.mkdtemp(prefix="nb-"))
+    manager = AsyncKernelManager(kernel_name="python3", transport="ipc")
+    manager.ip = str(private / "s")
+    manager.connection_file = str(private / "kernel.json")
+    client = NotebookClient(
+        notebook,
+        km=manager,
+        timeout=SECONDS,
+        record_timing=False,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    at_home = {
+        "IPYTHONDIR": str(private / "ipython"),
+        "JUPYTER_RUNTIME_DIR": str(private),
+        "MPLBACKEND": "agg",
+    }
+    try:
+        client.execute(env=os.environ | at_home)
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def save(notebook: Any, path: Path) -> None:
+    """Write the notebook; `nbformat` checks it."""
+    nbformat.validate(notebook)
+    nbformat.write(notebook, path)
+
+
+def _spread_out(weights: dict[str, dict[str, float]]) -> str:
+    lines = [f"    {name!r}: {arms!r}," for name, arms in weights.items()]
+    return "\n".join(["{", *lines, "}"])

@@ -1,0 +1,119 @@
+"""Proof of death: a process is gone when its host, boot, pid and start time say so, not before."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from sweeps import process
+from uniclip.store import Owner
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A live process that is ours to kill."""
+    started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield started
+    started.kill()
+    started.wait()
+
+
+def record_of(pid: int) -> Owner:
+    """What `pid` would write of itself."""
+    start = process.started(pid)
+    assert start is not None
+    return dataclasses.replace(process.owner({}), pid=pid, started=start)
+
+
+def test_this_process_is_alive() -> None:
+    mine = process.owner({"device": "cpu"})
+    assert mine.pid == os.getpid()
+    assert mine.numerics == {"device": "cpu"}
+    assert mine.started > 0
+    assert not mine.forced
+    assert abs(mine.time - time.time()) < 60
+    assert process.gone(mine) is False
+
+
+def test_the_start_time_is_the_kernels() -> None:
+    ticks = process.started(os.getpid())
+    assert ticks is not None
+    since_boot = ticks / os.sysconf("SC_CLK_TCK")
+    assert abs(psutil.Process().create_time() - (psutil.boot_time() + since_boot)) < 2
+
+
+def test_a_killed_child_is_gone_before_and_after_it_is_reaped(
+    child: subprocess.Popen[bytes],
+) -> None:
+    record = record_of(child.pid)
+    assert process.gone(record) is False
+    child.send_signal(signal.SIGKILL)
+    deadline = time.time() + 10
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE and time.time() < deadline:
+        time.sleep(0.01)
+    assert psutil.pid_exists(child.pid), "nobody has reaped it yet"
+    assert process.gone(record) is True
+    child.wait()
+    assert process.gone(record) is True
+
+
+def test_a_stopped_process_is_alive(child: subprocess.Popen[bytes]) -> None:
+    record = record_of(child.pid)
+    child.send_signal(signal.SIGSTOP)
+    time.sleep(0.05)
+    assert process.gone(record) is False
+
+
+def test_a_reused_pid_is_another_process(child: subprocess.Popen[bytes]) -> None:
+    record = record_of(child.pid)
+    assert process.gone(dataclasses.replace(record, started=record.started - 100)) is True
+    assert process.gone(dataclasses.replace(record, started=0)) is True
+
+
+def test_of_another_host_nothing_can_be_said() -> None:
+    mine = process.owner({})
+    assert process.gone(dataclasses.replace(mine, host="another-host")) is None
+    assert process.gone(dataclasses.replace(mine, host="another-host", pid=2**22)) is None
+
+
+def test_after_a_reboot_every_process_is_gone() -> None:
+    mine = process.owner({})
+    namespace = mine.boot.split("/")[1]
+    assert process.gone(dataclasses.replace(mine, boot=f"an-earlier-boot/{namespace}")) is True
+
+
+def test_of_another_container_on_this_host_nothing_can_be_said() -> None:
+    mine = process.owner({})
+    boot = mine.boot.split("/")[0]
+    assert process.gone(dataclasses.replace(mine, boot=f"{boot}/pid:[1]", pid=2**22)) is None
+
+
+def test_a_name_with_spaces_and_parentheses_does_not_confuse() -> None:
+    code = (
+        "import ctypes, sys, time\n"
+        "ctypes.CDLL(None).prctl(15, b'a) Z (b 1', 0, 0, 0)\n"
+        "print('named', flush=True)\ntime.sleep(600)\n"
+    )
+    odd = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert odd.stdout is not None
+        assert odd.stdout.readline() == b"named\n"
+        assert process.gone(record_of(odd.pid)) is False
+    finally:
+        odd.kill()
+        odd.communicate()
+
+
+def test_a_scheduler_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    mine = process.owner({}, forced=True)
+    assert (mine.job, mine.restart, mine.forced) == ("77", 2, True)
