@@ -244,7 +244,7 @@ def _evaluate_all(plan: Plan, reference: Trial) -> None:
     for _ in range(-(-config.train.steps // config.train.validate_every)):
         reference.state.judge(lambda pretrained: evaluate.validate(pretrained, config))
     with reference.state.aside():
-        for name in plan.evaluations:
+        for name in plan.evaluations[plan.reference]:
             evaluate.evaluate(name, reference.state.pretrained, config)
 
 

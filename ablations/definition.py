@@ -91,6 +91,8 @@ def components(folders: Sequence[Path]) -> dict[str, Component]:
         for name, values in (_yaml(path) if path.exists() else {}).items():
             if name in declared:
                 raise UserError(f"{path}: component {name} is declared a second time")
+            if not isinstance(values, Mapping):
+                raise UserError(f"{path}: component {name} must be a mapping, got {values!r}")
             declared[name] = _bound(Component, path, {"name": name, **values})
     return declared
 

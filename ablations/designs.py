@@ -55,7 +55,8 @@ def check(ablation: Ablation, components: dict[str, Component]) -> None:
     Otherwise a slip of the pen in its file would silently leave a contrast or a truth unread.
     """
     known = arms(ablation)
-    named = [("component", n, components) for n in ablation.components]
+    named: list[tuple[str, str, Mapping[str, Any]]] = []
+    named += [("component", n, components) for n in ablation.components]
     named += [("component", n, components) for a in known.values() for n in a.off]
     named += [("arm", n, known) for c in ablation.contrasts.values() for n in (c.plus, c.minus)]
     named += [("arm", ablation.reference, known)]

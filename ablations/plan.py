@@ -65,11 +65,7 @@ def make(request: Request) -> Planned:
         lacking = data.missing(config.data)
         if lacking:
             raise UserError(f"data={config.data.name}: {lacking}")
-    specs = {
-        (name, seed): spec(replace(config, seed=seed), data.fingerprint(config.data))
-        for name, config in configs.items()
-        for seed in request.seeds
-    }
+    specs = _specs(configs, request.seeds)
     cells = tuple(
         Cell(arm=n, seed=s, run=run_id(specs[n, s])) for s in request.seeds for n in configs
     )
@@ -89,7 +85,7 @@ def _plan(
     reference: str,
 ) -> Plan:
     ablation, config = request.ablation, configs[reference]
-    present, missing = _benchmark(config)
+    evaluations, missing = _benchmark(configs)
     contrasts = designs.contrasts(ablation, request.components, list(configs))
     shown = {c for d in definitions.values() for c in d.off} | set(ablation.components)
     return Plan(
@@ -106,7 +102,7 @@ def _plan(
         primary=_primary(ablation, config),
         seeds=request.seeds,
         cells=cells,
-        evaluations=present,
+        evaluations=evaluations,
         missing=missing,
         base=base,
         forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
@@ -116,6 +112,18 @@ def _plan(
             if e.contrast in {c.name for c in contrasts} or e.arm in configs
         ),
     )
+
+
+def _specs(
+    configs: Mapping[str, RunConfig], seeds: Sequence[int]
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """The spec of each arm and seed; the data are looked at once an arm."""
+    specs = {}
+    for name, config in configs.items():
+        fingerprint = data.fingerprint(config.data)
+        for seed in seeds:
+            specs[name, seed] = spec(replace(config, seed=seed), fingerprint)
+    return specs
 
 
 def _chosen_arms(request: Request) -> tuple[dict[str, ArmDefinition], list[str]]:
@@ -169,9 +177,12 @@ def _arm_values(
     delta = {k: v for c in arm.off for k, v in _component(request, c).off.items()}
     delta.update(arm.set)
     _refuse(request, name, set(delta))
-    for key, value in delta.items():
-        put(values, key, copy.deepcopy(value))
-    return plain(run_config(values))
+    try:
+        for key, value in delta.items():
+            put(values, key, copy.deepcopy(value))
+        return plain(run_config(values))
+    except UserError as error:
+        raise UserError(f"arm {name}: {error}") from None
 
 
 def _changed_by_choice(request: Request, chosen: dict[str, Any]) -> set[str]:
@@ -205,17 +216,22 @@ def _arm(
     return Arm(name=name, label=d.label or name, role=d.role, levels=levels, delta=delta)
 
 
-def _benchmark(config: RunConfig) -> tuple[dict[str, str], dict[str, str]]:
-    present, missing = {}, {}
-    for name in config.benchmark:
-        if name not in evaluate.BENCHMARKS:
-            raise unknown("benchmark", name, evaluate.BENCHMARKS)
-        lacking = evaluate.missing(name, config)
-        if lacking:
-            missing[name] = lacking
-        else:
-            present[name] = evaluate.evaluation_hash(name, config)
-    return present, missing
+def _benchmark(
+    configs: Mapping[str, RunConfig],
+) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """Evaluation hashes by arm and data set, and how to get the data sets that are not here."""
+    evaluations: dict[str, dict[str, str]] = {arm: {} for arm in configs}
+    missing = {}
+    for arm, config in configs.items():
+        for name in config.benchmark:
+            if name not in evaluate.BENCHMARKS:
+                raise unknown("benchmark", name, evaluate.BENCHMARKS)
+            lacking = evaluate.missing(name, config)
+            if lacking:
+                missing[name] = lacking
+            else:
+                evaluations[arm][name] = evaluate.evaluation_hash(name, config)
+    return evaluations, missing
 
 
 def _primary(ablation: Ablation, config: RunConfig) -> Primary:

@@ -10,8 +10,10 @@ from analysis import style
 from analysis.findings import Findings
 
 AXES = {
-    "step": "steps", "seconds": "training seconds", "images": "image forwards (thousands)",
-}  # fmt: skip
+    "step": "steps",
+    "seconds": "training seconds",
+    "images": "image forwards (thousands)",
+}
 
 
 def validations(findings: Findings) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from analysis import predictions
+from analysis import predictions, words
 from analysis.gather import Gathered
 from analysis.statistics import (
     Effect,
@@ -75,6 +75,17 @@ class Findings:
         values = self.observed[key or self.primary].values.get(arm, {})
         return math.fsum(values.values()) / len(values) if values else None
 
+    @property
+    def run_of(self) -> dict[tuple[str, int], str]:
+        """(arm, seed) -> run id."""
+        return {(c.arm, c.seed): c.run for c in self.plan.cells}
+
+    def heading(self, key: ScoreKey) -> str:
+        """The score's name for readers; *: too few samples; its data set if there are several."""
+        several = len({dataset for dataset, _ in self.observed}) > 1
+        star = "*" if self.gathered.shown_only(*key) else ""
+        return f"{key[0]}: " * several + words.score_label(key[1]) + star
+
     def label(self, arm: str) -> str:
         """The arm's name for readers."""
         return self.plan.arm(arm).label
@@ -133,7 +144,7 @@ def engagement(gathered: Gathered, component: str) -> tuple[float | None, dict[s
 
 def mixed_numerics(findings: Findings) -> list[str]:
     """Contrasts whose arms ran in different numerics classes, at some seed that they share."""
-    runs = {(c.arm, c.seed): c.run for c in findings.plan.cells}
+    runs = findings.run_of
     mixed = []
     for contrast in findings.plan.contrasts:
         for seed in findings.effects[contrast.name].seeds:

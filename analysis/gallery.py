@@ -42,7 +42,23 @@ def _captions(axes: Any, found: Examples, i: int) -> None:
         text = caption if len(caption) <= LONGEST else caption[: LONGEST - 3].rstrip() + "..."
         y = 0.88 - j * 0.19
         color = style.GOOD if right else style.QUIET
-        axes.plot(0.03, y, "o", markersize=4.2, color=color, markerfacecolor=color if right else "none",
-                  markeredgewidth=0.8, clip_on=False)  # fmt: skip
-        axes.text(0.11, y, f"{text}  {similarity:.2f}", fontsize=6.6, va="center", color=color,
-                  fontweight="bold" if right else "normal", clip_on=False)  # fmt: skip
+        axes.plot(
+            0.03,
+            y,
+            "o",
+            markersize=4.2,
+            color=color,
+            markerfacecolor=color if right else "none",
+            markeredgewidth=0.8,
+            clip_on=False,
+        )
+        axes.text(
+            0.11,
+            y,
+            f"{text}  {similarity:.2f}",
+            fontsize=6.6,
+            va="center",
+            color=color,
+            fontweight="bold" if right else "normal",
+            clip_on=False,
+        )

@@ -18,8 +18,18 @@ from uniclip.errors import UserError
 from uniclip.store import Outcome, Plan, RunFolder, Score, Store, lines
 
 COLUMNS = (
-    "arm", "seed", "run", "dataset", "score", "kind", "value", "chance", "samples", "shown_only", "state",
-)  # fmt: skip
+    "arm",
+    "seed",
+    "run",
+    "dataset",
+    "score",
+    "kind",
+    "value",
+    "chance",
+    "samples",
+    "shown_only",
+    "state",
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,7 @@ def gather(store: Store, sweep_id: str) -> Gathered:
     plan = folder.plan()
     if plan is None:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
+    wanted = plan.wanted()
     outcomes = {run: store.run(run).outcome() for run in {c.run for c in plan.cells}}
     scored = {run: _scores(store.run(run), plan) for run, outcome in outcomes.items() if outcome}
     frame = pd.DataFrame(list(_rows(plan, outcomes, scored)), columns=list(COLUMNS))
@@ -88,7 +99,7 @@ def gather(store: Store, sweep_id: str) -> Gathered:
             "arm": c.arm,
             "seed": c.seed,
             "run": c.run,
-            "state": _state(plan, outcomes[c.run], scored.get(c.run, {})),
+            "state": _state(wanted[c.run], outcomes[c.run], scored.get(c.run, {})),
         }
         for c in plan.cells
     ]
@@ -104,25 +115,29 @@ def gather(store: Store, sweep_id: str) -> Gathered:
 
 
 def _scores(run: RunFolder, plan: Plan) -> dict[str, tuple[Score, ...]]:
-    found = {d: run.scores(d, evaluation) for d, evaluation in plan.evaluations.items()}
+    wanted = plan.wanted()[run.id]
+    found = {d: run.scores(d, evaluation) for d, evaluation in wanted.items()}
     return {d: s.scores for d, s in found.items() if s is not None}
 
 
-def _state(plan: Plan, outcome: Outcome | None, scored: dict[str, tuple[Score, ...]]) -> str:
+def _state(
+    wanted: dict[str, str], outcome: Outcome | None, scored: dict[str, tuple[Score, ...]]
+) -> str:
     if outcome is None:
         return "missing"
     if outcome.kind == "diverged":
         return "diverged"
-    return "complete" if set(plan.evaluations) <= set(scored) else "unscored"
+    return "complete" if set(wanted) <= set(scored) else "unscored"
 
 
 def _rows(
     plan: Plan, outcomes: dict[str, Outcome | None], scored: dict[str, dict[str, tuple[Score, ...]]]
 ) -> Iterator[tuple[Any, ...]]:
     """A row for each cell and each score that any cell has (the primary one always)."""
+    wanted = plan.wanted()
     known: dict[tuple[str, str], Score | None] = {(plan.primary.dataset, plan.primary.score): None}
     for cell in plan.cells:
-        for dataset in plan.evaluations:
+        for dataset in plan.evaluations[cell.arm]:
             for s in scored.get(cell.run, {}).get(dataset, ()):
                 if known.get((dataset, s.name)) is None:
                     known[dataset, s.name] = s
@@ -131,7 +146,11 @@ def _rows(
         outcome = outcomes[cell.run]
         for (dataset, name), like in known.items():
             score = own.get((dataset, name))
-            state = _state(plan, outcome, scored.get(cell.run, {})) if score is None else "complete"
+            state = (
+                _state(wanted[cell.run], outcome, scored.get(cell.run, {}))
+                if score is None
+                else "complete"
+            )
             yield (cell.arm, cell.seed, cell.run, dataset, name, *_numbers(score, like), state)
 
 

@@ -18,7 +18,7 @@ KEY = "least: what these seeds find 4 times in 5; *: exploratory, uncorrected"
 
 
 def sentences(findings: Findings) -> list[str]:
-    """One sentence for each primary contrast; then simpler arms, the noise floor, and what is missing."""
+    """A sentence for each primary contrast; then simpler arms, the noise floor, what is missing."""
     drawn = [_contrast(c, findings.effects[c.name]) for c in findings.plan.contrasts if c.primary]
     return [*drawn, *_against_simpler(findings), *_noise(findings), *_gaps(findings)]
 
@@ -31,12 +31,10 @@ def terminal(findings: Findings) -> list[str]:
         c for c in findings.contrasts("difference") if not c.primary and _outside(findings, c)
     ]
     shown += findings.contrasts("noise")
-    lines = [
-        findings.plan.title,
-        _columns(f"effect on {score}", "effect", "95 % interval", "least", "verdict"),
-    ]
-    lines += [_terminal_row(c, findings.effects[c.name]) for c in shown[:8]]
-    lines += [f"  {KEY}", f"{'arm':<{LABEL}} {score:>16}  seeds", *_terminal_arms(findings)]
+    heads = _columns(f"effect on {score}", "effect", "95 % interval", "least", "verdict")
+    drawn = [_terminal_row(c, findings.effects[c.name]) for c in shown[:8]]
+    lines = [findings.plan.title, *([heads, *drawn, f"  {KEY}"] if drawn else [])]
+    lines += [f"{'arm':<{LABEL}} {score:>16}  seeds", *_terminal_arms(findings)]
     for warning in [*_against_simpler(findings), *_gaps(findings)]:
         lines += textwrap.wrap(warning, WIDEST)
     return [_ascii(line)[:WIDEST].rstrip() for line in lines[:LONGEST]]
@@ -50,7 +48,8 @@ def _contrast(contrast: Contrast, effect: Effect) -> str:
     value = words.signed(effect.mean)
     if len(effect.values) < ENOUGH:
         return f"{name}: {value} over {words.seeds(effect)} seeds; {verdict}."
-    numbers = f"{value}, {words.confidence()} interval {words.interval(effect)}, {words.seeds(effect)} seeds"
+    interval = f"{words.confidence()} interval {words.interval(effect)}"
+    numbers = f"{value}, {interval}, {words.seeds(effect)} seeds"
     least = (
         f"; these seeds could have shown {words.number(effect.detectable)}"
         if not effect.sign
@@ -96,8 +95,8 @@ def _noise(findings: Findings) -> list[str]:
         if effect.values:
             largest = max(abs(v) for v in effect.values)
             said.append(
-                f"Noise floor: the same configuration under another stream of random numbers differs by up to "
-                f"{words.number(largest)} in one seed."
+                "Noise floor: the same configuration under another stream of random numbers "
+                f"differs by up to {words.number(largest)} in one seed."
             )
     return said
 
@@ -146,7 +145,8 @@ def _terminal_arms(findings: Findings) -> list[str]:
         values = list(observed.values.get(arm.name, {}).values())
         spread = f" +- {stdev(values):.3f}" if len(values) > 1 else ""
         rows.append(
-            f"{arm.label[:LABEL]:<{LABEL}} {words.number(mean) + spread:>16}  {len(values)} of {len(plan.seeds)}"
+            f"{arm.label[:LABEL]:<{LABEL}} {words.number(mean) + spread:>16}  "
+            f"{len(values)} of {len(plan.seeds)}"
         )
     return rows
 

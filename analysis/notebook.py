@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from IPython.display import Image, Markdown, display
 from scipy import stats
 
 frame = pd.read_csv("tables/frame.csv", dtype={"run": str})
-effects = pd.read_csv("tables/effects.csv")
 frame.groupby("state").size().rename("rows").to_frame()"""
 
 DERIVE = """\
@@ -45,14 +45,16 @@ for name, arms in weights.items():
     n = len(values)
     half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 2 else np.nan
     rows.append((name, n, values.mean(), values.mean() - half, values.mean() + half))
-derived = pd.DataFrame(rows, columns=["contrast", "seeds", "effect", "low", "high"]).set_index("contrast")
+derived = pd.DataFrame(rows, columns=["contrast", "seeds", "effect", "low", "high"])
+derived = derived.set_index("contrast")
 derived"""
 
 COMPARE = """\
-# The same numbers as in the table (an interval is wider there if the score's grain is coarser than its spread).
-table = effects.set_index("contrast").loc[derived.index, ["effect", "low", "high"]]
+# As in the table (an interval is wider there where the score's grain is coarser than its spread).
+effects = pd.read_csv("tables/effects.csv").set_index("contrast")
+table = effects.loc[derived.index, ["effect", "low", "high"]]
 assert np.allclose(table["effect"].astype(float), derived["effect"], atol=1e-8, equal_nan=True)
-table.join(derived, rsuffix=" derived")"""
+table.join(derived.add_suffix(" derived"))"""
 
 
 def write(
@@ -69,12 +71,11 @@ def write(
             "Everything below is read from the files beside this notebook; go on from here."
         ),
         new.new_code_cell(LOAD),
-        new.new_markdown_cell("## The headline, derived again"),
-        new.new_code_cell(
-            DERIVE.format(weights=_spread_out(weights), dataset=dataset, score=score)
-        ),
-        new.new_code_cell(COMPARE),
     ]
+    if weights:
+        told = DERIVE.format(weights=_spread_out(weights), dataset=dataset, score=score)
+        cells.append(new.new_markdown_cell("## The headline, derived again"))
+        cells += [new.new_code_cell(told), new.new_code_cell(COMPARE)]
     for table in tables:
         cells.append(new.new_markdown_cell(f"## {table.title}"))
         read = f'display(Markdown(Path("tables/{table.name}.md").read_text(encoding="utf-8")))'
@@ -91,11 +92,22 @@ def write(
 
 
 def execute(notebook: Any, folder: Path) -> None:
-    """Run the notebook's cells in `folder`, in place; raises what a cell raised."""
+    """Run the notebook's cells in `folder`, in place; raises what a cell raised.
+
+    In a thread: nbclient would replace the caller's handlers of Ctrl-C and SIGTERM.
+    """
+    private = Path(tempfile.mkdtemp(prefix="nb-"))
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(_execute, notebook, folder, private).result()
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _execute(notebook: Any, folder: Path, private: Path) -> None:
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
-    private = Path(tempfile.mkdtemp(prefix="nb-"))
     manager = AsyncKernelManager(kernel_name="python3", transport="ipc")
     manager.ip = str(private / "s")
     manager.connection_file = str(private / "kernel.json")
@@ -104,17 +116,11 @@ def execute(notebook: Any, folder: Path) -> None:
         km=manager,
         timeout=SECONDS,
         record_timing=False,
+        shutdown_kernel="immediate",
         resources={"metadata": {"path": str(folder)}},
     )
-    at_home = {
-        "IPYTHONDIR": str(private / "ipython"),
-        "JUPYTER_RUNTIME_DIR": str(private),
-        "MPLBACKEND": "agg",
-    }
-    try:
-        client.execute(env=os.environ | at_home)
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
+    at_home = {"IPYTHONDIR": str(private / "ipython"), "MPLBACKEND": "agg"}
+    client.execute(cleanup_kc=True, env=os.environ | at_home)
 
 
 def save(notebook: Any, path: Path) -> None:

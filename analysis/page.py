@@ -20,13 +20,15 @@ from uniclip.store import Contrast
 
 LICENCES = {
     "openmoji": (
-        "Pictures: OpenMoji, the open-source emoji and icon project (openmoji.org), licensed CC BY-SA 4.0 "
-        "(creativecommons.org/licenses/by-sa/4.0); rendered to bitmaps, otherwise unchanged. Pictures of this report "
-        "that show them are under the same licence."
+        "Pictures: OpenMoji, the open-source emoji and icon project (openmoji.org), licensed "
+        "CC BY-SA 4.0 (creativecommons.org/licenses/by-sa/4.0); rendered to bitmaps, otherwise "
+        "unchanged. Pictures of this report that show them are under the same licence."
     ),
-    "scenes": "Pictures: made by code of this project; no licence applies to them beyond the project's own.",
+    "scenes": "Pictures: made by code of this project, under the project's own licence.",
     "csv": "Pictures: the user's own data; its licence is the user's to state.",
 }
+HOLDS = '<span class="good"><b>holds</b></span>'
+MISSED = '<span class="bad"><b>MISSED</b></span>'
 SVG = ("effects", "interactions", "curves", "temperatures")
 """Figures that stand in the page as vectors; the others hold pictures."""
 
@@ -52,7 +54,11 @@ def render(
             "The answer",
             _cards(findings) + _listed(said, "said") + _warnings(findings) + _truths(truths),
         ),
-        ("effects", "Effects", figure["effects"] + table["effects"] + figure["interactions"]),
+        (
+            "effects",
+            "Effects",
+            figure["effects"] + table.get("effects", "") + figure["interactions"],
+        ),
         ("scores", "Scores", table["scores"] + more),
         ("training", "Training", figure["curves"] + figure["temperatures"]),
         ("examples", "Examples", figure["examples"]),
@@ -79,11 +85,14 @@ def render(
 def _chips(findings: Findings) -> str:
     plan, states = findings.plan, findings.gathered.cells["state"]
     facts = {
-        "data": plan.data, "budget": plan.budget, "design": plan.design.replace("_", " "),
-        "seeds": ", ".join(str(s) for s in plan.seeds), "arms": str(len(plan.arms)),
+        "data": plan.data,
+        "budget": plan.budget,
+        "design": plan.design.replace("_", " "),
+        "seeds": ", ".join(str(s) for s in plan.seeds),
+        "arms": str(len(plan.arms)),
         "cells complete": f"{(states == 'complete').sum()} of {len(states)}",
         "primary score": words.score_label(plan.primary.score),
-    }  # fmt: skip
+    }
     return "".join(f"<li>{key} <b>{html.escape(value)}</b></li>" for key, value in facts.items())
 
 
@@ -126,8 +135,7 @@ def _truths(truths: Sequence[Verdict]) -> str:
     if not truths:
         return ""
     lines = "".join(
-        f'<li><span class="{"good" if t.holds else "bad"}"><b>{"holds" if t.holds else "MISSED"}</b></span>: '
-        f"{html.escape(t.about)} ({html.escape(t.detail)})</li>"
+        f"<li>{HOLDS if t.holds else MISSED}: {html.escape(t.about)} ({html.escape(t.detail)})</li>"
         for t in truths
     )
     return f'<h3>Planted truths</h3><ul class="said">{lines}</ul>'
@@ -135,7 +143,8 @@ def _truths(truths: Sequence[Verdict]) -> str:
 
 def _figure(figure: Drawn, folder: Path) -> str:
     if figure.skipped is not None:
-        return f'<p class="skipped">No figure "{html.escape(figure.title)}": {html.escape(figure.skipped)}.</p>\n'
+        why = html.escape(figure.skipped)
+        return f'<p class="skipped">No figure "{html.escape(figure.title)}": {why}.</p>\n'
     suffix, kind = ("svg", "svg+xml") if figure.name in SVG else ("png", "png")
     picture = b64encode((folder / "figures" / f"{figure.name}.{suffix}").read_bytes()).decode()
     return (
@@ -161,7 +170,8 @@ def _listed(lines: Sequence[str], style: str) -> str:
 def _footer(findings: Findings) -> str:
     lines = [
         LICENCES.get(findings.plan.data, ""),
-        "Beside this page: report.ipynb (executed; go on from there), tables/ (csv, md, tex; frame.csv has one row "
-        "a run and score), figures/ (png, svg), history.csv. Run ids are folders below runs/ in the store.",
+        "Beside this page: report.ipynb (executed; go on from there), tables/ (csv, md, tex; "
+        "frame.csv has one row a run and score), figures/ (png, svg), history.csv. Run ids are "
+        "folders below runs/ in the store.",
     ]
     return "".join(f"<p>{html.escape(line)}</p>" for line in lines if line)

@@ -17,8 +17,11 @@ from analysis.statistics import Effect
 from uniclip.store import Contrast
 
 GROUPS = {
-    "main": "Main effects", "interaction": "Interactions", "difference": "Single differences", "noise": "Noise floor",
-}  # fmt: skip
+    "main": "Main effects",
+    "interaction": "Interactions",
+    "difference": "Single differences",
+    "noise": "Noise floor",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,20 +36,7 @@ class Drawn:
 
 def build(findings: Findings, examples: Examples | None, folder: Path) -> list[Drawn]:
     """Draw every figure into `folder` as PNG and SVG, in reading order."""
-    score = words.score_label(findings.plan.primary.score)
-    seed = f", seed {examples.seed}" if examples else ""
-    titles = {
-        "effects": ("What each contrast came to", _effects_caption(score)),
-        "interactions": ("Do the components need each other?", f"Mean {score} with one component off and on, "
-                         "while another is off or on (averaged over the rest). Thin lines are seeds. Parallel lines: no interaction."),
-        "curves": ("Learning curves", "Validation R@1 against steps and against what they cost; line: mean over "
-                   "seeds, band: lowest to highest seed."),
-        "examples": ("What the model finds", f"Test pictures and the captions nearest to them "
-                     f"({findings.label(findings.plan.reference)}{seed}), with cosine similarities. A filled mark: the picture's own caption."),
-        "temperatures": ("Temperatures and offsets", f"{findings.label(findings.plan.reference)}: temperature and offset "
-                         "of each domain pair in training; thin lines are seeds. Only differences of offsets act, so b"
-                         " is shown less the image-text offset."),
-    }  # fmt: skip
+    titles = _titles(findings, examples)
     drawers: dict[str, Any] = {
         "effects": lambda: effects(findings),
         "interactions": lambda: interactions(findings),
@@ -66,12 +56,40 @@ def build(findings: Findings, examples: Examples | None, folder: Path) -> list[D
     return drawn
 
 
-def _effects_caption(score: str) -> str:
-    return (
-        f"Effect on {score}, paired by seed. Small circles: seeds. Bar: paired t interval ({words.confidence()}, of this "
-        "contrast alone; none below three seeds). Filled: primary (verdict after Holm); open: exploratory. Grey "
-        "bed: effects too small for these seeds to find 4 times in 5."
-    )
+def _titles(findings: Findings, examples: Examples | None) -> dict[str, tuple[str, str]]:
+    """Figure -> title and caption."""
+    score = words.score_label(findings.plan.primary.score)
+    reference = findings.label(findings.plan.reference)
+    seed = f", seed {examples.seed}" if examples else ""
+    return {
+        "effects": (
+            "What each contrast came to",
+            f"Effect on {score}, paired by seed. Small circles: seeds. Bar: paired t interval "
+            f"({words.confidence()}, of this contrast alone; none below three seeds). Filled: "
+            "primary (verdict after Holm); open: exploratory. Grey bed: effects too small for "
+            "these seeds to find 4 times in 5.",
+        ),
+        "interactions": (
+            "Do the components need each other?",
+            f"Mean {score} with one component off and on, while another is off or on (averaged "
+            "over the rest). Thin lines are seeds. Parallel lines: no interaction.",
+        ),
+        "curves": (
+            "Learning curves",
+            "Validation R@1 against steps and against what they cost; line: mean over seeds, band: "
+            "lowest to highest seed.",
+        ),
+        "examples": (
+            "What the model finds",
+            f"Test pictures and the captions nearest to them ({reference}{seed}), with cosine "
+            "similarities. A filled mark: the picture's own caption.",
+        ),
+        "temperatures": (
+            "Temperatures and offsets",
+            f"{reference}: temperature and offset of each domain pair in training; thin lines are "
+            "seeds. Only differences of offsets act, so b is shown less the image-text offset.",
+        ),
+    }
 
 
 def effects(findings: Findings) -> Any:
@@ -119,8 +137,16 @@ def _effect_row(axes: Any, y: int, contrast: Contrast, effect: Effect) -> None:
             solid_capstyle="butt",
             zorder=2,
         )
-    axes.plot(effect.values, np.full(len(effect.values), y + 0.24), "o", markersize=3.2, markerfacecolor="none",
-              markeredgecolor=style.QUIET, markeredgewidth=0.8, zorder=3)  # fmt: skip
+    axes.plot(
+        effect.values,
+        np.full(len(effect.values), y + 0.24),
+        "o",
+        markersize=3.2,
+        markerfacecolor="none",
+        markeredgecolor=style.QUIET,
+        markeredgewidth=0.8,
+        zorder=3,
+    )
     if len(effect.values) > 1:
         face = color if contrast.primary else "white"
         axes.plot(
@@ -135,8 +161,15 @@ def _effect_row(axes: Any, y: int, contrast: Contrast, effect: Effect) -> None:
         )
     said = f"{words.signed(effect.mean)}  {verdict}"
     said += f" ({effect.diverged} diverged)" if effect.diverged else ""
-    axes.text(1.02, y, said, transform=axes.get_yaxis_transform(), va="center", color=color,
-              fontweight="bold" if contrast.primary and effect.sign else "normal")  # fmt: skip
+    axes.text(
+        1.02,
+        y,
+        said,
+        transform=axes.get_yaxis_transform(),
+        va="center",
+        color=color,
+        fontweight="bold" if contrast.primary and effect.sign else "normal",
+    )
 
 
 def interactions(findings: Findings) -> Any:

@@ -32,7 +32,7 @@ class Examples:
 
 
 def outcomes(store: Store, plan: Plan, dataset: str, score: str) -> dict[str, dict[int, Floats]]:
-    """Arm -> seed -> (n,) outcomes of the test samples whose mean is the score; where there are any."""
+    """Arm -> seed -> (n,) outcomes of the test samples whose mean is the score; where kept."""
     found: dict[str, dict[int, Floats]] = {}
     cached: dict[str, Floats | None] = {}
     for cell in plan.cells:
@@ -55,17 +55,23 @@ def examples(store: Store, plan: Plan) -> Examples | None:
         if set(names) <= set(arrays) and len(arrays["examples.names"]):
             pixels, titles, captions, right, similarity = (arrays[n] for n in names)
             return Examples(
-                arm=cell.arm, seed=cell.seed, pixels=pixels, names=titles.tolist(),
-                captions=captions.tolist(), right=right.astype(bool), similarity=similarity,
-            )  # fmt: skip
+                arm=cell.arm,
+                seed=cell.seed,
+                pixels=pixels,
+                names=titles.tolist(),
+                captions=captions.tolist(),
+                right=right.astype(bool),
+                similarity=similarity,
+            )
     return None
 
 
 def _arrays(run: RunFolder, plan: Plan, dataset: str, names: Any) -> dict[str, NDArray[Any]]:
     """Those of `names` that stand in the run's predictions; `UserError` names a damaged file."""
-    if dataset not in plan.evaluations:
+    wanted = plan.wanted()[run.id]
+    if dataset not in wanted:
         return {}
-    path = run.predictions_path(dataset, plan.evaluations[dataset])
+    path = run.predictions_path(dataset, wanted[dataset])
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {n: archive[n] for n in names if n in archive.files}

@@ -1,8 +1,8 @@
 """Build a sweep's report: tables, figures, an executed notebook and a page, from what exists.
 
 Nothing is built when nothing changed: a digest of every file that the report reads, of the code
-that reads it and of the libraries that draw it is kept in the report's folder. Importing this module
-is cheap; pandas and matplotlib come with the first build.
+that reads it and of the libraries that draw it is kept in the report's folder. Importing this
+module is cheap; pandas and matplotlib come with the first build.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ def _inputs(store: Store, plan: Plan) -> Iterator[Path]:
     yield from sorted(p for p in CODE.rglob("*") if p.suffix in (".py", ".html", ".css"))
     folder = store.sweep(plan.sweep)
     yield from (folder.path / "plan.json", folder.audit, folder.probes)
-    for run_id in dict.fromkeys(c.run for c in plan.cells):
+    for run_id, wanted in plan.wanted().items():
         run = store.run(run_id)
         yield run.path / "outcome.json"
-        for dataset, evaluation in sorted(plan.evaluations.items()):
+        for dataset, evaluation in sorted(wanted.items()):
             yield run.scores_path(dataset, evaluation)
             yield run.predictions_path(dataset, evaluation)
         for number in run.attempts():

@@ -1,10 +1,10 @@
 """How sure one can be of a contrast of arms: paired by seed, and never surer than the seeds allow.
 
-A contrast is a weighted sum of arms (Plan.contrasts). Its value is taken seed by seed, over the seeds
-that all of its arms completed, so whatever a seed does to every arm alike cancels. Two seeds give
-dots; three or more a paired t interval (Student, 1908) with the spread of this contrast alone. Holm
-(1979) guards the family of primary contrasts. A spread is never taken to be smaller than the grain
-of the score (1 / test samples): three equal differences are not proof of a spread of 0.
+A contrast is a weighted sum of arms (Plan.contrasts). Its value is taken seed by seed, over the
+seeds that all of its arms completed, so whatever a seed does to every arm alike cancels. Two seeds
+give dots; three or more a paired t interval (Student, 1908) with the spread of this contrast
+alone. Holm (1979) guards the family of primary contrasts. A spread is never taken to be smaller
+than the grain of the score (1 / test samples): equal differences are no proof of no spread.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Effect:
     missing: int = 0
     """Seeds lost because an arm is not there (yet)."""
     worst: float | None = None
-    """Mean when diverged runs take the chance value; None if nothing diverged or chance is unknown."""
+    """Mean when diverged runs take the chance value; None if none diverged or chance is unknown."""
 
     @property
     def exact(self) -> bool:
@@ -116,7 +116,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 @lru_cache(maxsize=256)
 def detectable_ratio(n: int, alpha: float = ALPHA, power: float = POWER) -> float:
-    """Smallest effect, in standard deviations, that a paired t test of `n` seeds finds at `power`."""
+    """Smallest effect, in standard deviations, that a paired t of `n` seeds finds at `power`."""
     df = n - 1
     limit = float(stats.t.ppf(1 - alpha / 2, df))
     # Power is the noncentral t's tails, integrated over the spread's own distribution by quadrature
@@ -178,7 +178,7 @@ def family(contrasts: Sequence[Mapping[str, float]], observed: Observed) -> list
     """The effects of the primary contrasts, with Holm's correction over all that were declared.
 
     A contrast that cannot be tested (yet) counts with p = 1: results that come in later never turn
-    a claim into a stronger one by having been absent. `detectable` is at the strictest level of Holm.
+    a claim into a stronger one by having been absent. `detectable` is at Holm's strictest level.
     """
     level = ALPHA / max(1, len(contrasts))
     found = [effect(w, observed, alpha=level) for w in contrasts]
@@ -187,7 +187,7 @@ def family(contrasts: Sequence[Mapping[str, float]], observed: Observed) -> list
 
 
 def indistinguishable(observed: Observed, arms: Sequence[str]) -> set[str]:
-    """The arms that cannot be told from the best mean (paired t against it, Holm); empty = no claim.
+    """The arms that cannot be told from the best mean (paired t, Holm); empty = no claim.
 
     Empty when fewer than two arms have three seeds, when no arm can be told from the best (then the
     mark would say nothing), and an arm with fewer than three seeds beside the best is never in it.
@@ -210,7 +210,7 @@ def item_error(
 ) -> float | None:
     """Standard error that the choice of test items alone gives the mean contrast.
 
-    `outcomes`: arm -> seed -> (n,) values of the test samples whose mean is the score. Paired twice:
+    `outcomes`: arm -> seed -> (n,) values of the test samples, their mean the score. Paired twice:
     by sample and by seed (the same test items serve every seed, so seeds are averaged first). None
     where an arm has none, or the numbers of samples differ.
     """

@@ -23,13 +23,29 @@ HUES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8a6d
 PAIRS = {"ii": "#0072B2", "it": "#D55E00", "tt": "#009E73"}
 """Domain pairs: image-image, image-text, text-text."""
 RC = {
-    "font.family": "DejaVu Sans", "font.size": 9.0, "text.color": INK, "axes.labelcolor": INK,
-    "axes.edgecolor": QUIET, "axes.titlesize": 10.0, "axes.titleweight": "bold", "axes.titlelocation": "left",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-    "grid.color": GRID, "grid.linewidth": 0.8, "xtick.color": QUIET, "ytick.color": QUIET,
-    "legend.frameon": False, "text.parse_math": False, "svg.hashsalt": "uniclip", "svg.fonttype": "path",
-    "figure.facecolor": "white", "savefig.dpi": 160.0,
-}  # fmt: skip
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "legend.frameon": False,
+    "text.parse_math": False,
+    "svg.hashsalt": "uniclip",
+    "svg.fonttype": "path",
+    "figure.facecolor": "white",
+    "savefig.dpi": 160.0,
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,7 @@ class Line:
 
 
 def lines(plan: Plan) -> dict[str, Line]:
-    """Arm -> its line: crossed arms in colours, baselines in black, the A/A arm as its reference."""
+    """Arm -> its line: crossed arms in colours, baselines black, the A/A arm as its reference."""
     drawn: dict[str, Line] = {}
     outside: list[str | tuple[int, tuple[float, ...]]] = [
         "-",
@@ -81,7 +97,7 @@ def blank(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write `<name>.png` and `<name>.svg`, the same bytes each time; what is where is settled once."""
+    """Write `<name>.png` and `<name>.svg`, the same bytes each time; laid out once for both."""
     nothing: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
     for kind, metadata in nothing.items():
         figure.savefig(folder / f"{name}.{kind}", metadata=metadata)

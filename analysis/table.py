@@ -1,4 +1,4 @@
-"""One table, written as CSV, Markdown, LaTeX (booktabs) and HTML: same rows, same order, same bytes."""
+"""One table, written as CSV, Markdown, LaTeX (booktabs) and HTML, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,23 @@ from typing import Any
 from analysis.words import MINUS, PLUS_MINUS
 
 TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$",
-    "[": "{[}", "]": "{]}", MINUS: "$-$", PLUS_MINUS: r"$\pm$",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "[": "{[}",
+    "]": "{]}",
+    MINUS: "$-$",
+    PLUS_MINUS: r"$\pm$",
+}
 MARKDOWN = {"|": r"\|", "*": r"\*", "_": r"\_", "`": r"\`", "<": "&lt;", "\n": " "}
 
 
@@ -112,8 +125,10 @@ def as_html(table: Table) -> str:
     notes = "".join(f"<li>{html.escape(n)}</li>" for n in table.notes)
     listed = f'<ul class="notes">{notes}</ul>' if notes else ""
     return (
-        f'<figure class="table" id="table-{table.name}"><figcaption>{html.escape(table.title)}</figcaption>\n'
-        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n'
+        f'<figure class="table" id="table-{table.name}">'
+        f"<figcaption>{html.escape(table.title)}</figcaption>\n"
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody></table></div>\n"
         f"{listed}</figure>\n"
     )
 

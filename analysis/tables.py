@@ -11,27 +11,26 @@ from collections.abc import Iterable
 from typing import Any
 
 from analysis import words
+from analysis.effect_tables import effects, other_effects
 from analysis.findings import Findings, ScoreKey, engagement
-from analysis.statistics import ENOUGH, Effect
+from analysis.statistics import ENOUGH
 from analysis.table import Entry, Table, entries
-from uniclip.store import Arm, Component, Contrast
+from uniclip.store import Arm, Component
 
+FEW = "* fewer than 50 test samples: shown, never judged."
 WIDE = 6
 """Scores beside each other in the first table; the rest stand in `all_scores`."""
-TONES = {
-    "helps": "good",
-    "more together": "good",
-    "hurts": "bad",
-    "less together": "bad",
-    "differs": "bad",
-}
 
 
 def build(findings: Findings) -> list[Table]:
     """Every table, in reading order."""
-    made = [scores(findings), effects(findings)]
+    made = [scores(findings)]
+    if findings.plan.contrasts:
+        made.append(effects(findings))
+    if findings.others and any(c.primary for c in findings.plan.contrasts):
+        made.append(other_effects(findings))
     if findings.others:
-        made += [other_effects(findings), all_scores(findings)]
+        made.append(all_scores(findings))
     if findings.plan.components:
         made.append(components(findings))
     return [*made, runs(findings)]
@@ -43,7 +42,7 @@ def build(findings: Findings) -> list[Table]:
 def scores(findings: Findings) -> Table:
     """Arms by scores, the primary one first, with chance, seeds and costs."""
     plan, keys = findings.plan, _leading(findings)
-    heads = ["arm", *(_heading(findings, k) for k in keys), "seeds", "image forwards a sample"]
+    heads = ["arm", *(findings.heading(k) for k in keys), "seeds", "image forwards a sample"]
     rows = [entries("chance", *(words.number(findings.observed[k].chance) for k in keys), "", "")]
     for arm in plan.arms:
         shown = [_score_entry(findings, arm, key) for key in keys]
@@ -55,7 +54,8 @@ def scores(findings: Findings) -> Table:
     rows.append(entries("test samples", *samples, "", ""))
     notes = [
         f"Mean over seeds {words.PLUS_MINUS} standard deviation of one seed (not an interval).",
-        f"First column of scores: {_heading(findings, keys[0])}, the primary score ({plan.primary.score} on "
+        f"First column of scores: {findings.heading(keys[0])}, the primary score "
+        f"({plan.primary.score} on "
         f"{plan.primary.dataset}).",
         _bold_note(findings, keys[0]),
         *_diverged_notes(findings),
@@ -63,9 +63,13 @@ def scores(findings: Findings) -> Table:
         *plan.left_out,
     ]
     return Table(
-        name="scores", title=f"Scores on {plan.data}", headings=tuple(heads), rows=tuple(rows),
-        records=tuple(_score_records(findings, keys)), notes=tuple(notes),
-    )  # fmt: skip
+        name="scores",
+        title=f"Scores on {plan.data}",
+        headings=tuple(heads),
+        rows=tuple(rows),
+        records=tuple(_score_records(findings, keys)),
+        notes=tuple(notes),
+    )
 
 
 def all_scores(findings: Findings) -> Table:
@@ -75,17 +79,19 @@ def all_scores(findings: Findings) -> Table:
     for key in findings.observed:
         chance = words.number(findings.observed[key].chance)
         means = [_score_entry(findings, arm, key, brief=True) for arm in plan.arms]
-        rows.append(entries(_heading(findings, key), chance, _samples(findings, key), *means))
+        rows.append(entries(findings.heading(key), chance, _samples(findings, key), *means))
     return Table(
-        name="all_scores", title="Every score: mean over seeds",
-        headings=("score", "chance", "samples", *(a.label for a in plan.arms)), rows=tuple(rows),
+        name="all_scores",
+        title="Every score: mean over seeds",
+        headings=("score", "chance", "samples", *(a.label for a in plan.arms)),
+        rows=tuple(rows),
         records=tuple(_score_records(findings, list(findings.observed))),
-        notes=("* fewer than 50 test samples: shown, never judged.",) if _any_shown_only(findings) else (),
-    )  # fmt: skip
+        notes=(FEW,) if _any_shown_only(findings) else (),
+    )
 
 
 def _score_records(findings: Findings, keys: list[ScoreKey]) -> Iterable[dict[str, Any]]:
-    run_of = {(c.arm, c.seed): c.run for c in findings.plan.cells}
+    run_of = findings.run_of
     for key in keys:
         observed = findings.observed[key]
         for arm in findings.plan.arms:
@@ -93,15 +99,21 @@ def _score_records(findings: Findings, keys: list[ScoreKey]) -> Iterable[dict[st
             rows = findings.gathered.frame
             samples = rows[(rows["dataset"] == key[0]) & (rows["score"] == key[1])]["samples"].max()
             yield {
-                "arm": arm.name, "dataset": key[0], "score": key[1],
-                "kind": findings.gathered.kind(*key), "mean": findings.mean(arm.name, key),
-                "sd": _spread(list(values.values())), "seeds": len(values),
+                "arm": arm.name,
+                "dataset": key[0],
+                "score": key[1],
+                "kind": findings.gathered.kind(*key),
+                "mean": findings.mean(arm.name, key),
+                "sd": _spread(list(values.values())),
+                "seeds": len(values),
                 "diverged": sum(a == arm.name for a, _ in observed.diverged),
                 "worst_case": _worst_mean(findings, arm, key),
-                "planned": len(findings.plan.seeds), "chance": observed.chance, "samples": samples,
+                "planned": len(findings.plan.seeds),
+                "chance": observed.chance,
+                "samples": samples,
                 "bold": arm.name in findings.best.get(key, set()),
                 "runs": " ".join(run_of[arm.name, s] for s in values),
-            }  # fmt: skip
+            }
 
 
 def _score_entry(findings: Findings, arm: Arm, key: ScoreKey, *, brief: bool = False) -> Entry:
@@ -142,7 +154,8 @@ def _diverged_notes(findings: Findings) -> list[str]:
         if worst is not None:
             lost = sum(a == arm.name for a, _ in findings.observed[findings.primary].diverged)
             notes.append(
-                f"{arm.label}: {lost} of {len(findings.plan.seeds)} seeds diverged and are left out of the mean; "
+                f"{arm.label}: {lost} of {len(findings.plan.seeds)} seeds diverged and are "
+                f"left out of the mean; "
                 f"counted at chance it would be {words.number(worst)}."
             )
     return notes
@@ -154,114 +167,6 @@ def _bold_note(findings: Findings, key: ScoreKey) -> str:
     least = min((len(v) for v in findings.observed[key].values.values()), default=0)
     reason = "every arm could be the best" if least >= ENOUGH else "fewer than three seeds"
     return f"Nothing is bold: {reason}."
-
-
-# ---- effects ---------------------------------------------------------------------------------
-
-
-def effects(findings: Findings) -> Table:
-    """Every contrast on the primary score."""
-    heads = (
-        "contrast", "claim", "verdict", "effect", "95 % interval", "p", "detectable", "seeds",
-        "variance ratio", "item error", "image forwards",
-    )  # fmt: skip
-    plan = findings.plan
-    drawn = [(c, findings.effects[c.name]) for c in plan.contrasts]
-    declared = sum(c.primary for c in plan.contrasts)
-    crossed = (
-        "Crossed design: a main effect is averaged over the other components."
-        if plan.design == "crossed"
-        else ""
-    )
-    notes = (
-        f"Effects on {_heading(findings, findings.primary)}; paired by seed; interval: paired t of this contrast alone.",
-        f"Verdict and p: after Holm over the {declared} primary contrasts; all others are exploratory, uncorrected.",
-        *([crossed] if crossed else []),
-        "Detectable: the smallest effect that these seeds find 4 times in 5, at the level that the verdict needs.",
-        "Variance ratio: of the contrast paired by seed to the same contrast unpaired; below 1, pairing helped.",
-        "Item error: standard error that the choice of test pictures alone gives (paired); in no interval.",
-        *(note for c, e in drawn for note in _effect_notes(c, e)),
-    )
-    return Table(
-        name="effects", title="What each contrast came to", headings=heads,
-        rows=tuple(_effect_row(findings, c, e) for c, e in drawn),
-        records=tuple(_effect_record(findings, c, e, findings.primary) for c, e in drawn),
-        notes=notes, texts=3,
-    )  # fmt: skip
-
-
-def other_effects(findings: Findings) -> Table:
-    """The primary contrasts on every other score: exploratory."""
-    declared = [c for c in findings.plan.contrasts if c.primary]
-    rows = []
-    for key, found in findings.others.items():
-        if not findings.gathered.shown_only(*key):
-            rows.append(
-                entries(_heading(findings, key), *(_brief(found[c.name]) for c in declared))
-            )
-    return Table(
-        name="other_effects", title="The primary contrasts on the other scores (exploratory)",
-        headings=("score", *(c.label for c in declared)), rows=tuple(rows),
-        records=tuple(
-            _effect_record(findings, c, found[c.name], key)
-            for key, found in findings.others.items()
-            for c in findings.plan.contrasts
-        ),
-        notes=("Uncorrected 95 % intervals: of twenty such intervals one misses the truth. Nothing is claimed.",),
-    )  # fmt: skip
-
-
-def _effect_row(findings: Findings, contrast: Contrast, effect: Effect) -> tuple[Entry, ...]:
-    verdict = words.verdict(effect, contrast.kind)
-    marked = f"{verdict} ({effect.diverged} diverged)" if effect.diverged else verdict
-    item = findings.items[contrast.name]
-    tone = TONES.get(verdict, "quiet")
-    return entries(
-        contrast.label,
-        "primary" if contrast.primary else "exploratory",
-        Entry(text=marked, bold=contrast.primary and tone != "quiet", tone=tone),
-        words.signed(effect.mean),
-        words.interval(effect),
-        words.probability(effect.significance),
-        words.number(effect.detectable) if effect.detectable is not None else "",
-        words.seeds(effect),
-        words.number(effect.ratio, 2) if effect.ratio is not None else "",
-        words.number(item) if item is not None else "",
-        words.cost(findings.plan, contrast).removesuffix(" image forwards"),
-    )
-
-
-def _effect_notes(contrast: Contrast, effect: Effect) -> list[str]:
-    if not effect.diverged:
-        return []
-    worst = "not known (no chance level)" if effect.worst is None else words.signed(effect.worst)
-    lost = f"{effect.diverged} seed{'s' * (effect.diverged > 1)} left out: a run diverged"
-    return [f"{contrast.label}: {lost}; with diverged runs at chance the effect is {worst}."]
-
-
-def _effect_record(
-    findings: Findings, contrast: Contrast, effect: Effect, key: ScoreKey
-) -> dict[str, Any]:
-    run_of = {(c.arm, c.seed): c.run for c in findings.plan.cells}
-    is_primary = contrast.primary and key == findings.primary
-    return {
-        "contrast": contrast.name, "label": contrast.label, "kind": contrast.kind,
-        "dataset": key[0], "score": key[1],
-        "claim": "primary" if is_primary else "exploratory", "verdict": words.verdict(effect, contrast.kind),
-        "effect": effect.mean, "low": effect.low, "high": effect.high, "p": effect.p, "p_holm": effect.holm,
-        "detectable": effect.detectable, "seeds": len(effect.seeds), "diverged": effect.diverged,
-        "missing": effect.missing, "worst_case": effect.worst, "variance_ratio": effect.ratio,
-        "item_error": findings.items[contrast.name] if key == findings.primary else None,
-        "cost": words.cost(findings.plan, contrast),
-        "per_seed": " ".join(f"{s}:{v:.10g}" for s, v in zip(effect.seeds, effect.values)),
-        "runs": " ".join(run_of[a, s] for s in effect.seeds for a in contrast.weights),
-    }  # fmt: skip
-
-
-def _brief(effect: Effect) -> Entry:
-    if effect.exact:
-        return Entry(text="exactly 0", tone="quiet")
-    return Entry(text=f"{words.signed(effect.mean)} {words.interval(effect)}".strip())
 
 
 # ---- components and runs ---------------------------------------------------------------------
@@ -284,17 +189,27 @@ def components(findings: Findings) -> Table:
                 "loss_added_when_off": added,
                 **{f"moved_{k}": v for k, v in moved.items()},
                 "reason": component.reason,
-            }  # fmt: skip
+            }
         )
     return Table(
-        name="components", title="The components", rows=tuple(rows), records=tuple(records), texts=5,
-        headings=("component", "turning it off sets", "off is off?", "does the trained model use it?", "why it may help"),
-        notes=(
-            f"Use: of the arm {findings.label(findings.plan.reference)}, mean over seeds; what switching the component "
-            "off in the trained model adds to the loss of a validation batch, and how far its parameters moved as a "
-            "share of their initial length.",
+        name="components",
+        title="The components",
+        rows=tuple(rows),
+        records=tuple(records),
+        texts=5,
+        headings=(
+            "component",
+            "turning it off sets",
+            "off is off?",
+            "does the trained model use it?",
+            "why it may help",
         ),
-    )  # fmt: skip
+        notes=(
+            f"Use: of the arm {findings.label(findings.plan.reference)}, mean over seeds; what "
+            "switching the component off in the trained model adds to the loss of a validation "
+            "batch, and how far its parameters moved as a share of their initial length.",
+        ),
+    )
 
 
 def _witness(findings: Findings, component: Component) -> str:
@@ -339,9 +254,13 @@ def runs(findings: Findings) -> Table:
     ]
     records = tuple({"arm": a, "seed": s, "run": r, "state": t} for (a, s), (r, t) in state.items())
     return Table(
-        name="runs", title="The runs behind the numbers (folders below runs/ in the store)", texts=len(seeds) + 1,
-        headings=("arm", *(f"seed {s}" for s in seeds)), rows=tuple(rows), records=records,
-    )  # fmt: skip
+        name="runs",
+        title="The runs behind the numbers (folders below runs/ in the store)",
+        texts=len(seeds) + 1,
+        headings=("arm", *(f"seed {s}" for s in seeds)),
+        rows=tuple(rows),
+        records=records,
+    )
 
 
 def _run_entry(run: str, state: str) -> Entry:
@@ -372,12 +291,6 @@ def _leading(findings: Findings) -> list[ScoreKey]:
     ranked = sorted((i, k) for own in families.values() for i, k in enumerate(own))
     chosen = {k for _, k in ranked[: WIDE - 1]}
     return [findings.primary, *(k for k in judged if k in chosen)]
-
-
-def _heading(findings: Findings, key: ScoreKey) -> str:
-    several = len({dataset for dataset, _ in findings.observed}) > 1
-    star = "*" if findings.gathered.shown_only(*key) else ""
-    return f"{key[0]}: " * several + words.score_label(key[1]) + star
 
 
 def _any_shown_only(findings: Findings) -> bool:

@@ -9,10 +9,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-
-from rich.console import Console
+from typing import TYPE_CHECKING, NoReturn
 
 from uniclip.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 USER_ERROR, INTERRUPTED = 2, 130
 SURROUNDINGS = (
@@ -51,9 +53,10 @@ key of the configuration (train.steps=500, launcher.slots=4, seeds=[3,7], store=
 def main(words: Sequence[str]) -> int:
     """What the command line asks for; the exit status (2 for the user's errors)."""
     try:
-        status = _act(words)
-        sys.stdout.flush()  # a closed pipe is noticed here, not at the interpreter's end
-        return status
+        try:
+            return _act(words)
+        finally:
+            sys.stdout.flush()  # a closed pipe is noticed here, not at the interpreter's end
     except UserError as error:
         print(f"sweep.py: {error}", file=sys.stderr)
         return USER_ERROR
@@ -72,8 +75,6 @@ def main(words: Sequence[str]) -> int:
 
 def _act(words: Sequence[str]) -> int:
     verb, options = _parsed(list(words))
-    if verb is None:
-        return 0
     from sweeps.verbs import ACTIONS
 
     return ACTIONS[verb](options)
@@ -101,7 +102,10 @@ def print_json(records: object) -> None:
 
 def console() -> Console:
     """The terminal, or the pipe in its place."""
-    return Console(highlight=False, soft_wrap=True)
+    from rich.console import Console  # here: --help goes without
+
+    width = None if sys.stdout.isatty() else 200  # who greps wants whole names
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def _parsed(words: list[str]) -> tuple[str, argparse.Namespace]:
@@ -124,10 +128,15 @@ def _parsed(words: list[str]) -> tuple[str, argparse.Namespace]:
     return verb, flags
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}: see python {self.prog} --help")
+
+
 def _parser(verb: str) -> argparse.ArgumentParser:
     about, names = VERBS[verb]
     usage = f"python sweep.py {verb} {'[name ...] ' if names else ''}[--flag ...] [key=value ...]"
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"sweep.py {verb}",
         usage=usage,
         description=about + (f". Names: {names}" if names else ""),

@@ -80,9 +80,10 @@ class Conduct:
         before = folder.plan()
         if before is not None and set(before.seeds) - set(self.plan.seeds):
             self.planned = _united(self.planned, before)
+        wanted = self.plan.wanted()
         for run_id, spec in self.planned.specs.items():
             run = self.store.run(run_id)
-            state = claims.look(run, self.plan.evaluations)
+            state = claims.look(run, wanted[run_id])
             rerun_stale = self.settings.stale == "rerun" and state.stale
             rerun_diverged = self.settings.retry == "diverged" and state.kind == "diverged"
             if (rerun_stale or rerun_diverged) and state.kind != "running":
@@ -94,8 +95,7 @@ class Conduct:
 
     def states(self) -> dict[str, State]:
         """The state of every run of the plan."""
-        runs = dict.fromkeys(c.run for c in self.plan.cells)
-        return {r: claims.look(self.store.run(r), self.plan.evaluations) for r in runs}
+        return {r: claims.look(self.store.run(r), e) for r, e in self.plan.wanted().items()}
 
     def slots(self) -> int:
         """How many workers run side by side."""

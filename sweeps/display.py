@@ -5,14 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from sweeps.claims import State
 from sweeps.status import STYLES, Row, summary
 from uniclip.store import Plan, read_json
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 SHOWN_ROWS = 40
 LOG_SECONDS = 60.0
@@ -37,6 +41,8 @@ class Display:
         rows = [Row(cell=c.name, run=c.run, state=states[c.run]) for c in plan.cells]
         if self.console.is_terminal:
             if self._live is None:
+                from rich.live import Live  # here: a plan shows nothing live
+
                 self._live = Live(console=self.console, auto_refresh=False, transient=True)
                 self._live.start()
             self._live.update(table(rows, only_moving=True), refresh=True)
@@ -81,7 +87,6 @@ def table(rows: list[Row], *, only_moving: bool = False) -> Table:
         drawn.add_column(name, no_wrap=True)
     for r in shown:
         kind = r.state.kind
-        drawn.add_row(
-            r.cell, r.run[:8], kind, r.progress, r.age, r.state.reason, style=STYLES.get(kind, "")
-        )
+        said = (r.cell, r.run[:8], kind, r.progress, r.age, r.state.reason)
+        drawn.add_row(*map(Text, said), style=STYLES.get(kind, ""))
     return drawn

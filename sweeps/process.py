@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from uniclip.identity import source_hash, training_hash
 from uniclip.store import Owner
 
@@ -48,6 +46,8 @@ def boot() -> str:
     try:
         return f"{_read('/proc/sys/kernel/random/boot_id')}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
+        import psutil  # here: where there is /proc it is never needed
+
         return f"{int(psutil.boot_time())}/host"
 
 
@@ -60,6 +60,8 @@ def started(pid: int) -> int | None:
     except OSError:
         if Path("/proc/self/stat").exists():
             return None
+    import psutil
+
     try:
         process = psutil.Process(pid)
         dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)

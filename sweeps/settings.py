@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ from uniclip.store import Store
 
 CONF = Path(__file__).parent / "conf"
 RUN_KEYS = tuple(RunConfig.__dataclass_fields__)
+MOST_SEEDS = 10_000
 OWN_KEYS = ("ablation", "conf_dir")
 """Looked at before anything is composed."""
 
@@ -52,6 +54,8 @@ class SweepConfig:
 
     def seed_list(self) -> tuple[int, ...]:
         """The seeds, each once; `UserError` if there is none or one is negative."""
+        if isinstance(self.seeds, int) and self.seeds > MOST_SEEDS:
+            raise UserError(f"seeds={self.seeds}: give at most {MOST_SEEDS}")
         seeds = tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
         if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
             raise UserError(
@@ -144,8 +148,14 @@ def _sweep_values(choices: Mapping[str, str], where: list[Path]) -> dict[str, An
 
 
 def _run_values(choices: Mapping[str, str], where: list[Path]) -> dict[str, Any]:
-    composed = _composed(tuple(sorted(choices.items())), tuple(where))
-    values: dict[str, Any] = plain(run_config({k: v for k, v in composed.items() if k in RUN_KEYS}))
+    return copy.deepcopy(_checked(tuple(sorted(choices.items())), tuple(where)))
+
+
+@cache
+def _checked(choices: tuple[tuple[str, str], ...], where: tuple[Path, ...]) -> dict[str, Any]:
+    """The run's part of what is composed, every key present."""
+    own = {k: v for k, v in _composed(choices, where).items() if k in RUN_KEYS}
+    values: dict[str, Any] = plain(run_config(own))
     return values
 
 

@@ -67,7 +67,7 @@ class Row:
 
 def rows(store: Store, plan: Plan) -> list[Row]:
     """Every cell of a plan; runs that several cells share are looked at once."""
-    states = {c.run: look(store.run(c.run), plan.evaluations) for c in plan.cells}
+    states = {run: look(store.run(run), wanted) for run, wanted in plan.wanted().items()}
     return [Row(cell=c.name, run=c.run, state=states[c.run]) for c in plan.cells]
 
 

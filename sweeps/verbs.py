@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from ablations import plan as plans
 from ablations.plan import Planned
@@ -34,7 +35,8 @@ def retry(options: Namespace) -> int:
     asked = settings.asked(options.overrides)
     planned = plans.make(asked.request)
     chosen = [plans.cell(planned.plan, n) for n in options.names] or list(planned.plan.cells)
-    states = {c.run: look(asked.store.run(c.run), planned.plan.evaluations) for c in chosen}
+    wanted = planned.plan.wanted()
+    states = {c.run: look(asked.store.run(c.run), wanted[c.run]) for c in chosen}
     again = tuple((r, s.attempt) for r, s in states.items() if s.kind == "failed")
     dead = (
         ("lost", "running")
@@ -67,7 +69,8 @@ def plan(options: Namespace) -> int:
         arm = row.cell.rsplit("/", 1)[0]
         cost = price.spoken(known[arm].seconds) if arm in known else "not measured"
         verdict = "yes" if row.state.open else "no"
-        drawn.add_row(row.cell, row.run[:8], verdict, row.state.reason or row.state.kind, cost)
+        reason = row.state.reason or row.state.kind
+        drawn.add_row(*map(Text, (row.cell, row.run[:8], verdict, reason, cost)))
     console = cli.console()
     console.print(f"{planned.title}\n{planned.sweep}", markup=False)
     console.print(drawn)
@@ -148,7 +151,8 @@ def why(options: Namespace) -> int:
     for name in ("key", *(c.name for c in cells)):
         drawn.add_column(name)
     for key in keys:
-        drawn.add_row(key.removeprefix("config."), str(one.get(key, "-")), str(two.get(key, "-")))
+        said = (key.removeprefix("config."), one.get(key, "-"), two.get(key, "-"))
+        drawn.add_row(*(Text(str(word)) for word in said))
     same = "the same run" if cells[0].run == cells[1].run else f"{len(keys)} keys differ"
     cli.console().print(
         f"{cells[0].name} is {cells[0].run}, {cells[1].name} is {cells[1].run}: {same}"
@@ -165,8 +169,8 @@ def gc(options: Namespace) -> int:
     if strange:
         raise UserError(f"gc looks at a whole store: leave out {sorted(strange)[0]}=")
     store = Store(str(values.get("store", "store")))
-    if not store.root.is_dir():
-        raise UserError(f"store={store.root} is not a folder")
+    if not any((store.root / name).is_dir() for name in ("runs", "sweeps")):
+        raise UserError(f"store={store.root} is not a store: it holds neither runs nor sweeps")
     folders = [p for p in (store.root / "superseded", store.root / "cache") if p.is_dir()]
     folders += [p for r in store.runs() if r.outcome() is not None for p in _checkpoints(r)]
     total = 0

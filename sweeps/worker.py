@@ -81,11 +81,11 @@ class Slot:
     def _pass(self, store: Store, plan: Plan, stop: Stop) -> bool:
         """One look at every run; whether any of them could be claimed."""
         claimed = False
-        for run_id in dict.fromkeys(c.run for c in plan.cells):
+        for run_id, evaluations in plan.wanted().items():
             if stop():
                 break
             run = store.run(run_id)
-            state = claims.look(run, plan.evaluations)
+            state = claims.look(run, evaluations)
             spec = run.spec()
             config = config_of(spec, {k: plan.base[k] for k in ("runtime", "benchmark")})
             attempt = claims.claim(
@@ -99,7 +99,7 @@ class Slot:
             )
             if attempt is not None:
                 claimed = True
-                execute(run, config, attempt, plan.evaluations, stop)
+                execute(run, config, attempt, evaluations, stop)
         return claimed
 
 

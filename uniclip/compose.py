@@ -14,6 +14,8 @@ from typing import Any
 from uniclip.errors import UserError, unknown
 
 CONF = Path(__file__).parent / "conf"
+NO_LOGGING = ("hydra/job_logging=none", "hydra/hydra_logging=none")
+"""We log by ourselves; composing Hydra's own setting of it takes a quarter of the time."""
 
 
 def compose(name: str, choices: Mapping[str, str], folders: Sequence[Path]) -> dict[str, Any]:
@@ -33,7 +35,8 @@ def compose(name: str, choices: Mapping[str, str], folders: Sequence[Path]) -> d
             raise unknown(group, choice, known)
     first, *others = (str(f) for f in folders)
     path = ",".join(f"'file://{f}'" for f in others)
-    overrides = [f"hydra.searchpath=[{path}]", *(f"{g}={c}" for g, c in choices.items())]
+    searched = f"hydra.searchpath=[{path}]"
+    overrides = [searched, *NO_LOGGING, *(f"{g}={c}" for g, c in choices.items())]
     try:
         with initialize_config_dir(first, version_base=None):
             composed = hydra_compose(name, overrides)

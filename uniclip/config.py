@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
+from functools import cache
 from typing import Any, Literal, Union
 
 from uniclip.errors import UserError, unknown
@@ -313,7 +314,7 @@ def bind(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
     if not isinstance(values, Mapping):
         raise UserError(f"{where or cls.__name__} must be a mapping, got {values!r}")
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    hints = typing.get_type_hints(cls)
+    expected = hints(cls)
     for name in values:
         if name not in fields:
             raise unknown("key", f"{where}{name}", [f"{where}{n}" for n in fields])
@@ -325,11 +326,17 @@ def bind(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
             if family is not None:
                 bound[name] = _bind_member(family, values[name], path)
             else:
-                bound[name] = _bind_value(hints[name], values[name], path)
+                bound[name] = _bind_value(expected[name], values[name], path)
                 _check_range(bound[name], f.metadata, path)
         elif f.default is MISSING and f.default_factory is MISSING:
             raise UserError(f"{path} is missing")
     return cls(**bound)
+
+
+@cache
+def hints(cls: type) -> dict[str, Any]:
+    """The type of each field of a configuration class."""
+    return typing.get_type_hints(cls)
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
@@ -380,7 +387,7 @@ def _bind_value(hint: Any, value: Any, path: str) -> Any:
 
 
 def _bind_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
-    errors = []
+    errors: list[str] = []
     for argument in arguments:
         try:
             return _bind_value(argument, value, path)

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from uniclip.config import FAMILIES, RUN_ONLY, RunConfig, plain, run_config
+from uniclip.config import FAMILIES, RUN_ONLY, RunConfig, hints, plain, run_config
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("uniclip", "ablations", "sweeps", "analysis")
@@ -64,14 +64,14 @@ def config_of(spec_: Mapping[str, Any], run_only: Mapping[str, Any] | None = Non
 
 def _with_absent(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     filled = dict(values)
-    hints = typing.get_type_hints(cls)
+    expected = hints(cls)
     for f in dataclasses.fields(cls):
         family = FAMILIES.get((cls, f.name))
         if f.name not in filled:
             if "absent" in f.metadata:
                 filled[f.name] = f.metadata["absent"]
             continue
-        member = family.get(filled[f.name].get("name")) if family else hints[f.name]
+        member = family.get(filled[f.name].get("name")) if family else expected[f.name]
         if member is not None and dataclasses.is_dataclass(member):
             filled[f.name] = _with_absent(typing.cast(type, member), filled[f.name])
     return filled
@@ -84,7 +84,7 @@ def training_hash() -> str:
     The code is every module of ours that `uniclip.train` reaches, as syntax trees without
     docstrings: comments and formatting change nothing.
     """
-    trees = {name: _meaning(path) for name, path in sorted(_reached(TRAINING_ROOT).items())}
+    trees = {name: _meaning(tree) for name, tree in sorted(_reached(TRAINING_ROOT).items())}
     return digest({"code": trees, "libraries": {n: library_version(n) for n in TRAINING_LIBRARIES}})
 
 
@@ -102,6 +102,7 @@ def source_hash() -> str:
     return digest(sums)
 
 
+@cache
 def library_version(name: str) -> str:
     """The installed version of a distribution, without importing it; "absent" if there is none."""
     try:
@@ -110,21 +111,21 @@ def library_version(name: str) -> str:
         return "absent"
 
 
-def _reached(root: str) -> dict[str, Path]:
+def _reached(root: str) -> dict[str, ast.Module]:
     """Modules of ours that `root` imports, by whatever way; packages on the way to them included.
 
     Not the top packages: `uniclip/__init__.py` names `uniclip.run`, and with it all of evaluation,
     but only for who asks for `uniclip.load`.
     """
-    reached: dict[str, Path] = {}
+    reached: dict[str, ast.Module] = {}
     waiting = [root]
     while waiting:
         name = waiting.pop()
         path = _module_file(name)
         if path is None or name in reached or name in PACKAGES:
             continue
-        reached[name] = path
-        waiting += [name.rpartition(".")[0], *_imports(ast.parse(path.read_text()))]
+        reached[name] = ast.parse(path.read_text())
+        waiting += [name.rpartition(".")[0], *_imports(reached[name])]
     return reached
 
 
@@ -145,8 +146,7 @@ def _imports(tree: ast.AST) -> Iterable[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _meaning(path: Path) -> str:
-    tree = ast.parse(path.read_text())
+def _meaning(tree: ast.Module) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):

@@ -341,8 +341,8 @@ class Plan:
     primary: Primary
     seeds: tuple[int, ...]
     cells: tuple[Cell, ...]
-    evaluations: dict[str, str]
-    """Evaluation hash of each data set of the benchmark that is present."""
+    evaluations: dict[str, dict[str, str]]
+    """Arm -> data set of the benchmark that is present -> evaluation hash."""
     missing: dict[str, str]
     """Data sets that are not present, and how to get them."""
     base: dict[str, Any]
@@ -357,6 +357,10 @@ class Plan:
     def arm(self, name: str) -> Arm:
         """The arm of that name."""
         return next(a for a in self.arms if a.name == name)
+
+    def wanted(self) -> dict[str, dict[str, str]]:
+        """Run id -> the evaluations that it must have, in the order of the cells."""
+        return {c.run: self.evaluations[c.arm] for c in self.cells}
 
 
 # ---- folders -------------------------------------------------------------------------------------

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from uniclip.identity import ROOT
 
 A_YEAR = 365 * 24 * 60
@@ -44,6 +42,8 @@ class LocalJobs:
     @staticmethod
     def stop(job: Any) -> None:
         """Ask a job to stop at its next step; submitit's process hands the signal on."""
+        import psutil
+
         try:
             psutil.Process(int(job.job_id)).send_signal(signal.SIGTERM)
         except psutil.Error:

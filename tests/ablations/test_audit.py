@@ -54,7 +54,9 @@ def test_every_check_of_every_arm_holds(made: plan.Planned) -> None:
     found = audit.prove(made.plan, made.configs)
     assert all(f.holds for f in found.findings), [f for f in found.findings if not f.holds]
     checks = {f.check for f in found.findings}
-    said = {f"{c} is {s}" for c in ("awareness", "mp_nce", "domain_similarity") for s in ("on", "off")}
+    said = {
+        f"{c} is {s}" for c in ("awareness", "mp_nce", "domain_similarity") for s in ("on", "off")
+    }
     assert said | {"same initial weights", "same samples in order", "its own samples"} <= checks
     assert {p["arm"] for p in found.probes} == {a.name for a in made.plan.arms}
     assert all(p["seconds_per_step"] > 0 for p in found.probes)
@@ -80,7 +82,9 @@ def _identity_still_sees_vectors(patch: pytest.MonkeyPatch) -> None:
 
 
 def _head_forgets_the_augmentation(patch: pytest.MonkeyPatch) -> None:
-    def deaf(self: heads.ImageHead, features: torch.Tensor, augmentation: torch.Tensor) -> torch.Tensor:
+    def deaf(
+        self: heads.ImageHead, features: torch.Tensor, augmentation: torch.Tensor
+    ) -> torch.Tensor:
         hidden = self.project(features)
         for block in self.blocks:
             hidden = block(hidden, torch.zeros_like(augmentation))
@@ -101,7 +105,9 @@ def _off_runs_the_third_loss(patch: pytest.MonkeyPatch) -> None:
     """Configured as sup_con, an arm that quietly computes mil_nce when it trains."""
     true = method.Uniclip._contrast
 
-    def wrong(self: method.Uniclip, z: torch.Tensor, batch: object, **kept: object) -> torch.Tensor:
+    def wrong(
+        self: method.Uniclip, z: torch.Tensor, batch: object, **kept: object
+    ) -> torch.Tensor:
         trained = self.config.loss == "sup_con" and getattr(self, "drawn", False)
         self.drawn = True
         return true(self, z, batch, **{**kept, **({"loss": "mil_nce"} if trained else {})})  # type: ignore[arg-type]
@@ -140,7 +146,9 @@ def _arms_start_from_other_weights(patch: pytest.MonkeyPatch) -> None:
 
 def _an_arm_sees_other_samples(patch: pytest.MonkeyPatch) -> None:
     true = Batches.batch
-    patch.setattr(Batches, "batch", lambda self, s: true(self, s + (self.config.method.name == "clip")))
+    patch.setattr(
+        Batches, "batch", lambda self, s: true(self, s + (self.config.method.name == "clip"))
+    )
 
 
 def _an_arm_sees_other_crops(patch: pytest.MonkeyPatch) -> None:

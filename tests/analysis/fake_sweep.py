@@ -103,10 +103,13 @@ def contrasts() -> tuple[Contrast, ...]:
     for a, b in (NAMES[:2], NAMES[::2], NAMES[1:]):
         made.append(
             Contrast(
-                name=f"interaction:{a}*{b}", label=f"{label[a]} x {label[b]}", kind="interaction",
-                weights=effect_of(a, b), primary=False,
+                name=f"interaction:{a}*{b}",
+                label=f"{label[a]} x {label[b]}",
+                kind="interaction",
+                weights=effect_of(a, b),
+                primary=False,
             )
-        )  # fmt: skip
+        )
     pairs = [("no-" + n, f"leave out {label[n]}") for n in NAMES]
     pairs += [
         ("clip", "UniCLIP against CLIP"),
@@ -144,20 +147,25 @@ def plan(truth: Truth) -> Plan:
         reference="full",
         components=tuple(
             Component(
-                name=n, label=n.replace("_", " "), reason="It may help; see the paper.",
-                off={f"method.{n}": "off"}, witness={"kind": "tied"},
+                name=n,
+                label=n.replace("_", " "),
+                reason="It may help; see the paper.",
+                off={f"method.{n}": "off"},
+                witness={"kind": "tied"},
             )
             for n in NAMES
         ),
         contrasts=contrasts(),
         primary=Primary(dataset="openmoji", score="retrieval.r1"),
         seeds=truth.seeds,
-        cells=tuple(Cell(arm=a.name, seed=s, run=run_id(a.name, s)) for s in truth.seeds for a in every),
-        evaluations={"openmoji": EVALUATION},
+        cells=tuple(
+            Cell(arm=a.name, seed=s, run=run_id(a.name, s)) for s in truth.seeds for a in every
+        ),
+        evaluations={arm.name: {"openmoji": EVALUATION} for arm in every},
         missing={"scenes": "not for data=openmoji"},
         base={"views": {"weak": 1, "strong": 2}, "train": {"batch_size": 128, "steps": STEPS}},
         forwards={a.name: {"image": 1.0 if a.name == "clip" else 3.0, "text": 1.0} for a in every},
-    )  # fmt: skip
+    )
 
 
 def run_id(arm: str, seed: int) -> str:
@@ -217,12 +225,17 @@ def _run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
         append(attempt.metrics, record)
     run.publish_outcome(
         Outcome(
-            kind="diverged" if diverged else "trained", step=STEPS // 2 if diverged else STEPS, attempt=1,
-            training="t", source="s", numerics={"cpu": "AVX2"}, weights=None if diverged else "w" * 32,
+            kind="diverged" if diverged else "trained",
+            step=STEPS // 2 if diverged else STEPS,
+            attempt=1,
+            training="t",
+            source="s",
+            numerics={"cpu": "AVX2"},
+            weights=None if diverged else "w" * 32,
             best_step=None if diverged else STEPS,
             cost={"training_seconds": 20.0, "seconds_per_step": 0.1, "parameters": 4e5},
         )
-    )  # fmt: skip
+    )
     if not diverged and (cell.arm, cell.seed) not in truth.unscored:
         _score(store, cell, goal)
 
@@ -234,9 +247,14 @@ def _history(cell: Cell, goal: float, diverged: bool) -> list[dict[str, object]]
     for step in range(10, (STEPS // 2 if diverged else STEPS) + 1, 10):
         part = step / STEPS
         numbers: dict[str, object] = {
-            "step": step, "phase": "train", "loss": 5 * math.exp(-2 * part), "images": images * step,
-            "samples": 128 * step, "seconds": pace * step, "parts": {"contrastive": 1.0},
-        }  # fmt: skip
+            "step": step,
+            "phase": "train",
+            "loss": 5 * math.exp(-2 * part),
+            "images": images * step,
+            "samples": 128 * step,
+            "seconds": pace * step,
+            "parts": {"contrastive": 1.0},
+        }
         if "clip" in cell.arm:
             numbers["scale"] = 14 + 3 * part
         else:
@@ -265,9 +283,15 @@ def _history(cell: Cell, goal: float, diverged: bool) -> list[dict[str, object]]
 
 def _score(store: Store, cell: Cell, goal: float) -> None:
     shifts = {
-        "retrieval.r1": 0.0, "retrieval.i2t.r1": -0.01, "retrieval.i2t.r5": 0.2, "retrieval.t2i.r1": 0.01,
-        "retrieval.t2i.r5": 0.22, "zeroshot.skin_tone": 0.3, "zeroshot.gender": 0.25, "probe.category": 0.1,
-    }  # fmt: skip
+        "retrieval.r1": 0.0,
+        "retrieval.i2t.r1": -0.01,
+        "retrieval.i2t.r5": 0.2,
+        "retrieval.t2i.r1": 0.01,
+        "retrieval.t2i.r5": 0.22,
+        "zeroshot.skin_tone": 0.3,
+        "zeroshot.gender": 0.25,
+        "probe.category": 0.1,
+    }
     arrays, scores = {}, []
     difficulty = np.random.Generator(np.random.Philox(key=rng.key("items"))).uniform(size=SAMPLES)
     for name, shift in shifts.items():
@@ -283,7 +307,7 @@ def _score(store: Store, cell: Cell, goal: float) -> None:
                 chance=1 / SAMPLES if kind == "recall" else 0.2,
                 samples=40 if few else SAMPLES,
                 shown_only=few,
-            )  # fmt: skip
+            )
         )
     scores.append(Score(name="gap", value=0.8, kind="gap", chance=None, samples=SAMPLES))
     run = store.run(cell.run)

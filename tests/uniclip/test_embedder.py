@@ -70,7 +70,9 @@ def test_embeddings_are_float32_unit_rows_under_autocast(vocabulary):
 def test_parameters_are_named_after_their_parts(vocabulary):
     names = {name.split(".")[0] for name, _ in built(aware(), vocabulary).named_parameters()}
     assert names == set(PARTS)
-    names = {name.split(".")[0] for name, _ in built(tiny(method=CLIP), vocabulary).named_parameters()}
+    names = {
+        name.split(".")[0] for name, _ in built(tiny(method=CLIP), vocabulary).named_parameters()
+    }
     assert names == set(PARTS) - {"augmentation_encoder"}
 
 

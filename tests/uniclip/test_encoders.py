@@ -1,4 +1,4 @@
-"""Encoders: any timm model on uint8 pixels; a text model that reads its words and not its padding."""
+"""Encoders: any timm model on uint8 pixels; a text model that reads words and not padding."""
 
 from __future__ import annotations
 
@@ -107,7 +107,9 @@ def tokens(*rows, pad=2, length=None):
     return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
 
 
-@pytest.mark.parametrize("ids", [dict(), dict(bos=297, eos=298, pad=299), dict(bos=0, eos=2, pad=1)])
+@pytest.mark.parametrize(
+    "ids", [dict(), dict(bos=297, eos=298, pad=299), dict(bos=0, eos=2, pad=1)]
+)
 def test_one_word_changes_the_text_and_padding_does_not(ids):
     held = vocabulary(**ids)
     torch.manual_seed(0)
@@ -118,7 +120,14 @@ def test_one_word_changes_the_text_and_padding_does_not(ids):
         return encoder(tokens(row, pad=held.pad, length=length))[0]
 
     base = encode([10, 20, 30])
-    for changed in ([11, 20, 30], [10, 21, 30], [10, 20, 31], [10, 20], [20, 10, 30], [250, 20, 30]):
+    for changed in (
+        [11, 20, 30],
+        [10, 21, 30],
+        [10, 20, 31],
+        [10, 20],
+        [20, 10, 30],
+        [250, 20, 30],
+    ):
         assert (encode(changed) - base).abs().max() > 1e-2
     for length in (6, 9, 12):
         torch.testing.assert_close(encode([10, 20, 30], length), base, rtol=1e-5, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The augmentation encoder and the image head: fusion, size, and what an augmentation may change."""
+"""The augmentation encoder and the image head: fusion, size, what an augmentation may change."""
 
 from __future__ import annotations
 

@@ -179,7 +179,9 @@ def test_reports_have_their_agreed_names():
     names = {"tau_ii", "tau_it", "tau_tt", "b_ii", "b_it", "b_tt"}
     assert set(methods.build(aware()).report()) == names
     assert set(methods.build(aware(similarity="shared")).report()) == names
-    assert methods.build(tiny(method={"name": "clip"})).report() == {"scale": pytest.approx(1 / 0.07)}
+    assert methods.build(tiny(method={"name": "clip"})).report() == {
+        "scale": pytest.approx(1 / 0.07)
+    }
 
 
 def test_engagement_is_the_loss_without_a_component_minus_the_loss(vocabulary):

@@ -10,7 +10,7 @@ import pytest
 
 from uniclip import data
 from uniclip.config import OpenmojiData
-from uniclip.data import openmoji, openmoji_cache
+from uniclip.data import openmoji, openmoji_cache, openmoji_split
 from uniclip.data.openmoji_cache import Emoji
 from uniclip.errors import UserError
 
@@ -109,21 +109,21 @@ def test_unwritable_cache_is_one_line(tmp_path, monkeypatch):
 
 def test_equal_pictures_stay_together():
     alone = [make(f"{i:04X}") for i in range(3000)]
-    shares = [openmoji.parts_of(alone).count(p) / 3000 for p in data.PARTS]
+    shares = [openmoji_split.parts_of(alone).count(p) / 3000 for p in data.PARTS]
     np.testing.assert_allclose(shares, [0.6, 0.1, 0.3], atol=0.03)
     pairs = [make(f"{i:04X}", pixels=str(i // 2)) for i in range(3000)]
-    parts = openmoji.parts_of(pairs)
+    parts = openmoji_split.parts_of(pairs)
     assert parts[::2] == parts[1::2]
-    assert parts[::2] == openmoji.parts_of(alone)[::2]
+    assert parts[::2] == openmoji_split.parts_of(alone)[::2]
 
 
 def test_labels():
-    tone = openmoji.skin_tone
+    tone = openmoji_split.skin_tone
     assert tone(make("1F44B-1F3FD")) == "medium skin tone"
     assert tone(make("1F469-1F3FB-200D-1F91D-200D-1F468-1F3FB")) == "light skin tone"
     assert tone(make("1F469-1F3FB-200D-1F91D-200D-1F468-1F3FF")) is None
     assert tone(make("2764")) is None
-    gender = openmoji.gender
+    gender = openmoji_split.gender
     assert gender(make("1", "man farmer dark skin tone")) == "man"
     assert gender(make("1", "woman-running")) == "woman"
     assert gender(make("1", "woman and man holding hands")) is None
@@ -132,7 +132,7 @@ def test_labels():
 
 def test_aliases_never_name_another_picture():
     e = make("1", "red heart", aliases=("heart", "Heart", "ab", "tiger", "red heart"))
-    assert openmoji._captions(e, {"red heart", "tiger"}) == ("red heart", "Heart")
+    assert openmoji_split._captions(e, {"red heart", "tiger"}) == ("red heart", "Heart")
 
 
 def test_fingerprint_reads_nothing_and_tells_sizes_apart(tmp_path, monkeypatch):

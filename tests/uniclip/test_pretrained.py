@@ -67,7 +67,9 @@ def test_by_default_pictures_are_seen_through_the_evaluation_transform(model):
 def test_transforms_act_and_are_described_unless_vectors_are_given(model):
     pictures, transform = canvases(), strong(6)
     rows = model.embed_images(pictures, transform)
-    assert np.array_equal(rows, model.embed_images(pictures, transform, augment.describe(transform)))
+    assert np.array_equal(
+        rows, model.embed_images(pictures, transform, augment.describe(transform))
+    )
     told_nothing = model.embed_images(pictures, transform, np.zeros((6, augment.WIDTH), np.float32))
     assert np.abs(rows - told_nothing).max() > 1e-3
     assert np.abs(rows - model.embed_images(pictures)).max() > 1e-3

@@ -7,17 +7,17 @@ import pytest
 
 from uniclip import augment, data
 from uniclip.config import Deltas, ScenesData
-from uniclip.data import scene_pictures, scene_views, scenes
+from uniclip.data import scene_pictures, scene_split, scene_views, scene_words
 
 IDS = np.arange(20_000, dtype=np.uint64)
-NAMES = list(scenes.ATTRIBUTES)
+NAMES = list(scene_words.ATTRIBUTES)
 
 
 def drawn(n=64, **fixed):
     """Pictures with some attributes fixed by their word, others as in the test part."""
-    rows = scenes.attributes("test", n)
+    rows = scene_split.attributes("test", n)
     for name, word in fixed.items():
-        rows[:, NAMES.index(name)] = scenes.ATTRIBUTES[name].index(word)
+        rows[:, NAMES.index(name)] = scene_words.ATTRIBUTES[name].index(word)
     return scene_pictures.draw(rows, np.arange(n, dtype=np.uint64), 32)
 
 
@@ -33,19 +33,19 @@ def lit(pixels):
 
 def test_captions():
     row = dict(count=1, size=0, colour=0, texture=1, shape=0, side=0)
-    assert scenes.caption(row) == "two small red striped discs on the left"
-    assert scenes.caption([0, 1, 6, 0, 3, 1]) == "one large grey plain cross on the right"
-    assert scenes.caption([2, 1, 6, 0, 3, 1]).split()[4] == "crosses"
+    assert scene_words.caption(row) == "two small red striped discs on the left"
+    assert scene_words.caption([0, 1, 6, 0, 3, 1]) == "one large grey plain cross on the right"
+    assert scene_words.caption([2, 1, 6, 0, 3, 1]).split()[4] == "crosses"
     unsaid = dict(count=False, shape=False, side=False)
-    assert scenes.caption(row, unsaid) == "small red striped shapes"
+    assert scene_words.caption(row, unsaid) == "small red striped shapes"
 
 
 def test_a_fifth_of_the_looks_is_never_trained_on():
-    held = scenes._held_out_looks()
+    held = scene_split._held_out_looks()
     assert held.sum() == round(0.2 * len(held))
-    assert not scenes.held_out(scenes.attributes("train")).any()
-    assert not scenes.held_out(scenes.attributes("validation")).any()
-    share = scenes.held_out(scenes.attributes("test")).mean()
+    assert not scene_split.held_out(scene_split.attributes("train")).any()
+    assert not scene_split.held_out(scene_split.attributes("validation")).any()
+    share = scene_split.held_out(scene_split.attributes("test")).mean()
     assert 0.15 < share < 0.25
 
 
@@ -115,7 +115,7 @@ def test_mild_views_keep_side_and_frame():
 def test_flips_are_fair_and_independent_of_everything():
     flips = damage(side=1, identity=0.0).flip
     assert abs(flips.mean() - 0.5) < 0.015
-    rows = scenes.attributes("train", len(IDS))
+    rows = scene_split.attributes("train", len(IDS))
     for column in rows.T:
         for value in np.unique(column):
             assert abs(flips[column == value].mean() - 0.5) < 0.05
@@ -199,7 +199,7 @@ def test_caption_noise_and_words_left_out(part):
     if part == "test":
         assert told == list(split.names)
         return
-    sides = [f"on the {scenes.ATTRIBUTES['side'][s]}" for s in split.labels["side"]]
+    sides = [f"on the {scene_words.ATTRIBUTES['side'][s]}" for s in split.labels["side"]]
     said = np.array(["on the" in t for t in told])
     wrong = np.array([s not in t for s, t in zip(sides, told, strict=True)])[said]
     assert abs(said.mean() - 0.8) < 0.03

@@ -418,7 +418,7 @@ def test_a_plan_comes_back(tmp_path: Path) -> None:
         sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
         arms=(arm,), reference="full", components=(part,), contrasts=(contrast,),
         primary=store.Primary(dataset="scenes", score="minimal.side"), seeds=(0, 3),
-        cells=(store.Cell(arm="full", seed=0, run="00"),), evaluations={"scenes": "ab"},
+        cells=(store.Cell(arm="full", seed=0, run="00"),), evaluations={"full": {"scenes": "ab"}},
         missing={}, base={"train": {"steps": 3}},
         expectations=(store.Expectation(kind="helps", about="it helps", contrast="main:a"),),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from PIL import Image
 
 from uniclip import data
 from uniclip.config import CsvData
-from uniclip.data import table
+from uniclip.data import table_rows, table_split
 from uniclip.errors import UserError
 
 
@@ -59,7 +59,7 @@ def test_an_added_picture_moves_no_other(folder):
 
 def test_rows_of_one_picture_are_its_captions(folder):
     write(folder, [("1.png", "one", "a"), ("2.png", "two", ""), ("1.png", "uno", "a")])
-    samples = table.read(config(folder))
+    samples = table_rows.read(config(folder))
     assert [(s.captions, s.label) for s in samples] == [(["one", "uno"], "a"), (["two"], None)]
     assert data.open_split(config(folder, label=None), "train").labels == {}
 
@@ -68,11 +68,11 @@ def test_pictures_are_cropped_to_their_centre_on_white(tmp_path):
     image = Image.new("RGB", (60, 20), "red")
     image.paste("blue", (20, 0, 40, 20))
     image.save(tmp_path / "wide.png")
-    centre = table.decode(tmp_path / "wide.png", 16)
+    centre = table_split.decode(tmp_path / "wide.png", 16)
     assert (centre[2] == 255).all()
     assert not centre[0].any()
     Image.new("LA", (9, 9), (0, 0)).save(tmp_path / "clear.png")
-    assert (table.decode(tmp_path / "clear.png", 16) == 255).all()
+    assert (table_split.decode(tmp_path / "clear.png", 16) == 255).all()
 
 
 def test_fingerprint_reads_no_pictures(folder):

@@ -1,19 +1,22 @@
 """Where pictures and captions come from: one module a source, chosen by the configuration's name.
 
 Every source answers the same four questions: what exactly is the data (`fingerprint`), is it here
-(`missing`), what is in it (`open_split`), and which views are made of it (`views`).
+(`missing`), what is in it (`open_split`), and which views are made of it (`views`). A plan asks the
+first two only, so what needs numpy is imported by the last two, when they are called.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from uniclip import augment, rng
-from uniclip.augment import Transform
 from uniclip.data import openmoji, scenes, table
 from uniclip.data.split import PARTS, Part, Split
 from uniclip.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from uniclip.augment import Transform
+    from uniclip.rng import UInt64
 
 __all__ = ["PARTS", "Part", "Split", "fingerprint", "missing", "open_split", "views"]
 
@@ -45,10 +48,13 @@ def open_split(config: Any, part: Part) -> Split:
     return split
 
 
-def views(config: Any, kind: View, key: int, ids: rng.UInt64, identity: float) -> Transform:
+def views(config: Any, kind: View, key: int, ids: UInt64, identity: float) -> Transform:
     """The transforms of one view of samples `ids` (n,); scenes damage what they are told to."""
+    from uniclip import augment
+    from uniclip.data import scene_views
+
     if config.name == "scenes":
-        return scenes.views(config, kind, key, ids, identity)
+        return scene_views.views(config, kind, key, ids, identity)
     if kind == "evaluation":
         return augment.evaluation(len(ids))
     sampler = augment.weak if kind == "weak" else augment.strong

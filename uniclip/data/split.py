@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from uniclip.rng import UInt64, sample_id
+    from uniclip.rng import UInt64
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
@@ -40,6 +41,8 @@ class Split(ABC):
 
 def part_of(name: str, *, validation: float, test: float) -> Part:
     """Where the sample of that name belongs: a hash of the name falls into the parts' shares."""
+    from uniclip.rng import sample_id  # here: see `uniclip.data`
+
     drawn = sample_id(f"split/{name}") / 2**64
     if drawn < test:
         return "test"

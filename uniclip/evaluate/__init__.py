@@ -1,8 +1,8 @@
 """Evaluation of a trained model: benchmarks, their protocols, and what each gives.
 
 A benchmark is a module with four functions of the data section that it is judged on: `source`,
-`missing`, `protocol`, `evaluate`. Nothing here imports torch until a model is evaluated, so a plan
-can name protocols and say what is missing.
+`missing`, `protocol`, `evaluate`. Nothing here imports torch, or numpy even, until a model is
+evaluated: a plan names protocols and says what is missing, and starts at once.
 """
 
 from __future__ import annotations

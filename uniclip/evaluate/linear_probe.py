@@ -18,12 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.evaluate.metrics import Float, Int
-
-STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
-"""The path, from strong to weak."""
-
-TOLERANCE = 1e-4
-"""Largest absolute component of the gradient at which a fit ends."""
+from uniclip.evaluate.protocols import STRENGTHS, TOLERANCE
 
 ITERATIONS = 1_000
 """Most iterations of one fit (CLIP's)."""

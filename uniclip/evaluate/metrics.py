@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-VERSION = 1
-"""Of the definitions in this package: part of every protocol, so a changed one gives new scores."""
-
 TIE = 1e-6
 """Cosines closer than this are a tie."""
 

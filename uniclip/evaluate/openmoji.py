@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from uniclip.config import OpenmojiData, RunConfig, plain
-from uniclip.evaluate import examples, features, retrieval, tasks
-from uniclip.evaluate.sheet import Sheet
+from uniclip.evaluate import protocols
 
 if TYPE_CHECKING:
     from uniclip.model.pretrained import Pretrained
@@ -57,17 +56,20 @@ def missing(config: RunConfig) -> str | None:
 def protocol(source: OpenmojiData) -> dict[str, Any]:
     """Retrieval by name, zero-shot with these prompts, a probe on category."""
     return {
-        "retrieval": {**tasks.RETRIEVAL, "captions": "English name"},
+        "retrieval": {**protocols.RETRIEVAL, "captions": "English name"},
         "zeroshot": {
-            label: tasks.zero_shot_protocol(TEMPLATES[label], plain(names))
+            label: protocols.zero_shot(TEMPLATES[label], plain(names))
             for label, names in NAMES.items()
         },
-        "probe": {"category": tasks.probe_protocol()},
+        "probe": {"category": protocols.probe()},
     }
 
 
 def evaluate(pretrained: Pretrained, source: OpenmojiData) -> Any:
     """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
+    from uniclip.evaluate import examples, features, retrieval, tasks  # here: see the package
+    from uniclip.evaluate.sheet import Sheet
+
     test = features.opened(source, "test")
     sheet = Sheet()
     tasks.keep_truth(sheet, test)

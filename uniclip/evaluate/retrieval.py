@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.evaluate.metrics import TIE, Float, Int, drawn
+from uniclip.evaluate.protocols import DEPTHS
 from uniclip.evaluate.sheet import Sheet
 
 BLOCK = 1 << 22
 """Similarities held at once (16 MB as float32)."""
-
-DEPTHS = (1, 5, 10)
-"""The k of R@k."""
 
 
 @dataclass(frozen=True)

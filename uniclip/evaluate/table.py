@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from uniclip.config import CsvData, RunConfig
 from uniclip.errors import UserError
-from uniclip.evaluate import examples, features, retrieval, tasks
-from uniclip.evaluate.sheet import Sheet
+from uniclip.evaluate import protocols
 
 if TYPE_CHECKING:
     from uniclip.model.pretrained import Pretrained
@@ -32,17 +31,20 @@ def protocol(source: CsvData) -> dict[str, Any]:
     """Retrieval; zero-shot and probe if there is a label column (its values name the classes)."""
     stated: dict[str, Any] = {
         "shares": {"validation": source.validation, "test": source.test},
-        "retrieval": {**tasks.RETRIEVAL, "captions": "all"},
+        "retrieval": {**protocols.RETRIEVAL, "captions": "all"},
     }
     if source.label is not None:
         names = f"the values of column {source.label}"
-        stated["zeroshot"] = tasks.zero_shot_protocol(TEMPLATES, names)
-        stated["probe"] = tasks.probe_protocol()
+        stated["zeroshot"] = protocols.zero_shot(TEMPLATES, names)
+        stated["probe"] = protocols.probe()
     return stated
 
 
 def evaluate(pretrained: Pretrained, source: CsvData) -> Any:
     """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
+    from uniclip.evaluate import examples, features, retrieval, tasks  # here: see the package
+    from uniclip.evaluate.sheet import Sheet
+
     test = features.opened(source, "test")
     if not len(test):
         raise UserError(f"{source.path} has no test pictures; add rows or raise data.test")

@@ -13,45 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.evaluate import features, linear_probe, zero_shot
-from uniclip.evaluate.metrics import VERSION
-from uniclip.evaluate.retrieval import DEPTHS
 from uniclip.evaluate.sheet import Sheet
 
 if TYPE_CHECKING:
     from uniclip.data import Split
     from uniclip.model.pretrained import Pretrained
-
-RETRIEVAL = {
-    "metric": "recall, right when the caption is; ties at their expectation",
-    "depths": list(DEPTHS),
-    "features": "embedding",
-    "version": VERSION,
-}
-"""What the retrieval scores of a protocol state."""
-
-
-def zero_shot_protocol(templates: Sequence[str], names: Any) -> dict[str, Any]:
-    """What zero-shot scores state; names: the prompt names of each class."""
-    return {
-        "metric": "accuracy",
-        "templates": list(templates),
-        "names": names,
-        "features": "embedding",
-        "version": VERSION,
-    }
-
-
-def probe_protocol() -> dict[str, Any]:
-    """What linear-probe scores state."""
-    return {
-        "metric": "accuracy",
-        "classifier": "logistic regression by L-BFGS, standardised features",
-        "strengths": list(linear_probe.STRENGTHS),
-        "tolerance": linear_probe.TOLERANCE,
-        "selection": "validation, refit on train + validation",
-        "features": "trunk",
-        "version": VERSION,
-    }
 
 
 def score_zero_shot(

@@ -34,7 +34,9 @@ class ImageEncoder(nn.Module):
     """f_I: a timm model without its classifier; (B, 3, H, W) uint8 -> pooled features (B, F).
 
     Pixels are cast and normalised here, on the device, by the mean and deviation of the model's
-    own configuration in timm, and laid out channels last (faster on a CPU: 5 to 40 %).
+    own configuration in timm, and laid out channels last (faster on a CPU: 5 to 40 %). With the
+    option global_pool='' the map of a convolutional model is flattened, so that it keeps where in
+    the picture things are.
 
     Args:
         config: name, pixels and options; `pixels` is passed on as img_size where the model has it.
@@ -59,7 +61,7 @@ class ImageEncoder(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         scaled = pixels.to(self.mean.dtype, memory_format=torch.channels_last) / 255
         features: Tensor = self.body((scaled - self.mean) / self.std)
-        return features
+        return features.flatten(1) if features.ndim == 4 else features
 
     @torch.no_grad()
     def _probe(self, config: ImageConfig) -> int:

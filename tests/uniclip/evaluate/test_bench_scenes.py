@@ -5,8 +5,8 @@ import pytest
 import stubs
 
 from uniclip import augment, data, evaluate, rng
-from uniclip.data.scenes import ATTRIBUTES
-from uniclip.evaluate import scenes
+from uniclip.data.scene_words import ATTRIBUTES
+from uniclip.evaluate import scene_scores
 
 N = 96
 DATA = {"name": "scenes", "train": 64, "test": N}
@@ -21,13 +21,13 @@ def truth():
 
 def spoken(texts):
     """The attributes that captions name, one-hot, (n, 20)."""
-    place = {caption: i for i, caption in enumerate(scenes.captions())}
-    rows = np.array(np.unravel_index([place[t] for t in texts], scenes.SIZES)).T
+    place = {caption: i for i, caption in enumerate(scene_scores.captions())}
+    rows = np.array(np.unravel_index([place[t] for t in texts], scene_scores.SIZES)).T
     return one_hot(rows)
 
 
 def one_hot(rows):
-    return np.concatenate([np.eye(n)[rows[:, i]] for i, n in enumerate(scenes.SIZES)], axis=1)
+    return np.concatenate([np.eye(n)[rows[:, i]] for i, n in enumerate(scene_scores.SIZES)], axis=1)
 
 
 def evaluated(stub):
@@ -108,7 +108,7 @@ def test_instances_are_views_of_one_picture(truth):
         seen.append(pixels)
         return pixels.reshape(len(pixels), -1).astype(float) - pixels.mean()
 
-    texts = np.random.default_rng(0).normal(size=(int(np.prod(scenes.SIZES)), 3 * 32 * 32))
+    texts = np.random.default_rng(0).normal(size=(int(np.prod(scene_scores.SIZES)), 3 * 32 * 32))
     stub = stubs.Stub(stubs.config(DATA), images, lambda captions: texts[: len(captions)])
     value = stubs.values(evaluated(stub)[0])
     one, other = seen[-2:]
@@ -117,11 +117,11 @@ def test_instances_are_views_of_one_picture(truth):
 
 
 def test_what_is_shown_is_the_same_for_every_model():
-    scenes._view.cache_clear()
+    scene_scores._view.cache_clear()
     source = stubs.config(DATA).data
-    first = scenes._view(source, "strong", 0, 32)
-    scenes._view.cache_clear()
-    again = scenes._view(source, "strong", 0, 32)
+    first = scene_scores._view(source, "strong", 0, 32)
+    scene_scores._view.cache_clear()
+    again = scene_scores._view(source, "strong", 0, 32)
     assert (first.pixels == again.pixels).all()
     assert (first.vectors == again.vectors).all()
     assert np.abs(first.vectors).sum(axis=1).min() > 0  # no view is the evaluation's
@@ -129,7 +129,7 @@ def test_what_is_shown_is_the_same_for_every_model():
 
 def test_modality_gap_by_hand():
     images, texts = np.array([[1.0, 0], [0, 1]]), np.array([[0.0, -1], [0, -1]])
-    assert scenes.modality_gap(images, texts) == pytest.approx(np.hypot(0.5, 1.5))
+    assert scene_scores.modality_gap(images, texts) == pytest.approx(np.hypot(0.5, 1.5))
 
 
 def test_an_untrained_network_is_near_chance():
@@ -142,7 +142,7 @@ def test_an_untrained_network_is_near_chance():
 
     config = stubs.config({**DATA, "test": 256}, model=stubs.SMALL_MODEL)
     method = build(config)
-    words = tokenizer.train(scenes.captions(), config.model.text.vocabulary)
+    words = tokenizer.train(scene_scores.captions(), config.model.text.vocabulary)
     pretrained = Pretrained(build_embedder(config, words, method.head), method, words, config)
     before = torch.get_rng_state()
     scores, predictions = evaluate.evaluate("scenes", pretrained, config)

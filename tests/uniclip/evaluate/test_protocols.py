@@ -14,7 +14,7 @@ OPENMOJI = {"name": "openmoji"}
 SCENES = {"name": "scenes"}
 
 
-def test_protocols_need_neither_torch_nor_scipy():
+def test_protocols_need_neither_torch_nor_numpy():
     code = (
         "import sys\n"
         "from uniclip import evaluate\n"
@@ -23,7 +23,7 @@ def test_protocols_need_neither_torch_nor_scipy():
         "for name in evaluate.BENCHMARKS:\n"
         "    if evaluate.missing(name, c) is None:\n"
         "        evaluate.evaluation_hash(name, c)\n"
-        "assert not {'torch', 'scipy', 'transformers', 'timm'} & set(sys.modules)\n"
+        "assert not {'torch', 'numpy', 'scipy', 'transformers', 'timm'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -1,0 +1,303 @@
+"""The plan: which cells a request makes, that arms differ in nothing but what they say, and names.
+
+Requests are made by `sweeps.settings`, as the command line makes them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations import plan as plans
+from ablations.plan import Planned
+from sweeps import settings
+from uniclip.compose import flat
+from uniclip.errors import UserError
+from uniclip.identity import config_of, run_id, spec
+from uniclip.store import Plan, Store
+
+COMPONENT_KEYS = {
+    "awareness": {"method.aware"},
+    "mp_nce": {"method.loss"},
+    "domain_similarity": {"method.similarity"},
+}
+SCENES = ("ablation=components", "data=scenes")
+
+
+def planned(*words: str) -> Planned:
+    return plans.make(settings.asked(list(words)).request)
+
+
+@pytest.fixture(scope="module")
+def crossed() -> Planned:
+    return planned(*SCENES)
+
+
+def refused(match: str, *words: str) -> None:
+    with pytest.raises(UserError, match=match) as caught:
+        planned(*words)
+    assert "\n" not in str(caught.value)
+
+
+def differing(one: dict[str, Any], two: dict[str, Any]) -> set[str]:
+    """The leaves in which two hashed configurations differ."""
+    a, b = flat(one["config"]), flat(two["config"])
+    return {k for k in {**a, **b} if a.get(k, "-") != b.get(k, "-")}
+
+
+def run_of(it: Planned, arm: str, seed: int) -> str:
+    return plans.cell(it.plan, f"{arm}/{seed}").run
+
+
+# ---- cells ---------------------------------------------------------------------------------------
+
+
+def test_every_arm_and_seed_is_a_cell_and_every_cell_has_a_spec(crossed: Planned) -> None:
+    plan = crossed.plan
+    assert plan.seeds == (0, 1, 2)
+    assert len(plan.arms) == 11
+    assert {(c.arm, c.seed) for c in plan.cells} == {
+        (a.name, s) for a in plan.arms for s in plan.seeds
+    }
+    assert set(crossed.specs) == {c.run for c in plan.cells}
+    for run, hashed in crossed.specs.items():
+        assert run_id(hashed) == run
+    assert [c.seed for c in plan.cells] == sorted(c.seed for c in plan.cells), "seed by seed"
+
+
+def test_a_spec_is_of_its_arm_and_seed(crossed: Planned) -> None:
+    for cell in crossed.plan.cells:
+        config = config_of(crossed.specs[cell.run])
+        assert config.seed == cell.seed
+        arm = crossed.configs[cell.arm]
+        assert (config.method, config.views, config.train) == (arm.method, arm.views, arm.train)
+
+
+def test_runs_differ_over_seeds_and_arms(crossed: Planned) -> None:
+    assert len({c.run for c in crossed.plan.cells}) == len(crossed.plan.cells)
+
+
+def test_each_crossed_arm_differs_from_full_in_its_components_keys_alone(
+    crossed: Planned,
+) -> None:
+    for arm in crossed.plan.arms:
+        if arm.role != "crossed":
+            continue
+        off = [c for c, on in arm.levels.items() if not on]
+        keys = set().union(*(COMPONENT_KEYS[c] for c in off))
+        for seed in crossed.plan.seeds:
+            full, other = (crossed.specs[run_of(crossed, n, seed)] for n in ("full", arm.name))
+            assert differing(full, other) == keys
+            assert full["data"] == other["data"]
+        assert set(arm.delta) == keys
+
+
+def test_the_noise_arm_differs_in_its_stream_alone(crossed: Planned) -> None:
+    full, again = (crossed.specs[run_of(crossed, n, 0)] for n in ("full", "full-again"))
+    assert differing(full, again) == {"stream"}
+
+
+def test_outside_baselines_keep_what_a_comparison_shares(crossed: Planned) -> None:
+    full, clip, same = (crossed.configs[n] for n in ("full", "clip", "clip-same-views"))
+    assert full.method.name == "uniclip"
+    assert clip.method.name == same.method.name == "clip"
+    assert (clip.views.weak, clip.views.strong) == (1, 0)
+    assert same.views == full.views
+    for other in (clip, same):
+        assert (other.train, other.model, other.data) == (full.train, full.model, full.data)
+
+
+def test_a_plan_comes_back_from_disk(crossed: Planned, tmp_path: Path) -> None:
+    sweep = Store(tmp_path).sweep(crossed.plan.sweep)
+    sweep.write_plan(crossed.plan)
+    read: Plan | None = sweep.plan()
+    assert read == crossed.plan
+
+
+def test_planning_twice_gives_the_same_plan(crossed: Planned) -> None:
+    again = planned(*SCENES)
+    assert again.plan == crossed.plan
+    assert json.dumps(again.specs) == json.dumps(crossed.specs)
+
+
+def test_arms_that_coincide_share_a_run(tmp_path: Path) -> None:
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "twins.yaml").write_text(
+        "title: T\ndesign: listed\nreference: one\nbase: {data: scenes}\n"
+        "arms: {one: {}, two: {set: {train.clip: 1}}, three: {set: {train.clip: 2}}}\n"
+        "primary: {scenes: minimal.side}\n"
+    )
+    it = planned("ablation=twins", f"conf_dir={tmp_path}", "seeds=2")
+    runs = {c.name: c.run for c in it.plan.cells}
+    assert len(runs) == 6
+    assert runs["one/0"] == runs["two/0"]
+    assert runs["one/1"] == runs["two/1"]
+    assert len(set(runs.values())) == len(it.specs) == 4
+    assert plans.cell(it.plan, runs["one/0"][:6]).run == runs["one/0"]
+
+
+# ---- seeds and arms ------------------------------------------------------------------------------
+
+
+def test_seeds_by_number_or_by_name(crossed: Planned) -> None:
+    named = planned(*SCENES, "seeds=[3,7]")
+    assert named.plan.seeds == (3, 7)
+    assert {c.seed for c in named.plan.cells} == {3, 7}
+    assert not set(named.specs) & set(crossed.specs)
+
+
+def test_more_seeds_extend_the_same_sweep_and_keep_every_run(crossed: Planned) -> None:
+    for words in (["seeds=5"], ["seeds=[2,1,0,9]"]):
+        more = planned(*SCENES, *words)
+        assert more.plan.sweep == crossed.plan.sweep
+        assert set(more.specs) > set(crossed.specs)
+
+
+def test_a_sweep_is_named_by_what_is_compared(crossed: Planned) -> None:
+    name, budget, digits = crossed.plan.sweep.split("-")
+    assert (name, budget, len(digits)) == ("components", "quick", 8)
+    others = [
+        planned(*SCENES, "train.steps=7"),
+        planned(*SCENES, "arms=[full,no-awareness]"),
+        planned(*SCENES, "budget=smoke"),
+    ]
+    assert len({o.plan.sweep for o in others} | {crossed.plan.sweep}) == 4
+    assert planned(*SCENES, "runtime.data_workers=1").plan.sweep == crossed.plan.sweep
+
+
+def test_chosen_arms_are_the_same_runs(crossed: Planned) -> None:
+    some = planned(*SCENES, "arms=[no-awareness,full]", "seeds=1")
+    assert [a.name for a in some.plan.arms] == ["full", "no-awareness"], "in the design's order"
+    for arm in ("full", "no-awareness"):
+        assert run_of(some, arm, 0) == run_of(crossed, arm, 0)
+    assert [c.name for c in some.plan.contrasts] == ["full - no-awareness"]
+
+
+def test_without_the_reference_the_first_arm_is_read_against() -> None:
+    some = planned(*SCENES, "arms=[clip,no-mp_nce]")
+    assert some.plan.reference == "no-mp_nce"
+    assert some.plan.contrasts == ()
+
+
+# ---- budgets -------------------------------------------------------------------------------------
+
+
+def test_a_budget_decides_seeds_and_schedule_but_the_user_decides_last() -> None:
+    smoke = planned(*SCENES, "budget=smoke")
+    assert smoke.plan.seeds == (0, 1)
+    assert smoke.plan.budget == "smoke"
+    mine = planned(*SCENES, "budget=smoke", "train.steps=7", "seeds=1", "method.temperature=0.1")
+    assert mine.plan.seeds == (0,)
+    assert {c.train.steps for c in mine.configs.values()} == {7}
+    assert mine.configs["full"].method.temperature == 0.1
+    assert mine.configs["clip"].method.temperature == 0.1, "a key that both methods have"
+
+
+def test_a_budget_leaves_out_arms_and_says_so() -> None:
+    quick, smoke = (planned("ablation=truth", f"budget={b}") for b in ("quick", "smoke"))
+    late = {a.name for a in quick.plan.arms} - {a.name for a in smoke.plan.arms}
+    assert late == {"concat-0.9", "aware-0", "unaware-0", "unaware-1"}
+    for name in late:
+        assert any(name in text and "quick or study" in text for text in smoke.plan.left_out)
+    assert not quick.plan.left_out
+    assert len(quick.plan.expectations) > len(smoke.plan.expectations)
+    for expectation in quick.plan.expectations:
+        read = expectation in smoke.plan.expectations
+        assert read != any(expectation.about in text for text in smoke.plan.left_out)
+
+
+def test_the_truth_is_planted_as_its_arms_say() -> None:
+    it = planned("ablation=truth", "seeds=1")
+    config = it.configs
+    assert config["aware-0.9"].data.delta.side == config["unaware-0.9"].data.delta.side == 0.9
+    assert config["unaware-1"].data.delta.side == 1
+    assert (config["aware-0.9"].method.aware, config["unaware-0.9"].method.aware) == (
+        "true",
+        "identity",
+    )
+    aware, unaware = (it.specs[run_of(it, n, 0)] for n in ("aware-0.9", "unaware-0.9"))
+    assert differing(aware, unaware) == {"method.aware"}
+    one = [it.specs[run_of(it, f"one-view-{n}", 0)] for n in ("mp_nce", "sup_con", "mil_nce")]
+    assert all(differing(one[0], o) == {"method.loss"} for o in one[1:])
+    assert {c.views.weak + c.views.strong for n, c in config.items() if "one-view" in n} == {1}
+
+
+# ---- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "arm"),
+    [
+        ("method.aware=none", "no-awareness"),
+        ("method.aware=true", "no-awareness"),
+        ("method.loss=mil_nce", "no-mp_nce"),
+        ("method.similarity=shared", "no-domain_similarity"),
+        ("views.strong=1", "clip"),
+    ],
+)
+def test_a_key_that_an_arm_changes_is_refused_with_both_names(word: str, arm: str) -> None:
+    refused(f"{word.split('=')[0]} is given by you and changed by arm .*{arm}", *SCENES, word)
+
+
+def test_a_key_that_no_chosen_arm_changes_is_taken() -> None:
+    it = planned(*SCENES, "method.aware=none", "arms=[full,no-mp_nce]", "seeds=1")
+    assert {c.method.aware for c in it.configs.values()} == {"none"}
+    kept = planned(*SCENES, "views.strong=1", "arms=[full,clip-same-views]", "seeds=1")
+    assert {c.views.strong for c in kept.configs.values()} == {1}
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (("ablation=component",), r"unknown ablation 'component': did you mean components"),
+        ((*SCENES, "arms=[ful]"), r"unknown arm 'ful': did you mean full"),
+        ((*SCENES, "arms=[]"), r"leaves no arm"),
+        (("ablation=truth", "budget=smoke", "arms=[aware-0]"), r"leaves no arm .*only at budget"),
+        ((*SCENES, "budget=quik"), r"unknown budget 'quik': did you mean quick"),
+        ((*SCENES, "benchmark=[scene]"), r"unknown benchmark 'scene': did you mean scenes"),
+        (("ablation=truth", "data=openmoji"), r"data\.delta\.side"),
+        ((*SCENES, "method=clip"), r"arm no-\w+: unknown key 'method\.\w+'"),
+        ((*SCENES, "model.text.width=130"), r"model\.text\.width=130 must be a multiple"),
+        (("ablation=components", "data=csv"), r"data\.path"),
+        ((*SCENES, "stream=1"), r"stream= is set by arms"),
+        ((*SCENES, "seed=1"), r"seeds=\[\.\.\.\]"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(words: tuple[str, ...], match: str) -> None:
+    refused(match, *words)
+
+
+def test_an_ablation_without_a_primary_score_for_the_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "blind.yaml").write_text(
+        "title: T\ndesign: listed\nreference: one\nbase: {data: scenes}\n"
+        "arms: {one: {}}\nprimary: {openmoji: retrieval.r1}\n"
+    )
+    refused("no primary score for data=scenes.*openmoji", "ablation=blind", f"conf_dir={tmp_path}")
+
+
+# ---- cells by name -------------------------------------------------------------------------------
+
+
+def test_a_cell_is_named_by_arm_and_seed_or_by_the_start_of_its_run(crossed: Planned) -> None:
+    cell = crossed.plan.cells[5]
+    assert plans.cell(crossed.plan, cell.name) == cell
+    assert plans.cell(crossed.plan, cell.run) == cell
+    assert plans.cell(crossed.plan, cell.run[:10]) == cell
+    for name, match in (
+        ("ful/0", "did you mean full/0"),
+        ("full/9", "unknown cell"),
+        ("", "cell"),
+    ):
+        with pytest.raises(UserError, match=match):
+            plans.cell(crossed.plan, name)
+
+
+def test_the_specs_say_what_the_configurations_hash_to(crossed: Planned) -> None:
+    full = crossed.configs["full"]
+    hashed = spec(full, crossed.specs[run_of(crossed, "full", 0)]["data"])
+    assert run_id(hashed) == run_of(crossed, "full", 0)
+    assert set(hashed["config"]) >= {"data", "views", "model", "method", "train", "seed"}

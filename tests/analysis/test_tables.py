@@ -1,0 +1,182 @@
+"""Tables: stable bytes, nothing of the machine, and every seed accounted for."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import fake_sweep
+import pytest
+from fake_sweep import Truth
+
+from analysis import export, headline, tables
+from analysis.findings import Findings, engagement, find, mixed_numerics
+from analysis.gather import gather
+from analysis.table import WRITERS, Table, as_csv, as_html, as_markdown, as_tex, entries
+from uniclip.errors import UserError
+from uniclip.store import Store, replace
+
+
+def findings(root: Path, truth: Truth) -> Findings:
+    store, sweep = fake_sweep.make(root, truth)
+    return find(store, gather(store, sweep))
+
+
+def written(found: Findings) -> dict[str, str]:
+    texts = {"frame.csv": export.csv_text(found.gathered.frame)}
+    for table in tables.build(found):
+        texts |= {f"{table.name}.{suffix}": text(table) for suffix, text in WRITERS.items()}
+    return texts
+
+
+def rows(table: Table) -> list[dict[str, str]]:
+    return list(csv.DictReader(as_csv(table).splitlines()))
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Findings]:
+    root = tmp_path_factory.mktemp("store")
+    return root, findings(root, Truth())
+
+
+def test_the_same_bytes_from_copies_at_other_places(
+    complete: tuple[Path, Findings], tmp_path: Path
+) -> None:
+    root, found = complete
+    copy = tmp_path / "somewhere else"
+    shutil.copytree(root, copy)
+    store = Store(copy)
+    again = written(find(store, gather(store, found.plan.sweep)))
+    assert again == written(found)
+
+
+def test_nothing_of_the_machine_stands_in_tables(complete: tuple[Path, Findings]) -> None:
+    root, found = complete
+    for name, text in written(found).items():
+        assert str(root) not in text, name
+        assert not re.search(r"20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d|seconds", text), name
+
+
+def test_the_planted_effect_is_claimed_and_no_other(complete: tuple[Path, Findings]) -> None:
+    verdicts = {r["contrast"]: r for r in rows(tables.effects(complete[1]))}
+    assert verdicts["main:awareness"]["verdict"] == "helps"
+    assert verdicts["main:mp_nce"]["verdict"] == "cannot be told from 0"
+    assert float(verdicts["main:mp_nce"]["detectable"]) > 0
+    assert verdicts["full - clip"]["claim"] == "exploratory"
+    assert verdicts["full - clip"]["cost"] == "3 against 1 image forwards"
+    assert len(verdicts["full - clip"]["runs"].split()) == 6
+    assert abs(float(verdicts["main:awareness"]["effect"]) - 0.08) < 0.03
+
+
+def test_scores_carry_chance_seeds_and_runs(complete: tuple[Path, Findings]) -> None:
+    table = tables.scores(complete[1])
+    full = next(r for r in rows(table) if r["arm"] == "full" and r["score"] == "retrieval.r1")
+    assert (full["seeds"], full["samples"], full["dataset"]) == ("3", "600", "openmoji")
+    assert float(full["chance"]) == pytest.approx(1 / 600)
+    assert full["runs"].split() == [fake_sweep.run_id("full", s) for s in (0, 1, 2)]
+    assert "zero-shot gender*" not in table.headings
+    assert any("missing, not for data=openmoji" in note for note in table.notes)
+
+
+def test_components_say_witness_and_use(complete: tuple[Path, Findings]) -> None:
+    found = complete[1]
+    text = as_markdown(tables.components(found))
+    assert "yes (1 check held)" in text
+    assert "image head moved by 80 %" in text
+    assert engagement(found.gathered, "awareness")[0] == pytest.approx(0.42)
+    assert mixed_numerics(found) == []
+
+
+def test_two_seeds_claim_nothing(tmp_path: Path) -> None:
+    found = findings(tmp_path, Truth(seeds=(0, 1)))
+    assert {e.sign for e in found.effects.values()} <= {None, 0}
+    assert not any(found.best.values())
+    assert all("no claim" in s for s in headline.sentences(found)[:3])
+
+
+def test_diverged_and_missing_runs_are_told(tmp_path: Path) -> None:
+    truth = Truth(
+        seeds=(0, 1, 2, 3),
+        diverged=(("clip", 1),),
+        missing=(("full", 3),),
+        unscored=(("none", 0),),
+    )
+    found = findings(tmp_path, truth)
+    against = found.effects["full - clip"]
+    assert (len(against.values), against.diverged, against.missing) == (2, 1, 1)
+    frame = found.gathered.frame.set_index(["arm", "seed", "score"])["state"]
+    at = [("clip", 1), ("full", 3), ("none", 0), ("full", 0)]
+    states = [frame[arm, seed, "retrieval.r1"] for arm, seed in at]
+    assert states == ["diverged", "missing", "unscored", "complete"]
+    text = "".join(written(found).values())
+    assert "1 diverged" in text
+    assert "counted at chance" in text
+    assert "not there yet" in text
+    clip = next(r for r in rows(tables.scores(found)) if r["arm"] == "clip")
+    assert (clip["seeds"], clip["diverged"]) == ("3", "1")
+    assert float(clip["worst_case"]) < float(clip["mean"])
+
+
+def test_nothing_has_run_yet(tmp_path: Path) -> None:
+    cells = tuple((a.name, s) for a in fake_sweep.arms() for s in (0, 1, 2))
+    found = findings(tmp_path, Truth(missing=cells))
+    assert {e.mean for e in found.effects.values()} == {None}
+    assert "no data yet" in as_markdown(tables.effects(found))
+    assert len(headline.terminal(found)) <= 25
+
+
+def test_a_loss_to_a_simpler_arm_is_said(tmp_path: Path) -> None:
+    found = findings(tmp_path / "loses", Truth(seeds=tuple(range(6)), clip=0.75))
+    assert any("loses to simpler arms: CLIP" in s for s in headline.sentences(found))
+    found = findings(
+        tmp_path / "leads", Truth(clip=0.2, effects={n: 0.1 for n in fake_sweep.NAMES})
+    )
+    assert any("No simpler arm scores higher" in s for s in headline.sentences(found))
+
+
+def test_the_terminal_gets_a_short_plain_table(complete: tuple[Path, Findings]) -> None:
+    lines = headline.terminal(complete[1])
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 100
+    assert all(line.isascii() for line in lines)
+
+
+def test_a_corrupt_scores_file_is_named(tmp_path: Path) -> None:
+    store, sweep = fake_sweep.make(tmp_path)
+    run = store.run(fake_sweep.run_id("full", 1))
+    path = run.scores_path("openmoji", fake_sweep.EVALUATION)
+    replace(path, path.read_bytes()[:-20])
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        gather(store, sweep)
+
+
+def test_corrupt_predictions_are_named(tmp_path: Path) -> None:
+    store, sweep = fake_sweep.make(tmp_path)
+    path = store.run(fake_sweep.run_id("clip", 0)).predictions_path(
+        "openmoji", fake_sweep.EVALUATION
+    )
+    replace(path, path.read_bytes()[:200])
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        find(store, gather(store, sweep))
+
+
+def test_an_unknown_sweep_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no sweep nothing"):
+        gather(Store(tmp_path), "nothing")
+
+
+def test_writers_escape() -> None:
+    odd = "50 % of a_b & <c> | *d* #1 [e]"
+    table = Table(
+        name="odd",
+        title="Odd",
+        headings=("name", "x"),
+        rows=(entries(odd, "1"),),
+        records=({"name": odd},),
+    )
+    assert r"50 \% of a\_b \& $<$c$>$ | *d* \#1 {[}e{]} & 1 \\" in as_tex(table)
+    assert r"| 50 % of a\_b & &lt;c> \| \*d\* #1 [e] | 1 |" in as_markdown(table)
+    assert "50 % of a_b &amp; &lt;c&gt; | *d* #1 [e]" in as_html(table)
+    assert as_csv(table) == f"name\n{odd}\n"

@@ -1,0 +1,133 @@
+"""What the words of a command line ask for: whose key is whose, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweeps import settings
+from sweeps.settings import Asked, LocalLauncher, SweepConfig
+from uniclip.errors import UserError
+
+ABLATION = "ablation=components"
+
+
+def asked(*words: str) -> Asked:
+    return settings.asked([ABLATION, *words])
+
+
+def refused(match: str, *words: str) -> None:
+    with pytest.raises(UserError, match=match) as caught:
+        settings.asked(list(words))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_defaults_of_a_sweep() -> None:
+    it = asked()
+    assert it.settings == SweepConfig()
+    assert it.request.seeds == (0, 1, 2)
+    assert it.request.budget == "quick"
+    assert it.request.values == it.request.choices == {}
+    assert it.request.arms is None
+    assert it.store.root == Path("store").resolve()
+
+
+def test_words_go_where_they_belong(tmp_path: Path) -> None:
+    it = asked(
+        "data=scenes", "budget=smoke", "launcher.slots=3", f"store={tmp_path}", "train.steps=5",
+        "seeds=[4]", "arms=[full]", "retry=failed", "stale=rerun", "runtime.data_workers=1",
+    )  # fmt: skip
+    assert it.request.choices == {"data": "scenes", "budget": "smoke"}
+    assert it.request.values == {"train.steps": 5, "runtime.data_workers": 1}
+    assert it.settings == SweepConfig(
+        seeds=(4,), arms=("full",), launcher=LocalLauncher(slots=3), store=str(tmp_path),
+        retry="failed", stale="rerun",
+    )  # fmt: skip
+    assert it.store.root == tmp_path
+    assert it.request.budget == "smoke"
+
+
+@pytest.mark.parametrize(
+    ("word", "seeds"),
+    [("seeds=1", (0,)), ("seeds=4", (0, 1, 2, 3)), ("seeds=[3,7]", (3, 7)), ("seeds=[0]", (0,))],
+)
+def test_seeds_are_a_number_or_a_list(word: str, seeds: tuple[int, ...]) -> None:
+    assert asked(word).request.seeds == seeds
+
+
+@pytest.mark.parametrize(("budget", "count"), [("smoke", 2), ("quick", 3), ("study", 5)])
+def test_a_budget_brings_its_seeds(budget: str, count: int) -> None:
+    assert len(asked(f"budget={budget}").request.seeds) == count
+    assert len(asked(f"budget={budget}", "seeds=1").request.seeds) == 1
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "seeds=0", "seeds=-1", "seeds=[]", "seeds=[1,1]", "seeds=[-1]", "seeds=1.5", "seeds=true",
+        "seeds=many", "seeds=null", "seeds=[1,x]", "seeds=nan", "seeds=1000000000000",
+    ],
+)  # fmt: skip
+def test_other_seeds_are_refused(word: str) -> None:
+    refused("seeds", ABLATION, word)
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        ((), r"ablation= is missing: choose from components, truth"),
+        (("train.steps=3",), r"ablation= is missing"),
+        (("ablation=truht",), r"did you mean truth"),
+        ((ABLATION, "lancher.slots=3"), r"'lancher\.slots': did you mean launcher\.slots"),
+        ((ABLATION, "launcher.slot=3"), r"did you mean launcher\.slots"),
+        ((ABLATION, "launcher.slots=0"), r"launcher\.slots must be at least 1"),
+        ((ABLATION, "launcher.slots=-2"), r"launcher\.slots must be at least 1"),
+        ((ABLATION, "launcher=slrum"), r"unknown launcher 'slrum'"),
+        ((ABLATION, "launcher.name=slurm"), r"launcher"),
+        ((ABLATION, "data.name=scenes"), r"data\.name is chosen with data="),
+        ((ABLATION, "method.name=clip"), r"method\.name is chosen with method="),
+        ((ABLATION, "sedes=3"), r"unknown key 'sedes': did you mean seeds"),
+        ((ABLATION, "ablatoin=truth"), r"unknown key 'ablatoin': did you mean ablation"),
+        ((ABLATION, "retry=all"), r"unknown retry 'all': choose from"),
+        ((ABLATION, "stale=rerunn"), r"unknown stale 'rerunn': did you mean rerun"),
+        ((ABLATION, "arms=full"), r"arms must be a list, got 'full'"),
+        ((ABLATION, "arms=[1]"), r"arms\[0\] must be text"),
+        ((ABLATION, "store=[a]"), r"store must be text"),
+        ((ABLATION, "seed=3"), r"seed= is set by the sweep: write seeds="),
+        ((ABLATION, "stream=1"), r"stream= is set by arms"),
+        ((ABLATION, "train=3"), r"train is a section"),
+        ((ABLATION, "train={steps: 3}"), r"train is a section"),
+        ((ABLATION, "conf_dir=/no/such/folder"), r"conf_dir=/no/such/folder is not a folder"),
+        ((ABLATION, ABLATION), r"ablation is given twice"),
+    ],
+)
+def test_other_words_are_refused_in_one_line(words: tuple[str, ...], match: str) -> None:
+    refused(match, *words)
+
+
+def test_a_users_folder_brings_choices_components_and_ablations(tmp_path: Path) -> None:
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "wide.yaml").write_text("embedding: 256\n")
+    (tmp_path / "components.yaml").write_text(
+        "film: {label: F, reason: R, off: {method.fusion: concat}, witness: {kind: none}}\n"
+    )
+    (tmp_path / "ablation" / "mine.yaml").write_text(
+        "title: Mine\ndesign: leave_one_out\ncomponents: [film, awareness]\n"
+        "base: {data: scenes, budget: smoke}\nprimary: {scenes: minimal.side}\n"
+    )
+    it = settings.asked(["ablation=mine", "model=wide", f"conf_dir={tmp_path}"])
+    assert it.request.ablation.title == "Mine"
+    assert {"film", "awareness"} <= set(it.request.components)
+    assert it.request.budget == "smoke"
+    assert len(it.request.seeds) == 2, "the budget of the ablation's base"
+    composed = it.request.compose({"data": "scenes", "model": "wide"})
+    assert composed["model"]["embedding"] == 256
+    assert composed["data"]["name"] == "scenes"
+
+
+def test_what_is_composed_is_fresh_each_time() -> None:
+    compose = asked().request.compose
+    compose({})["train"]["steps"] = -1
+    assert compose({})["train"]["steps"] > 0
