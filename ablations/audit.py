@@ -4,11 +4,11 @@ A witness is data (`components.yaml`); this module interprets it:
 
     blind       {to: vectors}           other augmentation vectors change not a bit of the loss
     same_loss   {as: ..., unlike: ...}  the loss is, bit for bit, the one named, and not the other
-    tied        {equal: [...], zero: [...]}   after two steps the reported numbers are still equal, zero
+    tied        {equal: [...], zero: [...]}  after two steps the reported numbers still are
 
 Off, a witness must hold; on, it must break, or the switch is no switch. Beside the witnesses: arms
 start from the reference's weights in the parts that they share, see the same samples in the same
-order (but for the A/A arm, which must not), and crossed arms differ in their components' keys alone.
+order (the A/A arm must not), and crossed arms differ in their components' keys alone.
 """
 
 from __future__ import annotations
@@ -89,9 +89,7 @@ def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
 def audit(plan: Plan, arm: Arm, tried: Trial, reference: Trial) -> list[Finding]:
     """Every check that applies to one arm."""
     components = {c.name: c for c in plan.components}
-    findings = [
-        witness(arm, components[name], tried, on=on) for name, on in arm.levels.items()
-    ]
+    findings = [witness(arm, components[name], tried, on=on) for name, on in arm.levels.items()]
     findings += [*_shared_start(arm, tried, reference), *_same_samples(arm, tried, reference)]
     if arm.role == "crossed":
         findings.append(_differs_as_said(arm, components))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from uniclip.config import bind, setting
+from uniclip.binding import bind, setting
 from uniclip.errors import UserError, unknown
 from uniclip.store import Component, Expectation
 

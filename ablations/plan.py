@@ -15,8 +15,9 @@ from typing import Any
 from ablations import designs
 from ablations.definition import Ablation, ArmDefinition
 from uniclip import data, evaluate
+from uniclip.binding import plain
 from uniclip.compose import flat, put
-from uniclip.config import RunConfig, plain, run_config
+from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError, unknown
 from uniclip.identity import digest, hashed, run_id, spec
 from uniclip.store import Arm, Cell, Component, Plan, Primary

@@ -1,4 +1,4 @@
-"""Planted truths: does a sweep over data whose truth is known say what it must, and nothing else?"""
+"""Planted truths: does a sweep over data whose truth is known say what it must, no more?"""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, Union
 from ablations import definition
 from ablations.plan import Request
 from uniclip import compose
-from uniclip.config import FAMILIES, RunConfig, bind, plain, run_config, setting
+from uniclip.binding import FAMILIES, bind, plain, setting
+from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError, unknown
 from uniclip.store import Store
 

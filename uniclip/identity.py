@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from uniclip.config import FAMILIES, RUN_ONLY, RunConfig, hints, plain, run_config
+from uniclip.binding import FAMILIES, hints, plain
+from uniclip.config import RUN_ONLY, RunConfig, run_config
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("uniclip", "ablations", "sweeps", "analysis")

@@ -1,4 +1,4 @@
-"""The audit passes arms that are what they say, and catches switches that were broken on purpose."""
+"""The audit passes arms that are what they say, and catches switches broken on purpose."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ import pytest
 
 from ablations import definition
 from ablations.definition import Ablation
-from uniclip.config import METHODS, plain
+from uniclip.binding import plain
+from uniclip.config import METHODS
 from uniclip.errors import UserError
 
 OURS = [definition.CONF]

@@ -10,7 +10,7 @@ import pytest
 
 from ablations import definition, designs
 from ablations.definition import Ablation, ArmDefinition, ContrastDefinition
-from uniclip.config import bind
+from uniclip.binding import bind
 from uniclip.errors import UserError
 from uniclip.store import Component, Contrast, Expectation
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from uniclip.binding import bind, plain
 from uniclip.config import (
     DATA,
     METHODS,
@@ -16,8 +17,6 @@ from uniclip.config import (
     TrainConfig,
     UniclipMethod,
     ViewsConfig,
-    bind,
-    plain,
     run_config,
 )
 from uniclip.errors import UserError

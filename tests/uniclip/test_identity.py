@@ -17,7 +17,8 @@ import pytest
 
 from uniclip import config as config_module
 from uniclip import identity
-from uniclip.config import DATA, METHODS, RunConfig, plain, run_config, setting
+from uniclip.binding import plain, setting
+from uniclip.config import DATA, METHODS, RunConfig, run_config
 from uniclip.identity import canonical, config_of, digest, hashed, run_id, spec
 
 GOLDEN = Path(__file__).with_name("golden_runs.json")

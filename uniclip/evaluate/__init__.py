@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import uniclip.data
 from uniclip import identity
-from uniclip.config import plain
+from uniclip.binding import plain
 from uniclip.errors import unknown
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uniclip.config import OpenmojiData, RunConfig, plain
+from uniclip.binding import plain
+from uniclip.config import OpenmojiData, RunConfig
 from uniclip.evaluate import protocols
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from uniclip.config import RunConfig, ScenesData, plain
+from uniclip.binding import plain
+from uniclip.config import RunConfig, ScenesData
 from uniclip.data.scene_words import ATTRIBUTES
 from uniclip.evaluate import protocols
 from uniclip.evaluate.protocols import SCENE_VIEWS, VERSION

@@ -1,0 +1,176 @@
+"""Plain dictionaries to frozen dataclasses and back, with types, ranges and names checked.
+
+Knows no configuration. A class declares its fields with `setting`; a field whose class is chosen
+by its `name` is entered in `FAMILIES`. Whatever is wrong raises one `UserError` line that names
+the key, the value and the choices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, field
+from functools import cache
+from typing import Any, Literal, Union
+
+from uniclip.errors import UserError, unknown
+
+FAMILIES: dict[tuple[type, str], dict[str, type]] = {}
+"""(class, field) -> the classes that it may hold, by their name."""
+
+
+def setting(
+    default: Any = MISSING,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    absent: Any = MISSING,
+) -> Any:
+    """A field with a range; `absent`: the value under which code behaves as before it existed."""
+    bounds = {"low": low, "high": high, "above": above}
+    metadata = {k: v for k, v in bounds.items() if v is not None}
+    if absent is not MISSING:
+        metadata["absent"] = absent
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def bind(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
+    """`cls` filled from plain `values`; raises `UserError` naming key, value and choices."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where or cls.__name__} must be a mapping, got {values!r}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    expected = hints(cls)
+    for name in values:
+        if name not in fields:
+            raise unknown("key", f"{where}{name}", [f"{where}{n}" for n in fields])
+    bound = {}
+    for name, f in fields.items():
+        path = f"{where}{name}"
+        if name in values:
+            family = FAMILIES.get((cls, name))
+            if family is not None:
+                bound[name] = _bind_member(family, values[name], path)
+            else:
+                bound[name] = _bind_value(expected[name], values[name], path)
+                _check_range(bound[name], f.metadata, path)
+        elif f.default is MISSING and f.default_factory is MISSING:
+            raise UserError(f"{path} is missing")
+    return cls(**bound)
+
+
+@cache
+def hints(cls: type) -> dict[str, Any]:
+    """The type of each field of a configuration class."""
+    return typing.get_type_hints(cls)
+
+
+def plain(config: Any) -> Any:
+    """The configuration as dictionaries, lists and scalars: what JSON keeps."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {str(k): plain(v) for k, v in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [plain(v) for v in config]
+    return config
+
+
+def _bind_member(family: dict[str, type], values: Any, path: str) -> Any:
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise UserError(f"{path} must be a mapping with a name, got {values!r}")
+    if values["name"] not in family:
+        raise unknown(path, values["name"], family)
+    return bind(family[values["name"]], values, f"{path}.")
+
+
+def _bind_value(hint: Any, value: Any, path: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return _any(value, path)
+    if dataclasses.is_dataclass(hint):
+        return bind(typing.cast(type, hint), value, f"{path}.")
+    if origin is Literal:
+        word = str(value).lower() if isinstance(value, bool) else value
+        if word in arguments:  # YAML reads the word true as a truth value
+            return word
+        raise unknown(path, value, [str(a) for a in arguments])
+    if origin in (Union, types.UnionType):
+        return _bind_union(arguments, value, path)
+    if origin is tuple:
+        return _bind_tuple(arguments, value, path)
+    if origin is dict:
+        if isinstance(value, Mapping):
+            return {str(k): _bind_value(arguments[1], v, f"{path}.{k}") for k, v in value.items()}
+        raise UserError(f"{path} must be a mapping, got {value!r}")
+    return _bind_scalar(hint, value, path)
+
+
+def _bind_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
+    errors: list[str] = []
+    for argument in arguments:
+        try:
+            return _bind_value(argument, value, path)
+        except UserError as error:
+            of_list = isinstance(value, (list, tuple)) and typing.get_origin(argument) is tuple
+            errors.insert(0 if of_list else len(errors), str(error))
+    raise UserError(errors[0])
+
+
+def _bind_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
+    if isinstance(value, str) or not isinstance(value, (list, tuple)):
+        raise UserError(f"{path} must be a list, got {value!r}")
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_bind_value(arguments[0], v, f"{path}[{i}]") for i, v in enumerate(value))
+    if len(value) != len(arguments):
+        raise UserError(f"{path} must have {len(arguments)} entries, got {len(value)}: {value!r}")
+    return tuple(
+        _bind_value(a, v, f"{path}[{i}]") for i, (a, v) in enumerate(zip(arguments, value))
+    )
+
+
+def _bind_scalar(hint: Any, value: Any, path: str) -> Any:
+    if hint is type(None):
+        if value is None:
+            return None
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _finite(value, path)
+    elif hint in (int, str, bool) and type(value) is hint:
+        return value
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    raise UserError(f"{path} must be {names.get(hint, 'null')}, got {value!r}")
+
+
+def _any(value: Any, path: str) -> Any:
+    """What has no type of its own must still be something that JSON can keep: no NaN in it."""
+    if isinstance(value, Mapping):
+        return {str(k): _any(v, f"{path}.{k}") for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_any(v, f"{path}[{i}]") for i, v in enumerate(value)]
+    return _finite(value, path) if isinstance(value, float) else value
+
+
+def _finite(value: float, path: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isfinite(number):
+        return number
+    raise UserError(f"{path} must be a finite number, got {str(value)[:40]}")
+
+
+def _check_range(value: Any, bounds: Mapping[str, Any], path: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    if "low" in bounds and value < bounds["low"]:
+        raise UserError(f"{path} must be at least {bounds['low']}, got {value}")
+    if "above" in bounds and value <= bounds["above"]:
+        raise UserError(f"{path} must be above {bounds['above']}, got {value}")
+    if "high" in bounds and value > bounds["high"]:
+        raise UserError(f"{path} must be at most {bounds['high']}, got {value}")

@@ -1,0 +1,223 @@
+"""The typed record of every file in the store that is JSON: of runs, then of sweeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# ---- records of a run ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Who holds an attempt: enough to prove later that it is gone."""
+
+    host: str
+    boot: str
+    pid: int
+    started: int
+    """Start time of the process, in clock ticks since boot."""
+    source: str
+    """Source hash of the code that runs."""
+    training: str
+    """Training hash of the code that runs."""
+    numerics: dict[str, Any]
+    """The class within which bits are promised (`uniclip.numerics`)."""
+    time: float
+    """Seconds since the epoch."""
+    job: str | None = None
+    """Slurm job id."""
+    restart: int = 0
+    """Slurm restart count."""
+    forced: bool = False
+    """Claimed without proof that the attempt before it had ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeat:
+    """The last sign of life of an attempt."""
+
+    time: float
+    step: int
+    steps: int
+    rate: float
+    """Steps a second."""
+    phase: str
+    """What it was doing: training, evaluating, ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How an attempt ended, by its own word."""
+
+    kind: Literal["trained", "diverged", "evaluated", "failed", "interrupted", "overtaken"]
+    time: float
+    error: str | None = None
+    """The last line of the error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The one outcome of a run."""
+
+    kind: Literal["trained", "diverged"]
+    step: int
+    attempt: int
+    training: str
+    source: str
+    numerics: dict[str, Any]
+    weights: str | None
+    """blake2b of the final weights' file, 32 hex digits; None for a diverged run."""
+    best_step: int | None
+    """The step of the best validation."""
+    cost: dict[str, float]
+    """Seconds of training, seconds a step, parameters, checkpoint bytes, peak memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One number of an evaluation, with what it takes to read it."""
+
+    name: str
+    """Such as retrieval.r1 or minimal.side."""
+    value: float
+    kind: Literal["accuracy", "recall", "map", "gap", "error"]
+    """Means are taken within one kind only; gap and error are no scores to maximise."""
+    chance: float | None
+    samples: int
+    """Test samples behind the number."""
+    shown_only: bool = False
+    """Too few samples to be a primary score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What one data set says of one run under one protocol."""
+
+    dataset: str
+    evaluation: str
+    """Hash of the protocol."""
+    protocol: dict[str, Any]
+    weights: str
+    """Hash of the weights that were judged."""
+    scores: tuple[Score, ...]
+
+
+# ---- records of a sweep --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """A part of a method that can be turned off: declared once."""
+
+    name: str
+    label: str
+    reason: str
+    off: dict[str, Any]
+    """What turning it off changes: typed configuration deltas."""
+    witness: dict[str, Any]
+    """What must hold in two steps when it is off (interpreted by `ablations.audit`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One configuration of a comparison."""
+
+    name: str
+    label: str
+    role: Literal["crossed", "outside", "noise"]
+    """Part of the crossed design, a baseline from outside it, or the A/A arm."""
+    levels: dict[str, bool]
+    """Which components are on; those that an arm says nothing of are not named."""
+    delta: dict[str, Any]
+    """How it differs from the base configuration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """A weighted sum of arms whose value is an effect."""
+
+    name: str
+    label: str
+    kind: Literal["main", "interaction", "difference", "noise"]
+    weights: dict[str, float]
+    """Weight of each arm; they sum to 0."""
+    primary: bool
+    """Declared beforehand: in the family that Holm corrects for."""
+    component: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Primary:
+    """The one score on which contrasts are judged."""
+
+    dataset: str
+    score: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What must come out where the truth was planted."""
+
+    kind: Literal["helps", "nothing_claimed", "exactly_zero", "at_chance"]
+    about: str
+    """In words, for the reader."""
+    contrast: str | None = None
+    """The contrast it speaks of (all but at_chance)."""
+    arm: str | None = None
+    """The arm it speaks of (at_chance)."""
+    score: str | None = None
+    """The score it is judged on; None = the primary one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One (arm, seed), and the run that it is."""
+
+    arm: str
+    seed: int
+    run: str
+
+    @property
+    def name(self) -> str:
+        """`<arm>/<seed>`."""
+        return f"{self.arm}/{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that a report or a worker needs to know of a sweep."""
+
+    sweep: str
+    ablation: str
+    title: str
+    budget: str
+    data: str
+    design: str
+    arms: tuple[Arm, ...]
+    reference: str
+    components: tuple[Component, ...]
+    contrasts: tuple[Contrast, ...]
+    primary: Primary
+    seeds: tuple[int, ...]
+    cells: tuple[Cell, ...]
+    evaluations: dict[str, dict[str, str]]
+    """Arm -> data set of the benchmark that is present -> evaluation hash."""
+    missing: dict[str, str]
+    """Data sets that are not present, and how to get them."""
+    base: dict[str, Any]
+    """The plain base configuration, run-only fields included."""
+    forwards: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Image and text forwards a sample, by arm: what a comparison costs."""
+    expectations: tuple[Expectation, ...] = ()
+    """Planted truths that `report` checks."""
+    left_out: tuple[str, ...] = ()
+    """Arms and expectations that this budget does not run, each with its reason."""
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name."""
+        return next(a for a in self.arms if a.name == name)
+
+    def wanted(self) -> dict[str, dict[str, str]]:
+        """Run id -> the evaluations that it must have, in the order of the cells."""
+        return {c.run: self.evaluations[c.arm] for c in self.cells}
