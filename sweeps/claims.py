@@ -104,6 +104,21 @@ def claim(
     return _next(run, state, mine)
 
 
+def renew(store: Store, run: RunFolder, state: State) -> bool:
+    """Move a run that has an outcome out of the way; False if somebody else did, or is at it.
+
+    Its next attempt is claimed first, so of two who want to renew a run only one moves it.
+    """
+    numbers = run.attempts()
+    if not numbers or run.outcome() != state.outcome:
+        return False
+    newest = State(kind="due", attempt=numbers[-1], owner=run.attempt(numbers[-1]).owner())
+    if _next(run, newest, process.owner({})) is None:
+        return False
+    store.supersede(run)
+    return True
+
+
 def _next(run: RunFolder, state: State, owner: Owner) -> AttemptFolder | None:
     """Attempt n + 1, if attempt n is still the one that `state` speaks of."""
     try:

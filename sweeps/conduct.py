@@ -6,7 +6,6 @@ twice, it ends in the same table.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -79,17 +78,15 @@ class Conduct:
         folder = self.store.sweep(self.plan.sweep)
         before = folder.plan()
         if before is not None and set(before.seeds) - set(self.plan.seeds):
-            self.planned = _united(self.planned, before)
+            self.planned = _united(self.planned, before, self.store)
         wanted = self.plan.wanted()
         for run_id, spec in self.planned.specs.items():
             run = self.store.run(run_id)
             state = claims.look(run, wanted[run_id])
-            rerun_stale = self.settings.stale == "rerun" and state.stale
-            rerun_diverged = self.settings.retry == "diverged" and state.kind == "diverged"
-            if (rerun_stale or rerun_diverged) and state.kind != "running":
-                self.store.supersede(run)
+            if state.outcome is not None and self.settings.takes(state):
+                claims.renew(self.store, run, state)
             run.publish_spec(spec)
-            if self.settings.retry == "failed" and state.kind == "failed":
+            if state.kind == "failed" and self.settings.takes(state):
                 self.again = (*self.again, (run_id, state.attempt))
         folder.write_plan(self.plan)
 
@@ -99,12 +96,7 @@ class Conduct:
 
     def slots(self) -> int:
         """How many workers run side by side."""
-        cores = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
-        return self.settings.launcher.slots or max(1, cores // self.plan.base["train"]["threads"])
+        return self.settings.slots(self.plan.base["train"]["threads"])
 
     def _keep_busy(self) -> None:
         """Start slots as long as something is open; return when nothing is open or running."""
@@ -132,7 +124,7 @@ class Conduct:
         """Say how the audit came out, and how long what is left should take."""
         self.display.audit(self.store.sweep(self.plan.sweep).audit)
         known = price.prices(self.store, self.plan)
-        words = price.estimate(self.plan, states, known, self.slots())
+        words = price.estimate(self.plan, self._open(states), known, self.slots())
         self.display.line(f"estimate: {words}")
         return True
 
@@ -169,14 +161,15 @@ class Conduct:
             time.sleep(0.1)
 
 
-def _united(planned: Planned, before: Plan) -> Planned:
+def _united(planned: Planned, before: Plan, store: Store) -> Planned:
     """The plan with the seeds of an earlier one: a sweep is extended by seeds, never shrunk."""
     from dataclasses import replace
 
     known = {(c.arm, c.seed) for c in planned.plan.cells}
     arms = {a.name for a in planned.plan.arms}
     older = [c for c in before.cells if (c.arm, c.seed) not in known and c.arm in arms]
-    seeds = tuple(sorted({*planned.plan.seeds, *before.seeds}))
+    older = [c for c in older if store.run(c.run).has_spec()]
+    seeds = tuple(sorted({*planned.plan.seeds, *(c.seed for c in older)}))
     order = {name: i for i, name in enumerate(a.name for a in planned.plan.arms)}
     cells = sorted([*planned.plan.cells, *older], key=lambda c: (c.seed, order[c.arm]))
     return replace(planned, plan=replace(planned.plan, seeds=seeds, cells=tuple(cells)))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from sweeps.claims import State
 from uniclip.compose import flat
 from uniclip.store import Plan, RunFolder, Store, lines
 
@@ -35,11 +34,9 @@ def prices(store: Store, plan: Plan) -> dict[str, Price]:
     return found
 
 
-def estimate(
-    plan: Plan, states: Mapping[str, State], known: Mapping[str, Price], slots: int
-) -> str:
-    """How long what is still to be run should take, in words."""
-    arms = {c.run: c.arm for c in plan.cells if states[c.run].open}
+def estimate(plan: Plan, runs: Collection[str], known: Mapping[str, Price], slots: int) -> str:
+    """How long the runs that are still to be run should take, in words."""
+    arms = {c.run: c.arm for c in plan.cells if c.run in runs}
     if not arms:
         return "nothing to run"
     lacking = sorted({a for a in arms.values() if a not in known})

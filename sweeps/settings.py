@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any, Literal, Union
 
 from ablations import definition
 from ablations.plan import Request
+from sweeps.claims import State
 from uniclip import compose
 from uniclip.binding import FAMILIES, bind, plain, setting
 from uniclip.config import RunConfig, run_config
@@ -52,6 +54,17 @@ class SweepConfig:
     """What is run again though it has ended."""
     stale: Literal["keep", "rerun"] = "keep"
     """What becomes of outcomes that other training code made."""
+
+    def takes(self, state: State) -> bool:
+        """Whether a run in that state is run, unasked or because of `retry` or `stale`."""
+        renewed = self.stale == "rerun" and state.stale and state.kind in ("stale", "due")
+        return state.open or renewed or state.kind == self.retry
+
+    def slots(self, threads: int) -> int:
+        """How many runs of so many compute threads go side by side."""
+        affinity = getattr(os, "sched_getaffinity", None)
+        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+        return self.launcher.slots or max(1, cores // threads)
 
     def seed_list(self) -> tuple[int, ...]:
         """The seeds, each once; `UserError` if there is none or one is negative."""

@@ -68,7 +68,7 @@ def plan(options: Namespace) -> int:
     for row in rows:
         arm = row.cell.rsplit("/", 1)[0]
         cost = price.spoken(known[arm].seconds) if arm in known else "not measured"
-        verdict = "yes" if row.state.open else "no"
+        verdict = "yes" if asked.settings.takes(row.state) else "no"
         reason = row.state.reason or row.state.kind
         drawn.add_row(*map(Text, (row.cell, row.run[:8], verdict, reason, cost)))
     console = cli.console()
@@ -78,14 +78,9 @@ def plan(options: Namespace) -> int:
         console.print(text, markup=False)
     for name, how in planned.missing.items():
         console.print(f"n/a: {name}: {how}", markup=False)
-    states = {r.run: r.state for r in rows}
-    conduct = Conduct(
-        store=asked.store,
-        planned=Planned(plan=planned, configs={}, specs={}),
-        settings=asked.settings,
-        display=Display(),
-    )
-    console.print("estimate: " + price.estimate(planned, states, known, conduct.slots()))
+    taken = {r.run for r in rows if asked.settings.takes(r.state)}
+    slots = asked.settings.slots(planned.base["train"]["threads"])
+    console.print(f"estimate: {price.estimate(planned, taken, known, slots)}")
     return 0
 
 

@@ -130,6 +130,10 @@ class RunFolder:
         """Write down what the run is (the first to say it wins; all say the same)."""
         publish(self.path / "spec.json", as_json(spec))
 
+    def has_spec(self) -> bool:
+        """Whether the run was ever written down."""
+        return (self.path / "spec.json").exists()
+
     def spec(self) -> dict[str, Any]:
         """What was hashed."""
         spec: dict[str, Any] = read_json(self.path / "spec.json")

@@ -93,9 +93,8 @@ def test_an_estimate_adds_what_is_open_and_divides_by_slots(plan: Plan) -> None:
     known = {"full": Price(seconds=100, source="probe"), "none": Price(seconds=20, source="probe")}
     text = price.estimate(plan, states(plan), known, 2)
     assert text == "6 runs in about 3 min on 2 slots (from probe)"
-    done = {r: State(kind="complete") for r in states(plan)}
-    assert price.estimate(plan, done, known, 2) == "nothing to run"
-    one = {**done, plan.cells[0].run: State(kind="interrupted")}
+    assert price.estimate(plan, [], known, 2) == "nothing to run"
+    one = [plan.cells[0].run]
     assert price.estimate(plan, one, known, 2).startswith("1 runs in about 50 s")
 
 
@@ -110,7 +109,7 @@ def test_a_run_that_two_arms_share_is_paid_once(plan: Plan) -> None:
         plan, cells=tuple(dataclasses.replace(c, run="r" * 16) for c in plan.cells)
     )
     known = {a: Price(seconds=30, source="probe") for a in ARMS}
-    text = price.estimate(shared, {"r" * 16: State(kind="planned")}, known, 1)
+    text = price.estimate(shared, ["r" * 16], known, 1)
     assert text.startswith("1 runs in about 30 s")
 
 

@@ -59,7 +59,7 @@ def test_nothing_done_modulates_nothing_at_first_and_something_done_does():
     modulate = module.blocks[0].modulate
     assert torch.equal(modulate(encoder(torch.zeros(1, NUMBERS))), torch.zeros(1, 64))
     spread = modulate(encoder(torch.randn(500, NUMBERS))).std().item()
-    assert 0.3 < spread < 1.5
+    assert 3 < spread < 12  # wide enough to turn the sign of a unit
 
 
 @pytest.mark.parametrize(("fusion", "learns"), [("film", True), ("none", False)])

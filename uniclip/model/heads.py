@@ -6,10 +6,9 @@ Perez et al., 2018) is our reconstruction and the default: text that says "left"
 picture asks for a product of side and flip, which a scale by the augmentation gives at once, and
 which a "concat" in front of an MLP has to learn. Both have as many parameters, to one hidden unit.
 
-Initial scales matter (ours): variance is kept through f_A and into gamma and beta, so that they
-differ by nearly 1 between views from the first step on. At torch's defaults they differ by a tenth
-of that, and the product is found several times later. Biases start at zero: "nothing done" is
-gamma = beta = 0.
+Initial scales matter (ours): a product is only found while both of its factors are still there, and
+early training flattens what is no use yet. So variance is kept through every MLP, gamma and beta are
+drawn wide enough to turn the sign of a unit, and biases are zero ("nothing done" is gamma = beta = 0).
 
 Letters: B pictures, A numbers of an augmentation vector, W width of f_A, F features, D width of
 the joint space.
@@ -26,6 +25,10 @@ Fusion = Literal["film", "concat", "none"]
 
 EXPANSION = 2
 """Hidden units of a film block's MLP, in multiples of D."""
+MODULATION = 6.0
+"""Initial deviation of gamma and beta, in multiples of that of the augmentation's features."""
+AFTER_GELU = 2**0.5
+"""What the GELU takes of a deviation, roughly."""
 
 
 class AugmentationEncoder(nn.Module):
@@ -33,9 +36,7 @@ class AugmentationEncoder(nn.Module):
 
     def __init__(self, numbers: int, width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            _kept(nn.Linear(numbers, width)), nn.GELU(), _kept(nn.Linear(width, width))
-        )
+        self.layers = _mlp(numbers, width, width)
 
     def forward(self, vectors: Tensor) -> Tensor:
         features: Tensor = self.layers(vectors)
@@ -62,17 +63,22 @@ class ImageHead(nn.Module):
 
 
 class FilmBlock(nn.Module):
-    """h + MLP((1 + gamma(a)) * LN(h) + beta(a))."""
+    """u + MLP(u) with u = (1 + gamma(a)) * LN(h) + beta(a).
+
+    The stream itself is modulated: were h passed on beside it, what the view shows (its side) would
+    stand in the embedding unmodulated until the MLP had learnt to cancel it.
+    """
 
     def __init__(self, embedding: int, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(embedding)
-        self.modulate = _kept(nn.Linear(width, 2 * embedding))
+        self.modulate = _scaled(nn.Linear(width, 2 * embedding), MODULATION)
         self.mlp = _mlp(embedding, EXPANSION * embedding, embedding)
 
     def forward(self, hidden: Tensor, augmentation: Tensor) -> Tensor:
         gamma, beta = self.modulate(augmentation).chunk(2, dim=-1)
-        change: Tensor = self.mlp((1 + gamma) * self.norm(hidden) + beta)
+        hidden = (1 + gamma) * self.norm(hidden) + beta
+        change: Tensor = self.mlp(hidden)
         return hidden + change
 
 
@@ -103,15 +109,17 @@ class PlainBlock(nn.Module):
         return hidden + change
 
 
-def _kept(linear: nn.Linear) -> nn.Linear:
-    """`linear` with outputs of the variance of its inputs, and zero where they are zero."""
-    nn.init.kaiming_normal_(linear.weight, nonlinearity="linear")
+def _scaled(linear: nn.Linear, gain: float = 1.0) -> nn.Linear:
+    """`linear`, drawn so that outputs have `gain` times the inputs' deviation, without bias."""
+    nn.init.normal_(linear.weight, std=gain / linear.in_features**0.5)
     nn.init.zeros_(linear.bias)
     return linear
 
 
 def _mlp(inputs: int, units: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, units), nn.GELU(), nn.Linear(units, outputs))
+    """Two layers; the second makes up for what the GELU takes."""
+    first, second = nn.Linear(inputs, units), nn.Linear(units, outputs)
+    return nn.Sequential(_scaled(first), nn.GELU(), _scaled(second, AFTER_GELU))
 
 
 def _mlp_size(inputs: int, units: int, outputs: int) -> int:

@@ -63,8 +63,7 @@ def multi_positive(
         negatives: "all", or only those of the positive's "domain" or "slot".
         weights: of an anchor's image-image, image-text and text-text means: three numbers >= 0;
             "balanced" = (1, 1, 1); "uniform" = every positive alike.
-        chunk: anchors a tile; memory is then O(chunk * M) at the price of computing each tile
-            twice. None = one dense tile. Same value and gradients, to rounding.
+        chunk: anchors a tile (memory O(chunk * M), each tile computed twice); None = one tile.
 
     Returns:
         The mean over the anchors that have a positive of non-zero weight, (); zero, with zero
