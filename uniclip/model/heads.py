@@ -6,9 +6,10 @@ Perez et al., 2018) is our reconstruction and the default: text that says "left"
 picture asks for a product of side and flip, which a scale by the augmentation gives at once, and
 which a "concat" in front of an MLP has to learn. Both have as many parameters, to one hidden unit.
 
-Initial scales matter (ours): a product is only found while both of its factors are still there, and
-early training flattens what is no use yet. So variance is kept through every MLP, gamma and beta are
-drawn wide enough to turn the sign of a unit, and biases are zero ("nothing done" is gamma = beta = 0).
+Initial scales matter (ours): a product is only found while both of its factors are still there,
+and early training flattens what is no use yet. So variance is kept through every MLP, gamma and
+beta are drawn wide enough to turn the sign of a unit, and biases are zero ("nothing done" is
+gamma = beta = 0).
 
 Letters: B pictures, A numbers of an augmentation vector, W width of f_A, F features, D width of
 the joint space.
