@@ -25,7 +25,7 @@ check: $(VENV)/.installed-check
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/.installed-test
-	$(RUN) -m tests.benchmarks $(ARGS)
+	$(RUN) tests/benchmarks $(ARGS)
 
 clean:
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache
