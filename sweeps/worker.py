@@ -25,7 +25,17 @@ from typing import Any
 from sweeps import claims
 from uniclip.config import RunConfig
 from uniclip.identity import config_of
-from uniclip.store import AttemptFolder, Plan, RunFolder, Store, append, as_json, replace
+from uniclip.store import (
+    AttemptFolder,
+    Plan,
+    RunFolder,
+    Store,
+    SweepFolder,
+    append,
+    as_json,
+    read_json,
+    replace,
+)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 WAIT_SECONDS = 0.1
@@ -69,7 +79,7 @@ class Slot:
         folder = store.sweep(self.sweep)
         plan = folder.plan()
         assert plan is not None, "a plan is written before a slot is started"
-        if self.proves and not folder.audit.exists():
+        if self.proves and not proven(folder):
             prove(store, plan)
         import uniclip.run  # noqa: F401 - paid while the audit is made elsewhere
 
@@ -135,10 +145,24 @@ def prove(store: Store, plan: Plan) -> None:
     specs = {c.arm: store.run(c.run).spec() for c in reversed(plan.cells)}
     run_only = {k: plan.base[k] for k in ("runtime", "benchmark")}
     configs = {arm.name: config_of(specs[arm.name], run_only) for arm in plan.arms}
-    proof = audit.prove(plan, configs)
+    try:
+        proof = audit.prove(plan, configs)
+    except Exception as error:
+        # Bad data, say: each cell then fails by itself, and the next start proves again.
+        traceback.print_exc()
+        said = " ".join(str(error).split())[:300]
+        failed = audit.Finding(arm=plan.reference, check="the audit", holds=False, detail=said)
+        proof = audit.Proof(findings=[failed], probes=[])
     for probe in proof.probes:
         append(folder.probes, probe)
     replace(folder.audit, as_json({"findings": audit.as_records(proof.findings)}))
+
+
+def proven(folder: SweepFolder) -> bool:
+    """Whether the audit was made (one that could not be is made again)."""
+    if not folder.audit.exists():
+        return False
+    return all(f["check"] != "the audit" for f in read_json(folder.audit)["findings"])
 
 
 @contextmanager

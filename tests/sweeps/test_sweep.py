@@ -108,7 +108,6 @@ def test_a_failed_cell_is_isolated_shown_and_retried(tmp_path: Path) -> None:
         *(w for w in driver.words if not w.startswith("data")),
         *words,
         "train.steps=6",
-        "train.batch_size=16",
     )
     said = driver.run(status=1)
     assert "failed" in said

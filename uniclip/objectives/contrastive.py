@@ -66,8 +66,7 @@ def multi_positive(
         chunk: anchors a tile (memory O(chunk * M), each tile computed twice); None = one tile.
 
     Returns:
-        The mean over the anchors that have a positive of non-zero weight, (); zero, with zero
-        gradients, if none has.
+        The mean over anchors with a positive of non-zero weight, (); 0, gradients 0, if none has.
 
     Raises:
         ValueError: for shapes, dtypes or values outside the above, and for aggregate="inside" with
