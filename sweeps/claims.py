@@ -123,8 +123,8 @@ def _next(run: RunFolder, state: State, owner: Owner) -> AttemptFolder | None:
     """Attempt n + 1, if attempt n is still the one that `state` speaks of."""
     try:
         attempt = run.claim(state.attempt + 1, owner)
-    except FileNotFoundError:
-        return None  # the run was moved aside at this very moment
+    except (FileNotFoundError, FileExistsError):
+        return None  # the run was moved aside at this very moment, its folder gone or made anew
     if attempt is not None and state.attempt:
         if run.attempt(state.attempt).owner() != state.owner:
             attempt.claim.unlink()  # meanwhile it was moved aside and begun afresh

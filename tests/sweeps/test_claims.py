@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,15 +34,6 @@ def run(lab: Store) -> RunFolder:
     folder = lab.run("0123456789abcdef")
     folder.publish_spec({"config": {}})
     return folder
-
-
-@pytest.fixture
-def child() -> Iterator[subprocess.Popen[bytes]]:
-    """A live process that is ours to kill."""
-    started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    yield started
-    started.kill()
-    started.wait()
 
 
 def owner(pid: int | None = None, **changes: Any) -> Owner:
