@@ -103,19 +103,21 @@ def trial(config: RunConfig) -> Trial:
     batches, state = open_training(config)
     opening = time.perf_counter() - begun
     initial = {name: value.clone() for name, value in state.embedder.state_dict().items()}
-    seen = [batches.batch(step) for step in range(2)]
+    seen: list[Batch] = []
     seconds, after_two = [], {}
     for step in range(STEPS):
         lap = time.perf_counter()
-        advance(state, batches.batch(step))
+        batch = batches.batch(step)
+        advance(state, batch)
         seconds.append(time.perf_counter() - lap)
         state.count(seconds[-1], clipped=False)
+        seen.append(batch)
         if step == 1:
             after_two = state.method.report()
     return Trial(
         config=config,
         state=state,
-        batches=seen,
+        batches=seen[:2],
         initial=initial,
         after_two=after_two,
         step_seconds=median(seconds[1:]),

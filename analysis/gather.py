@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -50,9 +51,18 @@ class Gathered:
     probes: list[dict[str, Any]]
     """What was measured before the sweep (`probes.jsonl`)."""
 
+    def rows(self, dataset: str, score: str) -> pd.DataFrame:
+        """The part of `frame` that is about one score."""
+        return self._by_score.get((dataset, score), self.frame.iloc[:0])
+
+    @cached_property
+    def _by_score(self) -> dict[tuple[str, str], pd.DataFrame]:
+        groups = self.frame.groupby(["dataset", "score"], sort=False)
+        return {(str(dataset), str(score)): rows for (dataset, score), rows in groups}
+
     def observed(self, dataset: str, score: str) -> Observed:
         """One score of every arm and seed, as the statistics want it."""
-        rows = self.frame[(self.frame["dataset"] == dataset) & (self.frame["score"] == score)]
+        rows = self.rows(dataset, score)
         values: dict[str, dict[int, float]] = {}
         for arm, seed, value in zip(rows["arm"], rows["seed"], rows["value"]):
             if not math.isnan(value):
@@ -75,13 +85,12 @@ class Gathered:
 
     def kind(self, dataset: str, score: str) -> str:
         """accuracy, recall, map, gap or error; empty while nothing was scored."""
-        rows = self.frame[(self.frame["dataset"] == dataset) & (self.frame["score"] == score)]
+        rows = self.rows(dataset, score)
         return str(rows["kind"].iloc[0]) if len(rows) else ""
 
     def shown_only(self, dataset: str, score: str) -> bool:
         """Whether the score has too few samples to be judged."""
-        rows = self.frame[(self.frame["dataset"] == dataset) & (self.frame["score"] == score)]
-        return bool(rows["shown_only"].any())
+        return bool(self.rows(dataset, score)["shown_only"].any())
 
 
 def gather(store: Store, sweep_id: str) -> Gathered:

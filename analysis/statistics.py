@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special
 
 Floats = NDArray[np.float64]
 
@@ -100,8 +100,8 @@ def paired_t(values: Floats, *, grain: float = 0.0) -> tuple[Floats, Floats, Flo
     error = spread / math.sqrt(n)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(error > 0, np.abs(mean) / error, np.where(mean == 0, 0.0, np.inf))
-    half = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * error
-    return mean, half, 2 * stats.t.sf(t, n - 1), spread
+    half = special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * error
+    return mean, half, 2 * special.stdtr(n - 1, -t), spread
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -118,14 +118,14 @@ def holm(p: Sequence[float]) -> list[float]:
 def detectable_ratio(n: int, alpha: float = ALPHA, power: float = POWER) -> float:
     """Smallest effect, in standard deviations, that a paired t of `n` seeds finds at `power`."""
     df = n - 1
-    limit = float(stats.t.ppf(1 - alpha / 2, df))
+    limit = float(special.stdtrit(df, 1 - alpha / 2))
     # Power is the noncentral t's tails, integrated over the spread's own distribution by quadrature
     # (scipy.stats.nct gives NaN for few degrees of freedom and strict levels).
     nodes, weights = np.polynomial.legendre.leggauss(256)
-    spread = np.sqrt(stats.chi2.ppf((nodes + 1) / 2, df) / df)
+    spread = np.sqrt(special.chdtri(df, (1 - nodes) / 2) / df)
 
     def shortfall(ncp: float) -> float:
-        tails = stats.norm.cdf(ncp - limit * spread) + stats.norm.cdf(-ncp - limit * spread)
+        tails = special.ndtr(ncp - limit * spread) + special.ndtr(-ncp - limit * spread)
         return float(weights @ tails) / 2 - power
 
     high = 1.0

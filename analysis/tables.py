@@ -93,11 +93,9 @@ def all_scores(findings: Findings) -> Table:
 def _score_records(findings: Findings, keys: list[ScoreKey]) -> Iterable[dict[str, Any]]:
     run_of = findings.run_of
     for key in keys:
-        observed = findings.observed[key]
+        observed, samples = findings.observed[key], findings.gathered.rows(*key)["samples"].max()
         for arm in findings.plan.arms:
             values = observed.values.get(arm.name, {})
-            rows = findings.gathered.frame
-            samples = rows[(rows["dataset"] == key[0]) & (rows["score"] == key[1])]["samples"].max()
             yield {
                 "arm": arm.name,
                 "dataset": key[0],

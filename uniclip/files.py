@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -113,6 +114,28 @@ def read(cls: type, path: Path) -> Any:
         return bind(cls, values)
     except UserError as error:
         raise UserError(f"{path} is damaged ({error}); move it away and run again") from None
+
+
+def cache_folder() -> Path:
+    """For what can be made again: `UNICLIP_CACHE`, or the user's cache folder."""
+    from platformdirs import user_cache_dir
+
+    return Path(os.environ.get("UNICLIP_CACHE") or user_cache_dir("uniclip"))
+
+
+def remembered(kind: str, key: str, compute: Callable[[], Any]) -> Any:
+    """What `compute` gave for `key` before (plain JSON), from the cache folder.
+
+    What is kept there is damaged or missing at no cost but time: then it is computed.
+    """
+    path = cache_folder() / kind / f"{key}.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        value = compute()
+    with suppress(OSError):
+        replace(path, json.dumps(value).encode())
+    return value
 
 
 def _last_byte(stream: BinaryIO) -> bytes:

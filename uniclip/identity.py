@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import sys
 import typing
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -13,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from uniclip import files
 from uniclip.binding import FAMILIES, hints, plain
 from uniclip.config import RUN_ONLY, RunConfig, run_config
 
@@ -85,22 +87,29 @@ def training_hash() -> str:
     The code is every module of ours that `uniclip.train` reaches, as syntax trees without
     docstrings: comments and formatting change nothing.
     """
+    libraries = {n: library_version(n) for n in TRAINING_LIBRARIES}
+    # Parsing takes half a second, which every `plan` would wait for: done once for these bytes.
+    sources = digest([sys.version, _sums(ROOT / PACKAGES[0])])
+    code = files.remembered("training", sources, _code_hash)
+    return digest({"code": code, "libraries": libraries})
+
+
+def _code_hash() -> str:
     trees = {name: _meaning(tree) for name, tree in sorted(_reached(TRAINING_ROOT).items())}
-    return digest({"code": trees, "libraries": {n: library_version(n) for n in TRAINING_LIBRARIES}})
+    return digest(trees)
 
 
 @cache
 def source_hash() -> str:
     """16 hex digits over the bytes of every file in the package folders, tracked by git or not."""
-    files = [ROOT / "sweep.py"]
-    for package in PACKAGES:
-        files += (
-            p for p in (ROOT / package).rglob("*") if p.is_file() and "__pycache__" not in p.parts
-        )
-    sums = {
-        str(p.relative_to(ROOT)): blake2b(p.read_bytes()).hexdigest() for p in files if p.exists()
-    }
-    return digest(sums)
+    return digest(_sums(ROOT / "sweep.py", *(ROOT / package for package in PACKAGES)))
+
+
+def _sums(*places: Path) -> dict[str, str]:
+    """Path -> sum of every file in these places; what Python makes of them is left out."""
+    found = [p for place in places for p in ([place] if place.is_file() else place.rglob("*"))]
+    kept = (p for p in found if p.is_file() and "__pycache__" not in p.parts)
+    return {str(p.relative_to(ROOT)): blake2b(p.read_bytes()).hexdigest() for p in kept}
 
 
 @cache

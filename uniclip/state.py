@@ -110,9 +110,7 @@ class State:
         with self.aside():
             score = float(validate(self.pretrained))
         counters = self.counters
-        best = math.isfinite(score) and (
-            counters.best_score is None or score > counters.best_score
-        )
+        best = math.isfinite(score) and (counters.best_score is None or score > counters.best_score)
         if best:
             counters.best_step, counters.best_score = counters.step, score
             weights = self.modules.state_dict()

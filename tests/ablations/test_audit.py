@@ -105,9 +105,7 @@ def _off_runs_the_third_loss(patch: pytest.MonkeyPatch) -> None:
     """Configured as sup_con, an arm that quietly computes mil_nce when it trains."""
     true = method.Uniclip._contrast
 
-    def wrong(
-        self: method.Uniclip, z: torch.Tensor, batch: object, **kept: object
-    ) -> torch.Tensor:
+    def wrong(self: method.Uniclip, z: torch.Tensor, batch: object, **kept: object) -> torch.Tensor:
         trained = self.config.loss == "sup_con" and getattr(self, "drawn", False)
         self.drawn = True
         return true(self, z, batch, **{**kept, **({"loss": "mil_nce"} if trained else {})})  # type: ignore[arg-type]

@@ -23,9 +23,7 @@ def plan() -> Plan:
         Arm(name="full", label="", role="crossed", levels={}, delta={}),
         Arm(name="none", label="", role="crossed", levels={}, delta={"train.steps": 50}),
     )
-    cells = tuple(
-        Cell(arm=a, seed=s, run=f"{a}{s}".ljust(16, "0")) for s in range(3) for a in ARMS
-    )
+    cells = tuple(Cell(arm=a, seed=s, run=f"{a}{s}".ljust(16, "0")) for s in range(3) for a in ARMS)
     return Plan(
         sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
         arms=arms, reference="full", components=(), contrasts=(),

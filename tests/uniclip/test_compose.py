@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from uniclip import compose
 from uniclip.config import run_config
 from uniclip.errors import UserError
 
 FOLDERS = [compose.CONF]
+plain_values = st.one_of(
+    *(st.from_regex(p, fullmatch=True) for p in (compose.PLAIN_WORD, compose.PLAIN_NUMBER))
+)
 JARGON = re.compile(r"hydra|\+key|\+\w+=|multirun|search ?path|omegaconf|override|struct", re.I)
 
 
@@ -225,3 +230,37 @@ def test_flat_names_every_leaf() -> None:
         "a.c.d": [2],
         "e": {},
     }
+
+
+# ---- shortcuts -----------------------------------------------------------------------------------
+
+
+@given(st.from_regex(compose.PLAIN_KEY, fullmatch=True), plain_values)
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_plain_words_are_what_the_grammar_makes_of_them(key: str, value: str) -> None:
+    plainly = compose._plainly(f"{key}={value}")
+    if plainly is not None:
+        assert plainly == compose._by_grammar(f"{key}={value}")
+        assert type(plainly[1]) is type(compose._by_grammar(f"{key}={value}")[1])
+
+
+@pytest.mark.parametrize("value", ["true", "NULL", "nan", "Inf", "1e3", "-1", "01", "", "'a'", "[a]"])
+def test_only_the_grammar_reads_what_is_not_plain(value: str) -> None:
+    assert compose._plainly(f"a={value}") is None
+
+
+def test_a_changed_file_is_composed_again_and_a_damaged_memory_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
+    own = tmp_path / "conf" / "budget"
+    own.mkdir(parents=True)
+    folders = [*FOLDERS, own.parent]
+    for seeds in (7, 8):
+        (own / "mine.yaml").write_text(f"# @package _global_\nseeds: {seeds}\n")
+        choices = {"budget": "mine"}
+        for _ in range(2):
+            assert compose.compose("config", choices, folders)["seeds"] == seeds
+        for kept in (tmp_path / "cache").rglob("*.json"):
+            kept.write_text("{torn")
+        assert compose.compose("config", choices, folders)["seeds"] == seeds

@@ -191,9 +191,7 @@ def test_replace_is_whole_for_whoever_reads_meanwhile(tmp_path: Path) -> None:
 def test_torn_and_foreign_lines_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     assert store.lines(path) == []
-    path.write_bytes(
-        b'{"step": 1}\n{"step": \n[1]\n\xff\xfe\n"word"\n{"step": 2}\n{"step": 3, "lo'
-    )
+    path.write_bytes(b'{"step": 1}\n{"step": \n[1]\n\xff\xfe\n"word"\n{"step": 2}\n{"step": 3, "lo')
     assert [r["step"] for r in store.lines(path)] == [1, 2]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from uniclip import store
 from uniclip.errors import UserError
+from uniclip.files import cache_folder
 from uniclip.identity import digest, library_version
 
 if TYPE_CHECKING:
@@ -51,16 +51,9 @@ def recipe(size: int) -> dict[str, object]:
     return {"recipe": RECIPE, "packages": versions, "size": size, "ground": "white"}
 
 
-def folder() -> Path:
-    """`UNICLIP_CACHE`, or the user's cache folder."""
-    from platformdirs import user_cache_dir
-
-    return Path(os.environ.get("UNICLIP_CACHE") or user_cache_dir("uniclip"))
-
-
 def load(size: int) -> tuple[Path, tuple[Emoji, ...]]:
     """The file of the (n, 3, size, size) uint8 array, and its n emojis sorted by code."""
-    base = folder() / f"openmoji-{size}-{digest(recipe(size), 8)}"
+    base = cache_folder() / f"openmoji-{size}-{digest(recipe(size), 8)}"
     pictures, index = base.with_suffix(".npy"), base.with_suffix(".json")
     emojis = _read(pictures, index)
     if emojis is None:
@@ -157,7 +150,7 @@ def _render(path: Path, size: int) -> NDArray[np.uint8]:
 
 def _progress(paths: Sequence[Path], size: int) -> Iterator[Path]:
     """The paths, with a bar on a terminal and a line in a log, on standard error."""
-    text = f"rendering {len(paths)} OpenMoji pictures at {size} px (once, kept in {folder()})"
+    text = f"rendering {len(paths)} OpenMoji pictures at {size} px (once, kept in {cache_folder()})"
     if not sys.stderr.isatty():
         print(text, file=sys.stderr, flush=True)
         yield from paths

@@ -1,0 +1,328 @@
+"""The streamed form of the losses: all pairs are met, a tile of their similarities at a time.
+
+`stream` answers what the losses of `contrastive.py` ask of M embeddings, and its memory is
+O(M * D + tile * tile): the cosines of each anchor with its positives, and for each anchor and block
+of columns the logarithm of a sum of exponentials. Everything else is derived from these by the same
+lines as in the dense form.
+
+Scores are symmetric, so only the tiles on and above the diagonal are computed: each gives sums to
+its rows and to its columns. The way back computes each tile once more, which makes 4 M^2 D
+floating-point operations in all (M^2 D for each score, twice, and 2 M^2 D for the gradient).
+
+Exponentials are taken of scores as they are, without a running maximum, as long as no score can
+leave the range of the type; where one could (temperatures near 0.01 in float32) all are shifted by
+one number, and if that costs any row its sum, the call is done again with a maximum for each row.
+
+Letters: M embeddings, D width, P positives an anchor at most, B blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uniclip.objectives.processes import ALONE, Processes
+
+NOTHING = -1e30
+"""A score that adds nothing to a sum of exponentials; finite, so that no gradient becomes NaN."""
+LARGEST = {torch.float32: 70.0, torch.float64: 600.0}
+"""Exponents up to this size can be added up by the million, and divided by each other."""
+VANISHING = {torch.float32: -58.0, torch.float64: -560.0}
+"""A sum of shifted exponentials above e^this has lost nothing that counts."""
+WIDER = 2
+"""Columns of a tile, in multiples of its rows."""
+ROWS_AT_ONCE = 2048
+"""Anchors whose positives are looked up together."""
+
+
+class Meeting(NamedTuple):
+    """All rows of block a with all columns of block b, whose scores have the scale of `pair`."""
+
+    a: int
+    b: int
+    pair: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Which of M embeddings meet; a block is a run of rows that are of one kind."""
+
+    blocks: tuple[tuple[int, int], ...]
+    """Start and stop of each block; they cover 0 .. M in order."""
+    meetings: tuple[Meeting, ...]
+    """a <= b; a == b is a block with itself, each pair once."""
+    apart: tuple[Tensor, Tensor]
+    """Pairs that do not meet, each once, two (K,) int64: rows, and columns no less than them."""
+    positive: Tensor
+    """(M, P) int64: whose cosines with each row are wanted."""
+    empty: Tensor
+    """(M, B) bool: rows that meet nothing in a block."""
+
+
+class Tile(NamedTuple):
+    """A rectangle of one meeting, rows and columns as ranges of 0 .. M."""
+
+    rows: slice
+    columns: slice
+    meeting: Meeting
+    apart: tuple[Tensor, Tensor] | None
+    """Pairs that do not meet, in the tile's own coordinates; None = all do."""
+
+    @property
+    def diagonal(self) -> bool:
+        """Rows and columns are the same, so that every pair stands here twice."""
+        return self.rows == self.columns
+
+
+def stream(
+    z: Tensor, scales: Tensor, layout: Layout, tile: int, processes: Processes = ALONE
+) -> tuple[Tensor, Tensor]:
+    """Cosines with the positives (M, P), and log sum_j e^(scale * z_i z_j) by block (M, B).
+
+    Args:
+        z: (M, D) rows, float32 or float64; of all processes.
+        scales: (3,) multipliers by domain pair.
+        layout: who meets whom.
+        tile: rows of a tile.
+        processes: each computes its share of the tiles. The gradient that arrives is a share too
+            (rows of this process alone), and the gradient that leaves is a share of the whole.
+
+    Rows that meet nothing in a block have `NOTHING` there.
+    """
+    cosine, logs = _Stream.apply(z, scales, layout, tile, processes)  # type: ignore[no-untyped-call]
+    return cosine, logs
+
+
+class _Stream(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, z: Tensor, scales: Tensor, layout: Layout, tile: int, processes: Processes
+    ) -> tuple[Tensor, Tensor]:
+        numbers = [float(s) for s in scales.tolist()]
+        tiles = _tiles(layout, tile)[processes.rank :: processes.world]
+        excess = _excess(z, numbers)
+        sums = _sums(z, numbers, excess, layout, tiles)
+        if processes.world > 1:
+            processes.add_up(sums)
+        careful = max(excess) > 0 and not _safe(sums, layout)
+        if careful:
+            logs = processes.log_add_up(_careful_logs(z, numbers, layout, tiles))
+        else:
+            logs = sums.log()
+            for a, b, pair in layout.meetings:
+                logs[slice(*layout.blocks[a]), b] += excess[pair]
+                if a != b:
+                    logs[slice(*layout.blocks[b]), a] += excess[pair]
+        logs.masked_fill_(layout.empty, NOTHING)
+        ctx.save_for_backward(z, logs)
+        ctx.numbers, ctx.excess, ctx.careful = numbers, excess, careful
+        ctx.layout, ctx.tiles, ctx.processes = layout, tiles, processes
+        return _cosines(z, layout.positive), logs
+
+    @staticmethod
+    def backward(ctx: Any, d_cosine: Tensor, d_logs: Tensor) -> tuple[Tensor | None, ...]:
+        z, logs = ctx.saved_tensors
+        if ctx.processes.world > 1:
+            d_logs = ctx.processes.add_up(d_logs.contiguous())
+        d_logs = d_logs.masked_fill(ctx.layout.empty, 0)
+        gradient = torch.zeros_like(z)
+        d_scales = _pull(gradient, z, logs, d_logs, ctx)
+        _pull_positives(gradient, z, ctx.layout.positive, d_cosine)
+        return gradient, d_scales, None, None, None
+
+
+# ---- there ---------------------------------------------------------------------------------------
+
+
+def _excess(z: Tensor, numbers: list[float]) -> list[float]:
+    """What to take off the scores of each domain pair, so that none can leave the type's range."""
+    longest = float(z.square().sum(1).max()) if len(z) else 0.0
+    return [max(0.0, abs(scale) * longest - LARGEST[z.dtype]) for scale in numbers]
+
+
+def _sums(
+    z: Tensor, numbers: list[float], excess: list[float], layout: Layout, tiles: list[Tile]
+) -> Tensor:
+    """sum_j e^(scale * z_i z_j - excess) by row and block, (M, B)."""
+    sums = z.new_zeros(len(z), len(layout.blocks))
+    room = _room(z, tiles)
+    for rows, members in _by_rows(tiles):
+        for tile, scores in _scored(z, numbers, rows, members, room):
+            a, b, pair = tile.meeting
+            weight = _exponentials(scores, excess[pair], tile.apart)
+            sums[rows, b] += weight.sum(1)
+            if not tile.diagonal:
+                sums[tile.columns, a] += weight.sum(0)
+    return sums
+
+
+def _safe(sums: Tensor, layout: Layout) -> bool:
+    """Whether no sum is so small that terms of it may have vanished."""
+    met = torch.zeros_like(layout.empty)
+    for a, b, _ in layout.meetings:
+        met[slice(*layout.blocks[a]), b] = True
+        met[slice(*layout.blocks[b]), a] = True
+    counted = sums[met & ~layout.empty]
+    return bool((counted.log() > VANISHING[sums.dtype]).all())
+
+
+def _careful_logs(z: Tensor, numbers: list[float], layout: Layout, tiles: list[Tile]) -> Tensor:
+    """log sum_j e^(scale * z_i z_j) by row and block, whatever the scores, (M, B)."""
+    logs = z.new_full((len(z), len(layout.blocks)), NOTHING)
+    room = _room(z, tiles)
+    for rows, members in _by_rows(tiles):
+        for tile, scores in _scored(z, numbers, rows, members, room):
+            a, b, _ = tile.meeting
+            if tile.apart is not None:
+                scores[tile.apart] = NOTHING
+            logs[rows, b] = torch.logaddexp(logs[rows, b], scores.logsumexp(1))
+            if not tile.diagonal:
+                columns = tile.columns
+                logs[columns, a] = torch.logaddexp(logs[columns, a], scores.logsumexp(0))
+    return logs
+
+
+def _cosines(z: Tensor, positive: Tensor) -> Tensor:
+    cosine = z.new_empty(positive.shape)
+    for rows in _parts(len(z)):
+        for k, others in enumerate(positive[rows].unbind(1)):
+            cosine[rows, k] = (z[rows] * z.index_select(0, others)).sum(1)
+    return cosine
+
+
+# ---- and back ------------------------------------------------------------------------------------
+
+
+def _pull(gradient: Tensor, z: Tensor, logs: Tensor, d_logs: Tensor, ctx: Any) -> Tensor:
+    """Add to `gradient` (M, D) what the sums pull at z; what they pull at the scales, (3,)."""
+    d_scales = z.new_zeros(len(ctx.numbers))
+    room, other = _room(z, ctx.tiles), _room(z, ctx.tiles)
+    # What an exponential pulls at its row (or column): one sum of the two does for a pair.
+    divisor = logs.masked_fill(ctx.layout.empty, torch.inf)
+    shares = [d_logs * (e - divisor).exp() for e in ctx.excess]
+    for rows, members in _by_rows(ctx.tiles):
+        pair = members[0].meeting.pair
+        pulled = z.new_zeros(rows.stop - rows.start, z.shape[1])
+        for tile, scores in _scored(z, ctx.numbers, rows, members, room):
+            a, b, _ = tile.meeting
+            columns, out = tile.columns, other[: scores.numel()].view_as(scores)
+            if ctx.careful:
+                pull = _careful_pull(scores, tile, logs, d_logs)
+            else:
+                pull = _exponentials(scores, ctx.excess[pair], tile.apart)
+                share = shares[pair]
+                pull *= torch.add(share[rows, b, None], share[None, columns, a], out=out)
+            pulled.addmm_(pull, z[columns])
+            if tile.diagonal:  # stands first among its row's tiles
+                d_scales[pair] -= (pulled * z[rows]).sum() / 2
+            else:
+                gradient[columns].addmm_(pull.T, z[rows], alpha=ctx.numbers[pair])
+        d_scales[pair] += (pulled * z[rows]).sum()
+        gradient[rows].add_(pulled, alpha=ctx.numbers[pair])
+    return d_scales
+
+
+def _careful_pull(scores: Tensor, tile: Tile, logs: Tensor, d_logs: Tensor) -> Tensor:
+    (a, b, _), rows, columns = tile.meeting, tile.rows, tile.columns
+    if tile.apart is not None:
+        scores[tile.apart] = NOTHING
+    ours = d_logs[rows, b, None] * (scores - logs[rows, b, None]).clamp(max=0).exp()
+    theirs = d_logs[None, columns, a] * (scores - logs[None, columns, a]).clamp(max=0).exp()
+    return ours + theirs
+
+
+def _pull_positives(gradient: Tensor, z: Tensor, positive: Tensor, d_cosine: Tensor) -> None:
+    for rows in _parts(len(z)):
+        for k, others in enumerate(positive[rows].unbind(1)):
+            pull = d_cosine[rows, k, None]
+            gradient[rows].addcmul_(pull, z.index_select(0, others))
+            gradient.index_add_(0, others, pull * z[rows])
+
+
+# ---- tiles ---------------------------------------------------------------------------------------
+
+
+def _tiles(layout: Layout, tile: int) -> list[Tile]:
+    """The tiles of every meeting, row by row; a diagonal one stands first in its row."""
+    total = layout.blocks[-1][1] if layout.blocks else 0
+    places: list[tuple[slice, slice, Meeting]] = []
+    for meeting in layout.meetings:
+        (start, stop), (left, right) = layout.blocks[meeting.a], layout.blocks[meeting.b]
+        for r in range(start, stop, tile):
+            rows = slice(r, min(r + tile, stop))
+            if meeting.a == meeting.b:
+                places.append((rows, rows, meeting))
+                left = rows.stop
+            places += [
+                (rows, slice(c, min(c + WIDER * tile, right)), meeting)
+                for c in range(left, right, WIDER * tile)
+            ]
+    return [
+        Tile(rows, columns, meeting, apart)
+        for (rows, columns, meeting), apart in zip(places, _apart(layout.apart, places, total))
+    ]
+
+
+def _apart(
+    pairs: tuple[Tensor, Tensor], places: list[tuple[slice, slice, Meeting]], total: int
+) -> Iterator[tuple[Tensor, Tensor] | None]:
+    """For each place the pairs that do not meet there, in its own coordinates."""
+    device = pairs[0].device
+    row, column = (p.cpu().numpy() for p in pairs)
+    order = np.lexsort((column, row))
+    row, column = row[order], column[order]
+    starts = np.searchsorted(row, [rows.start for rows, _, _ in places])
+    stops = np.searchsorted(row, [rows.stop for rows, _, _ in places])
+    for (rows, columns, _), first, last in zip(places, starts, stops):
+        r, c = row[first:last], column[first:last]
+        inside = (c >= columns.start) & (c < columns.stop)
+        r, c = r[inside] - rows.start, c[inside] - columns.start
+        if rows == columns:
+            r, c = np.concatenate([r, c]), np.concatenate([c, r])
+        here = (torch.from_numpy(r).to(device), torch.from_numpy(c).to(device))
+        yield here if len(r) else None
+
+
+def _by_rows(tiles: list[Tile]) -> Iterator[tuple[slice, list[Tile]]]:
+    """Neighbours that share rows and meeting."""
+    row: list[Tile] = []
+    for tile in tiles:
+        if row and (row[0].rows, row[0].meeting) != (tile.rows, tile.meeting):
+            yield row[0].rows, row
+            row = []
+        row.append(tile)
+    if row:
+        yield row[0].rows, row
+
+
+def _scored(
+    z: Tensor, numbers: list[float], rows: slice, tiles: list[Tile], room: Tensor
+) -> Iterator[tuple[Tile, Tensor]]:
+    """Each tile of a row with its scores scale * z_i z_j, in `room`."""
+    scaled = z[rows] * numbers[tiles[0].meeting.pair]
+    for tile in tiles:
+        columns = z[tile.columns]
+        scores = room[: len(scaled) * len(columns)].view(len(scaled), len(columns))
+        yield tile, torch.mm(scaled, columns.T, out=scores)
+
+
+def _exponentials(scores: Tensor, excess: float, apart: tuple[Tensor, Tensor] | None) -> Tensor:
+    """e^(scores - excess) in place, 0 for pairs that do not meet."""
+    weight = (scores.sub_(excess) if excess else scores).exp_()
+    if apart is not None:
+        weight[apart] = 0
+    return weight
+
+
+def _room(z: Tensor, tiles: list[Tile]) -> Tensor:
+    sizes = [(t.rows.stop - t.rows.start) * (t.columns.stop - t.columns.start) for t in tiles]
+    return z.new_empty(max(sizes, default=0))
+
+
+def _parts(rows: int) -> Iterator[slice]:
+    return (slice(i, min(i + ROWS_AT_ONCE, rows)) for i in range(0, rows, ROWS_AT_ONCE))
