@@ -244,7 +244,9 @@ def test_plain_words_are_what_the_grammar_makes_of_them(key: str, value: str) ->
         assert type(plainly[1]) is type(compose._by_grammar(f"{key}={value}")[1])
 
 
-@pytest.mark.parametrize("value", ["true", "NULL", "nan", "Inf", "1e3", "-1", "01", "", "'a'", "[a]"])
+@pytest.mark.parametrize(
+    "value", ["true", "NULL", "nan", "Inf", "1e3", "-1", "01", "", "'a'", "[a]"]
+)
 def test_only_the_grammar_reads_what_is_not_plain(value: str) -> None:
     assert compose._plainly(f"a={value}") is None
 

@@ -30,22 +30,23 @@ def opened(source: Any, part: Part) -> Split:
     return data.open_split(source, part)
 
 
-def embeddings(pretrained: Pretrained, split: Split) -> Float32:
-    """Unit rows, (n, D), of every picture of `split` under the evaluation transform.
+def trunk(pretrained: Pretrained, split: Split, index: NDArray[np.int64] | None = None) -> Float32:
+    """Image-encoder features, before any head, of the pictures `index` (default: all) of `split`
+    under the evaluation transform, (n, F)."""
+    index = np.arange(len(split)) if index is None else index
+    pieces = _pieces(len(index))
+    return np.concatenate([pretrained.trunk(split.pixels(index[p])) for p in pieces])
+
+
+def project(pretrained: Pretrained, features: Float32) -> Float32:
+    """Unit rows, (n, D), of pictures whose features (n, F) `trunk` gave.
 
     Raises `ValueError` if they are not finite: scores of such a model would look like numbers.
     """
-    pieces = _pieces(len(split))
-    rows = np.concatenate([pretrained.embed_images(split.pixels(p)) for p in pieces])
+    rows = pretrained.project(features)
     if not np.isfinite(rows).all():
         raise ValueError("the model's embeddings are not finite: its weights broke down")
     return rows
-
-
-def trunk(pretrained: Pretrained, split: Split, index: NDArray[np.int64]) -> Float32:
-    """Image-encoder features, (len(index), F), before any head, under the evaluation transform."""
-    pieces = _pieces(len(index))
-    return np.concatenate([pretrained.trunk(split.pixels(index[p])) for p in pieces])
 
 
 def _pieces(n: int) -> list[NDArray[np.int64]]:

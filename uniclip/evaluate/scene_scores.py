@@ -38,7 +38,7 @@ def evaluate(pretrained: Pretrained, source: ScenesData) -> Any:
     tasks.keep_truth(sheet, test)
     values = np.stack([test.labels[name] for name in ATTRIBUTES], axis=1)
     texts = pretrained.embed_texts(captions())
-    images = features.embeddings(pretrained, test)
+    images = features.project(pretrained, features.trunk(pretrained, test))
     own = texts[minimal_pairs.place(values, SIZES)]
 
     for attribute, won in _pairs(images, texts, values):

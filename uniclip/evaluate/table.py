@@ -51,12 +51,13 @@ def evaluate(pretrained: Pretrained, source: CsvData) -> Any:
     sheet = Sheet()
     tasks.keep_truth(sheet, test)
     relation = retrieval.relate(test.captions)
-    images = features.embeddings(pretrained, test)
+    seen = features.trunk(pretrained, test)
+    images = features.project(pretrained, seen)
     texts = pretrained.embed_texts(list(relation.texts))
     retrieval.score(sheet, images, texts, relation)
     examples.keep(sheet, test, images, texts, relation)
     if LABEL in test.labels:
         names = {c: (c,) for c in test.classes[LABEL]}
         tasks.score_zero_shot(sheet, LABEL, pretrained, test, images, TEMPLATES, names)
-        tasks.score_probe(sheet, LABEL, pretrained, source, test)
+        tasks.score_probe(sheet, LABEL, pretrained, source, test, seen)
     return sheet.finished()

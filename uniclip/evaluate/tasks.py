@@ -43,15 +43,21 @@ def score_zero_shot(
     zero_shot.score(sheet, label, result, labels, classes)
 
 
-def score_probe(sheet: Sheet, label: str, pretrained: Pretrained, source: Any, test: Split) -> None:
-    """Put probe.<label> on the sheet, if every split has a picture with that label."""
+def score_probe(
+    sheet: Sheet, label: str, pretrained: Pretrained, source: Any, test: Split, seen: NDArray[Any]
+) -> None:
+    """Put probe.<label> on the sheet, if every split has a picture with that label.
+
+    seen: (n, F) image-encoder features of the test split.
+    """
     splits = (features.opened(source, "train"), features.opened(source, "validation"), test)
     rows = [np.flatnonzero(split.labels[label] >= 0) for split in splits]
     if any(len(chosen) == 0 for chosen in rows):
         return
+    known = [features.trunk(pretrained, s, chosen) for s, chosen in zip(splits[:2], rows)]
     train, validation, tested = (
-        linear_probe.Part(features.trunk(pretrained, split, chosen), split.labels[label][chosen])
-        for split, chosen in zip(splits, rows)
+        linear_probe.Part(of_split, split.labels[label][chosen])
+        for of_split, split, chosen in zip([*known, seen[rows[2]]], splits, rows)
     )
     classes, labels = test.classes[label], tested.labels
     predicted, probe = linear_probe.linear_probe(train, validation, tested, len(classes))

@@ -55,7 +55,10 @@ class Embedder(nn.Module):
 
     def images(self, pixels: Tensor, vectors: Tensor) -> Tensor:
         """Unit rows (B, D) float32 of pixels (B, 3, H, W) uint8 and vectors (B, A) float32."""
-        features = self.trunk(pixels)
+        return self.project(self.trunk(pixels), vectors)
+
+    def project(self, features: Tensor, vectors: Tensor) -> Tensor:
+        """Unit rows (B, D) float32 of the image encoder's features (B, F) and vectors (B, A)."""
         if isinstance(self.image_head, nn.Linear):
             return _unit(self.image_head(features))
         return _unit(self.image_head(features, self._augmentation(vectors)))

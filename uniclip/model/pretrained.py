@@ -93,6 +93,16 @@ class Pretrained:
 
         return self._batched(embed, len(canvas), self.embedder.image_encoder.features)
 
+    def project(self, features: Float32) -> Float32:
+        """Unit rows (n, D) of features (n, F) that `trunk` gave: as `embed_images` gives them."""
+
+        def embed(part: slice) -> Tensor:
+            told = torch.from_numpy(augment.describe(augment.evaluation(len(features[part]))))
+            few = torch.from_numpy(features[part])
+            return self.embedder.project(few.to(self.device), told.to(self.device))
+
+        return self._batched(embed, len(features), self.config.model.embedding)
+
     def image_text_scale(self) -> float:
         """The multiplier 1/tau that turns image-text cosines into logits."""
         return self.method.image_text_scale()
