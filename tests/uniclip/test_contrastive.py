@@ -13,14 +13,13 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from uniclip.objectives.contrastive import (
-    clip_loss,
     mil_nce,
     mp_nce,
     multi_positive,
     multi_view_info_nce,
     sup_con,
-    unicl_loss,
 )
+from uniclip.objectives.pairs import clip_loss, unicl_loss
 from uniclip.objectives.similarity import DomainSimilarity, SharedSimilarity
 
 WIDTH = 5

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from uniclip.model.heads import AugmentationEncoder, ImageHead
-from uniclip.objectives.contrastive import clip_loss
+from uniclip.objectives.pairs import clip_loss
 
 NUMBERS, FEATURES = 13, 24
 

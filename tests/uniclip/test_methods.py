@@ -17,12 +17,12 @@ from uniclip.data import tokenizer as tokenizers
 from uniclip.errors import UserError
 from uniclip.objectives import methods
 from uniclip.objectives.contrastive import (
-    clip_loss,
     mil_nce,
     mp_nce,
     multi_view_info_nce,
     sup_con,
 )
+from uniclip.objectives.pairs import clip_loss
 
 VIEWS, SAMPLES = 2, 6
 LOSSES = {"mp_nce": mp_nce, "sup_con": sup_con, "mil_nce": mil_nce}

@@ -127,3 +127,10 @@ REFUSED = [
 def test_pictures_that_do_not_fit_are_refused(model, given):
     with pytest.raises(UserError):
         model.embed_images(**given)
+
+
+def test_projected_features_are_the_embeddings(model):
+    pictures = canvases()
+    np.testing.assert_array_equal(
+        model.project(model.trunk(pictures)), model.embed_images(pictures)
+    )

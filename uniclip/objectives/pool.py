@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uniclip.objectives.similarity import PAIRS
+from uniclip.objectives.streamed import Layout, Meeting
 
 Negatives = Literal["all", "domain", "slot"]
 Weights = Union[str, Sequence[float]]
@@ -92,6 +93,46 @@ def build_pool(
         blocks=_blocks(group[order], domain[order]),
         groups=int(group.max()) + 1 if len(group) else 1,
         group=group[positive],
+    )
+
+
+def layout(pool: Pool, place: Tensor) -> Layout:
+    """The pool in the order of its columns; place: (M,) where each embedding stands in it."""
+    order, blocks = pool.order, pool.blocks
+    size = torch.tensor([b.stop - b.start for b in blocks], device=order.device)
+    block = torch.repeat_interleave(torch.arange(len(blocks), device=order.device), size)
+    positive, valid = place[pool.positive][order], pool.valid[order]
+    itself = torch.arange(len(order), device=order.device)
+    row = itself[:, None].expand_as(positive)
+    later = valid & (positive > row)
+    # How many of a row's own sample stand in each block, itself included.
+    own = torch.zeros(len(order), len(blocks), dtype=torch.int64, device=order.device)
+    own.scatter_add_(1, block[positive], valid.long())
+    own.scatter_add_(1, block[:, None], torch.ones_like(own[:, :1]))
+    meetings = _meetings(pool, block)
+    met = torch.zeros(len(blocks), len(blocks), dtype=torch.bool)
+    for a, b, _ in meetings:
+        met[a, b] = met[b, a] = True
+    return Layout(
+        blocks=tuple((b.start, b.stop) for b in blocks),
+        meetings=meetings,
+        apart=(torch.cat([itself, row[later]]), torch.cat([itself, positive[later]])),
+        positive=positive,
+        empty=((own >= size) | ~met.to(order.device)[block]).T.contiguous(),
+    )
+
+
+def _meetings(pool: Pool, block: Tensor) -> tuple[Meeting, ...]:
+    """The pairs of blocks in which somebody of the one has rivals in the other."""
+    asked = torch.zeros(len(pool.blocks), pool.groups, dtype=torch.bool, device=block.device)
+    valid = pool.valid[pool.order]
+    asked[block[:, None].expand_as(valid)[valid], pool.group[pool.order][valid]] = True
+    wanted = asked.tolist()
+    return tuple(
+        Meeting(i, j, a.domain + b.domain)
+        for i, a in enumerate(pool.blocks)
+        for j, b in enumerate(pool.blocks)
+        if i <= j and (wanted[i][b.group] or wanted[j][a.group])
     )
 
 

@@ -36,6 +36,8 @@ VANISHING = {torch.float32: -58.0, torch.float64: -560.0}
 """A sum of shifted exponentials above e^this has lost nothing that counts."""
 WIDER = 2
 """Columns of a tile, in multiples of its rows."""
+FINER = 4
+"""Rows of a square on the diagonal, in fractions of a tile's."""
 ROWS_AT_ONCE = 2048
 """Anchors whose positives are looked up together."""
 
@@ -61,7 +63,11 @@ class Layout:
     positive: Tensor
     """(M, P) int64: whose cosines with each row are wanted."""
     empty: Tensor
-    """(M, B) bool: rows that meet nothing in a block."""
+    """(B, M) bool: rows that meet nothing in a block."""
+
+    def sides(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of each meeting."""
+        return [(slice(*self.blocks[a]), slice(*self.blocks[b])) for a, b, _ in self.meetings]
 
 
 class Tile(NamedTuple):
@@ -82,7 +88,7 @@ class Tile(NamedTuple):
 def stream(
     z: Tensor, scales: Tensor, layout: Layout, tile: int, processes: Processes = ALONE
 ) -> tuple[Tensor, Tensor]:
-    """Cosines with the positives (M, P), and log sum_j e^(scale * z_i z_j) by block (M, B).
+    """Cosines with the positives (M, P), and log sum_j e^(scale * z_i z_j) by block (B, M).
 
     Args:
         z: (M, D) rows, float32 or float64; of all processes.
@@ -94,7 +100,8 @@ def stream(
 
     Rows that meet nothing in a block have `NOTHING` there.
     """
-    cosine, logs = _Stream.apply(z, scales, layout, tile, processes)  # type: ignore[no-untyped-call]
+    apply: Any = _Stream.apply
+    cosine, logs = apply(z.contiguous(), scales, layout, tile, processes)
     return cosine, logs
 
 
@@ -113,11 +120,11 @@ class _Stream(torch.autograd.Function):
         if careful:
             logs = processes.log_add_up(_careful_logs(z, numbers, layout, tiles))
         else:
-            logs = sums.log()
-            for a, b, pair in layout.meetings:
-                logs[slice(*layout.blocks[a]), b] += excess[pair]
+            logs = sums.log_()
+            for (a, b, pair), (of_a, of_b) in zip(layout.meetings, layout.sides()):
+                logs[b, of_a] += excess[pair]
                 if a != b:
-                    logs[slice(*layout.blocks[b]), a] += excess[pair]
+                    logs[a, of_b] += excess[pair]
         logs.masked_fill_(layout.empty, NOTHING)
         ctx.save_for_backward(z, logs)
         ctx.numbers, ctx.excess, ctx.careful = numbers, excess, careful
@@ -148,48 +155,43 @@ def _excess(z: Tensor, numbers: list[float]) -> list[float]:
 def _sums(
     z: Tensor, numbers: list[float], excess: list[float], layout: Layout, tiles: list[Tile]
 ) -> Tensor:
-    """sum_j e^(scale * z_i z_j - excess) by row and block, (M, B)."""
-    sums = z.new_zeros(len(z), len(layout.blocks))
+    """sum_j e^(scale * z_i z_j - excess) by block and row, (B, M)."""
+    sums = z.new_zeros(len(layout.blocks), len(z))
     room = _room(z, tiles)
     for rows, members in _by_rows(tiles):
         for tile, scores in _scored(z, numbers, rows, members, room):
             a, b, pair = tile.meeting
             weight = _exponentials(scores, excess[pair], tile.apart)
-            sums[rows, b] += weight.sum(1)
+            sums[b, rows].add_(weight.sum(1))
             if not tile.diagonal:
-                sums[tile.columns, a] += weight.sum(0)
+                sums[a, tile.columns].add_(weight.sum(0))
     return sums
 
 
 def _safe(sums: Tensor, layout: Layout) -> bool:
     """Whether no sum is so small that terms of it may have vanished."""
-    met = torch.zeros_like(layout.empty)
-    for a, b, _ in layout.meetings:
-        met[slice(*layout.blocks[a]), b] = True
-        met[slice(*layout.blocks[b]), a] = True
-    counted = sums[met & ~layout.empty]
-    return bool((counted.log() > VANISHING[sums.dtype]).all())
+    return bool((sums[~layout.empty].log() > VANISHING[sums.dtype]).all())
 
 
 def _careful_logs(z: Tensor, numbers: list[float], layout: Layout, tiles: list[Tile]) -> Tensor:
-    """log sum_j e^(scale * z_i z_j) by row and block, whatever the scores, (M, B)."""
-    logs = z.new_full((len(z), len(layout.blocks)), NOTHING)
+    """log sum_j e^(scale * z_i z_j) by block and row, whatever the scores, (B, M)."""
+    logs = z.new_full((len(layout.blocks), len(z)), NOTHING)
     room = _room(z, tiles)
     for rows, members in _by_rows(tiles):
         for tile, scores in _scored(z, numbers, rows, members, room):
             a, b, _ = tile.meeting
             if tile.apart is not None:
                 scores[tile.apart] = NOTHING
-            logs[rows, b] = torch.logaddexp(logs[rows, b], scores.logsumexp(1))
+            logs[b, rows] = torch.logaddexp(logs[b, rows], scores.logsumexp(1))
             if not tile.diagonal:
                 columns = tile.columns
-                logs[columns, a] = torch.logaddexp(logs[columns, a], scores.logsumexp(0))
+                logs[a, columns] = torch.logaddexp(logs[a, columns], scores.logsumexp(0))
     return logs
 
 
 def _cosines(z: Tensor, positive: Tensor) -> Tensor:
     cosine = z.new_empty(positive.shape)
-    for rows in _parts(len(z)):
+    for rows in _ranges(0, len(z), ROWS_AT_ONCE):
         for k, others in enumerate(positive[rows].unbind(1)):
             cosine[rows, k] = (z[rows] * z.index_select(0, others)).sum(1)
     return cosine
@@ -216,13 +218,13 @@ def _pull(gradient: Tensor, z: Tensor, logs: Tensor, d_logs: Tensor, ctx: Any) -
             else:
                 pull = _exponentials(scores, ctx.excess[pair], tile.apart)
                 share = shares[pair]
-                pull *= torch.add(share[rows, b, None], share[None, columns, a], out=out)
+                pull *= torch.add(share[b, rows, None], share[a, None, columns], out=out)
             pulled.addmm_(pull, z[columns])
             if tile.diagonal:  # stands first among its row's tiles
-                d_scales[pair] -= (pulled * z[rows]).sum() / 2
+                d_scales[pair] -= torch.vdot(pulled.view(-1), z[rows].view(-1)) / 2
             else:
                 gradient[columns].addmm_(pull.T, z[rows], alpha=ctx.numbers[pair])
-        d_scales[pair] += (pulled * z[rows]).sum()
+        d_scales[pair] += torch.vdot(pulled.view(-1), z[rows].view(-1))
         gradient[rows].add_(pulled, alpha=ctx.numbers[pair])
     return d_scales
 
@@ -231,13 +233,13 @@ def _careful_pull(scores: Tensor, tile: Tile, logs: Tensor, d_logs: Tensor) -> T
     (a, b, _), rows, columns = tile.meeting, tile.rows, tile.columns
     if tile.apart is not None:
         scores[tile.apart] = NOTHING
-    ours = d_logs[rows, b, None] * (scores - logs[rows, b, None]).clamp(max=0).exp()
-    theirs = d_logs[None, columns, a] * (scores - logs[None, columns, a]).clamp(max=0).exp()
+    ours = d_logs[b, rows, None] * (scores - logs[b, rows, None]).clamp(max=0).exp()
+    theirs = d_logs[a, None, columns] * (scores - logs[a, None, columns]).clamp(max=0).exp()
     return ours + theirs
 
 
 def _pull_positives(gradient: Tensor, z: Tensor, positive: Tensor, d_cosine: Tensor) -> None:
-    for rows in _parts(len(z)):
+    for rows in _ranges(0, len(z), ROWS_AT_ONCE):
         for k, others in enumerate(positive[rows].unbind(1)):
             pull = d_cosine[rows, k, None]
             gradient[rows].addcmul_(pull, z.index_select(0, others))
@@ -248,24 +250,32 @@ def _pull_positives(gradient: Tensor, z: Tensor, positive: Tensor, d_cosine: Ten
 
 
 def _tiles(layout: Layout, tile: int) -> list[Tile]:
-    """The tiles of every meeting, row by row; a diagonal one stands first in its row."""
+    """The tiles of every meeting, by rows; a diagonal one stands first among those of its rows."""
     total = layout.blocks[-1][1] if layout.blocks else 0
     places: list[tuple[slice, slice, Meeting]] = []
     for meeting in layout.meetings:
         (start, stop), (left, right) = layout.blocks[meeting.a], layout.blocks[meeting.b]
-        for r in range(start, stop, tile):
-            rows = slice(r, min(r + tile, stop))
+        for rows in _ranges(start, stop, tile):
             if meeting.a == meeting.b:
-                places.append((rows, rows, meeting))
                 left = rows.stop
-            places += [
-                (rows, slice(c, min(c + WIDER * tile, right)), meeting)
-                for c in range(left, right, WIDER * tile)
-            ]
+                places += [(*place, meeting) for place in _corner(rows, tile)]
+            places += [(rows, columns, meeting) for columns in _ranges(left, right, WIDER * tile)]
     return [
         Tile(rows, columns, meeting, apart)
         for (rows, columns, meeting), apart in zip(places, _apart(layout.apart, places, total))
     ]
+
+
+def _corner(rows: slice, tile: int) -> Iterator[tuple[slice, slice]]:
+    """Rows with themselves, each pair once but for those in the small squares on the diagonal."""
+    for few in _ranges(rows.start, rows.stop, max(1, tile // FINER)):
+        yield few, few
+        if few.stop < rows.stop:
+            yield few, slice(few.stop, rows.stop)
+
+
+def _ranges(start: int, stop: int, step: int) -> Iterator[slice]:
+    return (slice(i, min(i + step, stop)) for i in range(start, stop, step))
 
 
 def _apart(
@@ -304,11 +314,11 @@ def _scored(
     z: Tensor, numbers: list[float], rows: slice, tiles: list[Tile], room: Tensor
 ) -> Iterator[tuple[Tile, Tensor]]:
     """Each tile of a row with its scores scale * z_i z_j, in `room`."""
-    scaled = z[rows] * numbers[tiles[0].meeting.pair]
+    ours, scale = z[rows], numbers[tiles[0].meeting.pair]
     for tile in tiles:
         columns = z[tile.columns]
-        scores = room[: len(scaled) * len(columns)].view(len(scaled), len(columns))
-        yield tile, torch.mm(scaled, columns.T, out=scores)
+        scores = room[: len(ours) * len(columns)].view(len(ours), len(columns))
+        yield tile, torch.addmm(scores, ours, columns.T, beta=0, alpha=scale, out=scores)
 
 
 def _exponentials(scores: Tensor, excess: float, apart: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -322,7 +332,3 @@ def _exponentials(scores: Tensor, excess: float, apart: tuple[Tensor, Tensor] | 
 def _room(z: Tensor, tiles: list[Tile]) -> Tensor:
     sizes = [(t.rows.stop - t.rows.start) * (t.columns.stop - t.columns.start) for t in tiles]
     return z.new_empty(max(sizes, default=0))
-
-
-def _parts(rows: int) -> Iterator[slice]:
-    return (slice(i, min(i + ROWS_AT_ONCE, rows)) for i in range(0, rows, ROWS_AT_ONCE))

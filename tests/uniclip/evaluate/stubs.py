@@ -34,6 +34,7 @@ class Stub:
     ) -> None:
         self.config, self._images, self._texts, self._trunk = of, images, texts, trunk
         self.method = SimpleNamespace()
+        self._seen: list = []
 
     def embed_images(self, pixels, transform=None, vectors=None):
         """Unit rows; vectors are None for the evaluation transform."""
@@ -45,8 +46,15 @@ class Stub:
         return unit(self._texts(texts))
 
     def trunk(self, pixels):
-        """As given."""
+        """As given; the pictures are kept for `project`."""
+        self._seen.append(pixels)
         return np.asarray(self._trunk(pixels), np.float32)
+
+    def project(self, features):
+        """Unit rows of the pictures whose features were asked for since the last time."""
+        pixels, self._seen = np.concatenate(self._seen), []
+        assert len(pixels) == len(features)
+        return unit(self._images(pixels, None))
 
     def image_text_scale(self):
         """CLIP's first one."""

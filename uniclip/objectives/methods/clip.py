@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from uniclip.config import ClipMethod, RunConfig
-from uniclip.objectives.contrastive import clip_loss
 from uniclip.objectives.methods.base import Head, Method, log_scale
+from uniclip.objectives.pairs import clip_loss
 
 if TYPE_CHECKING:
     from uniclip.batch import Batch
