@@ -14,7 +14,8 @@ from torch import Tensor
 
 from uniclip.objectives.processes import ALONE, Processes
 from uniclip.objectives.similarity import PAIRS
-from uniclip.objectives.streamed import Layout, Meeting, stream
+from uniclip.objectives.streamed import stream
+from uniclip.objectives.tiles import Layout, Meeting
 
 
 def clip_loss(
@@ -39,7 +40,8 @@ def clip_loss(
     rows = processes.own(len(image))
     image, text = processes.gather(image), processes.gather(text)
     with torch.autocast(image.device.type, enabled=False):
-        return _pair_cost(image, text, image, text, scale, rows, chunk, processes)
+        images, texts = processes.others(image), processes.others(text)
+        return _pair_cost(image, text, images, texts, scale, rows, chunk, processes)
 
 
 def unicl_loss(
@@ -74,7 +76,7 @@ def unicl_loss(
     image, text, labels = (processes.gather(t) for t in (image, text, labels))
     with torch.autocast(image.device.type, enabled=False):
         # The mean cosine with the positives is the cosine with their mean: no N by N target.
-        images, texts = _class_means(image, labels), _class_means(text, labels)
+        images, texts = (_class_means(processes.others(v), labels) for v in (image, text))
         return _pair_cost(image, text, images, texts, scale, rows, chunk, processes)
 
 
@@ -90,18 +92,25 @@ def _pair_cost(
 ) -> Tensor:
     """The share of `rows` in both ways' mean cross-entropies; images (texts): the mean of each
     text's (image's) positives, (N, D)."""
+    if len(image) == 0:
+        raise ValueError("a contrastive loss needs at least one pair, got none")
     own = (image[rows] * texts[rows]).sum(1) + (text[rows] * images[rows]).sum(1)
     if chunk is None:
-        sums = _pair_sums(image, text, scale, rows)
+        sums = _pair_sums(image, text, scale, rows, processes)
     else:
         sums = _streamed_pair_sums(image, text, scale, rows, chunk, processes)
     return (sums - scale * own).sum() / (2 * len(image))
 
 
-def _pair_sums(image: Tensor, text: Tensor, scale: Tensor | float, rows: slice) -> Tensor:
+def _pair_sums(
+    image: Tensor, text: Tensor, scale: Tensor | float, rows: slice, processes: Processes
+) -> Tensor:
     """For each of `rows` the log-sum over all texts plus that over all images, (R,)."""
-    by_image = scale * image[rows] @ text.T
-    by_text = by_image.T if len(by_image) == len(image) else scale * text[rows] @ image.T
+    by_image = scale * image[rows] @ processes.others(text).T
+    if processes.world == 1:
+        by_text = by_image.T
+    else:
+        by_text = scale * text[rows] @ processes.others(image).T
     return by_image.logsumexp(1) + by_text.logsumexp(1)
 
 
@@ -141,10 +150,10 @@ def _class_means(vectors: Tensor, labels: Tensor) -> Tensor:
 
 
 def _check_pair(image: Tensor, text: Tensor) -> None:
-    if image.ndim != 2 or image.shape != text.shape or image.dtype != text.dtype:
+    floats = (torch.float32, torch.float64)
+    alike = image.shape == text.shape and image.dtype == text.dtype
+    if image.ndim != 2 or not alike or image.dtype not in floats:
         raise ValueError(
-            "image and text must be two (N, D) of one dtype, got "
+            "image and text must be two (N, D), both float32 or both float64, got "
             f"{tuple(image.shape)} {image.dtype} and {tuple(text.shape)} {text.dtype}"
         )
-    if len(image) == 0:
-        raise ValueError("a contrastive loss needs at least one pair, got none")
