@@ -35,6 +35,29 @@ def tiny(**sections: object) -> RunConfig:
     return run_config(values)
 
 
+METHODS = {
+    "uniclip": {},
+    "clip": {"method": {"name": "clip"}},
+    "unicl": {"method": {"name": "unicl"}},
+    "slip": {
+        "method": {"name": "slip", "ssl_width": 32, "ssl_embedding": 16},
+        "views": {"weak": 1, "strong": 2},
+    },
+    "declip": {
+        "method": {"name": "declip", "queue": 48, "ssl_width": 32, "masked": 0.5},
+        "views": {"weak": 0, "strong": 2},
+    },
+}
+"""What each method needs to be tiny."""
+
+
+def of_method(name: str, **sections: object) -> RunConfig:
+    """`tiny` for a method, its heads and queue small."""
+    own = METHODS[name]
+    merged = {k: {**own.get(k, {}), **v} if isinstance(v, dict) else v for k, v in sections.items()}
+    return tiny(**{**own, **merged})
+
+
 def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> AttemptFolder:
     """The next attempt of `run`, claimed by this process."""
     number = max(run.attempts(), default=0) + 1

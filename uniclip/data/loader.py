@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from uniclip import augment, data, rng
 from uniclip.batch import Batch
 from uniclip.config import RunConfig
+from uniclip.data import captions
 from uniclip.data.split import Split
 from uniclip.data.tokenizer import Tokenizer
 from uniclip.errors import UserError
@@ -36,6 +37,7 @@ class Batches(Dataset[Batch]):
         self.config, self.split = config, split
         self.steps_per_epoch = n // size
         self._pad = tokenizer.pad
+        self._special = captions.Special.of(tokenizer)
         self._captions = np.array([len(c) for c in split.captions], np.int64)
         self._first = np.cumsum(self._captions) - self._captions
         # Encoded once, here: a data worker needs no tokenizer (whose threads don't survive fork).
@@ -51,12 +53,15 @@ class Batches(Dataset[Batch]):
         order = _order(self._key("order", epoch), len(self.split))
         index = order[position * size : (position + 1) * size]
         pixels, vectors = self._views(epoch, index)
+        tokens = self._text(epoch, index)
+        others = self._other_texts(epoch, index, tokens)
         return Batch(
             pixels=torch.from_numpy(pixels),
             vectors=torch.from_numpy(vectors),
-            tokens=torch.from_numpy(self._text(epoch, index)),
+            tokens=torch.from_numpy(tokens),
             sample=torch.from_numpy(index.copy()),
             label=torch.full((size,), -1, dtype=torch.int64),
+            **{name: torch.from_numpy(text) for name, text in others.items()},
         )
 
     def stream(self, start: int, stop: int) -> Iterator[Batch]:
@@ -105,6 +110,21 @@ class Batches(Dataset[Batch]):
         tokens = self._tokens[self._row[self._first[index] + drawn]]
         longest = int((tokens != self._pad).sum(1).max())
         return np.ascontiguousarray(tokens[:, :longest])
+
+    def _other_texts(
+        self, epoch: int, index: NDArray[np.int64], tokens: NDArray[np.int64]
+    ) -> dict[str, NDArray[np.int64]]:
+        """What the method wants beside the captions `tokens` (N, L)."""
+        wanted, ids = getattr(self.config.method, "texts", ()), self.split.ids[index]
+        made: dict[str, NDArray[np.int64]] = {}
+        if "edited" in wanted:
+            made["edited"] = captions.edit(self._key("edit", epoch), ids, tokens, self._special)
+        if "masked" in wanted:
+            share = self.config.method.masked
+            key = self._key("mask", epoch)
+            hidden = captions.mask(key, ids, tokens, self._special, share)
+            made["masked"], made["targets"] = hidden
+        return made
 
 
 @lru_cache(maxsize=4)

@@ -42,6 +42,30 @@ def clip_loss(
         return _pair_cost(image, text, image, text, scale, rows, chunk, processes)
 
 
+def image_to_text_loss(
+    image: Tensor,
+    text: Tensor,
+    scale: Tensor | float,
+    *,
+    chunk: int | None = None,
+    processes: Processes = ALONE,
+) -> Tensor:
+    """Half of CLIP's loss: each image's cross-entropy over the texts, averaged, ().
+
+    Arguments and errors as in `clip_loss`.
+    """
+    _check_pair(image, text)
+    rows = processes.own(len(image))
+    image, text = processes.gather(image), processes.gather(text)
+    with torch.autocast(image.device.type, enabled=False):
+        own = (image[rows] * text[rows]).sum(1)
+        if chunk is None:
+            sums = (scale * image[rows] @ text.T).logsumexp(1)
+        else:
+            sums = _streamed_sums(image, text, scale, chunk, processes)[0][rows]
+        return (sums - scale * own).sum() / len(image)
+
+
 def unicl_loss(
     image: Tensor,
     text: Tensor,
@@ -94,7 +118,8 @@ def _pair_cost(
     if chunk is None:
         sums = _pair_sums(image, text, scale, rows)
     else:
-        sums = _streamed_pair_sums(image, text, scale, rows, chunk, processes)
+        by_image, by_text = _streamed_sums(image, text, scale, chunk, processes)
+        sums = by_image[rows] + by_text[rows]
     return (sums - scale * own).sum() / (2 * len(image))
 
 
@@ -105,15 +130,10 @@ def _pair_sums(image: Tensor, text: Tensor, scale: Tensor | float, rows: slice) 
     return by_image.logsumexp(1) + by_text.logsumexp(1)
 
 
-def _streamed_pair_sums(
-    image: Tensor,
-    text: Tensor,
-    scale: Tensor | float,
-    rows: slice,
-    chunk: int,
-    processes: Processes,
-) -> Tensor:
-    """`_pair_sums` from one pass over the tiles of the N by N scores."""
+def _streamed_sums(
+    image: Tensor, text: Tensor, scale: Tensor | float, chunk: int, processes: Processes
+) -> tuple[Tensor, Tensor]:
+    """Each image's log-sum over all texts and each text's over all images, (N,) both."""
     n, pair = len(image), PAIRS.index("it")
     nobody = torch.zeros(0, dtype=torch.int64, device=image.device)
     empty = torch.zeros(2, 2 * n, dtype=torch.bool, device=image.device)
@@ -127,7 +147,7 @@ def _streamed_pair_sums(
     )
     scales = torch.as_tensor(scale, dtype=image.dtype, device=image.device).expand(len(PAIRS))
     _, logs = stream(torch.cat([image, text]), scales, layout, chunk, processes)
-    return logs[1, :n][rows] + logs[0, n:][rows]
+    return logs[1, :n], logs[0, n:]
 
 
 def _class_means(vectors: Tensor, labels: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ from torch import Tensor
 class Processes:
     """The processes that share a batch; as many rows on each need not be equal."""
 
-    def __init__(self, rank: int = 0, world: int = 1) -> None:
-        self.rank, self.world = rank, world
+    def __init__(self, rank: int = 0, world: int = 1, *, remote_gradients: bool = True) -> None:
+        self.rank, self.world, self.remote_gradients = rank, world, remote_gradients
 
     def gather(self, rows: Tensor) -> Tensor:
         """Rows (m, ...) of every process, in the order of ranks, (M, ...); differentiable.
@@ -46,6 +46,11 @@ class Processes:
         every = [torch.zeros_like(mine) for _ in range(self.world)]
         dist.all_gather(every, mine)
         return [int(n) for n in every]
+
+    def mean_share(self, values: Tensor) -> Tensor:
+        """This process's share of the mean over the values (m,) of all processes; 0 of none."""
+        total = sum(self.counts(len(values))) if self.world > 1 else len(values)
+        return values.sum() / max(total, 1)
 
     def add_up(self, values: Tensor) -> Tensor:
         """The sum over processes, in place."""
