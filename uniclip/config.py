@@ -88,7 +88,29 @@ class CsvData:
     """Share of the rows kept for the test."""
 
 
-DATA: dict[str, type] = {"openmoji": OpenmojiData, "scenes": ScenesData, "csv": CsvData}
+@dataclass(frozen=True, kw_only=True)
+class MixData:
+    """Emoji with their names, and labelled pictures whose class names become prompts."""
+
+    name: Literal["mix"] = "mix"
+    size: int = setting(64, low=16, high=512)
+    """Side of the canvas, in pixels."""
+    labels: tuple[Literal["digits", "categories"], ...] = ("digits", "categories")
+    """Where labelled pictures come from."""
+    share: float = setting(0.5, above=0, high=0.99)
+    """Of labelled pictures in each batch."""
+
+    def __post_init__(self) -> None:
+        if not self.labels or len(set(self.labels)) < len(self.labels):
+            raise UserError("data.labels must name digits, categories or both, each once")
+
+
+DATA: dict[str, type] = {
+    "openmoji": OpenmojiData,
+    "scenes": ScenesData,
+    "csv": CsvData,
+    "mix": MixData,
+}
 
 
 # ---- views ---------------------------------------------------------------------------------------

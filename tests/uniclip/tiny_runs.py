@@ -30,6 +30,8 @@ def tiny(**sections: object) -> RunConfig:
     """The base with sections merged in: tiny(train={"steps": 4}, seed=1)."""
     values = {name: dict(section) for name, section in BASE.items()}
     values["model"]["image"] = {**values["model"]["image"], "options": SMALL_IMAGE}
+    if sections.get("data", {}).get("name", "scenes") != "scenes":
+        values["data"] = {}
     for name, section in sections.items():
         values[name] = {**values.get(name, {}), **section} if isinstance(section, dict) else section
     return run_config(values)
