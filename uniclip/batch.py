@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+TEXTS = ("edited", "masked", "targets")
+"""Fields that only methods with several texts a sample ask for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -26,11 +29,19 @@ class Batch:
     """(N,) int64: equal where two rows are the same sample."""
     label: torch.Tensor
     """(N,) int64: the class of an image-label sample; -1 = an image-text pair."""
+    edited: torch.Tensor | None = None
+    """(N, L') int64: the caption after one small random edit."""
+    masked: torch.Tensor | None = None
+    """(N, L) int64: `tokens` with some of them hidden."""
+    targets: torch.Tensor | None = None
+    """(N, L) int64: the tokens that were hidden, -100 elsewhere."""
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device` (no copy where it is there already)."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         moved = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in self.__dataclass_fields__
+            name: value.to(device, non_blocking=True)
+            for name, value in fields.items()
+            if value is not None
         }
         return replace(self, **moved)

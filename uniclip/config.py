@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import Any, ClassVar, Literal, Union
 
 from uniclip.binding import FAMILIES, bind, setting
 from uniclip.errors import UserError
@@ -88,7 +88,29 @@ class CsvData:
     """Share of the rows kept for the test."""
 
 
-DATA: dict[str, type] = {"openmoji": OpenmojiData, "scenes": ScenesData, "csv": CsvData}
+@dataclass(frozen=True, kw_only=True)
+class MixData:
+    """Emoji with their names, and labelled pictures whose class names become prompts."""
+
+    name: Literal["mix"] = "mix"
+    size: int = setting(64, low=16, high=512)
+    """Side of the canvas, in pixels."""
+    labels: tuple[Literal["digits", "categories"], ...] = ("digits", "categories")
+    """Where labelled pictures come from."""
+    share: float = setting(0.5, above=0, high=0.99)
+    """Of labelled pictures in each batch."""
+
+    def __post_init__(self) -> None:
+        if not self.labels or len(set(self.labels)) < len(self.labels):
+            raise UserError("data.labels must name digits, categories or both, each once")
+
+
+DATA: dict[str, type] = {
+    "openmoji": OpenmojiData,
+    "scenes": ScenesData,
+    "csv": CsvData,
+    "mix": MixData,
+}
 
 
 # ---- views ---------------------------------------------------------------------------------------
@@ -204,7 +226,87 @@ class ClipMethod:
         return {"image": views.weak + views.strong, "text": 1}
 
 
-METHODS: dict[str, type] = {"uniclip": UniclipMethod, "clip": ClipMethod}
+@dataclass(frozen=True, kw_only=True)
+class UniclMethod:
+    """UniCL (Yang et al., CVPR 2022): pictures, texts and labels; equal labels are positives."""
+
+    name: Literal["unicl"] = "unicl"
+    temperature: float = setting(0.36787944117144233, low=0.01, high=1)
+    """Initial temperature; the published scale starts at e."""
+    equal_captions: bool = False
+    """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.)."""
+
+    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+        """Encoder forwards that one sample costs."""
+        return {"image": views.weak + views.strong, "text": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlipMethod:
+    """SLIP (Mu et al., ECCV 2022): CLIP on a weak view, SimCLR between two strong ones."""
+
+    name: Literal["slip"] = "slip"
+    temperature: float = setting(0.07, low=0.01, high=1)
+    """Initial temperature of the image-text contrast."""
+    ssl_weight: float = setting(1.0, low=0)
+    """Weight of SimCLR's loss beside CLIP's."""
+    ssl_temperature: float = setting(0.1, low=0.01, high=1)
+    ssl_width: int = setting(4096, low=2)
+    """Hidden units of SimCLR's head, three layers with batch norm."""
+    ssl_embedding: int = setting(256, low=2)
+    """Width of SimCLR's space."""
+    remote_gradients: bool = True
+    """False = as published: what CLIP's loss says of other processes' rows is dropped."""
+
+    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+        """Encoder forwards that one sample costs."""
+        return {"image": views.weak + views.strong, "text": 1}
+
+    def check(self, views: ViewsConfig) -> None:
+        """`UserError` unless there is a view for each of its losses."""
+        if (views.weak, views.strong) != (1, 2):
+            raise UserError("method=slip needs views.weak=1 (for CLIP) and views.strong=2 (SimCLR)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclipMethod:
+    """DeCLIP (Li et al., ICLR 2022): CLIP of two views by two captions, and three more signals."""
+
+    name: Literal["declip"] = "declip"
+    temperature: float = setting(0.07, low=0.01, high=1)
+    """Initial temperature; as published the scale is kept between e^3 and 100."""
+    weights: tuple[float, float, float, float] = (0.4, 0.2, 0.2, 0.2)
+    """Of CLIP's, the nearest neighbours', SimSiam's and the masked language model's losses."""
+    queue: int = setting(65_536, low=1)
+    """Text features among which neighbours are looked up."""
+    ssl_width: int = setting(1024, low=2)
+    """Width of SimSiam's projector; its predictor is half as wide inside."""
+    masked: float = setting(0.15, above=0, high=1)
+    """Share of the tokens that are to be guessed."""
+
+    texts: ClassVar[tuple[str, ...]] = ("edited", "masked")
+
+    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+        """Encoder forwards that one sample costs."""
+        return {"image": views.weak + views.strong, "text": 2}
+
+    def check(self, views: ViewsConfig) -> None:
+        """`UserError` unless there are two views."""
+        if views.weak + views.strong != 2:
+            raise UserError("method=declip needs two views: views.weak=0 and views.strong=2")
+
+    def __post_init__(self) -> None:
+        if min(self.weights) < 0 or max(self.weights) == 0:
+            raise UserError(f"method.weights must be at least 0, and not all 0, got {self.weights}")
+
+
+METHODS: dict[str, type] = {
+    "uniclip": UniclipMethod,
+    "unicl": UniclMethod,
+    "clip": ClipMethod,
+    "slip": SlipMethod,
+    "declip": DeclipMethod,
+}
 
 
 # ---- training ------------------------------------------------------------------------------------
@@ -274,6 +376,10 @@ class RunConfig:
     runtime: RuntimeConfig = setting(RuntimeConfig)
     benchmark: tuple[str, ...] = ()
     """Names of the data sets on which the trained model is evaluated."""
+
+    def __post_init__(self) -> None:
+        if hasattr(self.method, "check"):
+            self.method.check(self.views)
 
 
 FAMILIES[RunConfig, "data"] = DATA

@@ -70,29 +70,30 @@ def apply(config: RunConfig) -> None:
 
 
 class Autocast:
-    """An embedder that computes in bfloat16 where that is safe and answers in float32 unit rows.
+    """An embedder that computes in bfloat16 where that is safe and answers in float32.
 
-    So the objective, which multiplies cosines by up to 100, sees no rounded norms and computes in
-    float32. What else is asked of it, the embedder itself answers.
+    Rows of unit length are brought to it again: so the objective, which multiplies cosines by up to
+    100, sees no rounded norms and computes in float32.
     """
+
+    COMPUTES = ("trunk", "head", "states", "images", "project", "texts", "project_text")
+    UNIT = ("images", "project", "texts", "project_text")
 
     def __init__(self, embedder: Any, where: torch.device) -> None:
         self._embedder, self._type = embedder, where.type
 
-    def images(self, pixels: Tensor, vectors: Tensor) -> Tensor:
-        """As the embedder's: (B, 3, H, W) uint8 and (B, A) to (B, D) float32."""
-        with torch.autocast(self._type, dtype=torch.bfloat16):
-            rows: Tensor = self._embedder.images(pixels, vectors)
-        return functional.normalize(rows.float(), dim=-1)
-
-    def texts(self, tokens: Tensor) -> Tensor:
-        """As the embedder's: (B, L) int64 to (B, D) float32."""
-        with torch.autocast(self._type, dtype=torch.bfloat16):
-            rows: Tensor = self._embedder.texts(tokens)
-        return functional.normalize(rows.float(), dim=-1)
-
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._embedder, name)
+        act = getattr(self._embedder, name)
+        if name not in self.COMPUTES:
+            return act
+
+        def cast(*inputs: Tensor) -> Tensor:
+            with torch.autocast(self._type, dtype=torch.bfloat16):
+                rows: Tensor = act(*inputs)
+            rows = rows.float()
+            return functional.normalize(rows, dim=-1) if name in self.UNIT else rows
+
+        return cast
 
 
 def peak_memory_bytes(where: torch.device) -> int:

@@ -269,6 +269,7 @@ def _pretrained(run: RunFolder, config: RunConfig, *, best: bool) -> Pretrained:
     tokenizer = Tokenizer.from_json(run.tokenizer.read_text(encoding="utf-8"))
     method = methods.build(config)
     embedder = build_embedder(config, tokenizer, method.head)
+    method.attach(embedder, tokenizer, config.seed)
     modules = checkpoint.bundle(embedder, method)
     try:
         modules.load_state_dict(tensors)

@@ -49,6 +49,7 @@ class State:
         self.device = numerics.device(config)
         self.method = methods.build(config)
         self.embedder = build_embedder(config, tokenizer, self.method.head)
+        self.method.attach(self.embedder, tokenizer, config.seed)
         self.modules = checkpoint.bundle(self.embedder, self.method).to(self.device).train()
         self.in_training: Any = self.embedder
         """The embedder as the objective sees it."""

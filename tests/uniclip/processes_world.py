@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch.nn import functional as F
 
 from uniclip.objectives.contrastive import multi_positive
-from uniclip.objectives.pairs import clip_loss, unicl_loss
+from uniclip.objectives.pairs import clip_loss, image_to_text_loss, unicl_loss
 from uniclip.objectives.processes import ALONE, Processes, current
 from uniclip.objectives.similarity import DomainSimilarity
 
@@ -31,7 +31,7 @@ FAMILY = {
     "multi_view_info_nce": dict(negatives="slot", weights="uniform"),
     "negatives by domain": dict(negatives="domain"),
 }
-LOSSES = [*FAMILY, "clip", "unicl"]
+LOSSES = [*FAMILY, "clip", "unicl", "image to text"]
 FORMS = {"local": (True, True), "global": (False, False), "published": (True, False)}
 """open_clip's local_loss and gather_with_grad."""
 
@@ -78,6 +78,8 @@ def ours(name: str, chunk: int | None, mine: slice, processes: Processes) -> Res
         image, text, options = z[:, 0], z[:, -1], dict(chunk=chunk, processes=processes)
         if name == "clip":
             loss = clip_loss(image, text, scale, **options)
+        elif name == "image to text":
+            loss = image_to_text_loss(image, text, scale, **options)
         else:
             loss = unicl_loss(image, text, ids - (ids == 3) * 4, scale, **options)
         leaves = [z, scale]
@@ -93,6 +95,22 @@ def theirs(mine: slice, rank: int, world: int, form: str) -> Result:
     peer = open_clip_loss().ClipLoss(local, with_grad, rank=rank, world_size=world)
     loss = peer(z[:, 0].contiguous(), z[:, -1].contiguous(), scale)
     return loss.detach(), list(torch.autograd.grad(loss, [z, scale]))
+
+
+def under_ddp(form: str, mine: slice, rank: int, world: int) -> torch.Tensor:
+    """What DDP leaves at a layer in front of a CLIP loss: ours times world, or open_clip's."""
+    layer = torch.nn.Linear(WIDTH, WIDTH, bias=False).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(WIDTH) + 0.1 * torch.arange(WIDTH))
+    model = torch.nn.parallel.DistributedDataParallel(layer) if world > 1 else layer
+    image, text = F.normalize(model(embeddings()[mine][:, [0, -1]]), dim=-1).unbind(1)
+    if form == "ours":
+        loss = clip_loss(image, text, 20.0, processes=current()) * world
+    else:
+        peer = open_clip_loss().ClipLoss(True, True, rank=rank, world_size=world)
+        loss = peer(image.contiguous(), text.contiguous(), 20.0)
+    loss.backward()
+    return layer.weight.grad
 
 
 def slices(counts: tuple[int, ...]) -> list[slice]:
@@ -116,16 +134,20 @@ def every_case(world: int, rank: int) -> dict[tuple[str, ...], Result]:
     for form in FORMS:
         mine = slices(COUNTS[world]["even"])[rank]
         found["open_clip", form] = theirs(mine, rank, world, form)
+    for form in ("ours", "open_clip"):
+        found["ddp", form] = torch.zeros(()), [under_ddp(form, mine, rank, world)]
     return found
 
 
-def main(rank: int, world: int, folder: str) -> None:
-    """One process: all cases, written to a file."""
+def main(rank: int, folder: str) -> None:
+    """One process, in each world in turn: all cases, written to a file."""
     torch.set_num_threads(1)
-    meeting = f"file://{folder}/meeting"
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
-    torch.save(every_case(world, rank), Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    for world in COUNTS:
+        if rank < world:
+            meeting = f"file://{folder}/meeting{world}"
+            dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
+            torch.save(every_case(world, rank), Path(folder) / f"{world}-{rank}.pt")
+            dist.destroy_process_group()
 
 
 def alone(loss: str) -> Result:

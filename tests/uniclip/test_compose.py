@@ -36,7 +36,7 @@ def refused(match: str, action: Any, *arguments: Any) -> None:
 
 def test_groups_and_options_are_what_the_folder_holds() -> None:
     assert {"data", "model", "method", "budget"} <= set(compose.groups(FOLDERS))
-    assert {"openmoji", "scenes", "csv"} == set(compose.options("data", FOLDERS))
+    assert {"openmoji", "scenes", "csv", "mix"} == set(compose.options("data", FOLDERS))
     assert compose.options("no-such-group", FOLDERS) == []
 
 

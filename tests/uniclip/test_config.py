@@ -47,7 +47,8 @@ def test_defaults_fill_what_is_not_said() -> None:
 @pytest.mark.parametrize("data", sorted(DATA))
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_plain_and_bind_are_inverse(data: str, method: str) -> None:
-    config = run_config({"data": {"name": data}, "method": {"name": method}})
+    views = {"weak": 0, "strong": 2} if method == "declip" else {"weak": 1, "strong": 2}
+    config = run_config({"data": {"name": data}, "method": {"name": method}, "views": views})
     kept = plain(config)
     assert run_config(kept) == config
     assert run_config(json.loads(json.dumps(kept))) == config
@@ -231,8 +232,9 @@ def test_optional_text_may_be_null() -> None:
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_forwards_count_every_view_once(method: str) -> None:
-    config = run_config(values(method={"name": method}, views={"weak": 2, "strong": 3}))
-    assert config.method.forwards(config.views) == {"image": 5, "text": 1}
+    views = bind(ViewsConfig, {"weak": 2, "strong": 3})
+    texts = 2 if method == "declip" else 1
+    assert bind(METHODS[method], {}).forwards(views) == {"image": 5, "text": texts}
 
 
 @pytest.mark.parametrize("cls", [c for c in (*DATA.values(), *METHODS.values(), TrainConfig)])

@@ -31,7 +31,7 @@ from uniclip.objectives.contrastive import (
     multi_view_info_nce,
     sup_con,
 )
-from uniclip.objectives.pairs import clip_loss, unicl_loss
+from uniclip.objectives.pairs import clip_loss, image_to_text_loss, unicl_loss
 from uniclip.objectives.similarity import DomainSimilarity, SharedSimilarity
 
 
@@ -336,6 +336,18 @@ def test_clip_is_unicl_without_shared_labels(labels):
         torch.testing.assert_close(clip, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_both_halves_of_clip_are_clip(chunk):
+    image, text = pairs(5)
+    scale = torch.tensor(14.0, dtype=torch.float64, requires_grad=True)
+    one = image_to_text_loss(image, text, scale, chunk=chunk)
+    torch.testing.assert_close(one, F.cross_entropy(scale * image @ text.T, torch.arange(5)))
+    halves = (one + image_to_text_loss(text, image, scale, chunk=chunk)) / 2
+    leaves = (image, text, scale)
+    expected = value_and_gradients(clip_loss(*leaves), *leaves)
+    torch.testing.assert_close(value_and_gradients(halves, *leaves), expected)
+
+
 def test_clip_is_mp_nce_across_domains_but_for_the_negatives():
     # With the negatives of the positive's domain, one view and one scale, they are one loss.
     image, text = pairs(7)
@@ -357,6 +369,8 @@ def test_clip_and_unicl_refuse_what_does_not_fit():
         clip_loss(image.half(), text.half(), 1.0)
     with pytest.raises(ValueError, match="at least one pair"):
         clip_loss(image[:0], text[:0], 1.0)
+    with pytest.raises(ValueError, match="at least one pair"):
+        image_to_text_loss(image[:0], text[:0], 1.0)
     with pytest.raises(ValueError, match="labels must be int64"):
         unicl_loss(image, text, torch.zeros(3), 1.0)
     with pytest.raises(ValueError, match="labels must be int64"):

@@ -35,7 +35,8 @@ def make(seed=0, stream=0, batch=SIZE, train=20, workers=0, **views):
 
 
 def equal(a, b):
-    return all(torch.equal(getattr(a, f), getattr(b, f)) for f in a.__dataclass_fields__)
+    pairs = [(getattr(a, f), getattr(b, f)) for f in a.__dataclass_fields__]
+    return all(one is two is None or torch.equal(one, two) for one, two in pairs)
 
 
 def test_shapes_and_types():

@@ -30,9 +30,34 @@ def tiny(**sections: object) -> RunConfig:
     """The base with sections merged in: tiny(train={"steps": 4}, seed=1)."""
     values = {name: dict(section) for name, section in BASE.items()}
     values["model"]["image"] = {**values["model"]["image"], "options": SMALL_IMAGE}
+    if sections.get("data", {}).get("name", "scenes") != "scenes":
+        values["data"] = {}
     for name, section in sections.items():
         values[name] = {**values.get(name, {}), **section} if isinstance(section, dict) else section
     return run_config(values)
+
+
+METHODS = {
+    "uniclip": {},
+    "clip": {"method": {"name": "clip"}},
+    "unicl": {"method": {"name": "unicl"}},
+    "slip": {
+        "method": {"name": "slip", "ssl_width": 32, "ssl_embedding": 16},
+        "views": {"weak": 1, "strong": 2},
+    },
+    "declip": {
+        "method": {"name": "declip", "queue": 48, "ssl_width": 32, "masked": 0.5},
+        "views": {"weak": 0, "strong": 2},
+    },
+}
+"""What each method needs to be tiny."""
+
+
+def of_method(name: str, **sections: object) -> RunConfig:
+    """`tiny` for a method, its heads and queue small."""
+    own = METHODS[name]
+    merged = {k: {**own.get(k, {}), **v} if isinstance(v, dict) else v for k, v in sections.items()}
+    return tiny(**{**own, **merged})
 
 
 def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> AttemptFolder:

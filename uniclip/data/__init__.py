@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from uniclip.data import openmoji, scenes, table
+from uniclip.data import mix, openmoji, scenes, table
 from uniclip.data.split import PARTS, Part, Split
 from uniclip.errors import UserError, unknown
 
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTS", "Part", "Split", "fingerprint", "missing", "open_split", "views"]
 
-SOURCES: dict[str, ModuleType] = {"openmoji": openmoji, "scenes": scenes, "csv": table}
+SOURCES: dict[str, ModuleType] = {
+    "openmoji": openmoji,
+    "scenes": scenes,
+    "csv": table,
+    "mix": mix,
+}
 
 View = Literal["weak", "strong", "evaluation"]
 

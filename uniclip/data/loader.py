@@ -8,17 +8,20 @@ same seed share samples, captions and the views that they have in common.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from uniclip import augment, data, rng
-from uniclip.batch import Batch
+from uniclip.batch import TEXTS, Batch
 from uniclip.config import RunConfig
-from uniclip.data.split import Split
+from uniclip.data import captions
+from uniclip.data.split import Portion, Split
 from uniclip.data.tokenizer import Tokenizer
 from uniclip.errors import UserError
 
@@ -27,15 +30,11 @@ class Batches(Dataset[Batch]):
     """The training batches of one run. Raises `UserError` if the split is smaller than a batch."""
 
     def __init__(self, config: RunConfig, split: Split, tokenizer: Tokenizer) -> None:
-        n, size = len(split), config.train.batch_size
-        if n < size:
-            raise UserError(
-                f"train.batch_size={size} is more than the {n} training samples of "
-                f"data={config.data.name}; choose a smaller batch or more data"
-            )
         self.config, self.split = config, split
-        self.steps_per_epoch = n // size
+        self._portions = _portions(config, split)
+        self.steps_per_epoch = self._portions[0].steps
         self._pad = tokenizer.pad
+        self._special = captions.Special.of(tokenizer)
         self._captions = np.array([len(c) for c in split.captions], np.int64)
         self._first = np.cumsum(self._captions) - self._captions
         # Encoded once, here: a data worker needs no tokenizer (whose threads don't survive fork).
@@ -46,17 +45,25 @@ class Batches(Dataset[Batch]):
 
     def batch(self, step: int) -> Batch:
         """The batch of `step`, counted from 0 over all epochs."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        size = self.config.train.batch_size
-        order = _order(self._key("order", epoch), len(self.split))
-        index = order[position * size : (position + 1) * size]
+        few = [self._portion(portion, step) for portion in self._portions]
+        return few[0] if len(few) == 1 else _joined(few, self._pad)
+
+    def _portion(self, portion: _Portion, step: int) -> Batch:
+        epoch, position = divmod(step, portion.steps)
+        order = _order(self._key(portion.purpose, epoch), portion.stop - portion.start)
+        size = portion.size
+        index = portion.start + order[position * size : (position + 1) * size]
         pixels, vectors = self._views(epoch, index)
+        tokens = self._text(epoch, index)
+        others = self._other_texts(epoch, index, tokens)
+        label = self.split.training_label
         return Batch(
             pixels=torch.from_numpy(pixels),
             vectors=torch.from_numpy(vectors),
-            tokens=torch.from_numpy(self._text(epoch, index)),
+            tokens=torch.from_numpy(tokens),
             sample=torch.from_numpy(index.copy()),
-            label=torch.full((size,), -1, dtype=torch.int64),
+            label=torch.from_numpy(np.full(size, -1) if label is None else label[index]),
+            **{name: torch.from_numpy(text) for name, text in others.items()},
         )
 
     def stream(self, start: int, stop: int) -> Iterator[Batch]:
@@ -105,6 +112,72 @@ class Batches(Dataset[Batch]):
         tokens = self._tokens[self._row[self._first[index] + drawn]]
         longest = int((tokens != self._pad).sum(1).max())
         return np.ascontiguousarray(tokens[:, :longest])
+
+    def _other_texts(
+        self, epoch: int, index: NDArray[np.int64], tokens: NDArray[np.int64]
+    ) -> dict[str, NDArray[np.int64]]:
+        """What the method wants beside the captions `tokens` (N, L)."""
+        wanted, ids = getattr(self.config.method, "texts", ()), self.split.ids[index]
+        made: dict[str, NDArray[np.int64]] = {}
+        if "edited" in wanted:
+            made["edited"] = captions.edit(self._key("edit", epoch), ids, tokens, self._special)
+        if "masked" in wanted:
+            share = self.config.method.masked
+            key = self._key("mask", epoch)
+            hidden = captions.mask(key, ids, tokens, self._special, share)
+            made["masked"], made["targets"] = hidden
+        return made
+
+
+@dataclass(frozen=True)
+class _Portion:
+    """The samples start:stop, of which every batch has `size`."""
+
+    start: int
+    stop: int
+    size: int
+    purpose: str
+    """Of the draw that orders them."""
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return (self.stop - self.start) // self.size
+
+
+def _portions(config: RunConfig, split: Split) -> list[_Portion]:
+    """How many samples of each portion a batch has; `UserError` where there are too few."""
+    size = config.train.batch_size
+    shares = split.portions or (Portion(0, len(split), 1.0),)
+    sizes = [round(size * p.share) for p in shares]
+    sizes[0] = size - sum(sizes[1:])
+    portions = [
+        _Portion(p.start, p.stop, n, "order" if i == 0 else f"order/{i}")
+        for i, (p, n) in enumerate(zip(shares, sizes))
+    ]
+    for portion in portions:
+        n = portion.stop - portion.start
+        if not 0 < portion.size <= n:
+            raise UserError(
+                f"train.batch_size={size} takes {portion.size} of the {n} training samples of "
+                f"data={config.data.name} at once; choose another batch size or more data"
+            )
+    return portions
+
+
+def _joined(few: list[Batch], pad: int) -> Batch:
+    """The portions of one batch, one after the other, texts padded to the longest."""
+    fields = {name: [getattr(b, name) for b in few] for name in Batch.__dataclass_fields__}
+    joined: dict[str, torch.Tensor] = {}
+    for name, parts in fields.items():
+        if parts[0] is None:
+            continue
+        if name in ("tokens", *TEXTS):
+            longest = max(p.shape[1] for p in parts)
+            fill = captions.IGNORED if name == "targets" else pad
+            parts = [F.pad(p, (0, longest - p.shape[1]), value=fill) for p in parts]
+        joined[name] = torch.cat(parts, dim=1 if name in ("pixels", "vectors") else 0)
+    return Batch(**joined)
 
 
 @lru_cache(maxsize=4)

@@ -16,6 +16,15 @@ Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
+@dataclass(frozen=True)
+class Portion:
+    """Samples start:stop, of which each batch has the same share."""
+
+    start: int
+    stop: int
+    share: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split(ABC):
     """n samples; subclasses say where the pictures come from. Can be pickled (data workers)."""
@@ -30,6 +39,10 @@ class Split(ABC):
     """The words of each labelling's classes."""
     names: tuple[str, ...] = ()
     """What to call each sample in a report."""
+    training_label: NDArray[np.int64] | None = None
+    """(n,): the class that a method may train on, -1 for a pair; None = all are pairs."""
+    portions: tuple[Portion, ...] = ()
+    """Of every batch; none = one, of everything."""
 
     def __len__(self) -> int:
         return len(self.ids)

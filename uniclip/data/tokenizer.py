@@ -17,6 +17,8 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from uniclip.errors import UserError
 
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
+SPACE = "\u0120"
+"""How the byte alphabet writes the space in front of a word."""
 
 
 class Tokenizer:
@@ -55,6 +57,11 @@ class Tokenizer:
         tokens[:, 0] = self.bos
         tokens[np.arange(len(kept)), lengths + 1] = self.eos
         return tokens
+
+    def starts_word(self) -> list[bool]:
+        """For each id whether a word starts with that token."""
+        names = (self._bpe.id_to_token(i) or "" for i in range(self.size))
+        return [name.startswith(SPACE) for name in names]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of a row of tokens, special ones left out."""

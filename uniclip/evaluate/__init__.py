@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, str] = {
     "openmoji": "uniclip.evaluate.openmoji",
     "scenes": "uniclip.evaluate.scenes",
     "csv": "uniclip.evaluate.table",
+    "mix": "uniclip.evaluate.mix",
 }
 """Benchmark data sets, and the module of each."""
 

@@ -59,13 +59,26 @@ class Embedder(nn.Module):
 
     def project(self, features: Tensor, vectors: Tensor) -> Tensor:
         """Unit rows (B, D) float32 of the image encoder's features (B, F) and vectors (B, A)."""
+        return unit(self.head(features, vectors))
+
+    def head(self, features: Tensor, vectors: Tensor) -> Tensor:
+        """What `project` brings to unit length, (B, D)."""
         if isinstance(self.image_head, nn.Linear):
-            return _unit(self.image_head(features))
-        return _unit(self.image_head(features, self._augmentation(vectors)))
+            return self.image_head(features)
+        return self.image_head(features, self._augmentation(vectors))
 
     def texts(self, tokens: Tensor) -> Tensor:
         """Unit rows (B, D) float32 of tokens (B, L) int64."""
-        return _unit(self.text_head(self.text_encoder(tokens)))
+        return self.project_text(self.states(tokens), tokens)
+
+    def states(self, tokens: Tensor) -> Tensor:
+        """The text encoder's state at every token, (B, L, F), of tokens (B, L) int64."""
+        states: Tensor = self.text_encoder.states(tokens)
+        return states
+
+    def project_text(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """Unit rows (B, D) float32 of the states (B, L, F) at tokens (B, L) int64."""
+        return unit(self.text_head(self.text_encoder.pool(states, tokens)))
 
     def _augmentation(self, vectors: Tensor) -> Tensor | None:
         if self.augmentation_encoder is None:
@@ -86,18 +99,18 @@ def build_embedder(
         UserError: if the image model cannot be built (see `ImageEncoder`).
     """
     model, seed = config.model, config.seed
-    with _seeded(seed, "image_encoder"):
+    with seeded(seed, "image_encoder"):
         image_encoder = ImageEncoder(model.image)
-    with _seeded(seed, "text_encoder"):
+    with seeded(seed, "text_encoder"):
         text_encoder = TextEncoder(model.text, vocabulary)
-    with _seeded(seed, "text_head"):
+    with seeded(seed, "text_head"):
         text_head = nn.Linear(text_encoder.features, model.embedding, bias=False)
     aware = config.method.aware if head == "aware" else "none"
     augmentation_encoder: AugmentationEncoder | None = None
     if aware != "none":
-        with _seeded(seed, "augmentation_encoder"):
+        with seeded(seed, "augmentation_encoder"):
             augmentation_encoder = AugmentationEncoder(augment.WIDTH, model.augmentation_width)
-    with _seeded(seed, "image_head"):
+    with seeded(seed, "image_head"):
         image_head = _image_head(config, image_encoder.features, head)
     return Embedder(
         image_encoder,
@@ -121,7 +134,7 @@ def _image_head(
 
 
 @contextmanager
-def _seeded(seed: int, part: str) -> Iterator[None]:
+def seeded(seed: int, part: str) -> Iterator[None]:
     """Torch's CPU generator seeded for `part`, and as before afterwards."""
     with torch.random.fork_rng(devices=[]):
         # 63 bits: the generator takes a signed seed.
@@ -129,5 +142,6 @@ def _seeded(seed: int, part: str) -> Iterator[None]:
         yield
 
 
-def _unit(rows: Tensor) -> Tensor:
+def unit(rows: Tensor) -> Tensor:
+    """Rows (B, D) at unit length, float32."""
     return F.normalize(rows.float(), dim=-1)

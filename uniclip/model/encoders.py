@@ -110,7 +110,15 @@ class TextEncoder(nn.Module):
         assert self.body.embeddings.token_embedding.num_embeddings == vocabulary.size
 
     def forward(self, tokens: Tensor) -> Tensor:
+        return self.pool(self.states(tokens), tokens)
+
+    def states(self, tokens: Tensor) -> Tensor:
+        """The state at every token, (B, L, F)."""
         states: Tensor = self.body(input_ids=tokens).last_hidden_state
+        return states
+
+    def pool(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """The states (B, L, F) at the end tokens, (B, F)."""
         # Not the library's pooler: for an eos id of 2 it takes the largest id instead.
         end = (tokens == self.eos).int().argmax(1)
         return states[torch.arange(len(tokens), device=tokens.device), end]

@@ -91,7 +91,7 @@ def multi_positive(
             rivals = negative_log_sums(z, others, pool, similarity, rows)
         else:
             positive, rivals = streamed_scores(z, pool, similarity, rows, chunk, processes)
-        return _summed_cost(positive, rivals, pool, rows, denominator, aggregate) / anchors
+        return summed_cost(positive, rivals, pool, rows, denominator, aggregate) / anchors
 
 
 def mp_nce(
@@ -240,7 +240,7 @@ def streamed_scores(
     return similarity(cosine, pool.pair[rows]), rivals
 
 
-def _summed_cost(
+def summed_cost(
     positive: Tensor,
     rivals: Tensor,
     pool: Pool,

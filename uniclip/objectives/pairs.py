@@ -41,7 +41,33 @@ def clip_loss(
     image, text = processes.gather(image), processes.gather(text)
     with torch.autocast(image.device.type, enabled=False):
         images, texts = processes.others(image), processes.others(text)
-        return _pair_cost(image, text, images, texts, scale, rows, chunk, processes)
+        return pair_cost(image, text, images, texts, scale, rows, chunk, processes)
+
+
+def image_to_text_loss(
+    image: Tensor,
+    text: Tensor,
+    scale: Tensor | float,
+    *,
+    chunk: int | None = None,
+    processes: Processes = ALONE,
+) -> Tensor:
+    """Half of CLIP's loss: each image's cross-entropy over the texts, averaged, ().
+
+    Arguments and errors as in `clip_loss`.
+    """
+    _check_pair(image, text)
+    rows = processes.own(len(image))
+    image, text = processes.gather(image), processes.gather(text)
+    with torch.autocast(image.device.type, enabled=False):
+        _check_some(image)
+        texts = processes.others(text)
+        own = (image[rows] * texts[rows]).sum(1)
+        if chunk is None:
+            sums = (scale * image[rows] @ texts.T).logsumexp(1)
+        else:
+            sums = _streamed_sums(image, text, scale, chunk, processes)[0][rows]
+        return (sums - scale * own).sum() / len(image)
 
 
 def unicl_loss(
@@ -77,10 +103,10 @@ def unicl_loss(
     with torch.autocast(image.device.type, enabled=False):
         # The mean cosine with the positives is the cosine with their mean: no N by N target.
         images, texts = (_class_means(processes.others(v), labels) for v in (image, text))
-        return _pair_cost(image, text, images, texts, scale, rows, chunk, processes)
+        return pair_cost(image, text, images, texts, scale, rows, chunk, processes)
 
 
-def _pair_cost(
+def pair_cost(
     image: Tensor,
     text: Tensor,
     images: Tensor,
@@ -92,13 +118,13 @@ def _pair_cost(
 ) -> Tensor:
     """The share of `rows` in both ways' mean cross-entropies; images (texts): the mean of each
     text's (image's) positives, (N, D)."""
-    if len(image) == 0:
-        raise ValueError("a contrastive loss needs at least one pair, got none")
+    _check_some(image)
     own = (image[rows] * texts[rows]).sum(1) + (text[rows] * images[rows]).sum(1)
     if chunk is None:
         sums = _pair_sums(image, text, scale, rows, processes)
     else:
-        sums = _streamed_pair_sums(image, text, scale, rows, chunk, processes)
+        by_image, by_text = _streamed_sums(image, text, scale, chunk, processes)
+        sums = by_image[rows] + by_text[rows]
     return (sums - scale * own).sum() / (2 * len(image))
 
 
@@ -107,22 +133,17 @@ def _pair_sums(
 ) -> Tensor:
     """For each of `rows` the log-sum over all texts plus that over all images, (R,)."""
     by_image = scale * image[rows] @ processes.others(text).T
-    if processes.world == 1:
+    if len(by_image) == len(image) and processes.remote_gradients:
         by_text = by_image.T
     else:
         by_text = scale * text[rows] @ processes.others(image).T
     return by_image.logsumexp(1) + by_text.logsumexp(1)
 
 
-def _streamed_pair_sums(
-    image: Tensor,
-    text: Tensor,
-    scale: Tensor | float,
-    rows: slice,
-    chunk: int,
-    processes: Processes,
-) -> Tensor:
-    """`_pair_sums` from one pass over the tiles of the N by N scores."""
+def _streamed_sums(
+    image: Tensor, text: Tensor, scale: Tensor | float, chunk: int, processes: Processes
+) -> tuple[Tensor, Tensor]:
+    """Each image's log-sum over all texts and each text's over all images, (N,) both."""
     n, pair = len(image), PAIRS.index("it")
     nobody = torch.zeros(0, dtype=torch.int64, device=image.device)
     empty = torch.zeros(2, 2 * n, dtype=torch.bool, device=image.device)
@@ -136,7 +157,7 @@ def _streamed_pair_sums(
     )
     scales = torch.as_tensor(scale, dtype=image.dtype, device=image.device).expand(len(PAIRS))
     _, logs = stream(torch.cat([image, text]), scales, layout, chunk, processes)
-    return logs[1, :n][rows] + logs[0, n:][rows]
+    return logs[1, :n], logs[0, n:]
 
 
 def _class_means(vectors: Tensor, labels: Tensor) -> Tensor:
@@ -157,3 +178,8 @@ def _check_pair(image: Tensor, text: Tensor) -> None:
             "image and text must be two (N, D), both float32 or both float64, got "
             f"{tuple(image.shape)} {image.dtype} and {tuple(text.shape)} {text.dtype}"
         )
+
+
+def _check_some(image: Tensor) -> None:
+    if len(image) == 0:
+        raise ValueError("a contrastive loss needs at least one pair, got none")

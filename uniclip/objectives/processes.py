@@ -61,6 +61,11 @@ class Processes:
         dist.all_gather(every, mine)
         return [int(n) for n in every]
 
+    def mean_share(self, values: Tensor) -> Tensor:
+        """This process's share of the mean over the values (m,) of all processes; 0 of none."""
+        total = sum(self.counts(len(values))) if self.world > 1 else len(values)
+        return values.sum() / max(total, 1)
+
     def add_up(self, values: Tensor) -> Tensor:
         """The sum over processes, in place."""
         if self.world > 1:

@@ -25,7 +25,7 @@ LARGEST_OFFSET = 1.0
 class Similarity(nn.Module, ABC):
     """What the losses need to know of a similarity; see `DomainSimilarity`, `SharedSimilarity`."""
 
-    log_scale: nn.Parameter
+    log_scale: Tensor
 
     @abstractmethod
     def scales(self) -> Tensor:
@@ -102,6 +102,22 @@ class SharedSimilarity(Similarity):
     def scales(self) -> Tensor:
         # Repeated before exp, so that the same vector kernel runs as for three temperatures.
         return self.log_scale.repeat(len(PAIRS)).exp()
+
+
+class FixedSimilarity(Similarity):
+    """One temperature that is not learnt, no offsets.
+
+    Args:
+        temperature: tau, in [0.01, 1].
+    """
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        fixed = torch.full((len(PAIRS),), -math.log(temperature))
+        self.register_buffer("log_scale", fixed, persistent=False)
+
+    def scales(self) -> Tensor:
+        return self.log_scale.exp()
 
 
 def image_text_scale(similarity: Similarity) -> float:

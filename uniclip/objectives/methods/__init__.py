@@ -8,13 +8,22 @@ from uniclip.config import RunConfig
 from uniclip.errors import unknown
 from uniclip.objectives.methods.base import Method
 from uniclip.objectives.methods.clip import Clip
+from uniclip.objectives.methods.declip import Declip
+from uniclip.objectives.methods.slip import Slip
+from uniclip.objectives.methods.unicl import Unicl
 from uniclip.objectives.methods.uniclip import Uniclip
 
-METHODS: dict[str, Callable[[RunConfig], Method]] = {"uniclip": Uniclip, "clip": Clip}
+METHODS: dict[str, Callable[[RunConfig], Method]] = {
+    "uniclip": Uniclip,
+    "unicl": Unicl,
+    "clip": Clip,
+    "slip": Slip,
+    "declip": Declip,
+}
 
 
 def build(config: RunConfig) -> Method:
-    """The method that `config.method.name` names.
+    """The method that `config.method.name` names, still to be attached to an embedder.
 
     Raises:
         UserError: if there is none of that name.

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from uniclip.objectives import processes
+
 if TYPE_CHECKING:
     from uniclip.batch import Batch
     from uniclip.model.embedder import Embedder
+    from uniclip.model.encoders import Vocabulary
 
 Head = Literal["aware", "linear"]
 
+LARGEST_SCALE = 100.0
+DENSE = 1024
+"""Embeddings up to which all similarities stand in memory at once; beyond, they are streamed."""
+TILE = 1024
+"""Rows of a tile then."""
+
 
 class Method(nn.Module, ABC):
-    """A pre-training method: which head it needs, its loss, and the few numbers that it learns."""
+    """A pre-training method: which head it needs, its loss, and the few numbers that it learns.
+
+    Over several processes a part is this process's share: shares add up to the part of the batch.
+    """
 
     head: ClassVar[Head]
     """The image head that it needs: "aware" of the augmentation, or a "linear" projection."""
@@ -25,6 +37,16 @@ class Method(nn.Module, ABC):
     """The weight of each part in the loss."""
     forwards: dict[str, float]
     """Encoder forwards a sample: {"image": V, "text": 1}."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.processes = processes.current()
+
+    def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
+        """Build what depends on the embedder's widths; called once, before the first step.
+
+        A method with heads of its own seeds each with `model.embedder.seeded`.
+        """
 
     @abstractmethod
     def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
@@ -57,7 +79,35 @@ class Method(nn.Module, ABC):
         minus the loss as it is. Empty for a method without components."""
         return {}
 
+    def chunk(self, embeddings: int) -> int | None:
+        """The `chunk` of a loss over so many embeddings of this process."""
+        return TILE if embeddings * self.processes.world > DENSE else None
 
-def log_scale(temperature: float) -> nn.Parameter:
-    """A learnable -log tau, ()."""
-    return nn.Parameter(torch.tensor(-math.log(temperature)))
+    def how(self, embeddings: int) -> dict[str, Any]:
+        """The keywords of a loss over so many embeddings of this process."""
+        return {"chunk": self.chunk(embeddings), "processes": self.processes}
+
+
+class Scaled(Method):
+    """A method with one learnable image-text scale, as CLIP has it."""
+
+    head: ClassVar[Head] = "linear"
+    lowest: ClassVar[float] = -math.inf
+    """Of the logarithm of the scale."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        self.log_scale.clamp_(min=self.lowest, max=math.log(LARGEST_SCALE))
+
+    def report(self) -> dict[str, float]:
+        return {"scale": self.image_text_scale()}
+
+    def image_text_scale(self) -> float:
+        return self.log_scale.detach().exp().item()
+
+    def fast_parameters(self) -> list[nn.Parameter]:
+        return [self.log_scale]

@@ -100,6 +100,7 @@ class Uniclip(Method):
         sample, domain = batch.sample.repeat(views + 1), (slot == views).long()
         name, weights = loss or self.config.loss, self.config.weights
         similarity = similarity or self.similarity
+        how = self.how(len(z))
         if name == "multi_view_info_nce":
-            return multi_view_info_nce(z, sample, domain, slot, similarity, weights)
-        return POOLED[name](z, sample, domain, similarity, weights)
+            return multi_view_info_nce(z, sample, domain, slot, similarity, weights, **how)
+        return POOLED[name](z, sample, domain, similarity, weights, **how)

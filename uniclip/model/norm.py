@@ -1,0 +1,87 @@
+"""Batch norm whose statistics are those of the whole batch, on however many processes it lies.
+
+In one process it is torch's own. Over several, GPUs take torch's SyncBatchNorm, which refuses CPU
+tensors; elsewhere the sums below are exchanged, on the way there and on the way back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from uniclip.objectives import processes
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Over rows (B, C) or maps (B, C, ...) of all processes; parameters as in torch."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        assert input.ndim >= 2, input.shape
+
+    def forward(self, input: Tensor) -> Tensor:
+        others = processes.current()
+        if others.world == 1 or not self.training:
+            return super().forward(input)
+        if input.is_cuda:
+            return _on_gpu(self, input)
+        return self._over_processes(input)
+
+    def _over_processes(self, input: Tensor) -> Tensor:
+        sides = [0, *range(2, input.ndim)]
+        count = input.numel() // input.shape[1]
+        sums = torch.stack([input.sum(sides), input.square().sum(sides)])
+        total = _Sum.apply(torch.cat([sums.flatten(), sums.new_tensor([float(count)])]))
+        n = total[-1]
+        mean, square = (total[:-1] / n).view(2, -1)
+        variance = (square - mean.square()).clamp(min=0)
+        self._remember(mean.detach(), (variance * n / (n - 1).clamp(min=1)).detach())
+        shape = (1, -1, *(1,) * (input.ndim - 2))
+        normal = (input - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
+        return normal * self.weight.view(shape) + self.bias.view(shape)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum or 0.0)
+        self.running_var.lerp_(variance, self.momentum or 0.0)
+
+
+def over_processes(module: nn.Module) -> nn.Module:
+    """`module` with every batch norm of torch's replaced, parameters and names as before."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, BatchNorm):
+            ours = BatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            ours.load_state_dict(child.state_dict())
+            setattr(module, name, ours.train(child.training))
+        else:
+            over_processes(child)
+    return module
+
+
+def _on_gpu(norm: BatchNorm, input: Tensor) -> Tensor:
+    sync: Any = nn.SyncBatchNorm.forward
+    norm.process_group = None  # type: ignore[assignment]
+    output: Tensor = sync(norm, input)
+    return output
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over processes; what each pulls at it is added up too."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total

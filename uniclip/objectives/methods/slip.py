@@ -1,0 +1,78 @@
+"""SLIP (Mu et al., ECCV 2022): CLIP on a weak view, and SimCLR between two strong ones.
+
+The two losses live in spaces of their own: CLIP's behind linear projections, SimCLR's (Chen et al.,
+ICML 2020) behind a three-layer head with batch norm on the image encoder's features.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uniclip.config import RunConfig, SlipMethod
+from uniclip.model.embedder import seeded
+from uniclip.model.norm import BatchNorm
+from uniclip.objectives.contrastive import mp_nce
+from uniclip.objectives.methods.base import Scaled
+from uniclip.objectives.pairs import clip_loss
+from uniclip.objectives.processes import Processes
+from uniclip.objectives.similarity import FixedSimilarity
+
+if TYPE_CHECKING:
+    from uniclip.batch import Batch
+    from uniclip.model.embedder import Embedder
+    from uniclip.model.encoders import Vocabulary
+
+
+class Slip(Scaled):
+    """SLIP: parts "contrastive" (CLIP's) and "simclr"."""
+
+    lowest: ClassVar[float] = 0.0
+    ssl_head: nn.Sequential
+
+    def __init__(self, config: RunConfig) -> None:
+        assert isinstance(config.method, SlipMethod)
+        super().__init__(config.method.temperature)
+        self.config = config.method
+        self.weights = {"contrastive": 1.0, "simclr": self.config.ssl_weight}
+        self.forwards = config.method.forwards(config.views)
+        self.similarity = FixedSimilarity(self.config.ssl_temperature)
+
+    def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
+        features, width = embedder.image_encoder.features, self.config.ssl_width
+        with seeded(seed, "ssl_head"):
+            self.ssl_head = nn.Sequential(
+                nn.Linear(features, width),
+                BatchNorm(width),
+                nn.ReLU(),
+                nn.Linear(width, width),
+                BatchNorm(width),
+                nn.ReLU(),
+                nn.Linear(width, self.config.ssl_embedding),
+            )
+
+    def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+        views, samples = batch.pixels.shape[:2]
+        features = embedder.trunk(batch.pixels.flatten(0, 1))
+        weak = embedder.project(features[:samples], batch.vectors[0])
+        texts = embedder.texts(batch.tokens)
+        how = self.how(2 * samples)
+        if not self.config.remote_gradients:
+            rank, world = self.processes.rank, self.processes.world
+            how["processes"] = Processes(rank, world, remote_gradients=False)
+        strong = F.normalize(self.ssl_head(features[samples:]).float(), dim=-1)
+        sample = batch.sample.repeat(views - 1)
+        # NT-Xent: an anchor's one positive is its other view, all other rows are negatives.
+        simclr = mp_nce(
+            strong,
+            sample,
+            torch.zeros_like(sample),
+            self.similarity,
+            chunk=self.chunk(len(strong)),
+            processes=self.processes,
+        )
+        contrastive = clip_loss(weak, texts, self.log_scale.exp(), **how)
+        return {"contrastive": contrastive, "simclr": simclr}

@@ -1,0 +1,67 @@
+"""UniCL (Yang et al., CVPR 2022): pictures, texts and labels in one space.
+
+Samples of image-label data whose labels are equal are positives of each other; an image-text pair
+is its own only positive. Class names reach the text encoder through prompt templates, one drawn a
+sample and epoch: that is the data's part (`data=mix`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from uniclip.config import RunConfig, UniclMethod
+from uniclip.objectives.methods.base import Scaled
+from uniclip.objectives.pairs import unicl_loss
+
+if TYPE_CHECKING:
+    from uniclip.batch import Batch
+    from uniclip.model.embedder import Embedder
+    from uniclip.model.encoders import Vocabulary
+
+PRIME = 1_000_003
+CAPTIONS = 2**61
+"""Labels made of captions are at least this, and so no class."""
+
+
+class Unicl(Scaled):
+    """UniCL; with several views, the mean of each view's loss against the one caption (ours).
+
+    That the scale may grow to 100 at most, as CLIP's, is our choice: no bound is published.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        assert isinstance(config.method, UniclMethod)
+        super().__init__(config.method.temperature)
+        self.equal_captions = config.method.equal_captions
+        self.weights = {"contrastive": 1.0}
+        self.forwards = config.method.forwards(config.views)
+
+    def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
+        self.eos = vocabulary.eos
+
+    def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+        images = embedder.images(batch.pixels.flatten(0, 1), batch.vectors.flatten(0, 1))
+        texts = embedder.texts(batch.tokens)
+        labels = batch.label
+        if self.equal_captions:
+            labels = torch.where(labels < 0, caption_labels(batch.tokens, self.eos), labels)
+        scale, how = self.log_scale.exp(), self.how(2 * len(texts))
+        views = images.view(*batch.pixels.shape[:2], -1)
+        losses = [unicl_loss(view, texts, labels, scale, **how) for view in views]
+        return {"contrastive": torch.stack(losses).mean()}
+
+
+def caption_labels(tokens: Tensor, eos: int) -> Tensor:
+    """A label for each row of tokens (N, L), (N,) int64: equal up to the end token, equal labels.
+
+    A polynomial of the tokens, modulo 2^64 by overflow: two captions share a label by accident once
+    in 2^61 pairs or so.
+    """
+    code, ended = torch.zeros_like(tokens[:, 0]), torch.zeros_like(tokens[:, 0], dtype=torch.bool)
+    for column in tokens.unbind(1):
+        code = torch.where(ended, code, code * PRIME + column + 1)
+        ended = ended | (column == eos)
+    return code % CAPTIONS + CAPTIONS
