@@ -139,15 +139,13 @@ def every_case(world: int, rank: int) -> dict[tuple[str, ...], Result]:
     return found
 
 
-def main(rank: int, folder: str) -> None:
-    """One process, in each world in turn: all cases, written to a file."""
+def main(rank: int, world: int, folder: str) -> None:
+    """One process: all cases, written to a file."""
     torch.set_num_threads(1)
-    for world in COUNTS:
-        if rank < world:
-            meeting = f"file://{folder}/meeting{world}"
-            dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
-            torch.save(every_case(world, rank), Path(folder) / f"{world}-{rank}.pt")
-            dist.destroy_process_group()
+    meeting = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
+    torch.save(every_case(world, rank), Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
 
 
 def alone(loss: str) -> Result:

@@ -26,12 +26,13 @@ PLACES = ("even", "uneven", "nobody")
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory):
     """By size of the world: what each of its processes found in every case."""
-    folder = tmp_path_factory.mktemp("worlds")
-    torch.multiprocessing.spawn(main, (str(folder),), nprocs=max(COUNTS))
-    return {
-        world: [torch.load(folder / f"{world}-{rank}.pt") for rank in range(world)]
-        for world in COUNTS
-    }
+
+    def spawned(size):
+        folder = tmp_path_factory.mktemp(f"world{size}")
+        torch.multiprocessing.spawn(main, (size, str(folder)), nprocs=size)
+        return [torch.load(folder / f"{rank}.pt") for rank in range(size)]
+
+    return {size: spawned(size) for size in COUNTS}
 
 
 def united(found, case):
