@@ -102,7 +102,7 @@ def unicl_loss(
     image, text, labels = (processes.gather(t) for t in (image, text, labels))
     with torch.autocast(image.device.type, enabled=False):
         # The mean cosine with the positives is the cosine with their mean: no N by N target.
-        images, texts = (_class_means(processes.others(v), labels) for v in (image, text))
+        images, texts = (class_means(processes.others(v), labels) for v in (image, text))
         return pair_cost(image, text, images, texts, scale, rows, chunk, processes)
 
 
@@ -160,7 +160,7 @@ def _streamed_sums(
     return logs[1, :n], logs[0, n:]
 
 
-def _class_means(vectors: Tensor, labels: Tensor) -> Tensor:
+def class_means(vectors: Tensor, labels: Tensor) -> Tensor:
     """For each row the mean over the rows of its label, (N, D); itself where the label is -1."""
     # Fresh labels for pairs, so that each is a class of its own.
     alone = labels.min() - 1 - torch.arange(len(labels), device=labels.device)
