@@ -8,7 +8,6 @@ what these did.
 from __future__ import annotations
 
 import ctypes
-import gc
 import resource
 import statistics
 import time
@@ -96,7 +95,6 @@ def burst(seconds: float, factors: torch.Tensor) -> float:
 
 def give_back() -> None:
     """Freed memory goes back to the system, so that the next step has to ask for it again."""
-    gc.collect()
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)

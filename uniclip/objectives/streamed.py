@@ -104,7 +104,7 @@ class _Stream(torch.autograd.Function):
 
 def _excess(z: Tensor, numbers: list[float]) -> list[float]:
     """What to take off the scores of each domain pair, so that none can leave the type's range."""
-    longest = float(z.square().sum(1).max()) if len(z) else 0.0
+    longest = float(torch.linalg.vector_norm(z, dim=1).max()) ** 2 if len(z) else 0.0
     return [max(0.0, abs(scale) * longest - LARGEST[z.dtype]) for scale in numbers]
 
 
