@@ -30,7 +30,11 @@ FAMILY = {
     "mil_nce": dict(denominator="all", aggregate="inside"),
     "multi_view_info_nce": dict(negatives="slot", weights="uniform"),
     "negatives by domain": dict(negatives="domain"),
+    "mp_nce, cold": {},
+    "mp_nce, very cold": {},
 }
+COLDER = {"mp_nce, cold": 0.01, "mp_nce, very cold": 0.001}
+"""Temperatures at which streamed scores are shifted, and at which each row needs its maximum."""
 LOSSES = [*FAMILY, "clip", "unicl", "image to text"]
 FORMS = {"local": (True, True), "global": (False, False), "published": (True, False)}
 """open_clip's local_loss and gather_with_grad."""
@@ -66,7 +70,8 @@ def ours(name: str, chunk: int | None, mine: slice, processes: Processes) -> Res
     if name in FAMILY:
         similarity = DomainSimilarity().double()
         with torch.no_grad():
-            similarity.log_scale.copy_(-torch.tensor(TAUS).double().log())
+            taus = torch.tensor(TAUS, dtype=torch.float64) * COLDER.get(name, 1)
+            similarity.log_scale.copy_(-taus.log())
             similarity.offset.copy_(torch.tensor(OFFSETS))
         slot = torch.arange(IMAGES + 1).repeat(len(z))
         sample, domain = ids.repeat_interleave(IMAGES + 1), (slot == IMAGES).long()
