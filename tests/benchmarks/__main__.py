@@ -22,12 +22,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny, to see that it works")
     parser.add_argument("--out", type=Path, default=Path("store/bench"))
     parser.add_argument("--objective", nargs="*", default=(), help="only these objectives")
+    parser.add_argument("--form", nargs="*", default=(), help="only these forms")
     parser.add_argument("--sizes", nargs="*", type=int, default=(), help="pairs in a batch")
     given = parser.parse_args()
     unknown = sorted({*given.subjects} - {*SUBJECTS})
     if unknown:
         parser.error(f"no subject {unknown[0]!r}; there are {', '.join(SUBJECTS)}")
-    options = Options(given.out, given.quick, tuple(given.objective), tuple(given.sizes))
+    options = Options(
+        out=given.out,
+        quick=given.quick,
+        objectives=tuple(given.objective),
+        forms=tuple(given.form),
+        sizes=tuple(given.sizes),
+    )
     for subject in given.subjects or SUBJECTS:
         table = import_module(subject).run(options)
         table.write(options.out)

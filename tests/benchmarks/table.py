@@ -18,6 +18,8 @@ class Options:
     quick: bool = False
     objectives: tuple[str, ...] = ()
     """Only these; () = all."""
+    forms: tuple[str, ...] = ()
+    """Only these of `forms.FORMS`; () = all."""
     sizes: tuple[int, ...] = ()
     """Only these numbers of pairs; () = all."""
 
