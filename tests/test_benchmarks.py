@@ -55,6 +55,12 @@ def test_an_unknown_subject_is_named():
     assert "no subject 'speed'; there are views, objectives" in done.stderr
 
 
+def test_an_unknown_objective_is_named(benchmark, tmp_path):
+    options = benchmark("table").Options(tmp_path, objectives=("mpnce",))
+    with pytest.raises(SystemExit, match="nothing is called 'mpnce'; there are mp_nce"):
+        benchmark("objectives").run(options)
+
+
 def test_the_floor_counts_the_pairs_that_meet(benchmark):
     case = benchmark("forms").Case
     assert case("mp_nce", "dense", 10, 0.07, width=2).floor == 4 * 30**2 * 2

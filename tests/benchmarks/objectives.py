@@ -31,6 +31,12 @@ def run(options: Options) -> Table:
 
     Quick: tiny and all in this process, without the compiler, so only that it works is shown.
     """
+    for asked, known in (
+        (options.objectives, (*FAMILY, *PAIRWISE)),
+        (options.forms, FORMS),
+    ):
+        if unknown := [name for name in asked if name not in known]:
+            raise SystemExit(f"nothing is called {unknown[0]!r}; there are {', '.join(known)}")
     table = Table("objectives")
     for case in cases(options):
         found = here(case, HASTE) if options.quick else apart(case)
@@ -98,7 +104,7 @@ def apart(case: Case) -> dict[str, Any]:
         return json.loads(done.stdout.splitlines()[-1])
     why = done.stderr.splitlines() if done.returncode > 0 else [f"signal {-done.returncode}"]
     named = {"objective": case.objective, "tau": case.tau, "N": case.pairs, "form": case.form}
-    return named | {"failed": why[-1][:80]}
+    return named | {"failed": (why or ["no reason given"])[-1][:80]}
 
 
 def _relate(rows: list[dict[str, Any]]) -> None:
