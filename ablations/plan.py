@@ -14,6 +14,7 @@ from typing import Any
 
 from ablations import designs
 from ablations.definition import Ablation, ArmDefinition
+from ablations.fairness import facts
 from uniclip import data, evaluate
 from uniclip.binding import plain
 from uniclip.compose import flat, put
@@ -107,6 +108,7 @@ def _plan(
         missing=missing,
         base=base,
         forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
+        facts={n: facts(c) for n, c in configs.items()},
         expectations=tuple(
             e
             for e in ablation.expectations
@@ -177,6 +179,7 @@ def _arm_values(
                 put(values, key, copy.deepcopy(value))
     delta = {k: v for c in arm.off for k, v in _component(request, c).off.items()}
     delta.update(arm.set)
+    delta.update({k: _times(name, flat(values), k, factor) for k, factor in arm.times.items()})
     _refuse(request, name, set(delta))
     try:
         for key, value in delta.items():
@@ -184,6 +187,14 @@ def _arm_values(
         return plain(run_config(values))
     except UserError as error:
         raise UserError(f"arm {name}: {error}") from None
+
+
+def _times(arm: str, values: dict[str, Any], key: str, factor: float) -> float:
+    """The number at `key` times `factor`, whole if it was; `UserError` if it is no number."""
+    value = values.get(key)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise UserError(f"arm {arm}: times.{key} needs a number, got {value!r}")
+    return round(value * factor) if isinstance(value, int) else value * factor
 
 
 def _changed_by_choice(request: Request, chosen: dict[str, Any]) -> set[str]:

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Union
+from typing import Any, Literal
 
 from uniclip.binding import FAMILIES, bind, setting
 from uniclip.errors import UserError
+from uniclip.method_config import METHODS as METHODS
+from uniclip.method_config import ClipMethod as ClipMethod
+from uniclip.method_config import DeclipMethod as DeclipMethod
+from uniclip.method_config import SlipMethod as SlipMethod
+from uniclip.method_config import UniclipMethod as UniclipMethod
+from uniclip.method_config import UniclMethod as UniclMethod
+from uniclip.method_config import ViewsConfig as ViewsConfig
 
 RUN_ONLY = ("runtime", "benchmark")
 """Sections that say how a run is executed and judged, never what it is: not hashed."""
@@ -113,25 +120,6 @@ DATA: dict[str, type] = {
 }
 
 
-# ---- views ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViewsConfig:
-    """The views of each picture in a training batch."""
-
-    weak: int = setting(1, low=0, high=8)
-    """Views with a mild crop and a flip."""
-    strong: int = setting(2, low=0, high=8)
-    """Views with a hard crop, flip, colour jitter, grey and blur (SimCLR's)."""
-    identity: float = setting(0.1, low=0, high=1)
-    """Probability that a view is the evaluation transform (ours: evaluation then interpolates)."""
-
-    def __post_init__(self) -> None:
-        if self.weak + self.strong < 1:
-            raise UserError("views.weak + views.strong must be at least 1, got 0")
-
-
 # ---- model ---------------------------------------------------------------------------------------
 
 
@@ -178,135 +166,6 @@ class ModelConfig:
     """Residual blocks of the augmentation-aware image head g_I."""
     augmentation_width: int = setting(64, low=4)
     """Width of the augmentation encoder f_A."""
-
-
-# ---- method: one class a method, chosen by `name` ------------------------------------------------
-
-Weights = Union[Literal["balanced", "uniform"], tuple[float, float, float]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class UniclipMethod:
-    """UniCLIP (Lee et al., NeurIPS 2022); each of its components can be turned off or replaced."""
-
-    name: Literal["uniclip"] = "uniclip"
-    loss: Literal["mp_nce", "sup_con", "mil_nce", "multi_view_info_nce"] = "mp_nce"
-    weights: Weights = "balanced"
-    """Weights of image-image, image-text and text-text positives."""
-    similarity: Literal["domain", "shared"] = "domain"
-    """A temperature and an offset for each domain pair, or one temperature for all."""
-    aware: Literal["true", "identity", "shuffled", "none"] = "true"
-    """What f_A sees: the view's vector, "nothing done", another sample's; or there is no f_A."""
-    fusion: Literal["film", "concat"] = "film"
-    """How the augmentation's features meet the image's in g_I (our reconstruction)."""
-    temperature: float = setting(0.07, low=0.01, high=1)
-    """Initial temperature of every domain pair."""
-
-    def __post_init__(self) -> None:
-        if self.weights not in ("balanced", "uniform"):
-            numbers = [w for w in self.weights if not isinstance(w, str)]
-            if min(numbers) < 0 or max(numbers) == 0:
-                raise UserError(f"method.weights must be at least 0, and not all 0, got {numbers}")
-
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipMethod:
-    """CLIP (Radford et al., 2021): image-text contrast, linear projections, one learnable scale."""
-
-    name: Literal["clip"] = "clip"
-    temperature: float = setting(0.07, low=0.01, high=1)
-    """Initial temperature; learnt in log space, its inverse capped at 100."""
-
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class UniclMethod:
-    """UniCL (Yang et al., CVPR 2022): pictures, texts and labels; equal labels are positives."""
-
-    name: Literal["unicl"] = "unicl"
-    temperature: float = setting(0.36787944117144233, low=0.01, high=1)
-    """Initial temperature; the published scale starts at e."""
-    equal_captions: bool = False
-    """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.)."""
-
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlipMethod:
-    """SLIP (Mu et al., ECCV 2022): CLIP on a weak view, SimCLR between two strong ones."""
-
-    name: Literal["slip"] = "slip"
-    temperature: float = setting(0.07, low=0.01, high=1)
-    """Initial temperature of the image-text contrast."""
-    ssl_weight: float = setting(1.0, low=0)
-    """Weight of SimCLR's loss beside CLIP's."""
-    ssl_temperature: float = setting(0.1, low=0.01, high=1)
-    ssl_width: int = setting(4096, low=2)
-    """Hidden units of SimCLR's head, three layers with batch norm."""
-    ssl_embedding: int = setting(256, low=2)
-    """Width of SimCLR's space."""
-    remote_gradients: bool = True
-    """False = as published: what CLIP's loss says of other processes' rows is dropped."""
-
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
-
-    def check(self, views: ViewsConfig) -> None:
-        """`UserError` unless there is a view for each of its losses."""
-        if (views.weak, views.strong) != (1, 2):
-            raise UserError("method=slip needs views.weak=1 (for CLIP) and views.strong=2 (SimCLR)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeclipMethod:
-    """DeCLIP (Li et al., ICLR 2022): CLIP of two views by two captions, and three more signals."""
-
-    name: Literal["declip"] = "declip"
-    temperature: float = setting(0.07, low=0.01, high=1)
-    """Initial temperature; as published the scale is kept between e^3 and 100."""
-    weights: tuple[float, float, float, float] = (0.4, 0.2, 0.2, 0.2)
-    """Of CLIP's, the nearest neighbours', SimSiam's and the masked language model's losses."""
-    queue: int = setting(65_536, low=1)
-    """Text features among which neighbours are looked up."""
-    ssl_width: int = setting(1024, low=2)
-    """Width of SimSiam's projector; its predictor is half as wide inside."""
-    masked: float = setting(0.15, above=0, high=1)
-    """Share of the tokens that are to be guessed."""
-
-    texts: ClassVar[tuple[str, ...]] = ("edited", "masked")
-
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 2}
-
-    def check(self, views: ViewsConfig) -> None:
-        """`UserError` unless there are two views."""
-        if views.weak + views.strong != 2:
-            raise UserError("method=declip needs two views: views.weak=0 and views.strong=2")
-
-    def __post_init__(self) -> None:
-        if min(self.weights) < 0 or max(self.weights) == 0:
-            raise UserError(f"method.weights must be at least 0, and not all 0, got {self.weights}")
-
-
-METHODS: dict[str, type] = {
-    "uniclip": UniclipMethod,
-    "unicl": UniclMethod,
-    "clip": ClipMethod,
-    "slip": SlipMethod,
-    "declip": DeclipMethod,
-}
 
 
 # ---- training ------------------------------------------------------------------------------------

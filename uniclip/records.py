@@ -209,6 +209,8 @@ class Plan:
     """The plain base configuration, run-only fields included."""
     forwards: dict[str, dict[str, float]] = field(default_factory=dict)
     """Image and text forwards a sample, by arm: what a comparison costs."""
+    facts: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What is counted of each arm, in words: what a comparison holds equal, or not."""
     expectations: tuple[Expectation, ...] = ()
     """Planted truths that `report` checks."""
     left_out: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ the joint space.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -28,7 +28,10 @@ class Embedder(nn.Module):
     """Encoders and heads; `build_embedder` makes one.
 
     forget: feed "nothing done" to f_A whatever the vectors say (awareness off).
+    told: the groups of transforms that f_A is told of; None = all.
     """
+
+    keeps: Tensor | None
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Embedder(nn.Module):
         text_head: nn.Linear,
         *,
         forget: bool = False,
+        told: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -47,6 +51,9 @@ class Embedder(nn.Module):
         self.image_head = image_head
         self.text_head = text_head
         self.forget = forget
+        columns = [c for group in told or () for c in augment.GROUPS[group]]
+        keeps = torch.zeros(augment.WIDTH).index_fill_(0, torch.tensor(columns).long(), 1.0)
+        self.register_buffer("keeps", None if told is None else keeps, persistent=False)
 
     def trunk(self, pixels: Tensor) -> Tensor:
         """Features of the image encoder alone, (B, F), of pixels (B, 3, H, W) uint8."""
@@ -84,6 +91,7 @@ class Embedder(nn.Module):
         if self.augmentation_encoder is None:
             return None
         known = torch.zeros_like(vectors) if self.forget else vectors
+        known = known if self.keeps is None else known * self.keeps
         encoded: Tensor = self.augmentation_encoder(known)
         return encoded
 
@@ -119,6 +127,7 @@ def build_embedder(
         image_head,
         text_head,
         forget=aware == "identity",
+        told=config.method.told if head == "aware" else None,
     )
 
 

@@ -63,7 +63,7 @@ def multi_positive(
         denominator: "negatives" = beside the positive at hand only negatives; "all" = also the
             anchor's other positives, whatever their weights.
         aggregate: "outside" = a mean of logarithms; "inside" = the logarithm of a sum.
-        negatives: "all", or only those of the positive's "domain" or "slot".
+        negatives: "all", the positive's "domain" or "slot", or no text of a text, "not_text_text".
         weights: of an anchor's image-image, image-text and text-text means: three numbers >= 0;
             "balanced" = (1, 1, 1); "uniform" = every positive alike.
         chunk: rows of a tile of the streamed form, O(M * D + chunk * chunk); None = dense.
@@ -213,6 +213,8 @@ def negative_log_sums(z: Tensor, pool: Pool, similarity: Similarity, rows: slice
         shift = (offsets * scales).index_select(0, pair)[:, None]
         scores = torch.addmm(-shift, scale * z[rows], columns[block.start : block.stop].T)
         own = pool.sample[rows, None] == pool.ordered_sample[None, block.start : block.stop]
+        if not pool.text_text and block.domain == 1:
+            own = own | (pool.domain[rows, None] == 1)
         sums[block.group].append(scores.masked_fill(own, NOTHING).logsumexp(1))
     return torch.stack([torch.stack(parts, 1).logsumexp(1) for parts in sums], 1)
 
@@ -265,7 +267,7 @@ def _check_switches(
     choices: Sequence[tuple[str, str, tuple[str, ...]]] = (
         ("denominator", denominator, ("negatives", "all")),
         ("aggregate", aggregate, ("outside", "inside")),
-        ("negatives", negatives, ("all", "domain", "slot")),
+        ("negatives", negatives, ("all", "domain", "slot", "not_text_text")),
     )
     for name, value, known in choices:
         if value not in known:
