@@ -225,7 +225,14 @@ def _arm(
     delta = {k: v for k, v in after.items() if k not in before or before[k] != v}
     crossed = request.ablation.components if d.role == "crossed" else d.off
     levels = {c: c not in d.off for c in crossed}
-    return Arm(name=name, label=d.label or name, role=d.role, levels=levels, delta=delta)
+    return Arm(name=name, label=_label(request, name, d), role=d.role, levels=levels, delta=delta)
+
+
+def _label(request: Request, name: str, d: ArmDefinition) -> str:
+    if d.role != "crossed":
+        return d.label or name
+    shorts = {n: c.short or c.label for n, c in request.components.items()}
+    return designs.label(d.off, request.ablation.components, shorts)
 
 
 def _benchmark(

@@ -19,6 +19,8 @@ def stamp(plan: Plan, plus: Iterable[str], minus: Iterable[str]) -> str:
     equal, unequal = [], []
     for said in sides[0][0]:
         left, right = (sorted({facts.get(said, 0.0) for facts in side}) for side in sides)
+        if left == right == [0.0]:
+            continue
         if left == right:
             equal.append(said)
         else:

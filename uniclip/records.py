@@ -117,6 +117,8 @@ class Component:
     """What turning it off changes: typed configuration deltas."""
     witness: dict[str, Any]
     """What must hold in two steps when it is off (interpreted by `ablations.audit`)."""
+    short: str = ""
+    """A brief label, for "without ..."; else the name."""
 
 
 @dataclass(frozen=True, kw_only=True)
