@@ -1,60 +1,37 @@
-"""`make bench`: ours beside a peer, in one run on one thread, as ratios; never a test."""
+"""`make bench`: ours beside its peers, in one run, as ratios; never a test.
+
+python tests/benchmarks [subject ...] [--quick] [--out FOLDER] prints a table of each subject and
+writes it to <out>/<subject>.md and .json.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import argparse
+from importlib import import_module
+from pathlib import Path
 
-import numpy as np
-import torch
-from torchvision.transforms import v2
+from table import Options
 
-from uniclip import augment, rng
-
-PICTURES, CANVAS, SIZE, ROUNDS = 128, 64, 32, 5
-
-
-def fastest(act: Callable[[], object]) -> float:
-    """CPU seconds of the fastest of a few rounds, after one that is not counted."""
-    seconds = []
-    for _ in range(ROUNDS + 1):
-        begun = time.process_time()
-        act()
-        seconds.append(time.process_time() - begun)
-    return min(seconds[1:])
-
-
-def strong_views() -> tuple[float, float]:
-    """Seconds for a batch of strong views: ours with vectors, torchvision a picture at a time."""
-    pixels = np.random.default_rng(0).integers(0, 256, (PICTURES, 3, CANVAS, CANVAS), np.uint8)
-    ids = np.arange(PICTURES, dtype=np.uint64)
-    peer = v2.Compose(
-        [
-            v2.RandomResizedCrop(SIZE, (0.2, 1), antialias=True),
-            v2.RandomHorizontalFlip(),
-            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
-            v2.RandomGrayscale(0.2),
-            v2.RandomApply([v2.GaussianBlur(3, (0.1, 2))], 0.5),
-        ]
-    )
-
-    def ours() -> None:
-        transform = augment.strong(rng.key("bench"), ids)
-        augment.apply(pixels, transform, SIZE)
-        augment.describe(transform)
-
-    tensors = torch.from_numpy(pixels)
-    return fastest(ours), fastest(lambda: [peer(picture) for picture in tensors])
+SUBJECTS = ("views", "objectives")
 
 
 def main() -> None:
-    """Print the table."""
-    torch.set_num_threads(1)
-    ours, peer = strong_views()
-    print("| what | ours | peer | peer / ours |")
-    print("|---|---|---|---|")
-    what = f"{PICTURES} strong views, {CANVAS} to {SIZE} px (peer: torchvision v2)"
-    print(f"| {what} | {1e3 * ours:.1f} ms | {1e3 * peer:.1f} ms | {peer / ours:.1f} |")
+    """Run the subjects asked for, all if none is."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("subjects", nargs="*", metavar="subject", help=", ".join(SUBJECTS))
+    parser.add_argument("--quick", action="store_true", help="tiny, to see that it works")
+    parser.add_argument("--out", type=Path, default=Path("store/bench"))
+    parser.add_argument("--objective", nargs="*", default=(), help="only these objectives")
+    parser.add_argument("--sizes", nargs="*", type=int, default=(), help="pairs in a batch")
+    given = parser.parse_args()
+    unknown = sorted({*given.subjects} - {*SUBJECTS})
+    if unknown:
+        parser.error(f"no subject {unknown[0]!r}; there are {', '.join(SUBJECTS)}")
+    options = Options(given.out, given.quick, tuple(given.objective), tuple(given.sizes))
+    for subject in given.subjects or SUBJECTS:
+        table = import_module(subject).run(options)
+        table.write(options.out)
+        print(f"\n## {subject}\n\n{table.markdown()}")
 
 
 if __name__ == "__main__":

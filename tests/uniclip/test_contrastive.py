@@ -9,8 +9,20 @@ import torch
 import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pools import (
+    POOLS,
+    SETTINGS,
+    SWITCHES,
+    WEIGHTS,
+    WIDTH,
+    LargestTensor,
+    domain_similarity,
+    pairs,
+    pool,
+    value_and_gradients,
+    views,
+)
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from uniclip.objectives.contrastive import (
     mil_nce,
@@ -19,66 +31,8 @@ from uniclip.objectives.contrastive import (
     multi_view_info_nce,
     sup_con,
 )
-from uniclip.objectives.pairs import clip_loss, unicl_loss
+from uniclip.objectives.pairs import clip_loss, image_to_text_loss, unicl_loss
 from uniclip.objectives.similarity import DomainSimilarity, SharedSimilarity
-
-WIDTH = 5
-SWITCHES = [
-    ("negatives", "outside", "all"),
-    ("negatives", "outside", "domain"),
-    ("negatives", "outside", "slot"),
-    ("negatives", "outside", "not_text_text"),
-    ("all", "outside", "all"),
-    ("all", "outside", "not_text_text"),
-    ("all", "outside", "domain"),
-    ("all", "outside", "slot"),
-    ("all", "inside", "all"),
-]
-WEIGHTS = ["balanced", "uniform", (0.0, 1.0, 1.0), (2.0, 0.5, 3.0)]
-# Each a list of (sample, domain, slot).
-POOLS = {
-    "two views": [(s, d, k) for k, d in ((0, 0), (1, 0), (2, 1)) for s in (7, -3, 2**62)],
-    "one view": [(s, d, d) for d in (0, 1) for s in (4, 1, 9)],
-    "uneven": [(1, 0, 0), (1, 0, 1), (1, 1, 2), (2, 0, 0), (2, 1, 2), (3, 0, 1), (4, 1, 2)],
-    "duplicates": [(s, d, k) for s in (5, 5, 6) for k, d in ((0, 0), (1, 0), (2, 1))],
-    "texts share a sample": [(1, 0, 0), (1, 1, 1), (1, 1, 1), (2, 0, 0), (2, 1, 1)],
-    "no text": [(s, 0, k) for s in (1, 2, 3) for k in (0, 1)],
-    "no image": [(1, 1, 0), (1, 1, 1), (2, 1, 0), (3, 1, 0)],
-    "one sample": [(1, 0, 0), (1, 0, 1), (1, 1, 2)],
-    "slots of mixed domains": [(1, 0, 0), (1, 1, 0), (2, 0, 1), (2, 1, 0), (3, 0, 1)],
-}
-SETTINGS = [
-    ((0.07, 0.07, 0.07), (0.0, 0.0, 0.0)),
-    ((0.01, 0.3, 1.0), (0.4, 0.0, -0.7)),
-    ((1.0, 0.01, 0.02), (-1.0, 0.0, 1.0)),
-]
-
-
-def pool(entries, seed=0, dtype=torch.float64):
-    """z (a leaf), sample, domain and slot of a pool."""
-    sample, domain, slot = (torch.tensor(ids) for ids in zip(*entries))
-    generator = torch.Generator().manual_seed(seed)
-    z = F.normalize(torch.randn(len(entries), WIDTH, generator=generator, dtype=dtype), dim=1)
-    return z.requires_grad_(), sample, domain, slot
-
-
-def views(samples, images, seed=0, dtype=torch.float64):
-    """A pool as methods make it: `images` views of each sample, then its text."""
-    slots = [(s, int(k == images), k) for k in range(images + 1) for s in range(samples)]
-    return pool(slots, seed, dtype)
-
-
-def domain_similarity(taus=(0.07, 0.07, 0.07), offsets=(0.0, 0.0, 0.0), dtype=torch.float64):
-    similarity = DomainSimilarity().to(dtype)
-    with torch.no_grad():
-        similarity.log_scale.copy_(-torch.tensor(taus, dtype=dtype).log())
-        similarity.offset.copy_(torch.tensor(offsets, dtype=dtype))
-    return similarity
-
-
-def value_and_gradients(loss, *leaves):
-    gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
-    return loss.detach(), list(gradients)
 
 
 def assert_equal_to_twin(entries, switches, weights, setting, chunk=None, seed=0):
@@ -282,19 +236,6 @@ class Wrapped(torch.nn.Module):
         return self.loss(self.similarity)
 
 
-class LargestTensor(TorchDispatchMode):
-    """Sees every tensor that an operation makes, in the forward and the backward pass."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        made = func(*args, **(kwargs or {}))
-        for tensor in made if isinstance(made, (tuple, list)) else [made]:
-            if isinstance(tensor, torch.Tensor):
-                self.largest = max(self.largest, tensor.numel())
-        return made
-
-
 @pytest.mark.parametrize("chunk", [None, 8])
 def test_tiles_bound_what_is_made_and_what_is_kept(chunk):
     z, sample, domain, _ = views(48, 2)
@@ -313,14 +254,15 @@ def test_tiles_bound_what_is_made_and_what_is_kept(chunk):
     assert (sum(kept) < whole) is (chunk is not None)
 
 
-def test_autocast_does_not_reach_the_loss():
+@pytest.mark.parametrize("chunk", [None, 5])
+def test_autocast_does_not_reach_the_loss(chunk):
     z, sample, domain, _ = views(8, 2, dtype=torch.float32)
     similarity = DomainSimilarity()
-    expected = mp_nce(z, sample, domain, similarity)
+    expected = mp_nce(z, sample, domain, similarity, chunk=chunk)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(mp_nce(z, sample, domain, similarity), expected)
-        inside = clip_loss(z[:8], z[8:16], 14.0)
-    assert torch.equal(inside, clip_loss(z[:8], z[8:16], 14.0))
+        assert torch.equal(mp_nce(z, sample, domain, similarity, chunk=chunk), expected)
+        inside = clip_loss(z[:8], z[8:16], 14.0, chunk=chunk)
+    assert torch.equal(inside, clip_loss(z[:8], z[8:16], 14.0, chunk=chunk))
 
 
 LONG = torch.zeros(3, dtype=torch.int64)
@@ -356,13 +298,6 @@ def test_bad_arguments_are_refused(changed, message):
 
 
 # ---- CLIP and UniCL -----------------------------------------------------------------------------
-
-
-def pairs(n, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randn(2, n, WIDTH, generator=generator, dtype=torch.float64)
-    image, text = F.normalize(rows, dim=-1)
-    return image.requires_grad_(), text.requires_grad_()
 
 
 LABELS = [
@@ -401,6 +336,18 @@ def test_clip_is_unicl_without_shared_labels(labels):
         torch.testing.assert_close(clip, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_both_halves_of_clip_are_clip(chunk):
+    image, text = pairs(5)
+    scale = torch.tensor(14.0, dtype=torch.float64, requires_grad=True)
+    one = image_to_text_loss(image, text, scale, chunk=chunk)
+    torch.testing.assert_close(one, F.cross_entropy(scale * image @ text.T, torch.arange(5)))
+    halves = (one + image_to_text_loss(text, image, scale, chunk=chunk)) / 2
+    leaves = (image, text, scale)
+    expected = value_and_gradients(clip_loss(*leaves), *leaves)
+    torch.testing.assert_close(value_and_gradients(halves, *leaves), expected)
+
+
 def test_clip_is_mp_nce_across_domains_but_for_the_negatives():
     # With the negatives of the positive's domain, one view and one scale, they are one loss.
     image, text = pairs(7)
@@ -418,8 +365,12 @@ def test_clip_and_unicl_refuse_what_does_not_fit():
         clip_loss(image, text[:2], 1.0)
     with pytest.raises(ValueError, match="image and text must be"):
         clip_loss(image, text.float(), 1.0)
+    with pytest.raises(ValueError, match="image and text must be"):
+        clip_loss(image.half(), text.half(), 1.0)
     with pytest.raises(ValueError, match="at least one pair"):
         clip_loss(image[:0], text[:0], 1.0)
+    with pytest.raises(ValueError, match="at least one pair"):
+        image_to_text_loss(image[:0], text[:0], 1.0)
     with pytest.raises(ValueError, match="labels must be int64"):
         unicl_loss(image, text, torch.zeros(3), 1.0)
     with pytest.raises(ValueError, match="labels must be int64"):

@@ -86,11 +86,12 @@ def multi_positive(
         return 0 * (z.sum() + similarity.scales().sum() + similarity.offsets().sum())
     with torch.autocast(z.device.type, enabled=False):
         if chunk is None:
-            positive = positive_scores(z, pool, similarity, rows)
-            rivals = negative_log_sums(z, pool, similarity, rows)
+            others = processes.others(z)
+            positive = positive_scores(z, others, pool, similarity, rows)
+            rivals = negative_log_sums(z, others, pool, similarity, rows)
         else:
             positive, rivals = streamed_scores(z, pool, similarity, rows, chunk, processes)
-        return _summed_cost(positive, rivals, pool, rows, denominator, aggregate) / anchors
+        return summed_cost(positive, rivals, pool, rows, denominator, aggregate) / anchors
 
 
 def mp_nce(
@@ -190,15 +191,19 @@ def multi_view_info_nce(
     )
 
 
-def positive_scores(z: Tensor, pool: Pool, similarity: Similarity, rows: slice) -> Tensor:
-    """Scores of the anchors `rows` with their positives, (R, P), in O(R P D)."""
+def positive_scores(
+    z: Tensor, others: Tensor, pool: Pool, similarity: Similarity, rows: slice
+) -> Tensor:
+    """Scores of the anchors `rows` of z with their positives of `others`, (R, P), in O(R P D)."""
     index = pool.positive[rows]
-    others = z.index_select(0, index.flatten()).view(*index.shape, z.shape[1])
-    cosine = (z[rows, None, :] * others).sum(-1)
+    positives = others.index_select(0, index.flatten()).view(*index.shape, z.shape[1])
+    cosine = (z[rows, None, :] * positives).sum(-1)
     return similarity(cosine, pool.pair[rows])
 
 
-def negative_log_sums(z: Tensor, pool: Pool, similarity: Similarity, rows: slice) -> Tensor:
+def negative_log_sums(
+    z: Tensor, others: Tensor, pool: Pool, similarity: Similarity, rows: slice
+) -> Tensor:
     """log sum_n e^s_in over the negatives of each group, (R, G); `NOTHING` for an empty group.
 
     A block of columns shares domain and group: with the scale and the offset that its domain pair
@@ -206,7 +211,7 @@ def negative_log_sums(z: Tensor, pool: Pool, similarity: Similarity, rows: slice
     """
     scales, offsets = similarity.scales().to(z.dtype), similarity.offsets().to(z.dtype)
     sums: list[list[Tensor]] = [[] for _ in range(pool.groups)]
-    columns = z.index_select(0, pool.order)
+    columns = others.index_select(0, pool.order)
     for block in pool.blocks:
         pair = pool.domain[rows] + block.domain
         scale = scales.index_select(0, pair)[:, None]
@@ -237,7 +242,7 @@ def streamed_scores(
     return similarity(cosine, pool.pair[rows]), rivals
 
 
-def _summed_cost(
+def summed_cost(
     positive: Tensor,
     rivals: Tensor,
     pool: Pool,

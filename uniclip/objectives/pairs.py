@@ -14,7 +14,8 @@ from torch import Tensor
 
 from uniclip.objectives.processes import ALONE, Processes
 from uniclip.objectives.similarity import PAIRS
-from uniclip.objectives.streamed import Layout, Meeting, stream
+from uniclip.objectives.streamed import stream
+from uniclip.objectives.tiles import Layout, Meeting
 
 
 def clip_loss(
@@ -39,7 +40,8 @@ def clip_loss(
     rows = processes.own(len(image))
     image, text = processes.gather(image), processes.gather(text)
     with torch.autocast(image.device.type, enabled=False):
-        return _pair_cost(image, text, image, text, scale, rows, chunk, processes)
+        images, texts = processes.others(image), processes.others(text)
+        return pair_cost(image, text, images, texts, scale, rows, chunk, processes)
 
 
 def image_to_text_loss(
@@ -58,9 +60,11 @@ def image_to_text_loss(
     rows = processes.own(len(image))
     image, text = processes.gather(image), processes.gather(text)
     with torch.autocast(image.device.type, enabled=False):
-        own = (image[rows] * text[rows]).sum(1)
+        _check_some(image)
+        texts = processes.others(text)
+        own = (image[rows] * texts[rows]).sum(1)
         if chunk is None:
-            sums = (scale * image[rows] @ text.T).logsumexp(1)
+            sums = (scale * image[rows] @ texts.T).logsumexp(1)
         else:
             sums = _streamed_sums(image, text, scale, chunk, processes)[0][rows]
         return (sums - scale * own).sum() / len(image)
@@ -98,11 +102,11 @@ def unicl_loss(
     image, text, labels = (processes.gather(t) for t in (image, text, labels))
     with torch.autocast(image.device.type, enabled=False):
         # The mean cosine with the positives is the cosine with their mean: no N by N target.
-        images, texts = _class_means(image, labels), _class_means(text, labels)
-        return _pair_cost(image, text, images, texts, scale, rows, chunk, processes)
+        images, texts = (class_means(processes.others(v), labels) for v in (image, text))
+        return pair_cost(image, text, images, texts, scale, rows, chunk, processes)
 
 
-def _pair_cost(
+def pair_cost(
     image: Tensor,
     text: Tensor,
     images: Tensor,
@@ -114,19 +118,25 @@ def _pair_cost(
 ) -> Tensor:
     """The share of `rows` in both ways' mean cross-entropies; images (texts): the mean of each
     text's (image's) positives, (N, D)."""
+    _check_some(image)
     own = (image[rows] * texts[rows]).sum(1) + (text[rows] * images[rows]).sum(1)
     if chunk is None:
-        sums = _pair_sums(image, text, scale, rows)
+        sums = _pair_sums(image, text, scale, rows, processes)
     else:
         by_image, by_text = _streamed_sums(image, text, scale, chunk, processes)
         sums = by_image[rows] + by_text[rows]
     return (sums - scale * own).sum() / (2 * len(image))
 
 
-def _pair_sums(image: Tensor, text: Tensor, scale: Tensor | float, rows: slice) -> Tensor:
+def _pair_sums(
+    image: Tensor, text: Tensor, scale: Tensor | float, rows: slice, processes: Processes
+) -> Tensor:
     """For each of `rows` the log-sum over all texts plus that over all images, (R,)."""
-    by_image = scale * image[rows] @ text.T
-    by_text = by_image.T if len(by_image) == len(image) else scale * text[rows] @ image.T
+    by_image = scale * image[rows] @ processes.others(text).T
+    if len(by_image) == len(image) and processes.remote_gradients:
+        by_text = by_image.T
+    else:
+        by_text = scale * text[rows] @ processes.others(image).T
     return by_image.logsumexp(1) + by_text.logsumexp(1)
 
 
@@ -150,7 +160,7 @@ def _streamed_sums(
     return logs[1, :n], logs[0, n:]
 
 
-def _class_means(vectors: Tensor, labels: Tensor) -> Tensor:
+def class_means(vectors: Tensor, labels: Tensor) -> Tensor:
     """For each row the mean over the rows of its label, (N, D); itself where the label is -1."""
     # Fresh labels for pairs, so that each is a class of its own.
     alone = labels.min() - 1 - torch.arange(len(labels), device=labels.device)
@@ -161,10 +171,15 @@ def _class_means(vectors: Tensor, labels: Tensor) -> Tensor:
 
 
 def _check_pair(image: Tensor, text: Tensor) -> None:
-    if image.ndim != 2 or image.shape != text.shape or image.dtype != text.dtype:
+    floats = (torch.float32, torch.float64)
+    alike = image.shape == text.shape and image.dtype == text.dtype
+    if image.ndim != 2 or not alike or image.dtype not in floats:
         raise ValueError(
-            "image and text must be two (N, D) of one dtype, got "
+            "image and text must be two (N, D), both float32 or both float64, got "
             f"{tuple(image.shape)} {image.dtype} and {tuple(text.shape)} {text.dtype}"
         )
+
+
+def _check_some(image: Tensor) -> None:
     if len(image) == 0:
         raise ValueError("a contrastive loss needs at least one pair, got none")

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uniclip.objectives.similarity import PAIRS
-from uniclip.objectives.streamed import Layout, Meeting
+from uniclip.objectives.tiles import Layout, Meeting
 
 Negatives = Literal["all", "domain", "slot", "not_text_text"]
 Weights = Union[str, Sequence[float]]

@@ -17,10 +17,20 @@ from torch import Tensor
 
 
 class Processes:
-    """The processes that share a batch; as many rows on each need not be equal."""
+    """The processes that share a batch; they need not have equally many rows.
+
+    Args:
+        rank: which of them this one is.
+        world: how many there are.
+        remote_gradients: False = the published form of SLIP (Mu et al., ECCV 2022), whose CLIP loss
+            gathers constants: an embedding learns as an anchor alone, not as what the anchors, of
+            other processes or of its own, are compared with. The value is exact, the gradient is
+            not that of any loss of the batch. Without effect in one process.
+    """
 
     def __init__(self, rank: int = 0, world: int = 1, *, remote_gradients: bool = True) -> None:
-        self.rank, self.world, self.remote_gradients = rank, world, remote_gradients
+        self.rank, self.world = rank, world
+        self.remote_gradients = remote_gradients or world == 1
 
     def gather(self, rows: Tensor) -> Tensor:
         """Rows (m, ...) of every process, in the order of ranks, (M, ...); differentiable.
@@ -31,6 +41,10 @@ class Processes:
             return rows
         gathered: Tensor = _Gather.apply(rows, self)  # type: ignore[no-untyped-call]
         return gathered
+
+    def others(self, gathered: Tensor) -> Tensor:
+        """Gathered rows as what anchors are compared with: constants without remote gradients."""
+        return gathered if self.remote_gradients else gathered.detach()
 
     def own(self, rows: int) -> slice:
         """Where this process's `rows` stand among those gathered."""
@@ -71,10 +85,11 @@ ALONE = Processes()
 """One process: nothing is exchanged."""
 
 
-def current() -> Processes:
-    """The processes of `torch.distributed`, if it was initialised."""
+def current(remote_gradients: bool = True) -> Processes:
+    """The processes of `torch.distributed`, if it was initialised; as `Processes` has it."""
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        return Processes(dist.get_rank(), dist.get_world_size())
+        world = dist.get_world_size()
+        return Processes(dist.get_rank(), world, remote_gradients=remote_gradients)
     return ALONE
 
 

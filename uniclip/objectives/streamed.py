@@ -19,14 +19,14 @@ Letters: M embeddings, D width, P positives an anchor at most, B blocks.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from uniclip.objectives.processes import ALONE, Processes
+from uniclip.objectives.tiles import Layout, Tile, by_rows, cut, ranges
 
 NOTHING = -1e30
 """A score that adds nothing to a sum of exponentials; finite, so that no gradient becomes NaN."""
@@ -34,55 +34,8 @@ LARGEST = {torch.float32: 70.0, torch.float64: 600.0}
 """Exponents up to this size can be added up by the million, and divided by each other."""
 VANISHING = {torch.float32: -58.0, torch.float64: -560.0}
 """A sum of shifted exponentials above e^this has lost nothing that counts."""
-WIDER = 2
-"""Columns of a tile, in multiples of its rows."""
-FINER = 4
-"""Rows of a square on the diagonal, in fractions of a tile's."""
 ROWS_AT_ONCE = 2048
 """Anchors whose positives are looked up together."""
-
-
-class Meeting(NamedTuple):
-    """All rows of block a with all columns of block b, whose scores have the scale of `pair`."""
-
-    a: int
-    b: int
-    pair: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """Which of M embeddings meet; a block is a run of rows that are of one kind."""
-
-    blocks: tuple[tuple[int, int], ...]
-    """Start and stop of each block; they cover 0 .. M in order."""
-    meetings: tuple[Meeting, ...]
-    """a <= b; a == b is a block with itself, each pair once."""
-    apart: tuple[Tensor, Tensor]
-    """Pairs that do not meet, each once, two (K,) int64: rows, and columns no less than them."""
-    positive: Tensor
-    """(M, P) int64: whose cosines with each row are wanted."""
-    empty: Tensor
-    """(B, M) bool: rows that meet nothing in a block."""
-
-    def sides(self) -> list[tuple[slice, slice]]:
-        """Rows and columns of each meeting."""
-        return [(slice(*self.blocks[a]), slice(*self.blocks[b])) for a, b, _ in self.meetings]
-
-
-class Tile(NamedTuple):
-    """A rectangle of one meeting, rows and columns as ranges of 0 .. M."""
-
-    rows: slice
-    columns: slice
-    meeting: Meeting
-    apart: tuple[Tensor, Tensor] | None
-    """Pairs that do not meet, in the tile's own coordinates; None = all do."""
-
-    @property
-    def diagonal(self) -> bool:
-        """Rows and columns are the same, so that every pair stands here twice."""
-        return self.rows == self.columns
 
 
 def stream(
@@ -98,7 +51,7 @@ def stream(
         processes: each computes its share of the tiles. The gradient that arrives is a share too
             (rows of this process alone), and the gradient that leaves is a share of the whole.
 
-    Rows that meet nothing in a block have `NOTHING` there.
+    Rows that meet nothing in a block have `NOTHING` there. There are no second derivatives.
     """
     apply: Any = _Stream.apply
     cosine, logs = apply(z.contiguous(), scales, layout, tile, processes)
@@ -111,7 +64,7 @@ class _Stream(torch.autograd.Function):
         ctx: Any, z: Tensor, scales: Tensor, layout: Layout, tile: int, processes: Processes
     ) -> tuple[Tensor, Tensor]:
         numbers = [float(s) for s in scales.tolist()]
-        tiles = _tiles(layout, tile)[processes.rank :: processes.world]
+        tiles = cut(layout, tile)[processes.rank :: processes.world]
         excess = _excess(z, numbers)
         sums = _sums(z, numbers, excess, layout, tiles)
         if processes.world > 1:
@@ -132,14 +85,17 @@ class _Stream(torch.autograd.Function):
         return _cosines(z, layout.positive), logs
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, d_cosine: Tensor, d_logs: Tensor) -> tuple[Tensor | None, ...]:
         z, logs = ctx.saved_tensors
         if ctx.processes.world > 1:
             d_logs = ctx.processes.add_up(d_logs.contiguous())
         d_logs = d_logs.masked_fill(ctx.layout.empty, 0)
         gradient = torch.zeros_like(z)
-        d_scales = _pull(gradient, z, logs, d_logs, ctx)
-        _pull_positives(gradient, z, ctx.layout.positive, d_cosine)
+        pull = _pull if ctx.processes.remote_gradients else _pull_one_way
+        d_scales = pull(gradient, z, logs, d_logs, ctx)
+        both = ctx.processes.remote_gradients
+        _pull_positives(gradient, z, ctx.layout.positive, d_cosine, both)
         return gradient, d_scales, None, None, None
 
 
@@ -148,7 +104,7 @@ class _Stream(torch.autograd.Function):
 
 def _excess(z: Tensor, numbers: list[float]) -> list[float]:
     """What to take off the scores of each domain pair, so that none can leave the type's range."""
-    longest = float(z.square().sum(1).max()) if len(z) else 0.0
+    longest = float(torch.linalg.vector_norm(z, dim=1).max()) ** 2 if len(z) else 0.0
     return [max(0.0, abs(scale) * longest - LARGEST[z.dtype]) for scale in numbers]
 
 
@@ -158,7 +114,7 @@ def _sums(
     """sum_j e^(scale * z_i z_j - excess) by block and row, (B, M)."""
     sums = z.new_zeros(len(layout.blocks), len(z))
     room = _room(z, tiles)
-    for rows, members in _by_rows(tiles):
+    for rows, members in by_rows(tiles):
         for tile, scores in _scored(z, numbers, rows, members, room):
             a, b, pair = tile.meeting
             weight = _exponentials(scores, excess[pair], tile.apart)
@@ -177,7 +133,7 @@ def _careful_logs(z: Tensor, numbers: list[float], layout: Layout, tiles: list[T
     """log sum_j e^(scale * z_i z_j) by block and row, whatever the scores, (B, M)."""
     logs = z.new_full((len(layout.blocks), len(z)), NOTHING)
     room = _room(z, tiles)
-    for rows, members in _by_rows(tiles):
+    for rows, members in by_rows(tiles):
         for tile, scores in _scored(z, numbers, rows, members, room):
             a, b, _ = tile.meeting
             if tile.apart is not None:
@@ -191,7 +147,7 @@ def _careful_logs(z: Tensor, numbers: list[float], layout: Layout, tiles: list[T
 
 def _cosines(z: Tensor, positive: Tensor) -> Tensor:
     cosine = z.new_empty(positive.shape)
-    for rows in _ranges(0, len(z), ROWS_AT_ONCE):
+    for rows in ranges(0, len(z), ROWS_AT_ONCE):
         for k, others in enumerate(positive[rows].unbind(1)):
             cosine[rows, k] = (z[rows] * z.index_select(0, others)).sum(1)
     return cosine
@@ -207,14 +163,15 @@ def _pull(gradient: Tensor, z: Tensor, logs: Tensor, d_logs: Tensor, ctx: Any) -
     # What an exponential pulls at its row (or column): one sum of the two does for a pair.
     divisor = logs.masked_fill(ctx.layout.empty, torch.inf)
     shares = [d_logs * (e - divisor).exp() for e in ctx.excess]
-    for rows, members in _by_rows(ctx.tiles):
+    for rows, members in by_rows(ctx.tiles):
         pair = members[0].meeting.pair
         pulled = z.new_zeros(rows.stop - rows.start, z.shape[1])
         for tile, scores in _scored(z, ctx.numbers, rows, members, room):
             a, b, _ = tile.meeting
             columns, out = tile.columns, other[: scores.numel()].view_as(scores)
             if ctx.careful:
-                pull = _careful_pull(scores, tile, logs, d_logs)
+                ours, theirs = _careful_pulls(scores, tile, logs, d_logs)
+                pull = ours.add_(theirs)
             else:
                 pull = _exponentials(scores, ctx.excess[pair], tile.apart)
                 share = shares[pair]
@@ -229,85 +186,46 @@ def _pull(gradient: Tensor, z: Tensor, logs: Tensor, d_logs: Tensor, ctx: Any) -
     return d_scales
 
 
-def _careful_pull(scores: Tensor, tile: Tile, logs: Tensor, d_logs: Tensor) -> Tensor:
+def _pull_one_way(gradient: Tensor, z: Tensor, logs: Tensor, d_logs: Tensor, ctx: Any) -> Tensor:
+    """`_pull`, but of each row's sums at that row alone, as if those it meets were constant."""
+    d_scales = z.new_zeros(len(ctx.numbers))
+    room = _room(z, ctx.tiles)
+    for rows, members in by_rows(ctx.tiles):
+        for tile, scores in _scored(z, ctx.numbers, rows, members, room):
+            pair = tile.meeting.pair
+            ours, theirs = _careful_pulls(scores, tile, logs, d_logs)
+            sides = [(rows, ours, tile.columns), (tile.columns, theirs.T, rows)]
+            for anchors, pull, met in sides[:1] if tile.diagonal else sides:
+                pulled = pull @ z[met]
+                gradient[anchors].add_(pulled, alpha=ctx.numbers[pair])
+                d_scales[pair] += torch.vdot(pulled.view(-1), z[anchors].view(-1))
+    return d_scales
+
+
+def _careful_pulls(
+    scores: Tensor, tile: Tile, logs: Tensor, d_logs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What each score pulls at its row, and at its column, whatever the scores."""
     (a, b, _), rows, columns = tile.meeting, tile.rows, tile.columns
     if tile.apart is not None:
         scores[tile.apart] = NOTHING
     ours = d_logs[b, rows, None] * (scores - logs[b, rows, None]).clamp(max=0).exp()
     theirs = d_logs[a, None, columns] * (scores - logs[a, None, columns]).clamp(max=0).exp()
-    return ours + theirs
+    return ours, theirs
 
 
-def _pull_positives(gradient: Tensor, z: Tensor, positive: Tensor, d_cosine: Tensor) -> None:
-    for rows in _ranges(0, len(z), ROWS_AT_ONCE):
+def _pull_positives(
+    gradient: Tensor, z: Tensor, positive: Tensor, d_cosine: Tensor, both: bool
+) -> None:
+    for rows in ranges(0, len(z), ROWS_AT_ONCE):
         for k, others in enumerate(positive[rows].unbind(1)):
             pull = d_cosine[rows, k, None]
             gradient[rows].addcmul_(pull, z.index_select(0, others))
-            gradient.index_add_(0, others, pull * z[rows])
+            if both:
+                gradient.index_add_(0, others, pull * z[rows])
 
 
-# ---- tiles ---------------------------------------------------------------------------------------
-
-
-def _tiles(layout: Layout, tile: int) -> list[Tile]:
-    """The tiles of every meeting, by rows; a diagonal one stands first among those of its rows."""
-    total = layout.blocks[-1][1] if layout.blocks else 0
-    places: list[tuple[slice, slice, Meeting]] = []
-    for meeting in layout.meetings:
-        (start, stop), (left, right) = layout.blocks[meeting.a], layout.blocks[meeting.b]
-        for rows in _ranges(start, stop, tile):
-            if meeting.a == meeting.b:
-                left = rows.stop
-                places += [(*place, meeting) for place in _corner(rows, tile)]
-            places += [(rows, columns, meeting) for columns in _ranges(left, right, WIDER * tile)]
-    return [
-        Tile(rows, columns, meeting, apart)
-        for (rows, columns, meeting), apart in zip(places, _apart(layout.apart, places, total))
-    ]
-
-
-def _corner(rows: slice, tile: int) -> Iterator[tuple[slice, slice]]:
-    """Rows with themselves, each pair once but for those in the small squares on the diagonal."""
-    for few in _ranges(rows.start, rows.stop, max(1, tile // FINER)):
-        yield few, few
-        if few.stop < rows.stop:
-            yield few, slice(few.stop, rows.stop)
-
-
-def _ranges(start: int, stop: int, step: int) -> Iterator[slice]:
-    return (slice(i, min(i + step, stop)) for i in range(start, stop, step))
-
-
-def _apart(
-    pairs: tuple[Tensor, Tensor], places: list[tuple[slice, slice, Meeting]], total: int
-) -> Iterator[tuple[Tensor, Tensor] | None]:
-    """For each place the pairs that do not meet there, in its own coordinates."""
-    device = pairs[0].device
-    row, column = (p.cpu().numpy() for p in pairs)
-    order = np.lexsort((column, row))
-    row, column = row[order], column[order]
-    starts = np.searchsorted(row, [rows.start for rows, _, _ in places])
-    stops = np.searchsorted(row, [rows.stop for rows, _, _ in places])
-    for (rows, columns, _), first, last in zip(places, starts, stops):
-        r, c = row[first:last], column[first:last]
-        inside = (c >= columns.start) & (c < columns.stop)
-        r, c = r[inside] - rows.start, c[inside] - columns.start
-        if rows == columns:
-            r, c = np.concatenate([r, c]), np.concatenate([c, r])
-        here = (torch.from_numpy(r).to(device), torch.from_numpy(c).to(device))
-        yield here if len(r) else None
-
-
-def _by_rows(tiles: list[Tile]) -> Iterator[tuple[slice, list[Tile]]]:
-    """Neighbours that share rows and meeting."""
-    row: list[Tile] = []
-    for tile in tiles:
-        if row and (row[0].rows, row[0].meeting) != (tile.rows, tile.meeting):
-            yield row[0].rows, row
-            row = []
-        row.append(tile)
-    if row:
-        yield row[0].rows, row
+# ---- a tile -------------------------------------------------------------------------------------
 
 
 def _scored(

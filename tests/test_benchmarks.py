@@ -1,0 +1,81 @@
+"""`make bench` runs, and its forms of one loss are one loss. Never what it measures."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).with_name("benchmarks")
+FORMS = {"dense", "streamed", "checkpoint"}
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """A module of the benchmarks by its name."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(BENCHMARKS.parent.parent))
+    return importlib.import_module
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    command, root = [sys.executable, str(BENCHMARKS), *words], BENCHMARKS.parent.parent
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
+
+
+def test_every_objective_in_every_form_is_one_loss(tmp_path):
+    done = bench("objectives", "--quick", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-500:]
+    assert (tmp_path / "objectives.md").read_text() in done.stdout
+    rows = json.loads((tmp_path / "objectives.json").read_text())["rows"]
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["objective"], row["tau"], row["N"]), []).append(row)
+    assert len(groups) == 2 * 7  # two sizes; six objectives, MP-NCE at two temperatures
+    for (objective, _, _), group in groups.items():
+        peers = {"open_clip"} if objective == "clip" else set()
+        assert {row["form"] for row in group} == FORMS | peers
+        for row in group:
+            assert row["loss"] == pytest.approx(group[0]["loss"], rel=1e-4)
+            assert row["gradient"] == pytest.approx(group[0]["gradient"], rel=1e-3)
+            assert row["s"] > 0
+            assert row["share of floor"] > 0
+
+
+def test_an_unknown_subject_is_named():
+    done = bench("speed")
+    assert done.returncode == 2
+    assert "no subject 'speed'; there are views, objectives" in done.stderr
+
+
+def test_the_floor_counts_the_pairs_that_meet(benchmark):
+    case = benchmark("forms").Case
+    assert case("mp_nce", "dense", 10, 0.07, width=2).floor == 4 * 30**2 * 2
+    # Each of the three pairs of slots meets in 10 * 10; CLIP has one such pair.
+    assert case("multi_view_info_nce", "dense", 10, 0.07, width=2).floor == 3 * 8 * 100 * 2
+    assert case("clip", "dense", 10, 0.07, width=2).floor == 8 * 100 * 2
+
+
+def test_a_case_in_its_own_process(benchmark):
+    case = benchmark("forms").Case("mp_nce", "streamed", 16, 0.07, width=8, chunk=10)
+    objectives = benchmark("objectives")
+    found, expected = objectives.apart(case), objectives.here(case, objectives.HASTE)
+    assert list(found) == list(expected)
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    broken = benchmark("forms").Case("mp_nce", "streamed", 16, 0.07, chunk=0)
+    assert "chunk must be" in objectives.apart(broken)["failed"]
+
+
+def test_extra_memory_is_that_of_the_step(benchmark):
+    once = benchmark("measure").once
+    kept = torch.ones(2**24)  # 64 MiB that were there before
+    _, extra = once(lambda: kept.mul(2).sum())
+    assert 60 < extra < 100
+    assert once(lambda: kept.sum())[1] < 30
