@@ -35,7 +35,7 @@ class Batches(Dataset[Batch]):
             )
         self.config, self.split = config, split
         self.steps_per_epoch = n // size
-        self._pad = tokenizer.pad
+        self._eos = tokenizer.eos
         self._captions = np.array([len(c) for c in split.captions], np.int64)
         self._first = np.cumsum(self._captions) - self._captions
         # Encoded once, here: a data worker needs no tokenizer (whose threads don't survive fork).
@@ -103,7 +103,7 @@ class Batches(Dataset[Batch]):
         ids = self.split.ids[index]
         drawn = rng.integers(self._key("caption", epoch), ids, self._captions[index])
         tokens = self._tokens[self._row[self._first[index] + drawn]]
-        longest = int((tokens != self._pad).sum(1).max())
+        longest = int((tokens == self._eos).argmax(1).max()) + 1
         return np.ascontiguousarray(tokens[:, :longest])
 
 
