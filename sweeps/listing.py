@@ -59,7 +59,7 @@ def _kinds(where: list[Path]) -> dict[str, Callable[[], Rows]]:
         "data": lambda: [(n, _first_line(c)) for n, c in config.DATA.items()],
         "methods": lambda: [(n, _first_line(c)) for n, c in config.METHODS.items()],
         "models": lambda: [
-            (name, " ".join(filter(None, (about, sizes.describe(name)))))
+            (name, "  ".join(filter(None, (sizes.describe(name), about))))
             for name, about in group("model")()
         ],
     }

@@ -8,6 +8,7 @@ dictionary. A TorchScript archive is a program; it is opened only where it is tr
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -117,6 +118,7 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The library's first lines; its hint how to unpickle anyway is left out."""
-    text = str(error).split("WeightsUnpickler error:")[-1].split("\n\n")[0]
-    return " ".join(text.split())[:160]
+    """What the library says is wrong, without its hint how to unpickle anyway."""
+    text = " ".join(str(error).split("trusted source.")[-1].split())
+    culprit = re.search(r"GLOBAL (\S+)", text)
+    return f"it asks for {culprit[1]}" if culprit else text[:160]

@@ -39,7 +39,7 @@ from uniclip.objectives.methods.clip import Clip
 HEAD = 64
 LARGER_HEADS = {1280: 80, 1408: 88, 1664: 104}
 """Width of a vision Transformer -> width of its heads, where it is not 64 (open_clip)."""
-RESNETS = {
+RESNETS: dict[tuple[tuple[int, ...], int], str] = {
     ((3, 4, 6, 3), 64): "resnet50_clip",
     ((3, 4, 23, 3), 64): "resnet101_clip",
     ((4, 6, 10, 6), 80): "resnet50x4_clip",
@@ -124,11 +124,10 @@ def read(
     contents = checkpoint_files.read(path, trust=trust)
     tensors, where = contents.tensors, str(path)
     layout = layouts.recognised(tensors, where)
-    if layout in (layouts.CLIP_VIT, layouts.CLIP_RESNET):
+    quick = True
+    if not layout.is_unicl:
         tensors = {key.removeprefix(OLD_TEXT): value for key, value in tensors.items()}
         quick = contents.openai if quick_gelu is None else quick_gelu
-    else:
-        quick = True
     shapes = _Shapes(tensors, where)
     model = _model(layout, shapes, quick)
     if model.text.vocabulary != words.size:
@@ -139,7 +138,7 @@ def read(
     embedder = _embedder(model, words, bias=layout.projection_bias is not None)
     state = layouts.gather(layout, tensors, embedder.state_dict(), where)
     embedder.load_state_dict(state)
-    stretch = 1.0 if layout in (layouts.CLIP_VIT, layouts.CLIP_RESNET) else UNICL_RESIZE
+    stretch = UNICL_RESIZE if layout.is_unicl else 1.0
     return Weights(
         model=model,
         state=state,
@@ -184,7 +183,6 @@ class _Shapes:
 def _model(layout: layouts.Layout, shapes: _Shapes, quick: bool) -> ModelConfig:
     tokens, width = shapes(layout.text("embeddings.token_embedding.weight"), 2)
     context, _ = shapes(layout.text("embeddings.position_embedding.weight"), 2)
-    unicl = bool(layout.derived)
     prefix = layout.text("encoder.layers.0.").removesuffix("0.")
     text = TextConfig(
         width=width,
@@ -194,9 +192,9 @@ def _model(layout: layouts.Layout, shapes: _Shapes, quick: bool) -> ModelConfig:
         vocabulary=tokens,
         tokenizer="clip" if tokens == CLIP_VOCABULARY else "bpe",
         activation="quick_gelu" if quick else "gelu",
-        norm_epsilon=UNICL_EPSILON if unicl else 1e-5,
+        norm_epsilon=UNICL_EPSILON if layout.is_unicl else 1e-5,
     )
-    if unicl:
+    if layout.is_unicl:
         image = _swin(layout.image(""), shapes)
     elif layout is layouts.CLIP_RESNET:
         image = _resnet(shapes)

@@ -11,7 +11,7 @@ Image encoders keep their library's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,8 @@ def text_encoder(body: CLIPTextModel, scheme: Initialization) -> None:
     inward, outward = width**-0.5, (2 * layers * width) ** -0.5
     draw(body.embeddings.token_embedding.weight, 0.02)
     draw(body.embeddings.position_embedding.weight, 0.01)
-    for block in body.encoder.layers:
+    blocks: Any = body.encoder.layers
+    for block in blocks:
         attention, mlp = block.self_attn, block.mlp
         for linear in (attention.q_proj, attention.k_proj, attention.v_proj):
             _linear(linear, inward, draw)

@@ -53,6 +53,7 @@ class Layout:
     """Whether the image projection is kept as (features, D)."""
     derived: tuple[str, ...] = ()
     """Ends of keys of buffers that follow from the architecture; our encoder makes its own."""
+    is_unicl: bool = False
 
 
 def entries(layout: Layout, ours: Sequence[str]) -> list[Entry]:
@@ -163,6 +164,7 @@ _TEXT: Rules = (
     (r"\.mlp\.fc1\.", ".mlp.c_fc."),
     (r"\.mlp\.fc2\.", ".mlp.c_proj."),
 )
+_MASK = ("attn_mask",)  # of the text, kept in archives of traced models
 _CLIP_TEXT: Rules = (*_TEXT, (r"^resblocks\.", "transformer.resblocks."))
 
 CLIP_VIT = Layout(
@@ -171,6 +173,7 @@ CLIP_VIT = Layout(
     partial(renamed, _CLIP_TEXT, ""),
     "visual.proj",
     "text_projection",
+    derived=_MASK,
 )
 CLIP_RESNET = Layout(
     "CLIP with a ResNet",
@@ -180,22 +183,27 @@ CLIP_RESNET = Layout(
     "text_projection",
     projection_bias="visual.attnpool.c_proj.bias",
     transposed=False,
+    derived=_MASK,
 )
 
 
-def _unicl(about: str, image: str, text: str, *projections: str) -> Layout:
-    rules = partial(renamed, _SWIN, image), partial(renamed, _TEXT, text)
-    return Layout(f"UniCL ({about})", *rules, *projections, derived=_DERIVED)
+def _unicl(about: str, image: str, text: str, of_image: str, of_text: str) -> Layout:
+    return Layout(
+        f"UniCL ({about} naming)",
+        partial(renamed, _SWIN, image),
+        partial(renamed, _TEXT, text),
+        of_image,
+        of_text,
+        derived=_DERIVED,
+        is_unicl=True,
+    )
 
 
-UNICL = _unicl(
-    "main naming", "image_encoder.", "text_encoder.", "image_projection", "text_projection"
-)
-UNICL_OLD = _unicl("old naming", "visual.", "text.", "vision_projection", "text_projection")
+UNICL = _unicl("main", "image_encoder.", "text_encoder.", "image_projection", "text_projection")
+UNICL_OLD = _unicl("old", "visual.", "text.", "vision_projection", "text_projection")
 UNICL_BENCHMARK = _unicl(
-    "benchmark naming", "image_encoder.", "lang_encoder.", "image_projection", "lang_projection"
+    "benchmark", "image_encoder.", "lang_encoder.", "image_projection", "lang_projection"
 )
-LAYOUTS = (CLIP_VIT, CLIP_RESNET, UNICL, UNICL_OLD, UNICL_BENCHMARK)
 
 
 def recognised(keys: Collection[str], where: str) -> Layout:

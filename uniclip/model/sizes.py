@@ -35,15 +35,16 @@ def table() -> dict[str, dict[str, float]]:
 
 
 def describe(preset: str) -> str:
-    """One preset's sizes as a phrase, "" for a preset that the table does not have (a user's)."""
+    """One preset's sizes as a phrase: millions of parameters; "" for one that the table does not have."""
     sizes = table().get(preset)
     if sizes is None:
         return ""
-    image, text = sizes["image_parameters"] / 1e6, sizes["text_parameters"] / 1e6
-    return (
-        f"{image:.1f} M + {text:.1f} M parameters, {sizes['image_gflops']:.2f} + "
-        f"{sizes['text_gflops']:.2f} GFLOPs (image + text)"
+    towers = (
+        f"{tower} {sizes[f'{tower}_parameters'] / 1e6:5.1f} M, "
+        f"{sizes[f'{tower}_gflops']:8.4g} GFLOPs"
+        for tower in ("image", "text")
     )
+    return "; ".join(towers)
 
 
 def preset(path: Path) -> ModelConfig:
