@@ -35,7 +35,7 @@ def table() -> dict[str, dict[str, float]]:
 
 
 def describe(preset: str) -> str:
-    """One preset's sizes as a phrase: millions of parameters; "" for one that the table does not have."""
+    """One preset's sizes as a phrase, parameters in millions; "" for one not in the table."""
     sizes = table().get(preset)
     if sizes is None:
         return ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uniclip import files
-from uniclip.config import CLIP_VOCABULARY, RunConfig
+from uniclip.config import CLIP_VOCABULARY, ModelConfig, RunConfig
 from uniclip.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 OWN = "embedder."
 """Prefix of every key of a run's weights (`uniclip.checkpoint`)."""
+QUICK = "quickgelu"
+"""In timm's names, the activation."""
 TOWERS = {"image": ("image_encoder", "image_head"), "text": ("text_encoder", "text_head")}
 
 
@@ -81,9 +83,24 @@ def _published(config: RunConfig, words: Tokenizer) -> dict[str, Tensor]:
         )
     clip = words if words.is_clip else tokenizer.clip()
     weights = imported.read(Path(config.init), clip, trust=config.trust)
-    if weights.openai and text and config.model.text.activation != "quick_gelu":
-        raise UserError("init= is of OpenAI's making: set model.text.activation=quick_gelu")
+    if weights.openai:
+        _check_activations(config, weights.model)
     return weights.state
+
+
+def _check_activations(config: RunConfig, theirs: ModelConfig) -> None:
+    """Shapes don't tell them; of OpenAI's own files they are known."""
+    text, image = config.model.text, config.model.image
+    if config.init_towers != "image" and text.activation != theirs.text.activation:
+        raise UserError(
+            f"init={config.init} is OpenAI's: set model.text.activation={theirs.text.activation}"
+        )
+    quick = QUICK in theirs.image.name
+    if config.init_towers != "text" and quick and QUICK not in image.name:
+        raise UserError(
+            f"init={config.init} is OpenAI's, of quick_gelu: choose a timm model of it, such as "
+            f"model.image.name={theirs.image.name}, not {image.name}"
+        )
 
 
 def _own(path: Path, words: Tokenizer, config: RunConfig) -> dict[str, Tensor] | None:
