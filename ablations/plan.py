@@ -21,6 +21,7 @@ from uniclip.compose import flat, put
 from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError, unknown
 from uniclip.identity import digest, hashed, run_id, spec
+from uniclip.model import start
 from uniclip.store import Arm, Cell, Component, Plan, Primary
 
 Compose = Callable[[Mapping[str, str]], dict[str, Any]]
@@ -123,7 +124,7 @@ def _specs(
     """The spec of each arm and seed; the data are looked at once an arm."""
     specs = {}
     for name, config in configs.items():
-        fingerprint = data.fingerprint(config.data)
+        fingerprint = {**data.fingerprint(config.data), **start.fingerprint(config)}
         for seed in seeds:
             specs[name, seed] = spec(replace(config, seed=seed), fingerprint)
     return specs

@@ -135,6 +135,9 @@ class ImageConfig:
     """Keyword arguments of `timm.create_model`."""
 
 
+CLIP_VOCABULARY = 49_408
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """The text encoder f_T: a causal Transformer (transformers' CLIP text model)."""
@@ -146,8 +149,19 @@ class TextConfig:
     """Longest caption in tokens, both end tokens included."""
     vocabulary: int = setting(2_000, low=300)
     """Largest size of the byte-level BPE vocabulary that is trained on the captions."""
+    tokenizer: Literal["bpe", "clip"] = setting("bpe", absent="bpe")
+    """A BPE trained on the captions, or CLIP's published one of 49,408 tokens."""
+    activation: Literal["quick_gelu", "gelu"] = setting("quick_gelu", absent="quick_gelu")
+    """Of the blocks' MLPs: x * sigmoid(1.702 x), as OpenAI's CLIP and UniCL, or the GELU."""
+    norm_epsilon: float = setting(1e-5, above=0, absent=1e-5)
+    """Of the layer norms: 1e-5 in CLIP, 1e-12 in UniCL."""
 
     def __post_init__(self) -> None:
+        if self.tokenizer == "clip" and self.vocabulary != CLIP_VOCABULARY:
+            raise UserError(
+                f"model.text.tokenizer=clip has {CLIP_VOCABULARY} tokens: set "
+                f"model.text.vocabulary={CLIP_VOCABULARY} too, not {self.vocabulary}"
+            )
         if self.width % self.heads:
             raise UserError(
                 f"model.text.width={self.width} must be a multiple of model.text.heads={self.heads}"
@@ -166,6 +180,9 @@ class ModelConfig:
     """Residual blocks of the augmentation-aware image head g_I."""
     augmentation_width: int = setting(64, low=4)
     """Width of the augmentation encoder f_A."""
+    initialization: Literal["library", "clip", "unicl"] = setting("library", absent="library")
+    """Of the text encoder and of linear projections: transformers' and torch's own, or as CLIP
+    or UniCL published it (`uniclip.model.initialization`)."""
 
 
 # ---- training ------------------------------------------------------------------------------------
@@ -232,6 +249,14 @@ class RunConfig:
     seed: int = setting(0, low=0)
     stream: int = setting(0, low=0, absent=0)
     """In the key of every draw but initialisation: an A/A arm differs in it alone."""
+    init: str | None = setting(None, absent=None)
+    """A checkpoint from which the encoders start: CLIP's, open_clip's, UniCL's or a run of ours."""
+    init_towers: Literal["both", "image", "text"] = setting("both", absent="both")
+    """Which encoders start from `init`; the other starts from scratch."""
+    trust: bool = setting(False, absent=False)
+    """Let `init` be a TorchScript archive, which is a program and not only numbers."""
+    frozen: Literal["none", "image", "text", "both"] = setting("none", absent="none")
+    """Encoders that do not learn; frozen image, learning text is locked-image tuning."""
     runtime: RuntimeConfig = setting(RuntimeConfig)
     benchmark: tuple[str, ...] = ()
     """Names of the data sets on which the trained model is evaluated."""

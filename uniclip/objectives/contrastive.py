@@ -67,14 +67,13 @@ def multi_positive(
         weights: of an anchor's image-image, image-text and text-text means: three numbers >= 0;
             "balanced" = (1, 1, 1); "uniform" = every positive alike.
         chunk: rows of a tile of the streamed form, O(M * D + chunk * chunk); None = dense.
-        processes: who else holds rows of the batch; then this is its share of the loss.
+        processes: who else holds rows of the batch; this is then a share of the loss.
 
     Returns:
         The mean over anchors with a positive of non-zero weight, (); 0, gradients 0, if none has.
 
     Raises:
-        ValueError: for shapes, dtypes or values outside the above, and for aggregate="inside" with
-            other than all positives in the denominator and all negatives.
+        ValueError: outside the above, or aggregate="inside" without denominator and negatives "all".
     """
     _check_switches(denominator, aggregate, negatives, chunk)
     rows = processes.own(len(z))
