@@ -19,7 +19,7 @@ AIRCRAFT, VOC = "fgvc-aircraft-2013b/data/", "VOCdevkit/VOC2007/"
 
 
 def _download(name: str, rest: str = "") -> str:
-    return f"python sweep.py data download {name} data_root=<folder>{rest}"
+    return f"get it with python sweep.py data download {name} data_root=<folder>{rest}"
 
 
 def _sun(name: str) -> str:
