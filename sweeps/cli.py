@@ -35,7 +35,10 @@ VERBS: dict[str, tuple[str, str | None]] = {
     "logs": ("what a cell printed", "<arm>/<seed> or the start of a run id"),
     "why": ("what makes a cell differ from another", "<arm>/<seed> [<arm>/<seed>]"),
     "retry": ("run failed cells again", "[<arm>/<seed> ...], default: all that failed"),
-    "data": ("which evaluation data sets are here; fetch one", "check | download, [data set ...]"),
+    "data": (
+        "which evaluation data sets are here; fetch one, or write it as shards",
+        "check | download | export, then data sets",
+    ),
     "gc": ("what can be deleted from the store, and how much room it takes", None),
 }
 EPILOG = """\

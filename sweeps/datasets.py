@@ -17,18 +17,22 @@ ROOT = "data"
 
 
 def data(options: Namespace) -> int:
-    """`data check [name ...]` or `data download <name> ...`, under data_root=."""
+    """`data check [name ...]`, `data download <name> ...` or `data export <name> to=<folder>`."""
     values = parse(options.overrides)
     root = Path(str(values.pop("data_root", ROOT))).expanduser()
+    to = values.pop("to", None)
     if values:
         raise UserError(f"data takes no {sorted(values)[0]}=: only data_root=<folder>")
-    actions = {"check": check, "download": fetch}
     if not options.names:
         raise UserError("data needs to know what to do: data check, or data download <name>")
     action, *names = options.names
-    if action not in actions:
-        raise unknown("action of data", action, actions)
-    return actions[action](root, names, options.sums)
+    if action not in ("check", "download", "export"):
+        raise unknown("action of data", action, ("check", "download", "export"))
+    if action == "export":
+        return export(root, names, to)
+    if to is not None:
+        raise UserError(f"data {action} takes no to=: it is for data export")
+    return (check if action == "check" else fetch)(root, names, options.sums)
 
 
 def check(root: Path, names: list[str], sums: bool) -> int:
@@ -60,6 +64,24 @@ def fetch(root: Path, names: list[str], sums: bool) -> int:
         if dataset.missing(root) is not None:
             download(dataset, root)
     return check(root, [d.name for d in chosen], sums)
+
+
+def export(root: Path, names: list[str], to: object) -> int:
+    """Write the parts of one set that are here as WebDataset shards."""
+    from uniclip.evaluate.datasets import shards
+
+    if len(names) != 1 or to is None:
+        raise UserError("data export takes one data set, and to=<folder>")
+    dataset, folder = datasets.get(names[0]), Path(str(to)).expanduser()
+    parts = [part for part in dataset.parts if dataset.missing(root, (part,)) is None]
+    if not parts:
+        raise UserError(f"{dataset.name} is missing: {dataset.missing(root)}")
+    for part in parts:
+        pictures = dataset.open(root, part)
+        number = shards.write(pictures, folder)
+        console().print(f"{folder / part}: {len(pictures):,} samples in {number} shards")
+    console().print(f"evaluate it as wds:{folder}", markup=False)
+    return 0
 
 
 def _chosen(names: list[str]) -> list[Dataset]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from uniclip.errors import UserError, unknown
-from uniclip.evaluate.datasets import catalogue
+from uniclip.evaluate.datasets import catalogue, further, own
 from uniclip.evaluate.datasets.dataset import Dataset
 
 __all__ = ["ALIASES", "DATASETS", "Dataset", "benchmark", "benchmarks", "get"]
@@ -21,7 +21,8 @@ __all__ = ["ALIASES", "DATASETS", "Dataset", "benchmark", "benchmarks", "get"]
 BENCHMARKS = Path(__file__).parents[2] / "conf/benchmark"
 
 DATASETS: dict[str, Dataset] = {
-    dataset.name: dataset for dataset in (*catalogue.CLASSIFICATION, *catalogue.RETRIEVAL)
+    dataset.name: dataset
+    for dataset in (*catalogue.CLASSIFICATION, *catalogue.RETRIEVAL, *further.FURTHER)
 }
 """Every published set that we read."""
 
@@ -39,10 +40,16 @@ ALIASES = {
 
 
 def get(name: str) -> Dataset:
-    """The data set of that name or alias; `UserError` offers the nearest names."""
+    """The data set of that name or alias, or the user's own pictures, such as `folder:<path>`.
+
+    `UserError` offers the nearest names.
+    """
+    kind, colon, path = name.partition(":")
+    if colon and kind in own.KINDS:
+        return own.KINDS[kind](path)
     known = ALIASES.get(name, name)
     if known not in DATASETS:
-        raise unknown("data set", name, [*DATASETS, *ALIASES])
+        raise unknown("data set", name, [*DATASETS, *ALIASES, *(f"{k}:<path>" for k in own.KINDS)])
     return DATASETS[known]
 
 
@@ -65,7 +72,7 @@ def benchmark(name: str, folder: Path = BENCHMARKS) -> tuple[str, ...]:
         raise UserError(f"{path} is not a YAML list of data sets ({said})") from None
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise UserError(f'{path} is not a YAML list of data sets: write "- dtd" and so on')
-    found = tuple(get(n).name for n in names)
+    found = tuple(get(n).name if ":" not in n else n for n in names)
     if len(set(found)) < len(found):
         raise UserError(f"{path} names a data set twice: {', '.join(names)}")
     return found

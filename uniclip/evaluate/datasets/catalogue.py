@@ -18,7 +18,8 @@ FLOWERS, CIFAR10, CIFAR100 = "flowers-102/", "cifar-10-batches-py/", "cifar-100-
 AIRCRAFT, VOC = "fgvc-aircraft-2013b/data/", "VOCdevkit/VOC2007/"
 
 
-def _download(name: str, rest: str = "") -> str:
+def by_download(name: str, rest: str = "") -> str:
+    """How to get a set that torchvision can download."""
     return f"get it with python sweep.py data download {name} data_root=<folder>{rest}"
 
 
@@ -39,7 +40,7 @@ CLASSIFICATION = (
         expected={"train": 75_750, "test": 25_250},
         sums={"food-101.tar.gz": "85eeb15f3717b99a5da872d97d918f87"},
         torchvision=("Food101", ({"split": "test"},)),
-        how=_download("food101"),
+        how=by_download("food101"),
     ),
     Dataset(
         name="cifar10",
@@ -61,7 +62,7 @@ CLASSIFICATION = (
             f"{CIFAR10}batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
         },
         torchvision=("CIFAR10", TRAIN_TEST),
-        how=_download("cifar10"),
+        how=by_download("cifar10"),
     ),
     Dataset(
         name="cifar100",
@@ -76,7 +77,7 @@ CLASSIFICATION = (
             f"{CIFAR100}meta": "7973b15100ade9c7d40fb424638fde48",
         },
         torchvision=("CIFAR100", TRAIN_TEST),
-        how=_download("cifar100"),
+        how=by_download("cifar100"),
     ),
     Dataset(
         name="sun397",
@@ -91,7 +92,7 @@ CLASSIFICATION = (
         sums={"SUN397.tar.gz": "8ca2778205c41d23104230ba66911c7a"},
         torchvision=("SUN397", ({},)),
         rule="first official partition",
-        how=_download("sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"),
+        how=by_download("sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"),
     ),
     Dataset(
         name="stanford_cars",
@@ -131,7 +132,7 @@ CLASSIFICATION = (
         counter="lists.fgvc_aircraft_count",
         expected={"train": 3_334, "validation": 3_333, "test": 3_333},
         torchvision=("FGVCAircraft", ({"split": "test"},)),
-        how=_download("fgvc_aircraft"),
+        how=by_download("fgvc_aircraft"),
     ),
     Dataset(
         name="dtd",
@@ -143,7 +144,7 @@ CLASSIFICATION = (
         sums={"dtd/dtd-r1.0.1.tar.gz": "fff73e5086ae6bdbea199a49dfb8a4c1"},
         torchvision=("DTD", ({"split": "test"},)),
         rule="first official partition",
-        how=_download("dtd"),
+        how=by_download("dtd"),
     ),
     Dataset(
         name="oxford_pets",
@@ -165,7 +166,7 @@ CLASSIFICATION = (
             "oxford-iiit-pet/annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f",
         },
         torchvision=("OxfordIIITPet", ({"split": "test"},)),
-        how=_download("oxford_pets"),
+        how=by_download("oxford_pets"),
     ),
     Dataset(
         name="caltech101",
@@ -180,7 +181,7 @@ CLASSIFICATION = (
         expected={"train": 3_060, "test": 6_084},
         torchvision=("Caltech101", ({},)),
         rule="ours: 30 of each of 102 classes to train, by a hash of the name",
-        how=_download("caltech101"),
+        how=by_download("caltech101"),
     ),
     Dataset(
         name="flowers102",
@@ -198,7 +199,7 @@ CLASSIFICATION = (
             f"{FLOWERS}102flowers.tgz": "52808999861908f626f3c1f4e79d11fa",
         },
         torchvision=("Flowers102", ({"split": "test"},)),
-        how=_download("flowers102"),
+        how=by_download("flowers102"),
     ),
     Dataset(
         name="imagenet",
@@ -234,7 +235,7 @@ CLASSIFICATION = (
             "VOCDetection",
             tuple({"year": "2007", "image_set": s} for s in ("trainval", "test")),
         ),
-        how=_download("voc2007"),
+        how=by_download("voc2007"),
     ),
 )
 

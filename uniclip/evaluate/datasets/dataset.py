@@ -25,6 +25,10 @@ T = TypeVar("T")
 
 HELD_OUT = 10
 """One in so many training pictures of each class is for validation, where no list says which."""
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+"""What packages are called that are not called like their module."""
+FIRST = 32
+"""Pictures of a folder whose names and sizes count, where index files say which there are."""
 END = 1 << 16
 """Bytes read from each end of a large file for the fingerprint."""
 READERS = 1
@@ -58,7 +62,9 @@ class Dataset:
     torchvision: tuple[str, tuple[Mapping[str, Any], ...]] | None = None
     """torchvision's class that downloads it, and the arguments of each call."""
     library: str | None = None
-    """A package that is needed to read it and does not come with ours."""
+    """A module that is needed to read it and does not come with ours."""
+    place: Path | None = None
+    """The folder of the user's own pictures, which stands in for the data root."""
     rule: str = "as published"
     """How the parts are drawn; part of the fingerprint."""
 
@@ -75,24 +81,25 @@ class Dataset:
         if reason is not None:
             raise UserError(f"{self.name} is missing: {reason}")
         if not self.held_out or part == "test":
-            return self._read(Path(root), part)
+            return self._read(root, part)
         from uniclip.evaluate.datasets import splits
 
-        return splits.held_out(self._read(Path(root), "train"), part, HELD_OUT)
+        return splits.held_out(self._read(root, "train"), part, HELD_OUT)
 
     def missing(self, root: str | Path, parts: Sequence[Part] = ()) -> str | None:
         """What parts (default: all) lack under `root` and how to get it; None if they are there.
 
         Looks at names only; no picture is read.
         """
+        base = self._base(root)
         for part in parts or self.parts:
             self._check(part)
             for wanted in self.files[self._source(part)]:
-                if _found(Path(root), wanted) is None:
-                    first = wanted.split("|")[0]
-                    return f"there is no {Path(root) / first}; {self.how}"
+                if _found(base, wanted) is None:
+                    return f"there is no {base / wanted.split('|')[0]}; {self.how}"
         if self.library is not None and find_spec(self.library) is None:
-            return f"reading it needs the package {self.library}: pip install {self.library}"
+            package = DISTRIBUTIONS.get(self.library, self.library)
+            return f"reading it needs another package: pip install {package}"
         return None
 
     def fingerprint(self, root: str | Path, parts: Sequence[Part] = ()) -> dict[str, Any]:
@@ -102,33 +109,42 @@ class Dataset:
         and sizes of what is in it, two levels deep, or, where index files list the pictures, by
         the first of them. No picture is read.
         """
-        wanted = sorted({w for p in parts or self.parts for w in self.files[self._source(p)]})
-        found = [(w.split("|")[0], _found(Path(root), w)) for w in wanted]
-        listed = any(path is not None and path.is_file() for _, path in found)
+        stamps: dict[str, str] = {}
+        for part in parts or self.parts:
+            wanted = self.files[self._source(part)]
+            found = {w.split("|")[0]: _found(self._base(root), w) for w in wanted}
+            listed = any(path is not None and path.is_file() for path in found.values())
+            new = {name: path for name, path in found.items() if path and name not in stamps}
+            stamps |= {name: _stamp(p, FIRST if listed else None) for name, p in new.items()}
         return {
-            "set": self.name,
+            "set": self.name.split(":")[0],
             "readers": READERS,
             "rule": self.rule,
             "held out": HELD_OUT if self.held_out else None,
-            "files": {name: _stamp(path, 32 if listed else None) for name, path in found if path},
+            "files": dict(sorted(stamps.items())),
         }
 
     def counted(self, root: str | Path, part: Part) -> int:
         """How many pictures a part of the set itself has here (`train`: what is held out too)."""
         if self.counter is None:
-            return len(self._read(Path(root), part))
-        return self._told(part, Path(root), lambda: _function(str(self.counter))(Path(root), part))
+            return len(self._read(root, part))
+        base, counter = self._base(root), _function(self.counter)
+        return self._told(part, base, lambda: counter(base, part))
 
     def wrong_sums(self, root: str | Path) -> Iterator[tuple[str, bool]]:
         """Each file whose MD5 is known and that is here, and whether it is another."""
         for name, known in self.sums.items():
-            path = Path(root) / name
+            path = self._base(root) / name
             if path.is_file():
                 with open(path, "rb") as stream:
                     yield name, hashlib.file_digest(stream, "md5").hexdigest() != known
 
-    def _read(self, root: Path, part: Part) -> Pictures:
-        return self._told(part, root, lambda: _function(self.reader)(self, root, part))
+    def _base(self, root: str | Path) -> Path:
+        return Path(root) if self.place is None else self.place
+
+    def _read(self, root: str | Path, part: Part) -> Pictures:
+        base, reader = self._base(root), _function(self.reader)
+        return self._told(part, base, lambda: reader(self, base, part))
 
     def _told(self, part: Part, root: Path, act: Callable[[], T]) -> T:
         try:
@@ -165,8 +181,8 @@ def locate(root: Path, wanted: str) -> Path:
 
 def _found(root: Path, wanted: str) -> Path | None:
     for name in wanted.split("|"):
-        path = min(root.glob(name), default=root) if "*" in name else root / name
-        if path != root and path.exists():
+        path = min(root.glob(name), default=None) if "*" in name else root / name
+        if path is not None and path.exists():
             return path
     return None
 

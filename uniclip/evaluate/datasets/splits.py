@@ -17,7 +17,8 @@ def ranks(pictures: Pictures) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The place of each picture within its class by the hash of its name, (n,), and the size of
     its class, (n,)."""
     assert pictures.labels is not None
-    drawn = np.array([sample_id(f"{pictures.name}/{i}") for i in pictures.ids], np.uint64)
+    kind = pictures.name.split(":")[0]  # of a user's own pictures, wherever they lie
+    drawn = np.array([sample_id(f"{kind}/{i}") for i in pictures.ids], np.uint64)
     order = np.lexsort((drawn, pictures.labels))
     sizes = np.bincount(pictures.labels, minlength=len(pictures.classes))
     starts = np.cumsum(sizes) - sizes

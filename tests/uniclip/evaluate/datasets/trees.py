@@ -6,6 +6,8 @@ in which they are to be read. A picture's colour tells its class (`colour`).
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import pickle
 from collections.abc import Callable, Iterable
@@ -179,8 +181,6 @@ class Python2(pickle._Pickler):  # type: ignore[name-defined,misc]
 
 def pickled(path: Path, value: Any) -> None:
     """As the publishers' own files: protocol 2 of Python 2."""
-    import io
-
     stream = io.BytesIO()
     Python2(stream, protocol=2, fix_imports=False).dump(value)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -388,10 +388,149 @@ def karpathy(root: Path, name: str) -> dict[str, list[tuple[str, tuple[str, ...]
     return rows
 
 
+# ---- further sets --------------------------------------------------------------------------------
+
+
+def class_folders(root: Path, classes: tuple[str, ...], parts: dict[str, str], end: str) -> Truth:
+    """`<root>/<folder of the part>/<class>/<number>`; three pictures a class and part."""
+    truth = Truth(classes)
+    for part, own in parts.items():
+        for label, name in enumerate(classes):
+            for i in range(3):
+                draw(root / own / name / f"{i}{end}", label)
+                truth.rows.setdefault(part, []).append((f"{name}/{i}{end}", label))
+    return truth
+
+
+def country211(root: Path) -> Truth:
+    parts = {"train": "train", "validation": "valid", "test": "test"}
+    return class_folders(root / "country211", ("AD", "AE", "ZW"), parts, ".jpg")
+
+
+def rendered_sst2(root: Path) -> Truth:
+    parts = {"train": "train", "validation": "valid", "test": "test"}
+    return class_folders(root / "rendered-sst2", ("negative", "positive"), parts, ".png")
+
+
+def eurosat(root: Path) -> Truth:
+    """Nine pictures a class: three to test; `rows["all"]` has all."""
+    truth = Truth(("AnnualCrop", "Forest", "SeaLake"))
+    for label, name in enumerate(truth.classes):
+        for i in range(1, 10):
+            draw(root / f"eurosat/2750/{name}/{name}_{i}.jpg", label)
+            truth.rows.setdefault("all", []).append((f"{name}/{name}_{i}.jpg", label))
+    return truth
+
+
+def idx(path: Path, values: np.ndarray, packed: bool) -> None:
+    """MNIST's format: magic, shape, bytes."""
+    head = bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = head + values.astype(np.uint8).tobytes()
+    if packed:
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(raw))
+    else:
+        path.write_bytes(raw)
+
+
+def grey(label: int) -> int:
+    return 20 + 20 * label
+
+
+def mnist(root: Path, folder: str = "MNIST", packed: bool = False) -> Truth:
+    """Grey pictures: `grey(label)` all over."""
+    truth = Truth(tuple("0123456789"))
+    for part, own, labels in (("train", "train", [7, 0, 9, 0, 7, 9]), ("test", "t10k", [9, 0, 7])):
+        pixels = np.stack([np.full((28, 28), grey(label)) for label in labels])
+        idx(root / folder / f"raw/{own}-images-idx3-ubyte", pixels, packed)
+        idx(root / folder / f"raw/{own}-labels-idx1-ubyte", np.array(labels), packed)
+        truth.rows[part] = [(f"{part}/{i}", label) for i, label in enumerate(labels)]
+    return truth
+
+
+def fashion_mnist(root: Path) -> Truth:
+    truth = mnist(root, "FashionMNIST", packed=True)
+    names = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+    truth.classes = tuple(names.split(","))
+    return truth
+
+
+def stl10(root: Path) -> Truth:
+    """Left halves are black: pixels go down each column first."""
+    truth = Truth(("airplane", "bird", "car"))
+    folder = root / "stl10_binary"
+    text(folder / "class_names.txt", truth.classes)
+    for part, labels in (("train", [2, 0, 2, 0]), ("test", [1, 2, 0])):
+        pixels = planes(labels, 96).reshape(len(labels), 3, 96, 96).copy()
+        pixels[:, :, :, :30] = 0
+        (folder / f"{part}_X.bin").write_bytes(pixels.transpose(0, 1, 3, 2).tobytes())
+        (folder / f"{part}_y.bin").write_bytes(bytes(label + 1 for label in labels))
+        truth.rows[part] = [(f"{part}/{i}", label) for i, label in enumerate(labels)]
+    return truth
+
+
+def gtsrb(root: Path) -> Truth:
+    truth = Truth(tuple(f"{i:05d}" for i in range(43)))
+    folder = root / "gtsrb/GTSRB"
+    for label in (1, 3, 42):  # folders are numbers, so one that is not there moves no label
+        for i in range(2):
+            draw(folder / f"Training/{label:05d}/{i:05d}.ppm", label)
+            row = (f"Training/{label:05d}/{i:05d}.ppm", label)
+            truth.rows.setdefault("train", []).append(row)
+    lines = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
+    for i, label in enumerate((42, 3)):
+        draw(folder / f"Final_Test/Images/{i:05d}.ppm", label)
+        lines.append(f"{i:05d}.ppm;53;54;6;5;48;49;{label}")
+        truth.rows.setdefault("test", []).append((f"{i:05d}.ppm", label))
+    text(root / "gtsrb/GT-final_test.csv", lines)
+    return truth
+
+
+def fer2013(root: Path, icml: bool = False) -> Truth:
+    """Label 4 is sad, 5 surprise, 6 neutral; all pixels are `grey(label)`."""
+    truth = Truth(("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
+    usages = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
+    head = ["emotion", " Usage", " pixels"] if icml else ["emotion", "pixels", "Usage"]
+    lines = [",".join(head)]
+    for part, labels in (("train", [6, 0, 5]), ("test", [4, 6]), ("validation", [1])):
+        for i, label in enumerate(labels):
+            pixels = " ".join([str(grey(label))] * 48 * 48)
+            usage = usages[part]
+            lines.append(f"{label},{usage},{pixels}" if icml else f"{label},{pixels},{usage}")
+            truth.rows.setdefault(part, []).append((str(i), label))
+    text(root / f"fer2013/{'icml_face_data' if icml else 'fer2013'}.csv", lines)
+    return truth
+
+
+def pcam(root: Path) -> Truth:
+    import h5py
+
+    truth = Truth(("0", "1"))
+    (root / "pcam").mkdir(parents=True)
+    for part, own in (("train", "train"), ("validation", "valid"), ("test", "test")):
+        labels = [1, 0, 0, 1][: SIZES[part] + 1]
+        stem = root / f"pcam/camelyonpatch_level_2_split_{own}"
+        with h5py.File(f"{stem}_x.h5", "w") as file:
+            pixels = planes(labels, 96).reshape(-1, 3, 96, 96).transpose(0, 2, 3, 1)
+            file.create_dataset("x", data=pixels, chunks=(1, 96, 96, 3), compression="gzip")
+        with h5py.File(f"{stem}_y.h5", "w") as file:
+            file["y"] = np.array(labels, np.uint8).reshape(-1, 1, 1, 1)
+        truth.rows[part] = [(f"{part}/{i}", label) for i, label in enumerate(labels)]
+    return truth
+
+
 WRITERS: dict[str, Callable[[Path], Truth]] = {
     writer.__name__: writer
     for writer in (
         *(food101, cifar10, cifar100, sun397, stanford_cars, fgvc_aircraft, dtd, oxford_pets),
         *(caltech101, flowers102, imagenet, voc2007, flickr30k, coco),
+    )
+}
+"""The fourteen of `bench14`."""
+
+FURTHER: dict[str, Callable[[Path], Truth]] = {
+    writer.__name__: writer
+    for writer in (
+        *(country211, rendered_sst2, eurosat, mnist, fashion_mnist, stl10, gtsrb, fer2013, pcam),
     )
 }
