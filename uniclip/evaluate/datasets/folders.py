@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -92,21 +93,25 @@ def _of_classes(dataset: Dataset, part: Part, folder: Path, classes: list[str]) 
             f"{folder} has a class that the test part lacks: {strange[0]}; give every part the same"
         )
     files = [
-        (path.relative_to(folder).as_posix(), path, label)
+        (f"{name}/{picture}", f"{folder / name}/{picture}", label)
         for label, name in enumerate(classes)
-        for path in _pictures(folder / name)
+        for picture in _pictures(folder / name)
     ]
     return classified(dataset, part, files, classes)
 
 
-def _pictures(folder: Path) -> list[Path]:
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    return sorted(p for p in found if not _hidden(p.relative_to(folder)))
+def _pictures(folder: Path) -> list[str]:
+    """Names beneath `folder`, sorted. (Text, not paths: ImageNet has more than a million.)"""
+    found: list[str] = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        within = os.path.relpath(place, folder)
+        prefix = "" if within == "." else f"{within}/"
+        found += [
+            prefix + n for n in names if n[:1] != "." and n[n.rfind(".") :].lower() in SUFFIXES
+        ]
+    return sorted(found)
 
 
 def _folders(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _hidden(path: Path) -> bool:
-    return any(name.startswith(".") for name in path.parts)

@@ -45,6 +45,7 @@ FURTHER = (
         reader="folders.eurosat",
         held_out=True,
         expected={"train": 10_000, "test": 5_000},
+        sums={"eurosat/EuroSAT.zip": "c8fa014336c82ac7804f0398fcb19387"},
         torchvision=("EuroSAT", ({},)),
         rule="ours: 1,000 and 500 of each class, by a hash of the name",
         how=by_download("eurosat"),

@@ -33,8 +33,7 @@ def coco(dataset: Dataset, root: Path, part: Part) -> Pictures:
     """MS-COCO (Lin et al. 2014): 5,000 pictures to test, 25,010 captions."""
     path = locate(root, dataset.files[part][0])
     listed = _own(path, part) if path.name == "dataset_coco.json" else _coco_form(path)
-    places = [root / "coco" / f for f in ("", "val2014", "train2014")]
-    return _pictures(dataset, part, listed, places)
+    return _pictures(dataset, part, listed, [root / "coco"])
 
 
 def _lines(path: Path) -> Captioned:
@@ -56,11 +55,16 @@ def _lines(path: Path) -> Captioned:
 def _coco_form(path: Path) -> Captioned:
     """{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}."""
     found = json.loads(path.read_text(encoding="utf-8"))
-    names = {image["id"]: str(image["file_name"]) for image in found["images"]}
+    names = {image["id"]: _placed(str(image["file_name"])) for image in found["images"]}
     listed: Captioned = {name: [] for name in names.values()}
     for annotation in found["annotations"]:
         listed[names[annotation["image_id"]]].append(str(annotation["caption"]).strip())
     return listed
+
+
+def _placed(name: str) -> str:
+    """Within its folder, which its name says: "COCO_val2014_000000391895.jpg"."""
+    return f"{name.split('_')[1]}/{name}" if name.startswith("COCO_") else name
 
 
 def _own(path: Path, part: Part) -> Captioned:

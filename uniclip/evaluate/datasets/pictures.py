@@ -89,7 +89,7 @@ class Pictures:
 class Files:
     """Pictures in files of their own."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[str | Path, ...]
 
     def __call__(self, i: int) -> Image.Image:
         """Picture `i`."""
@@ -123,7 +123,7 @@ class Chosen:
 def classified(
     dataset: Any,
     part: Part,
-    files: Sequence[tuple[str, Path, int]],
+    files: Sequence[tuple[str, str | Path, int]],
     classes: Sequence[str],
 ) -> Pictures:
     """Pictures of a classification set from (id, file, label) of each."""

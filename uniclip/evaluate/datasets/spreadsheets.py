@@ -49,15 +49,13 @@ def fer2013(dataset: Dataset, root: Path, part: Part) -> Pictures:
     The private test is the test and the public one validation; torchvision puts them together, and
     refuses by checksum.
     """
-    rows = [row for row in _fer_rows(root, dataset) if row["Usage"] == USAGE[part]]
-    pixels = np.array([row["pixels"].split() for row in rows], np.uint8)
-    return _of_pixels(
-        dataset,
-        part,
-        pixels.reshape(len(rows), FER_SIDE, FER_SIDE),
-        np.array([int(row["emotion"]) for row in rows], np.int64),
-        EMOTIONS,
-    )
+    pixels, labels = [], []
+    for row in _fer_rows(root, dataset):
+        if row["Usage"] == USAGE[part]:
+            pixels.append(np.fromstring(row["pixels"], np.uint8, sep=" "))
+            labels.append(int(row["emotion"]))
+    square = np.array(pixels).reshape(len(labels), FER_SIDE, FER_SIDE)
+    return _of_pixels(dataset, part, square, np.array(labels, np.int64), EMOTIONS)
 
 
 def digits(dataset: Dataset, root: Path, part: Part) -> Pictures:

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -127,8 +128,13 @@ def test_the_order_is_not_the_file_systems(
     monkeypatch.setattr(os, "listdir", lambda p: listdir(p)[::-1])
     iterdir = Path.iterdir
     monkeypatch.setattr(Path, "iterdir", lambda self: iter(list(iterdir(self))[::-1]))
-    rglob = Path.rglob
-    monkeypatch.setattr(Path, "rglob", lambda self, g: iter(list(rglob(self, g))[::-1]))
+    walk = os.walk
+
+    def backwards(top: Path, **how: bool) -> Iterator[tuple[str, list[str], list[str]]]:
+        for place, folders, names in walk(top, **how):
+            yield place, folders, names[::-1]
+
+    monkeypatch.setattr(os, "walk", backwards)
     assert dataset.open(tmp_path, "test").ids == before
     assert dataset.fingerprint(tmp_path) == stamp
 
@@ -292,6 +298,15 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         pictures.picture(0)
     with pytest.raises(IndexError):
         pictures.picture(len(pictures))
+
+
+@pytest.mark.parametrize("name", ["dtd", "cifar10", "flickr30k"])
+def test_pictures_can_be_sent_to_data_workers(name: str, tmp_path: Path) -> None:
+    trees.WRITERS[name](tmp_path)
+    pictures = datasets.get(name).open(tmp_path, "validation")
+    sent = pickle.loads(pickle.dumps(pictures))
+    assert sent.ids == pictures.ids
+    assert np.array_equal(np.asarray(sent.picture(0)), np.asarray(pictures.picture(0)))
 
 
 def test_aliases_and_unknown_names() -> None:

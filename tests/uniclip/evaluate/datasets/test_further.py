@@ -78,6 +78,10 @@ def test_both_files_of_fer2013_are_one_set(tmp_path: Path) -> None:
     one, two = (datasets.get("fer2013").open(tmp_path / r, "test") for r in ("one", "two"))
     assert rows_of(one) == rows_of(two) == [("0", 4), ("1", 6)]
     assert [one.classes[label] for label in (4, 6)] == ["sad", "neutral"]
+    path = tmp_path / "one/fer2013/fer2013.csv"
+    path.write_text(path.read_text().replace(" 100,PrivateTest", ",PrivateTest"))  # a pixel short
+    with pytest.raises(UserError, match="index files of its test part"):
+        datasets.get("fer2013").open(tmp_path / "one", "test")
 
 
 def test_idx_files_that_are_cut_are_refused(tmp_path: Path) -> None:

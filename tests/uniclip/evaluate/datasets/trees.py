@@ -355,15 +355,16 @@ def coco(root: Path) -> Truth:
     truth = Truth()
     for part, own in (("train", "train"), ("validation", "val"), ("test", "test")):
         folder = "train2014" if part == "train" else "val2014"
-        rows = [(f"COCO_{folder}_{n:>012}.jpg", tuple(c)) for n, c in CAPTIONS[part]]
-        images = [{"id": int(n), "file_name": r[0]} for (n, _), r in zip(CAPTIONS[part], rows)]
+        files = [f"COCO_{folder}_{number:>012}.jpg" for number, _ in CAPTIONS[part]]
+        rows = [(f"{folder}/{f}", tuple(c)) for f, (_, c) in zip(files, CAPTIONS[part])]
+        images = [{"id": int(n), "file_name": f} for f, (n, _) in zip(files, CAPTIONS[part])]
         notes = [
             {"image_id": image["id"], "id": 7, "caption": caption}
             for image, (_, captions) in zip(images, rows)
             for caption in captions
         ]
         for i, (name, _) in enumerate(rows):
-            draw(root / f"coco/{folder}/{name}", i)
+            draw(root / f"coco/{name}", i)
         record = {"images": images, "annotations": notes[::-1] if part == "train" else notes}
         (root / f"coco/coco_{own}_karpathy.json").write_text(json.dumps(record))
         truth.rows[part] = rows
