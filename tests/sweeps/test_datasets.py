@@ -151,6 +151,9 @@ def test_a_download_that_fails_is_one_line(
         (["data", "check", "dtdd"], "did you mean dtd"),
         (["data", "check", "store=x"], "data takes no store="),
         (["data", "download"], "takes the names of data sets"),
+        (["data", "export", "dtd"], "takes one data set, and to=<folder>"),
+        (["data", "export", "dtd", "to=x", "data_root=nowhere"], "dtd is missing: there is no"),
+        (["data", "check", "to=x"], "takes no to="),
     ],
 )
 def test_what_the_verb_refuses(

@@ -10,6 +10,7 @@ more than the standard library until a set is opened.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from uniclip.errors import UserError, unknown
@@ -18,7 +19,7 @@ from uniclip.evaluate.datasets.dataset import Dataset
 
 __all__ = ["ALIASES", "DATASETS", "Dataset", "benchmark", "benchmarks", "get"]
 
-BENCHMARKS = Path(__file__).parents[2] / "conf/benchmark"
+CONF = Path(__file__).parents[2] / "conf"
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
@@ -53,18 +54,32 @@ def get(name: str) -> Dataset:
     return DATASETS[known]
 
 
-def benchmarks(folder: Path = BENCHMARKS) -> tuple[str, ...]:
-    """The names of the lists in a folder."""
-    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+def benchmarks(folders: Sequence[Path] = (CONF,)) -> tuple[str, ...]:
+    """The names of the lists in the `benchmark` folders of these, ours unless told otherwise."""
+    return tuple(sorted({path.stem for f in folders for path in (f / "benchmark").glob("*.yaml")}))
 
 
-def benchmark(name: str, folder: Path = BENCHMARKS) -> tuple[str, ...]:
-    """The data sets of a list, `<name>.yaml` in `folder`; `UserError` if it is no list of them."""
+def benchmark(
+    name: str, folders: Sequence[Path] = (CONF,), also: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The data sets of the list `benchmark/<name>.yaml`, in its order.
+
+    also: other names that may stand there. Raises `UserError` if there is no such list, or if it is
+    no list of data sets.
+    """
+    path = next((p for f in folders if (p := f / "benchmark" / f"{name}.yaml").is_file()), None)
+    if path is None:
+        raise unknown("benchmark", name, benchmarks(folders))
+    names = _listed(path)
+    found = tuple(n if ":" in n or n in also else get(n).name for n in names)
+    if len(set(found)) < len(found):
+        raise UserError(f"{path} names a data set twice: {', '.join(names)}")
+    return found
+
+
+def _listed(path: Path) -> list[str]:
     from omegaconf import OmegaConf  # here: see above
 
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        raise unknown("benchmark", name, benchmarks(folder))
     try:
         names = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # its parser's errors share no class
@@ -72,7 +87,4 @@ def benchmark(name: str, folder: Path = BENCHMARKS) -> tuple[str, ...]:
         raise UserError(f"{path} is not a YAML list of data sets ({said})") from None
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise UserError(f'{path} is not a YAML list of data sets: write "- dtd" and so on')
-    found = tuple(get(n).name if ":" not in n else n for n in names)
-    if len(set(found)) < len(found):
-        raise UserError(f"{path} names a data set twice: {', '.join(names)}")
-    return found
+    return names

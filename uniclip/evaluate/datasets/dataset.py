@@ -209,8 +209,8 @@ def _file_stamp(path: Path) -> str:
 
 
 def _listing(folder: Path, prefix: str = "", depth: int = 2) -> Iterator[tuple[str, int]]:
-    """Names and sizes of the files in `folder`, in order of name; links are followed."""
-    for name in sorted(os.listdir(folder)):
+    """Names and sizes of what is in `folder` and not hidden, in order; links are followed."""
+    for name in sorted(n for n in os.listdir(folder) if not n.startswith(".")):
         status = os.stat(folder / name)
         if not stat.S_ISDIR(status.st_mode):
             yield f"{prefix}{name}", status.st_size

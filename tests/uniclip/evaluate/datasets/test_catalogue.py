@@ -321,12 +321,16 @@ def test_the_benchmarks_are_lists_of_known_sets(tmp_path: Path) -> None:
     eleven = datasets.benchmark("uniclip11")
     assert len(eleven) == 11
     assert set(SETS) - set(eleven) == {"voc2007", "flickr30k", "coco"}
-    trees.text(tmp_path / "mine.yaml", ["- pets", "- dtd"])
-    assert datasets.benchmark("mine", tmp_path) == ("oxford_pets", "dtd")
+    trees.text(tmp_path / "benchmark/mine.yaml", ["- pets", "- dtd", "- openmoji", "- folder:x"])
+    with pytest.raises(UserError, match="unknown data set 'openmoji'"):
+        datasets.benchmark("mine", [tmp_path])
+    mine = datasets.benchmark("mine", [datasets.CONF, tmp_path], also=["openmoji"])
+    assert mine == ("oxford_pets", "dtd", "openmoji", "folder:x")
+    assert datasets.benchmarks([tmp_path]) == ("mine",)
     for lines in (["pets"], ["- pets", "- oxford_pets"], ["- 3"], ["- [", "a"], ["- nonsense"]):
-        trees.text(tmp_path / "bad.yaml", lines)
+        trees.text(tmp_path / "benchmark/bad.yaml", lines)
         with pytest.raises(UserError):
-            datasets.benchmark("bad", tmp_path)
+            datasets.benchmark("bad", [tmp_path])
     with pytest.raises(UserError, match="unknown benchmark"):
         datasets.benchmark("bench15")
 
