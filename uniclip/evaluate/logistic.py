@@ -108,7 +108,8 @@ class Problem:
         """The optimum at `strength`, sought from `start` if there is one.
 
         Ends where no component of the gradient, in the features' own coordinates, exceeds
-        `tolerance`, or after `ITERATIONS`; `Probe.gradient` says what was reached.
+        `tolerance`, or after `ITERATIONS`, or where float64 shows no descent any more (at gradients
+        of 1e-8 and less); `Probe.gradient` says what was reached.
         """
         theta = np.zeros((self.classes, len(self._variance) + 1))
         if start is not None:

@@ -192,10 +192,10 @@ class Judgement:
 
 
 _MEAN_PER_CLASS: tuple[tuple[str, Metric], ...] = (
-    ("aircraft", "mean_per_class"),
-    ("pets", "mean_per_class"),
+    ("fgvc_aircraft", "mean_per_class"),
+    ("oxford_pets", "mean_per_class"),
     ("caltech101", "mean_per_class"),
-    ("flowers", "mean_per_class"),
+    ("flowers102", "mean_per_class"),
 )
 
 PROTOCOLS = {
