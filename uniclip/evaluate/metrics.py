@@ -32,9 +32,7 @@ def wins(right: NDArray[Any], wrong: NDArray[Any]) -> Float:
     return np.where(np.abs(margin) > TIE, margin > 0, 0.5).mean(axis=1)
 
 
-def drawn(
-    right: NDArray[Any] | int, wrong: NDArray[Any] | int, draws: NDArray[Any] | int
-) -> Float:
+def drawn(right: NDArray[Any] | int, wrong: NDArray[Any] | int, draws: NDArray[Any] | int) -> Float:
     """The probability that `draws` of right + wrong keys, without replacement, hold a right one.
 
     All arguments are counts, int64, and broadcast; `draws` below 1 gives 0. This is the chance
