@@ -76,8 +76,7 @@ def score_zero_shot(
         _several(sheet, "zeroshot", judgement.metric, images @ classifier.T, truth)
         return
     found = ranks(images, classifier, np.arange(len(images)), truth.labels)
-    similarity = images @ classifier.T
-    prediction = similarity.argmax(axis=1)
+    prediction, confidence = zero_shot.predict(images, classifier, scale)
     _single(sheet, "zeroshot", judgement.metric, found.hits(1), prediction, truth)
     if len(truth.classes) > TOP:
         sheet.add(
@@ -87,7 +86,6 @@ def score_zero_shot(
             chance=TOP / len(truth.classes),
             shown_only=True,
         )
-    confidence = metrics.softmax(scale * similarity).max(axis=1)
     error = metrics.calibration_error(confidence, found.hits(1))
     sheet.note("zeroshot.ece", error, kind="error", samples=len(images), shown_only=True)
     renaming = alarms.renaming(prediction, truth.labels, len(truth.classes))

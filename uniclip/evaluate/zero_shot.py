@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from uniclip import files, identity
 from uniclip.evaluate.metrics import Float, Int, calibration_error, softmax
-from uniclip.evaluate.retrieval import ranks
+from uniclip.evaluate.retrieval import BLOCK, ranks
 from uniclip.evaluate.sheet import FEWEST, Sheet
 
 Embed = Callable[[list[str]], NDArray[Any]]
@@ -96,11 +96,24 @@ def classify(images: NDArray[Any], classes: NDArray[Any], labels: Int, scale: fl
     labels: (n,) int64 in 0 .. C - 1. scale: the model's multiplier 1/tau of image-text cosines,
     which moves the calibration error and nothing else.
     """
-    similarity = images @ classes.T
+    prediction, confidence = predict(images, classes, scale)
     outcome = ranks(images, classes, np.arange(len(images)), labels).hits(1)
-    confidence = softmax(scale * similarity).max(axis=1)
-    error = calibration_error(confidence, outcome)
-    return Classified(similarity.argmax(axis=1), outcome, error)
+    return Classified(prediction, outcome, calibration_error(confidence, outcome))
+
+
+def predict(images: NDArray[Any], classes: NDArray[Any], scale: float) -> tuple[Int, Float]:
+    """The nearest class of each picture, (n,) int64, and its probability, (n,) float64.
+
+    Arguments as in `classify`. A block of pictures at a time, so that n times C numbers never exist.
+    """
+    prediction, confidence = np.empty(len(images), np.int64), np.empty(len(images))
+    rows = max(1, BLOCK // len(classes))
+    for start in range(0, len(images), rows):
+        piece = slice(start, start + rows)
+        similarity = images[piece] @ classes.T
+        prediction[piece] = similarity.argmax(axis=1)
+        confidence[piece] = softmax(scale * similarity).max(axis=1)
+    return prediction, confidence
 
 
 def score(sheet: Sheet, name: str, result: Classified, labels: Int, classes: Sequence[str]) -> None:
