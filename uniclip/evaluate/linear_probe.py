@@ -75,10 +75,10 @@ def search(problem: Problem, judge: Judge, settings: Probing, unit: float) -> tu
         stronger = [t for t in tried if t > place] or list(tried)
         start = min(stronger, key=lambda t: abs(t - place), default=None)
         warm = None if start is None else tried[start][1]
-        probe = problem.fit(grid[place] * unit, warm, settings.tolerance)
+        probe = problem.fit(grid[place] * unit, warm, tolerance)
         tried[place] = judge(probe), probe
 
-    step = settings.apart
+    step, tolerance = settings.apart, settings.tolerance / problem.classes
     for place in range(len(grid) - 1, -1, -step):
         visit(place)
     while step > 1:
@@ -139,7 +139,7 @@ def protocol_probe(
     chosen, score = search(problem, judge, settings, unit)
     both = _together(train, validation)
     strength = chosen.strength * len(rows) / len(both.labels)
-    probe = fit(both, classes, strength, chosen, settings.tolerance)
+    probe = fit(both, classes, strength, chosen, settings.tolerance / classes)
     final = replace(probe, weight=probe.weight / size, strength=strength * size * size)
     return Probed(final, chosen.strength / unit, score)
 

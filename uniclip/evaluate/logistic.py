@@ -29,10 +29,13 @@ ITERATIONS = 1_000
 MEMORY = 16
 """Steps that L-BFGS remembers."""
 
+TRIALS = 10
+"""Most trials of one line search: in float32 a search that cannot succeed is soon given up."""
+
 TILE = 1 << 19
 """Logits held at once."""
 
-SINGLE = 1e-5
+SINGLE = 1e-6
 """Gradients below this are not sought in float32."""
 
 PROBED = 2_048
@@ -169,6 +172,7 @@ class Problem:
                 "maxiter": ITERATIONS,
                 "maxfun": 2 * ITERATIONS,
                 "maxcor": MEMORY,
+                "maxls": TRIALS,
             },
         )
         reached = found.x.reshape(theta.shape) * scale

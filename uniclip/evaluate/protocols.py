@@ -94,7 +94,9 @@ class Probing:
     The strength lambda multiplies half the squared weights beside the sum of the samples' losses
     (Radford et al., 2021, appendix A.3). It is sought on the grid 10^lowest .. 10^highest with
     `per_decade` points a decade: `apart` points apart first, then at half the distance around the
-    peak, down to neighbours.
+    peak, down to neighbours. A fit ends where no component of the gradient of the mean loss exceeds
+    `tolerance` / classes, the features having a root mean square of one: a component is a mean over
+    all samples of something that is about 1 / classes.
     """
 
     features: Literal["trunk", "embedding"] = "trunk"

@@ -104,7 +104,7 @@ def classify(images: NDArray[Any], classes: NDArray[Any], labels: Int, scale: fl
 def predict(images: NDArray[Any], classes: NDArray[Any], scale: float) -> tuple[Int, Float]:
     """The nearest class of each picture, (n,) int64, and its probability, (n,) float64.
 
-    Arguments as in `classify`. A block of pictures at a time, so that n times C numbers never exist.
+    Arguments as in `classify`. A block of pictures at a time: n times C numbers never exist.
     """
     prediction, confidence = np.empty(len(images), np.int64), np.empty(len(images))
     rows = max(1, BLOCK // len(classes))
