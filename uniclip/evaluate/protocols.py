@@ -123,6 +123,8 @@ class Protocol:
     name: str
     imagenet: str
     """The ensemble of templates of ImageNet."""
+    caption: str
+    """The template of a caption in retrieval."""
     transform: Transform
     probing: Probing
     metrics: tuple[tuple[str, Metric], ...]
@@ -140,9 +142,9 @@ class Protocol:
         return dict(self.metrics).get(dataset, usual)
 
     def templates(self, dataset: str) -> tuple[str, ...]:
-        """The templates of a data set, each with one {}; none for retrieval."""
+        """The templates of a data set, each with one {} for a name; of a caption for retrieval."""
         if dataset in RETRIEVAL_SETS:
-            return ()
+            return (self.caption,)
         asked = self.imagenet if dataset == "imagenet" else dataset
         return prompts.templates(asked, self.name)
 
@@ -206,6 +208,7 @@ PROTOCOLS = {
         Protocol(
             name="clip2021",
             imagenet="imagenet80",
+            caption="a photo of {}",
             transform=Transform("bicubic"),
             probing=Probing("trunk", "as it is"),
             metrics=(*_MEAN_PER_CLASS, ("voc2007", "map11")),
@@ -216,6 +219,7 @@ PROTOCOLS = {
         Protocol(
             name="slip2021",
             imagenet="imagenet7",
+            caption="{}",
             transform=Transform("bilinear"),
             probing=Probing("trunk", "as it is"),
             metrics=(*_MEAN_PER_CLASS, ("voc2007", "map11")),
@@ -230,6 +234,7 @@ PROTOCOLS = {
         Protocol(
             name="laion_cb",
             imagenet="imagenet80",
+            caption="{}",
             transform=Transform("bicubic"),
             probing=Probing("embedding", "unit rows"),
             metrics=(("voc2007", "map"),),

@@ -72,9 +72,11 @@ def test_the_grid_of_strengths():
     assert grid[8] / grid[0] == pytest.approx(10)
 
 
-def test_retrieval_has_neither_templates_nor_probe():
+def test_retrieval_has_no_probe_and_each_protocols_caption():
+    """Radford et al. (2021), Table 13, put "a photo of" before each caption."""
     stated = judge(dataset="coco", classes=())
-    assert (stated.templates, stated.probing, stated.metric) == ((), None, "recall")
+    assert (stated.templates, stated.probing, stated.metric) == (("a photo of {}",), None, "recall")
+    assert judge("laion_cb", "coco", ()).templates == ("{}",)
 
 
 def test_unknown_protocol():
