@@ -29,11 +29,8 @@ class Embedder(nn.Module):
     """Encoders and heads; `build_embedder` makes one.
 
     forget: feed "nothing done" to f_A whatever the vectors say (awareness off).
-<<<<<<< HEAD
     told: the groups of transforms that f_A is told of; None = all.
-=======
     frozen: which encoders do not learn: no gradient, and norms and dropout as in evaluation.
->>>>>>> w_models
     """
 
     keeps: Tensor | None
@@ -47,11 +44,8 @@ class Embedder(nn.Module):
         text_head: nn.Linear,
         *,
         forget: bool = False,
-<<<<<<< HEAD
         told: Sequence[str] | None = None,
-=======
         frozen: Literal["none", "image", "text", "both"] = "none",
->>>>>>> w_models
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -60,11 +54,9 @@ class Embedder(nn.Module):
         self.image_head = image_head
         self.text_head = text_head
         self.forget = forget
-<<<<<<< HEAD
         columns = [c for group in told or () for c in augment.GROUPS[group]]
         keeps = torch.zeros(augment.WIDTH).index_fill_(0, torch.tensor(columns).long(), 1.0)
         self.register_buffer("keeps", None if told is None else keeps, persistent=False)
-=======
         self._frozen: list[nn.Module] = []
         if frozen in ("image", "both"):
             self._frozen.append(image_encoder)
@@ -79,7 +71,6 @@ class Embedder(nn.Module):
         for tower in self._frozen:
             tower.eval()
         return self
->>>>>>> w_models
 
     def trunk(self, pixels: Tensor) -> Tensor:
         """Features of the image encoder alone, (B, F), of pixels (B, 3, H, W) uint8."""
@@ -137,12 +128,8 @@ def build_embedder(
         image_encoder = ImageEncoder(model.image)
     with seeded(seed, "text_encoder"):
         text_encoder = TextEncoder(model.text, vocabulary)
-<<<<<<< HEAD
-    with seeded(seed, "text_head"):
-=======
         initialization.text_encoder(text_encoder.body, model.initialization)
-    with _seeded(seed, "text_head"):
->>>>>>> w_models
+    with seeded(seed, "text_head"):
         text_head = nn.Linear(text_encoder.features, model.embedding, bias=False)
         initialization.projection(text_head, model.initialization)
     aware = config.method.aware if head == "aware" else "none"
@@ -159,11 +146,8 @@ def build_embedder(
         image_head,
         text_head,
         forget=aware == "identity",
-<<<<<<< HEAD
         told=config.method.told if head == "aware" else None,
-=======
         frozen=config.frozen,
->>>>>>> w_models
     )
 
 

@@ -73,7 +73,7 @@ def multi_positive(
         The mean over anchors with a positive of non-zero weight, (); 0, gradients 0, if none has.
 
     Raises:
-        ValueError: outside the above, or aggregate="inside" without denominator and negatives "all".
+        ValueError: outside the above; aggregate="inside" without denominator and negatives "all".
     """
     _check_switches(denominator, aggregate, negatives, chunk)
     rows = processes.own(len(z))
