@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from table import Options, Table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MIB = 2**20
@@ -307,12 +308,38 @@ def row(what: str, ours: dict[str, Any], peer: dict[str, Any], memory: bool) -> 
     }
 
 
-def main(out: Path, quick: bool) -> list[dict[str, Any]]:
-    """Print the table, keep it as `out`/evaluation.json, and return its rows."""
+def run(options: Options) -> Table:
+    """Compare, and return the table; empty without the peers."""
+    table = Table("evaluation")
     lacking = [name for name in ("clip_benchmark", "sklearn") if find_spec(name) is None]
     if lacking:
-        print(f"no comparison of evaluation without {' and '.join(lacking)}: see {__file__}")
-        return []
+        table.notes["not run"] = f"{' and '.join(lacking)} not installed"
+        return table
+    table.rows = [_flat(found) for found in compared(options.quick)]
+    return table
+
+
+def _flat(found: dict[str, Any]) -> dict[str, Any]:
+    """One line of the Markdown table."""
+    return {
+        "what": found["what"],
+        "ours (s)": found["ours"]["seconds"],
+        "peer (s)": found["peer"]["seconds"],
+        "peer / ours": found["ratio"],
+        "ours (MiB)": found["ours"]["mib"],
+        "peer (MiB)": found["peer"]["mib"],
+        **{f"scores, {side}": _brief(found[side]["scores"]) for side in ("ours", "peer")},
+    }
+
+
+def _brief(scores: dict[str, Any]) -> str:
+    """Names and numbers in few digits."""
+    many = {n: v if isinstance(v, (list, tuple)) else [v] for n, v in scores.items()}
+    return "; ".join(f"{n} {' '.join(f'{x:.5g}' for x in v)}" for n, v in many.items())
+
+
+def compared(quick: bool) -> list[dict[str, Any]]:
+    """Each comparison, in processes of their own."""
     size = 1 if quick else 0
     rows = []
     classes = CLASSES[size]
@@ -332,33 +359,7 @@ def main(out: Path, quick: bool) -> list[dict[str, Any]]:
         f"linear probe, {samples} x {PROBE_WIDTH}, {PROBE_CLASSES} classes, {len(PATH)} strengths"
     )
     rows.append(row(f"{what} (peer: scikit-learn, to its gradient)", ours, peer, memory=False))
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(rows, indent=1))
-    show(rows)
     return rows
-
-
-def show(rows: list[dict[str, Any]]) -> None:
-    """The table, and the scores side by side."""
-    print("| what | ours | peer | peer / ours | memory, ours | memory, peer | peer / ours |")
-    print("|---|---|---|---|---|---|---|")
-    for r in rows:
-        ours, peer, memory = r["ours"], r["peer"], r["memory ratio"]
-        more = f"{memory:.1f}" if memory else "-"
-        print(
-            f"| {r['what']} | {ours['seconds']:.2f} s | {peer['seconds']:.2f} s "
-            f"| {r['ratio']:.1f} | {ours['mib']:.0f} MiB | {peer['mib']:.0f} MiB | {more} |"
-        )
-    print("\n| score | ours | peer |\n|---|---|---|")
-    for r in rows:
-        for name, value in r["ours"]["scores"].items():
-            print(f"| {name} | {brief(value)} | {brief(r['peer']['scores'][name])} |")
-
-
-def brief(value: Any) -> str:
-    """Numbers in few digits."""
-    many = value if isinstance(value, (list, tuple)) else [value]
-    return " ".join(f"{v:.5g}" for v in many)
 
 
 if __name__ == "__main__":
