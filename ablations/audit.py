@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from uniclip import evaluate, numerics
 from uniclip.batch import Batch
@@ -52,7 +53,8 @@ class Proof:
 
     findings: list[Finding]
     probes: list[dict[str, Any]]
-    """arm, seconds_per_step, fixed_seconds (opening, validations and evaluation)."""
+    """arm, seconds_per_step, fixed_seconds (opening, validations and evaluation), flops_per_step,
+    parameters."""
 
 
 @dataclass(kw_only=True)
@@ -67,6 +69,8 @@ class Trial:
     after_two: dict[str, float]
     """What the method reported after two steps."""
     step_seconds: float
+    step_flops: int
+    """See `step_flops`."""
     open_seconds: float
 
 
@@ -81,7 +85,13 @@ def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
         findings += audit(plan, arm, tried, reference)
         fixed = tried.open_seconds + evaluating
         probes.append(
-            {"arm": arm.name, "seconds_per_step": tried.step_seconds, "fixed_seconds": fixed}
+            {
+                "arm": arm.name,
+                "seconds_per_step": tried.step_seconds,
+                "fixed_seconds": fixed,
+                "flops_per_step": tried.step_flops,
+                "parameters": tried.state.parameters(),
+            }
         )
     return Proof(findings=findings, probes=probes)
 
@@ -121,8 +131,17 @@ def trial(config: RunConfig) -> Trial:
         initial=initial,
         after_two=after_two,
         step_seconds=median(seconds[1:]),
+        step_flops=step_flops(state, seen[0]),
         open_seconds=opening,
     )
+
+
+def step_flops(state: State, batch: Batch) -> int:
+    """Floating-point operations of a step: matrix products and convolutions of the forward pass,
+    and as many again for each of the two factors' gradients."""
+    with state.aside(), FlopCounterMode(display=False) as counter:
+        state.method.parts(state.embedder, batch.to(state.device))
+    return 3 * counter.get_total_flops()
 
 
 # ---- witnesses -----------------------------------------------------------------------------------

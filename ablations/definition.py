@@ -28,6 +28,8 @@ class ArmDefinition:
     """Components that are turned off."""
     set: dict[str, Any] = setting(dict)
     """Keys that are changed."""
+    times: dict[str, float] = setting(dict)
+    """Numbers of the base that are multiplied, such as train.steps."""
     budgets: tuple[str, ...] | None = None
     """The budgets under which it is run; null = all."""
 

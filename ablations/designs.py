@@ -38,7 +38,7 @@ def arms(ablation: Ablation) -> dict[str, ArmDefinition]:
     else:
         chosen = [(), *((n,) for n in names)]
     designed = {
-        arm_name(off, names): ArmDefinition(label=_label(off, names), role="crossed", off=off)
+        arm_name(off, names): ArmDefinition(label=label(off, names, {}), role="crossed", off=off)
         for off in chosen
     }
     clash = set(designed) & set(ablation.arms)
@@ -109,7 +109,7 @@ def _designed(ablation: Ablation, components: dict[str, Component]) -> list[Cont
     if ablation.design == "listed":
         return []
     single = [
-        _difference(FULL, arm_name((n,), names), f"leave out {components[n].label}", n)
+        _difference(FULL, arm_name((n,), names), f"{components[n].label}, in the full model", n)
         for n in names
     ]
     if ablation.design == "leave_one_out":
@@ -121,7 +121,7 @@ def _designed(ablation: Ablation, components: dict[str, Component]) -> list[Cont
         drawn += single
         for n in names:
             alone = arm_name(tuple(o for o in names if o != n), names)
-            drawn.append(_difference(alone, NONE, f"add {components[n].label} alone", n))
+            drawn.append(_difference(alone, NONE, f"{components[n].label}, alone", n))
         drawn.append(_difference(FULL, NONE, "all components together", None))
     return drawn
 
@@ -169,9 +169,10 @@ def _levels(n: int) -> list[tuple[bool, ...]]:
     return sorted(product((True, False), repeat=n), key=lambda levels: levels.count(False))
 
 
-def _label(off: Sequence[str], names: Sequence[str]) -> str:
+def label(off: Sequence[str], names: Sequence[str], shorts: Mapping[str, str]) -> str:
+    """What to call the arm without the components `off`; shorts: brief words for components."""
     if not off:
         return "UniCLIP, all components"
     if len(off) == len(names):
         return "no component"
-    return "without " + ", ".join(n.replace("_", " ") for n in off)
+    return "without " + ", ".join(shorts.get(n, n.replace("_", " ")) for n in off)

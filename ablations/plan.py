@@ -14,12 +14,14 @@ from typing import Any
 
 from ablations import designs
 from ablations.definition import Ablation, ArmDefinition
+from ablations.fairness import facts
 from uniclip import data, evaluate
 from uniclip.binding import plain
 from uniclip.compose import flat, put
 from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError, unknown
 from uniclip.identity import digest, hashed, run_id, spec
+from uniclip.model import start
 from uniclip.store import Arm, Cell, Component, Plan, Primary
 
 Compose = Callable[[Mapping[str, str]], dict[str, Any]]
@@ -107,6 +109,7 @@ def _plan(
         missing=missing,
         base=base,
         forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
+        facts={n: facts(c) for n, c in configs.items()},
         expectations=tuple(
             e
             for e in ablation.expectations
@@ -121,7 +124,7 @@ def _specs(
     """The spec of each arm and seed; the data are looked at once an arm."""
     specs = {}
     for name, config in configs.items():
-        fingerprint = data.fingerprint(config.data)
+        fingerprint = {**data.fingerprint(config.data), **start.fingerprint(config)}
         for seed in seeds:
             specs[name, seed] = spec(replace(config, seed=seed), fingerprint)
     return specs
@@ -177,6 +180,7 @@ def _arm_values(
                 put(values, key, copy.deepcopy(value))
     delta = {k: v for c in arm.off for k, v in _component(request, c).off.items()}
     delta.update(arm.set)
+    delta.update({k: _times(name, flat(values), k, factor) for k, factor in arm.times.items()})
     _refuse(request, name, set(delta))
     try:
         for key, value in delta.items():
@@ -184,6 +188,14 @@ def _arm_values(
         return plain(run_config(values))
     except UserError as error:
         raise UserError(f"arm {name}: {error}") from None
+
+
+def _times(arm: str, values: dict[str, Any], key: str, factor: float) -> float:
+    """The number at `key` times `factor`, whole if it was; `UserError` if it is no number."""
+    value = values.get(key)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise UserError(f"arm {arm}: times.{key} needs a number, got {value!r}")
+    return round(value * factor) if isinstance(value, int) else value * factor
 
 
 def _changed_by_choice(request: Request, chosen: dict[str, Any]) -> set[str]:
@@ -214,7 +226,14 @@ def _arm(
     delta = {k: v for k, v in after.items() if k not in before or before[k] != v}
     crossed = request.ablation.components if d.role == "crossed" else d.off
     levels = {c: c not in d.off for c in crossed}
-    return Arm(name=name, label=d.label or name, role=d.role, levels=levels, delta=delta)
+    return Arm(name=name, label=_label(request, name, d), role=d.role, levels=levels, delta=delta)
+
+
+def _label(request: Request, name: str, d: ArmDefinition) -> str:
+    if d.role != "crossed":
+        return d.label or name
+    shorts = {n: c.short or c.label for n, c in request.components.items()}
+    return designs.label(d.off, request.ablation.components, shorts)
 
 
 def _benchmark(

@@ -25,6 +25,8 @@ def bill(gathered: Gathered) -> Bill:
     """The bill of what was gathered."""
     costs = gathered.costs.copy()
     costs["shared"] = costs["run"].duplicated()
+    flops = {p["arm"]: p["flops_per_step"] for p in gathered.probes if "flops_per_step" in p}
+    costs["flops_per_step"] = costs["arm"].map(flops)
     return Bill(csv=csv_text(costs), table=_by_arm(gathered, costs))
 
 
@@ -33,6 +35,7 @@ def _by_arm(gathered: Gathered, costs: pd.DataFrame) -> Table:
         "image_forwards_a_sample": ("image forwards a sample", "{:g}"),
         "training_seconds": ("training seconds a run", "{:.1f}"),
         "seconds_per_step": ("seconds a step", "{:.3f}"),
+        "flops_per_step": ("floating-point operations a step", "{:.3g}"),
         "parameters": ("parameters", "{:,.0f}"),
         "peak_memory_bytes": ("peak memory (MB)", "{:,.0f}"),
     }

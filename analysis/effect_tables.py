@@ -38,7 +38,8 @@ def effects(findings: Findings) -> Table:
     drawn = [(c, findings.effects[c.name]) for c in plan.contrasts]
     declared = sum(c.primary for c in plan.contrasts)
     crossed = (
-        "Crossed design: a main effect is averaged over the other components."
+        "Crossed design: a main effect is averaged over the other components; an interaction is "
+        "half of how much one component's effect grows when the other is on."
         if plan.design == "crossed"
         else ""
     )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from analysis import words
+from analysis import fairness, words
 from analysis.effect_tables import effects, other_effects
 from analysis.findings import Findings, ScoreKey, engagement
 from analysis.statistics import ENOUGH
@@ -33,6 +33,8 @@ def build(findings: Findings) -> list[Table]:
         made.append(all_scores(findings))
     if findings.plan.components:
         made.append(components(findings))
+    if findings.plan.facts:
+        made.append(fairness.audit(findings.plan))
     return [*made, runs(findings)]
 
 

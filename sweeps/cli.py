@@ -35,6 +35,10 @@ VERBS: dict[str, tuple[str, str | None]] = {
     "logs": ("what a cell printed", "<arm>/<seed> or the start of a run id"),
     "why": ("what makes a cell differ from another", "<arm>/<seed> [<arm>/<seed>]"),
     "retry": ("run failed cells again", "[<arm>/<seed> ...], default: all that failed"),
+    "data": (
+        "which evaluation data sets are here; fetch one, or write it as shards",
+        "check | download | export, then data sets",
+    ),
     "gc": ("what can be deleted from the store, and how much room it takes", None),
 }
 EPILOG = """\
@@ -44,6 +48,7 @@ examples:
   python sweep.py ablation=components data=csv data.path=pictures.csv
   python sweep.py status ablation=components --watch
   python sweep.py list ablations
+  python sweep.py data check data_root=<folder>
 
 words with = are overrides: a group (data=scenes, method=, model=, budget=smoke|quick|study) or any
 key of the configuration (train.steps=500, launcher.slots=4, seeds=[3,7], store=<folder>).
@@ -152,6 +157,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     if verb == "retry":
         text = "also cells that are lost or seem alive: you know that they are dead"
         parser.add_argument("--force", action="store_true", help=text)
+    if verb == "data":
+        parser.add_argument("--sums", action="store_true", help="check: compare published sums")
     if verb == "gc":
         parser.add_argument("--yes", action="store_true", help="delete it")
     return parser

@@ -65,7 +65,7 @@ class Conduct:
         if not self.store.sweep(self.plan.sweep).audit.exists():
             self.display.line("audit: every arm takes a few steps, each component is checked ...")
         try:
-            self._keep_busy()
+            self._keep_busy(opened)
         except BaseException:
             self.display.close()
             self._stop()
@@ -98,14 +98,17 @@ class Conduct:
         """How many workers run side by side."""
         return self.settings.slots(self.plan.base["train"]["threads"])
 
-    def _keep_busy(self) -> None:
-        """Start slots as long as something is open; return when nothing is open or running."""
+    def _keep_busy(self, to_run: list[str]) -> None:
+        """Start slots as long as something is open; return when nothing is open or running.
+
+        to_run: what was open at first, for the estimate.
+        """
         launcher = self._launcher()
         announced = False
         while True:
             states = self.states()
             if self.store.sweep(self.plan.sweep).audit.exists():
-                announced = announced or self._announce(states)
+                announced = announced or self._announce(to_run)
                 self.display.show(self.plan, states)
             opened = self._open(states)
             live = [slot for slot, job in self.jobs.items() if not launcher.ended(job)]
@@ -120,11 +123,11 @@ class Conduct:
                 self.starts += 1
             time.sleep(POLL_SECONDS)
 
-    def _announce(self, states: dict[str, State]) -> bool:
-        """Say how the audit came out, and how long what is left should take."""
+    def _announce(self, to_run: list[str]) -> bool:
+        """Say how the audit came out, and how long these runs should take."""
         self.display.audit(self.store.sweep(self.plan.sweep).audit)
         known = price.prices(self.store, self.plan)
-        words = price.estimate(self.plan, self._open(states), known, self.slots())
+        words = price.estimate(self.plan, to_run, known, self.slots())
         self.display.line(f"estimate: {words}")
         return True
 

@@ -10,6 +10,7 @@ from sweeps import settings
 from sweeps.cli import console
 from uniclip import compose, config, evaluate
 from uniclip.errors import UserError, unknown
+from uniclip.model import sizes
 
 Rows = list[tuple[str, str]]
 
@@ -57,7 +58,10 @@ def _kinds(where: list[Path]) -> dict[str, Callable[[], Rows]]:
         ],
         "data": lambda: [(n, _first_line(c)) for n, c in config.DATA.items()],
         "methods": lambda: [(n, _first_line(c)) for n, c in config.METHODS.items()],
-        "models": group("model"),
+        "models": lambda: [
+            (name, "  ".join(filter(None, (sizes.describe(name), about))))
+            for name, about in group("model")()
+        ],
     }
 
 

@@ -15,6 +15,7 @@ from sweeps import cli, listing, price, settings
 from sweeps import status as status_
 from sweeps.claims import look
 from sweeps.conduct import Conduct
+from sweeps.datasets import data
 from sweeps.display import Display, table
 from sweeps.settings import Asked
 from uniclip.compose import flat, parse
@@ -247,5 +248,6 @@ ACTIONS = {
     "logs": logs,
     "why": why,
     "retry": retry,
+    "data": data,
     "gc": gc,
 }

@@ -20,6 +20,7 @@ FUNCTION_LINES, MODULE_LINES, COLUMNS = 60, 400, 100
 FRONT_DOOR = [
     "uniclip", "uniclip.config", "uniclip.identity", "uniclip.store", "uniclip.rng",
     "uniclip.errors", "uniclip.batch", "uniclip.compose", "uniclip.data", "uniclip.evaluate",
+    "uniclip.evaluate.datasets",
     "uniclip.augment", "ablations.definition", "ablations.designs", "ablations.plan",
     "sweeps.settings", "sweeps.claims", "sweeps.process", "sweeps.status", "sweeps.price",
     "sweeps.cli", "sweeps.verbs", "sweeps.listing", "sweeps.display", "sweeps.conduct",

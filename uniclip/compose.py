@@ -65,9 +65,14 @@ def _composed(name: str, choices: Mapping[str, str], folders: Sequence[Path]) ->
     return {str(k): v for k, v in plain.items()}
 
 
+LISTS = {"benchmark"}
+"""Folders of named lists, which are no groups: two choices of one group silently keep the last."""
+
+
 def groups(folders: Sequence[Path]) -> list[str]:
     """The names of the groups that can be chosen."""
-    return sorted({p.name for f in folders if f.is_dir() for p in f.iterdir() if p.is_dir()})
+    found = {p.name for f in folders if f.is_dir() for p in f.iterdir() if p.is_dir()}
+    return sorted(found - LISTS)
 
 
 def options(group: str, folders: Sequence[Path]) -> list[str]:

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Union
+from typing import Any, Literal
 
 from uniclip.binding import FAMILIES, bind, setting
 from uniclip.errors import UserError
+from uniclip.method_config import METHODS as METHODS
+from uniclip.method_config import ClipMethod as ClipMethod
+from uniclip.method_config import DeclipMethod as DeclipMethod
+from uniclip.method_config import SlipMethod as SlipMethod
+from uniclip.method_config import UniclipMethod as UniclipMethod
+from uniclip.method_config import UniclMethod as UniclMethod
+from uniclip.method_config import ViewsConfig as ViewsConfig
 
 RUN_ONLY = ("runtime", "benchmark")
 """Sections that say how a run is executed and judged, never what it is: not hashed."""
@@ -113,25 +120,6 @@ DATA: dict[str, type] = {
 }
 
 
-# ---- views ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViewsConfig:
-    """The views of each picture in a training batch."""
-
-    weak: int = setting(1, low=0, high=8)
-    """Views with a mild crop and a flip."""
-    strong: int = setting(2, low=0, high=8)
-    """Views with a hard crop, flip, colour jitter, grey and blur (SimCLR's)."""
-    identity: float = setting(0.1, low=0, high=1)
-    """Probability that a view is the evaluation transform (ours: evaluation then interpolates)."""
-
-    def __post_init__(self) -> None:
-        if self.weak + self.strong < 1:
-            raise UserError("views.weak + views.strong must be at least 1, got 0")
-
-
 # ---- model ---------------------------------------------------------------------------------------
 
 
@@ -147,6 +135,9 @@ class ImageConfig:
     """Keyword arguments of `timm.create_model`."""
 
 
+CLIP_VOCABULARY = 49_408
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """The text encoder f_T: a causal Transformer (transformers' CLIP text model)."""
@@ -158,8 +149,19 @@ class TextConfig:
     """Longest caption in tokens, both end tokens included."""
     vocabulary: int = setting(2_000, low=300)
     """Largest size of the byte-level BPE vocabulary that is trained on the captions."""
+    tokenizer: Literal["bpe", "clip"] = setting("bpe", absent="bpe")
+    """A BPE trained on the captions, or CLIP's published one of 49,408 tokens."""
+    activation: Literal["quick_gelu", "gelu"] = setting("quick_gelu", absent="quick_gelu")
+    """Of the blocks' MLPs: x * sigmoid(1.702 x), as OpenAI's CLIP and UniCL, or the GELU."""
+    norm_epsilon: float = setting(1e-5, above=0, absent=1e-5)
+    """Of the layer norms: 1e-5 in CLIP, 1e-12 in UniCL."""
 
     def __post_init__(self) -> None:
+        if self.tokenizer == "clip" and self.vocabulary != CLIP_VOCABULARY:
+            raise UserError(
+                f"model.text.tokenizer=clip has {CLIP_VOCABULARY} tokens: set "
+                f"model.text.vocabulary={CLIP_VOCABULARY} too, not {self.vocabulary}"
+            )
         if self.width % self.heads:
             raise UserError(
                 f"model.text.width={self.width} must be a multiple of model.text.heads={self.heads}"
@@ -178,135 +180,9 @@ class ModelConfig:
     """Residual blocks of the augmentation-aware image head g_I."""
     augmentation_width: int = setting(64, low=4)
     """Width of the augmentation encoder f_A."""
-
-
-# ---- method: one class a method, chosen by `name` ------------------------------------------------
-
-Weights = Union[Literal["balanced", "uniform"], tuple[float, float, float]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class UniclipMethod:
-    """UniCLIP (Lee et al., NeurIPS 2022); each of its components can be turned off or replaced."""
-
-    name: Literal["uniclip"] = "uniclip"
-    loss: Literal["mp_nce", "sup_con", "mil_nce", "multi_view_info_nce"] = "mp_nce"
-    weights: Weights = "balanced"
-    """Weights of image-image, image-text and text-text positives."""
-    similarity: Literal["domain", "shared"] = "domain"
-    """A temperature and an offset for each domain pair, or one temperature for all."""
-    aware: Literal["true", "identity", "shuffled", "none"] = "true"
-    """What f_A sees: the view's vector, "nothing done", another sample's; or there is no f_A."""
-    fusion: Literal["film", "concat"] = "film"
-    """How the augmentation's features meet the image's in g_I (our reconstruction)."""
-    temperature: float = setting(0.07, low=0.01, high=1)
-    """Initial temperature of every domain pair."""
-
-    def __post_init__(self) -> None:
-        if self.weights not in ("balanced", "uniform"):
-            numbers = [w for w in self.weights if not isinstance(w, str)]
-            if min(numbers) < 0 or max(numbers) == 0:
-                raise UserError(f"method.weights must be at least 0, and not all 0, got {numbers}")
-
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipMethod:
-    """CLIP (Radford et al., 2021): image-text contrast, linear projections, one learnable scale."""
-
-    name: Literal["clip"] = "clip"
-    temperature: float = setting(0.07, low=0.01, high=1)
-    """Initial temperature; learnt in log space, its inverse capped at 100."""
-
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class UniclMethod:
-    """UniCL (Yang et al., CVPR 2022): pictures, texts and labels; equal labels are positives."""
-
-    name: Literal["unicl"] = "unicl"
-    temperature: float = setting(0.36787944117144233, low=0.01, high=1)
-    """Initial temperature; the published scale starts at e."""
-    equal_captions: bool = False
-    """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.)."""
-
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlipMethod:
-    """SLIP (Mu et al., ECCV 2022): CLIP on a weak view, SimCLR between two strong ones."""
-
-    name: Literal["slip"] = "slip"
-    temperature: float = setting(0.07, low=0.01, high=1)
-    """Initial temperature of the image-text contrast."""
-    ssl_weight: float = setting(1.0, low=0)
-    """Weight of SimCLR's loss beside CLIP's."""
-    ssl_temperature: float = setting(0.1, low=0.01, high=1)
-    ssl_width: int = setting(4096, low=2)
-    """Hidden units of SimCLR's head, three layers with batch norm."""
-    ssl_embedding: int = setting(256, low=2)
-    """Width of SimCLR's space."""
-    remote_gradients: bool = True
-    """False = as published: what CLIP's loss says of other processes' rows is dropped."""
-
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
-
-    def check(self, views: ViewsConfig) -> None:
-        """`UserError` unless there is a view for each of its losses."""
-        if (views.weak, views.strong) != (1, 2):
-            raise UserError("method=slip needs views.weak=1 (for CLIP) and views.strong=2 (SimCLR)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeclipMethod:
-    """DeCLIP (Li et al., ICLR 2022): CLIP of two views by two captions, and three more signals."""
-
-    name: Literal["declip"] = "declip"
-    temperature: float = setting(0.07, low=0.01, high=1)
-    """Initial temperature; as published the scale is kept between e^3 and 100."""
-    weights: tuple[float, float, float, float] = (0.4, 0.2, 0.2, 0.2)
-    """Of CLIP's, the nearest neighbours', SimSiam's and the masked language model's losses."""
-    queue: int = setting(65_536, low=1)
-    """Text features among which neighbours are looked up."""
-    ssl_width: int = setting(1024, low=2)
-    """Width of SimSiam's projector; its predictor is half as wide inside."""
-    masked: float = setting(0.15, above=0, high=1)
-    """Share of the tokens that are to be guessed."""
-
-    texts: ClassVar[tuple[str, ...]] = ("edited", "masked")
-
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 2}
-
-    def check(self, views: ViewsConfig) -> None:
-        """`UserError` unless there are two views."""
-        if views.weak + views.strong != 2:
-            raise UserError("method=declip needs two views: views.weak=0 and views.strong=2")
-
-    def __post_init__(self) -> None:
-        if min(self.weights) < 0 or max(self.weights) == 0:
-            raise UserError(f"method.weights must be at least 0, and not all 0, got {self.weights}")
-
-
-METHODS: dict[str, type] = {
-    "uniclip": UniclipMethod,
-    "unicl": UniclMethod,
-    "clip": ClipMethod,
-    "slip": SlipMethod,
-    "declip": DeclipMethod,
-}
+    initialization: Literal["library", "clip", "unicl"] = setting("library", absent="library")
+    """Of the text encoder and of linear projections: transformers' and torch's own, or as CLIP
+    or UniCL published it (`uniclip.model.initialization`)."""
 
 
 # ---- training ------------------------------------------------------------------------------------
@@ -373,6 +249,14 @@ class RunConfig:
     seed: int = setting(0, low=0)
     stream: int = setting(0, low=0, absent=0)
     """In the key of every draw but initialisation: an A/A arm differs in it alone."""
+    init: str | None = setting(None, absent=None)
+    """A checkpoint from which the encoders start: CLIP's, open_clip's, UniCL's or a run of ours."""
+    init_towers: Literal["both", "image", "text"] = setting("both", absent="both")
+    """Which encoders start from `init`; the other starts from scratch."""
+    trust: bool = setting(False, absent=False)
+    """Let `init` be a TorchScript archive, which is a program and not only numbers."""
+    frozen: Literal["none", "image", "text", "both"] = setting("none", absent="none")
+    """Encoders that do not learn; frozen image, learning text is locked-image tuning."""
     runtime: RuntimeConfig = setting(RuntimeConfig)
     benchmark: tuple[str, ...] = ()
     """Names of the data sets on which the trained model is evaluated."""

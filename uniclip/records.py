@@ -117,6 +117,8 @@ class Component:
     """What turning it off changes: typed configuration deltas."""
     witness: dict[str, Any]
     """What must hold in two steps when it is off (interpreted by `ablations.audit`)."""
+    short: str = ""
+    """A brief label, for "without ..."; else the name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +211,8 @@ class Plan:
     """The plain base configuration, run-only fields included."""
     forwards: dict[str, dict[str, float]] = field(default_factory=dict)
     """Image and text forwards a sample, by arm: what a comparison costs."""
+    facts: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What is counted of each arm, in words: what a comparison holds equal, or not."""
     expectations: tuple[Expectation, ...] = ()
     """Planted truths that `report` checks."""
     left_out: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from uniclip.config import RunConfig
 from uniclip.data import open_split
 from uniclip.data.loader import Batches
 from uniclip.data.tokenizer import Tokenizer
+from uniclip.model import start
 from uniclip.model.embedder import build_embedder
 from uniclip.model.pretrained import Pretrained
 from uniclip.objectives import methods
@@ -49,6 +50,7 @@ class State:
         self.device = numerics.device(config)
         self.method = methods.build(config)
         self.embedder = build_embedder(config, tokenizer, self.method.head)
+        start.begin(self.embedder, config, tokenizer)
         self.method.attach(self.embedder, tokenizer, config.seed)
         self.modules = checkpoint.bundle(self.embedder, self.method).to(self.device).train()
         self.in_training: Any = self.embedder

@@ -122,7 +122,7 @@ def open_training(config: RunConfig) -> tuple[Batches, State]:
     """The batches of a training, and its state before the first step."""
     split = data.open_split(config.data, "train")
     captions = [caption for of_one in split.captions for caption in of_one]
-    words = tokenizer.train(captions, config.model.text.vocabulary)
+    words = tokenizer.build(config.model.text, captions)
     return Batches(config, split, words), State(config, words)
 
 

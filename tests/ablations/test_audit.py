@@ -13,7 +13,6 @@ from sweeps import settings
 from uniclip.config import RunConfig
 from uniclip.data.loader import Batches
 from uniclip.model import embedder, heads
-from uniclip.objectives import contrastive
 from uniclip.objectives.methods import uniclip as method
 from uniclip.objectives.similarity import DomainSimilarity, SharedSimilarity
 from uniclip.store import Plan
@@ -94,11 +93,11 @@ def _head_forgets_the_augmentation(patch: pytest.MonkeyPatch) -> None:
 
 
 def _sup_con_is_mp_nce(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(method.POOLED, "sup_con", contrastive.mp_nce)
+    patch.setitem(method.SWITCHES, "sup_con", method.SWITCHES["mp_nce"])
 
 
 def _mp_nce_is_sup_con(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(method.POOLED, "mp_nce", contrastive.sup_con)
+    patch.setitem(method.SWITCHES, "mp_nce", method.SWITCHES["sup_con"])
 
 
 def _off_runs_the_third_loss(patch: pytest.MonkeyPatch) -> None:

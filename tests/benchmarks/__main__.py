@@ -12,7 +12,7 @@ from pathlib import Path
 
 from table import Options
 
-SUBJECTS = ("views", "objectives")
+SUBJECTS = ("views", "objectives", "evaluation")
 
 
 def main() -> None:

@@ -8,7 +8,11 @@ import torch
 from test_methods import batch_of, set_up, vocabulary  # noqa: F401 - a fixture
 from tiny_runs import of_method, tiny
 from torch.nn import functional as F
+from toy_method import ToyMethod
 
+from ablations.fairness import facts
+from uniclip import train
+from uniclip.config import METHODS
 from uniclip.data import captions, open_split
 from uniclip.data import tokenizer as tokenizers
 from uniclip.data.loader import Batches
@@ -195,3 +199,17 @@ def test_batches_carry_other_texts_only_where_they_are_asked_for():
     same = Batches(plain, split, words).batch(0)
     assert torch.equal(same.tokens, batch.tokens)
     assert torch.equal(same.pixels, batch.pixels)
+
+
+# ---- one more ------------------------------------------------------------------------------------
+
+
+def test_a_new_method_is_one_file_and_one_line(monkeypatch):
+    monkeypatch.setitem(METHODS, "toy", ToyMethod)  # the line
+    config = tiny(method={"name": "toy", "target": 0.25}, train={"steps": 20})
+    fitted = train.fit(config)
+    losses = [r["loss"] for r in fitted.history if r["phase"] == "train"]
+    assert losses[-1] < losses[0] / 2
+    assert facts(config)["positives of a picture among texts"] == 1
+    with pytest.raises(UserError, match=r"method\.target"):
+        tiny(method={"name": "toy", "target": 2.0})

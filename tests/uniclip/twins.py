@@ -41,6 +41,7 @@ def multi_positive(
                 e[i][n]
                 for n in range(m)
                 if sample[n] != sample[i]
+                and (negatives != "not_text_text" or domain[n] + domain[i] < 2)
                 and (negatives != "domain" or domain[n] == domain[p])
                 and (negatives != "slot" or slot[n] == slot[p])
             ]

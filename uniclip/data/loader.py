@@ -34,6 +34,7 @@ class Batches(Dataset[Batch]):
         self._portions = _portions(config, split)
         self.steps_per_epoch = self._portions[0].steps
         self._pad = tokenizer.pad
+        self._eos = tokenizer.eos
         self._special = captions.Special.of(tokenizer)
         self._captions = np.array([len(c) for c in split.captions], np.int64)
         self._first = np.cumsum(self._captions) - self._captions
@@ -110,7 +111,7 @@ class Batches(Dataset[Batch]):
         ids = self.split.ids[index]
         drawn = rng.integers(self._key("caption", epoch), ids, self._captions[index])
         tokens = self._tokens[self._row[self._first[index] + drawn]]
-        longest = int((tokens != self._pad).sum(1).max())
+        longest = int((tokens == self._eos).argmax(1).max()) + 1
         return np.ascontiguousarray(tokens[:, :longest])
 
     def _other_texts(

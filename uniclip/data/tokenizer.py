@@ -1,7 +1,8 @@
 """Text to tokens: a byte-level BPE trained on the captions themselves (Sennrich et al., 2016).
 
 As CLIP's (Radford et al., 2021) in its lower case, its byte alphabet and its two end tokens; but
-padding is a token of its own, so that nothing can mistake it for the end of the text.
+padding is a token of its own, so that nothing can mistake it for the end of the text. CLIP's own
+vocabulary (`clip_bpe`) is the other choice; it pads with its token 0.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from uniclip.config import TextConfig
+from uniclip.data import clip_bpe
 from uniclip.errors import UserError
 
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
@@ -22,11 +25,16 @@ SPACE = "\u0120"
 
 
 class Tokenizer:
-    """A trained vocabulary: `size` ids, those of the special tokens being `bos`, `eos`, `pad`."""
+    """A vocabulary: `size` ids, those of the special tokens being `bos`, `eos`, `pad`.
+
+    is_clip: whether it is CLIP's published one.
+    """
 
     def __init__(self, bpe: tokenizers.Tokenizer) -> None:
         self._bpe = bpe
-        ids = [i for token in (BOS, EOS, PAD) if (i := bpe.token_to_id(token)) is not None]
+        self.is_clip: bool = bpe.token_to_id(clip_bpe.BOS) is not None
+        special = (clip_bpe.BOS, clip_bpe.EOS, clip_bpe.PAD) if self.is_clip else (BOS, EOS, PAD)
+        ids = [i for token in special if (i := bpe.token_to_id(token)) is not None]
         if len(ids) < 3:
             raise UserError(f"a tokenizer without {BOS}, {EOS} or {PAD}; use one that we wrote")
         self.bos, self.eos, self.pad = ids
@@ -49,7 +57,8 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str], context: int) -> NDArray[np.int64]:
         """(n, L) int64: bos, tokens, eos, padded to the longest; cut to `context`, eos kept."""
-        kept = [e.ids[: context - 2] for e in self._bpe.encode_batch_fast(list(texts))]
+        given = [clip_bpe.clean(text) for text in texts] if self.is_clip else list(texts)
+        kept = [e.ids[: context - 2] for e in self._bpe.encode_batch_fast(given)]
         lengths = np.array([len(ids) for ids in kept], np.int64)
         tokens = np.full((len(kept), int(lengths.max(initial=0)) + 2), self.pad, np.int64)
         inside = np.arange(tokens.shape[1] - 2) < lengths[:, None]
@@ -64,9 +73,27 @@ class Tokenizer:
         return [name.startswith(SPACE) for name in names]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of a row of tokens, special ones left out."""
-        text: str = self._bpe.decode([int(t) for t in tokens], skip_special_tokens=True)
-        return text.strip()
+        """The text of a row of tokens, special ones left out; CLIP's, with a space behind each
+        piece."""
+        row = [int(t) for t in tokens]
+        if self.is_clip:  # its padding is no special token: only the end tells it from a "!"
+            row = row[: row.index(self.eos)] if self.eos in row else row
+        text: str = self._bpe.decode(row, skip_special_tokens=True)
+        return (text.replace(clip_bpe.WORD_END, " ") if self.is_clip else text).strip()
+
+
+def build(config: TextConfig, captions: Sequence[str]) -> Tokenizer:
+    """The tokenizer that `config` names: CLIP's, or a BPE trained on `captions`.
+
+    Raises:
+        UserError: CLIP's vocabulary is not installed.
+    """
+    return clip() if config.tokenizer == "clip" else train(captions, config.vocabulary)
+
+
+def clip() -> Tokenizer:
+    """CLIP's published vocabulary of 49,408 tokens; `UserError` if it is not installed."""
+    return Tokenizer(clip_bpe.load())
 
 
 def train(captions: Sequence[str], vocabulary: int) -> Tokenizer:

@@ -1,44 +1,27 @@
-"""Linear probe: L2-regularised multinomial logistic regression on frozen features.
+"""Linear probe: logistic regression on frozen features, its strength chosen on validation.
 
-The loss is the mean cross-entropy plus `strength` / 2 times the squared weights (biases are free),
-minimised by L-BFGS in float64 until no component of the gradient exceeds `TOLERANCE`. Features are
-standardised by the training split. The strength is the one with the best validation accuracy along
-a warm-started path from strong to weak (the stronger one of a tie); the last fit is on training and
-validation together, and the test split is used once. After Radford et al. (2021), appendix A.3; the
-short path and the standardisation are ours.
+Our own benchmarks standardise the features by the training split and follow a short path of
+strengths; the published protocols follow Radford et al. (2021), appendix A.3: seven strengths two
+decades apart, then half the distance around the best, down to eight a decade (15 fits). Either way
+fits are warm-started from the nearest stronger one, the stronger of a tie is chosen, the last fit
+is on training and validation together, and the test split is used once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.evaluate.metrics import Float, Int
-from uniclip.evaluate.protocols import STRENGTHS, TOLERANCE
+from uniclip.evaluate import metrics
+from uniclip.evaluate.logistic import Probe, Problem
+from uniclip.evaluate.metrics import Int
+from uniclip.evaluate.protocols import STRENGTHS, TOLERANCE, Metric, Probing
 
-ITERATIONS = 1_000
-"""Most iterations of one fit (CLIP's)."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A fitted linear classifier of C classes over F features."""
-
-    weight: Float
-    """(C, F)."""
-    bias: Float
-    """(C,)."""
-    strength: float
-    gradient: float
-    """Largest absolute component of the gradient where the fit ended."""
-
-    def predict(self, features: Float) -> Int:
-        """The class of each row of `features` (n, F): (n,) int64."""
-        return np.argmax(features @ self.weight.T + self.bias, axis=1)
+Judge = Callable[[Probe], float]
 
 
 @dataclass(frozen=True)
@@ -47,32 +30,9 @@ class Part:
 
     features: NDArray[Any]
     """(n, F)."""
-    labels: Int
-    """(n,) int64, none of them -1."""
-
-
-def objective(
-    theta: Float, features: Float, targets: Float, strength: float
-) -> tuple[float, Float]:
-    """The loss and its gradient.
-
-    theta: (C * (F + 1),), rows of weights with the bias last. features: (n, F). targets: (n, C)
-    one-hot. Returns the loss and the gradient in theta's shape.
-    """
-    n, width = features.shape
-    rows = theta.reshape(targets.shape[1], width + 1)
-    weight, bias = rows[:, :-1], rows[:, -1]
-    logits = features @ weight.T + bias
-    logits -= logits.max(axis=1, keepdims=True)
-    right = (logits * targets).sum()
-    np.exp(logits, out=logits)
-    total = logits.sum(axis=1, keepdims=True)
-    loss = (np.log(total).sum() - right) / n + strength / 2 * (weight * weight).sum()
-    residual = (logits / total - targets) / n
-    gradient = np.empty_like(rows)
-    gradient[:, :-1] = residual.T @ features + strength * weight
-    gradient[:, -1] = residual.sum(axis=0)
-    return float(loss), gradient.ravel()
+    labels: NDArray[Any]
+    """(n,) int64 classes; or, where a picture has several labels, (n, C) of 1 (is), 0 (is not) and
+    -1 (not counted)."""
 
 
 def fit(
@@ -82,51 +42,126 @@ def fit(
     start: Probe | None = None,
     tolerance: float = TOLERANCE,
 ) -> Probe:
-    """Fit a probe to `part`, from `start` if there is one."""
-    from scipy.optimize import minimize  # here, so that stating a protocol does not import it
-
-    features = np.ascontiguousarray(part.features, dtype=np.float64)
-    theta = np.zeros((classes, features.shape[1] + 1))
-    if start is not None:
-        theta[:, :-1], theta[:, -1] = start.weight, start.bias
-    found = minimize(
-        objective,
-        theta.ravel(),
-        args=(features, np.eye(classes)[part.labels], strength),
-        jac=True,
-        method="L-BFGS-B",
-        options={"gtol": tolerance, "ftol": 0.0, "maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS},
-    )
-    rows = found.x.reshape(theta.shape)
-    return Probe(rows[:, :-1], rows[:, -1], strength, float(np.abs(found.jac).max()))
+    """Fit a probe to `part`, from `start` if there is one; the strength is beside the mean loss."""
+    return Problem(part.features, part.labels, classes).fit(strength, start, tolerance)
 
 
-def select(
-    train: Part, validation: Part, classes: int, strengths: Sequence[float] = STRENGTHS
-) -> Probe:
-    """The probe of `train` that is best on `validation`, along the path of `strengths`."""
-    probe, best, best_accuracy = None, None, -1.0
+def follow(
+    problem: Problem, judge: Judge, strengths: Sequence[float] = STRENGTHS
+) -> tuple[Probe, float]:
+    """The best probe along a path of strengths, by the judge's score, and that score."""
+    probe, best, best_score = None, None, -np.inf
     for strength in sorted(strengths, reverse=True):
-        probe = fit(train, classes, strength, probe)
-        accuracy = float((probe.predict(validation.features) == validation.labels).mean())
-        if accuracy > best_accuracy:
-            best, best_accuracy = probe, accuracy
+        probe = problem.fit(strength, probe)
+        score = judge(probe)
+        if score > best_score:
+            best, best_score = probe, score
     assert best is not None, "no strength to choose from"
-    return best
+    return best, best_score
+
+
+def search(problem: Problem, judge: Judge, settings: Probing, unit: float) -> tuple[Probe, float]:
+    """The best probe on the grid of `settings`, coarse to fine, and its score.
+
+    unit: what a strength of the protocol is beside the mean loss: 1 / n, times what the scale of
+    the features asks for.
+    """
+    grid = settings.strengths()
+    tried: dict[int, tuple[float, Probe]] = {}
+
+    def visit(place: int) -> None:
+        if not 0 <= place < len(grid) or place in tried:
+            return
+        stronger = [t for t in tried if t > place] or list(tried)
+        start = min(stronger, key=lambda t: abs(t - place), default=None)
+        warm = None if start is None else tried[start][1]
+        probe = problem.fit(grid[place] * unit, warm, tolerance)
+        tried[place] = judge(probe), probe
+
+    step, tolerance = settings.apart, settings.tolerance / problem.classes
+    for place in range(len(grid) - 1, -1, -step):
+        visit(place)
+    while step > 1:
+        step //= 2
+        peak = _best(tried)
+        visit(peak + step)
+        visit(peak - step)
+    score, probe = tried[_best(tried)]
+    return probe, score
 
 
 def linear_probe(train: Part, validation: Part, test: Part, classes: int) -> tuple[Int, Probe]:
-    """Predictions (n_test,) int64 of a probe chosen on validation and refitted, and the probe."""
+    """Predictions (n_test,) int64 of a probe as our own benchmarks make it, and the probe.
+
+    The probe is in standardised features.
+    """
     mean = train.features.mean(axis=0, dtype=np.float64)
     deviation = train.features.std(axis=0, dtype=np.float64)
     deviation[deviation == 0] = 1.0
     train, validation, test = (
         Part((p.features - mean) / deviation, p.labels) for p in (train, validation, test)
     )
-    chosen = select(train, validation, classes)
-    both = Part(
+    chosen, _ = follow(Problem(train.features, train.labels, classes), _accuracy_on(validation))
+    probe = fit(_together(train, validation), classes, chosen.strength, chosen)
+    return probe.predict(test.features), probe
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A probe as a published protocol makes it."""
+
+    probe: Probe
+    """In the features as they were given, after `Probing.scale`."""
+    strength: float
+    """The protocol's lambda, beside the sum of the losses."""
+    validation: float
+    """The metric on the validation split, before the refit."""
+
+
+def protocol_probe(
+    train: Part, validation: Part, classes: int, settings: Probing, metric: Metric
+) -> Probed:
+    """A probe chosen by `metric` on validation and refitted on both.
+
+    The features' root mean square is taken as their unit, so that the tolerance means the same for
+    every encoder; the optimum is that of the features as they are.
+    """
+    rows = scaled(train.features, settings)
+    size = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64)))) or 1.0
+    train = Part(rows / size, train.labels)
+    validation = Part(scaled(validation.features, settings) / size, validation.labels)
+
+    def judge(probe: Probe) -> float:
+        return metrics.score(metric, probe.decide(validation.features), validation.labels)
+
+    unit = 1 / (size * size * len(rows))
+    problem = Problem(train.features, train.labels, classes)
+    chosen, score = search(problem, judge, settings, unit)
+    both = _together(train, validation)
+    strength = chosen.strength * len(rows) / len(both.labels)
+    probe = fit(both, classes, strength, chosen, settings.tolerance / classes)
+    final = replace(probe, weight=probe.weight / size, strength=strength * size * size)
+    return Probed(final, chosen.strength / unit, score)
+
+
+def scaled(features: NDArray[Any], settings: Probing) -> NDArray[Any]:
+    """Features (n, F) as the protocol's probe sees them."""
+    if settings.scale == "as it is":
+        return features
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(features / np.maximum(length, np.finfo(np.float32).tiny))
+
+
+def _best(tried: dict[int, tuple[float, Probe]]) -> int:
+    return max(tried, key=lambda place: (tried[place][0], place))
+
+
+def _together(train: Part, validation: Part) -> Part:
+    return Part(
         np.concatenate([train.features, validation.features]),
         np.concatenate([train.labels, validation.labels]),
     )
-    probe = fit(both, classes, chosen.strength, chosen)
-    return probe.predict(test.features), probe
+
+
+def _accuracy_on(part: Part) -> Judge:
+    return lambda probe: float((probe.predict(part.features) == part.labels).mean())

@@ -7,10 +7,13 @@ are put in random order, so a model that says the same of everything scores exac
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from uniclip.evaluate.protocols import Metric
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -29,7 +32,7 @@ def wins(right: NDArray[Any], wrong: NDArray[Any]) -> Float:
     return np.where(np.abs(margin) > TIE, margin > 0, 0.5).mean(axis=1)
 
 
-def drawn(right: NDArray[Any], wrong: NDArray[Any], draws: NDArray[Any] | int) -> Float:
+def drawn(right: NDArray[Any] | int, wrong: NDArray[Any] | int, draws: NDArray[Any] | int) -> Float:
     """The probability that `draws` of right + wrong keys, without replacement, hold a right one.
 
     All arguments are counts, int64, and broadcast; `draws` below 1 gives 0. This is the chance
@@ -59,3 +62,92 @@ def calibration_error(confidence: NDArray[Any], outcome: NDArray[Any], bins: int
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gap = np.bincount(place, weights=outcome - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))
+
+
+def correct(scores: NDArray[Any], labels: NDArray[Any], k: int = 1) -> Float:
+    """Whether the true class is among the k highest scores, (n,) float64 in [0, 1].
+
+    scores: (n, C), compared exactly. labels: (n,) int64. A tie is counted at its expectation.
+    """
+    own = scores[np.arange(len(scores)), labels][:, None]
+    above = (scores > own).sum(axis=1)
+    return drawn(1, (scores == own).sum(axis=1) - 1, k - above)
+
+
+def mean_per_class(outcome: NDArray[Any], labels: NDArray[Any]) -> float:
+    """The mean over classes of the mean outcome (n,) in each; labels: (n,) int64.
+
+    A class without a sample does not count (Kornblith et al., CVPR 2019; scikit-learn's
+    `balanced_accuracy_score`).
+    """
+    counts = np.bincount(labels)
+    sums = np.bincount(labels, weights=outcome.astype(np.float64))
+    return float((sums[counts > 0] / counts[counts > 0]).mean())
+
+
+def precision_recall(scores: NDArray[Any], truth: NDArray[Any]) -> tuple[Float, Float]:
+    """Precision and recall at each distinct threshold, from the highest down.
+
+    scores: (n,). truth: (n,) of 1, 0 and -1; -1 is left out. Equal scores fall together, so the
+    order of samples decides nothing. At least one must be 1.
+    """
+    counted = truth >= 0
+    scores, truth = scores[counted], truth[counted] == 1
+    assert truth.any(), "a class without a positive has no precision curve"
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    found = np.cumsum(truth[order])[last]
+    return found / (last + 1.0), found / truth.sum()
+
+
+def eleven_point(scores: NDArray[Any], truth: NDArray[Any]) -> float:
+    """11-point interpolated average precision (Everingham et al., 2010, VOC 2007).
+
+    The mean over r = 0, 0.1 .. 1 of the highest precision at a recall of r or more. Arguments as in
+    `precision_recall`.
+    """
+    precision, recall = precision_recall(scores, truth)
+    # Recall is a ratio of counts: 3 of 10 must reach 0.3 whatever the rounding of either.
+    return float(np.mean([precision[recall >= r / 10 - 1e-12].max() for r in range(11)]))
+
+
+def average_precision(scores: NDArray[Any], truth: NDArray[Any]) -> float:
+    """Non-interpolated average precision (scikit-learn's `average_precision_score`)."""
+    precision, recall = precision_recall(scores, truth)
+    return float((np.diff(recall, prepend=0) * precision).sum())
+
+
+def precisions(metric: Metric, scores: NDArray[Any], truth: NDArray[Any]) -> Float:
+    """Average precision of each class, (C,); nan for a class without a positive.
+
+    metric: map11 or map. scores: (n, C). truth: (n, C) of 1, 0 and -1 (left out).
+    """
+    of_class = {"map11": eleven_point, "map": average_precision}[metric]
+    values = [
+        of_class(scores[:, c], truth[:, c]) if (truth[:, c] == 1).any() else np.nan
+        for c in range(scores.shape[1])
+    ]
+    return np.array(values)
+
+
+def score(metric: Metric, scores: NDArray[Any], truth: NDArray[Any]) -> float:
+    """The value of a classification metric in [0, 1].
+
+    scores: (n, C). truth: (n,) int64 classes for accuracy and mean_per_class; (n, C) of 1, 0 and -1
+    for map11 and map, where a class without a positive does not count.
+    """
+    if metric in ("map11", "map"):
+        return float(np.nanmean(precisions(metric, scores, truth)))
+    outcome = correct(scores, truth)
+    return mean_per_class(outcome, truth) if metric == "mean_per_class" else float(outcome.mean())
+
+
+def chance(metric: Metric, truth: NDArray[Any], classes: int) -> float:
+    """What a model scores that says the same of everything.
+
+    Arguments as in `score`: 1 / classes for accuracies; the mean share of positives for mAP.
+    """
+    if metric not in ("map11", "map"):
+        return 1 / classes
+    positive, counted = (truth == 1).sum(axis=0), (truth >= 0).sum(axis=0)
+    return float((positive[positive > 0] / counted[positive > 0]).mean())

@@ -1,15 +1,26 @@
 """What the scores of a benchmark state of themselves: read by the code that measures, and hashed.
 
-A plan states protocols and measures nothing, so nothing here needs numpy.
+A plan states protocols and measures nothing, so nothing here needs numpy. The published protocols
+(`clip2021`, `slip2021`, `laion_cb`) are at the end; where ours departs from a source, the protocol
+says so in `departs`, and that is part of the hash too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from uniclip import identity
+from uniclip.binding import plain
+from uniclip.errors import unknown
+from uniclip.evaluate import prompts
 
 VERSION = 1
 """Of the definitions in this package: part of every protocol, so a changed one gives new scores."""
+
+PROBE_VERSION = 2
+"""Of linear probes: 2 since they are sought along principal axes, partly in float32."""
 
 SCENE_VIEWS = 1
 """Raised when the views of scenes that are asked about are drawn in another way."""
@@ -18,7 +29,7 @@ DEPTHS = (1, 5, 10)
 """The k of R@k."""
 
 STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
-"""The L2 strengths that a linear probe chooses from, from strong to weak."""
+"""The L2 strengths that a probe of our own benchmarks chooses from, from strong to weak."""
 
 TOLERANCE = 1e-4
 """Largest absolute component of the gradient at which a probe's fit ends."""
@@ -44,7 +55,7 @@ def zero_shot(templates: Sequence[str], names: Any) -> dict[str, Any]:
 
 
 def probe() -> dict[str, Any]:
-    """What linear-probe scores state."""
+    """What linear-probe scores of our own benchmarks state."""
     return {
         "metric": "accuracy",
         "classifier": "logistic regression by L-BFGS, standardised features",
@@ -52,5 +63,197 @@ def probe() -> dict[str, Any]:
         "tolerance": TOLERANCE,
         "selection": "validation, refit on train + validation",
         "features": "trunk",
-        "version": VERSION,
+        "version": PROBE_VERSION,
     }
+
+
+# ---- the published protocols ---------------------------------------------------------------------
+
+Metric = Literal["accuracy", "mean_per_class", "map11", "map", "recall"]
+"""Share of pictures; mean recall of the classes present; 11-point interpolated mAP (VOC 2007);
+non-interpolated mAP; R@k both ways."""
+
+RETRIEVAL_SETS = ("flickr30k", "coco")
+MULTI_LABEL_SETS = ("voc2007",)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """How a test picture becomes the model's input."""
+
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    resize: str = "shorter side to the model's size"
+    crop: str = "centre"
+    normalise: str = "the image encoder's own mean and deviation"
+
+
+@dataclass(frozen=True)
+class Probing:
+    """How the linear probe is made.
+
+    The strength lambda multiplies half the squared weights beside the sum of the samples' losses
+    (Radford et al., 2021, appendix A.3). It is sought on the grid 10^lowest .. 10^highest with
+    `per_decade` points a decade: `apart` points apart first, then at half the distance around the
+    peak, down to neighbours. A fit ends where no component of the gradient of the mean loss exceeds
+    `tolerance` / classes, the features having a root mean square of one: a component is a mean over
+    all samples of something that is about 1 / classes.
+    """
+
+    features: Literal["trunk", "embedding"] = "trunk"
+    scale: Literal["as it is", "unit rows"] = "as it is"
+    lowest: int = -6
+    highest: int = 6
+    per_decade: int = 8
+    apart: int = 16
+    tolerance: float = TOLERANCE
+    classifier: str = "logistic regression by L-BFGS (one against the rest where multi-label)"
+    selection: str = "the metric on validation, the stronger of a tie; refit on train + validation"
+    version: int = PROBE_VERSION
+
+    def strengths(self) -> tuple[float, ...]:
+        """The grid, from weak to strong."""
+        steps = (self.highest - self.lowest) * self.per_decade
+        return tuple(10.0 ** (self.lowest + i / self.per_decade) for i in range(steps + 1))
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way of the literature to judge a model on labelled pictures."""
+
+    name: str
+    imagenet: str
+    """The ensemble of templates of ImageNet."""
+    caption: str
+    """The template of a caption in retrieval."""
+    transform: Transform
+    probing: Probing
+    metrics: tuple[tuple[str, Metric], ...]
+    """Metric by data set; accuracy for the others, recall for retrieval."""
+    difficult: Literal["excluded", "present"]
+    """Objects that VOC marks as difficult: not counted, or as if they were ordinary."""
+    whole: tuple[str, ...]
+    """Data sets of which all pictures are tested, as the source does; else the test split."""
+    departs: tuple[str, ...]
+    """Where ours is not what the source does."""
+
+    def metric(self, dataset: str) -> Metric:
+        """The metric of a data set."""
+        usual: Metric = "recall" if dataset in RETRIEVAL_SETS else "accuracy"
+        return dict(self.metrics).get(dataset, usual)
+
+    def templates(self, dataset: str) -> tuple[str, ...]:
+        """The templates of a data set, each with one {} for a name; of a caption for retrieval."""
+        if dataset in RETRIEVAL_SETS:
+            return (self.caption,)
+        asked = self.imagenet if dataset == "imagenet" else dataset
+        return prompts.templates(asked, self.name)
+
+    def judgement(self, dataset: str, classes: Sequence[str]) -> Judgement:
+        """How `dataset` is judged; classes: its own keys of them, in the order of its labels."""
+        names = prompts.names(dataset, classes, self.name)
+        return Judgement(
+            protocol=self.name,
+            dataset=dataset,
+            part="all" if dataset in self.whole else "test",
+            metric=self.metric(dataset),
+            difficult=self.difficult if dataset in MULTI_LABEL_SETS else None,
+            templates=self.templates(dataset),
+            names=tuple((c, names[c]) for c in classes),
+            transform=self.transform,
+            probing=None if dataset in RETRIEVAL_SETS else self.probing,
+            departs=self.departs,
+        )
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All that a score of one data set depends on besides its pictures and the model."""
+
+    protocol: str
+    dataset: str
+    part: Literal["test", "all"]
+    metric: Metric
+    difficult: str | None
+    templates: tuple[str, ...]
+    names: tuple[tuple[str, tuple[str, ...]], ...]
+    """What each class is called in a prompt, by the data set's own key, in the order of labels."""
+    transform: Transform
+    probing: Probing | None
+    departs: tuple[str, ...]
+    embedding: str = "mean of the unit prompt embeddings, normalised again; cosine"
+    depths: tuple[int, ...] = DEPTHS
+    ties: str = "at their expectation; in a precision curve as one threshold"
+    version: int = VERSION
+
+    def stated(self) -> dict[str, Any]:
+        """As plain JSON, for a score to keep; the names of classes as one hash."""
+        whole: dict[str, Any] = plain(self)
+        return {**whole, "names": identity.digest(whole["names"]), "classes": len(self.names)}
+
+    def hash(self) -> str:
+        """8 hex digits over `stated`."""
+        return identity.digest(self.stated(), 8)
+
+
+_MEAN_PER_CLASS: tuple[tuple[str, Metric], ...] = (
+    ("fgvc_aircraft", "mean_per_class"),
+    ("oxford_pets", "mean_per_class"),
+    ("caltech101", "mean_per_class"),
+    ("flowers102", "mean_per_class"),
+)
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            name="clip2021",
+            imagenet="imagenet80",
+            caption="a photo of {}",
+            transform=Transform("bicubic"),
+            probing=Probing("trunk", "as it is"),
+            metrics=(*_MEAN_PER_CLASS, ("voc2007", "map11")),
+            difficult="excluded",
+            whole=(),
+            departs=("probe of two classes: both have a weight vector, lambda counts twice",),
+        ),
+        Protocol(
+            name="slip2021",
+            imagenet="imagenet7",
+            caption="{}",
+            transform=Transform("bilinear"),
+            probing=Probing("trunk", "as it is"),
+            metrics=(*_MEAN_PER_CLASS, ("voc2007", "map11")),
+            difficult="excluded",
+            whole=(),
+            departs=(
+                "probe by L-BFGS and validation; SLIP: 90 epochs of SGD with augmentation, the "
+                "best epoch on the evaluation split",
+                "VOC 2007 is not in SLIP's catalogue: as in clip2021",
+            ),
+        ),
+        Protocol(
+            name="laion_cb",
+            imagenet="imagenet80",
+            caption="{}",
+            transform=Transform("bicubic"),
+            probing=Probing("embedding", "unit rows"),
+            metrics=(("voc2007", "map"),),
+            difficult="present",
+            whole=("sun397", "caltech101", "eurosat"),
+            departs=(
+                "probe by L-BFGS; CLIP_benchmark: 10 epochs of AdamW, the same grid of strengths",
+                "a class without a positive is left out of mAP; CLIP_benchmark counts it as 0",
+            ),
+        ),
+    )
+}
+"""Radford et al. (2021); Mu et al. (2021), as their code does it; CLIP_benchmark 1.6."""
+
+DEFAULT = "clip2021"
+
+
+def published(name: str) -> Protocol:
+    """The published protocol of that name; `UserError` if there is none."""
+    if name not in PROTOCOLS:
+        raise unknown("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]

@@ -18,8 +18,8 @@ from uniclip.evaluate.metrics import TIE, Float, Int, drawn
 from uniclip.evaluate.protocols import DEPTHS
 from uniclip.evaluate.sheet import Sheet
 
-BLOCK = 1 << 22
-"""Similarities held at once (16 MB as float32)."""
+BLOCK = 1 << 21
+"""Similarities held at once (8 MB as float32)."""
 
 
 @dataclass(frozen=True)
@@ -81,27 +81,35 @@ def ranks(queries: NDArray[Any], keys: NDArray[Any], query: Int, key: Int) -> Ra
     has at least one. The order of queries, keys and pairs changes nothing but the result's order.
     What is not finite says nothing: a model that broke down ties everywhere, so it is at chance.
     """
-    queries, keys = (np.nan_to_num(rows, nan=0, posinf=0, neginf=0) for rows in (queries, keys))
+    queries, keys = _finite(queries), _finite(keys)
     order = np.argsort(query, kind="stable")
     query, key = query[order], key[order]
     first = np.searchsorted(query, np.arange(len(queries) + 1))
     assert (np.diff(first) > 0).all(), "a query without a right key"
     rows = max(1, BLOCK // max(1, len(keys)))
+    buffer = np.empty((min(rows, len(queries)), len(keys)), np.result_type(queries, keys))
     blocks = []
     for start in range(0, len(queries), rows):
         stop = min(start + rows, len(queries))
         pairs = slice(first[start], first[stop])
-        similarity = queries[start:stop] @ keys.T
+        similarity = np.matmul(queries[start:stop], keys.T, out=buffer[: stop - start])
         blocks.append(_rank_block(similarity, query[pairs] - start, key[pairs]))
     return Ranks(*(np.concatenate(column) for column in zip(*blocks)))
+
+
+def _finite(rows: NDArray[Any]) -> NDArray[Any]:
+    """The rows themselves if they are finite; else with zeros in place of what is not."""
+    if np.isfinite(rows.min(initial=0)) and np.isfinite(rows.max(initial=0)):
+        return rows
+    return np.nan_to_num(rows, nan=0, posinf=0, neginf=0)
 
 
 def _rank_block(similarity: NDArray[Any], query: Int, key: Int) -> tuple[Int, Int, Int]:
     own = similarity[query, key]  # of the same block: another product may round otherwise
     begins = np.flatnonzero(np.diff(query, prepend=-1))
     best = np.maximum.reduceat(own, begins)
-    above = (similarity > (best + TIE)[:, None]).sum(axis=1)  # never a right one
-    reached = (similarity >= (best - TIE)[:, None]).sum(axis=1)
+    above = np.count_nonzero(similarity > (best + TIE)[:, None], axis=1)  # never a right one
+    reached = np.count_nonzero(similarity >= (best - TIE)[:, None], axis=1)
     right = np.add.reduceat(own >= (best - TIE)[query], begins, dtype=np.int64)
     return above, reached - above - right, right
 

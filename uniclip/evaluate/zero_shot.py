@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip import files, identity
 from uniclip.evaluate.metrics import Float, Int, calibration_error, softmax
-from uniclip.evaluate.retrieval import ranks
+from uniclip.evaluate.retrieval import BLOCK, ranks
 from uniclip.evaluate.sheet import FEWEST, Sheet
 
 Embed = Callable[[list[str]], NDArray[Any]]
@@ -53,12 +56,38 @@ def in_order(names: Mapping[str, Sequence[str]], classes: Sequence[str]) -> list
 
 
 def classifier(embed: Embed, prompts_of: Sequence[Sequence[str]]) -> NDArray[np.float32]:
-    """One unit row a class, (C, D) float32, from its prompts; each prompt is embedded once."""
+    """One unit row a class, (C, D) float32, from its prompts.
+
+    Each distinct prompt is embedded once, shortest first: an encoder that trims a batch to its
+    longest text then has little to pad, and, being causal, loses nothing by it.
+    """
     distinct = list(dict.fromkeys(p for own in prompts_of for p in own))
-    place = {prompt: i for i, prompt in enumerate(distinct)}
-    rows = _unit(embed(distinct).astype(np.float64))
+    by_length = sorted(distinct, key=len)
+    place = {prompt: i for i, prompt in enumerate(by_length)}
+    rows = _unit(embed(by_length).astype(np.float64))
     means = np.stack([rows[[place[p] for p in own]].mean(axis=0) for own in prompts_of])
     return _unit(means).astype(np.float32)
+
+
+def kept_classifier(
+    embed: Embed, prompts_of: Sequence[Sequence[str]], weights: str, folder: Path
+) -> NDArray[np.float32]:
+    """`classifier`, kept in `folder` by the model's weights hash and the prompts' hash.
+
+    A file that cannot be read is made again.
+    """
+    path = folder / f"{weights}-{identity.digest([list(own) for own in prompts_of])}.npy"
+    try:
+        rows: NDArray[np.float32] = np.load(path, allow_pickle=False)
+        if rows.shape[:1] == (len(prompts_of),) and rows.ndim == 2:
+            return rows
+    except (OSError, ValueError, EOFError):
+        pass
+    rows = classifier(embed, prompts_of)
+    written = BytesIO()
+    np.save(written, rows, allow_pickle=False)
+    files.replace(path, written.getvalue())
+    return rows
 
 
 def classify(images: NDArray[Any], classes: NDArray[Any], labels: Int, scale: float) -> Classified:
@@ -67,11 +96,24 @@ def classify(images: NDArray[Any], classes: NDArray[Any], labels: Int, scale: fl
     labels: (n,) int64 in 0 .. C - 1. scale: the model's multiplier 1/tau of image-text cosines,
     which moves the calibration error and nothing else.
     """
-    similarity = images @ classes.T
+    prediction, confidence = predict(images, classes, scale)
     outcome = ranks(images, classes, np.arange(len(images)), labels).hits(1)
-    confidence = softmax(scale * similarity).max(axis=1)
-    error = calibration_error(confidence, outcome)
-    return Classified(similarity.argmax(axis=1), outcome, error)
+    return Classified(prediction, outcome, calibration_error(confidence, outcome))
+
+
+def predict(images: NDArray[Any], classes: NDArray[Any], scale: float) -> tuple[Int, Float]:
+    """The nearest class of each picture, (n,) int64, and its probability, (n,) float64.
+
+    Arguments as in `classify`. A block of pictures at a time: n times C numbers never exist.
+    """
+    prediction, confidence = np.empty(len(images), np.int64), np.empty(len(images))
+    rows = max(1, BLOCK // len(classes))
+    for start in range(0, len(images), rows):
+        piece = slice(start, start + rows)
+        similarity = images[piece] @ classes.T
+        prediction[piece] = similarity.argmax(axis=1)
+        confidence[piece] = softmax(scale * similarity).max(axis=1)
+    return prediction, confidence
 
 
 def score(sheet: Sheet, name: str, result: Classified, labels: Int, classes: Sequence[str]) -> None:

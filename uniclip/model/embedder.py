@@ -10,7 +10,7 @@ the joint space.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from uniclip import augment, rng
 from uniclip.config import RunConfig
+from uniclip.model import initialization
 from uniclip.model.encoders import ImageEncoder, TextEncoder, Vocabulary
 from uniclip.model.heads import AugmentationEncoder, Fusion, ImageHead
 
@@ -28,7 +29,11 @@ class Embedder(nn.Module):
     """Encoders and heads; `build_embedder` makes one.
 
     forget: feed "nothing done" to f_A whatever the vectors say (awareness off).
+    told: the groups of transforms that f_A is told of; None = all.
+    frozen: which encoders do not learn: no gradient, and norms and dropout as in evaluation.
     """
+
+    keeps: Tensor | None
 
     def __init__(
         self,
@@ -39,6 +44,8 @@ class Embedder(nn.Module):
         text_head: nn.Linear,
         *,
         forget: bool = False,
+        told: Sequence[str] | None = None,
+        frozen: Literal["none", "image", "text", "both"] = "none",
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -47,6 +54,23 @@ class Embedder(nn.Module):
         self.image_head = image_head
         self.text_head = text_head
         self.forget = forget
+        columns = [c for group in told or () for c in augment.GROUPS[group]]
+        keeps = torch.zeros(augment.WIDTH).index_fill_(0, torch.tensor(columns).long(), 1.0)
+        self.register_buffer("keeps", None if told is None else keeps, persistent=False)
+        self._frozen: list[nn.Module] = []
+        if frozen in ("image", "both"):
+            self._frozen.append(image_encoder)
+        if frozen in ("text", "both"):
+            self._frozen.append(text_encoder)
+        for tower in self._frozen:
+            tower.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Embedder:
+        """As torch's, but frozen encoders stay in evaluation mode."""
+        super().train(mode)
+        for tower in self._frozen:
+            tower.eval()
+        return self
 
     def trunk(self, pixels: Tensor) -> Tensor:
         """Features of the image encoder alone, (B, F), of pixels (B, 3, H, W) uint8."""
@@ -84,6 +108,7 @@ class Embedder(nn.Module):
         if self.augmentation_encoder is None:
             return None
         known = torch.zeros_like(vectors) if self.forget else vectors
+        known = known if self.keeps is None else known * self.keeps
         encoded: Tensor = self.augmentation_encoder(known)
         return encoded
 
@@ -103,8 +128,10 @@ def build_embedder(
         image_encoder = ImageEncoder(model.image)
     with seeded(seed, "text_encoder"):
         text_encoder = TextEncoder(model.text, vocabulary)
+        initialization.text_encoder(text_encoder.body, model.initialization)
     with seeded(seed, "text_head"):
         text_head = nn.Linear(text_encoder.features, model.embedding, bias=False)
+        initialization.projection(text_head, model.initialization)
     aware = config.method.aware if head == "aware" else "none"
     augmentation_encoder: AugmentationEncoder | None = None
     if aware != "none":
@@ -119,6 +146,8 @@ def build_embedder(
         image_head,
         text_head,
         forget=aware == "identity",
+        told=config.method.told if head == "aware" else None,
+        frozen=config.frozen,
     )
 
 
@@ -127,7 +156,9 @@ def _image_head(
 ) -> ImageHead | nn.Linear:
     model = config.model
     if head == "linear":
-        return nn.Linear(features, model.embedding, bias=False)
+        projection = nn.Linear(features, model.embedding, bias=False)
+        initialization.projection(projection, model.initialization)
+        return projection
     fusion: Fusion = "none" if config.method.aware == "none" else config.method.fusion
     width, blocks = model.augmentation_width, model.head_blocks
     return ImageHead(features, width, model.embedding, blocks, fusion)

@@ -137,6 +137,8 @@ def _text_config(config: TextConfig, vocabulary: Vocabulary) -> CLIPTextConfig:
         num_attention_heads=config.heads,
         max_position_embeddings=config.context,
         attention_dropout=0.0,
+        hidden_act=config.activation,
+        layer_norm_eps=config.norm_epsilon,
     )
 
 

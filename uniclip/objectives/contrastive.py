@@ -63,18 +63,17 @@ def multi_positive(
         denominator: "negatives" = beside the positive at hand only negatives; "all" = also the
             anchor's other positives, whatever their weights.
         aggregate: "outside" = a mean of logarithms; "inside" = the logarithm of a sum.
-        negatives: "all", or only those of the positive's "domain" or "slot".
+        negatives: "all", the positive's "domain" or "slot", or no text of a text, "not_text_text".
         weights: of an anchor's image-image, image-text and text-text means: three numbers >= 0;
             "balanced" = (1, 1, 1); "uniform" = every positive alike.
         chunk: rows of a tile of the streamed form, O(M * D + chunk * chunk); None = dense.
-        processes: who else holds rows of the batch; then this is its share of the loss.
+        processes: who else holds rows of the batch; this is then a share of the loss.
 
     Returns:
         The mean over anchors with a positive of non-zero weight, (); 0, gradients 0, if none has.
 
     Raises:
-        ValueError: for shapes, dtypes or values outside the above, and for aggregate="inside" with
-            other than all positives in the denominator and all negatives.
+        ValueError: outside the above; aggregate="inside" without denominator and negatives "all".
     """
     _check_switches(denominator, aggregate, negatives, chunk)
     rows = processes.own(len(z))
@@ -218,6 +217,8 @@ def negative_log_sums(
         shift = (offsets * scales).index_select(0, pair)[:, None]
         scores = torch.addmm(-shift, scale * z[rows], columns[block.start : block.stop].T)
         own = pool.sample[rows, None] == pool.ordered_sample[None, block.start : block.stop]
+        if not pool.text_text and block.domain == 1:
+            own = own | (pool.domain[rows, None] == 1)
         sums[block.group].append(scores.masked_fill(own, NOTHING).logsumexp(1))
     return torch.stack([torch.stack(parts, 1).logsumexp(1) for parts in sums], 1)
 
@@ -270,7 +271,7 @@ def _check_switches(
     choices: Sequence[tuple[str, str, tuple[str, ...]]] = (
         ("denominator", denominator, ("negatives", "all")),
         ("aggregate", aggregate, ("outside", "inside")),
-        ("negatives", negatives, ("all", "domain", "slot")),
+        ("negatives", negatives, ("all", "domain", "slot", "not_text_text")),
     )
     for name, value, known in choices:
         if value not in known:

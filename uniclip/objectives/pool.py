@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from uniclip.objectives.similarity import PAIRS
 from uniclip.objectives.tiles import Layout, Meeting
 
-Negatives = Literal["all", "domain", "slot"]
+Negatives = Literal["all", "domain", "slot", "not_text_text"]
 Weights = Union[str, Sequence[float]]
 """Of image-image, image-text and text-text positives: "balanced", "uniform" or three numbers."""
 
@@ -61,6 +61,8 @@ class Pool:
     """G: 1, or the number of domains or slots."""
     group: Tensor
     """(M, P) int64: the group in which the positive's rivals are."""
+    text_text: bool
+    """Whether texts are negatives of texts."""
 
 
 def build_pool(
@@ -93,6 +95,7 @@ def build_pool(
         blocks=_blocks(group[order], domain[order]),
         groups=int(group.max()) + 1 if len(group) else 1,
         group=group[positive],
+        text_text=negatives != "not_text_text",
     )
 
 
@@ -133,6 +136,7 @@ def _meetings(pool: Pool, block: Tensor) -> tuple[Meeting, ...]:
         for i, a in enumerate(pool.blocks)
         for j, b in enumerate(pool.blocks)
         if i <= j and (wanted[i][b.group] or wanted[j][a.group])
+        if pool.text_text or a.domain + b.domain < 2
     )
 
 
@@ -180,7 +184,7 @@ def _three(weights: Weights) -> tuple[float, ...]:
 
 def _groups(domain: Tensor, slot: Tensor | None, negatives: Negatives) -> Tensor:
     """The group of each embedding as a negative, (M,) int64 from 0."""
-    if negatives == "all":
+    if negatives in ("all", "not_text_text"):
         return torch.zeros_like(domain)
     names = domain if negatives == "domain" else slot
     assert names is not None

@@ -86,6 +86,20 @@ class DomainSimilarity(Similarity):
         self.offset.clamp_(-LARGEST_OFFSET, LARGEST_OFFSET).mul_(self.free)
 
 
+class Temperatures(DomainSimilarity):
+    """A temperature for each domain pair, no offsets: half of the component."""
+
+    def offsets(self) -> Tensor:
+        return self.offset * 0
+
+
+class Offsets(DomainSimilarity):
+    """An offset for each domain pair, one temperature: the other half."""
+
+    def scales(self) -> Tensor:
+        return self.log_scale[:1].repeat(len(PAIRS)).exp()
+
+
 class SharedSimilarity(Similarity):
     """One temperature for every domain pair, no offsets: UniCLIP without its third component.
 

@@ -49,3 +49,110 @@ def test_calibration_error_of_a_calibrated_model_is_zero():
 def test_softmax_does_not_overflow():
     rows = metrics.softmax(np.array([[1e5, 0.0], [0.0, 0.0]]))
     assert rows.tolist() == [[1, 0], [0.5, 0.5]]
+
+
+# VOC's 11 points by hand: the ranking right, wrong, right, wrong, wrong, right has precision 1 at
+# recall 1/3, 2/3 at recall 2/3 and 1/2 at recall 1.
+SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+TRUTH = np.array([1, 0, 1, 0, 0, 1])
+
+
+def test_eleven_points_by_hand():
+    # r = 0, .1, .2, .3 see 1; .4, .5, .6 see 2/3; .7 to 1 see 1/2.
+    by_hand = (4 * 1 + 3 * 2 / 3 + 4 * 1 / 2) / 11
+    assert metrics.eleven_point(SCORES, TRUTH) == pytest.approx(by_hand)
+
+
+def test_average_precision_by_hand():
+    assert metrics.average_precision(SCORES, TRUTH) == pytest.approx((1 + 2 / 3 + 1 / 2) / 3)
+
+
+def test_recall_of_three_tenths_reaches_three_tenths():
+    """3 / 10 is a hair below 0.3 in one rounding and above in another."""
+    truth = np.array([1, 1, 1] + [0] * 90 + [1] * 7)
+    scores = -np.arange(100.0)
+    later = (3 + np.arange(1, 8)) / (93 + np.arange(1, 8))
+    expected = (4 * 1 + 7 * later.max()) / 11
+    assert metrics.eleven_point(scores, truth) == pytest.approx(expected)
+
+
+def test_difficult_objects_are_left_out():
+    scores, truth = np.append(SCORES, [0.95, 0.3]), np.append(TRUTH, [-1, -1])
+    for of_class in (metrics.eleven_point, metrics.average_precision):
+        assert of_class(scores, truth) == of_class(SCORES, TRUTH)
+
+
+def test_equal_scores_are_one_threshold_whatever_their_order():
+    scores = np.array([0.9, 0.5, 0.5, 0.5, 0.1])
+    truth = np.array([0, 1, 0, 0, 1])
+    order = np.random.default_rng(0).permutation(5)
+    for of_class in (metrics.eleven_point, metrics.average_precision):
+        assert of_class(scores[order], truth[order]) == of_class(scores, truth)
+    assert metrics.average_precision(scores, truth) == pytest.approx((1 / 4 + 2 / 5) / 2)
+
+
+def test_a_constant_model_has_the_share_of_positives():
+    truth = np.array([[1, 0], [0, 0], [0, 1], [0, 1]])
+    for metric in ("map11", "map"):
+        value = metrics.score(metric, np.ones((4, 2)), truth)
+        assert value == pytest.approx(metrics.chance(metric, truth, 2)) == pytest.approx(3 / 8)
+
+
+def test_a_class_without_a_positive_does_not_count():
+    truth = np.stack([TRUTH, np.zeros(6, np.int64), np.full(6, -1)], axis=1)
+    scores = np.stack([SCORES] * 3, axis=1)
+    assert metrics.score("map11", scores, truth) == metrics.eleven_point(SCORES, TRUTH)
+    assert np.isnan(metrics.precisions("map11", scores, truth)).tolist() == [False, True, True]
+    assert metrics.chance("map11", truth, 3) == 0.5
+
+
+def test_mean_per_class_by_hand_with_an_empty_class():
+    labels = np.array([0, 0, 0, 0, 2])
+    assert metrics.mean_per_class(np.array([1, 1, 1, 0, 0.0]), labels) == pytest.approx(3 / 8)
+    assert metrics.mean_per_class(np.array([1.0, 0.0]), np.array([3, 3])) == 0.5
+
+
+def test_correct_counts_ties_at_their_expectation():
+    scores = np.array([[0.1, 0.5, 0.5], [0.2, 0.2, 0.2], [1.0, 0.0, 0.0]])
+    labels = np.array([1, 0, 2])
+    assert metrics.correct(scores, labels).tolist() == pytest.approx([1 / 2, 1 / 3, 0])
+    assert metrics.correct(scores, labels, 2).tolist() == pytest.approx([1, 2 / 3, 1 / 2])
+    assert metrics.correct(scores, labels, 9).tolist() == [1, 1, 1]
+
+
+def test_metrics_are_scikit_learns():
+    peer = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(6)
+    labels = random.integers(0, 7, 300)
+    scores = random.normal(size=(300, 7)) + 1.5 * np.eye(7)[labels]
+    predicted = scores.argmax(axis=1)
+    assert metrics.score("accuracy", scores, labels) == pytest.approx(
+        peer.accuracy_score(labels, predicted), abs=1e-12
+    )
+    assert metrics.score("mean_per_class", scores, labels) == pytest.approx(
+        peer.balanced_accuracy_score(labels, predicted), abs=1e-12
+    )
+    assert metrics.correct(scores, labels, 5).mean() == pytest.approx(
+        peer.top_k_accuracy_score(labels, scores, k=5), abs=1e-12
+    )
+    several = (random.random((300, 7)) < 0.2).astype(np.int64)
+    scores = (scores + several).round(1)  # with ties
+    assert metrics.score("map", scores, several) == pytest.approx(
+        peer.average_precision_score(several, scores, average="macro"), abs=1e-12
+    )
+
+
+def test_metrics_are_clip_benchmarks_where_the_definitions_agree():
+    torch = pytest.importorskip("torch")
+    peer = pytest.importorskip("clip_benchmark.metrics.zeroshot_classification")
+    random = np.random.default_rng(7)
+    scores = random.normal(size=(200, 9))
+    several = (random.random((200, 9)) < 0.2).astype(np.int64)
+    theirs = peer.average_precision_per_class(torch.tensor(scores), torch.tensor(several))
+    assert metrics.precisions("map", scores, several) == pytest.approx(theirs.numpy(), abs=1e-6)
+    # They give 0 to a class without a positive, we leave it out; none of theirs is VOC's 11 points.
+    several[:, 0] = 0
+    theirs = peer.average_precision_per_class(torch.tensor(scores), torch.tensor(several))
+    assert theirs[0] == 0
+    assert np.isnan(metrics.precisions("map", scores, several)[0])
+    assert metrics.score("map", scores, several) == pytest.approx(float(theirs[1:].mean()))

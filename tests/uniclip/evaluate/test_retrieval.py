@@ -133,3 +133,49 @@ def test_a_query_without_right_key_is_refused():
     rows = unit(np.ones((2, 2)))
     with pytest.raises(AssertionError, match="without a right key"):
         retrieval.ranks(rows, rows, np.array([0]), np.array([0]))
+
+
+def test_recall_is_clip_benchmarks():
+    torch = pytest.importorskip("torch")
+    peer = pytest.importorskip("clip_benchmark.metrics.zeroshot_retrieval")
+    random = np.random.default_rng(9)
+    counts = random.integers(1, 8, 60)  # COCO's pictures have 5 to 7 captions
+    owner = np.repeat(np.arange(60), counts)
+    images = unit(random.normal(size=(60, 16)))
+    texts = unit(random.normal(size=(len(owner), 16)) + 0.7 * images[owner] * 4)
+    relation = retrieval.Relation(tuple(map(str, owner)), owner, np.arange(len(owner)))
+    to_text, to_image = retrieval.both_ways(images, texts, relation)
+    scores = torch.tensor(texts @ images.T)
+    positive = torch.zeros_like(scores, dtype=torch.bool)
+    positive[torch.arange(len(owner)), torch.tensor(owner)] = True
+    for k in (1, 5, 10):
+        theirs = (peer.recall_at_k(scores.T, positive.T, k) > 0).float().mean().item()
+        assert to_text.hits(k).mean() == pytest.approx(theirs, abs=1e-6)
+        theirs = (peer.recall_at_k(scores, positive, k) > 0).float().mean().item()
+        assert to_image.hits(k).mean() == pytest.approx(theirs, abs=1e-6)
+
+
+def test_a_tie_is_its_expectation_where_clip_benchmark_takes_the_first():
+    torch = pytest.importorskip("torch")
+    peer = pytest.importorskip("clip_benchmark.metrics.zeroshot_retrieval")
+    rows = unit(np.ones((4, 3)))
+    found = retrieval.ranks(rows, rows, np.arange(4), np.arange(4))
+    assert found.hits(1).tolist() == [0.25] * 4
+    theirs = peer.recall_at_k(torch.tensor(rows @ rows.T), torch.eye(4, dtype=torch.bool), 1)
+    assert theirs.sum() == 1  # whichever key stands first wins for all
+
+
+def test_memory_is_that_of_a_tile():
+    """Two thousand pictures by ten thousand captions: the matrix would be 80 MB."""
+    import tracemalloc
+
+    random = np.random.default_rng(10)
+    images, texts = unit(random.normal(size=(2000, 8))), unit(random.normal(size=(10_000, 8)))
+    owner = np.repeat(np.arange(2000), 5)
+    relation = retrieval.Relation(tuple(map(str, range(10_000))), owner, np.arange(10_000))
+    tracemalloc.start()
+    retrieval.both_ways(images, texts, relation)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 4 * retrieval.BLOCK
+    assert peak < images.nbytes + texts.nbytes + 2000 * 10_000 * 4

@@ -28,6 +28,9 @@ def build(config: RunConfig) -> Method:
     Raises:
         UserError: if there is none of that name.
     """
+    if hasattr(config.method, "build"):  # a method in one file brings its own
+        own: Method = config.method.build(config)
+        return own
     if config.method.name not in METHODS:
         raise unknown("method", config.method.name, METHODS)
     return METHODS[config.method.name](config)

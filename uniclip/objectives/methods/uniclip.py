@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from uniclip.config import RunConfig, UniclipMethod
-from uniclip.objectives.contrastive import mil_nce, mp_nce, multi_view_info_nce, sup_con
+from uniclip.objectives.contrastive import multi_positive
 from uniclip.objectives.methods.base import Head, Method
 from uniclip.objectives.similarity import (
     PAIRS,
     DomainSimilarity,
+    Offsets,
     SharedSimilarity,
     Similarity,
+    Temperatures,
     image_text_scale,
 )
 
@@ -22,11 +24,18 @@ if TYPE_CHECKING:
     from uniclip.batch import Batch
     from uniclip.model.embedder import Embedder
 
-POOLED = {"mp_nce": mp_nce, "sup_con": sup_con, "mil_nce": mil_nce}
-"""Losses that need no slots."""
+SWITCHES: dict[str, dict[str, Any]] = {
+    "mp_nce": {},
+    "sup_con": {"denominator": "all"},
+    "mil_nce": {"denominator": "all", "aggregate": "inside"},
+    "multi_view_info_nce": {"negatives": "slot"},
+}
+"""The members of the family of losses."""
 SIMILARITIES: dict[str, type[DomainSimilarity] | type[SharedSimilarity]] = {
     "domain": DomainSimilarity,
     "shared": SharedSimilarity,
+    "temperatures": Temperatures,
+    "offsets": Offsets,
 }
 
 
@@ -58,7 +67,7 @@ class Uniclip(Method):
             off["awareness"] = self._contrast(unaware, batch)
         if self.config.loss == "mp_nce":
             off["mp_nce"] = self._contrast(z, batch, loss="sup_con")
-        if isinstance(self.similarity, DomainSimilarity):
+        if self.config.similarity == "domain":
             shared = SharedSimilarity().to(z.device)
             shared.log_scale.copy_(self.similarity.log_scale[PAIRS.index("it")])
             off["domain_similarity"] = self._contrast(z, batch, similarity=shared)
@@ -98,9 +107,14 @@ class Uniclip(Method):
         views, samples = batch.pixels.shape[:2]
         slot = torch.arange(views + 1, device=z.device).repeat_interleave(samples)
         sample, domain = batch.sample.repeat(views + 1), (slot == views).long()
-        name, weights = loss or self.config.loss, self.config.weights
-        similarity = similarity or self.similarity
-        how = self.how(len(z))
-        if name == "multi_view_info_nce":
-            return multi_view_info_nce(z, sample, domain, slot, similarity, weights, **how)
-        return POOLED[name](z, sample, domain, similarity, weights, **how)
+        switches = {"negatives": self.config.negatives, **SWITCHES[loss or self.config.loss]}
+        return multi_positive(
+            z,
+            sample,
+            domain,
+            slot,
+            similarity or self.similarity,
+            weights=self.config.weights,
+            **switches,
+            **self.how(len(z)),
+        )

@@ -1,0 +1,200 @@
+"""The user's own pictures: folders, a CSV, shards."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trees
+
+from sweeps import cli
+from uniclip.errors import UserError
+from uniclip.evaluate import datasets
+from uniclip.evaluate.datasets import shards
+from uniclip.evaluate.datasets.pictures import Pictures
+
+
+def same(one: Pictures, two: Pictures) -> bool:
+    """Whether pictures and truth are equal to the bit (ids aside)."""
+    pictures = (np.array_equal(one.picture(i), two.picture(i)) for i in range(len(one)))
+    return len(one) == len(two) and all(pictures) and truth(one) == truth(two)
+
+
+def truth(pictures: Pictures) -> tuple[object, ...]:
+    arrays = [None if a is None else a.tolist() for a in (pictures.labels, pictures.difficult)]
+    return (*arrays, pictures.classes, pictures.captions, pictures.kind, pictures.metric)
+
+
+# ---- folders -------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_classes_is_all_for_the_test(tmp_path: Path) -> None:
+    trees.class_folders(tmp_path, ("cat", "dog"), {"test": ""}, ".PNG")
+    trees.draw(tmp_path / "dog/deeper/x.webp", 1)
+    (tmp_path / "cat/notes.txt").write_text("no picture")
+    trees.draw(tmp_path / "cat/.thumbnails/0.png", 0)
+    (tmp_path / ".git").mkdir()
+    found = datasets.get(f"folder:{tmp_path}")
+    assert found.parts == ("test",)
+    pictures = found.open("elsewhere", "test")
+    assert pictures.classes == ("cat", "dog")
+    assert pictures.labels is not None
+    assert pictures.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert pictures.ids[-1] == "dog/deeper/x.webp"
+    with pytest.raises(UserError, match="unknown part of folder:.* 'train'"):
+        found.open("elsewhere", "train")
+
+
+def test_a_folder_may_have_parts(tmp_path: Path) -> None:
+    classes = ("cat", "dog")
+    parts = {"train": "train", "validation": "val"}
+    trees.class_folders(tmp_path, classes, parts, ".png")
+    two = datasets.get(f"folder:{tmp_path}")  # ImageNet's habit: val is the test
+    assert {p: len(two.open("", p)) for p in two.parts} == {"train": 4, "test": 6, "validation": 2}
+    trees.class_folders(tmp_path, classes, {"test": "test"}, ".png")
+    three = datasets.get(f"folder:{tmp_path}")
+    assert {p: len(three.open("", p)) for p in three.parts} == dict.fromkeys(trees.PARTS, 6)
+    trees.draw(tmp_path / "train/emu/1.png", 2)
+    with pytest.raises(UserError, match="has a class that the test part lacks: emu"):
+        three.open("", "train")
+
+
+def test_a_folder_is_the_same_wherever_it_lies(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        parts = {"train": "train", "test": "test"}
+        trees.class_folders(tmp_path / name, ("cat", "dog"), parts, ".png")
+    one, two = (datasets.get(f"folder:{tmp_path / name}") for name in ("one", "two"))
+    assert one.fingerprint("") == two.fingerprint("")
+    assert one.open("", "validation").ids == two.open("", "validation").ids
+    trees.draw(tmp_path / "two/test/dog/9.png", 1)
+    assert one.fingerprint("") != two.fingerprint("")
+    assert one.fingerprint("", ("train",)) == two.fingerprint("", ("train",))
+
+
+def test_own_pictures_that_are_not_there(tmp_path: Path) -> None:
+    for kind in ("folder", "csv", "wds"):
+        found = datasets.get(f"{kind}:{tmp_path}/none/x")
+        assert str(found.missing("")).startswith(f"there is no {tmp_path}/none/x")
+        with pytest.raises(UserError, match="is missing"):
+            found.open("", "test")
+        with pytest.raises(UserError, match="names no path"):
+            datasets.get(f"{kind}:")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="lists no test pictures"):
+        datasets.get(f"folder:{tmp_path}/empty").open("", "test")
+
+
+# ---- CSV -----------------------------------------------------------------------------------------
+
+
+def test_a_csv_is_a_retrieval_set(tmp_path: Path) -> None:
+    for i in range(2):
+        trees.draw(tmp_path / f"p/{i}.png", i)
+    lines = ["picture,caption", 'p/1.png,"one, two"', "p/0.png,zero", "p/1.png,again"]
+    trees.text(tmp_path / "mine.csv", lines)
+    pictures = datasets.get(f"csv:{tmp_path / 'mine.csv'}").open("", "test")
+    assert (pictures.kind, pictures.metric) == ("retrieval", "recall")
+    assert pictures.ids == ("p/1.png", "p/0.png")
+    assert pictures.captions == (("one, two", "again"), ("zero",))
+    assert trees.label_of(pictures.picture(0), range(2)) == 1
+    trees.text(tmp_path / "mine.csv", ["picture,caption", "p/7.png,gone"])
+    with pytest.raises(UserError, match=r"line 2, column 'picture': there is no picture"):
+        datasets.get(f"csv:{tmp_path / 'mine.csv'}").open("", "test")
+
+
+# ---- shards --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dtd", "voc2007", "flickr30k"])
+def test_shards_hold_what_was_written(name: str, tmp_path: Path) -> None:
+    trees.WRITERS[name](tmp_path / "data")
+    words = ["data", "export", name, f"data_root={tmp_path / 'data'}", f"to={tmp_path / 'wds'}"]
+    assert cli.main(words) == 0
+    found = datasets.get(f"wds:{tmp_path / 'wds'}")
+    assert found.missing("") is None
+    for part in trees.PARTS:
+        original = datasets.get(name).open(tmp_path / "data", part)
+        read = found.open("", part)
+        if name == "dtd":
+            assert read.metric == "accuracy"
+        assert same(original, read)
+    assert read.ids[:2] == ("s0000000", "s0000001")
+    assert cli.main(words) == 2  # nothing is written over
+
+
+def test_a_shard_has_at_most_so_many_samples_and_bytes(tmp_path: Path) -> None:
+    trees.dtd(tmp_path / "data")
+    pictures = datasets.get("dtd").open(tmp_path / "data", "train")
+    assert shards.write(pictures, tmp_path / "wds", samples=4, templates=["a {c}."]) == 3
+    place = tmp_path / "wds/train"
+    assert (place / "nshards.txt").read_text() == "3\n"
+    assert sorted(p.name for p in place.iterdir()) == ["0.tar", "1.tar", "2.tar", "nshards.txt"]
+    with tarfile.open(place / "2.tar") as archive:
+        assert archive.getnames() == ["s0000008.webp", "s0000008.cls"]
+        member = archive.extractfile("s0000008.cls")
+        assert member is not None
+        assert member.read() == b"2"
+    named = (tmp_path / "wds/zeroshot_classification_templates.txt").read_text()
+    assert named == "a {c}.\n"
+    assert shards.write(pictures, tmp_path / "small", size=1) == 9
+
+
+def tar(path: Path, members: dict[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, packed in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(packed)
+            archive.addfile(info, io.BytesIO(packed))
+    (path.parent / "nshards.txt").write_text("1")
+
+
+def jpeg(label: int) -> bytes:
+    stream = io.BytesIO()
+    trees.Image.new("RGB", (9, 9), trees.colour(label)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def test_shards_of_others_are_read(tmp_path: Path) -> None:
+    """The label may come first, names may have folders, classes may have no names."""
+    members = {"./s1.cls": b"3\n", "./s1.JPG": jpeg(3), "./s2.jpeg": jpeg(1), "./s2.cls": b"1"}
+    tar(tmp_path / "test/0.tar", members)
+    pictures = datasets.get(f"wds:{tmp_path}").open("", "test")
+    assert pictures.classes == ("0", "1", "2", "3")
+    assert pictures.labels is not None
+    assert pictures.labels.tolist() == [3, 1]
+    assert trees.label_of(pictures.picture(0), (1, 3)) == 3
+    (tmp_path / "classnames.txt").write_text("a\nb\n")
+    with pytest.raises(UserError, match="has 2 names but there are labels up to 3"):
+        datasets.get(f"wds:{tmp_path}").open("", "test")
+
+
+def test_shards_that_are_not_whole_are_refused(tmp_path: Path) -> None:
+    tar(tmp_path / "test/0.tar", {"s1.cls": b"3", "s2.jpg": jpeg(0), "s2.cls": b"0"})
+    found = datasets.get(f"wds:{tmp_path}")
+    with pytest.raises(UserError, match=r"0\.tar: sample s1 has no picture"):
+        found.open("", "test")
+    tar(tmp_path / "test/0.tar", {"s1.jpg": jpeg(0)})
+    with pytest.raises(UserError, match=r"sample s1 has no \.cls"):
+        found.open("", "test")
+    (tmp_path / "test/nshards.txt").write_text("2")
+    with pytest.raises(UserError, match="1.tar"):
+        found.open("", "test")
+    (tmp_path / "test/0.tar").write_bytes(b"no tar file, this")
+    with pytest.raises(UserError, match="is not a whole tar file"):
+        found.open("", "test")
+    (tmp_path / "dataset_type.txt").write_text("segmentation")
+    with pytest.raises(UserError, match="says 'segmentation'"):
+        datasets.get(f"wds:{tmp_path}")
+
+
+def test_shards_are_never_unpickled(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.array([{}], object), allow_pickle=True)
+    tar(tmp_path / "test/0.tar", {"s1.jpg": jpeg(0), "s1.npy": stream.getvalue()})
+    (tmp_path / "dataset_type.txt").write_text("multilabel")
+    with pytest.raises(UserError, match="allow_pickle=False"):
+        datasets.get(f"wds:{tmp_path}").open("", "test")

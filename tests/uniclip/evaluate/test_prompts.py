@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from uniclip.errors import UserError
+from uniclip.evaluate import prompts, protocols
+
+COUNTS = {
+    "food101": 1, "cifar10": 18, "cifar100": 18, "sun397": 2, "stanford_cars": 8,
+    "fgvc_aircraft": 2, "dtd": 8, "oxford_pets": 1, "caltech101": 34, "flowers102": 1,
+    "voc2007": 1, "mnist": 1, "stl10": 2, "eurosat": 3, "gtsrb": 3, "country211": 5,
+    "fer2013": 6, "rendered_sst2": 1, "pcam": 1, "imagenet80": 80, "imagenet7": 7,
+    "imagenet81": 81,
+}  # fmt: skip
+"""Templates that Radford et al.'s lists have (ImageNet: the three ensembles)."""
+
+CLASSES = {
+    "oxford_pets": 37, "caltech101": 102, "flowers102": 102, "eurosat": 10, "gtsrb": 43,
+    "mnist": 10, "pcam": 2, "country211": 211, "fer2013": 7, "imagenet": 1000,
+    "fashion_mnist": 10, "digits": 10,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dataset", COUNTS)
+def test_as_many_templates_as_published_and_each_has_one_place(dataset):
+    found = prompts.templates(dataset)
+    assert len(found) == len(set(found)) == COUNTS[dataset]
+    assert prompts.checked(found, dataset) == found
+    assert all("{c}" not in template for template in found)
+
+
+def test_the_seven_are_among_the_eighty():
+    every, seven = set(prompts.templates("imagenet80")), set(prompts.templates("imagenet7"))
+    assert seven - every == set()
+    assert set(prompts.templates("imagenet81")) - every == {"{}."}
+
+
+@pytest.mark.parametrize("dataset", CLASSES)
+def test_every_class_has_its_own_names(dataset):
+    listed = json.loads((prompts.FOLDER / "names.json").read_text())["sets"][dataset]["names"]
+    assert len(listed) == CLASSES[dataset]
+    found = prompts.names(dataset, list(listed))
+    assert all(name for given in found.values() for name in given)
+    flat = [name for given in found.values() for name in given]
+    # Two pairs of classes of ImageNet share a name in the published list.
+    assert len(flat) - len(set(flat)) <= (2 if dataset == "imagenet" else 0)
+
+
+def test_every_list_says_where_it_comes_from():
+    file = json.loads((prompts.FOLDER / "names.json").read_text())
+    for dataset in prompts.datasets():
+        assert prompts.source(dataset)
+        for protocol in protocols.PROTOCOLS:
+            assert prompts.source(dataset, protocol)
+    assert set(file["variants"]) <= set(protocols.PROTOCOLS)
+    assert json.loads((prompts.FOLDER / "templates.json").read_text())["source"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "key", "name"),
+    [
+        ("food101", "apple_pie", "apple pie"),
+        ("cifar100", "maple_tree", "maple tree"),
+        ("sun397", "apse/indoor", "apse indoor"),
+        ("stanford_cars", "Ram C/V Cargo Van Minivan 2012", "Ram C/V Cargo Van Minivan 2012"),
+        ("fgvc_aircraft", "F-16A/B", "F-16A/B"),
+        ("dtd", "polka-dotted", "polka-dotted"),
+        ("oxford_pets", "american_bulldog", "american bulldog"),
+        ("oxford_pets", "Egyptian_Mau", "Egyptian Mau"),
+        ("caltech101", "Faces_easy", "centered face"),
+        ("caltech101", "BACKGROUND_Google", "background"),
+        ("flowers102", "1", "pink primrose"),
+        ("flowers102", "102", "blackberry lily"),
+        ("imagenet", "n01440764", "tench"),
+        ("imagenet", "n15075141", "toilet paper"),
+        ("voc2007", "diningtable", "diningtable"),
+        ("eurosat", "AnnualCrop", "annual crop land"),
+        ("eurosat", "SeaLake", "lake or sea"),
+        ("gtsrb", "00014", "stop"),
+        ("country211", "ZW", "Zimbabwe"),
+        ("country211", "CD", "DR Congo"),
+        ("rendered_sst2", "1", "positive"),
+        ("mnist", "7 - seven", "7"),
+        ("fashion_mnist", "Ankle boot", "ankle boot"),
+    ],
+)
+def test_names_are_bound_to_the_sets_own_keys(dataset, key, name):
+    assert prompts.names(dataset, [key]) == {key: (name,)}
+
+
+def test_order_of_classes_is_nothing():
+    keys = ["River", "AnnualCrop", "Forest"]
+    one, other = (prompts.names("eurosat", order) for order in (keys, keys[::-1]))
+    assert one == other
+    assert list(one) == keys
+
+
+def test_several_names_a_class_and_label_ids():
+    assert prompts.names("fer2013", ["happy"])["happy"] == ("happy", "smiling")
+    assert prompts.names("fer2013", ["3"])["3"] == ("happy", "smiling")
+    # The labels of the CSV put neutral last, folders put it before sad.
+    assert prompts.names("fer2013", ["6"], "laion_cb")["6"] == ("neutral",)
+
+
+def test_protocols_differ_where_their_sources_do():
+    assert prompts.names("oxford_pets", ["pug"], "clip2021")["pug"] == ("pug",)
+    assert prompts.names("oxford_pets", ["pug"], "laion_cb")["pug"] == ("Pug",)
+    assert prompts.names("cifar100", ["maple_tree"], "laion_cb")["maple_tree"] == ("maple_tree",)
+    assert prompts.templates("pcam", "laion_cb") != prompts.templates("pcam", "clip2021")
+
+
+def test_a_class_that_is_not_listed_is_refused():
+    with pytest.raises(UserError, match="class of caltech101 'Face': did you mean Faces"):
+        prompts.names("caltech101", ["Face"])
+
+
+def test_a_set_that_nobody_published():
+    assert prompts.names("my birds", ["blue_tit"]) == {"blue_tit": ("blue tit",)}
+    assert prompts.templates("my birds") == prompts.OTHER
+
+
+def test_a_users_own_templates():
+    assert prompts.checked(["a {}!"], "mine.yaml") == ("a {}!",)
+    for bad in ("a photo", "{} and {}", 3):
+        with pytest.raises(UserError, match="mine.yaml.*exactly one {}"):
+            prompts.checked([bad], "mine.yaml")

@@ -1,0 +1,138 @@
+"""Export: open_clip and transformers read what we write, and give our model's features."""
+
+from __future__ import annotations
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from published import MEAN, STD, TEXTS, pictures
+from tiny_runs import tiny
+from transformers import CLIPModel
+
+from uniclip.data import tokenizer
+from uniclip.errors import UserError
+from uniclip.model import imported
+from uniclip.model.embedder import build_embedder
+from uniclip.model.exported import export
+from uniclip.model.pretrained import Pretrained
+from uniclip.objectives import methods
+
+CLIP_TEXT = {
+    "width": 64, "layers": 2, "heads": 1, "context": 77, "vocabulary": 49408, "tokenizer": "clip",
+}  # fmt: skip
+VIT = {"patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 1}
+
+
+def model(image="vit_base_patch32_clip_quickgelu_224", options=VIT, method="clip", **text):
+    """A model as training would leave it: built from a configuration, its scale moved."""
+    words = {**CLIP_TEXT, **text}
+    config = tiny(
+        model={
+            "image": {"name": image, "pixels": 32, "options": options},
+            "text": words,
+            "embedding": 16,
+        },
+        method={"name": method},
+    )
+    vocabulary = tokenizer.build(config.model.text, ["a red disc", "a blue cross"] * 9)
+    method = methods.build(config)
+    embedder = build_embedder(config, vocabulary, method.head).eval()
+    with torch.no_grad():
+        for parameter in embedder.parameters():  # norms and biases that do something
+            parameter.add_(torch.randn(parameter.shape, generator=GENERATOR) * 0.05)
+        if hasattr(method, "log_scale"):
+            method.log_scale.fill_(3.5)
+    return Pretrained(embedder, method, vocabulary, config)
+
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="module", params=["quickgelu", "gelu"])
+def trained(request):
+    if request.param == "quickgelu":
+        return model()
+    return model(image="vit_base_patch32_clip_224", activation="gelu")
+
+
+def features(trained):
+    pixels = pictures(32)
+    images, texts = trained.embed_images(pixels.numpy()), trained.embed_texts(TEXTS)
+    assert min(np.ptp(images, axis=0).max(), np.ptp(texts, axis=0).max()) > 1e-3
+    return (pixels / 255 - MEAN) / STD, images, texts
+
+
+def test_open_clip_reads_it(trained, tmp_path):
+    pixels, images, texts = features(trained)
+    folder = export(trained, tmp_path / "out", "open_clip")
+    theirs, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    theirs.eval()
+    with torch.no_grad():
+        found = theirs.encode_image(pixels, normalize=True).numpy()
+        words = theirs.encode_text(open_clip.tokenize(TEXTS), normalize=True).numpy()
+    assert np.abs(found - images).max() < 1e-5
+    assert np.abs(words - texts).max() < 1e-5
+    assert theirs.logit_scale.item() == pytest.approx(3.5, abs=1e-6)
+    assert prepare.transforms[-1].mean == pytest.approx(open_clip.OPENAI_DATASET_MEAN)
+
+
+def test_transformers_reads_it(trained, tmp_path):
+    pixels, images, texts = features(trained)
+    folder = export(trained, tmp_path / "out", "transformers")
+    theirs, info = CLIPModel.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    tokens = torch.from_numpy(trained.tokenizer.encode(TEXTS, 77))
+    with torch.no_grad():
+        out = theirs.eval()(input_ids=tokens, pixel_values=pixels)
+    assert np.abs(out.image_embeds.numpy() - images).max() < 1e-5
+    assert np.abs(out.text_embeds.numpy() - texts).max() < 1e-5
+    assert theirs.logit_scale.item() == pytest.approx(3.5, abs=1e-6)
+
+
+def test_what_open_clip_was_given_we_read_back(tmp_path):
+    trained = model()
+    _, images, texts = features(trained)
+    folder = export(trained, tmp_path / "out", "open_clip")
+    again = imported.load(folder / "open_clip_model.safetensors", quick_gelu=True)
+    assert np.abs(again.embed_images(pictures(32).numpy()) - images).max() < 1e-6
+    assert np.abs(again.embed_texts(TEXTS) - texts).max() < 1e-6
+
+
+REFUSED = {
+    "not a linear projection": {"method": "uniclip"},
+    "not a vision Transformer": {
+        "image": "convnext_atto",
+        "options": {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]},
+    },
+    "as CLIP's": {"image": "vit_tiny_patch16_224", "options": VIT},
+    "vocabulary": {"tokenizer": "bpe", "vocabulary": 300},
+    "different activations": {"activation": "gelu"},
+    "norm_epsilon": {"norm_epsilon": 1e-12},
+    "image encoder's heads": {"options": {**VIT, "num_heads": 2}},
+    "text encoder's heads": {"heads": 2},
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+@pytest.mark.parametrize("layout", ["open_clip", "transformers"])
+def test_what_a_layout_cannot_hold_is_refused_with_its_reason(reason, layout, tmp_path):
+    with pytest.raises(UserError, match=reason) as caught:
+        export(model(**REFUSED[reason]), tmp_path / "out", layout)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_layout_and_a_folder_that_is_there_are_refused(tmp_path):
+    trained = model()
+    with pytest.raises(UserError, match="did you mean open_clip"):
+        export(trained, tmp_path / "out", "openclip")
+    with pytest.raises(UserError, match="there already"):
+        export(trained, tmp_path, "open_clip")
+
+
+def test_the_tokenizer_lies_beside_it(tmp_path):
+    folder = export(model(), tmp_path / "out", "transformers")
+    text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    assert tokenizer.Tokenizer.from_json(text).is_clip

@@ -1,0 +1,190 @@
+"""init= and frozen=: where training starts, what does not learn, and what the run is called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import published
+import pytest
+import torch
+from tiny_runs import tiny
+
+from uniclip import checkpoint, identity, train
+from uniclip.config import RunConfig
+from uniclip.data import tokenizer
+from uniclip.errors import UserError
+from uniclip.model import start
+from uniclip.state import State
+
+TEXT = {
+    "width": 128, "layers": 2, "heads": 2, "context": 77, "vocabulary": 49408, "tokenizer": "clip",
+    "activation": "gelu",
+}  # fmt: skip
+VIT = {"patch_size": 16, "embed_dim": 128, "depth": 2, "num_heads": 2}
+IMAGE = {"name": "vit_base_patch32_clip_224", "pixels": 64, "options": VIT}
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """A small published CLIP."""
+    return published.clip()
+
+
+@pytest.fixture(scope="module")
+def path(clip, tmp_path_factory):
+    place = tmp_path_factory.mktemp("published") / "clip.pt"
+    torch.save(clip.state_dict(), place)
+    return place
+
+
+def config(path, method="clip", embedding=64, image=IMAGE, text=TEXT, **sections) -> RunConfig:
+    return tiny(
+        model={"image": image, "text": text, "embedding": embedding},
+        method={"name": method},
+        init=None if path is None else str(path),
+        train={"steps": 2, "batch_size": 4},
+        **sections,
+    )
+
+
+@pytest.fixture(scope="module")
+def words():
+    return tokenizer.clip()
+
+
+def vectors(encoder):
+    return torch.cat([p.detach().flatten() for p in encoder.parameters()])
+
+
+def taken(embedder, clip):
+    """Which parts are the published model's."""
+    state = clip.state_dict()
+    pairs = {
+        "image": (embedder.image_encoder.body.blocks[1].mlp.fc1.weight,
+                  state["visual.transformer.resblocks.1.mlp.c_fc.weight"]),
+        "text": (embedder.text_encoder.body.embeddings.token_embedding.weight,
+                 state["token_embedding.weight"]),
+        "text_head": (embedder.text_head.weight, state["text_projection"].T),
+    }  # fmt: skip
+    if isinstance(embedder.image_head, torch.nn.Linear):
+        pairs["image_head"] = (embedder.image_head.weight, state["visual.proj"].T)
+    same = {n for n, (a, b) in pairs.items() if a.shape == b.shape and torch.equal(a, b)}
+    return same
+
+
+@pytest.mark.parametrize(
+    ("towers", "expected"),
+    [
+        ("both", {"image", "text", "image_head", "text_head"}),
+        ("image", {"image", "image_head"}),
+        ("text", {"text", "text_head"}),
+    ],
+)
+def test_encoders_start_from_the_checkpoint(path, clip, words, towers, expected):
+    state = State(config(path, init_towers=towers), words)
+    assert taken(state.embedder, clip) == expected
+
+
+def test_heads_that_are_another_shape_start_afresh(path, clip, words):
+    assert taken(State(config(path, embedding=32), words).embedder, clip) == {"image", "text"}
+    aware = State(config(path, method="uniclip"), words).embedder
+    assert taken(aware, clip) == {"image", "text", "text_head"}
+
+
+def test_an_image_encoder_alone_needs_no_clip_vocabulary(path, clip):
+    small = {"width": 32, "layers": 1, "heads": 2, "context": 16, "vocabulary": 300}
+    given = config(path, text=small, init_towers="image")
+    own = tokenizer.train(["a red disc"], 300)
+    assert taken(State(given, own).embedder, clip) == {"image", "image_head"}
+    with pytest.raises(UserError, match="init_towers=image"):
+        State(replace(given, init_towers="both"), own)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"image": {**IMAGE, "options": {**VIT, "depth": 3}}}, r"blocks\.2\..* is absent there"),
+        ({"image": {**IMAGE, "pixels": 32}}, r"pos_embed is \(1, 17, 128\) there"),
+        ({"text": {**TEXT, "layers": 1}}, r"layers\.1\..* absent in model="),
+    ],
+)
+def test_another_architecture_is_one_line_that_names_the_tensor(path, words, changes, match):
+    with pytest.raises(UserError, match=match) as caught:
+        State(config(path, **changes), words)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_archive_of_openais_needs_trust_and_their_activation(words, tmp_path):
+    archive, theirs = tmp_path / "ViT.pt", published.clip(quick=True)
+    published.scripted(theirs, archive)
+    with pytest.raises(UserError, match="trust=true"):
+        State(config(archive), words)
+    with pytest.raises(UserError, match="activation=quick_gelu"):
+        State(config(archive, trust=True), words)
+    text = {**TEXT, "activation": "quick_gelu"}
+    with pytest.raises(UserError, match="vit_base_patch32_clip_quickgelu_224"):
+        State(config(archive, text=text, trust=True), words)
+    image = {**IMAGE, "name": "vit_base_patch32_clip_quickgelu_224"}
+    quick = config(archive, text=text, image=image, trust=True)
+    assert {"image", "text"} <= taken(State(quick, words).embedder, theirs)
+
+
+@pytest.mark.parametrize("frozen", ["none", "image", "text", "both"])
+def test_a_frozen_encoder_does_not_move_and_the_rest_does(path, frozen):
+    given = config(path, frozen=frozen)
+    _, state = train.open_training(given)
+    before = {t: vectors(getattr(state.embedder, f"{t}_encoder")) for t in ("image", "text")}
+    heads = state.embedder.text_head.weight.detach().clone()
+    fitted = train.fit(given)
+    after = fitted.pretrained.embedder
+    for tower, weights in before.items():
+        still = torch.equal(weights, vectors(getattr(after, f"{tower}_encoder")))
+        assert still == (frozen in (tower, "both"))
+    assert not torch.equal(heads, after.text_head.weight)
+
+
+def test_frozen_norms_keep_their_statistics():
+    small = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "stem_width": 8}
+    given = tiny(model={"image": {"name": "resnet18", "pixels": 32, "options": small}})
+    given = replace(given, frozen="image", train=replace(given.train, steps=2))
+    encoder = train.fit(given).pretrained.embedder.image_encoder
+    counts = [int(v) for k, v in encoder.state_dict().items() if k.endswith("batches_tracked")]
+    assert counts
+    assert not any(counts)
+    learning = train.fit(replace(given, frozen="none")).pretrained.embedder.image_encoder
+    seen = [int(v) for k, v in learning.state_dict().items() if k.endswith("batches_tracked")]
+    assert min(seen) > 0
+
+
+def test_a_run_of_ours_is_a_start_too(tmp_path):
+    first = tiny(method={"name": "clip"})
+    fitted = train.fit(first)
+    tensors = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
+    (tmp_path / "weights.safetensors").write_bytes(checkpoint.encode(tensors, {"step": 6}))
+    words = fitted.pretrained.tokenizer
+    (tmp_path / "tokenizer.json").write_text(words.to_json(), encoding="utf-8")
+    second = tiny(method={"name": "clip"}, seed=1, init=str(tmp_path / "weights.safetensors"))
+    embedder = State(second, words).embedder
+    own = fitted.pretrained.embedder.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in embedder.state_dict().items())
+    with pytest.raises(UserError, match="another vocabulary"):
+        State(second, tokenizer.train(["other words", "altogether"], 300))
+
+
+def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path):
+    place = tmp_path / "x.pt"
+    place.write_bytes(b"one")
+    given = tiny(init=str(place))
+
+    def name():
+        return identity.run_id(identity.spec(given, {"data": 1, **start.fingerprint(given)}))
+
+    first = name()
+    assert first == name()
+    place.write_bytes(b"two!")
+    assert name() != first
+    assert start.fingerprint(tiny()) == {}
+    with pytest.raises(UserError, match="init=.*no such file"):
+        start.fingerprint(tiny(init=str(tmp_path / "none.pt")))
+    with pytest.raises(UserError, match="no such file"):
+        start.fingerprint(tiny(init=str(tmp_path)))

@@ -1,0 +1,41 @@
+"""A method in one file: its configuration, what it costs, and its loss. One line makes it known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from uniclip.binding import setting
+from uniclip.method_config import ViewsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyMethod:
+    """Each picture is to have the cosine `target` with its own text; no contrast at all."""
+
+    name: Literal["toy"] = "toy"
+    target: float = setting(0.5, low=-1, high=1)
+
+    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+        """Encoder forwards that one sample costs."""
+        return {"image": views.weak + views.strong, "text": 1}
+
+    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+        """One positive each, no negatives."""
+        return {"it+": 1, "ti+": views.weak + views.strong}
+
+    def build(self, config: Any) -> Any:
+        """The method, which imports torch only now."""
+        from uniclip.objectives.methods.base import Scaled
+
+        class Toy(Scaled):
+            weights = {"cosine": 1.0}
+            forwards = self.forwards(config.views)
+
+            def parts(self, embedder, batch):
+                images = embedder.images(batch.pixels.flatten(0, 1), batch.vectors.flatten(0, 1))
+                texts = embedder.texts(batch.tokens).repeat(len(batch.pixels), 1)
+                cost = ((images * texts).sum(1) - config.method.target).square()
+                return {"cosine": self.processes.mean_share(cost) + 0 * self.log_scale}
+
+        return Toy(0.07)

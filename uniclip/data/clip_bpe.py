@@ -1,0 +1,87 @@
+"""CLIP's published vocabulary: 49,408 byte-level BPE tokens (Radford et al., 2021).
+
+The vocabulary file is the one that open_clip_torch installs, read without importing that package;
+the merging is done by the `tokenizers` library. Same ids as open_clip's `SimpleTokenizer`: its
+cleaning (ftfy, HTML entities, white space, lower case), its pieces (letters, single digits, the
+rest), and its habit of reading "<end_of_text>" in a text as the end token.
+"""
+
+from __future__ import annotations
+
+import gzip
+import html
+from importlib.util import find_spec
+from pathlib import Path
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
+
+from uniclip.errors import UserError
+
+BOS, EOS, PAD = "<start_of_text>", "<end_of_text>", "!"
+"""CLIP has no padding token: id 0 ("!" in a word) stands behind the end, where nothing looks."""
+SIZE = 49_408
+WORD_END = "</w>"
+
+_PACKAGE, _FILE = "open_clip", "bpe_simple_vocab_16e6.txt.gz"
+_PIECES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+
+
+def load() -> tokenizers.Tokenizer:
+    """The vocabulary as a tokenizer of cleaned text.
+
+    Raises:
+        UserError: open_clip_torch is not installed.
+    """
+    lines = gzip.decompress(_path().read_bytes()).decode("utf-8").split("\n")
+    count = SIZE - 2 - 2 * 256
+    merges = [(left, right) for left, right in map(str.split, lines[1 : count + 1])]
+    letters = _alphabet()
+    words = [*letters, *(c + WORD_END for c in letters), *map("".join, merges), BOS, EOS]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    assert len(vocabulary) == SIZE, len(vocabulary)
+    model = models.BPE(vocabulary, merges, end_of_word_suffix=WORD_END)
+    bpe = tokenizers.Tokenizer(model)
+    pieces = tokenizers.Regex(_PIECES)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(pieces, behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    bpe.add_special_tokens([BOS, EOS])
+    return bpe
+
+
+def clean(text: str) -> str:
+    """`text` with its encoding repaired, HTML entities read, white space single, in lower case.
+
+    Raises:
+        UserError: ftfy, which open_clip_torch needs, is not installed.
+    """
+    try:
+        import ftfy
+    except ImportError:
+        raise UserError(
+            "the CLIP tokenizer repairs texts with ftfy, which is not installed: pip install ftfy"
+        ) from None
+    repaired = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return " ".join(repaired.split()).lower()
+
+
+def _path() -> Path:
+    found = find_spec(_PACKAGE)
+    path = Path(found.origin).with_name(_FILE) if found and found.origin else None
+    if path is None or not path.exists():
+        raise UserError(
+            "model.text.tokenizer=clip takes CLIP's vocabulary from a package that is not "
+            "installed: pip install open_clip_torch"
+        )
+    return path
+
+
+def _alphabet() -> list[str]:
+    """The 256 letters that stand for bytes, in the vocabulary's order: printable ones first."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    return [*map(chr, printable), *(chr(256 + i) for i in range(256 - len(printable)))]

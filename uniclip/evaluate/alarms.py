@@ -1,0 +1,77 @@
+"""Alarms about a score: is it above chance, and are labels in another order than the names?
+
+If the labels of a data set are numbered otherwise than its class names, a good model's predictions
+are right after a renaming of the classes, and near chance as they stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from uniclip.evaluate.metrics import Int
+
+GAIN = 2.0
+"""A renaming that makes the accuracy this many times as high is an alarm, if it is no accident."""
+
+DEVIATIONS = 5.0
+"""How many standard deviations of a sign test make it no accident."""
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """The renaming of classes under which the predictions fit the labels best."""
+
+    accuracy: float
+    """As the classes are, on the half of the samples that did not choose the renaming."""
+    renamed: float
+    """After the renaming, on the same half."""
+    moved: tuple[tuple[int, int], ...]
+    """(predicted class, the label it goes with) where these differ."""
+    deviations: float
+    """Standard deviations of the sign test between both."""
+
+    @property
+    def alarm(self) -> bool:
+        """Whether labels and names seem to be in different orders."""
+        return self.deviations > DEVIATIONS and self.renamed > GAIN * self.accuracy
+
+    def line(self, dataset: str) -> str:
+        """What a report says of it."""
+        return (
+            f"{dataset}: labels and class names may be in different orders: accuracy "
+            f"{self.accuracy:.3f} as named, {self.renamed:.3f} with {len(self.moved)} classes "
+            "renamed"
+        )
+
+
+def renaming(prediction: Int, labels: Int, classes: int) -> Renaming:
+    """Find the best renaming on every other sample of each class, and judge it on the rest.
+
+    prediction, labels: (n,) int64 in 0 .. classes - 1. The two halves keep a renaming from being
+    praised for the noise that it was fitted to: that of a model at chance gains nothing.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    order = np.argsort(labels, kind="stable")
+    fitted, judged = order[::2], order[1::2]
+    table = np.zeros((classes, classes))
+    np.add.at(table, (prediction[fitted], labels[fitted]), 1)
+    table[np.diag_indices(classes)] += 1e-6  # of equal renamings the one that moves least
+    _, label_of = linear_sum_assignment(table, maximize=True)
+    plain = prediction[judged] == labels[judged]
+    other = label_of[prediction[judged]] == labels[judged]
+    better, worse = int((other & ~plain).sum()), int((plain & ~other).sum())
+    moved = [(c, int(label)) for c, label in enumerate(label_of) if c != label]
+    return Renaming(
+        accuracy=float(plain.mean()) if len(judged) else 0.0,
+        renamed=float(other.mean()) if len(judged) else 0.0,
+        moved=tuple(moved),
+        deviations=(better - worse) / max(better + worse, 1) ** 0.5,
+    )
+
+
+def above_chance(value: float, chance: float, samples: int) -> bool:
+    """Whether an accuracy is more than three standard deviations above its chance level."""
+    return value > chance + 3 * (chance * (1 - chance) / max(samples, 1)) ** 0.5

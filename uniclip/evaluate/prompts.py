@@ -1,0 +1,114 @@
+"""Class names and prompt templates of the published protocols, read from `uniclip/evaluate/data/`.
+
+A name is bound to the data set's own key of a class (folder, WordNet id, label id), never to a
+position: sources list the classes of one set in different orders. The files say where each list
+comes from. A plan states what prompts it would use, so nothing here needs numpy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from uniclip.errors import UserError, unknown
+
+FOLDER = Path(__file__).resolve().parent / "data"
+
+OTHER = ("a photo of a {}.",)
+"""Templates of a set that no protocol has."""
+
+RULES = {
+    "as they are": str.maketrans({}),
+    "words": str.maketrans("_", " "),
+    "words and slashes": str.maketrans("_/", "  "),
+}
+"""How a set's own key becomes a name where no list is needed."""
+
+ENSEMBLES = ("imagenet80", "imagenet7", "imagenet81")
+"""ImageNet's templates: all of CLIP's, the greedy subset of them, all and the bare name (UniCL)."""
+
+
+def datasets() -> tuple[str, ...]:
+    """The data sets that have names here."""
+    return tuple(_read("names")["sets"])
+
+
+def templates(dataset: str, protocol: str = "clip2021") -> tuple[str, ...]:
+    """The templates of a data set under a protocol, each with one {} for the name.
+
+    dataset: a name of `datasets`, one of `ENSEMBLES`, or any other, which gets `OTHER`; ImageNet's
+    depend on the protocol (`uniclip.evaluate.protocols`) and are asked for by their ensemble.
+    """
+    file = _read("templates")
+    lists = {**file["sets"], **file["imagenet"], **file["variants"].get(protocol, {})}
+    return tuple(lists.get(dataset, OTHER))
+
+
+def names(
+    dataset: str, classes: Sequence[str], protocol: str = "clip2021"
+) -> dict[str, tuple[str, ...]]:
+    """What each of `classes`, the data set's own keys, is called in a prompt: one or more names.
+
+    Spelling is forgiven where it is harmless: upper and lower case, underscores, leading zeros of a
+    label. A set that is not listed is called by its keys, underscores as spaces.
+
+    Raises:
+        UserError: if the set has a list and a class is not on it.
+    """
+    entry = _entry(dataset, protocol)
+    if "names" not in entry:
+        rule = RULES[entry["rule"]]
+        aliases = entry.get("aliases", {})
+        return {c: (aliases.get(c, c).translate(rule),) for c in classes}
+    spelled = _spelled(dataset, protocol)
+    for key in classes:
+        if _plain(key) not in spelled:
+            raise unknown(f"class of {dataset}", key, list(entry["names"]))
+    return {c: spelled[_plain(c)] for c in classes}
+
+
+def source(dataset: str, protocol: str = "clip2021") -> str:
+    """Where the names of a set come from."""
+    stated: str = _entry(dataset, protocol)["source"]
+    return stated
+
+
+def checked(given: Mapping[str, Any] | Sequence[str], where: str) -> tuple[str, ...]:
+    """A user's own templates; `UserError` unless each has exactly one {}."""
+    for template in given:
+        if not isinstance(template, str) or template.count("{}") != 1:
+            raise UserError(f"{where}: template {template!r} needs exactly one {{}} for the name")
+    return tuple(given)
+
+
+def _entry(dataset: str, protocol: str) -> dict[str, Any]:
+    file = _read("names")
+    common = file["sets"].get(dataset, {"rule": "words", "source": "the set's own names"})
+    special = file["variants"].get(protocol, {}).get(dataset)
+    if special is None:
+        return dict(common)
+    return {**{k: v for k, v in common.items() if k not in ("names", "rule")}, **special}
+
+
+@cache
+def _spelled(dataset: str, protocol: str) -> dict[str, tuple[str, ...]]:
+    """Names by the plain spelling of the key, aliases included."""
+    entry = _entry(dataset, protocol)
+    spelled = {_plain(key): tuple(given) for key, given in entry["names"].items()}
+    assert len(spelled) == len(entry["names"]), f"{dataset}: two keys of one plain spelling"
+    for alias, key in entry.get("aliases", {}).items():
+        spelled.setdefault(_plain(alias), spelled[_plain(key)])
+    return spelled
+
+
+def _plain(key: str) -> str:
+    return str(int(key)) if key.isdecimal() else key.casefold().replace("_", " ").strip()
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    file: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return file
