@@ -20,7 +20,8 @@ FUNCTION_LINES, MODULE_LINES, COLUMNS = 60, 400, 100
 FRONT_DOOR = [
     "uniclip", "uniclip.config", "uniclip.identity", "uniclip.store", "uniclip.rng",
     "uniclip.errors", "uniclip.batch", "uniclip.compose", "uniclip.data", "uniclip.evaluate",
-    "uniclip.augment", "ablations.definition", "ablations.designs", "ablations.plan",
+    "uniclip.augment", "uniclip.model.sizes", "uniclip.model.start",
+    "ablations.definition", "ablations.designs", "ablations.plan",
     "sweeps.settings", "sweeps.claims", "sweeps.process", "sweeps.status", "sweeps.price",
     "sweeps.cli", "sweeps.verbs", "sweeps.listing", "sweeps.display", "sweeps.conduct",
     "sweeps.worker", "sweeps.launchers.local",
