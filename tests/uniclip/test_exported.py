@@ -8,11 +8,11 @@ import pytest
 import torch
 from published import MEAN, STD, TEXTS, pictures
 from tiny_runs import tiny
-from transformers import CLIPModel
+from transformers import AutoTokenizer, CLIPModel
 
 from uniclip.data import tokenizer
 from uniclip.errors import UserError
-from uniclip.model import imported
+from uniclip.model import exported, imported
 from uniclip.model.embedder import build_embedder
 from uniclip.model.exported import export
 from uniclip.model.pretrained import Pretrained
@@ -63,6 +63,16 @@ def features(trained):
     return (pixels / 255 - MEAN) / STD, images, texts
 
 
+def transformed(folder, trained, pixels):
+    """What transformers' model gives, of nothing missing and nothing too many."""
+    theirs, info = CLIPModel.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    tokens = torch.from_numpy(trained.tokenizer.encode(TEXTS, 77))
+    with torch.no_grad():
+        return theirs.eval()(input_ids=tokens, pixel_values=pixels)
+
+
 def test_open_clip_reads_it(trained, tmp_path):
     pixels, images, texts = features(trained)
     folder = export(trained, tmp_path / "out", "open_clip")
@@ -80,15 +90,11 @@ def test_open_clip_reads_it(trained, tmp_path):
 def test_transformers_reads_it(trained, tmp_path):
     pixels, images, texts = features(trained)
     folder = export(trained, tmp_path / "out", "transformers")
-    theirs, info = CLIPModel.from_pretrained(folder, output_loading_info=True)
-    assert not info["missing_keys"]
-    assert not info["unexpected_keys"]
-    tokens = torch.from_numpy(trained.tokenizer.encode(TEXTS, 77))
-    with torch.no_grad():
-        out = theirs.eval()(input_ids=tokens, pixel_values=pixels)
+    out = transformed(folder, trained, pixels)
     assert np.abs(out.image_embeds.numpy() - images).max() < 1e-5
     assert np.abs(out.text_embeds.numpy() - texts).max() < 1e-5
-    assert theirs.logit_scale.item() == pytest.approx(3.5, abs=1e-6)
+    cosines = out.text_embeds @ out.image_embeds.T
+    assert torch.allclose(out.logits_per_text, cosines * np.exp(3.5), atol=1e-3)
 
 
 def test_what_open_clip_was_given_we_read_back(tmp_path):
@@ -100,28 +106,43 @@ def test_what_open_clip_was_given_we_read_back(tmp_path):
     assert np.abs(again.embed_texts(TEXTS) - texts).max() < 1e-6
 
 
+CONVNEXT = {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]}
 REFUSED = {
     "not a linear projection": {"method": "uniclip"},
-    "not a vision Transformer": {
-        "image": "convnext_atto",
-        "options": {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]},
-    },
+    "not a vision Transformer": {"image": "convnext_atto", "options": CONVNEXT},
     "as CLIP's": {"image": "vit_tiny_patch16_224", "options": VIT},
+}
+OTHERWISE = {
     "vocabulary": {"tokenizer": "bpe", "vocabulary": 300},
     "different activations": {"activation": "gelu"},
     "norm_epsilon": {"norm_epsilon": 1e-12},
-    "image encoder's heads": {"options": {**VIT, "num_heads": 2}},
-    "text encoder's heads": {"heads": 2},
+    "heads": {"options": {**VIT, "num_heads": 2}},
 }
+"""What open_clip takes for granted; transformers' configuration can say it."""
+
+
+def refused(folder, layout, reason, changes):
+    with pytest.raises(UserError, match=reason) as caught:
+        export(model(**changes), folder, layout)
+    assert "\n" not in str(caught.value)
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("reason", REFUSED)
 @pytest.mark.parametrize("layout", ["open_clip", "transformers"])
 def test_what_a_layout_cannot_hold_is_refused_with_its_reason(reason, layout, tmp_path):
-    with pytest.raises(UserError, match=reason) as caught:
-        export(model(**REFUSED[reason]), tmp_path / "out", layout)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out").exists()
+    refused(tmp_path / "out", layout, reason, REFUSED[reason])
+
+
+@pytest.mark.parametrize("reason", OTHERWISE)
+def test_what_only_transformers_can_hold(reason, tmp_path):
+    refused(tmp_path / "out", "open_clip", reason, OTHERWISE[reason])
+    trained = model(**OTHERWISE[reason])
+    pixels, images, texts = features(trained)
+    folder = export(trained, tmp_path / "out", "transformers")
+    out = transformed(folder, trained, pixels)
+    assert np.abs(out.image_embeds.numpy() - images).max() < 1e-5
+    assert np.abs(out.text_embeds.numpy() - texts).max() < 1e-5
 
 
 def test_an_unknown_layout_and_a_folder_that_is_there_are_refused(tmp_path):
@@ -132,7 +153,25 @@ def test_an_unknown_layout_and_a_folder_that_is_there_are_refused(tmp_path):
         export(trained, tmp_path, "open_clip")
 
 
-def test_the_tokenizer_lies_beside_it(tmp_path):
-    folder = export(model(), tmp_path / "out", "transformers")
-    text = (folder / "tokenizer.json").read_text(encoding="utf-8")
-    assert tokenizer.Tokenizer.from_json(text).is_clip
+@pytest.mark.parametrize("changes", [{}, OTHERWISE["vocabulary"]], ids=["clip", "bpe"])
+def test_transformers_tokenizer_gives_the_same_ids(changes, tmp_path):
+    trained = model(**changes)
+    folder = export(trained, tmp_path / "out", "transformers")
+    theirs = AutoTokenizer.from_pretrained(folder)
+    for text in (*TEXTS, "caf\u00e9  Two"):
+        ours = trained.tokenizer.encode([text], 77)[0].tolist()
+        assert theirs(text, truncation=True).input_ids == ours
+    padded = theirs(["a", "a b c"], padding=True, return_tensors="pt").input_ids
+    with torch.no_grad():
+        rows = CLIPModel.from_pretrained(folder).eval().get_text_features(input_ids=padded)
+    rows = torch.nn.functional.normalize(rows.pooler_output, dim=-1).numpy()
+    assert np.abs(rows - trained.embed_texts(["a", "a b c"])).max() < 1e-5
+
+
+def test_the_command_exports_a_run_or_says_what_it_takes(tmp_path, monkeypatch):
+    trained = model()
+    monkeypatch.setattr("uniclip.run.load", lambda run: trained)
+    exported.main(["run", str(tmp_path / "out"), "open_clip"])
+    assert (tmp_path / "out" / "open_clip_model.safetensors").exists()
+    with pytest.raises(UserError, match="a new folder"):
+        exported.main(["run"])

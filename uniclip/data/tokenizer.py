@@ -8,6 +8,7 @@ vocabulary (`clip_bpe`) is the other choice; it pads with its token 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
 
 import numpy as np
@@ -91,6 +92,7 @@ def build(config: TextConfig, captions: Sequence[str]) -> Tokenizer:
     return clip() if config.tokenizer == "clip" else train(captions, config.vocabulary)
 
 
+@cache
 def clip() -> Tokenizer:
     """CLIP's published vocabulary of 49,408 tokens; `UserError` if it is not installed."""
     return Tokenizer(clip_bpe.load())

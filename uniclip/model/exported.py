@@ -8,16 +8,19 @@ left out. The numbers are the same; only names and packing change.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import tokenizers
 import torch
 from timm.layers import QuickGELU
 from timm.models.vision_transformer import VisionTransformer
+from tokenizers import normalizers, processors
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from uniclip import files
 from uniclip.errors import UserError, unknown
@@ -25,6 +28,8 @@ from uniclip.model import layouts
 from uniclip.model.pretrained import Pretrained
 
 CLIP_EPSILON = 1e-5
+HEAD = 64
+"""Width of open_clip's vision heads."""
 PREFIXES = {"image_encoder.body.": "vision_model.", "text_encoder.body.": "text_model."}
 VISION = (
     (r"^vision_model\.cls_token$", "vision_model.embeddings.class_embedding"),
@@ -56,7 +61,7 @@ def export(pretrained: Pretrained, folder: str | Path, layout: str) -> Path:
     """
     if layout not in LAYOUTS:
         raise unknown("layout", layout, LAYOUTS)
-    reason = obstacle(pretrained)
+    reason = obstacle(pretrained, layout)
     if reason is not None:
         raise UserError(f"this model has no {layout} layout: {reason}")
     path = Path(folder)
@@ -64,12 +69,11 @@ def export(pretrained: Pretrained, folder: str | Path, layout: str) -> Path:
         raise UserError(f"{path} is there already; name a new folder")
     path.mkdir(parents=True)
     LAYOUTS[layout](pretrained, path)
-    files.replace(path / "tokenizer.json", pretrained.tokenizer.to_json().encode())
     return path
 
 
-def obstacle(pretrained: Pretrained) -> str | None:
-    """Why no CLIP layout can hold a model; None if one can."""
+def obstacle(pretrained: Pretrained, layout: str) -> str | None:
+    """Why `layout` cannot hold a model; None if it can."""
     embedder, body = pretrained.embedder, _body(pretrained)
     if not isinstance(embedder.image_head, nn.Linear):
         return "its image head is not a linear projection (train method=clip)"
@@ -77,16 +81,20 @@ def obstacle(pretrained: Pretrained) -> str | None:
         return "its image projection has a bias"
     if not (_is_vit(body) and _is_clip_vit(body)):
         return "its image encoder is not a vision Transformer as CLIP's (timm's vit_*_clip_*)"
+    return _obstacle_of_open_clip(pretrained) if layout == "open_clip" else None
+
+
+def _obstacle_of_open_clip(pretrained: Pretrained) -> str | None:
+    """What open_clip takes for granted and transformers' configuration states."""
+    text, body = pretrained.config.model.text, _body(pretrained)
     if not pretrained.tokenizer.is_clip:
         return "its vocabulary is not CLIP's (train with model.text.tokenizer=clip)"
-    if pretrained.config.model.text.norm_epsilon != CLIP_EPSILON:
+    if text.norm_epsilon != CLIP_EPSILON:
         return f"its text encoder's norm_epsilon is not {CLIP_EPSILON}"
-    if _is_quick(body) != (pretrained.config.model.text.activation == "quick_gelu"):
+    if _is_quick(body) != (text.activation == "quick_gelu"):
         return "its two encoders have different activations"
-    if body.embed_dim % body.blocks[0].attn.num_heads or _head_width(body) != 64:
-        return "its image encoder's heads are not 64 wide"
-    if pretrained.config.model.text.width != 64 * pretrained.config.model.text.heads:
-        return "its text encoder's heads are not 64 wide"
+    if body.embed_dim != HEAD * body.blocks[0].attn.num_heads:
+        return f"its image encoder's heads are not {HEAD} wide"
     return None
 
 
@@ -133,6 +141,7 @@ def _transformers(pretrained: Pretrained, folder: Path) -> None:
         filled.update(_as_transformers(key, value))
     model.load_state_dict(filled, strict=True)
     model.save_pretrained(folder)
+    _tokenizer(pretrained).save_pretrained(folder)
     side = pretrained.config.model.image.pixels
     numbers = _normalisation(pretrained)
     described = {
@@ -160,6 +169,26 @@ def _clip_config(pretrained: Pretrained) -> CLIPConfig:
         "layer_norm_eps": body.norm.eps,
     }
     return CLIPConfig(text_config=text, vision_config=vision, projection_dim=model.embedding)
+
+
+def _tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerFast:
+    """Ours, with both ends put on by itself; CLIP's cleans as far as the library can (no ftfy)."""
+    words = pretrained.tokenizer
+    bpe = tokenizers.Tokenizer.from_str(words.to_json())
+    if words.is_clip:
+        single = normalizers.Replace(tokenizers.Regex(r"\s+"), " ")
+        steps = [normalizers.NFC(), single, normalizers.Lowercase()]
+        bpe.normalizer = normalizers.Sequence(steps)
+    bos, eos = (bpe.id_to_token(i) for i in (words.bos, words.eos))
+    ends = [(bos, words.bos), (eos, words.eos)]
+    bpe.post_processor = processors.TemplateProcessing(f"{bos} $A {eos}", special_tokens=ends)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token=bos,
+        eos_token=eos,
+        pad_token=eos if words.is_clip else bpe.id_to_token(words.pad),
+        model_max_length=pretrained.config.model.text.context,
+    )
 
 
 def _as_transformers(key: str, value: Tensor) -> dict[str, Tensor]:
@@ -210,11 +239,6 @@ def _is_quick(body: Any) -> bool:
     return isinstance(body.blocks[0].mlp.act, QuickGELU)
 
 
-def _head_width(body: Any) -> int:
-    width: int = body.embed_dim // body.blocks[0].attn.num_heads
-    return width
-
-
 def _state(pretrained: Pretrained) -> dict[str, Tensor]:
     return {k: v.detach().cpu() for k, v in pretrained.embedder.state_dict().items()}
 
@@ -235,3 +259,21 @@ def _write_json(path: Path, value: Any) -> None:
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     files.replace(path, safetensors.torch.save(whole, {"format": "pt"}))
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m uniclip.model.exported <run folder> <new folder> open_clip|transformers`."""
+    from uniclip.run import load
+
+    if len(arguments) != 3:
+        raise UserError("give a run's folder, a new folder, and open_clip or transformers")
+    run, folder, layout = arguments
+    print(export(load(run), folder, layout))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print(f"uniclip.model.exported: {error}", file=sys.stderr)
+        sys.exit(2)

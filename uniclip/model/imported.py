@@ -135,8 +135,11 @@ def read(
             f"{where} has a vocabulary of {model.text.vocabulary} tokens; only CLIP's of "
             f"{words.size} is known"
         )
-    embedder = _embedder(model, words, bias=layout.projection_bias is not None)
-    state = layouts.gather(layout, tensors, embedder.state_dict(), where)
+    bias = layout.projection_bias is not None
+    with torch.device("meta"):  # names and shapes alone: what does not fit is refused at once
+        expected = _embedder(model, words, bias=bias).state_dict()
+    state = layouts.gather(layout, tensors, expected, where)
+    embedder = _embedder(model, words, bias=bias)
     embedder.load_state_dict(state)
     stretch = UNICL_RESIZE if layout.is_unicl else 1.0
     return Weights(

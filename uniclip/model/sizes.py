@@ -9,7 +9,6 @@ heads. Nothing is computed: the models stand on the meta device.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ import yaml
 from uniclip import compose
 from uniclip.binding import bind
 from uniclip.config import ModelConfig, TextConfig
-from uniclip.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -98,18 +96,15 @@ def _gflops(module: nn.Module, given: Tensor) -> float:
     return round(counter.get_total_flops() / 1e9, 4)
 
 
-def main(arguments: list[str]) -> int:
-    """Rewrite the table; it takes no arguments. Exit status."""
-    if arguments:
-        raise UserError(f"python -m uniclip.model.sizes takes no arguments, got {arguments[0]!r}")
+def main() -> None:
+    """Measure every preset and rewrite the table."""
     rows: dict[str, Any] = {
         path.stem: measure(preset(path)) for path in sorted((compose.CONF / "model").glob("*.yaml"))
     }
     text = yaml.safe_dump(rows, sort_keys=True, default_flow_style=False)
     TABLE.write_text(HEADER + text, encoding="utf-8")
     print(f"{TABLE}: {len(rows)} models")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()
