@@ -35,7 +35,7 @@ TRIALS = 10
 TILE = 1 << 19
 """Logits held at once."""
 
-SINGLE = 1e-6
+SINGLE = 1e-5
 """Gradients below this are not sought in float32."""
 
 PROBED = 2_048
