@@ -75,7 +75,7 @@ def score_zero_shot(
     if truth.several:
         _several(sheet, "zeroshot", judgement.metric, images @ classifier.T, truth)
         return
-    found = ranks(images, classifier, np.arange(len(images)), truth.labels)
+    found = ranks(images, classifier, np.arange(len(images)), truth.labels, tie=0)
     prediction, confidence = zero_shot.predict(images, classifier, scale)
     _single(sheet, "zeroshot", judgement.metric, found.hits(1), prediction, truth)
     if len(truth.classes) > TOP:

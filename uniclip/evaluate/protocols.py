@@ -182,7 +182,7 @@ class Judgement:
     departs: tuple[str, ...]
     embedding: str = "mean of the unit prompt embeddings, normalised again; cosine"
     depths: tuple[int, ...] = DEPTHS
-    ties: str = "at their expectation; in a precision curve as one threshold"
+    ties: str = "equal scores, at their expectation; one threshold of a precision curve"
     version: int = VERSION
 
     def stated(self) -> dict[str, Any]:

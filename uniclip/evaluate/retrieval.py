@@ -74,11 +74,14 @@ def relate(captions: Sequence[Sequence[str]]) -> Relation:
     return Relation(tuple(place), np.array(image, np.int64), np.array(text, np.int64))
 
 
-def ranks(queries: NDArray[Any], keys: NDArray[Any], query: Int, key: Int) -> Ranks:
+def ranks(
+    queries: NDArray[Any], keys: NDArray[Any], query: Int, key: Int, tie: float = TIE
+) -> Ranks:
     """Rank the keys for each query by their inner product.
 
     queries: (n, D). keys: (m, D). query, key: (P,) int64, the right pairs; each of the n queries
-    has at least one. The order of queries, keys and pairs changes nothing but the result's order.
+    has at least one. tie: inner products that differ by no more are a tie. The order of queries,
+    keys and pairs changes nothing but the result's order.
     What is not finite says nothing: a model that broke down ties everywhere, so it is at chance.
     """
     queries, keys = _finite(queries), _finite(keys)
@@ -93,7 +96,7 @@ def ranks(queries: NDArray[Any], keys: NDArray[Any], query: Int, key: Int) -> Ra
         stop = min(start + rows, len(queries))
         pairs = slice(first[start], first[stop])
         similarity = np.matmul(queries[start:stop], keys.T, out=buffer[: stop - start])
-        blocks.append(_rank_block(similarity, query[pairs] - start, key[pairs]))
+        blocks.append(_rank_block(similarity, query[pairs] - start, key[pairs], tie))
     return Ranks(*(np.concatenate(column) for column in zip(*blocks)))
 
 
@@ -104,23 +107,25 @@ def _finite(rows: NDArray[Any]) -> NDArray[Any]:
     return np.nan_to_num(rows, nan=0, posinf=0, neginf=0)
 
 
-def _rank_block(similarity: NDArray[Any], query: Int, key: Int) -> tuple[Int, Int, Int]:
+def _rank_block(similarity: NDArray[Any], query: Int, key: Int, tie: float) -> tuple[Int, Int, Int]:
     own = similarity[query, key]  # of the same block: another product may round otherwise
     begins = np.flatnonzero(np.diff(query, prepend=-1))
     best = np.maximum.reduceat(own, begins)
-    above = np.count_nonzero(similarity > (best + TIE)[:, None], axis=1)  # never a right one
-    reached = np.count_nonzero(similarity >= (best - TIE)[:, None], axis=1)
-    right = np.add.reduceat(own >= (best - TIE)[query], begins, dtype=np.int64)
+    above = np.count_nonzero(similarity > (best + tie)[:, None], axis=1)  # never a right one
+    reached = np.count_nonzero(similarity >= (best - tie)[:, None], axis=1)
+    right = np.add.reduceat(own >= (best - tie)[query], begins, dtype=np.int64)
     return above, reached - above - right, right
 
 
-def both_ways(images: NDArray[Any], texts: NDArray[Any], relation: Relation) -> tuple[Ranks, Ranks]:
+def both_ways(
+    images: NDArray[Any], texts: NDArray[Any], relation: Relation, tie: float = TIE
+) -> tuple[Ranks, Ranks]:
     """Ranks of the captions for each picture (n), and of the pictures for each pair's caption (P).
 
     images: (n, D) unit rows. texts: (len(relation.texts), D) unit rows.
     """
-    to_text = ranks(images, texts, relation.image, relation.text)
-    to_image = ranks(texts, images, relation.text, relation.image)
+    to_text = ranks(images, texts, relation.image, relation.text, tie)
+    to_image = ranks(texts, images, relation.text, relation.image, tie)
     return to_text, to_image[relation.text]
 
 
@@ -135,12 +140,19 @@ def chances(relation: Relation, k: int) -> tuple[float, float]:
     )
 
 
-def score(sheet: Sheet, images: NDArray[Any], texts: NDArray[Any], relation: Relation) -> None:
+def score(
+    sheet: Sheet,
+    images: NDArray[Any],
+    texts: NDArray[Any],
+    relation: Relation,
+    tie: float = TIE,
+) -> None:
     """Put R@1, R@5 and R@10 both ways on the sheet, their mean R@1, and the ranks.
 
-    `retrieval.i2t` finds captions for pictures, `retrieval.t2i` pictures for captions.
+    `retrieval.i2t` finds captions for pictures, `retrieval.t2i` pictures for captions. Published
+    protocols take equal scores alone for a tie (tie=0).
     """
-    to_text, to_image = both_ways(images, texts, relation)
+    to_text, to_image = both_ways(images, texts, relation, tie)
     for side, (way, found) in enumerate({"i2t": to_text, "t2i": to_image}.items()):
         for k in DEPTHS:
             chance = chances(relation, k)[side]

@@ -124,7 +124,7 @@ def test_unit_rows_forget_lengths():
         for part in (train, stretched)
     )
     assert one.strength == other.strength
-    assert one.probe.weight == pytest.approx(other.probe.weight, abs=1e-6)
+    assert one.probe.weight == pytest.approx(other.probe.weight, rel=1e-3, abs=1e-4)
     assert linear_probe.scaled(np.zeros((1, 3)), settings).tolist() == [[0, 0, 0]]
 
 
