@@ -76,7 +76,7 @@ def test_other_seeds_are_refused(word: str) -> None:
 @pytest.mark.parametrize(
     ("words", "match"),
     [
-        ((), r"ablation= is missing: choose from components, truth"),
+        ((), r"ablation= is missing: choose from awareness, components"),
         (("train.steps=3",), r"ablation= is missing"),
         (("ablation=truht",), r"did you mean truth"),
         ((ABLATION, "lancher.slots=3"), r"'lancher\.slots': did you mean launcher\.slots"),

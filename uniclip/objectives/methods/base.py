@@ -80,8 +80,8 @@ class Method(nn.Module, ABC):
         return {}
 
     def chunk(self, embeddings: int) -> int | None:
-        """The `chunk` of a loss over so many embeddings of this process."""
-        return TILE if embeddings * self.processes.world > DENSE else None
+        """The `chunk` of a loss over so many embeddings of this process; the same in all of them."""
+        return TILE if sum(self.processes.counts(embeddings)) > DENSE else None
 
     def how(self, embeddings: int) -> dict[str, Any]:
         """The keywords of a loss over so many embeddings of this process."""
