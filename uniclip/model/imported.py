@@ -11,12 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torchvision.transforms import v2
 
 from uniclip.config import (
@@ -153,11 +155,20 @@ def read(
 
 
 def _embedder(model: ModelConfig, words: tokenizer.Tokenizer, *, bias: bool) -> Embedder:
-    with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten
+    with torch.random.fork_rng(devices=[]), _Undrawn():
         image, text = ImageEncoder(model.image), TextEncoder(model.text, words)
         image_head = nn.Linear(image.features, model.embedding, bias=bias)
         text_head = nn.Linear(text.features, model.embedding, bias=False)
     return Embedder(image, text, None, image_head, text_head)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of initial weights, half of the time, which are overwritten anyway."""
+
+    drawn = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func in self.drawn else func(*args, **(kwargs or {}))
 
 
 # ---- the architecture, from the shapes -------------------------------------------------------

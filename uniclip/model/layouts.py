@@ -266,7 +266,7 @@ def _apart(entry: Entry, value: Tensor, state: Mapping[str, Tensor]) -> dict[str
     value = value.T if entry.transposed else value
     parts = value.chunk(len(entry.ours)) if len(entry.ours) > 1 else (value,)
     return {
-        key: part.reshape(state[key].shape).to(state[key].dtype).clone()
+        key: part.reshape(state[key].shape).to(state[key].dtype)
         for key, part in zip(entry.ours, parts)
     }
 
