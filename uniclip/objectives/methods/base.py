@@ -80,7 +80,7 @@ class Method(nn.Module, ABC):
         return {}
 
     def chunk(self, embeddings: int) -> int | None:
-        """The `chunk` of a loss over so many embeddings of this process; the same in all of them."""
+        """The `chunk` of a loss over so many embeddings of this process; all choose alike."""
         return TILE if sum(self.processes.counts(embeddings)) > DENSE else None
 
     def how(self, embeddings: int) -> dict[str, Any]:
