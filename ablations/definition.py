@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from uniclip.binding import bind, setting
 from uniclip.errors import UserError, unknown
+from uniclip.files import remembered
+from uniclip.identity import digest, library_version
 from uniclip.store import Component, Expectation
 
 CONF = Path(__file__).parent / "conf"
@@ -100,16 +102,21 @@ def components(folders: Sequence[Path]) -> dict[str, Component]:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-
     try:
-        values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        # The parser takes longer to import than all else that `list` needs.
+        key = digest([path.read_bytes().hex(), library_version("omegaconf")])
+        values = remembered("yaml", key, lambda: _parsed(path))
     except Exception as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(values, Mapping):
         raise UserError(f"{path} must hold a mapping")
-    named: dict[str, Any] = _named(values)
-    return named
+    return dict(values)
+
+
+def _parsed(path: Path) -> Any:
+    from omegaconf import OmegaConf
+
+    return _named(OmegaConf.to_container(OmegaConf.load(path), resolve=True))
 
 
 def _named(value: Any) -> Any:

@@ -243,9 +243,7 @@ def _benchmark(
     evaluations: dict[str, dict[str, str]] = {arm: {} for arm in configs}
     missing = {}
     for arm, config in configs.items():
-        for name in config.benchmark:
-            if name not in evaluate.BENCHMARKS:
-                raise unknown("benchmark", name, evaluate.BENCHMARKS)
+        for name in evaluate.expanded(config.benchmark):
             lacking = evaluate.missing(name, config)
             if lacking:
                 missing[name] = lacking

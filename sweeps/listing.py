@@ -10,6 +10,7 @@ from sweeps import settings
 from sweeps.cli import console
 from uniclip import compose, config, evaluate
 from uniclip.errors import UserError, unknown
+from uniclip.evaluate import datasets
 from uniclip.model import sizes
 
 Rows = list[tuple[str, str]]
@@ -50,7 +51,7 @@ def _kinds(where: list[Path]) -> dict[str, Callable[[], Rows]]:
             (n, definition.load(n, where).title) for n in definition.names(where)
         ],
         "arms": list,
-        "benchmarks": lambda: [(n, "") for n in sorted(evaluate.BENCHMARKS)],
+        "benchmarks": _benchmarks,
         "budgets": group("budget"),
         "components": lambda: [
             (n, f"{c.label}. Off: {c.off}. {c.reason}")
@@ -63,6 +64,13 @@ def _kinds(where: list[Path]) -> dict[str, Callable[[], Rows]]:
             for name, about in group("model")()
         ],
     }
+
+
+def _benchmarks() -> Rows:
+    """What `benchmark=[...]` may name: a run's own data, lists, published sets."""
+    own = [(n, "the data's own test part") for n in sorted(evaluate.BENCHMARKS)]
+    lists = [(n, ", ".join(datasets.benchmark(n))) for n in datasets.benchmarks()]
+    return [*own, *lists, *((n, d.title) for n, d in datasets.DATASETS.items())]
 
 
 def _arms(ablation: object, where: list[Path]) -> Rows:

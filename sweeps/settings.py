@@ -22,6 +22,8 @@ from uniclip.store import Store
 CONF = Path(__file__).parent / "conf"
 RUN_KEYS = tuple(RunConfig.__dataclass_fields__)
 MOST_SEEDS = 10_000
+SHORT = {"data_root": "runtime.data_root", "protocol": "runtime.protocol"}
+"""Keys that are long for what they are."""
 OWN_KEYS = ("ablation", "conf_dir")
 """Looked at before anything is composed."""
 
@@ -103,7 +105,7 @@ def folders(conf_dir: str | None = None) -> list[Path]:
 
 def asked(overrides: list[str]) -> Asked:
     """What these `key=value` words ask for; `UserError` in one line where they cannot be had."""
-    values = compose.parse(overrides)
+    values = {SHORT.get(k, k): v for k, v in compose.parse(overrides).items()}
     where = folders(values.pop("conf_dir", None))
     name = values.pop("ablation", None)
     if name is None:

@@ -233,6 +233,10 @@ class RuntimeConfig:
     """Seconds between checkpoints; 0 = after every step."""
     log_every: int = setting(10, low=1)
     """Steps between lines of metrics."""
+    data_root: str = "data"
+    """The folder under which published evaluation sets lie."""
+    protocol: Literal["clip2021", "slip2021", "laion_cb"] = "clip2021"
+    """By which published protocol they are judged; part of every score's evaluation hash."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ BAD: list[tuple[list[str], str]] = [
     (["plan", "ablation=components", "data=scene"], "did you mean scenes"),
     (["plan", "ablation=components", "budget=smok"], "did you mean smoke"),
     (["plan", *WORDS, "model=big"], "unknown model 'big'"),
-    (["plan", *WORDS, "benchmark=[imagenet]"], "unknown benchmark 'imagenet'"),
+    (["plan", *WORDS, "benchmark=[imagenett]"], "unknown benchmark 'imagenett'"),
     (["plan", *WORDS, "train.step=3"], "did you mean train.steps"),
     (["plan", *WORDS, "train.steps=many"], "train.steps must be a whole number"),
     (["plan", *WORDS, "train.steps=0"], "train.steps must be at least 1"),

@@ -236,7 +236,7 @@ def test_flat_names_every_leaf() -> None:
 
 
 @given(st.from_regex(compose.PLAIN_KEY, fullmatch=True), plain_values)
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 def test_plain_words_are_what_the_grammar_makes_of_them(key: str, value: str) -> None:
     plainly = compose._plainly(f"{key}={value}")
     if plainly is not None:

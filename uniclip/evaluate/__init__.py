@@ -7,6 +7,7 @@ evaluated: a plan names protocols and says what is missing, and starts at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import uniclip.data
 from uniclip import identity
 from uniclip.binding import plain
 from uniclip.errors import unknown
+from uniclip.evaluate import datasets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +34,18 @@ BENCHMARKS: dict[str, str] = {
 """Benchmark data sets, and the module of each."""
 
 
+def expanded(benchmark: Sequence[str]) -> tuple[str, ...]:
+    """The data sets of a benchmark, lists such as `bench14` written out; `UserError` names what is
+    neither a data set nor a list."""
+    names: list[str] = []
+    for name in benchmark:
+        several = name in datasets.benchmarks()
+        names += datasets.benchmark(name, also=BENCHMARKS) if several else [name]
+    for name in names:
+        _module(name)
+    return tuple(dict.fromkeys(names))
+
+
 def protocol(name: str, config: RunConfig) -> dict[str, Any]:
     """Everything that a score of benchmark `name` depends on besides the model, as plain JSON.
 
@@ -44,7 +58,7 @@ def protocol(name: str, config: RunConfig) -> dict[str, Any]:
         {
             "benchmark": name,
             "split": "test",
-            "data": uniclip.data.fingerprint(source),
+            **({"data": uniclip.data.fingerprint(source)} if name in BENCHMARKS else {}),
             **module.protocol(source),
         }
     )
@@ -60,7 +74,9 @@ def missing(name: str, config: RunConfig) -> str | None:
     """What benchmark `name` lacks here and how to get it; None if it can be run."""
     module = _module(name)
     reason: str | None = module.missing(config)
-    return reason if reason is not None else uniclip.data.missing(module.source(config))
+    if reason is not None or name not in BENCHMARKS:
+        return reason
+    return uniclip.data.missing(module.source(config))
 
 
 def evaluate(
@@ -85,6 +101,10 @@ def validate(pretrained: Pretrained, config: RunConfig) -> float:
 
 
 def _module(name: str) -> Any:
-    if name not in BENCHMARKS:
-        raise unknown("benchmark", name, BENCHMARKS)
-    return import_module(BENCHMARKS[name])
+    if name in BENCHMARKS:
+        return import_module(BENCHMARKS[name])
+    if name not in datasets.DATASETS and name not in datasets.ALIASES and ":" not in name:
+        raise unknown("benchmark", name, [*BENCHMARKS, *datasets.benchmarks(), *datasets.DATASETS])
+    from uniclip.evaluate.published import Published
+
+    return Published(datasets.get(name).name)

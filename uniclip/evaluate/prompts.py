@@ -36,6 +36,11 @@ def datasets() -> tuple[str, ...]:
     return tuple(_read("names")["sets"])
 
 
+def listed(dataset: str) -> Any:
+    """All that is said here of a data set's class names; None for one that is not listed."""
+    return _read("names")["sets"].get(dataset)
+
+
 def templates(dataset: str, protocol: str = "clip2021") -> tuple[str, ...]:
     """The templates of a data set under a protocol, each with one {} for the name.
 

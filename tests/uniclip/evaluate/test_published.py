@@ -1,0 +1,127 @@
+"""Published sets as benchmarks: trees on disk, a model that knows, and sets that are missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stubs
+import trees
+from tiny_runs import claimed, opened, tiny
+
+from uniclip import evaluate
+from uniclip import run as run_module
+from uniclip.config import RunConfig
+from uniclip.errors import UserError
+from uniclip.evaluate import datasets, prompts
+from uniclip.evaluate.__main__ import main as command
+
+
+def config(root: Path, protocol: str = "clip2021") -> RunConfig:
+    of = stubs.config({"name": "scenes"})
+    return replace(of, runtime=replace(of.runtime, data_root=str(root), protocol=protocol))
+
+
+def knowing(of: RunConfig, name: str) -> stubs.Stub:
+    """Sees a picture's class in its colour, and reads it in the prompt."""
+    classes = datasets.get(name).open(of.runtime.data_root, "test").classes
+    colours = np.array([trees.colour(label) for label in range(len(classes))])
+    said = prompts.names(name, classes, of.runtime.protocol)
+    longest_first = sorted(range(len(classes)), key=lambda c: -len(said[classes[c]][0]))
+
+    def images(pixels, vectors):
+        means = pixels.astype(float).mean(axis=(2, 3))
+        nearest = np.abs(means[:, None] - colours[None]).sum(2).argmin(1)
+        return np.eye(len(classes))[nearest]
+
+    def texts(sentences):
+        read = [
+            next(c for c in longest_first if any(word in s for word in said[classes[c]]))
+            for s in sentences
+        ]
+        return np.eye(len(classes))[read]
+
+    return stubs.Stub(of, images, texts, lambda pixels: images(pixels, None))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "dtd", "oxford_pets"])
+def test_a_model_that_knows_is_right_and_chance_is_stated(tmp_path, name):
+    trees.WRITERS[name](tmp_path)
+    of = config(tmp_path)
+    scores, predictions = evaluate.evaluate(name, knowing(of, name), of)
+    by_name = {s.name: s for s in scores}
+    test = datasets.get(name).open(tmp_path, "test")
+    for score in (by_name["zeroshot"], by_name["probe"]):
+        assert score.value == 1
+        assert score.chance == 1 / len(test.classes)
+        assert score.samples == len(test)
+    assert np.array_equal(predictions["zeroshot.prediction"], test.labels)
+
+
+def test_retrieval_finds_every_caption(tmp_path):
+    truth = trees.WRITERS["flickr30k"](tmp_path)
+    of = config(tmp_path)
+    captions = [captions for _, captions in truth.rows["test"]]
+    n, shown = len(captions), []
+    own = {f"a photo of {c}": i for i, several in enumerate(captions) for c in several}
+
+    def images(pixels, vectors):
+        shown.append(len(pixels))
+        return np.eye(n)
+
+    stub = stubs.Stub(of, images, lambda texts: np.eye(n)[[own[t] for t in texts]])
+    scores, _ = evaluate.evaluate("flickr30k", stub, of)
+    assert stubs.values(scores)["retrieval.i2t.r1"] == 1
+    assert stubs.values(scores)["retrieval.t2i.r1"] == 1
+
+
+def test_a_list_is_written_out_and_what_is_missing_says_how_to_get_it(tmp_path):
+    names = evaluate.expanded(["openmoji", "bench14"])
+    assert names[0] == "openmoji"
+    assert len(names) == 15
+    for name in names[1:]:
+        said = evaluate.missing(name, config(tmp_path))
+        assert said
+        assert "\n" not in said
+    with pytest.raises(UserError, match="bench14"):
+        evaluate.expanded(["bench41"])
+
+
+def test_a_protocol_makes_other_hashes_and_opens_no_picture(tmp_path):
+    trees.WRITERS["cifar10"](tmp_path)
+    hashes = {
+        evaluate.evaluation_hash("cifar10", config(tmp_path, protocol))
+        for protocol in ("clip2021", "slip2021", "laion_cb")
+    }
+    assert len(hashes) == 3
+    trees.WRITERS["sun397"](tmp_path)
+    assert "all pictures" in (evaluate.missing("sun397", config(tmp_path, "laion_cb")) or "")
+
+
+def test_one_model_from_the_command_line(tmp_path, capsys):
+    run = train_and_publish(tmp_path / "store")
+    trees.WRITERS["cifar10"](tmp_path / "sets")
+    words = [f"run={run}", "benchmark=[cifar10,dtd]", f"data_root={tmp_path / 'sets'}"]
+    out = tmp_path / "scores.json"
+    assert command([*words, f"out={out}"]) == 0
+    printed = capsys.readouterr().out
+    assert "| cifar10 | zeroshot* |" in printed
+    assert "| dtd | n/a: " in printed
+    kept = json.loads(out.read_text())
+    assert set(kept) == {"cifar10"}
+    assert kept["cifar10"]["protocol"]["protocol"] == "clip2021"
+    for bad in (["benchmark=cifar10"], [*words, "protcol=x"], ["run=nowhere"], ["run=x y"]):
+        assert command(bad) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def train_and_publish(store: Path) -> Path:
+    """A tiny run, trained for two steps by the real code."""
+    of = tiny(train={"steps": 2, "validate_every": 2})
+    folder = opened(store, of)
+    kind = run_module.run(folder, of, claimed(folder), evaluations={})
+    assert kind == "trained"
+    return folder.path
