@@ -1,7 +1,7 @@
 """Batch norm whose statistics are those of the whole batch, on however many processes it lies.
 
-In one process it is torch's own. Over several, GPUs take torch's SyncBatchNorm, which refuses CPU
-tensors; elsewhere the sums below are exchanged, on the way there and on the way back.
+In one process it is torch's own. Over several, sums are exchanged on the way there and on the way
+back; torch's SyncBatchNorm does the same with fewer kernels, but refuses CPU tensors.
 """
 
 from __future__ import annotations
@@ -25,21 +25,17 @@ class BatchNorm(nn.BatchNorm1d):
         others = processes.current()
         if others.world == 1 or not self.training:
             return super().forward(input)
-        if input.is_cuda:
-            return _on_gpu(self, input)
         return self._over_processes(input)
 
     def _over_processes(self, input: Tensor) -> Tensor:
-        sides = [0, *range(2, input.ndim)]
-        count = input.numel() // input.shape[1]
-        sums = torch.stack([input.sum(sides), input.square().sum(sides)])
-        total = _Sum.apply(torch.cat([sums.flatten(), sums.new_tensor([float(count)])]))
-        n = total[-1]
-        mean, square = (total[:-1] / n).view(2, -1)
-        variance = (square - mean.square()).clamp(min=0)
+        sides, shape = [0, *range(2, input.ndim)], (1, -1, *(1,) * (input.ndim - 2))
+        count = input.new_tensor([input.numel() / input.shape[1]])
+        total = _Sum.apply(torch.cat([input.sum(sides), count]))
+        mean, n = total[:-1] / total[-1], total[-1].detach()
+        centred = input - mean.view(shape)
+        variance = _Sum.apply(centred.square().sum(sides)) / n
         self._remember(mean.detach(), (variance * n / (n - 1).clamp(min=1)).detach())
-        shape = (1, -1, *(1,) * (input.ndim - 2))
-        normal = (input - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
+        normal = centred * (variance + self.eps).rsqrt().view(shape)
         return normal * self.weight.view(shape) + self.bias.view(shape)
 
     @torch.no_grad()
@@ -62,13 +58,6 @@ def over_processes(module: nn.Module) -> nn.Module:
         else:
             over_processes(child)
     return module
-
-
-def _on_gpu(norm: BatchNorm, input: Tensor) -> Tensor:
-    sync: Any = nn.SyncBatchNorm.forward
-    norm.process_group = None  # type: ignore[assignment]
-    output: Tensor = sync(norm, input)
-    return output
 
 
 class _Sum(torch.autograd.Function):
