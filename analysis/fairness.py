@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from analysis import words
 from analysis.table import Table, entries
 from uniclip.store import Contrast, Plan
 
@@ -33,10 +34,8 @@ def stamp(plan: Plan, plus: Iterable[str], minus: Iterable[str]) -> str:
 
 
 def of_contrast(plan: Plan, contrast: Contrast) -> str:
-    """The stamp of a contrast, its sides told apart by the signs of its weights."""
-    plus = [a for a, w in contrast.weights.items() if w > 0]
-    minus = [a for a, w in contrast.weights.items() if w < 0]
-    return stamp(plan, plus, minus)
+    """The stamp of a contrast."""
+    return stamp(plan, *words.sides(contrast))
 
 
 def audit(plan: Plan) -> Table:

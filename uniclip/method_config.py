@@ -29,11 +29,28 @@ class ViewsConfig:
             raise UserError("views.weak + views.strong must be at least 1, got 0")
 
 
+class OneText:
+    """A method that reads each caption once."""
+
+    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+        """Encoder forwards that one sample costs."""
+        return {"image": views.weak + views.strong, "text": 1}
+
+
+class ImageText(OneText):
+    """One that contrasts every view with the captions, and nothing else."""
+
+    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
+        views_ = views.weak + views.strong
+        return {"it+": 1, "ti+": views_, "it-": samples - 1, "ti-": views_ * (samples - 1)}
+
+
 Weights = Union[Literal["balanced", "uniform"], tuple[float, float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniclipMethod:
+class UniclipMethod(OneText):
     """UniCLIP (Lee et al., NeurIPS 2022); each of its components can be turned off or replaced."""
 
     name: Literal["uniclip"] = "uniclip"
@@ -63,10 +80,6 @@ class UniclipMethod:
         if self.negatives != "all" and self.loss not in ("mp_nce", "sup_con"):
             raise UserError(f"method.negatives={self.negatives} needs loss=mp_nce or loss=sup_con")
 
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
-
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
         v, others = views.weak + views.strong, samples - 1
@@ -87,25 +100,16 @@ class UniclipMethod:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipMethod:
+class ClipMethod(ImageText):
     """CLIP (Radford et al., 2021): image-text contrast, linear projections, one learnable scale."""
 
     name: Literal["clip"] = "clip"
     temperature: float = setting(0.07, low=0.01, high=1)
     """Initial temperature; learnt in log space, its inverse capped at 100."""
 
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
-
-    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
-        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
-        views_ = views.weak + views.strong
-        return {"it+": 1, "ti+": views_, "it-": samples - 1, "ti-": views_ * (samples - 1)}
-
 
 @dataclass(frozen=True, kw_only=True)
-class UniclMethod:
+class UniclMethod(ImageText):
     """UniCL (Yang et al., CVPR 2022): pictures, texts and labels; equal labels are positives."""
 
     name: Literal["unicl"] = "unicl"
@@ -114,18 +118,9 @@ class UniclMethod:
     equal_captions: bool = False
     """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.)."""
 
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
-
-    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
-        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
-        views_ = views.weak + views.strong
-        return {"it+": 1, "ti+": views_, "it-": samples - 1, "ti-": views_ * (samples - 1)}
-
 
 @dataclass(frozen=True, kw_only=True)
-class SlipMethod:
+class SlipMethod(OneText):
     """SLIP (Mu et al., ECCV 2022): CLIP on a weak view, SimCLR between two strong ones."""
 
     name: Literal["slip"] = "slip"
@@ -140,10 +135,6 @@ class SlipMethod:
     """Width of SimCLR's space."""
     remote_gradients: bool = True
     """False = as published: what CLIP's loss says of other processes' rows is dropped."""
-
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
 
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""

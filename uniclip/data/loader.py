@@ -35,11 +35,13 @@ class Batches(Dataset[Batch]):
         self.steps_per_epoch = self._portions[0].steps
         self._pad = tokenizer.pad
         self._eos = tokenizer.eos
-        self._special = captions.Special.of(tokenizer)
+        self._texts: tuple[str, ...] = getattr(config.method, "texts", ())
+        # It goes through the whole vocabulary.
+        self._special = captions.Special.of(tokenizer) if self._texts else None
         self._captions = np.array([len(c) for c in split.captions], np.int64)
         self._first = np.cumsum(self._captions) - self._captions
         # Encoded once, here: a data worker needs no tokenizer (whose threads don't survive fork).
-        every = [caption for captions in split.captions for caption in captions]
+        every = [caption for several in split.captions for caption in several]
         row = {caption: i for i, caption in enumerate(dict.fromkeys(every))}
         self._row = np.array([row[caption] for caption in every], np.int64)
         self._tokens = tokenizer.encode(list(row), config.model.text.context)
@@ -118,14 +120,15 @@ class Batches(Dataset[Batch]):
         self, epoch: int, index: NDArray[np.int64], tokens: NDArray[np.int64]
     ) -> dict[str, NDArray[np.int64]]:
         """What the method wants beside the captions `tokens` (N, L)."""
-        wanted, ids = getattr(self.config.method, "texts", ()), self.split.ids[index]
+        ids, special = self.split.ids[index], self._special
         made: dict[str, NDArray[np.int64]] = {}
-        if "edited" in wanted:
-            made["edited"] = captions.edit(self._key("edit", epoch), ids, tokens, self._special)
-        if "masked" in wanted:
+        if special is None:
+            return made
+        if "edited" in self._texts:
+            made["edited"] = captions.edit(self._key("edit", epoch), ids, tokens, special)
+        if "masked" in self._texts:
             share = self.config.method.masked
-            key = self._key("mask", epoch)
-            hidden = captions.mask(key, ids, tokens, self._special, share)
+            hidden = captions.mask(self._key("mask", epoch), ids, tokens, special, share)
             made["masked"], made["targets"] = hidden
         return made
 

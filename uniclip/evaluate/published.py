@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 PIECE = 256
 """Pictures decoded at once."""
-RESAMPLING = {"bicubic": 3, "bilinear": 2}
-"""Pillow's numbers."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +143,10 @@ def _retrieve(sheet: Sheet, pretrained: Pretrained, judgement: Judgement, test: 
 def _trunk(pretrained: Pretrained, pictures: Pictures, judgement: Judgement) -> NDArray[np.float32]:
     """Image-encoder features (n, F) of pictures, each decoded and seen once."""
     import numpy as np
+    from PIL import Image
 
     side = pretrained.config.model.image.pixels
-    resampling = RESAMPLING[judgement.transform.interpolation]
+    resampling = Image.Resampling[judgement.transform.interpolation.upper()]
     rows = []
     for start in range(0, len(pictures), PIECE):
         few = range(start, min(start + PIECE, len(pictures)))
@@ -156,14 +155,13 @@ def _trunk(pretrained: Pretrained, pictures: Pictures, judgement: Judgement) -> 
     return np.concatenate(rows)
 
 
-def _square(picture: Image.Image, side: int, resampling: int) -> NDArray[np.uint8]:
+def _square(picture: Image.Image, side: int, resampling: Image.Resampling) -> NDArray[np.uint8]:
     """(3, side, side) uint8: the shorter side resized to `side`, the centre cropped."""
     import numpy as np
-    from PIL import Image
 
     scale = side / min(picture.size)
     width, height = (max(side, round(length * scale)) for length in picture.size)
-    resized = picture.resize((width, height), Image.Resampling(resampling))
+    resized = picture.resize((width, height), resampling)
     left, top = (width - side) // 2, (height - side) // 2
     cropped = resized.crop((left, top, left + side, top + side))
     return np.asarray(cropped, dtype=np.uint8).transpose(2, 0, 1)

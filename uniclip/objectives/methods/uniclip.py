@@ -50,7 +50,7 @@ class Uniclip(Method):
         self.config = config.method
         self.similarity = SIMILARITIES[self.config.similarity](self.config.temperature)
         self.weights = {"contrastive": 1.0}
-        self.forwards = {"image": float(config.views.weak + config.views.strong), "text": 1.0}
+        self.forwards = config.method.forwards(config.views)
 
     def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         z = self._embed(embedder, batch, self._vectors(batch.vectors))
