@@ -205,12 +205,16 @@ def _conduct(
         planned=planned,
         settings=asked.settings,
         display=display,
+        words=_lasting(asked.words),
         again=again,
         forced=forced,
     )
-    conduct.run()
+    done = conduct.run()
     rows = status_.rows(asked.store, conduct.plan)
     display.line(status_.summary(rows))
+    if not done:
+        display.line("they go on without this command: python sweep.py status says how far")
+        return 0
     for row in rows:
         if row.state.kind in ("failed", "lost"):
             display.line(f"{row.cell} {row.state.kind}: {row.state.reason} (do: {row.advice})")
@@ -219,6 +223,12 @@ def _conduct(
     truth = _report(asked.store, conduct.plan)
     unfinished = any(r.state.kind in ("failed", "lost") for r in rows)
     return CELLS_FAILED if unfinished else truth
+
+
+def _lasting(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The words that also a follow-up means: what was asked to run again, it does not ask again."""
+    once = ("retry=", "stale=", "store=", "wait=")
+    return tuple(word for word in words if not word.startswith(once))
 
 
 def _report(store: Store, planned: Plan, force: bool = False) -> int:
