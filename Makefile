@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep truth test soak check bench clean
+.PHONY: sweep truth test slurm soak check bench clean
 
 sweep: $(VENV)/.installed
 	$(RUN) sweep.py ablation=components $(ARGS)
@@ -14,10 +14,13 @@ truth: $(VENV)/.installed
 	$(RUN) sweep.py ablation=truth $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+
+slurm: $(VENV)/.installed-test
+	$(RUN) -m pytest $(or $(ARGS),tests/slurm)
 
 soak: $(VENV)/.installed-test
-	UNICLIP_SOAK=1 $(RUN) -m pytest -m soak $(ARGS)
+	UNICLIP_SOAK=1 $(RUN) -m pytest -m soak $(or $(ARGS),tests tests/slurm)
 
 check: $(VENV)/.installed-check
 	$(VENV)/bin/ruff check .
