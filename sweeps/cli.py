@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[str, str | None]] = {
     "logs": ("what a cell printed", "<arm>/<seed> or the start of a run id"),
     "why": ("what makes a cell differ from another", "<arm>/<seed> [<arm>/<seed>]"),
     "retry": ("run failed cells again", "[<arm>/<seed> ...], default: all that failed"),
+    "cancel": ("take cells out of Slurm's queue", "[<arm>/<seed> ...], default: all of the sweep"),
     "data": (
         "which evaluation data sets are here; fetch one, or write it as shards",
         "check | download | export, then data sets",

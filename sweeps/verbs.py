@@ -17,7 +17,9 @@ from sweeps.claims import look
 from sweeps.conduct import Conduct
 from sweeps.datasets import data
 from sweeps.display import Display, table
+from sweeps.scheduler import Slurm
 from sweeps.settings import Asked
+from sweeps.submissions import Submissions
 from uniclip.compose import flat, parse
 from uniclip.errors import UserError
 from uniclip.store import Plan, RunFolder, Store
@@ -37,7 +39,8 @@ def retry(options: Namespace) -> int:
     planned = plans.make(asked.request)
     chosen = [plans.cell(planned.plan, n) for n in options.names] or list(planned.plan.cells)
     wanted = planned.plan.wanted()
-    states = {c.run: look(asked.store.run(c.run), wanted[c.run]) for c in chosen}
+    witness = Slurm().ending
+    states = {c.run: look(asked.store.run(c.run), wanted[c.run], witness) for c in chosen}
     again = tuple((r, s.attempt) for r, s in states.items() if s.kind == "failed")
     dead = (
         ("lost", "running")
@@ -70,7 +73,7 @@ def plan(options: Namespace) -> int:
         arm = row.cell.rsplit("/", 1)[0]
         cost = price.spoken(known[arm].seconds) if arm in known else "not measured"
         verdict = "yes" if asked.settings.takes(row.state) else "no"
-        reason = row.state.reason or row.state.kind
+        reason = row.reason or row.kind
         drawn.add_row(*map(Text, (row.cell, row.run[:8], verdict, reason, cost)))
     console = cli.console()
     console.print(f"{planned.title}\n{planned.sweep}", markup=False)
@@ -96,7 +99,7 @@ def status(options: Namespace) -> int:
     else:
         rows = status_.rows(asked.store, planned)
         cli.console().print(table(rows))
-        for kind in dict.fromkeys(r.state.kind for r in rows):
+        for kind in dict.fromkeys(r.kind for r in rows):
             if kind not in ("complete", "running"):
                 cli.console().print(f"{kind}: {status_.ADVICE[kind]}", markup=False)
     return 0
@@ -155,6 +158,26 @@ def why(options: Namespace) -> int:
     )
     if keys:
         cli.console().print(drawn)
+    return 0
+
+
+def cancel(options: Namespace) -> int:
+    """Take cells out of the queue, and stop those that run there; what they saved stays."""
+    asked = settings.asked(options.overrides)
+    planned = _known_plan(asked)
+    chosen = {plans.cell(planned, n).run for n in options.names}
+    submissions = Submissions(asked.store.sweep(planned.sweep), Slurm())
+    _ = submissions.slurm.facts  # one line if nobody answers
+    doomed = []
+    for _intent, job, runs in submissions.live():
+        if not chosen or (runs and chosen.issuperset(runs)):
+            doomed.append(job.id)
+        elif chosen.intersection(runs):
+            raise UserError(
+                f"job {job.id} holds other cells too ({', '.join(runs)}): name them all"
+            )
+    submissions.slurm.cancel(doomed)
+    print(f"cancelled {len(doomed)} jobs; the cells go on from their checkpoints when run again")
     return 0
 
 
@@ -258,6 +281,7 @@ ACTIONS = {
     "logs": logs,
     "why": why,
     "retry": retry,
+    "cancel": cancel,
     "data": data,
     "gc": gc,
 }
