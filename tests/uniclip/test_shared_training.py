@@ -49,7 +49,11 @@ def test_losses_and_weights_are_those_of_one_process(shared, alone, name):
     for key in ("losses", "norms"):
         one, two = torch.tensor(first[key]), torch.tensor(expected[key])
         print(key, ((one - two).abs() / two.abs()).max())
-    worst = {n: (first["weights"][n] - w).abs().max().item() for n, w in expected["weights"].items() if w.is_floating_point()}
+    worst = {
+        n: (first["weights"][n] - w).abs().max().item()
+        for n, w in expected["weights"].items()
+        if w.is_floating_point()
+    }
     print(sorted(worst.items(), key=lambda x: -x[1])[:6])
     assert len(first["losses"]) == STEPS
     torch.testing.assert_close(first["losses"], expected["losses"], rtol=1e-5, atol=1e-6)
