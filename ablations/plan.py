@@ -121,12 +121,12 @@ def _plan(
 def _specs(
     configs: Mapping[str, RunConfig], seeds: Sequence[int]
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """The spec of each arm and seed; the data are looked at once an arm."""
+    """The spec of each arm and seed; an arm is looked at once, for seeds change nothing else."""
     specs = {}
     for name, config in configs.items():
-        fingerprint = {**data.fingerprint(config.data), **start.fingerprint(config)}
+        of_arm = spec(config, {**data.fingerprint(config.data), **start.fingerprint(config)})
         for seed in seeds:
-            specs[name, seed] = spec(replace(config, seed=seed), fingerprint)
+            specs[name, seed] = {**of_arm, "config": {**of_arm["config"], "seed": seed}}
     return specs
 
 

@@ -126,9 +126,21 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.id = path.name
-        self.weights = path / "weights.safetensors"
-        self.best = path / "best.safetensors"
-        self.tokenizer = path / "tokenizer.json"
+
+    @property
+    def weights(self) -> Path:
+        """The final weights."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best validation."""
+        return self.path / "best.safetensors"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer that they were trained with."""
+        return self.path / "tokenizer.json"
 
     def publish_spec(self, spec: Mapping[str, Any]) -> None:
         """Write down what the run is (the first to say it wins; all say the same)."""
