@@ -60,6 +60,10 @@ __all__ = [
 ]
 
 
+CACHE = "cache"
+"""The store's folder of what can be made again."""
+
+
 class AttemptFolder:
     """`runs/<id>/attempts/<n>/`: what changes while a run is executed; one process writes it."""
 
@@ -124,6 +128,7 @@ class RunFolder:
         self.id = path.name
         self.weights = path / "weights.safetensors"
         self.best = path / "best.safetensors"
+        self.cache = path.parent.parent / CACHE
         self.tokenizer = path / "tokenizer.json"
 
     def publish_spec(self, spec: Mapping[str, Any]) -> None:
@@ -219,6 +224,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).resolve()
+        self.cache = self.root / CACHE
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run."""
