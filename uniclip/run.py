@@ -203,6 +203,9 @@ def _evaluate(
         phase = f"evaluating {name}"
         attempt.beat(step=outcome.step, steps=config.train.steps, rate=0.0, phase=phase)
         scores, predictions = evaluate.evaluate(name, pretrained, config)
+        near = evaluate.leaked(name, config, run.cache)
+        if near is not None:
+            predictions = {**predictions, "leaked": near}
         if attempt.overtaken():
             return "overtaken"
         judged = Scores(

@@ -125,6 +125,8 @@ class RunFolder:
         self.weights = path / "weights.safetensors"
         self.best = path / "best.safetensors"
         self.tokenizer = path / "tokenizer.json"
+        self.cache = path.parent.parent / "cache"
+        """The store's: disposable, shared by its runs."""
 
     def publish_spec(self, spec: Mapping[str, Any]) -> None:
         """Write down what the run is (the first to say it wins; all say the same)."""
