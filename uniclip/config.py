@@ -237,6 +237,9 @@ class RuntimeConfig:
     """The folder under which published evaluation sets lie."""
     protocol: Literal["clip2021", "slip2021", "laion_cb"] = "clip2021"
     """By which published protocol they are judged; part of every score's evaluation hash."""
+    pretraining_data: str = ""
+    """What pictures of your own (data=csv, or those behind init) are called in the literature, such
+    as YFCC15M: what published values are compared by."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,13 @@
-"""Which test pictures a model saw in training, nearly: a perceptual hash of both, and a second look.
+"""Which test pictures a model saw in training, nearly: a perceptual hash, and a second look.
 
 Each picture's central square becomes 8 by 9 grey levels. Its difference hash has 64 bits: whether
 each is brighter than its left neighbour. Two pictures are near-duplicates if their hashes differ in
 at most `BITS` bits and their grey levels by at most `LEVELS` on average: the hash alone, on plain
 backgrounds, agrees for one pair in a thousand. Copies that were saved as JPEG again or resized are
 found (97 in 100 and more); mirrored, recoloured or cropped ones are not. A picture with fewer than
-`CHANGES` places where it changes is too plain to be told from others, and is not judged.
+`CHANGES` places where it changes is too plain to be told from others, and is not judged. Of pairs
+of unlike pictures, at most `WRONG` are taken for copies: 1 of 1.6 million emoji of different kinds,
+none of 20 million of Fashion-MNIST, none of 90 thousand patches of photographs.
 """
 
 from __future__ import annotations
@@ -137,7 +139,8 @@ def _kept(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
 
 
 def _steps(greys: Greys) -> NDArray[np.int16]:
-    return np.diff(greys.astype(np.int16), axis=2)
+    levels = greys.astype(np.int16)
+    return levels[:, :, 1:] - levels[:, :, :-1]
 
 
 def _changes(greys: Greys) -> NDArray[np.int64]:
