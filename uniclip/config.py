@@ -243,6 +243,9 @@ class RuntimeConfig:
     keep_embeddings: float = setting(0.25, low=0)
     """Largest file of a model's embeddings of one part of a published set that is kept for scoring
     again, in GB; 0 = none. CIFAR's training pictures take 0.14 at 768 features, ImageNet's 3.5."""
+    pretraining_data: str = ""
+    """What pictures of your own (data=csv, or those behind init) are called in the literature, such
+    as YFCC15M: what published values are compared by."""
 
 
 @dataclass(frozen=True, kw_only=True)

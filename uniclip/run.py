@@ -231,6 +231,9 @@ def _evaluate(
         scores, predictions = evaluate.evaluate(
             name, pretrained, config, run.cache, outcome.weights
         )
+        near = evaluate.leaked(name, config, run.cache)
+        if near is not None:
+            predictions = {**predictions, "leaked": near}
         if attempt.overtaken():
             return "overtaken"
         judged = Scores(

@@ -106,6 +106,26 @@ def evaluate(
     return scores, predictions
 
 
+def leaked(name: str, config: RunConfig, folder: Path) -> NDArray[np.int8] | None:
+    """Which test pictures of a published set are near-duplicates of the run's training pictures.
+
+    (n,) int8 of `leakage.NEAR`, `APART` and `TOO_PLAIN`, in the order of the test pictures; None
+    for a benchmark of ours, which is judged on a part of the training source. folder: a cache.
+    """
+    if name in BENCHMARKS:
+        return None
+    from uniclip.evaluate import leakage
+
+    dataset, root = datasets.get(name), config.runtime.data_root
+    return leakage.check(
+        folder / "leakage",
+        {**dataset.fingerprint(root, ("test",)), "part": "test"},
+        {**uniclip.data.fingerprint(config.data), "part": "train"},
+        lambda: leakage.of_pictures(dataset.open(root, "test")),
+        lambda: leakage.of_split(uniclip.data.open_split(config.data, "train")),
+    )
+
+
 def validate(pretrained: Pretrained, config: RunConfig) -> float:
     """R@1, the mean of both ways, over at most 512 fixed validation pictures of the run's data."""
     from uniclip.evaluate import validation
