@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from analysis import predictions, words
+from analysis import predictions, tuning, words
 from analysis.gather import Gathered
 from analysis.statistics import (
     Effect,
@@ -55,6 +55,8 @@ class Findings:
     """Simpler arms, the best first; differences Holm-corrected over them."""
     audit: list[dict[str, Any]]
     """Findings of the audit: arm, check, holds, detail."""
+    default: tuning.Beside | None
+    """The same arms with default hyper-parameters, where these are tuned."""
 
     @property
     def plan(self) -> Plan:
@@ -116,6 +118,7 @@ def find(store: Store, gathered: Gathered) -> Findings:
         best={key: indistinguishable(observed[key], candidates) for key in maximised},
         rivals=_rivals(plan, primary),
         audit=_audit(store, plan.sweep),
+        default=tuning.beside(store, plan, primary),
     )
 
 

@@ -60,6 +60,7 @@ def render(
             figure["effects"] + table.get("effects", "") + figure["interactions"],
         ),
         ("scores", "Scores", table["scores"] + more),
+        ("tuning", "Tuning", table.get("tuning", "") + table.get("tuned_effects", "")),
         ("training", "Training", figure["curves"] + figure["temperatures"]),
         ("examples", "Examples", figure["examples"]),
         ("components", "Components", table.get("components", "")),

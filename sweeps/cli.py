@@ -35,6 +35,10 @@ VERBS: dict[str, tuple[str, str | None]] = {
     "logs": ("what a cell printed", "<arm>/<seed> or the start of a run id"),
     "why": ("what makes a cell differ from another", "<arm>/<seed> [<arm>/<seed>]"),
     "retry": ("run failed cells again", "[<arm>/<seed> ...], default: all that failed"),
+    "tune": (
+        "tune every arm alike on the validation split, then compare them, default and tuned",
+        None,
+    ),
     "data": (
         "which evaluation data sets are here; fetch one, or write it as shards",
         "check | download | export, then data sets",
@@ -47,6 +51,7 @@ examples:
   python sweep.py plan ablation=components seeds=5        what would run; runs nothing
   python sweep.py ablation=components data=csv data.path=pictures.csv
   python sweep.py status ablation=components --watch
+  python sweep.py tune ablation=components trials=20 space=optimizer
   python sweep.py list ablations
   python sweep.py data check data_root=<folder>
 

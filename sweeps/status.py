@@ -15,6 +15,7 @@ ADVICE = {
     "planned": "run",
     "interrupted": "run",
     "due": "run",
+    "halted": "run",
     "running": "wait",
     "lost": "retry --force, if you know that it is dead",
     "failed": "logs, then retry",
@@ -22,6 +23,8 @@ ADVICE = {
     "stale": "kept; stale=rerun runs it again",
     "complete": "none",
 }
+FINAL = ("complete", "diverged", "stale")
+"""What is as it should be, or stays as it is."""
 STYLES = {
     "running": "cyan",
     "failed": "bold red",

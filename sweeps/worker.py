@@ -66,7 +66,7 @@ class Slot:
     store: str
     sweep: str
     again: tuple[tuple[str, int], ...] = ()
-    """(run, attempt) whose failure is to be retried."""
+    """(run, attempt) that failed or halted and is to go on."""
     forced: tuple[tuple[str, int], ...] = ()
     """(run, attempt) that the user declared dead."""
     proves: bool = False

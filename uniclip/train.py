@@ -27,7 +27,7 @@ from uniclip.rng import key
 from uniclip.state import State
 from uniclip.store import AttemptFolder
 
-Kind = Literal["trained", "diverged", "stopped", "overtaken"]
+Kind = Literal["trained", "diverged", "stopped", "halted", "overtaken"]
 RANK = 0
 """Of this process among the `numerics.WORLD_SIZE` that share the run."""
 
@@ -37,7 +37,8 @@ class Fitted:
     """What training came to."""
 
     kind: Kind
-    """Trained to the end, diverged, stopped at a step, or overtaken by a newer attempt."""
+    """Trained to the end, diverged, stopped at a step, halted where runtime.halt says, or overtaken
+    by a newer attempt."""
     step: int
     """Steps taken (of a diverged run: before the one that failed)."""
     pretrained: Pretrained
@@ -75,7 +76,8 @@ def fit(
     if attempt is not None:
         state.resume(attempt)
     lap = time.perf_counter()
-    for batch in batches.stream(state.counters.step, config.train.steps):
+    end = config.last_step
+    for batch in batches.stream(state.counters.step, end):
         numbers = advance(state, batch)
         if not math.isfinite(numbers["grad_norm"]):
             journal.diverged(state, numbers)
@@ -86,10 +88,12 @@ def fit(
             journal.beat(state.counters.step, "validating", always=True)
             journal.validated(state, *state.judge(validate))
         journal.beat(state.counters.step, "training")
-        ending = journal.pause(state, stop) if state.counters.step < config.train.steps else None
+        ending = journal.pause(state, stop) if state.counters.step < end else None
         if ending is not None:
             return _fitted(ending, state, journal)
         lap = time.perf_counter()
+    if end < config.train.steps:
+        return _fitted(journal.halt(state), state, journal)
     journal.finished(state)
     return _fitted("trained", state, journal)
 
