@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str | None]] = {
         "which evaluation data sets are here; fetch one, or write it as shards",
         "check | download | export, then data sets",
     ),
+    "doctor": ("what would go wrong, before anything is spent", None),
     "gc": ("what can be deleted from the store, and how much room it takes", None),
 }
 EPILOG = """\
@@ -159,6 +160,9 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("--force", action="store_true", help=text)
     if verb == "data":
         parser.add_argument("--sums", action="store_true", help="check: compare published sums")
+    if verb == "doctor":
+        parser.add_argument("--json", action="store_true", help="for machines")
+        parser.add_argument("--submit", action="store_true", help="look at a compute node too")
     if verb == "gc":
         parser.add_argument("--yes", action="store_true", help="delete it")
     return parser

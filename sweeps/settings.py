@@ -137,6 +137,20 @@ def asked(overrides: list[str]) -> Asked:
     return Asked(request=request, settings=settings, store=Store(settings.store))
 
 
+def surroundings(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
+    """Where runs would go, by these words, and a run as it then is by default; no ablation."""
+    values = {SHORT.get(k, k): v for k, v in compose.parse(overrides).items()}
+    where = folders(values.pop("conf_dir", None))
+    groups = set(compose.groups(where)) - {"ablation"}
+    choices = {k: str(v) for k, v in values.items() if k in groups}
+    sweep_values, run_values = _sweep_values(choices, where), _run_values(choices, where)
+    for key, value in values.items():
+        if key not in groups:
+            own = key.split(".")[0] in sweep_values
+            compose.put(sweep_values if own else run_values, key, value)
+    return bind(SweepConfig, sweep_values), run_config(run_values)
+
+
 def _refuse_unknown(
     values: Mapping[str, Any], choices: Mapping[str, str], where: list[Path], sweep: dict[str, Any]
 ) -> None:

@@ -17,6 +17,7 @@ from sweeps.claims import look
 from sweeps.conduct import Conduct
 from sweeps.datasets import data
 from sweeps.display import Display, table
+from sweeps.doctor import doctor
 from sweeps.settings import Asked
 from uniclip.compose import flat, parse
 from uniclip.errors import UserError
@@ -249,5 +250,6 @@ ACTIONS = {
     "why": why,
     "retry": retry,
     "data": data,
+    "doctor": doctor,
     "gc": gc,
 }
