@@ -49,8 +49,6 @@ def wall_seconds(attempt: AttemptFolder) -> float | None:
     return None if owner is None or last is None else max(0.0, last - owner.time)
 
 
-
-
 def _spent(attempt: AttemptFolder) -> float:
     """Seconds of training in one attempt, lost steps included."""
     return max((r.get("spent", 0.0) for r in lines(attempt.metrics)), default=0.0)

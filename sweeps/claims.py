@@ -2,7 +2,10 @@
 
 Attempt n exists once `attempts/<n>.claim` is linked. Attempt n + 1 may be claimed only when the end
 of n is proven: by its own last word, or because its process is gone (same host, same boot, same pid
-with another start time or none). The age of a heartbeat proves nothing: it makes a run `lost`.
+with another start time or none), or by the scheduler's word. The age of a heartbeat proves nothing:
+it makes a run `lost`.
+
+What has ended without an outcome may be taken up again, within a budget for each kind of end.
 """
 
 from __future__ import annotations
@@ -24,6 +27,13 @@ SILENT_SECONDS = 120.0
 """Without a heartbeat for so long, an attempt whose end cannot be proven is called lost."""
 DEATHS = 5
 """So many attempts in a row that died without a word and without a checkpoint: no more are made."""
+FRUITLESS = 20
+"""So many attempts in a row that were interrupted from outside before a checkpoint: no more."""
+BUDGET = {"out of memory": 2, "node failed": 4, "no room on the disk": 4}
+"""So many attempts that ended so: no more are made. Preemption and time limits are free."""
+FROM_OUTSIDE = ("preempted", "timed out", "requeued", "restarted", "cancelled")
+Witness = Callable[[Owner], str]
+"""What a scheduler says of an attempt's job: "alive", "unknown", or how it ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +44,8 @@ class State:
     attempt: int = 0
     """Number of the newest attempt; 0 = none."""
     reason: str = ""
+    after: str = ""
+    """How the newest attempt ended, if it did."""
     heartbeat: Heartbeat | None = None
     owner: Owner | None = None
     outcome: Outcome | None = None
@@ -46,8 +58,11 @@ class State:
         return self.kind in ("planned", "interrupted", "due")
 
 
-def look(run: RunFolder, evaluations: Mapping[str, str]) -> State:
-    """The state of a run whose benchmark has these evaluation hashes."""
+def look(run: RunFolder, evaluations: Mapping[str, str], witness: Witness | None = None) -> State:
+    """The state of a run whose benchmark has these evaluation hashes.
+
+    witness: asked about an attempt of a scheduler's job that has no outcome.
+    """
     outcome = run.outcome()
     stale = outcome is not None and outcome.training != training_hash()
     if outcome is not None and _judged(run, outcome, evaluations):
@@ -58,13 +73,14 @@ def look(run: RunFolder, evaluations: Mapping[str, str]) -> State:
     if not numbers:
         return State(kind="planned", reason="never run")
     attempt = run.attempt(numbers[-1])
-    owner, ended = attempt.owner(), attempt.ended()
-    beat = attempt.heartbeat()
-    kind, reason = _unfinished(run, numbers, owner, ended, beat, outcome)
+    owner, ended, beat = attempt.owner(), attempt.ended(), attempt.heartbeat()
+    after = _after(owner, ended, witness)
+    kind, reason = _unfinished(run, numbers, after, owner, ended, beat, outcome)
     return State(
         kind=kind,
         attempt=numbers[-1],
         reason=reason,
+        after="" if after in ("alive", "unknown") else after,
         heartbeat=beat,
         owner=owner,
         outcome=outcome,
@@ -92,7 +108,7 @@ def claim(
     force = asked in forced and state.kind in ("lost", "running")
     if not (state.open or force or (asked in again and state.kind == "failed")):
         return None
-    mine = process.owner(numerics(), forced=force)
+    mine = process.owner(numerics(), after=state.after, forced=force)
     if state.kind == "interrupted" and state.owner and state.owner.training != training_hash():
         # Half a run by other code cannot be continued: who gets its next attempt moves it aside
         # (until then that claim speaks for the other code too), and the run starts afresh.
@@ -138,43 +154,75 @@ def _judged(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, str]) ->
     return all(run.scores_path(name, hash_).exists() for name, hash_ in evaluations.items())
 
 
+def _after(owner: Owner | None, ended: Ended | None, witness: Witness | None) -> str:
+    """How an attempt ended: "alive", "unknown", its own last word, or its witnesses' word."""
+    if ended is not None:
+        return (ended.error or "asked to stop") if ended.kind == "interrupted" else ended.kind
+    if owner is None:
+        return "unknown"
+    gone = process.gone(owner)
+    if gone is False:
+        return "alive"
+    word = witness(owner) if witness and owner.job else "unknown"
+    return "died" if gone and word in ("alive", "unknown") else word
+
+
 def _unfinished(
     run: RunFolder,
     numbers: list[int],
+    after: str,
     owner: Owner | None,
     ended: Ended | None,
     beat: Heartbeat | None,
     outcome: Outcome | None,
 ) -> tuple[Kind, str]:
-    resumable: Kind = "due" if outcome is not None else "interrupted"
-    if ended is not None:
-        if ended.kind == "failed":
-            return "failed", ended.error or "no error line"
-        return (
-            resumable,
-            "trained, evaluation lacks" if outcome else f"{ended.kind} before its end",
-        )
+    """State and reason of a run whose newest attempt ended, or did not, as `after` says."""
+    if ended is not None and ended.kind == "failed":
+        return "failed", ended.error or "no error line"
+    if after not in ("alive", "unknown"):
+        spent = _spent(run, numbers, after)
+        if spent:
+            return "failed", spent
+        if outcome is not None:
+            return "due", "trained, evaluation lacks"
+        words = "its process is gone" if after == "died" else f"{after} before its end"
+        return "interrupted", words
     if owner is None:
         return "lost", "its claim cannot be read"
-    dead = process.gone(owner)
-    if dead:
-        if _deaths(run, numbers) >= DEATHS:
-            return "failed", f"its process died {DEATHS} times without a word or a checkpoint"
-        return resumable, "its process is gone"
-    sign = max(owner.time, beat.time if beat else 0)
-    if dead is None and time.time() - sign > SILENT_SECONDS:
-        return (
-            "lost",
-            f"no sign of life from {owner.host} for {time.time() - sign:.0f} s, no proof of death",
-        )
-    return "running", f"pid {owner.pid} on {owner.host}"
+    silent = time.time() - max(owner.time, beat.time if beat else 0)
+    if after == "unknown" and silent > SILENT_SECONDS:
+        return "lost", f"no sign of life from {owner.host} for {silent:.0f} s, no proof of death"
+    job = f"job {owner.job}" if owner.job else f"pid {owner.pid}"
+    return "running", f"{job} on {owner.host}"
 
 
-def _deaths(run: RunFolder, numbers: list[int]) -> int:
-    deaths = 0
+def _spent(run: RunFolder, numbers: list[int], after: str) -> str | None:
+    """Why no further attempt is made unasked, if so."""
+    if after in BUDGET:
+        times = 1 + sum(_owner_after(run, n) == after for n in numbers)
+        if times >= BUDGET[after]:
+            return f"{after}, {times} times"
+    barren = _barren(run, numbers)
+    if after == "died" and barren >= DEATHS:
+        return f"its process died {DEATHS} times without a word or a checkpoint"
+    if after in FROM_OUTSIDE and barren >= FRUITLESS:
+        return f"{after}: {FRUITLESS} attempts in a row did not reach a checkpoint"
+    return None
+
+
+def _barren(run: RunFolder, numbers: list[int]) -> int:
+    """How many attempts in a row ended against their will and left no checkpoint."""
+    count = 0
     for number in reversed(numbers):
         attempt = run.attempt(number)
-        if attempt.ended() is not None or any(attempt.checkpoints.glob("*.safetensors")):
+        ended = attempt.ended()
+        asked = ended is not None and ended.error not in FROM_OUTSIDE
+        if asked or any(attempt.checkpoints.glob("*.safetensors")):
             break
-        deaths += 1
-    return deaths
+        count += 1
+    return count
+
+
+def _owner_after(run: RunFolder, number: int) -> str:
+    owner = run.attempt(number).owner()
+    return owner.after if owner else ""

@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[str, str | None]] = {
     "logs": ("what a cell printed", "<arm>/<seed> or the start of a run id"),
     "why": ("what makes a cell differ from another", "<arm>/<seed> [<arm>/<seed>]"),
     "retry": ("run failed cells again", "[<arm>/<seed> ...], default: all that failed"),
+    "cancel": ("take cells out of Slurm's queue", "[<arm>/<seed> ...], default: all of the sweep"),
     "data": (
         "which evaluation data sets are here; fetch one, or write it as shards",
         "check | download | export, then data sets",
@@ -106,12 +107,13 @@ def print_json(records: object) -> None:
     print(json.dumps(records, indent=1))
 
 
-def console() -> Console:
+def console(*, stderr: bool = False) -> Console:
     """The terminal, or the pipe in its place."""
     from rich.console import Console  # here: --help goes without
 
-    width = None if sys.stdout.isatty() else 200  # who greps wants whole names
-    return Console(highlight=False, soft_wrap=True, width=width)
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else 200  # who greps wants whole names
+    return Console(highlight=False, soft_wrap=True, width=width, stderr=stderr)
 
 
 def _parsed(words: list[str]) -> tuple[str, argparse.Namespace]:
@@ -153,6 +155,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("--json", action="store_true", help="for machines")
     if verb == "plan":
         parser.add_argument("--json", action="store_true", help="for machines")
+        text = "measure first what a cell of each arm takes, by a few steps; runs no cell"
+        parser.add_argument("--probe", action="store_true", help=text)
     if verb == "report":
         parser.add_argument("--force", action="store_true", help="even if nothing changed")
     if verb == "retry":

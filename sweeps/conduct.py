@@ -7,24 +7,21 @@ twice, it ends in the same table.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ablations.plan import Planned
-from sweeps import claims, price
+from sweeps import budget, claims, price, probe, snapshot
 from sweeps.claims import State
 from sweeps.display import Display
-from sweeps.launchers.local import LocalJobs
-from sweeps.settings import SweepConfig
-from sweeps.worker import Slot
-from uniclip.errors import UserError
+from sweeps.launchers.crew import Crew
+from sweeps.scheduler import Slurm
+from sweeps.settings import SlurmLauncher, SweepConfig
 from uniclip.store import Plan, Store
 
-POLL_SECONDS = 0.5
-STOP_SECONDS = 60.0
-FRUITLESS_STARTS = 3
-"""So many slots in a row that ended without claiming anything, though something was open."""
+if TYPE_CHECKING:
+    from sweeps.launchers.slurm import Queue
 
 
 @dataclass(kw_only=True)
@@ -35,22 +32,21 @@ class Conduct:
     planned: Planned
     settings: SweepConfig
     display: Display
+    words: tuple[str, ...] = ()
+    """The overrides of the command line, for who follows up on a cluster."""
     again: tuple[tuple[str, int], ...] = ()
     forced: tuple[tuple[str, int], ...] = ()
-    jobs: dict[int, Any] = field(default_factory=dict)
-    """The job in each slot."""
-    starts: int = 0
-    """Slots started since a cell was last claimed."""
-    claimed: int = -1
-    """Attempts that there were then."""
 
     @property
     def plan(self) -> Plan:
         """The plan that is conducted."""
         return self.planned.plan
 
-    def run(self) -> None:
-        """Run what is missing; KeyboardInterrupt leaves everything resumable."""
+    def run(self) -> bool:
+        """Run what is missing; whether all that can be done is done (else others are at it).
+
+        KeyboardInterrupt leaves everything resumable.
+        """
         self.prepare()
         states = self.states()
         opened = self._open(states)
@@ -61,16 +57,17 @@ class Conduct:
             f"{sum(s.kind == 'complete' for s in states.values())} already complete"
         )
         if not opened and not any(s.kind == "running" for s in states.values()):
-            return
+            return True
         if not self.store.sweep(self.plan.sweep).audit.exists():
             self.display.line("audit: every arm takes a few steps, each component is checked ...")
         try:
-            self._keep_busy(opened)
+            done = self._keep_busy(opened)
         except BaseException:
             self.display.close()
-            self._stop()
+            self.crew.stop()
             raise
         self.display.close()
+        return done
 
     def prepare(self) -> None:
         """Write down plan and specs; move aside what is to be run afresh."""
@@ -90,55 +87,93 @@ class Conduct:
                 self.again = (*self.again, (run_id, state.attempt))
         folder.write_plan(self.plan)
 
+    def prove(self) -> None:
+        """Have every arm proven and measured where cells would run, and no cell run."""
+        if self._queue is None:
+            probe.here(self.store, self.planned)
+        else:
+            probe.prepare(self.store, self.planned)
+            self._queue.prove(self.plan.cells[0].run)
+
     def states(self) -> dict[str, State]:
         """The state of every run of the plan."""
-        return {r: claims.look(self.store.run(r), e) for r, e in self.plan.wanted().items()}
+        look, witness = claims.look, self.witness
+        return {r: look(self.store.run(r), e, witness) for r, e in self.plan.wanted().items()}
 
     def slots(self) -> int:
         """How many workers run side by side."""
         return self.settings.slots(self.plan.base["train"]["threads"])
 
-    def _keep_busy(self, to_run: list[str]) -> None:
-        """Start slots as long as something is open; return when nothing is open or running.
+    @cached_property
+    def witness(self) -> claims.Witness:
+        """Slurm's word on its jobs."""
+        return Slurm().ending
+
+    @cached_property
+    def crew(self) -> Crew:
+        """Who works, as the launcher has it."""
+        if self._queue is not None:
+            return self._queue
+        from sweeps.launchers.local import Slots
+        from sweeps.worker import Slot
+
+        folder, device = self.store.sweep(self.plan.sweep), self.plan.base["runtime"]["device"]
+
+        def slot(proves: bool) -> Slot:
+            return Slot(str(self.store.root), folder.id, self.again, self.forced, proves)
+
+        return Slots(folder.slots, device, self.slots(), slot)
+
+    @cached_property
+    def _queue(self) -> Queue | None:
+        """The crew on a cluster; None on this machine."""
+        launcher = self.settings.launcher
+        if not isinstance(launcher, SlurmLauncher):
+            return None
+        from sweeps.launchers.slurm import Order, Queue  # here: nobody else waits for submitit
+
+        order = Order(
+            store=self.store,
+            sweep=self.plan.sweep,
+            launcher=launcher,
+            threads=self.plan.base["train"]["threads"],
+            words=self.words,
+            again=self.again,
+            forced=self.forced,
+            stays=self.settings.wait,
+        )
+        return Queue(order, snapshot.take(self.store), self.display.line)
+
+    def _keep_busy(self, to_run: list[str]) -> bool:
+        """Put hands to what is open until nothing is open or running; whether it came to that.
 
         to_run: what was open at first, for the estimate.
         """
-        launcher = self._launcher()
-        announced = False
+        announced = held = False
         while True:
             states = self.states()
             if self.store.sweep(self.plan.sweep).audit.exists():
                 announced = announced or self._announce(to_run)
                 self.display.show(self.plan, states)
             opened = self._open(states)
-            live = [slot for slot, job in self.jobs.items() if not launcher.ended(job)]
-            if not opened and not live and not any(s.kind == "running" for s in states.values()):
-                return
-            self._check_fruit(launcher, states)
-            free = [slot for slot in range(self.slots()) if slot not in live]
-            for slot in free[: len(opened)]:
-                store, sweep = str(self.store.root), self.plan.sweep
-                job = Slot(store, sweep, self.again, self.forced, proves=slot == 0)
-                self.jobs[slot] = launcher.start(job, slot)
-                self.starts += 1
-            time.sleep(POLL_SECONDS)
+            running = any(s.kind == "running" for s in states.values())
+            if not opened and not running and not self.crew.busy():
+                return True
+            held = held or budget.hold(self.store, self.planned, to_run, self.settings)
+            self.crew.put(opened, states)
+            if not self.crew.stays:
+                return False
+            time.sleep(self.crew.poll_seconds)
 
     def _announce(self, to_run: list[str]) -> bool:
         """Say how the audit came out, and how long these runs should take."""
         self.display.audit(self.store.sweep(self.plan.sweep).audit)
         known = price.prices(self.store, self.plan)
-        words = price.estimate(self.plan, to_run, known, self.slots())
+        devices = budget.devices(self.settings.launcher, self.plan.base["runtime"]["device"])
+        price.foretell(self.store, self.plan, to_run, known, devices)
+        words = price.estimate(self.plan, to_run, known, self.slots(), devices)
         self.display.line(f"estimate: {words}")
         return True
-
-    def _check_fruit(self, launcher: LocalJobs, states: dict[str, State]) -> None:
-        """`UserError` when slots keep ending without an audit or a claim: that is no accident."""
-        attempts = sum(s.attempt for s in states.values())
-        if attempts > self.claimed:
-            self.claimed, self.starts = attempts, 0
-        if self.starts >= FRUITLESS_STARTS * self.slots() and self.jobs:
-            log = launcher.log(self.jobs[0])
-            raise UserError(f"workers end before they take a cell ({_last_line(log)}): read {log}")
 
     def _open(self, states: dict[str, State]) -> list[str]:
         return [
@@ -149,25 +184,9 @@ class Conduct:
             or ((run, s.attempt) in self.forced and s.kind in ("lost", "running"))
         ]
 
-    def _launcher(self) -> LocalJobs:
-        folder = self.store.sweep(self.plan.sweep).slots
-        return LocalJobs(folder, self.plan.base["runtime"]["device"])
-
-    def _stop(self) -> None:
-        """Ask our workers to stop at their next step, and wait until they have."""
-        launcher = self._launcher()
-        live = [job for job in self.jobs.values() if not launcher.ended(job)]
-        for job in live:
-            launcher.stop(job)
-        deadline = time.time() + STOP_SECONDS
-        while time.time() < deadline and not all(launcher.ended(job) for job in live):
-            time.sleep(0.1)
-
 
 def _united(planned: Planned, before: Plan, store: Store) -> Planned:
     """The plan with the seeds of an earlier one: a sweep is extended by seeds, never shrunk."""
-    from dataclasses import replace
-
     known = {(c.arm, c.seed) for c in planned.plan.cells}
     arms = {a.name for a in planned.plan.arms}
     older = [c for c in before.cells if (c.arm, c.seed) not in known and c.arm in arms]
@@ -176,9 +195,3 @@ def _united(planned: Planned, before: Plan, store: Store) -> Planned:
     order = {name: i for i, name in enumerate(a.name for a in planned.plan.arms)}
     cells = sorted([*planned.plan.cells, *older], key=lambda c: (c.seed, order[c.arm]))
     return replace(planned, plan=replace(planned.plan, seeds=seeds, cells=tuple(cells)))
-
-
-def _last_line(path: Any) -> str:
-    words: Iterable[str] = path.read_text(errors="replace").splitlines() if path.exists() else []
-    said = [w.strip() for w in words if w.strip()]
-    return said[-1][:200] if said else "it said nothing"

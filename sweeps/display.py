@@ -81,12 +81,12 @@ def table(rows: list[Row], *, only_moving: bool = False) -> Table:
     """The rows as a table; `only_moving` leaves out what waits or is done when there is much."""
     shown = rows
     if only_moving and len(rows) > SHOWN_ROWS:
-        shown = [r for r in rows if r.state.kind not in ("planned", "complete")][:SHOWN_ROWS]
+        shown = [r for r in rows if r.kind not in ("planned", "queued", "complete")][:SHOWN_ROWS]
     drawn = Table(title=summary(rows), box=None, pad_edge=False, title_justify="left")
     for name in ("cell", "run", "state", "progress", "last sign", "what to know"):
         drawn.add_column(name, no_wrap=True)
     for r in shown:
-        kind = r.state.kind
-        said = (r.cell, r.run[:8], kind, r.progress, r.age, r.state.reason)
+        kind = r.kind
+        said = (r.cell, r.run[:8], kind, r.progress, r.age, r.reason)
         drawn.add_row(*map(Text, said), style=STYLES.get(kind, ""))
     return drawn

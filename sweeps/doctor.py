@@ -6,6 +6,8 @@ the plan and the audit of an ablation that was named, which the sweep then need 
 
 from __future__ import annotations
 
+import shlex
+import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,12 +16,12 @@ from typing import Any
 
 from ablations import plan as plans
 from ablations.plan import Planned
-from sweeps import probe, settings
+from sweeps import price, probe, process, settings
 from sweeps import status as status_
 from sweeps.checks import cluster, device, folder, software, visit
-from sweeps.checks.finding import Finding, ok, problem, warning
+from sweeps.checks.finding import Finding, Level, ok, problem, warning
 from sweeps.cli import console, print_json
-from sweeps.settings import SweepConfig
+from sweeps.settings import SlurmLauncher, SweepConfig
 from sweeps.worker import proven
 from uniclip.compose import parse
 from uniclip.config import RunConfig
@@ -27,11 +29,13 @@ from uniclip.errors import UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import inventory
 from uniclip.identity import ROOT
-from uniclip.store import Store, read_json
+from uniclip.store import Intent, Store, read_json
 
 PROBLEMS = 1
 SPARE_BYTES = 10**9
 """Room that should be free where nothing is known."""
+CHECKPOINTS = 3
+"""Of a run at work: two that are kept, and one that is being written."""
 DISK_BYTES_A_SECOND = 100e6
 """At which a checkpoint is assumed to be written."""
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
@@ -52,7 +56,7 @@ class Patient:
     @property
     def on_slurm(self) -> bool:
         """Whether runs go to a cluster."""
-        return str(self.settings.launcher.name) == "slurm"
+        return isinstance(self.settings.launcher, SlurmLauncher)
 
     def open_runs(self) -> list[str]:
         """Runs that the sweep would take up."""
@@ -75,7 +79,7 @@ def doctor(options: Namespace) -> int:
         print_json([asdict(f) for f in findings])
     else:
         counts = Counter(f.level for f in findings)
-        words = {"problem": "problems", "warning": "warnings", "ok": "ok"}
+        words: dict[Level, str] = {"problem": "problems", "warning": "warnings", "ok": "ok"}
         console().print(", ".join(f"{counts[level]} {word}" for level, word in words.items()))
     return PROBLEMS if any(f.level == "problem" for f in findings) else 0
 
@@ -137,8 +141,13 @@ def store_folder(patient: Patient) -> Iterator[Finding]:
     except OSError as error:
         said = f"store={store.root} cannot be written ({error.strerror})"
         yield problem("store", said, "choose another store=")
+
+
+def room(patient: Patient) -> Iterator[Finding]:
+    """Bytes and files that the sweep needs, against those that are free."""
+    store, runs = patient.store, patient.open_runs()
+    if not store.root.is_dir():
         return
-    runs = patient.open_runs()
     needed = _bytes_needed(patient, runs)
     yield folder.room(store.root, needed, SPARE_BYTES, f"{len(runs)} runs")
     yield folder.inodes(store.root, len(runs))
@@ -177,7 +186,7 @@ def slurm(patient: Patient) -> Iterator[Finding]:
                 needs,
                 where=patient.config.runtime.device,
                 gpus=launcher.gpus_per_node or 0,
-                python=launcher.python,
+                python=launcher.python or shlex.quote(sys.executable),
                 setup=launcher.setup,
             )
 
@@ -209,11 +218,13 @@ def switches(patient: Patient) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     libraries,
     devices,
-    store_folder,
     data_sets,
+    store_folder,
     slurm,
     switches,
+    room,
 )
+"""Room comes last: what is needed is known when the switches were proven."""
 
 
 # ---- what is needed ------------------------------------------------------------------------------
@@ -221,20 +232,53 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
 
 def need(patient: Patient) -> cluster.Need:
     """What the sweep asks of a cluster."""
-    launcher: Any = patient.settings.launcher
+    launcher, runs = patient.settings.launcher, patient.open_runs()
+    prices = _prices(patient)
     return cluster.Need(
         partition=launcher.partition,
         nodes=launcher.nodes,
         minutes=launcher.minutes,
-        jobs=len(patient.open_runs()) or 1,
-        options=(),
+        jobs=len(runs) or 1,
+        options=cluster.options(_requested(patient)),
         checkpoint_seconds=patient.config.runtime.checkpoint_seconds,
-        save_seconds=None,
+        save_seconds=max(map(_save_seconds, prices), default=None),
     )
 
 
+def _requested(patient: Patient) -> dict[str, Any]:
+    """What the launcher would ask of Slurm for one cell, in submitit's words."""
+    from sweeps.launchers.slurm import requested
+
+    intent = Intent(
+        token="doctor", kind="run", elements=(), attempts={}, submitter=process.owner({})
+    )
+    return requested(patient.settings.launcher, intent, ROOT, patient.config.train.threads)
+
+
+def _prices(patient: Patient) -> list[price.Price]:
+    if patient.planned is None:
+        return []
+    return list(price.prices(patient.store, patient.planned.plan).values())
+
+
+def _save_seconds(known: price.Price) -> float:
+    """To come to the end of a step and to write a checkpoint."""
+    return (known.step_seconds or 0.0) + (known.checkpoint_bytes or 0.0) / DISK_BYTES_A_SECOND
+
+
 def _bytes_needed(patient: Patient, runs: list[str]) -> int | None:
-    return None
+    """What runs leave on the disk, and their checkpoints while they run; None: not measured."""
+    if patient.planned is None:
+        return None
+    plan = patient.planned.plan
+    known = price.prices(patient.store, plan)
+    arms = {c.run: c.arm for c in plan.cells if c.run in runs}
+    if any(a not in known or known[a].kept_bytes is None for a in arms.values()):
+        return None
+    side_by_side = min(len(runs), patient.settings.slots(plan.base["train"]["threads"]))
+    largest = max((known[a].checkpoint_bytes or 0.0 for a in arms.values()), default=0.0)
+    kept = sum(known[a].kept_bytes or 0.0 for a in arms.values())
+    return round(kept + side_by_side * CHECKPOINTS * largest)
 
 
 def _benchmark(planned: Planned) -> set[str]:

@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sweeps import scheduler
 from uniclip.identity import source_hash, training_hash
 from uniclip.store import Owner
 
 
-def owner(numerics: dict[str, Any], forced: bool = False) -> Owner:
-    """The owner record of this process."""
+def owner(numerics: dict[str, Any], *, after: str = "", forced: bool = False) -> Owner:
+    """The owner record of this process; `after`: how the attempt before it ended."""
     return Owner(
         host=socket.gethostname(),
         boot=boot(),
@@ -23,8 +24,10 @@ def owner(numerics: dict[str, Any], forced: bool = False) -> Owner:
         training=training_hash(),
         numerics=numerics,
         time=time.time(),
-        job=os.environ.get("SLURM_JOB_ID"),
-        restart=int(os.environ.get("SLURM_RESTART_COUNT", 0)),
+        job=scheduler.this_job(),
+        restart=scheduler.restart_count(),
+        cluster=os.environ.get("SLURM_CLUSTER_NAME"),
+        after=after,
         forced=forced,
     )
 

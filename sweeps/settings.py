@@ -36,8 +36,66 @@ class LocalLauncher:
     slots: int | None = setting(None, low=1)
     """Worker processes; null = as many as cores and train.threads allow."""
 
+    def place(self, threads: int) -> int:
+        """How many runs of so many compute threads go side by side."""
+        affinity = getattr(os, "sched_getaffinity", None)
+        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+        return self.slots or max(1, cores // threads)
 
-LAUNCHERS: dict[str, type] = {"local": LocalLauncher}
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmLauncher:
+    """Jobs on a Slurm cluster."""
+
+    name: Literal["slurm"] = "slurm"
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    gres: str | None = None
+    nodes: int = setting(1, low=1)
+    """Nodes of one cell."""
+    gpus_per_node: int | None = setting(None, low=0)
+    tasks_per_node: int | None = setting(None, low=1)
+    """Processes of one cell on a node; null = one a GPU."""
+    cpus_per_task: int | None = setting(None, low=1)
+    """null = as many as train.threads."""
+    mem_gb: float | None = setting(None, above=0)
+    """Memory a node; null = the partition's default."""
+    minutes: int = setting(240, low=1)
+    """Time limit of a job; a cell that needs longer saves, is requeued and goes on."""
+    array_parallelism: int = setting(256, low=1)
+    """Jobs of an array that may run side by side."""
+    pack: int | None = setting(None, low=1)
+    """Cells in one job; null = as many short ones as make ten minutes."""
+    signal_seconds: int = setting(120, low=1)
+    """So long before the time limit a job is asked to save."""
+    extra: dict[str, Any] = setting(dict)
+    """Further parameters of sbatch, such as {reservation: x}."""
+    setup: tuple[str, ...] = ()
+    """Shell lines before the job: modules, conda, staging data to a local disk."""
+    python: str | None = None
+    """How jobs start Python, such as "apptainer exec image.sif python"; null = as here."""
+    offline: bool = False
+    """Nodes without a network: model hubs are not asked."""
+    follow_up: bool = True
+    """Submit a small job that runs the command again when the others have ended."""
+    follow_up_partition: str | None = None
+    """Where that job runs, if elsewhere."""
+    poll_seconds: float = setting(15.0, above=0)
+    """With wait=true: between two looks."""
+
+    @property
+    def tasks(self) -> int:
+        """Processes of one cell on a node."""
+        return self.tasks_per_node or self.gpus_per_node or 1
+
+    def place(self, threads: int) -> int:
+        """How many runs go side by side, if the cluster is empty."""
+        return self.array_parallelism
+
+
+LAUNCHERS: dict[str, type] = {"local": LocalLauncher, "slurm": SlurmLauncher}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +114,10 @@ class SweepConfig:
     """What is run again though it has ended."""
     stale: Literal["keep", "rerun"] = "keep"
     """What becomes of outcomes that other training code made."""
+    wait: bool = False
+    """On a cluster: stay until all is done, instead of leaving it to the follow-up job."""
+    max_gpu_hours: float | None = setting(None, above=0)
+    """Refuse to start where what is to be run would take more; a CPU slot counts as one GPU."""
 
     def takes(self, state: State) -> bool:
         """Whether a run in that state is run, unasked or because of `retry` or `stale`."""
@@ -64,9 +126,7 @@ class SweepConfig:
 
     def slots(self, threads: int) -> int:
         """How many runs of so many compute threads go side by side."""
-        affinity = getattr(os, "sched_getaffinity", None)
-        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-        return self.launcher.slots or max(1, cores // threads)
+        return int(self.launcher.place(threads))
 
     def seed_list(self) -> tuple[int, ...]:
         """The seeds, each once; `UserError` if there is none or one is negative."""
@@ -90,6 +150,8 @@ class Asked:
     request: Request
     settings: SweepConfig
     store: Store
+    words: tuple[str, ...]
+    """As they stood on the command line."""
 
 
 def folders(conf_dir: str | None = None) -> list[Path]:
@@ -134,7 +196,8 @@ def asked(overrides: list[str]) -> Asked:
         seeds=settings.seed_list(),
         arms=settings.arms,
     )
-    return Asked(request=request, settings=settings, store=Store(settings.store))
+    store = Store(settings.store)
+    return Asked(request=request, settings=settings, store=store, words=tuple(overrides))
 
 
 def surroundings(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:

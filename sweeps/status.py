@@ -9,10 +9,15 @@ from dataclasses import dataclass
 
 from sweeps.claims import State, look
 from sweeps.price import spoken
+from sweeps.scheduler import Job, Slurm
+from sweeps.submissions import Submissions
+from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
 ADVICE = {
     "planned": "run",
+    "queued": "wait",
+    "preempted": "wait: it goes on by itself",
     "interrupted": "run",
     "due": "run",
     "running": "wait",
@@ -24,6 +29,8 @@ ADVICE = {
 }
 STYLES = {
     "running": "cyan",
+    "queued": "blue",
+    "preempted": "blue",
     "failed": "bold red",
     "lost": "red",
     "diverged": "yellow",
@@ -39,6 +46,24 @@ class Row:
     cell: str
     run: str
     state: State
+    job: Job | None = None
+    """The scheduler's job that has it or will take it up."""
+
+    @property
+    def kind(self) -> str:
+        """The state of the store, or that of the queue where the store waits for it."""
+        if self.job is None or not self.state.open:
+            return self.state.kind
+        interrupted = self.state.kind == "interrupted" and self.job.restarts
+        return "preempted" if interrupted else "queued"
+
+    @property
+    def reason(self) -> str:
+        """What to know beside the state."""
+        if self.job is None or not self.state.open:
+            return self.state.reason
+        waits = f"waits: {self.job.reason}" if self.job.waits else f"starts on {self.job.node}"
+        return f"job {self.job.id} {waits}" if self.job.id else self.job.reason
 
     @property
     def progress(self) -> str:
@@ -55,7 +80,7 @@ class Row:
     @property
     def advice(self) -> str:
         """What to do about it."""
-        return ADVICE[self.state.kind]
+        return ADVICE[self.kind]
 
     @property
     def age(self) -> str:
@@ -67,13 +92,30 @@ class Row:
 
 def rows(store: Store, plan: Plan) -> list[Row]:
     """Every cell of a plan; runs that several cells share are looked at once."""
-    states = {run: look(store.run(run), wanted) for run, wanted in plan.wanted().items()}
-    return [Row(cell=c.name, run=c.run, state=states[c.run]) for c in plan.cells]
+    slurm = Slurm()
+    wanted = plan.wanted().items()
+    states = {run: look(store.run(run), asked, slurm.ending) for run, asked in wanted}
+    jobs = _queue(store, plan, slurm)
+    return [
+        Row(cell=c.name, run=c.run, state=states[c.run], job=jobs.get(c.run)) for c in plan.cells
+    ]
+
+
+def _queue(store: Store, plan: Plan, slurm: Slurm) -> dict[str, Job]:
+    """Run -> its job; nothing where nothing was ever submitted, or no one answers."""
+    folder = store.sweep(plan.sweep)
+    if not folder.submissions.exists():
+        return {}
+    try:
+        _ = slurm.facts
+    except UserError:
+        return {}
+    return Submissions(folder, slurm).queued()
 
 
 def summary(rows_: Iterable[Row]) -> str:
     """How many cells are in which state."""
-    counts = Counter(r.state.kind for r in rows_)
+    counts = Counter(r.kind for r in rows_)
     return ", ".join(f"{n} {kind}" for kind, n in counts.most_common())
 
 
@@ -83,11 +125,13 @@ def as_records(rows_: Iterable[Row]) -> list[dict[str, object]]:
         {
             "cell": r.cell,
             "run": r.run,
-            "state": r.state.kind,
+            "state": r.kind,
             "attempt": r.state.attempt,
-            "reason": r.state.reason,
+            "reason": r.reason,
             "step": r.state.heartbeat.step if r.state.heartbeat else None,
             "steps": r.state.heartbeat.steps if r.state.heartbeat else None,
+            "job": r.job.id if r.job else r.state.owner.job if r.state.owner else None,
+            "host": r.state.owner.host if r.state.owner else None,
             "advice": r.advice,
         }
         for r in rows_

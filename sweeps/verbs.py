@@ -11,14 +11,17 @@ from rich.text import Text
 
 from ablations import plan as plans
 from ablations.plan import Planned
-from sweeps import cli, listing, price, settings
+from sweeps import budget, cli, listing, price, settings
 from sweeps import status as status_
 from sweeps.claims import look
 from sweeps.conduct import Conduct
 from sweeps.datasets import data
 from sweeps.display import Display, table
 from sweeps.doctor import doctor
+from sweeps.scheduler import Slurm
 from sweeps.settings import Asked
+from sweeps.submissions import Submissions
+from sweeps.worker import proven
 from uniclip.compose import flat, parse
 from uniclip.errors import UserError
 from uniclip.store import Plan, RunFolder, Store
@@ -38,7 +41,8 @@ def retry(options: Namespace) -> int:
     planned = plans.make(asked.request)
     chosen = [plans.cell(planned.plan, n) for n in options.names] or list(planned.plan.cells)
     wanted = planned.plan.wanted()
-    states = {c.run: look(asked.store.run(c.run), wanted[c.run]) for c in chosen}
+    witness = Slurm().ending
+    states = {c.run: look(asked.store.run(c.run), wanted[c.run], witness) for c in chosen}
     again = tuple((r, s.attempt) for r, s in states.items() if s.kind == "failed")
     dead = (
         ("lost", "running")
@@ -56,24 +60,30 @@ def retry(options: Namespace) -> int:
 
 
 def plan(options: Namespace) -> int:
-    """Print what would run and why; runs and writes nothing."""
+    """Print what would run, why, and what it takes; runs and writes nothing (but --probe)."""
     asked = settings.asked(options.overrides)
-    planned = plans.make(asked.request).plan
+    made = plans.make(asked.request)
+    planned = made.plan
+    console = cli.console()
+    if options.probe:
+        _prove(asked, made)
     rows = status_.rows(asked.store, planned)
     known = price.prices(asked.store, planned)
+    devices = budget.devices(asked.settings.launcher, planned.base["runtime"]["device"])
     if options.json:
-        cli.print_json(status_.as_records(rows))
+        arms = {c.name: c.arm for c in planned.cells}
+        priced = (price.as_record(known.get(arms[r.cell]), devices) for r in rows)
+        cli.print_json([{**r, **p} for r, p in zip(status_.as_records(rows), priced)])
         return 0
     drawn = Table(box=None, pad_edge=False)
-    for name in ("cell", "run", "would it run", "why", "time"):
+    for name in ("cell", "run", "would it run", "why", *price.HEADINGS):
         drawn.add_column(name, no_wrap=True)
     for row in rows:
         arm = row.cell.rsplit("/", 1)[0]
-        cost = price.spoken(known[arm].seconds) if arm in known else "not measured"
         verdict = "yes" if asked.settings.takes(row.state) else "no"
-        reason = row.state.reason or row.state.kind
-        drawn.add_row(*map(Text, (row.cell, row.run[:8], verdict, reason, cost)))
-    console = cli.console()
+        reason = row.reason or row.kind
+        cost = price.columns(known.get(arm), devices)
+        drawn.add_row(*map(Text, (row.cell, row.run[:8], verdict, reason, *cost)))
     console.print(f"{planned.title}\n{planned.sweep}", markup=False)
     console.print(drawn)
     for text in planned.left_out:
@@ -82,8 +92,16 @@ def plan(options: Namespace) -> int:
         console.print(f"n/a: {name}: {how}", markup=False)
     taken = {r.run for r in rows if asked.settings.takes(r.state)}
     slots = asked.settings.slots(planned.base["train"]["threads"])
-    console.print(f"estimate: {price.estimate(planned, taken, known, slots)}")
+    console.print(f"estimate: {price.estimate(planned, taken, known, slots, devices)}")
     return 0
+
+
+def _prove(asked: Asked, planned: Planned) -> None:
+    """Measure the arms, unless that was done: on a cluster by a job that is not waited for."""
+    if proven(asked.store.sweep(planned.plan.sweep)):
+        return
+    store, display = asked.store, Display(cli.console(stderr=True))
+    Conduct(store=store, planned=planned, settings=asked.settings, display=display).prove()
 
 
 def status(options: Namespace) -> int:
@@ -97,7 +115,7 @@ def status(options: Namespace) -> int:
     else:
         rows = status_.rows(asked.store, planned)
         cli.console().print(table(rows))
-        for kind in dict.fromkeys(r.state.kind for r in rows):
+        for kind in dict.fromkeys(r.kind for r in rows):
             if kind not in ("complete", "running"):
                 cli.console().print(f"{kind}: {status_.ADVICE[kind]}", markup=False)
     return 0
@@ -159,6 +177,26 @@ def why(options: Namespace) -> int:
     return 0
 
 
+def cancel(options: Namespace) -> int:
+    """Take cells out of the queue, and stop those that run there; what they saved stays."""
+    asked = settings.asked(options.overrides)
+    planned = _known_plan(asked)
+    chosen = {plans.cell(planned, n).run for n in options.names}
+    submissions = Submissions(asked.store.sweep(planned.sweep), Slurm())
+    _ = submissions.slurm.facts  # one line if nobody answers
+    doomed = []
+    for _intent, job, runs in submissions.live():
+        if not chosen or (runs and chosen.issuperset(runs)):
+            doomed.append(job.id)
+        elif chosen.intersection(runs):
+            raise UserError(
+                f"job {job.id} holds other cells too ({', '.join(runs)}): name them all"
+            )
+    submissions.slurm.cancel(doomed)
+    print(f"cancelled {len(doomed)} jobs; the cells go on from their checkpoints when run again")
+    return 0
+
+
 def gc(options: Namespace) -> int:
     """Say what can be deleted (old generations, caches, spent checkpoints); --yes does it."""
     values = parse(options.overrides)
@@ -206,12 +244,16 @@ def _conduct(
         planned=planned,
         settings=asked.settings,
         display=display,
+        words=_lasting(asked.words),
         again=again,
         forced=forced,
     )
-    conduct.run()
+    done = conduct.run()
     rows = status_.rows(asked.store, conduct.plan)
     display.line(status_.summary(rows))
+    if not done:
+        display.line("they go on without this command: python sweep.py status says how far")
+        return 0
     for row in rows:
         if row.state.kind in ("failed", "lost"):
             display.line(f"{row.cell} {row.state.kind}: {row.state.reason} (do: {row.advice})")
@@ -220,6 +262,12 @@ def _conduct(
     truth = _report(asked.store, conduct.plan)
     unfinished = any(r.state.kind in ("failed", "lost") for r in rows)
     return CELLS_FAILED if unfinished else truth
+
+
+def _lasting(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The words that also a follow-up means: what was asked to run again, it does not ask again."""
+    once = ("retry=", "stale=", "store=", "wait=")
+    return tuple(word for word in words if not word.startswith(once))
 
 
 def _report(store: Store, planned: Plan, force: bool = False) -> int:
@@ -249,6 +297,7 @@ ACTIONS = {
     "logs": logs,
     "why": why,
     "retry": retry,
+    "cancel": cancel,
     "data": data,
     "doctor": doctor,
     "gc": gc,

@@ -1,7 +1,7 @@
 """A worker: takes cells of a sweep one after another, until none is left or it is told to stop.
 
-Before the first cell every arm is proven: one of the slots does it while the others wait for it, so
-that the imports of each process are paid once.
+Before the first cell every arm is proven: one worker does it while the others wait for it, so that
+the imports of each process are paid once.
 
 What is pickled is a path, a sweep id and a few names: the run is read from its `spec.json`, what is
 run-only from the sweep's `plan.json`. A failed cell is written down and the next one is taken.
@@ -9,21 +9,23 @@ run-only from the sweep's `plan.json`. A failed cell is written down and the nex
 
 from __future__ import annotations
 
+import errno
+import importlib
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from sweeps import claims
-from uniclip.config import RunConfig
+from sweeps.scheduler import Slurm
 from uniclip.identity import config_of
 from uniclip.store import (
     AttemptFolder,
@@ -39,6 +41,7 @@ from uniclip.store import (
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 WAIT_SECONDS = 0.1
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Stop:
@@ -46,6 +49,8 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        self.why: Callable[[], str | None] = lambda: None
+        """Who asked, for the attempt's last word."""
 
     def __call__(self) -> bool:
         return self.asked
@@ -59,16 +64,62 @@ class Stop:
         self.asked = True
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A job of kind run: it lives until no cell can be claimed."""
+@dataclass(kw_only=True)
+class Worker:
+    """One process that claims runs of a plan and executes them."""
 
-    store: str
-    sweep: str
+    store: Store
+    plan: Plan
+    stop: Stop
     again: tuple[tuple[str, int], ...] = ()
     """(run, attempt) whose failure is to be retried."""
     forced: tuple[tuple[str, int], ...] = ()
     """(run, attempt) that the user declared dead."""
+
+    @cached_property
+    def entry(self) -> Any:
+        """The module that executes cells; importing it may take seconds."""
+        return importlib.import_module(self.plan.entry)
+
+    @cached_property
+    def witness(self) -> claims.Witness:
+        """Slurm's word on attempts of its jobs."""
+        return Slurm().ending
+
+    def take(self, run_id: str) -> str | None:
+        """Claim a run and execute it; how that ended, or None if it could not be claimed."""
+        run, evaluations = self.store.run(run_id), self.plan.wanted()[run_id]
+        attempt = self._claim(run, claims.look(run, evaluations, self.witness))
+        if attempt is None:
+            return None
+        run_only = {k: self.plan.base[k] for k in ("runtime", "benchmark")}
+        work = partial(self.entry.execute, run, run_only, attempt, evaluations, self.stop)
+        return execute(run, attempt, work, self.stop)
+
+    def _claim(self, run: RunFolder, state: claims.State) -> AttemptFolder | None:
+        asked = (run.id, state.attempt) in (*self.again, *self.forced)
+        if not (state.open or asked):
+            return None
+        run_only = {k: self.plan.base[k] for k in ("runtime", "benchmark")}
+        return claims.claim(
+            self.store,
+            run,
+            state,
+            partial(self.entry.numerics, run, run_only),
+            again=self.again,
+            forced=self.forced,
+            prepare=partial(RunFolder.publish_spec, spec=run.spec()),
+        )
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A job on this machine: it lives until no cell can be claimed."""
+
+    store: str
+    sweep: str
+    again: tuple[tuple[str, int], ...] = ()
+    forced: tuple[tuple[str, int], ...] = ()
     proves: bool = False
     """Whether it makes the audit where there is none; other slots wait for it."""
 
@@ -81,60 +132,41 @@ class Slot:
         assert plan is not None, "a plan is written before a slot is started"
         if self.proves and not proven(folder):
             prove(store, plan)
-        import uniclip.run  # noqa: F401 - paid while the audit is made elsewhere
-
+        worker = Worker(store=store, plan=plan, stop=stop, again=self.again, forced=self.forced)
+        _ = worker.entry  # its imports are paid while the audit is made elsewhere
         while not folder.audit.exists() and not stop():
             time.sleep(WAIT_SECONDS)
-        while not stop() and self._pass(store, plan, stop):
+        while not stop() and self._pass(worker):
             pass
 
-    def _pass(self, store: Store, plan: Plan, stop: Stop) -> bool:
+    def _pass(self, worker: Worker) -> bool:
         """One look at every run; whether any of them could be claimed."""
-        claimed = False
-        for run_id, evaluations in plan.wanted().items():
-            if stop():
-                break
-            run = store.run(run_id)
-            state = claims.look(run, evaluations)
-            spec = run.spec()
-            config = config_of(spec, {k: plan.base[k] for k in ("runtime", "benchmark")})
-            attempt = claims.claim(
-                store,
-                run,
-                state,
-                partial(_numerics, config),
-                again=self.again,
-                forced=self.forced,
-                prepare=partial(RunFolder.publish_spec, spec=spec),
-            )
-            if attempt is not None:
-                claimed = True
-                execute(run, config, attempt, evaluations, stop)
-        return claimed
+        taken = [worker.take(run) for run in worker.plan.wanted() if not worker.stop()]
+        return any(taken)
 
 
-def execute(
-    run: RunFolder,
-    config: RunConfig,
-    attempt: AttemptFolder,
-    evaluations: dict[str, str],
-    stop: Stop,
-) -> str:
+def execute(run: RunFolder, attempt: AttemptFolder, work: Callable[[], str], stop: Stop) -> str:
     """One attempt from its claim to its last word; how it ended."""
     with _logged_to(attempt.log):
         try:
-            from uniclip.run import run as run_
-
-            kind = run_(run, config, attempt, evaluations=evaluations, stop=stop)
+            kind, word = work(), None
         except Exception as error:
             traceback.print_exc()
-            last = " ".join(str(error).split())[:300]
-            attempt.end("failed", f"{type(error).__name__}: {last}")
-            return "failed"
-        attempt.end(kind)
+            kind, word = _broken(error)
+        if kind == "interrupted" and word is None:
+            word = stop.why()
+        with suppress(OSError):  # no room even for that: then its silence is its last word
+            attempt.end(kind, word)
     if run.outcome() is not None:
         _forget_checkpoints(run)
     return kind
+
+
+def _broken(error: Exception) -> tuple[str, str]:
+    """Kind and word of an attempt that raised: a full disk is no fault of the run's."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return "interrupted", "no room on the disk"
+    return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def prove(store: Store, plan: Plan) -> None:
@@ -183,12 +215,6 @@ def _logged_to(path: Path) -> Iterator[None]:
             os.dup2(old, number)
             os.close(old)
         os.close(log)
-
-
-def _numerics(config: RunConfig) -> dict[str, Any]:
-    from uniclip.numerics import numerics_class
-
-    return numerics_class(config)
 
 
 def _forget_checkpoints(run: RunFolder) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 TEXTS = ("edited", "masked", "targets")
 """Fields that only methods with several texts a sample ask for."""
+VIEWED = ("pixels", "vectors")
+"""Fields whose second dimension goes along the samples; that of the others is the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +40,18 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device` (no copy where it is there already)."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        moved = {
-            name: value.to(device, non_blocking=True)
-            for name, value in fields.items()
-            if value is not None
-        }
-        return replace(self, **moved)
+        return replace(self, **{n: v.to(device, non_blocking=True) for n, v in self._present()})
+
+    def rows(self, which: slice) -> Batch:
+        """The samples `which` alone."""
+        few = {n: v[:, which] if n in VIEWED else v[which] for n, v in self._present()}
+        return replace(self, **few)
+
+    def chunks(self, count: int) -> list[Batch]:
+        """The samples in order, in so many chunks that differ by one in size at most."""
+        n = len(self.sample)
+        return [self.rows(slice(n * i // count, n * (i + 1) // count)) for i in range(count)]
+
+    def _present(self) -> list[tuple[str, torch.Tensor]]:
+        fields = [(name, getattr(self, name)) for name in self.__dataclass_fields__]
+        return [(name, value) for name, value in fields if value is not None]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -147,15 +148,24 @@ def steps_of(attempt: AttemptFolder) -> list[tuple[int, Path]]:
     return sorted(found, reverse=True)
 
 
-def newest_valid(attempt: AttemptFolder) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Tensors and facts of the newest whole checkpoint of the run, for `attempt` to resume from.
+@dataclass(frozen=True)
+class Found:
+    """A whole checkpoint."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def newest_valid(attempt: AttemptFolder) -> Found | None:
+    """The newest whole checkpoint of the run, for `attempt` to resume from.
 
     Looks through the run's attempts up to this one from newest to oldest, higher steps first.
     What is damaged, or was made by other training code, is passed over with an event.
     """
     for path in _candidates(attempt):
         try:
-            return decode(path)
+            return Found(path, *decode(path))
         except FileNotFoundError:
             continue  # its owner has just replaced it by a newer one
         except Damaged as error:

@@ -195,6 +195,8 @@ class TrainConfig:
     steps: int = setting(200, low=1)
     batch_size: int = setting(128, low=1)
     """Samples a step, over all processes."""
+    accumulate: int = setting(1, low=1, absent=1)
+    """Chunks in which a process embeds its share of the batch; the loss stays that of all."""
     learning_rate: float = setting(1e-3, above=0)
     """Peak rate."""
     weight_decay: float = setting(0.1, low=0)

@@ -102,14 +102,19 @@ def _code_hash() -> str:
 @cache
 def source_hash() -> str:
     """16 hex digits over the bytes of every file in the package folders, tracked by git or not."""
-    return digest(_sums(ROOT / "sweep.py", *(ROOT / package for package in PACKAGES)))
+    return source_hash_of(ROOT)
 
 
-def _sums(*places: Path) -> dict[str, str]:
+def source_hash_of(root: Path) -> str:
+    """The source hash of a tree that holds the packages, such as a snapshot."""
+    return digest(_sums(root / "sweep.py", *(root / package for package in PACKAGES), root=root))
+
+
+def _sums(*places: Path, root: Path | None = None) -> dict[str, str]:
     """Path -> sum of every file in these places; what Python makes of them is left out."""
     found = [p for place in places for p in ([place] if place.is_file() else place.rglob("*"))]
     kept = (p for p in found if p.is_file() and "__pycache__" not in p.parts)
-    return {str(p.relative_to(ROOT)): blake2b(p.read_bytes()).hexdigest() for p in kept}
+    return {str(p.relative_to(root or ROOT)): blake2b(p.read_bytes()).hexdigest() for p in kept}
 
 
 @cache

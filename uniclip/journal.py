@@ -12,7 +12,6 @@ Metrics are JSON lines, told apart by `phase`:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, Literal
 
 from uniclip import checkpoint, numerics
@@ -101,11 +100,8 @@ class Journal:
 
     # -- checkpoints --
 
-    def pause(
-        self, state: State, stop: Callable[[], bool]
-    ) -> Literal["stopped", "overtaken"] | None:
-        """Write a checkpoint if one is due or `stop()`; why training must end here, if so."""
-        asked = stop()
+    def pause(self, state: State, asked: bool) -> Literal["stopped", "overtaken"] | None:
+        """Write a checkpoint if one is due or `asked`; why training must end here, if so."""
         due = time.monotonic() - self._saved >= self.config.runtime.checkpoint_seconds
         if self.attempt is not None and (asked or due):
             if self.attempt.overtaken():

@@ -17,11 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from uniclip import processes
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
-
-WORLD_SIZE = 1
-"""Processes that share one run."""
 
 
 def numerics_class(config: RunConfig) -> dict[str, Any]:
@@ -36,7 +34,7 @@ def numerics_class(config: RunConfig) -> dict[str, Any]:
         "model": _model_name(where),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": config.train.threads,
-        "world_size": WORLD_SIZE,
+        "world_size": processes.current().world,
         "precision": config.train.precision,
         "torch": str(torch.__version__),
     }

@@ -29,6 +29,10 @@ class Owner:
     """Slurm job id."""
     restart: int = 0
     """Slurm restart count."""
+    cluster: str | None = None
+    """Slurm cluster: its word counts for this job only there."""
+    after: str = ""
+    """How the attempt before it ended, as far as it was known when this one was claimed."""
     forced: bool = False
     """Claimed without proof that the attempt before it had ended."""
 
@@ -187,6 +191,41 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Intent:
+    """What a controller is about to submit, written down before the scheduler hears of it."""
+
+    token: str
+    """The job's name is uniclip-<token>."""
+    kind: Literal["run", "prove", "follow"]
+    elements: tuple[tuple[str, ...], ...]
+    """The runs of each element of the array."""
+    attempts: dict[str, int]
+    """The newest attempt of each run when it was submitted."""
+    submitter: Owner
+    words: tuple[str, ...] = ()
+    """The overrides of the command line, for who follows up."""
+    again: tuple[tuple[str, int], ...] = ()
+    """(run, attempt) whose failure is to be retried."""
+    forced: tuple[tuple[str, int], ...] = ()
+    """(run, attempt) that the user declared dead."""
+    unasked: bool = False
+    """Made by a follow-up, not by a person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What became of an intent."""
+
+    token: str
+    job: str | None
+    """Slurm job id (of an array: its first half); None: nothing of it may run."""
+    cluster: str
+    time: float
+    error: str | None = None
+    """Why there is no job."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything that a report or a worker needs to know of a sweep."""
 
@@ -209,6 +248,8 @@ class Plan:
     """Data sets that are not present, and how to get them."""
     base: dict[str, Any]
     """The plain base configuration, run-only fields included."""
+    entry: str = "uniclip.cell"
+    """Module that knows how to execute a cell."""
     forwards: dict[str, dict[str, float]] = field(default_factory=dict)
     """Image and text forwards a sample, by arm: what a comparison costs."""
     facts: dict[str, dict[str, float]] = field(default_factory=dict)

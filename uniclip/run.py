@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from uniclip import checkpoint, evaluate, identity, numerics
+from uniclip import checkpoint, evaluate, identity, numerics, processes
 from uniclip.config import RunConfig
 from uniclip.data.tokenizer import Tokenizer
 from uniclip.errors import UserError
@@ -56,6 +56,8 @@ def run(
     evaluations: data set -> evaluation hash, for each set that is present.
     stop: asked after each step and before each data set; what is done is kept.
 
+    Of several processes (`uniclip.processes`) rank 0 calls this while each other calls `assist`.
+
     Returns "trained" if training ended here, "evaluated" if it had ended before, "diverged" for a
     run that did, "interrupted" if stopped, "overtaken" if a newer attempt took over (from then on
     nothing is published).
@@ -65,7 +67,8 @@ def run(
     """
     numerics.apply(config)
     before = run.outcome()
-    ended: Kind = before.kind if before else _train(run, config, attempt, stop)
+    trains = processes.current().share(before is None and not run.weights.exists())
+    ended: Kind = before.kind if before else _train(run, config, attempt, stop, trains)
     if ended != "trained":
         return ended
     lacking = {name: h for name, h in evaluations.items() if run.scores(name, h) is None}
@@ -73,13 +76,36 @@ def run(
     return cut_short or ("evaluated" if before else "trained")
 
 
+def assist(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> None:
+    """What every process but rank 0 does while rank 0 is in `run`: it trains along.
+
+    It writes nothing, and returns when training ends or if there is none; rank 0 may go on to
+    publish and evaluate for hours, for which `Processes.share` waits (`processes.BETWEEN_STEPS`).
+
+    config: that of rank 0.
+    stop: asked after each step; where any process says so, all end with a checkpoint.
+
+    Raises:
+        UserError: as `run`.
+        RuntimeError: another process is gone. After any error in `run` or `assist` a process must
+            end, for it has left the row of exchanges in which the others still stand.
+    """
+    numerics.apply(config)
+    if processes.current().share():
+        fit(config, stop=stop)
+
+
 # ---- training and its publication -------------------------------------------------------------
 
 
 def _train(
-    run: RunFolder, config: RunConfig, attempt: AttemptFolder, stop: Callable[[], bool]
+    run: RunFolder,
+    config: RunConfig,
+    attempt: AttemptFolder,
+    stop: Callable[[], bool],
+    trains: bool,
 ) -> Kind:
-    if not run.weights.exists():
+    if trains:
         validate = partial(evaluate.validate, config=config)
         fitted = fit(config, attempt=attempt, validate=validate, stop=stop)
         if fitted.kind == "stopped":

@@ -6,17 +6,19 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from uniclip import checkpoint, numerics, optimizer
+from uniclip import checkpoint, numerics, optimizer, processes
 from uniclip.config import RunConfig
 from uniclip.data import open_split
 from uniclip.data.loader import Batches
 from uniclip.data.tokenizer import Tokenizer
-from uniclip.model import start
+from uniclip.errors import UserError
+from uniclip.model import norm, start
 from uniclip.model.embedder import build_embedder
 from uniclip.model.pretrained import Pretrained
 from uniclip.objectives import methods
@@ -52,7 +54,16 @@ class State:
         self.embedder = build_embedder(config, tokenizer, self.method.head)
         start.begin(self.embedder, config, tokenizer)
         self.method.attach(self.embedder, tokenizer, config.seed)
-        self.modules = checkpoint.bundle(self.embedder, self.method).to(self.device).train()
+        self.modules = checkpoint.bundle(self.embedder, self.method)
+        if processes.current().world > 1:
+            norm.over_processes(self.modules, self.device)
+        self.modules.to(self.device).train()
+        if config.train.accumulate > 1 and norm.uses_batches(self.embedder):
+            raise UserError(
+                f"train.accumulate={config.train.accumulate} needs encoders without batch norm, "
+                f"whose statistics would be those of chunks; model.image.name="
+                f"{config.model.image.name} has it: set accumulate to 1 or use more processes"
+            )
         self.in_training: Any = self.embedder
         """The embedder as the objective sees it."""
         if config.train.precision == "bf16":
@@ -82,18 +93,25 @@ class State:
         now = numerics.numerics_class(self.config)
         return {"counters": asdict(self.counters), "numerics": now}
 
-    def resume(self, attempt: AttemptFolder) -> None:
-        """Take over the newest whole checkpoint of the attempt's run, if there is one."""
-        found = checkpoint.newest_valid(attempt)
-        if found is None:
+    def resume(self, attempt: AttemptFolder | None) -> None:
+        """Take over the newest whole checkpoint of the attempt's run, if there is one.
+
+        Of several processes rank 0 alone has an attempt; all take over what it finds.
+        """
+        found = checkpoint.newest_valid(attempt) if attempt is not None else None
+        path = processes.current().share(None if found is None else str(found.path))
+        if path is None:
             return
-        tensors, facts = found
+        found = found or checkpoint.Found(Path(path), *checkpoint.decode(Path(path)))
+        tensors, facts = found.tensors, found.facts
         own = self.modules.state_dict().keys()
         self.modules.load_state_dict({name: tensors[name] for name in own})
         checkpoint.restore_optimizer(self.optimizer, tensors)
         self.counters = Counters(**facts["counters"])
         best = {n.removeprefix(BEST): t for n, t in tensors.items() if n.startswith(BEST)}
         self.best = best or None
+        if attempt is None:
+            return
         now = numerics.numerics_class(self.config)
         changed = {name: [facts["numerics"].get(name), now[name]] for name in now}
         changed = {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
@@ -122,9 +140,12 @@ class State:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """A look at the model that leaves no trace in training: no gradient, no draw, no mode."""
+        """A look at the model that leaves no trace in training: no gradient, no draw, no mode.
+
+        Other processes need not look at the same time.
+        """
         cuda = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda), torch.no_grad():
+        with torch.random.fork_rng(devices=cuda), torch.no_grad(), processes.apart():
             self.modules.eval()
             try:
                 yield
@@ -137,7 +158,8 @@ class State:
         size = min(self.config.train.batch_size, len(split))
         if size < 2:
             return {}
-        smaller = replace(self.config, train=replace(self.config.train, batch_size=size))
+        train = replace(self.config.train, batch_size=size, accumulate=1)
+        smaller = replace(self.config, train=train)
         batch = Batches(smaller, split, self.pretrained.tokenizer).batch(0).to(self.device)
         with self.aside():
             torch.manual_seed(0)

@@ -25,12 +25,14 @@ from uniclip.records import (
     Ended,
     Expectation,
     Heartbeat,
+    Intent,
     Outcome,
     Owner,
     Plan,
     Primary,
     Score,
     Scores,
+    Submission,
 )
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Ended",
     "Expectation",
     "Heartbeat",
+    "Intent",
     "Outcome",
     "Owner",
     "Plan",
@@ -50,6 +53,7 @@ __all__ = [
     "Score",
     "Scores",
     "Store",
+    "Submission",
     "SweepFolder",
     "append",
     "as_json",
@@ -203,8 +207,10 @@ class SweepFolder:
         self.id = path.name
         self.probes = path / "probes.jsonl"
         self.audit = path / "audit.json"
+        self.prices = path / "prices.jsonl"
         self.bill = path / "bill.csv"
         self.slots = path / "slots"
+        self.submissions = path / "submissions"
 
     def plan(self) -> Plan | None:
         """The plan; None if the sweep was never run."""
@@ -214,6 +220,37 @@ class SweepFolder:
     def write_plan(self, plan: Plan) -> None:
         """Put the plan in place."""
         replace(self.path / "plan.json", as_json(plan))
+
+    def intend(self, intent: Intent) -> bool:
+        """Write down what is about to be submitted; False if somebody is at the very same."""
+        return publish(self.submissions / f"{intent.token}.intent.json", as_json(intent))
+
+    def settle(self, submission: Submission) -> bool:
+        """Write down what became of an intent; False if that has been settled already."""
+        return publish(self.submissions / f"{submission.token}.json", as_json(submission))
+
+    def intents(self) -> list[Intent]:
+        """Every intent, oldest first."""
+        found = [read(Intent, p) for p in self.submissions.glob("*.intent.json")]
+        return sorted(found, key=lambda intent: (intent.submitter.time, intent.token))
+
+    def intent(self, token: str) -> Intent | None:
+        """One intent; None if there is none of that token."""
+        intent: Intent | None = read(Intent, self.submissions / f"{token}.intent.json")
+        return intent
+
+    def submission(self, token: str) -> Submission | None:
+        """What became of an intent; None while that is open."""
+        submission: Submission | None = read(Submission, self.submissions / f"{token}.json")
+        return submission
+
+    def mark_released(self, token: str) -> None:
+        """Note that a submission's jobs were let go."""
+        publish(self.submissions / f"{token}.released", b"")
+
+    def released(self, token: str) -> bool:
+        """Whether that was noted."""
+        return (self.submissions / f"{token}.released").exists()
 
 
 class Store:
@@ -241,6 +278,10 @@ class Store:
         folder = self.root / "sweeps"
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
             yield SweepFolder(folder / name)
+
+    def code(self, source: str) -> Path:
+        """Where the snapshot of the code with that source hash stands."""
+        return self.root / "code" / source
 
     def report(self, sweep_id: str) -> Path:
         """The folder of a sweep's report."""

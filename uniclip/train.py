@@ -3,6 +3,10 @@
 The weights are a function of the configuration: batches are a function of (configuration, step),
 torch's generators are seeded anew at each step, and a resume needs a step number and the states.
 What is logged, validated or checkpointed on the way changes no bit of them.
+
+Several processes that share a run (`uniclip.processes`) call `fit` together. Each takes its rows of
+the same batches, and after each step all hold the same parameters: those of one process with the
+whole batch, up to the order in which numbers are added. Rank 0 alone validates and writes.
 """
 
 from __future__ import annotations
@@ -16,20 +20,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from uniclip import data, numerics, optimizer
+from uniclip import data, numerics, optimizer, processes
+from uniclip.accumulation import Embedded
 from uniclip.batch import Batch
 from uniclip.config import RunConfig
 from uniclip.data import tokenizer
 from uniclip.data.loader import Batches
 from uniclip.journal import Journal
 from uniclip.model.pretrained import Pretrained
-from uniclip.rng import key
 from uniclip.state import State
 from uniclip.store import AttemptFolder
 
 Kind = Literal["trained", "diverged", "stopped", "overtaken"]
-RANK = 0
-"""Of this process among the `numerics.WORLD_SIZE` that share the run."""
+ENDINGS: tuple[Literal["stopped", "overtaken"] | None, ...] = (None, "stopped", "overtaken")
+"""Why training may end after a step; of what several processes say, the last here counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +65,11 @@ def fit(
 ) -> Fitted:
     """Train `config`, from the newest checkpoint of the attempt's run if there is one.
 
-    attempt: where records and checkpoints go; None keeps the records in memory.
-    validate: the score to maximise, every train.validate_every steps and after the last.
-    stop: asked after each step; when true, a checkpoint is written and training ends.
+    attempt: where records and checkpoints go; None keeps the records in memory. Of several
+        processes rank 0 alone has one, and the checkpoint that it finds is taken up by all.
+    validate: the score to maximise, every train.validate_every steps and after the last (rank 0).
+    stop: asked after each step; when any process says so, a checkpoint is written and training
+        ends on all.
 
     Raises:
         UserError: the data, the device or the disk do not allow it.
@@ -72,8 +78,7 @@ def fit(
     journal = Journal(config, attempt)
     journal.beat(0, "opening")
     batches, state = open_training(config)
-    if attempt is not None:
-        state.resume(attempt)
+    state.resume(attempt)
     lap = time.perf_counter()
     for batch in batches.stream(state.counters.step, config.train.steps):
         numbers = advance(state, batch)
@@ -86,36 +91,43 @@ def fit(
             journal.beat(state.counters.step, "validating", always=True)
             journal.validated(state, *state.judge(validate))
         journal.beat(state.counters.step, "training")
-        ending = journal.pause(state, stop) if state.counters.step < config.train.steps else None
+        ending = _ending(journal, state, stop) if state.counters.step < config.train.steps else None
         if ending is not None:
             return _fitted(ending, state, journal)
         lap = time.perf_counter()
-    journal.finished(state)
+    if processes.current().rank == 0:
+        journal.finished(state)
     return _fitted("trained", state, journal)
 
 
 def advance(state: State, batch: Batch) -> dict[str, Any]:
     """Take one step on `batch`: its loss, parts, grad_norm (before clipping) and rate.
 
+    Over several processes `batch` is this one's share, and all that is returned is of the whole.
     A step diverges when its loss is not finite or above train.diverged_above, or its gradient is
     not finite. Then grad_norm is not finite, and the parameters are as they were.
     """
     config, train, step = state.config, state.config.train, state.counters.step
-    torch.manual_seed(key(config.seed, config.stream, "step", step, RANK))
+    others, method = processes.current(), state.method
     rate = optimizer.rate(step, train)
     optimizer.set_rate(state.optimizer, rate)
     state.optimizer.zero_grad(set_to_none=True)
-    parts = state.method.parts(state.in_training, batch.to(state.device))
-    total = state.method.loss(parts)
-    loss, norm = total.item(), math.nan
+    batch = method.prepare(batch.to(state.device))
+    draws = (config.seed, config.stream, "step", step, others.rank)
+    embedded = Embedded(method, state.in_training, batch, chunks=train.accumulate, draws=draws)
+    parts = method.losses(embedded.values, batch)
+    share = method.loss(parts)
+    shares = torch.stack([share, *parts.values()]).detach()
+    loss, *values = others.add_up(shares).tolist()
+    norm = math.nan
     if math.isfinite(loss) and loss <= train.diverged_above:
-        total.backward()
+        embedded.backward(share)
+        others.add_up_gradients(list(state.modules.parameters()))
         norm = nn.utils.clip_grad_norm_(state.modules.parameters(), train.clip).item()
     if math.isfinite(norm):
         state.optimizer.step()
-        state.method.clamp()
-    values = {name: part.item() for name, part in parts.items()}
-    return {"loss": loss, "parts": values, "grad_norm": norm, "rate": rate}
+        method.clamp()
+    return {"loss": loss, "parts": dict(zip(parts, values)), "grad_norm": norm, "rate": rate}
 
 
 def open_training(config: RunConfig) -> tuple[Batches, State]:
@@ -123,7 +135,17 @@ def open_training(config: RunConfig) -> tuple[Batches, State]:
     split = data.open_split(config.data, "train")
     captions = [caption for of_one in split.captions for caption in of_one]
     words = tokenizer.build(config.model.text, captions)
-    return Batches(config, split, words), State(config, words)
+    return Batches(config, split, words, processes.current()), State(config, words)
+
+
+def _ending(
+    journal: Journal, state: State, stop: Callable[[], bool]
+) -> Literal["stopped", "overtaken"] | None:
+    """Why training must end here, if so: all processes find the same."""
+    others = processes.current()
+    asked = others.highest(int(stop())) > 0
+    found = journal.pause(state, asked) if others.rank == 0 else None
+    return ENDINGS[others.highest(ENDINGS.index(found))]
 
 
 def _is_due(step: int, config: RunConfig) -> bool:

@@ -6,17 +6,29 @@ What Slurm says is parsed by pure functions; each check is one more, over what w
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sweeps.checks.finding import Finding, ok, problem, warning
+from sweeps.scheduler import parse_config, parse_job, requests_forgotten
 
 ANSWER_SECONDS = 30
 LEAST_MEMORY_SECONDS = 120
 """So long a cluster without accounting should remember how a job ended."""
 USABLE = {"idle", "mixed", "allocated", "completing", "planned"}
+NO_OPTIONS = {
+    "job_name",
+    "array_parallelism",
+    "signal_delay_s",
+    "setup",
+    "srun_args",
+    "additional_parameters",
+}
+"""Words of submitit that sbatch has no option for, or that a single job does without."""
 FEWER = "launcher.pack=<cells a job>, or leave it: what is refused is submitted by the follow-up"
 
 
@@ -66,7 +78,7 @@ def examine(need: Need) -> list[Finding]:
     if config.returncode != 0:
         said = (config.stderr.strip().splitlines() or ["no answer"])[-1]
         return [problem("Slurm", f"its controller does not answer ({said})", "scontrol ping")]
-    known = pairs(config.stdout)
+    known = parse_config(config.stdout)
     said = f"{known.get('SLURM_VERSION', '?')}, cluster {known.get('ClusterName', '?')}"
     return [ok("Slurm", said), *judge(look(known, need), need)]
 
@@ -82,7 +94,7 @@ def judge(seen: Seen, need: Need) -> list[Finding]:
 
 def look(config: Mapping[str, str], need: Need) -> Seen:
     """Ask what the checks want to know."""
-    partitions = [fields(line) for line in _said("scontrol", "-o", "show", "partition")]
+    partitions = [parse_job(line) for line in _said("scontrol", "-o", "show", "partition")]
     named = {p["PartitionName"]: p for p in partitions if "PartitionName" in p}
     where = [] if need.partition is None else ["-p", need.partition]
     lines = (line.split("|") for line in _said("sinfo", "-h", *where, "-o", "%T|%D"))
@@ -102,15 +114,12 @@ def look(config: Mapping[str, str], need: Need) -> Seen:
 # ---- what Slurm prints ---------------------------------------------------------------------------
 
 
-def pairs(said: str) -> dict[str, str]:
-    """`scontrol show config`: a line `Name = value` each."""
-    split = (line.split("=", 1) for line in said.splitlines() if "=" in line)
-    return {name.strip(): value.strip() for name, value in split}
-
-
-def fields(line: str) -> dict[str, str]:
-    """`scontrol -o show ...`: words `Name=value` in one line."""
-    return dict(word.split("=", 1) for word in line.split() if "=" in word)
+def options(asked: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a launcher asks for in submitit's words, as options of sbatch."""
+    further = {k: v for k, v in asked.get("additional_parameters", {}).items() if k != "hold"}
+    plain = {k: v for k, v in asked.items() if k not in NO_OPTIONS}
+    named = {k.replace("_", "-"): v for k, v in {**plain, **further}.items()}
+    return tuple(f"--{k}" if v is True else f"--{k}={v}" for k, v in named.items())
 
 
 def number(said: str | None, default: int = 0) -> int:
@@ -286,7 +295,13 @@ def _most_submitted(config: Mapping[str, str]) -> int | None:
 def ask(*words: str) -> subprocess.CompletedProcess[str]:
     """How a command went; one that is not there or does not answer has failed."""
     try:
-        return subprocess.run(words, capture_output=True, text=True, timeout=ANSWER_SECONDS)
+        return subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_SECONDS,
+            env=requests_forgotten(os.environ),
+        )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(words, 1, "", f"no answer within {ANSWER_SECONDS} s")
     except OSError as error:

@@ -57,7 +57,7 @@ def whole_rename(folder: Path) -> Finding:
                 if target.read_bytes() not in contents:
                     torn.append("half of it")
             except OSError as error:
-                torn.append(error.strerror)
+                torn.append(str(error.strerror))
 
     reader = threading.Thread(target=read)
     try:

@@ -19,6 +19,7 @@ from typing import Any
 
 from sweeps.checks import cluster, device, folder, software
 from sweeps.checks.finding import Finding, from_record, ok, problem, warning
+from sweeps.scheduler import parse_job
 from uniclip.files import read_json, replace
 from uniclip.identity import ROOT
 
@@ -104,7 +105,7 @@ def clock(report: dict[str, Any], begun: float, ended: float) -> Finding:
 
 def requeues(said: str) -> Finding:
     """Whether the job was let be requeued (a site's plug-in may have taken that away)."""
-    if cluster.fields(said).get("Requeue") == "0":
+    if parse_job(said).get("Requeue") == "0":
         mend = "a preempted cell then waits for the follow-up; ask for --requeue"
         return warning("requeue granted", "the test job may not be requeued", mend)
     return ok("requeue granted", "the test job may be requeued")
@@ -138,7 +139,7 @@ def _report(place: Path, job: str) -> dict[str, Any] | Finding:
         if (place / REPORT).exists():
             report: dict[str, Any] = read_json(place / REPORT)
             return report
-        facts = cluster.fields(cluster.ask("scontrol", "-o", "show", "job", job).stdout)
+        facts = parse_job(cluster.ask("scontrol", "-o", "show", "job", job).stdout)
         state, reason = facts.get("JobState", state), facts.get("Reason", reason)
         if state in OVER and not (place / REPORT).exists():
             log = place / LOG

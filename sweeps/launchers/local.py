@@ -4,25 +4,71 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sweeps.claims import State
+from sweeps.worker import Slot
+from uniclip.errors import UserError
 from uniclip.identity import ROOT
 
 A_YEAR = 365 * 24 * 60
 """Minutes. submitit's local executor would end a job after two."""
+STOP_SECONDS = 60.0
+FRUITLESS_STARTS = 3
+"""So many starts of every slot in a row that ended without claiming anything, though something was
+open."""
 
 
-class LocalJobs:
-    """Jobs of one sweep on this machine."""
+class Slots:
+    """A crew on this machine: each slot takes cells until none is left."""
 
-    def __init__(self, folder: Path, device: str) -> None:
-        self.folder = folder
-        self.device = device
+    stays = True
+    poll_seconds = 0.5
 
-    def start(self, job: Callable[[], None], slot: int) -> Any:
+    def __init__(self, folder: Path, device: str, slots: int, slot: Callable[[bool], Slot]) -> None:
+        """slots: how many; slot: what a slot does, told whether it is the one that proves."""
+        self.folder, self.device, self.slots, self.slot = folder, device, slots, slot
+        self.jobs: dict[int, Any] = {}
+        """The job in each slot."""
+        self._starts = 0
+        """Slots started since a cell was last claimed."""
+        self._claimed = -1
+        """Attempts that there were then."""
+
+    def put(self, opened: list[str], states: Mapping[str, State]) -> None:
+        """Start as many slots as there is work for.
+
+        Raises:
+            UserError: they keep ending without an audit or a claim: that is no accident.
+        """
+        self._check_fruit(sum(s.attempt for s in states.values()))
+        live = self._live()
+        free = [slot for slot in range(self.slots) if slot not in live]
+        for slot in free[: len(opened)]:
+            self.jobs[slot] = self._start(self.slot(slot == 0), slot)
+            self._starts += 1
+
+    def busy(self) -> bool:
+        """Whether a slot's process lives (this also reaps those that ended)."""
+        return bool(self._live())
+
+    def stop(self) -> None:
+        """Ask the slots to stop at their next step, and wait until they have."""
+        live = [self.jobs[slot] for slot in self._live()]
+        for job in live:
+            _terminate(job)
+        deadline = time.time() + STOP_SECONDS
+        while time.time() < deadline and not all(job.done() for job in live):
+            time.sleep(0.1)
+
+    def _live(self) -> list[int]:
+        return [slot for slot, job in self.jobs.items() if not job.done()]
+
+    def _start(self, job: Callable[[], None], slot: int) -> Any:
         """Start `job` in a process of its own that outlives this one."""
         from submitit import LocalExecutor
 
@@ -34,24 +80,28 @@ class LocalJobs:
         with _for_children():
             return executor.submit(job)
 
-    @staticmethod
-    def ended(job: Any) -> bool:
-        """Whether the job's process has ended (this also reaps it)."""
-        return bool(job.done())
+    def _check_fruit(self, attempts: int) -> None:
+        if attempts > self._claimed:
+            self._claimed, self._starts = attempts, 0
+        if self._starts >= FRUITLESS_STARTS * self.slots and self.jobs:
+            log = Path(self.jobs[0].paths.stderr)
+            raise UserError(f"workers end before they take a cell ({_last_line(log)}): read {log}")
 
-    @staticmethod
-    def stop(job: Any) -> None:
-        """Ask a job to stop at its next step; submitit's process hands the signal on."""
-        import psutil
 
-        try:
-            psutil.Process(int(job.job_id)).send_signal(signal.SIGTERM)
-        except psutil.Error:
-            pass
+def _terminate(job: Any) -> None:
+    """submitit's process hands the signal on to the worker."""
+    import psutil
 
-    def log(self, job: Any) -> Path:
-        """Where the job's own words stand."""
-        return Path(job.paths.stderr)
+    try:
+        psutil.Process(int(job.job_id)).send_signal(signal.SIGTERM)
+    except psutil.Error:
+        pass
+
+
+def _last_line(path: Path) -> str:
+    words: Iterable[str] = path.read_text(errors="replace").splitlines() if path.exists() else []
+    said = [w.strip() for w in words if w.strip()]
+    return said[-1][:200] if said else "it said nothing"
 
 
 @contextmanager

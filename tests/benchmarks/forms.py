@@ -18,8 +18,8 @@ from uniclip.objectives.contrastive import (
 )
 from uniclip.objectives.pairs import class_means, clip_loss, pair_cost, unicl_loss
 from uniclip.objectives.pool import build_pool
-from uniclip.objectives.processes import ALONE
 from uniclip.objectives.similarity import DomainSimilarity
+from uniclip.processes import ALONE
 
 IMAGES = 2
 """Views of each sample in the losses of the family: M = 3 N."""

@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
+import pytest
 from daemons import NODES
 
 HERE = Path(__file__).parent
@@ -87,6 +88,15 @@ def lacking() -> list[str]:
     return [program for program in PROGRAMS if shutil.which(program, path=search) is None]
 
 
+def require_slurm() -> None:
+    """Skip where Slurm is not installed; fail instead where UNICLIP_SLURM=required."""
+    if missing := lacking():
+        said = f"no {', '.join(missing)} here: {INSTALL}"
+        if os.environ.get("UNICLIP_SLURM") == "required":
+            pytest.fail(said, pytrace=False)
+        pytest.skip(said)
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on."""
     with ExitStack() as open_:
@@ -102,7 +112,12 @@ class Cluster:
     nodes = NODES
 
     def __init__(
-        self, folder: Path, *, grace: int = GRACE_SECONDS, limit: str = "INFINITE", **settings: object
+        self,
+        folder: Path,
+        *,
+        grace: int = GRACE_SECONDS,
+        limit: str = "INFINITE",
+        **settings: object,
     ) -> None:
         unknown = set(settings) - set(SETTINGS)
         assert not unknown, f"no settings of the cluster: {unknown}"

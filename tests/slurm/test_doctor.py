@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster import Cluster, require_slurm
 
-from cluster import Cluster
-from conftest import require_slurm
 from sweeps.checks import cluster as checks
 from sweeps.checks.cluster import Need
 
@@ -117,7 +116,13 @@ def test_a_controller_that_does_not_answer_is_found(
 def test_a_node_is_looked_at_by_a_job(cluster: Cluster, tmp_path: Path) -> None:
     found = doctor(tmp_path / "store", "launcher.minutes=10", "--submit", status=0)
     node = next(n for n in cluster.nodes if f"torch on {n}" in found)
-    for check in ("shared folder", "clock", "requeue granted", f"files are published once on {node}"):
+    for check in (
+        "shared folder",
+        "clock",
+        "requeue granted",
+        f"files are published once on {node}",
+        f"runtime.device=cpu on {node}",
+    ):
         assert found[check][0] == "ok", found[check]
     assert list((tmp_path / "store").iterdir()) == [], "nothing is left in the store"
     assert cluster.active() == {}

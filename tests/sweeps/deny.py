@@ -1,6 +1,6 @@
 """Takes system calls away from this process for good, as a poorer file system would.
 
-    python deny.py link command ...      runs a command without `link(2)`
+python deny.py link command ...      runs a command without `link(2)`
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from uniclip.objectives.contrastive import multi_positive
 from uniclip.objectives.pairs import clip_loss, image_to_text_loss, unicl_loss
-from uniclip.objectives.processes import ALONE, Processes, current
 from uniclip.objectives.similarity import DomainSimilarity
+from uniclip.processes import ALONE, Processes, current
 
 SAMPLES, IMAGES, WIDTH = 8, 2, 5
 TAUS, OFFSETS = (0.05, 0.2, 0.5), (0.3, 0.0, -0.4)

@@ -134,7 +134,7 @@ def _write(attempt, step) -> None:
 
 def _found(attempt) -> int | None:
     found = checkpoint.newest_valid(attempt)
-    return None if found is None else found[1]["step"]
+    return None if found is None else found.facts["step"]
 
 
 def test_the_newest_two_are_kept(run):

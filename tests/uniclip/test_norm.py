@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as spawn
+from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
 from uniclip.model.norm import BatchNorm, over_processes
@@ -76,11 +77,20 @@ def test_two_processes_with_uneven_rows_are_one(told, name):
 
 
 def test_replaced_norms_keep_names_and_bits():
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4)))
+    inner = nn.Sequential(nn.BatchNorm2d(4), BatchNormAct2d(4, act_layer=nn.GELU))
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), inner.requires_grad_(False))
     x = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(1))
     expected, names = model(x), list(model.state_dict())
-    replaced = over_processes(model)
-    assert list(replaced.state_dict()) == names
-    assert isinstance(replaced[2][0], BatchNorm)
-    assert torch.equal(replaced(x), expected)
-    assert torch.equal(replaced.eval()(x), model.eval()(x))
+    learns = [p.requires_grad for p in model.parameters()]
+    over_processes(model, torch.device("cpu"))
+    assert list(model.state_dict()) == names
+    assert [p.requires_grad for p in model.parameters()] == learns
+    assert all(isinstance(norm, BatchNorm) for norm in (model[1], *model[2]))
+    assert torch.equal(model(x), expected)
+
+
+def test_on_a_gpu_it_is_torchs_own():
+    model = nn.Sequential(nn.BatchNorm2d(4), BatchNormAct2d(4), BatchNorm(4))
+    over_processes(model, torch.device("cuda"))
+    assert all(isinstance(norm, nn.SyncBatchNorm) for norm in model)
+    assert isinstance(model[1].act, nn.ReLU)

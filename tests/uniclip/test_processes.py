@@ -18,7 +18,7 @@ from processes_world import (
     under_ddp,
 )
 
-from uniclip.objectives.processes import ALONE, Processes, current
+from uniclip.processes import ALONE, Processes, current
 
 PLACES = ("even", "uneven", "nobody")
 

@@ -26,16 +26,18 @@ class ToyMethod:
 
     def build(self, config: Any) -> Any:
         """The method, which imports torch only now."""
-        from uniclip.objectives.methods.base import Scaled
+        from uniclip.objectives.methods.base import Scaled, of_views
 
         class Toy(Scaled):
             weights = {"cosine": 1.0}
             forwards = self.forwards(config.views)
 
-            def parts(self, embedder, batch):
-                images = embedder.images(batch.pixels.flatten(0, 1), batch.vectors.flatten(0, 1))
-                texts = embedder.texts(batch.tokens).repeat(len(batch.pixels), 1)
-                cost = ((images * texts).sum(1) - config.method.target).square()
+            def embed(self, embedder, batch):
+                return {"images": of_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+
+            def losses(self, embedded, batch):
+                cosine = (embedded["images"] * embedded["texts"][:, None]).sum(-1)
+                cost = (cosine - config.method.target).square().flatten()
                 return {"cosine": self.processes.mean_share(cost) + 0 * self.log_scale}
 
         return Toy(0.07)

@@ -18,20 +18,34 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from uniclip import augment, data, rng
-from uniclip.batch import TEXTS, Batch
+from uniclip.batch import TEXTS, VIEWED, Batch
 from uniclip.config import RunConfig
 from uniclip.data import captions
 from uniclip.data.split import Portion, Split
 from uniclip.data.tokenizer import Tokenizer
 from uniclip.errors import UserError
+from uniclip.processes import ALONE, Processes
 
 
 class Batches(Dataset[Batch]):
-    """The training batches of one run. Raises `UserError` if the split is smaller than a batch."""
+    """The training batches of one run.
 
-    def __init__(self, config: RunConfig, split: Split, tokenizer: Tokenizer) -> None:
+    Over several processes each yields its own rows of the same batches: those of rank 0 stand
+    first. Shares differ by one row at most.
+
+    Raises:
+        UserError: the split is smaller than a batch, or the batch too small for the processes.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        split: Split,
+        tokenizer: Tokenizer,
+        processes: Processes = ALONE,
+    ) -> None:
         self.config, self.split = config, split
-        self._portions = _portions(config, split)
+        self._portions = _portions(config, split, processes)
         self.steps_per_epoch = self._portions[0].steps
         self._pad = tokenizer.pad
         self._eos = tokenizer.eos
@@ -48,16 +62,18 @@ class Batches(Dataset[Batch]):
 
     def batch(self, step: int) -> Batch:
         """The batch of `step`, counted from 0 over all epochs."""
-        few = [self._portion(portion, step) for portion in self._portions]
+        few = [self._portion(portion, step) for portion in self._portions if portion.own]
         return few[0] if len(few) == 1 else _joined(few, self._pad)
 
     def _portion(self, portion: _Portion, step: int) -> Batch:
         epoch, position = divmod(step, portion.steps)
         order = _order(self._key(portion.purpose, epoch), portion.stop - portion.start)
-        size = portion.size
+        size, own = portion.size, slice(portion.own.start, portion.own.stop)
         index = portion.start + order[position * size : (position + 1) * size]
+        # Of all processes: how long the longest is decides what is drawn to be masked.
+        tokens = self._text(epoch, index)[own]
+        index = index[own]
         pixels, vectors = self._views(epoch, index)
-        tokens = self._text(epoch, index)
         others = self._other_texts(epoch, index, tokens)
         label = self.split.training_label
         return Batch(
@@ -65,7 +81,7 @@ class Batches(Dataset[Batch]):
             vectors=torch.from_numpy(vectors),
             tokens=torch.from_numpy(tokens),
             sample=torch.from_numpy(index.copy()),
-            label=torch.from_numpy(np.full(size, -1) if label is None else label[index]),
+            label=torch.from_numpy(np.full(len(index), -1) if label is None else label[index]),
             **{name: torch.from_numpy(text) for name, text in others.items()},
         )
 
@@ -142,6 +158,8 @@ class _Portion:
     size: int
     purpose: str
     """Of the draw that orders them."""
+    own: range
+    """Which rows of the `size` are this process's."""
 
     @property
     def steps(self) -> int:
@@ -149,24 +167,35 @@ class _Portion:
         return (self.stop - self.start) // self.size
 
 
-def _portions(config: RunConfig, split: Split) -> list[_Portion]:
+def _portions(config: RunConfig, split: Split, processes: Processes) -> list[_Portion]:
     """How many samples of each portion a batch has; `UserError` where there are too few."""
     size = config.train.batch_size
+    mine = _share(config, processes)
     shares = split.portions or (Portion(0, len(split), 1.0),)
     sizes = [round(size * p.share) for p in shares]
     sizes[0] = size - sum(sizes[1:])
-    portions = [
-        _Portion(p.start, p.stop, n, "order" if i == 0 else f"order/{i}")
-        for i, (p, n) in enumerate(zip(shares, sizes))
-    ]
-    for portion in portions:
-        n = portion.stop - portion.start
-        if not 0 < portion.size <= n:
+    portions, before = [], 0
+    for i, (p, n) in enumerate(zip(shares, sizes)):
+        if not 0 < n <= p.stop - p.start:
             raise UserError(
-                f"train.batch_size={size} takes {portion.size} of the {n} training samples of "
+                f"train.batch_size={size} takes {n} of the {p.stop - p.start} training samples of "
                 f"data={config.data.name} at once; choose another batch size or more data"
             )
+        own = range(min(max(mine.start - before, 0), n), min(max(mine.stop - before, 0), n))
+        portions.append(_Portion(p.start, p.stop, n, "order" if i == 0 else f"order/{i}", own))
+        before += n
     return portions
+
+
+def _share(config: RunConfig, processes: Processes) -> range:
+    """Which rows of a batch are this process's; `UserError` if they are too few to be cut."""
+    size, world = config.train.batch_size, processes.world
+    if size // world < config.train.accumulate:
+        raise UserError(
+            f"train.batch_size={size} is too small for {world} processes times "
+            f"train.accumulate={config.train.accumulate} chunks; each needs a sample"
+        )
+    return range(size * processes.rank // world, size * (processes.rank + 1) // world)
 
 
 def _joined(few: list[Batch], pad: int) -> Batch:
@@ -180,7 +209,7 @@ def _joined(few: list[Batch], pad: int) -> Batch:
             longest = max(p.shape[1] for p in parts)
             fill = captions.IGNORED if name == "targets" else pad
             parts = [F.pad(p, (0, longest - p.shape[1]), value=fill) for p in parts]
-        joined[name] = torch.cat(parts, dim=1 if name in ("pixels", "vectors") else 0)
+        joined[name] = torch.cat(parts, dim=1 if name in VIEWED else 0)
     return Batch(**joined)
 
 

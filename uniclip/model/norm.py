@@ -1,7 +1,8 @@
 """Batch norm whose statistics are those of the whole batch, on however many processes it lies.
 
 In one process it is torch's own. Over several, sums are exchanged on the way there and on the way
-back; torch's SyncBatchNorm does the same with fewer kernels, but refuses CPU tensors.
+back; torch's SyncBatchNorm does the same with fewer kernels, but refuses CPU tensors, so it is
+taken on a GPU alone.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 
-from uniclip.objectives import processes
+from uniclip import processes
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -36,6 +38,8 @@ class BatchNorm(nn.BatchNorm1d):
         variance = _Sum.apply(centred.square().sum(sides)) / n
         self._remember(mean.detach(), (variance * n / (n - 1).clamp(min=1)).detach())
         normal = centred * (variance + self.eps).rsqrt().view(shape)
+        if not self.affine:
+            return normal
         return normal * self.weight.view(shape) + self.bias.view(shape)
 
     @torch.no_grad()
@@ -48,16 +52,40 @@ class BatchNorm(nn.BatchNorm1d):
         self.running_var.lerp_(variance, self.momentum or 0.0)
 
 
-def over_processes(module: nn.Module) -> nn.Module:
-    """`module` with every batch norm of torch's replaced, parameters and names as before."""
+class ActivatedBatchNorm(BatchNorm):
+    """`BatchNorm`, then what timm's BatchNormAct2d has behind it."""
+
+    def __init__(self, given: BatchNormAct2d) -> None:
+        super().__init__(given.num_features, given.eps, given.momentum, given.affine)
+        self.drop, self.act = given.drop, given.act
+
+    def forward(self, input: Tensor) -> Tensor:
+        activated: Tensor = self.act(self.drop(super().forward(input)))
+        return activated
+
+
+def over_processes(module: nn.Module, where: torch.device) -> None:
+    """Replace each batch norm inside `module` by one over processes; the parameters stay what
+    they are, and keep their names."""
+    if where.type == "cuda":
+        convert_sync_batchnorm(module)
+        return
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, BatchNorm):
-            ours = BatchNorm(child.num_features, child.eps, child.momentum, child.affine)
-            ours.load_state_dict(child.state_dict())
+            if isinstance(child, BatchNormAct2d):
+                ours: BatchNorm = ActivatedBatchNorm(child)
+            else:
+                ours = BatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            ours._parameters, ours._buffers = child._parameters, child._buffers
             setattr(module, name, ours.train(child.training))
         else:
-            over_processes(child)
-    return module
+            over_processes(child, where)
+
+
+def uses_batches(module: nn.Module) -> bool:
+    """Whether `module` as it is now takes statistics over the batch."""
+    norms = (nn.modules.batchnorm._BatchNorm,)
+    return any(isinstance(m, norms) and m.training for m in module.modules())
 
 
 class _Sum(torch.autograd.Function):

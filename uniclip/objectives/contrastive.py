@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uniclip.objectives.pool import Negatives, Pool, Weights, build_pool, layout
-from uniclip.objectives.processes import ALONE, Processes
 from uniclip.objectives.similarity import Similarity
 from uniclip.objectives.streamed import NOTHING, stream
+from uniclip.processes import ALONE, Processes
 
 Denominator = Literal["negatives", "all"]
 Aggregate = Literal["outside", "inside"]

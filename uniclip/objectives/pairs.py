@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from uniclip.objectives.processes import ALONE, Processes
 from uniclip.objectives.similarity import PAIRS
 from uniclip.objectives.streamed import stream
 from uniclip.objectives.tiles import Layout, Meeting
+from uniclip.processes import ALONE, Processes
 
 
 def clip_loss(

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from uniclip.objectives.processes import ALONE, Processes
 from uniclip.objectives.tiles import Layout, Tile, by_rows, cut, ranges
+from uniclip.processes import ALONE, Processes
 
 NOTHING = -1e30
 """A score that adds nothing to a sum of exponentials; finite, so that no gradient becomes NaN."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from uniclip.objectives import processes
+from uniclip import processes
+from uniclip.processes import Processes
 
 if TYPE_CHECKING:
     from uniclip.batch import Batch
@@ -38,9 +39,10 @@ class Method(nn.Module, ABC):
     forwards: dict[str, float]
     """Encoder forwards a sample: {"image": V, "text": 1}."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.processes = processes.current()
+    @property
+    def processes(self) -> Processes:
+        """Those that share the batch."""
+        return processes.current()
 
     def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
         """Build what depends on the embedder's widths; called once, before the first step.
@@ -48,9 +50,26 @@ class Method(nn.Module, ABC):
         A method with heads of its own seeds each with `model.embedder.seeded`.
         """
 
-    @abstractmethod
     def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         """The named parts of the loss on `batch`, each ()."""
+        batch = self.prepare(batch)
+        return self.losses(self.embed(embedder, batch), batch)
+
+    def prepare(self, batch: Batch) -> Batch:
+        """The batch as `embed` is to see it, where a sample's input depends on other samples."""
+        return batch
+
+    @abstractmethod
+    def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+        """What the losses need of the samples, by name.
+
+        The first dimension of each goes along samples in order (with several rows of a sample, or
+        none), so what is embedded in chunks of the batch can be put together again.
+        """
+
+    @abstractmethod
+    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """The named parts of the loss, each (), of what `embed` made of the whole batch."""
 
     def loss(self, parts: dict[str, Tensor]) -> Tensor:
         """The sum of the parts, each times its weight, ()."""
@@ -86,6 +105,12 @@ class Method(nn.Module, ABC):
     def how(self, embeddings: int) -> dict[str, Any]:
         """The keywords of a loss over so many embeddings of this process."""
         return {"chunk": self.chunk(embeddings), "processes": self.processes}
+
+
+def of_views(embedder: Embedder, batch: Batch) -> Tensor:
+    """Unit rows of every view, (N, V, D); all views go through the encoder at once."""
+    images = embedder.images(batch.pixels.flatten(0, 1), batch.vectors.flatten(0, 1))
+    return images.view(*batch.pixels.shape[:2], -1).transpose(0, 1)
 
 
 class Scaled(Method):

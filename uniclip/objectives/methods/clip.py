@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from uniclip.config import ClipMethod, RunConfig
-from uniclip.objectives.methods.base import Scaled
+from uniclip.objectives.methods.base import Scaled, of_views
 from uniclip.objectives.pairs import clip_loss
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ class Clip(Scaled):
         self.weights = {"contrastive": 1.0}
         self.forwards = config.method.forwards(config.views)
 
-    def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        images = embedder.images(batch.pixels.flatten(0, 1), batch.vectors.flatten(0, 1))
-        texts = embedder.texts(batch.tokens)
+    def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+        return {"images": of_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+
+    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        images, texts = embedded["images"], embedded["texts"]
         scale, how = self.log_scale.exp(), self.how(2 * len(texts))
-        views = images.view(*batch.pixels.shape[:2], -1)
-        losses = [clip_loss(view, texts, scale, **how) for view in views]
+        losses = [clip_loss(view, texts, scale, **how) for view in images.unbind(1)]
         return {"contrastive": torch.stack(losses).mean()}

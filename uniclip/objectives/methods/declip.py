@@ -57,7 +57,7 @@ class Declip(Scaled):
         self.register_buffer("queue", rows.half())
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
 
-    def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+    def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         assert batch.edited is not None
         assert batch.masked is not None
         assert batch.targets is not None
@@ -65,9 +65,19 @@ class Declip(Scaled):
             embedder.head(embedder.trunk(pixels), vectors)
             for pixels, vectors in zip(batch.pixels, batch.vectors)
         ]
-        views = [F.normalize(rows.float(), dim=-1) for rows in raw]
         states = embedder.states(batch.masked)
-        texts = [embedder.project_text(states, batch.masked), embedder.texts(batch.edited)]
+        return {
+            "views": torch.stack(raw).transpose(0, 1),
+            "masked": embedder.project_text(states, batch.masked),
+            "edited": embedder.texts(batch.edited),
+            "hidden": states[batch.targets >= 0],
+        }
+
+    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        assert batch.targets is not None
+        raw = list(embedded["views"].unbind(1))
+        views = [F.normalize(rows.float(), dim=-1) for rows in raw]
+        texts = [embedded["masked"], embedded["edited"]]
         scale, how = self.log_scale.exp(), self.how(2 * len(texts[0]))
         contrastive = [clip_loss(v, t, scale, **how) for v in views for t in texts]
         neighbours = [self._neighbours(t) for t in texts]
@@ -78,7 +88,7 @@ class Declip(Scaled):
             "contrastive": torch.stack(contrastive).mean(),
             "neighbour": torch.stack(neighbour).mean(),
             "simsiam": self._simsiam(raw),
-            "language": self._language(states, batch.targets),
+            "language": self._language(embedded["hidden"], batch.targets),
         }
 
     def _simsiam(self, raw: list[Tensor]) -> Tensor:
@@ -89,11 +99,10 @@ class Declip(Scaled):
         two = F.cosine_similarity(predicted[1].float(), projected[0].detach().float())
         return self.processes.mean_share(-(one + two) / 2)
 
-    def _language(self, states: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of the hidden tokens; 0 if none is hidden."""
-        hidden = targets >= 0
-        logits = self.language_head(states[hidden]).float()
-        costs = F.cross_entropy(logits, targets[hidden], reduction="none")
+    def _language(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of the hidden tokens, whose states are (H, F); 0 if none is hidden."""
+        logits = self.language_head(hidden).float()
+        costs = F.cross_entropy(logits, targets[targets >= 0], reduction="none")
         return self.processes.mean_share(costs) + 0 * self.language_head.weight.sum()
 
     @torch.no_grad()

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uniclip import processes
 from uniclip.config import RunConfig, SlipMethod
 from uniclip.model.embedder import seeded
 from uniclip.model.norm import BatchNorm
 from uniclip.objectives.contrastive import mp_nce
 from uniclip.objectives.methods.base import Scaled
 from uniclip.objectives.pairs import clip_loss
-from uniclip.objectives.processes import Processes
 from uniclip.objectives.similarity import FixedSimilarity
 
 if TYPE_CHECKING:
@@ -54,17 +54,23 @@ class Slip(Scaled):
                 nn.Linear(width, self.config.ssl_embedding),
             )
 
-    def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+    def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         views, samples = batch.pixels.shape[:2]
-        features = embedder.trunk(batch.pixels.flatten(0, 1))
-        weak = embedder.project(features[:samples], batch.vectors[0])
-        texts = embedder.texts(batch.tokens)
+        features = embedder.trunk(batch.pixels.flatten(0, 1)).view(views, samples, -1)
+        return {
+            "weak": embedder.project(features[0], batch.vectors[0]),
+            "strong": features[1:].transpose(0, 1),
+            "texts": embedder.texts(batch.tokens),
+        }
+
+    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        weak, features, texts = (embedded[name] for name in ("weak", "strong", "texts"))
+        samples, views, _ = features.shape
         how = self.how(2 * samples)
-        if not self.config.remote_gradients:
-            rank, world = self.processes.rank, self.processes.world
-            how["processes"] = Processes(rank, world, remote_gradients=False)
-        strong = F.normalize(self.ssl_head(features[samples:]).float(), dim=-1)
-        sample = batch.sample.repeat(views - 1)
+        how["processes"] = processes.current(self.config.remote_gradients)
+        head = self.ssl_head(features.transpose(0, 1).flatten(0, 1))
+        strong = F.normalize(head.float(), dim=-1)
+        sample = batch.sample.repeat(views)
         # NT-Xent: an anchor's one positive is its other view, all other rows are negatives.
         simclr = mp_nce(
             strong,

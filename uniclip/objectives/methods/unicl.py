@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from uniclip.config import RunConfig, UniclMethod
-from uniclip.objectives.methods.base import Scaled
+from uniclip.objectives.methods.base import Scaled, of_views
 from uniclip.objectives.pairs import unicl_loss
 
 if TYPE_CHECKING:
@@ -42,15 +42,16 @@ class Unicl(Scaled):
     def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
         self.eos = vocabulary.eos
 
-    def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        images = embedder.images(batch.pixels.flatten(0, 1), batch.vectors.flatten(0, 1))
-        texts = embedder.texts(batch.tokens)
+    def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+        return {"images": of_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+
+    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        images, texts = embedded["images"], embedded["texts"]
         labels = batch.label
         if self.equal_captions:
             labels = torch.where(labels < 0, caption_labels(batch.tokens, self.eos), labels)
         scale, how = self.log_scale.exp(), self.how(2 * len(texts))
-        views = images.view(*batch.pixels.shape[:2], -1)
-        losses = [unicl_loss(view, texts, labels, scale, **how) for view in views]
+        losses = [unicl_loss(view, texts, labels, scale, **how) for view in images.unbind(1)]
         return {"contrastive": torch.stack(losses).mean()}
 
 

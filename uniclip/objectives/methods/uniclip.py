@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from uniclip.config import RunConfig, UniclipMethod
 from uniclip.objectives.contrastive import multi_positive
-from uniclip.objectives.methods.base import Head, Method
+from uniclip.objectives.methods.base import Head, Method, of_views
 from uniclip.objectives.similarity import (
     PAIRS,
     DomainSimilarity,
@@ -52,23 +53,35 @@ class Uniclip(Method):
         self.weights = {"contrastive": 1.0}
         self.forwards = config.method.forwards(config.views)
 
-    def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        z = self._embed(embedder, batch, self._vectors(batch.vectors))
-        return {"contrastive": self._contrast(z, batch)}
+    def prepare(self, batch: Batch) -> Batch:
+        """In the control "shuffled" f_A is fed the vector that the sample before has in the same
+        view. (The embedder itself forgets them for "identity".)"""
+        if self.config.aware != "shuffled":
+            return batch
+        vectors = batch.vectors.transpose(0, 1).contiguous()
+        before = self.processes.gather(vectors).roll(1, dims=0)
+        return replace(batch, vectors=before[self.processes.own(len(vectors))].transpose(0, 1))
+
+    def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+        return {"images": of_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+
+    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        return {"contrastive": self._contrast(embedded, batch)}
 
     @torch.no_grad()
     def engagement(self, embedder: Embedder, batch: Batch) -> dict[str, float]:
         """By component that is on. Off is: for "awareness", all vectors zero; for "mp_nce",
         SupCon; for "domain_similarity", the image-text temperature everywhere, no offsets."""
-        z = self._embed(embedder, batch, self._vectors(batch.vectors))
+        batch = self.prepare(batch)
+        z = self.embed(embedder, batch)
         off: dict[str, Tensor] = {}
         if self.config.aware == "true":
-            unaware = self._embed(embedder, batch, torch.zeros_like(batch.vectors))
-            off["awareness"] = self._contrast(unaware, batch)
+            untold = replace(batch, vectors=torch.zeros_like(batch.vectors))
+            off["awareness"] = self._contrast(self.embed(embedder, untold), batch)
         if self.config.loss == "mp_nce":
             off["mp_nce"] = self._contrast(z, batch, loss="sup_con")
         if self.config.similarity == "domain":
-            shared = SharedSimilarity().to(z.device)
+            shared = SharedSimilarity().to(z["texts"].device)
             shared.log_scale.copy_(self.similarity.log_scale[PAIRS.index("it")])
             off["domain_similarity"] = self._contrast(z, batch, similarity=shared)
         as_is = self._contrast(z, batch).item()
@@ -86,25 +99,17 @@ class Uniclip(Method):
     def fast_parameters(self) -> list[nn.Parameter]:
         return list(self.similarity.parameters())
 
-    def _vectors(self, vectors: Tensor) -> Tensor:
-        """What f_A is fed in training, (V, N, A): in the control "shuffled", the vector that the
-        sample before has in the same view. (The embedder itself forgets them for "identity".)"""
-        return vectors.roll(1, dims=1) if self.config.aware == "shuffled" else vectors
-
-    def _embed(self, embedder: Embedder, batch: Batch, vectors: Tensor) -> Tensor:
-        """Embeddings of the pool, (M, D) with M = (V + 1) N: view by view, then the texts."""
-        images = embedder.images(batch.pixels.flatten(0, 1), vectors.flatten(0, 1))
-        return torch.cat([images, embedder.texts(batch.tokens)])
-
     def _contrast(
         self,
-        z: Tensor,
+        embedded: dict[str, Tensor],
         batch: Batch,
         *,
         loss: str | None = None,
         similarity: Similarity | None = None,
     ) -> Tensor:
-        views, samples = batch.pixels.shape[:2]
+        """The loss over the pool of (V + 1) N embeddings: view by view, then the texts."""
+        samples, views, _ = embedded["images"].shape
+        z = torch.cat([embedded["images"].transpose(0, 1).flatten(0, 1), embedded["texts"]])
         slot = torch.arange(views + 1, device=z.device).repeat_interleave(samples)
         sample, domain = batch.sample.repeat(views + 1), (slot == views).long()
         switches = {"negatives": self.config.negatives, **SWITCHES[loss or self.config.loss]}

@@ -1,0 +1,266 @@
+"""Arrays of jobs on a Slurm cluster, through submitit; one cell an element, or several short ones.
+
+A controller submits what is open and not in the queue already, and one small job that follows up
+when all of it has ended, by running the same command again from the same code.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sweeps import price, process
+from sweeps.claims import State
+from sweeps.job import FOLLOWS, SlurmJob
+from sweeps.scheduler import OURS, Slurm, requests_forgotten, this_job
+from sweeps.settings import SlurmLauncher
+from sweeps.submissions import Refused, Submissions
+from uniclip.errors import UserError
+from uniclip.store import Intent, Store, SweepFolder
+
+LIMITS = ("limit", "policy", "temporarily unable", "temporarily unavailable")
+"""Words of sbatch's refusals that fewer jobs, or later ones, may not meet."""
+SHORT_JOB_SECONDS = 600.0
+"""Cells shorter than this share a job until it is so long, where they have been measured."""
+FOLLOW_UP_MINUTES = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a controller asks of the queue."""
+
+    store: Store
+    sweep: str
+    launcher: SlurmLauncher
+    threads: int
+    """Compute threads of a training."""
+    words: tuple[str, ...]
+    """The overrides of the command line, for who follows up."""
+    again: tuple[tuple[str, int], ...] = ()
+    forced: tuple[tuple[str, int], ...] = ()
+    stays: bool = False
+
+
+class Queue:
+    """A crew on a cluster."""
+
+    def __init__(self, order: Order, code: Path, say: Callable[[str], None]) -> None:
+        """code: the snapshot that jobs import from; say: prints a line for the user."""
+        self.order, self.code, self.say = order, code, say
+        self.stays, self.poll_seconds = order.stays, order.launcher.poll_seconds
+        self.folder: SweepFolder = order.store.sweep(order.sweep)
+        self.submissions = Submissions(self.folder, Slurm())
+        self._unasked = FOLLOWS in os.environ
+
+    def put(self, opened: list[str], states: Mapping[str, State]) -> None:
+        """Submit what is open and in no job, and somebody who follows up.
+
+        Raises:
+            UserError: Slurm does not answer or takes nothing, or jobs end before they take a cell.
+        """
+        self.submissions.mend()
+        queued = self.submissions.queued()
+        free = [run for run in opened if run not in queued]
+        barren = [r for r in free if self.submissions.fruitless(r, states[r].attempt)]
+        if barren:
+            raise UserError(
+                f"jobs end before they take a cell: read the logs in {self.folder.slots}"
+            )
+        if free and not self.folder.audit.exists():
+            self.prove(free[0])
+        elif free:
+            self._submit_cells(free, states)
+        if self.order.launcher.follow_up and not self.stays:
+            self._submit_follow_up()
+        self._unasked = True
+
+    def prove(self, run: str) -> None:
+        """Submit a job that proves and measures the arms, unless one is there; `run`: any run."""
+        if not any(i.kind == "prove" for i, _, _ in self.submissions.live()):
+            job = self._submit("prove", ((run,),), {})
+            self.say(f"job {job}: takes a few steps of every arm")
+
+    def busy(self) -> bool:
+        """Whether a job of this sweep waits or runs, ours and follow-ups apart."""
+        return any(i.kind != "follow" for i, _, _ in self.submissions.live())
+
+    def stop(self) -> None:
+        """Nothing: the jobs go on, and who comes next finds them."""
+
+    # -- what is submitted --
+
+    def _submit_cells(self, runs: list[str], states: Mapping[str, State]) -> None:
+        """Arrays as long as the cluster takes them; what it refuses is left to the follow-up."""
+        packs = packed(runs, self._seconds(), self.order.launcher.pack)
+        size = min(len(packs), self.submissions.slurm.longest_array)
+        while packs:
+            chunk = packs[:size]
+            attempts = {run: states[run].attempt for runs in chunk for run in runs}
+            try:
+                job = self._submit("run", tuple(chunk), attempts)
+            except Refused as refused:
+                if size > 1 and any(word in str(refused).lower() for word in LIMITS):
+                    size //= 2
+                    continue
+                self._left(refused, packs)
+                return
+            if job is not None:
+                cells = sum(map(len, chunk))
+                self.say(f"job {job}: {cells} cells in {len(chunk)} jobs")
+            packs = packs[size:]
+
+    def _left(self, refused: Refused, packs: Sequence[Sequence[str]]) -> None:
+        """Say what was left out; `UserError` if nothing of the sweep is in the queue at all."""
+        said = " ".join(str(refused).split())[-200:]
+        if not self.submissions.live():
+            raise UserError(f"Slurm refused the jobs: {said}")
+        self.say(f"{sum(map(len, packs))} cells are left for later: Slurm refused them ({said})")
+
+    def _submit_follow_up(self) -> None:
+        live = self.submissions.live()
+        mine = this_job()
+        if any(i.kind == "follow" and job.id != mine for i, job, _ in live):
+            return
+        waited = sorted({j.id.split("_")[0] for i, j, _ in live if i.kind != "follow"})
+        if not waited:
+            return
+        try:
+            job = self._submit("follow", ((),), {}, after=waited)
+        except Refused as refused:
+            said = " ".join(str(refused).split())[-200:]
+            self.say(f"no follow-up ({said}): run this command again when the jobs have ended")
+            return
+        if job is not None:
+            self.say(f"job {job}: follows up when they have ended, and writes the report")
+
+    def _submit(
+        self,
+        kind: Any,
+        elements: tuple[tuple[str, ...], ...],
+        attempts: dict[str, int],
+        after: Sequence[str] = (),
+    ) -> str | None:
+        intent = Intent(
+            token="",
+            kind=kind,
+            elements=elements,
+            attempts=attempts,
+            submitter=process.owner({}),
+            words=self.order.words,
+            again=self.order.again,
+            forced=self.order.forced,
+            unasked=self._unasked,
+        )
+        return self.submissions.submit(intent, lambda named: self._sbatch(named, after))
+
+    def _sbatch(self, intent: Intent, after: Sequence[str]) -> str:
+        """One sbatch call; the id of the job, or of the array."""
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        launcher, folder = self.order.launcher, self.folder.slots
+        executor = SlurmExecutor(folder, python=launcher.python)
+        executor.update_parameters(**requested(launcher, intent, self.code, self.order.threads))
+        if after:
+            executor.update_parameters(dependency="afterany:" + ":".join(after))
+        store = str(self.order.store.root)
+        jobs = [
+            SlurmJob(store, self.order.sweep, intent.token, intent.kind, runs)
+            for runs in intent.elements
+        ]
+        try:
+            with _requests_forgotten(), executor.batch():
+                submitted = [executor.submit(job) for job in jobs]
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise Refused(str(error)) from None
+        return str(submitted[0].job_id).split("_")[0]
+
+    def _seconds(self) -> dict[str, float]:
+        """Run -> how long it should take, where that is known."""
+        plan = self.folder.plan()
+        assert plan is not None, "a plan is written before anything is submitted"
+        known = price.prices(self.order.store, plan)
+        return {c.run: known[c.arm].seconds for c in plan.cells if c.arm in known}
+
+
+def packed(
+    runs: Sequence[str], seconds: Mapping[str, float], pack: int | None
+) -> list[tuple[str, ...]]:
+    """Runs in groups of `pack`, or (None) so many that a group is not too short for a job."""
+    if pack is not None:
+        return [tuple(runs[i : i + pack]) for i in range(0, len(runs), pack)]
+    groups: list[tuple[str, ...]] = []
+    room = 0.0
+    for run in runs:
+        takes = seconds.get(run, SHORT_JOB_SECONDS)
+        if groups and takes <= room:
+            groups[-1] = (*groups[-1], run)
+            room -= takes
+        else:
+            groups.append((run,))
+            room = SHORT_JOB_SECONDS - takes
+    return groups
+
+
+def requested(launcher: SlurmLauncher, intent: Intent, code: Path, threads: int) -> dict[str, Any]:
+    """What is asked of sbatch for an intent, in submitit's words."""
+    small = intent.kind == "follow"
+    if small:
+        launcher = replace(
+            launcher,
+            partition=launcher.follow_up_partition or launcher.partition,
+            nodes=1,
+            gpus_per_node=None,
+            tasks_per_node=1,
+            gres=None,
+            cpus_per_task=1,
+            minutes=FOLLOW_UP_MINUTES,
+        )
+    cpus = launcher.cpus_per_task or threads
+    asked = {
+        "job_name": f"{OURS}{intent.token}",
+        "partition": launcher.partition,
+        "account": launcher.account,
+        "qos": launcher.qos,
+        "constraint": launcher.constraint,
+        "gres": launcher.gres,
+        "nodes": launcher.nodes,
+        "gpus_per_node": launcher.gpus_per_node,
+        "ntasks_per_node": launcher.tasks,
+        "cpus_per_task": cpus,
+        "mem": None if launcher.mem_gb is None else f"{round(launcher.mem_gb * 1024)}MB",
+        "time": launcher.minutes,
+        "array_parallelism": launcher.array_parallelism,
+        "signal_delay_s": launcher.signal_seconds,
+        "setup": [*_surroundings(code, launcher.offline), *launcher.setup],
+        "srun_args": [f"--cpus-per-task={cpus}", "--kill-on-bad-exit=1"],
+        "additional_parameters": {"hold": True, "requeue": True, **launcher.extra},
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _surroundings(code: Path, offline: bool) -> list[str]:
+    """Shell lines: import from the snapshot, whatever folder the job starts in."""
+    lines = [
+        f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        "export PYTHONSAFEPATH=1",
+    ]
+    return [*lines, "export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1"] if offline else lines
+
+
+@contextmanager
+def _requests_forgotten() -> Iterator[None]:
+    """A controller inside a job hands nothing of that job's requests on."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(requests_forgotten(before))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,56 @@
+"""The code that was submitted is the code that runs: a copy of it in the store.
+
+Jobs import from `code/<source hash>/`, so the tree may be edited while they wait. The name is the
+content: a copy whose bytes have another hash is damaged, and refused.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from uniclip.errors import UserError
+from uniclip.identity import PACKAGES, ROOT, source_hash, source_hash_of
+from uniclip.store import Store
+
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+def take(store: Store) -> Path:
+    """The folder of the snapshot of the code that is running now; made if it is not there.
+
+    Raises:
+        UserError: there is one of that name, but it is damaged.
+    """
+    place = store.code(source_hash())
+    if not place.exists():
+        _copy(place)
+    check(place)
+    return place
+
+
+def check(place: Path) -> None:
+    """`UserError` unless the snapshot holds what its name says."""
+    if source_hash_of(place) != place.name:
+        raise UserError(
+            f"{place} is damaged: it is not the code that was submitted; delete it and run again"
+        )
+
+
+def _copy(place: Path) -> None:
+    """Copy the packages beside `place`, then put them there in one step (who is first wins)."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    trial = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+    trial.mkdir()
+    try:
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, trial / package, ignore=LEFT_OUT)
+        shutil.copy2(ROOT / "sweep.py", trial / "sweep.py")
+        os.rename(trial, place)
+    except OSError:
+        if not place.exists():
+            raise
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)

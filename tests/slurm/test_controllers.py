@@ -1,0 +1,170 @@
+"""Many controllers over one folder, killed at random: every cell done, none twice, none lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from conftest import require_slurm
+
+from uniclip.store import Store, lines
+
+HERE = Path(__file__).parent
+SOAK = "UNICLIP_SOAK" in os.environ
+CELLS, CONTROLLERS, KILLS = (500, 8, 60) if SOAK else (50, 4, 10)
+
+
+def start(
+    cluster: Cluster, store: Path, *words: str, cells: int = CELLS
+) -> subprocess.Popen[bytes]:
+    """A controller, as people start it who do not know of each other."""
+    command = [sys.executable, str(HERE / "trivial.py"), str(store), str(cells), *words]
+    environment = {**cluster.environment, "PYTHONPATH": f"{HERE}:{HERE.parents[1]}"}
+    environment["PATH"] = os.environ["PATH"]
+    with open(store.with_suffix(".log"), "ab") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+
+@pytest.fixture
+def started() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Controllers; none of them is left."""
+    controllers: list[subprocess.Popen[bytes]] = []
+    yield controllers
+    for one in controllers:
+        one.kill()
+        one.wait()
+
+
+def finished(store: Store) -> dict[str, int]:
+    """Run -> how many of its attempts went to their end."""
+    return {
+        run.id: sum(
+            any(e["event"] == "finished" for e in lines(run.attempt(n).events))
+            for n in run.attempts()
+        )
+        for run in store.runs()
+    }
+
+
+def said(store: Path) -> str:
+    return store.with_suffix(".log").read_text()[-3000:]
+
+
+def all_done(store: Store, cells: int) -> bool:
+    runs = list(store.runs())
+    return len(runs) == cells and all(run.outcome() for run in runs)
+
+
+def test_controllers_and_workers_killed_at_random(
+    cluster: Cluster, tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
+    place, chance, kills = tmp_path / "store", random.Random(0), 0
+    deadline = time.monotonic() + 3000
+    started += [start(cluster, place, "0.5") for _ in range(CONTROLLERS)]
+    while not all_done(Store(place), CELLS):
+        assert time.monotonic() < deadline, said(place)
+        time.sleep(chance.uniform(0.05, 0.4))
+        if kills < KILLS:
+            kills += kill_one(cluster, started, chance)
+        for i, one in enumerate(started):  # whoever was killed is started again
+            if one.poll() not in (None, 0):
+                assert one.returncode == -signal.SIGKILL, said(place)
+                started[i] = start(cluster, place, "0.5")
+    for one in started:
+        one.wait(timeout=300)
+    times = finished(Store(place))
+    assert kills > KILLS / 2
+    assert len(times) == CELLS
+    assert max(times.values()) == 1, {r: n for r, n in times.items() if n > 1}
+
+
+def kill_one(
+    cluster: Cluster, started: list[subprocess.Popen[bytes]], chance: random.Random
+) -> int:
+    """SIGKILL to a controller or to a process of a job, as it falls; how many were hit."""
+    live = [one.pid for one in started if one.poll() is None]
+    if chance.random() < 0.5:
+        jobs = cluster.command("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%A").split()
+        live = [pid for job in jobs for pid in cluster.processes(job)]
+    if live:
+        cluster.kill_pid(chance.choice(live))
+    return bool(live)
+
+
+def test_a_controller_killed_between_sbatch_and_its_record(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it submitted is held, belongs to nobody, and is cancelled by who comes next."""
+    place, trap = tmp_path / "store", tmp_path / "bin"
+    trap.mkdir()
+    real = shutil.which("sbatch", path=cluster.environment["PATH"])
+    (trap / "sbatch").write_text(f'#!/bin/sh\n{real} "$@" > {tmp_path}/job\nkill -9 $PPID\n')
+    (trap / "sbatch").chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{trap}:{os.environ['PATH']}")
+        assert start(cluster, place, cells=4).wait(timeout=120) == -signal.SIGKILL
+    orphan = (tmp_path / "job").read_text().split()[-1]
+    assert cluster.job(f"{orphan}_0")["Reason"] == "JobHeldUser"
+    assert start(cluster, place, cells=4).wait(timeout=300) == 0, said(place)
+    assert cluster.job(orphan)["JobState"] == "CANCELLED"
+    assert finished(Store(place)) == dict.fromkeys(finished(Store(place)), 1)
+    assert len(finished(Store(place))) == 4
+
+
+def test_a_controller_killed_between_its_record_and_the_release(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it submitted is held and on record: who comes next lets it go, and submits nothing."""
+    place, trap = tmp_path / "store", tmp_path / "bin"
+    trap.mkdir()
+    (trap / "scontrol").write_text(
+        '#!/bin/sh\n[ "$1" = release ] && kill -9 $PPID && exit\n'
+        f'exec {shutil.which("scontrol", path=cluster.environment["PATH"])} "$@"\n'
+    )
+    (trap / "scontrol").chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{trap}:{os.environ['PATH']}")
+        assert start(cluster, place, cells=4).wait(timeout=120) == -signal.SIGKILL
+    held = cluster.squeue()
+    assert start(cluster, place, cells=4).wait(timeout=300) == 0, said(place)
+    assert set(cluster.squeue()) == set(held), "no second array"
+    assert all_done(Store(place), 4)
+
+
+def test_controllers_killed_at_random_moments_submit_every_cell_once(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    place, chance = tmp_path / "store", random.Random(1)
+    for _ in range(10 if SOAK else 4):
+        one = start(cluster, place, cells=12)
+        time.sleep(chance.uniform(0.3, 3))
+        one.kill()
+        one.wait()
+    assert start(cluster, place, cells=12).wait(timeout=300) == 0, said(place)
+    assert all_done(Store(place), 12)
+    assert set(finished(Store(place)).values()) == {1}
+    assert not cluster.active(), "nothing is left held"
+
+
+def test_arrays_are_as_long_as_the_cluster_has_them(tmp_path: Path) -> None:
+    """MaxArraySize bounds the index."""
+    require_slurm()
+    small = Cluster(tmp_path / "cluster", MaxArraySize=4, MaxJobCount=12).start()
+    try:
+        place = tmp_path / "store"
+        assert start(small, place, cells=20).wait(timeout=300) == 0, said(place)
+        arrays = {job.split("_")[0] for job in small.squeue() if "_" in job}
+        assert len(arrays) >= 5
+        assert all_done(Store(place), 20)
+        assert "left for later" in said(place), "MaxJobCount leaves room for 11 at once"
+    finally:
+        small.close()

@@ -1,0 +1,125 @@
+"""A sweep of trivial cells: no torch, but claims, heartbeats, outcomes and scores like any other.
+
+    python trivial.py <store> <cells> [seconds of a cell] [launcher word ...]
+
+As a script it is a controller that stays until all cells are done.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ablations.plan import Planned
+from sweeps.conduct import Conduct
+from sweeps.display import Display
+from sweeps.settings import SlurmLauncher, SweepConfig
+from uniclip.binding import bind
+from uniclip.identity import run_id, source_hash, training_hash
+from uniclip.store import (
+    Arm,
+    AttemptFolder,
+    Cell,
+    Outcome,
+    Plan,
+    Primary,
+    RunFolder,
+    Score,
+    Scores,
+    Store,
+    as_json,
+    publish,
+    replace,
+)
+
+EVALUATIONS = {"nothing": "0123456789ab"}
+
+
+def numerics(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
+    """There is nothing to compute."""
+    return {"device": "none"}
+
+
+def execute(
+    run: RunFolder,
+    run_only: Mapping[str, Any],
+    attempt: AttemptFolder,
+    evaluations: Mapping[str, str],
+    stop: Callable[[], bool],
+) -> str:
+    """Sleep a while, then publish as a training would."""
+    seconds = run.spec()["config"]["seconds"]
+    attempt.beat(step=0, steps=1, rate=1.0, phase="training")
+    time.sleep(seconds * random.random())
+    if stop():
+        return "interrupted"
+    if attempt.overtaken():
+        return "overtaken"
+    run.publish_outcome(
+        Outcome(
+            kind="trained",
+            step=1,
+            attempt=attempt.number,
+            training=training_hash(),
+            source=source_hash(),
+            numerics={},
+            weights="00",
+            best_step=None,
+            cost={},
+        )  # fmt: skip
+    )
+    score = Score(name="zero", value=0.0, kind="accuracy", chance=0.0, samples=1)
+    for name, evaluation in evaluations.items():
+        judged = Scores(
+            dataset=name, evaluation=evaluation, protocol={}, weights="00", scores=(score,)
+        )
+        publish(run.scores_path(name, evaluation), as_json(judged))
+    attempt.event("finished")
+    return "trained"
+
+
+def planned(cells: int, seconds: float) -> Planned:
+    """One arm, and a seed for each cell."""
+    specs = {s: {"config": {"seed": s, "seconds": seconds}, "data": {}} for s in range(cells)}
+    arm = Arm(name="only", label="only", role="crossed", levels={}, delta={})
+    plan = Plan(
+        sweep="trivial-smoke-00000000",
+        ablation="trivial",
+        title="trivial cells",
+        budget="smoke",
+        data="none",
+        design="crossed",
+        arms=(arm,),
+        reference="only",
+        components=(),
+        contrasts=(),
+        primary=Primary(dataset="nothing", score="zero"),
+        seeds=tuple(specs),
+        cells=tuple(Cell(arm="only", seed=s, run=run_id(spec)) for s, spec in specs.items()),
+        evaluations={"only": EVALUATIONS},
+        missing={},
+        base={"train": {"threads": 1}, "runtime": {"device": "cpu"}, "benchmark": []},
+        entry="trivial",
+    )
+    return Planned(plan=plan, configs={}, specs={run_id(s): s for s in specs.values()})
+
+
+def conduct(store: Store, cells: int, seconds: float, words: list[str]) -> bool:
+    """Be a controller; words: fields of the Slurm launcher."""
+    given = dict(word.split("=") for word in words)
+    launcher = {"name": "slurm", "pack": 1, "poll_seconds": 0.5, "minutes": 30}
+    launcher |= {k: int(v) if v.isdecimal() else v for k, v in given.items()}
+    settings = SweepConfig(launcher=bind(SlurmLauncher, launcher), wait=True)
+    asked = planned(cells, seconds)
+    replace(store.sweep(asked.plan.sweep).audit, as_json({"findings": []}))
+    return Conduct(store=store, planned=asked, settings=settings, display=Display()).run()
+
+
+if __name__ == "__main__":
+    place, count, *rest = sys.argv[1:]
+    takes = float(rest[0]) if rest else 0.0
+    assert conduct(Store(Path(place)), int(count), takes, rest[1:])
