@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from uniclip.store import AttemptFolder, Outcome, RunFolder, lines
@@ -18,6 +19,8 @@ class Spending:
     attempts: int
     lost_seconds: float
     """Of attempts before the one that published: all but the training that it went on from."""
+    ends: dict[str, int]
+    """How attempts before that one ended (preempted, timed out, died, ...), and how often."""
 
     @property
     def useful_seconds(self) -> float:
@@ -39,7 +42,12 @@ def spending(run: RunFolder, outcome: Outcome | None) -> Spending | None:
         trained = outcome.cost.get(SECONDS_A_STEP, 0.0) * outcome.step
         gone_on_from = max(0.0, trained - _spent(run.attempt(outcome.attempt)))
         lost = max(0.0, sum(walls.get(a.number, 0.0) for a in before) - gone_on_from)
-    return Spending(seconds=sum(walls.values()), attempts=len(attempts), lost_seconds=lost)
+    later = [a for a in attempts[1:] if a.number <= outcome.attempt]
+    owners = [owner for a in later if (owner := a.owner()) is not None]
+    ends = Counter(owner.after or "interrupted" for owner in owners)
+    return Spending(
+        seconds=sum(walls.values()), attempts=len(attempts), lost_seconds=lost, ends=dict(ends)
+    )
 
 
 def wall_seconds(attempt: AttemptFolder) -> float | None:
@@ -47,6 +55,15 @@ def wall_seconds(attempt: AttemptFolder) -> float | None:
     owner, ended, beat = attempt.owner(), attempt.ended(), attempt.heartbeat()
     last = ended.time if ended else beat.time if beat else None
     return None if owner is None or last is None else max(0.0, last - owner.time)
+
+
+def spoken(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def _spent(attempt: AttemptFolder) -> float:

@@ -69,7 +69,7 @@ class Patient:
 def doctor(options: Namespace) -> int:
     """Print a line a finding; 1 if there is a problem."""
     findings = []
-    for found in _examined(options):
+    for found in examined(options):
         findings.append(found)
         if not options.json:
             console().print(f"[{STYLES[found.level]}]{found.level:<8}[/] ", end="")
@@ -84,7 +84,7 @@ def doctor(options: Namespace) -> int:
     return PROBLEMS if any(f.level == "problem" for f in findings) else 0
 
 
-def _examined(options: Namespace) -> Iterator[Finding]:
+def examined(options: Namespace) -> Iterator[Finding]:
     """Every finding, each as soon as it is made."""
     patient: Patient | None = None
     if "ablation" in parse(options.overrides):

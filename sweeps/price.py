@@ -9,7 +9,7 @@ from itertools import islice
 from statistics import median
 from typing import Any
 
-from analysis.spending import SECONDS_A_STEP, spending
+from analysis.spending import SECONDS_A_STEP, spending, spoken
 from uniclip.compose import flat
 from uniclip.identity import digest
 from uniclip.store import Arm, Cell, Plan, Store, append, lines
@@ -156,15 +156,6 @@ def foretell(
             append(
                 folder.prices, {"run": cell.run, "devices": devices, "time": time.time(), **price}
             )
-
-
-def spoken(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _first_cells(plan: Plan) -> Iterator[Cell]:
