@@ -143,10 +143,11 @@ def trial(config: RunConfig) -> Trial:
 
 def step_flops(state: State, batch: Batch) -> int:
     """Floating-point operations of a step: matrix products and convolutions of the forward pass,
-    and as many again for each of the two factors' gradients."""
+    and as many again for each of the two factors' gradients; in chunks, one pass more."""
     with state.aside(), FlopCounterMode(display=False) as counter:
         state.method.parts(state.embedder, batch.to(state.device))
-    return 3 * counter.get_total_flops()
+    passes = 3 + (state.config.train.accumulate > 1)
+    return passes * counter.get_total_flops()
 
 
 # ---- witnesses -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ablations import designs
@@ -43,6 +44,8 @@ class Request:
     seeds: tuple[int, ...]
     arms: tuple[str, ...] | None = None
     """Only these arms."""
+    cache: Path | None = None
+    """The store's, which knows evaluation data that is gone by now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,7 @@ def _plan(
     reference: str,
 ) -> Plan:
     ablation, config = request.ablation, configs[reference]
-    evaluations, missing = _benchmark(configs)
+    evaluations, missing = _benchmark(configs, request.cache)
     contrasts = designs.contrasts(ablation, request.components, list(configs))
     shown = {c for d in definitions.values() for c in d.off} | set(ablation.components)
     return Plan(
@@ -121,12 +124,12 @@ def _plan(
 def _specs(
     configs: Mapping[str, RunConfig], seeds: Sequence[int]
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """The spec of each arm and seed; the data are looked at once an arm."""
+    """The spec of each arm and seed; an arm is looked at once, for seeds change nothing else."""
     specs = {}
     for name, config in configs.items():
-        fingerprint = {**data.fingerprint(config.data), **start.fingerprint(config)}
+        of_arm = spec(config, {**data.fingerprint(config.data), **start.fingerprint(config)})
         for seed in seeds:
-            specs[name, seed] = spec(replace(config, seed=seed), fingerprint)
+            specs[name, seed] = {**of_arm, "config": {**of_arm["config"], "seed": seed}}
     return specs
 
 
@@ -237,18 +240,18 @@ def _label(request: Request, name: str, d: ArmDefinition) -> str:
 
 
 def _benchmark(
-    configs: Mapping[str, RunConfig],
+    configs: Mapping[str, RunConfig], cache: Path | None
 ) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
     """Evaluation hashes by arm and data set, and how to get the data sets that are not here."""
     evaluations: dict[str, dict[str, str]] = {arm: {} for arm in configs}
     missing = {}
     for arm, config in configs.items():
         for name in evaluate.expanded(config.benchmark):
-            lacking = evaluate.missing(name, config)
+            lacking = evaluate.missing(name, config, cache)
             if lacking:
                 missing[name] = lacking
             else:
-                evaluations[arm][name] = evaluate.evaluation_hash(name, config)
+                evaluations[arm][name] = evaluate.evaluation_hash(name, config, cache)
     return evaluations, missing
 
 

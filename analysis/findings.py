@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from analysis import predictions, words
+from analysis import alarms, predictions, words
+from analysis.alarms import Check
 from analysis.gather import Gathered
 from analysis.statistics import (
     Effect,
@@ -55,6 +56,8 @@ class Findings:
     """Simpler arms, the best first; differences Holm-corrected over them."""
     audit: list[dict[str, Any]]
     """Findings of the audit: arm, check, holds, detail."""
+    checks: list[Check]
+    """What the scores on published data sets were checked for."""
 
     @property
     def plan(self) -> Plan:
@@ -116,6 +119,7 @@ def find(store: Store, gathered: Gathered) -> Findings:
         best={key: indistinguishable(observed[key], candidates) for key in maximised},
         rivals=_rivals(plan, primary),
         audit=_audit(store, plan.sweep),
+        checks=alarms.checks(store, gathered),
     )
 
 

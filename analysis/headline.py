@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from statistics import stdev
 
-from analysis import words
+from analysis import alarms, published, words
 from analysis.findings import Findings, Rival
 from analysis.statistics import ENOUGH, Effect
 from uniclip.store import Contrast
@@ -20,7 +20,12 @@ KEY = "least: what these seeds find 4 times in 5; *: exploratory, uncorrected"
 def sentences(findings: Findings) -> list[str]:
     """A sentence for each primary contrast; then simpler arms, the noise floor, what is missing."""
     drawn = [_contrast(c, findings.effects[c.name]) for c in findings.plan.contrasts if c.primary]
-    return [*drawn, *_against_simpler(findings), *_noise(findings), *_gaps(findings)]
+    return [
+        *drawn,
+        *_against_simpler(findings),
+        *_noise(findings),
+        *_gaps(findings),
+    ]
 
 
 def terminal(findings: Findings) -> list[str]:
@@ -35,7 +40,8 @@ def terminal(findings: Findings) -> list[str]:
     drawn = [_terminal_row(c, findings.effects[c.name]) for c in shown[:8]]
     lines = [findings.plan.title, *([heads, *drawn, f"  {KEY}"] if drawn else [])]
     lines += [f"{'arm':<{LABEL}} {score:>16}  seeds", *_terminal_arms(findings)]
-    for warning in [*_against_simpler(findings), *_gaps(findings)]:
+    told = [*_against_simpler(findings), *alarms.lines(findings.plan, findings.checks)]
+    for warning in [*told, *_gaps(findings)]:
         lines += textwrap.wrap(warning, WIDEST)
     return [_ascii(line)[:WIDEST].rstrip() for line in lines[:LONGEST]]
 
@@ -109,7 +115,15 @@ def _gaps(findings: Findings) -> list[str]:
         "diverged": "diverged",
     }
     said = [f"{counts[state]} {words_}" for state, words_ in spoken.items() if state in counts]
-    return [f"Of {counts.sum()} cells: {', '.join(said)}."] if said else []
+    gaps = [f"Of {counts.sum()} cells: {', '.join(said)}."] if said else []
+    sets = published.sets(findings.plan)
+    absent = [d for d in sets if d in findings.plan.missing]
+    if absent:
+        gaps.append(
+            f"{len(absent)} of {len(sets)} published data sets are not here (n/a): "
+            "python sweep.py data check says how to get them."
+        )
+    return gaps
 
 
 def _outside(findings: Findings, contrast: Contrast) -> bool:

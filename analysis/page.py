@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from analysis import words
+from analysis import alarms, benchmark_tables, words
 from analysis.costs import Bill
 from analysis.expectations import Verdict
 from analysis.findings import Findings, mixed_numerics
@@ -60,6 +60,7 @@ def render(
             figure["effects"] + table.get("effects", "") + figure["interactions"],
         ),
         ("scores", "Scores", table["scores"] + more),
+        ("benchmark", "Published data sets", _benchmark(tables)),
         ("training", "Training", figure["curves"] + figure["temperatures"]),
         ("examples", "Examples", figure["examples"]),
         ("components", "Components", table.get("components", "")),
@@ -80,6 +81,10 @@ def render(
         ),
         footer=_footer(findings),
     )
+
+
+def _benchmark(tables: Sequence[Table]) -> str:
+    return "".join(as_html(t) for t in tables if t.name.startswith(benchmark_tables.NAMES))
 
 
 def _chips(findings: Findings) -> str:
@@ -128,6 +133,7 @@ def _warnings(findings: Findings) -> str:
         for f in findings.audit
         if not f["holds"]
     ]
+    said += alarms.lines(findings.plan, findings.checks)
     return f'<div class="warning">{_listed(said, "")}</div>' if said else ""
 
 

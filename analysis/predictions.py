@@ -37,8 +37,8 @@ def outcomes(store: Store, plan: Plan, dataset: str, score: str) -> dict[str, di
     cached: dict[str, Floats | None] = {}
     for cell in plan.cells:
         if cell.run not in cached:
-            arrays = _arrays(store.run(cell.run), plan, dataset, (score,))
-            cached[cell.run] = arrays[score].astype(np.float64) if score in arrays else None
+            kept = arrays(store.run(cell.run), plan, dataset, (score,))
+            cached[cell.run] = kept[score].astype(np.float64) if score in kept else None
         values = cached[cell.run]
         if values is not None:
             found.setdefault(cell.arm, {})[cell.seed] = values
@@ -51,9 +51,9 @@ def examples(store: Store, plan: Plan) -> Examples | None:
     for cell in sorted(plan.cells, key=lambda c: plan.seeds.index(c.seed)):
         if cell.arm != plan.reference:
             continue
-        arrays = _arrays(store.run(cell.run), plan, plan.primary.dataset, names)
-        if set(names) <= set(arrays) and len(arrays["examples.names"]):
-            pixels, titles, captions, right, similarity = (arrays[n] for n in names)
+        kept = arrays(store.run(cell.run), plan, plan.primary.dataset, names)
+        if set(names) <= set(kept) and len(kept["examples.names"]):
+            pixels, titles, captions, right, similarity = (kept[n] for n in names)
             return Examples(
                 arm=cell.arm,
                 seed=cell.seed,
@@ -66,7 +66,7 @@ def examples(store: Store, plan: Plan) -> Examples | None:
     return None
 
 
-def _arrays(run: RunFolder, plan: Plan, dataset: str, names: Any) -> dict[str, NDArray[Any]]:
+def arrays(run: RunFolder, plan: Plan, dataset: str, names: Any) -> dict[str, NDArray[Any]]:
     """Those of `names` that stand in the run's predictions; `UserError` names a damaged file."""
     wanted = plan.wanted()[run.id]
     if dataset not in wanted:

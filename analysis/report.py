@@ -65,7 +65,7 @@ def digest(store: Store, plan: Plan) -> str:
 
 
 def _inputs(store: Store, plan: Plan) -> Iterator[Path]:
-    yield from sorted(p for p in CODE.rglob("*") if p.suffix in (".py", ".html", ".css"))
+    yield from sorted(p for p in CODE.rglob("*") if p.suffix in (".py", ".html", ".css", ".csv"))
     folder = store.sweep(plan.sweep)
     yield from (folder.path / "plan.json", folder.audit, folder.probes, folder.prices)
     for run_id, wanted in plan.wanted().items():

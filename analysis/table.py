@@ -42,6 +42,8 @@ class Entry:
     """What it says, for the page's colours: good, bad, quiet."""
     link: str = ""
     """Where the number comes from, relative to the report's folder (page only)."""
+    anchor: str = ""
+    """What links on the page may point to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +148,8 @@ def _html_cell(entry: Entry, side: str) -> str:
         text = f'<a href="{html.escape(entry.link)}">{text}</a>'
     if entry.tone:
         text = f'<span class="{entry.tone}">{text}</span>'
-    return f"<td{side}>{f'<strong>{text}</strong>' if entry.bold else text}</td>"
+    place = f' id="{html.escape(entry.anchor)}"' if entry.anchor else ""
+    return f"<td{side}{place}>{f'<strong>{text}</strong>' if entry.bold else text}</td>"
 
 
 def _escaped(text: str, special: Mapping[str, str]) -> str:

@@ -10,12 +10,12 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from analysis import fairness, words
+from analysis import alarms, benchmark_tables, fairness, published, words
 from analysis.effect_tables import effects, other_effects
 from analysis.findings import Findings, ScoreKey, engagement
 from analysis.statistics import ENOUGH
 from analysis.table import Entry, Table, entries
-from uniclip.store import Arm, Component
+from uniclip.store import Arm, Component, Plan
 
 FEW = "* fewer than 50 test samples: shown, never judged."
 WIDE = 6
@@ -31,6 +31,9 @@ def build(findings: Findings) -> list[Table]:
         made.append(other_effects(findings))
     if findings.others:
         made.append(all_scores(findings))
+    made += benchmark_tables.build(findings)
+    if findings.checks:
+        made.append(alarms.table(findings.plan, findings.checks))
     if findings.plan.components:
         made.append(components(findings))
     if findings.plan.facts:
@@ -61,7 +64,7 @@ def scores(findings: Findings) -> Table:
         f"{plan.primary.dataset}).",
         _bold_note(findings, keys[0]),
         *_diverged_notes(findings),
-        *(f"{name}: n/a: missing, {how}" for name, how in sorted(plan.missing.items())),
+        *(f"{n}: n/a: missing, {plan.missing[n]}" for n in sorted(_ours_missing(plan))),
         *plan.left_out,
     ]
     return Table(
@@ -72,6 +75,11 @@ def scores(findings: Findings) -> Table:
         records=tuple(_score_records(findings, keys)),
         notes=tuple(notes),
     )
+
+
+def _ours_missing(plan: Plan) -> set[str]:
+    """Benchmarks of ours that are not here; the published sets have tables that say so."""
+    return set(plan.missing) - set(published.sets(plan))
 
 
 def all_scores(findings: Findings) -> Table:
@@ -124,7 +132,8 @@ def _score_entry(findings: Findings, arm: Arm, key: ScoreKey, *, brief: bool = F
     text = words.number(mean)
     if spread is not None and not brief:
         text += f" {words.PLUS_MINUS} {words.number(spread)}"
-    return Entry(text=text, bold=arm.name in findings.best.get(key, set()))
+    best = arm.name in findings.best.get(key, set())
+    return Entry(text=text, bold=best, link=f"#runs-{arm.name}")
 
 
 def _arm_seeds(findings: Findings, arm: Arm) -> str:
@@ -248,7 +257,8 @@ def runs(findings: Findings) -> Table:
     seeds = findings.plan.seeds
     rows = [
         entries(
-            arm.label, *(_run_entry(*state[arm.name, s]) for s in seeds if (arm.name, s) in state)
+            Entry(text=arm.label, anchor=f"runs-{arm.name}"),
+            *(_run_entry(*state[arm.name, s]) for s in seeds if (arm.name, s) in state),
         )
         for arm in findings.plan.arms
     ]
@@ -278,11 +288,15 @@ def _run_entry(run: str, state: str) -> Entry:
 
 
 def _leading(findings: Findings) -> list[ScoreKey]:
-    """The primary score and a few more of its data set that can be judged."""
+    """The primary score and a few more of ours that can be judged."""
+    elsewhere = published.sets(findings.plan)
     judged = [
         k
         for k in findings.observed
-        if k != findings.primary and k in findings.best and not findings.gathered.shown_only(*k)
+        if k != findings.primary
+        and k in findings.best
+        and k[0] not in elsewhere
+        and not findings.gathered.shown_only(*k)
     ]
     judged.sort(key=lambda k: k[0] != findings.primary[0])
     families: dict[str, list[ScoreKey]] = {}

@@ -18,7 +18,8 @@ from uniclip.store import Plan, read_json
 if TYPE_CHECKING:
     from rich.live import Live
 
-SHOWN_ROWS = 40
+SHOWN_ROWS, MOST_ROWS = 40, 500
+"""In a live table, and in one that is printed."""
 LOG_SECONDS = 60.0
 """Between two lines of progress in a log."""
 
@@ -45,7 +46,7 @@ class Display:
 
                 self._live = Live(console=self.console, auto_refresh=False, transient=True)
                 self._live.start()
-            self._live.update(table(rows, only_moving=True), refresh=True)
+            self._live.update(table(rows, most=SHOWN_ROWS), refresh=True)
         self._changes(rows)
 
     def close(self) -> None:
@@ -77,11 +78,11 @@ class Display:
             self._spoke = time.time()
 
 
-def table(rows: list[Row], *, only_moving: bool = False) -> Table:
-    """The rows as a table; `only_moving` leaves out what waits or is done when there is much."""
+def table(rows: list[Row], *, most: int = MOST_ROWS) -> Table:
+    """The rows as a table; of more than `most`, only what neither waits nor is done."""
     shown = rows
-    if only_moving and len(rows) > SHOWN_ROWS:
-        shown = [r for r in rows if r.kind not in ("planned", "queued", "complete")][:SHOWN_ROWS]
+    if len(rows) > most:
+        shown = [r for r in rows if r.kind not in ("planned", "queued", "complete")][:most]
     drawn = Table(title=summary(rows), box=None, pad_edge=False, title_justify="left")
     for name in ("cell", "run", "state", "progress", "last sign", "what to know"):
         drawn.add_column(name, no_wrap=True)

@@ -44,6 +44,8 @@ class SlurmJob:
         plan, intent = folder.plan(), folder.intent(self.token)
         assert plan is not None, "a plan is written before anything is submitted"
         assert intent is not None, "and so is the intent"
+        if self.kind != "run" and os.environ.get("SLURM_PROCID", "0") != "0":
+            return  # one process is enough for that
         if self.kind == "follow":
             follow_up(store, intent)
         elif self.kind == "prove":
@@ -54,12 +56,40 @@ class SlurmJob:
 
     def _execute(self, store: Store, plan: Plan, intent: Intent, stop: Stop) -> None:
         worker = Worker(store=store, plan=plan, stop=stop, again=intent.again, forced=intent.forced)
-        ends = {run: worker.take(run) for run in self.runs if not stop()}
-        if stop():
+        if tasks() == 1:
+            self._take(worker)
+            return
+        from submitit.helpers import TorchDistributedEnvironment  # here: it is for several
+
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        entry = worker.entry
+        if entry.join(worker.run_only) == 0:
+            worker.claimed = entry.share
+            self._take(worker)
+            entry.share(None)
+        else:
+            while (run := entry.share()) is not None:
+                entry.assist(store.run(run), worker.run_only, stop)
+        entry.leave()
+
+    def _take(self, worker: Worker) -> None:
+        """Take this element's runs, one after another; then say how it went, as Slurm sees it."""
+        failed = []
+        for run in self.runs:
+            if not worker.stop() and worker.take(run) == "failed":
+                failed.append(run)
+                if tasks() > 1:
+                    break  # the others stand in the middle of it: only an end frees them
+        if worker.stop():
             put_back()
-        failed = [run for run, end in ends.items() if end == "failed"]
         if failed:
-            raise RuntimeError(f"failed: {', '.join(failed)}; their logs are in {store.root}/runs")
+            logs = worker.store.root / "runs"
+            raise RuntimeError(f"failed: {', '.join(failed)}; their logs are in {logs}")
+
+
+def tasks() -> int:
+    """Processes that share this job."""
+    return int(os.environ.get("SLURM_NTASKS", 1))
 
 
 def reason() -> str | None:

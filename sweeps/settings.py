@@ -13,10 +13,11 @@ from typing import Any, Literal, Union
 from ablations import definition
 from ablations.plan import Request
 from sweeps.claims import State
-from uniclip import compose
+from uniclip import compose, evaluate
 from uniclip.binding import FAMILIES, bind, plain, setting
 from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError, unknown
+from uniclip.evaluate import datasets, own_protocol
 from uniclip.store import Store
 
 CONF = Path(__file__).parent / "conf"
@@ -185,7 +186,9 @@ def asked(overrides: list[str]) -> Asked:
         else:
             run_values[key] = value
     settings: SweepConfig = bind(SweepConfig, sweep_values)
+    _put_own(run_values, where)
     _refuse_unknown(run_values, {**ablation.base, **choices}, where, sweep_values)
+    store = Store(settings.store)
     request = Request(
         ablation=ablation,
         components=definition.components(where),
@@ -195,11 +198,12 @@ def asked(overrides: list[str]) -> Asked:
         budget=choices.get("budget", ablation.base.get("budget", "quick")),
         seeds=settings.seed_list(),
         arms=settings.arms,
+        cache=store.cache,
     )
-    store = Store(settings.store)
     return Asked(request=request, settings=settings, store=store, words=tuple(overrides))
 
 
+<<<<<<< HEAD
 def surroundings(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     """Where runs would go, by these words, and a run as it then is by default; no ablation."""
     values = {SHORT.get(k, k): v for k, v in compose.parse(overrides).items()}
@@ -212,6 +216,17 @@ def surroundings(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
             own = key.split(".")[0] in sweep_values
             compose.put(sweep_values if own else run_values, key, value)
     return bind(SweepConfig, sweep_values), run_config(run_values)
+=======
+def _put_own(values: dict[str, Any], where: list[Path]) -> None:
+    """What the user's own protocol and lists of data sets say, in the place of their names."""
+    name, listed = values.get("runtime.protocol"), values.get("benchmark")
+    if isinstance(name, str):
+        values["runtime.protocol"] = own_protocol.found(name, where)
+    if isinstance(listed, list):
+        own = set(datasets.benchmarks(where)) - set(datasets.benchmarks())
+        parts = [evaluate.expanded([n], where) if n in own else (n,) for n in listed]
+        values["benchmark"] = [name for part in parts for name in part]
+>>>>>>> main
 
 
 def _refuse_unknown(

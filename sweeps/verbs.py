@@ -206,7 +206,7 @@ def gc(options: Namespace) -> int:
     store = Store(str(values.get("store", "store")))
     if not any((store.root / name).is_dir() for name in ("runs", "sweeps")):
         raise UserError(f"store={store.root} is not a store: it holds neither runs nor sweeps")
-    folders = [p for p in (store.root / "superseded", store.root / "cache") if p.is_dir()]
+    folders = [p for p in (store.root / "superseded", store.cache) if p.is_dir()]
     folders += [p for r in store.runs() if r.outcome() is not None for p in _checkpoints(r)]
     total = 0
     for folder in folders:

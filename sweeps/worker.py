@@ -75,11 +75,18 @@ class Worker:
     """(run, attempt) whose failure is to be retried."""
     forced: tuple[tuple[str, int], ...] = ()
     """(run, attempt) that the user declared dead."""
+    claimed: Callable[[str], Any] = lambda run: None
+    """Told of each run that was claimed, before it is executed."""
 
     @cached_property
     def entry(self) -> Any:
         """The module that executes cells; importing it may take seconds."""
         return importlib.import_module(self.plan.entry)
+
+    @property
+    def run_only(self) -> dict[str, Any]:
+        """How the runs of the plan are executed and judged."""
+        return {k: self.plan.base[k] for k in ("runtime", "benchmark")}
 
     @cached_property
     def witness(self) -> claims.Witness:
@@ -92,20 +99,19 @@ class Worker:
         attempt = self._claim(run, claims.look(run, evaluations, self.witness))
         if attempt is None:
             return None
-        run_only = {k: self.plan.base[k] for k in ("runtime", "benchmark")}
-        work = partial(self.entry.execute, run, run_only, attempt, evaluations, self.stop)
+        self.claimed(run_id)
+        work = partial(self.entry.execute, run, self.run_only, attempt, evaluations, self.stop)
         return execute(run, attempt, work, self.stop)
 
     def _claim(self, run: RunFolder, state: claims.State) -> AttemptFolder | None:
         asked = (run.id, state.attempt) in (*self.again, *self.forced)
         if not (state.open or asked):
             return None
-        run_only = {k: self.plan.base[k] for k in ("runtime", "benchmark")}
         return claims.claim(
             self.store,
             run,
             state,
-            partial(self.entry.numerics, run, run_only),
+            partial(self.entry.numerics, run, self.run_only),
             again=self.again,
             forced=self.forced,
             prepare=partial(RunFolder.publish_spec, spec=run.spec()),

@@ -1,6 +1,7 @@
 """The entry point of an ordinary cell: from the spec in a run's folder to its weights and scores.
 
-A plan names its entry point (`Plan.entry`): a module with these two functions.
+A plan names its entry point (`Plan.entry`): a module with `numerics` and `execute`, and with the
+rest if several processes may share a cell.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from uniclip import processes
 from uniclip.identity import config_of
 from uniclip.numerics import numerics_class
+from uniclip.run import assist as assist_
 from uniclip.run import run as run_
 from uniclip.store import AttemptFolder, RunFolder
 
@@ -29,3 +32,23 @@ def execute(
     """Do what the run still lacks; how the attempt ended (`uniclip.run.run`)."""
     config = config_of(run.spec(), run_only)
     return run_(run, config, attempt, evaluations=evaluations, stop=stop)
+
+
+def join(run_only: Mapping[str, Any]) -> int:
+    """Meet the processes that share this job's cells; the rank of this one."""
+    return processes.join(run_only["runtime"]["device"]).rank
+
+
+def share(value: Any = None) -> Any:
+    """What rank 0 says, on every process."""
+    return processes.current().share(value)
+
+
+def assist(run: RunFolder, run_only: Mapping[str, Any], stop: Callable[[], bool]) -> None:
+    """What every process but rank 0 does while that one is in `execute`."""
+    assist_(config_of(run.spec(), run_only), stop=stop)
+
+
+def leave() -> None:
+    """Part from the other processes."""
+    processes.leave()

@@ -65,8 +65,19 @@ def _composed(name: str, choices: Mapping[str, str], folders: Sequence[Path]) ->
     return {str(k): v for k, v in plain.items()}
 
 
-LISTS = {"benchmark"}
-"""Folders of named lists, which are no groups: two choices of one group silently keep the last."""
+def read(path: Path) -> Any:
+    """What a YAML file says, as plain values; `UserError` if it is broken."""
+    from omegaconf import OmegaConf
+
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # its parser's errors share no class
+        raise UserError(f"{path} is broken: {_one_line(error)}") from None
+
+
+LISTS = {"benchmark", "protocol"}
+"""Folders of named lists and protocols, which are no groups: two choices of one group silently keep
+the last."""
 
 
 def groups(folders: Sequence[Path]) -> list[str]:

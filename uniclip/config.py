@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 from uniclip.binding import FAMILIES, bind, setting
 from uniclip.errors import UserError
@@ -237,8 +237,15 @@ class RuntimeConfig:
     """Steps between lines of metrics."""
     data_root: str = "data"
     """The folder under which published evaluation sets lie."""
-    protocol: Literal["clip2021", "slip2021", "laion_cb"] = "clip2021"
-    """By which published protocol they are judged; part of every score's evaluation hash."""
+    protocol: Union[Literal["clip2021", "slip2021", "laion_cb"], dict[str, Any]] = "clip2021"
+    """By which protocol they are judged, part of every score's evaluation hash: a published one, or
+    what the user's own says (`uniclip.evaluate.own_protocol`)."""
+    keep_embeddings: float = setting(0.25, low=0)
+    """Largest file of a model's embeddings of one part of a published set that is kept for scoring
+    again, in GB; 0 = none. CIFAR's training pictures take 0.14 at 768 features, ImageNet's 3.5."""
+    pretraining_data: str = ""
+    """What pictures of your own (data=csv, or those behind init) are called in the literature, such
+    as YFCC15M: what published values are compared by."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -228,13 +228,18 @@ def _evaluate(
             return "interrupted"
         phase = f"evaluating {name}"
         attempt.beat(step=outcome.step, steps=config.train.steps, rate=0.0, phase=phase)
-        scores, predictions = evaluate.evaluate(name, pretrained, config)
+        scores, predictions = evaluate.evaluate(
+            name, pretrained, config, run.cache, outcome.weights
+        )
+        near = evaluate.leaked(name, config, run.cache)
+        if near is not None:
+            predictions = {**predictions, "leaked": near}
         if attempt.overtaken():
             return "overtaken"
         judged = Scores(
             dataset=name,
             evaluation=evaluation,
-            protocol=evaluate.protocol(name, config),
+            protocol=evaluate.protocol(name, config, run.cache),
             weights=outcome.weights,
             scores=scores,
         )

@@ -66,6 +66,10 @@ __all__ = [
 ]
 
 
+CACHE = "cache"
+"""The store's folder of what can be made again."""
+
+
 class AttemptFolder:
     """`runs/<id>/attempts/<n>/`: what changes while a run is executed; one process writes it."""
 
@@ -128,9 +132,26 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.id = path.name
-        self.weights = path / "weights.safetensors"
-        self.best = path / "best.safetensors"
-        self.tokenizer = path / "tokenizer.json"
+
+    @property
+    def weights(self) -> Path:
+        """The final weights."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best validation."""
+        return self.path / "best.safetensors"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer that they were trained with."""
+        return self.path / "tokenizer.json"
+
+    @property
+    def cache(self) -> Path:
+        """What can be made again, of the whole store."""
+        return self.path.parent.parent / CACHE
 
     def publish_spec(self, spec: Mapping[str, Any]) -> None:
         """Write down what the run is (the first to say it wins; all say the same)."""
@@ -258,6 +279,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).resolve()
+        self.cache = self.root / CACHE
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run."""

@@ -158,13 +158,42 @@ def test_controllers_killed_at_random_moments_submit_every_cell_once(
 def test_arrays_are_as_long_as_the_cluster_has_them(tmp_path: Path) -> None:
     """MaxArraySize bounds the index."""
     require_slurm()
-    small = Cluster(tmp_path / "cluster", MaxArraySize=4, MaxJobCount=12).start()
+    small = Cluster(tmp_path / "cluster", MaxArraySize=4).start()
     try:
         place = tmp_path / "store"
-        assert start(small, place, cells=20).wait(timeout=300) == 0, said(place)
+        assert start(small, place, cells=14).wait(timeout=300) == 0, said(place)
         arrays = {job.split("_")[0] for job in small.squeue() if "_" in job}
-        assert len(arrays) >= 5
-        assert all_done(Store(place), 20)
-        assert "left for later" in said(place), "MaxJobCount leaves room for 11 at once"
+        assert len(arrays) == 4
+        assert all_done(Store(place), 14)
     finally:
         small.close()
+
+
+REFUSING = """\
+#!/bin/sh
+# sbatch of a cluster where a user may have six jobs at a time.
+has=$(squeue --me -h -r -t PENDING,RUNNING,COMPLETING | wc -l)
+wants=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$1")
+if [ $((has + ${wants:-0} + 1)) -gt 6 ]; then
+    echo "sbatch: error: AssocMaxSubmitJobLimit" >&2
+    echo "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy" >&2
+    exit 1
+fi
+exec REAL "$@"
+"""
+
+
+def test_what_a_submit_limit_refuses_is_left_for_later(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A private cluster has no accounting to set a limit in: its sbatch says what one would."""
+    place, trap = tmp_path / "store", tmp_path / "bin"
+    trap.mkdir()
+    real = shutil.which("sbatch", path=cluster.environment["PATH"]) or ""
+    (trap / "sbatch").write_text(REFUSING.replace("REAL", real))
+    (trap / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{trap}:{os.environ['PATH']}")
+    assert start(cluster, place, "1.0", cells=20).wait(timeout=300) == 0, said(place)
+    assert "cells are left for later" in said(place)
+    assert all_done(Store(place), 20)
+    assert set(finished(Store(place)).values()) == {1}

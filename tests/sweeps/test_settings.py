@@ -127,6 +127,20 @@ def test_a_users_folder_brings_choices_components_and_ablations(tmp_path: Path) 
     assert composed["data"]["name"] == "scenes"
 
 
+def test_a_users_protocol_and_list_stand_for_what_they_say(tmp_path: Path) -> None:
+    for group, text in {
+        "protocol": 'templates: {dtd: ["a {}"]}',
+        "benchmark": "- dtd\n- pets",
+    }.items():
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "mine.yaml").write_text(text)
+    words = [ABLATION, "protocol=mine", "benchmark=[scenes,mine,bench14]", f"conf_dir={tmp_path}"]
+    values = settings.asked(words).request.values
+    assert values["runtime.protocol"] == {"name": "mine", "templates": {"dtd": ["a {}"]}}
+    assert values["benchmark"] == ["scenes", "dtd", "oxford_pets", "bench14"]
+    refused("unknown protocol 'mine'", ABLATION, "protocol=mine")
+
+
 def test_what_is_composed_is_fresh_each_time() -> None:
     compose = asked().request.compose
     compose({})["train"]["steps"] = -1

@@ -6,12 +6,15 @@ import dataclasses
 
 import pytest
 import torch
+from tiny_runs import of_method
 
 from uniclip import augment, data
+from uniclip.batch import VIEWED
 from uniclip.config import run_config
 from uniclip.data import tokenizer
 from uniclip.data.loader import Batches
 from uniclip.errors import UserError
+from uniclip.processes import Processes
 
 SIZE = 8
 
@@ -112,3 +115,37 @@ def test_one_caption_is_drawn_for_a_sample_and_epoch():
 def test_too_few_samples_is_one_line():
     with pytest.raises(UserError, match="train.batch_size=64.*20 training samples"):
         make(batch=64)
+
+
+# ---- several processes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world", [2, 3, 7])
+@pytest.mark.parametrize("name", ["declip", "mix"])
+def test_the_shares_of_all_processes_are_the_batch(name, world):
+    """Row by row; texts may be padded further in the whole. In a mix some have one portion only."""
+    if name == "mix":
+        config = of_method("unicl", data={"name": "mix", "size": 32, "labels": ["digits"]})
+    else:
+        config = of_method("declip")
+    split = data.open_split(config.data, "train")
+    words = tokenizer.train([c for several in split.captions for c in several], 300)
+    whole = Batches(config, split, words).batch(1)
+    shares = [
+        Batches(config, split, words, Processes(rank, world)).batch(1) for rank in range(world)
+    ]
+    sizes = [len(share.sample) for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+    for field in whole.__dataclass_fields__:
+        expected, parts = getattr(whole, field), [getattr(share, field) for share in shares]
+        if expected is None:
+            assert parts == [None] * world
+        elif field in VIEWED:
+            assert torch.equal(torch.cat(parts, 1), expected)
+        elif expected.ndim == 1:
+            assert torch.equal(torch.cat(parts), expected)
+        else:
+            rows = [row for part in parts for row in part]
+            for row, there in zip(rows, expected, strict=True):
+                assert torch.equal(row, there[: len(row)])
+                assert len(set(there[len(row) :].tolist())) <= 1

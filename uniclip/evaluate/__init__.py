@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uniclip.data
@@ -16,6 +17,7 @@ from uniclip import identity
 from uniclip.binding import plain
 from uniclip.errors import unknown
 from uniclip.evaluate import datasets
+from uniclip.evaluate.cache import Cache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,25 +36,31 @@ BENCHMARKS: dict[str, str] = {
 """Benchmark data sets, and the module of each."""
 
 
-def expanded(benchmark: Sequence[str]) -> tuple[str, ...]:
-    """The data sets of a benchmark, lists such as `bench14` written out; `UserError` names what is
-    neither a data set nor a list."""
+GIGABYTE = 10**9
+
+
+def expanded(
+    benchmark: Sequence[str], folders: Sequence[Path] = (datasets.CONF,)
+) -> tuple[str, ...]:
+    """The data sets of a benchmark, lists such as `bench14` written out (and the user's own in her
+    `folders`); `UserError` names what is neither a data set nor a list."""
     names: list[str] = []
     for name in benchmark:
-        several = name in datasets.benchmarks()
-        names += datasets.benchmark(name, also=BENCHMARKS) if several else [name]
+        several = name in datasets.benchmarks(folders)
+        names += datasets.benchmark(name, folders, also=BENCHMARKS) if several else [name]
     for name in names:
-        _module(name)
+        _check(name)
     return tuple(dict.fromkeys(names))
 
 
-def protocol(name: str, config: RunConfig) -> dict[str, Any]:
+def protocol(name: str, config: RunConfig, cache: Path | None = None) -> dict[str, Any]:
     """Everything that a score of benchmark `name` depends on besides the model, as plain JSON.
 
     It depends on what is evaluated only: the run's data section counts where it is the evaluated
-    one. Raises `UserError` for an unknown name, or for a CSV file that cannot be read.
+    one. The store's `cache` folder knows of data that is gone by now. Raises `UserError` for an
+    unknown name, or for a CSV file that cannot be read.
     """
-    module = _module(name)
+    module = _module(name, config, cache)
     source = module.source(config)
     stated: dict[str, Any] = plain(
         {
@@ -65,14 +73,14 @@ def protocol(name: str, config: RunConfig) -> dict[str, Any]:
     return stated
 
 
-def evaluation_hash(name: str, config: RunConfig) -> str:
+def evaluation_hash(name: str, config: RunConfig, cache: Path | None = None) -> str:
     """8 hex digits over the protocol: what scores of one data set are kept under."""
-    return identity.digest(protocol(name, config), 8)
+    return identity.digest(protocol(name, config, cache), 8)
 
 
-def missing(name: str, config: RunConfig) -> str | None:
+def missing(name: str, config: RunConfig, cache: Path | None = None) -> str | None:
     """What benchmark `name` lacks here and how to get it; None if it can be run."""
-    module = _module(name)
+    module = _module(name, config, cache)
     reason: str | None = module.missing(config)
     if reason is not None or name not in BENCHMARKS:
         return reason
@@ -80,17 +88,42 @@ def missing(name: str, config: RunConfig) -> str | None:
 
 
 def evaluate(
-    name: str, pretrained: Pretrained, config: RunConfig
+    name: str,
+    pretrained: Pretrained,
+    config: RunConfig,
+    cache: Path | None = None,
+    weights: str = "",
 ) -> tuple[tuple[Score, ...], dict[str, NDArray[np.generic]]]:
     """The scores of a model on the test split of benchmark `name`, and what lies behind them.
 
     The predictions hold, for each score that is a mean, the outcomes (n,) under the score's name;
     `ids` of the samples, true labels as `labels.<name>`, and pictures to show as `examples.*`. No
-    array needs unpickling. No random number generator is touched.
+    array needs unpickling. No random number generator is touched. Embeddings of published sets are
+    kept in the folder `cache`, if there is one, under the hash of the model's `weights`.
     """
-    module = _module(name)
+    module = _module(name, config, cache, weights)
     scores, predictions = module.evaluate(pretrained, module.source(config))
     return scores, predictions
+
+
+def leaked(name: str, config: RunConfig, folder: Path) -> NDArray[np.int8] | None:
+    """Which test pictures of a published set are near-duplicates of the run's training pictures.
+
+    (n,) int8 of `leakage.NEAR`, `APART` and `TOO_PLAIN`, in the order of the test pictures; None
+    for a benchmark of ours, which is judged on a part of the training source. folder: a cache.
+    """
+    if name in BENCHMARKS:
+        return None
+    from uniclip.evaluate import leakage
+
+    dataset, root = datasets.get(name), config.runtime.data_root
+    return leakage.check(
+        folder / "leakage",
+        {**dataset.fingerprint(root, ("test",)), "part": "test"},
+        {**uniclip.data.fingerprint(config.data), "part": "train"},
+        lambda: leakage.of_pictures(dataset.open(root, "test")),
+        lambda: leakage.of_split(uniclip.data.open_split(config.data, "train")),
+    )
 
 
 def validate(pretrained: Pretrained, config: RunConfig) -> float:
@@ -100,11 +133,18 @@ def validate(pretrained: Pretrained, config: RunConfig) -> float:
     return validation.validate(pretrained, config)
 
 
-def _module(name: str) -> Any:
+def _module(name: str, config: RunConfig, folder: Path | None, weights: str = "") -> Any:
+    _check(name)
     if name in BENCHMARKS:
         return import_module(BENCHMARKS[name])
-    if name not in datasets.DATASETS and name not in datasets.ALIASES and ":" not in name:
-        raise unknown("benchmark", name, [*BENCHMARKS, *datasets.benchmarks(), *datasets.DATASETS])
     from uniclip.evaluate.published import Published
 
-    return Published(datasets.get(name).name)
+    most = config.runtime.keep_embeddings * GIGABYTE
+    cache = Cache(folder, weights, most) if most else Cache()
+    return Published(datasets.get(name).name, cache)
+
+
+def _check(name: str) -> None:
+    known = (*BENCHMARKS, *datasets.DATASETS, *datasets.ALIASES)
+    if name not in known and ":" not in name:
+        raise unknown("benchmark", name, [*BENCHMARKS, *datasets.benchmarks(), *datasets.DATASETS])

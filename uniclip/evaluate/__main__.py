@@ -1,17 +1,21 @@
 """One model on one benchmark, from the command line.
 
     python -m uniclip.evaluate run=<run folder, weights file or checkpoint> [benchmark=bench14]
-        [data_root=data] [protocol=clip2021] [trust=true] [out=scores.json]
+        [data_root=data] [protocol=clip2021] [conf_dir=<folder>] [cache=<folder>] [trust=true]
+        [out=scores.json]
 
 A run of ours, or a checkpoint that `uniclip.model.imported` reads. Sets that are missing are named
-with the line that says how to get them. For sweeps there is `sweep.py`, which keeps every score.
+with the line that says how to get them. Embeddings are kept in `cache`, by default that of the
+run's store: another protocol then needs no picture. For sweeps there is `sweep.py`, which keeps
+every score.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +24,15 @@ from uniclip.binding import bind, plain
 from uniclip.compose import parse
 from uniclip.config import RunConfig, RuntimeConfig
 from uniclip.errors import UserError, unknown
-from uniclip.files import as_json
-from uniclip.files import replace as write
+from uniclip.evaluate import datasets, own_protocol
+from uniclip.store import RunFolder, as_json
+from uniclip.store import replace as write
 
 if TYPE_CHECKING:
     from uniclip.model.pretrained import Pretrained
 
 JUDGED = ("data_root", "protocol")
-KEYS = ("run", "benchmark", *JUDGED, "trust", "out")
+KEYS = ("run", "benchmark", *JUDGED, "conf_dir", "cache", "trust", "out")
 
 
 def main(words: Sequence[str]) -> int:
@@ -48,21 +53,26 @@ def main(words: Sequence[str]) -> int:
 
 
 def _told(given: dict[str, Any]) -> Iterator[str]:
+    folders = [datasets.CONF, *(_folder(given["conf_dir"]) if "conf_dir" in given else ())]
     asked = given.get("benchmark", "bench14")
-    names = evaluate.expanded(asked if isinstance(asked, list) else [str(asked)])
-    pretrained = _model(str(given["run"]), bool(given.get("trust", False)))
-    config = _config(pretrained.config, given)
+    names = evaluate.expanded(asked if isinstance(asked, list) else [str(asked)], folders)
+    judged: dict[str, Any] = {key: str(given[key]) for key in JUDGED if key in given}
+    if "protocol" in judged:
+        judged["protocol"] = own_protocol.found(judged["protocol"], folders)
+    model = _model(str(given["run"]), bool(given.get("trust", False)))
+    config = _config(model.pretrained.config, judged)
+    cache = Path(str(given["cache"])) if "cache" in given else model.cache
     kept: dict[str, Any] = {}
     yield "| data set | score | value | chance | samples |"
     yield "|---|---|---|---|---|"
     for name in names:
-        lacking = evaluate.missing(name, config)
+        lacking = evaluate.missing(name, config, cache)
         if lacking is not None:
             yield f"| {name} | n/a: {lacking} | | | |"
             continue
-        scores, _ = evaluate.evaluate(name, pretrained, config)
+        scores, _ = evaluate.evaluate(name, model.pretrained, config, cache, model.weights)
         kept[name] = {
-            "protocol": evaluate.protocol(name, config),
+            "protocol": evaluate.protocol(name, config, cache),
             "scores": [plain(s) for s in scores],
         }
         for s in scores:
@@ -73,21 +83,46 @@ def _told(given: dict[str, Any]) -> Iterator[str]:
         write(Path(str(given["out"])), as_json(kept))
 
 
-def _model(run: str, trust: bool) -> Pretrained:
+@dataclass(frozen=True)
+class _Model:
+    """A model, the hash of its weights, and where its embeddings are kept if nobody says."""
+
+    pretrained: Pretrained
+    weights: str
+    cache: Path | None
+
+
+def _model(given: str, trust: bool) -> _Model:
     from uniclip.run import load
 
-    path = Path(run)
+    path = Path(given)
     if path.is_dir() or (path.parent / "spec.json").exists():
-        return load(path)
+        pretrained = load(path)
+        folder = RunFolder(path.resolve() if path.is_dir() else path.resolve().parent)
+        weights = folder.weights if path.is_dir() else path
+        in_store = folder.path.parent.name == "runs"
+        return _Model(pretrained, _sum(weights), folder.cache if in_store else None)
     from uniclip.model import imported
 
-    return imported.load(path, trust=trust)
+    pretrained = imported.load(path, trust=trust)
+    return _Model(pretrained, _sum(path), None)
 
 
-def _config(config: RunConfig, given: dict[str, Any]) -> RunConfig:
+def _sum(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
+
+
+def _folder(given: object) -> list[Path]:
+    path = Path(str(given))
+    if not path.is_dir():
+        raise UserError(f"conf_dir={given} is not a folder")
+    return [path]
+
+
+def _config(config: RunConfig, judged: dict[str, Any]) -> RunConfig:
     """The run's own, and where and how it is judged now."""
-    words: dict[str, Any] = {k: str(given[k]) for k in JUDGED if k in given}
-    runtime = bind(RuntimeConfig, {**plain(config.runtime), **words}, "runtime.")
+    runtime = bind(RuntimeConfig, {**plain(config.runtime), **judged}, "runtime.")
     return replace(config, runtime=runtime)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.evaluate import alarms, linear_probe, metrics, zero_shot
-from uniclip.evaluate.linear_probe import Part
+from uniclip.evaluate.linear_probe import Probed
 from uniclip.evaluate.metrics import Float
 from uniclip.evaluate.protocols import Judgement, Metric
 from uniclip.evaluate.retrieval import ranks
@@ -96,17 +96,13 @@ def score_zero_shot(
 def score_probe(
     sheet: Sheet,
     judgement: Judgement,
-    train: Part,
-    validation: Part,
+    made: Probed,
     test: NDArray[Any],
     truth: Truth,
 ) -> None:
-    """Put `probe` on the sheet: fitted to two splits, judged on features `test` (n, F)."""
-    settings = judgement.probing
-    assert settings is not None, judgement.dataset
-    classes = len(truth.classes)
-    made = linear_probe.protocol_probe(train, validation, classes, settings, judgement.metric)
-    scores = made.probe.decide(linear_probe.scaled(test, settings))
+    """Put `probe` on the sheet: of `linear_probe.protocol_probe`, on features `test` (n, F)."""
+    assert judgement.probing is not None, judgement.dataset
+    scores = made.probe.decide(linear_probe.scaled(test, judgement.probing))
     if truth.several:
         _several(sheet, "probe", judgement.metric, scores, truth)
     else:

@@ -1,97 +1,100 @@
-"""Embeddings of a data set, computed once and kept as a memory-mapped file keyed by content.
+"""What one model makes of published data sets: each picture and each prompt embedded once.
 
-The key is everything that the rows depend on: the weights' hash, the data's fingerprint, the ids of
-the samples in their order, the transform, and which features they are. So a stale or misaligned
-cache cannot be read by mistake, and a new template or metric needs no picture. The files are
-disposable: one that is missing or damaged is made again.
+Image-encoder features are kept, and the joint space's rows are projected from them: zero-shot
+classification, probes and retrieval, and all protocols with one transform, share them.
 """
 
 from __future__ import annotations
 
-import os
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torchvision.transforms import v2
 
 from uniclip import identity
+from uniclip.binding import plain
+from uniclip.evaluate import zero_shot
+from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.datasets.pictures import Pictures
+from uniclip.evaluate.protocols import Transform
+
+if TYPE_CHECKING:
+    from uniclip.model.pretrained import Pretrained
 
 Float32 = NDArray[np.float32]
 
-PIECE = 1024
-"""Samples embedded at once."""
+VERSION = 1
+"""Raised when the same weights make other rows of the same pictures or texts."""
 
 
-def key(
-    *,
-    weights: str,
-    data: Mapping[str, Any],
-    ids: Sequence[str] | NDArray[Any],
-    transform: Any,
-    features: str,
-) -> str:
-    """16 hex digits over what the rows depend on.
+@dataclass(frozen=True)
+class Embeddings:
+    """A model, and where its rows are kept."""
 
-    weights: hash of the model's weights. data: the data set's fingerprint and its part. ids: of the
-    samples, in the order of the rows. transform: plain JSON. features: trunk, embedding, or so.
-    """
-    return identity.digest(
-        {
-            "weights": weights,
+    pretrained: Pretrained
+    cache: Cache
+
+    def seen(self, data: Mapping[str, Any], part: str, transform: Transform) -> dict[str, Any]:
+        """All that features of a data set's part depend on, as plain JSON."""
+        side = self.pretrained.config.model.image.pixels
+        return {
+            "weights": self.cache.weights,
             "data": dict(data),
-            "ids": identity.digest([str(i) for i in ids]),
-            "transform": transform,
-            "features": features,
+            "part": part,
+            "transform": plain(transform),
+            "pixels": side,
+            "features": "trunk",
+            "version": VERSION,
         }
+
+    def trunk(self, data: Mapping[str, Any], pictures: Pictures, transform: Transform) -> Float32:
+        """Image-encoder features (n, F) of pictures, whose data set's fingerprint is `data`."""
+        side = self.pretrained.config.model.image.pixels
+        prepare = prepared(transform, side)
+
+        def embed(index: NDArray[np.int64]) -> Float32:
+            squares = [prepare(pictures.picture(i)) for i in index.tolist()]
+            return self.pretrained.trunk(np.stack(squares).transpose(0, 3, 1, 2))
+
+        what = self.seen(data, pictures.part, transform)
+        return self.cache.rows(what, len(pictures), embed)
+
+    def texts(self, texts: Sequence[str]) -> Float32:
+        """Unit rows (n, D) of texts, embedded shortest first: there is little to pad."""
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        by_length = [texts[i] for i in order]
+
+        def embed(index: NDArray[np.int64]) -> Float32:
+            return self.pretrained.embed_texts([by_length[i] for i in index.tolist()])
+
+        rows = self.cache.rows(self._said(by_length), len(texts), embed)
+        return rows[np.argsort(order)]
+
+    def classifier(self, prompts: Sequence[Sequence[str]]) -> Float32:
+        """One unit row a class (C, D), from its prompts."""
+
+        def make() -> dict[str, NDArray[Any]]:
+            return {"rows": zero_shot.classifier(self.pretrained.embed_texts, prompts)}
+
+        return self.cache.arrays(self._said([list(own) for own in prompts]), make)["rows"]
+
+    def _said(self, texts: Sequence[Any]) -> dict[str, Any]:
+        return {
+            "weights": self.cache.weights,
+            "texts": identity.digest(texts, 32),
+            "version": VERSION,
+        }
+
+
+def prepared(transform: Transform, side: int) -> v2.Compose:
+    """A protocol's transform of a picture to (side, side): torchvision's, as open_clip has it."""
+    return v2.Compose(
+        [
+            v2.Resize(side, v2.InterpolationMode(transform.interpolation)),
+            v2.CenterCrop(side),
+            np.asarray,
+        ]
     )
-
-
-def kept(
-    folder: Path, name: str, n: int, embed: Callable[[NDArray[np.int64]], NDArray[Any]]
-) -> Float32:
-    """Rows (n, F) float32, read-only and memory-mapped, from `folder`; embedded if not there.
-
-    name: of `key`. embed: indices (m,) int64 of samples to their rows (m, F). Nothing is left in
-    the folder if it fails; whoever finishes last wins, and all write the same.
-    """
-    path = folder / f"{name}.npy"
-    found = _opened(path, n)
-    if found is not None:
-        return found
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{name}.{uuid.uuid4().hex}"
-    try:
-        _write(temporary, n, embed)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    made = _opened(path, n)
-    assert made is not None, path
-    return made
-
-
-def _write(path: Path, n: int, embed: Callable[[NDArray[np.int64]], NDArray[Any]]) -> None:
-    rows: np.memmap[Any, Any] | None = None
-    for start in range(0, n, PIECE):
-        index = np.arange(start, min(start + PIECE, n))
-        piece = np.asarray(embed(index), dtype=np.float32)
-        assert piece.shape[:1] == index.shape, (piece.shape, index.shape)
-        if rows is None:
-            shape = (n, *piece.shape[1:])
-            rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        rows[index] = piece
-    if rows is None:
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(0, 0))
-        return
-    rows.flush()
-
-
-def _opened(path: Path, n: int) -> Float32 | None:
-    try:
-        rows: Float32 = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return rows if rows.ndim == 2 and len(rows) == n and rows.dtype == np.float32 else None

@@ -43,7 +43,8 @@ def project(pretrained: Pretrained, features: Float32) -> Float32:
 
     Raises `ValueError` if they are not finite: scores of such a model would look like numbers.
     """
-    rows = pretrained.project(features)
+    mapped = not features.flags.writeable  # torch takes no array that it could not write
+    rows = pretrained.project(np.array(features) if mapped else features)
     if not np.isfinite(rows).all():
         raise ValueError("the model's embeddings are not finite: its weights broke down")
     return rows

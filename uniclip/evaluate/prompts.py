@@ -8,7 +8,7 @@ comes from. A plan states what prompts it would use, so nothing here needs numpy
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,10 @@ def source(dataset: str, protocol: str = "clip2021") -> str:
     return stated
 
 
-def checked(given: Mapping[str, Any] | Sequence[str], where: str) -> tuple[str, ...]:
-    """A user's own templates; `UserError` unless each has exactly one {}."""
+def checked(given: Sequence[str], where: str) -> tuple[str, ...]:
+    """A user's own templates; `UserError` unless there are any and each has exactly one {}."""
+    if not given:
+        raise UserError(f"{where} has no template")
     for template in given:
         if not isinstance(template, str) or template.count("{}") != 1:
             raise UserError(f"{where}: template {template!r} needs exactly one {{}} for the name")

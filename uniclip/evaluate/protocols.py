@@ -7,14 +7,14 @@ says so in `departs`, and that is part of the hash too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from uniclip import identity
 from uniclip.binding import plain
 from uniclip.errors import unknown
-from uniclip.evaluate import prompts
+from uniclip.evaluate import datasets, prompts
 
 VERSION = 1
 """Of the definitions in this package: part of every protocol, so a changed one gives new scores."""
@@ -73,8 +73,8 @@ Metric = Literal["accuracy", "mean_per_class", "map11", "map", "recall"]
 """Share of pictures; mean recall of the classes present; 11-point interpolated mAP (VOC 2007);
 non-interpolated mAP; R@k both ways."""
 
-RETRIEVAL_SETS = ("flickr30k", "coco")
-MULTI_LABEL_SETS = ("voc2007",)
+OTHERS = "*"
+"""In a user's own protocol: every set with classes that it does not name."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Transform:
     """How a test picture becomes the model's input."""
 
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    resize: str = "shorter side to the model's size"
+    resize: str = "shorter side to the model's size, the longer rounded down (torchvision)"
     crop: str = "centre"
     normalise: str = "the image encoder's own mean and deviation"
 
@@ -135,32 +135,56 @@ class Protocol:
     """Data sets of which all pictures are tested, as the source does; else the test split."""
     departs: tuple[str, ...]
     """Where ours is not what the source does."""
+    like: str | None = None
+    """The published protocol that one of the user's own follows where it says nothing itself."""
+    own_templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The user's, by data set or `OTHERS`."""
+    own_names: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    """The user's, by data set and the set's own key of a class."""
 
     def metric(self, dataset: str) -> Metric:
-        """The metric of a data set."""
-        usual: Metric = "recall" if dataset in RETRIEVAL_SETS else "accuracy"
-        return dict(self.metrics).get(dataset, usual)
+        """The metric of a data set; with several labels, that of VOC 2007 if none is stated."""
+        stated = dict(self.metrics)
+        kinds: dict[str, Metric] = {"retrieval": "recall", "multilabel": stated["voc2007"]}
+        return stated.get(dataset) or kinds.get(datasets.get(dataset).kind, "accuracy")
 
     def templates(self, dataset: str) -> tuple[str, ...]:
         """The templates of a data set, each with one {} for a name; of a caption for retrieval."""
-        if dataset in RETRIEVAL_SETS:
+        if dataset in self.own_templates:
+            return self.own_templates[dataset]
+        if datasets.get(dataset).kind == "retrieval":
             return (self.caption,)
+        if OTHERS in self.own_templates:
+            return self.own_templates[OTHERS]
         asked = self.imagenet if dataset == "imagenet" else dataset
-        return prompts.templates(asked, self.name)
+        return prompts.templates(asked, self.like or self.name)
+
+    def listed(self, dataset: str) -> Any:
+        """All that is said of a data set's class names, as plain JSON."""
+        published, own = prompts.listed(dataset), self.own_names.get(dataset)
+        return [published, plain(own)] if own else published
+
+    def names(self, dataset: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """What each class is called in a prompt; `UserError` for names of a class that is none."""
+        own = self.own_names.get(dataset, {})
+        for key in own:
+            if key not in classes:
+                raise unknown(f"class of {dataset} in protocol {self.name}", key, classes)
+        return {**prompts.names(dataset, classes, self.like or self.name), **own}
 
     def judgement(self, dataset: str, classes: Sequence[str]) -> Judgement:
         """How `dataset` is judged; classes: its own keys of them, in the order of its labels."""
-        names = prompts.names(dataset, classes, self.name)
+        names, kind = self.names(dataset, classes), datasets.get(dataset).kind
         return Judgement(
             protocol=self.name,
             dataset=dataset,
             part="all" if dataset in self.whole else "test",
             metric=self.metric(dataset),
-            difficult=self.difficult if dataset in MULTI_LABEL_SETS else None,
+            difficult=self.difficult if kind == "multilabel" else None,
             templates=self.templates(dataset),
             names=tuple((c, names[c]) for c in classes),
             transform=self.transform,
-            probing=None if dataset in RETRIEVAL_SETS else self.probing,
+            probing=None if kind == "retrieval" else self.probing,
             departs=self.departs,
         )
 
@@ -239,7 +263,7 @@ PROTOCOLS = {
             probing=Probing("embedding", "unit rows"),
             metrics=(("voc2007", "map"),),
             difficult="present",
-            whole=("sun397", "caltech101", "eurosat"),
+            whole=("sun397", "caltech101", "eurosat"),  # so there is none left to fit a probe to
             departs=(
                 "probe by L-BFGS; CLIP_benchmark: 10 epochs of AdamW, the same grid of strengths",
                 "a class without a positive is left out of mAP; CLIP_benchmark counts it as 0",

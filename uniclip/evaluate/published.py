@@ -1,34 +1,28 @@
 """A published data set as a benchmark: zero-shot and linear probe, or retrieval, by a protocol.
 
-`uniclip.evaluate.datasets` reads the pictures, `protocols` says how they are judged; here a model
-is shown them, each once, and scored. A set that is not under `runtime.data_root` is missing, with
-the line that says how to get it; the others go on without it.
+`uniclip.evaluate.datasets` reads the pictures, `protocols` says how they are judged, `scoring`
+shows them to a model. A set that is not under `runtime.data_root` is missing, with the line that
+says how to get it; the others go on without it. A set that is gone, but whose index is in the
+cache, is not missing: models whose embeddings are there too are scored again without pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uniclip import identity
 from uniclip.binding import plain
 from uniclip.config import RunConfig
 from uniclip.data.split import Part
-from uniclip.evaluate import datasets, prompts, protocols
+from uniclip.evaluate import datasets, own_protocol, protocols
+from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.evaluate.protocols import Protocol
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL import Image
-
-    from uniclip.evaluate.datasets.pictures import Pictures
-    from uniclip.evaluate.protocols import Judgement
-    from uniclip.evaluate.sheet import Sheet
     from uniclip.model.pretrained import Pretrained
-
-PIECE = 256
-"""Pictures decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ class Source:
     """Where the sets are, and by which protocol they are judged."""
 
     root: str
-    protocol: str
+    rules: Protocol
 
 
 @dataclass(frozen=True)
@@ -44,27 +38,29 @@ class Published:
     """The benchmark of one data set; its functions are those of every benchmark."""
 
     name: str
+    cache: Cache = field(default_factory=Cache)
 
     def source(self, config: RunConfig) -> Source:
         """What the run says of it; nothing of it is hashed."""
-        return Source(config.runtime.data_root, config.runtime.protocol)
+        return Source(config.runtime.data_root, own_protocol.chosen(config.runtime.protocol))
 
     def missing(self, config: RunConfig) -> str | None:
         """What is not there, and how to get it."""
-        if self.name in protocols.published(config.runtime.protocol).whole:
-            return f"{config.runtime.protocol} tests all pictures of {self.name}; use clip2021"
-        return datasets.get(self.name).missing(config.runtime.data_root, self._parts())
+        source = self.source(config)
+        dataset = self._dataset(source)
+        lacking = dataset.missing(source.root, _parts(dataset))
+        return None if lacking is None or self._noted(source, dataset) else lacking
 
     def protocol(self, source: Source) -> dict[str, Any]:
         """All that a score depends on besides the model; opens no picture."""
-        dataset, rules = datasets.get(self.name), protocols.published(source.protocol)
+        dataset, rules = self._dataset(source), source.rules
         probing = None if dataset.kind == "retrieval" else plain(rules.probing)
         return {
             "protocol": rules.name,
-            "data": dataset.fingerprint(source.root, self._parts()),
+            "data": self._fingerprint(source, dataset),
             "metric": rules.metric(self.name),
             "templates": list(rules.templates(self.name)),
-            "names": identity.digest(prompts.listed(self.name)),
+            "names": identity.digest(rules.listed(self.name)),
             "transform": plain(rules.transform),
             "probing": probing,
             "difficult": rules.difficult,
@@ -74,94 +70,43 @@ class Published:
 
     def evaluate(self, pretrained: Pretrained, source: Source) -> Any:
         """Scores and predictions on the test part (see `uniclip.evaluate.evaluate`)."""
+        from uniclip.evaluate import scoring
+        from uniclip.evaluate.embeddings import Embeddings
         from uniclip.evaluate.sheet import Sheet
 
-        dataset, rules = datasets.get(self.name), protocols.published(source.protocol)
-        test = dataset.open(source.root, "test")
-        judgement = rules.judgement(self.name, test.classes)
+        dataset = self._dataset(source)
+        data = self._fingerprint(source, dataset)
+        parts = scoring.Parts(dataset, source.root, _parts(dataset), data, self.cache)
         sheet = Sheet()
-        if dataset.kind == "retrieval":
-            _retrieve(sheet, pretrained, judgement, test)
-            return sheet.finished()
-        others = [dataset.open(source.root, part) for part in self._parts() if part != "test"]
-        _classify(sheet, pretrained, judgement, test, others)
+        kept = scoring.score(sheet, Embeddings(pretrained, self.cache), source.rules, parts)
+        if kept:
+            self.cache.note(self._place(source, dataset), data)
         return sheet.finished()
 
-    def _parts(self) -> tuple[Part, ...]:
-        """The parts that are needed."""
+    def _dataset(self, source: Source) -> Dataset:
         dataset = datasets.get(self.name)
-        if dataset.kind == "retrieval":
-            return ("test",)
-        wanted: tuple[Part, ...] = ("test", "train", "validation")
-        return tuple(part for part in wanted if part in dataset.parts)
+        return dataset.entire() if self.name in source.rules.whole else dataset
+
+    def _fingerprint(self, source: Source, dataset: Dataset) -> dict[str, Any]:
+        """Of the data as it is, or, where it is gone, as it was when it was last evaluated."""
+        parts = _parts(dataset)
+        noted: dict[str, Any] | None = None
+        if dataset.missing(source.root, parts) is not None:
+            noted = self._noted(source, dataset)
+        return noted or dataset.fingerprint(source.root, parts)
+
+    def _noted(self, source: Source, dataset: Dataset) -> dict[str, Any] | None:
+        noted = self.cache.noted(self._place(source, dataset))
+        return noted if isinstance(noted, dict) else None
+
+    def _place(self, source: Source, dataset: Dataset) -> str:
+        root = str(Path(source.root).absolute())
+        return identity.digest([self.name, root, list(_parts(dataset)), dataset.rule])
 
 
-def _classify(
-    sheet: Sheet,
-    pretrained: Pretrained,
-    judgement: Judgement,
-    test: Pictures,
-    others: Sequence[Pictures],
-) -> None:
-    """Zero-shot, and a linear probe where there are pictures to fit and to choose it."""
-    from uniclip.evaluate import classification, features, zero_shot
-    from uniclip.evaluate.linear_probe import Part as Fitted
-
-    assert test.labels is not None
-    truth = classification.truth_of(test.labels, test.classes, test.difficult, judgement)
-    trunk = _trunk(pretrained, test, judgement)
-    images = features.project(pretrained, trunk)
-    classes = zero_shot.classifier(pretrained.embed_texts, classification.prompts(judgement))
-    scale = pretrained.image_text_scale()
-    classification.score_zero_shot(sheet, judgement, images, classes, truth, scale)
-    if len(others) < 2 or judgement.probing is None:
-        return
-    chosen = judgement.probing.features
-
-    def seen(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        return rows if chosen == "trunk" else features.project(pretrained, rows)
-
-    parts = []
-    for part in others:
-        assert part.labels is not None
-        known = classification.truth_of(part.labels, part.classes, part.difficult, judgement)
-        parts.append(Fitted(seen(_trunk(pretrained, part, judgement)), known.labels))
-    classification.score_probe(sheet, judgement, parts[0], parts[1], seen(trunk), truth)
-
-
-def _retrieve(sheet: Sheet, pretrained: Pretrained, judgement: Judgement, test: Pictures) -> None:
-    """Captions for pictures and pictures for captions."""
-    from uniclip.evaluate import features, retrieval
-
-    relation = retrieval.relate(test.captions)
-    images = features.project(pretrained, _trunk(pretrained, test, judgement))
-    template = judgement.templates[0]
-    texts = pretrained.embed_texts([template.format(caption) for caption in relation.texts])
-    retrieval.score(sheet, images, texts, relation, tie=0)
-
-
-def _trunk(pretrained: Pretrained, pictures: Pictures, judgement: Judgement) -> NDArray[np.float32]:
-    """Image-encoder features (n, F) of pictures, each decoded and seen once."""
-    import numpy as np
-    from PIL import Image
-
-    side = pretrained.config.model.image.pixels
-    resampling = Image.Resampling[judgement.transform.interpolation.upper()]
-    rows = []
-    for start in range(0, len(pictures), PIECE):
-        few = range(start, min(start + PIECE, len(pictures)))
-        canvas = np.stack([_square(pictures.picture(i), side, resampling) for i in few])
-        rows.append(pretrained.trunk(canvas))
-    return np.concatenate(rows)
-
-
-def _square(picture: Image.Image, side: int, resampling: Image.Resampling) -> NDArray[np.uint8]:
-    """(3, side, side) uint8: the shorter side resized to `side`, the centre cropped."""
-    import numpy as np
-
-    scale = side / min(picture.size)
-    width, height = (max(side, round(length * scale)) for length in picture.size)
-    resized = picture.resize((width, height), resampling)
-    left, top = (width - side) // 2, (height - side) // 2
-    cropped = resized.crop((left, top, left + side, top + side))
-    return np.asarray(cropped, dtype=np.uint8).transpose(2, 0, 1)
+def _parts(dataset: Dataset) -> tuple[Part, ...]:
+    """The parts that are needed."""
+    if dataset.kind == "retrieval":
+        return ("test",)
+    wanted: tuple[Part, ...] = ("test", "train", "validation")
+    return tuple(part for part in wanted if part in dataset.parts)

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip import files, identity
 from uniclip.evaluate.metrics import Float, Int, calibration_error, softmax
 from uniclip.evaluate.retrieval import BLOCK, ranks
 from uniclip.evaluate.sheet import FEWEST, Sheet
@@ -67,27 +64,6 @@ def classifier(embed: Embed, prompts_of: Sequence[Sequence[str]]) -> NDArray[np.
     rows = _unit(embed(by_length).astype(np.float64))
     means = np.stack([rows[[place[p] for p in own]].mean(axis=0) for own in prompts_of])
     return _unit(means).astype(np.float32)
-
-
-def kept_classifier(
-    embed: Embed, prompts_of: Sequence[Sequence[str]], weights: str, folder: Path
-) -> NDArray[np.float32]:
-    """`classifier`, kept in `folder` by the model's weights hash and the prompts' hash.
-
-    A file that cannot be read is made again.
-    """
-    path = folder / f"{weights}-{identity.digest([list(own) for own in prompts_of])}.npy"
-    try:
-        rows: NDArray[np.float32] = np.load(path, allow_pickle=False)
-        if rows.shape[:1] == (len(prompts_of),) and rows.ndim == 2:
-            return rows
-    except (OSError, ValueError, EOFError):
-        pass
-    rows = classifier(embed, prompts_of)
-    written = BytesIO()
-    np.save(written, rows, allow_pickle=False)
-    files.replace(path, written.getvalue())
-    return rows
 
 
 def classify(images: NDArray[Any], classes: NDArray[Any], labels: Int, scale: float) -> Classified:

@@ -5,7 +5,7 @@ import pytest
 from stubs import unit, values
 
 from uniclip.evaluate import classification, protocols, zero_shot
-from uniclip.evaluate.linear_probe import Part
+from uniclip.evaluate.linear_probe import Part, protocol_probe
 from uniclip.evaluate.sheet import Sheet
 
 CLASSES = ("AnnualCrop", "Forest", "River")
@@ -112,13 +112,18 @@ def blobs(n, seed):
     return (np.eye(3)[labels] * 2 + random.normal(size=(n, 3))).astype(np.float32), labels
 
 
+def fitted(judgement, train, validation, classes):
+    settings, metric = judgement.probing, judgement.metric
+    return protocol_probe(train, validation, classes, settings, metric)
+
+
 @pytest.mark.parametrize("name", protocols.PROTOCOLS)
 def test_a_probe_under_each_protocol(name):
     train, validation, (features, labels) = blobs(90, 0), blobs(45, 1), blobs(200, 2)
     sheet = Sheet()
     truth = classification.Truth(labels, CLASSES)
-    parts = Part(*train), Part(*validation)
-    classification.score_probe(sheet, judge(name=name), *parts, features, truth)
+    made = fitted(judge(name=name), Part(*train), Part(*validation), 3)
+    classification.score_probe(sheet, judge(name=name), made, features, truth)
     scores, kept = sheet.finished()
     assert values(scores)["probe"] > 0.75
     assert kept["probe"].shape == (200,)
@@ -132,14 +137,10 @@ def test_a_probe_of_several_labels():
     labels = (features[:, :2] > 0).astype(np.int64)
     labels[:10, 0] = -1
     sheet = Sheet()
-    classification.score_probe(
-        sheet,
-        judge("voc2007", ("cat", "dog")),
-        Part(features[:60], labels[:60]),
-        Part(features[60:90], labels[60:90]),
-        features[90:],
-        classification.Truth(labels[90:], ("cat", "dog")),
-    )
+    voc = judge("voc2007", ("cat", "dog"))
+    parts = (Part(features[at], labels[at]) for at in (slice(60), slice(60, 90)))
+    truth = classification.Truth(labels[90:], ("cat", "dog"))
+    classification.score_probe(sheet, voc, fitted(voc, *parts, 2), features[90:], truth)
     scores = {s.name: s for s in sheet.finished()[0]}
     assert scores["probe"].value > 0.9
     assert scores["probe"].kind == "map"

@@ -97,8 +97,6 @@ def test_a_protocol_makes_other_hashes_and_opens_no_picture(tmp_path):
         for protocol in ("clip2021", "slip2021", "laion_cb")
     }
     assert len(hashes) == 3
-    trees.WRITERS["sun397"](tmp_path)
-    assert "all pictures" in (evaluate.missing("sun397", config(tmp_path, "laion_cb")) or "")
 
 
 def test_one_model_from_the_command_line(tmp_path, capsys):
@@ -113,7 +111,18 @@ def test_one_model_from_the_command_line(tmp_path, capsys):
     kept = json.loads(out.read_text())
     assert set(kept) == {"cifar10"}
     assert kept["cifar10"]["protocol"]["protocol"] == "clip2021"
-    for bad in (["benchmark=cifar10"], [*words, "protcol=x"], ["run=nowhere"], ["run=x y"]):
+    (tmp_path / "protocol").mkdir()
+    (tmp_path / "protocol" / "mine.yaml").write_text('templates: {cifar10: ["my {}"]}')
+    (tmp_path / "sets").rename(tmp_path / "elsewhere")
+    assert command([*words, "protocol=mine", f"conf_dir={tmp_path}", f"out={out}"]) == 0
+    assert json.loads(out.read_text())["cifar10"]["protocol"]["templates"] == ["my {}"]
+    nowhere = [*words, f"cache={tmp_path / 'another'}"]
+    assert command(nowhere) == 0
+    assert "| cifar10 | n/a: there is no " in capsys.readouterr().out
+    for bad in (
+        *(["benchmark=cifar10"], [*words, "protcol=x"], ["run=nowhere"], ["run=x y"]),
+        *([*words, "protocol=mine"], [*words, "conf_dir=nowhere"]),
+    ):
         assert command(bad) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
 

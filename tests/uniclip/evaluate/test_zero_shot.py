@@ -100,38 +100,3 @@ def test_prompts_go_to_the_encoder_shortest_first_and_order_is_undone():
     rows = zero_shot.classifier(embed, prompts)
     assert seen == ["x", "mid", "a long prompt"]
     assert rows[1] == pytest.approx(np.array([3, 1]) / np.sqrt(10))
-
-
-def test_a_classifier_is_kept_by_weights_and_prompts(tmp_path):
-    calls = []
-
-    def embed(texts):
-        calls.append(list(texts))
-        return np.eye(8)[: len(texts)]
-
-    def kept(prompts, weights="w1"):
-        return zero_shot.kept_classifier(embed, prompts, weights, tmp_path / "classifiers")
-
-    first = kept([["cat"], ["dog"]])
-    assert (kept([["cat"], ["dog"]]) == first).all()
-    assert len(calls) == 1
-    kept([["dog"], ["cat"]])
-    kept([["cat"], ["dog"]], "w2")
-    kept([["cat", "dog"]])
-    assert len(calls) == 4
-
-
-def test_a_damaged_or_foreign_file_is_made_again(tmp_path):
-    def embed(texts):
-        return np.eye(4)[: len(texts)]
-
-    prompts = [["cat"], ["dog"]]
-    first = zero_shot.kept_classifier(embed, prompts, "w", tmp_path)
-    (path,) = tmp_path.iterdir()
-    whole = path.read_bytes()
-    for damage in (b"", whole[:40], b"no array at all"):
-        path.write_bytes(damage)
-        assert (zero_shot.kept_classifier(embed, prompts, "w", tmp_path) == first).all()
-        assert path.read_bytes() == whole
-    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    assert (zero_shot.kept_classifier(embed, prompts, "w", tmp_path) == first).all()

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from uniclip import compose
 from uniclip.errors import UserError, unknown
 from uniclip.evaluate.datasets import catalogue, further, own
 from uniclip.evaluate.datasets.dataset import Dataset
@@ -78,13 +79,7 @@ def benchmark(
 
 
 def _listed(path: Path) -> list[str]:
-    from omegaconf import OmegaConf  # here: see above
-
-    try:
-        names = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # its parser's errors share no class
-        said = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is not a YAML list of data sets ({said})") from None
+    names = compose.read(path)
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise UserError(f'{path} is not a YAML list of data sets: write "- dtd" and so on')
     return names

@@ -92,6 +92,7 @@ CLASSIFICATION = (
         sums={"SUN397.tar.gz": "8ca2778205c41d23104230ba66911c7a"},
         torchvision=("SUN397", ({},)),
         rule="first official partition",
+        whole=("SUN397", "sun397.whole"),
         how=by_download("sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"),
     ),
     Dataset(
@@ -181,6 +182,7 @@ CLASSIFICATION = (
         expected={"train": 3_060, "test": 6_084},
         torchvision=("Caltech101", ({},)),
         rule="ours: 30 of each of 102 classes to train, by a hash of the name",
+        whole=("caltech101/101_ObjectCategories", "folders.whole"),
         how=by_download("caltech101"),
     ),
     Dataset(

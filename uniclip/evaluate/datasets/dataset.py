@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,12 +67,27 @@ class Dataset:
     """The folder of the user's own pictures, which stands in for the data root."""
     rule: str = "as published"
     """How the parts are drawn; part of the fingerprint."""
+    whole: tuple[str, str] | None = None
+    """Folder of all pictures, and `module.function` that opens them, where others test on all."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """What can be opened."""
         own = tuple(self.files)
         return (*own, "validation") if self.held_out and "train" in own else own
+
+    def entire(self) -> Dataset:
+        """All pictures as the test part; there is no other."""
+        assert self.whole is not None, self.name
+        folder, reader = self.whole
+        return replace(
+            self,
+            files={"test": (folder,)},
+            reader=reader,
+            held_out=False,
+            expected={},
+            rule="all pictures are the test part",
+        )
 
     def open(self, root: str | Path, part: Part) -> Pictures:
         """One part; `UserError` if it is not there, cannot be read, or there is no such part."""

@@ -44,10 +44,10 @@ def caltech101(dataset: Dataset, root: Path, part: Part) -> Pictures:
     rest (3,060 and 6,084) to test. torchvision drops the background and knows no parts.
     """
     folder = root / "caltech101/101_ObjectCategories"
-    whole = _of_classes(dataset, part, folder, _folders(folder))
-    place, _ = splits.ranks(whole)
+    everything = _of_classes(dataset, part, folder, _folders(folder))
+    place, _ = splits.ranks(everything)
     chosen = place < CALTECH_TRAIN if part == "train" else place >= CALTECH_TRAIN
-    return whole.take(np.flatnonzero(chosen), part)
+    return everything.take(np.flatnonzero(chosen), part)
 
 
 def eurosat(dataset: Dataset, root: Path, part: Part) -> Pictures:
@@ -57,11 +57,17 @@ def eurosat(dataset: Dataset, root: Path, part: Part) -> Pictures:
     each class, by a hash of their names (a third to test where a class has fewer than 1,500).
     """
     folder = root / "eurosat/2750"
-    whole = _of_classes(dataset, part, folder, _folders(folder))
-    place, size = splits.ranks(whole)
+    everything = _of_classes(dataset, part, folder, _folders(folder))
+    place, size = splits.ranks(everything)
     test = np.minimum(EUROSAT_TEST, size // 3)
     trained = (place >= test) & (place < test + EUROSAT_TRAIN)
-    return whole.take(np.flatnonzero(place < test if part == "test" else trained), part)
+    return everything.take(np.flatnonzero(place < test if part == "test" else trained), part)
+
+
+def whole(dataset: Dataset, root: Path, part: Part) -> Pictures:
+    """Every picture of a set of folders, as CLIP_benchmark tests Caltech-101 and EuroSAT."""
+    (name,) = dataset.files[part]
+    return _of_classes(dataset, part, root / name, _folders(root / name))
 
 
 def country211(dataset: Dataset, root: Path, part: Part) -> Pictures:

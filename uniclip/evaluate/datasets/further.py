@@ -48,6 +48,7 @@ FURTHER = (
         sums={"eurosat/EuroSAT.zip": "c8fa014336c82ac7804f0398fcb19387"},
         torchvision=("EuroSAT", ({},)),
         rule="ours: 1,000 and 500 of each class, by a hash of the name",
+        whole=("eurosat/2750", "folders.whole"),
         how=by_download("eurosat"),
     ),
     Dataset(

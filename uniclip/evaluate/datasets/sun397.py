@@ -21,8 +21,7 @@ def read(dataset: Dataset, root: Path, part: Part) -> Pictures:
     Lines of both files start with "/", such as "/a/abbey/sun_aaalbzqrimafwbiv.jpg".
     """
     folder = root / "SUN397"
-    names = (folder / "ClassName.txt").read_text(encoding="utf-8").split()
-    classes = [name.strip("/").split("/", 1)[1] for name in names]
+    classes = _classes(folder)
     labels = {name: i for i, name in enumerate(classes)}
     path = locate(root, next(w for w in dataset.files[part] if PARTITIONS[part] in w))
     files = []
@@ -33,3 +32,18 @@ def read(dataset: Dataset, root: Path, part: Part) -> Pictures:
             raise UserError(f"{path}: {line} is of no class in ClassName.txt")
         files.append((name, folder / name, labels[label]))
     return classified(dataset, part, sorted(files), classes)
+
+
+def whole(dataset: Dataset, root: Path, part: Part) -> Pictures:
+    """All 108,754 pictures, as torchvision gives them for any part, but in order."""
+    folder = root / "SUN397"
+    classes = _classes(folder)
+    labels = {name: i for i, name in enumerate(classes)}
+    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("sun_*.jpg")}
+    files = [(n, p, labels[n.split("/", 1)[1].rsplit("/", 1)[0]]) for n, p in found.items()]
+    return classified(dataset, part, sorted(files), classes)
+
+
+def _classes(folder: Path) -> list[str]:
+    names = (folder / "ClassName.txt").read_text(encoding="utf-8").split()
+    return [name.strip("/").split("/", 1)[1] for name in names]

@@ -61,7 +61,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        """What the losses need of the samples, by name.
+        """What the losses need of the samples, by name; floats, and nothing of other samples.
 
         The first dimension of each goes along samples in order (with several rows of a sample, or
         none), so what is embedded in chunks of the batch can be put together again.

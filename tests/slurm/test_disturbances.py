@@ -1,0 +1,200 @@
+"""A training on a real Slurm, disturbed: the same weights and the same tables as undisturbed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from driving import Driver, finished_once, until
+
+SOAK = "UNICLIP_SOAK" in os.environ
+STEPS = 600
+WORDS = ("arms=[full,clip]", "seeds=1")
+LONG = (*WORDS, f"train.steps={STEPS}")
+"""Two cells of some seconds each, in a job of their own."""
+SLURM = ("launcher=slurm", "launcher.pack=1")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    """The same sweep on this machine's slots."""
+    driver = Driver(tmp_path_factory.mktemp("local") / "store", *LONG)
+    driver.run()
+    return driver
+
+
+@pytest.fixture
+def driver(cluster: Cluster, tmp_path: Path) -> Driver:
+    """A sweep of two cells on the cluster."""
+    return Driver(tmp_path / "store", *LONG, *SLURM)
+
+
+def training_jobs(driver: Driver) -> list[str]:
+    """Jobs whose cells have taken a step and not ended."""
+    jobs = []
+    for run in driver.store.runs():
+        for number in run.attempts()[-1:]:
+            attempt = run.attempt(number)
+            owner, beat = attempt.owner(), attempt.heartbeat()
+            if owner and beat and beat.step > 20 and beat.phase == "training":
+                jobs += [owner.job] if owner.job and not attempt.ended() else []
+    return jobs
+
+
+def under_way(driver: Driver) -> str:
+    """A job that is in the middle of a training."""
+    until(lambda: bool(training_jobs(driver)), 400)
+    return training_jobs(driver)[0]
+
+
+def finish(cluster: Cluster, seconds: float = 900) -> None:
+    """Wait until the last follow-up has ended; requeued jobs start at once."""
+    deadline = time.monotonic() + seconds
+    while cluster.active():
+        assert time.monotonic() < deadline, cluster.active()
+        cluster.release_holds()
+        time.sleep(0.5)
+
+
+def same(driver: Driver, undisturbed: Driver) -> None:
+    """The end is the same, and nothing was done twice."""
+    assert driver.weights() == undisturbed.weights()
+    assert driver.tables() == undisturbed.tables()
+    finished_once(driver)
+
+
+def node_of(cluster: Cluster, job: str) -> str:
+    return cluster.job(job)["NodeList"]
+
+
+def test_undisturbed(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
+    said = driver.run()
+    assert "they go on without this command" in said
+    finish(cluster)
+    same(driver, undisturbed)
+    assert all(kinds == ["trained"] for kinds in driver.endings().values())
+    assert "0 to run" in driver.run()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_preempted(cluster: Cluster, driver: Driver, undisturbed: Driver, times: int) -> None:
+    """With a limit of ten minutes, where preemption is easily taken for a time-out."""
+    driver.run("launcher.minutes=10", "launcher.signal_seconds=20")
+    for _ in range(times):
+        job = under_way(driver)
+        urgent = cluster.urgent(1, node_of(cluster, job))
+        cluster.wait_until(lambda j=urgent: cluster.squeue().get(j) == "COMPLETED", "urgent job")
+        states = {row["state"] for row in driver.states().values()}
+        assert states & {"preempted", "running", "complete", "queued"}
+        cluster.release_holds()
+    finish(cluster)
+    same(driver, undisturbed)
+    assert any("interrupted" in kinds for kinds in driver.endings().values())
+    assert "preempted" in afterwards(driver)
+
+
+def afterwards(driver: Driver) -> set[str]:
+    """How attempts ended, by the word of those that came after them."""
+    words = set()
+    for run in driver.store.runs():
+        for number in run.attempts():
+            owner = run.attempt(number).owner()
+            words |= {owner.after} if owner else set()
+    return words
+
+
+def test_the_worker_is_killed(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
+    driver.run()
+    under_way(driver)
+    for pid in driver.workers()[:1]:
+        cluster.kill_pid(pid)
+    finish(cluster)
+    same(driver, undisturbed)
+    assert any("no word" in kinds for kinds in driver.endings().values())
+
+
+def test_a_node_goes_down(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
+    driver.run()
+    node = node_of(cluster, under_way(driver))
+    cluster.set_down(node)
+    time.sleep(3)
+    cluster.resume(node)
+    finish(cluster)
+    same(driver, undisturbed)
+
+
+def test_cancelled_and_run_again(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
+    driver.run()
+    under_way(driver)
+    assert "cancelled" in driver.run(verb="cancel")
+    finish(cluster)
+    states = {row["state"] for row in driver.states().values()}
+    assert states <= {"interrupted", "planned", "complete"}
+    driver.run()
+    finish(cluster)
+    same(driver, undisturbed)
+
+
+def test_torn_lines(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
+    """A worker killed in the middle of a line, in every file of lines that there is."""
+    driver.run()
+    under_way(driver)
+    for pid in driver.workers():
+        cluster.kill_pid(pid)
+    time.sleep(1)
+    for path in driver.folder.rglob("*.jsonl"):
+        with open(path, "ab") as stream:
+            stream.write(b'{"step": 17, "phase": "tr')
+    finish(cluster)
+    same(driver, undisturbed)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 60 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(place)])
+    if mounted.returncode:
+        pytest.skip("a small file system can only be mounted as root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk(cluster: Cluster, small_disk: Path, undisturbed: Driver) -> None:
+    """During checkpoints: they are skipped, and the training goes on when there is room again."""
+    driver = Driver(small_disk / "store", *LONG, *SLURM)
+    driver.run()
+    under_way(driver)
+    filler = small_disk / "filler"
+    with open(filler, "wb") as stream:
+        try:
+            while True:
+                stream.write(bytes(2**16))
+                stream.flush()
+        except OSError:
+            pass
+    time.sleep(3)
+    filler.unlink(missing_ok=True)
+    finish(cluster)
+    if not all(driver.weights().values()):
+        driver.run()
+        finish(cluster)
+    same(driver, undisturbed)
+
+
+@pytest.mark.skipif(not SOAK, reason="waits for minutes: `make soak`")
+def test_the_time_limit(cluster: Cluster, tmp_path: Path) -> None:
+    words = (*WORDS, "train.steps=6000")
+    local = Driver(tmp_path / "local", *words)
+    local.run()
+    driver = Driver(tmp_path / "store", *words, *SLURM)
+    driver.run("launcher.minutes=1", "launcher.signal_seconds=20")
+    finish(cluster)
+    same(driver, local)
+    assert "timed out" in afterwards(driver)

@@ -1,0 +1,185 @@
+"""What is kept is what was computed, or it is computed again: by anybody, at any time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from uniclip.evaluate import cache
+from uniclip.evaluate.cache import Cache
+
+WHAT = {"weights": "w1", "data": {"set": "dtd"}, "part": "test", "transform": {"a": 1}}
+
+WRITER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from uniclip.evaluate.cache import Cache
+
+def embed(index):
+    print(index[0], flush=True)
+    time.sleep(float(sys.argv[2]))
+    return np.outer(index, np.arange(4))
+
+rows = Cache(Path(sys.argv[1])).rows({"one": "thing"}, 1000, embed)
+print("sum", int(rows.sum()), flush=True)
+"""
+
+
+def counting(width=3):
+    calls = []
+
+    def embed(index):
+        calls.append(len(index))
+        return np.outer(index + 1, np.arange(1, width + 1)).astype(np.float32)
+
+    return embed, calls
+
+
+def names(folder):
+    return sorted(p.name for p in folder.rglob("*") if p.is_file())
+
+
+def test_rows_are_embedded_once_in_pieces_and_mapped(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "PIECE", 4)
+    embed, calls = counting()
+    kept = Cache(tmp_path / "cache")
+    first = kept.rows(WHAT, 10, embed)
+    again = Cache(tmp_path / "cache").rows(WHAT, 10, embed)
+    assert calls == [4, 4, 2]
+    assert isinstance(first, np.memmap)
+    assert isinstance(again, np.memmap)
+    assert again.dtype == np.float32
+    assert first.tolist() == again.tolist() == embed(np.arange(10)).tolist()
+    assert len(names(tmp_path)) == 1
+    with pytest.raises(ValueError, match="read-only"):
+        again[0] = 0
+
+
+@pytest.mark.parametrize("key", WHAT)
+def test_another_dependence_is_another_file(tmp_path, key):
+    embed, calls = counting()
+    kept = Cache(tmp_path)
+    kept.rows(WHAT, 5, embed)
+    kept.rows({**WHAT, key: "another"}, 5, embed)
+    assert calls == [5, 5]
+    kept.rows(dict(reversed(WHAT.items())), 5, embed)
+    assert calls == [5, 5]
+
+
+def damages(good):
+    middle = len(good) // 2
+    flipped = good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :]
+    return (b"", good[:10], good[:-4], good[:-40], good + b"x", b"nonsense" * 40, flipped)
+
+
+def test_what_is_damaged_or_does_not_fit_is_made_again(tmp_path):
+    embed, calls = counting()
+    kept = Cache(tmp_path)
+    whole = kept.rows(WHAT, 5, embed).tolist()
+    (path,) = tmp_path.rglob("*.npy")
+    good = path.read_bytes()
+    for number, bad in enumerate(damages(good), start=2):
+        path.write_bytes(bad)
+        assert kept.rows(WHAT, 5, embed).tolist() == whole
+        assert len(calls) == number
+        assert path.read_bytes() == good
+    assert kept.rows(WHAT, 7, embed).shape == (7, 3)
+
+
+def test_a_few_arrays_are_kept_whole_or_made_again(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"labels": np.arange(5), "names": np.array(["a", "bc"]), "x": np.eye(2)}
+
+    kept = Cache(tmp_path)
+    first = kept.arrays(WHAT, make)
+    (path,) = tmp_path.rglob("*.npz")
+    good = path.read_bytes()
+    for number, bad in enumerate((good, *damages(good)), start=1):
+        path.write_bytes(bad)
+        again = kept.arrays(WHAT, make)
+        assert {n: a.tolist() for n, a in again.items()} == {
+            n: a.tolist() for n, a in first.items()
+        }
+        assert len(made) == number
+    with pytest.raises(ValueError, match="allow_pickle"):
+        kept.arrays({"other": 1}, lambda: {"a": np.array([{}], dtype=object)})
+
+
+def test_what_is_too_large_is_not_kept(tmp_path, monkeypatch):
+    embed, calls = counting()
+    small = Cache(tmp_path, most=59)
+    assert small.rows(WHAT, 5, embed).tolist() == small.rows(WHAT, 5, embed).tolist()
+    assert calls == [5, 5]
+    assert names(tmp_path) == []
+    Cache(tmp_path, most=60).rows(WHAT, 5, embed)
+    assert len(names(tmp_path)) == 1
+    monkeypatch.setattr(cache, "SHARE", 2**60)
+    Cache(tmp_path / "full").rows(WHAT, 5, embed)
+    assert names(tmp_path / "full") == []
+
+
+def test_no_folder_and_no_room_to_write_cost_nothing_but_time(tmp_path):
+    embed, _ = counting()
+    (tmp_path / "file").write_text("no folder")
+    for kept in (Cache(), Cache(tmp_path / "file")):
+        assert kept.rows(WHAT, 3, embed).tolist() == embed(np.arange(3)).tolist()
+        assert kept.arrays(WHAT, lambda: {"a": np.ones(1)})["a"].tolist() == [1]
+        kept.note("n", {"a": 1})
+        assert kept.noted("n") is None
+
+
+def test_notes(tmp_path):
+    kept = Cache(tmp_path)
+    assert kept.noted("n") is None
+    kept.note("n", {"a": [1]})
+    assert kept.noted("n") == {"a": [1]}
+    (tmp_path / "notes" / "n.json").write_text('{"a":')
+    assert kept.noted("n") is None
+
+
+def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "PIECE", 2)
+
+    def embed(index):
+        if index[0] > 0:
+            raise RuntimeError("broke down")
+        return np.zeros((len(index), 3))
+
+    with pytest.raises(RuntimeError, match="broke down"):
+        Cache(tmp_path).rows(WHAT, 4, embed)
+    assert names(tmp_path) == []
+
+
+def test_no_sample(tmp_path):
+    assert len(Cache(tmp_path).rows(WHAT, 0, counting()[0])) == 0
+
+
+def writer(folder, seconds):
+    words = [sys.executable, "-c", WRITER, str(folder), str(seconds)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_at_once_and_one_that_is_killed(tmp_path):
+    victim = writer(tmp_path, 60)
+    assert victim.stdout.readline() == "0\n"
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    both = [writer(tmp_path, 0.2) for _ in range(2)]
+    said = [p.communicate(timeout=300)[0].splitlines() for p in both]
+    expected = f"sum {6 * sum(range(1000))}"
+    assert [lines[-1] for lines in said] == [expected, expected]
+    whole = [p for p in names(tmp_path) if not p.startswith(".")]
+    assert len(whole) == 1
+    begun = time.monotonic()
+    assert writer(tmp_path, 60).communicate(timeout=300)[0].splitlines() == [expected]
+    assert time.monotonic() - begun < 55

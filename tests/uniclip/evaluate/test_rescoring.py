@@ -1,0 +1,158 @@
+"""Finished runs are scored again from the cache alone: by real runs, with the pictures gone."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trees
+from tiny_runs import claimed, opened, tiny
+
+from uniclip import evaluate
+from uniclip import run as run_module
+from uniclip.config import RunConfig
+from uniclip.errors import UserError
+from uniclip.evaluate import datasets
+from uniclip.evaluate.datasets.pictures import Pictures
+from uniclip.store import RunFolder, Scores
+
+SETS = ("cifar10", "oxford_pets", "voc2007", "flickr30k")
+MINE = {
+    "name": "mine",
+    "like": "clip2021",
+    "templates": {"*": ["a drawing of a {}.", "{}"], "flickr30k": ["{}"]},
+    "names": {"cifar10": {"bird": ["bird", "chick"]}},
+    "metrics": {"oxford_pets": "accuracy", "cifar10": "mean_per_class"},
+}
+
+
+def trained(store: Path, seed: int = 0) -> tuple[RunFolder, RunConfig]:
+    """A tiny run, trained for two steps by the real code."""
+    of = tiny(train={"steps": 2, "validate_every": 2}, seed=seed)
+    run = opened(store, of)
+    assert run_module.run(run, of, claimed(run), evaluations={}) == "trained"
+    return run, of
+
+
+def under(of: RunConfig, root: Path, protocol: object, **runtime: object) -> RunConfig:
+    changed = replace(of.runtime, data_root=str(root), protocol=protocol, **runtime)
+    return replace(of, runtime=changed)
+
+
+def judged(run: RunFolder, of: RunConfig, names: tuple[str, ...] = SETS) -> dict[str, Scores]:
+    """What a worker keeps of a run on these sets."""
+    hashes = {name: evaluate.evaluation_hash(name, of, run.cache) for name in names}
+    assert all(evaluate.missing(name, of, run.cache) is None for name in names)
+    kind = run_module.run(run, of, claimed(run), evaluations=hashes)
+    assert kind == "evaluated"
+    found = {name: run.scores(name, h) for name, h in hashes.items()}
+    return {name: scores for name, scores in found.items() if scores is not None}
+
+
+def arrays(run: RunFolder, scores: Scores) -> dict[str, np.ndarray]:
+    with np.load(run.predictions_path(scores.dataset, scores.evaluation)) as kept:
+        return dict(kept)
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    for name in SETS:
+        trees.WRITERS[name](tmp_path / "sets")
+    return tmp_path / "sets"
+
+
+def test_another_protocol_needs_no_pictures_and_gives_what_a_full_evaluation_gives(
+    tmp_path: Path, sets: Path
+) -> None:
+    run, of = trained(tmp_path / "store")
+    twin = shutil.copytree(tmp_path / "store", tmp_path / "twin")
+    first = judged(run, under(of, sets, "clip2021"))
+    full = judged(RunFolder(twin / "runs" / run.id), under(of, sets, MINE))
+    shutil.move(sets, tmp_path / "elsewhere")
+    again = judged(run, under(of, sets, MINE))
+    assert set(again) == set(full) == set(SETS)
+    for name in SETS:
+        assert again[name] == full[name], "values, protocol, hash"
+        assert again[name].evaluation != first[name].evaluation
+        assert again[name].protocol["protocol"] == "mine"
+        ours = arrays(run, again[name])
+        theirs = arrays(RunFolder(twin / "runs" / run.id), full[name])
+        assert ours.keys() == theirs.keys()
+        assert all((ours[key] == theirs[key]).all() for key in ours)
+    assert {s.name for s in again["cifar10"].scores} >= {"zeroshot", "probe"}
+    assert again["oxford_pets"].protocol["metric"] == "accuracy"
+
+
+def test_a_picture_is_embedded_once(
+    tmp_path: Path, sets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, of = trained(tmp_path / "store")
+    opened_pictures, decode = [], Pictures.picture
+
+    def counted(self: Pictures, i: int) -> object:
+        opened_pictures.append((self.name, self.ids[i]))
+        return decode(self, i)
+
+    monkeypatch.setattr(Pictures, "picture", counted)
+    for protocol in ("clip2021", "laion_cb"):  # one transform; trunk and embedding
+        judged(run, under(of, sets, protocol))
+    assert len(set(opened_pictures)) == len(opened_pictures) > 0
+    judged(run, under(of, sets, "slip2021"))  # another transform
+    assert len(opened_pictures) == 2 * len(set(opened_pictures))
+
+
+def test_changed_data_is_not_taken_for_what_it_was(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    config = under(of, sets, "clip2021")
+    before = judged(run, config, ("oxford_pets",))["oxford_pets"]
+    index = sets / "oxford-iiit-pet/annotations/test.txt"
+    lines = index.read_text().splitlines()
+    index.write_text("\n".join(lines[:-1]) + "\n")
+    after = judged(run, config, ("oxford_pets",))["oxford_pets"]
+    assert after.evaluation != before.evaluation
+    assert after.scores[0].samples == before.scores[0].samples - 1
+
+
+def test_what_was_never_embedded_is_said_to_be_gone(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    judged(run, under(of, sets, "clip2021"), ("cifar10",))
+    shutil.move(sets, tmp_path / "elsewhere")
+    gone = under(of, sets, "clip2021")
+    assert evaluate.missing("oxford_pets", gone, run.cache) is not None
+    assert evaluate.missing("cifar10", gone) is not None
+    off = under(of, sets, "clip2021", keep_embeddings=0.0)
+    assert evaluate.missing("cifar10", off, run.cache) is not None
+    other, of_other = trained(tmp_path / "store", seed=1)
+    config = under(of_other, sets, "clip2021")
+    hashes = {"cifar10": evaluate.evaluation_hash("cifar10", config, other.cache)}
+    with pytest.raises(UserError, match=r"cifar10 is missing: there is no .*cifar-10-batches-py"):
+        run_module.run(other, config, claimed(other), evaluations=hashes)
+
+
+def test_keeping_can_be_turned_off(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    kept = judged(run, under(of, sets, "slip2021"), ("cifar10",))
+    assert list((tmp_path / "store" / "cache" / "embeddings").iterdir())
+    shutil.rmtree(tmp_path / "store" / "cache")
+    shutil.rmtree(run.path / "scores")
+    off = judged(run, under(of, sets, "slip2021", keep_embeddings=0.0), ("cifar10",))
+    assert not (tmp_path / "store" / "cache").exists()
+    assert off == kept
+
+
+def test_all_pictures_where_clip_benchmark_takes_all(tmp_path: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    for name in ("sun397", "caltech101", "eurosat"):
+        getattr(trees, name)(tmp_path / "sets")
+        config = under(of, tmp_path / "sets", "laion_cb")
+        (scores,) = judged(run, config, (name,)).values()
+        folder = tmp_path / "sets" / datasets.get(name).whole[0]
+        here = [p for p in folder.rglob("*.jpg") if not p.name.startswith(".")]
+        assert scores.scores[0].samples == len(here)
+        assert len(here) > len(datasets.get(name).open(tmp_path / "sets", "test"))
+        assert not [s for s in scores.scores if s.name.startswith("probe")]
+        clip = under(of, tmp_path / "sets", "clip2021")
+        assert evaluate.evaluation_hash(name, clip) != scores.evaluation

@@ -1,0 +1,120 @@
+"""Scores of one model on one published data set by a protocol: what needs pictures, and in what
+order.
+
+A part's index is read, and its pictures are embedded, only where the cache lacks what follows from
+them: a probe that is kept needs no training pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip import rng
+from uniclip.binding import plain
+from uniclip.data.split import Part
+from uniclip.evaluate import classification, features, linear_probe, retrieval, zero_shot
+from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.datasets import kept
+from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.evaluate.datasets.pictures import Pictures
+from uniclip.evaluate.embeddings import Embeddings
+from uniclip.evaluate.linear_probe import Probed
+from uniclip.evaluate.logistic import Probe
+from uniclip.evaluate.protocols import Judgement, Protocol
+from uniclip.evaluate.sheet import Sheet
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A data set's parts, as they are (or were) under `root`."""
+
+    dataset: Dataset
+    root: str
+    names: tuple[Part, ...]
+    data: Mapping[str, Any]
+    """The data set's fingerprint."""
+    cache: Cache
+
+    def open(self, part: Part) -> Pictures:
+        """One part; its pictures may be gone."""
+        return kept.opened(self.dataset, self.root, part, self.data, self.cache)
+
+
+def score(sheet: Sheet, embeddings: Embeddings, rules: Protocol, parts: Parts) -> bool:
+    """Put the scores of a data set on the sheet, and the ids of its samples (n,) uint64.
+
+    Whether the model's features of the test pictures are kept.
+    """
+    test = parts.open("test")
+    judgement = rules.judgement(parts.dataset.name, test.classes)
+    sheet.keep("ids", np.array([rng.sample_id(i) for i in test.ids], np.uint64))
+    seen = embeddings.trunk(parts.data, test, judgement.transform)
+    images = features.project(embeddings.pretrained, seen)
+    if parts.dataset.kind == "retrieval":
+        _retrieve(sheet, embeddings, judgement, test, images)
+        return isinstance(seen, np.memmap)
+    assert test.labels is not None
+    sheet.keep("labels", test.labels.astype(np.int16))
+    truth = classification.truth_of(test.labels, test.classes, test.difficult, judgement)
+    classifier = embeddings.classifier(classification.prompts(judgement))
+    scale = embeddings.pretrained.image_text_scale()
+    classification.score_zero_shot(sheet, judgement, images, classifier, truth, scale)
+    if judgement.probing is not None and {"train", "validation"} <= set(parts.names):
+        made = _probed(embeddings, judgement, parts, len(test.classes))
+        rows = seen if judgement.probing.features == "trunk" else images
+        classification.score_probe(sheet, judgement, made, rows, truth)
+    return isinstance(seen, np.memmap)
+
+
+def _retrieve(
+    sheet: Sheet, embeddings: Embeddings, judgement: Judgement, test: Pictures, images: Float32
+) -> None:
+    """Captions for pictures and pictures for captions."""
+    relation = retrieval.relate(test.captions)
+    (template,) = judgement.templates
+    texts = embeddings.texts([zero_shot.fill(template, caption) for caption in relation.texts])
+    retrieval.score(sheet, images, texts, relation, tie=0)
+
+
+def _probed(embeddings: Embeddings, judgement: Judgement, parts: Parts, classes: int) -> Probed:
+    """The probe by training and validation pictures, kept by all that it depends on."""
+    settings, metric = judgement.probing, judgement.metric
+    assert settings is not None
+
+    def fitted(part: Part) -> linear_probe.Part:
+        pictures = parts.open(part)
+        assert pictures.labels is not None
+        seen = embeddings.trunk(parts.data, pictures, judgement.transform)
+        if settings.features == "embedding":
+            seen = features.project(embeddings.pretrained, seen)
+        known = classification.truth_of(
+            pictures.labels, pictures.classes, pictures.difficult, judgement
+        )
+        return linear_probe.Part(seen, known.labels)
+
+    def make() -> dict[str, NDArray[Any]]:
+        made = linear_probe.protocol_probe(
+            fitted("train"), fitted("validation"), classes, settings, metric
+        )
+        numbers = (made.probe.strength, made.probe.gradient, made.strength, made.validation)
+        return {
+            "weight": made.probe.weight, "bias": made.probe.bias, "numbers": np.array(numbers),
+        }  # fmt: skip
+
+    what = {
+        **embeddings.seen(parts.data, "train, validation", judgement.transform),
+        "probing": plain(settings),
+        "metric": metric,
+        "difficult": judgement.difficult,
+    }
+    found = embeddings.cache.arrays(what, make)
+    strength, gradient, stated, validation = found["numbers"].tolist()
+    probe = Probe(found["weight"], found["bias"], strength, gradient)
+    return Probed(probe, stated, validation)
