@@ -31,8 +31,8 @@ from uniclip.state import State
 from uniclip.store import Arm, Component, Plan
 from uniclip.train import advance, open_training
 
-STEPS = 4
-"""Two prove, all but the first are timed."""
+STEPS, MOST_STEPS = 4, 30
+"""Two prove, all but the first are timed: a twentieth of the run's, within these bounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,8 @@ class Proof:
 
     findings: list[Finding]
     probes: list[dict[str, Any]]
-    """arm, seconds_per_step, fixed_seconds (opening, validations and evaluation), flops_per_step,
-    parameters."""
+    """arm, seconds_per_step, step_spread (fastest, slowest), fixed_seconds (opening, validations
+    and evaluation), flops_per_step, parameters, checkpoint_bytes, peak_memory_bytes."""
 
 
 @dataclass(kw_only=True)
@@ -68,7 +68,8 @@ class Trial:
     """The embedder's weights before the first step."""
     after_two: dict[str, float]
     """What the method reported after two steps."""
-    step_seconds: float
+    step_seconds: list[float]
+    """Of every step but the first."""
     step_flops: int
     """See `step_flops`."""
     open_seconds: float
@@ -87,10 +88,13 @@ def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
         probes.append(
             {
                 "arm": arm.name,
-                "seconds_per_step": tried.step_seconds,
+                "seconds_per_step": median(tried.step_seconds),
+                "step_spread": [min(tried.step_seconds), max(tried.step_seconds)],
                 "fixed_seconds": fixed,
                 "flops_per_step": tried.step_flops,
                 "parameters": tried.state.parameters(),
+                "checkpoint_bytes": tried.state.bytes(),
+                "peak_memory_bytes": numerics.peak_memory_bytes(tried.state.device),
             }
         )
     return Proof(findings=findings, probes=probes)
@@ -115,22 +119,23 @@ def trial(config: RunConfig) -> Trial:
     initial = {name: value.clone() for name, value in state.embedder.state_dict().items()}
     seen: list[Batch] = []
     seconds, after_two = [], {}
-    for step in range(STEPS):
+    for step in range(min(MOST_STEPS, max(STEPS, config.train.steps // 20))):
         lap = time.perf_counter()
         batch = batches.batch(step)
         advance(state, batch)
         seconds.append(time.perf_counter() - lap)
         state.count(seconds[-1], clipped=False)
-        seen.append(batch)
+        if step < 2:
+            seen.append(batch)
         if step == 1:
             after_two = state.method.report()
     return Trial(
         config=config,
         state=state,
-        batches=seen[:2],
+        batches=seen,
         initial=initial,
         after_two=after_two,
-        step_seconds=median(seconds[1:]),
+        step_seconds=seconds[1:],
         step_flops=step_flops(state, seen[0]),
         open_seconds=opening,
     )

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.export import csv_text
 from analysis.gather import Gathered
+from analysis.spending import spoken
 from analysis.table import Table, entries
 
 
@@ -27,13 +28,53 @@ def bill(gathered: Gathered) -> Bill:
     costs["shared"] = costs["run"].duplicated()
     flops = {p["arm"]: p["flops_per_step"] for p in gathered.probes if "flops_per_step" in p}
     costs["flops_per_step"] = costs["arm"].map(flops)
+    if {"gpus", "wall_seconds"} <= set(costs):
+        costs["gpu_hours"] = costs["wall_seconds"] * costs["gpus"] / 3600
+        costs["predicted_gpu_hours"] = costs["predicted_seconds"] * costs["gpus"] / 3600
     return Bill(csv=csv_text(costs), table=_by_arm(gathered, costs))
+
+
+def compared(costs: pd.DataFrame) -> list[str]:
+    """Prediction against bill, and what interruptions cost, in sentences; each run is paid once."""
+    said = []
+    paid = costs[~costs["shared"]]
+    if {"predicted_seconds", "wall_seconds"} <= set(paid):
+        both = paid.dropna(subset=["predicted_seconds", "wall_seconds"])
+        if len(both):
+            said.append(_prediction(both))
+    ends = {str(c)[6:]: int(paid[c].sum()) for c in paid if str(c).startswith("ended_")}
+    if sum(ends.values()):
+        lost, took = paid["lost_seconds"].sum(), paid["wall_seconds"].sum()
+        how = ", ".join(f"{n} {end.replace('_', ' ')}" for end, n in ends.items() if n)
+        said.append(
+            f"Preemption and other interruptions ({how}) cost {spoken(lost)} of {spoken(took)}."
+        )
+    return said
+
+
+def _prediction(both: pd.DataFrame) -> str:
+    """Of runs that were priced before they ran, and have ended."""
+    low, middle, high = (both[f"predicted_{name}"].sum() for name in ("low", "seconds", "high"))
+    took = both["wall_seconds"].sum()
+    inside = both["wall_seconds"].between(both["predicted_low"], both["predicted_high"]).sum()
+    hours = ""
+    if both["gpus"].any():
+        gpu = (both["wall_seconds"] * both["gpus"]).sum() / 3600
+        told = (both["predicted_seconds"] * both["gpus"]).sum() / 3600
+        hours = f" GPU-hours: {told:.2g} foretold, {gpu:.2g} billed."
+    return (
+        f"Foretold for {len(both)} runs: {spoken(middle)} ({spoken(low)} to {spoken(high)}); "
+        f"billed: {spoken(took)} ({took / middle - 1:+.0%}); {inside} of {len(both)} runs lie "
+        f"within their interval.{hours}"
+    )
 
 
 def _by_arm(gathered: Gathered, costs: pd.DataFrame) -> Table:
     columns = {
         "image_forwards_a_sample": ("image forwards a sample", "{:g}"),
         "training_seconds": ("training seconds a run", "{:.1f}"),
+        "wall_seconds": ("seconds a run", "{:.1f}"),
+        "predicted_seconds": ("foretold", "{:.1f}"),
         "seconds_per_step": ("seconds a step", "{:.3f}"),
         "flops_per_step": ("floating-point operations a step", "{:.3g}"),
         "parameters": ("parameters", "{:,.0f}"),
@@ -52,6 +93,7 @@ def _by_arm(gathered: Gathered, costs: pd.DataFrame) -> Table:
     if "training_seconds" in costs:
         hours = costs.loc[~costs["shared"], "training_seconds"].sum() / 3600
         note += f" Training took {hours:.2f} hours of this machine's slots in all."
+    notes = (note, *compared(costs))
     headings = ("arm", *(heading for heading, _ in shown.values()))
     return Table(
         name="costs",
@@ -59,5 +101,5 @@ def _by_arm(gathered: Gathered, costs: pd.DataFrame) -> Table:
         headings=headings,
         rows=tuple(rows),
         records=(),
-        notes=(note,),
+        notes=notes,
     )

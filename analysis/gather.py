@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.spending import spending
 from analysis.statistics import Observed
 from uniclip.errors import UserError
 from uniclip.store import Outcome, Plan, RunFolder, Score, Store, lines
@@ -45,7 +46,9 @@ class Gathered:
     history: pd.DataFrame
     """arm, seed, run, phase, step and whatever was logged."""
     costs: pd.DataFrame
-    """arm, seed, run, state, attempts, steps, forwards and what the outcome says of costs."""
+    """arm, seed, run, state, attempts, steps, forwards, what the outcome says of costs; what the
+    run took (wall_seconds, lost_seconds, ended_<how>); what was foretold of it (gpus, and under
+    predicted_: seconds, low, high, from)."""
     numerics: dict[str, dict[str, Any]]
     """Run id -> numerics class."""
     probes: list[dict[str, Any]]
@@ -117,7 +120,7 @@ def gather(store: Store, sweep_id: str) -> Gathered:
         frame=frame.astype({"value": float, "chance": float, "samples": float, "shown_only": bool}),
         cells=pd.DataFrame(cells, columns=["arm", "seed", "run", "state"]),
         history=_history(store, plan),
-        costs=_costs(store, plan, outcomes, cells),
+        costs=_costs(store, plan, outcomes, cells, lines(folder.prices)),
         numerics={run: o.numerics for run, o in sorted(outcomes.items()) if o},
         probes=lines(folder.probes),
     )
@@ -198,9 +201,14 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _costs(
-    store: Store, plan: Plan, outcomes: dict[str, Outcome | None], cells: list[dict[str, Any]]
+    store: Store,
+    plan: Plan,
+    outcomes: dict[str, Outcome | None],
+    cells: list[dict[str, Any]],
+    prices: list[dict[str, Any]],
 ) -> pd.DataFrame:
     rows = []
+    foretold = {p["run"]: p for p in reversed(prices)}  # what was said first stands
     for cell in cells:
         outcome = outcomes[cell["run"]]
         per_sample = plan.forwards.get(cell["arm"], {})
@@ -208,5 +216,12 @@ def _costs(
         row |= {f"{k}_forwards_a_sample": v for k, v in sorted(per_sample.items())}
         if outcome is not None:
             row |= {"steps": outcome.step, **dict(sorted(outcome.cost.items()))}
+        if (took := spending(store.run(cell["run"]), outcome)) is not None:
+            row |= {"wall_seconds": took.seconds, "lost_seconds": took.lost_seconds}
+            row |= {f"ended_{end.replace(' ', '_')}": n for end, n in sorted(took.ends.items())}
+        if (price := foretold.get(cell["run"])) is not None:
+            row |= {"gpus": price["devices"], "predicted_seconds": price["seconds"]}
+            row |= {"predicted_low": price["low"], "predicted_high": price["high"]}
+            row["predicted_from"] = price["source"]
         rows.append(row)
     return pd.DataFrame(rows)

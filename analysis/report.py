@@ -67,7 +67,7 @@ def digest(store: Store, plan: Plan) -> str:
 def _inputs(store: Store, plan: Plan) -> Iterator[Path]:
     yield from sorted(p for p in CODE.rglob("*") if p.suffix in (".py", ".html", ".css", ".csv"))
     folder = store.sweep(plan.sweep)
-    yield from (folder.path / "plan.json", folder.audit, folder.probes)
+    yield from (folder.path / "plan.json", folder.audit, folder.probes, folder.prices)
     for run_id, wanted in plan.wanted().items():
         run = store.run(run_id)
         yield run.path / "outcome.json"
@@ -75,6 +75,7 @@ def _inputs(store: Store, plan: Plan) -> Iterator[Path]:
             yield run.scores_path(dataset, evaluation)
             yield run.predictions_path(dataset, evaluation)
         for number in run.attempts():
+            yield run.attempt(number).claim
             yield run.attempt(number).metrics
     default = None if plan.tuning is None else store.sweep(plan.tuning.default).plan()
     if default is not None:

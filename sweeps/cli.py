@@ -44,6 +44,7 @@ VERBS: dict[str, tuple[str, str | None]] = {
         "which evaluation data sets are here; fetch one, or write it as shards",
         "check | download | export, then data sets",
     ),
+    "doctor": ("what would go wrong, before anything is spent", None),
     "gc": ("what can be deleted from the store, and how much room it takes", None),
 }
 EPILOG = """\
@@ -121,12 +122,13 @@ def print_json(records: object) -> None:
     print(json.dumps(records, indent=1))
 
 
-def console() -> Console:
+def console(*, stderr: bool = False) -> Console:
     """The terminal, or the pipe in its place."""
     from rich.console import Console  # here: --help goes without
 
-    width = None if sys.stdout.isatty() else 200  # who greps wants whole names
-    return Console(highlight=False, soft_wrap=True, width=width)
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else 200  # who greps wants whole names
+    return Console(highlight=False, soft_wrap=True, width=width, stderr=stderr)
 
 
 def _parsed(words: list[str]) -> tuple[str, argparse.Namespace]:
@@ -168,6 +170,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("--json", action="store_true", help="for machines")
     if verb == "plan":
         parser.add_argument("--json", action="store_true", help="for machines")
+        text = "measure first what a cell of each arm takes, by a few steps; runs no cell"
+        parser.add_argument("--probe", action="store_true", help=text)
     if verb == "report":
         parser.add_argument("--force", action="store_true", help="even if nothing changed")
     if verb == "retry":
@@ -175,6 +179,9 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("--force", action="store_true", help=text)
     if verb == "data":
         parser.add_argument("--sums", action="store_true", help="check: compare published sums")
+    if verb == "doctor":
+        parser.add_argument("--json", action="store_true", help="for machines")
+        parser.add_argument("--submit", action="store_true", help="look at a compute node too")
     if verb == "gc":
         parser.add_argument("--yes", action="store_true", help="delete it")
     return parser

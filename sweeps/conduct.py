@@ -9,15 +9,19 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ablations.plan import Planned
-from sweeps import claims, price, snapshot
+from sweeps import budget, claims, price, probe, snapshot
 from sweeps.claims import State
 from sweeps.display import Display
 from sweeps.launchers.crew import Crew
 from sweeps.scheduler import Slurm
 from sweeps.settings import SlurmLauncher, SweepConfig
 from uniclip.store import Plan, Store
+
+if TYPE_CHECKING:
+    from sweeps.launchers.slurm import Queue
 
 
 @dataclass(kw_only=True)
@@ -83,6 +87,14 @@ class Conduct:
                 self.again = (*self.again, (run_id, state.attempt))
         folder.write_plan(self.plan)
 
+    def prove(self) -> None:
+        """Have every arm proven and measured where cells would run, and no cell run."""
+        if self._queue is None:
+            probe.here(self.store, self.planned)
+        else:
+            probe.prepare(self.store, self.planned)
+            self._queue.prove(self.plan.cells[0].run)
+
     def states(self) -> dict[str, State]:
         """The state of every run of the plan."""
         look, witness = claims.look, self.witness
@@ -100,36 +112,44 @@ class Conduct:
     @cached_property
     def crew(self) -> Crew:
         """Who works, as the launcher has it."""
-        folder, launcher = self.store.sweep(self.plan.sweep), self.settings.launcher
-        base, name = self.plan.base, self.plan.sweep
-        if isinstance(launcher, SlurmLauncher):
-            from sweeps.launchers.slurm import Order, Queue  # here: nobody else waits for submitit
-
-            order = Order(
-                store=self.store,
-                sweep=name,
-                launcher=launcher,
-                threads=base["train"]["threads"],
-                words=self.words,
-                again=self.again,
-                forced=self.forced,
-                stays=self.settings.wait,
-            )
-            return Queue(order, snapshot.take(self.store), self.display.line)
+        if self._queue is not None:
+            return self._queue
         from sweeps.launchers.local import Slots
         from sweeps.worker import Slot
 
-        def slot(proves: bool) -> Slot:
-            return Slot(str(self.store.root), name, self.again, self.forced, proves)
+        folder, device = self.store.sweep(self.plan.sweep), self.plan.base["runtime"]["device"]
 
-        return Slots(folder.slots, base["runtime"]["device"], self.slots(), slot)
+        def slot(proves: bool) -> Slot:
+            return Slot(str(self.store.root), folder.id, self.again, self.forced, proves)
+
+        return Slots(folder.slots, device, self.slots(), slot)
+
+    @cached_property
+    def _queue(self) -> Queue | None:
+        """The crew on a cluster; None on this machine."""
+        launcher = self.settings.launcher
+        if not isinstance(launcher, SlurmLauncher):
+            return None
+        from sweeps.launchers.slurm import Order, Queue  # here: nobody else waits for submitit
+
+        order = Order(
+            store=self.store,
+            sweep=self.plan.sweep,
+            launcher=launcher,
+            threads=self.plan.base["train"]["threads"],
+            words=self.words,
+            again=self.again,
+            forced=self.forced,
+            stays=self.settings.wait,
+        )
+        return Queue(order, snapshot.take(self.store), self.display.line)
 
     def _keep_busy(self, to_run: list[str]) -> bool:
         """Put hands to what is open until nothing is open or running; whether it came to that.
 
         to_run: what was open at first, for the estimate.
         """
-        announced = False
+        announced = held = False
         while True:
             states = self.states()
             if self.store.sweep(self.plan.sweep).audit.exists():
@@ -139,6 +159,7 @@ class Conduct:
             running = any(s.kind == "running" for s in states.values())
             if not opened and not running and not self.crew.busy():
                 return True
+            held = held or budget.hold(self.store, self.planned, to_run, self.settings)
             self.crew.put(opened, states)
             if not self.crew.stays:
                 return False
@@ -148,7 +169,9 @@ class Conduct:
         """Say how the audit came out, and how long these runs should take."""
         self.display.audit(self.store.sweep(self.plan.sweep).audit)
         known = price.prices(self.store, self.plan)
-        words = price.estimate(self.plan, to_run, known, self.slots())
+        devices = budget.devices(self.settings.launcher, self.plan.base["runtime"]["device"])
+        price.foretell(self.store, self.plan, to_run, known, devices)
+        words = price.estimate(self.plan, to_run, known, self.slots(), devices)
         self.display.line(f"estimate: {words}")
         return True
 

@@ -2,71 +2,221 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
 from statistics import median
+from typing import Any
 
+from analysis.spending import SECONDS_A_STEP, spending, spoken
 from uniclip.compose import flat
-from uniclip.store import Plan, RunFolder, Store, lines
+from uniclip.identity import digest
+from uniclip.store import Arm, Cell, Plan, Store, append, lines
+
+DOUBT = 0.25
+"""How far off a price may be that few steps or few runs tell, as a share of it."""
+PAST_RUNS = 8
+"""So many past runs of one cost class are looked at."""
+FEW_RUNS = 3
+"""Fewer past runs than this tell no spread of their own."""
+BYTES_A_PARAMETER = 8
+"""On the disk for good: float32, as they were at the end and at the best validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """Seconds of wall time of one cell, and where the number comes from."""
+    """What one cell takes, and where the numbers come from; None: not measured."""
 
     seconds: float
+    """Wall time, undisturbed."""
+    low: float
+    high: float
+    """Between these it should lie."""
     source: str
+    step_seconds: float | None = None
+    memory_bytes: float | None = None
+    """At the peak: of the device if it has its own memory, else of the process."""
+    checkpoint_bytes: float | None = None
+    """One checkpoint, while it runs."""
+    kept_bytes: float | None = None
+    """On the disk when it is finished."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Total:
+    """What some runs take together."""
+
+    runs: int
+    lacking: int
+    """Arms of which nothing is known."""
+    seconds: float
+    low: float
+    high: float
+    """One after another, of the runs of which something is known."""
+    sources: tuple[str, ...]
 
 
 def prices(store: Store, plan: Plan) -> dict[str, Price]:
-    """The price of a cell of each arm; arms of which nothing is known are left out."""
-    probes = {p["arm"]: p for p in lines(store.sweep(plan.sweep).probes)}
-    found = {}
+    """The price of a cell of each arm; arms of which nothing is known are left out.
+
+    Arms of one cost class (what differs is the seed, or the stream of random draws) have one price.
+    """
+    folder = store.sweep(plan.sweep)
+    probes = {p["arm"]: p for p in lines(folder.probes)}
+    classes: dict[str, list[str]] = {}
     for arm in plan.arms:
-        past = [s for c in plan.cells if c.arm == arm.name and (s := spent(store.run(c.run)))]
-        if past:
-            found[arm.name] = Price(seconds=median(past), source="past runs")
-        elif arm.name in probes:
-            probe = probes[arm.name]
-            steps = flat(plan.base) | arm.delta
-            seconds = probe["seconds_per_step"] * steps["train.steps"] + probe["fixed_seconds"]
-            found[arm.name] = Price(seconds=seconds, source="probe")
+        classes.setdefault(cost_class(arm), []).append(arm.name)
+    found = {}
+    for names in classes.values():
+        known = _past(store, plan, names)
+        for name in names:
+            arm = plan.arm(name)
+            probe = next((probes[n] for n in (name, *names) if n in probes), None)
+            price = known or (None if probe is None else _probed(plan, arm, probe))
+            if price is not None:
+                found[name] = price
     return found
 
 
-def estimate(plan: Plan, runs: Collection[str], known: Mapping[str, Price], slots: int) -> str:
-    """How long the runs that are still to be run should take, in words."""
+def cost_class(arm: Arm) -> str:
+    """Equal for arms that cost the same: what changes only the random draws is passed over."""
+    return digest({key: value for key, value in arm.delta.items() if key != "stream"})
+
+
+def total(plan: Plan, runs: Collection[str], known: Mapping[str, Price]) -> Total:
+    """What runs of a plan take together; a run that several arms share is paid once."""
     arms = {c.run: c.arm for c in plan.cells if c.run in runs}
-    if not arms:
+    priced = [known[a] for a in arms.values() if a in known]
+    return Total(
+        runs=len(arms),
+        lacking=len({a for a in arms.values() if a not in known}),
+        seconds=sum(p.seconds for p in priced),
+        low=sum(p.low for p in priced),
+        high=sum(p.high for p in priced),
+        sources=tuple(sorted({p.source for p in priced})),
+    )
+
+
+def estimate(
+    plan: Plan, runs: Collection[str], known: Mapping[str, Price], slots: int, devices: int = 0
+) -> str:
+    """How long the runs that are still to be run should take, in words.
+
+    devices: GPUs that one run holds.
+    """
+    if not runs:
         return "nothing to run"
-    lacking = sorted({a for a in arms.values() if a not in known})
-    seconds = sum(known[a].seconds for a in arms.values() if a in known) / slots
-    if lacking:
-        return f"not measured for {len(lacking)} arms" + (
-            f"; the rest {spoken(seconds)}" if seconds else ""
-        )
-    sources = " and ".join(sorted({known[a].source for a in arms.values()}))
-    return f"{len(arms)} runs in about {spoken(seconds)} on {slots} slots (from {sources})"
+    sum_ = total(plan, runs, known)
+    if sum_.lacking:
+        rest = f"; the rest {spoken(sum_.seconds / slots)}" if sum_.seconds else ""
+        return f"not measured for {sum_.lacking} arms{rest}"
+    side = min(slots, sum_.runs)
+    low, high = spoken(sum_.low / side), spoken(sum_.high / side)
+    hours = f", {sum_.seconds * devices / 3600:.2g} GPU-hours" if devices else ""
+    return (
+        f"{sum_.runs} runs in about {spoken(sum_.seconds / side)} ({low} to {high}) on "
+        f"{side} slots{hours} (from {' and '.join(sum_.sources)})"
+    )
 
 
-def spent(run: RunFolder) -> float | None:
-    """Wall seconds that a finished run took over all its attempts; None if it is not finished."""
-    total = 0.0
-    finished = False
-    for number in run.attempts():
-        attempt = run.attempt(number)
-        owner, ended, beat = attempt.owner(), attempt.ended(), attempt.heartbeat()
-        last = ended.time if ended else beat.time if beat else None
-        if owner and last:
-            total += last - owner.time
-        finished |= ended is not None and ended.kind in ("trained", "diverged")
-    return total if finished else None
+HEADINGS = ("time", "GPU-hours", "memory", "checkpoint")
 
 
-def spoken(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+def columns(known: Price | None, devices: int) -> tuple[str, ...]:
+    """A price in words, under `HEADINGS`."""
+    if known is None:
+        return ("not measured", "", "", "")
+    hours = f"{known.seconds * devices / 3600:.2g}" if devices else ""
+    sizes = (known.memory_bytes, known.checkpoint_bytes)
+    said = ("" if size is None else f"{size / 1e6:,.0f} MB" for size in sizes)
+    time_ = f"{spoken(known.seconds)} ({spoken(known.low)} to {spoken(known.high)})"
+    return (time_, hours, *said)
+
+
+def as_record(known: Price | None, devices: int) -> dict[str, Any]:
+    """A price for machines."""
+    if known is None:
+        return {"price": None}
+    return {"price": {**asdict(known), "gpu_hours": known.seconds * devices / 3600}}
+
+
+def foretell(
+    store: Store, plan: Plan, runs: Collection[str], known: Mapping[str, Price], devices: int
+) -> None:
+    """Write down what runs should take, before they are run; what was said first stands.
+
+    A line of `prices.jsonl` each: run, devices, time, and the fields of `Price`.
+    """
+    folder = store.sweep(plan.sweep)
+    said = {p["run"] for p in lines(folder.prices)}
+    for cell in _first_cells(plan):
+        if cell.run in runs and cell.run not in said and cell.arm in known:
+            price = asdict(known[cell.arm])
+            append(
+                folder.prices, {"run": cell.run, "devices": devices, "time": time.time(), **price}
+            )
+
+
+def _first_cells(plan: Plan) -> Iterator[Cell]:
+    seen = set()
+    for cell in plan.cells:
+        if cell.run not in seen:
+            seen.add(cell.run)
+            yield cell
+
+
+def _past(store: Store, plan: Plan, arms: Collection[str]) -> Price | None:
+    """The price of a cell of these arms by the runs of theirs that have ended."""
+    stored = store.sweep(plan.sweep).plan()
+    cells = [*plan.cells, *(stored.cells if stored is not None else ())]
+    runs = dict.fromkeys(c.run for c in cells if c.arm in arms)
+    seen = list(islice(_ended(store, runs), PAST_RUNS))
+    if not seen:
+        return None
+    seconds = [useful for useful, _ in seen]
+    middle = median(seconds)
+    few = len(seconds) < FEW_RUNS
+    costs = {key: median(c[key] for _, c in seen if key in c) for key in seen[0][1]}
+    return Price(
+        seconds=middle,
+        low=middle * (1 - DOUBT) if few else min(seconds),
+        high=middle * (1 + DOUBT) if few else max(seconds),
+        source="past runs",
+        step_seconds=costs.get(SECONDS_A_STEP),
+        memory_bytes=costs.get("peak_memory_bytes"),
+        checkpoint_bytes=costs.get("checkpoint_bytes"),
+        kept_bytes=_kept(costs),
+    )
+
+
+def _ended(store: Store, runs: Collection[str]) -> Iterator[tuple[float, Mapping[str, float]]]:
+    """Useful seconds and costs of those runs that were trained to their end."""
+    for run_id in runs:
+        run = store.run(run_id)
+        outcome = run.outcome()
+        took = spending(run, outcome)
+        if outcome is not None and outcome.kind == "trained" and took is not None:
+            yield took.useful_seconds, outcome.cost
+
+
+def _probed(plan: Plan, arm: Arm, probe: Mapping[str, Any]) -> Price:
+    """The price of a cell by a few steps of its arm."""
+    steps = (flat(plan.base) | arm.delta)["train.steps"]
+    step, fixed = probe["seconds_per_step"], probe["fixed_seconds"]
+    fastest, slowest = probe.get("step_spread", (step, step))
+    seconds = step * steps + fixed
+    return Price(
+        seconds=seconds,
+        low=min(fastest * steps + fixed, seconds * (1 - DOUBT)),
+        high=max(slowest * steps + fixed, seconds * (1 + DOUBT)),
+        source="probe",
+        step_seconds=step,
+        memory_bytes=probe.get("peak_memory_bytes"),
+        checkpoint_bytes=probe.get("checkpoint_bytes"),
+        kept_bytes=_kept(probe),
+    )
+
+
+def _kept(costs: Mapping[str, Any]) -> float | None:
+    return costs["parameters"] * BYTES_A_PARAMETER if "parameters" in costs else None

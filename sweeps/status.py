@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from analysis.spending import spoken
 from sweeps.claims import State, look
-from sweeps.price import spoken
 from sweeps.scheduler import Job, Slurm
 from sweeps.submissions import Submissions
 from uniclip.errors import UserError

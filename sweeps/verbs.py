@@ -12,16 +12,18 @@ from rich.text import Text
 from ablations import plan as plans
 from ablations import variants
 from ablations.plan import Planned
-from sweeps import cli, listing, price, settings
+from sweeps import budget, cli, listing, price, settings
 from sweeps import status as status_
 from sweeps import tune as tuning
 from sweeps.claims import look
 from sweeps.conduct import Conduct
 from sweeps.datasets import data
 from sweeps.display import Display, table
+from sweeps.doctor import doctor
 from sweeps.scheduler import Slurm
 from sweeps.settings import Asked
 from sweeps.submissions import Submissions
+from sweeps.worker import proven
 from uniclip.compose import flat, parse
 from uniclip.errors import UserError
 from uniclip.store import Plan, RunFolder, Store
@@ -60,24 +62,30 @@ def retry(options: Namespace) -> int:
 
 
 def plan(options: Namespace) -> int:
-    """Print what would run and why; runs and writes nothing."""
+    """Print what would run, why, and what it takes; runs and writes nothing (but --probe)."""
     asked = settings.asked(options.overrides)
-    planned = plans.make(asked.request).plan
+    made = plans.make(asked.request)
+    planned = made.plan
+    console = cli.console()
+    if options.probe:
+        _prove(asked, made)
     rows = status_.rows(asked.store, planned)
     known = price.prices(asked.store, planned)
+    devices = budget.devices(asked.settings.launcher, planned.base["runtime"]["device"])
     if options.json:
-        cli.print_json(status_.as_records(rows))
+        arms = {c.name: c.arm for c in planned.cells}
+        priced = (price.as_record(known.get(arms[r.cell]), devices) for r in rows)
+        cli.print_json([{**r, **p} for r, p in zip(status_.as_records(rows), priced)])
         return 0
     drawn = Table(box=None, pad_edge=False)
-    for name in ("cell", "run", "would it run", "why", "time"):
+    for name in ("cell", "run", "would it run", "why", *price.HEADINGS):
         drawn.add_column(name, no_wrap=True)
     for row in rows:
         arm = row.cell.rsplit("/", 1)[0]
-        cost = price.spoken(known[arm].seconds) if arm in known else "not measured"
         verdict = "yes" if asked.settings.takes(row.state) else "no"
         reason = row.reason or row.kind
-        drawn.add_row(*map(Text, (row.cell, row.run[:8], verdict, reason, cost)))
-    console = cli.console()
+        cost = price.columns(known.get(arm), devices)
+        drawn.add_row(*map(Text, (row.cell, row.run[:8], verdict, reason, *cost)))
     console.print(f"{planned.title}\n{planned.sweep}", markup=False)
     console.print(drawn)
     for text in planned.left_out:
@@ -86,8 +94,16 @@ def plan(options: Namespace) -> int:
         console.print(f"n/a: {name}: {how}", markup=False)
     taken = {r.run for r in rows if asked.settings.takes(r.state)}
     slots = asked.settings.slots(planned.base["train"]["threads"])
-    console.print(f"estimate: {price.estimate(planned, taken, known, slots)}")
+    console.print(f"estimate: {price.estimate(planned, taken, known, slots, devices)}")
     return 0
+
+
+def _prove(asked: Asked, planned: Planned) -> None:
+    """Measure the arms, unless that was done: on a cluster by a job that is not waited for."""
+    if proven(asked.store.sweep(planned.plan.sweep)):
+        return
+    store, display = asked.store, Display(cli.console(stderr=True))
+    Conduct(store=store, planned=planned, settings=asked.settings, display=display).prove()
 
 
 def status(options: Namespace) -> int:
@@ -313,5 +329,6 @@ ACTIONS = {
     "cancel": cancel,
     "tune": tune,
     "data": data,
+    "doctor": doctor,
     "gc": gc,
 }

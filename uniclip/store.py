@@ -7,9 +7,11 @@ so that nobody above needs more than the store.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +237,7 @@ class SweepFolder:
         self.id = path.name
         self.probes = path / "probes.jsonl"
         self.audit = path / "audit.json"
+        self.prices = path / "prices.jsonl"
         self.bill = path / "bill.csv"
         self.slots = path / "slots"
         self.submissions = path / "submissions"
@@ -351,6 +354,16 @@ class Store:
         place.parent.mkdir(parents=True, exist_ok=True)
         os.rename(run.path, place)
         return place
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A fresh folder in the store, taken away again; raises OSError where there can be none."""
+        place = self.root / f".scratch-{uuid.uuid4().hex}"
+        place.mkdir(parents=True)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def require_writable(self) -> None:
         """Raise `UserError` unless files can be made and linked here."""

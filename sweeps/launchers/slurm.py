@@ -72,12 +72,18 @@ class Queue:
                 f"jobs end before they take a cell: read the logs in {self.folder.slots}"
             )
         if free and not self.folder.audit.exists():
-            self._submit_proof(free[0])
+            self.prove(free[0])
         elif free:
             self._submit_cells(free, states)
         if self.order.launcher.follow_up and not self.stays:
             self._submit_follow_up()
         self._unasked = True
+
+    def prove(self, run: str) -> None:
+        """Submit a job that proves and measures the arms, unless one is there; `run`: any run."""
+        if not any(i.kind == "prove" for i, _, _ in self.submissions.live()):
+            job = self._submit("prove", ((run,),), {})
+            self.say(f"job {job}: takes a few steps of every arm")
 
     def busy(self) -> bool:
         """Whether a job of this sweep waits or runs, ours and follow-ups apart."""
@@ -87,11 +93,6 @@ class Queue:
         """Nothing: the jobs go on, and who comes next finds them."""
 
     # -- what is submitted --
-
-    def _submit_proof(self, run: str) -> None:
-        if not any(i.kind == "prove" for i, _, _ in self.submissions.live()):
-            job = self._submit("prove", ((run,),), {})
-            self.say(f"job {job}: takes a few steps of every arm; the cells follow")
 
     def _submit_cells(self, runs: list[str], states: Mapping[str, State]) -> None:
         """Arrays as long as the cluster takes them; what it refuses is left to the follow-up."""

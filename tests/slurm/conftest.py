@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
-from cluster import INSTALL, Cluster, lacking
-
-
-def require_slurm() -> None:
-    """Skip where Slurm is not installed; fail instead where UNICLIP_SLURM=required."""
-    if missing := lacking():
-        said = f"no {', '.join(missing)} here: {INSTALL}"
-        if os.environ.get("UNICLIP_SLURM") == "required":
-            pytest.fail(said, pytrace=False)
-        pytest.skip(said)
+from cluster import Cluster, require_slurm
 
 
 @pytest.fixture(scope="session")

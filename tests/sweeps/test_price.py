@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from analysis.spending import spending
+from analysis.spending import spoken as price_in_words
 from sweeps import price, process
 from sweeps.claims import State
 from sweeps.price import Price
 from uniclip import store as store_
-from uniclip.store import Arm, Cell, Plan, Primary, RunFolder, Store
+from uniclip.store import Arm, Cell, Outcome, Plan, Primary, RunFolder, Store
 
 ARMS = ("full", "none")
 
@@ -37,8 +39,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def took(run: RunFolder, seconds: float, kind: str | None) -> None:
-    """One more attempt that took so long; without `kind` it died after its last heartbeat."""
+def took(run: RunFolder, seconds: float, kind: str | None, spent: float = 0.0) -> None:
+    """One more attempt that took so long; without `kind` it died after its last heartbeat.
+
+    spent: seconds of training in it.
+    """
     number = len(run.attempts()) + 1
     attempt = run.claim(number, dataclasses.replace(process.owner({}), time=1000.0))
     assert attempt is not None
@@ -48,6 +53,22 @@ def took(run: RunFolder, seconds: float, kind: str | None) -> None:
         store_.replace(attempt.path / "heartbeat", store_.as_json(beat))
     else:
         store_.publish(attempt.path / "ended.json", store_.as_json({"kind": kind, **last}))
+    store_.append(attempt.metrics, {"phase": "train", "step": 1, "spent": spent})
+    if kind == "trained":
+        run.publish_outcome(outcome(number))
+
+
+def outcome(attempt: int) -> Outcome:
+    """100 steps of 0.3 s."""
+    cost = {"seconds_per_step": 0.3, "parameters": 1e6, "checkpoint_bytes": 5e6}
+    return Outcome(
+        kind="trained", step=100, attempt=attempt, training="t", source="s", numerics={},
+        weights="w", best_step=None, cost=cost,
+    )  # fmt: skip
+
+
+def priced(seconds: float, source: str = "probe") -> Price:
+    return Price(seconds=seconds, low=seconds * 0.5, high=seconds * 2, source=source)
 
 
 def states(plan: Plan, kind: Any = "planned") -> dict[str, State]:
@@ -59,14 +80,28 @@ def test_nothing_is_known_of_what_never_ran(store: Store, plan: Plan) -> None:
     assert price.estimate(plan, states(plan), {}, 2) == "not measured for 2 arms"
 
 
-def test_a_finished_run_cost_all_its_attempts(store: Store) -> None:
+def test_a_run_is_billed_all_its_attempts_and_what_was_lost(store: Store) -> None:
+    """Of 30 s of training 22 were done by the attempts that did not finish, in 42 s."""
     run = store.run("r")
-    assert price.spent(run) is None
-    took(run, 30, None)
-    assert price.spent(run) is None, "half a run tells nothing"
-    took(run, 12, "interrupted")
-    took(run, 8, "trained")
-    assert price.spent(run) == pytest.approx(50)
+    took(run, 30, None, spent=25)
+    assert spending(run, run.outcome()) is None, "half a run tells nothing"
+    took(run, 12, "interrupted", spent=10)
+    took(run, 9, "trained", spent=8)
+    took(run, 5, "evaluated")
+    bill = spending(run, run.outcome())
+    assert bill is not None
+    assert (bill.seconds, bill.attempts) == (pytest.approx(56), 4)
+    assert bill.lost_seconds == pytest.approx(42 - 22)
+    assert bill.useful_seconds == pytest.approx(36)
+    assert bill.ends == {"interrupted": 2}
+
+
+def test_what_was_not_disturbed_lost_nothing(store: Store) -> None:
+    run = store.run("r")
+    took(run, 40, "trained", spent=30)
+    bill = spending(run, run.outcome())
+    assert bill is not None
+    assert (bill.lost_seconds, bill.ends) == (0, {})
 
 
 def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
@@ -75,9 +110,41 @@ def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
         store_.append(store.sweep("s").probes, probe)
     for cell, seconds in zip([c for c in plan.cells if c.arm == "full"], (10.0, 20.0, 90.0)):
         took(store.run(cell.run), seconds, "trained")
-    found = price.prices(store, plan)
-    assert found["full"] == Price(seconds=20.0, source="past runs"), "the median"
-    assert found["none"] == Price(seconds=29.0, source="probe"), "the arm's own number of steps"
+    full, none = price.prices(store, plan).values()
+    assert (full.low, full.seconds, full.high) == (10, 20, 90), "the median, and the spread"
+    assert (full.source, full.checkpoint_bytes, full.kept_bytes) == ("past runs", 5e6, 8e6)
+    assert none.seconds == 29, "the arm's own number of steps"
+    assert (none.low, none.high, none.source) == (29 * 0.75, 29 * 1.25, "probe")
+
+
+def test_few_runs_have_the_doubt_of_few_runs(store: Store, plan: Plan) -> None:
+    took(store.run(plan.cells[0].run), 20, "trained")
+    full = price.prices(store, plan)["full"]
+    assert (full.low, full.seconds, full.high) == (15, 20, 25)
+
+
+def test_a_preempted_run_foretells_an_undisturbed_one(store: Store, plan: Plan) -> None:
+    run = store.run(plan.cells[0].run)
+    took(run, 50, "interrupted", spent=22)
+    took(run, 10, "trained", spent=8)
+    assert price.prices(store, plan)["full"].seconds == pytest.approx(32)
+
+
+def test_steps_that_differ_widen_the_interval(store: Store, plan: Plan) -> None:
+    probe = {"arm": "full", "seconds_per_step": 1.0, "fixed_seconds": 0.0}
+    store_.append(store.sweep("s").probes, {**probe, "step_spread": [0.5, 3.0]})
+    full = price.prices(store, plan)["full"]
+    assert (full.low, full.seconds, full.high) == (50, 100, 300)
+
+
+def test_arms_that_differ_in_their_draws_alone_have_one_price(store: Store, plan: Plan) -> None:
+    again = Arm(name="again", label="", role="noise", levels={}, delta={"stream": 1})
+    cell = Cell(arm="again", seed=0, run="a" * 16)
+    both = dataclasses.replace(plan, arms=(*plan.arms, again), cells=(*plan.cells, cell))
+    took(store.run(cell.run), 20, "trained")
+    known = price.prices(store, both)
+    assert known["full"] == known["again"]
+    assert "none" not in known
 
 
 def test_the_newest_probe_counts(store: Store, plan: Plan) -> None:
@@ -88,25 +155,38 @@ def test_the_newest_probe_counts(store: Store, plan: Plan) -> None:
 
 
 def test_an_estimate_adds_what_is_open_and_divides_by_slots(plan: Plan) -> None:
-    known = {"full": Price(seconds=100, source="probe"), "none": Price(seconds=20, source="probe")}
+    known = {"full": priced(100), "none": priced(20)}
     text = price.estimate(plan, states(plan), known, 2)
-    assert text == "6 runs in about 3 min on 2 slots (from probe)"
+    assert text == "6 runs in about 3 min (2 min to 6 min) on 2 slots (from probe)"
+    text = price.estimate(plan, states(plan), known, 2, devices=4)
+    assert "on 2 slots, 0.4 GPU-hours (from probe)" in text
     assert price.estimate(plan, [], known, 2) == "nothing to run"
     one = [plan.cells[0].run]
-    assert price.estimate(plan, one, known, 2).startswith("1 runs in about 50 s")
+    assert price.estimate(plan, one, known, 2).startswith("1 runs in about 2 min")
 
 
 def test_what_is_not_measured_is_said(plan: Plan) -> None:
-    known = {"full": Price(seconds=100, source="past runs")}
+    known = {"full": priced(100, "past runs")}
     text = price.estimate(plan, states(plan), known, 1)
     assert text == "not measured for 1 arms; the rest 5 min"
+    assert price.columns(None, 1)[0] == "not measured"
+    assert price.columns(known["full"], 0) == ("2 min (50 s to 3 min)", "", "", "")
+    assert price.columns(known["full"], 9)[1] == "0.25"
+
+
+def test_what_was_foretold_first_stands(store: Store, plan: Plan) -> None:
+    runs = [c.run for c in plan.cells]
+    price.foretell(store, plan, runs[:2], {"full": priced(10)}, 2)
+    price.foretell(store, plan, runs, {a: priced(99) for a in ARMS}, 2)
+    said = {p["run"]: p["seconds"] for p in store_.lines(store.sweep("s").prices)}
+    assert said == {runs[0]: 10, **dict.fromkeys(runs[1:], 99)}
 
 
 def test_a_run_that_two_arms_share_is_paid_once(plan: Plan) -> None:
     shared = dataclasses.replace(
         plan, cells=tuple(dataclasses.replace(c, run="r" * 16) for c in plan.cells)
     )
-    known = {a: Price(seconds=30, source="probe") for a in ARMS}
+    known = {a: priced(30) for a in ARMS}
     text = price.estimate(shared, ["r" * 16], known, 1)
     assert text.startswith("1 runs in about 30 s")
 
@@ -116,4 +196,4 @@ def test_a_run_that_two_arms_share_is_paid_once(plan: Plan) -> None:
     [(0, "0 s"), (89, "89 s"), (90, "2 min"), (600, "10 min"), (5400, "1.5 h"), (86400, "24.0 h")],
 )
 def test_seconds_are_spoken(seconds: float, spoken: str) -> None:
-    assert price.spoken(seconds) == spoken
+    assert price_in_words(seconds) == spoken

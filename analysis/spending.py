@@ -1,0 +1,71 @@
+"""What a run took, over all its attempts, and how much of that was lost to its interruptions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from uniclip.store import AttemptFolder, Outcome, RunFolder, lines
+
+SECONDS_A_STEP = "seconds_per_step"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """Wall time of a run with an outcome, in seconds."""
+
+    seconds: float
+    """From each claim to the attempt's last sign of life, added up; evaluations included."""
+    attempts: int
+    lost_seconds: float
+    """Of attempts before the one that published: all but the training that it went on from."""
+    ends: dict[str, int]
+    """How attempts before that one ended (preempted, timed out, died, ...), and how often."""
+
+    @property
+    def useful_seconds(self) -> float:
+        """What it would have taken undisturbed."""
+        return self.seconds - self.lost_seconds
+
+
+def spending(run: RunFolder, outcome: Outcome | None) -> Spending | None:
+    """What a run took; None while it has no outcome, or when nobody wrote down its attempts."""
+    if outcome is None:
+        return None
+    attempts = [run.attempt(number) for number in run.attempts()]
+    walls = {a.number: wall for a in attempts if (wall := wall_seconds(a)) is not None}
+    if not walls:
+        return None
+    before = [a for a in attempts if a.number < outcome.attempt]
+    lost = 0.0
+    if before:
+        trained = outcome.cost.get(SECONDS_A_STEP, 0.0) * outcome.step
+        gone_on_from = max(0.0, trained - _spent(run.attempt(outcome.attempt)))
+        lost = max(0.0, sum(walls.get(a.number, 0.0) for a in before) - gone_on_from)
+    later = [a for a in attempts[1:] if a.number <= outcome.attempt]
+    owners = [owner for a in later if (owner := a.owner()) is not None]
+    ends = Counter(owner.after or "interrupted" for owner in owners)
+    return Spending(
+        seconds=sum(walls.values()), attempts=len(attempts), lost_seconds=lost, ends=dict(ends)
+    )
+
+
+def wall_seconds(attempt: AttemptFolder) -> float | None:
+    """From the claim to the last sign of life; None if there is none."""
+    owner, ended, beat = attempt.owner(), attempt.ended(), attempt.heartbeat()
+    last = ended.time if ended else beat.time if beat else None
+    return None if owner is None or last is None else max(0.0, last - owner.time)
+
+
+def spoken(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _spent(attempt: AttemptFolder) -> float:
+    """Seconds of training in one attempt, lost steps included."""
+    return max((r.get("spent", 0.0) for r in lines(attempt.metrics)), default=0.0)

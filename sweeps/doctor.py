@@ -1,0 +1,286 @@
+"""The verb `doctor`: what would go wrong, before anything is spent.
+
+A list of checks, each with a mend. Nothing is left in the store but what a sweep would begin with:
+the plan and the audit of an ablation that was named, which the sweep then need not make again.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ablations import plan as plans
+from ablations.plan import Planned
+from sweeps import price, probe, process, settings
+from sweeps import status as status_
+from sweeps.checks import cluster, device, folder, software, visit
+from sweeps.checks.finding import Finding, Level, ok, problem, warning
+from sweeps.cli import console, print_json
+from sweeps.settings import SlurmLauncher, SweepConfig
+from sweeps.worker import proven
+from uniclip.compose import parse
+from uniclip.config import RunConfig
+from uniclip.errors import UserError
+from uniclip.evaluate import datasets
+from uniclip.evaluate.datasets import inventory
+from uniclip.identity import ROOT
+from uniclip.store import Intent, Store, read_json
+
+PROBLEMS = 1
+SPARE_BYTES = 10**9
+"""Room that should be free where nothing is known."""
+CHECKPOINTS = 3
+"""Of a run at work: two that are kept, and one that is being written."""
+DISK_BYTES_A_SECOND = 100e6
+"""At which a checkpoint is assumed to be written."""
+STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patient:
+    """What is examined: where runs would go, and which, if that was said."""
+
+    settings: SweepConfig
+    config: RunConfig
+    """Of the reference arm; without an ablation, the default one."""
+    store: Store
+    planned: Planned | None
+    submit: bool
+    """Whether a tiny job may be submitted."""
+
+    @property
+    def on_slurm(self) -> bool:
+        """Whether runs go to a cluster."""
+        return isinstance(self.settings.launcher, SlurmLauncher)
+
+    def open_runs(self) -> list[str]:
+        """Runs that the sweep would take up."""
+        if self.planned is None:
+            return []
+        rows = status_.rows(self.store, self.planned.plan)
+        return list(dict.fromkeys(r.run for r in rows if self.settings.takes(r.state)))
+
+
+def doctor(options: Namespace) -> int:
+    """Print a line a finding; 1 if there is a problem."""
+    findings = []
+    for found in examined(options):
+        findings.append(found)
+        if not options.json:
+            console().print(f"[{STYLES[found.level]}]{found.level:<8}[/] ", end="")
+            mend = f"; do: {found.mend}" if found.mend else ""
+            console().print(f"{found.check}: {found.said}{mend}", markup=False)
+    if options.json:
+        print_json([asdict(f) for f in findings])
+    else:
+        counts = Counter(f.level for f in findings)
+        words: dict[Level, str] = {"problem": "problems", "warning": "warnings", "ok": "ok"}
+        console().print(", ".join(f"{counts[level]} {word}" for level, word in words.items()))
+    return PROBLEMS if any(f.level == "problem" for f in findings) else 0
+
+
+def examined(options: Namespace) -> Iterator[Finding]:
+    """Every finding, each as soon as it is made."""
+    patient: Patient | None = None
+    if "ablation" in parse(options.overrides):
+        asked = settings.asked(options.overrides)
+        try:
+            planned = plans.make(asked.request)
+        except UserError as error:
+            yield problem("plan and training data", str(error), "what it says")
+        else:
+            patient = Patient(
+                settings=asked.settings,
+                config=planned.configs[planned.plan.reference],
+                store=asked.store,
+                planned=planned,
+                submit=options.submit,
+            )
+            runs = len(planned.specs)
+            yield ok("plan and training data", f"{planned.plan.sweep}, {runs} runs")
+    if patient is None:
+        sweep, config = settings.surroundings(options.overrides)
+        store = Store(sweep.store)
+        patient = Patient(
+            settings=sweep, config=config, store=store, planned=None, submit=options.submit
+        )
+    if patient.submit and not patient.on_slurm:
+        raise UserError("doctor --submit sends a tiny job to a cluster: say launcher=slurm")
+    for check in CHECKS:
+        yield from check(patient)
+
+
+# ---- checks --------------------------------------------------------------------------------------
+
+
+def libraries(patient: Patient) -> Iterator[Finding]:
+    """Python and the libraries, here."""
+    yield from software.examine(ROOT)
+
+
+def devices(patient: Patient) -> Iterator[Finding]:
+    """torch, and the device that runs ask for; of a cluster's devices `--submit` tells."""
+    if patient.on_slurm:
+        yield from device.examine("cpu")
+        return
+    slots = patient.settings.slots(patient.config.train.threads)
+    yield from device.examine(patient.config.runtime.device, slots)
+
+
+def store_folder(patient: Patient) -> Iterator[Finding]:
+    """The store's file system, its room, and the files that it takes."""
+    store = patient.store
+    try:
+        with store.scratch() as place:
+            yield from folder.examine(place)
+    except OSError as error:
+        said = f"store={store.root} cannot be written ({error.strerror})"
+        yield problem("store", said, "choose another store=")
+
+
+def room(patient: Patient) -> Iterator[Finding]:
+    """Bytes and files that the sweep needs, against those that are free."""
+    store, runs = patient.store, patient.open_runs()
+    if not store.root.is_dir():
+        return
+    needed = _bytes_needed(patient, runs)
+    yield folder.room(store.root, needed, SPARE_BYTES, f"{len(runs)} runs")
+    yield folder.inodes(store.root, len(runs))
+
+
+def data_sets(patient: Patient) -> Iterator[Finding]:
+    """The sets that runs are judged by: what is missing, damaged, or not as published."""
+    root = patient.config.runtime.data_root
+    if patient.planned is None:
+        chosen = list(datasets.DATASETS.values())
+    else:
+        chosen = [d for n, d in datasets.DATASETS.items() if n in _benchmark(patient.planned)]
+        for name, how in patient.planned.plan.missing.items():
+            yield warning("data sets", f"{name} is not here, its scores will be n/a", how)
+    found = [inventory.look(dataset, root) for dataset in chosen]
+    for one in found:
+        if one.state in ("damaged", "differs"):
+            said = f"{one.dataset.name}: {'; '.join(one.lines())}"
+            yield warning("data sets", said, f"fetch it again into data_root={root}")
+    here = sum(one.state in ("here", "partly") for one in found)
+    yield ok("data sets", f"{here} of {len(found)} published ones under data_root={root}")
+
+
+def slurm(patient: Patient) -> Iterator[Finding]:
+    """The cluster, if runs go to one; with `--submit` also a node of it."""
+    if not patient.on_slurm:
+        return
+    needs = need(patient)
+    found = cluster.examine(needs)
+    yield from found
+    if patient.submit and not any(f.level == "problem" for f in found):
+        launcher = patient.settings.launcher
+        with patient.store.scratch() as place:
+            yield from visit.examine(
+                place,
+                needs,
+                where=patient.config.runtime.device,
+                gpus=launcher.gpus_per_node or 0,
+                python=launcher.python or shlex.quote(sys.executable),
+                setup=launcher.setup,
+            )
+
+
+def switches(patient: Patient) -> Iterator[Finding]:
+    """Each arm takes a few steps, and each component is seen to switch what it says."""
+    if patient.planned is None:
+        return
+    sweep = patient.store.sweep(patient.planned.plan.sweep)
+    if patient.on_slurm and not proven(sweep):
+        yield warning("switches", "not proven yet", "plan --probe submits that, and nothing else")
+        return
+    try:
+        probe.here(patient.store, patient.planned)
+    except (UserError, OSError) as error:
+        yield problem("switches", str(error), "what it says")
+        return
+    findings = read_json(sweep.audit)["findings"]
+    for f in findings:
+        if not f["holds"]:
+            said = f"{f['arm']}: {f['check']} does not hold: {f['detail']}"
+            yield problem("switches", said, "the arm is not what it is called: mend its delta")
+    held = sum(f["holds"] for f in findings)
+    yield ok(
+        "switches", f"{held} of {len(findings)} checks of {len(patient.planned.plan.arms)} arms"
+    )
+
+
+CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
+    libraries,
+    devices,
+    data_sets,
+    store_folder,
+    slurm,
+    switches,
+    room,
+)
+"""Room comes last: what is needed is known when the switches were proven."""
+
+
+# ---- what is needed ------------------------------------------------------------------------------
+
+
+def need(patient: Patient) -> cluster.Need:
+    """What the sweep asks of a cluster."""
+    launcher, runs = patient.settings.launcher, patient.open_runs()
+    prices = _prices(patient)
+    return cluster.Need(
+        partition=launcher.partition,
+        nodes=launcher.nodes,
+        minutes=launcher.minutes,
+        jobs=len(runs) or 1,
+        options=cluster.options(_requested(patient)),
+        checkpoint_seconds=patient.config.runtime.checkpoint_seconds,
+        save_seconds=max(map(_save_seconds, prices), default=None),
+    )
+
+
+def _requested(patient: Patient) -> dict[str, Any]:
+    """What the launcher would ask of Slurm for one cell, in submitit's words."""
+    from sweeps.launchers.slurm import requested
+
+    intent = Intent(
+        token="doctor", kind="run", elements=(), attempts={}, submitter=process.owner({})
+    )
+    return requested(patient.settings.launcher, intent, ROOT, patient.config.train.threads)
+
+
+def _prices(patient: Patient) -> list[price.Price]:
+    if patient.planned is None:
+        return []
+    return list(price.prices(patient.store, patient.planned.plan).values())
+
+
+def _save_seconds(known: price.Price) -> float:
+    """To come to the end of a step and to write a checkpoint."""
+    return (known.step_seconds or 0.0) + (known.checkpoint_bytes or 0.0) / DISK_BYTES_A_SECOND
+
+
+def _bytes_needed(patient: Patient, runs: list[str]) -> int | None:
+    """What runs leave on the disk, and their checkpoints while they run; None: not measured."""
+    if patient.planned is None:
+        return None
+    plan = patient.planned.plan
+    known = price.prices(patient.store, plan)
+    arms = {c.run: c.arm for c in plan.cells if c.run in runs}
+    if any(a not in known or known[a].kept_bytes is None for a in arms.values()):
+        return None
+    side_by_side = min(len(runs), patient.settings.slots(plan.base["train"]["threads"]))
+    largest = max((known[a].checkpoint_bytes or 0.0 for a in arms.values()), default=0.0)
+    kept = sum(known[a].kept_bytes or 0.0 for a in arms.values())
+    return round(kept + side_by_side * CHECKPOINTS * largest)
+
+
+def _benchmark(planned: Planned) -> set[str]:
+    present = {name for sets in planned.plan.evaluations.values() for name in sets}
+    return present | set(planned.plan.missing)

@@ -1,0 +1,65 @@
+"""A probe: a few steps of every arm, which prove its switches and measure what it costs.
+
+`python -m sweeps.probe <store> <sweep id>` makes it in this process; it runs no cell.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from ablations.plan import Planned
+from uniclip.errors import UserError
+from uniclip.identity import ROOT
+from uniclip.store import Store
+
+
+def prepare(store: Store, planned: Planned) -> None:
+    """Write down what a probe needs: specs, and the plan unless the sweep has one already."""
+    store.require_writable()
+    for run_id, spec in planned.specs.items():
+        store.run(run_id).publish_spec(spec)
+    folder = store.sweep(planned.plan.sweep)
+    if folder.plan() is None:
+        folder.write_plan(planned.plan)
+
+
+def here(store: Store, planned: Planned) -> None:
+    """Probe the arms on this machine, in a process of its own; nothing where that was done.
+
+    Raises:
+        UserError: the process ended without an audit.
+    """
+    from sweeps.worker import proven
+
+    folder = store.sweep(planned.plan.sweep)
+    if proven(folder):
+        return
+    prepare(store, planned)
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, str(store.root), folder.id],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0 or not folder.audit.exists():
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise UserError(f"the probe of {folder.id} ended without a result: {last}")
+
+
+def main(root: str, sweep: str) -> None:
+    """Prove and measure the arms of a sweep whose plan is written down."""
+    from sweeps.worker import prove, proven
+
+    store = Store(root)
+    folder = store.sweep(sweep)
+    plan = folder.plan()
+    assert plan is not None, "a plan is written before it is probed"
+    if not proven(folder):
+        prove(store, plan)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,88 @@
+"""The bill: what was foretold, what was paid, and what interruptions cost."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+
+import fake_sweep
+import pytest
+
+from analysis import costs
+from analysis.gather import gather
+from uniclip.store import Owner, Store, append, as_json, publish
+
+FORETOLD, TOOK, LOST = 40.0, 50.0, 12.0
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> tuple[Store, str]:
+    """A sweep of which every run took 50 s on two GPUs; full/1 was preempted once before."""
+    store, sweep = fake_sweep.make(tmp_path, fake_sweep.Truth())
+    plan = store.sweep(sweep).plan()
+    assert plan is not None
+    for cell in plan.cells:
+        attempt = store.run(cell.run).attempt(1)
+        owner = attempt.owner()
+        assert owner is not None
+        publish(
+            attempt.path / "ended.json", as_json({"kind": "trained", "time": owner.time + TOOK})
+        )
+        price = {"seconds": FORETOLD, "low": 30.0, "high": 49.0, "source": "probe"}
+        append(store.sweep(sweep).prices, {"run": cell.run, "devices": 2, "time": 0.0, **price})
+    _preempted(store, fake_sweep.run_id("full", 1))
+    return store, sweep
+
+
+def _preempted(store: Store, run_id: str) -> None:
+    """Make the run's one attempt its second, after one that lost all it did."""
+    run = store.run(run_id)
+    first, outcome = run.attempt(1), run.outcome()
+    owner = first.owner()
+    assert owner is not None
+    assert outcome is not None
+    later: Owner = dataclasses.replace(owner, after="preempted")
+    second = run.claim(2, later)
+    assert second is not None
+    second.metrics.write_bytes(first.metrics.read_bytes())
+    spent = outcome.cost["seconds_per_step"] * outcome.step
+    append(second.metrics, {"phase": "cost", "step": outcome.step, "spent": spent})
+    publish(second.path / "ended.json", as_json({"kind": "trained", "time": owner.time + TOOK}))
+    ended = {"kind": "interrupted", "time": owner.time + LOST, "error": "preempted"}
+    (first.path / "ended.json").write_bytes(as_json(ended))
+    (run.path / "outcome.json").write_bytes(as_json(dataclasses.replace(outcome, attempt=2)))
+
+
+def rows(text: str) -> dict[tuple[str, str], dict[str, str]]:
+    return {(r["arm"], r["seed"]): r for r in csv.DictReader(io.StringIO(text))}
+
+
+def test_the_bill_sets_prediction_beside_what_was_paid(swept: tuple[Store, str]) -> None:
+    bill = rows(costs.bill(gather(*swept)).csv)
+    plain, preempted = bill["full", "0"], bill["full", "1"]
+    assert float(plain["wall_seconds"]) == TOOK
+    assert float(plain["predicted_seconds"]) == FORETOLD
+    assert float(plain["gpu_hours"]) == pytest.approx(2 * TOOK / 3600)
+    assert float(plain["predicted_gpu_hours"]) == pytest.approx(2 * FORETOLD / 3600)
+    assert float(plain["lost_seconds"]) == 0
+    assert (preempted["attempts"], preempted["ended_preempted"]) == ("2", "1")
+    assert float(preempted["lost_seconds"]) == pytest.approx(LOST)
+    assert float(preempted["wall_seconds"]) == pytest.approx(TOOK + LOST)
+
+
+def test_the_page_compares_them_and_says_what_preemption_cost(swept: tuple[Store, str]) -> None:
+    gathered = gather(*swept)
+    runs = len(gathered.cells)
+    told, lost = costs.bill(gathered).table.notes[-2:]
+    assert told.startswith(f"Foretold for {runs} runs: {runs * FORETOLD / 60:.0f} min")
+    assert f"0 of {runs} runs lie within their interval" in told
+    assert "GPU-hours" in told
+    assert lost.startswith("Preemption and other interruptions (1 preempted) cost 12 s of")
+
+
+def test_where_nothing_was_foretold_nothing_is_compared(tmp_path: Path) -> None:
+    bill = costs.bill(gather(*fake_sweep.make(tmp_path, fake_sweep.Truth())))
+    assert "predicted" not in bill.csv
+    assert len(bill.table.notes) == 1

@@ -1,0 +1,144 @@
+"""Doctor before a real Slurm: each misconfiguration is planted, and found."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, require_slurm
+
+from sweeps.checks import cluster as checks
+from sweeps.checks.cluster import Need
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def levels(need: Need) -> dict[str, str]:
+    """What is not well, by check."""
+    return {f.check: f.level for f in checks.examine(need) if f.level != "ok"}
+
+
+def doctor(store: Path, *words: str, status: int) -> dict[str, tuple[str, str]]:
+    """Check -> level and words, from the command line."""
+    command = [sys.executable, str(ROOT / "sweep.py"), "doctor", "--json", "launcher=slurm"]
+    done = subprocess.run(
+        [*command, f"store={store}", *words],
+        capture_output=True,
+        text=True,
+        cwd=store.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return {f["check"]: (f["level"], f["said"]) for f in json.loads(done.stdout)}
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A cluster on which everything that can be set wrongly is."""
+    require_slurm()
+    other = Cluster(
+        tmp_path / "broken",
+        grace=0,
+        limit="30",
+        JobRequeue=0,
+        MaxArraySize=8,
+        MaxJobCount=20,
+        MinJobAge=2,
+    ).start()
+    for name in ("SLURM_CONF", "PATH"):
+        monkeypatch.setenv(name, other.environment[name])
+    yield other
+    other.close()
+
+
+def test_a_good_cluster_has_nothing_wrong(cluster: Cluster) -> None:
+    assert levels(Need(options=("--gpus-per-node=2",))) == {}
+    assert levels(Need(partition="urgent", options=("--partition=urgent",), nodes=2)) == {}
+
+
+def test_every_setting_that_is_wrong_is_found(broken: Cluster) -> None:
+    assert levels(Need(jobs=25, minutes=240, options=("--time=10",))) == {
+        "time limit": "problem",
+        "array limit": "warning",
+        "job limit": "warning",
+        "requeue": "warning",
+        "preemption": "warning",
+        "states of ended jobs": "warning",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "level"),
+    [
+        ({"PreemptType": "preempt/none", "PreemptMode": "OFF"}, None),
+        ({"PreemptMode": "CANCEL"}, "warning"),
+    ],
+)
+def test_how_jobs_are_preempted_is_seen(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    level: str | None,
+) -> None:
+    require_slurm()
+    other = Cluster(tmp_path / "other", **settings).start()
+    try:
+        monkeypatch.setenv("SLURM_CONF", str(other.conf))
+        assert levels(Need()).get("preemption") == level
+    finally:
+        other.close()
+
+
+def test_what_cannot_be_had_is_found(cluster: Cluster) -> None:
+    assert levels(Need(partition="gpus")) == {"partition": "problem"}
+    assert levels(Need(options=("--gpus-per-node=3",))) == {"sbatch takes such a job": "problem"}
+    cluster.set_down(cluster.nodes[1])
+    assert levels(Need(nodes=2))["nodes"] == "problem"
+
+
+def test_a_controller_that_does_not_answer_is_found(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.stop_daemon("slurmctld")
+    try:
+        assert levels(Need()) == {"Slurm": "problem"}
+        found = doctor(tmp_path / "store", status=1)
+        assert found["Slurm"][0] == "problem"
+    finally:
+        cluster.start_daemon("slurmctld")
+
+
+def test_a_node_is_looked_at_by_a_job(cluster: Cluster, tmp_path: Path) -> None:
+    found = doctor(tmp_path / "store", "launcher.minutes=10", "--submit", status=0)
+    node = next(n for n in cluster.nodes if f"torch on {n}" in found)
+    for check in (
+        "shared folder",
+        "clock",
+        "requeue granted",
+        f"files are published once on {node}",
+        f"runtime.device=cpu on {node}",
+    ):
+        assert found[check][0] == "ok", found[check]
+    assert list((tmp_path / "store").iterdir()) == [], "nothing is left in the store"
+    assert cluster.active() == {}
+
+
+def test_a_node_that_cannot_start_python_is_found(cluster: Cluster, tmp_path: Path) -> None:
+    words = ("launcher.minutes=10", "launcher.python=/no/such/python", "--submit")
+    found = doctor(tmp_path / "store", *words, status=1)
+    level, said = found["test job"]
+    assert (level, "/no/such/python" in said) == ("problem", True)
+
+
+def test_gpus_that_a_node_has_not_are_found(cluster: Cluster, tmp_path: Path) -> None:
+    """Slurm grants two make-believe GPUs; torch finds none."""
+    words = ("launcher.minutes=10", "launcher.gpus_per_node=2", "runtime.device=cuda", "--submit")
+    found = doctor(tmp_path / "store", *words, status=1)
+    wrong = [check for check, (level, _) in found.items() if level == "problem"]
+    assert len(wrong) == 1
+    assert wrong[0].startswith("runtime.device=cuda on ")

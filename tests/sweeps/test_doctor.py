@@ -1,0 +1,161 @@
+"""Doctor, plan --probe, max_gpu_hours: what is planted is found, and no cell runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from driving import TINY, Driver
+
+from ablations import plan as plans
+from sweeps import budget, doctor, settings
+from sweeps.settings import LocalLauncher, SlurmLauncher
+from uniclip.store import append, as_json, lines, replace
+
+ARMS = ("arms=[full,clip]", "seeds=2", "train.steps=20")
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    """A sweep that was probed, and nothing else."""
+    driver = Driver(tmp_path_factory.mktemp("probed") / "store", *ARMS)
+    said = driver.run("--probe", verb="plan")
+    assert "not measured" not in said
+    return driver
+
+
+def findings(driver: Driver, *words: str, status: int) -> dict[str, tuple[str, str]]:
+    """Check -> level and words; a check that came more than once, by its worst."""
+    said = json.loads(driver.run("--json", *words, verb="doctor", status=status))
+    order = ("ok", "warning", "problem")
+    by_level = sorted(said, key=lambda f: order.index(f["level"]))
+    return {f["check"]: (f["level"], f["said"]) for f in by_level}
+
+
+def patient(folder: Path, *words: str) -> doctor.Patient:
+    asked = settings.asked([*TINY, *ARMS, f"store={folder}", *words])
+    planned = plans.make(asked.request)
+    config = planned.configs[planned.plan.reference]
+    return doctor.Patient(
+        settings=asked.settings, config=config, store=asked.store, planned=planned, submit=False
+    )
+
+
+def test_a_probe_measures_and_runs_nothing(probed: Driver) -> None:
+    assert probed.endings() == dict.fromkeys(probed.endings(), [])
+    probes = lines(probed.store.sweep(probed.plan().sweep).probes)
+    assert {p["arm"] for p in probes} == {"full", "clip"}
+    for probe in probes:
+        fastest, slowest = probe["step_spread"]
+        assert 0 < fastest <= probe["seconds_per_step"] <= slowest
+        assert probe["checkpoint_bytes"] > 8 * probe["parameters"], "weights and moments"
+        assert probe["peak_memory_bytes"] > 1e8, "torch is in it"
+    (cell, *_) = json.loads(probed.run("--json", verb="plan"))
+    price = cell["price"]
+    assert 0 < price["low"] <= price["seconds"] <= price["high"]
+    assert price["source"] == "probe"
+
+
+def test_a_sweep_over_its_budget_is_refused_before_its_first_cell(probed: Driver) -> None:
+    said = probed.run("max_gpu_hours=0.000001", status=2)
+    assert said.splitlines()[-1].startswith("sweep.py: max_gpu_hours=1e-06: 4 runs would take")
+    assert probed.endings() == dict.fromkeys(probed.endings(), [])
+
+
+def test_an_unmeasured_sweep_is_measured_before_it_is_refused(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "store", *ARMS)
+    assert "would take" in driver.run("max_gpu_hours=0.000001", status=2)
+    assert driver.endings() == dict.fromkeys(driver.endings(), [])
+
+
+def test_what_is_well_is_said_to_be(probed: Driver) -> None:
+    found = findings(probed, status=0)
+    assert found["switches"][0] == "ok"
+    assert found["runtime.device=cpu"][0] == "ok"
+    level, said = found["room on the disk"]
+    assert (level, "needed (4 runs)" in said) == ("ok", True)
+    assert not list(probed.folder.glob(".scratch*"))
+
+
+def test_what_is_wrong_is_found_and_the_rest_is_looked_at_all_the_same(probed: Driver) -> None:
+    absent = probed.folder.parent / "absent"
+    words = ("runtime.device=cuda:9", "benchmark=[scenes,cifar10]", f"data_root={absent}")
+    found = findings(probed, *words, status=1)
+    assert found["runtime.device=cuda:9"][0] == "problem"
+    level, said = found["data sets"]
+    assert (level, "cifar10" in said) == ("warning", True)
+    assert found["files are kept"][0] == "ok"
+
+
+def test_missing_training_data_are_found(tmp_path: Path) -> None:
+    words = ["ablation=components", "data=csv", f"data.path={tmp_path}/no.csv"]
+    flags = Namespace(submit=False, json=True, overrides=[*words, f"store={tmp_path}/store"])
+    first = next(doctor.examined(flags))
+    assert (first.level, "no.csv" in first.said) == ("problem", True)
+
+
+def test_a_switch_that_switches_nothing_is_found(tmp_path: Path) -> None:
+    ill = patient(tmp_path)
+    assert ill.planned is not None
+    sweep = ill.store.sweep(ill.planned.plan.sweep)
+    broken = {"arm": "clip", "check": "aware is off", "holds": False, "detail": "x", "inert": False}
+    replace(sweep.audit, as_json({"findings": [broken, {**broken, "holds": True}]}))
+    first, second = doctor.switches(ill)
+    assert (first.level, "clip: aware is off" in first.said) == ("problem", True)
+    assert "1 of 2" in second.said
+
+
+def test_a_disk_that_is_too_small_is_found(tmp_path: Path) -> None:
+    ill = patient(tmp_path)
+    assert ill.planned is not None
+    sweep = ill.store.sweep(ill.planned.plan.sweep)
+    (unknown, _) = doctor.room(ill)
+    assert (unknown.level, "not measured" in unknown.said) == ("ok", True)
+    for arm in ("full", "clip"):
+        sizes = {"parameters": 1e15, "checkpoint_bytes": 1e15}
+        append(sweep.probes, {"arm": arm, "seconds_per_step": 1, "fixed_seconds": 1, **sizes})
+    (small, _) = doctor.room(ill)
+    assert (small.level, "GB needed (4 runs)" in small.said) == ("problem", True)
+
+
+def test_a_store_that_cannot_be_made_is_found(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (found,) = doctor.store_folder(patient(tmp_path / "file" / "store"))
+    assert (found.level, "cannot be written" in found.said) == ("problem", True)
+
+
+def test_submit_is_for_clusters(probed: Driver) -> None:
+    assert "launcher=slurm" in probed.run("--submit", verb="doctor", status=2)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "device", "gpus"),
+    [
+        (LocalLauncher(), "cpu", 0),
+        (LocalLauncher(), "cuda", 1),
+        (SlurmLauncher(), "cpu", 0),
+        (SlurmLauncher(nodes=2, gpus_per_node=8), "cuda", 16),
+        (SlurmLauncher(nodes=2, gres="gpu:3"), "cuda", 6),
+        (SlurmLauncher(gres="gpu:a100:4"), "cuda", 4),
+        (SlurmLauncher(gres="gpu"), "cuda", 1),
+        (SlurmLauncher(gres="license:4"), "cpu", 0),
+    ],
+)
+def test_gpus_of_a_run_are_counted(launcher: object, device: str, gpus: int) -> None:
+    assert budget.devices(launcher, device) == gpus
+
+
+def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
+    ill = patient(tmp_path, "launcher=slurm", "launcher.partition=gpu", "launcher.minutes=30")
+    for arm in ("full", "clip"):
+        assert ill.planned is not None
+        probe = {"arm": arm, "seconds_per_step": 2.0, "fixed_seconds": 1, "checkpoint_bytes": 5e8}
+        append(ill.store.sweep(ill.planned.plan.sweep).probes, probe)
+    need = doctor.need(ill)
+    assert {"--partition=gpu", "--time=30", "--requeue"} <= set(need.options)
+    assert not any("hold" in option or "setup" in option for option in need.options)
+    assert (need.jobs, need.minutes, need.save_seconds) == (4, 30, 7.0)
+    assert dataclasses.replace(ill, planned=None).open_runs() == []
