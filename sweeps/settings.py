@@ -229,7 +229,6 @@ def asked(overrides: list[str], beside: Iterable[str] = ()) -> Asked:
     )
 
 
-<<<<<<< HEAD
 def surroundings(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     """Where runs would go, by these words, and a run as it then is by default; no ablation."""
     values = {SHORT.get(k, k): v for k, v in compose.parse(overrides).items()}
@@ -242,7 +241,8 @@ def surroundings(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
             own = key.split(".")[0] in sweep_values
             compose.put(sweep_values if own else run_values, key, value)
     return bind(SweepConfig, sweep_values), run_config(run_values)
-=======
+
+
 def _put_own(values: dict[str, Any], where: list[Path]) -> None:
     """What the user's own protocol and lists of data sets say, in the place of their names."""
     name, listed = values.get("runtime.protocol"), values.get("benchmark")
@@ -252,7 +252,6 @@ def _put_own(values: dict[str, Any], where: list[Path]) -> None:
         own = set(datasets.benchmarks(where)) - set(datasets.benchmarks())
         parts = [evaluate.expanded([n], where) if n in own else (n,) for n in listed]
         values["benchmark"] = [name for part in parts for name in part]
->>>>>>> main
 
 
 def _refuse_unknown(

@@ -17,6 +17,7 @@ from typing import Literal, Union
 from ablations import plan as plans
 from ablations import variants
 from ablations.plan import Planned
+from analysis import spending
 from sweeps import cli, price, settings
 from sweeps import space as spaces
 from sweeps import study as studies
@@ -101,7 +102,7 @@ class Tuner:
         slots = self.asked.settings.slots(plan.base["train"]["threads"])
         each = sum(known[arm].seconds for arm in study.arms) / slots
         most = "about" if study.pruner == "none" else "at most"
-        spent = price.spoken(each * study.trials * len(self.seeds))
+        spent = spending.spoken(each * study.trials * len(self.seeds))
         return f"{said}, {most} {spent} on {slots} slots"
 
     def tune(self, display: Display) -> Tuning:
