@@ -203,20 +203,21 @@ def asked(overrides: list[str]) -> Asked:
     return Asked(request=request, settings=settings, store=store, words=tuple(overrides))
 
 
-<<<<<<< HEAD
 def surroundings(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     """Where runs would go, by these words, and a run as it then is by default; no ablation."""
     values = {SHORT.get(k, k): v for k, v in compose.parse(overrides).items()}
     where = folders(values.pop("conf_dir", None))
     groups = set(compose.groups(where)) - {"ablation"}
     choices = {k: str(v) for k, v in values.items() if k in groups}
+    _put_own(values, where)
     sweep_values, run_values = _sweep_values(choices, where), _run_values(choices, where)
     for key, value in values.items():
         if key not in groups:
             own = key.split(".")[0] in sweep_values
             compose.put(sweep_values if own else run_values, key, value)
     return bind(SweepConfig, sweep_values), run_config(run_values)
-=======
+
+
 def _put_own(values: dict[str, Any], where: list[Path]) -> None:
     """What the user's own protocol and lists of data sets say, in the place of their names."""
     name, listed = values.get("runtime.protocol"), values.get("benchmark")
@@ -226,7 +227,6 @@ def _put_own(values: dict[str, Any], where: list[Path]) -> None:
         own = set(datasets.benchmarks(where)) - set(datasets.benchmarks())
         parts = [evaluate.expanded([n], where) if n in own else (n,) for n in listed]
         values["benchmark"] = [name for part in parts for name in part]
->>>>>>> main
 
 
 def _refuse_unknown(
