@@ -79,7 +79,7 @@ def load(name: str, folders: Sequence[Path]) -> Ablation:
     if name not in known:
         raise unknown("ablation", name, known)
     path = next(p for f in folders if (p := f / "ablation" / f"{name}.yaml").exists())
-    ablation: Ablation = _bound(Ablation, path, {"name": name, **_yaml(path)})
+    ablation: Ablation = _bound(Ablation, path, {"name": name, **read_yaml(path)})
     if ablation.design == "listed" and ablation.reference not in ablation.arms:
         raise UserError(f"{path}: reference: {unknown('arm', ablation.reference, ablation.arms)}")
     if ablation.design != "listed" and not ablation.components:
@@ -92,7 +92,7 @@ def components(folders: Sequence[Path]) -> dict[str, Component]:
     declared: dict[str, Component] = {}
     for folder in folders:
         path = folder / "components.yaml"
-        for name, values in (_yaml(path) if path.exists() else {}).items():
+        for name, values in (read_yaml(path) if path.exists() else {}).items():
             if name in declared:
                 raise UserError(f"{path}: component {name} is declared a second time")
             if not isinstance(values, Mapping):
@@ -101,7 +101,8 @@ def components(folders: Sequence[Path]) -> dict[str, Component]:
     return declared
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds; `UserError` if it cannot be read or holds another."""
     try:
         # The parser takes longer to import than all else that `list` needs.
         key = digest([path.read_bytes().hex(), library_version("omegaconf")])

@@ -71,7 +71,7 @@ def make(request: Request) -> Planned:
         lacking = data.missing(config.data)
         if lacking:
             raise UserError(f"data={config.data.name}: {lacking}")
-    specs = _specs(configs, request.seeds)
+    specs = specs_of(configs, request.seeds)
     cells = tuple(
         Cell(arm=n, seed=s, run=run_id(specs[n, s])) for s in request.seeds for n in configs
     )
@@ -121,7 +121,7 @@ def _plan(
     )
 
 
-def _specs(
+def specs_of(
     configs: Mapping[str, RunConfig], seeds: Sequence[int]
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """The spec of each arm and seed; an arm is looked at once, for seeds change nothing else."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from analysis import alarms, predictions, words
+from analysis import alarms, predictions, tuning, words
 from analysis.alarms import Check
 from analysis.gather import Gathered
 from analysis.statistics import (
@@ -58,6 +58,8 @@ class Findings:
     """Findings of the audit: arm, check, holds, detail."""
     checks: list[Check]
     """What the scores on published data sets were checked for."""
+    default: tuning.Beside | None
+    """The same arms with default hyper-parameters, where these are tuned."""
 
     @property
     def plan(self) -> Plan:
@@ -120,6 +122,7 @@ def find(store: Store, gathered: Gathered) -> Findings:
         rivals=_rivals(plan, primary),
         audit=_audit(store, plan.sweep),
         checks=alarms.checks(store, gathered),
+        default=tuning.beside(store, plan, primary),
     )
 
 

@@ -61,6 +61,7 @@ def render(
         ),
         ("scores", "Scores", table["scores"] + more),
         ("benchmark", "Published data sets", _benchmark(tables)),
+        ("tuning", "Tuning", table.get("tuning", "") + table.get("tuned_effects", "")),
         ("training", "Training", figure["curves"] + figure["temperatures"]),
         ("examples", "Examples", figure["examples"]),
         ("components", "Components", table.get("components", "")),

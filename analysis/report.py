@@ -77,6 +77,9 @@ def _inputs(store: Store, plan: Plan) -> Iterator[Path]:
         for number in run.attempts():
             yield run.attempt(number).claim
             yield run.attempt(number).metrics
+    default = None if plan.tuning is None else store.sweep(plan.tuning.default).plan()
+    if default is not None:
+        yield from _inputs(store, default)
 
 
 def _standing(place: Path, inputs: str) -> list[str] | None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from analysis import alarms, benchmark_tables, fairness, published, words
+from analysis import alarms, benchmark_tables, fairness, published, tuning, words
 from analysis.effect_tables import effects, other_effects
 from analysis.findings import Findings, ScoreKey, engagement
 from analysis.statistics import ENOUGH
@@ -27,6 +27,8 @@ def build(findings: Findings) -> list[Table]:
     made = [scores(findings)]
     if findings.plan.contrasts:
         made.append(effects(findings))
+    if findings.default is not None:
+        made += _tuned(findings, findings.default)
     if findings.others and any(c.primary for c in findings.plan.contrasts):
         made.append(other_effects(findings))
     if findings.others:
@@ -39,6 +41,14 @@ def build(findings: Findings) -> list[Table]:
     if findings.plan.facts:
         made.append(fairness.audit(findings.plan))
     return [*made, runs(findings)]
+
+
+def _tuned(findings: Findings, default: tuning.Beside) -> list[Table]:
+    plan, heading = findings.plan, findings.heading(findings.primary)
+    made = [tuning.arms(plan, findings.observed[findings.primary], default, heading)]
+    if plan.contrasts:
+        made.append(tuning.effects(plan, findings.effects, default, heading))
+    return made
 
 
 # ---- scores ----------------------------------------------------------------------------------

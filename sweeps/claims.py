@@ -20,7 +20,16 @@ from uniclip.identity import training_hash
 from uniclip.store import AttemptFolder, Ended, Heartbeat, Outcome, Owner, RunFolder, Store
 
 Kind = Literal[
-    "planned", "running", "lost", "interrupted", "failed", "due", "stale", "diverged", "complete"
+    "planned",
+    "running",
+    "lost",
+    "interrupted",
+    "halted",
+    "failed",
+    "due",
+    "stale",
+    "diverged",
+    "complete",
 ]
 
 SILENT_SECONDS = 120.0
@@ -34,6 +43,10 @@ BUDGET = {"out of memory": 2, "node failed": 4, "no room on the disk": 4}
 FROM_OUTSIDE = ("preempted", "timed out", "requeued", "restarted", "cancelled")
 Witness = Callable[[Owner], str]
 """What a scheduler says of an attempt's job: "alive", "unknown", or how it ended."""
+
+
+AT_REST = ("failed", "halted")
+"""Unfinished, and taken up again by who asks for it only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,16 +113,17 @@ def claim(
 ) -> AttemptFolder | None:
     """The next attempt at a run, if it may be had and nobody was faster.
 
-    `again`: (run, attempt) whose failure was asked to be retried; `forced`: (run, attempt) that was
-    declared dead without proof. `prepare` writes the run's spec where its folder is new;
+    `again`: (run, attempt) that failed or halted and was asked to go on; `forced`: (run, attempt)
+    that was declared dead without proof. `prepare` writes the run's spec where its folder is new;
     `numerics` gives the numerics class of this process, asked only if there is a claim to make.
     """
     asked = (run.id, state.attempt)
     force = asked in forced and state.kind in ("lost", "running")
-    if not (state.open or force or (asked in again and state.kind == "failed")):
+    if not (state.open or force or (asked in again and state.kind in AT_REST)):
         return None
     mine = process.owner(numerics(), after=state.after, forced=force)
-    if state.kind == "interrupted" and state.owner and state.owner.training != training_hash():
+    half = state.kind in ("interrupted", "halted")
+    if half and state.owner and state.owner.training != training_hash():
         # Half a run by other code cannot be continued: who gets its next attempt moves it aside
         # (until then that claim speaks for the other code too), and the run starts afresh.
         if _next(run, state, replace(mine, training=state.owner.training)) is None:
@@ -179,6 +193,8 @@ def _unfinished(
     """State and reason of a run whose newest attempt ended, or did not, as `after` says."""
     if ended is not None and ended.kind == "failed":
         return "failed", ended.error or "no error line"
+    if ended is not None and ended.kind == "halted" and outcome is None:
+        return "halted", "where a tuning let it halt"
     if after not in ("alive", "unknown"):
         spent = _spent(run, numbers, after)
         if spent:

@@ -36,6 +36,10 @@ VERBS: dict[str, tuple[str, str | None]] = {
     "why": ("what makes a cell differ from another", "<arm>/<seed> [<arm>/<seed>]"),
     "retry": ("run failed cells again", "[<arm>/<seed> ...], default: all that failed"),
     "cancel": ("take cells out of Slurm's queue", "[<arm>/<seed> ...], default: all of the sweep"),
+    "tune": (
+        "tune every arm alike on the validation split, then compare them, default and tuned",
+        None,
+    ),
     "data": (
         "which evaluation data sets are here; fetch one, or write it as shards",
         "check | download | export, then data sets",
@@ -49,12 +53,20 @@ examples:
   python sweep.py plan ablation=components seeds=5        what would run; runs nothing
   python sweep.py ablation=components data=csv data.path=pictures.csv
   python sweep.py status ablation=components --watch
+  python sweep.py tune ablation=components trials=20 space=optimizer
   python sweep.py list ablations
   python sweep.py data check data_root=<folder>
 
 words with = are overrides: a group (data=scenes, method=, model=, budget=smoke|quick|study) or any
 key of the configuration (train.steps=500, launcher.slots=4, seeds=[3,7], store=<folder>).
 """
+
+
+class GoesOn(Exception):
+    """What was asked for is in other hands now, and not done yet."""
+
+    def __str__(self) -> str:
+        return "it goes on without this command: python sweep.py status says how far"
 
 
 def main(words: Sequence[str]) -> int:
@@ -67,6 +79,9 @@ def main(words: Sequence[str]) -> int:
     except UserError as error:
         print(f"sweep.py: {error}", file=sys.stderr)
         return USER_ERROR
+    except GoesOn as why:
+        print(why)
+        return 0
     except KeyboardInterrupt:
         print("stopped; the same command continues where it was", file=sys.stderr)
         return INTERRUPTED

@@ -83,7 +83,7 @@ class Conduct:
             if state.outcome is not None and self.settings.takes(state):
                 claims.renew(self.store, run, state)
             run.publish_spec(spec)
-            if state.kind == "failed" and self.settings.takes(state):
+            if state.kind in claims.AT_REST and self.settings.takes(state):
                 self.again = (*self.again, (run_id, state.attempt))
         folder.write_plan(self.plan)
 
@@ -180,7 +180,7 @@ class Conduct:
             run
             for run, s in states.items()
             if s.open
-            or ((run, s.attempt) in self.again and s.kind == "failed")
+            or ((run, s.attempt) in self.again and s.kind in claims.AT_REST)
             or ((run, s.attempt) in self.forced and s.kind in ("lost", "running"))
         ]
 

@@ -64,7 +64,9 @@ class Display:
             self.line(f"audit: {f['arm']}: {f['check']} does not hold: {f['detail']}")
 
     def _changes(self, rows: list[Row]) -> None:
-        done = sum(r.state.kind in ("complete", "diverged", "stale", "failed") for r in rows)
+        done = sum(
+            r.state.kind in ("complete", "diverged", "stale", "failed", "halted") for r in rows
+        )
         for row in rows:
             kind = row.state.kind
             news = kind in ("complete", "diverged", "failed", "lost") and self._before

@@ -120,7 +120,7 @@ def follow_up(store: Store, intent: Intent) -> None:
     from sweeps import cli
 
     os.environ[FOLLOWS] = intent.token
-    status = cli.main(["run", *intent.words, f"store={store.root}"])
+    status = cli.main([*intent.words, f"store={store.root}"])
     if status in (cli.USER_ERROR, cli.INTERRUPTED):
         raise RuntimeError(f"the follow-up ended with status {status}")
 

@@ -63,6 +63,7 @@ def _kinds(where: list[Path]) -> dict[str, Callable[[], Rows]]:
             (name, "  ".join(filter(None, (sizes.describe(name), about))))
             for name, about in group("model")()
         ],
+        "spaces": group("space"),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,8 @@ SHORT = {"data_root": "runtime.data_root", "protocol": "runtime.protocol"}
 """Keys that are long for what they are."""
 OWN_KEYS = ("ablation", "conf_dir")
 """Looked at before anything is composed."""
+LISTED = ("ablation", "space")
+"""Folders of YAML that are no groups of a configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,7 @@ class SweepConfig:
     def takes(self, state: State) -> bool:
         """Whether a run in that state is run, unasked or because of `retry` or `stale`."""
         renewed = self.stale == "rerun" and state.stale and state.kind in ("stale", "due")
-        return state.open or renewed or state.kind == self.retry
+        return state.open or renewed or state.kind in ("halted", self.retry)
 
     def slots(self, threads: int) -> int:
         """How many runs of so many compute threads go side by side."""
@@ -131,14 +133,20 @@ class SweepConfig:
 
     def seed_list(self) -> tuple[int, ...]:
         """The seeds, each once; `UserError` if there is none or one is negative."""
-        if isinstance(self.seeds, int) and self.seeds > MOST_SEEDS:
-            raise UserError(f"seeds={self.seeds}: give at most {MOST_SEEDS}")
-        seeds = tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
-        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-            raise UserError(
-                f"seeds={self.seeds}: give a number of at least 1, or a list such as [3,7]"
-            )
-        return seeds
+        return seed_list("seeds", self.seeds)
+
+
+def seed_list(name: str, given: int | tuple[int, ...], first: int = 0) -> tuple[int, ...]:
+    """The seeds that `name` was given as: a number of them from `first` on, or a list.
+
+    Raises `UserError` if there is none, one is negative or given twice, or there are too many.
+    """
+    if isinstance(given, int) and given > MOST_SEEDS:
+        raise UserError(f"{name}={given}: give at most {MOST_SEEDS}")
+    seeds = tuple(range(first, first + given)) if isinstance(given, int) else given
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UserError(f"{name}={given}: give a number of at least 1, or a list such as [3,7]")
+    return seeds
 
 
 FAMILIES[SweepConfig, "launcher"] = LAUNCHERS
@@ -152,7 +160,15 @@ class Asked:
     settings: SweepConfig
     store: Store
     words: tuple[str, ...]
-    """As they stood on the command line."""
+    """The command line: a verb and its overrides."""
+    folders: tuple[Path, ...]
+    """Where YAML is looked for."""
+
+    @property
+    def lasting(self) -> tuple[str, ...]:
+        """The words as a follow-up says them: it does not ask again for what was asked once."""
+        once = ("retry=", "stale=", "store=", "wait=")
+        return tuple(word for word in self.words if not word.startswith(once))
 
 
 def folders(conf_dir: str | None = None) -> list[Path]:
@@ -166,8 +182,11 @@ def folders(conf_dir: str | None = None) -> list[Path]:
     return found
 
 
-def asked(overrides: list[str]) -> Asked:
-    """What these `key=value` words ask for; `UserError` in one line where they cannot be had."""
+def asked(overrides: list[str], beside: Iterable[str] = ()) -> Asked:
+    """What these `key=value` words ask for; `UserError` in one line where they cannot be had.
+
+    beside: keys that the verb has taken for itself, to be offered for one that is not known.
+    """
     values = {SHORT.get(k, k): v for k, v in compose.parse(overrides).items()}
     where = folders(values.pop("conf_dir", None))
     name = values.pop("ablation", None)
@@ -175,7 +194,7 @@ def asked(overrides: list[str]) -> Asked:
         known = ", ".join(definition.names(where))
         raise UserError(f"ablation= is missing: choose from {known}")
     ablation = definition.load(str(name), where)
-    known_groups = set(compose.groups(where)) - {"ablation"}
+    known_groups = set(compose.groups(where)) - set(LISTED)
     choices = {k: str(v) for k, v in values.items() if k in known_groups}
     keys = {k: v for k, v in values.items() if k not in known_groups}
     sweep_values = _sweep_values({**ablation.base, **choices}, where)
@@ -187,7 +206,8 @@ def asked(overrides: list[str]) -> Asked:
             run_values[key] = value
     settings: SweepConfig = bind(SweepConfig, sweep_values)
     _put_own(run_values, where)
-    _refuse_unknown(run_values, {**ablation.base, **choices}, where, sweep_values)
+    others = {**sweep_values, **dict.fromkeys((*OWN_KEYS, *beside))}
+    _refuse_unknown(run_values, {**ablation.base, **choices}, where, others)
     store = Store(settings.store)
     request = Request(
         ablation=ablation,
@@ -200,7 +220,13 @@ def asked(overrides: list[str]) -> Asked:
         arms=settings.arms,
         cache=store.cache,
     )
-    return Asked(request=request, settings=settings, store=store, words=tuple(overrides))
+    return Asked(
+        request=request,
+        settings=settings,
+        store=store,
+        words=("run", *overrides),
+        folders=tuple(where),
+    )
 
 
 def surroundings(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
@@ -243,7 +269,7 @@ def _refuse_unknown(
     for group in ("data", "method", "launcher"):
         if f"{group}.name" in values:
             raise UserError(f"{group}.name is chosen with {group}=, and its presets with it")
-    everything = {**_run_values(choices, where), **sweep, "ablation": None, "conf_dir": None}
+    everything = {**_run_values(choices, where), **sweep}
     for key, value in values.items():
         compose.put(everything, key, value)
 

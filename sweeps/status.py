@@ -20,6 +20,7 @@ ADVICE = {
     "preempted": "wait: it goes on by itself",
     "interrupted": "run",
     "due": "run",
+    "halted": "run",
     "running": "wait",
     "lost": "retry --force, if you know that it is dead",
     "failed": "logs, then retry",
@@ -27,6 +28,8 @@ ADVICE = {
     "stale": "kept; stale=rerun runs it again",
     "complete": "none",
 }
+FINAL = ("complete", "diverged", "stale")
+"""What is as it should be, or stays as it is."""
 STYLES = {
     "running": "cyan",
     "queued": "blue",

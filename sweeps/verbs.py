@@ -10,9 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ablations import plan as plans
+from ablations import variants
 from ablations.plan import Planned
 from sweeps import budget, cli, listing, price, settings
 from sweeps import status as status_
+from sweeps import tune as tuning
 from sweeps.claims import look
 from sweeps.conduct import Conduct
 from sweeps.datasets import data
@@ -231,20 +233,56 @@ def _known_plan(asked: Asked) -> Plan:
     return asked.store.sweep(planned.sweep).plan() or planned
 
 
+def tune(options: Namespace) -> int:
+    """Tune every arm alike, then run the tuned arms beside the default ones and report."""
+    tuner = tuning.tuner(options.overrides)
+    asked, display = tuner.asked, Display()
+    display.line(f"tuning: {tuner.estimate()}")
+    defaults = _cells(asked, tuner.planned, display)[1]
+    unfinished = [r for r in defaults if r.state.kind not in status_.FINAL]
+    if unfinished:
+        display.line(f"tuning waits for {len(unfinished)} cells of the default arms")
+        return CELLS_FAILED
+    display.line(f"tuning: {tuner.estimate()}")
+    try:
+        found = tuner.tune(tuning.RoundDisplay())
+    except tuning.Unfinished as why:
+        display.line(f"tuning: {why}")
+        return CELLS_FAILED
+    for text in tuning.spoken(found):
+        display.line(text)
+    return _conduct(asked, variants.tuned(tuner.planned, found), display=display)
+
+
 def _conduct(
     asked: Asked,
     planned: Planned,
     *,
     again: tuple[tuple[str, int], ...] = (),
     forced: tuple[tuple[str, int], ...] = (),
+    display: Display | None = None,
 ) -> int:
-    display = Display()
+    made, rows = _cells(asked, planned, display or Display(), again=again, forced=forced)
+    truth = _report(asked.store, made)
+    unfinished = any(r.state.kind in ("failed", "lost") for r in rows)
+    return CELLS_FAILED if unfinished else truth
+
+
+def _cells(
+    asked: Asked,
+    planned: Planned,
+    display: Display,
+    *,
+    again: tuple[tuple[str, int], ...] = (),
+    forced: tuple[tuple[str, int], ...] = (),
+) -> tuple[Plan, list[status_.Row]]:
+    """Run what is missing and say what is wrong; the plan that was conducted, and its cells."""
     conduct = Conduct(
         store=asked.store,
         planned=planned,
         settings=asked.settings,
         display=display,
-        words=_lasting(asked.words),
+        words=asked.lasting,
         again=again,
         forced=forced,
     )
@@ -252,22 +290,13 @@ def _conduct(
     rows = status_.rows(asked.store, conduct.plan)
     display.line(status_.summary(rows))
     if not done:
-        display.line("they go on without this command: python sweep.py status says how far")
-        return 0
+        raise cli.GoesOn
     for row in rows:
         if row.state.kind in ("failed", "lost"):
             display.line(f"{row.cell} {row.state.kind}: {row.state.reason} (do: {row.advice})")
     for text in conduct.plan.left_out:
         display.line(text)
-    truth = _report(asked.store, conduct.plan)
-    unfinished = any(r.state.kind in ("failed", "lost") for r in rows)
-    return CELLS_FAILED if unfinished else truth
-
-
-def _lasting(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The words that also a follow-up means: what was asked to run again, it does not ask again."""
-    once = ("retry=", "stale=", "store=", "wait=")
-    return tuple(word for word in words if not word.startswith(once))
+    return conduct.plan, rows
 
 
 def _report(store: Store, planned: Plan, force: bool = False) -> int:
@@ -298,6 +327,7 @@ ACTIONS = {
     "why": why,
     "retry": retry,
     "cancel": cancel,
+    "tune": tune,
     "data": data,
     "doctor": doctor,
     "gc": gc,

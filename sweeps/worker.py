@@ -72,7 +72,7 @@ class Worker:
     plan: Plan
     stop: Stop
     again: tuple[tuple[str, int], ...] = ()
-    """(run, attempt) whose failure is to be retried."""
+    """(run, attempt) that failed or halted and is to go on."""
     forced: tuple[tuple[str, int], ...] = ()
     """(run, attempt) that the user declared dead."""
     claimed: Callable[[str], Any] = lambda run: None

@@ -6,6 +6,7 @@ stands in `RUN_ONLY` says how a run is executed; all the rest says what it is, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union
@@ -246,6 +247,8 @@ class RuntimeConfig:
     pretraining_data: str = ""
     """What pictures of your own (data=csv, or those behind init) are called in the literature, such
     as YFCC15M: what published values are compared by."""
+    halt: float | None = setting(None, above=0, high=1)
+    """Share of the steps at which training halts; whoever plans the run again continues it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +280,16 @@ class RunConfig:
     def __post_init__(self) -> None:
         if hasattr(self.method, "check"):
             self.method.check(self.views)
+
+    @property
+    def last_step(self) -> int:
+        """The step after which training ends: the last, or the first validation from where
+        `runtime.halt` says on."""
+        train, halt = self.train, self.runtime.halt
+        if halt is None:
+            return train.steps
+        validations = math.ceil(round(halt * train.steps / train.validate_every, 6))
+        return min(train.steps, validations * train.validate_every)
 
 
 FAMILIES[RunConfig, "data"] = DATA

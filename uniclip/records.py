@@ -54,7 +54,9 @@ class Heartbeat:
 class Ended:
     """How an attempt ended, by its own word."""
 
-    kind: Literal["trained", "diverged", "evaluated", "failed", "interrupted", "overtaken"]
+    kind: Literal[
+        "trained", "diverged", "evaluated", "failed", "interrupted", "halted", "overtaken"
+    ]
     time: float
     error: str | None = None
     """The last line of the error."""
@@ -203,7 +205,7 @@ class Intent:
     """The newest attempt of each run when it was submitted."""
     submitter: Owner
     words: tuple[str, ...] = ()
-    """The overrides of the command line, for who follows up."""
+    """The command line, for who follows up."""
     again: tuple[tuple[str, int], ...] = ()
     """(run, attempt) whose failure is to be retried."""
     forced: tuple[tuple[str, int], ...] = ()
@@ -223,6 +225,72 @@ class Submission:
     time: float
     error: str | None = None
     """Why there is no job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One point of a search space, as one arm tried it."""
+
+    number: int
+    values: dict[str, Any]
+    """Key of the configuration -> value."""
+    scores: dict[str, float]
+    """Rung (0, 1, ...) -> validation score there, the mean over the tuning seeds."""
+    done: bool
+    """Whether it was trained to its end; else it was stopped at the last rung of `scores`."""
+    steps: int
+    """Training steps behind it, all seeds together."""
+    diverged: int = 0
+    """How many of its seeds diverged: each counts as the worst score, 0."""
+
+    @property
+    def score(self) -> float:
+        """The score at the last rung that it reached."""
+        return self.scores[max(self.scores, key=int)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """Trials that were asked for at once, and what came of them."""
+
+    number: int
+    trials: dict[str, tuple[Trial, ...]]
+    """By arm; as many for each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedArm:
+    """What tuning found for one arm."""
+
+    arm: str
+    best: Trial
+    """Of the trials that went to their end, the one with the best score; of equals, the first."""
+    default: float | None
+    """Validation score of the default values; None if they were stopped early, or never tried."""
+    trials: int
+    stopped: int
+    """Trials that were stopped before their end."""
+    diverged: int
+    """Runs that diverged."""
+    steps: int
+    """Training steps that the arm was given."""
+    edges: dict[str, Literal["lower", "upper"]]
+    """Keys whose best value lies on an edge of the space: the optimum may lie beyond."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """How the arms of a sweep got their hyper-parameters."""
+
+    default: str
+    """The sweep of the same arms with default values."""
+    space: str
+    pruner: str
+    trials: int
+    """For each arm."""
+    seeds: tuple[int, ...]
+    """On which the values were chosen."""
+    arms: tuple[TunedArm, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +326,8 @@ class Plan:
     """Planted truths that `report` checks."""
     left_out: tuple[str, ...] = ()
     """Arms and expectations that this budget does not run, each with its reason."""
+    tuning: Tuning | None = None
+    """How the arms were tuned; None for arms as they are declared."""
 
     def arm(self, name: str) -> Arm:
         """The arm of that name."""

@@ -38,7 +38,7 @@ from uniclip.store import (
 from uniclip.store import replace as write
 from uniclip.train import Fitted, fit
 
-Kind = Literal["trained", "diverged", "evaluated", "interrupted", "overtaken"]
+Kind = Literal["trained", "diverged", "evaluated", "interrupted", "halted", "overtaken"]
 COSTS = ("seconds_per_step", "parameters", "checkpoint_bytes", "peak_memory_bytes")
 
 
@@ -59,8 +59,8 @@ def run(
     Of several processes (`uniclip.processes`) rank 0 calls this while each other calls `assist`.
 
     Returns "trained" if training ended here, "evaluated" if it had ended before, "diverged" for a
-    run that did, "interrupted" if stopped, "overtaken" if a newer attempt took over (from then on
-    nothing is published).
+    run that did, "interrupted" if stopped, "halted" where `runtime.halt` says, "overtaken" if a
+    newer attempt took over (from then on nothing is published).
 
     Raises:
         UserError: data, disk, or damaged files; one line.
@@ -110,6 +110,8 @@ def _train(
         fitted = fit(config, attempt=attempt, validate=validate, stop=stop)
         if fitted.kind == "stopped":
             return "interrupted"
+        if fitted.kind == "halted":
+            return "halted"
         if fitted.kind == "overtaken" or attempt.overtaken():
             return "overtaken"
         if fitted.kind == "diverged":

@@ -30,9 +30,13 @@ from uniclip.records import (
     Owner,
     Plan,
     Primary,
+    Round,
     Score,
     Scores,
     Submission,
+    Trial,
+    TunedArm,
+    Tuning,
 )
 
 __all__ = [
@@ -49,12 +53,17 @@ __all__ = [
     "Owner",
     "Plan",
     "Primary",
+    "Round",
     "RunFolder",
     "Score",
     "Scores",
     "Store",
     "Submission",
+    "StudyFolder",
     "SweepFolder",
+    "Trial",
+    "TunedArm",
+    "Tuning",
     "append",
     "as_json",
     "lines",
@@ -272,6 +281,33 @@ class SweepFolder:
     def released(self, token: str) -> bool:
         """Whether that was noted."""
         return (self.submissions / f"{token}.released").exists()
+
+
+class StudyFolder:
+    """`sweeps/<id>/tuning/<study>/`: what the trials of each round came to, published once.
+
+    The runs of a round are a sweep of its own, whose id is the path from `sweeps/` on.
+    """
+
+    def __init__(self, sweep: SweepFolder, name: str) -> None:
+        self.path = sweep.path / "tuning" / name
+        self._id = f"{sweep.id}/tuning/{name}"
+
+    def round(self, number: int) -> Round | None:
+        """What round `number` came to; None while nobody has said."""
+        found: Round | None = read(Round, self.path / f"{number}.json")
+        return found
+
+    def tell(self, round_: Round) -> Round:
+        """Publish what a round came to (the first to say it wins); what stands there."""
+        publish(self.path / f"{round_.number}.json", as_json(round_))
+        told = self.round(round_.number)
+        assert told is not None
+        return told
+
+    def sweep_id(self, round_: int, rung: int) -> str:
+        """The sweep whose runs bring the trials of a round to a rung."""
+        return f"{self._id}/{round_}-{rung}"
 
 
 class Store:

@@ -31,7 +31,7 @@ from uniclip.model.pretrained import Pretrained
 from uniclip.state import State
 from uniclip.store import AttemptFolder
 
-Kind = Literal["trained", "diverged", "stopped", "overtaken"]
+Kind = Literal["trained", "diverged", "stopped", "halted", "overtaken"]
 ENDINGS: tuple[Literal["stopped", "overtaken"] | None, ...] = (None, "stopped", "overtaken")
 """Why training may end after a step; of what several processes say, the last here counts."""
 
@@ -41,7 +41,8 @@ class Fitted:
     """What training came to."""
 
     kind: Kind
-    """Trained to the end, diverged, stopped at a step, or overtaken by a newer attempt."""
+    """Trained to the end, diverged, stopped at a step, halted where runtime.halt says, or overtaken
+    by a newer attempt."""
     step: int
     """Steps taken (of a diverged run: before the one that failed)."""
     pretrained: Pretrained
@@ -80,7 +81,8 @@ def fit(
     batches, state = open_training(config)
     state.resume(attempt)
     lap = time.perf_counter()
-    for batch in batches.stream(state.counters.step, config.train.steps):
+    end = config.last_step
+    for batch in batches.stream(state.counters.step, end):
         numbers = advance(state, batch)
         if not math.isfinite(numbers["grad_norm"]):
             journal.diverged(state, numbers)
@@ -91,10 +93,12 @@ def fit(
             journal.beat(state.counters.step, "validating", always=True)
             journal.validated(state, *state.judge(validate))
         journal.beat(state.counters.step, "training")
-        ending = _ending(journal, state, stop) if state.counters.step < config.train.steps else None
+        ending = _ending(journal, state, stop) if state.counters.step < end else None
         if ending is not None:
             return _fitted(ending, state, journal)
         lap = time.perf_counter()
+    if end < config.train.steps:
+        return _fitted(journal.halt(state), state, journal)
     if processes.current().rank == 0:
         journal.finished(state)
     return _fitted("trained", state, journal)

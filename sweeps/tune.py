@@ -1,0 +1,315 @@
+"""Tuning: every arm looks for its hyper-parameters with the same trials, in the same space.
+
+Trials are ordinary runs, trained on seeds of their own and scored on the validation split; they are
+evaluated on nothing, so no benchmark has a say. What a round came to is published once in the
+study's folder (`uniclip.store.StudyFolder`); all else is in the runs, so a controller that is
+killed goes on with the same study, and two at once are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Union
+
+from ablations import plan as plans
+from ablations import variants
+from ablations.plan import Planned
+from sweeps import cli, price, settings
+from sweeps import space as spaces
+from sweeps import study as studies
+from sweeps.claims import look
+from sweeps.conduct import Conduct
+from sweeps.display import Display
+from sweeps.settings import Asked
+from sweeps.study import Measured, Points, Study
+from uniclip import compose
+from uniclip.binding import bind, plain, setting
+from uniclip.config import RunConfig
+from uniclip.errors import UserError
+from uniclip.identity import digest
+from uniclip.store import (
+    Plan,
+    Round,
+    StudyFolder,
+    Trial,
+    TunedArm,
+    Tuning,
+    append,
+    lines,
+    publish,
+)
+
+FIRST_SEED = 1_000
+"""Tuning seeds are counted from here: the seeds of a table had no say in what was chosen."""
+WORST = 0.0
+"""What a diverged run scores; validation scores lie in [0, 1]."""
+TRIES = 2
+"""One that halts while we look, where an earlier round let it, is taken up a second time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """What a tuning is told, beside what a sweep is."""
+
+    trials: int = setting(20, low=1, high=10_000)
+    """For each arm."""
+    space: str = "optimizer"
+    """A file of `conf/space/`."""
+    pruner: Literal["none", "median", "hyperband"] = "none"
+    tuning_seeds: Union[int, tuple[int, ...]] = 1
+    """How many (1000, 1001, ...), or which: a trial's score is the mean over them."""
+    at_once: int = setting(1, low=1, high=1_000)
+    """Trials of each arm in a round: more keep more machines busy, fewer learn more."""
+    study_seed: int = setting(0, low=0)
+
+
+class Unfinished(Exception):
+    """Trials that could not be brought to their rung: one line for the user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuner:
+    """One tuning of the arms of a plan."""
+
+    wanted: TuneConfig
+    asked: Asked
+    planned: Planned
+    study: Study
+    seeds: tuple[int, ...]
+
+    @cached_property
+    def folder(self) -> StudyFolder:
+        """Where its rounds are told."""
+        content = {**plain(self.study), "seeds": list(self.seeds)}
+        name = f"{self.wanted.space}-{digest(content, 8)}"
+        return StudyFolder(self.asked.store.sweep(self.planned.plan.sweep), name)
+
+    def estimate(self) -> str:
+        """How many runs there will be and how long they should take, in words."""
+        plan, study = self.planned.plan, self.study
+        runs = study.trials * len(study.arms) * len(self.seeds)
+        said = (
+            f"{study.trials} trials x {len(study.arms)} arms x {len(self.seeds)} "
+            f"seed{'s' * (len(self.seeds) > 1)} = {runs} runs"
+        )
+        known = price.prices(self.asked.store, plan)
+        if not all(arm in known for arm in study.arms):
+            return f"{said}, not measured yet"
+        slots = self.asked.settings.slots(plan.base["train"]["threads"])
+        each = sum(known[arm].seconds for arm in study.arms) / slots
+        most = "about" if study.pruner == "none" else "at most"
+        spent = price.spoken(each * study.trials * len(self.seeds))
+        return f"{said}, {most} {spent} on {slots} slots"
+
+    def tune(self, display: Display) -> Tuning:
+        """Conduct the study to its end; `Unfinished` if runs failed or are not there yet."""
+
+        def measure(number: int, rung: int, points: Points) -> dict[str, dict[int, Measured]]:
+            tried = sorted({t for of_arm in points.values() for t in of_arm})
+            share = "" if len(self.study.rungs) == 1 else f", to {self.study.rungs[rung]:.0%}"
+            display.line(
+                f"round {number + 1}: trials {tried[0] + 1} to {tried[-1] + 1} of "
+                f"{self.study.trials} for {len(points)} arms{share}"
+            )
+            return self._measure(number, rung, points, display)
+
+        rounds = studies.conduct(
+            self.study, measure, recall=self.folder.round, tell=self.folder.tell
+        )
+        arms = tuple(self._found(arm, rounds) for arm in self.study.arms)
+        check_budgets(self.study, arms, self.planned.configs)
+        return Tuning(
+            default=self.planned.plan.sweep,
+            space=self.wanted.space,
+            pruner=self.study.pruner,
+            trials=self.study.trials,
+            seeds=self.seeds,
+            arms=arms,
+        )
+
+    def _found(self, arm: str, rounds: Sequence[Round]) -> TunedArm:
+        trials = studies.of_arm(rounds, arm)
+        best = max((t for t in trials if t.done), key=lambda t: (t.score, -t.number))
+        ends = {k: self.study.space[k].edge(v) for k, v in best.values.items()}
+        first: Trial | None = trials[0] if self.study.start is not None else None
+        return TunedArm(
+            arm=arm,
+            best=best,
+            default=first.score if first is not None and first.done else None,
+            trials=len(trials),
+            stopped=sum(not t.done for t in trials),
+            diverged=sum(t.diverged for t in trials),
+            steps=sum(t.steps for t in trials),
+            edges={k: end for k, end in ends.items() if end is not None},
+        )
+
+    # -- the runs of a round --
+
+    def _measure(
+        self, number: int, rung: int, points: Points, display: Display
+    ) -> dict[str, dict[int, Measured]]:
+        planned = variants.trials(
+            self.planned,
+            points,
+            sweep=self.folder.sweep_id(number, rung),
+            seeds=self.seeds,
+            halt=self.study.rungs[rung],
+        )
+        self._train(planned, display)
+        runs: dict[str, list[str]] = {}
+        for cell in planned.plan.cells:
+            runs.setdefault(cell.arm, []).append(cell.run)
+        halt = planned.plan.base["runtime"]["halt"]
+        measured: dict[str, dict[int, Measured]] = {}
+        for arm, tried in points.items():
+            measured[arm] = {}
+            for trial in tried:
+                name = variants.trial_name(arm, trial)
+                config = _halting(planned.configs[name], halt)
+                each = [self._reached(run, config) for run in runs[name]]
+                measured[arm][trial] = _mean([m for m in each if m is not None])
+        return measured
+
+    def _train(self, planned: Planned, display: Display) -> None:
+        """Have every run of a round's plan brought to its rung."""
+        self._adopt(planned.plan)
+        for _ in range(TRIES):
+            lacking = self._lacking(planned)
+            if not lacking:
+                return
+            conduct = Conduct(
+                store=self.asked.store,
+                planned=variants.only(planned, lacking),
+                settings=self.asked.settings,
+                display=display,
+                words=self.asked.lasting,
+            )
+            if not conduct.run():
+                raise cli.GoesOn
+        lacking = self._lacking(planned)
+        if lacking:
+            state = look(self.asked.store.run(lacking[0]), {})
+            again = " (with retry=failed it tries them again)" * (state.kind == "failed")
+            raise Unfinished(
+                f"{len(lacking)} runs of trials did not get there; {lacking[0]} is {state.kind}: "
+                f"{state.reason}; the same command goes on{again}"
+            )
+
+    def _adopt(self, plan: Plan) -> None:
+        """Let a round stand on the audit and the prices of the arms that it varies."""
+        ours = self.asked.store.sweep(self.planned.plan.sweep)
+        theirs = self.asked.store.sweep(plan.sweep)
+        if ours.audit.exists():
+            publish(theirs.audit, ours.audit.read_bytes())
+        if not theirs.probes.exists():
+            probes = {p["arm"]: p for p in lines(ours.probes)}
+            for arm in plan.arms:
+                probe = probes.get(arm.name.rsplit("#", 1)[0])
+                if probe is not None:
+                    append(theirs.probes, {**probe, "arm": arm.name})
+
+    def _lacking(self, planned: Planned) -> list[str]:
+        halt = planned.plan.base["runtime"]["halt"]
+        configs = {c.run: _halting(planned.configs[c.arm], halt) for c in planned.plan.cells}
+        return [run for run, config in configs.items() if self._reached(run, config) is None]
+
+    def _reached(self, run_id: str, config: RunConfig) -> Measured | None:
+        """What a run came to at `config.last_step`; None if it is not there yet.
+
+        What it came to later plays no part, so a study that is replayed decides as it did.
+        """
+        run, step = self.asked.store.run(run_id), config.last_step
+        outcome = run.outcome()
+        if outcome is not None and outcome.kind == "diverged" and outcome.step < step:
+            return Measured(score=WORST, steps=outcome.step, diverged=1)
+        if outcome is None and (step == config.train.steps or look(run, {}).kind == "running"):
+            return None
+        for record in run.history():
+            if record.get("phase") == "validation" and record.get("step") == step:
+                return Measured(score=record["score"], steps=step)
+        if outcome is None:
+            return None
+        raise UserError(f"{run.path} has no validation at step {step}: move it away and run again")
+
+
+def tuner(overrides: list[str]) -> Tuner:
+    """The tuning that these words ask for; `UserError` where it cannot be had."""
+    own = [f.name for f in fields(TuneConfig)]
+    mine = [word for word in overrides if word.partition("=")[0] in own]
+    wanted: TuneConfig = bind(TuneConfig, compose.parse(mine))
+    asked = settings.asked([word for word in overrides if word not in mine], own)
+    asked = replace(asked, words=("tune", *overrides))
+    seeds = settings.seed_list("tuning_seeds", wanted.tuning_seeds, FIRST_SEED)
+    space = spaces.load(wanted.space, asked.folders)
+    planned = plans.make(asked.request)
+    study = _study(wanted, spaces.fitted(wanted.space, space, planned), planned)
+    return Tuner(wanted=wanted, asked=asked, planned=planned, study=study, seeds=seeds)
+
+
+def _study(wanted: TuneConfig, space: spaces.Space, planned: Planned) -> Study:
+    base = compose.flat(planned.plan.base)
+    start = {key: base[key] for key in space}
+    trains = [config.train for config in planned.configs.values()]
+    return Study(
+        arms=tuple(planned.configs),
+        space=space,
+        trials=wanted.trials,
+        start=start if all(space[k].holds(v) for k, v in start.items()) else None,
+        at_once=wanted.at_once,
+        seed=wanted.study_seed,
+        pruner=wanted.pruner,
+        rungs=studies.rungs(wanted.pruner, min(t.steps // t.validate_every for t in trains)),
+    )
+
+
+def spoken(tuning: Tuning) -> list[str]:
+    """What was found, a line an arm, for a terminal."""
+    said = []
+    for arm in tuning.arms:
+        values = ", ".join(f"{key}={value}" for key, value in arm.best.values.items())
+        before = "n/a" if arm.default is None else f"{arm.default:.3f}"
+        edge = f" (on an edge of the space: {', '.join(arm.edges)})" if arm.edges else ""
+        said.append(
+            f"{arm.arm}: {values}, trial {arm.best.number + 1} of {arm.trials}; "
+            f"validation {before} -> {arm.best.score:.3f}{edge}"
+        )
+    return said
+
+
+class RoundDisplay(Display):
+    """Of a round: the arms were audited before."""
+
+    def audit(self, path: Path) -> None:
+        """Nothing: the sweep of the default arms has said it."""
+
+
+def check_budgets(
+    study: Study, arms: Collection[TunedArm], configs: Mapping[str, RunConfig]
+) -> None:
+    """Assert that every arm had the same trials, and the same steps unless scores cut them short.
+
+    Arms whose runs are longer by declaration are compared among themselves.
+    """
+    assert {t.trials for t in arms} == {study.trials}, "every arm has the same trials"
+    if study.pruner == "median":
+        return
+    by_length: dict[int, set[int]] = {}
+    for t in arms:
+        if not t.diverged:
+            by_length.setdefault(configs[t.arm].train.steps, set()).add(t.steps)
+    assert all(len(steps) == 1 for steps in by_length.values()), "every arm has the same steps"
+
+
+def _halting(config: RunConfig, halt: float | None) -> RunConfig:
+    return variants.with_values(config, {"runtime.halt": halt})
+
+
+def _mean(each: Sequence[Measured]) -> Measured:
+    return Measured(
+        score=sum(m.score for m in each) / len(each),
+        steps=sum(m.steps for m in each),
+        diverged=sum(m.diverged for m in each),
+    )
