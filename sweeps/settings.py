@@ -235,6 +235,7 @@ def surroundings(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     where = folders(values.pop("conf_dir", None))
     groups = set(compose.groups(where)) - {"ablation"}
     choices = {k: str(v) for k, v in values.items() if k in groups}
+    _put_own(values, where)
     sweep_values, run_values = _sweep_values(choices, where), _run_values(choices, where)
     for key, value in values.items():
         if key not in groups:
