@@ -14,12 +14,10 @@ from analysis.benchmark import FORMS, Column, Panel, calibration, panels
 from analysis.findings import Findings
 from analysis.statistics import effect
 from analysis.table import Entry, Table, entries
-from uniclip.evaluate import protocols
 from uniclip.store import Arm
 
 NAMES = (*FORMS, *(f"published_{form}" for form in FORMS), "calibration", "alarms")
 """What the names of these tables begin with, and of the one with alarms about them."""
-METRICS = {"mean_per_class": "mean per class", "map11": "11-point mAP", "map": "mAP"}
 INTERVAL = (
     f"Mean over seeds {words.PLUS_MINUS} half of its {words.confidence()} interval (t over seeds) "
     "from three seeds on; both values where there are two."
@@ -140,17 +138,14 @@ def _notes(panel: Panel) -> Iterator[str]:
 
 
 def _metric_notes(panel: Panel) -> Iterator[str]:
-    rules = protocols.published(panel.protocol)
-    sets = [*dict.fromkeys(c.datasets[0] for c in panel.columns), *panel.missing]
     of_metric: dict[str, list[str]] = {}
-    for d in sets:
-        if rules.metric(d) in METRICS:
-            of_metric.setdefault(METRICS[rules.metric(d)], []).append(d)
+    for dataset, metric in panel.metrics.items():
+        of_metric.setdefault(metric, []).append(dataset)
     told = [f"{metric}: {', '.join(own)}" for metric, own in of_metric.items()]
     usual = "recall" if panel.scores[0].startswith("retrieval") else "accuracy"
     yield f"Protocol {panel.protocol}; {'; '.join([*told, f'else {usual}'])}."
     if usual == "accuracy":
-        yield from (f"Ours departs from the source: {text}." for text in rules.departs)
+        yield from (f"Ours departs from the source: {text}." for text in panel.departs)
 
 
 def _bold_note(panel: Panel) -> str:
