@@ -73,6 +73,9 @@ def _check(store: Store, gathered: Gathered, cell: Cell, dataset: str) -> Check 
     score = next((n for n in OUTCOMES if n in kept), "")
     outcome, leaked = kept.get(score), kept.get("leaked")
     near = None if leaked is None else np.equal(leaked, leakage.NEAR)
+    rest = None
+    if outcome is not None and near is not None and outcome.shape == near.shape:
+        rest = _mean(outcome[~near])
     samples = len(next(a for a in (leaked, outcome, np.zeros(0)) if a is not None))
     return Check(
         dataset=dataset,
@@ -85,7 +88,7 @@ def _check(store: Store, gathered: Gathered, cell: Cell, dataset: str) -> Check 
         above_chance=above,
         score=score,
         value=_mean(outcome) if outcome is not None else None,
-        without=None if outcome is None or near is None else _mean(outcome[~near]),
+        without=rest,
         near=None if near is None else int(near.sum()),
         plain=None if leaked is None else int((leaked == leakage.TOO_PLAIN).sum()),
         samples=samples,

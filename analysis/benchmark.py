@@ -18,6 +18,7 @@ from analysis import published
 from analysis.findings import Findings
 from analysis.statistics import Observed, indistinguishable
 from uniclip.evaluate import datasets, protocols
+from uniclip.evaluate.sheet import FEWEST
 from uniclip.store import Arm, Plan
 
 FORMS = {
@@ -88,6 +89,11 @@ class Panel:
     """Data sets that are not here, and how to get them."""
     left_out: dict[str, str]
     """Data sets that are here and not in the intersection, and why."""
+
+    def in_mean(self, column: Column) -> bool:
+        """Whether a data set's score is part of a mean."""
+        kinds = {(m.score, m.kind) for m in self.means if column.datasets[0] in m.datasets}
+        return bool(column.evaluation) and (column.score, column.kind) in kinds
 
 
 def panels(findings: Findings) -> list[Panel]:
@@ -163,8 +169,9 @@ def _columns(
                 rows = gathered.rows(dataset, score)
                 rows = rows[rows["arm"].isin(own)]
                 observed = _only(gathered.observed(dataset, score), own)
-                few, samples = bool(rows["shown_only"].any()), rows["samples"].max()
-                kind = gathered.kind(dataset, score)
+                samples, kind = rows["samples"].max(), gathered.kind(dataset, score)
+                # what is never maximised is shown only, whatever the number of samples
+                few = bool(samples < FEWEST if kind == "error" else rows["shown_only"].any())
                 yield Column(
                     datasets=(dataset,),
                     score=score,

@@ -68,7 +68,9 @@ def test_a_mean_is_of_one_kind_over_one_intersection(whole: Findings) -> None:
     assert "mean of 3" in table.headings
     assert "voc2007 (mAP)" in table.headings
     text = as_markdown(table)
-    assert "Means are over one intersection, cifar10, dtd, flowers102, voc2007" in text
+    assert "The mean of 3: cifar10, dtd, flowers102." in text
+    assert "voc2007: in no mean, the only one with its kind of score." in text
+    assert {r["dataset"] for r in records(table) if r["in_mean"] == "true"} == set(sets)
     assert f"{np.mean(means):.3f}" in text
     retrieval = panels(whole)["retrieval_captions"]
     assert {(c.score, c.datasets) for c in retrieval.means} == {
@@ -129,6 +131,7 @@ def test_chance_samples_and_calibration_stand_beside(whole: Findings) -> None:
         float(one(made["zero_shot"], arm="full", dataset="dtd")["mean"]) - 0.4
     )
     assert row["bold"] == "false"
+    assert "dtd" in made["calibration"].headings, "without a star: there are enough samples"
 
 
 def test_bold_only_where_the_interval_says_so(whole: Findings, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import trees
 from uniclip.errors import UserError
 from uniclip.evaluate import classification, datasets, prompts, protocols, zero_shot
 
-WITH_CLASSES = [name for name in trees.WRITERS if name not in protocols.RETRIEVAL_SETS]
+WITH_CLASSES = [name for name in trees.WRITERS if datasets.get(name).kind != "retrieval"]
 
 
 @pytest.fixture(scope="module")
