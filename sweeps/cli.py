@@ -60,6 +60,13 @@ key of the configuration (train.steps=500, launcher.slots=4, seeds=[3,7], store=
 """
 
 
+TUNE = """\
+Keys of its own: trials=20 (for each arm), space=optimizer (see: list spaces),
+pruner=none|median|hyperband, tuning_seeds=1 (how many, or a list), at_once=1 (trials of each arm in
+a round), study_seed=0.
+"""
+
+
 def main(words: Sequence[str]) -> int:
     """What the command line asks for; the exit status (2 for the user's errors)."""
     try:
@@ -164,6 +171,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("--force", action="store_true", help=text)
     if verb == "data":
         parser.add_argument("--sums", action="store_true", help="check: compare published sums")
+    if verb == "tune":
+        parser.epilog = TUNE
     if verb == "gc":
         parser.add_argument("--yes", action="store_true", help="delete it")
     return parser

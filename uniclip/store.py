@@ -276,6 +276,10 @@ class Store:
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
             yield SweepFolder(folder / name)
 
+    def study(self, sweep_id: str, name: str) -> StudyFolder:
+        """The folder of a study that tunes a sweep's arms."""
+        return StudyFolder(self.sweep(sweep_id), name)
+
     def report(self, sweep_id: str) -> Path:
         """The folder of a sweep's report."""
         return self.root / "reports" / sweep_id
