@@ -12,7 +12,6 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from ablations import plan as plans
 from ablations.plan import Planned
@@ -239,20 +238,20 @@ def need(patient: Patient) -> cluster.Need:
         nodes=launcher.nodes,
         minutes=launcher.minutes,
         jobs=len(runs) or 1,
-        options=cluster.options(_requested(patient)),
+        options=sbatch_options(launcher, patient.config.train.threads),
         checkpoint_seconds=patient.config.runtime.checkpoint_seconds,
         save_seconds=max(map(_save_seconds, prices), default=None),
     )
 
 
-def _requested(patient: Patient) -> dict[str, Any]:
-    """What the launcher would ask of Slurm for one cell, in submitit's words."""
+def sbatch_options(launcher: SlurmLauncher, threads: int) -> tuple[str, ...]:
+    """What the launcher asks of Slurm for one cell of so many compute threads."""
     from sweeps.launchers.slurm import requested
 
     intent = Intent(
         token="doctor", kind="run", elements=(), attempts={}, submitter=process.owner({})
     )
-    return requested(patient.settings.launcher, intent, ROOT, patient.config.train.threads)
+    return cluster.options(requested(launcher, intent, ROOT, threads))
 
 
 def _prices(patient: Patient) -> list[price.Price]:

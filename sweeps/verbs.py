@@ -15,13 +15,14 @@ from ablations.plan import Planned
 from sweeps import budget, cli, listing, price, settings
 from sweeps import status as status_
 from sweeps import tune as tuning
+from sweeps.checks.cluster import expected_start
 from sweeps.claims import look
 from sweeps.conduct import Conduct
 from sweeps.datasets import data
 from sweeps.display import Display, table
-from sweeps.doctor import doctor
+from sweeps.doctor import doctor, sbatch_options
 from sweeps.scheduler import Slurm
-from sweeps.settings import Asked
+from sweeps.settings import Asked, SlurmLauncher
 from sweeps.submissions import Submissions
 from sweeps.worker import proven
 from uniclip.compose import flat, parse
@@ -95,6 +96,9 @@ def plan(options: Namespace) -> int:
     taken = {r.run for r in rows if asked.settings.takes(r.state)}
     slots = asked.settings.slots(planned.base["train"]["threads"])
     console.print(f"estimate: {price.estimate(planned, taken, known, slots, devices)}")
+    if isinstance(asked.settings.launcher, SlurmLauncher):
+        options_ = sbatch_options(asked.settings.launcher, planned.base["train"]["threads"])
+        console.print(f"expected start: {expected_start(options_)}", markup=False)
     return 0
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -81,6 +82,15 @@ def examine(need: Need) -> list[Finding]:
     known = parse_config(config.stdout)
     said = f"{known.get('SLURM_VERSION', '?')}, cluster {known.get('ClusterName', '?')}"
     return [ok("Slurm", said), *judge(look(known, need), need)]
+
+
+def expected_start(options: tuple[str, ...]) -> str:
+    """When such a job would start, in Slurm's words, or why it would not."""
+    if shutil.which("sbatch") is None:
+        return "there is no sbatch here"
+    tried = ask("sbatch", "--test-only", *options, "--wrap=true")
+    start = re.search(r"to start at (\S+)", tried.stderr)
+    return start[1].replace("T", " ") if start else last_line(tried.stderr)
 
 
 def judge(seen: Seen, need: Need) -> list[Finding]:

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
-from conftest import require_slurm
+from cluster import Cluster, require_slurm
 
 from uniclip.store import Store, lines
 

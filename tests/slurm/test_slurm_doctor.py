@@ -13,6 +13,7 @@ import pytest
 from cluster import Cluster, require_slurm
 
 from sweeps.checks import cluster as checks
+from sweeps.checks import visit
 from sweeps.checks.cluster import Need
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,13 +103,11 @@ def test_what_cannot_be_had_is_found(cluster: Cluster) -> None:
 
 
 def test_a_controller_that_does_not_answer_is_found(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster,
 ) -> None:
     cluster.stop_daemon("slurmctld")
     try:
         assert levels(Need()) == {"Slurm": "problem"}
-        found = doctor(tmp_path / "store", status=1)
-        assert found["Slurm"][0] == "problem"
     finally:
         cluster.start_daemon("slurmctld")
 
@@ -128,17 +127,27 @@ def test_a_node_is_looked_at_by_a_job(cluster: Cluster, tmp_path: Path) -> None:
     assert cluster.active() == {}
 
 
+def visited(tmp_path: Path, where: str, gpus: int, python: str) -> dict[str, tuple[str, str]]:
+    """Check -> level and words of what is wrong, by a job."""
+    need = Need(options=(f"--gpus-per-node={gpus}",), minutes=10)
+    found = visit.examine(tmp_path, need, where=where, gpus=gpus, python=python, setup=())
+    return {f.check: (f.level, f.said) for f in found if f.level != "ok"}
+
+
 def test_a_node_that_cannot_start_python_is_found(cluster: Cluster, tmp_path: Path) -> None:
-    words = ("launcher.minutes=10", "launcher.python=/no/such/python", "--submit")
-    found = doctor(tmp_path / "store", *words, status=1)
-    level, said = found["test job"]
-    assert (level, "/no/such/python" in said) == ("problem", True)
+    wrong = visited(tmp_path, "cpu", 1, "/no/such/python")
+    level, said = wrong.pop("test job")
+    assert (level, "/no/such/python" in said, wrong) == ("problem", True, {})
 
 
 def test_gpus_that_a_node_has_not_are_found(cluster: Cluster, tmp_path: Path) -> None:
     """Slurm grants two make-believe GPUs; torch finds none."""
-    words = ("launcher.minutes=10", "launcher.gpus_per_node=2", "runtime.device=cuda", "--submit")
-    found = doctor(tmp_path / "store", *words, status=1)
-    wrong = [check for check, (level, _) in found.items() if level == "problem"]
-    assert len(wrong) == 1
-    assert wrong[0].startswith("runtime.device=cuda on ")
+    wrong = visited(tmp_path, "cuda", 2, sys.executable)
+    ((check, (level, _)),) = wrong.items()
+    assert (level, check.startswith("runtime.device=cuda on ")) == ("problem", True)
+
+
+def test_a_job_that_may_not_be_submitted_is_found(cluster: Cluster, tmp_path: Path) -> None:
+    ((check, (level, said)),) = visited(tmp_path, "cpu", 3, sys.executable).items()
+    assert (check, level) == ("test job", "problem")
+    assert "not available" in said
