@@ -1,4 +1,4 @@
-"""Fashion-MNIST end to end: a model trained on emoji and one that was not, each by the command line.
+"""Fashion-MNIST end to end, by the command line: a model trained on emoji, and one that was not.
 
     python tests/fashion_mnist.py [--budget smoke|quick] [--data-root data]
 
