@@ -5,7 +5,8 @@ evaluation's included, into the vector that the augmentation encoder sees; `appl
 pixels. Numbers are drawn without a look at the pictures, by key and sample id. The order in which
 a view is made is fixed: crop and resize, flip, brightness, contrast, saturation, hue, grey, blur.
 
-The recipes are those of SLIP (Mu et al., 2022: weak) and MoCo v2 (Chen et al., 2020: strong).
+The recipes are those of SLIP (Mu et al., 2022: weak) and MoCo v2 (Chen et al., 2020: strong); SLIP
+itself cuts its strong views down to an area of 0.08.
 Ours: some views are exactly the evaluation's; crops are drawn without rejection; the jitter's
 order is fixed; the blur's width is a share of the picture, the same at 32 and 224 px.
 """
@@ -13,7 +14,7 @@ order is fixed; the blur's width is a share of the picture, the same at 32 and 2
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -151,9 +152,11 @@ def weak(key: int, ids: rng.UInt64, identity: float = 0.1) -> Transform:
     return sample(WEAK, key, ids, identity)
 
 
-def strong(key: int, ids: rng.UInt64, identity: float = 0.1) -> Transform:
-    """Strong views of samples `ids` (n,): RandomResizedCrop(0.2, 1), flip, jitter, grey, blur."""
-    return sample(STRONG, key, ids, identity)
+def strong(
+    key: int, ids: rng.UInt64, identity: float = 0.1, crop: float = STRONG.smallest
+) -> Transform:
+    """Strong views of samples `ids` (n,): RandomResizedCrop(crop, 1), flip, jitter, grey, blur."""
+    return sample(replace(STRONG, smallest=crop), key, ids, identity)
 
 
 def sample(recipe: Recipe, key: int, ids: rng.UInt64, identity: float) -> Transform:

@@ -23,6 +23,8 @@ class ViewsConfig:
     """Views with a hard crop, flip, colour jitter, grey and blur (SimCLR's)."""
     identity: float = setting(0.1, low=0, high=1)
     """Probability that a view is the evaluation transform (ours: evaluation then interpolates)."""
+    crop: float = setting(0.2, above=0, high=1, absent=0.2)
+    """Least area of a strong view's crop: 0.2 as in MoCo v2 and DeCLIP, 0.08 as SLIP published."""
 
     def __post_init__(self) -> None:
         if self.weak + self.strong < 1:

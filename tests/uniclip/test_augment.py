@@ -176,6 +176,8 @@ def test_recipes_keep_their_bounds():
         assert max(width.max(), height.max()) < 1 + 1e-5
         assert np.abs(views.aspect).max() <= np.log(4 / 3) + 1e-6
     assert not any(getattr(augment.weak(9, ids), name).any() for name in ("hue", "grey", "sigma"))
+    smaller = augment.strong(9, ids, crop=0.08).area
+    assert 0.08 <= smaller.min() < 0.1
 
 
 def test_draws_belong_to_key_and_sample_alone(ids):

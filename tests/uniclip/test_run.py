@@ -11,11 +11,12 @@ from multiprocessing.context import ForkProcess
 import numpy as np
 import pytest
 import torch
-from tiny_runs import claimed, opened, tiny
+from tiny_runs import METHODS, claimed, opened, tiny
 
 import uniclip
 from uniclip import checkpoint, evaluate, run
-from uniclip.config import RunConfig
+from uniclip.compose import CONF, compose
+from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError
 from uniclip.store import RunFolder, lines
 
@@ -230,6 +231,43 @@ def test_kill_nine_at_random_moments_ends_with_the_same_file(tmp_path):
     assert folder.best.read_bytes() == whole.best.read_bytes()
     events = [e for n in folder.attempts() for e in lines(folder.attempt(n).events)]
     assert any(e["event"] == "resumed" and e["step"] > 0 for e in events)
+
+
+SMOKE = {
+    "train": {"steps": 24, "validate_every": 12},
+    "runtime": {"checkpoint_seconds": 0.2, "log_every": 1},
+}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", METHODS if os.environ.get("UNICLIP_SOAK") else ["declip"])
+def test_every_method_survives_kill_nine_on_real_pictures(name, tmp_path):
+    """Bit for bit, DeCLIP's queue and SLIP's running statistics included; and it learns."""
+    chosen = {"data": "openmoji", "method": name, "budget": "smoke"}
+    values = compose("config", chosen, [CONF])
+    for section, own in SMOKE.items():
+        values[section] |= own
+    if "ssl_width" in METHODS[name].get("method", {}):
+        values["method"]["ssl_width"] = 256  # checkpoints of the published heads take seconds
+    config = run_config({k: v for k, v in values.items() if k != "seeds"})
+    whole, folder = (opened(tmp_path / place, config) for place in ("whole", "killed"))
+    assert run.run(whole, config, claimed(whole), evaluations={}) == "trained"
+    draw = random.Random(name)
+    for _ in range(3):
+        child = _child(folder, config)
+        _wait_for_a_step(folder, child)
+        time.sleep(draw.uniform(0, 3))
+        child.kill()
+        child.join()
+    last = _child(folder, config)
+    last.join(600)
+    assert last.exitcode == 0
+    assert folder.weights.read_bytes() == whole.weights.read_bytes()
+    losses = [r["loss"] for r in whole.history() if r["phase"] == "train"]
+    assert losses == [r["loss"] for r in folder.history() if r["phase"] == "train"]
+    assert sum(losses[-3:]) < sum(losses[:3])
+    events = [e for n in folder.attempts() for e in lines(folder.attempt(n).events)]
+    print(name, losses[0], losses[-1], [e["step"] for e in events if e["event"] == "resumed"])
 
 
 def _child(folder: RunFolder, config: RunConfig) -> ForkProcess:

@@ -53,8 +53,13 @@ def open_split(config: Any, part: Part) -> Split:
     return split
 
 
-def views(config: Any, kind: View, key: int, ids: UInt64, identity: float) -> Transform:
-    """The transforms of one view of samples `ids` (n,); scenes damage what they are told to."""
+def views(
+    config: Any, kind: View, key: int, ids: UInt64, identity: float, crop: float = 0.2
+) -> Transform:
+    """The transforms of one view of samples `ids` (n,); scenes damage what they are told to.
+
+    identity, crop: as in `config.ViewsConfig`; scenes have no such crops.
+    """
     from uniclip import augment
     from uniclip.data import scene_views
 
@@ -62,5 +67,6 @@ def views(config: Any, kind: View, key: int, ids: UInt64, identity: float) -> Tr
         return scene_views.views(config, kind, key, ids, identity)
     if kind == "evaluation":
         return augment.evaluation(len(ids))
-    sampler = augment.weak if kind == "weak" else augment.strong
-    return sampler(key, ids, identity)
+    if kind == "weak":
+        return augment.weak(key, ids, identity)
+    return augment.strong(key, ids, identity, crop)

@@ -119,7 +119,8 @@ class Batches(Dataset[Batch]):
         views, vectors = [], []
         for kind, i in kinds:
             key = self._key("view", epoch, f"{kind}/{i}")
-            transform = data.views(config.data, kind, key, ids, config.views.identity)
+            law = config.views
+            transform = data.views(config.data, kind, key, ids, law.identity, law.crop)
             views.append(augment.apply(canvases, transform, config.model.image.pixels))
             vectors.append(augment.describe(transform))
         return np.stack(views), np.stack(vectors)
