@@ -10,17 +10,29 @@ import time
 from pathlib import Path
 
 import pytest
-from driving import Driver, finished_once, kill, until
+from driving import TINY, Driver, finished_once, kill, until
 
 from uniclip.store import Plan, Round, Store, TunedArm
 
-WORDS = ("arms=[full,clip]", "seeds=1", "train.steps=60")
+WORDS = (
+    "arms=[full,clip]",
+    "seeds=1",
+    "launcher.slots=1",
+    "train.steps=9",
+    "train.validate_every=3",
+)
 TRIALS = 2
 SEED = 1000
 
 
 class Tuning(Driver):
-    """A store with a tuning in it."""
+    """A store with a tuning in it; runs of three validations."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        ours = {word.partition("=")[0] for word in (*WORDS, "runtime.checkpoint_seconds")}
+        theirs = [word for word in TINY if word.partition("=")[0] not in ours]
+        self.words = (*theirs, *WORDS, f"store={folder}")
 
     def tune(self, *words: str, status: int = 0) -> str:
         return self.run(f"trials={TRIALS}", *words, verb="tune", status=status)
@@ -45,7 +57,7 @@ class Tuning(Driver):
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tuning, str]:
-    driver = Tuning(tmp_path_factory.mktemp("tuned") / "store", *WORDS)
+    driver = Tuning(tmp_path_factory.mktemp("tuned") / "store")
     return driver, driver.tune()
 
 
@@ -64,7 +76,7 @@ def test_every_arm_had_the_same_trials_and_steps(tuned: tuple[Tuning, str]) -> N
     assert len(rounds) == TRIALS
     for round_ in rounds:
         assert round_.trials.keys() == {"full", "clip"}
-        assert [t.steps for (t,) in round_.trials.values()] == [60, 60]
+        assert [t.steps for (t,) in round_.trials.values()] == [9, 9]
         points = [t.values for (t,) in round_.trials.values()]
         assert points[0] == points[1], "arms start from the same points"
     assert rounds[0].trials["full"][0].values["train.learning_rate"] == 0.001, "the default first"
@@ -95,11 +107,11 @@ def test_the_best_of_each_arm_is_run_beside_its_default(tuned: tuple[Tuning, str
         assert float(row["difference"]) == pytest.approx(
             float(row["tuned"]) - float(row["default"])
         )
-        assert row["steps"] == "120"
+        assert row["steps"] == "18"
         assert _edges(row) == arm.edges
         config = driver.store.run(row["runs_tuned"]).spec()["config"]
         assert config["train"]["learning_rate"] == arm.best.values["train.learning_rate"]
-        assert (config["seed"], config["train"]["steps"]) == (0, 60)
+        assert (config["seed"], config["train"]["steps"]) == (0, 9)
 
 
 def test_tuned_again_does_nothing_and_leaves_the_same_bytes(tuned: tuple[Tuning, str]) -> None:
@@ -116,7 +128,7 @@ def test_trials_that_coincide_with_runs_cost_nothing(
 ) -> None:
     """On the seed of the table, the default values are the default arm's own run."""
     shutil.copytree(tuned[0].folder, tmp_path / "store")
-    driver = Tuning(tmp_path / "store", *WORDS)
+    driver = Tuning(tmp_path / "store")
     before = driver.endings()
     driver.run("trials=1", "tuning_seeds=[0]", verb="tune")
     assert driver.endings() == before
@@ -129,7 +141,7 @@ def test_trials_that_coincide_with_runs_cost_nothing(
 def test_killed_in_the_middle_the_same_study_goes_on(
     tuned: tuple[Tuning, str], tmp_path: Path, victim: str
 ) -> None:
-    driver = Tuning(tmp_path / "store", *WORDS)
+    driver = Tuning(tmp_path / "store")
     process = driver.start(f"trials={TRIALS}", verb="tune")
     until(lambda: any(driver.folder.glob("sweeps/*/tuning/*/*/plan.json")), seconds=400)
     time.sleep(random.Random(time.time_ns()).uniform(0, 6))
@@ -146,27 +158,25 @@ def test_killed_in_the_middle_the_same_study_goes_on(
 
 @pytest.mark.soak
 def test_hyperband_halts_and_promotes_real_runs(tmp_path: Path) -> None:
-    driver = Tuning(tmp_path / "store", *WORDS)
+    driver = Tuning(tmp_path / "store")
     driver.run("trials=3", "pruner=hyperband", verb="tune")
     (round_,) = driver.rounds()
     ended = sorted(kinds for kinds in driver.endings().values())
     assert ended.count(["halted"]) == 4, "two of three trials, two arms"
     assert ended.count(["halted", "trained"]) == 2
     for trials in round_.trials.values():
-        assert sorted(t.steps for t in trials) == [20, 20, 60]
+        assert sorted(t.steps for t in trials) == [3, 3, 9]
         (winner,) = (t for t in trials if t.done)
         assert winner.scores["0"] == max(t.scores["0"] for t in trials)
     arms = driver.tuned().tuning
     assert arms is not None
-    assert [(a.stopped, a.steps) for a in arms.arms] == [(2, 100), (2, 100)]
+    assert [(a.stopped, a.steps) for a in arms.arms] == [(2, 15), (2, 15)]
     said = driver.run("trials=3", "pruner=hyperband", verb="tune")
     assert "round" not in said
 
 
 def _validation(store: Store, run: str) -> float:
-    (last,) = (
-        r for r in store.run(run).history() if r["phase"] == "validation" and r["step"] == 60
-    )
+    (last,) = (r for r in store.run(run).history() if r["phase"] == "validation" and r["step"] == 9)
     return float(last["score"])
 
 
