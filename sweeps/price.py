@@ -57,10 +57,11 @@ class Total:
     sources: tuple[str, ...]
 
 
-def prices(store: Store, plan: Plan) -> dict[str, Price]:
+def prices(store: Store, plan: Plan, apart: Collection[str] = ()) -> dict[str, Price]:
     """The price of a cell of each arm; arms of which nothing is known are left out.
 
     Arms of one cost class (what differs is the seed, or the stream of random draws) have one price.
+    Runs in `apart` are not looked at: they are to be foretold, and some may have ended already.
     """
     folder = store.sweep(plan.sweep)
     probes = {p["arm"]: p for p in lines(folder.probes)}
@@ -69,7 +70,7 @@ def prices(store: Store, plan: Plan) -> dict[str, Price]:
         classes.setdefault(cost_class(arm), []).append(arm.name)
     found = {}
     for names in classes.values():
-        known = _past(store, plan, names)
+        known = _past(store, plan, names, apart)
         for name in names:
             arm = plan.arm(name)
             probe = next((probes[n] for n in (name, *names) if n in probes), None)
@@ -166,11 +167,11 @@ def _first_cells(plan: Plan) -> Iterator[Cell]:
             yield cell
 
 
-def _past(store: Store, plan: Plan, arms: Collection[str]) -> Price | None:
+def _past(store: Store, plan: Plan, arms: Collection[str], apart: Collection[str]) -> Price | None:
     """The price of a cell of these arms by the runs of theirs that have ended."""
     stored = store.sweep(plan.sweep).plan()
     cells = [*plan.cells, *(stored.cells if stored is not None else ())]
-    runs = dict.fromkeys(c.run for c in cells if c.arm in arms)
+    runs = dict.fromkeys(c.run for c in cells if c.arm in arms and c.run not in apart)
     seen = list(islice(_ended(store, runs), PAST_RUNS))
     if not seen:
         return None
