@@ -66,12 +66,16 @@ def checks(store: Store, gathered: Gathered) -> list[Check]:
 def _check(store: Store, gathered: Gathered, cell: Cell, dataset: str) -> Check | None:
     names = ("zeroshot.renamed", "zeroshot.alarm", "leaked", *OUTCOMES)
     kept = predictions.arrays(store.run(cell.run), gathered.plan, dataset, names)
-    if not kept:
+    above = _above_chance(gathered, cell, dataset)
+    if not kept and above is None:
         return None
     renamed = kept.get("zeroshot.renamed")
     score = next((n for n in OUTCOMES if n in kept), "")
     outcome, leaked = kept.get(score), kept.get("leaked")
     near = None if leaked is None else np.equal(leaked, leakage.NEAR)
+    rest = None
+    if outcome is not None and near is not None and outcome.shape == near.shape:
+        rest = _mean(outcome[~near])
     samples = len(next(a for a in (leaked, outcome, np.zeros(0)) if a is not None))
     return Check(
         dataset=dataset,
@@ -81,10 +85,10 @@ def _check(store: Store, gathered: Gathered, cell: Cell, dataset: str) -> Check 
         named=None if renamed is None else float(renamed[0]),
         renamed=None if renamed is None else float(renamed[1]),
         other_order=bool(kept["zeroshot.alarm"][0]) if "zeroshot.alarm" in kept else None,
-        above_chance=_above_chance(gathered, cell, dataset),
+        above_chance=above,
         score=score,
         value=_mean(outcome) if outcome is not None else None,
-        without=None if outcome is None or near is None else _mean(outcome[~near]),
+        without=rest,
         near=None if near is None else int(near.sum()),
         plain=None if leaked is None else int((leaked == leakage.TOO_PLAIN).sum()),
         samples=samples,

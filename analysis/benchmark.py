@@ -18,6 +18,7 @@ from analysis import published
 from analysis.findings import Findings
 from analysis.statistics import Observed, indistinguishable
 from uniclip.evaluate import datasets, protocols
+from uniclip.evaluate.sheet import FEWEST
 from uniclip.store import Arm, Plan
 
 FORMS = {
@@ -33,6 +34,7 @@ FORMS = {
     ),
 }
 """Panels: name, title, scores of each data set."""
+METRICS = {"mean_per_class": "mean per class", "map11": "11-point mAP", "map": "mAP"}
 CALIBRATION = "zeroshot.ece"
 
 
@@ -73,6 +75,10 @@ class Panel:
     scores: tuple[str, ...]
     """Of each data set."""
     protocol: str
+    metrics: dict[str, str]
+    """Of data sets whose metric is neither accuracy nor recall."""
+    departs: tuple[str, ...]
+    """Where the protocol is not what its source does."""
     arms: tuple[Arm, ...]
     columns: tuple[Column, ...]
     """Of data sets that are here."""
@@ -84,6 +90,11 @@ class Panel:
     left_out: dict[str, str]
     """Data sets that are here and not in the intersection, and why."""
 
+    def in_mean(self, column: Column) -> bool:
+        """Whether a data set's score is part of a mean."""
+        kinds = {(m.score, m.kind) for m in self.means if column.datasets[0] in m.datasets}
+        return bool(column.evaluation) and (column.score, column.kind) in kinds
+
 
 def panels(findings: Findings) -> list[Panel]:
     """Every panel that has a data set; arms under different protocols are never in one."""
@@ -91,7 +102,7 @@ def panels(findings: Findings) -> list[Panel]:
     sets = published.sets(plan)
     by_protocol: dict[str, list[Arm]] = {}
     for arm in plan.arms if sets else ():
-        by_protocol.setdefault(protocol_of(plan, arm), []).append(arm)
+        by_protocol.setdefault(published.protocol_of(plan, arm), []).append(arm)
     for protocol, arms in by_protocol.items():
         for form in FORMS:
             own = [d for d in sets if _has(d, form)]
@@ -100,12 +111,6 @@ def panels(findings: Findings) -> list[Panel]:
                 several = len(by_protocol) > 1
                 made.append(replace(panel, name=f"{form}_{protocol}") if several else panel)
     return made
-
-
-def protocol_of(plan: Plan, arm: Arm) -> str:
-    """The published protocol by which an arm is judged."""
-    base = plan.base.get("runtime", {}).get("protocol", protocols.DEFAULT)
-    return str(arm.delta.get("runtime.protocol", base))
 
 
 def calibration(findings: Findings, panel: Panel) -> Panel:
@@ -140,6 +145,8 @@ def _panel(
         title=title,
         scores=scores,
         protocol=protocol,
+        metrics=_metrics(findings, protocol, columns, sets),
+        departs=_departs(findings, protocol, columns),
         arms=arms,
         columns=tuple(columns),
         means=tuple(_means(arms, [c for c in columns if c.datasets[0] in common])),
@@ -162,8 +169,9 @@ def _columns(
                 rows = gathered.rows(dataset, score)
                 rows = rows[rows["arm"].isin(own)]
                 observed = _only(gathered.observed(dataset, score), own)
-                few, samples = bool(rows["shown_only"].any()), rows["samples"].max()
-                kind = gathered.kind(dataset, score)
+                samples, kind = rows["samples"].max(), gathered.kind(dataset, score)
+                # what is never maximised is shown only, whatever the number of samples
+                few = bool(samples < FEWEST if kind == "error" else rows["shown_only"].any())
                 yield Column(
                     datasets=(dataset,),
                     score=score,
@@ -244,6 +252,24 @@ def _mean(columns: Sequence[Column], arms: Sequence[Arm]) -> Observed:
         chance=None if None in chances else math.fsum(chances) / n,
         grain=min(c.observed.grain for c in columns) / n,
     )
+
+
+def _metrics(
+    findings: Findings, protocol: str, columns: Sequence[Column], sets: Sequence[str]
+) -> dict[str, str]:
+    """As the scores state them; of sets that are missing, as a published protocol would."""
+    rules = protocols.PROTOCOLS.get(protocol)
+    found = {d: rules.metric(d) for d in sets} if rules is not None else {}
+    stated = {c.dataset: findings.gathered.protocols.get(c.evaluation, {}) for c in columns}
+    known = {**found, **{d: s["metric"] for d, s in stated.items() if "metric" in s}}
+    return {d: METRICS[m] for d, m in known.items() if m in METRICS}
+
+
+def _departs(findings: Findings, protocol: str, columns: Sequence[Column]) -> tuple[str, ...]:
+    rules = protocols.PROTOCOLS.get(protocol)
+    known = [findings.gathered.protocols.get(c.evaluation, {}).get("departs") for c in columns]
+    said = next(filter(None, known), rules.departs if rules is not None else ())
+    return tuple(said)
 
 
 def _reason(plan: Plan, dataset: str) -> str:

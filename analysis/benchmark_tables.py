@@ -14,12 +14,10 @@ from analysis.benchmark import FORMS, Column, Panel, calibration, panels
 from analysis.findings import Findings
 from analysis.statistics import effect
 from analysis.table import Entry, Table, entries
-from uniclip.evaluate import protocols
 from uniclip.store import Arm
 
 NAMES = (*FORMS, *(f"published_{form}" for form in FORMS), "calibration", "alarms")
 """What the names of these tables begin with, and of the one with alarms about them."""
-METRICS = {"mean_per_class": "mean per class", "map11": "11-point mAP", "map": "mAP"}
 INTERVAL = (
     f"Mean over seeds {words.PLUS_MINUS} half of its {words.confidence()} interval (t over seeds) "
     "from three seeds on; both values where there are two."
@@ -75,7 +73,7 @@ def _calibration(findings: Findings, panel: Panel, errors: Panel) -> Table:
         title=f"Expected calibration error of zero-shot classification ({panel.protocol})",
         headings=("arm", *(_column_heading(c) for c in shown)),
         rows=tuple(entries(a.label, *(_entry(a, c) for c in shown)) for a in panel.arms),
-        records=tuple(_records(findings, panel, shown)),
+        records=tuple(_records(findings, errors, shown)),
         notes=(INTERVAL, "15 bins of equal width, the model's own scale; smaller is better."),
     )
 
@@ -106,7 +104,7 @@ def _column_heading(column: Column) -> str:
         form = " (mAP)" if column.kind == "map" else ""
         return f"{_heading(column.dataset, column.score)}{form}{star}"
     form = {"map": "mAP, ", "error": "calibration error, "}.get(column.kind, "")
-    return _heading(f"{form}{column.dataset}", column.score)
+    return form + _heading(column.dataset, column.score).replace(" R@", ", R@")
 
 
 def _seeds(findings: Findings, panel: Panel, arm: Arm) -> str:
@@ -125,12 +123,7 @@ def _seeds(findings: Findings, panel: Panel, arm: Arm) -> str:
 def _notes(panel: Panel) -> Iterator[str]:
     yield from (INTERVAL, _bold_note(panel))
     yield from _metric_notes(panel)
-    yield (
-        f"Means are over one intersection, {', '.join(panel.common)}, and over one kind of score."
-        if panel.means
-        else "No mean: no two data sets have one kind of score from every counted run."
-    )
-    yield from (f"{d}: in no mean, {why}." for d, why in panel.left_out.items())
+    yield from _mean_notes(panel)
     if any(c.few for c in panel.columns):
         yield "* fewer than 50 test samples: shown, never judged."
     diverged = {cell for c in panel.columns for cell in c.observed.diverged}
@@ -139,18 +132,27 @@ def _notes(panel: Panel) -> Iterator[str]:
     yield from (f"{d}: n/a: missing, {how}" for d, how in panel.missing.items())
 
 
+def _mean_notes(panel: Panel) -> Iterator[str]:
+    """Over which data sets the means are, and why not over the others."""
+    over = dict.fromkeys((m.dataset, m.datasets) for m in panel.means)
+    yield from (f"The {name}: {', '.join(sets)}." for name, sets in over)
+    if not over:
+        yield "No mean: no two data sets have one kind of score from every counted run."
+    yield from (f"{d}: in no mean, {why}." for d, why in panel.left_out.items())
+    alone = [c for c in panel.columns if c.datasets[0] in panel.common and not panel.in_mean(c)]
+    for dataset in dict.fromkeys(c.dataset for c in alone) if over else ():
+        yield f"{dataset}: in no mean, the only one with its kind of score."
+
+
 def _metric_notes(panel: Panel) -> Iterator[str]:
-    rules = protocols.published(panel.protocol)
-    sets = [*dict.fromkeys(c.datasets[0] for c in panel.columns), *panel.missing]
     of_metric: dict[str, list[str]] = {}
-    for d in sets:
-        if rules.metric(d) in METRICS:
-            of_metric.setdefault(METRICS[rules.metric(d)], []).append(d)
+    for dataset, metric in panel.metrics.items():
+        of_metric.setdefault(metric, []).append(dataset)
     told = [f"{metric}: {', '.join(own)}" for metric, own in of_metric.items()]
     usual = "recall" if panel.scores[0].startswith("retrieval") else "accuracy"
-    yield f"Protocol {panel.protocol}; {'; '.join([*told, f'else {usual}'])}."
+    yield f"Protocol {panel.protocol}; {'; '.join([*told, f'else {usual}'] if told else [usual])}."
     if usual == "accuracy":
-        yield from (f"Ours departs from the source: {text}." for text in rules.departs)
+        yield from (f"Ours departs from the source: {text}." for text in panel.departs)
 
 
 def _bold_note(panel: Panel) -> str:
@@ -183,7 +185,7 @@ def _records(
                 "chance": column.observed.chance,
                 "samples": column.samples,
                 "bold": arm.name in column.best,
-                "in_mean": column.datasets[0] in panel.common,
+                "in_mean": panel.in_mean(column),
                 "per_seed": " ".join(f"{s}:{v:.10g}" for s, v in zip(found.seeds, found.values)),
                 "runs": " ".join(findings.run_of[arm.name, s] for s in found.seeds),
                 "missing": "",

@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.spending import spending
 from analysis.statistics import Observed
 from uniclip.errors import UserError
-from uniclip.store import Outcome, Plan, RunFolder, Score, Store, lines
+from uniclip.store import Outcome, Plan, RunFolder, Score, Scores, Store, lines
 
 COLUMNS = (
     "arm",
@@ -53,6 +53,8 @@ class Gathered:
     """Run id -> numerics class."""
     probes: list[dict[str, Any]]
     """What was measured before the sweep (`probes.jsonl`)."""
+    protocols: dict[str, dict[str, Any]]
+    """Evaluation hash -> what it is the hash of, as the scores under it state it."""
 
     def rows(self, dataset: str, score: str) -> pd.DataFrame:
         """The part of `frame` that is about one score."""
@@ -104,7 +106,8 @@ def gather(store: Store, sweep_id: str) -> Gathered:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
     wanted = plan.wanted()
     outcomes = {run: store.run(run).outcome() for run in {c.run for c in plan.cells}}
-    scored = {run: _scores(store.run(run), plan) for run, outcome in outcomes.items() if outcome}
+    kept = {run: _scores(store.run(run), plan) for run, outcome in outcomes.items() if outcome}
+    scored = {run: {d: s.scores for d, s in found.items()} for run, found in kept.items()}
     frame = pd.DataFrame(list(_rows(plan, outcomes, scored)), columns=list(COLUMNS))
     cells = [
         {
@@ -123,13 +126,14 @@ def gather(store: Store, sweep_id: str) -> Gathered:
         costs=_costs(store, plan, outcomes, cells, lines(folder.prices)),
         numerics={run: o.numerics for run, o in sorted(outcomes.items()) if o},
         probes=lines(folder.probes),
+        protocols={s.evaluation: s.protocol for found in kept.values() for s in found.values()},
     )
 
 
-def _scores(run: RunFolder, plan: Plan) -> dict[str, tuple[Score, ...]]:
+def _scores(run: RunFolder, plan: Plan) -> dict[str, Scores]:
     wanted = plan.wanted()[run.id]
     found = {d: run.scores(d, evaluation) for d, evaluation in wanted.items()}
-    return {d: s.scores for d, s in found.items() if s is not None}
+    return {d: s for d, s in found.items() if s is not None}
 
 
 def _state(

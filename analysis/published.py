@@ -17,6 +17,7 @@ from typing import Any
 from uniclip import evaluate
 from uniclip.binding import bind
 from uniclip.compose import flat
+from uniclip.evaluate import protocols
 from uniclip.store import Arm, Plan
 
 SCORES = {
@@ -119,8 +120,16 @@ def of_arm(plan: Plan, arm: Arm) -> Conditions:
     return Conditions(
         backbone=_backbone(values, arm.delta if IMAGE in arm.delta else values),
         pretraining_data=source if known else values.get("runtime.pretraining_data"),
-        protocol=values.get("runtime.protocol"),
+        protocol=protocol_of(plan, arm),
     )
+
+
+def protocol_of(plan: Plan, arm: Arm) -> str:
+    """The name of the protocol by which an arm is judged on published sets."""
+    values = {**flat(plan.base), **arm.delta}
+    own = [arm.delta, values]  # one of the user's own is a mapping with a name
+    names = [v.get(f"runtime.protocol{end}") for v in own for end in ("", ".name")]
+    return str(next(filter(None, names), protocols.DEFAULT))
 
 
 def verdict(theirs: Conditions, ours: Conditions) -> str:

@@ -69,6 +69,13 @@ class GoesOn(Exception):
         return "it goes on without this command: python sweep.py status says how far"
 
 
+TUNE = """\
+Keys of its own: trials=20 (for each arm), space=optimizer (see: list spaces),
+pruner=none|median|hyperband, tuning_seeds=1 (how many, or a list), at_once=1 (trials of each arm in
+a round), study_seed=0.
+"""
+
+
 def main(words: Sequence[str]) -> int:
     """What the command line asks for; the exit status (2 for the user's errors)."""
     try:
@@ -182,6 +189,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     if verb == "doctor":
         parser.add_argument("--json", action="store_true", help="for machines")
         parser.add_argument("--submit", action="store_true", help="look at a compute node too")
+    if verb == "tune":
+        parser.epilog = TUNE
     if verb == "gc":
         parser.add_argument("--yes", action="store_true", help="delete it")
     return parser

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.claims import State
-from sweeps.status import STYLES, Row, summary
+from sweeps.claims import AT_REST, State
+from sweeps.status import FINAL, STYLES, Row, summary
 from uniclip.store import Plan, read_json
 
 if TYPE_CHECKING:
@@ -64,9 +64,7 @@ class Display:
             self.line(f"audit: {f['arm']}: {f['check']} does not hold: {f['detail']}")
 
     def _changes(self, rows: list[Row]) -> None:
-        done = sum(
-            r.state.kind in ("complete", "diverged", "stale", "failed", "halted") for r in rows
-        )
+        done = sum(r.state.kind in (*FINAL, *AT_REST) for r in rows)
         for row in rows:
             kind = row.state.kind
             news = kind in ("complete", "diverged", "failed", "lost") and self._before

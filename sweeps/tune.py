@@ -86,7 +86,7 @@ class Tuner:
         """Where its rounds are told."""
         content = {**plain(self.study), "seeds": list(self.seeds)}
         name = f"{self.wanted.space}-{digest(content, 8)}"
-        return StudyFolder(self.asked.store.sweep(self.planned.plan.sweep), name)
+        return self.asked.store.study(self.planned.plan.sweep, name)
 
     def estimate(self) -> str:
         """How many runs there will be and how long they should take, in words."""
@@ -176,7 +176,7 @@ class Tuner:
 
     def _train(self, planned: Planned, display: Display) -> None:
         """Have every run of a round's plan brought to its rung."""
-        self._adopt(planned.plan)
+        self.adopt(planned.plan)
         for _ in range(TRIES):
             lacking = self._lacking(planned)
             if not lacking:
@@ -199,8 +199,9 @@ class Tuner:
                 f"{state.reason}; the same command goes on{again}"
             )
 
-    def _adopt(self, plan: Plan) -> None:
-        """Let a round stand on the audit and the prices of the arms that it varies."""
+    def adopt(self, plan: Plan) -> None:
+        """Let a plan of varied arms stand on the audit and the prices of the arms themselves:
+        a switch switches the same under any rate."""
         ours = self.asked.store.sweep(self.planned.plan.sweep)
         theirs = self.asked.store.sweep(plan.sweep)
         if ours.audit.exists():
@@ -280,8 +281,8 @@ def spoken(tuning: Tuning) -> list[str]:
     return said
 
 
-class RoundDisplay(Display):
-    """Of a round: the arms were audited before."""
+class QuietDisplay(Display):
+    """Of arms that were audited before."""
 
     def audit(self, path: Path) -> None:
         """Nothing: the sweep of the default arms has said it."""

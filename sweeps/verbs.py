@@ -249,13 +249,15 @@ def tune(options: Namespace) -> int:
         return CELLS_FAILED
     display.line(f"tuning: {tuner.estimate()}")
     try:
-        found = tuner.tune(tuning.RoundDisplay())
+        found = tuner.tune(tuning.QuietDisplay())
     except tuning.Unfinished as why:
         display.line(f"tuning: {why}")
         return CELLS_FAILED
     for text in tuning.spoken(found):
         display.line(text)
-    return _conduct(asked, variants.tuned(tuner.planned, found), display=display)
+    tuned = variants.tuned(tuner.planned, found)
+    tuner.adopt(tuned.plan)
+    return _conduct(asked, tuned, display=tuning.QuietDisplay())
 
 
 def _conduct(

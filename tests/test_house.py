@@ -14,7 +14,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {"uniclip": 1, "ablations": 2, "analysis": 2, "sweeps": 3, "sweep": 4}
-HEAVY = {"torch", "torchvision", "timm", "transformers", "tokenizers", "matplotlib", "nbconvert"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "tokenizers",
+    "matplotlib",
+    "nbconvert",
+    "optuna",
+}
 FUNCTION_LINES, MODULE_LINES, COLUMNS = 60, 400, 100
 
 FRONT_DOOR = [
@@ -22,11 +31,12 @@ FRONT_DOOR = [
     "uniclip.errors", "uniclip.batch", "uniclip.compose", "uniclip.data", "uniclip.evaluate",
     "uniclip.evaluate.datasets",
     "uniclip.augment", "uniclip.model.sizes", "uniclip.model.start",
-    "ablations.definition", "ablations.designs", "ablations.plan",
+    "ablations.definition", "ablations.designs", "ablations.plan", "ablations.variants",
     "sweeps.settings", "sweeps.doctor", "sweeps.probe", "sweeps.budget", "sweeps.checks.device",
     "sweeps.checks.visit", "sweeps.claims", "sweeps.process", "sweeps.status", "sweeps.price",
+    "sweeps.scheduler", "sweeps.submissions", "sweeps.job", "sweeps.launchers.slurm",
     "sweeps.cli", "sweeps.verbs", "sweeps.listing", "sweeps.display", "sweeps.conduct",
-    "sweeps.worker", "sweeps.launchers.local",
+    "sweeps.worker", "sweeps.launchers.local", "sweeps.space", "sweeps.study", "sweeps.tune",
 ]  # fmt: skip
 
 

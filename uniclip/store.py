@@ -341,6 +341,10 @@ class Store:
         """Where the snapshot of the code with that source hash stands."""
         return self.root / "code" / source
 
+    def study(self, sweep_id: str, name: str) -> StudyFolder:
+        """The folder of a study that tunes a sweep's arms."""
+        return StudyFolder(self.sweep(sweep_id), name)
+
     def report(self, sweep_id: str) -> Path:
         """The folder of a sweep's report."""
         return self.root / "reports" / sweep_id

@@ -189,7 +189,7 @@ def make(root: Path, truth: Truth = Truth()) -> tuple[Store, str]:  # noqa: B008
     replace(store.sweep(planned.sweep).audit, as_json({"findings": findings}))
     for cell in planned.cells:
         if (cell.arm, cell.seed) not in truth.missing:
-            _run(store, planned, cell, truth)
+            write_run(store, planned, cell, truth)
     return store, planned.sweep
 
 
@@ -204,7 +204,8 @@ def level(planned: Plan, cell: Cell, truth: Truth) -> float:
     return float(base + planted + of_seed + draws.normal(0, truth.noise))
 
 
-def _run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
+def write_run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
+    """One run: its claim, its history, its outcome, and its scores on openmoji."""
     run = store.run(cell.run)
     run.publish_spec({"config": {"seed": cell.seed}, "data": {}})
     owner = Owner(

@@ -268,6 +268,21 @@ def test_a_failed_run_waits_to_be_asked(lab: Store, run: RunFolder) -> None:
     assert claim(lab, run, again=[(run.id, 1)]) is None, "asked for once, tried once"
 
 
+def test_a_halted_run_waits_for_who_plans_it_again(lab: Store, run: RunFolder) -> None:
+    attempt_by(run, owner()).end("halted")
+    assert look(run).kind == "halted"
+    assert claim(lab, run) is None
+    assert claim(lab, run, again=[(run.id, 1)]).number == 2
+    run.attempt(2).end("halted")
+    assert claim(lab, run, again=[(run.id, 1)]) is None
+
+
+def test_half_a_halted_run_of_other_code_starts_afresh(lab: Store, run: RunFolder) -> None:
+    attempt_by(run, owner(training="other")).end("halted")
+    assert claim(lab, run, again=[(run.id, 1)]).number == 1
+    assert (lab.root / "superseded" / f"{run.id}.1").is_dir()
+
+
 def test_five_silent_deaths_are_a_failure(lab: Store, run: RunFolder) -> None:
     for _ in range(claims.DEATHS - 1):
         attempt_by(run, owner(**DEAD))
@@ -387,7 +402,9 @@ def test_only_open_states_are_open(kind: Any) -> None:
     assert State(kind=kind).open
 
 
-@pytest.mark.parametrize("kind", ["running", "lost", "failed", "stale", "diverged", "complete"])
+@pytest.mark.parametrize(
+    "kind", ["running", "lost", "failed", "halted", "stale", "diverged", "complete"]
+)
 def test_closed_states_are_closed(kind: Any) -> None:
     assert not State(kind=kind).open
 

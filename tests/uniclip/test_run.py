@@ -106,6 +106,16 @@ def test_interrupted_in_training_resumes_to_the_same_file(trained, tmp_path):
     assert folder.outcome().attempt == 2
 
 
+def test_halted_and_gone_on_publishes_the_same_files(trained, tmp_path):
+    folder = opened(tmp_path, tiny())
+    halting = tiny(runtime={"halt": 0.5})
+    assert run.run(folder, halting, claimed(folder), evaluations=EVALUATIONS) == "halted"
+    assert set(files(folder)) == {"spec.json"}
+    assert run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "trained"
+    assert folder.weights.read_bytes() == trained.weights.read_bytes()
+    assert folder.best.read_bytes() == trained.best.read_bytes()
+
+
 def test_interrupted_before_evaluation_keeps_the_outcome(tmp_path):
     folder = opened(tmp_path, tiny())
     steps = iter(range(100))

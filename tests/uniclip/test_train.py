@@ -91,6 +91,30 @@ def test_resume_is_bitwise_the_uninterrupted_run(through, tmp_path, cuts):
     assert same(fitted.best_state, straight.best_state)
 
 
+@pytest.mark.parametrize(("share", "step"), [(0.1, 2), (1 / 3, 2), (0.34, 4), (0.9, 6), (1.0, 6)])
+def test_a_run_halts_at_a_validation(share, step):
+    assert tiny(runtime={"halt": share}).last_step == step
+
+
+def test_a_run_that_halts_at_rungs_is_bitwise_the_uninterrupted_run(through, tmp_path):
+    """A rung that was passed costs no step."""
+    run = opened(tmp_path, tiny())
+    for share, step in ((1 / 9, 2), (1 / 3, 2), (0.5, 4), (0.2, 4)):
+        attempt = claimed(run)
+        halting = tiny(runtime={"halt": share})
+        halted = train.fit(halting, attempt=attempt, validate=text_sum)
+        assert (halted.kind, halted.step) == ("halted", step)
+        assert checkpoint.steps_of(attempt)[0][0] == step
+    fitted = train.fit(tiny(), attempt=claimed(run), validate=text_sum)
+    assert (fitted.kind, fitted.step) == ("trained", 6)
+    assert same(weights(fitted), through)
+    straight = train.fit(tiny(), validate=text_sum)
+    assert fitted.best_step == straight.best_step
+    assert same(fitted.best_state, straight.best_state)
+    watched = [r["step"] for r in run.history() if r["phase"] == "validation"]
+    assert watched == [2, 4, 6]
+
+
 @pytest.mark.parametrize("name", ["unicl", "slip", "declip"])
 def test_every_method_resumes_bitwise(tmp_path, name):
     """Running statistics and queues included."""

@@ -110,13 +110,16 @@ def leaked(name: str, config: RunConfig, folder: Path) -> NDArray[np.int8] | Non
     """Which test pictures of a published set are near-duplicates of the run's training pictures.
 
     (n,) int8 of `leakage.NEAR`, `APART` and `TOO_PLAIN`, in the order of the test pictures; None
-    for a benchmark of ours, which is judged on a part of the training source. folder: a cache.
+    for a benchmark of ours, which is judged on a part of the training source, and where pictures
+    of either are gone. folder: a cache.
     """
     if name in BENCHMARKS:
         return None
+    dataset, root = datasets.get(name), config.runtime.data_root
+    if dataset.missing(root, ("test",)) or uniclip.data.missing(config.data):
+        return None
     from uniclip.evaluate import leakage
 
-    dataset, root = datasets.get(name), config.runtime.data_root
     return leakage.check(
         folder / "leakage",
         {**dataset.fingerprint(root, ("test",)), "part": "test"},

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import stubs
+import trees
 from PIL import Image
 
-from uniclip import data
+from uniclip import data, evaluate
 from uniclip.config import OpenmojiData
 from uniclip.evaluate import leakage
 
@@ -120,6 +123,18 @@ def test_any_tiles_any_order_and_none(
     assert np.array_equal(leakage.near(tested, trained), expected)
     assert (leakage.near(tested, trained[:0]) == leakage.APART).all()
     assert len(leakage.near(tested[:0], trained)) == 0
+
+
+def test_a_run_is_checked_where_there_are_pictures(tmp_path: Path) -> None:
+    of = stubs.config({"name": "scenes", "train": 64, "test": 16})
+    of = replace(of, runtime=replace(of.runtime, data_root=str(tmp_path / "sets")))
+    assert evaluate.leaked("openmoji", of, tmp_path) is None
+    assert evaluate.leaked("cifar10", of, tmp_path) is None, "it is not here"
+    trees.cifar10(tmp_path / "sets")
+    found = evaluate.leaked("cifar10", of, tmp_path)
+    assert found is not None
+    assert found.tolist() == [leakage.TOO_PLAIN] * 4
+    assert len(list((tmp_path / "leakage").iterdir())) == 3
 
 
 def test_pictures_are_looked_at_once(tmp_path: Path, photos: list[Image.Image]) -> None:

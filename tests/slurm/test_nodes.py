@@ -1,0 +1,53 @@
+"""One training on two nodes: the losses of one process with the same global batch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from driving import Driver
+from test_disturbances import SLURM, finish
+
+SOAK = "UNICLIP_SOAK" in os.environ
+METHODS = ("uniclip", "unicl", "clip", "slip", "declip") if SOAK else ("uniclip", "slip")
+STEPS = 20
+MODELS = {"LayerNorm": (), "batch norm": ("model.image.name=test_resnet",)}
+
+
+def methods(folder: Path, *words: str) -> Driver:
+    """A sweep over the methods, some steps of each."""
+    driver = Driver(folder, f"arms=[{','.join(METHODS)}]", "seeds=1", *words)
+    driver.words = tuple(w.replace("ablation=components", "ablation=methods") for w in driver.words)
+    return driver
+
+
+def losses(driver: Driver) -> dict[str, list[float]]:
+    """Cell -> the loss of each step."""
+    return {
+        cell.name: [
+            record["loss"]
+            for record in driver.store.run(cell.run).history()
+            if record["phase"] == "train"
+        ]
+        for cell in driver.plan().cells
+    }
+
+
+@pytest.mark.parametrize("norm", MODELS if SOAK else ["LayerNorm"])
+def test_two_nodes_train_as_one_process_does(cluster: Cluster, tmp_path: Path, norm: str) -> None:
+    words = (f"train.steps={STEPS}", "runtime.log_every=1", *MODELS[norm])
+    one, two = methods(tmp_path / "one", *words), methods(tmp_path / "two", *words, *SLURM)
+    one.run()
+    two.run("launcher.nodes=2", "launcher.tasks_per_node=1")
+    finish(cluster)
+    expected, found = losses(one), losses(two)
+    assert found.keys() == expected.keys()
+    for cell, curve in expected.items():
+        assert len(curve) == STEPS
+        assert found[cell] == pytest.approx(curve, abs=1e-5), cell
+    for cell in two.plan().cells:
+        outcome = two.store.run(cell.run).outcome()
+        assert outcome is not None
+        assert outcome.numerics["world_size"] == 2

@@ -1,0 +1,181 @@
+"""Tuning through the real command line: real runs, killed and gone on, pruned and reported."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from driving import Driver, finished_once, kill, until
+
+from uniclip.store import Plan, Round, Store, TunedArm
+
+WORDS = ("arms=[full,clip]", "seeds=1", "train.steps=60")
+TRIALS = 2
+SEED = 1000
+
+
+class Tuning(Driver):
+    """A store with a tuning in it."""
+
+    def tune(self, *words: str, status: int = 0) -> str:
+        return self.run(f"trials={TRIALS}", *words, verb="tune", status=status)
+
+    def rounds(self) -> list[Round]:
+        """What the one study in the store was told."""
+        (folder,) = (self.folder / "sweeps").glob("*/tuning/*")
+        name = folder.relative_to(self.folder / "sweeps")
+        study = self.store.study(name.parts[0], name.name)
+        return [r for n in range(99) if (r := study.round(n)) is not None]
+
+    def tuned(self) -> Plan:
+        """The plan of the tuned arms."""
+        (plan,) = (p for s in self.store.sweeps() if (p := s.plan()) and p.tuning)
+        return plan
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        """A table of the tuned arms' report."""
+        folder = self.store.report(self.tuned().sweep) / "tables"
+        return list(csv.DictReader(io.StringIO((folder / f"{name}.csv").read_text())))
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tuning, str]:
+    driver = Tuning(tmp_path_factory.mktemp("tuned") / "store", *WORDS)
+    return driver, driver.tune()
+
+
+def test_a_tuning_says_what_it_costs_and_ends_in_a_report(tuned: tuple[Tuning, str]) -> None:
+    driver, said = tuned
+    assert said.startswith("tuning: 2 trials x 2 arms x 1 seed = 4 runs, not measured yet\n")
+    assert "tuning: 2 trials x 2 arms x 1 seed = 4 runs, about" in said
+    assert said.count("audit: every arm takes a few steps") == 1
+    page = (driver.store.report(driver.tuned().sweep) / "report.html").read_text()
+    assert "Default and tuned hyper-parameters, side by side" in page
+
+
+def test_every_arm_had_the_same_trials_and_steps(tuned: tuple[Tuning, str]) -> None:
+    driver, _ = tuned
+    rounds = driver.rounds()
+    assert len(rounds) == TRIALS
+    for round_ in rounds:
+        assert round_.trials.keys() == {"full", "clip"}
+        assert [t.steps for (t,) in round_.trials.values()] == [60, 60]
+        points = [t.values for (t,) in round_.trials.values()]
+        assert points[0] == points[1], "arms start from the same points"
+    assert rounds[0].trials["full"][0].values["train.learning_rate"] == 0.001, "the default first"
+
+
+def test_trials_are_runs_that_no_benchmark_sees(tuned: tuple[Tuning, str]) -> None:
+    driver, _ = tuned
+    finished_once(driver)
+    tried = [r for r in driver.store.runs() if r.spec()["config"]["seed"] == SEED]
+    assert len(tried) == 2 * TRIALS
+    assert not any((r.path / "scores").exists() for r in tried)
+    scores = {r.id: _validation(driver.store, r.id) for r in tried}
+    told = [t.score for round_ in driver.rounds() for (t,) in round_.trials.values()]
+    assert sorted(scores.values()) == sorted(told)
+
+
+def test_the_best_of_each_arm_is_run_beside_its_default(tuned: tuple[Tuning, str]) -> None:
+    driver, _ = tuned
+    tuning = driver.tuned().tuning
+    assert tuning is not None
+    rows = {row["arm"]: row for row in driver.table("tuning")}
+    for arm in tuning.arms:
+        of_arm = [t for r in driver.rounds() for t in r.trials[arm.arm]]
+        assert arm.best == max(of_arm, key=lambda t: (t.score, -t.number))
+        assert arm.default == of_arm[0].score
+        row = rows[arm.arm]
+        assert float(row["train.learning_rate"]) == arm.best.values["train.learning_rate"]
+        assert float(row["difference"]) == pytest.approx(
+            float(row["tuned"]) - float(row["default"])
+        )
+        assert row["steps"] == "120"
+        assert _edges(row) == arm.edges
+        config = driver.store.run(row["runs_tuned"]).spec()["config"]
+        assert config["train"]["learning_rate"] == arm.best.values["train.learning_rate"]
+        assert (config["seed"], config["train"]["steps"]) == (0, 60)
+
+
+def test_tuned_again_does_nothing_and_leaves_the_same_bytes(tuned: tuple[Tuning, str]) -> None:
+    driver, _ = tuned
+    before, endings, rounds = driver.table("tuning"), driver.endings(), driver.rounds()
+    said = driver.tune()
+    assert "round" not in said
+    assert "(unchanged)" in said
+    assert (driver.table("tuning"), driver.endings(), driver.rounds()) == (before, endings, rounds)
+
+
+def test_trials_that_coincide_with_runs_cost_nothing(
+    tuned: tuple[Tuning, str], tmp_path: Path
+) -> None:
+    """On the seed of the table, the default values are the default arm's own run."""
+    shutil.copytree(tuned[0].folder, tmp_path / "store")
+    driver = Tuning(tmp_path / "store", *WORDS)
+    before = driver.endings()
+    driver.run("trials=1", "tuning_seeds=[0]", verb="tune")
+    assert driver.endings() == before
+    notes = [p.read_text() for p in driver.folder.glob("reports/*-tuned-*/tables/tuning.md")]
+    assert sum("Seeds 0 served the choice too" in text for text in notes) == 1
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("victim", ["controller", "all"])
+def test_killed_in_the_middle_the_same_study_goes_on(
+    tuned: tuple[Tuning, str], tmp_path: Path, victim: str
+) -> None:
+    driver = Tuning(tmp_path / "store", *WORDS)
+    process = driver.start(f"trials={TRIALS}", verb="tune")
+    until(lambda: any(driver.folder.glob("sweeps/*/tuning/*/*/plan.json")), seconds=400)
+    time.sleep(random.Random(time.time_ns()).uniform(0, 6))
+    kill([process.pid] if victim == "controller" else driver.everything())
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+    driver.tune()
+    finished_once(driver)
+    assert driver.rounds() == tuned[0].rounds()
+    assert driver.table("tuning") == tuned[0].table("tuning")
+    assert driver.table("tuned_effects") == tuned[0].table("tuned_effects")
+
+
+@pytest.mark.soak
+def test_hyperband_halts_and_promotes_real_runs(tmp_path: Path) -> None:
+    driver = Tuning(tmp_path / "store", *WORDS)
+    driver.run("trials=3", "pruner=hyperband", verb="tune")
+    (round_,) = driver.rounds()
+    ended = sorted(kinds for kinds in driver.endings().values())
+    assert ended.count(["halted"]) == 4, "two of three trials, two arms"
+    assert ended.count(["halted", "trained"]) == 2
+    for trials in round_.trials.values():
+        assert sorted(t.steps for t in trials) == [20, 20, 60]
+        (winner,) = (t for t in trials if t.done)
+        assert winner.scores["0"] == max(t.scores["0"] for t in trials)
+    arms = driver.tuned().tuning
+    assert arms is not None
+    assert [(a.stopped, a.steps) for a in arms.arms] == [(2, 100), (2, 100)]
+    said = driver.run("trials=3", "pruner=hyperband", verb="tune")
+    assert "round" not in said
+
+
+def _validation(store: Store, run: str) -> float:
+    (last,) = (
+        r for r in store.run(run).history() if r["phase"] == "validation" and r["step"] == 60
+    )
+    return float(last["score"])
+
+
+def _edges(row: dict[str, str]) -> dict[str, str]:
+    return dict(pair.split(":") for pair in row["edges"].split())
+
+
+def test_what_was_found_is_read_back_as_it_was_written(tuned: tuple[Tuning, str]) -> None:
+    tuning = tuned[0].tuned().tuning
+    assert tuning is not None
+    assert all(isinstance(arm, TunedArm) for arm in tuning.arms)
+    assert (tuning.trials, tuning.seeds, tuning.space) == (TRIALS, (SEED,), "optimizer")
