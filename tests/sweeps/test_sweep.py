@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from driving import Driver, until
+from driving import PATIENCE, Driver, until
 
 ARMS = "arms=[full,no-awareness,clip]"
 
@@ -101,7 +101,7 @@ def test_ctrl_c_reaches_the_workers_and_leaves_everything_resumable(tmp_path: Pa
     process = driver.start()
     until(driver.training)
     os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     until(lambda: not driver.everything())
