@@ -57,19 +57,23 @@ class Total:
     sources: tuple[str, ...]
 
 
-def prices(store: Store, plan: Plan) -> dict[str, Price]:
+def prices(store: Store, plan: Plan, apart: Collection[str] = ()) -> dict[str, Price]:
     """The price of a cell of each arm; arms of which nothing is known are left out.
 
     Arms of one cost class (what differs is the seed, or the stream of random draws) have one price.
+    Runs in `apart` are not looked at: they are to be foretold, and some may have ended already.
     """
     folder = store.sweep(plan.sweep)
     probes = {p["arm"]: p for p in lines(folder.probes)}
+    stored = folder.plan()  # it may know more seeds
+    cells = [*plan.cells, *(stored.cells if stored is not None else ())]
+    runs = {c.run: c.arm for c in cells if c.run not in apart}
     classes: dict[str, list[str]] = {}
     for arm in plan.arms:
         classes.setdefault(cost_class(arm), []).append(arm.name)
     found = {}
     for names in classes.values():
-        known = _past(store, plan, names)
+        known = _past(store, [run for run, arm in runs.items() if arm in names])
         for name in names:
             arm = plan.arm(name)
             probe = next((probes[n] for n in (name, *names) if n in probes), None)
@@ -166,11 +170,8 @@ def _first_cells(plan: Plan) -> Iterator[Cell]:
             yield cell
 
 
-def _past(store: Store, plan: Plan, arms: Collection[str]) -> Price | None:
-    """The price of a cell of these arms by the runs of theirs that have ended."""
-    stored = store.sweep(plan.sweep).plan()
-    cells = [*plan.cells, *(stored.cells if stored is not None else ())]
-    runs = dict.fromkeys(c.run for c in cells if c.arm in arms)
+def _past(store: Store, runs: Collection[str]) -> Price | None:
+    """The price of such a run by those of them that have ended."""
     seen = list(islice(_ended(store, runs), PAST_RUNS))
     if not seen:
         return None

@@ -32,7 +32,7 @@ FRONT_DOOR = [
     "uniclip.evaluate.datasets",
     "uniclip.augment", "uniclip.model.sizes", "uniclip.model.start",
     "ablations.definition", "ablations.designs", "ablations.plan", "ablations.variants",
-    "sweeps.settings", "sweeps.doctor", "sweeps.probe", "sweeps.checks.device",
+    "sweeps.settings", "sweeps.doctor", "sweeps.probe", "sweeps.budget", "sweeps.checks.device",
     "sweeps.checks.visit", "sweeps.claims", "sweeps.process", "sweeps.status", "sweeps.price",
     "sweeps.scheduler", "sweeps.submissions", "sweeps.job", "sweeps.launchers.slurm",
     "sweeps.cli", "sweeps.verbs", "sweeps.listing", "sweeps.display", "sweeps.conduct",

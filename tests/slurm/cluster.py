@@ -27,6 +27,8 @@ HERE = Path(__file__).parent
 INSTALL = "apt-get install -y slurm-wlm munge"
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
 GRACE_SECONDS = 30
+PATIENCE = 600.0
+"""Seconds after which something is taken to hang, on a machine that does much else."""
 
 CONF = """\
 ClusterName=uniclip
@@ -264,7 +266,7 @@ class Cluster:
         except ProcessLookupError:
             pass
 
-    def wait_until(self, true: Callable[[], bool], what: str, seconds: float = 180) -> None:
+    def wait_until(self, true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
         """Wait until something is true; fails with the controller's last words."""
         deadline = time.monotonic() + seconds
         while not true():

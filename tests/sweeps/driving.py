@@ -27,6 +27,8 @@ TINY = (
     "runtime.checkpoint_seconds=0.1",
 )
 """A training of a second or two."""
+PATIENCE = 1200.0
+"""Seconds after which something is taken to hang, on a machine that does much else."""
 
 
 class Driver:
@@ -52,7 +54,7 @@ class Driver:
     def run(self, *words: str, verb: str = "run", status: int = 0) -> str:
         """What a command printed; fails unless it exits with `status`."""
         process = self.start(*words, verb=verb)
-        said, _ = process.communicate(timeout=540)
+        said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == status, said
         return said
 
@@ -125,7 +127,7 @@ class Driver:
         return False
 
 
-def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
+def until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait until something is true."""
     deadline = time.monotonic() + seconds
     while not true():

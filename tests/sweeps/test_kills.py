@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from driving import Driver, finished_once, kill, until
+from driving import PATIENCE, Driver, finished_once, kill, until
 
 ARMS = ("arms=[full,clip]", "seeds=2", "train.steps=60")
 ROUNDS = 4 if os.environ.get("UNICLIP_SOAK") else 1
@@ -42,7 +42,7 @@ def test_killed_at_a_random_moment(
         process.stdout.close()
         driver.run()
     else:
-        said, _ = process.communicate(timeout=300)
+        said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said
     finished_once(driver)
     assert driver.weights() == undisturbed.weights()
@@ -54,7 +54,7 @@ def test_killed_at_a_random_moment(
 def test_two_sweeps_at_once_do_each_run_once(undisturbed: Driver, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", *ARMS)
     both = [driver.start(), driver.start()]
-    said = [process.communicate(timeout=300)[0] for process in both]
+    said = [process.communicate(timeout=PATIENCE)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert set(map(tuple, driver.endings().values())) == {("trained",)}
     assert driver.weights() == undisturbed.weights()

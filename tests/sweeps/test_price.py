@@ -115,6 +115,8 @@ def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
     assert (full.source, full.checkpoint_bytes, full.kept_bytes) == ("past runs", 5e6, 8e6)
     assert none.seconds == 29, "the arm's own number of steps"
     assert (none.low, none.high, none.source) == (29 * 0.75, 29 * 1.25, "probe")
+    apart = price.prices(store, plan, apart=[c.run for c in plan.cells])
+    assert apart["full"].source == "probe", "what is to be foretold does not foretell itself"
 
 
 def test_few_runs_have_the_doubt_of_few_runs(store: Store, plan: Plan) -> None:

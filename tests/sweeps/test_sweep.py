@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 from pathlib import Path
 
 import pytest
-from driving import Driver, until
+from driving import PATIENCE, Driver, until
 
 ARMS = "arms=[full,no-awareness,clip]"
 
@@ -28,6 +29,19 @@ def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:
     assert (report / "report.html").stat().st_size > 10_000
     assert (report / "report.ipynb").exists()
     assert any(name.endswith(".tex") for name in driver.tables())
+
+
+def test_what_was_foretold_stands_beside_the_bill(swept: tuple[Driver, str]) -> None:
+    driver, _ = swept
+    sweep = driver.plan().sweep
+    bill = list(csv.DictReader(driver.store.sweep(sweep).bill.read_text().splitlines()))
+    assert len(bill) == 3
+    for row in bill:
+        assert row["predicted_from"] == "probe"
+        assert 0 < float(row["predicted_low"]) < float(row["predicted_seconds"])
+        assert float(row["wall_seconds"]) > float(row["training_seconds"]) > 0
+    page = (driver.store.report(sweep) / "report.html").read_text()
+    assert "Foretold for 3 runs" in page
 
 
 def test_run_again_does_nothing_and_leaves_the_same_bytes(swept: tuple[Driver, str]) -> None:
@@ -87,7 +101,7 @@ def test_ctrl_c_reaches_the_workers_and_leaves_everything_resumable(tmp_path: Pa
     process = driver.start()
     until(driver.training)
     os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     until(lambda: not driver.everything())
