@@ -3,7 +3,7 @@
 Every side runs in a process of its own, on one thread, and says its CPU seconds, the memory that it
 took on top of what it was given, and its scores: numbers that differ would make the times nothing.
 CLIP_benchmark's linear probe wants CUDA, so the probe's peer is scikit-learn. The peers do not come
-with us: `pip install --no-deps 'clip-benchmark==1.6.*' && pip install scikit-learn`.
+with us: `make bench` installs CLIP_benchmark into its environment, without what it depends on.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import whole
 from table import Options, Table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -267,6 +268,8 @@ SIDES = {
     "retrieval peer": retrieval_peer,
     "probe ours": probe_ours,
     "probe peer": probe_peer,
+    "whole ours": whole.ours,
+    "whole peer": whole.peer,
 }
 
 
@@ -362,7 +365,20 @@ def compared(quick: bool) -> list[dict[str, Any]]:
         f"linear probe, {samples} x {PROBE_WIDTH}, {PROBE_CLASSES} classes, {len(PATH)} strengths"
     )
     rows.append(row(f"{what} (peer: scikit-learn, to its gradient)", ours, peer, memory=False))
-    return rows
+    return [*rows, *whole_rows(quick)]
+
+
+def whole_rows(quick: bool) -> list[dict[str, Any]]:
+    """One model on one folder: all of it, and what is not the image encoder."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole.write(Path(folder), quick)
+        made = [apart(f"whole {side}", folder, quick) for side in ("ours", "peer")]
+    what = f"zero-shot, probe and retrieval, {whole.PICTURES[int(quick)]} pictures (peer: both)"
+    outside = [{**m, "seconds": m["seconds"] - m["scores"]["encoder s"]} for m in made]
+    return [
+        row(what, *made, memory=True),
+        row(f"{what}, outside the image encoder", *outside, memory=False),
+    ]
 
 
 if __name__ == "__main__":

@@ -75,12 +75,6 @@ def names(
     return {c: spelled[_plain(c)] for c in classes}
 
 
-def source(dataset: str, protocol: str = "clip2021") -> str:
-    """Where the names of a set come from."""
-    stated: str = _entry(dataset, protocol)["source"]
-    return stated
-
-
 def checked(given: Sequence[str], where: str) -> tuple[str, ...]:
     """A user's own templates; `UserError` unless there are any and each has exactly one {}."""
     if not given:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from uniclip import identity
 from uniclip.binding import plain
 from uniclip.errors import unknown
 from uniclip.evaluate import datasets, prompts
@@ -176,26 +175,21 @@ class Protocol:
         """How `dataset` is judged; classes: its own keys of them, in the order of its labels."""
         names, kind = self.names(dataset, classes), datasets.get(dataset).kind
         return Judgement(
-            protocol=self.name,
             dataset=dataset,
-            part="all" if dataset in self.whole else "test",
             metric=self.metric(dataset),
             difficult=self.difficult if kind == "multilabel" else None,
             templates=self.templates(dataset),
             names=tuple((c, names[c]) for c in classes),
             transform=self.transform,
             probing=None if kind == "retrieval" else self.probing,
-            departs=self.departs,
         )
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """All that a score of one data set depends on besides its pictures and the model."""
+    """How one data set is judged, its classes known."""
 
-    protocol: str
     dataset: str
-    part: Literal["test", "all"]
     metric: Metric
     difficult: str | None
     templates: tuple[str, ...]
@@ -203,20 +197,6 @@ class Judgement:
     """What each class is called in a prompt, by the data set's own key, in the order of labels."""
     transform: Transform
     probing: Probing | None
-    departs: tuple[str, ...]
-    embedding: str = "mean of the unit prompt embeddings, normalised again; cosine"
-    depths: tuple[int, ...] = DEPTHS
-    ties: str = "equal scores, at their expectation; one threshold of a precision curve"
-    version: int = VERSION
-
-    def stated(self) -> dict[str, Any]:
-        """As plain JSON, for a score to keep; the names of classes as one hash."""
-        whole: dict[str, Any] = plain(self)
-        return {**whole, "names": identity.digest(whole["names"]), "classes": len(self.names)}
-
-    def hash(self) -> str:
-        """8 hex digits over `stated`."""
-        return identity.digest(self.stated(), 8)
 
 
 _MEAN_PER_CLASS: tuple[tuple[str, Metric], ...] = (
