@@ -13,6 +13,8 @@ from test_disturbances import SLURM, finish
 SOAK = "UNICLIP_SOAK" in os.environ
 METHODS = ("uniclip", "unicl", "clip", "slip", "declip") if SOAK else ("uniclip", "slip")
 STEPS = 20
+RATE = "train.learning_rate=1e-4"
+"""Low: at the usual one, a training's own chaos makes much of a rounding within 20 steps."""
 MODELS = {"LayerNorm": (), "batch norm": ("model.image.name=test_resnet",)}
 
 
@@ -37,7 +39,7 @@ def losses(driver: Driver) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("norm", MODELS if SOAK else ["LayerNorm"])
 def test_two_nodes_train_as_one_process_does(cluster: Cluster, tmp_path: Path, norm: str) -> None:
-    words = (f"train.steps={STEPS}", "runtime.log_every=1", *MODELS[norm])
+    words = (f"train.steps={STEPS}", RATE, "runtime.log_every=1", *MODELS[norm])
     one, two = methods(tmp_path / "one", *words), methods(tmp_path / "two", *words, *SLURM)
     one.run()
     two.run("launcher.nodes=2", "launcher.tasks_per_node=1")
@@ -46,7 +48,7 @@ def test_two_nodes_train_as_one_process_does(cluster: Cluster, tmp_path: Path, n
     assert found.keys() == expected.keys()
     for cell, curve in expected.items():
         assert len(curve) == STEPS
-        assert found[cell] == pytest.approx(curve, abs=1e-5), cell
+        assert found[cell] == pytest.approx(curve, rel=1e-5, abs=1e-5), cell
     for cell in two.plan().cells:
         outcome = two.store.run(cell.run).outcome()
         assert outcome is not None
