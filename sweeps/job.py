@@ -1,16 +1,19 @@
 """A job on Slurm: it proves the arms, executes its cells, or follows up on the sweep.
 
-What is pickled is the store's path, a sweep id, a token, run ids and the job's kind. A job that is
-asked to stop while it may run on (preemption, time limit) saves, and puts itself back in the queue;
-the same pickle then starts again and continues from what the store says.
+    python -m sweeps.job <store> <sweep id> <token>
+
+It reads what it is from the intent of that token: nothing is unpickled, no import but the cell's own
+is paid. A job that is asked to stop while it may run on (preemption, time limit) saves, and
+puts itself back in the queue; there it starts again and continues from what the store says.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from sweeps import scheduler, snapshot
 from sweeps.worker import Stop, Worker, prove, proven
@@ -27,35 +30,30 @@ SIGNAL_SECONDS = 150
 class SlurmJob:
     """One element of a submission."""
 
-    store: str
-    sweep: str
-    token: str
-    kind: Literal["run", "prove", "follow"]
+    store: Store
+    intent: Intent
+    plan: Plan
     runs: tuple[str, ...]
 
     def __call__(self) -> None:
         stop = Stop()
         stop.why = reason
         stop.listen()
-        store = Store(self.store)
-        if store.code(ROOT.name) == ROOT:
+        folder = self.store.sweep(self.plan.sweep)
+        if self.store.code(ROOT.name) == ROOT:
             snapshot.check(ROOT)
-        folder = store.sweep(self.sweep)
-        plan, intent = folder.plan(), folder.intent(self.token)
-        assert plan is not None, "a plan is written before anything is submitted"
-        assert intent is not None, "and so is the intent"
-        if self.kind != "run" and os.environ.get("SLURM_PROCID", "0") != "0":
-            return  # one process is enough for that
-        if self.kind == "follow":
-            follow_up(store, intent)
-        elif self.kind == "prove":
-            if not proven(folder):
-                prove(store, plan)
-        else:
-            self._execute(store, plan, intent, stop)
+        if self.intent.kind == "run":
+            self._execute(stop)
+        elif os.environ.get("SLURM_PROCID", "0") != "0":
+            return  # one process is enough for the rest
+        elif self.intent.kind == "follow":
+            follow_up(self.store, self.intent)
+        elif not proven(folder):
+            prove(self.store, self.plan)
 
-    def _execute(self, store: Store, plan: Plan, intent: Intent, stop: Stop) -> None:
-        worker = Worker(store=store, plan=plan, stop=stop, again=intent.again, forced=intent.forced)
+    def _execute(self, stop: Stop) -> None:
+        store, again, forced = self.store, self.intent.again, self.intent.forced
+        worker = Worker(store=store, plan=self.plan, stop=stop, again=again, forced=forced)
         if tasks() == 1:
             self._take(worker)
             return
@@ -85,6 +83,18 @@ class SlurmJob:
         if failed:
             logs = worker.store.root / "runs"
             raise RuntimeError(f"failed: {', '.join(failed)}; their logs are in {logs}")
+
+
+def main(words: Sequence[str]) -> None:
+    """Be the element of a submission that this Slurm job is."""
+    root, sweep, token = words
+    store = Store(root)
+    folder = store.sweep(sweep)
+    plan, intent = folder.plan(), folder.intent(token)
+    assert plan is not None, "a plan is written before anything is submitted"
+    assert intent is not None, "and so is the intent"
+    element = int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))
+    SlurmJob(store, intent, plan, intent.elements[element])()
 
 
 def tasks() -> int:
@@ -130,3 +140,7 @@ def _seconds_until(stamp: str) -> float | None:
         return time.mktime(time.strptime(stamp, "%Y-%m-%dT%H:%M:%S")) - time.time()
     except ValueError:
         return None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from table import Options
 
-SUBJECTS = ("views", "objectives", "evaluation")
+SUBJECTS = ("views", "objectives", "evaluation", "overhead")
 
 
 def main() -> None:
