@@ -125,6 +125,7 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("victim", [0, 1] if SOAK else [1])
 def test_if_one_process_is_killed_the_others_end(tmp_path, victim):
     endless = dropping(steps=10**6)
