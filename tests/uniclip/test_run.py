@@ -240,7 +240,8 @@ SMOKE = {
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", METHODS if os.environ.get("UNICLIP_SOAK") else ["declip"])
+@pytest.mark.skipif("UNICLIP_SOAK" not in os.environ, reason="minutes; `make soak` runs it")
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_survives_kill_nine_on_real_pictures(name, tmp_path):
     """Bit for bit, DeCLIP's queue and SLIP's running statistics included; and it learns."""
     chosen = {"data": "openmoji", "method": name, "budget": "smoke"}
@@ -267,7 +268,7 @@ def test_every_method_survives_kill_nine_on_real_pictures(name, tmp_path):
     assert losses == [r["loss"] for r in folder.history() if r["phase"] == "train"]
     assert sum(losses[-3:]) < sum(losses[:3])
     events = [e for n in folder.attempts() for e in lines(folder.attempt(n).events)]
-    print(name, losses[0], losses[-1], [e["step"] for e in events if e["event"] == "resumed"])
+    assert any(e["event"] == "resumed" and e["step"] > 0 for e in events)
 
 
 def _child(folder: RunFolder, config: RunConfig) -> ForkProcess:

@@ -19,7 +19,7 @@ from uniclip.config import RunConfig
 from uniclip.train import Fitted, fit
 
 STEPS = 20
-RATE = 2e-5
+RATE = 1e-5
 """Low: at the usual one, a training's own chaos makes 1e-3 of a rounding within 20 steps."""
 ENCODERS = {
     "layer norm": {},
