@@ -233,13 +233,13 @@ class RuntimeConfig:
     """Seconds between checkpoints; 0 = after every step."""
     log_every: int = setting(10, low=1)
     """Steps between lines of metrics."""
+    pretraining_data: str = ""
+    """What pictures of your own (data=csv, or those behind init) are called in the literature, such
+    as YFCC15M: what published values are compared by."""
     data_root: str = "data"
     """The folder under which published evaluation sets lie."""
     protocol: Literal["clip2021", "slip2021", "laion_cb"] = "clip2021"
     """By which published protocol they are judged; part of every score's evaluation hash."""
-    pretraining_data: str = ""
-    """What pictures of your own (data=csv, or those behind init) are called in the literature, such
-    as YFCC15M: what published values are compared by."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,10 @@ __all__ = [
 ]
 
 
+CACHE = "cache"
+"""The store's folder of what can be made again."""
+
+
 class AttemptFolder:
     """`runs/<id>/attempts/<n>/`: what changes while a run is executed; one process writes it."""
 
@@ -124,9 +128,8 @@ class RunFolder:
         self.id = path.name
         self.weights = path / "weights.safetensors"
         self.best = path / "best.safetensors"
+        self.cache = path.parent.parent / CACHE
         self.tokenizer = path / "tokenizer.json"
-        self.cache = path.parent.parent / "cache"
-        """The store's: disposable, shared by its runs."""
 
     def publish_spec(self, spec: Mapping[str, Any]) -> None:
         """Write down what the run is (the first to say it wins; all say the same)."""
