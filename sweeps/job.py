@@ -2,7 +2,7 @@
 
     python -m sweeps.job <store> <sweep id> <token>
 
-It reads what it is from the intent of that token: nothing is unpickled, no import but the cell's own
+It reads what it is from its token's intent: nothing is unpickled, no import but the cell's own
 is paid. A job that is asked to stop while it may run on (preemption, time limit) saves, and
 puts itself back in the queue; there it starts again and continues from what the store says.
 """

@@ -94,16 +94,17 @@ class Tuner:
         runs = study.trials * len(study.arms) * len(self.seeds)
         said = (
             f"{study.trials} trials x {len(study.arms)} arms x {len(self.seeds)} "
-            f"seed{'s' * (len(self.seeds) > 1)} = {runs} runs"
+            f"seed{'s' * (len(self.seeds) > 1)} = {runs} runs, and {2 * len(plan.cells)} for the "
+            "table, default and tuned"
         )
         known = price.prices(self.asked.store, plan)
         if not all(arm in known for arm in study.arms):
-            return f"{said}, not measured yet"
+            return f"{said}; not measured yet"
         slots = self.asked.settings.slots(plan.base["train"]["threads"])
         each = sum(known[arm].seconds for arm in study.arms) / slots
         most = "about" if study.pruner == "none" else "at most"
         spent = spending.spoken(each * study.trials * len(self.seeds))
-        return f"{said}, {most} {spent} on {slots} slots"
+        return f"{said}; the trials take {most} {spent} on {slots} slots"
 
     def tune(self, display: Display) -> Tuning:
         """Conduct the study to its end; `Unfinished` if runs failed or are not there yet."""

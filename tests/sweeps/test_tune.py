@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
+import os
 import random
 import shutil
 import time
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 from driving import TINY, Driver, finished_once, kill, until
 
-from uniclip.store import Plan, Round, Store, TunedArm
+from sweeps import process
+from uniclip.store import Plan, Round, RunFolder, Store, TunedArm, as_json, replace
 
 WORDS = (
     "arms=[full,clip]",
@@ -22,6 +25,8 @@ WORDS = (
     "train.validate_every=3",
 )
 TRIALS = 2
+VICTIMS = ["controller", "all"] * 5 if os.environ.get("UNICLIP_SOAK") else ["controller"]
+"""Who is killed."""
 SEED = 1000
 
 
@@ -63,8 +68,9 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tuning, str]:
 
 def test_a_tuning_says_what_it_costs_and_ends_in_a_report(tuned: tuple[Tuning, str]) -> None:
     driver, said = tuned
-    assert said.startswith("tuning: 2 trials x 2 arms x 1 seed = 4 runs, not measured yet\n")
-    assert "tuning: 2 trials x 2 arms x 1 seed = 4 runs, about" in said
+    cost = "tuning: 2 trials x 2 arms x 1 seed = 4 runs, and 4 for the table, default and tuned; "
+    assert said.startswith(f"{cost}not measured yet\n")
+    assert f"{cost}the trials take about" in said
     assert said.count("audit: every arm takes a few steps") == 1
     page = (driver.store.report(driver.tuned().sweep) / "report.html").read_text()
     assert "Default and tuned hyper-parameters, side by side" in page
@@ -136,8 +142,53 @@ def test_trials_that_coincide_with_runs_cost_nothing(
     assert sum("Seeds 0 served the choice too" in text for text in notes) == 1
 
 
+def untold(tuned: Tuning, folder: Path) -> tuple[Tuning, RunFolder]:
+    """A copy of the store in which the last round is not told, and the arm full's run in it."""
+    shutil.copytree(tuned.folder, folder / "store")
+    driver = Tuning(folder / "store")
+    (told,) = driver.folder.glob("sweeps/*/tuning/*/1.json")
+    told.unlink()
+    plan = driver.store.sweep(
+        str((told.parent / "1-0").relative_to(driver.folder / "sweeps"))
+    ).plan()
+    assert plan is not None
+    return driver, driver.store.run(next(c.run for c in plan.cells if c.arm == "full#1"))
+
+
+def test_a_failed_trial_stops_the_tuning_with_its_reason(
+    tuned: tuple[Tuning, str], tmp_path: Path
+) -> None:
+    driver, run = untold(tuned[0], tmp_path)
+    (run.path / "outcome.json").unlink()
+    attempt = run.claim(2, process.owner({}))
+    assert attempt is not None
+    attempt.end("failed", "ValueError: broken picture")
+    said = driver.tune(status=1)
+    assert f"1 runs of trials did not get there; {run.id} is failed: ValueError: broken" in said
+    assert "with retry=failed it tries them again" in said
+    assert len(driver.rounds()) == 1
+
+
+def test_a_diverged_trial_is_the_worst(tuned: tuple[Tuning, str], tmp_path: Path) -> None:
+    driver, run = untold(tuned[0], tmp_path)
+    outcome = run.outcome()
+    assert outcome is not None
+    lost = dataclasses.replace(outcome, kind="diverged", step=4, weights=None)
+    replace(run.path / "outcome.json", as_json(lost))
+    driver.tune()
+    (trial,) = driver.rounds()[1].trials["full"]
+    assert (trial.score, trial.steps, trial.diverged, trial.done) == (0.0, 4, 1, True)
+    rows = {
+        row["arm"]: row
+        for p in driver.folder.glob("reports/*-tuned-*/tables/tuning.csv")
+        for row in csv.DictReader(io.StringIO(p.read_text()))
+        if row["diverged"] == "1"
+    }
+    assert (rows["full"]["best_trial"], rows["full"]["steps"]) == ("1", "13")
+
+
 @pytest.mark.soak
-@pytest.mark.parametrize("victim", ["controller", "all"])
+@pytest.mark.parametrize("victim", VICTIMS)
 def test_killed_in_the_middle_the_same_study_goes_on(
     tuned: tuple[Tuning, str], tmp_path: Path, victim: str
 ) -> None:
