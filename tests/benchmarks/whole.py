@@ -128,7 +128,8 @@ class Labelled:
 def peer(folder: str, quick: bool) -> Side:
     import open_clip
     import torch
-    from clip_benchmark.metrics import zeroshot_classification, zeroshot_retrieval
+    from clip_benchmark.metrics import zeroshot_classification as zero_shot
+    from clip_benchmark.metrics import zeroshot_retrieval
     from clip_benchmark.metrics.linear_probe import Featurizer
 
     from uniclip import data
@@ -154,9 +155,12 @@ def peer(folder: str, quick: bool) -> Side:
     def act() -> Any:
         with torch.no_grad(), clock.on(net, "encode_image"):
             test = loader("test")
-            zero = zeroshot_classification.evaluate(
-                net, test, tokenize, test.dataset.classes, [TEMPLATE], "cpu", amp=False
+            classes = test.dataset.classes
+            classifier = zero_shot.zero_shot_classifier(
+                net, tokenize, classes, [TEMPLATE], "cpu", amp=False
             )
+            logits, truth = zero_shot.run_classification(net, classifier, test, "cpu", amp=False)
+            zero = float((logits.argmax(1) == truth).float().mean())
             probed = _probed(*(features(part) for part in parts))
             found = zeroshot_retrieval.evaluate(
                 net, loader("test", True), tokenize, "cpu", amp=False, recall_k_list=list(DEPTHS)
@@ -171,7 +175,7 @@ def peer(folder: str, quick: bool) -> Side:
             for way, name in ways.items()
             for k in DEPTHS
         }
-        return {"encoder s": clock.seconds, "zero-shot": zero["acc1"], "probe": probed, **recalls}
+        return {"encoder s": clock.seconds, "zero-shot": zero, "probe": probed, **recalls}
 
     return act, said
 

@@ -29,7 +29,7 @@ classification = pytest.importorskip(
 )
 retrieval = pytest.importorskip("clip_benchmark.metrics.zeroshot_retrieval", reason=INSTALL)
 
-COUNT, DEPTHS = 30, (1, 5, 10)
+COUNT, DEPTHS = 24, (1, 5, 10)
 TEMPLATE = "a photo of a {}."
 MODEL = {
     "image": {
@@ -53,7 +53,7 @@ def both(request, tmp_path_factory):
         torch.manual_seed(0)
         theirs, _, transform = open_clip.create_model_and_transforms("ViT-B-32")
         torch.save(theirs.state_dict(), folder / "weights.pt")
-        return imported.load(folder / "weights.pt"), theirs.eval(), transform
+        return imported.load(folder / "weights.pt"), Remembering(theirs.eval()), transform
     of = tiny(
         data={"name": "openmoji", "size": 32},
         model=MODEL,
@@ -66,7 +66,31 @@ def both(request, tmp_path_factory):
     export(ours, folder / "exported", "open_clip")
     where = f"local-dir:{folder / 'exported'}"
     theirs, _, transform = open_clip.create_model_and_transforms(where)
-    return ours, theirs.eval(), transform
+    return ours, Remembering(theirs.eval()), transform
+
+
+class Remembering:
+    """A model that embeds each batch of pictures once: ViT-B/32 takes its time."""
+
+    def __init__(self, model):
+        self.encode_text, self._encode, self._seen = model.encode_text, model.encode_image, {}
+
+    def encode_image(self, pixels):
+        """Rows of a batch (b, 3, H, W)."""
+        key = hash(pixels.numpy().tobytes())
+        if key not in self._seen:
+            self._seen[key] = self._encode(pixels)
+        return self._seen[key]
+
+
+def accuracy(output, target, topk=(1,)):
+    """CLIP_benchmark's own, but for its last line: numpy 2.4 makes no number of an array of one."""
+    pred = output.topk(max(topk), 1, True, True)[1].t()
+    correct = pred.eq(target.view(1, -1).expand_as(pred))
+    return [float(correct[:k].reshape(-1).float().sum()) / len(target) for k in topk]
+
+
+classification.accuracy = accuracy
 
 
 @pytest.fixture(scope="module")
