@@ -111,19 +111,24 @@ def leaked(name: str, config: RunConfig, folder: Path) -> NDArray[np.int8] | Non
 
     (n,) int8 of `leakage.NEAR`, `APART` and `TOO_PLAIN`, in the order of the test pictures; None
     for a benchmark of ours, which is judged on a part of the training source, and where pictures
-    of either are gone. folder: a cache.
+    of either are missing. Of test pictures that are gone, what was last found. folder: a cache.
     """
     if name in BENCHMARKS:
         return None
     dataset, root = datasets.get(name), config.runtime.data_root
-    if dataset.missing(root, ("test",)) or uniclip.data.missing(config.data):
+    if uniclip.data.missing(config.data) is not None:
         return None
     from uniclip.evaluate import leakage
 
+    place = {"set": dataset.name, "root": str(Path(root).absolute())}
+    train = {**uniclip.data.fingerprint(config.data), "part": "train"}
+    if dataset.missing(root, ("test",)) is not None:
+        return leakage.last(folder / "leakage", place, train)
     return leakage.check(
         folder / "leakage",
+        place,
         {**dataset.fingerprint(root, ("test",)), "part": "test"},
-        {**uniclip.data.fingerprint(config.data), "part": "train"},
+        train,
         lambda: leakage.of_pictures(dataset.open(root, "test")),
         lambda: leakage.of_split(uniclip.data.open_split(config.data, "train")),
     )

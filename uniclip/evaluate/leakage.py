@@ -103,6 +103,7 @@ def of_split(split: Split) -> Greys:
 
 def check(
     folder: Path,
+    place: Mapping[str, Any],
     test: Mapping[str, Any],
     train: Mapping[str, Any],
     of_test: Callable[[], Greys],
@@ -110,32 +111,52 @@ def check(
 ) -> NDArray[np.int8]:
     """`near`, of pictures that are looked at once for all models.
 
-    folder: where grey levels and findings are kept, by the fingerprints `test` and `train`. What
-    is missing or damaged there is made again.
+    folder: where grey levels and findings are kept, by the fingerprints `test` and `train`; `place`
+    is where the test pictures lie, for `last`. What is missing or damaged is made again.
     """
-    tested, trained = (
-        identity.digest({"version": VERSION, "data": dict(d)}) for d in (test, train)
-    )
 
     def compare() -> NDArray[Any]:
         return near(
-            _kept(folder / f"{tested}.grey.npy", of_test),
-            _kept(folder / f"{trained}.grey.npy", of_train),
+            _kept(folder / f"{_name(test)}.grey.npy", of_test),
+            _kept(folder / f"{_name(train)}.grey.npy", of_train),
         )
 
-    return _kept(folder / f"{tested}-{trained}.npy", compare)
+    found = _kept(folder / f"{_name(test)}-{_name(train)}.npy", compare)
+    _write(folder / f"{_name(place)}-{_name(train)}.last.npy", found)
+    return found
+
+
+def last(
+    folder: Path, place: Mapping[str, Any], train: Mapping[str, Any]
+) -> NDArray[np.int8] | None:
+    """What `check` last found of the test pictures that lay at `place`; None if it never did."""
+    return _read(folder / f"{_name(place)}-{_name(train)}.last.npy")
+
+
+def _name(stated: Mapping[str, Any]) -> str:
+    return identity.digest({"version": VERSION, "data": dict(stated)})
 
 
 def _kept(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    known = _read(path)
+    if known is None:
+        known = make()
+        _write(path, known)
+    return known
+
+
+def _read(path: Path) -> NDArray[Any] | None:
     try:
         known: NDArray[Any] = np.load(path, allow_pickle=False)
         return known
     except (OSError, ValueError, EOFError):
-        made = make()
+        return None
+
+
+def _write(path: Path, rows: NDArray[Any]) -> None:
     written = BytesIO()
-    np.save(written, made, allow_pickle=False)
+    np.save(written, rows, allow_pickle=False)
     files.replace(path, written.getvalue())
-    return made
 
 
 def _steps(greys: Greys) -> NDArray[np.int16]:

@@ -134,7 +134,11 @@ def test_a_run_is_checked_where_there_are_pictures(tmp_path: Path) -> None:
     found = evaluate.leaked("cifar10", of, tmp_path)
     assert found is not None
     assert found.tolist() == [leakage.TOO_PLAIN] * 4
-    assert len(list((tmp_path / "leakage").iterdir())) == 3
+    assert len(list((tmp_path / "leakage").iterdir())) == 4
+    (tmp_path / "sets").rename(tmp_path / "elsewhere")
+    again = evaluate.leaked("cifar10", of, tmp_path)
+    assert again is not None
+    assert again.tolist() == found.tolist(), "as they were last seen"
 
 
 def test_pictures_are_looked_at_once(tmp_path: Path, photos: list[Image.Image]) -> None:
@@ -150,7 +154,8 @@ def test_pictures_are_looked_at_once(tmp_path: Path, photos: list[Image.Image]) 
     def check(test: str, train: str) -> list[int]:
         known = {"one": photos[:9], "two": photos[5:14], "three": photos[20:23]}
         tested, trained = of(test, known[test]), of(train, known[train])
-        return leakage.check(tmp_path, {"s": test}, {"s": train}, tested, trained).tolist()
+        place = {"here": test}
+        return leakage.check(tmp_path, place, {"s": test}, {"s": train}, tested, trained).tolist()
 
     assert check("two", "one") == [1] * 4 + [0] * 5
     assert check("two", "one") == [1] * 4 + [0] * 5
