@@ -276,7 +276,8 @@ def test_why_names_the_keys_in_which_two_cells_differ(
 
 
 @pytest.mark.parametrize(
-    "kind", ["ablations", "benchmarks", "budgets", "components", "data", "methods", "models"]
+    "kind",
+    ["ablations", "benchmarks", "budgets", "components", "data", "methods", "models", "spaces"],
 )
 def test_list_says_what_there_is_to_choose(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("list", kind) == 0
@@ -284,7 +285,7 @@ def test_list_says_what_there_is_to_choose(kind: str, capsys: pytest.CaptureFixt
         "ablations": {"components", "truth"}, "benchmarks": {"openmoji", "csv", "scenes"},
         "budgets": {"smoke", "quick", "study"}, "data": {"openmoji", "csv", "scenes"},
         "components": {"awareness", "mp_nce", "domain_similarity"}, "models": {"tiny"},
-        "methods": {"uniclip", "clip"},
+        "methods": {"uniclip", "clip"}, "spaces": {"optimizer", "schedule"},
     }[kind]  # fmt: skip
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} >= expected
 
