@@ -8,7 +8,7 @@ cache, is not missing: models whose embeddings are there too are scored again wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ from uniclip.evaluate.protocols import Protocol
 
 if TYPE_CHECKING:
     from uniclip.model.pretrained import Pretrained
+
+SEEN = ("kind", "files", "held_out")
+"""What is read off the user's own folder, and noted for when it is gone."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,21 @@ class Published:
         sheet = Sheet()
         kept = scoring.score(sheet, Embeddings(pretrained, self.cache), source.rules, parts)
         if kept:
-            self.cache.note(self._place(source, dataset), data)
+            stated = {name: plain(getattr(dataset, name)) for name in SEEN}
+            self.cache.note(self._place(source, dataset), {"data": data, **stated})
         return sheet.finished()
 
     def _dataset(self, source: Source) -> Dataset:
         dataset = datasets.get(self.name)
-        return dataset.entire() if self.name in source.rules.whole else dataset
+        if self.name in source.rules.whole:
+            return dataset.entire()
+        if dataset.place is None or dataset.place.exists():
+            return dataset
+        noted = self.cache.noted(self._place(source, dataset)) or {}
+        if noted.get("kind") != dataset.kind:
+            return dataset
+        files = {part: tuple(names) for part, names in noted["files"].items()}
+        return replace(dataset, files=files, held_out=noted["held_out"])
 
     def _fingerprint(self, source: Source, dataset: Dataset) -> dict[str, Any]:
         """Of the data as it is, or, where it is gone, as it was when it was last evaluated."""
@@ -96,12 +108,12 @@ class Published:
         return noted or dataset.fingerprint(source.root, parts)
 
     def _noted(self, source: Source, dataset: Dataset) -> dict[str, Any] | None:
-        noted = self.cache.noted(self._place(source, dataset))
-        return noted if isinstance(noted, dict) else None
+        noted = self.cache.noted(self._place(source, dataset)) or {}
+        return noted["data"] if noted.get("kind") == dataset.kind else None
 
     def _place(self, source: Source, dataset: Dataset) -> str:
         root = str(Path(source.root).absolute())
-        return identity.digest([self.name, root, list(_parts(dataset)), dataset.rule])
+        return identity.digest([self.name, root, dataset.rule])
 
 
 def _parts(dataset: Dataset) -> tuple[Part, ...]:

@@ -86,6 +86,23 @@ def test_another_protocol_needs_no_pictures_and_gives_what_a_full_evaluation_giv
     assert again["oxford_pets"].protocol["metric"] == "accuracy"
 
 
+def test_a_users_own_folder_may_be_gone_too(tmp_path: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    for part in ("train", "test"):
+        for label in range(2):
+            for i in range(12):
+                trees.draw(tmp_path / f"mine/{part}/c{label}/{i}.png", label)
+    name = f"folder:{tmp_path / 'mine'}"
+    (first,) = judged(run, under(of, tmp_path, "clip2021"), (name,)).values()
+    (tmp_path / "mine").rename(tmp_path / "elsewhere")
+    own = {"name": "mine", "templates": {name: ["my {}"]}}
+    (again,) = judged(run, under(of, tmp_path, own), (name,)).values()
+    (same,) = judged(run, under(of, tmp_path, "clip2021"), (name,)).values()
+    assert same == first
+    assert again.protocol["data"] == first.protocol["data"]
+    assert [s for s in again.scores if s.name == "probe"]
+
+
 def test_a_picture_is_embedded_once(
     tmp_path: Path, sets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
