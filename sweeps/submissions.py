@@ -73,7 +73,7 @@ class Submissions:
 
     def fruitless(self, run: str, attempt: int) -> bool:
         """Whether unasked jobs for this run keep ending before they claim it."""
-        tried = [i for i in self.intents if i.attempts.get(run) == attempt and i.kind == "run"]
+        tried = [i for i in self.intents if i.attempts.get(run) == attempt and self._has_job(i)]
         newest = tried[-FRUITLESS_JOBS:]
         return len(newest) == FRUITLESS_JOBS and all(i.unasked for i in newest[1:])
 
@@ -117,6 +117,10 @@ class Submissions:
             elif held is not None and not self.folder.released(token):
                 self._release(token, submission.job or "")
         self.refresh()
+
+    def _has_job(self, intent: Intent) -> bool:
+        submission = self.settled.get(intent.token)
+        return submission is not None and submission.job is not None
 
     def _open(self) -> list[Intent]:
         return [i for i in self.intents if i.token not in self.settled]

@@ -154,12 +154,15 @@ def test_controllers_killed_at_random_moments_submit_every_cell_once(
     assert not cluster.active(), "nothing is left held"
 
 
-def test_arrays_are_as_long_as_the_cluster_has_them(tmp_path: Path) -> None:
+def test_arrays_are_as_long_as_the_cluster_has_them(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     """MaxArraySize bounds the index."""
     require_slurm()
-    small = Cluster(tmp_path / "cluster", MaxArraySize=4).start()
+    folder = tmp_path_factory.mktemp("small")  # sockets have short names
+    small = Cluster(folder / "cluster", MaxArraySize=4).start()
     try:
-        place = tmp_path / "store"
+        place = folder / "store"
         assert start(small, place, cells=14).wait(timeout=300) == 0, said(place)
         arrays = {job.split("_")[0] for job in small.squeue() if "_" in job}
         assert len(arrays) == 4
