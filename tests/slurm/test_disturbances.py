@@ -74,7 +74,7 @@ def node_of(cluster: Cluster, job: str) -> str:
 
 def test_undisturbed(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
     said = driver.run()
-    assert "they go on without this command" in said
+    assert "it goes on without this command" in said
     finish(cluster)
     same(driver, undisturbed)
     assert all(kinds == ["trained"] for kinds in driver.endings().values())
