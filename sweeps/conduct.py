@@ -120,7 +120,7 @@ class Conduct:
         folder, device = self.store.sweep(self.plan.sweep), self.plan.base["runtime"]["device"]
 
         def slot(proves: bool) -> Slot:
-            return Slot(str(self.store.root), folder.id, self.again, self.forced, proves)
+            return Slot(str(self.store.root), self.plan.sweep, self.again, self.forced, proves)
 
         return Slots(folder.slots, device, self.slots(), slot)
 

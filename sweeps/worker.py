@@ -59,6 +59,7 @@ class Stop:
         """Let the signals that ask a worker to stop set the flag, and do nothing else."""
         for number in STOP_SIGNALS:
             signal.signal(number, self._ask)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # as we may have been started
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True

@@ -109,16 +109,19 @@ def _for_children() -> Iterator[None]:
     """Children import our packages, and ignore Ctrl-C unless they know what to do with it.
 
     A terminal sends SIGINT to the whole process group; submitit's process in between would kill its
-    worker a second later, in the middle of a step.
+    worker a second later, in the middle of a step. Meanwhile the signal waits for us: a blocked one
+    is not lost, though it is ignored.
     """
     path = os.environ.get("PYTHONPATH")
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([path] if path else [])])
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
         if path is None:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = path
+        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -59,7 +59,7 @@ def made(root: Path, better: float = 0.1, seeds: tuple[int, ...] = (1000,)) -> t
     store.sweep(plan.sweep).write_plan(plan)
     for cell in plan.cells:
         lift = 0.0 if "clip" in cell.arm else 2 * better
-        fake_sweep._run(store, plan, cell, Truth(effects={"awareness": lift}))
+        fake_sweep.write_run(store, plan, cell, Truth(effects={"awareness": lift}))
     return store, plan
 
 
