@@ -73,9 +73,15 @@ class Submissions:
 
     def fruitless(self, run: str, attempt: int) -> bool:
         """Whether unasked jobs for this run keep ending before they claim it."""
-        tried = [i for i in self.intents if i.attempts.get(run) == attempt and self._has_job(i)]
-        newest = tried[-FRUITLESS_JOBS:]
-        return len(newest) == FRUITLESS_JOBS and all(i.unasked for i in newest[1:])
+        return self._in_vain([i for i in self.intents if i.attempts.get(run) == attempt])
+
+    def unproven(self) -> bool:
+        """Whether unasked jobs that were to prove the arms keep ending without an audit."""
+        return self._in_vain([i for i in self.intents if i.kind == "prove"])
+
+    def _in_vain(self, intents: list[Intent]) -> bool:
+        tried = [i for i in intents if self._has_job(i)][-FRUITLESS_JOBS:]
+        return len(tried) == FRUITLESS_JOBS and all(i.unasked for i in tried[1:])
 
     def submit(self, intent: Intent, start: Callable[[Intent], str]) -> str | None:
         """Have `start` submit held jobs for `intent`; the job's id, or None if it is not ours.

@@ -232,9 +232,8 @@ class RunFolder:
 class SweepFolder:
     """`sweeps/<id>/`: a plan and what is known of it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.id = path.name
+    def __init__(self, path: Path, id: str) -> None:
+        self.path, self.id = path, id
         self.probes = path / "probes.jsonl"
         self.audit = path / "audit.json"
         self.prices = path / "prices.jsonl"
@@ -329,13 +328,13 @@ class Store:
 
     def sweep(self, sweep_id: str) -> SweepFolder:
         """The folder of a sweep."""
-        return SweepFolder(self.root / "sweeps" / sweep_id)
+        return SweepFolder(self.root / "sweeps" / sweep_id, sweep_id)
 
     def sweeps(self) -> Iterator[SweepFolder]:
         """Every sweep, in the order of their ids."""
         folder = self.root / "sweeps"
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
-            yield SweepFolder(folder / name)
+            yield SweepFolder(folder / name, name)
 
     def code(self, source: str) -> Path:
         """Where the snapshot of the code with that source hash stands."""

@@ -66,12 +66,14 @@ class Queue:
         self.submissions.mend()
         queued = self.submissions.queued()
         free = [run for run in opened if run not in queued]
-        barren = [r for r in free if self.submissions.fruitless(r, states[r].attempt)]
-        if barren:
+        proven = self.folder.audit.exists()
+        if any(self.submissions.fruitless(r, states[r].attempt) for r in free) or (
+            free and not proven and self.submissions.unproven()
+        ):
             raise UserError(
                 f"jobs end before they take a cell: read the logs in {self.folder.slots}"
             )
-        if free and not self.folder.audit.exists():
+        if free and not proven:
             self.prove(free[0])
         elif free:
             self._submit_cells(free, states)
@@ -80,9 +82,20 @@ class Queue:
         self._unasked = True
 
     def prove(self, run: str) -> None:
-        """Submit a job that proves and measures the arms, unless one is there; `run`: any run."""
-        if not any(i.kind == "prove" for i, _, _ in self.submissions.live()):
+        """Submit a job that proves and measures the arms, unless one is there; `run`: any run.
+
+        Raises:
+            UserError: Slurm does not take it.
+        """
+        if any(i.kind == "prove" for i, _, _ in self.submissions.live()):
+            return
+        try:
             job = self._submit("prove", ((run,),), {})
+        except Refused as refused:
+            raise UserError(
+                f"Slurm refused the job that proves the arms: {last(refused)}"
+            ) from None
+        if job is not None:
             self.say(f"job {job}: takes a few steps of every arm")
 
     def busy(self) -> bool:
@@ -116,10 +129,10 @@ class Queue:
 
     def _left(self, refused: Refused, packs: Sequence[Sequence[str]]) -> None:
         """Say what was left out; `UserError` if nothing of the sweep is in the queue at all."""
-        said = " ".join(str(refused).split())[-200:]
         if not self.submissions.live():
-            raise UserError(f"Slurm refused the jobs: {said}")
-        self.say(f"{sum(map(len, packs))} cells are left for later: Slurm refused them ({said})")
+            raise UserError(f"Slurm refused the jobs: {last(refused)}")
+        cells = sum(map(len, packs))
+        self.say(f"{cells} cells are left for later: Slurm refused them ({last(refused)})")
 
     def _submit_follow_up(self) -> None:
         live = self.submissions.live()
@@ -132,8 +145,8 @@ class Queue:
         try:
             job = self._submit("follow", ((),), {}, after=waited)
         except Refused as refused:
-            said = " ".join(str(refused).split())[-200:]
-            self.say(f"no follow-up ({said}): run this command again when the jobs have ended")
+            again = "run this command again when the jobs have ended"
+            self.say(f"no follow-up ({last(refused)}): {again}")
             return
         if job is not None:
             self.say(f"job {job}: follows up when they have ended, and writes the report")
@@ -190,6 +203,11 @@ class Queue:
         assert plan is not None, "a plan is written before anything is submitted"
         known = price.prices(self.order.store, plan)
         return {c.run: known[c.arm].seconds for c in plan.cells if c.arm in known}
+
+
+def last(refused: Refused) -> str:
+    """The end of what sbatch said, in one line."""
+    return " ".join(str(refused).split())[-200:]
 
 
 def packed(

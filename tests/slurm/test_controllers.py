@@ -199,3 +199,12 @@ def test_what_a_submit_limit_refuses_is_left_for_later(
     assert "cells are left for later" in said(place)
     assert all_done(Store(place), 20)
     assert set(finished(Store(place)).values()) == {1}
+
+
+def test_jobs_that_cannot_start_python_are_not_submitted_for_ever(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    place = tmp_path / "store"
+    assert start(cluster, place, "0", "python=/bin/false", cells=2).wait(timeout=300) == 1
+    assert "jobs end before they take a cell" in said(place)
+    assert len(list(Store(place).sweep("trivial-smoke-00000000").intents())) == 3
