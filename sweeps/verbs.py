@@ -150,7 +150,9 @@ def logs(options: Namespace) -> int:
     run_ = asked.store.run(plans.cell(planned, options.names[0]).run)
     numbers = run_.attempts()
     if not numbers:
-        raise UserError(f"{options.names[0]} has not been run: there is no log yet")
+        jobs = asked.store.sweep(planned.sweep).slots
+        hint = f"; what workers said is in {jobs}" if jobs.exists() else ""
+        raise UserError(f"{options.names[0]} has not been run: there is no log yet{hint}")
     log = run_.attempt(numbers[-1]).log
     print(log.read_text(errors="replace") if log.exists() else "", end="")
     print(f"({log}, attempt {numbers[-1]} of {len(numbers)})")
