@@ -49,6 +49,7 @@ class Driver:
             cwd=self.folder.parent,
             env=environment,
             start_new_session=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def run(self, *words: str, verb: str = "run", status: int = 0) -> str:
@@ -125,6 +126,11 @@ class Driver:
                 if beat and beat.phase == "training" and beat.step > 0 and not attempt.ended():
                     return True
         return False
+
+
+def _heed_interrupts() -> None:
+    """Whoever started us in the background may ignore Ctrl-C; a terminal does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
