@@ -13,7 +13,7 @@ from cluster import Cluster
 from driving import Driver, finished_once, until
 
 SOAK = "UNICLIP_SOAK" in os.environ
-STEPS = 600
+STEPS = 400
 WORDS = ("arms=[full,clip]", "seeds=1")
 LONG = (*WORDS, f"train.steps={STEPS}")
 """Two cells of some seconds each, in a job of their own."""
