@@ -74,7 +74,8 @@ def _no_ops(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
             _controller(cluster, folder / f"sweep{number}", jobs)
             ours.append(time.perf_counter() - begun)
             begun = time.perf_counter()
-            cluster.command("sbatch", "--wait", f"--array=0-{jobs - 1}", "--wrap", f"srun {NO_OP}")
+            where = ("--output=/dev/null", f"--array=0-{jobs - 1}")
+            cluster.command("sbatch", "--wait", *where, "--wrap", f"srun {NO_OP}")
             theirs.append(time.perf_counter() - begun)
     finally:
         cluster.close()
