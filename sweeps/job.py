@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeps import scheduler, snapshot
-from sweeps.worker import Stop, Worker, prove, proven
+from sweeps.worker import Stop, Worker, prove
 from uniclip.identity import ROOT
 from uniclip.store import Intent, Plan, Store
 
@@ -39,7 +39,6 @@ class SlurmJob:
         stop = Stop()
         stop.why = reason
         stop.listen()
-        folder = self.store.sweep(self.plan.sweep)
         if self.store.code(ROOT.name) == ROOT:
             snapshot.check(ROOT)
         if self.intent.kind == "run":
@@ -48,7 +47,7 @@ class SlurmJob:
             return  # one process is enough for the rest
         elif self.intent.kind == "follow":
             follow_up(self.store, self.intent)
-        elif not proven(folder):
+        else:
             prove(self.store, self.plan)
 
     def _execute(self, stop: Stop) -> None:

@@ -51,14 +51,12 @@ def here(store: Store, planned: Planned) -> None:
 
 def main(root: str, sweep: str) -> None:
     """Prove and measure the arms of a sweep whose plan is written down."""
-    from sweeps.worker import prove, proven
+    from sweeps.worker import prove
 
     store = Store(root)
-    folder = store.sweep(sweep)
-    plan = folder.plan()
+    plan = store.sweep(sweep).plan()
     assert plan is not None, "a plan is written before it is probed"
-    if not proven(folder):
-        prove(store, plan)
+    prove(store, plan)
 
 
 if __name__ == "__main__":

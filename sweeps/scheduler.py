@@ -104,9 +104,13 @@ class Slurm:
         """Elements that one array can have (the limit is on the index, which starts at 0)."""
         return max(1, int(self.facts.get("MaxArraySize", "1001")))
 
-    def jobs(self, *, now: bool = False) -> list[Job] | None:
+    def forget(self) -> None:
+        """The queue has changed: who asks next looks again."""
+        self._jobs = None
+
+    def jobs(self) -> list[Job] | None:
         """The user's jobs that wait, run or ended lately; None if the queue does not answer."""
-        if now or time.monotonic() - self._looked > FRESH_SECONDS or self._jobs is None:
+        if time.monotonic() - self._looked > FRESH_SECONDS or self._jobs is None:
             columns = ",".join(f"{name}:64" for name in COLUMNS)
             said = _said(["squeue", "--me", "-h", "-r", "-t", "all", "-O", columns])
             self._jobs = None if said is None else parse_queue(said)
@@ -132,16 +136,16 @@ class Slurm:
         """Cancel jobs or elements."""
         for start in range(0, len(ids), 500):
             _said(["scancel", *ids[start : start + 500]])
-        self._jobs = None
+        self.forget()
 
     def cancel_named(self, name: str) -> None:
         """Cancel the user's jobs of that name."""
         _said(["scancel", "--me", f"--name={name}"])
-        self._jobs = None
+        self.forget()
 
     def release(self, job: str) -> bool:
         """Let a held job go; whether Slurm did."""
-        self._jobs = None
+        self.forget()
         return _said(["scontrol", "release", job]) is not None
 
 
@@ -184,9 +188,7 @@ def parse_job(said: str) -> dict[str, str]:
 
 def shown(job: str) -> dict[str, str] | None:
     """What scontrol says of a job: {} if it knows none of that name, None if it does not answer."""
-    done = _run(["scontrol", "show", "job", "-o", job])
-    if done is None:
-        return None
+    done = ask("scontrol", "show", "job", "-o", job)
     if done.returncode == 0:
         return parse_job(done.stdout)
     return {} if "Invalid job id" in done.stderr + done.stdout else None
@@ -195,6 +197,23 @@ def shown(job: str) -> dict[str, str] | None:
 def requeue(job: str) -> bool:
     """Put this running job back into the queue; whether Slurm did."""
     return _said(["scontrol", "requeue", job]) is not None
+
+
+def ask(*words: str) -> subprocess.CompletedProcess[str]:
+    """How a command went; one that is not there or does not answer has failed."""
+    try:
+        return subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_SECONDS,
+            env=requests_forgotten(os.environ),
+        )
+    except subprocess.TimeoutExpired:
+        said = f"no answer within {ANSWER_SECONDS:.0f} s"
+        return subprocess.CompletedProcess(words, 1, "", said)
+    except OSError as error:
+        return subprocess.CompletedProcess(words, 127, "", f"{words[0]}: {error.strerror}")
 
 
 def this_job() -> str | None:
@@ -234,18 +253,5 @@ def _accounted(job: str) -> str | None:
 
 
 def _said(command: Sequence[str]) -> str | None:
-    done = _run(command)
-    return done.stdout if done is not None and done.returncode == 0 else None
-
-
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
-    try:
-        return subprocess.run(
-            list(command),
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_SECONDS,
-            env=requests_forgotten(os.environ),
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    done = ask(*command)
+    return done.stdout if done.returncode == 0 else None

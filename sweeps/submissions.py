@@ -50,7 +50,7 @@ class Submissions:
         """Look at the store and the queue again."""
         for name in ("intents", "settled"):
             self.__dict__.pop(name, None)
-        self.slurm.jobs(now=True)
+        self.slurm.forget()
 
     def live(self) -> list[tuple[Intent, Job, tuple[str, ...]]]:
         """Every job of this sweep that waits or runs, with its intent and its runs."""
@@ -122,7 +122,6 @@ class Submissions:
                 self.slurm.cancel_named(f"{OURS}{token}")
             elif held is not None and not self.folder.released(token):
                 self._release(token, submission.job or "")
-        self.refresh()
 
     def _has_job(self, intent: Intent) -> bool:
         submission = self.settled.get(intent.token)

@@ -137,7 +137,7 @@ class Slot:
         folder = store.sweep(self.sweep)
         plan = folder.plan()
         assert plan is not None, "a plan is written before a slot is started"
-        if self.proves and not proven(folder):
+        if self.proves:
             prove(store, plan)
         worker = Worker(store=store, plan=plan, stop=stop, again=self.again, forced=self.forced)
         _ = worker.entry  # its imports are paid while the audit is made elsewhere
@@ -177,10 +177,12 @@ def _broken(error: Exception) -> tuple[str, str]:
 
 
 def prove(store: Store, plan: Plan) -> None:
-    """A few steps of every arm: its witnesses are checked and its speed is taken."""
+    """A few steps of every arm: its witnesses are checked and its speed is taken, once."""
     from ablations import audit
 
     folder = store.sweep(plan.sweep)
+    if proven(folder):
+        return
     specs = {c.arm: store.run(c.run).spec() for c in reversed(plan.cells)}
     run_only = {k: plan.base[k] for k in ("runtime", "benchmark")}
     configs = {arm.name: config_of(specs[arm.name], run_only) for arm in plan.arms}

@@ -6,18 +6,15 @@ What Slurm says is parsed by pure functions; each check is one more, over what w
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sweeps.checks.finding import Finding, ok, problem, warning
-from sweeps.scheduler import parse_config, parse_job, requests_forgotten
+from sweeps.scheduler import ask, parse_config, parse_job
 
-ANSWER_SECONDS = 30
 LEAST_MEMORY_SECONDS = 120
 """So long a cluster without accounting should remember how a job ended."""
 USABLE = {"idle", "mixed", "allocated", "completing", "planned"}
@@ -300,22 +297,6 @@ def _most_submitted(config: Mapping[str, str]) -> int | None:
         return None
     user = f"user={getpass.getuser()}"
     return least(_said("sacctmgr", "-nP", "show", "assoc", user, "format=MaxSubmitJobs"))
-
-
-def ask(*words: str) -> subprocess.CompletedProcess[str]:
-    """How a command went; one that is not there or does not answer has failed."""
-    try:
-        return subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_SECONDS,
-            env=requests_forgotten(os.environ),
-        )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(words, 1, "", f"no answer within {ANSWER_SECONDS} s")
-    except OSError as error:
-        return subprocess.CompletedProcess(words, 127, "", f"{words[0]}: {error.strerror}")
 
 
 def _said(*words: str) -> list[str]:

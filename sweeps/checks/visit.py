@@ -19,7 +19,7 @@ from typing import Any
 
 from sweeps.checks import cluster, device, folder, software
 from sweeps.checks.finding import Finding, from_record, ok, problem, warning
-from sweeps.scheduler import parse_job
+from sweeps.scheduler import ask, parse_job
 from uniclip.files import read_json, replace
 from uniclip.identity import ROOT
 
@@ -49,16 +49,16 @@ def examine(
     act += shlex.join([str(place), where, str(gpus)])
     options = [f"--output={place / LOG}", *need.options, "--requeue", f"--time={MINUTES}"]
     begun = time.time()
-    said = cluster.ask("sbatch", "--parsable", *options, "--wrap", "\n".join([*setup, act]))
+    said = ask("sbatch", "--parsable", *options, "--wrap", "\n".join([*setup, act]))
     if said.returncode != 0:
         mend = "change what launcher.* asks for"
         return [problem("test job", cluster.last_line(said.stderr), mend)]
     job = said.stdout.strip().split(";")[0]
     try:
-        requeued = requeues(cluster.ask("scontrol", "-o", "show", "job", job).stdout)
+        requeued = requeues(ask("scontrol", "-o", "show", "job", job).stdout)
         report = _report(place, job)
     finally:
-        cluster.ask("scancel", job)
+        ask("scancel", job)
     if isinstance(report, Finding):
         return [report, requeued]
     return [*judge(report, token, begun, time.time()), requeued]
@@ -121,7 +121,7 @@ def look(place: Path, where: str, gpus: int) -> dict[str, Any]:
     mine = place / f"node-{uuid.uuid4().hex}"
     mine.mkdir()
     found = [*folder.examine(mine), *software.examine(ROOT), *device.examine(where, gpus)]
-    tried = cluster.ask("sbatch", "--test-only", "--wrap=true")
+    tried = ask("sbatch", "--test-only", "--wrap=true")
     return {
         "host": os.environ.get("SLURMD_NODENAME", socket.gethostname()),
         "time": time.time(),
@@ -139,7 +139,7 @@ def _report(place: Path, job: str) -> dict[str, Any] | Finding:
         if (place / REPORT).exists():
             report: dict[str, Any] = read_json(place / REPORT)
             return report
-        facts = parse_job(cluster.ask("scontrol", "-o", "show", "job", job).stdout)
+        facts = parse_job(ask("scontrol", "-o", "show", "job", job).stdout)
         state, reason = facts.get("JobState", state), facts.get("Reason", reason)
         if state in OVER and not (place / REPORT).exists():
             log = place / LOG
