@@ -10,17 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ablations import plan as plans
-from ablations import variants
 from ablations.plan import Planned
 from sweeps import budget, cli, listing, price, settings
 from sweeps import status as status_
-from sweeps import tune as tuning
-from sweeps.checks.cluster import expected_start
 from sweeps.claims import look
 from sweeps.conduct import Conduct
 from sweeps.datasets import data
 from sweeps.display import Display, table
-from sweeps.doctor import doctor, sbatch_options
 from sweeps.scheduler import Slurm
 from sweeps.settings import Asked, SlurmLauncher
 from sweeps.submissions import Submissions
@@ -97,6 +93,9 @@ def plan(options: Namespace) -> int:
     slots = asked.settings.slots(planned.base["train"]["threads"])
     console.print(f"estimate: {price.estimate(planned, taken, known, slots, devices)}")
     if isinstance(asked.settings.launcher, SlurmLauncher):
+        from sweeps.checks.cluster import expected_start
+        from sweeps.doctor import sbatch_options
+
         options_ = sbatch_options(asked.settings.launcher, planned.base["train"]["threads"])
         console.print(f"expected start: {expected_start(options_)}", markup=False)
     return 0
@@ -241,6 +240,9 @@ def _known_plan(asked: Asked) -> Plan:
 
 def tune(options: Namespace) -> int:
     """Tune every arm alike, then run the tuned arms beside the default ones and report."""
+    from ablations import variants
+    from sweeps import tune as tuning  # here: other verbs start without numpy
+
     tuner = tuning.tuner(options.overrides)
     asked, display = tuner.asked, Display()
     display.line(f"tuning: {tuner.estimate()}")
@@ -260,6 +262,13 @@ def tune(options: Namespace) -> int:
     tuned = variants.tuned(tuner.planned, found)
     tuner.adopt(tuned.plan)
     return _conduct(asked, tuned, display=tuning.QuietDisplay())
+
+
+def doctor(options: Namespace) -> int:
+    """Print what would go wrong, before anything is spent."""
+    from sweeps.doctor import doctor as examine  # here: other verbs need none of its checks
+
+    return examine(options)
 
 
 def _conduct(

@@ -161,6 +161,13 @@ def test_the_front_door_is_free_of_heavy_libraries() -> None:
     assert done.returncode == 0, done.stderr.splitlines()[-1]
 
 
+def test_the_verbs_that_only_read_start_without_numpy() -> None:
+    """It takes a tenth of a second, which `list` and `plan` have no use for."""
+    code = "import sys, sweeps.verbs\nassert not {'numpy', 'packaging', *%r} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code % HEAVY], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-300:]
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_what_is_public_is_explained(name: str) -> None:
     if MODULES[name].read_text().strip():
