@@ -120,12 +120,13 @@ def leaked(name: str, config: RunConfig, folder: Path) -> NDArray[np.int8] | Non
         return None
     from uniclip.evaluate import leakage
 
+    cache = Cache(folder / "leakage")
     place = {"set": dataset.name, "root": str(Path(root).absolute())}
     train = {**uniclip.data.fingerprint(config.data), "part": "train"}
     if dataset.missing(root, ("test",)) is not None:
-        return leakage.last(folder / "leakage", place, train)
+        return leakage.last(cache, place, train)
     return leakage.check(
-        folder / "leakage",
+        cache,
         place,
         {**dataset.fingerprint(root, ("test",)), "part": "test"},
         train,

@@ -13,16 +13,15 @@ none of 20 million of Fashion-MNIST, none of 90 thousand patches of photographs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from uniclip import files, identity
+from uniclip import identity
+from uniclip.evaluate.cache import Cache
 
 if TYPE_CHECKING:
     from uniclip.data import Split
@@ -102,7 +101,7 @@ def of_split(split: Split) -> Greys:
 
 
 def check(
-    folder: Path,
+    cache: Cache,
     place: Mapping[str, Any],
     test: Mapping[str, Any],
     train: Mapping[str, Any],
@@ -111,52 +110,34 @@ def check(
 ) -> NDArray[np.int8]:
     """`near`, of pictures that are looked at once for all models.
 
-    folder: where grey levels and findings are kept, by the fingerprints `test` and `train`; `place`
+    cache: where grey levels and findings are kept, by the fingerprints `test` and `train`; `place`
     is where the test pictures lie, for `last`. What is missing or damaged is made again.
     """
 
     def compare() -> NDArray[Any]:
         return near(
-            _kept(folder / f"{_name(test)}.grey.npy", of_test),
-            _kept(folder / f"{_name(train)}.grey.npy", of_train),
+            _kept(cache, {"greys": test}, of_test), _kept(cache, {"greys": train}, of_train)
         )
 
-    found = _kept(folder / f"{_name(test)}-{_name(train)}.npy", compare)
-    _write(folder / f"{_name(place)}-{_name(train)}.last.npy", found)
+    found = _kept(cache, {"near": test, "in": train}, compare)
+    cache.note(_last(place, train), found.tolist())
     return found
 
 
 def last(
-    folder: Path, place: Mapping[str, Any], train: Mapping[str, Any]
+    cache: Cache, place: Mapping[str, Any], train: Mapping[str, Any]
 ) -> NDArray[np.int8] | None:
     """What `check` last found of the test pictures that lay at `place`; None if it never did."""
-    return _read(folder / f"{_name(place)}-{_name(train)}.last.npy")
+    found = cache.noted(_last(place, train))
+    return None if found is None else np.array(found, np.int8)
 
 
-def _name(stated: Mapping[str, Any]) -> str:
-    return identity.digest({"version": VERSION, "data": dict(stated)})
+def _kept(cache: Cache, what: Mapping[str, Any], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    return cache.arrays({**what, "version": VERSION}, lambda: {"kept": make()})["kept"]
 
 
-def _kept(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    known = _read(path)
-    if known is None:
-        known = make()
-        _write(path, known)
-    return known
-
-
-def _read(path: Path) -> NDArray[Any] | None:
-    try:
-        known: NDArray[Any] = np.load(path, allow_pickle=False)
-        return known
-    except (OSError, ValueError, EOFError):
-        return None
-
-
-def _write(path: Path, rows: NDArray[Any]) -> None:
-    written = BytesIO()
-    np.save(written, rows, allow_pickle=False)
-    files.replace(path, written.getvalue())
+def _last(place: Mapping[str, Any], train: Mapping[str, Any]) -> str:
+    return identity.digest({"version": VERSION, "at": dict(place), "in": dict(train)})
 
 
 def _steps(greys: Greys) -> NDArray[np.int16]:

@@ -16,6 +16,7 @@ from PIL import Image
 from uniclip import data, evaluate
 from uniclip.config import OpenmojiData
 from uniclip.evaluate import leakage
+from uniclip.evaluate.cache import Cache
 
 N = 300
 
@@ -125,6 +126,10 @@ def test_any_tiles_any_order_and_none(
     assert len(leakage.near(tested[:0], trained)) == 0
 
 
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def test_a_run_is_checked_where_there_are_pictures(tmp_path: Path) -> None:
     of = stubs.config({"name": "scenes", "train": 64, "test": 16})
     of = replace(of, runtime=replace(of.runtime, data_root=str(tmp_path / "sets")))
@@ -134,7 +139,7 @@ def test_a_run_is_checked_where_there_are_pictures(tmp_path: Path) -> None:
     found = evaluate.leaked("cifar10", of, tmp_path)
     assert found is not None
     assert found.tolist() == [leakage.TOO_PLAIN] * 4
-    assert len(list((tmp_path / "leakage").iterdir())) == 4
+    assert len(files_in(tmp_path / "leakage")) == 4
     (tmp_path / "sets").rename(tmp_path / "elsewhere")
     again = evaluate.leaked("cifar10", of, tmp_path)
     assert again is not None
@@ -155,13 +160,14 @@ def test_pictures_are_looked_at_once(tmp_path: Path, photos: list[Image.Image]) 
         known = {"one": photos[:9], "two": photos[5:14], "three": photos[20:23]}
         tested, trained = of(test, known[test]), of(train, known[train])
         place = {"here": test}
-        return leakage.check(tmp_path, place, {"s": test}, {"s": train}, tested, trained).tolist()
+        cache = Cache(tmp_path)
+        return leakage.check(cache, place, {"s": test}, {"s": train}, tested, trained).tolist()
 
     assert check("two", "one") == [1] * 4 + [0] * 5
     assert check("two", "one") == [1] * 4 + [0] * 5
     assert check("three", "one") == [0] * 3
     assert looked == ["two", "one", "three"]
-    for path in tmp_path.iterdir():
+    for path in files_in(tmp_path):
         path.write_bytes(path.read_bytes()[:40])
     assert check("two", "one") == [1] * 4 + [0] * 5
     assert looked[3:] == ["two", "one"]
