@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 
 from ablations.plan import Planned
+from sweeps import process
 from uniclip.errors import UserError
-from uniclip.identity import ROOT
 from uniclip.store import Store
 
 
@@ -37,16 +35,9 @@ def here(store: Store, planned: Planned) -> None:
     if proven(folder):
         return
     prepare(store, planned)
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, str(store.root), folder.id],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0 or not folder.audit.exists():
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise UserError(f"the probe of {folder.id} ended without a result: {last}")
+    _, failure = process.apart(__name__, str(store.root), folder.id)
+    if failure is not None or not folder.audit.exists():
+        raise UserError(f"the probe of {folder.id} ended without a result: {failure or 'no audit'}")
 
 
 def main(root: str, sweep: str) -> None:

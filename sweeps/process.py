@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from sweeps import scheduler
-from uniclip.identity import source_hash, training_hash
+from uniclip.identity import ROOT, source_hash, training_hash
 from uniclip.store import Owner
 
 
@@ -71,6 +73,24 @@ def started(pid: int) -> int | None:
         return None if dead else int(process.create_time() * 100)
     except psutil.Error:
         return None
+
+
+def apart(module: str, *words: str, seconds: float | None = None) -> tuple[str, str | None]:
+    """Run a module of ours in a process of its own: what it printed, and why it failed if it did.
+
+    Raises:
+        subprocess.TimeoutExpired: it took more than `seconds`.
+    """
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+    last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    return done.stdout, last if done.returncode else None
 
 
 def _read(path: str) -> str:

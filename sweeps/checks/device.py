@@ -7,13 +7,12 @@ of torch, and a library that crashes takes nobody with it.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any
 
+from sweeps import process
 from sweeps.checks.finding import Finding, ok, problem
-from uniclip.identity import ROOT
 
 IMPORTED = ("torch", "torchvision", "timm", "transformers")
 START_SECONDS = 600
@@ -23,22 +22,14 @@ START_SECONDS = 600
 def examine(device: str, count: int = 1) -> list[Finding]:
     """torch's libraries, then the device; `count` of them if it is a GPU."""
     check = "torch"
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, device],
-            capture_output=True,
-            text=True,
-            timeout=START_SECONDS,
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        said, failure = process.apart(__name__, device, seconds=START_SECONDS)
     except subprocess.TimeoutExpired:
         said = f"its imports did not end in {START_SECONDS} s"
         return [problem(check, said, "is the environment on a slow mount?")]
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        return [problem(check, last[:200], "pip install -c constraints.txt -e .")]
-    return judge(json.loads(done.stdout.splitlines()[-1]), device, count)
+    if failure is not None:
+        return [problem(check, failure[:200], "pip install -c constraints.txt -e .")]
+    return judge(json.loads(said.splitlines()[-1]), device, count)
 
 
 def judge(seen: dict[str, Any], device: str, count: int) -> list[Finding]:
