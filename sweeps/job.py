@@ -73,7 +73,8 @@ class SlurmJob:
         """Take this element's runs, one after another; then say how it went, as Slurm sees it."""
         failed = []
         for run in self.runs:
-            if not worker.stop() and worker.take(run) == "failed":
+            ended = None if worker.stop() else worker.take(run)
+            if ended == "failed" or (ended == "interrupted" and not worker.stop()):
                 failed.append(run)
                 if tasks() > 1:
                     break  # the others stand in the middle of it: only an end frees them

@@ -9,7 +9,6 @@ run-only from the sweep's `plan.json`. A failed cell is written down and the nex
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import signal
@@ -26,6 +25,7 @@ from typing import Any
 
 from sweeps import claims
 from sweeps.scheduler import Slurm
+from uniclip.files import no_room
 from uniclip.identity import config_of
 from uniclip.store import (
     AttemptFolder,
@@ -41,7 +41,8 @@ from uniclip.store import (
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 WAIT_SECONDS = 0.1
-FULL = (errno.ENOSPC, errno.EDQUOT)
+ROOM_SECONDS = 30.0
+"""How long a worker waits for room after the disk was full, before it takes the next cell."""
 
 
 class Stop:
@@ -102,7 +103,16 @@ class Worker:
             return None
         self.claimed(run_id)
         work = partial(self.entry.execute, run, self.run_only, attempt, evaluations, self.stop)
-        return execute(run, attempt, work, self.stop)
+        kind = execute(run, attempt, work, self.stop)
+        if kind == "interrupted" and not self.stop():
+            self._wait_for_room()
+        return kind
+
+    def _wait_for_room(self) -> None:
+        """At once the next attempt would end in the same way, and spend the budget of such ends."""
+        deadline = time.monotonic() + ROOM_SECONDS
+        while time.monotonic() < deadline and not self.stop():
+            time.sleep(WAIT_SECONDS)
 
     def _claim(self, run: RunFolder, state: claims.State) -> AttemptFolder | None:
         asked = (run.id, state.attempt) in (*self.again, *self.forced)
@@ -171,7 +181,7 @@ def execute(run: RunFolder, attempt: AttemptFolder, work: Callable[[], str], sto
 
 def _broken(error: Exception) -> tuple[str, str]:
     """Kind and word of an attempt that raised: a full disk is no fault of the run's."""
-    if isinstance(error, OSError) and error.errno in FULL:
+    if no_room(error):
         return "interrupted", "no room on the disk"
     return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 

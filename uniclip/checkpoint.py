@@ -132,7 +132,7 @@ def write(
         raise UserError(
             f"checkpoint {path} could not be written ({error.strerror}); make room and run again: "
             "the run resumes from the checkpoint before it"
-        ) from None
+        ) from error
     for _, old in steps_of(attempt)[KEPT:]:
         old.unlink(missing_ok=True)
     return len(data)

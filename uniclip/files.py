@@ -7,6 +7,7 @@ last line a reader passes over.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import uuid
@@ -17,6 +18,12 @@ from typing import Any, BinaryIO
 
 from uniclip.binding import bind, plain
 from uniclip.errors import UserError
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error, or what it was raised from, is that of a full disk or a spent quota."""
+    found = error.__cause__ or error
+    return isinstance(found, OSError) and found.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def publish(path: Path, data: bytes) -> bool:

@@ -1,5 +1,8 @@
 """What a training leaves behind while it runs: metrics, heartbeats, events and checkpoints.
 
+While the disk is full training goes on: records wait in memory, and the next checkpoint that finds
+room makes up for those that did not. Only an attempt that is to end needs the room there and then.
+
 Metrics are JSON lines, told apart by `phase`:
     train       step, loss, parts, grad_norm (before clipping), clipped (share of steps so far),
                 rate, samples and images (pictures times views) seen, seconds (behind the weights),
@@ -11,11 +14,16 @@ Metrics are JSON lines, told apart by `phase`:
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Literal
 
 from uniclip import checkpoint, numerics
 from uniclip.config import RunConfig
+from uniclip.errors import UserError
+from uniclip.files import no_room
 from uniclip.state import State
 from uniclip.store import AttemptFolder, append
 
@@ -28,6 +36,7 @@ class Journal:
     def __init__(self, config: RunConfig, attempt: AttemptFolder | None) -> None:
         self.config, self.attempt = config, attempt
         self.history: list[dict[str, Any]] = []
+        self._unwritten: list[dict[str, Any]] = []
         self._beaten: tuple[float, int] | None = None
         self._saved = time.monotonic()
 
@@ -61,6 +70,7 @@ class Journal:
         step = state.counters.step
         self._record("engagement", step, engagement=state.engagement(), moved=state.moved())
         self._cost(state)
+        self._write_down()
 
     def _cost(self, state: State) -> None:
         step = state.counters.step
@@ -80,6 +90,7 @@ class Journal:
             said = {name: repr(numbers[name]) for name in ("loss", "grad_norm", "rate", "parts")}
             self.attempt.event("diverged", step=state.counters.step + 1, **said)
         self._cost(state)
+        self._write_down()
 
     def beat(self, step: int, phase: str, *, always: bool = False) -> None:
         """A sign of life; at most one a second unless `always`."""
@@ -89,14 +100,23 @@ class Journal:
         if self.attempt is None or (recent and not always):
             return
         rate = (step - steps) / (now - before) if now > before else 0.0
-        self.attempt.beat(step=step, steps=self.config.train.steps, rate=rate, phase=phase)
+        with _going_on():
+            self.attempt.beat(step=step, steps=self.config.train.steps, rate=rate, phase=phase)
         self._beaten = (now, step)
 
     def _record(self, phase: str, step: int, **fields: Any) -> None:
         record = {"step": step, "phase": phase, **fields}
         self.history.append(record)
         if self.attempt is not None:
-            append(self.attempt.metrics, record)
+            self._unwritten.append(record)
+            with _going_on():
+                self._write_down()
+
+    def _write_down(self) -> None:
+        """Append the records that wait."""
+        while self.attempt is not None and self._unwritten:
+            append(self.attempt.metrics, self._unwritten[0])
+            del self._unwritten[0]
 
     # -- checkpoints --
 
@@ -106,7 +126,9 @@ class Journal:
         if self.attempt is not None and (asked or due):
             if self.attempt.overtaken():
                 return "overtaken"
-            checkpoint.write(self.attempt, state.counters.step, state.tensors(), state.facts())
+            with nullcontext() if asked else _going_on():
+                self._write_down()
+                checkpoint.write(self.attempt, state.counters.step, state.tensors(), state.facts())
             self._saved = time.monotonic()
         return "stopped" if asked else None
 
@@ -114,3 +136,15 @@ class Journal:
         """Training ends here for now: write the checkpoint from which it can go on."""
         ending = self.pause(state, True)
         return "overtaken" if ending == "overtaken" else "halted"
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """A full disk is told in the log and ends nothing; any other error does."""
+    try:
+        yield
+    except (OSError, UserError) as error:
+        if not no_room(error):
+            raise
+        with suppress(OSError):
+            print(f"the disk is full, training goes on: {error}", file=sys.stderr, flush=True)

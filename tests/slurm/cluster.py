@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 INSTALL = "apt-get install -y slurm-wlm munge"
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
 GRACE_SECONDS = 30
+REVOKED_SECONDS = 2.0
 PATIENCE = 600.0
 """Seconds after which something is taken to hang, on a machine that does much else."""
 
@@ -236,10 +237,16 @@ class Cluster:
         self.command("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
     def release_holds(self) -> None:
-        """Let requeued jobs start now instead of when Slurm would."""
-        said = self.command("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i|%r")
-        for job, reason in (line.split("|") for line in said.splitlines()):
+        """Let requeued jobs start now instead of when Slurm would.
+
+        But not in the second in which they were requeued: slurmd has revoked what was given out in
+        it, and the job would end as one that cannot be started.
+        """
+        said = self.command("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i|%r|%V")
+        for job, reason, since in (line.split("|") for line in said.splitlines()):
             if reason == "BeginTime":
+                requeued = time.mktime(time.strptime(since, "%Y-%m-%dT%H:%M:%S"))
+                time.sleep(max(requeued + REVOKED_SECONDS - time.time(), 0))
                 self.command("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def urgent(self, seconds: float, node: str | None = None) -> str:

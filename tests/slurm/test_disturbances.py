@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cluster import Cluster
+from disks import filled, small_disk
 from driving import Driver, finished_once, until
 
 SOAK = "UNICLIP_SOAK" in os.environ
@@ -154,38 +153,19 @@ def test_torn_lines(cluster: Cluster, driver: Driver, undisturbed: Driver) -> No
     same(driver, undisturbed)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 60 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(place)])
-    if mounted.returncode:
-        pytest.skip("a small file system can only be mounted as root")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def test_a_full_disk(cluster: Cluster, small_disk: Path, undisturbed: Driver) -> None:
-    """During checkpoints: they are skipped, and the training goes on when there is room again."""
-    driver = Driver(small_disk / "store", *LONG, *SLURM)
-    driver.run()
-    under_way(driver)
-    filler = small_disk / "filler"
-    with open(filler, "wb") as stream:
-        try:
-            while True:
-                stream.write(bytes(2**16))
-                stream.flush()
-        except OSError:
-            pass
-    time.sleep(3)
-    filler.unlink(missing_ok=True)
-    finish(cluster)
-    if not all(driver.weights().values()):
+def test_a_full_disk(cluster: Cluster, tmp_path: Path, undisturbed: Driver) -> None:
+    """During checkpoints: they are skipped, and the training goes on."""
+    with small_disk(tmp_path / "disk") as disk:
+        driver = Driver(disk / "store", *LONG, *SLURM)
         driver.run()
+        under_way(driver)
+        with filled(disk):
+            time.sleep(3)
         finish(cluster)
-    same(driver, undisturbed)
+        if not all(driver.weights().values()):
+            driver.run()
+            finish(cluster)
+        same(driver, undisturbed)
 
 
 @pytest.mark.skipif(not SOAK, reason="waits for minutes: `make soak`")

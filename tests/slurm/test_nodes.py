@@ -13,7 +13,7 @@ from test_disturbances import SLURM, finish
 SOAK = "UNICLIP_SOAK" in os.environ
 METHODS = ("uniclip", "unicl", "clip", "slip", "declip") if SOAK else ("uniclip", "slip")
 STEPS = 20
-RATE = "train.learning_rate=1e-4"
+RATE = "train.learning_rate=1e-5"
 """Low: at the usual one, a training's own chaos makes much of a rounding within 20 steps."""
 MODELS = {"LayerNorm": (), "batch norm": ("model.image.name=test_resnet",)}
 
