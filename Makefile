@@ -20,7 +20,7 @@ slurm: $(VENV)/.installed-test
 	$(RUN) -m pytest $(or $(ARGS),tests/slurm)
 
 soak: $(VENV)/.installed-test
-	UNICLIP_SOAK=1 $(RUN) -m pytest -m soak $(or $(ARGS),tests tests/slurm)
+	UNICLIP_SOAK=1 UNICLIP_SLURM=required $(RUN) -m pytest -m soak $(or $(ARGS),tests tests/slurm)
 
 check: $(VENV)/.installed-check
 	$(VENV)/bin/ruff check .

@@ -84,10 +84,10 @@ def table(rows: list[Row], *, most: int = MOST_ROWS) -> Table:
     if len(rows) > most:
         shown = [r for r in rows if r.kind not in ("planned", "queued", "complete")][:most]
     drawn = Table(title=summary(rows), box=None, pad_edge=False, title_justify="left")
-    for name in ("cell", "run", "state", "progress", "last sign", "what to know"):
+    for name in ("cell", "run", "state", "progress", "where", "last sign", "what to know"):
         drawn.add_column(name, no_wrap=True)
     for r in shown:
         kind = r.kind
-        said = (r.cell, r.run[:8], kind, r.progress, r.age, r.reason)
+        said = (r.cell, r.run[:8], kind, r.progress, r.place, r.age, r.reason)
         drawn.add_row(*map(Text, said), style=STYLES.get(kind, ""))
     return drawn

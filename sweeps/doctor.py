@@ -27,6 +27,7 @@ from uniclip.config import RunConfig
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import inventory
+from uniclip.files import located
 from uniclip.identity import ROOT
 from uniclip.store import Intent, Store, read_json
 
@@ -154,7 +155,7 @@ def room(patient: Patient) -> Iterator[Finding]:
 
 def data_sets(patient: Patient) -> Iterator[Finding]:
     """The sets that runs are judged by: what is missing, damaged, or not as published."""
-    root = patient.config.runtime.data_root
+    root = str(located(patient.config.runtime.data_root))
     if patient.planned is None:
         chosen = list(datasets.DATASETS.values())
     else:

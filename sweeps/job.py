@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,11 +52,21 @@ class SlurmJob:
             prove(self.store, self.plan)
 
     def _execute(self, stop: Stop) -> None:
-        store, again, forced = self.store, self.intent.again, self.intent.forced
-        worker = Worker(store=store, plan=self.plan, stop=stop, again=again, forced=forced)
+        again, forced = self.intent.again, self.intent.forced
+        worker = Worker(store=self.store, plan=self.plan, stop=stop, again=again, forced=forced)
         if tasks() == 1:
             self._take(worker)
             return
+        try:
+            self._share(worker, stop)
+        except BaseException:
+            traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)  # an orderly end would wait for the others, who wait for this process
+
+    def _share(self, worker: Worker, stop: Stop) -> None:
+        """Be one of the processes that do this element's runs together."""
         from submitit.helpers import TorchDistributedEnvironment  # here: it is for several
 
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
@@ -66,7 +77,7 @@ class SlurmJob:
             entry.share(None)
         else:
             while (run := entry.share()) is not None:
-                entry.assist(store.run(run), worker.run_only, stop)
+                entry.assist(self.store.run(run), worker.run_only, stop)
         entry.leave()
 
     def _take(self, worker: Worker) -> None:

@@ -6,6 +6,7 @@ job ended, where there is accounting). None of them is required: what no one kno
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -22,7 +23,10 @@ from uniclip.store import Owner
 ANSWER_SECONDS = 30.0
 """A command that has not answered by then has no answer."""
 FRESH_SECONDS = 5.0
-"""A look at the queue is good for so long."""
+"""A look at the queue, also one that saw nothing, is good for so long."""
+SILENT_SECONDS = 60.0
+"""A controller that has not answered is not asked again for so long: each time could take half a
+minute."""
 LIVE = frozenset(
     "CONFIGURING RUNNING COMPLETING SUSPENDED RESIZING SIGNALING STAGE_OUT STOPPED".split()
 )
@@ -78,7 +82,7 @@ class Slurm:
 
     def __init__(self) -> None:
         self._jobs: list[Job] | None = None
-        self._looked = 0.0
+        self._looked = self._unheard = -math.inf
 
     @cached_property
     def facts(self) -> dict[str, str]:
@@ -89,8 +93,10 @@ class Slurm:
         """
         if shutil.which("sbatch") is None:
             raise UserError("launcher=slurm: there is no sbatch here; use launcher=local")
-        said = _said(["scontrol", "show", "config"])
+        silent = time.monotonic() - self._unheard < SILENT_SECONDS
+        said = None if silent else _said(["scontrol", "show", "config"])
         if said is None:
+            self._unheard = self._unheard if silent else time.monotonic()
             raise UserError("Slurm's controller does not answer (scontrol ping); try again later")
         return parse_config(said)
 
@@ -106,11 +112,11 @@ class Slurm:
 
     def forget(self) -> None:
         """The queue has changed: who asks next looks again."""
-        self._jobs = None
+        self._looked = -math.inf
 
     def jobs(self) -> list[Job] | None:
         """The user's jobs that wait, run or ended lately; None if the queue does not answer."""
-        if time.monotonic() - self._looked > FRESH_SECONDS or self._jobs is None:
+        if time.monotonic() - self._looked > FRESH_SECONDS:
             columns = ",".join(f"{name}:64" for name in COLUMNS)
             said = _said(["squeue", "--me", "-h", "-r", "-t", "all", "-O", columns])
             self._jobs = None if said is None else parse_queue(said)
@@ -128,7 +134,10 @@ class Slurm:
                 return "unknown"
         except UserError:
             return "unknown"
-        seen = [j for j in self.jobs() or () if j.id == owner.job]
+        queue = self.jobs()
+        if queue is None:
+            return "unknown"
+        seen = [j for j in queue if j.id == owner.job]
         state, restarts = (seen[0].state, seen[0].restarts) if seen else _shown(owner.job)
         return judged(state, restarts, owner)
 

@@ -76,9 +76,27 @@ class Row:
             return f"step {self.state.outcome.step}"
         if beat is None:
             return ""
-        left = (beat.steps - beat.step) / beat.rate if beat.rate else 0
-        toward = f", {spoken(left)} to go" if self.state.kind == "running" and left else ""
-        return f"{beat.phase} {beat.step}/{beat.steps}{toward}"
+        if self.state.kind != "running" or not beat.rate:
+            return f"{beat.phase} {beat.step}/{beat.steps}"
+        toward = f"{beat.rate:.3g} steps/s, {spoken(self.seconds_left or 0)} to go"
+        return f"{beat.phase} {beat.step}/{beat.steps}, {toward}"
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of its training, at the rate of the last sign of life."""
+        beat = self.state.heartbeat
+        if beat is None or not beat.rate or self.state.kind != "running":
+            return None
+        return (beat.steps - beat.step) / beat.rate
+
+    @property
+    def place(self) -> str:
+        """Where it runs, or was last heard of: the machine, and its GPU if it uses one."""
+        owner = self.state.owner
+        if owner is None or self.state.kind not in ("running", "lost"):
+            return ""
+        gpu = owner.numerics.get("model") if owner.numerics.get("device") != "cpu" else None
+        return f"{owner.host}, {gpu}" if gpu else owner.host
 
     @property
     def advice(self) -> str:
@@ -134,7 +152,10 @@ def as_records(rows_: Iterable[Row]) -> list[dict[str, object]]:
             "step": r.state.heartbeat.step if r.state.heartbeat else None,
             "steps": r.state.heartbeat.steps if r.state.heartbeat else None,
             "job": r.job.id if r.job else r.state.owner.job if r.state.owner else None,
+            "rate": r.state.heartbeat.rate if r.state.heartbeat else None,
+            "seconds_left": r.seconds_left,
             "host": r.state.owner.host if r.state.owner else None,
+            "place": r.place,
             "advice": r.advice,
         }
         for r in rows_

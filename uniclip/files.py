@@ -26,6 +26,20 @@ def no_room(error: BaseException) -> bool:
     return isinstance(found, OSError) and found.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def located(path: str) -> Path:
+    """Where to read what lies at `path` (`~` is the user's home): its copy on this node if staged.
+
+    UNICLIP_STAGED=<folder>:<its copy> is set by who copies data to a node's own disk; of what is
+    not below the folder, or on a node without a copy, the path stays as it is.
+    """
+    found = Path(path).expanduser()
+    folder, _, copy = os.environ.get("UNICLIP_STAGED", "").partition(":")
+    if folder and copy and found.absolute().is_relative_to(folder):
+        staged = Path(copy, found.absolute().relative_to(folder))
+        return staged if staged.exists() else found
+    return found
+
+
 def publish(path: Path, data: bytes) -> bool:
     """Put `data` at `path` once and whole; False if somebody has published there before.
 

@@ -18,6 +18,7 @@ from cluster import Cluster, require_slurm
 from uniclip.store import Store, lines
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.soak
 SOAK = "UNICLIP_SOAK" in os.environ
 CELLS, CONTROLLERS, KILLS = (500, 8, 60) if SOAK else (50, 4, 10)
 

@@ -11,6 +11,7 @@ from cluster import Cluster
 from disks import filled, small_disk
 from driving import Driver, finished_once, until
 
+pytestmark = pytest.mark.soak
 SOAK = "UNICLIP_SOAK" in os.environ
 STEPS = 400
 WORDS = ("arms=[full,clip]", "seeds=1")

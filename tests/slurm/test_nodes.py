@@ -10,6 +10,7 @@ from cluster import Cluster
 from driving import Driver
 from test_disturbances import SLURM, finish
 
+pytestmark = pytest.mark.soak
 SOAK = "UNICLIP_SOAK" in os.environ
 METHODS = ("uniclip", "unicl", "clip", "slip", "declip") if SOAK else ("uniclip", "slip")
 STEPS = 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
 import time
 import typing
 from pathlib import Path
@@ -71,7 +72,8 @@ def test_looking_writes_nothing(plan: Plan, tmp_path: Path) -> None:
 
 def test_progress_says_how_far_and_how_long() -> None:
     running = row(State(kind="running", heartbeat=beat()))
-    assert running.progress == "training 30/90, 30 s to go"
+    assert running.progress == "training 30/90, 2 steps/s, 30 s to go"
+    assert running.seconds_left == 30
     assert row(State(kind="interrupted", heartbeat=beat())).progress == "training 30/90"
     assert row(State(kind="running", heartbeat=beat(rate=0.0))).progress == "training 30/90"
     assert row(State(kind="planned")).progress == ""
@@ -80,6 +82,19 @@ def test_progress_says_how_far_and_how_long() -> None:
         best_step=1, cost={},
     )  # fmt: skip
     assert row(State(kind="complete", outcome=outcome, heartbeat=beat())).progress == "step 90"
+
+
+@pytest.mark.parametrize(
+    ("numerics", "place"),
+    [
+        ({"device": "cpu", "model": "Some CPU"}, socket.gethostname()),
+        ({"device": "cuda", "model": "NVIDIA A100"}, f"{socket.gethostname()}, NVIDIA A100"),
+    ],
+)
+def test_the_place_is_a_machine_and_its_gpu(numerics: dict[str, str], place: str) -> None:
+    held = process.owner(numerics)
+    assert row(State(kind="running", owner=held)).place == place
+    assert row(State(kind="complete", owner=held)).place == ""
 
 
 def test_the_age_of_a_sign_is_shown_while_it_matters() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -47,6 +48,17 @@ def test_splits_pixels_and_labels(folder):
             assert split.labels["label"][i] == number % 2
         assert split.classes == {"label": ("a", "b")}
         assert np.array_equal(pickle.loads(pickle.dumps(split)).pixels(np.arange(1)), pixels[:1])
+
+
+def test_pictures_are_read_from_the_nodes_own_copy(folder, tmp_path_factory, monkeypatch):
+    expected = data.open_split(config(folder), "train")
+    copy = shutil.copytree(folder, tmp_path_factory.mktemp("node") / "copy")
+    monkeypatch.setenv("UNICLIP_STAGED", f"{folder}:{copy}")
+    split = data.open_split(config(folder), "train")
+    assert all(path.startswith(str(copy)) for path in split.paths)
+    index = np.arange(len(split))
+    assert np.array_equal(split.pixels(index), expected.pixels(index))
+    assert np.array_equal(split.ids, expected.ids)
 
 
 def test_an_added_picture_moves_no_other(folder):

@@ -17,6 +17,7 @@ from uniclip.config import CsvData
 from uniclip.data.split import Part, Split, part_of
 from uniclip.data.table_rows import first_line, read
 from uniclip.errors import UserError
+from uniclip.files import located
 from uniclip.rng import sample_id
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def open_split(config: CsvData, part: Part) -> TableSplit:
     ]
     numbers = {name: i for i, name in enumerate(classes)}
     labels = np.array([numbers[s.label] if s.label else -1 for s in chosen], np.int64)
-    folder = Path(config.path).parent
+    folder = located(str(Path(config.path).parent))
     return TableSplit(
         ids=np.array([sample_id(f"csv/{s.path}") for s in chosen], np.uint64),
         captions=tuple(tuple(s.captions) for s in chosen),

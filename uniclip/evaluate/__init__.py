@@ -18,6 +18,7 @@ from uniclip.binding import plain
 from uniclip.errors import unknown
 from uniclip.evaluate import datasets
 from uniclip.evaluate.cache import Cache
+from uniclip.files import located
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +116,7 @@ def leaked(name: str, config: RunConfig, folder: Path) -> NDArray[np.int8] | Non
     """
     if name in BENCHMARKS:
         return None
-    dataset, root = datasets.get(name), config.runtime.data_root
+    dataset, root = datasets.get(name), str(located(config.runtime.data_root))
     if uniclip.data.missing(config.data) is not None:
         return None
     from uniclip.evaluate import leakage

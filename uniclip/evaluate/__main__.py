@@ -6,8 +6,9 @@
 
 A run of ours, or a checkpoint that `uniclip.model.imported` reads. Sets that are missing are named
 with the line that says how to get them. Embeddings are kept in `cache`, by default that of the
-run's store: another protocol then needs no picture. For sweeps there is `sweep.py`, which keeps
-every score.
+run's store: another protocol then needs no picture. Test pictures that a run of ours has nearly
+seen in training are counted (`uniclip.evaluate.leakage`). For sweeps there is `sweep.py`, which
+keeps every score.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from uniclip.binding import bind, plain
 from uniclip.compose import parse
 from uniclip.config import RunConfig, RuntimeConfig
 from uniclip.errors import UserError, unknown
-from uniclip.evaluate import datasets, own_protocol
+from uniclip.evaluate import datasets, leakage, own_protocol
 from uniclip.store import RunFolder, as_json
 from uniclip.store import replace as write
 
@@ -79,6 +80,12 @@ def _told(given: dict[str, Any]) -> Iterator[str]:
             chance = "" if s.chance is None else f"{s.chance:.3f}"
             mark = "*" if s.shown_only else ""
             yield f"| {name} | {s.name}{mark} | {s.value:.4f} | {chance} | {s.samples} |"
+        if model.ours and cache is not None:
+            near = evaluate.leaked(name, config, cache)
+            if near is not None:
+                seen, judged = (near == leakage.NEAR).sum(), (near != leakage.TOO_PLAIN).sum()
+                kept[name]["near_duplicates"] = int(seen)
+                yield f"| {name} | near-duplicates of training pictures | {seen} | | {judged} |"
     if "out" in given:
         write(Path(str(given["out"])), as_json(kept))
 
@@ -90,6 +97,8 @@ class _Model:
     pretrained: Pretrained
     weights: str
     cache: Path | None
+    ours: bool
+    """Whether what it was trained on is known."""
 
 
 def _model(given: str, trust: bool) -> _Model:
@@ -101,11 +110,11 @@ def _model(given: str, trust: bool) -> _Model:
         folder = RunFolder(path.resolve() if path.is_dir() else path.resolve().parent)
         weights = folder.weights if path.is_dir() else path
         in_store = folder.path.parent.name == "runs"
-        return _Model(pretrained, _sum(weights), folder.cache if in_store else None)
+        return _Model(pretrained, _sum(weights), folder.cache if in_store else None, True)
     from uniclip.model import imported
 
     pretrained = imported.load(path, trust=trust)
-    return _Model(pretrained, _sum(path), None)
+    return _Model(pretrained, _sum(path), None, False)
 
 
 def _sum(path: Path) -> str:

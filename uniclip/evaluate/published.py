@@ -20,6 +20,7 @@ from uniclip.evaluate import datasets, own_protocol, protocols
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.protocols import Protocol
+from uniclip.files import located
 
 if TYPE_CHECKING:
     from uniclip.model.pretrained import Pretrained
@@ -45,7 +46,8 @@ class Published:
 
     def source(self, config: RunConfig) -> Source:
         """What the run says of it; nothing of it is hashed."""
-        return Source(config.runtime.data_root, own_protocol.chosen(config.runtime.protocol))
+        root = str(located(config.runtime.data_root))
+        return Source(root, own_protocol.chosen(config.runtime.protocol))
 
     def missing(self, config: RunConfig) -> str | None:
         """What is not there, and how to get it."""

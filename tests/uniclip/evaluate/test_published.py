@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,21 @@ def test_a_list_is_written_out_and_what_is_missing_says_how_to_get_it(tmp_path):
         evaluate.expanded(["bench41"])
 
 
+def test_a_copy_on_the_nodes_own_disk_is_read(tmp_path, monkeypatch):
+    trees.WRITERS["cifar10"](tmp_path / "shared" / "sets")
+    of = config(tmp_path / "shared" / "sets")
+    hashed = evaluate.evaluation_hash("cifar10", of)
+    shutil.copytree(tmp_path / "shared", tmp_path / "node")
+    monkeypatch.setenv("UNICLIP_STAGED", f"{tmp_path / 'shared'}:{tmp_path / 'node'}")
+    (tmp_path / "shared" / "sets").rename(tmp_path / "away")
+    assert evaluate.missing("cifar10", of) is None
+    assert evaluate.evaluation_hash("cifar10", of) == hashed
+    scores, _ = evaluate.evaluate("cifar10", knowing(config(tmp_path / "away"), "cifar10"), of)
+    assert {s.value for s in scores if s.name == "zeroshot"} == {1}
+    monkeypatch.setenv("UNICLIP_STAGED", f"{tmp_path / 'shared'}:{tmp_path / 'another'}")
+    assert evaluate.missing("cifar10", of) is not None
+
+
 def test_a_protocol_makes_other_hashes_and_opens_no_picture(tmp_path):
     trees.WRITERS["cifar10"](tmp_path)
     hashes = {
@@ -108,8 +124,10 @@ def test_one_model_from_the_command_line(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "| cifar10 | zeroshot* |" in printed
     assert "| dtd | n/a: " in printed
+    assert "| cifar10 | near-duplicates of training pictures | 0 | | 0 |" in printed, "all plain"
     kept = json.loads(out.read_text())
     assert set(kept) == {"cifar10"}
+    assert kept["cifar10"]["near_duplicates"] == 0
     assert kept["cifar10"]["protocol"]["protocol"] == "clip2021"
     (tmp_path / "protocol").mkdir()
     (tmp_path / "protocol" / "mine.yaml").write_text('templates: {cifar10: ["my {}"]}')

@@ -9,6 +9,7 @@ from typing import Any
 from uniclip.data.split import Part
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.files import located
 
 CALLED: dict[Part, tuple[str, ...]] = {
     "train": ("train",),
@@ -95,7 +96,7 @@ def _parts(place: Path) -> dict[Part, str]:
 def _place(kind: str, path: str) -> Path:
     if not path:
         raise UserError(f"{kind}: names no path: write {kind}:<path>")
-    return Path(path).expanduser().absolute()
+    return located(path).absolute()
 
 
 KINDS: dict[str, Callable[[str], Dataset]] = {"folder": folder, "csv": table, "wds": shards}

@@ -1,0 +1,27 @@
+"""A tuning on a real Slurm: follow-ups carry it from round to round, to the same study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cluster import Cluster
+from driving import finished_once
+from test_disturbances import finish
+from test_tune import Tuning
+
+SLURM = ("launcher=slurm",)
+
+
+def test_a_tuning_goes_on_by_itself_and_ends_as_on_one_machine(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    local, far = Tuning(tmp_path / "local"), Tuning(tmp_path / "far")
+    far.words = (*(w for w in far.words if not w.startswith("launcher.")), *SLURM)
+    local.tune()
+    said = far.tune()
+    assert "it goes on without this command" in said
+    finish(cluster)
+    finished_once(far)
+    assert far.rounds() == local.rounds()
+    assert far.table("tuning") == local.table("tuning")
+    assert far.table("tuned_effects") == local.table("tuned_effects")
