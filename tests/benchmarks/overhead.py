@@ -22,6 +22,7 @@ SLURM_TESTS = Path(__file__).parents[1] / "slurm"
 sys.path[:0] = [str(SLURM_TESTS), str(SLURM_TESTS.parents[1])]
 
 import trivial  # noqa: E402
+import trivial_cell  # noqa: E402
 from cluster import INSTALL, Cluster, lacking  # noqa: E402
 from table import Options, Table  # noqa: E402
 
@@ -104,7 +105,7 @@ def _finish(store: Store, planned: Any) -> None:
             run_.publish_spec(planned.specs[cell.run])
             attempt = run_.claim(1, mine)
             assert attempt is not None
-            trivial.execute(run_, {}, attempt, trivial.EVALUATIONS, lambda: False)
+            trivial_cell.execute(run_, {}, attempt, trivial_cell.EVALUATIONS, lambda: False)
             attempt.end("trained")
         store.sweep(planned.plan.sweep).write_plan(planned.plan)
 

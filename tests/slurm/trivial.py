@@ -1,4 +1,4 @@
-"""A sweep of trivial cells: no torch, but claims, heartbeats, outcomes and scores like any other.
+"""A sweep of trivial cells (`trivial_cell.py`).
 
     python trivial.py <store> <cells> [seconds of a cell] [launcher word ...]
 
@@ -7,79 +7,18 @@ As a script it is a controller that stays until all cells are done.
 
 from __future__ import annotations
 
-import random
 import sys
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+
+from trivial_cell import EVALUATIONS
 
 from ablations.plan import Planned
 from sweeps.conduct import Conduct
 from sweeps.display import Display
 from sweeps.settings import SlurmLauncher, SweepConfig
 from uniclip.binding import bind
-from uniclip.identity import run_id, source_hash, training_hash
-from uniclip.store import (
-    Arm,
-    AttemptFolder,
-    Cell,
-    Outcome,
-    Plan,
-    Primary,
-    RunFolder,
-    Score,
-    Scores,
-    Store,
-    as_json,
-    publish,
-    replace,
-)
-
-EVALUATIONS = {"nothing": "0123456789ab"}
-
-
-def numerics(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
-    """There is nothing to compute."""
-    return {"device": "none"}
-
-
-def execute(
-    run: RunFolder,
-    run_only: Mapping[str, Any],
-    attempt: AttemptFolder,
-    evaluations: Mapping[str, str],
-    stop: Callable[[], bool],
-) -> str:
-    """Sleep a while, then publish as a training would."""
-    seconds = run.spec()["config"]["seconds"]
-    attempt.beat(step=0, steps=1, rate=1.0, phase="training")
-    time.sleep(seconds * random.random())
-    if stop():
-        return "interrupted"
-    if attempt.overtaken():
-        return "overtaken"
-    run.publish_outcome(
-        Outcome(
-            kind="trained",
-            step=1,
-            attempt=attempt.number,
-            training=training_hash(),
-            source=source_hash(),
-            numerics={},
-            weights="00",
-            best_step=None,
-            cost={},
-        )  # fmt: skip
-    )
-    score = Score(name="zero", value=0.0, kind="accuracy", chance=0.0, samples=1)
-    for name, evaluation in evaluations.items():
-        judged = Scores(
-            dataset=name, evaluation=evaluation, protocol={}, weights="00", scores=(score,)
-        )
-        publish(run.scores_path(name, evaluation), as_json(judged))
-    attempt.event("finished")
-    return "trained"
+from uniclip.identity import run_id
+from uniclip.store import Arm, Cell, Plan, Primary, Store, as_json, replace
 
 
 def planned(cells: int, seconds: float) -> Planned:
@@ -103,7 +42,7 @@ def planned(cells: int, seconds: float) -> Planned:
         evaluations={"only": EVALUATIONS},
         missing={},
         base={"train": {"threads": 1}, "runtime": {"device": "cpu"}, "benchmark": []},
-        entry="trivial",
+        entry="trivial_cell",
     )
     return Planned(plan=plan, configs={}, specs={run_id(s): s for s in specs.values()})
 

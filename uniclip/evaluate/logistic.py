@@ -27,16 +27,16 @@ from uniclip.evaluate.protocols import TOLERANCE
 ITERATIONS = 1_000
 """Most iterations of one fit (Radford et al., 2021, appendix A.3)."""
 
-MEMORY = 16
+MEMORY = 8
 """Steps that L-BFGS remembers."""
 
 TRIALS = 10
 """Most trials of one line search: in float32 a search that cannot succeed is soon given up."""
 
-TILE = 1 << 19
-"""Logits held at once."""
+TILE = 1 << 17
+"""Logits held at once: a megabyte, which a cache holds."""
 
-SINGLE = 1e-6
+SINGLE = 5e-7
 """Gradients below this are not sought in float32."""
 
 PROBED = 2_048

@@ -27,6 +27,10 @@ Pictures = Union[NDArray[np.uint8], Sequence[Image.Image]]
 Float32 = NDArray[np.float32]
 
 BATCH = 256
+"""Pictures or texts embedded at once."""
+CACHED = 64 * 224**2
+"""On a CPU not more pixels at once: what lies between two layers stays near the processor, which
+makes ViT-B/32 a tenth faster."""
 
 
 class Pretrained:
@@ -71,7 +75,7 @@ class Pretrained:
             pixels = self._view(canvas[part], transform[part])
             return self.embedder.images(pixels, told.to(pixels.device))
 
-        return self._batched(embed, len(canvas), self.config.model.embedding)
+        return self._batched(embed, len(canvas), self.config.model.embedding, self._pictures)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32:
         """Unit rows (n, D) of texts."""
@@ -91,7 +95,8 @@ class Pretrained:
             few = canvas[part]
             return self.embedder.trunk(self._view(few, augment.evaluation(len(few))))
 
-        return self._batched(embed, len(canvas), self.embedder.image_encoder.features)
+        width = self.embedder.image_encoder.features
+        return self._batched(embed, len(canvas), width, self._pictures)
 
     def project(self, features: Float32) -> Float32:
         """Unit rows (n, D) of features (n, F) that `trunk` gave: as `embed_images` gives them."""
@@ -112,6 +117,12 @@ class Pretrained:
         """Where the model is."""
         return next(self.embedder.parameters()).device
 
+    @property
+    def _pictures(self) -> int:
+        """How many are embedded at once."""
+        on_cpu = self.device.type == "cpu"
+        return min(BATCH, CACHED // self.config.model.image.pixels**2 or 1) if on_cpu else BATCH
+
     def _view(self, pixels: NDArray[np.uint8], transform: Transform) -> Tensor:
         view = augment.apply(pixels, transform, self.config.model.image.pixels)
         return torch.from_numpy(view).to(self.device)
@@ -130,13 +141,15 @@ class Pretrained:
         return pictures
 
     @torch.no_grad()
-    def _batched(self, embed: Callable[[slice], Tensor], n: int, width: int) -> Float32:
+    def _batched(
+        self, embed: Callable[[slice], Tensor], n: int, width: int, batch: int = BATCH
+    ) -> Float32:
         """`embed` over slices of 0 .. n, in evaluation mode; the mode is as before afterwards."""
         training = self.embedder.training
         self.embedder.eval()
         try:
-            starts = range(0, n, BATCH)
-            parts = [embed(slice(i, min(i + BATCH, n))).float().cpu() for i in starts]
+            starts = range(0, n, batch)
+            parts = [embed(slice(i, min(i + batch, n))).float().cpu() for i in starts]
         finally:
             self.embedder.train(training)
         rows: Float32 = torch.cat([torch.zeros(0, width), *parts]).numpy()
