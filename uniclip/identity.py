@@ -89,7 +89,8 @@ def training_hash() -> str:
     """
     libraries = {n: library_version(n) for n in TRAINING_LIBRARIES}
     # Parsing takes half a second, which every `plan` would wait for: done once for these bytes.
-    sources = digest([sys.version, _sums(ROOT / PACKAGES[0])])
+    ours = {path: s for path, s in _sources().items() if Path(path).parts[0] == PACKAGES[0]}
+    sources = digest([sys.version, ours])
     code = files.remembered("training", sources, _code_hash)
     return digest({"code": code, "libraries": libraries})
 
@@ -102,19 +103,25 @@ def _code_hash() -> str:
 @cache
 def source_hash() -> str:
     """16 hex digits over the bytes of every file in the package folders, tracked by git or not."""
-    return source_hash_of(ROOT)
+    return digest(_sources())
 
 
 def source_hash_of(root: Path) -> str:
     """The source hash of a tree that holds the packages, such as a snapshot."""
-    return digest(_sums(root / "sweep.py", *(root / package for package in PACKAGES), root=root))
+    return digest(_sums(root))
 
 
-def _sums(*places: Path, root: Path | None = None) -> dict[str, str]:
-    """Path -> sum of every file in these places; what Python makes of them is left out."""
+@cache
+def _sources() -> dict[str, str]:
+    return _sums(ROOT)
+
+
+def _sums(root: Path) -> dict[str, str]:
+    """Path -> sum of every file of a tree's packages; what Python makes of them is left out."""
+    places = [root / "sweep.py", *(root / package for package in PACKAGES)]
     found = [p for place in places for p in ([place] if place.is_file() else place.rglob("*"))]
     kept = (p for p in found if p.is_file() and "__pycache__" not in p.parts)
-    return {str(p.relative_to(root or ROOT)): blake2b(p.read_bytes()).hexdigest() for p in kept}
+    return {str(p.relative_to(root)): blake2b(p.read_bytes()).hexdigest() for p in kept}
 
 
 @cache

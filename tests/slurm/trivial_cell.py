@@ -1,17 +1,29 @@
 """The entry point of a trivial cell: no torch, but heartbeats, outcomes and scores like any other.
 
-A module of its own, for what each job of such a cell imports is paid 500 times.
+A module of its own, for what each job of such a cell imports is paid 500 times. As a script it is
+the same work without a sweep around it: python trivial_cell.py <store> <run id>.
 """
 
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from uniclip.identity import source_hash, training_hash
-from uniclip.store import AttemptFolder, Outcome, RunFolder, Score, Scores, as_json, publish
+from uniclip.store import (
+    AttemptFolder,
+    Outcome,
+    RunFolder,
+    Score,
+    Scores,
+    Store,
+    as_json,
+    publish,
+    replace,
+)
 
 EVALUATIONS = {"nothing": "0123456789ab"}
 
@@ -57,3 +69,11 @@ def execute(
         publish(run.scores_path(name, evaluation), as_json(judged))
     attempt.event("finished")
     return "trained"
+
+
+if __name__ == "__main__":
+    alone = Store(sys.argv[1]).run(sys.argv[2])
+    alone.publish_spec({"config": {"seconds": 0.0}})
+    attempt = alone.attempt(1)
+    replace(attempt.claim, b"{}")
+    assert execute(alone, {}, attempt, EVALUATIONS, lambda: False) == "trained"
