@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from sweeps import scheduler, snapshot
 from sweeps.worker import Stop, Worker, prove
+from uniclip import plugins
 from uniclip.identity import ROOT
 from uniclip.store import Intent, Plan, Store
 
@@ -40,6 +41,7 @@ class SlurmJob:
         stop = Stop()
         stop.why = reason
         stop.listen()
+        plugins.use(self.plan.plugins)
         if self.store.code(ROOT.name) == ROOT:
             snapshot.check(ROOT)
         if self.intent.kind == "run":

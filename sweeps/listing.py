@@ -18,7 +18,8 @@ Rows = list[tuple[str, str]]
 
 def show(names: list[str], overrides: list[str]) -> int:
     """Print one kind of thing, or the kinds there are."""
-    values = compose.parse(overrides)
+    values = settings.parsed(overrides)
+    values.pop("runtime.plugins", None)
     where = settings.folders(values.pop("conf_dir", None))
     kinds = _kinds(where)
     if not names:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import scheduler
+from uniclip import plugins
 from uniclip.identity import ROOT, source_hash, training_hash
 from uniclip.store import Owner
 
@@ -81,10 +82,9 @@ def apart(module: str, *words: str, seconds: float | None = None) -> tuple[str, 
     Raises:
         subprocess.TimeoutExpired: it took more than `seconds`.
     """
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-m", module, *words],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": plugins.search_path(ROOT)},
         capture_output=True,
         text=True,
         timeout=seconds,

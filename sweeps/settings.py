@@ -13,7 +13,7 @@ from typing import Any, Literal, Union
 from ablations import definition
 from ablations.plan import Request
 from sweeps.claims import State
-from uniclip import compose, evaluate
+from uniclip import compose, evaluate, plugins
 from uniclip.binding import FAMILIES, bind, plain, setting
 from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError, unknown
@@ -23,7 +23,11 @@ from uniclip.store import Store
 CONF = Path(__file__).parent / "conf"
 RUN_KEYS = tuple(RunConfig.__dataclass_fields__)
 MOST_SEEDS = 10_000
-SHORT = {"data_root": "runtime.data_root", "protocol": "runtime.protocol"}
+SHORT = {
+    "data_root": "runtime.data_root",
+    "protocol": "runtime.protocol",
+    "plugins": "runtime.plugins",
+}
 """Keys that are long for what they are."""
 OWN_KEYS = ("ablation", "conf_dir")
 """Looked at before anything is composed."""
@@ -187,7 +191,7 @@ def asked(overrides: list[str], beside: Iterable[str] = ()) -> Asked:
 
     beside: keys that the verb has taken for itself, to be offered for one that is not known.
     """
-    values = {SHORT.get(k, k): v for k, v in compose.parse(overrides).items()}
+    values = parsed(overrides)
     where = folders(values.pop("conf_dir", None))
     name = values.pop("ablation", None)
     if name is None:
@@ -229,9 +233,19 @@ def asked(overrides: list[str], beside: Iterable[str] = ()) -> Asked:
     )
 
 
+def parsed(overrides: list[str]) -> dict[str, Any]:
+    """The words as keys and values, short keys written out; plugins are in use from here on."""
+    values = {SHORT.get(k, k): v for k, v in compose.parse(overrides).items()}
+    own = values.get("runtime.plugins", ())
+    plugins.use(own)
+    if isinstance(own, str):
+        values["runtime.plugins"] = [own]
+    return values
+
+
 def surroundings(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     """Where runs would go, by these words, and a run as it then is by default; no ablation."""
-    values = {SHORT.get(k, k): v for k, v in compose.parse(overrides).items()}
+    values = parsed(overrides)
     where = folders(values.pop("conf_dir", None))
     groups = set(compose.groups(where)) - {"ablation"}
     choices = {k: str(v) for k, v in values.items() if k in groups}

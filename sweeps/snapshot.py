@@ -10,8 +10,10 @@ import compileall
 import os
 import shutil
 import uuid
+from functools import partial
 from pathlib import Path
 
+from uniclip import plugins
 from uniclip.errors import UserError
 from uniclip.identity import PACKAGES, ROOT, source_hash, source_hash_of
 from uniclip.store import Store
@@ -50,6 +52,9 @@ def _copy(place: Path) -> None:
     try:
         for package in PACKAGES:
             shutil.copytree(ROOT / package, trial / package, ignore=LEFT_OUT)
+        for own in plugins.places():
+            copy = partial(shutil.copytree, ignore=LEFT_OUT) if own.is_dir() else shutil.copy2
+            copy(own, trial / own.name)
         shutil.copy2(ROOT / "sweep.py", trial / "sweep.py")
         compileall.compile_dir(trial, quiet=2)  # once, and not by every job
         os.rename(trial, place)

@@ -25,6 +25,7 @@ from typing import Any
 
 from sweeps import claims
 from sweeps.scheduler import Slurm
+from uniclip import plugins
 from uniclip.files import no_room
 from uniclip.identity import config_of
 from uniclip.store import (
@@ -147,6 +148,7 @@ class Slot:
         folder = store.sweep(self.sweep)
         plan = folder.plan()
         assert plan is not None, "a plan is written before a slot is started"
+        plugins.use(plan.plugins)
         if self.proves:
             prove(store, plan)
         worker = Worker(store=store, plan=plan, stop=stop, again=self.again, forced=self.forced)

@@ -247,6 +247,8 @@ class RuntimeConfig:
     pretraining_data: str = ""
     """What pictures of your own (data=csv, or those behind init) are called in the literature, such
     as YFCC15M: what published values are compared by."""
+    plugins: tuple[str, ...] = ()
+    """Modules of the user's own, imported before anything is named (`uniclip.plugins`)."""
     halt: float | None = setting(None, above=0, high=1)
     """Share of the steps at which training halts; whoever plans the run again continues it."""
 

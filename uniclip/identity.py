@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from uniclip import files
+from uniclip import files, plugins
 from uniclip.binding import FAMILIES, hints, plain
 from uniclip.config import RUN_ONLY, RunConfig, run_config
 
@@ -61,6 +61,7 @@ def run_id(spec_: Mapping[str, Any]) -> str:
 
 def config_of(spec_: Mapping[str, Any], run_only: Mapping[str, Any] | None = None) -> RunConfig:
     """The configuration that a spec describes; fields younger than it take their `absent` value."""
+    plugins.use((run_only or {}).get("runtime", {}).get("plugins", ()))
     values = _with_absent(RunConfig, spec_["config"])
     return run_config({**values, **(run_only or {})})
 
@@ -80,48 +81,60 @@ def _with_absent(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-@cache
 def training_hash() -> str:
     """16 hex digits over the meaning of the code that training imports, and library versions.
 
-    The code is every module of ours that `uniclip.train` reaches, as syntax trees without
-    docstrings: comments and formatting change nothing.
+    The code is every module of ours that `uniclip.train` reaches, and every plugin's, as syntax
+    trees without docstrings: comments and formatting change nothing.
     """
-    libraries = {n: library_version(n) for n in TRAINING_LIBRARIES}
-    # Parsing takes half a second, which every `plan` would wait for: done once for these bytes.
-    ours = {path: s for path, s in _sources().items() if Path(path).parts[0] == PACKAGES[0]}
-    sources = digest([sys.version, ours])
-    code = files.remembered("training", sources, _code_hash)
-    return digest({"code": code, "libraries": libraries})
+    return _training_hash(plugins.places())
 
 
-def _code_hash() -> str:
-    trees = {name: _meaning(tree) for name, tree in sorted(_reached(TRAINING_ROOT).items())}
-    return digest(trees)
-
-
-@cache
 def source_hash() -> str:
-    """16 hex digits over the bytes of every file in the package folders, tracked by git or not."""
-    return digest(_sources())
+    """16 hex digits over the bytes of every file in the package folders, tracked by git or not, and
+    of plugins."""
+    return digest(_sources(plugins.places()))
 
 
 def source_hash_of(root: Path) -> str:
-    """The source hash of a tree that holds the packages, such as a snapshot."""
-    return digest(_sums(root))
+    """The source hash of a tree that holds the packages and plugins, such as a snapshot."""
+    return digest(_sums(root, [root / place.name for place in plugins.places()]))
 
 
 @cache
-def _sources() -> dict[str, str]:
-    return _sums(ROOT)
+def _training_hash(own: tuple[Path, ...]) -> str:
+    libraries = {n: library_version(n) for n in TRAINING_LIBRARIES}
+    trained = (PACKAGES[0], *(place.name for place in own))
+    ours = {path: s for path, s in _sources(own).items() if Path(path).parts[0] in trained}
+    # Parsing takes half a second, which every `plan` would wait for: done once for these bytes.
+    code = files.remembered("training", digest([sys.version, ours]), lambda: _code_hash(own))
+    return digest({"code": code, "libraries": libraries})
 
 
-def _sums(root: Path) -> dict[str, str]:
-    """Path -> sum of every file of a tree's packages; what Python makes of them is left out."""
-    places = [root / "sweep.py", *(root / package for package in PACKAGES)]
-    found = [p for place in places for p in ([place] if place.is_file() else place.rglob("*"))]
-    kept = (p for p in found if p.is_file() and "__pycache__" not in p.parts)
-    return {str(p.relative_to(root)): blake2b(p.read_bytes()).hexdigest() for p in kept}
+def _code_hash(own: tuple[Path, ...]) -> str:
+    modules = dict(sorted(_reached(TRAINING_ROOT).items()))
+    for place in own:
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            modules[str(path.relative_to(place.parent))] = ast.parse(path.read_text())
+    return digest({name: _meaning(tree) for name, tree in modules.items()})
+
+
+@cache
+def _sources(own: tuple[Path, ...]) -> dict[str, str]:
+    return _sums(ROOT, own)
+
+
+def _sums(root: Path, own: Iterable[Path]) -> dict[str, str]:
+    """Path -> sum of every file of a tree's packages and of plugins; what Python makes of them is
+    left out."""
+    places = [root / "sweep.py", *(root / package for package in PACKAGES), *own]
+    sums = {}
+    for place in places:
+        for path in [place] if place.is_file() else place.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = str(path.relative_to(place.parent))
+                sums[name] = blake2b(path.read_bytes()).hexdigest()
+    return sums
 
 
 @cache

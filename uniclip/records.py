@@ -333,6 +333,11 @@ class Plan:
         """The arm of that name."""
         return next(a for a in self.arms if a.name == name)
 
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The user's modules without which its cells mean nothing."""
+        return tuple(self.base.get("runtime", {}).get("plugins", ()))
+
     def wanted(self) -> dict[str, dict[str, str]]:
         """Run id -> the evaluations that it must have, in the order of the cells."""
         return {c.run: self.evaluations[c.arm] for c in self.cells}

@@ -12,6 +12,7 @@ from typing import Any
 
 from sweeps.claims import State
 from sweeps.worker import Slot
+from uniclip import plugins
 from uniclip.errors import UserError
 from uniclip.identity import ROOT
 
@@ -115,7 +116,7 @@ def _for_children() -> Iterator[None]:
     path = os.environ.get("PYTHONPATH")
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([path] if path else [])])
+    os.environ["PYTHONPATH"] = plugins.search_path(ROOT)
     try:
         yield
     finally:

@@ -81,6 +81,20 @@ def test_undisturbed(cluster: Cluster, driver: Driver, undisturbed: Driver) -> N
     assert "0 to run" in driver.run()
 
 
+@pytest.mark.skipif(not SOAK, reason="minutes of training, twice: `make soak`")
+def test_the_main_job_on_slurm_ends_in_the_tables_of_one_machine(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    local, far = Driver(tmp_path / "local"), Driver(tmp_path / "far")
+    for one, launcher in ((local, "local"), (far, "slurm")):
+        command = ("ablation=components", "budget=smoke", f"launcher={launcher}")
+        one.words = (*command, f"store={one.folder}")
+        one.run()
+    finish(cluster, 1800)
+    assert len(far.plan().cells) == 22
+    same(far, local)
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_preempted(cluster: Cluster, driver: Driver, undisturbed: Driver, times: int) -> None:
     """With a limit of ten minutes, where preemption is easily taken for a time-out."""

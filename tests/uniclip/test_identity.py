@@ -258,8 +258,7 @@ def tree(copied: Path, before: Hashes, monkeypatch: pytest.MonkeyPatch) -> Path:
 def hashes() -> Hashes:
     """The training hash and the source hash, computed anew."""
     identity._sources.cache_clear()
-    fresh = [function.__wrapped__ for function in (identity.training_hash, identity.source_hash)]
-    found = fresh[0](), fresh[1]()
+    found = identity._training_hash.__wrapped__(()), identity.source_hash()
     identity._sources.cache_clear()
     return found
 

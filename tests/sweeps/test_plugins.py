@@ -1,0 +1,135 @@
+"""A method of the user's own, from her folder to the tables; her sources are part of the code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from driving import ROOT, TINY, Driver
+
+from sweeps import snapshot
+from uniclip.store import Store
+
+TOY = Path(__file__).parents[1] / "uniclip" / "toy_method.py"
+REGISTERED = "\nfrom uniclip.config import METHODS\n\nMETHODS['toy'] = ToyMethod\n"
+ABLATION = """\
+title: Is contrast needed?
+base: {method: clip}
+design: listed
+reference: clip
+arms: {clip: {label: CLIP}, toy: {label: Toy, choose: {method: toy}}}
+contrasts: {toy-vs-clip: {label: toy against CLIP, plus: toy, minus: clip, primary: true}}
+primary: {scenes: retrieval.caption.r1}
+"""
+PRESET = "# @package _global_\nmethod: {name: toy}\nviews: {weak: 1, strong: 0}\n"
+STEPS = ("seeds=1", "train.steps=20")
+
+
+@pytest.fixture(scope="module")
+def hers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a user: a package with a method, and YAML that names it."""
+    folder = tmp_path_factory.mktemp("hers")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "__init__.py").touch()
+    (folder / "mine" / "toy.py").write_text(TOY.read_text() + REGISTERED)
+    for name, text in (("ablation/contrast", ABLATION), ("method/toy", PRESET)):
+        path = folder / "conf" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def driver_in(hers: Path) -> Driver:
+    """Commands in her folder."""
+    driver = Driver(hers / "store")
+    words = [w for w in TINY if not w.startswith("ablation=")]
+    own = ("ablation=contrast", "plugins=[mine.toy]", "conf_dir=conf", *STEPS)
+    driver.words = (*words, *own, f"store={hers / 'store'}")
+    return driver
+
+
+@pytest.fixture(scope="module")
+def swept(hers: Path) -> Driver:
+    driver = driver_in(hers)
+    driver.run()
+    return driver
+
+
+def test_her_method_is_trained_and_stands_in_the_tables(swept: Driver) -> None:
+    assert all(swept.weights().values())
+    assert b"toy against CLIP" in b"".join(swept.tables().values())
+    assert "2 already complete" in swept.run()
+    assert all(row["state"] == "complete" for row in swept.states().values())
+
+
+def test_her_sources_are_in_the_hash_and_in_the_snapshot(hers: Path, swept: Driver) -> None:
+    code = (
+        "from uniclip import plugins, identity\n"
+        "from sweeps import snapshot\n"
+        "from uniclip.store import Store\n"
+        "import sys\n"
+        "before = identity.training_hash(), identity.source_hash()\n"
+        "plugins.use(['mine.toy'])\n"
+        "after = identity.training_hash(), identity.source_hash()\n"
+        "assert before[0] != after[0] and before[1] != after[1]\n"
+        "print(snapshot.take(Store(sys.argv[1])))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", code, str(hers / "elsewhere")]
+    done = subprocess.run(words, cwd=hers, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    place = Path(done.stdout.strip())
+    assert (place / "mine" / "toy.py").read_text().endswith(REGISTERED)
+    code = (
+        "from uniclip import plugins, identity\n"
+        "plugins.use('mine.toy')\n"
+        "print(identity.ROOT.name == identity.source_hash())\n"
+    )
+    environment["PYTHONPATH"] = str(place)
+    words = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(words, cwd=hers, env=environment, capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_what_her_edit_changes_is_stale(hers: Path, swept: Driver) -> None:
+    path = hers / "mine" / "toy.py"
+    text = path.read_text()
+    try:
+        path.write_text(text.replace("square()", "abs()"))
+        assert {row["state"] for row in swept.states().values()} == {"stale"}
+        path.write_text("# her comment\n" + text)
+        assert {row["state"] for row in swept.states().values()} == {"complete"}
+    finally:
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("plugins=[nobody]",), "plugins: nobody cannot be imported (ModuleNotFoundError"),
+        (("plugins=broken",), "plugins: broken cannot be imported (ZeroDivisionError"),
+        (("plugins=[plain.mine]",), "plugins: plain is a folder without an __init__.py"),
+        ((), "method"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(hers: Path, words: tuple[str, ...], says: str) -> None:
+    (hers / "broken.py").write_text("1 / 0\n")
+    (hers / "plain").mkdir(exist_ok=True)
+    (hers / "plain" / "mine.py").touch()
+    driver = driver_in(hers)
+    driver.words = (*(w for w in driver.words if not w.startswith("plugins=")), *words)
+    said = driver.run(verb="plan", status=2)
+    assert says in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_snapshot_without_plugins_has_none(tmp_path: Path) -> None:
+    place = snapshot.take(Store(tmp_path))
+    assert sorted(p.name for p in place.iterdir() if p.name != "__pycache__") == sorted(
+        ["ablations", "analysis", "sweep.py", "sweeps", "uniclip"]
+    )
+    shutil.rmtree(place)
