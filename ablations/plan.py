@@ -18,7 +18,7 @@ from ablations.definition import Ablation, ArmDefinition
 from ablations.fairness import facts
 from uniclip import data, evaluate
 from uniclip.binding import plain
-from uniclip.compose import flat, put
+from uniclip.compose import flat, put, takes
 from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError, unknown
 from uniclip.identity import digest, hashed, run_id, spec
@@ -177,9 +177,8 @@ def _arm_values(
         values.update({section: copy.deepcopy(base[section]) for section in arm.keep})
         changed = _changed_by_choice(request, values)
         _refuse(request, name, {k for k in changed if k.split(".")[0] not in arm.keep})
-        known = flat(values)
         for key, value in {**request.ablation.set, **request.values}.items():
-            if key in known and key.split(".")[0] not in arm.keep:
+            if takes(values, key) and key.split(".")[0] not in arm.keep:
                 put(values, key, copy.deepcopy(value))
     delta = {k: v for c in arm.off for k, v in _component(request, c).off.items()}
     delta.update(arm.set)

@@ -137,18 +137,27 @@ def put(values: dict[str, Any], key: str, value: Any) -> None:
 
     Inside a mapping called `options` any key is new and welcome.
     """
+    if not takes(values, key):
+        raise _unknown_key(key, values)
     *parents, last = key.split(".")
     place: Any = values
     for parent in parents:
-        if not isinstance(place, dict) or parent not in place:
-            raise _unknown_key(key, values)
         place = place[parent]
-    if not isinstance(place, dict) or (last not in place and parents[-1:] != ["options"]):
-        raise _unknown_key(key, values)
     if isinstance(place.get(last), dict) and last != "options":
         inside = ", ".join(f"{key}.{name}" for name in sorted(place[last]))
         raise UserError(f"{key} is a section, set its keys: {inside}")
     place[last] = value
+
+
+def takes(values: Mapping[str, Any], key: str) -> bool:
+    """Whether there is a place for a dotted `key` in nested `values`."""
+    *parents, last = key.split(".")
+    place: Any = values
+    for parent in parents:
+        if not isinstance(place, Mapping) or parent not in place:
+            return False
+        place = place[parent]
+    return isinstance(place, Mapping) and (last in place or parents[-1:] == ["options"])
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -110,6 +110,27 @@ def test_outside_baselines_keep_what_a_comparison_shares(crossed: Planned) -> No
         assert (other.train, other.model, other.data) == (full.train, full.model, full.data)
 
 
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (("model.image.name=test_resnet", "model.image.options={}"), {}),
+        (("model.image.options={drop_path_rate: 0.1}",), {"drop_path_rate": 0.1}),
+    ],
+)
+def test_the_users_options_reach_arms_of_another_method(
+    words: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    it = planned("ablation=methods", "data=scenes", *words)
+    assert {name: c.model.image.options for name, c in it.configs.items()} == dict.fromkeys(
+        ("uniclip", "unicl", "clip", "slip", "declip"), options
+    )
+
+
+def test_an_option_of_the_users_is_added_in_every_arm() -> None:
+    it = planned("ablation=methods", "data=scenes", "model.image.options.drop_path_rate=0.1")
+    assert {c.model.image.options["drop_path_rate"] for c in it.configs.values()} == {0.1}
+
+
 def test_a_plan_comes_back_from_disk(crossed: Planned, tmp_path: Path) -> None:
     sweep = Store(tmp_path).sweep(crossed.plan.sweep)
     sweep.write_plan(crossed.plan)

@@ -16,7 +16,10 @@ METHODS = ("uniclip", "unicl", "clip", "slip", "declip") if SOAK else ("uniclip"
 STEPS = 20
 RATE = "train.learning_rate=1e-5"
 """Low: at the usual one, a training's own chaos makes much of a rounding within 20 steps."""
-MODELS = {"LayerNorm": (), "batch norm": ("model.image.name=test_resnet",)}
+MODELS = {
+    "LayerNorm": (),
+    "batch norm": ("model.image.name=test_resnet", "model.image.options={}"),
+}
 
 
 def methods(folder: Path, *words: str) -> Driver:
