@@ -214,7 +214,8 @@ def test_a_faster_rival_of_another_class_stays_published(trained, tmp_path, monk
 
 @pytest.mark.soak
 def test_kill_nine_at_random_moments_ends_with_the_same_file(tmp_path):
-    config = tiny(train={"steps": 15 * KILLS}, runtime={"checkpoint_seconds": 0})
+    train = {"steps": 10 * KILLS, "validate_every": 10}
+    config = tiny(train=train, runtime={"checkpoint_seconds": 0})
     whole, folder = (opened(tmp_path / name, config) for name in ("whole", "killed"))
     assert run.run(whole, config, claimed(whole), evaluations={}) == "trained"
     draw = random.Random(int(os.environ.get("KILL_SEED", "0")))
