@@ -201,7 +201,7 @@ def test_the_time_limit(cluster: Cluster, tmp_path: Path) -> None:
     local, driver = Driver(tmp_path / "local"), Driver(tmp_path / "store")
     for one, more in ((local, ()), (driver, SLURM)):
         often = [word for word in one.words if not word.startswith("runtime.checkpoint_seconds")]
-        one.words = (*often, "runtime.checkpoint_seconds=5", *WORDS, "train.steps=2500", *more)
+        one.words = (*often, "runtime.checkpoint_seconds=5", *WORDS, "train.steps=1200", *more)
     local.run()
     driver.run("launcher.minutes=1", "launcher.signal_seconds=20")
     finish(cluster)
