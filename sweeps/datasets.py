@@ -11,7 +11,6 @@ from uniclip.errors import UserError, unknown
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import inventory
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.files import located
 
 NOT_AS_ASKED = 1
 ROOT = "data"
@@ -20,7 +19,7 @@ ROOT = "data"
 def data(options: Namespace) -> int:
     """`data check [name ...]`, `data download <name> ...` or `data export <name> to=<folder>`."""
     values = parse(options.overrides)
-    root = located(str(values.pop("data_root", ROOT)))
+    root = Path(str(values.pop("data_root", ROOT))).expanduser()
     to = values.pop("to", None)
     if values:
         raise UserError(f"data takes no {sorted(values)[0]}=: only data_root=<folder>")
@@ -73,7 +72,7 @@ def export(root: Path, names: list[str], to: object) -> int:
 
     if len(names) != 1 or to is None:
         raise UserError("data export takes one data set, and to=<folder>")
-    dataset, folder = datasets.get(names[0]), located(str(to))
+    dataset, folder = datasets.get(names[0]), Path(str(to)).expanduser()
     parts = [part for part in dataset.parts if dataset.missing(root, (part,)) is None]
     if not parts:
         raise UserError(f"{dataset.name} is missing: {dataset.missing(root)}")

@@ -76,9 +76,10 @@ class Row:
             return f"step {self.state.outcome.step}"
         if beat is None:
             return ""
-        if self.state.kind != "running" or not beat.rate:
+        left = self.seconds_left
+        if left is None:
             return f"{beat.phase} {beat.step}/{beat.steps}"
-        toward = f"{beat.rate:.3g} steps/s, {spoken(self.seconds_left or 0)} to go"
+        toward = f"{beat.rate:.3g} steps/s, {spoken(left)} to go"
         return f"{beat.phase} {beat.step}/{beat.steps}, {toward}"
 
     @property

@@ -112,7 +112,7 @@ def _training_hash(own: tuple[Path, ...]) -> str:
 
 
 def _code_hash(own: tuple[Path, ...]) -> str:
-    modules = dict(sorted(_reached(TRAINING_ROOT).items()))
+    modules = _reached(TRAINING_ROOT)
     for place in own:
         for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
             modules[str(path.relative_to(place.parent))] = ast.parse(path.read_text())
