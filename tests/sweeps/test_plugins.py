@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -64,6 +65,28 @@ def test_her_method_is_trained_and_stands_in_the_tables(swept: Driver) -> None:
     assert b"toy against CLIP" in b"".join(swept.tables().values())
     assert "2 already complete" in swept.run()
     assert all(row["state"] == "complete" for row in swept.states().values())
+
+
+def test_her_runs_are_judged_by_hand_too(hers: Path, swept: Driver) -> None:
+    """From the command line, to the same numbers; without her module, one line says what lacks."""
+    (cell,) = (c for c in swept.plan().cells if "toy" in c.name)
+    run = swept.store.run(cell.run)
+    words = [sys.executable, "-m", "uniclip.evaluate", f"run={run.path}", "benchmark=scenes"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def said(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [*words, *more]
+        return subprocess.run(command, cwd=hers, env=environment, capture_output=True, text=True)
+
+    done = said("plugins=[mine.toy]", "out=judged.json")
+    assert done.returncode == 0, done.stderr
+    judged = json.loads((hers / "judged.json").read_text())["scenes"]
+    (kept,) = run.path.glob("scores/scenes@*.json")
+    assert judged["scores"] == json.loads(kept.read_text())["scores"]
+    without = said()
+    assert without.returncode == 2
+    assert "toy" in without.stderr
+    assert len(without.stderr.strip().splitlines()) == 1
 
 
 def test_her_sources_are_in_the_hash_and_in_the_snapshot(hers: Path, swept: Driver) -> None:

@@ -2,13 +2,13 @@
 
     python -m uniclip.evaluate run=<run folder, weights file or checkpoint> [benchmark=bench14]
         [data_root=data] [protocol=clip2021] [conf_dir=<folder>] [cache=<folder>] [trust=true]
-        [out=scores.json]
+        [out=scores.json] [plugins=[module]]
 
-A run of ours, or a checkpoint that `uniclip.model.imported` reads. Sets that are missing are named
-with the line that says how to get them. Embeddings are kept in `cache`, by default that of the
-run's store: another protocol then needs no picture. Test pictures that a run of ours has nearly
-seen in training are counted (`uniclip.evaluate.leakage`). For sweeps there is `sweep.py`, which
-keeps every score.
+A run of ours (one of a plugin's method, with the `plugins=` it was made with), or a checkpoint that
+`uniclip.model.imported` reads. Sets that are missing are named with the line that says how to get
+them. Embeddings are kept in `cache`, by default that of the run's store: another protocol then
+needs no picture. Test pictures that a run of ours has nearly seen in training are counted
+(`uniclip.evaluate.leakage`). For sweeps there is `sweep.py`, which keeps every score.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uniclip import evaluate
+from uniclip import evaluate, plugins
 from uniclip.binding import bind, plain
 from uniclip.compose import parse
 from uniclip.config import RunConfig, RuntimeConfig
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from uniclip.model.pretrained import Pretrained
 
 JUDGED = ("data_root", "protocol")
-KEYS = ("run", "benchmark", *JUDGED, "conf_dir", "cache", "trust", "out")
+KEYS = ("run", "benchmark", *JUDGED, "conf_dir", "cache", "trust", "out", "plugins")
 
 
 def main(words: Sequence[str]) -> int:
@@ -45,6 +45,7 @@ def main(words: Sequence[str]) -> int:
                 raise unknown("key", key, KEYS)
         if "run" not in given:
             raise UserError("run= is missing: name a run's folder or a checkpoint")
+        plugins.use(given.get("plugins", ()))
         for line in _told(given):
             print(line, flush=True)
     except UserError as error:
