@@ -21,11 +21,14 @@ def devices(launcher: Any, device: str) -> int:
     return 1 if device.startswith("cuda") else 0
 
 
-def hold(store: Store, planned: Planned, runs: list[str], settings: SweepConfig) -> bool:
+def hold(
+    store: Store, planned: Planned, runs: list[str], settings: SweepConfig, times: int = 1
+) -> bool:
     """Refuse runs that would take more than `max_gpu_hours`; whether that could be judged by now.
 
-    Where nothing was measured it is now, on this machine; on a cluster the probe job does it, and
-    who follows up on that holds the limit. A processor that a run holds counts as one GPU.
+    times: runs like each of them, as a tuning makes. Where nothing was measured it is now, on this
+    machine; on a cluster the probe job does it, and who follows up on that holds the limit. A
+    processor that a run holds counts as one GPU.
 
     Raises:
         UserError: the estimate is above the limit, or there is none.
@@ -39,7 +42,8 @@ def hold(store: Store, planned: Planned, runs: list[str], settings: SweepConfig)
         return False
     sum_ = price.total(plan, runs, price.prices(store, plan))
     each = devices(settings.launcher, plan.base["runtime"]["device"]) or 1
-    low, middle, high = (s * each / 3600 for s in (sum_.low, sum_.seconds, sum_.high))
+    hours = times * each / 3600
+    low, middle, high = (s * hours for s in (sum_.low, sum_.seconds, sum_.high))
     if sum_.lacking:
         raise UserError(
             f"max_gpu_hours={most:g}: {sum_.lacking} arms could not be measured; "
@@ -47,7 +51,7 @@ def hold(store: Store, planned: Planned, runs: list[str], settings: SweepConfig)
         )
     if middle > most:
         raise UserError(
-            f"max_gpu_hours={most:g}: {sum_.runs} runs would take about {middle:.3g} "
+            f"max_gpu_hours={most:g}: {sum_.runs * times} runs would take about {middle:.3g} "
             f"({low:.3g} to {high:.3g}); fewer seeds or arms, or a higher limit"
         )
     return True

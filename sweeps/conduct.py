@@ -6,6 +6,7 @@ twice, it ends in the same table.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from ablations.plan import Planned
 from sweeps import budget, claims, price, probe, snapshot
 from sweeps.claims import State
 from sweeps.display import Display
+from sweeps.job import FOLLOWS
 from sweeps.launchers.crew import Crew
 from sweeps.scheduler import Slurm
 from sweeps.settings import SlurmLauncher, SweepConfig
@@ -72,20 +74,20 @@ class Conduct:
     def prepare(self) -> None:
         """Write down plan and specs; move aside what is to be run afresh."""
         self.store.require_writable()
-        folder = self.store.sweep(self.plan.sweep)
-        before = folder.plan()
-        if before is not None and set(before.seeds) - set(self.plan.seeds):
-            self.planned = _united(self.planned, before, self.store)
+        self.planned = united(self.planned, self.store)
         wanted = self.plan.wanted()
-        for run_id, spec in self.planned.specs.items():
+        states = {r: claims.look(self.store.run(r), wanted[r]) for r in self.planned.specs}
+        for run_id, state in states.items():
             run = self.store.run(run_id)
-            state = claims.look(run, wanted[run_id])
-            if state.outcome is not None and self.settings.takes(state):
+            if self.settings.renews(state):
                 claims.renew(self.store, run, state)
-            run.publish_spec(spec)
+            run.publish_spec(self.planned.specs[run_id])
             if state.kind in claims.AT_REST and self.settings.takes(state):
                 self.again = (*self.again, (run_id, state.attempt))
+        folder = self.store.sweep(self.plan.sweep)
         folder.write_plan(self.plan)
+        if FOLLOWS not in os.environ:
+            folder.forget_cancelled()
 
     def prove(self) -> None:
         """Have every arm proven and measured where cells would run, and no cell run."""
@@ -176,17 +178,21 @@ class Conduct:
         return True
 
     def _open(self, states: dict[str, State]) -> list[str]:
+        cancelled = self.store.sweep(self.plan.sweep).cancelled()
         return [
             run
             for run, s in states.items()
-            if s.open
+            if (s.open and (run, s.attempt) not in cancelled)
             or ((run, s.attempt) in self.again and s.kind in claims.AT_REST)
             or ((run, s.attempt) in self.forced and s.kind in ("lost", "running"))
         ]
 
 
-def _united(planned: Planned, before: Plan, store: Store) -> Planned:
-    """The plan with the seeds of an earlier one: a sweep is extended by seeds, never shrunk."""
+def united(planned: Planned, store: Store) -> Planned:
+    """The plan with the seeds that its sweep has: it is extended by seeds, never shrunk."""
+    before = store.sweep(planned.plan.sweep).plan()
+    if before is None or not set(before.seeds) - set(planned.plan.seeds):
+        return planned
     known = {(c.arm, c.seed) for c in planned.plan.cells}
     arms = {a.name for a in planned.plan.arms}
     older = [c for c in before.cells if (c.arm, c.seed) not in known and c.arm in arms]
@@ -194,4 +200,8 @@ def _united(planned: Planned, before: Plan, store: Store) -> Planned:
     seeds = tuple(sorted({*planned.plan.seeds, *(c.seed for c in older)}))
     order = {name: i for i, name in enumerate(a.name for a in planned.plan.arms)}
     cells = sorted([*planned.plan.cells, *older], key=lambda c: (c.seed, order[c.arm]))
-    return replace(planned, plan=replace(planned.plan, seeds=seeds, cells=tuple(cells)))
+    return replace(
+        planned,
+        plan=replace(planned.plan, seeds=seeds, cells=tuple(cells)),
+        specs={**planned.specs, **{c.run: store.run(c.run).spec() for c in older}},
+    )

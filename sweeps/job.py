@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sweeps import scheduler, snapshot
 from sweeps.worker import Stop, Worker, prove
@@ -24,7 +25,7 @@ from uniclip.store import Intent, Plan, Store
 
 FOLLOWS = "UNICLIP_FOLLOWS_UP"
 """Set in the environment of a follow-up."""
-SIGNAL_SECONDS = 150
+EARLY_SECONDS = 90
 """Slurm may signal a time limit up to a minute earlier than it was asked to."""
 
 
@@ -39,7 +40,7 @@ class SlurmJob:
 
     def __call__(self) -> None:
         stop = Stop()
-        stop.why = reason
+        stop.why = partial(reason, self.intent.signal_seconds + EARLY_SECONDS)
         stop.listen()
         plugins.use(self.plan.plugins)
         if self.store.code(ROOT.name) == ROOT:
@@ -115,8 +116,9 @@ def tasks() -> int:
     return int(os.environ.get("SLURM_NTASKS", 1))
 
 
-def reason() -> str | None:
-    """Why Slurm asks this job to stop, as far as it says."""
+def reason(notice: float) -> str | None:
+    """Why Slurm asks this job to stop, as far as it says; a time limit is told within `notice`
+    seconds of it."""
     job = scheduler.this_job()
     facts = scheduler.shown(job) if job else None
     if not facts:
@@ -127,7 +129,7 @@ def reason() -> str | None:
     if facts.get("PreemptTime", "None") not in ("None", "Unknown"):
         return "preempted"
     left = _seconds_until(facts.get("EndTime", ""))
-    return "timed out" if left is not None and left < SIGNAL_SECONDS else None
+    return "timed out" if left is not None and left < notice else None
 
 
 def put_back() -> None:

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ def owner(numerics: dict[str, Any], *, after: str = "", forced: bool = False) ->
     return Owner(
         host=socket.gethostname(),
         boot=boot(),
+        machine=machine(),
         pid=os.getpid(),
         started=started(os.getpid()) or 0,
         source=source_hash(),
@@ -40,8 +43,8 @@ def gone(record: Owner) -> bool | None:
     if record.host != socket.gethostname():
         return None
     here, there = boot().split("/"), record.boot.split("/")
-    if here[0] != there[0]:
-        return True
+    if here[0] != there[0]:  # a later boot, or another machine of that name
+        return True if machine() == record.machine != "" else None
     if here != there:
         return None
     return started(record.pid) != record.started
@@ -55,6 +58,15 @@ def boot() -> str:
         import psutil  # here: where there is /proc it is never needed
 
         return f"{int(psutil.boot_time())}/host"
+
+
+@cache
+def machine() -> str:
+    """What tells this machine from others of its name; empty where nothing does."""
+    try:
+        return _read("/etc/machine-id")
+    except OSError:
+        return f"{uuid.getnode():012x}" if sys.platform != "linux" else ""
 
 
 def started(pid: int) -> int | None:

@@ -27,6 +27,8 @@ FRESH_SECONDS = 5.0
 SILENT_SECONDS = 60.0
 """A controller that has not answered is not asked again for so long: each time could take half a
 minute."""
+SKEW_SECONDS = 300.0
+"""By so much clocks may differ: munge takes no credential that is older."""
 LIVE = frozenset(
     "CONFIGURING RUNNING COMPLETING SUSPENDED RESIZING SIGNALING STAGE_OUT STOPPED".split()
 )
@@ -82,7 +84,7 @@ class Slurm:
 
     def __init__(self) -> None:
         self._jobs: list[Job] | None = None
-        self._looked = self._unheard = -math.inf
+        self._looked = self._looked_at = self._unheard = -math.inf
 
     @cached_property
     def facts(self) -> dict[str, str]:
@@ -118,6 +120,7 @@ class Slurm:
         """The user's jobs that wait, run or ended lately; None if the queue does not answer."""
         if time.monotonic() - self._looked > FRESH_SECONDS:
             columns = ",".join(f"{name}:64" for name in COLUMNS)
+            self._looked_at = time.time()
             said = _said(["squeue", "--me", "-h", "-r", "-t", "all", "-O", columns])
             self._jobs = None if said is None else parse_queue(said)
             self._looked = time.monotonic()
@@ -138,8 +141,12 @@ class Slurm:
         if queue is None:
             return "unknown"
         seen = [j for j in queue if j.id == owner.job]
-        state, restarts = (seen[0].state, seen[0].restarts) if seen else _shown(owner.job)
-        return judged(state, restarts, owner)
+        if seen:
+            word = judged(seen[0].state, seen[0].restarts, owner)
+            if word == "alive" or owner.time < self._looked_at - SKEW_SECONDS:
+                return word
+        # Not in the queue, or claimed so lately that this look at it may be the older one.
+        return judged(*_shown(owner.job), owner)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Cancel jobs or elements."""

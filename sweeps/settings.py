@@ -128,8 +128,13 @@ class SweepConfig:
 
     def takes(self, state: State) -> bool:
         """Whether a run in that state is run, unasked or because of `retry` or `stale`."""
-        renewed = self.stale == "rerun" and state.stale and state.kind in ("stale", "due")
-        return state.open or renewed or state.kind in ("halted", self.retry)
+        return state.open or self.renews(state) or state.kind in ("halted", self.retry)
+
+    def renews(self, state: State) -> bool:
+        """Whether the outcome of a run in that state is moved aside, and the run made afresh."""
+        if state.kind == "diverged":
+            return self.retry == "diverged"
+        return self.stale == "rerun" and state.stale and state.kind in ("stale", "due")
 
     def slots(self, threads: int) -> int:
         """How many runs of so many compute threads go side by side."""

@@ -18,8 +18,10 @@ from uniclip.errors import UserError
 from uniclip.identity import PACKAGES, ROOT, source_hash, source_hash_of
 from uniclip.store import Store
 
-LEFT_OUT = shutil.ignore_patterns("*.pyc.*")
-"""What Python is just compiling."""
+_copy_folder = partial(
+    shutil.copytree, ignore=shutil.ignore_patterns("*.pyc.*"), ignore_dangling_symlinks=True
+)
+"""But for what Python is just compiling, and links that lead nowhere: editors lock files so."""
 
 
 def take(store: Store) -> Path:
@@ -51,15 +53,19 @@ def _copy(place: Path) -> None:
     trial.mkdir()
     try:
         for package in PACKAGES:
-            shutil.copytree(ROOT / package, trial / package, ignore=LEFT_OUT)
+            _copy_folder(ROOT / package, trial / package)
         for own in plugins.places():
-            copy = partial(shutil.copytree, ignore=LEFT_OUT) if own.is_dir() else shutil.copy2
+            copy = _copy_folder if own.is_dir() else shutil.copy2
             copy(own, trial / own.name)
         shutil.copy2(ROOT / "sweep.py", trial / "sweep.py")
         compileall.compile_dir(trial, quiet=2)  # once, and not by every job
         os.rename(trial, place)
-    except OSError:
-        if not place.exists():
-            raise
+    except OSError as error:
+        if place.exists():
+            return
+        if isinstance(error, shutil.Error):  # a list of every file that failed
+            path, _, why = error.args[0][0]
+            raise UserError(f"the code cannot be copied to {place}: {path}: {why}") from error
+        raise
     finally:
         shutil.rmtree(trial, ignore_errors=True)

@@ -10,7 +10,7 @@ was not released is released. Who settles an intent second cancels what it submi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -63,17 +63,27 @@ class Submissions:
                     found.append((intent, jobs[id_], runs))
         return found
 
-    def queued(self) -> dict[str, Job]:
-        """Run -> the job that will take it up, or is at it; open intents count as jobs."""
-        found = {run: job for intent, job, runs in self.live() for run in runs}
-        for intent in self._open():
-            waiting = Job(id="", state="PENDING", restarts=0, node="", name="", reason="submitting")
-            found |= {run: waiting for runs in intent.elements for run in runs}
+    def queued(self, asked: Collection[tuple[str, int]] = ()) -> dict[str, Job]:
+        """Run -> the job that will take it up, or is at it; open intents count as jobs.
+
+        asked: (run, attempt) that only a job which knows of it takes up: one that holds several
+        runs has left those behind that failed in it.
+        """
+        waiting = Job(id="", state="PENDING", restarts=0, node="", name="", reason="submitting")
+        held = self.live() + [(i, waiting, runs) for i in self._open() for runs in i.elements]
+        found: dict[str, Job] = {}
+        for intent, job, runs in held:
+            knows = {*intent.again, *intent.forced}
+            deaf = {run for run, attempt in asked if (run, attempt) not in knows}
+            found |= {run: job for run in runs if run not in deaf}
         return found
 
-    def fruitless(self, run: str, attempt: int) -> bool:
-        """Whether unasked jobs for this run keep ending before they claim it."""
-        return self._in_vain([i for i in self.intents if i.attempts.get(run) == attempt])
+    def fruitless(self, run: str, attempts: Mapping[str, int]) -> bool:
+        """Whether unasked jobs for this run keep ending before they claim anything.
+
+        attempts: run -> the number of its newest attempt, now.
+        """
+        return self._in_vain([i for i in self.intents if _barren(i, run, attempts)])
 
     def unproven(self) -> bool:
         """Whether unasked jobs that were to prove the arms keep ending without an audit."""
@@ -144,6 +154,12 @@ class Submissions:
     def _release(self, token: str, job: str) -> None:
         if self.slurm.release(job):
             self.folder.mark_released(token)
+
+
+def _barren(intent: Intent, run: str, attempts: Mapping[str, int]) -> bool:
+    """Whether the job that was to take up a run has claimed it no more than those beside it."""
+    beside = [runs for runs in intent.elements if run in runs]
+    return bool(beside) and all(attempts.get(r) == intent.attempts.get(r) for r in beside[0])
 
 
 def elements(

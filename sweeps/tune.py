@@ -18,7 +18,7 @@ from ablations import plan as plans
 from ablations import variants
 from ablations.plan import Planned
 from analysis import spending
-from sweeps import cli, price, settings
+from sweeps import budget, cli, price, settings
 from sweeps import space as spaces
 from sweeps import study as studies
 from sweeps.claims import look
@@ -105,6 +105,16 @@ class Tuner:
         most = "about" if study.pruner == "none" else "at most"
         spent = spending.spoken(each * study.trials * len(self.seeds))
         return f"{said}; the trials take {most} {spent} on {slots} slots"
+
+    def hold(self) -> bool:
+        """Refuse a study of which nothing is told yet if its trials would take more than
+        `max_gpu_hours`; whether that could be judged by now."""
+        if self.folder.round(0) is not None:
+            return True
+        plan, asked = self.planned.plan, self.asked
+        each = list({c.arm: c.run for c in plan.cells}.values())
+        times = self.study.trials * len(self.seeds)
+        return budget.hold(asked.store, self.planned, each, asked.settings, times)
 
     def tune(self, display: Display) -> Tuning:
         """Conduct the study to its end; `Unfinished` if runs failed or are not there yet."""

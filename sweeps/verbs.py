@@ -14,7 +14,7 @@ from ablations.plan import Planned
 from sweeps import budget, cli, listing, price, settings
 from sweeps import status as status_
 from sweeps.claims import look
-from sweeps.conduct import Conduct
+from sweeps.conduct import Conduct, united
 from sweeps.datasets import data
 from sweeps.display import Display, table
 from sweeps.scheduler import Slurm
@@ -37,7 +37,7 @@ def run(options: Namespace) -> int:
 def retry(options: Namespace) -> int:
     """Run failed cells again; with --force also those whose death cannot be proven."""
     asked = settings.asked(options.overrides)
-    planned = plans.make(asked.request)
+    planned = united(plans.make(asked.request), asked.store)
     chosen = [plans.cell(planned.plan, n) for n in options.names] or list(planned.plan.cells)
     wanted = planned.plan.wanted()
     witness = Slurm().ending
@@ -61,7 +61,7 @@ def retry(options: Namespace) -> int:
 def plan(options: Namespace) -> int:
     """Print what would run, why, and what it takes; runs and writes nothing (but --probe)."""
     asked = settings.asked(options.overrides)
-    made = plans.make(asked.request)
+    made = united(plans.make(asked.request), asked.store)
     planned = made.plan
     console = cli.console()
     if options.probe:
@@ -161,7 +161,7 @@ def logs(options: Namespace) -> int:
 def why(options: Namespace) -> int:
     """Print the leaves of the configuration in which two cells differ."""
     asked = settings.asked(options.overrides)
-    planned = plans.make(asked.request)
+    planned = united(plans.make(asked.request), asked.store)
     if not 1 <= len(options.names) <= 2:
         raise UserError("why takes one cell or two: <arm>/<seed>")
     cells = [plans.cell(planned.plan, n) for n in options.names]
@@ -189,7 +189,8 @@ def cancel(options: Namespace) -> int:
     asked = settings.asked(options.overrides)
     planned = _known_plan(asked)
     chosen = {plans.cell(planned, n).run for n in options.names}
-    submissions = Submissions(asked.store.sweep(planned.sweep), Slurm())
+    folder = asked.store.sweep(planned.sweep)
+    submissions = Submissions(folder, Slurm())
     _ = submissions.slurm.facts  # one line if nobody answers
     doomed = []
     for _intent, job, runs in submissions.live():
@@ -199,6 +200,8 @@ def cancel(options: Namespace) -> int:
             raise UserError(
                 f"job {job.id} holds other cells too ({', '.join(runs)}): name them all"
             )
+    doomed_runs = chosen or (planned.wanted() if folder.plan() else ())
+    folder.cancel((r, max(asked.store.run(r).attempts(), default=0)) for r in doomed_runs)
     submissions.slurm.cancel(doomed)
     print(f"cancelled {len(doomed)} jobs; the cells go on from their checkpoints when run again")
     return 0
@@ -246,12 +249,14 @@ def tune(options: Namespace) -> int:
     tuner = tuning.tuner(options.overrides)
     asked, display = tuner.asked, Display()
     display.line(f"tuning: {tuner.estimate()}")
+    held = tuner.hold()
     defaults = _cells(asked, tuner.planned, display)[1]
     unfinished = [r for r in defaults if r.state.kind not in status_.FINAL]
     if unfinished:
         display.line(f"tuning waits for {len(unfinished)} cells of the default arms")
         return CELLS_FAILED
     display.line(f"tuning: {tuner.estimate()}")
+    _ = held or tuner.hold()
     try:
         found = tuner.tune(tuning.QuietDisplay())
     except tuning.Unfinished as why:

@@ -98,7 +98,9 @@ class Worker:
 
     def take(self, run_id: str) -> str | None:
         """Claim a run and execute it; how that ended, or None if it could not be claimed."""
-        run, evaluations = self.store.run(run_id), self.plan.wanted()[run_id]
+        run, evaluations = self.store.run(run_id), self.plan.wanted().get(run_id)
+        if evaluations is None:
+            return None  # the plan was written anew since, and this run is no more in it
         attempt = self._claim(run, claims.look(run, evaluations, self.witness))
         if attempt is None:
             return None

@@ -133,9 +133,24 @@ def write(
             f"checkpoint {path} could not be written ({error.strerror}); make room and run again: "
             "the run resumes from the checkpoint before it"
         ) from error
-    for _, old in steps_of(attempt)[KEPT:]:
+    kept = steps_of(attempt)
+    for _, old in kept[KEPT:]:
         old.unlink(missing_ok=True)
+    if len(kept) >= KEPT:
+        _forget_earlier(attempt, step)
     return len(data)
+
+
+def _forget_earlier(attempt: AttemptFolder, step: int) -> None:
+    """Delete what attempts before this one left below `step`: nobody resumes from there any more.
+
+    A run that is preempted fifty times has no more checkpoints than one that never was.
+    """
+    for number in attempt.run.attempts():
+        if number < attempt.number:
+            for before, old in steps_of(attempt.run.attempt(number)):
+                if before < step:
+                    old.unlink(missing_ok=True)
 
 
 def steps_of(attempt: AttemptFolder) -> list[tuple[int, Path]]:

@@ -35,6 +35,8 @@ class Owner:
     """How the attempt before it ended, as far as it was known when this one was claimed."""
     forced: bool = False
     """Claimed without proof that the attempt before it had ended."""
+    machine: str = ""
+    """What tells the host from others of its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +214,8 @@ class Intent:
     """(run, attempt) that the user declared dead."""
     unasked: bool = False
     """Made by a follow-up, not by a person."""
+    signal_seconds: int = 0
+    """How long before a time limit the job is to be told."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,8 @@ class AttemptFolder:
     def beat(self, *, step: int, steps: int, rate: float, phase: str) -> None:
         """A sign of life."""
         beat = Heartbeat(time=time.time(), step=step, steps=steps, rate=rate, phase=phase)
-        replace(self.path / "heartbeat", as_json(beat))
+        if self._ours():
+            replace(self.path / "heartbeat", as_json(beat))
 
     def event(self, kind: str, **fields: Any) -> None:
         """One more line of what happened."""
@@ -120,19 +121,20 @@ class AttemptFolder:
         return ended
 
     def end(self, kind: str, error: str | None = None) -> None:
-        """The attempt's last word (said once)."""
-        publish(
-            self.path / "ended.json", as_json({"kind": kind, "time": time.time(), "error": error})
-        )
+        """The attempt's last word (said once, and not by who holds it no more)."""
+        if self._ours():
+            word = {"kind": kind, "time": time.time(), "error": error}
+            publish(self.path / "ended.json", as_json(word))
 
     def overtaken(self) -> bool:
-        """Whether a newer attempt has been claimed: then this one must publish nothing.
+        """Whether a newer one is claimed, or the run moved aside: then nothing is published."""
+        return self.run.attempts()[-1:] != [self.number] or not self._ours()
 
-        So it is when the run was moved aside, and an attempt of the same number begun afresh.
-        """
-        if self.run.attempts()[-1:] != [self.number]:
-            return True
-        return self._claimed is not None and self.claim.read_bytes() != self._claimed
+    def _ours(self) -> bool:
+        """Whether the claim is still the one that this object made (True if it made none)."""
+        with suppress(FileNotFoundError):
+            return self._claimed is None or self.claim.read_bytes() == self._claimed
+        return False
 
 
 class RunFolder:
@@ -240,6 +242,7 @@ class SweepFolder:
         self.bill = path / "bill.csv"
         self.slots = path / "slots"
         self.submissions = path / "submissions"
+        self._cancelled = path / "cancelled.jsonl"
 
     def plan(self) -> Plan | None:
         """The plan; None if the sweep was never run."""
@@ -272,6 +275,19 @@ class SweepFolder:
         """What became of an intent; None while that is open."""
         submission: Submission | None = read(Submission, self.submissions / f"{token}.json")
         return submission
+
+    def cancel(self, runs: Iterable[tuple[str, int]]) -> None:
+        """Note (run, attempt) that nobody goes on with before a person says so."""
+        for run, attempt in runs:
+            append(self._cancelled, {"run": run, "attempt": attempt})
+
+    def cancelled(self) -> set[tuple[str, int]]:
+        """What was noted so since a person last started the sweep."""
+        return {(record["run"], record["attempt"]) for record in lines(self._cancelled)}
+
+    def forget_cancelled(self) -> None:
+        """A person has started the sweep again."""
+        self._cancelled.unlink(missing_ok=True)
 
     def mark_released(self, token: str) -> None:
         """Note that a submission's jobs were let go."""

@@ -36,9 +36,9 @@ class Slots:
         self.jobs: dict[int, Any] = {}
         """The job in each slot."""
         self._starts = 0
-        """Slots started since a cell was last claimed."""
-        self._claimed = -1
-        """Attempts that there were then."""
+        """Slots started since a cell was last claimed, or came to its end."""
+        self._fruit: list[tuple[int, bool]] = []
+        """What there was of each run then: its newest attempt, an outcome."""
 
     def put(self, opened: list[str], states: Mapping[str, State]) -> None:
         """Start as many slots as there is work for.
@@ -46,7 +46,7 @@ class Slots:
         Raises:
             UserError: they keep ending without an audit or a claim: that is no accident.
         """
-        self._check_fruit(sum(s.attempt for s in states.values()))
+        self._check_fruit([(s.attempt, s.outcome is not None) for s in states.values()])
         live = self._live()
         free = [slot for slot in range(self.slots) if slot not in live]
         for slot in free[: len(opened)]:
@@ -81,9 +81,9 @@ class Slots:
         with _for_children():
             return executor.submit(job)
 
-    def _check_fruit(self, attempts: int) -> None:
-        if attempts > self._claimed:
-            self._claimed, self._starts = attempts, 0
+    def _check_fruit(self, fruit: list[tuple[int, bool]]) -> None:
+        if fruit != self._fruit:
+            self._fruit, self._starts = fruit, 0
         if self._starts >= FRUITLESS_STARTS * self.slots and self.jobs:
             log = Path(self.jobs[0].paths.stderr)
             raise UserError(f"workers end before they take a cell ({_last_line(log)}): read {log}")

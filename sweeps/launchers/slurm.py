@@ -64,19 +64,20 @@ class Queue:
             UserError: Slurm does not answer or takes nothing, or jobs end before they take a cell.
         """
         self.submissions.mend()
-        queued = self.submissions.queued()
+        queued = self.submissions.queued({*self.order.again, *self.order.forced})
         free = [run for run in opened if run not in queued]
         proven = self.folder.audit.exists()
-        if any(self.submissions.fruitless(r, states[r].attempt) for r in free) or (
-            free and not proven and self.submissions.unproven()
-        ):
+        attempts = {run: state.attempt for run, state in states.items()}
+        tried = [run for run in free if not self.submissions.fruitless(run, attempts)]
+        vain = not tried and not self.submissions.live()
+        if free and (vain if proven else self.submissions.unproven()):
             raise UserError(
                 f"jobs end before they take a cell: read the logs in {self.folder.slots}"
             )
         if free and not proven:
             self.prove(free[0])
-        elif free:
-            self._submit_cells(free, states)
+        elif tried:
+            self._submit_cells(tried, states)
         if self.order.launcher.follow_up and not self.stays:
             self._submit_follow_up()
         self._unasked = True
@@ -117,7 +118,7 @@ class Queue:
             try:
                 job = self._submit("run", tuple(chunk), attempts)
             except Refused as refused:
-                if size > 1 and any(word in str(refused).lower() for word in LIMITS):
+                if size > 1 and _limited(refused):
                     size //= 2
                     continue
                 self._left(refused, packs)
@@ -134,7 +135,8 @@ class Queue:
         cells = sum(map(len, packs))
         self.say(f"{cells} cells are left for later: Slurm refused them ({last(refused)})")
 
-    def _submit_follow_up(self) -> None:
+    def _submit_follow_up(self, room: bool = False) -> None:
+        """room: a cell has given up its place already."""
         live = self.submissions.live()
         mine = this_job()
         if any(i.kind == "follow" and job.id != mine for i, job, _ in live):
@@ -145,11 +147,25 @@ class Queue:
         try:
             job = self._submit("follow", ((),), {}, after=waited)
         except Refused as refused:
+            if not room and self._make_room(refused):
+                self._submit_follow_up(room=True)
+                return
             again = "run this command again when the jobs have ended"
             self.say(f"no follow-up ({last(refused)}): {again}")
             return
         if job is not None:
             self.say(f"job {job}: follows up when they have ended, and writes the report")
+
+    def _make_room(self, refused: Refused) -> bool:
+        """Where the queue is full to the brim, the last job that waits leaves it: without a
+        follow-up nobody would submit the rest. Whether one did."""
+        waiting = [job.id for i, job, _ in self.submissions.live() if i.kind == "run" and job.waits]
+        if len(waiting) < 2 or not _limited(refused):
+            return False
+        self.submissions.slurm.cancel(waiting[-1:])
+        self.submissions.refresh()
+        self.say(f"job {waiting[-1]} is left for later: who follows up takes its place")
+        return True
 
     def _submit(
         self,
@@ -168,6 +184,7 @@ class Queue:
             again=self.order.again,
             forced=self.order.forced,
             unasked=self._unasked,
+            signal_seconds=self.order.launcher.signal_seconds,
         )
         return self.submissions.submit(intent, lambda named: self._sbatch(named, after))
 
@@ -203,6 +220,10 @@ class Queue:
         assert plan is not None, "a plan is written before anything is submitted"
         known = price.prices(self.order.store, plan)
         return {c.run: known[c.arm].seconds for c in plan.cells if c.arm in known}
+
+
+def _limited(refused: Refused) -> bool:
+    return any(word in str(refused).lower() for word in LIMITS)
 
 
 def last(refused: Refused) -> str:

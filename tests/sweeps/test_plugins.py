@@ -36,6 +36,7 @@ def hers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hers")
     (folder / "mine").mkdir()
     (folder / "mine" / "__init__.py").touch()
+    (folder / "mine" / ".#toy.py").symlink_to("her@desk.77")  # as an editor locks a file
     (folder / "mine" / "toy.py").write_text(TOY.read_text() + REGISTERED)
     for name, text in (("ablation/contrast", ABLATION), ("method/toy", PRESET)):
         path = folder / "conf" / f"{name}.yaml"

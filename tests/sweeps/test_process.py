@@ -74,10 +74,21 @@ def test_of_another_host_nothing_can_be_said() -> None:
     assert process.gone(dataclasses.replace(mine, host="another-host", pid=2**22)) is None
 
 
-def test_after_a_reboot_every_process_is_gone() -> None:
+def test_after_a_reboot_every_process_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "machine", lambda: "3d1219")
     mine = process.owner({})
     namespace = mine.boot.split("/")[1]
     assert process.gone(dataclasses.replace(mine, boot=f"an-earlier-boot/{namespace}")) is True
+
+
+@pytest.mark.parametrize(("here", "there"), [("3d1219", "another"), ("3d1219", ""), ("", "")])
+def test_of_another_machine_of_that_name_nothing_can_be_said(
+    here: str, there: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its boot is not ours, and no proof of anything."""
+    monkeypatch.setattr(process, "machine", lambda: here)
+    theirs = dataclasses.replace(process.owner({}), boot="theirs/pid:[1]", machine=there)
+    assert process.gone(theirs) is None
 
 
 def test_of_another_container_on_this_host_nothing_can_be_said() -> None:

@@ -53,6 +53,23 @@ def test_run_again_does_nothing_and_leaves_the_same_bytes(swept: tuple[Driver, s
     assert driver.endings() == endings
 
 
+def test_where_scores_lack_the_model_is_evaluated_and_not_trained(
+    swept: tuple[Driver, str],
+) -> None:
+    driver, _ = swept
+    cell = driver.plan().cells[0]
+    run, before, weights = driver.store.run(cell.run), driver.tables(), driver.weights()
+    made = run.weights.stat()
+    for path in (run.path / "scores").iterdir():
+        path.unlink()
+    assert driver.states()[cell.name]["state"] == "due"
+    assert "1 to run, 2 already complete" in driver.run()
+    assert run.weights.stat().st_ino == made.st_ino
+    assert driver.endings()[cell.run] == ["trained", "evaluated"]
+    assert (driver.weights(), driver.tables()) == (weights, before)
+    assert not (driver.folder / "superseded").exists()
+
+
 def test_plan_says_what_would_run_and_why(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
     said = driver.run("seeds=2", verb="plan")

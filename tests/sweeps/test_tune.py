@@ -129,6 +129,13 @@ def test_tuned_again_does_nothing_and_leaves_the_same_bytes(tuned: tuple[Tuning,
     assert (driver.table("tuning"), driver.endings(), driver.rounds()) == (before, endings, rounds)
 
 
+def test_a_limit_holds_for_a_whole_study(tuned: tuple[Tuning, str]) -> None:
+    """Each of its rounds would pass."""
+    words = ("trials=500", "max_gpu_hours=0.02")
+    said = tuned[0].run(*words, verb="tune", status=2)
+    assert "max_gpu_hours=0.02: 1000 runs would take about" in said
+
+
 def test_trials_that_coincide_with_runs_cost_nothing(
     tuned: tuple[Tuning, str], tmp_path: Path
 ) -> None:

@@ -148,6 +148,18 @@ def test_the_newest_two_are_kept(run):
     assert _found(attempt) == 10
 
 
+def test_what_nobody_resumes_from_any_more_goes(run):
+    """However often a run is preempted, it keeps as much as one that never was."""
+    for number in range(1, 6):
+        attempt = claimed(run)
+        steps = range(10 * number, 10 * number + (2 if number < 5 else 1))
+        for step in steps:
+            checkpoint.write(attempt, step, TENSORS, FACTS)
+    kept = {n: [s for s, _ in checkpoint.steps_of(run.attempt(n))] for n in run.attempts()}
+    assert kept == {1: [], 2: [], 3: [], 4: [41, 40], 5: [50]}
+    assert checkpoint.newest_valid(attempt).path.name == "50.safetensors"
+
+
 def test_nothing_to_resume_from(run):
     assert _found(claimed(run)) is None
 

@@ -327,6 +327,9 @@ def test_an_attempt_whose_run_has_moved_away_is_overtaken(tmp_path: Path) -> Non
     assert afresh is not None
     assert attempt.overtaken(), "another attempt has its number now"
     assert not afresh.overtaken()
+    attempt.beat(step=5, steps=9, rate=1.0, phase="training")
+    attempt.end("overtaken")
+    assert (afresh.heartbeat(), afresh.ended()) == (None, None), "nor a word in its place"
 
 
 def test_history_is_the_newer_attempts_where_they_overlap(tmp_path: Path) -> None:

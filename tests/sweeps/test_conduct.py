@@ -1,0 +1,115 @@
+"""A controller over a store: what it keeps, what it makes afresh, and whose wish it heeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trivial_cell
+from trivial import planned
+
+from ablations.plan import Planned
+from sweeps import claims, process
+from sweeps.conduct import Conduct
+from sweeps.display import Display
+from sweeps.settings import SweepConfig
+from sweeps.worker import Stop, Worker
+from uniclip.store import RunFolder, Store, publish
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def conduct(store: Store, asked: Planned, **settings: Any) -> Conduct:
+    return Conduct(store=store, planned=asked, settings=SweepConfig(**settings), display=Display())
+
+
+def kinds(store: Store, asked: Planned) -> list[str]:
+    wanted = asked.plan.wanted().items()
+    return [claims.look(store.run(run), evaluations).kind for run, evaluations in wanted]
+
+
+def trained(store: Store, asked: Planned, run_id: str, last: str = "trained") -> RunFolder:
+    """A run with an outcome and no scores, whose attempt ended so."""
+    run = store.run(run_id)
+    run.publish_spec(asked.specs[run_id])
+    attempt = run.claim(1, process.owner({}))
+    assert attempt is not None
+    trivial_cell.execute(run, {}, attempt, {}, lambda: False)
+    publish(run.weights, b"weights")
+    attempt.end(last, "preempted" if last == "interrupted" else None)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("last", "retry", "state"),
+    [("trained", "none", "due"), ("interrupted", "none", "due"), ("failed", "failed", "failed")],
+)
+def test_a_run_that_lacks_scores_alone_keeps_its_weights(
+    store: Store, last: str, retry: Any, state: str
+) -> None:
+    asked = planned(1, 0.0)
+    (run_id,) = asked.specs
+    run = trained(store, asked, run_id, last)
+    assert kinds(store, asked) == [state]
+    controller = conduct(store, asked, retry=retry)
+    controller.prepare()
+    assert kinds(store, asked) == [state]
+    assert controller._open(controller.states()) == [run_id]
+    assert run.weights.read_bytes() == b"weights"
+    assert not (store.root / "superseded").exists()
+
+
+@pytest.mark.parametrize("settings", [{"stale": "rerun"}, {"retry": "diverged"}, {}])
+def test_an_outcome_is_moved_aside_where_that_was_asked(store: Store, settings: Any) -> None:
+    asked = planned(2, 0.0)
+    stale, diverged = (trained(store, asked, run_id) for run_id in asked.specs)
+    for run, changes in ((stale, {"training": "other"}), (diverged, {"kind": "diverged"})):
+        outcome = run.outcome()
+        assert outcome is not None
+        (run.path / "outcome.json").unlink()
+        run.publish_outcome(dataclasses.replace(outcome, **changes))
+    conduct(store, asked, **settings).prepare()
+    renewed = {"stale": stale, "retry": diverged}
+    for key, run in renewed.items():
+        assert (run.outcome() is None) == (key in settings)
+
+
+def test_seeds_that_the_sweep_has_already_are_heeded_too(store: Store) -> None:
+    many, few = planned(5, 0.0), planned(2, 0.0)
+    conduct(store, many).prepare()
+    last = many.plan.cells[-1].run
+    attempt = store.run(last).claim(1, process.owner({}))
+    assert attempt is not None
+    attempt.end("failed", "ValueError: x")
+    controller = conduct(store, few, retry="failed")
+    controller.prepare()
+    assert controller.plan.seeds == many.plan.seeds
+    assert controller.again == ((last, 1),)
+
+
+def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = planned(3, 0.0)
+    controller = conduct(store, asked)
+    controller.prepare()
+    first, *others = asked.specs
+    store.sweep(asked.plan.sweep).cancel([(first, 0)])
+    assert controller._open(controller.states()) == others
+    monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "token")
+    follow_up = conduct(store, asked)
+    follow_up.prepare()
+    assert follow_up._open(follow_up.states()) == others
+    monkeypatch.delenv("UNICLIP_FOLLOWS_UP")
+    person = conduct(store, asked)
+    person.prepare()
+    assert person._open(person.states()) == [first, *others]
+
+
+def test_a_worker_passes_over_what_the_plan_has_no_more(store: Store) -> None:
+    asked = planned(1, 0.0)
+    worker = Worker(store=store, plan=asked.plan, stop=Stop())
+    assert worker.take("0123456789abcdef") is None
