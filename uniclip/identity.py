@@ -114,7 +114,8 @@ def _training_hash(own: tuple[Path, ...]) -> str:
 def _code_hash(own: tuple[Path, ...]) -> str:
     modules = _reached(TRAINING_ROOT)
     for place in own:
-        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+        files_ = [place] if place.is_file() else sorted(place.rglob("*.py"))
+        for path in filter(Path.is_file, files_):  # links of editors lead nowhere
             modules[str(path.relative_to(place.parent))] = ast.parse(path.read_text())
     return digest({name: _meaning(tree) for name, tree in modules.items()})
 

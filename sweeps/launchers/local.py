@@ -84,7 +84,7 @@ class Slots:
     def _check_fruit(self, fruit: list[tuple[int, bool]]) -> None:
         if fruit != self._fruit:
             self._fruit, self._starts = fruit, 0
-        if self._starts >= FRUITLESS_STARTS * self.slots and self.jobs:
+        if self._starts >= FRUITLESS_STARTS * self.slots and not self.busy():
             log = Path(self.jobs[0].paths.stderr)
             raise UserError(f"workers end before they take a cell ({_last_line(log)}): read {log}")
 
