@@ -191,7 +191,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Schedule and optimiser (AdamW, linear warm-up, cosine to zero)."""
+    """Schedule and optimiser (AdamW, linear warm-up, cosine)."""
 
     steps: int = setting(200, low=1)
     batch_size: int = setting(128, low=1)
@@ -200,11 +200,19 @@ class TrainConfig:
     """Chunks in which a process embeds its share of the batch; the loss stays that of all."""
     learning_rate: float = setting(1e-3, above=0)
     """Peak rate."""
+    start_rate: float = setting(0.0, low=0, absent=0.0)
+    """From which the warm-up rises."""
+    final_rate: float = setting(0.0, low=0, absent=0.0)
+    """In which the cosine ends, one step after the last."""
+    rate_batch: int | None = setting(None, low=1, absent=None)
+    """The batch size for which the rates are stated, and with which they grow in proportion; null =
+    they are what they are at any."""
     weight_decay: float = setting(0.1, low=0)
     """Decoupled; none on norms, biases, embeddings' scales and temperatures."""
     warmup: float = setting(0.1, low=0, high=1)
     """Share of the steps in which the rate rises linearly."""
     betas: tuple[float, float] = (0.9, 0.98)
+    epsilon: float = setting(1e-8, above=0, absent=1e-8)
     clip: float = setting(1.0, above=0)
     """Largest gradient norm."""
     similarity_rate: float = setting(10.0, above=0)
@@ -220,6 +228,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"train.betas must be at least 0 and below 1, got {list(self.betas)}")
+        for name in ("start_rate", "final_rate"):
+            if getattr(self, name) > self.learning_rate:
+                raise UserError(
+                    f"train.{name}={getattr(self, name):g} must be at most "
+                    f"train.learning_rate={self.learning_rate:g}"
+                )
 
 
 # ---- how it is executed (never hashed) -----------------------------------------------------------

@@ -19,16 +19,20 @@ GROUPS = ("decayed", "plain", "fast")
 
 
 def rate(step: int, train: TrainConfig) -> float:
-    """Learning rate of step 0 .. train.steps - 1: linear warm-up, then a cosine that ends in zero.
+    """Learning rate of step 0 .. train.steps - 1: linear warm-up, then a cosine.
 
-    The first step has a rate above zero, the first after the warm-up the peak, and step
-    `train.steps` (the one after the last) zero.
+    The first step is one rise above train.start_rate, the warm-up's last and the one after it have
+    the peak, and step `train.steps` (the one after the last) has train.final_rate; all of them
+    times train.batch_size / train.rate_batch, if that is given.
     """
+    scale = train.batch_size / train.rate_batch if train.rate_batch else 1.0
     warmup = round(train.warmup * train.steps)
     if step < warmup:
-        return train.learning_rate * (step + 1) / warmup
+        low = train.start_rate
+        return scale * (low + (train.learning_rate - low) * (step + 1) / warmup)
     progress = (step - warmup) / (train.steps - warmup)
-    return train.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    low = train.final_rate
+    return scale * (low + (train.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def build(
@@ -47,7 +51,9 @@ def build(
         for g in GROUPS
         if members[g]
     ]
-    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=train.betas, fused=True)
+    return torch.optim.AdamW(
+        groups, lr=train.learning_rate, betas=train.betas, eps=train.epsilon, fused=True
+    )
 
 
 def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:

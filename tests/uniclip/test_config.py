@@ -90,6 +90,15 @@ def test_wrong_types_are_refused_by_name(sections: dict[str, Any], match: str) -
     [
         ({"train": {"steps": 0}}, r"train\.steps must be at least 1, got 0"),
         ({"train": {"warmup": 1.01}}, r"train\.warmup must be at most 1, got 1\.01"),
+        ({"train": {"epsilon": 0}}, r"train\.epsilon must be above 0"),
+        (
+            {"train": {"start_rate": 0.1}},
+            r"train\.start_rate=0\.1 must be at most train\.learning_",
+        ),
+        (
+            {"train": {"final_rate": 0.1}},
+            r"train\.final_rate=0\.1 must be at most train\.learning_",
+        ),
         ({"train": {"learning_rate": 0}}, r"train\.learning_rate must be above 0"),
         ({"train": {"learning_rate": -1e-3}}, r"train\.learning_rate must be above 0"),
         ({"train": {"betas": [0.9, 1.0]}}, r"train\.betas must be at least 0 and below 1"),

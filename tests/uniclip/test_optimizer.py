@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -61,6 +62,25 @@ def test_rate_is_positive_at_every_step(steps, warmup):
     assert all(0 < r <= train.learning_rate and math.isfinite(r) for r in rates)
 
 
+def test_rate_between_a_start_and_an_end_of_its_own():
+    train = replace(TRAIN, start_rate=0.1, final_rate=0.05)
+    rates = [optimizer.rate(step, train) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1 + 0.4 / 10), "a tenth of the way up"
+    assert rates[9] == rates[10] == 0.5
+    assert rates[55] == pytest.approx((0.5 + 0.05) / 2)
+    assert rates[99] == pytest.approx(0.05 + 0.45 * 0.5 * (1 + math.cos(math.pi * 89 / 90)))
+    assert rates[100] == pytest.approx(0.05)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+@pytest.mark.parametrize(("batch", "factor"), [(64, 1 / 8), (512, 1), (4096, 8)])
+def test_rates_stated_for_a_batch_grow_with_it(batch, factor):
+    stated = replace(TRAIN, start_rate=0.1, final_rate=0.05, batch_size=batch)
+    grown = replace(stated, rate_batch=512)
+    for step in (0, 9, 50, 99):
+        assert optimizer.rate(step, grown) == factor * optimizer.rate(step, stated)
+
+
 def test_groups(modules):
     fast = [modules["method"].log_scale]
     names = {g: [n for n, _ in m] for g, m in optimizer.grouped(modules, fast).items()}
@@ -83,16 +103,17 @@ def test_rates_and_decay_of_groups(modules):
     assert found == {"decayed": (0.1, 0.3), "plain": (0.1, 0.0), "fast": (pytest.approx(0.7), 0.0)}
 
 
-def test_step_is_adamw_as_written_in_the_paper(modules):
+@pytest.mark.parametrize("epsilon", [1e-8, 0.5])
+def test_step_is_adamw_as_written_in_the_paper(modules, epsilon):
     weight = modules["embedder"].conv.weight
     before = weight.detach().double().clone()
-    built = optimizer.build(modules, [modules["method"].log_scale], TRAIN)
+    built = optimizer.build(modules, [modules["method"].log_scale], replace(TRAIN, epsilon=epsilon))
     optimizer.set_rate(built, 0.1)
     weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
     built.step()
     gradient = weight.grad.double()
     # After one step, the bias-corrected moments are the gradient and its square.
-    expected = before * (1 - 0.1 * 0.3) - 0.1 * gradient / (gradient.abs() + 1e-8)
+    expected = before * (1 - 0.1 * 0.3) - 0.1 * gradient / (gradient.abs() + epsilon)
     torch.testing.assert_close(weight.detach().double(), expected, rtol=1e-5, atol=1e-6)
 
 
