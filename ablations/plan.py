@@ -1,8 +1,8 @@
 """From an ablation to a plan: the typed configuration of every arm, and its cells.
 
-An arm is the base configuration and a delta. Precedence: defaults < method preset < budget < the
-ablation's base < the user's overrides < the arm's delta; a user's override of a key that an arm
-changes is refused with both names.
+An arm is the base configuration and a delta. Precedence: defaults < method preset < budget < recipe
+< the ablation's base < the user's overrides < the arm's delta; a user's override of a key that an
+arm changes is refused with both names. (A recipe follows an arm's method, and is no change by it.)
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from ablations import designs
 from ablations.definition import Ablation, ArmDefinition
 from ablations.fairness import facts
+from ablations.recipe import OURS, spoken
 from uniclip import data, evaluate
 from uniclip.binding import plain
 from uniclip.compose import flat, put, takes
@@ -113,6 +114,8 @@ def _plan(
         base=base,
         forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
         facts={n: facts(c) for n, c in configs.items()},
+        recipe=_choices(request).get("recipe", OURS),
+        recipes=_recipes(request, definitions, configs),
         expectations=tuple(
             e
             for e in ablation.expectations
@@ -175,7 +178,7 @@ def _arm_values(
     if arm.choose:
         values = request.compose({**request.ablation.base, **request.choices, **arm.choose})
         values.update({section: copy.deepcopy(base[section]) for section in arm.keep})
-        changed = _changed_by_choice(request, values)
+        changed = _changed_by_choice(request, arm)
         _refuse(request, name, {k for k in changed if k.split(".")[0] not in arm.keep})
         for key, value in {**request.ablation.set, **request.values}.items():
             if takes(values, key) and key.split(".")[0] not in arm.keep:
@@ -200,10 +203,36 @@ def _times(arm: str, values: dict[str, Any], key: str, factor: float) -> float:
     return round(value * factor) if isinstance(value, int) else value * factor
 
 
-def _changed_by_choice(request: Request, chosen: dict[str, Any]) -> set[str]:
-    """Keys that another choice of groups presets differently, whatever the user said."""
-    preset = flat(request.compose({**request.ablation.base, **request.choices}))
+def _changed_by_choice(request: Request, arm: ArmDefinition) -> set[str]:
+    """Keys that another choice of groups presets differently, whatever the user said.
+
+    What a recipe brings with a method is not the arm's doing, unless the arm chooses the recipe.
+    """
+    choices = _choices(request)
+    if "recipe" not in arm.choose:
+        choices.pop("recipe", None)
+    preset, chosen = flat(request.compose(choices)), request.compose({**choices, **arm.choose})
     return {k for k, v in flat(chosen).items() if k in preset and preset[k] != v}
+
+
+def _choices(request: Request) -> dict[str, str]:
+    return {**request.ablation.base, **request.choices}
+
+
+def _recipes(
+    request: Request, definitions: Mapping[str, ArmDefinition], configs: Mapping[str, RunConfig]
+) -> dict[str, str]:
+    """Each arm's recipe in words; nothing where all have ours."""
+    choices = _choices(request)
+    if choices.pop("recipe", OURS) == OURS:
+        return {}
+    said = {}
+    for name, config in configs.items():
+        arm = {**choices, **definitions[name].choose}
+        ours = request.compose(arm)["train"]
+        stated = request.compose({**_choices(request), **definitions[name].choose})["train"]
+        said[name] = spoken(config.train) + (" (nothing stated: ours)" if stated == ours else "")
+    return said
 
 
 def _refuse(request: Request, arm: str, changed: set[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ablations.fairness import facts
 from ablations.plan import Planned, specs_of
+from ablations.recipe import spoken
 from uniclip.binding import plain
 from uniclip.compose import flat, put
 from uniclip.config import RunConfig, run_config
@@ -68,6 +69,7 @@ def trials(
         base=base,
         forwards={},
         facts={},
+        recipes={},
         expectations=(),
         left_out=(),
     )
@@ -99,6 +101,7 @@ def tuned(planned: Planned, tuning: Tuning) -> Planned:
         cells=_cells(specs, plan.seeds, list(configs)),
         forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
         facts={n: facts(c) for n, c in configs.items()},
+        recipes={n: spoken(configs[n].train) for n in plan.recipes},
         tuning=tuning,
     )
     return Planned(plan=changed, configs=configs, specs={run_id(s): s for s in specs.values()})

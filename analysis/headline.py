@@ -18,9 +18,11 @@ KEY = "least: what these seeds find 4 times in 5; *: exploratory, uncorrected"
 
 
 def sentences(findings: Findings) -> list[str]:
-    """A sentence for each primary contrast; then simpler arms, the noise floor, what is missing."""
+    """The plan's stamp; a sentence for each primary contrast; then simpler arms, the noise floor,
+    what is missing."""
     drawn = [_contrast(c, findings.effects[c.name]) for c in findings.plan.contrasts if c.primary]
     return [
+        *findings.plan.stamps,
         *drawn,
         *_against_simpler(findings),
         *_noise(findings),
@@ -38,7 +40,8 @@ def terminal(findings: Findings) -> list[str]:
     shown += findings.contrasts("noise")
     heads = _columns(f"effect on {score}", "effect", "95 % interval", "least", "verdict")
     drawn = [_terminal_row(c, findings.effects[c.name]) for c in shown[:8]]
-    lines = [findings.plan.title, *([heads, *drawn, f"  {KEY}"] if drawn else [])]
+    lines = [findings.plan.title, *findings.plan.stamps]
+    lines += [*([heads, *drawn, f"  {KEY}"] if drawn else [])]
     lines += [f"{'arm':<{LABEL}} {score:>16}  seeds", *_terminal_arms(findings)]
     told = [*_against_simpler(findings), *alarms.lines(findings.plan, findings.checks)]
     for warning in [*told, *_gaps(findings)]:

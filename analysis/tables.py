@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from analysis import alarms, benchmark_tables, fairness, published, tuning, words
@@ -40,7 +41,8 @@ def build(findings: Findings) -> list[Table]:
         made.append(components(findings))
     if findings.plan.facts:
         made.append(fairness.audit(findings.plan))
-    return [*made, runs(findings)]
+    stamps = findings.plan.stamps
+    return [*(replace(t, notes=(*stamps, *t.notes)) for t in made), runs(findings)]
 
 
 def _tuned(findings: Findings, default: tuning.Beside) -> list[Table]:

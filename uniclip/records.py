@@ -326,6 +326,10 @@ class Plan:
     """Image and text forwards a sample, by arm: what a comparison costs."""
     facts: dict[str, dict[str, float]] = field(default_factory=dict)
     """What is counted of each arm, in words: what a comparison holds equal, or not."""
+    recipe: str = "ours"
+    """Whose optimiser and schedule the arms have."""
+    recipes: dict[str, str] = field(default_factory=dict)
+    """Arm -> its own, in words; empty for ours."""
     expectations: tuple[Expectation, ...] = ()
     """Planted truths that `report` checks."""
     left_out: tuple[str, ...] = ()
@@ -336,6 +340,14 @@ class Plan:
     def arm(self, name: str) -> Arm:
         """The arm of that name."""
         return next(a for a in self.arms if a.name == name)
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """What must stand on every table of it: where arms have recipes that differ."""
+        if len(set(self.recipes.values())) < 2:
+            return ()
+        differ = "arms differ in optimiser and schedule too; not a comparison of components"
+        return (f"recipe={self.recipe}: {differ}.",)
 
     @property
     def plugins(self) -> tuple[str, ...]:

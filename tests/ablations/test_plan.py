@@ -6,6 +6,7 @@ Requests are made by `sweeps.settings`, as the command line makes them.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,58 @@ def test_the_truth_is_planted_as_its_arms_say() -> None:
     one = [it.specs[run_of(it, f"one-view-{n}", 0)] for n in ("mp_nce", "sup_con", "mil_nce")]
     assert all(differing(one[0], o) == {"method.loss"} for o in one[1:])
     assert {c.views.weak + c.views.strong for n, c in config.items() if "one-view" in n} == {1}
+
+
+# ---- recipes -------------------------------------------------------------------------------------
+
+
+METHODS = ("ablation=methods", "data=scenes", "budget=smoke")
+PUBLISHED = (*METHODS, "recipe=published")
+
+
+def test_a_recipe_follows_the_method_and_leaves_the_budget_its_length() -> None:
+    ours, it = planned(*METHODS), planned(*PUBLISHED)
+    assert len({c.train for c in ours.configs.values()}) == 1
+    rates = {"uniclip": 1e-3, "unicl": 5e-4, "clip": 5e-4, "slip": 3e-3, "declip": 1e-3}
+    assert {n: c.train.learning_rate for n, c in it.configs.items()} == rates
+    assert it.configs["uniclip"] == ours.configs["uniclip"], "nothing is stated of it"
+    for name, config in it.configs.items():
+        shared = ("steps", "batch_size", "validate_every", "threads")
+        for key in shared:
+            assert getattr(config.train, key) == getattr(ours.configs[name].train, key)
+        assert replace(config, train=ours.configs[name].train) == ours.configs[name]
+
+
+def test_arms_whose_recipes_differ_are_stamped_and_others_are_not() -> None:
+    (said,) = planned(*PUBLISHED).plan.stamps
+    assert said.startswith("recipe=published: arms differ in optimiser and schedule too; not a")
+    for words in (METHODS, (*PUBLISHED, "arms=[slip]"), ("ablation=losses", "recipe=published")):
+        assert planned(*words).plan.stamps == ()
+
+
+def test_each_arms_recipe_is_told_as_it_comes_out() -> None:
+    assert planned(*METHODS).plan.recipes == {}
+    it = planned(*PUBLISHED, "train.weight_decay=0.3").plan.recipes
+    assert list(it) == ["uniclip", "unicl", "clip", "slip", "declip"]
+    assert "rate 1e-06 to 0.003 to 1e-05, warm-up 4 %, decay 0.3, betas 0.9 0.98" in it["slip"]
+    assert "rate 6.25e-08 to 6.25e-05 to 6.25e-07 (0.0005 for 512)" in it["unicl"]
+    assert [name for name, said in it.items() if "nothing stated: ours" in said] == ["uniclip"]
+
+
+def test_the_users_words_win_over_a_recipe_but_not_over_an_arm(tmp_path: Path) -> None:
+    it = planned(*PUBLISHED, "train.learning_rate=4e-4", "train.warmup=0.5")
+    assert {(c.train.learning_rate, c.train.warmup) for c in it.configs.values()} == {(4e-4, 0.5)}
+    refused("views.crop is given by you and changed by arm slip", *PUBLISHED, "views.crop=0.1")
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "own.yaml").write_text(
+        "title: T\ndesign: listed\nreference: ours\nbase: {data: scenes, method: clip}\n"
+        "arms: {ours: {}, theirs: {choose: {recipe: published}}}\n"
+        "primary: {scenes: minimal.side}\n"
+    )
+    own = ("ablation=own", f"conf_dir={tmp_path}")
+    decays = {n: c.train.weight_decay for n, c in planned(*own).configs.items()}
+    assert decays == {"ours": 0.1, "theirs": 0.5}
+    refused("weight_decay is given by you and changed by arm theirs", *own, "train.weight_decay=0")
 
 
 # ---- refusals ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import re
 import shutil
 from pathlib import Path
@@ -180,3 +181,19 @@ def test_writers_escape() -> None:
     assert r"| 50 % of a\_b & &lt;c> \| \*d\* #1 [e] | 1 |" in as_markdown(table)
     assert "50 % of a_b &amp; &lt;c&gt; | *d* #1 [e]" in as_html(table)
     assert as_csv(table) == f"name\n{odd}\n"
+
+
+def test_arms_with_recipes_of_their_own_are_stamped_wherever_they_are_compared(
+    complete: tuple[Path, Findings], tmp_path: Path
+) -> None:
+    plain = complete[1]
+    assert plain.plan.stamps == ()
+    own = {a.name: "a high rate" if a.name == "clip" else "a low one" for a in plain.plan.arms}
+    planned = dataclasses.replace(plain.plan, recipe="published", recipes=own)
+    found = dataclasses.replace(plain, gathered=dataclasses.replace(plain.gathered, plan=planned))
+    (stamp,) = planned.stamps
+    assert stamp == headline.sentences(found)[0] == headline.terminal(found)[1]
+    stamped = {t.name: t.notes[0] for t in tables.build(found) if stamp in t.notes}
+    assert stamped == {t.name: stamp for t in tables.build(plain) if t.name != "runs"}
+    untouched = [t.notes[1:] for t in tables.build(found)[:-1]]
+    assert untouched == [t.notes for t in tables.build(plain)[:-1]]
