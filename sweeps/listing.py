@@ -64,8 +64,15 @@ def _kinds(where: list[Path]) -> dict[str, Callable[[], Rows]]:
             (name, "  ".join(filter(None, (sizes.describe(name), about))))
             for name, about in group("model")()
         ],
+        "recipes": lambda: [*group("recipe")(), *_of_methods(where)],
         "spaces": group("space"),
     }
+
+
+def _of_methods(where: list[Path]) -> Rows:
+    """What recipes say of each method."""
+    names = compose.options("recipe/method", where)
+    return [(f"  {n}", _first_comment("recipe/method", n, where)) for n in names]
 
 
 def _benchmarks() -> Rows:

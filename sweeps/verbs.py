@@ -85,7 +85,7 @@ def plan(options: Namespace) -> int:
         drawn.add_row(*map(Text, (row.cell, row.run[:8], verdict, reason, *cost)))
     console.print(f"{planned.title}\n{planned.sweep}", markup=False)
     console.print(drawn)
-    for text in planned.left_out:
+    for text in (*_recipes(planned), *planned.left_out):
         console.print(text, markup=False)
     for name, how in planned.missing.items():
         console.print(f"n/a: {name}: {how}", markup=False)
@@ -99,6 +99,16 @@ def plan(options: Namespace) -> int:
         options_ = sbatch_options(asked.settings.launcher, planned.base["train"]["threads"])
         console.print(f"expected start: {expected_start(options_)}", markup=False)
     return 0
+
+
+def _recipes(planned: Plan) -> list[str]:
+    """What recipe= makes of each arm's training."""
+    if not planned.recipes:
+        return []
+    kept = "steps and batch size are the budget's, a warm-up is a share of the steps, rounded"
+    width = max(map(len, planned.recipes))
+    arms = (f"  {name:<{width}}  {said}" for name, said in planned.recipes.items())
+    return [*planned.stamps, f"recipe={planned.recipe}: {kept}", *arms]
 
 
 def _prove(asked: Asked, planned: Planned) -> None:

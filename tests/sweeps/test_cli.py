@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -277,7 +278,10 @@ def test_why_names_the_keys_in_which_two_cells_differ(
 
 @pytest.mark.parametrize(
     "kind",
-    ["ablations", "benchmarks", "budgets", "components", "data", "methods", "models", "spaces"],
+    [
+        *("ablations", "benchmarks", "budgets", "components", "data", "methods", "models"),
+        *("recipes", "spaces"),
+    ],
 )
 def test_list_says_what_there_is_to_choose(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("list", kind) == 0
@@ -285,9 +289,22 @@ def test_list_says_what_there_is_to_choose(kind: str, capsys: pytest.CaptureFixt
         "ablations": {"components", "truth"}, "benchmarks": {"openmoji", "csv", "scenes"},
         "budgets": {"smoke", "quick", "study"}, "data": {"openmoji", "csv", "scenes"},
         "components": {"awareness", "mp_nce", "domain_similarity"}, "models": {"tiny"},
-        "methods": {"uniclip", "clip"}, "spaces": {"optimizer", "schedule"},
+        "methods": {"uniclip", "clip"}, "recipes": {"ours", "published", "published_slip"},
+        "spaces": {"optimizer", "schedule"},
     }[kind]  # fmt: skip
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} >= expected
+
+
+def test_plan_tells_each_arms_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["ablation=methods", "budget=smoke", "data=scenes"]
+    assert call("plan", *words, "recipe=published") == 0
+    said = capsys.readouterr().out
+    assert "not a comparison of components" in said
+    assert "steps and batch size are the budget's" in said
+    for arm in ("uniclip", "unicl", "clip", "slip", "declip"):
+        assert re.search(rf"^  {arm} +AdamW, rate ", said, re.M)
+    assert call("plan", *words) == 0
+    assert "recipe" not in capsys.readouterr().out
 
 
 def test_list_arms(capsys: pytest.CaptureFixture[str]) -> None:
