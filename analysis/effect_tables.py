@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from analysis import words
-from analysis.findings import Findings, ScoreKey
+from analysis.findings import Findings, ScoreKey, unlike
 from analysis.statistics import Effect
 from analysis.table import Entry, Table, entries
 from uniclip.store import Contrast
@@ -55,6 +55,7 @@ def effects(findings: Findings) -> Table:
         "below 1, pairing helped.",
         "Item error: standard error that the choice of test pictures alone gives "
         "(paired); in no interval.",
+        *unlike(findings),
         *(note for c, e in drawn for note in _effect_notes(c, e)),
     )
     return Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,8 @@ from analysis.statistics import (
 from uniclip.store import Contrast, Plan, Store, read_json
 
 ScoreKey = tuple[str, str]
+NAMED = 3
+"""So many contrasts or cells are named in a warning."""
 PARTS = {
     "awareness": ("augmentation_encoder", "image_head"),
     "domain_similarity": ("similarity",),
@@ -149,6 +152,17 @@ def engagement(gathered: Gathered, component: str) -> tuple[float | None, dict[s
     return mean(f"engagement.{component}"), {k: v for k, v in moved.items() if v is not None}
 
 
+def unlike(findings: Findings) -> list[str]:
+    """A warning for each way in which runs were made that their comparison should not rest on."""
+    classes, code = mixed_numerics(findings), mixed_training(findings)
+    said = []
+    if classes:
+        said.append(f"Arms of different numerics classes are compared: {_few(classes)}.")
+    if code:
+        said.append(f"Trained by other code than the rest: {_few(code)}; stale=rerun mends it.")
+    return said
+
+
 def mixed_numerics(findings: Findings) -> list[str]:
     """Contrasts whose arms ran in different numerics classes, at some seed that they share."""
     runs = findings.run_of
@@ -160,6 +174,24 @@ def mixed_numerics(findings: Findings) -> list[str]:
                 mixed.append(contrast.label)
                 break
     return mixed
+
+
+def mixed_training(findings: Findings) -> list[str]:
+    """Cells, the default ones beside tuned ones included, that other code trained than the most."""
+    cells = {f"{arm}/{seed}": run for (arm, seed), run in findings.run_of.items()}
+    code = dict(findings.gathered.training)
+    if findings.default is not None:
+        beside = findings.default.runs.items()
+        cells |= {f"{arm}/{seed} by default": run for (arm, seed), run in beside}
+        code |= findings.default.training
+    trained = {cell: code[run] for cell, run in cells.items() if run in code}
+    most = [usual for usual, _ in Counter(trained.values()).most_common(1)]
+    return [cell for cell, by in trained.items() if by not in most]
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _rivals(plan: Plan, observed: Observed) -> list[Rival]:

@@ -51,6 +51,8 @@ class Gathered:
     predicted_: seconds, low, high, from)."""
     numerics: dict[str, dict[str, Any]]
     """Run id -> numerics class."""
+    training: dict[str, str]
+    """Run id -> hash of the code that trained it."""
     probes: list[dict[str, Any]]
     """What was measured before the sweep (`probes.jsonl`)."""
     protocols: dict[str, dict[str, Any]]
@@ -125,6 +127,7 @@ def gather(store: Store, sweep_id: str) -> Gathered:
         history=_history(store, plan),
         costs=_costs(store, plan, outcomes, cells, lines(folder.prices)),
         numerics={run: o.numerics for run, o in sorted(outcomes.items()) if o},
+        training={run: o.training for run, o in sorted(outcomes.items()) if o},
         probes=lines(folder.probes),
         protocols={s.evaluation: s.protocol for found in kept.values() for s in found.values()},
     )

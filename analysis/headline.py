@@ -6,7 +6,7 @@ import textwrap
 from statistics import stdev
 
 from analysis import alarms, published, words
-from analysis.findings import Findings, Rival
+from analysis.findings import Findings, Rival, unlike
 from analysis.statistics import ENOUGH, Effect
 from uniclip.store import Contrast
 
@@ -44,9 +44,21 @@ def terminal(findings: Findings) -> list[str]:
     lines += [*([heads, *drawn, f"  {KEY}"] if drawn else [])]
     lines += [f"{'arm':<{LABEL}} {score:>16}  seeds", *_terminal_arms(findings)]
     told = [*_against_simpler(findings), *alarms.lines(findings.plan, findings.checks)]
-    for warning in [*told, *_gaps(findings)]:
-        lines += textwrap.wrap(warning, WIDEST)
+    always = _wrapped([*_gaps(findings), *unlike(findings)])
+    lines += _fitting(_wrapped(told), LONGEST - len(lines) - len(always)) + always
     return [_ascii(line)[:WIDEST].rstrip() for line in lines[:LONGEST]]
+
+
+def _wrapped(warnings: list[str]) -> list[str]:
+    return [line for warning in warnings for line in textwrap.wrap(warning, WIDEST)]
+
+
+def _fitting(lines: list[str], room: int) -> list[str]:
+    """As many lines as there is room for, at least one; the last says that there are more."""
+    if len(lines) <= room:
+        return lines
+    kept = max(room, 1) - 1
+    return [*lines[:kept], f"... and {len(lines) - kept} lines more: see the report"]
 
 
 def _contrast(contrast: Contrast, effect: Effect) -> str:

@@ -12,7 +12,7 @@ from string import Template
 from analysis import alarms, benchmark_tables, words
 from analysis.costs import Bill
 from analysis.expectations import Verdict
-from analysis.findings import Findings, mixed_numerics
+from analysis.findings import Findings, unlike
 from analysis.plots import Drawn
 from analysis.statistics import Effect
 from analysis.table import Table, as_html
@@ -125,10 +125,7 @@ def _card(contrast: Contrast, effect: Effect) -> str:
 
 
 def _warnings(findings: Findings) -> str:
-    said = [
-        f"Arms of different numerics classes are compared: {label}."
-        for label in mixed_numerics(findings)
-    ]
+    said = unlike(findings)
     said += [
         f"Audit: {f['arm']}: {f['check']} does not hold: {f['detail']}"
         for f in findings.audit

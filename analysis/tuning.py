@@ -22,6 +22,8 @@ class Beside:
 
     runs: dict[tuple[str, int], str]
     """(arm, seed) -> run with default values."""
+    training: dict[str, str]
+    """Run id -> hash of the code that trained it."""
     observed: Observed
     gains: dict[str, Effect]
     """Tuned minus default, by arm, paired by seed; uncorrected."""
@@ -40,6 +42,7 @@ def beside(store: Store, plan: Plan, tuned: Observed) -> Beside | None:
     default = gathered.observed(plan.primary.dataset, plan.primary.score)
     return Beside(
         runs={(c.arm, c.seed): c.run for c in gathered.plan.cells},
+        training=gathered.training,
         observed=default,
         gains={arm.name: _gain(arm.name, tuned, default) for arm in plan.arms},
         effects={c.name: effect(c.weights, default) for c in plan.contrasts},

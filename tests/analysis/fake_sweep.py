@@ -50,6 +50,8 @@ class Truth:
     diverged: tuple[tuple[str, int], ...] = ()
     missing: tuple[tuple[str, int], ...] = ()
     unscored: tuple[tuple[str, int], ...] = ()
+    elsewhere: tuple[tuple[str, int], ...] = ()
+    """Trained by other code, in another numerics class."""
 
 
 def arm_name(levels: Mapping[str, bool]) -> str:
@@ -221,6 +223,7 @@ def write_run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
     attempt = run.claim(1, owner)
     assert attempt is not None
     diverged = (cell.arm, cell.seed) in truth.diverged
+    other = (cell.arm, cell.seed) in truth.elsewhere
     goal = level(planned, cell, truth)
     for record in _history(cell, goal, diverged):
         append(attempt.metrics, record)
@@ -229,9 +232,9 @@ def write_run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
             kind="diverged" if diverged else "trained",
             step=STEPS // 2 if diverged else STEPS,
             attempt=1,
-            training="t",
+            training="u" if other else "t",
             source="s",
-            numerics={"cpu": "AVX2"},
+            numerics={"cpu": "AVX512" if other else "AVX2"},
             weights=None if diverged else "w" * 32,
             best_step=None if diverged else STEPS,
             cost={"training_seconds": 20.0, "seconds_per_step": 0.1, "parameters": 4e5},

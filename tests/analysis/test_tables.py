@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import html
 import re
 import shutil
 from pathlib import Path
@@ -12,8 +13,8 @@ import fake_sweep
 import pytest
 from fake_sweep import Truth
 
-from analysis import export, headline, tables
-from analysis.findings import Findings, engagement, find, mixed_numerics
+from analysis import export, headline, page, tables
+from analysis.findings import Findings, engagement, find, mixed_numerics, mixed_training, unlike
 from analysis.gather import gather
 from analysis.table import WRITERS, Table, as_csv, as_html, as_markdown, as_tex, entries
 from uniclip.errors import UserError
@@ -88,6 +89,21 @@ def test_components_say_witness_and_use(complete: tuple[Path, Findings]) -> None
     assert "image head moved by 80 %" in text
     assert engagement(found.gathered, "awareness")[0] == pytest.approx(0.42)
     assert mixed_numerics(found) == []
+
+
+def test_runs_by_other_code_and_of_other_numerics_are_told(
+    complete: tuple[Path, Findings], tmp_path: Path
+) -> None:
+    cells = tuple(("no-awareness", s) for s in (0, 1, 2)) + (("clip", 1),)
+    found = findings(tmp_path, Truth(elsewhere=cells))
+    code = "Trained by other code than the rest: no-awareness/0, no-awareness/1, clip/1 and 1 more"
+    classes = "Arms of different numerics classes are compared: augmentation awareness, MP-NCE"
+    for told in (code, classes):
+        assert any(note.startswith(told) for note in tables.effects(found).notes)
+        assert told.split(":")[0] in " ".join(headline.terminal(found))
+        assert html.escape(told) in page._warnings(found)
+    assert len(mixed_training(found)) == 4
+    assert unlike(complete[1]) == []
 
 
 def test_two_seeds_claim_nothing(tmp_path: Path) -> None:

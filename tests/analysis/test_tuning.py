@@ -11,7 +11,7 @@ import pytest
 from fake_sweep import Truth
 
 from analysis import report, tables
-from analysis.findings import Findings, find
+from analysis.findings import Findings, find, mixed_training
 from analysis.gather import gather
 from analysis.table import Table, as_csv
 from uniclip import rng
@@ -99,6 +99,14 @@ def test_default_and_tuned_stand_side_by_side(found: tuple[Store, Findings]) -> 
         assert row["runs_default"].split() == [fake_sweep.run_id(arm, s) for s in (0, 1, 2)]
         assert len(set(row["runs_tuned"].split())) == 3
         assert row["validation_default"] == ("" if arm == "clip" else "0.4")
+
+
+def test_default_runs_of_other_code_are_told(tmp_path: Path) -> None:
+    store, plan = made(tmp_path)
+    path = store.run(fake_sweep.run_id("clip", 2)).path / "outcome.json"
+    path.write_text(path.read_text().replace('"training": "t"', '"training": "u"'))
+    findings = find(store, gather(store, plan.sweep))
+    assert mixed_training(findings) == ["clip/2 by default"]
 
 
 def test_edges_are_flagged(found: tuple[Store, Findings]) -> None:
