@@ -65,6 +65,7 @@ def render(
         ("training", "Training", figure["curves"] + figure["temperatures"]),
         ("examples", "Examples", figure["examples"]),
         ("components", "Components", table.get("components", "")),
+        ("fairness", "What is equal", table.get("fairness", "")),
         ("costs", "Costs", as_html(bill.table)),
         ("runs", "Runs", table["runs"]),
     ]

@@ -31,6 +31,16 @@ def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:
     assert any(name.endswith(".tex") for name in driver.tables())
 
 
+def test_the_page_says_what_each_comparison_holds_equal(swept: tuple[Driver, str]) -> None:
+    driver, _ = swept
+    page = (driver.store.report(driver.plan().sweep) / "report.html").read_text()
+    section = page.partition('<section id="fairness">')[2].partition("</section>")[0]
+    stamp = "UniCLIP against CLIP: equal in samples seen, text forwards"
+    assert stamp in section
+    assert "; not equal in image forwards (960 against 320)" in section
+    assert 'href="#fairness"' in page
+
+
 def test_what_was_foretold_stands_beside_the_bill(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
     sweep = driver.plan().sweep
