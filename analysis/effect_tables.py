@@ -130,7 +130,7 @@ def _effect_record(
         "dataset": key[0],
         "score": key[1],
         "claim": "primary" if is_primary else "exploratory",
-        "verdict": words.verdict(effect, contrast.kind),
+        "verdict": words.verdict(effect, contrast.kind) if key == findings.primary else "",
         "effect": effect.mean,
         "low": effect.low,
         "high": effect.high,

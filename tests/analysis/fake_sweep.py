@@ -314,6 +314,8 @@ def _score(store: Store, cell: Cell, goal: float) -> None:
             )
         )
     scores.append(Score(name="gap", value=0.8, kind="gap", chance=None, samples=SAMPLES))
+    wrong = 0.1 + goal / 10
+    scores.append(Score(name="ece", value=wrong, kind="error", chance=None, samples=SAMPLES))
     run = store.run(cell.run)
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **arrays, **_examples())

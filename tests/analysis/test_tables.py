@@ -72,6 +72,16 @@ def test_the_planted_effect_is_claimed_and_no_other(complete: tuple[Path, Findin
     assert abs(float(verdicts["main:awareness"]["effect"]) - 0.08) < 0.03
 
 
+def test_nothing_is_judged_outside_the_primary_score(complete: tuple[Path, Findings]) -> None:
+    """Of an error more is worse, and nothing there is corrected."""
+    others = rows(tables.other_effects(complete[1]))
+    calibration = next(
+        r for r in others if (r["score"], r["contrast"]) == ("ece", "main:awareness")
+    )
+    assert float(calibration["low"]) > 0
+    assert {(r["verdict"], r["claim"]) for r in others} == {("", "exploratory")}
+
+
 def test_scores_carry_chance_seeds_and_runs(complete: tuple[Path, Findings]) -> None:
     table = tables.scores(complete[1])
     full = next(r for r in rows(table) if r["arm"] == "full" and r["score"] == "retrieval.r1")
