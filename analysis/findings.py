@@ -33,7 +33,7 @@ PARTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Rival:
-    """A simpler arm beside the reference."""
+    """An arm that the reference should beat."""
 
     arm: str
     mean: float
@@ -56,7 +56,7 @@ class Findings:
     best: dict[ScoreKey, set[str]]
     """By score: the arms that cannot be told from the best, if that says anything."""
     rivals: list[Rival]
-    """Simpler arms, the best first; differences Holm-corrected over them."""
+    """What the reference is held against, the best first; differences Holm-corrected over them."""
     audit: list[dict[str, Any]]
     """Findings of the audit: arm, check, holds, detail."""
     checks: list[Check]
@@ -195,14 +195,15 @@ def _few(names: list[str]) -> str:
 
 
 def _rivals(plan: Plan, observed: Observed) -> list[Rival]:
-    """The reference against each arm that has less than it: outside baselines, components off."""
+    """The reference of a crossed design against each arm that has less than it (outside baselines,
+    components off); a listed one against the arms that contrasts take off."""
     full = plan.arm(plan.reference)
-    if full.role != "crossed":
-        return []
+    taken_off = {a for c in plan.contrasts for a in words.sides(c)[1]}
     found = []
     for arm in plan.arms:
         values = observed.values.get(arm.name, {})
-        if arm.name != full.name and arm.role != "noise" and values:
+        held = full.role == "crossed" or arm.name in taken_off
+        if held and arm.name != full.name and arm.role != "noise" and values:
             against = effect({full.name: 1.0, arm.name: -1.0}, observed)
             mean = math.fsum(values.values()) / len(values)
             found.append(Rival(arm=arm.name, mean=mean, difference=against))

@@ -12,19 +12,21 @@ from uniclip.store import Contrast
 
 WIDEST, LONGEST = 100, 25
 """Columns and lines of the table for a terminal."""
+ARMS = 6
+"""Arms in it."""
 LABEL = 37
 """Columns of its first column."""
 KEY = "least: what these seeds find 4 times in 5; *: exploratory, uncorrected"
 
 
 def sentences(findings: Findings) -> list[str]:
-    """The plan's stamp; a sentence for each primary contrast; then simpler arms, the noise floor,
-    what is missing."""
+    """The plan's stamp; a sentence for each primary contrast; then rivals, the noise floor, what is
+    missing."""
     drawn = [_contrast(c, findings.effects[c.name]) for c in findings.plan.contrasts if c.primary]
     return [
         *findings.plan.stamps,
         *drawn,
-        *_against_simpler(findings),
+        *_against_rivals(findings),
         *_noise(findings),
         *_gaps(findings),
     ]
@@ -43,7 +45,7 @@ def terminal(findings: Findings) -> list[str]:
     lines = [findings.plan.title, *findings.plan.stamps]
     lines += [*([heads, *drawn, f"  {KEY}"] if drawn else [])]
     lines += [f"{'arm':<{LABEL}} {score:>16}  seeds", *_terminal_arms(findings)]
-    told = [*_against_simpler(findings), *alarms.lines(findings.plan, findings.checks)]
+    told = [*_against_rivals(findings), *alarms.lines(findings.plan, findings.checks)]
     always = _wrapped([*_gaps(findings), *unlike(findings)])
     lines += _fitting(_wrapped(told), LONGEST - len(lines) - len(always)) + always
     return [_ascii(line)[:WIDEST].rstrip() for line in lines[:LONGEST]]
@@ -84,24 +86,25 @@ def _contrast(contrast: Contrast, effect: Effect) -> str:
     return f"{name} {verdict}: {numbers}{least}{worst}."
 
 
-def _against_simpler(findings: Findings) -> list[str]:
-    """Whether the full method loses to an arm that has less than it, said either way."""
+def _against_rivals(findings: Findings) -> list[str]:
+    """Whether the reference loses to an arm that it is held against, said either way."""
     own = findings.mean(findings.plan.reference)
     if own is None or not findings.rivals:
         return []
-    full = findings.label(findings.plan.reference)
+    reference = findings.plan.arm(findings.plan.reference)
+    full, rival = reference.label, "simpler arm" if reference.role == "crossed" else "rival"
     beaten = [r for r in findings.rivals if r.difference.sign == -1]
     ahead = [r for r in findings.rivals if r.mean > own]
     if beaten:
-        return [f"{full} loses to simpler arms: {'; '.join(_rival(findings, r) for r in beaten)}."]
+        return [f"{full} loses to {rival}s: {'; '.join(_rival(findings, r) for r in beaten)}."]
     if ahead:
         named = _rival(findings, ahead[0])
-        more = f", and {len(ahead) - 1} more simpler arms are ahead of it" if len(ahead) > 1 else ""
+        more = f", and {len(ahead) - 1} more {rival}s are ahead of it" if len(ahead) > 1 else ""
         sure = "none can be told from it" if more else "they cannot be told apart"
         return [
             f"{full} ({words.number(own)}) does not lead: {named}{more}; {sure} with these seeds."
         ]
-    return [f"No simpler arm scores higher than {full} ({words.number(own)})."]
+    return [f"No {rival} scores higher than {full} ({words.number(own)})."]
 
 
 def _rival(findings: Findings, rival: Rival) -> str:
@@ -162,15 +165,18 @@ def _columns(label: str, effect: str, interval: str, least: str, verdict: str) -
 
 
 def _terminal_arms(findings: Findings) -> list[str]:
-    """The reference, the baselines from outside and the best of the other arms, best first."""
+    """The reference, the baselines from outside and the best of the other arms, best first: at most
+    `ARMS`, the reference among them."""
     plan, best = findings.plan, findings.rivals[0].arm if findings.rivals else None
     always = {plan.reference, best} | {a.name for a in plan.arms if a.role == "outside"}
     always |= {a.name for a in plan.arms if a.levels and not any(a.levels.values())}
     drawn = [(findings.mean(a.name), a) for a in plan.arms if a.name in always]
     drawn.sort(key=lambda pair: -(pair[0] if pair[0] is not None else -1.0))
+    rest = drawn[ARMS - 1 :]
+    last = [pair for pair in rest if pair[1].name == plan.reference] or rest
     observed = findings.observed[findings.primary]
     rows = []
-    for mean, arm in drawn[:6]:
+    for mean, arm in [*drawn[: ARMS - 1], *last[:1]]:
         values = list(observed.values.get(arm.name, {}).values())
         spread = f" +- {stdev(values):.3f}" if len(values) > 1 else ""
         rows.append(

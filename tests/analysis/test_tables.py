@@ -7,6 +7,7 @@ import dataclasses
 import html
 import re
 import shutil
+from dataclasses import replace as replaced
 from pathlib import Path
 
 import fake_sweep
@@ -14,6 +15,7 @@ import pytest
 from fake_sweep import Truth
 
 from analysis import export, headline, page, tables
+from analysis.alarms import Check
 from analysis.findings import Findings, engagement, find, mixed_numerics, mixed_training, unlike
 from analysis.gather import gather
 from analysis.table import WRITERS, Table, as_csv, as_html, as_markdown, as_tex, entries
@@ -161,6 +163,54 @@ def test_a_loss_to_a_simpler_arm_is_said(tmp_path: Path) -> None:
         tmp_path / "leads", Truth(clip=0.2, effects={n: 0.1 for n in fake_sweep.NAMES})
     )
     assert any("No simpler arm scores higher" in s for s in headline.sentences(found))
+
+
+def listed(root: Path, truth: Truth) -> Findings:
+    """The arms as in ablations that list theirs: none is crossed, single arms are compared."""
+    store, sweep = fake_sweep.make(root, truth)
+    plan = fake_sweep.plan(truth)
+    arms = tuple(
+        a if a.role == "noise" else replaced(a, role="outside", levels={}) for a in plan.arms
+    )
+    single = tuple(
+        replaced(c, primary=c.kind == "difference")
+        for c in plan.contrasts
+        if c.kind in ("difference", "noise")
+    )
+    store.sweep(sweep).write_plan(replaced(plan, design="listed", arms=arms, contrasts=single))
+    return find(store, gather(store, sweep))
+
+
+def test_a_listed_reference_that_loses_is_said_and_shown(tmp_path: Path) -> None:
+    worse = {"awareness": -0.2, "mp_nce": -0.1}
+    found = listed(tmp_path / "loses", Truth(effects=worse, noise=0.002))
+    assert {r.arm for r in found.rivals} == {
+        "no-awareness", "no-mp_nce", "no-domain_similarity", "clip", "clip-same-views"
+    }  # fmt: skip
+    told = "UniCLIP, all components loses to rivals: CLIP, the same views scores"
+    assert any(s.startswith(told) for s in headline.sentences(found))
+    lines = headline.terminal(found)
+    assert any(line.startswith(told) for line in lines)
+    assert any(re.match(r"UniCLIP, all components +0\.3\d\d \+-", line) for line in lines)
+    better = {name: 0.2 for name in fake_sweep.NAMES}
+    leads = headline.sentences(listed(tmp_path / "leads", Truth(effects=better)))
+    assert any("No rival scores higher than UniCLIP, all components" in s for s in leads)
+
+
+def test_what_is_missing_outlasts_every_other_warning(tmp_path: Path) -> None:
+    cells = (("no-mp_nce", 0), ("clip", 1))
+    truth = Truth(effects={"awareness": -0.2}, noise=0.002, missing=cells[:1], diverged=cells[1:])
+    found = listed(tmp_path, truth)
+    alarm = Check(
+        dataset="set", arm="full", seed=0, run=found.run_of["full", 0], named=0.1, renamed=0.9,
+        other_order=True, above_chance=True, score="", value=None, without=None, near=None,
+        plain=None, samples=100,
+    )  # fmt: skip
+    checks = [replaced(alarm, dataset=f"set{i}") for i in range(20)]
+    lines = headline.terminal(replaced(found, checks=checks))
+    assert len(lines) == 25
+    assert lines[-1] == "Of 33 cells: 1 not run yet, 1 diverged."
+    assert re.fullmatch(r"\.\.\. and \d+ lines more: see the report", lines[-2])
 
 
 def test_the_terminal_gets_a_short_plain_table(complete: tuple[Path, Findings]) -> None:
