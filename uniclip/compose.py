@@ -20,6 +20,8 @@ CONF = Path(__file__).parent / "conf"
 PLAIN_KEY = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
 PLAIN_WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[a-z_/][a-z0-9_/.-]*", re.IGNORECASE)
 PLAIN_NUMBER = re.compile(r"0|[1-9][0-9]*")
+FREE = ("options", "extra")
+"""Names of mappings whose keys are not ours to know: the user may replace or extend them."""
 NO_LOGGING = ("hydra/job_logging=none", "hydra/hydra_logging=none")
 """We log by ourselves; composing Hydra's own setting of it takes a quarter of the time."""
 
@@ -135,7 +137,7 @@ def _by_grammar(text: str) -> tuple[str, Any]:
 def put(values: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted `key` of nested `values` in place; `UserError` names the nearest for none.
 
-    Inside a mapping called `options` any key is new and welcome.
+    Inside a mapping of a name in `FREE` any key is new and welcome.
     """
     if not takes(values, key):
         raise _unknown_key(key, values)
@@ -143,7 +145,7 @@ def put(values: dict[str, Any], key: str, value: Any) -> None:
     place: Any = values
     for parent in parents:
         place = place[parent]
-    if isinstance(place.get(last), dict) and last != "options":
+    if isinstance(place.get(last), dict) and place[last] and last not in FREE:
         inside = ", ".join(f"{key}.{name}" for name in sorted(place[last]))
         raise UserError(f"{key} is a section, set its keys: {inside}")
     place[last] = value
@@ -157,7 +159,7 @@ def takes(values: Mapping[str, Any], key: str) -> bool:
         if not isinstance(place, Mapping) or parent not in place:
             return False
         place = place[parent]
-    return isinstance(place, Mapping) and (last in place or parents[-1:] == ["options"])
+    return isinstance(place, Mapping) and (last in place or "".join(parents[-1:]) in FREE)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

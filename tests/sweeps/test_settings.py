@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from sweeps import settings
-from sweeps.settings import Asked, LocalLauncher, SweepConfig
+from sweeps import doctor, settings
+from sweeps.settings import Asked, LocalLauncher, SlurmLauncher, SweepConfig
 from uniclip.errors import UserError
 
 ABLATION = "ablation=components"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def asked(*words: str) -> Asked:
@@ -31,6 +34,34 @@ def test_the_defaults_of_a_sweep() -> None:
     assert it.request.values == it.request.choices == {}
     assert it.request.arms is None
     assert it.store.root == Path("store").resolve()
+
+
+def test_a_launchers_own_words_are_replaced_and_extended() -> None:
+    slurm = ("launcher=slurm", "launcher.extra={reservation: x}")
+    assert asked(*slurm).settings.launcher.extra == {"reservation": "x"}
+    more = asked(*slurm, "launcher.extra.comment=y").settings.launcher
+    assert more.extra == {"reservation": "x", "comment": "y"}
+    assert {"--reservation=x", "--comment=y"} <= set(doctor.sbatch_options(more, 1))
+    refused("unknown key 'launcher.extra.a'", ABLATION, "launcher.extra.a=1")
+
+
+def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/of/this/machine")
+    words = re.findall(r"^    ('launcher\..*')$", README.read_text(), re.MULTILINE)
+    launchers = []
+    for word in words:
+        said = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, text=True)
+        launchers.append(asked("launcher=slurm", said.stdout).settings.launcher)
+    assert launchers == [
+        SlurmLauncher(extra={"reservation": "x"}),
+        SlurmLauncher(setup=("module load cuda",)),
+        SlurmLauncher(
+            setup=(
+                "cp -r /shared/data $TMPDIR",
+                "export UNICLIP_STAGED=/shared/data:$TMPDIR/data",
+            )
+        ),
+    ]
 
 
 def test_words_go_where_they_belong(tmp_path: Path) -> None:

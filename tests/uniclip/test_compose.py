@@ -224,6 +224,12 @@ def test_options_of_an_encoder_are_free(values: dict[str, Any]) -> None:
     assert values["model"]["image"]["options"] == {"depths": [1]}
 
 
+def test_a_mapping_that_starts_empty_is_no_section(values: dict[str, Any]) -> None:
+    values["train"]["of_a_plugin"] = {}
+    compose.put(values, "train.of_a_plugin", {"a": 1})
+    assert values["train"]["of_a_plugin"] == {"a": 1}
+
+
 def test_flat_names_every_leaf() -> None:
     assert compose.flat({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {
         "a.b": 1,
