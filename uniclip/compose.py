@@ -159,7 +159,7 @@ def takes(values: Mapping[str, Any], key: str) -> bool:
         if not isinstance(place, Mapping) or parent not in place:
             return False
         place = place[parent]
-    return isinstance(place, Mapping) and (last in place or "".join(parents[-1:]) in FREE)
+    return isinstance(place, Mapping) and (last in place or any(p in FREE for p in parents[-1:]))
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
