@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from uniclip.errors import UserError
@@ -20,12 +20,14 @@ _used: dict[str, Path] = {}
 """Top-level name -> its file, or the folder of its package."""
 
 
-def use(names: str | Iterable[str]) -> None:
+def use(names: str | Sequence[str]) -> None:
     """Import modules, looked for in the working folder and where Python looks.
 
     Raises:
-        UserError: there is no such module, or importing it fails.
+        UserError: there is no such module, importing it fails, or this is no list.
     """
+    if not isinstance(names, Sequence):
+        raise UserError(f"plugins must be a list such as [my_module], got {names!r}")
     for name in [names] if isinstance(names, str) else names:
         top = str(name).partition(".")[0]
         if os.getcwd() not in sys.path:
