@@ -23,6 +23,9 @@ from analysis.table import Table
 SECONDS = 300
 """A cell that takes longer has gone wrong."""
 
+LONGEST = 80
+"""Bytes of a temporary folder in which the path of a socket stays below the 104 of every system."""
+
 LOAD = """\
 from pathlib import Path
 
@@ -96,7 +99,8 @@ def execute(notebook: Any, folder: Path) -> None:
 
     In a thread: nbclient would replace the caller's handlers of Ctrl-C and SIGTERM.
     """
-    private = Path(tempfile.mkdtemp(prefix="nb-"))
+    fits = len(os.fsencode(tempfile.gettempdir())) <= LONGEST
+    private = Path(tempfile.mkdtemp(prefix="nb-", dir=None if fits else "/tmp"))
     try:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(_execute, notebook, folder, private).result()

@@ -6,6 +6,7 @@ import base64
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +16,7 @@ import nbformat
 import pytest
 from fake_sweep import Truth
 
-from analysis import plots, report
+from analysis import notebook, plots, report
 from analysis.findings import find
 from analysis.folder import replaced
 from analysis.gather import gather
@@ -73,6 +74,18 @@ def test_the_notebook_is_executed(built: tuple[Store, str, report.ReportResult])
     assert not any(o.output_type in ("error", "stream") for c in code for o in c.outputs)
     assert "main:awareness" in code[1].outputs[0].data["text/plain"]
     assert str(built[0].root) not in path.read_text()
+
+
+def test_a_long_temporary_folder_is_no_hindrance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path of a socket may have about 100 bytes."""
+    long = tmp_path / ("a" * 110)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")])
+    notebook.execute(book, tmp_path)
+    assert book.cells[0].outputs[0].data["text/plain"] == "2"
 
 
 def test_files_are_where_readers_look(built: tuple[Store, str, report.ReportResult]) -> None:
