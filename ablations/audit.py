@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -28,23 +28,11 @@ from uniclip.batch import Batch
 from uniclip.config import RunConfig
 from uniclip.objectives import methods
 from uniclip.state import State
-from uniclip.store import Arm, Component, Plan
+from uniclip.store import Arm, Component, Finding, Plan
 from uniclip.train import advance, open_training
 
 STEPS, MOST_STEPS = 4, 30
 """Two prove, all but the first are timed: a twentieth of the run's, within these bounds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One check of one arm."""
-
-    arm: str
-    check: str
-    holds: bool
-    detail: str
-    inert: bool = False
-    """The component cannot matter in this configuration, on or off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,8 +265,3 @@ def _seconds(act: Callable[[], None]) -> float:
     begun = time.perf_counter()
     act()
     return time.perf_counter() - begun
-
-
-def as_records(findings: list[Finding]) -> list[dict[str, Any]]:
-    """The findings as JSON keeps them."""
-    return [asdict(f) for f in findings]

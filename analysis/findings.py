@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
 
 from analysis import alarms, predictions, tuning, words
 from analysis.alarms import Check
@@ -19,7 +18,7 @@ from analysis.statistics import (
     indistinguishable,
     item_error,
 )
-from uniclip.store import Contrast, Plan, Store, read_json
+from uniclip.store import Contrast, Finding, Plan, Store
 
 ScoreKey = tuple[str, str]
 NAMED = 3
@@ -57,8 +56,8 @@ class Findings:
     """By score: the arms that cannot be told from the best, if that says anything."""
     rivals: list[Rival]
     """What the reference is held against, the best first; differences Holm-corrected over them."""
-    audit: list[dict[str, Any]]
-    """Findings of the audit: arm, check, holds, detail."""
+    audit: tuple[Finding, ...]
+    """What the audit found."""
     checks: list[Check]
     """What the scores on published data sets were checked for."""
     default: tuning.Beside | None
@@ -123,7 +122,7 @@ def find(store: Store, gathered: Gathered) -> Findings:
         items={c.name: item_error(c.weights, outcomes) for c in plan.contrasts},
         best={key: indistinguishable(observed[key], candidates) for key in maximised},
         rivals=_rivals(plan, primary),
-        audit=_audit(store, plan.sweep),
+        audit=store.sweep(plan.sweep).findings(),
         checks=alarms.checks(store, gathered),
         default=tuning.beside(store, plan, primary),
     )
@@ -213,8 +212,3 @@ def _rivals(plan: Plan, observed: Observed) -> list[Rival]:
         for r, p in zip(found, adjusted)
     ]
     return sorted(corrected, key=lambda r: -r.mean)
-
-
-def _audit(store: Store, sweep: str) -> list[dict[str, Any]]:
-    path = store.sweep(sweep).audit
-    return list(read_json(path)["findings"]) if path.exists() else []

@@ -235,19 +235,13 @@ def components(findings: Findings) -> Table:
 
 def _witness(findings: Findings, component: Component) -> str:
     """What the audit said of the arms in which this component alone is off."""
-    checks = [f for f in findings.audit if _speaks_of(findings, f, component)]
+    checks = [f for f in findings.audit if f.check.startswith(f"{component.name} is ")]
     if not checks:
         return "not audited"
-    broken = [f for f in checks if not f["holds"]]
+    broken = [f for f in checks if not f.holds]
     if broken:
-        return f"NO: {broken[0]['detail']}"
+        return f"NO: {broken[0].detail}"
     return f"yes ({len(checks)} check{'s' * (len(checks) > 1)} held)"
-
-
-def _speaks_of(findings: Findings, finding: dict[str, Any], component: Component) -> bool:
-    if "component" in finding:
-        return bool(finding["component"] == component.name)
-    return str(finding["check"]).startswith(f"{component.name} is ")
 
 
 def _engagement(findings: Findings, component: Component) -> str:

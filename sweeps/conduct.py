@@ -169,7 +169,7 @@ class Conduct:
 
     def _announce(self, to_run: list[str]) -> bool:
         """Say how the audit came out, and how long these runs should take."""
-        self.display.audit(self.store.sweep(self.plan.sweep).audit)
+        self.display.audit(self.store.sweep(self.plan.sweep).findings())
         known = price.prices(self.store, self.plan, apart=to_run)
         devices = budget.devices(self.settings.launcher, self.plan.base["runtime"]["device"])
         price.foretell(self.store, self.plan, to_run, known, devices)

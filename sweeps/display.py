@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from sweeps.claims import AT_REST, State
 from sweeps.status import FINAL, STYLES, Row, summary
-from uniclip.store import Plan, read_json
+from uniclip.store import Finding, Plan
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -55,13 +54,12 @@ class Display:
             self._live.stop()
             self._live = None
 
-    def audit(self, path: Path) -> None:
+    def audit(self, findings: Collection[Finding]) -> None:
         """How the audit came out, in one line and one more for each finding that does not hold."""
-        findings = read_json(path)["findings"]
-        broken = [f for f in findings if not f["holds"]]
+        broken = [f for f in findings if not f.holds]
         self.line(f"audit: {len(findings) - len(broken)} of {len(findings)} checks hold")
         for f in broken:
-            self.line(f"audit: {f['arm']}: {f['check']} does not hold: {f['detail']}")
+            self.line(f"audit: {f.arm}: {f.check} does not hold: {f.detail}")
 
     def _changes(self, rows: list[Row]) -> None:
         done = sum(r.state.kind in (*FINAL, *AT_REST) for r in rows)

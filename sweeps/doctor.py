@@ -29,7 +29,7 @@ from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import inventory
 from uniclip.files import located
 from uniclip.identity import ROOT
-from uniclip.store import Intent, Store, read_json
+from uniclip.store import Intent, Store
 
 PROBLEMS = 1
 SPARE_BYTES = 10**9
@@ -204,12 +204,12 @@ def switches(patient: Patient) -> Iterator[Finding]:
     except (UserError, OSError) as error:
         yield problem("switches", str(error), "what it says")
         return
-    findings = read_json(sweep.audit)["findings"]
+    findings = sweep.findings()
     for f in findings:
-        if not f["holds"]:
-            said = f"{f['arm']}: {f['check']} does not hold: {f['detail']}"
+        if not f.holds:
+            said = f"{f.arm}: {f.check} does not hold: {f.detail}"
             yield problem("switches", said, "the arm is not what it is called: mend its delta")
-    held = sum(f["holds"] for f in findings)
+    held = sum(f.holds for f in findings)
     yield ok(
         "switches", f"{held} of {len(findings)} checks of {len(patient.planned.plan.arms)} arms"
     )

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Literal, Union
 
 from ablations import plan as plans
@@ -32,6 +31,7 @@ from uniclip.config import RunConfig
 from uniclip.errors import UserError
 from uniclip.identity import digest
 from uniclip.store import (
+    Finding,
     Plan,
     Round,
     StudyFolder,
@@ -295,7 +295,7 @@ def spoken(tuning: Tuning) -> list[str]:
 class QuietDisplay(Display):
     """Of arms that were audited before."""
 
-    def audit(self, path: Path) -> None:
+    def audit(self, findings: Collection[Finding]) -> None:
         """Nothing: the sweep of the default arms has said it."""
 
 

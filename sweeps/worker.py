@@ -30,13 +30,14 @@ from uniclip.files import no_room
 from uniclip.identity import config_of
 from uniclip.store import (
     AttemptFolder,
+    Audit,
+    Finding,
     Plan,
     RunFolder,
     Store,
     SweepFolder,
     append,
     as_json,
-    read_json,
     replace,
 )
 
@@ -206,18 +207,16 @@ def prove(store: Store, plan: Plan) -> None:
         # Bad data, say: each cell then fails by itself, and the next start proves again.
         traceback.print_exc()
         said = " ".join(str(error).split())[:300]
-        failed = audit.Finding(arm=plan.reference, check="the audit", holds=False, detail=said)
+        failed = Finding(arm=plan.reference, check="the audit", holds=False, detail=said)
         proof = audit.Proof(findings=[failed], probes=[])
     for probe in proof.probes:
         append(folder.probes, probe)
-    replace(folder.audit, as_json({"findings": audit.as_records(proof.findings)}))
+    replace(folder.audit, as_json(Audit(findings=tuple(proof.findings))))
 
 
 def proven(folder: SweepFolder) -> bool:
     """Whether the audit was made (one that could not be is made again)."""
-    if not folder.audit.exists():
-        return False
-    return all(f["check"] != "the audit" for f in read_json(folder.audit)["findings"])
+    return folder.audit.exists() and all(f.check != "the audit" for f in folder.findings())
 
 
 @contextmanager

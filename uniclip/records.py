@@ -158,6 +158,25 @@ class Contrast:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One check of one arm by the audit."""
+
+    arm: str
+    check: str
+    holds: bool
+    detail: str
+    inert: bool = False
+    """The component cannot matter in this configuration, on or off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """Whether each arm is what it is called."""
+
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Primary:
     """The one score on which contrasts are judged."""
 

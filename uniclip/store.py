@@ -19,11 +19,13 @@ from uniclip.errors import UserError
 from uniclip.files import append, as_json, lines, publish, publish_file, read, read_json, replace
 from uniclip.records import (
     Arm,
+    Audit,
     Cell,
     Component,
     Contrast,
     Ended,
     Expectation,
+    Finding,
     Heartbeat,
     Intent,
     Outcome,
@@ -42,11 +44,13 @@ from uniclip.records import (
 __all__ = [
     "Arm",
     "AttemptFolder",
+    "Audit",
     "Cell",
     "Component",
     "Contrast",
     "Ended",
     "Expectation",
+    "Finding",
     "Heartbeat",
     "Intent",
     "Outcome",
@@ -252,6 +256,11 @@ class SweepFolder:
     def write_plan(self, plan: Plan) -> None:
         """Put the plan in place."""
         replace(self.path / "plan.json", as_json(plan))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What the audit found; nothing before it was made."""
+        audit: Audit | None = read(Audit, self.audit)
+        return audit.findings if audit else ()
 
     def intend(self, intent: Intent) -> bool:
         """Write down what is about to be submitted; False if somebody is at the very same."""

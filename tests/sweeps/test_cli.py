@@ -81,6 +81,8 @@ BAD: list[tuple[list[str], str]] = [
     (["plan", *WORDS, "method.aware=none"], "method.aware is given by you and changed by arm no-"),
     (["plan", *WORDS, "data.name=openmoji"], "data.name is chosen with data="),
     (["plan", *WORDS, "conf_dir=nowhere"], "conf_dir=nowhere is not a folder"),
+    (["plan", *WORDS, "plugins=3"], "plugins must be a list such as [my_module], got 3"),
+    (["plan", *WORDS, "plugins=null"], "plugins must be a list such as [my_module], got None"),
     (["plan", *CSV], "data.path"),
     (["plan", *CSV, "data.path=none.csv"], "none.csv"),
     (["run", *WORDS, "store=/proc/store"], "store=/proc/store cannot be written"),
@@ -159,6 +161,7 @@ def damaged(file: str, store: Store, plan: Plan) -> Path:
     run = store.run(plan.cells[0].run)
     return {
         "plan": store.sweep(plan.sweep).path / "plan.json",
+        "audit": store.sweep(plan.sweep).audit,
         "outcome": run.path / "outcome.json",
         "claim": run.attempt(1).claim,
         "ended": run.attempt(1).path / "ended.json",
@@ -169,7 +172,13 @@ def damaged(file: str, store: Store, plan: Plan) -> Path:
 @pytest.mark.parametrize("text", ["", '{"kind": ', "[]", '{"unheard": 1}'])
 @pytest.mark.parametrize(
     ("file", "verb"),
-    [("plan", "status"), ("plan", "logs"), ("outcome", "status"), ("outcome", "plan")],
+    [
+        ("plan", "status"),
+        ("plan", "logs"),
+        ("outcome", "status"),
+        ("outcome", "plan"),
+        ("audit", "report"),
+    ],  # fmt: skip
 )
 def test_a_damaged_file_is_named_in_one_line(
     file: str, verb: str, text: str, here: Path, plan: Plan, capsys: pytest.CaptureFixture[str]
