@@ -3,7 +3,8 @@
 The edit is one of two, drawn for each sample: two words change places, or each word is left out
 with a small probability (Wei and Zou, "EDA", 2019; DeCLIP uses it with a third, the replacement of
 a word by a synonym, which needs a thesaurus that no package brings). Words are edited as the runs
-of tokens that the byte-level BPE makes of them, which is what tokenizing the edited text gives.
+of tokens that the byte-level BPE makes of them, which is what tokenizing the edited text gives; in
+CLIP's vocabulary a digit or a run of punctuation is a word of its own.
 
 Letters: n captions, L tokens.
 """
@@ -39,12 +40,14 @@ class Special:
     size: int
     starts: NDArray[np.bool_]
     """(size,): the tokens with which a word starts."""
+    ends: NDArray[np.bool_]
+    """(size,): the tokens with which one ends. A vocabulary marks starts or ends."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Special:
         """That of `tokenizer`."""
-        starts = np.array(tokenizer.starts_word(), dtype=bool)
-        return cls(tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.size, starts)
+        starts, ends = (np.array(edges, dtype=bool) for edges in tokenizer.word_edges())
+        return cls(tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.size, starts, ends)
 
 
 def edit(key: int, ids: UInt64, tokens: Tokens, special: Special) -> Tokens:
@@ -80,12 +83,14 @@ def mask(
 def _words(row: Tokens, special: Special) -> list[list[int]]:
     """The words of one caption, each the run of tokens that it is made of."""
     words: list[list[int]] = []
+    ended = True
     for token in row[1:].tolist():
         if token == special.eos:
             break
-        if special.starts[token] or not words:
+        if ended or special.starts[token]:
             words.append([])
         words[-1].append(token)
+        ended = bool(special.ends[token])
     return words
 
 

@@ -68,10 +68,13 @@ class Tokenizer:
         tokens[np.arange(len(kept)), lengths + 1] = self.eos
         return tokens
 
-    def starts_word(self) -> list[bool]:
-        """For each id whether a word starts with that token."""
-        names = (self._bpe.id_to_token(i) or "" for i in range(self.size))
-        return [name.startswith(SPACE) for name in names]
+    def word_edges(self) -> tuple[list[bool], list[bool]]:
+        """For each id whether a word starts with that token, and whether one ends with it: ours
+        marks the starts, CLIP's the ends."""
+        names = [self._bpe.id_to_token(i) or "" for i in range(self.size)]
+        starts = [not self.is_clip and name.startswith(SPACE) for name in names]
+        ends = [self.is_clip and name.endswith(clip_bpe.WORD_END) for name in names]
+        return starts, ends
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of a row of tokens, special ones left out; CLIP's, with a space behind each
