@@ -87,7 +87,7 @@ class CsvData:
     caption: str = "caption"
     """Column of the caption."""
     label: str | None = None
-    """Column of the class name, if there is one."""
+    """Column of the class name, if there is one; method=unicl makes equal labels positives."""
     size: int = setting(64, low=16, high=1024)
     """Side of the square that pictures are resized and centre-cropped to, in pixels."""
     validation: float = setting(0.1, above=0, high=0.5)

@@ -9,12 +9,17 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tiny_runs import tiny
 
 from uniclip import data
 from uniclip.config import CsvData
 from uniclip.data import table_rows, table_split
 from uniclip.errors import UserError
+from uniclip.objectives import clip_loss
+from uniclip.objectives.pairs import unicl_loss
+from uniclip.train import open_training
 
 
 @pytest.fixture
@@ -48,6 +53,26 @@ def test_splits_pixels_and_labels(folder):
             assert split.labels["label"][i] == number % 2
         assert split.classes == {"label": ("a", "b")}
         assert np.array_equal(pickle.loads(pickle.dumps(split)).pixels(np.arange(1)), pixels[:1])
+
+
+@pytest.mark.parametrize("label", ["kind", None])
+def test_unicl_trains_on_the_labels_that_are_named(folder, label):
+    rows = [(f"{i}.png", f"picture {i}", ["a", "b", ""][i % 3]) for i in range(40)]
+    write(folder, rows)
+    given = {"name": "csv", "path": str(folder / "data.csv"), "size": 32, "label": label}
+    views = {"weak": 1, "strong": 0}
+    run = tiny(data=given, method={"name": "unicl"}, views=views, train={"batch_size": 8})
+    batches, state = open_training(run)
+    batch = batches.batch(0)
+    kinds = [int(batches.split.names[i].removesuffix(".png")) % 3 for i in batch.sample]
+    expected = [-1 if label is None or kind == 2 else kind for kind in kinds]
+    assert batch.label.tolist() == expected
+    with torch.no_grad():
+        found = state.method.parts(state.embedder, batch)["contrastive"]
+        made = state.method.embed(state.embedder, batch)
+    image, text, scale = made["images"][:, 0], made["texts"], state.method.log_scale.exp()
+    torch.testing.assert_close(found, unicl_loss(image, text, torch.tensor(expected), scale))
+    assert (found == clip_loss(image, text, scale)) == (label is None)
 
 
 def test_pictures_are_read_from_the_nodes_own_copy(folder, tmp_path_factory, monkeypatch):

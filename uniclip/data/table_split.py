@@ -107,6 +107,7 @@ def open_split(config: CsvData, part: Part) -> TableSplit:
         captions=tuple(tuple(s.captions) for s in chosen),
         labels={"label": labels} if config.label else {},
         classes={"label": classes} if config.label else {},
+        training_label=labels if config.label else None,
         names=tuple(s.path for s in chosen),
         table=config.path,
         lines=tuple(s.line for s in chosen),

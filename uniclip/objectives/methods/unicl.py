@@ -2,7 +2,8 @@
 
 Samples of image-label data whose labels are equal are positives of each other; an image-text pair
 is its own only positive. Class names reach the text encoder through prompt templates, one drawn a
-sample and epoch: that is the data's part (`data=mix`).
+sample and epoch: that is the data's part (`data=mix`). The user's own labelled pictures keep the
+captions of their CSV.
 """
 
 from __future__ import annotations
