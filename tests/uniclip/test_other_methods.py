@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pools import LargestTensor
 from test_methods import batch_of, set_up, vocabulary  # noqa: F401 - a fixture
 from tiny_runs import of_method, tiny
 from torch.nn import functional as F
@@ -17,6 +18,7 @@ from uniclip.data import captions, open_split
 from uniclip.data import tokenizer as tokenizers
 from uniclip.data.loader import Batches
 from uniclip.errors import UserError
+from uniclip.objectives.methods import declip
 from uniclip.objectives.methods.unicl import caption_labels
 from uniclip.objectives.pairs import clip_loss, unicl_loss
 
@@ -69,9 +71,10 @@ def test_slip_is_clip_on_the_weak_view_and_simclr_on_the_strong_ones(vocabulary)
     parts = method.parts(embedder.train(), batch)
     weak = embedder.images(batch.pixels[0], batch.vectors[0])
     close(parts["contrastive"], clip_loss(weak, embedder.texts(batch.tokens), 1 / 0.07))
-    features = embedder.trunk(batch.pixels[1:].flatten(0, 1))
-    strong = F.normalize(method.ssl_head(features), dim=-1)
-    close(parts["simclr"], nt_xent(strong[:6], strong[6:], 0.1))
+    # As in SLIP's models.py: the head is called for each view, so that a view's statistics are its
+    # own.
+    strong = [F.normalize(method.ssl_head(embedder.trunk(v)), dim=-1) for v in batch.pixels[1:]]
+    close(parts["simclr"], nt_xent(*strong, 0.1))
     close(method.loss(parts), parts["contrastive"] + 0.5 * parts["simclr"])
 
 
@@ -123,6 +126,16 @@ def test_the_queue_forgets_the_oldest_and_no_gradient_enters_it(vocabulary):  # 
     kept = method.queue.clone()
     method.parts(embedder, batch)
     assert torch.equal(method.queue, kept)
+
+
+def test_neighbours_are_looked_up_a_few_rows_at_a_time(vocabulary):  # noqa: F811
+    method, _ = set_up(of_method("declip", method={"queue": 3000}), vocabulary)
+    queue = method.queue.float()
+    texts = F.normalize(torch.randn(2 * declip.ROWS + 3, queue.shape[1]), dim=-1)
+    expected = F.normalize(queue[(texts @ queue.T).argmax(1)], dim=-1)
+    with LargestTensor() as largest:
+        assert torch.equal(method._neighbours(texts), expected)
+    assert largest.largest == declip.ROWS * len(queue)
 
 
 def test_simsiam_stops_the_gradient_of_what_is_predicted(vocabulary):  # noqa: F811

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from uniclip.model.encoders import Vocabulary
 
 PARTS = ("contrastive", "neighbour", "simsiam", "language")
+ROWS = 256
+"""Of texts whose neighbours are looked up at once: 67 MB of similarities to the published queue."""
 
 
 class Declip(Scaled):
@@ -109,7 +111,8 @@ class Declip(Scaled):
     def _neighbours(self, texts: Tensor) -> Tensor:
         """For each row (N, D) the nearest one of the queue, (N, D)."""
         queue = self.queue.to(texts.dtype)
-        return F.normalize(queue[(texts @ queue.T).argmax(1)], dim=-1)
+        nearest = torch.cat([(rows @ queue.T).argmax(1) for rows in texts.split(ROWS)])
+        return F.normalize(queue[nearest], dim=-1)
 
     @torch.no_grad()
     def _enqueue(self, texts: list[Tensor]) -> None:

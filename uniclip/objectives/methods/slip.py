@@ -65,12 +65,13 @@ class Slip(Scaled):
 
     def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         weak, features, texts = (embedded[name] for name in ("weak", "strong", "texts"))
-        samples, views, _ = features.shape
-        how = self.how(2 * samples)
+        how = self.how(2 * len(features))
         how["processes"] = processes.current(self.config.remote_gradients)
-        head = self.ssl_head(features.transpose(0, 1).flatten(0, 1))
-        strong = F.normalize(head.float(), dim=-1)
-        sample = batch.sample.repeat(views)
+        # As published, the head sees one view at a time: its batch norms take each view's own
+        # statistics.
+        heads = [self.ssl_head(view) for view in features.unbind(1)]
+        strong = F.normalize(torch.cat(heads).float(), dim=-1)
+        sample = batch.sample.repeat(len(heads))
         # NT-Xent: an anchor's one positive is its other view, all other rows are negatives.
         simclr = mp_nce(
             strong,
