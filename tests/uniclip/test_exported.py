@@ -111,6 +111,15 @@ REFUSED = {
     "not a linear projection": {"method": "uniclip"},
     "not a vision Transformer": {"image": "convnext_atto", "options": CONVNEXT},
     "as CLIP's": {"image": "vit_tiny_patch16_224", "options": VIT},
+    r"sizes, vision_model\.blocks\.0\.ls1\.gamma": {"options": {**VIT, "init_values": 1e-5}},
+    r"sizes, vision_model\.blocks\.0\.attn\.k_norm": {"options": {**VIT, "qk_norm": True}},
+    r"sizes, vision_model\..*\.k_proj\.bias": {"options": {**VIT, "qkv_bias": False}},
+    r"sizes, vision_model\.embeddings\.position": {"options": {**VIT, "no_embed_class": True}},
+    r"sizes, vision_model\.emb.*\.position_embedding\.weight": {
+        "options": {**VIT, "reg_tokens": 2}
+    },
+    "activation, ReLU": {"options": {**VIT, "act_layer": "relu"}},
+    "activation, GELUTanh": {"options": {**VIT, "act_layer": "gelu_tanh"}},
 }
 OTHERWISE = {
     "vocabulary": {"tokenizer": "bpe", "vocabulary": 300},

@@ -81,7 +81,21 @@ def obstacle(pretrained: Pretrained, layout: str) -> str | None:
         return "its image projection has a bias"
     if not (_is_vit(body) and _is_clip_vit(body)):
         return "its image encoder is not a vision Transformer as CLIP's (timm's vit_*_clip_*)"
+    act = body.blocks[0].mlp.act
+    if not isinstance(act, (nn.GELU, QuickGELU)):
+        return f"its image encoder's activation, {type(act).__name__}, is not GELU or QuickGELU"
+    unlike = _unlike_clip(pretrained)
+    if unlike is not None:
+        return f"its tensors are not those of a CLIP of its sizes, {unlike} for one"
     return _obstacle_of_open_clip(pretrained) if layout == "open_clip" else None
+
+
+def _unlike_clip(pretrained: Pretrained) -> str | None:
+    """A tensor that CLIP of these sizes and the model do not share, shape included."""
+    with torch.device("meta"):
+        clip = {k: v.shape for k, v in CLIPModel(_clip_config(pretrained)).state_dict().items()}
+    ours = {k: v.shape for k, v in _clip_state(pretrained).items()}
+    return min((k for k in {*clip, *ours} if clip.get(k) != ours.get(k)), default=None)
 
 
 def _obstacle_of_open_clip(pretrained: Pretrained) -> str | None:
@@ -136,10 +150,7 @@ def _open_clip(pretrained: Pretrained, folder: Path) -> None:
 def _transformers(pretrained: Pretrained, folder: Path) -> None:
     with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten
         model = CLIPModel(_clip_config(pretrained))
-    filled: dict[str, Tensor] = {"logit_scale": _log_scale(pretrained)}
-    for key, value in _state(pretrained).items():
-        filled.update(_as_transformers(key, value))
-    model.load_state_dict(filled, strict=True)
+    model.load_state_dict(_clip_state(pretrained), strict=True)
     model.save_pretrained(folder)
     _tokenizer(pretrained).save_pretrained(folder)
     side = pretrained.config.model.image.pixels
@@ -153,6 +164,13 @@ def _transformers(pretrained: Pretrained, folder: Path) -> None:
         "image_std": numbers["std"],
     }
     _write_json(folder / "preprocessor_config.json", described)
+
+
+def _clip_state(pretrained: Pretrained) -> dict[str, Tensor]:
+    filled = {"logit_scale": _log_scale(pretrained)}
+    for key, value in _state(pretrained).items():
+        filled.update(_as_transformers(key, value))
+    return filled
 
 
 def _clip_config(pretrained: Pretrained) -> CLIPConfig:
@@ -224,15 +242,10 @@ def _is_vit(body: Any) -> bool:
 
 
 def _is_clip_vit(body: Any) -> bool:
-    """A class token with a position of its own, norms before and after, no bias in the patches."""
+    """Read off at the class token, CLIP's norms before and after; its tensors say the rest."""
     norms = (body.norm_pre, body.norm, body.blocks[0].norm1)
-    return (
-        body.num_prefix_tokens == 1
-        and body.global_pool == "token"
-        and all(isinstance(n, nn.LayerNorm) and n.eps == CLIP_EPSILON for n in norms)
-        and body.patch_embed.proj.bias is None
-        and body.pos_embed.shape[1] == body.patch_embed.num_patches + 1
-    )
+    normal = all(isinstance(n, nn.LayerNorm) and n.eps == CLIP_EPSILON for n in norms)
+    return body.global_pool == "token" and normal
 
 
 def _is_quick(body: Any) -> bool:
