@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweeps import settings
 from uniclip import compose
 from uniclip.config import TextConfig, run_config
 from uniclip.model import sizes
-from uniclip.model.encoders import TextEncoder
+from uniclip.model.encoders import ImageEncoder, TextEncoder
 
 PRESETS = sorted(path.stem for path in (compose.CONF / "model").glob("*.yaml"))
 NAMED = ["vit_b32", "vit_b16", "vit_s16", "vit_l16", "swin_t", "swin_b", "resnet50", "tiny"]
@@ -72,6 +75,20 @@ def test_every_preset_composes_and_the_word_selects_it(name):
         text = config.model.text
         assert (text.layers, text.width, text.heads, text.context) == (12, 512, 8, 77)
         assert (text.tokenizer, text.vocabulary, config.model.embedding) == ("clip", 49408, 512)
+
+
+@pytest.mark.parametrize("name", ["vit_s16", "vit_l16"])
+def test_slips_encoders_see_pixels_as_slip_normalises_them(name):
+    preset = sizes.preset(compose.CONF / "model" / f"{name}.yaml").image
+    encoder = ImageEncoder(replace(preset, options={**preset.options, "depth": 1}))
+    assert encoder.mean.flatten().tolist() == pytest.approx(IMAGENET_DEFAULT_MEAN)
+    assert encoder.std.flatten().tolist() == pytest.approx(IMAGENET_DEFAULT_STD)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_epsilon_of_unicls_text_encoder_is_its_own(name):
+    text = sizes.preset(compose.CONF / "model" / f"{name}.yaml").text
+    assert text.norm_epsilon == (1e-12 if name.startswith("swin") else 1e-5)
 
 
 def test_a_preset_as_a_phrase_and_a_users_own_as_none():
