@@ -285,6 +285,9 @@ class RunConfig:
     """A checkpoint from which the encoders start: CLIP's, open_clip's, UniCL's or a run of ours."""
     init_towers: Literal["both", "image", "text"] = setting("both", absent="both")
     """Which encoders start from `init`; the other starts from scratch."""
+    init_activation: Literal["quick_gelu", "gelu"] | None = setting(None, absent=None)
+    """With which activation the Transformers of an open_clip checkpoint at `init` were trained: its
+    shapes don't tell. null = as the file says that it is OpenAI's, or a run of ours."""
     trust: bool = setting(False, absent=False)
     """Let `init` be a TorchScript archive, which is a program and not only numbers."""
     frozen: Literal["none", "image", "text", "both"] = setting("none", absent="none")

@@ -15,6 +15,7 @@ from uniclip.data import tokenizer
 from uniclip.errors import UserError
 from uniclip.model import start
 from uniclip.state import State
+from uniclip.store import RunFolder
 
 TEXT = {
     "width": 128, "layers": 2, "heads": 2, "context": 77, "vocabulary": 49408, "tokenizer": "clip",
@@ -22,6 +23,8 @@ TEXT = {
 }  # fmt: skip
 VIT = {"patch_size": 16, "embed_dim": 128, "depth": 2, "num_heads": 2}
 IMAGE = {"name": "vit_base_patch32_clip_224", "pixels": 64, "options": VIT}
+QUICK_TEXT = {**TEXT, "activation": "quick_gelu"}
+QUICK_IMAGE = {**IMAGE, "name": "vit_base_patch32_clip_quickgelu_224"}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,7 @@ def path(clip, tmp_path_factory):
 
 
 def config(path, method="clip", embedding=64, image=IMAGE, text=TEXT, **sections) -> RunConfig:
+    sections = {"init_activation": "gelu", **sections}
     return tiny(
         model={"image": image, "text": text, "embedding": embedding},
         method={"name": method},
@@ -119,14 +123,43 @@ def test_an_archive_of_openais_needs_trust_and_their_activation(words, tmp_path)
     published.scripted(theirs, archive)
     with pytest.raises(UserError, match="trust=true"):
         State(config(archive), words)
-    with pytest.raises(UserError, match="activation=quick_gelu"):
-        State(config(archive, trust=True), words)
-    text = {**TEXT, "activation": "quick_gelu"}
+    asked = {"trust": True, "init_activation": None}
+    with pytest.raises(UserError, match=r"set model\.text\.activation=quick_gelu"):
+        State(config(archive, **asked), words)
     with pytest.raises(UserError, match="vit_base_patch32_clip_quickgelu_224"):
-        State(config(archive, text=text, trust=True), words)
-    image = {**IMAGE, "name": "vit_base_patch32_clip_quickgelu_224"}
-    quick = config(archive, text=text, image=image, trust=True)
+        State(config(archive, text=QUICK_TEXT, **asked), words)
+    quick = config(archive, text=QUICK_TEXT, image=QUICK_IMAGE, **asked)
     assert {"image", "text"} <= taken(State(quick, words).embedder, theirs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"init_activation": None}, "set init_activation=gelu"),
+        ({"init_activation": None, "init_towers": "image"}, "set init_activation=gelu"),
+        ({"text": QUICK_TEXT}, r"set model\.text\.activation=gelu, not quick_gelu"),
+        ({"image": QUICK_IMAGE}, r"mlp\.act is GELU, not QuickGELU"),
+        ({"init_activation": "quick_gelu"}, r"set model\.text\.activation=quick_gelu"),
+        ({"text": {**TEXT, "norm_epsilon": 1e-12}}, r"set model\.text\.norm_epsilon=1e-05"),
+        ({"text": {**TEXT, "heads": 4}}, r"set model\.text\.heads=2"),
+        ({"image": {**IMAGE, "options": {**VIT, "num_heads": 4}}}, "num_heads is 2, not 4"),
+    ],
+)
+def test_what_shapes_do_not_tell_is_stated_and_agrees(path, words, changes, match):
+    with pytest.raises(UserError, match=match) as caught:
+        State(config(path, **changes), words)
+    assert "\n" not in str(caught.value)
+
+
+def test_unicls_own_activation_and_epsilon_are_known(words, tmp_path):
+    place = tmp_path / "unicl.pth"
+    torch.save({"model": published.Unicl().released()}, place)
+    given = {"init_towers": "text", "init_activation": None}
+    with pytest.raises(UserError, match=r"activation=quick_gelu"):
+        State(config(place, **given), words)
+    with pytest.raises(UserError, match=r"norm_epsilon=1e-12"):
+        State(config(place, text=QUICK_TEXT, **given), words)
+    State(config(place, text={**QUICK_TEXT, "norm_epsilon": 1e-12}, **given), words)
 
 
 @pytest.mark.parametrize("frozen", ["none", "image", "text", "both"])
@@ -163,12 +196,26 @@ def test_a_run_of_ours_is_a_start_too(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(checkpoint.encode(tensors, {"step": 6}))
     words = fitted.pretrained.tokenizer
     (tmp_path / "tokenizer.json").write_text(words.to_json(), encoding="utf-8")
+    with pytest.raises(UserError, match=r"no spec\.json beside it"):
+        State(tiny(init=str(tmp_path / "weights.safetensors")), words)
+    RunFolder(tmp_path).publish_spec(identity.spec(first, {}))
     second = tiny(method={"name": "clip"}, seed=1, init=str(tmp_path / "weights.safetensors"))
     embedder = State(second, words).embedder
     own = fitted.pretrained.embedder.state_dict()
     assert all(torch.equal(own[key], value) for key, value in embedder.state_dict().items())
     with pytest.raises(UserError, match="another vocabulary"):
         State(second, tokenizer.train(["other words", "altogether"], 300))
+    for text, match in (
+        ({"activation": "gelu"}, r"model\.text\.activation=quick_gelu"),
+        ({"norm_epsilon": 1e-12}, r"model\.text\.norm_epsilon=1e-05"),
+    ):
+        other = replace(second.model, text=replace(second.model.text, **text))
+        with pytest.raises(UserError, match=match):
+            State(replace(second, model=other), words)
+    image = second.model.image
+    other = replace(image, options={**image.options, "act_layer": "relu"})
+    with pytest.raises(UserError, match="act is GELU, not ReLU"):
+        State(replace(second, model=replace(second.model, image=other)), words)
 
 
 def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path):

@@ -94,8 +94,8 @@ class Weights:
     log_scale: float
     resize: int
     """Pixels of the shorter side before the crop."""
-    openai: bool
-    """Known to be OpenAI's: activations are quick_gelu."""
+    activation_known: bool
+    """Of the Transformers: from the file, or told. Else open_clip's default is taken."""
 
 
 def load(path: str | Path, *, trust: bool = False, quick_gelu: bool | None = None) -> Imported:
@@ -150,7 +150,7 @@ def read(
         embedder=embedder,
         log_scale=float(tensors[layout.scale].reshape(-1)[0]),
         resize=round(stretch * model.image.pixels),
-        openai=contents.openai,
+        activation_known=layout.is_unicl or contents.openai or quick_gelu is not None,
     )
 
 

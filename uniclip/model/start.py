@@ -1,8 +1,9 @@
 """Where training starts when it does not start from scratch: `init` names a checkpoint.
 
 Both encoders take over the checkpoint's weights, or one of them (`init_towers`); a projection comes
-along where it is linear and of the same shape. The file's sum is part of a run's name, its place
-is not enough. Nothing here imports torch before training starts: a plan asks for sums.
+along where it is linear and of the same shape. What shapes don't tell (activations, heads,
+epsilons) must agree, or is asked for. The file's sum is part of a run's name, its place is not
+enough. Nothing here imports torch before training starts: a plan asks for sums.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from uniclip.data.tokenizer import Tokenizer
     from uniclip.model.embedder import Embedder
 
+    Given = tuple[dict[str, Tensor], ModelConfig]
+    """Weights by the embedder's keys, and the model that they are of."""
+
 OWN = "embedder."
 """Prefix of every key of a run's weights (`uniclip.checkpoint`)."""
-QUICK = "quickgelu"
-"""In timm's names, the activation."""
+UNTOLD = ("heads", "activation", "norm_epsilon")
+"""Of a text encoder's configuration: what its weights' shapes don't tell."""
 TOWERS = {"image": ("image_encoder", "image_head"), "text": ("text_encoder", "text_head")}
 
 
@@ -51,11 +55,13 @@ def begin(embedder: Embedder, config: RunConfig, words: Tokenizer) -> None:
     """Give the embedder's encoders the weights that `config.init` names.
 
     Raises:
-        UserError: the file cannot be imported, or an encoder of it is not the configuration's.
+        UserError: the file cannot be imported, an encoder of it is not the configuration's, or
+            nothing says with which activation it was trained.
     """
     if config.init is None:
         return
-    state = _own(Path(config.init), words, config) or _published(config, words)
+    state, theirs = _own(Path(config.init), words, config) or _published(config, words)
+    _check_untold(embedder, config, theirs)
     for tower, (encoder, head) in TOWERS.items():
         if config.init_towers in (tower, "both"):
             _fill(getattr(embedder, encoder), encoder, state, config)
@@ -70,7 +76,7 @@ def _sum(path: Path) -> str:
     return summed.hexdigest()
 
 
-def _published(config: RunConfig, words: Tokenizer) -> dict[str, Tensor]:
+def _published(config: RunConfig, words: Tokenizer) -> Given:
     from uniclip.data import tokenizer
     from uniclip.model import imported
 
@@ -82,30 +88,59 @@ def _published(config: RunConfig, words: Tokenizer) -> dict[str, Tensor]:
             f"model.text.vocabulary={CLIP_VOCABULARY}, or init_towers=image"
         )
     clip = words if words.is_clip else tokenizer.clip()
-    weights = imported.read(Path(config.init), clip, trust=config.trust)
-    if weights.openai:
-        _check_activations(config, weights.model)
-    return weights.state
-
-
-def _check_activations(config: RunConfig, theirs: ModelConfig) -> None:
-    """Shapes don't tell them; of OpenAI's own files they are known."""
-    text, image = config.model.text, config.model.image
-    if config.init_towers != "image" and text.activation != theirs.text.activation:
+    told = config.init_activation
+    quick = None if told is None else told == "quick_gelu"
+    weights = imported.read(Path(config.init), clip, trust=config.trust, quick_gelu=quick)
+    if not weights.activation_known and (text or weights.model.image.name.startswith("vit_")):
         raise UserError(
-            f"init={config.init} is OpenAI's: set model.text.activation={theirs.text.activation}"
+            f"init={config.init} does not say with which activation it was trained: set "
+            "init_activation=gelu (open_clip's default) or init_activation=quick_gelu (OpenAI's)"
         )
-    quick = QUICK in theirs.image.name
-    if config.init_towers != "text" and quick and QUICK not in image.name:
-        raise UserError(
-            f"init={config.init} is OpenAI's, of quick_gelu: choose a timm model of it, such as "
-            f"model.image.name={theirs.image.name}, not {image.name}"
-        )
+    return weights.state, weights.model
 
 
-def _own(path: Path, words: Tokenizer, config: RunConfig) -> dict[str, Tensor] | None:
+def _check_untold(embedder: Embedder, config: RunConfig, theirs: ModelConfig) -> None:
+    """Refuse encoders that take the checkpoint's weights, but would compute something else."""
+    import torch
+
+    from uniclip.model.encoders import ImageEncoder
+
+    for field in UNTOLD if config.init_towers != "image" else ():
+        there, here = getattr(theirs.text, field), getattr(config.model.text, field)
+        if there != here:
+            raise UserError(
+                f"init={config.init}: its text encoder has {field}={there}: set "
+                f"model.text.{field}={there}, not {here}"
+            )
+    if config.init_towers == "text":
+        return
+    with torch.device("meta"):
+        there, here = _untold(ImageEncoder(theirs.image)), _untold(embedder.image_encoder)
+    for key in there.keys() & here.keys():
+        if there[key] != here[key]:
+            raise UserError(
+                f"init={config.init}: its image encoder's {key} is {there[key]}, not {here[key]}: "
+                f"choose a timm model and options of it, such as model.image.name="
+                f"{theirs.image.name} with model.image.options={theirs.image.options}"
+            )
+
+
+def _untold(encoder: nn.Module) -> dict[str, Any]:
+    """What of an image encoder shows in no shape: activations, heads, epsilons."""
+    found: dict[str, Any] = {}
+    for name, module in encoder.named_modules():
+        if name.rpartition(".")[2].startswith("act"):
+            found[name] = type(module).__name__
+        for field in ("num_heads", "eps"):
+            if hasattr(module, field):
+                found[f"{name}.{field}"] = getattr(module, field)
+    return found
+
+
+def _own(path: Path, words: Tokenizer, config: RunConfig) -> Given | None:
     """The weights of a run of ours by the embedder's keys; None if the file is not one's."""
-    from uniclip import checkpoint
+    from uniclip import checkpoint, identity
+    from uniclip.store import RunFolder
 
     if path.suffix != ".safetensors":
         return None
@@ -113,14 +148,21 @@ def _own(path: Path, words: Tokenizer, config: RunConfig) -> dict[str, Tensor] |
         tensors, _ = checkpoint.decode(path)
     except (checkpoint.Damaged, FileNotFoundError):
         return None
-    tokenizer = path.with_name("tokenizer.json")
+    run = RunFolder(path.parent)
+    if not run.has_spec():
+        raise UserError(
+            f"init={config.init}: there is no spec.json beside it, which says what these weights "
+            "are of; name the file in its run's folder"
+        )
+    tokenizer = run.tokenizer
     known = tokenizer.read_text(encoding="utf-8") if tokenizer.exists() else ""
     if config.init_towers != "image" and known != words.to_json():
         raise UserError(
             f"init={config.init}: its text encoder was trained with another vocabulary; "
             "set init_towers=image, or train on the same captions"
         )
-    return {k.removeprefix(OWN): v for k, v in tensors.items() if k.startswith(OWN)}
+    state = {k.removeprefix(OWN): v for k, v in tensors.items() if k.startswith(OWN)}
+    return state, identity.config_of(run.spec()).model
 
 
 def _fill(module: nn.Module, part: str, state: dict[str, Tensor], config: RunConfig) -> None:
