@@ -5,8 +5,8 @@ evaluation's included, into the vector that the augmentation encoder sees; `appl
 pixels. Numbers are drawn without a look at the pictures, by key and sample id. The order in which
 a view is made is fixed: crop and resize, flip, brightness, contrast, saturation, hue, grey, blur.
 
-The recipes are those of SLIP (Mu et al., 2022: weak) and MoCo v2 (Chen et al., 2020: strong); SLIP
-itself cuts its strong views down to an area of 0.08.
+The recipes are those of SLIP (Mu et al., 2022: weak, a crop and nothing else) and MoCo v2 (Chen et
+al., 2020: strong); SLIP itself cuts its strong views down to an area of 0.08.
 Ours: some views are exactly the evaluation's; crops are drawn without rejection; the jitter's
 order is fixed; the blur's width is a share of the picture, the same at 32 and 224 px.
 """
@@ -121,6 +121,8 @@ class Recipe:
 
     smallest: float
     """Least area of a crop; the largest is 1."""
+    flip: float = 0.0
+    """Probability of a flip."""
     jitter: float = 0.0
     """Probability of colour jitter."""
     grey: float = 0.0
@@ -130,7 +132,7 @@ class Recipe:
 
 
 WEAK = Recipe(smallest=0.5)
-STRONG = Recipe(smallest=0.2, jitter=0.8, grey=0.2, blur=0.5)
+STRONG = Recipe(smallest=0.2, flip=0.5, jitter=0.8, grey=0.2, blur=0.5)
 
 ASPECT = math.log(4 / 3)
 """Largest log aspect of a crop, either way."""
@@ -148,7 +150,7 @@ def evaluation(n: int) -> Transform:
 
 
 def weak(key: int, ids: rng.UInt64, identity: float = 0.1) -> Transform:
-    """Weak views of samples `ids` (n,): RandomResizedCrop(0.5, 1) and a flip."""
+    """Weak views of samples `ids` (n,): RandomResizedCrop(0.5, 1)."""
     return sample(WEAK, key, ids, identity)
 
 
@@ -180,7 +182,7 @@ def sample(recipe: Recipe, key: int, ids: rng.UInt64, identity: float) -> Transf
         aspect=between(-1, 1, 2) * np.minimum(ASPECT, -np.log(area)),
         x=between(-1, 1, 3) * done,
         y=between(-1, 1, 4) * done,
-        flip=done & (u[5] < 0.5),
+        flip=done & (u[5] < recipe.flip),
         jittered=jittered,
         brightness=np.log(between(*FACTOR, 7)) * jittered,
         contrast=np.log(between(*FACTOR, 8)) * jittered,
@@ -246,7 +248,7 @@ def _deviations() -> NDArray[np.float64]:
         "aspect": math.sqrt(bound_square / span / 3),
         "x": 1 / math.sqrt(3),
         "y": 1 / math.sqrt(3),
-        "flip": 0.5,
+        "flip": bit(STRONG.flip),
         "jittered": bit(STRONG.jitter),
         "brightness": factor,
         "contrast": factor,

@@ -18,7 +18,7 @@ class ViewsConfig:
     """The views of each picture in a training batch."""
 
     weak: int = setting(1, low=0, high=8)
-    """Views with a mild crop and a flip."""
+    """Views with a mild crop."""
     strong: int = setting(2, low=0, high=8)
     """Views with a hard crop, flip, colour jitter, grey and blur (SimCLR's)."""
     identity: float = setting(0.1, low=0, high=1)

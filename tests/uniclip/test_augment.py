@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,17 +166,21 @@ def test_groups_cover_the_vector():
 
 def test_recipes_keep_their_bounds():
     ids = np.arange(20_000, dtype=np.uint64)
-    for kind, smallest in ((augment.weak, 0.5), (augment.strong, 0.2)):
+    for kind, smallest, flipped in ((augment.weak, 0.5, 0.0), (augment.strong, 0.2, 0.5)):
         views = kind(9, ids, 0.1)
         done = views.area < 1
         assert abs(done.mean() - 0.9) < 0.01
         assert views.area.min() >= smallest
-        assert abs(views.flip[done].mean() - 0.5) < 0.02
+        assert abs(views.flip[done].mean() - flipped) <= 0.02 * flipped / 0.5
         width = np.sqrt(views.area * np.exp(views.aspect))
         height = np.sqrt(views.area / np.exp(views.aspect))
         assert max(width.max(), height.max()) < 1 + 1e-5
         assert np.abs(views.aspect).max() <= np.log(4 / 3) + 1e-6
-    assert not any(getattr(augment.weak(9, ids), name).any() for name in ("hue", "grey", "sigma"))
+    weak = augment.weak(9, ids)
+    assert not any(getattr(weak, name).any() for name in ("flip", "hue", "grey", "sigma"))
+    mirrored = augment.sample(replace(augment.WEAK, flip=0.5), 9, ids, 0.1)
+    same = set(augment.NAMES) - {"flip"}
+    assert all(np.array_equal(getattr(weak, name), getattr(mirrored, name)) for name in same)
     smaller = augment.strong(9, ids, crop=0.08).area
     assert 0.08 <= smaller.min() < 0.1
 
