@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ablations import audit, plan
+from ablations import audit, definition, plan
 from sweeps import settings
 from uniclip.config import RunConfig
 from uniclip.data.loader import Batches
@@ -59,6 +59,20 @@ def test_every_check_of_every_arm_holds(made: plan.Planned) -> None:
     assert said | {"same initial weights", "same samples in order", "its own samples"} <= checks
     assert {p["arm"] for p in found.probes} == {a.name for a in made.plan.arms}
     assert all(p["seconds_per_step"] > 0 for p in found.probes)
+
+
+@pytest.mark.parametrize("ablation", definition.names([definition.CONF]))
+def test_every_arm_of_every_shipped_ablation_is_what_it_says(ablation: str) -> None:
+    tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]  # arms set it
+    made = plan.make(settings.asked([f"ablation={ablation}", "budget=study", *tiny]).request)
+    assert not made.plan.left_out
+    configs = {
+        name: replace(c, train=replace(c.train, steps=2, validate_every=2))
+        for name, c in made.configs.items()
+    }
+    found = audit.prove(made.plan, configs).findings
+    assert {f.arm for f in found} == {a.name for a in made.plan.arms}
+    assert [f for f in found if not f.holds] == []
 
 
 def test_one_view_makes_the_loss_component_inert() -> None:

@@ -53,6 +53,13 @@ def test_projection_is_shared_by_the_fusions():
     assert torch.equal(weights[0], weights[2])
 
 
+def test_a_head_without_its_vector_is_the_film_head_that_is_told_nothing():
+    film, plain = head("film"), head("none")
+    assert all(torch.equal(value, film.state_dict()[n]) for n, value in plain.state_dict().items())
+    features = torch.randn(7, FEATURES)
+    assert torch.equal(plain(features, None), film(features, torch.zeros(7, 16)))
+
+
 def test_nothing_done_modulates_nothing_at_first_and_something_done_does():
     torch.manual_seed(1)
     encoder, module = AugmentationEncoder(NUMBERS, 64), head("film", width=64)

@@ -84,29 +84,30 @@ class FilmBlock(nn.Module):
 
 
 class ConcatBlock(nn.Module):
-    """h + MLP([LN(h), a]), as wide as a `FilmBlock` has parameters."""
+    """h + MLP([LN(h), a]), as wide as a `FilmBlock` has parameters; it shares no MLP with one."""
 
     def __init__(self, embedding: int, width: int) -> None:
         super().__init__()
         units = _concat_units(embedding, width)
         self.norm = nn.LayerNorm(embedding)
-        self.mlp = _mlp(embedding + width, units, embedding)
+        self.join = _mlp(embedding + width, units, embedding)
 
     def forward(self, hidden: Tensor, augmentation: Tensor) -> Tensor:
-        change: Tensor = self.mlp(torch.cat([self.norm(hidden), augmentation], dim=-1))
+        change: Tensor = self.join(torch.cat([self.norm(hidden), augmentation], dim=-1))
         return hidden + change
 
 
 class PlainBlock(nn.Module):
-    """h + MLP(LN(h)): no augmentation."""
+    """u + MLP(u) with u = LN(h): a `FilmBlock` at gamma = beta = 0, from the same weights."""
 
     def __init__(self, embedding: int, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(embedding)
-        self.mlp = _mlp(embedding, EXPANSION * embedding, embedding)
+        drawn = FilmBlock(embedding, width)  # whole, so that norm and MLP start as they do there
+        self.norm, self.mlp = drawn.norm, drawn.mlp
 
     def forward(self, hidden: Tensor, augmentation: Tensor | None) -> Tensor:
-        change: Tensor = self.mlp(self.norm(hidden))
+        hidden = self.norm(hidden)
+        change: Tensor = self.mlp(hidden)
         return hidden + change
 
 
