@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from ablations import operations
 from uniclip import evaluate, numerics
 from uniclip.batch import Batch
 from uniclip.config import RunConfig
@@ -59,7 +60,7 @@ class Trial:
     step_seconds: list[float]
     """Of every step but the first."""
     step_flops: int
-    """See `step_flops`."""
+    """Floating-point operations of a step (`ablations.operations`)."""
     open_seconds: float
 
 
@@ -106,11 +107,12 @@ def trial(config: RunConfig) -> Trial:
     opening = time.perf_counter() - begun
     initial = {name: value.clone() for name, value in state.embedder.state_dict().items()}
     seen: list[Batch] = []
-    seconds, after_two = [], {}
+    seconds, after_two, counter = [], {}, operations.counter()
     for step in range(min(MOST_STEPS, max(STEPS, config.train.steps // 20))):
         lap = time.perf_counter()
         batch = batches.batch(step)
-        advance(state, batch)
+        with counter if step == 0 else nullcontext():
+            advance(state, batch)
         seconds.append(time.perf_counter() - lap)
         state.count(seconds[-1], clipped=False)
         if step < 2:
@@ -124,18 +126,9 @@ def trial(config: RunConfig) -> Trial:
         initial=initial,
         after_two=after_two,
         step_seconds=seconds[1:],
-        step_flops=step_flops(state, seen[0]),
+        step_flops=counter.get_total_flops(),
         open_seconds=opening,
     )
-
-
-def step_flops(state: State, batch: Batch) -> int:
-    """Floating-point operations of a step: matrix products and convolutions of the forward pass,
-    and as many again for each of the two factors' gradients; in chunks, one pass more."""
-    with state.aside(), FlopCounterMode(display=False) as counter:
-        state.method.parts(state.embedder, batch.to(state.device))
-    passes = 3 + (state.config.train.accumulate > 1)
-    return passes * counter.get_total_flops()
 
 
 # ---- witnesses -----------------------------------------------------------------------------------

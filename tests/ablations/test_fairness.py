@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
 from ablations import audit
 from ablations.fairness import QUANTITIES, facts
 from uniclip.config import RunConfig, run_config
-from uniclip.train import open_training
+from uniclip.train import advance, open_training
 
 N, STEPS = 32, 10
 MODEL = {
@@ -22,14 +24,15 @@ MODEL = {
 }
 
 
-def run(method: dict, weak: int, strong: int) -> RunConfig:
+def run(method: dict, weak: int, strong: int, train: dict | None = None, **more) -> RunConfig:
     return run_config(
         {
             "data": {"name": "scenes", "train": 256, "test": 64},
             "method": method,
             "views": {"weak": weak, "strong": strong},
-            "train": {"steps": STEPS, "batch_size": N},
+            "train": {"steps": STEPS, "batch_size": N, **(train or {})},
             "model": MODEL,
+            **more,
         }
     )
 
@@ -85,6 +88,26 @@ def test_operations_are_those_of_the_profiler(method, weak, strong):
     profiled = sum(e.flops for e in seen.key_averages() if e.key in PRODUCTS)
     # The profiler counts no backward convolution: a step is taken as three forward passes.
     assert tried.step_flops == pytest.approx(3 * profiled, rel=0.05)
+
+
+@pytest.mark.parametrize("frozen", ["none", "image", "text", "both"])
+def test_what_is_frozen_costs_no_gradient(frozen):
+    vit = {"patch_size": 4, "embed_dim": 64, "depth": 2, "num_heads": 2}
+    image = {"name": "vit_tiny_patch16_224", "pixels": 32, "options": vit}
+    model = {**MODEL, "image": image}
+    config = run({"name": "clip"}, 1, 0, model=model, frozen=frozen)
+    batches, state = open_training(config)
+    # Attention as plain products, which torch's counter knows; no convolution here has groups.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
+        advance(state, batches.batch(0))
+    assert audit.trial(config).step_flops == pytest.approx(counted.get_total_flops(), rel=0.05)
+
+
+def test_a_batch_in_chunks_costs_one_more_forward_pass():
+    whole, chunked = (
+        audit.trial(run({"name": "clip"}, 1, 0, train={"accumulate": n})).step_flops for n in (1, 4)
+    )
+    assert chunked == pytest.approx(4 / 3 * whole, rel=0.05)
 
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::conv2d")
