@@ -62,6 +62,8 @@ class Trial:
     step_flops: int
     """Floating-point operations of a step (`ablations.operations`)."""
     open_seconds: float
+    peak_memory_bytes: int
+    """While it was opened and took its steps."""
 
 
 def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
@@ -83,9 +85,10 @@ def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
                 "flops_per_step": tried.step_flops,
                 "parameters": tried.state.parameters(),
                 "checkpoint_bytes": tried.state.bytes(),
-                "peak_memory_bytes": numerics.peak_memory_bytes(tried.state.device),
+                "peak_memory_bytes": tried.peak_memory_bytes,
             }
         )
+        del tried  # else the next arm's peak has two arms in it
     return Proof(findings=findings, probes=probes)
 
 
@@ -102,6 +105,7 @@ def audit(plan: Plan, arm: Arm, tried: Trial, reference: Trial) -> list[Finding]
 def trial(config: RunConfig) -> Trial:
     """Open a training and take its first steps."""
     numerics.apply(config)
+    numerics.forget_peak_memory(numerics.device(config))
     begun = time.perf_counter()
     batches, state = open_training(config)
     opening = time.perf_counter() - begun
@@ -128,6 +132,7 @@ def trial(config: RunConfig) -> Trial:
         step_seconds=seconds[1:],
         step_flops=counter.get_total_flops(),
         open_seconds=opening,
+        peak_memory_bytes=numerics.peak_memory_bytes(state.device),
     )
 
 

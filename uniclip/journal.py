@@ -9,7 +9,8 @@ Metrics are JSON lines, told apart by `phase`:
                 spent (in this attempt, lost steps included), and the method's own report
     validation  step, score, best (whether it is the best so far), seconds
     engagement  step, engagement (loss without a component minus loss), moved (relative movement)
-    cost        step, seconds_per_step, parameters, checkpoint_bytes, peak_memory_bytes
+    cost        step, seconds_per_step, parameters, checkpoint_bytes, peak_memory_bytes (of this
+                attempt's training)
 """
 
 from __future__ import annotations

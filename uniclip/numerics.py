@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from torch.nn import functional
 from uniclip import processes
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
+
+STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def numerics_class(config: RunConfig) -> dict[str, Any]:
@@ -94,10 +97,23 @@ class Autocast:
         return cast
 
 
+def forget_peak_memory(where: torch.device) -> None:
+    """Start `peak_memory_bytes` anew from what is in use now; without Linux the peak stays."""
+    if where.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(where)
+    elif CLEAR_REFS.exists():
+        with suppress(OSError):  # a container may forbid it
+            CLEAR_REFS.write_text("5")
+
+
 def peak_memory_bytes(where: torch.device) -> int:
-    """The most memory in use so far: of the device if it has its own, else of this process."""
+    """The most memory in use since `forget_peak_memory`, without Linux since the process began: of
+    the device if it has its own, else of this process."""
     if where.type == "cuda":
         return int(torch.cuda.max_memory_allocated(where))
+    if STATUS.exists():
+        lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
     import resource  # POSIX only, like the store's links
 
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

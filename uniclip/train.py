@@ -76,6 +76,7 @@ def fit(
         UserError: the data, the device or the disk do not allow it.
     """
     numerics.apply(config)
+    numerics.forget_peak_memory(numerics.device(config))
     journal = Journal(config, attempt)
     journal.beat(0, "opening")
     batches, state = open_training(config)

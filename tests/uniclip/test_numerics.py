@@ -9,8 +9,10 @@ import torch
 from tiny_runs import tiny
 from torch.nn import functional
 
+from ablations import audit
 from uniclip import numerics
 from uniclip.errors import UserError
+from uniclip.train import fit
 
 
 def test_class_is_json_and_names_what_decides_bits():
@@ -51,6 +53,25 @@ def test_apply_sets_threads_and_determinism():
         assert torch.tensor(1e-39).item() > 0
     finally:
         torch.set_num_threads(before)
+
+
+def _fitted_peak():
+    return fit(tiny(train={"steps": 2})).history[-1]["peak_memory_bytes"]
+
+
+def _tried_peak():
+    return audit.trial(tiny()).peak_memory_bytes
+
+
+@pytest.mark.skipif(not numerics.CLEAR_REFS.exists(), reason="only Linux lets go of a peak")
+@pytest.mark.parametrize("peak", [_fitted_peak, _tried_peak])
+def test_a_peak_of_memory_is_that_of_one_training(peak):
+    """What stood in the same process before it, and is gone, is not in it."""
+    peak()
+    ballast = torch.ones(2**27)
+    before = numerics.peak_memory_bytes(torch.device("cpu"))
+    del ballast
+    assert peak() < before - 2**28
 
 
 class _Embedder:
