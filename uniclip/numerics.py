@@ -111,9 +111,9 @@ def peak_memory_bytes(where: torch.device) -> int:
     the device if it has its own, else of this process."""
     if where.type == "cuda":
         return int(torch.cuda.max_memory_allocated(where))
-    if STATUS.exists():
-        lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) * 1024
+    for line in STATUS.read_text().splitlines() if STATUS.exists() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     import resource  # POSIX only, like the store's links
 
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
