@@ -2,7 +2,8 @@
 
 A picture and a text that anchor a loss have positives and negatives by domain; "ii" is a picture
 among pictures, "it" a picture among texts, "ti" a text among pictures, "tt" a text among texts. The
-method's configuration counts them (`contrasts`), for a batch without labels.
+method's configuration counts them (`contrasts`), for a batch without labels; where equal labels are
+positives, their number is the data's, and is not counted.
 """
 
 from __future__ import annotations
@@ -24,13 +25,20 @@ QUANTITIES = {
 """Name -> in words."""
 
 
-def facts(config: RunConfig) -> dict[str, float]:
-    """Of one run, in words: samples and forwards in all, positives and negatives an anchor."""
+def facts(config: RunConfig) -> dict[str, float | None]:
+    """Of one run, in words: samples and forwards in all, positives and negatives an anchor.
+
+    None: not counted, for labels decide it.
+    """
     samples = config.train.steps * config.train.batch_size
     forwards = config.method.forwards(config.views)
-    counted = dict.fromkeys(QUANTITIES, 0.0)
+    counted: dict[str, float | None] = dict.fromkeys(QUANTITIES, 0.0)
     counted["samples"] = samples
     counted["image_forwards"] = samples * forwards["image"]
     counted["text_forwards"] = samples * forwards["text"]
-    counted |= config.method.contrasts(config.views, config.train.batch_size)
-    return {said: float(counted[name]) for name, said in QUANTITIES.items()}
+    pairs = config.method.contrasts(config.views, config.train.batch_size)
+    by_label = getattr(config.method, "by_label", lambda labelled: False)
+    if by_label(getattr(config.data, "labelled", False)):
+        pairs = dict.fromkeys(pairs)
+    counted |= pairs
+    return {said: None if (n := counted[q]) is None else float(n) for q, said in QUANTITIES.items()}

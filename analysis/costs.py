@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis import fairness
 from analysis.export import csv_text
 from analysis.gather import Gathered
 from analysis.spending import spoken
 from analysis.table import Table, entries
+
+ALIKE = 0.1
+"""Time and memory within such a share of each other count as equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,22 @@ def _prediction(both: pd.DataFrame) -> str:
     )
 
 
+def _stamps(gathered: Gathered, costs: pd.DataFrame) -> list[str]:
+    """What the contrasts hold equal of what was measured here, as `fairness` says it of counts."""
+    units = {"training_seconds": ("training seconds", 1.0), "peak_memory_bytes": ("peak MB", 1e6)}
+    known: dict[str, dict[str, float | None]] = {arm.name: {} for arm in gathered.plan.arms}
+    for column, (said, unit) in units.items():
+        if column in costs:
+            for arm, value in costs.groupby("arm")[column].median().dropna().items():
+                known[str(arm)][said] = float(value) / unit
+    within = {said: ALIKE for said, _ in units.values()}
+    drawn = [c for c in gathered.plan.contrasts if c.kind != "noise"]
+    stamps = {c.label: fairness.stamp(known, c, within) for c in drawn}
+    told = [f"{label}: {stamp}." for label, stamp in stamps.items() if stamp != fairness.UNKNOWN]
+    first = f"Training time and peak memory count as equal within {ALIKE:.0%}."
+    return [first, *told] if told else []
+
+
 def _by_arm(gathered: Gathered, costs: pd.DataFrame) -> Table:
     columns = {
         "image_forwards_a_sample": ("image forwards a sample", "{:g}"),
@@ -93,7 +113,7 @@ def _by_arm(gathered: Gathered, costs: pd.DataFrame) -> Table:
     if "training_seconds" in costs:
         hours = costs.loc[~costs["shared"], "training_seconds"].sum() / 3600
         note += f" Training took {hours:.2f} hours of this machine's slots in all."
-    notes = (note, *compared(costs))
+    notes = (note, *_stamps(gathered, costs), *compared(costs))
     headings = ("arm", *(heading for heading, _ in shown.values()))
     return Table(
         name="costs",

@@ -1,66 +1,126 @@
-"""What a comparison holds equal, and what not: a table by arm, and a stamp on every contrast."""
+"""What a comparison holds equal, and what not: a table by arm, and a stamp on every contrast.
+
+Time and memory are the machine's: they are stamped under the costs, never here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from analysis import words
 from analysis.table import Table, entries
+from uniclip.compose import flat
 from uniclip.store import Contrast, Plan
 
-FEW = 4
+Facts = Mapping[str, Mapping[str, float | None]]
+"""Arm -> what is counted of it, in words -> how much; None: labels decide it."""
+
+FEW = 6
 """So many differences are spelt out in a stamp."""
+OPERATIONS, PARAMETERS = "floating-point operations", "parameters"
+SIZES = {OPERATIONS: 0.01, PARAMETERS: 0.01}
+"""What counts as equal within a share of itself."""
+LABELS, UNKNOWN = "not counted (labels)", "not stated"
 
 
-def stamp(plan: Plan, plus: Iterable[str], minus: Iterable[str]) -> str:
-    """ "equal in ...; not equal in ..." of the two sides of a comparison."""
-    sides = [[plan.facts[a] for a in arms if a in plan.facts] for arms in (plus, minus)]
-    if not all(sides):
-        return "not stated"
-    equal, unequal = [], []
-    for said in sides[0][0]:
-        left, right = (sorted({facts.get(said, 0.0) for facts in side}) for side in sides)
-        if left == right == [0.0]:
+def facts(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> Facts:
+    """What the plan counts, behind what the probes know of the size of the arms' models."""
+    sizes: dict[str, dict[str, float | None]] = {}
+    for probe in probes:
+        if {"flops_per_step", "parameters"} <= probe.keys():
+            arm = next((a for a in plan.arms if a.name == probe["arm"]), None)
+            steps = (flat(plan.base) | (arm.delta if arm else {})).get("train.steps", 0)
+            operations, parameters = probe["flops_per_step"] * steps, probe["parameters"]
+            sizes[probe["arm"]] = {OPERATIONS: operations, PARAMETERS: parameters}
+    return {a: {**sizes.get(a, {}), **counted} for a, counted in plan.facts.items()}
+
+
+def stamp(facts: Facts, contrast: Contrast, within: Mapping[str, float] = SIZES) -> str:
+    """ "equal in ...; not equal in ..." of the two sides of a comparison.
+
+    Only what is known of every arm on both is spoken of. within: quantity -> the share of itself up
+    to which it counts as equal; else 0.
+    """
+    sides = [[facts.get(arm, {}) for arm in arms] for arms in words.sides(contrast)]
+    known = [said for said in sides[0][0] if all(said in arm for side in sides for arm in side)]
+    if not known:
+        return UNKNOWN
+    equal, unequal, by_label = [], [], []
+    for said in known:
+        left, right = ({arm[said] for arm in side} for side in sides)
+        if None in left | right:
+            by_label.append(said)
             continue
-        if left == right:
+        ours, theirs = (sorted(n for n in side if n is not None) for side in (left, right))
+        if ours == theirs == [0.0]:
+            continue
+        if _alike(ours, theirs, within.get(said, 0.0)):
             equal.append(said)
         else:
-            unequal.append(f"{said} ({_spoken(left)} against {_spoken(right)})")
-    if not unequal:
-        return "equal in all that is counted"
+            unequal.append(f"{said} ({_spoken(ours)} against {_spoken(theirs)})")
+    return _stamped(equal, unequal, by_label)
+
+
+def _stamped(equal: list[str], unequal: list[str], by_label: list[str]) -> str:
+    if not unequal and not by_label:
+        return "equal in all that is known"
     rest = f" and {len(unequal) - FEW} more" if len(unequal) > FEW else ""
-    told = f"not equal in {', '.join(unequal[:FEW])}{rest}"
-    return f"equal in {', '.join(equal)}; {told}" if equal else told
+    parts = [f"equal in {', '.join(equal)}"] if equal else []
+    parts += [f"not equal in {', '.join(unequal[:FEW])}{rest}"] if unequal else []
+    return "; ".join(parts + ([f"{LABELS}: {', '.join(by_label)}"] if by_label else []))
 
 
-def of_contrast(plan: Plan, contrast: Contrast) -> str:
-    """The stamp of a contrast."""
-    return stamp(plan, *words.sides(contrast))
+def _alike(left: list[float], right: list[float], within: float) -> bool:
+    """Whether each number on either side has one on the other that is as large, within a share."""
+
+    def met(one: list[float], other: list[float]) -> bool:
+        return all(any(abs(a - b) <= within * max(abs(a), abs(b)) for b in other) for a in one)
+
+    return met(left, right) and met(right, left)
 
 
-def audit(plan: Plan) -> Table:
+def audit(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> Table:
     """Arms across what is counted; what is equal in all of them is told once, below."""
-    facts = {a.name: plan.facts.get(a.name, {}) for a in plan.arms}
-    names = dict.fromkeys(said for of_arm in facts.values() for said in of_arm)
-    differing = [n for n in names if len({f.get(n) for f in facts.values()}) > 1]
-    one = next(iter(facts.values()), {})
-    same = [f"{n} ({_number(one[n])})" for n in names if n not in differing and one[n]]
-    contrasts = [f"{c.label}: {of_contrast(plan, c)}." for c in plan.contrasts if c.kind != "noise"]
+    known = facts(plan, probes)
+    of_arms = {a.name: known.get(a.name, {}) for a in plan.arms}
+    names = dict.fromkeys(said for of_arm in of_arms.values() for said in of_arm)
+    differing = [n for n in names if len({f.get(n) for f in of_arms.values()}) > 1]
+    one = next(iter(of_arms.values()), {})
+    same = [f"{n} ({_told(one, n)})" for n in names if n not in differing and one[n] != 0]
+    contrasts = [f"{c.label}: {stamp(known, c)}." for c in plan.contrasts if c.kind != "noise"]
+    shares = ", ".join(f"{said} within {share:.0%}" for said, share in SIZES.items())
     return Table(
         name="fairness",
         title="What is equal between the arms, and what is not",
         headings=("arm", *differing),
         rows=tuple(
-            entries(a.label, *(_number(facts[a.name].get(n)) for n in differing)) for a in plan.arms
+            entries(a.label, *(_told(of_arms[a.name], n) for n in differing)) for a in plan.arms
         ),
-        records=tuple({"arm": name, **of_arm} for name, of_arm in facts.items()),
-        notes=(f"Equal in every arm: {', '.join(same)}." if same else "", *contrasts),
+        records=tuple(
+            {"arm": arm, **{n: LABELS if v is None else v for n, v in f.items()}}
+            for arm, f in of_arms.items()
+        ),
+        notes=(
+            f"Equal in every arm: {', '.join(same)}." if same else "",
+            f"Operations are those of training. Equal: {shares}, all else exactly; time and memory "
+            "stand with the costs.",
+            *contrasts,
+        ),
     )
+
+
+def _told(of_arm: Mapping[str, float | None], name: str) -> str:
+    if name not in of_arm:
+        return "not measured"
+    value = of_arm[name]
+    return LABELS if value is None else _number(value)
 
 
 def _spoken(values: list[float]) -> str:
     return " or ".join(_number(v) for v in values)
 
 
-def _number(value: float | None) -> str:
-    return "not counted" if value is None else f"{value:,.0f}"
+def _number(value: float) -> str:
+    whole = value == round(value) or value >= 100
+    return f"{value:,.0f}" if whole and value < 1e9 else f"{value:.3g}"

@@ -40,7 +40,7 @@ def build(findings: Findings) -> list[Table]:
     if findings.plan.components:
         made.append(components(findings))
     if findings.plan.facts:
-        made.append(fairness.audit(findings.plan))
+        made.append(fairness.audit(findings.plan, findings.gathered.probes))
     stamps = findings.plan.stamps
     return [*(replace(t, notes=(*stamps, *t.notes)) for t in made), runs(findings)]
 

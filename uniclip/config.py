@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import Any, ClassVar, Literal, Union
 
 from uniclip.binding import FAMILIES, bind, setting
 from uniclip.errors import UserError
@@ -100,6 +100,7 @@ class CsvData:
 class MixData:
     """Emoji with their names, and labelled pictures whose class names become prompts."""
 
+    labelled: ClassVar[bool] = True
     name: Literal["mix"] = "mix"
     size: int = setting(64, low=16, high=512)
     """Side of the canvas, in pixels."""

@@ -120,6 +120,10 @@ class UniclMethod(ImageText):
     equal_captions: bool = False
     """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.)."""
 
+    def by_label(self, labelled: bool) -> bool:
+        """Whether positives depend on which samples share a label or a caption."""
+        return labelled or self.equal_captions
+
 
 @dataclass(frozen=True, kw_only=True)
 class SlipMethod(OneText):

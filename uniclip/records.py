@@ -343,8 +343,9 @@ class Plan:
     """Module that knows how to execute a cell."""
     forwards: dict[str, dict[str, float]] = field(default_factory=dict)
     """Image and text forwards a sample, by arm: what a comparison costs."""
-    facts: dict[str, dict[str, float]] = field(default_factory=dict)
-    """What is counted of each arm, in words: what a comparison holds equal, or not."""
+    facts: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    """What is counted of each arm, in words: what a comparison holds equal, or not; None where
+    labels decide it."""
     recipe: str = "ours"
     """Whose optimiser and schedule the arms have."""
     recipes: dict[str, str] = field(default_factory=dict)

@@ -90,6 +90,17 @@ def test_operations_are_those_of_the_profiler(method, weak, strong):
     assert tried.step_flops == pytest.approx(3 * profiled, rel=0.05)
 
 
+def test_where_labels_make_positives_none_are_counted():
+    by_label = {QUANTITIES[q] for q in ("it+", "ti+", "it-", "ti-")}
+    for method, data in (
+        ({"name": "unicl"}, {"name": "mix"}),
+        ({"name": "unicl", "equal_captions": True}, {"name": "scenes"}),
+    ):
+        counted = facts(run(method, 1, 0, data=data))
+        assert {said for said, value in counted.items() if value is None} == by_label
+    assert None not in facts(run({"name": "clip"}, 1, 0, data={"name": "mix"})).values()
+
+
 @pytest.mark.parametrize("frozen", ["none", "image", "text", "both"])
 def test_what_is_frozen_costs_no_gradient(frozen):
     vit = {"patch_size": 4, "embed_dim": 64, "depth": 2, "num_heads": 2}
