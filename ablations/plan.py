@@ -22,6 +22,7 @@ from uniclip.binding import plain
 from uniclip.compose import flat, put, takes
 from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError, unknown
+from uniclip.evaluate.datasets import looked_at_once
 from uniclip.identity import digest, hashed, run_id, spec
 from uniclip.model import start
 from uniclip.store import Arm, Cell, Component, Plan, Primary
@@ -273,13 +274,14 @@ def _benchmark(
     """Evaluation hashes by arm and data set, and how to get the data sets that are not here."""
     evaluations: dict[str, dict[str, str]] = {arm: {} for arm in configs}
     missing = {}
-    for arm, config in configs.items():
-        for name in evaluate.expanded(config.benchmark):
-            lacking = evaluate.missing(name, config, cache)
-            if lacking:
-                missing[name] = lacking
-            else:
-                evaluations[arm][name] = evaluate.evaluation_hash(name, config, cache)
+    with looked_at_once():
+        for arm, config in configs.items():
+            for name in evaluate.expanded(config.benchmark):
+                lacking = evaluate.missing(name, config, cache)
+                if lacking:
+                    missing[name] = lacking
+                else:
+                    evaluations[arm][name] = evaluate.evaluation_hash(name, config, cache)
     return evaluations, missing
 
 

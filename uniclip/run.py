@@ -21,6 +21,7 @@ from uniclip import checkpoint, evaluate, identity, numerics, processes
 from uniclip.config import RunConfig
 from uniclip.data.tokenizer import Tokenizer
 from uniclip.errors import UserError
+from uniclip.evaluate.datasets import looked_at_once
 from uniclip.model.embedder import build_embedder
 from uniclip.model.pretrained import Pretrained
 from uniclip.objectives import methods
@@ -63,7 +64,8 @@ def run(
     newer attempt took over (from then on nothing is published).
 
     Raises:
-        UserError: data, disk, or damaged files; one line.
+        UserError: data, disk, or damaged files; one line. Sets that cannot be judged are named in
+            it when all others have been.
     """
     numerics.apply(config)
     before = run.outcome()
@@ -220,35 +222,57 @@ def _evaluate(
     evaluations: Mapping[str, str],
     stop: Callable[[], bool],
 ) -> Literal["interrupted", "overtaken"] | None:
-    """Judge the published weights on each of `evaluations`; why not all were done, if so."""
+    """Judge the published weights on each of `evaluations`; why not all were done, if so.
+
+    A set that cannot be judged keeps none of the others from it: `UserError` at the end.
+    """
     outcome = run.outcome()
     assert outcome is not None
     assert outcome.weights is not None
     pretrained = _pretrained(run, config, best=False)
+    failed: dict[str, str] = {}
     for name, evaluation in evaluations.items():
         if stop():
             return "interrupted"
         phase = f"evaluating {name}"
         attempt.beat(step=outcome.step, steps=config.train.steps, rate=0.0, phase=phase)
-        scores, predictions = evaluate.evaluate(
-            name, pretrained, config, run.cache, outcome.weights
-        )
-        near = evaluate.leaked(name, config, run.cache)
-        if near is not None:
-            predictions = {**predictions, "leaked": near}
+        try:
+            with looked_at_once():
+                judged, predictions = _judged(
+                    run, config, pretrained, outcome.weights, name, evaluation
+                )
+        except UserError as error:
+            failed[name] = str(error)
+            continue
         if attempt.overtaken():
             return "overtaken"
-        judged = Scores(
-            dataset=name,
-            evaluation=evaluation,
-            protocol=evaluate.protocol(name, config, run.cache),
-            weights=outcome.weights,
-            scores=scores,
-        )
         # Scores last: who finds them finds the outcomes behind them too.
         publish(run.predictions_path(name, evaluation), _npz(predictions))
         publish(run.scores_path(name, evaluation), as_json(judged))
+    if failed:
+        raise UserError(f"not judged: {', '.join(failed)} ({'; '.join(failed.values())})")
     return None
+
+
+def _judged(
+    run: RunFolder,
+    config: RunConfig,
+    pretrained: Pretrained,
+    weights: str,
+    name: str,
+    evaluation: str,
+) -> tuple[Scores, dict[str, Any]]:
+    """Scores and outcomes on one set, whose evaluation hash must be the planned one."""
+    protocol = evaluate.protocol(name, config, run.cache)
+    if identity.digest(protocol, 8) != evaluation:
+        raise UserError("the data, or how it is judged, has changed since the plan; run again")
+    scores, predictions = evaluate.evaluate(name, pretrained, config, run.cache, weights)
+    near = evaluate.leaked(name, config, run.cache)
+    if near is not None:
+        predictions = {**predictions, "leaked": near}
+    return Scores(
+        dataset=name, evaluation=evaluation, protocol=protocol, weights=weights, scores=scores
+    ), predictions
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:

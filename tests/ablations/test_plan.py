@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trees
 
 from ablations import plan as plans
 from ablations.plan import Planned
 from sweeps import settings
 from uniclip.compose import flat
 from uniclip.errors import UserError
+from uniclip.evaluate.datasets import dataset
 from uniclip.identity import config_of, run_id, spec
 from uniclip.store import Plan, Store
 
@@ -137,6 +139,21 @@ def test_a_plan_comes_back_from_disk(crossed: Planned, tmp_path: Path) -> None:
     sweep.write_plan(crossed.plan)
     read: Plan | None = sweep.plan()
     assert read == crossed.plan
+
+
+def test_a_data_set_is_looked_at_once_for_all_arms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees.imagenet(tmp_path)
+    walked, listing = [], dataset._listing
+    monkeypatch.setattr(dataset, "_listing", lambda f, *w: walked.append(f.name) or listing(f, *w))
+    words = (*SCENES, "benchmark=[scenes,imagenet]", f"data_root={tmp_path}")
+    before = planned(*words).plan
+    assert len(before.arms) > 3
+    assert (walked.count("train"), walked.count("val")) == (1, 1)
+    trees.draw(tmp_path / "imagenet/train/n01440764/new.JPEG", 0)
+    assert planned(*words).plan.evaluations["full"] != before.evaluations["full"], "each time anew"
+    assert all("imagenet" in sets for sets in before.evaluations.values())
 
 
 def test_planning_twice_gives_the_same_plan(crossed: Planned) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import time
 from multiprocessing import get_context
 from multiprocessing.context import ForkProcess
@@ -20,7 +21,8 @@ from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError
 from uniclip.store import RunFolder, lines
 
-EVALUATIONS = {"scenes": "0123abcd"}
+EVALUATION = evaluate.evaluation_hash("scenes", tiny())
+EVALUATIONS = {"scenes": EVALUATION}
 KILLS = 100 if "UNICLIP_SOAK" in os.environ else 4
 
 
@@ -49,8 +51,8 @@ def test_what_is_published(trained):
         "weights.safetensors",
         "best.safetensors",
         "outcome.json",
-        "scores/scenes@0123abcd.json",
-        "predictions/scenes@0123abcd.npz",
+        f"scores/scenes@{EVALUATION}.json",
+        f"predictions/scenes@{EVALUATION}.npz",
     }
     outcome = trained.outcome()
     assert (outcome.kind, outcome.step, outcome.attempt) == ("trained", 6, 1)
@@ -59,11 +61,11 @@ def test_what_is_published(trained):
     assert (outcome.training, outcome.source, outcome.numerics) == ("t", "s", {"device": "cpu"})
     assert outcome.cost.keys() == {"training_seconds", *run.COSTS}
     assert all(value > 0 for value in outcome.cost.values())
-    scores = trained.scores("scenes", "0123abcd")
+    scores = trained.scores("scenes", EVALUATION)
     assert scores.weights == outcome.weights
     assert scores.protocol == evaluate.protocol("scenes", tiny())
     assert scores.scores
-    with np.load(trained.predictions_path("scenes", "0123abcd"), allow_pickle=False) as arrays:
+    with np.load(trained.predictions_path("scenes", EVALUATION), allow_pickle=False) as arrays:
         assert arrays.files
 
 
@@ -74,14 +76,16 @@ def test_a_finished_run_is_left_alone(trained):
     assert files(trained) == before
 
 
-def test_a_data_set_that_arrives_later_is_evaluated_alone(trained):
-    before = files(trained)
-    wanted = {**EVALUATIONS, "scenes": "ffff0000"}
-    assert run.run(trained, tiny(), claimed(trained), evaluations=wanted) == "evaluated"
-    after = files(trained)
+def test_a_data_set_that_arrives_later_is_evaluated_alone(trained, tmp_path):
+    folder = RunFolder(shutil.copytree(trained.path, tmp_path / trained.id))
+    for name in ("scores", "predictions"):
+        shutil.rmtree(folder.path / name)
+    before = files(folder)
+    assert run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "evaluated"
+    after = files(folder)
     assert after.keys() - before.keys() == {
-        "scores/scenes@ffff0000.json",
-        "predictions/scenes@ffff0000.npz",
+        f"scores/scenes@{EVALUATION}.json",
+        f"predictions/scenes@{EVALUATION}.npz",
     }
     assert all(after[name] == before[name] for name in before)
 
@@ -126,7 +130,7 @@ def test_interrupted_before_evaluation_keeps_the_outcome(tmp_path):
     )
     assert kind == "interrupted"
     assert folder.outcome().kind == "trained"
-    assert folder.scores("scenes", "0123abcd") is None
+    assert folder.scores("scenes", EVALUATION) is None
     assert run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "evaluated"
 
 
@@ -149,7 +153,7 @@ def test_overtaken_in_evaluation_publishes_no_scores(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "evaluate", slow)
     assert run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "overtaken"
     assert "outcome.json" in files(folder)
-    assert not folder.scores_path("scenes", "0123abcd").exists()
+    assert not folder.scores_path("scenes", EVALUATION).exists()
 
 
 # ---- deaths and rivals -----------------------------------------------------------------------

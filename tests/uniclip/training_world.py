@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tiny_runs import claimed, of_method, opened
 
-from uniclip import checkpoint, processes, run
+from uniclip import checkpoint, evaluate, processes, run
 from uniclip.config import RunConfig
 from uniclip.train import Fitted, fit
 
@@ -70,7 +70,8 @@ def takes_part(
         return
     place = opened(folder, config)
     attempt = claimed(place)
-    attempt.end(run.run(place, config, attempt, evaluations={"scenes": "0123abcd"}, **given))
+    hashes = {"scenes": evaluate.evaluation_hash("scenes", config)}
+    attempt.end(run.run(place, config, attempt, evaluations=hashes, **given))
 
 
 def _begin(rank: int, size: int, port: int, act: Callable[..., None], arguments: tuple) -> None:

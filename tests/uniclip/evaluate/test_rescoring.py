@@ -17,6 +17,7 @@ from uniclip import run as run_module
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
+from uniclip.evaluate.datasets import dataset
 from uniclip.evaluate.datasets.pictures import Pictures
 from uniclip.store import RunFolder, Scores
 
@@ -151,6 +152,50 @@ def test_what_was_never_embedded_is_said_to_be_gone(tmp_path: Path, sets: Path) 
     hashes = {"cifar10": evaluate.evaluation_hash("cifar10", config, other.cache)}
     with pytest.raises(UserError, match=r"cifar10 is missing: there is no .*cifar-10-batches-py"):
         run_module.run(other, config, claimed(other), evaluations=hashes)
+
+
+def test_a_set_that_cannot_be_judged_keeps_no_other_from_it(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    config = under(of, sets, "clip2021")
+    judged(run, config, ("voc2007",))
+    other, _ = trained(tmp_path / "store", seed=1)
+    (sets / "VOCdevkit").rename(tmp_path / "gone")  # noted in the cache, for the first run alone
+    name = (sets / "oxford-iiit-pet/annotations/test.txt").read_text().split()[0]
+    (sets / f"oxford-iiit-pet/images/{name}.jpg").write_bytes(b"\xff\xd8 truncated")
+    names = ("oxford_pets", "voc2007", "cifar10", "flickr30k")
+    hashes = {name: evaluate.evaluation_hash(name, config, other.cache) for name in names}
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"not judged: oxford_pets, voc2007 \(oxf.*\)") as error:
+            run_module.run(other, config, claimed(other), evaluations=hashes)
+        assert f"picture {name} cannot be read" in str(error.value)
+        assert "voc2007 is missing: " in str(error.value)
+        assert "\n" not in str(error.value)
+        scored = {name for name, h in hashes.items() if other.scores(name, h) is not None}
+        assert scored == {"cifar10", "flickr30k"}
+
+
+def test_data_that_changed_since_the_plan_is_refused(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    config = under(of, sets, "clip2021")
+    planned = {name: evaluate.evaluation_hash(name, config) for name in ("oxford_pets", "cifar10")}
+    index = sets / "oxford-iiit-pet/annotations/test.txt"
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"oxford_pets \(.* changed since the plan; run again\)"):
+        run_module.run(run, config, claimed(run), evaluations=planned)
+    assert [p.name.split("@")[0] for p in (run.path / "scores").iterdir()] == ["cifar10"]
+
+
+def test_a_folder_is_listed_once_an_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees.imagenet(tmp_path)
+    run, of = trained(tmp_path / "store")
+    config = under(of, tmp_path, "clip2021")
+    hashes = {"imagenet": evaluate.evaluation_hash("imagenet", config, run.cache)}
+    walked, listing = [], dataset._listing
+    monkeypatch.setattr(dataset, "_listing", lambda f, *w: walked.append(f.name) or listing(f, *w))
+    assert run_module.run(run, config, claimed(run), evaluations=hashes) == "evaluated"
+    assert (walked.count("train"), walked.count("val")) == (1, 1)
 
 
 def test_keeping_can_be_turned_off(tmp_path: Path, sets: Path) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 from uniclip import compose
 from uniclip.errors import UserError, unknown
 from uniclip.evaluate.datasets import catalogue, further, own
-from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.evaluate.datasets.dataset import Dataset, looked_at_once
 
-__all__ = ["ALIASES", "DATASETS", "Dataset", "benchmark", "benchmarks", "get"]
+__all__ = ["ALIASES", "DATASETS", "Dataset", "benchmark", "benchmarks", "get", "looked_at_once"]
 
 CONF = Path(__file__).parents[2] / "conf"
 

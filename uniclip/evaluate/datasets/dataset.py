@@ -9,6 +9,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -33,6 +35,20 @@ END = 1 << 16
 """Bytes read from each end of a large file for the fingerprint."""
 READERS = 1
 """Raised when the same files are read as other samples, labels or parts."""
+
+
+_stamps: ContextVar[dict[tuple[Path, int | None], str] | None] = ContextVar("stamps", default=None)
+
+
+@contextmanager
+def looked_at_once() -> Iterator[None]:
+    """Within it each file and folder is fingerprinted once: for all arms of a plan, or all that is
+    done with one set. (Not for a whole process: data may change while a worker lives.)"""
+    token = _stamps.set({} if (known := _stamps.get()) is None else known)
+    try:
+        yield
+    finally:
+        _stamps.reset(token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +219,15 @@ def _found(root: Path, wanted: str) -> Path | None:
 
 
 def _stamp(path: Path, most: int | None) -> str:
+    known = _stamps.get()
+    if known is None:
+        return _stamp_now(path, most)
+    if (path, most) not in known:
+        known[path, most] = _stamp_now(path, most)
+    return known[path, most]
+
+
+def _stamp_now(path: Path, most: int | None) -> str:
     if path.is_file():
         return _file_stamp(path)
     digest = hashlib.blake2b(digest_size=16)
