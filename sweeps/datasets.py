@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from sweeps.cli import console
 from uniclip.compose import parse
 from uniclip.errors import UserError, unknown
-from uniclip.evaluate import datasets
+from uniclip.evaluate import datasets, protocols
 from uniclip.evaluate.datasets import inventory
 from uniclip.evaluate.datasets.dataset import Dataset
 
@@ -67,7 +68,10 @@ def fetch(root: Path, names: list[str], sums: bool) -> int:
 
 
 def export(root: Path, names: list[str], to: object) -> int:
-    """Write the parts of one set that are here as WebDataset shards."""
+    """Write the parts of one set that are here as WebDataset shards.
+
+    With the prompts of the default protocol: its templates, and of each class the first name.
+    """
     from uniclip.evaluate.datasets import shards
 
     if len(names) != 1 or to is None:
@@ -76,9 +80,13 @@ def export(root: Path, names: list[str], to: object) -> int:
     parts = [part for part in dataset.parts if dataset.missing(root, (part,)) is None]
     if not parts:
         raise UserError(f"{dataset.name} is missing: {dataset.missing(root)}")
+    rules = protocols.published(protocols.DEFAULT)
     for part in parts:
         pictures = dataset.open(root, part)
-        number = shards.write(pictures, folder)
+        said = rules.judgement(dataset.name, pictures.classes)
+        named = replace(pictures, classes=tuple(names[0] for _, names in said.names))
+        prompts = [t.replace("{}", "{c}") for t in said.templates] if said.names else []
+        number = shards.write(named, folder, templates=prompts)
         console().print(f"{folder / part}: {len(pictures):,} samples in {number} shards")
     console().print(f"evaluate it as wds:{folder}", markup=False)
     return 0

@@ -25,7 +25,7 @@ from uniclip.files import located
 if TYPE_CHECKING:
     from uniclip.model.pretrained import Pretrained
 
-SEEN = ("kind", "files", "held_out")
+SEEN = ("kind", "files", "held_out", "templates")
 """What is read off the user's own folder, and noted for when it is gone."""
 
 
@@ -58,7 +58,8 @@ class Published:
 
     def protocol(self, source: Source) -> dict[str, Any]:
         """All that a score depends on besides the model; opens no picture."""
-        dataset, rules = self._dataset(source), source.rules
+        dataset = self._dataset(source)
+        rules = _rules(source, dataset)
         probing = None if dataset.kind == "retrieval" else plain(rules.probing)
         return {
             "protocol": rules.name,
@@ -83,7 +84,8 @@ class Published:
         data = self._fingerprint(source, dataset)
         parts = scoring.Parts(dataset, source.root, _parts(dataset), data, self.cache)
         sheet = Sheet()
-        kept = scoring.score(sheet, Embeddings(pretrained, self.cache), source.rules, parts)
+        rules = _rules(source, dataset)
+        kept = scoring.score(sheet, Embeddings(pretrained, self.cache), rules, parts)
         if kept:
             stated = {name: plain(getattr(dataset, name)) for name in SEEN}
             self.cache.note(self._place(source, dataset), {"data": data, **stated})
@@ -99,7 +101,8 @@ class Published:
         if noted.get("kind") != dataset.kind:
             return dataset
         files = {part: tuple(names) for part, names in noted["files"].items()}
-        return replace(dataset, files=files, held_out=noted["held_out"])
+        templates = tuple(noted.get("templates", ()))
+        return replace(dataset, files=files, held_out=noted["held_out"], templates=templates)
 
     def _fingerprint(self, source: Source, dataset: Dataset) -> dict[str, Any]:
         """Of the data as it is, or, where it is gone, as it was when it was last evaluated."""
@@ -116,6 +119,14 @@ class Published:
     def _place(self, source: Source, dataset: Dataset) -> str:
         root = str(Path(source.root).absolute())
         return identity.digest([self.name, root, dataset.rule])
+
+
+def _rules(source: Source, dataset: Dataset) -> Protocol:
+    """The protocol, with the templates that lie with the pictures where the user has none."""
+    own = source.rules.own_templates
+    if not dataset.templates or {dataset.name, protocols.OTHERS} & set(own):
+        return source.rules
+    return replace(source.rules, own_templates={**own, dataset.name: dataset.templates})
 
 
 def _parts(dataset: Dataset) -> tuple[Part, ...]:

@@ -12,6 +12,7 @@ import pytest
 import trees
 from tiny_runs import claimed, opened, tiny
 
+from sweeps import cli
 from uniclip import evaluate
 from uniclip import run as run_module
 from uniclip.config import RunConfig
@@ -103,6 +104,18 @@ def test_a_users_own_folder_may_be_gone_too(tmp_path: Path) -> None:
     assert same == first
     assert again.protocol["data"] == first.protocol["data"]
     assert [s for s in again.scores if s.name == "probe"]
+
+
+def test_shards_may_be_gone_with_their_templates(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    words = ["data", "export", "cifar10", f"data_root={sets}", f"to={tmp_path / 'wds'}"]
+    assert cli.main(words) == 0
+    name = f"wds:{tmp_path / 'wds'}"
+    (first,) = judged(run, under(of, sets, "clip2021"), (name,)).values()
+    (tmp_path / "wds").rename(tmp_path / "elsewhere")
+    (same,) = judged(run, under(of, sets, "clip2021"), (name,)).values()
+    assert same == first
+    assert len(same.protocol["templates"]) == 18
 
 
 def test_a_picture_is_embedded_once(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -37,18 +37,28 @@ READERS = 1
 """Raised when the same files are read as other samples, labels or parts."""
 
 
-_stamps: ContextVar[dict[tuple[Path, int | None], str] | None] = ContextVar("stamps", default=None)
+_looked_at: ContextVar[dict[Hashable, Any] | None] = ContextVar("looked_at", default=None)
 
 
 @contextmanager
 def looked_at_once() -> Iterator[None]:
     """Within it each file and folder is fingerprinted once: for all arms of a plan, or all that is
     done with one set. (Not for a whole process: data may change while a worker lives.)"""
-    token = _stamps.set({} if (known := _stamps.get()) is None else known)
+    token = _looked_at.set({} if (known := _looked_at.get()) is None else known)
     try:
         yield
     finally:
-        _stamps.reset(token)
+        _looked_at.reset(token)
+
+
+def _once(what: Hashable, look: Callable[[], T]) -> T:
+    known = _looked_at.get()
+    if known is None:
+        return look()
+    if what not in known:
+        known[what] = look()
+    found: T = known[what]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +93,11 @@ class Dataset:
     """The folder of the user's own pictures, which stands in for the data root."""
     rule: str = "as published"
     """How the parts are drawn; part of the fingerprint."""
+    stamps: str | None = None
+    """`module.function` that says from (root, a part's files) what more counts in the fingerprint:
+    name -> sum of its content."""
+    templates: tuple[str, ...] = ()
+    """Prompts that lie with the pictures, each with one {} for a name."""
     whole: tuple[str, str] | None = None
     """Folder of all pictures, and `module.function` that opens them, where others test on all."""
 
@@ -138,11 +153,14 @@ class Dataset:
 
         A file counts by size and content (a large one by both of its ends), a folder by the names
         and sizes of what is in it, two levels deep, or, where index files list the pictures, by
-        the first of them. No picture is read.
+        the first of them. No picture is read. Not seen: a picture that is rewritten at its size,
+        the middle of a large file. Of the user's own, shards count by every byte (read once, and
+        again when size or time of change differ), a table whole and by each picture's size.
         """
         stamps: dict[str, str] = {}
         for part in parts or self.parts:
             wanted = self.files[self._source(part)]
+            stamps |= self._further(root, wanted)
             found = {w.split("|")[0]: _found(self._base(root), w) for w in wanted}
             listed = any(path is not None and path.is_file() for path in found.values())
             new = {name: path for name, path in found.items() if path and name not in stamps}
@@ -169,6 +187,13 @@ class Dataset:
             if path.is_file():
                 with open(path, "rb") as stream:
                     yield name, hashlib.file_digest(stream, "md5").hexdigest() != known
+
+    def _further(self, root: str | Path, wanted: tuple[str, ...]) -> dict[str, str]:
+        if self.stamps is None:
+            return {}
+        base, stamps = self._base(root), _function(self.stamps)
+        found: dict[str, str] = _once((base, wanted), lambda: stamps(base, wanted))
+        return found
 
     def _base(self, root: str | Path) -> Path:
         return Path(root) if self.place is None else self.place
@@ -219,12 +244,7 @@ def _found(root: Path, wanted: str) -> Path | None:
 
 
 def _stamp(path: Path, most: int | None) -> str:
-    known = _stamps.get()
-    if known is None:
-        return _stamp_now(path, most)
-    if (path, most) not in known:
-        known[path, most] = _stamp_now(path, most)
-    return known[path, most]
+    return _once((path, most), lambda: _stamp_now(path, most))
 
 
 def _stamp_now(path: Path, most: int | None) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
+from uniclip import identity
+from uniclip.config import CsvData
+from uniclip.data import table as training_table
 from uniclip.data.split import Part
 from uniclip.errors import UserError
+from uniclip.evaluate import prompts
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.files import located
+from uniclip.files import located, remembered
 
 CALLED: dict[Part, tuple[str, ...]] = {
     "train": ("train",),
@@ -17,6 +23,14 @@ CALLED: dict[Part, tuple[str, ...]] = {
     "test": ("test",),
 }
 """Folders of a part."""
+CLASSES, TEMPLATES, TYPE = (
+    "classnames.txt",
+    "zeroshot_classification_templates.txt",
+    "dataset_type.txt",
+)
+"""What lies beside the parts of shards."""
+RECENT = 2.0
+"""A file that changed less than so many seconds ago may change again at the same time of change."""
 METRICS: dict[str, Any] = {
     "classification": "accuracy",
     "multilabel": "map11",
@@ -60,15 +74,19 @@ def table(path: str) -> Dataset:
         metric="recall",
         files={"test": (place.name,)},
         reader="captioned.read",
+        stamps="own.table_stamps",
         place=place.parent,
         how="name a CSV file with the columns picture and caption",
     )
 
 
 def shards(path: str) -> Dataset:
-    """WebDataset shards in clip-benchmark's layout: `<part>/{nshards.txt,0.tar,...}`."""
+    """WebDataset shards in clip-benchmark's layout: `<part>/{nshards.txt,0.tar,...}`.
+
+    Templates that lie there are used unless a user's own protocol says others.
+    """
     place = _place("wds", path)
-    stated = place / "dataset_type.txt"
+    stated = place / TYPE
     kind: Any = stated.read_text().strip().lower() if stated.is_file() else "classification"
     if kind not in METRICS:
         raise UserError(f"{stated} says {kind!r}: write one of {', '.join(METRICS)}")
@@ -81,10 +99,50 @@ def shards(path: str) -> Dataset:
         metric=METRICS[kind],
         files=files,
         reader="shards.read",
+        stamps="own.shard_stamps",
+        templates=_templates(place / TEMPLATES) if kind != "retrieval" else (),
         held_out=kind == "classification" and "train" in files and "validation" not in files,
         place=place,
         how="write it with python sweep.py data export <name> to=<folder>, or clip-benchmark",
     )
+
+
+def table_stamps(root: Path, wanted: tuple[str, ...]) -> dict[str, str]:
+    """The sum of a table, and of the names and sizes of its pictures; `UserError` if faulty."""
+    (name,) = wanted
+    found = training_table.fingerprint(CsvData(path=str(root / name)))
+    return {f"{name} whole": found["index"]["sum"], f"{name}'s pictures": found["pictures"]}
+
+
+def shard_stamps(root: Path, wanted: tuple[str, ...]) -> dict[str, str]:
+    """The sum of each shard of a part, and of what lies beside the parts."""
+    files = [
+        *sorted((root / wanted[1]).glob("*.tar")),
+        *(root / n for n in (CLASSES, TEMPLATES, TYPE)),
+    ]
+    return {path.relative_to(root).as_posix(): _sum(path) for path in files if path.is_file()}
+
+
+def _sum(path: Path) -> str:
+    """Of a whole file; remembered with its size and times of change, unless they are recent."""
+
+    def read() -> str:
+        with open(path, "rb") as stream:
+            return file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
+
+    status = path.stat()
+    if time.time() - max(status.st_mtime, status.st_ctime) < RECENT:
+        return read()
+    state = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return str(remembered("shards", identity.digest(state, 32), read))
+
+
+def _templates(path: Path) -> tuple[str, ...]:
+    """Lines with "{c}" for the name; none if there is no file."""
+    if not path.is_file():
+        return ()
+    rows = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return prompts.checked([row.replace("{c}", "{}") for row in rows if row], str(path))
 
 
 def _parts(place: Path) -> dict[Part, str]:

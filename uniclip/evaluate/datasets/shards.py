@@ -23,6 +23,7 @@ from PIL import Image
 
 from uniclip.data.split import Part
 from uniclip.errors import UserError
+from uniclip.evaluate.datasets import own
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.datasets.pictures import Pictures
 
@@ -108,8 +109,9 @@ def _truth(kind: str, root: Path, rows: list[dict[str, bytes]]) -> dict[str, Any
     """Labels and class names, or captions, from the fields of each sample."""
     if kind == "retrieval":
         return {"captions": tuple(tuple(r["txt"].decode().splitlines()) for r in rows)}
-    names = root / "classnames.txt"
-    listed = [line.strip() for line in names.read_text().splitlines()] if names.is_file() else []
+    names = root / own.CLASSES
+    text = names.read_text(encoding="utf-8") if names.is_file() else ""
+    listed = [line.strip() for line in text.splitlines()]
     if kind == "multilabel":
         labels = np.stack([_array(r["npy"]) for r in rows]).astype(np.int64)
         hard = [_array(r[DIFFICULT]) if DIFFICULT in r else 0 * _array(r["npy"]) for r in rows]
@@ -163,9 +165,9 @@ def write(
 
 def _describe(pictures: Pictures, folder: Path, templates: Sequence[str]) -> None:
     texts = {
-        "classnames.txt": pictures.classes,
-        "zeroshot_classification_templates.txt": templates,
-        "dataset_type.txt": () if pictures.kind == "classification" else (pictures.kind,),
+        own.CLASSES: pictures.classes,
+        own.TEMPLATES: templates,
+        own.TYPE: () if pictures.kind == "classification" else (pictures.kind,),
     }
     for name, rows in texts.items():
         if rows:

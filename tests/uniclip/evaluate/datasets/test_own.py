@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trees
+from tiny_runs import tiny
 
 from sweeps import cli
+from uniclip import evaluate
 from uniclip.errors import UserError
-from uniclip.evaluate import datasets
-from uniclip.evaluate.datasets import shards
+from uniclip.evaluate import datasets, protocols
+from uniclip.evaluate.datasets import own, shards
 from uniclip.evaluate.datasets.pictures import Pictures
 
 
@@ -120,7 +124,8 @@ def test_shards_hold_what_was_written(name: str, tmp_path: Path) -> None:
         read = found.open("", part)
         if name == "dtd":
             assert read.metric == "accuracy"
-        assert same(original, read)
+        assert same(replace(original, classes=read.classes), read)
+        assert len(original.classes) == len(read.classes)
     assert read.ids[:2] == ("s0000000", "s0000001")
     assert cli.main(words) == 2  # nothing is written over
 
@@ -198,3 +203,111 @@ def test_shards_are_never_unpickled(tmp_path: Path) -> None:
     (tmp_path / "dataset_type.txt").write_text("multilabel")
     with pytest.raises(UserError, match="allow_pickle=False"):
         datasets.get(f"wds:{tmp_path}").open("", "test")
+
+
+def rewritten(shard: Path, change: Callable[[str, bytes], bytes]) -> None:
+    """The shard again, its members changed."""
+    with tarfile.open(shard) as archive:
+        members = {m.name: archive.extractfile(m).read() for m in archive}  # type: ignore[union-attr]
+    number = (shard.parent / "nshards.txt").read_text()
+    tar(shard, {name: change(name, packed) for name, packed in members.items()})
+    (shard.parent / "nshards.txt").write_text(number)
+
+
+def test_shards_that_are_rewritten_are_other_data(tmp_path: Path) -> None:
+    """Also the last of many, at its size."""
+    for i in range(40):
+        tar(tmp_path / f"test/{i}.tar", {f"s{i}.cls": b"1", f"s{i}.jpg": jpeg(1)})
+    (tmp_path / "test/nshards.txt").write_text("40")
+    (tmp_path / "classnames.txt").write_text("cat\ndog\n")
+
+    def fingerprint() -> object:
+        return datasets.get(f"wds:{tmp_path}").fingerprint("")
+
+    def relabel(name: str, packed: bytes) -> bytes:
+        return b"0" if name.endswith(".cls") else packed
+
+    def repaint(name: str, packed: bytes) -> bytes:
+        return packed if name.endswith(".cls") else packed[:-9] + b"\1" + packed[-8:]
+
+    seen = [fingerprint()]
+    rewritten(tmp_path / "test/39.tar", relabel)
+    seen.append(fingerprint())
+    rewritten(tmp_path / "test/39.tar", repaint)
+    seen.append(fingerprint())
+    for name in ("classnames.txt", "zeroshot_classification_templates.txt"):
+        (tmp_path / name).write_text("the {c}\ntwo {c}\n")
+        seen.append(fingerprint())
+    assert all(one not in seen[:i] for i, one in enumerate(seen))
+    assert fingerprint() == seen[-1]
+
+
+def test_a_shard_is_read_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
+    tar(tmp_path / "wds/test/0.tar", {"s.cls": b"1", "s.jpg": jpeg(1)})
+    found = datasets.get(f"wds:{tmp_path / 'wds'}")
+    first = found.fingerprint("")
+    assert not (tmp_path / "cache").exists(), "too recent: it could change unseen"
+    monkeypatch.setattr(own, "RECENT", 0.0)
+    assert found.fingerprint("") == first
+    read = []
+    monkeypatch.setattr(own, "file_digest", lambda stream, _: read.append(stream.name))
+    assert found.fingerprint("") == first
+    assert read == []
+    monkeypatch.undo()
+    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
+    rewritten(tmp_path / "wds/test/0.tar", lambda name, packed: packed[::-1])
+    assert found.fingerprint("") != first
+
+
+def test_a_table_counts_whole_and_by_the_sizes_of_its_pictures(tmp_path: Path) -> None:
+    trees.draw(tmp_path / "0.png", 0)
+    rows = [f"0.png,caption {i} of many that are all of one length" for i in range(10_000, 15_000)]
+    trees.text(tmp_path / "mine.csv", ["picture,caption", *rows])
+    found = datasets.get(f"csv:{tmp_path / 'mine.csv'}")
+    seen = [found.fingerprint("")]
+    rows[2500] = rows[2500].replace("caption", "capshun")
+    trees.text(tmp_path / "mine.csv", ["picture,caption", *rows])
+    seen.append(found.fingerprint(""))
+    (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes() + b"\0")
+    seen.append(found.fingerprint(""))
+    assert all(one not in seen[:i] for i, one in enumerate(seen))
+
+
+# ---- prompts beside shards -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["flowers102", "imagenet", "voc2007"])
+def test_exported_shards_say_what_classes_are_called(name: str, tmp_path: Path) -> None:
+    """So the prompts of a set and of its copy are the same."""
+    trees.WRITERS[name](tmp_path / "data")
+    words = ["data", "export", name, f"data_root={tmp_path / 'data'}", f"to={tmp_path / 'wds'}"]
+    assert cli.main(words) == 0
+    rules, copy = protocols.published("clip2021"), datasets.get(f"wds:{tmp_path / 'wds'}")
+    original = datasets.get(name).open(tmp_path / "data", "test")
+    read = copy.open("", "test")
+    said, wanted = rules.judgement(copy.name, read.classes), rules.judgement(name, original.classes)
+    assert [names[:1] for _, names in wanted.names] == [names for _, names in said.names]
+    assert original.classes != read.classes or name == "voc2007"
+    assert copy.templates == wanted.templates
+    listed = (tmp_path / "wds/zeroshot_classification_templates.txt").read_text().splitlines()
+    assert listed == [t.replace("{}", "{c}") for t in wanted.templates]
+
+
+def test_templates_beside_shards_are_those_of_the_protocol(tmp_path: Path) -> None:
+    tar(tmp_path / "test/0.tar", {"s.cls": b"0", "s.jpg": jpeg(0)})
+    (tmp_path / "zeroshot_classification_templates.txt").write_text("my {c}.\n\na {c}\n")
+    name = f"wds:{tmp_path}"
+
+    def templates(protocol: object) -> object:
+        of = tiny(runtime={"protocol": protocol})
+        return evaluate.protocol(name, of)["templates"]
+
+    assert templates("clip2021") == templates("laion_cb") == ["my {}.", "a {}"]
+    assert templates({"name": "mine", "templates": {"*": ["{}"]}}) == ["{}"]
+    assert templates({"name": "mine", "templates": {name: ["x {}"], "*": ["{}"]}}) == ["x {}"]
+    (tmp_path / "zeroshot_classification_templates.txt").write_text("no place for a name\n")
+    with pytest.raises(UserError, match=r"templates\.txt: template .* needs exactly one"):
+        templates("clip2021")
