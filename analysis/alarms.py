@@ -43,7 +43,9 @@ class Check:
     """Whose outcomes `value` and `without` are means of; empty if there are none."""
     value: float | None
     without: float | None
-    """The same without near-duplicates; None if nothing is left."""
+    """The same without near-duplicates; None if nothing is left, or not comparable."""
+    comparable: bool = True
+    """Whether near-duplicates were looked for among the pictures that were scored."""
     near: int | None
     """Test pictures that are near-duplicates of training pictures."""
     plain: int | None
@@ -73,9 +75,10 @@ def _check(store: Store, gathered: Gathered, cell: Cell, dataset: str) -> Check 
     score = next((n for n in OUTCOMES if n in kept), "")
     outcome, leaked = kept.get(score), kept.get("leaked")
     near = None if leaked is None else np.equal(leaked, leakage.NEAR)
-    rest = None
-    if outcome is not None and near is not None and outcome.shape == near.shape:
-        rest = _mean(outcome[~near])
+    rest, comparable = None, True
+    if outcome is not None and near is not None:
+        comparable = outcome.shape == near.shape
+        rest = _mean(outcome[~near]) if comparable else None
     samples = len(next(a for a in (leaked, outcome, np.zeros(0)) if a is not None))
     return Check(
         dataset=dataset,
@@ -89,6 +92,7 @@ def _check(store: Store, gathered: Gathered, cell: Cell, dataset: str) -> Check 
         score=score,
         value=_mean(outcome) if outcome is not None else None,
         without=rest,
+        comparable=comparable,
         near=None if near is None else int(near.sum()),
         plain=None if leaked is None else int((leaked == leakage.TOO_PLAIN).sum()),
         samples=samples,
@@ -206,6 +210,8 @@ def _without(plan: Plan, own: Sequence[Check]) -> str:
     value = math.fsum(c.value for c in mine if c.value is not None) / len(mine)
     name = SPOKEN.get(mine[0].score) or words.score_label(mine[0].score)
     left = words.number(math.fsum(rest) / len(rest)) if rest else "none is left"
+    if not all(c.comparable for c in mine):
+        left = "not comparable"
     return f"{name} {words.number(value)}, without them {left}"
 
 

@@ -259,6 +259,17 @@ def test_alarms_are_told_with_their_numbers(tmp_path: Path) -> None:
     assert any("dtd: 40 of 400 test pictures are near-duplicates" in line for line in said)
 
 
+def test_near_duplicates_among_other_pictures_are_not_compared(tmp_path: Path) -> None:
+    near = np.full(9, leakage.NEAR, np.int8)
+
+    def extra(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
+        return {"leaked": near, "zeroshot": np.arange(SAMPLES) < 120} if dataset == "dtd" else {}
+
+    table = named(found(*fake_sets.make(tmp_path, extra=extra)))["alarms"]
+    rows = {row[0].text: [e.text for e in row] for row in table.rows}
+    assert rows["dtd"][4] == "zero-shot accuracy 0.300, without them not comparable"
+
+
 def test_chance_is_an_alarm(tmp_path: Path) -> None:
     findings = found(*fake_sets.make(tmp_path, value=lambda cell, dataset: 0.1))
     rows = {row[0].text: row for row in named(findings)["alarms"].rows}

@@ -18,7 +18,6 @@ from uniclip.binding import plain
 from uniclip.errors import unknown
 from uniclip.evaluate import datasets
 from uniclip.evaluate.cache import Cache
-from uniclip.files import located
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,13 +115,15 @@ def leaked(name: str, config: RunConfig, folder: Path) -> NDArray[np.int8] | Non
     """
     if name in BENCHMARKS:
         return None
-    dataset, root = datasets.get(name), str(located(config.runtime.data_root))
     if uniclip.data.missing(config.data) is not None:
         return None
+    module = _module(name, config, folder)
+    source = module.source(config)
+    dataset, root = module.dataset(source), source.root
     from uniclip.evaluate import leakage
 
     cache = Cache(folder / "leakage")
-    place = {"set": dataset.name, "root": str(Path(root).absolute())}
+    place = {"set": dataset.name, "root": str(Path(root).absolute()), "rule": dataset.rule}
     train = {**uniclip.data.fingerprint(config.data), "part": "train"}
     if dataset.missing(root, ("test",)) is not None:
         return leakage.last(cache, place, train)

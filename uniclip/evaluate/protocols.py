@@ -240,12 +240,13 @@ PROTOCOLS = {
             imagenet="imagenet80",
             caption="{}",
             transform=Transform("bicubic"),
-            probing=Probing("embedding", "unit rows"),
+            probing=Probing("embedding", "unit rows", highest=2, per_decade=12),
             metrics=(("voc2007", "map"),),
             difficult="present",
             whole=("sun397", "caltech101", "eurosat"),  # so there is none left to fit a probe to
             departs=(
-                "probe by L-BFGS; CLIP_benchmark: 10 epochs of AdamW, the same grid of strengths",
+                "probe by L-BFGS, the grid's number multiplies the penalty; CLIP_benchmark: 10 epochs "
+                "of AdamW, the same number is its decay",
                 "a class without a positive is left out of mAP; CLIP_benchmark counts it as 0",
             ),
         ),

@@ -52,13 +52,13 @@ class Published:
     def missing(self, config: RunConfig) -> str | None:
         """What is not there, and how to get it."""
         source = self.source(config)
-        dataset = self._dataset(source)
+        dataset = self.dataset(source)
         lacking = dataset.missing(source.root, _parts(dataset))
         return None if lacking is None or self._noted(source, dataset) else lacking
 
     def protocol(self, source: Source) -> dict[str, Any]:
         """All that a score depends on besides the model; opens no picture."""
-        dataset = self._dataset(source)
+        dataset = self.dataset(source)
         rules = _rules(source, dataset)
         probing = None if dataset.kind == "retrieval" else plain(rules.probing)
         return {
@@ -80,7 +80,7 @@ class Published:
         from uniclip.evaluate.embeddings import Embeddings
         from uniclip.evaluate.sheet import Sheet
 
-        dataset = self._dataset(source)
+        dataset = self.dataset(source)
         data = self._fingerprint(source, dataset)
         parts = scoring.Parts(dataset, source.root, _parts(dataset), data, self.cache)
         sheet = Sheet()
@@ -91,7 +91,8 @@ class Published:
             self.cache.note(self._place(source, dataset), {"data": data, **stated})
         return sheet.finished()
 
-    def _dataset(self, source: Source) -> Dataset:
+    def dataset(self, source: Source) -> Dataset:
+        """The set as the protocol tests it; as it was last seen where the user's own is gone."""
         dataset = datasets.get(self.name)
         if self.name in source.rules.whole:
             return dataset.entire()

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import stubs
 
@@ -65,6 +66,16 @@ def test_the_grid_of_strengths():
     assert grid[0] == pytest.approx(1e-6)
     assert grid[-1] == pytest.approx(1e6)
     assert grid[8] / grid[0] == pytest.approx(10)
+
+
+def test_the_grid_of_clip_benchmark():
+    """Its linear_probe.py: np.logspace(-6, 2, num=97), seven of them first."""
+    probing = protocols.published("laion_cb").probing
+    theirs = np.logspace(-6, 2, num=97)
+    assert probing.strengths() == pytest.approx(theirs.tolist(), rel=1e-12)
+    assert probing.strengths()[:: probing.apart] == pytest.approx(theirs[::16].tolist(), rel=1e-12)
+    for name in ("clip2021", "slip2021"):
+        assert protocols.published(name).probing == protocols.Probing()
 
 
 def test_retrieval_has_no_probe_and_each_protocols_caption():
