@@ -245,8 +245,8 @@ PROTOCOLS = {
             difficult="present",
             whole=("sun397", "caltech101", "eurosat"),  # so there is none left to fit a probe to
             departs=(
-                "probe by L-BFGS, the grid's number multiplies the penalty; CLIP_benchmark: 10 epochs "
-                "of AdamW, the same number is its decay",
+                "probe by L-BFGS, a number of the grid multiplies the penalty; CLIP_benchmark: 10 "
+                "epochs of AdamW, the same number is its decay",
                 "a class without a positive is left out of mAP; CLIP_benchmark counts it as 0",
             ),
         ),

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import published as models
 import pytest
 import stubs
+import torch
 import trees
 from tiny_runs import claimed, opened, tiny
 
@@ -143,6 +145,75 @@ def test_one_model_from_the_command_line(tmp_path, capsys):
     ):
         assert command(bad) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_what_the_command_line_refuses_before_any_work(tmp_path, capsys, monkeypatch):
+    run = train_and_publish(tmp_path / "store")
+    trees.WRITERS["cifar10"](tmp_path / "sets")
+    monkeypatch.chdir(tmp_path)
+    words = [f"run={run}", "benchmark=cifar10", f"data_root={tmp_path / 'sets'}"]
+    (tmp_path / "file").write_text("")
+    for bad, match in (
+        ("trust=maybe", "trust must be true or false, got 'maybe'"),
+        ("trust=no", "trust must be true or false, got 'no'"),
+        ("quick_gelu=1", "quick_gelu must be true or false, got 1"),
+        ("quick_gelu=true", "a run knows its activation"),
+        ("benchmark=[123]", "unknown benchmark '123'"),
+        (f"out={tmp_path}", "it is a folder"),
+        ("out=file/scores.json", "out=file/scores.json cannot be written"),
+        ("run=0000", "no checkpoint at 0000"),
+        ("store=elsewhere", "must name one run of store=elsewhere; it fits none"),
+    ):
+        named = [w for w in words if not w.startswith(f"{bad.partition('=')[0]}=")]
+        changed = [w for w in named if not (bad.startswith("store=") and w.startswith("run="))]
+        given = [*changed, bad, *(["run=ab"] if changed != named else [])]
+        assert command(given) == 2
+        told = capsys.readouterr()
+        assert match in told.err
+        assert len(told.err.splitlines()) == 1
+        assert told.out == "", "nothing was judged"
+
+
+def test_a_run_is_named_by_its_id(tmp_path, capsys, monkeypatch):
+    run = train_and_publish(tmp_path / "store")
+    twin = shutil.copytree(run, run.parent / "0012345678901234")
+    trees.WRITERS["cifar10"](tmp_path / "sets")
+    monkeypatch.chdir(tmp_path)
+    words = ["benchmark=cifar10", f"data_root={tmp_path / 'sets'}"]
+    for given in ([f"run={run.name}"], [f"run={run.name[:6]}"], [f"run={twin.name}"]):
+        assert command([*words, *given]) == 0
+        assert "| cifar10 | zeroshot* |" in capsys.readouterr().out
+    (tmp_path / "store").rename(tmp_path / "another")
+    assert command([*words, f"run={run.name}", "store=another"]) == 0
+
+
+def test_a_set_that_cannot_be_judged_keeps_no_other_from_it(tmp_path, capsys):
+    run = train_and_publish(tmp_path / "store")
+    for name in ("oxford_pets", "cifar10"):
+        trees.WRITERS[name](tmp_path / "sets")
+    for path in (tmp_path / "sets/oxford-iiit-pet/images").iterdir():
+        path.write_bytes(b"no picture")
+    words = [f"run={run}", "benchmark=[oxford_pets,cifar10]", f"data_root={tmp_path / 'sets'}"]
+    assert command([*words, f"out={tmp_path / 'scores.json'}"]) == 2
+    told = capsys.readouterr()
+    assert "| oxford_pets | n/a: oxford_pets: picture " in told.out
+    assert "| cifar10 | zeroshot* |" in told.out
+    assert told.err.startswith("uniclip.evaluate: not judged: oxford_pets (")
+    assert set(json.loads((tmp_path / "scores.json").read_text())) == {"cifar10"}
+
+
+def test_the_activation_of_a_checkpoint_is_an_argument(tmp_path, capsys):
+    """Another activation is another model: their embeddings are kept apart."""
+    torch.save(models.clip(quick=True).state_dict(), tmp_path / "clip.pt")
+    trees.WRITERS["cifar10"](tmp_path / "sets")
+    words = [f"run={tmp_path / 'clip.pt'}", "benchmark=cifar10", f"cache={tmp_path / 'cache'}"]
+    said = []
+    for given in ([], ["quick_gelu=false"], ["quick_gelu=true"]):
+        assert command([*words, f"data_root={tmp_path / 'sets'}", *given]) == 0
+        said.append(capsys.readouterr())
+    assert "activation is assumed to be GELU" in said[0].err
+    assert said[1].err == said[2].err == ""
+    assert said[0].out == said[1].out != said[2].out
 
 
 def train_and_publish(store: Path) -> Path:
