@@ -12,6 +12,7 @@ import trees
 
 from sweeps import cli
 from uniclip.evaluate import datasets
+from uniclip.evaluate.datasets import inventory
 from uniclip.evaluate.datasets.dataset import Dataset
 
 
@@ -65,6 +66,27 @@ def test_other_numbers_sums_and_damage_are_said(
     (tmp_path / "cifar-100-python/test").write_bytes(b"\x80\x02}q")
     assert cli.main(words) == 1
     assert "damaged  train 6 (a tenth held out); " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["food101", "sun397", "stanford_cars", "fgvc_aircraft", "dtd", "oxford_pets", "flowers102",
+     "voc2007", "flickr30k", "coco"],
+)  # fmt: skip
+def test_listed_pictures_that_are_not_there_are_damage(name: str, tmp_path: Path) -> None:
+    trees.WRITERS[name](tmp_path)
+    dataset = datasets.get(name)
+    assert inventory.look(dataset, tmp_path).damaged is None
+    test = set(map(str, dataset.open(tmp_path, "test").read.paths))  # type: ignore[attr-defined]
+    assert set(map(str, dataset.listed(tmp_path, "test")[1])) == test
+    Path(max(test)).unlink()
+    found = inventory.look(dataset, tmp_path)
+    assert found.state == "damaged"
+    assert f"{name}: 1 of {len(test)} pictures of test are not there, such as " in found.damaged
+    assert max(test) in found.damaged
+    for path in test:
+        Path(path).unlink(missing_ok=True)
+    assert inventory.look(dataset, tmp_path).state in ("damaged", "missing")
 
 
 def test_a_benchmark_stands_for_its_sets(

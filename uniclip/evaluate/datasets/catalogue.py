@@ -35,7 +35,7 @@ CLASSIFICATION = (
             part: (f"food-101/meta/{part}.json", "food-101/images") for part in ("train", "test")
         },
         reader="lists.food101",
-        counter="lists.food101_count",
+        lister="lists.food101_files",
         held_out=True,
         expected={"train": 75_750, "test": 25_250},
         sums={"food-101.tar.gz": "85eeb15f3717b99a5da872d97d918f87"},
@@ -111,7 +111,7 @@ CLASSIFICATION = (
             ),
         },
         reader="lists.stanford_cars",
-        counter="lists.stanford_cars_count",
+        lister="lists.stanford_cars_files",
         held_out=True,
         expected={"train": 8_144, "test": 8_041},
         how="its page is gone: unpack a copy of cars_train.tgz, cars_test.tgz, car_devkit.tgz and "
@@ -130,7 +130,7 @@ CLASSIFICATION = (
             for part, own in THREE
         },
         reader="lists.fgvc_aircraft",
-        counter="lists.fgvc_aircraft_count",
+        lister="lists.fgvc_aircraft_files",
         expected={"train": 3_334, "validation": 3_333, "test": 3_333},
         torchvision=("FGVCAircraft", ({"split": "test"},)),
         how=by_download("fgvc_aircraft"),
@@ -140,7 +140,7 @@ CLASSIFICATION = (
         title="DTD",
         files={part: (f"dtd/dtd/labels/{own}1.txt", "dtd/dtd/images") for part, own in THREE},
         reader="lists.dtd",
-        counter="lists.dtd_count",
+        lister="lists.dtd_files",
         expected={"train": 1_880, "validation": 1_880, "test": 1_880},
         sums={"dtd/dtd-r1.0.1.tar.gz": "fff73e5086ae6bdbea199a49dfb8a4c1"},
         torchvision=("DTD", ({"split": "test"},)),

@@ -78,9 +78,9 @@ class Dataset:
     """The set has no validation part: one in ten of each class of `train` is held out."""
     expected: Mapping[Part, int] = field(default_factory=dict)
     """Pictures in each part that the set itself has."""
-    counter: str | None = None
-    """`module.function` that says from (root, part) how many pictures a part has, where opening it
-    would import torch."""
+    lister: str | None = None
+    """`module.function` that gives from (root, part) the files of a part's pictures, where opening
+    it would import torch."""
     sums: Mapping[str, str] = field(default_factory=dict)
     """MD5 of files, as their publishers or torchvision state them."""
     how: str
@@ -173,12 +173,15 @@ class Dataset:
             "files": dict(sorted(stamps.items())),
         }
 
-    def counted(self, root: str | Path, part: Part) -> int:
-        """How many pictures a part of the set itself has here (`train`: what is held out too)."""
-        if self.counter is None:
-            return len(self._read(root, part))
-        base, counter = self._base(root), _function(self.counter)
-        return self._told(part, base, lambda: counter(base, part))
+    def listed(self, root: str | Path, part: Part) -> tuple[int, Sequence[str | Path]]:
+        """How many pictures a part of the set itself has here (`train`: what is held out too), and
+        the files that it says they are in; none where several share one."""
+        if self.lister is None:
+            pictures = self._read(root, part)
+            return len(pictures), getattr(pictures.read, "paths", ())
+        base, lister = self._base(root), _function(self.lister)
+        paths: list[str] = self._told(part, base, lambda: lister(base, part))
+        return len(paths), paths
 
     def wrong_sums(self, root: str | Path) -> Iterator[tuple[str, bool]]:
         """Each file whose MD5 is known and that is here, and whether it is another."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -64,7 +65,10 @@ class Found:
 
 
 def look(dataset: Dataset, root: str | Path, sums: bool = False) -> Found:
-    """Reads index files, and with `sums` whole files; never a picture, and no torch."""
+    """Reads index files, and with `sums` whole files; never a picture, and no torch.
+
+    That each listed picture has a file is seen in the listings of their folders.
+    """
     counts: dict[Part, int] = {}
     missing = damaged = None
     for part in dataset.files:
@@ -73,7 +77,13 @@ def look(dataset: Dataset, root: str | Path, sums: bool = False) -> Found:
             missing = missing or reason
             continue
         try:
-            counts[part] = dataset.counted(root, part)
+            counts[part], paths = dataset.listed(root, part)
+            gone = _gone(paths)
+            if gone:
+                raise UserError(
+                    f"{dataset.name}: {len(gone):,} of {counts.pop(part):,} pictures of {part} are "
+                    f"not there, such as {gone[0]}; {dataset.how}"
+                )
         except UserError as error:
             damaged = damaged or str(error)
     compared = dataset.wrong_sums(root) if sums else ()
@@ -84,3 +94,16 @@ def look(dataset: Dataset, root: str | Path, sums: bool = False) -> Found:
         damaged=damaged,
         sums={name: not wrong for name, wrong in compared},
     )
+
+
+def _gone(paths: Sequence[str | Path]) -> list[str]:
+    """Those of which there is no file."""
+    listings: dict[str, set[str]] = {}
+    gone = []
+    for path in map(str, paths):
+        folder, name = os.path.split(path)
+        if folder not in listings:
+            listings[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if name not in listings[folder] and not os.path.exists(path):  # case may not matter there
+            gone.append(path)
+    return gone

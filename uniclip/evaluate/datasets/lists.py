@@ -25,10 +25,10 @@ def food101(dataset: Dataset, root: Path, part: Part) -> Pictures:
     return _of_torchvision(dataset, part, Food101(root, split=part), root / "food-101/images")
 
 
-def food101_count(root: Path, part: Part) -> int:
-    """Pictures in a list of Food-101."""
+def food101_files(root: Path, part: Part) -> list[str]:
+    """The pictures in a list of Food-101."""
     listed = json.loads((root / f"food-101/meta/{part}.json").read_text(encoding="utf-8"))
-    return sum(len(names) for names in listed.values())
+    return [f"{root}/food-101/images/{name}.jpg" for names in listed.values() for name in names]
 
 
 def stanford_cars(dataset: Dataset, root: Path, part: Part) -> Pictures:
@@ -41,13 +41,13 @@ def stanford_cars(dataset: Dataset, root: Path, part: Part) -> Pictures:
     return _of_torchvision(dataset, part, StanfordCars(root, split=part), root / "stanford_cars")
 
 
-def stanford_cars_count(root: Path, part: Part) -> int:
-    """Rows of the annotations of a part."""
+def stanford_cars_files(root: Path, part: Part) -> list[str]:
+    """The pictures in the annotations of a part."""
     from scipy.io import loadmat
 
     name = "cars_test_annos_withlabels" if part == "test" else "devkit/cars_train_annos"
     annotations = loadmat(str(root / f"stanford_cars/{name}.mat"), squeeze_me=True)["annotations"]
-    return int(annotations.size)
+    return [f"{root}/stanford_cars/cars_{part}/{name}" for name in annotations["fname"].ravel()]
 
 
 def fgvc_aircraft(dataset: Dataset, root: Path, part: Part) -> Pictures:
@@ -58,9 +58,11 @@ def fgvc_aircraft(dataset: Dataset, root: Path, part: Part) -> Pictures:
     return _of_torchvision(dataset, part, opened, root / "fgvc-aircraft-2013b/data/images")
 
 
-def fgvc_aircraft_count(root: Path, part: Part) -> int:
-    """Lines of the list of a part."""
-    return len(_lines(root / f"fgvc-aircraft-2013b/data/images_variant_{SHORT[part]}.txt"))
+def fgvc_aircraft_files(root: Path, part: Part) -> list[str]:
+    """The pictures in the list of a part; lines read "0034309 A300B4"."""
+    folder = root / "fgvc-aircraft-2013b/data"
+    lines = _lines(folder / f"images_variant_{SHORT[part]}.txt")
+    return [f"{folder}/images/{line.split()[0]}.jpg" for line in lines]
 
 
 def dtd(dataset: Dataset, root: Path, part: Part) -> Pictures:
@@ -75,9 +77,10 @@ def dtd(dataset: Dataset, root: Path, part: Part) -> Pictures:
     return _of_torchvision(dataset, part, opened, images)
 
 
-def dtd_count(root: Path, part: Part) -> int:
-    """Lines of the list of a part."""
-    return len(_lines(root / f"dtd/dtd/labels/{SHORT[part]}1.txt"))
+def dtd_files(root: Path, part: Part) -> list[str]:
+    """The pictures in the list of a part."""
+    lines = _lines(root / f"dtd/dtd/labels/{SHORT[part]}1.txt")
+    return [f"{root}/dtd/dtd/images/{line.strip()}" for line in lines]
 
 
 def oxford_pets(dataset: Dataset, root: Path, part: Part) -> Pictures:

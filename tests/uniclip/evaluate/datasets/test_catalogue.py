@@ -41,7 +41,7 @@ def test_a_classification_set_is_read_as_published(name: str, tmp_path: Path) ->
             assert len(rows) == len(read["train"]) + len(read["validation"])
             assert 0 < len(read["validation"]) <= len(read["train"])
         assert found == rows
-        assert dataset.counted(tmp_path, part) == len(rows)
+        assert dataset.listed(tmp_path, part)[0] == len(rows)
 
 
 def rows_of(pictures: Pictures) -> list[tuple[str, int]]:

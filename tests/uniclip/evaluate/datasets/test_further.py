@@ -52,7 +52,7 @@ def test_a_set_is_read_as_published(name: str, tmp_path: Path) -> None:
         if part == "train" and found.held_out:
             both += rows_of(read["validation"])
         assert sorted(both) == sorted(rows)
-        assert found.counted(tmp_path, part) == len(rows)
+        assert found.listed(tmp_path, part)[0] == len(rows)
 
 
 def test_columns_come_first_in_stl10(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_digits_come_with_scikit_learn_only() -> None:
     found = datasets.get("digits")
     parts = {part: found.open("nowhere", part) for part in found.parts}
     assert {p: len(parts[p]) for p in parts} == {"train": 1076, "validation": 125, "test": 596}
-    assert found.counted("nowhere", "train") == found.expected["train"]
+    assert found.listed("nowhere", "train")[0] == found.expected["train"]
     from sklearn.datasets import load_digits
 
     theirs = load_digits()
