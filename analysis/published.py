@@ -42,7 +42,13 @@ BACKBONES: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {
 """timm's models and their options, at 224 pixels, by what the papers call them."""
 PIXELS = 224
 IMAGE = "model.image.name"
-REGULARISERS = ("drop_rate", "drop_path_rate", "attn_drop_rate", "proj_drop_rate")
+NOT_OF_THE_BACKBONE = (
+    "drop_rate",
+    "drop_path_rate",
+    "attn_drop_rate",
+    "proj_drop_rate",
+    "pretrained_cfg_overlay",
+)
 """Options that change how a model learns, not which it is."""
 USERS_OWN = ("csv",)
 """Sources that do not say what they hold; runtime.pretraining_data may."""
@@ -166,7 +172,8 @@ def _backbone(values: Mapping[str, Any], options_of: Mapping[str, Any]) -> str |
     name, pixels = str(values[IMAGE]), values.get("model.image.pixels")
     prefix = "model.image.options."
     options = {k.removeprefix(prefix): v for k, v in options_of.items() if k.startswith(prefix)}
-    kept = tuple(sorted((k, str(v)) for k, v in options.items() if k not in REGULARISERS))
+    of_it = {k: v for k, v in options.items() if k.split(".")[0] not in NOT_OF_THE_BACKBONE}
+    kept = tuple(sorted((k, str(v)) for k, v in of_it.items()))
     if pixels == PIXELS and (name, kept) in BACKBONES:
         return BACKBONES[name, kept]
     return f"{name} at {pixels} pixels"
