@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ablations import plan as plans
 from ablations.plan import Planned
+from analysis import fairness
 from sweeps import budget, cli, listing, price, settings
 from sweeps import status as status_
 from sweeps.claims import look
@@ -23,7 +24,7 @@ from sweeps.submissions import Submissions
 from sweeps.worker import proven
 from uniclip.compose import flat, parse
 from uniclip.errors import UserError
-from uniclip.store import Plan, RunFolder, Store
+from uniclip.store import Plan, RunFolder, Store, lines
 
 CELLS_FAILED, TRUTH_MISSED = 1, 1
 
@@ -85,7 +86,7 @@ def plan(options: Namespace) -> int:
         drawn.add_row(*map(Text, (row.cell, row.run[:8], verdict, reason, *cost)))
     console.print(f"{planned.title}\n{planned.sweep}", markup=False)
     console.print(drawn)
-    for text in (*_recipes(planned), *planned.left_out):
+    for text in (*_recipes(planned), *_equal(asked.store, planned), *planned.left_out):
         console.print(text, markup=False)
     for name, how in planned.missing.items():
         console.print(f"n/a: {name}: {how}", markup=False)
@@ -109,6 +110,12 @@ def _recipes(planned: Plan) -> list[str]:
     width = max(map(len, planned.recipes))
     arms = (f"  {name:<{width}}  {said}" for name, said in planned.recipes.items())
     return [*planned.stamps, f"recipe={planned.recipe}: {kept}", *arms]
+
+
+def _equal(store: Store, planned: Plan) -> list[str]:
+    """What the sides of each comparison that counts have in common, and what not."""
+    known = fairness.facts(planned, lines(store.sweep(planned.sweep).probes))
+    return [f"{c.label}: {fairness.stamp(known, c)}" for c in planned.contrasts if c.primary]
 
 
 def _prove(asked: Asked, planned: Planned) -> None:
