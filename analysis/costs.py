@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import fairness
+from analysis import stamps
 from analysis.export import csv_text
 from analysis.gather import Gathered
 from analysis.spending import spoken
@@ -74,7 +74,7 @@ def _prediction(both: pd.DataFrame) -> str:
 
 
 def _stamps(gathered: Gathered, costs: pd.DataFrame) -> list[str]:
-    """What the contrasts hold equal of what was measured here, as `fairness` says it of counts."""
+    """What the contrasts hold equal of what was measured here, as `stamps` says it of counts."""
     units = {"training_seconds": ("training seconds", 1.0), "peak_memory_bytes": ("peak MB", 1e6)}
     known: dict[str, dict[str, float | None]] = {arm.name: {} for arm in gathered.plan.arms}
     for column, (said, unit) in units.items():
@@ -83,8 +83,8 @@ def _stamps(gathered: Gathered, costs: pd.DataFrame) -> list[str]:
                 known[str(arm)][said] = float(value) / unit
     within = {said: ALIKE for said, _ in units.values()}
     drawn = [c for c in gathered.plan.contrasts if c.kind != "noise"]
-    stamps = {c.label: fairness.stamp(known, c, within) for c in drawn}
-    told = [f"{label}: {stamp}." for label, stamp in stamps.items() if stamp != fairness.UNKNOWN]
+    stamped = {c.label: stamps.stamp(known, c, within) for c in drawn}
+    told = [f"{label}: {stamp}." for label, stamp in stamped.items() if stamp != stamps.UNKNOWN]
     first = f"Training time and peak memory count as equal within {ALIKE:.0%}."
     return [first, *told] if told else []
 

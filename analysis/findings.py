@@ -197,7 +197,7 @@ def _rivals(plan: Plan, observed: Observed) -> list[Rival]:
     """The reference of a crossed design against each arm that has less than it (outside baselines,
     components off); a listed one against the arms that contrasts take off."""
     full = plan.arm(plan.reference)
-    taken_off = {a for c in plan.contrasts for a in words.sides(c)[1]}
+    taken_off = {a for c in plan.contrasts for a in c.sides[1]}
     found = []
     for arm in plan.arms:
         values = observed.values.get(arm.name, {})

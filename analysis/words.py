@@ -81,13 +81,7 @@ def forwards(plan: Plan, plus: Iterable[str], minus: Iterable[str]) -> str:
 
 def cost(plan: Plan, contrast: Contrast) -> str:
     """The costs of a contrast's two sides."""
-    return forwards(plan, *sides(contrast))
-
-
-def sides(contrast: Contrast) -> tuple[list[str], list[str]]:
-    """The arms that a contrast adds up and those that it takes off, by the signs of its weights."""
-    weights = contrast.weights.items()
-    return [a for a, w in weights if w > 0], [a for a, w in weights if w < 0]
+    return forwards(plan, *contrast.sides)
 
 
 def score_label(name: str) -> str:

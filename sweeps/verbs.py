@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ablations import plan as plans
 from ablations.plan import Planned
-from analysis import fairness
+from analysis import stamps
 from sweeps import budget, cli, listing, price, settings
 from sweeps import status as status_
 from sweeps.claims import look
@@ -114,8 +114,8 @@ def _recipes(planned: Plan) -> list[str]:
 
 def _equal(store: Store, planned: Plan) -> list[str]:
     """What the sides of each comparison that counts have in common, and what not."""
-    known = fairness.facts(planned, lines(store.sweep(planned.sweep).probes))
-    return [f"{c.label}: {fairness.stamp(known, c)}" for c in planned.contrasts if c.primary]
+    known = stamps.facts(planned, lines(store.sweep(planned.sweep).probes))
+    return [f"{c.label}: {stamps.stamp(known, c)}" for c in planned.contrasts if c.primary]
 
 
 def _prove(asked: Asked, planned: Planned) -> None:

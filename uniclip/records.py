@@ -156,6 +156,12 @@ class Contrast:
     """Declared beforehand: in the family that Holm corrects for."""
     component: str | None = None
 
+    @property
+    def sides(self) -> tuple[list[str], list[str]]:
+        """The arms that are added up, and those that are taken off, by the signs of the weights."""
+        weights = self.weights.items()
+        return [a for a, w in weights if w > 0], [a for a, w in weights if w < 0]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import fake_sweep
 
-from analysis import costs, fairness, tables
+from analysis import costs, stamps, tables
 from analysis.findings import find
 from analysis.gather import gather
 from uniclip.store import Contrast, Store, append
@@ -27,21 +27,21 @@ def test_what_labels_decide_is_never_called_equal() -> None:
         "clip": {"samples seen": 10.0, POSITIVES: 1.0},
     }
     said = "equal in samples seen; not counted (labels): positives of a picture among texts"
-    assert fairness.stamp(known, difference("unicl", "clip")) == said
-    assert fairness.stamp(known, difference("unicl", "again")) == said
+    assert stamps.stamp(known, difference("unicl", "clip")) == said
+    assert stamps.stamp(known, difference("unicl", "again")) == said
 
 
 def test_sizes_are_equal_within_their_share_and_counts_exactly() -> None:
-    known: fairness.Facts = {
-        "a": {fairness.PARAMETERS: 1000.0, "samples seen": 1000.0},
-        "b": {fairness.PARAMETERS: 1009.0, "samples seen": 1009.0},
-        "c": {fairness.PARAMETERS: 1030.0, "samples seen": 1000.0},
+    known: stamps.Facts = {
+        "a": {stamps.PARAMETERS: 1000.0, "samples seen": 1000.0},
+        "b": {stamps.PARAMETERS: 1009.0, "samples seen": 1009.0},
+        "c": {stamps.PARAMETERS: 1030.0, "samples seen": 1000.0},
     }
     said = "equal in parameters; not equal in samples seen (1,000 against 1,009)"
-    assert fairness.stamp(known, difference("a", "b")) == said
+    assert stamps.stamp(known, difference("a", "b")) == said
     said = "equal in samples seen; not equal in parameters (1,000 against 1,030)"
-    assert fairness.stamp(known, difference("a", "c")) == said
-    assert fairness.stamp({**known, "d": {}}, difference("a", "d")) == "not stated"
+    assert stamps.stamp(known, difference("a", "c")) == said
+    assert stamps.stamp({**known, "d": {}}, difference("a", "d")) == "not stated"
 
 
 def test_probed_sizes_stand_in_the_table_and_measured_costs_beside_the_bill(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_probed_sizes_stand_in_the_table_and_measured_costs_beside_the_bill(tmp_
         append(store.sweep(sweep).probes, {"arm": arm.name, **size})
     gathered = gather(Store(tmp_path), sweep)
     table = next(t for t in tables.build(find(store, gathered)) if t.name == "fairness")
-    assert table.headings == ("arm", fairness.OPERATIONS)
+    assert table.headings == ("arm", stamps.OPERATIONS)
     assert (
         "UniCLIP against CLIP: equal in parameters, samples seen, positives of a picture among "
         "texts; not equal in floating-point operations (600,000,000 against 200,000,000)."

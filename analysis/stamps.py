@@ -1,0 +1,88 @@
+"""What two sides of a comparison have in common, and what not, in one line.
+
+Time and memory are the machine's: they are stamped under the costs, never in a table of scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from uniclip.compose import flat
+from uniclip.store import Contrast, Plan
+
+Facts = Mapping[str, Mapping[str, float | None]]
+"""Arm -> what is counted of it, in words -> how much; None: labels decide it."""
+
+FEW = 6
+"""So many differences are spelt out in a stamp."""
+OPERATIONS, PARAMETERS = "floating-point operations", "parameters"
+SIZES = {OPERATIONS: 0.01, PARAMETERS: 0.01}
+"""What counts as equal within a share of itself."""
+LABELS, UNKNOWN = "not counted (labels)", "not stated"
+
+
+def facts(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> Facts:
+    """What the plan counts, behind what the probes know of the size of the arms' models."""
+    sizes: dict[str, dict[str, float | None]] = {}
+    for probe in probes:
+        if {"flops_per_step", "parameters"} <= probe.keys():
+            arm = next((a for a in plan.arms if a.name == probe["arm"]), None)
+            steps = (flat(plan.base) | (arm.delta if arm else {})).get("train.steps", 0)
+            operations, parameters = probe["flops_per_step"] * steps, probe["parameters"]
+            sizes[probe["arm"]] = {OPERATIONS: operations, PARAMETERS: parameters}
+    return {a: {**sizes.get(a, {}), **counted} for a, counted in plan.facts.items()}
+
+
+def stamp(facts: Facts, contrast: Contrast, within: Mapping[str, float] = SIZES) -> str:
+    """ "equal in ...; not equal in ..." of the two sides of a comparison.
+
+    Only what is known of every arm on both is spoken of. within: quantity -> the share of itself up
+    to which it counts as equal; else 0.
+    """
+    sides = [[facts.get(arm, {}) for arm in arms] for arms in contrast.sides]
+    known = [said for said in sides[0][0] if all(said in arm for side in sides for arm in side)]
+    if not known:
+        return UNKNOWN
+    equal, unequal, by_label = [], [], []
+    for said in known:
+        left, right = ({arm[said] for arm in side} for side in sides)
+        if None in left | right:
+            by_label.append(said)
+            continue
+        ours, theirs = (sorted(n for n in side if n is not None) for side in (left, right))
+        if ours == theirs == [0.0]:
+            continue
+        if _alike(ours, theirs, within.get(said, 0.0)):
+            equal.append(said)
+        else:
+            unequal.append(f"{said} ({_spoken(ours)} against {_spoken(theirs)})")
+    return _stamped(equal, unequal, by_label)
+
+
+def _stamped(equal: list[str], unequal: list[str], by_label: list[str]) -> str:
+    if not unequal and not by_label:
+        return "equal in all that is known"
+    rest = f" and {len(unequal) - FEW} more" if len(unequal) > FEW else ""
+    parts = [f"equal in {', '.join(equal)}"] if equal else []
+    parts += [f"not equal in {', '.join(unequal[:FEW])}{rest}"] if unequal else []
+    return "; ".join(parts + ([f"{LABELS}: {', '.join(by_label)}"] if by_label else []))
+
+
+def _alike(left: list[float], right: list[float], within: float) -> bool:
+    """Whether each number on either side has one on the other that is as large, within a share."""
+
+    def met(one: list[float], other: list[float]) -> bool:
+        return all(any(abs(a - b) <= within * max(abs(a), abs(b)) for b in other) for a in one)
+
+    return met(left, right) and met(right, left)
+
+
+def _spoken(values: list[float]) -> str:
+    return " or ".join(number(v) for v in values)
+
+
+def number(value: float) -> str:
+    """A count as people read it."""
+    whole = value == round(value) or value >= 100
+    return f"{value:,.0f}" if whole and value < 1e9 else f"{value:.3g}"
