@@ -1,6 +1,6 @@
 """The store: every path in it. Plain files, no server, no lock.
 
-The folders of runs are in `run_folder.py`, how files are written in `files.py`, what stands in them
+The folders of runs are in `folders.py`, how files are written in `files.py`, what stands in them
 in `records.py`; all are offered here, so that nobody above needs more than the store.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from uniclip.errors import UserError
 from uniclip.files import append, as_json, lines, publish, publish_file, read, read_json, replace
+from uniclip.folders import CACHE, AttemptFolder, RunFolder
 from uniclip.records import (
     Arm,
     Audit,
@@ -38,7 +39,6 @@ from uniclip.records import (
     TunedArm,
     Tuning,
 )
-from uniclip.run_folder import CACHE, AttemptFolder, RunFolder
 
 __all__ = [
     "Arm",
