@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from pathlib import Path
 
 import pytest
 from cluster import Cluster
 from disks import filled, small_disk
-from driving import Driver, finished_once, until
+from driving import Driver, finished_once, proven, until
 
 pytestmark = pytest.mark.soak
 SOAK = "UNICLIP_SOAK" in os.environ
@@ -33,16 +32,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
 def driver(cluster: Cluster, tmp_path: Path, undisturbed: Driver) -> Driver:
     """A sweep of two cells on the cluster."""
     return proven(Driver(tmp_path / "store", *LONG, *SLURM), undisturbed)
-
-
-def proven(driver: Driver, undisturbed: Driver) -> Driver:
-    """Its arms count as proven, as they were there: a proof takes as long as all the rest."""
-    (sweep,) = undisturbed.store.sweeps()
-    place = driver.store.sweep(sweep.id)
-    place.path.mkdir(parents=True)
-    for path in (sweep.audit, sweep.probes):
-        shutil.copy2(path, place.path / path.name)
-    return driver
 
 
 def training_jobs(driver: Driver) -> list[str]:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from driving import PATIENCE, Driver, finished_once, kill, until
+from driving import PATIENCE, Driver, finished_once, kill, proven, until
 
 ARMS = ("arms=[full,clip]", "seeds=2", "train.steps=60")
 ROUNDS = 4 if os.environ.get("UNICLIP_SOAK") else 1
@@ -29,7 +29,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
 def test_killed_at_a_random_moment(
     undisturbed: Driver, tmp_path: Path, victim: str, round_: int
 ) -> None:
-    driver = Driver(tmp_path / "store", *ARMS)
+    driver = proven(Driver(tmp_path / "store", *ARMS), undisturbed)
     chance = random.Random(f"{victim} {round_} {time.time_ns()}")
     process = driver.start()
     until(driver.training)
