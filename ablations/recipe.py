@@ -10,7 +10,7 @@ OURS = "ours"
 
 def spoken(train: TrainConfig) -> str:
     """The optimiser and the schedule of a training, but for its length and batch size."""
-    scale = train.batch_size / train.rate_batch if train.rate_batch else 1.0
+    scale = train.rate_scale
     start, peak, end = (
         f"{scale * rate:.3g}" for rate in (train.start_rate, train.learning_rate, train.final_rate)
     )

@@ -127,11 +127,7 @@ def _card(contrast: Contrast, effect: Effect) -> str:
 
 def _warnings(findings: Findings) -> str:
     said = unlike(findings)
-    said += [
-        f"Audit: {f.arm}: {f.check} does not hold: {f.detail}"
-        for f in findings.audit
-        if not f.holds
-    ]
+    said += [f"Audit: {f.broken}" for f in findings.audit if not f.holds]
     said += alarms.lines(findings.plan, findings.checks)
     return f'<div class="warning">{_listed(said, "")}</div>' if said else ""
 

@@ -59,7 +59,7 @@ class Display:
         broken = [f for f in findings if not f.holds]
         self.line(f"audit: {len(findings) - len(broken)} of {len(findings)} checks hold")
         for f in broken:
-            self.line(f"audit: {f.arm}: {f.check} does not hold: {f.detail}")
+            self.line(f"audit: {f.broken}")
 
     def _changes(self, rows: list[Row]) -> None:
         done = sum(r.state.kind in (*FINAL, *AT_REST) for r in rows)

@@ -207,8 +207,7 @@ def switches(patient: Patient) -> Iterator[Finding]:
     findings = sweep.findings()
     for f in findings:
         if not f.holds:
-            said = f"{f.arm}: {f.check} does not hold: {f.detail}"
-            yield problem("switches", said, "the arm is not what it is called: mend its delta")
+            yield problem("switches", f.broken, "the arm is not what it is called: mend its delta")
     held = sum(f.holds for f in findings)
     yield ok(
         "switches", f"{held} of {len(findings)} checks of {len(patient.planned.plan.arms)} arms"

@@ -273,7 +273,8 @@ def tune(options: Namespace) -> int:
         display.line(f"tuning waits for {len(unfinished)} cells of the default arms")
         return CELLS_FAILED
     display.line(f"tuning: {tuner.estimate()}")
-    _ = held or tuner.hold()
+    if not held:
+        tuner.hold()
     try:
         found = tuner.tune(tuning.QuietDisplay())
     except tuning.Unfinished as why:

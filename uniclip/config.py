@@ -236,6 +236,11 @@ class TrainConfig:
                     f"train.learning_rate={self.learning_rate:g}"
                 )
 
+    @property
+    def rate_scale(self) -> float:
+        """By what the rates are multiplied at this batch size."""
+        return self.batch_size / self.rate_batch if self.rate_batch else 1.0
+
 
 # ---- how it is executed (never hashed) -----------------------------------------------------------
 

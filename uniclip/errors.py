@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -16,3 +16,8 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
     near = get_close_matches(str(name), names, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
     return UserError(f"unknown {kind} {str(name)!r}: {hint}")
+
+
+def not_judged(failed: Mapping[str, str]) -> UserError:
+    """The error for data sets that could not be judged: name -> why."""
+    return UserError(f"not judged: {', '.join(failed)} ({'; '.join(failed.values())})")

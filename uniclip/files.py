@@ -13,6 +13,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +25,12 @@ def no_room(error: BaseException) -> bool:
     """Whether an error, or what it was raised from, is that of a full disk or a spent quota."""
     found = error.__cause__ or error
     return isinstance(found, OSError) and found.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def sum_of(path: Path) -> str:
+    """32 hex digits over the content of a file, of whatever size."""
+    with open(path, "rb") as stream:
+        return file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def located(path: str) -> Path:

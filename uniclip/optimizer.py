@@ -25,14 +25,15 @@ def rate(step: int, train: TrainConfig) -> float:
     the peak, and step `train.steps` (the one after the last) has train.final_rate; all of them
     times train.batch_size / train.rate_batch, if that is given.
     """
-    scale = train.batch_size / train.rate_batch if train.rate_batch else 1.0
     warmup = round(train.warmup * train.steps)
     if step < warmup:
         low = train.start_rate
-        return scale * (low + (train.learning_rate - low) * (step + 1) / warmup)
+        return train.rate_scale * (low + (train.learning_rate - low) * (step + 1) / warmup)
     progress = (step - warmup) / (train.steps - warmup)
     low = train.final_rate
-    return scale * (low + (train.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * progress)))
+    return train.rate_scale * (
+        low + (train.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * progress))
+    )
 
 
 def build(

@@ -174,6 +174,11 @@ class Finding:
     inert: bool = False
     """The component cannot matter in this configuration, on or off."""
 
+    @property
+    def broken(self) -> str:
+        """What is wrong, in one line, where it does not hold."""
+        return f"{self.arm}: {self.check} does not hold: {self.detail}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:

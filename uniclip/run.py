@@ -20,8 +20,9 @@ from torch import Tensor
 from uniclip import checkpoint, evaluate, identity, numerics, processes
 from uniclip.config import RunConfig
 from uniclip.data.tokenizer import Tokenizer
-from uniclip.errors import UserError
+from uniclip.errors import UserError, not_judged
 from uniclip.evaluate.datasets import looked_at_once
+from uniclip.files import sum_of
 from uniclip.model.embedder import build_embedder
 from uniclip.model.pretrained import Pretrained
 from uniclip.objectives import methods
@@ -122,7 +123,7 @@ def _train(
     else:
         # Weights are linked last of all files of training, and equal configurations give equal
         # weights: an earlier attempt died just before its outcome, so only that is missing.
-        attempt.event("adopted_weights", weights=_hash(run.weights))
+        attempt.event("adopted_weights", weights=sum_of(run.weights))
     if attempt.overtaken():
         return "overtaken"
     return _publish(run, _trained_outcome(run, attempt))
@@ -147,10 +148,10 @@ def _publish_weights(run: RunFolder, attempt: AttemptFolder, fitted: Fitted) -> 
         publish_file(run.best, best)
     ours = attempt.path / run.weights.name
     write(ours, checkpoint.encode(final, {"step": fitted.step, **belongs}))
-    if not publish_file(run.weights, ours) and _hash(run.weights) != _hash(ours):
+    if not publish_file(run.weights, ours) and sum_of(run.weights) != sum_of(ours):
         # A rival was faster and is of another numerics class. What is published stays: others may
         # have read it.
-        attempt.event("weights_differ", published=_hash(run.weights), ours=_hash(ours))
+        attempt.event("weights_differ", published=sum_of(run.weights), ours=sum_of(ours))
 
 
 def _trained_outcome(run: RunFolder, attempt: AttemptFolder) -> Outcome:
@@ -160,7 +161,7 @@ def _trained_outcome(run: RunFolder, attempt: AttemptFolder) -> Outcome:
         _author(run, attempt),
         kind="trained",
         step=_decode(run.weights)[1]["step"],
-        weights=_hash(run.weights),
+        weights=sum_of(run.weights),
         best_step=_decode(run.best)[1]["step"] if run.best.exists() else None,
     )
 
@@ -208,10 +209,6 @@ def _cost(run: RunFolder) -> dict[str, float]:
     return {"training_seconds": sum(spent), **sizes}
 
 
-def _hash(path: Path) -> str:
-    return blake2b(path.read_bytes(), digest_size=16).hexdigest()
-
-
 # ---- evaluation -------------------------------------------------------------------------------
 
 
@@ -250,7 +247,7 @@ def _evaluate(
         publish(run.predictions_path(name, evaluation), _npz(predictions))
         publish(run.scores_path(name, evaluation), as_json(judged))
     if failed:
-        raise UserError(f"not judged: {', '.join(failed)} ({'; '.join(failed.values())})")
+        raise not_judged(failed)
     return None
 
 
@@ -321,7 +318,7 @@ def _pretrained(run: RunFolder, config: RunConfig, *, best: bool) -> Pretrained:
         if not needed.exists():
             raise UserError(f"{needed} is missing: the run is not trained to its end")
     tensors, facts = _decode(path)
-    if _hash(run.tokenizer) != facts["tokenizer"]:
+    if sum_of(run.tokenizer) != facts["tokenizer"]:
         raise UserError(f"{run.tokenizer} is damaged: it is not what {path.name} was trained with")
     tokenizer = Tokenizer.from_json(run.tokenizer.read_text(encoding="utf-8"))
     method = methods.build(config)

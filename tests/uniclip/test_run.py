@@ -19,6 +19,7 @@ from uniclip import checkpoint, evaluate, run
 from uniclip.compose import CONF, compose
 from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError
+from uniclip.files import sum_of
 from uniclip.store import RunFolder, lines
 
 EVALUATION = evaluate.evaluation_hash("scenes", tiny())
@@ -57,7 +58,7 @@ def test_what_is_published(trained):
     outcome = trained.outcome()
     assert (outcome.kind, outcome.step, outcome.attempt) == ("trained", 6, 1)
     assert outcome.best_step in (2, 4, 6)
-    assert outcome.weights == run._hash(trained.weights)
+    assert outcome.weights == sum_of(trained.weights)
     assert (outcome.training, outcome.source, outcome.numerics) == ("t", "s", {"device": "cpu"})
     assert outcome.cost.keys() == {"training_seconds", *run.COSTS}
     assert all(value > 0 for value in outcome.cost.values())
@@ -212,7 +213,7 @@ def test_a_faster_rival_of_another_class_stays_published(trained, tmp_path, monk
     monkeypatch.setattr(run, "publish_file", late)
     assert run.run(folder, tiny(), attempt, evaluations={}) == "trained"
     assert folder.weights.read_bytes() == theirs
-    assert folder.outcome().weights == run._hash(folder.weights)
+    assert folder.outcome().weights == sum_of(folder.weights)
     assert "weights_differ" in [record["event"] for record in lines(attempt.events)]
 
 

@@ -19,7 +19,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from errno import EISDIR
-from hashlib import blake2b, file_digest
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,9 @@ from uniclip import evaluate, plugins
 from uniclip.binding import bind, plain
 from uniclip.compose import parse
 from uniclip.config import RunConfig, RuntimeConfig
-from uniclip.errors import UserError, unknown
+from uniclip.errors import UserError, not_judged, unknown
 from uniclip.evaluate import datasets, leakage, own_protocol
+from uniclip.files import sum_of
 from uniclip.store import RunFolder, Store, as_json
 from uniclip.store import replace as write
 
@@ -99,7 +99,7 @@ def _told(given: dict[str, Any]) -> Iterator[str]:
     if out is not None:
         write(out, as_json(kept))
     if failed:
-        raise UserError(f"not judged: {', '.join(failed)} ({'; '.join(failed.values())})")
+        raise not_judged(failed)
 
 
 def _judged(
@@ -160,14 +160,14 @@ def _model(given: dict[str, Any]) -> _Model:
         folder = RunFolder(path.resolve() if path.is_dir() else path.resolve().parent)
         weights = folder.weights if path.is_dir() else path
         in_store = folder.path.parent.name == "runs"
-        return _Model(pretrained, _sum(weights), folder.cache if in_store else None, True)
+        return _Model(pretrained, sum_of(weights), folder.cache if in_store else None, True)
     from uniclip.model import imported
 
     quick = given.get("quick_gelu")
     pretrained = imported.load(path, trust=given.get("trust", False), quick_gelu=quick)
     activation = pretrained.config.model.text.activation
     assumed = ASSUMED if quick is None and activation == "gelu" else ""
-    return _Model(pretrained, f"{_sum(path)} {activation}", None, False, assumed)
+    return _Model(pretrained, f"{sum_of(path)} {activation}", None, False, assumed)
 
 
 def _run(given: str, store: object) -> Path:
@@ -182,11 +182,6 @@ def _run(given: str, store: object) -> Path:
         ids = ", ".join(path.name for path in found) or "none"
         raise UserError(f"run {given!r} must name one run of store={place}; it fits {ids}")
     return Path(given)
-
-
-def _sum(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def _folder(given: object) -> list[Path]:

@@ -48,7 +48,7 @@ def fingerprint(config: RunConfig) -> dict[str, Any]:
     except OSError:
         raise UserError(f"init={config.init}: no such file") from None
     known = blake2b(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
-    return {"init": files.remembered("sums", known, lambda: _sum(path))}
+    return {"init": files.remembered("sums", known, lambda: files.sum_of(path))}
 
 
 def begin(embedder: Embedder, config: RunConfig, words: Tokenizer) -> None:
@@ -66,14 +66,6 @@ def begin(embedder: Embedder, config: RunConfig, words: Tokenizer) -> None:
         if config.init_towers in (tower, "both"):
             _fill(getattr(embedder, encoder), encoder, state, config)
             _fill_head(getattr(embedder, head), head, state)
-
-
-def _sum(path: Path) -> str:
-    summed = blake2b(digest_size=16)
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            summed.update(block)
-    return summed.hexdigest()
 
 
 def _published(config: RunConfig, words: Tokenizer) -> Given:

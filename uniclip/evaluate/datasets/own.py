@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from uniclip.data.split import Part
 from uniclip.errors import UserError
 from uniclip.evaluate import prompts
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.files import located, remembered
+from uniclip.files import located, remembered, sum_of
 
 CALLED: dict[Part, tuple[str, ...]] = {
     "train": ("train",),
@@ -125,16 +124,11 @@ def shard_stamps(root: Path, wanted: tuple[str, ...]) -> dict[str, str]:
 
 def _sum(path: Path) -> str:
     """Of a whole file; remembered with its size and times of change, unless they are recent."""
-
-    def read() -> str:
-        with open(path, "rb") as stream:
-            return file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
-
     status = path.stat()
     if time.time() - max(status.st_mtime, status.st_ctime) < RECENT:
-        return read()
+        return sum_of(path)
     state = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    return str(remembered("shards", identity.digest(state, 32), read))
+    return str(remembered("shards", identity.digest(state, 32), lambda: sum_of(path)))
 
 
 def _templates(path: Path) -> tuple[str, ...]:

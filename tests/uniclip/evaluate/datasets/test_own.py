@@ -253,7 +253,7 @@ def test_a_shard_is_read_once_until_it_changes(
     monkeypatch.setattr(own, "RECENT", 0.0)
     assert found.fingerprint("") == first
     read = []
-    monkeypatch.setattr(own, "file_digest", lambda stream, _: read.append(stream.name))
+    monkeypatch.setattr(own, "sum_of", lambda path: read.append(path))
     assert found.fingerprint("") == first
     assert read == []
     monkeypatch.undo()
