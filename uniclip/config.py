@@ -95,6 +95,11 @@ class CsvData:
     test: float = setting(0.3, above=0, high=0.5)
     """Share of the rows kept for the test."""
 
+    @property
+    def labelled(self) -> bool:
+        """Whether a training batch has labels."""
+        return self.label is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class MixData:

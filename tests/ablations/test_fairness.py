@@ -95,10 +95,13 @@ def test_where_labels_make_positives_none_are_counted():
     for method, data in (
         ({"name": "unicl"}, {"name": "mix"}),
         ({"name": "unicl", "equal_captions": True}, {"name": "scenes"}),
+        ({"name": "unicl"}, {"name": "csv", "path": "a.csv", "label": "kind"}),
     ):
         counted = facts(run(method, 1, 0, data=data))
         assert {said for said, value in counted.items() if value is None} == by_label
     assert None not in facts(run({"name": "clip"}, 1, 0, data={"name": "mix"})).values()
+    plain = {"name": "csv", "path": "a.csv"}
+    assert None not in facts(run({"name": "unicl"}, 1, 0, data=plain)).values()
 
 
 @pytest.mark.parametrize("frozen", ["none", "image", "text", "both"])
