@@ -93,7 +93,7 @@ def _plan(
     reference: str,
 ) -> Plan:
     ablation, config = request.ablation, configs[reference]
-    evaluations, missing = _benchmark(configs, request.cache)
+    evaluations, missing, unprobed = _benchmark(configs, request.cache)
     contrasts = designs.contrasts(ablation, request.components, list(configs))
     shown = {c for d in definitions.values() for c in d.off} | set(ablation.components)
     return Plan(
@@ -112,6 +112,7 @@ def _plan(
         cells=cells,
         evaluations=evaluations,
         missing=missing,
+        unprobed=unprobed,
         base=base,
         forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
         facts={n: facts(c) for n, c in configs.items()},
@@ -270,19 +271,23 @@ def _label(request: Request, name: str, d: ArmDefinition) -> str:
 
 def _benchmark(
     configs: Mapping[str, RunConfig], cache: Path | None
-) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-    """Evaluation hashes by arm and data set, and how to get the data sets that are not here."""
+) -> tuple[dict[str, dict[str, str]], dict[str, str], dict[str, str]]:
+    """Evaluation hashes by arm and data set, how to get the data sets that are not here, and what
+    those that are here lack for a linear probe."""
     evaluations: dict[str, dict[str, str]] = {arm: {} for arm in configs}
-    missing = {}
+    missing, unprobed = {}, {}
     with looked_at_once():
         for arm, config in configs.items():
             for name in evaluate.expanded(config.benchmark):
                 lacking = evaluate.missing(name, config, cache)
                 if lacking:
                     missing[name] = lacking
-                else:
-                    evaluations[arm][name] = evaluate.evaluation_hash(name, config, cache)
-    return evaluations, missing
+                    continue
+                evaluations[arm][name] = evaluate.evaluation_hash(name, config, cache)
+                lacking = evaluate.unprobed(name, config, cache)
+                if lacking:
+                    unprobed[name] = lacking
+    return evaluations, missing, unprobed
 
 
 def _primary(ablation: Ablation, config: RunConfig) -> Primary:

@@ -136,7 +136,8 @@ def _panel(
 ) -> Panel:
     title, scores = FORMS[form]
     plan = findings.plan
-    here = [d for d in sets if any(d in plan.evaluations[a.name] for a in arms)]
+    unprobed = plan.unprobed if form == "linear_probe" else {}
+    here = [d for d in sets if d not in unprobed and _judged(plan, d, arms)]
     columns = list(_columns(findings, arms, here, scores))
     left_out = _left_out(columns, arms, here)
     common = tuple(d for d in here if d not in left_out)
@@ -151,7 +152,7 @@ def _panel(
         columns=tuple(columns),
         means=tuple(_means(arms, [c for c in columns if c.datasets[0] in common])),
         common=common,
-        missing={d: _reason(plan, d) for d in sets if d not in here},
+        missing={d: _reason(plan, (plan.missing | unprobed).get(d)) for d in sets if d not in here},
         left_out=left_out,
     )
 
@@ -272,9 +273,13 @@ def _departs(findings: Findings, protocol: str, columns: Sequence[Column]) -> tu
     return tuple(said)
 
 
-def _reason(plan: Plan, dataset: str) -> str:
+def _judged(plan: Plan, dataset: str, arms: Sequence[Arm]) -> bool:
+    return any(dataset in plan.evaluations[a.name] for a in arms)
+
+
+def _reason(plan: Plan, reason: str | None) -> str:
     """What is missing and how to get it, without the place where the sets lie on one machine."""
     root = Path(plan.base.get("runtime", {}).get("data_root", "data"))
     prefix = "there is no "
-    reason = plan.missing.get(dataset, "another arm's")
-    return reason.replace(f"{prefix}{root}/", f"{prefix}<data_root>/", 1)
+    said = "another arm's" if reason is None else reason
+    return said.replace(f"{prefix}{root}/", f"{prefix}<data_root>/", 1)

@@ -162,6 +162,8 @@ def data_sets(patient: Patient) -> Iterator[Finding]:
         chosen = [d for n, d in datasets.DATASETS.items() if n in _benchmark(patient.planned)]
         for name, how in patient.planned.plan.missing.items():
             yield warning("data sets", f"{name} is not here, its scores will be n/a", how)
+        for name, how in patient.planned.plan.unprobed.items():
+            yield warning("data sets", f"{name}: its linear probe will be n/a", how)
     found = [inventory.look(dataset, root) for dataset in chosen]
     for one in found:
         if one.state in ("damaged", "differs"):

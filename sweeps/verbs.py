@@ -90,6 +90,8 @@ def plan(options: Namespace) -> int:
         console.print(text, markup=False)
     for name, how in planned.missing.items():
         console.print(f"n/a: {name}: {how}", markup=False)
+    for name, how in planned.unprobed.items():
+        console.print(f"n/a: linear probe on {name}: {how}", markup=False)
     taken = {r.run for r in rows if asked.settings.takes(r.state)}
     slots = asked.settings.slots(planned.base["train"]["threads"])
     console.print(f"estimate: {price.estimate(planned, taken, known, slots, devices)}")

@@ -10,6 +10,10 @@ class UserError(ValueError):
     """Bad input: one line that says what, where and what to do. The command line exits with 2."""
 
 
+class Stopped(Exception):
+    """Long work was asked to end in the middle; what it kept is found by who goes on."""
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
     """The error for a `name` that is none of `known`: nearest names first, else all of them."""
     names = sorted(known)

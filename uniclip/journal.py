@@ -101,7 +101,7 @@ class Journal:
         if self.attempt is None or (recent and not always):
             return
         rate = (step - steps) / (now - before) if now > before else 0.0
-        with _going_on():
+        with going_on():
             self.attempt.beat(step=step, steps=self.config.train.steps, rate=rate, phase=phase)
         self._beaten = (now, step)
 
@@ -110,7 +110,7 @@ class Journal:
         self.history.append(record)
         if self.attempt is not None:
             self._unwritten.append(record)
-            with _going_on():
+            with going_on():
                 self._write_down()
 
     def _write_down(self) -> None:
@@ -127,7 +127,7 @@ class Journal:
         if self.attempt is not None and (asked or due):
             if self.attempt.overtaken():
                 return "overtaken"
-            with nullcontext() if asked else _going_on():
+            with nullcontext() if asked else going_on():
                 self._write_down()
                 checkpoint.write(self.attempt, state.counters.step, state.tensors(), state.facts())
             self._saved = time.monotonic()
@@ -140,7 +140,7 @@ class Journal:
 
 
 @contextmanager
-def _going_on() -> Iterator[None]:
+def going_on() -> Iterator[None]:
     """A full disk is told in the log and ends nothing; any other error does."""
     try:
         yield

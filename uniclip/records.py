@@ -350,6 +350,8 @@ class Plan:
     """Data sets that are not present, and how to get them."""
     base: dict[str, Any]
     """The plain base configuration, run-only fields included."""
+    unprobed: dict[str, str] = field(default_factory=dict)
+    """Data sets whose test part alone is present: what a linear probe lacks, and how to get it."""
     entry: str = "uniclip.cell"
     """Module that knows how to execute a cell."""
     forwards: dict[str, dict[str, float]] = field(default_factory=dict)

@@ -8,7 +8,10 @@ linked after all that a model needs, so whoever finds them need not train again.
 from __future__ import annotations
 
 import io
+import math
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -20,9 +23,10 @@ from torch import Tensor
 from uniclip import checkpoint, evaluate, identity, numerics, processes
 from uniclip.config import RunConfig
 from uniclip.data.tokenizer import Tokenizer
-from uniclip.errors import UserError, not_judged
+from uniclip.errors import Stopped, UserError, not_judged
 from uniclip.evaluate.datasets import looked_at_once
 from uniclip.files import sum_of
+from uniclip.journal import SECONDS_PER_BEAT, going_on
 from uniclip.model.embedder import build_embedder
 from uniclip.model.pretrained import Pretrained
 from uniclip.objectives import methods
@@ -229,15 +233,23 @@ def _evaluate(
     pretrained = _pretrained(run, config, best=False)
     failed: dict[str, str] = {}
     for name, evaluation in evaluations.items():
-        if stop():
+        beat = partial(
+            attempt.beat,
+            step=outcome.step,
+            steps=config.train.steps,
+            rate=0.0,
+            phase=f"evaluating {name}",
+        )
+        watched = _Watched(stop, beat)
+        if watched():
             return "interrupted"
-        phase = f"evaluating {name}"
-        attempt.beat(step=outcome.step, steps=config.train.steps, rate=0.0, phase=phase)
         try:
             with looked_at_once():
                 judged, predictions = _judged(
-                    run, config, pretrained, outcome.weights, name, evaluation
+                    run, config, pretrained, outcome.weights, name, evaluation, watched
                 )
+        except Stopped:
+            return "interrupted"
         except UserError as error:
             failed[name] = str(error)
             continue
@@ -251,6 +263,22 @@ def _evaluate(
     return None
 
 
+@dataclass
+class _Watched:
+    """A question whether to stop that is asked often; now and then it gives a sign of life."""
+
+    stop: Callable[[], bool]
+    beat: Callable[[], None]
+    beaten: float = -math.inf
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self.beaten >= SECONDS_PER_BEAT:
+            with going_on():
+                self.beat()
+            self.beaten = time.monotonic()
+        return self.stop()
+
+
 def _judged(
     run: RunFolder,
     config: RunConfig,
@@ -258,12 +286,13 @@ def _judged(
     weights: str,
     name: str,
     evaluation: str,
+    stop: Callable[[], bool],
 ) -> tuple[Scores, dict[str, Any]]:
     """Scores and outcomes on one set, whose evaluation hash must be the planned one."""
     protocol = evaluate.protocol(name, config, run.cache)
     if identity.digest(protocol, 8) != evaluation:
         raise UserError("the data, or how it is judged, has changed since the plan; run again")
-    scores, predictions = evaluate.evaluate(name, pretrained, config, run.cache, weights)
+    scores, predictions = evaluate.evaluate(name, pretrained, config, run.cache, weights, stop)
     near = evaluate.leaked(name, config, run.cache)
     if near is not None:
         predictions = {**predictions, "leaked": near}

@@ -217,6 +217,17 @@ def test_no_set_is_here(tmp_path: Path) -> None:
     assert "UniCLIP" in as_markdown(made["published_zero_shot"])
 
 
+def test_a_set_without_training_pictures_is_na_in_the_probe_alone(tmp_path: Path) -> None:
+    lacking = "there is no /somewhere/sets/dtd/train; data download dtd"
+    store = fake_sets.make(tmp_path, change=lambda plan: replace(plan, unprobed={"dtd": lacking}))
+    made = named(found(*store))
+    column = made["linear_probe"].headings.index("dtd")
+    assert {row[column].text for row in made["linear_probe"].rows[1:-1]} == {"n/a"}
+    text = as_markdown(made["linear_probe"])
+    assert "dtd: n/a: missing, there is no &lt;data\\_root>/dtd/train; data download dtd" in text
+    assert one(made["zero_shot"], arm="full", dataset="dtd")["mean"]
+
+
 def test_a_sweep_without_published_sets_has_none_of_these_tables(tmp_path: Path) -> None:
     made = named(found(*fake_sweep.make(tmp_path)))
     assert not [name for name in made if name.startswith(("zero_shot", "published", "alarms"))]

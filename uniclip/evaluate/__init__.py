@@ -7,7 +7,7 @@ evaluated: a plan names protocols and says what is missing, and starts at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,21 +87,32 @@ def missing(name: str, config: RunConfig, cache: Path | None = None) -> str | No
     return uniclip.data.missing(module.source(config))
 
 
+def unprobed(name: str, config: RunConfig, cache: Path | None = None) -> str | None:
+    """What benchmark `name`, which can be run, lacks for a linear probe; None if nothing."""
+    if name in BENCHMARKS:
+        return None
+    reason: str | None = _module(name, config, cache).unprobed(config)
+    return reason
+
+
 def evaluate(
     name: str,
     pretrained: Pretrained,
     config: RunConfig,
     cache: Path | None = None,
     weights: str = "",
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[tuple[Score, ...], dict[str, NDArray[np.generic]]]:
     """The scores of a model on the test split of benchmark `name`, and what lies behind them.
 
     The predictions hold, for each score that is a mean, the outcomes (n,) under the score's name;
     `ids` of the samples, true labels as `labels.<name>`, and pictures to show as `examples.*`. No
     array needs unpickling. No random number generator is touched. Embeddings of published sets are
-    kept in the folder `cache`, if there is one, under the hash of the model's `weights`.
+    kept in the folder `cache`, if there is one, under the hash of the model's `weights`. stop:
+    asked on the way through a published set, where `Stopped` is raised; with a cache the same call
+    goes on from there.
     """
-    module = _module(name, config, cache, weights)
+    module = _module(name, config, cache, weights, stop)
     scores, predictions = module.evaluate(pretrained, module.source(config))
     return scores, predictions
 
@@ -144,7 +155,13 @@ def validate(pretrained: Pretrained, config: RunConfig) -> float:
     return validation.validate(pretrained, config)
 
 
-def _module(name: str, config: RunConfig, folder: Path | None, weights: str = "") -> Any:
+def _module(
+    name: str,
+    config: RunConfig,
+    folder: Path | None,
+    weights: str = "",
+    stop: Callable[[], bool] = lambda: False,
+) -> Any:
     _check(name)
     if name in BENCHMARKS:
         return import_module(BENCHMARKS[name])
@@ -152,7 +169,7 @@ def _module(name: str, config: RunConfig, folder: Path | None, weights: str = ""
 
     most = config.runtime.keep_embeddings * GIGABYTE
     cache = Cache(folder, weights, most) if most else Cache()
-    return Published(datasets.get(name).name, cache)
+    return Published(datasets.get(name).name, cache, stop)
 
 
 def _check(name: str) -> None:

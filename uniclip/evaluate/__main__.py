@@ -92,6 +92,9 @@ def _told(given: dict[str, Any]) -> Iterator[str]:
             if lacking is None:
                 kept[name], rows = _judged(name, model, config, cache)
                 yield from rows
+                unprobed = evaluate.unprobed(name, config, cache)
+                if unprobed is not None:
+                    yield f"| {name} | probe | n/a: {unprobed} | | |"
         except UserError as error:
             lacking = failed[name] = str(error)
         if lacking is not None:

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from uniclip import files, identity
 
@@ -41,6 +42,9 @@ SHARE = 10
 
 CHUNK = 1 << 20
 
+CHAPTER = 1 << 15
+"""Rows of a larger set are kept in chapters of so many until all are there."""
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -55,11 +59,12 @@ class Cache:
     def rows(self, what: Mapping[str, Any], n: int, embed: Embed) -> NDArray[np.float32]:
         """Rows (n, F) float32 that depend on `what` (plain JSON) alone, embedded if not kept.
 
-        What is kept is read-only and memory-mapped; what is too large to be kept is in memory.
+        What is kept is read-only and memory-mapped; what is too large to be kept is in memory. Of a
+        large set each chapter is kept as it is done: who was stopped goes on from the last.
         """
         import numpy as np
 
-        path = self._path("embeddings", what, "npy")
+        path = self._path("embeddings", what)
         found = None if path is None else _mapped(path, n)
         if found is not None:
             return found
@@ -70,28 +75,59 @@ class Cache:
         if path is None or not self._has_room(first.nbytes * n // len(first)):
             return np.concatenate([first, *pieces])
         with suppress(OSError):  # the disk is full, say
-            _write(path, _npy(n, first, pieces))
+            if n > CHAPTER:
+                self._in_chapters(path, what, n, embed)
+            else:
+                _write(path, _npy(n, first, pieces))
         made = _mapped(path, n)
         return np.concatenate([*_pieces(n, embed)]) if made is None else made
 
+    def _in_chapters(self, path: Path, what: Mapping[str, Any], n: int, embed: Embed) -> None:
+        def own(start: int) -> dict[str, Any]:
+            return {**what, "rows": [start, min(start + CHAPTER, n)]}
+
+        def chapter(start: int) -> NDArray[np.float32]:
+            size = min(CHAPTER, n - start)
+            return self.rows(own(start), size, lambda index: embed(index + start))
+
+        starts = range(0, n, CHAPTER)
+        for start in starts:
+            chapter(start)
+        _write(path, _npy(n, chapter(0), (chapter(start) for start in starts[1:])))
+        for start in starts:
+            self.forget("embeddings", own(start))
+
     def arrays(
-        self, what: Mapping[str, Any], make: Callable[[], dict[str, NDArray[Any]]]
+        self,
+        what: Mapping[str, Any],
+        make: Callable[[], dict[str, NDArray[Any]]],
+        least: float = 0.0,
     ) -> dict[str, NDArray[Any]]:
-        """A few small arrays that depend on `what` alone, made if not kept. None holds objects."""
+        """A few small arrays that depend on `what` alone, made if not kept. None holds objects.
+
+        least: what is made in fewer seconds is not kept.
+        """
         import numpy as np
 
-        path = self._path("arrays", what, "npz")
+        path = self._path("arrays", what)
         with suppress(OSError):
             if path is not None and _is_whole(path):
                 with np.load(BytesIO(path.read_bytes()[:-SUM]), allow_pickle=False) as kept:
                     return dict(kept)
+        begun = time.monotonic()
         made = make()
-        if path is not None:
+        if path is not None and time.monotonic() - begun >= least:
             stream = BytesIO()
             np.savez_compressed(stream, allow_pickle=False, **made)
             with suppress(OSError):
                 _write(path, [stream.getvalue()])
         return made
+
+    def forget(self, kind: Literal["embeddings", "arrays"], what: Mapping[str, Any]) -> None:
+        """Remove what was kept on the way to something that is kept by now."""
+        path = self._path(kind, what)
+        if path is not None:
+            path.unlink(missing_ok=True)
 
     def note(self, name: str, value: Any) -> None:
         """Keep plain JSON under a name, over what was there."""
@@ -108,9 +144,10 @@ class Cache:
         except (OSError, ValueError):
             return None
 
-    def _path(self, kind: str, what: Mapping[str, Any], suffix: str) -> Path | None:
+    def _path(self, kind: Literal["embeddings", "arrays"], what: Mapping[str, Any]) -> Path | None:
         if self.folder is None:
             return None
+        suffix = {"embeddings": "npy", "arrays": "npz"}[kind]
         return self.folder / kind / f"{identity.digest(dict(what), 32)}.{suffix}"
 
     def _has_room(self, size: int) -> bool:

@@ -6,7 +6,7 @@ classification, probes and retrieval, and all protocols with one transform, shar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from PIL import Image
 
 from uniclip import identity
 from uniclip.binding import plain
+from uniclip.errors import Stopped
 from uniclip.evaluate import zero_shot
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.pictures import Pictures
@@ -36,6 +37,9 @@ class Embeddings:
 
     pretrained: Pretrained
     cache: Cache
+    stop: Callable[[], bool] = lambda: False
+    """Asked at each piece of pictures and at each evaluation of a probe's loss: `Stopped` is raised
+    where it says so."""
 
     def seen(self, data: Mapping[str, Any], part: str, transform: Transform) -> dict[str, Any]:
         """All that features of a data set's part depend on, as plain JSON."""
@@ -55,6 +59,8 @@ class Embeddings:
         side = self.pretrained.config.model.image.pixels
 
         def embed(index: NDArray[np.int64]) -> Float32:
+            if self.stop():
+                raise Stopped
             squares = [prepared(pictures.picture(i), transform, side) for i in index.tolist()]
             return self.pretrained.trunk(np.stack(squares))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,23 @@ from uniclip.evaluate.metrics import Int
 from uniclip.evaluate.protocols import STRENGTHS, TOLERANCE, Metric, Probing
 
 Judge = Callable[[Probe], float]
+
+
+class Fits(Protocol):
+    """What fits probes to one part: `logistic.Problem`, or one whose fits are kept."""
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+
+    def fit(
+        self, strength: float, start: Probe | None = None, tolerance: float = TOLERANCE
+    ) -> Probe:
+        """The optimum at `strength`."""
+
+
+Prepare = Callable[["Part", int], Fits]
+"""A part and the number of classes to what fits probes to it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,11 @@ class Part:
     -1 (not counted)."""
 
 
+def prepared(part: Part, classes: int) -> Problem:
+    """The problem of one part; nothing of it is kept."""
+    return Problem(part.features, part.labels, classes)
+
+
 def fit(
     part: Part,
     classes: int,
@@ -43,7 +65,7 @@ def fit(
     tolerance: float = TOLERANCE,
 ) -> Probe:
     """Fit a probe to `part`, from `start` if there is one; the strength is beside the mean loss."""
-    return Problem(part.features, part.labels, classes).fit(strength, start, tolerance)
+    return prepared(part, classes).fit(strength, start, tolerance)
 
 
 def follow(
@@ -60,7 +82,7 @@ def follow(
     return best, best_score
 
 
-def search(problem: Problem, judge: Judge, settings: Probing, unit: float) -> tuple[Probe, float]:
+def search(problem: Fits, judge: Judge, settings: Probing, unit: float) -> tuple[Probe, float]:
     """The best probe on the grid of `settings`, coarse to fine, and its score.
 
     unit: what a strength of the protocol is beside the mean loss: 1 / n, times what the scale of
@@ -119,7 +141,12 @@ class Probed:
 
 
 def protocol_probe(
-    train: Part, validation: Part, classes: int, settings: Probing, metric: Metric
+    train: Part,
+    validation: Part,
+    classes: int,
+    settings: Probing,
+    metric: Metric,
+    prepare: Prepare = prepared,
 ) -> Probed:
     """A probe chosen by `metric` on validation and refitted on both.
 
@@ -135,11 +162,10 @@ def protocol_probe(
         return metrics.score(metric, probe.decide(validation.features), validation.labels)
 
     unit = 1 / (size * size * len(rows))
-    problem = Problem(train.features, train.labels, classes)
-    chosen, score = search(problem, judge, settings, unit)
+    chosen, score = search(prepare(train, classes), judge, settings, unit)
     both = _together(train, validation)
     strength = chosen.strength * len(rows) / len(both.labels)
-    probe = fit(both, classes, strength, chosen, settings.tolerance / classes)
+    probe = prepare(both, classes).fit(strength, chosen, settings.tolerance / classes)
     final = replace(probe, weight=probe.weight / size, strength=strength * size * size)
     return Probed(final, chosen.strength / unit, score)
 

@@ -15,12 +15,14 @@ between them is in float64: else the line search is lost in rounding at gradient
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip.errors import Stopped
 from uniclip.evaluate.metrics import Float, Int
 from uniclip.evaluate.protocols import TOLERANCE
 
@@ -96,11 +98,18 @@ class Problem:
     """Features and labels, prepared once for fits at many strengths.
 
     features: (n, F). labels: (n,) int64 in 0 .. classes - 1, or (n, classes) as in `objective`.
+    stop: asked at each evaluation of the loss; `Stopped` is raised where it says so.
     """
 
-    def __init__(self, features: NDArray[Any], labels: NDArray[Any], classes: int) -> None:
+    def __init__(
+        self,
+        features: NDArray[Any],
+        labels: NDArray[Any],
+        classes: int,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         assert len(features) == len(labels) > 0, (features.shape, labels.shape)
-        self.labels, self.classes = labels, classes
+        self.labels, self.classes, self._stop = labels, classes, stop
         self._features = features
         self._mean: Float = features.mean(axis=0, dtype=np.float64)
         self._axes, self._variance = _principal(features, self._mean)
@@ -149,6 +158,8 @@ class Problem:
         seen: list[Float] = []
 
         def scaled(point: Float) -> tuple[float, Float]:
+            if self._stop():
+                raise Stopped
             at = point.reshape(theta.shape) * scale
             loss, gradient = objective(at, rows, self.labels, strength)
             seen[:] = [gradient]

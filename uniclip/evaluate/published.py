@@ -2,12 +2,14 @@
 
 `uniclip.evaluate.datasets` reads the pictures, `protocols` says how they are judged, `scoring`
 shows them to a model. A set that is not under `runtime.data_root` is missing, with the line that
-says how to get it; the others go on without it. A set that is gone, but whose index is in the
+says how to get it; the others go on without it. A set of which there are test pictures alone
+(ImageNet is often kept so) is judged without a probe. A set that is gone, but whose index is in the
 cache, is not missing: models whose embeddings are there too are scored again without pictures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,8 @@ class Published:
 
     name: str
     cache: Cache = field(default_factory=Cache)
+    stop: Callable[[], bool] = lambda: False
+    """Asked on the way; `Stopped` is raised where it says so."""
 
     def source(self, config: RunConfig) -> Source:
         """What the run says of it; nothing of it is hashed."""
@@ -50,25 +54,35 @@ class Published:
         return Source(root, own_protocol.chosen(config.runtime.protocol))
 
     def missing(self, config: RunConfig) -> str | None:
-        """What is not there, and how to get it."""
+        """What of the test part is not there, and how to get it."""
         source = self.source(config)
         dataset = self.dataset(source)
-        lacking = dataset.missing(source.root, _parts(dataset))
+        lacking = dataset.missing(source.root, ("test",))
         return None if lacking is None or self._noted(source, dataset) else lacking
+
+    def unprobed(self, config: RunConfig) -> str | None:
+        """What a linear probe lacks where zero-shot classification does not."""
+        source = self.source(config)
+        dataset = self.dataset(source)
+        wanted = _wanted(dataset)
+        if self._known(source, dataset)[0] == wanted:
+            return None
+        return dataset.missing(source.root, wanted)
 
     def protocol(self, source: Source) -> dict[str, Any]:
         """All that a score depends on besides the model; opens no picture."""
         dataset = self.dataset(source)
         rules = _rules(source, dataset)
-        probing = None if dataset.kind == "retrieval" else plain(rules.probing)
+        parts, data = self._known(source, dataset)
+        probed = dataset.kind != "retrieval" and parts == _wanted(dataset)
         return {
             "protocol": rules.name,
-            "data": self._fingerprint(source, dataset),
+            "data": data,
             "metric": rules.metric(self.name),
             "templates": list(rules.templates(self.name)),
             "names": identity.digest(rules.listed(self.name)),
             "transform": plain(rules.transform),
-            "probing": probing,
+            "probing": plain(rules.probing) if probed else None,
             "difficult": rules.difficult,
             "departs": list(rules.departs),
             "version": protocols.VERSION,
@@ -81,13 +95,13 @@ class Published:
         from uniclip.evaluate.sheet import Sheet
 
         dataset = self.dataset(source)
-        data = self._fingerprint(source, dataset)
-        parts = scoring.Parts(dataset, source.root, _parts(dataset), data, self.cache)
+        names, data = self._known(source, dataset)
+        parts = scoring.Parts(dataset, source.root, names, data, self.cache)
         sheet = Sheet()
         rules = _rules(source, dataset)
-        kept = scoring.score(sheet, Embeddings(pretrained, self.cache), rules, parts)
+        kept = scoring.score(sheet, Embeddings(pretrained, self.cache, self.stop), rules, parts)
         if kept:
-            stated = {name: plain(getattr(dataset, name)) for name in SEEN}
+            stated = {"parts": names, **{name: plain(getattr(dataset, name)) for name in SEEN}}
             self.cache.note(self._place(source, dataset), {"data": data, **stated})
         return sheet.finished()
 
@@ -105,17 +119,22 @@ class Published:
         templates = tuple(noted.get("templates", ()))
         return replace(dataset, files=files, held_out=noted["held_out"], templates=templates)
 
-    def _fingerprint(self, source: Source, dataset: Dataset) -> dict[str, Any]:
-        """Of the data as it is, or, where it is gone, as it was when it was last evaluated."""
-        parts = _parts(dataset)
-        noted: dict[str, Any] | None = None
-        if dataset.missing(source.root, parts) is not None:
-            noted = self._noted(source, dataset)
-        return noted or dataset.fingerprint(source.root, parts)
+    def _known(self, source: Source, dataset: Dataset) -> tuple[tuple[Part, ...], dict[str, Any]]:
+        """The parts that scores are of, and the data's fingerprint: as it is or, where some of it
+        is gone, as it was when it was last evaluated; with no training pictures, of the test part.
+        """
+        wanted = _wanted(dataset)
+        if dataset.missing(source.root, wanted) is None:
+            return wanted, dataset.fingerprint(source.root, wanted)
+        noted = self._noted(source, dataset)
+        tested = dataset.fingerprint(source.root, ("test",))
+        if noted and tested["files"].items() <= noted["data"]["files"].items():
+            return tuple(noted.get("parts", wanted)), noted["data"]
+        return ("test",), tested
 
     def _noted(self, source: Source, dataset: Dataset) -> dict[str, Any] | None:
         noted = self.cache.noted(self._place(source, dataset)) or {}
-        return noted["data"] if noted.get("kind") == dataset.kind else None
+        return noted if noted.get("kind") == dataset.kind else None
 
     def _place(self, source: Source, dataset: Dataset) -> str:
         root = str(Path(source.root).absolute())
@@ -130,8 +149,8 @@ def _rules(source: Source, dataset: Dataset) -> Protocol:
     return replace(source.rules, own_templates={**own, dataset.name: dataset.templates})
 
 
-def _parts(dataset: Dataset) -> tuple[Part, ...]:
-    """The parts that are needed."""
+def _wanted(dataset: Dataset) -> tuple[Part, ...]:
+    """The parts that all scores together need."""
     if dataset.kind == "retrieval":
         return ("test",)
     wanted: tuple[Part, ...] = ("test", "train", "validation")

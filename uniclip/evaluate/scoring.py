@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from uniclip import rng
 from uniclip.binding import plain
 from uniclip.data.split import Part
-from uniclip.evaluate import classification, features, linear_probe, retrieval, zero_shot
+from uniclip.evaluate import classification, features, fits, linear_probe, retrieval, zero_shot
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets import kept
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.datasets.pictures import Pictures
 from uniclip.evaluate.embeddings import Embeddings
+from uniclip.evaluate.fits import KeptFits
 from uniclip.evaluate.linear_probe import Probed
-from uniclip.evaluate.logistic import Probe
+from uniclip.evaluate.logistic import Problem
 from uniclip.evaluate.protocols import Judgement, Protocol
 from uniclip.evaluate.sheet import Sheet
 
@@ -101,20 +102,25 @@ def _probed(embeddings: Embeddings, judgement: Judgement, parts: Parts, classes:
 
     def make() -> dict[str, NDArray[Any]]:
         made = linear_probe.protocol_probe(
-            fitted("train"), fitted("validation"), classes, settings, metric
+            fitted("train"), fitted("validation"), classes, settings, metric, prepare
         )
-        numbers = (made.probe.strength, made.probe.gradient, made.strength, made.validation)
-        return {
-            "weight": made.probe.weight, "bias": made.probe.bias, "numbers": np.array(numbers),
-        }  # fmt: skip
+        return {**fits.arrays(made.probe), "chosen": np.array([made.strength, made.validation])}
 
+    def prepare(part: linear_probe.Part, classes: int) -> KeptFits:
+        problem = Problem(part.features, part.labels, classes, embeddings.stop)
+        on_the_way.append(KeptFits(problem, embeddings.cache, {**what, "of": len(part.labels)}))
+        return on_the_way[-1]
+
+    on_the_way: list[KeptFits] = []
     what = {
         **embeddings.seen(parts.data, "train, validation", judgement.transform),
         "probing": plain(settings),
         "metric": metric,
         "difficult": judgement.difficult,
+        "form": fits.FORM,
     }
     found = embeddings.cache.arrays(what, make)
-    strength, gradient, stated, validation = found["numbers"].tolist()
-    probe = Probe(found["weight"], found["bias"], strength, gradient)
-    return Probed(probe, stated, validation)
+    for kept_fits in on_the_way:
+        kept_fits.forget()
+    strength, validation = found["chosen"].tolist()
+    return Probed(fits.probe(found), strength, validation)

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from uniclip.errors import Stopped
 from uniclip.evaluate import cache
 from uniclip.evaluate.cache import Cache
 
@@ -183,3 +184,45 @@ def test_two_processes_at_once_and_one_that_is_killed(tmp_path):
     begun = time.monotonic()
     assert writer(tmp_path, 60).communicate(timeout=300)[0].splitlines() == [expected]
     assert time.monotonic() - begun < 55
+
+
+def test_who_was_stopped_goes_on_from_the_last_chapter(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "PIECE", 2)
+    monkeypatch.setattr(cache, "CHAPTER", 4)
+    whole, calls = counting()
+    seen = []
+
+    def stopping(index):
+        seen.extend(index.tolist())
+        if index[0] >= 8:
+            raise Stopped
+        return whole(index)
+
+    with pytest.raises(Stopped):
+        Cache(tmp_path).rows(WHAT, 11, stopping)
+    assert len(names(tmp_path)) == 2, "two chapters, nothing half-written"
+    seen.clear()
+
+    def going_on(index):
+        seen.extend(index.tolist())
+        return whole(index)
+
+    rows = Cache(tmp_path).rows(WHAT, 11, going_on)
+    assert sorted(set(seen)) == [0, 1, 8, 9, 10], "the first piece tells how wide rows are"
+    assert isinstance(rows, np.memmap)
+    assert rows.tolist() == whole(np.arange(11)).tolist()
+    assert len(names(tmp_path)) == 1, "the chapters are in the whole"
+
+
+def test_what_is_quickly_made_again_is_not_kept(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"a": np.ones(2)}
+
+    for least in (60.0, 60.0, 0.0, 0.0):
+        Cache(tmp_path).arrays(WHAT, make, least)
+    assert len(made) == 3
+    Cache(tmp_path).forget("arrays", WHAT)
+    assert names(tmp_path) == []

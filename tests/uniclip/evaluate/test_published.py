@@ -223,3 +223,45 @@ def train_and_publish(store: Path) -> Path:
     kind = run_module.run(folder, of, claimed(folder), evaluations={})
     assert kind == "trained"
     return folder.path
+
+
+def test_without_training_pictures_there_is_no_probe_and_that_is_said(tmp_path, capsys):
+    """ImageNet is often kept as its validation pictures alone."""
+    run = train_and_publish(tmp_path / "store")
+    root, cache = tmp_path / "sets", tmp_path / "cache"
+    trees.WRITERS["imagenet"](root)
+    of = config(root)
+    whole = evaluate.evaluation_hash("imagenet", of)
+    (root / "imagenet/train").rename(tmp_path / "train")
+    assert evaluate.missing("imagenet", of) is None
+    assert "imagenet/train" in (evaluate.unprobed("imagenet", of) or "")
+    alone = evaluate.evaluation_hash("imagenet", of)
+    assert alone != whole
+    scores, _ = evaluate.evaluate("imagenet", knowing(of, "imagenet"), of, cache, "model")
+    assert stubs.values(scores)["zeroshot"] == 1
+    assert "probe" not in stubs.values(scores)
+    words = [f"run={run}", "benchmark=imagenet", f"data_root={root}"]
+    assert command(words) == 0
+    printed = capsys.readouterr().out
+    assert "| imagenet | zeroshot* |" in printed
+    assert "| imagenet | probe | n/a: there is no " in printed
+    assert evaluate.evaluation_hash("imagenet", of, cache) == alone, "noted, and still here"
+    (tmp_path / "train").rename(root / "imagenet/train")
+    assert evaluate.unprobed("imagenet", of, cache) is None
+    assert evaluate.evaluation_hash("imagenet", of, cache) == whole
+    scores, _ = evaluate.evaluate("imagenet", knowing(of, "imagenet"), of, cache, "model")
+    assert stubs.values(scores)["probe"] == 1
+
+
+def test_what_is_noted_of_a_set_counts_only_while_its_test_part_is_the_same(tmp_path):
+    root, cache = tmp_path / "sets", tmp_path / "cache"
+    trees.WRITERS["imagenet"](root)
+    of = config(root)
+    evaluate.evaluate("imagenet", knowing(of, "imagenet"), of, cache, "model")
+    whole = evaluate.evaluation_hash("imagenet", of, cache)
+    (root / "imagenet/train").rename(tmp_path / "train")
+    assert evaluate.evaluation_hash("imagenet", of, cache) == whole
+    assert evaluate.unprobed("imagenet", of, cache) is None
+    next((root / "imagenet/val").glob("*/*.JPEG")).unlink()
+    assert evaluate.evaluation_hash("imagenet", of, cache) != whole
+    assert evaluate.unprobed("imagenet", of, cache) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from uniclip import evaluate
 from uniclip import run as run_module
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
-from uniclip.evaluate import datasets
+from uniclip.evaluate import cache, datasets, fits
 from uniclip.evaluate.datasets import dataset
 from uniclip.evaluate.datasets.pictures import Pictures
 from uniclip.store import RunFolder, Scores
@@ -65,6 +66,31 @@ def sets(tmp_path: Path) -> Path:
     for name in SETS:
         trees.WRITERS[name](tmp_path / "sets")
     return tmp_path / "sets"
+
+
+def test_stopped_anywhere_in_an_evaluation_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a large set takes hours for (chapters, fits) is kept where a job is cut off."""
+    trees.WRITERS["cifar10"](tmp_path / "sets")
+    run, of = trained(tmp_path / "store")
+    of = under(of, tmp_path / "sets", "clip2021")
+    twin = RunFolder(shutil.copytree(tmp_path / "store", tmp_path / "twin") / "runs" / run.id)
+    full = judged(twin, of, ("cifar10",))["cifar10"]
+    monkeypatch.setattr(cache, "CHAPTER", 8)
+    monkeypatch.setattr(cache, "PIECE", 4)
+    monkeypatch.setattr(fits, "LONG", 0.0)
+    hashes, ends, beats = {"cifar10": full.evaluation}, [], []
+    while ends[-1:] != ["evaluated"]:
+        patience, attempt = iter([False] * 60), claimed(run)
+        ends.append(
+            run_module.run(run, of, attempt, evaluations=hashes, stop=partial(next, patience, True))
+        )
+        beats.append(attempt.heartbeat())
+        assert len(ends) < 40, "it comes no further"
+    assert ends.count("interrupted") == len(ends) - 1 >= 3
+    assert {b.phase for b in beats if b is not None} == {"evaluating cifar10"}
+    assert run.scores("cifar10", full.evaluation) == full
 
 
 def test_another_protocol_needs_no_pictures_and_gives_what_a_full_evaluation_gives(
