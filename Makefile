@@ -14,7 +14,7 @@ truth: $(VENV)/.installed
 	$(RUN) sweep.py ablation=truth $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 slurm: $(VENV)/.installed-test
 	$(RUN) -m pytest $(or $(ARGS),tests/slurm)
