@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -42,8 +43,8 @@ SHARE = 10
 
 CHUNK = 1 << 20
 
-CHAPTER = 1 << 15
-"""Rows of a larger set are kept in chapters of so many until all are there."""
+CHAPTER = 1 << 14
+"""A set of more rows is kept in chapters of so many on the way."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,14 @@ class Cache:
     weights: str = ""
     """Hash of the weights of the model whose embeddings are kept."""
     most: float = math.inf
-    """Bytes of the largest file of embeddings."""
+    """Bytes of the largest file of embeddings that is kept for good."""
 
     def rows(self, what: Mapping[str, Any], n: int, embed: Embed) -> NDArray[np.float32]:
         """Rows (n, F) float32 that depend on `what` (plain JSON) alone, embedded if not kept.
 
         What is kept is read-only and memory-mapped; what is too large to be kept is in memory. Of a
-        large set each chapter is kept as it is done: who was stopped goes on from the last.
+        large set each chapter is kept as it is done, so that who was stopped goes on from the last,
+        until the whole is kept; if that is too large, until `forget_chapters`.
         """
         import numpy as np
 
@@ -72,30 +74,33 @@ class Cache:
         first = next(pieces, None)
         if first is None:
             return np.zeros((0, 0), np.float32)
-        if path is None or not self._has_room(first.nbytes * n // len(first)):
+        size = first.nbytes * n // len(first)
+        if path is None or not self._has_room(size) or (size > self.most and n <= CHAPTER):
+            return np.concatenate([first, *pieces])
+        if n > CHAPTER:
+            pieces = self._chapters(what, n, embed)
+            first = next(pieces)
+        if size > self.most:
             return np.concatenate([first, *pieces])
         with suppress(OSError):  # the disk is full, say
-            if n > CHAPTER:
-                self._in_chapters(path, what, n, embed)
-            else:
-                _write(path, _npy(n, first, pieces))
+            _write(path, _npy(n, first, pieces))
         made = _mapped(path, n)
-        return np.concatenate([*_pieces(n, embed)]) if made is None else made
+        if made is None:
+            return np.concatenate([*_pieces(n, embed)])
+        self.forget_chapters(what, n)
+        return made
 
-    def _in_chapters(self, path: Path, what: Mapping[str, Any], n: int, embed: Embed) -> None:
-        def own(start: int) -> dict[str, Any]:
-            return {**what, "rows": [start, min(start + CHAPTER, n)]}
-
-        def chapter(start: int) -> NDArray[np.float32]:
+    def _chapters(
+        self, what: Mapping[str, Any], n: int, embed: Embed
+    ) -> Iterator[NDArray[np.float32]]:
+        for start, own in _contents(what, n):
             size = min(CHAPTER, n - start)
-            return self.rows(own(start), size, lambda index: embed(index + start))
+            yield self.rows(own, size, partial(_embed_from, embed, start))
 
-        starts = range(0, n, CHAPTER)
-        for start in starts:
-            chapter(start)
-        _write(path, _npy(n, chapter(0), (chapter(start) for start in starts[1:])))
-        for start in starts:
-            self.forget("embeddings", own(start))
+    def forget_chapters(self, what: Mapping[str, Any], n: int) -> None:
+        """Remove the parts of rows (n, F) that are kept whole, or are needed no more."""
+        for _, own in _contents(what, n) if n > CHAPTER else ():
+            self.forget("embeddings", own)
 
     def arrays(
         self,
@@ -152,12 +157,20 @@ class Cache:
 
     def _has_room(self, size: int) -> bool:
         assert self.folder is not None
-        if size > self.most:
-            return False
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             return shutil.disk_usage(self.folder).free > SHARE * size
         return False
+
+
+def _contents(what: Mapping[str, Any], n: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The first row of each chapter, and what it depends on."""
+    for start in range(0, n, CHAPTER):
+        yield start, {**what, "rows": [start, min(start + CHAPTER, n)]}
+
+
+def _embed_from(embed: Embed, start: int, index: NDArray[np.int64]) -> NDArray[Any]:
+    return embed(index + start)
 
 
 def _pieces(n: int, embed: Embed) -> Iterator[NDArray[np.float32]]:

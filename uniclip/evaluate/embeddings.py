@@ -67,6 +67,11 @@ class Embeddings:
         what = self.seen(data, pictures.part, transform)
         return self.cache.rows(what, len(pictures), embed)
 
+    def forget(self, data: Mapping[str, Any], pictures: Pictures, transform: Transform) -> None:
+        """Remove what of `trunk` was kept on the way only."""
+        what = self.seen(data, pictures.part, transform)
+        self.cache.forget_chapters(what, len(pictures))
+
     def texts(self, texts: Sequence[str]) -> Float32:
         """Unit rows (n, D) of texts, embedded shortest first: there is little to pad."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -75,7 +80,9 @@ class Embeddings:
         def embed(index: NDArray[np.int64]) -> Float32:
             return self.pretrained.embed_texts([by_length[i] for i in index.tolist()])
 
-        rows = self.cache.rows(self._said(by_length), len(texts), embed)
+        said = self._said(by_length)
+        rows = self.cache.rows(said, len(texts), embed)
+        self.cache.forget_chapters(said, len(texts))
         return rows[np.argsort(order)]
 
     def classifier(self, prompts: Sequence[Sequence[str]]) -> Float32:

@@ -123,10 +123,10 @@ class Published:
         """The parts that scores are of, and the data's fingerprint: as it is or, where some of it
         is gone, as it was when it was last evaluated; with no training pictures, of the test part.
         """
-        wanted = _wanted(dataset)
-        if dataset.missing(source.root, wanted) is None:
+        wanted, noted = _wanted(dataset), self._noted(source, dataset)
+        gone = dataset.missing(source.root, ("test",)) is not None
+        if (gone and noted is None) or dataset.missing(source.root, wanted) is None:
             return wanted, dataset.fingerprint(source.root, wanted)
-        noted = self._noted(source, dataset)
         tested = dataset.fingerprint(source.root, ("test",))
         if noted and tested["files"].items() <= noted["data"]["files"].items():
             return tuple(noted.get("parts", wanted)), noted["data"]

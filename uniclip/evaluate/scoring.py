@@ -7,8 +7,9 @@ them: a probe that is kept needs no training pictures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,11 +58,25 @@ def score(sheet: Sheet, embeddings: Embeddings, rules: Protocol, parts: Parts) -
     judgement = rules.judgement(parts.dataset.name, test.classes)
     sheet.keep("ids", np.array([rng.sample_id(i) for i in test.ids], np.uint64))
     seen = embeddings.trunk(parts.data, test, judgement.transform)
-    images = features.project(embeddings.pretrained, seen)
     if parts.dataset.kind == "retrieval":
-        _retrieve(sheet, embeddings, judgement, test, images)
-        return isinstance(seen, np.memmap)
+        _retrieve(sheet, embeddings, judgement, test, seen)
+    else:
+        _classify(sheet, embeddings, judgement, parts, test, seen)
+    embeddings.forget(parts.data, test, judgement.transform)
+    return isinstance(seen, np.memmap)
+
+
+def _classify(
+    sheet: Sheet,
+    embeddings: Embeddings,
+    judgement: Judgement,
+    parts: Parts,
+    test: Pictures,
+    seen: Float32,
+) -> None:
+    """Zero-shot, and a linear probe where there is something to fit it to."""
     assert test.labels is not None
+    images = features.project(embeddings.pretrained, seen)
     sheet.keep("labels", test.labels.astype(np.int16))
     truth = classification.truth_of(test.labels, test.classes, test.difficult, judgement)
     classifier = embeddings.classifier(classification.prompts(judgement))
@@ -71,13 +86,13 @@ def score(sheet: Sheet, embeddings: Embeddings, rules: Protocol, parts: Parts) -
         made = _probed(embeddings, judgement, parts, len(test.classes))
         rows = seen if judgement.probing.features == "trunk" else images
         classification.score_probe(sheet, judgement, made, rows, truth)
-    return isinstance(seen, np.memmap)
 
 
 def _retrieve(
-    sheet: Sheet, embeddings: Embeddings, judgement: Judgement, test: Pictures, images: Float32
+    sheet: Sheet, embeddings: Embeddings, judgement: Judgement, test: Pictures, seen: Float32
 ) -> None:
     """Captions for pictures and pictures for captions."""
+    images = features.project(embeddings.pretrained, seen)
     relation = retrieval.relate(test.captions)
     (template,) = judgement.templates
     texts = embeddings.texts([zero_shot.fill(template, caption) for caption in relation.texts])
@@ -93,6 +108,7 @@ def _probed(embeddings: Embeddings, judgement: Judgement, parts: Parts, classes:
         pictures = parts.open(part)
         assert pictures.labels is not None
         seen = embeddings.trunk(parts.data, pictures, judgement.transform)
+        on_the_way.append(partial(embeddings.forget, parts.data, pictures, judgement.transform))
         if settings.features == "embedding":
             seen = features.project(embeddings.pretrained, seen)
         known = classification.truth_of(
@@ -108,10 +124,11 @@ def _probed(embeddings: Embeddings, judgement: Judgement, parts: Parts, classes:
 
     def prepare(part: linear_probe.Part, classes: int) -> KeptFits:
         problem = Problem(part.features, part.labels, classes, embeddings.stop)
-        on_the_way.append(KeptFits(problem, embeddings.cache, {**what, "of": len(part.labels)}))
-        return on_the_way[-1]
+        own = KeptFits(problem, embeddings.cache, {**what, "of": len(part.labels)})
+        on_the_way.append(own.forget)
+        return own
 
-    on_the_way: list[KeptFits] = []
+    on_the_way: list[Callable[[], None]] = []
     what = {
         **embeddings.seen(parts.data, "train, validation", judgement.transform),
         "probing": plain(settings),
@@ -120,7 +137,7 @@ def _probed(embeddings: Embeddings, judgement: Judgement, parts: Parts, classes:
         "form": fits.FORM,
     }
     found = embeddings.cache.arrays(what, make)
-    for kept_fits in on_the_way:
-        kept_fits.forget()
+    for forget in on_the_way:
+        forget()
     strength, validation = found["chosen"].tolist()
     return Probed(fits.probe(found), strength, validation)

@@ -214,6 +214,24 @@ def test_who_was_stopped_goes_on_from_the_last_chapter(tmp_path, monkeypatch):
     assert len(names(tmp_path)) == 1, "the chapters are in the whole"
 
 
+def test_chapters_of_what_is_too_large_to_be_kept_stay_until_it_is_needed_no_more(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cache, "PIECE", 2)
+    monkeypatch.setattr(cache, "CHAPTER", 4)
+    embed, calls = counting()
+    kept = Cache(tmp_path, most=60)
+    rows = kept.rows(WHAT, 11, embed)
+    assert rows.tolist() == embed(np.arange(11)).tolist()
+    assert not isinstance(rows, np.memmap)
+    assert len(names(tmp_path)) == 3
+    calls.clear()
+    assert kept.rows(WHAT, 11, embed).tolist() == rows.tolist()
+    assert calls == [2], "how wide rows are"
+    kept.forget_chapters(WHAT, 11)
+    assert names(tmp_path) == []
+
+
 def test_what_is_quickly_made_again_is_not_kept(tmp_path):
     made = []
 

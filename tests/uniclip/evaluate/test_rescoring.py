@@ -68,13 +68,14 @@ def sets(tmp_path: Path) -> Path:
     return tmp_path / "sets"
 
 
+@pytest.mark.parametrize(("gigabytes", "whole"), [(0.25, 3), (0.5e-6, 2)])
 def test_stopped_anywhere_in_an_evaluation_it_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gigabytes: float, whole: int
 ) -> None:
     """What a large set takes hours for (chapters, fits) is kept where a job is cut off."""
     trees.WRITERS["cifar10"](tmp_path / "sets")
     run, of = trained(tmp_path / "store")
-    of = under(of, tmp_path / "sets", "clip2021")
+    of = under(of, tmp_path / "sets", "clip2021", keep_embeddings=gigabytes)
     twin = RunFolder(shutil.copytree(tmp_path / "store", tmp_path / "twin") / "runs" / run.id)
     full = judged(twin, of, ("cifar10",))["cifar10"]
     monkeypatch.setattr(cache, "CHAPTER", 8)
@@ -91,6 +92,8 @@ def test_stopped_anywhere_in_an_evaluation_it_goes_on(
     assert ends.count("interrupted") == len(ends) - 1 >= 3
     assert {b.phase for b in beats if b is not None} == {"evaluating cifar10"}
     assert run.scores("cifar10", full.evaluation) == full
+    kept = list((run.cache / "embeddings").iterdir())
+    assert len(kept) == whole, "all three parts, or the small ones; no chapter is left"
 
 
 def test_another_protocol_needs_no_pictures_and_gives_what_a_full_evaluation_gives(
