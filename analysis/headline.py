@@ -12,8 +12,8 @@ from uniclip.store import Contrast
 
 WIDEST, LONGEST = 100, 25
 """Columns and lines of the table for a terminal."""
-ARMS = 6
-"""Arms in it."""
+CONTRASTS, ARMS = 8, 6
+"""Contrasts and arms in it."""
 LABEL = 37
 """Columns of its first column."""
 KEY = "least: what these seeds find 4 times in 5; *: exploratory, uncorrected"
@@ -41,7 +41,9 @@ def terminal(findings: Findings) -> list[str]:
     ]
     shown += findings.contrasts("noise")
     heads = _columns(f"effect on {score}", "effect", "95 % interval", "least", "verdict")
-    drawn = [_terminal_row(c, findings.effects[c.name]) for c in shown[:8]]
+    drawn = [_terminal_row(c, findings.effects[c.name]) for c in shown[:CONTRASTS]]
+    if len(shown) > CONTRASTS:
+        drawn.append(f"... and {len(shown) - CONTRASTS} contrasts more: see the report")
     lines = [findings.plan.title, *findings.plan.stamps]
     lines += [*([heads, *drawn, f"  {KEY}"] if drawn else [])]
     lines += [f"{'arm':<{LABEL}} {score:>16}  seeds", *_terminal_arms(findings)]

@@ -220,6 +220,17 @@ def test_the_terminal_gets_a_short_plain_table(complete: tuple[Path, Findings]) 
     assert all(line.isascii() for line in lines)
 
 
+def test_the_terminal_says_what_it_leaves_out(complete: tuple[Path, Findings]) -> None:
+    plan, gathered = complete[1].plan, complete[1].gathered
+    every = tuple(replaced(c, primary=c.kind != "noise") for c in plan.contrasts)
+    asked = replaced(gathered, plan=replaced(plan, contrasts=every))
+    lines = headline.terminal(replaced(complete[1], gathered=asked))
+    more = len(every) - 8
+    assert more > 0
+    assert f"... and {more} contrasts more: see the report" in lines
+    assert "contrasts more" not in " ".join(headline.terminal(complete[1]))
+
+
 def test_a_corrupt_scores_file_is_named(tmp_path: Path) -> None:
     store, sweep = fake_sweep.make(tmp_path)
     run = store.run(fake_sweep.run_id("full", 1))
