@@ -97,7 +97,8 @@ def test_the_stronger_of_a_tie_and_the_ends_of_the_grid():
 
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])
 def test_a_protocols_probe_is_scikit_learns_at_its_strength(factor):
-    sklearn = pytest.importorskip("sklearn.linear_model")
+    from sklearn import linear_model as sklearn
+
     train, validation = blobs(60, spread=2.0), blobs(30, spread=2.0, seed=1)
     train, validation = (Part(p.features * factor, p.labels) for p in (train, validation))
     settings = Probing(tolerance=1e-9)

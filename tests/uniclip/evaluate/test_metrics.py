@@ -121,7 +121,8 @@ def test_correct_counts_ties_at_their_expectation():
 
 
 def test_metrics_are_scikit_learns():
-    peer = pytest.importorskip("sklearn.metrics")
+    from sklearn import metrics as peer
+
     random = np.random.default_rng(6)
     labels = random.integers(0, 7, 300)
     scores = random.normal(size=(300, 7)) + 1.5 * np.eye(7)[labels]
@@ -143,7 +144,8 @@ def test_metrics_are_scikit_learns():
 
 
 def test_metrics_are_clip_benchmarks_where_the_definitions_agree():
-    torch = pytest.importorskip("torch")
+    import torch
+
     peer = pytest.importorskip("clip_benchmark.metrics.zeroshot_classification")
     random = np.random.default_rng(7)
     scores = random.normal(size=(200, 9))

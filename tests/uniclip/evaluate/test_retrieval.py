@@ -136,7 +136,8 @@ def test_a_query_without_right_key_is_refused():
 
 
 def test_recall_is_clip_benchmarks():
-    torch = pytest.importorskip("torch")
+    import torch
+
     peer = pytest.importorskip("clip_benchmark.metrics.zeroshot_retrieval")
     random = np.random.default_rng(9)
     counts = random.integers(1, 8, 60)  # COCO's pictures have 5 to 7 captions
@@ -156,7 +157,8 @@ def test_recall_is_clip_benchmarks():
 
 
 def test_a_tie_is_its_expectation_where_clip_benchmark_takes_the_first():
-    torch = pytest.importorskip("torch")
+    import torch
+
     peer = pytest.importorskip("clip_benchmark.metrics.zeroshot_retrieval")
     rows = unit(np.ones((4, 3)))
     found = retrieval.ranks(rows, rows, np.arange(4), np.arange(4))

@@ -25,15 +25,9 @@ def rows_of(pictures: Pictures) -> list[tuple[str, int]]:
     return list(zip(pictures.ids, pictures.labels.tolist()))
 
 
-def written(name: str, root: Path) -> trees.Truth:
-    if name == "pcam":
-        pytest.importorskip("h5py")
-    return trees.FURTHER[name](root)
-
-
 @pytest.mark.parametrize("name", COLOURED + GREY)
 def test_a_set_is_read_as_published(name: str, tmp_path: Path) -> None:
-    truth = written(name, tmp_path)
+    truth = trees.FURTHER[name](tmp_path)
     found = datasets.get(name)
     assert found.missing(tmp_path) is None
     read = {part: found.open(tmp_path, part) for part in found.parts}
@@ -107,7 +101,6 @@ def test_debians_fashion_mnist_is_found() -> None:
 
 
 def test_digits_come_with_scikit_learn_only() -> None:
-    pytest.importorskip("sklearn")
     found = datasets.get("digits")
     parts = {part: found.open("nowhere", part) for part in found.parts}
     assert {p: len(parts[p]) for p in parts} == {"train": 1076, "validation": 125, "test": 596}
@@ -141,7 +134,7 @@ def test_a_package_that_is_needed_is_named(
 def test_torchvision_reads_the_same_trees(ours: str, tmp_path: Path) -> None:
     import torchvision.datasets
 
-    written(ours, tmp_path)
+    trees.FURTHER[ours](tmp_path)
     called = datasets.get(ours).torchvision
     assert called is not None
     arguments = {"train": False} if ours == "mnist" else {"split": "test"}
