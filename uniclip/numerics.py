@@ -14,7 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import scipy.linalg  # noqa: F401  only a BLAS that is loaded can be held to a number of threads
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -58,6 +60,8 @@ def apply(config: RunConfig) -> None:
     """Set this process to `config`'s numerics class; float32 in full, deterministic kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS wants it
     torch.set_num_threads(config.train.threads)
+    # numpy and scipy bring a BLAS each, which would take what OMP_NUM_THREADS or the cores say.
+    threadpool_limits(config.train.threads, user_api="blas")
     torch.set_deterministic_debug_mode("error")  # use_deterministic_... imports the compiler
     # Deterministic mode would also fill every new tensor with NaN to make reads of fresh memory
     # repeatable. Nothing here reads memory before writing it, and the filling costs time.

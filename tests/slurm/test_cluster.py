@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from cluster import Cluster
+from driving import heed_interrupts
 
 HERE = Path(__file__).parent
 TWICE = """
@@ -112,7 +113,12 @@ def test_nothing_is_left_when_the_tests_die(tmp_path: Path, ending: signal.Signa
         "print('running', flush=True)\n"
         "time.sleep(600)\n"
     )
-    started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    started = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
     assert started.stdout is not None
     assert started.stdout.readline() == "running\n"
     assert len(traces(tmp_path)) > 5

@@ -13,7 +13,7 @@ from driving import Driver, finished_once, proven, until
 
 pytestmark = pytest.mark.soak
 SOAK = "UNICLIP_SOAK" in os.environ
-STEPS = 400
+STEPS = 400 if SOAK else 200
 WORDS = ("arms=[full,clip]", "seeds=1")
 LONG = (*WORDS, f"train.steps={STEPS}")
 """Two cells of some seconds each, in a job of their own."""

@@ -50,7 +50,7 @@ class Driver:
             cwd=self.folder.parent,
             env=environment,
             start_new_session=True,
-            preexec_fn=_heed_interrupts,
+            preexec_fn=heed_interrupts,
         )
 
     def run(self, *words: str, verb: str = "run", status: int = 0) -> str:
@@ -139,7 +139,7 @@ def proven(driver: Driver, undisturbed: Driver) -> Driver:
     return driver
 
 
-def _heed_interrupts() -> None:
+def heed_interrupts() -> None:
     """Whoever started us in the background may ignore Ctrl-C; a terminal does not."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -53,6 +57,41 @@ def test_apply_sets_threads_and_determinism():
         assert torch.tensor(1e-39).item() > 0
     finally:
         torch.set_num_threads(before)
+
+
+FIT = """
+import hashlib, json, sys
+import numpy as np
+from threadpoolctl import threadpool_info
+from tiny_runs import tiny
+from uniclip import numerics
+from uniclip.evaluate.logistic import Problem
+
+if sys.argv[1] == "applied":
+    numerics.apply(tiny())
+drawn = np.random.default_rng(0)
+labels = drawn.integers(0, 9, 3000)
+features = drawn.normal(size=(3000, 200)) + np.eye(9, 200)[labels]
+probe = Problem(features.astype(np.float32), labels, 9).fit(1e-3)
+held = {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
+print(json.dumps([sorted(held), hashlib.sha256(probe.weight.tobytes()).hexdigest()]))
+"""
+
+
+def test_a_probe_does_not_depend_on_how_many_threads_the_machine_offers():
+    """Every BLAS in the process, scipy's too, which is loaded late."""
+
+    def fitted(threads, applied):
+        places = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": places}
+        command = [sys.executable, "-c", FIT, applied]
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return json.loads(said.stdout)
+
+    one, two = fitted("1", "applied"), fitted("2", "applied")
+    assert one == two
+    assert one[0] == [1]
+    assert fitted("2", "not applied")[0] == [2], "the machine would offer two"
 
 
 def _fitted_peak():

@@ -153,6 +153,7 @@ class _Model:
 
 
 def _model(given: dict[str, Any]) -> _Model:
+    from uniclip import numerics
     from uniclip.run import load
 
     path = _run(str(given["run"]), given.get("store"))
@@ -160,6 +161,7 @@ def _model(given: dict[str, Any]) -> _Model:
         if "quick_gelu" in given:
             raise UserError("quick_gelu= is for checkpoints of others: a run knows its activation")
         pretrained = load(path)
+        numerics.apply(pretrained.config)  # or a score differs from the sweep's in its last digit
         folder = RunFolder(path.resolve() if path.is_dir() else path.resolve().parent)
         weights = folder.weights if path.is_dir() else path
         in_store = folder.path.parent.name == "runs"
