@@ -83,8 +83,9 @@ the last."""
 
 
 def groups(folders: Sequence[Path]) -> list[str]:
-    """The names of the groups that can be chosen."""
-    found = {p.name for f in folders if f.is_dir() for p in f.iterdir() if p.is_dir()}
+    """The names of the groups that can be chosen: folders with YAML in them (a user's own may hold
+    her store too)."""
+    found = {p.parent.name for folder in folders for p in folder.glob("*/*.yaml")}
     return sorted(found - LISTS)
 
 

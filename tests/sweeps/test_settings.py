@@ -172,6 +172,12 @@ def test_a_users_protocol_and_list_stand_for_what_they_say(tmp_path: Path) -> No
     refused("unknown protocol 'mine'", ABLATION, "protocol=mine")
 
 
+def test_a_users_folder_may_hold_her_store_too(tmp_path: Path) -> None:
+    (tmp_path / "store" / "runs").mkdir(parents=True)
+    it = settings.asked([ABLATION, f"conf_dir={tmp_path}", f"store={tmp_path / 'store'}"])
+    assert it.store.root == tmp_path / "store"
+
+
 def test_what_is_composed_is_fresh_each_time() -> None:
     compose = asked().request.compose
     compose({})["train"]["steps"] = -1
