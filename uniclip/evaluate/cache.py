@@ -86,7 +86,8 @@ class Cache:
             _write(path, _npy(n, first, pieces))
         made = _mapped(path, n)
         if made is None:
-            return np.concatenate([*_pieces(n, embed)])
+            again = self._chapters(what, n, embed) if n > CHAPTER else _pieces(n, embed)
+            return np.concatenate([*again])
         self.forget_chapters(what, n)
         return made
 

@@ -112,8 +112,8 @@ class Published:
             return dataset.entire()
         if dataset.place is None or dataset.place.exists():
             return dataset
-        noted = self.cache.noted(self._place(source, dataset)) or {}
-        if noted.get("kind") != dataset.kind:
+        noted = self._noted(source, dataset)
+        if noted is None:
             return dataset
         files = {part: tuple(names) for part, names in noted["files"].items()}
         templates = tuple(noted.get("templates", ()))
