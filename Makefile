@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SOAK := UNICLIP_SOAK=1 UNICLIP_SLURM=required $(RUN) -m pytest -m soak
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: sweep truth test slurm soak check bench fashion-mnist clean
@@ -19,8 +20,10 @@ test: $(VENV)/.installed-test
 slurm: $(VENV)/.installed-test
 	$(RUN) -m pytest $(or $(ARGS),tests/slurm)
 
+# Two calls: told both, pytest takes tests/slurm for a part of tests, which does not look into it.
 soak: $(VENV)/.installed-test
-	UNICLIP_SOAK=1 UNICLIP_SLURM=required $(RUN) -m pytest -m soak $(or $(ARGS),tests tests/slurm)
+	$(SOAK) $(or $(ARGS),tests/slurm)
+	$(if $(ARGS),,$(SOAK) tests)
 
 check: $(VENV)/.installed-check
 	$(VENV)/bin/ruff check .

@@ -215,3 +215,22 @@ def test_yaml_of_ours_is_packaged() -> None:
     for package in FLOORS:
         if list((ROOT / package).rglob("*.yaml")):
             assert f'{package} = ["conf/**/*.yaml"]' in listed
+
+
+def test_make_soak_leaves_no_full_count_out() -> None:
+    """Every file with a test of full counts is collected by the commands that `make soak` runs."""
+    asked = ["env", "--unset=MAKEFLAGS", "--unset=ARGS", "make", "-n", "soak"]
+    recipe = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)
+    commands = [line for line in recipe.stdout.splitlines() if " pytest " in line]
+    collected = ""
+    for command in commands:
+        here = command.replace(".venv/bin/python", sys.executable) + " --collect-only -q"
+        done = subprocess.run(here, cwd=ROOT, shell=True, capture_output=True, text=True)
+        collected += done.stdout
+    marked = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if "pytest.mark.soak" in path.read_text() and path != Path(__file__)
+    ]
+    assert len(marked) > 5
+    assert [name for name in marked if name not in collected] == []

@@ -64,6 +64,7 @@ class Queue:
             UserError: Slurm does not answer or takes nothing, or jobs end before they take a cell.
         """
         self.submissions.mend()
+        self._give_up(opened)
         queued = self.submissions.queued({*self.order.again, *self.order.forced})
         free = [run for run in opened if run not in queued]
         proven = self.folder.audit.exists()
@@ -105,6 +106,18 @@ class Queue:
 
     def stop(self) -> None:
         """Nothing: the jobs go on, and who comes next finds them."""
+
+    def _give_up(self, opened: Sequence[str]) -> None:
+        """Cancel the jobs of attempts that were declared dead: one that hangs would keep its node
+        until its time limit, and from the cells that share the job."""
+        forced = [(run, n) for run, n in self.order.forced if run in opened]
+        owners = [self.order.store.run(run).attempt(n).owner() for run, n in forced]
+        slurm = self.submissions.slurm
+        held = {o.job for o in owners if o is not None and o.cluster == slurm.cluster}
+        doomed = [job.id for _, job, _ in self.submissions.live() if job.id in held]
+        if doomed:
+            slurm.cancel(doomed)
+            self.say(f"cancelled {', '.join(doomed)}: declared dead by force")
 
     # -- what is submitted --
 

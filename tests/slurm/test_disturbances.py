@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from cluster import Cluster
 from disks import filled, small_disk
@@ -156,6 +158,27 @@ def test_cancelled_and_run_again(cluster: Cluster, driver: Driver, undisturbed: 
     driver.run()
     finish(cluster)
     same(driver, undisturbed)
+
+
+def test_one_that_hangs_is_replaced_by_force(
+    cluster: Cluster, driver: Driver, undisturbed: Driver
+) -> None:
+    """Nobody can prove that it is dead; its job is cancelled, and does not keep its node."""
+    driver.run()
+    job = under_way(driver)
+    asleep = [pid for pid in driver.workers() if job_of(driver, pid) == job]
+    cluster.kill_pid(asleep[0], signal.SIGSTOP)
+    (cell,) = (name for name, row in driver.states().items() if f"job {job} " in str(row["reason"]))
+    assert f"cancelled {job}: declared dead by force" in driver.run(cell, "--force", verb="retry")
+    finish(cluster)
+    same(driver, undisturbed)
+    assert not psutil.pid_exists(asleep[0])
+
+
+def job_of(driver: Driver, pid: int) -> str | None:
+    """The job of the attempt that this process holds."""
+    owners = (r.attempt(n).owner() for r in driver.store.runs() for n in r.attempts())
+    return next((o.job for o in owners if o is not None and o.pid == pid), None)
 
 
 def test_torn_lines(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
