@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from uniclip.errors import UserError, unknown
+from uniclip.errors import NotNow, UserError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,8 +76,11 @@ a round), study_seed=0.
 """
 
 
-def main(words: Sequence[str]) -> int:
-    """What the command line asks for; the exit status (2 for the user's errors)."""
+def main(words: Sequence[str], not_now: int = USER_ERROR) -> int:
+    """What the command line asks for; the exit status (2 for the user's errors).
+
+    not_now: the status where the same words may do later.
+    """
     try:
         try:
             return _act(words)
@@ -85,7 +88,7 @@ def main(words: Sequence[str]) -> int:
             sys.stdout.flush()  # a closed pipe is noticed here, not at the interpreter's end
     except UserError as error:
         print(f"sweep.py: {error}", file=sys.stderr)
-        return USER_ERROR
+        return not_now if isinstance(error, NotNow) else USER_ERROR
     except GoesOn as why:
         print(why)
         return 0

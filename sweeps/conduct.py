@@ -20,6 +20,7 @@ from sweeps.job import FOLLOWS
 from sweeps.launchers.crew import Crew
 from sweeps.scheduler import Slurm
 from sweeps.settings import SlurmLauncher, SweepConfig
+from uniclip.errors import NotNow
 from uniclip.store import Plan, Store
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Conduct:
 
         KeyboardInterrupt leaves everything resumable.
         """
+        self._reach()
         self.prepare()
         states = self.states()
         opened = self._open(states)
@@ -71,12 +73,18 @@ class Conduct:
         self.display.close()
         return done
 
+    def _reach(self) -> None:
+        """`UserError` if there is no Slurm to submit to: before anything is written down."""
+        if isinstance(self.settings.launcher, SlurmLauncher):
+            _ = Slurm().facts
+
     def prepare(self) -> None:
         """Write down plan and specs; move aside what is to be run afresh."""
         self.store.require_writable()
         self.planned = united(self.planned, self.store)
         wanted = self.plan.wanted()
-        states = {r: claims.look(self.store.run(r), wanted[r]) for r in self.planned.specs}
+        look, witness = claims.look, self.witness
+        states = {r: look(self.store.run(r), wanted[r], witness) for r in self.planned.specs}
         for run_id, state in states.items():
             run = self.store.run(run_id)
             if self.settings.renews(state):
@@ -86,11 +94,17 @@ class Conduct:
                 self.again = (*self.again, (run_id, state.attempt))
         folder = self.store.sweep(self.plan.sweep)
         folder.write_plan(self.plan)
+        intent = folder.intent(os.environ.get(FOLLOWS, ""))
         if FOLLOWS not in os.environ:
             folder.forget_cancelled()
+            probe.forget_failed(folder)
+        elif intent is not None:  # what a person asked for and the queue did not take yet
+            self.again = (*self.again, *intent.again)
+            self.forced = (*self.forced, *intent.forced)
 
     def prove(self) -> None:
         """Have every arm proven and measured where cells would run, and no cell run."""
+        self._reach()
         if self._queue is None:
             probe.here(self.store, self.planned)
         else:
@@ -159,10 +173,15 @@ class Conduct:
                 self.display.show(self.plan, states)
             opened = self._open(states)
             running = any(s.kind == "running" for s in states.values())
-            if not opened and not running and not self.crew.busy():
-                return True
-            held = held or budget.hold(self.store, self.planned, to_run, self.settings)
-            self.crew.put(opened, states)
+            try:
+                if not opened and not running and not self.crew.busy():
+                    return True
+                held = held or budget.hold(self.store, self.planned, to_run, self.settings)
+                self.crew.put(opened, states)
+            except NotNow as why:
+                if not self.crew.stays:
+                    raise
+                self.display.line(str(why))
             if not self.crew.stays:
                 return False
             time.sleep(self.crew.poll_seconds)

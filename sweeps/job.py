@@ -27,6 +27,12 @@ FOLLOWS = "UNICLIP_FOLLOWS_UP"
 """Set in the environment of a follow-up."""
 EARLY_SECONDS = 90
 """Slurm may signal a time limit up to a minute earlier than it was asked to."""
+TRY_LATER = 75
+"""What a follow-up's command line ends with where the same may do later (EX_TEMPFAIL)."""
+RETURNS = 720
+"""So often a follow-up comes back (Slurm starts what was requeued two minutes later): a day."""
+UNHEARD_SECONDS = 60.0
+"""Between two questions to a Slurm that does not answer."""
 
 
 @dataclass(frozen=True)
@@ -132,21 +138,31 @@ def reason(notice: float) -> str | None:
     return "timed out" if left is not None and left < notice else None
 
 
-def put_back() -> None:
-    """Requeue this job if Slurm still has it as running; else it was cancelled, and stays so."""
+def put_back() -> bool:
+    """Requeue this job if Slurm still has it as running; else it was cancelled, and stays so.
+    Whether Slurm has heard it."""
     job = scheduler.this_job()
-    facts = scheduler.shown(job) if job else None
+    facts = scheduler.shown(job) if job else {}
     if job and facts and facts.get("JobState") == "RUNNING":
-        scheduler.requeue(job)
+        return scheduler.requeue(job)
+    return facts is not None
 
 
 def follow_up(store: Store, intent: Intent) -> None:
-    """Run the command line of the sweep again: it submits what is open, or reports."""
+    """Run the command line of the sweep again: it submits what is open, or reports.
+
+    Where it leaves nobody behind who would go on, this job itself comes back later.
+    """
     from sweeps import cli
 
     os.environ[FOLLOWS] = intent.token
-    status = cli.main([*intent.words, f"store={store.root}"])
-    if status in (cli.USER_ERROR, cli.INTERRUPTED):
+    status = cli.main([*intent.words, f"store={store.root}"], not_now=TRY_LATER)
+    if status == TRY_LATER and scheduler.restart_count() < RETURNS:
+        print("this job comes back later", flush=True)
+        while not put_back():
+            time.sleep(UNHEARD_SECONDS)
+        return
+    if status in (cli.USER_ERROR, cli.INTERRUPTED, TRY_LATER):
         raise RuntimeError(f"the follow-up ended with status {status}")
 
 

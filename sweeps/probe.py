@@ -9,8 +9,15 @@ import sys
 
 from ablations.plan import Planned
 from sweeps import process
+from sweeps.worker import prove, proven
 from uniclip.errors import UserError
-from uniclip.store import Store
+from uniclip.store import Store, SweepFolder
+
+
+def forget_failed(folder: SweepFolder) -> None:
+    """An audit that could not be made is made again where a person asks again."""
+    if folder.audit.exists() and not proven(folder):
+        folder.audit.unlink(missing_ok=True)
 
 
 def prepare(store: Store, planned: Planned) -> None:
@@ -29,8 +36,6 @@ def here(store: Store, planned: Planned) -> None:
     Raises:
         UserError: the process ended without an audit.
     """
-    from sweeps.worker import proven
-
     folder = store.sweep(planned.plan.sweep)
     if proven(folder):
         return
@@ -42,8 +47,6 @@ def here(store: Store, planned: Planned) -> None:
 
 def main(root: str, sweep: str) -> None:
     """Prove and measure the arms of a sweep whose plan is written down."""
-    from sweeps.worker import prove
-
     store = Store(root)
     plan = store.sweep(sweep).plan()
     assert plan is not None, "a plan is written before it is probed"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from uniclip.errors import UserError
+from uniclip.errors import NotNow, UserError
 from uniclip.store import Owner
 
 ANSWER_SECONDS = 30.0
@@ -78,6 +78,11 @@ class Job:
         """Whether it waits for `scontrol release`."""
         return self.state == "PENDING" and self.reason == "JobHeldUser"
 
+    @property
+    def stranded(self) -> bool:
+        """Whether a node could not start it, and Slurm holds it until somebody lets it go."""
+        return self.waits and self.reason == "launch failed requeued held"
+
 
 class Slurm:
     """The cluster that this machine submits to."""
@@ -91,7 +96,8 @@ class Slurm:
         """The cluster's configuration (`scontrol show config`).
 
         Raises:
-            UserError: there is no Slurm here, or its controller does not answer.
+            UserError: there is no Slurm here.
+            NotNow: its controller does not answer.
         """
         if shutil.which("sbatch") is None:
             raise UserError("launcher=slurm: there is no sbatch here; use launcher=local")
@@ -99,7 +105,7 @@ class Slurm:
         said = None if silent else _said(["scontrol", "show", "config"])
         if said is None:
             self._unheard = self._unheard if silent else time.monotonic()
-            raise UserError("Slurm's controller does not answer (scontrol ping); try again later")
+            raise NotNow("Slurm's controller does not answer (scontrol ping); try again later")
         return parse_config(said)
 
     @property

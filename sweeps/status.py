@@ -11,12 +11,13 @@ from analysis.spending import spoken
 from sweeps.claims import State, look
 from sweeps.scheduler import Job, Slurm
 from sweeps.submissions import Submissions
-from uniclip.errors import UserError
+from uniclip.errors import NotNow, UserError
 from uniclip.store import Plan, Store
 
 ADVICE = {
     "planned": "run",
     "queued": "wait",
+    "unknown": "wait: Slurm does not answer",
     "preempted": "wait: it goes on by itself",
     "interrupted": "run",
     "due": "run",
@@ -42,6 +43,10 @@ STYLES = {
 }
 
 
+UNHEARD = Job(id="", state="", restarts=0, node="", name="", reason="")
+"""In the place of a job where jobs were submitted and the queue does not answer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One cell, as a person wants to see it."""
@@ -51,22 +56,26 @@ class Row:
     state: State
     job: Job | None = None
     """The scheduler's job that has it or will take it up."""
+    log: str = ""
+    """Where what it printed is, if it failed."""
 
     @property
     def kind(self) -> str:
         """The state of the store, or that of the queue where the store waits for it."""
         if self.job is None or not self.state.open:
             return self.state.kind
-        interrupted = self.state.kind == "interrupted" and self.job.restarts
-        return "preempted" if interrupted else "queued"
+        if self.job is UNHEARD:
+            return "unknown"
+        return "preempted" if self.state.after == "preempted" else "queued"
 
     @property
     def reason(self) -> str:
         """What to know beside the state."""
-        if self.job is None or not self.state.open:
-            return self.state.reason
+        if self.job is None or self.job is UNHEARD or not self.state.open:
+            return f"{self.state.reason}; log: {self.log}" if self.log else self.state.reason
         waits = f"waits: {self.job.reason}" if self.job.waits else f"starts on {self.job.node}"
-        return f"job {self.job.id} {waits}" if self.job.id else self.job.reason
+        before = f" (it was {self.state.after} before)" if self.state.after else ""
+        return f"job {self.job.id} {waits}{before}" if self.job.id else self.job.reason
 
     @property
     def progress(self) -> str:
@@ -102,6 +111,8 @@ class Row:
     @property
     def advice(self) -> str:
         """What to do about it."""
+        if self.job is not None and self.job.stranded and self.state.open:
+            return f"scontrol release {self.job.id}, or run"
         return ADVICE[self.kind]
 
     @property
@@ -118,21 +129,35 @@ def rows(store: Store, plan: Plan) -> list[Row]:
     wanted = plan.wanted().items()
     states = {run: look(store.run(run), asked, slurm.ending) for run, asked in wanted}
     jobs = _queue(store, plan, slurm)
+    logs = {
+        run: str(store.run(run).attempt(state.attempt).log)
+        for run, state in states.items()
+        if state.kind == "failed"
+    }
     return [
-        Row(cell=c.name, run=c.run, state=states[c.run], job=jobs.get(c.run)) for c in plan.cells
+        Row(
+            cell=c.name,
+            run=c.run,
+            state=states[c.run],
+            job=jobs.get(c.run),
+            log=logs.get(c.run, ""),
+        )
+        for c in plan.cells
     ]
 
 
 def _queue(store: Store, plan: Plan, slurm: Slurm) -> dict[str, Job]:
-    """Run -> its job; nothing where nothing was ever submitted, or no one answers."""
+    """Run -> its job; nothing where nothing was ever submitted, or there is no Slurm here."""
     folder = store.sweep(plan.sweep)
     if not folder.submissions.exists():
         return {}
     try:
         _ = slurm.facts
+        return Submissions(folder, slurm).queued()
+    except NotNow:
+        return dict.fromkeys(plan.wanted(), UNHEARD)
     except UserError:
         return {}
-    return Submissions(folder, slurm).queued()
 
 
 def summary(rows_: Iterable[Row]) -> str:
@@ -150,9 +175,10 @@ def as_records(rows_: Iterable[Row]) -> list[dict[str, object]]:
             "state": r.kind,
             "attempt": r.state.attempt,
             "reason": r.reason,
+            "log": r.log or None,
             "step": r.state.heartbeat.step if r.state.heartbeat else None,
             "steps": r.state.heartbeat.steps if r.state.heartbeat else None,
-            "job": r.job.id if r.job else r.state.owner.job if r.state.owner else None,
+            "job": (r.job.id if r.job else r.state.owner.job if r.state.owner else None) or None,
             "rate": r.state.heartbeat.rate if r.state.heartbeat else None,
             "seconds_left": r.seconds_left,
             "host": r.state.owner.host if r.state.owner else None,

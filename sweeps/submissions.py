@@ -16,11 +16,14 @@ from functools import cached_property
 
 from sweeps import process
 from sweeps.scheduler import OURS, Job, Slurm
+from uniclip.errors import NotNow
 from uniclip.identity import digest
 from uniclip.store import Intent, Submission, SweepFolder
 
 ABANDONED_SECONDS = 900.0
 """An intent that is still open after so long is nobody's any more, wherever it was made."""
+LAUNCHES = 10
+"""So often a job whose launch failed is let go again."""
 FRUITLESS_JOBS = 3
 """So many unasked jobs in a row that ended without taking up a run: no more are submitted."""
 
@@ -53,8 +56,15 @@ class Submissions:
         self.slurm.forget()
 
     def live(self) -> list[tuple[Intent, Job, tuple[str, ...]]]:
-        """Every job of this sweep that waits or runs, with its intent and its runs."""
-        jobs = {j.id: j for j in self.slurm.jobs() or () if j.live}
+        """Every job of this sweep that waits or runs, with its intent and its runs.
+
+        Raises:
+            NotNow: the queue does not answer. (An empty one says that nothing runs.)
+        """
+        queue = self.slurm.jobs()
+        if queue is None:
+            raise NotNow("Slurm's queue does not answer (squeue); try again later")
+        jobs = {j.id: j for j in queue if j.live}
         found = []
         for intent in self.intents:
             submission = self.settled.get(intent.token)
@@ -70,7 +80,7 @@ class Submissions:
         runs has left those behind that failed in it.
         """
         waiting = Job(id="", state="PENDING", restarts=0, node="", name="", reason="submitting")
-        held = self.live() + [(i, waiting, runs) for i in self._open() for runs in i.elements]
+        held = self.live() + [(i, waiting, runs) for i in self.open() for runs in i.elements]
         found: dict[str, Job] = {}
         for intent, job, runs in held:
             knows = {*intent.again, *intent.forced}
@@ -120,24 +130,27 @@ class Submissions:
 
     def mend(self) -> None:
         """Put right what controllers that were killed on the way have left."""
-        for intent in self._open():
-            age = time.time() - intent.submitter.time
-            if process.gone(intent.submitter) or age > ABANDONED_SECONDS:
+        for intent in self._unsettled():
+            if _abandoned(intent):
                 self._settle(intent, None, "its controller is gone")
         self.refresh()
-        names = {j.name: j for j in self.slurm.jobs() or () if j.held}
+        names = {j.name: j for j in self.slurm.jobs() or () if j.held or _freed(j)}
         for token, submission in self.settled.items():
             held = names.get(f"{OURS}{token}")
             if submission.job is None and held is not None:
                 self.slurm.cancel_named(f"{OURS}{token}")
-            elif held is not None and not self.folder.released(token):
+            elif held is not None and (held.stranded or not self.folder.released(token)):
                 self._release(token, submission.job or "")
 
     def _has_job(self, intent: Intent) -> bool:
         submission = self.settled.get(intent.token)
         return submission is not None and submission.job is not None
 
-    def _open(self) -> list[Intent]:
+    def open(self) -> list[Intent]:
+        """What some controller is submitting now, as far as can be told."""
+        return [i for i in self._unsettled() if not _abandoned(i)]
+
+    def _unsettled(self) -> list[Intent]:
         return [i for i in self.intents if i.token not in self.settled]
 
     def _settle(self, intent: Intent, job: str | None, error: str | None = None) -> bool:
@@ -154,6 +167,16 @@ class Submissions:
     def _release(self, token: str, job: str) -> None:
         if self.slurm.release(job):
             self.folder.mark_released(token)
+
+
+def _freed(job: Job) -> bool:
+    """Whether it is to be started elsewhere: Slurm drains a node that failed to, mostly."""
+    return job.stranded and job.restarts < LAUNCHES
+
+
+def _abandoned(intent: Intent) -> bool:
+    age = time.time() - intent.submitter.time
+    return age > ABANDONED_SECONDS or bool(process.gone(intent.submitter))
 
 
 def _barren(intent: Intent, run: str, attempts: Mapping[str, int]) -> bool:

@@ -8,6 +8,7 @@ killed goes on with the same study, and two at once are one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -17,12 +18,13 @@ from ablations import plan as plans
 from ablations import variants
 from ablations.plan import Planned
 from analysis import spending
-from sweeps import budget, cli, price, settings
+from sweeps import budget, cli, price, probe, settings
 from sweeps import space as spaces
 from sweeps import study as studies
 from sweeps.claims import look
 from sweeps.conduct import Conduct
 from sweeps.display import Display
+from sweeps.job import FOLLOWS
 from sweeps.settings import Asked
 from sweeps.study import Measured, Points, Study
 from uniclip import compose
@@ -112,6 +114,8 @@ class Tuner:
         if self.folder.round(0) is not None:
             return True
         plan, asked = self.planned.plan, self.asked
+        if FOLLOWS not in os.environ:
+            probe.forget_failed(asked.store.sweep(plan.sweep))
         each = list({c.arm: c.run for c in plan.cells}.values())
         times = self.study.trials * len(self.seeds)
         return budget.hold(asked.store, self.planned, each, asked.settings, times)

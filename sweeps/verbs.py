@@ -130,6 +130,8 @@ def _prove(asked: Asked, planned: Planned) -> None:
 
 def status(options: Namespace) -> int:
     """Print the state of every cell."""
+    if options.json and options.watch:
+        raise UserError("--watch draws on a terminal, --json prints once: choose one")
     asked = settings.asked(options.overrides)
     planned = _known_plan(asked)
     if options.json:
@@ -210,12 +212,17 @@ def cancel(options: Namespace) -> int:
     chosen = {plans.cell(planned, n).run for n in options.names}
     folder = asked.store.sweep(planned.sweep)
     submissions = Submissions(folder, Slurm())
+    if not folder.submissions.exists():
+        raise UserError(
+            f"nothing of {planned.sweep} was submitted to Slurm; stop a sweep with Ctrl-C"
+        )
     _ = submissions.slurm.facts  # one line if nobody answers
     doomed = []
-    for _intent, job, runs in submissions.live():
-        if not chosen or (runs and chosen.issuperset(runs)):
+    for intent, job, runs in submissions.live():
+        cells = runs if intent.kind == "run" else ()
+        if not chosen or (cells and chosen.issuperset(cells)):
             doomed.append(job.id)
-        elif chosen.intersection(runs):
+        elif chosen.intersection(cells):
             raise UserError(
                 f"job {job.id} holds other cells too ({', '.join(runs)}): name them all"
             )

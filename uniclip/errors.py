@@ -10,6 +10,10 @@ class UserError(ValueError):
     """Bad input: one line that says what, where and what to do. The command line exits with 2."""
 
 
+class NotNow(UserError):
+    """Nothing is wrong with what was asked: the same words may do later."""
+
+
 class Stopped(Exception):
     """Long work was asked to end in the middle; what it kept is found by who goes on."""
 

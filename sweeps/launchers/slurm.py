@@ -20,7 +20,7 @@ from sweeps.job import FOLLOWS
 from sweeps.scheduler import OURS, Slurm, requests_forgotten, this_job
 from sweeps.settings import SlurmLauncher
 from sweeps.submissions import Refused, Submissions
-from uniclip.errors import UserError
+from uniclip.errors import NotNow, UserError
 from uniclip.store import Intent, Store, SweepFolder
 
 LIMITS = ("limit", "policy", "temporarily unable", "temporarily unavailable")
@@ -61,27 +61,44 @@ class Queue:
         """Submit what is open and in no job, and somebody who follows up.
 
         Raises:
-            UserError: Slurm does not answer or takes nothing, or jobs end before they take a cell.
+            UserError: Slurm takes nothing, or jobs end before they take a cell.
+            NotNow: Slurm does not answer, or takes nothing now; or who follows up has no follower.
         """
         self.submissions.mend()
         self._give_up(opened)
         queued = self.submissions.queued({*self.order.again, *self.order.forced})
         free = [run for run in opened if run not in queued]
-        proven = self.folder.audit.exists()
-        attempts = {run: state.attempt for run, state in states.items()}
-        tried = [run for run in free if not self.submissions.fruitless(run, attempts)]
-        vain = not tried and not self.submissions.live()
-        if free and (vain if proven else self.submissions.unproven()):
-            raise UserError(
-                f"jobs end before they take a cell: read the logs in {self.folder.slots}"
-            )
-        if free and not proven:
+        if free and not self.folder.audit.exists():
+            if self._unasked and self.submissions.unproven():
+                raise self._in_vain()
             self.prove(free[0])
-        elif tried:
-            self._submit_cells(tried, states)
+        elif free:
+            attempts = {run: state.attempt for run, state in states.items()}
+            vain = {r for r in free if self._unasked and self.submissions.fruitless(r, attempts)}
+            if vain.issuperset(free) and not self._others():
+                raise self._in_vain()
+            self._submit_cells([run for run in free if run not in vain], states)
         if self.order.launcher.follow_up and not self.stays:
             self._submit_follow_up()
+            self._hand_over(opened)
         self._unasked = True
+
+    def _others(self) -> list[str]:
+        """Jobs of this sweep that wait or run, but for the one that we are in."""
+        mine = this_job()
+        return [job.id for _, job, _ in self.submissions.live() if job.id != mine]
+
+    def _in_vain(self) -> UserError:
+        return UserError(f"jobs end before they take a cell: read the logs in {self.folder.slots}")
+
+    def _hand_over(self, opened: Sequence[str]) -> None:
+        """`NotNow` where a follow-up leaves nobody behind who would go on; a person is told."""
+        if self._others():
+            return
+        if FOLLOWS in os.environ:
+            raise NotNow("what is left runs where this cluster's queue does not show it")
+        if opened:
+            self.say("another command submits these cells: see status, and run this again if not")
 
     def prove(self, run: str) -> None:
         """Submit a job that proves and measures the arms, unless one is there; `run`: any run.
@@ -142,18 +159,22 @@ class Queue:
             packs = packs[size:]
 
     def _left(self, refused: Refused, packs: Sequence[Sequence[str]]) -> None:
-        """Say what was left out; `UserError` if nothing of the sweep is in the queue at all."""
-        if not self.submissions.live():
-            raise UserError(f"Slurm refused the jobs: {last(refused)}")
+        """Say what was left out; an error if nothing of the sweep is in the queue at all."""
+        if not self._others():
+            error = NotNow if _limited(refused) else UserError
+            raise error(f"Slurm refused the jobs: {last(refused)}")
         cells = sum(map(len, packs))
         self.say(f"{cells} cells are left for later: Slurm refused them ({last(refused)})")
 
     def _submit_follow_up(self, room: bool = False) -> None:
         """room: a cell has given up its place already."""
-        live = self.submissions.live()
-        mine = this_job()
-        if any(i.kind == "follow" and job.id != mine for i, job, _ in live):
+        live, ours = self.submissions.live(), self.order.words
+        waiting = {j.id: i.words for i, j, _ in live if i.kind == "follow" and j.waits}
+        older = [job for job, words in waiting.items() if words[:1] == ours[:1] and words != ours]
+        if ours in waiting.values() or (older and FOLLOWS in os.environ):
             return
+        if older:  # it would write the plan of another command line down again
+            self.submissions.slurm.cancel(older)
         waited = sorted({j.id.split("_")[0] for i, j, _ in live if i.kind != "follow"})
         if not waited:
             return
@@ -163,6 +184,8 @@ class Queue:
             if not room and self._make_room(refused):
                 self._submit_follow_up(room=True)
                 return
+            if FOLLOWS in os.environ:
+                raise NotNow(f"Slurm refused who follows up: {last(refused)}") from None
             again = "run this command again when the jobs have ended"
             self.say(f"no follow-up ({last(refused)}): {again}")
             return

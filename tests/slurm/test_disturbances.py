@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -138,9 +139,11 @@ def test_the_worker_is_killed(cluster: Cluster, driver: Driver, undisturbed: Dri
 
 def test_a_node_goes_down(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
     driver.run()
-    node = node_of(cluster, under_way(driver))
+    job = under_way(driver)
+    node = node_of(cluster, job)
     cluster.set_down(node)
-    time.sleep(3)
+    # A node that comes back with the job's processes is drained: there would be two of the job.
+    cluster.wait_until(lambda: not driver.workers(), "the end of what ran there")
     cluster.resume(node)
     finish(cluster)
     same(driver, undisturbed)
@@ -179,6 +182,39 @@ def job_of(driver: Driver, pid: int) -> str | None:
     """The job of the attempt that this process holds."""
     owners = (r.attempt(n).owner() for r in driver.store.runs() for n in r.attempts())
     return next((o.job for o in owners if o is not None and o.pid == pid), None)
+
+
+def test_a_follow_up_that_may_submit_nothing_comes_back(
+    cluster: Cluster, tmp_path: Path, undisturbed: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue was full when the proof had ended: nobody but the follow-up knows of the sweep."""
+    trap, full = tmp_path / "bin", tmp_path / "full"
+    trap.mkdir()
+    real = shutil.which("sbatch", path=cluster.environment["PATH"])
+    (trap / "sbatch").write_text(f'#!/bin/sh\n{REFUSED.format(full=full)}exec {real} "$@"\n')
+    (trap / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{trap}:{os.environ['PATH']}")
+    driver = Driver(tmp_path / "store", *LONG, *SLURM)
+    driver.run()
+    full.touch()
+    cluster.wait_until(lambda: waiting_again(cluster), "the follow-up's return", 300)
+    full.unlink()
+    finish(cluster)
+    same(driver, undisturbed)
+
+
+REFUSED = """\
+if [ -e {full} ]; then
+    echo "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy" >&2
+    exit 1
+fi
+"""
+
+
+def waiting_again(cluster: Cluster) -> bool:
+    """Whether the one job that is left has run before."""
+    active = cluster.active()
+    return len(active) == 1 and cluster.job(next(iter(active)))["Restarts"] != "0"
 
 
 def test_torn_lines(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:

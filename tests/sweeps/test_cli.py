@@ -53,6 +53,8 @@ BAD: list[tuple[list[str], str]] = [
     (["run", *WORDS, "--json"], "run has no flag --json"),
     (["--watch", *WORDS], "run has no flag --watch"),
     (["status", *WORDS, "--watch=3"], "--watch"),
+    (["status", *WORDS, "--watch", "--json"], "choose one"),
+    (["cancel", *WORDS], "was submitted to Slurm; stop a sweep with Ctrl-C"),
     (["plan", "components"], "plan takes no name, got 'components'"),
     (["plan"], "ablation= is missing: choose from"),
     (["train.steps=3"], "ablation= is missing"),
@@ -119,6 +121,21 @@ BAD: list[tuple[list[str], str]] = [
     (["gc", "store=.", "--yes"], "is not a store"),
     (["gc", "ablation=components"], "leave out ablation="),
 ]
+
+
+@pytest.mark.parametrize("words", [["run", *WORDS], ["plan", *WORDS, "--probe"]])
+def test_without_a_slurm_nothing_is_written_for_one(
+    words: list[str],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", str(here))
+    assert call(*words, "launcher=slurm") == cli.USER_ERROR
+    assert capsys.readouterr().err == (
+        "sweep.py: launcher=slurm: there is no sbatch here; use launcher=local\n"
+    )
+    assert not (here / "store").exists()
 
 
 @pytest.mark.parametrize(("words", "match"), BAD, ids=[" ".join(w) for w, _ in BAD])

@@ -16,7 +16,7 @@ from sweeps.conduct import Conduct
 from sweeps.display import Display
 from sweeps.settings import SweepConfig
 from sweeps.worker import Stop, Worker
-from uniclip.store import RunFolder, Store, publish
+from uniclip.store import Audit, Finding, Intent, RunFolder, Store, as_json, publish, replace
 
 
 @pytest.fixture
@@ -107,6 +107,63 @@ def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.Mon
     person = conduct(store, asked)
     person.prepare()
     assert person._open(person.states()) == [first, *others]
+
+
+def test_what_the_queue_alone_knows_to_have_failed_is_retried(store: Store) -> None:
+    """No last word: it was out of memory twice, as its scheduler says."""
+    asked = planned(1, 0.0)
+    (run_id,) = asked.specs
+    conduct(store, asked).prepare()
+    for number in (1, 2):
+        word = "out of memory" if number > 1 else ""
+        elsewhere = dataclasses.replace(process.owner({}, after=word), host="far", job="7")
+        assert store.run(run_id).claim(number, elsewhere) is not None
+    controller = conduct(store, asked, retry="failed")
+    controller.witness = lambda owner: "out of memory"  # type: ignore[misc]
+    controller.prepare()
+    assert controller.again == ((run_id, 2),)
+    assert controller._open(controller.states()) == [run_id]
+
+
+def test_who_follows_up_retries_what_a_person_asked_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue took a part of it only."""
+    asked = planned(2, 0.0)
+    conduct(store, asked).prepare()
+    for run_id in asked.specs:
+        attempt = store.run(run_id).claim(1, process.owner({}))
+        assert attempt is not None
+        attempt.end("failed", "ValueError: x")
+    again = tuple((run_id, 1) for run_id in asked.specs)
+    me = process.owner({})
+    intent = Intent(
+        token="t", kind="follow", elements=((),), attempts={}, submitter=me, again=again
+    )
+    assert store.sweep(asked.plan.sweep).intend(intent)
+    monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "t")
+    follow_up = conduct(store, asked)
+    follow_up.prepare()
+    assert follow_up._open(follow_up.states()) == list(asked.specs)
+
+
+def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = planned(1, 0.0)
+    conduct(store, asked).prepare()
+    audit = store.sweep(asked.plan.sweep).audit
+    broken = Finding(arm="only", check="the audit", holds=False, detail="no picture")
+    replace(audit, as_json(Audit(findings=(broken,))))
+    with monkeypatch.context() as patch:
+        patch.setenv("UNICLIP_FOLLOWS_UP", "t")
+        conduct(store, asked).prepare()
+        assert audit.exists(), "cells are run all the same"
+    conduct(store, asked).prepare()
+    assert not audit.exists()
+    replace(audit, as_json(Audit(findings=())))
+    conduct(store, asked).prepare()
+    assert audit.exists()
 
 
 def test_a_worker_passes_over_what_the_plan_has_no_more(store: Store) -> None:

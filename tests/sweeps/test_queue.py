@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from trivial import planned
 
-from sweeps import claims, process
+from sweeps import claims, process, status
 from sweeps.claims import State
+from sweeps.job import FOLLOWS
 from sweeps.launchers.local import FRUITLESS_STARTS, Slots
 from sweeps.launchers.slurm import Order, Queue
 from sweeps.scheduler import OURS, Job, Slurm
 from sweeps.settings import SlurmLauncher
-from sweeps.submissions import Refused
-from uniclip.errors import UserError
+from sweeps.submissions import LAUNCHES, Refused
+from uniclip.errors import NotNow, UserError
 from uniclip.store import Intent, Outcome, Store, as_json, replace
 
 LIMIT = "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy"
@@ -40,11 +41,13 @@ class Cluster(Slurm):
     def __init__(self, limit: int) -> None:
         super().__init__()
         self.limit, self.queue, self.count = limit, list[Job](), 0
+        self.answers, self.released = True, list[str]()
 
-    def jobs(self) -> list[Job]:
-        return self.queue
+    def jobs(self) -> list[Job] | None:
+        return self.queue if self.answers else None
 
     def release(self, job: str) -> bool:
+        self.released.append(job)
         return True
 
     def cancel(self, ids: Sequence[str]) -> None:
@@ -98,6 +101,7 @@ class Scene:
         queue.put([run for run in self.runs if states[run].open], states)
 
     def kinds(self, queue: Queue) -> Counter[str]:
+        queue.submissions.refresh()
         return Counter(intent.kind for intent, _, _ in queue.submissions.live())
 
 
@@ -135,6 +139,106 @@ def test_jobs_that_claim_nothing_are_not_submitted_for_ever(tmp_path: Path) -> N
         scene.cluster.queue = []
     with pytest.raises(UserError, match="jobs end before they take a cell"):
         scene.put(queue)
+    scene.put(scene.queue(pack=3, follow_up=False))
+    assert scene.kinds(queue) == {"run": 1}, "a person has mended something, and asks again"
+
+
+@pytest.fixture
+def follow_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], Queue]:
+    """Be the job that follows up on a scene, as it runs."""
+
+    def become(scene: Scene) -> Queue:
+        live = scene.queue(pack=1).submissions.live()
+        (mine,) = (job.id for intent, job, _ in live if intent.kind == "follow" and job.waits)
+        scene.cluster.queue = [j for j in scene.cluster.queue if j.id == mine]
+        scene.cluster.starts()
+        monkeypatch.setenv("SLURM_JOB_ID", mine)
+        monkeypatch.setenv(FOLLOWS, "token")
+        return scene.queue(pack=1)
+
+    return become
+
+
+def test_who_follows_up_and_leaves_nobody_behind_comes_back(
+    tmp_path: Path, follow_up: Callable[[Scene], Queue]
+) -> None:
+    scene = Scene(Store(tmp_path), 4)
+    scene.put(scene.queue(pack=1))
+    mine = follow_up(scene)
+    for answers, limit, what in (
+        (True, 0, "Slurm refused the jobs"),
+        (False, 9, "queue does not answer"),
+        (True, 2, "Slurm refused who follows up"),
+    ):
+        scene.cluster.answers, scene.cluster.limit = answers, limit
+        with pytest.raises(NotNow, match=what):
+            scene.put(mine)
+    scene.cluster.queue = scene.cluster.queue[:1]
+    with pytest.raises(NotNow, match="runs where this cluster's queue does not show it"):
+        mine.put([], scene.states())
+
+
+def test_who_follows_up_says_that_jobs_end_in_vain(
+    tmp_path: Path, follow_up: Callable[[Scene], Queue]
+) -> None:
+    """It is itself in the queue, and no reason to wait."""
+    scene = Scene(Store(tmp_path), 2)
+    scene.put(scene.queue(pack=1))
+    for _ in range(2):
+        scene.put(follow_up(scene))
+    with pytest.raises(UserError, match="jobs end before they take a cell") as error:
+        scene.put(follow_up(scene))
+    assert not isinstance(error.value, NotNow)
+
+
+def test_an_unheard_queue_is_no_empty_queue(tmp_path: Path) -> None:
+    scene = Scene(Store(tmp_path), 3)
+    scene.put(scene.queue(pack=3))
+    scene.cluster.answers = False
+    with pytest.raises(NotNow, match="does not answer"):
+        scene.put(scene.queue(pack=3))
+    assert [i.kind for i in scene.folder.intents()] == ["run", "follow"], "nothing twice"
+
+
+def test_what_a_dead_controller_was_submitting_is_in_nobodys_hands(tmp_path: Path) -> None:
+    scene = Scene(Store(tmp_path), 2)
+    dead = dataclasses.replace(process.owner({}), started=1)
+    runs = tuple((run,) for run in scene.runs)
+    intent = Intent(token="t", kind="run", elements=runs, attempts={}, submitter=dead)
+    assert scene.folder.intend(intent)
+    assert scene.queue(pack=1).submissions.queued() == {}
+    scene.put(scene.queue(pack=1))
+    assert scene.kinds(scene.queue(pack=1)) == {"run": 2, "follow": 1}
+
+
+def test_a_job_that_a_node_could_not_start_is_let_go_again(tmp_path: Path) -> None:
+    scene = Scene(Store(tmp_path), 2)
+    scene.put(scene.queue(pack=1))
+    (job,) = scene.cluster.released[:1]
+    for restarts, times in ((1, 1), (LAUNCHES, 0)):
+        scene.cluster.released.clear()
+        changes = {"reason": "launch failed requeued held", "restarts": restarts}
+        cells = [dataclasses.replace(j, **changes) for j in scene.cluster.queue if "_" in j.id]
+        scene.cluster.queue[:2] = cells
+        scene.put(scene.queue(pack=1))
+        assert scene.cluster.released == [job] * times
+    row = status.Row(cell="c", run="r", state=State(kind="planned"), job=cells[0])
+    assert row.advice == f"scontrol release {job}_0, or run"
+
+
+def test_a_command_line_has_its_own_follow_up(
+    tmp_path: Path, follow_up: Callable[[Scene], Queue]
+) -> None:
+    """One that runs already looked at other words; one that waits would write them down again."""
+    scene = Scene(Store(tmp_path), 3)
+    scene.put(scene.queue(pack=1, words=("run", "seeds=2")))
+    newer = scene.queue(pack=1, words=("run", "seeds=3"))
+    scene.put(newer)
+    words = [i.words for i, _, _ in newer.submissions.live() if i.kind == "follow"]
+    assert words == [("run", "seeds=3")]
+    scene.cluster.starts()
+    scene.put(scene.queue(pack=1, words=("run", "seeds=3")))
+    assert scene.kinds(newer)["follow"] == 2, "the one that runs may have looked before us"
 
 
 def test_slots_that_die_now_and_then_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

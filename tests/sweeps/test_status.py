@@ -14,8 +14,9 @@ import pytest
 from sweeps import process, status
 from sweeps.claims import Kind, State
 from sweeps.display import Display, table
+from sweeps.scheduler import Job
 from sweeps.status import ADVICE, Row
-from uniclip.store import Arm, Cell, Heartbeat, Outcome, Plan, Primary, Store
+from uniclip.store import Arm, Cell, Heartbeat, Intent, Outcome, Plan, Primary, Store
 
 KINDS = typing.get_args(Kind)
 RUNS = {"full": "a" * 16, "twin": "a" * 16, "other": "b" * 16}
@@ -46,7 +47,7 @@ def row(state: State, cell: str = "full/0") -> Row:
 
 
 def test_every_state_has_an_advice() -> None:
-    assert set(ADVICE) == {*KINDS, "queued", "preempted"}
+    assert set(ADVICE) == {*KINDS, "queued", "preempted", "unknown"}
     assert set(status.STYLES) <= set(ADVICE)
 
 
@@ -62,7 +63,47 @@ def test_rows_follow_the_plan_and_shared_runs_are_told_alike(plan: Plan, tmp_pat
     attempt.end("failed", "ValueError: broken")
     rows = status.rows(store, plan)
     assert [r.state.kind for r in rows] == ["failed", "failed", "planned"]
-    assert rows[0].state.reason == "ValueError: broken"
+    assert rows[0].reason == f"ValueError: broken; log: {attempt.log}"
+    assert status.as_records(rows)[0]["log"] == str(attempt.log)
+
+
+WAITS = Job(id="7_1", state="PENDING", restarts=1, node="", name="", reason="Priority")
+
+
+@pytest.mark.parametrize(
+    ("state", "job", "kind", "reason"),
+    [
+        (State(kind="planned"), WAITS, "queued", "job 7_1 waits: Priority"),
+        (State(kind="interrupted", after="preempted"), WAITS, "preempted", "it was preempted"),
+        (State(kind="interrupted", after="timed out"), WAITS, "queued", "it was timed out before"),
+        (State(kind="planned", reason="never run"), status.UNHEARD, "unknown", "never run"),
+        (State(kind="complete"), WAITS, "complete", ""),
+    ],
+)
+def test_what_waits_is_what_the_queue_says(state: State, job: Job, kind: str, reason: str) -> None:
+    row = Row(cell="full/0", run="a" * 16, state=state, job=job)
+    assert row.kind == kind
+    assert reason in row.reason
+    assert row.advice == ADVICE[kind]
+
+
+def test_a_queue_that_does_not_answer_is_not_taken_for_an_empty_one(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, commands = Store(tmp_path), tmp_path / "bin"
+    intent = Intent(
+        token="t", kind="run", elements=(("b" * 16,),), attempts={}, submitter=process.owner({})
+    )
+    store.sweep("s").intend(intent)
+    commands.mkdir()
+    for name in ("sbatch", "scontrol", "squeue"):
+        says = "echo ClusterName=near" if name == "scontrol" else "exit 1"
+        (commands / name).write_text(f"#!/bin/sh\n{says}\n")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+    assert [r.kind for r in status.rows(store, plan)] == ["unknown"] * 3
+    (commands / "squeue").write_text("#!/bin/sh\n")
+    assert [r.kind for r in status.rows(store, plan)] == ["planned", "planned", "queued"]
 
 
 def test_looking_writes_nothing(plan: Plan, tmp_path: Path) -> None:
