@@ -146,6 +146,17 @@ def rows(store: Store, plan: Plan) -> list[Row]:
     ]
 
 
+def tunings(store: Store, sweep: str) -> list[str]:
+    """How far each tuning of a sweep's arms is, and the sweep of what it found, a line each."""
+    newest = {folder.path.parent: folder for folder in store.sweep(sweep).rounds()}
+    said = []
+    for folder in (*newest.values(), *store.tuned(sweep)):
+        plan = folder.plan()
+        if plan is not None:
+            said.append(f"{folder.id}: {summary(rows(store, plan))}")
+    return said
+
+
 def _queue(store: Store, plan: Plan, slurm: Slurm) -> dict[str, Job]:
     """Run -> its job; nothing where nothing was ever submitted, or there is no Slurm here."""
     folder = store.sweep(plan.sweep)

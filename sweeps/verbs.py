@@ -24,7 +24,7 @@ from sweeps.submissions import Submissions
 from sweeps.worker import proven
 from uniclip.compose import flat, parse
 from uniclip.errors import UserError
-from uniclip.store import Plan, RunFolder, Store, lines
+from uniclip.store import Plan, RunFolder, Store, SweepFolder, lines
 
 CELLS_FAILED, TRUTH_MISSED = 1, 1
 
@@ -144,6 +144,8 @@ def status(options: Namespace) -> int:
         for kind in dict.fromkeys(r.kind for r in rows):
             if kind not in ("complete", "running"):
                 cli.console().print(f"{kind}: {status_.ADVICE[kind]}", markup=False)
+        for text in status_.tunings(asked.store, planned.sweep):
+            cli.console().print(text, markup=False)
     return 0
 
 
@@ -211,13 +213,19 @@ def cancel(options: Namespace) -> int:
     planned = _known_plan(asked)
     chosen = {plans.cell(planned, n).run for n in options.names}
     folder = asked.store.sweep(planned.sweep)
-    submissions = Submissions(folder, Slurm())
-    if not folder.submissions.exists():
-        raise UserError(
-            f"nothing of {planned.sweep} was submitted to Slurm; stop a sweep with Ctrl-C"
-        )
-    _ = submissions.slurm.facts  # one line if nobody answers
-    doomed = []
+    tunings = [] if chosen else [*folder.rounds(), *asked.store.tuned(folder.id)]
+    folders = [f for f in (folder, *tunings) if f.submissions.exists()]
+    if not folders:
+        raise UserError(f"nothing of {folder.id} was submitted to Slurm; stop a sweep with Ctrl-C")
+    _ = Slurm().facts  # one line if nobody answers
+    doomed = [job for f in folders for job in _take_out(asked.store, f, chosen)]
+    print(f"cancelled {len(doomed)} jobs; the cells go on from their checkpoints when run again")
+    return 0
+
+
+def _take_out(store: Store, folder: SweepFolder, chosen: set[str]) -> list[str]:
+    """Cancel the jobs of these runs (none: of all), and note that nobody goes on with them."""
+    submissions, doomed = Submissions(folder, Slurm()), []
     for intent, job, runs in submissions.live():
         cells = runs if intent.kind == "run" else ()
         if not chosen or (cells and chosen.issuperset(cells)):
@@ -226,11 +234,11 @@ def cancel(options: Namespace) -> int:
             raise UserError(
                 f"job {job.id} holds other cells too ({', '.join(runs)}): name them all"
             )
-    doomed_runs = chosen or (planned.wanted() if folder.plan() else ())
-    folder.cancel((r, max(asked.store.run(r).attempts(), default=0)) for r in doomed_runs)
+    plan = folder.plan()
+    runs_ = chosen or (plan.wanted() if plan else ())
+    folder.cancel((r, max(store.run(r).attempts(), default=0)) for r in runs_)
     submissions.slurm.cancel(doomed)
-    print(f"cancelled {len(doomed)} jobs; the cells go on from their checkpoints when run again")
-    return 0
+    return doomed
 
 
 def gc(options: Namespace) -> int:

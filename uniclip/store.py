@@ -141,6 +141,15 @@ class SweepFolder:
         """A person has started the sweep again."""
         self._cancelled.unlink(missing_ok=True)
 
+    def rounds(self) -> list[SweepFolder]:
+        """The sweeps of the trials with which its arms are tuned, oldest first in each study."""
+        places = {p.parent for p in self.path.glob("tuning/*/*/plan.json")}
+
+        def order(place: Path) -> tuple[str, list[int]]:
+            return place.parent.name, [int(n) for n in place.name.split("-")]
+
+        return [SweepFolder(p, _id_of(p)) for p in sorted(places, key=order)]
+
     def mark_released(self, token: str) -> None:
         """Note that a submission's jobs were let go."""
         publish(self.submissions / f"{token}.released", b"")
@@ -148,6 +157,11 @@ class SweepFolder:
     def released(self, token: str) -> bool:
         """Whether that was noted."""
         return (self.submissions / f"{token}.released").exists()
+
+
+def _id_of(place: Path) -> str:
+    """The sweep whose trials stand in `sweeps/<id>/tuning/<study>/<round>-<rung>/`."""
+    return "/".join(place.parts[-4:])
 
 
 class StudyFolder:
@@ -203,6 +217,13 @@ class Store:
         folder = self.root / "sweeps"
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
             yield SweepFolder(folder / name, name)
+
+    def tuned(self, sweep_id: str) -> Iterator[SweepFolder]:
+        """The sweeps of the same arms under the values that tunings of them found."""
+        for folder in self.sweeps():
+            plan = folder.plan() if "-tuned-" in folder.id else None
+            if plan is not None and plan.tuning is not None and plan.tuning.default == sweep_id:
+                yield folder
 
     def code(self, source: str) -> Path:
         """Where the snapshot of the code with that source hash stands."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cluster import Cluster
-from driving import finished_once
+from driving import finished_once, until
 from test_disturbances import finish
 from test_tune import Tuning
 
@@ -20,6 +20,10 @@ def test_a_tuning_goes_on_by_itself_and_ends_as_on_one_machine(
     local.tune()
     said = far.tune()
     assert "it goes on without this command" in said
+    until(lambda: any(far.folder.glob("sweeps/*/tuning/*/*/submissions/*.released")), 400)
+    assert "cancelled 0 jobs" not in far.run(verb="cancel")
+    cluster.wait_until(lambda: not cluster.active(), "the end of a cancelled tuning")
+    far.tune()
     finish(cluster)
     finished_once(far)
     assert far.rounds() == local.rounds()

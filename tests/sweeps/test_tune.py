@@ -76,6 +76,14 @@ def test_a_tuning_says_what_it_costs_and_ends_in_a_report(tuned: tuple[Tuning, s
     assert "Default and tuned hyper-parameters, side by side" in page
 
 
+def test_status_tells_how_far_a_tuning_is(tuned: tuple[Tuning, str]) -> None:
+    driver, _ = tuned
+    *_, trials, after = driver.run(verb="status").splitlines()
+    (study,) = (driver.folder / "sweeps").glob("*/tuning/*")
+    assert trials == f"{study.relative_to(driver.folder / 'sweeps')}/{TRIALS - 1}-0: 2 complete"
+    assert after == f"{driver.tuned().sweep}: 2 complete"
+
+
 def test_every_arm_had_the_same_trials_and_steps(tuned: tuple[Tuning, str]) -> None:
     driver, _ = tuned
     rounds = driver.rounds()
