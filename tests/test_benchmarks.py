@@ -85,3 +85,12 @@ def test_extra_memory_is_that_of_the_step(benchmark):
     _, extra = once(lambda: kept.mul(2).sum())
     assert 60 < extra < 100
     assert once(lambda: kept.sum())[1] < 30
+
+
+def test_the_front_door_is_measured_over_cells_of_every_state(benchmark, tmp_path):
+    rows = list(benchmark("overhead")._front_door(tmp_path, 22, 11))
+    assert [row["at most"] for row in rows] == [3.0, 2.0, 3.0, 3, 3, 3, 3]
+    assert {row.get("seconds", 1.0) > 0 for row in rows} == {True}
+    looked = {row["what"].split()[-2]: row["file operations"] for row in rows[3:]}
+    assert set(looked) == {"planned", "complete", "running", "interrupted"}
+    assert looked["complete"] < 3

@@ -29,8 +29,10 @@ import trivial_cell  # noqa: E402
 from cluster import INSTALL, Cluster, lacking  # noqa: E402
 from table import Options, Table  # noqa: E402
 
-from sweeps import process, status  # noqa: E402
-from uniclip.store import Store  # noqa: E402
+from ablations import plan as plans  # noqa: E402
+from analysis import report  # noqa: E402
+from sweeps import process, settings, status  # noqa: E402
+from uniclip.store import AttemptFolder, Plan, RunFolder, Store, as_json, replace  # noqa: E402
 
 SAME = f"{sys.executable} {SLURM_TESTS / 'trivial_cell.py'} {{store}} $SLURM_ARRAY_TASK_ID"
 NOTHING = f"{sys.executable} -c pass"
@@ -50,24 +52,43 @@ def run(options: Options) -> Table:
 
 
 def _front_door(folder: Path, many: int, some: int) -> Iterator[dict[str, Any]]:
-    store = Store(folder / "done")
-    planned = trivial.planned(many, 0.0)
-    _finish(store, planned)
-    plan = planned.plan
-    with _counted() as calls:
-        status.rows(store, plan)
-    yield {
-        "what": f"status of {many} complete cells",
-        "seconds": _fastest(lambda: _printed(status.rows(store, plan))),
-        "file operations a cell": len(calls) / many,
-    }
-    words = [f"seeds={some // 11}", f"store={folder / 'none'}", "ablation=components"]
-    seconds = _fastest(lambda: _sweep("plan", *words))
-    yield {"what": f"python sweep.py plan of {some // 11 * 11} cells", "seconds": seconds}
-    done = Store(folder / "some")
-    _finish(done, trivial.planned(some, 0.0))
-    seconds = _fastest(lambda: trivial.conduct(done, some, 0.0, []))
-    yield {"what": f"nothing to do over {some} complete cells", "seconds": seconds}
+    """The verbs as a person calls them, over cells of the main ablation, and what a look costs."""
+    arms = len(_asked(folder, 1)[1].plan.cells)
+    for cells, verb, what, limit in (
+        (many, "status", "python sweep.py status of {} complete cells", 3.0),
+        (some, "plan", "python sweep.py plan of {} cells", 2.0),
+        (some, "run", "python sweep.py over {} complete cells: nothing to do", 3.0),
+    ):
+        place = folder / verb
+        words, planned = _asked(place, -(-cells // arms))
+        if verb != "plan":
+            _finish(Store(place), planned)
+            _reported(Store(place), planned.plan)
+        seconds = _fastest(partial(_sweep, verb, *words))
+        named = what.format(len(planned.plan.cells))
+        yield {"what": named, "seconds": seconds, "at most": limit}
+    yield from _looks(folder, some)
+
+
+def _looks(folder: Path, some: int) -> Iterator[dict[str, Any]]:
+    """File operations of `status`, by the state of the cells."""
+    for state in ("planned", "complete", "running", "interrupted"):
+        store, planned = Store(folder / f"look-{state}"), trivial.planned(some, 0.0)
+        if state == "complete":
+            _finish(store, planned)
+        elif state != "planned":
+            _begin(store, planned, state)
+        with _counted() as calls:
+            found = status.rows(store, planned.plan)
+        assert {row.kind for row in found} == {state}
+        named = f"status: file operations a cell of {some} {state} ones"
+        yield {"what": named, "file operations": len(calls) / some, "at most": 3}
+
+
+def _asked(place: Path, seeds: int) -> tuple[list[str], Any]:
+    """The words for the main ablation with so many seeds, and its plan."""
+    words = ["ablation=components", f"seeds={seeds}", f"store={place}"]
+    return words, plans.make(settings.asked(words).request)
 
 
 def _no_ops(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
@@ -94,6 +115,7 @@ def _no_ops(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
         "seconds": median["ours"],
         "peer, seconds": median["same"],
         "ours / peer": median["ours"] / median["same"],
+        "at most": 1.5,
         "python -c pass, seconds": median["nothing"],
     }
 
@@ -116,30 +138,43 @@ def _controller(cluster: Cluster, store: Path, cells: int) -> None:
 
 def _finish(store: Store, planned: Any) -> None:
     """Cells as they are when they are done (without the waits for the disk)."""
+    wanted = planned.plan.wanted()
     with mock.patch("os.fsync"):
-        mine = process.owner({})
-        for cell in planned.plan.cells:
-            run_ = store.run(cell.run)
-            run_.publish_spec(planned.specs[cell.run])
-            attempt = run_.claim(1, mine)
-            assert attempt is not None
-            trivial_cell.execute(run_, {}, attempt, trivial_cell.EVALUATIONS, lambda: False)
+        for run_, attempt in _claimed(store, planned):
+            trivial_cell.execute(run_, {}, attempt, wanted[run_.id], lambda: False)
             attempt.end("trained")
-        store.sweep(planned.plan.sweep).write_plan(planned.plan)
+
+
+def _begin(store: Store, planned: Any, state: str) -> None:
+    """Cells as they are when they run, or were interrupted."""
+    with mock.patch("os.fsync"):
+        for _, attempt in _claimed(store, planned):
+            attempt.beat(step=1, steps=2, rate=1.0, phase="training")
+            if state == "interrupted":
+                attempt.end("interrupted", "preempted")
+
+
+def _claimed(store: Store, planned: Any) -> Iterator[tuple[RunFolder, AttemptFolder]]:
+    mine = process.owner({})
+    store.sweep(planned.plan.sweep).write_plan(planned.plan)
+    for cell in planned.plan.cells:
+        run_ = store.run(cell.run)
+        run_.publish_spec(planned.specs[cell.run])
+        attempt = run_.claim(1, mine)
+        assert attempt is not None
+        yield run_, attempt
+
+
+def _reported(store: Store, plan: Plan) -> None:
+    """As if the report stood there: that of cells without a training cannot be built."""
+    stamp = {"inputs": report.digest(store, plan), "files": [], "headline": []}
+    replace(store.report(plan.sweep) / report.STAMP, as_json(stamp))
+    replace(store.sweep(plan.sweep).bill, b"")
 
 
 def _sweep(*words: str) -> None:
     command = [sys.executable, str(SLURM_TESTS.parents[1] / "sweep.py"), *words]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def _printed(rows: Any) -> None:
-    from rich.console import Console
-
-    from sweeps.display import table
-
-    with open(os.devnull, "w") as nowhere:
-        Console(file=nowhere, width=200).print(table(rows))
 
 
 def _fastest(act: Callable[[], object]) -> float:

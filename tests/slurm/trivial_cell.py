@@ -41,7 +41,7 @@ def execute(
     stop: Callable[[], bool],
 ) -> str:
     """Sleep a while, then publish as a training would."""
-    seconds = run.spec()["config"]["seconds"]
+    seconds = run.spec()["config"].get("seconds", 0.0)
     attempt.beat(step=0, steps=1, rate=1.0, phase="training")
     time.sleep(seconds * random.random())
     if stop():
