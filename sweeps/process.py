@@ -35,6 +35,7 @@ def owner(numerics: dict[str, Any], *, after: str = "", forced: bool = False) ->
         cluster=os.environ.get("SLURM_CLUSTER_NAME"),
         after=after,
         forced=forced,
+        uid=os.getuid(),
     )
 
 
