@@ -29,6 +29,23 @@ SHORT = {
     "plugins": "runtime.plugins",
 }
 """Keys that are long for what they are."""
+EARLY_SECONDS = 60
+"""By so much Slurm may be early with the signal before a time limit."""
+HELD = frozenset(
+    "array clusters dependency error hold job_name no_requeue open_mode output parsable quiet "
+    "requeue signal test_only wait wrap".split()
+)
+"""Parameters of sbatch on which the launcher rests: they are not the user's to set."""
+KEYED = {
+    **{
+        n: n
+        for n in "account constraint cpus_per_task gpus_per_node gres nodes partition qos".split()
+    },
+    "mem": "mem_gb",
+    "ntasks_per_node": "tasks_per_node",
+    "time": "minutes",
+}
+"""Parameters of sbatch -> the launcher's key for each."""
 OWN_KEYS = ("ablation", "conf_dir")
 """Looked at before anything is composed."""
 LISTED = ("ablation", "space")
@@ -97,6 +114,24 @@ class SlurmLauncher:
         """Processes of one cell on a node."""
         return self.tasks_per_node or self.gpus_per_node or 1
 
+    def check(self) -> None:
+        """`UserError` where no job could do its work, or the launcher would lose it."""
+        notice = self.signal_seconds + EARLY_SECONDS
+        if notice >= 60 * self.minutes:
+            raise UserError(
+                f"launcher.signal_seconds={self.signal_seconds} leaves nothing of "
+                f"launcher.minutes={self.minutes}: every job would be told to stop as it starts "
+                f"(Slurm may be {EARLY_SECONDS} s early); say launcher.minutes={notice // 60 + 1}"
+            )
+        for key in self.extra:
+            name = key.replace("-", "_")
+            if name in HELD:
+                raise UserError(
+                    f"launcher.extra.{key}: the launcher sets this itself; leave it out"
+                )
+            if name in KEYED:
+                raise UserError(f"launcher.extra.{key}: say launcher.{KEYED[name]} instead")
+
     def place(self, threads: int) -> int:
         """How many runs go side by side, if the cluster is empty."""
         return self.array_parallelism
@@ -125,6 +160,10 @@ class SweepConfig:
     """On a cluster: stay until all is done, instead of leaving it to the follow-up job."""
     max_gpu_hours: float | None = setting(None, above=0)
     """Refuse to start where what is to be run would take more; a CPU slot counts as one GPU."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.launcher, SlurmLauncher):
+            self.launcher.check()
 
     def takes(self, state: State) -> bool:
         """Whether a run in that state is run, unasked or because of `retry` or `stale`."""

@@ -13,6 +13,7 @@ from sweeps.settings import Asked, LocalLauncher, SlurmLauncher, SweepConfig
 from uniclip.errors import UserError
 
 ABLATION = "ablation=components"
+SLURM = (ABLATION, "launcher=slurm")
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -43,6 +44,25 @@ def test_a_launchers_own_words_are_replaced_and_extended() -> None:
     assert more.extra == {"reservation": "x", "comment": "y"}
     assert {"--reservation=x", "--comment=y"} <= set(doctor.sbatch_options(more, 1))
     refused("unknown key 'launcher.extra.a'", ABLATION, "launcher.extra.a=1")
+
+
+@pytest.mark.parametrize(
+    "words", [["minutes=4"], ["minutes=2", "signal_seconds=59"], ["signal_seconds=14339"]]
+)
+def test_a_notice_that_leaves_time_to_work_is_taken(words: list[str]) -> None:
+    it = asked("launcher=slurm", *(f"launcher.{word}" for word in words))
+    assert isinstance(it.settings.launcher, SlurmLauncher)
+
+
+def test_all_that_the_launcher_asks_for_is_its_own_or_has_a_key(tmp_path: Path) -> None:
+    """What it asks of sbatch may not be asked for a second time by `launcher.extra`."""
+    every = SlurmLauncher(
+        partition="p", account="a", qos="q", constraint="c", gres="gpu", gpus_per_node=1, mem_gb=1
+    )
+    options = {o.split("=")[0].removeprefix("--") for o in doctor.sbatch_options(every, 1)}
+    assert {name.replace("-", "_") for name in options} == {*settings.KEYED, "requeue"}
+    keys = set(SlurmLauncher.__dataclass_fields__)
+    assert set(settings.KEYED.values()) < keys
 
 
 def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +149,27 @@ def test_other_seeds_are_refused(word: str) -> None:
         ((ABLATION, "stream=1"), r"stream= is set by arms"),
         ((ABLATION, "train=3"), r"train is a section"),
         ((ABLATION, "train={steps: 3}"), r"train is a section"),
+        ((*SLURM, "launcher.minutes=3"), r"signal_seconds=120 leaves .* say launcher\.minutes=4$"),
+        (
+            (*SLURM, "launcher.signal_seconds=14340"),
+            r"told to stop as it .* launcher\.minutes=241$",
+        ),
+        ((*SLURM, "launcher.extra.hold=false"), r"launcher\.extra\.hold: the launcher sets this"),
+        (
+            (*SLURM, "launcher.extra={array: 0-3}"),
+            r"launcher\.extra\.array: the launcher sets this",
+        ),
+        ((*SLURM, "launcher.extra={dependency: after:7}"), r"extra\.dependency: the launcher sets"),
+        ((*SLURM, "launcher.extra={no-requeue: true}"), r"extra\.no-requeue: the launcher sets"),
+        (
+            (*SLURM, "launcher.extra={job-name: x}"),
+            r"extra\.job-name: the launcher sets this itself",
+        ),
+        (
+            (*SLURM, "launcher.extra.time=5"),
+            r"launcher\.extra\.time: say launcher\.minutes instead",
+        ),
+        ((*SLURM, "launcher.extra={ntasks-per-node: 2}"), r"say launcher\.tasks_per_node instead"),
         ((ABLATION, "conf_dir=/no/such/folder"), r"conf_dir=/no/such/folder is not a folder"),
         ((ABLATION, ABLATION), r"ablation is given twice"),
     ],
