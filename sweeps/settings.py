@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -114,6 +115,13 @@ class SlurmLauncher:
         """Processes of one cell on a node."""
         return self.tasks_per_node or self.gpus_per_node or 1
 
+    @property
+    def gpus(self) -> int:
+        """GPUs of one cell on a node; 0 if none is asked for by `gpus_per_node` or `gres`."""
+        parts = [part.split(":") for part in (self.gres or "").split(",")]
+        counts = [part[-1] for part in parts if part[0] == "gpu"]
+        return self.gpus_per_node or sum(int(n) if n.isdecimal() else 1 for n in counts)
+
     def check(self) -> None:
         """`UserError` where no job could do its work, or the launcher would lose it."""
         notice = self.signal_seconds + EARLY_SECONDS
@@ -135,6 +143,22 @@ class SlurmLauncher:
     def place(self, threads: int) -> int:
         """How many runs go side by side, if the cluster is empty."""
         return self.array_parallelism
+
+
+def unused_gpus(launcher: SlurmLauncher, device: str) -> str:
+    """What is asked of a cluster that training on `device` (runtime.device) does not use, or what
+    it lacks there, in a line; empty where they agree, as far as one can tell from here."""
+    held, used = launcher.gpus, launcher.tasks
+    names = [*(launcher.gres or "").split(","), *launcher.extra]
+    shared = [name for name in names if re.match("gpu|mps|shard", name)]
+    if device == "cpu":
+        asked = f"{held} GPUs a node are" if held else f"{shared[0]} is" if shared else ""
+        return asked and f"{asked} asked for, and runtime.device=cpu leaves them idle"
+    if not held and not shared:
+        return f"runtime.device={device}, and no GPU is asked for"
+    if used < held:
+        return f"{held} GPUs a node are asked for, and launcher.tasks_per_node={used} uses {used}"
+    return ""
 
 
 LAUNCHERS: dict[str, type] = {"local": LocalLauncher, "slurm": SlurmLauncher}

@@ -141,6 +141,8 @@ def test_submit_is_for_clusters(probed: Driver) -> None:
         (SlurmLauncher(nodes=2, gres="gpu:3"), "cuda", 6),
         (SlurmLauncher(gres="gpu:a100:4"), "cuda", 4),
         (SlurmLauncher(gres="gpu"), "cuda", 1),
+        (SlurmLauncher(gres="gpu:a100"), "cuda", 1),
+        (SlurmLauncher(gres="tmpfs:8G,gpu:2"), "cuda", 2),
         (SlurmLauncher(gres="license:4"), "cpu", 0),
     ],
 )
@@ -158,4 +160,7 @@ def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
     assert {"--partition=gpu", "--time=30", "--requeue"} <= set(need.options)
     assert not any("hold" in option or "setup" in option for option in need.options)
     assert (need.jobs, need.minutes, need.save_seconds) == (4, 30, 7.0)
+    assert (need.notice_seconds, need.idle) == (120, "")
+    idle = patient(tmp_path, "launcher=slurm", "launcher.gpus_per_node=8")
+    assert "8 GPUs a node" in doctor.need(idle).idle
     assert dataclasses.replace(ill, planned=None).open_runs() == []

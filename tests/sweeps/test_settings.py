@@ -65,6 +65,35 @@ def test_all_that_the_launcher_asks_for_is_its_own_or_has_a_key(tmp_path: Path) 
     assert set(settings.KEYED.values()) < keys
 
 
+@pytest.mark.parametrize(
+    ("launcher", "device", "said"),
+    [
+        (SlurmLauncher(), "cpu", ""),
+        (SlurmLauncher(gres="tmpfs:8G"), "cpu", ""),
+        (SlurmLauncher(gpus_per_node=8), "cuda", ""),
+        (SlurmLauncher(gres="tmpfs:8G,gpu:a100:1"), "cuda:0", ""),
+        (SlurmLauncher(gres="shard:1"), "cuda", ""),
+        (SlurmLauncher(extra={"gpus": 4}), "cuda", ""),
+        (SlurmLauncher(gpus_per_node=8), "cpu", "8 GPUs a node .* runtime.device=cpu leaves them"),
+        (
+            SlurmLauncher(gres="gpu:a100:2"),
+            "cpu",
+            "2 GPUs a node .* runtime.device=cpu leaves them",
+        ),
+        (SlurmLauncher(gres="gpu"), "cpu", "1 GPUs a node .* runtime.device=cpu leaves them"),
+        (SlurmLauncher(gres="tmp,shard:1"), "cpu", "shard:1 is asked for, .* leaves them idle"),
+        (SlurmLauncher(extra={"gpus": 4}), "cpu", "gpus is asked for, .* leaves them idle"),
+        (SlurmLauncher(), "cuda", "runtime.device=cuda, and no GPU is asked for"),
+        (SlurmLauncher(gres="tmpfs:8G"), "cuda", "no GPU is asked for"),
+        (SlurmLauncher(gres="gpu:4"), "cuda", "4 GPUs .*tasks_per_node=1 uses 1"),
+    ],
+)
+def test_gpus_that_would_stand_idle_or_lack_are_told(
+    launcher: SlurmLauncher, device: str, said: str
+) -> None:
+    assert re.search(said or "^$", settings.unused_gpus(launcher, device))
+
+
 def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/of/this/machine")
     words = re.findall(r"^    ('launcher\..*')$", README.read_text(), re.MULTILINE)
