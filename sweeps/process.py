@@ -85,8 +85,9 @@ def started(pid: int) -> int | None:
         state, *fields = _read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
         return None if state in "ZX" else int(fields[18])
     except OSError:
-        if Path("/proc/self/stat").exists():
-            return _none(pid)
+        if _shows_processes():
+            _refuse_hidden(pid)
+            return None
     import psutil
 
     try:
@@ -94,10 +95,16 @@ def started(pid: int) -> int | None:
         dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
         return None if dead else int(process.create_time() * 100)
     except psutil.Error:
-        return _none(pid)
+        _refuse_hidden(pid)
+        return None
 
 
-def _none(pid: int) -> None:
+@cache
+def _shows_processes() -> bool:
+    return Path("/proc/self/stat").exists()
+
+
+def _refuse_hidden(pid: int) -> None:
     """`PermissionError` if there is a process of that number after all."""
     try:
         os.kill(pid, 0)
