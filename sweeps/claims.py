@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from sweeps import process
@@ -42,7 +43,8 @@ RESTARTS = 10
 """So many attempts in a row whose job was started anew before they left a word or a checkpoint: no
 more. Every job may be requeued, so Slurm says no more of a failed node than that; a cell that
 brings its node down would do so for ever. It says the same of a preemption that came too fast for a
-word (GraceTime=0), so what leaves a checkpoint is free here, however often: its steps advance."""
+word (GraceTime=0), so what leaves a checkpoint (or, judging, scores) is free here, however often:
+its steps advance."""
 BUDGET = {"out of memory": 2, "node failed": 4, "no room on the disk": 4}
 """So many attempts that ended so: no more are made. Preemption and time limits are free."""
 ANEW = ("requeued", "restarted")
@@ -240,18 +242,28 @@ def _spent(run: RunFolder, numbers: list[int], after: str, outcome: Outcome | No
 
 
 def _barren(run: RunFolder, numbers: list[int]) -> tuple[int, int]:
-    """How many attempts in a row ended against their will and left no checkpoint; and how many of
-    these, from the newest on, left no word either."""
+    """How many attempts in a row ended against their will and left no checkpoint and no scores; and
+    how many of these, from the newest on, left no word either."""
+    judged = max(map(_written, run.scored()), default=0.0)
     count = wordless = 0
     for number in reversed(numbers):
         attempt = run.attempt(number)
         ended = attempt.ended()
         asked = ended is not None and ended.error not in FROM_OUTSIDE
-        if asked or any(attempt.checkpoints.glob("*.safetensors")):
+        saved = any(attempt.checkpoints.glob("*.safetensors"))
+        if asked or saved or _written(attempt.claim) < judged:
             break
         wordless += ended is None and wordless == count
         count += 1
     return count, wordless
+
+
+def _written(path: Path) -> float:
+    """When a file of the store was, by the clock of its file system; 0 if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _owner_after(run: RunFolder, number: int) -> str:

@@ -33,19 +33,13 @@ SHORT = {
 EARLY_SECONDS = 60
 """By so much Slurm may be early with the signal before a time limit."""
 HELD = frozenset(
-    "array clusters dependency error hold job_name no_requeue open_mode output parsable quiet "
-    "requeue signal test_only wait wrap".split()
+    "array cluster clusters dependency error hold job_name no_requeue open_mode output parsable "
+    "quiet requeue signal test_only wait wrap".split()
 )
 """Parameters of sbatch on which the launcher rests: they are not the user's to set."""
-KEYED = {
-    **{
-        n: n
-        for n in "account constraint cpus_per_task gpus_per_node gres nodes partition qos".split()
-    },
-    "mem": "mem_gb",
-    "ntasks_per_node": "tasks_per_node",
-    "time": "minutes",
-}
+SAME = "account constraint cpus_per_task gpus_per_node gres nodes partition qos".split()
+KEYED = {"mem": "mem_gb", "ntasks_per_node": "tasks_per_node", "time": "minutes"}
+KEYED |= {name: name for name in SAME}
 """Parameters of sbatch -> the launcher's key for each."""
 OWN_KEYS = ("ablation", "conf_dir")
 """Looked at before anything is composed."""
@@ -96,7 +90,7 @@ class SlurmLauncher:
     signal_seconds: int = setting(120, low=1)
     """So long before the time limit a job is asked to save."""
     extra: dict[str, Any] = setting(dict)
-    """Further parameters of sbatch, such as {reservation: x}."""
+    """Further parameters of sbatch, such as {reservation: x}; not those of `HELD` and `KEYED`."""
     setup: tuple[str, ...] = ()
     """Shell lines before the job: modules, conda, staging data to a local disk."""
     python: str | None = None

@@ -202,6 +202,19 @@ def test_an_outcome_is_progress_though_its_checkpoints_are_gone(run: RunFolder) 
     assert claims.look(run, EVALUATIONS).kind == "due"
 
 
+@pytest.mark.parametrize(("last", "kind"), [(1, "failed"), (2, "due")])
+def test_scores_are_progress(run: RunFolder, last: int, kind: str) -> None:
+    """After an outcome, in the row of attempts that judge; `last`: whose scores are the newest."""
+    publish_outcome(run, attempt=0)
+    for number in range(1, RESTARTS + 2):
+        attempt = attempt_of(run, host="elsewhere")
+        os.utime(attempt.claim, (number, number))
+    path = run.scores_path("set0", EVALUATIONS["set0"])
+    publish(path, b"{}")
+    os.utime(path, (last + 0.5, last + 0.5))
+    assert claims.look(run, EVALUATIONS, lambda owner: "restarted").kind == kind
+
+
 # ---- what it takes to tell -----------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ def test_this_process_is_alive() -> None:
     assert mine.numerics == {"device": "cpu"}
     assert mine.started > 0
     assert not mine.forced
+    assert mine.uid == os.getuid()
     assert abs(mine.time - time.time()) < 60
     assert process.gone(mine) is False
 
