@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from ablations.plan import Planned
@@ -15,9 +14,7 @@ from uniclip.store import Store
 def devices(launcher: Any, device: str) -> int:
     """GPUs that one run holds; 0 for a run on processors."""
     if isinstance(launcher, SlurmLauncher):
-        asked = re.fullmatch(r"gpu(?::[^:]+)*?(?::(\d+))?", launcher.gres or "")
-        named = int(asked[1] or 1) if asked else 0
-        return launcher.nodes * (launcher.gpus_per_node or named)
+        return launcher.nodes * launcher.gpus
     return 1 if device.startswith("cuda") else 0
 
 

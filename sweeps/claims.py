@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from sweeps import process
@@ -38,9 +39,16 @@ DEATHS = 5
 """So many attempts in a row that died without a word and without a checkpoint: no more are made."""
 FRUITLESS = 20
 """So many attempts in a row that were interrupted from outside before a checkpoint: no more."""
+RESTARTS = 10
+"""So many attempts in a row whose job was started anew before they left a word or a checkpoint: no
+more. Every job may be requeued, so Slurm says no more of a failed node than that; a cell that
+brings its node down would do so for ever. It says the same of a preemption that came too fast for a
+word (GraceTime=0), so what leaves a checkpoint (or, judging, scores) is free here, however often:
+its steps advance."""
 BUDGET = {"out of memory": 2, "node failed": 4, "no room on the disk": 4}
 """So many attempts that ended so: no more are made. Preemption and time limits are free."""
-FROM_OUTSIDE = ("preempted", "timed out", "requeued", "restarted", "cancelled")
+ANEW = ("requeued", "restarted")
+FROM_OUTSIDE = ("preempted", "timed out", "cancelled", *ANEW)
 Witness = Callable[[Owner], str]
 """What a scheduler says of an attempt's job: "alive", "unknown", or how it ended."""
 
@@ -165,7 +173,8 @@ def _next(run: RunFolder, state: State, owner: Owner) -> AttemptFolder | None:
 def _judged(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, str]) -> bool:
     if outcome.kind == "diverged":
         return True
-    return all(run.scores_path(name, hash_).exists() for name, hash_ in evaluations.items())
+    wanted = {run.scores_path(name, hash_) for name, hash_ in evaluations.items()}
+    return not wanted or wanted <= run.scored()
 
 
 def _after(owner: Owner | None, ended: Ended | None, witness: Witness | None) -> str:
@@ -196,7 +205,7 @@ def _unfinished(
     if ended is not None and ended.kind == "halted" and outcome is None:
         return "halted", "where a tuning let it halt"
     if after not in ("alive", "unknown"):
-        spent = _spent(run, numbers, after)
+        spent = _spent(run, numbers, after, outcome)
         if spent:
             return "failed", spent
         if outcome is not None:
@@ -212,31 +221,49 @@ def _unfinished(
     return "running", f"{job} on {owner.host}"
 
 
-def _spent(run: RunFolder, numbers: list[int], after: str) -> str | None:
-    """Why no further attempt is made unasked, if so."""
-    if after in BUDGET:
+def _spent(run: RunFolder, numbers: list[int], after: str, outcome: Outcome | None) -> str | None:
+    """Why no further attempt is made unasked, if so; fewer attempts than a budget are not read."""
+    most = BUDGET.get(after)
+    if most is not None and len(numbers) >= most:
         times = 1 + sum(_owner_after(run, n) == after for n in numbers)
-        if times >= BUDGET[after]:
+        if times >= most:
             return f"{after}, {times} times"
-    barren = _barren(run, numbers)
-    if after == "died" and barren >= DEATHS:
-        return f"its process died {DEATHS} times without a word or a checkpoint"
+    since = [n for n in numbers if outcome is None or n > outcome.attempt]
+    if len(since) < min(DEATHS, RESTARTS, FRUITLESS) or after not in ("died", *FROM_OUTSIDE):
+        return None
+    barren, wordless = _barren(run, since)
+    if after == "died" and wordless >= DEATHS:
+        return f"its process died {wordless} times without a word or a checkpoint"
+    if after in ANEW and wordless >= RESTARTS:
+        return f"its job was started anew {wordless} times without a word or a checkpoint"
     if after in FROM_OUTSIDE and barren >= FRUITLESS:
-        return f"{after}: {FRUITLESS} attempts in a row did not reach a checkpoint"
+        return f"{after}: {barren} attempts in a row did not reach a checkpoint"
     return None
 
 
-def _barren(run: RunFolder, numbers: list[int]) -> int:
-    """How many attempts in a row ended against their will and left no checkpoint."""
-    count = 0
+def _barren(run: RunFolder, numbers: list[int]) -> tuple[int, int]:
+    """How many attempts in a row ended against their will and left no checkpoint and no scores; and
+    how many of these, from the newest on, left no word either."""
+    judged = max(map(_written, run.scored()), default=0.0)
+    count = wordless = 0
     for number in reversed(numbers):
         attempt = run.attempt(number)
         ended = attempt.ended()
         asked = ended is not None and ended.error not in FROM_OUTSIDE
-        if asked or any(attempt.checkpoints.glob("*.safetensors")):
+        saved = any(attempt.checkpoints.glob("*.safetensors"))
+        if asked or saved or _written(attempt.claim) < judged:
             break
+        wordless += ended is None and wordless == count
         count += 1
-    return count
+    return count, wordless
+
+
+def _written(path: Path) -> float:
+    """When a file of the store was, by the clock of its file system; 0 if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _owner_after(run: RunFolder, number: int) -> str:

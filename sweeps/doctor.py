@@ -187,7 +187,7 @@ def slurm(patient: Patient) -> Iterator[Finding]:
                 place,
                 needs,
                 where=patient.config.runtime.device,
-                gpus=launcher.gpus_per_node or 0,
+                gpus=launcher.gpus,
                 python=launcher.python or shlex.quote(sys.executable),
                 setup=launcher.setup,
             )
@@ -243,6 +243,8 @@ def need(patient: Patient) -> cluster.Need:
         options=sbatch_options(launcher, patient.config.train.threads),
         checkpoint_seconds=patient.config.runtime.checkpoint_seconds,
         save_seconds=max(map(_save_seconds, prices), default=None),
+        notice_seconds=launcher.signal_seconds,
+        idle=settings.unused_gpus(launcher, patient.config.runtime.device),
     )
 
 

@@ -35,6 +35,7 @@ def owner(numerics: dict[str, Any], *, after: str = "", forced: bool = False) ->
         cluster=os.environ.get("SLURM_CLUSTER_NAME"),
         after=after,
         forced=forced,
+        uid=os.getuid(),
     )
 
 
@@ -47,9 +48,13 @@ def gone(record: Owner) -> bool | None:
         return True if machine() == record.machine != "" else None
     if here != there:
         return None
-    return started(record.pid) != record.started
+    try:
+        return started(record.pid) != record.started
+    except PermissionError:
+        return None
 
 
+@cache
 def boot() -> str:
     """This boot of this machine, and the pid namespace (containers on one host have their own)."""
     try:
@@ -70,13 +75,18 @@ def machine() -> str:
 
 
 def started(pid: int) -> int | None:
-    """Start time of a live process in clock ticks since boot; None if it is none or a zombie."""
+    """Start time of a live process in clock ticks since boot; None if it is none or a zombie.
+
+    Raises:
+        PermissionError: there is such a process, and it is hidden from us (hidepid of proc(5)).
+    """
     try:
         # The name in parentheses may hold spaces: count fields after it.
         state, *fields = _read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
         return None if state in "ZX" else int(fields[18])
     except OSError:
-        if Path("/proc/self/stat").exists():
+        if _shows_processes():
+            _refuse_hidden(pid)
             return None
     import psutil
 
@@ -85,7 +95,22 @@ def started(pid: int) -> int | None:
         dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
         return None if dead else int(process.create_time() * 100)
     except psutil.Error:
+        _refuse_hidden(pid)
         return None
+
+
+@cache
+def _shows_processes() -> bool:
+    return Path("/proc/self/stat").exists()
+
+
+def _refuse_hidden(pid: int) -> None:
+    """`PermissionError` if there is a process of that number after all."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return
+    raise PermissionError(f"process {pid} is hidden")
 
 
 def apart(module: str, *words: str, seconds: float | None = None) -> tuple[str, str | None]:

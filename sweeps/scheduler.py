@@ -152,7 +152,7 @@ class Slurm:
             if word == "alive" or owner.time < self._looked_at - SKEW_SECONDS:
                 return word
         # Not in the queue, or claimed so lately that this look at it may be the older one.
-        return judged(*_shown(owner.job), owner)
+        return judged(*self._shown(owner.job, owner.uid), owner)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Cancel jobs or elements."""
@@ -169,6 +169,18 @@ class Slurm:
         """Let a held job go; whether Slurm did."""
         self.forget()
         return _said(["scontrol", "release", job]) is not None
+
+    def _shown(self, job: str, uid: int | None) -> tuple[str | None, int]:
+        """State and restarts of a job of user `uid`; None for a state that no one tells."""
+        facts = shown(job)
+        if facts is None:
+            return None, 0
+        if facts:
+            return facts.get("JobState"), int(facts.get("Restarts", 0))
+        # The controller has forgotten it: it never forgets a job that has not ended. Or it hides
+        # it, in the very same words.
+        hides = "jobs" in self.facts.get("PrivateData", "").split(",") and uid != os.getuid()
+        return _accounted(job) or (None if hides else "FORGOTTEN"), 0
 
 
 def judged(state: str | None, restarts: int, owner: Owner) -> Ending:
@@ -256,16 +268,6 @@ def requests_forgotten(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if not name.startswith(REQUEST_VARIABLES) or name in KEPT_VARIABLES
     }
-
-
-def _shown(job: str) -> tuple[str | None, int]:
-    facts = shown(job)
-    if facts is None:
-        return None, 0
-    if facts:
-        return facts.get("JobState"), int(facts.get("Restarts", 0))
-    # The controller has forgotten it: it never forgets a job that has not ended.
-    return _accounted(job) or "FORGOTTEN", 0
 
 
 def _accounted(job: str) -> str | None:

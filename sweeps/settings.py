@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -29,6 +30,17 @@ SHORT = {
     "plugins": "runtime.plugins",
 }
 """Keys that are long for what they are."""
+EARLY_SECONDS = 60
+"""By so much Slurm may be early with the signal before a time limit."""
+HELD = frozenset(
+    "array cluster clusters dependency error hold job_name no_requeue open_mode output parsable "
+    "quiet requeue signal test_only wait wrap".split()
+)
+"""Parameters of sbatch on which the launcher rests: they are not the user's to set."""
+SAME = "account constraint cpus_per_task gpus_per_node gres nodes partition qos".split()
+KEYED = {"mem": "mem_gb", "ntasks_per_node": "tasks_per_node", "time": "minutes"}
+KEYED |= {name: name for name in SAME}
+"""Parameters of sbatch -> the launcher's key for each."""
 OWN_KEYS = ("ablation", "conf_dir")
 """Looked at before anything is composed."""
 LISTED = ("ablation", "space")
@@ -78,7 +90,7 @@ class SlurmLauncher:
     signal_seconds: int = setting(120, low=1)
     """So long before the time limit a job is asked to save."""
     extra: dict[str, Any] = setting(dict)
-    """Further parameters of sbatch, such as {reservation: x}."""
+    """Further parameters of sbatch, such as {reservation: x}; not those of `HELD` and `KEYED`."""
     setup: tuple[str, ...] = ()
     """Shell lines before the job: modules, conda, staging data to a local disk."""
     python: str | None = None
@@ -97,9 +109,50 @@ class SlurmLauncher:
         """Processes of one cell on a node."""
         return self.tasks_per_node or self.gpus_per_node or 1
 
+    @property
+    def gpus(self) -> int:
+        """GPUs of one cell on a node; 0 if none is asked for by `gpus_per_node` or `gres`."""
+        parts = [part.split(":") for part in (self.gres or "").split(",")]
+        counts = [part[-1] for part in parts if part[0] == "gpu"]
+        return self.gpus_per_node or sum(int(n) if n.isdecimal() else 1 for n in counts)
+
+    def check(self) -> None:
+        """`UserError` where no job could do its work, or the launcher would lose it."""
+        notice = self.signal_seconds + EARLY_SECONDS
+        if notice >= 60 * self.minutes:
+            raise UserError(
+                f"launcher.signal_seconds={self.signal_seconds} leaves nothing of "
+                f"launcher.minutes={self.minutes}: every job would be told to stop as it starts "
+                f"(Slurm may be {EARLY_SECONDS} s early); say launcher.minutes={notice // 60 + 1}"
+            )
+        for key in self.extra:
+            name = key.replace("-", "_")
+            if name in HELD:
+                raise UserError(
+                    f"launcher.extra.{key}: the launcher sets this itself; leave it out"
+                )
+            if name in KEYED:
+                raise UserError(f"launcher.extra.{key}: say launcher.{KEYED[name]} instead")
+
     def place(self, threads: int) -> int:
         """How many runs go side by side, if the cluster is empty."""
         return self.array_parallelism
+
+
+def unused_gpus(launcher: SlurmLauncher, device: str) -> str:
+    """What is asked of a cluster that training on `device` (runtime.device) does not use, or what
+    it lacks there, in a line; empty where they agree, as far as one can tell from here."""
+    held, used = launcher.gpus, launcher.tasks
+    names = [*(launcher.gres or "").split(","), *launcher.extra]
+    shared = [name for name in names if re.match("gpu|mps|shard", name)]
+    if device == "cpu":
+        asked = f"{held} GPUs a node are" if held else f"{shared[0]} is" if shared else ""
+        return asked and f"{asked} asked for, and runtime.device=cpu leaves them idle"
+    if not held and not shared:
+        return f"runtime.device={device}, and no GPU is asked for"
+    if used < held:
+        return f"{held} GPUs a node are asked for, and launcher.tasks_per_node={used} uses {used}"
+    return ""
 
 
 LAUNCHERS: dict[str, type] = {"local": LocalLauncher, "slurm": SlurmLauncher}
@@ -125,6 +178,10 @@ class SweepConfig:
     """On a cluster: stay until all is done, instead of leaving it to the follow-up job."""
     max_gpu_hours: float | None = setting(None, above=0)
     """Refuse to start where what is to be run would take more; a CPU slot counts as one GPU."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.launcher, SlurmLauncher):
+            self.launcher.check()
 
     def takes(self, state: State) -> bool:
         """Whether a run in that state is run, unasked or because of `retry` or `stale`."""

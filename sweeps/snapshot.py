@@ -24,11 +24,16 @@ _copy_folder = partial(
 """But for what Python is just compiling, and links that lead nowhere: editors lock files so."""
 
 
+COPIES = 3
+"""So often a copy is tried while somebody edits the tree."""
+
+
 def take(store: Store) -> Path:
     """The folder of the snapshot of the code that is running now; made if it is not there.
 
     Raises:
-        UserError: there is one of that name, but it is damaged.
+        UserError: there is one of that name, but it is damaged; or the tree holds other code by
+            now than that which is running.
     """
     place = store.code(source_hash())
     if not place.exists():
@@ -47,19 +52,21 @@ def check(place: Path) -> None:
 
 
 def _copy(place: Path) -> None:
-    """Copy the packages beside `place`, then put them there in one step (who is first wins)."""
+    """Copy the packages beside `place`, then put them there in one step (who is first wins).
+
+    What was caught in the middle of an edit is copied again: it never stands under this name.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     trial = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
-    trial.mkdir()
     try:
-        for package in PACKAGES:
-            _copy_folder(ROOT / package, trial / package)
-        for own in plugins.places():
-            copy = _copy_folder if own.is_dir() else shutil.copy2
-            copy(own, trial / own.name)
-        shutil.copy2(ROOT / "sweep.py", trial / "sweep.py")
-        compileall.compile_dir(trial, quiet=2)  # once, and not by every job
-        os.rename(trial, place)
+        for _ in range(COPIES):
+            trial.mkdir()
+            _fill(trial)
+            if source_hash_of(trial) == place.name:
+                compileall.compile_dir(trial, quiet=2)  # once, and not by every job
+                os.rename(trial, place)
+                return
+            shutil.rmtree(trial)
     except OSError as error:
         if place.exists():
             return
@@ -69,3 +76,13 @@ def _copy(place: Path) -> None:
         raise
     finally:
         shutil.rmtree(trial, ignore_errors=True)
+    raise UserError(f"the code in {ROOT} was edited since this command was started: run it again")
+
+
+def _fill(trial: Path) -> None:
+    for package in PACKAGES:
+        _copy_folder(ROOT / package, trial / package)
+    for own in plugins.places():
+        copy = _copy_folder if own.is_dir() else shutil.copy2
+        copy(own, trial / own.name)
+    shutil.copy2(ROOT / "sweep.py", trial / "sweep.py")

@@ -151,6 +151,14 @@ class RunFolder:
         """Where the scores of a data set under an evaluation hash stand."""
         return self.path / "scores" / f"{dataset}@{evaluation}.json"
 
+    def scored(self) -> set[Path]:
+        """Every file of scores that is there, by one look at their folder."""
+        folder = self.path / "scores"
+        try:
+            return {folder / name for name in os.listdir(folder)}
+        except FileNotFoundError:
+            return set()
+
     def predictions_path(self, dataset: str, evaluation: str) -> Path:
         """Where the per-sample outcomes behind those scores stand."""
         return self.path / "predictions" / f"{dataset}@{evaluation}.npz"

@@ -37,6 +37,8 @@ class Owner:
     """Claimed without proof that the attempt before it had ended."""
     machine: str = ""
     """What tells the host from others of its name."""
+    uid: int | None = None
+    """The user, by number: a cluster may hide her jobs from others."""
 
 
 @dataclass(frozen=True, kw_only=True)

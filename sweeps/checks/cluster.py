@@ -45,6 +45,10 @@ class Need:
     checkpoint_seconds: float = 30.0
     save_seconds: float | None = None
     """How long it takes to come to the end of a step and to save; None: not measured."""
+    notice_seconds: int = 120
+    """How long before its time limit a job is told to."""
+    idle: str = ""
+    """GPUs that runs would not use, or would lack, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +193,26 @@ def time_limit(seen: Seen, need: Need) -> Finding:
     return ok(check, f"{need.minutes} minutes of {partition.get('MaxTime')}")
 
 
+def notice(seen: Seen, need: Need) -> Finding:
+    """A job that meets its time limit has the time to save."""
+    check, takes = "time to save", need.save_seconds
+    if takes is None:
+        return ok(check, f"{need.notice_seconds} s before the time limit; need not measured")
+    if takes > need.notice_seconds:
+        said = f"a step and a checkpoint take about {takes:.0f} s, a job is told to save only "
+        said += f"{need.notice_seconds} s before its time limit: work since the last one is lost"
+        return warning(check, said, f"launcher.signal_seconds={math.ceil(2 * takes)}")
+    return ok(check, f"{need.notice_seconds} s before the time limit, about {takes:.0f} s needed")
+
+
+def gpus(seen: Seen, need: Need) -> Finding:
+    """GPUs are asked for where runs use them, and only there."""
+    check = "GPUs asked for"
+    if need.idle:
+        return warning(check, need.idle, "let launcher.gpus_per_node and runtime.device agree")
+    return ok(check, "as many as runs use")
+
+
 def arrays(seen: Seen, need: Need) -> Finding:
     """How many arrays the jobs make."""
     check, longest = "array limit", number(seen.config.get("MaxArraySize"), 1001)
@@ -253,6 +277,8 @@ CHECKS: tuple[Callable[[Seen, Need], Finding], ...] = (
     nodes_up,
     accepted,
     time_limit,
+    notice,
+    gpus,
     arrays,
     queue_room,
     requeue,

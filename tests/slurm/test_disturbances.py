@@ -251,9 +251,9 @@ def test_the_time_limit(cluster: Cluster, tmp_path: Path) -> None:
     local, driver = Driver(tmp_path / "local"), Driver(tmp_path / "store")
     for one, more in ((local, ()), (driver, SLURM)):
         often = [word for word in one.words if not word.startswith("runtime.checkpoint_seconds")]
-        one.words = (*often, "runtime.checkpoint_seconds=5", *WORDS, "train.steps=1200", *more)
+        one.words = (*often, "runtime.checkpoint_seconds=5", *WORDS, "train.steps=3000", *more)
     local.run()
-    driver.run("launcher.minutes=1", "launcher.signal_seconds=20")
+    driver.run("launcher.minutes=2", "launcher.signal_seconds=20")
     finish(cluster)
     same(driver, local)
     assert "timed out" in afterwards(driver)

@@ -1,6 +1,6 @@
 """Takes system calls away from this process for good, as a poorer file system would.
 
-python deny.py link command ...      runs a command without `link(2)`
+python deny.py link command ...      runs a command without `link(2)` (also: rename, fsync)
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import platform
 import struct
 import sys
 
-CALLS = {"x86_64": {"link": (86, 265)}, "aarch64": {"link": (37,)}}
-"""Machine -> what is denied -> numbers of system calls (link, linkat)."""
+CALLS = {
+    "x86_64": {"link": (86, 265), "rename": (82, 264, 316), "fsync": (74,)},
+    "aarch64": {"link": (37,), "rename": (38, 276), "fsync": (82,)},
+}
+"""Machine -> what is denied -> numbers of the system calls that do it."""
 LOAD_NUMBER, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, FAIL = 0x7FFF0000, 0x00050000
 EPERM, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, FILTER = 1, 22, 38, 2

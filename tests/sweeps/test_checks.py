@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import platform
 import subprocess
 import sys
@@ -42,16 +43,78 @@ def test_a_good_folder_is_left_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(platform.machine() not in CALLS, reason="numbers of its calls are not known")
-def test_a_file_system_without_links_is_found(tmp_path: Path) -> None:
-    command = [sys.executable, str(HERE / "deny.py"), "link", sys.executable, "-c", EXAMINE]
+@pytest.mark.parametrize(
+    ("call", "check"),
+    [
+        ("link", "files are published once"),
+        ("rename", "files are replaced whole"),
+        ("fsync", "files are kept"),
+    ],
+)
+def test_a_file_system_that_lacks_a_call_is_found(tmp_path: Path, call: str, check: str) -> None:
+    command = [sys.executable, str(HERE / "deny.py"), call, sys.executable, "-c", EXAMINE]
     done = subprocess.run(
         [*command, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, check=True
     )
     found = [from_record(record) for record in json.loads(done.stdout)]
-    wrong = [f for f in found if f.level != "ok"]
-    assert [f.check for f in wrong] == ["files are published once"]
-    assert wrong[0].level == "problem"
-    assert "store=" in wrong[0].mend
+    (wrong,) = [f for f in found if f.level != "ok"]
+    assert (wrong.check, wrong.level) == (check, "problem")
+    assert "store=" in wrong.mend
+
+
+def found_alone(place: Path, check: str) -> str:
+    """What is said of the one thing that is wrong with a folder."""
+    (wrong,) = [f for f in folder.examine(place) if f.level != "ok"]
+    assert (wrong.check, wrong.level) == (check, "problem")
+    assert "store=" in wrong.mend
+    assert list(place.iterdir()) == []
+    return wrong.said
+
+
+def test_a_file_system_where_two_get_one_name_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(os, "link", link)
+    assert "lets two take one name" in found_alone(tmp_path, "files are published once")
+
+
+@pytest.mark.parametrize("seen_", ["half of it", "No such file"])
+def test_a_file_system_that_replaces_in_two_steps_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen_: str
+) -> None:
+    real = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if seen_ == "half of it":
+            target.write_bytes(source.read_bytes()[:100])
+        else:
+            target.unlink()
+        time.sleep(0.002)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    said = found_alone(tmp_path, "files are replaced whole")
+    assert f"a reader saw {seen_}" in said
+
+
+def test_a_file_system_that_loses_appended_lines_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each writer goes on where it was itself, as where O_APPEND is made up by the client."""
+    real = Path.open
+
+    def opened(self: Path, mode: str = "r", buffering: int = -1, *more: Any) -> Any:
+        if mode == "ab":
+            self.touch()
+            mode = "r+b"
+        return real(self, mode, buffering, *more)
+
+    monkeypatch.setattr(Path, "open", opened)
+    said = found_alone(tmp_path, "lines are appended")
+    assert said == "200 of 400 lines of two writers were lost"
 
 
 @pytest.fixture
@@ -145,6 +208,14 @@ def test_a_broken_library_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (found.level, "libjpeg" in found.said) == ("problem", True)
 
 
+def test_imports_that_hang_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("import time; time.sleep(600)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(device, "START_SECONDS", 1)
+    (found,) = device.examine("cpu")
+    assert (found.level, found.said) == ("problem", "its imports did not end in 1 s")
+
+
 # ---- a cluster, by what it said ------------------------------------------------------------------
 
 CONFIG = {
@@ -175,9 +246,13 @@ def test_a_good_cluster_has_nothing_wrong() -> None:
 
 WRONG: list[tuple[str, str, Seen, Need]] = [
     ("partition", "problem", seen(), Need(partition="gpus")),
+    ("partition", "problem", seen(ours={"Default": "NO"}), Need()),
     ("nodes", "problem", seen(nodes={"idle": 1, "down*": 3}), Need(nodes=2)),
     ("sbatch takes such a job", "problem", seen(refusal="Invalid account"), Need()),
     ("time limit", "problem", seen(), Need(minutes=24 * 60 + 1)),
+    ("time to save", "warning", seen(ours={"GraceTime": "999"}), Need(save_seconds=121)),
+    ("time to save", "warning", seen(), Need(save_seconds=50, notice_seconds=49)),
+    ("GPUs asked for", "warning", seen(), Need(idle="8 GPUs a node are asked for")),
     ("array limit", "warning", seen({"MaxArraySize": "8"}), Need(jobs=9)),
     ("array limit", "warning", seen({"MaxArraySize": "0"}), Need(jobs=2)),
     ("job limit", "warning", seen({"MaxJobCount": "10"}), Need(jobs=10)),
@@ -285,6 +360,27 @@ def test_what_is_wrong_on_the_node_is_said_of_the_node(report: dict[str, Any]) -
     worse = dataclasses.asdict(folder.problem("files are kept", "no", "yes"))
     report["findings"].append(worse)
     assert judged(report) == {"files are kept on n1": "problem"}
+
+
+def test_a_test_job_that_waits_in_vain_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And taken back. (Before a queue in three lines of shell; a real one: tests/slurm.)"""
+    programs = {
+        "sbatch": "echo 77",
+        "scontrol": "echo JobId=77 JobState=PENDING Reason=Resources Requeue=1",
+        "scancel": f"echo $1 > {tmp_path / 'cancelled'}",
+    }
+    for name, rest in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{rest}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(visit, "MINUTES", 0.01)
+    found = visit.examine(tmp_path, Need(), where="cpu", gpus=0, python="python", setup=())
+    assert levels(found) == {"test job": "warning", "requeue granted": "ok"}
+    assert found[0].said == "job 77 was pending for 0.01 minutes (Resources)"
+    assert found[0].mend
+    assert (tmp_path / "cancelled").read_text() == "77\n"
 
 
 def test_a_requeue_that_was_taken_away_is_found() -> None:

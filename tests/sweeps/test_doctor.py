@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import trees
 from driving import TINY, Driver
 
 from ablations import plan as plans
@@ -108,6 +109,44 @@ def test_a_switch_that_switches_nothing_is_found(tmp_path: Path) -> None:
     assert "1 of 2" in second.said
 
 
+def test_switches_that_are_not_proven_are_told(tmp_path: Path) -> None:
+    (found,) = doctor.switches(patient(tmp_path, "launcher=slurm"))
+    assert (found.check, found.level, found.said) == ("switches", "warning", "not proven yet")
+    assert "plan --probe" in found.mend
+
+
+def test_a_probe_that_fails_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('libcuda.so.1: no such file')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (found,) = doctor.switches(patient(tmp_path / "store"))
+    assert (found.check, found.level) == ("switches", "problem")
+    assert found.said.endswith("ended without a result: ImportError: libcuda.so.1: no such file")
+
+
+def test_a_published_set_of_other_numbers_or_damaged_is_found(tmp_path: Path) -> None:
+    trees.cifar100(tmp_path)
+    ill = dataclasses.replace(patient(tmp_path, f"data_root={tmp_path}"), planned=None)
+    for damage, said in ((None, "train 6 (published: 50,000)"), (b"\x80\x02}q", "test")):
+        if damage is not None:
+            (tmp_path / "cifar-100-python/test").write_bytes(damage)
+        first, last = doctor.data_sets(ill)
+        assert (first.check, first.level) == ("data sets", "warning")
+        assert first.said.startswith("cifar100: ")
+        assert said in first.said
+        assert f"data_root={tmp_path}" in first.mend
+        assert last.level == "ok"
+
+
+def test_a_set_without_training_pictures_is_told(tmp_path: Path) -> None:
+    trees.imagenet(tmp_path)
+    (tmp_path / "imagenet/train").rename(tmp_path / "elsewhere")
+    ill = patient(tmp_path, f"data_root={tmp_path}", "benchmark=[scenes,imagenet]")
+    found = {f.said: f for f in doctor.data_sets(ill)}
+    lacking = found["imagenet: its linear probe will be n/a"]
+    assert (lacking.check, lacking.level) == ("data sets", "warning")
+    assert "imagenet/train" in lacking.mend
+
+
 def test_a_disk_that_is_too_small_is_found(tmp_path: Path) -> None:
     ill = patient(tmp_path)
     assert ill.planned is not None
@@ -141,6 +180,8 @@ def test_submit_is_for_clusters(probed: Driver) -> None:
         (SlurmLauncher(nodes=2, gres="gpu:3"), "cuda", 6),
         (SlurmLauncher(gres="gpu:a100:4"), "cuda", 4),
         (SlurmLauncher(gres="gpu"), "cuda", 1),
+        (SlurmLauncher(gres="gpu:a100"), "cuda", 1),
+        (SlurmLauncher(gres="tmpfs:8G,gpu:2"), "cuda", 2),
         (SlurmLauncher(gres="license:4"), "cpu", 0),
     ],
 )
@@ -158,4 +199,7 @@ def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
     assert {"--partition=gpu", "--time=30", "--requeue"} <= set(need.options)
     assert not any("hold" in option or "setup" in option for option in need.options)
     assert (need.jobs, need.minutes, need.save_seconds) == (4, 30, 7.0)
+    assert (need.notice_seconds, need.idle) == (120, "")
+    idle = patient(tmp_path, "launcher=slurm", "launcher.gpus_per_node=8")
+    assert "8 GPUs a node" in doctor.need(idle).idle
     assert dataclasses.replace(ill, planned=None).open_runs() == []

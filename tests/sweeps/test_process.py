@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from sweeps import process
+from uniclip.identity import ROOT
 from uniclip.store import Owner
 
 
@@ -29,6 +30,7 @@ def test_this_process_is_alive() -> None:
     assert mine.numerics == {"device": "cpu"}
     assert mine.started > 0
     assert not mine.forced
+    assert mine.uid == os.getuid()
     assert abs(mine.time - time.time()) < 60
     assert process.gone(mine) is False
 
@@ -60,6 +62,46 @@ def test_a_stopped_process_is_alive(child: subprocess.Popen[bytes]) -> None:
     child.send_signal(signal.SIGSTOP)
     time.sleep(0.05)
     assert process.gone(record) is False
+
+
+HIDDEN = """
+import dataclasses, os, signal, subprocess, sys, time
+subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", "/proc"], check=True)
+from sweeps import process
+theirs = os.fork()
+if theirs == 0:
+    time.sleep(600)
+start = process.started(theirs)
+record = dataclasses.replace(process.owner({}), pid=theirs, started=start)
+asks, told = os.pipe(), os.pipe()
+if os.fork() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    for _ in range(2):
+        os.write(told[1], f"{process.gone(record)} ".encode())
+        os.read(asks[0], 1)
+    os._exit(0)
+words = [os.read(told[0], 9)]
+os.kill(theirs, signal.SIGKILL)
+os.waitpid(theirs, 0)
+os.write(asks[1], b".")
+words.append(os.read(told[0], 9))
+os.write(asks[1], b".")
+os.wait()
+print(b"".join(words).decode())
+"""
+
+
+def test_a_process_that_is_hidden_from_us_is_not_gone() -> None:
+    """Another user's, where /proc shows each user her own alone; once it is dead, it is gone."""
+    apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*apart, "true"], capture_output=True).returncode != 0:
+        pytest.skip("only root may make namespaces and be another user")
+    done = subprocess.run(
+        [*apart, sys.executable, "-c", HIDDEN], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.split() == ["None", "True"], done.stderr
 
 
 def test_a_reused_pid_is_another_process(child: subprocess.Popen[bytes]) -> None:

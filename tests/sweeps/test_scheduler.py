@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweeps import job, process, scheduler
 from sweeps.scheduler import COLUMNS, Slurm
 from uniclip.errors import UserError
+from uniclip.store import Owner
 
 TOLD = '#!/bin/sh\necho "$0 $@" >> {log}\n{rest}\n'
 
@@ -26,6 +29,19 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     log.touch()
     return log
+
+
+def answers(asked: Path, **programs: str) -> None:
+    """From now on these programs run these shell lines."""
+    for name, rest in programs.items():
+        (asked.parent / "bin" / name).write_text(TOLD.format(log=asked, rest=rest))
+
+
+def owner_of(job: str, **changes: Any) -> Owner:
+    """An attempt on another machine, in a job of this cluster."""
+    mine = process.owner({})
+    changes = {"time": mine.time - 3600, **changes}
+    return replace(mine, job=job, cluster="near", host="elsewhere", **changes)
 
 
 def calls(log: Path) -> int:
@@ -66,18 +82,105 @@ def test_a_look_at_the_queue_proves_nothing_of_who_came_after_it(
     """The job waited when the queue was looked at; it has started and claimed since."""
     rows = {"JobArrayID": "77_0", "State": "PENDING", "RestartCnt": "0", "Name": "uniclip-x"}
     row = "".join(f"{rows.get(name, ''):<64}" for name in COLUMNS)
-    programs = {
-        "squeue": f"echo '{row}'",
-        "scontrol": 'case "$2" in config) echo ClusterName = near;; '
-        "*) echo JobState=RUNNING Restarts=0;; esac",
-    }
-    for name, rest in programs.items():
-        (asked.parent / "bin" / name).write_text(TOLD.format(log=asked, rest=rest))
+    shown = 'case "$2" in config) echo ClusterName = near;; '
+    shown += "*) echo JobState=RUNNING Restarts=0;; esac"
+    answers(asked, squeue=f"echo '{row}'", scontrol=shown)
     slurm = Slurm()
     assert slurm.jobs() is not None
-    mine = process.owner({})
-    owner = replace(mine, job="77_0", cluster="near", host="elsewhere", time=mine.time - age)
-    assert slurm.ending(owner) == word
+    assert slurm.ending(owner_of("77_0", time=time.time() - age)) == word
+
+
+# ---- how a job ended -----------------------------------------------------------------------------
+
+FORGOTTEN = """\
+if [ "$2" = config ]; then
+  printf 'ClusterName             = near\\nPrivateData             = {private}\\n'
+else
+  echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1
+fi"""
+"""scontrol, where the controller does not know the job, or says so."""
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts", "word"),
+    [
+        (None, 0, "unknown"),
+        ("RUNNING", 1, "alive"),
+        ("COMPLETING", 1, "alive"),
+        ("SUSPENDED", 1, "alive"),
+        ("RUNNING", 2, "restarted"),
+        ("PENDING", 2, "restarted"),
+        ("COMPLETED", 2, "restarted"),
+        ("PENDING", 1, "requeued"),
+        ("REQUEUED", 1, "requeued"),
+        ("PREEMPTED", 1, "preempted"),
+        ("TIMEOUT", 1, "timed out"),
+        ("DEADLINE", 1, "timed out"),
+        ("OUT_OF_MEMORY", 1, "out of memory"),
+        ("NODE_FAIL", 1, "node failed"),
+        ("BOOT_FAIL", 1, "node failed"),
+        ("CANCELLED", 1, "cancelled"),
+        ("COMPLETED", 1, "died"),
+        ("FAILED", 1, "died"),
+        ("FORGOTTEN", 0, "died"),
+    ],
+)
+def test_a_jobs_state_says_how_an_attempt_ended(
+    state: str | None, restarts: int, word: str
+) -> None:
+    """Of the attempt that its second start, restart 1, had made."""
+    assert scheduler.judged(state, restarts, owner_of("77", restart=1)) == word
+
+
+@pytest.mark.parametrize(
+    ("printed", "word"),
+    [
+        ("OUT_OF_MEMORY", "out of memory"),
+        ("CANCELLED by 1000", "cancelled"),
+        ("NODE_FAIL", "node failed"),
+        ("TIMEOUT", "timed out"),
+        ("COMPLETED", "died"),
+        ("RUNNING", "alive"),
+        ("", "died"),
+    ],
+)
+def test_accounting_tells_what_the_controller_has_forgotten(
+    asked: Path, printed: str, word: str
+) -> None:
+    """`sacct -n -X -P` prints a line a job; of one that it does not know, nothing."""
+    says = f"printf '{printed}\\n'" if printed else "true"
+    answers(asked, squeue="true", scontrol=FORGOTTEN.format(private="none"), sacct=says)
+    assert Slurm().ending(owner_of("77_3")) == word
+    (call,) = [c for c in asked.read_text().splitlines() if "/sacct " in c]
+    assert call.split()[1:] == "-n -X -P -j 77_3 -o State".split()
+
+
+@pytest.mark.parametrize(
+    ("private", "whose", "word"),
+    [
+        ("none", 1, "died"),
+        ("accounts,usage", 1, "died"),
+        ("jobs", 0, "died"),
+        ("jobs", 1, "unknown"),
+        ("accounts,jobs,usage", 1, "unknown"),
+        ("jobs", None, "unknown"),
+    ],
+)
+def test_a_job_that_may_be_hidden_is_not_taken_for_forgotten(
+    asked: Path, private: str, whose: int | None, word: str
+) -> None:
+    """whose: 0 for a job of ours, 1 of another user's; None where its record is too old to say."""
+    answers(asked, squeue="true", scontrol=FORGOTTEN.format(private=private))
+    uid = None if whose is None else os.getuid() + whose
+    assert Slurm().ending(owner_of("77", uid=uid)) == word
+
+
+def test_a_hidden_job_that_accounting_shows_has_ended(asked: Path) -> None:
+    answers(asked, squeue="true", scontrol=FORGOTTEN.format(private="jobs"), sacct="echo TIMEOUT")
+    assert Slurm().ending(owner_of("77", uid=os.getuid() + 1)) == "timed out"
+
+
+# ---- what a job is told --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("left", "word"), [(200, "timed out"), (500, None)])

@@ -13,6 +13,7 @@ from sweeps.settings import Asked, LocalLauncher, SlurmLauncher, SweepConfig
 from uniclip.errors import UserError
 
 ABLATION = "ablation=components"
+SLURM = (ABLATION, "launcher=slurm")
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -43,6 +44,54 @@ def test_a_launchers_own_words_are_replaced_and_extended() -> None:
     assert more.extra == {"reservation": "x", "comment": "y"}
     assert {"--reservation=x", "--comment=y"} <= set(doctor.sbatch_options(more, 1))
     refused("unknown key 'launcher.extra.a'", ABLATION, "launcher.extra.a=1")
+
+
+@pytest.mark.parametrize(
+    "words", [["minutes=4"], ["minutes=2", "signal_seconds=59"], ["signal_seconds=14339"]]
+)
+def test_a_notice_that_leaves_time_to_work_is_taken(words: list[str]) -> None:
+    it = asked("launcher=slurm", *(f"launcher.{word}" for word in words))
+    assert isinstance(it.settings.launcher, SlurmLauncher)
+
+
+def test_all_that_the_launcher_asks_for_is_its_own_or_has_a_key(tmp_path: Path) -> None:
+    """What it asks of sbatch may not be asked for a second time by `launcher.extra`."""
+    every = SlurmLauncher(
+        partition="p", account="a", qos="q", constraint="c", gres="gpu", gpus_per_node=1, mem_gb=1
+    )
+    options = {o.split("=")[0].removeprefix("--") for o in doctor.sbatch_options(every, 1)}
+    assert {name.replace("-", "_") for name in options} == {*settings.KEYED, "requeue"}
+    keys = set(SlurmLauncher.__dataclass_fields__)
+    assert set(settings.KEYED.values()) < keys
+
+
+@pytest.mark.parametrize(
+    ("launcher", "device", "said"),
+    [
+        (SlurmLauncher(), "cpu", ""),
+        (SlurmLauncher(gres="tmpfs:8G"), "cpu", ""),
+        (SlurmLauncher(gpus_per_node=8), "cuda", ""),
+        (SlurmLauncher(gres="tmpfs:8G,gpu:a100:1"), "cuda:0", ""),
+        (SlurmLauncher(gres="shard:1"), "cuda", ""),
+        (SlurmLauncher(extra={"gpus": 4}), "cuda", ""),
+        (SlurmLauncher(gpus_per_node=8), "cpu", "8 GPUs a node .* runtime.device=cpu leaves them"),
+        (
+            SlurmLauncher(gres="gpu:a100:2"),
+            "cpu",
+            "2 GPUs a node .* runtime.device=cpu leaves them",
+        ),
+        (SlurmLauncher(gres="gpu"), "cpu", "1 GPUs a node .* runtime.device=cpu leaves them"),
+        (SlurmLauncher(gres="tmp,shard:1"), "cpu", "shard:1 is asked for, .* leaves them idle"),
+        (SlurmLauncher(extra={"gpus": 4}), "cpu", "gpus is asked for, .* leaves them idle"),
+        (SlurmLauncher(), "cuda", "runtime.device=cuda, and no GPU is asked for"),
+        (SlurmLauncher(gres="tmpfs:8G"), "cuda", "no GPU is asked for"),
+        (SlurmLauncher(gres="gpu:4"), "cuda", "4 GPUs .*tasks_per_node=1 uses 1"),
+    ],
+)
+def test_gpus_that_would_stand_idle_or_lack_are_told(
+    launcher: SlurmLauncher, device: str, said: str
+) -> None:
+    assert re.search(said or "^$", settings.unused_gpus(launcher, device))
 
 
 def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +178,27 @@ def test_other_seeds_are_refused(word: str) -> None:
         ((ABLATION, "stream=1"), r"stream= is set by arms"),
         ((ABLATION, "train=3"), r"train is a section"),
         ((ABLATION, "train={steps: 3}"), r"train is a section"),
+        ((*SLURM, "launcher.minutes=3"), r"signal_seconds=120 leaves .* say launcher\.minutes=4$"),
+        (
+            (*SLURM, "launcher.signal_seconds=14340"),
+            r"told to stop as it .* launcher\.minutes=241$",
+        ),
+        ((*SLURM, "launcher.extra.hold=false"), r"launcher\.extra\.hold: the launcher sets this"),
+        (
+            (*SLURM, "launcher.extra={array: 0-3}"),
+            r"launcher\.extra\.array: the launcher sets this",
+        ),
+        ((*SLURM, "launcher.extra={dependency: after:7}"), r"extra\.dependency: the launcher sets"),
+        ((*SLURM, "launcher.extra={no-requeue: true}"), r"extra\.no-requeue: the launcher sets"),
+        (
+            (*SLURM, "launcher.extra={job-name: x}"),
+            r"extra\.job-name: the launcher sets this itself",
+        ),
+        (
+            (*SLURM, "launcher.extra.time=5"),
+            r"launcher\.extra\.time: say launcher\.minutes instead",
+        ),
+        ((*SLURM, "launcher.extra={ntasks-per-node: 2}"), r"say launcher\.tasks_per_node instead"),
         ((ABLATION, "conf_dir=/no/such/folder"), r"conf_dir=/no/such/folder is not a folder"),
         ((ABLATION, ABLATION), r"ablation is given twice"),
     ],
