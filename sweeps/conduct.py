@@ -19,7 +19,7 @@ from sweeps.display import Display
 from sweeps.job import FOLLOWS
 from sweeps.launchers.crew import Crew
 from sweeps.scheduler import Slurm
-from sweeps.settings import SlurmLauncher, SweepConfig
+from sweeps.settings import SlurmLauncher, SweepConfig, unused_gpus
 from uniclip.errors import NotNow
 from uniclip.store import Plan, Store
 
@@ -75,8 +75,12 @@ class Conduct:
 
     def _reach(self) -> None:
         """`UserError` if there is no Slurm to submit to: before anything is written down."""
-        if isinstance(self.settings.launcher, SlurmLauncher):
+        launcher = self.settings.launcher
+        if isinstance(launcher, SlurmLauncher):
             _ = Slurm().facts
+            idle = unused_gpus(launcher, self.plan.base["runtime"]["device"])
+            if idle and FOLLOWS not in os.environ:
+                self.display.line(f"note: {idle}")
 
     def prepare(self) -> None:
         """Write down plan and specs; move aside what is to be run afresh."""

@@ -10,6 +10,7 @@ puts itself back in the queue; there it starts again and continues from what the
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import traceback
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sweeps import scheduler, snapshot
-from sweeps.worker import Stop, Worker, prove
+from sweeps.worker import STOP_SIGNALS, Stop, Worker, prove
 from uniclip import plugins
 from uniclip.identity import ROOT
 from uniclip.store import Intent, Plan, Store
@@ -156,13 +157,16 @@ def follow_up(store: Store, intent: Intent) -> None:
     from sweeps import cli
 
     os.environ[FOLLOWS] = intent.token
+    for number in STOP_SIGNALS:  # as Ctrl-C: a report that takes too long is begun again
+        signal.signal(number, signal.default_int_handler)
     status = cli.main([*intent.words, f"store={store.root}"], not_now=TRY_LATER)
-    if status == TRY_LATER and scheduler.restart_count() < RETURNS:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if status in (TRY_LATER, cli.INTERRUPTED) and scheduler.restart_count() < RETURNS:
         print("this job comes back later", flush=True)
         while not put_back():
             time.sleep(UNHEARD_SECONDS)
-        return
-    if status in (cli.USER_ERROR, cli.INTERRUPTED, TRY_LATER):
+    elif status in (cli.USER_ERROR, cli.INTERRUPTED, TRY_LATER):
         raise RuntimeError(f"the follow-up ended with status {status}")
 
 

@@ -27,7 +27,7 @@ LIMITS = ("limit", "policy", "temporarily unable", "temporarily unavailable")
 """Words of sbatch's refusals that fewer jobs, or later ones, may not meet."""
 SHORT_JOB_SECONDS = 600.0
 """Cells shorter than this share a job until it is so long, where they have been measured."""
-FOLLOW_UP_MINUTES = 60
+FOLLOW_UP_MINUTES, FOLLOW_UP_NOTICE = 60, 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,6 +299,7 @@ def requested(launcher: SlurmLauncher, intent: Intent, code: Path, threads: int)
             gres=None,
             cpus_per_task=1,
             minutes=FOLLOW_UP_MINUTES,
+            signal_seconds=FOLLOW_UP_NOTICE,
         )
     cpus = launcher.cpus_per_task or threads
     asked = {
