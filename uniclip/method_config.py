@@ -118,7 +118,9 @@ class UniclMethod(ImageText):
     temperature: float = setting(0.36787944117144233, low=0.01, high=1)
     """Initial temperature; the published scale starts at e."""
     equal_captions: bool = False
-    """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.)."""
+    """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.).
+
+    A text encoder without dropout embeds them alike; loss and gradient are then those without."""
 
     def by_label(self, labelled: bool) -> bool:
         """Whether positives depend on which samples share a label or a caption."""

@@ -108,16 +108,6 @@ def test_with_one_view_three_losses_train_the_same_weights_bit_for_bit(vocabular
         assert all(torch.equal(a, b) for a, b in zip(results[0], other))
 
 
-def test_shuffled_feeds_another_samples_vector_of_the_same_view(vocabulary):
-    method, embedder = set_up(aware(aware="shuffled"), vocabulary)
-    batch = batch_of(vocabulary)
-    order = [SAMPLES - 1, *range(SAMPLES - 1)]
-    z, sample, domain, _ = pooled(embedder, batch, batch.vectors[:, order])
-    expected = mp_nce(z, sample, domain, method.similarity)
-    given = method.parts(embedder, batch)["contrastive"]
-    torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("setting", "acts"), [("true", True), ("shuffled", True), ("identity", False), ("none", False)]
 )
