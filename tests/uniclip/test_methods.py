@@ -174,6 +174,19 @@ def test_clamp_and_initial_temperature(name):
     assert max(p.abs().max().item() for p in method.fast_parameters()) <= math.log(100) + 1e-6
 
 
+LOWEST = {"uniclip": 0.0, "unicl": -30.0, "clip": -30.0, "slip": 0.0, "declip": 3.0}
+"""What clamp makes of a logarithm of the scale of -30, by method; CLIP and UniCL have no bound."""
+
+
+@pytest.mark.parametrize("name", list(methods.METHODS))
+def test_the_lower_bound_of_the_scale(name):
+    method = methods.build(of_method(name))
+    for parameter in method.fast_parameters():
+        torch.nn.init.constant_(parameter, -30.0)
+    method.clamp()
+    assert math.log(method.image_text_scale()) == pytest.approx(LOWEST[name], abs=1e-5)
+
+
 def test_reports_have_their_agreed_names():
     names = {"tau_ii", "tau_it", "tau_tt", "b_ii", "b_it", "b_tt"}
     assert set(methods.build(aware()).report()) == names

@@ -4,7 +4,8 @@ CLIP between two views and two captions (one as it is, one edited); the same tow
 neighbours of the captions among past ones; SimSiam (Chen and He, CVPR 2021) between the views; and
 a masked language model. As published, the caption "as it is" is the masked one, whose pass serves
 both losses, and the text tower stays causal, so that hidden words are guessed from what precedes
-them. Ours: the padding token stands for what is hidden, and the queue starts with random rows.
+them. Ours: the padding token stands for what is hidden, the queue starts with random rows, and the
+text projection has no bias, as in every method here (the published one has).
 """
 
 from __future__ import annotations
