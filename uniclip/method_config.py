@@ -58,9 +58,11 @@ class UniclipMethod(OneText):
     name: Literal["uniclip"] = "uniclip"
     loss: Literal["mp_nce", "sup_con", "mil_nce", "multi_view_info_nce"] = "mp_nce"
     weights: Weights = "balanced"
-    """Weights of image-image, image-text and text-text positives."""
+    """Weights of image-image, image-text and text-text positives. That domains are weighted is
+    recalled, the published numbers are not: "balanced", all alike, is our reconstruction."""
     negatives: Literal["all", "domain", "slot", "not_text_text"] = setting("all", absent="all")
-    """Of mp_nce and sup_con: all; those of the positive's domain or slot; no text of a text."""
+    """Of mp_nce and sup_con: all; those of the positive's domain or slot; no text of a text. That
+    texts are negatives of texts ("all") is our reconstruction."""
     similarity: Literal["domain", "shared", "temperatures", "offsets"] = "domain"
     """A temperature and an offset for each domain pair; one temperature for all; or one of both."""
     aware: Literal["true", "identity", "shuffled", "none"] = "true"
@@ -68,7 +70,8 @@ class UniclipMethod(OneText):
     told: tuple[Literal["crop", "flip", "jitter", "grey", "blur"], ...] | None = setting(
         None, absent=None
     )
-    """The groups of transforms that f_A is told of; null = all."""
+    """The groups of transforms that f_A is told of; null = all. (With aware=identity it is
+    told nothing; that may stand beside told, so that awareness switches off whatever is told.)"""
     fusion: Literal["film", "concat"] = "film"
     """How the augmentation's features meet the image's in g_I (our reconstruction)."""
     temperature: float = setting(0.07, low=0.01, high=1)
@@ -81,6 +84,10 @@ class UniclipMethod(OneText):
                 raise UserError(f"method.weights must be at least 0, and not all 0, got {numbers}")
         if self.negatives != "all" and self.loss not in ("mp_nce", "sup_con"):
             raise UserError(f"method.negatives={self.negatives} needs loss=mp_nce or loss=sup_con")
+        if self.aware == "none" and self.told is not None:
+            raise UserError("method.aware=none has no f_A to be told of anything: leave out told")
+        if self.aware == "none" and self.fusion != "film":
+            raise UserError(f"method.aware=none fuses nothing: leave out fusion={self.fusion}")
 
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
