@@ -90,21 +90,25 @@ class UniclipMethod(OneText):
             raise UserError(f"method.aware=none fuses nothing: leave out fusion={self.fusion}")
 
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
-        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
+        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs.
+
+        Those that act: beside a positive of non-zero weight.
+        """
         v, others = views.weak + views.strong, samples - 1
-        ii, it, _ = (1.0, 1.0, 1.0) if isinstance(self.weights, str) else self.weights
-        pictures = {"all": v, "not_text_text": v, "domain": v * (v > 1)}.get(self.negatives, v - 1)
-        if self.loss == "multi_view_info_nce":
-            pictures = v - 1
-        whole = self.negatives == "all" and self.loss != "multi_view_info_nce"
+        weights = (1.0, 1.0, 1.0) if isinstance(self.weights, str) else self.weights
+        # Whether a picture's other views, and pictures and texts of a sample, pull at each other.
+        ii, it = weights[0] > 0 and v > 1, weights[1] > 0
+        negatives = "slot" if self.loss == "multi_view_info_nce" else self.negatives
+        anywhere = negatives in ("all", "not_text_text")
+        pictures = {"domain": v * ii, "slot": (v - 1) * ii}.get(negatives, v * (ii or it))
         return {
-            "ii+": (v - 1) * (ii > 0),
-            "it+": 1.0 * (it > 0),
-            "ti+": v * (it > 0),
+            "ii+": (v - 1) * ii,
+            "it+": 1 * it,
+            "ti+": v * it,
             "ii-": pictures * others,
-            "it-": others,
-            "ti-": v * others,
-            "tt-": others * whole,
+            "it-": others * (it or (anywhere and ii)),
+            "ti-": v * others * it,
+            "tt-": others * (it and negatives == "all"),
         }
 
 
@@ -154,7 +158,8 @@ class SlipMethod(OneText):
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
         pair = {"it+": 1, "ti+": 1, "it-": samples - 1, "ti-": samples - 1}
-        return {**pair, "ii+": 1, "ii-": 2 * (samples - 1)}
+        acts = self.ssl_weight > 0
+        return {**pair, "ii+": 1 * acts, "ii-": 2 * (samples - 1) * acts}
 
     def check(self, views: ViewsConfig) -> None:
         """`UserError` unless there is a view for each of its losses."""
@@ -189,8 +194,15 @@ class DeclipMethod:
 
         A picture has both captions, and both of their nearest neighbours.
         """
-        pictures = {"ii+": 1, "ti+": 2, "ti-": 2 * (samples - 1)}
-        return {**pictures, "it+": 4, "it-": 4 * (samples - 1)}
+        clip, neighbours, simsiam, _ = (weight > 0 for weight in self.weights)
+        texts, pictures = 2 * (clip + neighbours), 2 * clip
+        return {
+            "ii+": 1 * simsiam,
+            "it+": texts,
+            "ti+": pictures,
+            "it-": texts * (samples - 1),
+            "ti-": pictures * (samples - 1),
+        }
 
     def check(self, views: ViewsConfig) -> None:
         """`UserError` unless there are two views."""
