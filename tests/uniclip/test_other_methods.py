@@ -128,6 +128,17 @@ def test_the_queue_forgets_the_oldest_and_no_gradient_enters_it(vocabulary):  # 
     assert torch.equal(method.queue, kept)
 
 
+@pytest.mark.parametrize("room", [1, 7, 11, 12])
+def test_a_queue_too_small_for_a_batch_takes_of_both_captions(vocabulary, room):  # noqa: F811
+    method, embedder = set_up(of_method("declip", method={"queue": room}), vocabulary)
+    batch = batch_of(vocabulary)  # six samples
+    method.parts(embedder, batch)
+    captions_, edits = (embedder.texts(t).half() for t in (batch.masked, batch.edited))
+    expected = torch.cat([captions_[: (room + 1) // 2], edits[: room // 2]])
+    assert torch.equal(method.queue, expected)
+    assert method.place == 0
+
+
 def test_neighbours_are_looked_up_a_few_rows_at_a_time(vocabulary):  # noqa: F811
     method, _ = set_up(of_method("declip", method={"queue": 3000}), vocabulary)
     queue = method.queue.float()
