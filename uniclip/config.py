@@ -184,9 +184,10 @@ class ModelConfig:
     embedding: int = setting(128, low=2)
     """Width D of the joint space."""
     head_blocks: int = setting(1, low=1, high=8)
-    """Residual blocks of the augmentation-aware image head g_I."""
+    """Residual blocks of the augmentation-aware image head g_I; one is our reconstruction, made for
+    small models (three are recalled of the paper, not read in it)."""
     augmentation_width: int = setting(64, low=4)
-    """Width of the augmentation encoder f_A."""
+    """Width of the augmentation encoder f_A (our reconstruction: its size is not known to us)."""
     initialization: Literal["library", "clip", "unicl"] = setting("library", absent="library")
     """Of the text encoder and of linear projections: transformers' and torch's own, or as CLIP
     or UniCL published it (`uniclip.model.initialization`)."""
@@ -310,6 +311,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         if hasattr(self.method, "check"):
             self.method.check(self.views)
+        for name in ("init_towers", "init_activation", "trust") if self.init is None else ():
+            if (value := getattr(self, name)) != getattr(RunConfig, name):
+                said = str(value).lower()
+                raise UserError(f"{name}={said} does nothing without init=: leave it out")
 
     @property
     def last_step(self) -> int:

@@ -25,6 +25,7 @@ from uniclip import checkpoint, numerics
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
 from uniclip.files import no_room
+from uniclip.model import start
 from uniclip.state import State
 from uniclip.store import AttemptFolder, append
 
@@ -42,6 +43,16 @@ class Journal:
         self._saved = time.monotonic()
 
     # -- records --
+
+    def began(self, state: State) -> None:
+        """Training is about to take a step; before the first, what `init` gave is told."""
+        init = self.config.init
+        if self.attempt is None or init is None or state.counters.step > 0:
+            return
+        said = start.spoken(init, state.taken)
+        with going_on():
+            self.attempt.event("initialized", said=said)
+            print(said, flush=True)
 
     def trained(self, state: State, numbers: dict[str, Any]) -> None:
         """A step was taken: a record every runtime.log_every steps, and of the first and last."""

@@ -58,9 +58,11 @@ class UniclipMethod(OneText):
     name: Literal["uniclip"] = "uniclip"
     loss: Literal["mp_nce", "sup_con", "mil_nce", "multi_view_info_nce"] = "mp_nce"
     weights: Weights = "balanced"
-    """Weights of image-image, image-text and text-text positives."""
+    """Weights of image-image, image-text and text-text positives. That domains are weighted is
+    recalled, the published numbers are not: "balanced", all alike, is our reconstruction."""
     negatives: Literal["all", "domain", "slot", "not_text_text"] = setting("all", absent="all")
-    """Of mp_nce and sup_con: all; those of the positive's domain or slot; no text of a text."""
+    """Of mp_nce and sup_con: all; those of the positive's domain or slot; no text of a text. That
+    texts are negatives of texts ("all") is our reconstruction."""
     similarity: Literal["domain", "shared", "temperatures", "offsets"] = "domain"
     """A temperature and an offset for each domain pair; one temperature for all; or one of both."""
     aware: Literal["true", "identity", "shuffled", "none"] = "true"
@@ -68,7 +70,8 @@ class UniclipMethod(OneText):
     told: tuple[Literal["crop", "flip", "jitter", "grey", "blur"], ...] | None = setting(
         None, absent=None
     )
-    """The groups of transforms that f_A is told of; null = all."""
+    """The groups of transforms that f_A is told of; null = all. (With aware=identity it is
+    told nothing; that may stand beside told, so that awareness switches off whatever is told.)"""
     fusion: Literal["film", "concat"] = "film"
     """How the augmentation's features meet the image's in g_I (our reconstruction)."""
     temperature: float = setting(0.07, low=0.01, high=1)
@@ -81,23 +84,31 @@ class UniclipMethod(OneText):
                 raise UserError(f"method.weights must be at least 0, and not all 0, got {numbers}")
         if self.negatives != "all" and self.loss not in ("mp_nce", "sup_con"):
             raise UserError(f"method.negatives={self.negatives} needs loss=mp_nce or loss=sup_con")
+        if self.aware == "none" and self.told is not None:
+            raise UserError("method.aware=none has no f_A to be told of anything: leave out told")
+        if self.aware == "none" and self.fusion != "film":
+            raise UserError(f"method.aware=none fuses nothing: leave out fusion={self.fusion}")
 
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
-        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
+        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs.
+
+        Those that act: beside a positive of non-zero weight.
+        """
         v, others = views.weak + views.strong, samples - 1
-        ii, it, _ = (1.0, 1.0, 1.0) if isinstance(self.weights, str) else self.weights
-        pictures = {"all": v, "not_text_text": v, "domain": v * (v > 1)}.get(self.negatives, v - 1)
-        if self.loss == "multi_view_info_nce":
-            pictures = v - 1
-        whole = self.negatives == "all" and self.loss != "multi_view_info_nce"
+        weights = (1.0, 1.0, 1.0) if isinstance(self.weights, str) else self.weights
+        # Whether a picture's other views, and pictures and texts of a sample, pull at each other.
+        ii, it = weights[0] > 0 and v > 1, weights[1] > 0
+        negatives = "slot" if self.loss == "multi_view_info_nce" else self.negatives
+        anywhere = negatives in ("all", "not_text_text")
+        pictures = {"domain": v * ii, "slot": (v - 1) * ii}.get(negatives, v * (ii or it))
         return {
-            "ii+": (v - 1) * (ii > 0),
-            "it+": 1.0 * (it > 0),
-            "ti+": v * (it > 0),
+            "ii+": (v - 1) * ii,
+            "it+": 1 * it,
+            "ti+": v * it,
             "ii-": pictures * others,
-            "it-": others,
-            "ti-": v * others,
-            "tt-": others * whole,
+            "it-": others * (it or (anywhere and ii)),
+            "ti-": v * others * it,
+            "tt-": others * (it and negatives == "all"),
         }
 
 
@@ -118,7 +129,9 @@ class UniclMethod(ImageText):
     temperature: float = setting(0.36787944117144233, low=0.01, high=1)
     """Initial temperature; the published scale starts at e."""
     equal_captions: bool = False
-    """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.)."""
+    """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.).
+
+    A text encoder without dropout embeds them alike; loss and gradient are then those without."""
 
     def by_label(self, labelled: bool) -> bool:
         """Whether positives depend on which samples share a label or a caption."""
@@ -145,7 +158,8 @@ class SlipMethod(OneText):
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
         pair = {"it+": 1, "ti+": 1, "it-": samples - 1, "ti-": samples - 1}
-        return {**pair, "ii+": 1, "ii-": 2 * (samples - 1)}
+        acts = self.ssl_weight > 0
+        return {**pair, "ii+": 1 * acts, "ii-": 2 * (samples - 1) * acts}
 
     def check(self, views: ViewsConfig) -> None:
         """`UserError` unless there is a view for each of its losses."""
@@ -180,8 +194,15 @@ class DeclipMethod:
 
         A picture has both captions, and both of their nearest neighbours.
         """
-        pictures = {"ii+": 1, "ti+": 2, "ti-": 2 * (samples - 1)}
-        return {**pictures, "it+": 4, "it-": 4 * (samples - 1)}
+        clip, neighbours, simsiam, _ = (weight > 0 for weight in self.weights)
+        texts, pictures = 2 * (clip + neighbours), 2 * clip
+        return {
+            "ii+": 1 * simsiam,
+            "it+": texts,
+            "ti+": pictures,
+            "it-": texts * (samples - 1),
+            "ti-": pictures * (samples - 1),
+        }
 
     def check(self, views: ViewsConfig) -> None:
         """`UserError` unless there are two views."""

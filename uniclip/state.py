@@ -52,7 +52,8 @@ class State:
         self.device = numerics.device(config)
         self.method = methods.build(config)
         self.embedder = build_embedder(config, tokenizer, self.method.head)
-        start.begin(self.embedder, config, tokenizer)
+        self.taken = start.begin(self.embedder, config, tokenizer)
+        """What `config.init` gave."""
         self.method.attach(self.embedder, tokenizer, config.seed)
         self.modules = checkpoint.bundle(self.embedder, self.method)
         if processes.current().world > 1:

@@ -81,6 +81,7 @@ def fit(
     journal.beat(0, "opening")
     batches, state = open_training(config)
     state.resume(attempt)
+    journal.began(state)
     lap = time.perf_counter()
     end = config.last_step
     for batch in batches.stream(state.counters.step, end):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
+import itertools
 import json
 import re
 from typing import Any
@@ -13,6 +16,7 @@ from uniclip.binding import bind, plain
 from uniclip.config import (
     DATA,
     METHODS,
+    ModelConfig,
     RunConfig,
     TrainConfig,
     UniclipMethod,
@@ -237,6 +241,45 @@ def test_the_class_of_data_and_method_is_chosen_by_name() -> None:
 def test_optional_text_may_be_null() -> None:
     assert run_config(values(data={"name": "csv", "label": None})).data.label is None
     assert run_config(values(data={"name": "csv", "label": "kind"})).data.label == "kind"
+
+
+@pytest.mark.parametrize(
+    ("sections", "match"),
+    [
+        ({"method": {"aware": "none", "told": ["flip"]}}, "leave out told"),
+        ({"method": {"aware": "none", "fusion": "concat"}}, "leave out fusion=concat"),
+        ({"init_towers": "image"}, "init_towers=image does nothing without init=: leave it out"),
+        ({"init_activation": "gelu"}, "init_activation=gelu .* leave it out"),
+        ({"trust": True}, "trust=true .* leave it out"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(sections: dict[str, Any], match: str) -> None:
+    """It would be hashed, and the same weights trained once more under another name."""
+    method = {"name": "uniclip", **sections.get("method", {})}
+    refused(match, **{**sections, "method": method})
+
+
+@pytest.mark.parametrize("told", [{"told": ["flip"]}, {"fusion": "concat"}], ids=str)
+def test_awareness_is_switched_off_whatever_it_was_told(told: dict[str, Any]) -> None:
+    run_config(values(method={"name": "uniclip", "aware": "identity", **told}))
+
+
+RECONSTRUCTIONS = {
+    UniclipMethod: ("weights", "negatives", "fusion"),
+    ModelConfig: ("head_blocks", "augmentation_width"),
+}
+
+
+@pytest.mark.parametrize("cls", RECONSTRUCTIONS)
+def test_what_no_source_states_is_marked_as_ours(cls: type) -> None:
+    (tree,) = ast.parse(inspect.getsource(cls)).body
+    assert isinstance(tree, ast.ClassDef)
+    said = {
+        ast.unparse(field.target): " ".join(ast.unparse(words).replace("\\n", " ").split())
+        for field, words in itertools.pairwise(tree.body)
+        if isinstance(field, ast.AnnAssign)
+    }
+    assert [n for n in RECONSTRUCTIONS[cls] if "our reconstruction" not in said[n]] == []
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

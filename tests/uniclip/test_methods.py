@@ -108,16 +108,6 @@ def test_with_one_view_three_losses_train_the_same_weights_bit_for_bit(vocabular
         assert all(torch.equal(a, b) for a, b in zip(results[0], other))
 
 
-def test_shuffled_feeds_another_samples_vector_of_the_same_view(vocabulary):
-    method, embedder = set_up(aware(aware="shuffled"), vocabulary)
-    batch = batch_of(vocabulary)
-    order = [SAMPLES - 1, *range(SAMPLES - 1)]
-    z, sample, domain, _ = pooled(embedder, batch, batch.vectors[:, order])
-    expected = mp_nce(z, sample, domain, method.similarity)
-    given = method.parts(embedder, batch)["contrastive"]
-    torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("setting", "acts"), [("true", True), ("shuffled", True), ("identity", False), ("none", False)]
 )
@@ -182,6 +172,19 @@ def test_clamp_and_initial_temperature(name):
     method.clamp()
     assert method.image_text_scale() == pytest.approx(100, rel=1e-5)
     assert max(p.abs().max().item() for p in method.fast_parameters()) <= math.log(100) + 1e-6
+
+
+LOWEST = {"uniclip": 0.0, "unicl": -30.0, "clip": -30.0, "slip": 0.0, "declip": 3.0}
+"""What clamp makes of a logarithm of the scale of -30, by method; CLIP and UniCL have no bound."""
+
+
+@pytest.mark.parametrize("name", list(methods.METHODS))
+def test_the_lower_bound_of_the_scale(name):
+    method = methods.build(of_method(name))
+    for parameter in method.fast_parameters():
+        torch.nn.init.constant_(parameter, -30.0)
+    method.clamp()
+    assert math.log(method.image_text_scale()) == pytest.approx(LOWEST[name], abs=1e-5)
 
 
 def test_reports_have_their_agreed_names():

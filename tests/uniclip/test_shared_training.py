@@ -91,6 +91,21 @@ def test_all_processes_hold_the_same_bits(shared, name):
         assert all(torch.equal(theirs[n], value) for n, value in first["weights"].items())
 
 
+def test_bf16_trains_batch_norm_on_two_processes(tmp_path):
+    """The weights of one process but for bfloat16's 8 bits."""
+    config = job("clip", "batch norm", precision="bf16", steps=4, learning_rate=1e-3)
+    together(2, trains, tmp_path, {"bf16": config})
+    first, second = (torch.load(tmp_path / f"{rank}.pt")["bf16"] for rank in (0, 1))
+    expected = found(train.fit(config))
+    assert len(first["losses"]) == 4
+    torch.testing.assert_close(first["losses"], expected["losses"], rtol=2e-2, atol=0)
+    for name, value in first["weights"].items():
+        assert torch.equal(second["weights"][name], value)
+        if "running" in name:
+            assert value.dtype == torch.float32
+            torch.testing.assert_close(value, expected["weights"][name], rtol=5e-2, atol=5e-2)
+
+
 # ---- one run -----------------------------------------------------------------------------------
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import timm
@@ -16,6 +19,7 @@ from uniclip.config import TextConfig, run_config
 from uniclip.model import sizes
 from uniclip.model.encoders import ImageEncoder, TextEncoder
 
+ROOT = Path(__file__).resolve().parents[2]
 PRESETS = sorted(path.stem for path in (compose.CONF / "model").glob("*.yaml"))
 NAMED = ["vit_b32", "vit_b16", "vit_s16", "vit_l16", "swin_t", "swin_b", "resnet50", "tiny"]
 
@@ -25,7 +29,7 @@ def test_every_preset_has_a_row_and_every_row_a_preset():
     assert set(NAMED) <= set(PRESETS)
 
 
-@pytest.mark.parametrize("name", ["tiny", "vit_b32", "swin_t", "resnet50_clip"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_the_table_is_what_the_models_measure(name):
     measured = sizes.measure(sizes.preset(compose.CONF / "model" / f"{name}.yaml"))
     assert measured == sizes.table()[name]
@@ -94,3 +98,13 @@ def test_the_epsilon_of_unicls_text_encoder_is_its_own(name):
 def test_a_preset_as_a_phrase_and_a_users_own_as_none():
     assert sizes.describe("vit_b32").startswith("image  87.5 M,    8.817 GFLOPs; text  63.2 M")
     assert sizes.describe("mine") == ""
+
+
+def test_list_models_prints_every_presets_parameters_and_operations():
+    called = [sys.executable, "sweep.py", "list", "models"]
+    said = subprocess.run(called, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    printed = {line.split()[0]: " ".join(line.split()) for line in said.splitlines()}
+    for name, row in sizes.table().items():
+        for tower in ("image", "text"):
+            millions, operations = row[f"{tower}_parameters"] / 1e6, row[f"{tower}_gflops"]
+            assert f"{tower} {millions:.1f} M, {operations:.4g} GFLOPs" in printed[name]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import published
 import pytest
 import torch
-from tiny_runs import tiny
+from tiny_runs import claimed, opened, tiny
 
 from uniclip import checkpoint, identity, train
 from uniclip.config import RunConfig
@@ -15,7 +15,7 @@ from uniclip.data import tokenizer
 from uniclip.errors import UserError
 from uniclip.model import start
 from uniclip.state import State
-from uniclip.store import RunFolder
+from uniclip.store import RunFolder, lines
 
 TEXT = {
     "width": 128, "layers": 2, "heads": 2, "context": 77, "vocabulary": 49408, "tokenizer": "clip",
@@ -93,6 +93,41 @@ def test_heads_that_are_another_shape_start_afresh(path, clip, words):
     assert taken(State(config(path, embedding=32), words).embedder, clip) == {"image", "text"}
     aware = State(config(path, method="uniclip"), words).embedder
     assert taken(aware, clip) == {"image", "text", "text_head"}
+
+
+def test_a_projection_that_has_no_place_is_said(words, tmp_path):
+    """CLIP's ResNet-50 projects with a bias, inside its attention pooling."""
+    place = tmp_path / "RN50.pt"
+    theirs = published.clip(layers=(3, 4, 6, 3), width=64)
+    torch.save(theirs.state_dict(), place)
+    given = config(place, image={"name": "resnet50_clip", "pixels": 64})
+    taken = State(given, words).taken
+    assert [part for part, why in taken.items() if why is None] == [
+        "image_encoder", "text_encoder", "text_head"
+    ]  # fmt: skip
+    assert taken["image_head"] == "bias is (64,) there and absent in model="
+
+
+def test_what_was_taken_over_is_one_line_of_the_runs_log(path, tmp_path, capsys):
+    given = config(path, method="uniclip", init_towers="image")
+    attempt = claimed(opened(tmp_path, given))
+    train.fit(given, attempt=attempt)
+    (event,) = [e for e in lines(attempt.events) if e["event"] == "initialized"]
+    assert event["said"] in capsys.readouterr().out.splitlines()
+    assert event["said"] == (
+        f"init={path}: took over image encoder; started anew: image head (blocks.0.mlp.0.bias is "
+        "absent there and (128,) in model=), text encoder (init_towers=image), text head "
+        "(init_towers=image), the temperature (method.temperature says it)"
+    )
+
+
+def test_a_resumed_run_was_initialized_once(path, tmp_path):
+    given = config(path)
+    run = opened(tmp_path, given)
+    train.fit(given, attempt=claimed(run), stop=lambda: True)
+    train.fit(given, attempt=claimed(run))
+    told = [[e["event"] for e in lines(run.attempt(n).events)] for n in (1, 2)]
+    assert told == [["initialized"], ["resumed"]]
 
 
 def test_an_image_encoder_alone_needs_no_clip_vocabulary(path, clip):

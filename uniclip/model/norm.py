@@ -30,17 +30,20 @@ class BatchNorm(nn.BatchNorm1d):
         return self._over_processes(input)
 
     def _over_processes(self, input: Tensor) -> Tensor:
-        sides, shape = [0, *range(2, input.ndim)], (1, -1, *(1,) * (input.ndim - 2))
-        count = input.new_tensor([input.numel() / input.shape[1]])
-        total = _Sum.apply(torch.cat([input.sum(sides), count]))
+        """Sums, the count of rows among them, and the normalisation are taken in float32 of a
+        bfloat16 input, and the result cast back, as torch's batch norm does under autocast."""
+        rows = input.to(torch.promote_types(input.dtype, torch.float32))
+        sides, shape = [0, *range(2, rows.ndim)], (1, -1, *(1,) * (rows.ndim - 2))
+        count = rows.new_tensor([rows.numel() / rows.shape[1]])
+        total = _Sum.apply(torch.cat([rows.sum(sides), count]))
         mean, n = total[:-1] / total[-1], total[-1].detach()
-        centred = input - mean.view(shape)
+        centred = rows - mean.view(shape)
         variance = _Sum.apply(centred.square().sum(sides)) / n
         self._remember(mean.detach(), (variance * n / (n - 1).clamp(min=1)).detach())
         normal = centred * (variance + self.eps).rsqrt().view(shape)
-        if not self.affine:
-            return normal
-        return normal * self.weight.view(shape) + self.bias.view(shape)
+        if self.affine:
+            normal = normal * self.weight.view(shape) + self.bias.view(shape)
+        return normal.to(input.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:

@@ -3,14 +3,15 @@
 Both encoders take over the checkpoint's weights, or one of them (`init_towers`); a projection comes
 along where it is linear and of the same shape. What shapes don't tell (activations, heads,
 epsilons) must agree, or is asked for. The file's sum is part of a run's name, its place is not
-enough. Nothing here imports torch before training starts: a plan asks for sums.
+enough. Nothing here imports torch before training starts: a plan asks for sums. What was taken
+over and what was not is said (`Taken`); a temperature never is, method.temperature says it.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from uniclip import files
 from uniclip.config import CLIP_VOCABULARY, ModelConfig, RunConfig
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     Given = tuple[dict[str, Tensor], ModelConfig]
     """Weights by the embedder's keys, and the model that they are of."""
+
+Taken = dict[str, Union[str, None]]
+"""Part of the embedder -> why it was not taken over from `init`; None for one that was."""
 
 OWN = "embedder."
 """Prefix of every key of a run's weights (`uniclip.checkpoint`)."""
@@ -51,21 +55,38 @@ def fingerprint(config: RunConfig) -> dict[str, Any]:
     return {"init": files.remembered("sums", known, lambda: files.sum_of(path))}
 
 
-def begin(embedder: Embedder, config: RunConfig, words: Tokenizer) -> None:
-    """Give the embedder's encoders the weights that `config.init` names.
+def begin(embedder: Embedder, config: RunConfig, words: Tokenizer) -> Taken:
+    """Give the embedder's encoders the weights that `config.init` names; empty without one.
 
     Raises:
         UserError: the file cannot be imported, an encoder of it is not the configuration's, or
             nothing says with which activation it was trained.
     """
     if config.init is None:
-        return
+        return {}
     state, theirs = _own(Path(config.init), words, config) or _published(config, words)
     _check_untold(embedder, config, theirs)
+    taken: Taken = {}
     for tower, (encoder, head) in TOWERS.items():
         if config.init_towers in (tower, "both"):
             _fill(getattr(embedder, encoder), encoder, state, config)
-            _fill_head(getattr(embedder, head), head, state)
+            taken |= {encoder: None, head: _fill_head(getattr(embedder, head), head, state)}
+        else:
+            taken |= dict.fromkeys((encoder, head), f"init_towers={config.init_towers}")
+    return taken
+
+
+def spoken(init: str, taken: Taken) -> str:
+    """One line of what was taken over from `init`, and what starts as it is drawn, and why."""
+    kept = ", ".join(_words(part) for part, why in taken.items() if why is None)
+    anew = [f"{_words(part)} ({why})" for part, why in taken.items() if why is not None]
+    return f"init={init}: took over {kept}; started anew: " + ", ".join(
+        [*anew, "the temperature (method.temperature says it)"]
+    )
+
+
+def _words(part: str) -> str:
+    return part.replace("_", " ")
 
 
 def _published(config: RunConfig, words: Tokenizer) -> Given:
@@ -158,23 +179,35 @@ def _own(path: Path, words: Tokenizer, config: RunConfig) -> Given | None:
 
 
 def _fill(module: nn.Module, part: str, state: dict[str, Tensor], config: RunConfig) -> None:
-    prefix = f"{part}."
-    given = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    own = module.state_dict()
-    for key in sorted({*own, *given}):
-        shapes = [tuple(d[key].shape) if key in d else "absent" for d in (given, own)]
-        if shapes[0] != shapes[1]:
-            raise UserError(
-                f"init={config.init}: {part.replace('_', ' ')}'s {key} is {shapes[0]} there and "
-                f"{shapes[1]} in model=; choose the model that the checkpoint is of"
-            )
+    given = _of_part(part, state)
+    apart = _difference(module, given)
+    if apart is not None:
+        raise UserError(
+            f"init={config.init}: {_words(part)}'s {apart}; choose the model that the checkpoint "
+            "is of"
+        )
     module.load_state_dict(given)
 
 
-def _fill_head(module: nn.Module, part: str, state: dict[str, Tensor]) -> None:
-    """A projection of the same keys and shapes; any other head starts as it is."""
-    prefix = f"{part}."
-    given = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    own = {key: value.shape for key, value in module.state_dict().items()}
-    if own == {key: value.shape for key, value in given.items()}:
+def _fill_head(module: nn.Module, part: str, state: dict[str, Tensor]) -> str | None:
+    """A projection of the same keys and shapes; why any other head starts as it is."""
+    given = _of_part(part, state)
+    apart = _difference(module, given)
+    if apart is None:
         module.load_state_dict(given)
+    return apart
+
+
+def _of_part(part: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    prefix = f"{part}."
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _difference(module: nn.Module, given: dict[str, Tensor]) -> str | None:
+    """The first tensor that is not in both with one shape, as a phrase."""
+    own = module.state_dict()
+    for key in sorted({*own, *given}):
+        there, here = (tuple(d[key].shape) if key in d else "absent" for d in (given, own))
+        if there != here:
+            return f"{key} is {there} there and {here} in model="
+    return None

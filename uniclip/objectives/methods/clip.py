@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class Clip(Scaled):
-    """CLIP; with several views, the mean of each view's loss against the one caption (ours)."""
+    """CLIP; with several views, the mean of each view's loss against the one caption (ours).
+
+    The scale is at most 100 and may fall below 1, as in CLIP; SLIP's repository, from which the
+    published recipe of CLIP is, keeps its logarithm within [0, 4.6052] for CLIP too.
+    """
 
     def __init__(self, config: RunConfig) -> None:
         assert isinstance(config.method, ClipMethod)

@@ -3,8 +3,11 @@
 CLIP between two views and two captions (one as it is, one edited); the same towards the nearest
 neighbours of the captions among past ones; SimSiam (Chen and He, CVPR 2021) between the views; and
 a masked language model. As published, the caption "as it is" is the masked one, whose pass serves
-both losses, and the text tower stays causal, so that hidden words are guessed from what precedes
-them. Ours: the padding token stands for what is hidden, and the queue starts with random rows.
+both losses; the text tower stays causal, so that hidden words are guessed from what precedes them;
+and the queue starts with random rows. Ours: the padding token stands for what is hidden; the text
+projection has no bias, as in every method here (the published one has); and a queue with less room
+than a batch has texts takes as many captions as edited ones (the published one keeps the last rows,
+which are all edited).
 """
 
 from __future__ import annotations
@@ -117,7 +120,9 @@ class Declip(Scaled):
     @torch.no_grad()
     def _enqueue(self, texts: list[Tensor]) -> None:
         """Put the rows of all processes in place of the oldest, those of the caption first."""
-        rows = torch.cat([self.processes.gather(t.detach()) for t in texts])[-len(self.queue) :]
+        room = len(self.queue)
+        most = (room - room // 2, room // 2)
+        rows = torch.cat([self.processes.gather(t.detach())[:n] for t, n in zip(texts, most)])
         at = (self.place + torch.arange(len(rows), device=rows.device)) % len(self.queue)
         self.queue[at] = rows.half()
         self.place.copy_((self.place + len(rows)) % len(self.queue))
