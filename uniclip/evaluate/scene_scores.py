@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip import augment, data, rng
 from uniclip.config import ScenesData
 from uniclip.data.scene_words import ATTRIBUTES, caption
-from uniclip.evaluate import examples, features, minimal_pairs, retrieval, tasks
+from uniclip.evaluate import examples, features, minimal_pairs, retrieval, tasks, views
 from uniclip.evaluate.metrics import Float
-from uniclip.evaluate.protocols import SCENE_VIEWS
 from uniclip.evaluate.retrieval import Relation
 from uniclip.evaluate.scenes import DAMAGED
 from uniclip.evaluate.sheet import Sheet
@@ -43,7 +38,7 @@ def evaluate(pretrained: Pretrained, source: ScenesData) -> Any:
     own = texts[minimal_pairs.place(values, SIZES)]
 
     _score_pairs(sheet, images, texts, values)
-    for vectors, seen in damaged(pretrained, source):
+    for vectors, seen in views.told(pretrained, source):
         _score_pairs(sheet, seen, texts, values, f".views.{vectors}")
     _score_captions(sheet, test, images, own)
     _score_instances(sheet, *mild(pretrained, source))
@@ -56,22 +51,10 @@ def captions() -> list[str]:
     return [caption(row) for row in product(*(range(size) for size in SIZES))]
 
 
-def damaged(pretrained: Pretrained, source: ScenesData) -> Iterator[tuple[str, Float32]]:
-    """Unit rows (n, D) of one strong view of each picture, given each kind of vectors."""
-    seen = _view(source, "strong", 0, pretrained.config.model.image.pixels)
-    kinds = {
-        "true": seen.vectors,
-        "identity": np.zeros_like(seen.vectors),
-        "wrong": np.roll(seen.vectors, -1, axis=0),
-    }
-    for kind, vectors in kinds.items():
-        yield kind, pretrained.embed_images(seen.pixels, vectors=vectors)
-
-
 def mild(pretrained: Pretrained, source: ScenesData) -> tuple[Float32, Float32]:
     """Unit rows (n, D) of two weak views of each picture, each given its true vectors."""
     side = pretrained.config.model.image.pixels
-    one, other = (_view(source, "weak", number, side) for number in range(2))
+    one, other = (views.view(source, "weak", number, side) for number in range(2))
     return (
         pretrained.embed_images(one.pixels, vectors=one.vectors),
         pretrained.embed_images(other.pixels, vectors=other.vectors),
@@ -81,26 +64,6 @@ def mild(pretrained: Pretrained, source: ScenesData) -> tuple[Float32, Float32]:
 def modality_gap(images: Float32, texts: Float32) -> float:
     """Distance between mean picture and mean text embedding (Liang et al., NeurIPS 2022)."""
     return float(np.linalg.norm(images.mean(axis=0) - texts.mean(axis=0)))
-
-
-@dataclass(frozen=True)
-class _View:
-    """One view of every test picture."""
-
-    pixels: NDArray[np.uint8]
-    """(n, 3, side, side)."""
-    vectors: Float32
-    """(n, A): what was done."""
-
-
-@lru_cache(maxsize=6)
-def _view(source: ScenesData, kind: Literal["weak", "strong"], number: int, side: int) -> _View:
-    """The same for every model: drawn by a key that knows no seed of a run."""
-    test = features.opened(source, "test")
-    key = rng.key("evaluate", "scenes", SCENE_VIEWS, kind, number)
-    drawn = data.views(source, kind, key, test.ids, identity=0)
-    canvas = test.pixels(np.arange(len(test)))
-    return _View(augment.apply(canvas, drawn, side), augment.describe(drawn))
 
 
 def _score_pairs(

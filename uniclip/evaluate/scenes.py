@@ -16,7 +16,7 @@ from uniclip.binding import plain
 from uniclip.config import RunConfig, ScenesData
 from uniclip.data.scene_words import ATTRIBUTES
 from uniclip.evaluate import protocols
-from uniclip.evaluate.protocols import SCENE_VIEWS, VERSION
+from uniclip.evaluate.protocols import TEST_VIEWS, VERSION
 
 if TYPE_CHECKING:
     from uniclip.model.pretrained import Pretrained
@@ -49,7 +49,7 @@ def missing(config: RunConfig) -> str | None:
 def protocol(source: ScenesData) -> dict[str, Any]:
     """The pictures; minimal pairs, caption and instance retrieval, modality gap."""
     embedding = {"features": "embedding", "version": VERSION}
-    fresh = f"never the evaluation's ({SCENE_VIEWS})"
+    fresh = f"never the evaluation's ({TEST_VIEWS})"
     pictures = ("size", "test", "delta", "scope")
     return {
         "pictures": {name: plain(getattr(source, name)) for name in pictures},

@@ -6,7 +6,7 @@ import stubs
 
 from uniclip import augment, data, evaluate, rng
 from uniclip.data.scene_words import ATTRIBUTES
-from uniclip.evaluate import scene_scores
+from uniclip.evaluate import scene_scores, views
 from uniclip.evaluate.scenes import DAMAGED
 
 N = 96
@@ -122,11 +122,11 @@ def test_instances_are_views_of_one_picture(truth):
 
 
 def test_what_is_shown_is_the_same_for_every_model():
-    scene_scores._view.cache_clear()
+    views.view.cache_clear()
     source = stubs.config(DATA).data
-    first = scene_scores._view(source, "strong", 0, 32)
-    scene_scores._view.cache_clear()
-    again = scene_scores._view(source, "strong", 0, 32)
+    first = views.view(source, "strong", 0, 32)
+    views.view.cache_clear()
+    again = views.view(source, "strong", 0, 32)
     assert (first.pixels == again.pixels).all()
     assert (first.vectors == again.vectors).all()
     assert np.abs(first.vectors).sum(axis=1).min() > 0  # no view is the evaluation's
