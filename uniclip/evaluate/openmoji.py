@@ -1,9 +1,10 @@
 """Benchmark `openmoji`: emoji pictures that a run never saw, by their names and kinds.
 
-Retrieval both ways among the test pictures and their names; zero-shot skin tone, gender and
-category; a linear probe on category. Captions are bare names ("woman running medium skin tone"),
-so the prompts are bare too; a category is said by several everyday names of its kind. Prompts and
-names are ours: no published protocol has this data set.
+Retrieval both ways among the test pictures and their names; the same of a strong view of each,
+given the true augmentation vector, "nothing done" (identity), and another picture's (wrong);
+zero-shot skin tone, gender and category; a linear probe on category. Captions are bare names
+("woman running medium skin tone"), so the prompts are bare too; a category is said by several
+everyday names of its kind. Prompts and names are ours: no published protocol has this data set.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uniclip.binding import plain
 from uniclip.config import OpenmojiData, RunConfig
 from uniclip.evaluate import protocols
+from uniclip.evaluate.protocols import TEST_VIEWS
 
 if TYPE_CHECKING:
     from uniclip.model.pretrained import Pretrained
@@ -55,9 +57,15 @@ def missing(config: RunConfig) -> str | None:
 
 
 def protocol(source: OpenmojiData) -> dict[str, Any]:
-    """Retrieval by name, zero-shot with these prompts, a probe on category."""
+    """Retrieval by name, of strong views too, zero-shot with these prompts, a probe on category."""
     return {
         "retrieval": {**protocols.RETRIEVAL, "captions": "English name"},
+        "views": {
+            **protocols.RETRIEVAL,
+            "depths": [1],
+            "views": f"strong, never the evaluation's ({TEST_VIEWS})",
+            "vectors": ["true", "identity", "wrong: the next picture's"],
+        },
         "zeroshot": {
             label: protocols.zero_shot(TEMPLATES[label], plain(names))
             for label, names in NAMES.items()
@@ -68,7 +76,13 @@ def protocol(source: OpenmojiData) -> dict[str, Any]:
 
 def evaluate(pretrained: Pretrained, source: OpenmojiData) -> Any:
     """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
-    from uniclip.evaluate import examples, features, retrieval, tasks  # here: see the package
+    from uniclip.evaluate import (
+        examples,
+        features,
+        retrieval,
+        tasks,
+        views,
+    )  # here: see the package
     from uniclip.evaluate.sheet import Sheet
 
     test = features.opened(source, "test")
@@ -79,6 +93,9 @@ def evaluate(pretrained: Pretrained, source: OpenmojiData) -> Any:
     images = features.project(pretrained, seen)
     texts = pretrained.embed_texts(list(relation.texts))
     retrieval.score(sheet, images, texts, relation)
+    for vectors, strong in views.told(pretrained, source):
+        ranks = retrieval.both_ways(strong, texts, relation)
+        retrieval.add_mean(sheet, f"retrieval.r1.views.{vectors}", *ranks, relation)
     examples.keep(sheet, test, images, texts, relation)
     for label, names in NAMES.items():
         tasks.score_zero_shot(sheet, label, pretrained, test, images, TEMPLATES[label], names)

@@ -21,8 +21,8 @@ VERSION = 1
 PROBE_VERSION = 2
 """Of linear probes: 2 since they are sought along principal axes, partly in float32."""
 
-SCENE_VIEWS = 1
-"""Raised when the views of scenes that are asked about are drawn in another way."""
+TEST_VIEWS = 1
+"""Raised when the views of test pictures that are asked about are drawn in another way."""
 
 DEPTHS = (1, 5, 10)
 """The k of R@k."""

@@ -5,7 +5,7 @@ import pytest
 import stubs
 
 from uniclip import data, evaluate
-from uniclip.evaluate import features, openmoji
+from uniclip.evaluate import features, openmoji, views
 
 CONFIG = stubs.config({"name": "openmoji"})
 
@@ -29,7 +29,7 @@ def test_an_oracle_finds_all_but_pictures_that_look_the_same(test_split):
     names = name_of(test_split)
 
     def images(pixels, vectors):
-        return stubs.word_vectors([names[p.tobytes()] for p in pixels])
+        return stubs.word_vectors([names.get(p.tobytes(), "a view") for p in pixels])
 
     scores, predictions = evaluate.evaluate(
         "openmoji", stubs.Stub(CONFIG, images, stubs.word_vectors), CONFIG
@@ -45,6 +45,32 @@ def test_an_oracle_finds_all_but_pictures_that_look_the_same(test_split):
         if score.name in predictions:
             assert predictions[score.name].mean(dtype=float) == pytest.approx(score.value, abs=1e-6)
             assert len(predictions[score.name]) == score.samples
+
+
+def test_what_a_model_is_told_of_a_view_is_scored(test_split):
+    """A model that sees nothing but its vectors: it knows a picture by the true ones alone."""
+    true = views.view(CONFIG.data, "strong", 0, CONFIG.model.image.pixels).vectors
+    name = {row.tobytes(): own for row, own in zip(true, test_split.names)}
+    told = []
+
+    def images(pixels, vectors):
+        if vectors is None:
+            return np.ones((len(pixels), stubs.word_vectors(["a"]).shape[1]))
+        told.append(vectors)
+        return stubs.word_vectors([name.get(row.tobytes(), "nothing") for row in vectors])
+
+    scores, predictions = evaluate.evaluate(
+        "openmoji", stubs.Stub(CONFIG, images, stubs.word_vectors), CONFIG
+    )
+    value = stubs.values(scores)
+    given, identity, wrong = told
+    assert (given == true).all()
+    assert not identity.any()
+    assert (wrong == np.roll(true, -1, axis=0)).all()
+    assert value["retrieval.r1.views.true"] > 0.95
+    assert value["retrieval.r1.views.identity"] < 0.01
+    assert value["retrieval.r1.views.wrong"] < 0.05
+    assert len(predictions["retrieval.r1.views.true"]) == len(test_split)
 
 
 def test_a_constant_model_is_at_chance(test_split):
@@ -90,7 +116,7 @@ def test_zero_shot_reads_the_words(test_split):
     def words(texts):
         return [[1e-3 + ("woman" in t.split()), 1e-3 + ("man" in t.split())] for t in texts]
 
-    stub = stubs.Stub(CONFIG, lambda p, _: words([names[x.tobytes()] for x in p]), words)
+    stub = stubs.Stub(CONFIG, lambda p, _: words([names.get(x.tobytes(), "") for x in p]), words)
     scores, predictions = evaluate.evaluate("openmoji", stub, CONFIG)
     assert stubs.values(scores)["zeroshot.gender"] > 0.98
     assert set(predictions["zeroshot.gender.prediction"]) == {0, 1}
