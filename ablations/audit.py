@@ -8,13 +8,16 @@ A witness is data (`components.yaml`); this module interprets it:
 
 Off, a witness must hold; on, it must break, or the switch is no switch. Beside the witnesses: arms
 start from the reference's weights in the parts that they share, see the same samples in the same
-order (the A/A arm must not), and crossed arms differ in their components' keys alone.
+order (the A/A arm must not) and the same crops of the views that they share, and crossed arms
+differ in their components' keys alone. An arm whose bits after some steps are those of an earlier
+one is one function with it, and its comparison is empty.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from statistics import median
@@ -26,7 +29,7 @@ from torch import Tensor
 from ablations import operations
 from uniclip import evaluate, numerics
 from uniclip.batch import Batch
-from uniclip.config import RunConfig
+from uniclip.config import RunConfig, ViewsConfig
 from uniclip.objectives import methods
 from uniclip.state import State
 from uniclip.store import Arm, Component, Finding, Plan
@@ -65,6 +68,15 @@ class Trial:
     peak_memory_bytes: int
     """While it was opened and took its steps."""
 
+    @property
+    def bits(self) -> str:
+        """Equal for arms whose embedder and method hold the same bits after as many steps."""
+        said = hashlib.blake2b(str(len(self.step_seconds)).encode(), digest_size=16)
+        for name, value in self.state.modules.state_dict().items():
+            said.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            said.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return said.hexdigest()
+
 
 def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
     """Audit the arms of a plan; `configs`: the configuration of each arm, of one seed."""
@@ -72,9 +84,14 @@ def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
     evaluating = _seconds(lambda: _evaluate_all(plan, reference))
     findings: list[Finding] = []
     probes = []
+    first: dict[str, Arm] = {}
     for arm in plan.arms:
         tried = reference if arm.name == plan.reference else trial(configs[arm.name])
-        findings += audit(plan, arm, tried, reference)
+        own = audit(plan, arm, tried, reference)
+        twin = first.setdefault(tried.bits, arm)
+        if twin is not arm:
+            own.append(_one_function(plan, arm, twin, tried, own))
+        findings += own
         fixed = tried.open_seconds + evaluating
         probes.append(
             {
@@ -228,12 +245,23 @@ def _same_samples(arm: Arm, tried: Trial, reference: Trial) -> Iterator[Finding]
         return
     detail = f"{len(pairs)} batches compared"
     yield Finding(arm=arm.name, check="same samples in order", holds=same, detail=detail)
-    # Views stand weak ones first: those of the same kind and number in both arms are shared.
-    weak = min(mine.views.weak, theirs.views.weak)
-    if weak and mine.views.identity == theirs.views.identity:
-        crops = all(torch.equal(a.pixels[:weak], b.pixels[:weak]) for a, b in pairs)
-        detail = f"{weak} of the weak views"
+    shared = _shared_views(mine.views, theirs.views)
+    if shared:
+        crops = all(
+            torch.equal(a.pixels[i], b.pixels[k]) for a, b in pairs for i, k in shared.items()
+        )
+        detail = f"{len(shared)} views of one kind, number and law"
         yield Finding(arm=arm.name, check="same crops of shared views", holds=crops, detail=detail)
+
+
+def _shared_views(mine: ViewsConfig, theirs: ViewsConfig) -> dict[int, int]:
+    """Place of each view of ours that the other arm has too -> its place there; weak ones first."""
+    if mine.identity != theirs.identity:
+        return {}
+    weak = min(mine.weak, theirs.weak)
+    strong = min(mine.strong, theirs.strong) if mine.crop == theirs.crop else 0
+    both = {mine.weak + i: theirs.weak + i for i in range(strong)}
+    return {**{i: i for i in range(weak)}, **both}
 
 
 def _differs_as_said(arm: Arm, components: Mapping[str, Component]) -> Finding:
@@ -244,6 +272,30 @@ def _differs_as_said(arm: Arm, components: Mapping[str, Component]) -> Finding:
     detail = f"unsaid: {unsaid}, not changed: {lost}" if unsaid or lost else f"delta {arm.delta}"
     holds = not unsaid and not lost
     return Finding(arm=arm.name, check="differs as said", holds=holds, detail=detail)
+
+
+def _one_function(
+    plan: Plan, arm: Arm, twin: Arm, tried: Trial, own: Collection[Finding]
+) -> Finding:
+    """An arm that holds the bits of an earlier one: as declared, or because its switch is none.
+
+    own: what was found of the arm.
+    """
+    exact = {e.contrast for e in plan.expectations if e.kind == "exactly_zero"}
+    declared = any(
+        c.name in exact and set(c.weights) == {arm.name, twin.name} for c in plan.contrasts
+    )
+    switched = {c for c, on in arm.levels.items() if twin.levels.get(c) != on}
+    inert = {c for c in switched for f in own if f.inert and f.check.startswith(f"{c} is ")}
+    expected = declared or (bool(switched) and switched == inert)
+    steps = len(tried.step_seconds) + 1
+    return Finding(
+        arm=arm.name,
+        check=f"another function than {twin.name}",
+        holds=expected,
+        detail=f"one function with {twin.name}: nothing told them apart in {steps} steps",
+        inert=expected,
+    )
 
 
 # ---- time ----------------------------------------------------------------------------------------

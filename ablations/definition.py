@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from uniclip import compose
 from uniclip.binding import bind, setting
 from uniclip.errors import UserError, unknown
 from uniclip.files import remembered
@@ -14,6 +15,10 @@ from uniclip.identity import digest, library_version
 from uniclip.store import Component, Expectation
 
 CONF = Path(__file__).parent / "conf"
+
+Where = dict[str, dict[str, Any]]
+"""A condition `group=choice` -> the keys that are set where that choice is in force, be it the
+user's, the ablation's (or the arm's) or the default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +35,10 @@ class ArmDefinition:
     """Components that are turned off."""
     set: dict[str, Any] = setting(dict)
     """Keys that are changed."""
-    times: dict[str, float] = setting(dict)
-    """Numbers of the base that are multiplied, such as train.steps."""
+    where: Where = setting(dict)
+    """Keys that are changed under a condition."""
+    equal: Literal["image_forwards", "compute"] | None = None
+    """In what it equals the reference, by the number of its steps (`ablations.lengths`)."""
     budgets: tuple[str, ...] | None = None
     """The budgets under which it is run; null = all."""
 
@@ -56,6 +63,8 @@ class Ablation:
     """Group choices of the base, which the user's replace."""
     set: dict[str, Any] = setting(dict)
     """Keys of the base, which the user's replace."""
+    where: Where = setting(dict)
+    """Keys of the base under a condition; they replace those of `set`, and the user's them."""
     design: Literal["crossed", "leave_one_out", "listed"]
     components: tuple[str, ...] = ()
     """What a crossed or leave-one-out design varies."""
@@ -84,7 +93,28 @@ def load(name: str, folders: Sequence[Path]) -> Ablation:
         raise UserError(f"{path}: reference: {unknown('arm', ablation.reference, ablation.arms)}")
     if ablation.design != "listed" and not ablation.components:
         raise UserError(f"{path}: a {ablation.design} design needs components")
+    if ablation.reference in ablation.arms and ablation.arms[ablation.reference].equal:
+        raise UserError(f"{path}: arms.{ablation.reference}.equal: the reference equals itself")
+    _check_conditions("where", ablation.where, path, folders)
+    for arm, written in ablation.arms.items():
+        _check_conditions(f"arms.{arm}.where", written.where, path, folders)
     return ablation
+
+
+def in_force(where: Where, choices: Mapping[str, str]) -> dict[str, Any]:
+    """The keys that are set under these choices of groups, others being at their defaults."""
+    chosen = {f"{g}={c}" for g, c in {**compose.defaults(), **choices}.items()}
+    return {k: v for said, values in where.items() if said in chosen for k, v in values.items()}
+
+
+def _check_conditions(key: str, where: Where, path: Path, folders: Sequence[Path]) -> None:
+    for condition in where:
+        group, _, choice = condition.partition("=")
+        if group not in compose.defaults():
+            raise UserError(f"{path}: {key}: {unknown('group', group, compose.defaults())}")
+        known = compose.options(group, [compose.CONF, *folders])
+        if choice not in known:
+            raise UserError(f"{path}: {key}: {unknown(group, choice, known)}")
 
 
 def components(folders: Sequence[Path]) -> dict[str, Component]:

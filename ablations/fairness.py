@@ -14,6 +14,10 @@ QUANTITIES = {
     "samples": "samples seen",
     "image_forwards": "image forwards",
     "text_forwards": "text forwards",
+    "weak": "weak views",
+    "strong": "strong views",
+    "identity": "share of views that are the evaluation's",
+    "crop": "least area of a strong view",
     "ii+": "positives of a picture among pictures",
     "it+": "positives of a picture among texts",
     "ti+": "positives of a text among pictures",
@@ -26,9 +30,10 @@ QUANTITIES = {
 
 
 def facts(config: RunConfig) -> dict[str, float | None]:
-    """Of one run, in words: samples and forwards in all, positives and negatives an anchor.
+    """Of one run, in words: samples and forwards in all, the law of its views, positives and
+    negatives an anchor.
 
-    None: not counted, for labels decide it.
+    None: not counted, for labels decide it. A view's area is 0 where there is no such crop.
     """
     samples = config.train.steps * config.train.batch_size
     forwards = config.method.forwards(config.views)
@@ -36,6 +41,10 @@ def facts(config: RunConfig) -> dict[str, float | None]:
     counted["samples"] = samples
     counted["image_forwards"] = samples * forwards["image"]
     counted["text_forwards"] = samples * forwards["text"]
+    views = config.views
+    cropped = views.strong > 0 and config.data.name != "scenes"
+    counted |= {"weak": views.weak, "strong": views.strong, "identity": views.identity}
+    counted["crop"] = views.crop if cropped else 0.0
     pairs = config.method.contrasts(config.views, config.train.batch_size)
     by_label = getattr(config.method, "by_label", lambda labelled: False)
     if by_label(getattr(config.data, "labelled", False)):

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ablations import designs
-from ablations.definition import Ablation, ArmDefinition
+from ablations import designs, lengths
+from ablations.definition import Ablation, ArmDefinition, in_force
 from ablations.fairness import facts
 from ablations.recipe import OURS, spoken
 from uniclip import data, evaluate
 from uniclip.binding import plain
-from uniclip.compose import flat, put, takes
+from uniclip.compose import defaults, flat, put, takes
 from uniclip.config import RunConfig, run_config
 from uniclip.errors import UserError, unknown
 from uniclip.evaluate.datasets import looked_at_once
@@ -67,7 +67,9 @@ def make(request: Request) -> Planned:
     designs.check(ablation, request.components)
     definitions, left_out = _chosen_arms(request)
     base = _base_values(request)
-    values = {name: _arm_values(request, base, name, d) for name, d in definitions.items()}
+    made = {name: _made(request, base, name, d) for name, d in definitions.items()}
+    values = {name: arm.values for name, arm in made.items()}
+    _refuse_homeless(request, base, values)
     configs = {name: run_config(v) for name, v in values.items()}
     for config in configs.values():
         lacking = data.missing(config.data)
@@ -78,7 +80,7 @@ def make(request: Request) -> Planned:
         Cell(arm=n, seed=s, run=run_id(specs[n, s])) for s in request.seeds for n in configs
     )
     reference = ablation.reference if ablation.reference in configs else next(iter(configs))
-    plan = _plan(request, base, definitions, values, configs, cells, reference)
+    plan = _plan(request, base, definitions, made, configs, cells, reference)
     plan = replace(plan, left_out=(*left_out, *_unread_expectations(ablation, plan)))
     return Planned(plan=plan, configs=configs, specs={c.run: specs[c.arm, c.seed] for c in cells})
 
@@ -87,7 +89,7 @@ def _plan(
     request: Request,
     base: dict[str, Any],
     definitions: dict[str, ArmDefinition],
-    values: dict[str, dict[str, Any]],
+    made: dict[str, _Made],
     configs: dict[str, RunConfig],
     cells: tuple[Cell, ...],
     reference: str,
@@ -103,7 +105,7 @@ def _plan(
         budget=request.budget,
         data=config.data.name,
         design=ablation.design,
-        arms=tuple(_arm(request, base, n, d, values[n]) for n, d in definitions.items()),
+        arms=tuple(_arm(request, base, n, d, made[n]) for n, d in definitions.items()),
         reference=reference,
         components=tuple(c for n, c in request.components.items() if n in shown),
         contrasts=contrasts,
@@ -165,44 +167,90 @@ def _unread_expectations(ablation: Ablation, plan: Plan) -> list[str]:
 
 
 def _base_values(request: Request) -> dict[str, Any]:
-    values = request.compose({**request.ablation.base, **request.choices})
-    for key, value in request.ablation.set.items():
+    choices = _choices(request)
+    values = request.compose(choices)
+    for key, value in _shared(request.ablation, choices).items():
         put(values, key, copy.deepcopy(value))
     for key, value in request.values.items():
-        put(values, key, value)
+        if takes(values, key):  # else it is for arms of another method
+            put(values, key, value)
     return plain(run_config(values))
 
 
-def _arm_values(
-    request: Request, base: dict[str, Any], name: str, arm: ArmDefinition
-) -> dict[str, Any]:
-    values = copy.deepcopy(base)
-    if arm.choose:
-        values = request.compose({**request.ablation.base, **request.choices, **arm.choose})
-        values.update({section: copy.deepcopy(base[section]) for section in arm.keep})
-        changed = _changed_by_choice(request, arm)
-        _refuse(request, name, {k for k in changed if k.split(".")[0] not in arm.keep})
-        for key, value in {**request.ablation.set, **request.values}.items():
-            if takes(values, key) and key.split(".")[0] not in arm.keep:
-                put(values, key, copy.deepcopy(value))
+def _shared(ablation: Ablation, choices: Mapping[str, str]) -> dict[str, Any]:
+    """The keys that the ablation sets in all arms."""
+    return {**ablation.set, **in_force(ablation.where, choices)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """The values of an arm, and what its label must say of them."""
+
+    values: dict[str, Any]
+    said: tuple[str, ...]
+
+
+def _made(request: Request, base: dict[str, Any], name: str, arm: ArmDefinition) -> _Made:
+    choices = {**_choices(request), **arm.choose}
+    values = _chosen_values(request, base, name, arm) if arm.choose else copy.deepcopy(base)
     delta = {k: v for c in arm.off for k, v in _component(request, c).off.items()}
-    delta.update(arm.set)
-    delta.update({k: _times(name, flat(values), k, factor) for k, factor in arm.times.items()})
-    _refuse(request, name, set(delta))
+    here = in_force(arm.where, choices)
+    delta.update({**arm.set, **here})
+    _refuse(request, name, {*delta, *(["train.steps"] if arm.equal else [])})
+    said = [f"{k.rsplit('.', 1)[-1]} {v}" for k, v in here.items()]
     try:
         for key, value in delta.items():
             put(values, key, copy.deepcopy(value))
-        return plain(run_config(values))
+        if arm.equal:
+            length = _length(request, base, values, arm)
+            values["train"]["steps"] = length.steps
+            said.append(length.said)
+        return _Made(values=plain(run_config(values)), said=tuple(said))
     except UserError as error:
         raise UserError(f"arm {name}: {error}") from None
 
 
-def _times(arm: str, values: dict[str, Any], key: str, factor: float) -> float:
-    """The number at `key` times `factor`, whole if it was; `UserError` if it is no number."""
-    value = values.get(key)
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise UserError(f"arm {arm}: times.{key} needs a number, got {value!r}")
-    return round(value * factor) if isinstance(value, int) else value * factor
+def _chosen_values(
+    request: Request, base: dict[str, Any], name: str, arm: ArmDefinition
+) -> dict[str, Any]:
+    """The values of an arm that chooses groups, before its own delta."""
+    choices = {**_choices(request), **arm.choose}
+    values = request.compose(choices)
+    values.update({section: copy.deepcopy(base[section]) for section in arm.keep})
+    shared = _shared(request.ablation, choices)
+    changed = _changed_by_choice(request, arm) - set(shared)
+    _refuse(request, name, {k for k in changed if k.split(".")[0] not in arm.keep})
+    for key, value in {**shared, **request.values}.items():
+        if takes(values, key) and key.split(".")[0] not in arm.keep:
+            put(values, key, copy.deepcopy(value))
+    return values
+
+
+def _length(
+    request: Request, base: dict[str, Any], values: dict[str, Any], arm: ArmDefinition
+) -> lengths.Length:
+    """How long an arm of these values trains, to be equal to the reference."""
+    assert arm.equal is not None
+    reference = designs.arms(request.ablation)[request.ablation.reference]
+    sides = []
+    of_reference = _made(request, base, request.ablation.reference, reference).values
+    for side, chosen in ((values, arm.choose), (of_reference, reference.choose)):
+        choices = {**_choices(request), **chosen}
+        preset = {**defaults(), **choices}["model"]
+        as_preset = request.compose(choices)["model"]
+        known = lengths.operations(preset, side["model"], as_preset)
+        sides.append(lengths.Costed(config=run_config(side), operations=known))
+    return lengths.equal(arm.equal, *sides)
+
+
+def _refuse_homeless(
+    request: Request, base: dict[str, Any], arms: Mapping[str, dict[str, Any]]
+) -> None:
+    """`UserError` for a key of the user's that no arm has."""
+    for key, value in request.values.items():
+        if not any(takes(values, key) for values in arms.values()):
+            put(copy.deepcopy(base), key, value)  # names the nearest
+            raise UserError(f"{key} is given by you, and no arm of {', '.join(arms)} has it")
 
 
 def _changed_by_choice(request: Request, arm: ArmDefinition) -> set[str]:
@@ -252,14 +300,14 @@ def _component(request: Request, name: str) -> Component:
     return request.components[name]
 
 
-def _arm(
-    request: Request, base: dict[str, Any], name: str, d: ArmDefinition, values: dict[str, Any]
-) -> Arm:
-    before, after = flat(base), flat(values)
+def _arm(request: Request, base: dict[str, Any], name: str, d: ArmDefinition, made: _Made) -> Arm:
+    before, after = flat(base), flat(made.values)
     delta = {k: v for k, v in after.items() if k not in before or before[k] != v}
     crossed = request.ablation.components if d.role == "crossed" else d.off
     levels = {c: c not in d.off for c in crossed}
-    return Arm(name=name, label=_label(request, name, d), role=d.role, levels=levels, delta=delta)
+    said = f" ({', '.join(made.said)})" if made.said else ""
+    label = _label(request, name, d) + said
+    return Arm(name=name, label=label, role=d.role, levels=levels, delta=delta)
 
 
 def _label(request: Request, name: str, d: ArmDefinition) -> str:

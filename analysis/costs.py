@@ -12,9 +12,6 @@ from analysis.gather import Gathered
 from analysis.spending import spoken
 from analysis.table import Table, entries
 
-ALIKE = 0.1
-"""Time and memory within such a share of each other count as equal."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Bill:
@@ -75,17 +72,20 @@ def _prediction(both: pd.DataFrame) -> str:
 
 def _stamps(gathered: Gathered, costs: pd.DataFrame) -> list[str]:
     """What the contrasts hold equal of what was measured here, as `stamps` says it of counts."""
-    units = {"training_seconds": ("training seconds", 1.0), "peak_memory_bytes": ("peak MB", 1e6)}
+    units = {
+        "training_seconds": ("training seconds", 1.0),
+        "peak_memory_bytes": (stamps.MEMORY, 1e6),
+    }
     known: dict[str, dict[str, float | None]] = {arm.name: {} for arm in gathered.plan.arms}
     for column, (said, unit) in units.items():
         if column in costs:
             for arm, value in costs.groupby("arm")[column].median().dropna().items():
                 known[str(arm)][said] = float(value) / unit
-    within = {said: ALIKE for said, _ in units.values()}
+    within = {said: stamps.ALIKE for said, _ in units.values()}
     drawn = [c for c in gathered.plan.contrasts if c.kind != "noise"]
     stamped = {c.label: stamps.stamp(known, c, within) for c in drawn}
     told = [f"{label}: {stamp}." for label, stamp in stamped.items() if stamp != stamps.UNKNOWN]
-    first = f"Training time and peak memory count as equal within {ALIKE:.0%}."
+    first = f"Training time and peak memory count as equal within {stamps.ALIKE:.0%}."
     return [first, *told] if told else []
 
 

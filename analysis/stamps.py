@@ -14,11 +14,15 @@ from uniclip.store import Contrast, Plan
 Facts = Mapping[str, Mapping[str, float | None]]
 """Arm -> what is counted of it, in words -> how much; None: labels decide it."""
 
-FEW = 6
+FEW = 8
 """So many differences are spelt out in a stamp."""
 OPERATIONS, PARAMETERS = "floating-point operations", "parameters"
 SIZES = {OPERATIONS: 0.01, PARAMETERS: 0.01}
 """What counts as equal within a share of itself."""
+ALIKE = 0.1
+TIME, MEMORY = "seconds a run", "peak MB"
+MEASURED = {TIME: ALIKE, MEMORY: ALIKE}
+"""The machine's: never in a table of scores."""
 LABELS, UNKNOWN = "not counted (labels)", "not stated"
 
 
@@ -27,11 +31,27 @@ def facts(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> Facts:
     sizes: dict[str, dict[str, float | None]] = {}
     for probe in probes:
         if {"flops_per_step", "parameters"} <= probe.keys():
-            arm = next((a for a in plan.arms if a.name == probe["arm"]), None)
-            steps = (flat(plan.base) | (arm.delta if arm else {})).get("train.steps", 0)
-            operations, parameters = probe["flops_per_step"] * steps, probe["parameters"]
-            sizes[probe["arm"]] = {OPERATIONS: operations, PARAMETERS: parameters}
+            operations = probe["flops_per_step"] * _steps(plan, probe["arm"])
+            sizes[probe["arm"]] = {OPERATIONS: operations, PARAMETERS: probe["parameters"]}
     return {a: {**sizes.get(a, {}), **counted} for a, counted in plan.facts.items()}
+
+
+def measured(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> Facts:
+    """What the probes say of each arm's time and memory on this machine."""
+    known: dict[str, dict[str, float | None]] = {a.name: {} for a in plan.arms}
+    for probe in probes:
+        of_arm = known.setdefault(probe["arm"], {})
+        if {"seconds_per_step", "fixed_seconds"} <= probe.keys():
+            seconds = probe["seconds_per_step"] * _steps(plan, probe["arm"])
+            of_arm[TIME] = seconds + probe["fixed_seconds"]
+        if "peak_memory_bytes" in probe:
+            of_arm[MEMORY] = probe["peak_memory_bytes"] / 1e6
+    return known
+
+
+def _steps(plan: Plan, arm: str) -> int:
+    delta = next((a.delta for a in plan.arms if a.name == arm), {})
+    return int((flat(plan.base) | delta).get("train.steps", 0))
 
 
 def stamp(facts: Facts, contrast: Contrast, within: Mapping[str, float] = SIZES) -> str:

@@ -55,11 +55,15 @@ class Display:
             self._live = None
 
     def audit(self, findings: Collection[Finding]) -> None:
-        """How the audit came out, in one line and one more for each finding that does not hold."""
+        """How the audit came out, in one line and one more for each finding that does not hold, or
+        that says what cannot matter here."""
         broken = [f for f in findings if not f.holds]
         self.line(f"audit: {len(findings) - len(broken)} of {len(findings)} checks hold")
         for f in broken:
             self.line(f"audit: {f.broken}")
+        for f in findings:
+            if f.inert:
+                self.line(f"audit: {f.arm}: {f.detail}")
 
     def _changes(self, rows: list[Row]) -> None:
         done = sum(r.state.kind in (*FINAL, *AT_REST) for r in rows)

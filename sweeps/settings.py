@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from ablations import definition
+from ablations import definition, designs
+from ablations.definition import Ablation
 from ablations.plan import Request
 from sweeps.claims import State
 from uniclip import compose, evaluate, plugins
@@ -216,7 +217,7 @@ def asked(overrides: list[str], beside: Iterable[str] = ()) -> Asked:
     settings: SweepConfig = bind(SweepConfig, sweep_values)
     _put_own(run_values, where)
     others = {**sweep_values, **dict.fromkeys((*OWN_KEYS, *beside))}
-    _refuse_unknown(run_values, {**ablation.base, **choices}, where, others)
+    _refuse_unknown(run_values, {**ablation.base, **choices}, where, others, ablation)
     store = Store(settings.store)
     request = Request(
         ablation=ablation,
@@ -275,9 +276,13 @@ def _put_own(values: dict[str, Any], where: list[Path]) -> None:
 
 
 def _refuse_unknown(
-    values: Mapping[str, Any], choices: Mapping[str, str], where: list[Path], sweep: dict[str, Any]
+    values: Mapping[str, Any],
+    choices: Mapping[str, str],
+    where: list[Path],
+    sweep: dict[str, Any],
+    ablation: Ablation,
 ) -> None:
-    """Name an unknown key against all keys there are, the sweep's included."""
+    """Name an unknown key against all keys there are, the sweep's and other arms' included."""
     for key in ("seed", "stream"):
         if key in values:
             raise UserError(
@@ -289,6 +294,11 @@ def _refuse_unknown(
         if f"{group}.name" in values:
             raise UserError(f"{group}.name is chosen with {group}=, and its presets with it")
     everything = {**_run_values(choices, where), **sweep}
+    if not all(compose.takes(everything, key) for key in values):
+        for arm in designs.arms(ablation).values():
+            for section, own in _run_values({**choices, **arm.choose}, where).items():
+                if isinstance(own, dict):
+                    everything[section] = {**own, **everything[section]}
     for key, value in values.items():
         compose.put(everything, key, value)
 

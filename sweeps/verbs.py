@@ -115,9 +115,12 @@ def _recipes(planned: Plan) -> list[str]:
 
 
 def _equal(store: Store, planned: Plan) -> list[str]:
-    """What the sides of each comparison that counts have in common, and what not."""
-    known = stamps.facts(planned, lines(store.sweep(planned.sweep).probes))
-    return [f"{c.label}: {stamps.stamp(known, c)}" for c in planned.contrasts if c.primary]
+    """What the sides of each comparison have in common, and what not, time and memory included."""
+    probes = list(lines(store.sweep(planned.sweep).probes))
+    counted, measured = stamps.facts(planned, probes), stamps.measured(planned, probes)
+    known = {a.name: {**measured[a.name], **counted.get(a.name, {})} for a in planned.arms}
+    within = stamps.SIZES | stamps.MEASURED
+    return [f"{c.label}: {stamps.stamp(known, c, within)}" for c in planned.contrasts]
 
 
 def _prove(asked: Asked, planned: Planned) -> None:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from uniclip.config import DATA, METHODS
 from uniclip.errors import UserError, unknown
 from uniclip.files import remembered
 from uniclip.identity import digest, library_version
@@ -22,6 +26,8 @@ PLAIN_WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[a-z_/][a-z0-9_/.-]*", r
 PLAIN_NUMBER = re.compile(r"0|[1-9][0-9]*")
 FREE = ("options", "extra")
 """Names of mappings whose keys are not ours to know: the user may replace or extend them."""
+REGISTERED: dict[str, dict[str, type]] = {"data": DATA, "method": METHODS}
+"""Groups whose choices need no YAML: what is registered has its name, and defaults."""
 NO_LOGGING = ("hydra/job_logging=none", "hydra/hydra_logging=none")
 """We log by ourselves; composing Hydra's own setting of it takes a quarter of the time."""
 
@@ -45,6 +51,7 @@ def compose(name: str, choices: Mapping[str, str], folders: Sequence[Path]) -> d
 def _composed(name: str, choices: Mapping[str, str], folders: Sequence[Path]) -> dict[str, Any]:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -53,6 +60,10 @@ def _composed(name: str, choices: Mapping[str, str], folders: Sequence[Path]) ->
     path = ",".join(f"'file://{f}'" for f in others)
     searched = f"hydra.searchpath=[{path}]"
     overrides = [searched, *NO_LOGGING, *(f"{g}={c}" for g, c in choices.items())]
+    for group, choice in choices.items():
+        if choice not in _written(group, folders):
+            node = {group: {"name": choice}}
+            ConfigStore.instance().store(choice, node, group=group, package="_global_")
     try:
         with initialize_config_dir(first, version_base=None):
             composed = hydra_compose(name, overrides)
@@ -90,8 +101,20 @@ def groups(folders: Sequence[Path]) -> list[str]:
 
 
 def options(group: str, folders: Sequence[Path]) -> list[str]:
-    """The choices that a group has, over all folders."""
-    return sorted({p.stem for f in folders for p in (f / group).glob("*.yaml")})
+    """The choices that a group has, over all folders: those with YAML, and those registered."""
+    return sorted(_written(group, folders) | REGISTERED.get(group, {}).keys())
+
+
+def _written(group: str, folders: Sequence[Path]) -> set[str]:
+    return {p.stem for f in folders for p in (f / group).glob("*.yaml")}
+
+
+@cache
+def defaults() -> dict[str, str]:
+    """The groups of a run that can be chosen, each with what it is where nobody chooses."""
+    listed = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    named = {k: v for entry in listed if isinstance(entry, dict) for k, v in entry.items()}
+    return {k: v for k, v in named.items() if not k.startswith("optional ")}
 
 
 def parse(overrides: Iterable[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The configuration of one run: frozen dataclasses, bound from a plain dictionary (`binding.py`).
 
-Composition (Hydra) knows nothing of these classes and these classes know nothing of Hydra. What
+Composition (Hydra) knows these classes by name alone, and these classes know nothing of Hydra. What
 stands in `RUN_ONLY` says how a run is executed; all the rest says what it is, and is hashed.
 """
 

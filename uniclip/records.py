@@ -172,7 +172,7 @@ class Finding:
     holds: bool
     detail: str
     inert: bool = False
-    """The component cannot matter in this configuration, on or off."""
+    """The component cannot matter in this configuration, on or off; or so it was declared."""
 
     @property
     def broken(self) -> str:

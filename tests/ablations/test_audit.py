@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 import torch
+from rich.console import Console
 
 from ablations import audit, definition, plan
 from sweeps import settings
+from sweeps.display import Display
 from uniclip.config import RunConfig
 from uniclip.data.loader import Batches
 from uniclip.model import embedder, heads
@@ -39,6 +42,16 @@ def made() -> plan.Planned:
     return plan.make(settings.asked([*TINY, FOUR]).request)
 
 
+def shortened(made: plan.Planned) -> dict[str, RunConfig]:
+    """The configurations with two steps for the base's, and in proportion."""
+    base = made.plan.base["train"]["steps"]
+    steps = {name: max(1, 2 * c.train.steps // base) for name, c in made.configs.items()}
+    return {
+        name: replace(c, train=replace(c.train, steps=steps[name], validate_every=steps[name]))
+        for name, c in made.configs.items()
+    }
+
+
 def prove(made: plan.Planned, *names: str, **configs: RunConfig) -> dict[tuple[str, str], bool]:
     """(arm, check) -> does it hold, for the reference and these arms."""
     kept = (made.plan.reference, *names)
@@ -66,11 +79,7 @@ def test_every_arm_of_every_shipped_ablation_is_what_it_says(ablation: str) -> N
     tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]  # arms set it
     made = plan.make(settings.asked([f"ablation={ablation}", "budget=study", *tiny]).request)
     assert not made.plan.left_out
-    configs = {
-        name: replace(c, train=replace(c.train, steps=2, validate_every=2))
-        for name, c in made.configs.items()
-    }
-    found = audit.prove(made.plan, configs).findings
+    found = audit.prove(made.plan, shortened(made)).findings
     assert {f.arm for f in found} == {a.name for a in made.plan.arms}
     assert [f for f in found if not f.holds] == []
 
@@ -79,7 +88,54 @@ def test_one_view_makes_the_loss_component_inert() -> None:
     made = plan.make(settings.asked([*TINY, "arms=[full,no-mp_nce]", "views.strong=0"]).request)
     found = audit.prove(made.plan, made.configs).findings
     inert = {f.check for f in found if f.inert}
-    assert inert == {"mp_nce is on", "mp_nce is off"}
+    assert inert == {"mp_nce is on", "mp_nce is off", "another function than full"}
+    assert all(f.holds for f in found)
+
+
+def test_arms_that_nothing_tells_apart_are_one_function() -> None:
+    """Scenes as they are by default flip nothing, so that being told of the flip tells nothing."""
+    undone = [f"data.delta.{dial}=0" for dial in ("side", "hue", "grey", "zoom", "crop", "blur")]
+    words = ["ablation=awareness", "arms=[film,identity,only-flip]", *TINY[1:]]
+    made = plan.make(settings.asked([*words, *undone]).request)
+    (broken,) = (f for f in audit.prove(made.plan, made.configs).findings if not f.holds)
+    assert broken.arm == "only-flip"
+    assert "one function with identity: nothing told them apart in 4 steps" in broken.broken
+    damaged = plan.make(settings.asked(words).request)
+    assert all(f.holds for f in audit.prove(damaged.plan, damaged.configs).findings)
+
+
+def test_arms_that_are_declared_one_function_are_told_and_hold() -> None:
+    arms = "arms=[aware-0.9,one-view-mp_nce,one-view-sup_con]"
+    tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]
+    made = plan.make(settings.asked(["ablation=truth", arms, *tiny]).request)
+    found = audit.prove(made.plan, shortened(made)).findings
+    (one,) = (f for f in found if f.inert)
+    assert (one.arm, one.holds) == ("one-view-sup_con", True)
+    seen = StringIO()
+    Display(Console(file=seen, width=200)).audit(found)
+    said = seen.getvalue().splitlines()
+    assert said[0] == f"audit: {len(found)} of {len(found)} checks hold"
+    assert said[1:] == [
+        "audit: one-view-sup_con: one function with one-view-mp_nce: "
+        "nothing told them apart in 4 steps"
+    ]
+    undeclared = replace(made.plan, expectations=())
+    broken = [f for f in audit.prove(undeclared, shortened(made)).findings if not f.holds]
+    assert [f.arm for f in broken] == ["one-view-sup_con"]
+
+
+def test_strong_views_of_one_law_have_the_same_crops() -> None:
+    words = ["ablation=methods", "arms=[uniclip,slip,declip]", *TINY[1:], "data.scope=strong"]
+    made = plan.make(settings.asked([*words, "data.delta.side=0.5"]).request)
+    found = audit.prove(made.plan, made.configs).findings
+    crops = {f.arm: f for f in found if "crops" in f.check}
+    assert all(f.holds for f in crops.values())
+    # SLIP's strong crops are its own; DeCLIP has no weak view.
+    assert {n: f.detail[0] for n, f in crops.items()} == {
+        "uniclip": "3",
+        "slip": "1",
+        "declip": "2",
+    }
 
 
 # Each breaks one switch on purpose, and names the arm and the check that must notice.

@@ -65,7 +65,7 @@ BY_HAND = [
 def test_counts_are_those_made_by_hand(method, weak, strong, forwards, pairs):
     counted = facts(run(method, weak, strong))
     expected = dict.fromkeys(QUANTITIES, 0) | pairs
-    expected |= {"samples": N * STEPS}
+    expected |= {"samples": N * STEPS, "weak": weak, "strong": strong, "identity": 0.1}
     expected |= {
         "image_forwards": forwards[0] * N * STEPS,
         "text_forwards": forwards[1] * N * STEPS,
@@ -75,7 +75,7 @@ def test_counts_are_those_made_by_hand(method, weak, strong, forwards, pairs):
 
 @pytest.mark.parametrize(
     ("method", "weak", "strong"),
-    [(m, w, s) for m, w, s, _, _ in BY_HAND[::2]],
+    [(m, w, s) for m, w, s, _, _ in BY_HAND],
     ids=lambda x: str(x)[:30],
 )
 def test_operations_are_those_of_the_profiler(method, weak, strong):
@@ -88,6 +88,22 @@ def test_operations_are_those_of_the_profiler(method, weak, strong):
     profiled = sum(e.flops for e in seen.key_averages() if e.key in PRODUCTS)
     # The profiler counts no backward convolution: a step is taken as three forward passes.
     assert tried.step_flops == pytest.approx(3 * profiled, rel=0.05)
+
+
+def test_laws_of_views_are_told():
+    """Scenes have no crop of a strong view; without a strong view there is none either."""
+    names = ("weak", "strong", "identity", "crop")
+
+    def law(weak, strong, data, **views):
+        given = {"data": data, "views": {"weak": weak, "strong": strong, **views}}
+        counted = facts(run({"name": "uniclip"}, weak, strong, **given))
+        return [counted[QUANTITIES[name]] for name in names]
+
+    emoji, scenes = {"name": "openmoji"}, {"name": "scenes"}
+    assert law(1, 2, emoji, crop=0.08, identity=0.0) == [1, 2, 0, 0.08]
+    assert law(1, 2, emoji) == [1, 2, 0.1, 0.2]
+    assert law(3, 0, emoji) == [3, 0, 0.1, 0]
+    assert law(1, 2, scenes) == [1, 2, 0.1, 0]
 
 
 def test_where_labels_make_positives_none_are_counted():

@@ -13,13 +13,16 @@ from typing import Any
 import pytest
 import trees
 
+from ablations import definition
 from ablations import plan as plans
 from ablations.plan import Planned
 from sweeps import settings
 from uniclip.compose import flat
+from uniclip.config import DATA
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets import dataset
 from uniclip.identity import config_of, run_id, spec
+from uniclip.model import sizes
 from uniclip.store import Plan, Store
 
 COMPONENT_KEYS = {
@@ -28,6 +31,7 @@ COMPONENT_KEYS = {
     "domain_similarity": {"method.similarity"},
 }
 SCENES = ("ablation=components", "data=scenes")
+METHODS = ("ablation=methods", "data=scenes", "budget=smoke")
 
 
 def planned(*words: str) -> Planned:
@@ -264,10 +268,143 @@ def test_the_truth_is_planted_as_its_arms_say() -> None:
     assert {c.views.weak + c.views.strong for n, c in config.items() if "one-view" in n} == {1}
 
 
+# ---- what holds under a condition ------------------------------------------------------------
+
+
+def own(folder: Path, text: str) -> tuple[str, str]:
+    """The words for an ablation of a user's own."""
+    (folder / "ablation").mkdir(exist_ok=True)
+    (folder / "ablation" / "own.yaml").write_text(text)
+    return "ablation=own", f"conf_dir={folder}"
+
+
+CONDITIONED = """
+title: T
+design: listed
+reference: one
+base: {method: clip}
+set: {train.clip: 2.0, train.warmup: 0.2}
+where:
+  data=scenes: {train.clip: 3.0, data.delta.side: 0.25}
+  model=tiny: {train.weight_decay: 0.3}
+  budget=study: {train.weight_decay: 0.4}
+arms:
+  one: {label: One}
+  two: {label: Two, where: {data=scenes: {train.epsilon: 1.0e-6}, method=slip: {train.clip: 9.0}}}
+  three: {label: Three, choose: {method: slip}, where: {method=slip: {method.ssl_width: 64}}}
+primary: {scenes: minimal.side, openmoji: retrieval.r1}
+"""
+
+
+def test_a_condition_holds_by_the_users_choice_the_ablations_or_the_default(tmp_path: Path) -> None:
+    words = own(tmp_path, CONDITIONED)
+    emoji, scenes = planned(*words), planned(*words, "data=scenes")
+    study = planned(*words, "data=scenes", "budget=study", "model=vit_b32")
+
+    def told(it: Planned, arm: str) -> tuple[float, ...]:
+        train = it.configs[arm].train
+        return train.clip, train.warmup, train.weight_decay, train.epsilon
+
+    assert told(emoji, "one") == told(emoji, "two") == (2.0, 0.2, 0.3, 1e-8)
+    assert told(scenes, "one") == (3.0, 0.2, 0.3, 1e-8)
+    assert told(scenes, "two") == (3.0, 0.2, 0.3, 1e-6), "the base's method is not slip"
+    assert told(study, "one") == (3.0, 0.2, 0.4, 1e-8)
+    assert scenes.configs["one"].data.delta.side == 0.25
+    assert scenes.configs["three"].data.delta.side == 0.25, "an arm that chooses has it too"
+    assert scenes.configs["three"].method.ssl_width == 64
+    labels = {a.name: a.label for a in scenes.plan.arms}
+    assert labels == {"one": "One", "two": "Two (epsilon 1e-06)", "three": "Three (ssl_width 64)"}
+
+
+def test_the_user_wins_over_a_condition_of_all_arms_but_not_of_one(tmp_path: Path) -> None:
+    words = (*own(tmp_path, CONDITIONED), "data=scenes")
+    it = planned(*words, "train.clip=5", "data.delta.side=0")
+    assert {(c.train.clip, c.data.delta.side) for c in it.configs.values()} == {(5.0, 0.0)}
+    refused("train.epsilon is given by you and changed by arm two", *words, "train.epsilon=1e-7")
+
+
+def test_scenes_are_damaged_where_an_ablation_would_be_empty_without() -> None:
+    dials = ("side", "hue", "grey", "zoom", "crop", "blur")
+    for ablation, scope in (("awareness", "all"), ("views", "strong"), ("controls", "strong")):
+        it = planned(f"ablation={ablation}", "data=scenes")
+        for config in it.configs.values():
+            assert all(getattr(config.data.delta, dial) > 0 for dial in dials)
+            assert config.data.scope == scope
+    assert planned("ablation=awareness", "data=scenes").plan.primary.score == "minimal.damaged"
+
+
+def test_toy_sizes_are_for_the_toy_model_alone() -> None:
+    tiny, large = planned(*METHODS), planned(*METHODS, "model=vit_b32")
+    slip, declip = (tiny.configs[n].method for n in ("slip", "declip"))
+    assert (slip.ssl_width, slip.ssl_embedding) == (512, 128)
+    assert (declip.ssl_width, declip.queue) == (256, 2048)
+    slip, declip = (large.configs[n].method for n in ("slip", "declip"))
+    assert (slip.ssl_width, slip.ssl_embedding) == (4096, 256)
+    assert (declip.ssl_width, declip.queue) == (1024, 65_536)
+    assert tiny.plan.arm("declip").label == "DeCLIP (ssl_width 256, queue 2048)"
+    assert large.plan.arm("declip").label == "DeCLIP"
+
+
+def test_a_key_that_some_arms_have_reaches_those() -> None:
+    large = (*METHODS, "model=vit_b32")
+    it = planned(*large, "method.queue=512", "method.ssl_width=64")
+    assert it.configs["declip"].method.queue == 512
+    assert {it.configs[n].method.ssl_width for n in ("slip", "declip")} == {64}
+    assert it.configs["clip"] == planned(*large).configs["clip"]
+    refused("method.queue is given by you and changed by arm declip", *METHODS, "method.queue=512")
+    refused(r"unknown key 'method.queue'", *large, "method.queue=512", "arms=[uniclip,slip]")
+    refused("method.fusion is .* no arm of clip", *large, "method.fusion=concat", "arms=[clip]")
+    refused("'method.queu': did you mean method.queue", *large, "method.queu=512")
+    refused("unknown key 'method.queue'", *SCENES, "method.queue=512")
+
+
+def test_the_methods_share_how_many_views_are_the_evaluations() -> None:
+    for words, share in (((), 0.1), (("views.identity=0.3",), 0.3)):
+        it = planned(*METHODS, *words)
+        assert {c.views.identity for c in it.configs.values()} == {share}
+
+
+# ---- as much as the reference ----------------------------------------------------------------
+
+
+EQUAL = ("ablation=controls", "seeds=1", "arms=[uniclip,clip-equal-forwards,clip-equal-compute]")
+
+
+@pytest.mark.parametrize(
+    ("model", "factor"), [("tiny", 1.87), ("vit_b32", 2.19), ("vit_l16", 2.91)]
+)
+def test_as_much_compute_is_as_the_model_has_it(model: str, factor: float) -> None:
+    it = planned(*EQUAL, f"model={model}")
+    steps = {name: c.train.steps for name, c in it.configs.items()}
+    base = steps["uniclip"]
+    assert steps["clip-equal-forwards"] == 3 * base
+    assert steps["clip-equal-compute"] / base == pytest.approx(factor, abs=0.006)
+    said = f"(steps x {factor:g}, by the table of models)"
+    assert said in it.plan.arm("clip-equal-compute").label
+    known = it.plan.facts
+    of = {name: known[name]["image forwards"] for name in steps}
+    assert of["uniclip"] == of["clip-equal-forwards"]
+
+
+def test_of_a_model_that_is_not_in_the_table_forwards_are_counted() -> None:
+    it = planned(*EQUAL, "model.image.name=test_resnet", "model.image.options={}")
+    assert it.configs["clip-equal-compute"].train.steps == 2 * it.configs["uniclip"].train.steps
+    said = "(steps x 2, a picture taken for a text: the model is not in the table)"
+    assert said in it.plan.arm("clip-equal-compute").label
+
+
+def test_a_frozen_encoder_costs_no_backward_pass() -> None:
+    table = sizes.table()["vit_b32"]
+    image, text = table["image_gflops"], 3 * table["text_gflops"]
+    it = planned(*EQUAL, "model=vit_b32", "frozen=image")
+    steps = {name: c.train.steps for name, c in it.configs.items()}
+    factor = (3 * image + text) / (image + text)
+    assert steps["clip-equal-compute"] == round(factor * steps["uniclip"])
+
+
 # ---- recipes -------------------------------------------------------------------------------------
 
 
-METHODS = ("ablation=methods", "data=scenes", "budget=smoke")
 PUBLISHED = (*METHODS, "recipe=published")
 
 
@@ -359,6 +496,12 @@ def test_a_key_that_no_chosen_arm_changes_is_taken() -> None:
 )
 def test_what_cannot_be_planned_is_one_line(words: tuple[str, ...], match: str) -> None:
     refused(match, *words)
+
+
+@pytest.mark.parametrize("ablation", definition.names([definition.CONF]))
+def test_every_ablation_has_a_primary_score_for_every_data_set(ablation: str) -> None:
+    known = definition.load(ablation, [definition.CONF]).primary
+    assert set(known) == ({"scenes"} if ablation == "truth" else set(DATA))
 
 
 def test_an_ablation_without_a_primary_score_for_the_data_is_refused(tmp_path: Path) -> None:

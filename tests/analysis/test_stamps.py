@@ -44,6 +44,25 @@ def test_sizes_are_equal_within_their_share_and_counts_exactly() -> None:
     assert stamps.stamp({**known, "d": {}}, difference("a", "d")) == "not stated"
 
 
+def test_probed_time_and_memory_are_stamped_apart_from_counts(tmp_path: Path) -> None:
+    store, sweep = fake_sweep.make(tmp_path)
+    plan = store.sweep(sweep).plan()
+    assert plan is not None
+    one, two, *_ = (a.name for a in plan.arms)
+    steps = plan.base["train"]["steps"]
+    probes = [
+        {"arm": one, "seconds_per_step": 0.5, "fixed_seconds": 10.0, "peak_memory_bytes": 5e8},
+        {"arm": two, "seconds_per_step": 0.5, "fixed_seconds": 11.0, "peak_memory_bytes": 6e8},
+    ]
+    known = stamps.measured(plan, probes)
+    assert known[one] == {stamps.TIME: 0.5 * steps + 10, stamps.MEMORY: 500.0}
+    said = "equal in seconds a run; not equal in peak MB (500 against 600)"
+    assert stamps.stamp(known, difference(one, two), stamps.MEASURED) == said
+    sized = [{**probe, "flops_per_step": 10**6, "parameters": 10} for probe in probes]
+    counted = stamps.facts(replace(plan, facts={one: {"samples seen": 1.0}}), sized)
+    assert set(counted[one]) == {stamps.OPERATIONS, stamps.PARAMETERS, "samples seen"}
+
+
 def test_probed_sizes_stand_in_the_table_and_measured_costs_beside_the_bill(tmp_path: Path) -> None:
     store, sweep = fake_sweep.make(tmp_path)
     plan = store.sweep(sweep).plan()

@@ -251,6 +251,24 @@ def test_plan_says_for_every_cell_whether_it_would_run_and_why(
     assert files(here) == before
 
 
+def test_plan_stamps_every_contrast_with_time_and_memory_once_they_are_probed(
+    here: Path, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arm in plan.arms:
+        slow = 2.0 if arm.name == "clip" else 1.0
+        times = {"seconds_per_step": slow, "fixed_seconds": 0.0, "peak_memory_bytes": 4e8 / slow}
+        store_.append(Store(here / "store").sweep(plan.sweep).probes, {"arm": arm.name, **times})
+    assert call("plan", *WORDS) == 0
+    lines = capsys.readouterr().out.splitlines()
+    stamped = {c.label: [t for t in lines if t.startswith(f"{c.label}: ")] for c in plan.contrasts}
+    assert all(len(told) == 1 for told in stamped.values()), stamped
+    (told,) = stamped["UniCLIP against CLIP"]
+    steps = plan.base["train"]["steps"]
+    assert f"seconds a run ({steps:,} against {2 * steps:,}), peak MB (400 against 200)" in told
+    (told,) = stamped["UniCLIP against CLIP, the same views"]
+    assert "equal in seconds a run, peak MB, samples seen" in told
+
+
 def test_json_is_for_machines(here: Path, plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("plan", "status"):
         assert call(verb, *WORDS, "--json") == 0

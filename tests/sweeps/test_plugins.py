@@ -26,22 +26,20 @@ arms: {clip: {label: CLIP}, toy: {label: Toy, choose: {method: toy}}}
 contrasts: {toy-vs-clip: {label: toy against CLIP, plus: toy, minus: clip, primary: true}}
 primary: {scenes: retrieval.caption.r1}
 """
-PRESET = "# @package _global_\nmethod: {name: toy}\nviews: {weak: 1, strong: 0}\n"
 STEPS = ("seeds=1", "train.steps=20")
 
 
 @pytest.fixture(scope="module")
 def hers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of a user: a package with a method, and YAML that names it."""
+    """A folder of a user: a package with a method, and an ablation that names it."""
     folder = tmp_path_factory.mktemp("hers")
     (folder / "mine").mkdir()
     (folder / "mine" / "__init__.py").touch()
     (folder / "mine" / ".#toy.py").symlink_to("her@desk.77")  # as an editor locks a file
     (folder / "mine" / "toy.py").write_text(TOY.read_text() + REGISTERED)
-    for name, text in (("ablation/contrast", ABLATION), ("method/toy", PRESET)):
-        path = folder / "conf" / f"{name}.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    path = folder / "conf" / "ablation" / "contrast.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(ABLATION)
     return folder
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uniclip import compose
-from uniclip.config import run_config
+from uniclip.config import METHODS, ViewsConfig, run_config
 from uniclip.errors import UserError
+from uniclip.method_config import OneText
 
 FOLDERS = [compose.CONF]
 plain_values = st.one_of(
@@ -90,6 +92,47 @@ def test_an_unknown_choice_is_answered_with_the_nearest(
     choices: dict[str, str], match: str
 ) -> None:
     refused(match, compose.compose, "config", choices, FOLDERS)
+
+
+def test_the_choice_of_each_group_where_nobody_chooses_is_the_one_that_is_composed() -> None:
+    composed = compose.compose("config", {}, FOLDERS)
+    assert compose.compose("config", compose.defaults(), FOLDERS) == composed
+    assert set(compose.defaults()) == {"data", "model", "method", "budget", "recipe"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bare(OneText):
+    """A method that no YAML names."""
+
+    name: Literal["bare"] = "bare"
+    share: float = 0.5
+
+
+def test_a_registered_method_needs_no_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused("unknown method 'bare'", compose.compose, "config", {"method": "bare"}, FOLDERS)
+    monkeypatch.setitem(METHODS, "bare", Bare)
+    assert "bare" in compose.options("method", FOLDERS)
+    choices = {"method": "bare", "recipe": "published", "data": "scenes"}
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "bare.yaml").write_text(
+        "# @package _global_\nmethod: {name: bare, share: 0.25}\n"
+    )
+    preset = compose.compose("config", choices, [*FOLDERS, tmp_path])
+    assert preset["method"] == {"name": "bare", "share": 0.25}
+    (tmp_path / "recipe" / "method").mkdir(parents=True)
+    (tmp_path / "recipe" / "method" / "published_bare.yaml").write_text(
+        "# @package _global_\ntrain: {weight_decay: 0.7}\n"
+    )
+    stated = compose.compose("config", choices, [*FOLDERS, tmp_path])
+    assert stated["train"]["weight_decay"] == 0.7
+    (tmp_path / "method" / "bare.yaml").unlink()
+    values = compose.compose("config", choices, [*FOLDERS, tmp_path])
+    values.pop("seeds")
+    config = run_config(values)
+    assert (config.method, config.views) == (Bare(), ViewsConfig())
+    assert config.train.weight_decay == 0.7
 
 
 # ---- a user's own folder -------------------------------------------------------------------------

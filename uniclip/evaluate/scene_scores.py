@@ -18,6 +18,7 @@ from uniclip.evaluate import examples, features, minimal_pairs, retrieval, tasks
 from uniclip.evaluate.metrics import Float
 from uniclip.evaluate.protocols import SCENE_VIEWS
 from uniclip.evaluate.retrieval import Relation
+from uniclip.evaluate.scenes import DAMAGED
 from uniclip.evaluate.sheet import Sheet
 
 if TYPE_CHECKING:
@@ -41,11 +42,9 @@ def evaluate(pretrained: Pretrained, source: ScenesData) -> Any:
     images = features.project(pretrained, features.trunk(pretrained, test))
     own = texts[minimal_pairs.place(values, SIZES)]
 
-    for attribute, won in _pairs(images, texts, values):
-        sheet.add(f"minimal.{attribute}", won, kind="accuracy", chance=CHANCE)
+    _score_pairs(sheet, images, texts, values)
     for vectors, seen in damaged(pretrained, source):
-        for attribute, won in _pairs(seen, texts, values):
-            sheet.add(f"minimal.{attribute}.views.{vectors}", won, kind="accuracy", chance=CHANCE)
+        _score_pairs(sheet, seen, texts, values, f".views.{vectors}")
     _score_captions(sheet, test, images, own)
     _score_instances(sheet, *mild(pretrained, source))
     sheet.note("gap", modality_gap(images, own), kind="gap", samples=len(test))
@@ -104,10 +103,14 @@ def _view(source: ScenesData, kind: Literal["weak", "strong"], number: int, side
     return _View(augment.apply(canvas, drawn, side), augment.describe(drawn))
 
 
-def _pairs(
-    images: Float32, texts: Float32, values: NDArray[np.int64]
-) -> Iterator[tuple[str, Float]]:
-    return zip(ATTRIBUTES, minimal_pairs.outcomes(images @ texts.T, values, SIZES))
+def _score_pairs(
+    sheet: Sheet, images: Float32, texts: Float32, values: NDArray[np.int64], of: str = ""
+) -> None:
+    """Minimal pairs by attribute, and the mean over those that augmentations damage."""
+    won = dict(zip(ATTRIBUTES, minimal_pairs.outcomes(images @ texts.T, values, SIZES)))
+    mean: Float = np.mean([won[name] for name in DAMAGED], axis=0)
+    for name, outcome in {**won, "damaged": mean}.items():
+        sheet.add(f"minimal.{name}{of}", outcome, kind="accuracy", chance=CHANCE)
 
 
 def _score_captions(sheet: Sheet, test: Split, images: Float32, own: Float32) -> None:

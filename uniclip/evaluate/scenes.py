@@ -4,7 +4,7 @@ A minimal pair is a picture with its caption and a caption with one word changed
 the true one scores higher, so chance is 0.5 whatever the number of values. Pairs are asked on the
 plain test pictures and on damaged views of them, given the true augmentation vector, "nothing done"
 (identity), and another sample's (wrong). Captions always tell what the plain picture shows. No
-augmentation damages the shape: it is the negative control.
+augmentation damages the shape: it is the negative control; `damaged` is the mean of all others.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from uniclip.evaluate.protocols import SCENE_VIEWS, VERSION
 
 if TYPE_CHECKING:
     from uniclip.model.pretrained import Pretrained
+
+DAMAGED = tuple(name for name in ATTRIBUTES if name != "shape")
+"""The attributes that an augmentation can make look otherwise (`uniclip.data.scene_views`)."""
 
 
 def source(config: RunConfig) -> ScenesData:
@@ -54,6 +57,7 @@ def protocol(source: ScenesData) -> dict[str, Any]:
             "metric": "wins over all captions with one word changed; a tie is half a win",
             "attributes": {name: list(values) for name, values in ATTRIBUTES.items()},
             "views": ["plain", f"strong, {fresh}"],
+            "damaged": {"mean_over": list(DAMAGED)},
             "vectors": ["true", "identity", "wrong: the next sample's"],
             **embedding,
         },

@@ -7,6 +7,7 @@ import stubs
 from uniclip import augment, data, evaluate, rng
 from uniclip.data.scene_words import ATTRIBUTES
 from uniclip.evaluate import scene_scores
+from uniclip.evaluate.scenes import DAMAGED
 
 N = 96
 DATA = {"name": "scenes", "train": 64, "test": N}
@@ -41,7 +42,7 @@ def test_an_oracle_knows_everything(truth):
     assert all(v == 1 for name, v in value.items() if name.startswith("minimal"))
     assert value["retrieval.caption.r1"] == 1
     assert value["gap"] == pytest.approx(0, abs=1e-5)
-    assert len([name for name in value if name.startswith("minimal")]) == 6 * 4
+    assert len([name for name in value if name.startswith("minimal")]) == 7 * 4
     for score in scores:
         assert score.samples == N
         if score.kind != "gap":
@@ -99,6 +100,10 @@ def test_awareness_of_flips_is_seen_with_the_true_vectors_alone(truth):
     assert (predictions["minimal.side.views.wrong"] == (true == wrong)).all()
     for attribute in set(ATTRIBUTES) - {"side"}:
         assert value[f"minimal.{attribute}"] == 0.5
+    assert value["minimal.damaged"] == pytest.approx((1 + 4 * 0.5) / 5)
+    mean = np.mean([value[f"minimal.{name}.views.wrong"] for name in DAMAGED])
+    assert value["minimal.damaged.views.wrong"] == pytest.approx(mean)
+    assert set(ATTRIBUTES) - set(DAMAGED) == {"shape"}
 
 
 def test_instances_are_views_of_one_picture(truth):
