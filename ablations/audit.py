@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ablations import operations
-from uniclip import evaluate, numerics
+from uniclip import evaluate, numerics, processes
 from uniclip.batch import Batch
 from uniclip.config import RunConfig, ViewsConfig
 from uniclip.objectives import methods
@@ -63,7 +63,7 @@ class Trial:
     step_seconds: list[float]
     """Of every step but the first."""
     step_flops: int
-    """Floating-point operations of a step (`ablations.operations`)."""
+    """Floating-point operations of a step (`ablations.operations`), of all processes."""
     open_seconds: float
     peak_memory_bytes: int
     """While it was opened and took its steps."""
@@ -79,13 +79,19 @@ class Trial:
 
 
 def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
-    """Audit the arms of a plan; `configs`: the configuration of each arm, of one seed."""
+    """Audit the arms of a plan; `configs`: the configuration of each arm, of one seed.
+
+    Of several processes (`uniclip.processes`) rank 0 calls this while each other calls `assist`:
+    steps are taken, and timed, as a cell's are.
+    """
+    others = processes.current()
     reference = trial(configs[plan.reference])
     evaluating = _seconds(lambda: _evaluate_all(plan, reference))
     findings: list[Finding] = []
     probes = []
     first: dict[str, Arm] = {}
     for arm in plan.arms:
+        others.share()  # where they wait, however long a check takes
         tried = reference if arm.name == plan.reference else trial(configs[arm.name])
         own = audit(plan, arm, tried, reference)
         twin = first.setdefault(tried.bits, arm)
@@ -107,6 +113,16 @@ def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
         )
         del tried  # else the next arm's peak has two arms in it
     return Proof(findings=findings, probes=probes)
+
+
+def assist(plan: Plan, configs: Mapping[str, RunConfig]) -> None:
+    """What every process but rank 0 does while that one is in `prove`: it takes the steps along."""
+    others = processes.current()
+    trial(configs[plan.reference])
+    for arm in plan.arms:
+        others.share()
+        if arm.name != plan.reference:
+            trial(configs[arm.name])
 
 
 def audit(plan: Plan, arm: Arm, tried: Trial, reference: Trial) -> list[Finding]:
@@ -147,7 +163,7 @@ def trial(config: RunConfig) -> Trial:
         initial=initial,
         after_two=after_two,
         step_seconds=seconds[1:],
-        step_flops=counter.get_total_flops(),
+        step_flops=processes.current().total(counter.get_total_flops()),
         open_seconds=opening,
         peak_memory_bytes=numerics.peak_memory_bytes(state.device),
     )

@@ -52,20 +52,16 @@ class SlurmJob:
         plugins.use(self.plan.plugins)
         if self.store.code(ROOT.name) == ROOT:
             snapshot.check(ROOT)
-        if self.intent.kind == "run":
+        if self.intent.kind != "follow":
             self._execute(stop)
-        elif os.environ.get("SLURM_PROCID", "0") != "0":
-            return  # one process is enough for the rest
-        elif self.intent.kind == "follow":
+        elif os.environ.get("SLURM_PROCID", "0") == "0":
             follow_up(self.store, self.intent)
-        else:
-            prove(self.store, self.plan)
 
     def _execute(self, stop: Stop) -> None:
         again, forced = self.intent.again, self.intent.forced
         worker = Worker(store=self.store, plan=self.plan, stop=stop, again=again, forced=forced)
         if tasks() == 1:
-            self._take(worker)
+            self._act(worker)
             return
         try:
             self._share(worker, stop)
@@ -76,22 +72,29 @@ class SlurmJob:
             os._exit(1)  # an orderly end would wait for the others, who wait for this process
 
     def _share(self, worker: Worker, stop: Stop) -> None:
-        """Be one of the processes that do this element's runs together."""
+        """Be one of the processes that do this element's work together."""
         from submitit.helpers import TorchDistributedEnvironment  # here: it is for several
 
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         entry = worker.entry
-        if entry.join(worker.run_only) == 0:
+        rank = entry.join(worker.run_only)
+        if self.intent.kind == "prove":
+            self._act(worker)
+        elif rank == 0:
             worker.claimed = entry.share
-            self._take(worker)
+            self._act(worker)
             entry.share(None)
         else:
             while (run := entry.share()) is not None:
                 entry.assist(self.store.run(run), worker.run_only, stop)
         entry.leave()
 
-    def _take(self, worker: Worker) -> None:
-        """Take this element's runs, one after another; then say how it went, as Slurm sees it."""
+    def _act(self, worker: Worker) -> None:
+        """Prove the arms; or take this element's runs, one after another, and then say how it went,
+        as Slurm sees it."""
+        if self.intent.kind == "prove":
+            prove(self.store, self.plan)
+            return
         failed = []
         for run in self.runs:
             ended = None if worker.stop() else worker.take(run)

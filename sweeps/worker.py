@@ -192,15 +192,22 @@ def _broken(error: Exception) -> tuple[str, str]:
 
 
 def prove(store: Store, plan: Plan) -> None:
-    """A few steps of every arm: its witnesses are checked and its speed is taken, once."""
-    from ablations import audit
+    """A few steps of every arm: its witnesses are checked and its speed is taken, once.
 
-    folder = store.sweep(plan.sweep)
-    if proven(folder):
+    Of several processes each calls this.
+    """
+    from ablations import audit
+    from uniclip import processes
+
+    folder, others = store.sweep(plan.sweep), processes.current()
+    if not others.share(not proven(folder)):
         return
     specs = {c.arm: store.run(c.run).spec() for c in reversed(plan.cells)}
     run_only = {k: plan.base[k] for k in ("runtime", "benchmark")}
     configs = {arm.name: config_of(specs[arm.name], run_only) for arm in plan.arms}
+    if others.rank > 0:
+        audit.assist(plan, configs)
+        return
     try:
         proof = audit.prove(plan, configs)
     except Exception as error:
@@ -212,6 +219,8 @@ def prove(store: Store, plan: Plan) -> None:
     for probe in proof.probes:
         append(folder.probes, probe)
     replace(folder.audit, as_json(Audit(findings=tuple(proof.findings))))
+    if others.world > 1 and not proof.probes:
+        raise RuntimeError("the audit could not be made")  # the others stand in the middle of it
 
 
 def proven(folder: SweepFolder) -> bool:

@@ -8,8 +8,8 @@ mean) of the processes' gradients, and the gather below needs no factor: its way
 
 A job of several processes calls `join` once at its start, on each, and `leave` at its end. Rank 0
 alone writes; meanwhile the others wait for it in `share` or `highest`. What one process does by
-itself while the others wait (a validation, an audit) it does `apart`. A process that meets an error
-must end: the others then end too, for their partner is gone.
+itself while the others wait (a validation, a witness) it does `apart`. A process that meets an
+error must end: the others then end too, for their partner is gone.
 """
 
 from __future__ import annotations
@@ -83,6 +83,10 @@ class Processes:
         every = [torch.zeros_like(mine) for _ in range(self.world)]
         dist.all_gather(every, mine)
         return [int(n) for n in every]
+
+    def total(self, number: int) -> int:
+        """The sum of what each process gives; to be called by all."""
+        return sum(self.counts(number))
 
     def mean_share(self, values: Tensor) -> Tensor:
         """This process's share of the mean over the values (m,) of all processes; 0 of none."""
