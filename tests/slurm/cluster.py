@@ -265,6 +265,11 @@ class Cluster:
                 pass
         return [p.pid for p in sorted(found, key=lambda p: (p.create_time(), p.pid))]
 
+    def keepers(self) -> list[int]:
+        """Pids of slurmstepd: of jobs that the nodes have not seen the end of."""
+        children = psutil.Process(self.keeper.pid).children(recursive=True)
+        return [p.pid for p in children if p.is_running() and p.name().startswith("slurmstepd")]
+
     @staticmethod
     def kill_pid(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to a process, if it is there."""

@@ -145,7 +145,7 @@ def test_controllers_killed_at_random_moments_submit_every_cell_once(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     place, chance = tmp_path / "store", random.Random(1)
-    for _ in range(10 if SOAK else 4):
+    for _ in range(10):
         one = start(cluster, place, cells=12)
         time.sleep(chance.uniform(0.3, 3))
         one.kill()

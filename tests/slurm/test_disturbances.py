@@ -142,8 +142,8 @@ def test_a_node_goes_down(cluster: Cluster, driver: Driver, undisturbed: Driver)
     job = under_way(driver)
     node = node_of(cluster, job)
     cluster.set_down(node)
-    # A node that comes back with the job's processes is drained: there would be two of the job.
-    cluster.wait_until(lambda: not driver.workers(), "the end of what ran there")
+    # A node that comes back with what is left of a job is drained: there would be two of the job.
+    cluster.wait_until(lambda: not cluster.keepers(), "the end of what ran there")
     cluster.resume(node)
     finish(cluster)
     same(driver, undisturbed)
