@@ -15,8 +15,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -256,19 +256,19 @@ class Cluster:
 
     def processes(self, job: str) -> list[int]:
         """Pids of what a job has started on its nodes, its batch script first."""
-        found = []
-        for process in psutil.Process(self.keeper.pid).children(recursive=True):
-            try:
-                if process.environ().get("SLURM_JOB_ID") == job:
-                    found.append(process)
-            except psutil.Error:
-                pass
+        found = self._children(lambda p: p.environ().get("SLURM_JOB_ID") == job)
         return [p.pid for p in sorted(found, key=lambda p: (p.create_time(), p.pid))]
 
     def keepers(self) -> list[int]:
         """Pids of slurmstepd: of jobs that the nodes have not seen the end of."""
-        children = psutil.Process(self.keeper.pid).children(recursive=True)
-        return [p.pid for p in children if p.is_running() and p.name().startswith("slurmstepd")]
+        return [p.pid for p in self._children(lambda p: p.name().startswith("slurmstepd"))]
+
+    def _children(self, wanted: Callable[[psutil.Process], bool]) -> Iterator[psutil.Process]:
+        """Processes that the daemons have started, but for those that end meanwhile."""
+        for process in psutil.Process(self.keeper.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if wanted(process):
+                    yield process
 
     @staticmethod
     def kill_pid(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
