@@ -106,7 +106,7 @@ def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyP
         SlurmLauncher(setup=("module load cuda",)),
         SlurmLauncher(
             setup=(
-                "cp -r /shared/data $TMPDIR",
+                "srun --ntasks-per-node=1 cp -r /shared/data $TMPDIR",
                 "export UNICLIP_STAGED=/shared/data:$TMPDIR/data",
             )
         ),
