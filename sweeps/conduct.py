@@ -16,7 +16,7 @@ from ablations.plan import Planned
 from sweeps import budget, claims, price, probe, snapshot
 from sweeps.claims import State
 from sweeps.display import Display
-from sweeps.job import FOLLOWS
+from sweeps.job import FOLLOWS, in_follow_up
 from sweeps.launchers.crew import Crew
 from sweeps.scheduler import Slurm
 from sweeps.settings import SlurmLauncher, SweepConfig, unused_gpus
@@ -79,7 +79,7 @@ class Conduct:
         if isinstance(launcher, SlurmLauncher):
             _ = Slurm().facts
             idle = unused_gpus(launcher, self.plan.base["runtime"]["device"])
-            if idle and FOLLOWS not in os.environ:
+            if idle and not in_follow_up():
                 self.display.line(f"note: {idle}")
 
     def prepare(self) -> None:
@@ -98,11 +98,11 @@ class Conduct:
                 self.again = (*self.again, (run_id, state.attempt))
         folder = self.store.sweep(self.plan.sweep)
         folder.write_plan(self.plan)
-        intent = folder.intent(os.environ.get(FOLLOWS, ""))
-        if FOLLOWS not in os.environ:
+        if not in_follow_up():
             folder.forget_cancelled()
             probe.forget_failed(folder)
-        elif intent is not None:  # what a person asked for and the queue did not take yet
+        elif intent := folder.intent(os.environ[FOLLOWS]):
+            # What a person asked for and the queue did not take yet.
             self.again = (*self.again, *intent.again)
             self.forced = (*self.forced, *intent.forced)
 

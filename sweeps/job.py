@@ -26,14 +26,19 @@ from uniclip.store import Intent, Plan, Store
 
 FOLLOWS = "UNICLIP_FOLLOWS_UP"
 """Set in the environment of a follow-up."""
-EARLY_SECONDS = 90
-"""Slurm may signal a time limit up to a minute earlier than it was asked to."""
+EARLY_SECONDS = scheduler.EARLY_SECONDS + 30
+"""So much earlier than asked may a signal be that is still one of the time limit."""
 TRY_LATER = 75
 """What a follow-up's command line ends with where the same may do later (EX_TEMPFAIL)."""
 RETURNS = 720
 """So often a follow-up comes back (Slurm starts what was requeued two minutes later): a day."""
 UNHEARD_SECONDS = 60.0
 """Between two questions to a Slurm that does not answer."""
+
+
+def in_follow_up() -> bool:
+    """Whether this process follows up, and no person waits for it."""
+    return FOLLOWS in os.environ
 
 
 @dataclass(frozen=True)

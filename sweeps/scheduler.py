@@ -33,6 +33,8 @@ LIVE = frozenset(
     "CONFIGURING RUNNING COMPLETING SUSPENDED RESIZING SIGNALING STAGE_OUT STOPPED".split()
 )
 WAITING = frozenset("PENDING REQUEUED REQUEUE_FED REQUEUE_HOLD SPECIAL_EXIT".split())
+EARLY_SECONDS = 60
+"""By so much Slurm may be early with the signal before a time limit."""
 WORDS = {
     "PREEMPTED": "preempted",
     "TIMEOUT": "timed out",

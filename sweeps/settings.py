@@ -15,6 +15,7 @@ from ablations import definition, designs
 from ablations.definition import Ablation
 from ablations.plan import Request
 from sweeps.claims import State
+from sweeps.scheduler import EARLY_SECONDS
 from uniclip import compose, evaluate, plugins
 from uniclip.binding import FAMILIES, bind, plain, setting
 from uniclip.config import RunConfig, run_config
@@ -31,8 +32,6 @@ SHORT = {
     "plugins": "runtime.plugins",
 }
 """Keys that are long for what they are."""
-EARLY_SECONDS = 60
-"""By so much Slurm may be early with the signal before a time limit."""
 HELD = frozenset(
     "array cluster clusters dependency error hold job_name no_requeue open_mode output parsable "
     "quiet requeue signal test_only wait wrap".split()

@@ -129,11 +129,8 @@ def rows(store: Store, plan: Plan) -> list[Row]:
     wanted = plan.wanted().items()
     states = {run: look(store.run(run), asked, slurm.ending) for run, asked in wanted}
     jobs = _queue(store, plan, slurm)
-    logs = {
-        run: str(store.run(run).attempt(state.attempt).log)
-        for run, state in states.items()
-        if state.kind == "failed"
-    }
+    failed = {run: s.attempt for run, s in states.items() if s.kind == "failed"}
+    logs = {run: str(store.run(run).attempt(number).log) for run, number in failed.items()}
     return [
         Row(
             cell=c.name,

@@ -80,7 +80,7 @@ class Submissions:
         runs has left those behind that failed in it.
         """
         waiting = Job(id="", state="PENDING", restarts=0, node="", name="", reason="submitting")
-        held = self.live() + [(i, waiting, runs) for i in self.open() for runs in i.elements]
+        held = self.live() + [(i, waiting, runs) for i in self._open() for runs in i.elements]
         found: dict[str, Job] = {}
         for intent, job, runs in held:
             knows = {*intent.again, *intent.forced}
@@ -146,7 +146,7 @@ class Submissions:
         submission = self.settled.get(intent.token)
         return submission is not None and submission.job is not None
 
-    def open(self) -> list[Intent]:
+    def _open(self) -> list[Intent]:
         """What some controller is submitting now, as far as can be told."""
         return [i for i in self._unsettled() if not _abandoned(i)]
 

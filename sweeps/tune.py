@@ -8,7 +8,6 @@ killed goes on with the same study, and two at once are one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -24,7 +23,7 @@ from sweeps import study as studies
 from sweeps.claims import look
 from sweeps.conduct import Conduct
 from sweeps.display import Display
-from sweeps.job import FOLLOWS
+from sweeps.job import in_follow_up
 from sweeps.settings import Asked
 from sweeps.study import Measured, Points, Study
 from uniclip import compose
@@ -114,7 +113,7 @@ class Tuner:
         if self.folder.round(0) is not None:
             return True
         plan, asked = self.planned.plan, self.asked
-        if FOLLOWS not in os.environ:
+        if not in_follow_up():
             probe.forget_failed(asked.store.sweep(plan.sweep))
         each = list({c.arm: c.run for c in plan.cells}.values())
         times = self.study.trials * len(self.seeds)

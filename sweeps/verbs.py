@@ -220,16 +220,17 @@ def cancel(options: Namespace) -> int:
     folders = [f for f in (folder, *tunings) if f.submissions.exists()]
     if not folders:
         raise UserError(f"nothing of {folder.id} was submitted to Slurm; stop a sweep with Ctrl-C")
-    _ = Slurm().facts  # one line if nobody answers
-    doomed = [job for f in folders for job in _take_out(asked.store, f, chosen)]
+    slurm = Slurm()
+    _ = slurm.facts  # one line if nobody answers
+    doomed = [job for f in folders for job in _take_out(asked.store, f, slurm, chosen)]
     print(f"cancelled {len(doomed)} jobs; the cells go on from their checkpoints when run again")
     return 0
 
 
-def _take_out(store: Store, folder: SweepFolder, chosen: set[str]) -> list[str]:
+def _take_out(store: Store, folder: SweepFolder, slurm: Slurm, chosen: set[str]) -> list[str]:
     """Cancel the jobs of these runs (none: of all), and note that nobody goes on with them."""
-    submissions, doomed = Submissions(folder, Slurm()), []
-    for intent, job, runs in submissions.live():
+    doomed = []
+    for intent, job, runs in Submissions(folder, slurm).live():
         cells = runs if intent.kind == "run" else ()
         if not chosen or (cells and chosen.issuperset(cells)):
             doomed.append(job.id)
@@ -240,7 +241,8 @@ def _take_out(store: Store, folder: SweepFolder, chosen: set[str]) -> list[str]:
     plan = folder.plan()
     runs_ = chosen or (plan.wanted() if plan else ())
     folder.cancel((r, max(store.run(r).attempts(), default=0)) for r in runs_)
-    submissions.slurm.cancel(doomed)
+    if doomed:  # else the look at the queue is good for the next sweep too
+        slurm.cancel(doomed)
     return doomed
 
 

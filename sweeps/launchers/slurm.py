@@ -16,7 +16,7 @@ from typing import Any
 
 from sweeps import price, process
 from sweeps.claims import State
-from sweeps.job import FOLLOWS
+from sweeps.job import in_follow_up
 from sweeps.scheduler import OURS, Slurm, requests_forgotten, this_job
 from sweeps.settings import SlurmLauncher
 from sweeps.submissions import Refused, Submissions
@@ -55,7 +55,7 @@ class Queue:
         self.stays, self.poll_seconds = order.stays, order.launcher.poll_seconds
         self.folder: SweepFolder = order.store.sweep(order.sweep)
         self.submissions = Submissions(self.folder, Slurm())
-        self._unasked = FOLLOWS in os.environ
+        self._unasked = in_follow_up()
 
     def put(self, opened: list[str], states: Mapping[str, State]) -> None:
         """Submit what is open and in no job, and somebody who follows up.
@@ -95,7 +95,7 @@ class Queue:
         """`NotNow` where a follow-up leaves nobody behind who would go on; a person is told."""
         if self._others():
             return
-        if FOLLOWS in os.environ:
+        if in_follow_up():
             raise NotNow("what is left runs where this cluster's queue does not show it")
         if opened:
             self.say("another command submits these cells: see status, and run this again if not")
@@ -171,7 +171,7 @@ class Queue:
         live, ours = self.submissions.live(), self.order.words
         waiting = {j.id: i.words for i, j, _ in live if i.kind == "follow" and j.waits}
         older = [job for job, words in waiting.items() if words[:1] == ours[:1] and words != ours]
-        if ours in waiting.values() or (older and FOLLOWS in os.environ):
+        if ours in waiting.values() or (older and in_follow_up()):
             return
         if older:  # it would write the plan of another command line down again
             self.submissions.slurm.cancel(older)
@@ -184,7 +184,7 @@ class Queue:
             if not room and self._make_room(refused):
                 self._submit_follow_up(room=True)
                 return
-            if FOLLOWS in os.environ:
+            if in_follow_up():
                 raise NotNow(f"Slurm refused who follows up: {last(refused)}") from None
             again = "run this command again when the jobs have ended"
             self.say(f"no follow-up ({last(refused)}): {again}")

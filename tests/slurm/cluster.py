@@ -201,6 +201,15 @@ class Cluster:
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
         return done.stdout
 
+    def trap(self, folder: Path, program: str, script: str) -> str:
+        """A PATH on which a shell script stands before a program of Slurm's, REAL to it."""
+        real = shutil.which(program, path=self.environment["PATH"])
+        assert real is not None
+        folder.mkdir()
+        (folder / program).write_text(f"#!/bin/sh\n{script.replace('REAL', real)}")
+        (folder / program).chmod(0o755)
+        return f"{folder}:{os.environ['PATH']}"
+
     def sbatch(self, script: str, *options: str) -> str:
         """Submit a shell script; the id of its job. Its output goes to the cluster's folder."""
         output = f"--output={self.folder}/log/%j.out"

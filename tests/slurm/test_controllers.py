@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -105,13 +104,10 @@ def test_a_controller_killed_between_sbatch_and_its_record(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it submitted is held, belongs to nobody, and is cancelled by who comes next."""
-    place, trap = tmp_path / "store", tmp_path / "bin"
-    trap.mkdir()
-    real = shutil.which("sbatch", path=cluster.environment["PATH"])
-    (trap / "sbatch").write_text(f'#!/bin/sh\n{real} "$@" > {tmp_path}/job\nkill -9 $PPID\n')
-    (trap / "sbatch").chmod(0o755)
+    place = tmp_path / "store"
+    deadly = f'REAL "$@" > {tmp_path}/job\nkill -9 $PPID\n'
     with monkeypatch.context() as patch:
-        patch.setenv("PATH", f"{trap}:{os.environ['PATH']}")
+        patch.setenv("PATH", cluster.trap(tmp_path / "bin", "sbatch", deadly))
         assert start(cluster, place, cells=4).wait(timeout=120) == -signal.SIGKILL
     orphan = (tmp_path / "job").read_text().split()[-1]
     assert cluster.job(f"{orphan}_0")["Reason"] == "JobHeldUser"
@@ -125,15 +121,10 @@ def test_a_controller_killed_between_its_record_and_the_release(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it submitted is held and on record: who comes next lets it go, and submits nothing."""
-    place, trap = tmp_path / "store", tmp_path / "bin"
-    trap.mkdir()
-    (trap / "scontrol").write_text(
-        '#!/bin/sh\n[ "$1" = release ] && kill -9 $PPID && exit\n'
-        f'exec {shutil.which("scontrol", path=cluster.environment["PATH"])} "$@"\n'
-    )
-    (trap / "scontrol").chmod(0o755)
+    place = tmp_path / "store"
+    deadly = '[ "$1" = release ] && kill -9 $PPID && exit\nexec REAL "$@"\n'
     with monkeypatch.context() as patch:
-        patch.setenv("PATH", f"{trap}:{os.environ['PATH']}")
+        patch.setenv("PATH", cluster.trap(tmp_path / "bin", "scontrol", deadly))
         assert start(cluster, place, cells=4).wait(timeout=120) == -signal.SIGKILL
     held = cluster.squeue()
     assert start(cluster, place, cells=4).wait(timeout=300) == 0, said(place)
@@ -174,7 +165,6 @@ def test_arrays_are_as_long_as_the_cluster_has_them(
 
 
 REFUSING = """\
-#!/bin/sh
 # sbatch of a cluster where a user may have six jobs at a time.
 has=$(squeue --me -h -r -t PENDING,RUNNING,COMPLETING | wc -l)
 wants=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$1")
@@ -191,12 +181,8 @@ def test_what_a_submit_limit_refuses_is_left_for_later(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A private cluster has no accounting to set a limit in: its sbatch says what one would."""
-    place, trap = tmp_path / "store", tmp_path / "bin"
-    trap.mkdir()
-    real = shutil.which("sbatch", path=cluster.environment["PATH"]) or ""
-    (trap / "sbatch").write_text(REFUSING.replace("REAL", real))
-    (trap / "sbatch").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{trap}:{os.environ['PATH']}")
+    place = tmp_path / "store"
+    monkeypatch.setenv("PATH", cluster.trap(tmp_path / "bin", "sbatch", REFUSING))
     assert start(cluster, place, "1.0", cells=20).wait(timeout=300) == 0, said(place)
     assert "cells are left for later" in said(place)
     assert all_done(Store(place), 20)

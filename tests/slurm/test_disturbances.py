@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -188,12 +187,9 @@ def test_a_follow_up_that_may_submit_nothing_comes_back(
     cluster: Cluster, tmp_path: Path, undisturbed: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The queue was full when the proof had ended: nobody but the follow-up knows of the sweep."""
-    trap, full = tmp_path / "bin", tmp_path / "full"
-    trap.mkdir()
-    real = shutil.which("sbatch", path=cluster.environment["PATH"])
-    (trap / "sbatch").write_text(f'#!/bin/sh\n{REFUSED.format(full=full)}exec {real} "$@"\n')
-    (trap / "sbatch").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{trap}:{os.environ['PATH']}")
+    full = tmp_path / "full"
+    script = REFUSED.format(full=full)
+    monkeypatch.setenv("PATH", cluster.trap(tmp_path / "bin", "sbatch", script))
     driver = Driver(tmp_path / "store", *LONG, *SLURM)
     driver.run()
     full.touch()
@@ -208,6 +204,7 @@ if [ -e {full} ]; then
     echo "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy" >&2
     exit 1
 fi
+exec REAL "$@"
 """
 
 

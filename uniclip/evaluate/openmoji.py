@@ -76,13 +76,8 @@ def protocol(source: OpenmojiData) -> dict[str, Any]:
 
 def evaluate(pretrained: Pretrained, source: OpenmojiData) -> Any:
     """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
-    from uniclip.evaluate import (
-        examples,
-        features,
-        retrieval,
-        tasks,
-        views,
-    )  # here: see the package
+    # Here: see the package.
+    from uniclip.evaluate import examples, features, retrieval, tasks, views
     from uniclip.evaluate.sheet import Sheet
 
     test = features.opened(source, "test")
