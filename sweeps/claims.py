@@ -94,8 +94,7 @@ def look(run: RunFolder, evaluations: Mapping[str, str], witness: Witness | None
     if not numbers:
         return State(kind="planned", reason="never run")
     attempt = run.attempt(numbers[-1])
-    owner, ended, beat = attempt.owner(), attempt.ended(), attempt.heartbeat()
-    after = _after(owner, ended, witness)
+    owner, ended, beat, after = _heard(attempt, witness)
     kind, reason = _unfinished(run, numbers, after, owner, ended, beat, outcome)
     return State(
         kind=kind,
@@ -175,6 +174,24 @@ def _judged(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, str]) ->
         return True
     wanted = {run.scores_path(name, hash_) for name, hash_ in evaluations.items()}
     return not wanted or wanted <= run.scored()
+
+
+def _heard(
+    attempt: AttemptFolder, witness: Witness | None
+) -> tuple[Owner | None, Ended | None, Heartbeat | None, str]:
+    """Owner, last word, last sign of life, and how it ended.
+
+    A sign of life repeats the other two. Where it is fresh, or repeats a last word, it is enough;
+    whatever is taken for dead is asked for its claim and its last word, which alone prove it.
+    """
+    beat = attempt.heartbeat()
+    if beat is not None and beat.owner is not None:
+        after = _after(beat.owner, beat.ended, witness)
+        fresh = time.time() - beat.time <= SILENT_SECONDS and after in ("alive", "unknown")
+        if beat.ended is not None or fresh:
+            return beat.owner, beat.ended, beat, after
+    owner, ended = attempt.owner(), attempt.ended()
+    return owner, ended, beat, _after(owner, ended, witness)
 
 
 def _after(owner: Owner | None, ended: Ended | None, witness: Witness | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from uniclip.binding import bind
 from uniclip.errors import UserError
 from uniclip.files import append, as_json, lines, publish, read, read_json, replace
 from uniclip.records import Ended, Heartbeat, Outcome, Owner, Scores
@@ -23,12 +25,14 @@ class AttemptFolder:
     def __init__(self, run: RunFolder, number: int) -> None:
         self.run, self.number = run, number
         self._claimed: bytes | None = None
+        self._owner: Owner | None = None
         self.path = run.path / "attempts" / str(number)
         self.claim = run.path / "attempts" / f"{number}.claim"
         self.metrics = self.path / "metrics.jsonl"
         self.events = self.path / "events.jsonl"
         self.log = self.path / "log"
         self.checkpoints = self.path / "checkpoint"
+        self._beat = self.path / "heartbeat"
 
     def owner(self) -> Owner | None:
         """The owner record; None if nobody claimed this attempt."""
@@ -38,16 +42,16 @@ class AttemptFolder:
     def heartbeat(self) -> Heartbeat | None:
         """The last sign of life; None before the first, or if it is damaged."""
         try:
-            beat: Heartbeat | None = read(Heartbeat, self.path / "heartbeat")
+            beat: Heartbeat | None = read(Heartbeat, self._beat)
         except UserError:
             return None
         return beat
 
     def beat(self, *, step: int, steps: int, rate: float, phase: str) -> None:
         """A sign of life."""
-        beat = Heartbeat(time=time.time(), step=step, steps=steps, rate=rate, phase=phase)
         if self._ours():
-            replace(self.path / "heartbeat", as_json(beat))
+            now = Heartbeat(time=time.time(), step=step, steps=steps, rate=rate, phase=phase)
+            replace(self._beat, as_json(dataclasses.replace(now, owner=self._owner)))
 
     def event(self, kind: str, **fields: Any) -> None:
         """One more line of what happened."""
@@ -61,8 +65,16 @@ class AttemptFolder:
     def end(self, kind: str, error: str | None = None) -> None:
         """The attempt's last word (said once, and not by who holds it no more)."""
         if self._ours():
-            word = {"kind": kind, "time": time.time(), "error": error}
-            publish(self.path / "ended.json", as_json(word))
+            word = bind(Ended, {"kind": kind, "time": time.time(), "error": error})
+            if publish(self.path / "ended.json", as_json(word)):
+                self._repeat(word)
+
+    def _repeat(self, word: Ended) -> None:
+        """The last sign of life says too that it was the last; whoever doubts reads the claim."""
+        last = self.heartbeat()
+        if last is not None:
+            with suppress(OSError):
+                replace(self._beat, as_json(dataclasses.replace(last, ended=word)))
 
     def overtaken(self) -> bool:
         """Whether a newer one is claimed, or the run moved aside: then nothing is published."""
@@ -143,7 +155,7 @@ class RunFolder:
         record = as_json(owner)
         if not publish(attempt.claim, record):
             return None
-        attempt._claimed = record
+        attempt._claimed, attempt._owner = record, owner
         attempt.path.mkdir(exist_ok=True)
         return attempt
 

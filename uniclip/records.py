@@ -42,19 +42,6 @@ class Owner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heartbeat:
-    """The last sign of life of an attempt."""
-
-    time: float
-    step: int
-    steps: int
-    rate: float
-    """Steps a second."""
-    phase: str
-    """What it was doing: training, evaluating, ..."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Ended:
     """How an attempt ended, by its own word."""
 
@@ -64,6 +51,21 @@ class Ended:
     time: float
     error: str | None = None
     """The last line of the error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeat:
+    """The last sign of life of an attempt; it repeats who gave it, and its last word."""
+
+    time: float
+    step: int
+    steps: int
+    rate: float
+    """Steps a second."""
+    phase: str
+    """What it was doing: training, evaluating, ..."""
+    owner: Owner | None = None
+    ended: Ended | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -180,6 +180,32 @@ def test_a_live_process_keeps_its_run(
     assert run.attempts() == [1]
 
 
+@pytest.mark.parametrize("who", [{}, DEAD, {"host": "elsewhere", "machine": "x"}])
+def test_what_looks_dead_is_asked_for_its_last_word(
+    lab: Store, run: RunFolder, who: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died, or was stopped for long, between its last word and the sign of life that repeats it:
+    a failure must not be taken for a death, after which it would run again."""
+    attempt = attempt_by(run, owner(**who))
+    attempt.beat(step=3, steps=9, rate=1.0, phase="training")
+    monkeypatch.setattr(AttemptFolder, "_repeat", lambda *_: None)
+    attempt.end("failed", "ValueError: x")
+    if who is not DEAD:
+        assert look(run).kind == "running"
+        monkeypatch.setattr(claims, "SILENT_SECONDS", -1.0)
+    state = look(run)
+    assert (state.kind, state.reason) == ("failed", "ValueError: x")
+    assert claim(lab, run) is None
+
+
+def test_a_sign_of_life_in_anothers_place_proves_nothing(lab: Store, run: RunFolder) -> None:
+    """A stopped process wakes up and writes over the sign of life of who came after it."""
+    attempt_by(run, owner(**DEAD)).beat(step=3, steps=9, rate=1.0, phase="training")
+    run.attempt(1).claim.write_bytes(store_.as_json(owner()))
+    assert look(run).kind == "running"
+    assert claim(lab, run) is None
+
+
 def test_a_killed_process_gives_its_run_up(
     lab: Store, run: RunFolder, child: subprocess.Popen[bytes]
 ) -> None:

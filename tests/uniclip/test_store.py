@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import multiprocessing
@@ -312,6 +313,20 @@ def test_an_attempt_says_its_last_word_once(tmp_path: Path) -> None:
     ended = attempt.ended()
     assert ended is not None
     assert (ended.kind, ended.error) == ("failed", "ValueError: x")
+
+
+def test_a_sign_of_life_says_whose_it_is_and_whether_it_is_the_last(tmp_path: Path) -> None:
+    """So `status` needs no other file of an attempt."""
+    attempt = Store(tmp_path).run("r").claim(1, owner())
+    assert attempt is not None
+    attempt.beat(step=3, steps=9, rate=1.0, phase="training")
+    beat = attempt.heartbeat()
+    assert beat is not None
+    assert (beat.owner, beat.ended) == (owner(), None)
+    attempt.end("failed", "ValueError: x")
+    attempt.end("trained")
+    last = attempt.heartbeat()
+    assert last == dataclasses.replace(beat, ended=attempt.ended())
 
 
 def test_an_attempt_whose_run_has_moved_away_is_overtaken(tmp_path: Path) -> None:
