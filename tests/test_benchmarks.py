@@ -93,4 +93,4 @@ def test_the_front_door_is_measured_over_cells_of_every_state(benchmark, tmp_pat
     assert {row.get("seconds", 1.0) > 0 for row in rows} == {True}
     looked = {row["what"].split()[-2]: row["file operations"] for row in rows[3:]}
     assert set(looked) == {"planned", "complete", "running", "interrupted"}
-    assert looked["complete"] < 3
+    assert max(looked.values()) < 3.2, "three a cell, and one for the plan"

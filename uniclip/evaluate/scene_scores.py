@@ -1,4 +1,5 @@
-"""Scores of scenes: minimal pairs on plain and damaged pictures, retrieval, the modality gap."""
+"""Scores of scenes: minimal pairs on plain and damaged pictures, retrieval, calibration, the
+modality gap."""
 
 from __future__ import annotations
 
@@ -10,7 +11,15 @@ from numpy.typing import NDArray
 
 from uniclip.config import ScenesData
 from uniclip.data.scene_words import ATTRIBUTES, caption
-from uniclip.evaluate import examples, features, minimal_pairs, retrieval, tasks, views
+from uniclip.evaluate import (
+    examples,
+    features,
+    minimal_pairs,
+    retrieval,
+    tasks,
+    views,
+    zero_shot,
+)
 from uniclip.evaluate.metrics import Float
 from uniclip.evaluate.retrieval import Relation
 from uniclip.evaluate.scenes import DAMAGED
@@ -35,12 +44,15 @@ def evaluate(pretrained: Pretrained, source: ScenesData) -> Any:
     values = np.stack([test.labels[name] for name in ATTRIBUTES], axis=1)
     texts = pretrained.embed_texts(captions())
     images = features.project(pretrained, features.trunk(pretrained, test))
-    own = texts[minimal_pairs.place(values, SIZES)]
+    true = minimal_pairs.place(values, SIZES)
+    own = texts[true]
 
     _score_pairs(sheet, images, texts, values)
     for vectors, seen in views.told(pretrained, source):
         _score_pairs(sheet, seen, texts, values, f".views.{vectors}")
     _score_captions(sheet, test, images, own)
+    error = zero_shot.classify(images, texts, true, pretrained.image_text_scale()).calibration_error
+    sheet.note("caption.ece", error, kind="error", samples=len(test))
     _score_instances(sheet, *mild(pretrained, source))
     sheet.note("gap", modality_gap(images, own), kind="gap", samples=len(test))
     return sheet.finished()

@@ -47,7 +47,7 @@ def missing(config: RunConfig) -> str | None:
 
 
 def protocol(source: ScenesData) -> dict[str, Any]:
-    """The pictures; minimal pairs, caption and instance retrieval, modality gap."""
+    """The pictures; minimal pairs, caption and instance retrieval, calibration, modality gap."""
     embedding = {"features": "embedding", "version": VERSION}
     fresh = f"never the evaluation's ({TEST_VIEWS})"
     pictures = ("size", "test", "delta", "scope")
@@ -62,6 +62,7 @@ def protocol(source: ScenesData) -> dict[str, Any]:
             **embedding,
         },
         "retrieval": {**protocols.RETRIEVAL, "captions": "the one of each picture"},
+        "caption": {"ece": "of the nearest of all captions, at the model's scale", **embedding},
         "instance": {
             "views": f"two weak ones, {fresh}",
             **embedding,

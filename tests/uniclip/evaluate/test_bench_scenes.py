@@ -45,7 +45,7 @@ def test_an_oracle_knows_everything(truth):
     assert len([name for name in value if name.startswith("minimal")]) == 7 * 4
     for score in scores:
         assert score.samples == N
-        if score.kind != "gap":
+        if score.kind not in ("gap", "error"):
             assert predictions[score.name].mean() == pytest.approx(score.value)
     assert (predictions["labels.side"] == truth[:, -1]).all()
 
@@ -53,11 +53,25 @@ def test_an_oracle_knows_everything(truth):
 def test_a_constant_model_is_at_chance():
     scores, _ = evaluated(stubs.Stub(stubs.config(DATA)))
     for score in scores:
-        if score.kind == "gap":
-            assert (score.value, score.chance) == (0, None)
+        if score.kind in ("gap", "error"):
+            assert score.value == pytest.approx(0, abs=1e-9)
+            assert score.chance is None
         else:
             assert score.value == pytest.approx(score.chance), score.name
         assert score.chance in (None, 0.5) or score.name.startswith("retrieval")
+
+
+def test_calibration_is_that_of_the_nearest_of_all_captions(truth):
+    """One picture in two names another side, with the odds that the scale gives to cosines: six
+    attributes agree or five do, and all captions of the grid compete."""
+    seen = truth.copy()
+    seen[::2, -1] ^= 1
+    stub = stubs.Stub(stubs.config(DATA), lambda pixels, vectors: one_hot(seen), spoken)
+    stub.image_text_scale = lambda: 3.0
+    grid = np.indices(scene_scores.SIZES).reshape(len(scene_scores.SIZES), -1).T
+    odds = np.exp(3.0 * (grid == grid[0]).mean(axis=1))
+    value = stubs.values(evaluated(stub)[0])
+    assert value["caption.ece"] == pytest.approx(abs(0.5 - odds[0] / odds.sum()))
 
 
 def test_embeddings_that_are_not_finite_are_refused():
