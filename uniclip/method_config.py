@@ -7,7 +7,7 @@ many positives and negatives an anchor has, and, with `check`, which views it ne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Union
+from typing import ClassVar, Literal, Union, get_args
 
 from uniclip.binding import setting
 from uniclip.errors import UserError
@@ -48,6 +48,7 @@ class ImageText(OneText):
         return {"it+": 1, "ti+": views_, "it-": samples - 1, "ti-": views_ * (samples - 1)}
 
 
+Group = Literal["crop", "flip", "jitter", "grey", "blur"]
 Weights = Union[Literal["balanced", "uniform"], tuple[float, float, float]]
 
 
@@ -67,11 +68,9 @@ class UniclipMethod(OneText):
     """A temperature and an offset for each domain pair; one temperature for all; or one of both."""
     aware: Literal["true", "identity", "shuffled", "none"] = "true"
     """What f_A sees: the view's vector, "nothing done", another sample's; or there is no f_A."""
-    told: tuple[Literal["crop", "flip", "jitter", "grey", "blur"], ...] | None = setting(
-        None, absent=None
-    )
-    """The groups of transforms that f_A is told of; null = all. (With aware=identity it is
-    told nothing; that may stand beside told, so that awareness switches off whatever is told.)"""
+    told: tuple[Group, ...] | None = setting(None, absent=None)
+    """The groups of transforms that f_A is told of, in any order; null = all. (With aware=identity
+    it is told nothing; that may stand beside told: so awareness switches off whatever is told.)"""
     fusion: Literal["film", "concat"] = "film"
     """How the augmentation's features meet the image's in g_I (our reconstruction)."""
     temperature: float = setting(0.07, low=0.01, high=1)
@@ -84,6 +83,11 @@ class UniclipMethod(OneText):
                 raise UserError(f"method.weights must be at least 0, and not all 0, got {numbers}")
         if self.negatives != "all" and self.loss not in ("mp_nce", "sup_con"):
             raise UserError(f"method.negatives={self.negatives} needs loss=mp_nce or loss=sup_con")
+        if self.told == ():
+            raise UserError("method.told=[] tells nothing: that is method.aware=identity")
+        if self.told is not None:  # one run, however it is written
+            told = tuple(group for group in get_args(Group) if group in self.told)
+            object.__setattr__(self, "told", None if told == get_args(Group) else told)
         if self.aware == "none" and self.told is not None:
             raise UserError("method.aware=none has no f_A to be told of anything: leave out told")
         if self.aware == "none" and self.fusion != "film":

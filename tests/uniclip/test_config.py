@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from uniclip import identity
 from uniclip.binding import bind, plain
 from uniclip.config import (
     DATA,
@@ -248,6 +249,7 @@ def test_optional_text_may_be_null() -> None:
     [
         ({"method": {"aware": "none", "told": ["flip"]}}, "leave out told"),
         ({"method": {"aware": "none", "fusion": "concat"}}, "leave out fusion=concat"),
+        ({"method": {"told": []}}, "tells nothing: that is method.aware=identity"),
         ({"init_towers": "image"}, "init_towers=image does nothing without init=: leave it out"),
         ({"init_activation": "gelu"}, "init_activation=gelu .* leave it out"),
         ({"trust": True}, "trust=true .* leave it out"),
@@ -262,6 +264,22 @@ def test_what_would_do_nothing_is_refused(sections: dict[str, Any], match: str) 
 @pytest.mark.parametrize("told", [{"told": ["flip"]}, {"fusion": "concat"}], ids=str)
 def test_awareness_is_switched_off_whatever_it_was_told(told: dict[str, Any]) -> None:
     run_config(values(method={"name": "uniclip", "aware": "identity", **told}))
+
+
+@pytest.mark.parametrize(
+    ("told", "same"),
+    [
+        (["flip", "crop"], ["crop", "flip"]),
+        (["flip", "flip"], ["flip"]),
+        (["blur", "grey", "crop", "flip", "jitter"], None),
+    ],
+)
+def test_what_it_is_told_of_is_one_run_however_it_is_written(told: Any, same: Any) -> None:
+    one, other = (
+        identity.spec(run_config(values(method={"name": "uniclip", "told": t})), {})
+        for t in (told, same)
+    )
+    assert one == other
 
 
 RECONSTRUCTIONS = {
