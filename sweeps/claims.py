@@ -79,10 +79,17 @@ class State:
         return self.kind in ("planned", "interrupted", "due")
 
 
-def look(run: RunFolder, evaluations: Mapping[str, str], witness: Witness | None = None) -> State:
+def look(
+    run: RunFolder,
+    evaluations: Mapping[str, str],
+    witness: Witness | None = None,
+    *,
+    lightly: bool = False,
+) -> State:
     """The state of a run whose benchmark has these evaluation hashes.
 
-    witness: asked about an attempt of a scheduler's job that has no outcome.
+    witness: asked about an attempt of a scheduler's job that has no outcome. lightly: for who only
+    shows it: three files of an unfinished run instead of five (see `_heard`).
     """
     outcome = run.outcome()
     stale = outcome is not None and outcome.training != training_hash()
@@ -94,7 +101,7 @@ def look(run: RunFolder, evaluations: Mapping[str, str], witness: Witness | None
     if not numbers:
         return State(kind="planned", reason="never run")
     attempt = run.attempt(numbers[-1])
-    owner, ended, beat, after = _heard(attempt, witness)
+    owner, ended, beat, after = _heard(attempt, witness, lightly)
     kind, reason = _unfinished(run, numbers, after, owner, ended, beat, outcome)
     return State(
         kind=kind,
@@ -177,17 +184,18 @@ def _judged(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, str]) ->
 
 
 def _heard(
-    attempt: AttemptFolder, witness: Witness | None
+    attempt: AttemptFolder, witness: Witness | None, lightly: bool
 ) -> tuple[Owner | None, Ended | None, Heartbeat | None, str]:
     """Owner, last word, last sign of life, and how it ended.
 
-    A sign of life repeats the other two. Where it is fresh, or repeats a last word, it is enough;
-    whatever is taken for dead is asked for its claim and its last word, which alone prove it.
+    A sign of life repeats the other two. Lightly, it is believed where it is fresh or repeats a
+    last word. What looks dead is asked for its claim and its last word all the same: they alone
+    prove it.
     """
     beat = attempt.heartbeat()
-    if beat is not None and beat.owner is not None:
+    if lightly and beat is not None and beat.owner is not None:
         after = _after(beat.owner, beat.ended, witness)
-        fresh = time.time() - beat.time <= SILENT_SECONDS and after in ("alive", "unknown")
+        fresh = abs(time.time() - beat.time) <= SILENT_SECONDS and after in ("alive", "unknown")
         if beat.ended is not None or fresh:
             return beat.owner, beat.ended, beat, after
     owner, ended = attempt.owner(), attempt.ended()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,8 +21,8 @@ from sweeps.job import FOLLOWS, in_follow_up
 from sweeps.launchers.crew import Crew
 from sweeps.scheduler import Slurm
 from sweeps.settings import SlurmLauncher, SweepConfig, unused_gpus
-from uniclip.errors import NotNow
-from uniclip.store import Plan, Store
+from uniclip.errors import NotNow, UserError
+from uniclip.store import Plan, Store, SweepFolder
 
 if TYPE_CHECKING:
     from sweeps.launchers.slurm import Queue
@@ -39,6 +40,8 @@ class Conduct:
     """The overrides of the command line, for who follows up on a cluster."""
     again: tuple[tuple[str, int], ...] = ()
     forced: tuple[tuple[str, int], ...] = ()
+    _written: tuple[int, ...] = ()
+    """The plan's file when our cells were last seen in it."""
 
     @property
     def plan(self) -> Plan:
@@ -49,21 +52,14 @@ class Conduct:
         """Run what is missing; whether all that can be done is done (else others are at it).
 
         KeyboardInterrupt leaves everything resumable.
+
+        Raises:
+            UserError: there is nobody to run it, or it would take more than `max_gpu_hours`.
         """
         self._reach()
-        self.prepare()
-        states = self.states()
-        opened = self._open(states)
-        cells, runs = len(self.plan.cells), len(states)
-        self.display.line(
-            f"{self.plan.sweep}: {len(self.plan.arms)} arms x {len(self.plan.seeds)} seeds = "
-            f"{cells} cells ({runs} runs); {len(opened)} to run, "
-            f"{sum(s.kind == 'complete' for s in states.values())} already complete"
-        )
+        states, opened = self.prepare()
         if not opened and not any(s.kind == "running" for s in states.values()):
             return True
-        if not self.store.sweep(self.plan.sweep).audit.exists():
-            self.display.line("audit: every arm takes a few steps, each component is checked ...")
         try:
             done = self._keep_busy(opened)
         except BaseException:
@@ -82,29 +78,62 @@ class Conduct:
             if idle and not in_follow_up():
                 self.display.line(f"note: {idle}")
 
-    def prepare(self) -> None:
-        """Write down plan and specs; move aside what is to be run afresh."""
+    def prepare(self) -> tuple[dict[str, State], list[str]]:
+        """Write down plan and specs, and move aside what is to be run afresh; the states of the
+        runs, and those that are to be run. What would take too much is refused before that."""
         self.store.require_writable()
         self.planned = united(self.planned, self.store)
-        wanted = self.plan.wanted()
-        look, witness = claims.look, self.witness
-        states = {r: look(self.store.run(r), wanted[r], witness) for r in self.planned.specs}
+        states = self.states()
+        self._heed(states)
+        to_run = self._to_run(states)
+        self._introduce(states, to_run)
+        self._hold(states, to_run)
         for run_id, state in states.items():
             run = self.store.run(run_id)
             if self.settings.renews(state):
                 claims.renew(self.store, run, state)
             run.publish_spec(self.planned.specs[run_id])
-            if state.kind in claims.AT_REST and self.settings.takes(state):
-                self.again = (*self.again, (run_id, state.attempt))
-        folder = self.store.sweep(self.plan.sweep)
-        folder.write_plan(self.plan)
+        self._folder.write_plan(self.plan)
         if not in_follow_up():
-            folder.forget_cancelled()
-            probe.forget_failed(folder)
-        elif intent := folder.intent(os.environ[FOLLOWS]):
-            # What a person asked for and the queue did not take yet.
+            self._folder.forget_cancelled()
+        return states, to_run
+
+    def _heed(self, states: dict[str, State]) -> None:
+        """What is to go on though it failed: as the settings say, and, for who follows up, what a
+        person asked for and the queue did not take yet."""
+        failed = [r for r, s in states.items() if s.kind in claims.AT_REST]
+        asked = [r for r in failed if self.settings.takes(states[r])]
+        self.again = (*self.again, *((r, states[r].attempt) for r in asked))
+        if not in_follow_up():
+            probe.forget_failed(self._folder)
+        elif intent := self._folder.intent(os.environ[FOLLOWS]):
             self.again = (*self.again, *intent.again)
             self.forced = (*self.forced, *intent.forced)
+
+    def _to_run(self, states: dict[str, State]) -> list[str]:
+        """What will be open when all is written down."""
+        renewed = {r for r, s in states.items() if self.settings.renews(s)}
+        cancelled = self._folder.cancelled() if in_follow_up() else set()
+        wanted = renewed | set(self._open(states, cancelled))
+        return [r for r in states if r in wanted]
+
+    def _introduce(self, states: dict[str, State], to_run: list[str]) -> None:
+        self.display.line(
+            f"{self.plan.sweep}: {len(self.plan.arms)} arms x {len(self.plan.seeds)} seeds = "
+            f"{len(self.plan.cells)} cells ({len(states)} runs); {len(to_run)} to run, "
+            f"{sum(s.kind == 'complete' for s in states.values())} already complete"
+        )
+        if to_run and not self._folder.audit.exists():
+            self.display.line("audit: every arm takes a few steps, each component is checked ...")
+
+    def _hold(self, states: dict[str, State], to_run: list[str]) -> None:
+        """Refuse what would take more than `max_gpu_hours`, as far as that is known by now."""
+        held = budget.hold(self.store, self.planned, to_run, self.settings)
+        if not held and any(self.settings.renews(s) for s in states.values()):
+            raise UserError(
+                "max_gpu_hours: nothing was measured yet, so no result is moved aside; "
+                "plan --probe first, then this again"
+            )
 
     def prove(self) -> None:
         """Have every arm proven and measured where cells would run, and no cell run."""
@@ -137,7 +166,7 @@ class Conduct:
         from sweeps.launchers.local import Slots
         from sweeps.worker import Slot
 
-        folder, device = self.store.sweep(self.plan.sweep), self.plan.base["runtime"]["device"]
+        folder, device = self._folder, self.plan.base["runtime"]["device"]
 
         def slot(proves: bool) -> Slot:
             return Slot(str(self.store.root), self.plan.sweep, self.again, self.forced, proves)
@@ -164,6 +193,10 @@ class Conduct:
         )
         return Queue(order, snapshot.take(self.store), self.display.line)
 
+    @property
+    def _folder(self) -> SweepFolder:
+        return self.store.sweep(self.plan.sweep)
+
     def _keep_busy(self, to_run: list[str]) -> bool:
         """Put hands to what is open until nothing is open or running; whether it came to that.
 
@@ -172,15 +205,16 @@ class Conduct:
         announced = held = False
         while True:
             states = self.states()
-            if self.store.sweep(self.plan.sweep).audit.exists():
+            held = held or budget.hold(self.store, self.planned, to_run, self.settings)
+            if self._folder.audit.exists():
                 announced = announced or self._announce(to_run)
                 self.display.show(self.plan, states)
-            opened = self._open(states)
+            opened = self._open(states, self._folder.cancelled())
             running = any(s.kind == "running" for s in states.values())
             try:
                 if not opened and not running and not self.crew.busy():
                     return True
-                held = held or budget.hold(self.store, self.planned, to_run, self.settings)
+                self._stand()
                 self.crew.put(opened, states)
             except NotNow as why:
                 if not self.crew.stays:
@@ -190,9 +224,21 @@ class Conduct:
                 return False
             time.sleep(self.crew.poll_seconds)
 
+    def _stand(self) -> None:
+        """Our cells stand in the plan, also where somebody else wrote theirs at the same moment:
+        workers take what the plan holds."""
+        written = self._folder.plan_written()
+        if written == self._written:
+            return
+        there = self._folder.plan()
+        if there is None or set(self.plan.cells) - set(there.cells):
+            self.planned = united(self.planned, self.store)
+            self._folder.write_plan(self.plan)
+        self._written = written
+
     def _announce(self, to_run: list[str]) -> bool:
         """Say how the audit came out, and how long these runs should take."""
-        self.display.audit(self.store.sweep(self.plan.sweep).findings())
+        self.display.audit(self._folder.findings())
         known = price.prices(self.store, self.plan, apart=to_run)
         devices = budget.devices(self.settings.launcher, self.plan.base["runtime"]["device"])
         price.foretell(self.store, self.plan, to_run, known, devices)
@@ -200,8 +246,7 @@ class Conduct:
         self.display.line(f"estimate: {words}")
         return True
 
-    def _open(self, states: dict[str, State]) -> list[str]:
-        cancelled = self.store.sweep(self.plan.sweep).cancelled()
+    def _open(self, states: dict[str, State], cancelled: Container[tuple[str, int]]) -> list[str]:
         return [
             run
             for run, s in states.items()
@@ -212,15 +257,24 @@ class Conduct:
 
 
 def united(planned: Planned, store: Store) -> Planned:
-    """The plan with the seeds that its sweep has: it is extended by seeds, never shrunk."""
-    before = store.sweep(planned.plan.sweep).plan()
+    """The plan with the seeds that its sweep has begun: it is extended by seeds, never shrunk.
+
+    A seed of which no cell was ever submitted or claimed is no loss: it was refused, or only looked
+    at with a probe, and who asks for fewer seeds means it.
+    """
+    folder = store.sweep(planned.plan.sweep)
+    before = folder.plan()
     if before is None or not set(before.seeds) - set(planned.plan.seeds):
         return planned
     known = {(c.arm, c.seed) for c in planned.plan.cells}
     arms = {a.name for a in planned.plan.arms}
     older = [c for c in before.cells if (c.arm, c.seed) not in known and c.arm in arms]
     older = [c for c in older if store.run(c.run).has_spec()]
-    seeds = tuple(sorted({*planned.plan.seeds, *(c.seed for c in older)}))
+    intents = (i for i in folder.intents() if i.kind == "run")
+    submitted = {run for intent in intents for element in intent.elements for run in element}
+    begun = {c.seed for c in older if c.run in submitted or store.run(c.run).attempts()}
+    older = [c for c in older if c.seed in begun]
+    seeds = tuple(sorted({*planned.plan.seeds, *begun}))
     order = {name: i for i, name in enumerate(a.name for a in planned.plan.arms)}
     cells = sorted([*planned.plan.cells, *older], key=lambda c: (c.seed, order[c.arm]))
     return replace(

@@ -127,7 +127,7 @@ def rows(store: Store, plan: Plan) -> list[Row]:
     """Every cell of a plan; runs that several cells share are looked at once."""
     slurm = Slurm()
     wanted = plan.wanted().items()
-    states = {run: look(store.run(run), asked, slurm.ending) for run, asked in wanted}
+    states = {r: look(store.run(r), asked, slurm.ending, lightly=True) for r, asked in wanted}
     jobs = _queue(store, plan, slurm)
     failed = {run: s.attempt for run, s in states.items() if s.kind == "failed"}
     logs = {run: str(store.run(run).attempt(number).log) for run, number in failed.items()}

@@ -96,6 +96,14 @@ class SweepFolder:
         plan: Plan | None = read(Plan, self.path / "plan.json")
         return plan
 
+    def plan_written(self) -> tuple[int, ...]:
+        """Which file the plan is (another for each time that it was written); () without one."""
+        try:
+            found = os.stat(self.path / "plan.json")
+        except FileNotFoundError:
+            return ()
+        return found.st_ino, found.st_mtime_ns
+
     def write_plan(self, plan: Plan) -> None:
         """Put the plan in place."""
         replace(self.path / "plan.json", as_json(plan))

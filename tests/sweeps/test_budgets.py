@@ -263,20 +263,25 @@ def counted() -> Iterator[Counter[str]]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "store", "proc"),
+    ("kind", "lightly", "store", "proc"),
     [
-        ("planned", 2, 0),
-        ("complete", 2, 0),
-        ("running", 3, 1),
-        ("interrupted", 3, 0),
-        ("dead", 5, 2),
+        ("planned", True, 2, 0),
+        ("complete", True, 2, 0),
+        ("running", True, 3, 1),
+        ("interrupted", True, 3, 0),
+        ("dead", True, 5, 2),
+        ("running", False, 5, 1),
+        ("interrupted", False, 5, 0),
+        ("dead", False, 5, 1),
     ],
 )
-def test_a_look_reads_nothing_twice(run: RunFolder, kind: str, store: int, proc: int) -> None:
+def test_a_look_reads_nothing_twice(
+    run: RunFolder, kind: str, lightly: bool, store: int, proc: int
+) -> None:
     """Two looks at a cell that is planned, or complete on fourteen sets; three where an attempt is
     at it or has said its last word (is there an outcome, which attempt is the newest, its last sign
-    of life, which repeats the rest). Death is proven by the claim and the missing last word, so
-    these two are read as well. /proc is of this machine alone."""
+    of life, which repeats the rest). Death is proven by the claim and the missing last word, and
+    who would claim the next attempt believes these two alone. /proc is of this machine alone."""
     if kind == "complete":
         publish_outcome(run)
         for name, hash_ in EVALUATIONS.items():
@@ -289,6 +294,6 @@ def test_a_look_reads_nothing_twice(run: RunFolder, kind: str, store: int, proc:
             attempt.end("interrupted", "preempted")
     claims.look(run, EVALUATIONS)  # what is read once for all
     with counted() as calls:
-        state = claims.look(run, EVALUATIONS)
+        state = claims.look(run, EVALUATIONS, lightly=lightly)
     assert state.kind == ("interrupted" if kind == "dead" else kind)
     assert (calls["store"], calls["proc"]) == (store, proc)

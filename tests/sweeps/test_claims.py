@@ -191,19 +191,39 @@ def test_what_looks_dead_is_asked_for_its_last_word(
     monkeypatch.setattr(AttemptFolder, "_repeat", lambda *_: None)
     attempt.end("failed", "ValueError: x")
     if who is not DEAD:
-        assert look(run).kind == "running"
+        assert claims.look(run, EVALUATIONS, lightly=True).kind == "running"
         monkeypatch.setattr(claims, "SILENT_SECONDS", -1.0)
-    state = look(run)
-    assert (state.kind, state.reason) == ("failed", "ValueError: x")
+    for lightly in (True, False):
+        state = claims.look(run, EVALUATIONS, lightly=lightly)
+        assert (state.kind, state.reason) == ("failed", "ValueError: x")
     assert claim(lab, run) is None
 
 
-def test_a_sign_of_life_in_anothers_place_proves_nothing(lab: Store, run: RunFolder) -> None:
-    """A stopped process wakes up and writes over the sign of life of who came after it."""
-    attempt_by(run, owner(**DEAD)).beat(step=3, steps=9, rate=1.0, phase="training")
-    run.attempt(1).claim.write_bytes(store_.as_json(owner()))
-    assert look(run).kind == "running"
-    assert claim(lab, run) is None
+@pytest.mark.parametrize("ended", [None, "trained"])
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_sign_of_life_in_anothers_place_decides_nothing(
+    lab: Store, run: RunFolder, lives: bool, ended: str | None
+) -> None:
+    """A stopped process has written over that of who came after it, or a file was copied."""
+    stray = attempt_by(run, owner(**({} if not lives else DEAD)))
+    stray.beat(step=3, steps=9, rate=1.0, phase="training")
+    if ended is not None:
+        stray.end(ended)
+        (stray.path / "ended.json").unlink()
+    run.attempt(1).claim.write_bytes(store_.as_json(owner(**({} if lives else DEAD))))
+    assert look(run).kind == ("running" if lives else "interrupted")
+    assert (claim(lab, run) is None) == lives
+
+
+def test_a_sign_of_life_from_the_future_is_not_fresh(run: RunFolder) -> None:
+    attempt = attempt_by(run, owner(host="elsewhere", machine="x", time=0.0))
+    attempt.beat(step=3, steps=9, rate=1.0, phase="training")
+    beat = attempt.heartbeat()
+    assert beat is not None
+    later = dataclasses.replace(beat, time=time.time() + 86_400)
+    store_.replace(attempt.path / "heartbeat", store_.as_json(later))
+    attempt.claim.write_bytes(store_.as_json(owner(**DEAD)))
+    assert claims.look(run, EVALUATIONS, lightly=True).kind == "interrupted"
 
 
 def test_a_killed_process_gives_its_run_up(

@@ -16,7 +16,17 @@ from sweeps.conduct import Conduct
 from sweeps.display import Display
 from sweeps.settings import SweepConfig
 from sweeps.worker import Stop, Worker
-from uniclip.store import Audit, Finding, Intent, RunFolder, Store, as_json, publish, replace
+from uniclip.errors import UserError
+from uniclip.store import (
+    Audit,
+    Finding,
+    Intent,
+    RunFolder,
+    Store,
+    as_json,
+    publish,
+    replace,
+)
 
 
 @pytest.fixture
@@ -31,6 +41,10 @@ def conduct(store: Store, asked: Planned, **settings: Any) -> Conduct:
 def kinds(store: Store, asked: Planned) -> list[str]:
     wanted = asked.plan.wanted().items()
     return [claims.look(store.run(run), evaluations).kind for run, evaluations in wanted]
+
+
+def open_of(controller: Conduct) -> list[str]:
+    return controller._open(controller.states(), controller._folder.cancelled())
 
 
 def trained(store: Store, asked: Planned, run_id: str, last: str = "trained") -> RunFolder:
@@ -59,7 +73,7 @@ def test_a_run_that_lacks_scores_alone_keeps_its_weights(
     controller = conduct(store, asked, retry=retry)
     controller.prepare()
     assert kinds(store, asked) == [state]
-    assert controller._open(controller.states()) == [run_id]
+    assert open_of(controller) == [run_id]
     assert run.weights.read_bytes() == b"weights"
     assert not (store.root / "superseded").exists()
 
@@ -88,8 +102,64 @@ def test_seeds_that_the_sweep_has_already_are_heeded_too(store: Store) -> None:
     attempt.end("failed", "ValueError: x")
     controller = conduct(store, few, retry="failed")
     controller.prepare()
-    assert controller.plan.seeds == many.plan.seeds
+    assert controller.plan.seeds == (0, 1, 4), "seeds that never began leave who asks for fewer"
     assert controller.again == ((last, 1),)
+
+
+def test_seeds_that_are_submitted_stay(store: Store) -> None:
+    many, few = planned(4, 0.0), planned(2, 0.0)
+    conduct(store, many).prepare()
+    element = (many.plan.cells[2].run,)
+    intent = Intent(
+        token="t", kind="run", elements=(element,), attempts={}, submitter=process.owner({})
+    )
+    assert store.sweep(many.plan.sweep).intend(intent)
+    controller = conduct(store, few)
+    controller.prepare()
+    assert controller.plan.seeds == (0, 1, 2)
+
+
+def test_what_would_take_too_much_changes_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No result is moved aside for it, and no cell of it stays in the plan."""
+    few, many = planned(1, 0.0), planned(5, 0.0)
+    done = trained(store, few, next(iter(few.specs)))
+    conduct(store, few).prepare()
+    replace(store.sweep(few.plan.sweep).audit, as_json(Audit(findings=())))
+    monkeypatch.setattr(claims, "training_hash", lambda: "other code")
+    for asked in (few, many):
+        refused = conduct(store, asked, stale="rerun", max_gpu_hours=1e-9)
+        with pytest.raises(UserError, match="max_gpu_hours=1e-09: . runs would take about"):
+            refused.prepare()
+        assert done.outcome() is not None
+        stands = store.sweep(few.plan.sweep).plan()
+        assert stands is not None
+        assert stands.seeds == few.plan.seeds
+    conduct(store, few, stale="rerun", max_gpu_hours=1.0).prepare()
+    assert done.outcome() is None
+
+
+def test_of_two_who_plan_at_once_none_loses_cells(store: Store) -> None:
+    """The other one read the plan before ours stood there, and wrote his after it."""
+    ours, theirs = planned(2, 0.0), planned(3, 0.0)
+    theirs = dataclasses.replace(
+        theirs, plan=dataclasses.replace(theirs.plan, seeds=(2,), cells=theirs.plan.cells[2:])
+    )
+    folder = store.sweep(ours.plan.sweep)
+    controller = conduct(store, ours)
+    controller.prepare()
+    controller._stand()
+    conduct(store, theirs)._folder.write_plan(theirs.plan)
+    store.run(theirs.plan.cells[0].run).publish_spec(theirs.specs[theirs.plan.cells[0].run])
+    assert store.run(theirs.plan.cells[0].run).claim(1, process.owner({})) is not None
+    controller._stand()
+    stands = folder.plan()
+    assert stands is not None
+    assert stands.seeds == (0, 1, 2)
+    written = folder.plan_written()
+    controller._stand()
+    assert folder.plan_written() == written
 
 
 def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,15 +168,15 @@ def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.Mon
     controller.prepare()
     first, *others = asked.specs
     store.sweep(asked.plan.sweep).cancel([(first, 0)])
-    assert controller._open(controller.states()) == others
+    assert open_of(controller) == others
     monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "token")
     follow_up = conduct(store, asked)
     follow_up.prepare()
-    assert follow_up._open(follow_up.states()) == others
+    assert open_of(follow_up) == others
     monkeypatch.delenv("UNICLIP_FOLLOWS_UP")
     person = conduct(store, asked)
     person.prepare()
-    assert person._open(person.states()) == [first, *others]
+    assert open_of(person) == [first, *others]
 
 
 def test_what_the_queue_alone_knows_to_have_failed_is_retried(store: Store) -> None:
@@ -122,7 +192,7 @@ def test_what_the_queue_alone_knows_to_have_failed_is_retried(store: Store) -> N
     controller.witness = lambda owner: "out of memory"  # type: ignore[misc]
     controller.prepare()
     assert controller.again == ((run_id, 2),)
-    assert controller._open(controller.states()) == [run_id]
+    assert open_of(controller) == [run_id]
 
 
 def test_who_follows_up_retries_what_a_person_asked_for(
@@ -144,7 +214,7 @@ def test_who_follows_up_retries_what_a_person_asked_for(
     monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "t")
     follow_up = conduct(store, asked)
     follow_up.prepare()
-    assert follow_up._open(follow_up.states()) == list(asked.specs)
+    assert open_of(follow_up) == list(asked.specs)
 
 
 def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(

@@ -67,9 +67,14 @@ def test_a_sweep_over_its_budget_is_refused_before_its_first_cell(probed: Driver
 
 
 def test_an_unmeasured_sweep_is_measured_before_it_is_refused(tmp_path: Path) -> None:
-    driver = Driver(tmp_path / "store", *ARMS)
-    assert "would take" in driver.run("max_gpu_hours=0.000001", status=2)
+    arms, seeds, steps = ARMS
+    driver = Driver(tmp_path / "store", arms, steps)
+    assert "4 runs would take" in driver.run("max_gpu_hours=0.000001", seeds, status=2)
     assert driver.endings() == dict.fromkeys(driver.endings(), [])
+    folder = driver.store.sweep(driver.plan().sweep)
+    assert not folder.prices.exists(), "of no cell was anything foretold"
+    said = driver.run("max_gpu_hours=0.000001", "seeds=1", status=2)
+    assert "2 runs would take" in said, "fewer seeds are fewer"
 
 
 def test_what_is_well_is_said_to_be(probed: Driver) -> None:
