@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from sweeps.claims import State
 from sweeps.display import Display
 from sweeps.job import FOLLOWS, in_follow_up
 from sweeps.launchers.crew import Crew
+from sweeps.proof import Basis, audited, basis
 from sweeps.scheduler import Slurm
 from sweeps.settings import SlurmLauncher, SweepConfig, unused_gpus
 from uniclip.errors import NotNow
@@ -39,6 +40,7 @@ class Conduct:
     """The overrides of the command line, for who follows up on a cluster."""
     again: tuple[tuple[str, int], ...] = ()
     forced: tuple[tuple[str, int], ...] = ()
+    _was_audited: bool = field(default=False, init=False)
 
     @property
     def plan(self) -> Plan:
@@ -62,7 +64,7 @@ class Conduct:
         )
         if not opened and not any(s.kind == "running" for s in states.values()):
             return True
-        if not self.store.sweep(self.plan.sweep).audit.exists():
+        if not self._audited():
             self.display.line("audit: every arm takes a few steps, each component is checked ...")
         try:
             done = self._keep_busy(opened)
@@ -140,7 +142,9 @@ class Conduct:
         folder, device = self.store.sweep(self.plan.sweep), self.plan.base["runtime"]["device"]
 
         def slot(proves: bool) -> Slot:
-            return Slot(str(self.store.root), self.plan.sweep, self.again, self.forced, proves)
+            meant = None if self._audited() else self._meant
+            root = str(self.store.root)
+            return Slot(root, self.plan.sweep, self.again, self.forced, proves, meant)
 
         return Slots(folder.slots, device, self.slots(), slot)
 
@@ -157,6 +161,7 @@ class Conduct:
             sweep=self.plan.sweep,
             launcher=launcher,
             threads=self.plan.base["train"]["threads"],
+            device=self.plan.base["runtime"]["device"],
             words=self.words,
             again=self.again,
             forced=self.forced,
@@ -172,7 +177,7 @@ class Conduct:
         announced = held = False
         while True:
             states = self.states()
-            if self.store.sweep(self.plan.sweep).audit.exists():
+            if self._audited():
                 announced = announced or self._announce(to_run)
                 self.display.show(self.plan, states)
             opened = self._open(states)
@@ -199,6 +204,17 @@ class Conduct:
         words = price.estimate(self.plan, to_run, known, self.slots(), devices)
         self.display.line(f"estimate: {words}")
         return True
+
+    @cached_property
+    def _meant(self) -> Basis:
+        return basis(self.plan)
+
+    def _audited(self) -> bool:
+        """Whether the arms are audited as we mean them; then they stay so for us, whatever audit
+        another controller, of other code, may put in its place."""
+        folder = self.store.sweep(self.plan.sweep)
+        self._was_audited = self._was_audited or audited(folder, self._meant)
+        return self._was_audited
 
     def _open(self, states: dict[str, State]) -> list[str]:
         cancelled = self.store.sweep(self.plan.sweep).cancelled()
