@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from statistics import median
@@ -30,6 +30,7 @@ from ablations import operations
 from uniclip import evaluate, numerics, processes
 from uniclip.batch import Batch
 from uniclip.config import RunConfig, ViewsConfig
+from uniclip.identity import digest, hashed
 from uniclip.objectives import methods
 from uniclip.state import State
 from uniclip.store import Arm, Component, Finding, Plan
@@ -45,8 +46,9 @@ class Proof:
 
     findings: list[Finding]
     probes: list[dict[str, Any]]
-    """arm, seconds_per_step, step_spread (fastest, slowest), fixed_seconds (opening, validations
-    and evaluation), flops_per_step, parameters, checkpoint_bytes, peak_memory_bytes."""
+    """arm, device (its kind), model (of the device), seconds_per_step, step_spread (fastest,
+    slowest), fixed_seconds (opening, validations and evaluation), flops_per_step, parameters,
+    checkpoint_bytes, peak_memory_bytes."""
 
 
 @dataclass(kw_only=True)
@@ -85,6 +87,7 @@ def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
     steps are taken, and timed, as a cell's are.
     """
     others = processes.current()
+    _open_once(configs.values())
     reference = trial(configs[plan.reference])
     evaluating = _seconds(lambda: _evaluate_all(plan, reference))
     findings: list[Finding] = []
@@ -102,12 +105,13 @@ def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
         probes.append(
             {
                 "arm": arm.name,
+                **_where(tried.config),
                 "seconds_per_step": median(tried.step_seconds),
                 "step_spread": [min(tried.step_seconds), max(tried.step_seconds)],
                 "fixed_seconds": fixed,
                 "flops_per_step": tried.step_flops,
                 "parameters": tried.state.parameters(),
-                "checkpoint_bytes": tried.state.bytes(),
+                "checkpoint_bytes": _checkpoint_bytes(tried.state),
                 "peak_memory_bytes": tried.peak_memory_bytes,
             }
         )
@@ -118,6 +122,7 @@ def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
 def assist(plan: Plan, configs: Mapping[str, RunConfig]) -> None:
     """What every process but rank 0 does while that one is in `prove`: it takes the steps along."""
     others = processes.current()
+    _open_once(configs.values())
     trial(configs[plan.reference])
     for arm in plan.arms:
         others.share()
@@ -314,7 +319,27 @@ def _one_function(
     )
 
 
-# ---- time ----------------------------------------------------------------------------------------
+# ---- what it costs -------------------------------------------------------------------------------
+
+
+def _where(config: RunConfig) -> dict[str, str]:
+    """The device on which it was tried: seconds on another say nothing of it."""
+    class_ = numerics.numerics_class(config)
+    return {name: class_[name] for name in ("device", "model")}
+
+
+def _open_once(configs: Iterable[RunConfig]) -> None:
+    """Have what is done once for all runs (imports, rendered pictures) behind us: no arm's time."""
+    each = {digest([hashed(c.data), hashed(c.model)]): c for c in configs}
+    for config in each.values():
+        numerics.apply(config)
+        open_training(config)
+
+
+def _checkpoint_bytes(state: State) -> int:
+    """Of a checkpoint after a validation: the best weights are in it too, judged here or not."""
+    best = state.modules.state_dict().values() if state.best is None else ()
+    return state.bytes() + sum(value.numel() * value.element_size() for value in best)
 
 
 def _evaluate_all(plan: Plan, reference: Trial) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ablations.plan import Planned
-from sweeps import price, probe
+from sweeps import price, probe, proof
 from sweeps.settings import LocalLauncher, SlurmLauncher, SweepConfig
 from uniclip.errors import UserError
 from uniclip.store import Store
@@ -35,7 +35,7 @@ def hold(
         return True
     if isinstance(settings.launcher, LocalLauncher):
         probe.here(store, planned)
-    elif not store.sweep(plan.sweep).audit.exists():
+    elif not proof.audited(store.sweep(plan.sweep), proof.basis(plan)):
         return False
     sum_ = price.total(plan, runs, price.prices(store, plan))
     each = devices(settings.launcher, plan.base["runtime"]["device"]) or 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from sweeps.claims import State
 from sweeps.display import Display
 from sweeps.job import FOLLOWS, in_follow_up
 from sweeps.launchers.crew import Crew
+from sweeps.proof import Basis, audited, basis
 from sweeps.scheduler import Slurm
 from sweeps.settings import SlurmLauncher, SweepConfig, unused_gpus
 from uniclip.errors import NotNow, UserError
@@ -40,8 +41,9 @@ class Conduct:
     """The overrides of the command line, for who follows up on a cluster."""
     again: tuple[tuple[str, int], ...] = ()
     forced: tuple[tuple[str, int], ...] = ()
-    _written: tuple[int, ...] = ()
+    _written: tuple[int, ...] = field(default=(), init=False)
     """The plan's file when our cells were last seen in it."""
+    _was_audited: bool = field(default=False, init=False)
 
     @property
     def plan(self) -> Plan:
@@ -123,7 +125,7 @@ class Conduct:
             f"{len(self.plan.cells)} cells ({len(states)} runs); {len(to_run)} to run, "
             f"{sum(s.kind == 'complete' for s in states.values())} already complete"
         )
-        if to_run and not self._folder.audit.exists():
+        if to_run and not self._audited():
             self.display.line("audit: every arm takes a few steps, each component is checked ...")
 
     def _hold(self, states: dict[str, State], to_run: list[str]) -> None:
@@ -169,7 +171,9 @@ class Conduct:
         folder, device = self._folder, self.plan.base["runtime"]["device"]
 
         def slot(proves: bool) -> Slot:
-            return Slot(str(self.store.root), self.plan.sweep, self.again, self.forced, proves)
+            meant = None if self._audited() else self._meant
+            root = str(self.store.root)
+            return Slot(root, self.plan.sweep, self.again, self.forced, proves, meant)
 
         return Slots(folder.slots, device, self.slots(), slot)
 
@@ -186,6 +190,7 @@ class Conduct:
             sweep=self.plan.sweep,
             launcher=launcher,
             threads=self.plan.base["train"]["threads"],
+            device=self.plan.base["runtime"]["device"],
             words=self.words,
             again=self.again,
             forced=self.forced,
@@ -206,7 +211,7 @@ class Conduct:
         while True:
             states = self.states()
             held = held or budget.hold(self.store, self.planned, to_run, self.settings)
-            if self._folder.audit.exists():
+            if self._audited():
                 announced = announced or self._announce(to_run)
                 self.display.show(self.plan, states)
             opened = self._open(states, self._folder.cancelled())
@@ -245,6 +250,16 @@ class Conduct:
         words = price.estimate(self.plan, to_run, known, self.slots(), devices)
         self.display.line(f"estimate: {words}")
         return True
+
+    @cached_property
+    def _meant(self) -> Basis:
+        return basis(self.plan)
+
+    def _audited(self) -> bool:
+        """Whether the arms are audited as we mean them; then they stay so for us, whatever audit
+        another controller, of other code, may put in its place."""
+        self._was_audited = self._was_audited or audited(self._folder, self._meant)
+        return self._was_audited
 
     def _open(self, states: dict[str, State], cancelled: Container[tuple[str, int]]) -> list[str]:
         return [

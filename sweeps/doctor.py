@@ -20,8 +20,8 @@ from sweeps import status as status_
 from sweeps.checks import cluster, device, folder, software, visit
 from sweeps.checks.finding import Finding, Level, ok, problem, warning
 from sweeps.cli import console, print_json
+from sweeps.proof import basis, proven
 from sweeps.settings import SlurmLauncher, SweepConfig
-from sweeps.worker import proven
 from uniclip.compose import parse
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
@@ -198,7 +198,7 @@ def switches(patient: Patient) -> Iterator[Finding]:
     if patient.planned is None:
         return
     sweep = patient.store.sweep(patient.planned.plan.sweep)
-    if patient.on_slurm and not proven(sweep):
+    if patient.on_slurm and not proven(sweep, basis(patient.planned.plan)):
         yield warning("switches", "not proven yet", "plan --probe submits that, and nothing else")
         return
     try:

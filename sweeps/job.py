@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sweeps import scheduler, snapshot
+from sweeps.proof import Basis
 from sweeps.worker import STOP_SIGNALS, Stop, Worker, prove
 from uniclip import plugins
 from uniclip.identity import ROOT
@@ -98,7 +99,9 @@ class SlurmJob:
         """Prove the arms; or take this element's runs, one after another, and then say how it went,
         as Slurm sees it."""
         if self.intent.kind == "prove":
-            prove(self.store, self.plan)
+            device = self.intent.device or self.plan.base["runtime"]["device"]
+            training = self.intent.submitter.training
+            prove(self.store, self.plan, Basis(training=training, device=device))
             return
         failed = []
         for run in self.runs:

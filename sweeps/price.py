@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from analysis.spending import SECONDS_A_STEP, spending, spoken
+from sweeps.proof import kind
 from uniclip.compose import flat
 from uniclip.identity import digest
 from uniclip.store import Arm, Cell, Plan, Store, append, lines
@@ -60,12 +61,12 @@ class Total:
 def prices(store: Store, plan: Plan, apart: Collection[str] = ()) -> dict[str, Price]:
     """The price of a cell of each arm; arms of which nothing is known are left out.
 
-    Arms of one cost class (what differs is the seed, or the stream of random draws) have one price.
+    What was taken on another kind of device than the plan asks for tells nothing. Arms of one cost
+    class (what differs is the seed, or the stream of random draws) have one price.
     Runs in `apart` are not looked at: they are to be foretold, and some may have ended already.
     """
-    folder = store.sweep(plan.sweep)
-    probes = {p["arm"]: p for p in lines(folder.probes)}
-    stored = folder.plan()  # it may know more seeds
+    tried, device = probes(store, plan), kind(plan.base["runtime"]["device"])
+    stored = store.sweep(plan.sweep).plan()  # it may know more seeds
     cells = [*plan.cells, *(stored.cells if stored is not None else ())]
     runs = {c.run: c.arm for c in cells if c.run not in apart}
     classes: dict[str, list[str]] = {}
@@ -73,14 +74,21 @@ def prices(store: Store, plan: Plan, apart: Collection[str] = ()) -> dict[str, P
         classes.setdefault(cost_class(arm), []).append(arm.name)
     found = {}
     for names in classes.values():
-        known = _past(store, [run for run, arm in runs.items() if arm in names])
+        known = _past(store, [run for run, arm in runs.items() if arm in names], device)
         for name in names:
             arm = plan.arm(name)
-            probe = next((probes[n] for n in (name, *names) if n in probes), None)
+            probe = next((tried[n] for n in (name, *names) if n in tried), None)
             price = known or (None if probe is None else _probed(plan, arm, probe))
             if price is not None:
                 found[name] = price
     return found
+
+
+def probes(store: Store, plan: Plan) -> dict[str, dict[str, Any]]:
+    """Arm -> its newest probe on the kind of device that the plan asks for."""
+    device = kind(plan.base["runtime"]["device"])
+    known = lines(store.sweep(plan.sweep).probes)
+    return {p["arm"]: p for p in known if p.get("device") == device}
 
 
 def cost_class(arm: Arm) -> str:
@@ -170,9 +178,9 @@ def _first_cells(plan: Plan) -> Iterator[Cell]:
             yield cell
 
 
-def _past(store: Store, runs: Collection[str]) -> Price | None:
-    """The price of such a run by those of them that have ended."""
-    seen = list(islice(_ended(store, runs), PAST_RUNS))
+def _past(store: Store, runs: Collection[str], device: str) -> Price | None:
+    """The price of such a run by those of them that have ended on this kind of device."""
+    seen = list(islice(_ended(store, runs, device), PAST_RUNS))
     if not seen:
         return None
     seconds = [useful for useful, _ in seen]
@@ -191,13 +199,17 @@ def _past(store: Store, runs: Collection[str]) -> Price | None:
     )
 
 
-def _ended(store: Store, runs: Collection[str]) -> Iterator[tuple[float, Mapping[str, float]]]:
-    """Useful seconds and costs of those runs that were trained to their end."""
+def _ended(
+    store: Store, runs: Collection[str], device: str
+) -> Iterator[tuple[float, Mapping[str, float]]]:
+    """Useful seconds and costs of those runs that were trained to their end on such a device."""
     for run_id in runs:
         run = store.run(run_id)
         outcome = run.outcome()
+        if outcome is None or outcome.kind != "trained":
+            continue
         took = spending(run, outcome)
-        if outcome is not None and outcome.kind == "trained" and took is not None:
+        if outcome.numerics.get("device") == device and took is not None:
             yield took.useful_seconds, outcome.cost
 
 

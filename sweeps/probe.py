@@ -1,6 +1,7 @@
 """A probe: a few steps of every arm, which prove its switches and measure what it costs.
 
-`python -m sweeps.probe <store> <sweep id>` makes it in this process; it runs no cell.
+`python -m sweeps.probe <store> <sweep id> <training hash> <device>` makes it in this process; it
+runs no cell.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ import sys
 
 from ablations.plan import Planned
 from sweeps import process
-from sweeps.worker import prove, proven
+from sweeps.proof import Basis, audited, basis, failed, proven
+from sweeps.worker import prove
+from uniclip import plugins
 from uniclip.errors import UserError
 from uniclip.store import Store, SweepFolder
 
 
 def forget_failed(folder: SweepFolder) -> None:
     """An audit that could not be made is made again where a person asks again."""
-    if folder.audit.exists() and not proven(folder):
+    if failed(folder):
         folder.audit.unlink(missing_ok=True)
 
 
@@ -36,21 +39,23 @@ def here(store: Store, planned: Planned) -> None:
     Raises:
         UserError: the process ended without an audit.
     """
-    folder = store.sweep(planned.plan.sweep)
-    if proven(folder):
+    folder, meant = store.sweep(planned.plan.sweep), basis(planned.plan)
+    if proven(folder, meant):
         return
     prepare(store, planned)
-    _, failure = process.apart(__name__, str(store.root), folder.id)
-    if failure is not None or not folder.audit.exists():
+    words = (str(store.root), folder.id, meant.training, meant.device)
+    _, failure = process.apart(__name__, *words)
+    if failure is not None or not audited(folder, meant):
         raise UserError(f"the probe of {folder.id} ended without a result: {failure or 'no audit'}")
 
 
-def main(root: str, sweep: str) -> None:
+def main(root: str, sweep: str, training: str, device: str) -> None:
     """Prove and measure the arms of a sweep whose plan is written down."""
     store = Store(root)
     plan = store.sweep(sweep).plan()
     assert plan is not None, "a plan is written before it is probed"
-    prove(store, plan)
+    plugins.use(plan.plugins)
+    prove(store, plan, Basis(training=training, device=device))
 
 
 if __name__ == "__main__":

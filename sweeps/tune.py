@@ -24,6 +24,7 @@ from sweeps.claims import look
 from sweeps.conduct import Conduct
 from sweeps.display import Display
 from sweeps.job import in_follow_up
+from sweeps.proof import audited, basis
 from sweeps.settings import Asked
 from sweeps.study import Measured, Points, Study
 from uniclip import compose
@@ -40,9 +41,8 @@ from uniclip.store import (
     TunedArm,
     Tuning,
     append,
-    lines,
-    publish,
 )
+from uniclip.store import replace as write
 
 FIRST_SEED = 1_000
 """Tuning seeds are counted from here: the seeds of a table had no say in what was chosen."""
@@ -218,14 +218,15 @@ class Tuner:
         a switch switches the same under any rate."""
         ours = self.asked.store.sweep(self.planned.plan.sweep)
         theirs = self.asked.store.sweep(plan.sweep)
-        if ours.audit.exists():
-            publish(theirs.audit, ours.audit.read_bytes())
-        if not theirs.probes.exists():
-            probes = {p["arm"]: p for p in lines(ours.probes)}
-            for arm in plan.arms:
-                probe = probes.get(arm.name.rsplit("#", 1)[0])
-                if probe is not None:
-                    append(theirs.probes, {**probe, "arm": arm.name})
+        meant = basis(plan)
+        if audited(theirs, meant) or not audited(ours, meant):
+            return
+        probes = price.probes(self.asked.store, self.planned.plan)
+        for arm in plan.arms:
+            probe = probes.get(arm.name.rsplit("#", 1)[0])
+            if probe is not None:
+                append(theirs.probes, {**probe, "arm": arm.name})
+        write(theirs.audit, ours.audit.read_bytes())
 
     def _lacking(self, planned: Planned) -> list[str]:
         halt = planned.plan.base["runtime"]["halt"]

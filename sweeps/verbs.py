@@ -18,13 +18,13 @@ from sweeps.claims import look
 from sweeps.conduct import Conduct, united
 from sweeps.datasets import data
 from sweeps.display import Display, table
+from sweeps.proof import basis, proven
 from sweeps.scheduler import Slurm
 from sweeps.settings import Asked, SlurmLauncher
 from sweeps.submissions import Submissions
-from sweeps.worker import proven
 from uniclip.compose import flat, parse
 from uniclip.errors import UserError
-from uniclip.store import Plan, RunFolder, Store, SweepFolder, lines
+from uniclip.store import Plan, RunFolder, Store, SweepFolder
 
 CELLS_FAILED, TRUTH_MISSED = 1, 1
 
@@ -116,7 +116,7 @@ def _recipes(planned: Plan) -> list[str]:
 
 def _equal(store: Store, planned: Plan) -> list[str]:
     """What the sides of each comparison have in common, and what not, time and memory included."""
-    probes = list(lines(store.sweep(planned.sweep).probes))
+    probes = price.probes(store, planned).values()
     counted, measured = stamps.facts(planned, probes), stamps.measured(planned, probes)
     known = {a.name: {**measured[a.name], **counted.get(a.name, {})} for a in planned.arms}
     within = stamps.SIZES | stamps.MEASURED
@@ -125,7 +125,7 @@ def _equal(store: Store, planned: Plan) -> list[str]:
 
 def _prove(asked: Asked, planned: Planned) -> None:
     """Measure the arms, unless that was done: on a cluster by a job that is not waited for."""
-    if proven(asked.store.sweep(planned.plan.sweep)):
+    if proven(asked.store.sweep(planned.plan.sweep), basis(planned.plan)):
         return
     store, display = asked.store, Display(cli.console(stderr=True))
     Conduct(store=store, planned=planned, settings=asked.settings, display=display).prove()

@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any
 
 from sweeps import claims
+from sweeps.proof import FAILED, Basis, audited, proven
 from sweeps.scheduler import Slurm
 from uniclip import plugins
 from uniclip.files import no_room
@@ -35,7 +36,6 @@ from uniclip.store import (
     Plan,
     RunFolder,
     Store,
-    SweepFolder,
     append,
     as_json,
     replace,
@@ -142,7 +142,9 @@ class Slot:
     again: tuple[tuple[str, int], ...] = ()
     forced: tuple[tuple[str, int], ...] = ()
     proves: bool = False
-    """Whether it makes the audit where there is none; other slots wait for it."""
+    """Whether it makes the audit; other slots wait for it."""
+    meant: Basis | None = None
+    """The audit to make or to wait for; None: there is one."""
 
     def __call__(self) -> None:
         stop = Stop()
@@ -152,11 +154,11 @@ class Slot:
         plan = folder.plan()
         assert plan is not None, "a plan is written before a slot is started"
         plugins.use(plan.plugins)
-        if self.proves:
-            prove(store, plan)
+        if self.proves and self.meant is not None:
+            prove(store, plan, self.meant)
         worker = Worker(store=store, plan=plan, stop=stop, again=self.again, forced=self.forced)
         _ = worker.entry  # its imports are paid while the audit is made elsewhere
-        while not folder.audit.exists() and not stop():
+        while self.meant is not None and not audited(folder, self.meant) and not stop():
             time.sleep(WAIT_SECONDS)
         while not stop() and self._pass(worker):
             pass
@@ -191,8 +193,10 @@ def _broken(error: Exception) -> tuple[str, str]:
     return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def prove(store: Store, plan: Plan) -> None:
+def prove(store: Store, plan: Plan, meant: Basis) -> None:
     """A few steps of every arm: its witnesses are checked and its speed is taken, once.
+
+    meant: the device to take them on; that, and of what code it was, is written down.
 
     Of several processes each calls this.
     """
@@ -200,8 +204,9 @@ def prove(store: Store, plan: Plan) -> None:
     from uniclip import processes
 
     folder, others = store.sweep(plan.sweep), processes.current()
-    if not others.share(not proven(folder)):
+    if not others.share(not proven(folder, meant)):
         return
+    plan = meant.placed(plan)
     specs = {c.arm: store.run(c.run).spec() for c in reversed(plan.cells)}
     run_only = {k: plan.base[k] for k in ("runtime", "benchmark")}
     configs = {arm.name: config_of(specs[arm.name], run_only) for arm in plan.arms}
@@ -214,18 +219,14 @@ def prove(store: Store, plan: Plan) -> None:
         # Bad data, say: each cell then fails by itself, and the next start proves again.
         traceback.print_exc()
         said = " ".join(str(error).split())[:300]
-        failed = Finding(arm=plan.reference, check="the audit", holds=False, detail=said)
+        failed = Finding(arm=plan.reference, check=FAILED, holds=False, detail=said)
         proof = audit.Proof(findings=[failed], probes=[])
     for probe in proof.probes:
-        append(folder.probes, probe)
-    replace(folder.audit, as_json(Audit(findings=tuple(proof.findings))))
+        append(folder.probes, {**probe, "training": meant.training})
+    made = Audit(findings=tuple(proof.findings), training=meant.training, device=meant.kind)
+    replace(folder.audit, as_json(made))
     if others.world > 1 and not proof.probes:
         raise RuntimeError("the audit could not be made")  # the others stand in the middle of it
-
-
-def proven(folder: SweepFolder) -> bool:
-    """Whether the audit was made (one that could not be is made again)."""
-    return folder.audit.exists() and all(f.check != "the audit" for f in folder.findings())
 
 
 @contextmanager

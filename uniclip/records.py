@@ -186,9 +186,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """Whether each arm is what it is called."""
+    """Whether each arm is what it is called; by what code, on what kind of device ("": unsaid)."""
 
     findings: tuple[Finding, ...]
+    training: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +252,8 @@ class Intent:
     """Made by a follow-up, not by a person."""
     signal_seconds: int = 0
     """How long before a time limit the job is to be told."""
+    device: str = ""
+    """On which arms are proven; "" = the plan's."""
 
 
 @dataclass(frozen=True, kw_only=True)

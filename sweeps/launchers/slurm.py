@@ -17,10 +17,12 @@ from typing import Any
 from sweeps import price, process
 from sweeps.claims import State
 from sweeps.job import in_follow_up
+from sweeps.proof import Basis, audited
 from sweeps.scheduler import OURS, Slurm, requests_forgotten, this_job
 from sweeps.settings import SlurmLauncher
 from sweeps.submissions import Refused, Submissions
 from uniclip.errors import NotNow, UserError
+from uniclip.identity import training_hash
 from uniclip.store import Intent, Store, SweepFolder
 
 LIMITS = ("limit", "policy", "temporarily unable", "temporarily unavailable")
@@ -39,6 +41,8 @@ class Order:
     launcher: SlurmLauncher
     threads: int
     """Compute threads of a training."""
+    device: str = "cpu"
+    """That trainings ask for."""
     words: tuple[str, ...]
     """The overrides of the command line, for who follows up."""
     again: tuple[tuple[str, int], ...] = ()
@@ -55,6 +59,7 @@ class Queue:
         self.stays, self.poll_seconds = order.stays, order.launcher.poll_seconds
         self.folder: SweepFolder = order.store.sweep(order.sweep)
         self.submissions = Submissions(self.folder, Slurm())
+        self.meant = Basis(training=training_hash(), device=order.device)
         self._unasked = in_follow_up()
 
     def put(self, opened: list[str], states: Mapping[str, State]) -> None:
@@ -68,7 +73,7 @@ class Queue:
         self._give_up(opened)
         queued = self.submissions.queued({*self.order.again, *self.order.forced})
         free = [run for run in opened if run not in queued]
-        if free and not self.folder.audit.exists():
+        if free and not audited(self.folder, self.meant):
             if self._unasked and self.submissions.unproven():
                 raise self._in_vain()
             self.prove(free[0])
@@ -106,7 +111,9 @@ class Queue:
         Raises:
             UserError: Slurm does not take it.
         """
-        if any(i.kind == "prove" for i, _, _ in self.submissions.live()):
+        proofs = [i for i, _, _ in self.submissions.live() if i.kind == "prove"]
+        asked = {Basis(training=i.submitter.training, device=i.device) for i in proofs}
+        if self.meant in asked:
             return
         try:
             job = self._submit("prove", ((run,),), {})
@@ -221,6 +228,7 @@ class Queue:
             forced=self.order.forced,
             unasked=self._unasked,
             signal_seconds=self.order.launcher.signal_seconds,
+            device=self.meant.device,
         )
         return self.submissions.submit(intent, lambda named: self._sbatch(named, after))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
@@ -19,6 +20,7 @@ from uniclip.model import embedder, heads
 from uniclip.objectives.methods import uniclip as method
 from uniclip.objectives.similarity import DomainSimilarity, SharedSimilarity
 from uniclip.store import Plan
+from uniclip.train import advance, open_training
 
 TINY = [
     "ablation=components",
@@ -72,6 +74,38 @@ def test_every_check_of_every_arm_holds(made: plan.Planned) -> None:
     assert said | {"same initial weights", "same samples in order", "its own samples"} <= checks
     assert {p["arm"] for p in found.probes} == {a.name for a in made.plan.arms}
     assert all(p["seconds_per_step"] > 0 for p in found.probes)
+    assert {p["device"] for p in found.probes} == {"cpu"}
+    assert all(p["model"] for p in found.probes)
+
+
+def test_a_probed_checkpoint_is_as_large_as_one_that_is_written(made: plan.Planned) -> None:
+    found = audit.prove(made.plan, made.configs)
+    foretold = {p["arm"]: p["checkpoint_bytes"] for p in found.probes}
+    for name, config in made.configs.items():
+        batches, state = open_training(config)
+        advance(state, batches.batch(0))
+        state.judge(lambda pretrained: 0.5)
+        assert foretold[name] == state.bytes(), name
+
+
+def test_what_is_done_once_for_all_runs_is_no_arms_time(
+    made: plan.Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first to open some data takes a day, as if it rendered them."""
+    days = 0.0
+    clock, opened, opens = time.perf_counter, set(), audit.open_training
+
+    def slow(config: RunConfig) -> object:
+        nonlocal days
+        days += 0 if config.data in opened else 86_400
+        opened.add(config.data)
+        return opens(config)
+
+    monkeypatch.setattr(audit, "open_training", slow)
+    monkeypatch.setattr("time.perf_counter", lambda: clock() + days)
+    found = audit.prove(made.plan, made.configs)
+    assert days == 86_400
+    assert max(p["fixed_seconds"] for p in found.probes) < 43_200
 
 
 @pytest.mark.parametrize("ablation", definition.names([definition.CONF]))

@@ -11,6 +11,7 @@ from training_world import together
 
 from ablations import plan
 from sweeps import probe, settings, worker
+from sweeps.proof import basis
 from uniclip.store import Store, lines
 
 WORDS = [*TINY, "arms=[full,no-awareness,clip]"]
@@ -26,7 +27,7 @@ def proves(rank: int, folder: Path, sweep: str) -> None:
     store = Store(folder)
     planned = store.sweep(sweep).plan()
     assert planned is not None
-    worker.prove(store, planned)
+    worker.prove(store, planned, basis(planned))
 
 
 def broken(rank: int, folder: Path, sweep: str) -> None:
@@ -36,7 +37,7 @@ def broken(rank: int, folder: Path, sweep: str) -> None:
     assert planned is not None
     contrary = dataclasses.replace(planned, evaluations={planned.reference: {"no such set": "h"}})
     with pytest.raises(RuntimeError, match="could not be made" if rank == 0 else ""):
-        worker.prove(store, contrary if rank == 0 else planned)
+        worker.prove(store, contrary if rank == 0 else planned, basis(planned))
     raise SystemExit(0)
 
 

@@ -256,8 +256,9 @@ def test_plan_stamps_every_contrast_with_time_and_memory_once_they_are_probed(
 ) -> None:
     for arm in plan.arms:
         slow = 2.0 if arm.name == "clip" else 1.0
+        probe = {"arm": arm.name, "device": "cpu"}
         times = {"seconds_per_step": slow, "fixed_seconds": 0.0, "peak_memory_bytes": 4e8 / slow}
-        store_.append(Store(here / "store").sweep(plan.sweep).probes, {"arm": arm.name, **times})
+        store_.append(Store(here / "store").sweep(plan.sweep).probes, {**probe, **times})
     assert call("plan", *WORDS) == 0
     lines = capsys.readouterr().out.splitlines()
     stamped = {c.label: [t for t in lines if t.startswith(f"{c.label}: ")] for c in plan.contrasts}

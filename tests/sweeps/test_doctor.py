@@ -13,6 +13,7 @@ from driving import TINY, Driver
 
 from ablations import plan as plans
 from sweeps import budget, doctor, settings
+from sweeps.proof import basis
 from sweeps.settings import LocalLauncher, SlurmLauncher
 from uniclip.store import append, as_json, lines, replace
 
@@ -108,7 +109,8 @@ def test_a_switch_that_switches_nothing_is_found(tmp_path: Path) -> None:
     assert ill.planned is not None
     sweep = ill.store.sweep(ill.planned.plan.sweep)
     broken = {"arm": "clip", "check": "aware is off", "holds": False, "detail": "x", "inert": False}
-    replace(sweep.audit, as_json({"findings": [broken, {**broken, "holds": True}]}))
+    meant = dataclasses.asdict(basis(ill.planned.plan))
+    replace(sweep.audit, as_json({"findings": [broken, {**broken, "holds": True}], **meant}))
     first, second = doctor.switches(ill)
     assert (first.level, "clip: aware is off" in first.said) == ("problem", True)
     assert "1 of 2" in second.said
@@ -159,8 +161,9 @@ def test_a_disk_that_is_too_small_is_found(tmp_path: Path) -> None:
     (unknown, _) = doctor.room(ill)
     assert (unknown.level, "not measured" in unknown.said) == ("ok", True)
     for arm in ("full", "clip"):
+        times = {"seconds_per_step": 1, "fixed_seconds": 1}
         sizes = {"parameters": 1e15, "checkpoint_bytes": 1e15}
-        append(sweep.probes, {"arm": arm, "seconds_per_step": 1, "fixed_seconds": 1, **sizes})
+        append(sweep.probes, {"arm": arm, "device": "cpu", **times, **sizes})
     (small, _) = doctor.room(ill)
     assert (small.level, "GB needed (4 runs)" in small.said) == ("problem", True)
 
@@ -198,8 +201,9 @@ def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
     ill = patient(tmp_path, "launcher=slurm", "launcher.partition=gpu", "launcher.minutes=30")
     for arm in ("full", "clip"):
         assert ill.planned is not None
-        probe = {"arm": arm, "seconds_per_step": 2.0, "fixed_seconds": 1, "checkpoint_bytes": 5e8}
-        append(ill.store.sweep(ill.planned.plan.sweep).probes, probe)
+        probe = {"arm": arm, "device": "cpu", "seconds_per_step": 2.0, "fixed_seconds": 1}
+        sweep = ill.store.sweep(ill.planned.plan.sweep)
+        append(sweep.probes, {**probe, "checkpoint_bytes": 5e8})
     need = doctor.need(ill)
     assert {"--partition=gpu", "--time=30", "--requeue"} <= set(need.options)
     assert not any("hold" in option or "setup" in option for option in need.options)

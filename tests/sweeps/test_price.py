@@ -17,6 +17,7 @@ from uniclip import store as store_
 from uniclip.store import Arm, Cell, Outcome, Plan, Primary, RunFolder, Store
 
 ARMS = ("full", "none")
+PROBE = {"arm": "full", "device": "cpu", "fixed_seconds": 0.0}
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def plan() -> Plan:
         sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
         arms=arms, reference="full", components=(), contrasts=(),
         primary=Primary(dataset="scenes", score="x"), seeds=(0, 1, 2), cells=cells,
-        evaluations={n: {} for n in ARMS}, missing={}, base={"train": {"steps": 100}},
+        evaluations={n: {} for n in ARMS}, missing={},
+        base={"train": {"steps": 100}, "runtime": {"device": "cpu"}},
     )  # fmt: skip
 
 
@@ -39,7 +41,9 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def took(run: RunFolder, seconds: float, kind: str | None, spent: float = 0.0) -> None:
+def took(
+    run: RunFolder, seconds: float, kind: str | None, spent: float = 0.0, device: str = "cpu"
+) -> None:
     """One more attempt that took so long; without `kind` it died after its last heartbeat.
 
     spent: seconds of training in it.
@@ -55,15 +59,15 @@ def took(run: RunFolder, seconds: float, kind: str | None, spent: float = 0.0) -
         store_.publish(attempt.path / "ended.json", store_.as_json({"kind": kind, **last}))
     store_.append(attempt.metrics, {"phase": "train", "step": 1, "spent": spent})
     if kind == "trained":
-        run.publish_outcome(outcome(number))
+        run.publish_outcome(outcome(number, device))
 
 
-def outcome(attempt: int) -> Outcome:
+def outcome(attempt: int, device: str) -> Outcome:
     """100 steps of 0.3 s."""
     cost = {"seconds_per_step": 0.3, "parameters": 1e6, "checkpoint_bytes": 5e6}
     return Outcome(
-        kind="trained", step=100, attempt=attempt, training="t", source="s", numerics={},
-        weights="w", best_step=None, cost=cost,
+        kind="trained", step=100, attempt=attempt, training="t", source="s",
+        numerics={"device": device}, weights="w", best_step=None, cost=cost,
     )  # fmt: skip
 
 
@@ -106,7 +110,7 @@ def test_what_was_not_disturbed_lost_nothing(store: Store) -> None:
 
 def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
     for arm in ARMS:
-        probe = {"arm": arm, "seconds_per_step": 0.5, "fixed_seconds": 4.0}
+        probe = {**PROBE, "arm": arm, "seconds_per_step": 0.5, "fixed_seconds": 4.0}
         store_.append(store.sweep("s").probes, probe)
     for cell, seconds in zip([c for c in plan.cells if c.arm == "full"], (10.0, 20.0, 90.0)):
         took(store.run(cell.run), seconds, "trained")
@@ -133,7 +137,7 @@ def test_a_preempted_run_foretells_an_undisturbed_one(store: Store, plan: Plan) 
 
 
 def test_steps_that_differ_widen_the_interval(store: Store, plan: Plan) -> None:
-    probe = {"arm": "full", "seconds_per_step": 1.0, "fixed_seconds": 0.0}
+    probe = {**PROBE, "seconds_per_step": 1.0}
     store_.append(store.sweep("s").probes, {**probe, "step_spread": [0.5, 3.0]})
     full = price.prices(store, plan)["full"]
     assert (full.low, full.seconds, full.high) == (50, 100, 300)
@@ -151,9 +155,24 @@ def test_arms_that_differ_in_their_draws_alone_have_one_price(store: Store, plan
 
 def test_the_newest_probe_counts(store: Store, plan: Plan) -> None:
     for seconds in (9.0, 1.0):
-        probe = {"arm": "full", "seconds_per_step": seconds, "fixed_seconds": 0.0}
+        probe = {**PROBE, "seconds_per_step": seconds}
         store_.append(store.sweep("s").probes, probe)
     assert price.prices(store, plan)["full"].seconds == 100
+
+
+def test_what_another_kind_of_device_took_tells_nothing(store: Store, plan: Plan) -> None:
+    on_gpu = dataclasses.replace(plan, base={**plan.base, "runtime": {"device": "cuda:1"}})
+    took(store.run(plan.cells[0].run), 20, "trained")
+    for unsaid in ({}, {"device": "cpu"}):
+        probe = {"arm": "full", "seconds_per_step": 9.0, "fixed_seconds": 0.0, **unsaid}
+        store_.append(store.sweep("s").probes, probe)
+    assert price.prices(store, on_gpu) == {}
+    assert price.prices(store, plan)["full"].seconds == 20
+    store_.append(store.sweep("s").probes, {**PROBE, "device": "cuda", "seconds_per_step": 1.0})
+    assert price.prices(store, on_gpu)["full"].seconds == 100
+    took(store.run(plan.cells[2].run), 30, "trained", device="cuda")
+    assert price.prices(store, on_gpu)["full"].seconds == 30
+    assert price.prices(store, plan)["full"].seconds == 20
 
 
 def test_an_estimate_adds_what_is_open_and_divides_by_slots(plan: Plan) -> None:

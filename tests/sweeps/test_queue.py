@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trivial import planned
+from trivial import pass_audit, planned
 
 from sweeps import claims, process, status
 from sweeps.claims import State
@@ -21,7 +21,7 @@ from sweeps.scheduler import OURS, Job, Slurm
 from sweeps.settings import SlurmLauncher
 from sweeps.submissions import LAUNCHES, Refused
 from uniclip.errors import NotNow, UserError
-from uniclip.store import Intent, Outcome, Store, as_json, replace
+from uniclip.store import Intent, Outcome, Store
 
 LIMIT = "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy"
 
@@ -77,7 +77,7 @@ class Scene:
         self.store, self.asked, self.cluster = store, planned(cells, 0.0), Cluster(limit)
         self.folder = store.sweep(self.asked.plan.sweep)
         self.folder.write_plan(self.asked.plan)
-        replace(self.folder.audit, as_json({"findings": []}))
+        pass_audit(store, self.asked.plan)
         for run, spec in self.asked.specs.items():
             store.run(run).publish_spec(spec)
         self.runs = list(self.asked.specs)
