@@ -39,6 +39,8 @@ class Conduct:
     """The overrides of the command line, for who follows up on a cluster."""
     again: tuple[tuple[str, int], ...] = ()
     forced: tuple[tuple[str, int], ...] = ()
+    part: bool = False
+    """The plan is part of one that stands, which is left as it is; nothing else is conducted."""
 
     @property
     def plan(self) -> Plan:
@@ -55,8 +57,9 @@ class Conduct:
         states = self.states()
         opened = self._open(states)
         cells, runs = len(self.plan.cells), len(states)
+        whole = f"{len(self.plan.arms)} arms x {len(self.plan.seeds)} seeds = "
         self.display.line(
-            f"{self.plan.sweep}: {len(self.plan.arms)} arms x {len(self.plan.seeds)} seeds = "
+            f"{self.plan.sweep}: {'' if self.part else whole}"
             f"{cells} cells ({runs} runs); {len(opened)} to run, "
             f"{sum(s.kind == 'complete' for s in states.values())} already complete"
         )
@@ -85,7 +88,8 @@ class Conduct:
     def prepare(self) -> None:
         """Write down plan and specs; move aside what is to be run afresh."""
         self.store.require_writable()
-        self.planned = united(self.planned, self.store)
+        if not self.part:
+            self.planned = united(self.planned, self.store)
         wanted = self.plan.wanted()
         look, witness = claims.look, self.witness
         states = {r: look(self.store.run(r), wanted[r], witness) for r in self.planned.specs}
@@ -97,9 +101,11 @@ class Conduct:
             if state.kind in claims.AT_REST and self.settings.takes(state):
                 self.again = (*self.again, (run_id, state.attempt))
         folder = self.store.sweep(self.plan.sweep)
-        folder.write_plan(self.plan)
+        if not self.part:
+            folder.write_plan(self.plan)
         if not in_follow_up():
-            folder.forget_cancelled()
+            if not self.part:
+                folder.forget_cancelled()
             probe.forget_failed(folder)
         elif intent := folder.intent(os.environ[FOLLOWS]):
             # What a person asked for and the queue did not take yet.
@@ -140,7 +146,8 @@ class Conduct:
         folder, device = self.store.sweep(self.plan.sweep), self.plan.base["runtime"]["device"]
 
         def slot(proves: bool) -> Slot:
-            return Slot(str(self.store.root), self.plan.sweep, self.again, self.forced, proves)
+            place, runs = str(self.store.root), tuple(self.planned.specs) if self.part else ()
+            return Slot(place, self.plan.sweep, self.again, self.forced, proves, runs)
 
         return Slots(folder.slots, device, self.slots(), slot)
 

@@ -143,6 +143,8 @@ class Slot:
     forced: tuple[tuple[str, int], ...] = ()
     proves: bool = False
     """Whether it makes the audit where there is none; other slots wait for it."""
+    runs: tuple[str, ...] = ()
+    """It takes only these; none: any of the plan."""
 
     def __call__(self) -> None:
         stop = Stop()
@@ -163,7 +165,8 @@ class Slot:
 
     def _pass(self, worker: Worker) -> bool:
         """One look at every run; whether any of them could be claimed."""
-        taken = [worker.take(run) for run in worker.plan.wanted() if not worker.stop()]
+        runs = self.runs or worker.plan.wanted()
+        taken = [worker.take(run) for run in runs if not worker.stop()]
         return any(taken)
 
 
