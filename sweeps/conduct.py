@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -41,6 +43,8 @@ class Conduct:
     forced: tuple[tuple[str, int], ...] = ()
     part: bool = False
     """The plan is part of one that stands, which is left as it is; nothing else is conducted."""
+    hold: Callable[[], bool] | None = None
+    """In the place of `budget.hold`, where the limit is one of more than this sweep."""
 
     @property
     def plan(self) -> Plan:
@@ -187,7 +191,7 @@ class Conduct:
             try:
                 if not opened and not running and not self.crew.busy():
                     return True
-                held = held or budget.hold(self.store, self.planned, to_run, self.settings)
+                held = held or self._held(to_run)
                 self.crew.put(opened, states)
             except NotNow as why:
                 if not self.crew.stays:
@@ -196,6 +200,12 @@ class Conduct:
             if not self.crew.stays:
                 return False
             time.sleep(self.crew.poll_seconds)
+
+    def _held(self, to_run: list[str]) -> bool:
+        """Whether `max_gpu_hours` could be judged by now; `UserError` if these runs exceed it."""
+        if self.hold is not None:
+            return self.hold()
+        return budget.hold(self.store, self.planned, Counter(to_run), self.settings)
 
     def _announce(self, to_run: list[str]) -> bool:
         """Say how the audit came out, and how long these runs should take."""

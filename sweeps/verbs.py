@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table
@@ -271,7 +272,7 @@ def tune(options: Namespace) -> int:
     asked, display = tuner.asked, Display()
     display.line(f"tuning: {tuner.estimate()}")
     held = tuner.hold()
-    defaults = _cells(_conductor(asked, tuner.planned, display))[1]
+    defaults = _cells(replace(_conductor(asked, tuner.planned, display), hold=tuner.hold))[1]
     unfinished = [r for r in defaults if r.state.kind not in status_.FINAL]
     if unfinished:
         display.line(f"tuning waits for {len(unfinished)} cells of the default arms")
