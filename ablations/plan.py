@@ -166,6 +166,11 @@ def _unread_expectations(ablation: Ablation, plan: Plan) -> list[str]:
     ]
 
 
+def base_config(request: Request) -> RunConfig:
+    """What the arms of a request differ from; `UserError` where it cannot be had."""
+    return run_config(_base_values(request))
+
+
 def _base_values(request: Request) -> dict[str, Any]:
     choices = _choices(request)
     values = request.compose(choices)

@@ -113,8 +113,10 @@ def _seeds(findings: Findings, panel: Panel, arm: Arm) -> str:
     states = cells[cells["arm"] == arm.name]["state"]
     done = {s for c in panel.columns for s in c.observed.values.get(arm.name, {})}
     diverged = int((states == "diverged").sum())
-    lacking = len(states) - len(done) - diverged
+    failed = int((states == "failed").sum())
+    lacking = len(states) - len(done) - diverged - failed
     lost = [f"{diverged} diverged"] if diverged else []
+    lost += [f"{failed} failed"] if failed else []
     lost += [f"{lacking} not there yet"] if lacking and panel.columns else []
     why = f" ({', '.join(lost)})" if lost else ""
     return f"{len(done)} of {len(states)}{why}"

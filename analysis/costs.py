@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import stamps
 from analysis.export import csv_text
-from analysis.gather import Gathered
+from analysis.gather import WITHOUT_OUTCOME, Gathered
 from analysis.spending import spoken
 from analysis.table import Table, entries
 
@@ -40,7 +40,7 @@ def compared(costs: pd.DataFrame) -> list[str]:
     said = []
     paid = costs[~costs["shared"]]
     if {"predicted_seconds", "wall_seconds"} <= set(paid):
-        both = paid.dropna(subset=["predicted_seconds", "wall_seconds"])
+        both = _finished(paid).dropna(subset=["predicted_seconds", "wall_seconds"])
         if len(both):
             said.append(_prediction(both))
     ends = {str(c)[6:]: int(paid[c].sum()) for c in paid if str(c).startswith("ended_")}
@@ -51,6 +51,11 @@ def compared(costs: pd.DataFrame) -> list[str]:
             f"Preemption and other interruptions ({how}) cost {spoken(lost)} of {spoken(took)}."
         )
     return said
+
+
+def _finished(costs: pd.DataFrame) -> pd.DataFrame:
+    """Those of runs with an outcome: what the others took so far is no measure of a run."""
+    return costs[~costs["state"].isin(WITHOUT_OUTCOME)]
 
 
 def _prediction(both: pd.DataFrame) -> str:
@@ -106,7 +111,8 @@ def _by_arm(gathered: Gathered, costs: pd.DataFrame) -> Table:
         own = costs[costs["arm"] == arm.name]
         texts = []
         for column, (_, form) in shown.items():
-            value = own[column].median() / (1e6 if column.endswith("_bytes") else 1)
+            measured = _finished(own) if column == "wall_seconds" else own
+            value = measured[column].median() / (1e6 if column.endswith("_bytes") else 1)
             texts.append(form.format(value) if value == value else "")
         rows.append(entries(arm.label, *texts))
     note = "Medians over seeds. The bill by run is bill.csv in the sweep's folder."

@@ -32,6 +32,8 @@ COLUMNS = (
     "shown_only",
     "state",
 )
+WITHOUT_OUTCOME = ("missing", "begun", "failed")
+"""States of cells whose run has none: never begun; begun and not finished; failed, by its word."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Gathered:
 
     plan: Plan
     frame: pd.DataFrame
-    """`COLUMNS`; state is complete, diverged, unscored or missing; value is NaN unless complete."""
+    """`COLUMNS`; state is complete, diverged, unscored, or one of `WITHOUT_OUTCOME`; value is NaN
+    unless complete."""
     cells: pd.DataFrame
     """arm, seed, run, state: one row a cell, in the plan's order."""
     history: pd.DataFrame
@@ -110,13 +113,19 @@ def gather(store: Store, sweep_id: str) -> Gathered:
     outcomes = {run: store.run(run).outcome() for run in {c.run for c in plan.cells}}
     kept = {run: _scores(store.run(run), plan) for run, outcome in outcomes.items() if outcome}
     scored = {run: {d: s.scores for d, s in found.items()} for run, found in kept.items()}
-    frame = pd.DataFrame(list(_rows(plan, outcomes, scored)), columns=list(COLUMNS))
+    states = {
+        run: _without_outcome(store.run(run))
+        if outcome is None
+        else _state(wanted[run], outcome, scored.get(run, {}))
+        for run, outcome in outcomes.items()
+    }
+    frame = pd.DataFrame(list(_rows(plan, states, scored)), columns=list(COLUMNS))
     cells = [
         {
             "arm": c.arm,
             "seed": c.seed,
             "run": c.run,
-            "state": _state(wanted[c.run], outcomes[c.run], scored.get(c.run, {})),
+            "state": states[c.run],
         }
         for c in plan.cells
     ]
@@ -139,21 +148,24 @@ def _scores(run: RunFolder, plan: Plan) -> dict[str, Scores]:
     return {d: s for d, s in found.items() if s is not None}
 
 
-def _state(
-    wanted: dict[str, str], outcome: Outcome | None, scored: dict[str, tuple[Score, ...]]
-) -> str:
-    if outcome is None:
-        return "missing"
+def _without_outcome(run: RunFolder) -> str:
+    """One of `WITHOUT_OUTCOME`."""
+    numbers = run.attempts()
+    ended = run.attempt(numbers[-1]).ended() if numbers else None
+    failed = ended is not None and ended.kind == "failed"
+    return "failed" if failed else "begun" if numbers else "missing"
+
+
+def _state(wanted: dict[str, str], outcome: Outcome, scored: dict[str, tuple[Score, ...]]) -> str:
     if outcome.kind == "diverged":
         return "diverged"
     return "complete" if set(wanted) <= set(scored) else "unscored"
 
 
 def _rows(
-    plan: Plan, outcomes: dict[str, Outcome | None], scored: dict[str, dict[str, tuple[Score, ...]]]
+    plan: Plan, states: dict[str, str], scored: dict[str, dict[str, tuple[Score, ...]]]
 ) -> Iterator[tuple[Any, ...]]:
     """A row for each cell and each score that any cell has (the primary one always)."""
-    wanted = plan.wanted()
     known: dict[tuple[str, str], Score | None] = {(plan.primary.dataset, plan.primary.score): None}
     for cell in plan.cells:
         for dataset in plan.evaluations[cell.arm]:
@@ -162,14 +174,9 @@ def _rows(
                     known[dataset, s.name] = s
     for cell in plan.cells:
         own = {(d, s.name): s for d, scores in scored.get(cell.run, {}).items() for s in scores}
-        outcome = outcomes[cell.run]
         for (dataset, name), like in known.items():
             score = own.get((dataset, name))
-            state = (
-                _state(wanted[cell.run], outcome, scored.get(cell.run, {}))
-                if score is None
-                else "complete"
-            )
+            state = states[cell.run] if score is None else "complete"
             yield (cell.arm, cell.seed, cell.run, dataset, name, *_numbers(score, like), state)
 
 

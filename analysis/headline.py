@@ -131,6 +131,8 @@ def _gaps(findings: Findings) -> list[str]:
     counts = findings.gathered.cells["state"].value_counts()
     spoken = {
         "missing": "not run yet",
+        "begun": "begun and not finished",
+        "failed": "failed (status says why, logs what was printed)",
         "unscored": "trained but not scored",
         "diverged": "diverged",
     }

@@ -75,8 +75,9 @@ def _inputs(store: Store, plan: Plan) -> Iterator[Path]:
             yield run.scores_path(dataset, evaluation)
             yield run.predictions_path(dataset, evaluation)
         for number in run.attempts():
-            yield run.attempt(number).claim
-            yield run.attempt(number).metrics
+            attempt = run.attempt(number)
+            yield from (attempt.claim, attempt.metrics)
+            yield from (attempt.path / "heartbeat", attempt.path / "ended.json")
     default = None if plan.tuning is None else store.sweep(plan.tuning.default).plan()
     if default is not None:
         yield from _inputs(store, default)

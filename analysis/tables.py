@@ -152,8 +152,11 @@ def _arm_seeds(findings: Findings, arm: Arm) -> str:
     observed = findings.observed[findings.primary]
     done, planned = len(observed.values.get(arm.name, {})), len(findings.plan.seeds)
     diverged = sum(a == arm.name for a, _ in observed.diverged)
-    missing = planned - done - diverged
+    cells = findings.gathered.cells
+    failed = int(((cells["arm"] == arm.name) & (cells["state"] == "failed")).sum())
+    missing = planned - done - diverged - failed
     lost = [f"{diverged} diverged"] if diverged else []
+    lost += [f"{failed} failed"] if failed else []
     lost += [f"{missing} missing"] if missing else []
     return f"{done} of {planned} ({', '.join(lost)})" if lost else str(done)
 
@@ -282,7 +285,11 @@ def runs(findings: Findings) -> Table:
 def _run_entry(run: str, state: str) -> Entry:
     if state == "complete":
         return Entry(text=run, link=f"../../runs/{run}/")
-    gone = {"missing": "not there yet", "unscored": "trained, not scored"}.get(state, state)
+    gone = {
+        "missing": "not there yet",
+        "begun": "not finished yet",
+        "unscored": "trained, not scored",
+    }.get(state, state)
     return Entry(
         text=f"{run} ({gone})",
         tone="quiet",

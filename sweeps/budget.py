@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ablations.plan import Planned
@@ -18,12 +19,10 @@ def devices(launcher: Any, device: str) -> int:
     return 1 if device.startswith("cuda") else 0
 
 
-def hold(
-    store: Store, planned: Planned, runs: list[str], settings: SweepConfig, times: int = 1
-) -> bool:
+def hold(store: Store, planned: Planned, runs: Mapping[str, int], settings: SweepConfig) -> bool:
     """Refuse runs that would take more than `max_gpu_hours`; whether that could be judged by now.
 
-    times: runs like each of them, as a tuning makes. Where nothing was measured it is now, on this
+    runs: run -> how many like it there will be. Where nothing was measured it is now, on this
     machine; on a cluster the probe job does it, and who follows up on that holds the limit. A
     processor that a run holds counts as one GPU.
 
@@ -37,18 +36,22 @@ def hold(
         probe.here(store, planned)
     elif not proof.audited(store.sweep(plan.sweep), proof.basis(plan)):
         return False
-    sum_ = price.total(plan, runs, price.prices(store, plan))
-    each = devices(settings.launcher, plan.base["runtime"]["device"]) or 1
-    hours = times * each / 3600
-    low, middle, high = (s * hours for s in (sum_.low, sum_.seconds, sum_.high))
-    if sum_.lacking:
+    known = price.prices(store, plan)
+    arms = {c.run: c.arm for c in plan.cells if c.run in runs}
+    lacking = set(arms.values()) - set(known)
+    if lacking:
         raise UserError(
-            f"max_gpu_hours={most:g}: {sum_.lacking} arms could not be measured; "
+            f"max_gpu_hours={most:g}: {len(lacking)} arms could not be measured; "
             "see the audit (sweep.py doctor), or leave the limit out"
         )
+    each = devices(settings.launcher, plan.base["runtime"]["device"]) or 1
+    priced = [(known[arm], runs[run] * each / 3600) for run, arm in arms.items()]
+    middle = sum(p.seconds * hours for p, hours in priced)
+    low = sum(p.low * hours for p, hours in priced)
+    high = sum(p.high * hours for p, hours in priced)
     if middle > most:
         raise UserError(
-            f"max_gpu_hours={most:g}: {sum_.runs * times} runs would take about {middle:.3g} "
+            f"max_gpu_hours={most:g}: {sum(runs.values())} runs would take about {middle:.3g} "
             f"({low:.3g} to {high:.3g}); fewer seeds or arms, or a higher limit"
         )
     return True

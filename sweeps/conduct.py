@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container
+from collections import Counter
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -41,6 +42,10 @@ class Conduct:
     """The overrides of the command line, for who follows up on a cluster."""
     again: tuple[tuple[str, int], ...] = ()
     forced: tuple[tuple[str, int], ...] = ()
+    part: bool = False
+    """The plan is part of one that stands, which is left as it is; nothing else is conducted."""
+    hold: Callable[[], bool] | None = None
+    """In the place of `budget.hold`, where the limit is one of more than this sweep."""
     _written: tuple[int, ...] = field(default=(), init=False)
     """The plan's file when our cells were last seen in it."""
     _was_audited: bool = field(default=False, init=False)
@@ -84,7 +89,8 @@ class Conduct:
         """Write down plan and specs, and move aside what is to be run afresh; the states of the
         runs, and those that are to be run. What would take too much is refused before that."""
         self.store.require_writable()
-        self.planned = united(self.planned, self.store)
+        if not self.part:
+            self.planned = united(self.planned, self.store)
         states = self.states()
         self._heed(states)
         to_run = self._to_run(states)
@@ -95,9 +101,10 @@ class Conduct:
             if self.settings.renews(state):
                 claims.renew(self.store, run, state)
             run.publish_spec(self.planned.specs[run_id])
-        self._folder.write_plan(self.plan)
-        if not in_follow_up():
-            self._folder.forget_cancelled()
+        if not self.part:
+            self._folder.write_plan(self.plan)
+            if not in_follow_up():
+                self._folder.forget_cancelled()
         return states, to_run
 
     def _heed(self, states: dict[str, State]) -> None:
@@ -120,9 +127,10 @@ class Conduct:
         return [r for r in states if r in wanted]
 
     def _introduce(self, states: dict[str, State], to_run: list[str]) -> None:
+        arms, seeds, cells = len(self.plan.arms), len(self.plan.seeds), len(self.plan.cells)
+        whole = "" if self.part else f"{arms} arms x {seeds} seeds = "
         self.display.line(
-            f"{self.plan.sweep}: {len(self.plan.arms)} arms x {len(self.plan.seeds)} seeds = "
-            f"{len(self.plan.cells)} cells ({len(states)} runs); {len(to_run)} to run, "
+            f"{self.plan.sweep}: {whole}{cells} cells ({len(states)} runs); {len(to_run)} to run, "
             f"{sum(s.kind == 'complete' for s in states.values())} already complete"
         )
         if to_run and not self._audited():
@@ -130,7 +138,7 @@ class Conduct:
 
     def _hold(self, states: dict[str, State], to_run: list[str]) -> None:
         """Refuse what would take more than `max_gpu_hours`, as far as that is known by now."""
-        held = budget.hold(self.store, self.planned, to_run, self.settings)
+        held = self._held(to_run)
         if not held and any(self.settings.renews(s) for s in states.values()):
             raise UserError(
                 "max_gpu_hours: nothing was measured yet, so no result is moved aside; "
@@ -172,8 +180,8 @@ class Conduct:
 
         def slot(proves: bool) -> Slot:
             meant = None if self._audited() else self._meant
-            root = str(self.store.root)
-            return Slot(root, self.plan.sweep, self.again, self.forced, proves, meant)
+            place, runs = str(self.store.root), tuple(self.planned.specs) if self.part else ()
+            return Slot(place, self.plan.sweep, self.again, self.forced, proves, meant, runs)
 
         return Slots(folder.slots, device, self.slots(), slot)
 
@@ -210,7 +218,7 @@ class Conduct:
         announced = held = False
         while True:
             states = self.states()
-            held = held or budget.hold(self.store, self.planned, to_run, self.settings)
+            held = held or self._held(to_run)
             if self._audited():
                 announced = announced or self._announce(to_run)
                 self.display.show(self.plan, states)
@@ -233,13 +241,19 @@ class Conduct:
         """Our cells stand in the plan, also where somebody else wrote theirs at the same moment:
         workers take what the plan holds."""
         written = self._folder.plan_written()
-        if written == self._written:
+        if self.part or written == self._written:
             return
         there = self._folder.plan()
         if there is None or set(self.plan.cells) - set(there.cells):
             self.planned = united(self.planned, self.store)
             self._folder.write_plan(self.plan)
         self._written = written
+
+    def _held(self, to_run: list[str]) -> bool:
+        """Whether `max_gpu_hours` could be judged by now; `UserError` if these runs exceed it."""
+        if self.hold is not None:
+            return self.hold()
+        return budget.hold(self.store, self.planned, Counter(to_run), self.settings)
 
     def _announce(self, to_run: list[str]) -> bool:
         """Say how the audit came out, and how long these runs should take."""

@@ -10,7 +10,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 
 from ablations import plan as plans
@@ -85,34 +85,47 @@ def doctor(options: Namespace) -> int:
 
 
 def examined(options: Namespace) -> Iterator[Finding]:
-    """Every finding, each as soon as it is made."""
-    patient: Patient | None = None
-    if "ablation" in parse(options.overrides):
-        asked = settings.asked(options.overrides)
-        try:
-            planned = plans.make(asked.request)
-        except UserError as error:
-            yield problem("plan and training data", str(error), "what it says")
-        else:
-            patient = Patient(
-                settings=asked.settings,
-                config=planned.configs[planned.plan.reference],
-                store=asked.store,
-                planned=planned,
-                submit=options.submit,
-            )
-            runs = len(planned.specs)
-            yield ok("plan and training data", f"{planned.plan.sweep}, {runs} runs")
+    """Every finding, each as soon as it is made; what a check stumbles over is one more."""
+    patient = yield from _patient(options)
     if patient is None:
-        sweep, config = settings.surroundings(options.overrides)
-        store = Store(sweep.store)
-        patient = Patient(
-            settings=sweep, config=config, store=store, planned=None, submit=options.submit
-        )
+        return
     if patient.submit and not patient.on_slurm:
         raise UserError("doctor --submit sends a tiny job to a cluster: say launcher=slurm")
     for check in CHECKS:
-        yield from check(patient)
+        try:
+            yield from check(patient)
+        except (UserError, OSError) as error:
+            yield problem(check.__name__.replace("_", " "), str(error), "what it says")
+
+
+def _patient(options: Namespace) -> Generator[Finding, None, Patient | None]:
+    """What is to be examined, and what is found of its plan; None if there is no more to it."""
+    if "ablation" not in parse(options.overrides):
+        sweep, config = settings.surroundings(options.overrides)
+        store = Store(sweep.store)
+        return Patient(
+            settings=sweep, config=config, store=store, planned=None, submit=options.submit
+        )
+    asked, planned = settings.asked(options.overrides), None
+    try:
+        planned = plans.make(asked.request)
+    except UserError as error:
+        yield problem("plan and training data", str(error), "what it says")
+        try:
+            config = plans.base_config(asked.request)
+        except UserError:  # as was said: there is no run to look at
+            return None
+    else:
+        config = planned.configs[planned.plan.reference]
+        runs = len(planned.specs)
+        yield ok("plan and training data", f"{planned.plan.sweep}, {runs} runs")
+    return Patient(
+        settings=asked.settings,
+        config=config,
+        store=asked.store,
+        planned=planned,
+        submit=options.submit,
+    )
 
 
 # ---- checks --------------------------------------------------------------------------------------
@@ -145,12 +158,14 @@ def store_folder(patient: Patient) -> Iterator[Finding]:
 
 def room(patient: Patient) -> Iterator[Finding]:
     """Bytes and files that the sweep needs, against those that are free."""
-    store, runs = patient.store, patient.open_runs()
-    if not store.root.is_dir():
-        return
+    root = patient.store.root
+    place = next(path for path in (root, *root.parents) if path.exists())
+    if not place.is_dir():
+        return  # there can be no store: the check of its folder has said so
+    runs = patient.open_runs()
     needed = _bytes_needed(patient, runs)
-    yield folder.room(store.root, needed, SPARE_BYTES, f"{len(runs)} runs")
-    yield folder.inodes(store.root, len(runs))
+    yield folder.room(place, needed, SPARE_BYTES, f"{len(runs)} runs")
+    yield folder.inodes(place, len(runs))
 
 
 def data_sets(patient: Patient) -> Iterator[Finding]:

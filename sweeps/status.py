@@ -78,11 +78,37 @@ class Row:
         return f"job {self.job.id} {waits}{before}" if self.job.id else self.job.reason
 
     @property
+    def attempt(self) -> int:
+        """Number of the newest attempt, or of the one that the outcome is of; 0 = none."""
+        outcome = self.state.outcome
+        return self.state.attempt or (outcome.attempt if outcome else 0)
+
+    @property
+    def step(self) -> int | None:
+        """How far it is, or got; None before its first sign of life."""
+        beat = self.state.heartbeat
+        return self._last_step if self._last_step is not None else beat.step if beat else None
+
+    @property
+    def _last_step(self) -> int | None:
+        """The outcome's, where nobody is at work on the run."""
+        outcome = self.state.outcome
+        return outcome.step if outcome is not None and self.state.kind != "running" else None
+
+    @property
+    def steps(self) -> int | None:
+        """How many it will have, as far as it said so itself."""
+        outcome, beat = self.state.outcome, self.state.heartbeat
+        if outcome is not None and outcome.kind == "trained":
+            return outcome.step
+        return beat.steps if beat else None
+
+    @property
     def progress(self) -> str:
         """Step, rate and time to go, or how far it got."""
         beat = self.state.heartbeat
-        if self.state.outcome is not None and self.state.kind != "running":
-            return f"step {self.state.outcome.step}"
+        if self._last_step is not None:
+            return f"step {self._last_step}"
         if beat is None:
             return ""
         left = self.seconds_left
@@ -181,11 +207,13 @@ def as_records(rows_: Iterable[Row]) -> list[dict[str, object]]:
             "cell": r.cell,
             "run": r.run,
             "state": r.kind,
-            "attempt": r.state.attempt,
+            "attempt": r.attempt,
             "reason": r.reason,
             "log": r.log or None,
-            "step": r.state.heartbeat.step if r.state.heartbeat else None,
-            "steps": r.state.heartbeat.steps if r.state.heartbeat else None,
+            "phase": r.state.heartbeat.phase if r.state.heartbeat else None,
+            "step": r.step,
+            "steps": r.steps,
+            "last_sign": r.state.heartbeat.time if r.state.heartbeat else None,
             "job": (r.job.id if r.job else r.state.owner.job if r.state.owner else None) or None,
             "rate": r.state.heartbeat.rate if r.state.heartbeat else None,
             "seconds_left": r.seconds_left,

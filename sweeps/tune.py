@@ -8,6 +8,7 @@ killed goes on with the same study, and two at once are one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -25,6 +26,7 @@ from sweeps.conduct import Conduct
 from sweeps.display import Display
 from sweeps.job import in_follow_up
 from sweeps.proof import audited, basis
+from sweeps.scheduler import Slurm
 from sweeps.settings import Asked
 from sweeps.study import Measured, Points, Study
 from uniclip import compose
@@ -108,16 +110,20 @@ class Tuner:
         return f"{said}; the trials take {most} {spent} on {slots} slots"
 
     def hold(self) -> bool:
-        """Refuse a study of which nothing is told yet if its trials would take more than
-        `max_gpu_hours`; whether that could be judged by now."""
+        """Refuse a tuning of which nothing is told yet if all of it would take more than
+        `max_gpu_hours`: trials, default arms, tuned ones; whether that could be judged by now."""
         if self.folder.round(0) is not None:
             return True
         plan, asked = self.planned.plan, self.asked
         if not in_follow_up():
             probe.forget_failed(asked.store.sweep(plan.sweep))
-        each = list({c.arm: c.run for c in plan.cells}.values())
-        times = self.study.trials * len(self.seeds)
-        return budget.hold(asked.store, self.planned, each, asked.settings, times)
+        wanted, witness = plan.wanted(), Slurm().ending
+        states = {run: look(asked.store.run(run), e, witness) for run, e in wanted.items()}
+        missing = [run for run, state in states.items() if asked.settings.takes(state)]
+        runs = Counter([*missing, *wanted])
+        for run in {c.arm: c.run for c in plan.cells}.values():
+            runs[run] += self.study.trials * len(self.seeds)
+        return budget.hold(asked.store, self.planned, runs, asked.settings)
 
     def tune(self, display: Display) -> Tuning:
         """Conduct the study to its end; `Unfinished` if runs failed or are not there yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table
@@ -13,8 +14,8 @@ from ablations import plan as plans
 from ablations.plan import Planned
 from analysis import stamps
 from sweeps import budget, cli, listing, price, settings
+from sweeps import retry as retries
 from sweeps import status as status_
-from sweeps.claims import look
 from sweeps.conduct import Conduct, united
 from sweeps.datasets import data
 from sweeps.display import Display, table
@@ -32,31 +33,13 @@ CELLS_FAILED, TRUTH_MISSED = 1, 1
 def run(options: Namespace) -> int:
     """Plan, run what is missing, report."""
     asked = settings.asked(options.overrides)
-    return _conduct(asked, plans.make(asked.request))
+    return _conduct(_conductor(asked, plans.make(asked.request)))
 
 
 def retry(options: Namespace) -> int:
     """Run failed cells again; with --force also those whose death cannot be proven."""
     asked = settings.asked(options.overrides)
-    planned = united(plans.make(asked.request), asked.store)
-    chosen = [plans.cell(planned.plan, n) for n in options.names] or list(planned.plan.cells)
-    wanted = planned.plan.wanted()
-    witness = Slurm().ending
-    states = {c.run: look(asked.store.run(c.run), wanted[c.run], witness) for c in chosen}
-    again = tuple((r, s.attempt) for r, s in states.items() if s.kind == "failed")
-    dead = (
-        ("lost", "running")
-        if options.force and options.names
-        else ("lost",)
-        if options.force
-        else ()
-    )
-    forced = tuple((r, s.attempt) for r, s in states.items() if s.kind in dead)
-    if not again and not forced:
-        kinds = ", ".join(sorted({s.kind for s in states.values()}))
-        hint = "" if options.force else "; --force takes those that are lost or hang"
-        raise UserError(f"nothing to retry: the cells are {kinds}{hint}")
-    return _conduct(asked, planned, again=again, forced=forced)
+    return _conduct(retries.conduct(asked, options.names, force=options.force))
 
 
 def plan(options: Namespace) -> int:
@@ -289,7 +272,7 @@ def tune(options: Namespace) -> int:
     asked, display = tuner.asked, Display()
     display.line(f"tuning: {tuner.estimate()}")
     held = tuner.hold()
-    defaults = _cells(asked, tuner.planned, display)[1]
+    defaults = _cells(replace(_conductor(asked, tuner.planned, display), hold=tuner.hold))[1]
     unfinished = [r for r in defaults if r.state.kind not in status_.FINAL]
     if unfinished:
         display.line(f"tuning waits for {len(unfinished)} cells of the default arms")
@@ -306,7 +289,7 @@ def tune(options: Namespace) -> int:
         display.line(text)
     tuned = variants.tuned(tuner.planned, found)
     tuner.adopt(tuned.plan)
-    return _conduct(asked, tuned, display=tuning.QuietDisplay())
+    return _conduct(_conductor(asked, tuned, tuning.QuietDisplay()))
 
 
 def doctor(options: Namespace) -> int:
@@ -316,40 +299,28 @@ def doctor(options: Namespace) -> int:
     return examine(options)
 
 
-def _conduct(
-    asked: Asked,
-    planned: Planned,
-    *,
-    again: tuple[tuple[str, int], ...] = (),
-    forced: tuple[tuple[str, int], ...] = (),
-    display: Display | None = None,
-) -> int:
-    made, rows = _cells(asked, planned, display or Display(), again=again, forced=forced)
-    truth = _report(asked.store, made)
-    unfinished = any(r.state.kind in ("failed", "lost") for r in rows)
-    return CELLS_FAILED if unfinished else truth
-
-
-def _cells(
-    asked: Asked,
-    planned: Planned,
-    display: Display,
-    *,
-    again: tuple[tuple[str, int], ...] = (),
-    forced: tuple[tuple[str, int], ...] = (),
-) -> tuple[Plan, list[status_.Row]]:
-    """Run what is missing and say what is wrong; the plan that was conducted, and its cells."""
-    conduct = Conduct(
+def _conductor(asked: Asked, planned: Planned, display: Display | None = None) -> Conduct:
+    return Conduct(
         store=asked.store,
         planned=planned,
         settings=asked.settings,
-        display=display,
+        display=display or Display(),
         words=asked.lasting,
-        again=again,
-        forced=forced,
     )
-    done = conduct.run()
-    rows = status_.rows(asked.store, conduct.plan)
+
+
+def _conduct(conduct: Conduct) -> int:
+    """Run what is missing and report; of a part of a plan, how that part came out."""
+    made, rows = _cells(conduct)
+    truth = _report(conduct.store, made)
+    unfinished = any(r.state.kind in ("failed", "lost") for r in rows)
+    return CELLS_FAILED if unfinished else 0 if conduct.part else truth
+
+
+def _cells(conduct: Conduct) -> tuple[Plan, list[status_.Row]]:
+    """Run what is missing and say what is wrong; the plan that was conducted, and its cells."""
+    done, display = conduct.run(), conduct.display
+    rows = status_.rows(conduct.store, conduct.plan)
     display.line(status_.summary(rows))
     if not done:
         raise cli.GoesOn

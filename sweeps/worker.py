@@ -145,6 +145,8 @@ class Slot:
     """Whether it makes the audit; other slots wait for it."""
     meant: Basis | None = None
     """The audit to make or to wait for; None: there is one."""
+    runs: tuple[str, ...] = ()
+    """It takes only these; none: any of the plan."""
 
     def __call__(self) -> None:
         stop = Stop()
@@ -165,7 +167,8 @@ class Slot:
 
     def _pass(self, worker: Worker) -> bool:
         """One look at every run; whether any of them could be claimed."""
-        taken = [worker.take(run) for run in worker.plan.wanted() if not worker.stop()]
+        runs = self.runs or worker.plan.wanted()
+        taken = [worker.take(run) for run in runs if not worker.stop()]
         return any(taken)
 
 

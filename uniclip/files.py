@@ -20,6 +20,9 @@ from typing import Any, BinaryIO
 from uniclip.binding import bind, plain
 from uniclip.errors import UserError
 
+NO_JSON = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
+"""What bytes that are no JSON of ours raise; the last, where they are nested without end."""
+
 
 def no_room(error: BaseException) -> bool:
     """Whether an error, or what it was raised from, is that of a full disk or a spent quota."""
@@ -112,7 +115,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
+        except NO_JSON:
             continue
         if isinstance(record, dict):
             records.append(record)
@@ -128,7 +131,7 @@ def read_json(path: Path) -> Any:
     """The JSON of a whole file; `UserError` names a file that is not."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except NO_JSON as error:
         raise UserError(f"{path} is damaged ({error}); move it away and run again") from None
 
 
@@ -159,7 +162,7 @@ def remembered(kind: str, key: str, compute: Callable[[], Any]) -> Any:
     path = cache_folder() / kind / f"{key}.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, *NO_JSON):
         value = compute()
     with suppress(OSError):
         replace(path, json.dumps(value).encode())

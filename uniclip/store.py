@@ -10,7 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from uniclip.errors import UserError
@@ -257,13 +257,18 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A fresh folder in the store, taken away again; raises OSError where there can be none."""
+        """A fresh folder in the store, taken away again, and so is a store that was not there and
+        is empty still; raises OSError where there can be none."""
         place = self.root / f".scratch-{uuid.uuid4().hex}"
-        place.mkdir(parents=True)
+        made = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         try:
+            place.mkdir(parents=True)
             yield place
         finally:
             shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):  # others have put something there, or it was never made
+                for folder in made:
+                    folder.rmdir()
 
     def require_writable(self) -> None:
         """Raise `UserError` unless files can be made and linked here."""

@@ -177,7 +177,8 @@ class Queue:
         """room: a cell has given up its place already."""
         live, ours = self.submissions.live(), self.order.words
         waiting = {j.id: i.words for i, j, _ in live if i.kind == "follow" and j.waits}
-        older = [job for job, words in waiting.items() if words[:1] == ours[:1] and words != ours]
+        alike = {job: words for job, words in waiting.items() if _named(words) == _named(ours)}
+        older = [job for job, words in alike.items() if words != ours]
         if ours in waiting.values() or (older and in_follow_up()):
             return
         if older:  # it would write the plan of another command line down again
@@ -264,6 +265,11 @@ class Queue:
         assert plan is not None, "a plan is written before anything is submitted"
         known = price.prices(self.order.store, plan)
         return {c.run: known[c.arm].seconds for c in plan.cells if c.arm in known}
+
+
+def _named(words: Sequence[str]) -> list[str]:
+    """The verb of a command line, and the cells that it names."""
+    return [word for word in words if "=" not in word]
 
 
 def _limited(refused: Refused) -> bool:

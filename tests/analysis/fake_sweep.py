@@ -14,6 +14,7 @@ import numpy as np
 from uniclip import rng
 from uniclip.store import (
     Arm,
+    AttemptFolder,
     Cell,
     Component,
     Contrast,
@@ -193,6 +194,24 @@ def make(root: Path, truth: Truth = Truth()) -> tuple[Store, str]:  # noqa: B008
         if (cell.arm, cell.seed) not in truth.missing:
             write_run(store, planned, cell, truth)
     return store, planned.sweep
+
+
+def begin(store: Store, run_id: str, *, time: float = 0.0, host: str = "h") -> AttemptFolder:
+    """One attempt more at a run."""
+    run = store.run(run_id)
+    owner = Owner(
+        host=host, boot="b", pid=1, started=1, source="s", training="t", numerics={}, time=time
+    )  # fmt: skip
+    attempt = run.claim(len(run.attempts()) + 1, owner)
+    assert attempt is not None
+    return attempt
+
+
+def fail(store: Store, run_id: str, *, seconds: float, host: str = "h") -> None:
+    """One attempt more at a run, which failed after so long."""
+    attempt = begin(store, run_id, time=seconds, host=host)
+    ended = {"kind": "failed", "time": 2 * seconds, "error": f"OSError: {host}"}
+    publish(attempt.path / "ended.json", as_json(ended))
 
 
 def level(planned: Plan, cell: Cell, truth: Truth) -> float:

@@ -82,6 +82,28 @@ def test_the_page_compares_them_and_says_what_preemption_cost(swept: tuple[Store
     assert lost.startswith("Preemption and other interruptions (1 preempted) cost 12 s of")
 
 
+def test_what_failed_is_billed_and_lost_and_no_measure_of_a_run(swept: tuple[Store, str]) -> None:
+    store, sweep = swept
+    run = store.run(fake_sweep.run_id("clip", 0))
+    before = costs.bill(gather(*swept))
+    (run.path / "outcome.json").unlink()
+    (run.attempt(1).path / "ended.json").unlink()
+    failed = {"kind": "failed", "time": 1000 * TOOK, "error": "ValueError: broken"}
+    publish(run.attempt(1).path / "ended.json", as_json(failed))
+    after = costs.bill(gather(*swept))
+    row = rows(after.csv)["clip", "0"]
+    assert (row["state"], row["ended_failed"], row["steps"]) == ("failed", "1", "")
+    assert float(row["wall_seconds"]) == float(row["lost_seconds"]) == 1000 * TOOK
+    assert float(row["gpu_hours"]) == pytest.approx(2 * 1000 * TOOK / 3600)
+    assert after.table.rows == before.table.rows, "medians are of runs with an outcome"
+    told, lost = after.table.notes[-2:]
+    assert told.startswith(f"Foretold for {len(gather(*swept).cells) - 1} runs:")
+    assert "(1 failed, 1 preempted) cost 13.9 h of" in lost
+    fake_sweep.fail(store, run.id, seconds=TOOK)
+    again = rows(costs.bill(gather(*swept)).csv)["clip", "0"]
+    assert float(again["lost_seconds"]) == 1001 * TOOK
+
+
 def test_where_nothing_was_foretold_nothing_is_compared(tmp_path: Path) -> None:
     bill = costs.bill(gather(*fake_sweep.make(tmp_path, fake_sweep.Truth())))
     assert "predicted" not in bill.csv

@@ -131,6 +131,17 @@ def test_a_damaged_file_leaves_the_old_report(
     replace(path, text)
 
 
+def test_a_failure_is_news_for_a_report(tmp_path: Path) -> None:
+    store, sweep = fake_sweep.make(tmp_path, Truth(missing=(("clip", 1),)))
+    plan = store.sweep(sweep).plan()
+    assert plan is not None
+    run = fake_sweep.run_id("clip", 1)
+    attempt = fake_sweep.begin(store, run)
+    before = report.digest(store, plan)
+    replace(attempt.path / "ended.json", b"{}")
+    assert report.digest(store, plan) != before
+
+
 def test_figures_are_the_same_bytes_again(
     built: tuple[Store, str, report.ReportResult], tmp_path: Path
 ) -> None:

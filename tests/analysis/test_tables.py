@@ -197,6 +197,24 @@ def test_a_listed_reference_that_loses_is_said_and_shown(tmp_path: Path) -> None
     assert any("No rival scores higher than UniCLIP, all components" in s for s in leads)
 
 
+def test_a_failed_cell_is_said_to_have_failed_wherever_it_did(tmp_path: Path) -> None:
+    cells = (("full", 0), ("clip", 1), ("clip", 2))
+    made = []
+    for seconds, host in ((1.0, "here"), (99.0, "there")):
+        store, sweep = fake_sweep.make(tmp_path / host, Truth(missing=cells))
+        fake_sweep.fail(store, fake_sweep.run_id("full", 0), seconds=seconds, host=host)
+        fake_sweep.begin(store, fake_sweep.run_id("clip", 2), time=seconds, host=host)
+        made.append(find(store, gather(store, sweep)))
+    found = made[0]
+    told = headline.sentences(found)[-1]
+    assert told.startswith(
+        "Of 33 cells: 1 not run yet, 1 begun and not finished, 1 failed (status "
+    )
+    assert "2 of 3 (1 failed)" in "".join(written(found).values())
+    assert f"{found.run_of['full', 0]} (failed)" in written(found)["runs.md"]
+    assert written(made[0]) == written(made[1]), "no time, no host"
+
+
 def test_what_is_missing_outlasts_every_other_warning(tmp_path: Path) -> None:
     cells = (("no-mp_nce", 0), ("clip", 1))
     truth = Truth(effects={"awareness": -0.2}, noise=0.002, missing=cells[:1], diverged=cells[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from driving import TINY, Driver
 
 from ablations import plan as plans
 from sweeps import budget, doctor, settings
+from sweeps.checks.finding import Finding, ok
 from sweeps.proof import basis
 from sweeps.settings import LocalLauncher, SlurmLauncher
+from uniclip.errors import UserError
 from uniclip.store import append, as_json, lines, replace
 
 ARMS = ("arms=[full,clip]", "seeds=2", "train.steps=20")
@@ -102,6 +105,45 @@ def test_missing_training_data_are_found(tmp_path: Path) -> None:
     flags = Namespace(submit=False, json=True, overrides=[*words, f"store={tmp_path}/store"])
     first = next(doctor.examined(flags))
     assert (first.level, "no.csv" in first.said) == ("problem", True)
+
+
+def test_where_the_plan_is_wrong_the_rest_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "store", "arms=[nope]")
+    found = findings(driver, status=1)
+    assert found["plan and training data"][0] == "problem"
+    assert "unknown arm 'nope'" in found["plan and training data"][1]
+    assert {"runtime.device=cpu", "files are kept", "room on the disk"} <= found.keys()
+    assert list(tmp_path.iterdir()) == [], "nothing is left where nothing was"
+
+
+def test_where_there_is_no_run_to_look_at_the_finding_stands_alone(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "store", "train.steps=-3")
+    assert findings(driver, status=1).keys() == {"plan and training data"}
+    assert "1 problems, 0 warnings, 0 ok" in driver.run(verb="doctor", status=1)
+
+
+def test_a_store_that_is_a_file_is_one_problem_among_the_findings(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("mine")
+    found = findings(Driver(tmp_path / "store", *ARMS), status=1)
+    assert (found["store"][0], "cannot be written" in found["store"][1]) == ("problem", True)
+    assert found["runtime.device=cpu"][0] == "ok"
+    assert (tmp_path / "store").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is gone"), UserError("x is damaged")])
+def test_a_check_that_stumbles_is_a_problem_and_the_next_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def store_folder(ill: doctor.Patient) -> Iterator[Finding]:
+        yield ok("store", "so far")
+        raise error
+
+    monkeypatch.setattr(doctor, "CHECKS", (store_folder, doctor.room))
+    flags = Namespace(submit=False, json=True, overrides=[f"store={tmp_path}/store"])
+    first, second, third, *_ = doctor.examined(flags)
+    assert first.said == "so far"
+    assert (second.check, second.level, second.said) == ("store folder", "problem", str(error))
+    assert third.check == "room on the disk"
 
 
 def test_a_switch_that_switches_nothing_is_found(tmp_path: Path) -> None:

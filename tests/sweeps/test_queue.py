@@ -241,6 +241,16 @@ def test_a_command_line_has_its_own_follow_up(
     assert scene.kinds(newer)["follow"] == 2, "the one that runs may have looked before us"
 
 
+def test_retries_of_different_cells_have_follow_ups_of_their_own(tmp_path: Path) -> None:
+    """Neither writes a plan down again, and neither knows what the other was asked."""
+    scene = Scene(Store(tmp_path), 3)
+    lines = [("run", "seeds=2"), ("retry", "a/0", "seeds=2"), ("retry", "a/1", "seeds=2")]
+    for words in lines:
+        queue = scene.queue(pack=1, words=words)
+        scene.put(queue)
+    assert [i.words for i, _, _ in queue.submissions.live() if i.kind == "follow"] == lines
+
+
 def test_slots_that_die_now_and_then_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On one slot, the worker of every cell dies once before the cell completes."""
 

@@ -153,6 +153,30 @@ def test_records_are_json_with_every_cell() -> None:
     assert records[0]["step"] == 30
 
 
+def test_a_run_with_an_outcome_says_as_much_to_machines_as_in_the_table() -> None:
+    trained = Outcome(
+        kind="trained", step=90, attempt=2, training="", source="", numerics={}, weights="00",
+        best_step=1, cost={},
+    )  # fmt: skip
+    diverged = dataclasses.replace(trained, kind="diverged", step=40, weights=None)
+    states = (
+        State(kind="complete", outcome=trained),
+        State(kind="diverged", outcome=diverged),
+        State(kind="due", outcome=trained, attempt=3, heartbeat=beat()),
+        State(kind="running", outcome=trained, attempt=3, heartbeat=beat()),
+        State(kind="running", attempt=1, heartbeat=beat(time=5.0)),
+    )
+    records = status.as_records(map(row, states))
+    assert [(r["attempt"], r["step"], r["steps"]) for r in records] == [
+        (2, 90, 90),
+        (2, 40, None),
+        (3, 90, 90),
+        (3, 30, 90),
+        (1, 30, 90),
+    ]
+    assert (records[-1]["phase"], records[-1]["last_sign"]) == ("training", 5.0)
+
+
 @pytest.fixture
 def printed(capsys: pytest.CaptureFixture[str]) -> typing.Callable[[], str]:
     return lambda: capsys.readouterr().out

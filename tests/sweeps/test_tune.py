@@ -15,7 +15,9 @@ import pytest
 from driving import TINY, Driver, finished_once, kill, until
 
 from sweeps import process
-from uniclip.store import Plan, Round, RunFolder, Store, TunedArm, as_json, replace
+from sweeps import tune as tuning
+from uniclip.errors import UserError
+from uniclip.store import Plan, Round, RunFolder, Store, TunedArm, append, as_json, replace
 
 WORDS = (
     "arms=[full,clip]",
@@ -141,7 +143,28 @@ def test_a_limit_holds_for_a_whole_study(tuned: tuple[Tuning, str]) -> None:
     """Each of its rounds would pass."""
     words = ("trials=500", "max_gpu_hours=0.02")
     said = tuned[0].run(*words, verb="tune", status=2)
-    assert "max_gpu_hours=0.02: 1000 runs would take about" in said
+    assert "max_gpu_hours=0.02: 1002 runs would take about" in said, "the tuned table too"
+
+
+def test_a_limit_holds_for_the_trials_and_both_tables_together(tmp_path: Path) -> None:
+    """20 trials of two arms, two default runs, two tuned ones: of half an hour each, 22 hours."""
+    driver = Tuning(tmp_path / "store")
+    words = [w for w in driver.words if not w.startswith("ablation")]
+    tuner = tuning.tuner(["ablation=components", *words])
+    sweep = driver.store.sweep(tuner.planned.plan.sweep)
+    replace(sweep.audit, as_json({"findings": []}))
+    for arm in ("full", "clip"):
+        append(sweep.probes, {"arm": arm, "seconds_per_step": 200.0, "fixed_seconds": 0.0})
+    for most, status in (("21.9", 2), ("22.1", 0)):
+        limited = tuning.tuner(["ablation=components", *words, f"max_gpu_hours={most}"])
+        if status:
+            with pytest.raises(UserError, match="44 runs would take about 22 "):
+                limited.hold()
+        else:
+            assert limited.hold()
+    said = driver.run("max_gpu_hours=21.9", verb="tune", status=2)
+    assert "44 runs would take about 22 " in said
+    assert driver.endings() == {}, "nothing was begun"
 
 
 def test_trials_that_coincide_with_runs_cost_nothing(

@@ -241,6 +241,7 @@ DAMAGES = {
     "another kind": b'{"kind": "finished"}',
     "a strange field": b'{"extra": 1}',
     "nan": store.as_json(outcome()).replace(b"1.0", b"NaN"),
+    "no bottom": b'{"kind": ' * 100_000,
 }
 
 
@@ -277,8 +278,9 @@ def test_a_damaged_heartbeat_is_no_sign_of_life(tmp_path: Path) -> None:
     beat = attempt.heartbeat()
     assert isinstance(beat, Heartbeat)
     assert (beat.step, beat.steps, beat.phase) == (3, 9, "training")
-    (attempt.path / "heartbeat").write_bytes(b"{")
-    assert attempt.heartbeat() is None
+    for damage in (b"{", b"[" * 100_000):
+        (attempt.path / "heartbeat").write_bytes(damage)
+        assert attempt.heartbeat() is None
 
 
 # ---- folders -------------------------------------------------------------------------------------
