@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ablations import designs, lengths
+from ablations import designs, lengths, promises, twins
 from ablations.definition import Ablation, ArmDefinition, in_force
 from ablations.fairness import facts
 from ablations.recipe import OURS, spoken
@@ -66,6 +66,7 @@ def make(request: Request) -> Planned:
     ablation = request.ablation
     designs.check(ablation, request.components)
     definitions, left_out = _chosen_arms(request)
+    promises.check(request.choices, definitions, ablation, request.components)
     base = _base_values(request)
     made = {name: _made(request, base, name, d) for name, d in definitions.items()}
     values = {name: arm.values for name, arm in made.items()}
@@ -81,7 +82,8 @@ def make(request: Request) -> Planned:
     )
     reference = ablation.reference if ablation.reference in configs else next(iter(configs))
     plan = _plan(request, base, definitions, made, configs, cells, reference)
-    plan = replace(plan, left_out=(*left_out, *_unread_expectations(ablation, plan)))
+    unread = _unread_expectations(ablation, plan)
+    plan = replace(plan, left_out=(*left_out, *twins.said(twins.find(cells)), *unread))
     return Planned(plan=plan, configs=configs, specs={c.run: specs[c.arm, c.seed] for c in cells})
 
 
@@ -96,7 +98,8 @@ def _plan(
 ) -> Plan:
     ablation, config = request.ablation, configs[reference]
     evaluations, missing, unprobed = _benchmark(configs, request.cache)
-    contrasts = designs.contrasts(ablation, request.components, list(configs))
+    drawn = designs.contrasts(ablation, request.components, list(configs))
+    contrasts = twins.telling(drawn, twins.find(cells), ablation.expectations)
     shown = {c for d in definitions.values() for c in d.off} | set(ablation.components)
     return Plan(
         sweep=_sweep_id(request, run_config(base), configs),
@@ -158,7 +161,7 @@ def _chosen_arms(request: Request) -> tuple[dict[str, ArmDefinition], list[str]]
 
 
 def _unread_expectations(ablation: Ablation, plan: Plan) -> list[str]:
-    reason = "its arms are not in this sweep"
+    reason = "its arms are not in this sweep, or are one run"
     return [
         f"not checked: {e.about} ({reason})"
         for e in ablation.expectations

@@ -118,6 +118,16 @@ class MixData:
         if not self.labels or len(set(self.labels)) < len(self.labels):
             raise UserError("data.labels must name digits, categories or both, each once")
 
+    def check(self, batch_size: int) -> None:
+        """`UserError` unless every training batch has a pair and a labelled picture."""
+        labelled = round(batch_size * self.share)
+        if not 0 < labelled < batch_size:
+            lacking = "pair" if labelled else "labelled picture"
+            raise UserError(
+                f"data.share={self.share:g} of train.batch_size={batch_size} leaves no {lacking} "
+                "in a batch: take a share nearer to 0.5, or a larger batch"
+            )
+
 
 DATA: dict[str, type] = {
     "openmoji": OpenmojiData,
@@ -233,6 +243,11 @@ class TrainConfig:
     """A loss beyond this, or not finite, ends the run as diverged."""
 
     def __post_init__(self) -> None:
+        if self.accumulate > self.batch_size:
+            raise UserError(
+                f"train.accumulate={self.accumulate} must be at most "
+                f"train.batch_size={self.batch_size}: each chunk needs a sample"
+            )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"train.betas must be at least 0 and below 1, got {list(self.betas)}")
         for name in ("start_rate", "final_rate"):
@@ -311,6 +326,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         if hasattr(self.method, "check"):
             self.method.check(self.views)
+        least = getattr(self.method, "least_batch", 1)
+        if self.train.batch_size < least:
+            raise UserError(
+                f"train.batch_size={self.train.batch_size} must be at least {least} for "
+                f"method={self.method.name}, whose heads have batch norm"
+            )
         for name in ("init_towers", "init_activation", "trust") if self.init is None else ():
             if (value := getattr(self, name)) != getattr(RunConfig, name):
                 said = str(value).lower()
@@ -334,4 +355,7 @@ FAMILIES[RunConfig, "method"] = METHODS
 def run_config(values: Mapping[str, Any]) -> RunConfig:
     """The typed configuration of one run."""
     config: RunConfig = bind(RunConfig, values)
+    if hasattr(config.data, "check"):
+        # Not in RunConfig: a batch of validation pictures, for which it is varied, has no portions.
+        config.data.check(config.train.batch_size)
     return config

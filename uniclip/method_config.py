@@ -1,7 +1,8 @@
 """The configuration of views and methods: what is contrasted with what, and what that costs.
 
 One class a method, chosen by its `name`. Each says how many encoder forwards a sample costs it, how
-many positives and negatives an anchor has, and, with `check`, which views it needs.
+many positives and negatives an anchor has, and, with `check`, which views it needs; `least_batch`,
+if it has one, is the smallest batch that it can be trained on.
 """
 
 from __future__ import annotations
@@ -93,6 +94,16 @@ class UniclipMethod(OneText):
         if self.aware == "none" and self.fusion != "film":
             raise UserError(f"method.aware=none fuses nothing: leave out fusion={self.fusion}")
 
+    def check(self, views: ViewsConfig) -> None:
+        """`UserError` unless some anchor has a positive that counts; texts have none of texts."""
+        pairs = self.contrasts(views, 2)
+        if not any(pairs[kind] for kind in ("ii+", "it+", "ti+")):
+            given, shown = list(self.weights), views.weak + views.strong
+            raise UserError(
+                f"method.weights={given} leaves no positives with {shown} views of a picture: give "
+                "image-text, the second, a weight (or image-image, the first, and two views)"
+            )
+
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs.
 
@@ -159,6 +170,9 @@ class SlipMethod(OneText):
     remote_gradients: bool = True
     """False = as published: what CLIP's loss says of other processes' rows is dropped."""
 
+    least_batch: ClassVar[int] = 2
+    """Its head has batch norm, and one sample no variance."""
+
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
         pair = {"it+": 1, "ti+": 1, "it-": samples - 1, "ti-": samples - 1}
@@ -188,6 +202,8 @@ class DeclipMethod:
     """Share of the tokens that are to be guessed."""
 
     texts: ClassVar[tuple[str, ...]] = ("edited", "masked")
+    least_batch: ClassVar[int] = 2
+    """SimSiam's heads have batch norm, and one sample no variance."""
 
     def forwards(self, views: ViewsConfig) -> dict[str, float]:
         """Encoder forwards that one sample costs."""

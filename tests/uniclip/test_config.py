@@ -261,6 +261,46 @@ def test_what_would_do_nothing_is_refused(sections: dict[str, Any], match: str) 
     refused(match, **{**sections, "method": method})
 
 
+ONE_VIEW = {"weak": 1, "strong": 0}
+
+
+@pytest.mark.parametrize(
+    ("weights", "views"),
+    [([0, 0, 1], {}), ([0, 0, 1], ONE_VIEW), ([1, 0, 0], ONE_VIEW), ([1, 0, 5], ONE_VIEW)],
+)
+@pytest.mark.parametrize("loss", ["mp_nce", "multi_view_info_nce"])
+def test_weights_that_leave_no_positives_are_refused(weights: Any, views: Any, loss: str) -> None:
+    method = {"name": "uniclip", "weights": weights, "loss": loss}
+    said = r"method\.weights=\[[\d., ]+\] leaves no positives with [13] views .*give image-text"
+    refused(said, method=method, views=views)
+
+
+@pytest.mark.parametrize(
+    ("weights", "views"),
+    [([1, 0, 0], {}), ([0, 1, 0], ONE_VIEW), ("balanced", ONE_VIEW), ("uniform", ONE_VIEW)],
+)
+def test_weights_that_leave_some_positives_are_taken(weights: Any, views: Any) -> None:
+    run_config(values(method={"name": "uniclip", "weights": weights}, views=views))
+
+
+@pytest.mark.parametrize(
+    ("method", "views"), [("slip", {"weak": 1, "strong": 2}), ("declip", {"weak": 0, "strong": 2})]
+)
+def test_a_batch_norm_needs_two_samples(method: str, views: dict[str, int]) -> None:
+    sections = {"method": {"name": method}, "views": views}
+    match = rf"train\.batch_size=1 must be at least 2 for method={method}"
+    refused(match, train={"batch_size": 1}, **sections)
+    run_config(values(train={"batch_size": 2}, **sections))
+
+
+def test_each_chunk_needs_a_sample() -> None:
+    refused(
+        r"train\.accumulate=200 must be at most train\.batch_size=16",
+        train={"batch_size": 16, "accumulate": 200},
+    )
+    run_config(values(train={"batch_size": 16, "accumulate": 16}))
+
+
 @pytest.mark.parametrize("told", [{"told": ["flip"]}, {"fusion": "concat"}], ids=str)
 def test_awareness_is_switched_off_whatever_it_was_told(told: dict[str, Any]) -> None:
     run_config(values(method={"name": "uniclip", "aware": "identity", **told}))

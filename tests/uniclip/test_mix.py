@@ -104,6 +104,22 @@ def test_what_cannot_be_mixed_is_refused(split):
     with pytest.raises(UserError, match=r"data\.labels"):
         run_config({"data": {**SECTION, "labels": []}, "method": {"name": "unicl"}})
     words = tokenizers.train(["a"], 300)
-    config = tiny(data={**SECTION, "share": 0.01}, train={"batch_size": 16})
-    with pytest.raises(UserError, match="batch_size"):
-        Batches(config, data.open_split(config.data, "train"), words)
+    with pytest.raises(UserError, match="train.batch_size=8192 takes 4096 of the"):
+        Batches(tiny(data=SECTION, train={"batch_size": 8192}), split, words)
+
+
+@pytest.mark.parametrize(
+    ("share", "size", "lacking"),
+    [(0.99, 16, "pair"), (0.01, 16, "labelled picture"), (0.5, 1, "labelled picture")],
+)
+def test_a_share_that_leaves_nothing_of_a_kind_is_refused(share, size, lacking):
+    with pytest.raises(UserError, match=f"data.share={share} of .*={size} leaves no {lacking} in"):
+        tiny(data={**SECTION, "share": share}, train={"batch_size": size})
+
+
+def test_few_pictures_for_validation_are_no_batch_without_a_kind():
+    """A validation batch is smaller than this one, and would have no labelled picture."""
+    few = {"steps": 1, "batch_size": 1024, "accumulate": 64}
+    config = tiny(data={**SECTION, "share": 0.001}, views={"strong": 0}, train=few)
+    _, state = train.open_training(config)
+    assert state.engagement()
