@@ -95,7 +95,7 @@ class Weights:
     resize: int
     """Pixels of the shorter side before the crop."""
     activation_known: bool
-    """Of the Transformers: from the file, or told. Else open_clip's default is taken."""
+    """Of the Transformers: the file says it. Else it is told, or open_clip's default."""
 
 
 def load(path: str | Path, *, trust: bool = False, quick_gelu: bool | None = None) -> Imported:
@@ -151,7 +151,7 @@ def read(
         embedder=embedder,
         log_scale=tensors[layout.scale].item(),
         resize=round(stretch * model.image.pixels),
-        activation_known=layout.is_unicl or contents.openai or quick_gelu is not None,
+        activation_known=layout.is_unicl or contents.openai,
     )
 
 
