@@ -17,8 +17,10 @@ from uniclip.config import RunConfig
 from uniclip.data import tokenizer
 from uniclip.errors import UserError
 from uniclip.model import start
+from uniclip.run import load
+from uniclip.run import run as execute
 from uniclip.state import State
-from uniclip.store import RunFolder, lines
+from uniclip.store import RunFolder, Store, lines
 
 TEXT = {
     "width": 128, "layers": 2, "heads": 2, "context": 77, "vocabulary": 49408, "tokenizer": "clip",
@@ -333,7 +335,28 @@ def test_an_image_head_and_what_it_is_told_of_come_together_or_not(tmp_path):
     assert text["augmentation_encoder"] == text["image_head"] == "init_towers=text"
 
 
-def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path):
+def test_a_run_starts_from_the_file_of_its_plan_or_not_at_all(tmp_path):
+    fitted = written(tmp_path, tiny())
+    RunFolder(tmp_path).publish_spec(identity.spec(tiny(), {}))
+    place = tmp_path / "weights.safetensors"
+    given = tiny(init=str(place), init_towers="image", seed=1)
+    planned = identity.spec(given, {"data": 1, **start.fingerprint(given)})
+    run = Store(tmp_path / "store").run(identity.run_id(planned))
+    run.publish_spec(planned)
+    kept = place.read_bytes()
+    tensors = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
+    place.write_bytes(checkpoint.encode(tensors, {"step": 7}))
+    attempt = claimed(run)
+    with pytest.raises(UserError, match=f"init={place} has changed since the plan; run again"):
+        execute(run, given, attempt, evaluations={})
+    assert not list(attempt.path.iterdir())
+    place.write_bytes(kept)
+    assert execute(run, given, claimed(run), evaluations={}) == "trained"
+    place.unlink()
+    assert load(run.path).config.init == planned["data"]["init"], "its own weights are all it needs"
+
+
+def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path, monkeypatch):
     place = tmp_path / "x.pt"
     place.write_bytes(b"one")
     given = tiny(init=str(place))
@@ -343,6 +366,13 @@ def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path):
 
     first = name()
     assert first == name()
+    (tmp_path / "elsewhere.pt").write_bytes(b"one")
+    monkeypatch.chdir(tmp_path)
+    for same in ("x.pt", "./x.pt", "../" + tmp_path.name + "/x.pt", "elsewhere.pt"):
+        given = tiny(init=same)
+        assert name() == first
+    given = tiny(init="x.pt", trust=True)
+    assert name() == first
     place.write_bytes(b"two!")
     assert name() != first
     assert start.fingerprint(tiny()) == {}

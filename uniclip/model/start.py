@@ -57,6 +57,15 @@ def fingerprint(config: RunConfig) -> dict[str, Any]:
     return {"init": files.remembered("sums", known, lambda: files.sum_of(path))}
 
 
+def check(config: RunConfig, planned: Mapping[str, Any]) -> None:
+    """`UserError` if the file at `init` is no more the one of the plan, whose run this is.
+
+    planned: the fingerprint in the run's spec.
+    """
+    if fingerprint(config).get("init") != planned.get("init"):
+        raise UserError(f"init={config.init} has changed since the plan; run again")
+
+
 def begin(embedder: Embedder, config: RunConfig, words: Tokenizer) -> Taken:
     """Give the embedder's encoders the weights that `config.init` names; empty without one.
 
