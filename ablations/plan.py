@@ -357,11 +357,14 @@ def _primary(ablation: Ablation, config: RunConfig) -> Primary:
 
 
 def _sweep_id(request: Request, base: RunConfig, configs: Mapping[str, RunConfig]) -> str:
-    def seedless(config: RunConfig) -> dict[str, Any]:
-        return {k: v for k, v in hashed(config).items() if k != "seed"}
-
     content = {"base": seedless(base), "arms": {n: seedless(c) for n, c in configs.items()}}
     return f"{request.ablation.name}-{request.budget}-{digest(content, 8)}"
+
+
+def seedless(config: RunConfig) -> dict[str, Any]:
+    """What of a configuration names its sweep: all that is hashed but the seed."""
+    content = {**hashed(config), **start.fingerprint(config)}
+    return {k: v for k, v in content.items() if k != "seed"}
 
 
 def cell(plan: Plan, name: str) -> Cell:

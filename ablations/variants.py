@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from ablations.fairness import facts
-from ablations.plan import Planned, specs_of
+from ablations.plan import Planned, seedless, specs_of
 from ablations.recipe import spoken
 from uniclip.binding import plain
 from uniclip.compose import flat, put
 from uniclip.config import RunConfig, run_config
-from uniclip.identity import digest, hashed, run_id
+from uniclip.identity import digest, run_id
 from uniclip.store import Arm, Cell, Tuning
 
 Values = Mapping[str, Any]
@@ -91,8 +91,10 @@ def tuned(planned: Planned, tuning: Tuning) -> Planned:
     best = {t.arm: t.best.values for t in tuning.arms}
     configs = {name: with_values(c, best[name]) for name, c in planned.configs.items()}
     specs = specs_of(configs, plan.seeds)
-    seedless = {n: {**hashed(c), "seed": 0} for n, c in configs.items()}
-    content = {"default": tuning.default, "arms": seedless}
+    content = {
+        "default": tuning.default,
+        "arms": {n: {**seedless(c), "seed": 0} for n, c in configs.items()},
+    }
     changed = replace(
         plan,
         sweep=f"{plan.ablation}-{plan.budget}-tuned-{digest(content, 8)}",

@@ -83,7 +83,7 @@ class SlurmJob:
 
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         entry = worker.entry
-        rank = entry.join(worker.run_only)
+        rank = entry.join(self.plan.base)
         if self.intent.kind == "prove":
             self._act(worker)
         elif rank == 0:
@@ -92,7 +92,7 @@ class SlurmJob:
             entry.share(None)
         else:
             while (run := entry.share()) is not None:
-                entry.assist(self.store.run(run), worker.run_only, stop)
+                entry.assist(self.store.run(run), worker.run_only(run), stop)
         entry.leave()
 
     def _act(self, worker: Worker) -> None:

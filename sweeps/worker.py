@@ -27,6 +27,7 @@ from sweeps import claims
 from sweeps.proof import FAILED, Basis, audited, proven
 from sweeps.scheduler import Slurm
 from uniclip import plugins
+from uniclip.config import RUN_ONLY
 from uniclip.files import no_room
 from uniclip.identity import config_of
 from uniclip.store import (
@@ -87,10 +88,9 @@ class Worker:
         """The module that executes cells; importing it may take seconds."""
         return importlib.import_module(self.plan.entry)
 
-    @property
-    def run_only(self) -> dict[str, Any]:
-        """How the runs of the plan are executed and judged."""
-        return {k: self.plan.base[k] for k in ("runtime", "benchmark")}
+    def run_only(self, run: str) -> dict[str, Any]:
+        """How a run of the plan is executed and judged."""
+        return run_only(self.plan, next(c.arm for c in self.plan.cells if c.run == run))
 
     @cached_property
     def witness(self) -> claims.Witness:
@@ -106,7 +106,8 @@ class Worker:
         if attempt is None:
             return None
         self.claimed(run_id)
-        work = partial(self.entry.execute, run, self.run_only, attempt, evaluations, self.stop)
+        how = self.run_only(run_id)
+        work = partial(self.entry.execute, run, how, attempt, evaluations, self.stop)
         kind = execute(run, attempt, work, self.stop)
         if kind == "interrupted" and not self.stop():
             self._wait_for_room()
@@ -126,7 +127,7 @@ class Worker:
             self.store,
             run,
             state,
-            partial(self.entry.numerics, run, self.run_only),
+            partial(self.entry.numerics, run, self.run_only(run.id)),
             again=self.again,
             forced=self.forced,
             prepare=partial(RunFolder.publish_spec, spec=run.spec()),
@@ -196,6 +197,12 @@ def _broken(error: Exception) -> tuple[str, str]:
     return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
+def run_only(plan: Plan, arm: str) -> dict[str, Any]:
+    """How the runs of an arm are executed and judged: what no spec says."""
+    values = {**plan.base, **plan.arm(arm).delta}
+    return {name: values[name] for name in RUN_ONLY if name in values}
+
+
 def prove(store: Store, plan: Plan, meant: Basis) -> None:
     """A few steps of every arm: its witnesses are checked and its speed is taken, once.
 
@@ -211,8 +218,7 @@ def prove(store: Store, plan: Plan, meant: Basis) -> None:
         return
     plan = meant.placed(plan)
     specs = {c.arm: store.run(c.run).spec() for c in reversed(plan.cells)}
-    run_only = {k: plan.base[k] for k in ("runtime", "benchmark")}
-    configs = {arm.name: config_of(specs[arm.name], run_only) for arm in plan.arms}
+    configs = {a.name: config_of(specs[a.name], run_only(plan, a.name)) for a in plan.arms}
     if others.rank > 0:
         audit.assist(plan, configs)
         return

@@ -21,8 +21,9 @@ from uniclip.method_config import UniclipMethod as UniclipMethod
 from uniclip.method_config import UniclMethod as UniclMethod
 from uniclip.method_config import ViewsConfig as ViewsConfig
 
-RUN_ONLY = ("runtime", "benchmark")
-"""Sections that say how a run is executed and judged, never what it is: not hashed."""
+RUN_ONLY = ("runtime", "benchmark", "init", "trust")
+"""What says how a run is executed and judged, never what it is: not hashed. Where `init` lies is of
+this kind; what it holds is in the data's fingerprint (`uniclip.model.start`)."""
 
 
 # ---- data: one class a source, chosen by `name` --------------------------------------------------
@@ -308,14 +309,15 @@ class RunConfig:
     seed: int = setting(0, low=0)
     stream: int = setting(0, low=0, absent=0)
     """In the key of every draw but initialisation: an A/A arm differs in it alone."""
-    init: str | None = setting(None, absent=None)
-    """A checkpoint from which the encoders start: CLIP's, open_clip's, UniCL's or a run of ours."""
+    init: str | None = None
+    """A checkpoint from which the encoders start: CLIP's, open_clip's, UniCL's or a run of ours. Of
+    a run that is read back its sum, for where the file lay is no part of the run."""
     init_towers: Literal["both", "image", "text"] = setting("both", absent="both")
     """Which encoders start from `init`; the other starts from scratch."""
     init_activation: Literal["quick_gelu", "gelu"] | None = setting(None, absent=None)
     """With which activation the Transformers of an open_clip checkpoint at `init` were trained: its
-    shapes don't tell. null = as the file says that it is OpenAI's, or a run of ours."""
-    trust: bool = setting(False, absent=False)
+    shapes don't tell. null = as the file says: OpenAI's, UniCL's or a run of ours."""
+    trust: bool = False
     """Let `init` be a TorchScript archive, which is a program and not only numbers."""
     frozen: Literal["none", "image", "text", "both"] = setting("none", absent="none")
     """Encoders that do not learn; frozen image, learning text is locked-image tuning."""

@@ -35,7 +35,7 @@ def digest(value: Any, digits: int = 16) -> str:
 
 
 def hashed(config: Any) -> Any:
-    """The plain configuration without run-only sections and fields at their `absent` value."""
+    """The plain configuration without what is run-only and fields at their `absent` value."""
     if not dataclasses.is_dataclass(config):
         return plain(config)
     kept = {}
@@ -60,10 +60,14 @@ def run_id(spec_: Mapping[str, Any]) -> str:
 
 
 def config_of(spec_: Mapping[str, Any], run_only: Mapping[str, Any] | None = None) -> RunConfig:
-    """The configuration that a spec describes; fields younger than it take their `absent` value."""
+    """The configuration that a spec describes; fields younger than it take their `absent` value.
+
+    Where the run starts from a checkpoint and nobody says where that lies, `init` is its sum.
+    """
     plugins.use((run_only or {}).get("runtime", {}).get("plugins", ()))
+    start = {"init": spec_["data"].get("init")}
     values = _with_absent(RunConfig, spec_["config"])
-    return run_config({**values, **(run_only or {})})
+    return run_config({**start, **values, **(run_only or {})})
 
 
 def _with_absent(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

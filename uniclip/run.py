@@ -27,6 +27,7 @@ from uniclip.errors import Stopped, UserError, not_judged
 from uniclip.evaluate.datasets import looked_at_once
 from uniclip.files import sum_of
 from uniclip.journal import SECONDS_PER_BEAT, going_on
+from uniclip.model import start
 from uniclip.model.embedder import build_embedder
 from uniclip.model.pretrained import Pretrained
 from uniclip.objectives import methods
@@ -113,6 +114,7 @@ def _train(
     trains: bool,
 ) -> Kind:
     if trains:
+        start.check(config, run.spec()["data"])
         validate = partial(evaluate.validate, config=config)
         fitted = fit(config, attempt=attempt, validate=validate, stop=stop)
         if fitted.kind == "stopped":

@@ -17,6 +17,7 @@ from ablations import definition
 from ablations import plan as plans
 from ablations.plan import Planned
 from sweeps import settings
+from sweeps.worker import run_only
 from uniclip.compose import flat
 from uniclip.config import DATA
 from uniclip.errors import UserError
@@ -73,6 +74,25 @@ def test_every_arm_and_seed_is_a_cell_and_every_cell_has_a_spec(crossed: Planned
     for run, hashed in crossed.specs.items():
         assert run_id(hashed) == run
     assert [c.seed for c in plan.cells] == sorted(c.seed for c in plan.cells), "seed by seed"
+
+
+def test_what_lies_at_init_names_runs_and_sweep_and_not_where(tmp_path: Path) -> None:
+    """Who executes an arm is told the place by the plan."""
+    for name, content in (("a.pt", b"one"), ("b.pt", b"one"), ("c.pt", b"two")):
+        (tmp_path / name).write_bytes(content)
+    one, same, other = (
+        planned("ablation=components", "data=scenes", "arms=[full]", f"init={tmp_path / name}")
+        for name in ("a.pt", "b.pt", "c.pt")
+    )
+    assert one.plan.sweep == same.plan.sweep != other.plan.sweep
+    assert one.specs == same.specs
+    assert one.specs.keys().isdisjoint(other.specs)
+    (arm,) = same.plan.arms
+    moved = replace(arm, name="moved", delta={"init": "d.pt", "trust": True})
+    plan = replace(same.plan, arms=(arm, moved))
+    for name, place, trust in (("full", str(tmp_path / "b.pt"), False), ("moved", "d.pt", True)):
+        told = config_of(same.specs[same.plan.cells[0].run], run_only(plan, name))
+        assert (told.init, told.trust) == (place, trust)
 
 
 def test_a_spec_is_of_its_arm_and_seed(crossed: Planned) -> None:

@@ -85,13 +85,22 @@ def test_every_leaf_changes_the_name_unless_it_is_run_only(
 ) -> None:
     before = make(data, method)
     after = changed(before, path)
-    assert (name_of(before) == name_of(after)) == (path[0] in ("runtime", "benchmark"))
+    assert (name_of(before) == name_of(after)) == (path[0] in config_module.RUN_ONLY)
 
 
 def test_run_only_is_the_named_list() -> None:
-    """A section that decides weights must never slip into it."""
-    assert config_module.RUN_ONLY == ("runtime", "benchmark")
+    """What decides weights must never slip into it; what `init` holds is in the fingerprint."""
+    assert config_module.RUN_ONLY == ("runtime", "benchmark", "init", "trust")
     assert not set(hashed(make())) & set(config_module.RUN_ONLY)
+
+
+def test_a_run_that_is_read_back_knows_the_sum_of_its_start_or_is_told_the_place() -> None:
+    written = spec(make(init="x.pt", init_towers="image"), {**FINGERPRINT, "init": "a1b2"})
+    assert config_of(written).init == "a1b2"
+    told = config_of(written, {"init": "y.pt", "trust": True})
+    assert (told.init, told.trust, told.init_towers) == ("y.pt", True, "image")
+    older = {**written, "config": {**written["config"], "init": "x.pt"}}
+    assert config_of(older).init == "x.pt", "as releases wrote it that hashed the place"
 
 
 def test_another_fingerprint_is_another_run() -> None:

@@ -209,3 +209,36 @@ def test_importing_draws_nothing_from_torchs_generator(tmp_path):
     before = torch.get_rng_state()
     imported.load(path)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_what_is_no_weight_is_refused_by_key(tmp_path):
+    state, key = published.clip().state_dict(), "ln_final.weight"
+    for value, match in (
+        (state[key].to_sparse(), "is not dense"),
+        (torch.empty(128, device="meta"), "lies on the device meta"),
+        (state[key].to(torch.complex64), "is complex"),
+        (state[key] * float("nan"), ".* not finite"),
+        (state[key].double() * 1e300, ".* not finite"),  # in single precision
+    ):
+        refused(
+            saved({**state, key: value}, tmp_path / "x.pt"), rf"x\.pt: ln_final\.weight {match}"
+        )
+
+
+@pytest.mark.parametrize("scale", [[], [1.0, 2.0]])
+def test_the_scale_is_one_number(scale, tmp_path):
+    state = {**published.clip().state_dict(), "logit_scale": torch.tensor(scale)}
+    refused(saved(state, tmp_path / "x.pt"), r"logit_scale has shape \(\d,\), expected one number")
+
+
+def test_the_scale_may_be_a_list_of_one(tmp_path):
+    state = {**published.clip().state_dict(), "logit_scale": torch.tensor([3.0])}
+    model = imported.load(saved(state, tmp_path / "x.pt"))
+    assert model.image_text_scale() == pytest.approx(np.exp(3))
+
+
+def test_the_expected_shape_is_the_files(tmp_path):
+    state = published.clip().state_dict()
+    turned = {**state, "visual.proj": state["visual.proj"].T.contiguous()}
+    path = saved(turned, tmp_path / "x.pt")
+    refused(path, r"visual\.proj has shape \(64, 128\), expected \(128, 64\)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import shlex
 from dataclasses import replace
 
 import published
@@ -9,13 +11,16 @@ import pytest
 import torch
 from tiny_runs import claimed, opened, tiny
 
-from uniclip import checkpoint, identity, train
+from uniclip import augment, checkpoint, identity, train
+from uniclip.compose import parse, put
 from uniclip.config import RunConfig
 from uniclip.data import tokenizer
 from uniclip.errors import UserError
 from uniclip.model import start
+from uniclip.run import load
+from uniclip.run import run as execute
 from uniclip.state import State
-from uniclip.store import RunFolder, lines
+from uniclip.store import RunFolder, Store, lines
 
 TEXT = {
     "width": 128, "layers": 2, "heads": 2, "context": 77, "vocabulary": 49408, "tokenizer": "clip",
@@ -115,9 +120,10 @@ def test_what_was_taken_over_is_one_line_of_the_runs_log(path, tmp_path, capsys)
     (event,) = [e for e in lines(attempt.events) if e["event"] == "initialized"]
     assert event["said"] in capsys.readouterr().out.splitlines()
     assert event["said"] == (
-        f"init={path}: took over image encoder; started anew: image head (blocks.0.mlp.0.bias is "
-        "absent there and (128,) in model=), text encoder (init_towers=image), text head "
-        "(init_towers=image), the temperature (method.temperature says it)"
+        f"init={path}: took over image encoder; started anew: augmentation encoder (layers.0.bias "
+        "is absent there and (16,) in model=), image head (blocks.0.mlp.0.bias is absent there "
+        "and (128,) in model=), text encoder (init_towers=image), text head (init_towers=image), "
+        "the temperature (method.temperature says it)"
     )
 
 
@@ -197,6 +203,45 @@ def test_unicls_own_activation_and_epsilon_are_known(words, tmp_path):
     State(config(place, text={**QUICK_TEXT, "norm_epsilon": 1e-12}, **given), words)
 
 
+def test_pixels_are_normalised_as_the_checkpoint_has_them(path, clip, words):
+    """Mean and deviation stand in no file; timm has others for this model than for CLIP's own."""
+    other = {**IMAGE, "name": "vit_large_patch14_clip_224"}
+    black = {"mean": [0, 0, 0], "std": [1, 1, 1]}
+    for image in (other, {**other, "options": {**VIT, "pretrained_cfg_overlay": black}}):
+        with pytest.raises(UserError, match=r"not \[0(\.5)?,.*pretrained_cfg_overlay") as caught:
+            State(config(path, image=image), words)
+        settings = [word for word in shlex.split(str(caught.value)) if word.startswith("model.")]
+        mended = {"model": {"image": copy.deepcopy(image)}}
+        for key, value in parse(settings).items():
+            put(mended, key, value)
+        embedder = State(config(path, **mended["model"]), words).embedder
+        pixels = published.pictures(64)
+        with torch.no_grad():
+            theirs = clip.encode_image((pixels / 255 - published.MEAN) / published.STD, True)
+            ours = embedder.eval().images(pixels, torch.zeros(3, 1))
+        assert torch.allclose(ours, theirs, atol=1e-5)
+    State(config(path, image=other, init_towers="text"), words)
+
+
+def test_an_activation_is_given_where_the_file_needs_it_and_nowhere_else(words, tmp_path):
+    """It would be hashed, and the same weights trained once more under another name."""
+    archive, unicl, resnet = (tmp_path / name for name in ("ViT.pt", "unicl.pth", "RN50.pt"))
+    published.scripted(published.clip(quick=True), archive)
+    torch.save({"model": published.Unicl().released()}, unicl)
+    torch.save(published.clip(layers=(3, 4, 6, 3), width=64).state_dict(), resnet)
+    for given in (
+        config(archive, text=QUICK_TEXT, image=QUICK_IMAGE, trust=True, init_activation="gelu"),
+        config(
+            archive, text=QUICK_TEXT, image=QUICK_IMAGE, trust=True, init_activation="quick_gelu"
+        ),
+        config(unicl, text={**QUICK_TEXT, "norm_epsilon": 1e-12}, init_towers="text"),
+        config(resnet, image={"name": "resnet50_clip", "pixels": 64}, init_towers="image"),
+    ):
+        with pytest.raises(UserError, match=r"init_activation=.*: leave it out") as caught:
+            State(given, words)
+        assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("frozen", ["none", "image", "text", "both"])
 def test_a_frozen_encoder_does_not_move_and_the_rest_does(path, frozen):
     given = config(path, frozen=frozen)
@@ -224,16 +269,25 @@ def test_frozen_norms_keep_their_statistics():
     assert min(seen) > 0
 
 
+def written(folder, given):
+    """A run of ours that was trained, but for its spec."""
+    fitted = train.fit(given)
+    tensors = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
+    (folder / "weights.safetensors").write_bytes(checkpoint.encode(tensors, {"step": 6}))
+    words = fitted.pretrained.tokenizer
+    (folder / "tokenizer.json").write_text(words.to_json(), encoding="utf-8")
+    return fitted
+
+
 def test_a_run_of_ours_is_a_start_too(tmp_path):
     first = tiny(method={"name": "clip"})
-    fitted = train.fit(first)
-    tensors = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
-    (tmp_path / "weights.safetensors").write_bytes(checkpoint.encode(tensors, {"step": 6}))
+    fitted = written(tmp_path, first)
     words = fitted.pretrained.tokenizer
-    (tmp_path / "tokenizer.json").write_text(words.to_json(), encoding="utf-8")
     with pytest.raises(UserError, match=r"no spec\.json beside it"):
         State(tiny(init=str(tmp_path / "weights.safetensors")), words)
     RunFolder(tmp_path).publish_spec(identity.spec(first, {}))
+    with pytest.raises(UserError, match="init_activation=quick_gelu .* leave it out"):
+        State(tiny(init=str(tmp_path / "weights.safetensors"), init_activation="quick_gelu"), words)
     second = tiny(method={"name": "clip"}, seed=1, init=str(tmp_path / "weights.safetensors"))
     embedder = State(second, words).embedder
     own = fitted.pretrained.embedder.state_dict()
@@ -253,7 +307,56 @@ def test_a_run_of_ours_is_a_start_too(tmp_path):
         State(replace(second, model=replace(second.model, image=other)), words)
 
 
-def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path):
+def test_an_image_head_and_what_it_is_told_of_come_together_or_not(tmp_path):
+    """A head means what its own augmentation encoder says, not what another's does."""
+    first = tiny()
+    fitted = written(tmp_path, first)
+    RunFolder(tmp_path).publish_spec(identity.spec(first, {}))
+    place, words = str(tmp_path / "weights.safetensors"), fitted.pretrained.tokenizer
+    state = State(tiny(init=place, seed=1), words)
+    assert list(state.taken) == [
+        "image_encoder", "augmentation_encoder", "image_head", "text_encoder", "text_head"
+    ]  # fmt: skip
+    assert "took over image encoder, augmentation encoder, image head" in start.spoken(
+        place, state.taken
+    )
+    pixels, vectors = published.pictures(32), torch.randn(3, augment.WIDTH)
+    with torch.no_grad():
+        ours, theirs = state.embedder.eval(), fitted.pretrained.embedder.eval()
+        assert torch.equal(ours.images(pixels, vectors), theirs.images(pixels, vectors))
+
+    wider = State(tiny(init=place, model={"embedding": 24}), words).taken
+    assert wider["augmentation_encoder"] == "only together with the image head"
+    assert "(48,) in model=" in wider["image_head"]
+    unaware = State(tiny(init=place, method={"name": "clip"}), words).taken
+    assert "augmentation_encoder" not in unaware
+    assert "absent" in unaware["image_head"]
+    text = State(tiny(init=place, init_towers="text"), words).taken
+    assert text["augmentation_encoder"] == text["image_head"] == "init_towers=text"
+
+
+def test_a_run_starts_from_the_file_of_its_plan_or_not_at_all(tmp_path):
+    fitted = written(tmp_path, tiny())
+    RunFolder(tmp_path).publish_spec(identity.spec(tiny(), {}))
+    place = tmp_path / "weights.safetensors"
+    given = tiny(init=str(place), init_towers="image", seed=1)
+    planned = identity.spec(given, {"data": 1, **start.fingerprint(given)})
+    run = Store(tmp_path / "store").run(identity.run_id(planned))
+    run.publish_spec(planned)
+    kept = place.read_bytes()
+    tensors = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
+    place.write_bytes(checkpoint.encode(tensors, {"step": 7}))
+    attempt = claimed(run)
+    with pytest.raises(UserError, match=f"init={place} has changed since the plan; run again"):
+        execute(run, given, attempt, evaluations={})
+    assert not list(attempt.path.iterdir())
+    place.write_bytes(kept)
+    assert execute(run, given, claimed(run), evaluations={}) == "trained"
+    place.unlink()
+    assert load(run.path).config.init == planned["data"]["init"], "its own weights are all it needs"
+
+
+def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path, monkeypatch):
     place = tmp_path / "x.pt"
     place.write_bytes(b"one")
     given = tiny(init=str(place))
@@ -263,6 +366,13 @@ def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path):
 
     first = name()
     assert first == name()
+    (tmp_path / "elsewhere.pt").write_bytes(b"one")
+    monkeypatch.chdir(tmp_path)
+    for same in ("x.pt", "./x.pt", "../" + tmp_path.name + "/x.pt", "elsewhere.pt"):
+        given = tiny(init=same)
+        assert name() == first
+    given = tiny(init="x.pt", trust=True)
+    assert name() == first
     place.write_bytes(b"two!")
     assert name() != first
     assert start.fingerprint(tiny()) == {}

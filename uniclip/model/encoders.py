@@ -51,10 +51,8 @@ class ImageEncoder(nn.Module):
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
         self.body = _timm_model(config)
-        cfg = getattr(self.body, "pretrained_cfg", None) or {}
-        for name, default in (("mean", IMAGENET_DEFAULT_MEAN), ("std", IMAGENET_DEFAULT_STD)):
-            values = torch.tensor(cfg.get(name) or default).view(1, 3, 1, 1)
-            self.register_buffer(name, values, persistent=False)
+        for name, values in normalisation(self.body).items():
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.features = self._probe(config)
         """F"""
 
@@ -83,6 +81,13 @@ class ImageEncoder(nn.Module):
                 f"{tuple(features.shape)}, not one vector a picture; change model.image.options"
             )
         return features.shape[1]
+
+
+def normalisation(body: nn.Module) -> dict[str, tuple[float, ...]]:
+    """The `mean` and `std` of pixels in [0, 1] that a timm model has in its own configuration."""
+    cfg = getattr(body, "pretrained_cfg", None) or {}
+    defaults = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
+    return {name: tuple(cfg.get(name) or default) for name, default in defaults.items()}
 
 
 class TextEncoder(nn.Module):

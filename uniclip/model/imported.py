@@ -95,7 +95,7 @@ class Weights:
     resize: int
     """Pixels of the shorter side before the crop."""
     activation_known: bool
-    """Of the Transformers: from the file, or told. Else open_clip's default is taken."""
+    """Of the Transformers: the file says it. Else it is told, or open_clip's default."""
 
 
 def load(path: str | Path, *, trust: bool = False, quick_gelu: bool | None = None) -> Imported:
@@ -106,8 +106,9 @@ def load(path: str | Path, *, trust: bool = False, quick_gelu: bool | None = Non
         the file says that it is theirs, else open_clip's default, the GELU. UniCL's is known.
 
     Raises:
-        UserError: no such file, a key missing, unexpected or of another shape, or an architecture
-            that we do not know; CLIP's vocabulary is not installed.
+        UserError: no such file, a key missing, unexpected, of another shape or without real and
+            finite numbers, or an architecture that we do not know; CLIP's vocabulary is not
+            installed.
     """
     words = tokenizer.clip()
     weights = read(Path(path), words, trust=trust, quick_gelu=quick_gelu)
@@ -148,9 +149,9 @@ def read(
         model=model,
         state=state,
         embedder=embedder,
-        log_scale=float(tensors[layout.scale].reshape(-1)[0]),
+        log_scale=tensors[layout.scale].item(),
         resize=round(stretch * model.image.pixels),
-        activation_known=layout.is_unicl or contents.openai or quick_gelu is not None,
+        activation_known=layout.is_unicl or contents.openai,
     )
 
 

@@ -75,14 +75,22 @@ def gather(
     state: our embedder's, for names and shapes.
 
     Raises:
-        UserError: a key is missing, unexpected or of another shape; it is named.
+        UserError: a key is missing, unexpected or of another shape, or holds what is no weight; it
+            is named.
     """
     filled: dict[str, Tensor] = {}
     left = {
         k: v for k, v in checkpoint.items() if not (layout.derived and k.endswith(layout.derived))
     }
-    if left.pop(layout.scale, None) is None:
+    for key, value in left.items():
+        _refuse_what_is_no_weight(key, value, where)
+    scale = left.pop(layout.scale, None)
+    if scale is None:
         raise UserError(f"{where}: {layout.scale} is missing; {_whole(layout)}")
+    if scale.numel() != 1:
+        raise UserError(
+            f"{where}: {layout.scale} has shape {tuple(scale.shape)}, expected one number"
+        )
     for entry in entries(layout, list(state)):
         if entry.theirs not in left:
             if entry.theirs.endswith(BATCHES_SEEN):
@@ -92,7 +100,8 @@ def gather(
         value = left.pop(entry.theirs)
         shapes = [state[key].shape for key in entry.ours]
         if sum(s.numel() for s in shapes) != value.numel() or not _alike(entry, value, shapes):
-            expected = " + ".join(str(tuple(s)) for s in shapes)
+            theirs = [s[::-1] if entry.transposed else s for s in shapes]
+            expected = " + ".join(str(tuple(s)) for s in theirs)
             raise UserError(
                 f"{where}: {entry.theirs} has shape {tuple(value.shape)}, expected {expected}"
             )
@@ -233,6 +242,21 @@ def recognised(keys: Collection[str], where: str) -> Layout:
 
 
 # ---- one entry -------------------------------------------------------------------------------
+
+
+def _refuse_what_is_no_weight(key: str, value: Tensor, where: str) -> None:
+    """`UserError` for a tensor that is not plain finite numbers on the CPU."""
+    if value.layout != torch.strided or value.is_nested or value.is_quantized:
+        wrong = "is not dense"
+    elif value.device.type != "cpu":
+        wrong = f"lies on the device {value.device.type}, and so has no numbers here"
+    elif value.is_complex():
+        wrong = "is complex"
+    elif not value.isfinite().all():
+        wrong = "holds numbers that are not finite"
+    else:
+        return
+    raise UserError(f"{where}: {key} {wrong}; save dense, real and finite weights from the CPU")
 
 
 def _entry(layout: Layout, key: str) -> Entry:

@@ -1,14 +1,15 @@
 """Where training starts when it does not start from scratch: `init` names a checkpoint.
 
-Both encoders take over the checkpoint's weights, or one of them (`init_towers`); a projection comes
-along where it is linear and of the same shape. What shapes don't tell (activations, heads,
-epsilons) must agree, or is asked for. The file's sum is part of a run's name, its place is not
-enough. Nothing here imports torch before training starts: a plan asks for sums. What was taken
-over and what was not is said (`Taken`); a temperature never is, method.temperature says it.
+Both encoders take over the checkpoint's weights, or one of them (`init_towers`); heads come along
+where they are of the same shapes. What shapes don't tell (activations, attention heads, epsilons,
+normalisation) must agree, or is asked for. The file's sum is part of a run's name, its place is
+not. Nothing here imports torch before training starts: a plan asks for sums. What was taken over
+and what was not is said (`Taken`); a temperature never is, method.temperature says it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -33,7 +34,8 @@ OWN = "embedder."
 """Prefix of every key of a run's weights (`uniclip.checkpoint`)."""
 UNTOLD = ("heads", "activation", "norm_epsilon")
 """Of a text encoder's configuration: what its weights' shapes don't tell."""
-TOWERS = {"image": ("image_encoder", "image_head"), "text": ("text_encoder", "text_head")}
+HEADS = {"image": ("augmentation_encoder", "image_head"), "text": ("text_head",)}
+"""Of each tower: parts that were trained with one another, and come along together or not."""
 
 
 def fingerprint(config: RunConfig) -> dict[str, Any]:
@@ -55,6 +57,15 @@ def fingerprint(config: RunConfig) -> dict[str, Any]:
     return {"init": files.remembered("sums", known, lambda: files.sum_of(path))}
 
 
+def check(config: RunConfig, planned: Mapping[str, Any]) -> None:
+    """`UserError` if the file at `init` is no more the one of the plan, whose run this is.
+
+    planned: the fingerprint in the run's spec.
+    """
+    if fingerprint(config).get("init") != planned.get("init"):
+        raise UserError(f"init={config.init} has changed since the plan; run again")
+
+
 def begin(embedder: Embedder, config: RunConfig, words: Tokenizer) -> Taken:
     """Give the embedder's encoders the weights that `config.init` names; empty without one.
 
@@ -67,12 +78,14 @@ def begin(embedder: Embedder, config: RunConfig, words: Tokenizer) -> Taken:
     state, theirs = _own(Path(config.init), words, config) or _published(config, words)
     _check_untold(embedder, config, theirs)
     taken: Taken = {}
-    for tower, (encoder, head) in TOWERS.items():
+    for tower, parts in HEADS.items():
+        encoder = f"{tower}_encoder"
+        heads = {p: m for p in parts if (m := getattr(embedder, p)) is not None}
         if config.init_towers in (tower, "both"):
             _fill(getattr(embedder, encoder), encoder, state, config)
-            taken |= {encoder: None, head: _fill_head(getattr(embedder, head), head, state)}
+            taken |= {encoder: None, **_fill_heads(heads, parts, state)}
         else:
-            taken |= dict.fromkeys((encoder, head), f"init_towers={config.init_towers}")
+            taken |= dict.fromkeys((encoder, *heads), f"init_towers={config.init_towers}")
     return taken
 
 
@@ -104,19 +117,31 @@ def _published(config: RunConfig, words: Tokenizer) -> Given:
     told = config.init_activation
     quick = None if told is None else told == "quick_gelu"
     weights = imported.read(Path(config.init), clip, trust=config.trust, quick_gelu=quick)
-    if not weights.activation_known and (text or weights.model.image.name.startswith("vit_")):
+    transformer = text or weights.model.image.name.startswith("vit_")
+    needed = transformer and not weights.activation_known
+    if needed and told is None:
         raise UserError(
             f"init={config.init} does not say with which activation it was trained: set "
             "init_activation=gelu (open_clip's default) or init_activation=quick_gelu (OpenAI's)"
         )
+    if not needed:
+        _refuse_activation(config)
     return weights.state, weights.model
+
+
+def _refuse_activation(config: RunConfig) -> None:
+    if config.init_activation is not None:
+        raise UserError(
+            f"init_activation={config.init_activation} is for files that don't say it and need it, "
+            f"and init={config.init} is none: leave it out"
+        )
 
 
 def _check_untold(embedder: Embedder, config: RunConfig, theirs: ModelConfig) -> None:
     """Refuse encoders that take the checkpoint's weights, but would compute something else."""
     import torch
 
-    from uniclip.model.encoders import ImageEncoder
+    from uniclip.model.encoders import ImageEncoder, normalisation
 
     for field in UNTOLD if config.init_towers != "image" else ():
         there, here = getattr(theirs.text, field), getattr(config.model.text, field)
@@ -128,7 +153,9 @@ def _check_untold(embedder: Embedder, config: RunConfig, theirs: ModelConfig) ->
     if config.init_towers == "text":
         return
     with torch.device("meta"):
-        there, here = _untold(ImageEncoder(theirs.image)), _untold(embedder.image_encoder)
+        encoder = ImageEncoder(theirs.image)
+    _check_normalisation(normalisation(encoder.body), embedder, config)
+    there, here = _untold(encoder), _untold(embedder.image_encoder)
     for key in there.keys() & here.keys():
         if there[key] != here[key]:
             raise UserError(
@@ -136,6 +163,33 @@ def _check_untold(embedder: Embedder, config: RunConfig, theirs: ModelConfig) ->
                 f"choose a timm model and options of it, such as model.image.name="
                 f"{theirs.image.name} with model.image.options={theirs.image.options}"
             )
+
+
+def _check_normalisation(
+    there: Mapping[str, Sequence[float]], embedder: Embedder, config: RunConfig
+) -> None:
+    """Refuse an image encoder that sees pixels by another mean and deviation."""
+    from uniclip.model.encoders import normalisation
+
+    here = normalisation(embedder.image_encoder.body)
+    if here == there:
+        return
+    overlay = "pretrained_cfg_overlay"
+    key, asked = f"model.image.options.{overlay}", {k: _list(v) for k, v in there.items()}
+    if config.model.image.options.get(overlay):  # a section has its keys set one by one
+        settings = [f"{key}.{name}={values}" for name, values in asked.items()]
+    else:
+        settings = [f"{key}={{{','.join(f'{name}:{values}' for name, values in asked.items())}}}"]
+    raise UserError(
+        f"init={config.init}: the pixels of its image encoder have mean {asked['mean']} and "
+        f"deviation {asked['std']}, not {_list(here['mean'])} and {_list(here['std'])}: set "
+        + " ".join(map(repr, settings))
+    )
+
+
+def _list(values: Sequence[float]) -> str:
+    """As the command line takes it."""
+    return f"[{','.join(map(str, values))}]"
 
 
 def _untold(encoder: nn.Module) -> dict[str, Any]:
@@ -174,6 +228,7 @@ def _own(path: Path, words: Tokenizer, config: RunConfig) -> Given | None:
             f"init={config.init}: its text encoder was trained with another vocabulary; "
             "set init_towers=image, or train on the same captions"
         )
+    _refuse_activation(config)
     state = {k.removeprefix(OWN): v for k, v in tensors.items() if k.startswith(OWN)}
     return state, identity.config_of(run.spec()).model
 
@@ -189,13 +244,19 @@ def _fill(module: nn.Module, part: str, state: dict[str, Tensor], config: RunCon
     module.load_state_dict(given)
 
 
-def _fill_head(module: nn.Module, part: str, state: dict[str, Tensor]) -> str | None:
-    """A projection of the same keys and shapes; why any other head starts as it is."""
-    given = _of_part(part, state)
-    apart = _difference(module, given)
-    if apart is None:
-        module.load_state_dict(given)
-    return apart
+def _fill_heads(
+    heads: Mapping[str, nn.Module], parts: Sequence[str], state: dict[str, Tensor]
+) -> Taken:
+    """All heads, where all of `parts` have the same keys and shapes; else why each starts anew."""
+    given = {part: _of_part(part, state) for part in parts}
+    apart = {part: _difference(heads.get(part), given[part]) for part in parts}
+    unfit = next((part for part in parts if apart[part] is not None), None)
+    if unfit is not None:
+        together = f"only together with the {_words(unfit)}"
+        return {part: apart[part] or together for part in heads}
+    for part, module in heads.items():
+        module.load_state_dict(given[part])
+    return dict.fromkeys(heads)
 
 
 def _of_part(part: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -203,9 +264,9 @@ def _of_part(part: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def _difference(module: nn.Module, given: dict[str, Tensor]) -> str | None:
+def _difference(module: nn.Module | None, given: dict[str, Tensor]) -> str | None:
     """The first tensor that is not in both with one shape, as a phrase."""
-    own = module.state_dict()
+    own = {} if module is None else module.state_dict()
     for key in sorted({*own, *given}):
         there, here = (tuple(d[key].shape) if key in d else "absent" for d in (given, own))
         if there != here:
