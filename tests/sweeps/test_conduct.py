@@ -17,6 +17,7 @@ from sweeps.display import Display
 from sweeps.settings import SweepConfig
 from sweeps.worker import Stop, Worker
 from uniclip.errors import UserError
+from uniclip.identity import training_hash
 from uniclip.store import (
     Audit,
     Finding,
@@ -126,7 +127,8 @@ def test_what_would_take_too_much_changes_nothing(
     few, many = planned(1, 0.0), planned(5, 0.0)
     done = trained(store, few, next(iter(few.specs)))
     conduct(store, few).prepare()
-    replace(store.sweep(few.plan.sweep).audit, as_json(Audit(findings=())))
+    audit = Audit(findings=(), training=training_hash(), device="cpu")
+    replace(store.sweep(few.plan.sweep).audit, as_json(audit))
     monkeypatch.setattr(claims, "training_hash", lambda: "other code")
     for asked in (few, many):
         refused = conduct(store, asked, stale="rerun", max_gpu_hours=1e-9)
