@@ -291,3 +291,12 @@ def test_a_retry_does_not_wait_for_the_job_that_failed_the_cell(tmp_path: Path) 
         queue.put([scene.runs[0]], scene.states())
     asked = [i for i in scene.folder.intents() if i.again == again and i.kind == "run"]
     assert [i.elements for i in asked] == [((scene.runs[0],),)], "once"
+
+
+def test_an_audit_on_another_kind_of_device_is_made_anew_by_a_job(tmp_path: Path) -> None:
+    scene = Scene(Store(tmp_path), 2)
+    for order in ({"device": "cuda"}, {"device": "cpu"}):
+        scene.put(scene.queue(1, follow_up=False, **order))
+    proof, *cells = scene.folder.intents()
+    assert (proof.kind, proof.device) == ("prove", "cuda")
+    assert [intent.kind for intent in cells] == ["run"]
