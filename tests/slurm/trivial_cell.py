@@ -55,7 +55,7 @@ def execute(
             attempt=attempt.number,
             training=training_hash(),
             source=source_hash(),
-            numerics={},
+            numerics={"device": "cpu"},
             weights="00",
             best_step=None,
             cost={},
