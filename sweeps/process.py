@@ -120,7 +120,7 @@ def apart(module: str, *words: str, seconds: float | None = None) -> tuple[str, 
         subprocess.TimeoutExpired: it took more than `seconds`.
     """
     done = subprocess.run(
-        [sys.executable, "-m", module, *words],
+        [sys.executable, "-P", "-m", module, *words],  # -P: not what the current folder holds
         env={**os.environ, "PYTHONPATH": plugins.search_path(ROOT)},
         capture_output=True,
         text=True,

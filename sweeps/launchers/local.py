@@ -107,22 +107,24 @@ def _last_line(path: Path) -> str:
 
 @contextmanager
 def _for_children() -> Iterator[None]:
-    """Children import our packages, and ignore Ctrl-C unless they know what to do with it.
+    """Children import our packages, whatever the current folder holds, and ignore Ctrl-C unless
+    they know what to do with it.
 
     A terminal sends SIGINT to the whole process group; submitit's process in between would kill its
     worker a second later, in the middle of a step. Meanwhile the signal waits for us: a blocked one
     is not lost, though it is ignored.
     """
-    path = os.environ.get("PYTHONPATH")
+    ours = {"PYTHONPATH": plugins.search_path(ROOT), "PYTHONSAFEPATH": "1"}
+    theirs = {name: os.environ.get(name) for name in ours}
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["PYTHONPATH"] = plugins.search_path(ROOT)
+    os.environ.update(ours)
     try:
         yield
     finally:
-        if path is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = path
+        for name, value in theirs.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
         signal.signal(signal.SIGINT, before)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

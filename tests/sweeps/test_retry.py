@@ -115,7 +115,7 @@ def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
     def opened() -> list[str]:
         follower = asked_for(driver, "full/2")
         follower.prepare()
-        return follower._open(follower.states())
+        return follower._open(follower.states(), ())
 
     assert opened() == [run.id], "the queue did not take it yet"
     fail(run)

@@ -16,7 +16,11 @@ ARMS = "arms=[full,no-awareness,clip]"
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Driver, str]:
-    driver = Driver(tmp_path_factory.mktemp("sweep") / "store", ARMS, "train.steps=20")
+    """Started in a folder that holds other packages of these names, as another checkout does."""
+    folder = tmp_path_factory.mktemp("sweep")
+    for name in ("ablations", "analysis", "sweeps", "uniclip"):
+        (folder / f"{name}.py").write_text("raise ImportError('this is another one')")
+    driver = Driver(folder / "store", ARMS, "train.steps=20")
     return driver, driver.run("seeds=1")
 
 
