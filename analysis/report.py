@@ -70,14 +70,16 @@ def _inputs(store: Store, plan: Plan) -> Iterator[Path]:
     yield from (folder.path / "plan.json", folder.audit, folder.probes, folder.prices)
     for run_id, wanted in plan.wanted().items():
         run = store.run(run_id)
-        yield run.path / "outcome.json"
+        published = run.path / "outcome.json"
+        yield published
         for dataset, evaluation in sorted(wanted.items()):
             yield run.scores_path(dataset, evaluation)
             yield run.predictions_path(dataset, evaluation)
         for number in run.attempts():
             attempt = run.attempt(number)
             yield from (attempt.claim, attempt.metrics)
-            yield from (attempt.path / "heartbeat", attempt.path / "ended.json")
+            if not published.exists():
+                yield from (attempt.path / "heartbeat", attempt.path / "ended.json")
     default = None if plan.tuning is None else store.sweep(plan.tuning.default).plan()
     if default is not None:
         yield from _inputs(store, default)
