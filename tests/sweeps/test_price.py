@@ -88,7 +88,9 @@ def test_a_run_is_billed_all_its_attempts_and_what_was_lost(store: Store) -> Non
     """Of 30 s of training 22 were done by the attempts that did not finish, in 42 s."""
     run = store.run("r")
     took(run, 30, None, spent=25)
-    assert spending(run, run.outcome()) is None, "half a run tells nothing"
+    half = spending(run, run.outcome())
+    assert half is not None
+    assert half.seconds == half.lost_seconds == pytest.approx(30), "nothing has come of it yet"
     took(run, 12, "interrupted", spent=10)
     took(run, 9, "trained", spent=8)
     took(run, 5, "evaluated")

@@ -17,7 +17,8 @@ from driving import TINY, Driver, finished_once, kill, until
 from sweeps import process
 from sweeps import tune as tuning
 from uniclip.errors import UserError
-from uniclip.store import Plan, Round, RunFolder, Store, TunedArm, append, as_json, replace
+from uniclip.identity import training_hash
+from uniclip.store import Audit, Plan, Round, RunFolder, Store, TunedArm, append, as_json, replace
 
 WORDS = (
     "arms=[full,clip]",
@@ -152,9 +153,11 @@ def test_a_limit_holds_for_the_trials_and_both_tables_together(tmp_path: Path) -
     words = [w for w in driver.words if not w.startswith("ablation")]
     tuner = tuning.tuner(["ablation=components", *words])
     sweep = driver.store.sweep(tuner.planned.plan.sweep)
-    replace(sweep.audit, as_json({"findings": []}))
+    audit = Audit(findings=(), training=training_hash(), device="cpu")
+    replace(sweep.audit, as_json(audit))
     for arm in ("full", "clip"):
-        append(sweep.probes, {"arm": arm, "seconds_per_step": 200.0, "fixed_seconds": 0.0})
+        probe = {"arm": arm, "device": "cpu", "seconds_per_step": 200.0, "fixed_seconds": 0.0}
+        append(sweep.probes, probe)
     for most, status in (("21.9", 2), ("22.1", 0)):
         limited = tuning.tuner(["ablation=components", *words, f"max_gpu_hours={most}"])
         if status:
