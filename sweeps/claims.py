@@ -49,6 +49,8 @@ BUDGET = {"out of memory": 2, "node failed": 4, "no room on the disk": 4}
 """So many attempts that ended so: no more are made. Preemption and time limits are free."""
 ANEW = ("requeued", "restarted")
 FROM_OUTSIDE = ("preempted", "timed out", "cancelled", *ANEW)
+UNENDED = ("alive", "unknown")
+"""What is said of an attempt whose end is not proven."""
 Witness = Callable[[Owner], str]
 """What a scheduler says of an attempt's job: "alive", "unknown", or how it ended."""
 
@@ -107,7 +109,7 @@ def look(
         kind=kind,
         attempt=numbers[-1],
         reason=reason,
-        after="" if after in ("alive", "unknown") else after,
+        after="" if after in UNENDED else after,
         heartbeat=beat,
         owner=owner,
         outcome=outcome,
@@ -195,7 +197,7 @@ def _heard(
     beat = attempt.heartbeat()
     if lightly and beat is not None and beat.owner is not None:
         after = _after(beat.owner, beat.ended, witness)
-        fresh = abs(time.time() - beat.time) <= SILENT_SECONDS and after in ("alive", "unknown")
+        fresh = abs(time.time() - beat.time) <= SILENT_SECONDS and after in UNENDED
         if beat.ended is not None or fresh:
             return beat.owner, beat.ended, beat, after
     owner, ended = attempt.owner(), attempt.ended()
@@ -212,7 +214,7 @@ def _after(owner: Owner | None, ended: Ended | None, witness: Witness | None) ->
     if gone is False:
         return "alive"
     word = witness(owner) if witness and owner.job else "unknown"
-    return "died" if gone and word in ("alive", "unknown") else word
+    return "died" if gone and word in UNENDED else word
 
 
 def _unfinished(
@@ -229,7 +231,7 @@ def _unfinished(
         return "failed", ended.error or "no error line"
     if ended is not None and ended.kind == "halted" and outcome is None:
         return "halted", "where a tuning let it halt"
-    if after not in ("alive", "unknown"):
+    if after not in UNENDED:
         spent = _spent(run, numbers, after, outcome)
         if spent:
             return "failed", spent

@@ -50,8 +50,10 @@ class AttemptFolder:
     def beat(self, *, step: int, steps: int, rate: float, phase: str) -> None:
         """A sign of life."""
         if self._ours():
-            now = Heartbeat(time=time.time(), step=step, steps=steps, rate=rate, phase=phase)
-            replace(self._beat, as_json(dataclasses.replace(now, owner=self._owner)))
+            beat = Heartbeat(
+                time=time.time(), step=step, steps=steps, rate=rate, phase=phase, owner=self._owner
+            )
+            replace(self._beat, as_json(beat))
 
     def event(self, kind: str, **fields: Any) -> None:
         """One more line of what happened."""
