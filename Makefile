@@ -31,10 +31,10 @@ check: $(VENV)/.installed-check
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/.installed-bench
-	$(RUN) tests/benchmarks $(ARGS)
+	$(RUN) -m tests.benchmarks $(ARGS)
 
 fashion-mnist: $(VENV)/.installed-test
-	$(RUN) tests/fashion_mnist.py $(ARGS)
+	$(RUN) -m tests.fashion_mnist $(ARGS)
 
 clean:
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

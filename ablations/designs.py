@@ -13,7 +13,7 @@ from itertools import combinations, product
 from math import prod
 from typing import Any
 
-from ablations.definition import Ablation, ArmDefinition
+from ablations.schema import Ablation, ArmDefinition
 from uniclip.errors import UserError, unknown
 from uniclip.store import Component, Contrast
 

@@ -17,16 +17,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/uniclip")]
 
-from tiny_runs import claimed, opened  # noqa: E402
-
-from ablations import plan  # noqa: E402
-from sweeps import settings  # noqa: E402
-from uniclip import run as run_module  # noqa: E402
-from uniclip.config import RunConfig  # noqa: E402
-from uniclip.evaluate import datasets  # noqa: E402
-from uniclip.evaluate.alarms import above_chance  # noqa: E402
+from ablations.plan import plan
+from sweeps.config import request
+from tests.helpers.small_runs import claimed, opened
+from uniclip import run as run_module
+from uniclip.config import RunConfig
+from uniclip.evaluate import datasets
+from uniclip.evaluate.checks.label_order import above_chance
 
 NAME, CHANCE, SAMPLES = "fashion_mnist", 0.1, 10_000
 
@@ -55,7 +53,7 @@ def main() -> None:
 
 def models(budget: str) -> dict[str, RunConfig]:
     """UniCLIP on emoji by that budget; and as it is before the first step, but for a rate of 0."""
-    asked = settings.asked(["ablation=components", "data=openmoji", f"budget={budget}"])
+    asked = request.asked(["ablation=components", "data=openmoji", f"budget={budget}"])
     trained = plan.make(asked.request).configs["full"]
     still = replace(trained.train, steps=1, validate_every=1, learning_rate=1e-30)
     return {"trained": trained, "random": replace(trained, train=still)}

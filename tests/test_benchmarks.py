@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).with_name("benchmarks")
+from tests.helpers import ROOT
+
 FORMS = {"dense", "streamed", "checkpoint"}
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def benchmark():
     """A module of the benchmarks by its name."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.syspath_prepend(str(BENCHMARKS.parent.parent))
-    return importlib.import_module
+    return lambda name: importlib.import_module(f"tests.benchmarks.{name}")
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
-    command, root = [sys.executable, str(BENCHMARKS), *words], BENCHMARKS.parent.parent
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
+    command = [sys.executable, "-m", "tests.benchmarks", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
 def test_every_objective_in_every_form_is_one_loss(tmp_path):

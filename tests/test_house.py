@@ -28,15 +28,15 @@ FUNCTION_LINES, MODULE_LINES, COLUMNS = 60, 400, 100
 
 FRONT_DOOR = [
     "uniclip", "uniclip.config", "uniclip.identity", "uniclip.store", "uniclip.rng",
-    "uniclip.errors", "uniclip.batch", "uniclip.compose", "uniclip.data", "uniclip.evaluate",
+    "uniclip.errors", "uniclip.data.batch", "uniclip.config.compose", "uniclip.data", "uniclip.evaluate",
     "uniclip.evaluate.datasets",
-    "uniclip.augment", "uniclip.model.sizes", "uniclip.model.start",
-    "ablations.definition", "ablations.designs", "ablations.plan", "ablations.variants",
-    "sweeps.settings", "sweeps.doctor", "sweeps.probe", "sweeps.budget", "sweeps.checks.device",
-    "sweeps.checks.visit", "sweeps.claims", "sweeps.process", "sweeps.status", "sweeps.price",
-    "sweeps.scheduler", "sweeps.submissions", "sweeps.job", "sweeps.launchers.slurm",
-    "sweeps.cli", "sweeps.verbs", "sweeps.listing", "sweeps.display", "sweeps.conduct",
-    "sweeps.worker", "sweeps.launchers.local", "sweeps.space", "sweeps.study", "sweeps.tune",
+    "uniclip.augmentation.transform", "uniclip.models.profile", "uniclip.checkpoints.warm_start",
+    "ablations.schema", "ablations.designs", "ablations.plan.plan", "ablations.plan.tuned_arms",
+    "sweeps.config.request", "sweeps.doctor.doctor", "sweeps.costs.probe", "sweeps.costs.limit", "sweeps.doctor.device",
+    "sweeps.doctor.test_job", "sweeps.claims.claim", "sweeps.claims.process", "sweeps.monitor.status", "sweeps.costs.estimate",
+    "sweeps.slurm", "sweeps.launchers.submissions", "sweeps.cli.slurm_job", "sweeps.launchers.slurm",
+    "sweeps.cli.main", "sweeps.cli.verbs", "sweeps.cli.listing", "sweeps.monitor.display", "sweeps.controller.controller",
+    "sweeps.launchers.worker", "sweeps.launchers.local", "sweeps.tuning.search_space", "sweeps.tuning.study", "sweeps.tuning.tuner",
 ]  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def test_no_module_is_part_of_a_circle() -> None:
 
 
 def test_training_does_not_know_how_it_is_judged() -> None:
-    reached, waiting = set(), ["uniclip.train"]
+    reached, waiting = set(), ["uniclip.training.trainer"]
     while waiting:
         name = waiting.pop()
         if name not in reached:
@@ -163,7 +163,7 @@ def test_the_front_door_is_free_of_heavy_libraries() -> None:
 
 def test_the_verbs_that_only_read_start_without_numpy() -> None:
     """It takes a tenth of a second, which `list` and `plan` have no use for."""
-    code = "import sys, sweeps.verbs\nassert not {'numpy', 'packaging', *%r} & set(sys.modules)"
+    code = "import sys, sweeps.cli.verbs\nassert not {'numpy', 'packaging', *%r} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code % HEAVY], cwd=ROOT, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-300:]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from uniclip import processes
+from uniclip import distributed
 from uniclip.identity import config_of
 from uniclip.numerics import numerics_class
 from uniclip.run import assist as assist_
@@ -36,12 +36,12 @@ def execute(
 
 def join(run_only: Mapping[str, Any]) -> int:
     """Meet the processes that share this job's cells; the rank of this one."""
-    return processes.join(run_only["runtime"]["device"]).rank
+    return distributed.join(run_only["runtime"]["device"]).rank
 
 
 def share(value: Any = None) -> Any:
     """What rank 0 says, on every process."""
-    return processes.current().share(value)
+    return distributed.current().share(value)
 
 
 def assist(run: RunFolder, run_only: Mapping[str, Any], stop: Callable[[], bool]) -> None:
@@ -51,4 +51,4 @@ def assist(run: RunFolder, run_only: Mapping[str, Any], stop: Callable[[], bool]
 
 def leave() -> None:
     """Part from the other processes."""
-    processes.leave()
+    distributed.leave()

@@ -14,14 +14,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from uniclip import files, plugins
-from uniclip.binding import FAMILIES, hints, plain
-from uniclip.config import RUN_ONLY, RunConfig, run_config
+from uniclip.config import RUN_ONLY, RunConfig, plugins, run_config
+from uniclip.config.binding import FAMILIES, hints, plain
+from uniclip.io import atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("uniclip", "ablations", "sweeps", "analysis")
 TRAINING_LIBRARIES = ("torch", "timm", "transformers", "tokenizers", "numpy")
-TRAINING_ROOT = "uniclip.train"
+TRAINING_ROOT = "uniclip.training.trainer"
 
 
 def canonical(value: Any) -> str:
@@ -88,7 +88,7 @@ def _with_absent(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
 def training_hash() -> str:
     """16 hex digits over the meaning of the code that training imports, and library versions.
 
-    The code is every module of ours that `uniclip.train` reaches, and every plugin's, as syntax
+    The code is every module of ours that `uniclip.training.trainer` reaches, and every plugin's, as syntax
     trees without docstrings: comments and formatting change nothing.
     """
     return _training_hash(plugins.places())
@@ -111,7 +111,7 @@ def _training_hash(own: tuple[Path, ...]) -> str:
     trained = (PACKAGES[0], *(place.name for place in own))
     ours = {path: s for path, s in _sources(own).items() if Path(path).parts[0] in trained}
     # Parsing takes half a second, which every `plan` would wait for: done once for these bytes.
-    code = files.remembered("training", digest([sys.version, ours]), lambda: _code_hash(own))
+    code = atomic.remembered("training", digest([sys.version, ours]), lambda: _code_hash(own))
     return digest({"code": code, "libraries": libraries})
 
 

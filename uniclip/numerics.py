@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
-from uniclip import processes
+from uniclip import distributed
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
 
@@ -39,7 +39,7 @@ def numerics_class(config: RunConfig) -> dict[str, Any]:
         "model": _model_name(where),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": config.train.threads,
-        "world_size": processes.current().world,
+        "world_size": distributed.current().world,
         "precision": config.train.precision,
         "torch": str(torch.__version__),
     }

@@ -20,30 +20,20 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from uniclip import checkpoint, evaluate, identity, numerics, processes
+from uniclip import distributed, evaluate, identity, methods, numerics
+from uniclip.checkpoints import warm_start
+from uniclip.checkpoints.pretrained import Pretrained
 from uniclip.config import RunConfig
-from uniclip.data.tokenizer import Tokenizer
+from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import Stopped, UserError, not_judged
 from uniclip.evaluate.datasets import looked_at_once
-from uniclip.files import sum_of
-from uniclip.journal import SECONDS_PER_BEAT, going_on
-from uniclip.model import start
-from uniclip.model.embedder import build_embedder
-from uniclip.model.pretrained import Pretrained
-from uniclip.objectives import methods
-from uniclip.store import (
-    AttemptFolder,
-    Outcome,
-    RunFolder,
-    Scores,
-    Store,
-    as_json,
-    lines,
-    publish,
-    publish_file,
-)
-from uniclip.store import replace as write
-from uniclip.train import Fitted, fit
+from uniclip.io.atomic import as_json, lines, publish, publish_file, sum_of
+from uniclip.io.atomic import replace as write
+from uniclip.models.embedder import build_embedder
+from uniclip.store import AttemptFolder, Outcome, RunFolder, Scores, Store
+from uniclip.training import checkpoint
+from uniclip.training.metrics_log import SECONDS_PER_BEAT, going_on
+from uniclip.training.trainer import Fitted, fit
 
 Kind = Literal["trained", "diverged", "evaluated", "interrupted", "halted", "overtaken"]
 COSTS = ("seconds_per_step", "parameters", "checkpoint_bytes", "peak_memory_bytes")
@@ -63,7 +53,7 @@ def run(
     evaluations: data set -> evaluation hash, for each set that is present.
     stop: asked after each step and before each data set; what is done is kept.
 
-    Of several processes (`uniclip.processes`) rank 0 calls this while each other calls `assist`.
+    Of several processes (`uniclip.distributed`) rank 0 calls this while each other calls `assist`.
 
     Returns "trained" if training ended here, "evaluated" if it had ended before, "diverged" for a
     run that did, "interrupted" if stopped, "halted" where `runtime.halt` says, "overtaken" if a
@@ -75,7 +65,7 @@ def run(
     """
     numerics.apply(config)
     before = run.outcome()
-    trains = processes.current().share(before is None and not run.weights.exists())
+    trains = distributed.current().share(before is None and not run.weights.exists())
     ended: Kind = before.kind if before else _train(run, config, attempt, stop, trains)
     if ended != "trained":
         return ended
@@ -99,7 +89,7 @@ def assist(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> No
             end, for it has left the row of exchanges in which the others still stand.
     """
     numerics.apply(config)
-    if processes.current().share():
+    if distributed.current().share():
         fit(config, stop=stop)
 
 
@@ -114,7 +104,7 @@ def _train(
     trains: bool,
 ) -> Kind:
     if trains:
-        start.check(config, run.spec()["data"])
+        warm_start.check(config, run.spec()["data"])
         validate = partial(evaluate.validate, config=config)
         fitted = fit(config, attempt=attempt, validate=validate, stop=stop)
         if fitted.kind == "stopped":

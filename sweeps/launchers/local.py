@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps.claims import State
-from sweeps.worker import Slot
-from uniclip import plugins
+from sweeps.claims.claim import State
+from sweeps.launchers.worker import Slot
+from uniclip.config import plugins
 from uniclip.errors import UserError
 from uniclip.identity import ROOT
 

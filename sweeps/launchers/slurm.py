@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweeps import price, process
-from sweeps.claims import State
-from sweeps.job import in_follow_up
-from sweeps.proof import Basis, audited
-from sweeps.scheduler import OURS, Slurm, requests_forgotten, this_job
-from sweeps.settings import SlurmLauncher
-from sweeps.submissions import Refused, Submissions
+from sweeps.claims import process
+from sweeps.claims.claim import State
+from sweeps.cli.slurm_job import in_follow_up
+from sweeps.config.request import SlurmLauncher
+from sweeps.costs import estimate
+from sweeps.costs.audit_scope import Basis, audited
+from sweeps.launchers.submissions import Refused, Submissions
+from sweeps.slurm import OURS, Slurm, requests_forgotten, this_job
 from uniclip.errors import NotNow, UserError
 from uniclip.identity import training_hash
 from uniclip.store import Intent, Store, SweepFolder
@@ -246,7 +247,7 @@ class Queue:
 
             @property
             def _submitit_command_str(self) -> str:
-                return f"{self.python} -u -m sweeps.job {shlex.join(words)}"
+                return f"{self.python} -u -m sweeps.cli.slurm_job {shlex.join(words)}"
 
         executor = Executor(self.folder.slots, python=launcher.python)
         executor.update_parameters(**requested(launcher, intent, self.code, self.order.threads))
@@ -263,7 +264,7 @@ class Queue:
         """Run -> how long it should take, where that is known."""
         plan = self.folder.plan()
         assert plan is not None, "a plan is written before anything is submitted"
-        known = price.prices(self.order.store, plan)
+        known = estimate.prices(self.order.store, plan)
         return {c.run: known[c.arm].seconds for c in plan.cells if c.arm in known}
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablations import definition, designs
-from ablations.definition import Ablation, ArmDefinition, ContrastDefinition
-from uniclip.binding import bind
+from ablations import designs, schema
+from ablations.schema import Ablation, ArmDefinition, ContrastDefinition
+from uniclip.config.binding import bind
 from uniclip.errors import UserError
 from uniclip.store import Component, Contrast, Expectation
 
@@ -195,18 +195,18 @@ def test_a_listed_arm_cannot_take_a_designed_ones_name() -> None:
 
 def test_the_arms_and_contrasts_of_components_are_called_what_they_were() -> None:
     """Names stand in stored plans and in people's notes."""
-    ours = definition.load("components", [definition.CONF])
-    declared = definition.components([definition.CONF])
+    ours = schema.load("components", [schema.CONF])
+    declared = schema.components([schema.CONF])
     arms = list(designs.arms(ours))
     assert arms == COMPONENTS_ARMS
     drawn = designs.contrasts(ours, declared, arms)
     assert [c.name for c in drawn] == COMPONENTS_CONTRASTS
 
 
-@pytest.mark.parametrize("name", definition.names([definition.CONF]))
+@pytest.mark.parametrize("name", schema.names([schema.CONF]))
 def test_our_ablations_name_only_what_is_there(name: str) -> None:
-    ours = definition.load(name, [definition.CONF])
-    designs.check(ours, definition.components([definition.CONF]))
+    ours = schema.load(name, [schema.CONF])
+    designs.check(ours, schema.components([schema.CONF]))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """`make bench`: ours beside its peers, in one run, as ratios; never a test.
 
-python tests/benchmarks [subject ...] [--quick] [--out FOLDER] prints a table of each subject and
+python -m tests.benchmarks [subject ...] [--quick] [--out FOLDER] prints a table of each subject and
 writes it to <out>/<subject>.md and .json.
 """
 
@@ -10,7 +10,7 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from table import Options
+from tests.benchmarks.table import Options
 
 SUBJECTS = ("views", "objectives", "evaluation", "overhead")
 
@@ -36,7 +36,7 @@ def main() -> None:
         sizes=tuple(given.sizes),
     )
     for subject in given.subjects or SUBJECTS:
-        table = import_module(subject).run(options)
+        table = import_module(f"tests.benchmarks.{subject}").run(options)
         table.write(options.out)
         print(f"\n## {subject}\n\n{table.markdown()}")
 

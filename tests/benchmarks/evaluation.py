@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 import psutil
-import whole
-from table import Options, Table
+
+from tests.benchmarks import whole
+from tests.benchmarks.table import Options, Table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MIB = 2**20
@@ -49,11 +50,11 @@ def text_model() -> Any:
     """A text tower of width 256 and 6 layers with 77 positions, and its tokenizer."""
     import torch
 
+    from uniclip import methods
+    from uniclip.checkpoints.pretrained import Pretrained
     from uniclip.config import run_config
-    from uniclip.data import tokenizer
-    from uniclip.model.embedder import build_embedder
-    from uniclip.model.pretrained import Pretrained
-    from uniclip.objectives import methods
+    from uniclip.data.text import tokenizer
+    from uniclip.models.embedder import build_embedder
 
     torch.manual_seed(0)
     config = run_config(
@@ -79,7 +80,7 @@ def prompt_parts(classes: int) -> tuple[list[str], list[str]]:
 
 
 def classifier_ours(classes: int) -> tuple[Callable[[], Any], Callable[[Any], dict[str, Any]]]:
-    from uniclip.evaluate import zero_shot
+    from uniclip.evaluate.scoring import zero_shot
 
     model, (names, templates) = text_model(), prompt_parts(classes)
     asked = [zero_shot.prompts(templates, [name]) for name in names]
@@ -138,7 +139,7 @@ def write_features(folder: Path, pictures: int) -> None:
 
 
 def retrieval_ours(folder: str) -> tuple[Callable[[], Any], Callable[[Any], dict[str, Any]]]:
-    from uniclip.evaluate import retrieval
+    from uniclip.evaluate.scoring import retrieval
 
     images, texts, owner = features(folder)
     relation = retrieval.Relation(tuple(map(str, range(len(owner)))), owner, np.arange(len(owner)))
@@ -235,7 +236,7 @@ def probe_peer(samples: int) -> tuple[Callable[[], Any], Callable[[Any], dict[st
 def probe_ours(
     samples: int, tolerances: list[float]
 ) -> tuple[Callable[[], Any], Callable[[Any], dict[str, Any]]]:
-    from uniclip.evaluate.logistic import Problem
+    from uniclip.evaluate.scoring.logistic_regression import Problem
 
     rows, labels, test, truth = probe_data(samples)
 
@@ -292,7 +293,7 @@ def apart(side: str, *arguments: Any) -> dict[str, Any]:
     """`measure` in a process of its own."""
     paths = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     done = subprocess.run(
-        [sys.executable, __file__, side, json.dumps(arguments)],
+        [sys.executable, "-m", "tests.benchmarks.evaluation", side, json.dumps(arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
         check=True,
         stdout=subprocess.PIPE,

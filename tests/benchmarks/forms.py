@@ -10,16 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from uniclip.objectives.contrastive import (
+from uniclip.distributed import ALONE
+from uniclip.losses.image_text import class_means, clip_loss, pair_cost, unicl_loss
+from uniclip.losses.multi_positive import (
     multi_positive,
     negative_log_sums,
     positive_scores,
     summed_cost,
 )
-from uniclip.objectives.pairs import class_means, clip_loss, pair_cost, unicl_loss
-from uniclip.objectives.pool import build_pool
-from uniclip.objectives.similarity import DomainSimilarity
-from uniclip.processes import ALONE
+from uniclip.losses.positives import build_pool
+from uniclip.losses.similarity import DomainSimilarity
 
 IMAGES = 2
 """Views of each sample in the losses of the family: M = 3 N."""

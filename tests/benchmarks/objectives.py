@@ -13,9 +13,10 @@ from typing import Any
 
 import psutil
 import torch
-from forms import FAMILY, FORMS, PAIRWISE, Case, step
-from measure import Effort, measured
-from table import Options, Table, cores
+
+from tests.benchmarks.forms import FAMILY, FORMS, PAIRWISE, Case, step
+from tests.benchmarks.measure import Effort, measured
+from tests.benchmarks.table import Options, Table, cores
 
 SIZES = (1024, 2048, 4096, 8192, 32768)
 LARGEST = {"streamed": 32768, "dense": 8192}
@@ -98,7 +99,7 @@ def apart(case: Case) -> dict[str, Any]:
     """The case, measured in a process of its own, with as many threads as there are cores."""
     environment = os.environ | {"OMP_NUM_THREADS": str(cores())}
     environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
-    command = [sys.executable, __file__, json.dumps(asdict(case))]
+    command = [sys.executable, "-m", "tests.benchmarks.objectives", json.dumps(asdict(case))]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])

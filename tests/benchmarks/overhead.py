@@ -21,20 +21,22 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-SLURM_TESTS = Path(__file__).parents[1] / "slurm"
-sys.path[:0] = [str(SLURM_TESTS), str(SLURM_TESTS.parents[1])]
+from ablations.plan import plan as plans
+from analysis.report import build
+from sweeps.claims import process
+from sweeps.config import request
+from sweeps.monitor import status
+from tests.benchmarks.table import Options, Table
+from tests.helpers import (
+    ROOT,
+    trivial_cell,
+    trivial_sweep,
+)
+from tests.helpers.slurm_cluster import INSTALL, Cluster, lacking
+from uniclip.io.atomic import as_json, replace
+from uniclip.store import AttemptFolder, Plan, RunFolder, Store
 
-import trivial  # noqa: E402
-import trivial_cell  # noqa: E402
-from cluster import INSTALL, Cluster, lacking  # noqa: E402
-from table import Options, Table  # noqa: E402
-
-from ablations import plan as plans  # noqa: E402
-from analysis import report  # noqa: E402
-from sweeps import process, settings, status  # noqa: E402
-from uniclip.store import AttemptFolder, Plan, RunFolder, Store, as_json, replace  # noqa: E402
-
-SAME = f"{sys.executable} {SLURM_TESTS / 'trivial_cell.py'} {{store}} $SLURM_ARRAY_TASK_ID"
+SAME = f"{sys.executable} -m tests.helpers.trivial_cell {{store}} $SLURM_ARRAY_TASK_ID"
 NOTHING = f"{sys.executable} -c pass"
 ROUNDS = 3
 
@@ -73,7 +75,7 @@ def _front_door(folder: Path, many: int, some: int) -> Iterator[dict[str, Any]]:
 def _looks(folder: Path, some: int) -> Iterator[dict[str, Any]]:
     """File operations of `status`, by the state of the cells."""
     for state in ("planned", "complete", "running", "interrupted"):
-        store, planned = Store(folder / f"look-{state}"), trivial.planned(some, 0.0)
+        store, planned = Store(folder / f"look-{state}"), trivial_sweep.planned(some, 0.0)
         if state == "complete":
             _finish(store, planned)
         elif state != "planned":
@@ -88,7 +90,7 @@ def _looks(folder: Path, some: int) -> Iterator[dict[str, Any]]:
 def _asked(place: Path, seeds: int) -> tuple[list[str], Any]:
     """The words for the main ablation with so many seeds, and its plan."""
     words = ["ablation=components", f"seeds={seeds}", f"store={place}"]
-    return words, plans.make(settings.asked(words).request)
+    return words, plans.make(request.asked(words).request)
 
 
 def _no_ops(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
@@ -123,16 +125,15 @@ def _no_ops(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
 def _array(cluster: Cluster, command: str, jobs: int) -> None:
     """From sbatch to the end of the last job (`sbatch --wait` looks only every sixteen seconds)."""
     where = ("--output=/dev/null", f"--array=0-{jobs - 1}")
-    path = f"PYTHONPATH={SLURM_TESTS}:{SLURM_TESTS.parents[1]}"
+    path = f"PYTHONPATH={ROOT}"
     cluster.sbatch(f"srun env {path} {command}", *where)
     while cluster.active():
         time.sleep(0.5)
 
 
 def _controller(cluster: Cluster, store: Path, cells: int) -> None:
-    words = [sys.executable, str(SLURM_TESTS / "trivial.py"), str(store), str(cells), "0"]
-    path = f"{SLURM_TESTS}:{SLURM_TESTS.parents[1]}"
-    environment = {**cluster.environment, "PYTHONPATH": path}
+    words = [sys.executable, "-m", "tests.helpers.trivial_sweep", str(store), str(cells), "0"]
+    environment = {**cluster.environment, "PYTHONPATH": str(ROOT)}
     subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -167,13 +168,13 @@ def _claimed(store: Store, planned: Any) -> Iterator[tuple[RunFolder, AttemptFol
 
 def _reported(store: Store, plan: Plan) -> None:
     """As if the report stood there: that of cells without a training cannot be built."""
-    stamp = {"inputs": report.digest(store, plan), "files": [], "headline": []}
-    replace(store.report(plan.sweep) / report.STAMP, as_json(stamp))
+    stamp = {"inputs": build.digest(store, plan), "files": [], "headline": []}
+    replace(store.report(plan.sweep) / build.STAMP, as_json(stamp))
     replace(store.sweep(plan.sweep).bill, b"")
 
 
 def _sweep(*words: str) -> None:
-    command = [sys.executable, str(SLURM_TESTS.parents[1] / "sweep.py"), *words]
+    command = [sys.executable, str(ROOT / "sweep.py"), *words]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from table import Options, Table
 from torchvision.transforms import v2
 
-from uniclip import augment, rng
+from tests.benchmarks.table import Options, Table
+from uniclip import rng
+from uniclip.augmentation import transform as augment
 
 PICTURES, CANVAS, SIZE, ROUNDS = 128, 64, 32, 5
 

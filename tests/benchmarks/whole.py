@@ -92,9 +92,9 @@ def source(folder: str, quick: bool) -> Any:
 
 def ours(folder: str, quick: bool) -> Side:
     from uniclip import evaluate
-    from uniclip.model import imported
+    from uniclip.checkpoints import importing
 
-    pretrained, clock = imported.load(f"{folder}/weights.pt"), Clock()
+    pretrained, clock = importing.load(f"{folder}/weights.pt"), Clock()
     config = replace(pretrained.config, data=source(folder, quick))
 
     def act() -> Any:
@@ -191,7 +191,7 @@ def _probed(train: Any, validation: Any, test: Any) -> float:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from uniclip.evaluate.protocols import STRENGTHS, TOLERANCE
+    from uniclip.evaluate.protocols.protocol import STRENGTHS, TOLERANCE
 
     scaler = StandardScaler().fit(train[0])
     parts = (train, validation, test)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from cluster import Cluster, require_slurm
+
+from tests.helpers.slurm_cluster import Cluster, require_slurm
 
 
 @pytest.fixture(scope="session")

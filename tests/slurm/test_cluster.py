@@ -12,10 +12,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cluster import Cluster
-from driving import heed_interrupts
 
-HERE = Path(__file__).parent
+from tests.helpers import ROOT
+from tests.helpers.command_line import heed_interrupts
+from tests.helpers.slurm_cluster import Cluster
+
 TWICE = """
 echo attempt ${SLURM_RESTART_COUNT:-0}
 trap 'echo told; scontrol requeue $SLURM_JOB_ID; exit' USR2
@@ -105,9 +106,9 @@ def test_nothing_is_left_when_the_tests_die(tmp_path: Path, ending: signal.Signa
     """However their process ends, with a job that does not want to die."""
     script = "trap : TERM INT HUP; while :; do sleep 1; done"
     code = (
-        f"import sys, time; sys.path.insert(0, {str(HERE)!r})\n"
+        f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\n"
         "from pathlib import Path\n"
-        "from cluster import Cluster\n"
+        "from tests.helpers.slurm_cluster import Cluster\n"
         f"cluster = Cluster(Path({str(tmp_path)!r})).start()\n"
         f"cluster.wait_state(cluster.sbatch({script!r}), 'RUNNING')\n"
         "print('running', flush=True)\n"

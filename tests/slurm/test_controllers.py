@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, require_slurm
 
-from uniclip.store import Store, lines
+from tests.helpers import ROOT
+from tests.helpers.slurm_cluster import Cluster, require_slurm
+from uniclip.io.atomic import lines
+from uniclip.store import Store
 
-HERE = Path(__file__).parent
 pytestmark = pytest.mark.soak
 SOAK = "UNICLIP_SOAK" in os.environ
 CELLS, CONTROLLERS, KILLS = (500, 8, 60) if SOAK else (50, 4, 10)
@@ -27,8 +28,8 @@ def start(
     cluster: Cluster, store: Path, *words: str, cells: int = CELLS
 ) -> subprocess.Popen[bytes]:
     """A controller, as people start it who do not know of each other."""
-    command = [sys.executable, str(HERE / "trivial.py"), str(store), str(cells), *words]
-    environment = {**cluster.environment, "PYTHONPATH": f"{HERE}:{HERE.parents[1]}"}
+    command = [sys.executable, "-m", "tests.helpers.trivial_sweep", str(store), str(cells), *words]
+    environment = {**cluster.environment, "PYTHONPATH": str(ROOT)}
     environment["PATH"] = os.environ["PATH"]
     with open(store.with_suffix(".log"), "ab") as log:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)

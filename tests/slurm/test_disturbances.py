@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cluster import Cluster
-from disks import filled, small_disk
-from driving import Driver, finished_once, proven, until
+
+from tests.helpers.command_line import Driver, finished_once, proven, until
+from tests.helpers.slurm_cluster import Cluster
+from tests.helpers.small_disk import filled, small_disk
 
 pytestmark = pytest.mark.soak
 SOAK = "UNICLIP_SOAK" in os.environ

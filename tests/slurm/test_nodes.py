@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
-from driving import Driver
 from test_disturbances import SLURM, finish
+
+from tests.helpers.command_line import Driver
+from tests.helpers.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.soak
 SOAK = "UNICLIP_SOAK" in os.environ

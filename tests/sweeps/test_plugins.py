@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from driving import ROOT, TINY, Driver
 
-from sweeps import snapshot
+from sweeps.launchers import code_snapshot
+from tests.helpers.command_line import ROOT, TINY, Driver
 from uniclip.store import Store
 
-TOY = Path(__file__).parents[1] / "uniclip" / "toy_method.py"
+TOY = ROOT / "tests/helpers/toy_method.py"
 REGISTERED = "\nfrom uniclip.config import METHODS\n\nMETHODS['toy'] = ToyMethod\n"
 ABLATION = """\
 title: Is contrast needed?
@@ -150,7 +150,7 @@ def test_what_cannot_be_used_is_one_line(hers: Path, words: tuple[str, ...], say
 
 
 def test_a_snapshot_without_plugins_has_none(tmp_path: Path) -> None:
-    place = snapshot.take(Store(tmp_path))
+    place = code_snapshot.take(Store(tmp_path))
     assert sorted(p.name for p in place.iterdir() if p.name != "__pycache__") == sorted(
         ["ablations", "analysis", "sweep.py", "sweeps", "uniclip"]
     )

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import trees
-from driving import Driver
 from PIL import Image
 
+from tests.helpers import dataset_trees
+from tests.helpers.command_line import Driver
 from uniclip import data
 from uniclip.config import CsvData
 from uniclip.evaluate.cache import SUM
@@ -26,7 +26,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Driver:
     folder = tmp_path_factory.mktemp("sweep")
     table = write_pictures(folder / "pictures", 80)
     for name in HERE:
-        trees.WRITERS[name](folder / "sets")
+        dataset_trees.WRITERS[name](folder / "sets")
     seen = data.open_split(CsvData(path=str(table), size=64), "train").names
     for own, name in zip(LEAKED, seen):
         with Image.open(table.parent / name) as picture:

@@ -9,7 +9,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from driving import PATIENCE, Driver, until
+
+from tests.helpers.command_line import PATIENCE, Driver, until
 
 ARMS = "arms=[full,no-awareness,clip]"
 

@@ -6,17 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import tiny
 from torch.nn import functional
 
-from ablations import audit
+from ablations.audit import audit
+from tests.helpers import ROOT
+from tests.helpers.small_runs import tiny
 from uniclip import numerics
 from uniclip.errors import UserError
-from uniclip.train import fit
+from uniclip.training.trainer import fit
 
 
 def test_class_is_json_and_names_what_decides_bits():
@@ -65,7 +65,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 from tiny_runs import tiny
 from uniclip import numerics
-from uniclip.evaluate.logistic import Problem
+from uniclip.evaluate.scoring.logistic_regression import Problem
 
 if sys.argv[1] == "applied":
     numerics.apply(tiny())
@@ -82,7 +82,7 @@ def test_a_probe_does_not_depend_on_how_many_threads_the_machine_offers():
     """Every BLAS in the process, scipy's too, which is loaded late."""
 
     def fitted(threads, applied):
-        places = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+        places = os.pathsep.join([str(ROOT), *sys.path])
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": places}
         command = [sys.executable, "-c", FIT, applied]
         said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

@@ -12,15 +12,16 @@ from multiprocessing.context import ForkProcess
 import numpy as np
 import pytest
 import torch
-from tiny_runs import METHODS, claimed, opened, tiny
 
 import uniclip
-from uniclip import checkpoint, evaluate, run
-from uniclip.compose import CONF, compose
+from tests.helpers.small_runs import METHODS, claimed, opened, tiny
+from uniclip import evaluate, run
 from uniclip.config import RunConfig, run_config
+from uniclip.config.compose import CONF, compose
 from uniclip.errors import UserError
-from uniclip.files import sum_of
-from uniclip.store import RunFolder, lines
+from uniclip.io.atomic import lines, sum_of
+from uniclip.store import RunFolder
+from uniclip.training import checkpoint
 
 EVALUATION = evaluate.evaluation_hash("scenes", tiny())
 EVALUATIONS = {"scenes": EVALUATION}

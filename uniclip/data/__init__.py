@@ -10,12 +10,15 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from uniclip.data import mix, openmoji, scenes, table
+from uniclip.data.csv import source as csv
+from uniclip.data.mix import source as mix
+from uniclip.data.openmoji import source as openmoji
+from uniclip.data.scenes import source as scenes
 from uniclip.data.split import PARTS, Part, Split
 from uniclip.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from uniclip.augment import Transform
+    from uniclip.augmentation.transform import Transform
     from uniclip.rng import UInt64
 
 __all__ = ["PARTS", "Part", "Split", "fingerprint", "missing", "open_split", "views"]
@@ -23,7 +26,7 @@ __all__ = ["PARTS", "Part", "Split", "fingerprint", "missing", "open_split", "vi
 SOURCES: dict[str, ModuleType] = {
     "openmoji": openmoji,
     "scenes": scenes,
-    "csv": table,
+    "csv": csv,
     "mix": mix,
 }
 
@@ -60,13 +63,13 @@ def views(
 
     identity, crop: as in `config.ViewsConfig`; scenes have no such crops.
     """
-    from uniclip import augment
-    from uniclip.data import scene_views
+    from uniclip.augmentation import transform
+    from uniclip.data.scenes import views as scene_views
 
     if config.name == "scenes":
         return scene_views.views(config, kind, key, ids, identity)
     if kind == "evaluation":
-        return augment.evaluation(len(ids))
+        return transform.evaluation(len(ids))
     if kind == "weak":
-        return augment.weak(key, ids, identity)
-    return augment.strong(key, ids, identity, crop)
+        return transform.weak(key, ids, identity)
+    return transform.strong(key, ids, identity, crop)

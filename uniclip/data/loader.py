@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from uniclip import augment, data, rng
-from uniclip.batch import TEXTS, VIEWED, Batch
+from uniclip import data, rng
+from uniclip.augmentation import transform as augment
 from uniclip.config import RunConfig
-from uniclip.data import captions
+from uniclip.data.batch import TEXTS, VIEWED, Batch
 from uniclip.data.split import Portion, Split
-from uniclip.data.tokenizer import Tokenizer
+from uniclip.data.text import augment as captions
+from uniclip.data.text.tokenizer import Tokenizer
+from uniclip.distributed import ALONE, Processes
 from uniclip.errors import UserError
-from uniclip.processes import ALONE, Processes
 
 
 class Batches(Dataset[Batch]):

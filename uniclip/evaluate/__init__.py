@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import uniclip.data
 from uniclip import identity
-from uniclip.binding import plain
+from uniclip.config.binding import plain
 from uniclip.errors import unknown
 from uniclip.evaluate import datasets
 from uniclip.evaluate.cache import Cache
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from uniclip.checkpoints.pretrained import Pretrained
     from uniclip.config import RunConfig
-    from uniclip.model.pretrained import Pretrained
     from uniclip.store import Score
 
 BENCHMARKS: dict[str, str] = {
-    "openmoji": "uniclip.evaluate.openmoji",
-    "scenes": "uniclip.evaluate.scenes",
-    "csv": "uniclip.evaluate.table",
-    "mix": "uniclip.evaluate.mix",
+    "openmoji": "uniclip.evaluate.benchmarks.openmoji",
+    "scenes": "uniclip.evaluate.benchmarks.scenes",
+    "csv": "uniclip.evaluate.benchmarks.csv",
+    "mix": "uniclip.evaluate.benchmarks.mix",
 }
 """Benchmark data sets, and the module of each."""
 
@@ -131,26 +131,26 @@ def leaked(name: str, config: RunConfig, folder: Path) -> NDArray[np.int8] | Non
     module = _module(name, config, folder)
     source = module.source(config)
     dataset, root = module.dataset(source), source.root
-    from uniclip.evaluate import leakage
+    from uniclip.evaluate.checks import near_duplicates
 
     cache = Cache(folder / "leakage")
     place = {"set": dataset.name, "root": str(Path(root).absolute()), "rule": dataset.rule}
     train = {**uniclip.data.fingerprint(config.data), "part": "train"}
     if dataset.missing(root, ("test",)) is not None:
-        return leakage.last(cache, place, train)
-    return leakage.check(
+        return near_duplicates.last(cache, place, train)
+    return near_duplicates.check(
         cache,
         place,
         {**dataset.fingerprint(root, ("test",)), "part": "test"},
         train,
-        lambda: leakage.of_pictures(dataset.open(root, "test")),
-        lambda: leakage.of_split(uniclip.data.open_split(config.data, "train")),
+        lambda: near_duplicates.of_pictures(dataset.open(root, "test")),
+        lambda: near_duplicates.of_split(uniclip.data.open_split(config.data, "train")),
     )
 
 
 def validate(pretrained: Pretrained, config: RunConfig) -> float:
     """R@1, the mean of both ways, over at most 512 fixed validation pictures of the run's data."""
-    from uniclip.evaluate import validation
+    from uniclip.evaluate.scoring import validation
 
     return validation.validate(pretrained, config)
 
@@ -165,7 +165,7 @@ def _module(
     _check(name)
     if name in BENCHMARKS:
         return import_module(BENCHMARKS[name])
-    from uniclip.evaluate.published import Published
+    from uniclip.evaluate.benchmarks.published import Published
 
     most = config.runtime.keep_embeddings * GIGABYTE
     cache = Cache(folder, weights, most) if most else Cache()

@@ -6,11 +6,11 @@
         [plugins=[module]]
 
 A run of ours (one of a plugin's method, with the `plugins=` it was made with; an id, or how it
-begins, is looked up in `store`), or a checkpoint that `uniclip.model.imported` reads. Sets that are
+begins, is looked up in `store`), or a checkpoint that `uniclip.checkpoints.importing` reads. Sets that are
 missing are named with the line that says how to get them; one that cannot be judged keeps none of
 the others from it. Embeddings are kept in `cache`, by default that of the run's store: another
 protocol then needs no picture. Test pictures that a run of ours has nearly seen in training are
-counted (`uniclip.evaluate.leakage`). For sweeps there is `sweep.py`, which keeps every score.
+counted (`uniclip.evaluate.checks.near_duplicates`). For sweeps there is `sweep.py`, which keeps every score.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from uniclip import evaluate, plugins
-from uniclip.binding import bind, plain
-from uniclip.compose import parse
-from uniclip.config import RunConfig, RuntimeConfig
+from uniclip import evaluate
+from uniclip.config import RunConfig, RuntimeConfig, plugins
+from uniclip.config.binding import bind, plain
+from uniclip.config.compose import parse
 from uniclip.errors import UserError, not_judged, unknown
-from uniclip.evaluate import datasets, leakage, own_protocol
-from uniclip.files import sum_of
-from uniclip.store import RunFolder, Store, as_json
-from uniclip.store import replace as write
+from uniclip.evaluate import datasets
+from uniclip.evaluate.checks import near_duplicates
+from uniclip.evaluate.protocols import custom
+from uniclip.io.atomic import as_json, sum_of
+from uniclip.io.atomic import replace as write
+from uniclip.store import RunFolder, Store
 
 if TYPE_CHECKING:
-    from uniclip.model.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import Pretrained
 
 STORE = "store"
 JUDGED = ("data_root", "protocol")
@@ -75,7 +77,7 @@ def _told(given: dict[str, Any]) -> Iterator[str]:
     names = evaluate.expanded([str(name) for name in listed], folders)
     judged: dict[str, Any] = {key: str(given[key]) for key in JUDGED if key in given}
     if "protocol" in judged:
-        judged["protocol"] = own_protocol.found(judged["protocol"], folders)
+        judged["protocol"] = custom.found(judged["protocol"], folders)
     out = _writable(Path(str(given["out"]))) if "out" in given else None
     model = _model(given)
     if model.assumed:
@@ -120,7 +122,10 @@ def _judged(
         mark = "*" if s.shown_only else ""
         rows.append(f"| {name} | {s.name}{mark} | {s.value:.4f} | {chance} | {s.samples} |")
     if near is not None:
-        seen, judged = (near == leakage.NEAR).sum(), (near != leakage.TOO_PLAIN).sum()
+        seen, judged = (
+            (near == near_duplicates.NEAR).sum(),
+            (near != near_duplicates.TOO_PLAIN).sum(),
+        )
         kept["near_duplicates"] = int(seen)
         rows.append(f"| {name} | near-duplicates of training pictures | {seen} | | {judged} |")
     return kept, rows
@@ -166,10 +171,10 @@ def _model(given: dict[str, Any]) -> _Model:
         weights = folder.weights if path.is_dir() else path
         in_store = folder.path.parent.name == "runs"
         return _Model(pretrained, sum_of(weights), folder.cache if in_store else None, True)
-    from uniclip.model import imported
+    from uniclip.checkpoints import importing
 
     quick = given.get("quick_gelu")
-    pretrained = imported.load(path, trust=given.get("trust", False), quick_gelu=quick)
+    pretrained = importing.load(path, trust=given.get("trust", False), quick_gelu=quick)
     activation = pretrained.config.model.text.activation
     assumed = ASSUMED if quick is None and activation == "gelu" else ""
     return _Model(pretrained, f"{sum_of(path)} {activation}", None, False, assumed)

@@ -23,7 +23,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from uniclip import files, identity
+from uniclip import identity
+from uniclip.io import atomic
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,7 +140,7 @@ class Cache:
         """Keep plain JSON under a name, over what was there."""
         if self.folder is not None:
             with suppress(OSError):
-                files.replace(self.folder / "notes" / f"{name}.json", json.dumps(value).encode())
+                atomic.replace(self.folder / "notes" / f"{name}.json", json.dumps(value).encode())
 
     def noted(self, name: str) -> Any:
         """What was last kept under that name; None if nothing was."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from uniclip.evaluate.protocols import Metric
+    from uniclip.evaluate.protocols.protocol import Metric
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]

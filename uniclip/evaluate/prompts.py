@@ -45,7 +45,7 @@ def templates(dataset: str, protocol: str = "clip2021") -> tuple[str, ...]:
     """The templates of a data set under a protocol, each with one {} for the name.
 
     dataset: a name of `datasets`, one of `ENSEMBLES`, or any other, which gets `OTHER`; ImageNet's
-    depend on the protocol (`uniclip.evaluate.protocols`) and are asked for by their ensemble.
+    depend on the protocol (`uniclip.evaluate.protocols.protocol`) and are asked for by their ensemble.
     """
     file = _read("templates")
     lists = {**file["sets"], **file["imagenet"], **file["variants"].get(protocol, {})}

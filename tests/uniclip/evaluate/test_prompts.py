@@ -5,7 +5,8 @@ import json
 import pytest
 
 from uniclip.errors import UserError
-from uniclip.evaluate import prompts, protocols
+from uniclip.evaluate import prompts
+from uniclip.evaluate.protocols import protocol
 
 COUNTS = {
     "food101": 1, "cifar10": 18, "cifar100": 18, "sun397": 2, "stanford_cars": 8,
@@ -52,7 +53,7 @@ def test_every_list_says_where_it_comes_from():
     file = json.loads((prompts.FOLDER / "names.json").read_text())
     lists = [file["sets"], *file["variants"].values()]
     assert all(entry["source"] for entries in lists for entry in entries.values())
-    assert set(file["variants"]) <= set(protocols.PROTOCOLS)
+    assert set(file["variants"]) <= set(protocol.PROTOCOLS)
     assert json.loads((prompts.FOLDER / "templates.json").read_text())["source"]
 
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from uniclip import compose
+from uniclip.config import compose
 from uniclip.errors import UserError, unknown
-from uniclip.evaluate.datasets import catalogue, further, own
+from uniclip.evaluate.datasets import bench14, custom, more_datasets
 from uniclip.evaluate.datasets.dataset import Dataset, looked_at_once
 
 __all__ = ["ALIASES", "DATASETS", "Dataset", "benchmark", "benchmarks", "get", "looked_at_once"]
@@ -24,7 +24,7 @@ CONF = Path(__file__).parents[2] / "conf"
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
-    for dataset in (*catalogue.CLASSIFICATION, *catalogue.RETRIEVAL, *further.FURTHER)
+    for dataset in (*bench14.CLASSIFICATION, *bench14.RETRIEVAL, *more_datasets.FURTHER)
 }
 """Every published set that we read."""
 
@@ -47,11 +47,13 @@ def get(name: str) -> Dataset:
     `UserError` offers the nearest names.
     """
     kind, colon, path = name.partition(":")
-    if colon and kind in own.KINDS:
-        return own.KINDS[kind](path)
+    if colon and kind in custom.KINDS:
+        return custom.KINDS[kind](path)
     known = ALIASES.get(name, name)
     if known not in DATASETS:
-        raise unknown("data set", name, [*DATASETS, *ALIASES, *(f"{k}:<path>" for k in own.KINDS)])
+        raise unknown(
+            "data set", name, [*DATASETS, *ALIASES, *(f"{k}:<path>" for k in custom.KINDS)]
+        )
     return DATASETS[known]
 
 

@@ -21,7 +21,7 @@ from uniclip.data.split import Part
 from uniclip.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from uniclip.evaluate.datasets.pictures import Pictures
+    from uniclip.evaluate.datasets.images import Pictures
 
 T = TypeVar("T")
 
@@ -128,9 +128,9 @@ class Dataset:
             raise UserError(f"{self.name} is missing: {reason}")
         if not self.held_out or part == "test":
             return self._read(root, part)
-        from uniclip.evaluate.datasets import splits
+        from uniclip.evaluate.datasets import holdout
 
-        return splits.held_out(self._read(root, "train"), part, HELD_OUT)
+        return holdout.held_out(self._read(root, "train"), part, HELD_OUT)
 
     def missing(self, root: str | Path, parts: Sequence[Part] = ()) -> str | None:
         """What parts (default: all) lack under `root` and how to get it; None if they are there.

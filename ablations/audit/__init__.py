@@ -1,0 +1,1 @@
+"""The audit: whether each arm is what its name says."""

@@ -1,0 +1,1 @@
+"""The plan: which runs an ablation consists of, exactly."""

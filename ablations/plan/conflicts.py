@@ -1,0 +1,57 @@
+"""The groups that a user chooses, beside those that the ablation and its arms choose.
+
+An arm is called what it is: what its label says, the ablation's file writes out, as a key or as a
+choice of a group. No choice of the user's may take its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ablations import designs
+from ablations.schema import Ablation, ArmDefinition, in_force
+from uniclip.config.compose import defaults
+from uniclip.errors import UserError
+from uniclip.store import Component
+
+
+def check(
+    chosen: Mapping[str, str],
+    arms: Mapping[str, ArmDefinition],
+    ablation: Ablation,
+    components: Mapping[str, Component],
+) -> None:
+    """`UserError` for a choice that would make an arm another than it is called.
+
+    chosen: the user's choices, by group. arms: those that are run.
+    """
+    usual = {**defaults(), **ablation.base}
+    for group, choice in chosen.items():
+        if choice == usual.get(group):
+            continue  # it is so anyhow
+        given = f"{group}={choice} is given by you"
+        if group in ablation.base:
+            for name, key in _within(group, ablation, components):
+                raise UserError(
+                    f"{given}, but ablation={ablation.name} is of {group}={usual[group]}, "
+                    f"whose {key} is set by arm {name}: leave it out"
+                )
+        for name, arm in arms.items():
+            if group in arm.choose:
+                raise UserError(
+                    f"{given} and {group}={arm.choose[group]} is chosen by arm {name}: "
+                    "leave it out, or choose arms=[...] without it"
+                )
+
+
+def _within(
+    group: str, ablation: Ablation, components: Mapping[str, Component]
+) -> Iterator[tuple[str, str]]:
+    """Arm and key, for every key in a group's section that an arm sets in the base's choice."""
+    for name, arm in designs.arms(ablation).items():
+        if group in arm.choose:
+            continue
+        off = [key for component in arm.off for key in components[component].off]
+        for key in (*off, *arm.set, *in_force(arm.where, ablation.base)):
+            if key.startswith(f"{group}."):
+                yield name, key

@@ -1,0 +1,1 @@
+"""Collection: reading a sweep's runs from the store."""

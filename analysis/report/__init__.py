@@ -1,0 +1,1 @@
+"""The report: summary, HTML page and executed notebook."""

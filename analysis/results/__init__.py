@@ -1,0 +1,1 @@
+"""Results: what follows from the collected scores."""

@@ -1,0 +1,1 @@
+"""Tables of scores, effects, runs and costs."""

@@ -1,0 +1,1 @@
+"""Claims: which process may run which attempt of a run."""

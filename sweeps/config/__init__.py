@@ -1,0 +1,1 @@
+"""The configuration of a sweep, and the parsed request of a command line."""

@@ -1,0 +1,1 @@
+"""The controller: what is still to be run, and the loop that has it run."""

@@ -1,0 +1,1 @@
+"""Costs: audits and probes of the arms, estimates, and the GPU-hour limit."""

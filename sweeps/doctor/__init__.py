@@ -1,0 +1,1 @@
+"""Diagnostics: what would go wrong with a sweep, found before it starts."""

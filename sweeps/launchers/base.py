@@ -1,0 +1,25 @@
+"""What a controller needs of a launcher: hands for open runs, and whether they are at work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from sweeps.claims.claim import State
+
+
+class Crew(Protocol):
+    """Workers of one sweep. It decides nothing: workers claim, the store says what is done."""
+
+    stays: bool
+    """Whether the controller waits until all is done; else others go on without it."""
+    poll_seconds: float
+
+    def put(self, opened: list[str], states: Mapping[str, State]) -> None:
+        """Have somebody take up the runs that are open."""
+
+    def busy(self) -> bool:
+        """Whether somebody of the crew waits for a turn or works."""
+
+    def stop(self) -> None:
+        """Ask those that the controller started to stop at their next step, if it stays."""

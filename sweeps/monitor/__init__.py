@@ -1,0 +1,1 @@
+"""Progress: the status of every cell, and how it is displayed."""

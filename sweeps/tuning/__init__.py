@@ -1,0 +1,1 @@
+"""Hyper-parameter tuning: the study of each arm, and its search space."""

@@ -1,0 +1,148 @@
+"""A search space: the keys that tuning varies and how far, the same for every arm.
+
+`sweeps/conf/space/<name>.yaml` maps a key of the configuration to {low, high, log} or {choices}.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from ablations import schema
+from ablations.plan.plan import Planned
+from ablations.plan.tuned_arms import with_values
+from uniclip.config import compose
+from uniclip.config.binding import bind
+from uniclip.errors import UserError, unknown
+
+FIXED = (
+    *("data", "seed", "stream", "runtime", "benchmark"),
+    *("train.steps", "train.batch_size", "train.validate_every"),
+)
+"""What every trial shares, or the scores of two trials could not be compared."""
+EDGE = 0.05
+"""So near to an end of its range, in shares of the range, a value lies on the edge."""
+DIGITS = 4
+"""To so many digits values are rounded: what a table shows is what was run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """What one key may be: a range, or one of several choices."""
+
+    low: Union[int, float, None] = None
+    high: Union[int, float, None] = None
+    log: bool = False
+    """Whether the range is even in the logarithm."""
+    choices: tuple[Any, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log:
+                raise UserError("give choices, or low and high")
+            if len(self.choices) < 2:
+                raise UserError(f"choices must be two or more, got {list(self.choices)}")
+            return
+        if self.low is None or self.high is None or self.low >= self.high:
+            raise UserError(f"low must be below high, got low={self.low}, high={self.high}")
+        if self.log and self.low <= 0:
+            raise UserError(f"low must be above 0 where log is true, got {self.low}")
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The values that a configuration must be able to take: both ends, or every choice."""
+        return (self.low, self.high) if self.choices is None else self.choices
+
+    @property
+    def whole(self) -> bool:
+        """Whether the range is of whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def holds(self, value: Any) -> bool:
+        """Whether `value` lies in it."""
+        if self.choices is not None:
+            return value in self.choices
+        assert self.low is not None
+        assert self.high is not None
+        return bool(self.low <= value <= self.high)
+
+    def rounded(self, value: float) -> float:
+        """`value` to a few digits, still within the range."""
+        assert self.low is not None
+        assert self.high is not None
+        return value if self.whole else min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
+
+    def edge(self, value: Any) -> Literal["lower", "upper"] | None:
+        """The end of the range, or of three ordered choices or more, on which `value` lies."""
+        if self.choices is None:
+            low, high, at = (self._scaled(v) for v in (self.low, self.high, value))
+            share = (at - low) / (high - low)
+            return "lower" if share <= EDGE else "upper" if share >= 1 - EDGE else None
+        ordered = all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in self.choices)
+        if not ordered or len(self.choices) < 3:
+            return None
+        ends: dict[Any, Literal["lower", "upper"]]
+        ends = {min(self.choices): "lower", max(self.choices): "upper"}
+        return ends.get(value)
+
+    def _scaled(self, value: Any) -> float:
+        return math.log(value) if self.log else float(value)
+
+
+Space = dict[str, Dimension]
+"""Key of the configuration -> what it may be."""
+
+
+def names(folders: Sequence[Path]) -> list[str]:
+    """Every search space there is."""
+    return compose.options("space", folders)
+
+
+def load(name: str, folders: Sequence[Path]) -> Space:
+    """The search space of that name; `UserError` if there is none or its file is wrong."""
+    known = names(folders)
+    if name not in known:
+        raise unknown("space", name, known)
+    path = next(p for f in folders if (p := f / "space" / f"{name}.yaml").exists())
+    space = {}
+    for key, values in schema.read_yaml(path).items():
+        try:
+            space[key] = bind(Dimension, values, f"{key}.")
+        except UserError as error:
+            said = str(error)
+            raise UserError(f"{path}: {said if key in said else f'{key}: {said}'}") from None
+    if not space:
+        raise UserError(f"{path} names no key")
+    return space
+
+
+def fitted(name: str, space: Mapping[str, Dimension], planned: Planned) -> Space:
+    """The space with numbers of the type that the keys have.
+
+    Raises `UserError` for a key that does not exist in some arm, that an arm changes or every trial
+    must share, and for a value that the configuration refuses.
+    """
+    typed = {}
+    base = compose.flat(planned.plan.base)
+    for key, dimension in space.items():
+        if any(key == f or key.startswith(f"{f}.") for f in FIXED):
+            raise UserError(f"space {name}: {key} cannot be tuned: every trial must share it")
+        typed[key] = dimension
+        if isinstance(base.get(key), float) and dimension.whole:
+            low, high = dimension.ends
+            typed[key] = replace(dimension, low=float(low), high=float(high))
+        for arm in planned.plan.arms:
+            if any(f"{d}.".startswith(f"{key}.") or key.startswith(f"{d}.") for d in arm.delta):
+                raise UserError(
+                    f"space {name}: {key} is changed by arm {arm.name}, so it cannot be tuned "
+                    "alike in all arms: leave it out, or choose arms=[...] without that arm"
+                )
+            for value in typed[key].ends:
+                try:
+                    with_values(planned.configs[arm.name], {key: value})
+                except UserError as error:
+                    raise UserError(f"space {name}: arm {arm.name}: {error}") from None
+    return typed

@@ -1,0 +1,313 @@
+"""The audit passes arms that are what they say, and catches switches broken on purpose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+import torch
+from rich.console import Console
+
+from ablations import schema
+from ablations.audit import audit
+from ablations.plan import plan
+from sweeps.config import request
+from sweeps.monitor.display import Display
+from uniclip.config import RunConfig
+from uniclip.data.loader import Batches
+from uniclip.losses.similarity import DomainSimilarity, SharedSimilarity
+from uniclip.methods import uniclip as method
+from uniclip.models import embedder, heads
+from uniclip.store import Plan
+from uniclip.training.trainer import advance, open_training
+
+TINY = [
+    "ablation=components",
+    "data=scenes",
+    "data.train=128",
+    "data.test=64",
+    "train.batch_size=16",
+    "train.steps=4",
+    "model.image.options.depths=[1,1,1,1]",
+    "model.image.options.dims=[8,8,16,16]",
+    "model.text.width=32",
+    "model.embedding=16",
+    "seeds=1",
+    "benchmark=[]",
+]
+FOUR = "arms=[full,no-awareness,no-mp_nce,no-domain_similarity,clip,full-again]"
+
+
+@pytest.fixture(scope="module")
+def made() -> plan.Planned:
+    return plan.make(request.asked([*TINY, FOUR]).request)
+
+
+def shortened(made: plan.Planned) -> dict[str, RunConfig]:
+    """The configurations with two steps for the base's, and in proportion."""
+    base = made.plan.base["train"]["steps"]
+    steps = {name: max(1, 2 * c.train.steps // base) for name, c in made.configs.items()}
+    return {
+        name: replace(c, train=replace(c.train, steps=steps[name], validate_every=steps[name]))
+        for name, c in made.configs.items()
+    }
+
+
+def prove(made: plan.Planned, *names: str, **configs: RunConfig) -> dict[tuple[str, str], bool]:
+    """(arm, check) -> does it hold, for the reference and these arms."""
+    kept = (made.plan.reference, *names)
+    arms = tuple(a for a in made.plan.arms if a.name in kept)
+    smaller: Plan = replace(made.plan, arms=arms)
+    known = {**made.configs, **{k.replace("_", "-"): c for k, c in configs.items()}}
+    found = audit.prove(smaller, {n: known[n] for n in kept})
+    return {(f.arm, f.check): f.holds for f in found.findings}
+
+
+def test_every_check_of_every_arm_holds(made: plan.Planned) -> None:
+    found = audit.prove(made.plan, made.configs)
+    assert all(f.holds for f in found.findings), [f for f in found.findings if not f.holds]
+    checks = {f.check for f in found.findings}
+    said = {
+        f"{c} is {s}" for c in ("awareness", "mp_nce", "domain_similarity") for s in ("on", "off")
+    }
+    assert said | {"same initial weights", "same samples in order", "its own samples"} <= checks
+    assert {p["arm"] for p in found.probes} == {a.name for a in made.plan.arms}
+    assert all(p["seconds_per_step"] > 0 for p in found.probes)
+    assert {p["device"] for p in found.probes} == {"cpu"}
+    assert all(p["model"] for p in found.probes)
+
+
+def test_a_probed_checkpoint_is_as_large_as_one_that_is_written(made: plan.Planned) -> None:
+    found = audit.prove(made.plan, made.configs)
+    foretold = {p["arm"]: p["checkpoint_bytes"] for p in found.probes}
+    for name, config in made.configs.items():
+        batches, state = open_training(config)
+        advance(state, batches.batch(0))
+        state.judge(lambda pretrained: 0.5)
+        assert foretold[name] == state.bytes(), name
+
+
+def test_what_is_done_once_for_all_runs_is_no_arms_time(
+    made: plan.Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first to open some data takes a day, as if it rendered them."""
+    days = 0.0
+    clock, opened, opens = time.perf_counter, set(), audit.open_training
+
+    def slow(config: RunConfig) -> object:
+        nonlocal days
+        days += 0 if config.data in opened else 86_400
+        opened.add(config.data)
+        return opens(config)
+
+    monkeypatch.setattr(audit, "open_training", slow)
+    monkeypatch.setattr("time.perf_counter", lambda: clock() + days)
+    found = audit.prove(made.plan, made.configs)
+    assert days == 86_400
+    assert max(p["fixed_seconds"] for p in found.probes) < 43_200
+
+
+@pytest.mark.parametrize("ablation", schema.names([schema.CONF]))
+def test_every_arm_of_every_shipped_ablation_is_what_it_says(ablation: str) -> None:
+    tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]  # arms set it
+    made = plan.make(request.asked([f"ablation={ablation}", "budget=study", *tiny]).request)
+    assert not made.plan.left_out
+    found = audit.prove(made.plan, shortened(made)).findings
+    assert {f.arm for f in found} == {a.name for a in made.plan.arms}
+    assert [f for f in found if not f.holds] == []
+
+
+def test_one_view_makes_the_loss_component_inert() -> None:
+    made = plan.make(request.asked([*TINY, "arms=[full,no-mp_nce]", "views.strong=0"]).request)
+    found = audit.prove(made.plan, made.configs).findings
+    inert = {f.check for f in found if f.inert}
+    assert inert == {"mp_nce is on", "mp_nce is off", "another function than full"}
+    assert all(f.holds for f in found)
+
+
+def test_arms_that_nothing_tells_apart_are_one_function() -> None:
+    """Scenes as they are by default flip nothing, so that being told of the flip tells nothing."""
+    undone = [f"data.delta.{dial}=0" for dial in ("side", "hue", "grey", "zoom", "crop", "blur")]
+    words = ["ablation=awareness", "arms=[film,identity,only-flip]", *TINY[1:]]
+    made = plan.make(request.asked([*words, *undone]).request)
+    (broken,) = (f for f in audit.prove(made.plan, made.configs).findings if not f.holds)
+    assert broken.arm == "only-flip"
+    assert "one function with identity: nothing told them apart in 4 steps" in broken.broken
+    damaged = plan.make(request.asked(words).request)
+    assert all(f.holds for f in audit.prove(damaged.plan, damaged.configs).findings)
+
+
+def test_arms_that_are_declared_one_function_are_told_and_hold() -> None:
+    arms = "arms=[aware-0.9,one-view-mp_nce,one-view-sup_con]"
+    tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]
+    made = plan.make(request.asked(["ablation=truth", arms, *tiny]).request)
+    found = audit.prove(made.plan, shortened(made)).findings
+    (one,) = (f for f in found if f.inert)
+    assert (one.arm, one.holds) == ("one-view-sup_con", True)
+    seen = StringIO()
+    Display(Console(file=seen, width=200)).audit(found)
+    said = seen.getvalue().splitlines()
+    assert said[0] == f"audit: {len(found)} of {len(found)} checks hold"
+    assert said[1:] == [
+        "audit: one-view-sup_con: one function with one-view-mp_nce: "
+        "nothing told them apart in 4 steps"
+    ]
+    undeclared = replace(made.plan, expectations=())
+    broken = [f for f in audit.prove(undeclared, shortened(made)).findings if not f.holds]
+    assert [f.arm for f in broken] == ["one-view-sup_con"]
+
+
+def test_strong_views_of_one_law_have_the_same_crops() -> None:
+    words = ["ablation=methods", "arms=[uniclip,slip,declip]", *TINY[1:], "data.scope=strong"]
+    made = plan.make(request.asked([*words, "data.delta.side=0.5"]).request)
+    found = audit.prove(made.plan, made.configs).findings
+    crops = {f.arm: f for f in found if "crops" in f.check}
+    assert all(f.holds for f in crops.values())
+    # SLIP's strong crops are its own; DeCLIP has no weak view.
+    assert {n: f.detail[0] for n, f in crops.items()} == {
+        "uniclip": "3",
+        "slip": "1",
+        "declip": "2",
+    }
+
+
+# Each breaks one switch on purpose, and names the arm and the check that must notice.
+
+
+def _identity_still_sees_vectors(patch: pytest.MonkeyPatch) -> None:
+    def leaky(self: embedder.Embedder, vectors: torch.Tensor) -> torch.Tensor:
+        assert self.augmentation_encoder is not None
+        encoded: torch.Tensor = self.augmentation_encoder(vectors)
+        return encoded
+
+    patch.setattr(embedder.Embedder, "_augmentation", leaky)
+
+
+def _head_forgets_the_augmentation(patch: pytest.MonkeyPatch) -> None:
+    def deaf(
+        self: heads.ImageHead, features: torch.Tensor, augmentation: torch.Tensor
+    ) -> torch.Tensor:
+        hidden = self.project(features)
+        for block in self.blocks:
+            hidden = block(hidden, torch.zeros_like(augmentation))
+        return hidden
+
+    patch.setattr(heads.ImageHead, "forward", deaf)
+
+
+def _sup_con_is_mp_nce(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(method.SWITCHES, "sup_con", method.SWITCHES["mp_nce"])
+
+
+def _mp_nce_is_sup_con(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(method.SWITCHES, "mp_nce", method.SWITCHES["sup_con"])
+
+
+def _off_runs_the_third_loss(patch: pytest.MonkeyPatch) -> None:
+    """Configured as sup_con, an arm that quietly computes mil_nce when it trains."""
+    true = method.Uniclip._contrast
+
+    def wrong(self: method.Uniclip, z: torch.Tensor, batch: object, **kept: object) -> torch.Tensor:
+        trained = self.config.loss == "sup_con" and getattr(self, "drawn", False)
+        self.drawn = True
+        return true(self, z, batch, **{**kept, **({"loss": "mil_nce"} if trained else {})})  # type: ignore[arg-type]
+
+    patch.setattr(method.Uniclip, "_contrast", wrong)
+
+
+def _shared_similarity_is_not_shared(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(method.SIMILARITIES, "shared", DomainSimilarity)
+
+
+def _domain_similarity_is_shared(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(method.SIMILARITIES, "domain", SharedSimilarity)
+
+
+def _domain_similarity_does_not_learn(patch: pytest.MonkeyPatch) -> None:
+    true = DomainSimilarity.__init__
+
+    def frozen(self: DomainSimilarity, temperature: float = 0.07) -> None:
+        true(self, temperature)
+        self.log_scale.requires_grad_(False)
+        self.offset.requires_grad_(False)
+
+    patch.setattr(DomainSimilarity, "__init__", frozen)
+
+
+def _arms_start_from_other_weights(patch: pytest.MonkeyPatch) -> None:
+    true = embedder.build_embedder
+
+    def own(config: RunConfig, vocabulary: object, head: object) -> embedder.Embedder:
+        seed = config.seed + (config.method.name == "clip")
+        return true(replace(config, seed=seed), vocabulary, head)  # type: ignore[arg-type]
+
+    patch.setattr("uniclip.training.state.build_embedder", own)
+
+
+def _an_arm_sees_other_samples(patch: pytest.MonkeyPatch) -> None:
+    true = Batches.batch
+    patch.setattr(
+        Batches, "batch", lambda self, s: true(self, s + (self.config.method.name == "clip"))
+    )
+
+
+def _an_arm_sees_other_crops(patch: pytest.MonkeyPatch) -> None:
+    true = Batches._key
+
+    def own(self: Batches, purpose: str, epoch: int, *names: str) -> int:
+        extra = ("clip",) if purpose == "view" and self.config.method.name == "clip" else ()
+        return true(self, purpose, epoch, *names, *extra)
+
+    patch.setattr(Batches, "_key", own)
+
+
+def _the_noise_arm_makes_no_noise(patch: pytest.MonkeyPatch) -> None:
+    true = Batches._key
+
+    def deaf(self: Batches, purpose: str, epoch: int, *names: str) -> int:
+        other = Batches.__new__(Batches)
+        other.config = replace(self.config, stream=0)
+        return true(other, purpose, epoch, *names)
+
+    patch.setattr(Batches, "_key", deaf)
+
+
+BROKEN: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [
+    (_identity_still_sees_vectors, "no-awareness", "awareness is off"),
+    (_head_forgets_the_augmentation, "full", "awareness is on"),
+    (_sup_con_is_mp_nce, "no-mp_nce", "mp_nce is off"),
+    (_mp_nce_is_sup_con, "no-mp_nce", "mp_nce is off"),
+    (_off_runs_the_third_loss, "no-mp_nce", "mp_nce is off"),
+    (_shared_similarity_is_not_shared, "no-domain_similarity", "domain_similarity is off"),
+    (_domain_similarity_is_shared, "full", "domain_similarity is on"),
+    (_domain_similarity_does_not_learn, "full", "domain_similarity is on"),
+    (_arms_start_from_other_weights, "clip", "same initial weights"),
+    (_an_arm_sees_other_samples, "clip", "same samples in order"),
+    (_an_arm_sees_other_crops, "clip", "same crops of shared views"),
+    (_the_noise_arm_makes_no_noise, "full-again", "its own samples"),
+]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "arm", "check"), BROKEN, ids=[b[0].__name__.strip("_") for b in BROKEN]
+)
+def test_a_broken_switch_is_caught(
+    made: plan.Planned,
+    monkeypatch: pytest.MonkeyPatch,
+    break_it: Callable[[pytest.MonkeyPatch], None],
+    arm: str,
+    check: str,
+) -> None:
+    break_it(monkeypatch)
+    assert prove(made, arm)[arm, check] is False
+
+
+def test_an_arm_that_changes_more_than_it_says_is_caught(made: plan.Planned) -> None:
+    arm = made.plan.arm("no-awareness")
+    more = replace(arm, delta={**arm.delta, "train.learning_rate": 0.1})
+    reference = audit.trial(made.configs["full"])
+    findings = audit.audit(made.plan, more, reference, reference)
+    assert [f.check for f in findings if not f.holds and "said" in f.check] == ["differs as said"]

@@ -1,0 +1,65 @@
+"""An audit by several processes: arms are proven and measured as the cells will be run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from ablations.plan import plan
+from sweeps.config import request
+from sweeps.costs import probe
+from sweeps.costs.audit_scope import basis
+from sweeps.launchers import worker
+from tests.ablations.audit.test_audit import TINY
+from tests.helpers.distributed_training import together
+from uniclip.io.atomic import lines
+from uniclip.store import Store
+
+WORDS = [*TINY, "arms=[full,no-awareness,clip]"]
+
+
+def prepared(folder: Path) -> tuple[Store, str]:
+    store, planned = Store(folder), plan.make(request.asked(WORDS).request)
+    probe.prepare(store, planned)
+    return store, planned.plan.sweep
+
+
+def proves(rank: int, folder: Path, sweep: str) -> None:
+    store = Store(folder)
+    planned = store.sweep(sweep).plan()
+    assert planned is not None
+    worker.prove(store, planned, basis(planned))
+
+
+def broken(rank: int, folder: Path, sweep: str) -> None:
+    """Data that cannot be read: all processes end, and the audit says so."""
+    store = Store(folder)
+    planned = store.sweep(sweep).plan()
+    assert planned is not None
+    contrary = dataclasses.replace(planned, evaluations={planned.reference: {"no such set": "h"}})
+    with pytest.raises(RuntimeError, match="could not be made" if rank == 0 else ""):
+        worker.prove(store, contrary if rank == 0 else planned, basis(planned))
+    raise SystemExit(0)
+
+
+def test_two_processes_prove_what_one_does(tmp_path: Path) -> None:
+    one, sweep = prepared(tmp_path / "one")
+    two, _ = prepared(tmp_path / "two")
+    proves(0, one.root, sweep)
+    together(2, proves, two.root, sweep)
+    checks = [[(f.arm, f.check, f.holds) for f in s.sweep(sweep).findings()] for s in (one, two)]
+    assert checks[0] == checks[1]
+    assert all(holds for _, _, holds in checks[1])
+    for alone, shared in zip(lines(one.sweep(sweep).probes), lines(two.sweep(sweep).probes)):
+        assert shared["arm"] == alone["arm"]
+        assert shared["parameters"] == alone["parameters"]
+        assert shared["flops_per_step"] == pytest.approx(alone["flops_per_step"], rel=0.05)
+
+
+def test_an_audit_that_cannot_be_made_ends_on_every_process(tmp_path: Path) -> None:
+    store, sweep = prepared(tmp_path)
+    together(2, broken, store.root, sweep)
+    (finding,) = store.sweep(sweep).findings()
+    assert (finding.check, finding.holds) == ("the audit", False)

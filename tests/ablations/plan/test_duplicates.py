@@ -1,0 +1,56 @@
+"""Arms that are one run: the plan says so, and no contrast makes a finding of their 0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ablations.plan import plan as plans
+from sweeps.cli import main
+from sweeps.config import request
+
+OWN = """
+title: T
+design: listed
+reference: one
+base: {data: scenes}
+arms: {one: {label: One}, two: {set: {train.clip: 1}}, three: {set: {train.clip: 2}}}
+contrasts:
+  empty: {label: Empty, plus: one, minus: two, primary: true}
+  full: {label: Full, plus: three, minus: two, primary: true}
+primary: {scenes: minimal.side}
+"""
+SAID = "arms one and two are one run here: nothing compares them"
+
+
+def own(folder: Path, more: str = "") -> list[str]:
+    (folder / "ablation").mkdir()
+    (folder / "ablation" / "own.yaml").write_text(OWN + more)
+    return ["ablation=own", f"conf_dir={folder}", "seeds=2"]
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
+    plan = plans.make(request.asked(own(tmp_path)).request).plan
+    assert [a.name for a in plan.arms] == ["one", "two", "three"]
+    assert [c.name for c in plan.contrasts] == ["full"]
+    assert plan.left_out == (SAID,)
+
+
+def test_a_person_is_told(tmp_path: Path, capsys) -> None:
+    assert main.main(["plan", *own(tmp_path), f"store={tmp_path / 'store'}"]) == 0
+    seen = capsys.readouterr().out
+    assert SAID in seen
+    assert "Empty" not in seen
+
+
+def test_a_null_that_is_declared_stays(tmp_path: Path) -> None:
+    declared = "expectations: [{kind: exactly_zero, contrast: empty, about: one and two are one}]\n"
+    plan = plans.make(request.asked(own(tmp_path, declared)).request).plan
+    assert [c.name for c in plan.contrasts] == ["empty", "full"]
+    assert [e.contrast for e in plan.expectations] == ["empty"]
+
+
+def test_another_expectation_of_theirs_is_not_checked(tmp_path: Path) -> None:
+    hoped = "expectations: [{kind: helps, contrast: empty, about: one helps}]\n"
+    plan = plans.make(request.asked(own(tmp_path, hoped)).request).plan
+    assert plan.expectations == ()
+    assert [text for text in plan.left_out if "not checked: one helps" in text]

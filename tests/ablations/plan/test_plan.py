@@ -1,0 +1,567 @@
+"""The plan: which cells a request makes, that arms differ in nothing but what they say, and names.
+
+Requests are made by `sweeps.config.request`, as the command line makes them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations import schema
+from ablations.plan import plan as plans
+from ablations.plan.plan import Planned
+from sweeps.config import request
+from sweeps.launchers.worker import run_only
+from tests.helpers import dataset_trees
+from uniclip.config import DATA
+from uniclip.config.compose import flat
+from uniclip.errors import UserError
+from uniclip.evaluate.datasets import dataset
+from uniclip.identity import config_of, run_id, spec
+from uniclip.models import profile
+from uniclip.store import Plan, Store
+
+COMPONENT_KEYS = {
+    "awareness": {"method.aware"},
+    "mp_nce": {"method.loss"},
+    "domain_similarity": {"method.similarity"},
+}
+SCENES = ("ablation=components", "data=scenes")
+METHODS = ("ablation=methods", "data=scenes", "budget=smoke")
+
+
+def planned(*words: str) -> Planned:
+    return plans.make(request.asked(list(words)).request)
+
+
+@pytest.fixture(scope="module")
+def crossed() -> Planned:
+    return planned(*SCENES)
+
+
+def refused(match: str, *words: str) -> None:
+    with pytest.raises(UserError, match=match) as caught:
+        planned(*words)
+    assert "\n" not in str(caught.value)
+
+
+def differing(one: dict[str, Any], two: dict[str, Any]) -> set[str]:
+    """The leaves in which two hashed configurations differ."""
+    a, b = flat(one["config"]), flat(two["config"])
+    return {k for k in {**a, **b} if a.get(k, "-") != b.get(k, "-")}
+
+
+def run_of(it: Planned, arm: str, seed: int) -> str:
+    return plans.cell(it.plan, f"{arm}/{seed}").run
+
+
+# ---- cells ---------------------------------------------------------------------------------------
+
+
+def test_every_arm_and_seed_is_a_cell_and_every_cell_has_a_spec(crossed: Planned) -> None:
+    plan = crossed.plan
+    assert plan.seeds == (0, 1, 2)
+    assert len(plan.arms) == 11
+    assert {(c.arm, c.seed) for c in plan.cells} == {
+        (a.name, s) for a in plan.arms for s in plan.seeds
+    }
+    assert set(crossed.specs) == {c.run for c in plan.cells}
+    for run, hashed in crossed.specs.items():
+        assert run_id(hashed) == run
+    assert [c.seed for c in plan.cells] == sorted(c.seed for c in plan.cells), "seed by seed"
+
+
+def test_what_lies_at_init_names_runs_and_sweep_and_not_where(tmp_path: Path) -> None:
+    """Who executes an arm is told the place by the plan."""
+    for name, content in (("a.pt", b"one"), ("b.pt", b"one"), ("c.pt", b"two")):
+        (tmp_path / name).write_bytes(content)
+    one, same, other = (
+        planned("ablation=components", "data=scenes", "arms=[full]", f"init={tmp_path / name}")
+        for name in ("a.pt", "b.pt", "c.pt")
+    )
+    assert one.plan.sweep == same.plan.sweep != other.plan.sweep
+    assert one.specs == same.specs
+    assert one.specs.keys().isdisjoint(other.specs)
+    (arm,) = same.plan.arms
+    moved = replace(arm, name="moved", delta={"init": "d.pt", "trust": True})
+    plan = replace(same.plan, arms=(arm, moved))
+    for name, place, trust in (("full", str(tmp_path / "b.pt"), False), ("moved", "d.pt", True)):
+        told = config_of(same.specs[same.plan.cells[0].run], run_only(plan, name))
+        assert (told.init, told.trust) == (place, trust)
+
+
+def test_a_spec_is_of_its_arm_and_seed(crossed: Planned) -> None:
+    for cell in crossed.plan.cells:
+        config = config_of(crossed.specs[cell.run])
+        assert config.seed == cell.seed
+        arm = crossed.configs[cell.arm]
+        assert (config.method, config.views, config.train) == (arm.method, arm.views, arm.train)
+
+
+def test_runs_differ_over_seeds_and_arms(crossed: Planned) -> None:
+    assert len({c.run for c in crossed.plan.cells}) == len(crossed.plan.cells)
+
+
+def test_each_crossed_arm_differs_from_full_in_its_components_keys_alone(
+    crossed: Planned,
+) -> None:
+    for arm in crossed.plan.arms:
+        if arm.role != "crossed":
+            continue
+        off = [c for c, on in arm.levels.items() if not on]
+        keys = set().union(*(COMPONENT_KEYS[c] for c in off))
+        for seed in crossed.plan.seeds:
+            full, other = (crossed.specs[run_of(crossed, n, seed)] for n in ("full", arm.name))
+            assert differing(full, other) == keys
+            assert full["data"] == other["data"]
+        assert set(arm.delta) == keys
+
+
+def test_the_noise_arm_differs_in_its_stream_alone(crossed: Planned) -> None:
+    full, again = (crossed.specs[run_of(crossed, n, 0)] for n in ("full", "full-again"))
+    assert differing(full, again) == {"stream"}
+
+
+def test_outside_baselines_keep_what_a_comparison_shares(crossed: Planned) -> None:
+    full, clip, same = (crossed.configs[n] for n in ("full", "clip", "clip-same-views"))
+    assert full.method.name == "uniclip"
+    assert clip.method.name == same.method.name == "clip"
+    assert (clip.views.weak, clip.views.strong) == (1, 0)
+    assert same.views == full.views
+    for other in (clip, same):
+        assert (other.train, other.model, other.data) == (full.train, full.model, full.data)
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (("model.image.name=test_resnet", "model.image.options={}"), {}),
+        (("model.image.options={drop_path_rate: 0.1}",), {"drop_path_rate": 0.1}),
+    ],
+)
+def test_the_users_options_reach_arms_of_another_method(
+    words: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    it = planned("ablation=methods", "data=scenes", *words)
+    assert {name: c.model.image.options for name, c in it.configs.items()} == dict.fromkeys(
+        ("uniclip", "unicl", "clip", "slip", "declip"), options
+    )
+
+
+def test_an_option_of_the_users_is_added_in_every_arm() -> None:
+    it = planned("ablation=methods", "data=scenes", "model.image.options.drop_path_rate=0.1")
+    assert {c.model.image.options["drop_path_rate"] for c in it.configs.values()} == {0.1}
+
+
+def test_a_plan_comes_back_from_disk(crossed: Planned, tmp_path: Path) -> None:
+    sweep = Store(tmp_path).sweep(crossed.plan.sweep)
+    sweep.write_plan(crossed.plan)
+    read: Plan | None = sweep.plan()
+    assert read == crossed.plan
+
+
+def test_a_data_set_is_looked_at_once_for_all_arms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_trees.imagenet(tmp_path)
+    walked, listing = [], dataset._listing
+    monkeypatch.setattr(dataset, "_listing", lambda f, *w: walked.append(f.name) or listing(f, *w))
+    words = (*SCENES, "benchmark=[scenes,imagenet]", f"data_root={tmp_path}")
+    before = planned(*words).plan
+    assert len(before.arms) > 3
+    assert (walked.count("train"), walked.count("val")) == (1, 1)
+    dataset_trees.draw(tmp_path / "imagenet/train/n01440764/new.JPEG", 0)
+    assert planned(*words).plan.evaluations["full"] != before.evaluations["full"], "each time anew"
+    assert all("imagenet" in sets for sets in before.evaluations.values())
+
+
+def test_planning_twice_gives_the_same_plan(crossed: Planned) -> None:
+    again = planned(*SCENES)
+    assert again.plan == crossed.plan
+    assert json.dumps(again.specs) == json.dumps(crossed.specs)
+
+
+def test_arms_that_coincide_share_a_run(tmp_path: Path) -> None:
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "twins.yaml").write_text(
+        "title: T\ndesign: listed\nreference: one\nbase: {data: scenes}\n"
+        "arms: {one: {}, two: {set: {train.clip: 1}}, three: {set: {train.clip: 2}}}\n"
+        "primary: {scenes: minimal.side}\n"
+    )
+    it = planned("ablation=twins", f"conf_dir={tmp_path}", "seeds=2")
+    runs = {c.name: c.run for c in it.plan.cells}
+    assert len(runs) == 6
+    assert runs["one/0"] == runs["two/0"]
+    assert runs["one/1"] == runs["two/1"]
+    assert len(set(runs.values())) == len(it.specs) == 4
+    assert plans.cell(it.plan, runs["one/0"][:6]).run == runs["one/0"]
+
+
+# ---- seeds and arms ------------------------------------------------------------------------------
+
+
+def test_seeds_by_number_or_by_name(crossed: Planned) -> None:
+    named = planned(*SCENES, "seeds=[3,7]")
+    assert named.plan.seeds == (3, 7)
+    assert {c.seed for c in named.plan.cells} == {3, 7}
+    assert not set(named.specs) & set(crossed.specs)
+
+
+def test_more_seeds_extend_the_same_sweep_and_keep_every_run(crossed: Planned) -> None:
+    for words in (["seeds=5"], ["seeds=[2,1,0,9]"]):
+        more = planned(*SCENES, *words)
+        assert more.plan.sweep == crossed.plan.sweep
+        assert set(more.specs) > set(crossed.specs)
+
+
+def test_a_sweep_is_named_by_what_is_compared(crossed: Planned) -> None:
+    name, budget, digits = crossed.plan.sweep.split("-")
+    assert (name, budget, len(digits)) == ("components", "quick", 8)
+    others = [
+        planned(*SCENES, "train.steps=7"),
+        planned(*SCENES, "arms=[full,no-awareness]"),
+        planned(*SCENES, "budget=smoke"),
+    ]
+    assert len({o.plan.sweep for o in others} | {crossed.plan.sweep}) == 4
+    assert planned(*SCENES, "runtime.data_workers=1").plan.sweep == crossed.plan.sweep
+
+
+def test_chosen_arms_are_the_same_runs(crossed: Planned) -> None:
+    some = planned(*SCENES, "arms=[no-awareness,full]", "seeds=1")
+    assert [a.name for a in some.plan.arms] == ["full", "no-awareness"], "in the design's order"
+    for arm in ("full", "no-awareness"):
+        assert run_of(some, arm, 0) == run_of(crossed, arm, 0)
+    assert [c.name for c in some.plan.contrasts] == ["full - no-awareness"]
+
+
+def test_without_the_reference_the_first_arm_is_read_against() -> None:
+    some = planned(*SCENES, "arms=[clip,no-mp_nce]")
+    assert some.plan.reference == "no-mp_nce"
+    assert some.plan.contrasts == ()
+
+
+# ---- budgets -------------------------------------------------------------------------------------
+
+
+def test_a_budget_decides_seeds_and_schedule_but_the_user_decides_last() -> None:
+    smoke = planned(*SCENES, "budget=smoke")
+    assert smoke.plan.seeds == (0, 1)
+    assert smoke.plan.budget == "smoke"
+    mine = planned(*SCENES, "budget=smoke", "train.steps=7", "seeds=1", "method.temperature=0.1")
+    assert mine.plan.seeds == (0,)
+    assert {c.train.steps for c in mine.configs.values()} == {7}
+    assert mine.configs["full"].method.temperature == 0.1
+    assert mine.configs["clip"].method.temperature == 0.1, "a key that both methods have"
+
+
+def test_a_budget_leaves_out_arms_and_says_so() -> None:
+    quick, smoke = (planned("ablation=truth", f"budget={b}") for b in ("quick", "smoke"))
+    late = {a.name for a in quick.plan.arms} - {a.name for a in smoke.plan.arms}
+    assert late == {"aware-0", "unaware-0", "unaware-1"}
+    for name in late:
+        assert any(name in text and "quick or study" in text for text in smoke.plan.left_out)
+    assert quick.plan.left_out == ("arm concat-0.9: only at budget=study",)
+    assert len(quick.plan.expectations) > len(smoke.plan.expectations)
+    for expectation in quick.plan.expectations:
+        read = expectation in smoke.plan.expectations
+        assert read != any(expectation.about in text for text in smoke.plan.left_out)
+
+
+def test_the_truth_is_planted_as_its_arms_say() -> None:
+    it = planned("ablation=truth", "seeds=1")
+    config = it.configs
+    assert config["aware-0.9"].data.delta.side == config["unaware-0.9"].data.delta.side == 0.9
+    assert config["unaware-1"].data.delta.side == 1
+    assert (config["aware-0.9"].method.aware, config["unaware-0.9"].method.aware) == (
+        "true",
+        "identity",
+    )
+    aware, unaware = (it.specs[run_of(it, n, 0)] for n in ("aware-0.9", "unaware-0.9"))
+    assert differing(aware, unaware) == {"method.aware"}
+    one = [it.specs[run_of(it, f"one-view-{n}", 0)] for n in ("mp_nce", "sup_con", "mil_nce")]
+    assert all(differing(one[0], o) == {"method.loss"} for o in one[1:])
+    assert {c.views.weak + c.views.strong for n, c in config.items() if "one-view" in n} == {1}
+
+
+# ---- what holds under a condition ------------------------------------------------------------
+
+
+def own(folder: Path, text: str) -> tuple[str, str]:
+    """The words for an ablation of a user's own."""
+    (folder / "ablation").mkdir(exist_ok=True)
+    (folder / "ablation" / "own.yaml").write_text(text)
+    return "ablation=own", f"conf_dir={folder}"
+
+
+CONDITIONED = """
+title: T
+design: listed
+reference: one
+base: {method: clip}
+set: {train.clip: 2.0, train.warmup: 0.2}
+where:
+  data=scenes: {train.clip: 3.0, data.delta.side: 0.25}
+  model=tiny: {train.weight_decay: 0.3}
+  budget=study: {train.weight_decay: 0.4}
+arms:
+  one: {label: One}
+  two: {label: Two, where: {data=scenes: {train.epsilon: 1.0e-6}, method=slip: {train.clip: 9.0}}}
+  three: {label: Three, choose: {method: slip}, where: {method=slip: {method.ssl_width: 64}}}
+primary: {scenes: minimal.side, openmoji: retrieval.r1}
+"""
+
+
+def test_a_condition_holds_by_the_users_choice_the_ablations_or_the_default(tmp_path: Path) -> None:
+    words = own(tmp_path, CONDITIONED)
+    emoji, scenes = planned(*words), planned(*words, "data=scenes")
+    study = planned(*words, "data=scenes", "budget=study", "model=vit_b32")
+
+    def told(it: Planned, arm: str) -> tuple[float, ...]:
+        train = it.configs[arm].train
+        return train.clip, train.warmup, train.weight_decay, train.epsilon
+
+    assert told(emoji, "one") == told(emoji, "two") == (2.0, 0.2, 0.3, 1e-8)
+    assert told(scenes, "one") == (3.0, 0.2, 0.3, 1e-8)
+    assert told(scenes, "two") == (3.0, 0.2, 0.3, 1e-6), "the base's method is not slip"
+    assert told(study, "one") == (3.0, 0.2, 0.4, 1e-8)
+    assert scenes.configs["one"].data.delta.side == 0.25
+    assert scenes.configs["three"].data.delta.side == 0.25, "an arm that chooses has it too"
+    assert scenes.configs["three"].method.ssl_width == 64
+    labels = {a.name: a.label for a in scenes.plan.arms}
+    assert labels == {"one": "One", "two": "Two (epsilon 1e-06)", "three": "Three (ssl_width 64)"}
+
+
+def test_the_user_wins_over_a_condition_of_all_arms_but_not_of_one(tmp_path: Path) -> None:
+    words = (*own(tmp_path, CONDITIONED), "data=scenes")
+    it = planned(*words, "train.clip=5", "data.delta.side=0")
+    assert {(c.train.clip, c.data.delta.side) for c in it.configs.values()} == {(5.0, 0.0)}
+    refused("train.epsilon is given by you and changed by arm two", *words, "train.epsilon=1e-7")
+
+
+def test_scenes_are_damaged_where_an_ablation_would_be_empty_without() -> None:
+    dials = ("side", "hue", "grey", "zoom", "crop", "blur")
+    for ablation, scope in (("awareness", "all"), ("views", "strong"), ("controls", "strong")):
+        it = planned(f"ablation={ablation}", "data=scenes")
+        for config in it.configs.values():
+            assert all(getattr(config.data.delta, dial) > 0 for dial in dials)
+            assert config.data.scope == scope
+    assert planned("ablation=awareness", "data=scenes").plan.primary.score == "minimal.damaged"
+
+
+def test_toy_sizes_are_for_the_toy_model_alone() -> None:
+    tiny, large = planned(*METHODS), planned(*METHODS, "model=vit_b32")
+    slip, declip = (tiny.configs[n].method for n in ("slip", "declip"))
+    assert (slip.ssl_width, slip.ssl_embedding) == (512, 128)
+    assert (declip.ssl_width, declip.queue) == (256, 2048)
+    slip, declip = (large.configs[n].method for n in ("slip", "declip"))
+    assert (slip.ssl_width, slip.ssl_embedding) == (4096, 256)
+    assert (declip.ssl_width, declip.queue) == (1024, 65_536)
+    assert tiny.plan.arm("declip").label == "DeCLIP (ssl_width 256, queue 2048)"
+    assert large.plan.arm("declip").label == "DeCLIP"
+
+
+def test_a_key_that_some_arms_have_reaches_those() -> None:
+    large = (*METHODS, "model=vit_b32")
+    it = planned(*large, "method.queue=512", "method.ssl_width=64")
+    assert it.configs["declip"].method.queue == 512
+    assert {it.configs[n].method.ssl_width for n in ("slip", "declip")} == {64}
+    assert it.configs["clip"] == planned(*large).configs["clip"]
+    refused("method.queue is given by you and changed by arm declip", *METHODS, "method.queue=512")
+    refused(r"unknown key 'method.queue'", *large, "method.queue=512", "arms=[uniclip,slip]")
+    refused("method.fusion is .* no arm of clip", *large, "method.fusion=concat", "arms=[clip]")
+    refused("'method.queu': did you mean method.queue", *large, "method.queu=512")
+    refused("unknown key 'method.queue'", *SCENES, "method.queue=512")
+
+
+def test_the_methods_share_how_many_views_are_the_evaluations() -> None:
+    for words, share in (((), 0.1), (("views.identity=0.3",), 0.3)):
+        it = planned(*METHODS, *words)
+        assert {c.views.identity for c in it.configs.values()} == {share}
+
+
+# ---- as much as the reference ----------------------------------------------------------------
+
+
+EQUAL = ("ablation=controls", "seeds=1", "arms=[uniclip,clip-equal-forwards,clip-equal-compute]")
+
+
+@pytest.mark.parametrize(
+    ("model", "factor"), [("tiny", 1.87), ("vit_b32", 2.19), ("vit_l16", 2.91)]
+)
+def test_as_much_compute_is_as_the_model_has_it(model: str, factor: float) -> None:
+    it = planned(*EQUAL, f"model={model}")
+    steps = {name: c.train.steps for name, c in it.configs.items()}
+    base = steps["uniclip"]
+    assert steps["clip-equal-forwards"] == 3 * base
+    assert steps["clip-equal-compute"] / base == pytest.approx(factor, abs=0.006)
+    said = f"(steps x {factor:g}, by the table of models)"
+    assert said in it.plan.arm("clip-equal-compute").label
+    known = it.plan.facts
+    of = {name: known[name]["image forwards"] for name in steps}
+    assert of["uniclip"] == of["clip-equal-forwards"]
+
+
+def test_of_a_model_that_is_not_in_the_table_forwards_are_counted() -> None:
+    it = planned(*EQUAL, "model.image.name=test_resnet", "model.image.options={}")
+    assert it.configs["clip-equal-compute"].train.steps == 2 * it.configs["uniclip"].train.steps
+    said = "(steps x 2, a picture taken for a text: the model is not in the table)"
+    assert said in it.plan.arm("clip-equal-compute").label
+
+
+def test_a_frozen_encoder_costs_no_backward_pass() -> None:
+    table = profile.table()["vit_b32"]
+    image, text = table["image_gflops"], 3 * table["text_gflops"]
+    it = planned(*EQUAL, "model=vit_b32", "frozen=image")
+    steps = {name: c.train.steps for name, c in it.configs.items()}
+    factor = (3 * image + text) / (image + text)
+    assert steps["clip-equal-compute"] == round(factor * steps["uniclip"])
+
+
+# ---- recipes -------------------------------------------------------------------------------------
+
+
+PUBLISHED = (*METHODS, "recipe=published")
+
+
+def test_a_recipe_follows_the_method_and_leaves_the_budget_its_length() -> None:
+    ours, it = planned(*METHODS), planned(*PUBLISHED)
+    assert len({c.train for c in ours.configs.values()}) == 1
+    rates = {"uniclip": 1e-3, "unicl": 5e-4, "clip": 5e-4, "slip": 3e-3, "declip": 1e-3}
+    assert {n: c.train.learning_rate for n, c in it.configs.items()} == rates
+    assert it.configs["uniclip"] == ours.configs["uniclip"], "nothing is stated of it"
+    for name, config in it.configs.items():
+        shared = ("steps", "batch_size", "validate_every", "threads")
+        for key in shared:
+            assert getattr(config.train, key) == getattr(ours.configs[name].train, key)
+        assert replace(config, train=ours.configs[name].train) == ours.configs[name]
+
+
+def test_arms_whose_recipes_differ_are_stamped_and_others_are_not() -> None:
+    (said,) = planned(*PUBLISHED).plan.stamps
+    assert said.startswith("recipe=published: arms differ in optimiser and schedule too; not a")
+    for words in (METHODS, (*PUBLISHED, "arms=[slip]"), ("ablation=losses", "recipe=published")):
+        assert planned(*words).plan.stamps == ()
+
+
+def test_each_arms_recipe_is_told_as_it_comes_out() -> None:
+    assert planned(*METHODS).plan.recipes == {}
+    it = planned(*PUBLISHED, "train.weight_decay=0.3").plan.recipes
+    assert list(it) == ["uniclip", "unicl", "clip", "slip", "declip"]
+    assert "rate 1e-06 to 0.003 to 1e-05, warm-up 4 %, decay 0.3, betas 0.9 0.98" in it["slip"]
+    assert "rate 6.25e-08 to 6.25e-05 to 6.25e-07 (0.0005 for 512)" in it["unicl"]
+    assert [name for name, said in it.items() if "nothing stated: ours" in said] == ["uniclip"]
+
+
+def test_the_users_words_win_over_a_recipe_but_not_over_an_arm(tmp_path: Path) -> None:
+    it = planned(*PUBLISHED, "train.learning_rate=4e-4", "train.warmup=0.5")
+    assert {(c.train.learning_rate, c.train.warmup) for c in it.configs.values()} == {(4e-4, 0.5)}
+    refused("views.crop is given by you and changed by arm slip", *PUBLISHED, "views.crop=0.1")
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "own.yaml").write_text(
+        "title: T\ndesign: listed\nreference: ours\nbase: {data: scenes, method: clip}\n"
+        "arms: {ours: {}, theirs: {choose: {recipe: published}}}\n"
+        "primary: {scenes: minimal.side}\n"
+    )
+    own = ("ablation=own", f"conf_dir={tmp_path}")
+    decays = {n: c.train.weight_decay for n, c in planned(*own).configs.items()}
+    assert decays == {"ours": 0.1, "theirs": 0.5}
+    refused("weight_decay is given by you and changed by arm theirs", *own, "train.weight_decay=0")
+
+
+# ---- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "arm"),
+    [
+        ("method.aware=none", "no-awareness"),
+        ("method.aware=true", "no-awareness"),
+        ("method.loss=mil_nce", "no-mp_nce"),
+        ("method.similarity=shared", "no-domain_similarity"),
+        ("views.strong=1", "clip"),
+    ],
+)
+def test_a_key_that_an_arm_changes_is_refused_with_both_names(word: str, arm: str) -> None:
+    refused(f"{word.split('=')[0]} is given by you and changed by arm .*{arm}", *SCENES, word)
+
+
+def test_a_key_that_no_chosen_arm_changes_is_taken() -> None:
+    it = planned(*SCENES, "method.aware=none", "arms=[full,no-mp_nce]", "seeds=1")
+    assert {c.method.aware for c in it.configs.values()} == {"none"}
+    kept = planned(*SCENES, "views.strong=1", "arms=[full,clip-same-views]", "seeds=1")
+    assert {c.views.strong for c in kept.configs.values()} == {1}
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (("ablation=component",), r"unknown ablation 'component': did you mean components"),
+        ((*SCENES, "arms=[ful]"), r"unknown arm 'ful': did you mean full"),
+        ((*SCENES, "arms=[]"), r"leaves no arm"),
+        (("ablation=truth", "budget=smoke", "arms=[aware-0]"), r"leaves no arm .*only at budget"),
+        ((*SCENES, "budget=quik"), r"unknown budget 'quik': did you mean quick"),
+        ((*SCENES, "benchmark=[scene]"), r"unknown benchmark 'scene': did you mean scenes"),
+        (("ablation=truth", "data=openmoji"), r"data\.delta\.side"),
+        ((*SCENES, "method=clip"), r"method=clip is given by you, but ablation=components is of"),
+        ((*SCENES, "model.text.width=130"), r"model\.text\.width=130 must be a multiple"),
+        (("ablation=components", "data=csv"), r"data\.path"),
+        ((*SCENES, "stream=1"), r"stream= is set by arms"),
+        ((*SCENES, "train.batch_size=16", "train.accumulate=200"), r"train\.accumulate=200 must"),
+        (
+            ("ablation=losses", "data=mix", "data.share=0.99", "train.batch_size=16"),
+            r"data\.share=0\.99 of train\.batch_size=16 leaves no pair",
+        ),
+        ((*METHODS, "train.batch_size=1"), r"arm slip: train\.batch_size=1 .*method=slip"),
+        (
+            ("ablation=views", "data=scenes", "method.weights=[1,0,0]"),
+            r"arm weak1: method\.weights=\[1\.0, 0\.0, 0\.0\] leaves no positives",
+        ),
+        ((*SCENES, "seed=1"), r"seeds=\[\.\.\.\]"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(words: tuple[str, ...], match: str) -> None:
+    refused(match, *words)
+
+
+@pytest.mark.parametrize("ablation", schema.names([schema.CONF]))
+def test_every_ablation_has_a_primary_score_for_every_data_set(ablation: str) -> None:
+    known = schema.load(ablation, [schema.CONF]).primary
+    assert set(known) == ({"scenes"} if ablation == "truth" else set(DATA))
+
+
+def test_an_ablation_without_a_primary_score_for_the_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "blind.yaml").write_text(
+        "title: T\ndesign: listed\nreference: one\nbase: {data: scenes}\n"
+        "arms: {one: {}}\nprimary: {openmoji: retrieval.r1}\n"
+    )
+    refused("no primary score for data=scenes.*openmoji", "ablation=blind", f"conf_dir={tmp_path}")
+
+
+# ---- cells by name -------------------------------------------------------------------------------
+
+
+def test_a_cell_is_named_by_arm_and_seed_or_by_the_start_of_its_run(crossed: Planned) -> None:
+    cell = crossed.plan.cells[5]
+    assert plans.cell(crossed.plan, cell.name) == cell
+    assert plans.cell(crossed.plan, cell.run) == cell
+    assert plans.cell(crossed.plan, cell.run[:10]) == cell
+    for name, match in (
+        ("ful/0", "did you mean full/0"),
+        ("full/9", "unknown cell"),
+        ("", "cell"),
+    ):
+        with pytest.raises(UserError, match=match):
+            plans.cell(crossed.plan, name)
+
+
+def test_the_specs_say_what_the_configurations_hash_to(crossed: Planned) -> None:
+    full = crossed.configs["full"]
+    hashed = spec(full, crossed.specs[run_of(crossed, "full", 0)]["data"])
+    assert run_id(hashed) == run_of(crossed, "full", 0)
+    assert set(hashed["config"]) >= {"data", "views", "model", "method", "train", "seed"}

@@ -1,0 +1,86 @@
+"""Recipes: `ours` changes nothing, `published` brings each method what its source states."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.helpers.small_runs import of_method
+from uniclip.config import METHODS, RunConfig, compose, run_config
+from uniclip.config.binding import plain
+from uniclip.training import optimizer
+from uniclip.training.trainer import fit
+
+ADAMW = {"epsilon": 1e-8, "similarity_rate": 1.0}
+SLIP_REPOSITORY = {
+    **ADAMW,
+    **{"start_rate": 1e-6, "final_rate": 1e-5, "warmup": 1 / 25, "betas": [0.9, 0.98]},
+}
+STATED: dict[str, dict[str, Any]] = {
+    "uniclip": {},
+    "clip": {**SLIP_REPOSITORY, "learning_rate": 5e-4, "weight_decay": 0.5},
+    "slip": {**SLIP_REPOSITORY, "learning_rate": 3e-3, "weight_decay": 0.1},
+    "declip": {
+        **ADAMW,
+        **{"learning_rate": 1e-3, "start_rate": 1e-4, "final_rate": 0.0, "betas": [0.9, 0.98]},
+        **{"weight_decay": 0.1, "warmup": 2_500 / 128_000},
+    },
+    "unicl": {
+        **ADAMW,
+        **{"learning_rate": 5e-4, "start_rate": 5e-7, "final_rate": 5e-6, "betas": [0.9, 0.999]},
+        **{"weight_decay": 0.1, "warmup": 5 / 32, "clip": 5.0, "rate_batch": 512},
+    },
+}
+"""By method, what its source states of its training."""
+
+
+def composed(method: str, recipe: str, **choices: str) -> RunConfig:
+    """The run of these choices, its seeds left out."""
+    chosen = {"method": method, "recipe": recipe, **choices}
+    values = compose.compose("config", chosen, [compose.CONF])
+    del values["seeds"]
+    return run_config(values)
+
+
+@pytest.mark.parametrize("budget", ["smoke", "study"])
+@pytest.mark.parametrize("method", METHODS)
+def test_published_is_what_is_stated_and_all_else_is_ours(method: str, budget: str) -> None:
+    ours = plain(composed(method, "ours", budget=budget))
+    published = plain(composed(method, "published", budget=budget))
+    assert published["train"] == {**ours["train"], **STATED[method]}
+    assert {**published, "train": 0} == {**ours, "train": 0}, "the preset's views and temperature"
+
+
+def test_ours_is_the_default_and_says_nothing() -> None:
+    given = compose.compose("config", {}, [compose.CONF])
+    assert given == compose.compose("config", {"recipe": "ours"}, [compose.CONF])
+    assert "start_rate" not in given["train"]
+
+
+@pytest.mark.parametrize(
+    ("method", "preset"), [("slip", (0.08, 0.07)), ("unicl", (0.2, 1 / math.e))]
+)
+def test_crops_and_temperatures_are_published_in_the_methods_own_preset(
+    method: str, preset: tuple[float, float]
+) -> None:
+    config = composed(method, "published")
+    assert (config.views.crop, config.method.temperature) == pytest.approx(preset)
+
+
+@pytest.mark.parametrize(("method", "peak"), [("unicl", 5e-4 * 4096 / 512), ("slip", 3e-3)])
+def test_unicls_rates_alone_grow_with_the_batch(method: str, peak: float) -> None:
+    train = replace(composed(method, "published").train, batch_size=4096)
+    assert max(optimizer.rate(step, train) for step in range(train.steps)) == pytest.approx(peak)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_trains_under_its_recipe(method: str) -> None:
+    tiny = {"steps": 20, "batch_size": 16, "validate_every": 20}
+    config = of_method(method, train={**plain(composed(method, "published").train), **tiny})
+    fitted = fit(config)
+    steps = [record for record in fitted.history if record["phase"] == "train"]
+    assert fitted.kind == "trained"
+    assert [r["rate"] for r in steps] == [optimizer.rate(i, config.train) for i in range(20)]

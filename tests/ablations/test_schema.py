@@ -1,0 +1,131 @@
+"""Ablations and components as they are written down: read, bound, and refused by file and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations import schema
+from ablations.schema import Ablation
+from uniclip.config import METHODS
+from uniclip.config.binding import plain
+from uniclip.errors import UserError
+
+OURS = [schema.CONF]
+LISTED = """
+title: T
+design: listed
+reference: one
+arms:
+  one: {label: One}
+  two: {off: [awareness], set: {train.steps: 3}}
+primary: {scenes: minimal.side}
+"""
+
+
+def written(folder: Path, text: str, name: str = "mine") -> list[Path]:
+    """The folders among which `folder` declares an ablation."""
+    (folder / "ablation").mkdir(exist_ok=True)
+    (folder / "ablation" / f"{name}.yaml").write_text(text)
+    return [*OURS, folder]
+
+
+@pytest.mark.parametrize("name", schema.names(OURS))
+def test_every_ablation_of_ours_is_read(name: str) -> None:
+    ablation = schema.load(name, OURS)
+    assert isinstance(ablation, Ablation)
+    assert ablation.name == name
+    assert ablation.title
+    assert ablation.primary
+
+
+def test_components_say_what_they_change_why_and_how_to_tell() -> None:
+    declared = schema.components(OURS)
+    assert list(declared) == ["awareness", "mp_nce", "domain_similarity"]
+    keys = {f"method.{k}" for k in plain(METHODS["uniclip"]())}
+    for name, component in declared.items():
+        assert component.name == name
+        assert component.label
+        assert len(component.reason) > 40
+        assert component.off
+        assert set(component.off) <= keys
+        assert "kind" in component.witness
+
+
+def test_turning_a_component_off_changes_its_default() -> None:
+    defaults = plain(METHODS["uniclip"]())
+    for component in schema.components(OURS).values():
+        for key, value in component.off.items():
+            assert defaults[key.removeprefix("method.")] != value
+
+
+def test_the_word_off_is_a_key_though_yaml_reads_it_as_false(tmp_path: Path) -> None:
+    ablation = schema.load("mine", written(tmp_path, LISTED))
+    assert ablation.arms["two"].off == ("awareness",)
+    assert ablation.arms["two"].set == {"train.steps": 3}
+    assert ablation.arms["one"].budgets is None
+    (tmp_path / "components.yaml").write_text(
+        "extra: {label: E, reason: R, off: {method.fusion: concat}, witness: {kind: none}}\n"
+    )
+    declared = schema.components([*OURS, tmp_path])
+    assert declared["extra"].off == {"method.fusion": "concat"}
+    assert list(declared)[-1] == "extra"
+
+
+def test_an_unknown_ablation_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"unknown ablation 'component': did you mean components"):
+        schema.load("component", OURS)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (LISTED.replace("title: T", "titel: T"), "'titel': did you mean title"),
+        (LISTED.replace("listed", "lsited"), "unknown design 'lsited': did you mean listed"),
+        (
+            LISTED.replace("reference: one", "reference: on3"),
+            "unknown arm 'on3': did you mean one",
+        ),
+        (LISTED.replace("design: listed", "design: crossed"), "needs components"),
+        (LISTED.replace("{label: One}", "{labl: One}"), "arms.one.labl"),
+        (LISTED.replace("{label: One}", "3"), "must be a mapping"),
+        (LISTED + "where: {date=scenes: {train.steps: 3}}\n", "where: unknown group 'date'.*data"),
+        (LISTED + "where: {model=tini: {train.steps: 3}}\n", "where: unknown model 'tini'.*tiny"),
+        (
+            LISTED.replace("{label: One}", "{where: {method: {train.steps: 3}}}"),
+            "arms.one.where: unknown method ''",
+        ),
+        (LISTED.replace("{label: One}", "{equal: compute}"), "one.equal: the reference equals it"),
+        (LISTED.replace("{label: One}", "{equal: time}"), "unknown arms.one.equal 'time'"),
+        (LISTED + "expectations:\n  - {kind: hlps, about: x}\n", "did you mean helps"),
+        ("- a list\n", "must hold a mapping"),
+        ("a: [1\n", "cannot be read"),
+        ("a: ${nowhere}\n", "cannot be read"),
+        (LISTED.replace("primary: {scenes: minimal.side}", ""), "primary is missing"),
+    ],
+)
+def test_a_slip_of_the_pen_names_file_and_key(tmp_path: Path, text: str, match: str) -> None:
+    with pytest.raises(UserError, match=match) as caught:
+        schema.load("mine", written(tmp_path, text))
+    assert "mine.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_component_is_declared_once(tmp_path: Path) -> None:
+    (tmp_path / "components.yaml").write_text(
+        "mp_nce: {label: E, reason: R, off: {x: 1}, witness: {}}\n"
+    )
+    with pytest.raises(UserError, match="mp_nce is declared a second time") as caught:
+        schema.components([*OURS, tmp_path])
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values", ["{label: x}", "{label: x, reason: r, off: 3, witness: {}}", "3"]
+)
+def test_a_component_that_says_too_little_is_refused(tmp_path: Path, values: Any) -> None:
+    (tmp_path / "components.yaml").write_text(f"extra: {values}\n")
+    with pytest.raises(UserError, match="components.yaml"):
+        schema.components([*OURS, tmp_path])

@@ -1,0 +1,158 @@
+"""What each process of a world computes for `test_processes.py`; spawned, so it stands apart."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import torch
+import torch.distributed as dist
+from torch.nn import functional as F
+
+from uniclip.distributed import ALONE, Processes, current
+from uniclip.losses.image_text import clip_loss, image_to_text_loss, unicl_loss
+from uniclip.losses.multi_positive import multi_positive
+from uniclip.losses.similarity import DomainSimilarity
+
+SAMPLES, IMAGES, WIDTH = 8, 2, 5
+TAUS, OFFSETS = (0.05, 0.2, 0.5), (0.3, 0.0, -0.4)
+COUNTS = {
+    2: {"even": (4, 4), "uneven": (7, 1), "nobody": (8, 0)},
+    4: {"even": (2, 2, 2, 2), "uneven": (3, 1, 2, 2), "nobody": (5, 0, 3, 0)},
+}
+"""Samples of each process."""
+CHUNKS = {"dense": None, "streamed": 3}
+FAMILY = {
+    "mp_nce": {},
+    "mp_nce, weighted": dict(weights=(0.0, 1.0, 2.0)),
+    "sup_con": dict(denominator="all"),
+    "mil_nce": dict(denominator="all", aggregate="inside"),
+    "multi_view_info_nce": dict(negatives="slot", weights="uniform"),
+    "negatives by domain": dict(negatives="domain"),
+    "mp_nce, cold": {},
+    "mp_nce, very cold": {},
+}
+COLDER = {"mp_nce, cold": 0.01, "mp_nce, very cold": 0.001}
+"""Temperatures at which streamed scores are shifted, and at which each row needs its maximum."""
+LOSSES = [*FAMILY, "clip", "unicl", "image to text"]
+FORMS = {"local": (True, True), "global": (False, False), "published": (True, False)}
+"""open_clip's local_loss and gather_with_grad."""
+
+Result = tuple[torch.Tensor, list[torch.Tensor]]
+
+
+def open_clip_loss() -> ModuleType:
+    """open_clip's loss.py alone; the whole package takes seconds."""
+    package = importlib.util.find_spec("open_clip")
+    assert package is not None
+    assert package.origin is not None
+    path = Path(package.origin).with_name("loss.py")
+    spec = importlib.util.spec_from_file_location("open_clip_loss", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def embeddings() -> torch.Tensor:
+    """Unit rows of every sample, (samples, images + 1, D), the text last; two samples are one."""
+    generator = torch.Generator().manual_seed(5)
+    shape = (SAMPLES, IMAGES + 1, WIDTH)
+    return F.normalize(torch.randn(shape, generator=generator, dtype=torch.float64), dim=-1)
+
+
+def ours(name: str, chunk: int | None, mine: slice, processes: Processes) -> Result:
+    """A loss of the samples `mine`, or a process's share, and what it pulls at its leaves."""
+    z = embeddings()[mine].requires_grad_()
+    ids = torch.tensor([0, 1, 2, 3, 4, 5, 6, 0])[mine]
+    if name in FAMILY:
+        similarity = DomainSimilarity().double()
+        with torch.no_grad():
+            taus = torch.tensor(TAUS, dtype=torch.float64) * COLDER.get(name, 1)
+            similarity.log_scale.copy_(-taus.log())
+            similarity.offset.copy_(torch.tensor(OFFSETS))
+        slot = torch.arange(IMAGES + 1).repeat(len(z))
+        sample, domain = ids.repeat_interleave(IMAGES + 1), (slot == IMAGES).long()
+        given = (z.flatten(0, 1), sample, domain, slot, similarity)
+        loss = multi_positive(*given, chunk=chunk, processes=processes, **FAMILY[name])
+        leaves = [z, similarity.log_scale, similarity.offset]
+    else:
+        scale = torch.tensor(20.0, dtype=torch.float64, requires_grad=True)
+        image, text, options = z[:, 0], z[:, -1], dict(chunk=chunk, processes=processes)
+        if name == "clip":
+            loss = clip_loss(image, text, scale, **options)
+        elif name == "image to text":
+            loss = image_to_text_loss(image, text, scale, **options)
+        else:
+            loss = unicl_loss(image, text, ids - (ids == 3) * 4, scale, **options)
+        leaves = [z, scale]
+    gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+    return loss.detach(), list(gradients)
+
+
+def theirs(mine: slice, rank: int, world: int, form: str) -> Result:
+    """open_clip's loss of the same pairs in one of its forms, on one process."""
+    local, with_grad = FORMS[form]
+    z = embeddings()[mine].requires_grad_()
+    scale = torch.tensor(20.0, dtype=torch.float64, requires_grad=True)
+    peer = open_clip_loss().ClipLoss(local, with_grad, rank=rank, world_size=world)
+    loss = peer(z[:, 0].contiguous(), z[:, -1].contiguous(), scale)
+    return loss.detach(), list(torch.autograd.grad(loss, [z, scale]))
+
+
+def under_ddp(form: str, mine: slice, rank: int, world: int) -> torch.Tensor:
+    """What DDP leaves at a layer in front of a CLIP loss: ours times world, or open_clip's."""
+    layer = torch.nn.Linear(WIDTH, WIDTH, bias=False).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(WIDTH) + 0.1 * torch.arange(WIDTH))
+    model = torch.nn.parallel.DistributedDataParallel(layer) if world > 1 else layer
+    image, text = F.normalize(model(embeddings()[mine][:, [0, -1]]), dim=-1).unbind(1)
+    if form == "ours":
+        loss = clip_loss(image, text, 20.0, processes=current()) * world
+    else:
+        peer = open_clip_loss().ClipLoss(True, True, rank=rank, world_size=world)
+        loss = peer(image.contiguous(), text.contiguous(), 20.0)
+    loss.backward()
+    return layer.weight.grad
+
+
+def slices(counts: tuple[int, ...]) -> list[slice]:
+    starts = [sum(counts[:i]) for i in range(len(counts))]
+    return [slice(start, start + n) for start, n in zip(starts, counts)]
+
+
+def every_case(world: int, rank: int) -> dict[tuple[str, ...], Result]:
+    """What this process finds in each case."""
+    processes = current()
+    assert (processes.rank, processes.world) == (rank, world)
+    dropped = current(remote_gradients=False)
+    found = {}
+    for rows, counts in COUNTS[world].items():
+        mine = slices(counts)[rank]
+        for form, chunk in CHUNKS.items():
+            for loss in LOSSES:
+                found[rows, form, loss] = ours(loss, chunk, mine, processes)
+                if rows == "even":
+                    found[rows, form, loss, "dropped"] = ours(loss, chunk, mine, dropped)
+    for form in FORMS:
+        mine = slices(COUNTS[world]["even"])[rank]
+        found["open_clip", form] = theirs(mine, rank, world, form)
+    for form in ("ours", "open_clip"):
+        found["ddp", form] = torch.zeros(()), [under_ddp(form, mine, rank, world)]
+    return found
+
+
+def main(rank: int, world: int, folder: str) -> None:
+    """One process: all cases, written to a file."""
+    torch.set_num_threads(1)
+    meeting = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
+    torch.save(every_case(world, rank), Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def alone(loss: str) -> Result:
+    """The loss of all samples in one process."""
+    return ours(loss, None, slice(None), ALONE)

@@ -1,0 +1,43 @@
+"""A method in one file: its configuration, what it costs, and its loss. One line makes it known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from uniclip.config.binding import setting
+from uniclip.config.methods import ViewsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyMethod:
+    """Each picture is to have the cosine `target` with its own text; no contrast at all."""
+
+    name: Literal["toy"] = "toy"
+    target: float = setting(0.5, low=-1, high=1)
+
+    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+        """Encoder forwards that one sample costs."""
+        return {"image": views.weak + views.strong, "text": 1}
+
+    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+        """One positive each, no negatives."""
+        return {"it+": 1, "ti+": views.weak + views.strong}
+
+    def build(self, config: Any) -> Any:
+        """The method, which imports torch only now."""
+        from uniclip.methods.base import Scaled, of_views
+
+        class Toy(Scaled):
+            weights = {"cosine": 1.0}
+            forwards = self.forwards(config.views)
+
+            def embed(self, embedder, batch):
+                return {"images": of_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+
+            def losses(self, embedded, batch):
+                cosine = (embedded["images"] * embedded["texts"][:, None]).sum(-1)
+                cost = (cosine - config.method.target).square().flatten()
+                return {"cosine": self.processes.mean_share(cost) + 0 * self.log_scale}
+
+        return Toy(0.07)

@@ -1,0 +1,70 @@
+"""The entry point of a trivial cell: no torch, but heartbeats, outcomes and scores like any other.
+
+A module of its own, for what each job of such a cell imports is paid 500 times. As a script it is
+the same work without a sweep around it: python trivial_cell.py <store> <run id>.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from uniclip.identity import source_hash, training_hash
+from uniclip.io.atomic import as_json, publish, replace
+from uniclip.store import AttemptFolder, Outcome, RunFolder, Score, Scores, Store
+
+EVALUATIONS = {"nothing": "0123456789ab"}
+
+
+def numerics(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
+    """There is nothing to compute."""
+    return {"device": "none"}
+
+
+def execute(
+    run: RunFolder,
+    run_only: Mapping[str, Any],
+    attempt: AttemptFolder,
+    evaluations: Mapping[str, str],
+    stop: Callable[[], bool],
+) -> str:
+    """Sleep a while, then publish as a training would."""
+    seconds = run.spec()["config"].get("seconds", 0.0)
+    attempt.beat(step=0, steps=1, rate=1.0, phase="training")
+    time.sleep(seconds * random.random())
+    if stop():
+        return "interrupted"
+    if attempt.overtaken():
+        return "overtaken"
+    run.publish_outcome(
+        Outcome(
+            kind="trained",
+            step=1,
+            attempt=attempt.number,
+            training=training_hash(),
+            source=source_hash(),
+            numerics={"device": "cpu"},
+            weights="00",
+            best_step=None,
+            cost={},
+        )  # fmt: skip
+    )
+    score = Score(name="zero", value=0.0, kind="accuracy", chance=0.0, samples=1)
+    for name, evaluation in evaluations.items():
+        judged = Scores(
+            dataset=name, evaluation=evaluation, protocol={}, weights="00", scores=(score,)
+        )
+        publish(run.scores_path(name, evaluation), as_json(judged))
+    attempt.event("finished")
+    return "trained"
+
+
+if __name__ == "__main__":
+    alone = Store(sys.argv[1]).run(sys.argv[2])
+    alone.publish_spec({"config": {"seconds": 0.0}})
+    attempt = alone.attempt(1)
+    replace(attempt.claim, b"{}")
+    assert execute(alone, {}, attempt, EVALUATIONS, lambda: False) == "trained"

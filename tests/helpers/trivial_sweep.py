@@ -1,0 +1,72 @@
+"""A sweep of trivial cells (`trivial_cell.py`).
+
+    python trivial.py <store> <cells> [seconds of a cell] [launcher word ...]
+
+As a script it is a controller that stays until all cells are done.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ablations.plan.plan import Planned
+from sweeps.config.request import SlurmLauncher, SweepConfig
+from sweeps.controller.controller import Conduct
+from sweeps.costs.audit_scope import basis
+from sweeps.monitor.display import Display
+from tests.helpers.trivial_cell import EVALUATIONS
+from uniclip.config.binding import bind
+from uniclip.identity import run_id
+from uniclip.io.atomic import as_json, replace
+from uniclip.store import Arm, Audit, Cell, Plan, Primary, Store
+
+
+def planned(cells: int, seconds: float) -> Planned:
+    """One arm, and a seed for each cell."""
+    specs = {s: {"config": {"seed": s, "seconds": seconds}, "data": {}} for s in range(cells)}
+    arm = Arm(name="only", label="only", role="crossed", levels={}, delta={})
+    plan = Plan(
+        sweep="trivial-smoke-00000000",
+        ablation="trivial",
+        title="trivial cells",
+        budget="smoke",
+        data="none",
+        design="crossed",
+        arms=(arm,),
+        reference="only",
+        components=(),
+        contrasts=(),
+        primary=Primary(dataset="nothing", score="zero"),
+        seeds=tuple(specs),
+        cells=tuple(Cell(arm="only", seed=s, run=run_id(spec)) for s, spec in specs.items()),
+        evaluations={"only": EVALUATIONS},
+        missing={},
+        base={"train": {"threads": 1}, "runtime": {"device": "cpu"}, "benchmark": []},
+        entry="tests.helpers.trivial_cell",
+    )
+    return Planned(plan=plan, configs={}, specs={run_id(s): s for s in specs.values()})
+
+
+def pass_audit(store: Store, plan: Plan) -> None:
+    """Have the arms count as proven."""
+    meant = basis(plan)
+    audit = Audit(findings=(), training=meant.training, device=meant.kind)
+    replace(store.sweep(plan.sweep).audit, as_json(audit))
+
+
+def conduct(store: Store, cells: int, seconds: float, words: list[str]) -> bool:
+    """Be a controller; words: fields of the Slurm launcher."""
+    given = dict(word.split("=") for word in words)
+    launcher = {"name": "slurm", "pack": 1, "poll_seconds": 0.5, "minutes": 30}
+    launcher |= {k: int(v) if v.isdecimal() else v for k, v in given.items()}
+    settings = SweepConfig(launcher=bind(SlurmLauncher, launcher), wait=True)
+    asked = planned(cells, seconds)
+    pass_audit(store, asked.plan)
+    return Conduct(store=store, planned=asked, settings=settings, display=Display()).run()
+
+
+if __name__ == "__main__":
+    place, count, *rest = sys.argv[1:]
+    takes = float(rest[0]) if rest else 0.0
+    assert conduct(Store(Path(place)), int(count), takes, rest[1:])

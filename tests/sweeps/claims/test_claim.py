@@ -1,0 +1,468 @@
+"""Claims: one attempt whoever races, the next only when the end of the last is proven."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.claims import claim as claims
+from sweeps.claims import process
+from sweeps.claims.claim import State
+from uniclip.identity import source_hash, training_hash
+from uniclip.io import atomic
+from uniclip.store import AttemptFolder, Outcome, Owner, RunFolder, Score, Scores, Store
+
+RACERS = 8
+EVALUATIONS = {"scenes": "abcd1234"}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def run(lab: Store) -> RunFolder:
+    folder = lab.run("0123456789abcdef")
+    folder.publish_spec({"config": {}})
+    return folder
+
+
+def owner(pid: int | None = None, **changes: Any) -> Owner:
+    """The record of a live process, as it would write it."""
+    pid = pid or os.getpid()
+    record = dataclasses.replace(process.owner({}), pid=pid, started=process.started(pid) or 0)
+    return dataclasses.replace(record, **changes)
+
+
+DEAD: dict[str, Any] = {"started": 1}
+"""No process of this boot started one tick after it: a pid with this start time is gone."""
+
+
+def attempt_by(run: RunFolder, record: Owner) -> AttemptFolder:
+    """The next attempt, claimed by that owner."""
+    attempt = run.claim(len(run.attempts()) + 1, record)
+    assert attempt is not None
+    return attempt
+
+
+def look(run: RunFolder) -> State:
+    return claims.look(run, EVALUATIONS)
+
+
+def claim(lab: Store, run: RunFolder, state: State | None = None, **asked: Any) -> Any:
+    return claims.claim(
+        lab,
+        run,
+        state or look(run),
+        lambda: {"device": "cpu"},
+        prepare=lambda folder: folder.publish_spec({"config": {}}),
+        **asked,
+    )
+
+
+def finish(run: RunFolder, kind: Any = "trained", training: str | None = None) -> None:
+    outcome = Outcome(
+        kind=kind, step=9, attempt=1, training=training or training_hash(), source="s",
+        numerics={}, weights="00", best_step=9, cost={},
+    )  # fmt: skip
+    assert run.publish_outcome(outcome)
+
+
+def judge(run: RunFolder) -> None:
+    score = Score(name="minimal.side", value=1, kind="accuracy", chance=0.5, samples=100)
+    for name, hash_ in EVALUATIONS.items():
+        scores = Scores(dataset=name, evaluation=hash_, protocol={}, weights="00", scores=(score,))
+        atomic.publish(run.scores_path(name, hash_), atomic.as_json(scores))
+
+
+# ---- racing --------------------------------------------------------------------------------------
+
+
+_barrier: Any = None
+
+
+def _join_in(barrier: Any, training: str, source: str) -> None:
+    """Make this process a racer; the hashes are given, to spare eight computations."""
+    global _barrier
+    _barrier = barrier
+    claims.training_hash = process.training_hash = lambda: training
+    process.source_hash = lambda: source
+
+
+def _race(root: str, run_id: str) -> tuple[int, int | None]:
+    lab = Store(root)
+    run = lab.run(run_id)
+    _barrier.wait()
+    state = claims.look(run, EVALUATIONS)
+    _barrier.wait()
+    attempt = claim(lab, run, state)
+    _barrier.wait()
+    return os.getpid(), attempt.number if attempt else None
+
+
+@pytest.fixture(scope="module")
+def racers() -> Iterator[Any]:
+    """Eight processes that wait for one another before they look, and before they claim."""
+    spawn = multiprocessing.get_context("spawn")
+    given = (spawn.Barrier(RACERS, timeout=60), training_hash(), source_hash())
+    with spawn.Pool(RACERS, _join_in, given) as pool:
+        yield pool
+
+
+def race(racers: Any, run: RunFolder) -> list[tuple[int, int]]:
+    """(pid, attempt) of those who claimed, of eight processes that looked and tried at once."""
+    task = (str(run.path.parent.parent), run.id)
+    results = racers.starmap_async(_race, [task] * RACERS, chunksize=1).get(timeout=120)
+    assert len({pid for pid, _ in results}) == RACERS
+    return [(pid, number) for pid, number in results if number is not None]
+
+
+def test_of_eight_processes_one_claims_a_new_run(lab: Store, racers: Any) -> None:
+    run = lab.run("fedcba9876543210")
+    winners = race(racers, run)
+    assert len(winners) == 1
+    assert run.attempts() == [1]
+    record = run.attempt(1).owner()
+    assert record is not None
+    assert record.pid == winners[0][0]
+    assert run.spec() == {"config": {}}
+
+
+def test_of_eight_processes_one_resumes_an_interrupted_run(run: RunFolder, racers: Any) -> None:
+    attempt_by(run, owner(**DEAD))
+    winners = race(racers, run)
+    assert [number for _, number in winners] == [2]
+    assert run.attempts() == [1, 2]
+
+
+@pytest.mark.parametrize("again", range(3))
+def test_of_eight_processes_one_moves_aside_what_other_code_began(
+    lab: Store, run: RunFolder, racers: Any, again: int
+) -> None:
+    """The others have seen the old run; none may move the new one, or overtake it."""
+    attempt_by(run, owner(training="other code", **DEAD))
+    winners = race(racers, run)
+    assert [number for _, number in winners] == [1]
+    assert len(os.listdir(lab.root / "superseded")) == 1
+    record = run.attempt(1).owner()
+    assert record is not None
+    assert (record.pid, record.training) == (winners[0][0], training_hash())
+    assert run.attempts() == [1]
+
+
+# ---- what the store says -------------------------------------------------------------------------
+
+
+def test_a_run_without_attempts_is_planned(lab: Store) -> None:
+    state = look(lab.run("0" * 16))
+    assert (state.kind, state.attempt, state.open) == ("planned", 0, True)
+
+
+def test_a_live_process_keeps_its_run(
+    lab: Store, run: RunFolder, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt_by(run, owner(child.pid, time=0.0))
+    monkeypatch.setattr(claims, "SILENT_SECONDS", 0.0)
+    assert look(run).kind == "running", "its heartbeat's age proves nothing while it lives"
+    assert not look(run).open
+    assert claim(lab, run) is None
+    child.send_signal(signal.SIGSTOP)
+    assert look(run).kind == "running"
+    assert run.attempts() == [1]
+
+
+@pytest.mark.parametrize("who", [{}, DEAD, {"host": "elsewhere", "machine": "x"}])
+def test_what_looks_dead_is_asked_for_its_last_word(
+    lab: Store, run: RunFolder, who: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died, or was stopped for long, between its last word and the sign of life that repeats it:
+    a failure must not be taken for a death, after which it would run again."""
+    attempt = attempt_by(run, owner(**who))
+    attempt.beat(step=3, steps=9, rate=1.0, phase="training")
+    monkeypatch.setattr(AttemptFolder, "_repeat", lambda *_: None)
+    attempt.end("failed", "ValueError: x")
+    if who is not DEAD:
+        assert claims.look(run, EVALUATIONS, lightly=True).kind == "running"
+        monkeypatch.setattr(claims, "SILENT_SECONDS", -1.0)
+    for lightly in (True, False):
+        state = claims.look(run, EVALUATIONS, lightly=lightly)
+        assert (state.kind, state.reason) == ("failed", "ValueError: x")
+    assert claim(lab, run) is None
+
+
+@pytest.mark.parametrize("ended", [None, "trained"])
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_sign_of_life_in_anothers_place_decides_nothing(
+    lab: Store, run: RunFolder, lives: bool, ended: str | None
+) -> None:
+    """A stopped process has written over that of who came after it, or a file was copied."""
+    stray = attempt_by(run, owner(**({} if not lives else DEAD)))
+    stray.beat(step=3, steps=9, rate=1.0, phase="training")
+    if ended is not None:
+        stray.end(ended)
+        (stray.path / "ended.json").unlink()
+    run.attempt(1).claim.write_bytes(atomic.as_json(owner(**({} if lives else DEAD))))
+    assert look(run).kind == ("running" if lives else "interrupted")
+    assert (claim(lab, run) is None) == lives
+
+
+def test_a_sign_of_life_from_the_future_is_not_fresh(run: RunFolder) -> None:
+    attempt = attempt_by(run, owner(host="elsewhere", machine="x", time=0.0))
+    attempt.beat(step=3, steps=9, rate=1.0, phase="training")
+    beat = attempt.heartbeat()
+    assert beat is not None
+    later = dataclasses.replace(beat, time=time.time() + 86_400)
+    atomic.replace(attempt.path / "heartbeat", atomic.as_json(later))
+    attempt.claim.write_bytes(atomic.as_json(owner(**DEAD)))
+    assert claims.look(run, EVALUATIONS, lightly=True).kind == "interrupted"
+
+
+def test_a_killed_process_gives_its_run_up(
+    lab: Store, run: RunFolder, child: subprocess.Popen[bytes]
+) -> None:
+    attempt_by(run, owner(child.pid)).beat(step=3, steps=9, rate=1.0, phase="training")
+    assert claim(lab, run) is None
+    child.send_signal(signal.SIGKILL)
+    deadline = time.time() + 10
+    while look(run).kind == "running" and time.time() < deadline:
+        time.sleep(0.01)
+    state = look(run)  # nobody has reaped it
+    assert (state.kind, state.reason) == ("interrupted", "its process is gone")
+    child.wait()
+    assert look(run).kind == "interrupted"
+    attempt = claim(lab, run)
+    assert attempt is not None
+    assert attempt.number == 2
+    assert look(run).kind == "running"
+
+
+def test_another_host_is_running_then_lost_and_never_taken_without_force(
+    lab: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = attempt_by(run, owner(host="another-host"))
+    assert look(run).kind == "running"
+    assert claim(lab, run) is None
+    monkeypatch.setattr(claims, "SILENT_SECONDS", 0.2)
+    time.sleep(0.3)
+    state = look(run)
+    assert state.kind == "lost"
+    assert "another-host" in state.reason
+    assert not state.open
+    assert claim(lab, run) is None
+    assert claim(lab, run, again=[(run.id, 1)]) is None
+    assert claim(lab, run, forced=[(run.id, 2)]) is None
+    assert claim(lab, run, forced=[("another run", 1)]) is None
+    first.beat(step=1, steps=9, rate=1.0, phase="training")
+    assert look(run).kind == "running", "a sign of life"
+    time.sleep(0.3)
+    second = claim(lab, run, forced=[(run.id, 1)])
+    assert second is not None
+    record = second.owner()
+    assert record is not None
+    assert record.forced
+    assert first.overtaken()
+    assert not second.overtaken()
+    assert claim(lab, run, forced=[(run.id, 1)]) is None, "attempt 2 was not declared dead"
+
+
+def test_a_forced_claim_leaves_a_live_attempt_overtaken(
+    lab: Store, run: RunFolder, child: subprocess.Popen[bytes]
+) -> None:
+    first = attempt_by(run, owner(child.pid))
+    second = claim(lab, run, forced=[(run.id, 1)])
+    assert second is not None
+    assert second.number == 2
+    assert first.overtaken()
+
+
+def test_a_reused_pid_does_not_keep_a_run(
+    lab: Store, run: RunFolder, child: subprocess.Popen[bytes]
+) -> None:
+    start = process.started(child.pid)
+    assert start is not None
+    attempt_by(run, owner(child.pid, started=start - 1))
+    assert look(run).kind == "interrupted"
+    assert claim(lab, run) is not None
+
+
+@pytest.mark.parametrize("kind", ["interrupted", "overtaken", "evaluated", "trained"])
+def test_a_last_word_is_proof_whatever_its_host(lab: Store, run: RunFolder, kind: str) -> None:
+    attempt_by(run, owner(host="another-host")).end(kind)
+    assert look(run).kind == "interrupted"
+    assert claim(lab, run).number == 2
+
+
+def test_a_failed_run_waits_to_be_asked(lab: Store, run: RunFolder) -> None:
+    attempt_by(run, owner()).end("failed", "ValueError: broken picture")
+    state = look(run)
+    assert (state.kind, state.reason) == ("failed", "ValueError: broken picture")
+    assert not state.open
+    assert claim(lab, run) is None
+    assert claim(lab, run, forced=[(run.id, 1)]) is None
+    assert claim(lab, run, again=[(run.id, 2)]) is None
+    assert claim(lab, run, again=[(run.id, 1)]).number == 2
+    run.attempt(2).end("failed", "again")
+    assert claim(lab, run, again=[(run.id, 1)]) is None, "asked for once, tried once"
+
+
+def test_a_halted_run_waits_for_who_plans_it_again(lab: Store, run: RunFolder) -> None:
+    attempt_by(run, owner()).end("halted")
+    assert look(run).kind == "halted"
+    assert claim(lab, run) is None
+    assert claim(lab, run, again=[(run.id, 1)]).number == 2
+    run.attempt(2).end("halted")
+    assert claim(lab, run, again=[(run.id, 1)]) is None
+
+
+def test_half_a_halted_run_of_other_code_starts_afresh(lab: Store, run: RunFolder) -> None:
+    attempt_by(run, owner(training="other")).end("halted")
+    assert claim(lab, run, again=[(run.id, 1)]).number == 1
+    assert (lab.root / "superseded" / f"{run.id}.1").is_dir()
+
+
+def test_five_silent_deaths_are_a_failure(lab: Store, run: RunFolder) -> None:
+    for _ in range(claims.DEATHS - 1):
+        attempt_by(run, owner(**DEAD))
+        assert look(run).kind == "interrupted"
+    attempt_by(run, owner(**DEAD))
+    state = look(run)
+    assert state.kind == "failed"
+    assert "5 times" in state.reason
+    assert claim(lab, run) is None
+    assert claim(lab, run, again=[(run.id, 5)]).number == 6
+
+
+@pytest.mark.parametrize("progress", ["checkpoint", "word"])
+def test_deaths_are_counted_since_the_last_progress(run: RunFolder, progress: str) -> None:
+    for number in range(1, claims.DEATHS + 1):
+        attempt = attempt_by(run, owner(**DEAD))
+        if number == 2:
+            if progress == "word":
+                attempt.end("interrupted")
+            else:
+                attempt.checkpoints.mkdir()
+                (attempt.checkpoints / "10.safetensors").write_text("")
+    assert look(run).kind == "interrupted"
+
+
+# ---- after an outcome ----------------------------------------------------------------------------
+
+
+def test_an_outcome_without_scores_is_due_then_complete(lab: Store, run: RunFolder) -> None:
+    attempt_by(run, owner()).end("trained")
+    finish(run)
+    state = look(run)
+    assert (state.kind, state.open) == ("due", True)
+    judge(run)
+    assert look(run).kind == "complete"
+    assert claim(lab, run) is None
+    later = {**EVALUATIONS, "openmoji": "00000000"}
+    assert claims.look(run, later).kind == "due", "a data set that arrives later"
+    assert claims.look(run, {"scenes": "ffffffff"}).kind == "due", "another protocol"
+
+
+def test_an_evaluation_that_runs_is_not_taken(lab: Store, run: RunFolder) -> None:
+    finish(run)
+    attempt_by(run, owner())
+    assert look(run).kind == "running"
+    assert claim(lab, run) is None
+
+
+def test_diverged_is_final(lab: Store, run: RunFolder) -> None:
+    attempt_by(run, owner()).end("diverged")
+    finish(run, "diverged")
+    assert look(run).kind == "diverged"
+    assert claim(lab, run) is None
+    assert claim(lab, run, again=[(run.id, 1)], forced=[(run.id, 1)]) is None
+
+
+def test_an_outcome_of_other_code_is_stale_and_stays(lab: Store, run: RunFolder) -> None:
+    attempt_by(run, owner(training="other code")).end("trained")
+    finish(run, training="other code")
+    state = look(run)
+    assert (state.kind, state.stale) == ("due", True)
+    judge(run)
+    state = look(run)
+    assert (state.kind, state.stale, state.open) == ("stale", True, False)
+    assert claim(lab, run) is None
+    assert not (lab.root / "superseded").exists()
+
+
+def test_half_a_run_of_other_code_starts_afresh(lab: Store, run: RunFolder) -> None:
+    old = attempt_by(run, owner(training="other code"))
+    old.end("interrupted")
+    old.checkpoints.mkdir()
+    (old.checkpoints / "10.safetensors").write_text("half a run")
+    attempt = claim(lab, run)
+    assert attempt.number == 1
+    assert run.attempts() == [1]
+    assert not attempt.checkpoints.exists()
+    (kept,) = (lab.root / "superseded").iterdir()
+    assert (kept / "attempts" / "1" / "checkpoint" / "10.safetensors").exists()
+    assert run.spec() == {"config": {}}
+
+
+def test_killed_between_moving_aside_and_beginning_afresh(
+    lab: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes next must not continue the other code's half with this code."""
+    attempt_by(run, owner(training="other code")).end("interrupted")
+
+    def killed(self: Store, moved: RunFolder) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "supersede", killed)
+        with pytest.raises(KeyboardInterrupt):
+            claim(lab, run)
+    newest = run.attempt(run.attempts()[-1])
+    newest.end("interrupted")
+    attempt = claim(lab, run)
+    assert attempt.number == 1
+    assert (lab.root / "superseded").is_dir()
+
+
+def test_a_claim_is_refused_on_a_run_that_was_begun_afresh_since_it_was_looked_at(
+    lab: Store, run: RunFolder
+) -> None:
+    attempt_by(run, owner(**DEAD))
+    seen = look(run)
+    lab.supersede(run)
+    afresh = attempt_by(run, owner())
+    assert claim(lab, run, seen) is None
+    assert run.attempts() == [1]
+    assert not afresh.overtaken()
+
+
+@pytest.mark.parametrize("kind", ["planned", "interrupted", "due"])
+def test_only_open_states_are_open(kind: Any) -> None:
+    assert State(kind=kind).open
+
+
+@pytest.mark.parametrize(
+    "kind", ["running", "lost", "failed", "halted", "stale", "diverged", "complete"]
+)
+def test_closed_states_are_closed(kind: Any) -> None:
+    assert not State(kind=kind).open
+
+
+def test_numerics_are_asked_for_only_when_there_is_a_claim_to_make(
+    lab: Store, run: RunFolder
+) -> None:
+    """Asking imports torch."""
+    attempt_by(run, owner())
+
+    def never() -> dict[str, Any]:
+        raise AssertionError("asked")
+
+    assert claims.claim(lab, run, look(run), never, prepare=lambda r: None) is None

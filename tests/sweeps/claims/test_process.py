@@ -1,0 +1,162 @@
+"""Proof of death: a process is gone when its host, boot, pid and start time say so, not before."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from sweeps.claims import process
+from uniclip.identity import ROOT
+from uniclip.store import Owner
+
+
+def record_of(pid: int) -> Owner:
+    """What `pid` would write of itself."""
+    start = process.started(pid)
+    assert start is not None
+    return dataclasses.replace(process.owner({}), pid=pid, started=start)
+
+
+def test_this_process_is_alive() -> None:
+    mine = process.owner({"device": "cpu"})
+    assert mine.pid == os.getpid()
+    assert mine.numerics == {"device": "cpu"}
+    assert mine.started > 0
+    assert not mine.forced
+    assert mine.uid == os.getuid()
+    assert abs(mine.time - time.time()) < 60
+    assert process.gone(mine) is False
+
+
+def test_the_start_time_is_the_kernels() -> None:
+    ticks = process.started(os.getpid())
+    assert ticks is not None
+    since_boot = ticks / os.sysconf("SC_CLK_TCK")
+    assert abs(psutil.Process().create_time() - (psutil.boot_time() + since_boot)) < 2
+
+
+def test_a_killed_child_is_gone_before_and_after_it_is_reaped(
+    child: subprocess.Popen[bytes],
+) -> None:
+    record = record_of(child.pid)
+    assert process.gone(record) is False
+    child.send_signal(signal.SIGKILL)
+    deadline = time.time() + 10
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE and time.time() < deadline:
+        time.sleep(0.01)
+    assert psutil.pid_exists(child.pid), "nobody has reaped it yet"
+    assert process.gone(record) is True
+    child.wait()
+    assert process.gone(record) is True
+
+
+def test_a_stopped_process_is_alive(child: subprocess.Popen[bytes]) -> None:
+    record = record_of(child.pid)
+    child.send_signal(signal.SIGSTOP)
+    time.sleep(0.05)
+    assert process.gone(record) is False
+
+
+HIDDEN = """
+import dataclasses, os, signal, subprocess, sys, time
+subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", "/proc"], check=True)
+from sweeps import process
+theirs = os.fork()
+if theirs == 0:
+    time.sleep(600)
+start = process.started(theirs)
+record = dataclasses.replace(process.owner({}), pid=theirs, started=start)
+asks, told = os.pipe(), os.pipe()
+if os.fork() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    for _ in range(2):
+        os.write(told[1], f"{process.gone(record)} ".encode())
+        os.read(asks[0], 1)
+    os._exit(0)
+words = [os.read(told[0], 9)]
+os.kill(theirs, signal.SIGKILL)
+os.waitpid(theirs, 0)
+os.write(asks[1], b".")
+words.append(os.read(told[0], 9))
+os.write(asks[1], b".")
+os.wait()
+print(b"".join(words).decode())
+"""
+
+
+def test_a_process_that_is_hidden_from_us_is_not_gone() -> None:
+    """Another user's, where /proc shows each user her own alone; once it is dead, it is gone."""
+    apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*apart, "true"], capture_output=True).returncode != 0:
+        pytest.skip("only root may make namespaces and be another user")
+    done = subprocess.run(
+        [*apart, sys.executable, "-c", HIDDEN], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.split() == ["None", "True"], done.stderr
+
+
+def test_a_reused_pid_is_another_process(child: subprocess.Popen[bytes]) -> None:
+    record = record_of(child.pid)
+    assert process.gone(dataclasses.replace(record, started=record.started - 100)) is True
+    assert process.gone(dataclasses.replace(record, started=0)) is True
+
+
+def test_of_another_host_nothing_can_be_said() -> None:
+    mine = process.owner({})
+    assert process.gone(dataclasses.replace(mine, host="another-host")) is None
+    assert process.gone(dataclasses.replace(mine, host="another-host", pid=2**22)) is None
+
+
+def test_after_a_reboot_every_process_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "machine", lambda: "3d1219")
+    mine = process.owner({})
+    namespace = mine.boot.split("/")[1]
+    assert process.gone(dataclasses.replace(mine, boot=f"an-earlier-boot/{namespace}")) is True
+
+
+@pytest.mark.parametrize(("here", "there"), [("3d1219", "another"), ("3d1219", ""), ("", "")])
+def test_of_another_machine_of_that_name_nothing_can_be_said(
+    here: str, there: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its boot is not ours, and no proof of anything."""
+    monkeypatch.setattr(process, "machine", lambda: here)
+    theirs = dataclasses.replace(process.owner({}), boot="theirs/pid:[1]", machine=there)
+    assert process.gone(theirs) is None
+
+
+def test_of_another_container_on_this_host_nothing_can_be_said() -> None:
+    mine = process.owner({})
+    boot = mine.boot.split("/")[0]
+    assert process.gone(dataclasses.replace(mine, boot=f"{boot}/pid:[1]", pid=2**22)) is None
+
+
+def test_a_name_with_spaces_and_parentheses_does_not_confuse() -> None:
+    code = (
+        "import ctypes, sys, time\n"
+        "ctypes.CDLL(None).prctl(15, b'a) Z (b 1', 0, 0, 0)\n"
+        "print('named', flush=True)\ntime.sleep(600)\n"
+    )
+    odd = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert odd.stdout is not None
+        assert odd.stdout.readline() == b"named\n"
+        assert process.gone(record_of(odd.pid)) is False
+    finally:
+        odd.kill()
+        odd.communicate()
+
+
+def test_a_scheduler_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    mine = process.owner({}, forced=True)
+    assert (mine.job, mine.restart, mine.forced) == ("77", 2, True)

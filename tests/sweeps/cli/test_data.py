@@ -1,0 +1,187 @@
+"""`data check` and `data download`, by the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeps.cli import main
+from tests.helpers import dataset_trees
+from uniclip.evaluate import datasets
+from uniclip.evaluate.datasets import verify
+from uniclip.evaluate.datasets.dataset import Dataset
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    """The words of each line by its first."""
+    return {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+
+
+def test_each_set_is_said_to_be_here_or_how_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_trees.dtd(tmp_path)
+    dataset_trees.imagenet(tmp_path)
+    (tmp_path / "imagenet/train").rename(tmp_path / "elsewhere")
+    small = {"dtd": {"train": 9, "validation": 6, "test": 6}, "imagenet": {"test": 9}}
+    for name, expected in small.items():
+        changed = {**vars(datasets.DATASETS[name]), "expected": expected}
+        monkeypatch.setitem(datasets.DATASETS, name, Dataset(**changed))
+    assert main.main(["data", "check", f"data_root={tmp_path}"]) == 0
+    lines = said(capsys)
+    assert set(datasets.DATASETS) < set(lines)
+    assert lines["dtd"][1:] == ["here", "train", "9,", "validation", "6,", "test", "6"]
+    assert lines["imagenet"][1:5] == ["partly", "test", "9;", "there"]
+    assert lines["cifar10"][1] == "missing"
+    assert "download cifar10 data_root=" in " ".join(lines["cifar10"])
+    assert main.main(["data", "check", "dtd", f"data_root={tmp_path}"]) == 0
+    capsys.readouterr()
+    assert main.main(["data", "check", "dtd", "pets", f"data_root={tmp_path}"]) == 1
+    assert list(said(capsys)) == ["dtd", "oxford_pets", "1"]
+
+
+def test_other_numbers_sums_and_damage_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_trees.cifar100(tmp_path)
+    words = ["data", "check", "cifar100", f"data_root={tmp_path}"]
+    assert main.main(words) == 1
+    text = capsys.readouterr().out
+    assert "differs  train 6 (published: 50,000)" in text
+    assert "published file" not in text
+    assert main.main([*words, "--sums"]) == 1
+    assert "not the published file: cifar-100-python/meta" in capsys.readouterr().out
+    sums = {
+        name: hashlib.md5((tmp_path / name).read_bytes()).hexdigest()
+        for name in datasets.get("cifar100").sums
+    }
+    changed = {**vars(datasets.DATASETS["cifar100"]), "sums": sums, "expected": {}}
+    monkeypatch.setitem(datasets.DATASETS, "cifar100", Dataset(**changed))
+    assert main.main([*words, "--sums"]) == 0
+    assert "sums of 3 files are right" in capsys.readouterr().out
+    (tmp_path / "cifar-100-python/test").write_bytes(b"\x80\x02}q")
+    assert main.main(words) == 1
+    assert "damaged  train 6 (a tenth held out); " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["food101", "sun397", "stanford_cars", "fgvc_aircraft", "dtd", "oxford_pets", "flowers102",
+     "voc2007", "flickr30k", "coco"],
+)  # fmt: skip
+def test_listed_pictures_that_are_not_there_are_damage(name: str, tmp_path: Path) -> None:
+    dataset_trees.WRITERS[name](tmp_path)
+    dataset = datasets.get(name)
+    assert verify.look(dataset, tmp_path).damaged is None
+    test = set(map(str, dataset.open(tmp_path, "test").read.paths))  # type: ignore[attr-defined]
+    assert set(map(str, dataset.listed(tmp_path, "test")[1])) == test
+    Path(max(test)).unlink()
+    found = verify.look(dataset, tmp_path)
+    assert found.state == "damaged"
+    assert f"{name}: 1 of {len(test)} pictures of test are not there, such as " in found.damaged
+    assert max(test) in found.damaged
+    for path in test:
+        Path(path).unlink(missing_ok=True)
+    assert verify.look(dataset, tmp_path).state in ("damaged", "missing")
+
+
+def test_a_benchmark_stands_for_its_sets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["data", "check", "bench14", "dtd", f"data_root={tmp_path}"]) == 1
+    assert "0 of 14 sets" in capsys.readouterr().out
+
+
+def test_checking_every_set_imports_no_torch(tmp_path: Path) -> None:
+    for name, write in dataset_trees.WRITERS.items():
+        write(tmp_path)
+        assert datasets.get(name).missing(tmp_path) is None
+    code = (
+        "import sys; from sweeps import cli\n"
+        f"cli.main(['data', 'check', 'data_root={tmp_path}'])\n"
+        "assert not {'torch', 'torchvision'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert {lines[name].split()[1] for name in dataset_trees.WRITERS} == {"differs"}
+    assert "test 7 (published: 6,149)" not in lines["flowers102"]
+    assert "test 4 (published: 6,149)" in lines["flowers102"]
+
+
+def test_torchvision_downloads_what_it_offers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torchvision.datasets
+
+    calls = []
+
+    def fake(root: str, download: bool, **arguments: object) -> None:
+        calls.append((download, arguments))
+        if len(calls) == 1:
+            dataset_trees.voc2007(Path(root))
+
+    monkeypatch.setattr(torchvision.datasets, "VOCDetection", fake)
+    assert main.main(["data", "download", "voc2007", f"data_root={tmp_path / 'new'}"]) == 1
+    assert calls == [
+        (True, {"year": "2007", "image_set": "trainval"}),
+        (True, {"year": "2007", "image_set": "test"}),
+    ]
+    assert "test 4 (published: 4,952)" in capsys.readouterr().out
+    main.main(["data", "download", "voc2007", f"data_root={tmp_path / 'new'}"])
+    assert len(calls) == 2  # it is there
+
+
+@pytest.mark.parametrize("dataset", [d for d in datasets.DATASETS.values() if d.torchvision])
+def test_torchvision_has_every_downloader_that_is_named(dataset: Dataset) -> None:
+    import inspect
+
+    import torchvision.datasets
+
+    assert dataset.torchvision is not None
+    name, calls = dataset.torchvision
+    accepted = inspect.signature(getattr(torchvision.datasets, name)).parameters
+    assert "download" in accepted
+    for arguments in calls:
+        assert set(arguments) <= set(accepted)
+
+
+def test_a_download_that_fails_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torchvision.datasets
+
+    def fake(root: str, **_: object) -> None:
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr(torchvision.datasets, "DTD", fake)
+    assert main.main(["data", "download", "dtd", f"data_root={tmp_path}"]) == 2
+    assert "dtd could not be downloaded" in capsys.readouterr().err
+    assert main.main(["data", "download", "stanford_cars", f"data_root={tmp_path}"]) == 2
+    assert "cannot be downloaded by a program: its page is gone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["data"], "data check, or data download"),
+        (["data", "chek"], "did you mean check"),
+        (["data", "check", "dtdd"], "did you mean dtd"),
+        (["data", "check", "store=x"], "data takes no store="),
+        (["data", "download"], "takes the names of data sets"),
+        (["data", "export", "dtd"], "takes one data set, and to=<folder>"),
+        (["data", "export", "dtd", "to=x", "data_root=nowhere"], "dtd is missing: there is no"),
+        (["data", "check", "to=x"], "takes no to="),
+    ],
+)
+def test_what_the_verb_refuses(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(words) == 2
+    said_ = capsys.readouterr().err
+    assert expected in said_
+    assert said_.count("\n") == 1

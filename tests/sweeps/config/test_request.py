@@ -1,0 +1,256 @@
+"""What the words of a command line ask for: whose key is whose, and what is refused."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sweeps.config import request
+from sweeps.config.request import Asked, LocalLauncher, SlurmLauncher, SweepConfig
+from sweeps.doctor import doctor
+from tests.helpers import ROOT
+from uniclip.errors import UserError
+
+ABLATION = "ablation=components"
+SLURM = (ABLATION, "launcher=slurm")
+README = ROOT / "README.md"
+
+
+def asked(*words: str) -> Asked:
+    return request.asked([ABLATION, *words])
+
+
+def refused(match: str, *words: str) -> None:
+    with pytest.raises(UserError, match=match) as caught:
+        request.asked(list(words))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_defaults_of_a_sweep() -> None:
+    it = asked()
+    assert it.settings == SweepConfig()
+    assert it.request.seeds == (0, 1, 2)
+    assert it.request.budget == "quick"
+    assert it.request.values == it.request.choices == {}
+    assert it.request.arms is None
+    assert it.store.root == Path("store").resolve()
+
+
+def test_a_launchers_own_words_are_replaced_and_extended() -> None:
+    slurm = ("launcher=slurm", "launcher.extra={reservation: x}")
+    assert asked(*slurm).settings.launcher.extra == {"reservation": "x"}
+    more = asked(*slurm, "launcher.extra.comment=y").settings.launcher
+    assert more.extra == {"reservation": "x", "comment": "y"}
+    assert {"--reservation=x", "--comment=y"} <= set(doctor.sbatch_options(more, 1))
+    refused("unknown key 'launcher.extra.a'", ABLATION, "launcher.extra.a=1")
+
+
+@pytest.mark.parametrize(
+    "words", [["minutes=4"], ["minutes=2", "signal_seconds=59"], ["signal_seconds=14339"]]
+)
+def test_a_notice_that_leaves_time_to_work_is_taken(words: list[str]) -> None:
+    it = asked("launcher=slurm", *(f"launcher.{word}" for word in words))
+    assert isinstance(it.settings.launcher, SlurmLauncher)
+
+
+def test_all_that_the_launcher_asks_for_is_its_own_or_has_a_key(tmp_path: Path) -> None:
+    """What it asks of sbatch may not be asked for a second time by `launcher.extra`."""
+    every = SlurmLauncher(
+        partition="p", account="a", qos="q", constraint="c", gres="gpu", gpus_per_node=1, mem_gb=1
+    )
+    options = {o.split("=")[0].removeprefix("--") for o in doctor.sbatch_options(every, 1)}
+    assert {name.replace("-", "_") for name in options} == {*request.KEYED, "requeue"}
+    keys = set(SlurmLauncher.__dataclass_fields__)
+    assert set(request.KEYED.values()) < keys
+
+
+@pytest.mark.parametrize(
+    ("launcher", "device", "said"),
+    [
+        (SlurmLauncher(), "cpu", ""),
+        (SlurmLauncher(gres="tmpfs:8G"), "cpu", ""),
+        (SlurmLauncher(gpus_per_node=8), "cuda", ""),
+        (SlurmLauncher(gres="tmpfs:8G,gpu:a100:1"), "cuda:0", ""),
+        (SlurmLauncher(gres="shard:1"), "cuda", ""),
+        (SlurmLauncher(extra={"gpus": 4}), "cuda", ""),
+        (SlurmLauncher(gpus_per_node=8), "cpu", "8 GPUs a node .* runtime.device=cpu leaves them"),
+        (
+            SlurmLauncher(gres="gpu:a100:2"),
+            "cpu",
+            "2 GPUs a node .* runtime.device=cpu leaves them",
+        ),
+        (SlurmLauncher(gres="gpu"), "cpu", "1 GPUs a node .* runtime.device=cpu leaves them"),
+        (SlurmLauncher(gres="tmp,shard:1"), "cpu", "shard:1 is asked for, .* leaves them idle"),
+        (SlurmLauncher(extra={"gpus": 4}), "cpu", "gpus is asked for, .* leaves them idle"),
+        (SlurmLauncher(), "cuda", "runtime.device=cuda, and no GPU is asked for"),
+        (SlurmLauncher(gres="tmpfs:8G"), "cuda", "no GPU is asked for"),
+        (SlurmLauncher(gres="gpu:4"), "cuda", "4 GPUs .*tasks_per_node=1 uses 1"),
+    ],
+)
+def test_gpus_that_would_stand_idle_or_lack_are_told(
+    launcher: SlurmLauncher, device: str, said: str
+) -> None:
+    assert re.search(said or "^$", request.unused_gpus(launcher, device))
+
+
+def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/of/this/machine")
+    words = re.findall(r"^    ('launcher\..*')$", README.read_text(), re.MULTILINE)
+    launchers = []
+    for word in words:
+        said = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, text=True)
+        launchers.append(asked("launcher=slurm", said.stdout).settings.launcher)
+    assert launchers == [
+        SlurmLauncher(extra={"reservation": "x"}),
+        SlurmLauncher(setup=("module load cuda",)),
+        SlurmLauncher(
+            setup=(
+                "srun --ntasks-per-node=1 cp -r /shared/data $TMPDIR",
+                "export UNICLIP_STAGED=/shared/data:$TMPDIR/data",
+            )
+        ),
+    ]
+
+
+def test_words_go_where_they_belong(tmp_path: Path) -> None:
+    it = asked(
+        "data=scenes", "budget=smoke", "launcher.slots=3", f"store={tmp_path}", "train.steps=5",
+        "seeds=[4]", "arms=[full]", "retry=failed", "stale=rerun", "runtime.data_workers=1",
+    )  # fmt: skip
+    assert it.request.choices == {"data": "scenes", "budget": "smoke"}
+    assert it.request.values == {"train.steps": 5, "runtime.data_workers": 1}
+    assert it.settings == SweepConfig(
+        seeds=(4,), arms=("full",), launcher=LocalLauncher(slots=3), store=str(tmp_path),
+        retry="failed", stale="rerun",
+    )  # fmt: skip
+    assert it.store.root == tmp_path
+    assert it.request.budget == "smoke"
+
+
+@pytest.mark.parametrize(
+    ("word", "seeds"),
+    [("seeds=1", (0,)), ("seeds=4", (0, 1, 2, 3)), ("seeds=[3,7]", (3, 7)), ("seeds=[0]", (0,))],
+)
+def test_seeds_are_a_number_or_a_list(word: str, seeds: tuple[int, ...]) -> None:
+    assert asked(word).request.seeds == seeds
+
+
+@pytest.mark.parametrize(("budget", "count"), [("smoke", 2), ("quick", 3), ("study", 5)])
+def test_a_budget_brings_its_seeds(budget: str, count: int) -> None:
+    assert len(asked(f"budget={budget}").request.seeds) == count
+    assert len(asked(f"budget={budget}", "seeds=1").request.seeds) == 1
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "seeds=0", "seeds=-1", "seeds=[]", "seeds=[1,1]", "seeds=[-1]", "seeds=1.5", "seeds=true",
+        "seeds=many", "seeds=null", "seeds=[1,x]", "seeds=nan", "seeds=1000000000000",
+    ],
+)  # fmt: skip
+def test_other_seeds_are_refused(word: str) -> None:
+    refused("seeds", ABLATION, word)
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        ((), r"ablation= is missing: choose from awareness, components"),
+        (("train.steps=3",), r"ablation= is missing"),
+        (("ablation=truht",), r"did you mean truth"),
+        ((ABLATION, "lancher.slots=3"), r"'lancher\.slots': did you mean launcher\.slots"),
+        ((ABLATION, "launcher.slot=3"), r"did you mean launcher\.slots"),
+        ((ABLATION, "launcher.slots=0"), r"launcher\.slots must be at least 1"),
+        ((ABLATION, "launcher.slots=-2"), r"launcher\.slots must be at least 1"),
+        ((ABLATION, "launcher=slrum"), r"unknown launcher 'slrum'"),
+        ((ABLATION, "launcher.name=slurm"), r"launcher"),
+        ((ABLATION, "data.name=scenes"), r"data\.name is chosen with data="),
+        ((ABLATION, "method.name=clip"), r"method\.name is chosen with method="),
+        ((ABLATION, "sedes=3"), r"unknown key 'sedes': did you mean seeds"),
+        ((ABLATION, "ablatoin=truth"), r"unknown key 'ablatoin': did you mean ablation"),
+        ((ABLATION, "retry=all"), r"unknown retry 'all': choose from"),
+        ((ABLATION, "stale=rerunn"), r"unknown stale 'rerunn': did you mean rerun"),
+        ((ABLATION, "arms=full"), r"arms must be a list, got 'full'"),
+        ((ABLATION, "arms=[1]"), r"arms\[0\] must be text"),
+        ((ABLATION, "store=[a]"), r"store must be text"),
+        ((ABLATION, "seed=3"), r"seed= is set by the sweep: write seeds="),
+        ((ABLATION, "stream=1"), r"stream= is set by arms"),
+        ((ABLATION, "train=3"), r"train is a section"),
+        ((ABLATION, "train={steps: 3}"), r"train is a section"),
+        ((*SLURM, "launcher.minutes=3"), r"signal_seconds=120 leaves .* say launcher\.minutes=4$"),
+        (
+            (*SLURM, "launcher.signal_seconds=14340"),
+            r"told to stop as it .* launcher\.minutes=241$",
+        ),
+        ((*SLURM, "launcher.extra.hold=false"), r"launcher\.extra\.hold: the launcher sets this"),
+        (
+            (*SLURM, "launcher.extra={array: 0-3}"),
+            r"launcher\.extra\.array: the launcher sets this",
+        ),
+        ((*SLURM, "launcher.extra={dependency: after:7}"), r"extra\.dependency: the launcher sets"),
+        ((*SLURM, "launcher.extra={no-requeue: true}"), r"extra\.no-requeue: the launcher sets"),
+        (
+            (*SLURM, "launcher.extra={job-name: x}"),
+            r"extra\.job-name: the launcher sets this itself",
+        ),
+        (
+            (*SLURM, "launcher.extra.time=5"),
+            r"launcher\.extra\.time: say launcher\.minutes instead",
+        ),
+        ((*SLURM, "launcher.extra={ntasks-per-node: 2}"), r"say launcher\.tasks_per_node instead"),
+        ((ABLATION, "conf_dir=/no/such/folder"), r"conf_dir=/no/such/folder is not a folder"),
+        ((ABLATION, ABLATION), r"ablation is given twice"),
+    ],
+)
+def test_other_words_are_refused_in_one_line(words: tuple[str, ...], match: str) -> None:
+    refused(match, *words)
+
+
+def test_a_users_folder_brings_choices_components_and_ablations(tmp_path: Path) -> None:
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "wide.yaml").write_text("embedding: 256\n")
+    (tmp_path / "components.yaml").write_text(
+        "film: {label: F, reason: R, off: {method.fusion: concat}, witness: {kind: none}}\n"
+    )
+    (tmp_path / "ablation" / "mine.yaml").write_text(
+        "title: Mine\ndesign: leave_one_out\ncomponents: [film, awareness]\n"
+        "base: {data: scenes, budget: smoke}\nprimary: {scenes: minimal.side}\n"
+    )
+    it = request.asked(["ablation=mine", "model=wide", f"conf_dir={tmp_path}"])
+    assert it.request.ablation.title == "Mine"
+    assert {"film", "awareness"} <= set(it.request.components)
+    assert it.request.budget == "smoke"
+    assert len(it.request.seeds) == 2, "the budget of the ablation's base"
+    composed = it.request.compose({"data": "scenes", "model": "wide"})
+    assert composed["model"]["embedding"] == 256
+    assert composed["data"]["name"] == "scenes"
+
+
+def test_a_users_protocol_and_list_stand_for_what_they_say(tmp_path: Path) -> None:
+    for group, text in {
+        "protocol": 'templates: {dtd: ["a {}"]}',
+        "benchmark": "- dtd\n- pets",
+    }.items():
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "mine.yaml").write_text(text)
+    words = [ABLATION, "protocol=mine", "benchmark=[scenes,mine,bench14]", f"conf_dir={tmp_path}"]
+    values = request.asked(words).request.values
+    assert values["runtime.protocol"] == {"name": "mine", "templates": {"dtd": ["a {}"]}}
+    assert values["benchmark"] == ["scenes", "dtd", "oxford_pets", "bench14"]
+    refused("unknown protocol 'mine'", ABLATION, "protocol=mine")
+
+
+def test_a_users_folder_may_hold_her_store_too(tmp_path: Path) -> None:
+    (tmp_path / "store" / "runs").mkdir(parents=True)
+    it = request.asked([ABLATION, f"conf_dir={tmp_path}", f"store={tmp_path / 'store'}"])
+    assert it.store.root == tmp_path / "store"
+
+
+def test_what_is_composed_is_fresh_each_time() -> None:
+    compose = asked().request.compose
+    compose({})["train"]["steps"] = -1
+    assert compose({})["train"]["steps"] > 0

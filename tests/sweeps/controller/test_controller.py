@@ -1,0 +1,236 @@
+"""A controller over a store: what it keeps, what it makes afresh, and whose wish it heeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations.plan.plan import Planned
+from sweeps.claims import claim, process
+from sweeps.config.request import SweepConfig
+from sweeps.controller.controller import Conduct
+from sweeps.launchers.worker import Stop, Worker
+from sweeps.monitor.display import Display
+from tests.helpers import trivial_cell
+from tests.helpers.trivial_sweep import planned
+from uniclip.errors import UserError
+from uniclip.identity import training_hash
+from uniclip.io.atomic import as_json, publish, replace
+from uniclip.store import Audit, Finding, Intent, RunFolder, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def conduct(store: Store, asked: Planned, **settings: Any) -> Conduct:
+    return Conduct(store=store, planned=asked, settings=SweepConfig(**settings), display=Display())
+
+
+def kinds(store: Store, asked: Planned) -> list[str]:
+    wanted = asked.plan.wanted().items()
+    return [claim.look(store.run(run), evaluations).kind for run, evaluations in wanted]
+
+
+def open_of(controller: Conduct) -> list[str]:
+    return controller._open(controller.states(), controller._folder.cancelled())
+
+
+def trained(store: Store, asked: Planned, run_id: str, last: str = "trained") -> RunFolder:
+    """A run with an outcome and no scores, whose attempt ended so."""
+    run = store.run(run_id)
+    run.publish_spec(asked.specs[run_id])
+    attempt = run.claim(1, process.owner({}))
+    assert attempt is not None
+    trivial_cell.execute(run, {}, attempt, {}, lambda: False)
+    publish(run.weights, b"weights")
+    attempt.end(last, "preempted" if last == "interrupted" else None)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("last", "retry", "state"),
+    [("trained", "none", "due"), ("interrupted", "none", "due"), ("failed", "failed", "failed")],
+)
+def test_a_run_that_lacks_scores_alone_keeps_its_weights(
+    store: Store, last: str, retry: Any, state: str
+) -> None:
+    asked = planned(1, 0.0)
+    (run_id,) = asked.specs
+    run = trained(store, asked, run_id, last)
+    assert kinds(store, asked) == [state]
+    controller = conduct(store, asked, retry=retry)
+    controller.prepare()
+    assert kinds(store, asked) == [state]
+    assert open_of(controller) == [run_id]
+    assert run.weights.read_bytes() == b"weights"
+    assert not (store.root / "superseded").exists()
+
+
+@pytest.mark.parametrize("settings", [{"stale": "rerun"}, {"retry": "diverged"}, {}])
+def test_an_outcome_is_moved_aside_where_that_was_asked(store: Store, settings: Any) -> None:
+    asked = planned(2, 0.0)
+    stale, diverged = (trained(store, asked, run_id) for run_id in asked.specs)
+    for run, changes in ((stale, {"training": "other"}), (diverged, {"kind": "diverged"})):
+        outcome = run.outcome()
+        assert outcome is not None
+        (run.path / "outcome.json").unlink()
+        run.publish_outcome(dataclasses.replace(outcome, **changes))
+    conduct(store, asked, **settings).prepare()
+    renewed = {"stale": stale, "retry": diverged}
+    for key, run in renewed.items():
+        assert (run.outcome() is None) == (key in settings)
+
+
+def test_seeds_that_the_sweep_has_already_are_heeded_too(store: Store) -> None:
+    many, few = planned(5, 0.0), planned(2, 0.0)
+    conduct(store, many).prepare()
+    last = many.plan.cells[-1].run
+    attempt = store.run(last).claim(1, process.owner({}))
+    assert attempt is not None
+    attempt.end("failed", "ValueError: x")
+    controller = conduct(store, few, retry="failed")
+    controller.prepare()
+    assert controller.plan.seeds == (0, 1, 4), "seeds that never began leave who asks for fewer"
+    assert controller.again == ((last, 1),)
+
+
+def test_seeds_that_are_submitted_stay(store: Store) -> None:
+    many, few = planned(4, 0.0), planned(2, 0.0)
+    conduct(store, many).prepare()
+    element = (many.plan.cells[2].run,)
+    intent = Intent(
+        token="t", kind="run", elements=(element,), attempts={}, submitter=process.owner({})
+    )
+    assert store.sweep(many.plan.sweep).intend(intent)
+    controller = conduct(store, few)
+    controller.prepare()
+    assert controller.plan.seeds == (0, 1, 2)
+
+
+def test_what_would_take_too_much_changes_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No result is moved aside for it, and no cell of it stays in the plan."""
+    few, many = planned(1, 0.0), planned(5, 0.0)
+    done = trained(store, few, next(iter(few.specs)))
+    conduct(store, few).prepare()
+    audit = Audit(findings=(), training=training_hash(), device="cpu")
+    replace(store.sweep(few.plan.sweep).audit, as_json(audit))
+    monkeypatch.setattr(claim, "training_hash", lambda: "other code")
+    for asked in (few, many):
+        refused = conduct(store, asked, stale="rerun", max_gpu_hours=1e-9)
+        with pytest.raises(UserError, match="max_gpu_hours=1e-09: . runs would take about"):
+            refused.prepare()
+        assert done.outcome() is not None
+        stands = store.sweep(few.plan.sweep).plan()
+        assert stands is not None
+        assert stands.seeds == few.plan.seeds
+    conduct(store, few, stale="rerun", max_gpu_hours=1.0).prepare()
+    assert done.outcome() is None
+
+
+def test_of_two_who_plan_at_once_none_loses_cells(store: Store) -> None:
+    """The other one read the plan before ours stood there, and wrote his after it."""
+    ours, theirs = planned(2, 0.0), planned(3, 0.0)
+    theirs = dataclasses.replace(
+        theirs, plan=dataclasses.replace(theirs.plan, seeds=(2,), cells=theirs.plan.cells[2:])
+    )
+    folder = store.sweep(ours.plan.sweep)
+    controller = conduct(store, ours)
+    controller.prepare()
+    controller._stand()
+    conduct(store, theirs)._folder.write_plan(theirs.plan)
+    store.run(theirs.plan.cells[0].run).publish_spec(theirs.specs[theirs.plan.cells[0].run])
+    assert store.run(theirs.plan.cells[0].run).claim(1, process.owner({})) is not None
+    controller._stand()
+    stands = folder.plan()
+    assert stands is not None
+    assert stands.seeds == (0, 1, 2)
+    written = folder.plan_written()
+    controller._stand()
+    assert folder.plan_written() == written
+
+
+def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = planned(3, 0.0)
+    controller = conduct(store, asked)
+    controller.prepare()
+    first, *others = asked.specs
+    store.sweep(asked.plan.sweep).cancel([(first, 0)])
+    assert open_of(controller) == others
+    monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "token")
+    follow_up = conduct(store, asked)
+    follow_up.prepare()
+    assert open_of(follow_up) == others
+    monkeypatch.delenv("UNICLIP_FOLLOWS_UP")
+    person = conduct(store, asked)
+    person.prepare()
+    assert open_of(person) == [first, *others]
+
+
+def test_what_the_queue_alone_knows_to_have_failed_is_retried(store: Store) -> None:
+    """No last word: it was out of memory twice, as its scheduler says."""
+    asked = planned(1, 0.0)
+    (run_id,) = asked.specs
+    conduct(store, asked).prepare()
+    for number in (1, 2):
+        word = "out of memory" if number > 1 else ""
+        elsewhere = dataclasses.replace(process.owner({}, after=word), host="far", job="7")
+        assert store.run(run_id).claim(number, elsewhere) is not None
+    controller = conduct(store, asked, retry="failed")
+    controller.witness = lambda owner: "out of memory"  # type: ignore[misc]
+    controller.prepare()
+    assert controller.again == ((run_id, 2),)
+    assert open_of(controller) == [run_id]
+
+
+def test_who_follows_up_retries_what_a_person_asked_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue took a part of it only."""
+    asked = planned(2, 0.0)
+    conduct(store, asked).prepare()
+    for run_id in asked.specs:
+        attempt = store.run(run_id).claim(1, process.owner({}))
+        assert attempt is not None
+        attempt.end("failed", "ValueError: x")
+    again = tuple((run_id, 1) for run_id in asked.specs)
+    me = process.owner({})
+    intent = Intent(
+        token="t", kind="follow", elements=((),), attempts={}, submitter=me, again=again
+    )
+    assert store.sweep(asked.plan.sweep).intend(intent)
+    monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "t")
+    follow_up = conduct(store, asked)
+    follow_up.prepare()
+    assert open_of(follow_up) == list(asked.specs)
+
+
+def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = planned(1, 0.0)
+    conduct(store, asked).prepare()
+    audit = store.sweep(asked.plan.sweep).audit
+    broken = Finding(arm="only", check="the audit", holds=False, detail="no picture")
+    replace(audit, as_json(Audit(findings=(broken,))))
+    with monkeypatch.context() as patch:
+        patch.setenv("UNICLIP_FOLLOWS_UP", "t")
+        conduct(store, asked).prepare()
+        assert audit.exists(), "cells are run all the same"
+    conduct(store, asked).prepare()
+    assert not audit.exists()
+    replace(audit, as_json(Audit(findings=())))
+    conduct(store, asked).prepare()
+    assert audit.exists()
+
+
+def test_a_worker_passes_over_what_the_plan_has_no_more(store: Store) -> None:
+    asked = planned(1, 0.0)
+    worker = Worker(store=store, plan=asked.plan, stop=Stop())
+    assert worker.take("0123456789abcdef") is None

@@ -1,0 +1,90 @@
+"""Killed at any moment, started twice, stopped and gone on: the same weights, the same table."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.command_line import PATIENCE, Driver, finished_once, kill, proven, until
+
+SOAK = bool(os.environ.get("UNICLIP_SOAK"))
+ARMS = ("arms=[full,clip]", f"seeds={2 if SOAK else 1}", "train.steps=60")
+ROUNDS = 4 if SOAK else 1
+"""Kills of each kind."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    driver = Driver(tmp_path_factory.mktemp("undisturbed") / "store", *ARMS)
+    driver.run()
+    return driver
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("victim", ["sweep", "worker", "all"])
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_killed_at_a_random_moment(
+    undisturbed: Driver, tmp_path: Path, victim: str, round_: int
+) -> None:
+    driver = proven(Driver(tmp_path / "store", *ARMS), undisturbed)
+    chance = random.Random(f"{victim} {round_} {time.time_ns()}")
+    process = driver.start()
+    until(driver.training)
+    time.sleep(chance.uniform(0, 3))
+    victims = {"sweep": [process.pid], "worker": driver.workers()[:1], "all": driver.everything()}
+    kill(victims[victim])
+    if victim != "worker":
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+        driver.run()
+    else:
+        said, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, said
+    finished_once(driver)
+    assert driver.weights() == undisturbed.weights()
+    assert driver.tables() == undisturbed.tables()
+    until(lambda: not driver.workers())
+
+
+@pytest.mark.soak
+def test_two_sweeps_at_once_do_each_run_once(undisturbed: Driver, tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "store", *ARMS)
+    both = [driver.start("launcher.slots=1") for _ in range(2)]
+    said = [process.communicate(timeout=PATIENCE)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert set(map(tuple, driver.endings().values())) == {("trained",)}
+    assert driver.weights() == undisturbed.weights()
+    assert driver.tables() == undisturbed.tables()
+
+
+@pytest.mark.soak
+def test_a_worker_that_wakes_up_too_late_changes_nothing(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "store", "arms=[full]", "seeds=1", "train.steps=60")
+    process = driver.start()
+    until(driver.training)
+    asleep = driver.workers()
+    kill(asleep, signal.SIGSTOP)
+    try:
+        kill([process.pid])
+        process.wait()
+        assert next(iter(driver.states().values()))["state"] == "running", "no proof of death"
+        driver.run("full/0", "--force", verb="retry")
+        published = _published(driver)
+    finally:
+        kill(asleep, signal.SIGCONT)
+    until(lambda: driver.endings() == {run: ["overtaken", "trained"] for run in driver.endings()})
+    until(lambda: not driver.everything())
+    assert _published(driver) == published
+
+
+def _published(driver: Driver) -> dict[str, tuple[int, bytes]]:
+    """Inode and content of everything that is published once."""
+    files = [p for run in driver.store.runs() for p in run.path.rglob("*") if p.is_file()]
+    kept = [p for p in files if "attempts" not in p.parts]
+    return {str(p): (p.stat().st_ino, p.read_bytes()) for p in kept}

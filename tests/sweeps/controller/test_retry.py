@@ -1,0 +1,133 @@
+"""A retry: of the plan that stands, of what was named and of nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablations.plan import plan as plans
+from sweeps.claims import claim, process
+from sweeps.cli.slurm_job import FOLLOWS
+from sweeps.config import request
+from sweeps.controller import retry
+from sweeps.controller.controller import Conduct
+from sweeps.monitor.display import Display
+from tests.helpers.command_line import Driver
+from uniclip.errors import UserError
+from uniclip.io.atomic import as_json, replace
+from uniclip.store import Intent, RunFolder
+
+SEEDS = (0, 2, 3)
+WORDS = ("arms=[full]", "train.steps=6", "launcher.slots=1")
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Driver:
+    """A sweep of three seeds, two of which failed; its arms count as proven."""
+    made = Driver(tmp_path / "store", *WORDS)
+    asked = request.asked([*made.words, f"seeds={list(SEEDS)}"])
+    planned = plans.make(asked.request)
+    Conduct(
+        store=asked.store, planned=planned, settings=asked.settings, display=Display()
+    ).prepare()
+    replace(made.store.sweep(planned.plan.sweep).audit, as_json({"findings": []}))
+    for seed in SEEDS[1:]:
+        fail(run_of(made, seed))
+    return made
+
+
+def fail(run: RunFolder) -> None:
+    attempt = run.claim(len(run.attempts()) + 1, process.owner({}))
+    assert attempt is not None
+    attempt.end("failed", "ValueError: broken picture")
+
+
+def run_of(driver: Driver, seed: int) -> RunFolder:
+    return driver.store.run(plans.cell(driver.plan(), f"full/{seed}").run)
+
+
+def states(driver: Driver) -> dict[int, str]:
+    return {c.seed: claim.look(driver.store.run(c.run), {}).kind for c in driver.plan().cells}
+
+
+def asked_for(driver: Driver, *names: str, force: bool = False) -> Conduct:
+    """Who conducts it; the command line says nothing of seeds."""
+    return retry.conduct(request.asked(list(driver.words)), names, force=force)
+
+
+def test_what_was_named_is_run_and_nothing_else(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = driver.store.sweep(driver.plan().sweep).path / "plan.json"
+    before = plan.read_bytes()
+    said = driver.run("full/2", verb="retry", status=0)
+    assert "1 cells (1 runs); 1 to run" in said
+    assert "note:" not in said
+    assert "Of 3 cells: 1 not run yet, 1 failed" in said
+    assert states(driver) == {0: "planned", 2: "complete", 3: "failed"}
+    assert plan.read_bytes() == before
+    assert "nothing to retry: the cells are complete" in driver.run(
+        "full/2", verb="retry", status=2
+    )
+    monkeypatch.setenv(FOLLOWS, "token")
+    assert "report:" in driver.run("full/2", verb="retry"), "who follows up reports"
+
+
+def test_without_names_the_plan_that_stands_is_run(driver: Driver) -> None:
+    driver.run(verb="retry")
+    assert states(driver) == dict.fromkeys(SEEDS, "complete")
+    assert len(list(driver.store.runs())) == len(SEEDS), "no seed that the sweep never had"
+
+
+def test_what_is_wished_is_of_the_cells_that_were_named(driver: Driver) -> None:
+    two, three = run_of(driver, 2).id, run_of(driver, 3).id
+    named = asked_for(driver, "full/2")
+    assert (named.again, named.forced, list(named.planned.specs)) == (((two, 1),), (), [two])
+    assert [c.name for c in named.plan.cells] == ["full/2"]
+    every = asked_for(driver)
+    assert set(every.again) == {(two, 1), (three, 1)}
+    assert every.plan.seeds == SEEDS
+    with pytest.raises(UserError, match="nothing to retry: the cells are planned"):
+        asked_for(driver, "full/0")
+    with pytest.raises(UserError, match="unknown cell 'full/1'"):
+        asked_for(driver, "full/1")
+
+
+def test_a_cancelled_cell_that_nobody_named_stays_so(driver: Driver) -> None:
+    sweep = driver.store.sweep(driver.plan().sweep)
+    noted = {(run_of(driver, 0).id, 0)}
+    sweep.cancel(noted)
+    asked_for(driver, "full/2").prepare()
+    assert sweep.cancelled() == noted
+
+
+def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, sweep = run_of(driver, 2), driver.store.sweep(driver.plan().sweep)
+    first = asked_for(driver, "full/2")
+    assert first.words[:3] == ("retry", "full/2", driver.words[0])
+    intent = Intent(
+        token="t", kind="follow", elements=((),), attempts={}, submitter=process.owner({}),
+        words=first.words, again=first.again,
+    )  # fmt: skip
+    sweep.intend(intent)
+    monkeypatch.setenv(FOLLOWS, "t")
+
+    def opened() -> list[str]:
+        follower = asked_for(driver, "full/2")
+        follower.prepare()
+        return follower._open(follower.states(), ())
+
+    assert opened() == [run.id], "the queue did not take it yet"
+    fail(run)
+    assert opened() == [], "it failed again"
+
+
+def test_how_named_cells_are_run_is_not_changed_unsaid(
+    driver: Driver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*driver.words, "runtime.data_workers=1"]
+    retry.conduct(request.asked(words), ["full/2"], force=False)
+    assert "note: named cells are run and judged by the plan" in capsys.readouterr().out

@@ -1,0 +1,115 @@
+"""An audit holds for the code and the kind of device that it was made with, and for no other."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeps.config.request import SweepConfig
+from sweeps.controller.controller import Conduct
+from sweeps.costs import probe
+from sweeps.costs.audit_scope import Basis, audited, basis, proven
+from sweeps.monitor.display import Display
+from tests.helpers.command_line import ROOT, TINY, Driver
+from tests.helpers.trivial_sweep import pass_audit, planned
+from uniclip.identity import PACKAGES
+from uniclip.io.atomic import as_json, lines, replace
+from uniclip.store import Audit, Finding, Store
+
+ARMS = ("arms=[full,clip]", "seeds=1", "train.steps=20")
+
+
+def test_an_audit_holds_for_its_code_and_its_kind_of_device(tmp_path: Path) -> None:
+    plan, folder = planned(1, 0.0).plan, Store(tmp_path).sweep("s")
+    here = basis(plan)
+    assert not audited(folder, here)
+    replace(folder.audit, as_json({"findings": []}))
+    assert not audited(folder, here), "made before it was written down of what"
+    replace(folder.audit, as_json(Audit(findings=(), training=here.training, device="cpu")))
+    assert proven(folder, here)
+    assert not audited(folder, dataclasses.replace(here, training="0" * 16))
+    assert not audited(folder, dataclasses.replace(here, device="cuda:1"))
+    broken = Finding(arm="only", check="the audit", holds=False, detail="no picture")
+    replace(folder.audit, as_json(Audit(findings=(broken,), training="t", device="cuda")))
+    on_gpu = Basis(training="t", device="cuda:1")
+    assert (audited(folder, on_gpu), proven(folder, on_gpu)) == (True, False)
+
+
+def test_a_switch_that_broke_after_the_audit_is_found(tmp_path: Path) -> None:
+    tree, store = tmp_path / "tree", tmp_path / "store"
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tree / package)
+    shutil.copy(ROOT / "sweep.py", tree)
+
+    def call(*words: str) -> str:
+        command = [sys.executable, str(tree / "sweep.py"), *words, *TINY, "train.steps=4"]
+        arms = ["arms=[full,no-awareness]", f"store={store}"]
+        own = {**os.environ, "PYTHONPATH": str(tree)}
+        done = subprocess.run([*command, *arms], env=own, cwd=tmp_path, capture_output=True)
+        return done.stdout.decode()
+
+    call("plan", "--probe")
+    (sweep,) = Store(store).sweeps()
+    assert all(f.holds for f in sweep.findings())
+    code = tree / "uniclip/models/embedder.py"
+    code.write_text(code.read_text().replace('forget=aware == "identity"', "forget=False"))
+    said = [f for f in json.loads(call("doctor", "--json")) if f["check"] == "switches"]
+    assert {f["level"] for f in said[:-1]} == {"problem"}
+    assert "no-awareness: awareness is off does not hold" in said[0]["said"]
+    hashes = [p["training"] for p in lines(sweep.probes)]
+    assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
+
+
+def test_a_sweep_that_is_complete_keeps_the_audit_of_what_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    store, asked = Store(tmp_path), planned(1, 0.0)
+    folder = store.sweep(asked.plan.sweep)
+
+    def run() -> bool:
+        conduct = Conduct(store=store, planned=asked, settings=SweepConfig(), display=Display())
+        return conduct.run()
+
+    pass_audit(store, asked.plan)
+    assert run()
+    replace(folder.audit, as_json({"findings": []}))
+    assert run()
+    assert folder.audit.read_bytes() == as_json({"findings": []})
+
+
+def test_a_limit_is_held_on_what_the_asked_kind_of_device_takes(tmp_path: Path) -> None:
+    """A trial on this machine, then the same sweep on a device that is not here."""
+    driver = Driver(tmp_path / "store", *ARMS)
+    assert "not measured" not in driver.run("--probe", verb="plan")
+    elsewhere = "runtime.device=cuda:99"
+    said = driver.run(elsewhere, verb="plan")
+    assert "not measured for 2 arms" in said
+    assert "GPU-hours (from" not in said
+    said = driver.run(elsewhere, "max_gpu_hours=1", status=2)
+    assert "2 arms could not be measured" in said
+    (finding,) = driver.store.sweep(driver.plan().sweep).findings()
+    assert "runtime.device='cuda:99' is not available" in finding.detail, "it was tried there"
+
+
+def test_a_probe_of_another_device_leaves_the_plan_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, store = planned(1, 0.0), Store(tmp_path)
+    probe.prepare(store, asked)
+    seen: list[str] = []
+
+    def prove(store: Store, plan: object, meant: Basis) -> None:
+        seen.append(meant.placed(asked.plan).base["runtime"]["device"])
+
+    monkeypatch.setattr(probe, "prove", prove)
+    probe.main(str(tmp_path), asked.plan.sweep, "t", "cuda:1")
+    written = store.sweep(asked.plan.sweep).plan()
+    assert (seen, written) == (["cuda:1"], asked.plan)

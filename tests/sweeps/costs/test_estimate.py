@@ -1,0 +1,223 @@
+"""Prices: from past runs, else probes, else nothing is claimed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.collect.run_time import spending
+from analysis.collect.run_time import spoken as price_in_words
+from sweeps.claims import process
+from sweeps.claims.claim import State
+from sweeps.costs import estimate
+from sweeps.costs.estimate import Price
+from uniclip.io import atomic
+from uniclip.store import Arm, Cell, Outcome, Plan, Primary, RunFolder, Store
+
+ARMS = ("full", "none")
+PROBE = {"arm": "full", "device": "cpu", "fixed_seconds": 0.0}
+
+
+@pytest.fixture
+def plan() -> Plan:
+    arms = (
+        Arm(name="full", label="", role="crossed", levels={}, delta={}),
+        Arm(name="none", label="", role="crossed", levels={}, delta={"train.steps": 50}),
+    )
+    cells = tuple(Cell(arm=a, seed=s, run=f"{a}{s}".ljust(16, "0")) for s in range(3) for a in ARMS)
+    return Plan(
+        sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
+        arms=arms, reference="full", components=(), contrasts=(),
+        primary=Primary(dataset="scenes", score="x"), seeds=(0, 1, 2), cells=cells,
+        evaluations={n: {} for n in ARMS}, missing={},
+        base={"train": {"steps": 100}, "runtime": {"device": "cpu"}},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def took(
+    run: RunFolder, seconds: float, kind: str | None, spent: float = 0.0, device: str = "cpu"
+) -> None:
+    """One more attempt that took so long; without `kind` it died after its last heartbeat.
+
+    spent: seconds of training in it.
+    """
+    number = len(run.attempts()) + 1
+    attempt = run.claim(number, dataclasses.replace(process.owner({}), time=1000.0))
+    assert attempt is not None
+    last: dict[str, Any] = {"time": 1000.0 + seconds}
+    if kind is None:
+        beat = {**last, "step": 1, "steps": 2, "rate": 1.0, "phase": "training"}
+        atomic.replace(attempt.path / "heartbeat", atomic.as_json(beat))
+    else:
+        atomic.publish(attempt.path / "ended.json", atomic.as_json({"kind": kind, **last}))
+    atomic.append(attempt.metrics, {"phase": "train", "step": 1, "spent": spent})
+    if kind == "trained":
+        run.publish_outcome(outcome(number, device))
+
+
+def outcome(attempt: int, device: str) -> Outcome:
+    """100 steps of 0.3 s."""
+    cost = {"seconds_per_step": 0.3, "parameters": 1e6, "checkpoint_bytes": 5e6}
+    return Outcome(
+        kind="trained", step=100, attempt=attempt, training="t", source="s",
+        numerics={"device": device}, weights="w", best_step=None, cost=cost,
+    )  # fmt: skip
+
+
+def priced(seconds: float, source: str = "probe") -> Price:
+    return Price(seconds=seconds, low=seconds * 0.5, high=seconds * 2, source=source)
+
+
+def states(plan: Plan, kind: Any = "planned") -> dict[str, State]:
+    return {c.run: State(kind=kind) for c in plan.cells}
+
+
+def test_nothing_is_known_of_what_never_ran(store: Store, plan: Plan) -> None:
+    assert estimate.prices(store, plan) == {}
+    assert estimate.estimate(plan, states(plan), {}, 2) == "not measured for 2 arms"
+
+
+def test_a_run_is_billed_all_its_attempts_and_what_was_lost(store: Store) -> None:
+    """Of 30 s of training 22 were done by the attempts that did not finish, in 42 s."""
+    run = store.run("r")
+    took(run, 30, None, spent=25)
+    half = spending(run, run.outcome())
+    assert half is not None
+    assert half.seconds == half.lost_seconds == pytest.approx(30), "nothing has come of it yet"
+    took(run, 12, "interrupted", spent=10)
+    took(run, 9, "trained", spent=8)
+    took(run, 5, "evaluated")
+    bill = spending(run, run.outcome())
+    assert bill is not None
+    assert (bill.seconds, bill.attempts) == (pytest.approx(56), 4)
+    assert bill.lost_seconds == pytest.approx(42 - 22)
+    assert bill.useful_seconds == pytest.approx(36)
+    assert bill.ends == {"interrupted": 2}
+
+
+def test_what_was_not_disturbed_lost_nothing(store: Store) -> None:
+    run = store.run("r")
+    took(run, 40, "trained", spent=30)
+    bill = spending(run, run.outcome())
+    assert bill is not None
+    assert (bill.lost_seconds, bill.ends) == (0, {})
+
+
+def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
+    for arm in ARMS:
+        probe = {**PROBE, "arm": arm, "seconds_per_step": 0.5, "fixed_seconds": 4.0}
+        atomic.append(store.sweep("s").probes, probe)
+    for cell, seconds in zip([c for c in plan.cells if c.arm == "full"], (10.0, 20.0, 90.0)):
+        took(store.run(cell.run), seconds, "trained")
+    full, none = estimate.prices(store, plan).values()
+    assert (full.low, full.seconds, full.high) == (10, 20, 90), "the median, and the spread"
+    assert (full.source, full.checkpoint_bytes, full.kept_bytes) == ("past runs", 5e6, 8e6)
+    assert none.seconds == 29, "the arm's own number of steps"
+    assert (none.low, none.high, none.source) == (29 * 0.75, 29 * 1.25, "probe")
+    apart = estimate.prices(store, plan, apart=[c.run for c in plan.cells])
+    assert apart["full"].source == "probe", "what is to be foretold does not foretell itself"
+
+
+def test_few_runs_have_the_doubt_of_few_runs(store: Store, plan: Plan) -> None:
+    took(store.run(plan.cells[0].run), 20, "trained")
+    full = estimate.prices(store, plan)["full"]
+    assert (full.low, full.seconds, full.high) == (15, 20, 25)
+
+
+def test_a_preempted_run_foretells_an_undisturbed_one(store: Store, plan: Plan) -> None:
+    run = store.run(plan.cells[0].run)
+    took(run, 50, "interrupted", spent=22)
+    took(run, 10, "trained", spent=8)
+    assert estimate.prices(store, plan)["full"].seconds == pytest.approx(32)
+
+
+def test_steps_that_differ_widen_the_interval(store: Store, plan: Plan) -> None:
+    probe = {**PROBE, "seconds_per_step": 1.0}
+    atomic.append(store.sweep("s").probes, {**probe, "step_spread": [0.5, 3.0]})
+    full = estimate.prices(store, plan)["full"]
+    assert (full.low, full.seconds, full.high) == (50, 100, 300)
+
+
+def test_arms_that_differ_in_their_draws_alone_have_one_price(store: Store, plan: Plan) -> None:
+    again = Arm(name="again", label="", role="noise", levels={}, delta={"stream": 1})
+    cell = Cell(arm="again", seed=0, run="a" * 16)
+    both = dataclasses.replace(plan, arms=(*plan.arms, again), cells=(*plan.cells, cell))
+    took(store.run(cell.run), 20, "trained")
+    known = estimate.prices(store, both)
+    assert known["full"] == known["again"]
+    assert "none" not in known
+
+
+def test_the_newest_probe_counts(store: Store, plan: Plan) -> None:
+    for seconds in (9.0, 1.0):
+        probe = {**PROBE, "seconds_per_step": seconds}
+        atomic.append(store.sweep("s").probes, probe)
+    assert estimate.prices(store, plan)["full"].seconds == 100
+
+
+def test_what_another_kind_of_device_took_tells_nothing(store: Store, plan: Plan) -> None:
+    on_gpu = dataclasses.replace(plan, base={**plan.base, "runtime": {"device": "cuda:1"}})
+    took(store.run(plan.cells[0].run), 20, "trained")
+    for unsaid in ({}, {"device": "cpu"}):
+        probe = {"arm": "full", "seconds_per_step": 9.0, "fixed_seconds": 0.0, **unsaid}
+        atomic.append(store.sweep("s").probes, probe)
+    assert estimate.prices(store, on_gpu) == {}
+    assert estimate.prices(store, plan)["full"].seconds == 20
+    atomic.append(store.sweep("s").probes, {**PROBE, "device": "cuda", "seconds_per_step": 1.0})
+    assert estimate.prices(store, on_gpu)["full"].seconds == 100
+    took(store.run(plan.cells[2].run), 30, "trained", device="cuda")
+    assert estimate.prices(store, on_gpu)["full"].seconds == 30
+    assert estimate.prices(store, plan)["full"].seconds == 20
+
+
+def test_an_estimate_adds_what_is_open_and_divides_by_slots(plan: Plan) -> None:
+    known = {"full": priced(100), "none": priced(20)}
+    text = estimate.estimate(plan, states(plan), known, 2)
+    assert text == "6 runs in about 3 min (2 min to 6 min) on 2 slots (from probe)"
+    text = estimate.estimate(plan, states(plan), known, 2, devices=4)
+    assert "on 2 slots, 0.4 GPU-hours (from probe)" in text
+    assert estimate.estimate(plan, [], known, 2) == "nothing to run"
+    one = [plan.cells[0].run]
+    assert estimate.estimate(plan, one, known, 2).startswith("1 runs in about 2 min")
+
+
+def test_what_is_not_measured_is_said(plan: Plan) -> None:
+    known = {"full": priced(100, "past runs")}
+    text = estimate.estimate(plan, states(plan), known, 1)
+    assert text == "not measured for 1 arms; the rest 5 min"
+    assert estimate.columns(None, 1)[0] == "not measured"
+    assert estimate.columns(known["full"], 0) == ("2 min (50 s to 3 min)", "", "", "")
+    assert estimate.columns(known["full"], 9)[1] == "0.25"
+
+
+def test_what_was_foretold_first_stands(store: Store, plan: Plan) -> None:
+    runs = [c.run for c in plan.cells]
+    estimate.foretell(store, plan, runs[:2], {"full": priced(10)}, 2)
+    estimate.foretell(store, plan, runs, {a: priced(99) for a in ARMS}, 2)
+    said = {p["run"]: p["seconds"] for p in atomic.lines(store.sweep("s").prices)}
+    assert said == {runs[0]: 10, **dict.fromkeys(runs[1:], 99)}
+
+
+def test_a_run_that_two_arms_share_is_paid_once(plan: Plan) -> None:
+    shared = dataclasses.replace(
+        plan, cells=tuple(dataclasses.replace(c, run="r" * 16) for c in plan.cells)
+    )
+    known = {a: priced(30) for a in ARMS}
+    text = estimate.estimate(shared, ["r" * 16], known, 1)
+    assert text.startswith("1 runs in about 30 s")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spoken"),
+    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (600, "10 min"), (5400, "1.5 h"), (86400, "24.0 h")],
+)
+def test_seconds_are_spoken(seconds: float, spoken: str) -> None:
+    assert price_in_words(seconds) == spoken

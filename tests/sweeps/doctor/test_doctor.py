@@ -1,0 +1,258 @@
+"""Doctor, plan --probe, max_gpu_hours: what is planted is found, and no cell runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ablations.plan import plan as plans
+from sweeps.config import request
+from sweeps.config.request import LocalLauncher, SlurmLauncher
+from sweeps.costs import limit
+from sweeps.costs.audit_scope import basis
+from sweeps.doctor import doctor
+from sweeps.doctor.finding import Finding, ok
+from tests.helpers import dataset_trees
+from tests.helpers.command_line import TINY, Driver
+from uniclip.errors import UserError
+from uniclip.io.atomic import append, as_json, lines, replace
+
+ARMS = ("arms=[full,clip]", "seeds=2", "train.steps=20")
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    """A sweep that was probed, and nothing else."""
+    driver = Driver(tmp_path_factory.mktemp("probed") / "store", *ARMS)
+    said = driver.run("--probe", verb="plan")
+    assert "not measured" not in said
+    return driver
+
+
+def findings(driver: Driver, *words: str, status: int) -> dict[str, tuple[str, str]]:
+    """Check -> level and words; a check that came more than once, by its worst."""
+    said = json.loads(driver.run("--json", *words, verb="doctor", status=status))
+    order = ("ok", "warning", "problem")
+    by_level = sorted(said, key=lambda f: order.index(f["level"]))
+    return {f["check"]: (f["level"], f["said"]) for f in by_level}
+
+
+def patient(folder: Path, *words: str) -> doctor.Patient:
+    asked = request.asked([*TINY, *ARMS, f"store={folder}", *words])
+    planned = plans.make(asked.request)
+    config = planned.configs[planned.plan.reference]
+    return doctor.Patient(
+        settings=asked.settings, config=config, store=asked.store, planned=planned, submit=False
+    )
+
+
+def test_a_probe_measures_and_runs_nothing(probed: Driver) -> None:
+    assert probed.endings() == dict.fromkeys(probed.endings(), [])
+    probes = lines(probed.store.sweep(probed.plan().sweep).probes)
+    assert {p["arm"] for p in probes} == {"full", "clip"}
+    for probe in probes:
+        fastest, slowest = probe["step_spread"]
+        assert 0 < fastest <= probe["seconds_per_step"] <= slowest
+        assert probe["checkpoint_bytes"] > 8 * probe["parameters"], "weights and moments"
+        assert probe["peak_memory_bytes"] > 1e8, "torch is in it"
+    (cell, *_) = json.loads(probed.run("--json", verb="plan"))
+    price = cell["price"]
+    assert 0 < price["low"] <= price["seconds"] <= price["high"]
+    assert price["source"] == "probe"
+
+
+def test_a_sweep_over_its_budget_is_refused_before_its_first_cell(probed: Driver) -> None:
+    said = probed.run("max_gpu_hours=0.000001", status=2)
+    assert said.splitlines()[-1].startswith("sweep.py: max_gpu_hours=1e-06: 4 runs would take")
+    assert probed.endings() == dict.fromkeys(probed.endings(), [])
+
+
+def test_an_unmeasured_sweep_is_measured_before_it_is_refused(tmp_path: Path) -> None:
+    arms, seeds, steps = ARMS
+    driver = Driver(tmp_path / "store", arms, steps)
+    assert "4 runs would take" in driver.run("max_gpu_hours=0.000001", seeds, status=2)
+    assert driver.endings() == dict.fromkeys(driver.endings(), [])
+    folder = driver.store.sweep(driver.plan().sweep)
+    assert not folder.prices.exists(), "of no cell was anything foretold"
+    said = driver.run("max_gpu_hours=0.000001", "seeds=1", status=2)
+    assert "2 runs would take" in said, "fewer seeds are fewer"
+
+
+def test_what_is_well_is_said_to_be(probed: Driver) -> None:
+    found = findings(probed, status=0)
+    assert found["switches"][0] == "ok"
+    assert found["runtime.device=cpu"][0] == "ok"
+    level, said = found["room on the disk"]
+    assert (level, "needed (4 runs)" in said) == ("ok", True)
+    assert not list(probed.folder.glob(".scratch*"))
+
+
+def test_what_is_wrong_is_found_and_the_rest_is_looked_at_all_the_same(probed: Driver) -> None:
+    absent = probed.folder.parent / "absent"
+    words = ("runtime.device=cuda:9", "benchmark=[scenes,cifar10]", f"data_root={absent}")
+    found = findings(probed, *words, status=1)
+    assert found["runtime.device=cuda:9"][0] == "problem"
+    level, said = found["data sets"]
+    assert (level, "cifar10" in said) == ("warning", True)
+    assert found["files are kept"][0] == "ok"
+
+
+def test_missing_training_data_are_found(tmp_path: Path) -> None:
+    words = ["ablation=components", "data=csv", f"data.path={tmp_path}/no.csv"]
+    flags = Namespace(submit=False, json=True, overrides=[*words, f"store={tmp_path}/store"])
+    first = next(doctor.examined(flags))
+    assert (first.level, "no.csv" in first.said) == ("problem", True)
+
+
+def test_where_the_plan_is_wrong_the_rest_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "store", "arms=[nope]")
+    found = findings(driver, status=1)
+    assert found["plan and training data"][0] == "problem"
+    assert "unknown arm 'nope'" in found["plan and training data"][1]
+    assert {"runtime.device=cpu", "files are kept", "room on the disk"} <= found.keys()
+    assert list(tmp_path.iterdir()) == [], "nothing is left where nothing was"
+
+
+def test_where_there_is_no_run_to_look_at_the_finding_stands_alone(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "store", "train.steps=-3")
+    assert findings(driver, status=1).keys() == {"plan and training data"}
+    assert "1 problems, 0 warnings, 0 ok" in driver.run(verb="doctor", status=1)
+
+
+def test_a_store_that_is_a_file_is_one_problem_among_the_findings(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("mine")
+    found = findings(Driver(tmp_path / "store", *ARMS), status=1)
+    assert (found["store"][0], "cannot be written" in found["store"][1]) == ("problem", True)
+    assert found["runtime.device=cpu"][0] == "ok"
+    assert (tmp_path / "store").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is gone"), UserError("x is damaged")])
+def test_a_check_that_stumbles_is_a_problem_and_the_next_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def store_folder(ill: doctor.Patient) -> Iterator[Finding]:
+        yield ok("store", "so far")
+        raise error
+
+    monkeypatch.setattr(doctor, "CHECKS", (store_folder, doctor.room))
+    flags = Namespace(submit=False, json=True, overrides=[f"store={tmp_path}/store"])
+    first, second, third, *_ = doctor.examined(flags)
+    assert first.said == "so far"
+    assert (second.check, second.level, second.said) == ("store folder", "problem", str(error))
+    assert third.check == "room on the disk"
+
+
+def test_a_switch_that_switches_nothing_is_found(tmp_path: Path) -> None:
+    ill = patient(tmp_path)
+    assert ill.planned is not None
+    sweep = ill.store.sweep(ill.planned.plan.sweep)
+    broken = {"arm": "clip", "check": "aware is off", "holds": False, "detail": "x", "inert": False}
+    meant = dataclasses.asdict(basis(ill.planned.plan))
+    replace(sweep.audit, as_json({"findings": [broken, {**broken, "holds": True}], **meant}))
+    first, second = doctor.switches(ill)
+    assert (first.level, "clip: aware is off" in first.said) == ("problem", True)
+    assert "1 of 2" in second.said
+
+
+def test_switches_that_are_not_proven_are_told(tmp_path: Path) -> None:
+    (found,) = doctor.switches(patient(tmp_path, "launcher=slurm"))
+    assert (found.check, found.level, found.said) == ("switches", "warning", "not proven yet")
+    assert "plan --probe" in found.mend
+
+
+def test_a_probe_that_fails_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('libcuda.so.1: no such file')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (found,) = doctor.switches(patient(tmp_path / "store"))
+    assert (found.check, found.level) == ("switches", "problem")
+    assert found.said.endswith("ended without a result: ImportError: libcuda.so.1: no such file")
+
+
+def test_a_published_set_of_other_numbers_or_damaged_is_found(tmp_path: Path) -> None:
+    dataset_trees.cifar100(tmp_path)
+    ill = dataclasses.replace(patient(tmp_path, f"data_root={tmp_path}"), planned=None)
+    for damage, said in ((None, "train 6 (published: 50,000)"), (b"\x80\x02}q", "test")):
+        if damage is not None:
+            (tmp_path / "cifar-100-python/test").write_bytes(damage)
+        first, last = doctor.data_sets(ill)
+        assert (first.check, first.level) == ("data sets", "warning")
+        assert first.said.startswith("cifar100: ")
+        assert said in first.said
+        assert f"data_root={tmp_path}" in first.mend
+        assert last.level == "ok"
+
+
+def test_a_set_without_training_pictures_is_told(tmp_path: Path) -> None:
+    dataset_trees.imagenet(tmp_path)
+    (tmp_path / "imagenet/train").rename(tmp_path / "elsewhere")
+    ill = patient(tmp_path, f"data_root={tmp_path}", "benchmark=[scenes,imagenet]")
+    found = {f.said: f for f in doctor.data_sets(ill)}
+    lacking = found["imagenet: its linear probe will be n/a"]
+    assert (lacking.check, lacking.level) == ("data sets", "warning")
+    assert "imagenet/train" in lacking.mend
+
+
+def test_a_disk_that_is_too_small_is_found(tmp_path: Path) -> None:
+    ill = patient(tmp_path)
+    assert ill.planned is not None
+    sweep = ill.store.sweep(ill.planned.plan.sweep)
+    (unknown, _) = doctor.room(ill)
+    assert (unknown.level, "not measured" in unknown.said) == ("ok", True)
+    for arm in ("full", "clip"):
+        times = {"seconds_per_step": 1, "fixed_seconds": 1}
+        sizes = {"parameters": 1e15, "checkpoint_bytes": 1e15}
+        append(sweep.probes, {"arm": arm, "device": "cpu", **times, **sizes})
+    (small, _) = doctor.room(ill)
+    assert (small.level, "GB needed (4 runs)" in small.said) == ("problem", True)
+
+
+def test_a_store_that_cannot_be_made_is_found(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (found,) = doctor.store_folder(patient(tmp_path / "file" / "store"))
+    assert (found.level, "cannot be written" in found.said) == ("problem", True)
+
+
+def test_submit_is_for_clusters(probed: Driver) -> None:
+    assert "launcher=slurm" in probed.run("--submit", verb="doctor", status=2)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "device", "gpus"),
+    [
+        (LocalLauncher(), "cpu", 0),
+        (LocalLauncher(), "cuda", 1),
+        (SlurmLauncher(), "cpu", 0),
+        (SlurmLauncher(nodes=2, gpus_per_node=8), "cuda", 16),
+        (SlurmLauncher(nodes=2, gres="gpu:3"), "cuda", 6),
+        (SlurmLauncher(gres="gpu:a100:4"), "cuda", 4),
+        (SlurmLauncher(gres="gpu"), "cuda", 1),
+        (SlurmLauncher(gres="gpu:a100"), "cuda", 1),
+        (SlurmLauncher(gres="tmpfs:8G,gpu:2"), "cuda", 2),
+        (SlurmLauncher(gres="license:4"), "cpu", 0),
+    ],
+)
+def test_gpus_of_a_run_are_counted(launcher: object, device: str, gpus: int) -> None:
+    assert limit.devices(launcher, device) == gpus
+
+
+def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
+    ill = patient(tmp_path, "launcher=slurm", "launcher.partition=gpu", "launcher.minutes=30")
+    for arm in ("full", "clip"):
+        assert ill.planned is not None
+        probe = {"arm": arm, "device": "cpu", "seconds_per_step": 2.0, "fixed_seconds": 1}
+        sweep = ill.store.sweep(ill.planned.plan.sweep)
+        append(sweep.probes, {**probe, "checkpoint_bytes": 5e8})
+    need = doctor.need(ill)
+    assert {"--partition=gpu", "--time=30", "--requeue"} <= set(need.options)
+    assert not any("hold" in option or "setup" in option for option in need.options)
+    assert (need.jobs, need.minutes, need.save_seconds) == (4, 30, 7.0)
+    assert (need.notice_seconds, need.idle) == (120, "")
+    idle = patient(tmp_path, "launcher=slurm", "launcher.gpus_per_node=8")
+    assert "8 GPUs a node" in doctor.need(idle).idle
+    assert dataclasses.replace(ill, planned=None).open_runs() == []

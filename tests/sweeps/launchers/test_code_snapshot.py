@@ -1,0 +1,92 @@
+"""The copy of the code that jobs import from: whole, of the code that runs, or not there at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeps.launchers import code_snapshot
+from uniclip.errors import UserError
+from uniclip.identity import source_hash, source_hash_of
+from uniclip.store import Store
+
+TAKE = """
+import sys
+from pathlib import Path
+from sweeps import snapshot
+from uniclip.errors import UserError
+from uniclip.identity import ROOT, source_hash
+from uniclip.store import Store
+source_hash()
+edited, kept, times = ROOT / "uniclip" / "errors.py", [], int(sys.argv[2])
+
+def edit(event, arguments):
+    if event == "shutil.copytree" and Path(arguments[0]) == ROOT / "uniclip" and len(kept) < times:
+        kept.append(edited.read_bytes())
+        edited.write_bytes(kept[-1] + b"# half an edit")
+    if event == "shutil.copytree" and Path(arguments[0]) == ROOT / "ablations" and kept:
+        edited.write_bytes(kept[0])
+
+sys.addaudithook(edit)
+try:
+    print(snapshot.take(Store(sys.argv[1])).name)
+except UserError as error:
+    print(error)
+"""
+"""Takes a snapshot of a tree that is edited and restored so many times, each while it is copied."""
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of this code that may be edited."""
+    taken = code_snapshot.take(Store(tmp_path_factory.mktemp("store")))
+    return Path(shutil.copytree(taken, tmp_path_factory.mktemp("tree") / "code"))
+
+
+def taken(tree: Path, store: Path, edits: int) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-c", TAKE, str(store), str(edits)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.rstrip("\n")
+
+
+def test_a_snapshot_is_the_code_that_runs(tmp_path: Path) -> None:
+    place = code_snapshot.take(Store(tmp_path))
+    assert place.name == source_hash() == source_hash_of(place)
+    assert code_snapshot.take(Store(tmp_path)) == place
+    assert list(place.parent.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone", "more"])
+def test_a_damaged_snapshot_is_refused(tmp_path: Path, damage: str) -> None:
+    place = code_snapshot.take(Store(tmp_path))
+    file = place / "uniclip" / "errors.py"
+    if damage == "gone":
+        file.unlink()
+    else:
+        (file if damage == "changed" else file.with_name("more.py")).write_text("x = 1\n")
+    for act in (lambda: code_snapshot.take(Store(tmp_path)), lambda: code_snapshot.check(place)):
+        with pytest.raises(UserError, match="is damaged: .* delete it and run again") as caught:
+            act()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("edits", range(1, code_snapshot.COPIES))
+def test_a_tree_that_is_edited_meanwhile_is_copied_again(
+    tree: Path, tmp_path: Path, edits: int
+) -> None:
+    name = taken(tree, tmp_path, edits)
+    assert name == source_hash_of(tree)
+    (place,) = Store(tmp_path).code(name).parent.iterdir()
+    assert source_hash_of(place) == place.name == name
+
+
+def test_a_tree_that_does_not_come_to_rest_is_refused(tree: Path, tmp_path: Path) -> None:
+    said = taken(tree, tmp_path, code_snapshot.COPIES)
+    assert said == f"the code in {tree} was edited since this command was started: run it again"
+    assert list(Store(tmp_path).code("x").parent.iterdir()) == [], "nothing is left"

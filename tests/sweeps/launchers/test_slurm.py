@@ -1,0 +1,303 @@
+"""What is submitted to a queue that says no, or whose jobs die (a real one: tests/slurm)."""
+
+from __future__ import annotations
+
+import dataclasses
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.claims import claim, process
+from sweeps.claims.claim import State
+from sweeps.cli.slurm_job import FOLLOWS
+from sweeps.config.request import SlurmLauncher
+from sweeps.launchers.local import FRUITLESS_STARTS, Slots
+from sweeps.launchers.slurm import Order, Queue
+from sweeps.launchers.submissions import LAUNCHES, Refused
+from sweeps.monitor import status
+from sweeps.slurm import OURS, Job, Slurm
+from tests.helpers.trivial_sweep import pass_audit, planned
+from uniclip.errors import NotNow, UserError
+from uniclip.store import Intent, Outcome, Store
+
+LIMIT = "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy"
+
+
+def outcome() -> Outcome:
+    return Outcome(
+        kind="trained", step=1, attempt=1, training="t", source="s", numerics={}, weights="w",
+        best_step=None, cost={},
+    )  # fmt: skip
+
+
+class Cluster(Slurm):
+    """A queue in memory that takes so many jobs."""
+
+    facts = {"ClusterName": "near", "MaxArraySize": "1001"}  # type: ignore[assignment]
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit, self.queue, self.count = limit, list[Job](), 0
+        self.answers, self.released = True, list[str]()
+
+    def jobs(self) -> list[Job] | None:
+        return self.queue if self.answers else None
+
+    def release(self, job: str) -> bool:
+        self.released.append(job)
+        return True
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        self.queue = [job for job in self.queue if job.id not in ids]
+
+    def sbatch(self, intent: Intent, after: Sequence[str]) -> str:
+        if len(self.queue) + len(intent.elements) > self.limit:
+            raise Refused(LIMIT)
+        self.count += 1
+        several = len(intent.elements) > 1
+        for i in range(len(intent.elements)):
+            id_ = f"{self.count}_{i}" if several else f"{self.count}"
+            name = f"{OURS}{intent.token}"
+            waits = Job(id=id_, state="PENDING", restarts=0, node="", name=name, reason="Priority")
+            self.queue.append(waits)
+        return str(self.count)
+
+    def starts(self) -> None:
+        """All that waits runs now."""
+        self.queue = [dataclasses.replace(job, state="RUNNING") for job in self.queue]
+
+
+class Scene:
+    """A sweep of trivial cells and its queue."""
+
+    def __init__(self, store: Store, cells: int, limit: int = 1000) -> None:
+        self.store, self.asked, self.cluster = store, planned(cells, 0.0), Cluster(limit)
+        self.folder = store.sweep(self.asked.plan.sweep)
+        self.folder.write_plan(self.asked.plan)
+        pass_audit(store, self.asked.plan)
+        for run, spec in self.asked.specs.items():
+            store.run(run).publish_spec(spec)
+        self.runs = list(self.asked.specs)
+        self.said: list[str] = []
+
+    def queue(self, pack: int, **order: Any) -> Queue:
+        launcher = SlurmLauncher(pack=pack, follow_up=order.pop("follow_up", True))
+        asked: dict[str, Any] = {"threads": 1, "words": ("run",), **order}
+        ordered = Order(store=self.store, sweep=self.folder.id, launcher=launcher, **asked)
+        queue = Queue(ordered, Path("code"), self.said.append)
+        queue.submissions.slurm = self.cluster
+        queue._sbatch = self.cluster.sbatch  # type: ignore[method-assign]
+        return queue
+
+    def states(self) -> dict[str, State]:
+        wanted = self.asked.plan.wanted()
+        return {run: claim.look(self.store.run(run), wanted[run]) for run in self.runs}
+
+    def put(self, queue: Queue) -> None:
+        states = self.states()
+        queue.put([run for run in self.runs if states[run].open], states)
+
+    def kinds(self, queue: Queue) -> Counter[str]:
+        queue.submissions.refresh()
+        return Counter(intent.kind for intent, _, _ in queue.submissions.live())
+
+
+@pytest.mark.parametrize(("limit", "cells"), [(6, 5), (5, 4), (3, 2)])
+def test_in_a_full_queue_there_is_a_place_for_who_follows_up(
+    tmp_path: Path, limit: int, cells: int
+) -> None:
+    scene = Scene(Store(tmp_path), 20, limit)
+    queue = scene.queue(pack=1)
+    scene.put(queue)
+    assert scene.kinds(queue) == {"run": cells, "follow": 1}
+    assert any("who follows up takes its place" in line for line in scene.said)
+
+
+def test_a_cell_that_keeps_dying_does_not_stop_those_beside_it(tmp_path: Path) -> None:
+    """All three in one job, whose process dies in the first."""
+    scene = Scene(Store(tmp_path), 3)
+    queue = scene.queue(pack=3, follow_up=False)
+    for number in range(1, claim.DEATHS + 1):
+        scene.put(queue)
+        dead = dataclasses.replace(process.owner({}), started=1)
+        assert scene.store.run(scene.runs[0]).claim(number, dead) is not None
+        scene.cluster.queue = []
+    scene.put(queue)
+    (held,) = (runs for _, _, runs in queue.submissions.live())
+    assert list(held) == scene.runs[1:]
+    assert scene.states()[scene.runs[0]].kind == "failed"
+
+
+def test_jobs_that_claim_nothing_are_not_submitted_for_ever(tmp_path: Path) -> None:
+    scene = Scene(Store(tmp_path), 3)
+    queue = scene.queue(pack=3, follow_up=False)
+    for _ in range(3):
+        scene.put(queue)
+        scene.cluster.queue = []
+    with pytest.raises(UserError, match="jobs end before they take a cell"):
+        scene.put(queue)
+    scene.put(scene.queue(pack=3, follow_up=False))
+    assert scene.kinds(queue) == {"run": 1}, "a person has mended something, and asks again"
+
+
+@pytest.fixture
+def follow_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], Queue]:
+    """Be the job that follows up on a scene, as it runs."""
+
+    def become(scene: Scene) -> Queue:
+        live = scene.queue(pack=1).submissions.live()
+        (mine,) = (job.id for intent, job, _ in live if intent.kind == "follow" and job.waits)
+        scene.cluster.queue = [j for j in scene.cluster.queue if j.id == mine]
+        scene.cluster.starts()
+        monkeypatch.setenv("SLURM_JOB_ID", mine)
+        monkeypatch.setenv(FOLLOWS, "token")
+        return scene.queue(pack=1)
+
+    return become
+
+
+def test_who_follows_up_and_leaves_nobody_behind_comes_back(
+    tmp_path: Path, follow_up: Callable[[Scene], Queue]
+) -> None:
+    scene = Scene(Store(tmp_path), 4)
+    scene.put(scene.queue(pack=1))
+    mine = follow_up(scene)
+    for answers, limit, what in (
+        (True, 0, "Slurm refused the jobs"),
+        (False, 9, "queue does not answer"),
+        (True, 2, "Slurm refused who follows up"),
+    ):
+        scene.cluster.answers, scene.cluster.limit = answers, limit
+        with pytest.raises(NotNow, match=what):
+            scene.put(mine)
+    scene.cluster.queue = scene.cluster.queue[:1]
+    with pytest.raises(NotNow, match="runs where this cluster's queue does not show it"):
+        mine.put([], scene.states())
+
+
+def test_who_follows_up_says_that_jobs_end_in_vain(
+    tmp_path: Path, follow_up: Callable[[Scene], Queue]
+) -> None:
+    """It is itself in the queue, and no reason to wait."""
+    scene = Scene(Store(tmp_path), 2)
+    scene.put(scene.queue(pack=1))
+    for _ in range(2):
+        scene.put(follow_up(scene))
+    with pytest.raises(UserError, match="jobs end before they take a cell") as error:
+        scene.put(follow_up(scene))
+    assert not isinstance(error.value, NotNow)
+
+
+def test_an_unheard_queue_is_no_empty_queue(tmp_path: Path) -> None:
+    scene = Scene(Store(tmp_path), 3)
+    scene.put(scene.queue(pack=3))
+    scene.cluster.answers = False
+    with pytest.raises(NotNow, match="does not answer"):
+        scene.put(scene.queue(pack=3))
+    assert [i.kind for i in scene.folder.intents()] == ["run", "follow"], "nothing twice"
+
+
+def test_what_a_dead_controller_was_submitting_is_in_nobodys_hands(tmp_path: Path) -> None:
+    scene = Scene(Store(tmp_path), 2)
+    dead = dataclasses.replace(process.owner({}), started=1)
+    runs = tuple((run,) for run in scene.runs)
+    intent = Intent(token="t", kind="run", elements=runs, attempts={}, submitter=dead)
+    assert scene.folder.intend(intent)
+    assert scene.queue(pack=1).submissions.queued() == {}
+    scene.put(scene.queue(pack=1))
+    assert scene.kinds(scene.queue(pack=1)) == {"run": 2, "follow": 1}
+
+
+def test_a_job_that_a_node_could_not_start_is_let_go_again(tmp_path: Path) -> None:
+    scene = Scene(Store(tmp_path), 2)
+    scene.put(scene.queue(pack=1))
+    (job,) = scene.cluster.released[:1]
+    for restarts, times in ((1, 1), (LAUNCHES, 0)):
+        scene.cluster.released.clear()
+        changes = {"reason": "launch failed requeued held", "restarts": restarts}
+        cells = [dataclasses.replace(j, **changes) for j in scene.cluster.queue if "_" in j.id]
+        scene.cluster.queue[:2] = cells
+        scene.put(scene.queue(pack=1))
+        assert scene.cluster.released == [job] * times
+    row = status.Row(cell="c", run="r", state=State(kind="planned"), job=cells[0])
+    assert row.advice == f"scontrol release {job}_0, or run"
+
+
+def test_a_command_line_has_its_own_follow_up(
+    tmp_path: Path, follow_up: Callable[[Scene], Queue]
+) -> None:
+    """One that runs already looked at other words; one that waits would write them down again."""
+    scene = Scene(Store(tmp_path), 3)
+    scene.put(scene.queue(pack=1, words=("run", "seeds=2")))
+    newer = scene.queue(pack=1, words=("run", "seeds=3"))
+    scene.put(newer)
+    words = [i.words for i, _, _ in newer.submissions.live() if i.kind == "follow"]
+    assert words == [("run", "seeds=3")]
+    scene.cluster.starts()
+    scene.put(scene.queue(pack=1, words=("run", "seeds=3")))
+    assert scene.kinds(newer)["follow"] == 2, "the one that runs may have looked before us"
+
+
+def test_retries_of_different_cells_have_follow_ups_of_their_own(tmp_path: Path) -> None:
+    """Neither writes a plan down again, and neither knows what the other was asked."""
+    scene = Scene(Store(tmp_path), 3)
+    lines = [("run", "seeds=2"), ("retry", "a/0", "seeds=2"), ("retry", "a/1", "seeds=2")]
+    for words in lines:
+        queue = scene.queue(pack=1, words=words)
+        scene.put(queue)
+    assert [i.words for i, _, _ in queue.submissions.live() if i.kind == "follow"] == lines
+
+
+def test_slots_that_die_now_and_then_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On one slot, the worker of every cell dies once before the cell completes."""
+
+    class Ended:
+        """A slot's process that is over."""
+
+        paths = Namespace(stderr=tmp_path / "err")
+
+        def done(self) -> bool:
+            return True
+
+    slots = Slots(tmp_path, "cpu", 1, lambda proves: lambda: None)
+    monkeypatch.setattr(slots, "_start", lambda job, slot: Ended())
+    states = {f"r{i}": State(kind="planned") for i in range(6)}
+    for run in states:
+        for attempt in (1, 2):
+            slots.put([run], states)
+            states[run] = State(kind="interrupted", attempt=attempt)
+        states[run] = State(kind="complete", outcome=outcome())
+    for _ in range(FRUITLESS_STARTS):
+        slots.put(["r5"], states)
+    with pytest.raises(UserError, match="workers end before they take a cell"):
+        slots.put(["r5"], states)
+
+
+def test_a_retry_does_not_wait_for_the_job_that_failed_the_cell(tmp_path: Path) -> None:
+    """It still trains those beside it, and will not look back."""
+    scene = Scene(Store(tmp_path), 3)
+    scene.put(scene.queue(pack=3))
+    scene.cluster.starts()
+    failed, training = (scene.store.run(r).claim(1, process.owner({})) for r in scene.runs[:2])
+    assert failed is not None
+    assert training is not None
+    failed.end("failed", "RuntimeError: x")
+    again = ((scene.runs[0], 1),)
+    queue = scene.queue(pack=3, again=again)
+    for _ in range(2):
+        queue.put([scene.runs[0]], scene.states())
+    asked = [i for i in scene.folder.intents() if i.again == again and i.kind == "run"]
+    assert [i.elements for i in asked] == [((scene.runs[0],),)], "once"
+
+
+def test_an_audit_on_another_kind_of_device_is_made_anew_by_a_job(tmp_path: Path) -> None:
+    scene = Scene(Store(tmp_path), 2)
+    for order in ({"device": "cuda"}, {"device": "cpu"}):
+        scene.put(scene.queue(1, follow_up=False, **order))
+    proof, *cells = scene.folder.intents()
+    assert (proof.kind, proof.device) == ("prove", "cuda")
+    assert [intent.kind for intent in cells] == ["run"]

@@ -1,0 +1,197 @@
+"""Slurm as a witness, where its controller is silent (a real one: tests/slurm)."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps import slurm as scheduler
+from sweeps.claims import process
+from sweeps.cli import slurm_job
+from sweeps.slurm import COLUMNS, Slurm
+from uniclip.errors import UserError
+from uniclip.store import Owner
+
+TOLD = '#!/bin/sh\necho "$0 $@" >> {log}\n{rest}\n'
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Programs of a cluster whose controller does not answer; every call is a line of this file."""
+    log, programs = tmp_path / "asked", tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sbatch", "scontrol", "squeue", "sacct"):
+        (programs / name).write_text(TOLD.format(log=log, rest="exit 1"))
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    log.touch()
+    return log
+
+
+def answers(asked: Path, **programs: str) -> None:
+    """From now on these programs run these shell lines."""
+    for name, rest in programs.items():
+        (asked.parent / "bin" / name).write_text(TOLD.format(log=asked, rest=rest))
+
+
+def owner_of(job: str, **changes: Any) -> Owner:
+    """An attempt on another machine, in a job of this cluster."""
+    mine = process.owner({})
+    changes = {"time": mine.time - 3600, **changes}
+    return replace(mine, job=job, cluster="near", host="elsewhere", **changes)
+
+
+def calls(log: Path) -> int:
+    return len(log.read_text().splitlines())
+
+
+def test_a_silent_controller_is_asked_once(asked: Path) -> None:
+    slurm = Slurm()
+    for number in range(5):
+        owner = replace(process.owner({}), job=f"{number}", cluster="far", host="elsewhere")
+        assert slurm.ending(owner) == "unknown"
+        with pytest.raises(UserError, match="does not answer"):
+            _ = slurm.facts
+    assert calls(asked) == 1
+
+
+def test_one_that_falls_silent_is_asked_once_in_a_while(
+    asked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = asked.parent / "bin" / "scontrol"
+    program.write_text(TOLD.format(log=asked, rest="echo ClusterName = near"))
+    slurm = Slurm()
+    assert slurm.cluster == "near"
+    program.write_text(TOLD.format(log=asked, rest="exit 1"))
+    for number in range(5):
+        owner = replace(process.owner({}), job=f"{number}", cluster="near", host="elsewhere")
+        assert slurm.ending(owner) == "unknown"
+    assert calls(asked) == 2
+    monkeypatch.setattr(scheduler, "FRESH_SECONDS", 0.0)
+    assert slurm.jobs() is None
+    assert calls(asked) == 3
+
+
+@pytest.mark.parametrize(("age", "word"), [(0.0, "alive"), (3600.0, "requeued")])
+def test_a_look_at_the_queue_proves_nothing_of_who_came_after_it(
+    asked: Path, age: float, word: str
+) -> None:
+    """The job waited when the queue was looked at; it has started and claimed since."""
+    rows = {"JobArrayID": "77_0", "State": "PENDING", "RestartCnt": "0", "Name": "uniclip-x"}
+    row = "".join(f"{rows.get(name, ''):<64}" for name in COLUMNS)
+    shown = 'case "$2" in config) echo ClusterName = near;; '
+    shown += "*) echo JobState=RUNNING Restarts=0;; esac"
+    answers(asked, squeue=f"echo '{row}'", scontrol=shown)
+    slurm = Slurm()
+    assert slurm.jobs() is not None
+    assert slurm.ending(owner_of("77_0", time=time.time() - age)) == word
+
+
+# ---- how a job ended -----------------------------------------------------------------------------
+
+FORGOTTEN = """\
+if [ "$2" = config ]; then
+  printf 'ClusterName             = near\\nPrivateData             = {private}\\n'
+else
+  echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1
+fi"""
+"""scontrol, where the controller does not know the job, or says so."""
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts", "word"),
+    [
+        (None, 0, "unknown"),
+        ("RUNNING", 1, "alive"),
+        ("COMPLETING", 1, "alive"),
+        ("SUSPENDED", 1, "alive"),
+        ("RUNNING", 2, "restarted"),
+        ("PENDING", 2, "restarted"),
+        ("COMPLETED", 2, "restarted"),
+        ("PENDING", 1, "requeued"),
+        ("REQUEUED", 1, "requeued"),
+        ("PREEMPTED", 1, "preempted"),
+        ("TIMEOUT", 1, "timed out"),
+        ("DEADLINE", 1, "timed out"),
+        ("OUT_OF_MEMORY", 1, "out of memory"),
+        ("NODE_FAIL", 1, "node failed"),
+        ("BOOT_FAIL", 1, "node failed"),
+        ("CANCELLED", 1, "cancelled"),
+        ("COMPLETED", 1, "died"),
+        ("FAILED", 1, "died"),
+        ("FORGOTTEN", 0, "died"),
+    ],
+)
+def test_a_jobs_state_says_how_an_attempt_ended(
+    state: str | None, restarts: int, word: str
+) -> None:
+    """Of the attempt that its second start, restart 1, had made."""
+    assert scheduler.judged(state, restarts, owner_of("77", restart=1)) == word
+
+
+@pytest.mark.parametrize(
+    ("printed", "word"),
+    [
+        ("OUT_OF_MEMORY", "out of memory"),
+        ("CANCELLED by 1000", "cancelled"),
+        ("NODE_FAIL", "node failed"),
+        ("TIMEOUT", "timed out"),
+        ("COMPLETED", "died"),
+        ("RUNNING", "alive"),
+        ("", "died"),
+    ],
+)
+def test_accounting_tells_what_the_controller_has_forgotten(
+    asked: Path, printed: str, word: str
+) -> None:
+    """`sacct -n -X -P` prints a line a job; of one that it does not know, nothing."""
+    says = f"printf '{printed}\\n'" if printed else "true"
+    answers(asked, squeue="true", scontrol=FORGOTTEN.format(private="none"), sacct=says)
+    assert Slurm().ending(owner_of("77_3")) == word
+    (call,) = [c for c in asked.read_text().splitlines() if "/sacct " in c]
+    assert call.split()[1:] == "-n -X -P -j 77_3 -o State".split()
+
+
+@pytest.mark.parametrize(
+    ("private", "whose", "word"),
+    [
+        ("none", 1, "died"),
+        ("accounts,usage", 1, "died"),
+        ("jobs", 0, "died"),
+        ("jobs", 1, "unknown"),
+        ("accounts,jobs,usage", 1, "unknown"),
+        ("jobs", None, "unknown"),
+    ],
+)
+def test_a_job_that_may_be_hidden_is_not_taken_for_forgotten(
+    asked: Path, private: str, whose: int | None, word: str
+) -> None:
+    """whose: 0 for a job of ours, 1 of another user's; None where its record is too old to say."""
+    answers(asked, squeue="true", scontrol=FORGOTTEN.format(private=private))
+    uid = None if whose is None else os.getuid() + whose
+    assert Slurm().ending(owner_of("77", uid=uid)) == word
+
+
+def test_a_hidden_job_that_accounting_shows_has_ended(asked: Path) -> None:
+    answers(asked, squeue="true", scontrol=FORGOTTEN.format(private="jobs"), sacct="echo TIMEOUT")
+    assert Slurm().ending(owner_of("77", uid=os.getuid() + 1)) == "timed out"
+
+
+# ---- what a job is told --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("left", "word"), [(200, "timed out"), (500, None)])
+def test_a_time_limit_is_told_by_the_notice_that_was_asked_for(
+    asked: Path, monkeypatch: pytest.MonkeyPatch, left: int, word: str | None
+) -> None:
+    """Slurm may be a minute early, however long the notice."""
+    end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + left))
+    said = f"echo JobState=RUNNING EndTime={end}"
+    (asked.parent / "bin" / "scontrol").write_text(TOLD.format(log=asked, rest=said))
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    assert slurm_job.reason(180 + slurm_job.EARLY_SECONDS) == word

@@ -1,0 +1,186 @@
+"""Export: open_clip and transformers read what we write, and give our model's features."""
+
+from __future__ import annotations
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from transformers import AutoTokenizer, CLIPModel
+
+from tests.helpers.published_models import MEAN, STD, TEXTS, pictures
+from tests.helpers.small_runs import tiny
+from uniclip import methods
+from uniclip.checkpoints import exporting, importing
+from uniclip.checkpoints.exporting import export
+from uniclip.checkpoints.pretrained import Pretrained
+from uniclip.data.text import tokenizer
+from uniclip.errors import UserError
+from uniclip.models.embedder import build_embedder
+
+CLIP_TEXT = {
+    "width": 64, "layers": 2, "heads": 1, "context": 77, "vocabulary": 49408, "tokenizer": "clip",
+}  # fmt: skip
+VIT = {"patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 1}
+
+
+def model(image="vit_base_patch32_clip_quickgelu_224", options=VIT, method="clip", **text):
+    """A model as training would leave it: built from a configuration, its scale moved."""
+    words = {**CLIP_TEXT, **text}
+    config = tiny(
+        model={
+            "image": {"name": image, "pixels": 32, "options": options},
+            "text": words,
+            "embedding": 16,
+        },
+        method={"name": method},
+    )
+    vocabulary = tokenizer.build(config.model.text, ["a red disc", "a blue cross"] * 9)
+    method = methods.build(config)
+    embedder = build_embedder(config, vocabulary, method.head).eval()
+    with torch.no_grad():
+        for parameter in embedder.parameters():  # norms and biases that do something
+            parameter.add_(torch.randn(parameter.shape, generator=GENERATOR) * 0.05)
+        if hasattr(method, "log_scale"):
+            method.log_scale.fill_(3.5)
+    return Pretrained(embedder, method, vocabulary, config)
+
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="module", params=["quickgelu", "gelu"])
+def trained(request):
+    if request.param == "quickgelu":
+        return model()
+    return model(image="vit_base_patch32_clip_224", activation="gelu")
+
+
+def features(trained):
+    pixels = pictures(32)
+    images, texts = trained.embed_images(pixels.numpy()), trained.embed_texts(TEXTS)
+    assert min(np.ptp(images, axis=0).max(), np.ptp(texts, axis=0).max()) > 1e-3
+    return (pixels / 255 - MEAN) / STD, images, texts
+
+
+def transformed(folder, trained, pixels):
+    """What transformers' model gives, of nothing missing and nothing too many."""
+    theirs, info = CLIPModel.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    tokens = torch.from_numpy(trained.tokenizer.encode(TEXTS, 77))
+    with torch.no_grad():
+        return theirs.eval()(input_ids=tokens, pixel_values=pixels)
+
+
+def test_open_clip_reads_it(trained, tmp_path):
+    pixels, images, texts = features(trained)
+    folder = export(trained, tmp_path / "out", "open_clip")
+    theirs, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    theirs.eval()
+    with torch.no_grad():
+        found = theirs.encode_image(pixels, normalize=True).numpy()
+        words = theirs.encode_text(open_clip.tokenize(TEXTS), normalize=True).numpy()
+    assert np.abs(found - images).max() < 1e-5
+    assert np.abs(words - texts).max() < 1e-5
+    assert theirs.logit_scale.item() == pytest.approx(3.5, abs=1e-6)
+    assert prepare.transforms[-1].mean == pytest.approx(open_clip.OPENAI_DATASET_MEAN)
+
+
+def test_transformers_reads_it(trained, tmp_path):
+    pixels, images, texts = features(trained)
+    folder = export(trained, tmp_path / "out", "transformers")
+    out = transformed(folder, trained, pixels)
+    assert np.abs(out.image_embeds.numpy() - images).max() < 1e-5
+    assert np.abs(out.text_embeds.numpy() - texts).max() < 1e-5
+    cosines = out.text_embeds @ out.image_embeds.T
+    assert torch.allclose(out.logits_per_text, cosines * np.exp(3.5), atol=1e-3)
+
+
+def test_what_open_clip_was_given_we_read_back(tmp_path):
+    trained = model()
+    _, images, texts = features(trained)
+    folder = export(trained, tmp_path / "out", "open_clip")
+    again = importing.load(folder / "open_clip_model.safetensors", quick_gelu=True)
+    assert np.abs(again.embed_images(pictures(32).numpy()) - images).max() < 1e-6
+    assert np.abs(again.embed_texts(TEXTS) - texts).max() < 1e-6
+
+
+CONVNEXT = {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]}
+REFUSED = {
+    "not a linear projection": {"method": "uniclip"},
+    "not a vision Transformer": {"image": "convnext_atto", "options": CONVNEXT},
+    "as CLIP's": {"image": "vit_tiny_patch16_224", "options": VIT},
+    r"sizes, vision_model\.blocks\.0\.ls1\.gamma": {"options": {**VIT, "init_values": 1e-5}},
+    r"sizes, vision_model\.blocks\.0\.attn\.k_norm": {"options": {**VIT, "qk_norm": True}},
+    r"sizes, vision_model\..*\.k_proj\.bias": {"options": {**VIT, "qkv_bias": False}},
+    r"sizes, vision_model\.embeddings\.position": {"options": {**VIT, "no_embed_class": True}},
+    r"sizes, vision_model\.emb.*\.position_embedding\.weight": {
+        "options": {**VIT, "reg_tokens": 2}
+    },
+    "activation, ReLU": {"options": {**VIT, "act_layer": "relu"}},
+    "activation, GELUTanh": {"options": {**VIT, "act_layer": "gelu_tanh"}},
+}
+OTHERWISE = {
+    "vocabulary": {"tokenizer": "bpe", "vocabulary": 300},
+    "different activations": {"activation": "gelu"},
+    "norm_epsilon": {"norm_epsilon": 1e-12},
+    "heads": {"options": {**VIT, "num_heads": 2}},
+}
+"""What open_clip takes for granted; transformers' configuration can say it."""
+
+
+def refused(folder, layout, reason, changes):
+    with pytest.raises(UserError, match=reason) as caught:
+        export(model(**changes), folder, layout)
+    assert "\n" not in str(caught.value)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+@pytest.mark.parametrize("layout", ["open_clip", "transformers"])
+def test_what_a_layout_cannot_hold_is_refused_with_its_reason(reason, layout, tmp_path):
+    refused(tmp_path / "out", layout, reason, REFUSED[reason])
+
+
+@pytest.mark.parametrize("reason", OTHERWISE)
+def test_what_only_transformers_can_hold(reason, tmp_path):
+    refused(tmp_path / "out", "open_clip", reason, OTHERWISE[reason])
+    trained = model(**OTHERWISE[reason])
+    pixels, images, texts = features(trained)
+    folder = export(trained, tmp_path / "out", "transformers")
+    out = transformed(folder, trained, pixels)
+    assert np.abs(out.image_embeds.numpy() - images).max() < 1e-5
+    assert np.abs(out.text_embeds.numpy() - texts).max() < 1e-5
+
+
+def test_an_unknown_layout_and_a_folder_that_is_there_are_refused(tmp_path):
+    trained = model()
+    with pytest.raises(UserError, match="did you mean open_clip"):
+        export(trained, tmp_path / "out", "openclip")
+    with pytest.raises(UserError, match="there already"):
+        export(trained, tmp_path, "open_clip")
+
+
+@pytest.mark.parametrize("changes", [{}, OTHERWISE["vocabulary"]], ids=["clip", "bpe"])
+def test_transformers_tokenizer_gives_the_same_ids(changes, tmp_path):
+    trained = model(**changes)
+    folder = export(trained, tmp_path / "out", "transformers")
+    theirs = AutoTokenizer.from_pretrained(folder)
+    for text in (*TEXTS, "caf\u00e9  Two"):
+        ours = trained.tokenizer.encode([text], 77)[0].tolist()
+        assert theirs(text, truncation=True).input_ids == ours
+    padded = theirs(["a", "a b c"], padding=True, return_tensors="pt").input_ids
+    with torch.no_grad():
+        rows = CLIPModel.from_pretrained(folder).eval().get_text_features(input_ids=padded)
+    rows = torch.nn.functional.normalize(rows.pooler_output, dim=-1).numpy()
+    assert np.abs(rows - trained.embed_texts(["a", "a b c"])).max() < 1e-5
+
+
+def test_the_command_exports_a_run_or_says_what_it_takes(tmp_path, monkeypatch):
+    trained = model()
+    monkeypatch.setattr("uniclip.run.load", lambda run: trained)
+    exporting.main(["run", str(tmp_path / "out"), "open_clip"])
+    assert (tmp_path / "out" / "open_clip_model.safetensors").exists()
+    with pytest.raises(UserError, match="a new folder"):
+        exporting.main(["run"])

@@ -1,0 +1,244 @@
+"""Published models, imported: the features of the original, and the whole file or nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import open_clip
+import pytest
+import safetensors.torch
+import torch
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
+from PIL import Image
+
+from tests.helpers import published_models
+from tests.helpers.published_models import MEAN, STD, TEXTS, pictures
+from uniclip.checkpoints import importing
+from uniclip.errors import UserError
+
+CLOSE = 1e-5
+
+
+def difference(model, theirs, side):
+    """The largest difference of unit rows between ours and open_clip's, pictures and texts."""
+    pixels = pictures(side)
+    with torch.no_grad():
+        images = theirs.encode_image((pixels / 255 - MEAN) / STD, normalize=True)
+        texts = theirs.encode_text(open_clip.tokenize(TEXTS), normalize=True)
+    apart = [
+        np.abs(model.embed_images(pixels.numpy()) - images.numpy()).max(),
+        np.abs(model.embed_texts(TEXTS) - texts.numpy()).max(),
+    ]
+    assert np.ptp(images.numpy(), axis=0).max() > 100 * CLOSE
+    assert np.ptp(texts.numpy(), axis=0).max() > 100 * CLOSE
+    return max(apart)
+
+
+def saved(tensors, path):
+    torch.save(tensors, path)
+    return path
+
+
+def refused(path, match, **options):
+    with pytest.raises(UserError, match=match) as caught:
+        importing.load(path, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32", "RN50"])
+def test_open_clips_own_models_give_the_same_features(name, tmp_path):
+    torch.manual_seed(0)
+    theirs = open_clip.create_model(name).eval()
+    for key, value in theirs.state_dict().items():
+        if "running_var" in key or "bn" in key and key.endswith("weight"):
+            value.uniform_(0.5, 1.5)  # a batch norm that has seen something; no empty branch
+    model = importing.load(saved(theirs.state_dict(), tmp_path / "x.pt"))
+    assert difference(model, theirs, 224) < CLOSE
+    assert model.image_text_scale() == pytest.approx(1 / 0.07)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_activation_is_what_one_says(quick, tmp_path):
+    theirs = published_models.clip(quick)
+    path = saved(theirs.state_dict(), tmp_path / "x.pt")
+    assert difference(importing.load(path, quick_gelu=quick), theirs, 64) < CLOSE
+    assert difference(importing.load(path, quick_gelu=not quick), theirs, 64) > 10 * CLOSE
+
+
+def test_openais_archive_says_its_activation_itself(tmp_path):
+    path = tmp_path / "ViT.pt"
+    theirs = published_models.clip(quick=True)
+    published_models.scripted(theirs, path)
+    refused(path, "trust=true")
+    model = importing.load(path, trust=True)
+    assert model.config.model.text.activation == "quick_gelu"
+    assert difference(model, theirs, 64) < CLOSE
+
+
+@pytest.mark.parametrize("form", ["safetensors", "half", "training", "separate text tower"])
+def test_every_form_of_a_clip_state_dict(form, tmp_path):
+    theirs, path = published_models.clip(), tmp_path / "x.pt"
+    if form == "safetensors":
+        safetensors.torch.save_file(theirs.state_dict(), path)
+    elif form == "half":
+        theirs = theirs.half().float()
+        saved({k: v.half() for k, v in theirs.state_dict().items()}, path)
+    elif form == "training":
+        tensors = {f"module.{k}": v for k, v in theirs.state_dict().items()}
+        saved({"epoch": 1, "name": "run", "state_dict": tensors, "optimizer": {}}, path)
+    else:
+        image = CLIPVisionCfg(layers=2, width=128, patch_size=16, image_size=64)
+        text = CLIPTextCfg(width=128, layers=2, heads=2)
+        theirs = CustomTextCLIP(64, image, text).eval()
+        assert "text.ln_final.weight" in theirs.state_dict()
+        saved(theirs.state_dict(), path)
+    assert difference(importing.load(path), theirs, 64) < CLOSE
+
+
+def test_other_sizes_are_read_off_the_shapes(tmp_path):
+    theirs = published_models.clip(width=192, layers=3, patch_size=8, image_size=40, mlp_ratio=2.0)
+    model = importing.load(saved(theirs.state_dict(), tmp_path / "x.pt"))
+    assert model.config.model.image.pixels == 40
+    assert difference(model, theirs, 40) < CLOSE
+
+
+def test_pictures_are_prepared_as_open_clip_prepares_them(tmp_path):
+    theirs = published_models.clip()
+    model = importing.load(saved(theirs.state_dict(), tmp_path / "x.pt"))
+    noise = np.random.default_rng(0).integers(0, 256, (90, 131, 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    prepare = open_clip.image_transform(64, is_train=False)
+    with torch.no_grad():
+        expected = theirs.encode_image(prepare(picture)[None], normalize=True).numpy()
+    assert np.abs(model.embed_images([picture]) - expected).max() < CLOSE
+
+
+# ---- UniCL ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unicl():
+    return published_models.Unicl()
+
+
+@pytest.mark.parametrize("layout", ["main", "old", "benchmark"])
+def test_unicl_in_its_three_layouts(unicl, layout, tmp_path):
+    path = tmp_path / "yfcc14m.pth"
+    published_models.save_with_configuration(unicl.released(layout), path)
+    model = importing.load(path)
+    pixels = pictures(224)
+    images, texts = unicl.images(pixels).numpy(), unicl.texts(TEXTS).numpy()
+    assert np.ptp(images, axis=0).max() > 100 * CLOSE
+    assert np.abs(model.embed_images(pixels.numpy()) - images).max() < CLOSE
+    assert np.abs(model.embed_texts(TEXTS) - texts).max() < CLOSE
+    assert model.image_text_scale() == pytest.approx(np.exp(4))
+
+
+def test_unicl_resizes_to_256_before_it_crops_224(unicl, tmp_path):
+    model = importing.load(saved(unicl.released(), tmp_path / "x.pth"))
+    half = np.zeros((256, 256, 3), np.uint8)
+    half[:, :16] = half[:, -16:] = half[:16] = half[-16:] = 255  # what the crop cuts away
+    black = np.zeros((1, 3, 224, 224), np.uint8)
+    assert np.allclose(model.embed_images([Image.fromarray(half)]), model.embed_images(black))
+
+
+KEYS = {
+    "main": [
+        "logit_scale",
+        "image_projection",
+        "text_projection",
+        "text_encoder.token_embedding.weight",
+        "text_encoder.resblocks.1.attn.in_proj_bias",
+        "text_encoder.ln_final.weight",
+        "image_encoder.patch_embed.proj.weight",
+        "image_encoder.layers.0.blocks.0.attn.relative_position_bias_table",
+        "image_encoder.layers.2.downsample.reduction.weight",
+        "image_encoder.norm.bias",
+    ],
+    "old": [
+        "vision_projection",
+        "text.positional_embedding",
+        "visual.layers.3.blocks.0.norm1.bias",
+    ],
+    "benchmark": ["lang_projection", "lang_encoder.resblocks.0.mlp.c_fc.weight"],
+}
+
+
+@pytest.mark.parametrize(("layout", "key"), [(name, k) for name, ks in KEYS.items() for k in ks])
+def test_one_key_missing_renamed_or_too_many_is_refused_by_name(unicl, layout, key, tmp_path):
+    whole = unicl.released(layout)
+    dropped = {k: v for k, v in whole.items() if k != key}
+    refused(saved(dropped, tmp_path / "x.pth"), f"{key} is missing")
+    refused(saved({**dropped, f"{key}_x": whole[key]}, tmp_path / "y.pth"), f"{key} is missing")
+    refused(saved({**whole, f"{key}_x": whole[key]}, tmp_path / "z.pth"), f"{key}_x is unexpected")
+
+
+def test_the_text_tower_under_another_prefix_does_not_stay_random(unicl, tmp_path):
+    """The release's own loader renames text.* to lang_encoder.*, where its model has none."""
+    mixed = {k.replace("text_encoder.", "lang_encoder."): v for k, v in unicl.released().items()}
+    refused(saved(mixed, tmp_path / "x.pth"), "is missing")
+
+
+def test_a_tensor_of_another_shape_is_refused_by_name(unicl, tmp_path):
+    tensors = unicl.released()
+    for key, value in [
+        ("image_encoder.norm.bias", torch.zeros(7)),
+        ("text_encoder.resblocks.0.mlp.c_fc.weight", torch.zeros(128, 512)),
+        ("image_projection", torch.zeros(64)),
+        ("text_encoder.token_embedding.weight", torch.zeros(49408)),
+    ]:
+        refused(saved({**tensors, key: value}, tmp_path / "x.pth"), key)
+
+
+def test_the_key_of_a_clip_is_named_too(tmp_path):
+    whole = published_models.clip().state_dict()
+    for key in ("visual.proj", "visual.class_embedding", "transformer.resblocks.1.ln_2.bias"):
+        dropped = {k: v for k, v in whole.items() if k != key}
+        refused(saved(dropped, tmp_path / "x.pt"), f"{key} is missing")
+    refused(saved({**whole, "logit_bias": torch.zeros(())}, tmp_path / "x.pt"), "logit_bias")
+
+
+def test_what_is_no_model_of_these_is_refused(tmp_path):
+    refused(saved({"fc.weight": torch.zeros(2, 2)}, tmp_path / "x.pt"), "fc.weight")
+    other = published_models.clip().state_dict()
+    other["token_embedding.weight"] = torch.zeros(300, 128)
+    refused(saved(other, tmp_path / "y.pt"), "300 tokens")
+
+
+def test_importing_draws_nothing_from_torchs_generator(tmp_path):
+    path = saved(published_models.clip().state_dict(), tmp_path / "x.pt")
+    before = torch.get_rng_state()
+    importing.load(path)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_what_is_no_weight_is_refused_by_key(tmp_path):
+    state, key = published_models.clip().state_dict(), "ln_final.weight"
+    for value, match in (
+        (state[key].to_sparse(), "is not dense"),
+        (torch.empty(128, device="meta"), "lies on the device meta"),
+        (state[key].to(torch.complex64), "is complex"),
+        (state[key] * float("nan"), ".* not finite"),
+        (state[key].double() * 1e300, ".* not finite"),  # in single precision
+    ):
+        refused(
+            saved({**state, key: value}, tmp_path / "x.pt"), rf"x\.pt: ln_final\.weight {match}"
+        )
+
+
+@pytest.mark.parametrize("scale", [[], [1.0, 2.0]])
+def test_the_scale_is_one_number(scale, tmp_path):
+    state = {**published_models.clip().state_dict(), "logit_scale": torch.tensor(scale)}
+    refused(saved(state, tmp_path / "x.pt"), r"logit_scale has shape \(\d,\), expected one number")
+
+
+def test_the_scale_may_be_a_list_of_one(tmp_path):
+    state = {**published_models.clip().state_dict(), "logit_scale": torch.tensor([3.0])}
+    model = importing.load(saved(state, tmp_path / "x.pt"))
+    assert model.image_text_scale() == pytest.approx(np.exp(3))
+
+
+def test_the_expected_shape_is_the_files(tmp_path):
+    state = published_models.clip().state_dict()
+    turned = {**state, "visual.proj": state["visual.proj"].T.contiguous()}
+    path = saved(turned, tmp_path / "x.pt")
+    refused(path, r"visual\.proj has shape \(64, 128\), expected \(128, 64\)")

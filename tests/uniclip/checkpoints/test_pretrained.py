@@ -1,0 +1,136 @@
+"""A model in use: pictures and texts in many shapes, and the modes that it leaves behind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.helpers.small_runs import tiny
+from tests.uniclip.models.test_embedder import CAPTIONS, built
+from uniclip import methods, rng
+from uniclip.augmentation import transform as augment
+from uniclip.checkpoints import pretrained as module
+from uniclip.checkpoints.pretrained import Pretrained
+from uniclip.data.text import tokenizer as tokenizers
+from uniclip.errors import UserError
+
+CONFIG = tiny(data={"name": "scenes", "size": 32})
+
+
+@pytest.fixture(scope="module")
+def model():
+    vocabulary = tokenizers.train(CAPTIONS, 300)
+    embedder = built(CONFIG, vocabulary)
+    return Pretrained(embedder, methods.build(CONFIG), vocabulary, CONFIG)
+
+
+def canvases(n=6, side=32):
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (n, 3, side, side), dtype=np.uint8)
+
+
+def strong(n):
+    return augment.strong(rng.key(0, "test"), np.arange(n, dtype=np.uint64), 0.0)
+
+
+def assert_unit(rows, n):
+    assert isinstance(rows, np.ndarray)
+    assert rows.dtype == np.float32
+    assert rows.shape == (n, CONFIG.model.embedding)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", [0, 1, 6])
+def test_rows_are_unit_float32_arrays(model, n):
+    assert_unit(model.embed_images(canvases()[:n]), n)
+    assert_unit(model.embed_texts((CAPTIONS * 2)[:n]), n)
+    assert model.trunk(canvases()[:n]).shape == (n, model.embedder.image_encoder.features)
+
+
+def test_by_default_pictures_are_seen_through_the_evaluation_transform(model):
+    pictures = canvases(side=40)
+    evaluation = augment.evaluation(len(pictures))
+    rows = model.embed_images(pictures)
+    assert np.array_equal(rows, model.embed_images(pictures, evaluation))
+    assert np.array_equal(rows, model.embed_images(pictures, None, augment.describe(evaluation)))
+    pixels = torch.from_numpy(augment.apply(pictures, evaluation, CONFIG.model.image.pixels))
+    with torch.no_grad():
+        model.embedder.eval()
+        expected = model.embedder.images(pixels, torch.zeros(6, augment.WIDTH)).numpy()
+        features = model.embedder.trunk(pixels).numpy()
+    np.testing.assert_allclose(rows, expected, atol=1e-6)
+    np.testing.assert_allclose(model.trunk(pictures), features, atol=1e-6)
+
+
+def test_transforms_act_and_are_described_unless_vectors_are_given(model):
+    pictures, transform = canvases(), strong(6)
+    rows = model.embed_images(pictures, transform)
+    assert np.array_equal(
+        rows, model.embed_images(pictures, transform, augment.describe(transform))
+    )
+    told_nothing = model.embed_images(pictures, transform, np.zeros((6, augment.WIDTH), np.float32))
+    assert np.abs(rows - told_nothing).max() > 1e-3
+    assert np.abs(rows - model.embed_images(pictures)).max() > 1e-3
+
+
+def test_many_pictures_are_embedded_in_batches(model, monkeypatch):
+    pictures, transform = canvases(), strong(6)
+    rows = model.embed_images(pictures, transform)
+    texts = model.embed_texts(CAPTIONS)
+    monkeypatch.setattr(module, "BATCH", 2)
+    np.testing.assert_allclose(model.embed_images(pictures, transform), rows, atol=1e-5)
+    np.testing.assert_allclose(model.embed_texts(CAPTIONS), texts, atol=1e-5)
+
+
+def test_pil_images_are_squared_to_the_canvas_and_seen_on_white(model):
+    square = canvases(1)[0].transpose(1, 2, 0)
+    same = Image.fromarray(square)
+    wide = Image.fromarray(np.pad(square, ((0, 0), (10, 10), (0, 0))))
+    large = Image.fromarray(np.full((100, 70, 3), 9, np.uint8))
+    rows = model.embed_images([same, wide, large])
+    assert_unit(rows, 3)
+    expected = model.embed_images(canvases(1))[0]
+    np.testing.assert_allclose(rows[:2], np.stack([expected] * 2), atol=1e-5)
+    see_through = Image.new("RGBA", (50, 50), (0, 0, 0, 0))
+    palette = Image.new("P", (50, 50))
+    white, black = Image.new("RGB", (50, 50), "white"), Image.new("L", (50, 50))
+    rows = model.embed_images([see_through, white, palette, black])
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
+    np.testing.assert_allclose(rows[2], rows[3], atol=1e-6)
+    assert np.abs(rows[0] - rows[3]).max() > 1e-3
+
+
+def test_training_goes_on_as_before(model):
+    for training in (True, False):
+        model.embedder.train(training)
+        model.embed_images(canvases(2))
+        model.embed_texts(CAPTIONS)
+        assert model.embedder.training is training
+        assert model.embedder.image_encoder.training is training
+    assert all(p.grad is None for p in model.embedder.parameters())
+    assert model.image_text_scale() == pytest.approx(1 / 0.07, rel=1e-5)
+
+
+REFUSED = [
+    dict(pictures=canvases().astype(np.float32)),
+    dict(pictures=canvases().transpose(0, 2, 3, 1)),
+    dict(pictures=canvases()[0]),
+    dict(pictures=canvases(), transform=strong(5)),
+    dict(pictures=canvases(), vectors=np.zeros((6, 2), np.float32)),
+    dict(pictures=canvases(), vectors=np.zeros((5, augment.WIDTH), np.float32)),
+]
+
+
+@pytest.mark.parametrize("given", REFUSED, ids=range(len(REFUSED)))
+def test_pictures_that_do_not_fit_are_refused(model, given):
+    with pytest.raises(UserError):
+        model.embed_images(**given)
+
+
+def test_projected_features_are_the_embeddings(model):
+    pictures = canvases()
+    np.testing.assert_array_equal(
+        model.project(model.trunk(pictures)), model.embed_images(pictures)
+    )

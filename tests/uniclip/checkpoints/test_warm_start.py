@@ -1,0 +1,387 @@
+"""init= and frozen=: where training starts, what does not learn, and what the run is called."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.helpers import published_models
+from tests.helpers.small_runs import claimed, opened, tiny
+from uniclip import identity
+from uniclip.augmentation import transform
+from uniclip.checkpoints import warm_start
+from uniclip.config import RunConfig
+from uniclip.config.compose import parse, put
+from uniclip.data.text import tokenizer
+from uniclip.errors import UserError
+from uniclip.io.atomic import lines
+from uniclip.run import load
+from uniclip.run import run as execute
+from uniclip.store import RunFolder, Store
+from uniclip.training import checkpoint, trainer
+from uniclip.training.state import State
+
+TEXT = {
+    "width": 128, "layers": 2, "heads": 2, "context": 77, "vocabulary": 49408, "tokenizer": "clip",
+    "activation": "gelu",
+}  # fmt: skip
+VIT = {"patch_size": 16, "embed_dim": 128, "depth": 2, "num_heads": 2}
+IMAGE = {"name": "vit_base_patch32_clip_224", "pixels": 64, "options": VIT}
+QUICK_TEXT = {**TEXT, "activation": "quick_gelu"}
+QUICK_IMAGE = {**IMAGE, "name": "vit_base_patch32_clip_quickgelu_224"}
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """A small published CLIP."""
+    return published_models.clip()
+
+
+@pytest.fixture(scope="module")
+def path(clip, tmp_path_factory):
+    place = tmp_path_factory.mktemp("published") / "clip.pt"
+    torch.save(clip.state_dict(), place)
+    return place
+
+
+def config(path, method="clip", embedding=64, image=IMAGE, text=TEXT, **sections) -> RunConfig:
+    sections = {"init_activation": "gelu", **sections}
+    return tiny(
+        model={"image": image, "text": text, "embedding": embedding},
+        method={"name": method},
+        init=None if path is None else str(path),
+        train={"steps": 2, "batch_size": 4},
+        **sections,
+    )
+
+
+@pytest.fixture(scope="module")
+def words():
+    return tokenizer.clip()
+
+
+def vectors(encoder):
+    return torch.cat([p.detach().flatten() for p in encoder.parameters()])
+
+
+def taken(embedder, clip):
+    """Which parts are the published model's."""
+    state = clip.state_dict()
+    pairs = {
+        "image": (embedder.image_encoder.body.blocks[1].mlp.fc1.weight,
+                  state["visual.transformer.resblocks.1.mlp.c_fc.weight"]),
+        "text": (embedder.text_encoder.body.embeddings.token_embedding.weight,
+                 state["token_embedding.weight"]),
+        "text_head": (embedder.text_head.weight, state["text_projection"].T),
+    }  # fmt: skip
+    if isinstance(embedder.image_head, torch.nn.Linear):
+        pairs["image_head"] = (embedder.image_head.weight, state["visual.proj"].T)
+    same = {n for n, (a, b) in pairs.items() if a.shape == b.shape and torch.equal(a, b)}
+    return same
+
+
+@pytest.mark.parametrize(
+    ("towers", "expected"),
+    [
+        ("both", {"image", "text", "image_head", "text_head"}),
+        ("image", {"image", "image_head"}),
+        ("text", {"text", "text_head"}),
+    ],
+)
+def test_encoders_start_from_the_checkpoint(path, clip, words, towers, expected):
+    state = State(config(path, init_towers=towers), words)
+    assert taken(state.embedder, clip) == expected
+
+
+def test_heads_that_are_another_shape_start_afresh(path, clip, words):
+    assert taken(State(config(path, embedding=32), words).embedder, clip) == {"image", "text"}
+    aware = State(config(path, method="uniclip"), words).embedder
+    assert taken(aware, clip) == {"image", "text", "text_head"}
+
+
+def test_a_projection_that_has_no_place_is_said(words, tmp_path):
+    """CLIP's ResNet-50 projects with a bias, inside its attention pooling."""
+    place = tmp_path / "RN50.pt"
+    theirs = published_models.clip(layers=(3, 4, 6, 3), width=64)
+    torch.save(theirs.state_dict(), place)
+    given = config(place, image={"name": "resnet50_clip", "pixels": 64})
+    taken = State(given, words).taken
+    assert [part for part, why in taken.items() if why is None] == [
+        "image_encoder", "text_encoder", "text_head"
+    ]  # fmt: skip
+    assert taken["image_head"] == "bias is (64,) there and absent in model="
+
+
+def test_what_was_taken_over_is_one_line_of_the_runs_log(path, tmp_path, capsys):
+    given = config(path, method="uniclip", init_towers="image")
+    attempt = claimed(opened(tmp_path, given))
+    trainer.fit(given, attempt=attempt)
+    (event,) = [e for e in lines(attempt.events) if e["event"] == "initialized"]
+    assert event["said"] in capsys.readouterr().out.splitlines()
+    assert event["said"] == (
+        f"init={path}: took over image encoder; started anew: augmentation encoder (layers.0.bias "
+        "is absent there and (16,) in model=), image head (blocks.0.mlp.0.bias is absent there "
+        "and (128,) in model=), text encoder (init_towers=image), text head (init_towers=image), "
+        "the temperature (method.temperature says it)"
+    )
+
+
+def test_a_resumed_run_was_initialized_once(path, tmp_path):
+    given = config(path)
+    run = opened(tmp_path, given)
+    trainer.fit(given, attempt=claimed(run), stop=lambda: True)
+    trainer.fit(given, attempt=claimed(run))
+    told = [[e["event"] for e in lines(run.attempt(n).events)] for n in (1, 2)]
+    assert told == [["initialized"], ["resumed"]]
+
+
+def test_an_image_encoder_alone_needs_no_clip_vocabulary(path, clip):
+    small = {"width": 32, "layers": 1, "heads": 2, "context": 16, "vocabulary": 300}
+    given = config(path, text=small, init_towers="image")
+    own = tokenizer.train(["a red disc"], 300)
+    assert taken(State(given, own).embedder, clip) == {"image", "image_head"}
+    with pytest.raises(UserError, match="init_towers=image"):
+        State(replace(given, init_towers="both"), own)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"image": {**IMAGE, "options": {**VIT, "depth": 3}}}, r"blocks\.2\..* is absent there"),
+        ({"image": {**IMAGE, "pixels": 32}}, r"pos_embed is \(1, 17, 128\) there"),
+        ({"text": {**TEXT, "layers": 1}}, r"layers\.1\..* absent in model="),
+    ],
+)
+def test_another_architecture_is_one_line_that_names_the_tensor(path, words, changes, match):
+    with pytest.raises(UserError, match=match) as caught:
+        State(config(path, **changes), words)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_archive_of_openais_needs_trust_and_their_activation(words, tmp_path):
+    archive, theirs = tmp_path / "ViT.pt", published_models.clip(quick=True)
+    published_models.scripted(theirs, archive)
+    with pytest.raises(UserError, match="trust=true"):
+        State(config(archive), words)
+    asked = {"trust": True, "init_activation": None}
+    with pytest.raises(UserError, match=r"set model\.text\.activation=quick_gelu"):
+        State(config(archive, **asked), words)
+    with pytest.raises(UserError, match="vit_base_patch32_clip_quickgelu_224"):
+        State(config(archive, text=QUICK_TEXT, **asked), words)
+    quick = config(archive, text=QUICK_TEXT, image=QUICK_IMAGE, **asked)
+    assert {"image", "text"} <= taken(State(quick, words).embedder, theirs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"init_activation": None}, "set init_activation=gelu"),
+        ({"init_activation": None, "init_towers": "image"}, "set init_activation=gelu"),
+        ({"text": QUICK_TEXT}, r"set model\.text\.activation=gelu, not quick_gelu"),
+        ({"image": QUICK_IMAGE}, r"mlp\.act is GELU, not QuickGELU"),
+        ({"init_activation": "quick_gelu"}, r"set model\.text\.activation=quick_gelu"),
+        ({"text": {**TEXT, "norm_epsilon": 1e-12}}, r"set model\.text\.norm_epsilon=1e-05"),
+        ({"text": {**TEXT, "heads": 4}}, r"set model\.text\.heads=2"),
+        ({"image": {**IMAGE, "options": {**VIT, "num_heads": 4}}}, "num_heads is 2, not 4"),
+    ],
+)
+def test_what_shapes_do_not_tell_is_stated_and_agrees(path, words, changes, match):
+    with pytest.raises(UserError, match=match) as caught:
+        State(config(path, **changes), words)
+    assert "\n" not in str(caught.value)
+
+
+def test_unicls_own_activation_and_epsilon_are_known(words, tmp_path):
+    place = tmp_path / "unicl.pth"
+    torch.save({"model": published_models.Unicl().released()}, place)
+    given = {"init_towers": "text", "init_activation": None}
+    with pytest.raises(UserError, match=r"activation=quick_gelu"):
+        State(config(place, **given), words)
+    with pytest.raises(UserError, match=r"norm_epsilon=1e-12"):
+        State(config(place, text=QUICK_TEXT, **given), words)
+    State(config(place, text={**QUICK_TEXT, "norm_epsilon": 1e-12}, **given), words)
+
+
+def test_pixels_are_normalised_as_the_checkpoint_has_them(path, clip, words):
+    """Mean and deviation stand in no file; timm has others for this model than for CLIP's own."""
+    other = {**IMAGE, "name": "vit_large_patch14_clip_224"}
+    black = {"mean": [0, 0, 0], "std": [1, 1, 1]}
+    for image in (other, {**other, "options": {**VIT, "pretrained_cfg_overlay": black}}):
+        with pytest.raises(UserError, match=r"not \[0(\.5)?,.*pretrained_cfg_overlay") as caught:
+            State(config(path, image=image), words)
+        settings = [word for word in shlex.split(str(caught.value)) if word.startswith("model.")]
+        mended = {"model": {"image": copy.deepcopy(image)}}
+        for key, value in parse(settings).items():
+            put(mended, key, value)
+        embedder = State(config(path, **mended["model"]), words).embedder
+        pixels = published_models.pictures(64)
+        with torch.no_grad():
+            theirs = clip.encode_image(
+                (pixels / 255 - published_models.MEAN) / published_models.STD, True
+            )
+            ours = embedder.eval().images(pixels, torch.zeros(3, 1))
+        assert torch.allclose(ours, theirs, atol=1e-5)
+    State(config(path, image=other, init_towers="text"), words)
+
+
+def test_an_activation_is_given_where_the_file_needs_it_and_nowhere_else(words, tmp_path):
+    """It would be hashed, and the same weights trained once more under another name."""
+    archive, unicl, resnet = (tmp_path / name for name in ("ViT.pt", "unicl.pth", "RN50.pt"))
+    published_models.scripted(published_models.clip(quick=True), archive)
+    torch.save({"model": published_models.Unicl().released()}, unicl)
+    torch.save(published_models.clip(layers=(3, 4, 6, 3), width=64).state_dict(), resnet)
+    for given in (
+        config(archive, text=QUICK_TEXT, image=QUICK_IMAGE, trust=True, init_activation="gelu"),
+        config(
+            archive, text=QUICK_TEXT, image=QUICK_IMAGE, trust=True, init_activation="quick_gelu"
+        ),
+        config(unicl, text={**QUICK_TEXT, "norm_epsilon": 1e-12}, init_towers="text"),
+        config(resnet, image={"name": "resnet50_clip", "pixels": 64}, init_towers="image"),
+    ):
+        with pytest.raises(UserError, match=r"init_activation=.*: leave it out") as caught:
+            State(given, words)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("frozen", ["none", "image", "text", "both"])
+def test_a_frozen_encoder_does_not_move_and_the_rest_does(path, frozen):
+    given = config(path, frozen=frozen)
+    _, state = trainer.open_training(given)
+    before = {t: vectors(getattr(state.embedder, f"{t}_encoder")) for t in ("image", "text")}
+    heads = state.embedder.text_head.weight.detach().clone()
+    fitted = trainer.fit(given)
+    after = fitted.pretrained.embedder
+    for tower, weights in before.items():
+        still = torch.equal(weights, vectors(getattr(after, f"{tower}_encoder")))
+        assert still == (frozen in (tower, "both"))
+    assert not torch.equal(heads, after.text_head.weight)
+
+
+def test_frozen_norms_keep_their_statistics():
+    small = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "stem_width": 8}
+    given = tiny(model={"image": {"name": "resnet18", "pixels": 32, "options": small}})
+    given = replace(given, frozen="image", train=replace(given.train, steps=2))
+    encoder = trainer.fit(given).pretrained.embedder.image_encoder
+    counts = [int(v) for k, v in encoder.state_dict().items() if k.endswith("batches_tracked")]
+    assert counts
+    assert not any(counts)
+    learning = trainer.fit(replace(given, frozen="none")).pretrained.embedder.image_encoder
+    seen = [int(v) for k, v in learning.state_dict().items() if k.endswith("batches_tracked")]
+    assert min(seen) > 0
+
+
+def written(folder, given):
+    """A run of ours that was trained, but for its spec."""
+    fitted = trainer.fit(given)
+    tensors = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
+    (folder / "weights.safetensors").write_bytes(checkpoint.encode(tensors, {"step": 6}))
+    words = fitted.pretrained.tokenizer
+    (folder / "tokenizer.json").write_text(words.to_json(), encoding="utf-8")
+    return fitted
+
+
+def test_a_run_of_ours_is_a_start_too(tmp_path):
+    first = tiny(method={"name": "clip"})
+    fitted = written(tmp_path, first)
+    words = fitted.pretrained.tokenizer
+    with pytest.raises(UserError, match=r"no spec\.json beside it"):
+        State(tiny(init=str(tmp_path / "weights.safetensors")), words)
+    RunFolder(tmp_path).publish_spec(identity.spec(first, {}))
+    with pytest.raises(UserError, match="init_activation=quick_gelu .* leave it out"):
+        State(tiny(init=str(tmp_path / "weights.safetensors"), init_activation="quick_gelu"), words)
+    second = tiny(method={"name": "clip"}, seed=1, init=str(tmp_path / "weights.safetensors"))
+    embedder = State(second, words).embedder
+    own = fitted.pretrained.embedder.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in embedder.state_dict().items())
+    with pytest.raises(UserError, match="another vocabulary"):
+        State(second, tokenizer.train(["other words", "altogether"], 300))
+    for text, match in (
+        ({"activation": "gelu"}, r"model\.text\.activation=quick_gelu"),
+        ({"norm_epsilon": 1e-12}, r"model\.text\.norm_epsilon=1e-05"),
+    ):
+        other = replace(second.model, text=replace(second.model.text, **text))
+        with pytest.raises(UserError, match=match):
+            State(replace(second, model=other), words)
+    image = second.model.image
+    other = replace(image, options={**image.options, "act_layer": "relu"})
+    with pytest.raises(UserError, match="act is GELU, not ReLU"):
+        State(replace(second, model=replace(second.model, image=other)), words)
+
+
+def test_an_image_head_and_what_it_is_told_of_come_together_or_not(tmp_path):
+    """A head means what its own augmentation encoder says, not what another's does."""
+    first = tiny()
+    fitted = written(tmp_path, first)
+    RunFolder(tmp_path).publish_spec(identity.spec(first, {}))
+    place, words = str(tmp_path / "weights.safetensors"), fitted.pretrained.tokenizer
+    state = State(tiny(init=place, seed=1), words)
+    assert list(state.taken) == [
+        "image_encoder", "augmentation_encoder", "image_head", "text_encoder", "text_head"
+    ]  # fmt: skip
+    assert "took over image encoder, augmentation encoder, image head" in warm_start.spoken(
+        place, state.taken
+    )
+    pixels, vectors = published_models.pictures(32), torch.randn(3, transform.WIDTH)
+    with torch.no_grad():
+        ours, theirs = state.embedder.eval(), fitted.pretrained.embedder.eval()
+        assert torch.equal(ours.images(pixels, vectors), theirs.images(pixels, vectors))
+
+    wider = State(tiny(init=place, model={"embedding": 24}), words).taken
+    assert wider["augmentation_encoder"] == "only together with the image head"
+    assert "(48,) in model=" in wider["image_head"]
+    unaware = State(tiny(init=place, method={"name": "clip"}), words).taken
+    assert "augmentation_encoder" not in unaware
+    assert "absent" in unaware["image_head"]
+    text = State(tiny(init=place, init_towers="text"), words).taken
+    assert text["augmentation_encoder"] == text["image_head"] == "init_towers=text"
+
+
+def test_a_run_starts_from_the_file_of_its_plan_or_not_at_all(tmp_path):
+    fitted = written(tmp_path, tiny())
+    RunFolder(tmp_path).publish_spec(identity.spec(tiny(), {}))
+    place = tmp_path / "weights.safetensors"
+    given = tiny(init=str(place), init_towers="image", seed=1)
+    planned = identity.spec(given, {"data": 1, **warm_start.fingerprint(given)})
+    run = Store(tmp_path / "store").run(identity.run_id(planned))
+    run.publish_spec(planned)
+    kept = place.read_bytes()
+    tensors = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
+    place.write_bytes(checkpoint.encode(tensors, {"step": 7}))
+    attempt = claimed(run)
+    with pytest.raises(UserError, match=f"init={place} has changed since the plan; run again"):
+        execute(run, given, attempt, evaluations={})
+    assert not list(attempt.path.iterdir())
+    place.write_bytes(kept)
+    assert execute(run, given, claimed(run), evaluations={}) == "trained"
+    place.unlink()
+    assert load(run.path).config.init == planned["data"]["init"], "its own weights are all it needs"
+
+
+def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path, monkeypatch):
+    place = tmp_path / "x.pt"
+    place.write_bytes(b"one")
+    given = tiny(init=str(place))
+
+    def name():
+        return identity.run_id(identity.spec(given, {"data": 1, **warm_start.fingerprint(given)}))
+
+    first = name()
+    assert first == name()
+    (tmp_path / "elsewhere.pt").write_bytes(b"one")
+    monkeypatch.chdir(tmp_path)
+    for same in ("x.pt", "./x.pt", "../" + tmp_path.name + "/x.pt", "elsewhere.pt"):
+        given = tiny(init=same)
+        assert name() == first
+    given = tiny(init="x.pt", trust=True)
+    assert name() == first
+    place.write_bytes(b"two!")
+    assert name() != first
+    assert warm_start.fingerprint(tiny()) == {}
+    with pytest.raises(UserError, match="init=.*no such file"):
+        warm_start.fingerprint(tiny(init=str(tmp_path / "none.pt")))
+    with pytest.raises(UserError, match="no such file"):
+        warm_start.fingerprint(tiny(init=str(tmp_path)))

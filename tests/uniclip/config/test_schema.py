@@ -1,0 +1,352 @@
+"""Binding: types, ranges and names are checked; every mistake is one line that names the key."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import json
+import re
+from typing import Any
+
+import pytest
+
+from uniclip import identity
+from uniclip.config import (
+    DATA,
+    METHODS,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    UniclipMethod,
+    ViewsConfig,
+    run_config,
+)
+from uniclip.config.binding import bind, plain
+from uniclip.errors import UserError
+
+
+def values(**sections: Any) -> dict[str, Any]:
+    """The least that makes a run, and what a test adds to it."""
+    return {"data": {"name": "openmoji"}, "method": {"name": "uniclip"}, **sections}
+
+
+def refused(match: str, **sections: Any) -> str:
+    """The one line with which these values are refused."""
+    with pytest.raises(UserError, match=match) as caught:
+        run_config(values(**sections))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_defaults_fill_what_is_not_said() -> None:
+    config = run_config(values())
+    assert config.train == TrainConfig()
+    assert config.views == ViewsConfig()
+    assert isinstance(config.method, UniclipMethod)
+    assert config.data.size == 64
+
+
+@pytest.mark.parametrize("data", sorted(DATA))
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_plain_and_bind_are_inverse(data: str, method: str) -> None:
+    views = {"weak": 0, "strong": 2} if method == "declip" else {"weak": 1, "strong": 2}
+    config = run_config({"data": {"name": data}, "method": {"name": method}, "views": views})
+    kept = plain(config)
+    assert run_config(kept) == config
+    assert run_config(json.loads(json.dumps(kept))) == config
+    assert plain(run_config(kept)) == kept
+
+
+def test_a_frozen_configuration_cannot_be_changed() -> None:
+    config = run_config(values())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.train.steps = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("sections", "match"),
+    [
+        ({"train": {"steps": 1.5}}, r"train\.steps must be a whole number, got 1\.5"),
+        ({"train": {"steps": "many"}}, r"train\.steps must be a whole number, got 'many'"),
+        ({"train": {"steps": True}}, r"train\.steps must be a whole number, got True"),
+        ({"train": {"steps": None}}, r"train\.steps must be a whole number"),
+        ({"train": {"learning_rate": "fast"}}, r"train\.learning_rate must be a number"),
+        ({"train": {"learning_rate": True}}, r"train\.learning_rate must be a number"),
+        ({"runtime": {"device": 0}}, r"runtime\.device must be text, got 0"),
+        ({"train": 3}, r"train\.? must be a mapping, got 3"),
+        ({"data": "openmoji"}, r"data must be a mapping with a name"),
+        ({"data": {}}, r"data must be a mapping with a name"),
+        ({"benchmark": "openmoji"}, r"benchmark must be a list, got 'openmoji'"),
+        ({"benchmark": [1]}, r"benchmark\[0\] must be text, got 1"),
+        ({"train": {"betas": [0.9]}}, r"train\.betas must have 2 entries, got 1"),
+        ({"train": {"betas": [0.9, "x"]}}, r"train\.betas\[1\] must be a number"),
+        ({"model": {"image": {"options": [1]}}}, r"model\.image\.options must be a mapping"),
+    ],
+)
+def test_wrong_types_are_refused_by_name(sections: dict[str, Any], match: str) -> None:
+    refused(match, **sections)
+
+
+@pytest.mark.parametrize(
+    ("sections", "match"),
+    [
+        ({"train": {"steps": 0}}, r"train\.steps must be at least 1, got 0"),
+        ({"train": {"warmup": 1.01}}, r"train\.warmup must be at most 1, got 1\.01"),
+        ({"train": {"epsilon": 0}}, r"train\.epsilon must be above 0"),
+        (
+            {"train": {"start_rate": 0.1}},
+            r"train\.start_rate=0\.1 must be at most train\.learning_",
+        ),
+        (
+            {"train": {"final_rate": 0.1}},
+            r"train\.final_rate=0\.1 must be at most train\.learning_",
+        ),
+        ({"train": {"learning_rate": 0}}, r"train\.learning_rate must be above 0"),
+        ({"train": {"learning_rate": -1e-3}}, r"train\.learning_rate must be above 0"),
+        ({"train": {"betas": [0.9, 1.0]}}, r"train\.betas must be at least 0 and below 1"),
+        ({"train": {"betas": [-0.1, 0.9]}}, r"train\.betas must be at least 0 and below 1"),
+        ({"seed": -1}, r"seed must be at least 0"),
+        ({"views": {"weak": 0, "strong": 0}}, r"views\.weak \+ views\.strong .* at least 1"),
+        ({"model": {"text": {"width": 130}}}, r"model\.text\.width=130 must be a multiple of"),
+        ({"method": {"name": "uniclip", "temperature": 2}}, r"method\.temperature .* at most 1"),
+        ({"method": {"name": "uniclip", "weights": [1, -1, 0]}}, r"method\.weights .* at least 0"),
+        ({"method": {"name": "uniclip", "weights": [0, 0, 0]}}, r"method\.weights .* not all 0"),
+        ({"data": {"name": "scenes", "delta": {"side": 1.5}}}, r"data\.delta\.side .* at most 1"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(sections: dict[str, Any], match: str) -> None:
+    refused(match, **sections)
+
+
+@pytest.mark.parametrize(
+    "bad", [float("nan"), float("inf"), -float("inf"), 10**400], ids=["nan", "inf", "-inf", "huge"]
+)
+@pytest.mark.parametrize(
+    "where", ["train.learning_rate", "train.betas", "method.weights", "model.image.options.x.y"]
+)
+def test_what_is_not_a_finite_number_is_refused_everywhere(bad: float, where: str) -> None:
+    sections: dict[str, Any] = {
+        "train.learning_rate": {"train": {"learning_rate": bad}},
+        "train.betas": {"train": {"betas": [0.9, bad]}},
+        "method.weights": {"method": {"name": "uniclip", "weights": [1, bad, 1]}},
+        "model.image.options.x.y": {"model": {"image": {"options": {"x": {"y": bad}}}}},
+    }[where]
+    if where == "model.image.options.x.y" and isinstance(bad, int):
+        run_config(values(**sections))  # a whole number, however large, is one
+        return
+    message = refused("must be a finite number", **sections)
+    assert message.startswith(where)
+
+
+def every_range() -> list[tuple[str, float]]:
+    """(dotted key, a value just outside) for every range that any class declares."""
+    found = []
+    tops = {"data": DATA.values(), "method": METHODS.values()}
+    for f in dataclasses.fields(RunConfig):
+        for cls in tops.get(f.name, [f.default_factory]):
+            if dataclasses.is_dataclass(cls):
+                found += [(f"{f.name}:{cls.__name__}.{k}", v) for k, v in _outside(cls)]
+    return found
+
+
+def _outside(cls: Any) -> list[tuple[str, float]]:
+    found: list[tuple[str, float]] = []
+    for f in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(f.default_factory):
+            found += [(f"{f.name}.{k}", v) for k, v in _outside(f.default_factory)]
+        step = 1 if f.type == "int" else 1e-6
+        for bound, sign in (("low", -1), ("high", 1), ("above", 0)):
+            if bound in f.metadata:
+                found.append((f.name, f.metadata[bound] + sign * step))
+    return found
+
+
+@pytest.mark.parametrize(("where", "value"), every_range())
+def test_every_declared_range_is_enforced(where: str, value: float) -> None:
+    section, key = where.split(":")
+    name, *path = key.split(".")
+    classes = {c.__name__: n for family in (DATA, METHODS) for n, c in family.items()}
+    inner: dict[str, Any] = {path[-1]: value}
+    for part in reversed(path[:-1]):
+        inner = {part: inner}
+    if name in classes:
+        inner = {"name": classes[name], **inner}
+    refused(re.escape(f"{section}.{'.'.join(path)} must be"), **{section: inner})
+
+
+@pytest.mark.parametrize(
+    ("sections", "match"),
+    [
+        ({"trian": {}}, r"unknown key 'trian': did you mean train\?"),
+        ({"train": {"step": 3}}, r"unknown key 'train\.step': did you mean train\.steps"),
+        ({"method": {"name": "clp"}}, r"unknown method 'clp': did you mean clip"),
+        ({"method": {"name": "simclr9"}}, r"unknown method 'simclr9': "),
+        ({"data": {"name": "openmojis"}}, r"unknown data 'openmojis': did you mean openmoji\?"),
+        ({"method": {"name": "clip", "aware": "none"}}, r"unknown key 'method\.aware'"),
+        ({"method": {"name": "uniclip", "loss": "mpnce"}}, r"unknown method\.loss .* mp_nce"),
+        ({"train": {"precision": "fp64"}}, r"unknown train\.precision .*fp32"),
+        ({"data": {"name": "scenes", "delta": {"sid": 1}}}, r"'data\.delta\.sid': .*delta\.side"),
+    ],
+)  # fmt: skip
+def test_unknown_names_are_answered_with_the_nearest(sections: dict[str, Any], match: str) -> None:
+    refused(match, **sections)
+
+
+def test_a_required_section_cannot_be_left_out() -> None:
+    with pytest.raises(UserError, match="method is missing"):
+        run_config({"data": {"name": "openmoji"}})
+    with pytest.raises(UserError, match="must be a mapping"):
+        bind(RunConfig, [1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("weights", ["balanced", "uniform", [1, 1, 1], (0.0, 1.0, 1.0)])
+def test_weights_are_a_word_or_three_numbers(weights: Any) -> None:
+    bound = run_config(values(method={"name": "uniclip", "weights": weights})).method.weights
+    if isinstance(weights, str):
+        assert bound == weights
+    else:
+        assert bound == tuple(float(w) for w in weights)
+        assert all(isinstance(w, float) for w in bound)
+
+
+@pytest.mark.parametrize(
+    ("weights", "match"),
+    [
+        ("best", r"unknown method\.weights 'best': choose from balanced, uniform"),
+        ([1, 2], r"method\.weights must have 3 entries, got 2"),
+        ([1, 2, "x"], r"method\.weights\[2\] must be a number"),
+        (3, r"unknown method\.weights '3'"),
+        (None, r"unknown method\.weights"),
+    ],
+)
+def test_other_weights_are_refused_for_the_right_reason(weights: Any, match: str) -> None:
+    refused(match, method={"name": "uniclip", "weights": weights})
+
+
+def test_the_word_true_is_a_word_where_words_are_asked_for() -> None:
+    """YAML and the command line read `method.aware=true` as a truth value."""
+    assert run_config(values(method={"name": "uniclip", "aware": True})).method.aware == "true"
+    refused("unknown method.aware", method={"name": "uniclip", "aware": False})
+
+
+def test_the_class_of_data_and_method_is_chosen_by_name() -> None:
+    scenes = run_config(values(data={"name": "scenes", "delta": {"side": 0.5}}))
+    assert type(scenes.data) is DATA["scenes"]
+    assert scenes.data.delta.side == 0.5
+    assert type(run_config(values(method={"name": "clip"})).method) is METHODS["clip"]
+
+
+def test_optional_text_may_be_null() -> None:
+    assert run_config(values(data={"name": "csv", "label": None})).data.label is None
+    assert run_config(values(data={"name": "csv", "label": "kind"})).data.label == "kind"
+
+
+@pytest.mark.parametrize(
+    ("sections", "match"),
+    [
+        ({"method": {"aware": "none", "told": ["flip"]}}, "leave out told"),
+        ({"method": {"aware": "none", "fusion": "concat"}}, "leave out fusion=concat"),
+        ({"method": {"told": []}}, "tells nothing: that is method.aware=identity"),
+        ({"init_towers": "image"}, "init_towers=image does nothing without init=: leave it out"),
+        ({"init_activation": "gelu"}, "init_activation=gelu .* leave it out"),
+        ({"trust": True}, "trust=true .* leave it out"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(sections: dict[str, Any], match: str) -> None:
+    """It would be hashed, and the same weights trained once more under another name."""
+    method = {"name": "uniclip", **sections.get("method", {})}
+    refused(match, **{**sections, "method": method})
+
+
+ONE_VIEW = {"weak": 1, "strong": 0}
+
+
+@pytest.mark.parametrize(
+    ("weights", "views"),
+    [([0, 0, 1], {}), ([0, 0, 1], ONE_VIEW), ([1, 0, 0], ONE_VIEW), ([1, 0, 5], ONE_VIEW)],
+)
+@pytest.mark.parametrize("loss", ["mp_nce", "multi_view_info_nce"])
+def test_weights_that_leave_no_positives_are_refused(weights: Any, views: Any, loss: str) -> None:
+    method = {"name": "uniclip", "weights": weights, "loss": loss}
+    said = r"method\.weights=\[[\d., ]+\] leaves no positives with [13] views .*give image-text"
+    refused(said, method=method, views=views)
+
+
+@pytest.mark.parametrize(
+    ("weights", "views"),
+    [([1, 0, 0], {}), ([0, 1, 0], ONE_VIEW), ("balanced", ONE_VIEW), ("uniform", ONE_VIEW)],
+)
+def test_weights_that_leave_some_positives_are_taken(weights: Any, views: Any) -> None:
+    run_config(values(method={"name": "uniclip", "weights": weights}, views=views))
+
+
+@pytest.mark.parametrize(
+    ("method", "views"), [("slip", {"weak": 1, "strong": 2}), ("declip", {"weak": 0, "strong": 2})]
+)
+def test_a_batch_norm_needs_two_samples(method: str, views: dict[str, int]) -> None:
+    sections = {"method": {"name": method}, "views": views}
+    match = rf"train\.batch_size=1 must be at least 2 for method={method}"
+    refused(match, train={"batch_size": 1}, **sections)
+    run_config(values(train={"batch_size": 2}, **sections))
+
+
+def test_each_chunk_needs_a_sample() -> None:
+    refused(
+        r"train\.accumulate=200 must be at most train\.batch_size=16",
+        train={"batch_size": 16, "accumulate": 200},
+    )
+    run_config(values(train={"batch_size": 16, "accumulate": 16}))
+
+
+@pytest.mark.parametrize("told", [{"told": ["flip"]}, {"fusion": "concat"}], ids=str)
+def test_awareness_is_switched_off_whatever_it_was_told(told: dict[str, Any]) -> None:
+    run_config(values(method={"name": "uniclip", "aware": "identity", **told}))
+
+
+@pytest.mark.parametrize(
+    ("told", "same"),
+    [
+        (["flip", "crop"], ["crop", "flip"]),
+        (["flip", "flip"], ["flip"]),
+        (["blur", "grey", "crop", "flip", "jitter"], None),
+    ],
+)
+def test_what_it_is_told_of_is_one_run_however_it_is_written(told: Any, same: Any) -> None:
+    one, other = (
+        identity.spec(run_config(values(method={"name": "uniclip", "told": t})), {})
+        for t in (told, same)
+    )
+    assert one == other
+
+
+RECONSTRUCTIONS = {
+    UniclipMethod: ("weights", "negatives", "fusion"),
+    ModelConfig: ("head_blocks", "augmentation_width"),
+}
+
+
+@pytest.mark.parametrize("cls", RECONSTRUCTIONS)
+def test_what_no_source_states_is_marked_as_ours(cls: type) -> None:
+    (tree,) = ast.parse(inspect.getsource(cls)).body
+    assert isinstance(tree, ast.ClassDef)
+    said = {
+        ast.unparse(field.target): " ".join(ast.unparse(words).replace("\\n", " ").split())
+        for field, words in itertools.pairwise(tree.body)
+        if isinstance(field, ast.AnnAssign)
+    }
+    assert [n for n in RECONSTRUCTIONS[cls] if "our reconstruction" not in said[n]] == []
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_forwards_count_every_view_once(method: str) -> None:
+    views = bind(ViewsConfig, {"weak": 2, "strong": 3})
+    texts = 2 if method == "declip" else 1
+    assert bind(METHODS[method], {}).forwards(views) == {"image": 5, "text": texts}
+
+
+@pytest.mark.parametrize("cls", [c for c in (*DATA.values(), *METHODS.values(), TrainConfig)])
+def test_defaults_lie_within_their_own_ranges(cls: type) -> None:
+    assert bind(cls, plain(cls())) == cls()

@@ -1,0 +1,152 @@
+"""Batches are a function of configuration and step alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from tests.helpers.small_runs import of_method
+from uniclip import data
+from uniclip.augmentation import transform
+from uniclip.config import run_config
+from uniclip.data.batch import VIEWED
+from uniclip.data.loader import Batches
+from uniclip.data.text import tokenizer
+from uniclip.distributed import Processes
+from uniclip.errors import UserError
+
+SIZE = 8
+
+
+def make(seed=0, stream=0, batch=SIZE, train=20, workers=0, **views):
+    config = run_config(
+        {
+            "data": {"name": "scenes", "train": train, "test": 16, "size": 16},
+            "method": {"name": "uniclip"},
+            "model": {"image": {"pixels": 16}},
+            "views": {"weak": 1, "strong": 1, **views},
+            "train": {"batch_size": batch, "steps": 10},
+            "runtime": {"data_workers": workers},
+            "seed": seed,
+            "stream": stream,
+        }
+    )
+    split = data.open_split(config.data, "train")
+    captions = [c for several in split.captions for c in several]
+    return Batches(config, split, tokenizer.train(captions, 300))
+
+
+def equal(a, b):
+    pairs = [(getattr(a, f), getattr(b, f)) for f in a.__dataclass_fields__]
+    return all(one is two is None or torch.equal(one, two) for one, two in pairs)
+
+
+def test_shapes_and_types():
+    batches = make(strong=2)
+    batch = batches.batch(0)
+    assert batches.steps_per_epoch == 2
+    assert batch.pixels.shape == (3, SIZE, 3, 16, 16)
+    assert batch.pixels.dtype == torch.uint8
+    assert batch.vectors.shape == (3, SIZE, transform.WIDTH)
+    assert batch.vectors.dtype == torch.float32
+    assert batch.tokens.shape[0] == SIZE
+    assert {batch.tokens.dtype, batch.sample.dtype, batch.label.dtype} == {torch.int64}
+    assert (batch.label == -1).all()
+
+
+def test_a_batch_is_a_function_of_config_and_step():
+    one, other = make(), make()
+    other.batch(3)
+    assert equal(one.batch(5), other.batch(5))
+    assert not equal(one.batch(5), make(seed=1).batch(5))
+    assert not torch.equal(one.batch(5).sample, make(stream=1).batch(5).sample)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [1, 3])
+def test_data_workers_change_no_bit(workers):
+    alone, helped = make(), make(workers=workers)
+    streamed = list(helped.stream(1, 6))
+    assert len(streamed) == 5
+    assert all(equal(a, b) for a, b in zip(alone.stream(1, 6), streamed, strict=True))
+
+
+def test_an_epoch_shows_each_sample_once_in_another_order():
+    batches = make()
+    epochs = [[batches.batch(2 * e + i).sample for i in range(2)] for e in range(2)]
+    orders = [torch.cat(epoch) for epoch in epochs]
+    assert all(len(set(order.tolist())) == 16 for order in orders)
+    assert not torch.equal(*orders)
+
+
+def test_a_sample_gets_other_crops_in_the_next_epoch():
+    batches = make(batch=20, identity=0.0)
+    first, second = batches.batch(0), batches.batch(1)
+    position = {int(s): i for i, s in enumerate(second.sample)}
+    match = [position[int(s)] for s in first.sample]
+    assert not (first.vectors == second.vectors[:, match]).all(-1).any()
+
+
+def test_arms_share_the_views_that_they_have_in_common():
+    few, many = make(strong=1).batch(0), make(strong=3).batch(0)
+    assert torch.equal(few.sample, many.sample)
+    assert torch.equal(few.pixels, many.pixels[:2])
+    assert torch.equal(few.tokens, many.tokens)
+    assert not torch.equal(many.pixels[1], many.pixels[2])
+
+
+def test_one_caption_is_drawn_for_a_sample_and_epoch():
+    batches = make(batch=20)
+    captions = tuple((f"a {i}", f"b {i}") for i in range(20))
+    split = dataclasses.replace(batches.split, captions=captions)
+    words = tokenizer.train([c for both in captions for c in both], 300)
+    drawn = Batches(batches.config, split, words)
+    said = {}
+    for step in range(12):
+        batch = drawn.batch(step)
+        for row, sample in zip(batch.tokens, batch.sample.tolist(), strict=True):
+            text = words.decode(row.tolist())
+            assert text in captions[sample]
+            said.setdefault(sample, set()).add(text)
+    assert sum(len(s) == 2 for s in said.values()) >= 18
+
+
+def test_too_few_samples_is_one_line():
+    with pytest.raises(UserError, match="train.batch_size=64.*20 training samples"):
+        make(batch=64)
+
+
+# ---- several processes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world", [2, 3, 7])
+@pytest.mark.parametrize("name", ["declip", "mix"])
+def test_the_shares_of_all_processes_are_the_batch(name, world):
+    """Row by row; texts may be padded further in the whole. In a mix some have one portion only."""
+    if name == "mix":
+        config = of_method("unicl", data={"name": "mix", "size": 32, "labels": ["digits"]})
+    else:
+        config = of_method("declip")
+    split = data.open_split(config.data, "train")
+    words = tokenizer.train([c for several in split.captions for c in several], 300)
+    whole = Batches(config, split, words).batch(1)
+    shares = [
+        Batches(config, split, words, Processes(rank, world)).batch(1) for rank in range(world)
+    ]
+    sizes = [len(share.sample) for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+    for field in whole.__dataclass_fields__:
+        expected, parts = getattr(whole, field), [getattr(share, field) for share in shares]
+        if expected is None:
+            assert parts == [None] * world
+        elif field in VIEWED:
+            assert torch.equal(torch.cat(parts, 1), expected)
+        elif expected.ndim == 1:
+            assert torch.equal(torch.cat(parts), expected)
+        else:
+            rows = [row for part in parts for row in part]
+            for row, there in zip(rows, expected, strict=True):
+                assert torch.equal(row, there[: len(row)])
+                assert len(set(there[len(row) :].tolist())) <= 1

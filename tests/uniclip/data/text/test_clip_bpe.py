@@ -1,0 +1,121 @@
+"""CLIP's vocabulary: the ids of open_clip's own tokenizer, whatever the text."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from tests.helpers.small_runs import tiny
+from uniclip.config import TextConfig
+from uniclip.data import open_split
+from uniclip.data.loader import Batches
+from uniclip.data.text import clip_bpe
+from uniclip.data.text.tokenizer import Tokenizer, build, clip
+from uniclip.errors import UserError
+
+TEXTS = [
+    "",
+    "a photo of a dog",
+    "It's DON'T we'll I'Ve x'\u017f 'S'T'LL",
+    "a <end_of_text> b<start_of_text> <|startoftext|>",
+    "!!!! ! wow!!",
+    "&amp;lt; caf\u00e9 \u4e16\u754c",
+    "\x00\x1c\x1d a\u0085b\u2028c\u200bd\ufeff",
+    "\u00bc\u00bd \u00b2 12345 \u0663",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467 family",
+    "\u0130stanbul \u1e9e \u017f \u212a \u212b",
+    "\u00e2\u20ac\u0153quoted\u00e2\u20ac\x9d \u201cand\u201d don\u2019t",
+    "\ufb01ne \ufb02our",
+    "a" * 400,
+]
+RANGES = [(1, 0x250), (0x370, 0x400), (0x590, 0x600), (0x900, 0x950), (0x2000, 0x2070),
+          (0x2100, 0x2190), (0x3040, 0x3060), (0x4E00, 0x4E20), (0x1F600, 0x1F640)]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return clip()
+
+
+def random_texts(n):
+    draw = random.Random(0)
+    letters = [chr(c) for start, stop in RANGES for c in range(start, stop)]
+    plain = " abcdefgst'!<>&;#0123456789.,"
+    return [
+        "".join(draw.choice(letters if draw.random() < 0.6 else plain) for _ in range(length))
+        for length in (draw.randint(1, 40) for _ in range(n))
+    ]
+
+
+@pytest.mark.parametrize("context", [77, 16])
+def test_the_same_ids_as_open_clip(tokenizer, context):
+    texts = TEXTS + random_texts(2000) + [str(m.__doc__)[:900] for m in (np, torch, pytest)]
+    theirs = open_clip.tokenize(texts, context).numpy()
+    ours = tokenizer.encode(texts, context)
+    assert np.array_equal(ours, theirs[:, : ours.shape[1]])
+    assert not theirs[:, ours.shape[1] :].any()
+
+
+def test_special_ids_and_size(tokenizer):
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.pad) == (49406, 49407, 0)
+    assert tokenizer.size == clip_bpe.SIZE == 49408
+    assert tokenizer.is_clip
+
+
+def test_the_file_of_a_run_needs_no_open_clip(tokenizer):
+    again = Tokenizer.from_json(tokenizer.to_json())
+    assert again.is_clip
+    assert again.pad == 0
+    assert np.array_equal(again.encode(TEXTS, 77), tokenizer.encode(TEXTS, 77))
+    assert again.to_json() == tokenizer.to_json()
+
+
+def test_decoding_gives_the_words_back_and_no_padding(tokenizer):
+    tokens = tokenizer.encode(["two cats on a mat", "x"], 77)
+    assert [tokenizer.decode(row) for row in tokens] == ["two cats on a mat", "x"]
+
+
+def test_the_configuration_chooses_and_the_size_must_agree():
+    config = TextConfig(tokenizer="clip", vocabulary=49408)
+    assert build(config, []).is_clip
+    assert not build(TextConfig(vocabulary=300), ["a dog"]).is_clip
+    with pytest.raises(UserError, match="model.text.vocabulary=49408"):
+        TextConfig(tokenizer="clip", vocabulary=2000)
+
+
+def test_it_is_read_without_importing_open_clip():
+    code = (
+        "import sys; from uniclip.data import clip_bpe; clip_bpe.load(); "
+        "print(sys.modules.keys() & {'open_clip', 'torch'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_package_that_is_missing_is_one_line(tokenizer, monkeypatch):
+    monkeypatch.setattr(clip_bpe, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"^[^\n]*pip install open_clip_torch$"):
+        clip_bpe.load()
+    monkeypatch.setitem(sys.modules, "ftfy", None)
+    with pytest.raises(UserError, match=r"^[^\n]*pip install ftfy$"):
+        tokenizer.encode(["a dog"], 8)
+
+
+def test_a_batch_is_cut_behind_the_last_end_though_a_text_holds_the_padding(tokenizer):
+    """Id 0 is padding, and "!" inside a word."""
+    words = {"tokenizer": "clip", "vocabulary": 49408, "context": 77, "width": 32, "heads": 2}
+    config = tiny(model={"text": words}, train={"batch_size": 16})
+    split = open_split(config.data, "train")
+    captions = [("\u00a1!\u00a1!\u00a1!x end",) if i % 2 else ("a",) for i in range(len(split))]
+    object.__setattr__(split, "captions", captions)
+    tokens = Batches(config, split, tokenizer).batch(0).tokens
+    longest = tokenizer.encode([captions[1][0]], 77)
+    assert 0 in longest[0]
+    assert tokens.shape[1] == longest.shape[1]
+    assert (tokens == tokenizer.eos).any(1).all()

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers import stub_models
+from uniclip import data, evaluate
+from uniclip.errors import UserError
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+def written(folder, n, label=True):
+    """A CSV of n pictures of one colour each, two captions apiece."""
+    with open(folder / "own.csv", "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["picture", "caption", "kind"])
+        for i in range(n):
+            name = list(COLOURS)[i % 3]
+            shade = tuple(max(0, c - i) for c in COLOURS[name])
+            Image.new("RGB", (16, 16), shade).save(folder / f"{i}.png")
+            writer.writerow([f"{i}.png", f"number {i} is {name}", name])
+            writer.writerow([f"{i}.png", f"a {name} one", name])
+    section = {"name": "csv", "path": str(folder / "own.csv"), "size": 16}
+    return stub_models.config({**section, "label": "kind"} if label else section)
+
+
+def seen(pixels, vectors=None):
+    return np.eye(3)[pixels.mean(axis=(2, 3)).argmax(axis=1)]
+
+
+def read(texts):
+    return [[0.01 + (name in text) for name in COLOURS] for text in texts]
+
+
+def test_labelled_pictures(tmp_path):
+    config = written(tmp_path, 150)
+    scores, predictions = evaluate.evaluate(
+        "csv", stub_models.Stub(config, seen, read, seen), config
+    )
+    by_name = {s.name: s for s in scores}
+    assert by_name["zeroshot.label"].value == 1
+    assert by_name["probe.label"].value == 1
+    assert by_name["zeroshot.label"].chance == pytest.approx(1 / 3)
+    n = by_name["retrieval.i2t.r1"].samples
+    assert by_name["retrieval.t2i.r1"].samples == 2 * n  # two captions a picture
+    assert by_name["retrieval.t2i.r10"].value == pytest.approx(
+        predictions["retrieval.t2i.r10"].mean(), abs=1e-6
+    )
+    assert by_name["zeroshot.label"].shown_only == (n < 50 or n / 3 < 50)
+
+
+def test_without_labels_there_is_retrieval_alone(tmp_path):
+    config = written(tmp_path, 60, label=False)
+    scores, _ = evaluate.evaluate("csv", stub_models.Stub(config, seen, read), config)
+    assert {s.name.split(".")[0] for s in scores} == {"retrieval"}
+    assert "zeroshot" not in evaluate.protocol("csv", config)
+
+
+def test_the_hash_follows_file_and_shares_but_not_its_place(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    here, there = written(tmp_path / "a", 9), written(tmp_path / "b", 9)
+    assert evaluate.evaluation_hash("csv", here) == evaluate.evaluation_hash("csv", there)
+    longer = written(tmp_path / "b", 10)
+    assert evaluate.evaluation_hash("csv", here) != evaluate.evaluation_hash("csv", longer)
+    section = {"name": "csv", "path": here.data.path, "size": 16, "label": "kind", "test": 0.2}
+    shares = stub_models.config(section)
+    assert evaluate.evaluation_hash("csv", here) != evaluate.evaluation_hash("csv", shares)
+
+
+def test_no_test_pictures_is_one_clear_line(tmp_path):
+    for n in range(1, 20):  # a hash decides the part: find a size without a test picture
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        config = written(folder, n, label=False)
+        if not len(data.open_split(config.data, "test")):
+            with pytest.raises(UserError, match="no test pictures"):
+                evaluate.evaluate("csv", stub_models.Stub(config, seen, read), config)
+            return
+    pytest.fail("every size had a test picture")

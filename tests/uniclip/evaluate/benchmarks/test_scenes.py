@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.helpers import stub_models
+from uniclip import data, evaluate, rng
+from uniclip.augmentation import transform
+from uniclip.data.scenes.attributes import ATTRIBUTES
+from uniclip.evaluate.benchmarks import scenes_scores
+from uniclip.evaluate.benchmarks.scenes import DAMAGED
+from uniclip.evaluate.features import test_views
+
+N = 96
+DATA = {"name": "scenes", "train": 64, "test": N}
+FLIP = transform.NAMES.index("flip")
+
+
+@pytest.fixture(scope="module")
+def truth():
+    test = data.open_split(stub_models.config(DATA).data, "test")
+    return np.stack([test.labels[name] for name in ATTRIBUTES], axis=1)
+
+
+def spoken(texts):
+    """The attributes that captions name, one-hot, (n, 20)."""
+    place = {caption: i for i, caption in enumerate(scenes_scores.captions())}
+    rows = np.array(np.unravel_index([place[t] for t in texts], scenes_scores.SIZES)).T
+    return one_hot(rows)
+
+
+def one_hot(rows):
+    return np.concatenate(
+        [np.eye(n)[rows[:, i]] for i, n in enumerate(scenes_scores.SIZES)], axis=1
+    )
+
+
+def evaluated(stub):
+    return evaluate.evaluate("scenes", stub, stub.config)
+
+
+def test_an_oracle_knows_everything(truth):
+    stub = stub_models.Stub(
+        stub_models.config(DATA), lambda pixels, vectors: one_hot(truth), spoken
+    )
+    scores, predictions = evaluated(stub)
+    value = stub_models.values(scores)
+    assert all(v == 1 for name, v in value.items() if name.startswith("minimal"))
+    assert value["retrieval.caption.r1"] == 1
+    assert value["gap"] == pytest.approx(0, abs=1e-5)
+    assert len([name for name in value if name.startswith("minimal")]) == 7 * 4
+    for score in scores:
+        assert score.samples == N
+        if score.kind not in ("gap", "error"):
+            assert predictions[score.name].mean() == pytest.approx(score.value)
+    assert (predictions["labels.side"] == truth[:, -1]).all()
+
+
+def test_a_constant_model_is_at_chance():
+    scores, _ = evaluated(stub_models.Stub(stub_models.config(DATA)))
+    for score in scores:
+        if score.kind in ("gap", "error"):
+            assert score.value == pytest.approx(0, abs=1e-9)
+            assert score.chance is None
+        else:
+            assert score.value == pytest.approx(score.chance), score.name
+        assert score.chance in (None, 0.5) or score.name.startswith("retrieval")
+
+
+def test_calibration_is_that_of_the_nearest_of_all_captions(truth):
+    """One picture in two names another side, with the odds that the scale gives to cosines: six
+    attributes agree or five do, and all captions of the grid compete."""
+    seen = truth.copy()
+    seen[::2, -1] ^= 1
+    stub = stub_models.Stub(stub_models.config(DATA), lambda pixels, vectors: one_hot(seen), spoken)
+    stub.image_text_scale = lambda: 3.0
+    grid = np.indices(scenes_scores.SIZES).reshape(len(scenes_scores.SIZES), -1).T
+    odds = np.exp(3.0 * (grid == grid[0]).mean(axis=1))
+    value = stub_models.values(evaluated(stub)[0])
+    assert value["caption.ece"] == pytest.approx(abs(0.5 - odds[0] / odds.sum()))
+
+
+def test_embeddings_that_are_not_finite_are_refused():
+    stub = stub_models.Stub(
+        stub_models.config(DATA), lambda pixels, _: np.full((len(pixels), 4), np.nan)
+    )
+    with pytest.raises(ValueError, match="not finite"):
+        evaluated(stub)
+
+
+def side_shown(pixels):
+    """0 where more light is on the left."""
+    light = pixels.astype(float).mean(axis=(1, 2))
+    light = np.abs(light - np.median(light, axis=1, keepdims=True))
+    half = light.shape[1] // 2
+    return (light[:, half:].sum(axis=1) > light[:, :half].sum(axis=1)).astype(int)
+
+
+def test_awareness_of_flips_is_seen_with_the_true_vectors_alone(truth):
+    """A model that sees sides and undoes the flips it is told of; half the views are flipped."""
+    config = stub_models.config({**DATA, "delta": {"side": 1.0}})
+    told = []
+
+    def images(pixels, vectors):
+        flipped = np.zeros(len(pixels)) if vectors is None else vectors[:, FLIP]
+        told.append(flipped > 0)
+        return np.eye(2)[side_shown(pixels) ^ (flipped > 0)]
+
+    def texts(captions):
+        return np.eye(2)[[int(caption.endswith("right")) for caption in captions]]
+
+    scores, predictions = evaluated(stub_models.Stub(config, images, texts))
+    value = stub_models.values(scores)
+    assert value["minimal.side"] == 1
+    assert value["minimal.side.views.true"] == 1
+    plain, true, identity, wrong = told[:4]
+    assert not plain.any()
+    assert not identity.any()
+    assert 0.3 < true.mean() < 0.7
+    assert value["minimal.side.views.identity"] == pytest.approx(1 - true.mean())
+    assert (wrong == np.roll(true, -1)).all()
+    assert (predictions["minimal.side.views.wrong"] == (true == wrong)).all()
+    for attribute in set(ATTRIBUTES) - {"side"}:
+        assert value[f"minimal.{attribute}"] == 0.5
+    assert value["minimal.damaged"] == pytest.approx((1 + 4 * 0.5) / 5)
+    mean = np.mean([value[f"minimal.{name}.views.wrong"] for name in DAMAGED])
+    assert value["minimal.damaged.views.wrong"] == pytest.approx(mean)
+    assert set(ATTRIBUTES) - set(DAMAGED) == {"shape"}
+
+
+def test_instances_are_views_of_one_picture(truth):
+    seen = []
+
+    def images(pixels, vectors):
+        seen.append(pixels)
+        return pixels.reshape(len(pixels), -1).astype(float) - pixels.mean()
+
+    texts = np.random.default_rng(0).normal(size=(int(np.prod(scenes_scores.SIZES)), 3 * 32 * 32))
+    stub = stub_models.Stub(
+        stub_models.config(DATA), images, lambda captions: texts[: len(captions)]
+    )
+    value = stub_models.values(evaluated(stub)[0])
+    one, other = seen[-2:]
+    assert (one != other).any()
+    assert value["retrieval.instance.r1"] > 0.9
+
+
+def test_what_is_shown_is_the_same_for_every_model():
+    test_views.view.cache_clear()
+    source = stub_models.config(DATA).data
+    first = test_views.view(source, "strong", 0, 32)
+    test_views.view.cache_clear()
+    again = test_views.view(source, "strong", 0, 32)
+    assert (first.pixels == again.pixels).all()
+    assert (first.vectors == again.vectors).all()
+    assert np.abs(first.vectors).sum(axis=1).min() > 0  # no view is the evaluation's
+
+
+def test_modality_gap_by_hand():
+    images, texts = np.array([[1.0, 0], [0, 1]]), np.array([[0.0, -1], [0, -1]])
+    assert scenes_scores.modality_gap(images, texts) == pytest.approx(np.hypot(0.5, 1.5))
+
+
+def test_an_untrained_network_is_near_chance():
+    import torch
+
+    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.data.text import tokenizer
+    from uniclip.methods import build
+    from uniclip.models.embedder import build_embedder
+
+    config = stub_models.config({**DATA, "test": 256}, model=stub_models.SMALL_MODEL)
+    method = build(config)
+    words = tokenizer.train(scenes_scores.captions(), config.model.text.vocabulary)
+    pretrained = Pretrained(build_embedder(config, words, method.head), method, words, config)
+    before = torch.get_rng_state()
+    scores, predictions = evaluate.evaluate("scenes", pretrained, config)
+    assert (torch.get_rng_state() == before).all()
+    value = stub_models.values(scores)
+    assert value["minimal.side"] == pytest.approx(0.5, abs=0.15)
+    assert value["retrieval.caption.r1"] < 0.05
+    assert predictions["ids"].tolist() == data.open_split(config.data, "test").ids.tolist()
+    again = evaluate.evaluate("scenes", pretrained, config)[0]
+    assert again == scores
+
+
+def test_examples_are_fixed_and_say_whether_they_are_right(truth):
+    stub = stub_models.Stub(
+        stub_models.config(DATA), lambda pixels, vectors: one_hot(truth), spoken
+    )
+    _, predictions = evaluated(stub)
+    chosen = np.sort(rng.permutation(rng.key("evaluate", "examples"), N)[:12])
+    own = data.open_split(stub.config.data, "test")
+    assert predictions["examples.names"].tolist() == [own.names[i] for i in chosen]
+    assert predictions["examples.pixels"].shape == (12, 3, 64, 64)
+    assert predictions["examples.captions"].shape == (12, 5)
+    assert predictions["examples.right"][:, 0].all()
+    assert not predictions["examples.right"][:, 1:].any()
+    assert all(array.dtype != object for array in predictions.values())

@@ -1,0 +1,110 @@
+"""A protocol of the user's own, from its file to its hash."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.helpers import stub_models
+from uniclip import evaluate
+from uniclip.errors import UserError
+from uniclip.evaluate.protocols import custom, protocol
+
+MINE = """\
+like: slip2021
+templates:
+  pets: ["a picture of a {}.", "{}, an animal"]
+  "*": ["my {}"]
+  coco: ["caption: {}"]
+names:
+  fashion_mnist: {T-shirt/top: [t-shirt, top], Bag: handbag}
+metrics:
+  oxford_pets: accuracy
+"""
+CLASSES = ("T-shirt/top", "Trouser", "Bag")
+
+
+def write(folder, text=MINE, name="mine"):
+    (folder / "protocol").mkdir(exist_ok=True)
+    (folder / "protocol" / f"{name}.yaml").write_text(text)
+
+
+def test_it_says_what_it_says_and_else_what_it_is_like(tmp_path):
+    write(tmp_path)
+    said = custom.found("mine", [tmp_path])
+    assert json.loads(json.dumps(said)) == said
+    mine, slip = custom.chosen(said), protocol.published("slip2021")
+    assert (mine.name, mine.like) == ("mine", "slip2021")
+    assert mine.templates("oxford_pets") == ("a picture of a {}.", "{}, an animal")
+    assert mine.templates("imagenet") == ("my {}",)
+    assert mine.templates("coco") == ("caption: {}",)
+    assert mine.templates("flickr30k") == slip.templates("flickr30k")
+    assert mine.metric("oxford_pets") == "accuracy"
+    assert mine.metric("flowers102") == "mean_per_class"
+    assert mine.transform == slip.transform
+    names = dict(mine.judgement("fashion_mnist", CLASSES).names)
+    published = dict(slip.judgement("fashion_mnist", CLASSES).names)
+    assert names["T-shirt/top"] == ("t-shirt", "top")
+    assert names["Bag"] == ("handbag",)
+    assert names["Trouser"] == published["Trouser"]
+
+
+def test_a_published_one_needs_no_file(tmp_path):
+    assert custom.found("laion_cb", [tmp_path]) == "laion_cb"
+    assert custom.chosen("laion_cb") is protocol.published("laion_cb")
+
+
+def test_every_part_of_it_is_hashed(tmp_path):
+    texts = [
+        "{}",
+        "like: slip2021",
+        'templates: {fashion_mnist: ["a {}"]}',
+        'templates: {fashion_mnist: ["the {}"]}',
+        "names: {fashion_mnist: {Bag: handbag}}",
+        "names: {fashion_mnist: {Bag: purse}}",
+        "metrics: {fashion_mnist: mean_per_class}",
+    ]
+    hashes = {evaluate.evaluation_hash("fashion_mnist", stub_models.config({"name": "scenes"}))}
+    for text in texts:
+        write(tmp_path, text)
+        said = custom.found("mine", [tmp_path])
+        config = stub_models.config({"name": "scenes"}, runtime={"protocol": said})
+        hashes.add(evaluate.evaluation_hash("fashion_mnist", config))
+    assert len(hashes) == 1 + len(texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("- dtd", "is no protocol"),
+        ("templates: {dtd: [a {}]", "is broken"),
+        ("templats: {}", "did you mean .*templates"),
+        ("like: clip2020", "did you mean clip2021"),
+        ('templates: {dtd: ["a photo"]}', "needs exactly one {}"),
+        ('templates: {dtd: ["{} and {}"]}', "needs exactly one {}"),
+        ("templates: {dtd: []}", "dtd has no template"),
+        ('templates: {coco: ["{}", "a {}"]}', "coco takes one template"),
+        ('templates: {dtt: ["{}"]}', "did you mean dtd"),
+        ("metrics: {dtd: map}", "dtd is judged by accuracy or mean_per_class, not by map"),
+        ("metrics: {coco: accuracy}", "coco is judged by recall"),
+        ("names: {dtd: {bumpy: 3}}", "must be"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path, text, match):
+    write(tmp_path, text)
+    with pytest.raises(UserError, match=match) as caught:
+        custom.found("mine", [tmp_path])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_class_that_is_none_and_names_that_are_taken(tmp_path):
+    write(tmp_path, "names: {fashion_mnist: {Bags: handbag}}")
+    mine = custom.chosen(custom.found("mine", [tmp_path]))
+    with pytest.raises(UserError, match="protocol mine 'Bags': did you mean Bag"):
+        mine.judgement("fashion_mnist", CLASSES)
+    with pytest.raises(UserError, match="did you mean mine"):
+        custom.found("mine2", [tmp_path])
+    write(tmp_path, "{}", "clip2021")
+    with pytest.raises(UserError, match="clip2021 is a published protocol"):
+        custom.found("clip2021", [tmp_path])

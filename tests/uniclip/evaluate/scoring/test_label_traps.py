@@ -1,0 +1,64 @@
+"""What is easily got wrong between a data set's labels and a protocol's prompts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.helpers import dataset_trees
+from uniclip.errors import UserError
+from uniclip.evaluate import datasets, prompts
+from uniclip.evaluate.protocols import protocol as protocols
+from uniclip.evaluate.scoring import classification, zero_shot
+
+WITH_CLASSES = [name for name in dataset_trees.WRITERS if datasets.get(name).kind != "retrieval"]
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]]:
+    """The classes of each set, as its reader numbers them."""
+    found = {}
+    for name in (*WITH_CLASSES, "eurosat", "fer2013", "gtsrb"):
+        folder = tmp_path_factory.mktemp(name)
+        {**dataset_trees.WRITERS, **dataset_trees.FURTHER}[name](folder)
+        found[name] = datasets.get(name).open(folder, "test").classes
+    return found
+
+
+@pytest.mark.parametrize("protocol", protocols.PROTOCOLS)
+@pytest.mark.parametrize("name", [*WITH_CLASSES, "eurosat", "fer2013", "gtsrb"])
+def test_each_label_is_asked_for_by_its_own_name(
+    name: str, protocol: str, classes: dict[str, tuple[str, ...]]
+) -> None:
+    """Sources list classes otherwise than folders do: EuroSAT from forest, VOC with train late,
+    Caltech-101 from background. The prompts of a label are those of its class, asked for alone."""
+    rules = protocols.published(protocol)
+    own = classification.prompts(rules.judgement(name, classes[name]))
+    assert len(own) == len(classes[name])
+    for key, asked in zip(classes[name], own):
+        assert [asked] == classification.prompts(rules.judgement(name, (key,)))
+    backwards = classification.prompts(rules.judgement(name, classes[name][::-1]))
+    assert backwards == own[::-1]
+
+
+def test_articles_and_braces_stay_as_they_are() -> None:
+    assert zero_shot.prompts(["a photo of a {}."], ["origami"]) == ["a photo of a origami."]
+    assert "a origami {}." in prompts.templates("imagenet80")
+    assert zero_shot.prompts(["{}!"], ["{c} and {0}"]) == ["{c} and {0}!"]
+    with pytest.raises(UserError, match="exactly one {}"):
+        prompts.checked(["a photo of a {c}."], "mine.yaml")
+
+
+def test_a_class_has_the_mean_of_all_of_its_names() -> None:
+    rules = protocols.published("clip2021").judgement("fer2013", ("happy", "sad"))
+    happy, sad = classification.prompts(rules)
+    names = prompts.names("fer2013", ["happy", "sad"])
+    assert len(happy) == len(names["happy"]) * len(rules.templates)
+    assert len(names["happy"]) > 1
+    place = {text: i for i, text in enumerate(dict.fromkeys([*happy, *sad]))}
+    rows = zero_shot.classifier(lambda texts: np.eye(len(place))[[place[t] for t in texts]],
+                                [happy, sad])  # fmt: skip
+    for own, row in zip((happy, sad), rows):
+        expected = np.zeros(len(place))
+        expected[[place[t] for t in own]] = len(own) ** -0.5
+        assert row == pytest.approx(expected, abs=1e-6)

@@ -1,0 +1,74 @@
+"""A probe that is stopped again and again is the one that was never stopped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from uniclip.errors import Stopped
+from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.protocols.protocol import Probing
+from uniclip.evaluate.scoring import linear_probe, probe_cache
+from uniclip.evaluate.scoring.linear_probe import Part
+from uniclip.evaluate.scoring.logistic_regression import Problem
+from uniclip.evaluate.scoring.probe_cache import KeptFits
+
+
+def part(n, seed):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, n)
+    return Part(np.eye(3)[labels] + random.normal(size=(n, 3)), labels)
+
+
+TRAIN, VALIDATION = part(70, 0), part(40, 1)
+
+
+def probed(prepare=linear_probe.prepared):
+    return linear_probe.protocol_probe(TRAIN, VALIDATION, 3, Probing(), "accuracy", prepare=prepare)
+
+
+def test_stopped_at_any_evaluation_the_probe_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(probe_cache, "LONG", 0.0)
+    plain, patience, stops, longest = probed(), 20, 0, 0
+    kept: list[KeptFits] = []
+
+    def prepare(of, classes):
+        left = iter(range(patience))
+        problem = Problem(of.features, of.labels, classes, lambda: next(left, None) is None)
+        kept.append(KeptFits(problem, Cache(tmp_path), {"of": len(of.labels)}))
+        return kept[-1]
+
+    while True:
+        try:
+            made = probed(prepare)
+            break
+        except Stopped:
+            stops += 1
+            files = len(list(tmp_path.rglob("*.npz")))
+            assert files > longest, "each time it comes further"
+            longest = files
+    assert stops > 3
+    assert made.strength == plain.strength
+    assert made.validation == plain.validation
+    assert made.probe.weight.tobytes() == plain.probe.weight.tobytes()
+    assert made.probe.bias.tobytes() == plain.probe.bias.tobytes()
+    assert len(list(tmp_path.rglob("*.npz"))) == 16, "fifteen strengths, and the last on both parts"
+    for one in kept:
+        one.forget()
+    assert list(tmp_path.rglob("*.npz")) == []
+
+
+def test_short_fits_are_not_kept(tmp_path):
+    problem = Problem(TRAIN.features, TRAIN.labels, 3)
+    KeptFits(problem, Cache(tmp_path), {}).fit(1.0)
+    assert list(tmp_path.rglob("*.npz")) == []
+
+
+def test_another_strength_start_or_tolerance_is_another_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr(probe_cache, "LONG", 0.0)
+    kept = KeptFits(Problem(TRAIN.features, TRAIN.labels, 3), Cache(tmp_path), {})
+    start = kept.fit(1.0)
+    for words in ((0.1,), (1.0, start), (1.0, None, 1e-6)):
+        kept.fit(*words)
+    assert len(list(tmp_path.rglob("*.npz"))) == 4
+    assert kept.fit(1.0).weight == pytest.approx(start.weight, abs=0)

@@ -1,0 +1,269 @@
+"""Finished runs are scored again from the cache alone: by real runs, with the pictures gone."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sweeps.cli import main
+from tests.helpers import dataset_trees
+from tests.helpers.small_runs import claimed, opened, tiny
+from uniclip import evaluate
+from uniclip import run as run_module
+from uniclip.config import RunConfig
+from uniclip.errors import UserError
+from uniclip.evaluate import cache, datasets
+from uniclip.evaluate.datasets import dataset
+from uniclip.evaluate.datasets.images import Pictures
+from uniclip.evaluate.scoring import probe_cache
+from uniclip.store import RunFolder, Scores
+
+SETS = ("cifar10", "oxford_pets", "voc2007", "flickr30k")
+MINE = {
+    "name": "mine",
+    "like": "clip2021",
+    "templates": {"*": ["a drawing of a {}.", "{}"], "flickr30k": ["{}"]},
+    "names": {"cifar10": {"bird": ["bird", "chick"]}},
+    "metrics": {"oxford_pets": "accuracy", "cifar10": "mean_per_class"},
+}
+
+
+def trained(store: Path, seed: int = 0) -> tuple[RunFolder, RunConfig]:
+    """A tiny run, trained for two steps by the real code."""
+    of = tiny(train={"steps": 2, "validate_every": 2}, seed=seed)
+    run = opened(store, of)
+    assert run_module.run(run, of, claimed(run), evaluations={}) == "trained"
+    return run, of
+
+
+def under(of: RunConfig, root: Path, protocol: object, **runtime: object) -> RunConfig:
+    changed = replace(of.runtime, data_root=str(root), protocol=protocol, **runtime)
+    return replace(of, runtime=changed)
+
+
+def judged(run: RunFolder, of: RunConfig, names: tuple[str, ...] = SETS) -> dict[str, Scores]:
+    """What a worker keeps of a run on these sets."""
+    hashes = {name: evaluate.evaluation_hash(name, of, run.cache) for name in names}
+    assert all(evaluate.missing(name, of, run.cache) is None for name in names)
+    kind = run_module.run(run, of, claimed(run), evaluations=hashes)
+    assert kind == "evaluated"
+    found = {name: run.scores(name, h) for name, h in hashes.items()}
+    return {name: scores for name, scores in found.items() if scores is not None}
+
+
+def arrays(run: RunFolder, scores: Scores) -> dict[str, np.ndarray]:
+    with np.load(run.predictions_path(scores.dataset, scores.evaluation)) as kept:
+        return dict(kept)
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    for name in SETS:
+        dataset_trees.WRITERS[name](tmp_path / "sets")
+    return tmp_path / "sets"
+
+
+@pytest.mark.parametrize(("gigabytes", "whole"), [(0.25, 3), (0.5e-6, 2)])
+def test_stopped_anywhere_in_an_evaluation_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gigabytes: float, whole: int
+) -> None:
+    """What a large set takes hours for (chapters, fits) is kept where a job is cut off."""
+    dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
+    run, of = trained(tmp_path / "store")
+    of = under(of, tmp_path / "sets", "clip2021", keep_embeddings=gigabytes)
+    twin = RunFolder(shutil.copytree(tmp_path / "store", tmp_path / "twin") / "runs" / run.id)
+    full = judged(twin, of, ("cifar10",))["cifar10"]
+    monkeypatch.setattr(cache, "CHAPTER", 8)
+    monkeypatch.setattr(cache, "PIECE", 4)
+    monkeypatch.setattr(probe_cache, "LONG", 0.0)
+    hashes, ends, beats = {"cifar10": full.evaluation}, [], []
+    while ends[-1:] != ["evaluated"]:
+        patience, attempt = iter([False] * 60), claimed(run)
+        ends.append(
+            run_module.run(run, of, attempt, evaluations=hashes, stop=partial(next, patience, True))
+        )
+        beats.append(attempt.heartbeat())
+        assert len(ends) < 40, "it comes no further"
+    assert ends.count("interrupted") == len(ends) - 1 >= 3
+    assert {b.phase for b in beats if b is not None} == {"evaluating cifar10"}
+    assert run.scores("cifar10", full.evaluation) == full
+    kept = list((run.cache / "embeddings").iterdir())
+    assert len(kept) == whole, "all three parts, or the small ones; no chapter is left"
+
+
+def test_another_protocol_needs_no_pictures_and_gives_what_a_full_evaluation_gives(
+    tmp_path: Path, sets: Path
+) -> None:
+    run, of = trained(tmp_path / "store")
+    twin = shutil.copytree(tmp_path / "store", tmp_path / "twin")
+    first = judged(run, under(of, sets, "clip2021"))
+    full = judged(RunFolder(twin / "runs" / run.id), under(of, sets, MINE))
+    shutil.move(sets, tmp_path / "elsewhere")
+    again = judged(run, under(of, sets, MINE))
+    assert set(again) == set(full) == set(SETS)
+    for name in SETS:
+        assert again[name] == full[name], "values, protocol, hash"
+        assert again[name].evaluation != first[name].evaluation
+        assert again[name].protocol["protocol"] == "mine"
+        ours = arrays(run, again[name])
+        theirs = arrays(RunFolder(twin / "runs" / run.id), full[name])
+        assert ours.keys() == theirs.keys()
+        assert all((ours[key] == theirs[key]).all() for key in ours)
+    assert {s.name for s in again["cifar10"].scores} >= {"zeroshot", "probe"}
+    assert again["oxford_pets"].protocol["metric"] == "accuracy"
+
+
+def test_a_users_own_folder_may_be_gone_too(tmp_path: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    for part in ("train", "test"):
+        for label in range(2):
+            for i in range(12):
+                dataset_trees.draw(tmp_path / f"mine/{part}/c{label}/{i}.png", label)
+    name = f"folder:{tmp_path / 'mine'}"
+    (first,) = judged(run, under(of, tmp_path, "clip2021"), (name,)).values()
+    (tmp_path / "mine").rename(tmp_path / "elsewhere")
+    own = {"name": "mine", "templates": {name: ["my {}"]}}
+    (again,) = judged(run, under(of, tmp_path, own), (name,)).values()
+    (same,) = judged(run, under(of, tmp_path, "clip2021"), (name,)).values()
+    assert same == first
+    assert again.protocol["data"] == first.protocol["data"]
+    assert [s for s in again.scores if s.name == "probe"]
+
+
+def test_shards_may_be_gone_with_their_templates(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    words = ["data", "export", "cifar10", f"data_root={sets}", f"to={tmp_path / 'wds'}"]
+    assert main.main(words) == 0
+    name = f"wds:{tmp_path / 'wds'}"
+    (first,) = judged(run, under(of, sets, "clip2021"), (name,)).values()
+    (tmp_path / "wds").rename(tmp_path / "elsewhere")
+    (same,) = judged(run, under(of, sets, "clip2021"), (name,)).values()
+    assert same == first
+    assert len(same.protocol["templates"]) == 18
+
+
+def test_a_picture_is_embedded_once(
+    tmp_path: Path, sets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, of = trained(tmp_path / "store")
+    opened_pictures, decode = [], Pictures.picture
+
+    def counted(self: Pictures, i: int) -> object:
+        opened_pictures.append((self.name, self.ids[i]))
+        return decode(self, i)
+
+    monkeypatch.setattr(Pictures, "picture", counted)
+    for protocol in ("clip2021", "laion_cb"):  # one transform; trunk and embedding
+        judged(run, under(of, sets, protocol))
+    first = Counter(opened_pictures)
+    twice = [picture for picture, times in first.items() if times == 2]
+    assert set(first.values()) == {1, 2}
+    assert 0 < len(twice) < len(first), "test pictures: once more, to look for near-duplicates"
+    judged(run, under(of, sets, "slip2021"))  # another transform
+    assert Counter(opened_pictures) - first == Counter(first.keys())
+
+
+def test_changed_data_is_not_taken_for_what_it_was(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    config = under(of, sets, "clip2021")
+    before = judged(run, config, ("oxford_pets",))["oxford_pets"]
+    index = sets / "oxford-iiit-pet/annotations/test.txt"
+    lines = index.read_text().splitlines()
+    index.write_text("\n".join(lines[:-1]) + "\n")
+    after = judged(run, config, ("oxford_pets",))["oxford_pets"]
+    assert after.evaluation != before.evaluation
+    assert after.scores[0].samples == before.scores[0].samples - 1
+
+
+def test_what_was_never_embedded_is_said_to_be_gone(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    judged(run, under(of, sets, "clip2021"), ("cifar10",))
+    shutil.move(sets, tmp_path / "elsewhere")
+    gone = under(of, sets, "clip2021")
+    assert evaluate.missing("oxford_pets", gone, run.cache) is not None
+    assert evaluate.missing("cifar10", gone) is not None
+    off = under(of, sets, "clip2021", keep_embeddings=0.0)
+    assert evaluate.missing("cifar10", off, run.cache) is not None
+    other, of_other = trained(tmp_path / "store", seed=1)
+    config = under(of_other, sets, "clip2021")
+    hashes = {"cifar10": evaluate.evaluation_hash("cifar10", config, other.cache)}
+    with pytest.raises(UserError, match=r"cifar10 is missing: there is no .*cifar-10-batches-py"):
+        run_module.run(other, config, claimed(other), evaluations=hashes)
+
+
+def test_a_set_that_cannot_be_judged_keeps_no_other_from_it(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    config = under(of, sets, "clip2021")
+    judged(run, config, ("voc2007",))
+    other, _ = trained(tmp_path / "store", seed=1)
+    (sets / "VOCdevkit").rename(tmp_path / "gone")  # noted in the cache, for the first run alone
+    name = (sets / "oxford-iiit-pet/annotations/test.txt").read_text().split()[0]
+    (sets / f"oxford-iiit-pet/images/{name}.jpg").write_bytes(b"\xff\xd8 truncated")
+    names = ("oxford_pets", "voc2007", "cifar10", "flickr30k")
+    hashes = {name: evaluate.evaluation_hash(name, config, other.cache) for name in names}
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"not judged: oxford_pets, voc2007 \(oxf.*\)") as error:
+            run_module.run(other, config, claimed(other), evaluations=hashes)
+        assert f"picture {name} cannot be read" in str(error.value)
+        assert "voc2007 is missing: " in str(error.value)
+        assert "\n" not in str(error.value)
+        scored = {name for name, h in hashes.items() if other.scores(name, h) is not None}
+        assert scored == {"cifar10", "flickr30k"}
+
+
+def test_data_that_changed_since_the_plan_is_refused(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    config = under(of, sets, "clip2021")
+    planned = {name: evaluate.evaluation_hash(name, config) for name in ("oxford_pets", "cifar10")}
+    index = sets / "oxford-iiit-pet/annotations/test.txt"
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"oxford_pets \(.* changed since the plan; run again\)"):
+        run_module.run(run, config, claimed(run), evaluations=planned)
+    assert [p.name.split("@")[0] for p in (run.path / "scores").iterdir()] == ["cifar10"]
+
+
+def test_a_folder_is_listed_once_an_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_trees.imagenet(tmp_path)
+    run, of = trained(tmp_path / "store")
+    config = under(of, tmp_path, "clip2021")
+    hashes = {"imagenet": evaluate.evaluation_hash("imagenet", config, run.cache)}
+    walked, listing = [], dataset._listing
+    monkeypatch.setattr(dataset, "_listing", lambda f, *w: walked.append(f.name) or listing(f, *w))
+    assert run_module.run(run, config, claimed(run), evaluations=hashes) == "evaluated"
+    assert (walked.count("train"), walked.count("val")) == (1, 1)
+
+
+def test_keeping_can_be_turned_off(tmp_path: Path, sets: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    kept = judged(run, under(of, sets, "slip2021"), ("cifar10",))
+    assert list((tmp_path / "store" / "cache" / "embeddings").iterdir())
+    shutil.rmtree(tmp_path / "store" / "cache")
+    shutil.rmtree(run.path / "scores")
+    off = judged(run, under(of, sets, "slip2021", keep_embeddings=0.0), ("cifar10",))
+    assert not (tmp_path / "store" / "cache" / "embeddings").exists()
+    assert off == kept
+
+
+def test_all_pictures_where_clip_benchmark_takes_all(tmp_path: Path) -> None:
+    run, of = trained(tmp_path / "store")
+    for name in ("sun397", "caltech101", "eurosat"):
+        getattr(dataset_trees, name)(tmp_path / "sets")
+        config = under(of, tmp_path / "sets", "laion_cb")
+        (parted,) = judged(run, under(of, tmp_path / "sets", "clip2021"), (name,)).values()
+        (scores,) = judged(run, config, (name,)).values()
+        assert len(arrays(run, parted)["leaked"]) == parted.scores[0].samples
+        assert len(arrays(run, scores)["leaked"]) == scores.scores[0].samples
+        folder = tmp_path / "sets" / datasets.get(name).whole[0]
+        here = [p for p in folder.rglob("*.jpg") if not p.name.startswith(".")]
+        assert scores.scores[0].samples == len(here)
+        assert len(here) > len(datasets.get(name).open(tmp_path / "sets", "test"))
+        assert not [s for s in scores.scores if s.name.startswith("probe")]
+        assert parted.evaluation != scores.evaluation

@@ -1,0 +1,379 @@
+"""The losses against their literal twins, against each other, and at the ends of their ranges."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from tests.helpers import reference_losses
+from tests.helpers.loss_batches import (
+    POOLS,
+    SETTINGS,
+    SWITCHES,
+    WEIGHTS,
+    WIDTH,
+    LargestTensor,
+    domain_similarity,
+    pairs,
+    pool,
+    value_and_gradients,
+    views,
+)
+from uniclip.losses.image_text import clip_loss, image_to_text_loss, unicl_loss
+from uniclip.losses.multi_positive import (
+    mil_nce,
+    mp_nce,
+    multi_positive,
+    multi_view_info_nce,
+    sup_con,
+)
+from uniclip.losses.similarity import DomainSimilarity, SharedSimilarity
+
+
+def assert_equal_to_twin(entries, switches, weights, setting, chunk=None, seed=0):
+    denominator, aggregate, negatives = switches
+    z, sample, domain, slot = pool(entries, seed)
+    similarity = domain_similarity(*setting)
+    leaves = (z, similarity.log_scale, similarity.offset)
+    options = dict(
+        denominator=denominator, aggregate=aggregate, negatives=negatives, weights=weights
+    )
+    loss = multi_positive(z, sample, domain, slot, similarity, chunk=chunk, **options)
+    twin = reference_losses.multi_positive(z, sample, domain, slot, *leaves[1:], **options)
+    twin = z.sum() * 0 if twin is None else twin
+    value, gradients = value_and_gradients(loss, *leaves)
+    expected, expected_gradients = value_and_gradients(twin, *leaves)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+    for gradient, wanted in zip(gradients, expected_gradients):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
+@pytest.mark.parametrize("switches", SWITCHES, ids="-".join)
+def test_family_equals_its_twin(switches, weights):
+    for i, entries in enumerate(POOLS.values()):
+        assert_equal_to_twin(entries, switches, weights, SETTINGS[i % 3], seed=i)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.parametrize("name", ["two views", "duplicates", "uneven"])
+def test_temperatures_and_offsets_equal_the_twin(name, setting):
+    for switches in SWITCHES:
+        assert_equal_to_twin(POOLS[name], switches, "balanced", setting)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 4, 7, 100])
+@pytest.mark.parametrize("switches", SWITCHES, ids="-".join)
+def test_tiles_equal_the_twin(switches, chunk):
+    assert_equal_to_twin(POOLS["uneven"], switches, (2.0, 0.5, 3.0), SETTINGS[1], chunk=chunk)
+
+
+entry = st.tuples(st.integers(-2, 2), st.integers(0, 1), st.integers(0, 2))
+
+
+@given(
+    entries=st.lists(entry, min_size=1, max_size=7),
+    switches=st.sampled_from(SWITCHES),
+    weights=st.sampled_from(WEIGHTS) | st.tuples(*[st.floats(0, 4)] * 3),
+    taus=st.tuples(*[st.floats(0.01, 1)] * 3),
+    offsets=st.tuples(st.floats(-1, 1), st.just(0.0), st.floats(-1, 1)),
+    chunk=st.sampled_from([None, 1, 3]),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_any_pool_equals_the_twin(entries, switches, weights, taus, offsets, chunk):
+    assert_equal_to_twin(entries, switches, weights, (taus, offsets), chunk)
+
+
+def test_members_are_the_family_with_their_switches_set():
+    z, sample, domain, slot = views(4, 2)
+    similarity = domain_similarity(*SETTINGS[1])
+    given = (z, sample, domain, slot, similarity)
+    several = dict(denominator="all")
+    for member, weights in ((mp_nce, "uniform"), (mp_nce, (0, 1, 1))):
+        alone = member(z, sample, domain, similarity, weights)
+        assert torch.equal(alone, multi_positive(*given, weights=weights))
+    assert torch.equal(sup_con(z, sample, domain, similarity), multi_positive(*given, **several))
+    inside = multi_positive(*given, aggregate="inside", **several)
+    assert torch.equal(mil_nce(z, sample, domain, similarity), inside)
+    by_slot = multi_positive(*given, negatives="slot", weights="uniform")
+    assert torch.equal(multi_view_info_nce(*given), by_slot)
+
+
+@pytest.mark.parametrize("chunk", [None, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_positive_makes_three_losses_one_bit_for_bit(dtype, chunk):
+    results = []
+    for member in (mp_nce, sup_con, mil_nce):
+        z, sample, domain, _ = views(13, 1, dtype=dtype)
+        similarity = domain_similarity((0.02, 0.1, 0.4), (0.3, 0.0, -0.2), dtype)
+        loss = member(z, sample, domain, similarity, chunk=chunk)
+        value, gradients = value_and_gradients(loss, z, *similarity.parameters())
+        results.append((value, *gradients))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other))
+    assert results[0][1].abs().max() > 0
+
+
+def test_two_positives_make_three_different_losses():
+    z, sample, domain, _ = views(5, 2)
+    similarity = domain_similarity()
+    losses = (mp_nce, sup_con, mil_nce)
+    values = {loss(z, sample, domain, similarity).item() for loss in losses}
+    assert len(values) == 3
+
+
+def test_multi_view_info_nce_is_the_mean_of_n_by_n_cross_entropies():
+    z, sample, domain, slot = views(6, 2)
+    similarity = domain_similarity((0.1, 0.2, 0.3), (0.5, 0.0, 0.5))
+    blocks = z.view(3, 6, WIDTH)
+    own = torch.arange(6)
+    terms = []
+    for a in range(3):
+        for b in range(3):
+            if a != b:
+                tau = 0.1 if max(a, b) < 2 else 0.2
+                terms.append(F.cross_entropy(blocks[a] @ blocks[b].T / tau, own))
+    loss = multi_view_info_nce(z, sample, domain, slot, similarity)
+    torch.testing.assert_close(loss, torch.stack(terms).mean(), rtol=1e-12, atol=1e-12)
+    # One domain pair in each denominator: the offset cancels.
+    assert torch.autograd.grad(loss, similarity.offset)[0].abs().max() < 1e-12
+
+
+def test_without_image_image_positives_their_negatives_stay():
+    z, sample, domain, _ = views(4, 2)
+    similarity = domain_similarity()
+    loss = mp_nce(z, sample, domain, similarity, weights=(0, 1, 1))
+    gradient = torch.autograd.grad(loss, similarity.log_scale)[0]
+    assert gradient[0].abs() > 1e-6
+    assert_equal_to_twin(POOLS["two views"], SWITCHES[0], (0.0, 1.0, 1.0), SETTINGS[2])
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+@pytest.mark.parametrize("loss", [mp_nce, sup_con, mil_nce])
+def test_no_positive_gives_zero_with_zero_gradients(loss, chunk):
+    z, sample, domain, _ = pool([(1, 0, 0), (2, 0, 0), (3, 1, 1)])
+    for weights, ids in (("balanced", sample), ((1, 0, 1), torch.tensor([1, 2, 1]))):
+        similarity = domain_similarity()
+        value = loss(z, ids, domain, similarity, weights=weights, chunk=chunk)
+        value.backward()
+        assert value == 0
+        for leaf in (z, similarity.log_scale, similarity.offset):
+            assert torch.equal(leaf.grad, torch.zeros_like(leaf))
+
+
+def test_sample_ids_are_names_and_rows_have_no_order():
+    z, sample, domain, slot = views(5, 2)
+    similarity = domain_similarity(*SETTINGS[1])
+    renamed = torch.tensor([-(2**63), 2**63 - 1, 0, 12, -1])[sample]
+    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(1))
+    for loss in (mp_nce, sup_con, mil_nce):
+        value = loss(z, sample, domain, similarity)
+        assert torch.equal(loss(z, renamed, domain, similarity), value)
+        moved = loss(z[order], sample[order], domain[order], similarity)
+        torch.testing.assert_close(moved, value, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("tau", [0.01, 0.07, 1.0])
+@pytest.mark.parametrize("name", list(POOLS))
+def test_nothing_overflows(name, tau, dtype):
+    for switches in SWITCHES:
+        z, sample, domain, slot = pool(POOLS[name], dtype=dtype)
+        with torch.no_grad():
+            z[:] = F.normalize(z[:1] * torch.sign(z[:, :1]), dim=1)  # every cosine is 1 or -1
+        similarity = domain_similarity([tau] * 3, (1.0, 0.0, -1.0), dtype)
+        options = dict(zip(("denominator", "aggregate", "negatives"), switches))
+        loss = multi_positive(z, sample, domain, slot, similarity, **options)
+        value, gradients = value_and_gradients(loss, z, *similarity.parameters())
+        assert value.isfinite()
+        assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_float32_agrees_with_float64():
+    # One pool in both precisions: the same rows, rounded.
+    z, sample, domain, _ = views(40, 2)
+    expected = mp_nce(z, sample, domain, domain_similarity(*SETTINGS[1]))
+    single = domain_similarity(*SETTINGS[1], dtype=torch.float32)
+    loss = mp_nce(z.float(), sample, domain, single)
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids="-".join)
+def test_second_derivatives_exist(switches):
+    z, sample, domain, slot = views(2, 2)
+    options = dict(zip(("denominator", "aggregate", "negatives"), switches))
+
+    def loss(z, log_scale, offset):
+        similarity = DomainSimilarity().double()
+        leaves = {"log_scale": log_scale, "offset": offset}
+        return torch.func.functional_call(
+            Wrapped(similarity, lambda s: multi_positive(z, sample, domain, slot, s, **options)),
+            {f"similarity.{name}": leaf for name, leaf in leaves.items()},
+        )
+
+    leaves = (
+        z,
+        torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64, requires_grad=True),
+        torch.tensor([0.2, 0.0, -0.3], dtype=torch.float64, requires_grad=True),
+    )
+    assert torch.autograd.gradcheck(loss, leaves)
+    assert torch.autograd.gradgradcheck(loss, leaves)
+
+
+class Wrapped(torch.nn.Module):
+    """A loss as a module, so that its similarity's leaves can be handed in."""
+
+    def __init__(self, similarity, loss):
+        super().__init__()
+        self.similarity, self.loss = similarity, loss
+
+    def forward(self):
+        return self.loss(self.similarity)
+
+
+@pytest.mark.parametrize("chunk", [None, 8])
+def test_tiles_bound_what_is_made_and_what_is_kept(chunk):
+    z, sample, domain, _ = views(48, 2)
+    rows, similarity, kept = len(z), domain_similarity(), []
+
+    def pack(tensor):
+        kept.append(tensor.numel())
+        return tensor
+
+    with LargestTensor() as made:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = mp_nce(z, sample, domain, similarity, chunk=chunk)
+        loss.backward()
+    whole = rows * rows // 2  # the images' block is two thirds of the columns
+    assert (made.largest < whole) is (chunk is not None)
+    assert (sum(kept) < whole) is (chunk is not None)
+
+
+@pytest.mark.parametrize("chunk", [None, 5])
+def test_autocast_does_not_reach_the_loss(chunk):
+    z, sample, domain, _ = views(8, 2, dtype=torch.float32)
+    similarity = DomainSimilarity()
+    expected = mp_nce(z, sample, domain, similarity, chunk=chunk)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(mp_nce(z, sample, domain, similarity, chunk=chunk), expected)
+        inside = clip_loss(z[:8], z[8:16], 14.0, chunk=chunk)
+    assert torch.equal(inside, clip_loss(z[:8], z[8:16], 14.0, chunk=chunk))
+
+
+LONG = torch.zeros(3, dtype=torch.int64)
+REFUSED = [
+    (dict(aggregate="inside"), "aggregate='inside' needs"),
+    (dict(aggregate="inside", denominator="all", negatives="slot"), "aggregate='inside' needs"),
+    (dict(denominator="positives"), "denominator must be one of"),
+    (dict(aggregate="mean"), "aggregate must be one of"),
+    (dict(negatives="hard"), "negatives must be one of"),
+    (dict(negatives="slot", slot=None), "needs the slot"),
+    (dict(chunk=0), "chunk must be"),
+    (dict(chunk=2.5), "chunk must be"),
+    (dict(weights="equal"), "weights must be"),
+    (dict(weights=(1, 2)), "weights must be"),
+    (dict(weights=(1, -1, 1)), "weights must be"),
+    (dict(weights=(1, math.nan, 1)), "weights must be"),
+    (dict(z=torch.zeros(3)), "z must be"),
+    (dict(z=torch.zeros(3, 2, dtype=torch.float16)), "z must be"),
+    (dict(sample=LONG[:2]), "sample must be int64"),
+    (dict(sample=LONG.float()), "sample must be int64"),
+    (dict(domain=LONG.int()), "domain must be int64"),
+    (dict(domain=LONG + 2), "domain must hold 0"),
+    (dict(slot=LONG[:1]), "slot must be int64"),
+]
+
+
+@pytest.mark.parametrize(("changed", "message"), REFUSED, ids=lambda x: str(x)[:40])
+def test_bad_arguments_are_refused(changed, message):
+    ids = dict(sample=LONG, domain=LONG, slot=LONG)
+    given = dict(z=torch.eye(3), similarity=DomainSimilarity(), **ids)
+    with pytest.raises(ValueError, match=message):
+        multi_positive(**{**given, **changed})
+
+
+# ---- CLIP and UniCL -----------------------------------------------------------------------------
+
+
+LABELS = [
+    [-1, -1, -1, -1, -1],
+    [0, 0, 1, 2, 0],
+    [3, -1, 3, -1, 9],
+    [5, 5, 5, 5, 5],
+    [-1],
+]
+
+
+@pytest.mark.parametrize("labels", LABELS, ids=str)
+@pytest.mark.parametrize("tau", [0.01, 0.07, 1.0])
+def test_unicl_equals_its_twin(labels, tau):
+    image, text = pairs(len(labels))
+    labels = torch.tensor(labels)
+    scale = torch.tensor(1 / tau, dtype=torch.float64, requires_grad=True)
+    leaves = (image, text, scale)
+    value, gradients = value_and_gradients(unicl_loss(image, text, labels, scale), *leaves)
+    twin = reference_losses.unicl(image, text, labels, scale)
+    expected, expected_gradients = value_and_gradients(twin, *leaves)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+    for gradient, wanted in zip(gradients, expected_gradients):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("labels", [[-1] * 6, [4, 0, 2, 1, 7, 3], [4, -1, 2, -1, -1, 3]], ids=str)
+def test_clip_is_unicl_without_shared_labels(labels):
+    image, text = pairs(6)
+    scale = torch.tensor(14.0, dtype=torch.float64, requires_grad=True)
+    leaves = (image, text, scale)
+    clip = value_and_gradients(clip_loss(image, text, scale), *leaves)
+    unicl = value_and_gradients(unicl_loss(image, text, torch.tensor(labels), scale), *leaves)
+    twin = value_and_gradients(
+        reference_losses.unicl(image, text, torch.tensor(labels), scale), *leaves
+    )
+    for other in (unicl, twin):
+        torch.testing.assert_close(clip, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_both_halves_of_clip_are_clip(chunk):
+    image, text = pairs(5)
+    scale = torch.tensor(14.0, dtype=torch.float64, requires_grad=True)
+    one = image_to_text_loss(image, text, scale, chunk=chunk)
+    torch.testing.assert_close(one, F.cross_entropy(scale * image @ text.T, torch.arange(5)))
+    halves = (one + image_to_text_loss(text, image, scale, chunk=chunk)) / 2
+    leaves = (image, text, scale)
+    expected = value_and_gradients(clip_loss(*leaves), *leaves)
+    torch.testing.assert_close(value_and_gradients(halves, *leaves), expected)
+
+
+def test_clip_is_mp_nce_across_domains_but_for_the_negatives():
+    # With the negatives of the positive's domain, one view and one scale, they are one loss.
+    image, text = pairs(7)
+    z = torch.cat([image, text])
+    sample, domain = torch.arange(7).repeat(2), torch.arange(2).repeat_interleave(7)
+    shared = SharedSimilarity(0.1).double()
+    loss = multi_positive(z, sample, domain, None, shared, negatives="domain")
+    expected = clip_loss(image, text, shared.scales()[1])
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_clip_and_unicl_refuse_what_does_not_fit():
+    image, text = pairs(3)
+    with pytest.raises(ValueError, match="image and text must be"):
+        clip_loss(image, text[:2], 1.0)
+    with pytest.raises(ValueError, match="image and text must be"):
+        clip_loss(image, text.float(), 1.0)
+    with pytest.raises(ValueError, match="image and text must be"):
+        clip_loss(image.half(), text.half(), 1.0)
+    with pytest.raises(ValueError, match="at least one pair"):
+        clip_loss(image[:0], text[:0], 1.0)
+    with pytest.raises(ValueError, match="at least one pair"):
+        image_to_text_loss(image[:0], text[:0], 1.0)
+    with pytest.raises(ValueError, match="labels must be int64"):
+        unicl_loss(image, text, torch.zeros(3), 1.0)
+    with pytest.raises(ValueError, match="labels must be int64"):
+        unicl_loss(image, text, LONG[:2], 1.0)

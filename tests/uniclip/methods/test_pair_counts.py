@@ -1,0 +1,106 @@
+"""Positives and negatives an anchor: those that act, by hand and by what each score pulls."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from tests.helpers import reference_losses
+from tests.helpers.small_runs import of_method
+from uniclip.config import UniclipMethod, ViewsConfig
+from uniclip.methods.uniclip import SWITCHES
+
+N = 3
+BY_HAND = [
+    # 3 views: 2 others and the text; 3 * 31 and 2 * 31 pictures of 31 other samples.
+    ("uniclip", {}, {"ii+": 2, "it+": 1, "ti+": 3, "ii-": 93, "it-": 31, "ti-": 93, "tt-": 31}),
+    # A text's positive competes with texts, a picture's with none: no picture has one that counts.
+    (
+        "uniclip",
+        {"negatives": "domain", "weights": [0, 1, 1]},
+        {"it+": 1, "ti+": 3, "it-": 31, "ti-": 93},
+    ),
+    (
+        "uniclip",
+        {"negatives": "slot", "weights": [0, 1, 1]},
+        {"it+": 1, "ti+": 3, "it-": 31, "ti-": 93},
+    ),
+    (
+        "uniclip",
+        {"loss": "multi_view_info_nce", "weights": [0, 1, 1]},
+        {"it+": 1, "ti+": 3, "it-": 31, "ti-": 93},
+    ),
+    (
+        "uniclip",
+        {"negatives": "domain"},
+        {"ii+": 2, "it+": 1, "ti+": 3, "ii-": 93, "it-": 31, "ti-": 93},
+    ),
+    (
+        "uniclip",
+        {"negatives": "slot"},
+        {"ii+": 2, "it+": 1, "ti+": 3, "ii-": 62, "it-": 31, "ti-": 93},
+    ),
+    # No text anchors anything; the negatives of a picture's other views are of both domains.
+    ("uniclip", {"weights": [1, 0, 0]}, {"ii+": 2, "ii-": 93, "it-": 31}),
+    ("uniclip", {"weights": [1, 0, 0], "negatives": "domain"}, {"ii+": 2, "ii-": 93}),
+    ("slip", {"ssl_weight": 0}, {"it+": 1, "ti+": 1, "it-": 31, "ti-": 31}),
+    # Neighbours alone: each view has two; a text has no picture, for one direction is contrasted.
+    ("declip", {"weights": [0, 1, 0, 0]}, {"it+": 2, "it-": 62}),
+    ("declip", {"weights": [1, 0, 1, 0]}, {"ii+": 1, "it+": 2, "ti+": 2, "it-": 62, "ti-": 62}),
+]
+
+
+@pytest.mark.parametrize(("name", "method", "expected"), BY_HAND)
+def test_counts_are_those_made_by_hand(name, method, expected):
+    views = {"uniclip": {"strong": 2}}.get(name, {})
+    config = of_method(name, method=method, views=views)
+    counted = config.method.contrasts(config.views, 32)
+    assert {kind: count for kind, count in counted.items() if count} == expected
+
+
+CASES = [
+    (loss, negatives, weights, views)
+    for loss, negatives, weights, views in itertools.product(
+        SWITCHES,
+        ("all", "domain", "slot", "not_text_text"),
+        ("balanced", "uniform", (0.0, 1.0, 1.0), (1.0, 0.0, 0.0)),
+        (1, 3),
+    )
+    if negatives == "all" or loss in ("mp_nce", "sup_con")
+]
+
+
+def acting(loss, negatives, weights, views):
+    """By kind: the negatives that some anchor of that kind has, of those whose score pulls."""
+    slot = torch.arange(views + 1).repeat(N)
+    sample, domain = torch.arange(N).repeat_interleave(views + 1), (slot == views).long()
+    scores = torch.zeros(len(slot), len(slot), requires_grad=True)
+    switches = {
+        "denominator": "negatives",
+        "aggregate": "outside",
+        "negatives": negatives,
+        **SWITCHES[loss],
+    }
+    given = (torch.zeros(len(slot), 1), sample, domain, slot, scores, None)
+    value = reference_losses.multi_positive(*given, weights=weights, **switches)
+    pull = torch.zeros_like(scores)
+    if value is not None:
+        (pull,) = torch.autograd.grad(value, scores)
+    others = (pull != 0) & (sample[:, None] != sample)
+    kinds = {"ii-": (0, 0), "it-": (0, 1), "ti-": (1, 0), "tt-": (1, 1)}
+    return {
+        kind: int(others[domain == a][:, domain == b].sum(1).max())
+        for kind, (a, b) in kinds.items()
+    }
+
+
+@pytest.mark.parametrize(("loss", "negatives", "weights", "views"), CASES)
+def test_counted_negatives_are_those_that_pull(monkeypatch, loss, negatives, weights, views):
+    # The twin asks for each score once more: here it is a number of its own, for each ordered pair.
+    monkeypatch.setattr(reference_losses, "score", lambda z, domain, scores, _, i, j: scores[i, j])
+    method = UniclipMethod(loss=loss, negatives=negatives, weights=weights)
+    counted = method.contrasts(ViewsConfig(weak=views, strong=0), N)
+    found = acting(loss, negatives, weights, views)
+    assert {kind: counted[kind] for kind in found} == found

@@ -1,0 +1,143 @@
+"""The embedder: unit rows, seeded parts, and what each setting of awareness lets through."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.helpers.small_runs import tiny
+from uniclip import methods
+from uniclip.augmentation import transform
+from uniclip.config import RunConfig
+from uniclip.data.text import tokenizer as tokenizers
+from uniclip.models.embedder import Embedder, build_embedder
+
+CAPTIONS = ["two small red discs on the left", "a green cat", "three blue squares on the right"]
+PARTS = ["image_encoder", "text_encoder", "augmentation_encoder", "image_head", "text_head"]
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    return tokenizers.train(CAPTIONS, 300)
+
+
+def built(config: RunConfig, vocabulary) -> Embedder:
+    return build_embedder(config, vocabulary, methods.build(config).head)
+
+
+def aware(**method):
+    return tiny(method={"name": "uniclip", **method})
+
+
+CLIP = {"name": "clip"}
+
+
+def inputs(n=4):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return pixels, torch.randn(n, transform.WIDTH, generator=generator)
+
+
+def part(embedder, name):
+    return {k: v for k, v in embedder.state_dict().items() if k.startswith(f"{name}.")}
+
+
+def same(first, second, name):
+    first, second = part(first, name), part(second, name)
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize("method", [{"name": "uniclip"}, CLIP], ids=lambda m: m["name"])
+def test_embeddings_are_unit_rows_of_one_space(vocabulary, method):
+    config = tiny(method=method)
+    embedder = built(config, vocabulary)
+    tokens = torch.from_numpy(vocabulary.encode(CAPTIONS, 16))
+    for rows in (embedder.images(*inputs()), embedder.texts(tokens)):
+        assert rows.dtype == torch.float32
+        assert rows.shape[1] == config.model.embedding
+        torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)))
+    assert embedder.trunk(inputs()[0]).shape == (4, embedder.image_encoder.features)
+
+
+def test_embeddings_are_float32_unit_rows_under_autocast(vocabulary):
+    embedder = built(aware(), vocabulary)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rows = embedder.images(*inputs())
+    assert rows.dtype == torch.float32
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(4))
+
+
+def test_parameters_are_named_after_their_parts(vocabulary):
+    names = {name.split(".")[0] for name, _ in built(aware(), vocabulary).named_parameters()}
+    assert names == set(PARTS)
+    names = {
+        name.split(".")[0] for name, _ in built(tiny(method=CLIP), vocabulary).named_parameters()
+    }
+    assert names == set(PARTS) - {"augmentation_encoder"}
+
+
+def test_a_seed_names_the_weights_and_no_global_state_matters(vocabulary):
+    torch.manual_seed(1)
+    first = built(aware(), vocabulary)
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    second = built(aware(), vocabulary)
+    assert torch.equal(torch.get_rng_state(), before)
+    other = built(tiny(seed=1), vocabulary)
+    for name in PARTS:
+        assert same(first, second, name)
+        assert not same(first, other, name)
+    assert not torch.equal(first.text_head.weight, first.image_head.project.weight[:, :32])
+
+
+def test_the_stream_changes_no_initial_weight(vocabulary):
+    first, other = built(aware(), vocabulary), built(tiny(stream=1), vocabulary)
+    assert all(same(first, other, name) for name in PARTS)
+
+
+def test_configurations_share_the_initial_weights_of_shared_parts(vocabulary):
+    full = built(aware(), vocabulary)
+    clip = built(tiny(method=CLIP), vocabulary)
+    assert all(same(full, clip, n) for n in ("image_encoder", "text_encoder", "text_head"))
+    for method in ({"aware": "identity"}, {"aware": "shuffled"}, {"loss": "sup_con"}):
+        assert all(same(full, built(aware(**method), vocabulary), name) for name in PARTS)
+    concat = built(aware(fusion="concat"), vocabulary)
+    assert all(same(full, concat, name) for name in set(PARTS) - {"image_head"})
+    for other in (concat, built(aware(aware="none"), vocabulary)):
+        assert torch.equal(full.image_head.project.weight, other.image_head.project.weight)
+
+
+LISTENS = {"true": True, "shuffled": True, "identity": False, "none": False}
+"""By method.aware."""
+FUSED = [(setting, fusion) for setting in LISTENS for fusion in ("film", "concat")]
+
+
+@pytest.mark.parametrize(("setting", "fusion"), [f for f in FUSED if f != ("none", "concat")])
+def test_vectors_act_only_where_awareness_is_on(vocabulary, setting, fusion):
+    listens = LISTENS[setting]
+    embedder = built(aware(aware=setting, fusion=fusion), vocabulary)
+    pixels, vectors = inputs()
+    rows = embedder.images(pixels, vectors)
+    others = embedder.images(pixels, -3 * vectors)
+    assert torch.equal(rows, others) is not listens
+    if not listens:
+        rows.sum().backward()
+        nothing_done = embedder.images(pixels, torch.zeros_like(vectors))
+        assert torch.equal(rows, nothing_done)
+
+
+def test_awareness_off_has_the_same_parameters(vocabulary):
+    sizes = {
+        setting: sum(p.numel() for p in built(aware(aware=setting), vocabulary).parameters())
+        for setting in ("true", "identity", "shuffled", "none")
+    }
+    assert sizes["true"] == sizes["identity"] == sizes["shuffled"] > sizes["none"]
+
+
+def test_clip_projects_linearly_and_hears_no_vector(vocabulary):
+    embedder = built(tiny(method=CLIP), vocabulary)
+    pixels, vectors = inputs()
+    assert torch.equal(embedder.images(pixels, vectors), embedder.images(pixels, vectors + 1))
+    for head in (embedder.image_head, embedder.text_head):
+        assert isinstance(head, torch.nn.Linear)
+        assert head.bias is None

@@ -1,0 +1,108 @@
+"""The table of sizes: every preset is in it, and what it says is true of the models."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import timm
+import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch.utils.flop_counter import FlopCounterMode
+
+from sweeps.config import request
+from tests.helpers import ROOT
+from uniclip.config import TextConfig, compose, run_config
+from uniclip.models import profile
+from uniclip.models.encoders import ImageEncoder, TextEncoder
+
+PRESETS = sorted(path.stem for path in (compose.CONF / "model").glob("*.yaml"))
+NAMED = ["vit_b32", "vit_b16", "vit_s16", "vit_l16", "swin_t", "swin_b", "resnet50", "tiny"]
+
+
+def test_every_preset_has_a_row_and_every_row_a_preset():
+    assert sorted(profile.table()) == PRESETS
+    assert set(NAMED) <= set(PRESETS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_table_is_what_the_models_measure(name):
+    measured = profile.measure(profile.preset(compose.CONF / "model" / f"{name}.yaml"))
+    assert measured == profile.table()[name]
+
+
+def test_parameters_are_those_of_a_real_model_counted_by_hand():
+    """timm's ResNet-50 without classifier; CLIP's text tower, term by term."""
+    row = profile.table()["resnet50"]
+    real = timm.create_model("resnet50", num_classes=0)
+    assert row["image_parameters"] == sum(p.numel() for p in real.parameters())
+    w = 512
+    block = 4 * (w * w + w) + (w * 4 * w + 4 * w) + (4 * w * w + w) + 2 * 2 * w
+    assert row["text_parameters"] == 49408 * w + 77 * w + 12 * block + 2 * w
+
+
+def test_operations_are_those_of_a_real_forward():
+    config = profile.preset(compose.CONF / "model" / "resnet50.yaml")
+    real = timm.create_model("resnet50", num_classes=0).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        real(torch.zeros(1, 3, 224, 224))
+    row = profile.table()["resnet50"]
+    assert row["image_gflops"] == pytest.approx(counter.get_total_flops() / 1e9, abs=1e-4)
+    length, w = config.text.context, 512
+    by_hand = 12 * (2 * 12 * w * w * length + 4 * length * length * w)
+    assert row["text_gflops"] == pytest.approx(by_hand / 1e9, rel=1e-4)
+
+
+def test_a_real_text_encoder_has_as_many():
+    config = TextConfig(width=64, layers=2, heads=1, context=16, vocabulary=300)
+
+    class Ids:
+        bos, eos, pad, size = 298, 299, 0, 300
+
+    real = sum(p.numel() for p in TextEncoder(config, Ids()).parameters())
+    w = 64
+    assert real == 300 * w + 16 * w + 2 * (12 * w * w + 13 * w) + 2 * w
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_composes_and_the_word_selects_it(name):
+    asked = request.asked(["ablation=components", "data=openmoji", f"model={name}"])
+    values = asked.request.compose({"data": "openmoji", "model": name})
+    config = run_config(values)
+    assert config.model == profile.preset(compose.CONF / "model" / f"{name}.yaml")
+    if name != "tiny":
+        assert config.model.image.pixels == 224
+        text = config.model.text
+        assert (text.layers, text.width, text.heads, text.context) == (12, 512, 8, 77)
+        assert (text.tokenizer, text.vocabulary, config.model.embedding) == ("clip", 49408, 512)
+
+
+@pytest.mark.parametrize("name", ["vit_s16", "vit_l16"])
+def test_slips_encoders_see_pixels_as_slip_normalises_them(name):
+    preset = profile.preset(compose.CONF / "model" / f"{name}.yaml").image
+    encoder = ImageEncoder(replace(preset, options={**preset.options, "depth": 1}))
+    assert encoder.mean.flatten().tolist() == pytest.approx(IMAGENET_DEFAULT_MEAN)
+    assert encoder.std.flatten().tolist() == pytest.approx(IMAGENET_DEFAULT_STD)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_epsilon_of_unicls_text_encoder_is_its_own(name):
+    text = profile.preset(compose.CONF / "model" / f"{name}.yaml").text
+    assert text.norm_epsilon == (1e-12 if name.startswith("swin") else 1e-5)
+
+
+def test_a_preset_as_a_phrase_and_a_users_own_as_none():
+    assert profile.describe("vit_b32").startswith("image  87.5 M,    8.817 GFLOPs; text  63.2 M")
+    assert profile.describe("mine") == ""
+
+
+def test_list_models_prints_every_presets_parameters_and_operations():
+    called = [sys.executable, "sweep.py", "list", "models"]
+    said = subprocess.run(called, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    printed = {line.split()[0]: " ".join(line.split()) for line in said.splitlines()}
+    for name, row in profile.table().items():
+        for tower in ("image", "text"):
+            millions, operations = row[f"{tower}_parameters"] / 1e6, row[f"{tower}_gflops"]
+            assert f"{tower} {millions:.1f} M, {operations:.4g} GFLOPs" in printed[name]

@@ -1,0 +1,448 @@
+"""The store: published once and whole, whoever races and whatever is killed; damage is named."""
+
+from __future__ import annotations
+from tests.helpers import ROOT
+
+import dataclasses
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uniclip.io import atomic
+from uniclip.store import store
+from uniclip.errors import UserError
+from uniclip.store import Heartbeat, Outcome, Owner, Plan, Score, Scores, Store
+
+PUBLISHERS, NAMES = 8, 50
+
+
+def owner(**changes: Any) -> Owner:
+    fields: dict[str, Any] = {
+        "host": "here", "boot": "boot", "pid": 1, "started": 1, "source": "s", "training": "t",
+        "numerics": {"device": "cpu"}, "time": 1.0,
+    }  # fmt: skip
+    return Owner(**{**fields, **changes})
+
+
+def outcome(**changes: Any) -> Outcome:
+    fields: dict[str, Any] = {
+        "kind": "trained", "step": 3, "attempt": 1, "training": "t", "source": "s", "numerics": {},
+        "weights": "00", "best_step": 3, "cost": {"seconds": 1.0},
+    }  # fmt: skip
+    return Outcome(**{**fields, **changes})
+
+
+# ---- published once ------------------------------------------------------------------------------
+
+
+def _publish_all(folder: str, publisher: int, barrier: Any, won: Any) -> None:
+    barrier.wait()
+    for name in range(NAMES):
+        if atomic.publish(Path(folder) / f"{name}.json", f"{publisher}\n".encode() * 100):
+            won.put((name, publisher))
+
+
+def test_of_racing_publishers_exactly_one_wins_each_name(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    barrier, won = spawn.Barrier(PUBLISHERS, timeout=30), spawn.Queue()
+    racers = [
+        spawn.Process(target=_publish_all, args=(str(tmp_path), p, barrier, won))
+        for p in range(PUBLISHERS)
+    ]
+    for racer in racers:
+        racer.start()
+    winners = [won.get(timeout=60) for _ in range(NAMES)]
+    for racer in racers:
+        racer.join(60)
+        assert racer.exitcode == 0
+    assert won.empty()
+    assert sorted(name for name, _ in winners) == list(range(NAMES))
+    for name, publisher in winners:
+        assert (tmp_path / f"{name}.json").read_text() == f"{publisher}\n" * 100
+    assert len(os.listdir(tmp_path)) == NAMES, "temporary files are left"
+
+
+def test_a_second_publisher_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "name"
+    assert atomic.publish(path, b"first")
+    assert not atomic.publish(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert os.listdir(path.parent) == ["name"]
+
+
+def test_a_link_that_happened_counts_though_it_reports_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def lost_answer(source: Any, target: Any) -> None:
+        link(source, target)
+        raise OSError(errno.EIO, "the answer was lost")
+
+    monkeypatch.setattr(os, "link", lost_answer)
+    assert atomic.publish(tmp_path / "name", b"data")
+    finished = tmp_path / "finished"
+    finished.write_bytes(b"weights")
+    assert atomic.publish_file(tmp_path / "weights", finished)
+    monkeypatch.undo()
+    assert not atomic.publish(tmp_path / "name", b"other")
+    assert (tmp_path / "name").read_bytes() == b"data"
+
+
+def test_a_link_that_failed_is_an_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Any, target: Any) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(OSError, match="no room"):
+        atomic.publish(tmp_path / "name", b"data")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "taken").write_bytes(b"theirs")
+    assert not atomic.publish(tmp_path / "taken", b"data"), "somebody else's publication stands"
+
+
+def test_a_disk_that_fills_while_writing_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    (tmp_path / "kept").write_bytes(b"before")
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (atomic.publish, atomic.replace):
+        with pytest.raises(OSError, match="no room"):
+            write(tmp_path / "kept", b"data")
+    assert os.listdir(tmp_path) == ["kept"]
+    assert (tmp_path / "kept").read_bytes() == b"before"
+
+
+def test_publish_file_links_once(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"finished{number}").write_bytes(b"%d" % number)
+    assert atomic.publish_file(tmp_path / "weights", tmp_path / "finished1")
+    assert not atomic.publish_file(tmp_path / "weights", tmp_path / "finished2")
+    assert (tmp_path / "weights").read_bytes() == b"1"
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from uniclip.store import publish, replace
+folder, size = Path(sys.argv[1]), 400_000
+print("started", flush=True)
+for number in range(1_000_000):
+    publish(folder / f"once-{number}", b"%07d" % number * (size // 7))
+    replace(folder / "again", b"%07d" % number * (size // 7))
+"""
+
+
+@pytest.mark.parametrize("after", [0.05, 0.13, 0.21, 0.34])
+def test_killed_while_writing_leaves_whole_files_or_none(tmp_path: Path, after: float) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert writer.stdout is not None
+    assert writer.stdout.readline()
+    time.sleep(after)
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    named = [p for p in tmp_path.iterdir() if not p.name.startswith(".")]
+    assert named, "it was killed before it wrote anything"
+    for path in named:
+        data = path.read_bytes()
+        assert len(data) == 400_000 // 7 * 7
+        assert data == data[:7] * (len(data) // 7)
+
+
+def test_replace_is_whole_for_whoever_reads_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "beat"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom uniclip.store import replace\n"
+        "for n in range(300):\n    replace(Path(sys.argv[1]), (b'%d ' % n) * 20000)\n"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT
+    )
+    reads = 0
+    while writer.poll() is None:
+        if path.exists():
+            words = path.read_bytes().split()
+            assert len(words) == 20000
+            assert len(set(words)) == 1
+            reads += 1
+    assert writer.returncode == 0
+    assert reads > 3
+
+
+# ---- lines ---------------------------------------------------------------------------------------
+
+
+def test_torn_and_foreign_lines_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert atomic.lines(path) == []
+    path.write_bytes(b'{"step": 1}\n{"step": \n[1]\n\xff\xfe\n"word"\n{"step": 2}\n{"step": 3, "lo')
+    assert [r["step"] for r in atomic.lines(path)] == [1, 2]
+
+
+@pytest.mark.parametrize("cut", range(1, 24))
+def test_a_record_after_a_torn_one_is_not_lost(tmp_path: Path, cut: int) -> None:
+    """The writer before was killed in the middle of a line: the next line is a line of its own."""
+    path = tmp_path / "probes.jsonl"
+    path.write_bytes(b'{"arm": "a", "rate": 1}\n'[:cut])
+    atomic.append(path, {"arm": "b"})
+    assert atomic.lines(path)[-1] == {"arm": "b"}
+
+
+def test_appended_records_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "events.jsonl"
+    records = [{"step": i, "text": "line\u2028separator \u00e9\n"} for i in range(5)]
+    for record in records:
+        atomic.append(path, record)
+    assert atomic.lines(path) == records
+
+
+# ---- records -------------------------------------------------------------------------------------
+
+
+def test_records_come_back_as_they_were(tmp_path: Path) -> None:
+    score = Score(name="retrieval.r1", value=0.5, kind="recall", chance=0.01, samples=100)
+    scores = Scores(
+        dataset="d", evaluation="e", protocol={"k": [1, 5]}, weights="w", scores=(score, score)
+    )
+    for record in (owner(job="7"), outcome(), outcome(weights=None, best_step=None), scores):
+        atomic.publish(tmp_path / str(id(record)), atomic.as_json(record))
+        assert atomic.read(type(record), tmp_path / str(id(record))) == record
+    assert atomic.read(Owner, tmp_path / "none") is None
+
+
+def test_a_record_refuses_nan() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        atomic.as_json(Score(name="x", value=float("nan"), kind="gap", chance=None, samples=1))
+
+
+DAMAGES = {
+    "empty": b"",
+    "cut": b'{"kind": "trained", "ste',
+    "not text": b"\xff\xfe\x00",
+    "a list": b"[]",
+    "a field lacks": b'{"kind": "trained"}',
+    "another kind": b'{"kind": "finished"}',
+    "a strange field": b'{"extra": 1}',
+    "nan": atomic.as_json(outcome()).replace(b"1.0", b"NaN"),
+    "no bottom": b'{"kind": ' * 100_000,
+}
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGES))
+@pytest.mark.parametrize("file", ["outcome", "scores", "owner", "ended", "plan"])
+def test_a_damaged_record_is_one_line_that_names_the_file(
+    tmp_path: Path, file: str, damage: str
+) -> None:
+    lab = Store(tmp_path)
+    run, sweep = lab.run("r"), lab.sweep("s")
+    attempt = run.attempt(1)
+    path, read = {
+        "outcome": (run.path / "outcome.json", run.outcome),
+        "scores": (run.scores_path("d", "e"), lambda: run.scores("d", "e")),
+        "owner": (attempt.claim, attempt.owner),
+        "ended": (attempt.path / "ended.json", attempt.ended),
+        "plan": (sweep.path / "plan.json", sweep.plan),
+    }[file]
+    assert read() is None
+    path.parent.mkdir(parents=True)
+    path.write_bytes(DAMAGES[damage])
+    with pytest.raises(UserError) as caught:
+        read()
+    assert str(path) in str(caught.value)
+    assert "damaged" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_heartbeat_is_no_sign_of_life(tmp_path: Path) -> None:
+    attempt = Store(tmp_path).run("r").claim(1, owner())
+    assert attempt is not None
+    assert attempt.heartbeat() is None
+    attempt.beat(step=3, steps=9, rate=2.5, phase="training")
+    beat = attempt.heartbeat()
+    assert isinstance(beat, Heartbeat)
+    assert (beat.step, beat.steps, beat.phase) == (3, 9, "training")
+    for damage in (b"{", b"[" * 100_000):
+        (attempt.path / "heartbeat").write_bytes(damage)
+        assert attempt.heartbeat() is None
+
+
+# ---- folders -------------------------------------------------------------------------------------
+
+
+def test_an_attempt_is_claimed_once_and_numbers_ascend(tmp_path: Path) -> None:
+    run = Store(tmp_path).run("r")
+    assert run.attempts() == []
+    for number in range(1, 12):
+        attempt = run.claim(number, owner(pid=number))
+        assert attempt is not None
+        assert run.claim(number, owner(pid=99)) is None
+        assert attempt.owner() == owner(pid=number)
+    assert run.attempts() == list(range(1, 12))
+    assert run.attempt(10).overtaken()
+    assert not run.attempt(11).overtaken()
+
+
+def test_strange_files_among_the_claims_are_not_attempts(tmp_path: Path) -> None:
+    run = Store(tmp_path).run("r")
+    run.claim(1, owner())
+    for name in (".2.claim.ab12", "1 (copy).claim", "x.claim", ".claim", "2.claim~"):
+        (run.path / "attempts" / name).write_text("")
+    assert run.attempts() == [1]
+
+
+def test_an_attempt_says_its_last_word_once(tmp_path: Path) -> None:
+    attempt = Store(tmp_path).run("r").claim(1, owner())
+    assert attempt is not None
+    attempt.end("failed", "ValueError: x")
+    attempt.end("trained")
+    ended = attempt.ended()
+    assert ended is not None
+    assert (ended.kind, ended.error) == ("failed", "ValueError: x")
+
+
+def test_a_sign_of_life_says_whose_it_is_and_whether_it_is_the_last(tmp_path: Path) -> None:
+    """So `status` needs no other file of an attempt."""
+    attempt = Store(tmp_path).run("r").claim(1, owner())
+    assert attempt is not None
+    attempt.beat(step=3, steps=9, rate=1.0, phase="training")
+    beat = attempt.heartbeat()
+    assert beat is not None
+    assert (beat.owner, beat.ended) == (owner(), None)
+    attempt.end("failed", "ValueError: x")
+    attempt.end("trained")
+    last = attempt.heartbeat()
+    assert last == dataclasses.replace(beat, ended=attempt.ended())
+
+
+def test_an_attempt_whose_run_has_moved_away_is_overtaken(tmp_path: Path) -> None:
+    """A stopped worker that wakes up after its run was superseded must publish nothing."""
+    lab = Store(tmp_path)
+    run = lab.run("r")
+    attempt = run.claim(1, owner())
+    assert attempt is not None
+    assert not attempt.overtaken()
+    lab.supersede(run)
+    assert attempt.overtaken()
+    afresh = lab.run("r").claim(1, owner(pid=2))
+    assert afresh is not None
+    assert attempt.overtaken(), "another attempt has its number now"
+    assert not afresh.overtaken()
+    attempt.beat(step=5, steps=9, rate=1.0, phase="training")
+    attempt.end("overtaken")
+    assert (afresh.heartbeat(), afresh.ended()) == (None, None), "nor a word in its place"
+
+
+def test_history_is_the_newer_attempts_where_they_overlap(tmp_path: Path) -> None:
+    run = Store(tmp_path).run("r")
+    for number, steps in ((1, range(0, 60, 10)), (2, range(30, 100, 10)), (3, ())):
+        attempt = run.claim(number, owner())
+        assert attempt is not None
+        for step in steps:
+            atomic.append(attempt.metrics, {"step": step, "loss": float(number)})
+            phase = {"step": step, "phase": "validation", "r1": 0.1}
+            atomic.append(attempt.metrics, phase)
+        with open(attempt.metrics, "a") as torn:
+            torn.write('{"step": 1000')
+    history = run.history()
+    losses = {r["step"]: r["loss"] for r in history if "loss" in r}
+    assert losses == {s: 1.0 if s < 30 else 2.0 for s in range(0, 100, 10)}
+    assert len(history) == 20
+    assert [r["step"] for r in history] == sorted(r["step"] for r in history)
+
+
+def test_supersede_keeps_every_generation(tmp_path: Path) -> None:
+    lab = Store(tmp_path)
+    for number in (1, 2, 3):
+        run = lab.run("r")
+        run.publish_spec({"generation": number})
+        place = lab.supersede(run)
+        assert json.loads((place / "spec.json").read_text()) == {"generation": number}
+    assert sorted(os.listdir(tmp_path / "superseded")) == ["r.1", "r.2", "r.3"]
+    assert list(lab.runs()) == []
+
+
+def test_an_outcome_is_published_once(tmp_path: Path) -> None:
+    run = Store(tmp_path).run("r")
+    assert run.publish_outcome(outcome(step=3))
+    assert not run.publish_outcome(outcome(step=4))
+    assert run.outcome() == outcome(step=3)
+
+
+def test_runs_and_sweeps_are_listed_in_order(tmp_path: Path) -> None:
+    lab = Store(tmp_path)
+    assert list(lab.runs()) == list(lab.sweeps()) == []
+    for name in ("b", "a"):
+        lab.run(name).publish_spec({})
+        lab.sweep(name).path.mkdir(parents=True)
+    assert [r.id for r in lab.runs()] == [s.id for s in lab.sweeps()] == ["a", "b"]
+
+
+def test_a_writable_folder_is_left_as_it_was(tmp_path: Path) -> None:
+    Store(tmp_path / "new" / "store").require_writable()
+    assert os.listdir(tmp_path / "new" / "store") == []
+
+
+@pytest.mark.parametrize("where", ["file", "below a file", "proc"])
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    root = {
+        "file": tmp_path / "file",
+        "below a file": tmp_path / "file" / "store",
+        "proc": Path("/proc/store"),
+    }[where]
+    with pytest.raises(UserError, match="cannot be written") as caught:
+        Store(root).require_writable()
+    assert str(root) in str(caught.value)
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_a_file_system_without_links_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(source: Any, target: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    with pytest.raises(UserError, match="cannot be written"):
+        Store(tmp_path).require_writable()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_plan_comes_back(tmp_path: Path) -> None:
+    sweep = Store(tmp_path).sweep("s")
+    arm = store.Arm(name="full", label="Full", role="crossed", levels={"a": True}, delta={})
+    contrast = store.Contrast(
+        name="main:a", label="a", kind="main", weights={"full": 1.0, "none": -1.0}, primary=True
+    )
+    part = store.Component(name="a", label="A", reason="why", off={"x": 1}, witness={})
+    plan = Plan(
+        sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
+        arms=(arm,), reference="full", components=(part,), contrasts=(contrast,),
+        primary=store.Primary(dataset="scenes", score="minimal.side"), seeds=(0, 3),
+        cells=(store.Cell(arm="full", seed=0, run="00"),), evaluations={"full": {"scenes": "ab"}},
+        missing={}, base={"train": {"steps": 3}},
+        expectations=(store.Expectation(kind="helps", about="it helps", contrast="main:a"),),
+    )  # fmt: skip
+    sweep.write_plan(plan)
+    assert sweep.plan() == plan
+    assert plan.arm("full") is arm
+    assert plan.cells[0].name == "full/0"

@@ -1,0 +1,131 @@
+"""The schedule, the groups, and that AdamW's bits do not depend on what is beside them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from uniclip.config import TrainConfig
+from uniclip.training import optimizer
+
+TRAIN = TrainConfig(steps=100, learning_rate=0.5, warmup=0.1, weight_decay=0.3, similarity_rate=7)
+
+
+class _Encoder(nn.Module):
+    """A parameter of every kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.norm = nn.LayerNorm(8)
+        self.layer_scale = nn.Parameter(torch.ones(8, 1, 1))
+        self.position = nn.Parameter(torch.ones(1, 4, 8))
+        self.frozen = nn.Parameter(torch.ones(4, 4), requires_grad=False)
+
+    def no_weight_decay(self) -> set[str]:
+        return {"position"}
+
+
+class _Method(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(3))
+        self.predictor = nn.Linear(4, 4)
+
+
+@pytest.fixture
+def modules() -> nn.ModuleDict:
+    torch.manual_seed(0)
+    return nn.ModuleDict({"embedder": _Encoder(), "method": _Method()})
+
+
+def test_rate_rises_to_the_peak_and_falls_to_zero():
+    rates = [optimizer.rate(step, TRAIN) for step in range(101)]
+    assert rates[0] == pytest.approx(0.05)
+    assert rates[9] == rates[10] == 0.5
+    assert rates[55] == pytest.approx(0.25)
+    assert rates[99] > 0
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_rate_is_positive_at_every_step(steps, warmup):
+    train = TrainConfig(steps=steps, warmup=warmup)
+    rates = [optimizer.rate(step, train) for step in range(steps)]
+    assert all(0 < r <= train.learning_rate and math.isfinite(r) for r in rates)
+
+
+def test_rate_between_a_start_and_an_end_of_its_own():
+    train = replace(TRAIN, start_rate=0.1, final_rate=0.05)
+    rates = [optimizer.rate(step, train) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1 + 0.4 / 10), "a tenth of the way up"
+    assert rates[9] == rates[10] == 0.5
+    assert rates[55] == pytest.approx((0.5 + 0.05) / 2)
+    assert rates[99] == pytest.approx(0.05 + 0.45 * 0.5 * (1 + math.cos(math.pi * 89 / 90)))
+    assert rates[100] == pytest.approx(0.05)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+@pytest.mark.parametrize(("batch", "factor"), [(64, 1 / 8), (512, 1), (4096, 8)])
+def test_rates_stated_for_a_batch_grow_with_it(batch, factor):
+    stated = replace(TRAIN, start_rate=0.1, final_rate=0.05, batch_size=batch)
+    grown = replace(stated, rate_batch=512)
+    for step in (0, 9, 50, 99):
+        assert optimizer.rate(step, grown) == factor * optimizer.rate(step, stated)
+
+
+def test_groups(modules):
+    fast = [modules["method"].log_scale]
+    names = {g: [n for n, _ in m] for g, m in optimizer.grouped(modules, fast).items()}
+    assert names["decayed"] == ["embedder.conv.weight", "method.predictor.weight"]
+    assert names["fast"] == ["method.log_scale"]
+    assert set(names["plain"]) == {
+        "embedder.layer_scale",
+        "embedder.position",
+        "embedder.conv.bias",
+        "embedder.norm.weight",
+        "embedder.norm.bias",
+        "method.predictor.bias",
+    }
+
+
+def test_rates_and_decay_of_groups(modules):
+    built = optimizer.build(modules, [modules["method"].log_scale], TRAIN)
+    optimizer.set_rate(built, 0.1)
+    found = {g["name"]: (g["lr"], g["weight_decay"]) for g in built.param_groups}
+    assert found == {"decayed": (0.1, 0.3), "plain": (0.1, 0.0), "fast": (pytest.approx(0.7), 0.0)}
+
+
+@pytest.mark.parametrize("epsilon", [1e-8, 0.5])
+def test_step_is_adamw_as_written_in_the_paper(modules, epsilon):
+    weight = modules["embedder"].conv.weight
+    before = weight.detach().double().clone()
+    built = optimizer.build(modules, [modules["method"].log_scale], replace(TRAIN, epsilon=epsilon))
+    optimizer.set_rate(built, 0.1)
+    weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+    built.step()
+    gradient = weight.grad.double()
+    # After one step, the bias-corrected moments are the gradient and its square.
+    expected = before * (1 - 0.1 * 0.3) - 0.1 * gradient / (gradient.abs() + epsilon)
+    torch.testing.assert_close(weight.detach().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_same_gradients_give_the_same_bits():
+    def stepped() -> list[torch.Tensor]:
+        torch.manual_seed(3)
+        modules = nn.ModuleDict({"embedder": _Encoder(), "method": _Method()})
+        built = optimizer.build(modules, [modules["method"].log_scale], TRAIN)
+        for _ in range(3):
+            for parameter in modules.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            built.step()
+        return [p.detach() for p in modules.parameters()]
+
+    assert all(torch.equal(a, b) for a, b in zip(stepped(), stepped()))

@@ -1,0 +1,1 @@
+"""Image augmentation: sampled parameters and their application to pixels."""

@@ -1,0 +1,53 @@
+"""The configuration of a run: frozen dataclasses, bound from plain dictionaries."""
+
+from uniclip.config.methods import (
+    METHODS,
+    ClipMethod,
+    DeclipMethod,
+    SlipMethod,
+    UniclipMethod,
+    UniclMethod,
+    ViewsConfig,
+)
+from uniclip.config.schema import (
+    CLIP_VOCABULARY,
+    DATA,
+    RUN_ONLY,
+    CsvData,
+    Deltas,
+    ImageConfig,
+    MixData,
+    ModelConfig,
+    OpenmojiData,
+    RunConfig,
+    RuntimeConfig,
+    ScenesData,
+    TextConfig,
+    TrainConfig,
+    run_config,
+)
+
+__all__ = [
+    "CLIP_VOCABULARY",
+    "ClipMethod",
+    "CsvData",
+    "DATA",
+    "DeclipMethod",
+    "Deltas",
+    "ImageConfig",
+    "METHODS",
+    "MixData",
+    "ModelConfig",
+    "OpenmojiData",
+    "RUN_ONLY",
+    "RunConfig",
+    "RuntimeConfig",
+    "ScenesData",
+    "SlipMethod",
+    "TextConfig",
+    "TrainConfig",
+    "UniclMethod",
+    "UniclipMethod",
+    "ViewsConfig",
+    "run_config",
+]

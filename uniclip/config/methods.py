@@ -1,0 +1,243 @@
+"""The configuration of views and methods: what is contrasted with what, and what that costs.
+
+One class a method, chosen by its `name`. Each says how many encoder forwards a sample costs it, how
+many positives and negatives an anchor has, and, with `check`, which views it needs; `least_batch`,
+if it has one, is the smallest batch that it can be trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Union, get_args
+
+from uniclip.config.binding import setting
+from uniclip.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsConfig:
+    """The views of each picture in a training batch."""
+
+    weak: int = setting(1, low=0, high=8)
+    """Views with a mild crop."""
+    strong: int = setting(2, low=0, high=8)
+    """Views with a hard crop, flip, colour jitter, grey and blur (SimCLR's)."""
+    identity: float = setting(0.1, low=0, high=1)
+    """Probability that a view is the evaluation transform (ours: evaluation then interpolates)."""
+    crop: float = setting(0.2, above=0, high=1, absent=0.2)
+    """Least area of a strong view's crop: 0.2 as in MoCo v2 and DeCLIP, 0.08 as SLIP published."""
+
+    def __post_init__(self) -> None:
+        if self.weak + self.strong < 1:
+            raise UserError("views.weak + views.strong must be at least 1, got 0")
+
+
+class OneText:
+    """A method that reads each caption once."""
+
+    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+        """Encoder forwards that one sample costs."""
+        return {"image": views.weak + views.strong, "text": 1}
+
+
+class ImageText(OneText):
+    """One that contrasts every view with the captions, and nothing else."""
+
+    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
+        views_ = views.weak + views.strong
+        return {"it+": 1, "ti+": views_, "it-": samples - 1, "ti-": views_ * (samples - 1)}
+
+
+Group = Literal["crop", "flip", "jitter", "grey", "blur"]
+Weights = Union[Literal["balanced", "uniform"], tuple[float, float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniclipMethod(OneText):
+    """UniCLIP (Lee et al., NeurIPS 2022); each of its components can be turned off or replaced."""
+
+    name: Literal["uniclip"] = "uniclip"
+    loss: Literal["mp_nce", "sup_con", "mil_nce", "multi_view_info_nce"] = "mp_nce"
+    weights: Weights = "balanced"
+    """Weights of image-image, image-text and text-text positives. That domains are weighted is
+    recalled, the published numbers are not: "balanced", all alike, is our reconstruction."""
+    negatives: Literal["all", "domain", "slot", "not_text_text"] = setting("all", absent="all")
+    """Of mp_nce and sup_con: all; those of the positive's domain or slot; no text of a text. That
+    texts are negatives of texts ("all") is our reconstruction."""
+    similarity: Literal["domain", "shared", "temperatures", "offsets"] = "domain"
+    """A temperature and an offset for each domain pair; one temperature for all; or one of both."""
+    aware: Literal["true", "identity", "shuffled", "none"] = "true"
+    """What f_A sees: the view's vector, "nothing done", another sample's; or there is no f_A."""
+    told: tuple[Group, ...] | None = setting(None, absent=None)
+    """The groups of transforms that f_A is told of, in any order; null = all. (With aware=identity
+    it is told nothing; that may stand beside told: so awareness switches off whatever is told.)"""
+    fusion: Literal["film", "concat"] = "film"
+    """How the augmentation's features meet the image's in g_I (our reconstruction)."""
+    temperature: float = setting(0.07, low=0.01, high=1)
+    """Initial temperature of every domain pair."""
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("balanced", "uniform"):
+            numbers = [w for w in self.weights if not isinstance(w, str)]
+            if min(numbers) < 0 or max(numbers) == 0:
+                raise UserError(f"method.weights must be at least 0, and not all 0, got {numbers}")
+        if self.negatives != "all" and self.loss not in ("mp_nce", "sup_con"):
+            raise UserError(f"method.negatives={self.negatives} needs loss=mp_nce or loss=sup_con")
+        if self.told == ():
+            raise UserError("method.told=[] tells nothing: that is method.aware=identity")
+        if self.told is not None:  # one run, however it is written
+            told = tuple(group for group in get_args(Group) if group in self.told)
+            object.__setattr__(self, "told", None if told == get_args(Group) else told)
+        if self.aware == "none" and self.told is not None:
+            raise UserError("method.aware=none has no f_A to be told of anything: leave out told")
+        if self.aware == "none" and self.fusion != "film":
+            raise UserError(f"method.aware=none fuses nothing: leave out fusion={self.fusion}")
+
+    def check(self, views: ViewsConfig) -> None:
+        """`UserError` unless some anchor has a positive that counts; texts have none of texts."""
+        pairs = self.contrasts(views, 2)
+        if not any(pairs[kind] for kind in ("ii+", "it+", "ti+")):
+            given, shown = list(self.weights), views.weak + views.strong
+            raise UserError(
+                f"method.weights={given} leaves no positives with {shown} views of a picture: give "
+                "image-text, the second, a weight (or image-image, the first, and two views)"
+            )
+
+    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs.
+
+        Those that act: beside a positive of non-zero weight.
+        """
+        v, others = views.weak + views.strong, samples - 1
+        weights = (1.0, 1.0, 1.0) if isinstance(self.weights, str) else self.weights
+        # Whether a picture's other views, and pictures and texts of a sample, pull at each other.
+        ii, it = weights[0] > 0 and v > 1, weights[1] > 0
+        negatives = "slot" if self.loss == "multi_view_info_nce" else self.negatives
+        anywhere = negatives in ("all", "not_text_text")
+        pictures = {"domain": v * ii, "slot": (v - 1) * ii}.get(negatives, v * (ii or it))
+        return {
+            "ii+": (v - 1) * ii,
+            "it+": 1 * it,
+            "ti+": v * it,
+            "ii-": pictures * others,
+            "it-": others * (it or (anywhere and ii)),
+            "ti-": v * others * it,
+            "tt-": others * (it and negatives == "all"),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipMethod(ImageText):
+    """CLIP (Radford et al., 2021): image-text contrast, linear projections, one learnable scale."""
+
+    name: Literal["clip"] = "clip"
+    temperature: float = setting(0.07, low=0.01, high=1)
+    """Initial temperature; learnt in log space, its inverse capped at 100."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniclMethod(ImageText):
+    """UniCL (Yang et al., CVPR 2022): pictures, texts and labels; equal labels are positives."""
+
+    name: Literal["unicl"] = "unicl"
+    temperature: float = setting(0.36787944117144233, low=0.01, high=1)
+    """Initial temperature; the published scale starts at e."""
+    equal_captions: bool = False
+    """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.).
+
+    A text encoder without dropout embeds them alike; loss and gradient are then those without."""
+
+    def by_label(self, labelled: bool) -> bool:
+        """Whether positives depend on which samples share a label or a caption."""
+        return labelled or self.equal_captions
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlipMethod(OneText):
+    """SLIP (Mu et al., ECCV 2022): CLIP on a weak view, SimCLR between two strong ones."""
+
+    name: Literal["slip"] = "slip"
+    temperature: float = setting(0.07, low=0.01, high=1)
+    """Initial temperature of the image-text contrast."""
+    ssl_weight: float = setting(1.0, low=0)
+    """Weight of SimCLR's loss beside CLIP's."""
+    ssl_temperature: float = setting(0.1, low=0.01, high=1)
+    ssl_width: int = setting(4096, low=2)
+    """Hidden units of SimCLR's head, three layers with batch norm."""
+    ssl_embedding: int = setting(256, low=2)
+    """Width of SimCLR's space."""
+    remote_gradients: bool = True
+    """False = as published: what CLIP's loss says of other processes' rows is dropped."""
+
+    least_batch: ClassVar[int] = 2
+    """Its head has batch norm, and one sample no variance."""
+
+    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
+        pair = {"it+": 1, "ti+": 1, "it-": samples - 1, "ti-": samples - 1}
+        acts = self.ssl_weight > 0
+        return {**pair, "ii+": 1 * acts, "ii-": 2 * (samples - 1) * acts}
+
+    def check(self, views: ViewsConfig) -> None:
+        """`UserError` unless there is a view for each of its losses."""
+        if (views.weak, views.strong) != (1, 2):
+            raise UserError("method=slip needs views.weak=1 (for CLIP) and views.strong=2 (SimCLR)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclipMethod:
+    """DeCLIP (Li et al., ICLR 2022): CLIP of two views by two captions, and three more signals."""
+
+    name: Literal["declip"] = "declip"
+    temperature: float = setting(0.07, low=0.01, high=1)
+    """Initial temperature; as published the scale is kept between e^3 and 100."""
+    weights: tuple[float, float, float, float] = (0.4, 0.2, 0.2, 0.2)
+    """Of CLIP's, the nearest neighbours', SimSiam's and the masked language model's losses."""
+    queue: int = setting(65_536, low=1)
+    """Text features among which neighbours are looked up."""
+    ssl_width: int = setting(1024, low=2)
+    """Width of SimSiam's projector; its predictor is half as wide inside."""
+    masked: float = setting(0.15, above=0, high=1)
+    """Share of the tokens that are to be guessed."""
+
+    texts: ClassVar[tuple[str, ...]] = ("edited", "masked")
+    least_batch: ClassVar[int] = 2
+    """SimSiam's heads have batch norm, and one sample no variance."""
+
+    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+        """Encoder forwards that one sample costs."""
+        return {"image": views.weak + views.strong, "text": 2}
+
+    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs.
+
+        A picture has both captions, and both of their nearest neighbours.
+        """
+        clip, neighbours, simsiam, _ = (weight > 0 for weight in self.weights)
+        texts, pictures = 2 * (clip + neighbours), 2 * clip
+        return {
+            "ii+": 1 * simsiam,
+            "it+": texts,
+            "ti+": pictures,
+            "it-": texts * (samples - 1),
+            "ti-": pictures * (samples - 1),
+        }
+
+    def check(self, views: ViewsConfig) -> None:
+        """`UserError` unless there are two views."""
+        if views.weak + views.strong != 2:
+            raise UserError("method=declip needs two views: views.weak=0 and views.strong=2")
+
+    def __post_init__(self) -> None:
+        if min(self.weights) < 0 or max(self.weights) == 0:
+            raise UserError(f"method.weights must be at least 0, and not all 0, got {self.weights}")
+
+
+METHODS: dict[str, type] = {
+    "uniclip": UniclipMethod,
+    "unicl": UniclMethod,
+    "clip": ClipMethod,
+    "slip": SlipMethod,
+    "declip": DeclipMethod,
+}

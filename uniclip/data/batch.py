@@ -1,0 +1,57 @@
+"""The one structure that travels from the loader to the objective.
+
+N samples, V views of each, L tokens, A numbers that describe an augmentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+TEXTS = ("edited", "masked", "targets")
+"""Fields that only methods with several texts a sample ask for."""
+VIEWED = ("pixels", "vectors")
+"""Fields whose second dimension goes along the samples; that of the others is the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """N image-text pairs, each picture seen in V views."""
+
+    pixels: torch.Tensor
+    """(V, N, 3, H, W) uint8: the views, weak ones first."""
+    vectors: torch.Tensor
+    """(V, N, A) float32: what was done to each view (`uniclip.augmentation.transform.describe`)."""
+    tokens: torch.Tensor
+    """(N, L) int64: one caption a sample, padded to the longest of the batch."""
+    sample: torch.Tensor
+    """(N,) int64: equal where two rows are the same sample."""
+    label: torch.Tensor
+    """(N,) int64: the class of an image-label sample; -1 = an image-text pair."""
+    edited: torch.Tensor | None = None
+    """(N, L') int64: the caption after one small random edit."""
+    masked: torch.Tensor | None = None
+    """(N, L) int64: `tokens` with some of them hidden."""
+    targets: torch.Tensor | None = None
+    """(N, L) int64: the tokens that were hidden, -100 elsewhere."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device` (no copy where it is there already)."""
+        return replace(self, **{n: v.to(device, non_blocking=True) for n, v in self._present()})
+
+    def rows(self, which: slice) -> Batch:
+        """The samples `which` alone."""
+        few = {n: v[:, which] if n in VIEWED else v[which] for n, v in self._present()}
+        return replace(self, **few)
+
+    def chunks(self, count: int) -> list[Batch]:
+        """The samples in order, in so many chunks that differ by one in size at most."""
+        n = len(self.sample)
+        return [self.rows(slice(n * i // count, n * (i + 1) // count)) for i in range(count)]
+
+    def _present(self) -> list[tuple[str, torch.Tensor]]:
+        fields = [(name, getattr(self, name)) for name in self.__dataclass_fields__]
+        return [(name, value) for name, value in fields if value is not None]

@@ -1,0 +1,54 @@
+"""The user's own pictures: a CSV with a picture's path, a caption and, if there is one, a label.
+
+Several rows with one path are one sample with several captions.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uniclip.config import CsvData
+from uniclip.data.csv.rows import read
+
+if TYPE_CHECKING:
+    from uniclip.data.split import Part, Split
+
+SPLIT_RULE = "csv/1: hash of the path"
+
+
+def fingerprint(config: CsvData) -> dict[str, Any]:
+    """The index file's size and sum, the columns, and names and sizes of the pictures."""
+    path = Path(config.path)
+    listed = blake2b()
+    for sample in sorted(read(config), key=lambda s: s.path):
+        listed.update(f"{sample.path}\0{sample.bytes}\n".encode())
+    return {
+        "source": "csv",
+        "split": SPLIT_RULE,
+        "index": {"bytes": path.stat().st_size, "sum": _sum(path)},
+        "columns": [config.picture, config.caption, config.label],
+        "pictures": listed.hexdigest()[:32],
+        "size": config.size,
+    }
+
+
+def missing(config: CsvData) -> str | None:
+    """What to do when there is no such file."""
+    if not config.path:
+        return "name your CSV file with data.path=<file>"
+    if not Path(config.path).is_file():
+        return f"there is no file {config.path}; name your CSV file with data.path=<file>"
+    return None
+
+
+def open_split(config: CsvData, part: Part) -> Split:
+    """One part; raises `UserError` for the first row that can't be used."""
+    from uniclip.data.csv import split  # here: see `uniclip.data`
+
+    return split.open_split(config, part)
+
+
+def _sum(path: Path) -> str:
+    return blake2b(path.read_bytes()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""Image-text pairs and labelled images in one batch."""

@@ -1,0 +1,1 @@
+"""OpenMoji pictures with their English names."""

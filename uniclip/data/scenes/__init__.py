@@ -1,0 +1,1 @@
+"""Synthetic scenes with captions that are known to be true."""

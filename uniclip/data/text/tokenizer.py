@@ -1,0 +1,118 @@
+"""Text to tokens: a byte-level BPE trained on the captions themselves (Sennrich et al., 2016).
+
+As CLIP's (Radford et al., 2021) in its lower case, its byte alphabet and its two end tokens; but
+padding is a token of its own, so that nothing can mistake it for the end of the text. CLIP's own
+vocabulary (`clip_bpe`) is the other choice; it pads with its token 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from uniclip.config import TextConfig
+from uniclip.data.text import clip_bpe
+from uniclip.errors import UserError
+
+BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
+SPACE = "\u0120"
+"""How the byte alphabet writes the space in front of a word."""
+
+
+class Tokenizer:
+    """A vocabulary: `size` ids, those of the special tokens being `bos`, `eos`, `pad`.
+
+    is_clip: whether it is CLIP's published one.
+    """
+
+    def __init__(self, bpe: tokenizers.Tokenizer) -> None:
+        self._bpe = bpe
+        self.is_clip: bool = bpe.token_to_id(clip_bpe.BOS) is not None
+        special = (clip_bpe.BOS, clip_bpe.EOS, clip_bpe.PAD) if self.is_clip else (BOS, EOS, PAD)
+        ids = [i for token in special if (i := bpe.token_to_id(token)) is not None]
+        if len(ids) < 3:
+            raise UserError(f"a tokenizer without {BOS}, {EOS} or {PAD}; use one that we wrote")
+        self.bos, self.eos, self.pad = ids
+        self.size: int = bpe.get_vocab_size()
+
+    @classmethod
+    def from_json(cls, text: str) -> Tokenizer:
+        """The tokenizer that `to_json` wrote; `UserError` if `text` is something else."""
+        try:
+            return cls(tokenizers.Tokenizer.from_str(text))
+        except UserError:
+            raise
+        except Exception as error:  # the library raises bare Exception
+            raise UserError(f"the tokenizer's file is damaged ({error})") from None
+
+    def to_json(self) -> str:
+        """All of it, as the `tokenizers` library writes it."""
+        text: str = self._bpe.to_str()
+        return text
+
+    def encode(self, texts: Sequence[str], context: int) -> NDArray[np.int64]:
+        """(n, L) int64: bos, tokens, eos, padded to the longest; cut to `context`, eos kept."""
+        given = [clip_bpe.clean(text) for text in texts] if self.is_clip else list(texts)
+        kept = [e.ids[: context - 2] for e in self._bpe.encode_batch_fast(given)]
+        lengths = np.array([len(ids) for ids in kept], np.int64)
+        tokens = np.full((len(kept), int(lengths.max(initial=0)) + 2), self.pad, np.int64)
+        inside = np.arange(tokens.shape[1] - 2) < lengths[:, None]
+        tokens[:, 1:-1][inside] = np.fromiter(chain.from_iterable(kept), np.int64, lengths.sum())
+        tokens[:, 0] = self.bos
+        tokens[np.arange(len(kept)), lengths + 1] = self.eos
+        return tokens
+
+    def word_edges(self) -> tuple[list[bool], list[bool]]:
+        """For each id whether a word starts with that token, and whether one ends with it: ours
+        marks the starts, CLIP's the ends."""
+        names = [self._bpe.id_to_token(i) or "" for i in range(self.size)]
+        starts = [not self.is_clip and name.startswith(SPACE) for name in names]
+        ends = [self.is_clip and name.endswith(clip_bpe.WORD_END) for name in names]
+        return starts, ends
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of a row of tokens, special ones left out; CLIP's, with a space behind each
+        piece."""
+        row = [int(t) for t in tokens]
+        if self.is_clip:  # its padding is no special token: only the end tells it from a "!"
+            row = row[: row.index(self.eos)] if self.eos in row else row
+        text: str = self._bpe.decode(row, skip_special_tokens=True)
+        return (text.replace(clip_bpe.WORD_END, " ") if self.is_clip else text).strip()
+
+
+def build(config: TextConfig, captions: Sequence[str]) -> Tokenizer:
+    """The tokenizer that `config` names: CLIP's, or a BPE trained on `captions`.
+
+    Raises:
+        UserError: CLIP's vocabulary is not installed.
+    """
+    return clip() if config.tokenizer == "clip" else train(captions, config.vocabulary)
+
+
+@cache
+def clip() -> Tokenizer:
+    """CLIP's published vocabulary of 49,408 tokens; `UserError` if it is not installed."""
+    return Tokenizer(clip_bpe.load())
+
+
+def train(captions: Sequence[str], vocabulary: int) -> Tokenizer:
+    """The BPE of at most `vocabulary` tokens (256 bytes and 3 special ones among them)."""
+    bpe = tokenizers.Tokenizer(models.BPE())
+    bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.encode_special_tokens = True  # a caption that says "<eos>" is text
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[BOS, EOS, PAD],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(captions, trainer)
+    return Tokenizer(bpe)

@@ -1,0 +1,1 @@
+"""Checks of evaluation data: near-duplicates and label order."""

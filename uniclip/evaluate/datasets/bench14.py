@@ -1,0 +1,278 @@
+"""The fourteen data sets of `benchmark=bench14`: where they lie, their sizes, how to get them.
+
+Counts are those of the papers and of CLIP (Radford et al. 2021), Table 9; sums are torchvision's.
+All paths are relative to one data root and as torchvision unpacks them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uniclip.data.split import Part
+from uniclip.evaluate.datasets.dataset import Dataset
+
+THREE: tuple[tuple[Part, str], ...] = (("train", "train"), ("validation", "val"), ("test", "test"))
+"""Parts, and what most publishers call them."""
+TRAIN_TEST: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
+FLOWERS, CIFAR10, CIFAR100 = "flowers-102/", "cifar-10-batches-py/", "cifar-100-python/"
+AIRCRAFT, VOC = "fgvc-aircraft-2013b/data/", "VOCdevkit/VOC2007/"
+
+
+def by_download(name: str, rest: str = "") -> str:
+    """How to get a set that torchvision can download."""
+    return f"get it with python sweep.py data download {name} data_root=<folder>{rest}"
+
+
+def _sun(name: str) -> str:
+    return f"SUN397/{name}|SUN397/Partitions/{name}|Partitions/{name}"
+
+
+CLASSIFICATION = (
+    Dataset(
+        name="food101",
+        title="Food-101",
+        files={
+            part: (f"food-101/meta/{part}.json", "food-101/images") for part in ("train", "test")
+        },
+        reader="file_lists.food101",
+        lister="file_lists.food101_files",
+        held_out=True,
+        expected={"train": 75_750, "test": 25_250},
+        sums={"food-101.tar.gz": "85eeb15f3717b99a5da872d97d918f87"},
+        torchvision=("Food101", ({"split": "test"},)),
+        how=by_download("food101"),
+    ),
+    Dataset(
+        name="cifar10",
+        title="CIFAR-10",
+        files={
+            "train": (*(f"{CIFAR10}data_batch_{i}" for i in range(1, 6)), f"{CIFAR10}batches.meta"),
+            "test": (f"{CIFAR10}test_batch", f"{CIFAR10}batches.meta"),
+        },
+        reader="cifar.read",
+        held_out=True,
+        expected={"train": 50_000, "test": 10_000},
+        sums={
+            f"{CIFAR10}data_batch_1": "c99cafc152244af753f735de768cd75f",
+            f"{CIFAR10}data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            f"{CIFAR10}data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            f"{CIFAR10}data_batch_4": "634d18415352ddfa80567beed471001a",
+            f"{CIFAR10}data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+            f"{CIFAR10}test_batch": "40351d587109b95175f43aff81a1287e",
+            f"{CIFAR10}batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+        },
+        torchvision=("CIFAR10", TRAIN_TEST),
+        how=by_download("cifar10"),
+    ),
+    Dataset(
+        name="cifar100",
+        title="CIFAR-100",
+        files={part: (f"{CIFAR100}{part}", f"{CIFAR100}meta") for part in ("train", "test")},
+        reader="cifar.read",
+        held_out=True,
+        expected={"train": 50_000, "test": 10_000},
+        sums={
+            f"{CIFAR100}train": "16019d7e3df5f24257cddd939b257f8d",
+            f"{CIFAR100}test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+            f"{CIFAR100}meta": "7973b15100ade9c7d40fb424638fde48",
+        },
+        torchvision=("CIFAR100", TRAIN_TEST),
+        how=by_download("cifar100"),
+    ),
+    Dataset(
+        name="sun397",
+        title="SUN397",
+        files={
+            "train": (_sun("Training_01.txt"), "SUN397/ClassName.txt"),
+            "test": (_sun("Testing_01.txt"), "SUN397/ClassName.txt"),
+        },
+        reader="sun397.read",
+        held_out=True,
+        expected={"train": 19_850, "test": 19_850},
+        sums={"SUN397.tar.gz": "8ca2778205c41d23104230ba66911c7a"},
+        torchvision=("SUN397", ({},)),
+        rule="first official partition",
+        whole=("SUN397", "sun397.whole"),
+        how=by_download("sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"),
+    ),
+    Dataset(
+        name="stanford_cars",
+        title="Stanford Cars",
+        files={
+            "train": (
+                "stanford_cars/devkit/cars_meta.mat",
+                "stanford_cars/devkit/cars_train_annos.mat",
+                "stanford_cars/cars_train",
+            ),
+            "test": (
+                "stanford_cars/devkit/cars_meta.mat",
+                "stanford_cars/cars_test_annos_withlabels.mat",
+                "stanford_cars/cars_test",
+            ),
+        },
+        reader="file_lists.stanford_cars",
+        lister="file_lists.stanford_cars_files",
+        held_out=True,
+        expected={"train": 8_144, "test": 8_041},
+        how="its page is gone: unpack a copy of cars_train.tgz, cars_test.tgz, car_devkit.tgz and "
+        "cars_test_annos_withlabels.mat into stanford_cars/",
+    ),
+    Dataset(
+        name="fgvc_aircraft",
+        title="FGVC Aircraft",
+        metric="mean_per_class",
+        files={
+            part: (
+                f"{AIRCRAFT}variants.txt",
+                f"{AIRCRAFT}images_variant_{own}.txt",
+                f"{AIRCRAFT}images",
+            )
+            for part, own in THREE
+        },
+        reader="file_lists.fgvc_aircraft",
+        lister="file_lists.fgvc_aircraft_files",
+        expected={"train": 3_334, "validation": 3_333, "test": 3_333},
+        torchvision=("FGVCAircraft", ({"split": "test"},)),
+        how=by_download("fgvc_aircraft"),
+    ),
+    Dataset(
+        name="dtd",
+        title="DTD",
+        files={part: (f"dtd/dtd/labels/{own}1.txt", "dtd/dtd/images") for part, own in THREE},
+        reader="file_lists.dtd",
+        lister="file_lists.dtd_files",
+        expected={"train": 1_880, "validation": 1_880, "test": 1_880},
+        sums={"dtd/dtd-r1.0.1.tar.gz": "fff73e5086ae6bdbea199a49dfb8a4c1"},
+        torchvision=("DTD", ({"split": "test"},)),
+        rule="first official partition",
+        how=by_download("dtd"),
+    ),
+    Dataset(
+        name="oxford_pets",
+        title="Oxford-IIIT Pets",
+        metric="mean_per_class",
+        files={
+            part: (
+                "oxford-iiit-pet/annotations/trainval.txt",
+                "oxford-iiit-pet/annotations/test.txt",
+                "oxford-iiit-pet/images",
+            )
+            for part in ("train", "test")
+        },
+        reader="file_lists.oxford_pets",
+        held_out=True,
+        expected={"train": 3_680, "test": 3_669},
+        sums={
+            "oxford-iiit-pet/images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
+            "oxford-iiit-pet/annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f",
+        },
+        torchvision=("OxfordIIITPet", ({"split": "test"},)),
+        how=by_download("oxford_pets"),
+    ),
+    Dataset(
+        name="caltech101",
+        title="Caltech-101",
+        metric="mean_per_class",
+        files={
+            "train": ("caltech101/101_ObjectCategories",),
+            "test": ("caltech101/101_ObjectCategories",),
+        },
+        reader="image_folders.caltech101",
+        held_out=True,
+        expected={"train": 3_060, "test": 6_084},
+        torchvision=("Caltech101", ({},)),
+        rule="ours: 30 of each of 102 classes to train, by a hash of the name",
+        whole=("caltech101/101_ObjectCategories", "image_folders.whole"),
+        how=by_download("caltech101"),
+    ),
+    Dataset(
+        name="flowers102",
+        title="Oxford Flowers 102",
+        metric="mean_per_class",
+        files={
+            part: (f"{FLOWERS}setid.mat", f"{FLOWERS}imagelabels.mat", f"{FLOWERS}jpg")
+            for part in ("train", "validation", "test")
+        },
+        reader="flowers102.read",
+        expected={"train": 1_020, "validation": 1_020, "test": 6_149},
+        sums={
+            f"{FLOWERS}imagelabels.mat": "e0620be6f572b9609742df49c70aed4d",
+            f"{FLOWERS}setid.mat": "a5357ecc9cb78c4bef273ce3793fc85c",
+            f"{FLOWERS}102flowers.tgz": "52808999861908f626f3c1f4e79d11fa",
+        },
+        torchvision=("Flowers102", ({"split": "test"},)),
+        how=by_download("flowers102"),
+    ),
+    Dataset(
+        name="imagenet",
+        title="ImageNet-1k",
+        files={"train": ("imagenet/train", "imagenet/val"), "test": ("imagenet/val",)},
+        reader="image_folders.imagenet",
+        held_out=True,
+        expected={"train": 1_281_167, "test": 50_000},
+        sums={
+            "imagenet/ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
+            "imagenet/ILSVRC2012_img_val.tar": "29b22e2961454d5413ddabcf34fc5622",
+            "imagenet/ILSVRC2012_devkit_t12.tar.gz": "fa75699e90414af021442c21a62c3abf",
+        },
+        how="register at image-net.org, put the tars of ILSVRC2012 into imagenet/ and let "
+        "torchvision.datasets.ImageNet unpack them: imagenet/{train,val}/<synset>/*.JPEG",
+    ),
+    Dataset(
+        name="voc2007",
+        title="PASCAL VOC 2007",
+        kind="multilabel",
+        metric="map11",
+        files={
+            part: (f"{VOC}ImageSets/Main/{own}.txt", f"{VOC}Annotations", f"{VOC}JPEGImages")
+            for part, own in THREE
+        },
+        reader="voc2007.read",
+        expected={"train": 2_501, "validation": 2_510, "test": 4_952},
+        sums={
+            "VOCtrainval_06-Nov-2007.tar": "c52e279531787c972589f7e41ab4ae64",
+            "VOCtest_06-Nov-2007.tar": "b6e924de25625d8de591ea690078ad9f",
+        },
+        torchvision=(
+            "VOCDetection",
+            tuple({"year": "2007", "image_set": s} for s in ("trainval", "test")),
+        ),
+        how=by_download("voc2007"),
+    ),
+)
+
+RETRIEVAL = (
+    Dataset(
+        name="flickr30k",
+        title="Flickr30k",
+        kind="retrieval",
+        metric="recall",
+        files={
+            part: (
+                f"flickr30k/flickr30k_{own}_karpathy.txt|flickr30k/dataset_flickr30k.json",
+                "flickr30k/*.jpg|flickr30k/flickr30k-images|flickr30k/Images|flickr30k/images",
+            )
+            for part, own in THREE
+        },
+        reader="karpathy.flickr30k",
+        expected={"train": 29_000, "validation": 1_014, "test": 1_000},
+        rule="Karpathy",
+        how="ask for the pictures at shannon.cs.illinois.edu/DenotationGraph and put them into "
+        "flickr30k/, with Karpathy's dataset_flickr30k.json",
+    ),
+    Dataset(
+        name="coco",
+        title="MS-COCO",
+        kind="retrieval",
+        metric="recall",
+        files={
+            part: (f"coco/coco_{own}_karpathy.json|coco/dataset_coco.json", f"coco/{folder}")
+            for (part, own), folder in zip(THREE, ("train2014", "val2014", "val2014"))
+        },
+        reader="karpathy.coco",
+        expected={"train": 113_287, "validation": 5_000, "test": 5_000},
+        rule="Karpathy",
+        how="unpack val2014.zip (and train2014.zip) of cocodataset.org into coco/, with Karpathy's "
+        "dataset_coco.json",
+    ),
+)

@@ -1,0 +1,34 @@
+"""Oxford Flowers 102 (Nilsback and Zisserman 2008): labels and parts in MATLAB files.
+
+torchvision refuses these by checksum; checksums belong to `data check`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from uniclip.data.split import Part
+from uniclip.errors import UserError
+from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.evaluate.datasets.images import Pictures, classified
+
+PARTS = {"train": "trnid", "validation": "valid", "test": "tstid"}
+"""As published: 1,020 to train, 6,149 to test (some papers swap them)."""
+CLASSES = 102
+
+
+def read(dataset: Dataset, root: Path, part: Part) -> Pictures:
+    """Classes are the labels of the file, "1" to "102": it holds no names."""
+    folder = root / "flowers-102"
+    numbers = loadmat(str(folder / "setid.mat"))[PARTS[part]].ravel()
+    labels = loadmat(str(folder / "imagelabels.mat"))["labels"].ravel().astype(np.int64)
+    if len(labels) < numbers.max(initial=0) or not 1 <= labels.min() <= labels.max() <= CLASSES:
+        raise UserError(f"{folder}: imagelabels.mat and setid.mat do not belong together")
+    files = [
+        (f"image_{i:05d}", folder / f"jpg/image_{i:05d}.jpg", int(labels[i - 1]) - 1)
+        for i in map(int, numbers)
+    ]
+    return classified(dataset, part, files, [str(c + 1) for c in range(CLASSES)])

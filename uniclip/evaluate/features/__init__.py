@@ -1,0 +1,1 @@
+"""Features: embeddings of a split, computed once."""

@@ -1,0 +1,1 @@
+"""Evaluation protocols: prompts, metrics and settings of each data set."""

@@ -1,0 +1,253 @@
+"""L2-regularised logistic regression by L-BFGS, to a stated gradient.
+
+The loss is the mean cross-entropy plus `strength` / 2 times the squared weights (biases are free).
+scikit-learn's `LogisticRegression(C)` has the same optimum at strength = 1 / (C n) for three or
+more classes; for two classes its one weight vector counts once where ours count twice, so there
+strength = 2 / (C n). With several labels a sample, each class is a problem of its own (one against
+the rest).
+
+What makes it fast changes nothing of the optimum: features are turned to their principal axes once
+for all strengths (a rotation keeps the penalty, and directions without variance have no weight),
+each axis is scaled by the curvature that the loss has there at the start, the gradient is in closed
+form a tile of rows at a time, and products are in float32 while that is precise enough (what lies
+between them is in float64: else the line search is lost in rounding at gradients of 1e-5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip.errors import Stopped
+from uniclip.evaluate.metrics import Float, Int
+from uniclip.evaluate.protocols.protocol import TOLERANCE
+
+ITERATIONS = 1_000
+"""Most iterations of one fit (Radford et al., 2021, appendix A.3)."""
+
+MEMORY = 8
+"""Steps that L-BFGS remembers."""
+
+TRIALS = 10
+"""Most trials of one line search: in float32 a search that cannot succeed is soon given up."""
+
+TILE = 1 << 17
+"""Logits held at once: a megabyte, which a cache holds."""
+
+SINGLE = 5e-7
+"""Gradients below this are not sought in float32."""
+
+PROBED = 2_048
+"""Rows by which the curvature at the start is judged."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted linear classifier of C classes over F features."""
+
+    weight: Float
+    """(C, F)."""
+    bias: Float
+    """(C,)."""
+    strength: float
+    gradient: float
+    """Largest absolute component of the gradient where the fit ended."""
+    evaluations: int = 0
+    """How often the loss and its gradient were computed."""
+
+    def decide(self, features: NDArray[Any]) -> Float:
+        """Logits (n, C) float64 of rows of `features` (n, F)."""
+        return np.asarray(features @ self.weight.T + self.bias, dtype=np.float64)
+
+    def predict(self, features: NDArray[Any]) -> Int:
+        """The class of each row of `features` (n, F): (n,) int64."""
+        return np.argmax(self.decide(features), axis=1)
+
+
+def objective(
+    theta: NDArray[Any], features: NDArray[Any], labels: NDArray[Any], strength: float
+) -> tuple[float, Float]:
+    """The loss and its gradient.
+
+    theta: (C, F + 1) float64, rows of weights with the bias last. features: (n, F), in whose dtype
+    the products are computed, all else in float64. labels: (n,) int64 classes; or (n, C) of 1 (is),
+    0 (is not) and -1 (not counted). Returns the loss and the gradient (C, F + 1) float64.
+    """
+    link = _softmax if labels.ndim == 1 else _sigmoid
+    exact, bias = theta[:, :-1], theta[:, -1]
+    weight = exact.astype(features.dtype)
+    gradient = np.zeros(theta.shape)
+    loss, n, step = 0.0, len(features), max(1, TILE // len(theta))
+    for start in range(0, n, step):
+        rows = features[start : start + step]
+        logits = (rows @ weight.T).astype(np.float64)
+        logits += bias
+        loss += link(logits, labels[start : start + step])
+        gradient[:, :-1] += logits.T.astype(rows.dtype) @ rows
+        gradient[:, -1] += logits.sum(axis=0)
+    gradient /= n
+    gradient[:, :-1] += strength * exact
+    return loss / n + strength / 2 * float((exact * exact).sum()), gradient
+
+
+class Problem:
+    """Features and labels, prepared once for fits at many strengths.
+
+    features: (n, F). labels: (n,) int64 in 0 .. classes - 1, or (n, classes) as in `objective`.
+    stop: asked at each evaluation of the loss; `Stopped` is raised where it says so.
+    """
+
+    def __init__(
+        self,
+        features: NDArray[Any],
+        labels: NDArray[Any],
+        classes: int,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        assert len(features) == len(labels) > 0, (features.shape, labels.shape)
+        self.labels, self.classes, self._stop = labels, classes, stop
+        self._features = features
+        self._mean: Float = features.mean(axis=0, dtype=np.float64)
+        self._axes, self._variance = _principal(features, self._mean)
+        self._kept: dict[Any, NDArray[Any]] = {}
+
+    def fit(
+        self, strength: float, start: Probe | None = None, tolerance: float = TOLERANCE
+    ) -> Probe:
+        """The optimum at `strength`, sought from `start` if there is one.
+
+        Ends where no component of the gradient, in the features' own coordinates, exceeds
+        `tolerance`, or after `ITERATIONS`, or where float64 shows no descent any more (at gradients
+        of 1e-8 and less); `Probe.gradient` says what was reached.
+        """
+        theta = np.zeros((self.classes, len(self._variance) + 1))
+        if start is not None:
+            theta[:, :-1] = start.weight @ self._axes
+            theta[:, -1] = start.bias + start.weight @ self._mean
+        norm, spent = np.inf, 0
+        for dtype, aim in ((np.float32, max(tolerance, SINGLE)), (np.float64, tolerance)):
+            if norm > tolerance:
+                theta, norm, counted = self._descend(self._rows(dtype), theta, strength, aim)
+                spent += counted
+        weight = theta[:, :-1] @ self._axes.T
+        return Probe(weight, theta[:, -1] - weight @ self._mean, strength, norm, spent)
+
+    def _rows(self, dtype: Any) -> NDArray[Any]:
+        """The features along the axes (n, R), kept once they are asked for."""
+        if dtype not in self._kept:
+            self._kept[dtype] = self._turned(dtype)
+        return self._kept[dtype]
+
+    def _turned(self, dtype: Any) -> NDArray[Any]:
+        rows = np.empty((len(self._features), len(self._variance)), dtype)
+        for start in range(0, len(rows), PROBED):
+            piece = slice(start, start + PROBED)
+            rows[piece] = (self._features[piece] - self._mean) @ self._axes
+        return rows
+
+    def _descend(
+        self, rows: NDArray[Any], theta: Float, strength: float, tolerance: float
+    ) -> tuple[Float, float, int]:
+        from scipy.optimize import minimize  # here, so that stating a protocol does not import it
+
+        scale = self._scale(rows, theta, strength)
+        seen: list[Float] = []
+
+        def scaled(point: Float) -> tuple[float, Float]:
+            if self._stop():
+                raise Stopped
+            at = point.reshape(theta.shape) * scale
+            loss, gradient = objective(at, rows, self.labels, strength)
+            seen[:] = [gradient]
+            return loss, (gradient * scale).ravel()
+
+        def watch(_: Float) -> None:
+            # The largest component is at least the root mean square, in truth several times that:
+            # while it cannot be small enough, the gradient need not be turned back.
+            middling = float(np.linalg.norm(seen[0])) / seen[0].size ** 0.5
+            if 2 * middling <= tolerance and self._norm(seen[0]) <= tolerance:
+                raise StopIteration
+
+        found = minimize(
+            scaled,
+            (theta / scale).ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            callback=watch,
+            options={
+                "gtol": 0.0,
+                "ftol": 0.0,
+                "maxiter": ITERATIONS,
+                "maxfun": 2 * ITERATIONS,
+                "maxcor": MEMORY,
+                "maxls": TRIALS,
+            },
+        )
+        reached = found.x.reshape(theta.shape) * scale
+        gradient = found.jac.reshape(theta.shape) / scale
+        return reached, self._norm(gradient), int(found.nfev)
+
+    def _norm(self, gradient: Float) -> float:
+        """The largest component in the features' own coordinates."""
+        bias = gradient[:, -1]
+        weight = gradient[:, :-1] @ self._axes.T + bias[:, None] * self._mean
+        return float(max(np.abs(weight).max(initial=0), np.abs(bias).max()))
+
+    def _scale(self, rows: NDArray[Any], theta: Float, strength: float) -> Float:
+        """(C, R + 1): one over the root of the loss's curvature along each parameter, about."""
+        some = rows[:: max(1, len(rows) // PROBED)]
+        logits = some @ theta[:, :-1].T.astype(rows.dtype) + theta[:, -1].astype(rows.dtype)
+        if self.labels.ndim == 1:
+            _softmax(logits, np.zeros(len(some), np.int64))
+            logits[:, 0] += 1
+        else:
+            _sigmoid(logits, np.zeros(logits.shape, np.int8))
+        curvature = np.maximum((logits * (1 - logits)).mean(axis=0, dtype=np.float64), 1e-4)
+        along = np.outer(curvature, np.append(self._variance, 1.0))
+        along[:, :-1] += strength
+        return np.asarray(1 / np.sqrt(along))
+
+
+def _principal(features: NDArray[Any], mean: Float) -> tuple[Float, Float]:
+    """Axes (F, R) in which the features are uncorrelated, and the variance (R,) along each."""
+    n, width = features.shape
+    if width <= n:
+        spread = np.zeros((width, width))
+        for start in range(0, n, PROBED):
+            piece = features[start : start + PROBED] - mean
+            spread += piece.T @ piece
+        variance, axes = np.linalg.eigh(spread / n)
+    else:
+        centred = features - mean
+        variance, vectors = np.linalg.eigh(centred @ centred.T / n)
+        axes = centred.T @ (vectors / np.sqrt(np.maximum(n * variance, 1e-300)))
+    kept = variance > max(variance[-1], 0.0) * 1e-12
+    return np.ascontiguousarray(axes[:, kept]), variance[kept]
+
+
+def _softmax(logits: NDArray[Any], labels: Int) -> float:
+    """The summed cross-entropy; `logits` (m, C) become probabilities less the truth, in place."""
+    logits -= logits.max(axis=1, keepdims=True)
+    place = np.arange(len(logits)), labels
+    right = float(logits[place].sum(dtype=np.float64))
+    np.exp(logits, out=logits)
+    total = logits.sum(axis=1, keepdims=True)
+    logits /= total
+    logits[place] -= 1
+    return float(np.log(total).sum(dtype=np.float64)) - right
+
+
+def _sigmoid(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+    """The same for classes that are problems of their own: labels (m, C) of 1, 0 and -1."""
+    truth, counted = labels == 1, labels >= 0
+    loss = np.logaddexp(0, logits) - truth * logits
+    np.negative(logits, out=logits)
+    np.exp(np.minimum(logits, 80), out=logits)
+    np.reciprocal(1 + logits, out=logits)
+    logits -= truth
+    logits *= counted
+    return float(loss[counted].sum(dtype=np.float64))

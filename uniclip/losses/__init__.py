@@ -1,0 +1,23 @@
+"""Losses as pure functions, similarities as modules, methods that put them together."""
+
+from uniclip.losses.image_text import clip_loss, unicl_loss
+from uniclip.losses.multi_positive import (
+    mil_nce,
+    mp_nce,
+    multi_positive,
+    multi_view_info_nce,
+    sup_con,
+)
+from uniclip.losses.similarity import DomainSimilarity, SharedSimilarity
+
+__all__ = [
+    "DomainSimilarity",
+    "SharedSimilarity",
+    "clip_loss",
+    "mil_nce",
+    "mp_nce",
+    "multi_positive",
+    "multi_view_info_nce",
+    "sup_con",
+    "unicl_loss",
+]

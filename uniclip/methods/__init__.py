@@ -1,0 +1,36 @@
+"""The methods that a configuration can name; a new one is a new file and a line in `METHODS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from uniclip.config import RunConfig
+from uniclip.errors import unknown
+from uniclip.methods.base import Method
+from uniclip.methods.clip import Clip
+from uniclip.methods.declip import Declip
+from uniclip.methods.slip import Slip
+from uniclip.methods.unicl import Unicl
+from uniclip.methods.uniclip import Uniclip
+
+METHODS: dict[str, Callable[[RunConfig], Method]] = {
+    "uniclip": Uniclip,
+    "unicl": Unicl,
+    "clip": Clip,
+    "slip": Slip,
+    "declip": Declip,
+}
+
+
+def build(config: RunConfig) -> Method:
+    """The method that `config.method.name` names, still to be attached to an embedder.
+
+    Raises:
+        UserError: if there is none of that name.
+    """
+    if hasattr(config.method, "build"):  # a method in one file brings its own
+        own: Method = config.method.build(config)
+        return own
+    if config.method.name not in METHODS:
+        raise unknown("method", config.method.name, METHODS)
+    return METHODS[config.method.name](config)

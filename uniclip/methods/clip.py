@@ -1,0 +1,39 @@
+"""CLIP (Radford et al., ICML 2021): image-text contrast alone, with a linear projection each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from uniclip.config import ClipMethod, RunConfig
+from uniclip.losses.image_text import clip_loss
+from uniclip.methods.base import Scaled, of_views
+
+if TYPE_CHECKING:
+    from uniclip.data.batch import Batch
+    from uniclip.models.embedder import Embedder
+
+
+class Clip(Scaled):
+    """CLIP; with several views, the mean of each view's loss against the one caption (ours).
+
+    The scale is at most 100 and may fall below 1, as in CLIP; SLIP's repository, from which the
+    published recipe of CLIP is, keeps its logarithm within [0, 4.6052] for CLIP too.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        assert isinstance(config.method, ClipMethod)
+        super().__init__(config.method.temperature)
+        self.weights = {"contrastive": 1.0}
+        self.forwards = config.method.forwards(config.views)
+
+    def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+        return {"images": of_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+
+    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        images, texts = embedded["images"], embedded["texts"]
+        scale, how = self.log_scale.exp(), self.how(2 * len(texts))
+        losses = [clip_loss(view, texts, scale, **how) for view in images.unbind(1)]
+        return {"contrastive": torch.stack(losses).mean()}

@@ -1,0 +1,85 @@
+"""SLIP (Mu et al., ECCV 2022): CLIP on a weak view, and SimCLR between two strong ones.
+
+The two losses live in spaces of their own: CLIP's behind linear projections, SimCLR's (Chen et al.,
+ICML 2020) behind a three-layer head with batch norm on the image encoder's features.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uniclip import distributed
+from uniclip.config import RunConfig, SlipMethod
+from uniclip.losses.image_text import clip_loss
+from uniclip.losses.multi_positive import mp_nce
+from uniclip.losses.similarity import FixedSimilarity
+from uniclip.methods.base import Scaled
+from uniclip.models.batch_norm import BatchNorm
+from uniclip.models.embedder import seeded
+
+if TYPE_CHECKING:
+    from uniclip.data.batch import Batch
+    from uniclip.models.embedder import Embedder
+    from uniclip.models.encoders import Vocabulary
+
+
+class Slip(Scaled):
+    """SLIP: parts "contrastive" (CLIP's) and "simclr"."""
+
+    lowest: ClassVar[float] = 0.0
+    ssl_head: nn.Sequential
+
+    def __init__(self, config: RunConfig) -> None:
+        assert isinstance(config.method, SlipMethod)
+        super().__init__(config.method.temperature)
+        self.config = config.method
+        self.weights = {"contrastive": 1.0, "simclr": self.config.ssl_weight}
+        self.forwards = config.method.forwards(config.views)
+        self.similarity = FixedSimilarity(self.config.ssl_temperature)
+
+    def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
+        features, width = embedder.image_encoder.features, self.config.ssl_width
+        with seeded(seed, "ssl_head"):
+            self.ssl_head = nn.Sequential(
+                nn.Linear(features, width),
+                BatchNorm(width),
+                nn.ReLU(),
+                nn.Linear(width, width),
+                BatchNorm(width),
+                nn.ReLU(),
+                nn.Linear(width, self.config.ssl_embedding),
+            )
+
+    def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+        views, samples = batch.pixels.shape[:2]
+        features = embedder.trunk(batch.pixels.flatten(0, 1)).view(views, samples, -1)
+        return {
+            "weak": embedder.project(features[0], batch.vectors[0]),
+            "strong": features[1:].transpose(0, 1),
+            "texts": embedder.texts(batch.tokens),
+        }
+
+    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        weak, features, texts = (embedded[name] for name in ("weak", "strong", "texts"))
+        how = self.how(2 * len(features))
+        how["processes"] = distributed.current(self.config.remote_gradients)
+        # As published, the head sees one view at a time: its batch norms take each view's own
+        # statistics.
+        heads = [self.ssl_head(view) for view in features.unbind(1)]
+        strong = F.normalize(torch.cat(heads).float(), dim=-1)
+        sample = batch.sample.repeat(len(heads))
+        # NT-Xent: an anchor's one positive is its other view, all other rows are negatives.
+        simclr = mp_nce(
+            strong,
+            sample,
+            torch.zeros_like(sample),
+            self.similarity,
+            chunk=self.chunk(len(strong)),
+            processes=self.processes,
+        )
+        contrastive = clip_loss(weak, texts, self.log_scale.exp(), **how)
+        return {"contrastive": contrastive, "simclr": simclr}

@@ -1,0 +1,400 @@
+"""The typed record of every file in the store that is JSON: of runs, then of sweeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# ---- records of a run ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Who holds an attempt: enough to prove later that it is gone."""
+
+    host: str
+    boot: str
+    pid: int
+    started: int
+    """Start time of the process, in clock ticks since boot."""
+    source: str
+    """Source hash of the code that runs."""
+    training: str
+    """Training hash of the code that runs."""
+    numerics: dict[str, Any]
+    """The class within which bits are promised (`uniclip.numerics`)."""
+    time: float
+    """Seconds since the epoch."""
+    job: str | None = None
+    """Slurm job id."""
+    restart: int = 0
+    """Slurm restart count."""
+    cluster: str | None = None
+    """Slurm cluster: its word counts for this job only there."""
+    after: str = ""
+    """How the attempt before it ended, as far as it was known when this one was claimed."""
+    forced: bool = False
+    """Claimed without proof that the attempt before it had ended."""
+    machine: str = ""
+    """What tells the host from others of its name."""
+    uid: int | None = None
+    """The user, by number: a cluster may hide her jobs from others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How an attempt ended, by its own word."""
+
+    kind: Literal[
+        "trained", "diverged", "evaluated", "failed", "interrupted", "halted", "overtaken"
+    ]
+    time: float
+    error: str | None = None
+    """The last line of the error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeat:
+    """The last sign of life of an attempt; it repeats who gave it, and its last word."""
+
+    time: float
+    step: int
+    steps: int
+    rate: float
+    """Steps a second."""
+    phase: str
+    """What it was doing: training, evaluating, ..."""
+    owner: Owner | None = None
+    ended: Ended | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The one outcome of a run."""
+
+    kind: Literal["trained", "diverged"]
+    step: int
+    attempt: int
+    training: str
+    source: str
+    numerics: dict[str, Any]
+    weights: str | None
+    """blake2b of the final weights' file, 32 hex digits; None for a diverged run."""
+    best_step: int | None
+    """The step of the best validation."""
+    cost: dict[str, float]
+    """Seconds of training, seconds a step, parameters, checkpoint bytes, peak memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One number of an evaluation, with what it takes to read it."""
+
+    name: str
+    """Such as retrieval.r1 or minimal.side."""
+    value: float
+    kind: Literal["accuracy", "recall", "map", "gap", "error"]
+    """Means are taken within one kind only; gap and error are no scores to maximise."""
+    chance: float | None
+    samples: int
+    """Test samples behind the number."""
+    shown_only: bool = False
+    """Too few samples to be a primary score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What one data set says of one run under one protocol."""
+
+    dataset: str
+    evaluation: str
+    """Hash of the protocol."""
+    protocol: dict[str, Any]
+    weights: str
+    """Hash of the weights that were judged."""
+    scores: tuple[Score, ...]
+
+
+# ---- records of a sweep --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """A part of a method that can be turned off: declared once."""
+
+    name: str
+    label: str
+    reason: str
+    off: dict[str, Any]
+    """What turning it off changes: typed configuration deltas."""
+    witness: dict[str, Any]
+    """What must hold in two steps when it is off (interpreted by `ablations.audit.audit`)."""
+    short: str = ""
+    """A brief label, for "without ..."; else the name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One configuration of a comparison."""
+
+    name: str
+    label: str
+    role: Literal["crossed", "outside", "noise"]
+    """Part of the crossed design, a baseline from outside it, or the A/A arm."""
+    levels: dict[str, bool]
+    """Which components are on; those that an arm says nothing of are not named."""
+    delta: dict[str, Any]
+    """How it differs from the base configuration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """A weighted sum of arms whose value is an effect."""
+
+    name: str
+    label: str
+    kind: Literal["main", "interaction", "difference", "noise"]
+    weights: dict[str, float]
+    """Weight of each arm; they sum to 0."""
+    primary: bool
+    """Declared beforehand: in the family that Holm corrects for."""
+    component: str | None = None
+
+    @property
+    def sides(self) -> tuple[list[str], list[str]]:
+        """The arms that are added up, and those that are taken off, by the signs of the weights."""
+        weights = self.weights.items()
+        return [a for a, w in weights if w > 0], [a for a, w in weights if w < 0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One check of one arm by the audit."""
+
+    arm: str
+    check: str
+    holds: bool
+    detail: str
+    inert: bool = False
+    """The component cannot matter in this configuration, on or off; or so it was declared."""
+
+    @property
+    def broken(self) -> str:
+        """What is wrong, in one line, where it does not hold."""
+        return f"{self.arm}: {self.check} does not hold: {self.detail}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """Whether each arm is what it is called; by what code, on what kind of device ("": unsaid)."""
+
+    findings: tuple[Finding, ...]
+    training: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Primary:
+    """The one score on which contrasts are judged."""
+
+    dataset: str
+    score: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What must come out where the truth was planted."""
+
+    kind: Literal["helps", "nothing_claimed", "exactly_zero", "at_chance"]
+    about: str
+    """In words, for the reader."""
+    contrast: str | None = None
+    """The contrast it speaks of (all but at_chance)."""
+    arm: str | None = None
+    """The arm it speaks of (at_chance)."""
+    score: str | None = None
+    """The score it is judged on; None = the primary one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One (arm, seed), and the run that it is."""
+
+    arm: str
+    seed: int
+    run: str
+
+    @property
+    def name(self) -> str:
+        """`<arm>/<seed>`."""
+        return f"{self.arm}/{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """What a controller is about to submit, written down before the scheduler hears of it."""
+
+    token: str
+    """The job's name is uniclip-<token>."""
+    kind: Literal["run", "prove", "follow"]
+    elements: tuple[tuple[str, ...], ...]
+    """The runs of each element of the array."""
+    attempts: dict[str, int]
+    """The newest attempt of each run when it was submitted."""
+    submitter: Owner
+    words: tuple[str, ...] = ()
+    """The command line, for who follows up."""
+    again: tuple[tuple[str, int], ...] = ()
+    """(run, attempt) whose failure is to be retried."""
+    forced: tuple[tuple[str, int], ...] = ()
+    """(run, attempt) that the user declared dead."""
+    unasked: bool = False
+    """Made by a follow-up, not by a person."""
+    signal_seconds: int = 0
+    """How long before a time limit the job is to be told."""
+    device: str = ""
+    """On which arms are proven; "" = the plan's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What became of an intent."""
+
+    token: str
+    job: str | None
+    """Slurm job id (of an array: its first half); None: nothing of it may run."""
+    cluster: str
+    time: float
+    error: str | None = None
+    """Why there is no job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One point of a search space, as one arm tried it."""
+
+    number: int
+    values: dict[str, Any]
+    """Key of the configuration -> value."""
+    scores: dict[str, float]
+    """Rung (0, 1, ...) -> validation score there, the mean over the tuning seeds."""
+    done: bool
+    """Whether it was trained to its end; else it was stopped at the last rung of `scores`."""
+    steps: int
+    """Training steps behind it, all seeds together."""
+    diverged: int = 0
+    """How many of its seeds diverged: each counts as the worst score, 0."""
+
+    @property
+    def score(self) -> float:
+        """The score at the last rung that it reached."""
+        return self.scores[max(self.scores, key=int)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """Trials that were asked for at once, and what came of them."""
+
+    number: int
+    trials: dict[str, tuple[Trial, ...]]
+    """By arm; as many for each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedArm:
+    """What tuning found for one arm."""
+
+    arm: str
+    best: Trial
+    """Of the trials that went to their end, the one with the best score; of equals, the first."""
+    default: float | None
+    """Validation score of the default values; None if they were stopped early, or never tried."""
+    trials: int
+    stopped: int
+    """Trials that were stopped before their end."""
+    diverged: int
+    """Runs that diverged."""
+    steps: int
+    """Training steps that the arm was given."""
+    edges: dict[str, Literal["lower", "upper"]]
+    """Keys whose best value lies on an edge of the space: the optimum may lie beyond."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """How the arms of a sweep got their hyper-parameters."""
+
+    default: str
+    """The sweep of the same arms with default values."""
+    space: str
+    pruner: str
+    trials: int
+    """For each arm."""
+    seeds: tuple[int, ...]
+    """On which the values were chosen."""
+    arms: tuple[TunedArm, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that a report or a worker needs to know of a sweep."""
+
+    sweep: str
+    ablation: str
+    title: str
+    budget: str
+    data: str
+    design: str
+    arms: tuple[Arm, ...]
+    reference: str
+    components: tuple[Component, ...]
+    contrasts: tuple[Contrast, ...]
+    primary: Primary
+    seeds: tuple[int, ...]
+    cells: tuple[Cell, ...]
+    evaluations: dict[str, dict[str, str]]
+    """Arm -> data set of the benchmark that is present -> evaluation hash."""
+    missing: dict[str, str]
+    """Data sets that are not present, and how to get them."""
+    base: dict[str, Any]
+    """The plain base configuration, run-only fields included."""
+    unprobed: dict[str, str] = field(default_factory=dict)
+    """Data sets whose test part alone is present: what a linear probe lacks, and how to get it."""
+    entry: str = "uniclip.cell"
+    """Module that knows how to execute a cell."""
+    forwards: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Image and text forwards a sample, by arm: what a comparison costs."""
+    facts: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    """What is counted of each arm, in words: what a comparison holds equal, or not; None where
+    labels decide it."""
+    recipe: str = "ours"
+    """Whose optimiser and schedule the arms have."""
+    recipes: dict[str, str] = field(default_factory=dict)
+    """Arm -> its own, in words; empty for ours."""
+    expectations: tuple[Expectation, ...] = ()
+    """Planted truths that `report` checks."""
+    left_out: tuple[str, ...] = ()
+    """Arms and expectations that this budget does not run, each with its reason."""
+    tuning: Tuning | None = None
+    """How the arms were tuned; None for arms as they are declared."""
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name."""
+        return next(a for a in self.arms if a.name == name)
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """What must stand on every table of it: where arms have recipes that differ."""
+        if len(set(self.recipes.values())) < 2:
+            return ()
+        differ = "arms differ in optimiser and schedule too; not a comparison of components"
+        return (f"recipe={self.recipe}: {differ}.",)
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The user's modules without which its cells mean nothing."""
+        return tuple(self.base.get("runtime", {}).get("plugins", ()))
+
+    def wanted(self) -> dict[str, dict[str, str]]:
+        """Run id -> the evaluations that it must have, in the order of the cells."""
+        return {c.run: self.evaluations[c.arm] for c in self.cells}

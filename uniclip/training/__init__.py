@@ -1,0 +1,1 @@
+"""Training: the loop, its state, optimiser, metrics and checkpoints."""

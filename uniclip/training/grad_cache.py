@@ -1,0 +1,69 @@
+"""A batch embedded at once, or in chunks and two passes that keep the loss of the whole batch.
+
+In chunks ("GradCache", Gao et al., RepL4NLP 2021) the first pass embeds without a graph; the loss
+of the whole batch then says what pulls at each embedding, and the second pass embeds each chunk
+again, now with a graph, and hands the pull on. Encoders then need the memory of one chunk, and a
+third more operations. Both passes draw the same dropout: each chunk seeds torch's generators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from uniclip import rng
+
+if TYPE_CHECKING:
+    from uniclip.data.batch import Batch
+    from uniclip.methods.base import Method
+    from uniclip.models.embedder import Embedder
+
+Draws = tuple[int | str, ...]
+
+
+class Embedded:
+    """What a method's losses need of one batch, and the way back from them.
+
+    batch: as `Method.prepare` gave it.
+    chunks: 1 = at once.
+    draws: the key of dropout-like draws in this step and process.
+    """
+
+    def __init__(
+        self, method: Method, embedder: Embedder, batch: Batch, *, chunks: int, draws: Draws
+    ) -> None:
+        self._method, self._embedder, self._draws = method, embedder, draws
+        self._chunks = batch.chunks(chunks) if chunks > 1 else []
+        if chunks == 1:
+            torch.manual_seed(rng.key(*draws))
+            self.values = method.embed(embedder, batch)
+            return
+        with torch.no_grad():
+            parts = list(self._each())
+        self._sizes = {name: [len(part[name]) for part in parts] for name in parts[0]}
+        self.values = {
+            name: torch.cat([part[name] for part in parts]).requires_grad_() for name in parts[0]
+        }
+
+    def backward(self, loss: Tensor) -> None:
+        """Add what `loss` pulls at every parameter to its gradient."""
+        loss.backward()
+        if not self._chunks:
+            return
+        pulls = {
+            name: value.grad.split(self._sizes[name])
+            for name, value in self.values.items()
+            if value.grad is not None
+        }
+        for i, part in enumerate(self._each()):
+            # What only frozen encoders made has no graph.
+            names = [name for name in pulls if part[name].requires_grad]
+            torch.autograd.backward([part[n] for n in names], [pulls[n][i] for n in names])
+
+    def _each(self) -> Iterator[dict[str, Tensor]]:
+        for i, chunk in enumerate(self._chunks):
+            torch.manual_seed(rng.key(*self._draws, i))
+            yield self._method.embed(self._embedder, chunk)

@@ -1,0 +1,203 @@
+"""The state of a training: what a step changes, a checkpoint keeps and a validation judges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from uniclip import distributed, methods, numerics
+from uniclip.checkpoints import warm_start
+from uniclip.checkpoints.pretrained import Pretrained
+from uniclip.config import RunConfig
+from uniclip.data import open_split
+from uniclip.data.loader import Batches
+from uniclip.data.text.tokenizer import Tokenizer
+from uniclip.errors import UserError
+from uniclip.models import batch_norm
+from uniclip.models.embedder import build_embedder
+from uniclip.store import AttemptFolder
+from uniclip.training import checkpoint, optimizer
+
+BEST = "best."
+"""Prefix of the best weights' tensors in a checkpoint."""
+MOVED = ("augmentation_encoder", "image_head")
+"""Parts of the embedder whose movement is reported, beside the similarity's."""
+
+
+@dataclass(kw_only=True)
+class Counters:
+    """The numbers that a resume carries on."""
+
+    step: int = 0
+    """Steps taken."""
+    seconds: float = 0.0
+    """Training behind the weights, over all attempts."""
+    clipped: int = 0
+    """Steps whose gradient was longer than train.clip."""
+    best_step: int | None = None
+    best_score: float | None = None
+
+
+class State:
+    """Model, method, optimiser and counters of one training."""
+
+    def __init__(self, config: RunConfig, tokenizer: Tokenizer) -> None:
+        self.config = config
+        self.device = numerics.device(config)
+        self.method = methods.build(config)
+        self.embedder = build_embedder(config, tokenizer, self.method.head)
+        self.taken = warm_start.begin(self.embedder, config, tokenizer)
+        """What `config.init` gave."""
+        self.method.attach(self.embedder, tokenizer, config.seed)
+        self.modules = checkpoint.bundle(self.embedder, self.method)
+        if distributed.current().world > 1:
+            batch_norm.over_processes(self.modules, self.device)
+        self.modules.to(self.device).train()
+        if config.train.accumulate > 1 and batch_norm.uses_batches(self.embedder):
+            raise UserError(
+                f"train.accumulate={config.train.accumulate} needs encoders without batch norm, "
+                f"whose statistics would be those of chunks; model.image.name="
+                f"{config.model.image.name} has it: set accumulate to 1 or use more processes"
+            )
+        self.in_training: Any = self.embedder
+        """The embedder as the objective sees it."""
+        if config.train.precision == "bf16":
+            self.in_training = numerics.Autocast(self.embedder, self.device)
+        fast = self.method.fast_parameters()
+        self.optimizer = optimizer.build(self.modules, fast, config.train)
+        self.pretrained = Pretrained(self.embedder, self.method, tokenizer, config)
+        self.counters = Counters()
+        self.best: dict[str, Tensor] | None = None
+        self.spent = 0.0
+        """Seconds of training in this attempt alone, lost steps included."""
+        self._initial = {name: _copies(part) for name, part in self._movable().items()}
+
+    # -- checkpoints --
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a resume needs, by name."""
+        best = {f"{BEST}{name}": value for name, value in (self.best or {}).items()}
+        return {
+            **self.modules.state_dict(),
+            **checkpoint.optimizer_tensors(self.optimizer),
+            **best,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """The counters, and the numerics class that the tensors come from."""
+        now = numerics.numerics_class(self.config)
+        return {"counters": asdict(self.counters), "numerics": now}
+
+    def resume(self, attempt: AttemptFolder | None) -> None:
+        """Take over the newest whole checkpoint of the attempt's run, if there is one.
+
+        Of several processes rank 0 alone has an attempt; all take over what it finds.
+        """
+        found = checkpoint.newest_valid(attempt) if attempt is not None else None
+        path = distributed.current().share(None if found is None else str(found.path))
+        if path is None:
+            return
+        found = found or checkpoint.Found(Path(path), *checkpoint.decode(Path(path)))
+        tensors, facts = found.tensors, found.facts
+        own = self.modules.state_dict().keys()
+        self.modules.load_state_dict({name: tensors[name] for name in own})
+        checkpoint.restore_optimizer(self.optimizer, tensors)
+        self.counters = Counters(**facts["counters"])
+        best = {n.removeprefix(BEST): t for n, t in tensors.items() if n.startswith(BEST)}
+        self.best = best or None
+        if attempt is None:
+            return
+        now = numerics.numerics_class(self.config)
+        changed = {name: [facts["numerics"].get(name), now[name]] for name in now}
+        changed = {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
+        attempt.event("resumed", step=self.counters.step, numerics_changed=changed)
+
+    def count(self, seconds: float, *, clipped: bool) -> None:
+        """One more step was taken."""
+        self.counters.step += 1
+        self.counters.seconds += seconds
+        self.counters.clipped += clipped
+        self.spent += seconds
+
+    # -- judging --
+
+    def judge(self, validate: Callable[[Pretrained], float]) -> tuple[float, bool]:
+        """The validation score, and whether it is the best so far (then the weights are kept)."""
+        with self.aside():
+            score = float(validate(self.pretrained))
+        counters = self.counters
+        best = math.isfinite(score) and (counters.best_score is None or score > counters.best_score)
+        if best:
+            counters.best_step, counters.best_score = counters.step, score
+            weights = self.modules.state_dict()
+            self.best = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        return score, best
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A look at the model that leaves no trace in training: no gradient, no draw, no mode.
+
+        Other processes need not look at the same time.
+        """
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda), torch.no_grad(), distributed.apart():
+            self.modules.eval()
+            try:
+                yield
+            finally:
+                self.modules.train()
+
+    def engagement(self) -> dict[str, float]:
+        """What switching each component off does to the loss of one fixed validation batch."""
+        split = open_split(self.config.data, "validation")
+        size = min(self.config.train.batch_size, len(split))
+        if size < 2:
+            return {}
+        train = replace(self.config.train, batch_size=size, accumulate=1)
+        smaller = replace(self.config, train=train)
+        batch = Batches(smaller, split, self.pretrained.tokenizer).batch(0).to(self.device)
+        with self.aside():
+            torch.manual_seed(0)
+            values: dict[str, float] = self.method.engagement(self.embedder, batch)
+        return values
+
+    def moved(self) -> dict[str, float]:
+        """||theta - theta_0|| / ||theta_0|| of the parts that components own."""
+        moved = {}
+        for name, part in self._movable().items():
+            start = self._initial[name]
+            length = _norm(start)
+            if length > 0:
+                moved[name] = _norm([p.detach().cpu() - s for p, s in zip(part, start)]) / length
+        return moved
+
+    def _movable(self) -> dict[str, list[nn.Parameter]]:
+        named = list(self.embedder.named_parameters())
+        parts = {m: [p for name, p in named if name.startswith(f"{m}.")] for m in MOVED}
+        parts["similarity"] = list(self.method.fast_parameters())
+        return parts
+
+    # -- sizes --
+
+    def parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(p.numel() for p in self.modules.parameters() if p.requires_grad)
+
+    def bytes(self) -> int:
+        """Of the tensors in a checkpoint."""
+        return sum(t.numel() * t.element_size() for t in self.tensors().values())
+
+
+def _copies(parameters: list[nn.Parameter]) -> list[Tensor]:
+    return [p.detach().cpu().clone() for p in parameters]
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    return math.sqrt(sum(float(t.double().square().sum()) for t in tensors))
