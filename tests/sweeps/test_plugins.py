@@ -90,8 +90,8 @@ def test_her_runs_are_judged_by_hand_too(hers: Path, swept: Driver) -> None:
 
 def test_her_sources_are_in_the_hash_and_in_the_snapshot(hers: Path, swept: Driver) -> None:
     code = (
-        "from uniclip import plugins, identity\n"
-        "from sweeps import snapshot\n"
+        "from uniclip import identity\nfrom uniclip.config import plugins\n"
+        "from sweeps.launchers import code_snapshot as snapshot\n"
         "from uniclip.store import Store\n"
         "import sys\n"
         "before = identity.training_hash(), identity.source_hash()\n"
@@ -107,7 +107,7 @@ def test_her_sources_are_in_the_hash_and_in_the_snapshot(hers: Path, swept: Driv
     place = Path(done.stdout.strip())
     assert (place / "mine" / "toy.py").read_text().endswith(REGISTERED)
     code = (
-        "from uniclip import plugins, identity\n"
+        "from uniclip import identity\nfrom uniclip.config import plugins\n"
         "plugins.use('mine.toy')\n"
         "print(identity.ROOT.name == identity.source_hash())\n"
     )

@@ -14,9 +14,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from uniclip.errors import UserError
-from uniclip.io.atomic import append, as_json, lines, publish, publish_file, read, read_json, replace
-from uniclip.store.run_folder import CACHE, AttemptFolder, RunFolder
-from uniclip.store.records import Arm, Audit, Cell, Component, Contrast, Ended, Expectation, Finding, Heartbeat, Intent, Outcome, Owner, Plan, Primary, Round, Score, Scores, Submission, Trial, TunedArm, Tuning
+from uniclip.io.atomic import (
+    append,
+    as_json,
+    lines,
+    publish,
+    read,
+    replace,
+)
+from uniclip.store.records import (
+    Audit,
+    Finding,
+    Intent,
+    Plan,
+    Round,
+    Submission,
+)
+from uniclip.store.run_folder import CACHE, RunFolder
+
 
 class SweepFolder:
     """`sweeps/<id>/`: a plan and what is known of it."""

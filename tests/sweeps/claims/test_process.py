@@ -67,7 +67,7 @@ def test_a_stopped_process_is_alive(child: subprocess.Popen[bytes]) -> None:
 HIDDEN = """
 import dataclasses, os, signal, subprocess, sys, time
 subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", "/proc"], check=True)
-from sweeps import process
+from sweeps.claims import process
 theirs = os.fork()
 if theirs == 0:
     time.sleep(600)

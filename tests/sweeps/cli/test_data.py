@@ -101,7 +101,7 @@ def test_checking_every_set_imports_no_torch(tmp_path: Path) -> None:
         write(tmp_path)
         assert datasets.get(name).missing(tmp_path) is None
     code = (
-        "import sys; from sweeps import cli\n"
+        "import sys; from sweeps.cli import main as cli\n"
         f"cli.main(['data', 'check', 'data_root={tmp_path}'])\n"
         "assert not {'torch', 'torchvision'} & set(sys.modules)"
     )

@@ -24,8 +24,8 @@ from tests.helpers.deny_syscalls import CALLS
 
 EXAMINE = (
     "import json, sys; from dataclasses import asdict; from pathlib import Path;"
-    "from sweeps.checks import folder;"
-    "print(json.dumps([asdict(f) for f in folder.examine(Path(sys.argv[1]))]))"
+    "from sweeps.doctor import filesystem;"
+    "print(json.dumps([asdict(f) for f in filesystem.examine(Path(sys.argv[1]))]))"
 )
 
 

@@ -18,7 +18,7 @@ from uniclip.store import Store
 TAKE = """
 import sys
 from pathlib import Path
-from sweeps import snapshot
+from sweeps.launchers import code_snapshot as snapshot
 from uniclip.errors import UserError
 from uniclip.identity import ROOT, source_hash
 from uniclip.store import Store

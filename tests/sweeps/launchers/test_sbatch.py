@@ -135,7 +135,9 @@ def test_srun_passes_the_cpus_on_and_starts_our_own_door(submit: Any) -> None:
     (line,) = [line for line in script.splitlines() if line.startswith("srun ")]
     assert " --cpus-per-task=6 " in line
     assert " --kill-on-bad-exit=1 " in line
-    assert re.search(r"apptainer exec image\.sif python -u -m sweeps\.job \S+ \S+ 0123$", line)
+    assert re.search(
+        r"apptainer exec image\.sif python -u -m sweeps\.cli\.slurm_job \S+ \S+ 0123$", line
+    )
     assert "#SBATCH --cpus-per-task=6" in script
 
 

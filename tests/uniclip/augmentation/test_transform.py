@@ -209,7 +209,7 @@ def test_identity_views_change_no_other_draw(ids):
 
 def test_sampling_and_describing_need_no_torch():
     code = (
-        "import sys, numpy as np\nfrom uniclip import augment, data\n"
+        "import sys, numpy as np\nfrom uniclip import data\nfrom uniclip.augmentation import transform as augment\n"
         "from uniclip.config import *\n"
         "ids = np.arange(3, dtype=np.uint64); augment.describe(augment.strong(1, ids))\n"
         "data.open_split(ScenesData(train=16, test=16), 'train').pixels(np.arange(2))\n"

@@ -1,7 +1,6 @@
 """The store: published once and whole, whoever races and whatever is killed; damage is named."""
 
 from __future__ import annotations
-from tests.helpers import ROOT
 
 import dataclasses
 import errno
@@ -17,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from uniclip.io import atomic
-from uniclip.store import store
+from tests.helpers import ROOT
 from uniclip.errors import UserError
-from uniclip.store import Heartbeat, Outcome, Owner, Plan, Score, Scores, Store
+from uniclip.io import atomic
+from uniclip.store import Heartbeat, Outcome, Owner, Plan, Score, Scores, Store, store
 
 PUBLISHERS, NAMES = 8, 50
 
@@ -138,7 +137,7 @@ def test_publish_file_links_once(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from uniclip.store import publish, replace
+from uniclip.io.atomic import publish, replace
 folder, size = Path(sys.argv[1]), 400_000
 print("started", flush=True)
 for number in range(1_000_000):
@@ -171,12 +170,10 @@ def test_killed_while_writing_leaves_whole_files_or_none(tmp_path: Path, after: 
 def test_replace_is_whole_for_whoever_reads_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "beat"
     code = (
-        "import sys\nfrom pathlib import Path\nfrom uniclip.store import replace\n"
+        "import sys\nfrom pathlib import Path\nfrom uniclip.io.atomic import replace\n"
         "for n in range(300):\n    replace(Path(sys.argv[1]), (b'%d ' % n) * 20000)\n"
     )
-    writer = subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], cwd=ROOT
-    )
+    writer = subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT)
     reads = 0
     while writer.poll() is None:
         if path.exists():
@@ -429,7 +426,7 @@ def test_a_file_system_without_links_is_refused_at_once(
 
 def test_a_plan_comes_back(tmp_path: Path) -> None:
     sweep = Store(tmp_path).sweep("s")
-    arm = store.Arm(name="full", label="Full", role="crossed", levels={"a": True}, delta={})
+    arm = Arm(name="full", label="Full", role="crossed", levels={"a": True}, delta={})
     contrast = store.Contrast(
         name="main:a", label="a", kind="main", weights={"full": 1.0, "none": -1.0}, primary=True
     )
@@ -438,7 +435,7 @@ def test_a_plan_comes_back(tmp_path: Path) -> None:
         sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
         arms=(arm,), reference="full", components=(part,), contrasts=(contrast,),
         primary=store.Primary(dataset="scenes", score="minimal.side"), seeds=(0, 3),
-        cells=(store.Cell(arm="full", seed=0, run="00"),), evaluations={"full": {"scenes": "ab"}},
+        cells=(Cell(arm="full", seed=0, run="00"),), evaluations={"full": {"scenes": "ab"}},
         missing={}, base={"train": {"steps": 3}},
         expectations=(store.Expectation(kind="helps", about="it helps", contrast="main:a"),),
     )  # fmt: skip

@@ -34,8 +34,8 @@ CLASSIFICATION = (
         files={
             part: (f"food-101/meta/{part}.json", "food-101/images") for part in ("train", "test")
         },
-        reader="file_lists.food101",
-        lister="file_lists.food101_files",
+        reader="readers.file_lists.food101",
+        lister="readers.file_lists.food101_files",
         held_out=True,
         expected={"train": 75_750, "test": 25_250},
         sums={"food-101.tar.gz": "85eeb15f3717b99a5da872d97d918f87"},
@@ -49,7 +49,7 @@ CLASSIFICATION = (
             "train": (*(f"{CIFAR10}data_batch_{i}" for i in range(1, 6)), f"{CIFAR10}batches.meta"),
             "test": (f"{CIFAR10}test_batch", f"{CIFAR10}batches.meta"),
         },
-        reader="cifar.read",
+        reader="readers.cifar.read",
         held_out=True,
         expected={"train": 50_000, "test": 10_000},
         sums={
@@ -68,7 +68,7 @@ CLASSIFICATION = (
         name="cifar100",
         title="CIFAR-100",
         files={part: (f"{CIFAR100}{part}", f"{CIFAR100}meta") for part in ("train", "test")},
-        reader="cifar.read",
+        reader="readers.cifar.read",
         held_out=True,
         expected={"train": 50_000, "test": 10_000},
         sums={
@@ -86,13 +86,13 @@ CLASSIFICATION = (
             "train": (_sun("Training_01.txt"), "SUN397/ClassName.txt"),
             "test": (_sun("Testing_01.txt"), "SUN397/ClassName.txt"),
         },
-        reader="sun397.read",
+        reader="readers.sun397.read",
         held_out=True,
         expected={"train": 19_850, "test": 19_850},
         sums={"SUN397.tar.gz": "8ca2778205c41d23104230ba66911c7a"},
         torchvision=("SUN397", ({},)),
         rule="first official partition",
-        whole=("SUN397", "sun397.whole"),
+        whole=("SUN397", "readers.sun397.whole"),
         how=by_download("sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"),
     ),
     Dataset(
@@ -110,8 +110,8 @@ CLASSIFICATION = (
                 "stanford_cars/cars_test",
             ),
         },
-        reader="file_lists.stanford_cars",
-        lister="file_lists.stanford_cars_files",
+        reader="readers.file_lists.stanford_cars",
+        lister="readers.file_lists.stanford_cars_files",
         held_out=True,
         expected={"train": 8_144, "test": 8_041},
         how="its page is gone: unpack a copy of cars_train.tgz, cars_test.tgz, car_devkit.tgz and "
@@ -129,8 +129,8 @@ CLASSIFICATION = (
             )
             for part, own in THREE
         },
-        reader="file_lists.fgvc_aircraft",
-        lister="file_lists.fgvc_aircraft_files",
+        reader="readers.file_lists.fgvc_aircraft",
+        lister="readers.file_lists.fgvc_aircraft_files",
         expected={"train": 3_334, "validation": 3_333, "test": 3_333},
         torchvision=("FGVCAircraft", ({"split": "test"},)),
         how=by_download("fgvc_aircraft"),
@@ -139,8 +139,8 @@ CLASSIFICATION = (
         name="dtd",
         title="DTD",
         files={part: (f"dtd/dtd/labels/{own}1.txt", "dtd/dtd/images") for part, own in THREE},
-        reader="file_lists.dtd",
-        lister="file_lists.dtd_files",
+        reader="readers.file_lists.dtd",
+        lister="readers.file_lists.dtd_files",
         expected={"train": 1_880, "validation": 1_880, "test": 1_880},
         sums={"dtd/dtd-r1.0.1.tar.gz": "fff73e5086ae6bdbea199a49dfb8a4c1"},
         torchvision=("DTD", ({"split": "test"},)),
@@ -159,7 +159,7 @@ CLASSIFICATION = (
             )
             for part in ("train", "test")
         },
-        reader="file_lists.oxford_pets",
+        reader="readers.file_lists.oxford_pets",
         held_out=True,
         expected={"train": 3_680, "test": 3_669},
         sums={
@@ -177,12 +177,12 @@ CLASSIFICATION = (
             "train": ("caltech101/101_ObjectCategories",),
             "test": ("caltech101/101_ObjectCategories",),
         },
-        reader="image_folders.caltech101",
+        reader="readers.image_folders.caltech101",
         held_out=True,
         expected={"train": 3_060, "test": 6_084},
         torchvision=("Caltech101", ({},)),
         rule="ours: 30 of each of 102 classes to train, by a hash of the name",
-        whole=("caltech101/101_ObjectCategories", "image_folders.whole"),
+        whole=("caltech101/101_ObjectCategories", "readers.image_folders.whole"),
         how=by_download("caltech101"),
     ),
     Dataset(
@@ -193,7 +193,7 @@ CLASSIFICATION = (
             part: (f"{FLOWERS}setid.mat", f"{FLOWERS}imagelabels.mat", f"{FLOWERS}jpg")
             for part in ("train", "validation", "test")
         },
-        reader="flowers102.read",
+        reader="readers.flowers102.read",
         expected={"train": 1_020, "validation": 1_020, "test": 6_149},
         sums={
             f"{FLOWERS}imagelabels.mat": "e0620be6f572b9609742df49c70aed4d",
@@ -207,7 +207,7 @@ CLASSIFICATION = (
         name="imagenet",
         title="ImageNet-1k",
         files={"train": ("imagenet/train", "imagenet/val"), "test": ("imagenet/val",)},
-        reader="image_folders.imagenet",
+        reader="readers.image_folders.imagenet",
         held_out=True,
         expected={"train": 1_281_167, "test": 50_000},
         sums={
@@ -227,7 +227,7 @@ CLASSIFICATION = (
             part: (f"{VOC}ImageSets/Main/{own}.txt", f"{VOC}Annotations", f"{VOC}JPEGImages")
             for part, own in THREE
         },
-        reader="voc2007.read",
+        reader="readers.voc2007.read",
         expected={"train": 2_501, "validation": 2_510, "test": 4_952},
         sums={
             "VOCtrainval_06-Nov-2007.tar": "c52e279531787c972589f7e41ab4ae64",
@@ -254,7 +254,7 @@ RETRIEVAL = (
             )
             for part, own in THREE
         },
-        reader="karpathy.flickr30k",
+        reader="readers.karpathy.flickr30k",
         expected={"train": 29_000, "validation": 1_014, "test": 1_000},
         rule="Karpathy",
         how="ask for the pictures at shannon.cs.illinois.edu/DenotationGraph and put them into "
@@ -269,7 +269,7 @@ RETRIEVAL = (
             part: (f"coco/coco_{own}_karpathy.json|coco/dataset_coco.json", f"coco/{folder}")
             for (part, own), folder in zip(THREE, ("train2014", "val2014", "val2014"))
         },
-        reader="karpathy.coco",
+        reader="readers.karpathy.coco",
         expected={"train": 113_287, "validation": 5_000, "test": 5_000},
         rule="Karpathy",
         how="unpack val2014.zip (and train2014.zip) of cocodataset.org into coco/, with Karpathy's "

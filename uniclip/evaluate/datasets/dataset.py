@@ -226,7 +226,7 @@ class Dataset:
 
 
 def _function(reference: str) -> Any:
-    module, name = reference.split(".")
+    module, name = reference.rsplit(".", 1)
     return getattr(import_module(f"{__package__}.{module}"), name)
 
 

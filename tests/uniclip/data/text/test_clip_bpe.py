@@ -91,7 +91,7 @@ def test_the_configuration_chooses_and_the_size_must_agree():
 
 def test_it_is_read_without_importing_open_clip():
     code = (
-        "import sys; from uniclip.data import clip_bpe; clip_bpe.load(); "
+        "import sys; from uniclip.data.text import clip_bpe; clip_bpe.load(); "
         "print(sys.modules.keys() & {'open_clip', 'torch'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -94,7 +94,7 @@ def test_unknown_protocol():
 def test_stating_a_protocol_imports_neither_numpy_nor_torch():
     code = (
         "import sys\n"
-        "from uniclip.evaluate import protocols\n"
+        "from uniclip.evaluate.protocols import protocol as protocols\n"
         "for protocol in protocols.PROTOCOLS.values():\n"
         "    protocol.judgement('imagenet', ['n01440764'])\n"
         "assert not {'torch', 'numpy', 'scipy', 'transformers', 'timm'} & set(sys.modules)\n"
