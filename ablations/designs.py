@@ -14,14 +14,14 @@ from math import prod
 from typing import Any
 
 from ablations.schema import Ablation, ArmDefinition
-from uniclip.errors import UserError, unknown
+from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.store import Component, Contrast
 
 FULL, NONE = "full", "none"
 CROSSED_LIMIT = 4
 
 
-def arms(ablation: Ablation) -> dict[str, ArmDefinition]:
+def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
     """The arms of an ablation, in order: those of its design, then those that it lists."""
     if ablation.design == "listed":
         return dict(ablation.arms)
@@ -32,48 +32,48 @@ def arms(ablation: Ablation) -> dict[str, ArmDefinition]:
                 f"ablation {ablation.name}: {len(names)} components crossed are too many arms; "
                 f"use design: leave_one_out, or at most {CROSSED_LIMIT} components"
             )
-        chosen = [
-            tuple(n for n, on in zip(names, levels) if not on) for levels in _levels(len(names))
+        off_sets = [
+            tuple(n for n, on in zip(names, levels) if not on) for levels in _list_levels(len(names))
         ]
     else:
-        chosen = [(), *((n,) for n in names)]
-    designed = {
-        arm_name(off, names): ArmDefinition(label=label(off, names, {}), role="crossed", off=off)
-        for off in chosen
+        off_sets = [(), *((n,) for n in names)]
+    design_arms = {
+        format_arm_name(off, names): ArmDefinition(label=format_arm_label(off, names, {}), role="crossed", off=off)
+        for off in off_sets
     }
-    clash = set(designed) & set(ablation.arms)
-    if clash:
+    duplicate_names = set(design_arms) & set(ablation.arms)
+    if duplicate_names:
         raise UserError(
-            f"ablation {ablation.name}: arm {sorted(clash)[0]} is there by design already"
+            f"ablation {ablation.name}: arm {sorted(duplicate_names)[0]} is there by design already"
         )
-    return {**designed, **ablation.arms}
+    return {**design_arms, **ablation.arms}
 
 
-def check(ablation: Ablation, components: dict[str, Component]) -> None:
+def validate_ablation(ablation: Ablation, components: dict[str, Component]) -> None:
     """Raise `UserError` where an ablation names a component, arm or contrast that is not there.
 
     Otherwise a slip of the pen in its file would silently leave a contrast or a truth unread.
     """
-    known = arms(ablation)
-    named: list[tuple[str, str, Mapping[str, Any]]] = []
-    named += [("component", n, components) for n in ablation.components]
-    named += [("component", n, components) for a in known.values() for n in a.off]
-    named += [("arm", n, known) for c in ablation.contrasts.values() for n in (c.plus, c.minus)]
-    named += [("arm", ablation.reference, known)]
-    named += [("arm", e.arm, known) for e in ablation.expectations if e.arm is not None]
-    _refuse_unknown(ablation, named)
-    drawn = {c.name: c for c in contrasts(ablation, components, list(known))}
-    about = [e.contrast for e in ablation.expectations if e.contrast is not None]
-    _refuse_unknown(ablation, [("contrast", name, drawn) for name in about])
+    arm_definitions = build_arms(ablation)
+    references: list[tuple[str, str, Mapping[str, Any]]] = []
+    references += [("component", n, components) for n in ablation.components]
+    references += [("component", n, components) for a in arm_definitions.values() for n in a.off]
+    references += [("arm", n, arm_definitions) for c in ablation.contrasts.values() for n in (c.plus, c.minus)]
+    references += [("arm", ablation.reference, arm_definitions)]
+    references += [("arm", e.arm, arm_definitions) for e in ablation.expectations if e.arm is not None]
+    _require_known_names(ablation, references)
+    contrasts_by_name = {c.name: c for c in build_contrasts(ablation, components, list(arm_definitions))}
+    contrast_names = [e.contrast for e in ablation.expectations if e.contrast is not None]
+    _require_known_names(ablation, [("contrast", name, contrasts_by_name) for name in contrast_names])
 
 
-def _refuse_unknown(ablation: Ablation, named: list[tuple[str, str, Mapping[str, Any]]]) -> None:
-    for kind, name, known in named:
-        if name not in known:
-            raise UserError(f"ablation {ablation.name}: {unknown(kind, name, known)}")
+def _require_known_names(ablation: Ablation, references: list[tuple[str, str, Mapping[str, Any]]]) -> None:
+    for kind, name, valid_names in references:
+        if name not in valid_names:
+            raise UserError(f"ablation {ablation.name}: {make_unknown_name_error(kind, name, valid_names)}")
 
 
-def arm_name(off: Sequence[str], components: Sequence[str]) -> str:
+def format_arm_name(off: Sequence[str], components: Sequence[str]) -> str:
     """`full`, `no-<component>...` or `none`."""
     if not off:
         return FULL
@@ -82,14 +82,14 @@ def arm_name(off: Sequence[str], components: Sequence[str]) -> str:
     return "no-" + "-".join(off)
 
 
-def contrasts(
-    ablation: Ablation, components: dict[str, Component], present: Sequence[str]
+def build_contrasts(
+    ablation: Ablation, components: dict[str, Component], arm_names: Sequence[str]
 ) -> tuple[Contrast, ...]:
     """The contrasts that can be read off the arms that are `present`."""
-    drawn = _designed(ablation, components)
+    all_contrasts = _build_design_contrasts(ablation, components)
     for name, c in ablation.contrasts.items():
         weights = {c.plus: 1.0, c.minus: -1.0}
-        drawn.append(
+        all_contrasts.append(
             Contrast(
                 name=name, label=c.label, kind="difference", weights=weights, primary=c.primary
             )
@@ -98,55 +98,55 @@ def contrasts(
         if definition.role == "noise":
             label = "noise floor: the same configuration, another stream"
             weights = {ablation.reference: 1.0, name: -1.0}
-            drawn.append(
+            all_contrasts.append(
                 Contrast(name="noise", label=label, kind="noise", weights=weights, primary=False)
             )
-    return tuple(c for c in drawn if set(c.weights) <= set(present))
+    return tuple(c for c in all_contrasts if set(c.weights) <= set(arm_names))
 
 
-def _designed(ablation: Ablation, components: dict[str, Component]) -> list[Contrast]:
+def _build_design_contrasts(ablation: Ablation, components: dict[str, Component]) -> list[Contrast]:
     names = ablation.components
     if ablation.design == "listed":
         return []
-    single = [
-        _difference(FULL, arm_name((n,), names), f"{components[n].label}, in the full model", n)
+    single_differences = [
+        _build_difference(FULL, format_arm_name((n,), names), f"{components[n].label}, in the full model", n)
         for n in names
     ]
     if ablation.design == "leave_one_out":
-        return [_primary(c) for c in single]
-    drawn = [_effect((n,), names, components) for n in names]
+        return [_mark_primary(c) for c in single_differences]
+    design_contrasts = [_build_effect((n,), names, components) for n in names]
     for order in range(2, len(names) + 1):
-        drawn += [_effect(chosen, names, components) for chosen in combinations(names, order)]
+        design_contrasts += [_build_effect(component_subset, names, components) for component_subset in combinations(names, order)]
     if len(names) > 1:
-        drawn += single
+        design_contrasts += single_differences
         for n in names:
-            alone = arm_name(tuple(o for o in names if o != n), names)
-            drawn.append(_difference(alone, NONE, f"{components[n].label}, alone", n))
-        drawn.append(_difference(FULL, NONE, "all components together", None))
-    return drawn
+            alone_arm = format_arm_name(tuple(o for o in names if o != n), names)
+            design_contrasts.append(_build_difference(alone_arm, NONE, f"{components[n].label}, alone", n))
+        design_contrasts.append(_build_difference(FULL, NONE, "all components together", None))
+    return design_contrasts
 
 
-def _effect(
-    chosen: Sequence[str], names: Sequence[str], components: dict[str, Component]
+def _build_effect(
+    effect_components: Sequence[str], names: Sequence[str], components: dict[str, Component]
 ) -> Contrast:
     weights = {}
-    for levels in _levels(len(names)):
+    for levels in _list_levels(len(names)):
         off = tuple(n for n, on in zip(names, levels) if not on)
-        sign = prod(1 if on else -1 for n, on in zip(names, levels) if n in chosen)
-        weights[arm_name(off, names)] = sign / 2 ** (len(names) - 1)
-    label = " x ".join(components[n].label for n in chosen)
-    main = len(chosen) == 1
+        sign = prod(1 if on else -1 for n, on in zip(names, levels) if n in effect_components)
+        weights[format_arm_name(off, names)] = sign / 2 ** (len(names) - 1)
+    label = " x ".join(components[n].label for n in effect_components)
+    is_main = len(effect_components) == 1
     return Contrast(
-        name="main:" + chosen[0] if main else "interaction:" + "*".join(chosen),
+        name="main:" + effect_components[0] if is_main else "interaction:" + "*".join(effect_components),
         label=label,
-        kind="main" if main else "interaction",
+        kind="main" if is_main else "interaction",
         weights=weights,
-        primary=main,
-        component=chosen[0] if main else None,
+        primary=is_main,
+        component=effect_components[0] if is_main else None,
     )
 
 
-def _difference(plus: str, minus: str, label: str, component: str | None) -> Contrast:
+def _build_difference(plus: str, minus: str, label: str, component: str | None) -> Contrast:
     weights = {plus: 1.0, minus: -1.0}
     name = f"{plus} - {minus}"
     return Contrast(
@@ -159,20 +159,20 @@ def _difference(plus: str, minus: str, label: str, component: str | None) -> Con
     )
 
 
-def _primary(contrast: Contrast) -> Contrast:
+def _mark_primary(contrast: Contrast) -> Contrast:
     from dataclasses import replace
 
     return replace(contrast, primary=True)
 
 
-def _levels(n: int) -> list[tuple[bool, ...]]:
+def _list_levels(n: int) -> list[tuple[bool, ...]]:
     return sorted(product((True, False), repeat=n), key=lambda levels: levels.count(False))
 
 
-def label(off: Sequence[str], names: Sequence[str], shorts: Mapping[str, str]) -> str:
+def format_arm_label(off: Sequence[str], names: Sequence[str], short_labels: Mapping[str, str]) -> str:
     """What to call the arm without the components `off`; shorts: brief words for components."""
     if not off:
         return "UniCLIP, all components"
     if len(off) == len(names):
         return "no component"
-    return "without " + ", ".join(shorts.get(n, n.replace("_", " ")) for n in off)
+    return "without " + ", ".join(short_labels.get(n, n.replace("_", " ")) for n in off)

@@ -17,25 +17,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from uniclip.errors import NotNow, UserError
-from uniclip.store import Owner
+from uniclip.errors import RetryLater, UserError
+from uniclip.store import ClaimRecord
 
-ANSWER_SECONDS = 30.0
+COMMAND_TIMEOUT_SECONDS = 30.0
 """A command that has not answered by then has no answer."""
-FRESH_SECONDS = 5.0
+QUEUE_CACHE_SECONDS = 5.0
 """A look at the queue, also one that saw nothing, is good for so long."""
-SILENT_SECONDS = 60.0
+CONTROLLER_RETRY_SECONDS = 60.0
 """A controller that has not answered is not asked again for so long: each time could take half a
 minute."""
-SKEW_SECONDS = 300.0
+MAX_CLOCK_SKEW_SECONDS = 300.0
 """By so much clocks may differ: munge takes no credential that is older."""
-LIVE = frozenset(
+RUNNING_STATES = frozenset(
     "CONFIGURING RUNNING COMPLETING SUSPENDED RESIZING SIGNALING STAGE_OUT STOPPED".split()
 )
-WAITING = frozenset("PENDING REQUEUED REQUEUE_FED REQUEUE_HOLD SPECIAL_EXIT".split())
-EARLY_SECONDS = 60
+WAITING_STATES = frozenset("PENDING REQUEUED REQUEUE_FED REQUEUE_HOLD SPECIAL_EXIT".split())
+MAX_EARLY_SIGNAL_SECONDS = 60
 """By so much Slurm may be early with the signal before a time limit."""
-WORDS = {
+END_REASONS = {
     "PREEMPTED": "preempted",
     "TIMEOUT": "timed out",
     "DEADLINE": "timed out",
@@ -45,12 +45,12 @@ WORDS = {
     "CANCELLED": "cancelled",
 }
 """What Slurm calls the end of a job, in our words; any other end is "died"."""
-Ending = Literal["alive", "unknown"] | str
-COLUMNS = "JobArrayID State RestartCnt NodeList Name Reason".split()
-OURS = "uniclip-"
+EndReason = Literal["alive", "unknown"] | str
+SQUEUE_COLUMNS = "JobArrayID State RestartCnt NodeList Name Reason".split()
+JOB_NAME_PREFIX = "uniclip-"
 """Every job's name begins so."""
-REQUEST_VARIABLES = ("SLURM_", "SBATCH_", "SUBMITIT_", "SRUN_")
-KEPT_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS")
+REQUEST_VARIABLE_PREFIXES = ("SLURM_", "SBATCH_", "SUBMITIT_", "SRUN_")
+PRESERVED_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +68,12 @@ class Job:
     @property
     def waits(self) -> bool:
         """Whether no process of it runs now, but one will."""
-        return self.state in WAITING
+        return self.state in WAITING_STATES
 
     @property
     def live(self) -> bool:
         """Whether it waits or runs."""
-        return self.waits or self.state in LIVE
+        return self.waits or self.state in RUNNING_STATES
 
     @property
     def held(self) -> bool:
@@ -103,12 +103,12 @@ class Slurm:
         """
         if shutil.which("sbatch") is None:
             raise UserError("launcher=slurm: there is no sbatch here; use launcher=local")
-        silent = time.monotonic() - self._unheard < SILENT_SECONDS
-        said = None if silent else _said(["scontrol", "show", "config"])
-        if said is None:
-            self._unheard = self._unheard if silent else time.monotonic()
-            raise NotNow("Slurm's controller does not answer (scontrol ping); try again later")
-        return parse_config(said)
+        recently_unanswered = time.monotonic() - self._unheard < CONTROLLER_RETRY_SECONDS
+        output = None if recently_unanswered else _run_for_stdout(["scontrol", "show", "config"])
+        if output is None:
+            self._unheard = self._unheard if recently_unanswered else time.monotonic()
+            raise RetryLater("Slurm's controller does not answer (scontrol ping); try again later")
+        return parse_config(output)
 
     @property
     def cluster(self) -> str:
@@ -126,158 +126,158 @@ class Slurm:
 
     def jobs(self) -> list[Job] | None:
         """The user's jobs that wait, run or ended lately; None if the queue does not answer."""
-        if time.monotonic() - self._looked > FRESH_SECONDS:
-            columns = ",".join(f"{name}:64" for name in COLUMNS)
+        if time.monotonic() - self._looked > QUEUE_CACHE_SECONDS:
+            columns = ",".join(f"{name}:64" for name in SQUEUE_COLUMNS)
             self._looked_at = time.time()
-            said = _said(["squeue", "--me", "-h", "-r", "-t", "all", "-O", columns])
-            self._jobs = None if said is None else parse_queue(said)
+            output = _run_for_stdout(["squeue", "--me", "-h", "-r", "-t", "all", "-O", columns])
+            self._jobs = None if output is None else parse_queue(output)
             self._looked = time.monotonic()
         return self._jobs
 
-    def ending(self, owner: Owner) -> Ending:
+    def ending(self, claim_record: ClaimRecord) -> EndReason:
         """How the job that held an attempt ended: "alive", "unknown", or in our words."""
-        if owner.job is None or owner.cluster is None:
+        if claim_record.job is None or claim_record.cluster is None:
             return "unknown"
-        if owner.job == this_job() and owner.restart < restart_count():
+        if claim_record.job == get_job_id() and claim_record.restart < get_restart_count():
             return "restarted"  # this very job, started again: the last start is over
         try:
-            if owner.cluster != self.cluster:
+            if claim_record.cluster != self.cluster:
                 return "unknown"
         except UserError:
             return "unknown"
         queue = self.jobs()
         if queue is None:
             return "unknown"
-        seen = [j for j in queue if j.id == owner.job]
-        if seen:
-            word = judged(seen[0].state, seen[0].restarts, owner)
-            if word == "alive" or owner.time < self._looked_at - SKEW_SECONDS:
-                return word
+        matching_jobs = [j for j in queue if j.id == claim_record.job]
+        if matching_jobs:
+            end_reason = classify_state(matching_jobs[0].state, matching_jobs[0].restarts, claim_record)
+            if end_reason == "alive" or claim_record.time < self._looked_at - MAX_CLOCK_SKEW_SECONDS:
+                return end_reason
         # Not in the queue, or claimed so lately that this look at it may be the older one.
-        return judged(*self._shown(owner.job, owner.uid), owner)
+        return classify_state(*self._shown(claim_record.job, claim_record.uid), claim_record)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Cancel jobs or elements."""
         for start in range(0, len(ids), 500):
-            _said(["scancel", *ids[start : start + 500]])
+            _run_for_stdout(["scancel", *ids[start : start + 500]])
         self.forget()
 
     def cancel_named(self, name: str) -> None:
         """Cancel the user's jobs of that name."""
-        _said(["scancel", "--me", f"--name={name}"])
+        _run_for_stdout(["scancel", "--me", f"--name={name}"])
         self.forget()
 
     def release(self, job: str) -> bool:
         """Let a held job go; whether Slurm did."""
         self.forget()
-        return _said(["scontrol", "release", job]) is not None
+        return _run_for_stdout(["scontrol", "release", job]) is not None
 
     def _shown(self, job: str, uid: int | None) -> tuple[str | None, int]:
         """State and restarts of a job of user `uid`; None for a state that no one tells."""
-        facts = shown(job)
-        if facts is None:
+        job_fields = query_job(job)
+        if job_fields is None:
             return None, 0
-        if facts:
-            return facts.get("JobState"), int(facts.get("Restarts", 0))
+        if job_fields:
+            return job_fields.get("JobState"), int(job_fields.get("Restarts", 0))
         # The controller has forgotten it: it never forgets a job that has not ended. Or it hides
         # it, in the very same words.
-        hides = "jobs" in self.facts.get("PrivateData", "").split(",") and uid != os.getuid()
-        return _accounted(job) or (None if hides else "FORGOTTEN"), 0
+        may_be_hidden = "jobs" in self.facts.get("PrivateData", "").split(",") and uid != os.getuid()
+        return _query_accounting(job) or (None if may_be_hidden else "FORGOTTEN"), 0
 
 
-def judged(state: str | None, restarts: int, owner: Owner) -> Ending:
+def classify_state(state: str | None, restarts: int, claim_record: ClaimRecord) -> EndReason:
     """What a job's state says of the attempt that `owner` held."""
     if state is None:
         return "unknown"
-    if restarts > owner.restart:
+    if restarts > claim_record.restart:
         return "restarted"
-    if state in WAITING:
+    if state in WAITING_STATES:
         return "requeued"
-    if state in LIVE:
+    if state in RUNNING_STATES:
         return "alive"
-    return WORDS.get(state, "died")
+    return END_REASONS.get(state, "died")
 
 
-def parse_config(said: str) -> dict[str, str]:
+def parse_config(output: str) -> dict[str, str]:
     """`scontrol show config` as a dictionary."""
-    pairs = (line.split("=", 1) for line in said.splitlines() if "=" in line)
+    pairs = (line.split("=", 1) for line in output.splitlines() if "=" in line)
     return {key.strip(): value.strip() for key, value in pairs}
 
 
-def parse_queue(said: str) -> list[Job]:
+def parse_queue(output: str) -> list[Job]:
     """What squeue prints, columns of 64 characters."""
     jobs = []
-    for line in said.splitlines():
-        cut = [line[i : i + 64].strip() for i in range(0, 64 * len(COLUMNS), 64)]
-        if not cut[0][:1].isdecimal():
+    for line in output.splitlines():
+        cells = [line[i : i + 64].strip() for i in range(0, 64 * len(SQUEUE_COLUMNS), 64)]
+        if not cells[0][:1].isdecimal():
             continue
-        id_, state, restarts, node, name, reason = cut
+        job_id, state, restarts, node, name, reason = cells
         count = int(restarts) if restarts.isdecimal() else 0
-        jobs.append(Job(id=id_, state=state, restarts=count, node=node, name=name, reason=reason))
+        jobs.append(Job(id=job_id, state=state, restarts=count, node=node, name=name, reason=reason))
     return jobs
 
 
-def parse_job(said: str) -> dict[str, str]:
+def parse_job(output: str) -> dict[str, str]:
     """`scontrol show job -o` of one job as a dictionary."""
-    return dict(re.findall(r"(\S+?)=(\S*)", said.splitlines()[0])) if said.strip() else {}
+    return dict(re.findall(r"(\S+?)=(\S*)", output.splitlines()[0])) if output.strip() else {}
 
 
-def shown(job: str) -> dict[str, str] | None:
+def query_job(job: str) -> dict[str, str] | None:
     """What scontrol says of a job: {} if it knows none of that name, None if it does not answer."""
-    done = ask("scontrol", "show", "job", "-o", job)
-    if done.returncode == 0:
-        return parse_job(done.stdout)
-    return {} if "Invalid job id" in done.stderr + done.stdout else None
+    completed = run_command("scontrol", "show", "job", "-o", job)
+    if completed.returncode == 0:
+        return parse_job(completed.stdout)
+    return {} if "Invalid job id" in completed.stderr + completed.stdout else None
 
 
-def requeue(job: str) -> bool:
+def requeue_job(job: str) -> bool:
     """Put this running job back into the queue; whether Slurm did."""
-    return _said(["scontrol", "requeue", job]) is not None
+    return _run_for_stdout(["scontrol", "requeue", job]) is not None
 
 
-def ask(*words: str) -> subprocess.CompletedProcess[str]:
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """How a command went; one that is not there or does not answer has failed."""
     try:
         return subprocess.run(
-            words,
+            arguments,
             capture_output=True,
             text=True,
-            timeout=ANSWER_SECONDS,
-            env=requests_forgotten(os.environ),
+            timeout=COMMAND_TIMEOUT_SECONDS,
+            env=drop_request_variables(os.environ),
         )
     except subprocess.TimeoutExpired:
-        said = f"no answer within {ANSWER_SECONDS:.0f} s"
-        return subprocess.CompletedProcess(words, 1, "", said)
+        message = f"no answer within {COMMAND_TIMEOUT_SECONDS:.0f} s"
+        return subprocess.CompletedProcess(arguments, 1, "", message)
     except OSError as error:
-        return subprocess.CompletedProcess(words, 127, "", f"{words[0]}: {error.strerror}")
+        return subprocess.CompletedProcess(arguments, 127, "", f"{arguments[0]}: {error.strerror}")
 
 
-def this_job() -> str | None:
+def get_job_id() -> str | None:
     """The job, or element of an array, that this process is in; None outside of Slurm."""
     array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID")
 
 
-def restart_count() -> int:
+def get_restart_count() -> int:
     """How often Slurm started this job before."""
     return int(os.environ.get("SLURM_RESTART_COUNT", 0))
 
 
-def requests_forgotten(environment: Mapping[str, str]) -> dict[str, str]:
+def drop_request_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment without what the job around us asked for: sbatch would take it up."""
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith(REQUEST_VARIABLES) or name in KEPT_VARIABLES
+        if not name.startswith(REQUEST_VARIABLE_PREFIXES) or name in PRESERVED_VARIABLES
     }
 
 
-def _accounted(job: str) -> str | None:
-    said = _said(["sacct", "-n", "-X", "-P", "-j", job, "-o", "State"])
-    lines = (said or "").split("\n")
+def _query_accounting(job: str) -> str | None:
+    output = _run_for_stdout(["sacct", "-n", "-X", "-P", "-j", job, "-o", "State"])
+    lines = (output or "").split("\n")
     return lines[0].split()[0] if lines[0].strip() else None
 
 
-def _said(command: Sequence[str]) -> str | None:
-    done = ask(*command)
-    return done.stdout if done.returncode == 0 else None
+def _run_for_stdout(command: Sequence[str]) -> str | None:
+    completed = run_command(*command)
+    return completed.stdout if completed.returncode == 0 else None

@@ -24,7 +24,7 @@ from tests.helpers.small_runs import claimed, opened
 from uniclip import run as run_module
 from uniclip.config import RunConfig
 from uniclip.evaluate import datasets
-from uniclip.evaluate.checks.label_order import above_chance
+from uniclip.evaluate.checks.label_order import is_above_chance
 
 NAME, CHANCE, SAMPLES = "fashion_mnist", 0.1, 10_000
 
@@ -53,8 +53,8 @@ def main() -> None:
 
 def models(budget: str) -> dict[str, RunConfig]:
     """UniCLIP on emoji by that budget; and as it is before the first step, but for a rate of 0."""
-    asked = request.asked(["ablation=components", "data=openmoji", f"budget={budget}"])
-    trained = plan.make(asked.request).configs["full"]
+    asked = request.parse_request(["ablation=components", "data=openmoji", f"budget={budget}"])
+    trained = plan.build_plan(asked.request).configs["full"]
     still = replace(trained.train, steps=1, validate_every=1, learning_rate=1e-30)
     return {"trained": trained, "random": replace(trained, train=still)}
 
@@ -62,7 +62,7 @@ def models(budget: str) -> dict[str, RunConfig]:
 def train(store: Path, config: RunConfig) -> Path:
     """The folder of a run that has ended."""
     run = opened(store, config)
-    assert run_module.run(run, config, claimed(run), evaluations={}) == "trained"
+    assert run_module.execute_run(run, config, claimed(run), evaluations={}) == "trained"
     return run.path
 
 
@@ -81,7 +81,7 @@ def check(model: str, scores: list[dict[str, Any]]) -> None:
         print(f"{model:8} {kind:9} {s['value']:.4f}  (chance {s['chance']:.2f}, {s['samples']:,})")
         if s["samples"] != SAMPLES or s["chance"] != CHANCE or not 0 <= s["value"] <= 1:
             sys.exit(f"{kind} of the {model} model cannot be right: {s}")
-    if not above_chance(by_name["probe"]["value"], CHANCE, SAMPLES):
+    if not is_above_chance(by_name["probe"]["value"], CHANCE, SAMPLES):
         sys.exit(f"the probe of the {model} model is at chance: features do not reach it")
 
 

@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from uniclip import distributed
-from uniclip.identity import config_of
-from uniclip.numerics import numerics_class
-from uniclip.run import assist as assist_
-from uniclip.run import run as run_
+from uniclip.identity import config_from_spec
+from uniclip.numerics import get_numerics_class
+from uniclip.run import run_nonzero_rank as assist_
+from uniclip.run import execute_run as run_
 from uniclip.store import AttemptFolder, RunFolder
 
 
-def numerics(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_numerics_class(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
     """The numerics class in which this process would execute `run`."""
-    return numerics_class(config_of(run.spec(), run_only))
+    return get_numerics_class(config_from_spec(run.spec(), run_only))
 
 
 def execute(
@@ -30,25 +30,25 @@ def execute(
     stop: Callable[[], bool],
 ) -> str:
     """Do what the run still lacks; how the attempt ended (`uniclip.run.run`)."""
-    config = config_of(run.spec(), run_only)
+    config = config_from_spec(run.spec(), run_only)
     return run_(run, config, attempt, evaluations=evaluations, stop=stop)
 
 
-def join(run_only: Mapping[str, Any]) -> int:
+def init_process_group(run_only: Mapping[str, Any]) -> int:
     """Meet the processes that share this job's cells; the rank of this one."""
-    return distributed.join(run_only["runtime"]["device"]).rank
+    return distributed.init_process_group(run_only["runtime"]["device"]).rank
 
 
-def share(value: Any = None) -> Any:
+def broadcast_object(value: Any = None) -> Any:
     """What rank 0 says, on every process."""
-    return distributed.current().share(value)
+    return distributed.get_process_group().share(value)
 
 
-def assist(run: RunFolder, run_only: Mapping[str, Any], stop: Callable[[], bool]) -> None:
+def run_nonzero_rank(run: RunFolder, run_only: Mapping[str, Any], stop: Callable[[], bool]) -> None:
     """What every process but rank 0 does while that one is in `execute`."""
-    assist_(config_of(run.spec(), run_only), stop=stop)
+    assist_(config_from_spec(run.spec(), run_only), stop=stop)
 
 
-def leave() -> None:
+def destroy_process_group() -> None:
     """Part from the other processes."""
-    distributed.leave()
+    distributed.destroy_process_group()

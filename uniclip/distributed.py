@@ -27,17 +27,17 @@ from torch import Tensor, nn
 
 from uniclip.errors import UserError
 
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+ENVIRONMENT_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun, and submitit's TorchDistributedEnvironment, tell each process."""
-IN_STEP = timedelta(minutes=30)
+STEP_TIMEOUT = timedelta(minutes=30)
 """How long a process waits for others that compute the same step, before it ends with an error."""
-BETWEEN_STEPS = timedelta(hours=24)
+RANK_ZERO_TIMEOUT = timedelta(hours=24)
 """How long it waits for rank 0, which may open data, write, validate or evaluate meanwhile."""
-BUCKET = 2**24
+BUCKET_SIZE = 2**24
 """Numbers that are added up at once."""
 
 
-class Processes:
+class ProcessGroup:
     """The processes that share a batch; they need not have equally many rows.
 
     Args:
@@ -60,29 +60,29 @@ class Processes:
         """
         if self.world == 1:
             return rows
-        gathered: Tensor = _Gather.apply(rows, self)  # type: ignore[no-untyped-call]
+        gathered: Tensor = _AllGather.apply(rows, self)  # type: ignore[no-untyped-call]
         return gathered
 
     def others(self, gathered: Tensor) -> Tensor:
         """Gathered rows as what anchors are compared with: constants without remote gradients."""
         return gathered if self.remote_gradients else gathered.detach()
 
-    def own(self, rows: int) -> slice:
+    def own(self, row_count: int) -> slice:
         """Where this process's `rows` stand among those gathered."""
         if self.world == 1:
-            return slice(0, rows)
-        counts = self.counts(rows)
+            return slice(0, row_count)
+        counts = self.counts(row_count)
         start = sum(counts[: self.rank])
-        return slice(start, start + rows)
+        return slice(start, start + row_count)
 
-    def counts(self, rows: int) -> list[int]:
+    def counts(self, row_count: int) -> list[int]:
         """How many rows each process has."""
         if self.world == 1:
-            return [rows]
-        mine = torch.tensor([rows], device=_device())
-        every = [torch.zeros_like(mine) for _ in range(self.world)]
-        dist.all_gather(every, mine)
-        return [int(n) for n in every]
+            return [row_count]
+        local_count = torch.tensor([row_count], device=_get_collective_device())
+        all_counts = [torch.zeros_like(local_count) for _ in range(self.world)]
+        dist.all_gather(all_counts, local_count)
+        return [int(n) for n in all_counts]
 
     def total(self, number: int) -> int:
         """The sum of what each process gives; to be called by all."""
@@ -107,50 +107,50 @@ class Processes:
         """
         if self.world == 1:
             return
-        used = [p.grad is not None for p in parameters]
-        counts = self.add_up(torch.tensor(used, dtype=torch.int32, device=_device()))
+        has_gradient = [p.grad is not None for p in parameters]
+        counts = self.add_up(torch.tensor(has_gradient, dtype=torch.int32, device=_get_collective_device()))
         gradients = []
         for parameter, count in zip(parameters, counts.tolist()):
             if count > 0 and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             if parameter.grad is not None:
                 gradients.append(parameter.grad)
-        for bucket in _buckets(gradients):
-            flat = self.add_up(torch.cat([g.flatten() for g in bucket]))
-            for gradient, total in zip(bucket, flat.split([g.numel() for g in bucket])):
+        for bucket in _split_into_buckets(gradients):
+            flat_gradients = self.add_up(torch.cat([g.flatten() for g in bucket]))
+            for gradient, total in zip(bucket, flat_gradients.split([g.numel() for g in bucket])):
                 gradient.copy_(total.view(gradient.shape))
 
     def share(self, value: Any = None) -> Any:
         """Rank 0's `value`, which JSON can hold, on every process; to be called by all."""
         if self.world == 1:
             return value
-        text = json.dumps(value).encode() if self.rank == 0 else b""
-        size = torch.tensor([len(text)])
+        payload = json.dumps(value).encode() if self.rank == 0 else b""
+        size = torch.tensor([len(payload)])
         dist.broadcast(size, 0, group=_between_steps)
-        said = torch.zeros(int(size), dtype=torch.uint8)
+        buffer = torch.zeros(int(size), dtype=torch.uint8)
         if self.rank == 0:
-            said.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))
-        dist.broadcast(said, 0, group=_between_steps)
-        return json.loads(bytes(said.tolist()))
+            buffer.copy_(torch.frombuffer(bytearray(payload), dtype=torch.uint8))
+        dist.broadcast(buffer, 0, group=_between_steps)
+        return json.loads(bytes(buffer.tolist()))
 
     def highest(self, number: int) -> int:
         """The highest `number` that a process gives; to be called by all."""
         if self.world == 1:
             return number
-        given = torch.tensor([number])
-        dist.all_reduce(given, dist.ReduceOp.MAX, group=_between_steps)
-        return int(given)
+        tensor = torch.tensor([number])
+        dist.all_reduce(tensor, dist.ReduceOp.MAX, group=_between_steps)
+        return int(tensor)
 
     def log_add_up(self, logs: Tensor) -> Tensor:
         """log sum e^logs over processes."""
         if self.world == 1:
             return logs
-        highest = logs.clone()
-        dist.all_reduce(highest, dist.ReduceOp.MAX)
-        return self.add_up((logs - highest).exp()).log() + highest
+        max_logs = logs.clone()
+        dist.all_reduce(max_logs, dist.ReduceOp.MAX)
+        return self.add_up((logs - max_logs).exp()).log() + max_logs
 
 
-ALONE = Processes()
+SINGLE_PROCESS = ProcessGroup()
 """One process: nothing is exchanged."""
 
 
@@ -159,7 +159,7 @@ _between_steps: Any = None
 _apart = False
 
 
-def join(device: str) -> Processes:
+def init_process_group(device: str) -> ProcessGroup:
     """Meet the processes of this job, as `VARIABLES` tell; `ALONE` without RANK and WORLD_SIZE.
 
     device: `runtime.device`; "cuda" = GPU LOCAL_RANK of this machine, and NCCL; else gloo.
@@ -167,13 +167,13 @@ def join(device: str) -> Processes:
     Raises:
         UserError: some of `VARIABLES` are missing, or there is no such device.
     """
-    told = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    if "RANK" not in told and "WORLD_SIZE" not in told or told.get("WORLD_SIZE") == "1":
-        return ALONE
-    missing = [name for name in VARIABLES if name not in told]
-    if missing:
+    environment = {name: os.environ[name] for name in ENVIRONMENT_VARIABLES if name in os.environ}
+    if "RANK" not in environment and "WORLD_SIZE" not in environment or environment.get("WORLD_SIZE") == "1":
+        return SINGLE_PROCESS
+    missing_variables = [name for name in ENVIRONMENT_VARIABLES if name not in environment]
+    if missing_variables:
         raise UserError(
-            f"{' and '.join(missing)} not set, though RANK or WORLD_SIZE is: start the processes "
+            f"{' and '.join(missing_variables)} not set, though RANK or WORLD_SIZE is: start the processes "
             "with torchrun or Slurm, or unset both to run alone"
         )
     on_gpu = device.startswith("cuda")
@@ -183,14 +183,14 @@ def join(device: str) -> Processes:
             "each, cpu always works"
         )
     if on_gpu:
-        torch.cuda.set_device(int(told["LOCAL_RANK"]) % torch.cuda.device_count())
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=IN_STEP)
+        torch.cuda.set_device(int(environment["LOCAL_RANK"]) % torch.cuda.device_count())
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=STEP_TIMEOUT)
     global _between_steps
-    _between_steps = dist.new_group(backend="gloo", timeout=BETWEEN_STEPS)
-    return current()
+    _between_steps = dist.new_group(backend="gloo", timeout=RANK_ZERO_TIMEOUT)
+    return get_process_group()
 
 
-def leave() -> None:
+def destroy_process_group() -> None:
     """Part from the processes that `join` met, if it met any."""
     global _between_steps
     if dist.is_initialized():
@@ -199,30 +199,30 @@ def leave() -> None:
 
 
 @contextmanager
-def apart() -> Iterator[None]:
+def local_only() -> Iterator[None]:
     """What this process does meanwhile, it does as if there were no others."""
     global _apart
-    before, _apart = _apart, True
+    previous, _apart = _apart, True
     try:
         yield
     finally:
-        _apart = before
+        _apart = previous
 
 
-def current(remote_gradients: bool = True) -> Processes:
+def get_process_group(gather_with_grad: bool = True) -> ProcessGroup:
     """The processes that were joined, but for who is `apart`; as `Processes` has it."""
     if not _apart and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        world = dist.get_world_size()
-        return Processes(dist.get_rank(), world, remote_gradients=remote_gradients)
-    return ALONE
+        world_size = dist.get_world_size()
+        return ProcessGroup(dist.get_rank(), world_size, remote_gradients=gather_with_grad)
+    return SINGLE_PROCESS
 
 
-def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def _split_into_buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     """`tensors` in order, cut where `BUCKET` is exceeded or the type changes."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         numbers = sum(t.numel() for t in bucket) + tensor.numel()
-        if bucket and (numbers > BUCKET or tensor.dtype != bucket[0].dtype):
+        if bucket and (numbers > BUCKET_SIZE or tensor.dtype != bucket[0].dtype):
             yield bucket
             bucket = []
         bucket.append(tensor)
@@ -230,17 +230,17 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def _device() -> torch.device:
+def _get_collective_device() -> torch.device:
     on_gpu = dist.get_backend() == "nccl"
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
 
-class _Gather(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, processes: Processes) -> Tensor:
-        ctx.processes, ctx.counts = processes, processes.counts(len(rows))
-        most = max(ctx.counts)
-        padded = rows.new_zeros(most, *rows.shape[1:])
+    def forward(ctx: Any, rows: Tensor, group: ProcessGroup) -> Tensor:
+        ctx.processes, ctx.counts = group, group.counts(len(rows))
+        max_count = max(ctx.counts)
+        padded = rows.new_zeros(max_count, *rows.shape[1:])
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in ctx.counts]
         dist.all_gather(parts, padded)

@@ -10,22 +10,22 @@ class UserError(ValueError):
     """Bad input: one line that says what, where and what to do. The command line exits with 2."""
 
 
-class NotNow(UserError):
+class RetryLater(UserError):
     """Nothing is wrong with what was asked: the same words may do later."""
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """Long work was asked to end in the middle; what it kept is found by who goes on."""
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
+def make_unknown_name_error(kind: str, name: object, valid_names: Iterable[str]) -> UserError:
     """The error for a `name` that is none of `known`: nearest names first, else all of them."""
-    names = sorted(known)
-    near = get_close_matches(str(name), names, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
+    names = sorted(valid_names)
+    close_matches = get_close_matches(str(name), names, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(close_matches)}?" if close_matches else f"choose from {', '.join(names)}"
     return UserError(f"unknown {kind} {str(name)!r}: {hint}")
 
 
-def not_judged(failed: Mapping[str, str]) -> UserError:
+def make_not_evaluated_error(failures: Mapping[str, str]) -> UserError:
     """The error for data sets that could not be judged: name -> why."""
-    return UserError(f"not judged: {', '.join(failed)} ({'; '.join(failed.values())})")
+    return UserError(f"not judged: {', '.join(failures)} ({'; '.join(failures.values())})")

@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from uniclip.config import RUN_ONLY, RunConfig, plugins, run_config
-from uniclip.config.binding import FAMILIES, hints, plain
+from uniclip.config import RUN_ONLY, RunConfig, plugins, build_run_config
+from uniclip.config.binding import TAGGED_UNIONS, get_field_types, to_builtins
 from uniclip.io import atomic
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,126 +24,126 @@ TRAINING_LIBRARIES = ("torch", "timm", "transformers", "tokenizers", "numpy")
 TRAINING_ROOT = "uniclip.training.trainer"
 
 
-def canonical(value: Any) -> str:
+def to_canonical_json(value: Any) -> str:
     """JSON in one spelling: sorted keys, no spaces, ASCII, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any, digits: int = 16) -> str:
     """The first hex `digits` of blake2b over the canonical JSON of `value`."""
-    return blake2b(canonical(value).encode()).hexdigest()[:digits]
+    return blake2b(to_canonical_json(value).encode()).hexdigest()[:digits]
 
 
-def hashed(config: Any) -> Any:
+def to_hashable_config(config: Any) -> Any:
     """The plain configuration without what is run-only and fields at their `absent` value."""
     if not dataclasses.is_dataclass(config):
-        return plain(config)
-    kept = {}
+        return to_builtins(config)
+    hashable = {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
         if isinstance(config, RunConfig) and f.name in RUN_ONLY:
             continue
         if "absent" in f.metadata and value == f.metadata["absent"]:
             continue
-        kept[f.name] = hashed(value)
-    return kept
+        hashable[f.name] = to_hashable_config(value)
+    return hashable
 
 
-def spec(config: RunConfig, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+def build_spec(config: RunConfig, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     """What a run id is the hash of: the training configuration and the data's fingerprint."""
-    return {"config": hashed(config), "data": plain(fingerprint)}
+    return {"config": to_hashable_config(config), "data": to_builtins(fingerprint)}
 
 
-def run_id(spec_: Mapping[str, Any]) -> str:
+def compute_run_id(spec: Mapping[str, Any]) -> str:
     """The name of a run: 16 hex digits over its spec."""
-    return digest(spec_)
+    return digest(spec)
 
 
-def config_of(spec_: Mapping[str, Any], run_only: Mapping[str, Any] | None = None) -> RunConfig:
+def config_from_spec(spec: Mapping[str, Any], run_only: Mapping[str, Any] | None = None) -> RunConfig:
     """The configuration that a spec describes; fields younger than it take their `absent` value.
 
     Where the run starts from a checkpoint and nobody says where that lies, `init` is its sum.
     """
-    plugins.use((run_only or {}).get("runtime", {}).get("plugins", ()))
-    start = {"init": spec_["data"].get("init")}
-    values = _with_absent(RunConfig, spec_["config"])
-    return run_config({**start, **values, **(run_only or {})})
+    plugins.import_plugins((run_only or {}).get("runtime", {}).get("plugins", ()))
+    pretrained_values = {"init": spec["data"].get("init")}
+    values = _fill_missing(RunConfig, spec["config"])
+    return build_run_config({**pretrained_values, **values, **(run_only or {})})
 
 
-def _with_absent(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    filled = dict(values)
-    expected = hints(cls)
+def _fill_missing(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    filled_values = dict(values)
+    field_types = get_field_types(cls)
     for f in dataclasses.fields(cls):
-        family = FAMILIES.get((cls, f.name))
-        if f.name not in filled:
+        union_members = TAGGED_UNIONS.get((cls, f.name))
+        if f.name not in filled_values:
             if "absent" in f.metadata:
-                filled[f.name] = f.metadata["absent"]
+                filled_values[f.name] = f.metadata["absent"]
             continue
-        member = family.get(filled[f.name].get("name")) if family else expected[f.name]
-        if member is not None and dataclasses.is_dataclass(member):
-            filled[f.name] = _with_absent(typing.cast(type, member), filled[f.name])
-    return filled
+        field_class = union_members.get(filled_values[f.name].get("name")) if union_members else field_types[f.name]
+        if field_class is not None and dataclasses.is_dataclass(field_class):
+            filled_values[f.name] = _fill_missing(typing.cast(type, field_class), filled_values[f.name])
+    return filled_values
 
 
-def training_hash() -> str:
+def compute_training_hash() -> str:
     """16 hex digits over the meaning of the code that training imports, and library versions.
 
     The code is every module of ours that `uniclip.training.trainer` reaches, and every plugin's, as syntax
     trees without docstrings: comments and formatting change nothing.
     """
-    return _training_hash(plugins.places())
+    return _compute_training_hash(plugins.get_plugin_paths())
 
 
-def source_hash() -> str:
+def compute_source_hash() -> str:
     """16 hex digits over the bytes of every file in the package folders, tracked by git or not, and
     of plugins."""
-    return digest(_sources(plugins.places()))
+    return digest(_digest_sources(plugins.get_plugin_paths()))
 
 
-def source_hash_of(root: Path) -> str:
+def hash_source_tree(root: Path) -> str:
     """The source hash of a tree that holds the packages and plugins, such as a snapshot."""
-    return digest(_sums(root, [root / place.name for place in plugins.places()]))
+    return digest(_digest_files(root, [root / plugin_path.name for plugin_path in plugins.get_plugin_paths()]))
 
 
 @cache
-def _training_hash(own: tuple[Path, ...]) -> str:
-    libraries = {n: library_version(n) for n in TRAINING_LIBRARIES}
-    trained = (PACKAGES[0], *(place.name for place in own))
-    ours = {path: s for path, s in _sources(own).items() if Path(path).parts[0] in trained}
+def _compute_training_hash(plugin_paths: tuple[Path, ...]) -> str:
+    libraries = {n: get_library_version(n) for n in TRAINING_LIBRARIES}
+    training_packages = (PACKAGES[0], *(plugin_path.name for plugin_path in plugin_paths))
+    source_digests = {path: s for path, s in _digest_sources(plugin_paths).items() if Path(path).parts[0] in training_packages}
     # Parsing takes half a second, which every `plan` would wait for: done once for these bytes.
-    code = atomic.remembered("training", digest([sys.version, ours]), lambda: _code_hash(own))
+    code = atomic.disk_memoize("training", digest([sys.version, source_digests]), lambda: _hash_code(plugin_paths))
     return digest({"code": code, "libraries": libraries})
 
 
-def _code_hash(own: tuple[Path, ...]) -> str:
-    modules = _reached(TRAINING_ROOT)
-    for place in own:
-        files_ = [place] if place.is_file() else sorted(place.rglob("*.py"))
-        for path in filter(Path.is_file, files_):  # links of editors lead nowhere
-            modules[str(path.relative_to(place.parent))] = ast.parse(path.read_text())
-    return digest({name: _meaning(tree) for name, tree in modules.items()})
+def _hash_code(plugin_paths: tuple[Path, ...]) -> str:
+    modules = _find_imported_modules(TRAINING_ROOT)
+    for plugin_path in plugin_paths:
+        source_files = [plugin_path] if plugin_path.is_file() else sorted(plugin_path.rglob("*.py"))
+        for path in filter(Path.is_file, source_files):  # links of editors lead nowhere
+            modules[str(path.relative_to(plugin_path.parent))] = ast.parse(path.read_text())
+    return digest({name: _dump_without_docstrings(tree) for name, tree in modules.items()})
 
 
 @cache
-def _sources(own: tuple[Path, ...]) -> dict[str, str]:
-    return _sums(ROOT, own)
+def _digest_sources(plugin_paths: tuple[Path, ...]) -> dict[str, str]:
+    return _digest_files(ROOT, plugin_paths)
 
 
-def _sums(root: Path, own: Iterable[Path]) -> dict[str, str]:
+def _digest_files(root: Path, plugin_paths: Iterable[Path]) -> dict[str, str]:
     """Path -> sum of every file of a tree's packages and of plugins; what Python makes of them is
     left out."""
-    places = [root / "sweep.py", *(root / package for package in PACKAGES), *own]
-    sums = {}
-    for place in places:
-        for path in [place] if place.is_file() else place.rglob("*"):
+    source_paths = [root / "sweep.py", *(root / package for package in PACKAGES), *plugin_paths]
+    digests = {}
+    for source_path in source_paths:
+        for path in [source_path] if source_path.is_file() else source_path.rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
-                name = str(path.relative_to(place.parent))
-                sums[name] = blake2b(path.read_bytes()).hexdigest()
-    return sums
+                name = str(path.relative_to(source_path.parent))
+                digests[name] = blake2b(path.read_bytes()).hexdigest()
+    return digests
 
 
 @cache
-def library_version(name: str) -> str:
+def get_library_version(name: str) -> str:
     """The installed version of a distribution, without importing it; "absent" if there is none."""
     try:
         return version(name)
@@ -151,25 +151,25 @@ def library_version(name: str) -> str:
         return "absent"
 
 
-def _reached(root: str) -> dict[str, ast.Module]:
+def _find_imported_modules(root: str) -> dict[str, ast.Module]:
     """Modules of ours that `root` imports, by whatever way; packages on the way to them included.
 
     Not the top packages: `uniclip/__init__.py` names `uniclip.run`, and with it all of evaluation,
     but only for who asks for `uniclip.load`.
     """
-    reached: dict[str, ast.Module] = {}
-    waiting = [root]
-    while waiting:
-        name = waiting.pop()
-        path = _module_file(name)
-        if path is None or name in reached or name in PACKAGES:
+    modules: dict[str, ast.Module] = {}
+    pending = [root]
+    while pending:
+        name = pending.pop()
+        path = _find_module_file(name)
+        if path is None or name in modules or name in PACKAGES:
             continue
-        reached[name] = ast.parse(path.read_text())
-        waiting += [name.rpartition(".")[0], *_imports(reached[name])]
-    return reached
+        modules[name] = ast.parse(path.read_text())
+        pending += [name.rpartition(".")[0], *_list_imports(modules[name])]
+    return modules
 
 
-def _module_file(name: str) -> Path | None:
+def _find_module_file(name: str) -> Path | None:
     base = ROOT.joinpath(*name.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file() and name.split(".")[0] in PACKAGES:
@@ -177,7 +177,7 @@ def _module_file(name: str) -> Path | None:
     return None
 
 
-def _imports(tree: ast.AST) -> Iterable[str]:
+def _list_imports(tree: ast.AST) -> Iterable[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -186,7 +186,7 @@ def _imports(tree: ast.AST) -> Iterable[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _meaning(tree: ast.Module) -> str:
+def _dump_without_docstrings(tree: ast.Module) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):

@@ -24,36 +24,36 @@ from uniclip import distributed
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
 
-STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+PROC_STATUS, PROC_CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def numerics_class(config: RunConfig) -> dict[str, Any]:
+def get_numerics_class(config: RunConfig) -> dict[str, Any]:
     """What decides the bits of `config`'s run beside the configuration: plain JSON values.
 
     Raises:
         UserError: runtime.device names no device of this machine.
     """
-    where = device(config)
+    torch_device = get_device(config)
     return {
-        "device": where.type,
-        "model": _model_name(where),
+        "device": torch_device.type,
+        "model": _get_device_name(torch_device),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": config.train.threads,
-        "world_size": distributed.current().world,
+        "world_size": distributed.get_process_group().world,
         "precision": config.train.precision,
         "torch": str(torch.__version__),
     }
 
 
-def device(config: RunConfig) -> torch.device:
+def get_device(config: RunConfig) -> torch.device:
     """The device of runtime.device; `UserError` if there is no such device here."""
     name = config.runtime.device
     try:
-        where = torch.device(name)
-        torch.empty(0, device=where)
+        torch_device = torch.device(name)
+        torch.empty(0, device=torch_device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"runtime.device={name!r} is not available here; cpu always is") from None
-    return where
+    return torch_device
 
 
 def apply(config: RunConfig) -> None:
@@ -88,34 +88,34 @@ class Autocast:
         self._embedder, self._type = embedder, where.type
 
     def __getattr__(self, name: str) -> Any:
-        act = getattr(self._embedder, name)
+        method = getattr(self._embedder, name)
         if name not in self.COMPUTES:
-            return act
+            return method
 
         def cast(*inputs: Tensor) -> Tensor:
             with torch.autocast(self._type, dtype=torch.bfloat16):
-                rows: Tensor = act(*inputs)
+                rows: Tensor = method(*inputs)
             rows = rows.float()
             return functional.normalize(rows, dim=-1) if name in self.UNIT else rows
 
         return cast
 
 
-def forget_peak_memory(where: torch.device) -> None:
+def reset_peak_memory(device: torch.device) -> None:
     """Start `peak_memory_bytes` anew from what is in use now; without Linux the peak stays."""
-    if where.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(where)
-    elif CLEAR_REFS.exists():
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif PROC_CLEAR_REFS.exists():
         with suppress(OSError):  # a container may forbid it
-            CLEAR_REFS.write_text("5")
+            PROC_CLEAR_REFS.write_text("5")
 
 
-def peak_memory_bytes(where: torch.device) -> int:
+def get_peak_memory_bytes(device: torch.device) -> int:
     """The most memory in use since `forget_peak_memory`, without Linux since the process began: of
     the device if it has its own, else of this process."""
-    if where.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(where))
-    for line in STATUS.read_text().splitlines() if STATUS.exists() else ():
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    for line in PROC_STATUS.read_text().splitlines() if PROC_STATUS.exists() else ():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     import resource  # POSIX only, like the store's links
@@ -124,11 +124,11 @@ def peak_memory_bytes(where: torch.device) -> int:
     return int(kilobytes) * (1 if platform.system() == "Darwin" else 1024)
 
 
-def _model_name(where: torch.device) -> str:
-    if where.type == "cuda":
-        return str(torch.cuda.get_device_name(where))
-    if where.type != "cpu":
-        return where.type
+def _get_device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    if device.type != "cpu":
+        return device.type
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(errors="replace").splitlines():

@@ -23,23 +23,23 @@ _HALF = np.uint64(32)
 _ROUNDS = 10
 
 
-def key(*parts: int | str | float | None) -> int:
+def derive_key(*parts: int | str | float | None) -> int:
     """The 64-bit key that `parts` name; other parts, types or order give another key."""
-    text = json.dumps(parts, separators=(",", ":"), allow_nan=False)
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+    payload = json.dumps(parts, separators=(",", ":"), allow_nan=False)
+    return int.from_bytes(blake2b(payload.encode(), digest_size=8).digest(), "little")
 
 
-def sample_id(text: str) -> int:
+def hash_sample_id(sample_name: str) -> int:
     """A stable 64-bit name for one sample, from its own text name."""
     return int.from_bytes(
-        blake2b(text.encode(), digest_size=8, person=b"sample").digest(), "little"
+        blake2b(sample_name.encode(), digest_size=8, person=b"sample").digest(), "little"
     )
 
 
-def philox(counter: tuple[UInt64, UInt64, UInt64, UInt64], key_: int) -> tuple[UInt64, ...]:
+def philox(counter: tuple[UInt64, UInt64, UInt64, UInt64], key: int) -> tuple[UInt64, ...]:
     """Philox4x32-10: four 32-bit words (held in uint64, any one shape) to four 32-bit words."""
     c0, c1, c2, c3 = counter
-    k0, k1 = key_ & 0xFFFFFFFF, key_ >> 32
+    k0, k1 = key & 0xFFFFFFFF, key >> 32
     for _ in range(_ROUNDS):
         p0, p1 = _MULTIPLIERS[0] * c0, _MULTIPLIERS[1] * c2
         c0, c1, c2, c3 = (
@@ -52,7 +52,7 @@ def philox(counter: tuple[UInt64, UInt64, UInt64, UInt64], key_: int) -> tuple[U
     return c0, c1, c2, c3
 
 
-def words(key_: int, ids: UInt64, columns: int) -> UInt64:
+def draw_words(key: int, ids: UInt64, columns: int) -> UInt64:
     """32-bit words, (n, columns) uint64, for sample `ids` (n,) uint64 under `key_`."""
     ids = np.asarray(ids, dtype=np.uint64)
     blocks = -(-columns // 4)
@@ -60,22 +60,22 @@ def words(key_: int, ids: UInt64, columns: int) -> UInt64:
     low = np.broadcast_to((ids & _LOW)[:, None], (len(ids), blocks))
     high = np.broadcast_to((ids >> _HALF)[:, None], (len(ids), blocks))
     block = np.broadcast_to(block, (len(ids), blocks))
-    drawn = philox((low, high, block, np.zeros_like(block)), key_)
-    return np.stack(drawn, axis=-1).reshape(len(ids), blocks * 4)[:, :columns]
+    random_words = philox((low, high, block, np.zeros_like(block)), key)
+    return np.stack(random_words, axis=-1).reshape(len(ids), blocks * 4)[:, :columns]
 
 
-def uniform(key_: int, ids: UInt64, columns: int) -> NDArray[np.float64]:
+def uniform(key: int, ids: UInt64, columns: int) -> NDArray[np.float64]:
     """Uniform draws in [0, 1), (n, columns) float64; row i belongs to `ids[i]` alone."""
-    drawn: NDArray[np.float64] = words(key_, ids, columns).astype(np.float64) * 2.0**-32
-    return drawn
+    draws: NDArray[np.float64] = draw_words(key, ids, columns).astype(np.float64) * 2.0**-32
+    return draws
 
 
-def integers(key_: int, ids: UInt64, high: int | NDArray[np.int64]) -> NDArray[np.int64]:
+def integers(key: int, ids: UInt64, high: int | NDArray[np.int64]) -> NDArray[np.int64]:
     """One draw from 0 .. high - 1 for each of `ids`, (n,) int64; `high` may differ by sample."""
-    return np.floor(uniform(key_, ids, 1)[:, 0] * high).astype(np.int64)
+    return np.floor(uniform(key, ids, 1)[:, 0] * high).astype(np.int64)
 
 
-def permutation(key_: int, n: int) -> NDArray[np.int64]:
+def permutation(key: int, n: int) -> NDArray[np.int64]:
     """An order of 0 .. n - 1, (n,) int64 (ties of the 64-bit sort key fall in index order)."""
-    drawn = words(key_, np.arange(n, dtype=np.uint64), 2)
-    return np.argsort((drawn[:, 0] << _HALF) | drawn[:, 1], kind="stable")
+    random_words = draw_words(key, np.arange(n, dtype=np.uint64), 2)
+    return np.argsort((random_words[:, 0] << _HALF) | random_words[:, 1], kind="stable")

@@ -22,31 +22,31 @@ from torch import Tensor
 
 from uniclip import distributed, evaluate, identity, methods, numerics
 from uniclip.checkpoints import warm_start
-from uniclip.checkpoints.pretrained import Pretrained
+from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.config import RunConfig
 from uniclip.data.text.tokenizer import Tokenizer
-from uniclip.errors import Stopped, UserError, not_judged
-from uniclip.evaluate.datasets import looked_at_once
-from uniclip.io.atomic import as_json, lines, publish, publish_file, sum_of
-from uniclip.io.atomic import replace as write
+from uniclip.errors import StopRequested, UserError, make_not_evaluated_error
+from uniclip.evaluate.datasets import fingerprint_cache
+from uniclip.io.atomic import to_json_bytes, read_jsonl, write_once, link_once, digest_file
+from uniclip.io.atomic import atomic_write as write
 from uniclip.models.embedder import build_embedder
-from uniclip.store import AttemptFolder, Outcome, RunFolder, Scores, Store
+from uniclip.store import AttemptFolder, Outcome, RunFolder, DatasetScores, Store
 from uniclip.training import checkpoint
-from uniclip.training.metrics_log import SECONDS_PER_BEAT, going_on
-from uniclip.training.trainer import Fitted, fit
+from uniclip.training.metrics_log import HEARTBEAT_INTERVAL_S, tolerate_full_disk
+from uniclip.training.trainer import TrainResult, train_model
 
-Kind = Literal["trained", "diverged", "evaluated", "interrupted", "halted", "overtaken"]
-COSTS = ("seconds_per_step", "parameters", "checkpoint_bytes", "peak_memory_bytes")
+EndKind = Literal["trained", "diverged", "evaluated", "interrupted", "halted", "overtaken"]
+COST_METRICS = ("seconds_per_step", "parameters", "checkpoint_bytes", "peak_memory_bytes")
 
 
-def run(
+def execute_run(
     run: RunFolder,
     config: RunConfig,
     attempt: AttemptFolder,
     *,
     evaluations: Mapping[str, str],
     stop: Callable[[], bool] = lambda: False,
-) -> Kind:
+) -> EndKind:
     """Do what `run` still lacks: train it unless it has an outcome, then evaluate it.
 
     attempt: claimed by this process; it writes no last word, that is for its owner.
@@ -64,17 +64,17 @@ def run(
             it when all others have been.
     """
     numerics.apply(config)
-    before = run.outcome()
-    trains = distributed.current().share(before is None and not run.weights.exists())
-    ended: Kind = before.kind if before else _train(run, config, attempt, stop, trains)
-    if ended != "trained":
-        return ended
-    lacking = {name: h for name, h in evaluations.items() if run.scores(name, h) is None}
-    cut_short = _evaluate(run, config, attempt, lacking, stop) if lacking else None
-    return cut_short or ("evaluated" if before else "trained")
+    existing_outcome = run.outcome()
+    needs_training = distributed.get_process_group().share(existing_outcome is None and not run.weights.exists())
+    end_kind: EndKind = existing_outcome.kind if existing_outcome else _train(run, config, attempt, stop, needs_training)
+    if end_kind != "trained":
+        return end_kind
+    pending_evaluations = {name: h for name, h in evaluations.items() if run.scores(name, h) is None}
+    interruption = _evaluate(run, config, attempt, pending_evaluations, stop) if pending_evaluations else None
+    return interruption or ("evaluated" if existing_outcome else "trained")
 
 
-def assist(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> None:
+def run_nonzero_rank(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> None:
     """What every process but rank 0 does while rank 0 is in `run`: it trains along.
 
     It writes nothing, and returns when training ends or if there is none; rank 0 may go on to
@@ -89,8 +89,8 @@ def assist(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> No
             end, for it has left the row of exchanges in which the others still stand.
     """
     numerics.apply(config)
-    if distributed.current().share():
-        fit(config, stop=stop)
+    if distributed.get_process_group().share():
+        train_model(config, stop=stop)
 
 
 # ---- training and its publication -------------------------------------------------------------
@@ -101,108 +101,108 @@ def _train(
     config: RunConfig,
     attempt: AttemptFolder,
     stop: Callable[[], bool],
-    trains: bool,
-) -> Kind:
-    if trains:
-        warm_start.check(config, run.spec()["data"])
+    needs_training: bool,
+) -> EndKind:
+    if needs_training:
+        warm_start.check_unchanged(config, run.spec()["data"])
         validate = partial(evaluate.validate, config=config)
-        fitted = fit(config, attempt=attempt, validate=validate, stop=stop)
-        if fitted.kind == "stopped":
+        result = train_model(config, attempt=attempt, validate=validate, stop=stop)
+        if result.kind == "stopped":
             return "interrupted"
-        if fitted.kind == "halted":
+        if result.kind == "halted":
             return "halted"
-        if fitted.kind == "overtaken" or attempt.overtaken():
+        if result.kind == "overtaken" or attempt.overtaken():
             return "overtaken"
-        if fitted.kind == "diverged":
-            return _publish(run, _outcome(run, attempt, kind="diverged", step=fitted.step))
-        _publish_weights(run, attempt, fitted)
+        if result.kind == "diverged":
+            return _publish_outcome(run, _build_outcome(run, attempt, kind="diverged", step=result.step))
+        _publish_weights(run, attempt, result)
     else:
         # Weights are linked last of all files of training, and equal configurations give equal
         # weights: an earlier attempt died just before its outcome, so only that is missing.
-        attempt.event("adopted_weights", weights=sum_of(run.weights))
+        attempt.event("adopted_weights", weights=digest_file(run.weights))
     if attempt.overtaken():
         return "overtaken"
-    return _publish(run, _trained_outcome(run, attempt))
+    return _publish_outcome(run, _build_trained_outcome(run, attempt))
 
 
-def _publish(run: RunFolder, outcome: Outcome) -> Literal["trained", "diverged"]:
+def _publish_outcome(run: RunFolder, outcome: Outcome) -> Literal["trained", "diverged"]:
     run.publish_outcome(outcome)
-    published = run.outcome()
-    assert published is not None
-    return published.kind  # a rival's, if one was faster
+    stored_outcome = run.outcome()
+    assert stored_outcome is not None
+    return stored_outcome.kind  # a rival's, if one was faster
 
 
-def _publish_weights(run: RunFolder, attempt: AttemptFolder, fitted: Fitted) -> None:
-    pretrained = fitted.pretrained
-    final = checkpoint.bundle(pretrained.embedder, pretrained.method).state_dict()
-    words = pretrained.tokenizer.to_json().encode()
-    belongs = {"tokenizer": blake2b(words, digest_size=16).hexdigest()}
-    publish(run.tokenizer, words)
-    if fitted.best_state is not None:
-        best = attempt.path / run.best.name
-        write(best, checkpoint.encode(fitted.best_state, {"step": fitted.best_step, **belongs}))
-        publish_file(run.best, best)
-    ours = attempt.path / run.weights.name
-    write(ours, checkpoint.encode(final, {"step": fitted.step, **belongs}))
-    if not publish_file(run.weights, ours) and sum_of(run.weights) != sum_of(ours):
+def _publish_weights(run: RunFolder, attempt: AttemptFolder, result: TrainResult) -> None:
+    pretrained = result.pretrained
+    final_weights = checkpoint.bundle_modules(pretrained.embedder, pretrained.method).state_dict()
+    tokenizer_bytes = pretrained.tokenizer.to_json().encode()
+    tokenizer_metadata = {"tokenizer": blake2b(tokenizer_bytes, digest_size=16).hexdigest()}
+    write_once(run.tokenizer, tokenizer_bytes)
+    if result.best_state is not None:
+        best_path = attempt.path / run.best.name
+        write(best_path, checkpoint.encode(result.best_state, {"step": result.best_step, **tokenizer_metadata}))
+        link_once(run.best, best_path)
+    weights_path = attempt.path / run.weights.name
+    write(weights_path, checkpoint.encode(final_weights, {"step": result.step, **tokenizer_metadata}))
+    if not link_once(run.weights, weights_path) and digest_file(run.weights) != digest_file(weights_path):
         # A rival was faster and is of another numerics class. What is published stays: others may
         # have read it.
-        attempt.event("weights_differ", published=sum_of(run.weights), ours=sum_of(ours))
+        attempt.event("weights_differ", published=digest_file(run.weights), ours=digest_file(weights_path))
 
 
-def _trained_outcome(run: RunFolder, attempt: AttemptFolder) -> Outcome:
+def _build_trained_outcome(run: RunFolder, attempt: AttemptFolder) -> Outcome:
     """The outcome of the weights that are published, whichever attempt they come from."""
-    return _outcome(
+    return _build_outcome(
         run,
-        _author(run, attempt),
+        _find_weights_attempt(run, attempt),
         kind="trained",
-        step=_decode(run.weights)[1]["step"],
-        weights=sum_of(run.weights),
-        best_step=_decode(run.best)[1]["step"] if run.best.exists() else None,
+        step=_decode_checkpoint(run.weights)[1]["step"],
+        weights=digest_file(run.weights),
+        best_step=_decode_checkpoint(run.best)[1]["step"] if run.best.exists() else None,
     )
 
 
-def _author(run: RunFolder, attempt: AttemptFolder) -> AttemptFolder:
+def _find_weights_attempt(run: RunFolder, attempt: AttemptFolder) -> AttemptFolder:
     """The attempt whose file is linked as the run's weights (else the one that asks)."""
     for number in run.attempts():
-        theirs = run.attempt(number)
-        file = theirs.path / run.weights.name
+        candidate = run.attempt(number)
+        file = candidate.path / run.weights.name
         if file.exists() and file.samefile(run.weights):
-            return theirs
+            return candidate
     return attempt
 
 
-def _outcome(
+def _build_outcome(
     run: RunFolder,
-    author: AttemptFolder,
+    source_attempt: AttemptFolder,
     *,
     kind: Literal["trained", "diverged"],
     step: int,
     weights: str | None = None,
     best_step: int | None = None,
 ) -> Outcome:
-    owner = author.owner()
-    assert owner is not None, f"attempt {author.number} was never claimed"
+    claim = source_attempt.owner()
+    assert claim is not None, f"attempt {source_attempt.number} was never claimed"
     return Outcome(
         kind=kind,
         step=step,
-        attempt=author.number,
-        training=owner.training,
-        source=owner.source,
-        numerics=owner.numerics,
+        attempt=source_attempt.number,
+        training=claim.training,
+        source=claim.source,
+        numerics=claim.numerics,
         weights=weights,
         best_step=best_step,
-        cost=_cost(run),
+        cost=_collect_cost(run),
     )
 
 
-def _cost(run: RunFolder) -> dict[str, float]:
+def _collect_cost(run: RunFolder) -> dict[str, float]:
     """What the run cost, from the metrics of all of its attempts; lost steps are paid for too."""
-    metrics = [lines(run.attempt(number).metrics) for number in run.attempts()]
-    spent = [max((r.get("spent", 0.0) for r in records), default=0.0) for records in metrics]
-    bills = [r for records in metrics for r in records if r.get("phase") == "cost"]
-    sizes = {name: bills[-1][name] for name in COSTS} if bills else {}
-    return {"training_seconds": sum(spent), **sizes}
+    metrics = [read_jsonl(run.attempt(number).metrics) for number in run.attempts()]
+    attempt_seconds = [max((r.get("spent", 0.0) for r in records), default=0.0) for records in metrics]
+    cost_records = [r for records in metrics for r in records if r.get("phase") == "cost"]
+    measurements = {name: cost_records[-1][name] for name in COST_METRICS} if cost_records else {}
+    return {"training_seconds": sum(attempt_seconds), **measurements}
 
 
 # ---- evaluation -------------------------------------------------------------------------------
@@ -222,41 +222,41 @@ def _evaluate(
     outcome = run.outcome()
     assert outcome is not None
     assert outcome.weights is not None
-    pretrained = _pretrained(run, config, best=False)
-    failed: dict[str, str] = {}
-    for name, evaluation in evaluations.items():
-        beat = partial(
+    pretrained = _load_pretrained(run, config, best=False)
+    failures: dict[str, str] = {}
+    for name, evaluation_hash in evaluations.items():
+        write_heartbeat = partial(
             attempt.beat,
             step=outcome.step,
             steps=config.train.steps,
             rate=0.0,
             phase=f"evaluating {name}",
         )
-        watched = _Watched(stop, beat)
-        if watched():
+        should_stop = _StopCheckWithHeartbeat(stop, write_heartbeat)
+        if should_stop():
             return "interrupted"
         try:
-            with looked_at_once():
-                judged, predictions = _judged(
-                    run, config, pretrained, outcome.weights, name, evaluation, watched
+            with fingerprint_cache():
+                scores, predictions = _score_dataset(
+                    run, config, pretrained, outcome.weights, name, evaluation_hash, should_stop
                 )
-        except Stopped:
+        except StopRequested:
             return "interrupted"
         except UserError as error:
-            failed[name] = str(error)
+            failures[name] = str(error)
             continue
         if attempt.overtaken():
             return "overtaken"
         # Scores last: who finds them finds the outcomes behind them too.
-        publish(run.predictions_path(name, evaluation), _npz(predictions))
-        publish(run.scores_path(name, evaluation), as_json(judged))
-    if failed:
-        raise not_judged(failed)
+        write_once(run.predictions_path(name, evaluation_hash), _to_npz_bytes(predictions))
+        write_once(run.scores_path(name, evaluation_hash), to_json_bytes(scores))
+    if failures:
+        raise make_not_evaluated_error(failures)
     return None
 
 
 @dataclass
-class _Watched:
+class _StopCheckWithHeartbeat:
     """A question whether to stop that is asked often; now and then it gives a sign of life."""
 
     stop: Callable[[], bool]
@@ -264,36 +264,36 @@ class _Watched:
     beaten: float = -math.inf
 
     def __call__(self) -> bool:
-        if time.monotonic() - self.beaten >= SECONDS_PER_BEAT:
-            with going_on():
+        if time.monotonic() - self.beaten >= HEARTBEAT_INTERVAL_S:
+            with tolerate_full_disk():
                 self.beat()
             self.beaten = time.monotonic()
         return self.stop()
 
 
-def _judged(
+def _score_dataset(
     run: RunFolder,
     config: RunConfig,
-    pretrained: Pretrained,
-    weights: str,
+    pretrained: PretrainedModel,
+    weights_digest: str,
     name: str,
-    evaluation: str,
+    evaluation_hash: str,
     stop: Callable[[], bool],
-) -> tuple[Scores, dict[str, Any]]:
+) -> tuple[DatasetScores, dict[str, Any]]:
     """Scores and outcomes on one set, whose evaluation hash must be the planned one."""
-    protocol = evaluate.protocol(name, config, run.cache)
-    if identity.digest(protocol, 8) != evaluation:
+    protocol = evaluate.build_protocol(name, config, run.cache)
+    if identity.digest(protocol, 8) != evaluation_hash:
         raise UserError("the data, or how it is judged, has changed since the plan; run again")
-    scores, predictions = evaluate.evaluate(name, pretrained, config, run.cache, weights, stop)
-    near = evaluate.leaked(name, config, run.cache)
-    if near is not None:
-        predictions = {**predictions, "leaked": near}
-    return Scores(
-        dataset=name, evaluation=evaluation, protocol=protocol, weights=weights, scores=scores
+    scores, predictions = evaluate.evaluate(name, pretrained, config, run.cache, weights_digest, stop)
+    near_duplicates = evaluate.find_near_duplicates(name, config, run.cache)
+    if near_duplicates is not None:
+        predictions = {**predictions, "leaked": near_duplicates}
+    return DatasetScores(
+        dataset=name, evaluation=evaluation_hash, protocol=protocol, weights=weights_digest, scores=scores
     ), predictions
 
 
-def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+def _to_npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
     return stream.getvalue()
@@ -302,7 +302,7 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 # ---- the way back -----------------------------------------------------------------------------
 
 
-def load(run: str | Path, *, best: bool = False, store: str | Path | None = None) -> Pretrained:
+def load(run: str | Path, *, best: bool = False, store: str | Path | None = None) -> PretrainedModel:
     """The trained model of a run, on the CPU, ready to embed pictures and texts.
 
     run: a run's folder, a weights file in it, or (with `store`) a run id or an unambiguous prefix.
@@ -311,20 +311,20 @@ def load(run: str | Path, *, best: bool = False, store: str | Path | None = None
     Raises:
         UserError: there is no such run, it has no such weights, or a file is damaged.
     """
-    folder, best = _find(run, best, store)
-    config = identity.config_of(folder.spec()) if (folder.path / "spec.json").exists() else None
+    folder, best = _find_run(run, best, store)
+    config = identity.config_from_spec(folder.spec()) if (folder.path / "spec.json").exists() else None
     if config is None:
         raise UserError(f"{folder.path} is no run folder: it has no spec.json")
-    return _pretrained(folder, config, best=best)
+    return _load_pretrained(folder, config, best=best)
 
 
-def _find(run: str | Path, best: bool, store: str | Path | None) -> tuple[RunFolder, bool]:
+def _find_run(run: str | Path, best: bool, store: str | Path | None) -> tuple[RunFolder, bool]:
     path = Path(run)
     if store is not None:
-        found = [r for r in Store(store).runs() if r.id.startswith(str(run))]
-        if len(found) == 1:
-            return found[0], best
-        ids = ", ".join(r.id for r in found) or "none"
+        matches = [r for r in Store(store).runs() if r.id.startswith(str(run))]
+        if len(matches) == 1:
+            return matches[0], best
+        ids = ", ".join(r.id for r in matches) or "none"
         raise UserError(f"run {str(run)!r} must name one run of store {store}; it fits {ids}")
     if path.is_file():
         return RunFolder(path.resolve().parent), best or path.name == "best.safetensors"
@@ -333,31 +333,31 @@ def _find(run: str | Path, best: bool, store: str | Path | None) -> tuple[RunFol
     raise UserError(f"no run at {path}; give a run's folder, or a run id and store=")
 
 
-def _pretrained(run: RunFolder, config: RunConfig, *, best: bool) -> Pretrained:
+def _load_pretrained(run: RunFolder, config: RunConfig, *, best: bool) -> PretrainedModel:
     path = run.best if best else run.weights
-    for needed in (path, run.tokenizer):
-        if not needed.exists():
-            raise UserError(f"{needed} is missing: the run is not trained to its end")
-    tensors, facts = _decode(path)
-    if sum_of(run.tokenizer) != facts["tokenizer"]:
+    for required_path in (path, run.tokenizer):
+        if not required_path.exists():
+            raise UserError(f"{required_path} is missing: the run is not trained to its end")
+    tensors, metadata = _decode_checkpoint(path)
+    if digest_file(run.tokenizer) != metadata["tokenizer"]:
         raise UserError(f"{run.tokenizer} is damaged: it is not what {path.name} was trained with")
     tokenizer = Tokenizer.from_json(run.tokenizer.read_text(encoding="utf-8"))
-    method = methods.build(config)
+    method = methods.build_method(config)
     embedder = build_embedder(config, tokenizer, method.head)
     method.attach(embedder, tokenizer, config.seed)
-    modules = checkpoint.bundle(embedder, method)
+    modules = checkpoint.bundle_modules(embedder, method)
     try:
         modules.load_state_dict(tensors)
     except RuntimeError:
         raise UserError(f"{path} does not fit the configuration in spec.json beside it") from None
-    modules.to(numerics.device(config))
-    return Pretrained(embedder, method, tokenizer, config)
+    modules.to(numerics.get_device(config))
+    return PretrainedModel(embedder, method, tokenizer, config)
 
 
-def _decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _decode_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         return checkpoint.decode(path)
-    except checkpoint.Damaged as error:
+    except checkpoint.CorruptFileError as error:
         raise UserError(
             f"{error}; the file is damaged: move the run's folder away and run again"
         ) from None

@@ -30,20 +30,20 @@ from ablations.audit import flops
 from uniclip import distributed, evaluate, methods, numerics
 from uniclip.config import RunConfig, ViewsConfig
 from uniclip.data.batch import Batch
-from uniclip.identity import digest, hashed
-from uniclip.store import Arm, Component, Finding, Plan
-from uniclip.training.state import State
-from uniclip.training.trainer import advance, open_training
+from uniclip.identity import digest, to_hashable_config
+from uniclip.store import Arm, Component, AuditCheck, Plan
+from uniclip.training.state import TrainState
+from uniclip.training.trainer import training_step, setup_training
 
-STEPS, MOST_STEPS = 4, 30
+MIN_STEPS, MAX_STEPS = 4, 30
 """Two prove, all but the first are timed: a twentieth of the run's, within these bounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proof:
+class AuditResult:
     """What the audit found, and how fast each arm is."""
 
-    findings: list[Finding]
+    findings: list[AuditCheck]
     probes: list[dict[str, Any]]
     """arm, device (its kind), model (of the device), seconds_per_step, step_spread (fastest,
     slowest), fixed_seconds (opening, validations and evaluation), flops_per_step, parameters,
@@ -51,11 +51,11 @@ class Proof:
 
 
 @dataclass(kw_only=True)
-class Trial:
+class ArmProbe:
     """An arm that has taken its first steps."""
 
     config: RunConfig
-    state: State
+    state: TrainState
     batches: list[Batch]
     initial: dict[str, Tensor]
     """The embedder's weights before the first step."""
@@ -72,276 +72,276 @@ class Trial:
     @property
     def bits(self) -> str:
         """Equal for arms whose embedder and method hold the same bits after as many steps."""
-        said = hashlib.blake2b(str(len(self.step_seconds)).encode(), digest_size=16)
+        hasher = hashlib.blake2b(str(len(self.step_seconds)).encode(), digest_size=16)
         for name, value in self.state.modules.state_dict().items():
-            said.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            said.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return said.hexdigest()
+            hasher.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            hasher.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return hasher.hexdigest()
 
 
-def prove(plan: Plan, configs: Mapping[str, RunConfig]) -> Proof:
+def run_audit(plan: Plan, configs: Mapping[str, RunConfig]) -> AuditResult:
     """Audit the arms of a plan; `configs`: the configuration of each arm, of one seed.
 
     Of several processes (`uniclip.distributed`) rank 0 calls this while each other calls `assist`:
     steps are taken, and timed, as a cell's are.
     """
-    others = distributed.current()
-    _open_once(configs.values())
-    reference = trial(configs[plan.reference])
-    evaluating = _seconds(lambda: _evaluate_all(plan, reference))
-    findings: list[Finding] = []
+    process_group = distributed.get_process_group()
+    _warm_up_caches(configs.values())
+    reference = probe_arm(configs[plan.reference])
+    evaluation_seconds = _time_call(lambda: _run_evaluations(plan, reference))
+    checks: list[AuditCheck] = []
     probes = []
-    first: dict[str, Arm] = {}
+    first_arm_by_digest: dict[str, Arm] = {}
     for arm in plan.arms:
-        others.share()  # where they wait, however long a check takes
-        tried = reference if arm.name == plan.reference else trial(configs[arm.name])
-        own = audit(plan, arm, tried, reference)
-        twin = first.setdefault(tried.bits, arm)
-        if twin is not arm:
-            own.append(_one_function(plan, arm, twin, tried, own))
-        findings += own
-        fixed = tried.open_seconds + evaluating
+        process_group.share()  # where they wait, however long a check takes
+        probe = reference if arm.name == plan.reference else probe_arm(configs[arm.name])
+        arm_checks = check_arm(plan, arm, probe, reference)
+        earlier_arm = first_arm_by_digest.setdefault(probe.bits, arm)
+        if earlier_arm is not arm:
+            arm_checks.append(_check_duplicate_arm(plan, arm, earlier_arm, probe, arm_checks))
+        checks += arm_checks
+        fixed_seconds = probe.open_seconds + evaluation_seconds
         probes.append(
             {
                 "arm": arm.name,
-                **_where(tried.config),
-                "seconds_per_step": median(tried.step_seconds),
-                "step_spread": [min(tried.step_seconds), max(tried.step_seconds)],
-                "fixed_seconds": fixed,
-                "flops_per_step": tried.step_flops,
-                "parameters": tried.state.parameters(),
-                "checkpoint_bytes": _checkpoint_bytes(tried.state),
-                "peak_memory_bytes": tried.peak_memory_bytes,
+                **_describe_device(probe.config),
+                "seconds_per_step": median(probe.step_seconds),
+                "step_spread": [min(probe.step_seconds), max(probe.step_seconds)],
+                "fixed_seconds": fixed_seconds,
+                "flops_per_step": probe.step_flops,
+                "parameters": probe.state.parameters(),
+                "checkpoint_bytes": _estimate_checkpoint_bytes(probe.state),
+                "peak_memory_bytes": probe.peak_memory_bytes,
             }
         )
-        del tried  # else the next arm's peak has two arms in it
-    return Proof(findings=findings, probes=probes)
+        del probe  # else the next arm's peak has two arms in it
+    return AuditResult(findings=checks, probes=probes)
 
 
-def assist(plan: Plan, configs: Mapping[str, RunConfig]) -> None:
+def run_nonzero_rank(plan: Plan, configs: Mapping[str, RunConfig]) -> None:
     """What every process but rank 0 does while that one is in `prove`: it takes the steps along."""
-    others = distributed.current()
-    _open_once(configs.values())
-    trial(configs[plan.reference])
+    process_group = distributed.get_process_group()
+    _warm_up_caches(configs.values())
+    probe_arm(configs[plan.reference])
     for arm in plan.arms:
-        others.share()
+        process_group.share()
         if arm.name != plan.reference:
-            trial(configs[arm.name])
+            probe_arm(configs[arm.name])
 
 
-def audit(plan: Plan, arm: Arm, tried: Trial, reference: Trial) -> list[Finding]:
+def check_arm(plan: Plan, arm: Arm, probe: ArmProbe, reference: ArmProbe) -> list[AuditCheck]:
     """Every check that applies to one arm."""
     components = {c.name: c for c in plan.components}
-    findings = [witness(arm, components[name], tried, on=on) for name, on in arm.levels.items()]
-    findings += [*_shared_start(arm, tried, reference), *_same_samples(arm, tried, reference)]
+    checks = [check_manipulation(arm, components[name], probe, on=on) for name, on in arm.levels.items()]
+    checks += [*_check_initial_weights(arm, probe, reference), *_check_samples(arm, probe, reference)]
     if arm.role == "crossed":
-        findings.append(_differs_as_said(arm, components))
-    return findings
+        checks.append(_check_declared_diff(arm, components))
+    return checks
 
 
-def trial(config: RunConfig) -> Trial:
+def probe_arm(config: RunConfig) -> ArmProbe:
     """Open a training and take its first steps."""
     numerics.apply(config)
-    numerics.forget_peak_memory(numerics.device(config))
-    begun = time.perf_counter()
-    batches, state = open_training(config)
-    opening = time.perf_counter() - begun
-    initial = {name: value.clone() for name, value in state.embedder.state_dict().items()}
-    seen: list[Batch] = []
-    seconds, after_two, counter = [], {}, flops.counter()
-    for step in range(min(MOST_STEPS, max(STEPS, config.train.steps // 20))):
-        lap = time.perf_counter()
+    numerics.reset_peak_memory(numerics.get_device(config))
+    start = time.perf_counter()
+    batches, state = setup_training(config)
+    setup_seconds = time.perf_counter() - start
+    initial_weights = {name: value.clone() for name, value in state.embedder.state_dict().items()}
+    first_batches: list[Batch] = []
+    step_seconds, report_after_two_steps, flop_counter = [], {}, flops.build_flop_counter()
+    for step in range(min(MAX_STEPS, max(MIN_STEPS, config.train.steps // 20))):
+        step_start = time.perf_counter()
         batch = batches.batch(step)
-        with counter if step == 0 else nullcontext():
-            advance(state, batch)
-        seconds.append(time.perf_counter() - lap)
-        state.count(seconds[-1], clipped=False)
+        with flop_counter if step == 0 else nullcontext():
+            training_step(state, batch)
+        step_seconds.append(time.perf_counter() - step_start)
+        state.count(step_seconds[-1], clipped=False)
         if step < 2:
-            seen.append(batch)
+            first_batches.append(batch)
         if step == 1:
-            after_two = state.method.report()
-    return Trial(
+            report_after_two_steps = state.method.report()
+    return ArmProbe(
         config=config,
         state=state,
-        batches=seen,
-        initial=initial,
-        after_two=after_two,
-        step_seconds=seconds[1:],
-        step_flops=distributed.current().total(counter.get_total_flops()),
-        open_seconds=opening,
-        peak_memory_bytes=numerics.peak_memory_bytes(state.device),
+        batches=first_batches,
+        initial=initial_weights,
+        after_two=report_after_two_steps,
+        step_seconds=step_seconds[1:],
+        step_flops=distributed.get_process_group().total(flop_counter.get_total_flops()),
+        open_seconds=setup_seconds,
+        peak_memory_bytes=numerics.get_peak_memory_bytes(state.device),
     )
 
 
 # ---- witnesses -----------------------------------------------------------------------------------
 
 
-def witness(arm: Arm, component: Component, tried: Trial, *, on: bool) -> Finding:
+def check_manipulation(arm: Arm, component: Component, probe: ArmProbe, *, on: bool) -> AuditCheck:
     """Off, the component's witness must hold; on, it must break."""
-    held, detail, inert = WITNESSES[component.witness["kind"]](component.witness, tried)
-    said = "on" if on else "off"
-    check = f"{component.name} is {said}"
-    return Finding(arm=arm.name, check=check, holds=inert or held != on, detail=detail, inert=inert)
+    holds, detail, inert = MANIPULATION_CHECKS[component.witness["kind"]](component.witness, probe)
+    level = "on" if on else "off"
+    check_name = f"{component.name} is {level}"
+    return AuditCheck(arm=arm.name, check=check_name, holds=inert or holds != on, detail=detail, inert=inert)
 
 
-def _blind(said: Mapping[str, Any], tried: Trial) -> tuple[bool, str, bool]:
-    name, batch = said["to"], tried.batches[0]
-    as_is = _loss(tried, batch)
+def _check_insensitive(check_spec: Mapping[str, Any], probe: ArmProbe) -> tuple[bool, str, bool]:
+    name, batch = check_spec["to"], probe.batches[0]
+    original_loss = _compute_loss(probe, batch)
     values = getattr(batch, name)
     # Neither a permutation nor a rescaling: a head that sees them at all must answer differently.
-    other = replace(batch, **{name: values.flip(1) * 0.5 + 1.0})
-    held = torch.equal(as_is, _loss(tried, other))
-    return held, f"other {name} {'leave the loss as it is' if held else 'change the loss'}", False
+    changed_batch = replace(batch, **{name: values.flip(1) * 0.5 + 1.0})
+    holds = torch.equal(original_loss, _compute_loss(probe, changed_batch))
+    return holds, f"other {name} {'leave the loss as it is' if holds else 'change the loss'}", False
 
 
-def _same_loss(said: Mapping[str, Any], tried: Trial) -> tuple[bool, str, bool]:
-    as_is = _loss(tried, tried.batches[0])
-    like, unlike = (_loss_named(tried, said[key]) for key in ("as", "unlike"))
-    if tried.config.views.weak + tried.config.views.strong == 1:
-        same = torch.equal(like, unlike)
-        return same, f"one view: {said['as']} and {said['unlike']} are one function", same
-    held = torch.equal(as_is, like) and not torch.equal(as_is, unlike)
-    return held, f"loss {as_is:.6f}, {said['as']} {like:.6f}, {said['unlike']} {unlike:.6f}", False
+def _check_identical_loss(check_spec: Mapping[str, Any], probe: ArmProbe) -> tuple[bool, str, bool]:
+    original_loss = _compute_loss(probe, probe.batches[0])
+    expected_loss, other_loss = (_compute_named_loss(probe, check_spec[key]) for key in ("as", "unlike"))
+    if probe.config.views.weak + probe.config.views.strong == 1:
+        is_same_function = torch.equal(expected_loss, other_loss)
+        return is_same_function, f"one view: {check_spec['as']} and {check_spec['unlike']} are one function", is_same_function
+    holds = torch.equal(original_loss, expected_loss) and not torch.equal(original_loss, other_loss)
+    return holds, f"loss {original_loss:.6f}, {check_spec['as']} {expected_loss:.6f}, {check_spec['unlike']} {other_loss:.6f}", False
 
 
-def _tied(said: Mapping[str, Any], tried: Trial) -> tuple[bool, str, bool]:
-    report = tried.after_two
-    equal = {report[name] for name in said.get("equal", ())}
-    zero = [report[name] for name in said.get("zero", ())]
-    held = len(equal) <= 1 and not any(zero)
-    numbers = ", ".join(f"{k} {report[k]:.5f}" for k in [*said["equal"], *said["zero"]])
-    return held, f"after two steps {numbers}", False
+def _check_tied_parameters(check_spec: Mapping[str, Any], probe: ArmProbe) -> tuple[bool, str, bool]:
+    report = probe.after_two
+    equal_values = {report[name] for name in check_spec.get("equal", ())}
+    zero_values = [report[name] for name in check_spec.get("zero", ())]
+    holds = len(equal_values) <= 1 and not any(zero_values)
+    numbers = ", ".join(f"{k} {report[k]:.5f}" for k in [*check_spec["equal"], *check_spec["zero"]])
+    return holds, f"after two steps {numbers}", False
 
 
-WITNESSES: dict[str, Callable[[Mapping[str, Any], Trial], tuple[bool, str, bool]]] = {
-    "blind": _blind,
-    "same_loss": _same_loss,
-    "tied": _tied,
+MANIPULATION_CHECKS: dict[str, Callable[[Mapping[str, Any], ArmProbe], tuple[bool, str, bool]]] = {
+    "blind": _check_insensitive,
+    "same_loss": _check_identical_loss,
+    "tied": _check_tied_parameters,
 }
 """Kind -> (does it hold, what was seen, can the component not matter here)."""
 
 
-def _loss(tried: Trial, batch: Batch) -> Tensor:
-    with tried.state.aside():
-        method = tried.state.method
-        return method.loss(method.parts(tried.state.embedder, batch.to(tried.state.device)))
+def _compute_loss(probe: ArmProbe, batch: Batch) -> Tensor:
+    with probe.state.aside():
+        method = probe.state.method
+        return method.loss(method.parts(probe.state.embedder, batch.to(probe.state.device)))
 
 
-def _loss_named(tried: Trial, name: str) -> Tensor:
+def _compute_named_loss(probe: ArmProbe, name: str) -> Tensor:
     """The loss on the first batch, had the method been configured with that loss."""
-    other = methods.build(replace(tried.config, method=replace(tried.config.method, loss=name)))
-    other.load_state_dict(tried.state.method.state_dict())
-    other.to(tried.state.device)
-    with tried.state.aside():
-        batch = tried.batches[0].to(tried.state.device)
-        return other.loss(other.parts(tried.state.embedder, batch))
+    method = methods.build_method(replace(probe.config, method=replace(probe.config.method, loss=name)))
+    method.load_state_dict(probe.state.method.state_dict())
+    method.to(probe.state.device)
+    with probe.state.aside():
+        batch = probe.batches[0].to(probe.state.device)
+        return method.loss(method.parts(probe.state.embedder, batch))
 
 
 # ---- arms that differ in nothing else ------------------------------------------------------------
 
 
-def _shared_start(arm: Arm, tried: Trial, reference: Trial) -> Iterator[Finding]:
+def _check_initial_weights(arm: Arm, probe: ArmProbe, reference: ArmProbe) -> Iterator[AuditCheck]:
     """Parts of one shape and one name start from the same bits."""
-    if tried.config.seed != reference.config.seed or tried.config.model != reference.config.model:
+    if probe.config.seed != reference.config.seed or probe.config.model != reference.config.model:
         return
-    ours, theirs = tried.initial, reference.initial
-    shared = [n for n in ours if n in theirs and ours[n].shape == theirs[n].shape]
-    others = [n for n in shared if not torch.equal(ours[n], theirs[n])]
-    detail = f"{len(shared)} tensors in common" + (f", not equal: {others[0]}" if others else "")
-    holds = bool(shared) and not others
-    yield Finding(arm=arm.name, check="same initial weights", holds=holds, detail=detail)
+    arm_weights, reference_weights = probe.initial, reference.initial
+    shared_names = [n for n in arm_weights if n in reference_weights and arm_weights[n].shape == reference_weights[n].shape]
+    differing_names = [n for n in shared_names if not torch.equal(arm_weights[n], reference_weights[n])]
+    detail = f"{len(shared_names)} tensors in common" + (f", not equal: {differing_names[0]}" if differing_names else "")
+    holds = bool(shared_names) and not differing_names
+    yield AuditCheck(arm=arm.name, check="same initial weights", holds=holds, detail=detail)
 
 
-def _same_samples(arm: Arm, tried: Trial, reference: Trial) -> Iterator[Finding]:
+def _check_samples(arm: Arm, probe: ArmProbe, reference: ArmProbe) -> Iterator[AuditCheck]:
     """The same samples in order (another order in the A/A arm), the same crops of shared views."""
-    mine, theirs = tried.config, reference.config
-    if mine.data != theirs.data or mine.train.batch_size != theirs.train.batch_size:
+    config, reference_config = probe.config, reference.config
+    if config.data != reference_config.data or config.train.batch_size != reference_config.train.batch_size:
         return
-    pairs = list(zip(tried.batches, reference.batches))
-    same = all(torch.equal(a.sample, b.sample) for a, b in pairs)
-    if mine.stream != theirs.stream:
-        detail = "another order" if not same else "the same order, though the stream is another"
-        yield Finding(arm=arm.name, check="its own samples", holds=not same, detail=detail)
+    pairs = list(zip(probe.batches, reference.batches))
+    is_same_order = all(torch.equal(a.sample, b.sample) for a, b in pairs)
+    if config.stream != reference_config.stream:
+        detail = "another order" if not is_same_order else "the same order, though the stream is another"
+        yield AuditCheck(arm=arm.name, check="its own samples", holds=not is_same_order, detail=detail)
         return
     detail = f"{len(pairs)} batches compared"
-    yield Finding(arm=arm.name, check="same samples in order", holds=same, detail=detail)
-    shared = _shared_views(mine.views, theirs.views)
-    if shared:
-        crops = all(
-            torch.equal(a.pixels[i], b.pixels[k]) for a, b in pairs for i, k in shared.items()
+    yield AuditCheck(arm=arm.name, check="same samples in order", holds=is_same_order, detail=detail)
+    shared_views = _map_shared_views(config.views, reference_config.views)
+    if shared_views:
+        is_same_crops = all(
+            torch.equal(a.pixels[i], b.pixels[k]) for a, b in pairs for i, k in shared_views.items()
         )
-        detail = f"{len(shared)} views of one kind, number and law"
-        yield Finding(arm=arm.name, check="same crops of shared views", holds=crops, detail=detail)
+        detail = f"{len(shared_views)} views of one kind, number and law"
+        yield AuditCheck(arm=arm.name, check="same crops of shared views", holds=is_same_crops, detail=detail)
 
 
-def _shared_views(mine: ViewsConfig, theirs: ViewsConfig) -> dict[int, int]:
+def _map_shared_views(views: ViewsConfig, reference_views: ViewsConfig) -> dict[int, int]:
     """Place of each view of ours that the other arm has too -> its place there; weak ones first."""
-    if mine.identity != theirs.identity:
+    if views.identity != reference_views.identity:
         return {}
-    weak = min(mine.weak, theirs.weak)
-    strong = min(mine.strong, theirs.strong) if mine.crop == theirs.crop else 0
-    both = {mine.weak + i: theirs.weak + i for i in range(strong)}
-    return {**{i: i for i in range(weak)}, **both}
+    weak = min(views.weak, reference_views.weak)
+    strong = min(views.strong, reference_views.strong) if views.crop == reference_views.crop else 0
+    shared_strong = {views.weak + i: reference_views.weak + i for i in range(strong)}
+    return {**{i: i for i in range(weak)}, **shared_strong}
 
 
-def _differs_as_said(arm: Arm, components: Mapping[str, Component]) -> Finding:
+def _check_declared_diff(arm: Arm, components: Mapping[str, Component]) -> AuditCheck:
     """A crossed arm differs from the base in the keys of its switched-off components alone."""
-    off = {k: v for c, on in arm.levels.items() if not on for k, v in components[c].off.items()}
-    unsaid = {k: v for k, v in arm.delta.items() if k not in off or off[k] != v}
-    lost = sorted(set(off) - set(arm.delta))
-    detail = f"unsaid: {unsaid}, not changed: {lost}" if unsaid or lost else f"delta {arm.delta}"
-    holds = not unsaid and not lost
-    return Finding(arm=arm.name, check="differs as said", holds=holds, detail=detail)
+    declared_overrides = {k: v for c, on in arm.levels.items() if not on for k, v in components[c].off.items()}
+    undeclared = {k: v for k, v in arm.delta.items() if k not in declared_overrides or declared_overrides[k] != v}
+    unchanged = sorted(set(declared_overrides) - set(arm.delta))
+    detail = f"unsaid: {undeclared}, not changed: {unchanged}" if undeclared or unchanged else f"delta {arm.delta}"
+    holds = not undeclared and not unchanged
+    return AuditCheck(arm=arm.name, check="differs as said", holds=holds, detail=detail)
 
 
-def _one_function(
-    plan: Plan, arm: Arm, twin: Arm, tried: Trial, own: Collection[Finding]
-) -> Finding:
+def _check_duplicate_arm(
+    plan: Plan, arm: Arm, earlier_arm: Arm, probe: ArmProbe, arm_checks: Collection[AuditCheck]
+) -> AuditCheck:
     """An arm that holds the bits of an earlier one: as declared, or because its switch is none.
 
     own: what was found of the arm.
     """
-    exact = {e.contrast for e in plan.expectations if e.kind == "exactly_zero"}
-    declared = any(
-        c.name in exact and set(c.weights) == {arm.name, twin.name} for c in plan.contrasts
+    exactly_zero_contrasts = {e.contrast for e in plan.expectations if e.kind == "exactly_zero"}
+    is_declared = any(
+        c.name in exactly_zero_contrasts and set(c.weights) == {arm.name, earlier_arm.name} for c in plan.contrasts
     )
-    switched = {c for c, on in arm.levels.items() if twin.levels.get(c) != on}
-    inert = {c for c in switched for f in own if f.inert and f.check.startswith(f"{c} is ")}
-    expected = declared or (bool(switched) and switched == inert)
-    steps = len(tried.step_seconds) + 1
-    return Finding(
+    switched_components = {c for c, on in arm.levels.items() if earlier_arm.levels.get(c) != on}
+    inert_components = {c for c in switched_components for f in arm_checks if f.inert and f.check.startswith(f"{c} is ")}
+    is_expected = is_declared or (bool(switched_components) and switched_components == inert_components)
+    steps = len(probe.step_seconds) + 1
+    return AuditCheck(
         arm=arm.name,
-        check=f"another function than {twin.name}",
-        holds=expected,
-        detail=f"one function with {twin.name}: nothing told them apart in {steps} steps",
-        inert=expected,
+        check=f"another function than {earlier_arm.name}",
+        holds=is_expected,
+        detail=f"one function with {earlier_arm.name}: nothing told them apart in {steps} steps",
+        inert=is_expected,
     )
 
 
 # ---- what it costs -------------------------------------------------------------------------------
 
 
-def _where(config: RunConfig) -> dict[str, str]:
+def _describe_device(config: RunConfig) -> dict[str, str]:
     """The device on which it was tried: seconds on another say nothing of it."""
-    class_ = numerics.numerics_class(config)
+    class_ = numerics.get_numerics_class(config)
     return {name: class_[name] for name in ("device", "model")}
 
 
-def _open_once(configs: Iterable[RunConfig]) -> None:
+def _warm_up_caches(configs: Iterable[RunConfig]) -> None:
     """Have what is done once for all runs (imports, rendered pictures) behind us: no arm's time."""
-    each = {digest([hashed(c.data), hashed(c.model)]): c for c in configs}
-    for config in each.values():
+    distinct_configs = {digest([to_hashable_config(c.data), to_hashable_config(c.model)]): c for c in configs}
+    for config in distinct_configs.values():
         numerics.apply(config)
-        open_training(config)
+        setup_training(config)
 
 
-def _checkpoint_bytes(state: State) -> int:
+def _estimate_checkpoint_bytes(state: TrainState) -> int:
     """Of a checkpoint after a validation: the best weights are in it too, judged here or not."""
-    best = state.modules.state_dict().values() if state.best is None else ()
-    return state.bytes() + sum(value.numel() * value.element_size() for value in best)
+    best_weights = state.modules.state_dict().values() if state.best is None else ()
+    return state.bytes() + sum(value.numel() * value.element_size() for value in best_weights)
 
 
-def _evaluate_all(plan: Plan, reference: Trial) -> None:
+def _run_evaluations(plan: Plan, reference: ArmProbe) -> None:
     """What every run does beside its steps: validations and the benchmark."""
     config = reference.config
     for _ in range(-(-config.train.steps // config.train.validate_every)):
@@ -351,7 +351,7 @@ def _evaluate_all(plan: Plan, reference: Trial) -> None:
             evaluate.evaluate(name, reference.state.pretrained, config)
 
 
-def _seconds(act: Callable[[], None]) -> float:
-    begun = time.perf_counter()
-    act()
-    return time.perf_counter() - begun
+def _time_call(function: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start

@@ -20,31 +20,31 @@ from torch.utils.flop_counter import (
 Shape = list[int]
 
 
-def counter() -> FlopCounterMode:
+def build_flop_counter() -> FlopCounterMode:
     """Counts what is computed while it is entered: `get_total_flops()`."""
-    return FlopCounterMode(display=False, custom_mapping=FORMULAS)
+    return FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS)
 
 
-def _convolution_backward(
+def _count_convolution_backward(
     gradient: Shape, inputs: Shape, weight: Shape, *rest: Any, **_: Any
 ) -> int:
     """Each of the gradients by the inputs and by the weights takes what the forward pass took."""
-    transposed, asked = rest[4], rest[7]
-    return sum(asked[:2]) * conv_flop_count(inputs, weight, gradient, transposed)
+    transposed, output_mask = rest[4], rest[7]
+    return sum(output_mask[:2]) * conv_flop_count(inputs, weight, gradient, transposed)
 
 
-def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
+def _count_attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
     return int(sdpa_flop_count(query, key, value))
 
 
-def _attention_backward(
+def _count_attention_backward(
     gradient: Shape, query: Shape, key: Shape, value: Shape, *_: Any, **__: Any
 ) -> int:
     return int(sdpa_backward_flop_count(gradient, query, key, value))
 
 
-FORMULAS = {
-    torch.ops.aten.convolution_backward: _convolution_backward,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+FLOP_FORMULAS = {
+    torch.ops.aten.convolution_backward: _count_convolution_backward,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _count_attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _count_attention_backward,
 }

@@ -29,25 +29,25 @@ QUANTITIES = {
 """Name -> in words."""
 
 
-def facts(config: RunConfig) -> dict[str, float | None]:
+def collect_comparison_facts(config: RunConfig) -> dict[str, float | None]:
     """Of one run, in words: samples and forwards in all, the law of its views, positives and
     negatives an anchor.
 
     None: not counted, for labels decide it. A view's area is 0 where there is no such crop.
     """
     samples = config.train.steps * config.train.batch_size
-    forwards = config.method.forwards(config.views)
-    counted: dict[str, float | None] = dict.fromkeys(QUANTITIES, 0.0)
-    counted["samples"] = samples
-    counted["image_forwards"] = samples * forwards["image"]
-    counted["text_forwards"] = samples * forwards["text"]
+    forward_passes = config.method.forwards(config.views)
+    quantities: dict[str, float | None] = dict.fromkeys(QUANTITIES, 0.0)
+    quantities["samples"] = samples
+    quantities["image_forwards"] = samples * forward_passes["image"]
+    quantities["text_forwards"] = samples * forward_passes["text"]
     views = config.views
-    cropped = views.strong > 0 and config.data.name != "scenes"
-    counted |= {"weak": views.weak, "strong": views.strong, "identity": views.identity}
-    counted["crop"] = views.crop if cropped else 0.0
-    pairs = config.method.contrasts(config.views, config.train.batch_size)
-    by_label = getattr(config.method, "by_label", lambda labelled: False)
-    if by_label(getattr(config.data, "labelled", False)):
-        pairs = dict.fromkeys(pairs)
-    counted |= pairs
-    return {said: None if (n := counted[q]) is None else float(n) for q, said in QUANTITIES.items()}
+    has_strong_crop = views.strong > 0 and config.data.name != "scenes"
+    quantities |= {"weak": views.weak, "strong": views.strong, "identity": views.identity}
+    quantities["crop"] = views.crop if has_strong_crop else 0.0
+    pair_counts = config.method.contrasts(config.views, config.train.batch_size)
+    uses_label_positives = getattr(config.method, "by_label", lambda labelled: False)
+    if uses_label_positives(getattr(config.data, "labelled", False)):
+        pair_counts = dict.fromkeys(pair_counts)
+    quantities |= pair_counts
+    return {label: None if (n := quantities[q]) is None else float(n) for q, label in QUANTITIES.items()}

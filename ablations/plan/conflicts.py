@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ablations import designs
-from ablations.schema import Ablation, ArmDefinition, in_force
-from uniclip.config.compose import defaults
+from ablations.schema import Ablation, ArmDefinition, select_active_overrides
+from uniclip.config.compose import get_default_choices
 from uniclip.errors import UserError
 from uniclip.store import Component
 
 
-def check(
-    chosen: Mapping[str, str],
+def check_override_conflicts(
+    user_choices: Mapping[str, str],
     arms: Mapping[str, ArmDefinition],
     ablation: Ablation,
     components: Mapping[str, Component],
@@ -25,33 +25,33 @@ def check(
 
     chosen: the user's choices, by group. arms: those that are run.
     """
-    usual = {**defaults(), **ablation.base}
-    for group, choice in chosen.items():
-        if choice == usual.get(group):
+    usual_choices = {**get_default_choices(), **ablation.base}
+    for group, choice in user_choices.items():
+        if choice == usual_choices.get(group):
             continue  # it is so anyhow
-        given = f"{group}={choice} is given by you"
+        conflict = f"{group}={choice} is given by you"
         if group in ablation.base:
-            for name, key in _within(group, ablation, components):
+            for name, key in _find_keys_set_in_group(group, ablation, components):
                 raise UserError(
-                    f"{given}, but ablation={ablation.name} is of {group}={usual[group]}, "
+                    f"{conflict}, but ablation={ablation.name} is of {group}={usual_choices[group]}, "
                     f"whose {key} is set by arm {name}: leave it out"
                 )
         for name, arm in arms.items():
             if group in arm.choose:
                 raise UserError(
-                    f"{given} and {group}={arm.choose[group]} is chosen by arm {name}: "
+                    f"{conflict} and {group}={arm.choose[group]} is chosen by arm {name}: "
                     "leave it out, or choose arms=[...] without it"
                 )
 
 
-def _within(
+def _find_keys_set_in_group(
     group: str, ablation: Ablation, components: Mapping[str, Component]
 ) -> Iterator[tuple[str, str]]:
     """Arm and key, for every key in a group's section that an arm sets in the base's choice."""
-    for name, arm in designs.arms(ablation).items():
+    for name, arm in designs.build_arms(ablation).items():
         if group in arm.choose:
             continue
         off = [key for component in arm.off for key in components[component].off]
-        for key in (*off, *arm.set, *in_force(arm.where, ablation.base)):
+        for key in (*off, *arm.set, *select_active_overrides(arm.where, ablation.base)):
             if key.startswith(f"{group}."):
                 yield name, key

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from uniclip.store import Cell, Contrast, Expectation
+from uniclip.store import Cell, Contrast, PlantedEffect
 
 
-def find(cells: Sequence[Cell]) -> dict[str, str]:
+def find_duplicate_arms(cells: Sequence[Cell]) -> dict[str, str]:
     """Each arm whose runs are those of an earlier one -> that one."""
-    first: dict[str, str] = {}
-    return {c.arm: one for c in cells if (one := first.setdefault(c.run, c.arm)) != c.arm}
+    first_arm_by_run: dict[str, str] = {}
+    return {c.arm: first_arm for c in cells if (first_arm := first_arm_by_run.setdefault(c.run, c.arm)) != c.arm}
 
 
-def said(twins: Mapping[str, str]) -> list[str]:
+def describe_duplicate_arms(duplicate_of: Mapping[str, str]) -> list[str]:
     """A line for the reader about each of them."""
-    return [f"arms {b} and {a} are one run here: nothing compares them" for a, b in twins.items()]
+    return [f"arms {b} and {a} are one run here: nothing compares them" for a, b in duplicate_of.items()]
 
 
-def telling(
-    contrasts: Sequence[Contrast], twins: Mapping[str, str], expected: Sequence[Expectation]
+def select_informative_contrasts(
+    contrasts: Sequence[Contrast], duplicate_of: Mapping[str, str], planted_effects: Sequence[PlantedEffect]
 ) -> tuple[Contrast, ...]:
     """The contrasts but those of runs with themselves, unless one is expected to be exactly 0."""
-    declared = {e.contrast for e in expected if e.kind == "exactly_zero"}
-    return tuple(c for c in contrasts if c.name in declared or _tells(c, twins))
+    zero_contrasts = {e.contrast for e in planted_effects if e.kind == "exactly_zero"}
+    return tuple(c for c in contrasts if c.name in zero_contrasts or _is_informative(c, duplicate_of))
 
 
-def _tells(contrast: Contrast, twins: Mapping[str, str]) -> bool:
+def _is_informative(contrast: Contrast, duplicate_of: Mapping[str, str]) -> bool:
     weights: dict[str, float] = defaultdict(float)
     for arm, weight in contrast.weights.items():
-        weights[twins.get(arm, arm)] += weight
+        weights[duplicate_of.get(arm, arm)] += weight
     return any(weights.values())

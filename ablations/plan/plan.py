@@ -15,30 +15,30 @@ from typing import Any
 
 from ablations import designs
 from ablations.plan import conflicts, duplicates, matched_budget
-from ablations.plan.comparison_facts import facts
-from ablations.plan.recipe import OURS, spoken
-from ablations.schema import Ablation, ArmDefinition, in_force
+from ablations.plan.comparison_facts import collect_comparison_facts
+from ablations.plan.recipe import DEFAULT_RECIPE, describe_recipe
+from ablations.schema import Ablation, ArmDefinition, select_active_overrides
 from uniclip import data, evaluate
 from uniclip.checkpoints import warm_start
-from uniclip.config import RunConfig, run_config
-from uniclip.config.binding import plain
-from uniclip.config.compose import defaults, flat, put, takes
-from uniclip.errors import UserError, unknown
-from uniclip.evaluate.datasets import looked_at_once
-from uniclip.identity import digest, hashed, run_id, spec
-from uniclip.store import Arm, Cell, Component, Plan, Primary
+from uniclip.config import RunConfig, build_run_config
+from uniclip.config.binding import to_builtins
+from uniclip.config.compose import get_default_choices, flatten, set_key, has_key
+from uniclip.errors import UserError, make_unknown_name_error
+from uniclip.evaluate.datasets import fingerprint_cache
+from uniclip.identity import digest, to_hashable_config, compute_run_id, build_spec
+from uniclip.store import Arm, Cell, Component, Plan, PrimaryMetric
 
-Compose = Callable[[Mapping[str, str]], dict[str, Any]]
+ComposeFunction = Callable[[Mapping[str, str]], dict[str, Any]]
 """Group choices -> the plain configuration of one run, every key present."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class PlanRequest:
     """What the user asked for, as far as it decides what is run."""
 
     ablation: Ablation
     components: dict[str, Component]
-    compose: Compose
+    compose: ComposeFunction
     choices: dict[str, str]
     """The user's group choices."""
     values: dict[str, Any]
@@ -52,7 +52,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
+class ResolvedPlan:
     """A plan, and the spec of every run in it."""
 
     plan: Plan
@@ -62,68 +62,68 @@ class Planned:
     """Run id -> what was hashed."""
 
 
-def make(request: Request) -> Planned:
+def build_plan(request: PlanRequest) -> ResolvedPlan:
     """The plan of a request; `UserError` where it cannot be run as asked."""
     ablation = request.ablation
-    designs.check(ablation, request.components)
-    definitions, left_out = _chosen_arms(request)
-    conflicts.check(request.choices, definitions, ablation, request.components)
-    base = _base_values(request)
-    made = {name: _made(request, base, name, d) for name, d in definitions.items()}
-    values = {name: arm.values for name, arm in made.items()}
-    _refuse_homeless(request, base, values)
-    configs = {name: run_config(v) for name, v in values.items()}
+    designs.validate_ablation(ablation, request.components)
+    definitions, skipped = _select_arms(request)
+    conflicts.check_override_conflicts(request.choices, definitions, ablation, request.components)
+    base = _resolve_base_values(request)
+    resolved_arms = {name: _resolve_arm(request, base, name, d) for name, d in definitions.items()}
+    values = {name: arm.values for name, arm in resolved_arms.items()}
+    _refuse_unused_overrides(request, base, values)
+    configs = {name: build_run_config(v) for name, v in values.items()}
     for config in configs.values():
-        lacking = data.missing(config.data)
-        if lacking:
-            raise UserError(f"data={config.data.name}: {lacking}")
-    specs = specs_of(configs, request.seeds)
+        missing_data = data.describe_missing(config.data)
+        if missing_data:
+            raise UserError(f"data={config.data.name}: {missing_data}")
+    specs = build_specs(configs, request.seeds)
     cells = tuple(
-        Cell(arm=n, seed=s, run=run_id(specs[n, s])) for s in request.seeds for n in configs
+        Cell(arm=n, seed=s, run=compute_run_id(specs[n, s])) for s in request.seeds for n in configs
     )
     reference = ablation.reference if ablation.reference in configs else next(iter(configs))
-    plan = _plan(request, base, definitions, made, configs, cells, reference)
-    unread = _unread_expectations(ablation, plan)
-    plan = replace(plan, left_out=(*left_out, *duplicates.said(duplicates.find(cells)), *unread))
-    return Planned(plan=plan, configs=configs, specs={c.run: specs[c.arm, c.seed] for c in cells})
+    plan = _build_plan_record(request, base, definitions, resolved_arms, configs, cells, reference)
+    unchecked_effects = _describe_unchecked_effects(ablation, plan)
+    plan = replace(plan, left_out=(*skipped, *duplicates.describe_duplicate_arms(duplicates.find_duplicate_arms(cells)), *unchecked_effects))
+    return ResolvedPlan(plan=plan, configs=configs, specs={c.run: specs[c.arm, c.seed] for c in cells})
 
 
-def _plan(
-    request: Request,
+def _build_plan_record(
+    request: PlanRequest,
     base: dict[str, Any],
     definitions: dict[str, ArmDefinition],
-    made: dict[str, _Made],
+    resolved_arms: dict[str, _ResolvedArm],
     configs: dict[str, RunConfig],
     cells: tuple[Cell, ...],
     reference: str,
 ) -> Plan:
     ablation, config = request.ablation, configs[reference]
-    evaluations, missing, unprobed = _benchmark(configs, request.cache)
-    drawn = designs.contrasts(ablation, request.components, list(configs))
-    contrasts = duplicates.telling(drawn, duplicates.find(cells), ablation.expectations)
-    shown = {c for d in definitions.values() for c in d.off} | set(ablation.components)
+    evaluations, missing_datasets, missing_probe_data = _resolve_evaluations(configs, request.cache)
+    all_contrasts = designs.build_contrasts(ablation, request.components, list(configs))
+    contrasts = duplicates.select_informative_contrasts(all_contrasts, duplicates.find_duplicate_arms(cells), ablation.expectations)
+    component_names = {c for d in definitions.values() for c in d.off} | set(ablation.components)
     return Plan(
-        sweep=_sweep_id(request, run_config(base), configs),
+        sweep=_compute_sweep_id(request, build_run_config(base), configs),
         ablation=ablation.name,
         title=ablation.title,
         budget=request.budget,
         data=config.data.name,
         design=ablation.design,
-        arms=tuple(_arm(request, base, n, d, made[n]) for n, d in definitions.items()),
+        arms=tuple(_build_arm(request, base, n, d, resolved_arms[n]) for n, d in definitions.items()),
         reference=reference,
-        components=tuple(c for n, c in request.components.items() if n in shown),
+        components=tuple(c for n, c in request.components.items() if n in component_names),
         contrasts=contrasts,
-        primary=_primary(ablation, config),
+        primary=_get_primary_metric(ablation, config),
         seeds=request.seeds,
         cells=cells,
         evaluations=evaluations,
-        missing=missing,
-        unprobed=unprobed,
+        missing=missing_datasets,
+        unprobed=missing_probe_data,
         base=base,
         forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
-        facts={n: facts(c) for n, c in configs.items()},
-        recipe=_choices(request).get("recipe", OURS),
-        recipes=_recipes(request, definitions, configs),
+        facts={n: collect_comparison_facts(c) for n, c in configs.items()},
+        recipe=_merge_group_choices(request).get("recipe", DEFAULT_RECIPE),
+        recipes=_describe_recipes(request, definitions, configs),
         expectations=tuple(
             e
             for e in ablation.expectations
@@ -132,36 +132,36 @@ def _plan(
     )
 
 
-def specs_of(
+def build_specs(
     configs: Mapping[str, RunConfig], seeds: Sequence[int]
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """The spec of each arm and seed; an arm is looked at once, for seeds change nothing else."""
     specs = {}
     for name, config in configs.items():
-        of_arm = spec(config, {**data.fingerprint(config.data), **warm_start.fingerprint(config)})
+        arm_spec = build_spec(config, {**data.fingerprint(config.data), **warm_start.fingerprint(config)})
         for seed in seeds:
-            specs[name, seed] = {**of_arm, "config": {**of_arm["config"], "seed": seed}}
+            specs[name, seed] = {**arm_spec, "config": {**arm_spec["config"], "seed": seed}}
     return specs
 
 
-def _chosen_arms(request: Request) -> tuple[dict[str, ArmDefinition], list[str]]:
-    definitions = designs.arms(request.ablation)
+def _select_arms(request: PlanRequest) -> tuple[dict[str, ArmDefinition], list[str]]:
+    definitions = designs.build_arms(request.ablation)
     for name in request.arms or ():
         if name not in definitions:
-            raise unknown("arm", name, definitions)
-    left_out = []
+            raise make_unknown_name_error("arm", name, definitions)
+    skipped = []
     for name, definition in list(definitions.items()):
         if request.arms is not None and name not in request.arms:
             del definitions[name]
         elif definition.budgets is not None and request.budget not in definition.budgets:
-            left_out.append(f"arm {name}: only at budget={' or '.join(definition.budgets)}")
+            skipped.append(f"arm {name}: only at budget={' or '.join(definition.budgets)}")
             del definitions[name]
     if not definitions:
-        raise UserError("; ".join(["arms=[...] leaves no arm to run", *left_out]))
-    return definitions, left_out
+        raise UserError("; ".join(["arms=[...] leaves no arm to run", *skipped]))
+    return definitions, skipped
 
 
-def _unread_expectations(ablation: Ablation, plan: Plan) -> list[str]:
+def _describe_unchecked_effects(ablation: Ablation, plan: Plan) -> list[str]:
     reason = "its arms are not in this sweep, or are one run"
     return [
         f"not checked: {e.about} ({reason})"
@@ -170,205 +170,205 @@ def _unread_expectations(ablation: Ablation, plan: Plan) -> list[str]:
     ]
 
 
-def base_config(request: Request) -> RunConfig:
+def resolve_base_config(request: PlanRequest) -> RunConfig:
     """What the arms of a request differ from; `UserError` where it cannot be had."""
-    return run_config(_base_values(request))
+    return build_run_config(_resolve_base_values(request))
 
 
-def _base_values(request: Request) -> dict[str, Any]:
-    choices = _choices(request)
+def _resolve_base_values(request: PlanRequest) -> dict[str, Any]:
+    choices = _merge_group_choices(request)
     values = request.compose(choices)
-    for key, value in _shared(request.ablation, choices).items():
-        put(values, key, copy.deepcopy(value))
+    for key, value in _collect_base_overrides(request.ablation, choices).items():
+        set_key(values, key, copy.deepcopy(value))
     for key, value in request.values.items():
-        if takes(values, key):  # else it is for arms of another method
-            put(values, key, value)
-    return plain(run_config(values))
+        if has_key(values, key):  # else it is for arms of another method
+            set_key(values, key, value)
+    return to_builtins(build_run_config(values))
 
 
-def _shared(ablation: Ablation, choices: Mapping[str, str]) -> dict[str, Any]:
+def _collect_base_overrides(ablation: Ablation, choices: Mapping[str, str]) -> dict[str, Any]:
     """The keys that the ablation sets in all arms."""
-    return {**ablation.set, **in_force(ablation.where, choices)}
+    return {**ablation.set, **select_active_overrides(ablation.where, choices)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Made:
+class _ResolvedArm:
     """The values of an arm, and what its label must say of them."""
 
     values: dict[str, Any]
     said: tuple[str, ...]
 
 
-def _made(request: Request, base: dict[str, Any], name: str, arm: ArmDefinition) -> _Made:
-    choices = {**_choices(request), **arm.choose}
-    values = _chosen_values(request, base, name, arm) if arm.choose else copy.deepcopy(base)
-    delta = {k: v for c in arm.off for k, v in _component(request, c).off.items()}
-    here = in_force(arm.where, choices)
-    delta.update({**arm.set, **here})
-    _refuse(request, name, {*delta, *(["train.steps"] if arm.equal else [])})
-    said = [f"{k.rsplit('.', 1)[-1]} {v}" for k, v in here.items()]
+def _resolve_arm(request: PlanRequest, base: dict[str, Any], name: str, arm: ArmDefinition) -> _ResolvedArm:
+    choices = {**_merge_group_choices(request), **arm.choose}
+    values = _resolve_group_values(request, base, name, arm) if arm.choose else copy.deepcopy(base)
+    arm_overrides = {k: v for c in arm.off for k, v in _get_component(request, c).off.items()}
+    conditional_overrides = select_active_overrides(arm.where, choices)
+    arm_overrides.update({**arm.set, **conditional_overrides})
+    _refuse_conflicting_overrides(request, name, {*arm_overrides, *(["train.steps"] if arm.equal else [])})
+    label_notes = [f"{k.rsplit('.', 1)[-1]} {v}" for k, v in conditional_overrides.items()]
     try:
-        for key, value in delta.items():
-            put(values, key, copy.deepcopy(value))
+        for key, value in arm_overrides.items():
+            set_key(values, key, copy.deepcopy(value))
         if arm.equal:
-            length = _length(request, base, values, arm)
-            values["train"]["steps"] = length.steps
-            said.append(length.said)
-        return _Made(values=plain(run_config(values)), said=tuple(said))
+            matched_steps = _match_steps(request, base, values, arm)
+            values["train"]["steps"] = matched_steps.steps
+            label_notes.append(matched_steps.said)
+        return _ResolvedArm(values=to_builtins(build_run_config(values)), said=tuple(label_notes))
     except UserError as error:
         raise UserError(f"arm {name}: {error}") from None
 
 
-def _chosen_values(
-    request: Request, base: dict[str, Any], name: str, arm: ArmDefinition
+def _resolve_group_values(
+    request: PlanRequest, base: dict[str, Any], name: str, arm: ArmDefinition
 ) -> dict[str, Any]:
     """The values of an arm that chooses groups, before its own delta."""
-    choices = {**_choices(request), **arm.choose}
+    choices = {**_merge_group_choices(request), **arm.choose}
     values = request.compose(choices)
     values.update({section: copy.deepcopy(base[section]) for section in arm.keep})
-    shared = _shared(request.ablation, choices)
-    changed = _changed_by_choice(request, arm) - set(shared)
-    _refuse(request, name, {k for k in changed if k.split(".")[0] not in arm.keep})
-    for key, value in {**shared, **request.values}.items():
-        if takes(values, key) and key.split(".")[0] not in arm.keep:
-            put(values, key, copy.deepcopy(value))
+    base_overrides = _collect_base_overrides(request.ablation, choices)
+    changed_keys = _find_keys_changed_by_groups(request, arm) - set(base_overrides)
+    _refuse_conflicting_overrides(request, name, {k for k in changed_keys if k.split(".")[0] not in arm.keep})
+    for key, value in {**base_overrides, **request.values}.items():
+        if has_key(values, key) and key.split(".")[0] not in arm.keep:
+            set_key(values, key, copy.deepcopy(value))
     return values
 
 
-def _length(
-    request: Request, base: dict[str, Any], values: dict[str, Any], arm: ArmDefinition
-) -> matched_budget.Length:
+def _match_steps(
+    request: PlanRequest, base: dict[str, Any], values: dict[str, Any], arm: ArmDefinition
+) -> matched_budget.MatchedSteps:
     """How long an arm of these values trains, to be equal to the reference."""
     assert arm.equal is not None
-    reference = designs.arms(request.ablation)[request.ablation.reference]
-    sides = []
-    of_reference = _made(request, base, request.ablation.reference, reference).values
-    for side, chosen in ((values, arm.choose), (of_reference, reference.choose)):
-        choices = {**_choices(request), **chosen}
-        preset = {**defaults(), **choices}["model"]
-        as_preset = request.compose(choices)["model"]
-        known = matched_budget.operations(preset, side["model"], as_preset)
-        sides.append(matched_budget.Costed(config=run_config(side), operations=known))
-    return matched_budget.equal(arm.equal, *sides)
+    reference = designs.build_arms(request.ablation)[request.ablation.reference]
+    arm_costs = []
+    reference_values = _resolve_arm(request, base, request.ablation.reference, reference).values
+    for side_values, arm_groups in ((values, arm.choose), (reference_values, reference.choose)):
+        choices = {**_merge_group_choices(request), **arm_groups}
+        preset = {**get_default_choices(), **choices}["model"]
+        preset_model = request.compose(choices)["model"]
+        gflops = matched_budget.look_up_gflops(preset, side_values["model"], preset_model)
+        arm_costs.append(matched_budget.ArmCost(config=build_run_config(side_values), operations=gflops))
+    return matched_budget.match_steps(arm.equal, *arm_costs)
 
 
-def _refuse_homeless(
-    request: Request, base: dict[str, Any], arms: Mapping[str, dict[str, Any]]
+def _refuse_unused_overrides(
+    request: PlanRequest, base: dict[str, Any], arms: Mapping[str, dict[str, Any]]
 ) -> None:
     """`UserError` for a key of the user's that no arm has."""
     for key, value in request.values.items():
-        if not any(takes(values, key) for values in arms.values()):
-            put(copy.deepcopy(base), key, value)  # names the nearest
+        if not any(has_key(values, key) for values in arms.values()):
+            set_key(copy.deepcopy(base), key, value)  # names the nearest
             raise UserError(f"{key} is given by you, and no arm of {', '.join(arms)} has it")
 
 
-def _changed_by_choice(request: Request, arm: ArmDefinition) -> set[str]:
+def _find_keys_changed_by_groups(request: PlanRequest, arm: ArmDefinition) -> set[str]:
     """Keys that another choice of groups presets differently, whatever the user said.
 
     What a recipe brings with a method is not the arm's doing, unless the arm chooses the recipe.
     """
-    choices = _choices(request)
+    choices = _merge_group_choices(request)
     if "recipe" not in arm.choose:
         choices.pop("recipe", None)
-    preset, chosen = flat(request.compose(choices)), request.compose({**choices, **arm.choose})
-    return {k for k, v in flat(chosen).items() if k in preset and preset[k] != v}
+    preset_values, chosen_values = flatten(request.compose(choices)), request.compose({**choices, **arm.choose})
+    return {k for k, v in flatten(chosen_values).items() if k in preset_values and preset_values[k] != v}
 
 
-def _choices(request: Request) -> dict[str, str]:
+def _merge_group_choices(request: PlanRequest) -> dict[str, str]:
     return {**request.ablation.base, **request.choices}
 
 
-def _recipes(
-    request: Request, definitions: Mapping[str, ArmDefinition], configs: Mapping[str, RunConfig]
+def _describe_recipes(
+    request: PlanRequest, definitions: Mapping[str, ArmDefinition], configs: Mapping[str, RunConfig]
 ) -> dict[str, str]:
     """Each arm's recipe in words; nothing where all have ours."""
-    choices = _choices(request)
-    if choices.pop("recipe", OURS) == OURS:
+    choices = _merge_group_choices(request)
+    if choices.pop("recipe", DEFAULT_RECIPE) == DEFAULT_RECIPE:
         return {}
-    said = {}
+    descriptions = {}
     for name, config in configs.items():
-        arm = {**choices, **definitions[name].choose}
-        ours = request.compose(arm)["train"]
-        stated = request.compose({**_choices(request), **definitions[name].choose})["train"]
-        said[name] = spoken(config.train) + (" (nothing stated: ours)" if stated == ours else "")
-    return said
+        arm_choices = {**choices, **definitions[name].choose}
+        default_train = request.compose(arm_choices)["train"]
+        recipe_train = request.compose({**_merge_group_choices(request), **definitions[name].choose})["train"]
+        descriptions[name] = describe_recipe(config.train) + (" (nothing stated: ours)" if recipe_train == default_train else "")
+    return descriptions
 
 
-def _refuse(request: Request, arm: str, changed: set[str]) -> None:
+def _refuse_conflicting_overrides(request: PlanRequest, arm: str, changed_keys: set[str]) -> None:
     for key in request.values:
-        if any(key == c or c.startswith(f"{key}.") or key.startswith(f"{c}.") for c in changed):
+        if any(key == c or c.startswith(f"{key}.") or key.startswith(f"{c}.") for c in changed_keys):
             raise UserError(
                 f"{key} is given by you and changed by arm {arm}: "
                 "leave it out, or choose arms=[...] without it"
             )
 
 
-def _component(request: Request, name: str) -> Component:
+def _get_component(request: PlanRequest, name: str) -> Component:
     if name not in request.components:
-        raise unknown("component", name, request.components)
+        raise make_unknown_name_error("component", name, request.components)
     return request.components[name]
 
 
-def _arm(request: Request, base: dict[str, Any], name: str, d: ArmDefinition, made: _Made) -> Arm:
-    before, after = flat(base), flat(made.values)
-    delta = {k: v for k, v in after.items() if k not in before or before[k] != v}
-    crossed = request.ablation.components if d.role == "crossed" else d.off
-    levels = {c: c not in d.off for c in crossed}
-    said = f" ({', '.join(made.said)})" if made.said else ""
-    label = _label(request, name, d) + said
-    return Arm(name=name, label=label, role=d.role, levels=levels, delta=delta)
+def _build_arm(request: PlanRequest, base: dict[str, Any], name: str, definition: ArmDefinition, resolved_arm: _ResolvedArm) -> Arm:
+    base_values, arm_values = flatten(base), flatten(resolved_arm.values)
+    delta = {k: v for k, v in arm_values.items() if k not in base_values or base_values[k] != v}
+    component_names = request.ablation.components if definition.role == "crossed" else definition.off
+    levels = {c: c not in definition.off for c in component_names}
+    notes = f" ({', '.join(resolved_arm.said)})" if resolved_arm.said else ""
+    label = _format_label(request, name, definition) + notes
+    return Arm(name=name, label=label, role=definition.role, levels=levels, delta=delta)
 
 
-def _label(request: Request, name: str, d: ArmDefinition) -> str:
-    if d.role != "crossed":
-        return d.label or name
-    shorts = {n: c.short or c.label for n, c in request.components.items()}
-    return designs.label(d.off, request.ablation.components, shorts)
+def _format_label(request: PlanRequest, name: str, definition: ArmDefinition) -> str:
+    if definition.role != "crossed":
+        return definition.label or name
+    short_labels = {n: c.short or c.label for n, c in request.components.items()}
+    return designs.format_arm_label(definition.off, request.ablation.components, short_labels)
 
 
-def _benchmark(
+def _resolve_evaluations(
     configs: Mapping[str, RunConfig], cache: Path | None
 ) -> tuple[dict[str, dict[str, str]], dict[str, str], dict[str, str]]:
     """Evaluation hashes by arm and data set, how to get the data sets that are not here, and what
     those that are here lack for a linear probe."""
     evaluations: dict[str, dict[str, str]] = {arm: {} for arm in configs}
-    missing, unprobed = {}, {}
-    with looked_at_once():
+    missing_datasets, missing_probe_data = {}, {}
+    with fingerprint_cache():
         for arm, config in configs.items():
-            for name in evaluate.expanded(config.benchmark):
-                lacking = evaluate.missing(name, config, cache)
-                if lacking:
-                    missing[name] = lacking
+            for name in evaluate.expand_benchmarks(config.benchmark):
+                instructions = evaluate.describe_missing(name, config, cache)
+                if instructions:
+                    missing_datasets[name] = instructions
                     continue
                 evaluations[arm][name] = evaluate.evaluation_hash(name, config, cache)
-                lacking = evaluate.unprobed(name, config, cache)
-                if lacking:
-                    unprobed[name] = lacking
-    return evaluations, missing, unprobed
+                instructions = evaluate.describe_missing_probe_data(name, config, cache)
+                if instructions:
+                    missing_probe_data[name] = instructions
+    return evaluations, missing_datasets, missing_probe_data
 
 
-def _primary(ablation: Ablation, config: RunConfig) -> Primary:
+def _get_primary_metric(ablation: Ablation, config: RunConfig) -> PrimaryMetric:
     source = config.data.name
     if source not in ablation.primary:
         raise UserError(
             f"ablation {ablation.name} declares no primary score for data={source}; "
             f"it has one for {', '.join(sorted(ablation.primary))}"
         )
-    return Primary(dataset=source, score=ablation.primary[source])
+    return PrimaryMetric(dataset=source, score=ablation.primary[source])
 
 
-def _sweep_id(request: Request, base: RunConfig, configs: Mapping[str, RunConfig]) -> str:
-    content = {"base": seedless(base), "arms": {n: seedless(c) for n, c in configs.items()}}
+def _compute_sweep_id(request: PlanRequest, base: RunConfig, configs: Mapping[str, RunConfig]) -> str:
+    content = {"base": to_seedless_config(base), "arms": {n: to_seedless_config(c) for n, c in configs.items()}}
     return f"{request.ablation.name}-{request.budget}-{digest(content, 8)}"
 
 
-def seedless(config: RunConfig) -> dict[str, Any]:
+def to_seedless_config(config: RunConfig) -> dict[str, Any]:
     """What of a configuration names its sweep: all that is hashed but the seed."""
-    content = {**hashed(config), **warm_start.fingerprint(config)}
+    content = {**to_hashable_config(config), **warm_start.fingerprint(config)}
     return {k: v for k, v in content.items() if k != "seed"}
 
 
-def cell(plan: Plan, name: str) -> Cell:
+def find_cell(plan: Plan, name: str) -> Cell:
     """The cell called `<arm>/<seed>`, or whose run id starts with `name`."""
     matches: Sequence[Cell] = [c for c in plan.cells if c.name == name]
     if not matches and len(name) >= 4:
@@ -378,4 +378,4 @@ def cell(plan: Plan, name: str) -> Cell:
         return matches[0]
     if matches:
         raise UserError(f"{name!r} is the start of {len(matches)} run ids: give more digits")
-    raise unknown("cell", name, [c.name for c in plan.cells])
+    raise make_unknown_name_error("cell", name, [c.name for c in plan.cells])

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from uniclip.config import TrainConfig
 
-OURS = "ours"
+DEFAULT_RECIPE = "ours"
 """The recipe that all arms of a comparison share."""
 
 
-def spoken(train: TrainConfig) -> str:
+def describe_recipe(train: TrainConfig) -> str:
     """The optimiser and the schedule of a training, but for its length and batch size."""
     scale = train.rate_scale
-    start, peak, end = (
+    start_lr, peak_lr, end_lr = (
         f"{scale * rate:.3g}" for rate in (train.start_rate, train.learning_rate, train.final_rate)
     )
-    stated = f" ({train.learning_rate:g} for {train.rate_batch})" if train.rate_batch else ""
-    one, two = train.betas
+    base_batch_note = f" ({train.learning_rate:g} for {train.rate_batch})" if train.rate_batch else ""
+    beta1, beta2 = train.betas
     return (
-        f"AdamW, rate {start} to {peak} to {end}{stated}, warm-up {100 * train.warmup:.3g} %, "
-        f"decay {train.weight_decay:g}, betas {one:g} {two:g}, epsilon {train.epsilon:g}, "
+        f"AdamW, rate {start_lr} to {peak_lr} to {end_lr}{base_batch_note}, warm-up {100 * train.warmup:.3g} %, "
+        f"decay {train.weight_decay:g}, betas {beta1:g} {beta2:g}, epsilon {train.epsilon:g}, "
         f"clip {train.clip:g}, similarity's rate x {train.similarity_rate:g}"
     )

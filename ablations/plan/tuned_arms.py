@@ -6,64 +6,64 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ablations.plan.comparison_facts import facts
-from ablations.plan.plan import Planned, seedless, specs_of
-from ablations.plan.recipe import spoken
-from uniclip.config import RunConfig, run_config
-from uniclip.config.binding import plain
-from uniclip.config.compose import flat, put
-from uniclip.identity import digest, run_id
+from ablations.plan.comparison_facts import collect_comparison_facts
+from ablations.plan.plan import ResolvedPlan, to_seedless_config, build_specs
+from ablations.plan.recipe import describe_recipe
+from uniclip.config import RunConfig, build_run_config
+from uniclip.config.binding import to_builtins
+from uniclip.config.compose import flatten, set_key
+from uniclip.identity import digest, compute_run_id
 from uniclip.store import Arm, Cell, Tuning
 
-Values = Mapping[str, Any]
+ParamValues = Mapping[str, Any]
 """Key of the configuration -> value."""
 
 
-def with_values(config: RunConfig, values: Values) -> RunConfig:
+def override_config(config: RunConfig, values: ParamValues) -> RunConfig:
     """The configuration with some keys changed; `UserError` for one that is not there or a value
     that it cannot take."""
-    changed = plain(config)
+    config_values = to_builtins(config)
     for key, value in values.items():
-        put(changed, key, value)
-    return run_config(changed)
+        set_key(config_values, key, value)
+    return build_run_config(config_values)
 
 
-def trial_name(arm: str, number: int) -> str:
+def format_trial_name(arm: str, number: int) -> str:
     """The arm that trial `number` of an arm is."""
     return f"{arm}#{number}"
 
 
-def trials(
-    planned: Planned,
-    points: Mapping[str, Mapping[int, Values]],
+def build_trial_plan(
+    resolved_plan: ResolvedPlan,
+    trial_params: Mapping[str, Mapping[int, ParamValues]],
     *,
     sweep: str,
     seeds: Sequence[int],
-    halt: float,
-) -> Planned:
+    stop_fraction: float,
+) -> ResolvedPlan:
     """The plan of some trials: arms and contrasts of nothing, evaluated on nothing.
 
     points: arm -> number of the trial -> its values. halt: the share of the steps to be trained.
     """
     configs, arms = {}, []
-    for arm, tried in points.items():
-        for number, values in tried.items():
-            name = trial_name(arm, number)
-            configs[name] = with_values(planned.configs[arm], values)
-            arms.append(_arm(planned, arm, configs[name], name))
-    specs = specs_of(configs, seeds)
-    base = {**planned.plan.base, "runtime": {**planned.plan.base["runtime"]}}
-    base["runtime"]["halt"] = halt if halt < 1 else None
+    for arm, arm_trials in trial_params.items():
+        for number, values in arm_trials.items():
+            name = format_trial_name(arm, number)
+            configs[name] = override_config(resolved_plan.configs[arm], values)
+            arms.append(_build_arm(resolved_plan, arm, configs[name], name))
+    specs = build_specs(configs, seeds)
+    base = {**resolved_plan.plan.base, "runtime": {**resolved_plan.plan.base["runtime"]}}
+    base["runtime"]["halt"] = stop_fraction if stop_fraction < 1 else None
     plan = replace(
-        planned.plan,
+        resolved_plan.plan,
         sweep=sweep,
-        title=f"{planned.plan.title} (trials of a tuning)",
+        title=f"{resolved_plan.plan.title} (trials of a tuning)",
         arms=tuple(arms),
         reference=arms[0].name,
         components=(),
         contrasts=(),
         seeds=tuple(seeds),
-        cells=_cells(specs, seeds, list(configs)),
+        cells=_build_cells(specs, seeds, list(configs)),
         evaluations={name: {} for name in configs},
         missing={},
         base=base,
@@ -73,52 +73,52 @@ def trials(
         expectations=(),
         left_out=(),
     )
-    return Planned(plan=plan, configs=configs, specs={run_id(s): s for s in specs.values()})
+    return ResolvedPlan(plan=plan, configs=configs, specs={compute_run_id(s): s for s in specs.values()})
 
 
-def only(planned: Planned, runs: Collection[str]) -> Planned:
+def select_runs(resolved_plan: ResolvedPlan, runs: Collection[str]) -> ResolvedPlan:
     """The plan of some runs alone."""
-    cells = tuple(c for c in planned.plan.cells if c.run in runs)
-    named = {c.arm for c in cells}
-    arms = tuple(a for a in planned.plan.arms if a.name in named)
-    plan = replace(planned.plan, arms=arms, reference=arms[0].name, cells=cells)
-    return replace(planned, plan=plan, specs={c.run: planned.specs[c.run] for c in cells})
+    cells = tuple(c for c in resolved_plan.plan.cells if c.run in runs)
+    arm_names = {c.arm for c in cells}
+    arms = tuple(a for a in resolved_plan.plan.arms if a.name in arm_names)
+    plan = replace(resolved_plan.plan, arms=arms, reference=arms[0].name, cells=cells)
+    return replace(resolved_plan, plan=plan, specs={c.run: resolved_plan.specs[c.run] for c in cells})
 
 
-def tuned(planned: Planned, tuning: Tuning) -> Planned:
+def build_tuned_plan(resolved_plan: ResolvedPlan, tuning: Tuning) -> ResolvedPlan:
     """The plan of the same arms under the values that a tuning found: a sweep of its own."""
-    plan = planned.plan
-    best = {t.arm: t.best.values for t in tuning.arms}
-    configs = {name: with_values(c, best[name]) for name, c in planned.configs.items()}
-    specs = specs_of(configs, plan.seeds)
+    plan = resolved_plan.plan
+    best_params = {t.arm: t.best.values for t in tuning.arms}
+    configs = {name: override_config(c, best_params[name]) for name, c in resolved_plan.configs.items()}
+    specs = build_specs(configs, plan.seeds)
     content = {
         "default": tuning.default,
-        "arms": {n: {**seedless(c), "seed": 0} for n, c in configs.items()},
+        "arms": {n: {**to_seedless_config(c), "seed": 0} for n, c in configs.items()},
     }
-    changed = replace(
+    tuned_plan = replace(
         plan,
         sweep=f"{plan.ablation}-{plan.budget}-tuned-{digest(content, 8)}",
         title=f"{plan.title} Every arm tuned",
-        arms=tuple(_arm(planned, name, c, name) for name, c in configs.items()),
-        cells=_cells(specs, plan.seeds, list(configs)),
+        arms=tuple(_build_arm(resolved_plan, name, c, name) for name, c in configs.items()),
+        cells=_build_cells(specs, plan.seeds, list(configs)),
         forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
-        facts={n: facts(c) for n, c in configs.items()},
-        recipes={n: spoken(configs[n].train) for n in plan.recipes},
+        facts={n: collect_comparison_facts(c) for n, c in configs.items()},
+        recipes={n: describe_recipe(configs[n].train) for n in plan.recipes},
         tuning=tuning,
     )
-    return Planned(plan=changed, configs=configs, specs={run_id(s): s for s in specs.values()})
+    return ResolvedPlan(plan=tuned_plan, configs=configs, specs={compute_run_id(s): s for s in specs.values()})
 
 
-def _arm(planned: Planned, arm: str, config: RunConfig, name: str) -> Arm:
+def _build_arm(resolved_plan: ResolvedPlan, arm: str, config: RunConfig, name: str) -> Arm:
     """The arm of the plan under `config`, called `name`."""
-    before, after = flat(planned.plan.base), flat(plain(config))
-    delta = {k: v for k, v in after.items() if k not in before or before[k] != v}
-    known = planned.plan.arm(arm)
-    label = known.label if name == arm else f"{known.label}, trial {name.rsplit('#', 1)[1]}"
-    return replace(known, name=name, label=label, delta=delta)
+    base_values, arm_values = flatten(resolved_plan.plan.base), flatten(to_builtins(config))
+    delta = {k: v for k, v in arm_values.items() if k not in base_values or base_values[k] != v}
+    original_arm = resolved_plan.plan.arm(arm)
+    label = original_arm.label if name == arm else f"{original_arm.label}, trial {name.rsplit('#', 1)[1]}"
+    return replace(original_arm, name=name, label=label, delta=delta)
 
 
-def _cells(
+def _build_cells(
     specs: Mapping[tuple[str, int], dict[str, Any]], seeds: Sequence[int], names: Sequence[str]
 ) -> tuple[Cell, ...]:
-    return tuple(Cell(arm=n, seed=s, run=run_id(specs[n, s])) for s in seeds for n in names)
+    return tuple(Cell(arm=n, seed=s, run=compute_run_id(specs[n, s])) for s in seeds for n in names)

@@ -14,11 +14,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.collect.run_time import spending
-from analysis.statistics.effects import Observed
+from analysis.collect.run_time import measure_run_time
+from analysis.statistics.effects import Observations
 from uniclip.errors import UserError
-from uniclip.io.atomic import lines
-from uniclip.store import Outcome, Plan, RunFolder, Score, Scores, Store
+from uniclip.io.atomic import read_jsonl
+from uniclip.store import Outcome, Plan, RunFolder, Score, DatasetScores, Store
 
 COLUMNS = (
     "arm",
@@ -33,12 +33,12 @@ COLUMNS = (
     "shown_only",
     "state",
 )
-WITHOUT_OUTCOME = ("missing", "begun", "failed")
+STATUSES_WITHOUT_OUTCOME = ("missing", "begun", "failed")
 """States of cells whose run has none: never begun; begun and not finished; failed, by its word."""
 
 
 @dataclass(frozen=True)
-class Gathered:
+class SweepData:
     """A sweep as the store has it now."""
 
     plan: Plan
@@ -71,28 +71,28 @@ class Gathered:
         groups = self.frame.groupby(["dataset", "score"], sort=False)
         return {(str(dataset), str(score)): rows for (dataset, score), rows in groups}
 
-    def observed(self, dataset: str, score: str) -> Observed:
+    def observed(self, dataset: str, score: str) -> Observations:
         """One score of every arm and seed, as the statistics want it."""
         rows = self.rows(dataset, score)
         values: dict[str, dict[int, float]] = {}
         for arm, seed, value in zip(rows["arm"], rows["seed"], rows["value"]):
             if not math.isnan(value):
                 values.setdefault(arm, {})[int(seed)] = float(value)
-        gone = self.cells[self.cells["state"] == "diverged"]
+        diverged_rows = self.cells[self.cells["state"] == "diverged"]
         chance, samples = rows["chance"].dropna(), rows["samples"].dropna()
-        return Observed(
+        return Observations(
             seeds=self.plan.seeds,
             values=values,
-            diverged=frozenset(zip(gone["arm"], (int(s) for s in gone["seed"]))),
+            diverged=frozenset(zip(diverged_rows["arm"], (int(s) for s in diverged_rows["seed"]))),
             chance=float(chance.iloc[0]) if len(chance) else None,
             grain=1.0 / float(samples.max()) if len(samples) and samples.max() > 0 else 0.0,
         )
 
     def scores(self) -> list[tuple[str, str]]:
         """(data set, score) of everything that was scored, the primary one first."""
-        primary = (self.plan.primary.dataset, self.plan.primary.score)
-        pairs = dict.fromkeys(zip(self.frame["dataset"], self.frame["score"]))
-        return [primary, *(p for p in pairs if p != primary)]
+        primary_key = (self.plan.primary.dataset, self.plan.primary.score)
+        score_keys = dict.fromkeys(zip(self.frame["dataset"], self.frame["score"]))
+        return [primary_key, *(p for p in score_keys if p != primary_key)]
 
     def kind(self, dataset: str, score: str) -> str:
         """accuracy, recall, map, gap or error; empty while nothing was scored."""
@@ -104,107 +104,107 @@ class Gathered:
         return bool(self.rows(dataset, score)["shown_only"].any())
 
 
-def gather(store: Store, sweep_id: str) -> Gathered:
+def collect_sweep_data(store: Store, sweep_id: str) -> SweepData:
     """Everything the store knows of a sweep; `UserError` names a file that is damaged."""
     folder = store.sweep(sweep_id)
     plan = folder.plan()
     if plan is None:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
-    wanted = plan.wanted()
+    required_evaluations = plan.wanted()
     outcomes = {run: store.run(run).outcome() for run in {c.run for c in plan.cells}}
-    kept = {run: _scores(store.run(run), plan) for run, outcome in outcomes.items() if outcome}
-    scored = {run: {d: s.scores for d, s in found.items()} for run, found in kept.items()}
-    states = {
-        run: _without_outcome(store.run(run))
+    score_records = {run: _read_scores(store.run(run), plan) for run, outcome in outcomes.items() if outcome}
+    scores_by_run = {run: {d: s.scores for d, s in run_records.items()} for run, run_records in score_records.items()}
+    status_by_run = {
+        run: _get_status_without_outcome(store.run(run))
         if outcome is None
-        else _state(wanted[run], outcome, scored.get(run, {}))
+        else _get_status_with_outcome(required_evaluations[run], outcome, scores_by_run.get(run, {}))
         for run, outcome in outcomes.items()
     }
-    frame = pd.DataFrame(list(_rows(plan, states, scored)), columns=list(COLUMNS))
+    frame = pd.DataFrame(list(_build_score_rows(plan, status_by_run, scores_by_run)), columns=list(COLUMNS))
     cells = [
         {
             "arm": c.arm,
             "seed": c.seed,
             "run": c.run,
-            "state": states[c.run],
+            "state": status_by_run[c.run],
         }
         for c in plan.cells
     ]
-    return Gathered(
+    return SweepData(
         plan=plan,
         frame=frame.astype({"value": float, "chance": float, "samples": float, "shown_only": bool}),
         cells=pd.DataFrame(cells, columns=["arm", "seed", "run", "state"]),
-        history=_history(store, plan),
-        costs=_costs(store, plan, outcomes, cells, lines(folder.prices)),
+        history=_build_history_frame(store, plan),
+        costs=_build_cost_frame(store, plan, outcomes, cells, read_jsonl(folder.prices)),
         numerics={run: o.numerics for run, o in sorted(outcomes.items()) if o},
         training={run: o.training for run, o in sorted(outcomes.items()) if o},
-        probes=lines(folder.probes),
-        protocols={s.evaluation: s.protocol for found in kept.values() for s in found.values()},
+        probes=read_jsonl(folder.probes),
+        protocols={s.evaluation: s.protocol for run_records in score_records.values() for s in run_records.values()},
     )
 
 
-def _scores(run: RunFolder, plan: Plan) -> dict[str, Scores]:
-    wanted = plan.wanted()[run.id]
-    found = {d: run.scores(d, evaluation) for d, evaluation in wanted.items()}
-    return {d: s for d, s in found.items() if s is not None}
+def _read_scores(run: RunFolder, plan: Plan) -> dict[str, DatasetScores]:
+    required_evaluations = plan.wanted()[run.id]
+    score_records = {d: run.scores(d, evaluation) for d, evaluation in required_evaluations.items()}
+    return {d: s for d, s in score_records.items() if s is not None}
 
 
-def _without_outcome(run: RunFolder) -> str:
+def _get_status_without_outcome(run: RunFolder) -> str:
     """One of `WITHOUT_OUTCOME`."""
-    numbers = run.attempts()
-    ended = run.attempt(numbers[-1]).ended() if numbers else None
-    failed = ended is not None and ended.kind == "failed"
-    return "failed" if failed else "begun" if numbers else "missing"
+    attempt_numbers = run.attempts()
+    attempt_end = run.attempt(attempt_numbers[-1]).ended() if attempt_numbers else None
+    has_failed = attempt_end is not None and attempt_end.kind == "failed"
+    return "failed" if has_failed else "begun" if attempt_numbers else "missing"
 
 
-def _state(wanted: dict[str, str], outcome: Outcome, scored: dict[str, tuple[Score, ...]]) -> str:
+def _get_status_with_outcome(required_evaluations: dict[str, str], outcome: Outcome, scores_by_dataset: dict[str, tuple[Score, ...]]) -> str:
     if outcome.kind == "diverged":
         return "diverged"
-    return "complete" if set(wanted) <= set(scored) else "unscored"
+    return "complete" if set(required_evaluations) <= set(scores_by_dataset) else "unscored"
 
 
-def _rows(
-    plan: Plan, states: dict[str, str], scored: dict[str, dict[str, tuple[Score, ...]]]
+def _build_score_rows(
+    plan: Plan, status_by_run: dict[str, str], scores_by_run: dict[str, dict[str, tuple[Score, ...]]]
 ) -> Iterator[tuple[Any, ...]]:
     """A row for each cell and each score that any cell has (the primary one always)."""
-    known: dict[tuple[str, str], Score | None] = {(plan.primary.dataset, plan.primary.score): None}
+    example_scores: dict[tuple[str, str], Score | None] = {(plan.primary.dataset, plan.primary.score): None}
     for cell in plan.cells:
         for dataset in plan.evaluations[cell.arm]:
-            for s in scored.get(cell.run, {}).get(dataset, ()):
-                if known.get((dataset, s.name)) is None:
-                    known[dataset, s.name] = s
+            for s in scores_by_run.get(cell.run, {}).get(dataset, ()):
+                if example_scores.get((dataset, s.name)) is None:
+                    example_scores[dataset, s.name] = s
     for cell in plan.cells:
-        own = {(d, s.name): s for d, scores in scored.get(cell.run, {}).items() for s in scores}
-        for (dataset, name), like in known.items():
-            score = own.get((dataset, name))
-            state = states[cell.run] if score is None else "complete"
-            yield (cell.arm, cell.seed, cell.run, dataset, name, *_numbers(score, like), state)
+        cell_scores = {(d, s.name): s for d, scores in scores_by_run.get(cell.run, {}).items() for s in scores}
+        for (dataset, name), example_score in example_scores.items():
+            score = cell_scores.get((dataset, name))
+            status = status_by_run[cell.run] if score is None else "complete"
+            yield (cell.arm, cell.seed, cell.run, dataset, name, *_extract_score_columns(score, example_score), status)
 
 
-def _numbers(score: Score | None, like: Score | None) -> tuple[Any, ...]:
-    shape = score or like
-    if shape is None:
+def _extract_score_columns(score: Score | None, example_score: Score | None) -> tuple[Any, ...]:
+    template_score = score or example_score
+    if template_score is None:
         return "", math.nan, math.nan, math.nan, False
-    chance = math.nan if shape.chance is None else shape.chance
+    chance = math.nan if template_score.chance is None else template_score.chance
     value = math.nan if score is None else score.value
-    return shape.kind, value, chance, shape.samples, shape.shown_only
+    return template_score.kind, value, chance, template_score.samples, template_score.shown_only
 
 
-def _history(store: Store, plan: Plan) -> pd.DataFrame:
+def _build_history_frame(store: Store, plan: Plan) -> pd.DataFrame:
     records = []
-    cached: dict[str, list[dict[str, Any]]] = {}
+    records_by_run: dict[str, list[dict[str, Any]]] = {}
     for c in plan.cells:
-        if c.run not in cached:
-            cached[c.run] = store.run(c.run).history()
-        for record in cached[c.run]:
-            own = {"arm": c.arm, "seed": c.seed, "run": c.run, "phase": "train", "step": 0}
-            records.append(own | _flat(record))
+        if c.run not in records_by_run:
+            records_by_run[c.run] = store.run(c.run).history()
+        for record in records_by_run[c.run]:
+            cell_columns = {"arm": c.arm, "seed": c.seed, "run": c.run, "phase": "train", "step": 0}
+            records.append(cell_columns | _flatten_record(record))
     return pd.DataFrame(
         records, columns=None if records else ["arm", "seed", "run", "phase", "step"]
     )
 
 
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
+def _flatten_record(record: dict[str, Any]) -> dict[str, Any]:
     """Nested numbers under dotted names: {"moved": {"similarity": 1}} gives moved.similarity."""
     flat: dict[str, Any] = {}
     for name, value in record.items():
@@ -215,28 +215,28 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _costs(
+def _build_cost_frame(
     store: Store,
     plan: Plan,
     outcomes: dict[str, Outcome | None],
     cells: list[dict[str, Any]],
-    prices: list[dict[str, Any]],
+    cost_estimates: list[dict[str, Any]],
 ) -> pd.DataFrame:
     rows = []
-    foretold = {p["run"]: p for p in reversed(prices)}  # what was said first stands
+    estimate_by_run = {p["run"]: p for p in reversed(cost_estimates)}  # what was said first stands
     for cell in cells:
         outcome = outcomes[cell["run"]]
-        per_sample = plan.forwards.get(cell["arm"], {})
+        forward_passes = plan.forwards.get(cell["arm"], {})
         row = {**cell, "attempts": len(store.run(cell["run"]).attempts())}
-        row |= {f"{k}_forwards_a_sample": v for k, v in sorted(per_sample.items())}
+        row |= {f"{k}_forwards_a_sample": v for k, v in sorted(forward_passes.items())}
         if outcome is not None:
             row |= {"steps": outcome.step, **dict(sorted(outcome.cost.items()))}
-        if (took := spending(store.run(cell["run"]), outcome)) is not None:
-            row |= {"wall_seconds": took.seconds, "lost_seconds": took.lost_seconds}
-            row |= {f"ended_{end.replace(' ', '_')}": n for end, n in sorted(took.ends.items())}
-        if (price := foretold.get(cell["run"])) is not None:
-            row |= {"gpus": price["devices"], "predicted_seconds": price["seconds"]}
-            row |= {"predicted_low": price["low"], "predicted_high": price["high"]}
-            row["predicted_from"] = price["source"]
+        if (run_time := measure_run_time(store.run(cell["run"]), outcome)) is not None:
+            row |= {"wall_seconds": run_time.seconds, "lost_seconds": run_time.lost_seconds}
+            row |= {f"ended_{end_reason.replace(' ', '_')}": n for end_reason, n in sorted(run_time.ends.items())}
+        if (estimate := estimate_by_run.get(cell["run"])) is not None:
+            row |= {"gpus": estimate["devices"], "predicted_seconds": estimate["seconds"]}
+            row |= {"predicted_low": estimate["low"], "predicted_high": estimate["high"]}
+            row["predicted_from"] = estimate["source"]
         rows.append(row)
     return pd.DataFrame(rows)

@@ -16,11 +16,11 @@ from typing import Any
 
 from uniclip import evaluate
 from uniclip.config.binding import bind
-from uniclip.config.compose import flat
+from uniclip.config.compose import flatten
 from uniclip.evaluate.protocols import protocol as protocols
 from uniclip.store import Arm, Plan
 
-SCORES = {
+SCORE_NAMES = {
     ("zero_shot", "accuracy"): "zeroshot",
     ("linear_probe", "accuracy"): "probe",
     **{("retrieval", f"text_retrieval_r@{k}"): f"retrieval.i2t.r{k}" for k in (1, 5, 10)},
@@ -40,9 +40,9 @@ BACKBONES: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {
     ("resnet50_clip", ()): "RN50",
 }
 """timm's models and their options, at 224 pixels, by what the papers call them."""
-PIXELS = 224
-IMAGE = "model.image.name"
-NOT_OF_THE_BACKBONE = (
+BACKBONE_IMAGE_SIZE = 224
+IMAGE_ENCODER_KEY = "model.image.name"
+TRAINING_ONLY_OPTIONS = (
     "drop_rate",
     "drop_path_rate",
     "attn_drop_rate",
@@ -50,12 +50,12 @@ NOT_OF_THE_BACKBONE = (
     "pretrained_cfg_overlay",
 )
 """Options that change how a model learns, not which it is."""
-USERS_OWN = ("csv",)
+CUSTOM_SOURCES = ("csv",)
 """Sources that do not say what they hold; runtime.pretraining_data may."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class PublishedResult:
     """One published value, as `published.csv` has it."""
 
     method: str
@@ -75,11 +75,11 @@ class Row:
     @property
     def score(self) -> str | None:
         """Our name of what was measured; None if we measure no such thing."""
-        return SCORES.get((self.task, self.metric))
+        return SCORE_NAMES.get((self.task, self.metric))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conditions:
+class Setup:
     """What a value was obtained under; None or empty = not stated."""
 
     backbone: str | None
@@ -88,96 +88,96 @@ class Conditions:
 
 
 @cache
-def rows() -> tuple[Row, ...]:
+def load_published_results() -> tuple[PublishedResult, ...]:
     """Every published value."""
-    text = (files("analysis") / "data" / "published.csv").read_text(encoding="utf-8")
-    table = csv.DictReader(text.splitlines())
-    return tuple(bind(Row, {**row, "value": float(row["value"])}) for row in table)
+    csv_content = (files("analysis") / "data" / "published.csv").read_text(encoding="utf-8")
+    csv_reader = csv.DictReader(csv_content.splitlines())
+    return tuple(bind(PublishedResult, {**row, "value": float(row["value"])}) for row in csv_reader)
 
 
-def sets(plan: Plan) -> list[str]:
+def list_published_datasets(plan: Plan) -> list[str]:
     """The published sets that the plan asks for, those that are here first: all that is judged by
     a published protocol, and no benchmark of ours."""
-    here = dict.fromkeys(d for evaluated in plan.evaluations.values() for d in evaluated)
-    return [d for d in {**here, **plan.missing} if d not in evaluate.BENCHMARKS]
+    available_datasets = dict.fromkeys(d for arm_evaluations in plan.evaluations.values() for d in arm_evaluations)
+    return [d for d in {**available_datasets, **plan.missing} if d not in evaluate.BENCHMARKS]
 
 
-def beside(columns: Collection[tuple[str, str]]) -> dict[tuple[str, ...], list[Row]]:
+def select_published_results(column_keys: Collection[tuple[str, str]]) -> dict[tuple[str, ...], list[PublishedResult]]:
     """The rows that stand beside a table with these (data set, score) columns, in the file's order,
     by what one line of a table can hold: method, backbone, data, protocol, source."""
-    found: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows():
-        if (row.dataset, row.score) in columns:
-            line = (row.method, row.backbone, row.pretraining_data, row.protocol, row.source)
-            found.setdefault(line, []).append(row)
-    return found
+    results_by_line: dict[tuple[str, ...], list[PublishedResult]] = {}
+    for published_result in load_published_results():
+        if (published_result.dataset, published_result.score) in column_keys:
+            line_key = (published_result.method, published_result.backbone, published_result.pretraining_data, published_result.protocol, published_result.source)
+            results_by_line.setdefault(line_key, []).append(published_result)
+    return results_by_line
 
 
-def stated(row: Row) -> Conditions:
+def get_reported_setup(published_result: PublishedResult) -> Setup:
     """The conditions of a published value."""
-    return Conditions(**{f.name: getattr(row, f.name) or None for f in fields(Conditions)})
+    return Setup(**{f.name: getattr(published_result, f.name) or None for f in fields(Setup)})
 
 
-def of_arm(plan: Plan, arm: Arm) -> Conditions:
+def get_arm_setup(plan: Plan, arm: Arm) -> Setup:
     """The conditions of an arm's scores on published sets."""
-    values = {**flat(plan.base), **arm.delta}
+    values = {**flatten(plan.base), **arm.delta}
     source = values.get("data.name")
-    known = source not in USERS_OWN and not values.get("init")
-    return Conditions(
-        backbone=_backbone(values, arm.delta if IMAGE in arm.delta else values),
-        pretraining_data=source if known else values.get("runtime.pretraining_data"),
-        protocol=protocol_of(plan, arm),
+    source_is_known = source not in CUSTOM_SOURCES and not values.get("init")
+    return Setup(
+        backbone=_get_backbone_name(values, arm.delta if IMAGE_ENCODER_KEY in arm.delta else values),
+        pretraining_data=source if source_is_known else values.get("runtime.pretraining_data"),
+        protocol=get_protocol_name(plan, arm),
     )
 
 
-def protocol_of(plan: Plan, arm: Arm) -> str:
+def get_protocol_name(plan: Plan, arm: Arm) -> str:
     """The name of the protocol by which an arm is judged on published sets."""
-    values = {**flat(plan.base), **arm.delta}
-    own = [arm.delta, values]  # one of the user's own is a mapping with a name
-    names = [v.get(f"runtime.protocol{end}") for v in own for end in ("", ".name")]
-    return str(next(filter(None, names), protocols.DEFAULT))
+    values = {**flatten(plan.base), **arm.delta}
+    settings_by_priority = [arm.delta, values]  # one of the user's own is a mapping with a name
+    protocol_names = [v.get(f"runtime.protocol{suffix}") for v in settings_by_priority for suffix in ("", ".name")]
+    return str(next(filter(None, protocol_names), protocols.DEFAULT_PROTOCOL))
 
 
-def verdict(theirs: Conditions, ours: Conditions) -> str:
+def compare_setups(reported_setup: Setup, arm_setup: Setup) -> str:
     """ "same", "differs in: ..." or "unknown: ... not stated"; what is not stated is named too."""
-    differing, unknown = [], []
-    for f in fields(Conditions):
-        one, other = getattr(theirs, f.name), getattr(ours, f.name)
-        said = f.name.replace("pretraining", "pre-training").replace("_", " ")
-        if not one or not other:
-            unknown.append(said)
-        elif _plain(one) != _plain(other):
-            differing.append(said)
+    differing, not_stated = [], []
+    for f in fields(Setup):
+        reported_value, arm_value = getattr(reported_setup, f.name), getattr(arm_setup, f.name)
+        field_label = f.name.replace("pretraining", "pre-training").replace("_", " ")
+        if not reported_value or not arm_value:
+            not_stated.append(field_label)
+        elif _normalize_text(reported_value) != _normalize_text(arm_value):
+            differing.append(field_label)
     if differing:
-        rest = f" (not stated: {', '.join(unknown)})" if unknown else ""
-        return f"differs in: {', '.join(differing)}{rest}"
-    return f"unknown: {', '.join(unknown)} not stated" if unknown else "same"
+        not_stated_text = f" (not stated: {', '.join(not_stated)})" if not_stated else ""
+        return f"differs in: {', '.join(differing)}{not_stated_text}"
+    return f"unknown: {', '.join(not_stated)} not stated" if not_stated else "same"
 
 
-def verdicts(plan: Plan, row: Row, arms: Iterable[Arm]) -> dict[str, list[str]]:
+def group_arms_by_verdict(plan: Plan, published_result: PublishedResult, arms: Iterable[Arm]) -> dict[str, list[str]]:
     """Verdict -> the names of the arms that it is about: one, unless arms differ in conditions."""
-    found: dict[str, list[str]] = {}
+    arms_by_verdict: dict[str, list[str]] = {}
     for arm in arms:
-        found.setdefault(verdict(stated(row), of_arm(plan, arm)), []).append(arm.name)
-    return found
+        arms_by_verdict.setdefault(compare_setups(get_reported_setup(published_result), get_arm_setup(plan, arm)), []).append(arm.name)
+    return arms_by_verdict
 
 
-def _backbone(values: Mapping[str, Any], options_of: Mapping[str, Any]) -> str | None:
+def _get_backbone_name(values: Mapping[str, Any], options_source: Mapping[str, Any]) -> str | None:
     """The published name of an image encoder; else timm's, and its side in pixels.
 
     options_of: where its options stand: an arm with another encoder has none of the base's.
     """
-    if IMAGE not in values:
+    if IMAGE_ENCODER_KEY not in values:
         return None
-    name, pixels = str(values[IMAGE]), values.get("model.image.pixels")
+    name, image_size = str(values[IMAGE_ENCODER_KEY]), values.get("model.image.pixels")
     prefix = "model.image.options."
-    options = {k.removeprefix(prefix): v for k, v in options_of.items() if k.startswith(prefix)}
-    of_it = {k: v for k, v in options.items() if k.split(".")[0] not in NOT_OF_THE_BACKBONE}
-    kept = tuple(sorted((k, str(v)) for k, v in of_it.items()))
-    if pixels == PIXELS and (name, kept) in BACKBONES:
-        return BACKBONES[name, kept]
-    return f"{name} at {pixels} pixels"
+    options = {k.removeprefix(prefix): v for k, v in options_source.items() if k.startswith(prefix)}
+    architecture_options = {k: v for k, v in options.items() if k.split(".")[0] not in TRAINING_ONLY_OPTIONS}
+    options_key = tuple(sorted((k, str(v)) for k, v in architecture_options.items()))
+    if image_size == BACKBONE_IMAGE_SIZE and (name, options_key) in BACKBONES:
+        return BACKBONES[name, options_key]
+    return f"{name} at {image_size} pixels"
 
 
-def _plain(text: str) -> str:
+def _normalize_text(text: str) -> str:
     return "".join(text.casefold().split())

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examples:
+class RetrievalExamples:
     """Test pictures with the captions that one run finds for them, nearest first."""
 
     arm: str
@@ -31,50 +31,50 @@ class Examples:
     """(e, k) cosines."""
 
 
-def outcomes(store: Store, plan: Plan, dataset: str, score: str) -> dict[str, dict[int, Floats]]:
+def load_outcomes(store: Store, plan: Plan, dataset: str, score: str) -> dict[str, dict[int, Floats]]:
     """Arm -> seed -> (n,) outcomes of the test samples whose mean is the score; where kept."""
-    found: dict[str, dict[int, Floats]] = {}
-    cached: dict[str, Floats | None] = {}
+    outcomes_by_arm: dict[str, dict[int, Floats]] = {}
+    outcomes_by_run: dict[str, Floats | None] = {}
     for cell in plan.cells:
-        if cell.run not in cached:
-            kept = arrays(store.run(cell.run), plan, dataset, (score,))
-            cached[cell.run] = kept[score].astype(np.float64) if score in kept else None
-        values = cached[cell.run]
-        if values is not None:
-            found.setdefault(cell.arm, {})[cell.seed] = values
-    return found
+        if cell.run not in outcomes_by_run:
+            saved_arrays = load_arrays(store.run(cell.run), plan, dataset, (score,))
+            outcomes_by_run[cell.run] = saved_arrays[score].astype(np.float64) if score in saved_arrays else None
+        run_outcomes = outcomes_by_run[cell.run]
+        if run_outcomes is not None:
+            outcomes_by_arm.setdefault(cell.arm, {})[cell.seed] = run_outcomes
+    return outcomes_by_arm
 
 
-def examples(store: Store, plan: Plan) -> Examples | None:
+def load_examples(store: Store, plan: Plan) -> RetrievalExamples | None:
     """The examples of the reference arm, of its first seed that has some; None if none has."""
-    names = [f"examples.{n}" for n in ("pixels", "names", "captions", "right", "similarity")]
+    array_names = [f"examples.{n}" for n in ("pixels", "names", "captions", "right", "similarity")]
     for cell in sorted(plan.cells, key=lambda c: plan.seeds.index(c.seed)):
         if cell.arm != plan.reference:
             continue
-        kept = arrays(store.run(cell.run), plan, plan.primary.dataset, names)
-        if set(names) <= set(kept) and len(kept["examples.names"]):
-            pixels, titles, captions, right, similarity = (kept[n] for n in names)
-            return Examples(
+        saved_arrays = load_arrays(store.run(cell.run), plan, plan.primary.dataset, array_names)
+        if set(array_names) <= set(saved_arrays) and len(saved_arrays["examples.names"]):
+            images, image_names, captions, is_match, similarities = (saved_arrays[n] for n in array_names)
+            return RetrievalExamples(
                 arm=cell.arm,
                 seed=cell.seed,
-                pixels=pixels,
-                names=titles.tolist(),
+                pixels=images,
+                names=image_names.tolist(),
                 captions=captions.tolist(),
-                right=right.astype(bool),
-                similarity=similarity,
+                right=is_match.astype(bool),
+                similarity=similarities,
             )
     return None
 
 
-def arrays(run: RunFolder, plan: Plan, dataset: str, names: Any) -> dict[str, NDArray[Any]]:
+def load_arrays(run: RunFolder, plan: Plan, dataset: str, array_names: Any) -> dict[str, NDArray[Any]]:
     """Those of `names` that stand in the run's predictions; `UserError` names a damaged file."""
-    wanted = plan.wanted()[run.id]
-    if dataset not in wanted:
+    required_evaluations = plan.wanted()[run.id]
+    if dataset not in required_evaluations:
         return {}
-    path = run.predictions_path(dataset, wanted[dataset])
+    path = run.predictions_path(dataset, required_evaluations[dataset])
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {n: archive[n] for n in names if n in archive.files}
+            return {n: archive[n] for n in array_names if n in archive.files}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

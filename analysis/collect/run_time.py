@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from uniclip.io.atomic import lines
+from uniclip.io.atomic import read_jsonl
 from uniclip.store import AttemptFolder, Outcome, RunFolder
 
-SECONDS_A_STEP = "seconds_per_step"
+SECONDS_PER_STEP = "seconds_per_step"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spending:
+class RunTime:
     """Wall time of a run, in seconds."""
 
     seconds: float
@@ -32,50 +32,50 @@ class Spending:
         return self.seconds - self.lost_seconds
 
 
-def spending(run: RunFolder, outcome: Outcome | None) -> Spending | None:
+def measure_run_time(run: RunFolder, outcome: Outcome | None) -> RunTime | None:
     """What a run took, be it for nothing as yet; None when nobody wrote down its attempts."""
     attempts = [run.attempt(number) for number in run.attempts()]
-    walls = {a.number: wall for a in attempts if (wall := wall_seconds(a)) is not None}
-    if not walls:
+    seconds_by_attempt = {a.number: attempt_seconds for a in attempts if (attempt_seconds := measure_wall_seconds(a)) is not None}
+    if not seconds_by_attempt:
         return None
-    total = sum(walls.values())
-    return Spending(
-        seconds=total,
+    total_seconds = sum(seconds_by_attempt.values())
+    return RunTime(
+        seconds=total_seconds,
         attempts=len(attempts),
-        lost_seconds=total if outcome is None else _lost(run, outcome, walls),
-        ends=dict(_ends(attempts, outcome)),
+        lost_seconds=total_seconds if outcome is None else _compute_wasted_seconds(run, outcome, seconds_by_attempt),
+        ends=dict(_count_end_reasons(attempts, outcome)),
     )
 
 
-def _lost(run: RunFolder, outcome: Outcome, walls: Mapping[int, float]) -> float:
+def _compute_wasted_seconds(run: RunFolder, outcome: Outcome, seconds_by_attempt: Mapping[int, float]) -> float:
     """Seconds of the attempts before the one that published which it did not go on from."""
     if run.attempts()[0] >= outcome.attempt:
         return 0.0
-    before = sum(wall for number, wall in walls.items() if number < outcome.attempt)
-    trained = outcome.cost.get(SECONDS_A_STEP, 0.0) * outcome.step
-    gone_on_from = max(0.0, trained - _spent(run.attempt(outcome.attempt)))
-    return max(0.0, before - gone_on_from)
+    earlier_seconds = sum(attempt_seconds for number, attempt_seconds in seconds_by_attempt.items() if number < outcome.attempt)
+    training_seconds = outcome.cost.get(SECONDS_PER_STEP, 0.0) * outcome.step
+    resumed_seconds = max(0.0, training_seconds - _read_training_seconds(run.attempt(outcome.attempt)))
+    return max(0.0, earlier_seconds - resumed_seconds)
 
 
-def _ends(attempts: Sequence[AttemptFolder], outcome: Outcome | None) -> Counter[str]:
+def _count_end_reasons(attempts: Sequence[AttemptFolder], outcome: Outcome | None) -> Counter[str]:
     """How attempts ended, by the word of those that came after them; the newest, by its own."""
-    later = [a for a in attempts[1:] if outcome is None or a.number <= outcome.attempt]
-    owners = [owner for a in later if (owner := a.owner()) is not None]
-    ends = Counter(owner.after or "interrupted" for owner in owners)
-    ended = attempts[-1].ended() if outcome is None else None
-    if ended is not None:
-        ends[(ended.error if ended.kind == "interrupted" else None) or ended.kind] += 1
-    return ends
+    later_attempts = [a for a in attempts[1:] if outcome is None or a.number <= outcome.attempt]
+    claim_records = [claim_record for a in later_attempts if (claim_record := a.owner()) is not None]
+    reason_counts = Counter(claim_record.after or "interrupted" for claim_record in claim_records)
+    attempt_end = attempts[-1].ended() if outcome is None else None
+    if attempt_end is not None:
+        reason_counts[(attempt_end.error if attempt_end.kind == "interrupted" else None) or attempt_end.kind] += 1
+    return reason_counts
 
 
-def wall_seconds(attempt: AttemptFolder) -> float | None:
+def measure_wall_seconds(attempt: AttemptFolder) -> float | None:
     """From the claim to the last sign of life; None if there is none."""
-    owner, ended, beat = attempt.owner(), attempt.ended(), attempt.heartbeat()
-    last = ended.time if ended else beat.time if beat else None
-    return None if owner is None or last is None else max(0.0, last - owner.time)
+    claim_record, attempt_end, heartbeat = attempt.owner(), attempt.ended(), attempt.heartbeat()
+    last_time = attempt_end.time if attempt_end else heartbeat.time if heartbeat else None
+    return None if claim_record is None or last_time is None else max(0.0, last_time - claim_record.time)
 
 
-def spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -84,6 +84,6 @@ def spoken(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _spent(attempt: AttemptFolder) -> float:
+def _read_training_seconds(attempt: AttemptFolder) -> float:
     """Seconds of training in one attempt, lost steps included."""
-    return max((r.get("spent", 0.0) for r in lines(attempt.metrics)), default=0.0)
+    return max((record.get("spent", 0.0) for record in read_jsonl(attempt.metrics)), default=0.0)

@@ -4,51 +4,51 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.collect.predictions import Examples
+from analysis.collect.predictions import RetrievalExamples
 from analysis.figures import style
 
-COLUMNS = 3
-LONGEST = 34
+NUM_COLUMNS = 3
+MAX_CAPTION_LENGTH = 34
 """Characters of a caption that fit beside its picture."""
-CAPTIONS = 5
+CAPTIONS_PER_IMAGE = 5
 
 
-def examples(found: Examples | None) -> Any:
+def draw_retrieval_examples(retrieval_examples: RetrievalExamples | None) -> Any:
     """A grid of pictures, each with its nearest captions; its own are marked."""
-    if found is None:
+    if retrieval_examples is None:
         return "no run of the reference arm has kept example pictures"
-    rows = -(-len(found.names) // COLUMNS)
-    figure = style.blank(9.2, 1.36 * rows + 0.1)
-    grid = figure.subplots(rows, COLUMNS * 2, squeeze=False, width_ratios=[1, 1.75] * COLUMNS)
+    rows = -(-len(retrieval_examples.names) // NUM_COLUMNS)
+    figure = style.create_figure(9.2, 1.36 * rows + 0.1)
+    grid = figure.subplots(rows, NUM_COLUMNS * 2, squeeze=False, width_ratios=[1, 1.75] * NUM_COLUMNS)
     for axes in grid.flat:
         axes.axis("off")
-    for i in range(len(found.names)):
-        row, column = divmod(i, COLUMNS)
-        picture = grid[row, 2 * column]
-        picture.imshow(found.pixels[i].transpose(1, 2, 0), interpolation="nearest")
-        picture.axis("on")
-        picture.grid(False)
-        picture.set(xticks=[], yticks=[])
-        picture.spines[:].set(visible=True, color=style.GRID)
-        _captions(grid[row, 2 * column + 1], found, i)
+    for i in range(len(retrieval_examples.names)):
+        row, column = divmod(i, NUM_COLUMNS)
+        image_axes = grid[row, 2 * column]
+        image_axes.imshow(retrieval_examples.pixels[i].transpose(1, 2, 0), interpolation="nearest")
+        image_axes.axis("on")
+        image_axes.grid(False)
+        image_axes.set(xticks=[], yticks=[])
+        image_axes.spines[:].set(visible=True, color=style.GRID)
+        _draw_captions(grid[row, 2 * column + 1], retrieval_examples, i)
     return figure
 
 
-def _captions(axes: Any, found: Examples, i: int) -> None:
+def _draw_captions(axes: Any, retrieval_examples: RetrievalExamples, i: int) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    shown = list(zip(found.captions[i], found.right[i], found.similarity[i]))[:CAPTIONS]
-    for j, (caption, right, similarity) in enumerate(shown):
-        text = caption if len(caption) <= LONGEST else caption[: LONGEST - 3].rstrip() + "..."
+    visible_captions = list(zip(retrieval_examples.captions[i], retrieval_examples.right[i], retrieval_examples.similarity[i]))[:CAPTIONS_PER_IMAGE]
+    for j, (caption, is_match, similarity) in enumerate(visible_captions):
+        text = caption if len(caption) <= MAX_CAPTION_LENGTH else caption[: MAX_CAPTION_LENGTH - 3].rstrip() + "..."
         y = 0.88 - j * 0.19
-        color = style.GOOD if right else style.QUIET
+        color = style.GOOD if is_match else style.QUIET
         axes.plot(
             0.03,
             y,
             "o",
             markersize=4.2,
             color=color,
-            markerfacecolor=color if right else "none",
+            markerfacecolor=color if is_match else "none",
             markeredgewidth=0.8,
             clip_on=False,
         )
@@ -59,6 +59,6 @@ def _captions(axes: Any, found: Examples, i: int) -> None:
             fontsize=6.6,
             va="center",
             color=color,
-            fontweight="bold" if right else "normal",
+            fontweight="bold" if is_match else "normal",
             clip_on=False,
         )

@@ -14,13 +14,13 @@ from hashlib import blake2b
 from pathlib import Path
 
 from uniclip.errors import UserError
-from uniclip.identity import library_version
-from uniclip.io.atomic import replace
+from uniclip.identity import get_library_version
+from uniclip.io.atomic import atomic_write
 from uniclip.store import Plan, Store
 
-STAMP = "inputs.json"
+MANIFEST_NAME = "inputs.json"
 LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "nbformat", "nbclient", "ipykernel")
-CODE = Path(__file__).resolve().parent
+CODE_FOLDER = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ReportResult:
     """The answer for a terminal: at most 25 lines of at most 100 ASCII columns."""
 
 
-def build(store: Store, sweep_id: str, *, force: bool = False) -> ReportResult:
+def build_report(store: Store, sweep_id: str, *, force: bool = False) -> ReportResult:
     """Write `reports/<sweep>/` and the sweep's bill.csv; cells that are missing are shown as such.
 
     Raises `UserError` for an unknown sweep or a damaged file, which it names; the report that stood
@@ -43,94 +43,94 @@ def build(store: Store, sweep_id: str, *, force: bool = False) -> ReportResult:
     plan = store.sweep(sweep_id).plan()
     if plan is None:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
-    place, inputs = store.report(sweep_id), digest(store, plan)
-    before = None if force else _standing(place, inputs)
-    if before is not None and store.sweep(sweep_id).bill.exists():
-        return ReportResult(place, False, before)
-    headline = _make(store, sweep_id, inputs)
-    return ReportResult(place, True, headline)
+    report_folder, input_digest = store.report(sweep_id), compute_input_digest(store, plan)
+    current_summary = None if force else _read_current_summary(report_folder, input_digest)
+    if current_summary is not None and store.sweep(sweep_id).bill.exists():
+        return ReportResult(report_folder, False, current_summary)
+    summary = _build_report_files(store, sweep_id, input_digest)
+    return ReportResult(report_folder, True, summary)
 
 
-def digest(store: Store, plan: Plan) -> str:
+def compute_input_digest(store: Store, plan: Plan) -> str:
     """32 hex digits over everything that a report depends on."""
-    total = blake2b(digest_size=16)
+    hasher = blake2b(digest_size=16)
     for name in LIBRARIES:
-        total.update(f"{name}={library_version(name)}\n".encode())
-    for path in _inputs(store, plan):
-        total.update(f"{path.name}\n".encode())
+        hasher.update(f"{name}={get_library_version(name)}\n".encode())
+    for path in _iterate_input_files(store, plan):
+        hasher.update(f"{path.name}\n".encode())
         try:
-            total.update(blake2b(path.read_bytes()).digest())
+            hasher.update(blake2b(path.read_bytes()).digest())
         except FileNotFoundError:
-            total.update(b"absent")
-    return total.hexdigest()
+            hasher.update(b"absent")
+    return hasher.hexdigest()
 
 
-def _inputs(store: Store, plan: Plan) -> Iterator[Path]:
-    yield from sorted(p for p in CODE.rglob("*") if p.suffix in (".py", ".html", ".css", ".csv"))
+def _iterate_input_files(store: Store, plan: Plan) -> Iterator[Path]:
+    yield from sorted(p for p in CODE_FOLDER.rglob("*") if p.suffix in (".py", ".html", ".css", ".csv"))
     folder = store.sweep(plan.sweep)
     yield from (folder.path / "plan.json", folder.audit, folder.probes, folder.prices)
-    for run_id, wanted in plan.wanted().items():
+    for run_id, required_evaluations in plan.wanted().items():
         run = store.run(run_id)
-        published = run.path / "outcome.json"
-        yield published
-        for dataset, evaluation in sorted(wanted.items()):
+        outcome_path = run.path / "outcome.json"
+        yield outcome_path
+        for dataset, evaluation in sorted(required_evaluations.items()):
             yield run.scores_path(dataset, evaluation)
             yield run.predictions_path(dataset, evaluation)
         for number in run.attempts():
             attempt = run.attempt(number)
             yield from (attempt.claim, attempt.metrics)
-            if not published.exists():
+            if not outcome_path.exists():
                 yield from (attempt.path / "heartbeat", attempt.path / "ended.json")
-    default = None if plan.tuning is None else store.sweep(plan.tuning.default).plan()
-    if default is not None:
-        yield from _inputs(store, default)
+    default_plan = None if plan.tuning is None else store.sweep(plan.tuning.default).plan()
+    if default_plan is not None:
+        yield from _iterate_input_files(store, default_plan)
 
 
-def _standing(place: Path, inputs: str) -> list[str] | None:
+def _read_current_summary(report_folder: Path, input_digest: str) -> list[str] | None:
     """The headline of the report at `place` if it is of these inputs and whole."""
     try:
-        stamp = json.loads((place / STAMP).read_text(encoding="utf-8"))
-        whole = all((place / name).is_file() for name in stamp["files"])
-        return list(stamp["headline"]) if stamp["inputs"] == inputs and whole else None
+        manifest = json.loads((report_folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+        is_complete = all((report_folder / name).is_file() for name in manifest["files"])
+        return list(manifest["headline"]) if manifest["inputs"] == input_digest and is_complete else None
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError, TypeError):
         return None
 
 
-def _make(store: Store, sweep_id: str, inputs: str) -> list[str]:
+def _build_report_files(store: Store, sweep_id: str, input_digest: str) -> list[str]:
     from analysis.collect import export, predictions
-    from analysis.collect.frame import gather
+    from analysis.collect.frame import collect_sweep_data
     from analysis.figures import effects
     from analysis.report import html, notebook, summary
-    from analysis.report.folder import replaced
+    from analysis.report.folder import replace_folder
     from analysis.results import planted_effects
-    from analysis.results.results import find
+    from analysis.results.results import analyze
     from analysis.tables import costs, scores
-    from analysis.tables.table import WRITERS
+    from analysis.tables.table import TABLE_FORMATS
 
-    gathered = gather(store, sweep_id)
-    findings = find(store, gathered)
-    made, said = scores.build(findings), summary.sentences(findings)
-    bill, spoken = costs.bill(gathered), summary.terminal(findings)
-    with replaced(store.report(sweep_id)) as folder:
+    sweep_data = collect_sweep_data(store, sweep_id)
+    results = analyze(store, sweep_data)
+    report_tables, summary_sentences = scores.build_tables(results), summary.build_summary_sentences(results)
+    cost_report, terminal_summary = costs.build_cost_report(sweep_data), summary.build_terminal_summary(results)
+    with replace_folder(store.report(sweep_id)) as folder:
         (folder / "tables").mkdir()
         (folder / "figures").mkdir()
-        for table in made:
-            for suffix, writer in WRITERS.items():
+        for table in report_tables:
+            for suffix, writer in TABLE_FORMATS.items():
                 path = folder / "tables" / f"{table.name}.{suffix}"
                 path.write_text(writer(table), encoding="utf-8")
-        export.write(gathered.frame, folder / "tables", "frame")
-        export.write(gathered.history, folder, "history")
-        figures = effects.build(
-            findings, predictions.examples(store, gathered.plan), folder / "figures"
+        export.write_frame(sweep_data.frame, folder / "tables", "frame")
+        export.write_frame(sweep_data.history, folder, "history")
+        report_figures = effects.build_figures(
+            results, predictions.load_examples(store, sweep_data.plan), folder / "figures"
         )
-        book = notebook.write(findings, made, figures, said)
-        notebook.execute(book, folder)
-        notebook.save(book, folder / "report.ipynb")
-        truths = planted_effects.check(store, sweep_id) if gathered.plan.expectations else []
-        shown = html.render(findings, made, figures, said, truths, bill, folder)
-        (folder / "report.html").write_text(shown, encoding="utf-8")
-        names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-        stamp = {"inputs": inputs, "headline": spoken, "files": names}
-        (folder / STAMP).write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
-    replace(store.sweep(sweep_id).bill, bill.csv.encode())
-    return spoken
+        report_notebook = notebook.build_notebook(results, report_tables, report_figures, summary_sentences)
+        notebook.execute(report_notebook, folder)
+        notebook.save(report_notebook, folder / "report.ipynb")
+        planted_results = planted_effects.check_planted_effects(store, sweep_id) if sweep_data.plan.expectations else []
+        page_html = html.render_html(results, report_tables, report_figures, summary_sentences, planted_results, cost_report, folder)
+        (folder / "report.html").write_text(page_html, encoding="utf-8")
+        file_names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+        manifest = {"inputs": input_digest, "headline": terminal_summary, "files": file_names}
+        (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    atomic_write(store.sweep(sweep_id).bill, cost_report.csv.encode())
+    return terminal_summary

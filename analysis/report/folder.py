@@ -18,48 +18,48 @@ ABANDONED_SECONDS = 3600.0
 
 
 @contextmanager
-def replaced(place: Path) -> Iterator[Path]:
+def replace_folder(target: Path) -> Iterator[Path]:
     """An empty folder beside `place`; when the block ends well it takes the place, whole."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    _clear_abandoned(place)
-    aside = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
-    aside.mkdir()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target)
+    staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    staging.mkdir()
     try:
-        yield aside
-        _put(aside, place)
+        yield staging
+        _move_into_place(staging, target)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
-def _put(aside: Path, place: Path) -> None:
+def _move_into_place(staging: Path, target: Path) -> None:
     """Give `aside` the name `place`; what stood there goes away."""
     while True:
         try:
-            os.rename(aside, place)
+            os.rename(staging, target)
             return
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-        if _exchanged(aside, place):
+        if _exchange_folders(staging, target):
             return
-        old = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+        old_folder = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         with suppress(FileNotFoundError):  # another builder has just moved it
-            os.rename(place, old)
-            shutil.rmtree(old, ignore_errors=True)
+            os.rename(target, old_folder)
+            shutil.rmtree(old_folder, ignore_errors=True)
 
 
-def _exchanged(one: Path, other: Path) -> bool:
+def _exchange_folders(first: Path, second: Path) -> bool:
     """Swap two folders' names in one step; False where the system cannot."""
     try:
-        swap = ctypes.CDLL(None, use_errno=True).renameat2
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return False
-    names = os.fsencode(one), os.fsencode(other)
-    return bool(swap(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0)
+    names = os.fsencode(first), os.fsencode(second)
+    return bool(renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0)
 
 
-def _clear_abandoned(place: Path) -> None:
-    for folder in place.parent.glob(f".{place.name}.*"):
+def _remove_abandoned(target: Path) -> None:
+    for folder in target.parent.glob(f".{target.name}.*"):
         with suppress(FileNotFoundError):
             if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -16,17 +16,17 @@ from typing import Any
 
 import nbformat
 
-from analysis.figures.effects import Drawn
-from analysis.results.results import Findings
+from analysis.figures.effects import ReportFigure
+from analysis.results.results import Results
 from analysis.tables.table import Table
 
-SECONDS = 300
+CELL_TIMEOUT_SECONDS = 300
 """A cell that takes longer has gone wrong."""
 
-LONGEST = 80
+MAX_TEMP_PATH_BYTES = 80
 """Bytes of a temporary folder in which the path of a socket stays below the 104 of every system."""
 
-LOAD = """\
+LOAD_SOURCE = """\
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ from scipy import stats
 frame = pd.read_csv("tables/frame.csv", dtype={"run": str})
 frame.groupby("state").size().rename("rows").to_frame()"""
 
-DERIVE = """\
+DERIVE_SOURCE = """\
 # Each effect again, from one number a run: a weighted sum of arms, seed by seed.
 weights = {weights}
 primary = frame[(frame.dataset == {dataset!r}) & (frame.score == {score!r})]
@@ -52,7 +52,7 @@ derived = pd.DataFrame(rows, columns=["contrast", "seeds", "effect", "low", "hig
 derived = derived.set_index("contrast")
 derived"""
 
-COMPARE = """\
+COMPARE_SOURCE = """\
 # As in the table (an interval is wider there where the score's grain is coarser than its spread).
 effects = pd.read_csv("tables/effects.csv").set_index("contrast")
 table = effects.loc[derived.index, ["effect", "low", "high"]]
@@ -60,38 +60,38 @@ assert np.allclose(table["effect"].astype(float), derived["effect"], atol=1e-8, 
 table.join(derived.add_suffix(" derived"))"""
 
 
-def write(
-    findings: Findings, tables: Sequence[Table], figures: Sequence[Drawn], said: Sequence[str]
+def build_notebook(
+    results: Results, tables: Sequence[Table], figures: Sequence[ReportFigure], summary_sentences: Sequence[str]
 ) -> Any:
     """The notebook, not yet executed."""
-    new = nbformat.v4
-    weights = {c.name: dict(c.weights) for c in findings.plan.contrasts if c.primary}
-    bullets = "\n".join(f"- {s}" for s in said)
-    dataset, score = findings.primary
+    nbformat_v4 = nbformat.v4
+    weights = {c.name: dict(c.weights) for c in results.plan.contrasts if c.primary}
+    bullets = "\n".join(f"- {s}" for s in summary_sentences)
+    dataset, score = results.primary
     cells = [
-        new.new_markdown_cell(f"# {findings.plan.title}\n\n{bullets}"),
-        new.new_markdown_cell(
+        nbformat_v4.new_markdown_cell(f"# {results.plan.title}\n\n{bullets}"),
+        nbformat_v4.new_markdown_cell(
             "Everything below is read from the files beside this notebook; go on from here."
         ),
-        new.new_code_cell(LOAD),
+        nbformat_v4.new_code_cell(LOAD_SOURCE),
     ]
     if weights:
-        told = DERIVE.format(weights=_spread_out(weights), dataset=dataset, score=score)
-        cells.append(new.new_markdown_cell("## The headline, derived again"))
-        cells += [new.new_code_cell(told), new.new_code_cell(COMPARE)]
+        derive_source = DERIVE_SOURCE.format(weights=_format_weights(weights), dataset=dataset, score=score)
+        cells.append(nbformat_v4.new_markdown_cell("## The headline, derived again"))
+        cells += [nbformat_v4.new_code_cell(derive_source), nbformat_v4.new_code_cell(COMPARE_SOURCE)]
     for table in tables:
-        cells.append(new.new_markdown_cell(f"## {table.title}"))
-        read = f'display(Markdown(Path("tables/{table.name}.md").read_text(encoding="utf-8")))'
-        cells.append(new.new_code_cell(read))
+        cells.append(nbformat_v4.new_markdown_cell(f"## {table.title}"))
+        display_source = f'display(Markdown(Path("tables/{table.name}.md").read_text(encoding="utf-8")))'
+        cells.append(nbformat_v4.new_code_cell(display_source))
     for figure in figures:
         text = figure.caption if figure.skipped is None else f"No figure: {figure.skipped}."
-        cells.append(new.new_markdown_cell(f"## {figure.title}\n\n{text}"))
+        cells.append(nbformat_v4.new_markdown_cell(f"## {figure.title}\n\n{text}"))
         if figure.skipped is None:
-            cells.append(new.new_code_cell(f'Image("figures/{figure.name}.png", width=900)'))
+            cells.append(nbformat_v4.new_code_cell(f'Image("figures/{figure.name}.png", width=900)'))
     for i, cell in enumerate(cells):
         cell["id"] = f"cell-{i}"  # nbformat draws them at random
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return new.new_notebook(cells=cells, metadata=kernel)
+    kernel_metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return nbformat_v4.new_notebook(cells=cells, metadata=kernel_metadata)
 
 
 def execute(notebook: Any, folder: Path) -> None:
@@ -99,32 +99,32 @@ def execute(notebook: Any, folder: Path) -> None:
 
     In a thread: nbclient would replace the caller's handlers of Ctrl-C and SIGTERM.
     """
-    fits = len(os.fsencode(tempfile.gettempdir())) <= LONGEST
-    private = Path(tempfile.mkdtemp(prefix="nb-", dir=None if fits else "/tmp"))
+    fits_socket_limit = len(os.fsencode(tempfile.gettempdir())) <= MAX_TEMP_PATH_BYTES
+    kernel_folder = Path(tempfile.mkdtemp(prefix="nb-", dir=None if fits_socket_limit else "/tmp"))
     try:
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(_execute, notebook, folder, private).result()
+            pool.submit(_run_kernel_client, notebook, folder, kernel_folder).result()
     finally:
-        shutil.rmtree(private, ignore_errors=True)
+        shutil.rmtree(kernel_folder, ignore_errors=True)
 
 
-def _execute(notebook: Any, folder: Path, private: Path) -> None:
+def _run_kernel_client(notebook: Any, folder: Path, kernel_folder: Path) -> None:
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
     manager = AsyncKernelManager(kernel_name="python3", transport="ipc")
-    manager.ip = str(private / "s")
-    manager.connection_file = str(private / "kernel.json")
+    manager.ip = str(kernel_folder / "s")
+    manager.connection_file = str(kernel_folder / "kernel.json")
     client = NotebookClient(
         notebook,
         km=manager,
-        timeout=SECONDS,
+        timeout=CELL_TIMEOUT_SECONDS,
         record_timing=False,
         shutdown_kernel="immediate",
         resources={"metadata": {"path": str(folder)}},
     )
-    at_home = {"IPYTHONDIR": str(private / "ipython"), "MPLBACKEND": "agg"}
-    client.execute(cleanup_kc=True, env=os.environ | at_home)
+    kernel_env = {"IPYTHONDIR": str(kernel_folder / "ipython"), "MPLBACKEND": "agg"}
+    client.execute(cleanup_kc=True, env=os.environ | kernel_env)
 
 
 def save(notebook: Any, path: Path) -> None:
@@ -133,6 +133,6 @@ def save(notebook: Any, path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-def _spread_out(weights: dict[str, dict[str, float]]) -> str:
+def _format_weights(weights: dict[str, dict[str, float]]) -> str:
     lines = [f"    {name!r}: {arms!r}," for name, arms in weights.items()]
     return "\n".join(["{", *lines, "}"])

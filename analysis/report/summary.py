@@ -8,194 +8,194 @@ from statistics import stdev
 from analysis import formatting
 from analysis.collect import literature
 from analysis.results import alarms
-from analysis.results.results import Findings, Rival, unlike
-from analysis.statistics.effects import ENOUGH, Effect
+from analysis.results.results import Results, Baseline, find_comparability_warnings
+from analysis.statistics.effects import MIN_SEEDS_FOR_INTERVAL, Effect
 from uniclip.store import Contrast
 
-WIDEST, LONGEST = 100, 25
+MAX_WIDTH, MAX_LINES = 100, 25
 """Columns and lines of the table for a terminal."""
-CONTRASTS, ARMS = 8, 6
+MAX_CONTRASTS, MAX_ARMS = 8, 6
 """Contrasts and arms in it."""
-LABEL = 37
+LABEL_WIDTH = 37
 """Columns of its first column."""
-KEY = "least: what these seeds find 4 times in 5; *: exploratory, uncorrected"
+LEGEND = "least: what these seeds find 4 times in 5; *: exploratory, uncorrected"
 
 
-def sentences(findings: Findings) -> list[str]:
+def build_summary_sentences(results: Results) -> list[str]:
     """The plan's stamp; a sentence for each primary contrast; then rivals, the noise floor, what is
     missing."""
-    drawn = [_contrast(c, findings.effects[c.name]) for c in findings.plan.contrasts if c.primary]
+    contrast_sentences = [_describe_contrast(c, results.effects[c.name]) for c in results.plan.contrasts if c.primary]
     return [
-        *findings.plan.stamps,
-        *drawn,
-        *_against_rivals(findings),
-        *_noise(findings),
-        *_gaps(findings),
+        *results.plan.stamps,
+        *contrast_sentences,
+        *_describe_baselines(results),
+        *_describe_noise_floor(results),
+        *_describe_missing_cells(results),
     ]
 
 
-def terminal(findings: Findings) -> list[str]:
+def build_terminal_summary(results: Results) -> list[str]:
     """At most 25 lines of at most 100 ASCII columns: contrasts that matter, arms, and warnings."""
-    score = formatting.score_label(findings.plan.primary.score)
-    shown = [c for c in findings.plan.contrasts if c.primary]
-    shown += [
-        c for c in findings.contrasts("difference") if not c.primary and _outside(findings, c)
+    score_label = formatting.format_score_label(results.plan.primary.score)
+    contrasts = [c for c in results.plan.contrasts if c.primary]
+    contrasts += [
+        c for c in results.contrasts("difference") if not c.primary and _involves_outside_arm(results, c)
     ]
-    shown += findings.contrasts("noise")
-    heads = _columns(f"effect on {score}", "effect", "95 % interval", "least", "verdict")
-    drawn = [_terminal_row(c, findings.effects[c.name]) for c in shown[:CONTRASTS]]
-    if len(shown) > CONTRASTS:
-        drawn.append(f"... and {len(shown) - CONTRASTS} contrasts more: see the report")
-    lines = [findings.plan.title, *findings.plan.stamps]
-    lines += [*([heads, *drawn, f"  {KEY}"] if drawn else [])]
-    lines += [f"{'arm':<{LABEL}} {score:>16}  seeds", *_terminal_arms(findings)]
-    told = [*_against_rivals(findings), *alarms.lines(findings.plan, findings.checks)]
-    always = _wrapped([*_gaps(findings), *unlike(findings)])
-    lines += _fitting(_wrapped(told), LONGEST - len(lines) - len(always)) + always
-    return [_ascii(line)[:WIDEST].rstrip() for line in lines[:LONGEST]]
+    contrasts += results.contrasts("noise")
+    header_line = _format_columns(f"effect on {score_label}", "effect", "95 % interval", "least", "verdict")
+    contrast_rows = [_format_contrast_row(c, results.effects[c.name]) for c in contrasts[:MAX_CONTRASTS]]
+    if len(contrasts) > MAX_CONTRASTS:
+        contrast_rows.append(f"... and {len(contrasts) - MAX_CONTRASTS} contrasts more: see the report")
+    lines = [results.plan.title, *results.plan.stamps]
+    lines += [*([header_line, *contrast_rows, f"  {LEGEND}"] if contrast_rows else [])]
+    lines += [f"{'arm':<{LABEL_WIDTH}} {score_label:>16}  seeds", *_format_arm_rows(results)]
+    optional_warnings = [*_describe_baselines(results), *alarms.format_data_check_warnings(results.plan, results.checks)]
+    required_warnings = _wrap_lines([*_describe_missing_cells(results), *find_comparability_warnings(results)])
+    lines += _truncate_lines(_wrap_lines(optional_warnings), MAX_LINES - len(lines) - len(required_warnings)) + required_warnings
+    return [_convert_to_ascii(line)[:MAX_WIDTH].rstrip() for line in lines[:MAX_LINES]]
 
 
-def _wrapped(warnings: list[str]) -> list[str]:
-    return [line for warning in warnings for line in textwrap.wrap(warning, WIDEST)]
+def _wrap_lines(warnings: list[str]) -> list[str]:
+    return [line for warning in warnings for line in textwrap.wrap(warning, MAX_WIDTH)]
 
 
-def _fitting(lines: list[str], room: int) -> list[str]:
+def _truncate_lines(lines: list[str], max_lines: int) -> list[str]:
     """As many lines as there is room for, at least one; the last says that there are more."""
-    if len(lines) <= room:
+    if len(lines) <= max_lines:
         return lines
-    kept = max(room, 1) - 1
-    return [*lines[:kept], f"... and {len(lines) - kept} lines more: see the report"]
+    num_visible = max(max_lines, 1) - 1
+    return [*lines[:num_visible], f"... and {len(lines) - num_visible} lines more: see the report"]
 
 
-def _contrast(contrast: Contrast, effect: Effect) -> str:
-    verdict = formatting.verdict(effect, contrast.kind)
-    name = f"{contrast.label[:1].upper()}{contrast.label[1:]}"
+def _describe_contrast(contrast: Contrast, effect: Effect) -> str:
+    verdict = formatting.format_verdict(effect, contrast.kind)
+    label = f"{contrast.label[:1].upper()}{contrast.label[1:]}"
     if effect.mean is None or effect.exact:
-        return f"{name}: {verdict}."
-    value = formatting.signed(effect.mean)
-    if len(effect.values) < ENOUGH:
-        return f"{name}: {value} over {formatting.seeds(effect)} seeds; {verdict}."
-    interval = f"{formatting.confidence()} interval {formatting.interval(effect)}"
-    numbers = f"{value}, {interval}, {formatting.seeds(effect)} seeds"
-    least = (
-        f"; these seeds could have shown {formatting.number(effect.detectable)}"
+        return f"{label}: {verdict}."
+    value = formatting.format_signed(effect.mean)
+    if len(effect.values) < MIN_SEEDS_FOR_INTERVAL:
+        return f"{label}: {value} over {formatting.format_seed_count(effect)} seeds; {verdict}."
+    interval = f"{formatting.format_confidence_level()} interval {formatting.format_interval(effect)}"
+    details = f"{value}, {interval}, {formatting.format_seed_count(effect)} seeds"
+    mde_text = (
+        f"; these seeds could have shown {formatting.format_number(effect.detectable)}"
         if not effect.sign
         else ""
     )
-    worst = (
-        f"; with diverged runs at chance {formatting.signed(effect.worst)}"
+    worst_case_text = (
+        f"; with diverged runs at chance {formatting.format_signed(effect.worst)}"
         if effect.worst is not None
         else ""
     )
-    return f"{name} {verdict}: {numbers}{least}{worst}."
+    return f"{label} {verdict}: {details}{mde_text}{worst_case_text}."
 
 
-def _against_rivals(findings: Findings) -> list[str]:
+def _describe_baselines(results: Results) -> list[str]:
     """Whether the reference loses to an arm that it is held against, said either way."""
-    own = findings.mean(findings.plan.reference)
-    if own is None or not findings.rivals:
+    reference_mean = results.mean(results.plan.reference)
+    if reference_mean is None or not results.rivals:
         return []
-    reference = findings.plan.arm(findings.plan.reference)
-    full, rival = reference.label, "simpler arm" if reference.role == "crossed" else "rival"
-    beaten = [r for r in findings.rivals if r.difference.sign == -1]
-    ahead = [r for r in findings.rivals if r.mean > own]
-    if beaten:
-        return [f"{full} loses to {rival}s: {'; '.join(_rival(findings, r) for r in beaten)}."]
-    if ahead:
-        named = _rival(findings, ahead[0])
-        more = f", and {len(ahead) - 1} more {rival}s are ahead of it" if len(ahead) > 1 else ""
-        sure = "none can be told from it" if more else "they cannot be told apart"
+    reference = results.plan.arm(results.plan.reference)
+    reference_label, baseline_term = reference.label, "simpler arm" if reference.role == "crossed" else "rival"
+    better_baselines = [r for r in results.rivals if r.difference.sign == -1]
+    higher_baselines = [r for r in results.rivals if r.mean > reference_mean]
+    if better_baselines:
+        return [f"{reference_label} loses to {baseline_term}s: {'; '.join(_describe_baseline(results, r) for r in better_baselines)}."]
+    if higher_baselines:
+        first_baseline_text = _describe_baseline(results, higher_baselines[0])
+        more_text = f", and {len(higher_baselines) - 1} more {baseline_term}s are ahead of it" if len(higher_baselines) > 1 else ""
+        significance_text = "none can be told from it" if more_text else "they cannot be told apart"
         return [
-            f"{full} ({formatting.number(own)}) does not lead: {named}{more}; {sure} with these seeds."
+            f"{reference_label} ({formatting.format_number(reference_mean)}) does not lead: {first_baseline_text}{more_text}; {significance_text} with these seeds."
         ]
-    return [f"No {rival} scores higher than {full} ({formatting.number(own)})."]
+    return [f"No {baseline_term} scores higher than {reference_label} ({formatting.format_number(reference_mean)})."]
 
 
-def _rival(findings: Findings, rival: Rival) -> str:
-    cost = formatting.forwards(findings.plan, [rival.arm], [findings.plan.reference])
-    return f"{findings.label(rival.arm)} scores {formatting.number(rival.mean)} ({cost})"
+def _describe_baseline(results: Results, baseline: Baseline) -> str:
+    cost_text = formatting.format_forward_passes(results.plan, [baseline.arm], [results.plan.reference])
+    return f"{results.label(baseline.arm)} scores {formatting.format_number(baseline.mean)} ({cost_text})"
 
 
-def _noise(findings: Findings) -> list[str]:
-    said = []
-    for contrast in findings.contrasts("noise"):
-        effect = findings.effects[contrast.name]
+def _describe_noise_floor(results: Results) -> list[str]:
+    noise_sentences = []
+    for contrast in results.contrasts("noise"):
+        effect = results.effects[contrast.name]
         if effect.values:
-            largest = max(abs(v) for v in effect.values)
-            said.append(
+            largest_difference = max(abs(v) for v in effect.values)
+            noise_sentences.append(
                 "Noise floor: the same configuration under another stream of random numbers "
-                f"differs by up to {formatting.number(largest)} in one seed."
+                f"differs by up to {formatting.format_number(largest_difference)} in one seed."
             )
-    return said
+    return noise_sentences
 
 
-def _gaps(findings: Findings) -> list[str]:
-    counts = findings.gathered.cells["state"].value_counts()
-    spoken = {
+def _describe_missing_cells(results: Results) -> list[str]:
+    status_counts = results.gathered.cells["state"].value_counts()
+    status_texts = {
         "missing": "not run yet",
         "begun": "begun and not finished",
         "failed": "failed (status says why, logs what was printed)",
         "unscored": "trained but not scored",
         "diverged": "diverged",
     }
-    said = [f"{counts[state]} {words_}" for state, words_ in spoken.items() if state in counts]
-    gaps = [f"Of {counts.sum()} cells: {', '.join(said)}."] if said else []
-    sets = literature.sets(findings.plan)
-    absent = [d for d in sets if d in findings.plan.missing]
-    if absent:
-        gaps.append(
-            f"{len(absent)} of {len(sets)} published data sets are not here (n/a): "
+    count_texts = [f"{status_counts[status]} {status_text}" for status, status_text in status_texts.items() if status in status_counts]
+    gap_sentences = [f"Of {status_counts.sum()} cells: {', '.join(count_texts)}."] if count_texts else []
+    published_datasets = literature.list_published_datasets(results.plan)
+    missing_datasets = [d for d in published_datasets if d in results.plan.missing]
+    if missing_datasets:
+        gap_sentences.append(
+            f"{len(missing_datasets)} of {len(published_datasets)} published data sets are not here (n/a): "
             "python sweep.py data check says how to get them."
         )
-    return gaps
+    return gap_sentences
 
 
-def _outside(findings: Findings, contrast: Contrast) -> bool:
-    roles = {findings.plan.arm(a).role for a in contrast.weights}
+def _involves_outside_arm(results: Results, contrast: Contrast) -> bool:
+    roles = {results.plan.arm(a).role for a in contrast.weights}
     return "outside" in roles
 
 
-def _terminal_row(contrast: Contrast, effect: Effect) -> str:
+def _format_contrast_row(contrast: Contrast, effect: Effect) -> str:
     verdict = (
-        formatting.verdict(effect, contrast.kind)
+        formatting.format_verdict(effect, contrast.kind)
         .replace("cannot be", "not")
         .replace(": no claim", "")
     )
     verdict += "*" if not contrast.primary and effect.sign else ""
     verdict += f", {effect.diverged} diverged" if effect.diverged else ""
     label = contrast.label.split(":")[0] if contrast.kind == "noise" else contrast.label
-    least = formatting.number(effect.detectable) if effect.detectable is not None else ""
-    return _columns(
-        label, formatting.signed(effect.mean), formatting.interval(effect), least, verdict
+    mde_text = formatting.format_number(effect.detectable) if effect.detectable is not None else ""
+    return _format_columns(
+        label, formatting.format_signed(effect.mean), formatting.format_interval(effect), mde_text, verdict
     )
 
 
-def _columns(label: str, effect: str, interval: str, least: str, verdict: str) -> str:
-    return f"{label[:LABEL]:<{LABEL}} {effect:>7}  {interval:<17} {least:>6}  {verdict}"
+def _format_columns(label: str, effect_text: str, interval_text: str, mde_text: str, verdict: str) -> str:
+    return f"{label[:LABEL_WIDTH]:<{LABEL_WIDTH}} {effect_text:>7}  {interval_text:<17} {mde_text:>6}  {verdict}"
 
 
-def _terminal_arms(findings: Findings) -> list[str]:
+def _format_arm_rows(results: Results) -> list[str]:
     """The reference, the baselines from outside and the best of the other arms, best first: at most
     `ARMS`, the reference among them."""
-    plan, best = findings.plan, findings.rivals[0].arm if findings.rivals else None
-    always = {plan.reference, best} | {a.name for a in plan.arms if a.role == "outside"}
-    always |= {a.name for a in plan.arms if a.levels and not any(a.levels.values())}
-    drawn = [(findings.mean(a.name), a) for a in plan.arms if a.name in always]
-    drawn.sort(key=lambda pair: -(pair[0] if pair[0] is not None else -1.0))
-    rest = drawn[ARMS - 1 :]
-    last = [pair for pair in rest if pair[1].name == plan.reference] or rest
-    observed = findings.observed[findings.primary]
+    plan, best_baseline = results.plan, results.rivals[0].arm if results.rivals else None
+    required_arms = {plan.reference, best_baseline} | {a.name for a in plan.arms if a.role == "outside"}
+    required_arms |= {a.name for a in plan.arms if a.levels and not any(a.levels.values())}
+    ranked_arms = [(results.mean(a.name), a) for a in plan.arms if a.name in required_arms]
+    ranked_arms.sort(key=lambda pair: -(pair[0] if pair[0] is not None else -1.0))
+    remaining_arms = ranked_arms[MAX_ARMS - 1 :]
+    last_arm = [pair for pair in remaining_arms if pair[1].name == plan.reference] or remaining_arms
+    observations = results.observed[results.primary]
     rows = []
-    for mean, arm in [*drawn[: ARMS - 1], *last[:1]]:
-        values = list(observed.values.get(arm.name, {}).values())
-        spread = f" +- {stdev(values):.3f}" if len(values) > 1 else ""
+    for mean, arm in [*ranked_arms[: MAX_ARMS - 1], *last_arm[:1]]:
+        values = list(observations.values.get(arm.name, {}).values())
+        sd_text = f" +- {stdev(values):.3f}" if len(values) > 1 else ""
         rows.append(
-            f"{arm.label[:LABEL]:<{LABEL}} {formatting.number(mean) + spread:>16}  "
+            f"{arm.label[:LABEL_WIDTH]:<{LABEL_WIDTH}} {formatting.format_number(mean) + sd_text:>16}  "
             f"{len(values)} of {len(plan.seeds)}"
         )
     return rows
 
 
-def _ascii(text: str) -> str:
-    swapped = text.replace(formatting.MINUS, "-").replace(formatting.PLUS_MINUS, "+-")
-    return swapped.encode("ascii", "replace").decode()
+def _convert_to_ascii(text: str) -> str:
+    ascii_text = text.replace(formatting.MINUS, "-").replace(formatting.PLUS_MINUS, "+-")
+    return ascii_text.encode("ascii", "replace").decode()

@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from analysis import formatting
 from analysis.collect import literature, predictions
-from analysis.collect.frame import Gathered
-from analysis.tables.table import Entry, Table, entries
+from analysis.collect.frame import SweepData
+from analysis.tables.table import TableCell, Table, make_row
 from uniclip.evaluate.checks import label_order, near_duplicates
 from uniclip.store import Cell, Plan, Store
 
-OUTCOMES = ("zeroshot", "zeroshot.accuracy", "retrieval.i2t.r1")
+OUTCOME_NAMES = ("zeroshot", "zeroshot.accuracy", "retrieval.i2t.r1")
 """Per-sample outcomes of test pictures: the first that a run kept is looked at."""
-SPOKEN = {"zeroshot": "zero-shot accuracy", "zeroshot.accuracy": "zero-shot accuracy"}
+OUTCOME_LABELS = {"zeroshot": "zero-shot accuracy", "zeroshot.accuracy": "zero-shot accuracy"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class DataCheck:
     """What one run's scores on one data set were checked for; None = that could not be."""
 
     dataset: str
@@ -54,77 +54,77 @@ class Check:
     samples: int
 
 
-def checks(store: Store, gathered: Gathered) -> list[Check]:
+def check_published_scores(store: Store, sweep_data: SweepData) -> list[DataCheck]:
     """Every run on every published set on which it was scored."""
-    plan = gathered.plan
-    made: list[Check] = []
-    for dataset in literature.sets(plan):
+    plan = sweep_data.plan
+    data_checks: list[DataCheck] = []
+    for dataset in literature.list_published_datasets(plan):
         for cell in plan.cells:
             if dataset in plan.evaluations[cell.arm]:
-                found = _check(store, gathered, cell, dataset)
-                made += [found] if found is not None else []
-    return made
+                data_check = _check_run_on_dataset(store, sweep_data, cell, dataset)
+                data_checks += [data_check] if data_check is not None else []
+    return data_checks
 
 
-def _check(store: Store, gathered: Gathered, cell: Cell, dataset: str) -> Check | None:
-    names = ("zeroshot.renamed", "zeroshot.alarm", "leaked", *OUTCOMES)
-    kept = predictions.arrays(store.run(cell.run), gathered.plan, dataset, names)
-    above = _above_chance(gathered, cell, dataset)
-    if not kept and above is None:
+def _check_run_on_dataset(store: Store, sweep_data: SweepData, cell: Cell, dataset: str) -> DataCheck | None:
+    array_names = ("zeroshot.renamed", "zeroshot.alarm", "leaked", *OUTCOME_NAMES)
+    saved_arrays = predictions.load_arrays(store.run(cell.run), sweep_data.plan, dataset, array_names)
+    above_chance = _is_above_chance(sweep_data, cell, dataset)
+    if not saved_arrays and above_chance is None:
         return None
-    renamed = kept.get("zeroshot.renamed")
-    score = next((n for n in OUTCOMES if n in kept), "")
-    outcome, leaked = kept.get(score), kept.get("leaked")
-    near = None if leaked is None else np.equal(leaked, near_duplicates.NEAR)
-    rest, comparable = None, True
-    if outcome is not None and near is not None:
-        comparable = outcome.shape == near.shape
-        rest = _mean(outcome[~near]) if comparable else None
-    samples = len(next(a for a in (leaked, outcome, np.zeros(0)) if a is not None))
-    return Check(
+    accuracies = saved_arrays.get("zeroshot.renamed")
+    score = next((n for n in OUTCOME_NAMES if n in saved_arrays), "")
+    outcomes, duplicate_labels = saved_arrays.get(score), saved_arrays.get("leaked")
+    is_near_duplicate = None if duplicate_labels is None else np.equal(duplicate_labels, near_duplicates.DUPLICATE)
+    value_without_duplicates, duplicates_comparable = None, True
+    if outcomes is not None and is_near_duplicate is not None:
+        duplicates_comparable = outcomes.shape == is_near_duplicate.shape
+        value_without_duplicates = _compute_mean(outcomes[~is_near_duplicate]) if duplicates_comparable else None
+    samples = len(next(a for a in (duplicate_labels, outcomes, np.zeros(0)) if a is not None))
+    return DataCheck(
         dataset=dataset,
         arm=cell.arm,
         seed=cell.seed,
         run=cell.run,
-        named=None if renamed is None else float(renamed[0]),
-        renamed=None if renamed is None else float(renamed[1]),
-        other_order=bool(kept["zeroshot.alarm"][0]) if "zeroshot.alarm" in kept else None,
-        above_chance=above,
+        named=None if accuracies is None else float(accuracies[0]),
+        renamed=None if accuracies is None else float(accuracies[1]),
+        other_order=bool(saved_arrays["zeroshot.alarm"][0]) if "zeroshot.alarm" in saved_arrays else None,
+        above_chance=above_chance,
         score=score,
-        value=_mean(outcome) if outcome is not None else None,
-        without=rest,
-        comparable=comparable,
-        near=None if near is None else int(near.sum()),
-        plain=None if leaked is None else int((leaked == near_duplicates.TOO_PLAIN).sum()),
+        value=_compute_mean(outcomes) if outcomes is not None else None,
+        without=value_without_duplicates,
+        comparable=duplicates_comparable,
+        near=None if is_near_duplicate is None else int(is_near_duplicate.sum()),
+        plain=None if duplicate_labels is None else int((duplicate_labels == near_duplicates.UNDECIDABLE).sum()),
         samples=samples,
     )
 
 
-def _above_chance(gathered: Gathered, cell: Cell, dataset: str) -> bool | None:
-    for name in OUTCOMES:
-        rows = gathered.rows(dataset, name)
-        own = rows[(rows["arm"] == cell.arm) & (rows["seed"] == cell.seed)]
-        own = own[own["value"].notna() & own["chance"].notna() & (own["kind"] != "map")]
-        if len(own):
-            value, chance, samples = own.iloc[0][["value", "chance", "samples"]]
-            return label_order.above_chance(float(value), float(chance), int(samples))
+def _is_above_chance(sweep_data: SweepData, cell: Cell, dataset: str) -> bool | None:
+    for name in OUTCOME_NAMES:
+        rows = sweep_data.rows(dataset, name)
+        cell_rows = rows[(rows["arm"] == cell.arm) & (rows["seed"] == cell.seed)]
+        cell_rows = cell_rows[cell_rows["value"].notna() & cell_rows["chance"].notna() & (cell_rows["kind"] != "map")]
+        if len(cell_rows):
+            value, chance, samples = cell_rows.iloc[0][["value", "chance", "samples"]]
+            return label_order.is_above_chance(float(value), float(chance), int(samples))
     return None
 
 
-def _mean(outcome: NDArray[np.generic]) -> float | None:
-    return math.fsum(outcome.astype(np.float64)) / len(outcome) if len(outcome) else None
+def _compute_mean(outcomes: NDArray[np.generic]) -> float | None:
+    return math.fsum(outcomes.astype(np.float64)) / len(outcomes) if len(outcomes) else None
 
 
 # ---- what a report says --------------------------------------------------------------------------
 
 
-def table(plan: Plan, made: Sequence[Check]) -> Table:
+def build_data_checks_table(plan: Plan, data_checks: Sequence[DataCheck]) -> Table:
     """A line for each data set; a row of the CSV for each run and data set."""
-    sets = list(dict.fromkeys(c.dataset for c in made))
+    dataset_names = list(dict.fromkeys(c.dataset for c in data_checks))
     rows = []
-    for dataset in sets:
-        own = [c for c in made if c.dataset == dataset]
-        rows.append(entries(dataset, _order(own), _chance(own), _leaked(own), _without(plan, own)))
+    for dataset in dataset_names:
+        dataset_checks = [c for c in data_checks if c.dataset == dataset]
+        rows.append(make_row(dataset, _build_label_order_cell(dataset_checks), _build_chance_cell(dataset_checks), _describe_near_duplicates(dataset_checks), _describe_score_without_duplicates(plan, dataset_checks)))
     return Table(
         name="alarms",
         title="Alarms about the published data sets",
@@ -136,100 +136,100 @@ def table(plan: Plan, made: Sequence[Check]) -> Table:
             f"{plan.arm(plan.reference).label}: score, and without them",
         ),
         rows=tuple(rows),
-        records=tuple(_record(c) for c in made),
+        records=tuple(_build_record(c) for c in data_checks),
         texts=5,
         notes=(
             f"Another order: a renaming of the classes, found on half of the pictures, makes the "
-            f"accuracy on the other half {label_order.GAIN:g} times as high, beyond "
-            f"{label_order.DEVIATIONS:g} standard deviations.",
+            f"accuracy on the other half {label_order.MIN_ACCURACY_RATIO:g} times as high, beyond "
+            f"{label_order.MIN_SIGN_TEST_Z:g} standard deviations.",
             "Above chance: by more than three standard deviations of the test pictures.",
-            f"Near-duplicates: difference hashes of 64 bits that differ in at most {near_duplicates.BITS}, "
-            f"and grey levels by at most {near_duplicates.LEVELS:g} of 255 on average, of the pictures' "
+            f"Near-duplicates: difference hashes of 64 bits that differ in at most {near_duplicates.MAX_HASH_DISTANCE}, "
+            f"and grey levels by at most {near_duplicates.MAX_GREY_DIFFERENCE:g} of 255 on average, of the pictures' "
             "central squares; mirrored or cropped copies are not found, and of unlike pairs at "
-            f"most {1e6 * near_duplicates.WRONG:g} in a million are taken for copies. A starting "
+            f"most {1e6 * near_duplicates.MAX_FALSE_POSITIVE_RATE:g} in a million are taken for copies. A starting "
             "checkpoint's own training pictures are not known here.",
         ),
     )
 
 
-def lines(plan: Plan, made: Sequence[Check]) -> Iterator[str]:
+def format_data_check_warnings(plan: Plan, data_checks: Sequence[DataCheck]) -> Iterator[str]:
     """What a reader must not miss: a sentence each; none if all is well."""
-    for dataset in dict.fromkeys(c.dataset for c in made):
-        own = [c for c in made if c.dataset == dataset]
-        if any(c.other_order for c in own):
-            yield f"{dataset}: labels and class names may be in different orders: {_worst(own)}."
-        if any(c.near for c in own):
-            said = _without(plan, own)
-            value = f"; {plan.arm(plan.reference).label}: {said}" if said else ""
-            yield f"{dataset}: {_leaked(own)}{value}."
+    for dataset in dict.fromkeys(c.dataset for c in data_checks):
+        dataset_checks = [c for c in data_checks if c.dataset == dataset]
+        if any(c.other_order for c in dataset_checks):
+            yield f"{dataset}: labels and class names may be in different orders: {_describe_label_order(dataset_checks)}."
+        if any(c.near for c in dataset_checks):
+            score_text = _describe_score_without_duplicates(plan, dataset_checks)
+            score_suffix = f"; {plan.arm(plan.reference).label}: {score_text}" if score_text else ""
+            yield f"{dataset}: {_describe_near_duplicates(dataset_checks)}{score_suffix}."
 
 
-def _order(own: Sequence[Check]) -> Entry:
-    known = [c for c in own if c.other_order is not None]
-    if not known:
-        return Entry(text="not checked", tone="quiet")
-    if any(c.other_order for c in known):
-        return Entry(text=f"ALARM: {_worst(known)}", tone="bad", bold=True)
-    return Entry(text="no")
+def _build_label_order_cell(dataset_checks: Sequence[DataCheck]) -> TableCell:
+    performed_checks = [c for c in dataset_checks if c.other_order is not None]
+    if not performed_checks:
+        return TableCell(text="not checked", tone="quiet")
+    if any(c.other_order for c in performed_checks):
+        return TableCell(text=f"ALARM: {_describe_label_order(performed_checks)}", tone="bad", bold=True)
+    return TableCell(text="no")
 
 
-def _worst(own: Sequence[Check]) -> str:
-    found = [c for c in own if c.other_order]
-    worst = max(found, key=lambda c: c.renamed or 0.0)
+def _describe_label_order(dataset_checks: Sequence[DataCheck]) -> str:
+    flagged_checks = [c for c in dataset_checks if c.other_order]
+    worst_check = max(flagged_checks, key=lambda c: c.renamed or 0.0)
     return (
-        f"in {len(found)} of {len(own)} runs, accuracy {formatting.number(worst.named)} as named, "
-        f"{formatting.number(worst.renamed)} renamed"
+        f"in {len(flagged_checks)} of {len(dataset_checks)} runs, accuracy {formatting.format_number(worst_check.named)} as named, "
+        f"{formatting.format_number(worst_check.renamed)} renamed"
     )
 
 
-def _chance(own: Sequence[Check]) -> Entry:
-    known = [c.above_chance for c in own if c.above_chance is not None]
-    if not known:
-        return Entry(text="not checked", tone="quiet")
-    return Entry(text=f"{sum(known)} of {len(known)}", tone="" if all(known) else "bad")
+def _build_chance_cell(dataset_checks: Sequence[DataCheck]) -> TableCell:
+    above_chance_flags = [c.above_chance for c in dataset_checks if c.above_chance is not None]
+    if not above_chance_flags:
+        return TableCell(text="not checked", tone="quiet")
+    return TableCell(text=f"{sum(above_chance_flags)} of {len(above_chance_flags)}", tone="" if all(above_chance_flags) else "bad")
 
 
-def _leaked(own: Sequence[Check]) -> str:
-    known = [c for c in own if c.near is not None]
-    if not known:
+def _describe_near_duplicates(dataset_checks: Sequence[DataCheck]) -> str:
+    performed_checks = [c for c in dataset_checks if c.near is not None]
+    if not performed_checks:
         return "not checked"
-    counts = sorted({c.near for c in known if c.near is not None})
-    few = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    plain = max(c.plain or 0 for c in known)
-    rest = f" ({plain:,} too plain to tell)" if plain else ""
+    duplicate_counts = sorted({c.near for c in performed_checks if c.near is not None})
+    count_text = f"{duplicate_counts[0]:,}" if len(duplicate_counts) == 1 else f"{duplicate_counts[0]:,} to {duplicate_counts[-1]:,}"
+    num_undecidable = max(c.plain or 0 for c in performed_checks)
+    undecidable_text = f" ({num_undecidable:,} too plain to tell)" if num_undecidable else ""
     return (
-        f"{few} of {known[0].samples:,} test pictures are near-duplicates of training pictures"
-        f"{rest}"
+        f"{count_text} of {performed_checks[0].samples:,} test pictures are near-duplicates of training pictures"
+        f"{undecidable_text}"
     )
 
 
-def _without(plan: Plan, own: Sequence[Check]) -> str:
-    mine = [c for c in own if c.arm == plan.reference and c.near and c.value is not None]
-    if not mine:
+def _describe_score_without_duplicates(plan: Plan, dataset_checks: Sequence[DataCheck]) -> str:
+    reference_checks = [c for c in dataset_checks if c.arm == plan.reference and c.near and c.value is not None]
+    if not reference_checks:
         return ""
-    rest = [c.without for c in mine if c.without is not None]
-    value = math.fsum(c.value for c in mine if c.value is not None) / len(mine)
-    name = SPOKEN.get(mine[0].score) or formatting.score_label(mine[0].score)
-    left = formatting.number(math.fsum(rest) / len(rest)) if rest else "none is left"
-    if not all(c.comparable for c in mine):
-        left = "not comparable"
-    return f"{name} {formatting.number(value)}, without them {left}"
+    values_without_duplicates = [c.without for c in reference_checks if c.without is not None]
+    mean_value = math.fsum(c.value for c in reference_checks if c.value is not None) / len(reference_checks)
+    score_label = OUTCOME_LABELS.get(reference_checks[0].score) or formatting.format_score_label(reference_checks[0].score)
+    remaining_text = formatting.format_number(math.fsum(values_without_duplicates) / len(values_without_duplicates)) if values_without_duplicates else "none is left"
+    if not all(c.comparable for c in reference_checks):
+        remaining_text = "not comparable"
+    return f"{score_label} {formatting.format_number(mean_value)}, without them {remaining_text}"
 
 
-def _record(check: Check) -> dict[str, object]:
+def _build_record(data_check: DataCheck) -> dict[str, object]:
     return {
-        "dataset": check.dataset,
-        "arm": check.arm,
-        "seed": check.seed,
-        "accuracy_as_named": check.named,
-        "accuracy_renamed": check.renamed,
-        "other_order": check.other_order,
-        "above_chance": check.above_chance,
-        "near_duplicates": check.near,
-        "too_plain": check.plain,
-        "samples": check.samples,
-        "score": check.score,
-        "value": check.value,
-        "without_near_duplicates": check.without,
-        "runs": check.run,
+        "dataset": data_check.dataset,
+        "arm": data_check.arm,
+        "seed": data_check.seed,
+        "accuracy_as_named": data_check.named,
+        "accuracy_renamed": data_check.renamed,
+        "other_order": data_check.other_order,
+        "above_chance": data_check.above_chance,
+        "near_duplicates": data_check.near,
+        "too_plain": data_check.plain,
+        "samples": data_check.samples,
+        "score": data_check.score,
+        "value": data_check.value,
+        "without_near_duplicates": data_check.without,
+        "runs": data_check.run,
     }

@@ -15,28 +15,28 @@ from pathlib import Path
 from typing import Any
 
 from analysis.collect import literature
-from analysis.results.results import Findings
-from analysis.statistics.effects import Observed, indistinguishable
+from analysis.results.results import Results
+from analysis.statistics.effects import Observations, find_tied_for_best
 from uniclip.evaluate import datasets
 from uniclip.evaluate.protocols import protocol as protocols
-from uniclip.evaluate.scoring.score_card import FEWEST
+from uniclip.evaluate.scoring.score_card import MIN_SAMPLES
 from uniclip.store import Arm, Plan
 
-FORMS = {
+PANEL_TASKS = {
     "zero_shot": ("Zero-shot classification", ("zeroshot",)),
     "linear_probe": ("Linear probe", ("probe",)),
     "retrieval_captions": (
         "Captions found for pictures",
-        tuple(f"retrieval.i2t.r{k}" for k in protocols.DEPTHS),
+        tuple(f"retrieval.i2t.r{k}" for k in protocols.RECALL_KS),
     ),
     "retrieval_pictures": (
         "Pictures found for captions",
-        tuple(f"retrieval.t2i.r{k}" for k in protocols.DEPTHS),
+        tuple(f"retrieval.t2i.r{k}" for k in protocols.RECALL_KS),
     ),
 }
 """Panels: name, title, scores of each data set."""
-METRICS = {"mean_per_class": "mean per class", "map11": "11-point mAP", "map": "mAP"}
-CALIBRATION = "zeroshot.ece"
+METRIC_LABELS = {"mean_per_class": "mean per class", "map11": "11-point mAP", "map": "mAP"}
+CALIBRATION_SCORE = "zeroshot.ece"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Column:
     """accuracy, map, recall or error; empty while nothing was scored."""
     evaluation: str
     """Hash of the protocol; empty for a mean, or a set that is missing."""
-    observed: Observed
+    observed: Observations
     samples: int | None
     few: bool
     """Fewer than 50 test pictures: shown, never judged, in no mean."""
@@ -97,190 +97,190 @@ class Panel:
         return bool(column.evaluation) and (column.score, column.kind) in kinds
 
 
-def panels(findings: Findings) -> list[Panel]:
+def build_panels(results: Results) -> list[Panel]:
     """Every panel that has a data set; arms under different protocols are never in one."""
-    plan, made = findings.plan, []
-    sets = literature.sets(plan)
+    plan, built_panels = results.plan, []
+    dataset_names = literature.list_published_datasets(plan)
     by_protocol: dict[str, list[Arm]] = {}
-    for arm in plan.arms if sets else ():
-        by_protocol.setdefault(literature.protocol_of(plan, arm), []).append(arm)
+    for arm in plan.arms if dataset_names else ():
+        by_protocol.setdefault(literature.get_protocol_name(plan, arm), []).append(arm)
     for protocol, arms in by_protocol.items():
-        for form in FORMS:
-            own = [d for d in sets if _has(d, form)]
-            if own:
-                panel = _panel(findings, form, protocol, tuple(arms), own)
-                several = len(by_protocol) > 1
-                made.append(replace(panel, name=f"{form}_{protocol}") if several else panel)
-    return made
+        for task in PANEL_TASKS:
+            task_datasets = [d for d in dataset_names if _supports_task(d, task)]
+            if task_datasets:
+                panel = _build_panel(results, task, protocol, tuple(arms), task_datasets)
+                has_several_protocols = len(by_protocol) > 1
+                built_panels.append(replace(panel, name=f"{task}_{protocol}") if has_several_protocols else panel)
+    return built_panels
 
 
-def calibration(findings: Findings, panel: Panel) -> Panel:
+def build_calibration_panel(results: Results, panel: Panel) -> Panel:
     """The expected calibration errors of the data sets of a zero-shot panel."""
-    sets = [c.datasets[0] for c in panel.columns]
-    columns = [c for c in _columns(findings, panel.arms, sets, (CALIBRATION,)) if c.kind]
-    means = _means(panel.arms, [c for c in columns if c.datasets[0] in panel.common])
+    dataset_names = [c.datasets[0] for c in panel.columns]
+    columns = [c for c in _build_columns(results, panel.arms, dataset_names, (CALIBRATION_SCORE,)) if c.kind]
+    mean_columns = _build_mean_columns(panel.arms, [c for c in columns if c.datasets[0] in panel.common])
     return replace(
-        panel, columns=tuple(columns), means=tuple(means), missing={}, left_out={}, common=()
+        panel, columns=tuple(columns), means=tuple(mean_columns), missing={}, left_out={}, common=()
     )
 
 
-def _has(dataset: str, form: str) -> bool:
+def _supports_task(dataset: str, task: str) -> bool:
     """Whether a set is judged in that way."""
-    known = datasets.get(dataset)
-    if form.startswith("retrieval") or known.kind == "retrieval":
-        return form.startswith("retrieval") and known.kind == "retrieval"
-    return form == "zero_shot" or {"train", "validation"} <= set(known.parts)
+    dataset_info = datasets.get(dataset)
+    if task.startswith("retrieval") or dataset_info.kind == "retrieval":
+        return task.startswith("retrieval") and dataset_info.kind == "retrieval"
+    return task == "zero_shot" or {"train", "validation"} <= set(dataset_info.parts)
 
 
-def _panel(
-    findings: Findings, form: str, protocol: str, arms: tuple[Arm, ...], sets: Sequence[str]
+def _build_panel(
+    results: Results, task: str, protocol: str, arms: tuple[Arm, ...], dataset_names: Sequence[str]
 ) -> Panel:
-    title, scores = FORMS[form]
-    plan = findings.plan
-    unprobed = plan.unprobed if form == "linear_probe" else {}
-    here = [d for d in sets if d not in unprobed and _judged(plan, d, arms)]
-    columns = list(_columns(findings, arms, here, scores))
-    left_out = _left_out(columns, arms, here)
-    common = tuple(d for d in here if d not in left_out)
+    title, scores = PANEL_TASKS[task]
+    plan = results.plan
+    missing_probe_data = plan.unprobed if task == "linear_probe" else {}
+    available_datasets = [d for d in dataset_names if d not in missing_probe_data and _is_evaluated(plan, d, arms)]
+    columns = list(_build_columns(results, arms, available_datasets, scores))
+    excluded_datasets = _explain_exclusions(columns, arms, available_datasets)
+    common_datasets = tuple(d for d in available_datasets if d not in excluded_datasets)
     return Panel(
-        name=form,
+        name=task,
         title=title,
         scores=scores,
         protocol=protocol,
-        metrics=_metrics(findings, protocol, columns, sets),
-        departs=_departs(findings, protocol, columns),
+        metrics=_collect_metric_labels(results, protocol, columns, dataset_names),
+        departs=_collect_deviations(results, protocol, columns),
         arms=arms,
         columns=tuple(columns),
-        means=tuple(_means(arms, [c for c in columns if c.datasets[0] in common])),
-        common=common,
-        missing={d: _reason(plan, (plan.missing | unprobed).get(d)) for d in sets if d not in here},
-        left_out=left_out,
+        means=tuple(_build_mean_columns(arms, [c for c in columns if c.datasets[0] in common_datasets])),
+        common=common_datasets,
+        missing={d: _format_missing_reason(plan, (plan.missing | missing_probe_data).get(d)) for d in dataset_names if d not in available_datasets},
+        left_out=excluded_datasets,
     )
 
 
-def _columns(
-    findings: Findings, arms: Sequence[Arm], sets: Sequence[str], scores: Sequence[str]
+def _build_columns(
+    results: Results, arms: Sequence[Arm], dataset_names: Sequence[str], scores: Sequence[str]
 ) -> Iterator[Column]:
     """One for each set and score; two, should arms have been judged on different data."""
-    plan, gathered = findings.plan, findings.gathered
-    for dataset in sets:
-        hashes = dict.fromkeys(plan.evaluations[a.name].get(dataset) for a in arms)
-        for evaluation in filter(None, hashes):
-            own = [a.name for a in arms if plan.evaluations[a.name].get(dataset) == evaluation]
+    plan, sweep_data = results.plan, results.gathered
+    for dataset in dataset_names:
+        evaluation_hashes = dict.fromkeys(plan.evaluations[a.name].get(dataset) for a in arms)
+        for evaluation in filter(None, evaluation_hashes):
+            evaluated_arms = [a.name for a in arms if plan.evaluations[a.name].get(dataset) == evaluation]
             for score in scores:
-                rows = gathered.rows(dataset, score)
-                rows = rows[rows["arm"].isin(own)]
-                observed = _only(gathered.observed(dataset, score), own)
-                samples, kind = rows["samples"].max(), gathered.kind(dataset, score)
+                rows = sweep_data.rows(dataset, score)
+                rows = rows[rows["arm"].isin(evaluated_arms)]
+                observations = _restrict_to_arms(sweep_data.observed(dataset, score), evaluated_arms)
+                samples, kind = rows["samples"].max(), sweep_data.kind(dataset, score)
                 # what is never maximised is shown only, whatever the number of samples
-                few = bool(samples < FEWEST if kind == "error" else rows["shown_only"].any())
+                too_few_samples = bool(samples < MIN_SAMPLES if kind == "error" else rows["shown_only"].any())
                 yield Column(
                     datasets=(dataset,),
                     score=score,
                     kind=kind,
                     evaluation=evaluation,
-                    observed=observed,
+                    observed=observations,
                     samples=int(samples) if samples == samples else None,
-                    few=few,
-                    best=_best(observed, arms) if kind != "error" and not few else frozenset(),
+                    few=too_few_samples,
+                    best=_find_tied_for_best(observations, arms) if kind != "error" and not too_few_samples else frozenset(),
                 )
 
 
-def _only(observed: Observed, arms: Sequence[str]) -> Observed:
-    values = {a: v for a, v in observed.values.items() if a in arms}
-    diverged = frozenset((a, s) for a, s in observed.diverged if a in arms)
-    return replace(observed, values=values, diverged=diverged)
+def _restrict_to_arms(observations: Observations, arms: Sequence[str]) -> Observations:
+    values = {a: v for a, v in observations.values.items() if a in arms}
+    diverged_cells = frozenset((a, s) for a, s in observations.diverged if a in arms)
+    return replace(observations, values=values, diverged=diverged_cells)
 
 
-def _best(observed: Observed, arms: Sequence[Arm]) -> frozenset[str]:
-    return frozenset(indistinguishable(observed, [a.name for a in arms if a.role != "noise"]))
+def _find_tied_for_best(observations: Observations, arms: Sequence[Arm]) -> frozenset[str]:
+    return frozenset(find_tied_for_best(observations, [a.name for a in arms if a.role != "noise"]))
 
 
-def _left_out(
-    columns: Sequence[Column], arms: Sequence[Arm], sets: Sequence[str]
+def _explain_exclusions(
+    columns: Sequence[Column], arms: Sequence[Arm], dataset_names: Sequence[str]
 ) -> dict[str, str]:
     """Why a set is not in the intersection."""
-    counted = _counted(columns, arms)
+    counted_cells = _list_counted_cells(columns, arms)
     reasons = {}
-    for dataset in sets:
-        own = [c for c in columns if c.datasets[0] == dataset]
-        lacking = [cell for cell in counted if not all(c.has(*cell) for c in own)]
-        if len({c.evaluation for c in own}) > 1:
+    for dataset in dataset_names:
+        dataset_columns = [c for c in columns if c.datasets[0] == dataset]
+        incomplete_cells = [cell for cell in counted_cells if not all(c.has(*cell) for c in dataset_columns)]
+        if len({c.evaluation for c in dataset_columns}) > 1:
             reasons[dataset] = "arms were judged on different data"
-        elif lacking or not counted:
-            reasons[dataset] = f"{len(lacking)} of {len(counted)} counted runs lack it"
-        elif any(c.few for c in own):
+        elif incomplete_cells or not counted_cells:
+            reasons[dataset] = f"{len(incomplete_cells)} of {len(counted_cells)} counted runs lack it"
+        elif any(c.few for c in dataset_columns):
             reasons[dataset] = "fewer than 50 test samples"
     return reasons
 
 
-def _counted(columns: Sequence[Column], arms: Sequence[Arm]) -> list[tuple[str, int]]:
+def _list_counted_cells(columns: Sequence[Column], arms: Sequence[Arm]) -> list[tuple[str, int]]:
     """The (arm, seed) that have any score of the panel."""
     cells = {(a, s) for c in columns for a, v in c.observed.values.items() for s in v}
     return sorted(cells, key=lambda cell: ([a.name for a in arms].index(cell[0]), cell[1]))
 
 
-def _means(arms: Sequence[Arm], columns: Sequence[Column]) -> Iterator[Column]:
+def _build_mean_columns(arms: Sequence[Arm], columns: Sequence[Column]) -> Iterator[Column]:
     """The mean of each score and kind that two sets or more have."""
-    alike: dict[tuple[str, str], list[Column]] = {}
+    columns_by_score: dict[tuple[str, str], list[Column]] = {}
     for column in columns:
-        alike.setdefault((column.score, column.kind), []).append(column)
-    for (score, kind), own in alike.items():
-        if len(own) > 1:
-            observed = _mean(own, arms)
+        columns_by_score.setdefault((column.score, column.kind), []).append(column)
+    for (score, kind), score_columns in columns_by_score.items():
+        if len(score_columns) > 1:
+            observations = _average_columns(score_columns, arms)
             yield Column(
-                datasets=tuple(c.datasets[0] for c in own),
+                datasets=tuple(c.datasets[0] for c in score_columns),
                 score=score,
                 kind=kind,
                 evaluation="",
-                observed=observed,
+                observed=observations,
                 samples=None,
                 few=False,
-                best=_best(observed, arms) if kind != "error" else frozenset(),
+                best=_find_tied_for_best(observations, arms) if kind != "error" else frozenset(),
             )
 
 
-def _mean(columns: Sequence[Column], arms: Sequence[Arm]) -> Observed:
-    n, first = len(columns), columns[0].observed
+def _average_columns(columns: Sequence[Column], arms: Sequence[Arm]) -> Observations:
+    num_columns, first_observations = len(columns), columns[0].observed
     values: dict[str, dict[int, float]] = {}
-    for arm, seed in _counted(columns, arms):
-        each = [c.observed.values[arm][seed] for c in columns]
-        values.setdefault(arm, {})[seed] = math.fsum(each) / n
+    for arm, seed in _list_counted_cells(columns, arms):
+        seed_values = [c.observed.values[arm][seed] for c in columns]
+        values.setdefault(arm, {})[seed] = math.fsum(seed_values) / num_columns
     chances: list[Any] = [c.observed.chance for c in columns]
-    return Observed(
-        seeds=first.seeds,
+    return Observations(
+        seeds=first_observations.seeds,
         values=values,
-        diverged=first.diverged,
-        chance=None if None in chances else math.fsum(chances) / n,
-        grain=min(c.observed.grain for c in columns) / n,
+        diverged=first_observations.diverged,
+        chance=None if None in chances else math.fsum(chances) / num_columns,
+        grain=min(c.observed.grain for c in columns) / num_columns,
     )
 
 
-def _metrics(
-    findings: Findings, protocol: str, columns: Sequence[Column], sets: Sequence[str]
+def _collect_metric_labels(
+    results: Results, protocol: str, columns: Sequence[Column], dataset_names: Sequence[str]
 ) -> dict[str, str]:
     """As the scores state them; of sets that are missing, as a published protocol would."""
-    rules = protocols.PROTOCOLS.get(protocol)
-    found = {d: rules.metric(d) for d in sets} if rules is not None else {}
-    stated = {c.dataset: findings.gathered.protocols.get(c.evaluation, {}) for c in columns}
-    known = {**found, **{d: s["metric"] for d, s in stated.items() if "metric" in s}}
-    return {d: METRICS[m] for d, m in known.items() if m in METRICS}
+    protocol_rules = protocols.PROTOCOLS.get(protocol)
+    default_metrics = {d: protocol_rules.metric(d) for d in dataset_names} if protocol_rules is not None else {}
+    stated_protocols = {c.dataset: results.gathered.protocols.get(c.evaluation, {}) for c in columns}
+    metric_by_dataset = {**default_metrics, **{d: s["metric"] for d, s in stated_protocols.items() if "metric" in s}}
+    return {d: METRIC_LABELS[m] for d, m in metric_by_dataset.items() if m in METRIC_LABELS}
 
 
-def _departs(findings: Findings, protocol: str, columns: Sequence[Column]) -> tuple[str, ...]:
-    rules = protocols.PROTOCOLS.get(protocol)
-    known = [findings.gathered.protocols.get(c.evaluation, {}).get("departs") for c in columns]
-    said = next(filter(None, known), rules.departs if rules is not None else ())
-    return tuple(said)
+def _collect_deviations(results: Results, protocol: str, columns: Sequence[Column]) -> tuple[str, ...]:
+    protocol_rules = protocols.PROTOCOLS.get(protocol)
+    stated_deviations = [results.gathered.protocols.get(c.evaluation, {}).get("departs") for c in columns]
+    deviations = next(filter(None, stated_deviations), protocol_rules.departs if protocol_rules is not None else ())
+    return tuple(deviations)
 
 
-def _judged(plan: Plan, dataset: str, arms: Sequence[Arm]) -> bool:
+def _is_evaluated(plan: Plan, dataset: str, arms: Sequence[Arm]) -> bool:
     return any(dataset in plan.evaluations[a.name] for a in arms)
 
 
-def _reason(plan: Plan, reason: str | None) -> str:
+def _format_missing_reason(plan: Plan, reason: str | None) -> str:
     """What is missing and how to get it, without the place where the sets lie on one machine."""
     root = Path(plan.base.get("runtime", {}).get("data_root", "data"))
     prefix = "there is no "
-    said = "another arm's" if reason is None else reason
-    return said.replace(f"{prefix}{root}/", f"{prefix}<data_root>/", 1)
+    reason_text = "another arm's" if reason is None else reason
+    return reason_text.replace(f"{prefix}{root}/", f"{prefix}<data_root>/", 1)

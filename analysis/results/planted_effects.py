@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from analysis.collect.frame import Gathered, gather
-from analysis.statistics.effects import Effect, effect, family
-from uniclip.store import Expectation, Store
+from analysis.collect.frame import SweepData, collect_sweep_data
+from analysis.statistics.effects import Effect, estimate_effect, estimate_primary_effects
+from uniclip.store import PlantedEffect, Store
 
-LIMIT = 4.0
+CHANCE_TOLERANCE_SE = 4.0
 """Standard errors of the test items within which a score is "at chance"."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class PlantedEffectResult:
     """What became of one expectation."""
 
     about: str
@@ -22,62 +22,62 @@ class Verdict:
     detail: str
 
 
-def check(store: Store, sweep_id: str) -> list[Verdict]:
+def check_planted_effects(store: Store, sweep_id: str) -> list[PlantedEffectResult]:
     """A verdict for each expectation of a sweep's plan; what was not run does not hold."""
-    gathered = gather(store, sweep_id)
-    return [_verdict(gathered, e) for e in gathered.plan.expectations]
+    sweep_data = collect_sweep_data(store, sweep_id)
+    return [_check_planted_effect(sweep_data, e) for e in sweep_data.plan.expectations]
 
 
-def _verdict(gathered: Gathered, expected: Expectation) -> Verdict:
-    if expected.kind == "at_chance":
-        holds, detail = _at_chance(gathered, expected)
+def _check_planted_effect(sweep_data: SweepData, planted_effect: PlantedEffect) -> PlantedEffectResult:
+    if planted_effect.kind == "at_chance":
+        holds, detail = _check_at_chance(sweep_data, planted_effect)
     else:
-        found = _effect(gathered, expected)
-        holds, detail = _effect_as_expected(expected, found), _spoken(found)
-    return Verdict(about=expected.about, holds=holds, detail=detail)
+        estimate = _estimate_effect(sweep_data, planted_effect)
+        holds, detail = _matches_planted_effect(planted_effect, estimate), _describe_effect(estimate)
+    return PlantedEffectResult(about=planted_effect.about, holds=holds, detail=detail)
 
 
-def _effect(gathered: Gathered, expected: Expectation) -> Effect:
+def _estimate_effect(sweep_data: SweepData, planted_effect: PlantedEffect) -> Effect:
     """The contrast's effect: within the primary family on the primary score, else on its own."""
-    plan = gathered.plan
-    contrast = next(c for c in plan.contrasts if c.name == expected.contrast)
-    score = expected.score or plan.primary.score
-    observed = gathered.observed(plan.primary.dataset, score)
+    plan = sweep_data.plan
+    contrast = next(c for c in plan.contrasts if c.name == planted_effect.contrast)
+    score = planted_effect.score or plan.primary.score
+    observations = sweep_data.observed(plan.primary.dataset, score)
     if contrast.primary and score == plan.primary.score:
-        declared = [c for c in plan.contrasts if c.primary]
-        return family([c.weights for c in declared], observed)[declared.index(contrast)]
-    return effect(contrast.weights, observed)
+        primary_contrasts = [c for c in plan.contrasts if c.primary]
+        return estimate_primary_effects([c.weights for c in primary_contrasts], observations)[primary_contrasts.index(contrast)]
+    return estimate_effect(contrast.weights, observations)
 
 
-def _effect_as_expected(expected: Expectation, found: Effect) -> bool:
-    if not found.values or found.missing or found.diverged:
+def _matches_planted_effect(planted_effect: PlantedEffect, estimate: Effect) -> bool:
+    if not estimate.values or estimate.missing or estimate.diverged:
         return False
-    if expected.kind == "exactly_zero":
-        return found.exact
-    if expected.kind == "helps":
-        return found.sign == 1
-    return found.sign == 0
+    if planted_effect.kind == "exactly_zero":
+        return estimate.exact
+    if planted_effect.kind == "helps":
+        return estimate.sign == 1
+    return estimate.sign == 0
 
 
-def _at_chance(gathered: Gathered, expected: Expectation) -> tuple[bool, str]:
-    plan = gathered.plan
-    score = expected.score or plan.primary.score
-    observed = gathered.observed(plan.primary.dataset, score)
-    values = list(observed.values.get(expected.arm or "", {}).values())
-    if len(values) < len(plan.seeds) or observed.chance is None or not observed.grain:
+def _check_at_chance(sweep_data: SweepData, planted_effect: PlantedEffect) -> tuple[bool, str]:
+    plan = sweep_data.plan
+    score = planted_effect.score or plan.primary.score
+    observations = sweep_data.observed(plan.primary.dataset, score)
+    values = list(observations.values.get(planted_effect.arm or "", {}).values())
+    if len(values) < len(plan.seeds) or observations.chance is None or not observations.grain:
         return False, f"{len(values)} of {len(plan.seeds)} seeds have the score"
-    chance, samples = observed.chance, 1 / observed.grain
-    error = math.sqrt(chance * (1 - chance) / samples)
+    chance, samples = observations.chance, 1 / observations.grain
+    standard_error = math.sqrt(chance * (1 - chance) / samples)
     mean = math.fsum(values) / len(values)
-    detail = f"{mean:.3f}, chance {chance:.2f}, standard error of the test items {error:.3f}"
-    return abs(mean - chance) <= LIMIT * error, detail
+    detail = f"{mean:.3f}, chance {chance:.2f}, standard error of the test items {standard_error:.3f}"
+    return abs(mean - chance) <= CHANCE_TOLERANCE_SE * standard_error, detail
 
 
-def _spoken(found: Effect) -> str:
-    if found.mean is None:
+def _describe_effect(estimate: Effect) -> str:
+    if estimate.mean is None:
         return "not measured"
-    if found.exact:
-        return f"exactly 0 in {len(found.seeds)} seeds"
-    interval = "" if found.low is None else f" [{found.low:+.3f}, {found.high:+.3f}]"
-    p = "" if found.significance is None else f", p = {found.significance:.3g}"
-    return f"{found.mean:+.3f}{interval}{p}, {len(found.seeds)} seeds"
+    if estimate.exact:
+        return f"exactly 0 in {len(estimate.seeds)} seeds"
+    interval = "" if estimate.low is None else f" [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+    p_text = "" if estimate.significance is None else f", p = {estimate.significance:.3g}"
+    return f"{estimate.mean:+.3f}{interval}{p_text}, {len(estimate.seeds)} seeds"

@@ -8,24 +8,24 @@ from dataclasses import dataclass, replace
 
 from analysis import formatting
 from analysis.collect import predictions
-from analysis.collect.frame import Gathered
+from analysis.collect.frame import SweepData
 from analysis.results import alarms, tuning
-from analysis.results.alarms import Check
+from analysis.results.alarms import DataCheck
 from analysis.statistics.effects import (
     Effect,
-    Observed,
-    effect,
-    family,
-    holm,
-    indistinguishable,
-    item_error,
+    Observations,
+    estimate_effect,
+    estimate_primary_effects,
+    holm_adjust,
+    find_tied_for_best,
+    compute_test_set_se,
 )
-from uniclip.store import Contrast, Finding, Plan, Store
+from uniclip.store import Contrast, AuditCheck, Plan, Store
 
 ScoreKey = tuple[str, str]
-NAMED = 3
+MAX_NAMES = 3
 """So many contrasts or cells are named in a warning."""
-PARTS = {
+COMPONENT_PARTS = {
     "awareness": ("augmentation_encoder", "image_head"),
     "domain_similarity": ("similarity",),
 }
@@ -33,7 +33,7 @@ PARTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rival:
+class Baseline:
     """An arm that the reference should beat."""
 
     arm: str
@@ -43,11 +43,11 @@ class Rival:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class Results:
     """What the cells showed."""
 
-    gathered: Gathered
-    observed: dict[ScoreKey, Observed]
+    gathered: SweepData
+    observed: dict[ScoreKey, Observations]
     effects: dict[str, Effect]
     """By contrast, on the primary score; Holm over the primary contrasts."""
     others: dict[ScoreKey, dict[str, Effect]]
@@ -56,13 +56,13 @@ class Findings:
     """By contrast: standard error from the test items alone, on the primary score."""
     best: dict[ScoreKey, set[str]]
     """By score: the arms that cannot be told from the best, if that says anything."""
-    rivals: list[Rival]
+    rivals: list[Baseline]
     """What the reference is held against, the best first; differences Holm-corrected over them."""
-    audit: tuple[Finding, ...]
+    audit: tuple[AuditCheck, ...]
     """What the audit found."""
-    checks: list[Check]
+    checks: list[DataCheck]
     """What the scores on published data sets were checked for."""
-    default: tuning.Beside | None
+    default: tuning.TuningComparison | None
     """The same arms with default hyper-parameters, where these are tuned."""
 
     @property
@@ -91,126 +91,126 @@ class Findings:
 
     def heading(self, key: ScoreKey) -> str:
         """The score's name for readers; *: too few samples; its data set if there are several."""
-        several = len({dataset for dataset, _ in self.observed}) > 1
-        star = "*" if self.gathered.shown_only(*key) else ""
-        return f"{key[0]}: " * several + formatting.score_label(key[1]) + star
+        has_several_datasets = len({dataset for dataset, _ in self.observed}) > 1
+        report_only_mark = "*" if self.gathered.shown_only(*key) else ""
+        return f"{key[0]}: " * has_several_datasets + formatting.format_score_label(key[1]) + report_only_mark
 
     def label(self, arm: str) -> str:
         """The arm's name for readers."""
         return self.plan.arm(arm).label
 
 
-def find(store: Store, gathered: Gathered) -> Findings:
+def analyze(store: Store, sweep_data: SweepData) -> Results:
     """Judge what was gathered."""
-    plan = gathered.plan
-    observed = {key: gathered.observed(*key) for key in gathered.scores()}
-    primary = observed[plan.primary.dataset, plan.primary.score]
-    candidates = [a.name for a in plan.arms if a.role != "noise"]
-    maximised = [
+    plan = sweep_data.plan
+    observations = {key: sweep_data.observed(*key) for key in sweep_data.scores()}
+    primary_observations = observations[plan.primary.dataset, plan.primary.score]
+    candidate_arms = [a.name for a in plan.arms if a.role != "noise"]
+    maximized_scores = [
         k
-        for k in observed
-        if gathered.kind(*k) in ("accuracy", "recall", "map") and not gathered.shown_only(*k)
+        for k in observations
+        if sweep_data.kind(*k) in ("accuracy", "recall", "map") and not sweep_data.shown_only(*k)
     ]
-    outcomes = predictions.outcomes(store, plan, plan.primary.dataset, plan.primary.score)
-    return Findings(
-        gathered=gathered,
-        observed=observed,
-        effects=judge(plan, primary),
+    outcomes = predictions.load_outcomes(store, plan, plan.primary.dataset, plan.primary.score)
+    return Results(
+        gathered=sweep_data,
+        observed=observations,
+        effects=estimate_effects(plan, primary_observations),
         others={
-            key: {c.name: effect(c.weights, o) for c in plan.contrasts}
-            for key, o in observed.items()
-            if o is not primary
+            key: {c.name: estimate_effect(c.weights, o) for c in plan.contrasts}
+            for key, o in observations.items()
+            if o is not primary_observations
         },
-        items={c.name: item_error(c.weights, outcomes) for c in plan.contrasts},
-        best={key: indistinguishable(observed[key], candidates) for key in maximised},
-        rivals=_rivals(plan, primary),
+        items={c.name: compute_test_set_se(c.weights, outcomes) for c in plan.contrasts},
+        best={key: find_tied_for_best(observations[key], candidate_arms) for key in maximized_scores},
+        rivals=_compare_with_baselines(plan, primary_observations),
         audit=store.sweep(plan.sweep).findings(),
-        checks=alarms.checks(store, gathered),
-        default=tuning.beside(store, plan, primary),
+        checks=alarms.check_published_scores(store, sweep_data),
+        default=tuning.compare_with_default(store, plan, primary_observations),
     )
 
 
-def judge(plan: Plan, observed: Observed) -> dict[str, Effect]:
+def estimate_effects(plan: Plan, observations: Observations) -> dict[str, Effect]:
     """Every contrast on one score; the primary ones with Holm's correction over themselves."""
-    declared = [c for c in plan.contrasts if c.primary]
-    corrected = family([c.weights for c in declared], observed)
-    found = {c.name: e for c, e in zip(declared, corrected)}
-    return {c.name: found.get(c.name) or effect(c.weights, observed) for c in plan.contrasts}
+    primary_contrasts = [c for c in plan.contrasts if c.primary]
+    adjusted_effects = estimate_primary_effects([c.weights for c in primary_contrasts], observations)
+    effect_by_contrast = {c.name: e for c, e in zip(primary_contrasts, adjusted_effects)}
+    return {c.name: effect_by_contrast.get(c.name) or estimate_effect(c.weights, observations) for c in plan.contrasts}
 
 
-def engagement(gathered: Gathered, component: str) -> tuple[float | None, dict[str, float]]:
+def compute_knockout_effect(sweep_data: SweepData, component: str) -> tuple[float | None, dict[str, float]]:
     """Of the reference arm, mean over seeds: what switching the component off in the trained model
     adds to the loss (None if nobody measured it), and how far its parts moved, as a share of their
     initial length."""
-    history = gathered.history
-    rows = history[(history["phase"] == "engagement") & (history["arm"] == gathered.plan.reference)]
+    history = sweep_data.history
+    rows = history[(history["phase"] == "engagement") & (history["arm"] == sweep_data.plan.reference)]
 
     def mean(column: str) -> float | None:
         values = rows[column].dropna() if column in rows else []
         return math.fsum(values) / len(values) if len(values) else None
 
-    moved = {part: mean(f"moved.{part}") for part in PARTS.get(component, ())}
-    return mean(f"engagement.{component}"), {k: v for k, v in moved.items() if v is not None}
+    relative_changes = {part: mean(f"moved.{part}") for part in COMPONENT_PARTS.get(component, ())}
+    return mean(f"engagement.{component}"), {k: v for k, v in relative_changes.items() if v is not None}
 
 
-def unlike(findings: Findings) -> list[str]:
+def find_comparability_warnings(results: Results) -> list[str]:
     """A warning for each way in which runs were made that their comparison should not rest on."""
-    classes, code = mixed_numerics(findings), mixed_training(findings)
-    said = []
-    if classes:
-        said.append(f"Arms of different numerics classes are compared: {_few(classes)}.")
-    if code:
-        said.append(f"Trained by other code than the rest: {_few(code)}; stale=rerun mends it.")
-    return said
+    mixed_contrasts, mixed_cells = find_mixed_numerics(results), find_mixed_training(results)
+    warnings = []
+    if mixed_contrasts:
+        warnings.append(f"Arms of different numerics classes are compared: {_format_names(mixed_contrasts)}.")
+    if mixed_cells:
+        warnings.append(f"Trained by other code than the rest: {_format_names(mixed_cells)}; stale=rerun mends it.")
+    return warnings
 
 
-def mixed_numerics(findings: Findings) -> list[str]:
+def find_mixed_numerics(results: Results) -> list[str]:
     """Contrasts whose arms ran in different numerics classes, at some seed that they share."""
-    runs = findings.run_of
-    mixed = []
-    for contrast in findings.plan.contrasts:
-        for seed in findings.effects[contrast.name].seeds:
-            classes = [findings.gathered.numerics[runs[arm, seed]] for arm in contrast.weights]
-            if any(c != classes[0] for c in classes):
-                mixed.append(contrast.label)
+    run_by_cell = results.run_of
+    mixed_contrasts = []
+    for contrast in results.plan.contrasts:
+        for seed in results.effects[contrast.name].seeds:
+            numerics_classes = [results.gathered.numerics[run_by_cell[arm, seed]] for arm in contrast.weights]
+            if any(c != numerics_classes[0] for c in numerics_classes):
+                mixed_contrasts.append(contrast.label)
                 break
-    return mixed
+    return mixed_contrasts
 
 
-def mixed_training(findings: Findings) -> list[str]:
+def find_mixed_training(results: Results) -> list[str]:
     """Cells, the default ones beside tuned ones included, that other code trained than the most."""
-    cells = {f"{arm}/{seed}": run for (arm, seed), run in findings.run_of.items()}
-    code = dict(findings.gathered.training)
-    if findings.default is not None:
-        beside = findings.default.runs.items()
-        cells |= {f"{arm}/{seed} by default": run for (arm, seed), run in beside}
-        code |= findings.default.training
-    trained = {cell: code[run] for cell, run in cells.items() if run in code}
-    most = [usual for usual, _ in Counter(trained.values()).most_common(1)]
-    return [cell for cell, by in trained.items() if by not in most]
+    run_by_label = {f"{arm}/{seed}": run for (arm, seed), run in results.run_of.items()}
+    hash_by_run = dict(results.gathered.training)
+    if results.default is not None:
+        default_runs = results.default.runs.items()
+        run_by_label |= {f"{arm}/{seed} by default": run for (arm, seed), run in default_runs}
+        hash_by_run |= results.default.training
+    hash_by_label = {cell: hash_by_run[run] for cell, run in run_by_label.items() if run in hash_by_run}
+    common_hashes = [training_hash for training_hash, _ in Counter(hash_by_label.values()).most_common(1)]
+    return [cell for cell, label_hash in hash_by_label.items() if label_hash not in common_hashes]
 
 
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def _format_names(names: list[str]) -> str:
+    more_text = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more_text
 
 
-def _rivals(plan: Plan, observed: Observed) -> list[Rival]:
+def _compare_with_baselines(plan: Plan, observations: Observations) -> list[Baseline]:
     """The reference of a crossed design against each arm that has less than it (outside baselines,
     components off); a listed one against the arms that contrasts take off."""
-    full = plan.arm(plan.reference)
-    taken_off = {a for c in plan.contrasts for a in c.sides[1]}
-    found = []
+    reference = plan.arm(plan.reference)
+    negative_arms = {a for c in plan.contrasts for a in c.sides[1]}
+    baselines = []
     for arm in plan.arms:
-        values = observed.values.get(arm.name, {})
-        held = full.role == "crossed" or arm.name in taken_off
-        if held and arm.name != full.name and arm.role != "noise" and values:
-            against = effect({full.name: 1.0, arm.name: -1.0}, observed)
+        values = observations.values.get(arm.name, {})
+        is_baseline = reference.role == "crossed" or arm.name in negative_arms
+        if is_baseline and arm.name != reference.name and arm.role != "noise" and values:
+            difference = estimate_effect({reference.name: 1.0, arm.name: -1.0}, observations)
             mean = math.fsum(values.values()) / len(values)
-            found.append(Rival(arm=arm.name, mean=mean, difference=against))
-    adjusted = holm([1.0 if r.difference.p is None else r.difference.p for r in found])
-    corrected = [
+            baselines.append(Baseline(arm=arm.name, mean=mean, difference=difference))
+    adjusted_p_values = holm_adjust([1.0 if r.difference.p is None else r.difference.p for r in baselines])
+    adjusted_baselines = [
         r if r.difference.p is None else replace(r, difference=replace(r.difference, holm=p))
-        for r, p in zip(found, adjusted)
+        for r, p in zip(baselines, adjusted_p_values)
     ]
-    return sorted(corrected, key=lambda r: -r.mean)
+    return sorted(adjusted_baselines, key=lambda r: -r.mean)

@@ -7,81 +7,81 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import formatting
-from analysis.collect.frame import gather
-from analysis.statistics.effects import Effect, Observed, effect
-from analysis.tables.table import Entry, Table, entries
+from analysis.collect.frame import collect_sweep_data
+from analysis.statistics.effects import Effect, Observations, estimate_effect
+from analysis.tables.table import TableCell, Table, make_row
 from uniclip.store import Contrast, Plan, Store, TunedArm
 
 TUNED, DEFAULT = "tuned", "default"
-EDGE = "on the {} edge of the space"
+BOUNDARY_TEXT = "on the {} edge of the space"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
+class TuningComparison:
     """The default arms beside the tuned ones, on the primary score."""
 
     runs: dict[tuple[str, int], str]
     """(arm, seed) -> run with default values."""
     training: dict[str, str]
     """Run id -> hash of the code that trained it."""
-    observed: Observed
+    observed: Observations
     gains: dict[str, Effect]
     """Tuned minus default, by arm, paired by seed; uncorrected."""
     effects: dict[str, Effect]
     """Every contrast between arms with default values; uncorrected."""
 
 
-def beside(store: Store, plan: Plan, tuned: Observed) -> Beside | None:
+def compare_with_default(store: Store, plan: Plan, tuned_observations: Observations) -> TuningComparison | None:
     """What a tuned plan's arms score with default values; None for a plan that was not tuned.
 
     Raises `UserError` if the default arms' sweep is not in the store any more.
     """
     if plan.tuning is None:
         return None
-    gathered = gather(store, plan.tuning.default)
-    default = gathered.observed(plan.primary.dataset, plan.primary.score)
-    return Beside(
-        runs={(c.arm, c.seed): c.run for c in gathered.plan.cells},
-        training=gathered.training,
-        observed=default,
-        gains={arm.name: _gain(arm.name, tuned, default) for arm in plan.arms},
-        effects={c.name: effect(c.weights, default) for c in plan.contrasts},
+    sweep_data = collect_sweep_data(store, plan.tuning.default)
+    default_observations = sweep_data.observed(plan.primary.dataset, plan.primary.score)
+    return TuningComparison(
+        runs={(c.arm, c.seed): c.run for c in sweep_data.plan.cells},
+        training=sweep_data.training,
+        observed=default_observations,
+        gains={arm.name: _estimate_gain(arm.name, tuned_observations, default_observations) for arm in plan.arms},
+        effects={c.name: estimate_effect(c.weights, default_observations) for c in plan.contrasts},
     )
 
 
-def _gain(arm: str, tuned: Observed, default: Observed) -> Effect:
-    both = {TUNED: tuned, DEFAULT: default}
-    pair = Observed(
-        seeds=tuned.seeds,
-        values={name: of.values.get(arm, {}) for name, of in both.items()},
+def _estimate_gain(arm: str, tuned_observations: Observations, default_observations: Observations) -> Effect:
+    observations_by_side = {TUNED: tuned_observations, DEFAULT: default_observations}
+    paired_observations = Observations(
+        seeds=tuned_observations.seeds,
+        values={name: observations.values.get(arm, {}) for name, observations in observations_by_side.items()},
         diverged=frozenset(
-            (name, seed) for name, of in both.items() for a, seed in of.diverged if a == arm
+            (name, seed) for name, observations in observations_by_side.items() for a, seed in observations.diverged if a == arm
         ),
-        chance=tuned.chance,
-        grain=max(tuned.grain, default.grain),
+        chance=tuned_observations.chance,
+        grain=max(tuned_observations.grain, default_observations.grain),
     )
-    return effect({TUNED: 1.0, DEFAULT: -1.0}, pair)
+    return estimate_effect({TUNED: 1.0, DEFAULT: -1.0}, paired_observations)
 
 
-def arms(plan: Plan, tuned: Observed, found: Beside, heading: str) -> Table:
+def build_tuning_table(plan: Plan, tuned_observations: Observations, comparison: TuningComparison, heading: str) -> Table:
     """Arms by what was chosen, and their scores with default and with tuned values."""
     assert plan.tuning is not None
     keys = list(plan.tuning.arms[0].best.values)
     rows, records = [], []
-    for of_arm in plan.tuning.arms:
-        gain = found.gains[of_arm.arm]
+    for tuned_arm in plan.tuning.arms:
+        gain = comparison.gains[tuned_arm.arm]
         rows.append(
-            entries(
-                plan.arm(of_arm.arm).label,
-                *(_chosen(of_arm, key) for key in keys),
-                *(formatting.number(v) for v in (of_arm.default, of_arm.best.score)),
-                *(formatting.number(_mean(o, of_arm.arm)) for o in (found.observed, tuned)),
-                f"{formatting.signed(gain.mean)} {formatting.interval(gain)}".strip(),
-                f"{of_arm.trials}{f' ({of_arm.stopped} stopped)' if of_arm.stopped else ''}",
-                f"{of_arm.steps:,}",
+            make_row(
+                plan.arm(tuned_arm.arm).label,
+                *(_build_value_cell(tuned_arm, key) for key in keys),
+                *(formatting.format_number(v) for v in (tuned_arm.default, tuned_arm.best.score)),
+                *(formatting.format_number(_compute_mean(o, tuned_arm.arm)) for o in (comparison.observed, tuned_observations)),
+                f"{formatting.format_signed(gain.mean)} {formatting.format_interval(gain)}".strip(),
+                f"{tuned_arm.trials}{f' ({tuned_arm.stopped} stopped)' if tuned_arm.stopped else ''}",
+                f"{tuned_arm.steps:,}",
             )
         )
-        records.append(_record(plan, of_arm, tuned, found))
+        records.append(_build_arm_record(plan, tuned_arm, tuned_observations, comparison))
     return Table(
         name="tuning",
         title="Default and tuned hyper-parameters, side by side",
@@ -98,21 +98,21 @@ def arms(plan: Plan, tuned: Observed, found: Beside, heading: str) -> Table:
         ),
         rows=tuple(rows),
         records=tuple(records),
-        notes=tuple(_notes(plan)),
+        notes=tuple(_build_notes(plan)),
     )
 
 
-def effects(plan: Plan, tuned: Mapping[str, Effect], found: Beside, heading: str) -> Table:
+def build_tuned_effects_table(plan: Plan, tuned_effects: Mapping[str, Effect], comparison: TuningComparison, heading: str) -> Table:
     """What each contrast came to between default arms, and between tuned ones."""
     rows = [
-        entries(
+        make_row(
             c.label,
             *(
                 text
-                for e in (found.effects[c.name], tuned[c.name])
-                for text in (formatting.signed(e.mean), formatting.interval(e))
+                for e in (comparison.effects[c.name], tuned_effects[c.name])
+                for text in (formatting.format_signed(e.mean), formatting.format_interval(e))
             ),
-            formatting.verdict(tuned[c.name], c.kind),
+            formatting.format_verdict(tuned_effects[c.name], c.kind),
         )
         for c in plan.contrasts
     ]
@@ -126,7 +126,7 @@ def effects(plan: Plan, tuned: Mapping[str, Effect], found: Beside, heading: str
         ),
         rows=tuple(rows),
         records=tuple(
-            _contrast_record(c, found.effects[c.name], tuned[c.name]) for c in plan.contrasts
+            _build_contrast_record(c, comparison.effects[c.name], tuned_effects[c.name]) for c in plan.contrasts
         ),
         notes=(
             f"Effects on {heading}, paired by seed. Verdicts of the tuned arms are those of the "
@@ -135,79 +135,79 @@ def effects(plan: Plan, tuned: Mapping[str, Effect], found: Beside, heading: str
     )
 
 
-def _chosen(of_arm: TunedArm, key: str) -> Entry:
-    text = str(of_arm.best.values[key])
-    end = of_arm.edges.get(key)
-    return Entry(text=f"{text} ({end} edge)", tone="bad") if end else Entry(text=text)
+def _build_value_cell(tuned_arm: TunedArm, key: str) -> TableCell:
+    text = str(tuned_arm.best.values[key])
+    boundary_side = tuned_arm.edges.get(key)
+    return TableCell(text=f"{text} ({boundary_side} edge)", tone="bad") if boundary_side else TableCell(text=text)
 
 
-def _record(plan: Plan, of_arm: TunedArm, tuned: Observed, found: Beside) -> dict[str, Any]:
-    name, gain = of_arm.arm, found.gains[of_arm.arm]
+def _build_arm_record(plan: Plan, tuned_arm: TunedArm, tuned_observations: Observations, comparison: TuningComparison) -> dict[str, Any]:
+    arm_name, gain = tuned_arm.arm, comparison.gains[tuned_arm.arm]
     runs = {(c.arm, c.seed): c.run for c in plan.cells}
     return {
-        "arm": name,
-        **of_arm.best.values,
-        "edges": " ".join(f"{key}:{end}" for key, end in of_arm.edges.items()),
-        "validation_default": of_arm.default,
-        "validation_tuned": of_arm.best.score,
-        "default": _mean(found.observed, name),
-        "tuned": _mean(tuned, name),
+        "arm": arm_name,
+        **tuned_arm.best.values,
+        "edges": " ".join(f"{key}:{boundary_side}" for key, boundary_side in tuned_arm.edges.items()),
+        "validation_default": tuned_arm.default,
+        "validation_tuned": tuned_arm.best.score,
+        "default": _compute_mean(comparison.observed, arm_name),
+        "tuned": _compute_mean(tuned_observations, arm_name),
         "difference": gain.mean,
         "low": gain.low,
         "high": gain.high,
         "p": gain.p,
         "seeds": len(gain.seeds),
-        "best_trial": of_arm.best.number + 1,
-        "trials": of_arm.trials,
-        "stopped": of_arm.stopped,
-        "diverged": of_arm.diverged,
-        "steps": of_arm.steps,
-        "runs_default": " ".join(r for (a, _), r in found.runs.items() if a == name),
-        "runs_tuned": " ".join(r for (a, _), r in runs.items() if a == name),
+        "best_trial": tuned_arm.best.number + 1,
+        "trials": tuned_arm.trials,
+        "stopped": tuned_arm.stopped,
+        "diverged": tuned_arm.diverged,
+        "steps": tuned_arm.steps,
+        "runs_default": " ".join(r for (a, _), r in comparison.runs.items() if a == arm_name),
+        "runs_tuned": " ".join(r for (a, _), r in runs.items() if a == arm_name),
     }
 
 
-def _contrast_record(contrast: Contrast, default: Effect, tuned: Effect) -> dict[str, Any]:
-    sides = {DEFAULT: default, TUNED: tuned}
+def _build_contrast_record(contrast: Contrast, default_effect: Effect, tuned_effect: Effect) -> dict[str, Any]:
+    effects_by_side = {DEFAULT: default_effect, TUNED: tuned_effect}
     return {
         "contrast": contrast.name,
         "label": contrast.label,
         **{
             f"{side}_{name}": getattr(e, field)
-            for side, e in sides.items()
+            for side, e in effects_by_side.items()
             for name, field in (("effect", "mean"), ("low", "low"), ("high", "high"), ("p", "p"))
         },
-        "verdict_tuned": formatting.verdict(tuned, contrast.kind),
+        "verdict_tuned": formatting.format_verdict(tuned_effect, contrast.kind),
     }
 
 
-def _notes(plan: Plan) -> list[str]:
+def _build_notes(plan: Plan) -> list[str]:
     tuning = plan.tuning
     assert tuning is not None
     seeds = ", ".join(str(s) for s in tuning.seeds)
-    shared = sorted(set(tuning.seeds) & set(plan.seeds))
-    spent = {t.steps for t in tuning.arms}
-    said = [
+    shared_seeds = sorted(set(tuning.seeds) & set(plan.seeds))
+    step_counts = {t.steps for t in tuning.arms}
+    notes = [
         f"Every arm had {tuning.trials} trials in the space {tuning.space} "
         f"(pruner: {tuning.pruner}), chosen by the validation score after the last step (mean over "
         f"seeds {seeds}; a diverged run counts as 0); no test score had a say.",
-        f"Seeds {', '.join(map(str, shared))} served the choice too: their tuned scores flatter."
-        if shared
+        f"Seeds {', '.join(map(str, shared_seeds))} served the choice too: their tuned scores flatter."
+        if shared_seeds
         else "The seeds of the scores had no say in the choice.",
         "Tuned against default: paired by seed, 95 % interval of each arm alone (exploratory).",
         "Every arm spent the same steps."
-        if len(spent) == 1
+        if len(step_counts) == 1
         else "Steps spent differ: runs that diverged, were stopped by the median, or are longer by "
         "the arm's declaration.",
     ]
     for t in tuning.arms:
-        for key, end in t.edges.items():
-            said.append(
-                f"{plan.arm(t.arm).label}: {key} is {EDGE.format(end)}; its optimum may lie beyond."
+        for key, boundary_side in t.edges.items():
+            notes.append(
+                f"{plan.arm(t.arm).label}: {key} is {BOUNDARY_TEXT.format(boundary_side)}; its optimum may lie beyond."
             )
-    return said
+    return notes
 
 
-def _mean(observed: Observed, arm: str) -> float | None:
-    values = list(observed.values.get(arm, {}).values())
+def _compute_mean(observations: Observations, arm: str) -> float | None:
+    values = list(observations.values.get(arm, {}).values())
     return sum(values) / len(values) if values else None

@@ -23,12 +23,12 @@ Floats = NDArray[np.float64]
 ALPHA = 0.05
 CONFIDENCE = 1 - ALPHA
 POWER = 0.8
-ENOUGH = 3
+MIN_SEEDS_FOR_INTERVAL = 3
 """Seeds from which on there is an interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observed:
+class Observations:
     """One score, as far as it was observed."""
 
     seeds: tuple[int, ...]
@@ -89,123 +89,123 @@ class Effect:
         return int(math.copysign(1, self.mean)) if self.significance < ALPHA else 0
 
 
-def paired_t(values: Floats, *, grain: float = 0.0) -> tuple[Floats, Floats, Floats, Floats]:
+def paired_t(values: Floats, *, min_spread: float = 0.0) -> tuple[Floats, Floats, Floats, Floats]:
     """Mean, half width of the 95 % interval, two-sided p and spread of `values` (..., n), n >= 2.
 
     `grain`: a lower bound of the spread (standard deviation, n - 1).
     """
     n = values.shape[-1]
     mean = values.mean(-1)
-    spread = np.maximum(values.std(-1, ddof=1), grain)
-    error = spread / math.sqrt(n)
+    spread = np.maximum(values.std(-1, ddof=1), min_spread)
+    standard_error = spread / math.sqrt(n)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(error > 0, np.abs(mean) / error, np.where(mean == 0, 0.0, np.inf))
-    half = special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * error
-    return mean, half, 2 * special.stdtr(n - 1, -t), spread
+        t = np.where(standard_error > 0, np.abs(mean) / standard_error, np.where(mean == 0, 0.0, np.inf))
+    half_width = special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * standard_error
+    return mean, half_width, 2 * special.stdtr(n - 1, -t), spread
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def holm_adjust(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjusted p values, in the order given (values above 1 are cut to 1)."""
-    order = sorted(range(len(p)), key=lambda i: p[i])
-    adjusted, highest = [1.0] * len(p), 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(p) - rank) * p[i]))
-        adjusted[i] = highest
-    return adjusted
+    sorted_indices = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted_p_values, running_max = [1.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted_indices):
+        running_max = max(running_max, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted_p_values[i] = running_max
+    return adjusted_p_values
 
 
 @lru_cache(maxsize=256)
-def detectable_ratio(n: int, alpha: float = ALPHA, power: float = POWER) -> float:
+def standardized_mde(n: int, alpha: float = ALPHA, power: float = POWER) -> float:
     """Smallest effect, in standard deviations, that a paired t of `n` seeds finds at `power`."""
     df = n - 1
-    limit = float(special.stdtrit(df, 1 - alpha / 2))
+    critical_t = float(special.stdtrit(df, 1 - alpha / 2))
     # Power is the noncentral t's tails, integrated over the spread's own distribution by quadrature
     # (scipy.stats.nct gives NaN for few degrees of freedom and strict levels).
-    nodes, weights = np.polynomial.legendre.leggauss(256)
-    spread = np.sqrt(special.chdtri(df, (1 - nodes) / 2) / df)
+    quadrature_nodes, quadrature_weights = np.polynomial.legendre.leggauss(256)
+    spread = np.sqrt(special.chdtri(df, (1 - quadrature_nodes) / 2) / df)
 
     def shortfall(ncp: float) -> float:
-        tails = special.ndtr(ncp - limit * spread) + special.ndtr(-ncp - limit * spread)
-        return float(weights @ tails) / 2 - power
+        tail_probabilities = special.ndtr(ncp - critical_t * spread) + special.ndtr(-ncp - critical_t * spread)
+        return float(quadrature_weights @ tail_probabilities) / 2 - power
 
-    high = 1.0
-    while shortfall(high) < 0:
-        high *= 2
-    return float(optimize.brentq(shortfall, 0.0, high)) / math.sqrt(n)
+    upper_bound = 1.0
+    while shortfall(upper_bound) < 0:
+        upper_bound *= 2
+    return float(optimize.brentq(shortfall, 0.0, upper_bound)) / math.sqrt(n)
 
 
-def contrast_value(weights: Mapping[str, float], at: Mapping[str, float]) -> float:
+def compute_contrast(weights: Mapping[str, float], values_by_arm: Mapping[str, float]) -> float:
     """The weighted sum of arms, rounded once: arms that cancel give 0 to the last bit."""
-    return math.fsum(w * at[arm] for arm, w in weights.items())
+    return math.fsum(w * values_by_arm[arm] for arm, w in weights.items())
 
 
-def variance_ratio(
-    weights: Mapping[str, float], observed: Observed, seeds: Sequence[int]
+def compute_variance_ratio(
+    weights: Mapping[str, float], observations: Observations, seeds: Sequence[int]
 ) -> float | None:
     """Variance over `seeds` of the paired contrast / of independent arms; None without spread."""
     if len(seeds) < 2:
         return None
-    table = np.array([[observed.values[arm][s] for s in seeds] for arm in weights])
+    value_table = np.array([[observations.values[arm][s] for s in seeds] for arm in weights])
     w = np.array(list(weights.values()))
-    unpaired = float((w**2 * table.var(1, ddof=1)).sum())
-    return float((w @ table).var(ddof=1)) / unpaired if unpaired > 0 else None
+    unpaired_variance = float((w**2 * value_table.var(1, ddof=1)).sum())
+    return float((w @ value_table).var(ddof=1)) / unpaired_variance if unpaired_variance > 0 else None
 
 
-def effect(weights: Mapping[str, float], observed: Observed, *, alpha: float = ALPHA) -> Effect:
+def estimate_effect(weights: Mapping[str, float], observations: Observations, *, alpha: float = ALPHA) -> Effect:
     """What the contrast with these arm `weights` came to; `alpha` is the level of `detectable`."""
-    complete, diverged, missing = _fates(weights, observed)
+    complete_seeds, diverged_seeds, missing_seeds = _split_seeds(weights, observations)
     values = [
-        contrast_value(weights, {a: observed.values[a][s] for a in weights}) for s in complete
+        compute_contrast(weights, {a: observations.values[a][s] for a in weights}) for s in complete_seeds
     ]
-    found = Effect(
-        seeds=tuple(complete),
+    estimate = Effect(
+        seeds=tuple(complete_seeds),
         values=tuple(values),
         mean=math.fsum(values) / len(values) if values else None,
-        ratio=variance_ratio(weights, observed, complete),
-        diverged=len(diverged),
-        missing=len(missing),
-        worst=_worst(weights, observed, [*complete, *diverged]) if diverged else None,
+        ratio=compute_variance_ratio(weights, observations, complete_seeds),
+        diverged=len(diverged_seeds),
+        missing=len(missing_seeds),
+        worst=_compute_worst_case_mean(weights, observations, [*complete_seeds, *diverged_seeds]) if diverged_seeds else None,
     )
-    if len(values) < ENOUGH or found.exact:
-        return found
-    grain = observed.grain * math.sqrt(sum(w * w for w in weights.values()) / 12)
-    mean, half, p, spread = (float(x) for x in paired_t(np.array(values), grain=grain))
-    detectable = detectable_ratio(len(values), alpha) * spread
-    return replace(found, low=mean - half, high=mean + half, p=p, detectable=detectable)
+    if len(values) < MIN_SEEDS_FOR_INTERVAL or estimate.exact:
+        return estimate
+    min_spread = observations.grain * math.sqrt(sum(w * w for w in weights.values()) / 12)
+    mean, half_width, p, spread = (float(x) for x in paired_t(np.array(values), min_spread=min_spread))
+    mde = standardized_mde(len(values), alpha) * spread
+    return replace(estimate, low=mean - half_width, high=mean + half_width, p=p, detectable=mde)
 
 
-def family(contrasts: Sequence[Mapping[str, float]], observed: Observed) -> list[Effect]:
+def estimate_primary_effects(contrasts: Sequence[Mapping[str, float]], observations: Observations) -> list[Effect]:
     """The effects of the primary contrasts, with Holm's correction over all that were declared.
 
     A contrast that cannot be tested (yet) counts with p = 1: results that come in later never turn
     a claim into a stronger one by having been absent. `detectable` is at Holm's strictest level.
     """
-    level = ALPHA / max(1, len(contrasts))
-    found = [effect(w, observed, alpha=level) for w in contrasts]
-    adjusted = holm([1.0 if e.p is None else e.p for e in found])
-    return [e if e.p is None else replace(e, holm=a) for e, a in zip(found, adjusted)]
+    holm_alpha = ALPHA / max(1, len(contrasts))
+    estimates = [estimate_effect(w, observations, alpha=holm_alpha) for w in contrasts]
+    adjusted_p_values = holm_adjust([1.0 if e.p is None else e.p for e in estimates])
+    return [e if e.p is None else replace(e, holm=a) for e, a in zip(estimates, adjusted_p_values)]
 
 
-def indistinguishable(observed: Observed, arms: Sequence[str]) -> set[str]:
+def find_tied_for_best(observations: Observations, arms: Sequence[str]) -> set[str]:
     """The arms that cannot be told from the best mean (paired t, Holm); empty = no claim.
 
     Empty when fewer than two arms have three seeds, when no arm can be told from the best (then the
     mark would say nothing), and an arm with fewer than three seeds beside the best is never in it.
     """
-    enough = [a for a in arms if len(observed.values.get(a, {})) >= ENOUGH]
-    if len(enough) < 2:
+    eligible_arms = [a for a in arms if len(observations.values.get(a, {})) >= MIN_SEEDS_FOR_INTERVAL]
+    if len(eligible_arms) < 2:
         return set()
-    best = max(
-        enough, key=lambda a: math.fsum(observed.values[a].values()) / len(observed.values[a])
+    best_arm = max(
+        eligible_arms, key=lambda a: math.fsum(observations.values[a].values()) / len(observations.values[a])
     )
-    rivals = [(a, effect({best: 1.0, a: -1.0}, observed)) for a in enough if a != best]
-    judged = [(a, 1.0 if e.exact else e.p) for a, e in rivals if e.exact or e.p is not None]
-    adjusted = holm([p for _, p in judged if p is not None])
-    level = {best} | {a for (a, _), p in zip(judged, adjusted) if p >= ALPHA}
-    return set() if len(level) == len(enough) else level
+    differences = [(a, estimate_effect({best_arm: 1.0, a: -1.0}, observations)) for a in eligible_arms if a != best_arm]
+    tested_p_values = [(a, 1.0 if e.exact else e.p) for a, e in differences if e.exact or e.p is not None]
+    adjusted_p_values = holm_adjust([p for _, p in tested_p_values if p is not None])
+    tied_arms = {best_arm} | {a for (a, _), p in zip(tested_p_values, adjusted_p_values) if p >= ALPHA}
+    return set() if len(tied_arms) == len(eligible_arms) else tied_arms
 
 
-def item_error(
+def compute_test_set_se(
     weights: Mapping[str, float], outcomes: Mapping[str, Mapping[int, Floats]]
 ) -> float | None:
     """Standard error that the choice of test items alone gives the mean contrast.
@@ -219,30 +219,30 @@ def item_error(
     seeds = set.intersection(*(set(outcomes[arm]) for arm in weights))
     if not seeds or len({len(outcomes[a][s]) for a in weights for s in seeds}) != 1:
         return None
-    per_seed = [sum(w * outcomes[a][s] for a, w in weights.items()) for s in sorted(seeds)]
-    items = np.mean(np.stack(per_seed), 0)
-    return float(items.std(ddof=1) / math.sqrt(len(items))) if len(items) > 1 else None
+    seed_contrasts = [sum(w * outcomes[a][s] for a, w in weights.items()) for s in sorted(seeds)]
+    item_values = np.mean(np.stack(seed_contrasts), 0)
+    return float(item_values.std(ddof=1) / math.sqrt(len(item_values))) if len(item_values) > 1 else None
 
 
-def _fates(
-    weights: Mapping[str, float], observed: Observed
+def _split_seeds(
+    weights: Mapping[str, float], observations: Observations
 ) -> tuple[list[int], list[int], list[int]]:
     """The seeds that all arms completed; that some arm lost by diverging; that some arm lacks."""
-    complete, diverged, missing = [], [], []
-    for seed in observed.seeds:
-        lacking = [a for a in weights if seed not in observed.values.get(a, {})]
-        if not lacking:
-            complete.append(seed)
-        elif all((a, seed) in observed.diverged for a in lacking):
-            diverged.append(seed)
+    complete_seeds, diverged_seeds, missing_seeds = [], [], []
+    for seed in observations.seeds:
+        arms_without_value = [a for a in weights if seed not in observations.values.get(a, {})]
+        if not arms_without_value:
+            complete_seeds.append(seed)
+        elif all((a, seed) in observations.diverged for a in arms_without_value):
+            diverged_seeds.append(seed)
         else:
-            missing.append(seed)
-    return complete, diverged, missing
+            missing_seeds.append(seed)
+    return complete_seeds, diverged_seeds, missing_seeds
 
 
-def _worst(weights: Mapping[str, float], observed: Observed, seeds: Sequence[int]) -> float | None:
-    chance = observed.chance
+def _compute_worst_case_mean(weights: Mapping[str, float], observations: Observations, seeds: Sequence[int]) -> float | None:
+    chance = observations.chance
     if chance is None:
         return None
-    filled = [{a: observed.values.get(a, {}).get(s, chance) for a in weights} for s in seeds]
-    return math.fsum(contrast_value(weights, at) for at in filled) / len(seeds)
+    imputed_values = [{a: observations.values.get(a, {}).get(s, chance) for a in weights} for s in seeds]
+    return math.fsum(compute_contrast(weights, values_by_arm) for values_by_arm in imputed_values) / len(seeds)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from analysis import formatting
-from analysis.results.results import Findings, ScoreKey, unlike
+from analysis.results.results import Results, ScoreKey, find_comparability_warnings
 from analysis.statistics.effects import Effect
-from analysis.tables.table import Entry, Table, entries
+from analysis.tables.table import TableCell, Table, make_row
 from uniclip.store import Contrast
 
-TONES = {
+VERDICT_TONES = {
     "helps": "good",
     "more together": "good",
     "hurts": "bad",
@@ -19,9 +19,9 @@ TONES = {
 }
 
 
-def effects(findings: Findings) -> Table:
+def build_effect_table(results: Results) -> Table:
     """Every contrast on the primary score."""
-    heads = (
+    headings = (
         "contrast",
         "claim",
         "verdict",
@@ -34,97 +34,97 @@ def effects(findings: Findings) -> Table:
         "item error",
         "image forwards",
     )
-    plan = findings.plan
-    drawn = [(c, findings.effects[c.name]) for c in plan.contrasts]
-    declared = sum(c.primary for c in plan.contrasts)
-    crossed = (
+    plan = results.plan
+    contrast_effects = [(c, results.effects[c.name]) for c in plan.contrasts]
+    num_primary = sum(c.primary for c in plan.contrasts)
+    crossed_design_note = (
         "Crossed design: a main effect is averaged over the other components; an interaction is "
         "half of how much one component's effect grows when the other is on."
         if plan.design == "crossed"
         else ""
     )
     notes = (
-        f"Effects on {findings.heading(findings.primary)}; paired by seed; interval: "
+        f"Effects on {results.heading(results.primary)}; paired by seed; interval: "
         "paired t of this contrast alone.",
-        f"Verdict and p: after Holm over the {declared} primary contrasts; all "
+        f"Verdict and p: after Holm over the {num_primary} primary contrasts; all "
         "others are exploratory, uncorrected.",
-        *([crossed] if crossed else []),
+        *([crossed_design_note] if crossed_design_note else []),
         "Detectable: the smallest effect that these seeds find 4 times in 5, at the level "
         "that the verdict needs.",
         "Variance ratio: of the contrast paired by seed to the same contrast unpaired; "
         "below 1, pairing helped.",
         "Item error: standard error that the choice of test pictures alone gives "
         "(paired); in no interval.",
-        *unlike(findings),
-        *(note for c, e in drawn for note in _effect_notes(c, e)),
+        *find_comparability_warnings(results),
+        *(note for c, e in contrast_effects for note in _build_effect_notes(c, e)),
     )
     return Table(
         name="effects",
         title="What each contrast came to",
-        headings=heads,
-        rows=tuple(_effect_row(findings, c, e) for c, e in drawn),
-        records=tuple(_effect_record(findings, c, e, findings.primary) for c, e in drawn),
+        headings=headings,
+        rows=tuple(_build_effect_row(results, c, e) for c, e in contrast_effects),
+        records=tuple(_build_effect_record(results, c, e, results.primary) for c, e in contrast_effects),
         notes=notes,
         texts=3,
     )
 
 
-def other_effects(findings: Findings) -> Table:
+def build_other_effects_table(results: Results) -> Table:
     """The primary contrasts on every other score: exploratory."""
-    declared = [c for c in findings.plan.contrasts if c.primary]
+    primary_contrasts = [c for c in results.plan.contrasts if c.primary]
     rows = []
-    for key, found in findings.others.items():
-        if not findings.gathered.shown_only(*key):
-            rows.append(entries(findings.heading(key), *(_brief(found[c.name]) for c in declared)))
+    for key, effect_by_contrast in results.others.items():
+        if not results.gathered.shown_only(*key):
+            rows.append(make_row(results.heading(key), *(_build_brief_cell(effect_by_contrast[c.name]) for c in primary_contrasts)))
     return Table(
         name="other_effects",
         title="The primary contrasts on the other scores (exploratory)",
-        headings=("score", *(c.label for c in declared)),
+        headings=("score", *(c.label for c in primary_contrasts)),
         rows=tuple(rows),
         records=tuple(
-            _effect_record(findings, c, found[c.name], key)
-            for key, found in findings.others.items()
-            for c in findings.plan.contrasts
+            _build_effect_record(results, c, effect_by_contrast[c.name], key)
+            for key, effect_by_contrast in results.others.items()
+            for c in results.plan.contrasts
         ),
         notes=("Uncorrected 95 % intervals: of twenty, one misses the truth. Nothing is claimed.",),
     )
 
 
-def _effect_row(findings: Findings, contrast: Contrast, effect: Effect) -> tuple[Entry, ...]:
-    verdict = formatting.verdict(effect, contrast.kind)
-    marked = f"{verdict} ({effect.diverged} diverged)" if effect.diverged else verdict
-    item = findings.items[contrast.name]
-    tone = TONES.get(verdict, "quiet")
-    return entries(
+def _build_effect_row(results: Results, contrast: Contrast, effect: Effect) -> tuple[TableCell, ...]:
+    verdict = formatting.format_verdict(effect, contrast.kind)
+    verdict_text = f"{verdict} ({effect.diverged} diverged)" if effect.diverged else verdict
+    test_set_se = results.items[contrast.name]
+    tone = VERDICT_TONES.get(verdict, "quiet")
+    return make_row(
         contrast.label,
         "primary" if contrast.primary else "exploratory",
-        Entry(text=marked, bold=contrast.primary and tone != "quiet", tone=tone),
-        formatting.signed(effect.mean),
-        formatting.interval(effect),
-        formatting.probability(effect.significance),
-        formatting.number(effect.detectable) if effect.detectable is not None else "",
-        formatting.seeds(effect),
-        formatting.number(effect.ratio, 2) if effect.ratio is not None else "",
-        formatting.number(item) if item is not None else "",
-        formatting.cost(findings.plan, contrast).removesuffix(" image forwards"),
+        TableCell(text=verdict_text, bold=contrast.primary and tone != "quiet", tone=tone),
+        formatting.format_signed(effect.mean),
+        formatting.format_interval(effect),
+        formatting.format_p_value(effect.significance),
+        formatting.format_number(effect.detectable) if effect.detectable is not None else "",
+        formatting.format_seed_count(effect),
+        formatting.format_number(effect.ratio, 2) if effect.ratio is not None else "",
+        formatting.format_number(test_set_se) if test_set_se is not None else "",
+        formatting.format_contrast_cost(results.plan, contrast).removesuffix(" image forwards"),
     )
 
 
-def _effect_notes(contrast: Contrast, effect: Effect) -> list[str]:
+def _build_effect_notes(contrast: Contrast, effect: Effect) -> list[str]:
     if not effect.diverged:
         return []
-    worst = (
-        "not known (no chance level)" if effect.worst is None else formatting.signed(effect.worst)
+    worst_case_text = (
+        "not known (no chance level)" if effect.worst is None else formatting.format_signed(effect.worst)
     )
-    lost = f"{effect.diverged} seed{'s' * (effect.diverged > 1)} left out: a run diverged"
-    return [f"{contrast.label}: {lost}; with diverged runs at chance the effect is {worst}."]
+    exclusion_text = f"{effect.diverged} seed{'s' * (effect.diverged > 1)} left out: a run diverged"
+    return [f"{contrast.label}: {exclusion_text}; with diverged runs at chance the effect is {worst_case_text}."]
 
 
-def _effect_record(
-    findings: Findings, contrast: Contrast, effect: Effect, key: ScoreKey
+def _build_effect_record(
+    results: Results, contrast: Contrast, effect: Effect, key: ScoreKey
 ) -> dict[str, Any]:
-    run_of = findings.run_of
-    is_primary = contrast.primary and key == findings.primary
+    run_by_cell = results.run_of
+    is_primary = contrast.primary and key == results.primary
     return {
         "contrast": contrast.name,
         "label": contrast.label,
@@ -132,7 +132,7 @@ def _effect_record(
         "dataset": key[0],
         "score": key[1],
         "claim": "primary" if is_primary else "exploratory",
-        "verdict": formatting.verdict(effect, contrast.kind) if key == findings.primary else "",
+        "verdict": formatting.format_verdict(effect, contrast.kind) if key == results.primary else "",
         "effect": effect.mean,
         "low": effect.low,
         "high": effect.high,
@@ -144,14 +144,14 @@ def _effect_record(
         "missing": effect.missing,
         "worst_case": effect.worst,
         "variance_ratio": effect.ratio,
-        "item_error": findings.items[contrast.name] if key == findings.primary else None,
-        "cost": formatting.cost(findings.plan, contrast),
+        "item_error": results.items[contrast.name] if key == results.primary else None,
+        "cost": formatting.format_contrast_cost(results.plan, contrast),
         "per_seed": " ".join(f"{s}:{v:.10g}" for s, v in zip(effect.seeds, effect.values)),
-        "runs": " ".join(run_of[a, s] for s in effect.seeds for a in contrast.weights),
+        "runs": " ".join(run_by_cell[a, s] for s in effect.seeds for a in contrast.weights),
     }
 
 
-def _brief(effect: Effect) -> Entry:
+def _build_brief_cell(effect: Effect) -> TableCell:
     if effect.exact:
-        return Entry(text="exactly 0", tone="quiet")
-    return Entry(text=f"{formatting.signed(effect.mean)} {formatting.interval(effect)}".strip())
+        return TableCell(text="exactly 0", tone="quiet")
+    return TableCell(text=f"{formatting.format_signed(effect.mean)} {formatting.format_interval(effect)}".strip())

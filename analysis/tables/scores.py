@@ -14,209 +14,209 @@ from typing import Any
 from analysis import formatting
 from analysis.collect import literature
 from analysis.results import alarms, tuning
-from analysis.results.results import Findings, ScoreKey, engagement
-from analysis.statistics.effects import ENOUGH
+from analysis.results.results import Results, ScoreKey, compute_knockout_effect
+from analysis.statistics.effects import MIN_SEEDS_FOR_INTERVAL
 from analysis.tables import benchmark, comparability
-from analysis.tables.effects import effects, other_effects
-from analysis.tables.table import Entry, Table, entries
+from analysis.tables.effects import build_effect_table, build_other_effects_table
+from analysis.tables.table import TableCell, Table, make_row
 from uniclip.store import Arm, Component, Plan
 
-FEW = "* fewer than 50 test samples: shown, never judged."
-WIDE = 6
+REPORT_ONLY_NOTE = "* fewer than 50 test samples: shown, never judged."
+MAX_LEADING_SCORES = 6
 """Scores beside each other in the first table; the rest stand in `all_scores`."""
 
 
-def build(findings: Findings) -> list[Table]:
+def build_tables(results: Results) -> list[Table]:
     """Every table, in reading order."""
-    made = [scores(findings)]
-    if findings.plan.contrasts:
-        made.append(effects(findings))
-    if findings.default is not None:
-        made += _tuned(findings, findings.default)
-    if findings.others and any(c.primary for c in findings.plan.contrasts):
-        made.append(other_effects(findings))
-    if findings.others:
-        made.append(all_scores(findings))
-    made += benchmark.build(findings)
-    if findings.checks:
-        made.append(alarms.table(findings.plan, findings.checks))
-    if findings.plan.components:
-        made.append(components(findings))
-    if findings.plan.facts:
-        made.append(comparability.audit(findings.plan, findings.gathered.probes))
-    stamps = findings.plan.stamps
-    return [*(replace(t, notes=(*stamps, *t.notes)) for t in made), runs(findings)]
+    built_tables = [build_score_table(results)]
+    if results.plan.contrasts:
+        built_tables.append(build_effect_table(results))
+    if results.default is not None:
+        built_tables += _build_tuning_tables(results, results.default)
+    if results.others and any(c.primary for c in results.plan.contrasts):
+        built_tables.append(build_other_effects_table(results))
+    if results.others:
+        built_tables.append(build_all_scores_table(results))
+    built_tables += benchmark.build_benchmark_tables(results)
+    if results.checks:
+        built_tables.append(alarms.build_data_checks_table(results.plan, results.checks))
+    if results.plan.components:
+        built_tables.append(build_component_table(results))
+    if results.plan.facts:
+        built_tables.append(comparability.build_comparability_table(results.plan, results.gathered.probes))
+    caveats = results.plan.stamps
+    return [*(replace(t, notes=(*caveats, *t.notes)) for t in built_tables), build_run_table(results)]
 
 
-def _tuned(findings: Findings, default: tuning.Beside) -> list[Table]:
-    plan, heading = findings.plan, findings.heading(findings.primary)
-    made = [tuning.arms(plan, findings.observed[findings.primary], default, heading)]
+def _build_tuning_tables(results: Results, tuning_comparison: tuning.TuningComparison) -> list[Table]:
+    plan, heading = results.plan, results.heading(results.primary)
+    built_tables = [tuning.build_tuning_table(plan, results.observed[results.primary], tuning_comparison, heading)]
     if plan.contrasts:
-        made.append(tuning.effects(plan, findings.effects, default, heading))
-    return made
+        built_tables.append(tuning.build_tuned_effects_table(plan, results.effects, tuning_comparison, heading))
+    return built_tables
 
 
 # ---- scores ----------------------------------------------------------------------------------
 
 
-def scores(findings: Findings) -> Table:
+def build_score_table(results: Results) -> Table:
     """Arms by scores, the primary one first, with chance, seeds and costs."""
-    plan, keys = findings.plan, _leading(findings)
-    heads = ["arm", *(findings.heading(k) for k in keys), "seeds", "image forwards a sample"]
+    plan, keys = results.plan, _select_leading_scores(results)
+    headings = ["arm", *(results.heading(k) for k in keys), "seeds", "image forwards a sample"]
     rows = [
-        entries("chance", *(formatting.number(findings.observed[k].chance) for k in keys), "", "")
+        make_row("chance", *(formatting.format_number(results.observed[k].chance) for k in keys), "", "")
     ]
     for arm in plan.arms:
-        shown = [_score_entry(findings, arm, key) for key in keys]
-        forward = plan.forwards.get(arm.name, {}).get("image")
+        score_cells = [_build_score_cell(results, arm, key) for key in keys]
+        forward_passes = plan.forwards.get(arm.name, {}).get("image")
         rows.append(
-            entries(arm.label, *shown, _arm_seeds(findings, arm), f"{forward:g}" if forward else "")
+            make_row(arm.label, *score_cells, _format_seed_count(results, arm), f"{forward_passes:g}" if forward_passes else "")
         )
-    samples = [_samples(findings, k) for k in keys]
-    rows.append(entries("test samples", *samples, "", ""))
+    sample_counts = [_format_sample_count(results, k) for k in keys]
+    rows.append(make_row("test samples", *sample_counts, "", ""))
     notes = [
         f"Mean over seeds {formatting.PLUS_MINUS} standard deviation of one seed (not an interval).",
-        f"First column of scores: {findings.heading(keys[0])}, the primary score "
+        f"First column of scores: {results.heading(keys[0])}, the primary score "
         f"({plan.primary.score} on "
         f"{plan.primary.dataset}).",
-        _bold_note(findings, keys[0]),
-        *_diverged_notes(findings),
-        *(f"{n}: n/a: missing, {plan.missing[n]}" for n in sorted(_ours_missing(plan))),
+        _format_bold_note(results, keys[0]),
+        *_build_diverged_notes(results),
+        *(f"{n}: n/a: missing, {plan.missing[n]}" for n in sorted(_find_missing_benchmarks(plan))),
         *plan.left_out,
     ]
     return Table(
         name="scores",
         title=f"Scores on {plan.data}",
-        headings=tuple(heads),
+        headings=tuple(headings),
         rows=tuple(rows),
-        records=tuple(_score_records(findings, keys)),
+        records=tuple(_build_score_records(results, keys)),
         notes=tuple(notes),
     )
 
 
-def _ours_missing(plan: Plan) -> set[str]:
+def _find_missing_benchmarks(plan: Plan) -> set[str]:
     """Benchmarks of ours that are not here; the published sets have tables that say so."""
-    return set(plan.missing) - set(literature.sets(plan))
+    return set(plan.missing) - set(literature.list_published_datasets(plan))
 
 
-def all_scores(findings: Findings) -> Table:
+def build_all_scores_table(results: Results) -> Table:
     """Every score of every arm: scores down, arms across."""
-    plan = findings.plan
+    plan = results.plan
     rows = []
-    for key in findings.observed:
-        chance = formatting.number(findings.observed[key].chance)
-        means = [_score_entry(findings, arm, key, brief=True) for arm in plan.arms]
-        rows.append(entries(findings.heading(key), chance, _samples(findings, key), *means))
+    for key in results.observed:
+        chance = formatting.format_number(results.observed[key].chance)
+        score_cells = [_build_score_cell(results, arm, key, brief=True) for arm in plan.arms]
+        rows.append(make_row(results.heading(key), chance, _format_sample_count(results, key), *score_cells))
     return Table(
         name="all_scores",
         title="Every score: mean over seeds",
         headings=("score", "chance", "samples", *(a.label for a in plan.arms)),
         rows=tuple(rows),
-        records=tuple(_score_records(findings, list(findings.observed))),
-        notes=(FEW,) if _any_shown_only(findings) else (),
+        records=tuple(_build_score_records(results, list(results.observed))),
+        notes=(REPORT_ONLY_NOTE,) if _has_report_only_scores(results) else (),
     )
 
 
-def _score_records(findings: Findings, keys: list[ScoreKey]) -> Iterable[dict[str, Any]]:
-    run_of = findings.run_of
+def _build_score_records(results: Results, keys: list[ScoreKey]) -> Iterable[dict[str, Any]]:
+    run_by_cell = results.run_of
     for key in keys:
-        observed, samples = findings.observed[key], findings.gathered.rows(*key)["samples"].max()
-        for arm in findings.plan.arms:
-            values = observed.values.get(arm.name, {})
+        observations, samples = results.observed[key], results.gathered.rows(*key)["samples"].max()
+        for arm in results.plan.arms:
+            values = observations.values.get(arm.name, {})
             yield {
                 "arm": arm.name,
                 "dataset": key[0],
                 "score": key[1],
-                "kind": findings.gathered.kind(*key),
-                "mean": findings.mean(arm.name, key),
-                "sd": _spread(list(values.values())),
+                "kind": results.gathered.kind(*key),
+                "mean": results.mean(arm.name, key),
+                "sd": _sample_stdev(list(values.values())),
                 "seeds": len(values),
-                "diverged": sum(a == arm.name for a, _ in observed.diverged),
-                "worst_case": _worst_mean(findings, arm, key),
-                "planned": len(findings.plan.seeds),
-                "chance": observed.chance,
+                "diverged": sum(a == arm.name for a, _ in observations.diverged),
+                "worst_case": _compute_worst_case_mean(results, arm, key),
+                "planned": len(results.plan.seeds),
+                "chance": observations.chance,
                 "samples": samples,
-                "bold": arm.name in findings.best.get(key, set()),
-                "runs": " ".join(run_of[arm.name, s] for s in values),
+                "bold": arm.name in results.best.get(key, set()),
+                "runs": " ".join(run_by_cell[arm.name, s] for s in values),
             }
 
 
-def _score_entry(findings: Findings, arm: Arm, key: ScoreKey, *, brief: bool = False) -> Entry:
-    mean = findings.mean(arm.name, key)
+def _build_score_cell(results: Results, arm: Arm, key: ScoreKey, *, brief: bool = False) -> TableCell:
+    mean = results.mean(arm.name, key)
     if mean is None:
-        return Entry(text="n/a", tone="quiet")
-    spread = _spread(list(findings.observed[key].values[arm.name].values()))
-    text = formatting.number(mean)
-    if spread is not None and not brief:
-        text += f" {formatting.PLUS_MINUS} {formatting.number(spread)}"
-    best = arm.name in findings.best.get(key, set())
-    return Entry(text=text, bold=best, link=f"#runs-{arm.name}")
+        return TableCell(text="n/a", tone="quiet")
+    stdev = _sample_stdev(list(results.observed[key].values[arm.name].values()))
+    text = formatting.format_number(mean)
+    if stdev is not None and not brief:
+        text += f" {formatting.PLUS_MINUS} {formatting.format_number(stdev)}"
+    is_best = arm.name in results.best.get(key, set())
+    return TableCell(text=text, bold=is_best, link=f"#runs-{arm.name}")
 
 
-def _arm_seeds(findings: Findings, arm: Arm) -> str:
-    observed = findings.observed[findings.primary]
-    done, planned = len(observed.values.get(arm.name, {})), len(findings.plan.seeds)
-    diverged = sum(a == arm.name for a, _ in observed.diverged)
-    cells = findings.gathered.cells
-    failed = int(((cells["arm"] == arm.name) & (cells["state"] == "failed")).sum())
-    missing = planned - done - diverged - failed
-    lost = [f"{diverged} diverged"] if diverged else []
-    lost += [f"{failed} failed"] if failed else []
-    lost += [f"{missing} missing"] if missing else []
-    return f"{done} of {planned} ({', '.join(lost)})" if lost else str(done)
+def _format_seed_count(results: Results, arm: Arm) -> str:
+    observations = results.observed[results.primary]
+    num_complete, num_planned = len(observations.values.get(arm.name, {})), len(results.plan.seeds)
+    num_diverged = sum(a == arm.name for a, _ in observations.diverged)
+    cells = results.gathered.cells
+    num_failed = int(((cells["arm"] == arm.name) & (cells["state"] == "failed")).sum())
+    num_missing = num_planned - num_complete - num_diverged - num_failed
+    exclusions = [f"{num_diverged} diverged"] if num_diverged else []
+    exclusions += [f"{num_failed} failed"] if num_failed else []
+    exclusions += [f"{num_missing} missing"] if num_missing else []
+    return f"{num_complete} of {num_planned} ({', '.join(exclusions)})" if exclusions else str(num_complete)
 
 
-def _worst_mean(findings: Findings, arm: Arm, key: ScoreKey) -> float | None:
+def _compute_worst_case_mean(results: Results, arm: Arm, key: ScoreKey) -> float | None:
     """The mean when a diverged run takes the chance value; None if none diverged."""
-    observed = findings.observed[key]
-    lost = sum(a == arm.name for a, _ in observed.diverged)
-    if not lost or observed.chance is None:
+    observations = results.observed[key]
+    num_diverged = sum(a == arm.name for a, _ in observations.diverged)
+    if not num_diverged or observations.chance is None:
         return None
-    values = list(observed.values.get(arm.name, {}).values()) + [observed.chance] * lost
+    values = list(observations.values.get(arm.name, {}).values()) + [observations.chance] * num_diverged
     return math.fsum(values) / len(values)
 
 
-def _diverged_notes(findings: Findings) -> list[str]:
+def _build_diverged_notes(results: Results) -> list[str]:
     notes = []
-    for arm in findings.plan.arms:
-        worst = _worst_mean(findings, arm, findings.primary)
-        if worst is not None:
-            lost = sum(a == arm.name for a, _ in findings.observed[findings.primary].diverged)
+    for arm in results.plan.arms:
+        worst_case_mean = _compute_worst_case_mean(results, arm, results.primary)
+        if worst_case_mean is not None:
+            num_diverged = sum(a == arm.name for a, _ in results.observed[results.primary].diverged)
             notes.append(
-                f"{arm.label}: {lost} of {len(findings.plan.seeds)} seeds diverged and are "
+                f"{arm.label}: {num_diverged} of {len(results.plan.seeds)} seeds diverged and are "
                 f"left out of the mean; "
-                f"counted at chance it would be {formatting.number(worst)}."
+                f"counted at chance it would be {formatting.format_number(worst_case_mean)}."
             )
     return notes
 
 
-def _bold_note(findings: Findings, key: ScoreKey) -> str:
-    if any(findings.best.values()):
+def _format_bold_note(results: Results, key: ScoreKey) -> str:
+    if any(results.best.values()):
         return "Bold: cannot be told from the best arm (paired t over seeds, Holm over the arms)."
-    least = min((len(v) for v in findings.observed[key].values.values()), default=0)
-    reason = "every arm could be the best" if least >= ENOUGH else "fewer than three seeds"
+    fewest_seeds = min((len(v) for v in results.observed[key].values.values()), default=0)
+    reason = "every arm could be the best" if fewest_seeds >= MIN_SEEDS_FOR_INTERVAL else "fewer than three seeds"
     return f"Nothing is bold: {reason}."
 
 
 # ---- components and runs ---------------------------------------------------------------------
 
 
-def components(findings: Findings) -> Table:
+def build_component_table(results: Results) -> Table:
     """What each component is, whether off is off, and whether the trained model uses it."""
     rows, records = [], []
-    for component in findings.plan.components:
-        off = ", ".join(f"{k}={v}" for k, v in component.off.items())
-        witness, used = _witness(findings, component), _engagement(findings, component)
-        rows.append(entries(component.label, off, witness, used, component.reason))
-        added, moved = engagement(findings.gathered, component.name)
+    for component in results.plan.components:
+        off_settings = ", ".join(f"{k}={v}" for k, v in component.off.items())
+        check_text, knockout_text = _format_manipulation_check(results, component), _format_knockout_effect(results, component)
+        rows.append(make_row(component.label, off_settings, check_text, knockout_text, component.reason))
+        loss_change, relative_changes = compute_knockout_effect(results.gathered, component.name)
         records.append(
             {
                 "component": component.name,
                 "label": component.label,
-                "off": off,
-                "witness": witness,
-                "loss_added_when_off": added,
-                **{f"moved_{k}": v for k, v in moved.items()},
+                "off": off_settings,
+                "witness": check_text,
+                "loss_added_when_off": loss_change,
+                **{f"moved_{k}": v for k, v in relative_changes.items()},
                 "reason": component.reason,
             }
         )
@@ -234,53 +234,53 @@ def components(findings: Findings) -> Table:
             "why it may help",
         ),
         notes=(
-            f"Use: of the arm {findings.label(findings.plan.reference)}, mean over seeds; what "
+            f"Use: of the arm {results.label(results.plan.reference)}, mean over seeds; what "
             "switching the component off in the trained model adds to the loss of a validation "
             "batch, and how far its parameters moved as a share of their initial length.",
         ),
     )
 
 
-def _witness(findings: Findings, component: Component) -> str:
+def _format_manipulation_check(results: Results, component: Component) -> str:
     """What the audit said of the arms in which this component alone is off."""
-    checks = [f for f in findings.audit if f.check.startswith(f"{component.name} is ")]
-    if not checks:
+    component_checks = [f for f in results.audit if f.check.startswith(f"{component.name} is ")]
+    if not component_checks:
         return "not audited"
-    broken = [f for f in checks if not f.holds]
-    if broken:
-        return f"NO: {broken[0].detail}"
-    return f"yes ({len(checks)} check{'s' * (len(checks) > 1)} held)"
+    failed_checks = [f for f in component_checks if not f.holds]
+    if failed_checks:
+        return f"NO: {failed_checks[0].detail}"
+    return f"yes ({len(component_checks)} check{'s' * (len(component_checks) > 1)} held)"
 
 
-def _engagement(findings: Findings, component: Component) -> str:
-    added, moved = engagement(findings.gathered, component.name)
-    said = (
+def _format_knockout_effect(results: Results, component: Component) -> str:
+    loss_change, relative_changes = compute_knockout_effect(results.gathered, component.name)
+    phrases = (
         []
-        if added is None
-        else [f"switching it off changes the loss by {formatting.signed(added)}"]
+        if loss_change is None
+        else [f"switching it off changes the loss by {formatting.format_signed(loss_change)}"]
     )
-    said += [
-        f"{part.replace('_', ' ')} moved by {100 * share:.0f} %" for part, share in moved.items()
+    phrases += [
+        f"{part.replace('_', ' ')} moved by {100 * relative_change:.0f} %" for part, relative_change in relative_changes.items()
     ]
-    return "; ".join(said) or "not measured"
+    return "; ".join(phrases) or "not measured"
 
 
-def runs(findings: Findings) -> Table:
+def build_run_table(results: Results) -> Table:
     """Which run folder each cell is."""
-    cells = findings.gathered.cells
-    state = {
+    cells = results.gathered.cells
+    run_by_cell = {
         (a, s): (r, t)
         for a, s, r, t in zip(cells["arm"], cells["seed"], cells["run"], cells["state"])
     }
-    seeds = findings.plan.seeds
+    seeds = results.plan.seeds
     rows = [
-        entries(
-            Entry(text=arm.label, anchor=f"runs-{arm.name}"),
-            *(_run_entry(*state[arm.name, s]) for s in seeds if (arm.name, s) in state),
+        make_row(
+            TableCell(text=arm.label, anchor=f"runs-{arm.name}"),
+            *(_build_run_cell(*run_by_cell[arm.name, s]) for s in seeds if (arm.name, s) in run_by_cell),
         )
-        for arm in findings.plan.arms
+        for arm in results.plan.arms
     ]
-    records = tuple({"arm": a, "seed": s, "run": r, "state": t} for (a, s), (r, t) in state.items())
+    records = tuple({"arm": a, "seed": s, "run": r, "state": t} for (a, s), (r, t) in run_by_cell.items())
     return Table(
         name="runs",
         title="The runs behind the numbers (folders below runs/ in the store)",
@@ -291,55 +291,55 @@ def runs(findings: Findings) -> Table:
     )
 
 
-def _run_entry(run: str, state: str) -> Entry:
-    if state == "complete":
-        return Entry(text=run, link=f"../../runs/{run}/")
-    gone = {
+def _build_run_cell(run: str, status: str) -> TableCell:
+    if status == "complete":
+        return TableCell(text=run, link=f"../../runs/{run}/")
+    status_text = {
         "missing": "not there yet",
         "begun": "not finished yet",
         "unscored": "trained, not scored",
-    }.get(state, state)
-    return Entry(
-        text=f"{run} ({gone})",
+    }.get(status, status)
+    return TableCell(
+        text=f"{run} ({status_text})",
         tone="quiet",
-        link="" if state == "missing" else f"../../runs/{run}/",
+        link="" if status == "missing" else f"../../runs/{run}/",
     )
 
 
 # ---- shared ----------------------------------------------------------------------------------
 
 
-def _leading(findings: Findings) -> list[ScoreKey]:
+def _select_leading_scores(results: Results) -> list[ScoreKey]:
     """The primary score and a few more of ours that can be judged."""
-    elsewhere = literature.sets(findings.plan)
-    judged = [
+    published_datasets = literature.list_published_datasets(results.plan)
+    candidate_keys = [
         k
-        for k in findings.observed
-        if k != findings.primary
-        and k in findings.best
-        and k[0] not in elsewhere
-        and not findings.gathered.shown_only(*k)
+        for k in results.observed
+        if k != results.primary
+        and k in results.best
+        and k[0] not in published_datasets
+        and not results.gathered.shown_only(*k)
     ]
-    judged.sort(key=lambda k: k[0] != findings.primary[0])
-    families: dict[str, list[ScoreKey]] = {}
-    for k in judged:
-        families.setdefault(k[1].split(".")[0], []).append(k)
-    ranked = sorted((i, k) for own in families.values() for i, k in enumerate(own))
-    chosen = {k for _, k in ranked[: WIDE - 1]}
-    return [findings.primary, *(k for k in judged if k in chosen)]
+    candidate_keys.sort(key=lambda k: k[0] != results.primary[0])
+    keys_by_family: dict[str, list[ScoreKey]] = {}
+    for k in candidate_keys:
+        keys_by_family.setdefault(k[1].split(".")[0], []).append(k)
+    ranked_keys = sorted((i, k) for family_keys in keys_by_family.values() for i, k in enumerate(family_keys))
+    selected_keys = {k for _, k in ranked_keys[: MAX_LEADING_SCORES - 1]}
+    return [results.primary, *(k for k in candidate_keys if k in selected_keys)]
 
 
-def _any_shown_only(findings: Findings) -> bool:
-    return any(findings.gathered.shown_only(*key) for key in findings.observed)
+def _has_report_only_scores(results: Results) -> bool:
+    return any(results.gathered.shown_only(*key) for key in results.observed)
 
 
-def _samples(findings: Findings, key: ScoreKey) -> str:
-    frame = findings.gathered.frame
-    samples = frame[(frame["dataset"] == key[0]) & (frame["score"] == key[1])]["samples"].max()
-    return f"{samples:.0f}" if samples == samples else ""
+def _format_sample_count(results: Results, key: ScoreKey) -> str:
+    frame = results.gathered.frame
+    max_samples = frame[(frame["dataset"] == key[0]) & (frame["score"] == key[1])]["samples"].max()
+    return f"{max_samples:.0f}" if max_samples == max_samples else ""
 
 
-def _spread(values: list[float]) -> float | None:
+def _sample_stdev(values: list[float]) -> float | None:
     if len(values) < 2:
         return None
     mean = math.fsum(values) / len(values)

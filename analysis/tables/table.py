@@ -11,7 +11,7 @@ from typing import Any
 
 from analysis.formatting import MINUS, PLUS_MINUS
 
-TEX = {
+LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
     "%": r"\%",
@@ -29,11 +29,11 @@ TEX = {
     MINUS: "$-$",
     PLUS_MINUS: r"$\pm$",
 }
-MARKDOWN = {"|": r"\|", "*": r"\*", "_": r"\_", "`": r"\`", "<": "&lt;", "\n": " "}
+MARKDOWN_ESCAPES = {"|": r"\|", "*": r"\*", "_": r"\_", "`": r"\`", "<": "&lt;", "\n": " "}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class TableCell:
     """One cell of a table for readers."""
 
     text: str
@@ -53,7 +53,7 @@ class Table:
     name: str
     title: str
     headings: tuple[str, ...]
-    rows: tuple[tuple[Entry, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     records: tuple[Mapping[str, Any], ...]
     """Rows of the CSV: raw numbers, one name a column."""
     notes: tuple[str, ...] = ()
@@ -61,12 +61,12 @@ class Table:
     """The first so many columns are text (aligned left)."""
 
 
-def entries(*texts: str | Entry) -> tuple[Entry, ...]:
+def make_row(*cells: str | TableCell) -> tuple[TableCell, ...]:
     """A row for readers; plain text becomes an entry."""
-    return tuple(t if isinstance(t, Entry) else Entry(text=t) for t in texts)
+    return tuple(t if isinstance(t, TableCell) else TableCell(text=t) for t in cells)
 
 
-def raw(value: Any) -> str:
+def format_csv_value(value: Any) -> str:
     """A value in a CSV: ten significant digits, empty for none."""
     if value is None or (isinstance(value, float) and value != value):
         return ""
@@ -75,90 +75,90 @@ def raw(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def as_csv(table: Table) -> str:
+def to_csv(table: Table) -> str:
     """Comma-separated, a heading first, lines ended by a newline."""
     stream = io.StringIO()
     names = list(dict.fromkeys(name for record in table.records for name in record))
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([raw(record.get(n)) for n in names] for record in table.records)
+    writer.writerows([format_csv_value(record.get(n)) for n in names] for record in table.records)
     return stream.getvalue()
 
 
-def as_markdown(table: Table) -> str:
+def to_markdown(table: Table) -> str:
     """A pipe table with its title and notes."""
-    marks = [":--" if i < table.texts else "--:" for i in range(len(table.headings))]
-    lines = [f"**{_escaped(table.title, MARKDOWN)}**", ""]
-    lines += [_pipes([_escaped(h, MARKDOWN) for h in table.headings]), _pipes(marks)]
+    alignments = [":--" if i < table.texts else "--:" for i in range(len(table.headings))]
+    lines = [f"**{_escape(table.title, MARKDOWN_ESCAPES)}**", ""]
+    lines += [_join_markdown_row([_escape(h, MARKDOWN_ESCAPES) for h in table.headings]), _join_markdown_row(alignments)]
     for row in table.rows:
-        cells = [_escaped(e.text, MARKDOWN) for e in row]
-        lines.append(_pipes([f"**{c}**" if e.bold and c else c for c, e in zip(cells, row)]))
-    lines += ["", *(f"- {_escaped(n, MARKDOWN)}" for n in table.notes)]
+        cell_texts = [_escape(e.text, MARKDOWN_ESCAPES) for e in row]
+        lines.append(_join_markdown_row([f"**{c}**" if e.bold and c else c for c, e in zip(cell_texts, row)]))
+    lines += ["", *(f"- {_escape(n, MARKDOWN_ESCAPES)}" for n in table.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def as_tex(table: Table) -> str:
+def to_latex(table: Table) -> str:
     """A booktabs table; needs \\usepackage{booktabs} and nothing else."""
-    columns = "l" * table.texts + "r" * (len(table.headings) - table.texts)
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(table.title, TEX)}}}"]
-    lines += [rf"\label{{tab:{table.name}}}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
-    lines += [_ampersands([_escaped(h, TEX) for h in table.headings]), r"\midrule"]
+    column_spec = "l" * table.texts + "r" * (len(table.headings) - table.texts)
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(table.title, LATEX_ESCAPES)}}}"]
+    lines += [rf"\label{{tab:{table.name}}}", rf"\begin{{tabular}}{{{column_spec}}}", r"\toprule"]
+    lines += [_join_latex_row([_escape(h, LATEX_ESCAPES) for h in table.headings]), r"\midrule"]
     for row in table.rows:
-        cells = [_escaped(e.text, TEX) for e in row]
+        cell_texts = [_escape(e.text, LATEX_ESCAPES) for e in row]
         lines.append(
-            _ampersands([rf"\textbf{{{c}}}" if e.bold and c else c for c, e in zip(cells, row)])
+            _join_latex_row([rf"\textbf{{{c}}}" if e.bold and c else c for c, e in zip(cell_texts, row)])
         )
     lines += [r"\bottomrule", r"\end{tabular}"]
     if table.notes:
-        notes = " ".join(_escaped(n, TEX) for n in table.notes)
-        lines += [r"\par\smallskip", rf"{{\footnotesize {notes}\par}}"]
+        notes_text = " ".join(_escape(n, LATEX_ESCAPES) for n in table.notes)
+        lines += [r"\par\smallskip", rf"{{\footnotesize {notes_text}\par}}"]
     return "\n".join([*lines, r"\end{table}", ""])
 
 
-def as_html(table: Table) -> str:
+def to_html(table: Table) -> str:
     """A figure with the table in a box that scrolls, and its notes."""
-    heads = "".join(
-        f"<th{_side(i, table)}>{html.escape(h)}</th>" for i, h in enumerate(table.headings)
+    header_cells = "".join(
+        f"<th{_format_alignment_attribute(i, table)}>{html.escape(h)}</th>" for i, h in enumerate(table.headings)
     )
     body = "".join(
-        "<tr>" + "".join(_html_cell(e, _side(i, table)) for i, e in enumerate(row)) + "</tr>\n"
+        "<tr>" + "".join(_format_html_cell(e, _format_alignment_attribute(i, table)) for i, e in enumerate(row)) + "</tr>\n"
         for row in table.rows
     )
-    notes = "".join(f"<li>{html.escape(n)}</li>" for n in table.notes)
-    listed = f'<ul class="notes">{notes}</ul>' if notes else ""
+    note_items = "".join(f"<li>{html.escape(n)}</li>" for n in table.notes)
+    notes_list = f'<ul class="notes">{note_items}</ul>' if note_items else ""
     return (
         f'<figure class="table" id="table-{table.name}">'
         f"<figcaption>{html.escape(table.title)}</figcaption>\n"
-        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n'
+        f'<div class="scroll"><table><thead><tr>{header_cells}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>\n"
-        f"{listed}</figure>\n"
+        f"{notes_list}</figure>\n"
     )
 
 
-WRITERS = {"csv": as_csv, "md": as_markdown, "tex": as_tex}
+TABLE_FORMATS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
 
 
-def _side(column: int, table: Table) -> str:
+def _format_alignment_attribute(column: int, table: Table) -> str:
     return "" if column < table.texts else ' class="num"'
 
 
-def _html_cell(entry: Entry, side: str) -> str:
-    text = html.escape(entry.text)
-    if entry.link:
-        text = f'<a href="{html.escape(entry.link)}">{text}</a>'
-    if entry.tone:
-        text = f'<span class="{entry.tone}">{text}</span>'
-    place = f' id="{html.escape(entry.anchor)}"' if entry.anchor else ""
-    return f"<td{side}{place}>{f'<strong>{text}</strong>' if entry.bold else text}</td>"
+def _format_html_cell(cell: TableCell, alignment_attribute: str) -> str:
+    text = html.escape(cell.text)
+    if cell.link:
+        text = f'<a href="{html.escape(cell.link)}">{text}</a>'
+    if cell.tone:
+        text = f'<span class="{cell.tone}">{text}</span>'
+    id_attribute = f' id="{html.escape(cell.anchor)}"' if cell.anchor else ""
+    return f"<td{alignment_attribute}{id_attribute}>{f'<strong>{text}</strong>' if cell.bold else text}</td>"
 
 
-def _escaped(text: str, special: Mapping[str, str]) -> str:
-    return "".join(special.get(character, character) for character in text)
+def _escape(text: str, replacements: Mapping[str, str]) -> str:
+    return "".join(replacements.get(character, character) for character in text)
 
 
-def _pipes(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _join_markdown_row(cell_texts: Sequence[str]) -> str:
+    return "| " + " | ".join(cell_texts) + " |"
 
 
-def _ampersands(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
+def _join_latex_row(cell_texts: Sequence[str]) -> str:
+    return " & ".join(cell_texts) + r" \\"

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sweeps.claims import process
-from uniclip.identity import training_hash
-from uniclip.store import AttemptFolder, Ended, Heartbeat, Outcome, Owner, RunFolder, Store
+from uniclip.identity import compute_training_hash
+from uniclip.store import AttemptFolder, AttemptEnd, Heartbeat, Outcome, ClaimRecord, RunFolder, Store
 
-Kind = Literal[
+RunStatus = Literal[
     "planned",
     "running",
     "lost",
@@ -33,44 +33,44 @@ Kind = Literal[
     "complete",
 ]
 
-SILENT_SECONDS = 120.0
+HEARTBEAT_TIMEOUT_SECONDS = 120.0
 """Without a heartbeat for so long, an attempt whose end cannot be proven is called lost."""
-DEATHS = 5
+MAX_SILENT_DEATHS = 5
 """So many attempts in a row that died without a word and without a checkpoint: no more are made."""
-FRUITLESS = 20
+MAX_ATTEMPTS_WITHOUT_PROGRESS = 20
 """So many attempts in a row that were interrupted from outside before a checkpoint: no more."""
-RESTARTS = 10
+MAX_REQUEUES = 10
 """So many attempts in a row whose job was started anew before they left a word or a checkpoint: no
 more. Every job may be requeued, so Slurm says no more of a failed node than that; a cell that
 brings its node down would do so for ever. It says the same of a preemption that came too fast for a
 word (GraceTime=0), so what leaves a checkpoint (or, judging, scores) is free here, however often:
 its steps advance."""
-BUDGET = {"out of memory": 2, "node failed": 4, "no room on the disk": 4}
+MAX_ATTEMPTS = {"out of memory": 2, "node failed": 4, "no room on the disk": 4}
 """So many attempts that ended so: no more are made. Preemption and time limits are free."""
-ANEW = ("requeued", "restarted")
-FROM_OUTSIDE = ("preempted", "timed out", "cancelled", *ANEW)
-UNENDED = ("alive", "unknown")
+RESTART_REASONS = ("requeued", "restarted")
+EXTERNAL_INTERRUPTIONS = ("preempted", "timed out", "cancelled", *RESTART_REASONS)
+NOT_ENDED = ("alive", "unknown")
 """What is said of an attempt whose end is not proven."""
-Witness = Callable[[Owner], str]
+JobEndLookup = Callable[[ClaimRecord], str]
 """What a scheduler says of an attempt's job: "alive", "unknown", or how it ended."""
 
 
-AT_REST = ("failed", "halted")
+TERMINAL_UNFINISHED = ("failed", "halted")
 """Unfinished, and taken up again by who asks for it only."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class RunState:
     """What the store says of a run, now."""
 
-    kind: Kind
+    kind: RunStatus
     attempt: int = 0
     """Number of the newest attempt; 0 = none."""
     reason: str = ""
     after: str = ""
     """How the newest attempt ended, if it did."""
     heartbeat: Heartbeat | None = None
-    owner: Owner | None = None
+    owner: ClaimRecord | None = None
     outcome: Outcome | None = None
     stale: bool = False
     """Its outcome was made by other training code."""
@@ -81,47 +81,47 @@ class State:
         return self.kind in ("planned", "interrupted", "due")
 
 
-def look(
+def inspect_run(
     run: RunFolder,
     evaluations: Mapping[str, str],
-    witness: Witness | None = None,
+    job_end_lookup: JobEndLookup | None = None,
     *,
     lightly: bool = False,
-) -> State:
+) -> RunState:
     """The state of a run whose benchmark has these evaluation hashes.
 
     witness: asked about an attempt of a scheduler's job that has no outcome. lightly: for who only
     shows it: three files of an unfinished run instead of five (see `_heard`).
     """
     outcome = run.outcome()
-    stale = outcome is not None and outcome.training != training_hash()
-    if outcome is not None and _judged(run, outcome, evaluations):
-        kind: Kind = "diverged" if outcome.kind == "diverged" else "stale" if stale else "complete"
-        reason = "made by other training code" if stale else ""
-        return State(kind=kind, outcome=outcome, stale=stale, reason=reason)
-    numbers = run.attempts()
-    if not numbers:
-        return State(kind="planned", reason="never run")
-    attempt = run.attempt(numbers[-1])
-    owner, ended, beat, after = _heard(attempt, witness, lightly)
-    kind, reason = _unfinished(run, numbers, after, owner, ended, beat, outcome)
-    return State(
-        kind=kind,
-        attempt=numbers[-1],
+    is_outdated = outcome is not None and outcome.training != compute_training_hash()
+    if outcome is not None and _is_evaluated(run, outcome, evaluations):
+        status: RunStatus = "diverged" if outcome.kind == "diverged" else "stale" if is_outdated else "complete"
+        reason = "made by other training code" if is_outdated else ""
+        return RunState(kind=status, outcome=outcome, stale=is_outdated, reason=reason)
+    attempt_numbers = run.attempts()
+    if not attempt_numbers:
+        return RunState(kind="planned", reason="never run")
+    attempt = run.attempt(attempt_numbers[-1])
+    claim_record, attempt_end, heartbeat, end_reason = _read_attempt(attempt, job_end_lookup, lightly)
+    status, reason = _classify_unfinished_run(run, attempt_numbers, end_reason, claim_record, attempt_end, heartbeat, outcome)
+    return RunState(
+        kind=status,
+        attempt=attempt_numbers[-1],
         reason=reason,
-        after="" if after in UNENDED else after,
-        heartbeat=beat,
-        owner=owner,
+        after="" if end_reason in NOT_ENDED else end_reason,
+        heartbeat=heartbeat,
+        owner=claim_record,
         outcome=outcome,
-        stale=stale,
+        stale=is_outdated,
     )
 
 
-def claim(
+def claim_run(
     store: Store,
     run: RunFolder,
-    state: State,
-    numerics: Callable[[], dict[str, Any]],
+    state: RunState,
+    get_numerics: Callable[[], dict[str, Any]],
     *,
     again: Collection[tuple[str, int]] = (),
     forced: Collection[tuple[str, int]] = (),
@@ -133,42 +133,42 @@ def claim(
     that was declared dead without proof. `prepare` writes the run's spec where its folder is new;
     `numerics` gives the numerics class of this process, asked only if there is a claim to make.
     """
-    asked = (run.id, state.attempt)
-    force = asked in forced and state.kind in ("lost", "running")
-    if not (state.open or force or (asked in again and state.kind in AT_REST)):
+    attempt_key = (run.id, state.attempt)
+    is_forced = attempt_key in forced and state.kind in ("lost", "running")
+    if not (state.open or is_forced or (attempt_key in again and state.kind in TERMINAL_UNFINISHED)):
         return None
-    mine = process.owner(numerics(), after=state.after, forced=force)
-    half = state.kind in ("interrupted", "halted")
-    if half and state.owner and state.owner.training != training_hash():
+    claim_record = process.make_claim_record(get_numerics(), after=state.after, forced=is_forced)
+    is_partly_trained = state.kind in ("interrupted", "halted")
+    if is_partly_trained and state.owner and state.owner.training != compute_training_hash():
         # Half a run by other code cannot be continued: who gets its next attempt moves it aside
         # (until then that claim speaks for the other code too), and the run starts afresh.
-        if _next(run, state, replace(mine, training=state.owner.training)) is None:
+        if _claim_next_attempt(run, state, replace(claim_record, training=state.owner.training)) is None:
             return None
         store.supersede(run)
-        state = State(kind="planned")
+        state = RunState(kind="planned")
     prepare(run)
-    return _next(run, state, mine)
+    return _claim_next_attempt(run, state, claim_record)
 
 
-def renew(store: Store, run: RunFolder, state: State) -> bool:
+def restart_run(store: Store, run: RunFolder, state: RunState) -> bool:
     """Move a run that has an outcome out of the way; False if somebody else did, or is at it.
 
     Its next attempt is claimed first, so of two who want to renew a run only one moves it.
     """
-    numbers = run.attempts()
-    if not numbers or run.outcome() != state.outcome:
+    attempt_numbers = run.attempts()
+    if not attempt_numbers or run.outcome() != state.outcome:
         return False
-    newest = State(kind="due", attempt=numbers[-1], owner=run.attempt(numbers[-1]).owner())
-    if _next(run, newest, process.owner({})) is None:
+    newest_state = RunState(kind="due", attempt=attempt_numbers[-1], owner=run.attempt(attempt_numbers[-1]).owner())
+    if _claim_next_attempt(run, newest_state, process.make_claim_record({})) is None:
         return False
     store.supersede(run)
     return True
 
 
-def _next(run: RunFolder, state: State, owner: Owner) -> AttemptFolder | None:
+def _claim_next_attempt(run: RunFolder, state: RunState, claim_record: ClaimRecord) -> AttemptFolder | None:
     """Attempt n + 1, if attempt n is still the one that `state` speaks of."""
     try:
-        attempt = run.claim(state.attempt + 1, owner)
+        attempt = run.claim(state.attempt + 1, claim_record)
     except (FileNotFoundError, FileExistsError):
         return None  # the run was moved aside at this very moment, its folder gone or made anew
     if attempt is not None and state.attempt:
@@ -178,114 +178,114 @@ def _next(run: RunFolder, state: State, owner: Owner) -> AttemptFolder | None:
     return attempt
 
 
-def _judged(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, str]) -> bool:
+def _is_evaluated(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, str]) -> bool:
     if outcome.kind == "diverged":
         return True
-    wanted = {run.scores_path(name, hash_) for name, hash_ in evaluations.items()}
-    return not wanted or wanted <= run.scored()
+    required_scores = {run.scores_path(name, evaluation_hash) for name, evaluation_hash in evaluations.items()}
+    return not required_scores or required_scores <= run.scored()
 
 
-def _heard(
-    attempt: AttemptFolder, witness: Witness | None, lightly: bool
-) -> tuple[Owner | None, Ended | None, Heartbeat | None, str]:
+def _read_attempt(
+    attempt: AttemptFolder, job_end_lookup: JobEndLookup | None, trust_heartbeat: bool
+) -> tuple[ClaimRecord | None, AttemptEnd | None, Heartbeat | None, str]:
     """Owner, last word, last sign of life, and how it ended.
 
     A sign of life repeats the other two. Lightly, it is believed where it is fresh or repeats a
     last word. What looks dead is asked for its claim and its last word all the same: they alone
     prove it.
     """
-    beat = attempt.heartbeat()
-    if lightly and beat is not None and beat.owner is not None:
-        after = _after(beat.owner, beat.ended, witness)
-        fresh = abs(time.time() - beat.time) <= SILENT_SECONDS and after in UNENDED
-        if beat.ended is not None or fresh:
-            return beat.owner, beat.ended, beat, after
-    owner, ended = attempt.owner(), attempt.ended()
-    return owner, ended, beat, _after(owner, ended, witness)
+    heartbeat = attempt.heartbeat()
+    if trust_heartbeat and heartbeat is not None and heartbeat.owner is not None:
+        end_reason = _determine_end_reason(heartbeat.owner, heartbeat.ended, job_end_lookup)
+        is_fresh = abs(time.time() - heartbeat.time) <= HEARTBEAT_TIMEOUT_SECONDS and end_reason in NOT_ENDED
+        if heartbeat.ended is not None or is_fresh:
+            return heartbeat.owner, heartbeat.ended, heartbeat, end_reason
+    claim_record, attempt_end = attempt.owner(), attempt.ended()
+    return claim_record, attempt_end, heartbeat, _determine_end_reason(claim_record, attempt_end, job_end_lookup)
 
 
-def _after(owner: Owner | None, ended: Ended | None, witness: Witness | None) -> str:
+def _determine_end_reason(claim_record: ClaimRecord | None, attempt_end: AttemptEnd | None, job_end_lookup: JobEndLookup | None) -> str:
     """How an attempt ended: "alive", "unknown", its own last word, or its witnesses' word."""
-    if ended is not None:
-        return (ended.error or "asked to stop") if ended.kind == "interrupted" else ended.kind
-    if owner is None:
+    if attempt_end is not None:
+        return (attempt_end.error or "asked to stop") if attempt_end.kind == "interrupted" else attempt_end.kind
+    if claim_record is None:
         return "unknown"
-    gone = process.gone(owner)
-    if gone is False:
+    has_exited = process.has_exited(claim_record)
+    if has_exited is False:
         return "alive"
-    word = witness(owner) if witness and owner.job else "unknown"
-    return "died" if gone and word in UNENDED else word
+    end_reason = job_end_lookup(claim_record) if job_end_lookup and claim_record.job else "unknown"
+    return "died" if has_exited and end_reason in NOT_ENDED else end_reason
 
 
-def _unfinished(
+def _classify_unfinished_run(
     run: RunFolder,
-    numbers: list[int],
-    after: str,
-    owner: Owner | None,
-    ended: Ended | None,
-    beat: Heartbeat | None,
+    attempt_numbers: list[int],
+    end_reason: str,
+    claim_record: ClaimRecord | None,
+    attempt_end: AttemptEnd | None,
+    heartbeat: Heartbeat | None,
     outcome: Outcome | None,
-) -> tuple[Kind, str]:
+) -> tuple[RunStatus, str]:
     """State and reason of a run whose newest attempt ended, or did not, as `after` says."""
-    if ended is not None and ended.kind == "failed":
-        return "failed", ended.error or "no error line"
-    if ended is not None and ended.kind == "halted" and outcome is None:
+    if attempt_end is not None and attempt_end.kind == "failed":
+        return "failed", attempt_end.error or "no error line"
+    if attempt_end is not None and attempt_end.kind == "halted" and outcome is None:
         return "halted", "where a tuning let it halt"
-    if after not in UNENDED:
-        spent = _spent(run, numbers, after, outcome)
-        if spent:
-            return "failed", spent
+    if end_reason not in NOT_ENDED:
+        exhausted_reason = _describe_exhausted_attempts(run, attempt_numbers, end_reason, outcome)
+        if exhausted_reason:
+            return "failed", exhausted_reason
         if outcome is not None:
             return "due", "trained, evaluation lacks"
-        words = "its process is gone" if after == "died" else f"{after} before its end"
-        return "interrupted", words
-    if owner is None:
+        reason = "its process is gone" if end_reason == "died" else f"{end_reason} before its end"
+        return "interrupted", reason
+    if claim_record is None:
         return "lost", "its claim cannot be read"
-    silent = time.time() - max(owner.time, beat.time if beat else 0)
-    if after == "unknown" and silent > SILENT_SECONDS:
-        return "lost", f"no sign of life from {owner.host} for {silent:.0f} s, no proof of death"
-    job = f"job {owner.job}" if owner.job else f"pid {owner.pid}"
-    return "running", f"{job} on {owner.host}"
+    silent_seconds = time.time() - max(claim_record.time, heartbeat.time if heartbeat else 0)
+    if end_reason == "unknown" and silent_seconds > HEARTBEAT_TIMEOUT_SECONDS:
+        return "lost", f"no sign of life from {claim_record.host} for {silent_seconds:.0f} s, no proof of death"
+    process_label = f"job {claim_record.job}" if claim_record.job else f"pid {claim_record.pid}"
+    return "running", f"{process_label} on {claim_record.host}"
 
 
-def _spent(run: RunFolder, numbers: list[int], after: str, outcome: Outcome | None) -> str | None:
+def _describe_exhausted_attempts(run: RunFolder, attempt_numbers: list[int], end_reason: str, outcome: Outcome | None) -> str | None:
     """Why no further attempt is made unasked, if so; fewer attempts than a budget are not read."""
-    most = BUDGET.get(after)
-    if most is not None and len(numbers) >= most:
-        times = 1 + sum(_owner_after(run, n) == after for n in numbers)
-        if times >= most:
-            return f"{after}, {times} times"
-    since = [n for n in numbers if outcome is None or n > outcome.attempt]
-    if len(since) < min(DEATHS, RESTARTS, FRUITLESS) or after not in ("died", *FROM_OUTSIDE):
+    max_attempts = MAX_ATTEMPTS.get(end_reason)
+    if max_attempts is not None and len(attempt_numbers) >= max_attempts:
+        count = 1 + sum(_read_previous_end_reason(run, n) == end_reason for n in attempt_numbers)
+        if count >= max_attempts:
+            return f"{end_reason}, {count} times"
+    numbers_since_outcome = [n for n in attempt_numbers if outcome is None or n > outcome.attempt]
+    if len(numbers_since_outcome) < min(MAX_SILENT_DEATHS, MAX_REQUEUES, MAX_ATTEMPTS_WITHOUT_PROGRESS) or end_reason not in ("died", *EXTERNAL_INTERRUPTIONS):
         return None
-    barren, wordless = _barren(run, since)
-    if after == "died" and wordless >= DEATHS:
-        return f"its process died {wordless} times without a word or a checkpoint"
-    if after in ANEW and wordless >= RESTARTS:
-        return f"its job was started anew {wordless} times without a word or a checkpoint"
-    if after in FROM_OUTSIDE and barren >= FRUITLESS:
-        return f"{after}: {barren} attempts in a row did not reach a checkpoint"
+    without_progress, without_end_record = _count_attempts_without_progress(run, numbers_since_outcome)
+    if end_reason == "died" and without_end_record >= MAX_SILENT_DEATHS:
+        return f"its process died {without_end_record} times without a word or a checkpoint"
+    if end_reason in RESTART_REASONS and without_end_record >= MAX_REQUEUES:
+        return f"its job was started anew {without_end_record} times without a word or a checkpoint"
+    if end_reason in EXTERNAL_INTERRUPTIONS and without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS:
+        return f"{end_reason}: {without_progress} attempts in a row did not reach a checkpoint"
     return None
 
 
-def _barren(run: RunFolder, numbers: list[int]) -> tuple[int, int]:
+def _count_attempts_without_progress(run: RunFolder, attempt_numbers: list[int]) -> tuple[int, int]:
     """How many attempts in a row ended against their will and left no checkpoint and no scores; and
     how many of these, from the newest on, left no word either."""
-    judged = max(map(_written, run.scored()), default=0.0)
-    count = wordless = 0
-    for number in reversed(numbers):
+    scored_at = max(map(_read_mtime, run.scored()), default=0.0)
+    count = without_end_record = 0
+    for number in reversed(attempt_numbers):
         attempt = run.attempt(number)
-        ended = attempt.ended()
-        asked = ended is not None and ended.error not in FROM_OUTSIDE
-        saved = any(attempt.checkpoints.glob("*.safetensors"))
-        if asked or saved or _written(attempt.claim) < judged:
+        attempt_end = attempt.ended()
+        ended_by_itself = attempt_end is not None and attempt_end.error not in EXTERNAL_INTERRUPTIONS
+        has_checkpoint = any(attempt.checkpoints.glob("*.safetensors"))
+        if ended_by_itself or has_checkpoint or _read_mtime(attempt.claim) < scored_at:
             break
-        wordless += ended is None and wordless == count
+        without_end_record += attempt_end is None and without_end_record == count
         count += 1
-    return count, wordless
+    return count, without_end_record
 
 
-def _written(path: Path) -> float:
+def _read_mtime(path: Path) -> float:
     """When a file of the store was, by the clock of its file system; 0 if it is gone."""
     try:
         return path.stat().st_mtime
@@ -293,6 +293,6 @@ def _written(path: Path) -> float:
         return 0.0
 
 
-def _owner_after(run: RunFolder, number: int) -> str:
-    owner = run.attempt(number).owner()
-    return owner.after if owner else ""
+def _read_previous_end_reason(run: RunFolder, number: int) -> str:
+    claim_record = run.attempt(number).owner()
+    return claim_record.after if claim_record else ""

@@ -14,24 +14,24 @@ from typing import Any
 
 from sweeps import slurm
 from uniclip.config import plugins
-from uniclip.identity import ROOT, source_hash, training_hash
-from uniclip.store import Owner
+from uniclip.identity import ROOT, compute_source_hash, compute_training_hash
+from uniclip.store import ClaimRecord
 
 
-def owner(numerics: dict[str, Any], *, after: str = "", forced: bool = False) -> Owner:
+def make_claim_record(numerics: dict[str, Any], *, after: str = "", forced: bool = False) -> ClaimRecord:
     """The owner record of this process; `after`: how the attempt before it ended."""
-    return Owner(
+    return ClaimRecord(
         host=socket.gethostname(),
-        boot=boot(),
-        machine=machine(),
+        boot=read_boot_id(),
+        machine=read_machine_id(),
         pid=os.getpid(),
-        started=started(os.getpid()) or 0,
-        source=source_hash(),
-        training=training_hash(),
+        started=read_start_time(os.getpid()) or 0,
+        source=compute_source_hash(),
+        training=compute_training_hash(),
         numerics=numerics,
         time=time.time(),
-        job=slurm.this_job(),
-        restart=slurm.restart_count(),
+        job=slurm.get_job_id(),
+        restart=slurm.get_restart_count(),
         cluster=os.environ.get("SLURM_CLUSTER_NAME"),
         after=after,
         forced=forced,
@@ -39,26 +39,26 @@ def owner(numerics: dict[str, Any], *, after: str = "", forced: bool = False) ->
     )
 
 
-def gone(record: Owner) -> bool | None:
+def has_exited(claim_record: ClaimRecord) -> bool | None:
     """True: proven gone. False: alive. None: nothing can be said from here."""
-    if record.host != socket.gethostname():
+    if claim_record.host != socket.gethostname():
         return None
-    here, there = boot().split("/"), record.boot.split("/")
-    if here[0] != there[0]:  # a later boot, or another machine of that name
-        return True if machine() == record.machine != "" else None
-    if here != there:
+    current_boot, recorded_boot = read_boot_id().split("/"), claim_record.boot.split("/")
+    if current_boot[0] != recorded_boot[0]:  # a later boot, or another machine of that name
+        return True if read_machine_id() == claim_record.machine != "" else None
+    if current_boot != recorded_boot:
         return None
     try:
-        return started(record.pid) != record.started
+        return read_start_time(claim_record.pid) != claim_record.started
     except PermissionError:
         return None
 
 
 @cache
-def boot() -> str:
+def read_boot_id() -> str:
     """This boot of this machine, and the pid namespace (containers on one host have their own)."""
     try:
-        return f"{_read('/proc/sys/kernel/random/boot_id')}/{os.readlink('/proc/self/ns/pid')}"
+        return f"{_read_stripped('/proc/sys/kernel/random/boot_id')}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
         import psutil  # here: where there is /proc it is never needed
 
@@ -66,15 +66,15 @@ def boot() -> str:
 
 
 @cache
-def machine() -> str:
+def read_machine_id() -> str:
     """What tells this machine from others of its name; empty where nothing does."""
     try:
-        return _read("/etc/machine-id")
+        return _read_stripped("/etc/machine-id")
     except OSError:
         return f"{uuid.getnode():012x}" if sys.platform != "linux" else ""
 
 
-def started(pid: int) -> int | None:
+def read_start_time(pid: int) -> int | None:
     """Start time of a live process in clock ticks since boot; None if it is none or a zombie.
 
     Raises:
@@ -82,29 +82,29 @@ def started(pid: int) -> int | None:
     """
     try:
         # The name in parentheses may hold spaces: count fields after it.
-        state, *fields = _read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
+        state, *fields = _read_stripped(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
         return None if state in "ZX" else int(fields[18])
     except OSError:
-        if _shows_processes():
-            _refuse_hidden(pid)
+        if _has_procfs():
+            _raise_if_hidden(pid)
             return None
     import psutil
 
     try:
         process = psutil.Process(pid)
-        dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-        return None if dead else int(process.create_time() * 100)
+        is_dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return None if is_dead else int(process.create_time() * 100)
     except psutil.Error:
-        _refuse_hidden(pid)
+        _raise_if_hidden(pid)
         return None
 
 
 @cache
-def _shows_processes() -> bool:
+def _has_procfs() -> bool:
     return Path("/proc/self/stat").exists()
 
 
-def _refuse_hidden(pid: int) -> None:
+def _raise_if_hidden(pid: int) -> None:
     """`PermissionError` if there is a process of that number after all."""
     try:
         os.kill(pid, 0)
@@ -113,22 +113,22 @@ def _refuse_hidden(pid: int) -> None:
     raise PermissionError(f"process {pid} is hidden")
 
 
-def apart(module: str, *words: str, seconds: float | None = None) -> tuple[str, str | None]:
+def run_in_subprocess(module: str, *arguments: str, seconds: float | None = None) -> tuple[str, str | None]:
     """Run a module of ours in a process of its own: what it printed, and why it failed if it did.
 
     Raises:
         subprocess.TimeoutExpired: it took more than `seconds`.
     """
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", module, *words],  # -P: not what the current folder holds
-        env={**os.environ, "PYTHONPATH": plugins.search_path(ROOT)},
+    completed = subprocess.run(
+        [sys.executable, "-P", "-m", module, *arguments],  # -P: not what the current folder holds
+        env={**os.environ, "PYTHONPATH": plugins.build_python_path(ROOT)},
         capture_output=True,
         text=True,
         timeout=seconds,
     )
-    last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-    return done.stdout, last if done.returncode else None
+    last_line = (completed.stderr.strip().splitlines() or [f"exit status {completed.returncode}"])[-1]
+    return completed.stdout, last_line if completed.returncode else None
 
 
-def _read(path: str) -> str:
+def _read_stripped(path: str) -> str:
     return Path(path).read_text().strip()

@@ -6,54 +6,54 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from sweeps.cli.main import console
-from uniclip.config.compose import parse
-from uniclip.errors import UserError, unknown
+from sweeps.cli.main import make_console
+from uniclip.config.compose import parse_overrides
+from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import verify
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.protocols import protocol
 
-NOT_AS_ASKED = 1
-ROOT = "data"
+EXIT_CHECK_FAILED = 1
+DEFAULT_DATA_ROOT = "data"
 
 
 def data(options: Namespace) -> int:
     """`data check [name ...]`, `data download <name> ...` or `data export <name> to=<folder>`."""
-    values = parse(options.overrides)
-    root = Path(str(values.pop("data_root", ROOT))).expanduser()
-    to = values.pop("to", None)
+    values = parse_overrides(options.overrides)
+    root = Path(str(values.pop("data_root", DEFAULT_DATA_ROOT))).expanduser()
+    output_dir = values.pop("to", None)
     if values:
         raise UserError(f"data takes no {sorted(values)[0]}=: only data_root=<folder>")
     if not options.names:
         raise UserError("data needs to know what to do: data check, or data download <name>")
     action, *names = options.names
     if action not in ("check", "download", "export"):
-        raise unknown("action of data", action, ("check", "download", "export"))
+        raise make_unknown_name_error("action of data", action, ("check", "download", "export"))
     if action == "export":
-        return export(root, names, to)
-    if to is not None:
+        return export_dataset(root, names, output_dir)
+    if output_dir is not None:
         raise UserError(f"data {action} takes no to=: it is for data export")
-    return (check if action == "check" else fetch)(root, names, options.sums)
+    return (check_datasets if action == "check" else download_datasets)(root, names, options.sums)
 
 
-def check(root: Path, names: list[str], sums: bool) -> int:
+def check_datasets(root: Path, names: list[str], verify_checksums: bool) -> int:
     """Print a line a set; 1 if a set differs or is damaged, or one that was named is missing."""
-    chosen = _chosen(names) or list(datasets.DATASETS.values())
-    width = max(len(d.name) for d in chosen)
+    selected_datasets = _select_datasets(names) or list(datasets.DATASETS.values())
+    width = max(len(d.name) for d in selected_datasets)
     states = []
-    for dataset in chosen:
-        found = verify.look(dataset, root, sums)
-        states.append(found.state)
-        said = "; ".join(found.lines())
-        console().print(f"{dataset.name:<{width}}  {found.state:<7}  {said}", markup=False)
-    here = sum(state in ("here", "partly", "differs") for state in states)
-    console().print(f"{here} of {len(chosen)} sets under data_root={root}", markup=False)
-    wrong = {"differs", "damaged"} | ({"missing"} if names else set())
-    return NOT_AS_ASKED if wrong & set(states) else 0
+    for dataset in selected_datasets:
+        dataset_status = verify.verify_dataset(dataset, root, verify_checksums)
+        states.append(dataset_status.state)
+        details = "; ".join(dataset_status.lines())
+        make_console().print(f"{dataset.name:<{width}}  {dataset_status.state:<7}  {details}", markup=False)
+    num_present = sum(state in ("here", "partly", "differs") for state in states)
+    make_console().print(f"{num_present} of {len(selected_datasets)} sets under data_root={root}", markup=False)
+    failing_states = {"differs", "damaged"} | ({"missing"} if names else set())
+    return EXIT_CHECK_FAILED if failing_states & set(states) else 0
 
 
-def fetch(root: Path, names: list[str], sums: bool) -> int:
+def download_datasets(root: Path, names: list[str], verify_checksums: bool) -> int:
     """Download the named sets, then say what there is of them."""
     from uniclip.evaluate.datasets.download import download  # imports torch
 
@@ -61,40 +61,40 @@ def fetch(root: Path, names: list[str], sums: bool) -> int:
         raise UserError(
             "data download takes the names of data sets: see python sweep.py data check"
         )
-    chosen = _chosen(names)
-    for dataset in chosen:
+    selected_datasets = _select_datasets(names)
+    for dataset in selected_datasets:
         if dataset.missing(root) is not None:
             download(dataset, root)
-    return check(root, [d.name for d in chosen], sums)
+    return check_datasets(root, [d.name for d in selected_datasets], verify_checksums)
 
 
-def export(root: Path, names: list[str], to: object) -> int:
+def export_dataset(root: Path, names: list[str], output_dir: object) -> int:
     """Write the parts of one set that are here as WebDataset shards.
 
     With the prompts of the default protocol: its templates, and of each class the first name.
     """
     from uniclip.evaluate.datasets.readers import webdataset
 
-    if len(names) != 1 or to is None:
+    if len(names) != 1 or output_dir is None:
         raise UserError("data export takes one data set, and to=<folder>")
-    dataset, folder = datasets.get(names[0]), Path(str(to)).expanduser()
+    dataset, output_path = datasets.get(names[0]), Path(str(output_dir)).expanduser()
     parts = [part for part in dataset.parts if dataset.missing(root, (part,)) is None]
     if not parts:
         raise UserError(f"{dataset.name} is missing: {dataset.missing(root)}")
-    rules = protocol.published(protocol.DEFAULT)
+    rules = protocol.get_published_protocol(protocol.DEFAULT_PROTOCOL)
     for part in parts:
-        pictures = dataset.open(root, part)
-        said = rules.judgement(dataset.name, pictures.classes)
-        named = replace(pictures, classes=tuple(names[0] for _, names in said.names))
-        prompts = [t.replace("{}", "{c}") for t in said.templates] if said.names else []
-        number = webdataset.write(named, folder, templates=prompts)
-        console().print(f"{folder / part}: {len(pictures):,} samples in {number} shards")
-    console().print(f"evaluate it as wds:{folder}", markup=False)
+        images = dataset.open(root, part)
+        dataset_protocol = rules.judgement(dataset.name, images.classes)
+        renamed_images = replace(images, classes=tuple(names[0] for _, names in dataset_protocol.names))
+        prompts = [t.replace("{}", "{c}") for t in dataset_protocol.templates] if dataset_protocol.names else []
+        num_shards = webdataset.write_shards(renamed_images, output_path, templates=prompts)
+        make_console().print(f"{output_path / part}: {len(images):,} samples in {num_shards} shards")
+    make_console().print(f"evaluate it as wds:{output_path}", markup=False)
     return 0
 
 
-def _chosen(names: list[str]) -> list[Dataset]:
+def _select_datasets(names: list[str]) -> list[Dataset]:
     """The sets of these names, each once; a benchmark's name stands for all of its sets."""
-    lists = datasets.benchmarks()
-    flat = [n for name in names for n in (datasets.benchmark(name) if name in lists else (name,))]
-    return list({d.name: d for d in map(datasets.get, flat)}.values())
+    benchmark_lists = datasets.list_benchmarks()
+    dataset_names = [n for name in names for n in (datasets.read_benchmark(name) if name in benchmark_lists else (name,))]
+    return list({d.name: d for d in map(datasets.get, dataset_names)}.values())

@@ -7,102 +7,102 @@ from pathlib import Path
 
 from ablations import designs
 from ablations import schema as ablation_schema
-from sweeps.cli.main import console
+from sweeps.cli.main import make_console
 from sweeps.config import request
 from uniclip import evaluate
 from uniclip.config import compose, methods, schema
-from uniclip.errors import UserError, unknown
+from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.models import profile
 
-Rows = list[tuple[str, str]]
+ListEntries = list[tuple[str, str]]
 
 
-def show(names: list[str], overrides: list[str]) -> int:
+def print_choices(names: list[str], overrides: list[str]) -> int:
     """Print one kind of thing, or the kinds there are."""
-    values = request.parsed(overrides)
+    values = request.parse_overrides(overrides)
     values.pop("runtime.plugins", None)
-    where = request.folders(values.pop("conf_dir", None))
-    kinds = _kinds(where)
+    conf_dirs = request.list_conf_dirs(values.pop("conf_dir", None))
+    listings = _build_listings(conf_dirs)
     if not names:
-        console().print("list " + " | ".join(sorted(kinds)), markup=False)
+        make_console().print("list " + " | ".join(sorted(listings)), markup=False)
         return 0
     if len(names) > 1:
-        raise UserError("list takes one name: " + ", ".join(sorted(kinds)))
+        raise UserError("list takes one name: " + ", ".join(sorted(listings)))
     if names[0] == "arms":
-        rows = _arms(values.pop("ablation", None), where)
-    elif names[0] in kinds:
-        rows = kinds[names[0]]()
+        entries = _list_arms(values.pop("ablation", None), conf_dirs)
+    elif names[0] in listings:
+        entries = listings[names[0]]()
     else:
-        raise unknown("list", names[0], kinds)
+        raise make_unknown_name_error("list", names[0], listings)
     if values:
         raise UserError(f"list takes no {sorted(values)[0]}=")
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, about in rows:
-        console().print(f"{name:<{width}}  {about}".rstrip(), markup=False)
+    width = max((len(name) for name, _ in entries), default=0)
+    for name, description in entries:
+        make_console().print(f"{name:<{width}}  {description}".rstrip(), markup=False)
     return 0
 
 
-def _kinds(where: list[Path]) -> dict[str, Callable[[], Rows]]:
-    def group(name: str) -> Callable[[], Rows]:
+def _build_listings(conf_dirs: list[Path]) -> dict[str, Callable[[], ListEntries]]:
+    def group(name: str) -> Callable[[], ListEntries]:
         return lambda: [
-            (option, _first_comment(name, option, where)) for option in compose.options(name, where)
+            (option, _read_first_comment(name, option, conf_dirs)) for option in compose.list_choices(name, conf_dirs)
         ]
 
     return {
         "ablations": lambda: [
-            (n, ablation_schema.load(n, where).title) for n in ablation_schema.names(where)
+            (n, ablation_schema.load_ablation(n, conf_dirs).title) for n in ablation_schema.list_ablations(conf_dirs)
         ],
         "arms": list,
-        "benchmarks": _benchmarks,
+        "benchmarks": _list_benchmarks,
         "budgets": group("budget"),
         "components": lambda: [
             (n, f"{c.label}. Off: {c.off}. {c.reason}")
-            for n, c in ablation_schema.components(where).items()
+            for n, c in ablation_schema.load_components(conf_dirs).items()
         ],
-        "data": lambda: [(n, _first_line(c)) for n, c in schema.DATA.items()],
-        "methods": lambda: [(n, _first_line(c)) for n, c in methods.METHODS.items()],
+        "data": lambda: [(n, _get_first_doc_line(c)) for n, c in schema.DATA.items()],
+        "methods": lambda: [(n, _get_first_doc_line(c)) for n, c in methods.METHODS.items()],
         "models": lambda: [
-            (name, "  ".join(filter(None, (profile.describe(name), about))))
-            for name, about in group("model")()
+            (name, "  ".join(filter(None, (profile.describe_preset(name), description))))
+            for name, description in group("model")()
         ],
-        "recipes": lambda: [*group("recipe")(), *_of_methods(where)],
+        "recipes": lambda: [*group("recipe")(), *_list_method_recipes(conf_dirs)],
         "spaces": group("space"),
     }
 
 
-def _of_methods(where: list[Path]) -> Rows:
+def _list_method_recipes(conf_dirs: list[Path]) -> ListEntries:
     """What recipes say of each method."""
-    names = compose.options("recipe/method", where)
-    return [(f"  {n}", _first_comment("recipe/method", n, where)) for n in names]
+    names = compose.list_choices("recipe/method", conf_dirs)
+    return [(f"  {n}", _read_first_comment("recipe/method", n, conf_dirs)) for n in names]
 
 
-def _benchmarks() -> Rows:
+def _list_benchmarks() -> ListEntries:
     """What `benchmark=[...]` may name: a run's own data, lists, published sets."""
-    own = [(n, "the data's own test part") for n in sorted(evaluate.BENCHMARKS)]
-    lists = [(n, ", ".join(datasets.benchmark(n))) for n in datasets.benchmarks()]
-    return [*own, *lists, *((n, d.title) for n, d in datasets.DATASETS.items())]
+    training_sources = [(n, "the data's own test part") for n in sorted(evaluate.BENCHMARKS)]
+    benchmark_lists = [(n, ", ".join(datasets.read_benchmark(n))) for n in datasets.list_benchmarks()]
+    return [*training_sources, *benchmark_lists, *((n, d.title) for n, d in datasets.DATASETS.items())]
 
 
-def _arms(ablation: object, where: list[Path]) -> Rows:
+def _list_arms(ablation: object, conf_dirs: list[Path]) -> ListEntries:
     if ablation is None:
         raise UserError(
-            "list arms needs ablation=: choose from " + ", ".join(ablation_schema.names(where))
+            "list arms needs ablation=: choose from " + ", ".join(ablation_schema.list_ablations(conf_dirs))
         )
-    found = designs.arms(ablation_schema.load(str(ablation), where))
-    return [(name, f"{arm.label} ({arm.role})") for name, arm in found.items()]
+    arms = designs.build_arms(ablation_schema.load_ablation(str(ablation), conf_dirs))
+    return [(name, f"{arm.label} ({arm.role})") for name, arm in arms.items()]
 
 
-def _first_line(cls: type) -> str:
+def _get_first_doc_line(cls: type) -> str:
     return (cls.__doc__ or "").strip().splitlines()[0]
 
 
-def _first_comment(group: str, option: str, where: list[Path]) -> str:
-    for folder in where:
+def _read_first_comment(group: str, option: str, conf_dirs: list[Path]) -> str:
+    for folder in conf_dirs:
         path = folder / group / f"{option}.yaml"
         if path.exists():
-            said = [
-                t[2:] for t in path.read_text().splitlines() if t.startswith("# ") and "@" not in t
+            comment_lines = [
+                line[2:] for line in path.read_text().splitlines() if line.startswith("# ") and "@" not in line
             ]
-            return said[0] if said else ""
+            return comment_lines[0] if comment_lines else ""
     return ""

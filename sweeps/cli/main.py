@@ -11,19 +11,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from uniclip.errors import NotNow, UserError, unknown
+from uniclip.errors import RetryLater, UserError, make_unknown_name_error
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-USER_ERROR, INTERRUPTED = 2, 130
-SURROUNDINGS = (
+EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+FILESYSTEM_ERRNOS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
     *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
 )
 """Errors of the file system that are not the program's: one line will do."""
 
-VERBS: dict[str, tuple[str, str | None]] = {
+COMMANDS: dict[str, tuple[str, str | None]] = {
     "run": ("plan, run what is missing, report (the default)", None),
     "plan": ("what would run, why, and how long it takes; runs nothing", None),
     "status": ("every cell: state, step, last sign of life, advice", None),
@@ -62,68 +62,68 @@ key of the configuration (train.steps=500, launcher.slots=4, seeds=[3,7], store=
 """
 
 
-class GoesOn(Exception):
+class Detached(Exception):
     """What was asked for is in other hands now, and not done yet."""
 
     def __str__(self) -> str:
         return "it goes on without this command: python sweep.py status says how far"
 
 
-TUNE = """\
+TUNE_EPILOG = """\
 Keys of its own: trials=20 (for each arm), space=optimizer (see: list spaces),
 pruner=none|median|hyperband, tuning_seeds=1 (how many, or a list), at_once=1 (trials of each arm in
 a round), study_seed=0.
 """
 
 
-def main(words: Sequence[str], not_now: int = USER_ERROR) -> int:
+def main(argv: Sequence[str], not_now: int = EXIT_USER_ERROR) -> int:
     """What the command line asks for; the exit status (2 for the user's errors).
 
     not_now: the status where the same words may do later.
     """
     try:
         try:
-            return _act(words)
+            return _dispatch(argv)
         finally:
             sys.stdout.flush()  # a closed pipe is noticed here, not at the interpreter's end
     except UserError as error:
         print(f"sweep.py: {error}", file=sys.stderr)
-        return not_now if isinstance(error, NotNow) else USER_ERROR
-    except GoesOn as why:
-        print(why)
+        return not_now if isinstance(error, RetryLater) else EXIT_USER_ERROR
+    except Detached as detached:
+        print(detached)
         return 0
     except KeyboardInterrupt:
         print("stopped; the same command continues where it was", file=sys.stderr)
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
-        _forget_pipe()
+        _redirect_stdout_to_devnull()
         return 0
     except OSError as error:
-        if error.errno not in SURROUNDINGS:
+        if error.errno not in FILESYSTEM_ERRNOS:
             raise
         print(f"sweep.py: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
-        return USER_ERROR
+        return EXIT_USER_ERROR
 
 
-def _act(words: Sequence[str]) -> int:
-    verb, options = _parsed(list(words))
-    from sweeps.cli.verbs import ACTIONS
+def _dispatch(argv: Sequence[str]) -> int:
+    command, options = _parse_command(list(argv))
+    from sweeps.cli.verbs import COMMAND_HANDLERS
 
-    return ACTIONS[verb](options)
+    return COMMAND_HANDLERS[command](options)
 
 
-def _forget_pipe() -> None:
+def _redirect_stdout_to_devnull() -> None:
     """Nobody reads what is printed: what is still to be written goes nowhere, quietly."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def watch(draw: Callable[[], object], seconds: float = 2.0) -> None:
+def watch(render: Callable[[], object], seconds: float = 2.0) -> None:
     """Draw again and again until Ctrl-C."""
     from rich.live import Live
 
     with Live(auto_refresh=False, screen=False) as live:
         while True:
-            live.update(draw(), refresh=True)  # type: ignore[arg-type]
+            live.update(render(), refresh=True)  # type: ignore[arg-type]
             time.sleep(seconds)
 
 
@@ -132,7 +132,7 @@ def print_json(records: object) -> None:
     print(json.dumps(records, indent=1))
 
 
-def console(*, stderr: bool = False) -> Console:
+def make_console(*, stderr: bool = False) -> Console:
     """The terminal, or the pipe in its place."""
     from rich.console import Console  # here: --help goes without
 
@@ -141,68 +141,68 @@ def console(*, stderr: bool = False) -> Console:
     return Console(highlight=False, soft_wrap=True, width=width, stderr=stderr)
 
 
-def _parsed(words: list[str]) -> tuple[str, argparse.Namespace]:
-    if words and words[0] not in VERBS and not words[0].startswith("-") and "=" not in words[0]:
-        raise unknown("verb", words[0], VERBS)
-    if not words or words[0] in ("-h", "--help"):
-        print(_help())
-        raise SystemExit(0 if words else USER_ERROR)
-    verb = words[0] if words[0] in VERBS else "run"
-    rest = words[1:] if words[0] in VERBS else words
-    parser = _parser(verb)
-    flags, positional = parser.parse_known_args(rest)
-    strange = [w for w in positional if w.startswith("-")]
-    if strange:
-        raise UserError(f"{verb} has no flag {strange[0]}: see python sweep.py {verb} --help")
+def _parse_command(argv: list[str]) -> tuple[str, argparse.Namespace]:
+    if argv and argv[0] not in COMMANDS and not argv[0].startswith("-") and "=" not in argv[0]:
+        raise make_unknown_name_error("verb", argv[0], COMMANDS)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_format_help())
+        raise SystemExit(0 if argv else EXIT_USER_ERROR)
+    command = argv[0] if argv[0] in COMMANDS else "run"
+    command_argv = argv[1:] if argv[0] in COMMANDS else argv
+    parser = _build_parser(command)
+    flags, positional = parser.parse_known_args(command_argv)
+    unknown_flags = [w for w in positional if w.startswith("-")]
+    if unknown_flags:
+        raise UserError(f"{command} has no flag {unknown_flags[0]}: see python sweep.py {command} --help")
     flags.overrides = [w for w in positional if "=" in w]
     flags.names = [w for w in positional if "=" not in w]
-    if flags.names and VERBS[verb][1] is None:
-        raise UserError(f"{verb} takes no name, got {flags.names[0]!r}; overrides are key=value")
-    return verb, flags
+    if flags.names and COMMANDS[command][1] is None:
+        raise UserError(f"{command} takes no name, got {flags.names[0]!r}; overrides are key=value")
+    return command, flags
 
 
-class _Parser(argparse.ArgumentParser):
+class _ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}: see python {self.prog} --help")
 
 
-def _parser(verb: str) -> argparse.ArgumentParser:
-    about, names = VERBS[verb]
-    usage = f"python sweep.py {verb} {'[name ...] ' if names else ''}[--flag ...] [key=value ...]"
-    parser = _Parser(
-        prog=f"sweep.py {verb}",
+def _build_parser(command: str) -> argparse.ArgumentParser:
+    summary, names_help = COMMANDS[command]
+    usage = f"python sweep.py {command} {'[name ...] ' if names_help else ''}[--flag ...] [key=value ...]"
+    parser = _ArgumentParser(
+        prog=f"sweep.py {command}",
         usage=usage,
-        description=about + (f". Names: {names}" if names else ""),
+        description=summary + (f". Names: {names_help}" if names_help else ""),
         allow_abbrev=False,
     )
-    if verb == "status":
+    if command == "status":
         parser.add_argument("--watch", action="store_true", help="draw again every two seconds")
         parser.add_argument("--json", action="store_true", help="for machines")
-    if verb == "plan":
+    if command == "plan":
         parser.add_argument("--json", action="store_true", help="for machines")
-        text = "measure first what a cell of each arm takes, by a few steps; runs no cell"
-        parser.add_argument("--probe", action="store_true", help=text)
-    if verb == "report":
+        help_text = "measure first what a cell of each arm takes, by a few steps; runs no cell"
+        parser.add_argument("--probe", action="store_true", help=help_text)
+    if command == "report":
         parser.add_argument("--force", action="store_true", help="even if nothing changed")
-    if verb == "retry":
-        text = "also cells that are lost or seem alive: you know that they are dead"
-        parser.add_argument("--force", action="store_true", help=text)
-    if verb == "data":
+    if command == "retry":
+        help_text = "also cells that are lost or seem alive: you know that they are dead"
+        parser.add_argument("--force", action="store_true", help=help_text)
+    if command == "data":
         parser.add_argument("--sums", action="store_true", help="check: compare published sums")
-    if verb == "doctor":
+    if command == "doctor":
         parser.add_argument("--json", action="store_true", help="for machines")
         parser.add_argument("--submit", action="store_true", help="look at a compute node too")
-    if verb == "tune":
-        parser.epilog = TUNE
-    if verb == "gc":
+    if command == "tune":
+        parser.epilog = TUNE_EPILOG
+    if command == "gc":
         parser.add_argument("--yes", action="store_true", help="delete it")
     return parser
 
 
-def _help() -> str:
-    verbs = "\n".join(f"  {name:<8} {about}" for name, (about, _) in VERBS.items())
+def _format_help() -> str:
+    command_lines = "\n".join(f"  {name:<8} {summary}" for name, (summary, _) in COMMANDS.items())
     return (
         "usage: python sweep.py [verb] [name ...] [--flag ...] [key=value ...]\n\n"
         "Which part of a contrastive vision-language method earns its keep?\n\n"
-        f"verbs:\n{verbs}\n\n{EPILOG}"
+        f"verbs:\n{command_lines}\n\n{EPILOG}"
     )

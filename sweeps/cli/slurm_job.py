@@ -19,28 +19,28 @@ from dataclasses import dataclass
 from functools import partial
 
 from sweeps import slurm
-from sweeps.costs.audit_scope import Basis
+from sweeps.costs.audit_scope import AuditKey
 from sweeps.launchers import code_snapshot
-from sweeps.launchers.worker import STOP_SIGNALS, Stop, Worker, prove
+from sweeps.launchers.worker import STOP_SIGNALS, StopFlag, Worker, run_audit
 from uniclip.config import plugins
 from uniclip.identity import ROOT
-from uniclip.store import Intent, Plan, Store
+from uniclip.store import SubmissionIntent, Plan, Store
 
-FOLLOWS = "UNICLIP_FOLLOWS_UP"
+FOLLOW_UP_VARIABLE = "UNICLIP_FOLLOWS_UP"
 """Set in the environment of a follow-up."""
-EARLY_SECONDS = slurm.EARLY_SECONDS + 30
+TIME_LIMIT_TOLERANCE_SECONDS = slurm.MAX_EARLY_SIGNAL_SECONDS + 30
 """So much earlier than asked may a signal be that is still one of the time limit."""
-TRY_LATER = 75
+RETRY_LATER_STATUS = 75
 """What a follow-up's command line ends with where the same may do later (EX_TEMPFAIL)."""
-RETURNS = 720
+MAX_FOLLOW_UP_REQUEUES = 720
 """So often a follow-up comes back (Slurm starts what was requeued two minutes later): a day."""
-UNHEARD_SECONDS = 60.0
+REQUEUE_RETRY_SECONDS = 60.0
 """Between two questions to a Slurm that does not answer."""
 
 
 def in_follow_up() -> bool:
     """Whether this process follows up, and no person waits for it."""
-    return FOLLOWS in os.environ
+    return FOLLOW_UP_VARIABLE in os.environ
 
 
 @dataclass(frozen=True)
@@ -48,26 +48,26 @@ class SlurmJob:
     """One element of a submission."""
 
     store: Store
-    intent: Intent
+    intent: SubmissionIntent
     plan: Plan
     runs: tuple[str, ...]
 
     def __call__(self) -> None:
-        stop = Stop()
-        stop.why = partial(reason, self.intent.signal_seconds + EARLY_SECONDS)
+        stop = StopFlag()
+        stop.why = partial(find_stop_reason, self.intent.signal_seconds + TIME_LIMIT_TOLERANCE_SECONDS)
         stop.listen()
-        plugins.use(self.plan.plugins)
+        plugins.import_plugins(self.plan.plugins)
         if self.store.code(ROOT.name) == ROOT:
-            code_snapshot.check(ROOT)
+            code_snapshot.verify_snapshot(ROOT)
         if self.intent.kind != "follow":
             self._execute(stop)
         elif os.environ.get("SLURM_PROCID", "0") == "0":
-            follow_up(self.store, self.intent)
+            run_follow_up(self.store, self.intent)
 
-    def _execute(self, stop: Stop) -> None:
-        again, forced = self.intent.again, self.intent.forced
-        worker = Worker(store=self.store, plan=self.plan, stop=stop, again=again, forced=forced)
-        if tasks() == 1:
+    def _execute(self, stop: StopFlag) -> None:
+        retry_attempts, force_attempts = self.intent.again, self.intent.forced
+        worker = Worker(store=self.store, plan=self.plan, stop=stop, again=retry_attempts, forced=force_attempts)
+        if count_tasks() == 1:
             self._act(worker)
             return
         try:
@@ -78,113 +78,113 @@ class SlurmJob:
             sys.stderr.flush()
             os._exit(1)  # an orderly end would wait for the others, who wait for this process
 
-    def _share(self, worker: Worker, stop: Stop) -> None:
+    def _share(self, worker: Worker, stop: StopFlag) -> None:
         """Be one of the processes that do this element's work together."""
         from submitit.helpers import TorchDistributedEnvironment  # here: it is for several
 
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-        entry = worker.entry
-        rank = entry.join(self.plan.base)
+        cell_module = worker.entry
+        rank = cell_module.join(self.plan.base)
         if self.intent.kind == "prove":
             self._act(worker)
         elif rank == 0:
-            worker.claimed = entry.share
+            worker.claimed = cell_module.share
             self._act(worker)
-            entry.share(None)
+            cell_module.share(None)
         else:
-            while (run := entry.share()) is not None:
-                entry.assist(self.store.run(run), worker.run_only(run), stop)
-        entry.leave()
+            while (run_id := cell_module.share()) is not None:
+                cell_module.assist(self.store.run(run_id), worker.run_only(run_id), stop)
+        cell_module.leave()
 
     def _act(self, worker: Worker) -> None:
         """Prove the arms; or take this element's runs, one after another, and then say how it went,
         as Slurm sees it."""
         if self.intent.kind == "prove":
             device = self.intent.device or self.plan.base["runtime"]["device"]
-            training = self.intent.submitter.training
-            prove(self.store, self.plan, Basis(training=training, device=device))
+            training_hash = self.intent.submitter.training
+            run_audit(self.store, self.plan, AuditKey(training=training_hash, device=device))
             return
-        failed = []
-        for run in self.runs:
-            ended = None if worker.stop() else worker.take(run)
-            if ended == "failed" or (ended == "interrupted" and not worker.stop()):
-                failed.append(run)
-                if tasks() > 1:
+        failed_runs = []
+        for run_id in self.runs:
+            end_kind = None if worker.stop() else worker.take(run_id)
+            if end_kind == "failed" or (end_kind == "interrupted" and not worker.stop()):
+                failed_runs.append(run_id)
+                if count_tasks() > 1:
                     break  # the others stand in the middle of it: only an end frees them
         if worker.stop():
-            put_back()
-        if failed:
-            logs = worker.store.root / "runs"
-            raise RuntimeError(f"failed: {', '.join(failed)}; their logs are in {logs}")
+            requeue_if_running()
+        if failed_runs:
+            log_folder = worker.store.root / "runs"
+            raise RuntimeError(f"failed: {', '.join(failed_runs)}; their logs are in {log_folder}")
 
 
-def main(words: Sequence[str]) -> None:
+def main(argv: Sequence[str]) -> None:
     """Be the element of a submission that this Slurm job is."""
-    root, sweep, token = words
-    store = Store(root)
-    folder = store.sweep(sweep)
-    plan, intent = folder.plan(), folder.intent(token)
+    store_root, sweep, token = argv
+    store = Store(store_root)
+    sweep_folder = store.sweep(sweep)
+    plan, intent = sweep_folder.plan(), sweep_folder.intent(token)
     assert plan is not None, "a plan is written before anything is submitted"
     assert intent is not None, "and so is the intent"
-    element = int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))
-    SlurmJob(store, intent, plan, intent.elements[element])()
+    element_index = int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))
+    SlurmJob(store, intent, plan, intent.elements[element_index])()
 
 
-def tasks() -> int:
+def count_tasks() -> int:
     """Processes that share this job."""
     return int(os.environ.get("SLURM_NTASKS", 1))
 
 
-def reason(notice: float) -> str | None:
+def find_stop_reason(notice_seconds: float) -> str | None:
     """Why Slurm asks this job to stop, as far as it says; a time limit is told within `notice`
     seconds of it."""
-    job = slurm.this_job()
-    facts = slurm.shown(job) if job else None
-    if not facts:
+    job_id = slurm.get_job_id()
+    job_fields = slurm.query_job(job_id) if job_id else None
+    if not job_fields:
         return None
-    state = facts.get("JobState", "")
-    if state in slurm.WORDS:
-        return slurm.WORDS[state]
-    if facts.get("PreemptTime", "None") not in ("None", "Unknown"):
+    state = job_fields.get("JobState", "")
+    if state in slurm.END_REASONS:
+        return slurm.END_REASONS[state]
+    if job_fields.get("PreemptTime", "None") not in ("None", "Unknown"):
         return "preempted"
-    left = _seconds_until(facts.get("EndTime", ""))
-    return "timed out" if left is not None and left < notice else None
+    seconds_left = _seconds_until(job_fields.get("EndTime", ""))
+    return "timed out" if seconds_left is not None and seconds_left < notice_seconds else None
 
 
-def put_back() -> bool:
+def requeue_if_running() -> bool:
     """Requeue this job if Slurm still has it as running; else it was cancelled, and stays so.
     Whether Slurm has heard it."""
-    job = slurm.this_job()
-    facts = slurm.shown(job) if job else {}
-    if job and facts and facts.get("JobState") == "RUNNING":
-        return slurm.requeue(job)
-    return facts is not None
+    job_id = slurm.get_job_id()
+    job_fields = slurm.query_job(job_id) if job_id else {}
+    if job_id and job_fields and job_fields.get("JobState") == "RUNNING":
+        return slurm.requeue_job(job_id)
+    return job_fields is not None
 
 
-def follow_up(store: Store, intent: Intent) -> None:
+def run_follow_up(store: Store, intent: SubmissionIntent) -> None:
     """Run the command line of the sweep again: it submits what is open, or reports.
 
     Where it leaves nobody behind who would go on, this job itself comes back later.
     """
     from sweeps.cli import main as cli
 
-    os.environ[FOLLOWS] = intent.token
-    for number in STOP_SIGNALS:  # as Ctrl-C: a report that takes too long is begun again
-        signal.signal(number, signal.default_int_handler)
-    status = cli.main([*intent.words, f"store={store.root}"], not_now=TRY_LATER)
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    if status in (TRY_LATER, cli.INTERRUPTED) and slurm.restart_count() < RETURNS:
+    os.environ[FOLLOW_UP_VARIABLE] = intent.token
+    for signal_number in STOP_SIGNALS:  # as Ctrl-C: a report that takes too long is begun again
+        signal.signal(signal_number, signal.default_int_handler)
+    exit_status = cli.main([*intent.words, f"store={store.root}"], not_now=RETRY_LATER_STATUS)
+    for signal_number in STOP_SIGNALS:
+        signal.signal(signal_number, signal.SIG_IGN)
+    if exit_status in (RETRY_LATER_STATUS, cli.EXIT_INTERRUPTED) and slurm.get_restart_count() < MAX_FOLLOW_UP_REQUEUES:
         print("this job comes back later", flush=True)
-        while not put_back():
-            time.sleep(UNHEARD_SECONDS)
-    elif status in (cli.USER_ERROR, cli.INTERRUPTED, TRY_LATER):
-        raise RuntimeError(f"the follow-up ended with status {status}")
+        while not requeue_if_running():
+            time.sleep(REQUEUE_RETRY_SECONDS)
+    elif exit_status in (cli.EXIT_USER_ERROR, cli.EXIT_INTERRUPTED, RETRY_LATER_STATUS):
+        raise RuntimeError(f"the follow-up ended with status {exit_status}")
 
 
-def _seconds_until(stamp: str) -> float | None:
+def _seconds_until(timestamp: str) -> float | None:
     try:
-        return time.mktime(time.strptime(stamp, "%Y-%m-%dT%H:%M:%S")) - time.time()
+        return time.mktime(time.strptime(timestamp, "%Y-%m-%dT%H:%M:%S")) - time.time()
     except ValueError:
         return None
 

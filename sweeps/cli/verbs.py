@@ -11,261 +11,261 @@ from rich.table import Table
 from rich.text import Text
 
 from ablations.plan import plan as plans
-from ablations.plan.plan import Planned
+from ablations.plan.plan import ResolvedPlan
 from analysis.results import comparability
 from sweeps.cli import listing, main
 from sweeps.cli.data import data
 from sweeps.config import request
-from sweeps.config.request import Asked, SlurmLauncher
+from sweeps.config.request import SweepRequest, SlurmLauncherConfig
 from sweeps.controller import retry as retries
-from sweeps.controller.controller import Conduct, united
+from sweeps.controller.controller import SweepController, merge_with_stored_plan
 from sweeps.costs import estimate, limit
-from sweeps.costs.audit_scope import basis, proven
+from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
 from sweeps.launchers.submissions import Submissions
 from sweeps.monitor import status as status_
-from sweeps.monitor.display import Display, table
+from sweeps.monitor.display import Display, build_table
 from sweeps.slurm import Slurm
-from uniclip.config.compose import flat, parse
+from uniclip.config.compose import flatten, parse_overrides
 from uniclip.errors import UserError
 from uniclip.store import Plan, RunFolder, Store, SweepFolder
 
-CELLS_FAILED, TRUTH_MISSED = 1, 1
+EXIT_CELLS_FAILED, EXIT_PLANTED_EFFECT_MISSED = 1, 1
 
 
 def run(options: Namespace) -> int:
     """Plan, run what is missing, report."""
-    asked = request.asked(options.overrides)
-    return _conduct(_conductor(asked, plans.make(asked.request)))
+    sweep_request = request.parse_request(options.overrides)
+    return _run_and_report(_build_controller(sweep_request, plans.build_plan(sweep_request.request)))
 
 
 def retry(options: Namespace) -> int:
     """Run failed cells again; with --force also those whose death cannot be proven."""
-    asked = request.asked(options.overrides)
-    return _conduct(retries.conduct(asked, options.names, force=options.force))
+    sweep_request = request.parse_request(options.overrides)
+    return _run_and_report(retries.build_retry(sweep_request, options.names, force=options.force))
 
 
 def plan(options: Namespace) -> int:
     """Print what would run, why, and what it takes; runs and writes nothing (but --probe)."""
-    asked = request.asked(options.overrides)
-    made = united(plans.make(asked.request), asked.store)
-    planned = made.plan
-    console = main.console()
+    sweep_request = request.parse_request(options.overrides)
+    resolved_plan = merge_with_stored_plan(plans.build_plan(sweep_request.request), sweep_request.store)
+    sweep_plan = resolved_plan.plan
+    console = main.make_console()
     if options.probe:
-        _prove(asked, made)
-    rows = status_.rows(asked.store, planned)
-    known = estimate.prices(asked.store, planned)
-    devices = limit.devices(asked.settings.launcher, planned.base["runtime"]["device"])
+        _run_probe_if_needed(sweep_request, resolved_plan)
+    rows = status_.build_rows(sweep_request.store, sweep_plan)
+    cost_estimates = estimate.estimate_costs(sweep_request.store, sweep_plan)
+    gpus_per_run = limit.count_gpus_per_run(sweep_request.settings.launcher, sweep_plan.base["runtime"]["device"])
     if options.json:
-        arms = {c.name: c.arm for c in planned.cells}
-        priced = (estimate.as_record(known.get(arms[r.cell]), devices) for r in rows)
-        main.print_json([{**r, **p} for r, p in zip(status_.as_records(rows), priced)])
+        arm_by_cell = {c.name: c.arm for c in sweep_plan.cells}
+        cost_records = (estimate.to_cost_record(cost_estimates.get(arm_by_cell[r.cell]), gpus_per_run) for r in rows)
+        main.print_json([{**r, **p} for r, p in zip(status_.to_records(rows), cost_records)])
         return 0
-    drawn = Table(box=None, pad_edge=False)
-    for name in ("cell", "run", "would it run", "why", *estimate.HEADINGS):
-        drawn.add_column(name, no_wrap=True)
+    plan_table = Table(box=None, pad_edge=False)
+    for name in ("cell", "run", "would it run", "why", *estimate.COST_HEADINGS):
+        plan_table.add_column(name, no_wrap=True)
     for row in rows:
         arm = row.cell.rsplit("/", 1)[0]
-        verdict = "yes" if asked.settings.takes(row.state) else "no"
+        will_run = "yes" if sweep_request.settings.takes(row.state) else "no"
         reason = row.reason or row.kind
-        cost = estimate.columns(known.get(arm), devices)
-        drawn.add_row(*map(Text, (row.cell, row.run[:8], verdict, reason, *cost)))
-    console.print(f"{planned.title}\n{planned.sweep}", markup=False)
-    console.print(drawn)
-    for text in (*_recipes(planned), *_equal(asked.store, planned), *planned.left_out):
-        console.print(text, markup=False)
-    for name, how in planned.missing.items():
-        console.print(f"n/a: {name}: {how}", markup=False)
-    for name, how in planned.unprobed.items():
-        console.print(f"n/a: linear probe on {name}: {how}", markup=False)
-    taken = {r.run for r in rows if asked.settings.takes(r.state)}
-    slots = asked.settings.slots(planned.base["train"]["threads"])
-    console.print(f"estimate: {estimate.estimate(planned, taken, known, slots, devices)}")
-    if isinstance(asked.settings.launcher, SlurmLauncher):
-        from sweeps.doctor.doctor import sbatch_options
-        from sweeps.doctor.slurm_cluster import expected_start
+        cost_columns = estimate.format_cost_columns(cost_estimates.get(arm), gpus_per_run)
+        plan_table.add_row(*map(Text, (row.cell, row.run[:8], will_run, reason, *cost_columns)))
+    console.print(f"{sweep_plan.title}\n{sweep_plan.sweep}", markup=False)
+    console.print(plan_table)
+    for line in (*_describe_recipes(sweep_plan), *_describe_comparability(sweep_request.store, sweep_plan), *sweep_plan.left_out):
+        console.print(line, markup=False)
+    for name, hint in sweep_plan.missing.items():
+        console.print(f"n/a: {name}: {hint}", markup=False)
+    for name, hint in sweep_plan.unprobed.items():
+        console.print(f"n/a: linear probe on {name}: {hint}", markup=False)
+    runs_to_execute = {r.run for r in rows if sweep_request.settings.takes(r.state)}
+    max_parallel_runs = sweep_request.settings.slots(sweep_plan.base["train"]["threads"])
+    console.print(f"estimate: {estimate.describe_total_cost(sweep_plan, runs_to_execute, cost_estimates, max_parallel_runs, gpus_per_run)}")
+    if isinstance(sweep_request.settings.launcher, SlurmLauncherConfig):
+        from sweeps.doctor.doctor import build_sbatch_options
+        from sweeps.doctor.slurm_cluster import query_expected_start
 
-        options_ = sbatch_options(asked.settings.launcher, planned.base["train"]["threads"])
-        console.print(f"expected start: {expected_start(options_)}", markup=False)
+        sbatch_args = build_sbatch_options(sweep_request.settings.launcher, sweep_plan.base["train"]["threads"])
+        console.print(f"expected start: {query_expected_start(sbatch_args)}", markup=False)
     return 0
 
 
-def _recipes(planned: Plan) -> list[str]:
+def _describe_recipes(plan: Plan) -> list[str]:
     """What recipe= makes of each arm's training."""
-    if not planned.recipes:
+    if not plan.recipes:
         return []
-    kept = "steps and batch size are the budget's, a warm-up is a share of the steps, rounded"
-    width = max(map(len, planned.recipes))
-    arms = (f"  {name:<{width}}  {said}" for name, said in planned.recipes.items())
-    return [*planned.stamps, f"recipe={planned.recipe}: {kept}", *arms]
+    scope_note = "steps and batch size are the budget's, a warm-up is a share of the steps, rounded"
+    width = max(map(len, plan.recipes))
+    arm_lines = (f"  {name:<{width}}  {description}" for name, description in plan.recipes.items())
+    return [*plan.stamps, f"recipe={plan.recipe}: {scope_note}", *arm_lines]
 
 
-def _equal(store: Store, planned: Plan) -> list[str]:
+def _describe_comparability(store: Store, plan: Plan) -> list[str]:
     """What the sides of each comparison have in common, and what not, time and memory included."""
-    probes = estimate.probes(store, planned).values()
-    counted, measured = (
-        comparability.facts(planned, probes),
-        comparability.measured(planned, probes),
+    arm_probes = estimate.read_probes(store, plan).values()
+    counted_facts, measured_costs = (
+        comparability.collect_comparison_facts(plan, arm_probes),
+        comparability.collect_measured_facts(plan, arm_probes),
     )
-    known = {a.name: {**measured[a.name], **counted.get(a.name, {})} for a in planned.arms}
-    within = comparability.SIZES | comparability.MEASURED
-    return [f"{c.label}: {comparability.stamp(known, c, within)}" for c in planned.contrasts]
+    facts_by_arm = {a.name: {**measured_costs[a.name], **counted_facts.get(a.name, {})} for a in plan.arms}
+    tolerance_keys = comparability.SIZE_TOLERANCES | comparability.MEASURED_TOLERANCES
+    return [f"{c.label}: {comparability.compare_conditions(facts_by_arm, c, tolerance_keys)}" for c in plan.contrasts]
 
 
-def _prove(asked: Asked, planned: Planned) -> None:
+def _run_probe_if_needed(sweep_request: SweepRequest, resolved_plan: ResolvedPlan) -> None:
     """Measure the arms, unless that was done: on a cluster by a job that is not waited for."""
-    if proven(asked.store.sweep(planned.plan.sweep), basis(planned.plan)):
+    if has_valid_audit(sweep_request.store.sweep(resolved_plan.plan.sweep), compute_audit_key(resolved_plan.plan)):
         return
-    store, display = asked.store, Display(main.console(stderr=True))
-    Conduct(store=store, planned=planned, settings=asked.settings, display=display).prove()
+    store, display = sweep_request.store, Display(main.make_console(stderr=True))
+    SweepController(store=store, planned=resolved_plan, settings=sweep_request.settings, display=display).prove()
 
 
 def status(options: Namespace) -> int:
     """Print the state of every cell."""
     if options.json and options.watch:
         raise UserError("--watch draws on a terminal, --json prints once: choose one")
-    asked = request.asked(options.overrides)
-    planned = _known_plan(asked)
+    sweep_request = request.parse_request(options.overrides)
+    plan = _load_or_build_plan(sweep_request)
     if options.json:
-        main.print_json(status_.as_records(status_.rows(asked.store, planned)))
+        main.print_json(status_.to_records(status_.build_rows(sweep_request.store, plan)))
     elif options.watch:
-        main.watch(lambda: table(status_.rows(asked.store, planned)))
+        main.watch(lambda: build_table(status_.build_rows(sweep_request.store, plan)))
     else:
-        rows = status_.rows(asked.store, planned)
-        main.console().print(table(rows))
+        rows = status_.build_rows(sweep_request.store, plan)
+        main.make_console().print(build_table(rows))
         for kind in dict.fromkeys(r.kind for r in rows):
             if kind not in ("complete", "running"):
-                main.console().print(f"{kind}: {status_.ADVICE[kind]}", markup=False)
-        for text in status_.tunings(asked.store, planned.sweep):
-            main.console().print(text, markup=False)
+                main.make_console().print(f"{kind}: {status_.ADVICE[kind]}", markup=False)
+        for line in status_.describe_tunings(sweep_request.store, plan.sweep):
+            main.make_console().print(line, markup=False)
     return 0
 
 
 def report(options: Namespace) -> int:
     """Build the report from what exists."""
-    asked = request.asked(options.overrides)
-    planned = _known_plan(asked)
-    if asked.store.sweep(planned.sweep).plan() is None:
-        raise UserError(f"sweep {planned.sweep} has not been run in store={asked.store.root}")
-    return _report(asked.store, planned, force=options.force)
+    sweep_request = request.parse_request(options.overrides)
+    plan = _load_or_build_plan(sweep_request)
+    if sweep_request.store.sweep(plan.sweep).plan() is None:
+        raise UserError(f"sweep {plan.sweep} has not been run in store={sweep_request.store.root}")
+    return _build_report(sweep_request.store, plan, force=options.force)
 
 
 def list_(options: Namespace) -> int:
     """Print what there is to choose from."""
-    return listing.show(options.names, options.overrides)
+    return listing.print_choices(options.names, options.overrides)
 
 
 def logs(options: Namespace) -> int:
     """Print the newest attempt's log of a cell, and its path."""
-    asked = request.asked(options.overrides)
-    planned = _known_plan(asked)
+    sweep_request = request.parse_request(options.overrides)
+    plan = _load_or_build_plan(sweep_request)
     if len(options.names) != 1:
         raise UserError("logs takes one cell: <arm>/<seed>, or the start of a run id")
-    run_ = asked.store.run(plans.cell(planned, options.names[0]).run)
-    numbers = run_.attempts()
-    if not numbers:
-        jobs = asked.store.sweep(planned.sweep).slots
-        hint = f"; what workers said is in {jobs}" if jobs.exists() else ""
+    run_folder = sweep_request.store.run(plans.find_cell(plan, options.names[0]).run)
+    attempt_numbers = run_folder.attempts()
+    if not attempt_numbers:
+        worker_logs = sweep_request.store.sweep(plan.sweep).slots
+        hint = f"; what workers said is in {worker_logs}" if worker_logs.exists() else ""
         raise UserError(f"{options.names[0]} has not been run: there is no log yet{hint}")
-    log = run_.attempt(numbers[-1]).log
+    log = run_folder.attempt(attempt_numbers[-1]).log
     print(log.read_text(errors="replace") if log.exists() else "", end="")
-    print(f"({log}, attempt {numbers[-1]} of {len(numbers)})")
+    print(f"({log}, attempt {attempt_numbers[-1]} of {len(attempt_numbers)})")
     return 0
 
 
-def why(options: Namespace) -> int:
+def diff(options: Namespace) -> int:
     """Print the leaves of the configuration in which two cells differ."""
-    asked = request.asked(options.overrides)
-    planned = united(plans.make(asked.request), asked.store)
+    sweep_request = request.parse_request(options.overrides)
+    resolved_plan = merge_with_stored_plan(plans.build_plan(sweep_request.request), sweep_request.store)
     if not 1 <= len(options.names) <= 2:
         raise UserError("why takes one cell or two: <arm>/<seed>")
-    cells = [plans.cell(planned.plan, n) for n in options.names]
+    cells = [plans.find_cell(resolved_plan.plan, n) for n in options.names]
     if len(cells) == 1:
-        cells.insert(0, plans.cell(planned.plan, f"{planned.plan.reference}/{cells[0].seed}"))
-    one, two = (flat(planned.specs[c.run]) for c in cells)
-    keys = [k for k in {**one, **two} if one.get(k, "-") != two.get(k, "-")]
-    drawn = Table(box=None, pad_edge=False)
+        cells.insert(0, plans.find_cell(resolved_plan.plan, f"{resolved_plan.plan.reference}/{cells[0].seed}"))
+    first_spec, second_spec = (flatten(resolved_plan.specs[c.run]) for c in cells)
+    differing_keys = [k for k in {**first_spec, **second_spec} if first_spec.get(k, "-") != second_spec.get(k, "-")]
+    diff_table = Table(box=None, pad_edge=False)
     for name in ("key", *(c.name for c in cells)):
-        drawn.add_column(name)
-    for key in keys:
-        said = (key.removeprefix("config."), one.get(key, "-"), two.get(key, "-"))
-        drawn.add_row(*(Text(str(word)) for word in said))
-    same = "the same run" if cells[0].run == cells[1].run else f"{len(keys)} keys differ"
-    main.console().print(
-        f"{cells[0].name} is {cells[0].run}, {cells[1].name} is {cells[1].run}: {same}"
+        diff_table.add_column(name)
+    for key in differing_keys:
+        columns = (key.removeprefix("config."), first_spec.get(key, "-"), second_spec.get(key, "-"))
+        diff_table.add_row(*(Text(str(value)) for value in columns))
+    summary = "the same run" if cells[0].run == cells[1].run else f"{len(differing_keys)} keys differ"
+    main.make_console().print(
+        f"{cells[0].name} is {cells[0].run}, {cells[1].name} is {cells[1].run}: {summary}"
     )
-    if keys:
-        main.console().print(drawn)
+    if differing_keys:
+        main.make_console().print(diff_table)
     return 0
 
 
 def cancel(options: Namespace) -> int:
     """Take cells out of the queue, and stop those that run there; what they saved stays."""
-    asked = request.asked(options.overrides)
-    planned = _known_plan(asked)
-    chosen = {plans.cell(planned, n).run for n in options.names}
-    folder = asked.store.sweep(planned.sweep)
-    tunings = [] if chosen else [*folder.rounds(), *asked.store.tuned(folder.id)]
-    folders = [f for f in (folder, *tunings) if f.submissions.exists()]
+    sweep_request = request.parse_request(options.overrides)
+    plan = _load_or_build_plan(sweep_request)
+    run_ids = {plans.find_cell(plan, n).run for n in options.names}
+    folder = sweep_request.store.sweep(plan.sweep)
+    tuning_folders = [] if run_ids else [*folder.rounds(), *sweep_request.store.tuned(folder.id)]
+    folders = [f for f in (folder, *tuning_folders) if f.submissions.exists()]
     if not folders:
         raise UserError(f"nothing of {folder.id} was submitted to Slurm; stop a sweep with Ctrl-C")
     slurm = Slurm()
     _ = slurm.facts  # one line if nobody answers
-    doomed = [job for f in folders for job in _take_out(asked.store, f, slurm, chosen)]
-    print(f"cancelled {len(doomed)} jobs; the cells go on from their checkpoints when run again")
+    job_ids = [job for f in folders for job in _cancel_jobs(sweep_request.store, f, slurm, run_ids)]
+    print(f"cancelled {len(job_ids)} jobs; the cells go on from their checkpoints when run again")
     return 0
 
 
-def _take_out(store: Store, folder: SweepFolder, slurm: Slurm, chosen: set[str]) -> list[str]:
+def _cancel_jobs(store: Store, folder: SweepFolder, slurm: Slurm, run_ids: set[str]) -> list[str]:
     """Cancel the jobs of these runs (none: of all), and note that nobody goes on with them."""
-    doomed = []
+    job_ids = []
     for intent, job, runs in Submissions(folder, slurm).live():
-        cells = runs if intent.kind == "run" else ()
-        if not chosen or (cells and chosen.issuperset(cells)):
-            doomed.append(job.id)
-        elif chosen.intersection(cells):
+        cell_runs = runs if intent.kind == "run" else ()
+        if not run_ids or (cell_runs and run_ids.issuperset(cell_runs)):
+            job_ids.append(job.id)
+        elif run_ids.intersection(cell_runs):
             raise UserError(
                 f"job {job.id} holds other cells too ({', '.join(runs)}): name them all"
             )
     plan = folder.plan()
-    runs_ = chosen or (plan.wanted() if plan else ())
-    folder.cancel((r, max(store.run(r).attempts(), default=0)) for r in runs_)
-    if doomed:  # else the look at the queue is good for the next sweep too
-        slurm.cancel(doomed)
-    return doomed
+    cancelled_runs = run_ids or (plan.wanted() if plan else ())
+    folder.cancel((r, max(store.run(r).attempts(), default=0)) for r in cancelled_runs)
+    if job_ids:  # else the look at the queue is good for the next sweep too
+        slurm.cancel(job_ids)
+    return job_ids
 
 
 def gc(options: Namespace) -> int:
     """Say what can be deleted (old generations, caches, spent checkpoints); --yes does it."""
-    values = parse(options.overrides)
-    strange = set(values) - {"store"}
-    if strange:
-        raise UserError(f"gc looks at a whole store: leave out {sorted(strange)[0]}=")
+    values = parse_overrides(options.overrides)
+    unknown_keys = set(values) - {"store"}
+    if unknown_keys:
+        raise UserError(f"gc looks at a whole store: leave out {sorted(unknown_keys)[0]}=")
     store = Store(str(values.get("store", "store")))
     if not any((store.root / name).is_dir() for name in ("runs", "sweeps")):
         raise UserError(f"store={store.root} is not a store: it holds neither runs nor sweeps")
     folders = [p for p in (store.root / "superseded", store.cache) if p.is_dir()]
-    folders += [p for r in store.runs() if r.outcome() is not None for p in _checkpoints(r)]
-    total = 0
+    folders += [p for r in store.runs() if r.outcome() is not None for p in _list_checkpoint_folders(r)]
+    total_bytes = 0
     for folder in folders:
-        size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        total += size
-        print(f"{'deleted' if options.yes else 'could go'}: {folder} ({size / 1e6:.1f} MB)")
+        folder_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+        total_bytes += folder_bytes
+        print(f"{'deleted' if options.yes else 'could go'}: {folder} ({folder_bytes / 1e6:.1f} MB)")
         if options.yes:
             shutil.rmtree(folder)
     hint = "" if options.yes or not folders else "; gc --yes deletes it"
-    print(f"{total / 1e6:.1f} MB in {len(folders)} folders{hint}")
+    print(f"{total_bytes / 1e6:.1f} MB in {len(folders)} folders{hint}")
     return 0
 
 
-def _checkpoints(run_: RunFolder) -> list[Path]:
-    folders = [run_.attempt(n).checkpoints for n in run_.attempts()]
+def _list_checkpoint_folders(run_folder: RunFolder) -> list[Path]:
+    folders = [run_folder.attempt(n).checkpoints for n in run_folder.attempts()]
     return [f for f in folders if f.is_dir() and any(f.iterdir())]
 
 
-def _known_plan(asked: Asked) -> Plan:
+def _load_or_build_plan(sweep_request: SweepRequest) -> Plan:
     """The sweep's own plan where it was run (it may hold more seeds), else the plan asked for."""
-    planned = plans.make(asked.request).plan
-    return asked.store.sweep(planned.sweep).plan() or planned
+    plan = plans.build_plan(sweep_request.request).plan
+    return sweep_request.store.sweep(plan.sweep).plan() or plan
 
 
 def tune(options: Namespace) -> int:
@@ -273,96 +273,96 @@ def tune(options: Namespace) -> int:
     from ablations.plan import tuned_arms
     from sweeps.tuning import tuner as tuning  # here: other verbs start without numpy
 
-    tuner = tuning.tuner(options.overrides)
-    asked, display = tuner.asked, Display()
+    tuner = tuning.build_tuner(options.overrides)
+    sweep_request, display = tuner.asked, Display()
     display.line(f"tuning: {tuner.estimate()}")
-    held = tuner.hold()
-    defaults = _cells(replace(_conductor(asked, tuner.planned, display), hold=tuner.hold))[1]
-    unfinished = [r for r in defaults if r.state.kind not in status_.FINAL]
-    if unfinished:
-        display.line(f"tuning waits for {len(unfinished)} cells of the default arms")
-        return CELLS_FAILED
+    limit_checked = tuner.hold()
+    default_rows = _run_cells(replace(_build_controller(sweep_request, tuner.planned, display), hold=tuner.hold))[1]
+    unfinished_rows = [r for r in default_rows if r.state.kind not in status_.FINAL_STATUSES]
+    if unfinished_rows:
+        display.line(f"tuning waits for {len(unfinished_rows)} cells of the default arms")
+        return EXIT_CELLS_FAILED
     display.line(f"tuning: {tuner.estimate()}")
-    if not held:
+    if not limit_checked:
         tuner.hold()
     try:
-        found = tuner.tune(tuning.QuietDisplay())
-    except tuning.Unfinished as why:
-        display.line(f"tuning: {why}")
-        return CELLS_FAILED
-    for text in tuning.spoken(found):
-        display.line(text)
-    tuned = tuned_arms.tuned(tuner.planned, found)
-    tuner.adopt(tuned.plan)
-    return _conduct(_conductor(asked, tuned, tuning.QuietDisplay()))
+        tuning_result = tuner.tune(tuning.QuietDisplay())
+    except tuning.TrialsIncomplete as error:
+        display.line(f"tuning: {error}")
+        return EXIT_CELLS_FAILED
+    for line in tuning.describe_tuning(tuning_result):
+        display.line(line)
+    tuned_plan = tuned_arms.build_tuned_plan(tuner.planned, tuning_result)
+    tuner.adopt(tuned_plan.plan)
+    return _run_and_report(_build_controller(sweep_request, tuned_plan, tuning.QuietDisplay()))
 
 
 def doctor(options: Namespace) -> int:
     """Print what would go wrong, before anything is spent."""
-    from sweeps.doctor.doctor import doctor as examine  # here: other verbs need none of its checks
+    from sweeps.doctor.doctor import print_diagnostics as examine  # here: other verbs need none of its checks
 
     return examine(options)
 
 
-def _conductor(asked: Asked, planned: Planned, display: Display | None = None) -> Conduct:
-    return Conduct(
-        store=asked.store,
-        planned=planned,
-        settings=asked.settings,
+def _build_controller(sweep_request: SweepRequest, resolved_plan: ResolvedPlan, display: Display | None = None) -> SweepController:
+    return SweepController(
+        store=sweep_request.store,
+        planned=resolved_plan,
+        settings=sweep_request.settings,
         display=display or Display(),
-        words=asked.lasting,
+        words=sweep_request.lasting,
     )
 
 
-def _conduct(conduct: Conduct) -> int:
+def _run_and_report(controller: SweepController) -> int:
     """Run what is missing and report; of a part of a plan, how that part came out."""
-    made, rows = _cells(conduct)
-    truth = _report(conduct.store, made)
-    unfinished = any(r.state.kind in ("failed", "lost") for r in rows)
-    return CELLS_FAILED if unfinished else 0 if conduct.part else truth
+    plan, rows = _run_cells(controller)
+    report_status = _build_report(controller.store, plan)
+    has_failures = any(r.state.kind in ("failed", "lost") for r in rows)
+    return EXIT_CELLS_FAILED if has_failures else 0 if controller.part else report_status
 
 
-def _cells(conduct: Conduct) -> tuple[Plan, list[status_.Row]]:
+def _run_cells(controller: SweepController) -> tuple[Plan, list[status_.CellRow]]:
     """Run what is missing and say what is wrong; the plan that was conducted, and its cells."""
-    done, display = conduct.run(), conduct.display
-    rows = status_.rows(conduct.store, conduct.plan)
-    display.line(status_.summary(rows))
-    if not done:
-        raise main.GoesOn
+    is_complete, display = controller.run(), controller.display
+    rows = status_.build_rows(controller.store, controller.plan)
+    display.line(status_.describe_counts(rows))
+    if not is_complete:
+        raise main.Detached
     for row in rows:
         if row.state.kind in ("failed", "lost"):
             display.line(f"{row.cell} {row.state.kind}: {row.state.reason} (do: {row.advice})")
-    for text in conduct.plan.left_out:
-        display.line(text)
-    return conduct.plan, rows
+    for line in controller.plan.left_out:
+        display.line(line)
+    return controller.plan, rows
 
 
-def _report(store: Store, planned: Plan, force: bool = False) -> int:
+def _build_report(store: Store, plan: Plan, force: bool = False) -> int:
     from analysis.report import build as report_
     from analysis.results import planted_effects
 
-    built = report_.build(store, planned.sweep, force=force)
-    for text in built.headline:
-        print(text)
-    print(f"report: {built.folder / 'report.html'}{'' if built.rebuilt else ' (unchanged)'}")
-    if not planned.expectations:
+    build_result = report_.build_report(store, plan.sweep, force=force)
+    for line in build_result.headline:
+        print(line)
+    print(f"report: {build_result.folder / 'report.html'}{'' if build_result.rebuilt else ' (unchanged)'}")
+    if not plan.expectations:
         return 0
-    findings = planted_effects.check(store, planned.sweep)
-    for finding in findings:
+    effect_checks = planted_effects.check_planted_effects(store, plan.sweep)
+    for effect_check in effect_checks:
         print(
-            f"truth: {'holds' if finding.holds else 'MISSED'}: {finding.about} ({finding.detail})"
+            f"truth: {'holds' if effect_check.holds else 'MISSED'}: {effect_check.about} ({effect_check.detail})"
         )
-    return 0 if all(f.holds for f in findings) else TRUTH_MISSED
+    return 0 if all(f.holds for f in effect_checks) else EXIT_PLANTED_EFFECT_MISSED
 
 
-ACTIONS = {
+COMMAND_HANDLERS = {
     "run": run,
     "plan": plan,
     "status": status,
     "report": report,
     "list": list_,
     "logs": logs,
-    "why": why,
+    "why": diff,
     "retry": retry,
     "cancel": cancel,
     "tune": tune,

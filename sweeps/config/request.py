@@ -12,48 +12,48 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from ablations import designs, schema
-from ablations.plan.plan import Request
+from ablations.plan.plan import PlanRequest
 from ablations.schema import Ablation
-from sweeps.claims.claim import State
-from sweeps.slurm import EARLY_SECONDS
+from sweeps.claims.claim import RunState
+from sweeps.slurm import MAX_EARLY_SIGNAL_SECONDS
 from uniclip import evaluate
-from uniclip.config import RunConfig, compose, plugins, run_config
-from uniclip.config.binding import FAMILIES, bind, plain, setting
-from uniclip.errors import UserError, unknown
+from uniclip.config import RunConfig, compose, plugins, build_run_config
+from uniclip.config.binding import TAGGED_UNIONS, bind, to_builtins, config_field
+from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.protocols import custom
 from uniclip.store import Store
 
 CONF = Path(__file__).parents[1] / "conf"
-RUN_KEYS = tuple(RunConfig.__dataclass_fields__)
-MOST_SEEDS = 10_000
-SHORT = {
+RUN_CONFIG_KEYS = tuple(RunConfig.__dataclass_fields__)
+MAX_SEEDS = 10_000
+KEY_ALIASES = {
     "data_root": "runtime.data_root",
     "protocol": "runtime.protocol",
     "plugins": "runtime.plugins",
 }
 """Keys that are long for what they are."""
-HELD = frozenset(
+RESERVED_SBATCH_PARAMETERS = frozenset(
     "array cluster clusters dependency error hold job_name no_requeue open_mode output parsable "
     "quiet requeue signal test_only wait wrap".split()
 )
 """Parameters of sbatch on which the launcher rests: they are not the user's to set."""
-SAME = "account constraint cpus_per_task gpus_per_node gres nodes partition qos".split()
-KEYED = {"mem": "mem_gb", "ntasks_per_node": "tasks_per_node", "time": "minutes"}
-KEYED |= {name: name for name in SAME}
+SHARED_PARAMETER_NAMES = "account constraint cpus_per_task gpus_per_node gres nodes partition qos".split()
+SBATCH_TO_LAUNCHER_KEY = {"mem": "mem_gb", "ntasks_per_node": "tasks_per_node", "time": "minutes"}
+SBATCH_TO_LAUNCHER_KEY |= {name: name for name in SHARED_PARAMETER_NAMES}
 """Parameters of sbatch -> the launcher's key for each."""
-OWN_KEYS = ("ablation", "conf_dir")
+PRE_COMPOSE_KEYS = ("ablation", "conf_dir")
 """Looked at before anything is composed."""
-LISTED = ("ablation", "space")
+NON_CONFIG_GROUPS = ("ablation", "space")
 """Folders of YAML that are no groups of a configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalLauncher:
+class LocalLauncherConfig:
     """Slots on this machine: each takes cells until none is left."""
 
     name: Literal["local"] = "local"
-    slots: int | None = setting(None, low=1)
+    slots: int | None = config_field(None, low=1)
     """Worker processes; null = as many as cores and train.threads allow."""
 
     def place(self, threads: int) -> int:
@@ -64,7 +64,7 @@ class LocalLauncher:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlurmLauncher:
+class SlurmLauncherConfig:
     """Jobs on a Slurm cluster."""
 
     name: Literal["slurm"] = "slurm"
@@ -73,24 +73,24 @@ class SlurmLauncher:
     qos: str | None = None
     constraint: str | None = None
     gres: str | None = None
-    nodes: int = setting(1, low=1)
+    nodes: int = config_field(1, low=1)
     """Nodes of one cell."""
-    gpus_per_node: int | None = setting(None, low=0)
-    tasks_per_node: int | None = setting(None, low=1)
+    gpus_per_node: int | None = config_field(None, low=0)
+    tasks_per_node: int | None = config_field(None, low=1)
     """Processes of one cell on a node; null = one a GPU."""
-    cpus_per_task: int | None = setting(None, low=1)
+    cpus_per_task: int | None = config_field(None, low=1)
     """null = as many as train.threads."""
-    mem_gb: float | None = setting(None, above=0)
+    mem_gb: float | None = config_field(None, above=0)
     """Memory a node; null = the partition's default."""
-    minutes: int = setting(240, low=1)
+    minutes: int = config_field(240, low=1)
     """Time limit of a job; a cell that needs longer saves, is requeued and goes on."""
-    array_parallelism: int = setting(256, low=1)
+    array_parallelism: int = config_field(256, low=1)
     """Jobs of an array that may run side by side."""
-    pack: int | None = setting(None, low=1)
+    pack: int | None = config_field(None, low=1)
     """Cells in one job; null = as many short ones as make ten minutes."""
-    signal_seconds: int = setting(120, low=1)
+    signal_seconds: int = config_field(120, low=1)
     """So long before the time limit a job is asked to save."""
-    extra: dict[str, Any] = setting(dict)
+    extra: dict[str, Any] = config_field(dict)
     """Further parameters of sbatch, such as {reservation: x}; not those of `HELD` and `KEYED`."""
     setup: tuple[str, ...] = ()
     """Shell lines before the job: modules, conda, staging data to a local disk."""
@@ -102,7 +102,7 @@ class SlurmLauncher:
     """Submit a small job that runs the command again when the others have ended."""
     follow_up_partition: str | None = None
     """Where that job runs, if elsewhere."""
-    poll_seconds: float = setting(15.0, above=0)
+    poll_seconds: float = config_field(15.0, above=0)
     """With wait=true: between two looks."""
 
     @property
@@ -113,50 +113,50 @@ class SlurmLauncher:
     @property
     def gpus(self) -> int:
         """GPUs of one cell on a node; 0 if none is asked for by `gpus_per_node` or `gres`."""
-        parts = [part.split(":") for part in (self.gres or "").split(",")]
-        counts = [part[-1] for part in parts if part[0] == "gpu"]
-        return self.gpus_per_node or sum(int(n) if n.isdecimal() else 1 for n in counts)
+        gres_items = [gres_item.split(":") for gres_item in (self.gres or "").split(",")]
+        gpu_counts = [gres_item[-1] for gres_item in gres_items if gres_item[0] == "gpu"]
+        return self.gpus_per_node or sum(int(n) if n.isdecimal() else 1 for n in gpu_counts)
 
     def check(self) -> None:
         """`UserError` where no job could do its work, or the launcher would lose it."""
-        notice = self.signal_seconds + EARLY_SECONDS
-        if notice >= 60 * self.minutes:
+        required_seconds = self.signal_seconds + MAX_EARLY_SIGNAL_SECONDS
+        if required_seconds >= 60 * self.minutes:
             raise UserError(
                 f"launcher.signal_seconds={self.signal_seconds} leaves nothing of "
                 f"launcher.minutes={self.minutes}: every job would be told to stop as it starts "
-                f"(Slurm may be {EARLY_SECONDS} s early); say launcher.minutes={notice // 60 + 1}"
+                f"(Slurm may be {MAX_EARLY_SIGNAL_SECONDS} s early); say launcher.minutes={required_seconds // 60 + 1}"
             )
         for key in self.extra:
             name = key.replace("-", "_")
-            if name in HELD:
+            if name in RESERVED_SBATCH_PARAMETERS:
                 raise UserError(
                     f"launcher.extra.{key}: the launcher sets this itself; leave it out"
                 )
-            if name in KEYED:
-                raise UserError(f"launcher.extra.{key}: say launcher.{KEYED[name]} instead")
+            if name in SBATCH_TO_LAUNCHER_KEY:
+                raise UserError(f"launcher.extra.{key}: say launcher.{SBATCH_TO_LAUNCHER_KEY[name]} instead")
 
     def place(self, threads: int) -> int:
         """How many runs go side by side, if the cluster is empty."""
         return self.array_parallelism
 
 
-def unused_gpus(launcher: SlurmLauncher, device: str) -> str:
+def describe_gpu_mismatch(launcher: SlurmLauncherConfig, device: str) -> str:
     """What is asked of a cluster that training on `device` (runtime.device) does not use, or what
     it lacks there, in a line; empty where they agree, as far as one can tell from here."""
-    held, used = launcher.gpus, launcher.tasks
-    names = [*(launcher.gres or "").split(","), *launcher.extra]
-    shared = [name for name in names if re.match("gpu|mps|shard", name)]
+    num_gpus, num_processes = launcher.gpus, launcher.tasks
+    parameter_names = [*(launcher.gres or "").split(","), *launcher.extra]
+    shared_gpu_parameters = [name for name in parameter_names if re.match("gpu|mps|shard", name)]
     if device == "cpu":
-        asked = f"{held} GPUs a node are" if held else f"{shared[0]} is" if shared else ""
-        return asked and f"{asked} asked for, and runtime.device=cpu leaves them idle"
-    if not held and not shared:
+        request_text = f"{num_gpus} GPUs a node are" if num_gpus else f"{shared_gpu_parameters[0]} is" if shared_gpu_parameters else ""
+        return request_text and f"{request_text} asked for, and runtime.device=cpu leaves them idle"
+    if not num_gpus and not shared_gpu_parameters:
         return f"runtime.device={device}, and no GPU is asked for"
-    if used < held:
-        return f"{held} GPUs a node are asked for, and launcher.tasks_per_node={used} uses {used}"
+    if num_processes < num_gpus:
+        return f"{num_gpus} GPUs a node are asked for, and launcher.tasks_per_node={num_processes} uses {num_processes}"
     return ""
 
 
-LAUNCHERS: dict[str, type] = {"local": LocalLauncher, "slurm": SlurmLauncher}
+LAUNCHER_CONFIGS: dict[str, type] = {"local": LocalLauncherConfig, "slurm": SlurmLauncherConfig}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +167,7 @@ class SweepConfig:
     """How many (0, 1, ...), or which."""
     store: str = "store"
     """Folder of runs, sweeps and reports."""
-    launcher: Any = setting(LocalLauncher)
+    launcher: Any = config_field(LocalLauncherConfig)
     """One of `LAUNCHERS`, chosen by launcher.name."""
     arms: tuple[str, ...] | None = None
     """Only these arms of the ablation."""
@@ -177,18 +177,18 @@ class SweepConfig:
     """What becomes of outcomes that other training code made."""
     wait: bool = False
     """On a cluster: stay until all is done, instead of leaving it to the follow-up job."""
-    max_gpu_hours: float | None = setting(None, above=0)
+    max_gpu_hours: float | None = config_field(None, above=0)
     """Refuse to start where what is to be run would take more; a CPU slot counts as one GPU."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.launcher, SlurmLauncher):
+        if isinstance(self.launcher, SlurmLauncherConfig):
             self.launcher.check()
 
-    def takes(self, state: State) -> bool:
+    def takes(self, state: RunState) -> bool:
         """Whether a run in that state is run, unasked or because of `retry` or `stale`."""
         return state.open or self.renews(state) or state.kind in ("halted", self.retry)
 
-    def renews(self, state: State) -> bool:
+    def renews(self, state: RunState) -> bool:
         """Whether the outcome of a run in that state is moved aside, and the run made afresh."""
         if state.kind == "diverged":
             return self.retry == "diverged"
@@ -200,30 +200,30 @@ class SweepConfig:
 
     def seed_list(self) -> tuple[int, ...]:
         """The seeds, each once; `UserError` if there is none or one is negative."""
-        return seed_list("seeds", self.seeds)
+        return resolve_seeds("seeds", self.seeds)
 
 
-def seed_list(name: str, given: int | tuple[int, ...], first: int = 0) -> tuple[int, ...]:
+def resolve_seeds(name: str, value: int | tuple[int, ...], first_seed: int = 0) -> tuple[int, ...]:
     """The seeds that `name` was given as: a number of them from `first` on, or a list.
 
     Raises `UserError` if there is none, one is negative or given twice, or there are too many.
     """
-    if isinstance(given, int) and given > MOST_SEEDS:
-        raise UserError(f"{name}={given}: give at most {MOST_SEEDS}")
-    seeds = tuple(range(first, first + given)) if isinstance(given, int) else given
+    if isinstance(value, int) and value > MAX_SEEDS:
+        raise UserError(f"{name}={value}: give at most {MAX_SEEDS}")
+    seeds = tuple(range(first_seed, first_seed + value)) if isinstance(value, int) else value
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise UserError(f"{name}={given}: give a number of at least 1, or a list such as [3,7]")
+        raise UserError(f"{name}={value}: give a number of at least 1, or a list such as [3,7]")
     return seeds
 
 
-FAMILIES[SweepConfig, "launcher"] = LAUNCHERS
+TAGGED_UNIONS[SweepConfig, "launcher"] = LAUNCHER_CONFIGS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class SweepRequest:
     """A request for a plan, and the settings of the sweep that it makes."""
 
-    request: Request
+    request: PlanRequest
     settings: SweepConfig
     store: Store
     words: tuple[str, ...]
@@ -234,52 +234,52 @@ class Asked:
     @property
     def lasting(self) -> tuple[str, ...]:
         """The words as a follow-up says them: it does not ask again for what was asked once."""
-        once = ("retry=", "stale=", "store=", "wait=")
-        return tuple(word for word in self.words if not word.startswith(once))
+        one_time_prefixes = ("retry=", "stale=", "store=", "wait=")
+        return tuple(argument for argument in self.words if not argument.startswith(one_time_prefixes))
 
 
-def folders(conf_dir: str | None = None) -> list[Path]:
+def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:
     """Where YAML is looked for: ours, then the user's."""
-    found = [CONF, compose.CONF, schema.CONF]
+    conf_dirs = [CONF, compose.CONF, schema.CONF]
     if conf_dir is not None:
-        own = Path(str(conf_dir)).resolve()
-        if not own.is_dir():
+        user_conf_dir = Path(str(conf_dir)).resolve()
+        if not user_conf_dir.is_dir():
             raise UserError(f"conf_dir={conf_dir} is not a folder")
-        found.append(own)
-    return found
+        conf_dirs.append(user_conf_dir)
+    return conf_dirs
 
 
-def asked(overrides: list[str], beside: Iterable[str] = ()) -> Asked:
+def parse_request(overrides: list[str], command_keys: Iterable[str] = ()) -> SweepRequest:
     """What these `key=value` words ask for; `UserError` in one line where they cannot be had.
 
     beside: keys that the verb has taken for itself, to be offered for one that is not known.
     """
-    values = parsed(overrides)
-    where = folders(values.pop("conf_dir", None))
+    values = parse_overrides(overrides)
+    conf_dirs = list_conf_dirs(values.pop("conf_dir", None))
     name = values.pop("ablation", None)
     if name is None:
-        known = ", ".join(schema.names(where))
-        raise UserError(f"ablation= is missing: choose from {known}")
-    ablation = schema.load(str(name), where)
-    known_groups = set(compose.groups(where)) - set(LISTED)
-    choices = {k: str(v) for k, v in values.items() if k in known_groups}
-    keys = {k: v for k, v in values.items() if k not in known_groups}
-    sweep_values = _sweep_values({**ablation.base, **choices}, where)
+        ablation_names = ", ".join(schema.list_ablations(conf_dirs))
+        raise UserError(f"ablation= is missing: choose from {ablation_names}")
+    ablation = schema.load_ablation(str(name), conf_dirs)
+    group_names = set(compose.list_groups(conf_dirs)) - set(NON_CONFIG_GROUPS)
+    choices = {k: str(v) for k, v in values.items() if k in group_names}
+    key_values = {k: v for k, v in values.items() if k not in group_names}
+    sweep_values = _compose_sweep_values({**ablation.base, **choices}, conf_dirs)
     run_values: dict[str, Any] = {}
-    for key, value in keys.items():
+    for key, value in key_values.items():
         if key.split(".")[0] in sweep_values:
-            compose.put(sweep_values, key, value)
+            compose.set_key(sweep_values, key, value)
         else:
             run_values[key] = value
     settings: SweepConfig = bind(SweepConfig, sweep_values)
-    _put_own(run_values, where)
-    others = {**sweep_values, **dict.fromkeys((*OWN_KEYS, *beside))}
-    _refuse_unknown(run_values, {**ablation.base, **choices}, where, others, ablation)
+    _resolve_custom_names(run_values, conf_dirs)
+    other_keys = {**sweep_values, **dict.fromkeys((*PRE_COMPOSE_KEYS, *command_keys))}
+    _reject_unknown_keys(run_values, {**ablation.base, **choices}, conf_dirs, other_keys, ablation)
     store = Store(settings.store)
-    request = Request(
+    plan_request = PlanRequest(
         ablation=ablation,
-        components=schema.components(where),
-        compose=lambda c: _run_values(c, where),
+        components=schema.load_components(conf_dirs),
+        compose=lambda c: _compose_run_values(c, conf_dirs),
         choices={k: v for k, v in choices.items() if k != "launcher"},
         values=run_values,
         budget=choices.get("budget", ablation.base.get("budget", "quick")),
@@ -287,56 +287,56 @@ def asked(overrides: list[str], beside: Iterable[str] = ()) -> Asked:
         arms=settings.arms,
         cache=store.cache,
     )
-    return Asked(
-        request=request,
+    return SweepRequest(
+        request=plan_request,
         settings=settings,
         store=store,
         words=("run", *overrides),
-        folders=tuple(where),
+        folders=tuple(conf_dirs),
     )
 
 
-def parsed(overrides: list[str]) -> dict[str, Any]:
+def parse_overrides(overrides: list[str]) -> dict[str, Any]:
     """The words as keys and values, short keys written out; plugins are in use from here on."""
-    values = {SHORT.get(k, k): v for k, v in compose.parse(overrides).items()}
-    own = values.get("runtime.plugins", ())
-    plugins.use(own)
-    if isinstance(own, str):
-        values["runtime.plugins"] = [own]
+    values = {KEY_ALIASES.get(k, k): v for k, v in compose.parse_overrides(overrides).items()}
+    plugin_modules = values.get("runtime.plugins", ())
+    plugins.import_plugins(plugin_modules)
+    if isinstance(plugin_modules, str):
+        values["runtime.plugins"] = [plugin_modules]
     return values
 
 
-def surroundings(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
+def parse_configs(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     """Where runs would go, by these words, and a run as it then is by default; no ablation."""
-    values = parsed(overrides)
-    where = folders(values.pop("conf_dir", None))
-    groups = set(compose.groups(where)) - {"ablation"}
-    choices = {k: str(v) for k, v in values.items() if k in groups}
-    _put_own(values, where)
-    sweep_values, run_values = _sweep_values(choices, where), _run_values(choices, where)
+    values = parse_overrides(overrides)
+    conf_dirs = list_conf_dirs(values.pop("conf_dir", None))
+    group_names = set(compose.list_groups(conf_dirs)) - {"ablation"}
+    choices = {k: str(v) for k, v in values.items() if k in group_names}
+    _resolve_custom_names(values, conf_dirs)
+    sweep_values, run_values = _compose_sweep_values(choices, conf_dirs), _compose_run_values(choices, conf_dirs)
     for key, value in values.items():
-        if key not in groups:
-            own = key.split(".")[0] in sweep_values
-            compose.put(sweep_values if own else run_values, key, value)
-    return bind(SweepConfig, sweep_values), run_config(run_values)
+        if key not in group_names:
+            is_sweep_key = key.split(".")[0] in sweep_values
+            compose.set_key(sweep_values if is_sweep_key else run_values, key, value)
+    return bind(SweepConfig, sweep_values), build_run_config(run_values)
 
 
-def _put_own(values: dict[str, Any], where: list[Path]) -> None:
+def _resolve_custom_names(values: dict[str, Any], conf_dirs: list[Path]) -> None:
     """What the user's own protocol and lists of data sets say, in the place of their names."""
-    name, listed = values.get("runtime.protocol"), values.get("benchmark")
+    name, benchmark_names = values.get("runtime.protocol"), values.get("benchmark")
     if isinstance(name, str):
-        values["runtime.protocol"] = custom.found(name, where)
-    if isinstance(listed, list):
-        own = set(datasets.benchmarks(where)) - set(datasets.benchmarks())
-        parts = [evaluate.expanded([n], where) if n in own else (n,) for n in listed]
-        values["benchmark"] = [name for part in parts for name in part]
+        values["runtime.protocol"] = custom.resolve_protocol(name, conf_dirs)
+    if isinstance(benchmark_names, list):
+        custom_names = set(datasets.list_benchmarks(conf_dirs)) - set(datasets.list_benchmarks())
+        expanded_names = [evaluate.expand_benchmarks([n], conf_dirs) if n in custom_names else (n,) for n in benchmark_names]
+        values["benchmark"] = [name for part in expanded_names for name in part]
 
 
-def _refuse_unknown(
+def _reject_unknown_keys(
     values: Mapping[str, Any],
     choices: Mapping[str, str],
-    where: list[Path],
-    sweep: dict[str, Any],
+    conf_dirs: list[Path],
+    sweep_values: dict[str, Any],
     ablation: Ablation,
 ) -> None:
     """Name an unknown key against all keys there are, the sweep's and other arms' included."""
@@ -350,40 +350,40 @@ def _refuse_unknown(
     for group in ("data", "method", "launcher"):
         if f"{group}.name" in values:
             raise UserError(f"{group}.name is chosen with {group}=, and its presets with it")
-    everything = {**_run_values(choices, where), **sweep}
-    if not all(compose.takes(everything, key) for key in values):
-        for arm in designs.arms(ablation).values():
-            for section, own in _run_values({**choices, **arm.choose}, where).items():
-                if isinstance(own, dict):
-                    everything[section] = {**own, **everything[section]}
+    all_values = {**_compose_run_values(choices, conf_dirs), **sweep_values}
+    if not all(compose.has_key(all_values, key) for key in values):
+        for arm in designs.build_arms(ablation).values():
+            for section, section_values in _compose_run_values({**choices, **arm.choose}, conf_dirs).items():
+                if isinstance(section_values, dict):
+                    all_values[section] = {**section_values, **all_values[section]}
     for key, value in values.items():
-        compose.put(everything, key, value)
+        compose.set_key(all_values, key, value)
 
 
-def _sweep_values(choices: Mapping[str, str], where: list[Path]) -> dict[str, Any]:
-    composed = _composed(tuple(sorted(choices.items())), tuple(where))
-    own = {k: v for k, v in composed.items() if k not in RUN_KEYS}
-    values: dict[str, Any] = plain(bind(SweepConfig, own))
+def _compose_sweep_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> dict[str, Any]:
+    composed = _compose_cached(tuple(sorted(choices.items())), tuple(conf_dirs))
+    sweep_keys = {k: v for k, v in composed.items() if k not in RUN_CONFIG_KEYS}
+    values: dict[str, Any] = to_builtins(bind(SweepConfig, sweep_keys))
     return values
 
 
-def _run_values(choices: Mapping[str, str], where: list[Path]) -> dict[str, Any]:
-    return copy.deepcopy(_checked(tuple(sorted(choices.items())), tuple(where)))
+def _compose_run_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> dict[str, Any]:
+    return copy.deepcopy(_compose_run_values_cached(tuple(sorted(choices.items())), tuple(conf_dirs)))
 
 
 @cache
-def _checked(choices: tuple[tuple[str, str], ...], where: tuple[Path, ...]) -> dict[str, Any]:
+def _compose_run_values_cached(choices: tuple[tuple[str, str], ...], conf_dirs: tuple[Path, ...]) -> dict[str, Any]:
     """The run's part of what is composed, every key present."""
-    own = {k: v for k, v in _composed(choices, where).items() if k in RUN_KEYS}
-    values: dict[str, Any] = plain(run_config(own))
+    run_values = {k: v for k, v in _compose_cached(choices, conf_dirs).items() if k in RUN_CONFIG_KEYS}
+    values: dict[str, Any] = to_builtins(build_run_config(run_values))
     return values
 
 
 @cache
-def _composed(choices: tuple[tuple[str, str], ...], where: tuple[Path, ...]) -> dict[str, Any]:
-    return compose.compose("sweep", dict(choices), where)
+def _compose_cached(choices: tuple[tuple[str, str], ...], conf_dirs: tuple[Path, ...]) -> dict[str, Any]:
+    return compose.compose("sweep", dict(choices), conf_dirs)
 
 
 def nearest_verb(word: str, verbs: list[str]) -> UserError:
     """The error for a word that is neither a verb nor an override."""
-    return unknown("verb", word, verbs)
+    return make_unknown_name_error("verb", word, verbs)

@@ -14,30 +14,30 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ablations.plan.plan import Planned
+from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import claim
-from sweeps.claims.claim import State
-from sweeps.cli.slurm_job import FOLLOWS, in_follow_up
-from sweeps.config.request import SlurmLauncher, SweepConfig, unused_gpus
+from sweeps.claims.claim import RunState
+from sweeps.cli.slurm_job import FOLLOW_UP_VARIABLE, in_follow_up
+from sweeps.config.request import SlurmLauncherConfig, SweepConfig, describe_gpu_mismatch
 from sweeps.costs import estimate, limit, probe
-from sweeps.costs.audit_scope import Basis, audited, basis
+from sweeps.costs.audit_scope import AuditKey, has_audit, compute_audit_key
 from sweeps.launchers import code_snapshot
-from sweeps.launchers.base import Crew
+from sweeps.launchers.base import Launcher
 from sweeps.monitor.display import Display
 from sweeps.slurm import Slurm
-from uniclip.errors import NotNow, UserError
+from uniclip.errors import RetryLater, UserError
 from uniclip.store import Plan, Store, SweepFolder
 
 if TYPE_CHECKING:
-    from sweeps.launchers.slurm import Queue
+    from sweeps.launchers.slurm import SlurmLauncher
 
 
 @dataclass(kw_only=True)
-class Conduct:
+class SweepController:
     """One sweep, from its plan to the end of its last cell."""
 
     store: Store
-    planned: Planned
+    planned: ResolvedPlan
     settings: SweepConfig
     display: Display
     words: tuple[str, ...] = ()
@@ -66,33 +66,33 @@ class Conduct:
             UserError: there is nobody to run it, or it would take more than `max_gpu_hours`.
         """
         self._reach()
-        states, opened = self.prepare()
-        if not opened and not any(s.kind == "running" for s in states.values()):
+        states, runnable_runs = self.prepare()
+        if not runnable_runs and not any(s.kind == "running" for s in states.values()):
             return True
         try:
-            done = self._keep_busy(opened)
+            is_complete = self._keep_busy(runnable_runs)
         except BaseException:
             self.display.close()
             self.crew.stop()
             raise
         self.display.close()
-        return done
+        return is_complete
 
     def _reach(self) -> None:
         """`UserError` if there is no Slurm to submit to: before anything is written down."""
-        launcher = self.settings.launcher
-        if isinstance(launcher, SlurmLauncher):
+        launcher_config = self.settings.launcher
+        if isinstance(launcher_config, SlurmLauncherConfig):
             _ = Slurm().facts
-            idle = unused_gpus(launcher, self.plan.base["runtime"]["device"])
-            if idle and not in_follow_up():
-                self.display.line(f"note: {idle}")
+            unused_gpus_note = describe_gpu_mismatch(launcher_config, self.plan.base["runtime"]["device"])
+            if unused_gpus_note and not in_follow_up():
+                self.display.line(f"note: {unused_gpus_note}")
 
-    def prepare(self) -> tuple[dict[str, State], list[str]]:
+    def prepare(self) -> tuple[dict[str, RunState], list[str]]:
         """Write down plan and specs, and move aside what is to be run afresh; the states of the
         runs, and those that are to be run. What would take too much is refused before that."""
         self.store.require_writable()
         if not self.part:
-            self.planned = united(self.planned, self.store)
+            self.planned = merge_with_stored_plan(self.planned, self.store)
         states = self.states()
         self._heed(states)
         to_run = self._to_run(states)
@@ -101,7 +101,7 @@ class Conduct:
         for run_id, state in states.items():
             run = self.store.run(run_id)
             if self.settings.renews(state):
-                claim.renew(self.store, run, state)
+                claim.restart_run(self.store, run, state)
             run.publish_spec(self.planned.specs[run_id])
         if not self.part:
             self._folder.write_plan(self.plan)
@@ -109,39 +109,39 @@ class Conduct:
                 self._folder.forget_cancelled()
         return states, to_run
 
-    def _heed(self, states: dict[str, State]) -> None:
+    def _heed(self, states: dict[str, RunState]) -> None:
         """What is to go on though it failed: as the settings say, and, for who follows up, what a
         person asked for and the queue did not take yet."""
-        failed = [r for r, s in states.items() if s.kind in claim.AT_REST]
-        asked = [r for r in failed if self.settings.takes(states[r])]
-        self.again = (*self.again, *((r, states[r].attempt) for r in asked))
+        unfinished_runs = [r for r, s in states.items() if s.kind in claim.TERMINAL_UNFINISHED]
+        requested_runs = [r for r in unfinished_runs if self.settings.takes(states[r])]
+        self.again = (*self.again, *((r, states[r].attempt) for r in requested_runs))
         if not in_follow_up():
-            probe.forget_failed(self._folder)
-        elif intent := self._folder.intent(os.environ[FOLLOWS]):
+            probe.delete_failed_audit(self._folder)
+        elif intent := self._folder.intent(os.environ[FOLLOW_UP_VARIABLE]):
             self.again = (*self.again, *intent.again)
             self.forced = (*self.forced, *intent.forced)
 
-    def _to_run(self, states: dict[str, State]) -> list[str]:
+    def _to_run(self, states: dict[str, RunState]) -> list[str]:
         """What will be open when all is written down."""
-        renewed = {r for r, s in states.items() if self.settings.renews(s)}
-        cancelled = self._folder.cancelled() if in_follow_up() else set()
-        wanted = renewed | set(self._open(states, cancelled))
-        return [r for r in states if r in wanted]
+        restarted_runs = {r for r, s in states.items() if self.settings.renews(s)}
+        cancelled_attempts = self._folder.cancelled() if in_follow_up() else set()
+        selected_runs = restarted_runs | set(self._open(states, cancelled_attempts))
+        return [r for r in states if r in selected_runs]
 
-    def _introduce(self, states: dict[str, State], to_run: list[str]) -> None:
-        arms, seeds, cells = len(self.plan.arms), len(self.plan.seeds), len(self.plan.cells)
-        whole = "" if self.part else f"{arms} arms x {seeds} seeds = "
+    def _introduce(self, states: dict[str, RunState], to_run: list[str]) -> None:
+        num_arms, num_seeds, num_cells = len(self.plan.arms), len(self.plan.seeds), len(self.plan.cells)
+        grid_text = "" if self.part else f"{num_arms} arms x {num_seeds} seeds = "
         self.display.line(
-            f"{self.plan.sweep}: {whole}{cells} cells ({len(states)} runs); {len(to_run)} to run, "
+            f"{self.plan.sweep}: {grid_text}{num_cells} cells ({len(states)} runs); {len(to_run)} to run, "
             f"{sum(s.kind == 'complete' for s in states.values())} already complete"
         )
         if to_run and not self._audited():
             self.display.line("audit: every arm takes a few steps, each component is checked ...")
 
-    def _hold(self, states: dict[str, State], to_run: list[str]) -> None:
+    def _hold(self, states: dict[str, RunState], to_run: list[str]) -> None:
         """Refuse what would take more than `max_gpu_hours`, as far as that is known by now."""
-        held = self._held(to_run)
-        if not held and any(self.settings.renews(s) for s in states.values()):
+        limit_checked = self._held(to_run)
+        if not limit_checked and any(self.settings.renews(s) for s in states.values()):
             raise UserError(
                 "max_gpu_hours: nothing was measured yet, so no result is moved aside; "
                 "plan --probe first, then this again"
@@ -151,54 +151,54 @@ class Conduct:
         """Have every arm proven and measured where cells would run, and no cell run."""
         self._reach()
         if self._queue is None:
-            probe.here(self.store, self.planned)
+            probe.run_probe(self.store, self.planned)
         else:
-            probe.prepare(self.store, self.planned)
+            probe.write_specs_and_plan(self.store, self.planned)
             self._queue.prove(self.plan.cells[0].run)
 
-    def states(self) -> dict[str, State]:
+    def states(self) -> dict[str, RunState]:
         """The state of every run of the plan."""
-        look, witness = claim.look, self.witness
-        return {r: look(self.store.run(r), e, witness) for r, e in self.plan.wanted().items()}
+        inspect_run, job_end_lookup = claim.inspect_run, self.witness
+        return {r: inspect_run(self.store.run(r), e, job_end_lookup) for r, e in self.plan.wanted().items()}
 
     def slots(self) -> int:
         """How many workers run side by side."""
         return self.settings.slots(self.plan.base["train"]["threads"])
 
     @cached_property
-    def witness(self) -> claim.Witness:
+    def witness(self) -> claim.JobEndLookup:
         """Slurm's word on its jobs."""
         return Slurm().ending
 
     @cached_property
-    def crew(self) -> Crew:
+    def crew(self) -> Launcher:
         """Who works, as the launcher has it."""
         if self._queue is not None:
             return self._queue
-        from sweeps.launchers.local import Slots
-        from sweeps.launchers.worker import Slot
+        from sweeps.launchers.local import LocalLauncher
+        from sweeps.launchers.worker import WorkerJob
 
-        folder, device = self._folder, self.plan.base["runtime"]["device"]
+        sweep_folder, device = self._folder, self.plan.base["runtime"]["device"]
 
-        def slot(proves: bool) -> Slot:
-            meant = None if self._audited() else self._meant
-            place, runs = str(self.store.root), tuple(self.planned.specs) if self.part else ()
-            return Slot(place, self.plan.sweep, self.again, self.forced, proves, meant, runs)
+        def slot(runs_audit: bool) -> WorkerJob:
+            pending_audit_key = None if self._audited() else self._meant
+            store_root, runs = str(self.store.root), tuple(self.planned.specs) if self.part else ()
+            return WorkerJob(store_root, self.plan.sweep, self.again, self.forced, runs_audit, pending_audit_key, runs)
 
-        return Slots(folder.slots, device, self.slots(), slot)
+        return LocalLauncher(sweep_folder.slots, device, self.slots(), slot)
 
     @cached_property
-    def _queue(self) -> Queue | None:
+    def _queue(self) -> SlurmLauncher | None:
         """The crew on a cluster; None on this machine."""
-        launcher = self.settings.launcher
-        if not isinstance(launcher, SlurmLauncher):
+        launcher_config = self.settings.launcher
+        if not isinstance(launcher_config, SlurmLauncherConfig):
             return None
-        from sweeps.launchers.slurm import Order, Queue  # here: nobody else waits for submitit
+        from sweeps.launchers.slurm import SubmitOptions, SlurmLauncher  # here: nobody else waits for submitit
 
-        order = Order(
+        options = SubmitOptions(
             store=self.store,
             sweep=self.plan.sweep,
-            launcher=launcher,
+            launcher=launcher_config,
             threads=self.plan.base["train"]["threads"],
             device=self.plan.base["runtime"]["device"],
             words=self.words,
@@ -206,7 +206,7 @@ class Conduct:
             forced=self.forced,
             stays=self.settings.wait,
         )
-        return Queue(order, code_snapshot.take(self.store), self.display.line)
+        return SlurmLauncher(options, code_snapshot.create_snapshot(self.store), self.display.line)
 
     @property
     def _folder(self) -> SweepFolder:
@@ -217,24 +217,24 @@ class Conduct:
 
         to_run: what was open at first, for the estimate.
         """
-        announced = held = False
+        estimate_printed = limit_checked = False
         while True:
             states = self.states()
-            held = held or self._held(to_run)
+            limit_checked = limit_checked or self._held(to_run)
             if self._audited():
-                announced = announced or self._announce(to_run)
+                estimate_printed = estimate_printed or self._announce(to_run)
                 self.display.show(self.plan, states)
-            opened = self._open(states, self._folder.cancelled())
-            running = any(s.kind == "running" for s in states.values())
+            runnable_runs = self._open(states, self._folder.cancelled())
+            any_running = any(s.kind == "running" for s in states.values())
             try:
-                if not opened and not running and not self.crew.busy():
+                if not runnable_runs and not any_running and not self.crew.busy():
                     return True
                 self._stand()
-                self.crew.put(opened, states)
-            except NotNow as why:
+                self.crew.put(runnable_runs, states)
+            except RetryLater as error:
                 if not self.crew.stays:
                     raise
-                self.display.line(str(why))
+                self.display.line(str(error))
             if not self.crew.stays:
                 return False
             time.sleep(self.crew.poll_seconds)
@@ -242,74 +242,74 @@ class Conduct:
     def _stand(self) -> None:
         """Our cells stand in the plan, also where somebody else wrote theirs at the same moment:
         workers take what the plan holds."""
-        written = self._folder.plan_written()
-        if self.part or written == self._written:
+        plan_version = self._folder.plan_written()
+        if self.part or plan_version == self._written:
             return
-        there = self._folder.plan()
-        if there is None or set(self.plan.cells) - set(there.cells):
-            self.planned = united(self.planned, self.store)
+        stored_plan = self._folder.plan()
+        if stored_plan is None or set(self.plan.cells) - set(stored_plan.cells):
+            self.planned = merge_with_stored_plan(self.planned, self.store)
             self._folder.write_plan(self.plan)
-        self._written = written
+        self._written = plan_version
 
     def _held(self, to_run: list[str]) -> bool:
         """Whether `max_gpu_hours` could be judged by now; `UserError` if these runs exceed it."""
         if self.hold is not None:
             return self.hold()
-        return limit.hold(self.store, self.planned, Counter(to_run), self.settings)
+        return limit.enforce_gpu_hours_limit(self.store, self.planned, Counter(to_run), self.settings)
 
     def _announce(self, to_run: list[str]) -> bool:
         """Say how the audit came out, and how long these runs should take."""
         self.display.audit(self._folder.findings())
-        known = estimate.prices(self.store, self.plan, apart=to_run)
-        devices = limit.devices(self.settings.launcher, self.plan.base["runtime"]["device"])
-        estimate.foretell(self.store, self.plan, to_run, known, devices)
-        words = estimate.estimate(self.plan, to_run, known, self.slots(), devices)
-        self.display.line(f"estimate: {words}")
+        cost_estimates = estimate.estimate_costs(self.store, self.plan, exclude=to_run)
+        gpus_per_run = limit.count_gpus_per_run(self.settings.launcher, self.plan.base["runtime"]["device"])
+        estimate.record_estimates(self.store, self.plan, to_run, cost_estimates, gpus_per_run)
+        estimate_text = estimate.describe_total_cost(self.plan, to_run, cost_estimates, self.slots(), gpus_per_run)
+        self.display.line(f"estimate: {estimate_text}")
         return True
 
     @cached_property
-    def _meant(self) -> Basis:
-        return basis(self.plan)
+    def _meant(self) -> AuditKey:
+        return compute_audit_key(self.plan)
 
     def _audited(self) -> bool:
         """Whether the arms are audited as we mean them; then they stay so for us, whatever audit
         another controller, of other code, may put in its place."""
-        self._was_audited = self._was_audited or audited(self._folder, self._meant)
+        self._was_audited = self._was_audited or has_audit(self._folder, self._meant)
         return self._was_audited
 
-    def _open(self, states: dict[str, State], cancelled: Container[tuple[str, int]]) -> list[str]:
+    def _open(self, states: dict[str, RunState], cancelled_attempts: Container[tuple[str, int]]) -> list[str]:
         return [
             run
             for run, s in states.items()
-            if (s.open and (run, s.attempt) not in cancelled)
-            or ((run, s.attempt) in self.again and s.kind in claim.AT_REST)
+            if (s.open and (run, s.attempt) not in cancelled_attempts)
+            or ((run, s.attempt) in self.again and s.kind in claim.TERMINAL_UNFINISHED)
             or ((run, s.attempt) in self.forced and s.kind in ("lost", "running"))
         ]
 
 
-def united(planned: Planned, store: Store) -> Planned:
+def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> ResolvedPlan:
     """The plan with the seeds that its sweep has begun: it is extended by seeds, never shrunk.
 
     A seed of which no cell was ever submitted or claimed is no loss: it was refused, or only looked
     at with a probe, and who asks for fewer seeds means it.
     """
-    folder = store.sweep(planned.plan.sweep)
-    before = folder.plan()
-    if before is None or not set(before.seeds) - set(planned.plan.seeds):
-        return planned
-    known = {(c.arm, c.seed) for c in planned.plan.cells}
-    arms = {a.name for a in planned.plan.arms}
-    older = [c for c in before.cells if (c.arm, c.seed) not in known and c.arm in arms]
-    older = [c for c in older if store.run(c.run).has_spec()]
-    intents = (i for i in folder.intents() if i.kind == "run")
-    submitted = {run for intent in intents for element in intent.elements for run in element}
-    begun = {c.seed for c in older if c.run in submitted or store.run(c.run).attempts()}
-    older = [c for c in older if c.seed in begun]
-    seeds = tuple(sorted({*planned.plan.seeds, *begun}))
-    order = {name: i for i, name in enumerate(a.name for a in planned.plan.arms)}
-    cells = sorted([*planned.plan.cells, *older], key=lambda c: (c.seed, order[c.arm]))
+    sweep_folder = store.sweep(resolved_plan.plan.sweep)
+    stored_plan = sweep_folder.plan()
+    if stored_plan is None or not set(stored_plan.seeds) - set(resolved_plan.plan.seeds):
+        return resolved_plan
+    planned_cells = {(c.arm, c.seed) for c in resolved_plan.plan.cells}
+    arm_names = {a.name for a in resolved_plan.plan.arms}
+    earlier_cells = [c for c in stored_plan.cells if (c.arm, c.seed) not in planned_cells and c.arm in arm_names]
+    earlier_cells = [c for c in earlier_cells if store.run(c.run).has_spec()]
+    intents = (i for i in sweep_folder.intents() if i.kind == "run")
+    submitted_runs = {run for intent in intents for element in intent.elements for run in element}
+    started_seeds = {c.seed for c in earlier_cells if c.run in submitted_runs or store.run(c.run).attempts()}
+    earlier_cells = [c for c in earlier_cells if c.seed in started_seeds]
+    seeds = tuple(sorted({*resolved_plan.plan.seeds, *started_seeds}))
+    arm_order = {name: i for i, name in enumerate(a.name for a in resolved_plan.plan.arms)}
+    cells = sorted([*resolved_plan.plan.cells, *earlier_cells], key=lambda c: (c.seed, arm_order[c.arm]))
     return replace(
-        planned,
-        plan=replace(planned.plan, seeds=seeds, cells=tuple(cells)),
-        specs={**planned.specs, **{c.run: store.run(c.run).spec() for c in older}},
+        resolved_plan,
+        plan=replace(resolved_plan.plan, seeds=seeds, cells=tuple(cells)),
+        specs={**resolved_plan.specs, **{c.run: store.run(c.run).spec() for c in earlier_cells}},
     )

@@ -11,21 +11,21 @@ from dataclasses import replace
 
 from ablations.plan import plan as plans
 from ablations.plan import tuned_arms
-from ablations.plan.plan import Planned
-from sweeps.claims.claim import look
+from ablations.plan.plan import ResolvedPlan
+from sweeps.claims.claim import inspect_run
 from sweeps.cli.slurm_job import in_follow_up
-from sweeps.config.request import Asked
-from sweeps.controller.controller import Conduct
+from sweeps.config.request import SweepRequest
+from sweeps.controller.controller import SweepController
 from sweeps.monitor.display import Display
 from sweeps.slurm import Slurm
 from uniclip.errors import UserError
 from uniclip.store import Store
 
-Wish = tuple[tuple[str, int], ...]
+RunAttempts = tuple[tuple[str, int], ...]
 """(run, attempt) of each."""
 
 
-def conduct(asked: Asked, names: Sequence[str], *, force: bool) -> Conduct:
+def build_retry(sweep_request: SweepRequest, cell_names: Sequence[str], *, force: bool) -> SweepController:
     """Who conducts the retry of these cells, or without names of all that failed.
 
     force: also those that are lost, and named ones that seem alive. In a follow-up nothing is
@@ -34,44 +34,44 @@ def conduct(asked: Asked, names: Sequence[str], *, force: bool) -> Conduct:
     Raises:
         UserError: no such cell, or nothing to retry.
     """
-    made, display = plans.make(asked.request), Display()
-    stands = asked.store.sweep(made.plan.sweep).plan()
-    chosen = {plans.cell(stands or made.plan, name).run for name in names}
-    if stands is None:
-        raise UserError(f"nothing to retry: {made.plan.sweep} was not run in {asked.store.root}")
-    if names:
-        planned = _part(asked.store, replace(made, plan=stands), chosen)
-        if any(stands.base.get(key) != made.plan.base[key] for key in ("runtime", "benchmark")):
+    requested_plan, display = plans.build_plan(sweep_request.request), Display()
+    stored_plan = sweep_request.store.sweep(requested_plan.plan.sweep).plan()
+    selected_runs = {plans.find_cell(stored_plan or requested_plan.plan, name).run for name in cell_names}
+    if stored_plan is None:
+        raise UserError(f"nothing to retry: {requested_plan.plan.sweep} was not run in {sweep_request.store.root}")
+    if cell_names:
+        resolved_plan = _select_runs(sweep_request.store, replace(requested_plan, plan=stored_plan), selected_runs)
+        if any(stored_plan.base.get(key) != requested_plan.plan.base[key] for key in ("runtime", "benchmark")):
             display.line("note: named cells are run and judged by the plan of their sweep")
     else:
-        planned = plans.make(replace(asked.request, seeds=stands.seeds))
-    again, forced = ((), ()) if in_follow_up() else _wishes(asked.store, planned, names, force)
-    return Conduct(
-        store=asked.store,
-        planned=planned,
-        settings=asked.settings,
+        resolved_plan = plans.build_plan(replace(sweep_request.request, seeds=stored_plan.seeds))
+    retry_attempts, force_attempts = ((), ()) if in_follow_up() else _select_attempts(sweep_request.store, resolved_plan, cell_names, force)
+    return SweepController(
+        store=sweep_request.store,
+        planned=resolved_plan,
+        settings=sweep_request.settings,
         display=display,
-        words=replace(asked, words=("retry", *names, *asked.words[1:])).lasting,
-        again=again,
-        forced=forced,
-        part=bool(names),
+        words=replace(sweep_request, words=("retry", *cell_names, *sweep_request.words[1:])).lasting,
+        again=retry_attempts,
+        forced=force_attempts,
+        part=bool(cell_names),
     )
 
 
-def _part(store: Store, planned: Planned, runs: Collection[str]) -> Planned:
+def _select_runs(store: Store, resolved_plan: ResolvedPlan, runs: Collection[str]) -> ResolvedPlan:
     """Some runs of a plan that stands, as the store has them."""
-    return tuned_arms.only(replace(planned, specs={r: store.run(r).spec() for r in runs}), runs)
+    return tuned_arms.select_runs(replace(resolved_plan, specs={r: store.run(r).spec() for r in runs}), runs)
 
 
-def _wishes(store: Store, planned: Planned, names: Sequence[str], force: bool) -> tuple[Wish, Wish]:
+def _select_attempts(store: Store, resolved_plan: ResolvedPlan, cell_names: Sequence[str], force: bool) -> tuple[RunAttempts, RunAttempts]:
     """What is to go on though it failed, and what is declared dead; `UserError` if nothing is."""
-    witness = Slurm().ending
-    states = {r: look(store.run(r), e, witness) for r, e in planned.plan.wanted().items()}
-    again = tuple((r, s.attempt) for r, s in states.items() if s.kind == "failed")
-    dead = ("lost", *(["running"] if names else [])) if force else ()
-    forced = tuple((r, s.attempt) for r, s in states.items() if s.kind in dead)
-    if not again and not forced:
-        kinds = ", ".join(sorted({s.kind for s in states.values()}))
+    job_end_lookup = Slurm().ending
+    states = {r: inspect_run(store.run(r), e, job_end_lookup) for r, e in resolved_plan.plan.wanted().items()}
+    retry_attempts = tuple((r, s.attempt) for r, s in states.items() if s.kind == "failed")
+    forceable_statuses = ("lost", *(["running"] if cell_names else [])) if force else ()
+    force_attempts = tuple((r, s.attempt) for r, s in states.items() if s.kind in forceable_statuses)
+    if not retry_attempts and not force_attempts:
+        status_list = ", ".join(sorted({s.kind for s in states.values()}))
         hint = "" if force else "; --force takes those that are lost or hang"
-        raise UserError(f"nothing to retry: the cells are {kinds}{hint}")
-    return again, forced
+        raise UserError(f"nothing to retry: the cells are {status_list}{hint}")
+    return retry_attempts, force_attempts

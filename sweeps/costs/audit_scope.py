@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from uniclip.identity import training_hash
-from uniclip.io.atomic import read
-from uniclip.store import Audit, Plan, SweepFolder
+from uniclip.identity import compute_training_hash
+from uniclip.io.atomic import read_record
+from uniclip.store import AuditRecord, Plan, SweepFolder
 
-FAILED = "the audit"
+AUDIT_ERROR_CHECK = "the audit"
 """The check that does not hold where an audit could not be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Basis:
+class AuditKey:
     """What an audit is asked for."""
 
     training: str
@@ -28,7 +28,7 @@ class Basis:
     @property
     def kind(self) -> str:
         """The kind of device."""
-        return kind(self.device)
+        return parse_device_type(self.device)
 
     def placed(self, plan: Plan) -> Plan:
         """The plan on this device: the one that is written down may have been run on another."""
@@ -36,27 +36,27 @@ class Basis:
         return replace(plan, base={**plan.base, "runtime": runtime})
 
 
-def kind(device: str) -> str:
+def parse_device_type(device: str) -> str:
     """The kind of a device: cuda of cuda:1."""
     return device.partition(":")[0]
 
 
-def basis(plan: Plan) -> Basis:
+def compute_audit_key(plan: Plan) -> AuditKey:
     """The code as it is in this process, and the plan's device."""
-    return Basis(training=training_hash(), device=plan.base["runtime"]["device"])
+    return AuditKey(training=compute_training_hash(), device=plan.base["runtime"]["device"])
 
 
-def audited(folder: SweepFolder, meant: Basis) -> bool:
+def has_audit(folder: SweepFolder, audit_key: AuditKey) -> bool:
     """Whether the audit was made of this code and on this kind of device, or could not be made."""
-    audit: Audit | None = read(Audit, folder.audit)
-    return audit is not None and (audit.training, audit.device) == (meant.training, meant.kind)
+    audit: AuditRecord | None = read_record(AuditRecord, folder.audit)
+    return audit is not None and (audit.training, audit.device) == (audit_key.training, audit_key.kind)
 
 
-def failed(folder: SweepFolder) -> bool:
+def audit_failed(folder: SweepFolder) -> bool:
     """Whether the audit could not be made."""
-    return any(f.check == FAILED for f in folder.findings())
+    return any(f.check == AUDIT_ERROR_CHECK for f in folder.findings())
 
 
-def proven(folder: SweepFolder, meant: Basis) -> bool:
+def has_valid_audit(folder: SweepFolder, audit_key: AuditKey) -> bool:
     """Whether it was made (one that could not be is made again)."""
-    return audited(folder, meant) and not failed(folder)
+    return has_audit(folder, audit_key) and not audit_failed(folder)

@@ -9,25 +9,25 @@ from itertools import islice
 from statistics import median
 from typing import Any
 
-from analysis.collect.run_time import SECONDS_A_STEP, spending, spoken
-from sweeps.costs.audit_scope import kind
-from uniclip.config.compose import flat
+from analysis.collect.run_time import SECONDS_PER_STEP, measure_run_time, format_duration
+from sweeps.costs.audit_scope import parse_device_type
+from uniclip.config.compose import flatten
 from uniclip.identity import digest
-from uniclip.io.atomic import append, lines
+from uniclip.io.atomic import append_jsonl, read_jsonl
 from uniclip.store import Arm, Cell, Plan, Store
 
-DOUBT = 0.25
+RELATIVE_UNCERTAINTY = 0.25
 """How far off a price may be that few steps or few runs tell, as a share of it."""
-PAST_RUNS = 8
+MAX_PAST_RUNS = 8
 """So many past runs of one cost class are looked at."""
-FEW_RUNS = 3
+MIN_RUNS_FOR_RANGE = 3
 """Fewer past runs than this tell no spread of their own."""
-BYTES_A_PARAMETER = 8
+BYTES_PER_PARAMETER = 8
 """On the disk for good: float32, as they were at the end and at the best validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Price:
+class CostEstimate:
     """What one cell takes, and where the numbers come from; None: not measured."""
 
     seconds: float
@@ -46,7 +46,7 @@ class Price:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Total:
+class TotalCost:
     """What some runs take together."""
 
     runs: int
@@ -59,60 +59,60 @@ class Total:
     sources: tuple[str, ...]
 
 
-def prices(store: Store, plan: Plan, apart: Collection[str] = ()) -> dict[str, Price]:
+def estimate_costs(store: Store, plan: Plan, exclude: Collection[str] = ()) -> dict[str, CostEstimate]:
     """The price of a cell of each arm; arms of which nothing is known are left out.
 
     What was taken on another kind of device than the plan asks for tells nothing. Arms of one cost
     class (what differs is the seed, or the stream of random draws) have one price.
     Runs in `apart` are not looked at: they are to be foretold, and some may have ended already.
     """
-    tried, device = probes(store, plan), kind(plan.base["runtime"]["device"])
-    stored = store.sweep(plan.sweep).plan()  # it may know more seeds
-    cells = [*plan.cells, *(stored.cells if stored is not None else ())]
-    runs = {c.run: c.arm for c in cells if c.run not in apart}
-    classes: dict[str, list[str]] = {}
+    arm_probes, device_type = read_probes(store, plan), parse_device_type(plan.base["runtime"]["device"])
+    stored_plan = store.sweep(plan.sweep).plan()  # it may know more seeds
+    cells = [*plan.cells, *(stored_plan.cells if stored_plan is not None else ())]
+    arm_by_run = {c.run: c.arm for c in cells if c.run not in exclude}
+    arms_by_cost_class: dict[str, list[str]] = {}
     for arm in plan.arms:
-        classes.setdefault(cost_class(arm), []).append(arm.name)
-    found = {}
-    for names in classes.values():
-        known = _past(store, [run for run, arm in runs.items() if arm in names], device)
-        for name in names:
+        arms_by_cost_class.setdefault(compute_cost_class(arm), []).append(arm.name)
+    cost_estimates = {}
+    for arm_names in arms_by_cost_class.values():
+        past_estimate = _estimate_from_past_runs(store, [run for run, arm in arm_by_run.items() if arm in arm_names], device_type)
+        for name in arm_names:
             arm = plan.arm(name)
-            probe = next((tried[n] for n in (name, *names) if n in tried), None)
-            price = known or (None if probe is None else _probed(plan, arm, probe))
-            if price is not None:
-                found[name] = price
-    return found
+            probe = next((arm_probes[n] for n in (name, *arm_names) if n in arm_probes), None)
+            cost_estimate = past_estimate or (None if probe is None else _estimate_from_probe(plan, arm, probe))
+            if cost_estimate is not None:
+                cost_estimates[name] = cost_estimate
+    return cost_estimates
 
 
-def probes(store: Store, plan: Plan) -> dict[str, dict[str, Any]]:
+def read_probes(store: Store, plan: Plan) -> dict[str, dict[str, Any]]:
     """Arm -> its newest probe on the kind of device that the plan asks for."""
-    device = kind(plan.base["runtime"]["device"])
-    known = lines(store.sweep(plan.sweep).probes)
-    return {p["arm"]: p for p in known if p.get("device") == device}
+    device_type = parse_device_type(plan.base["runtime"]["device"])
+    records = read_jsonl(store.sweep(plan.sweep).probes)
+    return {p["arm"]: p for p in records if p.get("device") == device_type}
 
 
-def cost_class(arm: Arm) -> str:
+def compute_cost_class(arm: Arm) -> str:
     """Equal for arms that cost the same: what changes only the random draws is passed over."""
     return digest({key: value for key, value in arm.delta.items() if key != "stream"})
 
 
-def total(plan: Plan, runs: Collection[str], known: Mapping[str, Price]) -> Total:
+def sum_costs(plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, CostEstimate]) -> TotalCost:
     """What runs of a plan take together; a run that several arms share is paid once."""
-    arms = {c.run: c.arm for c in plan.cells if c.run in runs}
-    priced = [known[a] for a in arms.values() if a in known]
-    return Total(
-        runs=len(arms),
-        lacking=len({a for a in arms.values() if a not in known}),
-        seconds=sum(p.seconds for p in priced),
-        low=sum(p.low for p in priced),
-        high=sum(p.high for p in priced),
-        sources=tuple(sorted({p.source for p in priced})),
+    arm_by_run = {c.run: c.arm for c in plan.cells if c.run in runs}
+    run_estimates = [cost_estimates[a] for a in arm_by_run.values() if a in cost_estimates]
+    return TotalCost(
+        runs=len(arm_by_run),
+        lacking=len({a for a in arm_by_run.values() if a not in cost_estimates}),
+        seconds=sum(p.seconds for p in run_estimates),
+        low=sum(p.low for p in run_estimates),
+        high=sum(p.high for p in run_estimates),
+        sources=tuple(sorted({p.source for p in run_estimates})),
     )
 
 
-def estimate(
-    plan: Plan, runs: Collection[str], known: Mapping[str, Price], slots: int, devices: int = 0
+def describe_total_cost(
+    plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, CostEstimate], max_parallel_runs: int, devices: int = 0
 ) -> str:
     """How long the runs that are still to be run should take, in words.
 
@@ -120,88 +120,88 @@ def estimate(
     """
     if not runs:
         return "nothing to run"
-    sum_ = total(plan, runs, known)
-    if sum_.lacking:
-        rest = f"; the rest {spoken(sum_.seconds / slots)}" if sum_.seconds else ""
-        return f"not measured for {sum_.lacking} arms{rest}"
-    side = min(slots, sum_.runs)
-    low, high = spoken(sum_.low / side), spoken(sum_.high / side)
-    hours = f", {sum_.seconds * devices / 3600:.2g} GPU-hours" if devices else ""
+    total_cost = sum_costs(plan, runs, cost_estimates)
+    if total_cost.lacking:
+        measured_text = f"; the rest {format_duration(total_cost.seconds / max_parallel_runs)}" if total_cost.seconds else ""
+        return f"not measured for {total_cost.lacking} arms{measured_text}"
+    num_parallel = min(max_parallel_runs, total_cost.runs)
+    shortest, longest = format_duration(total_cost.low / num_parallel), format_duration(total_cost.high / num_parallel)
+    gpu_hours_text = f", {total_cost.seconds * devices / 3600:.2g} GPU-hours" if devices else ""
     return (
-        f"{sum_.runs} runs in about {spoken(sum_.seconds / side)} ({low} to {high}) on "
-        f"{side} slots{hours} (from {' and '.join(sum_.sources)})"
+        f"{total_cost.runs} runs in about {format_duration(total_cost.seconds / num_parallel)} ({shortest} to {longest}) on "
+        f"{num_parallel} slots{gpu_hours_text} (from {' and '.join(total_cost.sources)})"
     )
 
 
-HEADINGS = ("time", "GPU-hours", "memory", "checkpoint")
+COST_HEADINGS = ("time", "GPU-hours", "memory", "checkpoint")
 
 
-def columns(known: Price | None, devices: int) -> tuple[str, ...]:
+def format_cost_columns(cost_estimate: CostEstimate | None, gpus_per_run: int) -> tuple[str, ...]:
     """A price in words, under `HEADINGS`."""
-    if known is None:
+    if cost_estimate is None:
         return ("not measured", "", "", "")
-    hours = f"{known.seconds * devices / 3600:.2g}" if devices else ""
-    sizes = (known.memory_bytes, known.checkpoint_bytes)
-    said = ("" if size is None else f"{size / 1e6:,.0f} MB" for size in sizes)
-    time_ = f"{spoken(known.seconds)} ({spoken(known.low)} to {spoken(known.high)})"
-    return (time_, hours, *said)
+    gpu_hours_text = f"{cost_estimate.seconds * gpus_per_run / 3600:.2g}" if gpus_per_run else ""
+    byte_counts = (cost_estimate.memory_bytes, cost_estimate.checkpoint_bytes)
+    size_columns = ("" if size is None else f"{size / 1e6:,.0f} MB" for size in byte_counts)
+    time_column = f"{format_duration(cost_estimate.seconds)} ({format_duration(cost_estimate.low)} to {format_duration(cost_estimate.high)})"
+    return (time_column, gpu_hours_text, *size_columns)
 
 
-def as_record(known: Price | None, devices: int) -> dict[str, Any]:
+def to_cost_record(cost_estimate: CostEstimate | None, gpus_per_run: int) -> dict[str, Any]:
     """A price for machines."""
-    if known is None:
+    if cost_estimate is None:
         return {"price": None}
-    return {"price": {**asdict(known), "gpu_hours": known.seconds * devices / 3600}}
+    return {"price": {**asdict(cost_estimate), "gpu_hours": cost_estimate.seconds * gpus_per_run / 3600}}
 
 
-def foretell(
-    store: Store, plan: Plan, runs: Collection[str], known: Mapping[str, Price], devices: int
+def record_estimates(
+    store: Store, plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, CostEstimate], gpus_per_run: int
 ) -> None:
     """Write down what runs should take, before they are run; what was said first stands.
 
     A line of `prices.jsonl` each: run, devices, time, and the fields of `Price`.
     """
     folder = store.sweep(plan.sweep)
-    said = {p["run"] for p in lines(folder.prices)}
-    for cell in _first_cells(plan):
-        if cell.run in runs and cell.run not in said and cell.arm in known:
-            price = asdict(known[cell.arm])
-            append(
-                folder.prices, {"run": cell.run, "devices": devices, "time": time.time(), **price}
+    recorded_runs = {p["run"] for p in read_jsonl(folder.prices)}
+    for cell in _iterate_unique_runs(plan):
+        if cell.run in runs and cell.run not in recorded_runs and cell.arm in cost_estimates:
+            estimate_record = asdict(cost_estimates[cell.arm])
+            append_jsonl(
+                folder.prices, {"run": cell.run, "devices": gpus_per_run, "time": time.time(), **estimate_record}
             )
 
 
-def _first_cells(plan: Plan) -> Iterator[Cell]:
-    seen = set()
+def _iterate_unique_runs(plan: Plan) -> Iterator[Cell]:
+    seen_runs = set()
     for cell in plan.cells:
-        if cell.run not in seen:
-            seen.add(cell.run)
+        if cell.run not in seen_runs:
+            seen_runs.add(cell.run)
             yield cell
 
 
-def _past(store: Store, runs: Collection[str], device: str) -> Price | None:
+def _estimate_from_past_runs(store: Store, runs: Collection[str], device_type: str) -> CostEstimate | None:
     """The price of such a run by those of them that have ended on this kind of device."""
-    seen = list(islice(_ended(store, runs, device), PAST_RUNS))
-    if not seen:
+    finished_runs = list(islice(_iterate_finished_runs(store, runs, device_type), MAX_PAST_RUNS))
+    if not finished_runs:
         return None
-    seconds = [useful for useful, _ in seen]
-    middle = median(seconds)
-    few = len(seconds) < FEW_RUNS
-    costs = {key: median(c[key] for _, c in seen if key in c) for key in seen[0][1]}
-    return Price(
-        seconds=middle,
-        low=middle * (1 - DOUBT) if few else min(seconds),
-        high=middle * (1 + DOUBT) if few else max(seconds),
+    seconds = [useful for useful, _ in finished_runs]
+    median_seconds = median(seconds)
+    too_few = len(seconds) < MIN_RUNS_FOR_RANGE
+    median_costs = {key: median(c[key] for _, c in finished_runs if key in c) for key in finished_runs[0][1]}
+    return CostEstimate(
+        seconds=median_seconds,
+        low=median_seconds * (1 - RELATIVE_UNCERTAINTY) if too_few else min(seconds),
+        high=median_seconds * (1 + RELATIVE_UNCERTAINTY) if too_few else max(seconds),
         source="past runs",
-        step_seconds=costs.get(SECONDS_A_STEP),
-        memory_bytes=costs.get("peak_memory_bytes"),
-        checkpoint_bytes=costs.get("checkpoint_bytes"),
-        kept_bytes=_kept(costs),
+        step_seconds=median_costs.get(SECONDS_PER_STEP),
+        memory_bytes=median_costs.get("peak_memory_bytes"),
+        checkpoint_bytes=median_costs.get("checkpoint_bytes"),
+        kept_bytes=_compute_stored_bytes(median_costs),
     )
 
 
-def _ended(
-    store: Store, runs: Collection[str], device: str
+def _iterate_finished_runs(
+    store: Store, runs: Collection[str], device_type: str
 ) -> Iterator[tuple[float, Mapping[str, float]]]:
     """Useful seconds and costs of those runs that were trained to their end on such a device."""
     for run_id in runs:
@@ -209,28 +209,28 @@ def _ended(
         outcome = run.outcome()
         if outcome is None or outcome.kind != "trained":
             continue
-        took = spending(run, outcome)
-        if outcome.numerics.get("device") == device and took is not None:
-            yield took.useful_seconds, outcome.cost
+        run_time = measure_run_time(run, outcome)
+        if outcome.numerics.get("device") == device_type and run_time is not None:
+            yield run_time.useful_seconds, outcome.cost
 
 
-def _probed(plan: Plan, arm: Arm, probe: Mapping[str, Any]) -> Price:
+def _estimate_from_probe(plan: Plan, arm: Arm, probe: Mapping[str, Any]) -> CostEstimate:
     """The price of a cell by a few steps of its arm."""
-    steps = (flat(plan.base) | arm.delta)["train.steps"]
-    step, fixed = probe["seconds_per_step"], probe["fixed_seconds"]
-    fastest, slowest = probe.get("step_spread", (step, step))
-    seconds = step * steps + fixed
-    return Price(
+    steps = (flatten(plan.base) | arm.delta)["train.steps"]
+    step_seconds, fixed_seconds = probe["seconds_per_step"], probe["fixed_seconds"]
+    fastest_step, slowest_step = probe.get("step_spread", (step_seconds, step_seconds))
+    seconds = step_seconds * steps + fixed_seconds
+    return CostEstimate(
         seconds=seconds,
-        low=min(fastest * steps + fixed, seconds * (1 - DOUBT)),
-        high=max(slowest * steps + fixed, seconds * (1 + DOUBT)),
+        low=min(fastest_step * steps + fixed_seconds, seconds * (1 - RELATIVE_UNCERTAINTY)),
+        high=max(slowest_step * steps + fixed_seconds, seconds * (1 + RELATIVE_UNCERTAINTY)),
         source="probe",
-        step_seconds=step,
+        step_seconds=step_seconds,
         memory_bytes=probe.get("peak_memory_bytes"),
         checkpoint_bytes=probe.get("checkpoint_bytes"),
-        kept_bytes=_kept(probe),
+        kept_bytes=_compute_stored_bytes(probe),
     )
 
 
-def _kept(costs: Mapping[str, Any]) -> float | None:
-    return costs["parameters"] * BYTES_A_PARAMETER if "parameters" in costs else None
+def _compute_stored_bytes(costs: Mapping[str, Any]) -> float | None:
+    return costs["parameters"] * BYTES_PER_PARAMETER if "parameters" in costs else None

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ablations.plan.plan import Planned
-from sweeps.config.request import LocalLauncher, SlurmLauncher, SweepConfig
+from ablations.plan.plan import ResolvedPlan
+from sweeps.config.request import LocalLauncherConfig, SlurmLauncherConfig, SweepConfig
 from sweeps.costs import audit_scope, estimate, probe
 from uniclip.errors import UserError
 from uniclip.store import Store
 
 
-def devices(launcher: Any, device: str) -> int:
+def count_gpus_per_run(launcher: Any, device: str) -> int:
     """GPUs that one run holds; 0 for a run on processors."""
-    if isinstance(launcher, SlurmLauncher):
+    if isinstance(launcher, SlurmLauncherConfig):
         return launcher.nodes * launcher.gpus
     return 1 if device.startswith("cuda") else 0
 
 
-def hold(store: Store, planned: Planned, runs: Mapping[str, int], settings: SweepConfig) -> bool:
+def enforce_gpu_hours_limit(store: Store, resolved_plan: ResolvedPlan, run_counts: Mapping[str, int], settings: SweepConfig) -> bool:
     """Refuse runs that would take more than `max_gpu_hours`; whether that could be judged by now.
 
     runs: run -> how many like it there will be. Where nothing was measured it is now, on this
@@ -29,29 +29,29 @@ def hold(store: Store, planned: Planned, runs: Mapping[str, int], settings: Swee
     Raises:
         UserError: the estimate is above the limit, or there is none.
     """
-    most, plan = settings.max_gpu_hours, planned.plan
-    if most is None or not runs:
+    max_gpu_hours, plan = settings.max_gpu_hours, resolved_plan.plan
+    if max_gpu_hours is None or not run_counts:
         return True
-    if isinstance(settings.launcher, LocalLauncher):
-        probe.here(store, planned)
-    elif not audit_scope.audited(store.sweep(plan.sweep), audit_scope.basis(plan)):
+    if isinstance(settings.launcher, LocalLauncherConfig):
+        probe.run_probe(store, resolved_plan)
+    elif not audit_scope.has_audit(store.sweep(plan.sweep), audit_scope.compute_audit_key(plan)):
         return False
-    known = estimate.prices(store, plan)
-    arms = {c.run: c.arm for c in plan.cells if c.run in runs}
-    lacking = set(arms.values()) - set(known)
-    if lacking:
+    cost_estimates = estimate.estimate_costs(store, plan)
+    arm_by_run = {c.run: c.arm for c in plan.cells if c.run in run_counts}
+    unmeasured_arms = set(arm_by_run.values()) - set(cost_estimates)
+    if unmeasured_arms:
         raise UserError(
-            f"max_gpu_hours={most:g}: {len(lacking)} arms could not be measured; "
+            f"max_gpu_hours={max_gpu_hours:g}: {len(unmeasured_arms)} arms could not be measured; "
             "see the audit (sweep.py doctor), or leave the limit out"
         )
-    each = devices(settings.launcher, plan.base["runtime"]["device"]) or 1
-    priced = [(known[arm], runs[run] * each / 3600) for run, arm in arms.items()]
-    middle = sum(p.seconds * hours for p, hours in priced)
-    low = sum(p.low * hours for p, hours in priced)
-    high = sum(p.high * hours for p, hours in priced)
-    if middle > most:
+    gpus_per_run = count_gpus_per_run(settings.launcher, plan.base["runtime"]["device"]) or 1
+    weighted_estimates = [(cost_estimates[arm], run_counts[run] * gpus_per_run / 3600) for run, arm in arm_by_run.items()]
+    expected_gpu_hours = sum(p.seconds * hours for p, hours in weighted_estimates)
+    low_gpu_hours = sum(p.low * hours for p, hours in weighted_estimates)
+    high_gpu_hours = sum(p.high * hours for p, hours in weighted_estimates)
+    if expected_gpu_hours > max_gpu_hours:
         raise UserError(
-            f"max_gpu_hours={most:g}: {sum(runs.values())} runs would take about {middle:.3g} "
-            f"({low:.3g} to {high:.3g}); fewer seeds or arms, or a higher limit"
+            f"max_gpu_hours={max_gpu_hours:g}: {sum(run_counts.values())} runs would take about {expected_gpu_hours:.3g} "
+            f"({low_gpu_hours:.3g} to {high_gpu_hours:.3g}); fewer seeds or arms, or a higher limit"
         )
     return True

@@ -8,54 +8,54 @@ from __future__ import annotations
 
 import sys
 
-from ablations.plan.plan import Planned
+from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import process
-from sweeps.costs.audit_scope import Basis, audited, basis, failed, proven
-from sweeps.launchers.worker import prove
+from sweeps.costs.audit_scope import AuditKey, has_audit, compute_audit_key, audit_failed, has_valid_audit
+from sweeps.launchers.worker import run_audit
 from uniclip.config import plugins
 from uniclip.errors import UserError
 from uniclip.store import Store, SweepFolder
 
 
-def forget_failed(folder: SweepFolder) -> None:
+def delete_failed_audit(folder: SweepFolder) -> None:
     """An audit that could not be made is made again where a person asks again."""
-    if failed(folder):
+    if audit_failed(folder):
         folder.audit.unlink(missing_ok=True)
 
 
-def prepare(store: Store, planned: Planned) -> None:
+def write_specs_and_plan(store: Store, resolved_plan: ResolvedPlan) -> None:
     """Write down what a probe needs: specs, and the plan unless the sweep has one already."""
     store.require_writable()
-    for run_id, spec in planned.specs.items():
+    for run_id, spec in resolved_plan.specs.items():
         store.run(run_id).publish_spec(spec)
-    folder = store.sweep(planned.plan.sweep)
+    folder = store.sweep(resolved_plan.plan.sweep)
     if folder.plan() is None:
-        folder.write_plan(planned.plan)
+        folder.write_plan(resolved_plan.plan)
 
 
-def here(store: Store, planned: Planned) -> None:
+def run_probe(store: Store, resolved_plan: ResolvedPlan) -> None:
     """Probe the arms on this machine, in a process of its own; nothing where that was done.
 
     Raises:
         UserError: the process ended without an audit.
     """
-    folder, meant = store.sweep(planned.plan.sweep), basis(planned.plan)
-    if proven(folder, meant):
+    folder, audit_key = store.sweep(resolved_plan.plan.sweep), compute_audit_key(resolved_plan.plan)
+    if has_valid_audit(folder, audit_key):
         return
-    prepare(store, planned)
-    words = (str(store.root), folder.id, meant.training, meant.device)
-    _, failure = process.apart(__name__, *words)
-    if failure is not None or not audited(folder, meant):
+    write_specs_and_plan(store, resolved_plan)
+    arguments = (str(store.root), folder.id, audit_key.training, audit_key.device)
+    _, failure = process.run_in_subprocess(__name__, *arguments)
+    if failure is not None or not has_audit(folder, audit_key):
         raise UserError(f"the probe of {folder.id} ended without a result: {failure or 'no audit'}")
 
 
-def main(root: str, sweep: str, training: str, device: str) -> None:
+def main(store_root: str, sweep_id: str, training_hash: str, device: str) -> None:
     """Prove and measure the arms of a sweep whose plan is written down."""
-    store = Store(root)
-    plan = store.sweep(sweep).plan()
+    store = Store(store_root)
+    plan = store.sweep(sweep_id).plan()
     assert plan is not None, "a plan is written before it is probed"
-    plugins.use(plan.plugins)
-    prove(store, plan, Basis(training=training, device=device))
+    plugins.import_plugins(plan.plugins)
+    run_audit(store, plan, AuditKey(training=training_hash, device=device))
 
 
 if __name__ == "__main__":

@@ -12,47 +12,47 @@ import sys
 from typing import Any
 
 from sweeps.claims import process
-from sweeps.doctor.finding import Finding, ok, problem
+from sweeps.doctor.finding import Diagnostic, ok, problem
 
-IMPORTED = ("torch", "torchvision", "timm", "transformers")
-START_SECONDS = 600
+REQUIRED_MODULES = ("torch", "torchvision", "timm", "transformers")
+IMPORT_TIMEOUT_SECONDS = 600
 """Longer, and its imports hang."""
 
 
-def examine(device: str, count: int = 1) -> list[Finding]:
+def check_device(device: str, count: int = 1) -> list[Diagnostic]:
     """torch's libraries, then the device; `count` of them if it is a GPU."""
     check = "torch"
     try:
-        said, failure = process.apart(__name__, device, seconds=START_SECONDS)
+        output, failure = process.run_in_subprocess(__name__, device, seconds=IMPORT_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        said = f"its imports did not end in {START_SECONDS} s"
-        return [problem(check, said, "is the environment on a slow mount?")]
+        output = f"its imports did not end in {IMPORT_TIMEOUT_SECONDS} s"
+        return [problem(check, output, "is the environment on a slow mount?")]
     if failure is not None:
         return [problem(check, failure[:200], "pip install -c constraints.txt -e .")]
-    return judge(json.loads(said.splitlines()[-1]), device, count)
+    return build_diagnostics(json.loads(output.splitlines()[-1]), device, count)
 
 
-def judge(seen: dict[str, Any], device: str, count: int) -> list[Finding]:
+def build_diagnostics(report: dict[str, Any], device: str, count: int) -> list[Diagnostic]:
     """What `look` saw, against what is asked."""
-    libraries = ", ".join(f"{name} {seen['versions'][name]}" for name in IMPORTED)
-    findings = [ok("torch", libraries)]
-    check, found = f"runtime.device={device}", seen["gpus"]
-    if seen["error"] is not None:
-        mend = "runtime.device=cpu, or a machine (and a torch) that has it"
-        findings.append(problem(check, f"not here: {seen['error']}", mend))
-    elif device.partition(":")[0] == "cuda" and found < count:
-        said = f"{found} GPUs here, {count} asked"
-        findings.append(problem(check, said, f"launcher.slots={found}, or more GPUs"))
+    libraries = ", ".join(f"{name} {report['versions'][name]}" for name in REQUIRED_MODULES)
+    diagnostics = [ok("torch", libraries)]
+    check, num_gpus = f"runtime.device={device}", report["gpus"]
+    if report["error"] is not None:
+        fix = "runtime.device=cpu, or a machine (and a torch) that has it"
+        diagnostics.append(problem(check, f"not here: {report['error']}", fix))
+    elif device.partition(":")[0] == "cuda" and num_gpus < count:
+        message = f"{num_gpus} GPUs here, {count} asked"
+        diagnostics.append(problem(check, message, f"launcher.slots={num_gpus}, or more GPUs"))
     else:
-        findings.append(ok(check, f"answers ({found} GPUs)"))
-    return findings
+        diagnostics.append(ok(check, f"answers ({num_gpus} GPUs)"))
+    return diagnostics
 
 
-def look(device: str) -> dict[str, Any]:
+def query_device(device: str) -> dict[str, Any]:
     """Import what training imports, and use the device once."""
     import importlib
 
-    versions = {name: str(importlib.import_module(name).__version__) for name in IMPORTED}
+    versions = {name: str(importlib.import_module(name).__version__) for name in REQUIRED_MODULES}
     import torch
 
     error = None
@@ -64,4 +64,4 @@ def look(device: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(look(sys.argv[1])))
+    print(json.dumps(query_device(sys.argv[1])))

@@ -14,118 +14,118 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 
 from ablations.plan import plan as plans
-from ablations.plan.plan import Planned
+from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import process
-from sweeps.cli.main import console, print_json
+from sweeps.cli.main import make_console, print_json
 from sweeps.config import request
-from sweeps.config.request import SlurmLauncher, SweepConfig
+from sweeps.config.request import SlurmLauncherConfig, SweepConfig
 from sweeps.costs import estimate, probe
-from sweeps.costs.audit_scope import basis, proven
+from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
 from sweeps.doctor import device, filesystem, packages, slurm_cluster, test_job
-from sweeps.doctor.finding import Finding, Level, ok, problem, warning
+from sweeps.doctor.finding import Diagnostic, Level, ok, problem, warning
 from sweeps.monitor import status as status_
 from uniclip.config import RunConfig
-from uniclip.config.compose import parse
+from uniclip.config.compose import parse_overrides
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import verify
 from uniclip.identity import ROOT
-from uniclip.io.atomic import located
-from uniclip.store import Intent, Store
+from uniclip.io.atomic import resolve_staged_path
+from uniclip.store import SubmissionIntent, Store
 
-PROBLEMS = 1
-SPARE_BYTES = 10**9
+EXIT_PROBLEMS = 1
+MIN_FREE_BYTES = 10**9
 """Room that should be free where nothing is known."""
-CHECKPOINTS = 3
+CHECKPOINTS_PER_ACTIVE_RUN = 3
 """Of a run at work: two that are kept, and one that is being written."""
-DISK_BYTES_A_SECOND = 100e6
+DISK_BYTES_PER_SECOND = 100e6
 """At which a checkpoint is assumed to be written."""
-STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+LEVEL_STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patient:
+class DoctorContext:
     """What is examined: where runs would go, and which, if that was said."""
 
     settings: SweepConfig
     config: RunConfig
     """Of the reference arm; without an ablation, the default one."""
     store: Store
-    planned: Planned | None
+    planned: ResolvedPlan | None
     submit: bool
     """Whether a tiny job may be submitted."""
 
     @property
     def on_slurm(self) -> bool:
         """Whether runs go to a cluster."""
-        return isinstance(self.settings.launcher, SlurmLauncher)
+        return isinstance(self.settings.launcher, SlurmLauncherConfig)
 
     def open_runs(self) -> list[str]:
         """Runs that the sweep would take up."""
         if self.planned is None:
             return []
-        rows = status_.rows(self.store, self.planned.plan)
+        rows = status_.build_rows(self.store, self.planned.plan)
         return list(dict.fromkeys(r.run for r in rows if self.settings.takes(r.state)))
 
 
-def doctor(options: Namespace) -> int:
+def print_diagnostics(options: Namespace) -> int:
     """Print a line a finding; 1 if there is a problem."""
-    findings = []
-    for found in examined(options):
-        findings.append(found)
+    diagnostics = []
+    for diagnostic in collect_diagnostics(options):
+        diagnostics.append(diagnostic)
         if not options.json:
-            console().print(f"[{STYLES[found.level]}]{found.level:<8}[/] ", end="")
-            mend = f"; do: {found.mend}" if found.mend else ""
-            console().print(f"{found.check}: {found.said}{mend}", markup=False)
+            make_console().print(f"[{LEVEL_STYLES[diagnostic.level]}]{diagnostic.level:<8}[/] ", end="")
+            fix_text = f"; do: {diagnostic.mend}" if diagnostic.mend else ""
+            make_console().print(f"{diagnostic.check}: {diagnostic.said}{fix_text}", markup=False)
     if options.json:
-        print_json([asdict(f) for f in findings])
+        print_json([asdict(f) for f in diagnostics])
     else:
-        counts = Counter(f.level for f in findings)
-        words: dict[Level, str] = {"problem": "problems", "warning": "warnings", "ok": "ok"}
-        console().print(", ".join(f"{counts[level]} {word}" for level, word in words.items()))
-    return PROBLEMS if any(f.level == "problem" for f in findings) else 0
+        counts = Counter(f.level for f in diagnostics)
+        level_labels: dict[Level, str] = {"problem": "problems", "warning": "warnings", "ok": "ok"}
+        make_console().print(", ".join(f"{counts[level]} {label}" for level, label in level_labels.items()))
+    return EXIT_PROBLEMS if any(f.level == "problem" for f in diagnostics) else 0
 
 
-def examined(options: Namespace) -> Iterator[Finding]:
+def collect_diagnostics(options: Namespace) -> Iterator[Diagnostic]:
     """Every finding, each as soon as it is made; what a check stumbles over is one more."""
-    patient = yield from _patient(options)
-    if patient is None:
+    context = yield from _build_context(options)
+    if context is None:
         return
-    if patient.submit and not patient.on_slurm:
+    if context.submit and not context.on_slurm:
         raise UserError("doctor --submit sends a tiny job to a cluster: say launcher=slurm")
     for check in CHECKS:
         try:
-            yield from check(patient)
+            yield from check(context)
         except (UserError, OSError) as error:
             yield problem(check.__name__.replace("_", " "), str(error), "what it says")
 
 
-def _patient(options: Namespace) -> Generator[Finding, None, Patient | None]:
+def _build_context(options: Namespace) -> Generator[Diagnostic, None, DoctorContext | None]:
     """What is to be examined, and what is found of its plan; None if there is no more to it."""
-    if "ablation" not in parse(options.overrides):
-        sweep, config = request.surroundings(options.overrides)
-        store = Store(sweep.store)
-        return Patient(
-            settings=sweep, config=config, store=store, planned=None, submit=options.submit
+    if "ablation" not in parse_overrides(options.overrides):
+        sweep_config, config = request.parse_configs(options.overrides)
+        store = Store(sweep_config.store)
+        return DoctorContext(
+            settings=sweep_config, config=config, store=store, planned=None, submit=options.submit
         )
-    asked, planned = request.asked(options.overrides), None
+    sweep_request, resolved_plan = request.parse_request(options.overrides), None
     try:
-        planned = plans.make(asked.request)
+        resolved_plan = plans.build_plan(sweep_request.request)
     except UserError as error:
         yield problem("plan and training data", str(error), "what it says")
         try:
-            config = plans.base_config(asked.request)
+            config = plans.resolve_base_config(sweep_request.request)
         except UserError:  # as was said: there is no run to look at
             return None
     else:
-        config = planned.configs[planned.plan.reference]
-        runs = len(planned.specs)
-        yield ok("plan and training data", f"{planned.plan.sweep}, {runs} runs")
-    return Patient(
-        settings=asked.settings,
+        config = resolved_plan.configs[resolved_plan.plan.reference]
+        num_runs = len(resolved_plan.specs)
+        yield ok("plan and training data", f"{resolved_plan.plan.sweep}, {num_runs} runs")
+    return DoctorContext(
+        settings=sweep_request.settings,
         config=config,
-        store=asked.store,
-        planned=planned,
+        store=sweep_request.store,
+        planned=resolved_plan,
         submit=options.submit,
     )
 
@@ -133,114 +133,114 @@ def _patient(options: Namespace) -> Generator[Finding, None, Patient | None]:
 # ---- checks --------------------------------------------------------------------------------------
 
 
-def libraries(patient: Patient) -> Iterator[Finding]:
+def check_libraries(context: DoctorContext) -> Iterator[Diagnostic]:
     """Python and the libraries, here."""
-    yield from packages.examine(ROOT)
+    yield from packages.check_packages(ROOT)
 
 
-def devices(patient: Patient) -> Iterator[Finding]:
+def check_devices(context: DoctorContext) -> Iterator[Diagnostic]:
     """torch, and the device that runs ask for; of a cluster's devices `--submit` tells."""
-    if patient.on_slurm:
-        yield from device.examine("cpu")
+    if context.on_slurm:
+        yield from device.check_device("cpu")
         return
-    slots = patient.settings.slots(patient.config.train.threads)
-    yield from device.examine(patient.config.runtime.device, slots)
+    max_parallel_runs = context.settings.slots(context.config.train.threads)
+    yield from device.check_device(context.config.runtime.device, max_parallel_runs)
 
 
-def store_folder(patient: Patient) -> Iterator[Finding]:
+def check_store_folder(context: DoctorContext) -> Iterator[Diagnostic]:
     """The store's file system, its room, and the files that it takes."""
-    store = patient.store
+    store = context.store
     try:
-        with store.scratch() as place:
-            yield from filesystem.examine(place)
+        with store.scratch() as scratch_dir:
+            yield from filesystem.check_file_system(scratch_dir)
     except OSError as error:
-        said = f"store={store.root} cannot be written ({error.strerror})"
-        yield problem("store", said, "choose another store=")
+        message = f"store={store.root} cannot be written ({error.strerror})"
+        yield problem("store", message, "choose another store=")
 
 
-def room(patient: Patient) -> Iterator[Finding]:
+def check_disk_space(context: DoctorContext) -> Iterator[Diagnostic]:
     """Bytes and files that the sweep needs, against those that are free."""
-    root = patient.store.root
-    place = next(path for path in (root, *root.parents) if path.exists())
-    if not place.is_dir():
+    root = context.store.root
+    existing_dir = next(path for path in (root, *root.parents) if path.exists())
+    if not existing_dir.is_dir():
         return  # there can be no store: the check of its folder has said so
-    runs = patient.open_runs()
-    needed = _bytes_needed(patient, runs)
-    yield filesystem.room(place, needed, SPARE_BYTES, f"{len(runs)} runs")
-    yield filesystem.inodes(place, len(runs))
+    runs = context.open_runs()
+    needed_bytes = _estimate_bytes_needed(context, runs)
+    yield filesystem.check_free_space(existing_dir, needed_bytes, MIN_FREE_BYTES, f"{len(runs)} runs")
+    yield filesystem.check_inodes(existing_dir, len(runs))
 
 
-def data_sets(patient: Patient) -> Iterator[Finding]:
+def check_evaluation_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
     """The sets that runs are judged by: what is missing, damaged, or not as published."""
-    root = str(located(patient.config.runtime.data_root))
-    if patient.planned is None:
-        chosen = list(datasets.DATASETS.values())
+    root = str(resolve_staged_path(context.config.runtime.data_root))
+    if context.planned is None:
+        selected_datasets = list(datasets.DATASETS.values())
     else:
-        chosen = [d for n, d in datasets.DATASETS.items() if n in _benchmark(patient.planned)]
-        for name, how in patient.planned.plan.missing.items():
-            yield warning("data sets", f"{name} is not here, its scores will be n/a", how)
-        for name, how in patient.planned.plan.unprobed.items():
-            yield warning("data sets", f"{name}: its linear probe will be n/a", how)
-    found = [verify.look(dataset, root) for dataset in chosen]
-    for one in found:
-        if one.state in ("damaged", "differs"):
-            said = f"{one.dataset.name}: {'; '.join(one.lines())}"
-            yield warning("data sets", said, f"fetch it again into data_root={root}")
-    here = sum(one.state in ("here", "partly") for one in found)
-    yield ok("data sets", f"{here} of {len(found)} published ones under data_root={root}")
+        selected_datasets = [d for n, d in datasets.DATASETS.items() if n in _list_benchmark_datasets(context.planned)]
+        for name, hint in context.planned.plan.missing.items():
+            yield warning("data sets", f"{name} is not here, its scores will be n/a", hint)
+        for name, hint in context.planned.plan.unprobed.items():
+            yield warning("data sets", f"{name}: its linear probe will be n/a", hint)
+    dataset_statuses = [verify.verify_dataset(dataset, root) for dataset in selected_datasets]
+    for dataset_status in dataset_statuses:
+        if dataset_status.state in ("damaged", "differs"):
+            message = f"{dataset_status.dataset.name}: {'; '.join(dataset_status.lines())}"
+            yield warning("data sets", message, f"fetch it again into data_root={root}")
+    num_present = sum(dataset_status.state in ("here", "partly") for dataset_status in dataset_statuses)
+    yield ok("data sets", f"{num_present} of {len(dataset_statuses)} published ones under data_root={root}")
 
 
-def slurm(patient: Patient) -> Iterator[Finding]:
+def check_slurm(context: DoctorContext) -> Iterator[Diagnostic]:
     """The cluster, if runs go to one; with `--submit` also a node of it."""
-    if not patient.on_slurm:
+    if not context.on_slurm:
         return
-    needs = need(patient)
-    found = slurm_cluster.examine(needs)
-    yield from found
-    if patient.submit and not any(f.level == "problem" for f in found):
-        launcher = patient.settings.launcher
-        with patient.store.scratch() as place:
-            yield from test_job.examine(
-                place,
-                needs,
-                where=patient.config.runtime.device,
+    requirements = build_requirements(context)
+    diagnostics = slurm_cluster.check_cluster(requirements)
+    yield from diagnostics
+    if context.submit and not any(f.level == "problem" for f in diagnostics):
+        launcher = context.settings.launcher
+        with context.store.scratch() as scratch_dir:
+            yield from test_job.run_test_job(
+                scratch_dir,
+                requirements,
+                where=context.config.runtime.device,
                 gpus=launcher.gpus,
                 python=launcher.python or shlex.quote(sys.executable),
                 setup=launcher.setup,
             )
 
 
-def switches(patient: Patient) -> Iterator[Finding]:
+def check_audit(context: DoctorContext) -> Iterator[Diagnostic]:
     """Each arm takes a few steps, and each component is seen to switch what it says."""
-    if patient.planned is None:
+    if context.planned is None:
         return
-    sweep = patient.store.sweep(patient.planned.plan.sweep)
-    if patient.on_slurm and not proven(sweep, basis(patient.planned.plan)):
+    sweep_folder = context.store.sweep(context.planned.plan.sweep)
+    if context.on_slurm and not has_valid_audit(sweep_folder, compute_audit_key(context.planned.plan)):
         yield warning("switches", "not proven yet", "plan --probe submits that, and nothing else")
         return
     try:
-        probe.here(patient.store, patient.planned)
+        probe.run_probe(context.store, context.planned)
     except (UserError, OSError) as error:
         yield problem("switches", str(error), "what it says")
         return
-    findings = sweep.findings()
-    for f in findings:
+    audit_checks = sweep_folder.findings()
+    for f in audit_checks:
         if not f.holds:
             yield problem("switches", f.broken, "the arm is not what it is called: mend its delta")
-    held = sum(f.holds for f in findings)
+    num_passed = sum(f.holds for f in audit_checks)
     yield ok(
-        "switches", f"{held} of {len(findings)} checks of {len(patient.planned.plan.arms)} arms"
+        "switches", f"{num_passed} of {len(audit_checks)} checks of {len(context.planned.plan.arms)} arms"
     )
 
 
-CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
-    libraries,
-    devices,
-    data_sets,
-    store_folder,
-    slurm,
-    switches,
-    room,
+CHECKS: tuple[Callable[[DoctorContext], Iterator[Diagnostic]], ...] = (
+    check_libraries,
+    check_devices,
+    check_evaluation_datasets,
+    check_store_folder,
+    check_slurm,
+    check_audit,
+    check_disk_space,
 )
 """Room comes last: what is needed is known when the switches were proven."""
 
@@ -248,59 +248,59 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
 # ---- what is needed ------------------------------------------------------------------------------
 
 
-def need(patient: Patient) -> slurm_cluster.Need:
+def build_requirements(context: DoctorContext) -> slurm_cluster.JobRequirements:
     """What the sweep asks of a cluster."""
-    launcher, runs = patient.settings.launcher, patient.open_runs()
-    prices = _prices(patient)
-    return slurm_cluster.Need(
+    launcher, runs = context.settings.launcher, context.open_runs()
+    cost_estimates = _estimate_costs(context)
+    return slurm_cluster.JobRequirements(
         partition=launcher.partition,
         nodes=launcher.nodes,
         minutes=launcher.minutes,
         jobs=len(runs) or 1,
-        options=sbatch_options(launcher, patient.config.train.threads),
-        checkpoint_seconds=patient.config.runtime.checkpoint_seconds,
-        save_seconds=max(map(_save_seconds, prices), default=None),
+        options=build_sbatch_options(launcher, context.config.train.threads),
+        checkpoint_seconds=context.config.runtime.checkpoint_seconds,
+        save_seconds=max(map(_estimate_save_seconds, cost_estimates), default=None),
         notice_seconds=launcher.signal_seconds,
-        idle=request.unused_gpus(launcher, patient.config.runtime.device),
+        idle=request.describe_gpu_mismatch(launcher, context.config.runtime.device),
     )
 
 
-def sbatch_options(launcher: SlurmLauncher, threads: int) -> tuple[str, ...]:
+def build_sbatch_options(launcher: SlurmLauncherConfig, threads: int) -> tuple[str, ...]:
     """What the launcher asks of Slurm for one cell of so many compute threads."""
-    from sweeps.launchers.slurm import requested
+    from sweeps.launchers.slurm import build_sbatch_parameters
 
-    intent = Intent(
-        token="doctor", kind="run", elements=(), attempts={}, submitter=process.owner({})
+    intent = SubmissionIntent(
+        token="doctor", kind="run", elements=(), attempts={}, submitter=process.make_claim_record({})
     )
-    return slurm_cluster.options(requested(launcher, intent, ROOT, threads))
+    return slurm_cluster.format_sbatch_options(build_sbatch_parameters(launcher, intent, ROOT, threads))
 
 
-def _prices(patient: Patient) -> list[estimate.Price]:
-    if patient.planned is None:
+def _estimate_costs(context: DoctorContext) -> list[estimate.CostEstimate]:
+    if context.planned is None:
         return []
-    return list(estimate.prices(patient.store, patient.planned.plan).values())
+    return list(estimate.estimate_costs(context.store, context.planned.plan).values())
 
 
-def _save_seconds(known: estimate.Price) -> float:
+def _estimate_save_seconds(cost_estimate: estimate.CostEstimate) -> float:
     """To come to the end of a step and to write a checkpoint."""
-    return (known.step_seconds or 0.0) + (known.checkpoint_bytes or 0.0) / DISK_BYTES_A_SECOND
+    return (cost_estimate.step_seconds or 0.0) + (cost_estimate.checkpoint_bytes or 0.0) / DISK_BYTES_PER_SECOND
 
 
-def _bytes_needed(patient: Patient, runs: list[str]) -> int | None:
+def _estimate_bytes_needed(context: DoctorContext, runs: list[str]) -> int | None:
     """What runs leave on the disk, and their checkpoints while they run; None: not measured."""
-    if patient.planned is None:
+    if context.planned is None:
         return None
-    plan = patient.planned.plan
-    known = estimate.prices(patient.store, plan)
-    arms = {c.run: c.arm for c in plan.cells if c.run in runs}
-    if any(a not in known or known[a].kept_bytes is None for a in arms.values()):
+    plan = context.planned.plan
+    cost_estimates = estimate.estimate_costs(context.store, plan)
+    arm_by_run = {c.run: c.arm for c in plan.cells if c.run in runs}
+    if any(a not in cost_estimates or cost_estimates[a].kept_bytes is None for a in arm_by_run.values()):
         return None
-    side_by_side = min(len(runs), patient.settings.slots(plan.base["train"]["threads"]))
-    largest = max((known[a].checkpoint_bytes or 0.0 for a in arms.values()), default=0.0)
-    kept = sum(known[a].kept_bytes or 0.0 for a in arms.values())
-    return round(kept + side_by_side * CHECKPOINTS * largest)
+    num_parallel = min(len(runs), context.settings.slots(plan.base["train"]["threads"]))
+    largest_checkpoint = max((cost_estimates[a].checkpoint_bytes or 0.0 for a in arm_by_run.values()), default=0.0)
+    stored_bytes = sum(cost_estimates[a].kept_bytes or 0.0 for a in arm_by_run.values())
+    return round(stored_bytes + num_parallel * CHECKPOINTS_PER_ACTIVE_RUN * largest_checkpoint)
 
 
-def _benchmark(planned: Planned) -> set[str]:
-    present = {name for sets in planned.plan.evaluations.values() for name in sets}
-    return present | set(planned.plan.missing)
+def _list_benchmark_datasets(resolved_plan: ResolvedPlan) -> set[str]:
+    evaluated_datasets = {name for dataset_names in resolved_plan.plan.evaluations.values() for name in dataset_names}
+    return evaluated_datasets | set(resolved_plan.plan.missing)

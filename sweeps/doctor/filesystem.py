@@ -13,23 +13,23 @@ import threading
 import uuid
 from pathlib import Path
 
-from sweeps.doctor.finding import Finding, ok, problem, warning
+from sweeps.doctor.finding import Diagnostic, ok, problem, warning
 
-ELSEWHERE = "choose a store= on another file system"
-ROUNDS = 200
-FILES_A_RUN = 40
+OTHER_FILE_SYSTEM_FIX = "choose a store= on another file system"
+NUM_REPETITIONS = 200
+FILES_PER_RUN = 40
 """Files and folders that a run leaves, and one that is at work; a generous count."""
 
 
-def examine(folder: Path) -> list[Finding]:
+def check_file_system(folder: Path) -> list[Diagnostic]:
     """Try each operation in `folder`, which is there and is ours; it is as empty afterwards."""
-    return [check(folder) for check in (exclusive_link, whole_rename, durable, appending)]
+    return [check(folder) for check in (check_exclusive_link, check_atomic_rename, check_fsync, check_append)]
 
 
-def exclusive_link(folder: Path) -> Finding:
+def check_exclusive_link(folder: Path) -> Diagnostic:
     """`link(2)`: the first gets the name, the second is refused."""
     check = "files are published once"
-    source, target = _fresh(folder), _fresh(folder)
+    source, target = _make_unique_path(folder), _make_unique_path(folder)
     try:
         source.write_bytes(b"")
         os.link(source, target)
@@ -37,52 +37,52 @@ def exclusive_link(folder: Path) -> Finding:
             os.link(source, target)
         except FileExistsError:
             return ok(check, f"link refuses the second, in {folder.parent}")
-        return problem(check, f"link lets two take one name in {folder.parent}", ELSEWHERE)
+        return problem(check, f"link lets two take one name in {folder.parent}", OTHER_FILE_SYSTEM_FIX)
     except OSError as error:
-        return problem(check, f"no links in {folder.parent} ({error.strerror})", ELSEWHERE)
+        return problem(check, f"no links in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX)
     finally:
-        _forget(source, target)
+        _delete_files(source, target)
 
 
-def whole_rename(folder: Path) -> Finding:
+def check_atomic_rename(folder: Path) -> Diagnostic:
     """`rename(2)` over a file: who reads meanwhile sees the old or the new, whole."""
     check = "files are replaced whole"
-    target = _fresh(folder)
+    target = _make_unique_path(folder)
     contents = [bytes([65 + i]) * 4096 for i in range(2)]
-    done, torn = threading.Event(), []
+    done, read_errors = threading.Event(), []
 
     def read() -> None:
         while not done.is_set():
             try:
                 if target.read_bytes() not in contents:
-                    torn.append("half of it")
+                    read_errors.append("half of it")
             except OSError as error:
-                torn.append(str(error.strerror))
+                read_errors.append(str(error.strerror))
 
     reader = threading.Thread(target=read)
     try:
         target.write_bytes(contents[0])
         reader.start()
-        for i in range(ROUNDS):
-            other = _fresh(folder)
-            other.write_bytes(contents[i % 2])
-            os.replace(other, target)
+        for i in range(NUM_REPETITIONS):
+            new_file = _make_unique_path(folder)
+            new_file.write_bytes(contents[i % 2])
+            os.replace(new_file, target)
     except OSError as error:
-        return problem(check, f"no rename in {folder.parent} ({error.strerror})", ELSEWHERE)
+        return problem(check, f"no rename in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX)
     finally:
         done.set()
         if reader.ident is not None:
             reader.join()
-        _forget(*folder.iterdir())
-    if torn:
-        return problem(check, f"a reader saw {torn[0]} while a file was replaced", ELSEWHERE)
-    return ok(check, f"{ROUNDS} times under a reader's eyes")
+        _delete_files(*folder.iterdir())
+    if read_errors:
+        return problem(check, f"a reader saw {read_errors[0]} while a file was replaced", OTHER_FILE_SYSTEM_FIX)
+    return ok(check, f"{NUM_REPETITIONS} times under a reader's eyes")
 
 
-def durable(folder: Path) -> Finding:
+def check_fsync(folder: Path) -> Diagnostic:
     """`fsync(2)` of a file, and of the folder that names it."""
     check = "files are kept"
-    target = _fresh(folder)
+    target = _make_unique_path(folder)
     try:
         with target.open("wb") as stream:
             stream.write(b"kept")
@@ -94,73 +94,73 @@ def durable(folder: Path) -> Finding:
         finally:
             os.close(handle)
     except OSError as error:
-        return problem(check, f"no fsync in {folder.parent} ({error.strerror})", ELSEWHERE)
+        return problem(check, f"no fsync in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX)
     finally:
-        _forget(target)
+        _delete_files(target)
     return ok(check, "fsync of files and folders")
 
 
-def appending(folder: Path) -> Finding:
+def check_append(folder: Path) -> Diagnostic:
     """O_APPEND: lines of two writers all stand there."""
     check = "lines are appended"
-    target = _fresh(folder)
+    target = _make_unique_path(folder)
     try:
-        with target.open("ab", buffering=0) as one, target.open("ab", buffering=0) as two:
-            for _ in range(ROUNDS):
-                one.write(b"one\n")
-                two.write(b"two\n")
-        found = target.read_bytes().splitlines()
+        with target.open("ab", buffering=0) as first_writer, target.open("ab", buffering=0) as second_writer:
+            for _ in range(NUM_REPETITIONS):
+                first_writer.write(b"one\n")
+                second_writer.write(b"two\n")
+        lines = target.read_bytes().splitlines()
     except OSError as error:
-        return problem(check, f"no appending in {folder.parent} ({error.strerror})", ELSEWHERE)
+        return problem(check, f"no appending in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX)
     finally:
-        _forget(target)
-    if sorted(found) != [b"one"] * ROUNDS + [b"two"] * ROUNDS:
-        lost = 2 * ROUNDS - len(found)
-        return problem(check, f"{lost} of {2 * ROUNDS} lines of two writers were lost", ELSEWHERE)
-    return ok(check, f"{2 * ROUNDS} lines of two writers")
+        _delete_files(target)
+    if sorted(lines) != [b"one"] * NUM_REPETITIONS + [b"two"] * NUM_REPETITIONS:
+        num_lost = 2 * NUM_REPETITIONS - len(lines)
+        return problem(check, f"{num_lost} of {2 * NUM_REPETITIONS} lines of two writers were lost", OTHER_FILE_SYSTEM_FIX)
+    return ok(check, f"{2 * NUM_REPETITIONS} lines of two writers")
 
 
-def room(folder: Path, needed: int | None, spare: int, what: str) -> Finding:
+def check_free_space(folder: Path, needed_bytes: int | None, min_free_bytes: int, purpose: str) -> Diagnostic:
     """Free bytes against what is needed; `needed` None: unknown, then `spare` should be there."""
     check = "room on the disk"
-    free = _free(folder)
-    if needed is not None and needed > free:
-        said = f"{_spoken(needed)} needed ({what}), {_spoken(free)} free at {folder}"
-        return problem(check, said, f"make room (sweep.py gc), fewer seeds, or {ELSEWHERE}")
-    if needed is None and free < spare:
-        said = f"{_spoken(free)} free at {folder}; what is needed was not measured"
-        return warning(check, said, "plan --probe measures it")
-    said = f"{_spoken(needed)} needed ({what})" if needed is not None else "need not measured"
-    return ok(check, f"{said}, {_spoken(free)} free")
+    free_bytes = _get_free_bytes(folder)
+    if needed_bytes is not None and needed_bytes > free_bytes:
+        message = f"{_format_bytes(needed_bytes)} needed ({purpose}), {_format_bytes(free_bytes)} free at {folder}"
+        return problem(check, message, f"make room (sweep.py gc), fewer seeds, or {OTHER_FILE_SYSTEM_FIX}")
+    if needed_bytes is None and free_bytes < min_free_bytes:
+        message = f"{_format_bytes(free_bytes)} free at {folder}; what is needed was not measured"
+        return warning(check, message, "plan --probe measures it")
+    message = f"{_format_bytes(needed_bytes)} needed ({purpose})" if needed_bytes is not None else "need not measured"
+    return ok(check, f"{message}, {_format_bytes(free_bytes)} free")
 
 
-def inodes(folder: Path, runs: int) -> Finding:
+def check_inodes(folder: Path, runs: int) -> Diagnostic:
     """Files that may still be made here against those that a sweep makes."""
     check = "number of files"
-    state = os.statvfs(folder)
-    if not state.f_files:
+    stats = os.statvfs(folder)
+    if not stats.f_files:
         return ok(check, "this file system sets no limit")
-    needed = runs * FILES_A_RUN
-    if needed > state.f_favail:
-        said = f"{runs} runs leave {needed:,} files, {state.f_favail:,} more may be made"
-        return problem(check, said, f"delete files, or {ELSEWHERE}")
-    return ok(check, f"{state.f_favail:,} more may be made, {needed:,} needed")
+    needed_files = runs * FILES_PER_RUN
+    if needed_files > stats.f_favail:
+        message = f"{runs} runs leave {needed_files:,} files, {stats.f_favail:,} more may be made"
+        return problem(check, message, f"delete files, or {OTHER_FILE_SYSTEM_FIX}")
+    return ok(check, f"{stats.f_favail:,} more may be made, {needed_files:,} needed")
 
 
-def _free(folder: Path) -> int:
-    state = os.statvfs(folder)
-    return state.f_bavail * state.f_frsize
+def _get_free_bytes(folder: Path) -> int:
+    stats = os.statvfs(folder)
+    return stats.f_bavail * stats.f_frsize
 
 
-def _spoken(size: int) -> str:
+def _format_bytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def _fresh(folder: Path) -> Path:
+def _make_unique_path(folder: Path) -> Path:
     return folder / uuid.uuid4().hex
 
 
-def _forget(*paths: Path) -> None:
+def _delete_files(*paths: Path) -> None:
     for path in paths:
         try:
             path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ Level = Literal["ok", "warning", "problem"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Diagnostic:
     """One line: what was looked at, how it stands, and what mends it."""
 
     check: str
@@ -19,21 +19,21 @@ class Finding:
     mend: str = ""
 
 
-def ok(check: str, said: str) -> Finding:
+def ok(check: str, message: str) -> Diagnostic:
     """All is well."""
-    return Finding(check=check, level="ok", said=said)
+    return Diagnostic(check=check, level="ok", said=message)
 
 
-def warning(check: str, said: str, mend: str) -> Finding:
+def warning(check: str, message: str, fix: str) -> Diagnostic:
     """A sweep would run, but not as well as it might, or not as far."""
-    return Finding(check=check, level="warning", said=said, mend=mend)
+    return Diagnostic(check=check, level="warning", said=message, mend=fix)
 
 
-def problem(check: str, said: str, mend: str) -> Finding:
+def problem(check: str, message: str, fix: str) -> Diagnostic:
     """A sweep would not run, or not to its end."""
-    return Finding(check=check, level="problem", said=said, mend=mend)
+    return Diagnostic(check=check, level="problem", said=message, mend=fix)
 
 
-def from_record(record: Mapping[str, Any]) -> Finding:
+def parse_diagnostic(record: Mapping[str, Any]) -> Diagnostic:
     """A finding as JSON kept it."""
-    return Finding(**record)
+    return Diagnostic(**record)

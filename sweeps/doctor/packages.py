@@ -12,73 +12,73 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from sweeps.doctor.finding import Finding, ok, problem, warning
+from sweeps.doctor.finding import Diagnostic, ok, problem, warning
 
-SHOWN = 4
+MAX_NAMES_SHOWN = 4
 """Names in one line."""
 
 
-def examine(root: Path) -> list[Finding]:
+def check_packages(root: Path) -> list[Diagnostic]:
     """What `pyproject.toml` and `constraints.txt` in `root` say, against what is installed here."""
-    project = root / "pyproject.toml"
-    if not project.exists():  # a snapshot, or an installed package: pip has looked at it
+    pyproject_path = root / "pyproject.toml"
+    if not pyproject_path.exists():  # a snapshot, or an installed package: pip has looked at it
         return [ok("libraries", "no pyproject.toml here to compare with")]
-    said = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-    findings = [python(said["requires-python"]), needed(said["dependencies"])]
-    constraints = root / "constraints.txt"
-    if constraints.exists():
-        findings.append(tested(constraints.read_text(encoding="utf-8")))
-    return findings
+    project_metadata = tomllib.loads(pyproject_path.read_text(encoding="utf-8"))["project"]
+    diagnostics = [check_python(project_metadata["requires-python"]), check_requirements(project_metadata["dependencies"])]
+    constraints_path = root / "constraints.txt"
+    if constraints_path.exists():
+        diagnostics.append(check_constraints(constraints_path.read_text(encoding="utf-8")))
+    return diagnostics
 
 
-def python(needs: str) -> Finding:
+def check_python(requires_python: str) -> Diagnostic:
     """This Python against `requires-python`."""
-    here = ".".join(map(str, sys.version_info[:3]))
-    if here not in SpecifierSet(needs):
-        return problem("Python", f"this is {here}, needed is {needs}", "make a new environment")
-    return ok("Python", here)
+    version = ".".join(map(str, sys.version_info[:3]))
+    if version not in SpecifierSet(requires_python):
+        return problem("Python", f"this is {version}, needed is {requires_python}", "make a new environment")
+    return ok("Python", version)
 
 
-def needed(requirements: list[str]) -> Finding:
+def check_requirements(requirements: list[str]) -> Diagnostic:
     """Installed libraries against the versions that the project requires."""
-    wrong = []
+    mismatches = []
     for line in requirements:
         requirement = Requirement(line)
-        here = _installed(requirement.name)
-        if here is None:
-            wrong.append(f"{requirement.name} is missing")
-        elif here not in requirement.specifier:
-            wrong.append(f"{requirement.name} is {here}, needed is {requirement.specifier}")
-    if wrong:
-        return problem("libraries", _listed(wrong), "pip install -c constraints.txt -e .")
+        installed_version = _get_installed_version(requirement.name)
+        if installed_version is None:
+            mismatches.append(f"{requirement.name} is missing")
+        elif installed_version not in requirement.specifier:
+            mismatches.append(f"{requirement.name} is {installed_version}, needed is {requirement.specifier}")
+    if mismatches:
+        return problem("libraries", _format_names(mismatches), "pip install -c constraints.txt -e .")
     return ok("libraries", f"{len(requirements)} as required")
 
 
-def tested(constraints: str) -> Finding:
+def check_constraints(constraints: str) -> Diagnostic:
     """Installed libraries against the exact versions that were tested."""
-    other = []
+    mismatches = []
     lines = [line for line in constraints.splitlines() if re.match(r"\w", line)]
     for line in lines:
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue
-        here = _installed(requirement.name)
-        if here is not None and Version(here.public) not in requirement.specifier:
-            other.append(f"{requirement.name} {here} ({requirement.specifier})")
-    if other:
-        said = f"not the versions that were tested: {_listed(other)}"
-        return warning("tested versions", said, "pip install -c constraints.txt -e .")
+        installed_version = _get_installed_version(requirement.name)
+        if installed_version is not None and Version(installed_version.public) not in requirement.specifier:
+            mismatches.append(f"{requirement.name} {installed_version} ({requirement.specifier})")
+    if mismatches:
+        message = f"not the versions that were tested: {_format_names(mismatches)}"
+        return warning("tested versions", message, "pip install -c constraints.txt -e .")
     return ok("tested versions", f"as in constraints.txt ({len(lines)} lines)")
 
 
-def _installed(name: str) -> Version | None:
+def _get_installed_version(name: str) -> Version | None:
     try:
         return Version(metadata.version(name))
     except metadata.PackageNotFoundError:
         return None
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def _format_names(names: list[str]) -> str:
+    suffix = f" and {len(names) - MAX_NAMES_SHOWN} more" if len(names) > MAX_NAMES_SHOWN else ""
+    return ", ".join(names[:MAX_NAMES_SHOWN]) + suffix

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.doctor.finding import Finding, ok, problem, warning
-from sweeps.slurm import ask, parse_config, parse_job
+from sweeps.doctor.finding import Diagnostic, ok, problem, warning
+from sweeps.slurm import run_command, parse_config, parse_job
 
-LEAST_MEMORY_SECONDS = 120
+MIN_JOB_AGE_SECONDS = 120
 """So long a cluster without accounting should remember how a job ended."""
-USABLE = {"idle", "mixed", "allocated", "completing", "planned"}
-NO_OPTIONS = {
+USABLE_NODE_STATES = {"idle", "mixed", "allocated", "completing", "planned"}
+NOT_SBATCH_OPTIONS = {
     "job_name",
     "array_parallelism",
     "signal_delay_s",
@@ -27,11 +27,11 @@ NO_OPTIONS = {
     "additional_parameters",
 }
 """Words of submitit that sbatch has no option for, or that a single job does without."""
-FEWER = "launcher.pack=<cells a job>, or leave it: what is refused is submitted by the follow-up"
+FEWER_JOBS_FIX = "launcher.pack=<cells a job>, or leave it: what is refused is submitted by the follow-up"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Need:
+class JobRequirements:
     """What a sweep asks of a cluster."""
 
     partition: str | None = None
@@ -52,7 +52,7 @@ class Need:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class ClusterInfo:
     """What a cluster says of itself."""
 
     config: Mapping[str, str]
@@ -64,267 +64,267 @@ class Seen:
     refusal: str | None
     """Why sbatch would not take such a job; None: it would."""
 
-    def partition(self, need: Need) -> Mapping[str, str] | None:
+    def partition(self, requirements: JobRequirements) -> Mapping[str, str] | None:
         """The partition that is asked for, or the default one; None if there is none."""
-        if need.partition is not None:
-            return self.partitions.get(need.partition)
+        if requirements.partition is not None:
+            return self.partitions.get(requirements.partition)
         return next((p for p in self.partitions.values() if p.get("Default") == "YES"), None)
 
 
-def examine(need: Need) -> list[Finding]:
+def check_cluster(requirements: JobRequirements) -> list[Diagnostic]:
     """Ask Slurm, then judge; where it does not answer there is nothing else to be said."""
     if shutil.which("sbatch") is None:
-        mend = "go to a login node of the cluster (module load slurm?), or launcher=local"
-        return [problem("Slurm", "there is no sbatch here", mend)]
-    config = ask("scontrol", "show", "config")
-    if config.returncode != 0:
-        said = (config.stderr.strip().splitlines() or ["no answer"])[-1]
-        return [problem("Slurm", f"its controller does not answer ({said})", "scontrol ping")]
-    known = parse_config(config.stdout)
-    said = f"{known.get('SLURM_VERSION', '?')}, cluster {known.get('ClusterName', '?')}"
-    return [ok("Slurm", said), *judge(look(known, need), need)]
+        fix = "go to a login node of the cluster (module load slurm?), or launcher=local"
+        return [problem("Slurm", "there is no sbatch here", fix)]
+    config_result = run_command("scontrol", "show", "config")
+    if config_result.returncode != 0:
+        message = (config_result.stderr.strip().splitlines() or ["no answer"])[-1]
+        return [problem("Slurm", f"its controller does not answer ({message})", "scontrol ping")]
+    slurm_config = parse_config(config_result.stdout)
+    message = f"{slurm_config.get('SLURM_VERSION', '?')}, cluster {slurm_config.get('ClusterName', '?')}"
+    return [ok("Slurm", message), *run_checks(query_cluster(slurm_config, requirements), requirements)]
 
 
-def expected_start(options: tuple[str, ...]) -> str:
+def query_expected_start(sbatch_options: tuple[str, ...]) -> str:
     """When such a job would start, in Slurm's words, or why it would not."""
     if shutil.which("sbatch") is None:
         return "there is no sbatch here"
-    tried = ask("sbatch", "--test-only", *options, "--wrap=true")
-    start = re.search(r"to start at (\S+)", tried.stderr)
-    return start[1].replace("T", " ") if start else last_line(tried.stderr)
+    test_result = run_command("sbatch", "--test-only", *sbatch_options, "--wrap=true")
+    start_match = re.search(r"to start at (\S+)", test_result.stderr)
+    return start_match[1].replace("T", " ") if start_match else extract_last_line(test_result.stderr)
 
 
-def judge(seen: Seen, need: Need) -> list[Finding]:
+def run_checks(cluster_info: ClusterInfo, requirements: JobRequirements) -> list[Diagnostic]:
     """Every check; without the partition those that need it are left out."""
-    if seen.partition(need) is None:
-        names = ", ".join(sorted(seen.partitions)) or "none"
-        what = f"no partition {need.partition}" if need.partition else "no default partition"
-        return [problem("partition", f"{what}; there are {names}", "launcher.partition=<name>")]
-    return [check(seen, need) for check in CHECKS]
+    if cluster_info.partition(requirements) is None:
+        partition_names = ", ".join(sorted(cluster_info.partitions)) or "none"
+        reason = f"no partition {requirements.partition}" if requirements.partition else "no default partition"
+        return [problem("partition", f"{reason}; there are {partition_names}", "launcher.partition=<name>")]
+    return [check(cluster_info, requirements) for check in CHECKS]
 
 
-def look(config: Mapping[str, str], need: Need) -> Seen:
+def query_cluster(config: Mapping[str, str], requirements: JobRequirements) -> ClusterInfo:
     """Ask what the checks want to know."""
-    partitions = [parse_job(line) for line in _said("scontrol", "-o", "show", "partition")]
-    named = {p["PartitionName"]: p for p in partitions if "PartitionName" in p}
-    where = [] if need.partition is None else ["-p", need.partition]
-    lines = (line.split("|") for line in _said("sinfo", "-h", *where, "-o", "%T|%D"))
-    nodes: dict[str, int] = {}
+    partitions = [parse_job(line) for line in _query_lines("scontrol", "-o", "show", "partition")]
+    partition_by_name = {p["PartitionName"]: p for p in partitions if "PartitionName" in p}
+    partition_args = [] if requirements.partition is None else ["-p", requirements.partition]
+    lines = (line.split("|") for line in _query_lines("sinfo", "-h", *partition_args, "-o", "%T|%D"))
+    nodes_by_state: dict[str, int] = {}
     for state, count in lines:
-        nodes[state] = nodes.get(state, 0) + int(count)
-    tried = ask("sbatch", "--test-only", *need.options, "--wrap=true")
-    return Seen(
+        nodes_by_state[state] = nodes_by_state.get(state, 0) + int(count)
+    test_result = run_command("sbatch", "--test-only", *requirements.options, "--wrap=true")
+    return ClusterInfo(
         config=config,
-        partitions=named,
-        nodes=nodes,
-        most_submitted=_most_submitted(config),
-        refusal=None if tried.returncode == 0 else last_line(tried.stderr),
+        partitions=partition_by_name,
+        nodes=nodes_by_state,
+        most_submitted=_query_max_submit_jobs(config),
+        refusal=None if test_result.returncode == 0 else extract_last_line(test_result.stderr),
     )
 
 
 # ---- what Slurm prints ---------------------------------------------------------------------------
 
 
-def options(asked: Mapping[str, Any]) -> tuple[str, ...]:
+def format_sbatch_options(submitit_parameters: Mapping[str, Any]) -> tuple[str, ...]:
     """What a launcher asks for in submitit's words, as options of sbatch."""
-    further = {k: v for k, v in asked.get("additional_parameters", {}).items() if k != "hold"}
-    plain = {k: v for k, v in asked.items() if k not in NO_OPTIONS}
-    named = {k.replace("_", "-"): v for k, v in {**plain, **further}.items()}
-    return tuple(f"--{k}" if v is True else f"--{k}={v}" for k, v in named.items())
+    additional_parameters = {k: v for k, v in submitit_parameters.get("additional_parameters", {}).items() if k != "hold"}
+    direct_parameters = {k: v for k, v in submitit_parameters.items() if k not in NOT_SBATCH_OPTIONS}
+    sbatch_parameters = {k.replace("_", "-"): v for k, v in {**direct_parameters, **additional_parameters}.items()}
+    return tuple(f"--{k}" if v is True else f"--{k}={v}" for k, v in sbatch_parameters.items())
 
 
-def number(said: str | None, default: int = 0) -> int:
+def parse_leading_int(text: str | None, default: int = 0) -> int:
     """The number that a value begins with, such as 300 of `300 sec`."""
-    first = (said or "").split()[:1]
-    return int(first[0]) if first and first[0].isdecimal() else default
+    first_word = (text or "").split()[:1]
+    return int(first_word[0]) if first_word and first_word[0].isdecimal() else default
 
 
-def minutes(said: str) -> float:
+def parse_time_limit_minutes(text: str) -> float:
     """A limit such as `1-12:00:00`, `30:00` or `UNLIMITED`, in minutes."""
-    if said in ("UNLIMITED", "INFINITE", "NONE", "n/a"):
+    if text in ("UNLIMITED", "INFINITE", "NONE", "n/a"):
         return math.inf
-    days, _, clock = said.rpartition("-")
+    days, _, clock = text.rpartition("-")
     parts = [int(part) for part in clock.split(":")]
-    hours, mins, seconds = [0] * (3 - len(parts)) + parts
-    return int(days or 0) * 1440 + hours * 60 + mins + seconds / 60
+    hours, clock_minutes, seconds = [0] * (3 - len(parts)) + parts
+    return int(days or 0) * 1440 + hours * 60 + clock_minutes + seconds / 60
 
 
-def least(lines: list[str]) -> int | None:
+def parse_smallest_limit(lines: list[str]) -> int | None:
     """The smallest number in the lines of `sacctmgr show assoc format=MaxSubmitJobs`."""
     numbers = [int(line) for line in lines if line.strip().isdecimal()]
     return min(numbers, default=None)
 
 
-def last_line(said: str) -> str:
+def extract_last_line(output: str) -> str:
     """The last line of what a command said, without the command's name."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it did not say why"]
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it did not say why"]
     return lines[-1].removeprefix("sbatch: error: ").removeprefix("allocation failure: ")
 
 
 # ---- checks --------------------------------------------------------------------------------------
 
 
-def nodes_up(seen: Seen, need: Need) -> Finding:
+def check_nodes(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """As many nodes as a cell wants are there to be used."""
-    check, everyone = "nodes", sum(seen.nodes.values())
-    up = sum(n for state, n in seen.nodes.items() if state.rstrip("*+-~#%$@!^") in USABLE)
-    down = ", ".join(f"{n} {state}" for state, n in sorted(seen.nodes.items()))
-    if up < need.nodes:
-        said = f"a cell wants {need.nodes}, {up} of {everyone} can be used ({down})"
-        return problem(check, said, "another launcher.partition, fewer launcher.nodes, or wait")
-    return ok(check, f"{up} of {everyone} can be used")
+    check, num_nodes = "nodes", sum(cluster_info.nodes.values())
+    num_usable = sum(n for state, n in cluster_info.nodes.items() if state.rstrip("*+-~#%$@!^") in USABLE_NODE_STATES)
+    node_states = ", ".join(f"{n} {state}" for state, n in sorted(cluster_info.nodes.items()))
+    if num_usable < requirements.nodes:
+        message = f"a cell wants {requirements.nodes}, {num_usable} of {num_nodes} can be used ({node_states})"
+        return problem(check, message, "another launcher.partition, fewer launcher.nodes, or wait")
+    return ok(check, f"{num_usable} of {num_nodes} can be used")
 
 
-def accepted(seen: Seen, need: Need) -> Finding:
+def check_test_submission(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """`sbatch --test-only` takes such a job."""
     check = "sbatch takes such a job"
-    if seen.refusal is None:
+    if cluster_info.refusal is None:
         return ok(check, "sbatch --test-only")
-    return problem(check, seen.refusal, "change what launcher.* asks for: account, gpus, memory")
+    return problem(check, cluster_info.refusal, "change what launcher.* asks for: account, gpus, memory")
 
 
-def time_limit(seen: Seen, need: Need) -> Finding:
+def check_time_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """The partition allows the time that is asked for (else jobs may wait for ever)."""
-    check, partition = "time limit", _partition(seen, need)
-    most = minutes(partition.get("MaxTime", "UNLIMITED"))
-    if need.minutes > most:
-        said = f"{need.minutes} minutes asked, {partition['PartitionName']} allows {most:g}"
-        return problem(check, said, f"launcher.minutes={most:g}: cells are requeued and go on")
-    return ok(check, f"{need.minutes} minutes of {partition.get('MaxTime')}")
+    check, partition = "time limit", _require_partition(cluster_info, requirements)
+    max_minutes = parse_time_limit_minutes(partition.get("MaxTime", "UNLIMITED"))
+    if requirements.minutes > max_minutes:
+        message = f"{requirements.minutes} minutes asked, {partition['PartitionName']} allows {max_minutes:g}"
+        return problem(check, message, f"launcher.minutes={max_minutes:g}: cells are requeued and go on")
+    return ok(check, f"{requirements.minutes} minutes of {partition.get('MaxTime')}")
 
 
-def notice(seen: Seen, need: Need) -> Finding:
+def check_signal_delay(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """A job that meets its time limit has the time to save."""
-    check, takes = "time to save", need.save_seconds
-    if takes is None:
-        return ok(check, f"{need.notice_seconds} s before the time limit; need not measured")
-    if takes > need.notice_seconds:
-        said = f"a step and a checkpoint take about {takes:.0f} s, a job is told to save only "
-        said += f"{need.notice_seconds} s before its time limit: work since the last one is lost"
-        return warning(check, said, f"launcher.signal_seconds={math.ceil(2 * takes)}")
-    return ok(check, f"{need.notice_seconds} s before the time limit, about {takes:.0f} s needed")
+    check, save_seconds = "time to save", requirements.save_seconds
+    if save_seconds is None:
+        return ok(check, f"{requirements.notice_seconds} s before the time limit; need not measured")
+    if save_seconds > requirements.notice_seconds:
+        message = f"a step and a checkpoint take about {save_seconds:.0f} s, a job is told to save only "
+        message += f"{requirements.notice_seconds} s before its time limit: work since the last one is lost"
+        return warning(check, message, f"launcher.signal_seconds={math.ceil(2 * save_seconds)}")
+    return ok(check, f"{requirements.notice_seconds} s before the time limit, about {save_seconds:.0f} s needed")
 
 
-def gpus(seen: Seen, need: Need) -> Finding:
+def check_gpus(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """GPUs are asked for where runs use them, and only there."""
     check = "GPUs asked for"
-    if need.idle:
-        return warning(check, need.idle, "let launcher.gpus_per_node and runtime.device agree")
+    if requirements.idle:
+        return warning(check, requirements.idle, "let launcher.gpus_per_node and runtime.device agree")
     return ok(check, "as many as runs use")
 
 
-def arrays(seen: Seen, need: Need) -> Finding:
+def check_array_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """How many arrays the jobs make."""
-    check, longest = "array limit", number(seen.config.get("MaxArraySize"), 1001)
-    if need.jobs > max(longest, 1):
-        calls = math.ceil(need.jobs / max(longest, 1))
-        said = f"{need.jobs} jobs make {calls} arrays: MaxArraySize={longest}"
-        return warning(check, said, "launcher.pack=<cells a job>; it works as it is, but slower")
-    return ok(check, f"{need.jobs} jobs in one array (MaxArraySize={longest})")
+    check, max_array_size = "array limit", parse_leading_int(cluster_info.config.get("MaxArraySize"), 1001)
+    if requirements.jobs > max(max_array_size, 1):
+        num_arrays = math.ceil(requirements.jobs / max(max_array_size, 1))
+        message = f"{requirements.jobs} jobs make {num_arrays} arrays: MaxArraySize={max_array_size}"
+        return warning(check, message, "launcher.pack=<cells a job>; it works as it is, but slower")
+    return ok(check, f"{requirements.jobs} jobs in one array (MaxArraySize={max_array_size})")
 
 
-def queue_room(seen: Seen, need: Need) -> Finding:
+def check_job_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """How many jobs the queue takes."""
     check = "job limit"
-    limits = {"MaxSubmitJobs": seen.most_submitted}
-    limits["MaxJobCount"] = number(seen.config.get("MaxJobCount")) or None
-    for name, most in limits.items():
-        if most is not None and need.jobs + 1 > most:  # and who follows up
-            return warning(check, f"{need.jobs} jobs and a follow-up: {name}={most}", FEWER)
+    limits = {"MaxSubmitJobs": cluster_info.most_submitted}
+    limits["MaxJobCount"] = parse_leading_int(cluster_info.config.get("MaxJobCount")) or None
+    for name, max_jobs in limits.items():
+        if max_jobs is not None and requirements.jobs + 1 > max_jobs:  # and who follows up
+            return warning(check, f"{requirements.jobs} jobs and a follow-up: {name}={max_jobs}", FEWER_JOBS_FIX)
     return ok(check, ", ".join(f"{k}={v}" for k, v in limits.items() if v) or "none known")
 
 
-def requeue(seen: Seen, need: Need) -> Finding:
+def check_requeue(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """Jobs may be put back into the queue."""
     check = "requeue"
-    if seen.config.get("JobRequeue") == "0":
-        said = "JobRequeue=0: jobs are requeued only where each asks for it, as ours do"
-        return warning(check, said, "doctor --submit proves it; else ask for JobRequeue=1")
-    return ok(check, f"JobRequeue={seen.config.get('JobRequeue')}")
+    if cluster_info.config.get("JobRequeue") == "0":
+        message = "JobRequeue=0: jobs are requeued only where each asks for it, as ours do"
+        return warning(check, message, "doctor --submit proves it; else ask for JobRequeue=1")
+    return ok(check, f"JobRequeue={cluster_info.config.get('JobRequeue')}")
 
 
-def preemption(seen: Seen, need: Need) -> Finding:
+def check_preemption(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """Whether other jobs push ours out; what then becomes of them, and how much time they get."""
-    check, ours = "preemption", _partition(seen, need)
-    if not _preempted(seen, ours):
+    check, partition = "preemption", _require_partition(cluster_info, requirements)
+    if not _can_be_preempted(cluster_info, partition):
         return ok(check, "nothing preempts these jobs")
-    mode = set(_mode(seen, ours).split(","))
-    mend = f"a partition that nothing preempts; runtime.checkpoint_seconds (now {_ckpt(need)})"
-    if "REQUEUE" not in mode:
-        becomes = "suspended: their cells stand still" if "SUSPEND" in mode else "cancelled"
-        return warning(check, f"preempted jobs are {becomes} (PreemptMode={_mode(seen, ours)})",
-                       f"{mend}; the follow-up submits them again")  # fmt: skip
-    grace, takes = number(ours.get("GraceTime")), need.save_seconds
-    if grace < max(takes or 0.0, 1.0):
-        needs = "" if takes is None else f", a step and a checkpoint take about {takes:.0f} s"
-        said = f"preempted jobs get GraceTime={grace} s{needs}: work since the last one is lost"
-        return warning(check, said, f"a longer GraceTime, {mend}")
-    return ok(check, f"requeued after a signal and GraceTime={grace} s")
+    preempt_modes = set(_get_preempt_mode(cluster_info, partition).split(","))
+    fix = f"a partition that nothing preempts; runtime.checkpoint_seconds (now {_format_checkpoint_interval(requirements)})"
+    if "REQUEUE" not in preempt_modes:
+        consequence = "suspended: their cells stand still" if "SUSPEND" in preempt_modes else "cancelled"
+        return warning(check, f"preempted jobs are {consequence} (PreemptMode={_get_preempt_mode(cluster_info, partition)})",
+                       f"{fix}; the follow-up submits them again")  # fmt: skip
+    grace_seconds, save_seconds = parse_leading_int(partition.get("GraceTime")), requirements.save_seconds
+    if grace_seconds < max(save_seconds or 0.0, 1.0):
+        needed_text = "" if save_seconds is None else f", a step and a checkpoint take about {save_seconds:.0f} s"
+        message = f"preempted jobs get GraceTime={grace_seconds} s{needed_text}: work since the last one is lost"
+        return warning(check, message, f"a longer GraceTime, {fix}")
+    return ok(check, f"requeued after a signal and GraceTime={grace_seconds} s")
 
 
-def memory(seen: Seen, need: Need) -> Finding:
+def check_job_records(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """How a job ended can be asked for long enough."""
-    check, age = "states of ended jobs", number(seen.config.get("MinJobAge"), 300)
-    if seen.config.get("AccountingStorageType", "").endswith("slurmdbd"):
+    check, min_job_age = "states of ended jobs", parse_leading_int(cluster_info.config.get("MinJobAge"), 300)
+    if cluster_info.config.get("AccountingStorageType", "").endswith("slurmdbd"):
         return ok(check, "accounting keeps them")
-    if age < LEAST_MEMORY_SECONDS:
-        said = f"no accounting, and the controller forgets them after {age} s (MinJobAge)"
-        return warning(check, said, "why a job died may stay unknown; ask for MinJobAge=300")
-    return ok(check, f"no accounting; the controller keeps them for {age} s")
+    if min_job_age < MIN_JOB_AGE_SECONDS:
+        message = f"no accounting, and the controller forgets them after {min_job_age} s (MinJobAge)"
+        return warning(check, message, "why a job died may stay unknown; ask for MinJobAge=300")
+    return ok(check, f"no accounting; the controller keeps them for {min_job_age} s")
 
 
-CHECKS: tuple[Callable[[Seen, Need], Finding], ...] = (
-    nodes_up,
-    accepted,
-    time_limit,
-    notice,
-    gpus,
-    arrays,
-    queue_room,
-    requeue,
-    preemption,
-    memory,
+CHECKS: tuple[Callable[[ClusterInfo, JobRequirements], Diagnostic], ...] = (
+    check_nodes,
+    check_test_submission,
+    check_time_limit,
+    check_signal_delay,
+    check_gpus,
+    check_array_limit,
+    check_job_limit,
+    check_requeue,
+    check_preemption,
+    check_job_records,
 )
 
 
-def _partition(seen: Seen, need: Need) -> Mapping[str, str]:
-    found = seen.partition(need)
-    assert found is not None, "checked before"
-    return found
+def _require_partition(cluster_info: ClusterInfo, requirements: JobRequirements) -> Mapping[str, str]:
+    partition = cluster_info.partition(requirements)
+    assert partition is not None, "checked before"
+    return partition
 
 
-def _preempted(seen: Seen, ours: Mapping[str, str]) -> bool:
-    kind = seen.config.get("PreemptType", "preempt/none")
-    if kind.endswith("/none") or _mode(seen, ours) == "OFF":
+def _can_be_preempted(cluster_info: ClusterInfo, partition: Mapping[str, str]) -> bool:
+    preempt_type = cluster_info.config.get("PreemptType", "preempt/none")
+    if preempt_type.endswith("/none") or _get_preempt_mode(cluster_info, partition) == "OFF":
         return False
-    if kind.endswith("/qos"):
+    if preempt_type.endswith("/qos"):
         return True
-    tier = number(ours.get("PriorityTier"), 1)
-    return any(number(p.get("PriorityTier"), 1) > tier for p in seen.partitions.values())
+    priority_tier = parse_leading_int(partition.get("PriorityTier"), 1)
+    return any(parse_leading_int(p.get("PriorityTier"), 1) > priority_tier for p in cluster_info.partitions.values())
 
 
-def _mode(seen: Seen, ours: Mapping[str, str]) -> str:
-    by_partition = seen.config.get("PreemptType", "").endswith("/partition_prio")
-    whole = seen.config.get("PreemptMode", "OFF")
-    return ours.get("PreemptMode", whole) if by_partition else whole
+def _get_preempt_mode(cluster_info: ClusterInfo, partition: Mapping[str, str]) -> str:
+    by_partition = cluster_info.config.get("PreemptType", "").endswith("/partition_prio")
+    cluster_mode = cluster_info.config.get("PreemptMode", "OFF")
+    return partition.get("PreemptMode", cluster_mode) if by_partition else cluster_mode
 
 
-def _ckpt(need: Need) -> str:
-    return f"{need.checkpoint_seconds:g}"
+def _format_checkpoint_interval(requirements: JobRequirements) -> str:
+    return f"{requirements.checkpoint_seconds:g}"
 
 
 # ---- asking --------------------------------------------------------------------------------------
 
 
-def _most_submitted(config: Mapping[str, str]) -> int | None:
+def _query_max_submit_jobs(config: Mapping[str, str]) -> int | None:
     import getpass
 
     if not config.get("AccountingStorageType", "").endswith("slurmdbd"):
         return None
     user = f"user={getpass.getuser()}"
-    return least(_said("sacctmgr", "-nP", "show", "assoc", user, "format=MaxSubmitJobs"))
+    return parse_smallest_limit(_query_lines("sacctmgr", "-nP", "show", "assoc", user, "format=MaxSubmitJobs"))
 
 
-def _said(*words: str) -> list[str]:
-    done = ask(*words)
-    return done.stdout.splitlines() if done.returncode == 0 else []
+def _query_lines(*command: str) -> list[str]:
+    result = run_command(*command)
+    return result.stdout.splitlines() if result.returncode == 0 else []

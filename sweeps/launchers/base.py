@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from sweeps.claims.claim import State
+from sweeps.claims.claim import RunState
 
 
-class Crew(Protocol):
+class Launcher(Protocol):
     """Workers of one sweep. It decides nothing: workers claim, the store says what is done."""
 
     stays: bool
     """Whether the controller waits until all is done; else others go on without it."""
     poll_seconds: float
 
-    def put(self, opened: list[str], states: Mapping[str, State]) -> None:
+    def put(self, runnable_runs: list[str], states: Mapping[str, RunState]) -> None:
         """Have somebody take up the runs that are open."""
 
     def busy(self) -> bool:

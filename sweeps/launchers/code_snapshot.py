@@ -15,7 +15,7 @@ from pathlib import Path
 
 from uniclip.config import plugins
 from uniclip.errors import UserError
-from uniclip.identity import PACKAGES, ROOT, source_hash, source_hash_of
+from uniclip.identity import PACKAGES, ROOT, compute_source_hash, hash_source_tree
 from uniclip.store import Store
 
 _copy_folder = partial(
@@ -24,65 +24,65 @@ _copy_folder = partial(
 """But for what Python is just compiling, and links that lead nowhere: editors lock files so."""
 
 
-COPIES = 3
+MAX_COPY_ATTEMPTS = 3
 """So often a copy is tried while somebody edits the tree."""
 
 
-def take(store: Store) -> Path:
+def create_snapshot(store: Store) -> Path:
     """The folder of the snapshot of the code that is running now; made if it is not there.
 
     Raises:
         UserError: there is one of that name, but it is damaged; or the tree holds other code by
             now than that which is running.
     """
-    place = store.code(source_hash())
-    if not place.exists():
-        _copy(place)
-    check(place)
-    return place
+    snapshot_folder = store.code(compute_source_hash())
+    if not snapshot_folder.exists():
+        _copy_code(snapshot_folder)
+    verify_snapshot(snapshot_folder)
+    return snapshot_folder
 
 
-def check(place: Path) -> None:
+def verify_snapshot(snapshot_folder: Path) -> None:
     """`UserError` unless the snapshot holds what its name says."""
-    found = source_hash() if place == ROOT else source_hash_of(place)
-    if found != place.name:
+    content_hash = compute_source_hash() if snapshot_folder == ROOT else hash_source_tree(snapshot_folder)
+    if content_hash != snapshot_folder.name:
         raise UserError(
-            f"{place} is damaged: it is not the code that was submitted; delete it and run again"
+            f"{snapshot_folder} is damaged: it is not the code that was submitted; delete it and run again"
         )
 
 
-def _copy(place: Path) -> None:
+def _copy_code(snapshot_folder: Path) -> None:
     """Copy the packages beside `place`, then put them there in one step (who is first wins).
 
     What was caught in the middle of an edit is copied again: it never stands under this name.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    trial = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+    snapshot_folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary_folder = snapshot_folder.with_name(f".{snapshot_folder.name}.{uuid.uuid4().hex}")
     try:
-        for _ in range(COPIES):
-            trial.mkdir()
-            _fill(trial)
-            if source_hash_of(trial) == place.name:
-                compileall.compile_dir(trial, quiet=2)  # once, and not by every job
-                os.rename(trial, place)
+        for _ in range(MAX_COPY_ATTEMPTS):
+            temporary_folder.mkdir()
+            _copy_packages(temporary_folder)
+            if hash_source_tree(temporary_folder) == snapshot_folder.name:
+                compileall.compile_dir(temporary_folder, quiet=2)  # once, and not by every job
+                os.rename(temporary_folder, snapshot_folder)
                 return
-            shutil.rmtree(trial)
+            shutil.rmtree(temporary_folder)
     except OSError as error:
-        if place.exists():
+        if snapshot_folder.exists():
             return
         if isinstance(error, shutil.Error):  # a list of every file that failed
-            path, _, why = error.args[0][0]
-            raise UserError(f"the code cannot be copied to {place}: {path}: {why}") from error
+            path, _, message = error.args[0][0]
+            raise UserError(f"the code cannot be copied to {snapshot_folder}: {path}: {message}") from error
         raise
     finally:
-        shutil.rmtree(trial, ignore_errors=True)
+        shutil.rmtree(temporary_folder, ignore_errors=True)
     raise UserError(f"the code in {ROOT} was edited since this command was started: run it again")
 
 
-def _fill(trial: Path) -> None:
+def _copy_packages(target_folder: Path) -> None:
     for package in PACKAGES:
-        _copy_folder(ROOT / package, trial / package)
-    for own in plugins.places():
-        copy = _copy_folder if own.is_dir() else shutil.copy2
-        copy(own, trial / own.name)
-    shutil.copy2(ROOT / "sweep.py", trial / "sweep.py")
+        _copy_folder(ROOT / package, target_folder / package)
+    for plugin_path in plugins.get_plugin_paths():
+        copy_function = _copy_folder if plugin_path.is_dir() else shutil.copy2
+        copy_function(plugin_path, target_folder / plugin_path.name)
+    shutil.copy2(ROOT / "sweep.py", target_folder / "sweep.py")

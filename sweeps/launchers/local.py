@@ -10,27 +10,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps.claims.claim import State
-from sweeps.launchers.worker import Slot
+from sweeps.claims.claim import RunState
+from sweeps.launchers.worker import WorkerJob
 from uniclip.config import plugins
 from uniclip.errors import UserError
 from uniclip.identity import ROOT
 
-A_YEAR = 365 * 24 * 60
+JOB_TIMEOUT_MINUTES = 365 * 24 * 60
 """Minutes. submitit's local executor would end a job after two."""
-STOP_SECONDS = 60.0
-FRUITLESS_STARTS = 3
+STOP_TIMEOUT_SECONDS = 60.0
+MAX_STARTS_WITHOUT_PROGRESS = 3
 """So many starts of every slot in a row that ended without claiming anything, though something was
 open."""
 
 
-class Slots:
+class LocalLauncher:
     """A crew on this machine: each slot takes cells until none is left."""
 
     stays = True
     poll_seconds = 0.5
 
-    def __init__(self, folder: Path, device: str, slots: int, slot: Callable[[bool], Slot]) -> None:
+    def __init__(self, folder: Path, device: str, slots: int, slot: Callable[[bool], WorkerJob]) -> None:
         """slots: how many; slot: what a slot does, told whether it is the one that proves."""
         self.folder, self.device, self.slots, self.slot = folder, device, slots, slot
         self.jobs: dict[int, Any] = {}
@@ -40,17 +40,17 @@ class Slots:
         self._fruit: list[tuple[int, bool]] = []
         """What there was of each run then: its newest attempt, an outcome."""
 
-    def put(self, opened: list[str], states: Mapping[str, State]) -> None:
+    def put(self, runnable_runs: list[str], states: Mapping[str, RunState]) -> None:
         """Start as many slots as there is work for.
 
         Raises:
             UserError: they keep ending without an audit or a claim: that is no accident.
         """
         self._check_fruit([(s.attempt, s.outcome is not None) for s in states.values()])
-        live = self._live()
-        free = [slot for slot in range(self.slots) if slot not in live]
-        for slot in free[: len(opened)]:
-            self.jobs[slot] = self._start(self.slot(slot == 0), slot)
+        active_workers = self._live()
+        free_workers = [worker_index for worker_index in range(self.slots) if worker_index not in active_workers]
+        for worker_index in free_workers[: len(runnable_runs)]:
+            self.jobs[worker_index] = self._start(self.slot(worker_index == 0), worker_index)
             self._starts += 1
 
     def busy(self) -> bool:
@@ -59,37 +59,37 @@ class Slots:
 
     def stop(self) -> None:
         """Ask the slots to stop at their next step, and wait until they have."""
-        live = [self.jobs[slot] for slot in self._live()]
-        for job in live:
-            _terminate(job)
-        deadline = time.time() + STOP_SECONDS
-        while time.time() < deadline and not all(job.done() for job in live):
+        active_jobs = [self.jobs[slot] for slot in self._live()]
+        for job in active_jobs:
+            _terminate_job(job)
+        deadline = time.time() + STOP_TIMEOUT_SECONDS
+        while time.time() < deadline and not all(job.done() for job in active_jobs):
             time.sleep(0.1)
 
     def _live(self) -> list[int]:
-        return [slot for slot, job in self.jobs.items() if not job.done()]
+        return [worker_index for worker_index, job in self.jobs.items() if not job.done()]
 
-    def _start(self, job: Callable[[], None], slot: int) -> Any:
+    def _start(self, job: Callable[[], None], worker_index: int) -> Any:
         """Start `job` in a process of its own that outlives this one."""
         from submitit import LocalExecutor
 
         executor = LocalExecutor(self.folder)
         gpus = (
-            {"gpus_per_node": 1, "visible_gpus": (slot,)} if self.device.startswith("cuda") else {}
+            {"gpus_per_node": 1, "visible_gpus": (worker_index,)} if self.device.startswith("cuda") else {}
         )
-        executor.update_parameters(timeout_min=A_YEAR, **gpus)
-        with _for_children():
+        executor.update_parameters(timeout_min=JOB_TIMEOUT_MINUTES, **gpus)
+        with _child_process_environment():
             return executor.submit(job)
 
-    def _check_fruit(self, fruit: list[tuple[int, bool]]) -> None:
-        if fruit != self._fruit:
-            self._fruit, self._starts = fruit, 0
-        if self._starts >= FRUITLESS_STARTS * self.slots and not self.busy():
-            log = Path(self.jobs[0].paths.stderr)
-            raise UserError(f"workers end before they take a cell ({_last_line(log)}): read {log}")
+    def _check_fruit(self, progress: list[tuple[int, bool]]) -> None:
+        if progress != self._fruit:
+            self._fruit, self._starts = progress, 0
+        if self._starts >= MAX_STARTS_WITHOUT_PROGRESS * self.slots and not self.busy():
+            log_path = Path(self.jobs[0].paths.stderr)
+            raise UserError(f"workers end before they take a cell ({_read_last_line(log_path)}): read {log_path}")
 
 
-def _terminate(job: Any) -> None:
+def _terminate_job(job: Any) -> None:
     """submitit's process hands the signal on to the worker."""
     import psutil
 
@@ -99,14 +99,14 @@ def _terminate(job: Any) -> None:
         pass
 
 
-def _last_line(path: Path) -> str:
-    words: Iterable[str] = path.read_text(errors="replace").splitlines() if path.exists() else []
-    said = [w.strip() for w in words if w.strip()]
-    return said[-1][:200] if said else "it said nothing"
+def _read_last_line(path: Path) -> str:
+    lines: Iterable[str] = path.read_text(errors="replace").splitlines() if path.exists() else []
+    nonempty_lines = [line.strip() for line in lines if line.strip()]
+    return nonempty_lines[-1][:200] if nonempty_lines else "it said nothing"
 
 
 @contextmanager
-def _for_children() -> Iterator[None]:
+def _child_process_environment() -> Iterator[None]:
     """Children import our packages, whatever the current folder holds, and ignore Ctrl-C unless
     they know what to do with it.
 
@@ -114,17 +114,17 @@ def _for_children() -> Iterator[None]:
     worker a second later, in the middle of a step. Meanwhile the signal waits for us: a blocked one
     is not lost, though it is ignored.
     """
-    ours = {"PYTHONPATH": plugins.search_path(ROOT), "PYTHONSAFEPATH": "1"}
-    theirs = {name: os.environ.get(name) for name in ours}
+    child_variables = {"PYTHONPATH": plugins.build_python_path(ROOT), "PYTHONSAFEPATH": "1"}
+    saved_variables = {name: os.environ.get(name) for name in child_variables}
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.update(ours)
+    previous_handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(child_variables)
     try:
         yield
     finally:
-        for name, value in theirs.items():
+        for name, value in saved_variables.items():
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

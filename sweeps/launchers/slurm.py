@@ -15,31 +15,31 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.claims import process
-from sweeps.claims.claim import State
+from sweeps.claims.claim import RunState
 from sweeps.cli.slurm_job import in_follow_up
-from sweeps.config.request import SlurmLauncher
+from sweeps.config.request import SlurmLauncherConfig
 from sweeps.costs import estimate
-from sweeps.costs.audit_scope import Basis, audited
-from sweeps.launchers.submissions import Refused, Submissions
-from sweeps.slurm import OURS, Slurm, requests_forgotten, this_job
-from uniclip.errors import NotNow, UserError
-from uniclip.identity import training_hash
-from uniclip.store import Intent, Store, SweepFolder
+from sweeps.costs.audit_scope import AuditKey, has_audit
+from sweeps.launchers.submissions import SubmissionRejected, Submissions
+from sweeps.slurm import JOB_NAME_PREFIX, Slurm, drop_request_variables, get_job_id
+from uniclip.errors import RetryLater, UserError
+from uniclip.identity import compute_training_hash
+from uniclip.store import SubmissionIntent, Store, SweepFolder
 
-LIMITS = ("limit", "policy", "temporarily unable", "temporarily unavailable")
+RETRYABLE_REJECTIONS = ("limit", "policy", "temporarily unable", "temporarily unavailable")
 """Words of sbatch's refusals that fewer jobs, or later ones, may not meet."""
-SHORT_JOB_SECONDS = 600.0
+MIN_JOB_SECONDS = 600.0
 """Cells shorter than this share a job until it is so long, where they have been measured."""
-FOLLOW_UP_MINUTES, FOLLOW_UP_NOTICE = 60, 60
+FOLLOW_UP_MINUTES, FOLLOW_UP_SIGNAL_SECONDS = 60, 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class SubmitOptions:
     """What a controller asks of the queue."""
 
     store: Store
     sweep: str
-    launcher: SlurmLauncher
+    launcher: SlurmLauncherConfig
     threads: int
     """Compute threads of a training."""
     device: str = "cpu"
@@ -51,19 +51,19 @@ class Order:
     stays: bool = False
 
 
-class Queue:
+class SlurmLauncher:
     """A crew on a cluster."""
 
-    def __init__(self, order: Order, code: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, order: SubmitOptions, code: Path, say: Callable[[str], None]) -> None:
         """code: the snapshot that jobs import from; say: prints a line for the user."""
         self.order, self.code, self.say = order, code, say
         self.stays, self.poll_seconds = order.stays, order.launcher.poll_seconds
         self.folder: SweepFolder = order.store.sweep(order.sweep)
         self.submissions = Submissions(self.folder, Slurm())
-        self.meant = Basis(training=training_hash(), device=order.device)
+        self.meant = AuditKey(training=compute_training_hash(), device=order.device)
         self._unasked = in_follow_up()
 
-    def put(self, opened: list[str], states: Mapping[str, State]) -> None:
+    def put(self, runnable_runs: list[str], states: Mapping[str, RunState]) -> None:
         """Submit what is open and in no job, and somebody who follows up.
 
         Raises:
@@ -71,59 +71,59 @@ class Queue:
             NotNow: Slurm does not answer, or takes nothing now; or who follows up has no follower.
         """
         self.submissions.mend()
-        self._give_up(opened)
-        queued = self.submissions.queued({*self.order.again, *self.order.forced})
-        free = [run for run in opened if run not in queued]
-        if free and not audited(self.folder, self.meant):
+        self._give_up(runnable_runs)
+        jobs_by_run = self.submissions.queued({*self.order.again, *self.order.forced})
+        unqueued_runs = [run for run in runnable_runs if run not in jobs_by_run]
+        if unqueued_runs and not has_audit(self.folder, self.meant):
             if self._unasked and self.submissions.unproven():
                 raise self._in_vain()
-            self.prove(free[0])
-        elif free:
+            self.prove(unqueued_runs[0])
+        elif unqueued_runs:
             attempts = {run: state.attempt for run, state in states.items()}
-            vain = {r for r in free if self._unasked and self.submissions.fruitless(r, attempts)}
-            if vain.issuperset(free) and not self._others():
+            runs_without_progress = {r for r in unqueued_runs if self._unasked and self.submissions.fruitless(r, attempts)}
+            if runs_without_progress.issuperset(unqueued_runs) and not self._others():
                 raise self._in_vain()
-            self._submit_cells([run for run in free if run not in vain], states)
+            self._submit_cells([run for run in unqueued_runs if run not in runs_without_progress], states)
         if self.order.launcher.follow_up and not self.stays:
             self._submit_follow_up()
-            self._hand_over(opened)
+            self._hand_over(runnable_runs)
         self._unasked = True
 
     def _others(self) -> list[str]:
         """Jobs of this sweep that wait or run, but for the one that we are in."""
-        mine = this_job()
-        return [job.id for _, job, _ in self.submissions.live() if job.id != mine]
+        current_job_id = get_job_id()
+        return [job.id for _, job, _ in self.submissions.live() if job.id != current_job_id]
 
     def _in_vain(self) -> UserError:
         return UserError(f"jobs end before they take a cell: read the logs in {self.folder.slots}")
 
-    def _hand_over(self, opened: Sequence[str]) -> None:
+    def _hand_over(self, runnable_runs: Sequence[str]) -> None:
         """`NotNow` where a follow-up leaves nobody behind who would go on; a person is told."""
         if self._others():
             return
         if in_follow_up():
-            raise NotNow("what is left runs where this cluster's queue does not show it")
-        if opened:
+            raise RetryLater("what is left runs where this cluster's queue does not show it")
+        if runnable_runs:
             self.say("another command submits these cells: see status, and run this again if not")
 
-    def prove(self, run: str) -> None:
+    def prove(self, run_id: str) -> None:
         """Submit a job that proves and measures the arms, unless one is there; `run`: any run.
 
         Raises:
             UserError: Slurm does not take it.
         """
-        proofs = [i for i, _, _ in self.submissions.live() if i.kind == "prove"]
-        asked = {Basis(training=i.submitter.training, device=i.device) for i in proofs}
-        if self.meant in asked:
+        audit_intents = [i for i, _, _ in self.submissions.live() if i.kind == "prove"]
+        submitted_audit_keys = {AuditKey(training=i.submitter.training, device=i.device) for i in audit_intents}
+        if self.meant in submitted_audit_keys:
             return
         try:
-            job = self._submit("prove", ((run,),), {})
-        except Refused as refused:
+            job_id = self._submit("prove", ((run_id,),), {})
+        except SubmissionRejected as rejection:
             raise UserError(
-                f"Slurm refused the job that proves the arms: {last(refused)}"
+                f"Slurm refused the job that proves the arms: {format_rejection(rejection)}"
             ) from None
-        if job is not None:
-            self.say(f"job {job}: takes a few steps of every arm")
+        if job_id is not None:
+            self.say(f"job {job_id}: takes a few steps of every arm")
 
     def busy(self) -> bool:
         """Whether a job of this sweep waits or runs, ours and follow-ups apart."""
@@ -132,84 +132,84 @@ class Queue:
     def stop(self) -> None:
         """Nothing: the jobs go on, and who comes next finds them."""
 
-    def _give_up(self, opened: Sequence[str]) -> None:
+    def _give_up(self, runnable_runs: Sequence[str]) -> None:
         """Cancel the jobs of attempts that were declared dead: one that hangs would keep its node
         until its time limit, and from the cells that share the job."""
-        forced = [(run, n) for run, n in self.order.forced if run in opened]
-        owners = [self.order.store.run(run).attempt(n).owner() for run, n in forced]
+        forced_attempts = [(run, attempt_number) for run, attempt_number in self.order.forced if run in runnable_runs]
+        claim_records = [self.order.store.run(run).attempt(attempt_number).owner() for run, attempt_number in forced_attempts]
         slurm = self.submissions.slurm
-        held = {o.job for o in owners if o is not None and o.cluster == slurm.cluster}
-        doomed = [job.id for _, job, _ in self.submissions.live() if job.id in held]
-        if doomed:
-            slurm.cancel(doomed)
-            self.say(f"cancelled {', '.join(doomed)}: declared dead by force")
+        held_job_ids = {claim_record.job for claim_record in claim_records if claim_record is not None and claim_record.cluster == slurm.cluster}
+        cancelled_job_ids = [job.id for _, job, _ in self.submissions.live() if job.id in held_job_ids]
+        if cancelled_job_ids:
+            slurm.cancel(cancelled_job_ids)
+            self.say(f"cancelled {', '.join(cancelled_job_ids)}: declared dead by force")
 
     # -- what is submitted --
 
-    def _submit_cells(self, runs: list[str], states: Mapping[str, State]) -> None:
+    def _submit_cells(self, runs: list[str], states: Mapping[str, RunState]) -> None:
         """Arrays as long as the cluster takes them; what it refuses is left to the follow-up."""
-        packs = packed(runs, self._seconds(), self.order.launcher.pack)
-        size = min(len(packs), self.submissions.slurm.longest_array)
-        while packs:
-            chunk = packs[:size]
+        groups = group_runs(runs, self._seconds(), self.order.launcher.pack)
+        max_array_length = min(len(groups), self.submissions.slurm.longest_array)
+        while groups:
+            chunk = groups[:max_array_length]
             attempts = {run: states[run].attempt for runs in chunk for run in runs}
             try:
-                job = self._submit("run", tuple(chunk), attempts)
-            except Refused as refused:
-                if size > 1 and _limited(refused):
-                    size //= 2
+                job_id = self._submit("run", tuple(chunk), attempts)
+            except SubmissionRejected as rejection:
+                if max_array_length > 1 and _is_limit_rejection(rejection):
+                    max_array_length //= 2
                     continue
-                self._left(refused, packs)
+                self._left(rejection, groups)
                 return
-            if job is not None:
-                cells = sum(map(len, chunk))
-                self.say(f"job {job}: {cells} cells in {len(chunk)} jobs")
-            packs = packs[size:]
+            if job_id is not None:
+                num_cells = sum(map(len, chunk))
+                self.say(f"job {job_id}: {num_cells} cells in {len(chunk)} jobs")
+            groups = groups[max_array_length:]
 
-    def _left(self, refused: Refused, packs: Sequence[Sequence[str]]) -> None:
+    def _left(self, rejection: SubmissionRejected, groups: Sequence[Sequence[str]]) -> None:
         """Say what was left out; an error if nothing of the sweep is in the queue at all."""
         if not self._others():
-            error = NotNow if _limited(refused) else UserError
-            raise error(f"Slurm refused the jobs: {last(refused)}")
-        cells = sum(map(len, packs))
-        self.say(f"{cells} cells are left for later: Slurm refused them ({last(refused)})")
+            error_class = RetryLater if _is_limit_rejection(rejection) else UserError
+            raise error_class(f"Slurm refused the jobs: {format_rejection(rejection)}")
+        num_cells = sum(map(len, groups))
+        self.say(f"{num_cells} cells are left for later: Slurm refused them ({format_rejection(rejection)})")
 
-    def _submit_follow_up(self, room: bool = False) -> None:
+    def _submit_follow_up(self, freed_slot: bool = False) -> None:
         """room: a cell has given up its place already."""
-        live, ours = self.submissions.live(), self.order.words
-        waiting = {j.id: i.words for i, j, _ in live if i.kind == "follow" and j.waits}
-        alike = {job: words for job, words in waiting.items() if _named(words) == _named(ours)}
-        older = [job for job, words in alike.items() if words != ours]
-        if ours in waiting.values() or (older and in_follow_up()):
+        active_jobs, argv = self.submissions.live(), self.order.words
+        waiting_argv = {j.id: i.words for i, j, _ in active_jobs if i.kind == "follow" and j.waits}
+        same_command = {job: job_argv for job, job_argv in waiting_argv.items() if _drop_overrides(job_argv) == _drop_overrides(argv)}
+        superseded_job_ids = [job for job, job_argv in same_command.items() if job_argv != argv]
+        if argv in waiting_argv.values() or (superseded_job_ids and in_follow_up()):
             return
-        if older:  # it would write the plan of another command line down again
-            self.submissions.slurm.cancel(older)
-        waited = sorted({j.id.split("_")[0] for i, j, _ in live if i.kind != "follow"})
-        if not waited:
+        if superseded_job_ids:  # it would write the plan of another command line down again
+            self.submissions.slurm.cancel(superseded_job_ids)
+        dependency_ids = sorted({j.id.split("_")[0] for i, j, _ in active_jobs if i.kind != "follow"})
+        if not dependency_ids:
             return
         try:
-            job = self._submit("follow", ((),), {}, after=waited)
-        except Refused as refused:
-            if not room and self._make_room(refused):
-                self._submit_follow_up(room=True)
+            job = self._submit("follow", ((),), {}, dependency_ids=dependency_ids)
+        except SubmissionRejected as rejection:
+            if not freed_slot and self._make_room(rejection):
+                self._submit_follow_up(freed_slot=True)
                 return
             if in_follow_up():
-                raise NotNow(f"Slurm refused who follows up: {last(refused)}") from None
-            again = "run this command again when the jobs have ended"
-            self.say(f"no follow-up ({last(refused)}): {again}")
+                raise RetryLater(f"Slurm refused who follows up: {format_rejection(rejection)}") from None
+            hint = "run this command again when the jobs have ended"
+            self.say(f"no follow-up ({format_rejection(rejection)}): {hint}")
             return
         if job is not None:
             self.say(f"job {job}: follows up when they have ended, and writes the report")
 
-    def _make_room(self, refused: Refused) -> bool:
+    def _make_room(self, rejection: SubmissionRejected) -> bool:
         """Where the queue is full to the brim, the last job that waits leaves it: without a
         follow-up nobody would submit the rest. Whether one did."""
-        waiting = [job.id for i, job, _ in self.submissions.live() if i.kind == "run" and job.waits]
-        if len(waiting) < 2 or not _limited(refused):
+        waiting_job_ids = [job.id for i, job, _ in self.submissions.live() if i.kind == "run" and job.waits]
+        if len(waiting_job_ids) < 2 or not _is_limit_rejection(rejection):
             return False
-        self.submissions.slurm.cancel(waiting[-1:])
+        self.submissions.slurm.cancel(waiting_job_ids[-1:])
         self.submissions.refresh()
-        self.say(f"job {waiting[-1]} is left for later: who follows up takes its place")
+        self.say(f"job {waiting_job_ids[-1]} is left for later: who follows up takes its place")
         return True
 
     def _submit(
@@ -217,14 +217,14 @@ class Queue:
         kind: Any,
         elements: tuple[tuple[str, ...], ...],
         attempts: dict[str, int],
-        after: Sequence[str] = (),
+        dependency_ids: Sequence[str] = (),
     ) -> str | None:
-        intent = Intent(
+        intent = SubmissionIntent(
             token="",
             kind=kind,
             elements=elements,
             attempts=attempts,
-            submitter=process.owner({}),
+            submitter=process.make_claim_record({}),
             words=self.order.words,
             again=self.order.again,
             forced=self.order.forced,
@@ -232,130 +232,130 @@ class Queue:
             signal_seconds=self.order.launcher.signal_seconds,
             device=self.meant.device,
         )
-        return self.submissions.submit(intent, lambda named: self._sbatch(named, after))
+        return self.submissions.submit(intent, lambda recorded_intent: self._sbatch(recorded_intent, dependency_ids))
 
-    def _sbatch(self, intent: Intent, after: Sequence[str]) -> str:
+    def _sbatch(self, intent: SubmissionIntent, dependency_ids: Sequence[str]) -> str:
         """One sbatch call; the id of the job, or of the array."""
         from submitit import SlurmExecutor
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        launcher, store = self.order.launcher, str(self.order.store.root)
-        words = [store, self.order.sweep, intent.token]
+        launcher_config, store_root = self.order.launcher, str(self.order.store.root)
+        arguments = [store_root, self.order.sweep, intent.token]
 
         class Executor(SlurmExecutor):
             """submitit's, but for what a job starts: our own front door, without a pickle."""
 
             @property
             def _submitit_command_str(self) -> str:
-                return f"{self.python} -u -m sweeps.cli.slurm_job {shlex.join(words)}"
+                return f"{self.python} -u -m sweeps.cli.slurm_job {shlex.join(arguments)}"
 
-        executor = Executor(self.folder.slots, python=launcher.python)
-        executor.update_parameters(**requested(launcher, intent, self.code, self.order.threads))
-        if after:
-            executor.update_parameters(dependency="afterany:" + ":".join(after))
+        executor = Executor(self.folder.slots, python=launcher_config.python)
+        executor.update_parameters(**build_sbatch_parameters(launcher_config, intent, self.code, self.order.threads))
+        if dependency_ids:
+            executor.update_parameters(dependency="afterany:" + ":".join(dependency_ids))
         try:
-            with _requests_forgotten(), executor.batch():
-                submitted = [executor.submit(print, *runs) for runs in intent.elements]
+            with _without_request_variables(), executor.batch():
+                submitted_jobs = [executor.submit(print, *runs) for runs in intent.elements]
         except (FailedJobError, FailedSubmissionError) as error:
-            raise Refused(str(error)) from None
-        return str(submitted[0].job_id).split("_")[0]
+            raise SubmissionRejected(str(error)) from None
+        return str(submitted_jobs[0].job_id).split("_")[0]
 
     def _seconds(self) -> dict[str, float]:
         """Run -> how long it should take, where that is known."""
         plan = self.folder.plan()
         assert plan is not None, "a plan is written before anything is submitted"
-        known = estimate.prices(self.order.store, plan)
-        return {c.run: known[c.arm].seconds for c in plan.cells if c.arm in known}
+        cost_estimates = estimate.estimate_costs(self.order.store, plan)
+        return {c.run: cost_estimates[c.arm].seconds for c in plan.cells if c.arm in cost_estimates}
 
 
-def _named(words: Sequence[str]) -> list[str]:
+def _drop_overrides(argv: Sequence[str]) -> list[str]:
     """The verb of a command line, and the cells that it names."""
-    return [word for word in words if "=" not in word]
+    return [argument for argument in argv if "=" not in argument]
 
 
-def _limited(refused: Refused) -> bool:
-    return any(word in str(refused).lower() for word in LIMITS)
+def _is_limit_rejection(rejection: SubmissionRejected) -> bool:
+    return any(phrase in str(rejection).lower() for phrase in RETRYABLE_REJECTIONS)
 
 
-def last(refused: Refused) -> str:
+def format_rejection(rejection: SubmissionRejected) -> str:
     """The end of what sbatch said, in one line."""
-    return " ".join(str(refused).split())[-200:]
+    return " ".join(str(rejection).split())[-200:]
 
 
-def packed(
-    runs: Sequence[str], seconds: Mapping[str, float], pack: int | None
+def group_runs(
+    runs: Sequence[str], seconds: Mapping[str, float], cells_per_job: int | None
 ) -> list[tuple[str, ...]]:
     """Runs in groups of `pack`, or (None) so many that a group is not too short for a job."""
-    if pack is not None:
-        return [tuple(runs[i : i + pack]) for i in range(0, len(runs), pack)]
+    if cells_per_job is not None:
+        return [tuple(runs[i : i + cells_per_job]) for i in range(0, len(runs), cells_per_job)]
     groups: list[tuple[str, ...]] = []
-    room = 0.0
+    remaining_seconds = 0.0
     for run in runs:
-        takes = seconds.get(run, SHORT_JOB_SECONDS)
-        if groups and takes <= room:
+        run_seconds = seconds.get(run, MIN_JOB_SECONDS)
+        if groups and run_seconds <= remaining_seconds:
             groups[-1] = (*groups[-1], run)
-            room -= takes
+            remaining_seconds -= run_seconds
         else:
             groups.append((run,))
-            room = SHORT_JOB_SECONDS - takes
+            remaining_seconds = MIN_JOB_SECONDS - run_seconds
     return groups
 
 
-def requested(launcher: SlurmLauncher, intent: Intent, code: Path, threads: int) -> dict[str, Any]:
+def build_sbatch_parameters(launcher_config: SlurmLauncherConfig, intent: SubmissionIntent, snapshot_folder: Path, threads: int) -> dict[str, Any]:
     """What is asked of sbatch for an intent, in submitit's words."""
-    small = intent.kind == "follow"
-    if small:
-        launcher = replace(
-            launcher,
-            partition=launcher.follow_up_partition or launcher.partition,
+    is_follow_up = intent.kind == "follow"
+    if is_follow_up:
+        launcher_config = replace(
+            launcher_config,
+            partition=launcher_config.follow_up_partition or launcher_config.partition,
             nodes=1,
             gpus_per_node=None,
             tasks_per_node=1,
             gres=None,
             cpus_per_task=1,
             minutes=FOLLOW_UP_MINUTES,
-            signal_seconds=FOLLOW_UP_NOTICE,
+            signal_seconds=FOLLOW_UP_SIGNAL_SECONDS,
         )
-    cpus = launcher.cpus_per_task or threads
-    asked = {
-        "job_name": f"{OURS}{intent.token}",
-        "partition": launcher.partition,
-        "account": launcher.account,
-        "qos": launcher.qos,
-        "constraint": launcher.constraint,
-        "gres": launcher.gres,
-        "nodes": launcher.nodes,
-        "gpus_per_node": launcher.gpus_per_node,
-        "ntasks_per_node": launcher.tasks,
-        "cpus_per_task": cpus,
-        "mem": None if launcher.mem_gb is None else f"{round(launcher.mem_gb * 1024)}MB",
-        "time": launcher.minutes,
-        "array_parallelism": launcher.array_parallelism,
-        "signal_delay_s": launcher.signal_seconds,
-        "setup": [*_surroundings(code, launcher.offline), *launcher.setup],
-        "srun_args": [f"--cpus-per-task={cpus}", "--kill-on-bad-exit=1"],
-        "additional_parameters": {"hold": True, "requeue": True, **launcher.extra},
+    num_cpus = launcher_config.cpus_per_task or threads
+    parameters = {
+        "job_name": f"{JOB_NAME_PREFIX}{intent.token}",
+        "partition": launcher_config.partition,
+        "account": launcher_config.account,
+        "qos": launcher_config.qos,
+        "constraint": launcher_config.constraint,
+        "gres": launcher_config.gres,
+        "nodes": launcher_config.nodes,
+        "gpus_per_node": launcher_config.gpus_per_node,
+        "ntasks_per_node": launcher_config.tasks,
+        "cpus_per_task": num_cpus,
+        "mem": None if launcher_config.mem_gb is None else f"{round(launcher_config.mem_gb * 1024)}MB",
+        "time": launcher_config.minutes,
+        "array_parallelism": launcher_config.array_parallelism,
+        "signal_delay_s": launcher_config.signal_seconds,
+        "setup": [*_build_setup_lines(snapshot_folder, launcher_config.offline), *launcher_config.setup],
+        "srun_args": [f"--cpus-per-task={num_cpus}", "--kill-on-bad-exit=1"],
+        "additional_parameters": {"hold": True, "requeue": True, **launcher_config.extra},
     }
-    return {name: value for name, value in asked.items() if value is not None}
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
-def _surroundings(code: Path, offline: bool) -> list[str]:
+def _build_setup_lines(snapshot_folder: Path, offline: bool) -> list[str]:
     """Shell lines: import from the snapshot, whatever folder the job starts in."""
     lines = [
-        f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        f"export PYTHONPATH={shlex.quote(str(snapshot_folder))}${{PYTHONPATH:+:$PYTHONPATH}}",
         "export PYTHONSAFEPATH=1",
     ]
     return [*lines, "export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1"] if offline else lines
 
 
 @contextmanager
-def _requests_forgotten() -> Iterator[None]:
+def _without_request_variables() -> Iterator[None]:
     """A controller inside a job hands nothing of that job's requests on."""
-    before = dict(os.environ)
+    saved_environment = dict(os.environ)
     os.environ.clear()
-    os.environ.update(requests_forgotten(before))
+    os.environ.update(drop_request_variables(saved_environment))
     try:
         yield
     finally:
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(saved_environment)

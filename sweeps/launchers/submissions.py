@@ -15,20 +15,20 @@ from dataclasses import replace
 from functools import cached_property
 
 from sweeps.claims import process
-from sweeps.slurm import OURS, Job, Slurm
-from uniclip.errors import NotNow
+from sweeps.slurm import JOB_NAME_PREFIX, Job, Slurm
+from uniclip.errors import RetryLater
 from uniclip.identity import digest
-from uniclip.store import Intent, Submission, SweepFolder
+from uniclip.store import SubmissionIntent, Submission, SweepFolder
 
-ABANDONED_SECONDS = 900.0
+INTENT_TIMEOUT_SECONDS = 900.0
 """An intent that is still open after so long is nobody's any more, wherever it was made."""
-LAUNCHES = 10
+MAX_LAUNCH_RETRIES = 10
 """So often a job whose launch failed is let go again."""
-FRUITLESS_JOBS = 3
+MAX_JOBS_WITHOUT_PROGRESS = 3
 """So many unasked jobs in a row that ended without taking up a run: no more are submitted."""
 
 
-class Refused(Exception):
+class SubmissionRejected(Exception):
     """Slurm did not take it; the words are its own."""
 
 
@@ -39,15 +39,15 @@ class Submissions:
         self.folder, self.slurm = folder, slurm
 
     @cached_property
-    def intents(self) -> list[Intent]:
+    def intents(self) -> list[SubmissionIntent]:
         """Every intent, oldest first; read once until `refresh`."""
         return self.folder.intents()
 
     @cached_property
     def settled(self) -> dict[str, Submission]:
         """Token -> what became of it."""
-        found = {i.token: self.folder.submission(i.token) for i in self.intents}
-        return {token: s for token, s in found.items() if s is not None}
+        results_by_token = {i.token: self.folder.submission(i.token) for i in self.intents}
+        return {token: s for token, s in results_by_token.items() if s is not None}
 
     def refresh(self) -> None:
         """Look at the store and the queue again."""
@@ -55,7 +55,7 @@ class Submissions:
             self.__dict__.pop(name, None)
         self.slurm.forget()
 
-    def live(self) -> list[tuple[Intent, Job, tuple[str, ...]]]:
+    def live(self) -> list[tuple[SubmissionIntent, Job, tuple[str, ...]]]:
         """Every job of this sweep that waits or runs, with its intent and its runs.
 
         Raises:
@@ -63,47 +63,47 @@ class Submissions:
         """
         queue = self.slurm.jobs()
         if queue is None:
-            raise NotNow("Slurm's queue does not answer (squeue); try again later")
-        jobs = {j.id: j for j in queue if j.live}
-        found = []
+            raise RetryLater("Slurm's queue does not answer (squeue); try again later")
+        jobs_by_id = {j.id: j for j in queue if j.live}
+        active_jobs = []
         for intent in self.intents:
             submission = self.settled.get(intent.token)
-            for id_, runs in elements(intent, submission):
-                if id_ in jobs:
-                    found.append((intent, jobs[id_], runs))
-        return found
+            for job_id, runs in list_elements(intent, submission):
+                if job_id in jobs_by_id:
+                    active_jobs.append((intent, jobs_by_id[job_id], runs))
+        return active_jobs
 
-    def queued(self, asked: Collection[tuple[str, int]] = ()) -> dict[str, Job]:
+    def queued(self, requested_attempts: Collection[tuple[str, int]] = ()) -> dict[str, Job]:
         """Run -> the job that will take it up, or is at it; open intents count as jobs.
 
         asked: (run, attempt) that only a job which knows of it takes up: one that holds several
         runs has left those behind that failed in it.
         """
-        waiting = Job(id="", state="PENDING", restarts=0, node="", name="", reason="submitting")
-        held = self.live() + [(i, waiting, runs) for i in self._open() for runs in i.elements]
-        found: dict[str, Job] = {}
-        for intent, job, runs in held:
-            knows = {*intent.again, *intent.forced}
-            deaf = {run for run, attempt in asked if (run, attempt) not in knows}
-            found |= {run: job for run in runs if run not in deaf}
-        return found
+        placeholder_job = Job(id="", state="PENDING", restarts=0, node="", name="", reason="submitting")
+        assignments = self.live() + [(i, placeholder_job, runs) for i in self._open() for runs in i.elements]
+        jobs_by_run: dict[str, Job] = {}
+        for intent, job, runs in assignments:
+            included_attempts = {*intent.again, *intent.forced}
+            excluded_runs = {run for run, attempt in requested_attempts if (run, attempt) not in included_attempts}
+            jobs_by_run |= {run: job for run in runs if run not in excluded_runs}
+        return jobs_by_run
 
     def fruitless(self, run: str, attempts: Mapping[str, int]) -> bool:
         """Whether unasked jobs for this run keep ending before they claim anything.
 
         attempts: run -> the number of its newest attempt, now.
         """
-        return self._in_vain([i for i in self.intents if _barren(i, run, attempts)])
+        return self._in_vain([i for i in self.intents if _ended_without_claim(i, run, attempts)])
 
     def unproven(self) -> bool:
         """Whether unasked jobs that were to prove the arms keep ending without an audit."""
         return self._in_vain([i for i in self.intents if i.kind == "prove"])
 
-    def _in_vain(self, intents: list[Intent]) -> bool:
-        tried = [i for i in intents if self._has_job(i)][-FRUITLESS_JOBS:]
-        return len(tried) == FRUITLESS_JOBS and all(i.unasked for i in tried[1:])
+    def _in_vain(self, intents: list[SubmissionIntent]) -> bool:
+        recent_intents = [i for i in intents if self._has_job(i)][-MAX_JOBS_WITHOUT_PROGRESS:]
+        return len(recent_intents) == MAX_JOBS_WITHOUT_PROGRESS and all(i.unasked for i in recent_intents[1:])
 
-    def submit(self, intent: Intent, start: Callable[[Intent], str]) -> str | None:
+    def submit(self, intent: SubmissionIntent, submit_held_jobs: Callable[[SubmissionIntent], str]) -> str | None:
         """Have `start` submit held jobs for `intent`; the job's id, or None if it is not ours.
 
         intent: without a token; two controllers that see the same things get the same one.
@@ -111,82 +111,82 @@ class Submissions:
         Raises:
             Refused: Slurm did not take it.
         """
-        seen = [intent.kind, intent.elements, intent.attempts, len(self.intents)]
-        intent = replace(intent, token=digest([self.folder.id, *seen], 12))
+        token_parts = [intent.kind, intent.elements, intent.attempts, len(self.intents)]
+        intent = replace(intent, token=digest([self.folder.id, *token_parts], 12))
         if not self.folder.intend(intent):
             return None
         try:
-            job = start(intent)
-        except Refused as refused:
-            self._settle(intent, None, str(refused))
+            job_id = submit_held_jobs(intent)
+        except SubmissionRejected as rejection:
+            self._settle(intent, None, str(rejection))
             self.refresh()
             raise
-        if not self._settle(intent, job):
-            self.slurm.cancel([job])  # we were taken for dead
+        if not self._settle(intent, job_id):
+            self.slurm.cancel([job_id])  # we were taken for dead
             return None
-        self._release(intent.token, job)
+        self._release(intent.token, job_id)
         self.refresh()
-        return job
+        return job_id
 
     def mend(self) -> None:
         """Put right what controllers that were killed on the way have left."""
         for intent in self._unsettled():
-            if _abandoned(intent):
+            if _is_abandoned(intent):
                 self._settle(intent, None, "its controller is gone")
         self.refresh()
-        names = {j.name: j for j in self.slurm.jobs() or () if j.held or _freed(j)}
+        jobs_by_name = {j.name: j for j in self.slurm.jobs() or () if j.held or _can_relaunch(j)}
         for token, submission in self.settled.items():
-            held = names.get(f"{OURS}{token}")
-            if submission.job is None and held is not None:
-                self.slurm.cancel_named(f"{OURS}{token}")
-            elif held is not None and (held.stranded or not self.folder.released(token)):
+            job = jobs_by_name.get(f"{JOB_NAME_PREFIX}{token}")
+            if submission.job is None and job is not None:
+                self.slurm.cancel_named(f"{JOB_NAME_PREFIX}{token}")
+            elif job is not None and (job.stranded or not self.folder.released(token)):
                 self._release(token, submission.job or "")
 
-    def _has_job(self, intent: Intent) -> bool:
+    def _has_job(self, intent: SubmissionIntent) -> bool:
         submission = self.settled.get(intent.token)
         return submission is not None and submission.job is not None
 
-    def _open(self) -> list[Intent]:
+    def _open(self) -> list[SubmissionIntent]:
         """What some controller is submitting now, as far as can be told."""
-        return [i for i in self._unsettled() if not _abandoned(i)]
+        return [i for i in self._unsettled() if not _is_abandoned(i)]
 
-    def _unsettled(self) -> list[Intent]:
+    def _unsettled(self) -> list[SubmissionIntent]:
         return [i for i in self.intents if i.token not in self.settled]
 
-    def _settle(self, intent: Intent, job: str | None, error: str | None = None) -> bool:
+    def _settle(self, intent: SubmissionIntent, job_id: str | None, error: str | None = None) -> bool:
         return self.folder.settle(
             Submission(
                 token=intent.token,
-                job=job,
+                job=job_id,
                 cluster=self.slurm.cluster,
                 time=time.time(),
                 error=error,
             )
         )
 
-    def _release(self, token: str, job: str) -> None:
-        if self.slurm.release(job):
+    def _release(self, token: str, job_id: str) -> None:
+        if self.slurm.release(job_id):
             self.folder.mark_released(token)
 
 
-def _freed(job: Job) -> bool:
+def _can_relaunch(job: Job) -> bool:
     """Whether it is to be started elsewhere: Slurm drains a node that failed to, mostly."""
-    return job.stranded and job.restarts < LAUNCHES
+    return job.stranded and job.restarts < MAX_LAUNCH_RETRIES
 
 
-def _abandoned(intent: Intent) -> bool:
-    age = time.time() - intent.submitter.time
-    return age > ABANDONED_SECONDS or bool(process.gone(intent.submitter))
+def _is_abandoned(intent: SubmissionIntent) -> bool:
+    age_seconds = time.time() - intent.submitter.time
+    return age_seconds > INTENT_TIMEOUT_SECONDS or bool(process.has_exited(intent.submitter))
 
 
-def _barren(intent: Intent, run: str, attempts: Mapping[str, int]) -> bool:
+def _ended_without_claim(intent: SubmissionIntent, run: str, attempts: Mapping[str, int]) -> bool:
     """Whether the job that was to take up a run has claimed it no more than those beside it."""
-    beside = [runs for runs in intent.elements if run in runs]
-    return bool(beside) and all(attempts.get(r) == intent.attempts.get(r) for r in beside[0])
+    matching_elements = [runs for runs in intent.elements if run in runs]
+    return bool(matching_elements) and all(attempts.get(r) == intent.attempts.get(r) for r in matching_elements[0])
 
 
-def elements(
-    intent: Intent, submission: Submission | None
+def list_elements(
+    intent: SubmissionIntent, submission: Submission | None
 ) -> Iterable[tuple[str, tuple[str, ...]]]:
     """(job id, runs) of each element of a submission; none if there is no job."""
     if submission is None or submission.job is None:

@@ -24,20 +24,20 @@ from types import FrameType
 from typing import Any
 
 from sweeps.claims import claim
-from sweeps.costs.audit_scope import FAILED, Basis, audited, proven
+from sweeps.costs.audit_scope import AUDIT_ERROR_CHECK, AuditKey, has_audit, has_valid_audit
 from sweeps.slurm import Slurm
 from uniclip.config import RUN_ONLY, plugins
-from uniclip.identity import config_of
-from uniclip.io.atomic import append, as_json, no_room, replace
-from uniclip.store import AttemptFolder, Audit, Finding, Plan, RunFolder, Store
+from uniclip.identity import config_from_spec
+from uniclip.io.atomic import append_jsonl, to_json_bytes, is_disk_full, atomic_write
+from uniclip.store import AttemptFolder, AuditRecord, AuditCheck, Plan, RunFolder, Store
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
-WAIT_SECONDS = 0.1
-ROOM_SECONDS = 30.0
+POLL_SECONDS = 0.1
+DISK_FULL_WAIT_SECONDS = 30.0
 """How long a worker waits for room after the disk was full, before it takes the next cell."""
 
 
-class Stop:
+class StopFlag:
     """A flag that signals set; the training loop looks at it between steps."""
 
     def __init__(self) -> None:
@@ -50,11 +50,11 @@ class Stop:
 
     def listen(self) -> None:
         """Let the signals that ask a worker to stop set the flag, and do nothing else."""
-        for number in STOP_SIGNALS:
-            signal.signal(number, self._ask)
+        for signal_number in STOP_SIGNALS:
+            signal.signal(signal_number, self._ask)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # as we may have been started
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _ask(self, signal_number: int, frame: FrameType | None) -> None:
         self.asked = True
 
 
@@ -64,7 +64,7 @@ class Worker:
 
     store: Store
     plan: Plan
-    stop: Stop
+    stop: StopFlag
     again: tuple[tuple[str, int], ...] = ()
     """(run, attempt) that failed or halted and is to go on."""
     forced: tuple[tuple[str, int], ...] = ()
@@ -77,12 +77,12 @@ class Worker:
         """The module that executes cells; importing it may take seconds."""
         return importlib.import_module(self.plan.entry)
 
-    def run_only(self, run: str) -> dict[str, Any]:
+    def run_only(self, run_id: str) -> dict[str, Any]:
         """How a run of the plan is executed and judged."""
-        return run_only(self.plan, next(c.arm for c in self.plan.cells if c.run == run))
+        return select_run_only_values(self.plan, next(c.arm for c in self.plan.cells if c.run == run_id))
 
     @cached_property
-    def witness(self) -> claim.Witness:
+    def witness(self) -> claim.JobEndLookup:
         """Slurm's word on attempts of its jobs."""
         return Slurm().ending
 
@@ -91,28 +91,28 @@ class Worker:
         run, evaluations = self.store.run(run_id), self.plan.wanted().get(run_id)
         if evaluations is None:
             return None  # the plan was written anew since, and this run is no more in it
-        attempt = self._claim(run, claim.look(run, evaluations, self.witness))
+        attempt = self._claim(run, claim.inspect_run(run, evaluations, self.witness))
         if attempt is None:
             return None
         self.claimed(run_id)
-        how = self.run_only(run_id)
-        work = partial(self.entry.execute, run, how, attempt, evaluations, self.stop)
-        kind = execute(run, attempt, work, self.stop)
-        if kind == "interrupted" and not self.stop():
+        run_only_values = self.run_only(run_id)
+        execute_cell = partial(self.entry.execute, run, run_only_values, attempt, evaluations, self.stop)
+        end_kind = execute_attempt(run, attempt, execute_cell, self.stop)
+        if end_kind == "interrupted" and not self.stop():
             self._wait_for_room()
-        return kind
+        return end_kind
 
     def _wait_for_room(self) -> None:
         """At once the next attempt would end in the same way, and spend the budget of such ends."""
-        deadline = time.monotonic() + ROOM_SECONDS
+        deadline = time.monotonic() + DISK_FULL_WAIT_SECONDS
         while time.monotonic() < deadline and not self.stop():
-            time.sleep(WAIT_SECONDS)
+            time.sleep(POLL_SECONDS)
 
-    def _claim(self, run: RunFolder, state: claim.State) -> AttemptFolder | None:
-        asked = (run.id, state.attempt) in (*self.again, *self.forced)
-        if not (state.open or asked):
+    def _claim(self, run: RunFolder, state: claim.RunState) -> AttemptFolder | None:
+        is_requested = (run.id, state.attempt) in (*self.again, *self.forced)
+        if not (state.open or is_requested):
             return None
-        return claim.claim(
+        return claim.claim_run(
             self.store,
             run,
             state,
@@ -124,7 +124,7 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class Slot:
+class WorkerJob:
     """A job on this machine: it lives until no cell can be claimed."""
 
     store: str
@@ -133,66 +133,66 @@ class Slot:
     forced: tuple[tuple[str, int], ...] = ()
     proves: bool = False
     """Whether it makes the audit; other slots wait for it."""
-    meant: Basis | None = None
+    meant: AuditKey | None = None
     """The audit to make or to wait for; None: there is one."""
     runs: tuple[str, ...] = ()
     """It takes only these; none: any of the plan."""
 
     def __call__(self) -> None:
-        stop = Stop()
+        stop = StopFlag()
         stop.listen()
         store = Store(self.store)
-        folder = store.sweep(self.sweep)
-        plan = folder.plan()
+        sweep_folder = store.sweep(self.sweep)
+        plan = sweep_folder.plan()
         assert plan is not None, "a plan is written before a slot is started"
-        plugins.use(plan.plugins)
+        plugins.import_plugins(plan.plugins)
         if self.proves and self.meant is not None:
-            prove(store, plan, self.meant)
+            run_audit(store, plan, self.meant)
         worker = Worker(store=store, plan=plan, stop=stop, again=self.again, forced=self.forced)
         _ = worker.entry  # its imports are paid while the audit is made elsewhere
-        while self.meant is not None and not audited(folder, self.meant) and not stop():
-            time.sleep(WAIT_SECONDS)
+        while self.meant is not None and not has_audit(sweep_folder, self.meant) and not stop():
+            time.sleep(POLL_SECONDS)
         while not stop() and self._pass(worker):
             pass
 
     def _pass(self, worker: Worker) -> bool:
         """One look at every run; whether any of them could be claimed."""
         runs = self.runs or worker.plan.wanted()
-        taken = [worker.take(run) for run in runs if not worker.stop()]
-        return any(taken)
+        end_kinds = [worker.take(run) for run in runs if not worker.stop()]
+        return any(end_kinds)
 
 
-def execute(run: RunFolder, attempt: AttemptFolder, work: Callable[[], str], stop: Stop) -> str:
+def execute_attempt(run: RunFolder, attempt: AttemptFolder, execute_cell: Callable[[], str], stop: StopFlag) -> str:
     """One attempt from its claim to its last word; how it ended."""
-    with _logged_to(attempt.log):
+    with _redirect_output(attempt.log):
         try:
-            kind, word = work(), None
+            end_kind, message = execute_cell(), None
         except Exception as error:
             traceback.print_exc()
-            kind, word = _broken(error)
-        if kind == "interrupted" and word is None:
-            word = stop.why()
+            end_kind, message = _classify_error(error)
+        if end_kind == "interrupted" and message is None:
+            message = stop.why()
         with suppress(OSError):  # no room even for that: then its silence is its last word
-            attempt.end(kind, word)
+            attempt.end(end_kind, message)
     if run.outcome() is not None:
-        _forget_checkpoints(run)
-    return kind
+        _delete_checkpoints(run)
+    return end_kind
 
 
-def _broken(error: Exception) -> tuple[str, str]:
+def _classify_error(error: Exception) -> tuple[str, str]:
     """Kind and word of an attempt that raised: a full disk is no fault of the run's."""
-    if no_room(error):
+    if is_disk_full(error):
         return "interrupted", "no room on the disk"
     return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def run_only(plan: Plan, arm: str) -> dict[str, Any]:
+def select_run_only_values(plan: Plan, arm: str) -> dict[str, Any]:
     """How the runs of an arm are executed and judged: what no spec says."""
     values = {**plan.base, **plan.arm(arm).delta}
     return {name: values[name] for name in RUN_ONLY if name in values}
 
 
-def prove(store: Store, plan: Plan, meant: Basis) -> None:
+def run_audit(store: Store, plan: Plan, audit_key: AuditKey) -> None:
     """A few steps of every arm: its witnesses are checked and its speed is taken, once.
 
     meant: the device to take them on; that, and of what code it was, is written down.
@@ -202,53 +202,53 @@ def prove(store: Store, plan: Plan, meant: Basis) -> None:
     from ablations.audit import audit
     from uniclip import distributed
 
-    folder, others = store.sweep(plan.sweep), distributed.current()
-    if not others.share(not proven(folder, meant)):
+    sweep_folder, process_group = store.sweep(plan.sweep), distributed.get_process_group()
+    if not process_group.share(not has_valid_audit(sweep_folder, audit_key)):
         return
-    plan = meant.placed(plan)
+    plan = audit_key.placed(plan)
     specs = {c.arm: store.run(c.run).spec() for c in reversed(plan.cells)}
-    configs = {a.name: config_of(specs[a.name], run_only(plan, a.name)) for a in plan.arms}
-    if others.rank > 0:
-        audit.assist(plan, configs)
+    configs = {a.name: config_from_spec(specs[a.name], select_run_only_values(plan, a.name)) for a in plan.arms}
+    if process_group.rank > 0:
+        audit.run_nonzero_rank(plan, configs)
         return
     try:
-        proof = audit.prove(plan, configs)
+        audit_result = audit.run_audit(plan, configs)
     except Exception as error:
         # Bad data, say: each cell then fails by itself, and the next start proves again.
         traceback.print_exc()
-        said = " ".join(str(error).split())[:300]
-        failed = Finding(arm=plan.reference, check=FAILED, holds=False, detail=said)
-        proof = audit.Proof(findings=[failed], probes=[])
-    for probe in proof.probes:
-        append(folder.probes, {**probe, "training": meant.training})
-    made = Audit(findings=tuple(proof.findings), training=meant.training, device=meant.kind)
-    replace(folder.audit, as_json(made))
-    if others.world > 1 and not proof.probes:
+        message = " ".join(str(error).split())[:300]
+        failed_check = AuditCheck(arm=plan.reference, check=AUDIT_ERROR_CHECK, holds=False, detail=message)
+        audit_result = audit.AuditResult(findings=[failed_check], probes=[])
+    for probe in audit_result.probes:
+        append_jsonl(sweep_folder.probes, {**probe, "training": audit_key.training})
+    audit_record = AuditRecord(findings=tuple(audit_result.findings), training=audit_key.training, device=audit_key.kind)
+    atomic_write(sweep_folder.audit, to_json_bytes(audit_record))
+    if process_group.world > 1 and not audit_result.probes:
         raise RuntimeError("the audit could not be made")  # the others stand in the middle of it
 
 
 @contextmanager
-def _logged_to(path: Path) -> Iterator[None]:
+def _redirect_output(path: Path) -> Iterator[None]:
     """What this process prints goes to `path` meanwhile, prints of C libraries included."""
     sys.stdout.flush()
     sys.stderr.flush()
-    before = [os.dup(1), os.dup(2)]
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    saved_descriptors = [os.dup(1), os.dup(2)]
+    log_descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        os.dup2(log_descriptor, 1)
+        os.dup2(log_descriptor, 2)
         yield
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for number, old in zip((1, 2), before):
-            os.dup2(old, number)
-            os.close(old)
-        os.close(log)
+        for descriptor, saved_descriptor in zip((1, 2), saved_descriptors):
+            os.dup2(saved_descriptor, descriptor)
+            os.close(saved_descriptor)
+        os.close(log_descriptor)
 
 
-def _forget_checkpoints(run: RunFolder) -> None:
+def _delete_checkpoints(run: RunFolder) -> None:
     """An outcome is final: what could only have continued the training is of no more use."""
-    for number in run.attempts():
-        for path in run.attempt(number).checkpoints.glob("*.safetensors"):
+    for attempt_number in run.attempts():
+        for path in run.attempt(attempt_number).checkpoints.glob("*.safetensors"):
             path.unlink(missing_ok=True)

@@ -10,16 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.claims.claim import AT_REST, State
-from sweeps.monitor.status import FINAL, STYLES, Row, summary
-from uniclip.store import Finding, Plan
+from sweeps.claims.claim import TERMINAL_UNFINISHED, RunState
+from sweeps.monitor.status import FINAL_STATUSES, STATUS_STYLES, CellRow, describe_counts
+from uniclip.store import AuditCheck, Plan
 
 if TYPE_CHECKING:
     from rich.live import Live
 
-SHOWN_ROWS, MOST_ROWS = 40, 500
+MAX_LIVE_ROWS, MAX_PRINTED_ROWS = 40, 500
 """In a live table, and in one that is printed."""
-LOG_SECONDS = 60.0
+LOG_INTERVAL_SECONDS = 60.0
 """Between two lines of progress in a log."""
 
 
@@ -36,16 +36,16 @@ class Display:
         """One line, above the table if there is one."""
         self.console.print(text, markup=False)
 
-    def show(self, plan: Plan, states: Mapping[str, State]) -> None:
+    def show(self, plan: Plan, states: Mapping[str, RunState]) -> None:
         """The cells as they are now."""
-        rows = [Row(cell=c.name, run=c.run, state=states[c.run]) for c in plan.cells]
+        rows = [CellRow(cell=c.name, run=c.run, state=states[c.run]) for c in plan.cells]
         if self.console.is_terminal:
             if self._live is None:
                 from rich.live import Live  # here: a plan shows nothing live
 
                 self._live = Live(console=self.console, auto_refresh=False, transient=True)
                 self._live.start()
-            self._live.update(table(rows, most=SHOWN_ROWS), refresh=True)
+            self._live.update(build_table(rows, most=MAX_LIVE_ROWS), refresh=True)
         self._changes(rows)
 
     def close(self) -> None:
@@ -54,42 +54,42 @@ class Display:
             self._live.stop()
             self._live = None
 
-    def audit(self, findings: Collection[Finding]) -> None:
+    def audit(self, checks: Collection[AuditCheck]) -> None:
         """How the audit came out, in one line and one more for each finding that does not hold, or
         that says what cannot matter here."""
-        broken = [f for f in findings if not f.holds]
-        self.line(f"audit: {len(findings) - len(broken)} of {len(findings)} checks hold")
-        for f in broken:
-            self.line(f"audit: {f.broken}")
-        for f in findings:
-            if f.inert:
-                self.line(f"audit: {f.arm}: {f.detail}")
+        failed_checks = [check for check in checks if not check.holds]
+        self.line(f"audit: {len(checks) - len(failed_checks)} of {len(checks)} checks hold")
+        for check in failed_checks:
+            self.line(f"audit: {check.broken}")
+        for check in checks:
+            if check.inert:
+                self.line(f"audit: {check.arm}: {check.detail}")
 
-    def _changes(self, rows: list[Row]) -> None:
-        done = sum(r.state.kind in (*FINAL, *AT_REST) for r in rows)
+    def _changes(self, rows: list[CellRow]) -> None:
+        num_done = sum(r.state.kind in (*FINAL_STATUSES, *TERMINAL_UNFINISHED) for r in rows)
         for row in rows:
-            kind = row.state.kind
-            news = kind in ("complete", "diverged", "failed", "lost") and self._before
-            if news and self._before.get(row.cell) != kind:
-                why = f"  {row.state.reason}" if kind in ("failed", "lost") else ""
-                self.line(f"[{done:>3}/{len(rows)}] {row.cell:<40} {kind}{why}")
+            status = row.state.kind
+            is_reportable = status in ("complete", "diverged", "failed", "lost") and self._before
+            if is_reportable and self._before.get(row.cell) != status:
+                reason = f"  {row.state.reason}" if status in ("failed", "lost") else ""
+                self.line(f"[{num_done:>3}/{len(rows)}] {row.cell:<40} {status}{reason}")
                 self._spoke = time.time()
         self._before = {r.cell: r.state.kind for r in rows}
-        if not self.console.is_terminal and time.time() - self._spoke > LOG_SECONDS:
-            self.line(f"[{done:>3}/{len(rows)}] {summary(rows)}")
+        if not self.console.is_terminal and time.time() - self._spoke > LOG_INTERVAL_SECONDS:
+            self.line(f"[{num_done:>3}/{len(rows)}] {describe_counts(rows)}")
             self._spoke = time.time()
 
 
-def table(rows: list[Row], *, most: int = MOST_ROWS) -> Table:
+def build_table(rows: list[CellRow], *, most: int = MAX_PRINTED_ROWS) -> Table:
     """The rows as a table; of more than `most`, only what neither waits nor is done."""
-    shown = rows
+    shown_rows = rows
     if len(rows) > most:
-        shown = [r for r in rows if r.kind not in ("planned", "queued", "complete")][:most]
-    drawn = Table(title=summary(rows), box=None, pad_edge=False, title_justify="left")
+        shown_rows = [r for r in rows if r.kind not in ("planned", "queued", "complete")][:most]
+    rich_table = Table(title=describe_counts(rows), box=None, pad_edge=False, title_justify="left")
     for name in ("cell", "run", "state", "progress", "where", "last sign", "what to know"):
-        drawn.add_column(name, no_wrap=True)
-    for r in shown:
-        kind = r.kind
-        said = (r.cell, r.run[:8], kind, r.progress, r.place, r.age, r.reason)
-        drawn.add_row(*map(Text, said), style=STYLES.get(kind, ""))
-    return drawn
+        rich_table.add_column(name, no_wrap=True)
+    for r in shown_rows:
+        status = r.kind
+        columns = (r.cell, r.run[:8], status, r.progress, r.place, r.age, r.reason)
+        rich_table.add_row(*map(Text, columns), style=STATUS_STYLES.get(status, ""))
+    return rich_table

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.collect.run_time import spoken
-from sweeps.claims.claim import State, look
+from analysis.collect.run_time import format_duration
+from sweeps.claims.claim import RunState, inspect_run
 from sweeps.launchers.submissions import Submissions
 from sweeps.slurm import Job, Slurm
-from uniclip.errors import NotNow, UserError
+from uniclip.errors import RetryLater, UserError
 from uniclip.store import Plan, Store
 
 ADVICE = {
@@ -29,9 +29,9 @@ ADVICE = {
     "stale": "kept; stale=rerun runs it again",
     "complete": "none",
 }
-FINAL = ("complete", "diverged", "stale")
+FINAL_STATUSES = ("complete", "diverged", "stale")
 """What is as it should be, or stays as it is."""
-STYLES = {
+STATUS_STYLES = {
     "running": "cyan",
     "queued": "blue",
     "preempted": "blue",
@@ -43,17 +43,17 @@ STYLES = {
 }
 
 
-UNHEARD = Job(id="", state="", restarts=0, node="", name="", reason="")
+UNKNOWN_JOB = Job(id="", state="", restarts=0, node="", name="", reason="")
 """In the place of a job where jobs were submitted and the queue does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class CellRow:
     """One cell, as a person wants to see it."""
 
     cell: str
     run: str
-    state: State
+    state: RunState
     job: Job | None = None
     """The scheduler's job that has it or will take it up."""
     log: str = ""
@@ -64,18 +64,18 @@ class Row:
         """The state of the store, or that of the queue where the store waits for it."""
         if self.job is None or not self.state.open:
             return self.state.kind
-        if self.job is UNHEARD:
+        if self.job is UNKNOWN_JOB:
             return "unknown"
         return "preempted" if self.state.after == "preempted" else "queued"
 
     @property
     def reason(self) -> str:
         """What to know beside the state."""
-        if self.job is None or self.job is UNHEARD or not self.state.open:
+        if self.job is None or self.job is UNKNOWN_JOB or not self.state.open:
             return f"{self.state.reason}; log: {self.log}" if self.log else self.state.reason
-        waits = f"waits: {self.job.reason}" if self.job.waits else f"starts on {self.job.node}"
-        before = f" (it was {self.state.after} before)" if self.state.after else ""
-        return f"job {self.job.id} {waits}{before}" if self.job.id else self.job.reason
+        job_position = f"waits: {self.job.reason}" if self.job.waits else f"starts on {self.job.node}"
+        previous_end = f" (it was {self.state.after} before)" if self.state.after else ""
+        return f"job {self.job.id} {job_position}{previous_end}" if self.job.id else self.job.reason
 
     @property
     def attempt(self) -> int:
@@ -86,8 +86,8 @@ class Row:
     @property
     def step(self) -> int | None:
         """How far it is, or got; None before its first sign of life."""
-        beat = self.state.heartbeat
-        return self._last_step if self._last_step is not None else beat.step if beat else None
+        heartbeat = self.state.heartbeat
+        return self._last_step if self._last_step is not None else heartbeat.step if heartbeat else None
 
     @property
     def _last_step(self) -> int | None:
@@ -98,41 +98,41 @@ class Row:
     @property
     def steps(self) -> int | None:
         """How many it will have, as far as it said so itself."""
-        outcome, beat = self.state.outcome, self.state.heartbeat
+        outcome, heartbeat = self.state.outcome, self.state.heartbeat
         if outcome is not None and outcome.kind == "trained":
             return outcome.step
-        return beat.steps if beat else None
+        return heartbeat.steps if heartbeat else None
 
     @property
     def progress(self) -> str:
         """Step, rate and time to go, or how far it got."""
-        beat = self.state.heartbeat
+        heartbeat = self.state.heartbeat
         if self._last_step is not None:
             return f"step {self._last_step}"
-        if beat is None:
+        if heartbeat is None:
             return ""
-        left = self.seconds_left
-        if left is None:
-            return f"{beat.phase} {beat.step}/{beat.steps}"
-        toward = f"{beat.rate:.3g} steps/s, {spoken(left)} to go"
-        return f"{beat.phase} {beat.step}/{beat.steps}, {toward}"
+        seconds_left = self.seconds_left
+        if seconds_left is None:
+            return f"{heartbeat.phase} {heartbeat.step}/{heartbeat.steps}"
+        rate_and_remaining = f"{heartbeat.rate:.3g} steps/s, {format_duration(seconds_left)} to go"
+        return f"{heartbeat.phase} {heartbeat.step}/{heartbeat.steps}, {rate_and_remaining}"
 
     @property
     def seconds_left(self) -> float | None:
         """Of its training, at the rate of the last sign of life."""
-        beat = self.state.heartbeat
-        if beat is None or not beat.rate or self.state.kind != "running":
+        heartbeat = self.state.heartbeat
+        if heartbeat is None or not heartbeat.rate or self.state.kind != "running":
             return None
-        return (beat.steps - beat.step) / beat.rate
+        return (heartbeat.steps - heartbeat.step) / heartbeat.rate
 
     @property
     def place(self) -> str:
         """Where it runs, or was last heard of: the machine, and its GPU if it uses one."""
-        owner = self.state.owner
-        if owner is None or self.state.kind not in ("running", "lost"):
+        claim_record = self.state.owner
+        if claim_record is None or self.state.kind not in ("running", "lost"):
             return ""
-        gpu = owner.numerics.get("model") if owner.numerics.get("device") != "cpu" else None
-        return f"{owner.host}, {gpu}" if gpu else owner.host
+        gpu = claim_record.numerics.get("model") if claim_record.numerics.get("device") != "cpu" else None
+        return f"{claim_record.host}, {gpu}" if gpu else claim_record.host
 
     @property
     def advice(self) -> str:
@@ -144,21 +144,21 @@ class Row:
     @property
     def age(self) -> str:
         """Since the last sign of life."""
-        beat = self.state.heartbeat
-        running = self.state.kind in ("running", "lost")
-        return spoken(time.time() - beat.time) if beat and running else ""
+        heartbeat = self.state.heartbeat
+        is_running = self.state.kind in ("running", "lost")
+        return format_duration(time.time() - heartbeat.time) if heartbeat and is_running else ""
 
 
-def rows(store: Store, plan: Plan) -> list[Row]:
+def build_rows(store: Store, plan: Plan) -> list[CellRow]:
     """Every cell of a plan; runs that several cells share are looked at once."""
     slurm = Slurm()
-    wanted = plan.wanted().items()
-    states = {r: look(store.run(r), asked, slurm.ending, lightly=True) for r, asked in wanted}
-    jobs = _queue(store, plan, slurm)
-    failed = {run: s.attempt for run, s in states.items() if s.kind == "failed"}
-    logs = {run: str(store.run(run).attempt(number).log) for run, number in failed.items()}
+    required_evaluations = plan.wanted().items()
+    states = {r: inspect_run(store.run(r), evaluations, slurm.ending, lightly=True) for r, evaluations in required_evaluations}
+    jobs = _find_jobs(store, plan, slurm)
+    failed_attempts = {run: s.attempt for run, s in states.items() if s.kind == "failed"}
+    logs = {run: str(store.run(run).attempt(attempt_number).log) for run, attempt_number in failed_attempts.items()}
     return [
-        Row(
+        CellRow(
             cell=c.name,
             run=c.run,
             state=states[c.run],
@@ -169,38 +169,38 @@ def rows(store: Store, plan: Plan) -> list[Row]:
     ]
 
 
-def tunings(store: Store, sweep: str) -> list[str]:
+def describe_tunings(store: Store, sweep: str) -> list[str]:
     """How far each tuning of a sweep's arms is, and the sweep of what it found, a line each."""
-    newest = {folder.path.parent: folder for folder in store.sweep(sweep).rounds()}
-    said = []
-    for folder in (*newest.values(), *store.tuned(sweep)):
+    newest_rounds = {folder.path.parent: folder for folder in store.sweep(sweep).rounds()}
+    descriptions = []
+    for folder in (*newest_rounds.values(), *store.tuned(sweep)):
         plan = folder.plan()
         if plan is not None:
-            said.append(f"{folder.id}: {summary(rows(store, plan))}")
-    return said
+            descriptions.append(f"{folder.id}: {describe_counts(build_rows(store, plan))}")
+    return descriptions
 
 
-def _queue(store: Store, plan: Plan, slurm: Slurm) -> dict[str, Job]:
+def _find_jobs(store: Store, plan: Plan, slurm: Slurm) -> dict[str, Job]:
     """Run -> its job; nothing where nothing was ever submitted, or there is no Slurm here."""
-    folder = store.sweep(plan.sweep)
-    if not folder.submissions.exists():
+    sweep_folder = store.sweep(plan.sweep)
+    if not sweep_folder.submissions.exists():
         return {}
     try:
         _ = slurm.facts
-        return Submissions(folder, slurm).queued()
-    except NotNow:
-        return dict.fromkeys(plan.wanted(), UNHEARD)
+        return Submissions(sweep_folder, slurm).queued()
+    except RetryLater:
+        return dict.fromkeys(plan.wanted(), UNKNOWN_JOB)
     except UserError:
         return {}
 
 
-def summary(rows_: Iterable[Row]) -> str:
+def describe_counts(cell_rows: Iterable[CellRow]) -> str:
     """How many cells are in which state."""
-    counts = Counter(r.kind for r in rows_)
+    counts = Counter(r.kind for r in cell_rows)
     return ", ".join(f"{n} {kind}" for kind, n in counts.most_common())
 
 
-def as_records(rows_: Iterable[Row]) -> list[dict[str, object]]:
+def to_records(cell_rows: Iterable[CellRow]) -> list[dict[str, object]]:
     """The rows for machines."""
     return [
         {
@@ -221,5 +221,5 @@ def as_records(rows_: Iterable[Row]) -> list[dict[str, object]]:
             "place": r.place,
             "advice": r.advice,
         }
-        for r in rows_
+        for r in cell_rows
     ]

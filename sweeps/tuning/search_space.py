@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from ablations import schema
-from ablations.plan.plan import Planned
-from ablations.plan.tuned_arms import with_values
+from ablations.plan.plan import ResolvedPlan
+from ablations.plan.tuned_arms import override_config
 from uniclip.config import compose
 from uniclip.config.binding import bind
-from uniclip.errors import UserError, unknown
+from uniclip.errors import UserError, make_unknown_name_error
 
-FIXED = (
+FIXED_KEYS = (
     *("data", "seed", "stream", "runtime", "benchmark"),
     *("train.steps", "train.batch_size", "train.validate_every"),
 )
 """What every trial shares, or the scores of two trials could not be compared."""
-EDGE = 0.05
+BOUNDARY_FRACTION = 0.05
 """So near to an end of its range, in shares of the range, a value lies on the edge."""
-DIGITS = 4
+SIGNIFICANT_DIGITS = 4
 """To so many digits values are rounded: what a table shows is what was run."""
 
 
@@ -73,76 +73,76 @@ class Dimension:
         """`value` to a few digits, still within the range."""
         assert self.low is not None
         assert self.high is not None
-        return value if self.whole else min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
+        return value if self.whole else min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high)
 
     def edge(self, value: Any) -> Literal["lower", "upper"] | None:
         """The end of the range, or of three ordered choices or more, on which `value` lies."""
         if self.choices is None:
-            low, high, at = (self._scaled(v) for v in (self.low, self.high, value))
-            share = (at - low) / (high - low)
-            return "lower" if share <= EDGE else "upper" if share >= 1 - EDGE else None
-        ordered = all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in self.choices)
-        if not ordered or len(self.choices) < 3:
+            low, high, scaled_value = (self._scaled(v) for v in (self.low, self.high, value))
+            fraction = (scaled_value - low) / (high - low)
+            return "lower" if fraction <= BOUNDARY_FRACTION else "upper" if fraction >= 1 - BOUNDARY_FRACTION else None
+        is_ordered = all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in self.choices)
+        if not is_ordered or len(self.choices) < 3:
             return None
-        ends: dict[Any, Literal["lower", "upper"]]
-        ends = {min(self.choices): "lower", max(self.choices): "upper"}
-        return ends.get(value)
+        boundary_choices: dict[Any, Literal["lower", "upper"]]
+        boundary_choices = {min(self.choices): "lower", max(self.choices): "upper"}
+        return boundary_choices.get(value)
 
     def _scaled(self, value: Any) -> float:
         return math.log(value) if self.log else float(value)
 
 
-Space = dict[str, Dimension]
+SearchSpace = dict[str, Dimension]
 """Key of the configuration -> what it may be."""
 
 
-def names(folders: Sequence[Path]) -> list[str]:
+def list_search_spaces(conf_dirs: Sequence[Path]) -> list[str]:
     """Every search space there is."""
-    return compose.options("space", folders)
+    return compose.list_choices("space", conf_dirs)
 
 
-def load(name: str, folders: Sequence[Path]) -> Space:
+def load_search_space(name: str, conf_dirs: Sequence[Path]) -> SearchSpace:
     """The search space of that name; `UserError` if there is none or its file is wrong."""
-    known = names(folders)
-    if name not in known:
-        raise unknown("space", name, known)
-    path = next(p for f in folders if (p := f / "space" / f"{name}.yaml").exists())
+    available_names = list_search_spaces(conf_dirs)
+    if name not in available_names:
+        raise make_unknown_name_error("space", name, available_names)
+    path = next(p for f in conf_dirs if (p := f / "space" / f"{name}.yaml").exists())
     space = {}
     for key, values in schema.read_yaml(path).items():
         try:
             space[key] = bind(Dimension, values, f"{key}.")
         except UserError as error:
-            said = str(error)
-            raise UserError(f"{path}: {said if key in said else f'{key}: {said}'}") from None
+            message = str(error)
+            raise UserError(f"{path}: {message if key in message else f'{key}: {message}'}") from None
     if not space:
         raise UserError(f"{path} names no key")
     return space
 
 
-def fitted(name: str, space: Mapping[str, Dimension], planned: Planned) -> Space:
+def resolve_search_space(name: str, space: Mapping[str, Dimension], resolved_plan: ResolvedPlan) -> SearchSpace:
     """The space with numbers of the type that the keys have.
 
     Raises `UserError` for a key that does not exist in some arm, that an arm changes or every trial
     must share, and for a value that the configuration refuses.
     """
-    typed = {}
-    base = compose.flat(planned.plan.base)
+    typed_space = {}
+    base = compose.flatten(resolved_plan.plan.base)
     for key, dimension in space.items():
-        if any(key == f or key.startswith(f"{f}.") for f in FIXED):
+        if any(key == f or key.startswith(f"{f}.") for f in FIXED_KEYS):
             raise UserError(f"space {name}: {key} cannot be tuned: every trial must share it")
-        typed[key] = dimension
+        typed_space[key] = dimension
         if isinstance(base.get(key), float) and dimension.whole:
             low, high = dimension.ends
-            typed[key] = replace(dimension, low=float(low), high=float(high))
-        for arm in planned.plan.arms:
+            typed_space[key] = replace(dimension, low=float(low), high=float(high))
+        for arm in resolved_plan.plan.arms:
             if any(f"{d}.".startswith(f"{key}.") or key.startswith(f"{d}.") for d in arm.delta):
                 raise UserError(
                     f"space {name}: {key} is changed by arm {arm.name}, so it cannot be tuned "
                     "alike in all arms: leave it out, or choose arms=[...] without that arm"
                 )
-            for value in typed[key].ends:
+            for value in typed_space[key].ends:
                 try:
-                    with_values(planned.configs[arm.name], {key: value})
+                    override_config(resolved_plan.configs[arm.name], {key: value})
                 except UserError as error:
                     raise UserError(f"space {name}: arm {arm.name}: {error}") from None
-    return typed
+    return typed_space

@@ -21,27 +21,27 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
-from sweeps.tuning.search_space import Space
+from sweeps.tuning.search_space import SearchSpace
 from uniclip.errors import UserError
-from uniclip.rng import key
-from uniclip.store import Round, Trial
+from uniclip.rng import derive_key
+from uniclip.store import TuningRound, Trial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-STARTUP = 6
+N_STARTUP_TRIALS = 6
 """Trials at random before the sampler looks at scores."""
 ETA = 3
 """From rung to rung the steps are multiplied by it, and in Hyperband the trials divided."""
-MEDIAN_AFTER = 4
+MEDIAN_STARTUP_TRIALS = 4
 """Trials of an arm that no median stops."""
 
-Points = dict[str, dict[int, dict[str, Any]]]
+TrialParams = dict[str, dict[int, dict[str, Any]]]
 """Arm -> number of a trial -> its values."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class TrialResult:
     """What a trial came to at a rung."""
 
     score: float
@@ -51,7 +51,7 @@ class Measured:
     diverged: int = 0
 
 
-Measure = Callable[[int, int, Points], Mapping[str, Mapping[int, Measured]]]
+TrialRunner = Callable[[int, int, TrialParams], Mapping[str, Mapping[int, TrialResult]]]
 """(round, rung, points) -> what each came to there."""
 
 
@@ -60,7 +60,7 @@ class Study:
     """What decides the trials, beside the scores."""
 
     arms: tuple[str, ...]
-    space: Space
+    space: SearchSpace
     trials: int
     """For each arm."""
     start: dict[str, Any] | None = None
@@ -72,169 +72,169 @@ class Study:
     rungs: tuple[float, ...] = field(default=(1.0,))
     """Shares of the steps after which trials are compared; the last is 1."""
 
-    def bracket(self, number: int) -> tuple[int, int]:
+    def bracket(self, round_number: int) -> tuple[int, int]:
         """How many trials of each arm round `number` asks for at most, and their first rung."""
         if self.pruner != "hyperband":
             return self.at_once, 0
-        last = len(self.rungs) - 1
-        halvings = last - number % (last + 1)
-        return math.ceil((last + 1) / (halvings + 1) * ETA**halvings), last - halvings
+        last_rung = len(self.rungs) - 1
+        halvings = last_rung - round_number % (last_rung + 1)
+        return math.ceil((last_rung + 1) / (halvings + 1) * ETA**halvings), last_rung - halvings
 
 
-def conduct(
+def run_study(
     study: Study,
-    measure: Measure,
+    run_trials: TrialRunner,
     *,
-    recall: Callable[[int], Round | None] = lambda number: None,
-    tell: Callable[[Round], Round] = lambda round_: round_,
-) -> list[Round]:
+    recall: Callable[[int], TuningRound | None] = lambda round_number: None,
+    tell: Callable[[TuningRound], TuningRound] = lambda round_: round_,
+) -> list[TuningRound]:
     """All rounds of a study: those that `recall` knows, then those that are measured and told."""
-    told: list[Round] = []
-    asked = 0
-    while asked < study.trials:
-        number = len(told)
-        told.append(recall(number) or tell(_round(study, told, number, asked, measure)))
-        asked += len(told[-1].trials[study.arms[0]])
-    return told
+    rounds: list[TuningRound] = []
+    num_trials = 0
+    while num_trials < study.trials:
+        round_number = len(rounds)
+        rounds.append(recall(round_number) or tell(_run_round(study, rounds, round_number, num_trials, run_trials)))
+        num_trials += len(rounds[-1].trials[study.arms[0]])
+    return rounds
 
 
-def of_arm(rounds: Sequence[Round], arm: str) -> list[Trial]:
+def list_arm_trials(rounds: Sequence[TuningRound], arm: str) -> list[Trial]:
     """The trials of an arm, in their order."""
     return [trial for round_ in rounds for trial in round_.trials[arm]]
 
 
-def rungs(pruner: str, validations: int) -> tuple[float, ...]:
+def compute_rungs(pruner: str, num_validations: int) -> tuple[float, ...]:
     """Shares of the steps after which trials are compared, for runs with so many validations.
 
     Raises `UserError` if a pruner has no validation to go by before the end.
     """
     if pruner == "none":
         return (1.0,)
-    if validations < ETA:
+    if num_validations < ETA:
         raise UserError(
-            f"pruner={pruner} needs {ETA} validations a run, there would be {validations}: "
+            f"pruner={pruner} needs {ETA} validations a run, there would be {num_validations}: "
             "set train.validate_every lower"
         )
-    below = math.floor(math.log(validations, ETA) + 1e-9)
-    return (*(ETA**-i for i in range(below, 0, -1)), 1.0)
+    num_lower_rungs = math.floor(math.log(num_validations, ETA) + 1e-9)
+    return (*(ETA**-i for i in range(num_lower_rungs, 0, -1)), 1.0)
 
 
-def _round(study: Study, told: Sequence[Round], number: int, asked: int, measure: Measure) -> Round:
+def _run_round(study: Study, rounds: Sequence[TuningRound], round_number: int, trial_offset: int, run_trials: TrialRunner) -> TuningRound:
     """Ask for the trials of a round, bring them from rung to rung, and say what they came to."""
-    size, first = study.bracket(number)
-    count = min(size, study.trials - asked)
-    before = {arm: of_arm(told, arm) for arm in study.arms}
-    points = {a: dict(enumerate(_ask(study, before[a], count, number), asked)) for a in study.arms}
-    last = len(study.rungs) - 1
-    alive: Points = points
-    reached: dict[tuple[str, int], dict[int, Measured]] = {}
-    for rung in range(first, last + 1):
-        measured = measure(number, rung, alive)
-        for arm, tried in alive.items():
-            for trial in tried:
-                reached.setdefault((arm, trial), {})[rung] = measured[arm][trial]
-        if rung < last:
-            going_on = {a: _survivors(study, rung, measured[a], before[a]) for a in alive}
-            alive = {a: {t: points[a][t] for t in going_on[a]} for a in alive if going_on[a]}
-        if not alive:
+    bracket_size, first_rung = study.bracket(round_number)
+    num_trials = min(bracket_size, study.trials - trial_offset)
+    previous_trials = {arm: list_arm_trials(rounds, arm) for arm in study.arms}
+    trial_params = {a: dict(enumerate(_suggest_params(study, previous_trials[a], num_trials, round_number), trial_offset)) for a in study.arms}
+    last_rung = len(study.rungs) - 1
+    active_params: TrialParams = trial_params
+    results_by_trial: dict[tuple[str, int], dict[int, TrialResult]] = {}
+    for rung in range(first_rung, last_rung + 1):
+        rung_results = run_trials(round_number, rung, active_params)
+        for arm, arm_params in active_params.items():
+            for trial in arm_params:
+                results_by_trial.setdefault((arm, trial), {})[rung] = rung_results[arm][trial]
+        if rung < last_rung:
+            survivors = {a: _select_survivors(study, rung, rung_results[a], previous_trials[a]) for a in active_params}
+            active_params = {a: {t: trial_params[a][t] for t in survivors[a]} for a in active_params if survivors[a]}
+        if not active_params:
             break
     trials = {
-        arm: tuple(_trial(t, values, reached[arm, t], last) for t, values in tried.items())
-        for arm, tried in points.items()
+        arm: tuple(_build_trial(t, values, results_by_trial[arm, t], last_rung) for t, values in arm_params.items())
+        for arm, arm_params in trial_params.items()
     }
-    return Round(number=number, trials=trials)
+    return TuningRound(number=round_number, trials=trials)
 
 
-def _trial(
-    number: int, values: dict[str, Any], reached: Mapping[int, Measured], last: int
+def _build_trial(
+    trial_number: int, values: dict[str, Any], rung_results: Mapping[int, TrialResult], last_rung: int
 ) -> Trial:
-    newest = reached[max(reached)]
+    last_result = rung_results[max(rung_results)]
     return Trial(
-        number=number,
+        number=trial_number,
         values=values,
-        scores={str(rung): m.score for rung, m in reached.items()},
-        done=last in reached,
-        steps=newest.steps,
-        diverged=newest.diverged,
+        scores={str(rung): m.score for rung, m in rung_results.items()},
+        done=last_rung in rung_results,
+        steps=last_result.steps,
+        diverged=last_result.diverged,
     )
 
 
-def _survivors(
-    study: Study, rung: int, here: Mapping[int, Measured], before: Sequence[Trial]
+def _select_survivors(
+    study: Study, rung: int, rung_results: Mapping[int, TrialResult], previous_trials: Sequence[Trial]
 ) -> list[int]:
     """The trials that go on from a rung, in their order."""
     if study.pruner == "hyperband":
-        ranked = sorted(here, key=lambda t: (-here[t].score, t))
-        return sorted(ranked[: max(1, len(here) // ETA)])
-    scores = [t.scores[str(rung)] for t in before if str(rung) in t.scores]
-    scores += [m.score for m in here.values()]
-    limit = median(scores) if len(before) >= MEDIAN_AFTER else -math.inf
-    return [t for t, m in here.items() if m.score >= limit]
+        ranked_trials = sorted(rung_results, key=lambda t: (-rung_results[t].score, t))
+        return sorted(ranked_trials[: max(1, len(rung_results) // ETA)])
+    scores = [t.scores[str(rung)] for t in previous_trials if str(rung) in t.scores]
+    scores += [m.score for m in rung_results.values()]
+    threshold = median(scores) if len(previous_trials) >= MEDIAN_STARTUP_TRIALS else -math.inf
+    return [t for t, m in rung_results.items() if m.score >= threshold]
 
 
 # ---- the sampler ---------------------------------------------------------------------------------
 
 
-def _ask(study: Study, told: Sequence[Trial], count: int, number: int) -> list[dict[str, Any]]:
+def _suggest_params(study: Study, previous_trials: Sequence[Trial], num_points: int, round_number: int) -> list[dict[str, Any]]:
     """The next `count` points of an arm, of which `told` is known."""
-    if not told and study.start is not None:
-        return [study.start, *_sampled(study, told, count - 1, number)]
-    return _sampled(study, told, count, number)
+    if not previous_trials and study.start is not None:
+        return [study.start, *_sample_params(study, previous_trials, num_points - 1, round_number)]
+    return _sample_params(study, previous_trials, num_points, round_number)
 
 
-def _sampled(study: Study, told: Sequence[Trial], count: int, number: int) -> list[dict[str, Any]]:
+def _sample_params(study: Study, previous_trials: Sequence[Trial], num_points: int, round_number: int) -> list[dict[str, Any]]:
     import optuna  # here: nothing but a tuning needs it
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    ranges = _distributions(study.space)
+    distributions = _build_distributions(study.space)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(
-            seed=key("tuning", study.seed, number) % 2**32,
-            n_startup_trials=STARTUP,
+            seed=derive_key("tuning", study.seed, round_number) % 2**32,
+            n_startup_trials=N_STARTUP_TRIALS,
             multivariate=True,
             constant_liar=True,
         )
-    inner = optuna.create_study(direction="maximize", sampler=sampler)
-    state = optuna.trial.TrialState
-    for trial in told:
-        encoded = {k: _index(study.space, k, v) for k, v in trial.values.items()}
-        inner.add_trial(
+    optuna_study = optuna.create_study(direction="maximize", sampler=sampler)
+    trial_state = optuna.trial.TrialState
+    for trial in previous_trials:
+        encoded_params = {k: _encode_value(study.space, k, v) for k, v in trial.values.items()}
+        optuna_study.add_trial(
             optuna.trial.create_trial(
-                params=encoded,
-                distributions=ranges,
-                state=state.COMPLETE if trial.done else state.PRUNED,
+                params=encoded_params,
+                distributions=distributions,
+                state=trial_state.COMPLETE if trial.done else trial_state.PRUNED,
                 value=trial.score if trial.done else None,
                 intermediate_values={int(rung): s for rung, s in trial.scores.items()},
             )
         )
-    asked = [inner.ask(ranges).params for _ in range(count)]
-    return [{k: _value(study.space, k, v) for k, v in params.items()} for params in asked]
+    suggestions = [optuna_study.ask(distributions).params for _ in range(num_points)]
+    return [{k: _decode_value(study.space, k, v) for k, v in params.items()} for params in suggestions]
 
 
-def _distributions(space: Space) -> dict[str, BaseDistribution]:
+def _build_distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
         IntDistribution,
     )
 
-    made: dict[str, BaseDistribution] = {}
-    for name, d in space.items():
-        if d.choices is not None:
+    distributions: dict[str, BaseDistribution] = {}
+    for name, dimension in space.items():
+        if dimension.choices is not None:
             # By position: a choice may be a list, which Optuna does not keep.
-            made[name] = CategoricalDistribution(tuple(range(len(d.choices))))
+            distributions[name] = CategoricalDistribution(tuple(range(len(dimension.choices))))
         else:
-            low, high = d.ends
-            made[name] = (IntDistribution if d.whole else FloatDistribution)(low, high, log=d.log)
-    return made
+            low, high = dimension.ends
+            distributions[name] = (IntDistribution if dimension.whole else FloatDistribution)(low, high, log=dimension.log)
+    return distributions
 
 
-def _index(space: Space, name: str, value: Any) -> Any:
+def _encode_value(space: SearchSpace, name: str, value: Any) -> Any:
     choices = space[name].choices
     return value if choices is None else choices.index(value)
 
 
-def _value(space: Space, name: str, drawn: Any) -> Any:
+def _decode_value(space: SearchSpace, name: str, suggested_value: Any) -> Any:
     choices = space[name].choices
-    return space[name].rounded(drawn) if choices is None else choices[drawn]
+    return space[name].rounded(suggested_value) if choices is None else choices[suggested_value]

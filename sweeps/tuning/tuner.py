@@ -16,35 +16,35 @@ from typing import Literal, Union
 
 from ablations.plan import plan as plans
 from ablations.plan import tuned_arms
-from ablations.plan.plan import Planned
+from ablations.plan.plan import ResolvedPlan
 from analysis.collect import run_time
-from sweeps.claims.claim import look
+from sweeps.claims.claim import inspect_run
 from sweeps.cli import main
 from sweeps.cli.slurm_job import in_follow_up
 from sweeps.config import request
-from sweeps.config.request import Asked
-from sweeps.controller.controller import Conduct
+from sweeps.config.request import SweepRequest
+from sweeps.controller.controller import SweepController
 from sweeps.costs import estimate as price
 from sweeps.costs import limit, probe
-from sweeps.costs.audit_scope import audited, basis
+from sweeps.costs.audit_scope import has_audit, compute_audit_key
 from sweeps.monitor.display import Display
 from sweeps.slurm import Slurm
 from sweeps.tuning import search_space as spaces
 from sweeps.tuning import study as studies
-from sweeps.tuning.study import Measured, Points, Study
+from sweeps.tuning.study import TrialResult, TrialParams, Study
 from uniclip.config import RunConfig, compose
-from uniclip.config.binding import bind, plain, setting
+from uniclip.config.binding import bind, to_builtins, config_field
 from uniclip.errors import UserError
 from uniclip.identity import digest
-from uniclip.io.atomic import append
-from uniclip.io.atomic import replace as write
-from uniclip.store import Finding, Plan, Round, StudyFolder, Trial, TunedArm, Tuning
+from uniclip.io.atomic import append_jsonl
+from uniclip.io.atomic import atomic_write as write
+from uniclip.store import AuditCheck, Plan, TuningRound, StudyFolder, Trial, TunedArm, Tuning
 
-FIRST_SEED = 1_000
+FIRST_TUNING_SEED = 1_000
 """Tuning seeds are counted from here: the seeds of a table had no say in what was chosen."""
-WORST = 0.0
+DIVERGED_SCORE = 0.0
 """What a diverged run scores; validation scores lie in [0, 1]."""
-TRIES = 2
+MAX_TRAINING_PASSES = 2
 """One that halts while we look, where an earlier round let it, is taken up a second time."""
 
 
@@ -52,19 +52,19 @@ TRIES = 2
 class TuneConfig:
     """What a tuning is told, beside what a sweep is."""
 
-    trials: int = setting(20, low=1, high=10_000)
+    trials: int = config_field(20, low=1, high=10_000)
     """For each arm."""
     space: str = "optimizer"
     """A file of `conf/space/`."""
     pruner: Literal["none", "median", "hyperband"] = "none"
     tuning_seeds: Union[int, tuple[int, ...]] = 1
     """How many (1000, 1001, ...), or which: a trial's score is the mean over them."""
-    at_once: int = setting(1, low=1, high=1_000)
+    at_once: int = config_field(1, low=1, high=1_000)
     """Trials of each arm in a round: more keep more machines busy, fewer learn more."""
-    study_seed: int = setting(0, low=0)
+    study_seed: int = config_field(0, low=0)
 
 
-class Unfinished(Exception):
+class TrialsIncomplete(Exception):
     """Trials that could not be brought to their rung: one line for the user."""
 
 
@@ -73,69 +73,69 @@ class Tuner:
     """One tuning of the arms of a plan."""
 
     wanted: TuneConfig
-    asked: Asked
-    planned: Planned
+    asked: SweepRequest
+    planned: ResolvedPlan
     study: Study
     seeds: tuple[int, ...]
 
     @cached_property
     def folder(self) -> StudyFolder:
         """Where its rounds are told."""
-        content = {**plain(self.study), "seeds": list(self.seeds)}
-        name = f"{self.wanted.space}-{digest(content, 8)}"
+        study_definition = {**to_builtins(self.study), "seeds": list(self.seeds)}
+        name = f"{self.wanted.space}-{digest(study_definition, 8)}"
         return self.asked.store.study(self.planned.plan.sweep, name)
 
     def estimate(self) -> str:
         """How many runs there will be and how long they should take, in words."""
         plan, study = self.planned.plan, self.study
-        runs = study.trials * len(study.arms) * len(self.seeds)
-        said = (
+        num_runs = study.trials * len(study.arms) * len(self.seeds)
+        summary = (
             f"{study.trials} trials x {len(study.arms)} arms x {len(self.seeds)} "
-            f"seed{'s' * (len(self.seeds) > 1)} = {runs} runs, and {2 * len(plan.cells)} for the "
+            f"seed{'s' * (len(self.seeds) > 1)} = {num_runs} runs, and {2 * len(plan.cells)} for the "
             "table, default and tuned"
         )
-        known = price.prices(self.asked.store, plan)
-        if not all(arm in known for arm in study.arms):
-            return f"{said}; not measured yet"
-        slots = self.asked.settings.slots(plan.base["train"]["threads"])
-        each = sum(known[arm].seconds for arm in study.arms) / slots
-        most = "about" if study.pruner == "none" else "at most"
-        spent = run_time.spoken(each * study.trials * len(self.seeds))
-        return f"{said}; the trials take {most} {spent} on {slots} slots"
+        cost_estimates = price.estimate_costs(self.asked.store, plan)
+        if not all(arm in cost_estimates for arm in study.arms):
+            return f"{summary}; not measured yet"
+        max_parallel_runs = self.asked.settings.slots(plan.base["train"]["threads"])
+        seconds_per_trial = sum(cost_estimates[arm].seconds for arm in study.arms) / max_parallel_runs
+        qualifier = "about" if study.pruner == "none" else "at most"
+        duration = run_time.format_duration(seconds_per_trial * study.trials * len(self.seeds))
+        return f"{summary}; the trials take {qualifier} {duration} on {max_parallel_runs} slots"
 
     def hold(self) -> bool:
         """Refuse a tuning of which nothing is told yet if all of it would take more than
         `max_gpu_hours`: trials, default arms, tuned ones; whether that could be judged by now."""
         if self.folder.round(0) is not None:
             return True
-        plan, asked = self.planned.plan, self.asked
+        plan, sweep_request = self.planned.plan, self.asked
         if not in_follow_up():
-            probe.forget_failed(asked.store.sweep(plan.sweep))
-        wanted, witness = plan.wanted(), Slurm().ending
-        states = {run: look(asked.store.run(run), e, witness) for run, e in wanted.items()}
-        missing = [run for run, state in states.items() if asked.settings.takes(state)]
-        runs = Counter([*missing, *wanted])
+            probe.delete_failed_audit(sweep_request.store.sweep(plan.sweep))
+        required_evaluations, job_end_lookup = plan.wanted(), Slurm().ending
+        states = {run: inspect_run(sweep_request.store.run(run), e, job_end_lookup) for run, e in required_evaluations.items()}
+        open_runs = [run for run, state in states.items() if sweep_request.settings.takes(state)]
+        run_counts = Counter([*open_runs, *required_evaluations])
         for run in {c.arm: c.run for c in plan.cells}.values():
-            runs[run] += self.study.trials * len(self.seeds)
-        return limit.hold(asked.store, self.planned, runs, asked.settings)
+            run_counts[run] += self.study.trials * len(self.seeds)
+        return limit.enforce_gpu_hours_limit(sweep_request.store, self.planned, run_counts, sweep_request.settings)
 
     def tune(self, display: Display) -> Tuning:
         """Conduct the study to its end; `Unfinished` if runs failed or are not there yet."""
 
-        def measure(number: int, rung: int, points: Points) -> dict[str, dict[int, Measured]]:
-            tried = sorted({t for of_arm in points.values() for t in of_arm})
-            share = "" if len(self.study.rungs) == 1 else f", to {self.study.rungs[rung]:.0%}"
+        def measure(round_number: int, rung: int, trial_params: TrialParams) -> dict[str, dict[int, TrialResult]]:
+            trial_numbers = sorted({t for arm_params in trial_params.values() for t in arm_params})
+            rung_text = "" if len(self.study.rungs) == 1 else f", to {self.study.rungs[rung]:.0%}"
             display.line(
-                f"round {number + 1}: trials {tried[0] + 1} to {tried[-1] + 1} of "
-                f"{self.study.trials} for {len(points)} arms{share}"
+                f"round {round_number + 1}: trials {trial_numbers[0] + 1} to {trial_numbers[-1] + 1} of "
+                f"{self.study.trials} for {len(trial_params)} arms{rung_text}"
             )
-            return self._measure(number, rung, points, display)
+            return self._measure(round_number, rung, trial_params, display)
 
-        rounds = studies.conduct(
+        rounds = studies.run_study(
             self.study, measure, recall=self.folder.round, tell=self.folder.tell
         )
         arms = tuple(self._found(arm, rounds) for arm in self.study.arms)
-        check_budgets(self.study, arms, self.planned.configs)
+        assert_equal_trials(self.study, arms, self.planned.configs)
         return Tuning(
             default=self.planned.plan.sweep,
             space=self.wanted.space,
@@ -145,95 +145,95 @@ class Tuner:
             arms=arms,
         )
 
-    def _found(self, arm: str, rounds: Sequence[Round]) -> TunedArm:
-        trials = studies.of_arm(rounds, arm)
+    def _found(self, arm: str, rounds: Sequence[TuningRound]) -> TunedArm:
+        trials = studies.list_arm_trials(rounds, arm)
         best = max((t for t in trials if t.done), key=lambda t: (t.score, -t.number))
-        ends = {k: self.study.space[k].edge(v) for k, v in best.values.items()}
-        first: Trial | None = trials[0] if self.study.start is not None else None
+        boundary_sides = {k: self.study.space[k].edge(v) for k, v in best.values.items()}
+        first_trial: Trial | None = trials[0] if self.study.start is not None else None
         return TunedArm(
             arm=arm,
             best=best,
-            default=first.score if first is not None and first.done else None,
+            default=first_trial.score if first_trial is not None and first_trial.done else None,
             trials=len(trials),
             stopped=sum(not t.done for t in trials),
             diverged=sum(t.diverged for t in trials),
             steps=sum(t.steps for t in trials),
-            edges={k: end for k, end in ends.items() if end is not None},
+            edges={k: side for k, side in boundary_sides.items() if side is not None},
         )
 
     # -- the runs of a round --
 
     def _measure(
-        self, number: int, rung: int, points: Points, display: Display
-    ) -> dict[str, dict[int, Measured]]:
-        planned = tuned_arms.trials(
+        self, round_number: int, rung: int, trial_params: TrialParams, display: Display
+    ) -> dict[str, dict[int, TrialResult]]:
+        trial_plan = tuned_arms.build_trial_plan(
             self.planned,
-            points,
-            sweep=self.folder.sweep_id(number, rung),
+            trial_params,
+            sweep=self.folder.sweep_id(round_number, rung),
             seeds=self.seeds,
-            halt=self.study.rungs[rung],
+            stop_fraction=self.study.rungs[rung],
         )
-        self._train(planned, display)
-        runs: dict[str, list[str]] = {}
-        for cell in planned.plan.cells:
-            runs.setdefault(cell.arm, []).append(cell.run)
-        halt = planned.plan.base["runtime"]["halt"]
-        measured: dict[str, dict[int, Measured]] = {}
-        for arm, tried in points.items():
-            measured[arm] = {}
-            for trial in tried:
-                name = tuned_arms.trial_name(arm, trial)
-                config = _halting(planned.configs[name], halt)
-                each = [self._reached(run, config) for run in runs[name]]
-                measured[arm][trial] = _mean([m for m in each if m is not None])
-        return measured
+        self._train(trial_plan, display)
+        runs_by_arm: dict[str, list[str]] = {}
+        for cell in trial_plan.plan.cells:
+            runs_by_arm.setdefault(cell.arm, []).append(cell.run)
+        halt = trial_plan.plan.base["runtime"]["halt"]
+        results: dict[str, dict[int, TrialResult]] = {}
+        for arm, arm_params in trial_params.items():
+            results[arm] = {}
+            for trial_number in arm_params:
+                name = tuned_arms.format_trial_name(arm, trial_number)
+                config = _set_halt(trial_plan.configs[name], halt)
+                seed_results = [self._reached(run, config) for run in runs_by_arm[name]]
+                results[arm][trial_number] = _average_results([m for m in seed_results if m is not None])
+        return results
 
-    def _train(self, planned: Planned, display: Display) -> None:
+    def _train(self, trial_plan: ResolvedPlan, display: Display) -> None:
         """Have every run of a round's plan brought to its rung."""
-        self.adopt(planned.plan)
-        for _ in range(TRIES):
-            lacking = self._lacking(planned)
-            if not lacking:
+        self.adopt(trial_plan.plan)
+        for _ in range(MAX_TRAINING_PASSES):
+            unfinished_runs = self._lacking(trial_plan)
+            if not unfinished_runs:
                 return
-            conduct = Conduct(
+            controller = SweepController(
                 store=self.asked.store,
-                planned=tuned_arms.only(planned, lacking),
+                planned=tuned_arms.select_runs(trial_plan, unfinished_runs),
                 settings=self.asked.settings,
                 display=display,
                 words=self.asked.lasting,
             )
-            if not conduct.run():
-                raise main.GoesOn
-        lacking = self._lacking(planned)
-        if lacking:
-            state = look(self.asked.store.run(lacking[0]), {})
-            again = " (with retry=failed it tries them again)" * (state.kind == "failed")
-            raise Unfinished(
-                f"{len(lacking)} runs of trials did not get there; {lacking[0]} is {state.kind}: "
-                f"{state.reason}; the same command goes on{again}"
+            if not controller.run():
+                raise main.Detached
+        unfinished_runs = self._lacking(trial_plan)
+        if unfinished_runs:
+            state = inspect_run(self.asked.store.run(unfinished_runs[0]), {})
+            retry_hint = " (with retry=failed it tries them again)" * (state.kind == "failed")
+            raise TrialsIncomplete(
+                f"{len(unfinished_runs)} runs of trials did not get there; {unfinished_runs[0]} is {state.kind}: "
+                f"{state.reason}; the same command goes on{retry_hint}"
             )
 
     def adopt(self, plan: Plan) -> None:
         """Let a plan of varied arms stand on the audit and the prices of the arms themselves:
         a switch switches the same under any rate."""
-        ours = self.asked.store.sweep(self.planned.plan.sweep)
-        theirs = self.asked.store.sweep(plan.sweep)
-        meant = basis(plan)
-        if audited(theirs, meant) or not audited(ours, meant):
+        default_sweep = self.asked.store.sweep(self.planned.plan.sweep)
+        varied_sweep = self.asked.store.sweep(plan.sweep)
+        audit_key = compute_audit_key(plan)
+        if has_audit(varied_sweep, audit_key) or not has_audit(default_sweep, audit_key):
             return
-        probes = price.probes(self.asked.store, self.planned.plan)
+        arm_probes = price.read_probes(self.asked.store, self.planned.plan)
         for arm in plan.arms:
-            probe = probes.get(arm.name.rsplit("#", 1)[0])
-            if probe is not None:
-                append(theirs.probes, {**probe, "arm": arm.name})
-        write(theirs.audit, ours.audit.read_bytes())
+            arm_probe = arm_probes.get(arm.name.rsplit("#", 1)[0])
+            if arm_probe is not None:
+                append_jsonl(varied_sweep.probes, {**arm_probe, "arm": arm.name})
+        write(varied_sweep.audit, default_sweep.audit.read_bytes())
 
-    def _lacking(self, planned: Planned) -> list[str]:
-        halt = planned.plan.base["runtime"]["halt"]
-        configs = {c.run: _halting(planned.configs[c.arm], halt) for c in planned.plan.cells}
+    def _lacking(self, trial_plan: ResolvedPlan) -> list[str]:
+        halt = trial_plan.plan.base["runtime"]["halt"]
+        configs = {c.run: _set_halt(trial_plan.configs[c.arm], halt) for c in trial_plan.plan.cells}
         return [run for run, config in configs.items() if self._reached(run, config) is None]
 
-    def _reached(self, run_id: str, config: RunConfig) -> Measured | None:
+    def _reached(self, run_id: str, config: RunConfig) -> TrialResult | None:
         """What a run came to at `config.last_step`; None if it is not there yet.
 
         What it came to later plays no part, so a study that is replayed decides as it did.
@@ -241,69 +241,69 @@ class Tuner:
         run, step = self.asked.store.run(run_id), config.last_step
         outcome = run.outcome()
         if outcome is not None and outcome.kind == "diverged" and outcome.step < step:
-            return Measured(score=WORST, steps=outcome.step, diverged=1)
-        if outcome is None and (step == config.train.steps or look(run, {}).kind == "running"):
+            return TrialResult(score=DIVERGED_SCORE, steps=outcome.step, diverged=1)
+        if outcome is None and (step == config.train.steps or inspect_run(run, {}).kind == "running"):
             return None
         for record in run.history():
             if record.get("phase") == "validation" and record.get("step") == step:
-                return Measured(score=record["score"], steps=step)
+                return TrialResult(score=record["score"], steps=step)
         if outcome is None:
             return None
         raise UserError(f"{run.path} has no validation at step {step}: move it away and run again")
 
 
-def tuner(overrides: list[str]) -> Tuner:
+def build_tuner(overrides: list[str]) -> Tuner:
     """The tuning that these words ask for; `UserError` where it cannot be had."""
-    own = [f.name for f in fields(TuneConfig)]
-    mine = [word for word in overrides if word.partition("=")[0] in own]
-    wanted: TuneConfig = bind(TuneConfig, compose.parse(mine))
-    asked = request.asked([word for word in overrides if word not in mine], own)
-    asked = replace(asked, words=("tune", *overrides))
-    seeds = request.seed_list("tuning_seeds", wanted.tuning_seeds, FIRST_SEED)
-    space = spaces.load(wanted.space, asked.folders)
-    planned = plans.make(asked.request)
-    study = _study(wanted, spaces.fitted(wanted.space, space, planned), planned)
-    return Tuner(wanted=wanted, asked=asked, planned=planned, study=study, seeds=seeds)
+    tune_keys = [f.name for f in fields(TuneConfig)]
+    tune_overrides = [override for override in overrides if override.partition("=")[0] in tune_keys]
+    tune_config: TuneConfig = bind(TuneConfig, compose.parse_overrides(tune_overrides))
+    sweep_request = request.parse_request([override for override in overrides if override not in tune_overrides], tune_keys)
+    sweep_request = replace(sweep_request, words=("tune", *overrides))
+    seeds = request.resolve_seeds("tuning_seeds", tune_config.tuning_seeds, FIRST_TUNING_SEED)
+    space = spaces.load_search_space(tune_config.space, sweep_request.folders)
+    resolved_plan = plans.build_plan(sweep_request.request)
+    study = _build_study(tune_config, spaces.resolve_search_space(tune_config.space, space, resolved_plan), resolved_plan)
+    return Tuner(wanted=tune_config, asked=sweep_request, planned=resolved_plan, study=study, seeds=seeds)
 
 
-def _study(wanted: TuneConfig, space: spaces.Space, planned: Planned) -> Study:
-    base = compose.flat(planned.plan.base)
-    start = {key: base[key] for key in space}
-    trains = [config.train for config in planned.configs.values()]
+def _build_study(tune_config: TuneConfig, space: spaces.SearchSpace, resolved_plan: ResolvedPlan) -> Study:
+    base = compose.flatten(resolved_plan.plan.base)
+    initial_values = {key: base[key] for key in space}
+    train_configs = [config.train for config in resolved_plan.configs.values()]
     return Study(
-        arms=tuple(planned.configs),
+        arms=tuple(resolved_plan.configs),
         space=space,
-        trials=wanted.trials,
-        start=start if all(space[k].holds(v) for k, v in start.items()) else None,
-        at_once=wanted.at_once,
-        seed=wanted.study_seed,
-        pruner=wanted.pruner,
-        rungs=studies.rungs(wanted.pruner, min(t.steps // t.validate_every for t in trains)),
+        trials=tune_config.trials,
+        start=initial_values if all(space[k].holds(v) for k, v in initial_values.items()) else None,
+        at_once=tune_config.at_once,
+        seed=tune_config.study_seed,
+        pruner=tune_config.pruner,
+        rungs=studies.compute_rungs(tune_config.pruner, min(t.steps // t.validate_every for t in train_configs)),
     )
 
 
-def spoken(tuning: Tuning) -> list[str]:
+def describe_tuning(tuning: Tuning) -> list[str]:
     """What was found, a line an arm, for a terminal."""
-    said = []
+    lines = []
     for arm in tuning.arms:
         values = ", ".join(f"{key}={value}" for key, value in arm.best.values.items())
-        before = "n/a" if arm.default is None else f"{arm.default:.3f}"
-        edge = f" (on an edge of the space: {', '.join(arm.edges)})" if arm.edges else ""
-        said.append(
+        default_score = "n/a" if arm.default is None else f"{arm.default:.3f}"
+        boundary_note = f" (on an edge of the space: {', '.join(arm.edges)})" if arm.edges else ""
+        lines.append(
             f"{arm.arm}: {values}, trial {arm.best.number + 1} of {arm.trials}; "
-            f"validation {before} -> {arm.best.score:.3f}{edge}"
+            f"validation {default_score} -> {arm.best.score:.3f}{boundary_note}"
         )
-    return said
+    return lines
 
 
 class QuietDisplay(Display):
     """Of arms that were audited before."""
 
-    def audit(self, findings: Collection[Finding]) -> None:
+    def audit(self, checks: Collection[AuditCheck]) -> None:
         """Nothing: the sweep of the default arms has said it."""
 
 
-def check_budgets(
+def assert_equal_trials(
     study: Study, arms: Collection[TunedArm], configs: Mapping[str, RunConfig]
 ) -> None:
     """Assert that every arm had the same trials, and the same steps unless scores cut them short.
@@ -313,20 +313,20 @@ def check_budgets(
     assert {t.trials for t in arms} == {study.trials}, "every arm has the same trials"
     if study.pruner == "median":
         return
-    by_length: dict[int, set[int]] = {}
+    steps_by_length: dict[int, set[int]] = {}
     for t in arms:
         if not t.diverged:
-            by_length.setdefault(configs[t.arm].train.steps, set()).add(t.steps)
-    assert all(len(steps) == 1 for steps in by_length.values()), "every arm has the same steps"
+            steps_by_length.setdefault(configs[t.arm].train.steps, set()).add(t.steps)
+    assert all(len(steps) == 1 for steps in steps_by_length.values()), "every arm has the same steps"
 
 
-def _halting(config: RunConfig, halt: float | None) -> RunConfig:
-    return tuned_arms.with_values(config, {"runtime.halt": halt})
+def _set_halt(config: RunConfig, halt: float | None) -> RunConfig:
+    return tuned_arms.override_config(config, {"runtime.halt": halt})
 
 
-def _mean(each: Sequence[Measured]) -> Measured:
-    return Measured(
-        score=sum(m.score for m in each) / len(each),
-        steps=sum(m.steps for m in each),
-        diverged=sum(m.diverged for m in each),
+def _average_results(results: Sequence[TrialResult]) -> TrialResult:
+    return TrialResult(
+        score=sum(m.score for m in results) / len(results),
+        steps=sum(m.steps for m in results),
+        diverged=sum(m.diverged for m in results),
     )

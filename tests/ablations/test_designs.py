@@ -12,7 +12,7 @@ from ablations import designs, schema
 from ablations.schema import Ablation, ArmDefinition, ContrastDefinition
 from uniclip.config.binding import bind
 from uniclip.errors import UserError
-from uniclip.store import Component, Contrast, Expectation
+from uniclip.store import Component, Contrast, PlantedEffect
 
 LETTERS = ("a", "b", "c", "d")
 
@@ -43,7 +43,7 @@ def ablation(k: int, design: str = "crossed", **more: Any) -> Ablation:
 
 
 def contrasts(it: Ablation) -> dict[str, Contrast]:
-    drawn = designs.contrasts(it, DECLARED, list(designs.arms(it)))
+    drawn = designs.build_contrasts(it, DECLARED, list(designs.build_arms(it)))
     assert len({c.name for c in drawn}) == len(drawn), "two contrasts of one name"
     return {c.name: c for c in drawn}
 
@@ -55,7 +55,7 @@ def value(contrast: Contrast, scores: dict[str, float]) -> float:
 def planted(it: Ablation, effects: dict[tuple[str, ...], float]) -> dict[str, float]:
     """Score of each arm: the sum of the effects of all subsets of the components it has."""
     scores = {}
-    for name, arm in designs.arms(it).items():
+    for name, arm in designs.build_arms(it).items():
         on = set(it.components) - set(arm.off)
         scores[name] = 0.3 + sum(e for parts, e in effects.items() if on >= set(parts))
     return scores
@@ -63,7 +63,7 @@ def planted(it: Ablation, effects: dict[tuple[str, ...], float]) -> dict[str, fl
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_a_crossed_design_has_every_combination_once(k: int) -> None:
-    arms = designs.arms(ablation(k))
+    arms = designs.build_arms(ablation(k))
     assert len(arms) == 2**k
     assert {frozenset(a.off) for a in arms.values()} == {
         frozenset(s) for n in range(k + 1) for s in itertools.combinations(LETTERS[:k], n)
@@ -75,12 +75,12 @@ def test_a_crossed_design_has_every_combination_once(k: int) -> None:
 def test_more_components_than_can_be_crossed_are_refused() -> None:
     five = Ablation(name="t", title="T", design="crossed", components=(*LETTERS, "e"), primary={})
     with pytest.raises(UserError, match="5 components crossed.*leave_one_out"):
-        designs.arms(five)
+        designs.build_arms(five)
 
 
 def test_leave_one_out_has_an_arm_for_each() -> None:
     it = ablation(3, "leave_one_out")
-    assert list(designs.arms(it)) == ["full", "no-a", "no-b", "no-c"]
+    assert list(designs.build_arms(it)) == ["full", "no-a", "no-b", "no-c"]
     drawn = contrasts(it)
     assert list(drawn) == ["full - no-a", "full - no-b", "full - no-c"]
     assert all(c.primary for c in drawn.values())
@@ -98,14 +98,14 @@ def test_leave_one_out_has_an_arm_for_each() -> None:
     ],
 )
 def test_arms_are_named_by_what_is_off(off: tuple[str, ...], names: str, called: str) -> None:
-    assert designs.arm_name(off, tuple(names)) == called
+    assert designs.format_arm_name(off, tuple(names)) == called
 
 
 @pytest.mark.parametrize("design", ["crossed", "leave_one_out"])
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_every_contrast_sums_to_zero_and_reads_arms_that_are(design: str, k: int) -> None:
     it = ablation(k, design)
-    arms = designs.arms(it)
+    arms = designs.build_arms(it)
     for name, contrast in contrasts(it).items():
         assert sum(contrast.weights.values()) == 0, name
         assert set(contrast.weights) <= set(arms)
@@ -127,9 +127,9 @@ def test_main_effects_recover_planted_ones(k: int) -> None:
 
 def test_a_main_effect_is_the_mean_with_minus_the_mean_without() -> None:
     it = ablation(3)
-    scores = dict(zip(designs.arms(it), np.random.default_rng(0).random(8)))
-    on = [s for arm, s in scores.items() if "b" not in designs.arms(it)[arm].off]
-    without = [s for arm, s in scores.items() if "b" in designs.arms(it)[arm].off]
+    scores = dict(zip(designs.build_arms(it), np.random.default_rng(0).random(8)))
+    on = [s for arm, s in scores.items() if "b" not in designs.build_arms(it)[arm].off]
+    without = [s for arm, s in scores.items() if "b" in designs.build_arms(it)[arm].off]
     effect = value(contrasts(it)["main:b"], scores)
     assert effect == pytest.approx(np.mean(on) - np.mean(without))
 
@@ -149,7 +149,7 @@ def test_a_planted_interaction_is_found_where_it_is_and_nowhere_else(k: int) -> 
 
 def test_effects_and_interactions_are_orthogonal() -> None:
     it = ablation(3)
-    arms = list(designs.arms(it))
+    arms = list(designs.build_arms(it))
     crossed = [c for c in contrasts(it).values() if c.kind in ("main", "interaction")]
     assert len(crossed) == 7
     matrix = np.array([[c.weights[a] for a in arms] for c in crossed])
@@ -173,7 +173,7 @@ def test_only_main_effects_are_primary_in_a_crossed_design() -> None:
 def test_a_contrast_that_lacks_an_arm_is_left_out() -> None:
     it = ablation(2)
     present = ["full", "no-a", "no-b"]
-    drawn = designs.contrasts(it, DECLARED, present)
+    drawn = designs.build_contrasts(it, DECLARED, present)
     assert [c.name for c in drawn] == ["full - no-a", "full - no-b"]
 
 
@@ -181,7 +181,7 @@ def test_listed_contrasts_and_the_noise_floor() -> None:
     arms = {"again": ArmDefinition(role="noise", set={"stream": 1}), "out": ArmDefinition()}
     versus = ContrastDefinition(label="L", plus="full", minus="out", primary=True)
     it = ablation(1, arms=arms, contrasts={"versus": versus})
-    assert list(designs.arms(it)) == ["full", "no-a", "again", "out"]
+    assert list(designs.build_arms(it)) == ["full", "no-a", "again", "out"]
     drawn = contrasts(it)
     assert drawn["versus"].weights == {"full": 1, "out": -1}
     assert drawn["versus"].primary
@@ -190,23 +190,23 @@ def test_listed_contrasts_and_the_noise_floor() -> None:
 
 def test_a_listed_arm_cannot_take_a_designed_ones_name() -> None:
     with pytest.raises(UserError, match="arm no-a is there by design already"):
-        designs.arms(ablation(2, arms={"no-a": ArmDefinition()}))
+        designs.build_arms(ablation(2, arms={"no-a": ArmDefinition()}))
 
 
 def test_the_arms_and_contrasts_of_components_are_called_what_they_were() -> None:
     """Names stand in stored plans and in people's notes."""
-    ours = schema.load("components", [schema.CONF])
-    declared = schema.components([schema.CONF])
-    arms = list(designs.arms(ours))
+    ours = schema.load_ablation("components", [schema.CONF])
+    declared = schema.load_components([schema.CONF])
+    arms = list(designs.build_arms(ours))
     assert arms == COMPONENTS_ARMS
-    drawn = designs.contrasts(ours, declared, arms)
+    drawn = designs.build_contrasts(ours, declared, arms)
     assert [c.name for c in drawn] == COMPONENTS_CONTRASTS
 
 
-@pytest.mark.parametrize("name", schema.names([schema.CONF]))
+@pytest.mark.parametrize("name", schema.list_ablations([schema.CONF]))
 def test_our_ablations_name_only_what_is_there(name: str) -> None:
-    ours = schema.load(name, [schema.CONF])
-    designs.check(ours, schema.components([schema.CONF]))
+    ours = schema.load_ablation(name, [schema.CONF])
+    designs.validate_ablation(ours, schema.load_components([schema.CONF]))
 
 
 @pytest.mark.parametrize(
@@ -228,10 +228,10 @@ def test_what_an_ablation_names_must_be_there(more: dict[str, Any], match: str) 
     values = {"name": "t", "title": "T", "design": "crossed", "components": ["a", "b"]}
     it = bind(Ablation, {**values, "primary": {}, **more})
     with pytest.raises(UserError, match=match):
-        designs.check(it, DECLARED)
+        designs.validate_ablation(it, DECLARED)
 
 
 def test_an_expectation_of_an_arm_that_a_budget_leaves_out_is_no_slip() -> None:
     late = ArmDefinition(budgets=("study",))
-    truth = Expectation(kind="at_chance", about="", arm="late")
-    designs.check(ablation(1, arms={"late": late}, expectations=(truth,)), DECLARED)
+    truth = PlantedEffect(kind="at_chance", about="", arm="late")
+    designs.validate_ablation(ablation(1, arms={"late": late}, expectations=(truth,)), DECLARED)

@@ -10,7 +10,7 @@ import pytest
 from ablations import schema
 from ablations.schema import Ablation
 from uniclip.config import METHODS
-from uniclip.config.binding import plain
+from uniclip.config.binding import to_builtins
 from uniclip.errors import UserError
 
 OURS = [schema.CONF]
@@ -32,9 +32,9 @@ def written(folder: Path, text: str, name: str = "mine") -> list[Path]:
     return [*OURS, folder]
 
 
-@pytest.mark.parametrize("name", schema.names(OURS))
+@pytest.mark.parametrize("name", schema.list_ablations(OURS))
 def test_every_ablation_of_ours_is_read(name: str) -> None:
-    ablation = schema.load(name, OURS)
+    ablation = schema.load_ablation(name, OURS)
     assert isinstance(ablation, Ablation)
     assert ablation.name == name
     assert ablation.title
@@ -42,9 +42,9 @@ def test_every_ablation_of_ours_is_read(name: str) -> None:
 
 
 def test_components_say_what_they_change_why_and_how_to_tell() -> None:
-    declared = schema.components(OURS)
+    declared = schema.load_components(OURS)
     assert list(declared) == ["awareness", "mp_nce", "domain_similarity"]
-    keys = {f"method.{k}" for k in plain(METHODS["uniclip"]())}
+    keys = {f"method.{k}" for k in to_builtins(METHODS["uniclip"]())}
     for name, component in declared.items():
         assert component.name == name
         assert component.label
@@ -55,28 +55,28 @@ def test_components_say_what_they_change_why_and_how_to_tell() -> None:
 
 
 def test_turning_a_component_off_changes_its_default() -> None:
-    defaults = plain(METHODS["uniclip"]())
-    for component in schema.components(OURS).values():
+    defaults = to_builtins(METHODS["uniclip"]())
+    for component in schema.load_components(OURS).values():
         for key, value in component.off.items():
             assert defaults[key.removeprefix("method.")] != value
 
 
 def test_the_word_off_is_a_key_though_yaml_reads_it_as_false(tmp_path: Path) -> None:
-    ablation = schema.load("mine", written(tmp_path, LISTED))
+    ablation = schema.load_ablation("mine", written(tmp_path, LISTED))
     assert ablation.arms["two"].off == ("awareness",)
     assert ablation.arms["two"].set == {"train.steps": 3}
     assert ablation.arms["one"].budgets is None
     (tmp_path / "components.yaml").write_text(
         "extra: {label: E, reason: R, off: {method.fusion: concat}, witness: {kind: none}}\n"
     )
-    declared = schema.components([*OURS, tmp_path])
+    declared = schema.load_components([*OURS, tmp_path])
     assert declared["extra"].off == {"method.fusion": "concat"}
     assert list(declared)[-1] == "extra"
 
 
 def test_an_unknown_ablation_is_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"unknown ablation 'component': did you mean components"):
-        schema.load("component", OURS)
+        schema.load_ablation("component", OURS)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_an_unknown_ablation_is_answered_with_the_nearest() -> None:
 )
 def test_a_slip_of_the_pen_names_file_and_key(tmp_path: Path, text: str, match: str) -> None:
     with pytest.raises(UserError, match=match) as caught:
-        schema.load("mine", written(tmp_path, text))
+        schema.load_ablation("mine", written(tmp_path, text))
     assert "mine.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -118,7 +118,7 @@ def test_a_component_is_declared_once(tmp_path: Path) -> None:
         "mp_nce: {label: E, reason: R, off: {x: 1}, witness: {}}\n"
     )
     with pytest.raises(UserError, match="mp_nce is declared a second time") as caught:
-        schema.components([*OURS, tmp_path])
+        schema.load_components([*OURS, tmp_path])
     assert str(tmp_path) in str(caught.value)
 
 
@@ -128,4 +128,4 @@ def test_a_component_is_declared_once(tmp_path: Path) -> None:
 def test_a_component_that_says_too_little_is_refused(tmp_path: Path, values: Any) -> None:
     (tmp_path / "components.yaml").write_text(f"extra: {values}\n")
     with pytest.raises(UserError, match="components.yaml"):
-        schema.components([*OURS, tmp_path])
+        schema.load_components([*OURS, tmp_path])

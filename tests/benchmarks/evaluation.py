@@ -51,13 +51,13 @@ def text_model() -> Any:
     import torch
 
     from uniclip import methods
-    from uniclip.checkpoints.pretrained import Pretrained
-    from uniclip.config import run_config
+    from uniclip.checkpoints.pretrained import PretrainedModel
+    from uniclip.config import build_run_config
     from uniclip.data.text import tokenizer
     from uniclip.models.embedder import build_embedder
 
     torch.manual_seed(0)
-    config = run_config(
+    config = build_run_config(
         {
             "data": {"name": "scenes"},
             "method": {"name": "clip"},
@@ -66,25 +66,25 @@ def text_model() -> Any:
     )
     names, templates = prompt_parts(100)
     texts = [t.replace("{}", n) for t in templates for n in names]
-    vocabulary = tokenizer.train(texts, 4096)
-    method = methods.build(config)
-    return Pretrained(build_embedder(config, vocabulary, method.head), method, vocabulary, config)
+    vocabulary = tokenizer.train_bpe(texts, 4096)
+    method = methods.build_method(config)
+    return PretrainedModel(build_embedder(config, vocabulary, method.head), method, vocabulary, config)
 
 
 def prompt_parts(classes: int) -> tuple[list[str], list[str]]:
     """The first names of ImageNet's classes, and its 80 templates."""
     from uniclip.evaluate import prompts
 
-    listed = json.loads((prompts.FOLDER / "names.json").read_text())["sets"]["imagenet"]["names"]
-    return [own[0] for own in listed.values()][:classes], list(prompts.templates("imagenet80"))
+    listed = json.loads((prompts.DATA_FOLDER / "names.json").read_text())["sets"]["imagenet"]["names"]
+    return [own[0] for own in listed.values()][:classes], list(prompts.get_templates("imagenet80"))
 
 
 def classifier_ours(classes: int) -> tuple[Callable[[], Any], Callable[[Any], dict[str, Any]]]:
     from uniclip.evaluate.scoring import zero_shot
 
     model, (names, templates) = text_model(), prompt_parts(classes)
-    asked = [zero_shot.prompts(templates, [name]) for name in names]
-    return lambda: zero_shot.classifier(model.embed_texts, asked), rows_said
+    asked = [zero_shot.fill_templates(templates, [name]) for name in names]
+    return lambda: zero_shot.build_classifier(model.embed_texts, asked), rows_said
 
 
 def classifier_peer(classes: int) -> tuple[Callable[[], Any], Callable[[Any], dict[str, Any]]]:
@@ -142,7 +142,7 @@ def retrieval_ours(folder: str) -> tuple[Callable[[], Any], Callable[[Any], dict
     from uniclip.evaluate.scoring import retrieval
 
     images, texts, owner = features(folder)
-    relation = retrieval.Relation(tuple(map(str, range(len(owner)))), owner, np.arange(len(owner)))
+    relation = retrieval.ImageTextPairs(tuple(map(str, range(len(owner)))), owner, np.arange(len(owner)))
 
     def said(found: Any) -> dict[str, Any]:
         return {
@@ -151,7 +151,7 @@ def retrieval_ours(folder: str) -> tuple[Callable[[], Any], Callable[[Any], dict
             for k in DEPTHS
         }
 
-    return lambda: retrieval.both_ways(images, texts, relation, tie=0), said
+    return lambda: retrieval.rank_both_ways(images, texts, relation, tie=0), said
 
 
 def retrieval_peer(folder: str) -> tuple[Callable[[], Any], Callable[[Any], dict[str, Any]]]:
@@ -236,12 +236,12 @@ def probe_peer(samples: int) -> tuple[Callable[[], Any], Callable[[Any], dict[st
 def probe_ours(
     samples: int, tolerances: list[float]
 ) -> tuple[Callable[[], Any], Callable[[Any], dict[str, Any]]]:
-    from uniclip.evaluate.scoring.logistic_regression import Problem
+    from uniclip.evaluate.scoring.logistic_regression import LogisticRegression
 
     rows, labels, test, truth = probe_data(samples)
 
     def act() -> Any:
-        problem, probe, found = Problem(rows, labels, PROBE_CLASSES), None, []
+        problem, probe, found = LogisticRegression(rows, labels, PROBE_CLASSES), None, []
         for strength, tolerance in zip(PATH, tolerances):
             probe = problem.fit(strength / samples, probe, tolerance)
             found.append((probe.weight, probe.bias))

@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from uniclip.distributed import ALONE
-from uniclip.losses.image_text import class_means, clip_loss, pair_cost, unicl_loss
+from uniclip.distributed import SINGLE_PROCESS
+from uniclip.losses.image_text import compute_class_means, clip_loss, compute_symmetric_loss, unicl_loss
 from uniclip.losses.multi_positive import (
     multi_positive,
-    negative_log_sums,
-    positive_scores,
-    summed_cost,
+    compute_negative_logsumexp,
+    compute_positive_scores,
+    sum_anchor_losses,
 )
-from uniclip.losses.positives import build_pool
+from uniclip.losses.positives import build_pair_structure
 from uniclip.losses.similarity import DomainSimilarity
 
 IMAGES = 2
@@ -91,13 +91,13 @@ def _family(case: Case) -> tuple[Callable[[], Tensor], list[Tensor]]:
         chunk = case.chunk if case.form == "streamed" else None
         given = (z, sample, domain, slot, similarity)
         return lambda: multi_positive(*given, chunk=chunk, weights=weights, **switches), leaves
-    pool = build_pool(z, sample, domain, slot, switches["negatives"], weights)
+    pool = build_pair_structure(z, sample, domain, slot, switches["negatives"], weights)
 
     def part(z: Tensor, rows: slice) -> Tensor:
-        positive = positive_scores(z, z, pool, similarity, rows)
-        rivals = negative_log_sums(z, z, pool, similarity, rows)
+        positive = compute_positive_scores(z, z, pool, similarity, rows)
+        rivals = compute_negative_logsumexp(z, z, pool, similarity, rows)
         how = switches["denominator"], switches["aggregate"]
-        return summed_cost(positive, rivals, pool, rows, *how) / len(z)
+        return sum_anchor_losses(positive, rivals, pool, rows, *how) / len(z)
 
     return _in_parts(case, part, z, len(z)), leaves
 
@@ -121,8 +121,8 @@ def _pairwise(case: Case) -> tuple[Callable[[], Tensor], list[Tensor]]:
 
     def part(z: Tensor, rows: slice) -> Tensor:
         image, text = z
-        means = (class_means(v, labels) for v in z) if case.objective == "unicl" else z
-        return pair_cost(image, text, *means, scale, rows, None, ALONE)
+        means = (compute_class_means(v, labels) for v in z) if case.objective == "unicl" else z
+        return compute_symmetric_loss(image, text, *means, scale, rows, None, SINGLE_PROCESS)
 
     return _in_parts(case, part, z, len(image)), leaves
 

@@ -33,7 +33,7 @@ from tests.helpers import (
     trivial_sweep,
 )
 from tests.helpers.slurm_cluster import INSTALL, Cluster, lacking
-from uniclip.io.atomic import as_json, replace
+from uniclip.io.atomic import to_json_bytes, atomic_write
 from uniclip.store import AttemptFolder, Plan, RunFolder, Store
 
 SAME = f"{sys.executable} -m tests.helpers.trivial_cell {{store}} $SLURM_ARRAY_TASK_ID"
@@ -81,7 +81,7 @@ def _looks(folder: Path, some: int) -> Iterator[dict[str, Any]]:
         elif state != "planned":
             _begin(store, planned, state)
         with _counted() as calls:
-            found = status.rows(store, planned.plan)
+            found = status.build_rows(store, planned.plan)
         assert {row.kind for row in found} == {state}
         named = f"status: file operations a cell of {some} {state} ones"
         yield {"what": named, "file operations": len(calls) / some, "at most": 3}
@@ -90,7 +90,7 @@ def _looks(folder: Path, some: int) -> Iterator[dict[str, Any]]:
 def _asked(place: Path, seeds: int) -> tuple[list[str], Any]:
     """The words for the main ablation with so many seeds, and its plan."""
     words = ["ablation=components", f"seeds={seeds}", f"store={place}"]
-    return words, plans.make(request.asked(words).request)
+    return words, plans.build_plan(request.parse_request(words).request)
 
 
 def _no_ops(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _begin(store: Store, planned: Any, state: str) -> None:
 
 
 def _claimed(store: Store, planned: Any) -> Iterator[tuple[RunFolder, AttemptFolder]]:
-    mine = process.owner({})
+    mine = process.make_claim_record({})
     store.sweep(planned.plan.sweep).write_plan(planned.plan)
     for cell in planned.plan.cells:
         run_ = store.run(cell.run)
@@ -168,9 +168,9 @@ def _claimed(store: Store, planned: Any) -> Iterator[tuple[RunFolder, AttemptFol
 
 def _reported(store: Store, plan: Plan) -> None:
     """As if the report stood there: that of cells without a training cannot be built."""
-    stamp = {"inputs": build.digest(store, plan), "files": [], "headline": []}
-    replace(store.report(plan.sweep) / build.STAMP, as_json(stamp))
-    replace(store.sweep(plan.sweep).bill, b"")
+    stamp = {"inputs": build.compute_input_digest(store, plan), "files": [], "headline": []}
+    atomic_write(store.report(plan.sweep) / build.MANIFEST_NAME, to_json_bytes(stamp))
+    atomic_write(store.sweep(plan.sweep).bill, b"")
 
 
 def _sweep(*words: str) -> None:

@@ -41,9 +41,9 @@ def strong_views() -> tuple[float, float]:
     )
 
     def ours() -> None:
-        transform = augment.strong(rng.key("bench"), ids)
-        augment.apply(pixels, transform, SIZE)
-        augment.describe(transform)
+        transform = augment.sample_strong(rng.derive_key("bench"), ids)
+        augment.apply_augmentation(pixels, transform, SIZE)
+        augment.encode_as_vector(transform)
 
     tensors = torch.from_numpy(pixels)
     return fastest(ours), fastest(lambda: [peer(picture) for picture in tensors])

@@ -94,7 +94,7 @@ def ours(folder: str, quick: bool) -> Side:
     from uniclip import evaluate
     from uniclip.checkpoints import importing
 
-    pretrained, clock = importing.load(f"{folder}/weights.pt"), Clock()
+    pretrained, clock = importing.load_model(f"{folder}/weights.pt"), Clock()
     config = replace(pretrained.config, data=source(folder, quick))
 
     def act() -> Any:
@@ -191,14 +191,14 @@ def _probed(train: Any, validation: Any, test: Any) -> float:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from uniclip.evaluate.protocols.protocol import STRENGTHS, TOLERANCE
+    from uniclip.evaluate.protocols.protocol import L2_VALUES, GRADIENT_TOLERANCE
 
     scaler = StandardScaler().fit(train[0])
     parts = (train, validation, test)
     (x, y), (xv, yv), (xt, yt) = ((scaler.transform(rows), own) for rows, own in parts)
-    peer = LogisticRegression(tol=TOLERANCE, max_iter=1_000, warm_start=True)
+    peer = LogisticRegression(tol=GRADIENT_TOLERANCE, max_iter=1_000, warm_start=True)
     found = []
-    for strength in STRENGTHS:
+    for strength in L2_VALUES:
         peer.set_params(C=1 / (strength * len(x))).fit(x, y)
         found.append((peer.score(xv, yv), strength))
     both = np.concatenate([x, xv]), np.concatenate([y, yv])

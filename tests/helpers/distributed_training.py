@@ -17,7 +17,7 @@ from tests.helpers.small_runs import claimed, of_method, opened
 from uniclip import distributed, evaluate, run
 from uniclip.config import RunConfig
 from uniclip.training import checkpoint
-from uniclip.training.trainer import Fitted, fit
+from uniclip.training.trainer import TrainResult, train_model
 
 STEPS = 20
 RATE = 1e-5
@@ -37,9 +37,9 @@ def job(method: str, encoder: str, **train: Any) -> RunConfig:
     return of_method(method.partition(",")[0], train=train, **image, **aware)
 
 
-def found(fitted: Fitted) -> dict[str, Any]:
+def found(fitted: TrainResult) -> dict[str, Any]:
     """What is compared of a training."""
-    model = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method)
+    model = checkpoint.bundle_modules(fitted.pretrained.embedder, fitted.pretrained.method)
     steps = [record for record in fitted.history if record["phase"] == "train"]
     return {
         "losses": [record["loss"] for record in steps],
@@ -51,7 +51,7 @@ def found(fitted: Fitted) -> dict[str, Any]:
 
 def trains(rank: int, folder: Path, jobs: dict[str, RunConfig]) -> None:
     """Each job in turn; what came of it, in a file for each process."""
-    torch.save({name: found(fit(config)) for name, config in jobs.items()}, folder / f"{rank}.pt")
+    torch.save({name: found(train_model(config)) for name, config in jobs.items()}, folder / f"{rank}.pt")
 
 
 def stops_and_resumes(rank: int, folder: Path, config: RunConfig) -> None:
@@ -67,24 +67,24 @@ def takes_part(
     """`run` on rank 0, `assist` on the others."""
     given = {} if stop is None else {"stop": stop}
     if rank > 0:
-        run.assist(config, **given)
+        run.run_nonzero_rank(config, **given)
         return
     place = opened(folder, config)
     attempt = claimed(place)
     hashes = {"scenes": evaluate.evaluation_hash("scenes", config)}
-    attempt.end(run.run(place, config, attempt, evaluations=hashes, **given))
+    attempt.end(run.execute_run(place, config, attempt, evaluations=hashes, **given))
 
 
 def _begin(rank: int, size: int, port: int, act: Callable[..., None], arguments: tuple) -> None:
     told = (rank, size, rank, "127.0.0.1", port)
-    os.environ.update({name: str(value) for name, value in zip(distributed.VARIABLES, told)})
+    os.environ.update({name: str(value) for name, value in zip(distributed.ENVIRONMENT_VARIABLES, told)})
     torch.set_num_threads(1)
-    others = distributed.join("cpu")
+    others = distributed.init_process_group("cpu")
     assert (others.rank, others.world) == (rank, size)
     act(rank, *arguments)
     assert others.share(rank) == 0
-    distributed.leave()
-    assert distributed.current() is distributed.ALONE
+    distributed.destroy_process_group()
+    assert distributed.get_process_group() is distributed.SINGLE_PROCESS
 
 
 @contextmanager

@@ -11,8 +11,8 @@ import numpy as np
 
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
-from uniclip.io.atomic import as_json, publish
-from uniclip.store import Arm, Cell, Plan, Score, Scores, Store
+from uniclip.io.atomic import to_json_bytes, write_once
+from uniclip.store import Arm, Cell, Plan, Score, DatasetScores, Store
 
 ARMS = ("full", "none", "clip", "full-again")
 HERE = ("cifar10", "dtd", "flowers102", "voc2007", "flickr30k", "coco")
@@ -106,15 +106,15 @@ def _publish(
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **arrays)
     run = store.run(cell.run)
-    publish(run.predictions_path(dataset, evaluation), stream.getvalue())
-    told = Scores(
+    write_once(run.predictions_path(dataset, evaluation), stream.getvalue())
+    told = DatasetScores(
         dataset=dataset,
         evaluation=evaluation,
         protocol={"protocol": "clip2021"},
         weights="w" * 32,
         scores=tuple(scores),
     )
-    publish(run.scores_path(dataset, evaluation), as_json(told))
+    write_once(run.scores_path(dataset, evaluation), to_json_bytes(told))
 
 
 def _names(dataset: str) -> list[tuple[str, str, float]]:

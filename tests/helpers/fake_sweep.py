@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from uniclip import rng
-from uniclip.io.atomic import append, as_json, publish, replace
+from uniclip.io.atomic import append_jsonl, to_json_bytes, write_once, atomic_write
 from uniclip.store import (
     Arm,
     AttemptFolder,
@@ -20,11 +20,11 @@ from uniclip.store import (
     Component,
     Contrast,
     Outcome,
-    Owner,
+    ClaimRecord,
     Plan,
-    Primary,
+    PrimaryMetric,
     Score,
-    Scores,
+    DatasetScores,
     Store,
 )
 
@@ -156,7 +156,7 @@ def plan(truth: Truth) -> Plan:
             for n in NAMES
         ),
         contrasts=contrasts(),
-        primary=Primary(dataset="openmoji", score="retrieval.r1"),
+        primary=PrimaryMetric(dataset="openmoji", score="retrieval.r1"),
         seeds=truth.seeds,
         cells=tuple(
             Cell(arm=a.name, seed=s, run=run_id(a.name, s)) for s in truth.seeds for a in every
@@ -169,7 +169,7 @@ def plan(truth: Truth) -> Plan:
 
 
 def run_id(arm: str, seed: int) -> str:
-    return f"{rng.key('run', arm, seed):016x}"
+    return f"{rng.derive_key('run', arm, seed):016x}"
 
 
 def make(root: Path, truth: Truth = Truth()) -> tuple[Store, str]:  # noqa: B008
@@ -186,7 +186,7 @@ def make(root: Path, truth: Truth = Truth()) -> tuple[Store, str]:  # noqa: B008
         }
         for n in NAMES
     ]
-    replace(store.sweep(planned.sweep).audit, as_json({"findings": findings}))
+    atomic_write(store.sweep(planned.sweep).audit, to_json_bytes({"findings": findings}))
     for cell in planned.cells:
         if (cell.arm, cell.seed) not in truth.missing:
             write_run(store, planned, cell, truth)
@@ -196,7 +196,7 @@ def make(root: Path, truth: Truth = Truth()) -> tuple[Store, str]:  # noqa: B008
 def begin(store: Store, run_id: str, *, time: float = 0.0, host: str = "h") -> AttemptFolder:
     """One attempt more at a run."""
     run = store.run(run_id)
-    owner = Owner(
+    owner = ClaimRecord(
         host=host, boot="b", pid=1, started=1, source="s", training="t", numerics={}, time=time
     )  # fmt: skip
     attempt = run.claim(len(run.attempts()) + 1, owner)
@@ -208,14 +208,14 @@ def fail(store: Store, run_id: str, *, seconds: float, host: str = "h") -> None:
     """One attempt more at a run, which failed after so long."""
     attempt = begin(store, run_id, time=seconds, host=host)
     ended = {"kind": "failed", "time": 2 * seconds, "error": f"OSError: {host}"}
-    publish(attempt.path / "ended.json", as_json(ended))
+    write_once(attempt.path / "ended.json", to_json_bytes(ended))
 
 
 def level(planned: Plan, cell: Cell, truth: Truth) -> float:
     """The planted score of a run."""
     arm = planned.arm(cell.arm)
-    draws = np.random.Generator(np.random.Philox(key=rng.key("draw", cell.arm, cell.seed)))
-    of_seed = np.random.Generator(np.random.Philox(key=rng.key("seed", cell.seed))).normal(0, 0.02)
+    draws = np.random.Generator(np.random.Philox(key=rng.derive_key("draw", cell.arm, cell.seed)))
+    of_seed = np.random.Generator(np.random.Philox(key=rng.derive_key("seed", cell.seed))).normal(0, 0.02)
     base = truth.clip if arm.role == "outside" else 0.5
     on = arm.levels if arm.role != "noise" else dict.fromkeys(NAMES, True)
     planted = sum(truth.effects.get(n, 0.0) * (0.5 if up else -0.5) for n, up in on.items())
@@ -226,7 +226,7 @@ def write_run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
     """One run: its claim, its history, its outcome, and its scores on openmoji."""
     run = store.run(cell.run)
     run.publish_spec({"config": {"seed": cell.seed}, "data": {}})
-    owner = Owner(
+    owner = ClaimRecord(
         host="h",
         boot="b",
         pid=1,
@@ -242,7 +242,7 @@ def write_run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
     other = (cell.arm, cell.seed) in truth.elsewhere
     goal = level(planned, cell, truth)
     for record in _history(cell, goal, diverged):
-        append(attempt.metrics, record)
+        append_jsonl(attempt.metrics, record)
     run.publish_outcome(
         Outcome(
             kind="diverged" if diverged else "trained",
@@ -313,7 +313,7 @@ def _score(store: Store, cell: Cell, goal: float) -> None:
         "probe.category": 0.1,
     }
     arrays, scores = {}, []
-    difficulty = np.random.Generator(np.random.Philox(key=rng.key("items"))).uniform(size=SAMPLES)
+    difficulty = np.random.Generator(np.random.Philox(key=rng.derive_key("items"))).uniform(size=SAMPLES)
     for name, shift in shifts.items():
         right = difficulty < min(0.99, max(0.01, goal + shift))
         kind = "recall" if name.startswith("retrieval") else "accuracy"
@@ -335,19 +335,19 @@ def _score(store: Store, cell: Cell, goal: float) -> None:
     run = store.run(cell.run)
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **arrays, **_examples())
-    publish(run.predictions_path("openmoji", EVALUATION), stream.getvalue())
-    told = Scores(
+    write_once(run.predictions_path("openmoji", EVALUATION), stream.getvalue())
+    told = DatasetScores(
         dataset="openmoji",
         evaluation=EVALUATION,
         protocol={},
         weights="w" * 32,
         scores=tuple(scores),
     )
-    publish(run.scores_path("openmoji", EVALUATION), as_json(told))
+    write_once(run.scores_path("openmoji", EVALUATION), to_json_bytes(told))
 
 
 def _examples() -> dict[str, np.ndarray]:
-    draws = np.random.Generator(np.random.Philox(key=rng.key("examples")))
+    draws = np.random.Generator(np.random.Philox(key=rng.derive_key("examples")))
     pixels = np.full((12, 3, 64, 64), 255, np.uint8)
     y, x = np.mgrid[:64, :64]
     for i in range(12):

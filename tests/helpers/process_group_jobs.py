@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional as F
 
-from uniclip.distributed import ALONE, Processes, current
+from uniclip.distributed import SINGLE_PROCESS, ProcessGroup, get_process_group
 from uniclip.losses.image_text import clip_loss, image_to_text_loss, unicl_loss
 from uniclip.losses.multi_positive import multi_positive
 from uniclip.losses.similarity import DomainSimilarity
@@ -63,7 +63,7 @@ def embeddings() -> torch.Tensor:
     return F.normalize(torch.randn(shape, generator=generator, dtype=torch.float64), dim=-1)
 
 
-def ours(name: str, chunk: int | None, mine: slice, processes: Processes) -> Result:
+def ours(name: str, chunk: int | None, mine: slice, processes: ProcessGroup) -> Result:
     """A loss of the samples `mine`, or a process's share, and what it pulls at its leaves."""
     z = embeddings()[mine].requires_grad_()
     ids = torch.tensor([0, 1, 2, 3, 4, 5, 6, 0])[mine]
@@ -110,7 +110,7 @@ def under_ddp(form: str, mine: slice, rank: int, world: int) -> torch.Tensor:
     model = torch.nn.parallel.DistributedDataParallel(layer) if world > 1 else layer
     image, text = F.normalize(model(embeddings()[mine][:, [0, -1]]), dim=-1).unbind(1)
     if form == "ours":
-        loss = clip_loss(image, text, 20.0, processes=current()) * world
+        loss = clip_loss(image, text, 20.0, process_group=get_process_group()) * world
     else:
         peer = open_clip_loss().ClipLoss(True, True, rank=rank, world_size=world)
         loss = peer(image.contiguous(), text.contiguous(), 20.0)
@@ -125,9 +125,9 @@ def slices(counts: tuple[int, ...]) -> list[slice]:
 
 def every_case(world: int, rank: int) -> dict[tuple[str, ...], Result]:
     """What this process finds in each case."""
-    processes = current()
+    processes = get_process_group()
     assert (processes.rank, processes.world) == (rank, world)
-    dropped = current(remote_gradients=False)
+    dropped = get_process_group(gather_with_grad=False)
     found = {}
     for rows, counts in COUNTS[world].items():
         mine = slices(counts)[rank]
@@ -155,4 +155,4 @@ def main(rank: int, world: int, folder: str) -> None:
 
 def alone(loss: str) -> Result:
     """The loss of all samples in one process."""
-    return ours(loss, None, slice(None), ALONE)
+    return ours(loss, None, slice(None), SINGLE_PROCESS)

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from uniclip import identity
-from uniclip.config import RunConfig, run_config
-from uniclip.store import AttemptFolder, Owner, RunFolder, Store
+from uniclip.config import RunConfig, build_run_config
+from uniclip.store import AttemptFolder, ClaimRecord, RunFolder, Store
 
 BASE = {
     "data": {"name": "scenes", "train": 256, "test": 64},
@@ -34,7 +34,7 @@ def tiny(**sections: object) -> RunConfig:
         values["data"] = {}
     for name, section in sections.items():
         values[name] = {**values.get(name, {}), **section} if isinstance(section, dict) else section
-    return run_config(values)
+    return build_run_config(values)
 
 
 METHODS = {
@@ -63,7 +63,7 @@ def of_method(name: str, **sections: object) -> RunConfig:
 def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> AttemptFolder:
     """The next attempt of `run`, claimed by this process."""
     number = max(run.attempts(), default=0) + 1
-    owner = Owner(
+    owner = ClaimRecord(
         host="here",
         boot="b",
         pid=os.getpid(),
@@ -81,7 +81,7 @@ def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> Att
 
 def opened(folder: Path, config: RunConfig, name: str | None = None) -> RunFolder:
     """The run of `config` in a store at `folder`, its spec published."""
-    spec = identity.spec(config, {"made": "for a test"})
-    run = Store(folder).run(name or identity.run_id(spec))
+    spec = identity.build_spec(config, {"made": "for a test"})
+    run = Store(folder).run(name or identity.compute_run_id(spec))
     run.publish_spec(spec)
     return run

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from uniclip.config import RunConfig, run_config
+from uniclip.config import RunConfig, build_run_config
 
 SMALL_MODEL = {
     "image": {"name": "convnext_atto", "options": {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]}},
@@ -19,7 +19,7 @@ SMALL_MODEL = {
 
 def config(data: dict, **sections: object) -> RunConfig:
     """A run on `data`; other sections at their defaults."""
-    return run_config({"data": data, "method": {"name": "uniclip"}, **sections})
+    return build_run_config({"data": data, "method": {"name": "uniclip"}, **sections})
 
 
 class Stub:
@@ -36,9 +36,9 @@ class Stub:
         self.method = SimpleNamespace()
         self._seen: list = []
 
-    def embed_images(self, pixels, transform=None, vectors=None):
+    def embed_images(self, pixels, augmentation_params=None, vectors=None):
         """Unit rows; vectors are None for the evaluation transform."""
-        assert transform is None
+        assert augmentation_params is None
         return unit(self._images(pixels, vectors))
 
     def embed_texts(self, texts):
@@ -69,9 +69,9 @@ def unit(rows):
 
 def word_vectors(texts):
     """A random direction for each text, the same for the same text: (n, 64)."""
-    from uniclip.rng import sample_id, uniform
+    from uniclip.rng import hash_sample_id, uniform
 
-    ids = np.array([sample_id(t) for t in texts], np.uint64)
+    ids = np.array([hash_sample_id(t) for t in texts], np.uint64)
     return uniform(1, ids, 64) - 0.5
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sweeps.tuning import study
 from sweeps.tuning.search_space import Dimension
-from sweeps.tuning.study import Measured, Points, Study
+from sweeps.tuning.study import TrialResult, TrialParams, Study
 from uniclip.store import Store, StudyFolder
 
 SPACE = {
@@ -26,7 +26,7 @@ STEPS = 90
 def made(pruner: Any = "none", **changes: Any) -> Study:
     """A study of two arms with different optima."""
     values: dict[str, Any] = {"arms": ("low", "high"), "space": SPACE, "trials": 12, **changes}
-    return Study(pruner=pruner, **{"rungs": study.rungs(pruner, 9), **values})
+    return Study(pruner=pruner, **{"rungs": study.compute_rungs(pruner, 9), **values})
 
 
 def score(arm: str, point: Mapping[str, Any], share: float) -> float:
@@ -37,12 +37,12 @@ def score(arm: str, point: Mapping[str, Any], share: float) -> float:
     return math.exp(-off) * (1 - math.exp(-5 * share)) / (1 - math.exp(-5))
 
 
-def measure(it: Study, rung: int, points: Points) -> dict[str, dict[int, Measured]]:
+def measure(it: Study, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
     """What each point scores at a rung."""
     share = it.rungs[rung]
     return {
         arm: {
-            trial: Measured(score=score(arm, values, share), steps=round(STEPS * share))
+            trial: TrialResult(score=score(arm, values, share), steps=round(STEPS * share))
             for trial, values in tried.items()
         }
         for arm, tried in points.items()
@@ -54,11 +54,11 @@ def main(root: str, pruner: str, trials: str, seconds: str) -> None:
     it = made(pruner, trials=int(trials))
     folder = StudyFolder(Store(Path(root)).sweep("s"), "s")
 
-    def slowly(number: int, rung: int, points: Points) -> dict[str, dict[int, Measured]]:
+    def slowly(number: int, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
         time.sleep(float(seconds))
         return measure(it, rung, points)
 
-    study.conduct(it, slowly, recall=folder.round, tell=folder.tell)
+    study.run_study(it, slowly, recall=folder.round, tell=folder.tell)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from uniclip.config.binding import setting
+from uniclip.config.binding import config_field
 from uniclip.config.methods import ViewsConfig
 
 
@@ -14,7 +14,7 @@ class ToyMethod:
     """Each picture is to have the cosine `target` with its own text; no contrast at all."""
 
     name: Literal["toy"] = "toy"
-    target: float = setting(0.5, low=-1, high=1)
+    target: float = config_field(0.5, low=-1, high=1)
 
     def forwards(self, views: ViewsConfig) -> dict[str, float]:
         """Encoder forwards that one sample costs."""
@@ -26,18 +26,18 @@ class ToyMethod:
 
     def build(self, config: Any) -> Any:
         """The method, which imports torch only now."""
-        from uniclip.methods.base import Scaled, of_views
+        from uniclip.methods.base import SingleTemperatureMethod, embed_views
 
-        class Toy(Scaled):
+        class Toy(SingleTemperatureMethod):
             weights = {"cosine": 1.0}
             forwards = self.forwards(config.views)
 
             def embed(self, embedder, batch):
-                return {"images": of_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+                return {"images": embed_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
 
-            def losses(self, embedded, batch):
-                cosine = (embedded["images"] * embedded["texts"][:, None]).sum(-1)
-                cost = (cosine - config.method.target).square().flatten()
-                return {"cosine": self.processes.mean_share(cost) + 0 * self.log_scale}
+            def losses(self, embeddings, batch):
+                cosine = (embeddings["images"] * embeddings["texts"][:, None]).sum(-1)
+                squared_error = (cosine - config.method.target).square().flatten()
+                return {"cosine": self.processes.mean_share(squared_error) + 0 * self.log_scale}
 
         return Toy(0.07)

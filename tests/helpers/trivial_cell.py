@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from uniclip.identity import source_hash, training_hash
-from uniclip.io.atomic import as_json, publish, replace
-from uniclip.store import AttemptFolder, Outcome, RunFolder, Score, Scores, Store
+from uniclip.identity import compute_source_hash, compute_training_hash
+from uniclip.io.atomic import to_json_bytes, write_once, atomic_write
+from uniclip.store import AttemptFolder, Outcome, RunFolder, Score, DatasetScores, Store
 
 EVALUATIONS = {"nothing": "0123456789ab"}
 
@@ -44,8 +44,8 @@ def execute(
             kind="trained",
             step=1,
             attempt=attempt.number,
-            training=training_hash(),
-            source=source_hash(),
+            training=compute_training_hash(),
+            source=compute_source_hash(),
             numerics={"device": "cpu"},
             weights="00",
             best_step=None,
@@ -54,10 +54,10 @@ def execute(
     )
     score = Score(name="zero", value=0.0, kind="accuracy", chance=0.0, samples=1)
     for name, evaluation in evaluations.items():
-        judged = Scores(
+        judged = DatasetScores(
             dataset=name, evaluation=evaluation, protocol={}, weights="00", scores=(score,)
         )
-        publish(run.scores_path(name, evaluation), as_json(judged))
+        write_once(run.scores_path(name, evaluation), to_json_bytes(judged))
     attempt.event("finished")
     return "trained"
 
@@ -66,5 +66,5 @@ if __name__ == "__main__":
     alone = Store(sys.argv[1]).run(sys.argv[2])
     alone.publish_spec({"config": {"seconds": 0.0}})
     attempt = alone.attempt(1)
-    replace(attempt.claim, b"{}")
+    atomic_write(attempt.claim, b"{}")
     assert execute(alone, {}, attempt, EVALUATIONS, lambda: False) == "trained"

@@ -10,19 +10,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ablations.plan.plan import Planned
-from sweeps.config.request import SlurmLauncher, SweepConfig
-from sweeps.controller.controller import Conduct
-from sweeps.costs.audit_scope import basis
+from ablations.plan.plan import ResolvedPlan
+from sweeps.config.request import SlurmLauncherConfig, SweepConfig
+from sweeps.controller.controller import SweepController
+from sweeps.costs.audit_scope import compute_audit_key
 from sweeps.monitor.display import Display
 from tests.helpers.trivial_cell import EVALUATIONS
 from uniclip.config.binding import bind
-from uniclip.identity import run_id
-from uniclip.io.atomic import as_json, replace
-from uniclip.store import Arm, Audit, Cell, Plan, Primary, Store
+from uniclip.identity import compute_run_id
+from uniclip.io.atomic import to_json_bytes, atomic_write
+from uniclip.store import Arm, AuditRecord, Cell, Plan, PrimaryMetric, Store
 
 
-def planned(cells: int, seconds: float) -> Planned:
+def planned(cells: int, seconds: float) -> ResolvedPlan:
     """One arm, and a seed for each cell."""
     specs = {s: {"config": {"seed": s, "seconds": seconds}, "data": {}} for s in range(cells)}
     arm = Arm(name="only", label="only", role="crossed", levels={}, delta={})
@@ -37,22 +37,22 @@ def planned(cells: int, seconds: float) -> Planned:
         reference="only",
         components=(),
         contrasts=(),
-        primary=Primary(dataset="nothing", score="zero"),
+        primary=PrimaryMetric(dataset="nothing", score="zero"),
         seeds=tuple(specs),
-        cells=tuple(Cell(arm="only", seed=s, run=run_id(spec)) for s, spec in specs.items()),
+        cells=tuple(Cell(arm="only", seed=s, run=compute_run_id(spec)) for s, spec in specs.items()),
         evaluations={"only": EVALUATIONS},
         missing={},
         base={"train": {"threads": 1}, "runtime": {"device": "cpu"}, "benchmark": []},
         entry="tests.helpers.trivial_cell",
     )
-    return Planned(plan=plan, configs={}, specs={run_id(s): s for s in specs.values()})
+    return ResolvedPlan(plan=plan, configs={}, specs={compute_run_id(s): s for s in specs.values()})
 
 
 def pass_audit(store: Store, plan: Plan) -> None:
     """Have the arms count as proven."""
-    meant = basis(plan)
-    audit = Audit(findings=(), training=meant.training, device=meant.kind)
-    replace(store.sweep(plan.sweep).audit, as_json(audit))
+    meant = compute_audit_key(plan)
+    audit = AuditRecord(findings=(), training=meant.training, device=meant.kind)
+    atomic_write(store.sweep(plan.sweep).audit, to_json_bytes(audit))
 
 
 def conduct(store: Store, cells: int, seconds: float, words: list[str]) -> bool:
@@ -60,10 +60,10 @@ def conduct(store: Store, cells: int, seconds: float, words: list[str]) -> bool:
     given = dict(word.split("=") for word in words)
     launcher = {"name": "slurm", "pack": 1, "poll_seconds": 0.5, "minutes": 30}
     launcher |= {k: int(v) if v.isdecimal() else v for k, v in given.items()}
-    settings = SweepConfig(launcher=bind(SlurmLauncher, launcher), wait=True)
+    settings = SweepConfig(launcher=bind(SlurmLauncherConfig, launcher), wait=True)
     asked = planned(cells, seconds)
     pass_audit(store, asked.plan)
-    return Conduct(store=store, planned=asked, settings=settings, display=Display()).run()
+    return SweepController(store=store, planned=asked, settings=settings, display=Display()).run()
 
 
 if __name__ == "__main__":

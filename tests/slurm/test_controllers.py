@@ -16,7 +16,7 @@ import pytest
 
 from tests.helpers import ROOT
 from tests.helpers.slurm_cluster import Cluster, require_slurm
-from uniclip.io.atomic import lines
+from uniclip.io.atomic import read_jsonl
 from uniclip.store import Store
 
 pytestmark = pytest.mark.soak
@@ -49,7 +49,7 @@ def finished(store: Store) -> dict[str, int]:
     """Run -> how many of its attempts went to their end."""
     return {
         run.id: sum(
-            any(e["event"] == "finished" for e in lines(run.attempt(n).events))
+            any(e["event"] == "finished" for e in read_jsonl(run.attempt(n).events))
             for n in run.attempts()
         )
         for run in store.runs()

@@ -13,14 +13,14 @@ import pytest
 
 from sweeps.doctor import slurm_cluster as checks
 from sweeps.doctor import test_job
-from sweeps.doctor.slurm_cluster import Need
+from sweeps.doctor.slurm_cluster import JobRequirements
 from tests.helpers import ROOT
 from tests.helpers.slurm_cluster import Cluster, require_slurm
 
 
-def levels(need: Need) -> dict[str, str]:
+def levels(need: JobRequirements) -> dict[str, str]:
     """What is not well, by check."""
-    return {f.check: f.level for f in checks.examine(need) if f.level != "ok"}
+    return {f.check: f.level for f in checks.check_cluster(need) if f.level != "ok"}
 
 
 def doctor(store: Path, *words: str, status: int) -> dict[str, tuple[str, str]]:
@@ -57,12 +57,12 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]
 
 
 def test_a_good_cluster_has_nothing_wrong(cluster: Cluster) -> None:
-    assert levels(Need(options=("--gpus-per-node=2",))) == {}
-    assert levels(Need(partition="urgent", options=("--partition=urgent",), nodes=2)) == {}
+    assert levels(JobRequirements(options=("--gpus-per-node=2",))) == {}
+    assert levels(JobRequirements(partition="urgent", options=("--partition=urgent",), nodes=2)) == {}
 
 
 def test_every_setting_that_is_wrong_is_found(broken: Cluster) -> None:
-    assert levels(Need(jobs=25, minutes=240, options=("--time=10",))) == {
+    assert levels(JobRequirements(jobs=25, minutes=240, options=("--time=10",))) == {
         "time limit": "problem",
         "array limit": "warning",
         "job limit": "warning",
@@ -89,16 +89,16 @@ def test_how_jobs_are_preempted_is_seen(
     other = Cluster(tmp_path / "other", **settings).start()
     try:
         monkeypatch.setenv("SLURM_CONF", str(other.conf))
-        assert levels(Need()).get("preemption") == level
+        assert levels(JobRequirements()).get("preemption") == level
     finally:
         other.close()
 
 
 def test_what_cannot_be_had_is_found(cluster: Cluster) -> None:
-    assert levels(Need(partition="gpus")) == {"partition": "problem"}
-    assert levels(Need(options=("--gpus-per-node=3",))) == {"sbatch takes such a job": "problem"}
+    assert levels(JobRequirements(partition="gpus")) == {"partition": "problem"}
+    assert levels(JobRequirements(options=("--gpus-per-node=3",))) == {"sbatch takes such a job": "problem"}
     cluster.set_down(cluster.nodes[1])
-    assert levels(Need(nodes=2))["nodes"] == "problem"
+    assert levels(JobRequirements(nodes=2))["nodes"] == "problem"
 
 
 def test_a_controller_that_does_not_answer_is_found(
@@ -106,7 +106,7 @@ def test_a_controller_that_does_not_answer_is_found(
 ) -> None:
     cluster.stop_daemon("slurmctld")
     try:
-        assert levels(Need()) == {"Slurm": "problem"}
+        assert levels(JobRequirements()) == {"Slurm": "problem"}
     finally:
         cluster.start_daemon("slurmctld")
 
@@ -128,8 +128,8 @@ def test_a_node_is_looked_at_by_a_job(cluster: Cluster, tmp_path: Path) -> None:
 
 def visited(tmp_path: Path, where: str, gpus: int, python: str) -> dict[str, tuple[str, str]]:
     """Check -> level and words of what is wrong, by a job."""
-    need = Need(options=(f"--gpus-per-node={gpus}",), minutes=10)
-    found = test_job.examine(tmp_path, need, where=where, gpus=gpus, python=python, setup=())
+    need = JobRequirements(options=(f"--gpus-per-node={gpus}",), minutes=10)
+    found = test_job.run_test_job(tmp_path, need, where=where, gpus=gpus, python=python, setup=())
     return {f.check: (f.level, f.said) for f in found if f.level != "ok"}
 
 

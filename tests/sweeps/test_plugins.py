@@ -150,7 +150,7 @@ def test_what_cannot_be_used_is_one_line(hers: Path, words: tuple[str, ...], say
 
 
 def test_a_snapshot_without_plugins_has_none(tmp_path: Path) -> None:
-    place = code_snapshot.take(Store(tmp_path))
+    place = code_snapshot.create_snapshot(Store(tmp_path))
     assert sorted(p.name for p in place.iterdir() if p.name != "__pycache__") == sorted(
         ["ablations", "analysis", "sweep.py", "sweeps", "uniclip"]
     )

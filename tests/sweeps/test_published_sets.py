@@ -14,7 +14,7 @@ from tests.helpers import dataset_trees
 from tests.helpers.command_line import Driver
 from uniclip import data
 from uniclip.config import CsvData
-from uniclip.evaluate.cache import SUM
+from uniclip.evaluate.cache import CHECKSUM_BYTES
 
 HERE = ("cifar10", "dtd", "flickr30k")
 LEAKED = ("banded/banded_test0000", "zigzagged/zigzagged_test0001")
@@ -111,5 +111,5 @@ def test_leaked_pictures_are_counted_and_taken_out(swept: Driver) -> None:
     text = swept.tables()["alarms.md"].decode()
     assert "2 of 6 test pictures are near-duplicates of training pictures (4 too plain" in text
     kept_once = (swept.folder / "cache/leakage/arrays").iterdir()
-    shapes = [np.load(BytesIO(p.read_bytes()[:-SUM]))["kept"].ndim for p in kept_once]
+    shapes = [np.load(BytesIO(p.read_bytes()[:-CHECKSUM_BYTES]))["kept"].ndim for p in kept_once]
     assert shapes.count(3) == 1 + len(HERE), "grey levels, of each set once"

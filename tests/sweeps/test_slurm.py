@@ -13,9 +13,9 @@ import pytest
 from sweeps import slurm as scheduler
 from sweeps.claims import process
 from sweeps.cli import slurm_job
-from sweeps.slurm import COLUMNS, Slurm
+from sweeps.slurm import SQUEUE_COLUMNS, Slurm
 from uniclip.errors import UserError
-from uniclip.store import Owner
+from uniclip.store import ClaimRecord
 
 TOLD = '#!/bin/sh\necho "$0 $@" >> {log}\n{rest}\n'
 
@@ -39,9 +39,9 @@ def answers(asked: Path, **programs: str) -> None:
         (asked.parent / "bin" / name).write_text(TOLD.format(log=asked, rest=rest))
 
 
-def owner_of(job: str, **changes: Any) -> Owner:
+def owner_of(job: str, **changes: Any) -> ClaimRecord:
     """An attempt on another machine, in a job of this cluster."""
-    mine = process.owner({})
+    mine = process.make_claim_record({})
     changes = {"time": mine.time - 3600, **changes}
     return replace(mine, job=job, cluster="near", host="elsewhere", **changes)
 
@@ -53,7 +53,7 @@ def calls(log: Path) -> int:
 def test_a_silent_controller_is_asked_once(asked: Path) -> None:
     slurm = Slurm()
     for number in range(5):
-        owner = replace(process.owner({}), job=f"{number}", cluster="far", host="elsewhere")
+        owner = replace(process.make_claim_record({}), job=f"{number}", cluster="far", host="elsewhere")
         assert slurm.ending(owner) == "unknown"
         with pytest.raises(UserError, match="does not answer"):
             _ = slurm.facts
@@ -69,10 +69,10 @@ def test_one_that_falls_silent_is_asked_once_in_a_while(
     assert slurm.cluster == "near"
     program.write_text(TOLD.format(log=asked, rest="exit 1"))
     for number in range(5):
-        owner = replace(process.owner({}), job=f"{number}", cluster="near", host="elsewhere")
+        owner = replace(process.make_claim_record({}), job=f"{number}", cluster="near", host="elsewhere")
         assert slurm.ending(owner) == "unknown"
     assert calls(asked) == 2
-    monkeypatch.setattr(scheduler, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(scheduler, "QUEUE_CACHE_SECONDS", 0.0)
     assert slurm.jobs() is None
     assert calls(asked) == 3
 
@@ -83,7 +83,7 @@ def test_a_look_at_the_queue_proves_nothing_of_who_came_after_it(
 ) -> None:
     """The job waited when the queue was looked at; it has started and claimed since."""
     rows = {"JobArrayID": "77_0", "State": "PENDING", "RestartCnt": "0", "Name": "uniclip-x"}
-    row = "".join(f"{rows.get(name, ''):<64}" for name in COLUMNS)
+    row = "".join(f"{rows.get(name, ''):<64}" for name in SQUEUE_COLUMNS)
     shown = 'case "$2" in config) echo ClusterName = near;; '
     shown += "*) echo JobState=RUNNING Restarts=0;; esac"
     answers(asked, squeue=f"echo '{row}'", scontrol=shown)
@@ -131,7 +131,7 @@ def test_a_jobs_state_says_how_an_attempt_ended(
     state: str | None, restarts: int, word: str
 ) -> None:
     """Of the attempt that its second start, restart 1, had made."""
-    assert scheduler.judged(state, restarts, owner_of("77", restart=1)) == word
+    assert scheduler.classify_state(state, restarts, owner_of("77", restart=1)) == word
 
 
 @pytest.mark.parametrize(
@@ -194,4 +194,4 @@ def test_a_time_limit_is_told_by_the_notice_that_was_asked_for(
     said = f"echo JobState=RUNNING EndTime={end}"
     (asked.parent / "bin" / "scontrol").write_text(TOLD.format(log=asked, rest=said))
     monkeypatch.setenv("SLURM_JOB_ID", "77")
-    assert slurm_job.reason(180 + slurm_job.EARLY_SECONDS) == word
+    assert slurm_job.find_stop_reason(180 + slurm_job.TIME_LIMIT_TOLERANCE_SECONDS) == word

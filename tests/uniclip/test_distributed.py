@@ -18,7 +18,7 @@ from tests.helpers.process_group_jobs import (
     theirs,
     under_ddp,
 )
-from uniclip.distributed import ALONE, Processes, current
+from uniclip.distributed import SINGLE_PROCESS, ProcessGroup, get_process_group
 
 PLACES = ("even", "uneven", "nobody")
 
@@ -66,7 +66,7 @@ def test_shares_are_shares(worlds):
 @pytest.mark.parametrize("form", CHUNKS)
 def test_clip_is_open_clips_in_one_process(form):
     expected = theirs(slice(None), 0, 1, "local")
-    assert_same(ours("clip", CHUNKS[form], slice(None), ALONE), expected)
+    assert_same(ours("clip", CHUNKS[form], slice(None), SINGLE_PROCESS), expected)
 
 
 @pytest.mark.parametrize("form", CHUNKS)
@@ -117,8 +117,8 @@ def test_dropped_remote_gradients_leave_value_and_scalars(size, loss, worlds):
 
 def test_one_process_exchanges_nothing():
     rows = torch.ones(3, 2)
-    assert current() is ALONE
-    assert ALONE.gather(rows) is rows
-    assert ALONE.own(3) == slice(0, 3)
-    assert Processes(remote_gradients=False).others(rows.requires_grad_()).requires_grad
+    assert get_process_group() is SINGLE_PROCESS
+    assert SINGLE_PROCESS.gather(rows) is rows
+    assert SINGLE_PROCESS.own(3) == slice(0, 3)
+    assert ProcessGroup(remote_gradients=False).others(rows.requires_grad_()).requires_grad
     assert sum(COUNTS[2]["uneven"]) == sum(COUNTS[4]["uneven"]) == SAMPLES

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from uniclip import identity
-from uniclip.config import DATA, METHODS, RunConfig, UniclipMethod, run_config
+from uniclip.config import DATA, METHODS, RunConfig, UniclipMethod, build_run_config
 from uniclip.config import schema as config_module
-from uniclip.config.binding import plain, setting
-from uniclip.identity import canonical, config_of, digest, hashed, run_id, spec
+from uniclip.config.binding import to_builtins, config_field
+from uniclip.identity import to_canonical_json, config_from_spec, digest, to_hashable_config, compute_run_id, build_spec
 
 GOLDEN = Path(__file__).with_name("golden_runs.json")
 FINGERPRINT = {"data": "fixed", "version": "1.0"}
@@ -28,11 +28,11 @@ Config = dict[str, Any]
 
 
 def make(data: str = "openmoji", method: str = "uniclip", **sections: Any) -> RunConfig:
-    return run_config({"data": {"name": data}, "method": {"name": method}, **sections})
+    return build_run_config({"data": {"name": data}, "method": {"name": method}, **sections})
 
 
 def name_of(config: RunConfig) -> str:
-    return run_id(spec(config, FINGERPRINT))
+    return compute_run_id(build_spec(config, FINGERPRINT))
 
 
 def leaves(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -91,31 +91,31 @@ def test_every_leaf_changes_the_name_unless_it_is_run_only(
 def test_run_only_is_the_named_list() -> None:
     """What decides weights must never slip into it; what `init` holds is in the fingerprint."""
     assert config_module.RUN_ONLY == ("runtime", "benchmark", "init", "trust")
-    assert not set(hashed(make())) & set(config_module.RUN_ONLY)
+    assert not set(to_hashable_config(make())) & set(config_module.RUN_ONLY)
 
 
 def test_a_run_that_is_read_back_knows_the_sum_of_its_start_or_is_told_the_place() -> None:
-    written = spec(make(init="x.pt", init_towers="image"), {**FINGERPRINT, "init": "a1b2"})
-    assert config_of(written).init == "a1b2"
-    told = config_of(written, {"init": "y.pt", "trust": True})
+    written = build_spec(make(init="x.pt", init_towers="image"), {**FINGERPRINT, "init": "a1b2"})
+    assert config_from_spec(written).init == "a1b2"
+    told = config_from_spec(written, {"init": "y.pt", "trust": True})
     assert (told.init, told.trust, told.init_towers) == ("y.pt", True, "image")
     older = {**written, "config": {**written["config"], "init": "x.pt"}}
-    assert config_of(older).init == "x.pt", "as releases wrote it that hashed the place"
+    assert config_from_spec(older).init == "x.pt", "as releases wrote it that hashed the place"
 
 
 def test_another_fingerprint_is_another_run() -> None:
     config = make()
-    assert run_id(spec(config, FINGERPRINT)) != run_id(spec(config, {**FINGERPRINT, "size": 1}))
+    assert compute_run_id(build_spec(config, FINGERPRINT)) != compute_run_id(build_spec(config, {**FINGERPRINT, "size": 1}))
 
 
 def test_a_name_is_sixteen_hex_digits_and_does_not_depend_on_the_order_of_keys() -> None:
     one = make("scenes", train={"steps": 5, "batch_size": 8}, views={"weak": 2, "strong": 1})
-    two = run_config(_reversed(plain(one)))
+    two = build_run_config(_reversed(to_builtins(one)))
     assert name_of(one) == name_of(two)
     assert len(name_of(one)) == 16
     assert int(name_of(one), 16) >= 0
-    scrambled = _reversed(json.loads(json.dumps(spec(one, FINGERPRINT))))
-    assert run_id(scrambled) == name_of(one)
+    scrambled = _reversed(json.loads(json.dumps(build_spec(one, FINGERPRINT))))
+    assert compute_run_id(scrambled) == name_of(one)
 
 
 def _reversed(value: Any) -> Any:
@@ -127,16 +127,16 @@ def _reversed(value: Any) -> Any:
 def test_a_whole_number_where_a_float_is_asked_for_is_the_same_run() -> None:
     assert name_of(make(train={"clip": 1})) == name_of(make(train={"clip": 1.0}))
     whole, real = (
-        run_config({**plain(make()), "method": {"name": "uniclip", "weights": w}})
+        build_run_config({**to_builtins(make()), "method": {"name": "uniclip", "weights": w}})
         for w in ([1, 1, 1], [1.0, 1.0, 1])
     )
     assert name_of(whole) == name_of(real)
 
 
 def test_canonical_json_is_one_spelling() -> None:
-    assert canonical({"b": [1, 2.5, None], "a": "\u00e9"}) == '{"a":"\\u00e9","b":[1,2.5,null]}'
+    assert to_canonical_json({"b": [1, 2.5, None], "a": "\u00e9"}) == '{"a":"\\u00e9","b":[1,2.5,null]}'
     with pytest.raises(ValueError, match="JSON"):
-        canonical({"x": float("nan")})
+        to_canonical_json({"x": float("nan")})
     assert digest({}, 8) == digest({})[:8]
 
 
@@ -147,28 +147,28 @@ def test_canonical_json_is_one_spelling() -> None:
 class YoungerTrain(config_module.TrainConfig):
     """Training as a later release has it."""
 
-    sharpness: float = setting(0.0, low=0, absent=0.0)
+    sharpness: float = config_field(0.0, low=0, value_if_missing=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class YoungerMethod(UniclipMethod):
     """A method as a later release has it; here `absent` is not the default."""
 
-    queue: int = setting(64, low=0, absent=0)
+    queue: int = config_field(64, low=0, value_if_missing=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class YoungerRun(RunConfig):
     """A run as a later release has it."""
 
-    train: YoungerTrain = setting(YoungerTrain)
-    memory: tuple[int, ...] | None = setting(None, absent=None)
+    train: YoungerTrain = config_field(YoungerTrain)
+    memory: tuple[int, ...] | None = config_field(None, value_if_missing=None)
 
 
 @pytest.fixture
 def old_spec(monkeypatch: pytest.MonkeyPatch) -> Config:
     """The spec of a run of this release, in a process of the later one."""
-    old = json.loads(json.dumps(spec(make(train={"steps": 7}), FINGERPRINT)))
+    old = json.loads(json.dumps(build_spec(make(train={"steps": 7}), FINGERPRINT)))
     monkeypatch.setitem(config_module.FAMILIES, (YoungerRun, "data"), DATA)
     methods = {**METHODS, "uniclip": YoungerMethod}
     monkeypatch.setitem(config_module.FAMILIES, (YoungerRun, "method"), methods)
@@ -179,35 +179,35 @@ def old_spec(monkeypatch: pytest.MonkeyPatch) -> Config:
 
 def test_an_absent_field_leaves_names_as_they_were(old_spec: Config) -> None:
     method = {"name": "uniclip", "queue": 0}
-    new = run_config({"data": {"name": "openmoji"}, "method": method, "train": {"steps": 7}})
+    new = build_run_config({"data": {"name": "openmoji"}, "method": method, "train": {"steps": 7}})
     assert isinstance(new, YoungerRun)
     assert new.train.sharpness == 0.0
-    assert name_of(new) == run_id(old_spec)
+    assert name_of(new) == compute_run_id(old_spec)
     for section in (
-        {"train": {**plain(new.train), "sharpness": 0.5}},
+        {"train": {**to_builtins(new.train), "sharpness": 0.5}},
         {"memory": [1]},
         {"method": {"name": "uniclip", "queue": 64}},
     ):
-        assert name_of(run_config({**plain(new), **section})) != run_id(old_spec)
+        assert name_of(build_run_config({**to_builtins(new), **section})) != compute_run_id(old_spec)
 
 
 def test_a_spec_older_than_a_field_reads_back_with_its_absent_value(old_spec: Config) -> None:
     assert "queue" not in old_spec["config"]["method"]
-    read = config_of(old_spec)
+    read = config_from_spec(old_spec)
     assert read.method.queue == 0, "the default (64) is not what the old code did"
     assert read.train.sharpness == 0.0
     assert read.memory is None
     assert read.train.steps == 7
-    assert run_id(spec(read, FINGERPRINT)) == run_id(old_spec)
+    assert compute_run_id(build_spec(read, FINGERPRINT)) == compute_run_id(old_spec)
 
 
 def test_a_spec_says_all_that_its_run_needs() -> None:
     config = make("scenes", train={"steps": 7}, stream=3, seed=5)
-    written = json.loads(json.dumps(spec(config, FINGERPRINT)))
+    written = json.loads(json.dumps(build_spec(config, FINGERPRINT)))
     run_only = {"runtime": {"device": "cpu", "data_workers": 2}, "benchmark": ["scenes"]}
-    read = config_of(written, run_only)
-    assert plain(read) == {**plain(config), **plain(read) | {}} | {
-        "runtime": plain(read.runtime),
+    read = config_from_spec(written, run_only)
+    assert to_builtins(read) == {**to_builtins(config), **to_builtins(read) | {}} | {
+        "runtime": to_builtins(read.runtime),
         "benchmark": ["scenes"],
     }
     assert read.runtime.data_workers == 2
@@ -216,8 +216,8 @@ def test_a_spec_says_all_that_its_run_needs() -> None:
 
 
 def test_stream_zero_is_absent() -> None:
-    assert "stream" not in hashed(make())
-    assert hashed(make(stream=1))["stream"] == 1
+    assert "stream" not in to_hashable_config(make())
+    assert to_hashable_config(make(stream=1))["stream"] == 1
 
 
 def test_golden_names_are_what_they_were() -> None:
@@ -225,10 +225,10 @@ def test_golden_names_are_what_they_were() -> None:
     golden = json.loads(GOLDEN.read_text())
     assert len(golden) >= 6
     for entry in golden:
-        built = spec(run_config(entry["values"]), entry["fingerprint"])
-        assert run_id(built) == entry["run"], entry["about"]
-        assert run_id(spec(config_of(entry["spec"]), entry["fingerprint"])) == entry["run"]
-        assert run_id(entry["spec"]) == entry["run"]
+        built = build_spec(build_run_config(entry["values"]), entry["fingerprint"])
+        assert compute_run_id(built) == entry["run"], entry["about"]
+        assert compute_run_id(build_spec(config_from_spec(entry["spec"]), entry["fingerprint"])) == entry["run"]
+        assert compute_run_id(entry["spec"]) == entry["run"]
 
 
 # ---- hashes of the code --------------------------------------------------------------------------
@@ -266,9 +266,9 @@ def tree(copied: Path, before: Hashes, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def hashes() -> Hashes:
     """The training hash and the source hash, computed anew."""
-    identity._sources.cache_clear()
-    found = identity._training_hash.__wrapped__(()), identity.source_hash()
-    identity._sources.cache_clear()
+    identity._digest_sources.cache_clear()
+    found = identity._compute_training_hash.__wrapped__(()), identity.compute_source_hash()
+    identity._digest_sources.cache_clear()
     return found
 
 
@@ -388,7 +388,7 @@ def test_a_module_that_training_begins_to_import_counts(tree: Path, before: Hash
 
 
 def test_training_reaches_what_decides_weights_and_not_what_judges_them() -> None:
-    reached = set(identity._reached(identity.TRAINING_ROOT))
+    reached = set(identity._find_imported_modules(identity.TRAINING_ROOT))
     assert {
         "uniclip.training.trainer",
         "uniclip.rng",
@@ -400,5 +400,5 @@ def test_training_reaches_what_decides_weights_and_not_what_judges_them() -> Non
 
 
 def test_a_missing_library_has_a_version_of_its_own() -> None:
-    assert identity.library_version("numpy")[0].isdigit()
-    assert identity.library_version("no-such-distribution-at-all") == "absent"
+    assert identity.get_library_version("numpy")[0].isdigit()
+    assert identity.get_library_version("no-such-distribution-at-all") == "absent"

@@ -16,11 +16,11 @@ from tests.helpers import ROOT
 from tests.helpers.small_runs import tiny
 from uniclip import numerics
 from uniclip.errors import UserError
-from uniclip.training.trainer import fit
+from uniclip.training.trainer import train_model
 
 
 def test_class_is_json_and_names_what_decides_bits():
-    named = numerics.numerics_class(tiny())
+    named = numerics.get_numerics_class(tiny())
     assert json.loads(json.dumps(named)) == named
     assert named["device"] == "cpu"
     assert named["model"]
@@ -31,18 +31,18 @@ def test_class_is_json_and_names_what_decides_bits():
 
 @pytest.mark.parametrize(("key", "value"), [("threads", 2), ("precision", "bf16")])
 def test_another_setting_is_another_class(key, value):
-    assert numerics.numerics_class(tiny(train={key: value})) != numerics.numerics_class(tiny())
+    assert numerics.get_numerics_class(tiny(train={key: value})) != numerics.get_numerics_class(tiny())
 
 
 def test_class_does_not_depend_on_workers_or_logging():
     other = tiny(runtime={"data_workers": 3, "log_every": 1, "checkpoint_seconds": 0})
-    assert numerics.numerics_class(other) == numerics.numerics_class(tiny())
+    assert numerics.get_numerics_class(other) == numerics.get_numerics_class(tiny())
 
 
 @pytest.mark.parametrize("name", ["cuda:97", "nonsense", "cpu:x"])
 def test_unknown_device_is_one_line(name):
     with pytest.raises(UserError, match="runtime.device") as error:
-        numerics.device(tiny(runtime={"device": name}))
+        numerics.get_device(tiny(runtime={"device": name}))
     assert "\n" not in str(error.value)
 
 
@@ -95,20 +95,20 @@ def test_a_probe_does_not_depend_on_how_many_threads_the_machine_offers():
 
 
 def _fitted_peak():
-    return fit(tiny(train={"steps": 2})).history[-1]["peak_memory_bytes"]
+    return train_model(tiny(train={"steps": 2})).history[-1]["peak_memory_bytes"]
 
 
 def _tried_peak():
-    return audit.trial(tiny()).peak_memory_bytes
+    return audit.probe_arm(tiny()).peak_memory_bytes
 
 
-@pytest.mark.skipif(not numerics.CLEAR_REFS.exists(), reason="only Linux lets go of a peak")
+@pytest.mark.skipif(not numerics.PROC_CLEAR_REFS.exists(), reason="only Linux lets go of a peak")
 @pytest.mark.parametrize("peak", [_fitted_peak, _tried_peak])
 def test_a_peak_of_memory_is_that_of_one_training(peak):
     """What stood in the same process before it, and is gone, is not in it."""
     peak()
     ballast = torch.ones(2**27)
-    before = numerics.peak_memory_bytes(torch.device("cpu"))
+    before = numerics.get_peak_memory_bytes(torch.device("cpu"))
     del ballast
     assert peak() < before - 2**28
 

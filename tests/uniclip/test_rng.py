@@ -34,14 +34,14 @@ def test_words_count_blocks_by_sample_and_column() -> None:
     sample = 0x1234567_89ABCDEF
     counter = (sample & 0xFFFFFFFF, sample >> 32, 1, 0)
     expected = rng.philox(tuple(np.array([c], dtype=np.uint64) for c in counter), 99)
-    drawn = rng.words(99, np.array([7, sample], dtype=np.uint64), 8)
+    drawn = rng.draw_words(99, np.array([7, sample], dtype=np.uint64), 8)
     assert drawn.shape == (2, 8)
     assert drawn[1, 4:].tolist() == [int(w[0]) for w in expected]
 
 
 def test_a_draw_does_not_depend_on_who_else_is_in_the_batch() -> None:
-    key = rng.key(3, "views", 0)
-    ids = np.array([rng.sample_id(f"picture {i}") for i in range(64)], dtype=np.uint64)
+    key = rng.derive_key(3, "views", 0)
+    ids = np.array([rng.hash_sample_id(f"picture {i}") for i in range(64)], dtype=np.uint64)
     together = rng.uniform(key, ids, 7)
     alone = np.concatenate([rng.uniform(key, ids[i : i + 1], 7) for i in range(64)])
     order = np.random.default_rng(0).permutation(64)
@@ -53,8 +53,8 @@ def test_a_draw_does_not_depend_on_who_else_is_in_the_batch() -> None:
 def test_uniform_draws_are_uniform_over_samples_columns_and_keys() -> None:
     ids = np.arange(4000, dtype=np.uint64)
     drawn = {
-        "samples": rng.uniform(rng.key("chi2"), ids, 8).ravel(),
-        "keys": np.array([rng.uniform(rng.key("chi2", i), ids[:1], 1)[0, 0] for i in range(4000)]),
+        "samples": rng.uniform(rng.derive_key("chi2"), ids, 8).ravel(),
+        "keys": np.array([rng.uniform(rng.derive_key("chi2", i), ids[:1], 1)[0, 0] for i in range(4000)]),
     }
     for about, values in drawn.items():
         assert values.min() >= 0, about
@@ -66,8 +66,8 @@ def test_uniform_draws_are_uniform_over_samples_columns_and_keys() -> None:
 def test_neighbouring_samples_columns_and_epochs_are_uncorrelated() -> None:
     ids = np.arange(20_000, dtype=np.uint64)
     one, two = (
-        rng.uniform(rng.key(0, "crop", 0), ids, 2),
-        rng.uniform(rng.key(0, "crop", 1), ids, 2),
+        rng.uniform(rng.derive_key(0, "crop", 0), ids, 2),
+        rng.uniform(rng.derive_key(0, "crop", 1), ids, 2),
     )
     pairs = [(one[:-1, 0], one[1:, 0]), (one[:, 0], one[:, 1]), (one[:, 0], two[:, 0])]
     for left, right in pairs:
@@ -79,7 +79,7 @@ def test_keys_differ_by_value_type_order_and_grouping() -> None:
         (1, 2), (2, 1), ("1", 2), (1, "2"), (1.0, 2), (12,), ("12",), (1, 2, None), (None, 1, 2),
         (1, 2, ""), ("1,2",), (), ("",), (True, 2), (-1, 2),
     ]  # fmt: skip
-    keys = [rng.key(*p) for p in parts]
+    keys = [rng.derive_key(*p) for p in parts]
     assert all(0 <= k < 2**64 for k in keys)
     for (a, one), (b, two) in itertools.combinations(zip(parts, keys), 2):
         assert one != two, (a, b)
@@ -87,37 +87,37 @@ def test_keys_differ_by_value_type_order_and_grouping() -> None:
 
 def test_a_key_refuses_nan() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        rng.key(0, float("nan"))
+        rng.derive_key(0, float("nan"))
 
 
 def test_keys_and_sample_ids_are_what_they_were() -> None:
     """Changing these orphans every run: known answers, not a property."""
-    assert f"{rng.key(0, 'init', 'image_encoder'):016x}" == "73e5476b898808ad"
-    assert f"{rng.sample_id('1F600'):016x}" == "0a5ffc5761d4d93a"
+    assert f"{rng.derive_key(0, 'init', 'image_encoder'):016x}" == "73e5476b898808ad"
+    assert f"{rng.hash_sample_id('1F600'):016x}" == "0a5ffc5761d4d93a"
 
 
 def test_integers_cover_their_range_evenly_and_may_differ_by_sample() -> None:
     ids = np.arange(6000, dtype=np.uint64)
-    drawn = rng.integers(rng.key("die"), ids, 6)
+    drawn = rng.integers(rng.derive_key("die"), ids, 6)
     assert drawn.dtype == np.int64
     assert stats.chisquare(np.bincount(drawn, minlength=6)).pvalue > 1e-4
     high = 1 + (ids % 5).astype(np.int64)
-    each = rng.integers(rng.key("die"), ids, high)
+    each = rng.integers(rng.derive_key("die"), ids, high)
     assert ((each >= 0) & (each < high)).all()
     assert set(each[high == 5]) == set(range(5))
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 17, 1000])
 def test_a_permutation_is_one_and_depends_on_its_key(n: int) -> None:
-    order = rng.permutation(rng.key("order", 0), n)
+    order = rng.permutation(rng.derive_key("order", 0), n)
     assert sorted(order.tolist()) == list(range(n))
-    np.testing.assert_array_equal(order, rng.permutation(rng.key("order", 0), n))
+    np.testing.assert_array_equal(order, rng.permutation(rng.derive_key("order", 0), n))
     if n > 2:
-        assert order.tolist() != rng.permutation(rng.key("order", 1), n).tolist()
+        assert order.tolist() != rng.permutation(rng.derive_key("order", 1), n).tolist()
 
 
 def test_every_order_of_three_comes_up_as_often() -> None:
-    seen = [tuple(rng.permutation(rng.key("three", i), 3)) for i in range(3000)]
+    seen = [tuple(rng.permutation(rng.derive_key("three", i), 3)) for i in range(3000)]
     counts = [seen.count(p) for p in itertools.permutations(range(3))]
     assert sum(counts) == 3000
     assert stats.chisquare(counts).pvalue > 1e-4

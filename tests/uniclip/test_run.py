@@ -16,10 +16,10 @@ import torch
 import uniclip
 from tests.helpers.small_runs import METHODS, claimed, opened, tiny
 from uniclip import evaluate, run
-from uniclip.config import RunConfig, run_config
+from uniclip.config import RunConfig, build_run_config
 from uniclip.config.compose import CONF, compose
 from uniclip.errors import UserError
-from uniclip.io.atomic import lines, sum_of
+from uniclip.io.atomic import read_jsonl, digest_file
 from uniclip.store import RunFolder
 from uniclip.training import checkpoint
 
@@ -32,7 +32,7 @@ KILLS = 100 if "UNICLIP_SOAK" in os.environ else 4
 def trained(tmp_path_factory) -> RunFolder:
     """A tiny run, trained and evaluated by one attempt."""
     folder = opened(tmp_path_factory.mktemp("store"), tiny())
-    kind = run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS)
+    kind = run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS)
     assert kind == "trained"
     return folder
 
@@ -59,13 +59,13 @@ def test_what_is_published(trained):
     outcome = trained.outcome()
     assert (outcome.kind, outcome.step, outcome.attempt) == ("trained", 6, 1)
     assert outcome.best_step in (2, 4, 6)
-    assert outcome.weights == sum_of(trained.weights)
+    assert outcome.weights == digest_file(trained.weights)
     assert (outcome.training, outcome.source, outcome.numerics) == ("t", "s", {"device": "cpu"})
-    assert outcome.cost.keys() == {"training_seconds", *run.COSTS}
+    assert outcome.cost.keys() == {"training_seconds", *run.COST_METRICS}
     assert all(value > 0 for value in outcome.cost.values())
     scores = trained.scores("scenes", EVALUATION)
     assert scores.weights == outcome.weights
-    assert scores.protocol == evaluate.protocol("scenes", tiny())
+    assert scores.protocol == evaluate.build_protocol("scenes", tiny())
     assert scores.scores
     with np.load(trained.predictions_path("scenes", EVALUATION), allow_pickle=False) as arrays:
         assert arrays.files
@@ -73,7 +73,7 @@ def test_what_is_published(trained):
 
 def test_a_finished_run_is_left_alone(trained):
     before = files(trained)
-    kind = run.run(trained, tiny(), claimed(trained), evaluations=EVALUATIONS)
+    kind = run.execute_run(trained, tiny(), claimed(trained), evaluations=EVALUATIONS)
     assert kind == "evaluated"
     assert files(trained) == before
 
@@ -83,7 +83,7 @@ def test_a_data_set_that_arrives_later_is_evaluated_alone(trained, tmp_path):
     for name in ("scores", "predictions"):
         shutil.rmtree(folder.path / name)
     before = files(folder)
-    assert run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "evaluated"
+    assert run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "evaluated"
     after = files(folder)
     assert after.keys() - before.keys() == {
         f"scores/scenes@{EVALUATION}.json",
@@ -95,20 +95,20 @@ def test_a_data_set_that_arrives_later_is_evaluated_alone(trained, tmp_path):
 def test_diverged_is_an_outcome_without_weights(tmp_path):
     config = tiny(train={"diverged_above": 1e-6})
     folder = opened(tmp_path, config)
-    assert run.run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
+    assert run.execute_run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
     assert set(files(folder)) == {"spec.json", "outcome.json"}
     outcome = folder.outcome()
     assert (outcome.kind, outcome.step, outcome.weights) == ("diverged", 0, None)
-    assert run.run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
+    assert run.execute_run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
 
 
 def test_interrupted_in_training_resumes_to_the_same_file(trained, tmp_path):
     folder = opened(tmp_path, tiny())
     asked = iter([False, False, True])
-    kind = run.run(folder, tiny(), claimed(folder), evaluations={}, stop=lambda: next(asked))
+    kind = run.execute_run(folder, tiny(), claimed(folder), evaluations={}, stop=lambda: next(asked))
     assert kind == "interrupted"
     assert set(files(folder)) == {"spec.json"}
-    assert run.run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
+    assert run.execute_run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
     assert folder.weights.read_bytes() == trained.weights.read_bytes()
     assert folder.best.read_bytes() == trained.best.read_bytes()
     assert folder.outcome().attempt == 2
@@ -117,9 +117,9 @@ def test_interrupted_in_training_resumes_to_the_same_file(trained, tmp_path):
 def test_halted_and_gone_on_publishes_the_same_files(trained, tmp_path):
     folder = opened(tmp_path, tiny())
     halting = tiny(runtime={"halt": 0.5})
-    assert run.run(folder, halting, claimed(folder), evaluations=EVALUATIONS) == "halted"
+    assert run.execute_run(folder, halting, claimed(folder), evaluations=EVALUATIONS) == "halted"
     assert set(files(folder)) == {"spec.json"}
-    assert run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "trained"
+    assert run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "trained"
     assert folder.weights.read_bytes() == trained.weights.read_bytes()
     assert folder.best.read_bytes() == trained.best.read_bytes()
 
@@ -127,20 +127,20 @@ def test_halted_and_gone_on_publishes_the_same_files(trained, tmp_path):
 def test_interrupted_before_evaluation_keeps_the_outcome(tmp_path):
     folder = opened(tmp_path, tiny())
     steps = iter(range(100))
-    kind = run.run(
+    kind = run.execute_run(
         folder, tiny(), claimed(folder), evaluations=EVALUATIONS, stop=lambda: next(steps) >= 5
     )
     assert kind == "interrupted"
     assert folder.outcome().kind == "trained"
     assert folder.scores("scenes", EVALUATION) is None
-    assert run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "evaluated"
+    assert run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "evaluated"
 
 
 def test_overtaken_publishes_nothing(tmp_path):
     folder = opened(tmp_path, tiny())
     old = claimed(folder)
     claimed(folder, forced=True)
-    assert run.run(folder, tiny(), old, evaluations=EVALUATIONS) == "overtaken"
+    assert run.execute_run(folder, tiny(), old, evaluations=EVALUATIONS) == "overtaken"
     assert set(files(folder)) == {"spec.json"}
 
 
@@ -153,7 +153,7 @@ def test_overtaken_in_evaluation_publishes_no_scores(tmp_path, monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr(evaluate, "evaluate", slow)
-    assert run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "overtaken"
+    assert run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "overtaken"
     assert "outcome.json" in files(folder)
     assert not folder.scores_path("scenes", EVALUATION).exists()
 
@@ -167,15 +167,15 @@ def test_death_between_weights_and_outcome_is_not_trained_again(trained, tmp_pat
     with monkeypatch.context() as patched:
         patched.setattr(RunFolder, "publish_outcome", lambda *_: os.abort_the_test())
         with pytest.raises(AttributeError):
-            run.run(folder, tiny(), first, evaluations={})
+            run.execute_run(folder, tiny(), first, evaluations={})
     second = claimed(folder)
-    assert run.run(folder, tiny(), second, evaluations={}) == "trained"
+    assert run.execute_run(folder, tiny(), second, evaluations={}) == "trained"
     outcome, straight = folder.outcome(), trained.outcome()
     assert (outcome.attempt, outcome.step) == (1, 6)
     assert (outcome.weights, outcome.best_step) == (straight.weights, straight.best_step)
     assert outcome.cost.keys() == straight.cost.keys()
-    assert not lines(second.metrics)
-    assert lines(second.events)[0]["event"] == "adopted_weights"
+    assert not read_jsonl(second.metrics)
+    assert read_jsonl(second.events)[0]["event"] == "adopted_weights"
 
 
 def test_death_before_weights_trains_the_rest(trained, tmp_path, monkeypatch):
@@ -190,9 +190,9 @@ def test_death_before_weights_trains_the_rest(trained, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(run, "publish_file", dies)
         with pytest.raises(AssertionError, match="killed"):
-            run.run(folder, tiny(), claimed(folder), evaluations={})
+            run.execute_run(folder, tiny(), claimed(folder), evaluations={})
     assert {"tokenizer.json", "best.safetensors"} <= set(files(folder))
-    assert run.run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
+    assert run.execute_run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
     assert folder.weights.read_bytes() == trained.weights.read_bytes()
     assert folder.outcome().attempt == 2
 
@@ -212,10 +212,10 @@ def test_a_faster_rival_of_another_class_stays_published(trained, tmp_path, monk
         return real(path, finished)
 
     monkeypatch.setattr(run, "publish_file", late)
-    assert run.run(folder, tiny(), attempt, evaluations={}) == "trained"
+    assert run.execute_run(folder, tiny(), attempt, evaluations={}) == "trained"
     assert folder.weights.read_bytes() == theirs
-    assert folder.outcome().weights == sum_of(folder.weights)
-    assert "weights_differ" in [record["event"] for record in lines(attempt.events)]
+    assert folder.outcome().weights == digest_file(folder.weights)
+    assert "weights_differ" in [record["event"] for record in read_jsonl(attempt.events)]
 
 
 @pytest.mark.soak
@@ -223,7 +223,7 @@ def test_kill_nine_at_random_moments_ends_with_the_same_file(tmp_path):
     train = {"steps": 10 * KILLS, "validate_every": 10}
     config = tiny(train=train, runtime={"checkpoint_seconds": 0})
     whole, folder = (opened(tmp_path / name, config) for name in ("whole", "killed"))
-    assert run.run(whole, config, claimed(whole), evaluations={}) == "trained"
+    assert run.execute_run(whole, config, claimed(whole), evaluations={}) == "trained"
     draw = random.Random(int(os.environ.get("KILL_SEED", "0")))
     for _ in range(KILLS):
         child = _child(folder, config)
@@ -247,8 +247,8 @@ def _lost_steps(folder: RunFolder) -> list[int]:
     """For each attempt that resumed from a checkpoint: steps that it had to take again."""
     lost, last = [], 0
     for attempt in map(folder.attempt, folder.attempts()):
-        lost += [last - e["step"] for e in lines(attempt.events) if e["event"] == "resumed"]
-        steps = [r["step"] for r in lines(attempt.metrics) if r["phase"] == "train"]
+        lost += [last - e["step"] for e in read_jsonl(attempt.events) if e["event"] == "resumed"]
+        steps = [r["step"] for r in read_jsonl(attempt.metrics) if r["phase"] == "train"]
         last = max([last, *steps])
     return lost
 
@@ -270,9 +270,9 @@ def test_every_method_survives_kill_nine_on_real_pictures(name, tmp_path):
         values[section] |= own
     if "ssl_width" in METHODS[name].get("method", {}):
         values["method"]["ssl_width"] = 256  # checkpoints of the published heads take seconds
-    config = run_config({k: v for k, v in values.items() if k != "seeds"})
+    config = build_run_config({k: v for k, v in values.items() if k != "seeds"})
     whole, folder = (opened(tmp_path / place, config) for place in ("whole", "killed"))
-    assert run.run(whole, config, claimed(whole), evaluations={}) == "trained"
+    assert run.execute_run(whole, config, claimed(whole), evaluations={}) == "trained"
     draw = random.Random(name)
     for _ in range(3):
         child = _child(folder, config)
@@ -287,7 +287,7 @@ def test_every_method_survives_kill_nine_on_real_pictures(name, tmp_path):
     losses = [r["loss"] for r in whole.history() if r["phase"] == "train"]
     assert losses == [r["loss"] for r in folder.history() if r["phase"] == "train"]
     assert sum(losses[-3:]) < sum(losses[:3])
-    events = [e for n in folder.attempts() for e in lines(folder.attempt(n).events)]
+    events = [e for n in folder.attempts() for e in read_jsonl(folder.attempt(n).events)]
     assert any(e["event"] == "resumed" and e["step"] > 0 for e in events)
 
 
@@ -295,7 +295,7 @@ def _child(folder: RunFolder, config: RunConfig) -> ForkProcess:
     """A process that does what the run lacks, in a new attempt (imports are inherited)."""
     arguments = (folder, config, claimed(folder))
     child = get_context("fork").Process(
-        target=run.run, args=arguments, kwargs={"evaluations": {}}, daemon=True
+        target=run.execute_run, args=arguments, kwargs={"evaluations": {}}, daemon=True
     )
     child.start()
     return child
@@ -332,7 +332,7 @@ def test_best_weights_are_those_of_the_best_step(trained):
     tensors, facts = checkpoint.decode(trained.best)
     assert facts["step"] == trained.outcome().best_step
     best = uniclip.load(trained.path, best=True)
-    state = checkpoint.bundle(best.embedder, best.method).state_dict()
+    state = checkpoint.bundle_modules(best.embedder, best.method).state_dict()
     assert all(torch.equal(state[name], tensors[name]) for name in tensors)
 
 
@@ -360,7 +360,7 @@ def test_damage_and_absence_are_one_line(trained, tmp_path, name):
             run.load(folder.path)
         assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="damaged"):
-        run.run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS)
+        run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS)
     (folder.path / name).unlink()
     with pytest.raises(UserError, match="missing"):
         run.load(folder.path)

@@ -15,130 +15,130 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uniclip.augmentation.transform import Float32, Transform
+from uniclip.augmentation.transform import Float32, AugmentationParams
 
 
-def apply(pixels: NDArray[np.uint8], transform: Transform, size: int) -> NDArray[np.uint8]:
+def apply_to_square(pixels: NDArray[np.uint8], params: AugmentationParams, image_size: int) -> NDArray[np.uint8]:
     """The views, (n, 3, size, size) uint8, of square pictures (n, 3, S, S) uint8; n > 0."""
-    whole = np.ascontiguousarray(pixels)
-    if not whole.flags.writeable:
-        whole = whole.copy()  # torch wants what it could write
-    with _one_thread(), torch.no_grad():
-        x = _cropped(torch.from_numpy(whole), transform, size)
-        _jitter(x, transform)
-        _blur(x, transform)
+    source_pixels = np.ascontiguousarray(pixels)
+    if not source_pixels.flags.writeable:
+        source_pixels = source_pixels.copy()  # torch wants what it could write
+    with _use_single_thread(), torch.no_grad():
+        x = _crop_resize_flip(torch.from_numpy(source_pixels), params, image_size)
+        _apply_color_jitter(x, params)
+        _apply_blur(x, params)
         views = x.add_(0.5).clamp_(0, 255).to(torch.uint8)  # the cast cuts: half rounds up
         return views.permute(0, 2, 1, 3).contiguous().numpy()
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    if threads == 1:
+def _use_single_thread() -> Iterator[None]:
+    previous_threads = torch.get_num_threads()
+    if previous_threads == 1:
         yield
         return
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(previous_threads)
 
 
-def _cropped(pixels: Tensor, transform: Transform, size: int) -> Tensor:
+def _crop_resize_flip(pixels: Tensor, params: AugmentationParams, image_size: int) -> Tensor:
     """(n, 3, S, S) uint8 to (n, size, 3, size): crop, resize, flip."""
-    area, ratio = transform.area.astype(np.float64), np.exp(transform.aspect.astype(np.float64))
-    n, _, side, _ = pixels.shape
-    rows = _filter(np.sqrt(area / ratio), transform.y, side, size)
-    columns = _filter(np.sqrt(area * ratio), transform.x, side, size, transform.flip)
-    x = pixels.float().reshape(n, 3 * side, side).bmm(columns.transpose(1, 2))
-    x = x.reshape(n, 3, side, size).permute(0, 2, 1, 3)
-    return rows.bmm(x.reshape(n, side, 3 * size)).reshape(n, size, 3, size)
+    area, aspect_ratio = params.area.astype(np.float64), np.exp(params.aspect.astype(np.float64))
+    n, _, source_size, _ = pixels.shape
+    row_weights = _build_resize_weights(np.sqrt(area / aspect_ratio), params.y, source_size, image_size)
+    column_weights = _build_resize_weights(np.sqrt(area * aspect_ratio), params.x, source_size, image_size, params.flip)
+    x = pixels.float().reshape(n, 3 * source_size, source_size).bmm(column_weights.transpose(1, 2))
+    x = x.reshape(n, 3, source_size, image_size).permute(0, 2, 1, 3)
+    return row_weights.bmm(x.reshape(n, source_size, 3 * image_size)).reshape(n, image_size, 3, image_size)
 
 
-def _filter(
+def _build_resize_weights(
     extent: NDArray[np.float64],
     position: Float32,
-    side: int,
-    size: int,
+    source_size: int,
+    image_size: int,
     flip: Float32 | None = None,
 ) -> Tensor:
     """(n, size, side) float32: how the pixels of one axis of the canvas mix into the view's."""
     start = 0.5 * (1 - extent + position.astype(np.float64) * np.abs(1 - extent))
-    step = extent * side / size
-    centre = start[:, None] * side + step[:, None] * (np.arange(size) + 0.5)
-    centre = np.clip(centre, 0.5, side - 0.5)
+    step = extent * source_size / image_size
+    centre = start[:, None] * source_size + step[:, None] * (np.arange(image_size) + 0.5)
+    centre = np.clip(centre, 0.5, source_size - 0.5)
     if flip is not None:
         centre = np.where(flip[:, None] > 0, centre[:, ::-1], centre)
-    reach = torch.from_numpy(1 / np.maximum(step, 1.0)).float()[:, None, None]
-    distance = torch.from_numpy(centre).float()[:, :, None] - (torch.arange(side) + 0.5)
-    weights = distance.abs_().mul_(reach).neg_().add_(1).clamp_(min=0)
+    inverse_radius = torch.from_numpy(1 / np.maximum(step, 1.0)).float()[:, None, None]
+    distance = torch.from_numpy(centre).float()[:, :, None] - (torch.arange(source_size) + 0.5)
+    weights = distance.abs_().mul_(inverse_radius).neg_().add_(1).clamp_(min=0)
     return weights.div_(weights.sum(-1, keepdim=True))
 
 
-def _jitter(x: Tensor, transform: Transform) -> None:
+def _apply_color_jitter(x: Tensor, params: AugmentationParams) -> None:
     """Brightness, contrast, saturation, hue, then grey, in place; each clipped to 0 .. 255."""
-    logs = {name: getattr(transform, name) for name in ("brightness", "contrast", "saturation")}
-    rows = _rows(sum(log != 0 for log in logs.values()) > 0)
-    part = x.index_select(0, rows)
-    for name, log in logs.items():
-        factor = _column(np.exp(log.astype(np.float64)))[rows]
+    log_factors = {name: getattr(params, name) for name in ("brightness", "contrast", "saturation")}
+    rows = _select_rows(sum(log_factor != 0 for log_factor in log_factors.values()) > 0)
+    selected_images = x.index_select(0, rows)
+    for name, log_factor in log_factors.items():
+        factor = _to_column(np.exp(log_factor.astype(np.float64)))[rows]
         if name == "brightness":
-            part.mul_(factor)
+            selected_images.mul_(factor)
         else:
-            grey = _luma(part)
-            towards = grey.mean((1, 2, 3), keepdim=True) if name == "contrast" else grey
-            part.mul_(factor).add_((1 - factor) * towards)
-        part.clamp_(0, 255)
-    x.index_copy_(0, rows, part)
-    rows = _rows(transform.hue != 0)
-    sixths = _column(transform.hue.astype(np.float64) * 6)[rows]
-    x.index_copy_(0, rows, _turned(x.index_select(0, rows), sixths))
-    rows = _rows(transform.grey > 0)
-    x.index_copy_(0, rows, _luma(x.index_select(0, rows)).expand(-1, -1, 3, -1))
+            grayscale = _to_grayscale(selected_images)
+            blend_target = grayscale.mean((1, 2, 3), keepdim=True) if name == "contrast" else grayscale
+            selected_images.mul_(factor).add_((1 - factor) * blend_target)
+        selected_images.clamp_(0, 255)
+    x.index_copy_(0, rows, selected_images)
+    rows = _select_rows(params.hue != 0)
+    hue_shift = _to_column(params.hue.astype(np.float64) * 6)[rows]
+    x.index_copy_(0, rows, _rotate_hue(x.index_select(0, rows), hue_shift))
+    rows = _select_rows(params.grey > 0)
+    x.index_copy_(0, rows, _to_grayscale(x.index_select(0, rows)).expand(-1, -1, 3, -1))
 
 
-def _rows(mask: NDArray[np.bool_]) -> Tensor:
+def _select_rows(mask: NDArray[np.bool_]) -> Tensor:
     return torch.from_numpy(np.flatnonzero(mask))
 
 
-def _column(values: NDArray[np.float64]) -> Tensor:
+def _to_column(values: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(values).float()[:, None, None, None]
 
 
-def _luma(x: Tensor) -> Tensor:
+def _to_grayscale(x: Tensor) -> Tensor:
     """(n, H, 1, W): ITU-R 601 grey."""
     return 0.299 * x[:, :, :1] + 0.587 * x[:, :, 1:2] + 0.114 * x[:, :, 2:]
 
 
-def _turned(x: Tensor, sixths: Tensor) -> Tensor:
+def _rotate_hue(x: Tensor, hue_shift: Tensor) -> Tensor:
     """Hue turned by `sixths` (n, 1, 1, 1) of a circle, HSV saturation and value kept."""
     r, g, b = (channel.contiguous() for channel in x.unbind(2))
     value = torch.maximum(torch.maximum(r, g), b)
     chroma = value - torch.minimum(torch.minimum(r, g), b)
-    red, green = (torch.eq(value, c, out=torch.empty_like(c)) for c in (r, g))
-    green.mul_(1 - red)
-    blue = 1 - red - green
-    hue = (g - b).mul_(red).addcmul_(b - r, green).addcmul_(r - g, blue)
-    hue.div_(chroma.clamp(min=1e-6)).add_(green, alpha=2).add_(blue, alpha=4).add_(sixths[:, 0])
-    turned = torch.empty_like(x)
-    for channel, corner in enumerate((5.0, 3.0, 1.0)):
-        k = hue + corner
+    is_red, is_green = (torch.eq(value, c, out=torch.empty_like(c)) for c in (r, g))
+    is_green.mul_(1 - is_red)
+    is_blue = 1 - is_red - is_green
+    hue = (g - b).mul_(is_red).addcmul_(b - r, is_green).addcmul_(r - g, is_blue)
+    hue.div_(chroma.clamp(min=1e-6)).add_(is_green, alpha=2).add_(is_blue, alpha=4).add_(hue_shift[:, 0])
+    rotated = torch.empty_like(x)
+    for channel, channel_offset in enumerate((5.0, 3.0, 1.0)):
+        k = hue + channel_offset
         k.sub_((k / 6).floor_(), alpha=6).sub_(2).abs_().neg_().add_(2).clamp_(0, 1)
-        torch.sub(value, k.mul_(chroma), out=turned[:, :, channel])
-    return turned
+        torch.sub(value, k.mul_(chroma), out=rotated[:, :, channel])
+    return rotated
 
 
-def _blur(x: Tensor, transform: Transform) -> None:
+def _apply_blur(x: Tensor, params: AugmentationParams) -> None:
     """Separable Gaussian in place; beyond the border the kernel is cut and renormalised."""
-    rows = _rows(transform.sigma > 0)
-    size = x.shape[-1]
-    sigma = transform.sigma[rows.numpy()].astype(np.float64)[:, None] * size
-    far = -0.5 * (np.arange(size) / sigma) ** 2
+    rows = _select_rows(params.sigma > 0)
+    image_size = x.shape[-1]
+    sigma = params.sigma[rows.numpy()].astype(np.float64)[:, None] * image_size
+    log_weights = -0.5 * (np.arange(image_size) / sigma) ** 2
     # Weights below 1e-9 change no pixel, and as denormal numbers would slow the product tenfold.
-    bell = torch.from_numpy(np.where(far > -20, np.exp(far), 0)).float()
-    apart = (torch.arange(size)[:, None] - torch.arange(size)).abs()
-    kernel = bell.index_select(1, apart.reshape(-1)).reshape(-1, size, size)
+    gaussian = torch.from_numpy(np.where(log_weights > -20, np.exp(log_weights), 0)).float()
+    distance = (torch.arange(image_size)[:, None] - torch.arange(image_size)).abs()
+    kernel = gaussian.index_select(1, distance.reshape(-1)).reshape(-1, image_size, image_size)
     kernel = kernel / kernel.sum(-1, keepdim=True)
-    part = kernel.bmm(x.index_select(0, rows).reshape(len(rows), size, 3 * size))
-    part = part.reshape(len(rows), size * 3, size).bmm(kernel.transpose(1, 2))
-    x.index_copy_(0, rows, part.reshape(len(rows), size, 3, size))
+    selected_images = kernel.bmm(x.index_select(0, rows).reshape(len(rows), image_size, 3 * image_size))
+    selected_images = selected_images.reshape(len(rows), image_size * 3, image_size).bmm(kernel.transpose(1, 2))
+    x.index_copy_(0, rows, selected_images.reshape(len(rows), image_size, 3, image_size))

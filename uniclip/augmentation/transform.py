@@ -24,16 +24,16 @@ from uniclip import rng
 
 Float32 = NDArray[np.float32]
 
-NAMES = (
+VECTOR_COLUMNS = (
     "area", "aspect", "x", "y", "flip",
     "jittered", "brightness", "contrast", "saturation", "hue",
     "grey", "blurred", "sigma",
 )  # fmt: skip
 """Columns of the vector."""
 
-WIDTH = len(NAMES)
+VECTOR_DIM = len(VECTOR_COLUMNS)
 
-GROUPS: dict[str, tuple[int, ...]] = {
+TRANSFORM_GROUPS: dict[str, tuple[int, ...]] = {
     "crop": (0, 1, 2, 3),
     "flip": (4,),
     "jitter": (5, 6, 7, 8, 9),
@@ -44,7 +44,7 @@ GROUPS: dict[str, tuple[int, ...]] = {
 
 
 @dataclass(frozen=True)
-class Transform:
+class AugmentationParams:
     """What is done to n pictures: each field (n,) float32, 0 (area: 1) where nothing is done."""
 
     area: Float32
@@ -77,20 +77,20 @@ class Transform:
     def __len__(self) -> int:
         return len(self.area)
 
-    def __getitem__(self, index: NDArray[np.int64] | slice) -> Transform:
+    def __getitem__(self, index: NDArray[np.int64] | slice) -> AugmentationParams:
         """The transforms of some of the pictures."""
-        return Transform(*(getattr(self, f.name)[index] for f in fields(self)))
+        return AugmentationParams(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
-def transform(n: int, **columns: NDArray[Any]) -> Transform:
+def build_params(n: int, **columns: NDArray[Any]) -> AugmentationParams:
     """A transform of n pictures from what it does; fields that are not named do nothing."""
-    values = {f.name: np.zeros(n, np.float32) for f in fields(Transform)}
+    values = {f.name: np.zeros(n, np.float32) for f in fields(AugmentationParams)}
     values["area"] += 1
-    values.update({name: np.asarray(v, np.float32) for name, v in columns.items()})
-    return Transform(**values)
+    values.update({name: np.asarray(column, np.float32) for name, column in columns.items()})
+    return AugmentationParams(**values)
 
 
-def boxed(
+def compute_box_columns(
     left: NDArray[np.float64],
     top: NDArray[np.float64],
     width: NDArray[np.float64],
@@ -100,12 +100,12 @@ def boxed(
     return {
         "area": width * height,
         "aspect": np.log(width / height),
-        "x": _relative(left, width),
-        "y": _relative(top, height),
+        "x": _compute_relative_center(left, width),
+        "y": _compute_relative_center(top, height),
     }
 
 
-def _relative(start: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArray[np.float64]:
+def _compute_relative_center(start: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArray[np.float64]:
     slack = np.abs(1 - extent)
     shift = 2 * start + extent - 1
     # Slack below a millionth of the canvas is rounding: such a box has no room to be off centre.
@@ -116,7 +116,7 @@ def _relative(start: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArra
 
 
 @dataclass(frozen=True)
-class Recipe:
+class AugmentationPolicy:
     """A law of views."""
 
     smallest: float
@@ -131,73 +131,73 @@ class Recipe:
     """Probability of blur."""
 
 
-WEAK = Recipe(smallest=0.5)
-STRONG = Recipe(smallest=0.2, flip=0.5, jitter=0.8, grey=0.2, blur=0.5)
+WEAK_POLICY = AugmentationPolicy(smallest=0.5)
+STRONG_POLICY = AugmentationPolicy(smallest=0.2, flip=0.5, jitter=0.8, grey=0.2, blur=0.5)
 
-ASPECT = math.log(4 / 3)
+MAX_LOG_ASPECT = math.log(4 / 3)
 """Largest log aspect of a crop, either way."""
-FACTOR = (0.6, 1.4)
+JITTER_FACTOR_RANGE = (0.6, 1.4)
 """Range of the factors of brightness, contrast and saturation."""
-HUE = 0.1
+MAX_HUE_SHIFT = 0.1
 """Largest turn of the hue, either way."""
-SIGMA = (0.1 / 224, 2.0 / 224)
+BLUR_SIGMA_RANGE = (0.1 / 224, 2.0 / 224)
 """Range of the blur's standard deviation: 0.1 to 2 px at 224 px, as published."""
 
 
-def evaluation(n: int) -> Transform:
+def build_evaluation_params(n: int) -> AugmentationParams:
     """The evaluation transform of n pictures: the whole canvas, resized."""
-    return transform(n)
+    return build_params(n)
 
 
-def weak(key: int, ids: rng.UInt64, identity: float = 0.1) -> Transform:
+def sample_weak(key: int, ids: rng.UInt64, identity_prob: float = 0.1) -> AugmentationParams:
     """Weak views of samples `ids` (n,): RandomResizedCrop(0.5, 1)."""
-    return sample(WEAK, key, ids, identity)
+    return sample_params(WEAK_POLICY, key, ids, identity_prob)
 
 
-def strong(
-    key: int, ids: rng.UInt64, identity: float = 0.1, crop: float = STRONG.smallest
-) -> Transform:
+def sample_strong(
+    key: int, ids: rng.UInt64, identity: float = 0.1, crop: float = STRONG_POLICY.smallest
+) -> AugmentationParams:
     """Strong views of samples `ids` (n,): RandomResizedCrop(crop, 1), flip, jitter, grey, blur."""
-    return sample(replace(STRONG, smallest=crop), key, ids, identity)
+    return sample_params(replace(STRONG_POLICY, smallest=crop), key, ids, identity)
 
 
-def sample(recipe: Recipe, key: int, ids: rng.UInt64, identity: float) -> Transform:
+def sample_params(policy: AugmentationPolicy, key: int, ids: rng.UInt64, identity_prob: float) -> AugmentationParams:
     """Views drawn by `recipe`; with probability `identity` a view is exactly the evaluation's.
 
     The aspect is uniform (in log) among those at which a box of the drawn area fits the canvas;
     torchvision redraws until one fits and falls back to a centre crop.
     """
-    u = rng.uniform(key, ids, 14).T
-    done = u[0] >= identity
-    area = np.where(done, recipe.smallest + (1 - recipe.smallest) * u[1], 1.0)
-    jittered = done & (u[6] < recipe.jitter)
-    blurred = done & (u[12] < recipe.blur)
+    draws = rng.uniform(key, ids, 14).T
+    is_augmented = draws[0] >= identity_prob
+    crop_area = np.where(is_augmented, policy.smallest + (1 - policy.smallest) * draws[1], 1.0)
+    is_jittered = is_augmented & (draws[6] < policy.jitter)
+    is_blurred = is_augmented & (draws[12] < policy.blur)
 
     def between(low: float, high: float, column: int) -> NDArray[np.float64]:
-        return low + (high - low) * u[column]
+        return low + (high - low) * draws[column]
 
-    return transform(
+    return build_params(
         len(ids),
-        area=area,
-        aspect=between(-1, 1, 2) * np.minimum(ASPECT, -np.log(area)),
-        x=between(-1, 1, 3) * done,
-        y=between(-1, 1, 4) * done,
-        flip=done & (u[5] < recipe.flip),
-        jittered=jittered,
-        brightness=np.log(between(*FACTOR, 7)) * jittered,
-        contrast=np.log(between(*FACTOR, 8)) * jittered,
-        saturation=np.log(between(*FACTOR, 9)) * jittered,
-        hue=between(-HUE, HUE, 10) * jittered,
-        grey=done & (u[11] < recipe.grey),
-        blurred=blurred,
-        sigma=between(*SIGMA, 13) * blurred,
+        area=crop_area,
+        aspect=between(-1, 1, 2) * np.minimum(MAX_LOG_ASPECT, -np.log(crop_area)),
+        x=between(-1, 1, 3) * is_augmented,
+        y=between(-1, 1, 4) * is_augmented,
+        flip=is_augmented & (draws[5] < policy.flip),
+        jittered=is_jittered,
+        brightness=np.log(between(*JITTER_FACTOR_RANGE, 7)) * is_jittered,
+        contrast=np.log(between(*JITTER_FACTOR_RANGE, 8)) * is_jittered,
+        saturation=np.log(between(*JITTER_FACTOR_RANGE, 9)) * is_jittered,
+        hue=between(-MAX_HUE_SHIFT, MAX_HUE_SHIFT, 10) * is_jittered,
+        grey=is_augmented & (draws[11] < policy.grey),
+        blurred=is_blurred,
+        sigma=between(*BLUR_SIGMA_RANGE, 13) * is_blurred,
     )
 
 
 # ---- describing ---------------------------------------------------------------------------------
 
 
-def describe(transform: Transform) -> Float32:
+def encode_as_vector(params: AugmentationParams) -> Float32:
     """The vectors, (n, WIDTH) float32: exactly 0 where nothing is done.
 
     Each column is divided by its standard deviation under the strong recipe without identity
@@ -207,23 +207,23 @@ def describe(transform: Transform) -> Float32:
     position within its slack, never by its size in the source: that would leak the picture's own
     aspect.
     """
-    columns = np.stack([getattr(transform, name) for name in NAMES], axis=1).astype(np.float64)
+    columns = np.stack([getattr(params, name) for name in VECTOR_COLUMNS], axis=1).astype(np.float64)
     columns[:, 0] -= 1
-    scaled = columns / DEVIATIONS
-    excess = np.maximum(np.abs(scaled) - 4, 0)
-    bounded = np.where(excess > 0, np.sign(scaled) * (4 + np.log1p(excess)), scaled)
-    return bounded.astype(np.float32)
+    standardized = columns / COLUMN_STD
+    excess = np.maximum(np.abs(standardized) - 4, 0)
+    compressed = np.where(excess > 0, np.sign(standardized) * (4 + np.log1p(excess)), standardized)
+    return compressed.astype(np.float32)
 
 
-def _deviations() -> NDArray[np.float64]:
+def _compute_column_std() -> NDArray[np.float64]:
     """Standard deviation of each column under STRONG."""
 
-    def bit(p: float) -> float:
-        return math.sqrt(p * (1 - p))
+    def bit(prob: float) -> float:
+        return math.sqrt(prob * (1 - prob))
 
-    def sometimes(p: float, mean: float, square: float) -> float:
+    def sometimes(prob: float, mean: float, second_moment: float) -> float:
         """Of a variable with these moments, times a bit of probability p."""
-        return math.sqrt(p * square - (p * mean) ** 2)
+        return math.sqrt(prob * second_moment - (prob * mean) ** 2)
 
     def log_moments(low: float, high: float) -> tuple[float, float]:
         """E[log t] and E[log^2 t] for t uniform between low and high."""
@@ -234,41 +234,41 @@ def _deviations() -> NDArray[np.float64]:
         def second(t: float) -> float:
             return t * math.log(t) ** 2 - 2 * first(t)
 
-        span = high - low
-        return (first(high) - first(low)) / span, (second(high) - second(low)) / span
+        area_range = high - low
+        return (first(high) - first(low)) / area_range, (second(high) - second(low)) / area_range
 
-    span = 1 - STRONG.smallest
-    fits = math.exp(-ASPECT)  # at larger areas the canvas, not ASPECT, bounds the aspect
-    bound_square = (fits - STRONG.smallest) * ASPECT**2 + (1 - fits) * log_moments(fits, 1)[1]
-    factor = sometimes(STRONG.jitter, *log_moments(*FACTOR))
-    low, high = SIGMA
-    blur_mean, blur_square = (low + high) / 2, (low**2 + low * high + high**2) / 3
-    of_column = {
-        "area": span / math.sqrt(12),
-        "aspect": math.sqrt(bound_square / span / 3),
+    area_range = 1 - STRONG_POLICY.smallest
+    max_unbounded_area = math.exp(-MAX_LOG_ASPECT)  # at larger areas the canvas, not ASPECT, bounds the aspect
+    aspect_second_moment = (max_unbounded_area - STRONG_POLICY.smallest) * MAX_LOG_ASPECT**2 + (1 - max_unbounded_area) * log_moments(max_unbounded_area, 1)[1]
+    factor_std = sometimes(STRONG_POLICY.jitter, *log_moments(*JITTER_FACTOR_RANGE))
+    low, high = BLUR_SIGMA_RANGE
+    sigma_mean, sigma_second_moment = (low + high) / 2, (low**2 + low * high + high**2) / 3
+    std_by_column = {
+        "area": area_range / math.sqrt(12),
+        "aspect": math.sqrt(aspect_second_moment / area_range / 3),
         "x": 1 / math.sqrt(3),
         "y": 1 / math.sqrt(3),
-        "flip": bit(STRONG.flip),
-        "jittered": bit(STRONG.jitter),
-        "brightness": factor,
-        "contrast": factor,
-        "saturation": factor,
-        "hue": sometimes(STRONG.jitter, 0.0, HUE**2 / 3),
-        "grey": bit(STRONG.grey),
-        "blurred": bit(STRONG.blur),
-        "sigma": sometimes(STRONG.blur, blur_mean, blur_square),
+        "flip": bit(STRONG_POLICY.flip),
+        "jittered": bit(STRONG_POLICY.jitter),
+        "brightness": factor_std,
+        "contrast": factor_std,
+        "saturation": factor_std,
+        "hue": sometimes(STRONG_POLICY.jitter, 0.0, MAX_HUE_SHIFT**2 / 3),
+        "grey": bit(STRONG_POLICY.grey),
+        "blurred": bit(STRONG_POLICY.blur),
+        "sigma": sometimes(STRONG_POLICY.blur, sigma_mean, sigma_second_moment),
     }
-    return np.array([of_column[name] for name in NAMES])
+    return np.array([std_by_column[name] for name in VECTOR_COLUMNS])
 
 
-DEVIATIONS = _deviations()
+COLUMN_STD = _compute_column_std()
 """(WIDTH,) float64: what the columns of the vector are divided by."""
 
 
 # ---- applying -----------------------------------------------------------------------------------
 
 
-def apply(pixels: NDArray[np.uint8], transform: Transform, size: int) -> NDArray[np.uint8]:
+def apply_augmentation(pixels: NDArray[np.uint8], params: AugmentationParams, image_size: int) -> NDArray[np.uint8]:
     """The views, (n, 3, size, size) uint8, of `pixels` (n, 3, H, W) uint8 under n transforms.
 
     A canvas that is not square is first cropped to its central square. Crops are resampled with an
@@ -279,14 +279,14 @@ def apply(pixels: NDArray[np.uint8], transform: Transform, size: int) -> NDArray
         apply as kernels,  # imports torch; sampling and describing don't
     )
 
-    assert len(pixels) == len(transform), "one transform a picture"
+    assert len(pixels) == len(params), "one transform a picture"
     if len(pixels) == 0:
-        return np.zeros((0, 3, size, size), np.uint8)
-    return kernels.apply(_square(pixels), transform, size)
+        return np.zeros((0, 3, image_size, image_size), np.uint8)
+    return kernels.apply_to_square(_center_crop(pixels), params, image_size)
 
 
-def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _center_crop(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = pixels.shape[2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return pixels[:, :, top : top + side, left : left + side]
+    crop_size = min(height, width)
+    top, left = (height - crop_size) // 2, (width - crop_size) // 2
+    return pixels[:, :, top : top + crop_size, left : left + crop_size]

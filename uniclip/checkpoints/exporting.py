@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from uniclip.checkpoints import key_mapping
-from uniclip.checkpoints.pretrained import Pretrained
-from uniclip.errors import UserError, unknown
+from uniclip.checkpoints.pretrained import PretrainedModel
+from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.io import atomic
 
-CLIP_EPSILON = 1e-5
-HEAD = 64
+CLIP_LAYER_NORM_EPS = 1e-5
+OPEN_CLIP_HEAD_DIM = 64
 """Width of open_clip's vision heads."""
-PREFIXES = {"image_encoder.body.": "vision_model.", "text_encoder.body.": "text_model."}
-VISION = (
+TRANSFORMERS_PREFIXES = {"image_encoder.body.": "vision_model.", "text_encoder.body.": "text_model."}
+TRANSFORMERS_VISION_RULES = (
     (r"^vision_model\.cls_token$", "vision_model.embeddings.class_embedding"),
     (r"^vision_model\.pos_embed$", "vision_model.embeddings.position_embedding.weight"),
     (r"^vision_model\.patch_embed\.proj\.", "vision_model.embeddings.patch_embedding."),
@@ -50,7 +50,7 @@ VISION = (
 )
 
 
-def export(pretrained: Pretrained, folder: str | Path, layout: str) -> Path:
+def export(pretrained: PretrainedModel, folder: str | Path, target_format: str) -> Path:
     """Write a model into a new `folder`; the folder.
 
     layout: "open_clip", for `open_clip.create_model("local-dir:<folder>")`, or "transformers", for
@@ -59,70 +59,70 @@ def export(pretrained: Pretrained, folder: str | Path, layout: str) -> Path:
     Raises:
         UserError: the layout cannot hold this model, or the folder is there already.
     """
-    if layout not in LAYOUTS:
-        raise unknown("layout", layout, LAYOUTS)
-    reason = obstacle(pretrained, layout)
+    if target_format not in EXPORTERS:
+        raise make_unknown_name_error("layout", target_format, EXPORTERS)
+    reason = find_export_obstacle(pretrained, target_format)
     if reason is not None:
-        raise UserError(f"this model has no {layout} layout: {reason}")
+        raise UserError(f"this model has no {target_format} layout: {reason}")
     path = Path(folder)
     if path.exists():
         raise UserError(f"{path} is there already; name a new folder")
     path.mkdir(parents=True)
-    LAYOUTS[layout](pretrained, path)
+    EXPORTERS[target_format](pretrained, path)
     return path
 
 
-def obstacle(pretrained: Pretrained, layout: str) -> str | None:
+def find_export_obstacle(pretrained: PretrainedModel, target_format: str) -> str | None:
     """Why `layout` cannot hold a model; None if it can."""
-    embedder, body = pretrained.embedder, _body(pretrained)
+    embedder, body = pretrained.embedder, _get_image_body(pretrained)
     if not isinstance(embedder.image_head, nn.Linear):
         return "its image head is not a linear projection (train method=clip)"
     if embedder.image_head.bias is not None:
         return "its image projection has a bias"
     if not (_is_vit(body) and _is_clip_vit(body)):
         return "its image encoder is not a vision Transformer as CLIP's (timm's vit_*_clip_*)"
-    act = body.blocks[0].mlp.act
-    if not isinstance(act, (nn.GELU, QuickGELU)):
-        return f"its image encoder's activation, {type(act).__name__}, is not GELU or QuickGELU"
-    unlike = _unlike_clip(pretrained)
-    if unlike is not None:
-        return f"its tensors are not those of a CLIP of its sizes, {unlike} for one"
-    return _obstacle_of_open_clip(pretrained) if layout == "open_clip" else None
+    activation = body.blocks[0].mlp.act
+    if not isinstance(activation, (nn.GELU, QuickGELU)):
+        return f"its image encoder's activation, {type(activation).__name__}, is not GELU or QuickGELU"
+    mismatched_key = _find_mismatched_tensor(pretrained)
+    if mismatched_key is not None:
+        return f"its tensors are not those of a CLIP of its sizes, {mismatched_key} for one"
+    return _find_open_clip_obstacle(pretrained) if target_format == "open_clip" else None
 
 
-def _unlike_clip(pretrained: Pretrained) -> str | None:
+def _find_mismatched_tensor(pretrained: PretrainedModel) -> str | None:
     """A tensor that CLIP of these sizes and the model do not share, shape included."""
     with torch.device("meta"):
-        clip = {k: v.shape for k, v in CLIPModel(_clip_config(pretrained)).state_dict().items()}
-    ours = {k: v.shape for k, v in _clip_state(pretrained).items()}
-    return min((k for k in {*clip, *ours} if clip.get(k) != ours.get(k)), default=None)
+        clip_shapes = {k: v.shape for k, v in CLIPModel(_build_clip_config(pretrained)).state_dict().items()}
+    model_shapes = {k: v.shape for k, v in _build_clip_state(pretrained).items()}
+    return min((k for k in {*clip_shapes, *model_shapes} if clip_shapes.get(k) != model_shapes.get(k)), default=None)
 
 
-def _obstacle_of_open_clip(pretrained: Pretrained) -> str | None:
+def _find_open_clip_obstacle(pretrained: PretrainedModel) -> str | None:
     """What open_clip takes for granted and transformers' configuration states."""
-    text, body = pretrained.config.model.text, _body(pretrained)
+    text, body = pretrained.config.model.text, _get_image_body(pretrained)
     if not pretrained.tokenizer.is_clip:
         return "its vocabulary is not CLIP's (train with model.text.tokenizer=clip)"
-    if text.norm_epsilon != CLIP_EPSILON:
-        return f"its text encoder's norm_epsilon is not {CLIP_EPSILON}"
-    if _is_quick(body) != (text.activation == "quick_gelu"):
+    if text.norm_epsilon != CLIP_LAYER_NORM_EPS:
+        return f"its text encoder's norm_epsilon is not {CLIP_LAYER_NORM_EPS}"
+    if _uses_quick_gelu(body) != (text.activation == "quick_gelu"):
         return "its two encoders have different activations"
-    if body.embed_dim != HEAD * body.blocks[0].attn.num_heads:
-        return f"its image encoder's heads are not {HEAD} wide"
+    if body.embed_dim != OPEN_CLIP_HEAD_DIM * body.blocks[0].attn.num_heads:
+        return f"its image encoder's heads are not {OPEN_CLIP_HEAD_DIM} wide"
     return None
 
 
 # ---- open_clip --------------------------------------------------------------------------------
 
 
-def _open_clip(pretrained: Pretrained, folder: Path) -> None:
-    model, body = pretrained.config.model, _body(pretrained)
-    tensors = key_mapping.scatter(key_mapping.CLIP_VIT, _state(pretrained))
-    tensors[key_mapping.CLIP_VIT.scale] = _log_scale(pretrained)
+def _export_open_clip(pretrained: PretrainedModel, folder: Path) -> None:
+    model, body = pretrained.config.model, _get_image_body(pretrained)
+    tensors = key_mapping.convert_to_checkpoint(key_mapping.CLIP_VIT, _get_state_dict(pretrained))
+    tensors[key_mapping.CLIP_VIT.scale] = _compute_log_scale(pretrained)
     text = model.text
-    described = {
+    model_cfg = {
         "embed_dim": model.embedding,
-        "quick_gelu": _is_quick(body),
+        "quick_gelu": _uses_quick_gelu(body),
         "vision_cfg": {
             "image_size": model.image.pixels,
             "layers": len(body.blocks),
@@ -138,8 +138,8 @@ def _open_clip(pretrained: Pretrained, folder: Path) -> None:
             "layers": text.layers,
         },
     }
-    preprocess = {**_normalisation(pretrained), "size": model.image.pixels}
-    config = {"model_cfg": described, "preprocess_cfg": preprocess}
+    preprocess_cfg = {**_get_normalization(pretrained), "size": model.image.pixels}
+    config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
     _write_json(folder / "open_clip_config.json", config)
     _write_tensors(folder / "open_clip_model.safetensors", tensors)
 
@@ -147,78 +147,78 @@ def _open_clip(pretrained: Pretrained, folder: Path) -> None:
 # ---- transformers -----------------------------------------------------------------------------
 
 
-def _transformers(pretrained: Pretrained, folder: Path) -> None:
+def _export_transformers(pretrained: PretrainedModel, folder: Path) -> None:
     with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten
-        model = CLIPModel(_clip_config(pretrained))
-    model.load_state_dict(_clip_state(pretrained), strict=True)
+        model = CLIPModel(_build_clip_config(pretrained))
+    model.load_state_dict(_build_clip_state(pretrained), strict=True)
     model.save_pretrained(folder)
-    _tokenizer(pretrained).save_pretrained(folder)
-    side = pretrained.config.model.image.pixels
-    numbers = _normalisation(pretrained)
-    described = {
+    _build_tokenizer(pretrained).save_pretrained(folder)
+    image_size = pretrained.config.model.image.pixels
+    normalization = _get_normalization(pretrained)
+    processor_config = {
         "image_processor_type": "CLIPImageProcessor",
-        "size": {"shortest_edge": side},
-        "crop_size": {"height": side, "width": side},
+        "size": {"shortest_edge": image_size},
+        "crop_size": {"height": image_size, "width": image_size},
         "resample": 3,
-        "image_mean": numbers["mean"],
-        "image_std": numbers["std"],
+        "image_mean": normalization["mean"],
+        "image_std": normalization["std"],
     }
-    _write_json(folder / "preprocessor_config.json", described)
+    _write_json(folder / "preprocessor_config.json", processor_config)
 
 
-def _clip_state(pretrained: Pretrained) -> dict[str, Tensor]:
-    filled = {"logit_scale": _log_scale(pretrained)}
-    for key, value in _state(pretrained).items():
-        filled.update(_as_transformers(key, value))
-    return filled
+def _build_clip_state(pretrained: PretrainedModel) -> dict[str, Tensor]:
+    clip_tensors = {"logit_scale": _compute_log_scale(pretrained)}
+    for key, value in _get_state_dict(pretrained).items():
+        clip_tensors.update(_convert_to_transformers(key, value))
+    return clip_tensors
 
 
-def _clip_config(pretrained: Pretrained) -> CLIPConfig:
-    model, body = pretrained.config.model, _body(pretrained)
-    text = pretrained.embedder.text_encoder.body.config.to_dict()
-    vision = {
+def _build_clip_config(pretrained: PretrainedModel) -> CLIPConfig:
+    model, body = pretrained.config.model, _get_image_body(pretrained)
+    text_config = pretrained.embedder.text_encoder.body.config.to_dict()
+    vision_config = {
         "hidden_size": body.embed_dim,
         "intermediate_size": body.blocks[0].mlp.fc1.out_features,
         "num_hidden_layers": len(body.blocks),
         "num_attention_heads": body.blocks[0].attn.num_heads,
         "image_size": model.image.pixels,
         "patch_size": body.patch_embed.patch_size[0],
-        "hidden_act": "quick_gelu" if _is_quick(body) else "gelu",
+        "hidden_act": "quick_gelu" if _uses_quick_gelu(body) else "gelu",
         "layer_norm_eps": body.norm.eps,
     }
-    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=model.embedding)
+    return CLIPConfig(text_config=text_config, vision_config=vision_config, projection_dim=model.embedding)
 
 
-def _tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerFast:
+def _build_tokenizer(pretrained: PretrainedModel) -> PreTrainedTokenizerFast:
     """Ours, with both ends put on by itself; CLIP's cleans as far as the library can (no ftfy)."""
-    words = pretrained.tokenizer
-    bpe = tokenizers.Tokenizer.from_str(words.to_json())
-    if words.is_clip:
-        single = normalizers.Replace(tokenizers.Regex(r"\s+"), " ")
-        steps = [normalizers.NFC(), single, normalizers.Lowercase()]
+    source_tokenizer = pretrained.tokenizer
+    bpe = tokenizers.Tokenizer.from_str(source_tokenizer.to_json())
+    if source_tokenizer.is_clip:
+        collapse_whitespace = normalizers.Replace(tokenizers.Regex(r"\s+"), " ")
+        steps = [normalizers.NFC(), collapse_whitespace, normalizers.Lowercase()]
         bpe.normalizer = normalizers.Sequence(steps)
-    bos, eos = (bpe.id_to_token(i) for i in (words.bos, words.eos))
-    ends = [(bos, words.bos), (eos, words.eos)]
-    bpe.post_processor = processors.TemplateProcessing(f"{bos} $A {eos}", special_tokens=ends)
+    bos, eos = (bpe.id_to_token(i) for i in (source_tokenizer.bos, source_tokenizer.eos))
+    special_tokens = [(bos, source_tokenizer.bos), (eos, source_tokenizer.eos)]
+    bpe.post_processor = processors.TemplateProcessing(f"{bos} $A {eos}", special_tokens=special_tokens)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         bos_token=bos,
         eos_token=eos,
-        pad_token=eos if words.is_clip else bpe.id_to_token(words.pad),
+        pad_token=eos if source_tokenizer.is_clip else bpe.id_to_token(source_tokenizer.pad),
         model_max_length=pretrained.config.model.text.context,
     )
 
 
-def _as_transformers(key: str, value: Tensor) -> dict[str, Tensor]:
+def _convert_to_transformers(key: str, value: Tensor) -> dict[str, Tensor]:
     if key in ("image_head.weight", "text_head.weight"):
         name = "visual_projection" if key.startswith("image") else "text_projection"
         return {f"{name}.weight": value}
-    for ours, theirs in PREFIXES.items():
-        if key.startswith(ours):
-            key = theirs + key.removeprefix(ours)
-    name = key_mapping.renamed(VISION, "", key)
+    for model_prefix, transformers_prefix in TRANSFORMERS_PREFIXES.items():
+        if key.startswith(model_prefix):
+            key = transformers_prefix + key.removeprefix(model_prefix)
+    name = key_mapping.apply_rename_rules(TRANSFORMERS_VISION_RULES, "", key)
     if "{}" in name:
-        return {name.format(letter): part for letter, part in zip("qkv", value.chunk(3))}
+        return {name.format(letter): chunk for letter, chunk in zip("qkv", value.chunk(3))}
     if name.endswith(("class_embedding", "vision_model.embeddings.position_embedding.weight")):
         value = value.reshape(value.shape[1:] if value.shape[1] > 1 else value.shape[-1:])
     return {name: value}
@@ -226,13 +226,13 @@ def _as_transformers(key: str, value: Tensor) -> dict[str, Tensor]:
 
 # ---- both -------------------------------------------------------------------------------------
 
-LAYOUTS: dict[str, Callable[[Pretrained, Path], None]] = {
-    "open_clip": _open_clip,
-    "transformers": _transformers,
+EXPORTERS: dict[str, Callable[[PretrainedModel, Path], None]] = {
+    "open_clip": _export_open_clip,
+    "transformers": _export_transformers,
 }
 
 
-def _body(pretrained: Pretrained) -> Any:
+def _get_image_body(pretrained: PretrainedModel) -> Any:
     """timm's model, whose attributes it does not type."""
     return pretrained.embedder.image_encoder.body
 
@@ -244,34 +244,34 @@ def _is_vit(body: Any) -> bool:
 def _is_clip_vit(body: Any) -> bool:
     """Read off at the class token, CLIP's norms before and after; its tensors say the rest."""
     norms = (body.norm_pre, body.norm, body.blocks[0].norm1)
-    normal = all(isinstance(n, nn.LayerNorm) and n.eps == CLIP_EPSILON for n in norms)
-    return body.global_pool == "token" and normal
+    norms_match = all(isinstance(norm, nn.LayerNorm) and norm.eps == CLIP_LAYER_NORM_EPS for norm in norms)
+    return body.global_pool == "token" and norms_match
 
 
-def _is_quick(body: Any) -> bool:
+def _uses_quick_gelu(body: Any) -> bool:
     return isinstance(body.blocks[0].mlp.act, QuickGELU)
 
 
-def _state(pretrained: Pretrained) -> dict[str, Tensor]:
+def _get_state_dict(pretrained: PretrainedModel) -> dict[str, Tensor]:
     return {k: v.detach().cpu() for k, v in pretrained.embedder.state_dict().items()}
 
 
-def _log_scale(pretrained: Pretrained) -> Tensor:
+def _compute_log_scale(pretrained: PretrainedModel) -> Tensor:
     return torch.tensor(pretrained.image_text_scale()).log()
 
 
-def _normalisation(pretrained: Pretrained) -> dict[str, list[float]]:
+def _get_normalization(pretrained: PretrainedModel) -> dict[str, list[float]]:
     encoder = pretrained.embedder.image_encoder
     return {"mean": encoder.mean.flatten().tolist(), "std": encoder.std.flatten().tolist()}
 
 
 def _write_json(path: Path, value: Any) -> None:
-    atomic.replace(path, json.dumps(value, indent=2).encode())
+    atomic.atomic_write(path, json.dumps(value, indent=2).encode())
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-    atomic.replace(path, safetensors.torch.save(whole, {"format": "pt"}))
+    contiguous_tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    atomic.atomic_write(path, safetensors.torch.save(contiguous_tensors, {"format": "pt"}))
 
 
 def main(arguments: list[str]) -> None:
@@ -280,8 +280,8 @@ def main(arguments: list[str]) -> None:
 
     if len(arguments) != 3:
         raise UserError("give a run's folder, a new folder, and open_clip or transformers")
-    run, folder, layout = arguments
-    print(export(load(run), folder, layout))
+    run_folder, target_folder, target_format = arguments
+    print(export(load(run_folder), target_folder, target_format))
 
 
 if __name__ == "__main__":

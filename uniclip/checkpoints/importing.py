@@ -23,9 +23,9 @@ from torchvision.transforms import v2
 
 from uniclip.checkpoints import key_mapping
 from uniclip.checkpoints import read as checkpoint_files
-from uniclip.checkpoints.pretrained import Pictures, Pretrained
+from uniclip.checkpoints.pretrained import ImageInput, PretrainedModel
 from uniclip.config import (
-    CLIP_VOCABULARY,
+    CLIP_VOCAB_SIZE,
     ClipMethod,
     CsvData,
     ImageConfig,
@@ -39,10 +39,10 @@ from uniclip.methods.clip import Clip
 from uniclip.models.embedder import Embedder
 from uniclip.models.encoders import ImageEncoder, TextEncoder
 
-HEAD = 64
-LARGER_HEADS = {1280: 80, 1408: 88, 1664: 104}
+HEAD_DIM = 64
+HEAD_DIM_BY_WIDTH = {1280: 80, 1408: 88, 1664: 104}
 """Width of a vision Transformer -> width of its heads, where it is not 64 (open_clip)."""
-RESNETS: dict[tuple[tuple[int, ...], int], str] = {
+RESNET_NAMES: dict[tuple[tuple[int, ...], int], str] = {
     ((3, 4, 6, 3), 64): "resnet50_clip",
     ((3, 4, 23, 3), 64): "resnet101_clip",
     ((4, 6, 10, 6), 80): "resnet50x4_clip",
@@ -50,14 +50,14 @@ RESNETS: dict[tuple[tuple[int, ...], int], str] = {
     ((3, 15, 36, 10), 128): "resnet50x64_clip",
 }
 """Blocks of each stage and width -> timm's name."""
-UNICL_RESIZE = 256 / 224
+UNICL_RESIZE_RATIO = 256 / 224
 """UniCL's evaluation resizes the shorter side to 256 pixels before it crops 224."""
-UNICL_EPSILON = 1e-12
-OLD_TEXT = "text."
+UNICL_LAYER_NORM_EPS = 1e-12
+TEXT_TOWER_PREFIX = "text."
 """Prefix of the text tower in open_clip's models of separate towers."""
 
 
-class Imported(Pretrained):
+class ImportedModel(PretrainedModel):
     """A published model, for use; PIL images are prepared as its authors do.
 
     resize: the shorter side of a picture before the centre crop, in pixels.
@@ -72,20 +72,20 @@ class Imported(Pretrained):
         resize: int,
     ) -> None:
         super().__init__(embedder, method, words, config)
-        crop = config.model.image.pixels
+        crop_size = config.model.image.pixels
         self._prepare = v2.Compose(
-            [v2.Resize(resize, v2.InterpolationMode.BICUBIC), v2.CenterCrop(crop)]
+            [v2.Resize(resize, v2.InterpolationMode.BICUBIC), v2.CenterCrop(crop_size)]
         )
 
-    def _canvas(self, pictures: Pictures) -> NDArray[np.uint8]:
-        if isinstance(pictures, np.ndarray) or not len(pictures):
-            return super()._canvas(pictures)
-        squares = [self._prepare(_rgb(picture)) for picture in pictures]
-        return np.stack([np.asarray(square, np.uint8).transpose(2, 0, 1) for square in squares])
+    def _canvas(self, images: ImageInput) -> NDArray[np.uint8]:
+        if isinstance(images, np.ndarray) or not len(images):
+            return super()._canvas(images)
+        center_crops = [self._prepare(_to_rgb(image)) for image in images]
+        return np.stack([np.asarray(center_crop, np.uint8).transpose(2, 0, 1) for center_crop in center_crops])
 
 
 @dataclass(frozen=True)
-class Weights:
+class CheckpointWeights:
     """A checkpoint's tensors under our names, and what they are the weights of."""
 
     model: ModelConfig
@@ -99,7 +99,7 @@ class Weights:
     """Of the Transformers: the file says it. Else it is told, or open_clip's default."""
 
 
-def load(path: str | Path, *, trust: bool = False, quick_gelu: bool | None = None) -> Imported:
+def load_model(path: str | Path, *, trust: bool = False, quick_gelu: bool | None = None) -> ImportedModel:
     """The model of a checkpoint of CLIP, open_clip or UniCL, on the CPU, ready to embed.
 
     trust: open a TorchScript archive (OpenAI's own files), which is a program.
@@ -111,60 +111,60 @@ def load(path: str | Path, *, trust: bool = False, quick_gelu: bool | None = Non
             finite numbers, or an architecture that we do not know; CLIP's vocabulary is not
             installed.
     """
-    words = tokenizer.clip()
-    weights = read(Path(path), words, trust=trust, quick_gelu=quick_gelu)
+    text_tokenizer = tokenizer.load_clip_tokenizer()
+    weights = read_weights(Path(path), text_tokenizer, trust=trust, quick_gelu=quick_gelu)
     data = CsvData(size=weights.model.image.pixels)
     config = RunConfig(data=data, model=weights.model, method=ClipMethod())
     method = Clip(config)
     with torch.no_grad():
         method.log_scale.fill_(weights.log_scale)
-    return Imported(weights.embedder.eval(), method, words, config, weights.resize)
+    return ImportedModel(weights.embedder.eval(), method, text_tokenizer, config, weights.resize)
 
 
-def read(
-    path: Path, words: tokenizer.Tokenizer, *, trust: bool = False, quick_gelu: bool | None = None
-) -> Weights:
+def read_weights(
+    path: Path, text_tokenizer: tokenizer.Tokenizer, *, trust: bool = False, quick_gelu: bool | None = None
+) -> CheckpointWeights:
     """The weights of a published checkpoint, all of them or none; see `load`."""
-    contents = checkpoint_files.read(path, trust=trust)
-    tensors, where = contents.tensors, str(path)
-    layout = key_mapping.recognised(tensors, where)
-    quick = True
-    if not layout.is_unicl:
-        tensors = {key.removeprefix(OLD_TEXT): value for key, value in tensors.items()}
-        quick = contents.openai if quick_gelu is None else quick_gelu
-    shapes = _Shapes(tensors, where)
-    model = _model(layout, shapes, quick)
-    if model.text.vocabulary != words.size:
+    contents = checkpoint_files.read_checkpoint(path, trust=trust)
+    tensors, checkpoint_name = contents.tensors, str(path)
+    mapping = key_mapping.detect_format(tensors, checkpoint_name)
+    uses_quick_gelu = True
+    if not mapping.is_unicl:
+        tensors = {key.removeprefix(TEXT_TOWER_PREFIX): value for key, value in tensors.items()}
+        uses_quick_gelu = contents.openai if quick_gelu is None else quick_gelu
+    shape_reader = _ShapeReader(tensors, checkpoint_name)
+    model = _infer_model_config(mapping, shape_reader, uses_quick_gelu)
+    if model.text.vocabulary != text_tokenizer.size:
         raise UserError(
-            f"{where} has a vocabulary of {model.text.vocabulary} tokens; only CLIP's of "
-            f"{words.size} is known"
+            f"{checkpoint_name} has a vocabulary of {model.text.vocabulary} tokens; only CLIP's of "
+            f"{text_tokenizer.size} is known"
         )
-    bias = layout.projection_bias is not None
+    has_projection_bias = mapping.projection_bias is not None
     with torch.device("meta"):  # names and shapes alone: what does not fit is refused at once
-        expected = _embedder(model, words, bias=bias).state_dict()
-    state = key_mapping.gather(layout, tensors, expected, where)
-    embedder = _embedder(model, words, bias=bias)
-    embedder.load_state_dict(state)
-    stretch = UNICL_RESIZE if layout.is_unicl else 1.0
-    return Weights(
+        expected_state = _build_embedder(model, text_tokenizer, projection_bias=has_projection_bias).state_dict()
+    state_dict = key_mapping.convert_from_checkpoint(mapping, tensors, expected_state, checkpoint_name)
+    embedder = _build_embedder(model, text_tokenizer, projection_bias=has_projection_bias)
+    embedder.load_state_dict(state_dict)
+    resize_ratio = UNICL_RESIZE_RATIO if mapping.is_unicl else 1.0
+    return CheckpointWeights(
         model=model,
-        state=state,
+        state=state_dict,
         embedder=embedder,
-        log_scale=tensors[layout.scale].item(),
-        resize=round(stretch * model.image.pixels),
-        activation_known=layout.is_unicl or contents.openai,
+        log_scale=tensors[mapping.scale].item(),
+        resize=round(resize_ratio * model.image.pixels),
+        activation_known=mapping.is_unicl or contents.openai,
     )
 
 
-def _embedder(model: ModelConfig, words: tokenizer.Tokenizer, *, bias: bool) -> Embedder:
-    with torch.random.fork_rng(devices=[]), _Undrawn():
-        image, text = ImageEncoder(model.image), TextEncoder(model.text, words)
-        image_head = nn.Linear(image.features, model.embedding, bias=bias)
-        text_head = nn.Linear(text.features, model.embedding, bias=False)
-    return Embedder(image, text, None, image_head, text_head)
+def _build_embedder(model: ModelConfig, text_tokenizer: tokenizer.Tokenizer, *, projection_bias: bool) -> Embedder:
+    with torch.random.fork_rng(devices=[]), _InitializationSkipper():
+        image_encoder, text_encoder = ImageEncoder(model.image), TextEncoder(model.text, text_tokenizer)
+        image_head = nn.Linear(image_encoder.features, model.embedding, bias=projection_bias)
+        text_head = nn.Linear(text_encoder.features, model.embedding, bias=False)
+    return Embedder(image_encoder, text_encoder, None, image_head, text_head)
 
 
-class _Undrawn(TorchFunctionMode):
+class _InitializationSkipper(TorchFunctionMode):
     """Leaves out the drawing of initial weights, half of the time, which are overwritten anyway."""
 
     drawn = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
@@ -176,99 +176,99 @@ class _Undrawn(TorchFunctionMode):
 # ---- the architecture, from the shapes -------------------------------------------------------
 
 
-class _Shapes:
+class _ShapeReader:
     """Shapes by key; who asks for one that is missing is told its name."""
 
     def __init__(self, tensors: Mapping[str, Tensor], where: str) -> None:
         self.tensors, self.where = tensors, where
 
-    def __call__(self, key: str, sides: int) -> list[int]:
+    def __call__(self, key: str, ndim: int) -> list[int]:
         if key not in self.tensors:
             raise UserError(f"{self.where}: {key} is missing; a checkpoint is imported whole")
         shape = list(self.tensors[key].shape)
-        if len(shape) != sides or 0 in shape:
-            raise UserError(f"{self.where}: {key} has shape {tuple(shape)}, expected {sides} sides")
+        if len(shape) != ndim or 0 in shape:
+            raise UserError(f"{self.where}: {key} has shape {tuple(shape)}, expected {ndim} sides")
         return shape
 
     def count(self, pattern: str) -> int:
         """How many different numbers stand in group 1 of `pattern`, each in several keys."""
-        numbers = [m[1] for key in self.tensors if (m := re.match(pattern, key))]
-        return sum(numbers.count(n) > 4 for n in set(numbers))
+        block_numbers = [match[1] for key in self.tensors if (match := re.match(pattern, key))]
+        return sum(block_numbers.count(number) > 4 for number in set(block_numbers))
 
 
-def _model(layout: key_mapping.Layout, shapes: _Shapes, quick: bool) -> ModelConfig:
-    tokens, width = shapes(layout.text("embeddings.token_embedding.weight"), 2)
-    context, _ = shapes(layout.text("embeddings.position_embedding.weight"), 2)
-    prefix = layout.text("encoder.layers.0.").removesuffix("0.")
+def _infer_model_config(mapping: key_mapping.KeyMapping, shape_reader: _ShapeReader, quick_gelu: bool) -> ModelConfig:
+    vocab_size, width = shape_reader(mapping.text("embeddings.token_embedding.weight"), 2)
+    context_length, _ = shape_reader(mapping.text("embeddings.position_embedding.weight"), 2)
+    prefix = mapping.text("encoder.layers.0.").removesuffix("0.")
     text = TextConfig(
         width=width,
-        layers=max(1, shapes.count(re.escape(prefix) + r"(\d+)\.")),
-        heads=max(1, width // HEAD),
-        context=context,
-        vocabulary=tokens,
-        tokenizer="clip" if tokens == CLIP_VOCABULARY else "bpe",
-        activation="quick_gelu" if quick else "gelu",
-        norm_epsilon=UNICL_EPSILON if layout.is_unicl else 1e-5,
+        layers=max(1, shape_reader.count(re.escape(prefix) + r"(\d+)\.")),
+        heads=max(1, width // HEAD_DIM),
+        context=context_length,
+        vocabulary=vocab_size,
+        tokenizer="clip" if vocab_size == CLIP_VOCAB_SIZE else "bpe",
+        activation="quick_gelu" if quick_gelu else "gelu",
+        norm_epsilon=UNICL_LAYER_NORM_EPS if mapping.is_unicl else 1e-5,
     )
-    if layout.is_unicl:
-        image = _swin(layout.image(""), shapes)
-    elif layout is key_mapping.CLIP_RESNET:
-        image = _resnet(shapes)
+    if mapping.is_unicl:
+        image = _infer_swin_config(mapping.image(""), shape_reader)
+    elif mapping is key_mapping.CLIP_RESNET:
+        image = _infer_resnet_config(shape_reader)
     else:
-        image = _vit(shapes, quick)
-    return ModelConfig(image=image, text=text, embedding=shapes(layout.text_projection, 2)[1])
+        image = _infer_vit_config(shape_reader, quick_gelu)
+    return ModelConfig(image=image, text=text, embedding=shape_reader(mapping.text_projection, 2)[1])
 
 
-def _vit(shapes: _Shapes, quick: bool) -> ImageConfig:
-    width, _, patch, _ = shapes("visual.conv1.weight", 4)
-    places, _ = shapes("visual.positional_embedding", 2)
-    hidden, _ = shapes("visual.transformer.resblocks.0.mlp.c_fc.weight", 2)
+def _infer_vit_config(shape_reader: _ShapeReader, quick_gelu: bool) -> ImageConfig:
+    width, _, patch_size, _ = shape_reader("visual.conv1.weight", 4)
+    num_positions, _ = shape_reader("visual.positional_embedding", 2)
+    mlp_width, _ = shape_reader("visual.transformer.resblocks.0.mlp.c_fc.weight", 2)
     return ImageConfig(
-        name=f"vit_base_patch32_clip_{'quickgelu_' if quick else ''}224",
-        pixels=patch * round((places - 1) ** 0.5),
+        name=f"vit_base_patch32_clip_{'quickgelu_' if quick_gelu else ''}224",
+        pixels=patch_size * round((num_positions - 1) ** 0.5),
         options={
-            "patch_size": patch,
+            "patch_size": patch_size,
             "embed_dim": width,
-            "depth": max(1, shapes.count(r"visual\.transformer\.resblocks\.(\d+)\.")),
-            "num_heads": max(1, width // LARGER_HEADS.get(width, HEAD)),
-            "mlp_ratio": hidden / width,
+            "depth": max(1, shape_reader.count(r"visual\.transformer\.resblocks\.(\d+)\.")),
+            "num_heads": max(1, width // HEAD_DIM_BY_WIDTH.get(width, HEAD_DIM)),
+            "mlp_ratio": mlp_width / width,
         },
     )
 
 
-def _resnet(shapes: _Shapes) -> ImageConfig:
-    blocks = tuple(shapes.count(rf"visual\.layer{s}\.(\d+)\.") for s in (1, 2, 3, 4))
-    width = shapes("visual.layer1.0.conv1.weight", 4)[0]
-    places = shapes("visual.attnpool.positional_embedding", 2)[0]
-    if (blocks, width) not in RESNETS:
-        known = ", ".join(name.removesuffix("_clip") for name in RESNETS.values())
+def _infer_resnet_config(shape_reader: _ShapeReader) -> ImageConfig:
+    blocks = tuple(shape_reader.count(rf"visual\.layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
+    width = shape_reader("visual.layer1.0.conv1.weight", 4)[0]
+    num_positions = shape_reader("visual.attnpool.positional_embedding", 2)[0]
+    if (blocks, width) not in RESNET_NAMES:
+        supported_names = ", ".join(name.removesuffix("_clip") for name in RESNET_NAMES.values())
         raise UserError(
-            f"{shapes.where}: a ResNet of {blocks} blocks, {width} wide, is none of CLIP's {known}"
+            f"{shape_reader.where}: a ResNet of {blocks} blocks, {width} wide, is none of CLIP's {supported_names}"
         )
-    return ImageConfig(name=RESNETS[blocks, width], pixels=32 * round((places - 1) ** 0.5))
+    return ImageConfig(name=RESNET_NAMES[blocks, width], pixels=32 * round((num_positions - 1) ** 0.5))
 
 
-def _swin(prefix: str, shapes: _Shapes) -> ImageConfig:
-    stages = range(shapes.count(re.escape(prefix) + r"layers\.(\d+)\."))
-    table = [
-        shapes(f"{prefix}layers.{s}.blocks.0.attn.relative_position_bias_table", 2) for s in stages
+def _infer_swin_config(prefix: str, shape_reader: _ShapeReader) -> ImageConfig:
+    stages = range(shape_reader.count(re.escape(prefix) + r"layers\.(\d+)\."))
+    bias_table_shapes = [
+        shape_reader(f"{prefix}layers.{stage}.blocks.0.attn.relative_position_bias_table", 2) for stage in stages
     ]
-    depths = [shapes.count(re.escape(prefix) + rf"layers\.{s}\.blocks\.(\d+)\.") for s in stages]
-    window = (round(table[0][0] ** 0.5) + 1) // 2
+    depths = [shape_reader.count(re.escape(prefix) + rf"layers\.{stage}\.blocks\.(\d+)\.") for stage in stages]
+    window_size = (round(bias_table_shapes[0][0] ** 0.5) + 1) // 2
     return ImageConfig(
         name="swin_tiny_patch4_window7_224",
-        pixels=32 * window,
+        pixels=32 * window_size,
         options={
-            "embed_dim": shapes(f"{prefix}patch_embed.proj.weight", 4)[0],
+            "embed_dim": shape_reader(f"{prefix}patch_embed.proj.weight", 4)[0],
             "depths": depths,
-            "num_heads": [heads for _, heads in table],
-            "window_size": window,
+            "num_heads": [heads for _, heads in bias_table_shapes],
+            "window_size": window_size,
         },
     )
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
-    return picture.convert("RGB")
+def _to_rgb(image: Image.Image) -> Image.Image:
+    return image.convert("RGB")
 
 
 __all__: Sequence[str] = ("Imported", "Weights", "load", "read")

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from uniclip.errors import UserError
 
-Rules = Sequence[tuple[str, str]]
+RenameRules = Sequence[tuple[str, str]]
 
-BATCHES_SEEN = "num_batches_tracked"
+NUM_BATCHES_TRACKED = "num_batches_tracked"
 """Of a batch norm: a counter that does not act, and that older files lack."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorMapping:
     """One tensor of a checkpoint, and the tensors of ours that it is."""
 
     theirs: str
@@ -37,7 +37,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Layout:
+class KeyMapping:
     """A naming: the rules for each tower, and the keys of projections and scale."""
 
     name: str
@@ -56,19 +56,19 @@ class Layout:
     is_unicl: bool = False
 
 
-def entries(layout: Layout, ours: Sequence[str]) -> list[Entry]:
+def build_tensor_mappings(mapping: KeyMapping, model_keys: Sequence[str]) -> list[TensorMapping]:
     """An entry for each tensor of a checkpoint, given the keys of our embedder's state."""
-    found: dict[str, Entry] = {}
-    for key in ours:
-        entry = _entry(layout, key)
-        if entry.theirs in found:  # queries, keys and values, in this order
-            entry = Entry(entry.theirs, (*found[entry.theirs].ours, key), entry.transposed)
-        found[entry.theirs] = entry
-    return [_in_order(e) for e in found.values()]
+    entry_by_key: dict[str, TensorMapping] = {}
+    for key in model_keys:
+        entry = _map_tensor(mapping, key)
+        if entry.theirs in entry_by_key:  # queries, keys and values, in this order
+            entry = TensorMapping(entry.theirs, (*entry_by_key[entry.theirs].ours, key), entry.transposed)
+        entry_by_key[entry.theirs] = entry
+    return [_sort_query_key_value(tensor_mapping) for tensor_mapping in entry_by_key.values()]
 
 
-def gather(
-    layout: Layout, checkpoint: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str
+def convert_from_checkpoint(
+    mapping: KeyMapping, checkpoint: Mapping[str, Tensor], state: Mapping[str, Tensor], checkpoint_name: str
 ) -> dict[str, Tensor]:
     """The tensors of `state`, float32, out of those of `checkpoint`.
 
@@ -78,62 +78,62 @@ def gather(
         UserError: a key is missing, unexpected or of another shape, or holds what is no weight; it
             is named.
     """
-    filled: dict[str, Tensor] = {}
-    left = {
-        k: v for k, v in checkpoint.items() if not (layout.derived and k.endswith(layout.derived))
+    model_tensors: dict[str, Tensor] = {}
+    remaining_tensors = {
+        name: tensor for name, tensor in checkpoint.items() if not (mapping.derived and name.endswith(mapping.derived))
     }
-    for key, value in left.items():
-        _refuse_what_is_no_weight(key, value, where)
-    scale = left.pop(layout.scale, None)
+    for key, value in remaining_tensors.items():
+        _check_weight(key, value, checkpoint_name)
+    scale = remaining_tensors.pop(mapping.scale, None)
     if scale is None:
-        raise UserError(f"{where}: {layout.scale} is missing; {_whole(layout)}")
+        raise UserError(f"{checkpoint_name}: {mapping.scale} is missing; {_describe_requirement(mapping)}")
     if scale.numel() != 1:
         raise UserError(
-            f"{where}: {layout.scale} has shape {tuple(scale.shape)}, expected one number"
+            f"{checkpoint_name}: {mapping.scale} has shape {tuple(scale.shape)}, expected one number"
         )
-    for entry in entries(layout, list(state)):
-        if entry.theirs not in left:
-            if entry.theirs.endswith(BATCHES_SEEN):
-                filled[entry.ours[0]] = torch.zeros((), dtype=torch.int64)
+    for entry in build_tensor_mappings(mapping, list(state)):
+        if entry.theirs not in remaining_tensors:
+            if entry.theirs.endswith(NUM_BATCHES_TRACKED):
+                model_tensors[entry.ours[0]] = torch.zeros((), dtype=torch.int64)
                 continue
-            raise UserError(f"{where}: {entry.theirs} is missing; {_whole(layout)}")
-        value = left.pop(entry.theirs)
+            raise UserError(f"{checkpoint_name}: {entry.theirs} is missing; {_describe_requirement(mapping)}")
+        value = remaining_tensors.pop(entry.theirs)
         shapes = [state[key].shape for key in entry.ours]
-        if sum(s.numel() for s in shapes) != value.numel() or not _alike(entry, value, shapes):
-            theirs = [s[::-1] if entry.transposed else s for s in shapes]
-            expected = " + ".join(str(tuple(s)) for s in theirs)
+        if sum(shape.numel() for shape in shapes) != value.numel() or not _shapes_match(entry, value, shapes):
+            checkpoint_shapes = [shape[::-1] if entry.transposed else shape for shape in shapes]
+            expected = " + ".join(str(tuple(shape)) for shape in checkpoint_shapes)
             raise UserError(
-                f"{where}: {entry.theirs} has shape {tuple(value.shape)}, expected {expected}"
+                f"{checkpoint_name}: {entry.theirs} has shape {tuple(value.shape)}, expected {expected}"
             )
-        filled.update(_apart(entry, value, state))
-    if left:
-        raise UserError(f"{where}: {sorted(left)[0]} is unexpected; {_whole(layout)}")
-    return filled
+        model_tensors.update(_split_tensor(entry, value, state))
+    if remaining_tensors:
+        raise UserError(f"{checkpoint_name}: {sorted(remaining_tensors)[0]} is unexpected; {_describe_requirement(mapping)}")
+    return model_tensors
 
 
-def scatter(layout: Layout, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert_to_checkpoint(mapping: KeyMapping, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of our embedder as a checkpoint of `layout` keeps them, without the scale."""
-    written = {}
-    for entry in entries(layout, list(state)):
-        parts = [state[key] for key in entry.ours]
-        value = torch.cat(parts) if len(parts) > 1 else parts[0]
+    checkpoint_tensors = {}
+    for entry in build_tensor_mappings(mapping, list(state)):
+        tensors = [state[key] for key in entry.ours]
+        value = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
         if entry.theirs.endswith(("class_embedding", "visual.positional_embedding")):
             value = value.reshape(value.shape[-2:] if value.shape[1] > 1 else value.shape[-1:])
-        written[entry.theirs] = (value.T if entry.transposed else value).contiguous()
-    return written
+        checkpoint_tensors[entry.theirs] = (value.T if entry.transposed else value).contiguous()
+    return checkpoint_tensors
 
 
 # ---- rules -----------------------------------------------------------------------------------
 
 
-def renamed(rules: Rules, prefix: str, key: str) -> str:
+def apply_rename_rules(rules: RenameRules, prefix: str, key: str) -> str:
     """`key` with every rule (pattern, replacement) applied in turn, behind `prefix`."""
     for pattern, replacement in rules:
         key = re.sub(pattern, replacement, key)
     return prefix + key
 
 
-_VIT: Rules = (
+_VIT_RULES: RenameRules = (
     (r"^cls_token$", "class_embedding"),
     (r"^pos_embed$", "positional_embedding"),
     (r"^patch_embed\.proj\.", "conv1."),
@@ -145,12 +145,12 @@ _VIT: Rules = (
     (r"^blocks\.(\d+)\.mlp\.fc1\.", r"transformer.resblocks.\1.mlp.c_fc."),
     (r"^blocks\.(\d+)\.mlp\.fc2\.", r"transformer.resblocks.\1.mlp.c_proj."),
 )
-_CONV = r"conv(\d)_(?:1x1|kxk)\."
-_RESNET: Rules = (
+_CONV_PATTERN = r"conv(\d)_(?:1x1|kxk)\."
+_RESNET_RULES: RenameRules = (
     (r"^stem\.conv(\d)\.conv\.", r"conv\1."),
     (r"^stem\.conv(\d)\.bn\.", r"bn\1."),
-    (rf"^stages\.(\d+)\.(\d+)\.{_CONV}conv\.", r"stages.\1.\2.conv\3."),
-    (rf"^stages\.(\d+)\.(\d+)\.{_CONV}bn\.", r"stages.\1.\2.bn\3."),
+    (rf"^stages\.(\d+)\.(\d+)\.{_CONV_PATTERN}conv\.", r"stages.\1.\2.conv\3."),
+    (rf"^stages\.(\d+)\.(\d+)\.{_CONV_PATTERN}bn\.", r"stages.\1.\2.bn\3."),
     (r"\.shortcut\.conv\.conv\.", ".downsample.0."),
     (r"\.shortcut\.conv\.bn\.", ".downsample.1."),
     (r"^head\.pos_embed$", "attnpool.positional_embedding"),
@@ -158,11 +158,11 @@ _RESNET: Rules = (
     *((rf"^stages\.{stage}\.", f"layer{stage + 1}.") for stage in range(4)),
 )
 # timm keeps a downsampling at the start of a stage, the original at the end of the one before
-_SWIN: Rules = tuple(
+_SWIN_RULES: RenameRules = tuple(
     (rf"^layers\.{stage + 1}\.downsample\.", f"layers.{stage}.downsample.") for stage in range(3)
 )
-_DERIVED = (".relative_position_index", ".attn_mask")
-_TEXT: Rules = (
+_IGNORED_SUFFIXES = (".relative_position_index", ".attn_mask")
+_TEXT_RULES: RenameRules = (
     (r"^embeddings\.token_embedding\.", "token_embedding."),
     (r"^embeddings\.position_embedding\.weight$", "positional_embedding"),
     (r"^final_layer_norm\.", "ln_final."),
@@ -173,49 +173,49 @@ _TEXT: Rules = (
     (r"\.mlp\.fc1\.", ".mlp.c_fc."),
     (r"\.mlp\.fc2\.", ".mlp.c_proj."),
 )
-_MASK = ("attn_mask",)  # of the text, kept in archives of traced models
-_CLIP_TEXT: Rules = (*_TEXT, (r"^resblocks\.", "transformer.resblocks."))
+_MASK_SUFFIXES = ("attn_mask",)  # of the text, kept in archives of traced models
+_CLIP_TEXT_RULES: RenameRules = (*_TEXT_RULES, (r"^resblocks\.", "transformer.resblocks."))
 
-CLIP_VIT = Layout(
+CLIP_VIT = KeyMapping(
     "CLIP with a vision Transformer",
-    partial(renamed, _VIT, "visual."),
-    partial(renamed, _CLIP_TEXT, ""),
+    partial(apply_rename_rules, _VIT_RULES, "visual."),
+    partial(apply_rename_rules, _CLIP_TEXT_RULES, ""),
     "visual.proj",
     "text_projection",
-    derived=_MASK,
+    derived=_MASK_SUFFIXES,
 )
-CLIP_RESNET = Layout(
+CLIP_RESNET = KeyMapping(
     "CLIP with a ResNet",
-    partial(renamed, _RESNET, "visual."),
-    partial(renamed, _CLIP_TEXT, ""),
+    partial(apply_rename_rules, _RESNET_RULES, "visual."),
+    partial(apply_rename_rules, _CLIP_TEXT_RULES, ""),
     "visual.attnpool.c_proj.weight",
     "text_projection",
     projection_bias="visual.attnpool.c_proj.bias",
     transposed=False,
-    derived=_MASK,
+    derived=_MASK_SUFFIXES,
 )
 
 
-def _unicl(about: str, image: str, text: str, of_image: str, of_text: str) -> Layout:
-    return Layout(
-        f"UniCL ({about} naming)",
-        partial(renamed, _SWIN, image),
-        partial(renamed, _TEXT, text),
-        of_image,
-        of_text,
-        derived=_DERIVED,
+def _build_unicl_mapping(naming: str, image_prefix: str, text_prefix: str, image_projection_key: str, text_projection_key: str) -> KeyMapping:
+    return KeyMapping(
+        f"UniCL ({naming} naming)",
+        partial(apply_rename_rules, _SWIN_RULES, image_prefix),
+        partial(apply_rename_rules, _TEXT_RULES, text_prefix),
+        image_projection_key,
+        text_projection_key,
+        derived=_IGNORED_SUFFIXES,
         is_unicl=True,
     )
 
 
-UNICL = _unicl("main", "image_encoder.", "text_encoder.", "image_projection", "text_projection")
-UNICL_OLD = _unicl("old", "visual.", "text.", "vision_projection", "text_projection")
-UNICL_BENCHMARK = _unicl(
+UNICL = _build_unicl_mapping("main", "image_encoder.", "text_encoder.", "image_projection", "text_projection")
+UNICL_OLD = _build_unicl_mapping("old", "visual.", "text.", "vision_projection", "text_projection")
+UNICL_BENCHMARK = _build_unicl_mapping(
     "benchmark", "image_encoder.", "lang_encoder.", "image_projection", "lang_projection"
 )
 
 
-def recognised(keys: Collection[str], where: str) -> Layout:
+def detect_format(keys: Collection[str], checkpoint_name: str) -> KeyMapping:
     """The layout of a checkpoint with these keys, told by towers, not by single keys.
 
     Raises:
@@ -234,9 +234,9 @@ def recognised(keys: Collection[str], where: str) -> Layout:
         return UNICL_OLD
     if many("image_encoder.layers."):
         return UNICL_BENCHMARK if many("lang_encoder.") > many("text_encoder.") else UNICL
-    first = ", ".join(sorted(keys)[:3]) or "nothing"
+    example_keys = ", ".join(sorted(keys)[:3]) or "nothing"
     raise UserError(
-        f"{where} is no checkpoint of CLIP, open_clip or UniCL that we know (it holds {first}, "
+        f"{checkpoint_name} is no checkpoint of CLIP, open_clip or UniCL that we know (it holds {example_keys}, "
         "...); give a state dict of one of these"
     )
 
@@ -244,56 +244,56 @@ def recognised(keys: Collection[str], where: str) -> Layout:
 # ---- one entry -------------------------------------------------------------------------------
 
 
-def _refuse_what_is_no_weight(key: str, value: Tensor, where: str) -> None:
+def _check_weight(key: str, value: Tensor, checkpoint_name: str) -> None:
     """`UserError` for a tensor that is not plain finite numbers on the CPU."""
     if value.layout != torch.strided or value.is_nested or value.is_quantized:
-        wrong = "is not dense"
+        problem = "is not dense"
     elif value.device.type != "cpu":
-        wrong = f"lies on the device {value.device.type}, and so has no numbers here"
+        problem = f"lies on the device {value.device.type}, and so has no numbers here"
     elif value.is_complex():
-        wrong = "is complex"
+        problem = "is complex"
     elif not value.isfinite().all():
-        wrong = "holds numbers that are not finite"
+        problem = "holds numbers that are not finite"
     else:
         return
-    raise UserError(f"{where}: {key} {wrong}; save dense, real and finite weights from the CPU")
+    raise UserError(f"{checkpoint_name}: {key} {problem}; save dense, real and finite weights from the CPU")
 
 
-def _entry(layout: Layout, key: str) -> Entry:
-    part, _, rest = key.partition(".")
+def _map_tensor(mapping: KeyMapping, key: str) -> TensorMapping:
+    component, _, body_key = key.partition(".")
     if key == "image_head.weight":
-        return Entry(layout.image_projection, (key,), layout.transposed)
+        return TensorMapping(mapping.image_projection, (key,), mapping.transposed)
     if key == "image_head.bias":
-        assert layout.projection_bias is not None
-        return Entry(layout.projection_bias, (key,))
+        assert mapping.projection_bias is not None
+        return TensorMapping(mapping.projection_bias, (key,))
     if key == "text_head.weight":
-        return Entry(layout.text_projection, (key,), transposed=True)
-    tower = {"image_encoder": layout.image, "text_encoder": layout.text}[part]
-    return Entry(tower(rest.removeprefix("body.")), (key,))
+        return TensorMapping(mapping.text_projection, (key,), transposed=True)
+    map_key = {"image_encoder": mapping.image, "text_encoder": mapping.text}[component]
+    return TensorMapping(map_key(body_key.removeprefix("body.")), (key,))
 
 
-def _in_order(entry: Entry) -> Entry:
+def _sort_query_key_value(entry: TensorMapping) -> TensorMapping:
     """Queries, keys, values: a state dict may list them in another order."""
     order = {"q_proj": 0, "k_proj": 1, "v_proj": 2}
-    ours = sorted(entry.ours, key=lambda key: order.get(key.split(".")[-2], 0))
-    return Entry(entry.theirs, tuple(ours), entry.transposed)
+    model_keys = sorted(entry.ours, key=lambda key: order.get(key.split(".")[-2], 0))
+    return TensorMapping(entry.theirs, tuple(model_keys), entry.transposed)
 
 
-def _alike(entry: Entry, value: Tensor, shapes: list[torch.Size]) -> bool:
+def _shapes_match(entry: TensorMapping, value: Tensor, shapes: list[torch.Size]) -> bool:
     """Whether shapes agree up to the order of a matrix and sides of one."""
-    whole = [sum(s[0] for s in shapes), *shapes[0][1:]] if shapes[0] else []
-    given = list(value.T.shape if entry.transposed else value.shape)
-    return [side for side in whole if side > 1] == [side for side in given if side > 1]
+    expected_shape = [sum(shape[0] for shape in shapes), *shapes[0][1:]] if shapes[0] else []
+    checkpoint_shape = list(value.T.shape if entry.transposed else value.shape)
+    return [dim for dim in expected_shape if dim > 1] == [dim for dim in checkpoint_shape if dim > 1]
 
 
-def _apart(entry: Entry, value: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _split_tensor(entry: TensorMapping, value: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     value = value.T if entry.transposed else value
-    parts = value.chunk(len(entry.ours)) if len(entry.ours) > 1 else (value,)
+    tensors = value.chunk(len(entry.ours)) if len(entry.ours) > 1 else (value,)
     return {
-        key: part.reshape(state[key].shape).to(state[key].dtype)
-        for key, part in zip(entry.ours, parts)
+        key: tensor.reshape(state[key].shape).to(state[key].dtype)
+        for key, tensor in zip(entry.ours, tensors)
     }
 
 
-def _whole(layout: Layout) -> str:
-    return f"a checkpoint of {layout.name} is imported whole or not at all"
+def _describe_requirement(mapping: KeyMapping) -> str:
+    return f"a checkpoint of {mapping.name} is imported whole or not at all"

@@ -16,24 +16,24 @@ from PIL import Image
 from torch import Tensor
 
 from uniclip.augmentation import transform as augment
-from uniclip.augmentation.transform import Transform
+from uniclip.augmentation.transform import AugmentationParams
 from uniclip.config import RunConfig
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import UserError
 from uniclip.methods.base import Method
 from uniclip.models.embedder import Embedder
 
-Pictures = Union[NDArray[np.uint8], Sequence[Image.Image]]
+ImageInput = Union[NDArray[np.uint8], Sequence[Image.Image]]
 Float32 = NDArray[np.float32]
 
-BATCH = 256
+BATCH_SIZE = 256
 """Pictures or texts embedded at once."""
-CACHED = 64 * 224**2
+MAX_CPU_BATCH_PIXELS = 64 * 224**2
 """On a CPU not more pixels at once: what lies between two layers stays near the processor, which
 makes ViT-B/32 a tenth faster."""
 
 
-class Pretrained:
+class PretrainedModel:
     """An embedder with its tokenizer and its method's scale, for use, not for training."""
 
     def __init__(
@@ -46,8 +46,8 @@ class Pretrained:
 
     def embed_images(
         self,
-        pictures: Pictures,
-        transform: Transform | None = None,
+        images: ImageInput,
+        augmentation_params: AugmentationParams | None = None,
         vectors: Float32 | None = None,
     ) -> Float32:
         """Unit rows (n, D) of pictures, each seen through a transform.
@@ -61,50 +61,50 @@ class Pretrained:
         Raises:
             UserError: if pictures, transform and vectors do not fit each other.
         """
-        canvas = self._canvas(pictures)
-        transform = augment.evaluation(len(canvas)) if transform is None else transform
-        vectors = augment.describe(transform) if vectors is None else vectors
-        if len(transform) != len(canvas) or vectors.shape != (len(canvas), augment.WIDTH):
+        source_pixels = self._canvas(images)
+        augmentation_params = augment.build_evaluation_params(len(source_pixels)) if augmentation_params is None else augmentation_params
+        vectors = augment.encode_as_vector(augmentation_params) if vectors is None else vectors
+        if len(augmentation_params) != len(source_pixels) or vectors.shape != (len(source_pixels), augment.VECTOR_DIM):
             raise UserError(
-                f"{len(canvas)} pictures need {len(canvas)} transforms and vectors of shape "
-                f"({len(canvas)}, {augment.WIDTH}), got {len(transform)} and {vectors.shape}"
+                f"{len(source_pixels)} pictures need {len(source_pixels)} transforms and vectors of shape "
+                f"({len(source_pixels)}, {augment.VECTOR_DIM}), got {len(augmentation_params)} and {vectors.shape}"
             )
 
-        def embed(part: slice) -> Tensor:
-            told = torch.from_numpy(np.asarray(vectors[part], dtype=np.float32))
-            pixels = self._view(canvas[part], transform[part])
-            return self.embedder.images(pixels, told.to(pixels.device))
+        def embed(rows: slice) -> Tensor:
+            vector_rows = torch.from_numpy(np.asarray(vectors[rows], dtype=np.float32))
+            pixels = self._view(source_pixels[rows], augmentation_params[rows])
+            return self.embedder.images(pixels, vector_rows.to(pixels.device))
 
-        return self._batched(embed, len(canvas), self.config.model.embedding, self._pictures)
+        return self._batched(embed, len(source_pixels), self.config.model.embedding, self._pictures)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32:
         """Unit rows (n, D) of texts."""
-        context = self.config.model.text.context
+        context_length = self.config.model.text.context
 
-        def embed(part: slice) -> Tensor:
-            tokens = torch.from_numpy(self.tokenizer.encode(texts[part], context))
+        def embed(rows: slice) -> Tensor:
+            tokens = torch.from_numpy(self.tokenizer.encode(texts[rows], context_length))
             return self.embedder.texts(tokens.to(self.device))
 
         return self._batched(embed, len(texts), self.config.model.embedding)
 
-    def trunk(self, pictures: Pictures) -> Float32:
+    def trunk(self, images: ImageInput) -> Float32:
         """Features (n, F) of the image encoder, of pictures through the evaluation transform."""
-        canvas = self._canvas(pictures)
+        source_pixels = self._canvas(images)
 
-        def embed(part: slice) -> Tensor:
-            few = canvas[part]
-            return self.embedder.trunk(self._view(few, augment.evaluation(len(few))))
+        def embed(rows: slice) -> Tensor:
+            pixels = source_pixels[rows]
+            return self.embedder.trunk(self._view(pixels, augment.build_evaluation_params(len(pixels))))
 
-        width = self.embedder.image_encoder.features
-        return self._batched(embed, len(canvas), width, self._pictures)
+        num_features = self.embedder.image_encoder.features
+        return self._batched(embed, len(source_pixels), num_features, self._pictures)
 
     def project(self, features: Float32) -> Float32:
         """Unit rows (n, D) of features (n, F) that `trunk` gave: as `embed_images` gives them."""
 
-        def embed(part: slice) -> Tensor:
-            told = torch.from_numpy(augment.describe(augment.evaluation(len(features[part]))))
-            few = torch.from_numpy(features[part])
-            return self.embedder.project(few.to(self.device), told.to(self.device))
+        def embed(rows: slice) -> Tensor:
+            vector_rows = torch.from_numpy(augment.encode_as_vector(augment.build_evaluation_params(len(features[rows]))))
+            feature_rows = torch.from_numpy(features[rows])
+            return self.embedder.project(feature_rows.to(self.device), vector_rows.to(self.device))
 
         return self._batched(embed, len(features), self.config.model.embedding)
 
@@ -121,49 +121,49 @@ class Pretrained:
     def _pictures(self) -> int:
         """How many are embedded at once."""
         on_cpu = self.device.type == "cpu"
-        return min(BATCH, CACHED // self.config.model.image.pixels**2 or 1) if on_cpu else BATCH
+        return min(BATCH_SIZE, MAX_CPU_BATCH_PIXELS // self.config.model.image.pixels**2 or 1) if on_cpu else BATCH_SIZE
 
-    def _view(self, pixels: NDArray[np.uint8], transform: Transform) -> Tensor:
-        view = augment.apply(pixels, transform, self.config.model.image.pixels)
+    def _view(self, pixels: NDArray[np.uint8], params: AugmentationParams) -> Tensor:
+        view = augment.apply_augmentation(pixels, params, self.config.model.image.pixels)
         return torch.from_numpy(view).to(self.device)
 
-    def _canvas(self, pictures: Pictures) -> NDArray[np.uint8]:
+    def _canvas(self, images: ImageInput) -> NDArray[np.uint8]:
         """Pictures as (n, 3, h, w) uint8."""
-        if not isinstance(pictures, np.ndarray):
-            side = self.config.data.size
-            squares = [_square(picture, side) for picture in pictures]
-            return np.stack(squares) if squares else np.zeros((0, 3, side, side), np.uint8)
-        if pictures.ndim != 4 or pictures.shape[1] != 3 or pictures.dtype != np.uint8:
+        if not isinstance(images, np.ndarray):
+            image_size = self.config.data.size
+            center_crops = [_resize_and_center_crop(image, image_size) for image in images]
+            return np.stack(center_crops) if center_crops else np.zeros((0, 3, image_size, image_size), np.uint8)
+        if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8:
             raise UserError(
                 "pictures must be uint8 (n, 3, h, w) or PIL images, "
-                f"got {pictures.dtype} {pictures.shape}"
+                f"got {images.dtype} {images.shape}"
             )
-        return pictures
+        return images
 
     @torch.no_grad()
     def _batched(
-        self, embed: Callable[[slice], Tensor], n: int, width: int, batch: int = BATCH
+        self, embed_slice: Callable[[slice], Tensor], num_items: int, output_dim: int, batch_size: int = BATCH_SIZE
     ) -> Float32:
         """`embed` over slices of 0 .. n, in evaluation mode; the mode is as before afterwards."""
-        training = self.embedder.training
+        was_training = self.embedder.training
         self.embedder.eval()
         try:
-            starts = range(0, n, batch)
-            parts = [embed(slice(i, min(i + batch, n))).float().cpu() for i in starts]
+            starts = range(0, num_items, batch_size)
+            chunks = [embed_slice(slice(i, min(i + batch_size, num_items))).float().cpu() for i in starts]
         finally:
-            self.embedder.train(training)
-        rows: Float32 = torch.cat([torch.zeros(0, width), *parts]).numpy()
+            self.embedder.train(was_training)
+        rows: Float32 = torch.cat([torch.zeros(0, output_dim), *chunks]).numpy()
         return rows
 
 
-def _square(picture: Image.Image, side: int) -> NDArray[np.uint8]:
+def _resize_and_center_crop(image: Image.Image, image_size: int) -> NDArray[np.uint8]:
     """(3, side, side) uint8: on white where transparent, resized and centre-cropped."""
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    picture = picture.convert("RGB")
-    shorter = min(picture.size)
-    left, top = (picture.width - shorter) // 2, (picture.height - shorter) // 2
-    box = (left, top, left + shorter, top + shorter)
-    picture = picture.resize((side, side), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
-    return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    crop_size = min(image.size)
+    left, top = (image.width - crop_size) // 2, (image.height - crop_size) // 2
+    box = (left, top, left + crop_size, top + crop_size)
+    image = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
+    return np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)

@@ -23,16 +23,16 @@ from torch import Tensor
 
 from uniclip.errors import UserError
 
-CONTAINERS = ("model", "state_dict", "model_state_dict")
+STATE_DICT_KEYS = ("model", "state_dict", "model_state_dict")
 """Keys under which training code keeps a state dict, beside its optimiser and the like."""
-OPENAI_FACTS = ("input_resolution", "context_length", "vocab_size")
+OPENAI_METADATA_KEYS = ("input_resolution", "context_length", "vocab_size")
 """What OpenAI's archives list among their tensors."""
-PARALLEL = "module."
+DATA_PARALLEL_PREFIX = "module."
 """Prefix of every key of a model that was saved inside torch's data-parallel wrapper."""
 
 
 @dataclass(frozen=True)
-class Contents:
+class CheckpointContents:
     """The tensors of a file by key, on the CPU, and whether OpenAI made it."""
 
     tensors: dict[str, Tensor]
@@ -40,7 +40,7 @@ class Contents:
     """From its facts, or as TorchScript: then its activations are quick_gelu."""
 
 
-def read(path: Path, *, trust: bool = False) -> Contents:
+def read_checkpoint(path: Path, *, trust: bool = False) -> CheckpointContents:
     """The state dict in a file; floating-point tensors as float32.
 
     trust: open a TorchScript archive, which is a program, too.
@@ -51,19 +51,19 @@ def read(path: Path, *, trust: bool = False) -> Contents:
     """
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}: give a file, such as a .pt or .safetensors")
-    script = _is_torchscript(path)
-    if script and not trust:
+    is_torchscript = _is_torchscript(path)
+    if is_torchscript and not trust:
         raise UserError(
             f"{path} is a TorchScript archive, a program: trust it with trust=true, or convert it "
             "elsewhere: python -c \"import torch; torch.save(torch.jit.load('FILE', "
             "map_location='cpu').state_dict(), 'FILE.pt')\""
         )
-    tensors = _tensors(_opened(path, script), path)
-    if tensors and all(key.startswith(PARALLEL) for key in tensors):
-        tensors = {key.removeprefix(PARALLEL): value for key, value in tensors.items()}
-    openai = script or any(fact in tensors for fact in OPENAI_FACTS)
-    kept = {key: value for key, value in tensors.items() if key not in OPENAI_FACTS}
-    return Contents({k: v.float() if v.is_floating_point() else v for k, v in kept.items()}, openai)
+    tensors = _extract_state_dict(_load_file(path, is_torchscript), path)
+    if tensors and all(key.startswith(DATA_PARALLEL_PREFIX) for key in tensors):
+        tensors = {key.removeprefix(DATA_PARALLEL_PREFIX): value for key, value in tensors.items()}
+    is_openai = is_torchscript or any(metadata_key in tensors for metadata_key in OPENAI_METADATA_KEYS)
+    weights = {key: value for key, value in tensors.items() if key not in OPENAI_METADATA_KEYS}
+    return CheckpointContents({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}, is_openai)
 
 
 class _CfgNode:
@@ -73,9 +73,9 @@ class _CfgNode:
         return OrderedDict()
 
 
-def _opened(path: Path, script: bool) -> Any:
+def _load_file(path: Path, is_torchscript: bool) -> Any:
     try:
-        if script:
+        if is_torchscript:
             return torch.jit.load(path, map_location="cpu").state_dict()
         if _is_safetensors(path):
             return safetensors.torch.load_file(path)
@@ -84,23 +84,23 @@ def _opened(path: Path, script: bool) -> Any:
     except (pickle.UnpicklingError, AttributeError, TypeError, KeyError, IndexError) as error:
         raise UserError(
             f"{path} holds more than tensors in plain containers, and is not unpickled "
-            f"({_reason(error)}); save its state dict alone with torch.save"
+            f"({_format_reason(error)}); save its state dict alone with torch.save"
         ) from None
     except (safetensors.SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise UserError(f"{path} is damaged or no checkpoint ({_reason(error)})") from None
+        raise UserError(f"{path} is damaged or no checkpoint ({_format_reason(error)})") from None
 
 
-def _tensors(found: Any, path: Path) -> dict[str, Tensor]:
-    for name in CONTAINERS:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
+def _extract_state_dict(container: Any, path: Path) -> dict[str, Tensor]:
+    for name in STATE_DICT_KEYS:
+        if isinstance(container, Mapping) and isinstance(container.get(name), Mapping):
+            container = container[name]
             break
-    if not isinstance(found, Mapping) or not found:
+    if not isinstance(container, Mapping) or not container:
         raise UserError(f"{path} holds no state dict; save one with torch.save")
-    for key, value in found.items():
+    for key, value in container.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise UserError(f"{path}: {key!r} is no tensor; save the state dict alone")
-    return dict(found)
+    return dict(container)
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -108,7 +108,7 @@ def _is_torchscript(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        return any(n.endswith("/constants.pkl") or "/code/" in n for n in archive.namelist())
+        return any(member.endswith("/constants.pkl") or "/code/" in member for member in archive.namelist())
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -117,8 +117,8 @@ def _is_safetensors(path: Path) -> bool:
         return stream.read(9)[8:] == b"{" and not zipfile.is_zipfile(path)
 
 
-def _reason(error: Exception) -> str:
+def _format_reason(error: Exception) -> str:
     """What the library says is wrong, without its hint how to unpickle anyway."""
     text = " ".join(str(error).split("trusted source.")[-1].split())
-    culprit = re.search(r"GLOBAL (\S+)", text)
-    return f"it asks for {culprit[1]}" if culprit else text[:160]
+    blocked_global = re.search(r"GLOBAL (\S+)", text)
+    return f"it asks for {blocked_global[1]}" if blocked_global else text[:160]

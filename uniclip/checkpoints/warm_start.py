@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-from uniclip.config import CLIP_VOCABULARY, ModelConfig, RunConfig
+from uniclip.config import CLIP_VOCAB_SIZE, ModelConfig, RunConfig
 from uniclip.errors import UserError
 from uniclip.io import atomic
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from uniclip.data.text.tokenizer import Tokenizer
     from uniclip.models.embedder import Embedder
 
-    Given = tuple[dict[str, Tensor], ModelConfig]
+    WeightsAndConfig = tuple[dict[str, Tensor], ModelConfig]
     """Weights by the embedder's keys, and the model that they are of."""
 
-Taken = dict[str, Union[str, None]]
+LoadedParts = dict[str, Union[str, None]]
 """Part of the embedder -> why it was not taken over from `init`; None for one that was."""
 
-OWN = "embedder."
+EMBEDDER_PREFIX = "embedder."
 """Prefix of every key of a run's weights (`uniclip.training.checkpoint`)."""
-UNTOLD = ("heads", "activation", "norm_epsilon")
+TEXT_FIELDS_NOT_IN_SHAPES = ("heads", "activation", "norm_epsilon")
 """Of a text encoder's configuration: what its weights' shapes don't tell."""
-HEADS = {"image": ("augmentation_encoder", "image_head"), "text": ("text_head",)}
+HEADS_BY_TOWER = {"image": ("augmentation_encoder", "image_head"), "text": ("text_head",)}
 """Of each tower: parts that were trained with one another, and come along together or not."""
 
 
@@ -48,25 +48,25 @@ def fingerprint(config: RunConfig) -> dict[str, Any]:
         return {}
     path = Path(config.init)
     try:
-        facts = path.stat()
+        file_stat = path.stat()
         if not path.is_file():
             raise OSError
     except OSError:
         raise UserError(f"init={config.init}: no such file") from None
-    known = blake2b(f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
-    return {"init": atomic.remembered("sums", known, lambda: atomic.sum_of(path))}
+    memo_key = blake2b(f"{path.resolve()} {file_stat.st_size} {file_stat.st_mtime_ns}".encode()).hexdigest()
+    return {"init": atomic.disk_memoize("sums", memo_key, lambda: atomic.digest_file(path))}
 
 
-def check(config: RunConfig, planned: Mapping[str, Any]) -> None:
+def check_unchanged(config: RunConfig, planned_fingerprint: Mapping[str, Any]) -> None:
     """`UserError` if the file at `init` is no more the one of the plan, whose run this is.
 
     planned: the fingerprint in the run's spec.
     """
-    if fingerprint(config).get("init") != planned.get("init"):
+    if fingerprint(config).get("init") != planned_fingerprint.get("init"):
         raise UserError(f"init={config.init} has changed since the plan; run again")
 
 
-def begin(embedder: Embedder, config: RunConfig, words: Tokenizer) -> Taken:
+def load_pretrained(embedder: Embedder, config: RunConfig, text_tokenizer: Tokenizer) -> LoadedParts:
     """Give the embedder's encoders the weights that `config.init` names; empty without one.
 
     Raises:
@@ -75,61 +75,61 @@ def begin(embedder: Embedder, config: RunConfig, words: Tokenizer) -> Taken:
     """
     if config.init is None:
         return {}
-    state, theirs = _own(Path(config.init), words, config) or _published(config, words)
-    _check_untold(embedder, config, theirs)
-    taken: Taken = {}
-    for tower, parts in HEADS.items():
-        encoder = f"{tower}_encoder"
-        heads = {p: m for p in parts if (m := getattr(embedder, p)) is not None}
+    state, checkpoint_config = _read_run_weights(Path(config.init), text_tokenizer, config) or _read_published(config, text_tokenizer)
+    _check_settings_not_in_shapes(embedder, config, checkpoint_config)
+    loaded_parts: LoadedParts = {}
+    for tower, head_names in HEADS_BY_TOWER.items():
+        encoder_name = f"{tower}_encoder"
+        heads = {head_name: head for head_name in head_names if (head := getattr(embedder, head_name)) is not None}
         if config.init_towers in (tower, "both"):
-            _fill(getattr(embedder, encoder), encoder, state, config)
-            taken |= {encoder: None, **_fill_heads(heads, parts, state)}
+            _load_part(getattr(embedder, encoder_name), encoder_name, state, config)
+            loaded_parts |= {encoder_name: None, **_load_heads(heads, head_names, state)}
         else:
-            taken |= dict.fromkeys((encoder, *heads), f"init_towers={config.init_towers}")
-    return taken
+            loaded_parts |= dict.fromkeys((encoder_name, *heads), f"init_towers={config.init_towers}")
+    return loaded_parts
 
 
-def spoken(init: str, taken: Taken) -> str:
+def describe_loaded_parts(pretrained: str, loaded_parts: LoadedParts) -> str:
     """One line of what was taken over from `init`, and what starts as it is drawn, and why."""
-    kept = ", ".join(_words(part) for part, why in taken.items() if why is None)
-    anew = [f"{_words(part)} ({why})" for part, why in taken.items() if why is not None]
-    return f"init={init}: took over {kept}; started anew: " + ", ".join(
-        [*anew, "the temperature (method.temperature says it)"]
+    loaded_names = ", ".join(_format_part_name(part) for part, reason in loaded_parts.items() if reason is None)
+    fresh_parts = [f"{_format_part_name(part)} ({reason})" for part, reason in loaded_parts.items() if reason is not None]
+    return f"init={pretrained}: took over {loaded_names}; started anew: " + ", ".join(
+        [*fresh_parts, "the temperature (method.temperature says it)"]
     )
 
 
-def _words(part: str) -> str:
+def _format_part_name(part: str) -> str:
     return part.replace("_", " ")
 
 
-def _published(config: RunConfig, words: Tokenizer) -> Given:
+def _read_published(config: RunConfig, text_tokenizer: Tokenizer) -> WeightsAndConfig:
     from uniclip.checkpoints import importing
     from uniclip.data.text import tokenizer
 
     assert config.init is not None
-    text = config.init_towers != "image"
-    if text and not words.is_clip:
+    loads_text_encoder = config.init_towers != "image"
+    if loads_text_encoder and not text_tokenizer.is_clip:
         raise UserError(
             "init= brings a text encoder for CLIP's vocabulary: set model.text.tokenizer=clip and "
-            f"model.text.vocabulary={CLIP_VOCABULARY}, or init_towers=image"
+            f"model.text.vocabulary={CLIP_VOCAB_SIZE}, or init_towers=image"
         )
-    clip = words if words.is_clip else tokenizer.clip()
-    told = config.init_activation
-    quick = None if told is None else told == "quick_gelu"
-    weights = importing.read(Path(config.init), clip, trust=config.trust, quick_gelu=quick)
-    transformer = text or weights.model.image.name.startswith("vit_")
-    needed = transformer and not weights.activation_known
-    if needed and told is None:
+    clip_tokenizer = text_tokenizer if text_tokenizer.is_clip else tokenizer.load_clip_tokenizer()
+    activation = config.init_activation
+    quick_gelu = None if activation is None else activation == "quick_gelu"
+    weights = importing.read_weights(Path(config.init), clip_tokenizer, trust=config.trust, quick_gelu=quick_gelu)
+    has_transformer = loads_text_encoder or weights.model.image.name.startswith("vit_")
+    activation_is_needed = has_transformer and not weights.activation_known
+    if activation_is_needed and activation is None:
         raise UserError(
             f"init={config.init} does not say with which activation it was trained: set "
             "init_activation=gelu (open_clip's default) or init_activation=quick_gelu (OpenAI's)"
         )
-    if not needed:
-        _refuse_activation(config)
+    if not activation_is_needed:
+        _reject_activation_setting(config)
     return weights.state, weights.model
 
 
-def _refuse_activation(config: RunConfig) -> None:
+def _reject_activation_setting(config: RunConfig) -> None:
     if config.init_activation is not None:
         raise UserError(
             f"init_activation={config.init_activation} is for files that don't say it and need it, "
@@ -137,74 +137,74 @@ def _refuse_activation(config: RunConfig) -> None:
         )
 
 
-def _check_untold(embedder: Embedder, config: RunConfig, theirs: ModelConfig) -> None:
+def _check_settings_not_in_shapes(embedder: Embedder, config: RunConfig, checkpoint_config: ModelConfig) -> None:
     """Refuse encoders that take the checkpoint's weights, but would compute something else."""
     import torch
 
-    from uniclip.models.encoders import ImageEncoder, normalisation
+    from uniclip.models.encoders import ImageEncoder, get_normalization
 
-    for field in UNTOLD if config.init_towers != "image" else ():
-        there, here = getattr(theirs.text, field), getattr(config.model.text, field)
-        if there != here:
+    for field in TEXT_FIELDS_NOT_IN_SHAPES if config.init_towers != "image" else ():
+        checkpoint_value, model_value = getattr(checkpoint_config.text, field), getattr(config.model.text, field)
+        if checkpoint_value != model_value:
             raise UserError(
-                f"init={config.init}: its text encoder has {field}={there}: set "
-                f"model.text.{field}={there}, not {here}"
+                f"init={config.init}: its text encoder has {field}={checkpoint_value}: set "
+                f"model.text.{field}={checkpoint_value}, not {model_value}"
             )
     if config.init_towers == "text":
         return
     with torch.device("meta"):
-        encoder = ImageEncoder(theirs.image)
-    _check_normalisation(normalisation(encoder.body), embedder, config)
-    there, here = _untold(encoder), _untold(embedder.image_encoder)
-    for key in there.keys() & here.keys():
-        if there[key] != here[key]:
+        encoder = ImageEncoder(checkpoint_config.image)
+    _check_normalization(get_normalization(encoder.body), embedder, config)
+    checkpoint_value, model_value = _collect_settings_not_in_shapes(encoder), _collect_settings_not_in_shapes(embedder.image_encoder)
+    for key in checkpoint_value.keys() & model_value.keys():
+        if checkpoint_value[key] != model_value[key]:
             raise UserError(
-                f"init={config.init}: its image encoder's {key} is {there[key]}, not {here[key]}: "
+                f"init={config.init}: its image encoder's {key} is {checkpoint_value[key]}, not {model_value[key]}: "
                 f"choose a timm model and options of it, such as model.image.name="
-                f"{theirs.image.name} with model.image.options={theirs.image.options}"
+                f"{checkpoint_config.image.name} with model.image.options={checkpoint_config.image.options}"
             )
 
 
-def _check_normalisation(
-    there: Mapping[str, Sequence[float]], embedder: Embedder, config: RunConfig
+def _check_normalization(
+    checkpoint_stats: Mapping[str, Sequence[float]], embedder: Embedder, config: RunConfig
 ) -> None:
     """Refuse an image encoder that sees pixels by another mean and deviation."""
-    from uniclip.models.encoders import normalisation
+    from uniclip.models.encoders import get_normalization
 
-    here = normalisation(embedder.image_encoder.body)
-    if here == there:
+    model_stats = get_normalization(embedder.image_encoder.body)
+    if model_stats == checkpoint_stats:
         return
     overlay = "pretrained_cfg_overlay"
-    key, asked = f"model.image.options.{overlay}", {k: _list(v) for k, v in there.items()}
+    key, required_stats = f"model.image.options.{overlay}", {k: _format_list(v) for k, v in checkpoint_stats.items()}
     if config.model.image.options.get(overlay):  # a section has its keys set one by one
-        settings = [f"{key}.{name}={values}" for name, values in asked.items()]
+        settings = [f"{key}.{name}={values}" for name, values in required_stats.items()]
     else:
-        settings = [f"{key}={{{','.join(f'{name}:{values}' for name, values in asked.items())}}}"]
+        settings = [f"{key}={{{','.join(f'{name}:{values}' for name, values in required_stats.items())}}}"]
     raise UserError(
-        f"init={config.init}: the pixels of its image encoder have mean {asked['mean']} and "
-        f"deviation {asked['std']}, not {_list(here['mean'])} and {_list(here['std'])}: set "
+        f"init={config.init}: the pixels of its image encoder have mean {required_stats['mean']} and "
+        f"deviation {required_stats['std']}, not {_format_list(model_stats['mean'])} and {_format_list(model_stats['std'])}: set "
         + " ".join(map(repr, settings))
     )
 
 
-def _list(values: Sequence[float]) -> str:
+def _format_list(values: Sequence[float]) -> str:
     """As the command line takes it."""
     return f"[{','.join(map(str, values))}]"
 
 
-def _untold(encoder: nn.Module) -> dict[str, Any]:
+def _collect_settings_not_in_shapes(encoder: nn.Module) -> dict[str, Any]:
     """What of an image encoder shows in no shape: activations, heads, epsilons."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, module in encoder.named_modules():
         if name.rpartition(".")[2].startswith("act"):
-            found[name] = type(module).__name__
+            settings[name] = type(module).__name__
         for field in ("num_heads", "eps"):
             if hasattr(module, field):
-                found[f"{name}.{field}"] = getattr(module, field)
-    return found
+                settings[f"{name}.{field}"] = getattr(module, field)
+    return settings
 
 
-def _own(path: Path, words: Tokenizer, config: RunConfig) -> Given | None:
+def _read_run_weights(path: Path, text_tokenizer: Tokenizer, config: RunConfig) -> WeightsAndConfig | None:
     """The weights of a run of ours by the embedder's keys; None if the file is not one's."""
     from uniclip import identity
     from uniclip.store import RunFolder
@@ -214,62 +214,62 @@ def _own(path: Path, words: Tokenizer, config: RunConfig) -> Given | None:
         return None
     try:
         tensors, _ = checkpoint.decode(path)
-    except (checkpoint.Damaged, FileNotFoundError):
+    except (checkpoint.CorruptFileError, FileNotFoundError):
         return None
-    run = RunFolder(path.parent)
-    if not run.has_spec():
+    run_folder = RunFolder(path.parent)
+    if not run_folder.has_spec():
         raise UserError(
             f"init={config.init}: there is no spec.json beside it, which says what these weights "
             "are of; name the file in its run's folder"
         )
-    tokenizer = run.tokenizer
-    known = tokenizer.read_text(encoding="utf-8") if tokenizer.exists() else ""
-    if config.init_towers != "image" and known != words.to_json():
+    tokenizer_path = run_folder.tokenizer
+    tokenizer_json = tokenizer_path.read_text(encoding="utf-8") if tokenizer_path.exists() else ""
+    if config.init_towers != "image" and tokenizer_json != text_tokenizer.to_json():
         raise UserError(
             f"init={config.init}: its text encoder was trained with another vocabulary; "
             "set init_towers=image, or train on the same captions"
         )
-    _refuse_activation(config)
-    state = {k.removeprefix(OWN): v for k, v in tensors.items() if k.startswith(OWN)}
-    return state, identity.config_of(run.spec()).model
+    _reject_activation_setting(config)
+    state = {k.removeprefix(EMBEDDER_PREFIX): v for k, v in tensors.items() if k.startswith(EMBEDDER_PREFIX)}
+    return state, identity.config_from_spec(run_folder.spec()).model
 
 
-def _fill(module: nn.Module, part: str, state: dict[str, Tensor], config: RunConfig) -> None:
-    given = _of_part(part, state)
-    apart = _difference(module, given)
-    if apart is not None:
+def _load_part(module: nn.Module, part: str, state: dict[str, Tensor], config: RunConfig) -> None:
+    part_state = _select_part(part, state)
+    difference = _describe_difference(module, part_state)
+    if difference is not None:
         raise UserError(
-            f"init={config.init}: {_words(part)}'s {apart}; choose the model that the checkpoint "
+            f"init={config.init}: {_format_part_name(part)}'s {difference}; choose the model that the checkpoint "
             "is of"
         )
-    module.load_state_dict(given)
+    module.load_state_dict(part_state)
 
 
-def _fill_heads(
-    heads: Mapping[str, nn.Module], parts: Sequence[str], state: dict[str, Tensor]
-) -> Taken:
+def _load_heads(
+    heads: Mapping[str, nn.Module], head_names: Sequence[str], state: dict[str, Tensor]
+) -> LoadedParts:
     """All heads, where all of `parts` have the same keys and shapes; else why each starts anew."""
-    given = {part: _of_part(part, state) for part in parts}
-    apart = {part: _difference(heads.get(part), given[part]) for part in parts}
-    unfit = next((part for part in parts if apart[part] is not None), None)
-    if unfit is not None:
-        together = f"only together with the {_words(unfit)}"
-        return {part: apart[part] or together for part in heads}
+    state_by_part = {part: _select_part(part, state) for part in head_names}
+    difference_by_part = {part: _describe_difference(heads.get(part), state_by_part[part]) for part in head_names}
+    mismatched_part = next((part for part in head_names if difference_by_part[part] is not None), None)
+    if mismatched_part is not None:
+        reason = f"only together with the {_format_part_name(mismatched_part)}"
+        return {part: difference_by_part[part] or reason for part in heads}
     for part, module in heads.items():
-        module.load_state_dict(given[part])
+        module.load_state_dict(state_by_part[part])
     return dict.fromkeys(heads)
 
 
-def _of_part(part: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _select_part(part: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     prefix = f"{part}."
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def _difference(module: nn.Module | None, given: dict[str, Tensor]) -> str | None:
+def _describe_difference(module: nn.Module | None, part_state: dict[str, Tensor]) -> str | None:
     """The first tensor that is not in both with one shape, as a phrase."""
-    own = {} if module is None else module.state_dict()
-    for key in sorted({*own, *given}):
-        there, here = (tuple(d[key].shape) if key in d else "absent" for d in (given, own))
-        if there != here:
-            return f"{key} is {there} there and {here} in model="
+    module_state = {} if module is None else module.state_dict()
+    for key in sorted({*module_state, *part_state}):
+        checkpoint_shape, module_shape = (tuple(tensors[key].shape) if key in tensors else "absent" for tensors in (part_state, module_state))
+        if checkpoint_shape != module_shape:
+            return f"{key} is {checkpoint_shape} there and {module_shape} in model="
     return None

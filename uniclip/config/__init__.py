@@ -10,11 +10,11 @@ from uniclip.config.methods import (
     ViewsConfig,
 )
 from uniclip.config.schema import (
-    CLIP_VOCABULARY,
+    CLIP_VOCAB_SIZE,
     DATA,
     RUN_ONLY,
     CsvData,
-    Deltas,
+    RedrawProbabilities,
     ImageConfig,
     MixData,
     ModelConfig,
@@ -24,16 +24,16 @@ from uniclip.config.schema import (
     ScenesData,
     TextConfig,
     TrainConfig,
-    run_config,
+    build_run_config,
 )
 
 __all__ = [
-    "CLIP_VOCABULARY",
+    "CLIP_VOCAB_SIZE",
     "ClipMethod",
     "CsvData",
     "DATA",
     "DeclipMethod",
-    "Deltas",
+    "RedrawProbabilities",
     "ImageConfig",
     "METHODS",
     "MixData",
@@ -49,5 +49,5 @@ __all__ = [
     "UniclMethod",
     "UniclipMethod",
     "ViewsConfig",
-    "run_config",
+    "build_run_config",
 ]

@@ -16,90 +16,90 @@ from dataclasses import MISSING, field
 from functools import cache
 from typing import Any, Literal, Union
 
-from uniclip.errors import UserError, unknown
+from uniclip.errors import UserError, make_unknown_name_error
 
-FAMILIES: dict[tuple[type, str], dict[str, type]] = {}
+TAGGED_UNIONS: dict[tuple[type, str], dict[str, type]] = {}
 """(class, field) -> the classes that it may hold, by their name."""
 
 
-def setting(
+def config_field(
     default: Any = MISSING,
     *,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
-    absent: Any = MISSING,
+    value_if_missing: Any = MISSING,
 ) -> Any:
     """A field with a range; `absent`: the value under which code behaves as before it existed."""
     bounds = {"low": low, "high": high, "above": above}
     metadata = {k: v for k, v in bounds.items() if v is not None}
-    if absent is not MISSING:
-        metadata["absent"] = absent
+    if value_if_missing is not MISSING:
+        metadata["absent"] = value_if_missing
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
-def bind(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
+def bind(cls: type, values: Mapping[str, Any], key_prefix: str = "") -> Any:
     """`cls` filled from plain `values`; raises `UserError` naming key, value and choices."""
     if not isinstance(values, Mapping):
-        raise UserError(f"{where or cls.__name__} must be a mapping, got {values!r}")
+        raise UserError(f"{key_prefix or cls.__name__} must be a mapping, got {values!r}")
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    expected = hints(cls)
+    field_types = get_field_types(cls)
     for name in values:
         if name not in fields:
-            raise unknown("key", f"{where}{name}", [f"{where}{n}" for n in fields])
-    bound = {}
+            raise make_unknown_name_error("key", f"{key_prefix}{name}", [f"{key_prefix}{n}" for n in fields])
+    kwargs = {}
     for name, f in fields.items():
-        path = f"{where}{name}"
+        path = f"{key_prefix}{name}"
         if name in values:
-            family = FAMILIES.get((cls, name))
-            if family is not None:
-                bound[name] = _bind_member(family, values[name], path)
+            union_members = TAGGED_UNIONS.get((cls, name))
+            if union_members is not None:
+                kwargs[name] = _bind_tagged_union(union_members, values[name], path)
             else:
-                bound[name] = _bind_value(expected[name], values[name], path)
-                _check_range(bound[name], f.metadata, path)
+                kwargs[name] = _bind_value(field_types[name], values[name], path)
+                _check_range(kwargs[name], f.metadata, path)
         elif f.default is MISSING and f.default_factory is MISSING:
             raise UserError(f"{path} is missing")
-    return cls(**bound)
+    return cls(**kwargs)
 
 
 @cache
-def hints(cls: type) -> dict[str, Any]:
+def get_field_types(cls: type) -> dict[str, Any]:
     """The type of each field of a configuration class."""
     return typing.get_type_hints(cls)
 
 
-def plain(config: Any) -> Any:
+def to_builtins(config: Any) -> Any:
     """The configuration as dictionaries, lists and scalars: what JSON keeps."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        return {f.name: to_builtins(getattr(config, f.name)) for f in dataclasses.fields(config)}
     if isinstance(config, Mapping):
-        return {str(k): plain(v) for k, v in config.items()}
+        return {str(k): to_builtins(v) for k, v in config.items()}
     if isinstance(config, (list, tuple)):
-        return [plain(v) for v in config]
+        return [to_builtins(v) for v in config]
     return config
 
 
-def _bind_member(family: dict[str, type], values: Any, path: str) -> Any:
+def _bind_tagged_union(union_members: dict[str, type], values: Any, path: str) -> Any:
     if not isinstance(values, Mapping) or "name" not in values:
         raise UserError(f"{path} must be a mapping with a name, got {values!r}")
-    if values["name"] not in family:
-        raise unknown(path, values["name"], family)
-    return bind(family[values["name"]], values, f"{path}.")
+    if values["name"] not in union_members:
+        raise make_unknown_name_error(path, values["name"], union_members)
+    return bind(union_members[values["name"]], values, f"{path}.")
 
 
 def _bind_value(hint: Any, value: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
-        return _any(value, path)
+        return _bind_any(value, path)
     if dataclasses.is_dataclass(hint):
         return bind(typing.cast(type, hint), value, f"{path}.")
     if origin is Literal:
-        word = str(value).lower() if isinstance(value, bool) else value
-        if word in arguments:  # YAML reads the word true as a truth value
-            return word
-        raise unknown(path, value, [str(a) for a in arguments])
+        literal = str(value).lower() if isinstance(value, bool) else value
+        if literal in arguments:  # YAML reads the word true as a truth value
+            return literal
+        raise make_unknown_name_error(path, value, [str(a) for a in arguments])
     if origin in (Union, types.UnionType):
         return _bind_union(arguments, value, path)
     if origin is tuple:
@@ -117,8 +117,8 @@ def _bind_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
         try:
             return _bind_value(argument, value, path)
         except UserError as error:
-            of_list = isinstance(value, (list, tuple)) and typing.get_origin(argument) is tuple
-            errors.insert(0 if of_list else len(errors), str(error))
+            is_list_error = isinstance(value, (list, tuple)) and typing.get_origin(argument) is tuple
+            errors.insert(0 if is_list_error else len(errors), str(error))
     raise UserError(errors[0])
 
 
@@ -139,23 +139,23 @@ def _bind_scalar(hint: Any, value: Any, path: str) -> Any:
         if value is None:
             return None
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return _finite(value, path)
+        return _require_finite(value, path)
     elif hint in (int, str, bool) and type(value) is hint:
         return value
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     raise UserError(f"{path} must be {names.get(hint, 'null')}, got {value!r}")
 
 
-def _any(value: Any, path: str) -> Any:
+def _bind_any(value: Any, path: str) -> Any:
     """What has no type of its own must still be something that JSON can keep: no NaN in it."""
     if isinstance(value, Mapping):
-        return {str(k): _any(v, f"{path}.{k}") for k, v in value.items()}
+        return {str(k): _bind_any(v, f"{path}.{k}") for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_any(v, f"{path}[{i}]") for i, v in enumerate(value)]
-    return _finite(value, path) if isinstance(value, float) else value
+        return [_bind_any(v, f"{path}[{i}]") for i, v in enumerate(value)]
+    return _require_finite(value, path) if isinstance(value, float) else value
 
 
-def _finite(value: float, path: str) -> float:
+def _require_finite(value: float, path: str) -> float:
     try:
         number = float(value)
     except OverflowError:

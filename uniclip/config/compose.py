@@ -16,17 +16,17 @@ from typing import Any
 import yaml
 
 from uniclip.config import DATA, METHODS
-from uniclip.errors import UserError, unknown
-from uniclip.identity import digest, library_version
-from uniclip.io.atomic import remembered
+from uniclip.errors import UserError, make_unknown_name_error
+from uniclip.identity import digest, get_library_version
+from uniclip.io.atomic import disk_memoize
 
 CONF = Path(__file__).parents[1] / "conf"
-PLAIN_KEY = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
-PLAIN_WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[a-z_/][a-z0-9_/.-]*", re.IGNORECASE)
-PLAIN_NUMBER = re.compile(r"0|[1-9][0-9]*")
-FREE = ("options", "extra")
+SIMPLE_KEY = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
+SIMPLE_WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[a-z_/][a-z0-9_/.-]*", re.IGNORECASE)
+SIMPLE_NUMBER = re.compile(r"0|[1-9][0-9]*")
+FREE_FORM_KEYS = ("options", "extra")
 """Names of mappings whose keys are not ours to know: the user may replace or extend them."""
-REGISTERED: dict[str, dict[str, type]] = {"data": DATA, "method": METHODS}
+REGISTRIES: dict[str, dict[str, type]] = {"data": DATA, "method": METHODS}
 """Groups whose choices need no YAML: what is registered has its name, and defaults."""
 NO_LOGGING = ("hydra/job_logging=none", "hydra/hydra_logging=none")
 """We log by ourselves; composing Hydra's own setting of it takes a quarter of the time."""
@@ -38,17 +38,17 @@ def compose(name: str, choices: Mapping[str, str], folders: Sequence[Path]) -> d
     Raises `UserError` for a choice that no folder has, or a YAML file that is broken.
     """
     for group, choice in choices.items():
-        known = options(group, folders)
-        if choice not in known:
-            raise unknown(group, choice, known)
+        valid_choices = list_choices(group, folders)
+        if choice not in valid_choices:
+            raise make_unknown_name_error(group, choice, valid_choices)
     # Hydra takes a fifth of a second for it; `plan` needs several.
-    texts = [[str(p), p.read_bytes().hex()] for f in folders for p in sorted(f.rglob("*.yaml"))]
-    inputs = [name, dict(choices), [str(f) for f in folders], texts, library_version("hydra-core")]
-    composed = remembered("composed", digest(inputs), lambda: _composed(name, choices, folders))
-    return dict(composed)
+    yaml_contents = [[str(p), p.read_bytes().hex()] for f in folders for p in sorted(f.rglob("*.yaml"))]
+    inputs = [name, dict(choices), [str(f) for f in folders], yaml_contents, get_library_version("hydra-core")]
+    config = disk_memoize("composed", digest(inputs), lambda: _compose_with_hydra(name, choices, folders))
+    return dict(config)
 
 
-def _composed(name: str, choices: Mapping[str, str], folders: Sequence[Path]) -> dict[str, Any]:
+def _compose_with_hydra(name: str, choices: Mapping[str, str], folders: Sequence[Path]) -> dict[str, Any]:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.config_store import ConfigStore
@@ -56,167 +56,167 @@ def _composed(name: str, choices: Mapping[str, str], folders: Sequence[Path]) ->
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    first, *others = (str(f) for f in folders)
-    path = ",".join(f"'file://{f}'" for f in others)
-    searched = f"hydra.searchpath=[{path}]"
-    overrides = [searched, *NO_LOGGING, *(f"{g}={c}" for g, c in choices.items())]
+    main_folder, *extra_folders = (str(f) for f in folders)
+    path = ",".join(f"'file://{f}'" for f in extra_folders)
+    search_path_override = f"hydra.searchpath=[{path}]"
+    overrides = [search_path_override, *NO_LOGGING, *(f"{g}={c}" for g, c in choices.items())]
     for group, choice in choices.items():
-        if choice not in _written(group, folders):
+        if choice not in _list_yaml_choices(group, folders):
             node = {group: {"name": choice}}
             ConfigStore.instance().store(choice, node, group=group, package="_global_")
     try:
-        with initialize_config_dir(first, version_base=None):
-            composed = hydra_compose(name, overrides)
-        plain = OmegaConf.to_container(composed, resolve=True)
+        with initialize_config_dir(main_folder, version_base=None):
+            hydra_config = hydra_compose(name, overrides)
+        values = OmegaConf.to_container(hydra_config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(f"the configuration cannot be composed: {_one_line(error)}") from None
+        raise UserError(f"the configuration cannot be composed: {_format_error(error)}") from None
     except Exception as error:
         if type(error).__module__.startswith("yaml"):
-            raise UserError(f"a YAML file is broken: {_one_line(error)}") from None
+            raise UserError(f"a YAML file is broken: {_format_error(error)}") from None
         raise
-    assert isinstance(plain, dict)
-    return {str(k): v for k, v in plain.items()}
+    assert isinstance(values, dict)
+    return {str(k): v for k, v in values.items()}
 
 
-def read(path: Path) -> Any:
+def load_yaml(path: Path) -> Any:
     """What a YAML file says, as plain values; `UserError` if it is broken."""
     from omegaconf import OmegaConf
 
     try:
         return OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # its parser's errors share no class
-        raise UserError(f"{path} is broken: {_one_line(error)}") from None
+        raise UserError(f"{path} is broken: {_format_error(error)}") from None
 
 
-LISTS = {"benchmark", "protocol"}
+NON_GROUP_FOLDERS = {"benchmark", "protocol"}
 """Folders of named lists and protocols, which are no groups: two choices of one group silently keep
 the last."""
 
 
-def groups(folders: Sequence[Path]) -> list[str]:
+def list_groups(folders: Sequence[Path]) -> list[str]:
     """The names of the groups that can be chosen: folders with YAML in them (a user's own may hold
     her store too)."""
-    found = {p.parent.name for folder in folders for p in folder.glob("*/*.yaml")}
-    return sorted(found - LISTS)
+    group_names = {p.parent.name for folder in folders for p in folder.glob("*/*.yaml")}
+    return sorted(group_names - NON_GROUP_FOLDERS)
 
 
-def options(group: str, folders: Sequence[Path]) -> list[str]:
+def list_choices(group: str, folders: Sequence[Path]) -> list[str]:
     """The choices that a group has, over all folders: those with YAML, and those registered."""
-    return sorted(_written(group, folders) | REGISTERED.get(group, {}).keys())
+    return sorted(_list_yaml_choices(group, folders) | REGISTRIES.get(group, {}).keys())
 
 
-def _written(group: str, folders: Sequence[Path]) -> set[str]:
+def _list_yaml_choices(group: str, folders: Sequence[Path]) -> set[str]:
     return {p.stem for f in folders for p in (f / group).glob("*.yaml")}
 
 
 @cache
-def defaults() -> dict[str, str]:
+def get_default_choices() -> dict[str, str]:
     """The groups of a run that can be chosen, each with what it is where nobody chooses."""
-    listed = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
-    named = {k: v for entry in listed if isinstance(entry, dict) for k, v in entry.items()}
-    return {k: v for k, v in named.items() if not k.startswith("optional ")}
+    defaults_list = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    choices_by_group = {k: v for entry in defaults_list if isinstance(entry, dict) for k, v in entry.items()}
+    return {k: v for k, v in choices_by_group.items() if not k.startswith("optional ")}
 
 
-def parse(overrides: Iterable[str]) -> dict[str, Any]:
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     """`key=value` words in Hydra's grammar as {key: value}; `UserError` for anything else."""
     values: dict[str, Any] = {}
-    for text in overrides:
-        key, value = _plainly(text) or _by_grammar(text)
+    for override in overrides:
+        key, value = _parse_simple_override(override) or _parse_hydra_override(override)
         if key in values:
             raise UserError(f"{key} is given twice")
         values[key] = value
     return values
 
 
-def _plainly(text: str) -> tuple[str, Any] | None:
+def _parse_simple_override(override: str) -> tuple[str, Any] | None:
     """What the grammar makes of a word or a whole number, without a fifth of a second of imports;
     None for what only the grammar can say."""
-    key, _, value = text.partition("=")
-    if not PLAIN_KEY.fullmatch(key):
+    key, _, value = override.partition("=")
+    if not SIMPLE_KEY.fullmatch(key):
         return None
-    if PLAIN_NUMBER.fullmatch(value):
+    if SIMPLE_NUMBER.fullmatch(value):
         return key, int(value)
-    return (key, value) if PLAIN_WORD.fullmatch(value) else None
+    return (key, value) if SIMPLE_WORD.fullmatch(value) else None
 
 
-def _by_grammar(text: str) -> tuple[str, Any]:
+def _parse_hydra_override(override: str) -> tuple[str, Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     try:
-        override = OverridesParser.create().parse_override(text)
+        parsed = OverridesParser.create().parse_override(override)
     except HydraException:
         raise UserError(
-            f"cannot read {text!r}: write key=value, and quote what has spaces"
+            f"cannot read {override!r}: write key=value, and quote what has spaces"
         ) from None
-    if not override.key_or_group:
-        raise UserError(f"cannot read {text!r}: write key=value")
-    if override.is_add() or override.is_force_add() or override.is_delete() or override.package:
-        raise UserError(f"cannot read {text!r}: write key=value")
-    if override.is_sweep_override():
-        raise UserError(f"{text!r} has several values: arms come from ablation=, a list is [a,b]")
-    return override.key_or_group, _unquoted(override.value())
+    if not parsed.key_or_group:
+        raise UserError(f"cannot read {override!r}: write key=value")
+    if parsed.is_add() or parsed.is_force_add() or parsed.is_delete() or parsed.package:
+        raise UserError(f"cannot read {override!r}: write key=value")
+    if parsed.is_sweep_override():
+        raise UserError(f"{override!r} has several values: arms come from ablation=, a list is [a,b]")
+    return parsed.key_or_group, _strip_quotes(parsed.value())
 
 
-def put(values: dict[str, Any], key: str, value: Any) -> None:
+def set_key(values: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted `key` of nested `values` in place; `UserError` names the nearest for none.
 
     Inside a mapping of a name in `FREE` any key is new and welcome.
     """
-    if not takes(values, key):
-        raise _unknown_key(key, values)
+    if not has_key(values, key):
+        raise _make_unknown_key_error(key, values)
     *parents, last = key.split(".")
-    place: Any = values
+    node: Any = values
     for parent in parents:
-        place = place[parent]
-    if isinstance(place.get(last), dict) and place[last] and last not in FREE:
-        inside = ", ".join(f"{key}.{name}" for name in sorted(place[last]))
-        raise UserError(f"{key} is a section, set its keys: {inside}")
-    place[last] = value
+        node = node[parent]
+    if isinstance(node.get(last), dict) and node[last] and last not in FREE_FORM_KEYS:
+        subkeys = ", ".join(f"{key}.{name}" for name in sorted(node[last]))
+        raise UserError(f"{key} is a section, set its keys: {subkeys}")
+    node[last] = value
 
 
-def takes(values: Mapping[str, Any], key: str) -> bool:
+def has_key(values: Mapping[str, Any], key: str) -> bool:
     """Whether there is a place for a dotted `key` in nested `values`."""
     *parents, last = key.split(".")
-    place: Any = values
+    node: Any = values
     for parent in parents:
-        if not isinstance(place, Mapping) or parent not in place:
+        if not isinstance(node, Mapping) or parent not in node:
             return False
-        place = place[parent]
-    return isinstance(place, Mapping) and (last in place or any(p in FREE for p in parents[-1:]))
+        node = node[parent]
+    return isinstance(node, Mapping) and (last in node or any(p in FREE_FORM_KEYS for p in parents[-1:]))
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one mapping of dotted keys."""
     leaves: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            leaves.update(flat(value, f"{prefix}{name}."))
+            leaves.update(flatten(value, f"{prefix}{name}."))
         else:
             leaves[f"{prefix}{name}"] = value
     return leaves
 
 
-def _unknown_key(key: str, values: Mapping[str, Any]) -> UserError:
-    leaves = list(flat(values))
-    last = {leaf.rsplit(".", 1)[-1]: leaf for leaf in reversed(leaves)}
-    near = get_close_matches(key, leaves, n=3, cutoff=0.6)
-    near += [
-        last[n] for n in get_close_matches(key.rsplit(".", 1)[-1], list(last), n=2, cutoff=0.7)
+def _make_unknown_key_error(key: str, values: Mapping[str, Any]) -> UserError:
+    leaves = list(flatten(values))
+    leaf_by_name = {leaf.rsplit(".", 1)[-1]: leaf for leaf in reversed(leaves)}
+    suggestions = get_close_matches(key, leaves, n=3, cutoff=0.6)
+    suggestions += [
+        leaf_by_name[n] for n in get_close_matches(key.rsplit(".", 1)[-1], list(leaf_by_name), n=2, cutoff=0.7)
     ]
-    if near:
-        return UserError(f"unknown key {key!r}: did you mean {' or '.join(dict.fromkeys(near))}?")
+    if suggestions:
+        return UserError(f"unknown key {key!r}: did you mean {' or '.join(dict.fromkeys(suggestions))}?")
     sections = sorted(k for k, v in values.items() if isinstance(v, Mapping))
     return UserError(f"unknown key {key!r}: the sections are {', '.join(sections)}")
 
 
-def _unquoted(value: Any) -> Any:
+def _strip_quotes(value: Any) -> Any:
     if isinstance(value, list):
-        return [_unquoted(v) for v in value]
+        return [_strip_quotes(v) for v in value]
     if isinstance(value, dict):
-        return {str(k): _unquoted(v) for k, v in value.items()}
+        return {str(k): _strip_quotes(v) for k, v in value.items()}
     return getattr(value, "text", value)
 
 
-def _one_line(error: BaseException) -> str:
+def _format_error(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]

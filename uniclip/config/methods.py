@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Union, get_args
 
-from uniclip.config.binding import setting
+from uniclip.config.binding import config_field
 from uniclip.errors import UserError
 
 
@@ -18,13 +18,13 @@ from uniclip.errors import UserError
 class ViewsConfig:
     """The views of each picture in a training batch."""
 
-    weak: int = setting(1, low=0, high=8)
+    weak: int = config_field(1, low=0, high=8)
     """Views with a mild crop."""
-    strong: int = setting(2, low=0, high=8)
+    strong: int = config_field(2, low=0, high=8)
     """Views with a hard crop, flip, colour jitter, grey and blur (SimCLR's)."""
-    identity: float = setting(0.1, low=0, high=1)
+    identity: float = config_field(0.1, low=0, high=1)
     """Probability that a view is the evaluation transform (ours: evaluation then interpolates)."""
-    crop: float = setting(0.2, above=0, high=1, absent=0.2)
+    crop: float = config_field(0.2, above=0, high=1, value_if_missing=0.2)
     """Least area of a strong view's crop: 0.2 as in MoCo v2 and DeCLIP, 0.08 as SLIP published."""
 
     def __post_init__(self) -> None:
@@ -32,7 +32,7 @@ class ViewsConfig:
             raise UserError("views.weak + views.strong must be at least 1, got 0")
 
 
-class OneText:
+class SingleCaptionMethod:
     """A method that reads each caption once."""
 
     def forwards(self, views: ViewsConfig) -> dict[str, float]:
@@ -40,21 +40,21 @@ class OneText:
         return {"image": views.weak + views.strong, "text": 1}
 
 
-class ImageText(OneText):
+class ImageTextMethod(SingleCaptionMethod):
     """One that contrasts every view with the captions, and nothing else."""
 
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
-        views_ = views.weak + views.strong
-        return {"it+": 1, "ti+": views_, "it-": samples - 1, "ti-": views_ * (samples - 1)}
+        num_views = views.weak + views.strong
+        return {"it+": 1, "ti+": num_views, "it-": samples - 1, "ti-": num_views * (samples - 1)}
 
 
-Group = Literal["crop", "flip", "jitter", "grey", "blur"]
+TransformGroup = Literal["crop", "flip", "jitter", "grey", "blur"]
 Weights = Union[Literal["balanced", "uniform"], tuple[float, float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniclipMethod(OneText):
+class UniclipMethod(SingleCaptionMethod):
     """UniCLIP (Lee et al., NeurIPS 2022); each of its components can be turned off or replaced."""
 
     name: Literal["uniclip"] = "uniclip"
@@ -62,19 +62,19 @@ class UniclipMethod(OneText):
     weights: Weights = "balanced"
     """Weights of image-image, image-text and text-text positives. That domains are weighted is
     recalled, the published numbers are not: "balanced", all alike, is our reconstruction."""
-    negatives: Literal["all", "domain", "slot", "not_text_text"] = setting("all", absent="all")
+    negatives: Literal["all", "domain", "slot", "not_text_text"] = config_field("all", value_if_missing="all")
     """Of mp_nce and sup_con: all; those of the positive's domain or slot; no text of a text. That
     texts are negatives of texts ("all") is our reconstruction."""
     similarity: Literal["domain", "shared", "temperatures", "offsets"] = "domain"
     """A temperature and an offset for each domain pair; one temperature for all; or one of both."""
     aware: Literal["true", "identity", "shuffled", "none"] = "true"
     """What f_A sees: the view's vector, "nothing done", another sample's; or there is no f_A."""
-    told: tuple[Group, ...] | None = setting(None, absent=None)
+    told: tuple[TransformGroup, ...] | None = config_field(None, value_if_missing=None)
     """The groups of transforms that f_A is told of, in any order; null = all. (With aware=identity
     it is told nothing; that may stand beside told: so awareness switches off whatever is told.)"""
     fusion: Literal["film", "concat"] = "film"
     """How the augmentation's features meet the image's in g_I (our reconstruction)."""
-    temperature: float = setting(0.07, low=0.01, high=1)
+    temperature: float = config_field(0.07, low=0.01, high=1)
     """Initial temperature of every domain pair."""
 
     def __post_init__(self) -> None:
@@ -87,8 +87,8 @@ class UniclipMethod(OneText):
         if self.told == ():
             raise UserError("method.told=[] tells nothing: that is method.aware=identity")
         if self.told is not None:  # one run, however it is written
-            told = tuple(group for group in get_args(Group) if group in self.told)
-            object.__setattr__(self, "told", None if told == get_args(Group) else told)
+            visible_transforms = tuple(group for group in get_args(TransformGroup) if group in self.told)
+            object.__setattr__(self, "told", None if visible_transforms == get_args(TransformGroup) else visible_transforms)
         if self.aware == "none" and self.told is not None:
             raise UserError("method.aware=none has no f_A to be told of anything: leave out told")
         if self.aware == "none" and self.fusion != "film":
@@ -98,9 +98,9 @@ class UniclipMethod(OneText):
         """`UserError` unless some anchor has a positive that counts; texts have none of texts."""
         pairs = self.contrasts(views, 2)
         if not any(pairs[kind] for kind in ("ii+", "it+", "ti+")):
-            given, shown = list(self.weights), views.weak + views.strong
+            weights, num_views = list(self.weights), views.weak + views.strong
             raise UserError(
-                f"method.weights={given} leaves no positives with {shown} views of a picture: give "
+                f"method.weights={weights} leaves no positives with {num_views} views of a picture: give "
                 "image-text, the second, a weight (or image-image, the first, and two views)"
             )
 
@@ -109,39 +109,39 @@ class UniclipMethod(OneText):
 
         Those that act: beside a positive of non-zero weight.
         """
-        v, others = views.weak + views.strong, samples - 1
+        num_views, other_samples = views.weak + views.strong, samples - 1
         weights = (1.0, 1.0, 1.0) if isinstance(self.weights, str) else self.weights
         # Whether a picture's other views, and pictures and texts of a sample, pull at each other.
-        ii, it = weights[0] > 0 and v > 1, weights[1] > 0
+        has_image_image, has_image_text = weights[0] > 0 and num_views > 1, weights[1] > 0
         negatives = "slot" if self.loss == "multi_view_info_nce" else self.negatives
-        anywhere = negatives in ("all", "not_text_text")
-        pictures = {"domain": v * ii, "slot": (v - 1) * ii}.get(negatives, v * (ii or it))
+        spans_domains = negatives in ("all", "not_text_text")
+        image_negatives = {"domain": num_views * has_image_image, "slot": (num_views - 1) * has_image_image}.get(negatives, num_views * (has_image_image or has_image_text))
         return {
-            "ii+": (v - 1) * ii,
-            "it+": 1 * it,
-            "ti+": v * it,
-            "ii-": pictures * others,
-            "it-": others * (it or (anywhere and ii)),
-            "ti-": v * others * it,
-            "tt-": others * (it and negatives == "all"),
+            "ii+": (num_views - 1) * has_image_image,
+            "it+": 1 * has_image_text,
+            "ti+": num_views * has_image_text,
+            "ii-": image_negatives * other_samples,
+            "it-": other_samples * (has_image_text or (spans_domains and has_image_image)),
+            "ti-": num_views * other_samples * has_image_text,
+            "tt-": other_samples * (has_image_text and negatives == "all"),
         }
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipMethod(ImageText):
+class ClipMethod(ImageTextMethod):
     """CLIP (Radford et al., 2021): image-text contrast, linear projections, one learnable scale."""
 
     name: Literal["clip"] = "clip"
-    temperature: float = setting(0.07, low=0.01, high=1)
+    temperature: float = config_field(0.07, low=0.01, high=1)
     """Initial temperature; learnt in log space, its inverse capped at 100."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniclMethod(ImageText):
+class UniclMethod(ImageTextMethod):
     """UniCL (Yang et al., CVPR 2022): pictures, texts and labels; equal labels are positives."""
 
     name: Literal["unicl"] = "unicl"
-    temperature: float = setting(0.36787944117144233, low=0.01, high=1)
+    temperature: float = config_field(0.36787944117144233, low=0.01, high=1)
     """Initial temperature; the published scale starts at e."""
     equal_captions: bool = False
     """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.).
@@ -154,18 +154,18 @@ class UniclMethod(ImageText):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlipMethod(OneText):
+class SlipMethod(SingleCaptionMethod):
     """SLIP (Mu et al., ECCV 2022): CLIP on a weak view, SimCLR between two strong ones."""
 
     name: Literal["slip"] = "slip"
-    temperature: float = setting(0.07, low=0.01, high=1)
+    temperature: float = config_field(0.07, low=0.01, high=1)
     """Initial temperature of the image-text contrast."""
-    ssl_weight: float = setting(1.0, low=0)
+    ssl_weight: float = config_field(1.0, low=0)
     """Weight of SimCLR's loss beside CLIP's."""
-    ssl_temperature: float = setting(0.1, low=0.01, high=1)
-    ssl_width: int = setting(4096, low=2)
+    ssl_temperature: float = config_field(0.1, low=0.01, high=1)
+    ssl_width: int = config_field(4096, low=2)
     """Hidden units of SimCLR's head, three layers with batch norm."""
-    ssl_embedding: int = setting(256, low=2)
+    ssl_embedding: int = config_field(256, low=2)
     """Width of SimCLR's space."""
     remote_gradients: bool = True
     """False = as published: what CLIP's loss says of other processes' rows is dropped."""
@@ -176,8 +176,8 @@ class SlipMethod(OneText):
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
         pair = {"it+": 1, "ti+": 1, "it-": samples - 1, "ti-": samples - 1}
-        acts = self.ssl_weight > 0
-        return {**pair, "ii+": 1 * acts, "ii-": 2 * (samples - 1) * acts}
+        is_ssl_active = self.ssl_weight > 0
+        return {**pair, "ii+": 1 * is_ssl_active, "ii-": 2 * (samples - 1) * is_ssl_active}
 
     def check(self, views: ViewsConfig) -> None:
         """`UserError` unless there is a view for each of its losses."""
@@ -190,15 +190,15 @@ class DeclipMethod:
     """DeCLIP (Li et al., ICLR 2022): CLIP of two views by two captions, and three more signals."""
 
     name: Literal["declip"] = "declip"
-    temperature: float = setting(0.07, low=0.01, high=1)
+    temperature: float = config_field(0.07, low=0.01, high=1)
     """Initial temperature; as published the scale is kept between e^3 and 100."""
     weights: tuple[float, float, float, float] = (0.4, 0.2, 0.2, 0.2)
     """Of CLIP's, the nearest neighbours', SimSiam's and the masked language model's losses."""
-    queue: int = setting(65_536, low=1)
+    queue: int = config_field(65_536, low=1)
     """Text features among which neighbours are looked up."""
-    ssl_width: int = setting(1024, low=2)
+    ssl_width: int = config_field(1024, low=2)
     """Width of SimSiam's projector; its predictor is half as wide inside."""
-    masked: float = setting(0.15, above=0, high=1)
+    masked: float = config_field(0.15, above=0, high=1)
     """Share of the tokens that are to be guessed."""
 
     texts: ClassVar[tuple[str, ...]] = ("edited", "masked")

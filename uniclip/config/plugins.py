@@ -16,11 +16,11 @@ from pathlib import Path
 
 from uniclip.errors import UserError
 
-_used: dict[str, Path] = {}
+_plugin_paths: dict[str, Path] = {}
 """Top-level name -> its file, or the folder of its package."""
 
 
-def use(names: str | Sequence[str]) -> None:
+def import_plugins(names: str | Sequence[str]) -> None:
     """Import modules, looked for in the working folder and where Python looks.
 
     Raises:
@@ -29,29 +29,29 @@ def use(names: str | Sequence[str]) -> None:
     if not isinstance(names, Sequence):
         raise UserError(f"plugins must be a list such as [my_module], got {names!r}")
     for name in [names] if isinstance(names, str) else names:
-        top = str(name).partition(".")[0]
+        top_level_name = str(name).partition(".")[0]
         if os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())
         try:
             importlib.import_module(str(name))
         except Exception as error:
-            said = " ".join(str(error).split())[:200]
+            message = " ".join(str(error).split())[:200]
             raise UserError(
-                f"plugins: {name} cannot be imported ({type(error).__name__}: {said}); "
+                f"plugins: {name} cannot be imported ({type(error).__name__}: {message}); "
                 f"it is looked for in {os.getcwd()} and on PYTHONPATH"
             ) from error
-        file = getattr(sys.modules[top], "__file__", None)
+        file = getattr(sys.modules[top_level_name], "__file__", None)
         if file is None:
-            raise UserError(f"plugins: {top} is a folder without an __init__.py; give it one")
-        _used[top] = Path(file).parent if Path(file).stem == "__init__" else Path(file)
+            raise UserError(f"plugins: {top_level_name} is a folder without an __init__.py; give it one")
+        _plugin_paths[top_level_name] = Path(file).parent if Path(file).stem == "__init__" else Path(file)
 
 
-def places() -> tuple[Path, ...]:
+def get_plugin_paths() -> tuple[Path, ...]:
     """The files and package folders of what is in use, by name."""
-    return tuple(place for _, place in sorted(_used.items()))
+    return tuple(path for _, path in sorted(_plugin_paths.items()))
 
 
-def search_path(*first: Path) -> str:
+def build_python_path(*extra_folders: Path) -> str:
     """The PYTHONPATH of a process that is to find these folders and what is in use."""
-    folders = dict.fromkeys([*first, *(place.parent for place in places())])
+    folders = dict.fromkeys([*extra_folders, *(path.parent for path in get_plugin_paths())])
     return os.pathsep.join(filter(None, [*map(str, folders), os.environ.get("PYTHONPATH")]))

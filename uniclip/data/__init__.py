@@ -14,14 +14,14 @@ from uniclip.data.csv import source as csv
 from uniclip.data.mix import source as mix
 from uniclip.data.openmoji import source as openmoji
 from uniclip.data.scenes import source as scenes
-from uniclip.data.split import PARTS, Part, Split
-from uniclip.errors import UserError, unknown
+from uniclip.data.split import SPLIT_NAMES, SplitName, Split
+from uniclip.errors import UserError, make_unknown_name_error
 
 if TYPE_CHECKING:
-    from uniclip.augmentation.transform import Transform
+    from uniclip.augmentation.transform import AugmentationParams
     from uniclip.rng import UInt64
 
-__all__ = ["PARTS", "Part", "Split", "fingerprint", "missing", "open_split", "views"]
+__all__ = ["SPLIT_NAMES", "SplitName", "Split", "fingerprint", "describe_missing", "open_split", "sample_view"]
 
 SOURCES: dict[str, ModuleType] = {
     "openmoji": openmoji,
@@ -30,35 +30,35 @@ SOURCES: dict[str, ModuleType] = {
     "mix": mix,
 }
 
-View = Literal["weak", "strong", "evaluation"]
+ViewKind = Literal["weak", "strong", "evaluation"]
 
 
 def fingerprint(config: Any) -> dict[str, Any]:
     """What the data is, as plain JSON; reads no pictures. `config`: one of `config.DATA`."""
-    described: dict[str, Any] = SOURCES[config.name].fingerprint(config)
-    return described
+    fingerprint_data: dict[str, Any] = SOURCES[config.name].fingerprint(config)
+    return fingerprint_data
 
 
-def missing(config: Any) -> str | None:
+def describe_missing(config: Any) -> str | None:
     """None if the data is here, else one line that says how to get it."""
-    how: str | None = SOURCES[config.name].missing(config)
-    return how
+    install_hint: str | None = SOURCES[config.name].missing(config)
+    return install_hint
 
 
-def open_split(config: Any, part: Part) -> Split:
+def open_split(config: Any, split_name: SplitName) -> Split:
     """One part of the data, pictures read on demand; `UserError` if the data isn't here."""
-    if part not in PARTS:
-        raise unknown("split", part, PARTS)
-    how = missing(config)
-    if how is not None:
-        raise UserError(f"data={config.name} is missing: {how}")
-    split: Split = SOURCES[config.name].open_split(config, part)
+    if split_name not in SPLIT_NAMES:
+        raise make_unknown_name_error("split", split_name, SPLIT_NAMES)
+    install_hint = describe_missing(config)
+    if install_hint is not None:
+        raise UserError(f"data={config.name} is missing: {install_hint}")
+    split: Split = SOURCES[config.name].open_split(config, split_name)
     return split
 
 
-def views(
-    config: Any, kind: View, key: int, ids: UInt64, identity: float, crop: float = 0.2
-) -> Transform:
+def sample_view(
+    config: Any, kind: ViewKind, key: int, ids: UInt64, identity: float, min_crop_scale: float = 0.2
+) -> AugmentationParams:
     """The transforms of one view of samples `ids` (n,); scenes damage what they are told to.
 
     identity, crop: as in `config.ViewsConfig`; scenes have no such crops.
@@ -67,9 +67,9 @@ def views(
     from uniclip.data.scenes import views as scene_views
 
     if config.name == "scenes":
-        return scene_views.views(config, kind, key, ids, identity)
+        return scene_views.sample_scene_view(config, kind, key, ids, identity)
     if kind == "evaluation":
-        return transform.evaluation(len(ids))
+        return transform.build_evaluation_params(len(ids))
     if kind == "weak":
-        return transform.weak(key, ids, identity)
-    return transform.strong(key, ids, identity, crop)
+        return transform.sample_weak(key, ids, identity)
+    return transform.sample_strong(key, ids, identity, min_crop_scale)

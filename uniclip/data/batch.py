@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-TEXTS = ("edited", "masked", "targets")
+EXTRA_TEXT_FIELDS = ("edited", "masked", "targets")
 """Fields that only methods with several texts a sample ask for."""
-VIEWED = ("pixels", "vectors")
+PER_VIEW_FIELDS = ("pixels", "vectors")
 """Fields whose second dimension goes along the samples; that of the others is the first."""
 
 
@@ -42,15 +42,15 @@ class Batch:
         """The same batch on `device` (no copy where it is there already)."""
         return replace(self, **{n: v.to(device, non_blocking=True) for n, v in self._present()})
 
-    def rows(self, which: slice) -> Batch:
+    def rows(self, row_slice: slice) -> Batch:
         """The samples `which` alone."""
-        few = {n: v[:, which] if n in VIEWED else v[which] for n, v in self._present()}
-        return replace(self, **few)
+        row_fields = {n: v[:, row_slice] if n in PER_VIEW_FIELDS else v[row_slice] for n, v in self._present()}
+        return replace(self, **row_fields)
 
-    def chunks(self, count: int) -> list[Batch]:
+    def chunks(self, num_chunks: int) -> list[Batch]:
         """The samples in order, in so many chunks that differ by one in size at most."""
         n = len(self.sample)
-        return [self.rows(slice(n * i // count, n * (i + 1) // count)) for i in range(count)]
+        return [self.rows(slice(n * i // num_chunks, n * (i + 1) // num_chunks)) for i in range(num_chunks)]
 
     def _present(self) -> list[tuple[str, torch.Tensor]]:
         fields = [(name, getattr(self, name)) for name in self.__dataclass_fields__]

@@ -20,15 +20,15 @@ from torch.utils.data import DataLoader, Dataset
 from uniclip import data, rng
 from uniclip.augmentation import transform as augment
 from uniclip.config import RunConfig
-from uniclip.data.batch import TEXTS, VIEWED, Batch
-from uniclip.data.split import Portion, Split
+from uniclip.data.batch import EXTRA_TEXT_FIELDS, PER_VIEW_FIELDS, Batch
+from uniclip.data.split import SourceShare, Split
 from uniclip.data.text import augment as captions
 from uniclip.data.text.tokenizer import Tokenizer
-from uniclip.distributed import ALONE, Processes
+from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
 from uniclip.errors import UserError
 
 
-class Batches(Dataset[Batch]):
+class TrainingBatches(Dataset[Batch]):
     """The training batches of one run.
 
     Over several processes each yields its own rows of the same batches: those of rank 0 stand
@@ -43,47 +43,47 @@ class Batches(Dataset[Batch]):
         config: RunConfig,
         split: Split,
         tokenizer: Tokenizer,
-        processes: Processes = ALONE,
+        processes: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.config, self.split = config, split
-        self._portions = _portions(config, split, processes)
+        self._portions = _build_source_slices(config, split, processes)
         self.steps_per_epoch = self._portions[0].steps
         self._pad = tokenizer.pad
         self._eos = tokenizer.eos
         self._texts: tuple[str, ...] = getattr(config.method, "texts", ())
         # It goes through the whole vocabulary.
-        self._special = captions.Special.of(tokenizer) if self._texts else None
+        self._special = captions.VocabularyInfo.of(tokenizer) if self._texts else None
         self._captions = np.array([len(c) for c in split.captions], np.int64)
         self._first = np.cumsum(self._captions) - self._captions
         # Encoded once, here: a data worker needs no tokenizer (whose threads don't survive fork).
-        every = [caption for several in split.captions for caption in several]
-        row = {caption: i for i, caption in enumerate(dict.fromkeys(every))}
-        self._row = np.array([row[caption] for caption in every], np.int64)
-        self._tokens = tokenizer.encode(list(row), config.model.text.context)
+        all_captions = [caption for sample_captions in split.captions for caption in sample_captions]
+        row_by_caption = {caption: i for i, caption in enumerate(dict.fromkeys(all_captions))}
+        self._row = np.array([row_by_caption[caption] for caption in all_captions], np.int64)
+        self._tokens = tokenizer.encode(list(row_by_caption), config.model.text.context)
 
     def batch(self, step: int) -> Batch:
         """The batch of `step`, counted from 0 over all epochs."""
-        few = [self._portion(portion, step) for portion in self._portions if portion.own]
-        return few[0] if len(few) == 1 else _joined(few, self._pad)
+        slice_batches = [self._portion(source_slice, step) for source_slice in self._portions if source_slice.own]
+        return slice_batches[0] if len(slice_batches) == 1 else _concatenate_batches(slice_batches, self._pad)
 
-    def _portion(self, portion: _Portion, step: int) -> Batch:
-        epoch, position = divmod(step, portion.steps)
-        order = _order(self._key(portion.purpose, epoch), portion.stop - portion.start)
-        size, own = portion.size, slice(portion.own.start, portion.own.stop)
-        index = portion.start + order[position * size : (position + 1) * size]
+    def _portion(self, source_slice: _SourceSlice, step: int) -> Batch:
+        epoch, position = divmod(step, source_slice.steps)
+        order = _get_cached_permutation(self._key(source_slice.purpose, epoch), source_slice.stop - source_slice.start)
+        rows_per_batch, local_rows = source_slice.size, slice(source_slice.own.start, source_slice.own.stop)
+        index = source_slice.start + order[position * rows_per_batch : (position + 1) * rows_per_batch]
         # Of all processes: how long the longest is decides what is drawn to be masked.
-        tokens = self._text(epoch, index)[own]
-        index = index[own]
+        tokens = self._text(epoch, index)[local_rows]
+        index = index[local_rows]
         pixels, vectors = self._views(epoch, index)
-        others = self._other_texts(epoch, index, tokens)
-        label = self.split.training_label
+        text_variants = self._other_texts(epoch, index, tokens)
+        training_labels = self.split.training_label
         return Batch(
             pixels=torch.from_numpy(pixels),
             vectors=torch.from_numpy(vectors),
             tokens=torch.from_numpy(tokens),
             sample=torch.from_numpy(index.copy()),
-            label=torch.from_numpy(np.full(len(index), -1) if label is None else label[index]),
-            **{name: torch.from_numpy(text) for name, text in others.items()},
+            label=torch.from_numpy(np.full(len(index), -1) if training_labels is None else training_labels[index]),
+            **{name: torch.from_numpy(variant_tokens) for name, variant_tokens in text_variants.items()},
         )
 
     def stream(self, start: int, stop: int) -> Iterator[Batch]:
@@ -105,54 +105,54 @@ class Batches(Dataset[Batch]):
 
     __getitem__ = batch
 
-    def _key(self, purpose: str, epoch: int, *names: str) -> int:
-        return rng.key(self.config.seed, self.config.stream, purpose, epoch, *names)
+    def _key(self, purpose: str, epoch: int, *qualifiers: str) -> int:
+        return rng.derive_key(self.config.seed, self.config.stream, purpose, epoch, *qualifiers)
 
     def _views(
         self, epoch: int, index: NDArray[np.int64]
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """(V, N, 3, H, W) and (V, N, A): weak views, then strong ones."""
         config, ids = self.config, self.split.ids[index]
-        canvases = self.split.pixels(index)
-        kinds: list[tuple[data.View, int]] = []
-        kinds += [("weak", i) for i in range(config.views.weak)]
-        kinds += [("strong", i) for i in range(config.views.strong)]
+        images = self.split.pixels(index)
+        view_kinds: list[tuple[data.ViewKind, int]] = []
+        view_kinds += [("weak", i) for i in range(config.views.weak)]
+        view_kinds += [("strong", i) for i in range(config.views.strong)]
         views, vectors = [], []
-        for kind, i in kinds:
+        for kind, i in view_kinds:
             key = self._key("view", epoch, f"{kind}/{i}")
-            law = config.views
-            transform = data.views(config.data, kind, key, ids, law.identity, law.crop)
-            views.append(augment.apply(canvases, transform, config.model.image.pixels))
-            vectors.append(augment.describe(transform))
+            views_config = config.views
+            params = data.sample_view(config.data, kind, key, ids, views_config.identity, views_config.crop)
+            views.append(augment.apply_augmentation(images, params, config.model.image.pixels))
+            vectors.append(augment.encode_as_vector(params))
         return np.stack(views), np.stack(vectors)
 
     def _text(self, epoch: int, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """(N, L): the caption drawn for each sample, cut to the batch's longest."""
         ids = self.split.ids[index]
-        drawn = rng.integers(self._key("caption", epoch), ids, self._captions[index])
-        tokens = self._tokens[self._row[self._first[index] + drawn]]
-        longest = int((tokens == self._eos).argmax(1).max()) + 1
-        return np.ascontiguousarray(tokens[:, :longest])
+        caption_choice = rng.integers(self._key("caption", epoch), ids, self._captions[index])
+        tokens = self._tokens[self._row[self._first[index] + caption_choice]]
+        max_length = int((tokens == self._eos).argmax(1).max()) + 1
+        return np.ascontiguousarray(tokens[:, :max_length])
 
     def _other_texts(
         self, epoch: int, index: NDArray[np.int64], tokens: NDArray[np.int64]
     ) -> dict[str, NDArray[np.int64]]:
         """What the method wants beside the captions `tokens` (N, L)."""
-        ids, special = self.split.ids[index], self._special
-        made: dict[str, NDArray[np.int64]] = {}
-        if special is None:
-            return made
+        ids, vocabulary_info = self.split.ids[index], self._special
+        text_variants: dict[str, NDArray[np.int64]] = {}
+        if vocabulary_info is None:
+            return text_variants
         if "edited" in self._texts:
-            made["edited"] = captions.edit(self._key("edit", epoch), ids, tokens, special)
+            text_variants["edited"] = captions.edit_captions(self._key("edit", epoch), ids, tokens, vocabulary_info)
         if "masked" in self._texts:
-            share = self.config.method.masked
-            hidden = captions.mask(self._key("mask", epoch), ids, tokens, special, share)
-            made["masked"], made["targets"] = hidden
-        return made
+            mask_ratio = self.config.method.masked
+            masked_tokens_and_labels = captions.mask_tokens(self._key("mask", epoch), ids, tokens, vocabulary_info, mask_ratio)
+            text_variants["masked"], text_variants["targets"] = masked_tokens_and_labels
+        return text_variants
 
 
 @dataclass(frozen=True)
-class _Portion:
+class _SourceSlice:
     """The samples start:stop, of which every batch has `size`."""
 
     start: int
@@ -169,52 +169,52 @@ class _Portion:
         return (self.stop - self.start) // self.size
 
 
-def _portions(config: RunConfig, split: Split, processes: Processes) -> list[_Portion]:
+def _build_source_slices(config: RunConfig, split: Split, process_group: ProcessGroup) -> list[_SourceSlice]:
     """How many samples of each portion a batch has; `UserError` where there are too few."""
     size = config.train.batch_size
-    mine = _share(config, processes)
-    shares = split.portions or (Portion(0, len(split), 1.0),)
-    sizes = [round(size * p.share) for p in shares]
-    sizes[0] = size - sum(sizes[1:])
-    portions, before = [], 0
-    for i, (p, n) in enumerate(zip(shares, sizes)):
-        if not 0 < n <= p.stop - p.start:
+    batch_rows = _compute_local_rows(config, process_group)
+    source_shares = split.portions or (SourceShare(0, len(split), 1.0),)
+    rows_per_source = [round(size * source_share.share) for source_share in source_shares]
+    rows_per_source[0] = size - sum(rows_per_source[1:])
+    source_slices, row_offset = [], 0
+    for i, (source_share, num_rows) in enumerate(zip(source_shares, rows_per_source)):
+        if not 0 < num_rows <= source_share.stop - source_share.start:
             raise UserError(
-                f"train.batch_size={size} takes {n} of the {p.stop - p.start} training samples of "
+                f"train.batch_size={size} takes {num_rows} of the {source_share.stop - source_share.start} training samples of "
                 f"data={config.data.name} at once; choose another batch size or more data"
             )
-        own = range(min(max(mine.start - before, 0), n), min(max(mine.stop - before, 0), n))
-        portions.append(_Portion(p.start, p.stop, n, "order" if i == 0 else f"order/{i}", own))
-        before += n
-    return portions
+        local_rows = range(min(max(batch_rows.start - row_offset, 0), num_rows), min(max(batch_rows.stop - row_offset, 0), num_rows))
+        source_slices.append(_SourceSlice(source_share.start, source_share.stop, num_rows, "order" if i == 0 else f"order/{i}", local_rows))
+        row_offset += num_rows
+    return source_slices
 
 
-def _share(config: RunConfig, processes: Processes) -> range:
+def _compute_local_rows(config: RunConfig, process_group: ProcessGroup) -> range:
     """Which rows of a batch are this process's; `UserError` if they are too few to be cut."""
-    size, world = config.train.batch_size, processes.world
-    if size // world < config.train.accumulate:
+    size, world_size = config.train.batch_size, process_group.world
+    if size // world_size < config.train.accumulate:
         raise UserError(
-            f"train.batch_size={size} is too small for {world} processes times "
+            f"train.batch_size={size} is too small for {world_size} processes times "
             f"train.accumulate={config.train.accumulate} chunks; each needs a sample"
         )
-    return range(size * processes.rank // world, size * (processes.rank + 1) // world)
+    return range(size * process_group.rank // world_size, size * (process_group.rank + 1) // world_size)
 
 
-def _joined(few: list[Batch], pad: int) -> Batch:
+def _concatenate_batches(batches: list[Batch], pad_id: int) -> Batch:
     """The portions of one batch, one after the other, texts padded to the longest."""
-    fields = {name: [getattr(b, name) for b in few] for name in Batch.__dataclass_fields__}
-    joined: dict[str, torch.Tensor] = {}
-    for name, parts in fields.items():
-        if parts[0] is None:
+    values_by_field = {name: [getattr(batch, name) for batch in batches] for name in Batch.__dataclass_fields__}
+    tensors_by_field: dict[str, torch.Tensor] = {}
+    for name, tensors in values_by_field.items():
+        if tensors[0] is None:
             continue
-        if name in ("tokens", *TEXTS):
-            longest = max(p.shape[1] for p in parts)
-            fill = captions.IGNORED if name == "targets" else pad
-            parts = [F.pad(p, (0, longest - p.shape[1]), value=fill) for p in parts]
-        joined[name] = torch.cat(parts, dim=1 if name in VIEWED else 0)
-    return Batch(**joined)
+        if name in ("tokens", *EXTRA_TEXT_FIELDS):
+            max_length = max(tensor.shape[1] for tensor in tensors)
+            pad_value = captions.IGNORE_INDEX if name == "targets" else pad_id
+            tensors = [F.pad(tensor, (0, max_length - tensor.shape[1]), value=pad_value) for tensor in tensors]
+        tensors_by_field[name] = torch.cat(tensors, dim=1 if name in PER_VIEW_FIELDS else 0)
+    return Batch(**tensors_by_field)
 
 
 @lru_cache(maxsize=4)
-def _order(key: int, n: int) -> NDArray[np.int64]:
+def _get_cached_permutation(key: int, n: int) -> NDArray[np.int64]:
     return rng.permutation(key, n)

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from uniclip.rng import UInt64
 
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
+SplitName = Literal["train", "validation", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Portion:
+class SourceShare:
     """Samples start:stop, of which each batch has the same share."""
 
     start: int
@@ -41,7 +41,7 @@ class Split(ABC):
     """What to call each sample in a report."""
     training_label: NDArray[np.int64] | None = None
     """(n,): the class that a method may train on, -1 for a pair; None = all are pairs."""
-    portions: tuple[Portion, ...] = ()
+    portions: tuple[SourceShare, ...] = ()
     """Of every batch; none = one, of everything."""
 
     def __len__(self) -> int:
@@ -52,11 +52,11 @@ class Split(ABC):
         """The canvases of the samples at `index` (b,): (b, 3, H, W) uint8."""
 
 
-def part_of(name: str, *, validation: float, test: float) -> Part:
+def assign_split(sample_name: str, *, validation_fraction: float, test_fraction: float) -> SplitName:
     """Where the sample of that name belongs: a hash of the name falls into the parts' shares."""
-    from uniclip.rng import sample_id  # here: see `uniclip.data`
+    from uniclip.rng import hash_sample_id  # here: see `uniclip.data`
 
-    drawn = sample_id(f"split/{name}") / 2**64
-    if drawn < test:
+    position = hash_sample_id(f"split/{sample_name}") / 2**64
+    if position < test_fraction:
         return "test"
-    return "validation" if drawn < test + validation else "train"
+    return "validation" if position < test_fraction + validation_fraction else "train"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import uniclip.data
 from uniclip import identity
-from uniclip.config.binding import plain
-from uniclip.errors import unknown
+from uniclip.config.binding import to_builtins
+from uniclip.errors import make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.cache import Cache
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.config import RunConfig
     from uniclip.store import Score
 
@@ -39,30 +39,30 @@ BENCHMARKS: dict[str, str] = {
 GIGABYTE = 10**9
 
 
-def expanded(
-    benchmark: Sequence[str], folders: Sequence[Path] = (datasets.CONF,)
+def expand_benchmarks(
+    entries: Sequence[str], folders: Sequence[Path] = (datasets.CONF,)
 ) -> tuple[str, ...]:
     """The data sets of a benchmark, lists such as `bench14` written out (and the user's own in her
     `folders`); `UserError` names what is neither a data set nor a list."""
     names: list[str] = []
-    for name in benchmark:
-        several = name in datasets.benchmarks(folders)
-        names += datasets.benchmark(name, folders, also=BENCHMARKS) if several else [name]
+    for name in entries:
+        is_list = name in datasets.list_benchmarks(folders)
+        names += datasets.read_benchmark(name, folders, also=BENCHMARKS) if is_list else [name]
     for name in names:
-        _check(name)
+        _require_known(name)
     return tuple(dict.fromkeys(names))
 
 
-def protocol(name: str, config: RunConfig, cache: Path | None = None) -> dict[str, Any]:
+def build_protocol(name: str, config: RunConfig, cache_folder: Path | None = None) -> dict[str, Any]:
     """Everything that a score of benchmark `name` depends on besides the model, as plain JSON.
 
     It depends on what is evaluated only: the run's data section counts where it is the evaluated
     one. The store's `cache` folder knows of data that is gone by now. Raises `UserError` for an
     unknown name, or for a CSV file that cannot be read.
     """
-    module = _module(name, config, cache)
+    module = _load_benchmark(name, config, cache_folder)
     source = module.source(config)
-    stated: dict[str, Any] = plain(
+    record: dict[str, Any] = to_builtins(
         {
             "benchmark": name,
             "split": "test",
@@ -70,38 +70,38 @@ def protocol(name: str, config: RunConfig, cache: Path | None = None) -> dict[st
             **module.protocol(source),
         }
     )
-    return stated
+    return record
 
 
-def evaluation_hash(name: str, config: RunConfig, cache: Path | None = None) -> str:
+def evaluation_hash(name: str, config: RunConfig, cache_folder: Path | None = None) -> str:
     """8 hex digits over the protocol: what scores of one data set are kept under."""
-    return identity.digest(protocol(name, config, cache), 8)
+    return identity.digest(build_protocol(name, config, cache_folder), 8)
 
 
-def missing(name: str, config: RunConfig, cache: Path | None = None) -> str | None:
+def describe_missing(name: str, config: RunConfig, cache_folder: Path | None = None) -> str | None:
     """What benchmark `name` lacks here and how to get it; None if it can be run."""
-    module = _module(name, config, cache)
+    module = _load_benchmark(name, config, cache_folder)
     reason: str | None = module.missing(config)
     if reason is not None or name not in BENCHMARKS:
         return reason
-    return uniclip.data.missing(module.source(config))
+    return uniclip.data.describe_missing(module.source(config))
 
 
-def unprobed(name: str, config: RunConfig, cache: Path | None = None) -> str | None:
+def describe_missing_probe_data(name: str, config: RunConfig, cache_folder: Path | None = None) -> str | None:
     """What benchmark `name`, which can be run, lacks for a linear probe; None if nothing."""
     if name in BENCHMARKS:
         return None
-    reason: str | None = _module(name, config, cache).unprobed(config)
+    reason: str | None = _load_benchmark(name, config, cache_folder).unprobed(config)
     return reason
 
 
 def evaluate(
     name: str,
-    pretrained: Pretrained,
+    pretrained: PretrainedModel,
     config: RunConfig,
-    cache: Path | None = None,
-    weights: str = "",
-    stop: Callable[[], bool] = lambda: False,
+    cache_folder: Path | None = None,
+    weights_hash: str = "",
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[tuple[Score, ...], dict[str, NDArray[np.generic]]]:
     """The scores of a model on the test split of benchmark `name`, and what lies behind them.
 
@@ -112,12 +112,12 @@ def evaluate(
     asked on the way through a published set, where `Stopped` is raised; with a cache the same call
     goes on from there.
     """
-    module = _module(name, config, cache, weights, stop)
+    module = _load_benchmark(name, config, cache_folder, weights_hash, should_stop)
     scores, predictions = module.evaluate(pretrained, module.source(config))
     return scores, predictions
 
 
-def leaked(name: str, config: RunConfig, folder: Path) -> NDArray[np.int8] | None:
+def find_near_duplicates(name: str, config: RunConfig, cache_folder: Path) -> NDArray[np.int8] | None:
     """Which test pictures of a published set are near-duplicates of the run's training pictures.
 
     (n,) int8 of `leakage.NEAR`, `APART` and `TOO_PLAIN`, in the order of the test pictures; None
@@ -126,53 +126,53 @@ def leaked(name: str, config: RunConfig, folder: Path) -> NDArray[np.int8] | Non
     """
     if name in BENCHMARKS:
         return None
-    if uniclip.data.missing(config.data) is not None:
+    if uniclip.data.describe_missing(config.data) is not None:
         return None
-    module = _module(name, config, folder)
+    module = _load_benchmark(name, config, cache_folder)
     source = module.source(config)
     dataset, root = module.dataset(source), source.root
     from uniclip.evaluate.checks import near_duplicates
 
-    cache = Cache(folder / "leakage")
-    place = {"set": dataset.name, "root": str(Path(root).absolute()), "rule": dataset.rule}
-    train = {**uniclip.data.fingerprint(config.data), "part": "train"}
+    cache = Cache(cache_folder / "leakage")
+    test_location = {"set": dataset.name, "root": str(Path(root).absolute()), "rule": dataset.rule}
+    train_fingerprint = {**uniclip.data.fingerprint(config.data), "part": "train"}
     if dataset.missing(root, ("test",)) is not None:
-        return near_duplicates.last(cache, place, train)
-    return near_duplicates.check(
+        return near_duplicates.read_last_verdicts(cache, test_location, train_fingerprint)
+    return near_duplicates.find_duplicates_cached(
         cache,
-        place,
+        test_location,
         {**dataset.fingerprint(root, ("test",)), "part": "test"},
-        train,
-        lambda: near_duplicates.of_pictures(dataset.open(root, "test")),
-        lambda: near_duplicates.of_split(uniclip.data.open_split(config.data, "train")),
+        train_fingerprint,
+        lambda: near_duplicates.compute_dataset_thumbnails(dataset.open(root, "test")),
+        lambda: near_duplicates.compute_split_thumbnails(uniclip.data.open_split(config.data, "train")),
     )
 
 
-def validate(pretrained: Pretrained, config: RunConfig) -> float:
+def validate(pretrained: PretrainedModel, config: RunConfig) -> float:
     """R@1, the mean of both ways, over at most 512 fixed validation pictures of the run's data."""
     from uniclip.evaluate.scoring import validation
 
     return validation.validate(pretrained, config)
 
 
-def _module(
+def _load_benchmark(
     name: str,
     config: RunConfig,
-    folder: Path | None,
-    weights: str = "",
-    stop: Callable[[], bool] = lambda: False,
+    cache_folder: Path | None,
+    weights_hash: str = "",
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Any:
-    _check(name)
+    _require_known(name)
     if name in BENCHMARKS:
         return import_module(BENCHMARKS[name])
-    from uniclip.evaluate.benchmarks.published import Published
+    from uniclip.evaluate.benchmarks.published import PublishedBenchmark
 
-    most = config.runtime.keep_embeddings * GIGABYTE
-    cache = Cache(folder, weights, most) if most else Cache()
-    return Published(datasets.get(name).name, cache, stop)
+    max_bytes = config.runtime.keep_embeddings * GIGABYTE
+    cache = Cache(cache_folder, weights_hash, max_bytes) if max_bytes else Cache()
+    return PublishedBenchmark(datasets.get(name).name, cache, should_stop)
 
 
-def _check(name: str) -> None:
-    known = (*BENCHMARKS, *datasets.DATASETS, *datasets.ALIASES)
-    if name not in known and ":" not in name:
-        raise unknown("benchmark", name, [*BENCHMARKS, *datasets.benchmarks(), *datasets.DATASETS])
+def _require_known(name: str) -> None:
+    known_names = (*BENCHMARKS, *datasets.DATASETS, *datasets.ALIASES)
+    if name not in known_names and ":" not in name:
+        raise make_unknown_name_error("benchmark", name, [*BENCHMARKS, *datasets.list_benchmarks(), *datasets.DATASETS])

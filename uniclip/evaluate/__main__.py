@@ -25,44 +25,44 @@ from typing import TYPE_CHECKING, Any
 
 from uniclip import evaluate
 from uniclip.config import RunConfig, RuntimeConfig, plugins
-from uniclip.config.binding import bind, plain
-from uniclip.config.compose import parse
-from uniclip.errors import UserError, not_judged, unknown
+from uniclip.config.binding import bind, to_builtins
+from uniclip.config.compose import parse_overrides
+from uniclip.errors import UserError, make_not_evaluated_error, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.checks import near_duplicates
 from uniclip.evaluate.protocols import custom
-from uniclip.io.atomic import as_json, sum_of
-from uniclip.io.atomic import replace as write
+from uniclip.io.atomic import to_json_bytes, digest_file
+from uniclip.io.atomic import atomic_write as write
 from uniclip.store import RunFolder, Store
 
 if TYPE_CHECKING:
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
 
-STORE = "store"
-JUDGED = ("data_root", "protocol")
-SWITCHES = ("trust", "quick_gelu")
+DEFAULT_STORE = "store"
+RUNTIME_KEYS = ("data_root", "protocol")
+BOOLEAN_KEYS = ("trust", "quick_gelu")
 KEYS = (
-    *("run", "benchmark", *JUDGED, "conf_dir", "store", "cache", *SWITCHES, "out", "plugins"),
+    *("run", "benchmark", *RUNTIME_KEYS, "conf_dir", "store", "cache", *BOOLEAN_KEYS, "out", "plugins"),
 )  # fmt: skip
-ASSUMED = "the activation is assumed to be GELU: say quick_gelu=true if it was trained with that"
+ASSUMED_GELU_MESSAGE = "the activation is assumed to be GELU: say quick_gelu=true if it was trained with that"
 
 
-def main(words: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Print a table; the exit status (2 for the user's errors)."""
     try:
-        given = parse(words)
-        for key in given:
+        arguments = parse_overrides(argv)
+        for key in arguments:
             if key not in KEYS:
-                raise unknown("key", key, KEYS)
-        if "run" not in given:
+                raise make_unknown_name_error("key", key, KEYS)
+        if "run" not in arguments:
             raise UserError("run= is missing: name a run's folder or id, or a checkpoint")
-        if not isinstance(given["run"], str):  # an id may look like a number
-            given["run"] = next(w for w in words if w.startswith("run="))[len("run=") :]
-        for key in SWITCHES:
-            if not isinstance(given.get(key, False), bool):
-                raise UserError(f"{key} must be true or false, got {given[key]!r}")
-        plugins.use(given.get("plugins", ()))
-        for line in _told(given):
+        if not isinstance(arguments["run"], str):  # an id may look like a number
+            arguments["run"] = next(argument for argument in argv if argument.startswith("run="))[len("run=") :]
+        for key in BOOLEAN_KEYS:
+            if not isinstance(arguments.get(key, False), bool):
+                raise UserError(f"{key} must be true or false, got {arguments[key]!r}")
+        plugins.import_plugins(arguments.get("plugins", ()))
+        for line in _evaluate_and_format(arguments):
             print(line, flush=True)
     except UserError as error:
         print(f"uniclip.evaluate: {error}", file=sys.stderr)
@@ -70,68 +70,68 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _told(given: dict[str, Any]) -> Iterator[str]:
-    folders = [datasets.CONF, *(_folder(given["conf_dir"]) if "conf_dir" in given else ())]
-    asked = given.get("benchmark", "bench14")
-    listed = asked if isinstance(asked, list) else [asked]
-    names = evaluate.expanded([str(name) for name in listed], folders)
-    judged: dict[str, Any] = {key: str(given[key]) for key in JUDGED if key in given}
-    if "protocol" in judged:
-        judged["protocol"] = custom.found(judged["protocol"], folders)
-    out = _writable(Path(str(given["out"]))) if "out" in given else None
-    model = _model(given)
+def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
+    folders = [datasets.CONF, *(_conf_folders(arguments["conf_dir"]) if "conf_dir" in arguments else ())]
+    benchmark = arguments.get("benchmark", "bench14")
+    entries = benchmark if isinstance(benchmark, list) else [benchmark]
+    names = evaluate.expand_benchmarks([str(name) for name in entries], folders)
+    runtime_values: dict[str, Any] = {key: str(arguments[key]) for key in RUNTIME_KEYS if key in arguments}
+    if "protocol" in runtime_values:
+        runtime_values["protocol"] = custom.resolve_protocol(runtime_values["protocol"], folders)
+    out_path = _require_writable(Path(str(arguments["out"]))) if "out" in arguments else None
+    model = _load_model(arguments)
     if model.assumed:
         print(f"uniclip.evaluate: {model.assumed}", file=sys.stderr)
-    config = _config(model.pretrained.config, judged)
-    cache = Path(str(given["cache"])) if "cache" in given else model.cache
-    kept: dict[str, Any] = {}
-    failed: dict[str, str] = {}
+    config = _with_runtime_values(model.pretrained.config, runtime_values)
+    cache_folder = Path(str(arguments["cache"])) if "cache" in arguments else model.cache
+    results: dict[str, Any] = {}
+    errors: dict[str, str] = {}
     yield "| data set | score | value | chance | samples |"
     yield "|---|---|---|---|---|"
     for name in names:
         try:
-            lacking = evaluate.missing(name, config, cache)
-            if lacking is None:
-                kept[name], rows = _judged(name, model, config, cache)
+            missing_reason = evaluate.describe_missing(name, config, cache_folder)
+            if missing_reason is None:
+                results[name], rows = _evaluate_benchmark(name, model, config, cache_folder)
                 yield from rows
-                unprobed = evaluate.unprobed(name, config, cache)
-                if unprobed is not None:
-                    yield f"| {name} | probe | n/a: {unprobed} | | |"
+                missing_probe_data = evaluate.describe_missing_probe_data(name, config, cache_folder)
+                if missing_probe_data is not None:
+                    yield f"| {name} | probe | n/a: {missing_probe_data} | | |"
         except UserError as error:
-            lacking = failed[name] = str(error)
-        if lacking is not None:
-            yield f"| {name} | n/a: {lacking} | | | |"
-    if out is not None:
-        write(out, as_json(kept))
-    if failed:
-        raise not_judged(failed)
+            missing_reason = errors[name] = str(error)
+        if missing_reason is not None:
+            yield f"| {name} | n/a: {missing_reason} | | | |"
+    if out_path is not None:
+        write(out_path, to_json_bytes(results))
+    if errors:
+        raise make_not_evaluated_error(errors)
 
 
-def _judged(
-    name: str, model: _Model, config: RunConfig, cache: Path | None
+def _evaluate_benchmark(
+    name: str, model: _LoadedModel, config: RunConfig, cache_folder: Path | None
 ) -> tuple[dict[str, Any], list[str]]:
     """What is kept of one data set, and the rows of the table."""
-    with datasets.looked_at_once():
-        scores, _ = evaluate.evaluate(name, model.pretrained, config, cache, model.weights)
-        protocol = evaluate.protocol(name, config, cache)
-        near = evaluate.leaked(name, config, cache) if model.ours and cache is not None else None
-    kept: dict[str, Any] = {"protocol": protocol, "scores": [plain(s) for s in scores]}
+    with datasets.fingerprint_cache():
+        scores, _ = evaluate.evaluate(name, model.pretrained, config, cache_folder, model.weights)
+        protocol = evaluate.build_protocol(name, config, cache_folder)
+        duplicate_verdicts = evaluate.find_near_duplicates(name, config, cache_folder) if model.ours and cache_folder is not None else None
+    result: dict[str, Any] = {"protocol": protocol, "scores": [to_builtins(s) for s in scores]}
     rows = []
     for s in scores:
         chance = "" if s.chance is None else f"{s.chance:.3f}"
         mark = "*" if s.shown_only else ""
         rows.append(f"| {name} | {s.name}{mark} | {s.value:.4f} | {chance} | {s.samples} |")
-    if near is not None:
-        seen, judged = (
-            (near == near_duplicates.NEAR).sum(),
-            (near != near_duplicates.TOO_PLAIN).sum(),
+    if duplicate_verdicts is not None:
+        num_duplicates, num_decidable = (
+            (duplicate_verdicts == near_duplicates.DUPLICATE).sum(),
+            (duplicate_verdicts != near_duplicates.UNDECIDABLE).sum(),
         )
-        kept["near_duplicates"] = int(seen)
-        rows.append(f"| {name} | near-duplicates of training pictures | {seen} | | {judged} |")
-    return kept, rows
+        result["near_duplicates"] = int(num_duplicates)
+        rows.append(f"| {name} | near-duplicates of training pictures | {num_duplicates} | | {num_decidable} |")
+    return result, rows
 
 
-def _writable(path: Path) -> Path:
+def _require_writable(path: Path) -> Path:
     """Where a file can be put; `UserError` before anything is done for it."""
     try:
         if path.is_dir():
@@ -144,10 +144,10 @@ def _writable(path: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class _Model:
+class _LoadedModel:
     """A model, the hash of its weights, and where its embeddings are kept if nobody says."""
 
-    pretrained: Pretrained
+    pretrained: PretrainedModel
     weights: str
     """With the activation, where that is an argument."""
     cache: Path | None
@@ -157,53 +157,53 @@ class _Model:
     """What its file does not tell, if anything."""
 
 
-def _model(given: dict[str, Any]) -> _Model:
+def _load_model(arguments: dict[str, Any]) -> _LoadedModel:
     from uniclip import numerics
     from uniclip.run import load
 
-    path = _run(str(given["run"]), given.get("store"))
+    path = _find_run(str(arguments["run"]), arguments.get("store"))
     if path.is_dir() or (path.parent / "spec.json").exists():
-        if "quick_gelu" in given:
+        if "quick_gelu" in arguments:
             raise UserError("quick_gelu= is for checkpoints of others: a run knows its activation")
         pretrained = load(path)
         numerics.apply(pretrained.config)  # or a score differs from the sweep's in its last digit
         folder = RunFolder(path.resolve() if path.is_dir() else path.resolve().parent)
-        weights = folder.weights if path.is_dir() else path
+        weights_path = folder.weights if path.is_dir() else path
         in_store = folder.path.parent.name == "runs"
-        return _Model(pretrained, sum_of(weights), folder.cache if in_store else None, True)
+        return _LoadedModel(pretrained, digest_file(weights_path), folder.cache if in_store else None, True)
     from uniclip.checkpoints import importing
 
-    quick = given.get("quick_gelu")
-    pretrained = importing.load(path, trust=given.get("trust", False), quick_gelu=quick)
+    quick_gelu = arguments.get("quick_gelu")
+    pretrained = importing.load_model(path, trust=arguments.get("trust", False), quick_gelu=quick_gelu)
     activation = pretrained.config.model.text.activation
-    assumed = ASSUMED if quick is None and activation == "gelu" else ""
-    return _Model(pretrained, f"{sum_of(path)} {activation}", None, False, assumed)
+    activation_warning = ASSUMED_GELU_MESSAGE if quick_gelu is None and activation == "gelu" else ""
+    return _LoadedModel(pretrained, f"{digest_file(path)} {activation}", None, False, activation_warning)
 
 
-def _run(given: str, store: object) -> Path:
+def _find_run(run_id_or_path: str, store: object) -> Path:
     """A path, or the folder of the run of a store whose id begins so."""
-    if store is None and Path(given).exists():
-        return Path(given)
-    place = STORE if store is None else str(store)
-    found = [r.path for r in Store(place).runs() if r.id.startswith(given)]
-    if len(found) == 1:
-        return found[0]
-    if found or store is not None:
-        ids = ", ".join(path.name for path in found) or "none"
-        raise UserError(f"run {given!r} must name one run of store={place}; it fits {ids}")
-    return Path(given)
+    if store is None and Path(run_id_or_path).exists():
+        return Path(run_id_or_path)
+    store_path = DEFAULT_STORE if store is None else str(store)
+    matching_paths = [r.path for r in Store(store_path).runs() if r.id.startswith(run_id_or_path)]
+    if len(matching_paths) == 1:
+        return matching_paths[0]
+    if matching_paths or store is not None:
+        ids = ", ".join(path.name for path in matching_paths) or "none"
+        raise UserError(f"run {run_id_or_path!r} must name one run of store={store_path}; it fits {ids}")
+    return Path(run_id_or_path)
 
 
-def _folder(given: object) -> list[Path]:
-    path = Path(str(given))
+def _conf_folders(conf_dir: object) -> list[Path]:
+    path = Path(str(conf_dir))
     if not path.is_dir():
-        raise UserError(f"conf_dir={given} is not a folder")
+        raise UserError(f"conf_dir={conf_dir} is not a folder")
     return [path]
 
 
-def _config(config: RunConfig, judged: dict[str, Any]) -> RunConfig:
+def _with_runtime_values(config: RunConfig, runtime_values: dict[str, Any]) -> RunConfig:
     """The run's own, and where and how it is judged now."""
-    runtime = bind(RuntimeConfig, {**plain(config.runtime), **judged}, "runtime.")
+    runtime = bind(RuntimeConfig, {**to_builtins(config.runtime), **runtime_values}, "runtime.")
     return replace(config, runtime=runtime)
 
 

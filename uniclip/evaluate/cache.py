@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Embed = Callable[[NDArray[np.int64]], NDArray[Any]]
+    EmbedFunction = Callable[[NDArray[np.int64]], NDArray[Any]]
     """Indices (m,) of samples to their rows (m, F)."""
 
-PIECE = 256
+EMBED_BATCH_SIZE = 256
 """Samples embedded at once."""
 
-SUM = 16
+CHECKSUM_BYTES = 16
 """Bytes of the sum at a file's end."""
 
-SHARE = 10
+MIN_FREE_RATIO = 10
 """A file that would take one part in so many of the disk's free room is not kept."""
 
-CHUNK = 1 << 20
+READ_BYTES = 1 << 20
 
-CHAPTER = 1 << 14
+SEGMENT_ROWS = 1 << 14
 """A set of more rows is kept in chapters of so many on the way."""
 
 
@@ -58,7 +58,7 @@ class Cache:
     most: float = math.inf
     """Bytes of the largest file of embeddings that is kept for good."""
 
-    def rows(self, what: Mapping[str, Any], n: int, embed: Embed) -> NDArray[np.float32]:
+    def rows(self, key: Mapping[str, Any], n: int, embed: EmbedFunction) -> NDArray[np.float32]:
         """Rows (n, F) float32 that depend on `what` (plain JSON) alone, embedded if not kept.
 
         What is kept is read-only and memory-mapped; what is too large to be kept is in memory. Of a
@@ -67,48 +67,48 @@ class Cache:
         """
         import numpy as np
 
-        path = self._path("embeddings", what)
-        found = None if path is None else _mapped(path, n)
-        if found is not None:
-            return found
-        pieces = _pieces(n, embed)
-        first = next(pieces, None)
-        if first is None:
+        path = self._path("embeddings", key)
+        cached = None if path is None else _open_memmap(path, n)
+        if cached is not None:
+            return cached
+        batches = _embed_batches(n, embed)
+        first_batch = next(batches, None)
+        if first_batch is None:
             return np.zeros((0, 0), np.float32)
-        size = first.nbytes * n // len(first)
-        if path is None or not self._has_room(size) or (size > self.most and n <= CHAPTER):
-            return np.concatenate([first, *pieces])
-        if n > CHAPTER:
-            pieces = self._chapters(what, n, embed)
-            first = next(pieces)
-        if size > self.most:
-            return np.concatenate([first, *pieces])
+        num_bytes = first_batch.nbytes * n // len(first_batch)
+        if path is None or not self._has_room(num_bytes) or (num_bytes > self.most and n <= SEGMENT_ROWS):
+            return np.concatenate([first_batch, *batches])
+        if n > SEGMENT_ROWS:
+            batches = self._chapters(key, n, embed)
+            first_batch = next(batches)
+        if num_bytes > self.most:
+            return np.concatenate([first_batch, *batches])
         with suppress(OSError):  # the disk is full, say
-            _write(path, _npy(n, first, pieces))
-        made = _mapped(path, n)
-        if made is None:
-            again = self._chapters(what, n, embed) if n > CHAPTER else _pieces(n, embed)
-            return np.concatenate([*again])
-        self.forget_chapters(what, n)
-        return made
+            _write_with_checksum(path, _encode_npy(n, first_batch, batches))
+        stored = _open_memmap(path, n)
+        if stored is None:
+            recomputed = self._chapters(key, n, embed) if n > SEGMENT_ROWS else _embed_batches(n, embed)
+            return np.concatenate([*recomputed])
+        self.forget_chapters(key, n)
+        return stored
 
     def _chapters(
-        self, what: Mapping[str, Any], n: int, embed: Embed
+        self, key: Mapping[str, Any], n: int, embed: EmbedFunction
     ) -> Iterator[NDArray[np.float32]]:
-        for start, own in _contents(what, n):
-            size = min(CHAPTER, n - start)
-            yield self.rows(own, size, partial(_embed_from, embed, start))
+        for start, segment_key in _iterate_segments(key, n):
+            size = min(SEGMENT_ROWS, n - start)
+            yield self.rows(segment_key, size, partial(_embed_with_offset, embed, start))
 
-    def forget_chapters(self, what: Mapping[str, Any], n: int) -> None:
+    def forget_chapters(self, key: Mapping[str, Any], n: int) -> None:
         """Remove the parts of rows (n, F) that are kept whole, or are needed no more."""
-        for _, own in _contents(what, n) if n > CHAPTER else ():
-            self.forget("embeddings", own)
+        for _, segment_key in _iterate_segments(key, n) if n > SEGMENT_ROWS else ():
+            self.forget("embeddings", segment_key)
 
     def arrays(
         self,
-        what: Mapping[str, Any],
-        make: Callable[[], dict[str, NDArray[Any]]],
-        least: float = 0.0,
+        key: Mapping[str, Any],
+        compute: Callable[[], dict[str, NDArray[Any]]],
+        min_seconds: float = 0.0,
     ) -> dict[str, NDArray[Any]]:
         """A few small arrays that depend on `what` alone, made if not kept. None holds objects.
 
@@ -116,23 +116,23 @@ class Cache:
         """
         import numpy as np
 
-        path = self._path("arrays", what)
+        path = self._path("arrays", key)
         with suppress(OSError):
-            if path is not None and _is_whole(path):
-                with np.load(BytesIO(path.read_bytes()[:-SUM]), allow_pickle=False) as kept:
-                    return dict(kept)
-        begun = time.monotonic()
-        made = make()
-        if path is not None and time.monotonic() - begun >= least:
+            if path is not None and _is_intact(path):
+                with np.load(BytesIO(path.read_bytes()[:-CHECKSUM_BYTES]), allow_pickle=False) as stored:
+                    return dict(stored)
+        start_time = time.monotonic()
+        result = compute()
+        if path is not None and time.monotonic() - start_time >= min_seconds:
             stream = BytesIO()
-            np.savez_compressed(stream, allow_pickle=False, **made)
+            np.savez_compressed(stream, allow_pickle=False, **result)
             with suppress(OSError):
-                _write(path, [stream.getvalue()])
-        return made
+                _write_with_checksum(path, [stream.getvalue()])
+        return result
 
-    def forget(self, kind: Literal["embeddings", "arrays"], what: Mapping[str, Any]) -> None:
+    def forget(self, kind: Literal["embeddings", "arrays"], key: Mapping[str, Any]) -> None:
         """Remove what was kept on the way to something that is kept by now."""
-        path = self._path(kind, what)
+        path = self._path(kind, key)
         if path is not None:
             path.unlink(missing_ok=True)
 
@@ -140,7 +140,7 @@ class Cache:
         """Keep plain JSON under a name, over what was there."""
         if self.folder is not None:
             with suppress(OSError):
-                atomic.replace(self.folder / "notes" / f"{name}.json", json.dumps(value).encode())
+                atomic.atomic_write(self.folder / "notes" / f"{name}.json", json.dumps(value).encode())
 
     def noted(self, name: str) -> Any:
         """What was last kept under that name; None if nothing was."""
@@ -151,89 +151,89 @@ class Cache:
         except (OSError, ValueError):
             return None
 
-    def _path(self, kind: Literal["embeddings", "arrays"], what: Mapping[str, Any]) -> Path | None:
+    def _path(self, kind: Literal["embeddings", "arrays"], key: Mapping[str, Any]) -> Path | None:
         if self.folder is None:
             return None
         suffix = {"embeddings": "npy", "arrays": "npz"}[kind]
-        return self.folder / kind / f"{identity.digest(dict(what), 32)}.{suffix}"
+        return self.folder / kind / f"{identity.digest(dict(key), 32)}.{suffix}"
 
-    def _has_room(self, size: int) -> bool:
+    def _has_room(self, num_bytes: int) -> bool:
         assert self.folder is not None
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            return shutil.disk_usage(self.folder).free > SHARE * size
+            return shutil.disk_usage(self.folder).free > MIN_FREE_RATIO * num_bytes
         return False
 
 
-def _contents(what: Mapping[str, Any], n: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def _iterate_segments(key: Mapping[str, Any], n: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """The first row of each chapter, and what it depends on."""
-    for start in range(0, n, CHAPTER):
-        yield start, {**what, "rows": [start, min(start + CHAPTER, n)]}
+    for start in range(0, n, SEGMENT_ROWS):
+        yield start, {**key, "rows": [start, min(start + SEGMENT_ROWS, n)]}
 
 
-def _embed_from(embed: Embed, start: int, index: NDArray[np.int64]) -> NDArray[Any]:
+def _embed_with_offset(embed: EmbedFunction, start: int, index: NDArray[np.int64]) -> NDArray[Any]:
     return embed(index + start)
 
 
-def _pieces(n: int, embed: Embed) -> Iterator[NDArray[np.float32]]:
+def _embed_batches(n: int, embed: EmbedFunction) -> Iterator[NDArray[np.float32]]:
     import numpy as np
 
-    for start in range(0, n, PIECE):
-        index = np.arange(start, min(start + PIECE, n))
+    for start in range(0, n, EMBED_BATCH_SIZE):
+        index = np.arange(start, min(start + EMBED_BATCH_SIZE, n))
         rows = np.ascontiguousarray(embed(index), dtype="<f4")
         assert rows.ndim == 2, rows.shape
         assert len(rows) == len(index), rows.shape
         yield rows
 
 
-def _npy(
-    n: int, first: NDArray[np.float32], others: Iterator[NDArray[np.float32]]
+def _encode_npy(
+    n: int, first_batch: NDArray[np.float32], remaining_batches: Iterator[NDArray[np.float32]]
 ) -> Iterator[bytes]:
     """An .npy file, a piece of rows at a time."""
     from numpy.lib.format import write_array_header_1_0
 
-    head = BytesIO()
-    shape = (n, first.shape[1])
-    write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
-    yield head.getvalue()
-    yield first.tobytes()
-    for rows in others:
-        assert rows.shape[1] == first.shape[1], rows.shape
+    header = BytesIO()
+    shape = (n, first_batch.shape[1])
+    write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    yield header.getvalue()
+    yield first_batch.tobytes()
+    for rows in remaining_batches:
+        assert rows.shape[1] == first_batch.shape[1], rows.shape
         yield rows.tobytes()
 
 
-def _write(path: Path, parts: Iterable[bytes]) -> None:
+def _write_with_checksum(path: Path, chunks: Iterable[bytes]) -> None:
     """`parts` and their sum at `path`, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    digest = blake2b(digest_size=SUM)
+    digest = blake2b(digest_size=CHECKSUM_BYTES)
     try:
         with open(temporary, "xb") as stream:
-            for part in parts:
-                digest.update(part)
-                stream.write(part)
+            for chunk in chunks:
+                digest.update(chunk)
+                stream.write(chunk)
             stream.write(digest.digest())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _is_whole(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     """Whether the file ends with the sum of what stands before; OSError if there is none."""
-    digest = blake2b(digest_size=SUM)
+    digest = blake2b(digest_size=CHECKSUM_BYTES)
     with open(path, "rb") as stream:
-        left = os.fstat(stream.fileno()).st_size - SUM
-        while left > 0 and (part := stream.read(min(CHUNK, left))):
-            digest.update(part)
-            left -= len(part)
-        return left == 0 and stream.read() == digest.digest()
+        remaining = os.fstat(stream.fileno()).st_size - CHECKSUM_BYTES
+        while remaining > 0 and (chunk := stream.read(min(READ_BYTES, remaining))):
+            digest.update(chunk)
+            remaining -= len(chunk)
+        return remaining == 0 and stream.read() == digest.digest()
 
 
-def _mapped(path: Path, n: int) -> NDArray[np.float32] | None:
+def _open_memmap(path: Path, n: int) -> NDArray[np.float32] | None:
     import numpy as np
 
     try:
-        if not _is_whole(path):
+        if not _is_intact(path):
             return None
         rows: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError:

@@ -17,81 +17,81 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from uniclip.config.binding import bind, plain
+from uniclip.config.binding import bind, to_builtins
 from uniclip.errors import UserError
 
-NO_JSON = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
+JSON_ERRORS = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 """What bytes that are no JSON of ours raise; the last, where they are nested without end."""
 
 
-def no_room(error: BaseException) -> bool:
+def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or what it was raised from, is that of a full disk or a spent quota."""
-    found = error.__cause__ or error
-    return isinstance(found, OSError) and found.errno in (errno.ENOSPC, errno.EDQUOT)
+    cause = error.__cause__ or error
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def sum_of(path: Path) -> str:
+def digest_file(path: Path) -> str:
     """32 hex digits over the content of a file, of whatever size."""
     with open(path, "rb") as stream:
         return file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
 
 
-def located(path: str) -> Path:
+def resolve_staged_path(path: str) -> Path:
     """Where to read what lies at `path` (`~` is the user's home): its copy on this node if staged.
 
     UNICLIP_STAGED=<folder>:<its copy> is set by who copies data to a node's own disk; of what is
     not below the folder, or on a node without a copy, the path stays as it is.
     """
-    found = Path(path).expanduser()
+    original = Path(path).expanduser()
     folder, _, copy = os.environ.get("UNICLIP_STAGED", "").partition(":")
-    if folder and copy and found.absolute().is_relative_to(folder):
-        staged = Path(copy, found.absolute().relative_to(folder))
-        return staged if staged.exists() else found
-    return found
+    if folder and copy and original.absolute().is_relative_to(folder):
+        staged = Path(copy, original.absolute().relative_to(folder))
+        return staged if staged.exists() else original
+    return original
 
 
-def publish(path: Path, data: bytes) -> bool:
+def write_once(path: Path, data: bytes) -> bool:
     """Put `data` at `path` once and whole; False if somebody has published there before.
 
     When `link` reports an error, the link count of the temporary file decides (NFS may lose the
     answer of a link that happened).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _written(path, data)
+    temporary = _write_temporary(path, data)
     try:
         try:
             os.link(temporary, path)
-            won = True
+            created = True
         except OSError:
-            won = os.stat(temporary).st_nlink == 2
-            if not won and not path.exists():
+            created = os.stat(temporary).st_nlink == 2
+            if not created and not path.exists():
                 raise
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
-    return won
+    return created
 
 
-def publish_file(path: Path, finished: Path) -> bool:
+def link_once(path: Path, source: Path) -> bool:
     """Link the complete file `finished` (same file system) to `path` once; False if it is taken."""
-    with open(finished, "rb") as stream:
+    with open(source, "rb") as stream:
         os.fsync(stream.fileno())
-    links = os.stat(finished).st_nlink
+    links = os.stat(source).st_nlink
     try:
-        os.link(finished, path)
-        won = True
+        os.link(source, path)
+        created = True
     except OSError:
-        won = os.stat(finished).st_nlink == links + 1
-        if not won and not path.exists():
+        created = os.stat(source).st_nlink == links + 1
+        if not created and not path.exists():
             raise
     _sync_folder(path.parent)
-    return won
+    return created
 
 
-def replace(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes) -> None:
     """Put `data` at `path`, whole or not at all, over whatever is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _written(path, data)
+    temporary = _write_temporary(path, data)
     try:
         os.replace(temporary, path)
     finally:
@@ -99,15 +99,15 @@ def replace(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def append(path: Path, record: Mapping[str, Any]) -> None:
+def append_jsonl(path: Path, record: Mapping[str, Any]) -> None:
     """One more JSON line at the end of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab+") as stream:
-        torn = stream.tell() and _last_byte(stream) != b"\n"  # whoever wrote it was killed
-        stream.write(b"\n" * bool(torn) + json.dumps(record).encode() + b"\n")
+        ends_mid_line = stream.tell() and _read_last_byte(stream) != b"\n"  # whoever wrote it was killed
+        stream.write(b"\n" * bool(ends_mid_line) + json.dumps(record).encode() + b"\n")
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The records of a JSON-lines file; a torn line is passed over, no file has none."""
     if not path.exists():
         return []
@@ -115,27 +115,27 @@ def lines(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
-        except NO_JSON:
+        except JSON_ERRORS:
             continue
         if isinstance(record, dict):
             records.append(record)
     return records
 
 
-def as_json(value: Any) -> bytes:
+def to_json_bytes(value: Any) -> bytes:
     """`value` as readable JSON, keys in their own order, NaN refused."""
-    return (json.dumps(plain(value), indent=1, allow_nan=False) + "\n").encode()
+    return (json.dumps(to_builtins(value), indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:
     """The JSON of a whole file; `UserError` names a file that is not."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except NO_JSON as error:
+    except JSON_ERRORS as error:
         raise UserError(f"{path} is damaged ({error}); move it away and run again") from None
 
 
-def read(cls: type, path: Path) -> Any:
+def read_record(cls: type, path: Path) -> Any:
     """The record of class `cls` at `path`; None if there is no file; `UserError` if damaged."""
     try:
         values = read_json(path)
@@ -147,34 +147,34 @@ def read(cls: type, path: Path) -> Any:
         raise UserError(f"{path} is damaged ({error}); move it away and run again") from None
 
 
-def cache_folder() -> Path:
+def get_cache_folder() -> Path:
     """For what can be made again: `UNICLIP_CACHE`, or the user's cache folder."""
     from platformdirs import user_cache_dir
 
     return Path(os.environ.get("UNICLIP_CACHE") or user_cache_dir("uniclip"))
 
 
-def remembered(kind: str, key: str, compute: Callable[[], Any]) -> Any:
+def disk_memoize(kind: str, key: str, compute: Callable[[], Any]) -> Any:
     """What `compute` gave for `key` before (plain JSON), from the cache folder.
 
     What is kept there is damaged or missing at no cost but time: then it is computed.
     """
-    path = cache_folder() / kind / f"{key}.json"
+    path = get_cache_folder() / kind / f"{key}.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, *NO_JSON):
+    except (OSError, *JSON_ERRORS):
         value = compute()
     with suppress(OSError):
-        replace(path, json.dumps(value).encode())
+        atomic_write(path, json.dumps(value).encode())
     return value
 
 
-def _last_byte(stream: BinaryIO) -> bytes:
+def _read_last_byte(stream: BinaryIO) -> bytes:
     stream.seek(-1, os.SEEK_END)
     return stream.read(1)
 
 
-def _written(path: Path, data: bytes) -> Path:
+def _write_temporary(path: Path, data: bytes) -> Path:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with open(temporary, "xb") as stream:

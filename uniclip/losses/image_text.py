@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from uniclip.distributed import ALONE, Processes
-from uniclip.losses.similarity import PAIRS
-from uniclip.losses.streaming import stream
-from uniclip.losses.tiling import Layout, Meeting
+from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
+from uniclip.losses.similarity import DOMAIN_PAIRS
+from uniclip.losses.streaming import stream_similarities
+from uniclip.losses.tiling import BlockLayout, BlockPair
 
 
 def clip_loss(
@@ -24,7 +24,7 @@ def clip_loss(
     scale: Tensor | float,
     *,
     chunk: int | None = None,
-    processes: Processes = ALONE,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
     """CLIP (Radford et al., ICML 2021): the mean of both ways' cross-entropies, ().
 
@@ -37,11 +37,11 @@ def clip_loss(
         ValueError: if the shapes or dtypes differ, or N is 0.
     """
     _check_pair(image, text)
-    rows = processes.own(len(image))
-    image, text = processes.gather(image), processes.gather(text)
+    rows = process_group.own(len(image))
+    image, text = process_group.gather(image), process_group.gather(text)
     with torch.autocast(image.device.type, enabled=False):
-        images, texts = processes.others(image), processes.others(text)
-        return pair_cost(image, text, images, texts, scale, rows, chunk, processes)
+        positive_images, positive_texts = process_group.others(image), process_group.others(text)
+        return compute_symmetric_loss(image, text, positive_images, positive_texts, scale, rows, chunk, process_group)
 
 
 def image_to_text_loss(
@@ -50,24 +50,24 @@ def image_to_text_loss(
     scale: Tensor | float,
     *,
     chunk: int | None = None,
-    processes: Processes = ALONE,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
     """Half of CLIP's loss: each image's cross-entropy over the texts, averaged, ().
 
     Arguments and errors as in `clip_loss`.
     """
     _check_pair(image, text)
-    rows = processes.own(len(image))
-    image, text = processes.gather(image), processes.gather(text)
+    rows = process_group.own(len(image))
+    image, text = process_group.gather(image), process_group.gather(text)
     with torch.autocast(image.device.type, enabled=False):
-        _check_some(image)
-        texts = processes.others(text)
-        own = (image[rows] * texts[rows]).sum(1)
+        _check_not_empty(image)
+        candidate_texts = process_group.others(text)
+        positive_cosine = (image[rows] * candidate_texts[rows]).sum(1)
         if chunk is None:
-            sums = (scale * image[rows] @ texts.T).logsumexp(1)
+            logsumexps = (scale * image[rows] @ candidate_texts.T).logsumexp(1)
         else:
-            sums = _streamed_sums(image, text, scale, chunk, processes)[0][rows]
-        return (sums - scale * own).sum() / len(image)
+            logsumexps = _compute_streamed_logsumexp(image, text, scale, chunk, process_group)[0][rows]
+        return (logsumexps - scale * positive_cosine).sum() / len(image)
 
 
 def unicl_loss(
@@ -77,7 +77,7 @@ def unicl_loss(
     scale: Tensor | float,
     *,
     chunk: int | None = None,
-    processes: Processes = ALONE,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
     """UniCL (Yang et al., CVPR 2022): samples with one label are positives of each other, ().
 
@@ -98,88 +98,88 @@ def unicl_loss(
         raise ValueError(
             f"labels must be int64 ({len(image)},), got {labels.dtype} {tuple(labels.shape)}"
         )
-    rows = processes.own(len(image))
-    image, text, labels = (processes.gather(t) for t in (image, text, labels))
+    rows = process_group.own(len(image))
+    image, text, labels = (process_group.gather(t) for t in (image, text, labels))
     with torch.autocast(image.device.type, enabled=False):
         # The mean cosine with the positives is the cosine with their mean: no N by N target.
-        images, texts = (class_means(processes.others(v), labels) for v in (image, text))
-        return pair_cost(image, text, images, texts, scale, rows, chunk, processes)
+        positive_images, positive_texts = (compute_class_means(process_group.others(vectors), labels) for vectors in (image, text))
+        return compute_symmetric_loss(image, text, positive_images, positive_texts, scale, rows, chunk, process_group)
 
 
-def pair_cost(
+def compute_symmetric_loss(
     image: Tensor,
     text: Tensor,
-    images: Tensor,
-    texts: Tensor,
+    positive_images: Tensor,
+    positive_texts: Tensor,
     scale: Tensor | float,
     rows: slice,
     chunk: int | None,
-    processes: Processes,
+    process_group: ProcessGroup,
 ) -> Tensor:
     """The share of `rows` in both ways' mean cross-entropies; images (texts): the mean of each
     text's (image's) positives, (N, D)."""
-    _check_some(image)
-    own = (image[rows] * texts[rows]).sum(1) + (text[rows] * images[rows]).sum(1)
+    _check_not_empty(image)
+    positive_cosine = (image[rows] * positive_texts[rows]).sum(1) + (text[rows] * positive_images[rows]).sum(1)
     if chunk is None:
-        sums = _pair_sums(image, text, scale, rows, processes)
+        logsumexps = _compute_dense_logsumexp(image, text, scale, rows, process_group)
     else:
-        by_image, by_text = _streamed_sums(image, text, scale, chunk, processes)
-        sums = by_image[rows] + by_text[rows]
-    return (sums - scale * own).sum() / (2 * len(image))
+        image_logsumexp, text_logsumexp = _compute_streamed_logsumexp(image, text, scale, chunk, process_group)
+        logsumexps = image_logsumexp[rows] + text_logsumexp[rows]
+    return (logsumexps - scale * positive_cosine).sum() / (2 * len(image))
 
 
-def _pair_sums(
-    image: Tensor, text: Tensor, scale: Tensor | float, rows: slice, processes: Processes
+def _compute_dense_logsumexp(
+    image: Tensor, text: Tensor, scale: Tensor | float, rows: slice, process_group: ProcessGroup
 ) -> Tensor:
     """For each of `rows` the log-sum over all texts plus that over all images, (R,)."""
-    by_image = scale * image[rows] @ processes.others(text).T
-    if len(by_image) == len(image) and processes.remote_gradients:
-        by_text = by_image.T
+    image_logits = scale * image[rows] @ process_group.others(text).T
+    if len(image_logits) == len(image) and process_group.remote_gradients:
+        text_logits = image_logits.T
     else:
-        by_text = scale * text[rows] @ processes.others(image).T
-    return by_image.logsumexp(1) + by_text.logsumexp(1)
+        text_logits = scale * text[rows] @ process_group.others(image).T
+    return image_logits.logsumexp(1) + text_logits.logsumexp(1)
 
 
-def _streamed_sums(
-    image: Tensor, text: Tensor, scale: Tensor | float, chunk: int, processes: Processes
+def _compute_streamed_logsumexp(
+    image: Tensor, text: Tensor, scale: Tensor | float, chunk: int, process_group: ProcessGroup
 ) -> tuple[Tensor, Tensor]:
     """Each image's log-sum over all texts and each text's over all images, (N,) both."""
-    n, pair = len(image), PAIRS.index("it")
-    nobody = torch.zeros(0, dtype=torch.int64, device=image.device)
+    n, pair = len(image), DOMAIN_PAIRS.index("it")
+    no_pairs = torch.zeros(0, dtype=torch.int64, device=image.device)
     empty = torch.zeros(2, 2 * n, dtype=torch.bool, device=image.device)
     empty[0, :n] = empty[1, n:] = True
-    layout = Layout(
+    block_layout = BlockLayout(
         blocks=((0, n), (n, 2 * n)),
-        meetings=(Meeting(0, 1, pair),),
-        apart=(nobody, nobody),
-        positive=nobody.new_zeros(2 * n, 0),
+        meetings=(BlockPair(0, 1, pair),),
+        apart=(no_pairs, no_pairs),
+        positive=no_pairs.new_zeros(2 * n, 0),
         empty=empty,
     )
-    scales = torch.as_tensor(scale, dtype=image.dtype, device=image.device).expand(len(PAIRS))
-    _, logs = stream(torch.cat([image, text]), scales, layout, chunk, processes)
-    return logs[1, :n], logs[0, n:]
+    scales = torch.as_tensor(scale, dtype=image.dtype, device=image.device).expand(len(DOMAIN_PAIRS))
+    _, block_logsumexps = stream_similarities(torch.cat([image, text]), scales, block_layout, chunk, process_group)
+    return block_logsumexps[1, :n], block_logsumexps[0, n:]
 
 
-def class_means(vectors: Tensor, labels: Tensor) -> Tensor:
+def compute_class_means(vectors: Tensor, labels: Tensor) -> Tensor:
     """For each row the mean over the rows of its label, (N, D); itself where the label is -1."""
     # Fresh labels for pairs, so that each is a class of its own.
-    alone = labels.min() - 1 - torch.arange(len(labels), device=labels.device)
-    _, of = torch.unique(torch.where(labels >= 0, labels, alone), return_inverse=True)
-    count = torch.bincount(of).to(vectors.dtype)
-    sums = vectors.new_zeros(len(count), vectors.shape[1]).index_add(0, of, vectors)
-    return (sums / count[:, None]).index_select(0, of)
+    unique_labels = labels.min() - 1 - torch.arange(len(labels), device=labels.device)
+    _, class_index = torch.unique(torch.where(labels >= 0, labels, unique_labels), return_inverse=True)
+    count = torch.bincount(class_index).to(vectors.dtype)
+    sums = vectors.new_zeros(len(count), vectors.shape[1]).index_add(0, class_index, vectors)
+    return (sums / count[:, None]).index_select(0, class_index)
 
 
 def _check_pair(image: Tensor, text: Tensor) -> None:
     floats = (torch.float32, torch.float64)
-    alike = image.shape == text.shape and image.dtype == text.dtype
-    if image.ndim != 2 or not alike or image.dtype not in floats:
+    matches = image.shape == text.shape and image.dtype == text.dtype
+    if image.ndim != 2 or not matches or image.dtype not in floats:
         raise ValueError(
             "image and text must be two (N, D), both float32 or both float64, got "
             f"{tuple(image.shape)} {image.dtype} and {tuple(text.shape)} {text.dtype}"
         )
 
 
-def _check_some(image: Tensor) -> None:
+def _check_not_empty(image: Tensor) -> None:
     if len(image) == 0:
         raise ValueError("a contrastive loss needs at least one pair, got none")

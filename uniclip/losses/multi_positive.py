@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uniclip.distributed import ALONE, Processes
-from uniclip.losses.positives import Negatives, Pool, Weights, build_pool, layout
+from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
+from uniclip.losses.positives import Negatives, PairStructure, PositiveWeights, build_pair_structure, build_block_layout
 from uniclip.losses.similarity import Similarity
-from uniclip.losses.streaming import NOTHING, stream
+from uniclip.losses.streaming import MASKED, stream_similarities
 
 Denominator = Literal["negatives", "all"]
 Aggregate = Literal["outside", "inside"]
@@ -41,9 +41,9 @@ def multi_positive(
     denominator: Denominator = "negatives",
     aggregate: Aggregate = "outside",
     negatives: Negatives = "all",
-    weights: Weights = "balanced",
+    weights: PositiveWeights = "balanced",
     chunk: int | None = None,
-    processes: Processes = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
     """The family. For anchor i with positives P_i and negatives N_i, outside and inside:
 
@@ -79,18 +79,18 @@ def multi_positive(
     rows = processes.own(len(z))
     z, sample, domain = (processes.gather(t) for t in (z, sample, domain))
     slot = None if slot is None else processes.gather(slot)
-    pool = build_pool(z, sample, domain, slot, negatives, weights)
-    anchors = int((pool.weight > 0).any(1).sum())
-    if anchors == 0:
+    pair_structure = build_pair_structure(z, sample, domain, slot, negatives, weights)
+    num_anchors = int((pair_structure.weight > 0).any(1).sum())
+    if num_anchors == 0:
         return 0 * (z.sum() + similarity.scales().sum() + similarity.offsets().sum())
     with torch.autocast(z.device.type, enabled=False):
         if chunk is None:
-            others = processes.others(z)
-            positive = positive_scores(z, others, pool, similarity, rows)
-            rivals = negative_log_sums(z, others, pool, similarity, rows)
+            candidates = processes.others(z)
+            positive_logits = compute_positive_scores(z, candidates, pair_structure, similarity, rows)
+            negative_logsumexp = compute_negative_logsumexp(z, candidates, pair_structure, similarity, rows)
         else:
-            positive, rivals = streamed_scores(z, pool, similarity, rows, chunk, processes)
-        return summed_cost(positive, rivals, pool, rows, denominator, aggregate) / anchors
+            positive_logits, negative_logsumexp = compute_streamed_scores(z, pair_structure, similarity, rows, chunk, processes)
+        return sum_anchor_losses(positive_logits, negative_logsumexp, pair_structure, rows, denominator, aggregate) / num_anchors
 
 
 def mp_nce(
@@ -98,16 +98,16 @@ def mp_nce(
     sample: Tensor,
     domain: Tensor,
     similarity: Similarity,
-    weights: Weights = "balanced",
+    weights: PositiveWeights = "balanced",
     chunk: int | None = None,
-    processes: Processes = ALONE,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
     """MP-NCE (UniCLIP): each positive competes with the negatives alone. See `multi_positive`.
 
     With one positive an anchor this, `sup_con` and `mil_nce` are equal bit for bit.
     """
     ids = (sample, domain, None)
-    return multi_positive(z, *ids, similarity, weights=weights, chunk=chunk, processes=processes)
+    return multi_positive(z, *ids, similarity, weights=weights, chunk=chunk, processes=process_group)
 
 
 def sup_con(
@@ -115,9 +115,9 @@ def sup_con(
     sample: Tensor,
     domain: Tensor,
     similarity: Similarity,
-    weights: Weights = "balanced",
+    weights: PositiveWeights = "balanced",
     chunk: int | None = None,
-    processes: Processes = ALONE,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
     """SupCon (Khosla et al., NeurIPS 2020), or InfoNCE of every positive pair over the pool.
 
@@ -132,7 +132,7 @@ def sup_con(
         denominator="all",
         weights=weights,
         chunk=chunk,
-        processes=processes,
+        processes=process_group,
     )
 
 
@@ -141,9 +141,9 @@ def mil_nce(
     sample: Tensor,
     domain: Tensor,
     similarity: Similarity,
-    weights: Weights = "balanced",
+    weights: PositiveWeights = "balanced",
     chunk: int | None = None,
-    processes: Processes = ALONE,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
     """MIL-NCE (Miech et al., CVPR 2020): the positives are summed before the logarithm.
 
@@ -159,7 +159,7 @@ def mil_nce(
         aggregate="inside",
         weights=weights,
         chunk=chunk,
-        processes=processes,
+        processes=process_group,
     )
 
 
@@ -169,9 +169,9 @@ def multi_view_info_nce(
     domain: Tensor,
     slot: Tensor,
     similarity: Similarity,
-    weights: Weights = "uniform",
+    weights: PositiveWeights = "uniform",
     chunk: int | None = None,
-    processes: Processes = ALONE,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
     """An N-by-N cross-entropy for every ordered pair of slots (views and the text), averaged.
 
@@ -186,22 +186,22 @@ def multi_view_info_nce(
         negatives="slot",
         weights=weights,
         chunk=chunk,
-        processes=processes,
+        processes=process_group,
     )
 
 
-def positive_scores(
-    z: Tensor, others: Tensor, pool: Pool, similarity: Similarity, rows: slice
+def compute_positive_scores(
+    z: Tensor, candidates: Tensor, pair_structure: PairStructure, similarity: Similarity, rows: slice
 ) -> Tensor:
     """Scores of the anchors `rows` of z with their positives of `others`, (R, P), in O(R P D)."""
-    index = pool.positive[rows]
-    positives = others.index_select(0, index.flatten()).view(*index.shape, z.shape[1])
+    index = pair_structure.positive[rows]
+    positives = candidates.index_select(0, index.flatten()).view(*index.shape, z.shape[1])
     cosine = (z[rows, None, :] * positives).sum(-1)
-    return similarity(cosine, pool.pair[rows])
+    return similarity(cosine, pair_structure.pair[rows])
 
 
-def negative_log_sums(
-    z: Tensor, others: Tensor, pool: Pool, similarity: Similarity, rows: slice
+def compute_negative_logsumexp(
+    z: Tensor, candidates: Tensor, pair_structure: PairStructure, similarity: Similarity, rows: slice
 ) -> Tensor:
     """log sum_n e^s_in over the negatives of each group, (R, G); `NOTHING` for an empty group.
 
@@ -209,60 +209,60 @@ def negative_log_sums(
     gives to each row, its scores come out of one matrix product.
     """
     scales, offsets = similarity.scales().to(z.dtype), similarity.offsets().to(z.dtype)
-    sums: list[list[Tensor]] = [[] for _ in range(pool.groups)]
-    columns = others.index_select(0, pool.order)
-    for block in pool.blocks:
-        pair = pool.domain[rows] + block.domain
+    logsumexps_by_group: list[list[Tensor]] = [[] for _ in range(pair_structure.groups)]
+    columns = candidates.index_select(0, pair_structure.order)
+    for block in pair_structure.blocks:
+        pair = pair_structure.domain[rows] + block.domain
         scale = scales.index_select(0, pair)[:, None]
         shift = (offsets * scales).index_select(0, pair)[:, None]
         scores = torch.addmm(-shift, scale * z[rows], columns[block.start : block.stop].T)
-        own = pool.sample[rows, None] == pool.ordered_sample[None, block.start : block.stop]
-        if not pool.text_text and block.domain == 1:
-            own = own | (pool.domain[rows, None] == 1)
-        sums[block.group].append(scores.masked_fill(own, NOTHING).logsumexp(1))
-    return torch.stack([torch.stack(parts, 1).logsumexp(1) for parts in sums], 1)
+        is_excluded = pair_structure.sample[rows, None] == pair_structure.ordered_sample[None, block.start : block.stop]
+        if not pair_structure.text_text and block.domain == 1:
+            is_excluded = is_excluded | (pair_structure.domain[rows, None] == 1)
+        logsumexps_by_group[block.group].append(scores.masked_fill(is_excluded, MASKED).logsumexp(1))
+    return torch.stack([torch.stack(logsumexps, 1).logsumexp(1) for logsumexps in logsumexps_by_group], 1)
 
 
-def streamed_scores(
-    z: Tensor, pool: Pool, similarity: Similarity, rows: slice, chunk: int, processes: Processes
+def compute_streamed_scores(
+    z: Tensor, pair_structure: PairStructure, similarity: Similarity, rows: slice, chunk: int, process_group: ProcessGroup
 ) -> tuple[Tensor, Tensor]:
     """`positive_scores` and `negative_log_sums` from one pass over tiles, (R, P) and (R, G)."""
     scales, offsets = similarity.scales().to(z.dtype), similarity.offsets().to(z.dtype)
-    place = torch.argsort(pool.order)
-    sorted_z = z if bool((place[1:] > place[:-1]).all()) else z.index_select(0, pool.order)
-    cosine, logs = stream(sorted_z, scales, layout(pool, place), chunk, processes)
-    cosine, logs = cosine.index_select(0, place[rows]), logs.index_select(1, place[rows])
-    pairs = torch.tensor([block.domain for block in pool.blocks], device=z.device)
-    shift = (offsets * scales)[pairs[:, None] + pool.domain[rows]]
-    sums: list[list[Tensor]] = [[] for _ in range(pool.groups)]
-    for block, summed in zip(pool.blocks, (logs - shift).unbind(0)):
-        sums[block.group].append(summed)
-    rivals = torch.stack([torch.stack(parts, 1).logsumexp(1) for parts in sums], 1)
-    return similarity(cosine, pool.pair[rows]), rivals
+    column_position = torch.argsort(pair_structure.order)
+    ordered_z = z if bool((column_position[1:] > column_position[:-1]).all()) else z.index_select(0, pair_structure.order)
+    cosine, block_logsumexps = stream_similarities(ordered_z, scales, build_block_layout(pair_structure, column_position), chunk, process_group)
+    cosine, block_logsumexps = cosine.index_select(0, column_position[rows]), block_logsumexps.index_select(1, column_position[rows])
+    pairs = torch.tensor([block.domain for block in pair_structure.blocks], device=z.device)
+    shift = (offsets * scales)[pairs[:, None] + pair_structure.domain[rows]]
+    logsumexps_by_group: list[list[Tensor]] = [[] for _ in range(pair_structure.groups)]
+    for block, block_logsumexp in zip(pair_structure.blocks, (block_logsumexps - shift).unbind(0)):
+        logsumexps_by_group[block.group].append(block_logsumexp)
+    negative_logsumexp = torch.stack([torch.stack(logsumexps, 1).logsumexp(1) for logsumexps in logsumexps_by_group], 1)
+    return similarity(cosine, pair_structure.pair[rows]), negative_logsumexp
 
 
-def summed_cost(
-    positive: Tensor,
-    rivals: Tensor,
-    pool: Pool,
+def sum_anchor_losses(
+    positive_logits: Tensor,
+    negative_logsumexp: Tensor,
+    pair_structure: PairStructure,
     rows: slice,
     denominator: Denominator,
     aggregate: Aggregate,
 ) -> Tensor:
     """The sum of L_i over the anchors `rows`, (); positive: (R, P), rivals: (R, G)."""
-    weight = pool.weight[rows]
-    rivals = rivals.gather(1, pool.group[rows]) if pool.groups > 1 else rivals
+    weight = pair_structure.weight[rows]
+    negative_logsumexp = negative_logsumexp.gather(1, pair_structure.group[rows]) if pair_structure.groups > 1 else negative_logsumexp
     # Where no anchor has a second positive, every member ends in the one line at the bottom.
-    several = pool.positive.shape[1] > 1
-    if several and aggregate == "inside":
-        share = weight * pool.valid[rows].sum(1, keepdim=True)
-        inside = torch.where(share > 0, share, 1).log() + NOTHING * (share == 0)
-        positive = (positive + inside).logsumexp(1, keepdim=True)
-        weight = (weight > 0).any(1, keepdim=True).to(positive.dtype)
-    elif several and denominator == "all":
-        own = positive.masked_fill(~pool.valid[rows], NOTHING).logsumexp(1, keepdim=True)
-        return (weight * (torch.logaddexp(own, rivals) - positive)).sum()
-    return (weight * -F.logsigmoid(positive - rivals)).sum()
+    has_many_positives = pair_structure.positive.shape[1] > 1
+    if has_many_positives and aggregate == "inside":
+        positive_weight = weight * pair_structure.valid[rows].sum(1, keepdim=True)
+        log_weight = torch.where(positive_weight > 0, positive_weight, 1).log() + MASKED * (positive_weight == 0)
+        positive_logits = (positive_logits + log_weight).logsumexp(1, keepdim=True)
+        weight = (weight > 0).any(1, keepdim=True).to(positive_logits.dtype)
+    elif has_many_positives and denominator == "all":
+        positive_logsumexp = positive_logits.masked_fill(~pair_structure.valid[rows], MASKED).logsumexp(1, keepdim=True)
+        return (weight * (torch.logaddexp(positive_logsumexp, negative_logsumexp) - positive_logits)).sum()
+    return (weight * -F.logsigmoid(positive_logits - negative_logsumexp)).sum()
 
 
 def _check_switches(
@@ -273,9 +273,9 @@ def _check_switches(
         ("aggregate", aggregate, ("outside", "inside")),
         ("negatives", negatives, ("all", "domain", "slot", "not_text_text")),
     )
-    for name, value, known in choices:
-        if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    for name, value, allowed_values in choices:
+        if value not in allowed_values:
+            raise ValueError(f"{name} must be one of {', '.join(allowed_values)}, got {value!r}")
     if aggregate == "inside" and (denominator, negatives) != ("all", "all"):
         raise ValueError(
             "aggregate='inside' needs denominator='all' and negatives='all', "

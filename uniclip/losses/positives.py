@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uniclip.losses.similarity import PAIRS
-from uniclip.losses.tiling import Layout, Meeting
+from uniclip.losses.similarity import DOMAIN_PAIRS
+from uniclip.losses.tiling import BlockLayout, BlockPair
 
 Negatives = Literal["all", "domain", "slot", "not_text_text"]
-Weights = Union[str, Sequence[float]]
+PositiveWeights = Union[str, Sequence[float]]
 """Of image-image, image-text and text-text positives: "balanced", "uniform" or three numbers."""
 
 
 @dataclass(frozen=True)
-class Block:
+class ColumnBlock:
     """Columns start:stop of `Pool.order`: one domain, one group."""
 
     start: int
@@ -37,7 +37,7 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pool:
+class PairStructure:
     """M embeddings as anchors (rows) and as what they are compared with (columns)."""
 
     sample: Tensor
@@ -56,7 +56,7 @@ class Pool:
     """(M,) int64: the columns sorted into blocks."""
     ordered_sample: Tensor
     """(M,) int64: the samples of the sorted columns."""
-    blocks: tuple[Block, ...]
+    blocks: tuple[ColumnBlock, ...]
     groups: int
     """G: 1, or the number of domains or slots."""
     group: Tensor
@@ -65,116 +65,116 @@ class Pool:
     """Whether texts are negatives of texts."""
 
 
-def build_pool(
+def build_pair_structure(
     z: Tensor,
     sample: Tensor,
     domain: Tensor,
     slot: Tensor | None,
     negatives: Negatives,
-    weights: Weights,
-) -> Pool:
+    weights: PositiveWeights,
+) -> PairStructure:
     """The pool of embeddings z (M, D); arguments as in `contrastive.multi_positive`.
 
     Raises:
         ValueError: for wrong shapes, dtypes or values.
     """
     _check_tensors(z, sample, domain, slot, negatives)
-    positive, valid = _positives(sample)
-    pair = domain[:, None] + domain[positive]
-    group = _groups(domain, slot, negatives)
+    positive_index, is_positive = _find_positives(sample)
+    domain_pair = domain[:, None] + domain[positive_index]
+    group = _assign_groups(domain, slot, negatives)
     order = torch.argsort(2 * group + domain, stable=True)
-    return Pool(
+    return PairStructure(
         sample=sample,
         domain=domain,
-        positive=positive,
-        valid=valid,
-        pair=pair,
-        weight=_weight(pair, valid, weights, z.dtype),
+        positive=positive_index,
+        valid=is_positive,
+        pair=domain_pair,
+        weight=_compute_positive_weights(domain_pair, is_positive, weights, z.dtype),
         order=order,
         ordered_sample=sample[order],
-        blocks=_blocks(group[order], domain[order]),
+        blocks=_build_blocks(group[order], domain[order]),
         groups=int(group.max()) + 1 if len(group) else 1,
-        group=group[positive],
+        group=group[positive_index],
         text_text=negatives != "not_text_text",
     )
 
 
-def layout(pool: Pool, place: Tensor) -> Layout:
+def build_block_layout(pair_structure: PairStructure, column_position: Tensor) -> BlockLayout:
     """The pool in the order of its columns; place: (M,) where each embedding stands in it."""
-    order, blocks = pool.order, pool.blocks
-    size = torch.tensor([b.stop - b.start for b in blocks], device=order.device)
-    block = torch.repeat_interleave(torch.arange(len(blocks), device=order.device), size)
-    positive, valid = place[pool.positive][order], pool.valid[order]
-    itself = torch.arange(len(order), device=order.device)
-    row = itself[:, None].expand_as(positive)
-    later = valid & (positive > row)
+    order, blocks = pair_structure.order, pair_structure.blocks
+    block_sizes = torch.tensor([b.stop - b.start for b in blocks], device=order.device)
+    block_index = torch.repeat_interleave(torch.arange(len(blocks), device=order.device), block_sizes)
+    positive_index, is_positive = column_position[pair_structure.positive][order], pair_structure.valid[order]
+    row_index = torch.arange(len(order), device=order.device)
+    anchor_index = row_index[:, None].expand_as(positive_index)
+    is_upper = is_positive & (positive_index > anchor_index)
     # How many of a row's own sample stand in each block, itself included.
-    own = torch.zeros(len(order), len(blocks), dtype=torch.int64, device=order.device)
-    own.scatter_add_(1, block[positive], valid.long())
-    own.scatter_add_(1, block[:, None], torch.ones_like(own[:, :1]))
-    meetings = _meetings(pool, block)
-    met = torch.zeros(len(blocks), len(blocks), dtype=torch.bool)
-    for a, b, _ in meetings:
-        met[a, b] = met[b, a] = True
-    return Layout(
+    sample_counts = torch.zeros(len(order), len(blocks), dtype=torch.int64, device=order.device)
+    sample_counts.scatter_add_(1, block_index[positive_index], is_positive.long())
+    sample_counts.scatter_add_(1, block_index[:, None], torch.ones_like(sample_counts[:, :1]))
+    block_pairs = _find_block_pairs(pair_structure, block_index)
+    has_pair = torch.zeros(len(blocks), len(blocks), dtype=torch.bool)
+    for a, b, _ in block_pairs:
+        has_pair[a, b] = has_pair[b, a] = True
+    return BlockLayout(
         blocks=tuple((b.start, b.stop) for b in blocks),
-        meetings=meetings,
-        apart=(torch.cat([itself, row[later]]), torch.cat([itself, positive[later]])),
-        positive=positive,
-        empty=((own >= size) | ~met.to(order.device)[block]).T.contiguous(),
+        meetings=block_pairs,
+        apart=(torch.cat([row_index, anchor_index[is_upper]]), torch.cat([row_index, positive_index[is_upper]])),
+        positive=positive_index,
+        empty=((sample_counts >= block_sizes) | ~has_pair.to(order.device)[block_index]).T.contiguous(),
     )
 
 
-def _meetings(pool: Pool, block: Tensor) -> tuple[Meeting, ...]:
+def _find_block_pairs(pair_structure: PairStructure, block_index: Tensor) -> tuple[BlockPair, ...]:
     """The pairs of blocks in which somebody of the one has rivals in the other."""
-    asked = torch.zeros(len(pool.blocks), pool.groups, dtype=torch.bool, device=block.device)
-    valid = pool.valid[pool.order]
-    asked[block[:, None].expand_as(valid)[valid], pool.group[pool.order][valid]] = True
-    wanted = asked.tolist()
+    uses_group = torch.zeros(len(pair_structure.blocks), pair_structure.groups, dtype=torch.bool, device=block_index.device)
+    is_positive = pair_structure.valid[pair_structure.order]
+    uses_group[block_index[:, None].expand_as(is_positive)[is_positive], pair_structure.group[pair_structure.order][is_positive]] = True
+    uses_group_rows = uses_group.tolist()
     return tuple(
-        Meeting(i, j, a.domain + b.domain)
-        for i, a in enumerate(pool.blocks)
-        for j, b in enumerate(pool.blocks)
-        if i <= j and (wanted[i][b.group] or wanted[j][a.group])
-        if pool.text_text or a.domain + b.domain < 2
+        BlockPair(i, j, a.domain + b.domain)
+        for i, a in enumerate(pair_structure.blocks)
+        for j, b in enumerate(pair_structure.blocks)
+        if i <= j and (uses_group_rows[i][b.group] or uses_group_rows[j][a.group])
+        if pair_structure.text_text or a.domain + b.domain < 2
     )
 
 
-def _positives(sample: Tensor) -> tuple[Tensor, Tensor]:
+def _find_positives(sample: Tensor) -> tuple[Tensor, Tensor]:
     """For each anchor the other rows of its sample, (M, P), and which of them are real."""
     order = torch.argsort(sample, stable=True)
-    _, code, count = torch.unique(sample, return_inverse=True, return_counts=True)
-    size = count[code]
-    start = (count.cumsum(0) - count)[code]
+    _, sample_index, sample_counts = torch.unique(sample, return_inverse=True, return_counts=True)
+    size = sample_counts[sample_index]
+    start = (sample_counts.cumsum(0) - sample_counts)[sample_index]
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(sample), device=sample.device)
     rank -= start
-    widest = int(count.max()) - 1 if len(sample) else 0
-    k = torch.arange(widest, device=sample.device)
-    valid = k < size[:, None] - 1
-    at = start[:, None] + k + (k >= rank[:, None])
-    at = torch.where(valid, at, (start + rank)[:, None])
-    return order[at], valid
+    max_positives = int(sample_counts.max()) - 1 if len(sample) else 0
+    k = torch.arange(max_positives, device=sample.device)
+    is_positive = k < size[:, None] - 1
+    position = start[:, None] + k + (k >= rank[:, None])
+    position = torch.where(is_positive, position, (start + rank)[:, None])
+    return order[position], is_positive
 
 
-def _weight(pair: Tensor, valid: Tensor, weights: Weights, dtype: torch.dtype) -> Tensor:
+def _compute_positive_weights(domain_pair: Tensor, is_positive: Tensor, weights: PositiveWeights, dtype: torch.dtype) -> Tensor:
     """v_p = w_D / (n_D * sum of w over the domains present) or 1 / |P_i|; 0 for fillers."""
-    mask = valid.to(dtype)
+    mask = is_positive.to(dtype)
     if weights == "uniform":
         return mask / mask.sum(1, keepdim=True).clamp(min=1)
-    table = torch.tensor(_three(weights), dtype=dtype, device=pair.device)
-    member = F.one_hot(pair, len(PAIRS)).to(dtype) * mask[:, :, None]
-    count = member.sum(1)
-    total = ((count > 0) * table).sum(1, keepdim=True)
-    share = torch.where((count > 0) & (total > 0), table / (count * total), 0)
-    return mask * share.gather(1, pair)
+    weight_by_pair = torch.tensor(_parse_pair_weights(weights), dtype=dtype, device=domain_pair.device)
+    pair_membership = F.one_hot(domain_pair, len(DOMAIN_PAIRS)).to(dtype) * mask[:, :, None]
+    count = pair_membership.sum(1)
+    total = ((count > 0) * weight_by_pair).sum(1, keepdim=True)
+    positive_share = torch.where((count > 0) & (total > 0), weight_by_pair / (count * total), 0)
+    return mask * positive_share.gather(1, domain_pair)
 
 
-def _three(weights: Weights) -> tuple[float, ...]:
+def _parse_pair_weights(weights: PositiveWeights) -> tuple[float, ...]:
     if weights == "balanced":
         return (1.0, 1.0, 1.0)
-    numbers = () if isinstance(weights, str) else tuple(float(w) for w in weights)
-    if len(numbers) != len(PAIRS) or not all(math.isfinite(w) and w >= 0 for w in numbers):
+    numbers = () if isinstance(weights, str) else tuple(float(weight) for weight in weights)
+    if len(numbers) != len(DOMAIN_PAIRS) or not all(math.isfinite(weight) and weight >= 0 for weight in numbers):
         raise ValueError(
             "weights must be 'balanced', 'uniform' or three numbers >= 0 "
             f"(image-image, image-text, text-text), got {weights!r}"
@@ -182,21 +182,21 @@ def _three(weights: Weights) -> tuple[float, ...]:
     return numbers
 
 
-def _groups(domain: Tensor, slot: Tensor | None, negatives: Negatives) -> Tensor:
+def _assign_groups(domain: Tensor, slot: Tensor | None, negatives: Negatives) -> Tensor:
     """The group of each embedding as a negative, (M,) int64 from 0."""
     if negatives in ("all", "not_text_text"):
         return torch.zeros_like(domain)
-    names = domain if negatives == "domain" else slot
-    assert names is not None
-    return torch.unique(names, return_inverse=True)[1]
+    group_labels = domain if negatives == "domain" else slot
+    assert group_labels is not None
+    return torch.unique(group_labels, return_inverse=True)[1]
 
 
-def _blocks(group: Tensor, domain: Tensor) -> tuple[Block, ...]:
+def _build_blocks(group: Tensor, domain: Tensor) -> tuple[ColumnBlock, ...]:
     """The runs of equal (group, domain) in columns sorted by them."""
     keys, counts = torch.unique_consecutive(2 * group + domain, return_counts=True)
     blocks, start = [], 0
     for key, count in zip(keys.tolist(), counts.tolist()):
-        blocks.append(Block(start, start + count, key % 2, key // 2))
+        blocks.append(ColumnBlock(start, start + count, key % 2, key // 2))
         start += count
     return tuple(blocks)
 

@@ -16,10 +16,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-PAIRS = ("ii", "it", "tt")
+DOMAIN_PAIRS = ("ii", "it", "tt")
 """Image-image, image-text, text-text: index = sum of the two domains."""
-LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 1.0
-LARGEST_OFFSET = 1.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 1.0
+MAX_OFFSET = 1.0
 
 
 class Similarity(nn.Module, ABC):
@@ -33,26 +33,26 @@ class Similarity(nn.Module, ABC):
 
     def offsets(self) -> Tensor:
         """Offsets b for `PAIRS`, (3,), in units of the cosine."""
-        return self.log_scale.new_zeros(len(PAIRS))
+        return self.log_scale.new_zeros(len(DOMAIN_PAIRS))
 
     def forward(self, cosine: Tensor, pair: Tensor) -> Tensor:
         """Scores (cosine - b) / tau; cosine (...), pair (...) int64 indices into `PAIRS`."""
-        flat = pair.flatten()
-        scale = self.scales().to(cosine.dtype).index_select(0, flat).view(pair.shape)
-        offset = self.offsets().to(cosine.dtype).index_select(0, flat).view(pair.shape)
+        pair_index = pair.flatten()
+        scale = self.scales().to(cosine.dtype).index_select(0, pair_index).view(pair.shape)
+        offset = self.offsets().to(cosine.dtype).index_select(0, pair_index).view(pair.shape)
         return (cosine - offset) * scale
 
     @torch.no_grad()
     def clamp(self) -> None:
         """Brings every temperature back into [0.01, 1]; to be called after each optimiser step."""
-        self.log_scale.clamp_(-math.log(HIGHEST_TEMPERATURE), -math.log(LOWEST_TEMPERATURE))
+        self.log_scale.clamp_(-math.log(MAX_TEMPERATURE), -math.log(MIN_TEMPERATURE))
 
     @torch.no_grad()
     def report(self) -> dict[str, float]:
         """tau_ii, tau_it, tau_tt, b_ii, b_it, b_tt as they are now."""
-        taus = (1 / self.scales().double()).tolist()
-        values = {f"tau_{pair}": tau for pair, tau in zip(PAIRS, taus)}
-        return values | {f"b_{pair}": b for pair, b in zip(PAIRS, self.offsets().tolist())}
+        temperatures = (1 / self.scales().double()).tolist()
+        values = {f"tau_{pair}": tau for pair, tau in zip(DOMAIN_PAIRS, temperatures)}
+        return values | {f"b_{pair}": b for pair, b in zip(DOMAIN_PAIRS, self.offsets().tolist())}
 
 
 class DomainSimilarity(Similarity):
@@ -70,8 +70,8 @@ class DomainSimilarity(Similarity):
 
     def __init__(self, temperature: float = 0.07) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.full((len(PAIRS),), -math.log(temperature)))
-        self.offset = nn.Parameter(torch.zeros(len(PAIRS)))
+        self.log_scale = nn.Parameter(torch.full((len(DOMAIN_PAIRS),), -math.log(temperature)))
+        self.offset = nn.Parameter(torch.zeros(len(DOMAIN_PAIRS)))
         self.register_buffer("free", torch.tensor([1.0, 0.0, 1.0]), persistent=False)
 
     def scales(self) -> Tensor:
@@ -83,21 +83,21 @@ class DomainSimilarity(Similarity):
     @torch.no_grad()
     def clamp(self) -> None:
         super().clamp()
-        self.offset.clamp_(-LARGEST_OFFSET, LARGEST_OFFSET).mul_(self.free)
+        self.offset.clamp_(-MAX_OFFSET, MAX_OFFSET).mul_(self.free)
 
 
-class Temperatures(DomainSimilarity):
+class DomainTemperatureSimilarity(DomainSimilarity):
     """A temperature for each domain pair, no offsets: half of the component."""
 
     def offsets(self) -> Tensor:
         return self.offset * 0
 
 
-class Offsets(DomainSimilarity):
+class DomainOffsetSimilarity(DomainSimilarity):
     """An offset for each domain pair, one temperature: the other half."""
 
     def scales(self) -> Tensor:
-        return self.log_scale[:1].repeat(len(PAIRS)).exp()
+        return self.log_scale[:1].repeat(len(DOMAIN_PAIRS)).exp()
 
 
 class SharedSimilarity(Similarity):
@@ -115,7 +115,7 @@ class SharedSimilarity(Similarity):
 
     def scales(self) -> Tensor:
         # Repeated before exp, so that the same vector kernel runs as for three temperatures.
-        return self.log_scale.repeat(len(PAIRS)).exp()
+        return self.log_scale.repeat(len(DOMAIN_PAIRS)).exp()
 
 
 class FixedSimilarity(Similarity):
@@ -127,13 +127,13 @@ class FixedSimilarity(Similarity):
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
-        fixed = torch.full((len(PAIRS),), -math.log(temperature))
-        self.register_buffer("log_scale", fixed, persistent=False)
+        log_scales = torch.full((len(DOMAIN_PAIRS),), -math.log(temperature))
+        self.register_buffer("log_scale", log_scales, persistent=False)
 
     def scales(self) -> Tensor:
         return self.log_scale.exp()
 
 
-def image_text_scale(similarity: Similarity) -> float:
+def get_image_text_scale(similarity: Similarity) -> float:
     """The multiplier 1/tau between image and text: what turns cosines into zero-shot logits."""
-    return cast(float, similarity.scales()[PAIRS.index("it")].item())
+    return cast(float, similarity.scales()[DOMAIN_PAIRS.index("it")].item())

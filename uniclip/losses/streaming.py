@@ -25,21 +25,21 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from uniclip.distributed import ALONE, Processes
-from uniclip.losses.tiling import Layout, Tile, by_rows, cut, ranges
+from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
+from uniclip.losses.tiling import BlockLayout, Tile, group_by_rows, cut_tiles, split_range
 
-NOTHING = -1e30
+MASKED = -1e30
 """A score that adds nothing to a sum of exponentials; finite, so that no gradient becomes NaN."""
-LARGEST = {torch.float32: 70.0, torch.float64: 600.0}
+MAX_EXPONENT = {torch.float32: 70.0, torch.float64: 600.0}
 """Exponents up to this size can be added up by the million, and divided by each other."""
-VANISHING = {torch.float32: -58.0, torch.float64: -560.0}
+MIN_LOG_SUM = {torch.float32: -58.0, torch.float64: -560.0}
 """A sum of shifted exponentials above e^this has lost nothing that counts."""
-ROWS_AT_ONCE = 2048
+POSITIVE_CHUNK_ROWS = 2048
 """Anchors whose positives are looked up together."""
 
 
-def stream(
-    z: Tensor, scales: Tensor, layout: Layout, tile: int, processes: Processes = ALONE
+def stream_similarities(
+    z: Tensor, scales: Tensor, block_layout: BlockLayout, tile_rows: int, process_group: ProcessGroup = SINGLE_PROCESS
 ) -> tuple[Tensor, Tensor]:
     """Cosines with the positives (M, P), and log sum_j e^(scale * z_i z_j) by block (B, M).
 
@@ -53,200 +53,200 @@ def stream(
 
     Rows that meet nothing in a block have `NOTHING` there. There are no second derivatives.
     """
-    apply: Any = _Stream.apply
-    cosine, logs = apply(z.contiguous(), scales, layout, tile, processes)
-    return cosine, logs
+    apply_function: Any = _StreamedSimilarities.apply
+    cosine, block_logsumexps = apply_function(z.contiguous(), scales, block_layout, tile_rows, process_group)
+    return cosine, block_logsumexps
 
 
-class _Stream(torch.autograd.Function):
+class _StreamedSimilarities(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, z: Tensor, scales: Tensor, layout: Layout, tile: int, processes: Processes
+        ctx: Any, z: Tensor, scales: Tensor, block_layout: BlockLayout, tile_rows: int, process_group: ProcessGroup
     ) -> tuple[Tensor, Tensor]:
-        numbers = [float(s) for s in scales.tolist()]
-        tiles = cut(layout, tile)[processes.rank :: processes.world]
-        excess = _excess(z, numbers)
-        sums = _sums(z, numbers, excess, layout, tiles)
-        if processes.world > 1:
-            processes.add_up(sums)
-        careful = max(excess) > 0 and not _safe(sums, layout)
-        if careful:
-            logs = processes.log_add_up(_careful_logs(z, numbers, layout, tiles))
+        scale_values = [float(s) for s in scales.tolist()]
+        tiles = cut_tiles(block_layout, tile_rows)[process_group.rank :: process_group.world]
+        exponent_shifts = _compute_exponent_shifts(z, scale_values)
+        exp_sums = _compute_exp_sums(z, scale_values, exponent_shifts, block_layout, tiles)
+        if process_group.world > 1:
+            process_group.add_up(exp_sums)
+        uses_running_max = max(exponent_shifts) > 0 and not _sums_are_accurate(exp_sums, block_layout)
+        if uses_running_max:
+            block_logsumexps = process_group.log_add_up(_compute_stable_logsumexps(z, scale_values, block_layout, tiles))
         else:
-            logs = sums.log_()
-            for (a, b, pair), (of_a, of_b) in zip(layout.meetings, layout.sides()):
-                logs[b, of_a] += excess[pair]
+            block_logsumexps = exp_sums.log_()
+            for (a, b, pair), (row_slice, column_slice) in zip(block_layout.meetings, block_layout.sides()):
+                block_logsumexps[b, row_slice] += exponent_shifts[pair]
                 if a != b:
-                    logs[a, of_b] += excess[pair]
-        logs.masked_fill_(layout.empty, NOTHING)
-        ctx.save_for_backward(z, logs)
-        ctx.numbers, ctx.excess, ctx.careful = numbers, excess, careful
-        ctx.layout, ctx.tiles, ctx.processes = layout, tiles, processes
-        return _cosines(z, layout.positive), logs
+                    block_logsumexps[a, column_slice] += exponent_shifts[pair]
+        block_logsumexps.masked_fill_(block_layout.empty, MASKED)
+        ctx.save_for_backward(z, block_logsumexps)
+        ctx.numbers, ctx.excess, ctx.careful = scale_values, exponent_shifts, uses_running_max
+        ctx.layout, ctx.tiles, ctx.processes = block_layout, tiles, process_group
+        return _compute_positive_cosines(z, block_layout.positive), block_logsumexps
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_cosine: Tensor, d_logs: Tensor) -> tuple[Tensor | None, ...]:
-        z, logs = ctx.saved_tensors
+    def backward(ctx: Any, d_cosine: Tensor, d_logsumexps: Tensor) -> tuple[Tensor | None, ...]:
+        z, block_logsumexps = ctx.saved_tensors
         if ctx.processes.world > 1:
-            d_logs = ctx.processes.add_up(d_logs.contiguous())
-        d_logs = d_logs.masked_fill(ctx.layout.empty, 0)
+            d_logsumexps = ctx.processes.add_up(d_logsumexps.contiguous())
+        d_logsumexps = d_logsumexps.masked_fill(ctx.layout.empty, 0)
         gradient = torch.zeros_like(z)
-        pull = _pull if ctx.processes.remote_gradients else _pull_one_way
-        d_scales = pull(gradient, z, logs, d_logs, ctx)
-        both = ctx.processes.remote_gradients
-        _pull_positives(gradient, z, ctx.layout.positive, d_cosine, both)
+        accumulate_grad = _accumulate_grad if ctx.processes.remote_gradients else _accumulate_anchor_grad
+        d_scales = accumulate_grad(gradient, z, block_logsumexps, d_logsumexps, ctx)
+        add_to_positives = ctx.processes.remote_gradients
+        _accumulate_positive_grad(gradient, z, ctx.layout.positive, d_cosine, add_to_positives)
         return gradient, d_scales, None, None, None
 
 
 # ---- there ---------------------------------------------------------------------------------------
 
 
-def _excess(z: Tensor, numbers: list[float]) -> list[float]:
+def _compute_exponent_shifts(z: Tensor, scale_values: list[float]) -> list[float]:
     """What to take off the scores of each domain pair, so that none can leave the type's range."""
-    longest = float(torch.linalg.vector_norm(z, dim=1).max()) ** 2 if len(z) else 0.0
-    return [max(0.0, abs(scale) * longest - LARGEST[z.dtype]) for scale in numbers]
+    max_squared_norm = float(torch.linalg.vector_norm(z, dim=1).max()) ** 2 if len(z) else 0.0
+    return [max(0.0, abs(scale) * max_squared_norm - MAX_EXPONENT[z.dtype]) for scale in scale_values]
 
 
-def _sums(
-    z: Tensor, numbers: list[float], excess: list[float], layout: Layout, tiles: list[Tile]
+def _compute_exp_sums(
+    z: Tensor, scale_values: list[float], exponent_shifts: list[float], block_layout: BlockLayout, tiles: list[Tile]
 ) -> Tensor:
     """sum_j e^(scale * z_i z_j - excess) by block and row, (B, M)."""
-    sums = z.new_zeros(len(layout.blocks), len(z))
-    room = _room(z, tiles)
-    for rows, members in by_rows(tiles):
-        for tile, scores in _scored(z, numbers, rows, members, room):
+    exp_sums = z.new_zeros(len(block_layout.blocks), len(z))
+    buffer = _allocate_buffer(z, tiles)
+    for rows, row_tiles in group_by_rows(tiles):
+        for tile, scores in _iterate_scores(z, scale_values, rows, row_tiles, buffer):
             a, b, pair = tile.meeting
-            weight = _exponentials(scores, excess[pair], tile.apart)
-            sums[b, rows].add_(weight.sum(1))
+            exp_scores = _exponentiate(scores, exponent_shifts[pair], tile.apart)
+            exp_sums[b, rows].add_(exp_scores.sum(1))
             if not tile.diagonal:
-                sums[a, tile.columns].add_(weight.sum(0))
-    return sums
+                exp_sums[a, tile.columns].add_(exp_scores.sum(0))
+    return exp_sums
 
 
-def _safe(sums: Tensor, layout: Layout) -> bool:
+def _sums_are_accurate(exp_sums: Tensor, block_layout: BlockLayout) -> bool:
     """Whether no sum is so small that terms of it may have vanished."""
-    return bool((sums[~layout.empty].log() > VANISHING[sums.dtype]).all())
+    return bool((exp_sums[~block_layout.empty].log() > MIN_LOG_SUM[exp_sums.dtype]).all())
 
 
-def _careful_logs(z: Tensor, numbers: list[float], layout: Layout, tiles: list[Tile]) -> Tensor:
+def _compute_stable_logsumexps(z: Tensor, scale_values: list[float], block_layout: BlockLayout, tiles: list[Tile]) -> Tensor:
     """log sum_j e^(scale * z_i z_j) by block and row, whatever the scores, (B, M)."""
-    logs = z.new_full((len(layout.blocks), len(z)), NOTHING)
-    room = _room(z, tiles)
-    for rows, members in by_rows(tiles):
-        for tile, scores in _scored(z, numbers, rows, members, room):
+    block_logsumexps = z.new_full((len(block_layout.blocks), len(z)), MASKED)
+    buffer = _allocate_buffer(z, tiles)
+    for rows, row_tiles in group_by_rows(tiles):
+        for tile, scores in _iterate_scores(z, scale_values, rows, row_tiles, buffer):
             a, b, _ = tile.meeting
             if tile.apart is not None:
-                scores[tile.apart] = NOTHING
-            logs[b, rows] = torch.logaddexp(logs[b, rows], scores.logsumexp(1))
+                scores[tile.apart] = MASKED
+            block_logsumexps[b, rows] = torch.logaddexp(block_logsumexps[b, rows], scores.logsumexp(1))
             if not tile.diagonal:
                 columns = tile.columns
-                logs[a, columns] = torch.logaddexp(logs[a, columns], scores.logsumexp(0))
-    return logs
+                block_logsumexps[a, columns] = torch.logaddexp(block_logsumexps[a, columns], scores.logsumexp(0))
+    return block_logsumexps
 
 
-def _cosines(z: Tensor, positive: Tensor) -> Tensor:
-    cosine = z.new_empty(positive.shape)
-    for rows in ranges(0, len(z), ROWS_AT_ONCE):
-        for k, others in enumerate(positive[rows].unbind(1)):
-            cosine[rows, k] = (z[rows] * z.index_select(0, others)).sum(1)
+def _compute_positive_cosines(z: Tensor, positive_index: Tensor) -> Tensor:
+    cosine = z.new_empty(positive_index.shape)
+    for rows in split_range(0, len(z), POSITIVE_CHUNK_ROWS):
+        for k, positive_rows in enumerate(positive_index[rows].unbind(1)):
+            cosine[rows, k] = (z[rows] * z.index_select(0, positive_rows)).sum(1)
     return cosine
 
 
 # ---- and back ------------------------------------------------------------------------------------
 
 
-def _pull(gradient: Tensor, z: Tensor, logs: Tensor, d_logs: Tensor, ctx: Any) -> Tensor:
+def _accumulate_grad(gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_logsumexps: Tensor, ctx: Any) -> Tensor:
     """Add to `gradient` (M, D) what the sums pull at z; what they pull at the scales, (3,)."""
     d_scales = z.new_zeros(len(ctx.numbers))
-    room, other = _room(z, ctx.tiles), _room(z, ctx.tiles)
+    buffer, share_buffer = _allocate_buffer(z, ctx.tiles), _allocate_buffer(z, ctx.tiles)
     # What an exponential pulls at its row (or column): one sum of the two does for a pair.
-    divisor = logs.masked_fill(ctx.layout.empty, torch.inf)
-    shares = [d_logs * (e - divisor).exp() for e in ctx.excess]
-    for rows, members in by_rows(ctx.tiles):
-        pair = members[0].meeting.pair
-        pulled = z.new_zeros(rows.stop - rows.start, z.shape[1])
-        for tile, scores in _scored(z, ctx.numbers, rows, members, room):
+    divisor = block_logsumexps.masked_fill(ctx.layout.empty, torch.inf)
+    grad_shares = [d_logsumexps * (exponent_shift - divisor).exp() for exponent_shift in ctx.excess]
+    for rows, row_tiles in group_by_rows(ctx.tiles):
+        pair = row_tiles[0].meeting.pair
+        row_grad = z.new_zeros(rows.stop - rows.start, z.shape[1])
+        for tile, scores in _iterate_scores(z, ctx.numbers, rows, row_tiles, buffer):
             a, b, _ = tile.meeting
-            columns, out = tile.columns, other[: scores.numel()].view_as(scores)
+            columns, out = tile.columns, share_buffer[: scores.numel()].view_as(scores)
             if ctx.careful:
-                ours, theirs = _careful_pulls(scores, tile, logs, d_logs)
-                pull = ours.add_(theirs)
+                row_score_grad, column_score_grad = _compute_stable_score_grads(scores, tile, block_logsumexps, d_logsumexps)
+                score_grad = row_score_grad.add_(column_score_grad)
             else:
-                pull = _exponentials(scores, ctx.excess[pair], tile.apart)
-                share = shares[pair]
-                pull *= torch.add(share[b, rows, None], share[a, None, columns], out=out)
-            pulled.addmm_(pull, z[columns])
+                score_grad = _exponentiate(scores, ctx.excess[pair], tile.apart)
+                grad_share = grad_shares[pair]
+                score_grad *= torch.add(grad_share[b, rows, None], grad_share[a, None, columns], out=out)
+            row_grad.addmm_(score_grad, z[columns])
             if tile.diagonal:  # stands first among its row's tiles
-                d_scales[pair] -= torch.vdot(pulled.view(-1), z[rows].view(-1)) / 2
+                d_scales[pair] -= torch.vdot(row_grad.view(-1), z[rows].view(-1)) / 2
             else:
-                gradient[columns].addmm_(pull.T, z[rows], alpha=ctx.numbers[pair])
-        d_scales[pair] += torch.vdot(pulled.view(-1), z[rows].view(-1))
-        gradient[rows].add_(pulled, alpha=ctx.numbers[pair])
+                gradient[columns].addmm_(score_grad.T, z[rows], alpha=ctx.numbers[pair])
+        d_scales[pair] += torch.vdot(row_grad.view(-1), z[rows].view(-1))
+        gradient[rows].add_(row_grad, alpha=ctx.numbers[pair])
     return d_scales
 
 
-def _pull_one_way(gradient: Tensor, z: Tensor, logs: Tensor, d_logs: Tensor, ctx: Any) -> Tensor:
+def _accumulate_anchor_grad(gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_logsumexps: Tensor, ctx: Any) -> Tensor:
     """`_pull`, but of each row's sums at that row alone, as if those it meets were constant."""
     d_scales = z.new_zeros(len(ctx.numbers))
-    room = _room(z, ctx.tiles)
-    for rows, members in by_rows(ctx.tiles):
-        for tile, scores in _scored(z, ctx.numbers, rows, members, room):
+    buffer = _allocate_buffer(z, ctx.tiles)
+    for rows, row_tiles in group_by_rows(ctx.tiles):
+        for tile, scores in _iterate_scores(z, ctx.numbers, rows, row_tiles, buffer):
             pair = tile.meeting.pair
-            ours, theirs = _careful_pulls(scores, tile, logs, d_logs)
-            sides = [(rows, ours, tile.columns), (tile.columns, theirs.T, rows)]
-            for anchors, pull, met in sides[:1] if tile.diagonal else sides:
-                pulled = pull @ z[met]
-                gradient[anchors].add_(pulled, alpha=ctx.numbers[pair])
-                d_scales[pair] += torch.vdot(pulled.view(-1), z[anchors].view(-1))
+            row_score_grad, column_score_grad = _compute_stable_score_grads(scores, tile, block_logsumexps, d_logsumexps)
+            directions = [(rows, row_score_grad, tile.columns), (tile.columns, column_score_grad.T, rows)]
+            for anchors, score_grad, candidate_rows in directions[:1] if tile.diagonal else directions:
+                anchor_grad = score_grad @ z[candidate_rows]
+                gradient[anchors].add_(anchor_grad, alpha=ctx.numbers[pair])
+                d_scales[pair] += torch.vdot(anchor_grad.view(-1), z[anchors].view(-1))
     return d_scales
 
 
-def _careful_pulls(
-    scores: Tensor, tile: Tile, logs: Tensor, d_logs: Tensor
+def _compute_stable_score_grads(
+    scores: Tensor, tile: Tile, block_logsumexps: Tensor, d_logsumexps: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What each score pulls at its row, and at its column, whatever the scores."""
     (a, b, _), rows, columns = tile.meeting, tile.rows, tile.columns
     if tile.apart is not None:
-        scores[tile.apart] = NOTHING
-    ours = d_logs[b, rows, None] * (scores - logs[b, rows, None]).clamp(max=0).exp()
-    theirs = d_logs[a, None, columns] * (scores - logs[a, None, columns]).clamp(max=0).exp()
-    return ours, theirs
+        scores[tile.apart] = MASKED
+    row_score_grad = d_logsumexps[b, rows, None] * (scores - block_logsumexps[b, rows, None]).clamp(max=0).exp()
+    column_score_grad = d_logsumexps[a, None, columns] * (scores - block_logsumexps[a, None, columns]).clamp(max=0).exp()
+    return row_score_grad, column_score_grad
 
 
-def _pull_positives(
-    gradient: Tensor, z: Tensor, positive: Tensor, d_cosine: Tensor, both: bool
+def _accumulate_positive_grad(
+    gradient: Tensor, z: Tensor, positive_index: Tensor, d_cosine: Tensor, add_to_positives: bool
 ) -> None:
-    for rows in ranges(0, len(z), ROWS_AT_ONCE):
-        for k, others in enumerate(positive[rows].unbind(1)):
-            pull = d_cosine[rows, k, None]
-            gradient[rows].addcmul_(pull, z.index_select(0, others))
-            if both:
-                gradient.index_add_(0, others, pull * z[rows])
+    for rows in split_range(0, len(z), POSITIVE_CHUNK_ROWS):
+        for k, positive_rows in enumerate(positive_index[rows].unbind(1)):
+            cosine_grad = d_cosine[rows, k, None]
+            gradient[rows].addcmul_(cosine_grad, z.index_select(0, positive_rows))
+            if add_to_positives:
+                gradient.index_add_(0, positive_rows, cosine_grad * z[rows])
 
 
 # ---- a tile -------------------------------------------------------------------------------------
 
 
-def _scored(
-    z: Tensor, numbers: list[float], rows: slice, tiles: list[Tile], room: Tensor
+def _iterate_scores(
+    z: Tensor, scale_values: list[float], rows: slice, tiles: list[Tile], buffer: Tensor
 ) -> Iterator[tuple[Tile, Tensor]]:
     """Each tile of a row with its scores scale * z_i z_j, in `room`."""
-    ours, scale = z[rows], numbers[tiles[0].meeting.pair]
+    row_embeddings, scale = z[rows], scale_values[tiles[0].meeting.pair]
     for tile in tiles:
-        columns = z[tile.columns]
-        scores = room[: len(ours) * len(columns)].view(len(ours), len(columns))
-        yield tile, torch.addmm(scores, ours, columns.T, beta=0, alpha=scale, out=scores)
+        column_embeddings = z[tile.columns]
+        scores = buffer[: len(row_embeddings) * len(column_embeddings)].view(len(row_embeddings), len(column_embeddings))
+        yield tile, torch.addmm(scores, row_embeddings, column_embeddings.T, beta=0, alpha=scale, out=scores)
 
 
-def _exponentials(scores: Tensor, excess: float, apart: tuple[Tensor, Tensor] | None) -> Tensor:
+def _exponentiate(scores: Tensor, exponent_shift: float, masked_pairs: tuple[Tensor, Tensor] | None) -> Tensor:
     """e^(scores - excess) in place, 0 for pairs that do not meet."""
-    weight = (scores.sub_(excess) if excess else scores).exp_()
-    if apart is not None:
-        weight[apart] = 0
-    return weight
+    exp_scores = (scores.sub_(exponent_shift) if exponent_shift else scores).exp_()
+    if masked_pairs is not None:
+        exp_scores[masked_pairs] = 0
+    return exp_scores
 
 
-def _room(z: Tensor, tiles: list[Tile]) -> Tensor:
-    sizes = [(t.rows.stop - t.rows.start) * (t.columns.stop - t.columns.start) for t in tiles]
-    return z.new_empty(max(sizes, default=0))
+def _allocate_buffer(z: Tensor, tiles: list[Tile]) -> Tensor:
+    tile_sizes = [(tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start) for tile in tiles]
+    return z.new_empty(max(tile_sizes, default=0))

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-WIDER = 2
+TILE_ASPECT = 2
 """Columns of a tile, in multiples of its rows."""
-FINER = 4
+DIAGONAL_DIVISOR = 4
 """Rows of a square on the diagonal, in fractions of a tile's."""
 
 
-class Meeting(NamedTuple):
+class BlockPair(NamedTuple):
     """All rows of block a with all columns of block b, whose scores have the scale of `pair`."""
 
     a: int
@@ -32,12 +32,12 @@ class Meeting(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class BlockLayout:
     """Which of M embeddings meet; a block is a run of rows that are of one kind."""
 
     blocks: tuple[tuple[int, int], ...]
     """Start and stop of each block; they cover 0 .. M in order."""
-    meetings: tuple[Meeting, ...]
+    meetings: tuple[BlockPair, ...]
     """a <= b; a == b is a block with itself, each pair once."""
     apart: tuple[Tensor, Tensor]
     """Pairs that do not meet, each once, two (K,) int64: rows, and columns no less than them."""
@@ -56,7 +56,7 @@ class Tile(NamedTuple):
 
     rows: slice
     columns: slice
-    meeting: Meeting
+    meeting: BlockPair
     apart: tuple[Tensor, Tensor] | None
     """Pairs that do not meet, in the tile's own coordinates; None = all do."""
 
@@ -66,62 +66,62 @@ class Tile(NamedTuple):
         return self.rows == self.columns
 
 
-def cut(layout: Layout, tile: int) -> list[Tile]:
+def cut_tiles(block_layout: BlockLayout, tile_rows: int) -> list[Tile]:
     """The tiles of every meeting, by rows; a diagonal one stands first among those of its rows."""
-    places: list[tuple[slice, slice, Meeting]] = []
-    for meeting in layout.meetings:
-        (start, stop), (left, right) = layout.blocks[meeting.a], layout.blocks[meeting.b]
-        for rows in ranges(start, stop, tile):
-            if meeting.a == meeting.b:
-                left = rows.stop
-                places += [(*place, meeting) for place in _corner(rows, tile)]
-            places += [(rows, columns, meeting) for columns in ranges(left, right, WIDER * tile)]
+    tile_positions: list[tuple[slice, slice, BlockPair]] = []
+    for block_pair in block_layout.meetings:
+        (start, stop), (column_start, column_stop) = block_layout.blocks[block_pair.a], block_layout.blocks[block_pair.b]
+        for rows in split_range(start, stop, tile_rows):
+            if block_pair.a == block_pair.b:
+                column_start = rows.stop
+                tile_positions += [(*position, block_pair) for position in _split_diagonal(rows, tile_rows)]
+            tile_positions += [(rows, columns, block_pair) for columns in split_range(column_start, column_stop, TILE_ASPECT * tile_rows)]
     return [
-        Tile(rows, columns, meeting, apart)
-        for (rows, columns, meeting), apart in zip(places, _apart(layout.apart, places))
+        Tile(rows, columns, block_pair, masked_pairs)
+        for (rows, columns, block_pair), masked_pairs in zip(tile_positions, _localize_masked_pairs(block_layout.apart, tile_positions))
     ]
 
 
-def _corner(rows: slice, tile: int) -> Iterator[tuple[slice, slice]]:
+def _split_diagonal(rows: slice, tile_rows: int) -> Iterator[tuple[slice, slice]]:
     """Rows with themselves, each pair once but for those in the small squares on the diagonal."""
-    for few in ranges(rows.start, rows.stop, max(1, tile // FINER)):
-        yield few, few
-        if few.stop < rows.stop:
-            yield few, slice(few.stop, rows.stop)
+    for row_chunk in split_range(rows.start, rows.stop, max(1, tile_rows // DIAGONAL_DIVISOR)):
+        yield row_chunk, row_chunk
+        if row_chunk.stop < rows.stop:
+            yield row_chunk, slice(row_chunk.stop, rows.stop)
 
 
-def ranges(start: int, stop: int, step: int) -> Iterator[slice]:
+def split_range(start: int, stop: int, step: int) -> Iterator[slice]:
     """start:stop in pieces of `step`, the last one shorter."""
     return (slice(i, min(i + step, stop)) for i in range(start, stop, step))
 
 
-def _apart(
-    pairs: tuple[Tensor, Tensor], places: list[tuple[slice, slice, Meeting]]
+def _localize_masked_pairs(
+    masked_pairs: tuple[Tensor, Tensor], tile_positions: list[tuple[slice, slice, BlockPair]]
 ) -> Iterator[tuple[Tensor, Tensor] | None]:
     """For each place the pairs that do not meet there, in its own coordinates."""
-    device = pairs[0].device
-    row, column = (p.cpu().numpy() for p in pairs)
+    device = masked_pairs[0].device
+    row, column = (index.cpu().numpy() for index in masked_pairs)
     order = np.lexsort((column, row))
     row, column = row[order], column[order]
-    starts = np.searchsorted(row, [rows.start for rows, _, _ in places])
-    stops = np.searchsorted(row, [rows.stop for rows, _, _ in places])
-    for (rows, columns, _), first, last in zip(places, starts, stops):
-        r, c = row[first:last], column[first:last]
-        inside = (c >= columns.start) & (c < columns.stop)
-        r, c = r[inside] - rows.start, c[inside] - columns.start
+    starts = np.searchsorted(row, [rows.start for rows, _, _ in tile_positions])
+    stops = np.searchsorted(row, [rows.stop for rows, _, _ in tile_positions])
+    for (rows, columns, _), first, last in zip(tile_positions, starts, stops):
+        tile_row, tile_column = row[first:last], column[first:last]
+        inside = (tile_column >= columns.start) & (tile_column < columns.stop)
+        tile_row, tile_column = tile_row[inside] - rows.start, tile_column[inside] - columns.start
         if rows == columns:
-            r, c = np.concatenate([r, c]), np.concatenate([c, r])
-        here = (torch.from_numpy(r).to(device), torch.from_numpy(c).to(device))
-        yield here if len(r) else None
+            tile_row, tile_column = np.concatenate([tile_row, tile_column]), np.concatenate([tile_column, tile_row])
+        local_pairs = (torch.from_numpy(tile_row).to(device), torch.from_numpy(tile_column).to(device))
+        yield local_pairs if len(tile_row) else None
 
 
-def by_rows(tiles: list[Tile]) -> Iterator[tuple[slice, list[Tile]]]:
+def group_by_rows(tiles: list[Tile]) -> Iterator[tuple[slice, list[Tile]]]:
     """Neighbours that share rows and meeting."""
-    row: list[Tile] = []
+    row_tiles: list[Tile] = []
     for tile in tiles:
-        if row and (row[0].rows, row[0].meeting) != (tile.rows, tile.meeting):
-            yield row[0].rows, row
-            row = []
-        row.append(tile)
-    if row:
-        yield row[0].rows, row
+        if row_tiles and (row_tiles[0].rows, row_tiles[0].meeting) != (tile.rows, tile.meeting):
+            yield row_tiles[0].rows, row_tiles
+            row_tiles = []
+        row_tiles.append(tile)
+    if row_tiles:
+        yield row_tiles[0].rows, row_tiles

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from uniclip.config import RunConfig
-from uniclip.errors import unknown
+from uniclip.errors import make_unknown_name_error
 from uniclip.methods.base import Method
 from uniclip.methods.clip import Clip
 from uniclip.methods.declip import Declip
@@ -22,15 +22,15 @@ METHODS: dict[str, Callable[[RunConfig], Method]] = {
 }
 
 
-def build(config: RunConfig) -> Method:
+def build_method(config: RunConfig) -> Method:
     """The method that `config.method.name` names, still to be attached to an embedder.
 
     Raises:
         UserError: if there is none of that name.
     """
     if hasattr(config.method, "build"):  # a method in one file brings its own
-        own: Method = config.method.build(config)
-        return own
+        custom_method: Method = config.method.build(config)
+        return custom_method
     if config.method.name not in METHODS:
-        raise unknown("method", config.method.name, METHODS)
+        raise make_unknown_name_error("method", config.method.name, METHODS)
     return METHODS[config.method.name](config)

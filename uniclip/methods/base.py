@@ -10,19 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from uniclip import distributed
-from uniclip.distributed import Processes
+from uniclip.distributed import ProcessGroup
 
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
     from uniclip.models.embedder import Embedder
     from uniclip.models.encoders import Vocabulary
 
-Head = Literal["aware", "linear"]
+HeadType = Literal["aware", "linear"]
 
-LARGEST_SCALE = 100.0
-DENSE = 1024
+MAX_IMAGE_TEXT_SCALE = 100.0
+MAX_DENSE_EMBEDDINGS = 1024
 """Embeddings up to which all similarities stand in memory at once; beyond, they are streamed."""
-TILE = 1024
+TILE_ROWS = 1024
 """Rows of a tile then."""
 
 
@@ -32,7 +32,7 @@ class Method(nn.Module, ABC):
     Over several processes a part is this process's share: shares add up to the part of the batch.
     """
 
-    head: ClassVar[Head]
+    head: ClassVar[HeadType]
     """The image head that it needs: "aware" of the augmentation, or a "linear" projection."""
     weights: dict[str, float]
     """The weight of each part in the loss."""
@@ -40,9 +40,9 @@ class Method(nn.Module, ABC):
     """Encoder forwards a sample: {"image": V, "text": 1}."""
 
     @property
-    def processes(self) -> Processes:
+    def processes(self) -> ProcessGroup:
         """Those that share the batch."""
-        return distributed.current()
+        return distributed.get_process_group()
 
     def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
         """Build what depends on the embedder's widths; called once, before the first step.
@@ -68,14 +68,14 @@ class Method(nn.Module, ABC):
         """
 
     @abstractmethod
-    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def losses(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The named parts of the loss, each (), of what `embed` made of the whole batch."""
 
-    def loss(self, parts: dict[str, Tensor]) -> Tensor:
+    def loss(self, loss_terms: dict[str, Tensor]) -> Tensor:
         """The sum of the parts, each times its weight, ()."""
-        assert set(parts) == set(self.weights), (set(parts), set(self.weights))
-        total = torch.stack([self.weights[name] * part for name, part in parts.items()])
-        return total.sum()
+        assert set(loss_terms) == set(self.weights), (set(loss_terms), set(self.weights))
+        weighted_terms = torch.stack([self.weights[name] * loss_term for name, loss_term in loss_terms.items()])
+        return weighted_terms.sum()
 
     @abstractmethod
     def clamp(self) -> None:
@@ -98,25 +98,25 @@ class Method(nn.Module, ABC):
         minus the loss as it is. Empty for a method without components."""
         return {}
 
-    def chunk(self, embeddings: int) -> int | None:
+    def chunk(self, num_embeddings: int) -> int | None:
         """The `chunk` of a loss over so many embeddings of this process; all choose alike."""
-        return TILE if sum(self.processes.counts(embeddings)) > DENSE else None
+        return TILE_ROWS if sum(self.processes.counts(num_embeddings)) > MAX_DENSE_EMBEDDINGS else None
 
-    def how(self, embeddings: int) -> dict[str, Any]:
+    def how(self, num_embeddings: int) -> dict[str, Any]:
         """The keywords of a loss over so many embeddings of this process."""
-        return {"chunk": self.chunk(embeddings), "processes": self.processes}
+        return {"chunk": self.chunk(num_embeddings), "processes": self.processes}
 
 
-def of_views(embedder: Embedder, batch: Batch) -> Tensor:
+def embed_views(embedder: Embedder, batch: Batch) -> Tensor:
     """Unit rows of every view, (N, V, D); all views go through the encoder at once."""
     images = embedder.images(batch.pixels.flatten(0, 1), batch.vectors.flatten(0, 1))
     return images.view(*batch.pixels.shape[:2], -1).transpose(0, 1)
 
 
-class Scaled(Method):
+class SingleTemperatureMethod(Method):
     """A method with one learnable image-text scale, as CLIP has it."""
 
-    head: ClassVar[Head] = "linear"
+    head: ClassVar[HeadType] = "linear"
     lowest: ClassVar[float] = -math.inf
     """Of the logarithm of the scale."""
 
@@ -126,7 +126,7 @@ class Scaled(Method):
 
     @torch.no_grad()
     def clamp(self) -> None:
-        self.log_scale.clamp_(min=self.lowest, max=math.log(LARGEST_SCALE))
+        self.log_scale.clamp_(min=self.lowest, max=math.log(MAX_IMAGE_TEXT_SCALE))
 
     def report(self) -> dict[str, float]:
         return {"scale": self.image_text_scale()}

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from uniclip.config import ClipMethod, RunConfig
 from uniclip.losses.image_text import clip_loss
-from uniclip.methods.base import Scaled, of_views
+from uniclip.methods.base import SingleTemperatureMethod, embed_views
 
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
     from uniclip.models.embedder import Embedder
 
 
-class Clip(Scaled):
+class Clip(SingleTemperatureMethod):
     """CLIP; with several views, the mean of each view's loss against the one caption (ours).
 
     The scale is at most 100 and may fall below 1, as in CLIP; SLIP's repository, from which the
@@ -30,10 +30,10 @@ class Clip(Scaled):
         self.forwards = config.method.forwards(config.views)
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        return {"images": of_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+        return {"images": embed_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
 
-    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        images, texts = embedded["images"], embedded["texts"]
-        scale, how = self.log_scale.exp(), self.how(2 * len(texts))
-        losses = [clip_loss(view, texts, scale, **how) for view in images.unbind(1)]
-        return {"contrastive": torch.stack(losses).mean()}
+    def losses(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        images, texts = embeddings["images"], embeddings["texts"]
+        scale, loss_kwargs = self.log_scale.exp(), self.how(2 * len(texts))
+        view_losses = [clip_loss(view, texts, scale, **loss_kwargs) for view in images.unbind(1)]
+        return {"contrastive": torch.stack(view_losses).mean()}

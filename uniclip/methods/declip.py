@@ -20,21 +20,21 @@ from torch.nn import functional as F
 
 from uniclip.config import DeclipMethod, RunConfig
 from uniclip.losses.image_text import clip_loss, image_to_text_loss
-from uniclip.methods.base import Scaled
+from uniclip.methods.base import SingleTemperatureMethod
 from uniclip.models.batch_norm import BatchNorm
-from uniclip.models.embedder import seeded
+from uniclip.models.embedder import fork_seeded_rng
 
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
     from uniclip.models.embedder import Embedder
     from uniclip.models.encoders import Vocabulary
 
-PARTS = ("contrastive", "neighbour", "simsiam", "language")
-ROWS = 256
+LOSS_TERMS = ("contrastive", "neighbour", "simsiam", "language")
+NEIGHBOUR_CHUNK_ROWS = 256
 """Of texts whose neighbours are looked up at once: 67 MB of similarities to the published queue."""
 
 
-class Declip(Scaled):
+class Declip(SingleTemperatureMethod):
     """DeCLIP: parts "contrastive", "neighbour", "simsiam" and "language"."""
 
     lowest: ClassVar[float] = 3.0
@@ -45,20 +45,20 @@ class Declip(Scaled):
         assert isinstance(config.method, DeclipMethod)
         super().__init__(config.method.temperature)
         self.config = config.method
-        self.weights = dict(zip(PARTS, self.config.weights))
+        self.weights = dict(zip(LOSS_TERMS, self.config.weights))
         self.forwards = config.method.forwards(config.views)
         self.clamp()
 
     def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
-        embedding = embedder.text_head.out_features
-        with seeded(seed, "projector"):
-            self.projector = _projector(embedding, self.config.ssl_width)
-        with seeded(seed, "predictor"):
-            self.predictor = _predictor(self.config.ssl_width)
-        with seeded(seed, "language_head"):
+        embed_dim = embedder.text_head.out_features
+        with fork_seeded_rng(seed, "projector"):
+            self.projector = _build_projector(embed_dim, self.config.ssl_width)
+        with fork_seeded_rng(seed, "predictor"):
+            self.predictor = _build_predictor(self.config.ssl_width)
+        with fork_seeded_rng(seed, "language_head"):
             self.language_head = nn.Linear(embedder.text_encoder.features, vocabulary.size)
-        with seeded(seed, "queue"):
-            rows = F.normalize(torch.randn(self.config.queue, embedding), dim=-1)
+        with fork_seeded_rng(seed, "queue"):
+            rows = F.normalize(torch.randn(self.config.queue, embed_dim), dim=-1)
         self.register_buffer("queue", rows.half())
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
 
@@ -66,69 +66,69 @@ class Declip(Scaled):
         assert batch.edited is not None
         assert batch.masked is not None
         assert batch.targets is not None
-        raw = [
+        raw_embeddings = [
             embedder.head(embedder.trunk(pixels), vectors)
             for pixels, vectors in zip(batch.pixels, batch.vectors)
         ]
-        states = embedder.states(batch.masked)
+        hidden_states = embedder.states(batch.masked)
         return {
-            "views": torch.stack(raw).transpose(0, 1),
-            "masked": embedder.project_text(states, batch.masked),
+            "views": torch.stack(raw_embeddings).transpose(0, 1),
+            "masked": embedder.project_text(hidden_states, batch.masked),
             "edited": embedder.texts(batch.edited),
-            "hidden": states[batch.targets >= 0],
+            "hidden": hidden_states[batch.targets >= 0],
         }
 
-    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def losses(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         assert batch.targets is not None
-        raw = list(embedded["views"].unbind(1))
-        views = [F.normalize(rows.float(), dim=-1) for rows in raw]
-        texts = [embedded["masked"], embedded["edited"]]
-        scale, how = self.log_scale.exp(), self.how(2 * len(texts[0]))
-        contrastive = [clip_loss(v, t, scale, **how) for v in views for t in texts]
-        neighbours = [self._neighbours(t) for t in texts]
-        neighbour = [image_to_text_loss(v, n, scale, **how) for v in views for n in neighbours]
+        raw_embeddings = list(embeddings["views"].unbind(1))
+        views = [F.normalize(rows.float(), dim=-1) for rows in raw_embeddings]
+        texts = [embeddings["masked"], embeddings["edited"]]
+        scale, loss_kwargs = self.log_scale.exp(), self.how(2 * len(texts[0]))
+        contrastive_losses = [clip_loss(view, text, scale, **loss_kwargs) for view in views for text in texts]
+        neighbour_texts = [self._neighbours(text) for text in texts]
+        neighbour_losses = [image_to_text_loss(view, neighbour_text, scale, **loss_kwargs) for view in views for neighbour_text in neighbour_texts]
         if self.training:
             self._enqueue(texts)
         return {
-            "contrastive": torch.stack(contrastive).mean(),
-            "neighbour": torch.stack(neighbour).mean(),
-            "simsiam": self._simsiam(raw),
-            "language": self._language(embedded["hidden"], batch.targets),
+            "contrastive": torch.stack(contrastive_losses).mean(),
+            "neighbour": torch.stack(neighbour_losses).mean(),
+            "simsiam": self._simsiam(raw_embeddings),
+            "language": self._language(embeddings["hidden"], batch.targets),
         }
 
-    def _simsiam(self, raw: list[Tensor]) -> Tensor:
+    def _simsiam(self, raw_embeddings: list[Tensor]) -> Tensor:
         """Minus the cosine of each view's prediction with the other's projection, averaged."""
-        projected = [self.projector(rows) for rows in raw]
-        predicted = [self.predictor(rows) for rows in projected]
-        one = F.cosine_similarity(predicted[0].float(), projected[1].detach().float())
-        two = F.cosine_similarity(predicted[1].float(), projected[0].detach().float())
-        return self.processes.mean_share(-(one + two) / 2)
+        projections = [self.projector(rows) for rows in raw_embeddings]
+        predictions = [self.predictor(rows) for rows in projections]
+        first_cosine = F.cosine_similarity(predictions[0].float(), projections[1].detach().float())
+        second_cosine = F.cosine_similarity(predictions[1].float(), projections[0].detach().float())
+        return self.processes.mean_share(-(first_cosine + second_cosine) / 2)
 
-    def _language(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def _language(self, hidden_states: Tensor, mlm_labels: Tensor) -> Tensor:
         """Cross-entropy of the hidden tokens, whose states are (H, F); 0 if none is hidden."""
-        logits = self.language_head(hidden).float()
-        costs = F.cross_entropy(logits, targets[targets >= 0], reduction="none")
-        return self.processes.mean_share(costs) + 0 * self.language_head.weight.sum()
+        logits = self.language_head(hidden_states).float()
+        token_losses = F.cross_entropy(logits, mlm_labels[mlm_labels >= 0], reduction="none")
+        return self.processes.mean_share(token_losses) + 0 * self.language_head.weight.sum()
 
     @torch.no_grad()
     def _neighbours(self, texts: Tensor) -> Tensor:
         """For each row (N, D) the nearest one of the queue, (N, D)."""
         queue = self.queue.to(texts.dtype)
-        nearest = torch.cat([(rows @ queue.T).argmax(1) for rows in texts.split(ROWS)])
-        return F.normalize(queue[nearest], dim=-1)
+        nearest_index = torch.cat([(rows @ queue.T).argmax(1) for rows in texts.split(NEIGHBOUR_CHUNK_ROWS)])
+        return F.normalize(queue[nearest_index], dim=-1)
 
     @torch.no_grad()
     def _enqueue(self, texts: list[Tensor]) -> None:
         """Put the rows of all processes in place of the oldest, those of the caption first."""
-        room = len(self.queue)
-        most = (room - room // 2, room // 2)
-        rows = torch.cat([self.processes.gather(t.detach())[:n] for t, n in zip(texts, most)])
-        at = (self.place + torch.arange(len(rows), device=rows.device)) % len(self.queue)
-        self.queue[at] = rows.half()
+        queue_size = len(self.queue)
+        max_rows = (queue_size - queue_size // 2, queue_size // 2)
+        rows = torch.cat([self.processes.gather(text.detach())[:num_rows] for text, num_rows in zip(texts, max_rows)])
+        positions = (self.place + torch.arange(len(rows), device=rows.device)) % len(self.queue)
+        self.queue[positions] = rows.half()
         self.place.copy_((self.place + len(rows)) % len(self.queue))
 
 
-def _projector(inputs: int, width: int) -> nn.Sequential:
+def _build_projector(inputs: int, width: int) -> nn.Sequential:
     """Three layers, batch norm on each, the last one's included."""
     layers: list[nn.Module] = []
     for size in (inputs, width, width):
@@ -136,7 +136,7 @@ def _projector(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _predictor(width: int) -> nn.Sequential:
-    inside = max(1, width // 2)
-    first, last = nn.Linear(width, inside), nn.Linear(inside, width)
-    return nn.Sequential(first, BatchNorm(inside), nn.ReLU(), last)
+def _build_predictor(width: int) -> nn.Sequential:
+    hidden_units = max(1, width // 2)
+    first, last = nn.Linear(width, hidden_units), nn.Linear(hidden_units, width)
+    return nn.Sequential(first, BatchNorm(hidden_units), nn.ReLU(), last)

@@ -17,9 +17,9 @@ from uniclip.config import RunConfig, SlipMethod
 from uniclip.losses.image_text import clip_loss
 from uniclip.losses.multi_positive import mp_nce
 from uniclip.losses.similarity import FixedSimilarity
-from uniclip.methods.base import Scaled
+from uniclip.methods.base import SingleTemperatureMethod
 from uniclip.models.batch_norm import BatchNorm
-from uniclip.models.embedder import seeded
+from uniclip.models.embedder import fork_seeded_rng
 
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from uniclip.models.encoders import Vocabulary
 
 
-class Slip(Scaled):
+class Slip(SingleTemperatureMethod):
     """SLIP: parts "contrastive" (CLIP's) and "simclr"."""
 
     lowest: ClassVar[float] = 0.0
@@ -42,10 +42,10 @@ class Slip(Scaled):
         self.similarity = FixedSimilarity(self.config.ssl_temperature)
 
     def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
-        features, width = embedder.image_encoder.features, self.config.ssl_width
-        with seeded(seed, "ssl_head"):
+        num_features, width = embedder.image_encoder.features, self.config.ssl_width
+        with fork_seeded_rng(seed, "ssl_head"):
             self.ssl_head = nn.Sequential(
-                nn.Linear(features, width),
+                nn.Linear(num_features, width),
                 BatchNorm(width),
                 nn.ReLU(),
                 nn.Linear(width, width),
@@ -55,23 +55,23 @@ class Slip(Scaled):
             )
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        views, samples = batch.pixels.shape[:2]
-        features = embedder.trunk(batch.pixels.flatten(0, 1)).view(views, samples, -1)
+        num_views, num_samples = batch.pixels.shape[:2]
+        features = embedder.trunk(batch.pixels.flatten(0, 1)).view(num_views, num_samples, -1)
         return {
             "weak": embedder.project(features[0], batch.vectors[0]),
             "strong": features[1:].transpose(0, 1),
             "texts": embedder.texts(batch.tokens),
         }
 
-    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        weak, features, texts = (embedded[name] for name in ("weak", "strong", "texts"))
-        how = self.how(2 * len(features))
-        how["processes"] = distributed.current(self.config.remote_gradients)
+    def losses(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        weak, features, texts = (embeddings[name] for name in ("weak", "strong", "texts"))
+        loss_kwargs = self.how(2 * len(features))
+        loss_kwargs["processes"] = distributed.get_process_group(self.config.remote_gradients)
         # As published, the head sees one view at a time: its batch norms take each view's own
         # statistics.
-        heads = [self.ssl_head(view) for view in features.unbind(1)]
-        strong = F.normalize(torch.cat(heads).float(), dim=-1)
-        sample = batch.sample.repeat(len(heads))
+        projections = [self.ssl_head(view) for view in features.unbind(1)]
+        strong = F.normalize(torch.cat(projections).float(), dim=-1)
+        sample = batch.sample.repeat(len(projections))
         # NT-Xent: an anchor's one positive is its other view, all other rows are negatives.
         simclr = mp_nce(
             strong,
@@ -79,7 +79,7 @@ class Slip(Scaled):
             torch.zeros_like(sample),
             self.similarity,
             chunk=self.chunk(len(strong)),
-            processes=self.processes,
+            process_group=self.processes,
         )
-        contrastive = clip_loss(weak, texts, self.log_scale.exp(), **how)
+        contrastive = clip_loss(weak, texts, self.log_scale.exp(), **loss_kwargs)
         return {"contrastive": contrastive, "simclr": simclr}

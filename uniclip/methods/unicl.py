@@ -15,19 +15,19 @@ from torch import Tensor
 
 from uniclip.config import RunConfig, UniclMethod
 from uniclip.losses.image_text import unicl_loss
-from uniclip.methods.base import Scaled, of_views
+from uniclip.methods.base import SingleTemperatureMethod, embed_views
 
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
     from uniclip.models.embedder import Embedder
     from uniclip.models.encoders import Vocabulary
 
-PRIME = 1_000_003
-CAPTIONS = 2**61
+HASH_MULTIPLIER = 1_000_003
+MIN_CAPTION_LABEL = 2**61
 """Labels made of captions are at least this, and so no class."""
 
 
-class Unicl(Scaled):
+class Unicl(SingleTemperatureMethod):
     """UniCL; with several views, the mean of each view's loss against the one caption (ours).
 
     That the scale may grow to 100 at most, as CLIP's, is our choice: no bound is published.
@@ -44,26 +44,26 @@ class Unicl(Scaled):
         self.eos = vocabulary.eos
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        return {"images": of_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+        return {"images": embed_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
 
-    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        images, texts = embedded["images"], embedded["texts"]
+    def losses(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        images, texts = embeddings["images"], embeddings["texts"]
         labels = batch.label
         if self.equal_captions:
-            labels = torch.where(labels < 0, caption_labels(batch.tokens, self.eos), labels)
-        scale, how = self.log_scale.exp(), self.how(2 * len(texts))
-        losses = [unicl_loss(view, texts, labels, scale, **how) for view in images.unbind(1)]
-        return {"contrastive": torch.stack(losses).mean()}
+            labels = torch.where(labels < 0, hash_captions(batch.tokens, self.eos), labels)
+        scale, loss_kwargs = self.log_scale.exp(), self.how(2 * len(texts))
+        view_losses = [unicl_loss(view, texts, labels, scale, **loss_kwargs) for view in images.unbind(1)]
+        return {"contrastive": torch.stack(view_losses).mean()}
 
 
-def caption_labels(tokens: Tensor, eos: int) -> Tensor:
+def hash_captions(tokens: Tensor, eos: int) -> Tensor:
     """A label for each row of tokens (N, L), (N,) int64: equal up to the end token, equal labels.
 
     A polynomial of the tokens, modulo 2^64 by overflow: two captions share a label by accident once
     in 2^61 pairs or so.
     """
-    code, ended = torch.zeros_like(tokens[:, 0]), torch.zeros_like(tokens[:, 0], dtype=torch.bool)
+    hash_code, is_past_eos = torch.zeros_like(tokens[:, 0]), torch.zeros_like(tokens[:, 0], dtype=torch.bool)
     for column in tokens.unbind(1):
-        code = torch.where(ended, code, code * PRIME + column + 1)
-        ended = ended | (column == eos)
-    return code % CAPTIONS + CAPTIONS
+        hash_code = torch.where(is_past_eos, hash_code, hash_code * HASH_MULTIPLIER + column + 1)
+        is_past_eos = is_past_eos | (column == eos)
+    return hash_code % MIN_CAPTION_LABEL + MIN_CAPTION_LABEL

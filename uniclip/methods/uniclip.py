@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from uniclip.config import RunConfig, UniclipMethod
 from uniclip.losses.multi_positive import multi_positive
 from uniclip.losses.similarity import (
-    PAIRS,
+    DOMAIN_PAIRS,
     DomainSimilarity,
-    Offsets,
+    DomainOffsetSimilarity,
     SharedSimilarity,
     Similarity,
-    Temperatures,
-    image_text_scale,
+    DomainTemperatureSimilarity,
+    get_image_text_scale,
 )
-from uniclip.methods.base import Head, Method, of_views
+from uniclip.methods.base import HeadType, Method, embed_views
 
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
     from uniclip.models.embedder import Embedder
 
-SWITCHES: dict[str, dict[str, Any]] = {
+LOSS_SWITCHES: dict[str, dict[str, Any]] = {
     "mp_nce": {},
     "sup_con": {"denominator": "all"},
     "mil_nce": {"denominator": "all", "aggregate": "inside"},
@@ -35,15 +35,15 @@ SWITCHES: dict[str, dict[str, Any]] = {
 SIMILARITIES: dict[str, type[DomainSimilarity] | type[SharedSimilarity]] = {
     "domain": DomainSimilarity,
     "shared": SharedSimilarity,
-    "temperatures": Temperatures,
-    "offsets": Offsets,
+    "temperatures": DomainTemperatureSimilarity,
+    "offsets": DomainOffsetSimilarity,
 }
 
 
 class Uniclip(Method):
     """All views and the text of a batch in one pool, contrasted by one multi-positive loss."""
 
-    head: ClassVar[Head] = "aware"
+    head: ClassVar[HeadType] = "aware"
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
@@ -59,33 +59,33 @@ class Uniclip(Method):
         if self.config.aware != "shuffled":
             return batch
         vectors = batch.vectors.transpose(0, 1).contiguous()
-        before = self.processes.gather(vectors).roll(1, dims=0)
-        return replace(batch, vectors=before[self.processes.own(len(vectors))].transpose(0, 1))
+        shifted_vectors = self.processes.gather(vectors).roll(1, dims=0)
+        return replace(batch, vectors=shifted_vectors[self.processes.own(len(vectors))].transpose(0, 1))
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        return {"images": of_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+        return {"images": embed_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
 
-    def losses(self, embedded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        return {"contrastive": self._contrast(embedded, batch)}
+    def losses(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        return {"contrastive": self._contrast(embeddings, batch)}
 
     @torch.no_grad()
     def engagement(self, embedder: Embedder, batch: Batch) -> dict[str, float]:
         """By component that is on. Off is: for "awareness", all vectors zero; for "mp_nce",
         SupCon; for "domain_similarity", the image-text temperature everywhere, no offsets."""
         batch = self.prepare(batch)
-        z = self.embed(embedder, batch)
-        off: dict[str, Tensor] = {}
+        embeddings = self.embed(embedder, batch)
+        knockout_losses: dict[str, Tensor] = {}
         if self.config.aware == "true":
-            untold = replace(batch, vectors=torch.zeros_like(batch.vectors))
-            off["awareness"] = self._contrast(self.embed(embedder, untold), batch)
+            masked_batch = replace(batch, vectors=torch.zeros_like(batch.vectors))
+            knockout_losses["awareness"] = self._contrast(self.embed(embedder, masked_batch), batch)
         if self.config.loss == "mp_nce":
-            off["mp_nce"] = self._contrast(z, batch, loss="sup_con")
+            knockout_losses["mp_nce"] = self._contrast(embeddings, batch, loss="sup_con")
         if self.config.similarity == "domain":
-            shared = SharedSimilarity().to(z["texts"].device)
-            shared.log_scale.copy_(self.similarity.log_scale[PAIRS.index("it")])
-            off["domain_similarity"] = self._contrast(z, batch, similarity=shared)
-        as_is = self._contrast(z, batch).item()
-        return {name: loss.item() - as_is for name, loss in off.items()}
+            shared_similarity = SharedSimilarity().to(embeddings["texts"].device)
+            shared_similarity.log_scale.copy_(self.similarity.log_scale[DOMAIN_PAIRS.index("it")])
+            knockout_losses["domain_similarity"] = self._contrast(embeddings, batch, similarity=shared_similarity)
+        baseline_loss = self._contrast(embeddings, batch).item()
+        return {name: loss.item() - baseline_loss for name, loss in knockout_losses.items()}
 
     def clamp(self) -> None:
         self.similarity.clamp()
@@ -94,25 +94,25 @@ class Uniclip(Method):
         return self.similarity.report()
 
     def image_text_scale(self) -> float:
-        return image_text_scale(self.similarity)
+        return get_image_text_scale(self.similarity)
 
     def fast_parameters(self) -> list[nn.Parameter]:
         return list(self.similarity.parameters())
 
     def _contrast(
         self,
-        embedded: dict[str, Tensor],
+        embeddings: dict[str, Tensor],
         batch: Batch,
         *,
         loss: str | None = None,
         similarity: Similarity | None = None,
     ) -> Tensor:
         """The loss over the pool of (V + 1) N embeddings: view by view, then the texts."""
-        samples, views, _ = embedded["images"].shape
-        z = torch.cat([embedded["images"].transpose(0, 1).flatten(0, 1), embedded["texts"]])
-        slot = torch.arange(views + 1, device=z.device).repeat_interleave(samples)
-        sample, domain = batch.sample.repeat(views + 1), (slot == views).long()
-        switches = {"negatives": self.config.negatives, **SWITCHES[loss or self.config.loss]}
+        num_samples, num_views, _ = embeddings["images"].shape
+        z = torch.cat([embeddings["images"].transpose(0, 1).flatten(0, 1), embeddings["texts"]])
+        slot = torch.arange(num_views + 1, device=z.device).repeat_interleave(num_samples)
+        sample, domain = batch.sample.repeat(num_views + 1), (slot == num_views).long()
+        switches = {"negatives": self.config.negatives, **LOSS_SWITCHES[loss or self.config.loss]}
         return multi_positive(
             z,
             sample,

@@ -24,26 +24,26 @@ class BatchNorm(nn.BatchNorm1d):
         assert input.ndim >= 2, input.shape
 
     def forward(self, input: Tensor) -> Tensor:
-        others = distributed.current()
-        if others.world == 1 or not self.training:
+        process_group = distributed.get_process_group()
+        if process_group.world == 1 or not self.training:
             return super().forward(input)
         return self._over_processes(input)
 
     def _over_processes(self, input: Tensor) -> Tensor:
         """Sums, the count of rows among them, and the normalisation are taken in float32 of a
         bfloat16 input, and the result cast back, as torch's batch norm does under autocast."""
-        rows = input.to(torch.promote_types(input.dtype, torch.float32))
-        sides, shape = [0, *range(2, rows.ndim)], (1, -1, *(1,) * (rows.ndim - 2))
-        count = rows.new_tensor([rows.numel() / rows.shape[1]])
-        total = _Sum.apply(torch.cat([rows.sum(sides), count]))
-        mean, n = total[:-1] / total[-1], total[-1].detach()
-        centred = rows - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(sides)) / n
-        self._remember(mean.detach(), (variance * n / (n - 1).clamp(min=1)).detach())
-        normal = centred * (variance + self.eps).rsqrt().view(shape)
+        values = input.to(torch.promote_types(input.dtype, torch.float32))
+        reduced_dims, shape = [0, *range(2, values.ndim)], (1, -1, *(1,) * (values.ndim - 2))
+        count = values.new_tensor([values.numel() / values.shape[1]])
+        sums_and_count = _AllReduceSum.apply(torch.cat([values.sum(reduced_dims), count]))
+        mean, total_count = sums_and_count[:-1] / sums_and_count[-1], sums_and_count[-1].detach()
+        centred = values - mean.view(shape)
+        variance = _AllReduceSum.apply(centred.square().sum(reduced_dims)) / total_count
+        self._remember(mean.detach(), (variance * total_count / (total_count - 1).clamp(min=1)).detach())
+        normalized = centred * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
-            normal = normal * self.weight.view(shape) + self.bias.view(shape)
-        return normal.to(input.dtype)
+            normalized = normalized * self.weight.view(shape) + self.bias.view(shape)
+        return normalized.to(input.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
@@ -55,7 +55,7 @@ class BatchNorm(nn.BatchNorm1d):
         self.running_var.lerp_(variance, self.momentum or 0.0)
 
 
-class ActivatedBatchNorm(BatchNorm):
+class BatchNormAct(BatchNorm):
     """`BatchNorm`, then what timm's BatchNormAct2d has behind it."""
 
     def __init__(self, given: BatchNormAct2d) -> None:
@@ -67,31 +67,31 @@ class ActivatedBatchNorm(BatchNorm):
         return activated
 
 
-def over_processes(module: nn.Module, where: torch.device) -> None:
+def synchronize_batch_norm(module: nn.Module, device: torch.device) -> None:
     """Replace each batch norm inside `module` by one over processes; the parameters stay what
     they are, and keep their names."""
-    if where.type == "cuda":
+    if device.type == "cuda":
         convert_sync_batchnorm(module)
         return
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, BatchNorm):
             if isinstance(child, BatchNormAct2d):
-                ours: BatchNorm = ActivatedBatchNorm(child)
+                replacement: BatchNorm = BatchNormAct(child)
             else:
-                ours = BatchNorm(child.num_features, child.eps, child.momentum, child.affine)
-            ours._parameters, ours._buffers = child._parameters, child._buffers
-            setattr(module, name, ours.train(child.training))
+                replacement = BatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            replacement._parameters, replacement._buffers = child._parameters, child._buffers
+            setattr(module, name, replacement.train(child.training))
         else:
-            over_processes(child, where)
+            synchronize_batch_norm(child, device)
 
 
-def uses_batches(module: nn.Module) -> bool:
+def uses_batch_statistics(module: nn.Module) -> bool:
     """Whether `module` as it is now takes statistics over the batch."""
-    norms = (nn.modules.batchnorm._BatchNorm,)
-    return any(isinstance(m, norms) and m.training for m in module.modules())
+    batch_norm_types = (nn.modules.batchnorm._BatchNorm,)
+    return any(isinstance(m, batch_norm_types) and m.training for m in module.modules())
 
 
-class _Sum(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """The sum over processes; what each pulls at it is added up too."""
 
     @staticmethod

@@ -55,9 +55,9 @@ class Embedder(nn.Module):
         self.image_head = image_head
         self.text_head = text_head
         self.forget = forget
-        columns = [c for group in told or () for c in transform.GROUPS[group]]
-        keeps = torch.zeros(transform.WIDTH).index_fill_(0, torch.tensor(columns).long(), 1.0)
-        self.register_buffer("keeps", None if told is None else keeps, persistent=False)
+        columns = [c for group in told or () for c in transform.TRANSFORM_GROUPS[group]]
+        column_mask = torch.zeros(transform.VECTOR_DIM).index_fill_(0, torch.tensor(columns).long(), 1.0)
+        self.register_buffer("keeps", None if told is None else column_mask, persistent=False)
         self._frozen: list[nn.Module] = []
         if frozen in ("image", "both"):
             self._frozen.append(image_encoder)
@@ -84,7 +84,7 @@ class Embedder(nn.Module):
 
     def project(self, features: Tensor, vectors: Tensor) -> Tensor:
         """Unit rows (B, D) float32 of the image encoder's features (B, F) and vectors (B, A)."""
-        return unit(self.head(features, vectors))
+        return normalize_rows(self.head(features, vectors))
 
     def head(self, features: Tensor, vectors: Tensor) -> Tensor:
         """What `project` brings to unit length, (B, D)."""
@@ -98,24 +98,24 @@ class Embedder(nn.Module):
 
     def states(self, tokens: Tensor) -> Tensor:
         """The text encoder's state at every token, (B, L, F), of tokens (B, L) int64."""
-        states: Tensor = self.text_encoder.states(tokens)
-        return states
+        hidden_states: Tensor = self.text_encoder.states(tokens)
+        return hidden_states
 
-    def project_text(self, states: Tensor, tokens: Tensor) -> Tensor:
+    def project_text(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
         """Unit rows (B, D) float32 of the states (B, L, F) at tokens (B, L) int64."""
-        return unit(self.text_head(self.text_encoder.pool(states, tokens)))
+        return normalize_rows(self.text_head(self.text_encoder.pool(hidden_states, tokens)))
 
     def _augmentation(self, vectors: Tensor) -> Tensor | None:
         if self.augmentation_encoder is None:
             return None
-        known = torch.zeros_like(vectors) if self.forget else vectors
-        known = known if self.keeps is None else known * self.keeps
-        encoded: Tensor = self.augmentation_encoder(known)
-        return encoded
+        visible_vectors = torch.zeros_like(vectors) if self.forget else vectors
+        visible_vectors = visible_vectors if self.keeps is None else visible_vectors * self.keeps
+        augmentation_features: Tensor = self.augmentation_encoder(visible_vectors)
+        return augmentation_features
 
 
 def build_embedder(
-    config: RunConfig, vocabulary: Vocabulary, head: Literal["aware", "linear"]
+    config: RunConfig, vocabulary: Vocabulary, head_type: Literal["aware", "linear"]
 ) -> Embedder:
     """The embedder of `config` as it is before the first step, on the CPU.
 
@@ -125,55 +125,55 @@ def build_embedder(
         UserError: if the image model cannot be built (see `ImageEncoder`).
     """
     model, seed = config.model, config.seed
-    with seeded(seed, "image_encoder"):
+    with fork_seeded_rng(seed, "image_encoder"):
         image_encoder = ImageEncoder(model.image)
-    with seeded(seed, "text_encoder"):
+    with fork_seeded_rng(seed, "text_encoder"):
         text_encoder = TextEncoder(model.text, vocabulary)
-        initialization.text_encoder(text_encoder.body, model.initialization)
-    with seeded(seed, "text_head"):
+        initialization.init_text_encoder(text_encoder.body, model.initialization)
+    with fork_seeded_rng(seed, "text_head"):
         text_head = nn.Linear(text_encoder.features, model.embedding, bias=False)
-        initialization.projection(text_head, model.initialization)
-    aware = config.method.aware if head == "aware" else "none"
+        initialization.init_projection(text_head, model.initialization)
+    augmentation_input = config.method.aware if head_type == "aware" else "none"
     augmentation_encoder: AugmentationEncoder | None = None
-    if aware != "none":
-        with seeded(seed, "augmentation_encoder"):
-            augmentation_encoder = AugmentationEncoder(transform.WIDTH, model.augmentation_width)
-    with seeded(seed, "image_head"):
-        image_head = _image_head(config, image_encoder.features, head)
+    if augmentation_input != "none":
+        with fork_seeded_rng(seed, "augmentation_encoder"):
+            augmentation_encoder = AugmentationEncoder(transform.VECTOR_DIM, model.augmentation_width)
+    with fork_seeded_rng(seed, "image_head"):
+        image_head = _build_image_head(config, image_encoder.features, head_type)
     return Embedder(
         image_encoder,
         text_encoder,
         augmentation_encoder,
         image_head,
         text_head,
-        forget=aware == "identity",
-        told=config.method.told if head == "aware" else None,
+        forget=augmentation_input == "identity",
+        told=config.method.told if head_type == "aware" else None,
         frozen=config.frozen,
     )
 
 
-def _image_head(
-    config: RunConfig, features: int, head: Literal["aware", "linear"]
+def _build_image_head(
+    config: RunConfig, num_features: int, head_type: Literal["aware", "linear"]
 ) -> ImageHead | nn.Linear:
     model = config.model
-    if head == "linear":
-        projection = nn.Linear(features, model.embedding, bias=False)
-        initialization.projection(projection, model.initialization)
+    if head_type == "linear":
+        projection = nn.Linear(num_features, model.embedding, bias=False)
+        initialization.init_projection(projection, model.initialization)
         return projection
     fusion: Fusion = "none" if config.method.aware == "none" else config.method.fusion
-    width, blocks = model.augmentation_width, model.head_blocks
-    return ImageHead(features, width, model.embedding, blocks, fusion)
+    augmentation_dim, num_blocks = model.augmentation_width, model.head_blocks
+    return ImageHead(num_features, augmentation_dim, model.embedding, num_blocks, fusion)
 
 
 @contextmanager
-def seeded(seed: int, part: str) -> Iterator[None]:
+def fork_seeded_rng(seed: int, component: str) -> Iterator[None]:
     """Torch's CPU generator seeded for `part`, and as before afterwards."""
     with torch.random.fork_rng(devices=[]):
         # 63 bits: the generator takes a signed seed.
-        torch.default_generator.manual_seed(rng.key(seed, "init", part) & (2**63 - 1))
+        torch.default_generator.manual_seed(rng.derive_key(seed, "init", component) & (2**63 - 1))
         yield
 
 
-def unit(rows: Tensor) -> Tensor:
+def normalize_rows(rows: Tensor) -> Tensor:
     """Rows (B, D) at unit length, float32."""
     return F.normalize(rows.float(), dim=-1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from uniclip.config import ImageConfig, TextConfig
-from uniclip.errors import UserError, unknown
+from uniclip.errors import UserError, make_unknown_name_error
 
 
 class Vocabulary(Protocol):
@@ -50,28 +50,28 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
-        self.body = _timm_model(config)
-        for name, values in normalisation(self.body).items():
+        self.body = _build_timm_model(config)
+        for name, values in get_normalization(self.body).items():
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.features = self._probe(config)
         """F"""
 
     def forward(self, pixels: Tensor) -> Tensor:
-        scaled = pixels.to(self.mean.dtype, memory_format=torch.channels_last) / 255
-        features: Tensor = self.body((scaled - self.mean) / self.std)
+        unit_pixels = pixels.to(self.mean.dtype, memory_format=torch.channels_last) / 255
+        features: Tensor = self.body((unit_pixels - self.mean) / self.std)
         return features.flatten(1) if features.ndim == 4 else features
 
     @torch.no_grad()
     def _probe(self, config: ImageConfig) -> int:
         """The number of features, found by encoding one black picture."""
-        side = config.pixels
+        image_size = config.pixels
         self.eval()
         try:
-            features = self(torch.zeros(1, 3, side, side, dtype=torch.uint8))
+            features = self(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise UserError(
-                f"model.image.name={config.name} cannot encode {side} x {side} pixels "
-                f"({_line(error)}); change model.image.pixels or model.image.options"
+                f"model.image.name={config.name} cannot encode {image_size} x {image_size} pixels "
+                f"({_format_error(error)}); change model.image.pixels or model.image.options"
             ) from error
         finally:
             self.train()
@@ -83,7 +83,7 @@ class ImageEncoder(nn.Module):
         return features.shape[1]
 
 
-def normalisation(body: nn.Module) -> dict[str, tuple[float, ...]]:
+def get_normalization(body: nn.Module) -> dict[str, tuple[float, ...]]:
     """The `mean` and `std` of pixels in [0, 1] that a timm model has in its own configuration."""
     cfg = getattr(body, "pretrained_cfg", None) or {}
     defaults = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
@@ -102,16 +102,16 @@ class TextEncoder(nn.Module):
 
     def __init__(self, config: TextConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
-        special = (vocabulary.bos, vocabulary.eos, vocabulary.pad)
-        assert len(set(special)) == 3, f"bos, eos and pad must differ, got {special}"
-        assert max(special) < vocabulary.size, (special, vocabulary.size)
+        special_ids = (vocabulary.bos, vocabulary.eos, vocabulary.pad)
+        assert len(set(special_ids)) == 3, f"bos, eos and pad must differ, got {special_ids}"
+        assert max(special_ids) < vocabulary.size, (special_ids, vocabulary.size)
         self.eos = vocabulary.eos
         self.features = config.width
-        self.body = CLIPTextModel(_text_config(config, vocabulary))
+        self.body = CLIPTextModel(_build_text_config(config, vocabulary))
         # As fast as "eager" or faster at these sizes, and the same bits every time on a CPU.
         self.body.set_attn_implementation("sdpa")
-        held = self.body.config
-        assert (held.bos_token_id, held.eos_token_id, held.pad_token_id) == special
+        body_config = self.body.config
+        assert (body_config.bos_token_id, body_config.eos_token_id, body_config.pad_token_id) == special_ids
         assert self.body.embeddings.token_embedding.num_embeddings == vocabulary.size
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -119,17 +119,17 @@ class TextEncoder(nn.Module):
 
     def states(self, tokens: Tensor) -> Tensor:
         """The state at every token, (B, L, F)."""
-        states: Tensor = self.body(input_ids=tokens).last_hidden_state
-        return states
+        hidden_states: Tensor = self.body(input_ids=tokens).last_hidden_state
+        return hidden_states
 
-    def pool(self, states: Tensor, tokens: Tensor) -> Tensor:
+    def pool(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
         """The states (B, L, F) at the end tokens, (B, F)."""
         # Not the library's pooler: for an eos id of 2 it takes the largest id instead.
-        end = (tokens == self.eos).int().argmax(1)
-        return states[torch.arange(len(tokens), device=tokens.device), end]
+        eos_position = (tokens == self.eos).int().argmax(1)
+        return hidden_states[torch.arange(len(tokens), device=tokens.device), eos_position]
 
 
-def _text_config(config: TextConfig, vocabulary: Vocabulary) -> CLIPTextConfig:
+def _build_text_config(config: TextConfig, vocabulary: Vocabulary) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=vocabulary.size,
         bos_token_id=vocabulary.bos,
@@ -147,33 +147,33 @@ def _text_config(config: TextConfig, vocabulary: Vocabulary) -> CLIPTextConfig:
     )
 
 
-def _timm_model(config: ImageConfig) -> nn.Module:
+def _build_timm_model(config: ImageConfig) -> nn.Module:
     if not timm.is_model(config.name):
-        raise unknown("model.image.name", config.name, timm.list_models())
+        raise make_unknown_name_error("model.image.name", config.name, timm.list_models())
     if "img_size" in config.options:
         raise UserError("model.image.options.img_size is set by model.image.pixels; remove it")
-    seed = torch.random.get_rng_state()
+    rng_state = torch.random.get_rng_state()
     try:
-        return _create(config.name, {**config.options, "img_size": config.pixels})
+        return _create_model(config.name, {**config.options, "img_size": config.pixels})
     except TypeError as error:
         if "img_size" not in str(error):
-            raise _bad_options(config, error) from error
-    torch.random.set_rng_state(seed)
+            raise _make_options_error(config, error) from error
+    torch.random.set_rng_state(rng_state)
     try:
-        return _create(config.name, config.options)
+        return _create_model(config.name, config.options)
     except TypeError as error:
-        raise _bad_options(config, error) from error
+        raise _make_options_error(config, error) from error
 
 
-def _create(name: str, options: dict[str, Any]) -> nn.Module:
+def _create_model(name: str, options: dict[str, Any]) -> nn.Module:
     return timm.create_model(name, pretrained=False, **{**options, "num_classes": 0})
 
 
-def _bad_options(config: ImageConfig, error: Exception) -> UserError:
+def _make_options_error(config: ImageConfig, error: Exception) -> UserError:
     return UserError(
-        f"model.image.options do not suit model.image.name={config.name}: {_line(error)}"
+        f"model.image.options do not suit model.image.name={config.name}: {_format_error(error)}"
     )
 
 
-def _line(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     return " ".join(str(error).split())[:200]

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 Fusion = Literal["film", "concat", "none"]
 
-EXPANSION = 2
+MLP_EXPANSION = 2
 """Hidden units of a film block's MLP, in multiples of D."""
-MODULATION = 6.0
+MODULATION_INIT_GAIN = 6.0
 """Initial deviation of gamma and beta, in multiples of that of the augmentation's features."""
-AFTER_GELU = 2**0.5
+GELU_GAIN = 2**0.5
 """What the GELU takes of a deviation, roughly."""
 
 
@@ -37,7 +37,7 @@ class AugmentationEncoder(nn.Module):
 
     def __init__(self, numbers: int, width: int) -> None:
         super().__init__()
-        self.layers = _mlp(numbers, width, width)
+        self.layers = _build_mlp(numbers, width, width)
 
     def forward(self, vectors: Tensor) -> Tensor:
         features: Tensor = self.layers(vectors)
@@ -53,13 +53,13 @@ class ImageHead(nn.Module):
     def __init__(self, features: int, width: int, embedding: int, blocks: int, fusion: Fusion):
         super().__init__()
         self.project = nn.Linear(features, embedding)
-        block = {"film": FilmBlock, "concat": ConcatBlock, "none": PlainBlock}[fusion]
-        self.blocks = nn.ModuleList(block(embedding, width) for _ in range(blocks))
+        block_class = {"film": FilmBlock, "concat": ConcatBlock, "none": PlainBlock}[fusion]
+        self.blocks = nn.ModuleList(block_class(embedding, width) for _ in range(blocks))
 
-    def forward(self, features: Tensor, augmentation: Tensor | None) -> Tensor:
+    def forward(self, features: Tensor, augmentation_features: Tensor | None) -> Tensor:
         hidden: Tensor = self.project(features)
         for block in self.blocks:
-            hidden = block(hidden, augmentation)
+            hidden = block(hidden, augmentation_features)
         return hidden
 
 
@@ -73,14 +73,14 @@ class FilmBlock(nn.Module):
     def __init__(self, embedding: int, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(embedding)
-        self.modulate = _scaled(nn.Linear(width, 2 * embedding), MODULATION)
-        self.mlp = _mlp(embedding, EXPANSION * embedding, embedding)
+        self.modulate = _init_linear(nn.Linear(width, 2 * embedding), MODULATION_INIT_GAIN)
+        self.mlp = _build_mlp(embedding, MLP_EXPANSION * embedding, embedding)
 
-    def forward(self, hidden: Tensor, augmentation: Tensor) -> Tensor:
-        gamma, beta = self.modulate(augmentation).chunk(2, dim=-1)
+    def forward(self, hidden: Tensor, augmentation_features: Tensor) -> Tensor:
+        gamma, beta = self.modulate(augmentation_features).chunk(2, dim=-1)
         hidden = (1 + gamma) * self.norm(hidden) + beta
-        change: Tensor = self.mlp(hidden)
-        return hidden + change
+        update: Tensor = self.mlp(hidden)
+        return hidden + update
 
 
 class ConcatBlock(nn.Module):
@@ -88,13 +88,13 @@ class ConcatBlock(nn.Module):
 
     def __init__(self, embedding: int, width: int) -> None:
         super().__init__()
-        units = _concat_units(embedding, width)
+        hidden_units = _compute_concat_units(embedding, width)
         self.norm = nn.LayerNorm(embedding)
-        self.join = _mlp(embedding + width, units, embedding)
+        self.join = _build_mlp(embedding + width, hidden_units, embedding)
 
-    def forward(self, hidden: Tensor, augmentation: Tensor) -> Tensor:
-        change: Tensor = self.join(torch.cat([self.norm(hidden), augmentation], dim=-1))
-        return hidden + change
+    def forward(self, hidden: Tensor, augmentation_features: Tensor) -> Tensor:
+        update: Tensor = self.join(torch.cat([self.norm(hidden), augmentation_features], dim=-1))
+        return hidden + update
 
 
 class PlainBlock(nn.Module):
@@ -102,35 +102,35 @@ class PlainBlock(nn.Module):
 
     def __init__(self, embedding: int, width: int) -> None:
         super().__init__()
-        drawn = FilmBlock(embedding, width)  # whole, so that norm and MLP start as they do there
-        self.norm, self.mlp = drawn.norm, drawn.mlp
+        film_block = FilmBlock(embedding, width)  # whole, so that norm and MLP start as they do there
+        self.norm, self.mlp = film_block.norm, film_block.mlp
 
-    def forward(self, hidden: Tensor, augmentation: Tensor | None) -> Tensor:
+    def forward(self, hidden: Tensor, augmentation_features: Tensor | None) -> Tensor:
         hidden = self.norm(hidden)
-        change: Tensor = self.mlp(hidden)
-        return hidden + change
+        update: Tensor = self.mlp(hidden)
+        return hidden + update
 
 
-def _scaled(linear: nn.Linear, gain: float = 1.0) -> nn.Linear:
+def _init_linear(linear: nn.Linear, gain: float = 1.0) -> nn.Linear:
     """`linear`, drawn so that outputs have `gain` times the inputs' deviation, without bias."""
     nn.init.normal_(linear.weight, std=gain / linear.in_features**0.5)
     nn.init.zeros_(linear.bias)
     return linear
 
 
-def _mlp(inputs: int, units: int, outputs: int) -> nn.Sequential:
+def _build_mlp(inputs: int, hidden_units: int, outputs: int) -> nn.Sequential:
     """Two layers; the second makes up for what the GELU takes."""
-    first, second = nn.Linear(inputs, units), nn.Linear(units, outputs)
-    return nn.Sequential(_scaled(first), nn.GELU(), _scaled(second, AFTER_GELU))
+    first, second = nn.Linear(inputs, hidden_units), nn.Linear(hidden_units, outputs)
+    return nn.Sequential(_init_linear(first), nn.GELU(), _init_linear(second, GELU_GAIN))
 
 
-def _mlp_size(inputs: int, units: int, outputs: int) -> int:
-    return (inputs + 1) * units + (units + 1) * outputs
+def _count_mlp_parameters(inputs: int, hidden_units: int, outputs: int) -> int:
+    return (inputs + 1) * hidden_units + (hidden_units + 1) * outputs
 
 
-def _concat_units(embedding: int, width: int) -> int:
+def _compute_concat_units(embed_dim: int, augmentation_dim: int) -> int:
     """Hidden units that give a concat block the parameters of a film block; norms are equal."""
-    film = 2 * embedding * (width + 1) + _mlp_size(embedding, EXPANSION * embedding, embedding)
-    inputs = embedding + width
-    unit = _mlp_size(inputs, 1, embedding) - _mlp_size(inputs, 0, embedding)
-    return round((film - _mlp_size(inputs, 0, embedding)) / unit)
+    film_parameters = 2 * embed_dim * (augmentation_dim + 1) + _count_mlp_parameters(embed_dim, MLP_EXPANSION * embed_dim, embed_dim)
+    inputs = embed_dim + augmentation_dim
+    parameters_per_unit = _count_mlp_parameters(inputs, 1, embed_dim) - _count_mlp_parameters(inputs, 0, embed_dim)
+    return round((film_parameters - _count_mlp_parameters(inputs, 0, embed_dim)) / parameters_per_unit)

@@ -19,48 +19,48 @@ from transformers import CLIPTextModel
 
 Initialization = Literal["library", "clip", "unicl"]
 
-UNICL = 0.02
+UNICL_STD = 0.02
 
 
 @torch.no_grad()
-def text_encoder(body: CLIPTextModel, scheme: Initialization) -> None:
+def init_text_encoder(body: CLIPTextModel, scheme: Initialization) -> None:
     """Draw the weights of a text encoder anew, by torch's generator; "library" leaves them."""
     if scheme == "library":
         return
-    draw = _drawn(scheme)
-    width, layers = body.config.hidden_size, body.config.num_hidden_layers
-    inward, outward = width**-0.5, (2 * layers * width) ** -0.5
-    draw(body.embeddings.token_embedding.weight, 0.02)
-    draw(body.embeddings.position_embedding.weight, 0.01)
+    initialize = _get_initializer(scheme)
+    width, num_layers = body.config.hidden_size, body.config.num_hidden_layers
+    input_std, output_std = width**-0.5, (2 * num_layers * width) ** -0.5
+    initialize(body.embeddings.token_embedding.weight, 0.02)
+    initialize(body.embeddings.position_embedding.weight, 0.01)
     blocks: Any = body.encoder.layers
     for block in blocks:
         attention, mlp = block.self_attn, block.mlp
         for linear in (attention.q_proj, attention.k_proj, attention.v_proj):
-            _linear(linear, inward, draw)
-        _linear(attention.out_proj, outward, draw)
-        _linear(mlp.fc1, (2 * width) ** -0.5, draw)
-        _linear(mlp.fc2, outward, draw)
+            _init_linear(linear, input_std, initialize)
+        _init_linear(attention.out_proj, output_std, initialize)
+        _init_linear(mlp.fc1, (2 * width) ** -0.5, initialize)
+        _init_linear(mlp.fc2, output_std, initialize)
 
 
 @torch.no_grad()
-def projection(linear: nn.Linear, scheme: Initialization) -> None:
+def init_projection(linear: nn.Linear, scheme: Initialization) -> None:
     """Draw a linear projection into the joint space anew; "library" leaves it."""
     if scheme != "library":
-        _linear(linear, linear.in_features**-0.5, _drawn(scheme))
+        _init_linear(linear, linear.in_features**-0.5, _get_initializer(scheme))
 
 
-def _linear(linear: nn.Linear, std: float, draw: Callable[[Tensor, float], None]) -> None:
-    draw(linear.weight, std)
+def _init_linear(linear: nn.Linear, std: float, initialize: Callable[[Tensor, float], None]) -> None:
+    initialize(linear.weight, std)
     if linear.bias is not None:
         nn.init.zeros_(linear.bias)
 
 
-def _drawn(scheme: Initialization) -> Callable[[Tensor, float], None]:
+def _get_initializer(scheme: Initialization) -> Callable[[Tensor, float], None]:
     def clip(weight: Tensor, std: float) -> None:
         nn.init.normal_(weight, std=std)
 
     def unicl(weight: Tensor, std: float) -> None:
         # timm's: cut at +-2, which is a hundred deviations away.
-        nn.init.trunc_normal_(weight, std=UNICL)
+        nn.init.trunc_normal_(weight, std=UNICL_STD)
 
     return clip if scheme == "clip" else unicl

@@ -20,37 +20,37 @@ from uniclip.config.binding import bind
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-TABLE = compose.CONF / "sizes.yaml"
-HEADER = "# Sizes of the models, written by: python -m uniclip.models.profile\n"
-FIELDS = ("image_parameters", "text_parameters", "image_gflops", "text_gflops")
+PROFILE_PATH = compose.CONF / "sizes.yaml"
+FILE_HEADER = "# Sizes of the models, written by: python -m uniclip.models.profile\n"
+PROFILE_FIELDS = ("image_parameters", "text_parameters", "image_gflops", "text_gflops")
 
 
-def table() -> dict[str, dict[str, float]]:
+def read_profiles() -> dict[str, dict[str, float]]:
     """Preset -> `FIELDS`: parameters of the encoders, 10^9 operations of one forward of each."""
-    found: dict[str, dict[str, float]] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
-    return found
+    profiles: dict[str, dict[str, float]] = yaml.safe_load(PROFILE_PATH.read_text(encoding="utf-8"))
+    return profiles
 
 
-def describe(preset: str) -> str:
+def describe_preset(preset: str) -> str:
     """One preset's sizes as a phrase, parameters in millions; "" for one not in the table."""
-    sizes = table().get(preset)
-    if sizes is None:
+    profile = read_profiles().get(preset)
+    if profile is None:
         return ""
-    towers = (
-        f"{tower} {sizes[f'{tower}_parameters'] / 1e6:5.1f} M, "
-        f"{sizes[f'{tower}_gflops']:8.4g} GFLOPs"
+    tower_phrases = (
+        f"{tower} {profile[f'{tower}_parameters'] / 1e6:5.1f} M, "
+        f"{profile[f'{tower}_gflops']:8.4g} GFLOPs"
         for tower in ("image", "text")
     )
-    return "; ".join(towers)
+    return "; ".join(tower_phrases)
 
 
-def preset(path: Path) -> ModelConfig:
+def load_preset(path: Path) -> ModelConfig:
     """The model configuration that a preset file alone gives."""
     config: ModelConfig = bind(ModelConfig, yaml.safe_load(path.read_text(encoding="utf-8")))
     return config
 
 
-def measure(config: ModelConfig) -> dict[str, float]:
+def profile_model(config: ModelConfig) -> dict[str, float]:
     """`FIELDS` of a model, of which not a number is stored or computed.
 
     Raises:
@@ -60,20 +60,20 @@ def measure(config: ModelConfig) -> dict[str, float]:
 
     from uniclip.models.encoders import ImageEncoder, TextEncoder
 
-    side, context = config.image.pixels, config.text.context
+    image_size, context_length = config.image.pixels, config.text.context
     with torch.device("meta"):
-        image, text = ImageEncoder(config.image), TextEncoder(config.text, _Ids(config.text))
-        pixels = torch.zeros(1, 3, side, side, dtype=torch.uint8)
-        tokens = torch.zeros(1, context, dtype=torch.int64)
+        image_encoder, text_encoder = ImageEncoder(config.image), TextEncoder(config.text, _VocabularyStub(config.text))
+        pixels = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
+        tokens = torch.zeros(1, context_length, dtype=torch.int64)
     return {
-        "image_parameters": _parameters(image),
-        "text_parameters": _parameters(text),
-        "image_gflops": _gflops(image, pixels),
-        "text_gflops": _gflops(text.body, tokens),
+        "image_parameters": _count_parameters(image_encoder),
+        "text_parameters": _count_parameters(text_encoder),
+        "image_gflops": _measure_gflops(image_encoder, pixels),
+        "text_gflops": _measure_gflops(text_encoder.body, tokens),
     }
 
 
-class _Ids:
+class _VocabularyStub:
     """The special ids of a vocabulary that is as large as it may be."""
 
     def __init__(self, config: TextConfig) -> None:
@@ -81,28 +81,28 @@ class _Ids:
         self.bos, self.eos, self.pad = self.size - 2, self.size - 1, 0
 
 
-def _parameters(module: nn.Module) -> int:
+def _count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def _gflops(module: nn.Module, given: Tensor) -> float:
+def _measure_gflops(module: nn.Module, model_input: Tensor) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        module.eval()(given)
+        module.eval()(model_input)
     return round(counter.get_total_flops() / 1e9, 4)
 
 
 def main() -> None:
     """Measure every preset and rewrite the table."""
-    rows: dict[str, Any] = {
-        path.stem: measure(preset(path)) for path in sorted((compose.CONF / "model").glob("*.yaml"))
+    profiles: dict[str, Any] = {
+        path.stem: profile_model(load_preset(path)) for path in sorted((compose.CONF / "model").glob("*.yaml"))
     }
-    text = yaml.safe_dump(rows, sort_keys=True, default_flow_style=False)
-    TABLE.write_text(HEADER + text, encoding="utf-8")
-    print(f"{TABLE}: {len(rows)} models")
+    text = yaml.safe_dump(profiles, sort_keys=True, default_flow_style=False)
+    PROFILE_PATH.write_text(FILE_HEADER + text, encoding="utf-8")
+    print(f"{PROFILE_PATH}: {len(profiles)} models")
 
 
 if __name__ == "__main__":

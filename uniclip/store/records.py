@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Owner:
+class ClaimRecord:
     """Who holds an attempt: enough to prove later that it is gone."""
 
     host: str
@@ -42,7 +42,7 @@ class Owner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class AttemptEnd:
     """How an attempt ended, by its own word."""
 
     kind: Literal[
@@ -64,8 +64,8 @@ class Heartbeat:
     """Steps a second."""
     phase: str
     """What it was doing: training, evaluating, ..."""
-    owner: Owner | None = None
-    ended: Ended | None = None
+    owner: ClaimRecord | None = None
+    ended: AttemptEnd | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
+class DatasetScores:
     """What one data set says of one run under one protocol."""
 
     dataset: str
@@ -168,7 +168,7 @@ class Contrast:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class AuditCheck:
     """One check of one arm by the audit."""
 
     arm: str
@@ -185,16 +185,16 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class AuditRecord:
     """Whether each arm is what it is called; by what code, on what kind of device ("": unsaid)."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditCheck, ...]
     training: str = ""
     device: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Primary:
+class PrimaryMetric:
     """The one score on which contrasts are judged."""
 
     dataset: str
@@ -202,7 +202,7 @@ class Primary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expectation:
+class PlantedEffect:
     """What must come out where the truth was planted."""
 
     kind: Literal["helps", "nothing_claimed", "exactly_zero", "at_chance"]
@@ -231,7 +231,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Intent:
+class SubmissionIntent:
     """What a controller is about to submit, written down before the scheduler hears of it."""
 
     token: str
@@ -241,7 +241,7 @@ class Intent:
     """The runs of each element of the array."""
     attempts: dict[str, int]
     """The newest attempt of each run when it was submitted."""
-    submitter: Owner
+    submitter: ClaimRecord
     words: tuple[str, ...] = ()
     """The command line, for who follows up."""
     again: tuple[tuple[str, int], ...] = ()
@@ -292,7 +292,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Round:
+class TuningRound:
     """Trials that were asked for at once, and what came of them."""
 
     number: int
@@ -349,7 +349,7 @@ class Plan:
     reference: str
     components: tuple[Component, ...]
     contrasts: tuple[Contrast, ...]
-    primary: Primary
+    primary: PrimaryMetric
     seeds: tuple[int, ...]
     cells: tuple[Cell, ...]
     evaluations: dict[str, dict[str, str]]
@@ -371,7 +371,7 @@ class Plan:
     """Whose optimiser and schedule the arms have."""
     recipes: dict[str, str] = field(default_factory=dict)
     """Arm -> its own, in words; empty for ours."""
-    expectations: tuple[Expectation, ...] = ()
+    expectations: tuple[PlantedEffect, ...] = ()
     """Planted truths that `report` checks."""
     left_out: tuple[str, ...] = ()
     """Arms and expectations that this budget does not run, each with its reason."""
@@ -387,8 +387,8 @@ class Plan:
         """What must stand on every table of it: where arms have recipes that differ."""
         if len(set(self.recipes.values())) < 2:
             return ()
-        differ = "arms differ in optimiser and schedule too; not a comparison of components"
-        return (f"recipe={self.recipe}: {differ}.",)
+        caveat = "arms differ in optimiser and schedule too; not a comparison of components"
+        return (f"recipe={self.recipe}: {caveat}.",)
 
     @property
     def plugins(self) -> tuple[str, ...]:

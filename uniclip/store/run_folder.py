@@ -12,10 +12,10 @@ from typing import Any
 
 from uniclip.config.binding import bind
 from uniclip.errors import UserError
-from uniclip.io.atomic import append, as_json, lines, publish, read, read_json, replace
-from uniclip.store.records import Ended, Heartbeat, Outcome, Owner, Scores
+from uniclip.io.atomic import append_jsonl, to_json_bytes, read_jsonl, write_once, read_record, read_json, atomic_write
+from uniclip.store.records import AttemptEnd, Heartbeat, Outcome, ClaimRecord, DatasetScores
 
-CACHE = "cache"
+CACHE_FOLDER = "cache"
 """The store's folder of what can be made again."""
 
 
@@ -25,7 +25,7 @@ class AttemptFolder:
     def __init__(self, run: RunFolder, number: int) -> None:
         self.run, self.number = run, number
         self._claimed: bytes | None = None
-        self._owner: Owner | None = None
+        self._owner: ClaimRecord | None = None
         self.path = run.path / "attempts" / str(number)
         self.claim = run.path / "attempts" / f"{number}.claim"
         self.metrics = self.path / "metrics.jsonl"
@@ -34,49 +34,49 @@ class AttemptFolder:
         self.checkpoints = self.path / "checkpoint"
         self._beat = self.path / "heartbeat"
 
-    def owner(self) -> Owner | None:
+    def owner(self) -> ClaimRecord | None:
         """The owner record; None if nobody claimed this attempt."""
-        owner: Owner | None = read(Owner, self.claim)
-        return owner
+        claim: ClaimRecord | None = read_record(ClaimRecord, self.claim)
+        return claim
 
     def heartbeat(self) -> Heartbeat | None:
         """The last sign of life; None before the first, or if it is damaged."""
         try:
-            beat: Heartbeat | None = read(Heartbeat, self._beat)
+            heartbeat: Heartbeat | None = read_record(Heartbeat, self._beat)
         except UserError:
             return None
-        return beat
+        return heartbeat
 
     def beat(self, *, step: int, steps: int, rate: float, phase: str) -> None:
         """A sign of life."""
         if self._ours():
-            beat = Heartbeat(
+            heartbeat = Heartbeat(
                 time=time.time(), step=step, steps=steps, rate=rate, phase=phase, owner=self._owner
             )
-            replace(self._beat, as_json(beat))
+            atomic_write(self._beat, to_json_bytes(heartbeat))
 
     def event(self, kind: str, **fields: Any) -> None:
         """One more line of what happened."""
-        append(self.events, {"time": time.time(), "event": kind, **fields})
+        append_jsonl(self.events, {"time": time.time(), "event": kind, **fields})
 
-    def ended(self) -> Ended | None:
+    def ended(self) -> AttemptEnd | None:
         """How it ended, by its own word; None if it never said."""
-        ended: Ended | None = read(Ended, self.path / "ended.json")
-        return ended
+        attempt_end: AttemptEnd | None = read_record(AttemptEnd, self.path / "ended.json")
+        return attempt_end
 
     def end(self, kind: str, error: str | None = None) -> None:
         """The attempt's last word (said once, and not by who holds it no more)."""
         if self._ours():
-            word = bind(Ended, {"kind": kind, "time": time.time(), "error": error})
-            if publish(self.path / "ended.json", as_json(word)):
-                self._repeat(word)
+            attempt_end = bind(AttemptEnd, {"kind": kind, "time": time.time(), "error": error})
+            if write_once(self.path / "ended.json", to_json_bytes(attempt_end)):
+                self._repeat(attempt_end)
 
-    def _repeat(self, word: Ended) -> None:
+    def _repeat(self, attempt_end: AttemptEnd) -> None:
         """The last sign of life says too that it was the last; whoever doubts reads the claim."""
-        last = self.heartbeat()
-        if last is not None:
+        heartbeat = self.heartbeat()
+        if heartbeat is not None:
             with suppress(OSError):
-                replace(self._beat, as_json(dataclasses.replace(last, ended=word)))
+                atomic_write(self._beat, to_json_bytes(dataclasses.replace(heartbeat, ended=attempt_end)))
 
     def overtaken(self) -> bool:
         """Whether a newer one is claimed, or the run moved aside: then nothing is published."""
@@ -114,11 +114,11 @@ class RunFolder:
     @property
     def cache(self) -> Path:
         """What can be made again, of the whole store."""
-        return self.path.parent.parent / CACHE
+        return self.path.parent.parent / CACHE_FOLDER
 
     def publish_spec(self, spec: Mapping[str, Any]) -> None:
         """Write down what the run is (the first to say it wins; all say the same)."""
-        publish(self.path / "spec.json", as_json(spec))
+        write_once(self.path / "spec.json", to_json_bytes(spec))
 
     def has_spec(self) -> bool:
         """Whether the run was ever written down."""
@@ -131,12 +131,12 @@ class RunFolder:
 
     def outcome(self) -> Outcome | None:
         """The outcome; None while there is none."""
-        outcome: Outcome | None = read(Outcome, self.path / "outcome.json")
+        outcome: Outcome | None = read_record(Outcome, self.path / "outcome.json")
         return outcome
 
     def publish_outcome(self, outcome: Outcome) -> bool:
         """Publish the outcome; False if there is one already."""
-        return publish(self.path / "outcome.json", as_json(outcome))
+        return write_once(self.path / "outcome.json", to_json_bytes(outcome))
 
     def attempts(self) -> list[int]:
         """Numbers of the claimed attempts, ascending."""
@@ -151,19 +151,19 @@ class RunFolder:
         """The folder of one attempt."""
         return AttemptFolder(self, number)
 
-    def claim(self, number: int, owner: Owner) -> AttemptFolder | None:
+    def claim(self, number: int, claim_record: ClaimRecord) -> AttemptFolder | None:
         """Claim attempt `number`; None if somebody else has it."""
         attempt = AttemptFolder(self, number)
-        record = as_json(owner)
-        if not publish(attempt.claim, record):
+        claim_bytes = to_json_bytes(claim_record)
+        if not write_once(attempt.claim, claim_bytes):
             return None
-        attempt._claimed, attempt._owner = record, owner
+        attempt._claimed, attempt._owner = claim_bytes, claim_record
         attempt.path.mkdir(exist_ok=True)
         return attempt
 
-    def scores_path(self, dataset: str, evaluation: str) -> Path:
+    def scores_path(self, dataset: str, evaluation_hash: str) -> Path:
         """Where the scores of a data set under an evaluation hash stand."""
-        return self.path / "scores" / f"{dataset}@{evaluation}.json"
+        return self.path / "scores" / f"{dataset}@{evaluation_hash}.json"
 
     def scored(self) -> set[Path]:
         """Every file of scores that is there, by one look at their folder."""
@@ -173,19 +173,19 @@ class RunFolder:
         except FileNotFoundError:
             return set()
 
-    def predictions_path(self, dataset: str, evaluation: str) -> Path:
+    def predictions_path(self, dataset: str, evaluation_hash: str) -> Path:
         """Where the per-sample outcomes behind those scores stand."""
-        return self.path / "predictions" / f"{dataset}@{evaluation}.npz"
+        return self.path / "predictions" / f"{dataset}@{evaluation_hash}.npz"
 
-    def scores(self, dataset: str, evaluation: str) -> Scores | None:
+    def scores(self, dataset: str, evaluation_hash: str) -> DatasetScores | None:
         """The scores of a data set under an evaluation hash; None if there are none."""
-        scores: Scores | None = read(Scores, self.scores_path(dataset, evaluation))
+        scores: DatasetScores | None = read_record(DatasetScores, self.scores_path(dataset, evaluation_hash))
         return scores
 
     def history(self) -> list[dict[str, Any]]:
         """Metric records by step: where attempts overlap, the newer one's."""
         by_step: dict[tuple[int, str], dict[str, Any]] = {}
         for number in self.attempts():
-            for record in lines(self.attempt(number).metrics):
+            for record in read_jsonl(self.attempt(number).metrics):
                 by_step[record.get("step", 0), record.get("phase", "train")] = record
         return [by_step[k] for k in sorted(by_step)]

@@ -15,22 +15,22 @@ from pathlib import Path
 
 from uniclip.errors import UserError
 from uniclip.io.atomic import (
-    append,
-    as_json,
-    lines,
-    publish,
-    read,
-    replace,
+    append_jsonl,
+    to_json_bytes,
+    read_jsonl,
+    write_once,
+    read_record,
+    atomic_write,
 )
 from uniclip.store.records import (
-    Audit,
-    Finding,
-    Intent,
+    AuditRecord,
+    AuditCheck,
+    SubmissionIntent,
     Plan,
-    Round,
+    TuningRound,
     Submission,
 )
-from uniclip.store.run_folder import CACHE, RunFolder
+from uniclip.store.run_folder import CACHE_FOLDER, RunFolder
 
 
 class SweepFolder:
@@ -48,57 +48,57 @@ class SweepFolder:
 
     def plan(self) -> Plan | None:
         """The plan; None if the sweep was never run."""
-        plan: Plan | None = read(Plan, self.path / "plan.json")
+        plan: Plan | None = read_record(Plan, self.path / "plan.json")
         return plan
 
     def plan_written(self) -> tuple[int, ...]:
         """Which file the plan is (another for each time that it was written); () without one."""
         try:
-            found = os.stat(self.path / "plan.json")
+            stat = os.stat(self.path / "plan.json")
         except FileNotFoundError:
             return ()
-        return found.st_ino, found.st_mtime_ns
+        return stat.st_ino, stat.st_mtime_ns
 
     def write_plan(self, plan: Plan) -> None:
         """Put the plan in place."""
-        replace(self.path / "plan.json", as_json(plan))
+        atomic_write(self.path / "plan.json", to_json_bytes(plan))
 
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[AuditCheck, ...]:
         """What the audit found; nothing before it was made."""
-        audit: Audit | None = read(Audit, self.audit)
+        audit: AuditRecord | None = read_record(AuditRecord, self.audit)
         return audit.findings if audit else ()
 
-    def intend(self, intent: Intent) -> bool:
+    def intend(self, intent: SubmissionIntent) -> bool:
         """Write down what is about to be submitted; False if somebody is at the very same."""
-        return publish(self.submissions / f"{intent.token}.intent.json", as_json(intent))
+        return write_once(self.submissions / f"{intent.token}.intent.json", to_json_bytes(intent))
 
     def settle(self, submission: Submission) -> bool:
         """Write down what became of an intent; False if that has been settled already."""
-        return publish(self.submissions / f"{submission.token}.json", as_json(submission))
+        return write_once(self.submissions / f"{submission.token}.json", to_json_bytes(submission))
 
-    def intents(self) -> list[Intent]:
+    def intents(self) -> list[SubmissionIntent]:
         """Every intent, oldest first."""
-        found = [read(Intent, p) for p in self.submissions.glob("*.intent.json")]
-        return sorted(found, key=lambda intent: (intent.submitter.time, intent.token))
+        intents = [read_record(SubmissionIntent, p) for p in self.submissions.glob("*.intent.json")]
+        return sorted(intents, key=lambda intent: (intent.submitter.time, intent.token))
 
-    def intent(self, token: str) -> Intent | None:
+    def intent(self, token: str) -> SubmissionIntent | None:
         """One intent; None if there is none of that token."""
-        intent: Intent | None = read(Intent, self.submissions / f"{token}.intent.json")
+        intent: SubmissionIntent | None = read_record(SubmissionIntent, self.submissions / f"{token}.intent.json")
         return intent
 
     def submission(self, token: str) -> Submission | None:
         """What became of an intent; None while that is open."""
-        submission: Submission | None = read(Submission, self.submissions / f"{token}.json")
+        submission: Submission | None = read_record(Submission, self.submissions / f"{token}.json")
         return submission
 
     def cancel(self, runs: Iterable[tuple[str, int]]) -> None:
         """Note (run, attempt) that nobody goes on with before a person says so."""
         for run, attempt in runs:
-            append(self._cancelled, {"run": run, "attempt": attempt})
+            append_jsonl(self._cancelled, {"run": run, "attempt": attempt})
 
     def cancelled(self) -> set[tuple[str, int]]:
         """What was noted so since a person last started the sweep."""
-        return {(record["run"], record["attempt"]) for record in lines(self._cancelled)}
+        return {(record["run"], record["attempt"]) for record in read_jsonl(self._cancelled)}
 
     def forget_cancelled(self) -> None:
         """A person has started the sweep again."""
@@ -106,25 +106,25 @@ class SweepFolder:
 
     def rounds(self) -> list[SweepFolder]:
         """The sweeps of the trials with which its arms are tuned, oldest first in each study."""
-        places = {p.parent for p in self.path.glob("tuning/*/*/plan.json")}
+        round_paths = {p.parent for p in self.path.glob("tuning/*/*/plan.json")}
 
-        def order(place: Path) -> tuple[str, list[int]]:
-            return place.parent.name, [int(n) for n in place.name.split("-")]
+        def order(path: Path) -> tuple[str, list[int]]:
+            return path.parent.name, [int(n) for n in path.name.split("-")]
 
-        return [SweepFolder(p, _id_of(p)) for p in sorted(places, key=order)]
+        return [SweepFolder(p, _parse_sweep_id(p)) for p in sorted(round_paths, key=order)]
 
     def mark_released(self, token: str) -> None:
         """Note that a submission's jobs were let go."""
-        publish(self.submissions / f"{token}.released", b"")
+        write_once(self.submissions / f"{token}.released", b"")
 
     def released(self, token: str) -> bool:
         """Whether that was noted."""
         return (self.submissions / f"{token}.released").exists()
 
 
-def _id_of(place: Path) -> str:
+def _parse_sweep_id(path: Path) -> str:
     """The sweep whose trials stand in `sweeps/<id>/tuning/<study>/<round>-<rung>/`."""
-    return "/".join(place.parts[-4:])
+    return "/".join(path.parts[-4:])
 
 
 class StudyFolder:
@@ -137,17 +137,17 @@ class StudyFolder:
         self.path = sweep.path / "tuning" / name
         self._id = f"{sweep.id}/tuning/{name}"
 
-    def round(self, number: int) -> Round | None:
+    def round(self, number: int) -> TuningRound | None:
         """What round `number` came to; None while nobody has said."""
-        found: Round | None = read(Round, self.path / f"{number}.json")
-        return found
+        round_: TuningRound | None = read_record(TuningRound, self.path / f"{number}.json")
+        return round_
 
-    def tell(self, round_: Round) -> Round:
+    def tell(self, round_: TuningRound) -> TuningRound:
         """Publish what a round came to (the first to say it wins); what stands there."""
-        publish(self.path / f"{round_.number}.json", as_json(round_))
-        told = self.round(round_.number)
-        assert told is not None
-        return told
+        write_once(self.path / f"{round_.number}.json", to_json_bytes(round_))
+        saved_round = self.round(round_.number)
+        assert saved_round is not None
+        return saved_round
 
     def sweep_id(self, round_: int, rung: int) -> str:
         """The sweep whose runs bring the trials of a round to a rung."""
@@ -159,7 +159,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).resolve()
-        self.cache = self.root / CACHE
+        self.cache = self.root / CACHE_FOLDER
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run."""
@@ -188,9 +188,9 @@ class Store:
             if plan is not None and plan.tuning is not None and plan.tuning.default == sweep_id:
                 yield folder
 
-    def code(self, source: str) -> Path:
+    def code(self, source_hash: str) -> Path:
         """Where the snapshot of the code with that source hash stands."""
-        return self.root / "code" / source
+        return self.root / "code" / source_hash
 
     def study(self, sweep_id: str, name: str) -> StudyFolder:
         """The folder of a study that tunes a sweep's arms."""
@@ -203,37 +203,37 @@ class Store:
     def supersede(self, run: RunFolder) -> Path:
         """Move a run out of the way, so that it can start afresh; its new place."""
         for generation in range(1, 1_000_000):
-            place = self.root / "superseded" / f"{run.id}.{generation}"
-            if not place.exists():
+            target = self.root / "superseded" / f"{run.id}.{generation}"
+            if not target.exists():
                 break
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(run.path, place)
-        return place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(run.path, target)
+        return target
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A fresh folder in the store, taken away again, and so is a store that was not there and
         is empty still; raises OSError where there can be none."""
-        place = self.root / f".scratch-{uuid.uuid4().hex}"
-        made = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
+        path = self.root / f".scratch-{uuid.uuid4().hex}"
+        missing_folders = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         try:
-            place.mkdir(parents=True)
-            yield place
+            path.mkdir(parents=True)
+            yield path
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)
             with suppress(OSError):  # others have put something there, or it was never made
-                for folder in made:
+                for folder in missing_folders:
                     folder.rmdir()
 
     def require_writable(self) -> None:
         """Raise `UserError` unless files can be made and linked here."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            trial = self.root / f".trial-{uuid.uuid4().hex}"
+            test_file = self.root / f".trial-{uuid.uuid4().hex}"
             try:
-                publish(trial, b"")
+                write_once(test_file, b"")
             finally:
-                trial.unlink(missing_ok=True)
+                test_file.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
                 f"store={self.root} cannot be written ({error.strerror}); choose another folder"

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from uniclip.methods.base import Method
     from uniclip.models.embedder import Embedder
 
-Draws = tuple[int | str, ...]
+RngKey = tuple[int | str, ...]
 
 
-class Embedded:
+class CachedEmbeddings:
     """What a method's losses need of one batch, and the way back from them.
 
     batch: as `Method.prepare` gave it.
@@ -33,19 +33,19 @@ class Embedded:
     """
 
     def __init__(
-        self, method: Method, embedder: Embedder, batch: Batch, *, chunks: int, draws: Draws
+        self, method: Method, embedder: Embedder, batch: Batch, *, chunks: int, draws: RngKey
     ) -> None:
         self._method, self._embedder, self._draws = method, embedder, draws
         self._chunks = batch.chunks(chunks) if chunks > 1 else []
         if chunks == 1:
-            torch.manual_seed(rng.key(*draws))
+            torch.manual_seed(rng.derive_key(*draws))
             self.values = method.embed(embedder, batch)
             return
         with torch.no_grad():
-            parts = list(self._each())
-        self._sizes = {name: [len(part[name]) for part in parts] for name in parts[0]}
+            chunk_embeddings = list(self._each())
+        self._sizes = {name: [len(part[name]) for part in chunk_embeddings] for name in chunk_embeddings[0]}
         self.values = {
-            name: torch.cat([part[name] for part in parts]).requires_grad_() for name in parts[0]
+            name: torch.cat([part[name] for part in chunk_embeddings]).requires_grad_() for name in chunk_embeddings[0]
         }
 
     def backward(self, loss: Tensor) -> None:
@@ -53,17 +53,17 @@ class Embedded:
         loss.backward()
         if not self._chunks:
             return
-        pulls = {
+        embedding_gradients = {
             name: value.grad.split(self._sizes[name])
             for name, value in self.values.items()
             if value.grad is not None
         }
-        for i, part in enumerate(self._each()):
+        for i, chunk_embeddings in enumerate(self._each()):
             # What only frozen encoders made has no graph.
-            names = [name for name in pulls if part[name].requires_grad]
-            torch.autograd.backward([part[n] for n in names], [pulls[n][i] for n in names])
+            names = [name for name in embedding_gradients if chunk_embeddings[name].requires_grad]
+            torch.autograd.backward([chunk_embeddings[n] for n in names], [embedding_gradients[n][i] for n in names])
 
     def _each(self) -> Iterator[dict[str, Tensor]]:
         for i, chunk in enumerate(self._chunks):
-            torch.manual_seed(rng.key(*self._draws, i))
+            torch.manual_seed(rng.derive_key(*self._draws, i))
             yield self._method.embed(self._embedder, chunk)

@@ -25,15 +25,15 @@ from uniclip import numerics
 from uniclip.checkpoints import warm_start
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
-from uniclip.io.atomic import append, no_room
+from uniclip.io.atomic import append_jsonl, is_disk_full
 from uniclip.store import AttemptFolder
 from uniclip.training import checkpoint
-from uniclip.training.state import State
+from uniclip.training.state import TrainState
 
-SECONDS_PER_BEAT = 1.0
+HEARTBEAT_INTERVAL_S = 1.0
 
 
-class Journal:
+class MetricsLogger:
     """Of one attempt; without an attempt, records are kept in memory and nothing is written."""
 
     def __init__(self, config: RunConfig, attempt: AttemptFolder | None) -> None:
@@ -45,17 +45,17 @@ class Journal:
 
     # -- records --
 
-    def began(self, state: State) -> None:
+    def began(self, state: TrainState) -> None:
         """Training is about to take a step; before the first, what `init` gave is told."""
-        init = self.config.init
-        if self.attempt is None or init is None or state.counters.step > 0:
+        checkpoint_path = self.config.init
+        if self.attempt is None or checkpoint_path is None or state.counters.step > 0:
             return
-        said = warm_start.spoken(init, state.taken)
-        with going_on():
-            self.attempt.event("initialized", said=said)
-            print(said, flush=True)
+        message = warm_start.describe_loaded_parts(checkpoint_path, state.taken)
+        with tolerate_full_disk():
+            self.attempt.event("initialized", said=message)
+            print(message, flush=True)
 
-    def trained(self, state: State, numbers: dict[str, Any]) -> None:
+    def trained(self, state: TrainState, step_metrics: dict[str, Any]) -> None:
         """A step was taken: a record every runtime.log_every steps, and of the first and last."""
         step, counters = state.counters.step, state.counters
         if step % self.config.runtime.log_every and step not in (1, self.config.train.steps):
@@ -64,7 +64,7 @@ class Journal:
         self._record(
             "train",
             step,
-            **numbers,
+            **step_metrics,
             clipped=counters.clipped / step,
             samples=samples,
             images=samples * (self.config.views.weak + self.config.views.strong),
@@ -73,19 +73,19 @@ class Journal:
             **state.method.report(),
         )
 
-    def validated(self, state: State, score: float, best: bool) -> None:
+    def validated(self, state: TrainState, score: float, is_best: bool) -> None:
         """A validation took place."""
         counters = state.counters
-        self._record("validation", counters.step, score=score, best=best, seconds=counters.seconds)
+        self._record("validation", counters.step, score=score, best=is_best, seconds=counters.seconds)
 
-    def finished(self, state: State) -> None:
+    def finished(self, state: TrainState) -> None:
         """Training went to its end: what its components did, and what it cost."""
         step = state.counters.step
         self._record("engagement", step, engagement=state.engagement(), moved=state.moved())
         self._cost(state)
         self._write_down()
 
-    def _cost(self, state: State) -> None:
+    def _cost(self, state: TrainState) -> None:
         step = state.counters.step
         self._record(
             "cost",
@@ -94,27 +94,27 @@ class Journal:
             spent=state.spent,
             parameters=state.parameters(),
             checkpoint_bytes=state.bytes(),
-            peak_memory_bytes=numerics.peak_memory_bytes(state.device),
+            peak_memory_bytes=numerics.get_peak_memory_bytes(state.device),
         )
 
-    def diverged(self, state: State, numbers: dict[str, Any]) -> None:
+    def diverged(self, state: TrainState, step_metrics: dict[str, Any]) -> None:
         """The next step could not be taken (numbers as text: JSON has no NaN)."""
         if self.attempt is not None:
-            said = {name: repr(numbers[name]) for name in ("loss", "grad_norm", "rate", "parts")}
-            self.attempt.event("diverged", step=state.counters.step + 1, **said)
+            fields = {name: repr(step_metrics[name]) for name in ("loss", "grad_norm", "rate", "parts")}
+            self.attempt.event("diverged", step=state.counters.step + 1, **fields)
         self._cost(state)
         self._write_down()
 
     def beat(self, step: int, phase: str, *, always: bool = False) -> None:
         """A sign of life; at most one a second unless `always`."""
         now = time.monotonic()
-        before, steps = self._beaten or (now, step)
-        recent = self._beaten is not None and now - before < SECONDS_PER_BEAT
-        if self.attempt is None or (recent and not always):
+        last_time, last_step = self._beaten or (now, step)
+        is_recent = self._beaten is not None and now - last_time < HEARTBEAT_INTERVAL_S
+        if self.attempt is None or (is_recent and not always):
             return
-        rate = (step - steps) / (now - before) if now > before else 0.0
-        with going_on():
-            self.attempt.beat(step=step, steps=self.config.train.steps, rate=rate, phase=phase)
+        steps_per_second = (step - last_step) / (now - last_time) if now > last_time else 0.0
+        with tolerate_full_disk():
+            self.attempt.beat(step=step, steps=self.config.train.steps, rate=steps_per_second, phase=phase)
         self._beaten = (now, step)
 
     def _record(self, phase: str, step: int, **fields: Any) -> None:
@@ -122,42 +122,42 @@ class Journal:
         self.history.append(record)
         if self.attempt is not None:
             self._unwritten.append(record)
-            with going_on():
+            with tolerate_full_disk():
                 self._write_down()
 
     def _write_down(self) -> None:
         """Append the records that wait."""
         while self.attempt is not None and self._unwritten:
-            append(self.attempt.metrics, self._unwritten[0])
+            append_jsonl(self.attempt.metrics, self._unwritten[0])
             del self._unwritten[0]
 
     # -- checkpoints --
 
-    def pause(self, state: State, asked: bool) -> Literal["stopped", "overtaken"] | None:
+    def pause(self, state: TrainState, stop_requested: bool) -> Literal["stopped", "overtaken"] | None:
         """Write a checkpoint if one is due or `asked`; why training must end here, if so."""
-        due = time.monotonic() - self._saved >= self.config.runtime.checkpoint_seconds
-        if self.attempt is not None and (asked or due):
+        is_due = time.monotonic() - self._saved >= self.config.runtime.checkpoint_seconds
+        if self.attempt is not None and (stop_requested or is_due):
             if self.attempt.overtaken():
                 return "overtaken"
-            with nullcontext() if asked else going_on():
+            with nullcontext() if stop_requested else tolerate_full_disk():
                 self._write_down()
-                checkpoint.write(self.attempt, state.counters.step, state.tensors(), state.facts())
+                checkpoint.write_checkpoint(self.attempt, state.counters.step, state.tensors(), state.facts())
             self._saved = time.monotonic()
-        return "stopped" if asked else None
+        return "stopped" if stop_requested else None
 
-    def halt(self, state: State) -> Literal["halted", "overtaken"]:
+    def halt(self, state: TrainState) -> Literal["halted", "overtaken"]:
         """Training ends here for now: write the checkpoint from which it can go on."""
-        ending = self.pause(state, True)
-        return "overtaken" if ending == "overtaken" else "halted"
+        end_kind = self.pause(state, True)
+        return "overtaken" if end_kind == "overtaken" else "halted"
 
 
 @contextmanager
-def going_on() -> Iterator[None]:
+def tolerate_full_disk() -> Iterator[None]:
     """A full disk is told in the log and ends nothing; any other error does."""
     try:
         yield
     except (OSError, UserError) as error:
-        if not no_room(error):
+        if not is_disk_full(error):
             raise
         with suppress(OSError):
             print(f"the disk is full, training goes on: {error}", file=sys.stderr, flush=True)

@@ -15,41 +15,41 @@ from torch import nn
 
 from uniclip.config import TrainConfig
 
-GROUPS = ("decayed", "plain", "fast")
+PARAMETER_GROUPS = ("decayed", "plain", "fast")
 
 
-def rate(step: int, train: TrainConfig) -> float:
+def compute_learning_rate(step: int, train: TrainConfig) -> float:
     """Learning rate of step 0 .. train.steps - 1: linear warm-up, then a cosine.
 
     The first step is one rise above train.start_rate, the warm-up's last and the one after it have
     the peak, and step `train.steps` (the one after the last) has train.final_rate; all of them
     times train.batch_size / train.rate_batch, if that is given.
     """
-    warmup = round(train.warmup * train.steps)
-    if step < warmup:
+    warmup_steps = round(train.warmup * train.steps)
+    if step < warmup_steps:
         low = train.start_rate
-        return train.rate_scale * (low + (train.learning_rate - low) * (step + 1) / warmup)
-    progress = (step - warmup) / (train.steps - warmup)
+        return train.rate_scale * (low + (train.learning_rate - low) * (step + 1) / warmup_steps)
+    progress = (step - warmup_steps) / (train.steps - warmup_steps)
     low = train.final_rate
     return train.rate_scale * (
         low + (train.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * progress))
     )
 
 
-def build(
-    modules: nn.ModuleDict, fast: Sequence[nn.Parameter], train: TrainConfig
+def build_optimizer(
+    modules: nn.ModuleDict, similarity_parameters: Sequence[nn.Parameter], train: TrainConfig
 ) -> torch.optim.AdamW:
     """AdamW over all trainable parameters of `modules`, in `GROUPS`.
 
     fast: parameters that learn at train.similarity_rate times the rate, without decay.
     The fused kernel goes over elements one by one, in one pass: same input, same bits.
     """
-    decay = {"decayed": train.weight_decay, "plain": 0.0, "fast": 0.0}
-    scale = {"decayed": 1.0, "plain": 1.0, "fast": train.similarity_rate}
-    members = grouped(modules, fast)
+    weight_decays = {"decayed": train.weight_decay, "plain": 0.0, "fast": 0.0}
+    lr_scales = {"decayed": 1.0, "plain": 1.0, "fast": train.similarity_rate}
+    members = group_parameters(modules, similarity_parameters)
     groups = [
-        {"params": members[g], "weight_decay": decay[g], "scale": scale[g], "name": g}
-        for g in GROUPS
+        {"params": members[g], "weight_decay": weight_decays[g], "scale": lr_scales[g], "name": g}
+        for g in PARAMETER_GROUPS
         if members[g]
     ]
     return torch.optim.AdamW(
@@ -57,25 +57,25 @@ def build(
     )
 
 
-def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Let the next step of every group use `value` times the group's own scale."""
     for group in optimizer.param_groups:
-        group["lr"] = value * group["scale"]
+        group["lr"] = learning_rate * group["scale"]
 
 
-def grouped(
-    modules: nn.ModuleDict, fast: Sequence[nn.Parameter]
+def group_parameters(
+    modules: nn.ModuleDict, similarity_parameters: Sequence[nn.Parameter]
 ) -> dict[str, list[tuple[str, nn.Parameter]]]:
     """Trainable parameters by group, each with its name, in the order of `modules`."""
-    identities = {id(p) for p in fast}
-    exempt = set(_exempt(modules))
-    members: dict[str, list[tuple[str, nn.Parameter]]] = {group: [] for group in GROUPS}
+    similarity_ids = {id(p) for p in similarity_parameters}
+    no_decay_names = set(_find_no_decay_names(modules))
+    members: dict[str, list[tuple[str, nn.Parameter]]] = {group: [] for group in PARAMETER_GROUPS}
     for name, parameter in modules.named_parameters():
         if not parameter.requires_grad:
             continue
-        if id(parameter) in identities:
+        if id(parameter) in similarity_ids:
             group = "fast"
-        elif name in exempt or _is_vector(parameter):
+        elif name in no_decay_names or _is_vector_or_scalar(parameter):
             group = "plain"
         else:
             group = "decayed"
@@ -83,14 +83,14 @@ def grouped(
     return members
 
 
-def _is_vector(parameter: nn.Parameter) -> bool:
+def _is_vector_or_scalar(parameter: nn.Parameter) -> bool:
     """Norms, biases and scales, also those kept as (C, 1, 1) or a single number."""
-    return sum(side > 1 for side in parameter.shape) < 2
+    return sum(size > 1 for size in parameter.shape) < 2
 
 
-def _exempt(modules: nn.Module) -> Iterator[str]:
+def _find_no_decay_names(modules: nn.Module) -> Iterator[str]:
     """Names that an encoder's own library keeps from decay (timm: positions, class tokens)."""
     for prefix, module in modules.named_modules():
-        listed = getattr(module, "no_weight_decay", None)
-        if callable(listed):
-            yield from (f"{prefix}.{name}" for name in listed())
+        get_no_decay = getattr(module, "no_weight_decay", None)
+        if callable(get_no_decay):
+            yield from (f"{prefix}.{name}" for name in get_no_decay())

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from uniclip import distributed, methods, numerics
 from uniclip.checkpoints import warm_start
-from uniclip.checkpoints.pretrained import Pretrained
+from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.config import RunConfig
 from uniclip.data import open_split
-from uniclip.data.loader import Batches
+from uniclip.data.loader import TrainingBatches
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import UserError
 from uniclip.models import batch_norm
@@ -25,14 +25,14 @@ from uniclip.models.embedder import build_embedder
 from uniclip.store import AttemptFolder
 from uniclip.training import checkpoint, optimizer
 
-BEST = "best."
+BEST_PREFIX = "best."
 """Prefix of the best weights' tensors in a checkpoint."""
-MOVED = ("augmentation_encoder", "image_head")
+TRACKED_PARTS = ("augmentation_encoder", "image_head")
 """Parts of the embedder whose movement is reported, beside the similarity's."""
 
 
 @dataclass(kw_only=True)
-class Counters:
+class TrainCounters:
     """The numbers that a resume carries on."""
 
     step: int = 0
@@ -45,22 +45,22 @@ class Counters:
     best_score: float | None = None
 
 
-class State:
+class TrainState:
     """Model, method, optimiser and counters of one training."""
 
     def __init__(self, config: RunConfig, tokenizer: Tokenizer) -> None:
         self.config = config
-        self.device = numerics.device(config)
-        self.method = methods.build(config)
+        self.device = numerics.get_device(config)
+        self.method = methods.build_method(config)
         self.embedder = build_embedder(config, tokenizer, self.method.head)
-        self.taken = warm_start.begin(self.embedder, config, tokenizer)
+        self.taken = warm_start.load_pretrained(self.embedder, config, tokenizer)
         """What `config.init` gave."""
         self.method.attach(self.embedder, tokenizer, config.seed)
-        self.modules = checkpoint.bundle(self.embedder, self.method)
-        if distributed.current().world > 1:
-            batch_norm.over_processes(self.modules, self.device)
+        self.modules = checkpoint.bundle_modules(self.embedder, self.method)
+        if distributed.get_process_group().world > 1:
+            batch_norm.synchronize_batch_norm(self.modules, self.device)
         self.modules.to(self.device).train()
-        if config.train.accumulate > 1 and batch_norm.uses_batches(self.embedder):
+        if config.train.accumulate > 1 and batch_norm.uses_batch_statistics(self.embedder):
             raise UserError(
                 f"train.accumulate={config.train.accumulate} needs encoders without batch norm, "
                 f"whose statistics would be those of chunks; model.image.name="
@@ -70,54 +70,54 @@ class State:
         """The embedder as the objective sees it."""
         if config.train.precision == "bf16":
             self.in_training = numerics.Autocast(self.embedder, self.device)
-        fast = self.method.fast_parameters()
-        self.optimizer = optimizer.build(self.modules, fast, config.train)
-        self.pretrained = Pretrained(self.embedder, self.method, tokenizer, config)
-        self.counters = Counters()
+        similarity_parameters = self.method.fast_parameters()
+        self.optimizer = optimizer.build_optimizer(self.modules, similarity_parameters, config.train)
+        self.pretrained = PretrainedModel(self.embedder, self.method, tokenizer, config)
+        self.counters = TrainCounters()
         self.best: dict[str, Tensor] | None = None
         self.spent = 0.0
         """Seconds of training in this attempt alone, lost steps included."""
-        self._initial = {name: _copies(part) for name, part in self._movable().items()}
+        self._initial = {name: _copy_to_cpu(part) for name, part in self._movable().items()}
 
     # -- checkpoints --
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resume needs, by name."""
-        best = {f"{BEST}{name}": value for name, value in (self.best or {}).items()}
+        best_tensors = {f"{BEST_PREFIX}{name}": value for name, value in (self.best or {}).items()}
         return {
             **self.modules.state_dict(),
-            **checkpoint.optimizer_tensors(self.optimizer),
-            **best,
+            **checkpoint.flatten_optimizer_state(self.optimizer),
+            **best_tensors,
         }
 
     def facts(self) -> dict[str, Any]:
         """The counters, and the numerics class that the tensors come from."""
-        now = numerics.numerics_class(self.config)
-        return {"counters": asdict(self.counters), "numerics": now}
+        current_numerics = numerics.get_numerics_class(self.config)
+        return {"counters": asdict(self.counters), "numerics": current_numerics}
 
     def resume(self, attempt: AttemptFolder | None) -> None:
         """Take over the newest whole checkpoint of the attempt's run, if there is one.
 
         Of several processes rank 0 alone has an attempt; all take over what it finds.
         """
-        found = checkpoint.newest_valid(attempt) if attempt is not None else None
-        path = distributed.current().share(None if found is None else str(found.path))
+        latest = checkpoint.load_newest_checkpoint(attempt) if attempt is not None else None
+        path = distributed.get_process_group().share(None if latest is None else str(latest.path))
         if path is None:
             return
-        found = found or checkpoint.Found(Path(path), *checkpoint.decode(Path(path)))
-        tensors, facts = found.tensors, found.facts
-        own = self.modules.state_dict().keys()
-        self.modules.load_state_dict({name: tensors[name] for name in own})
+        latest = latest or checkpoint.Checkpoint(Path(path), *checkpoint.decode(Path(path)))
+        tensors, metadata = latest.tensors, latest.facts
+        module_keys = self.modules.state_dict().keys()
+        self.modules.load_state_dict({name: tensors[name] for name in module_keys})
         checkpoint.restore_optimizer(self.optimizer, tensors)
-        self.counters = Counters(**facts["counters"])
-        best = {n.removeprefix(BEST): t for n, t in tensors.items() if n.startswith(BEST)}
-        self.best = best or None
+        self.counters = TrainCounters(**metadata["counters"])
+        best_weights = {n.removeprefix(BEST_PREFIX): t for n, t in tensors.items() if n.startswith(BEST_PREFIX)}
+        self.best = best_weights or None
         if attempt is None:
             return
-        now = numerics.numerics_class(self.config)
-        changed = {name: [facts["numerics"].get(name), now[name]] for name in now}
-        changed = {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
-        attempt.event("resumed", step=self.counters.step, numerics_changed=changed)
+        current_numerics = numerics.get_numerics_class(self.config)
+        numerics_changes = {name: [metadata["numerics"].get(name), current_numerics[name]] for name in current_numerics}
+        numerics_changes = {name: pair for name, pair in numerics_changes.items() if pair[0] != pair[1]}
+        attempt.event("resumed", step=self.counters.step, numerics_changed=numerics_changes)
 
     def count(self, seconds: float, *, clipped: bool) -> None:
         """One more step was taken."""
@@ -128,17 +128,17 @@ class State:
 
     # -- judging --
 
-    def judge(self, validate: Callable[[Pretrained], float]) -> tuple[float, bool]:
+    def judge(self, validate: Callable[[PretrainedModel], float]) -> tuple[float, bool]:
         """The validation score, and whether it is the best so far (then the weights are kept)."""
         with self.aside():
             score = float(validate(self.pretrained))
         counters = self.counters
-        best = math.isfinite(score) and (counters.best_score is None or score > counters.best_score)
-        if best:
+        is_best = math.isfinite(score) and (counters.best_score is None or score > counters.best_score)
+        if is_best:
             counters.best_step, counters.best_score = counters.step, score
             weights = self.modules.state_dict()
             self.best = {name: value.detach().cpu().clone() for name, value in weights.items()}
-        return score, best
+        return score, is_best
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -146,8 +146,8 @@ class State:
 
         Other processes need not look at the same time.
         """
-        cuda = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda), torch.no_grad(), distributed.apart():
+        cuda_devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda_devices), torch.no_grad(), distributed.local_only():
             self.modules.eval()
             try:
                 yield
@@ -160,27 +160,27 @@ class State:
         size = min(self.config.train.batch_size, len(split))
         if size < 2:
             return {}
-        train = replace(self.config.train, batch_size=size, accumulate=1)
-        smaller = replace(self.config, train=train)
-        batch = Batches(smaller, split, self.pretrained.tokenizer).batch(0).to(self.device)
+        train_config = replace(self.config.train, batch_size=size, accumulate=1)
+        batch_config = replace(self.config, train=train_config)
+        batch = TrainingBatches(batch_config, split, self.pretrained.tokenizer).batch(0).to(self.device)
         with self.aside():
             torch.manual_seed(0)
-            values: dict[str, float] = self.method.engagement(self.embedder, batch)
-        return values
+            effects: dict[str, float] = self.method.engagement(self.embedder, batch)
+        return effects
 
     def moved(self) -> dict[str, float]:
         """||theta - theta_0|| / ||theta_0|| of the parts that components own."""
-        moved = {}
+        changes = {}
         for name, part in self._movable().items():
-            start = self._initial[name]
-            length = _norm(start)
-            if length > 0:
-                moved[name] = _norm([p.detach().cpu() - s for p, s in zip(part, start)]) / length
-        return moved
+            initial_parameters = self._initial[name]
+            initial_norm = _compute_norm(initial_parameters)
+            if initial_norm > 0:
+                changes[name] = _compute_norm([p.detach().cpu() - s for p, s in zip(part, initial_parameters)]) / initial_norm
+        return changes
 
     def _movable(self) -> dict[str, list[nn.Parameter]]:
-        named = list(self.embedder.named_parameters())
-        parts = {m: [p for name, p in named if name.startswith(f"{m}.")] for m in MOVED}
+        named_parameters = list(self.embedder.named_parameters())
+        parts = {m: [p for name, p in named_parameters if name.startswith(f"{m}.")] for m in TRACKED_PARTS}
         parts["similarity"] = list(self.method.fast_parameters())
         return parts
 
@@ -195,9 +195,9 @@ class State:
         return sum(t.numel() * t.element_size() for t in self.tensors().values())
 
 
-def _copies(parameters: list[nn.Parameter]) -> list[Tensor]:
+def _copy_to_cpu(parameters: list[nn.Parameter]) -> list[Tensor]:
     return [p.detach().cpu().clone() for p in parameters]
 
 
-def _norm(tensors: list[Tensor]) -> float:
+def _compute_norm(tensors: list[Tensor]) -> float:
     return math.sqrt(sum(float(t.double().square().sum()) for t in tensors))

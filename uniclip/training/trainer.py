@@ -21,32 +21,32 @@ import torch
 from torch import Tensor, nn
 
 from uniclip import data, distributed, numerics
-from uniclip.checkpoints.pretrained import Pretrained
+from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.config import RunConfig
 from uniclip.data.batch import Batch
-from uniclip.data.loader import Batches
+from uniclip.data.loader import TrainingBatches
 from uniclip.data.text import tokenizer
 from uniclip.store import AttemptFolder
 from uniclip.training import optimizer
-from uniclip.training.grad_cache import Embedded
-from uniclip.training.metrics_log import Journal
-from uniclip.training.state import State
+from uniclip.training.grad_cache import CachedEmbeddings
+from uniclip.training.metrics_log import MetricsLogger
+from uniclip.training.state import TrainState
 
-Kind = Literal["trained", "diverged", "stopped", "halted", "overtaken"]
-ENDINGS: tuple[Literal["stopped", "overtaken"] | None, ...] = (None, "stopped", "overtaken")
+TrainEndKind = Literal["trained", "diverged", "stopped", "halted", "overtaken"]
+EARLY_ENDS: tuple[Literal["stopped", "overtaken"] | None, ...] = (None, "stopped", "overtaken")
 """Why training may end after a step; of what several processes say, the last here counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class TrainResult:
     """What training came to."""
 
-    kind: Kind
+    kind: TrainEndKind
     """Trained to the end, diverged, stopped at a step, halted where runtime.halt says, or overtaken
     by a newer attempt."""
     step: int
     """Steps taken (of a diverged run: before the one that failed)."""
-    pretrained: Pretrained
+    pretrained: PretrainedModel
     """The model as it is now, not as it was at its best."""
     best_step: int | None
     """The step of the best validation; None without one. Of equals, the earliest."""
@@ -58,13 +58,13 @@ class Fitted:
     """The records of this attempt, as in metrics.jsonl (`uniclip.training.metrics_log`)."""
 
 
-def fit(
+def train_model(
     config: RunConfig,
     *,
     attempt: AttemptFolder | None = None,
-    validate: Callable[[Pretrained], float] | None = None,
+    validate: Callable[[PretrainedModel], float] | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> Fitted:
+) -> TrainResult:
     """Train `config`, from the newest checkpoint of the attempt's run if there is one.
 
     attempt: where records and checkpoints go; None keeps the records in memory. Of several
@@ -77,95 +77,95 @@ def fit(
         UserError: the data, the device or the disk do not allow it.
     """
     numerics.apply(config)
-    numerics.forget_peak_memory(numerics.device(config))
-    journal = Journal(config, attempt)
-    journal.beat(0, "opening")
-    batches, state = open_training(config)
+    numerics.reset_peak_memory(numerics.get_device(config))
+    metrics_logger = MetricsLogger(config, attempt)
+    metrics_logger.beat(0, "opening")
+    batches, state = setup_training(config)
     state.resume(attempt)
-    journal.began(state)
-    lap = time.perf_counter()
-    end = config.last_step
-    for batch in batches.stream(state.counters.step, end):
-        numbers = advance(state, batch)
-        if not math.isfinite(numbers["grad_norm"]):
-            journal.diverged(state, numbers)
-            return _fitted("diverged", state, journal)
-        state.count(time.perf_counter() - lap, clipped=numbers["grad_norm"] > config.train.clip)
-        journal.trained(state, numbers)
-        if validate is not None and _is_due(state.counters.step, config):
-            journal.beat(state.counters.step, "validating", always=True)
-            journal.validated(state, *state.judge(validate))
-        journal.beat(state.counters.step, "training")
-        ending = _ending(journal, state, stop) if state.counters.step < end else None
-        if ending is not None:
-            return _fitted(ending, state, journal)
-        lap = time.perf_counter()
-    if end < config.train.steps:
-        return _fitted(journal.halt(state), state, journal)
-    if distributed.current().rank == 0:
-        journal.finished(state)
-    return _fitted("trained", state, journal)
+    metrics_logger.began(state)
+    step_start = time.perf_counter()
+    last_step = config.last_step
+    for batch in batches.stream(state.counters.step, last_step):
+        step_metrics = training_step(state, batch)
+        if not math.isfinite(step_metrics["grad_norm"]):
+            metrics_logger.diverged(state, step_metrics)
+            return _build_result("diverged", state, metrics_logger)
+        state.count(time.perf_counter() - step_start, clipped=step_metrics["grad_norm"] > config.train.clip)
+        metrics_logger.trained(state, step_metrics)
+        if validate is not None and _is_validation_due(state.counters.step, config):
+            metrics_logger.beat(state.counters.step, "validating", always=True)
+            metrics_logger.validated(state, *state.judge(validate))
+        metrics_logger.beat(state.counters.step, "training")
+        early_end = _check_early_end(metrics_logger, state, stop) if state.counters.step < last_step else None
+        if early_end is not None:
+            return _build_result(early_end, state, metrics_logger)
+        step_start = time.perf_counter()
+    if last_step < config.train.steps:
+        return _build_result(metrics_logger.halt(state), state, metrics_logger)
+    if distributed.get_process_group().rank == 0:
+        metrics_logger.finished(state)
+    return _build_result("trained", state, metrics_logger)
 
 
-def advance(state: State, batch: Batch) -> dict[str, Any]:
+def training_step(state: TrainState, batch: Batch) -> dict[str, Any]:
     """Take one step on `batch`: its loss, parts, grad_norm (before clipping) and rate.
 
     Over several processes `batch` is this one's share, and all that is returned is of the whole.
     A step diverges when its loss is not finite or above train.diverged_above, or its gradient is
     not finite. Then grad_norm is not finite, and the parameters are as they were.
     """
-    config, train, step = state.config, state.config.train, state.counters.step
-    others, method = distributed.current(), state.method
-    rate = optimizer.rate(step, train)
-    optimizer.set_rate(state.optimizer, rate)
+    config, train_config, step = state.config, state.config.train, state.counters.step
+    process_group, method = distributed.get_process_group(), state.method
+    learning_rate = optimizer.compute_learning_rate(step, train_config)
+    optimizer.set_learning_rate(state.optimizer, learning_rate)
     state.optimizer.zero_grad(set_to_none=True)
     batch = method.prepare(batch.to(state.device))
-    draws = (config.seed, config.stream, "step", step, others.rank)
-    embedded = Embedded(method, state.in_training, batch, chunks=train.accumulate, draws=draws)
-    parts = method.losses(embedded.values, batch)
-    share = method.loss(parts)
-    shares = torch.stack([share, *parts.values()]).detach()
-    loss, *values = others.add_up(shares).tolist()
-    norm = math.nan
-    if math.isfinite(loss) and loss <= train.diverged_above:
-        embedded.backward(share)
-        others.add_up_gradients(list(state.modules.parameters()))
-        norm = nn.utils.clip_grad_norm_(state.modules.parameters(), train.clip).item()
-    if math.isfinite(norm):
+    rng_key = (config.seed, config.stream, "step", step, process_group.rank)
+    embeddings = CachedEmbeddings(method, state.in_training, batch, chunks=train_config.accumulate, draws=rng_key)
+    loss_terms = method.losses(embeddings.values, batch)
+    local_loss = method.loss(loss_terms)
+    local_losses = torch.stack([local_loss, *loss_terms.values()]).detach()
+    loss, *term_values = process_group.add_up(local_losses).tolist()
+    grad_norm = math.nan
+    if math.isfinite(loss) and loss <= train_config.diverged_above:
+        embeddings.backward(local_loss)
+        process_group.add_up_gradients(list(state.modules.parameters()))
+        grad_norm = nn.utils.clip_grad_norm_(state.modules.parameters(), train_config.clip).item()
+    if math.isfinite(grad_norm):
         state.optimizer.step()
         method.clamp()
-    return {"loss": loss, "parts": dict(zip(parts, values)), "grad_norm": norm, "rate": rate}
+    return {"loss": loss, "parts": dict(zip(loss_terms, term_values)), "grad_norm": grad_norm, "rate": learning_rate}
 
 
-def open_training(config: RunConfig) -> tuple[Batches, State]:
+def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
     """The batches of a training, and its state before the first step."""
     split = data.open_split(config.data, "train")
-    captions = [caption for of_one in split.captions for caption in of_one]
-    words = tokenizer.build(config.model.text, captions)
-    return Batches(config, split, words, distributed.current()), State(config, words)
+    captions = [caption for sample_captions in split.captions for caption in sample_captions]
+    trained_tokenizer = tokenizer.build_tokenizer(config.model.text, captions)
+    return TrainingBatches(config, split, trained_tokenizer, distributed.get_process_group()), TrainState(config, trained_tokenizer)
 
 
-def _ending(
-    journal: Journal, state: State, stop: Callable[[], bool]
+def _check_early_end(
+    metrics_logger: MetricsLogger, state: TrainState, stop: Callable[[], bool]
 ) -> Literal["stopped", "overtaken"] | None:
     """Why training must end here, if so: all processes find the same."""
-    others = distributed.current()
-    asked = others.highest(int(stop())) > 0
-    found = journal.pause(state, asked) if others.rank == 0 else None
-    return ENDINGS[others.highest(ENDINGS.index(found))]
+    process_group = distributed.get_process_group()
+    stop_requested = process_group.highest(int(stop())) > 0
+    local_end = metrics_logger.pause(state, stop_requested) if process_group.rank == 0 else None
+    return EARLY_ENDS[process_group.highest(EARLY_ENDS.index(local_end))]
 
 
-def _is_due(step: int, config: RunConfig) -> bool:
+def _is_validation_due(step: int, config: RunConfig) -> bool:
     return step % config.train.validate_every == 0 or step == config.train.steps
 
 
-def _fitted(kind: Kind, state: State, journal: Journal) -> Fitted:
-    return Fitted(
+def _build_result(kind: TrainEndKind, state: TrainState, metrics_logger: MetricsLogger) -> TrainResult:
+    return TrainResult(
         kind=kind,
         step=state.counters.step,
         pretrained=state.pretrained,
         best_step=state.counters.best_step,
         best_state=state.best,
         seconds=state.counters.seconds,
-        history=journal.history,
+        history=metrics_logger.history,
     )

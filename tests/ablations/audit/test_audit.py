@@ -17,12 +17,12 @@ from ablations.plan import plan
 from sweeps.config import request
 from sweeps.monitor.display import Display
 from uniclip.config import RunConfig
-from uniclip.data.loader import Batches
+from uniclip.data.loader import TrainingBatches
 from uniclip.losses.similarity import DomainSimilarity, SharedSimilarity
 from uniclip.methods import uniclip as method
 from uniclip.models import embedder, heads
 from uniclip.store import Plan
-from uniclip.training.trainer import advance, open_training
+from uniclip.training.trainer import training_step, setup_training
 
 TINY = [
     "ablation=components",
@@ -42,11 +42,11 @@ FOUR = "arms=[full,no-awareness,no-mp_nce,no-domain_similarity,clip,full-again]"
 
 
 @pytest.fixture(scope="module")
-def made() -> plan.Planned:
-    return plan.make(request.asked([*TINY, FOUR]).request)
+def made() -> plan.ResolvedPlan:
+    return plan.build_plan(request.parse_request([*TINY, FOUR]).request)
 
 
-def shortened(made: plan.Planned) -> dict[str, RunConfig]:
+def shortened(made: plan.ResolvedPlan) -> dict[str, RunConfig]:
     """The configurations with two steps for the base's, and in proportion."""
     base = made.plan.base["train"]["steps"]
     steps = {name: max(1, 2 * c.train.steps // base) for name, c in made.configs.items()}
@@ -56,18 +56,18 @@ def shortened(made: plan.Planned) -> dict[str, RunConfig]:
     }
 
 
-def prove(made: plan.Planned, *names: str, **configs: RunConfig) -> dict[tuple[str, str], bool]:
+def prove(made: plan.ResolvedPlan, *names: str, **configs: RunConfig) -> dict[tuple[str, str], bool]:
     """(arm, check) -> does it hold, for the reference and these arms."""
     kept = (made.plan.reference, *names)
     arms = tuple(a for a in made.plan.arms if a.name in kept)
     smaller: Plan = replace(made.plan, arms=arms)
     known = {**made.configs, **{k.replace("_", "-"): c for k, c in configs.items()}}
-    found = audit.prove(smaller, {n: known[n] for n in kept})
+    found = audit.run_audit(smaller, {n: known[n] for n in kept})
     return {(f.arm, f.check): f.holds for f in found.findings}
 
 
-def test_every_check_of_every_arm_holds(made: plan.Planned) -> None:
-    found = audit.prove(made.plan, made.configs)
+def test_every_check_of_every_arm_holds(made: plan.ResolvedPlan) -> None:
+    found = audit.run_audit(made.plan, made.configs)
     assert all(f.holds for f in found.findings), [f for f in found.findings if not f.holds]
     checks = {f.check for f in found.findings}
     said = {
@@ -80,18 +80,18 @@ def test_every_check_of_every_arm_holds(made: plan.Planned) -> None:
     assert all(p["model"] for p in found.probes)
 
 
-def test_a_probed_checkpoint_is_as_large_as_one_that_is_written(made: plan.Planned) -> None:
-    found = audit.prove(made.plan, made.configs)
+def test_a_probed_checkpoint_is_as_large_as_one_that_is_written(made: plan.ResolvedPlan) -> None:
+    found = audit.run_audit(made.plan, made.configs)
     foretold = {p["arm"]: p["checkpoint_bytes"] for p in found.probes}
     for name, config in made.configs.items():
-        batches, state = open_training(config)
-        advance(state, batches.batch(0))
+        batches, state = setup_training(config)
+        training_step(state, batches.batch(0))
         state.judge(lambda pretrained: 0.5)
         assert foretold[name] == state.bytes(), name
 
 
 def test_what_is_done_once_for_all_runs_is_no_arms_time(
-    made: plan.Planned, monkeypatch: pytest.MonkeyPatch
+    made: plan.ResolvedPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first to open some data takes a day, as if it rendered them."""
     days = 0.0
@@ -105,24 +105,24 @@ def test_what_is_done_once_for_all_runs_is_no_arms_time(
 
     monkeypatch.setattr(audit, "open_training", slow)
     monkeypatch.setattr("time.perf_counter", lambda: clock() + days)
-    found = audit.prove(made.plan, made.configs)
+    found = audit.run_audit(made.plan, made.configs)
     assert days == 86_400
     assert max(p["fixed_seconds"] for p in found.probes) < 43_200
 
 
-@pytest.mark.parametrize("ablation", schema.names([schema.CONF]))
+@pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
 def test_every_arm_of_every_shipped_ablation_is_what_it_says(ablation: str) -> None:
     tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]  # arms set it
-    made = plan.make(request.asked([f"ablation={ablation}", "budget=study", *tiny]).request)
+    made = plan.build_plan(request.parse_request([f"ablation={ablation}", "budget=study", *tiny]).request)
     assert not made.plan.left_out
-    found = audit.prove(made.plan, shortened(made)).findings
+    found = audit.run_audit(made.plan, shortened(made)).findings
     assert {f.arm for f in found} == {a.name for a in made.plan.arms}
     assert [f for f in found if not f.holds] == []
 
 
 def test_one_view_makes_the_loss_component_inert() -> None:
-    made = plan.make(request.asked([*TINY, "arms=[full,no-mp_nce]", "views.strong=0"]).request)
-    found = audit.prove(made.plan, made.configs).findings
+    made = plan.build_plan(request.parse_request([*TINY, "arms=[full,no-mp_nce]", "views.strong=0"]).request)
+    found = audit.run_audit(made.plan, made.configs).findings
     inert = {f.check for f in found if f.inert}
     assert inert == {"mp_nce is on", "mp_nce is off", "another function than full"}
     assert all(f.holds for f in found)
@@ -132,19 +132,19 @@ def test_arms_that_nothing_tells_apart_are_one_function() -> None:
     """Scenes as they are by default flip nothing, so that being told of the flip tells nothing."""
     undone = [f"data.delta.{dial}=0" for dial in ("side", "hue", "grey", "zoom", "crop", "blur")]
     words = ["ablation=awareness", "arms=[film,identity,only-flip]", *TINY[1:]]
-    made = plan.make(request.asked([*words, *undone]).request)
-    (broken,) = (f for f in audit.prove(made.plan, made.configs).findings if not f.holds)
+    made = plan.build_plan(request.parse_request([*words, *undone]).request)
+    (broken,) = (f for f in audit.run_audit(made.plan, made.configs).findings if not f.holds)
     assert broken.arm == "only-flip"
     assert "one function with identity: nothing told them apart in 4 steps" in broken.broken
-    damaged = plan.make(request.asked(words).request)
-    assert all(f.holds for f in audit.prove(damaged.plan, damaged.configs).findings)
+    damaged = plan.build_plan(request.parse_request(words).request)
+    assert all(f.holds for f in audit.run_audit(damaged.plan, damaged.configs).findings)
 
 
 def test_arms_that_are_declared_one_function_are_told_and_hold() -> None:
     arms = "arms=[aware-0.9,one-view-mp_nce,one-view-sup_con]"
     tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]
-    made = plan.make(request.asked(["ablation=truth", arms, *tiny]).request)
-    found = audit.prove(made.plan, shortened(made)).findings
+    made = plan.build_plan(request.parse_request(["ablation=truth", arms, *tiny]).request)
+    found = audit.run_audit(made.plan, shortened(made)).findings
     (one,) = (f for f in found if f.inert)
     assert (one.arm, one.holds) == ("one-view-sup_con", True)
     seen = StringIO()
@@ -156,14 +156,14 @@ def test_arms_that_are_declared_one_function_are_told_and_hold() -> None:
         "nothing told them apart in 4 steps"
     ]
     undeclared = replace(made.plan, expectations=())
-    broken = [f for f in audit.prove(undeclared, shortened(made)).findings if not f.holds]
+    broken = [f for f in audit.run_audit(undeclared, shortened(made)).findings if not f.holds]
     assert [f.arm for f in broken] == ["one-view-sup_con"]
 
 
 def test_strong_views_of_one_law_have_the_same_crops() -> None:
     words = ["ablation=methods", "arms=[uniclip,slip,declip]", *TINY[1:], "data.scope=strong"]
-    made = plan.make(request.asked([*words, "data.delta.side=0.5"]).request)
-    found = audit.prove(made.plan, made.configs).findings
+    made = plan.build_plan(request.parse_request([*words, "data.delta.side=0.5"]).request)
+    found = audit.run_audit(made.plan, made.configs).findings
     crops = {f.arm: f for f in found if "crops" in f.check}
     assert all(f.holds for f in crops.values())
     # SLIP's strong crops are its own; DeCLIP has no weak view.
@@ -199,11 +199,11 @@ def _head_forgets_the_augmentation(patch: pytest.MonkeyPatch) -> None:
 
 
 def _sup_con_is_mp_nce(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(method.SWITCHES, "sup_con", method.SWITCHES["mp_nce"])
+    patch.setitem(method.LOSS_SWITCHES, "sup_con", method.LOSS_SWITCHES["mp_nce"])
 
 
 def _mp_nce_is_sup_con(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(method.SWITCHES, "mp_nce", method.SWITCHES["sup_con"])
+    patch.setitem(method.LOSS_SWITCHES, "mp_nce", method.LOSS_SWITCHES["sup_con"])
 
 
 def _off_runs_the_third_loss(patch: pytest.MonkeyPatch) -> None:
@@ -248,31 +248,31 @@ def _arms_start_from_other_weights(patch: pytest.MonkeyPatch) -> None:
 
 
 def _an_arm_sees_other_samples(patch: pytest.MonkeyPatch) -> None:
-    true = Batches.batch
+    true = TrainingBatches.batch
     patch.setattr(
-        Batches, "batch", lambda self, s: true(self, s + (self.config.method.name == "clip"))
+        TrainingBatches, "batch", lambda self, s: true(self, s + (self.config.method.name == "clip"))
     )
 
 
 def _an_arm_sees_other_crops(patch: pytest.MonkeyPatch) -> None:
-    true = Batches._key
+    true = TrainingBatches._key
 
-    def own(self: Batches, purpose: str, epoch: int, *names: str) -> int:
+    def own(self: TrainingBatches, purpose: str, epoch: int, *names: str) -> int:
         extra = ("clip",) if purpose == "view" and self.config.method.name == "clip" else ()
         return true(self, purpose, epoch, *names, *extra)
 
-    patch.setattr(Batches, "_key", own)
+    patch.setattr(TrainingBatches, "_key", own)
 
 
 def _the_noise_arm_makes_no_noise(patch: pytest.MonkeyPatch) -> None:
-    true = Batches._key
+    true = TrainingBatches._key
 
-    def deaf(self: Batches, purpose: str, epoch: int, *names: str) -> int:
-        other = Batches.__new__(Batches)
+    def deaf(self: TrainingBatches, purpose: str, epoch: int, *names: str) -> int:
+        other = TrainingBatches.__new__(TrainingBatches)
         other.config = replace(self.config, stream=0)
         return true(other, purpose, epoch, *names)
 
-    patch.setattr(Batches, "_key", deaf)
+    patch.setattr(TrainingBatches, "_key", deaf)
 
 
 BROKEN: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [
@@ -295,7 +295,7 @@ BROKEN: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [
     ("break_it", "arm", "check"), BROKEN, ids=[b[0].__name__.strip("_") for b in BROKEN]
 )
 def test_a_broken_switch_is_caught(
-    made: plan.Planned,
+    made: plan.ResolvedPlan,
     monkeypatch: pytest.MonkeyPatch,
     break_it: Callable[[pytest.MonkeyPatch], None],
     arm: str,
@@ -305,9 +305,9 @@ def test_a_broken_switch_is_caught(
     assert prove(made, arm)[arm, check] is False
 
 
-def test_an_arm_that_changes_more_than_it_says_is_caught(made: plan.Planned) -> None:
+def test_an_arm_that_changes_more_than_it_says_is_caught(made: plan.ResolvedPlan) -> None:
     arm = made.plan.arm("no-awareness")
     more = replace(arm, delta={**arm.delta, "train.learning_rate": 0.1})
-    reference = audit.trial(made.configs["full"])
-    findings = audit.audit(made.plan, more, reference, reference)
+    reference = audit.probe_arm(made.configs["full"])
+    findings = audit.check_arm(made.plan, more, reference, reference)
     assert [f.check for f in findings if not f.holds and "said" in f.check] == ["differs as said"]

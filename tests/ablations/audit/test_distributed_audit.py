@@ -10,19 +10,19 @@ import pytest
 from ablations.plan import plan
 from sweeps.config import request
 from sweeps.costs import probe
-from sweeps.costs.audit_scope import basis
+from sweeps.costs.audit_scope import compute_audit_key
 from sweeps.launchers import worker
 from tests.ablations.audit.test_audit import TINY
 from tests.helpers.distributed_training import together
-from uniclip.io.atomic import lines
+from uniclip.io.atomic import read_jsonl
 from uniclip.store import Store
 
 WORDS = [*TINY, "arms=[full,no-awareness,clip]"]
 
 
 def prepared(folder: Path) -> tuple[Store, str]:
-    store, planned = Store(folder), plan.make(request.asked(WORDS).request)
-    probe.prepare(store, planned)
+    store, planned = Store(folder), plan.build_plan(request.parse_request(WORDS).request)
+    probe.write_specs_and_plan(store, planned)
     return store, planned.plan.sweep
 
 
@@ -30,7 +30,7 @@ def proves(rank: int, folder: Path, sweep: str) -> None:
     store = Store(folder)
     planned = store.sweep(sweep).plan()
     assert planned is not None
-    worker.prove(store, planned, basis(planned))
+    worker.run_audit(store, planned, compute_audit_key(planned))
 
 
 def broken(rank: int, folder: Path, sweep: str) -> None:
@@ -40,7 +40,7 @@ def broken(rank: int, folder: Path, sweep: str) -> None:
     assert planned is not None
     contrary = dataclasses.replace(planned, evaluations={planned.reference: {"no such set": "h"}})
     with pytest.raises(RuntimeError, match="could not be made" if rank == 0 else ""):
-        worker.prove(store, contrary if rank == 0 else planned, basis(planned))
+        worker.run_audit(store, contrary if rank == 0 else planned, compute_audit_key(planned))
     raise SystemExit(0)
 
 
@@ -52,7 +52,7 @@ def test_two_processes_prove_what_one_does(tmp_path: Path) -> None:
     checks = [[(f.arm, f.check, f.holds) for f in s.sweep(sweep).findings()] for s in (one, two)]
     assert checks[0] == checks[1]
     assert all(holds for _, _, holds in checks[1])
-    for alone, shared in zip(lines(one.sweep(sweep).probes), lines(two.sweep(sweep).probes)):
+    for alone, shared in zip(read_jsonl(one.sweep(sweep).probes), read_jsonl(two.sweep(sweep).probes)):
         assert shared["arm"] == alone["arm"]
         assert shared["parameters"] == alone["parameters"]
         assert shared["flops_per_step"] == pytest.approx(alone["flops_per_step"], rel=0.05)

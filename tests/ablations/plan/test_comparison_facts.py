@@ -9,9 +9,9 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from ablations.audit import audit
-from ablations.plan.comparison_facts import QUANTITIES, facts
-from uniclip.config import RunConfig, run_config
-from uniclip.training.trainer import advance, open_training
+from ablations.plan.comparison_facts import QUANTITIES, collect_comparison_facts
+from uniclip.config import RunConfig, build_run_config
+from uniclip.training.trainer import training_step, setup_training
 
 N, STEPS = 32, 10
 MODEL = {
@@ -25,7 +25,7 @@ MODEL = {
 
 
 def run(method: dict, weak: int, strong: int, train: dict | None = None, **more) -> RunConfig:
-    return run_config(
+    return build_run_config(
         {
             "data": {"name": "scenes", "train": 256, "test": 64},
             "method": method,
@@ -63,7 +63,7 @@ BY_HAND = [
 
 @pytest.mark.parametrize(("method", "weak", "strong", "forwards", "pairs"), BY_HAND)
 def test_counts_are_those_made_by_hand(method, weak, strong, forwards, pairs):
-    counted = facts(run(method, weak, strong))
+    counted = collect_comparison_facts(run(method, weak, strong))
     expected = dict.fromkeys(QUANTITIES, 0) | pairs
     expected |= {"samples": N * STEPS, "weak": weak, "strong": strong, "identity": 0.1}
     expected |= {
@@ -80,8 +80,8 @@ def test_counts_are_those_made_by_hand(method, weak, strong, forwards, pairs):
 )
 def test_operations_are_those_of_the_profiler(method, weak, strong):
     config = run(method, weak, strong)
-    tried = audit.trial(config)
-    batches, state = open_training(config)
+    tried = audit.probe_arm(config)
+    batches, state = setup_training(config)
     batch = batches.batch(0)
     with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], with_flops=True) as seen:
         state.method.parts(state.embedder, batch)
@@ -96,7 +96,7 @@ def test_laws_of_views_are_told():
 
     def law(weak, strong, data, **views):
         given = {"data": data, "views": {"weak": weak, "strong": strong, **views}}
-        counted = facts(run({"name": "uniclip"}, weak, strong, **given))
+        counted = collect_comparison_facts(run({"name": "uniclip"}, weak, strong, **given))
         return [counted[QUANTITIES[name]] for name in names]
 
     emoji, scenes = {"name": "openmoji"}, {"name": "scenes"}
@@ -113,11 +113,11 @@ def test_where_labels_make_positives_none_are_counted():
         ({"name": "unicl", "equal_captions": True}, {"name": "scenes"}),
         ({"name": "unicl"}, {"name": "csv", "path": "a.csv", "label": "kind"}),
     ):
-        counted = facts(run(method, 1, 0, data=data))
+        counted = collect_comparison_facts(run(method, 1, 0, data=data))
         assert {said for said, value in counted.items() if value is None} == by_label
-    assert None not in facts(run({"name": "clip"}, 1, 0, data={"name": "mix"})).values()
+    assert None not in collect_comparison_facts(run({"name": "clip"}, 1, 0, data={"name": "mix"})).values()
     plain = {"name": "csv", "path": "a.csv"}
-    assert None not in facts(run({"name": "unicl"}, 1, 0, data=plain)).values()
+    assert None not in collect_comparison_facts(run({"name": "unicl"}, 1, 0, data=plain)).values()
 
 
 @pytest.mark.parametrize("frozen", ["none", "image", "text", "both"])
@@ -126,16 +126,16 @@ def test_what_is_frozen_costs_no_gradient(frozen):
     image = {"name": "vit_tiny_patch16_224", "pixels": 32, "options": vit}
     model = {**MODEL, "image": image}
     config = run({"name": "clip"}, 1, 0, model=model, frozen=frozen)
-    batches, state = open_training(config)
+    batches, state = setup_training(config)
     # Attention as plain products, which torch's counter knows; no convolution here has groups.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
-        advance(state, batches.batch(0))
-    assert audit.trial(config).step_flops == pytest.approx(counted.get_total_flops(), rel=0.05)
+        training_step(state, batches.batch(0))
+    assert audit.probe_arm(config).step_flops == pytest.approx(counted.get_total_flops(), rel=0.05)
 
 
 def test_a_batch_in_chunks_costs_one_more_forward_pass():
     whole, chunked = (
-        audit.trial(run({"name": "clip"}, 1, 0, train={"accumulate": n})).step_flops for n in (1, 4)
+        audit.probe_arm(run({"name": "clip"}, 1, 0, train={"accumulate": n})).step_flops for n in (1, 4)
     )
     assert chunked == pytest.approx(4 / 3 * whole, rel=0.05)
 

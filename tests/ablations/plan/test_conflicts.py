@@ -13,8 +13,8 @@ from uniclip.errors import UserError
 SMOKE = ("data=scenes", "budget=smoke", "seeds=1")
 
 
-def planned(*words: str) -> plans.Planned:
-    return plans.make(request.asked([*words]).request)
+def planned(*words: str) -> plans.ResolvedPlan:
+    return plans.build_plan(request.parse_request([*words]).request)
 
 
 def refusal(*words: str) -> str:

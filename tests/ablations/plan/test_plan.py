@@ -14,15 +14,15 @@ import pytest
 
 from ablations import schema
 from ablations.plan import plan as plans
-from ablations.plan.plan import Planned
+from ablations.plan.plan import ResolvedPlan
 from sweeps.config import request
-from sweeps.launchers.worker import run_only
+from sweeps.launchers.worker import select_run_only_values
 from tests.helpers import dataset_trees
 from uniclip.config import DATA
-from uniclip.config.compose import flat
+from uniclip.config.compose import flatten
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets import dataset
-from uniclip.identity import config_of, run_id, spec
+from uniclip.identity import config_from_spec, compute_run_id, build_spec
 from uniclip.models import profile
 from uniclip.store import Plan, Store
 
@@ -35,12 +35,12 @@ SCENES = ("ablation=components", "data=scenes")
 METHODS = ("ablation=methods", "data=scenes", "budget=smoke")
 
 
-def planned(*words: str) -> Planned:
-    return plans.make(request.asked(list(words)).request)
+def planned(*words: str) -> ResolvedPlan:
+    return plans.build_plan(request.parse_request(list(words)).request)
 
 
 @pytest.fixture(scope="module")
-def crossed() -> Planned:
+def crossed() -> ResolvedPlan:
     return planned(*SCENES)
 
 
@@ -52,18 +52,18 @@ def refused(match: str, *words: str) -> None:
 
 def differing(one: dict[str, Any], two: dict[str, Any]) -> set[str]:
     """The leaves in which two hashed configurations differ."""
-    a, b = flat(one["config"]), flat(two["config"])
+    a, b = flatten(one["config"]), flatten(two["config"])
     return {k for k in {**a, **b} if a.get(k, "-") != b.get(k, "-")}
 
 
-def run_of(it: Planned, arm: str, seed: int) -> str:
-    return plans.cell(it.plan, f"{arm}/{seed}").run
+def run_of(it: ResolvedPlan, arm: str, seed: int) -> str:
+    return plans.find_cell(it.plan, f"{arm}/{seed}").run
 
 
 # ---- cells ---------------------------------------------------------------------------------------
 
 
-def test_every_arm_and_seed_is_a_cell_and_every_cell_has_a_spec(crossed: Planned) -> None:
+def test_every_arm_and_seed_is_a_cell_and_every_cell_has_a_spec(crossed: ResolvedPlan) -> None:
     plan = crossed.plan
     assert plan.seeds == (0, 1, 2)
     assert len(plan.arms) == 11
@@ -72,7 +72,7 @@ def test_every_arm_and_seed_is_a_cell_and_every_cell_has_a_spec(crossed: Planned
     }
     assert set(crossed.specs) == {c.run for c in plan.cells}
     for run, hashed in crossed.specs.items():
-        assert run_id(hashed) == run
+        assert compute_run_id(hashed) == run
     assert [c.seed for c in plan.cells] == sorted(c.seed for c in plan.cells), "seed by seed"
 
 
@@ -91,24 +91,24 @@ def test_what_lies_at_init_names_runs_and_sweep_and_not_where(tmp_path: Path) ->
     moved = replace(arm, name="moved", delta={"init": "d.pt", "trust": True})
     plan = replace(same.plan, arms=(arm, moved))
     for name, place, trust in (("full", str(tmp_path / "b.pt"), False), ("moved", "d.pt", True)):
-        told = config_of(same.specs[same.plan.cells[0].run], run_only(plan, name))
+        told = config_from_spec(same.specs[same.plan.cells[0].run], select_run_only_values(plan, name))
         assert (told.init, told.trust) == (place, trust)
 
 
-def test_a_spec_is_of_its_arm_and_seed(crossed: Planned) -> None:
+def test_a_spec_is_of_its_arm_and_seed(crossed: ResolvedPlan) -> None:
     for cell in crossed.plan.cells:
-        config = config_of(crossed.specs[cell.run])
+        config = config_from_spec(crossed.specs[cell.run])
         assert config.seed == cell.seed
         arm = crossed.configs[cell.arm]
         assert (config.method, config.views, config.train) == (arm.method, arm.views, arm.train)
 
 
-def test_runs_differ_over_seeds_and_arms(crossed: Planned) -> None:
+def test_runs_differ_over_seeds_and_arms(crossed: ResolvedPlan) -> None:
     assert len({c.run for c in crossed.plan.cells}) == len(crossed.plan.cells)
 
 
 def test_each_crossed_arm_differs_from_full_in_its_components_keys_alone(
-    crossed: Planned,
+    crossed: ResolvedPlan,
 ) -> None:
     for arm in crossed.plan.arms:
         if arm.role != "crossed":
@@ -122,12 +122,12 @@ def test_each_crossed_arm_differs_from_full_in_its_components_keys_alone(
         assert set(arm.delta) == keys
 
 
-def test_the_noise_arm_differs_in_its_stream_alone(crossed: Planned) -> None:
+def test_the_noise_arm_differs_in_its_stream_alone(crossed: ResolvedPlan) -> None:
     full, again = (crossed.specs[run_of(crossed, n, 0)] for n in ("full", "full-again"))
     assert differing(full, again) == {"stream"}
 
 
-def test_outside_baselines_keep_what_a_comparison_shares(crossed: Planned) -> None:
+def test_outside_baselines_keep_what_a_comparison_shares(crossed: ResolvedPlan) -> None:
     full, clip, same = (crossed.configs[n] for n in ("full", "clip", "clip-same-views"))
     assert full.method.name == "uniclip"
     assert clip.method.name == same.method.name == "clip"
@@ -158,7 +158,7 @@ def test_an_option_of_the_users_is_added_in_every_arm() -> None:
     assert {c.model.image.options["drop_path_rate"] for c in it.configs.values()} == {0.1}
 
 
-def test_a_plan_comes_back_from_disk(crossed: Planned, tmp_path: Path) -> None:
+def test_a_plan_comes_back_from_disk(crossed: ResolvedPlan, tmp_path: Path) -> None:
     sweep = Store(tmp_path).sweep(crossed.plan.sweep)
     sweep.write_plan(crossed.plan)
     read: Plan | None = sweep.plan()
@@ -169,8 +169,8 @@ def test_a_data_set_is_looked_at_once_for_all_arms(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset_trees.imagenet(tmp_path)
-    walked, listing = [], dataset._listing
-    monkeypatch.setattr(dataset, "_listing", lambda f, *w: walked.append(f.name) or listing(f, *w))
+    walked, listing = [], dataset._iterate_files
+    monkeypatch.setattr(dataset, "_iterate_files", lambda f, *w: walked.append(f.name) or listing(f, *w))
     words = (*SCENES, "benchmark=[scenes,imagenet]", f"data_root={tmp_path}")
     before = planned(*words).plan
     assert len(before.arms) > 3
@@ -180,7 +180,7 @@ def test_a_data_set_is_looked_at_once_for_all_arms(
     assert all("imagenet" in sets for sets in before.evaluations.values())
 
 
-def test_planning_twice_gives_the_same_plan(crossed: Planned) -> None:
+def test_planning_twice_gives_the_same_plan(crossed: ResolvedPlan) -> None:
     again = planned(*SCENES)
     assert again.plan == crossed.plan
     assert json.dumps(again.specs) == json.dumps(crossed.specs)
@@ -199,27 +199,27 @@ def test_arms_that_coincide_share_a_run(tmp_path: Path) -> None:
     assert runs["one/0"] == runs["two/0"]
     assert runs["one/1"] == runs["two/1"]
     assert len(set(runs.values())) == len(it.specs) == 4
-    assert plans.cell(it.plan, runs["one/0"][:6]).run == runs["one/0"]
+    assert plans.find_cell(it.plan, runs["one/0"][:6]).run == runs["one/0"]
 
 
 # ---- seeds and arms ------------------------------------------------------------------------------
 
 
-def test_seeds_by_number_or_by_name(crossed: Planned) -> None:
+def test_seeds_by_number_or_by_name(crossed: ResolvedPlan) -> None:
     named = planned(*SCENES, "seeds=[3,7]")
     assert named.plan.seeds == (3, 7)
     assert {c.seed for c in named.plan.cells} == {3, 7}
     assert not set(named.specs) & set(crossed.specs)
 
 
-def test_more_seeds_extend_the_same_sweep_and_keep_every_run(crossed: Planned) -> None:
+def test_more_seeds_extend_the_same_sweep_and_keep_every_run(crossed: ResolvedPlan) -> None:
     for words in (["seeds=5"], ["seeds=[2,1,0,9]"]):
         more = planned(*SCENES, *words)
         assert more.plan.sweep == crossed.plan.sweep
         assert set(more.specs) > set(crossed.specs)
 
 
-def test_a_sweep_is_named_by_what_is_compared(crossed: Planned) -> None:
+def test_a_sweep_is_named_by_what_is_compared(crossed: ResolvedPlan) -> None:
     name, budget, digits = crossed.plan.sweep.split("-")
     assert (name, budget, len(digits)) == ("components", "quick", 8)
     others = [
@@ -231,7 +231,7 @@ def test_a_sweep_is_named_by_what_is_compared(crossed: Planned) -> None:
     assert planned(*SCENES, "runtime.data_workers=1").plan.sweep == crossed.plan.sweep
 
 
-def test_chosen_arms_are_the_same_runs(crossed: Planned) -> None:
+def test_chosen_arms_are_the_same_runs(crossed: ResolvedPlan) -> None:
     some = planned(*SCENES, "arms=[no-awareness,full]", "seeds=1")
     assert [a.name for a in some.plan.arms] == ["full", "no-awareness"], "in the design's order"
     for arm in ("full", "no-awareness"):
@@ -321,7 +321,7 @@ def test_a_condition_holds_by_the_users_choice_the_ablations_or_the_default(tmp_
     emoji, scenes = planned(*words), planned(*words, "data=scenes")
     study = planned(*words, "data=scenes", "budget=study", "model=vit_b32")
 
-    def told(it: Planned, arm: str) -> tuple[float, ...]:
+    def told(it: ResolvedPlan, arm: str) -> tuple[float, ...]:
         train = it.configs[arm].train
         return train.clip, train.warmup, train.weight_decay, train.epsilon
 
@@ -414,7 +414,7 @@ def test_of_a_model_that_is_not_in_the_table_forwards_are_counted() -> None:
 
 
 def test_a_frozen_encoder_costs_no_backward_pass() -> None:
-    table = profile.table()["vit_b32"]
+    table = profile.read_profiles()["vit_b32"]
     image, text = table["image_gflops"], 3 * table["text_gflops"]
     it = planned(*EQUAL, "model=vit_b32", "frozen=image")
     steps = {name: c.train.steps for name, c in it.configs.items()}
@@ -528,9 +528,9 @@ def test_what_cannot_be_planned_is_one_line(words: tuple[str, ...], match: str) 
     refused(match, *words)
 
 
-@pytest.mark.parametrize("ablation", schema.names([schema.CONF]))
+@pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
 def test_every_ablation_has_a_primary_score_for_every_data_set(ablation: str) -> None:
-    known = schema.load(ablation, [schema.CONF]).primary
+    known = schema.load_ablation(ablation, [schema.CONF]).primary
     assert set(known) == ({"scenes"} if ablation == "truth" else set(DATA))
 
 
@@ -546,22 +546,22 @@ def test_an_ablation_without_a_primary_score_for_the_data_is_refused(tmp_path: P
 # ---- cells by name -------------------------------------------------------------------------------
 
 
-def test_a_cell_is_named_by_arm_and_seed_or_by_the_start_of_its_run(crossed: Planned) -> None:
+def test_a_cell_is_named_by_arm_and_seed_or_by_the_start_of_its_run(crossed: ResolvedPlan) -> None:
     cell = crossed.plan.cells[5]
-    assert plans.cell(crossed.plan, cell.name) == cell
-    assert plans.cell(crossed.plan, cell.run) == cell
-    assert plans.cell(crossed.plan, cell.run[:10]) == cell
+    assert plans.find_cell(crossed.plan, cell.name) == cell
+    assert plans.find_cell(crossed.plan, cell.run) == cell
+    assert plans.find_cell(crossed.plan, cell.run[:10]) == cell
     for name, match in (
         ("ful/0", "did you mean full/0"),
         ("full/9", "unknown cell"),
         ("", "cell"),
     ):
         with pytest.raises(UserError, match=match):
-            plans.cell(crossed.plan, name)
+            plans.find_cell(crossed.plan, name)
 
 
-def test_the_specs_say_what_the_configurations_hash_to(crossed: Planned) -> None:
+def test_the_specs_say_what_the_configurations_hash_to(crossed: ResolvedPlan) -> None:
     full = crossed.configs["full"]
-    hashed = spec(full, crossed.specs[run_of(crossed, "full", 0)]["data"])
-    assert run_id(hashed) == run_of(crossed, "full", 0)
+    hashed = build_spec(full, crossed.specs[run_of(crossed, "full", 0)]["data"])
+    assert compute_run_id(hashed) == run_of(crossed, "full", 0)
     assert set(hashed["config"]) >= {"data", "views", "model", "method", "train", "seed"}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.helpers.small_runs import of_method
-from uniclip.config import METHODS, RunConfig, compose, run_config
-from uniclip.config.binding import plain
+from uniclip.config import METHODS, RunConfig, compose, build_run_config
+from uniclip.config.binding import to_builtins
 from uniclip.training import optimizer
-from uniclip.training.trainer import fit
+from uniclip.training.trainer import train_model
 
 ADAMW = {"epsilon": 1e-8, "similarity_rate": 1.0}
 SLIP_REPOSITORY = {
@@ -42,14 +42,14 @@ def composed(method: str, recipe: str, **choices: str) -> RunConfig:
     chosen = {"method": method, "recipe": recipe, **choices}
     values = compose.compose("config", chosen, [compose.CONF])
     del values["seeds"]
-    return run_config(values)
+    return build_run_config(values)
 
 
 @pytest.mark.parametrize("budget", ["smoke", "study"])
 @pytest.mark.parametrize("method", METHODS)
 def test_published_is_what_is_stated_and_all_else_is_ours(method: str, budget: str) -> None:
-    ours = plain(composed(method, "ours", budget=budget))
-    published = plain(composed(method, "published", budget=budget))
+    ours = to_builtins(composed(method, "ours", budget=budget))
+    published = to_builtins(composed(method, "published", budget=budget))
     assert published["train"] == {**ours["train"], **STATED[method]}
     assert {**published, "train": 0} == {**ours, "train": 0}, "the preset's views and temperature"
 
@@ -73,14 +73,14 @@ def test_crops_and_temperatures_are_published_in_the_methods_own_preset(
 @pytest.mark.parametrize(("method", "peak"), [("unicl", 5e-4 * 4096 / 512), ("slip", 3e-3)])
 def test_unicls_rates_alone_grow_with_the_batch(method: str, peak: float) -> None:
     train = replace(composed(method, "published").train, batch_size=4096)
-    assert max(optimizer.rate(step, train) for step in range(train.steps)) == pytest.approx(peak)
+    assert max(optimizer.compute_learning_rate(step, train) for step in range(train.steps)) == pytest.approx(peak)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_trains_under_its_recipe(method: str) -> None:
     tiny = {"steps": 20, "batch_size": 16, "validate_every": 20}
-    config = of_method(method, train={**plain(composed(method, "published").train), **tiny})
-    fitted = fit(config)
+    config = of_method(method, train={**to_builtins(composed(method, "published").train), **tiny})
+    fitted = train_model(config)
     steps = [record for record in fitted.history if record["phase"] == "train"]
     assert fitted.kind == "trained"
-    assert [r["rate"] for r in steps] == [optimizer.rate(i, config.train) for i in range(20)]
+    assert [r["rate"] for r in steps] == [optimizer.compute_learning_rate(i, config.train) for i in range(20)]

@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 
 from analysis.collect import literature
-from analysis.collect.frame import gather
-from analysis.collect.literature import Conditions, Row
-from analysis.results.results import find
+from analysis.collect.frame import collect_sweep_data
+from analysis.collect.literature import Setup, PublishedResult
+from analysis.results.results import analyze
 from analysis.tables import scores
-from analysis.tables.table import Table, as_csv, as_markdown, as_tex
+from analysis.tables.table import Table, to_csv, to_markdown, to_latex
 from tests.helpers import ROOT, fake_published_sets
 from uniclip.evaluate import datasets
 from uniclip.store import Arm, Plan
 
-OURS = Conditions(backbone="ViT-B/32", pretraining_data="YFCC15M", protocol="clip2021")
+OURS = Setup(backbone="ViT-B/32", pretraining_data="YFCC15M", protocol="clip2021")
 
 
 def built(root: Path, change=lambda plan: plan) -> dict[str, Table]:
     store, sweep = fake_published_sets.make(root, change=change)
-    return {t.name: t for t in scores.build(find(store, gather(store, sweep)))}
+    return {t.name: t for t in scores.build_tables(analyze(store, collect_sweep_data(store, sweep)))}
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Table]:
     ],
 )  # fmt: skip
 def test_a_verdict_is_worked_out_from_what_is_stated(changes: dict, said: str) -> None:
-    assert literature.verdict(replace(OURS, **changes), OURS) == said
-    assert literature.verdict(OURS, replace(OURS, **changes)) == said
+    assert literature.compare_setups(replace(OURS, **changes), OURS) == said
+    assert literature.compare_setups(OURS, replace(OURS, **changes)) == said
 
 
 def arm(delta: dict) -> Arm:
@@ -58,41 +58,41 @@ def arm(delta: dict) -> Arm:
 
 def test_the_conditions_of_an_arm() -> None:
     plan = fake_published_sets.planned()
-    assert literature.of_arm(plan, arm({})) == OURS
-    emoji = literature.of_arm(plan, arm({"data.name": "openmoji"}))
+    assert literature.get_arm_setup(plan, arm({})) == OURS
+    emoji = literature.get_arm_setup(plan, arm({"data.name": "openmoji"}))
     assert emoji.pretraining_data == "openmoji", "what is known is not to be renamed"
-    silent = literature.of_arm(plan, arm({"runtime.pretraining_data": ""}))
+    silent = literature.get_arm_setup(plan, arm({"runtime.pretraining_data": ""}))
     assert not silent.pretraining_data
     started = arm({"data.name": "openmoji", "init": "x.pt", "runtime.pretraining_data": ""})
-    assert not literature.of_arm(plan, started).pretraining_data
-    assert literature.of_arm(plan, arm({"model.image.pixels": 448})).backbone != "ViT-B/32"
+    assert not literature.get_arm_setup(plan, started).pretraining_data
+    assert literature.get_arm_setup(plan, arm({"model.image.pixels": 448})).backbone != "ViT-B/32"
     depth = arm({"model.image.options.depth": 3})
-    assert literature.of_arm(plan, depth).backbone != "ViT-B/32"
+    assert literature.get_arm_setup(plan, depth).backbone != "ViT-B/32"
     swin = {"model.image.name": "swin_tiny_patch4_window7_224"}
     drop = {**swin, "model.image.options.drop_path_rate": 0.2}
-    assert literature.of_arm(plan, arm(drop)).backbone == "Swin-T"
+    assert literature.get_arm_setup(plan, arm(drop)).backbone == "Swin-T"
     tiny = {"image": {"name": "convnext_atto", "pixels": 224, "options": {"depths": [1]}}}
     other = replace(plan, base={**plan.base, "model": tiny})
-    assert literature.of_arm(other, arm({})).backbone == "convnext_atto at 224 pixels"
-    assert literature.of_arm(other, arm(swin)).backbone == "Swin-T", "not with the base's options"
+    assert literature.get_arm_setup(other, arm({})).backbone == "convnext_atto at 224 pixels"
+    assert literature.get_arm_setup(other, arm(swin)).backbone == "Swin-T", "not with the base's options"
 
 
 @pytest.mark.parametrize("preset", ["vit_b32", "vit_b16", "vit_s16", "swin_t", "swin_b"])
 def test_our_presets_have_published_names(preset: str) -> None:
-    from uniclip.config.binding import plain
-    from uniclip.config.compose import CONF, flat
+    from uniclip.config.binding import to_builtins
+    from uniclip.config.compose import CONF, flatten
     from uniclip.models import profile
 
-    model = plain(profile.preset(CONF / "model" / f"{preset}.yaml"))
-    names = {row.backbone for row in literature.rows()}
-    own = literature._backbone(*[flat({"model": model})] * 2)
+    model = to_builtins(profile.load_preset(CONF / "model" / f"{preset}.yaml"))
+    names = {row.backbone for row in literature.load_published_results()}
+    own = literature._get_backbone_name(*[flatten({"model": model})] * 2)
     assert own in names
     assert own is not None
     assert own.lower().replace("/", "").replace("-", "_") == preset
 
 
 def test_every_row_is_a_fact_with_a_source() -> None:
-    rows = literature.rows()
+    rows = literature.load_published_results()
     assert len(rows) == 220
     assert len({(r.method, r.backbone, r.pretraining_data, r.task, r.dataset, r.metric)
                 for r in rows}) == len(rows)  # fmt: skip
@@ -109,15 +109,15 @@ def test_every_row_is_a_fact_with_a_source() -> None:
 def test_rows_stand_beside_the_table_of_their_score_and_sets(made: dict[str, Table]) -> None:
     for name, score in (("zero_shot", "zeroshot"), ("linear_probe", "probe")):
         table = made[f"published_{name}"]
-        shown = list(csv.DictReader(as_csv(table).splitlines()))
+        shown = list(csv.DictReader(to_csv(table).splitlines()))
         sets = {*fake_published_sets.HERE, *fake_published_sets.GONE}
-        wanted = [r for r in literature.rows() if r.score == score and r.dataset in sets]
+        wanted = [r for r in literature.load_published_results() if r.score == score and r.dataset in sets]
         assert len(shown) == len(wanted) > 10
         assert {r["score"] for r in shown} == {score}
         assert not any(e.bold for row in table.rows for e in row)
     assert "dtd" in made["published_zero_shot"].headings
     assert "voc2007" not in made["published_zero_shot"].headings, "nobody published it here"
-    assert "mean over 14" not in as_markdown(made["published_zero_shot"])
+    assert "mean over 14" not in to_markdown(made["published_zero_shot"])
     ways = made["published_retrieval_captions"], made["published_retrieval_pictures"]
     clip = [next(row for row in t.rows if row[0].text == "CLIP") for t in ways]
     column = ways[0].headings.index("flickr30k R@1")
@@ -133,11 +133,11 @@ def test_the_odd_value_has_its_note_beside_it(made: dict[str, Table]) -> None:
     assert said == "flowers102: other methods on YFCC15M have 49 to 64; cause unknown"
     others = [
         r.value
-        for r in literature.rows()
+        for r in literature.load_published_results()
         if (r.dataset, r.task, r.pretraining_data) == ("flowers102", "zero_shot", "YFCC15M")
     ]
     assert (round(min(others)), round(max(others))) == (49, 64)
-    assert "cause unknown" in as_tex(table)
+    assert "cause unknown" in to_latex(table)
 
 
 def test_verdicts_follow_the_arms(made: dict[str, Table], tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def row_of(table: Table, method: str) -> tuple:
 
 
 def test_no_verdict_stands_in_the_file() -> None:
-    names = set(Row.__dataclass_fields__)
+    names = set(PublishedResult.__dataclass_fields__)
     assert "verdict" not in names
     header = (ROOT / "analysis/data/published.csv").read_text().splitlines()[0]
     assert set(header.split(",")) == names

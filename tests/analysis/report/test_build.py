@@ -14,17 +14,17 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from analysis.collect.frame import gather
-from analysis.collect.predictions import examples
+from analysis.collect.frame import collect_sweep_data
+from analysis.collect.predictions import load_examples
 from analysis.figures import effects
 from analysis.report import build as report
 from analysis.report import notebook
-from analysis.report.folder import replaced
-from analysis.results.results import find
+from analysis.report.folder import replace_folder
+from analysis.results.results import analyze
 from tests.helpers import ROOT, fake_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip.errors import UserError
-from uniclip.io.atomic import replace
+from uniclip.io.atomic import atomic_write
 from uniclip.store import Store
 
 LOADS = {"src", "href", "srcset", "data", "poster", "action", "xlink:href"}
@@ -48,7 +48,7 @@ class Loads(HTMLParser):
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str, report.ReportResult]:
     truth = Truth(diverged=(("clip", 1),), missing=(("no-mp_nce", 2),))
     store, sweep = fake_sweep.make(tmp_path_factory.mktemp("a store"), truth)
-    return store, sweep, report.build(store, sweep)
+    return store, sweep, report.build_report(store, sweep)
 
 
 def test_the_page_loads_nothing(built: tuple[Store, str, report.ReportResult]) -> None:
@@ -107,18 +107,18 @@ def test_nothing_is_built_twice(
     built: tuple[Store, str, report.ReportResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, sweep, first = built
-    again = report.build(store, sweep)
+    again = report.build_report(store, sweep)
     assert not again.rebuilt
     assert again.headline == first.headline
     plan = store.sweep(sweep).plan()
     assert plan is not None
-    before = report.digest(store, plan)
+    before = report.compute_input_digest(store, plan)
     path = store.run(fake_sweep.run_id("full", 0)).attempt(1).metrics
     text = path.read_bytes()
     path.write_bytes(text + b"\n")
-    assert report.digest(store, plan) != before
+    assert report.compute_input_digest(store, plan) != before
     path.write_bytes(text)
-    assert report.digest(store, plan) == before
+    assert report.compute_input_digest(store, plan) == before
 
 
 def test_a_damaged_file_leaves_the_old_report(
@@ -127,11 +127,11 @@ def test_a_damaged_file_leaves_the_old_report(
     store, sweep, result = built
     path = store.run(fake_sweep.run_id("full", 0)).scores_path("openmoji", fake_sweep.EVALUATION)
     text, page = path.read_bytes(), (result.folder / "report.html").read_bytes()
-    replace(path, b"{")
+    atomic_write(path, b"{")
     with pytest.raises(UserError, match=re.escape(str(path))):
-        report.build(store, sweep)
+        report.build_report(store, sweep)
     assert (result.folder / "report.html").read_bytes() == page
-    replace(path, text)
+    atomic_write(path, text)
 
 
 def test_a_failure_is_news_for_a_report(tmp_path: Path) -> None:
@@ -140,17 +140,17 @@ def test_a_failure_is_news_for_a_report(tmp_path: Path) -> None:
     assert plan is not None
     run = fake_sweep.run_id("clip", 1)
     attempt = fake_sweep.begin(store, run)
-    before = report.digest(store, plan)
-    replace(attempt.path / "ended.json", b"{}")
-    assert report.digest(store, plan) != before
+    before = report.compute_input_digest(store, plan)
+    atomic_write(attempt.path / "ended.json", b"{}")
+    assert report.compute_input_digest(store, plan) != before
 
 
 def test_figures_are_the_same_bytes_again(
     built: tuple[Store, str, report.ReportResult], tmp_path: Path
 ) -> None:
     store, sweep, result = built
-    found = find(store, gather(store, sweep))
-    effects.build(found, examples(store, found.plan), tmp_path)
+    found = analyze(store, collect_sweep_data(store, sweep))
+    effects.build_figures(found, load_examples(store, found.plan), tmp_path)
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (result.folder / "figures" / path.name).read_bytes(), path.name
 
@@ -158,7 +158,7 @@ def test_figures_are_the_same_bytes_again(
 def test_a_figure_without_inputs_says_why(tmp_path: Path) -> None:
     cells = tuple((a.name, s) for a in fake_sweep.arms() for s in (0, 1, 2))
     store, sweep = fake_sweep.make(tmp_path / "store", Truth(missing=cells))
-    drawn = effects.build(find(store, gather(store, sweep)), None, tmp_path)
+    drawn = effects.build_figures(analyze(store, collect_sweep_data(store, sweep)), None, tmp_path)
     assert len(drawn) == 5
     assert all(d.skipped for d in drawn)
 
@@ -169,7 +169,7 @@ def test_builders_at_once_leave_one_whole_folder(tmp_path: Path) -> None:
     def build(number: int) -> None:
         try:
             for _ in range(20):
-                with replaced(place) as folder:
+                with replace_folder(place) as folder:
                     for name in "abc":
                         (folder / name).write_text(str(number))
         except OSError as error:
@@ -187,11 +187,11 @@ def test_builders_at_once_leave_one_whole_folder(tmp_path: Path) -> None:
 
 def test_a_failed_build_leaves_what_was_there(tmp_path: Path) -> None:
     place = tmp_path / "report"
-    with replaced(place) as folder:
+    with replace_folder(place) as folder:
         (folder / "a").write_text("old")
 
     def fail() -> None:
-        with replaced(place) as folder:
+        with replace_folder(place) as folder:
             (folder / "a").write_text("new")
             raise RuntimeError
 

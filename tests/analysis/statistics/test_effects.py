@@ -10,13 +10,13 @@ from scipy import stats
 
 from analysis.statistics.effects import (
     ALPHA,
-    Observed,
-    detectable_ratio,
-    effect,
-    family,
-    holm,
-    indistinguishable,
-    item_error,
+    Observations,
+    standardized_mde,
+    estimate_effect,
+    estimate_primary_effects,
+    holm_adjust,
+    find_tied_for_best,
+    compute_test_set_se,
     paired_t,
 )
 from tests.helpers import fake_sweep
@@ -30,11 +30,11 @@ def draws(*parts: int) -> np.random.Generator:
     )
 
 
-def observed(values: dict[str, list[float | None]], **facts: object) -> Observed:
+def observed(values: dict[str, list[float | None]], **facts: object) -> Observations:
     """Values by arm, in the order of seeds 0, 1, ...; None: no run."""
     count = max(len(v) for v in values.values())
     at = {a: {s: x for s, x in enumerate(v) if x is not None} for a, v in values.items()}
-    return Observed(seeds=tuple(range(count)), values=at, **facts)  # type: ignore[arg-type]
+    return Observations(seeds=tuple(range(count)), values=at, **facts)  # type: ignore[arg-type]
 
 
 DIFFERENCE = {"a": 1.0, "b": -1.0}
@@ -96,14 +96,14 @@ def test_false_verdicts_through_the_whole_path() -> None:
     for _ in range(trials):
         table = g.normal(size=(3, 1)) + g.normal(size=(3, 8))
         values = {n: dict(enumerate(table[:, i].tolist())) for i, n in enumerate(names)}
-        found = family(contrasts, Observed(seeds=(0, 1, 2), values=values))
+        found = estimate_primary_effects(contrasts, Observations(seeds=(0, 1, 2), values=values))
         wrong += any(e.sign for e in found)
     assert 0.03 < wrong / trials < 0.07  # 5 % +- 3.5 standard errors
 
 
 @pytest.mark.parametrize(("seeds", "alpha"), [(3, 0.05), (3, 0.05 / 3), (5, 0.05), (10, 0.05 / 6)])
 def test_the_detectable_effect_is_found_four_times_in_five(seeds: int, alpha: float) -> None:
-    delta = detectable_ratio(seeds, alpha)
+    delta = standardized_mde(seeds, alpha)
     values = delta + draws(5, seeds).normal(size=(SIMULATIONS, seeds))
     assert abs(np.mean(paired_t(values)[2] < alpha) - 0.8) < 0.005
 
@@ -112,14 +112,14 @@ def test_the_detectable_effect_is_found_four_times_in_five(seeds: int, alpha: fl
 
 
 def test_holm_by_hand() -> None:
-    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert holm_adjust([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm_adjust([0.9, 0.8]) == [1.0, 1.0]
+    assert holm_adjust([]) == []
 
 
 def test_an_effect_is_scipys_paired_t() -> None:
     a, b = [0.5, 0.62, 0.57, 0.61], [0.45, 0.52, 0.55, 0.5]
-    found = effect(DIFFERENCE, observed({"a": a, "b": b}))
+    found = estimate_effect(DIFFERENCE, observed({"a": a, "b": b}))
     reference = stats.ttest_rel(a, b)
     low, high = reference.confidence_interval(0.95)
     assert (found.mean, found.p) == pytest.approx((np.mean(a) - np.mean(b), reference.pvalue))
@@ -129,7 +129,7 @@ def test_an_effect_is_scipys_paired_t() -> None:
 
 
 def test_two_seeds_give_dots_and_no_interval() -> None:
-    found = effect(DIFFERENCE, observed({"a": [0.5, 0.6], "b": [0.4, 0.4]}))
+    found = estimate_effect(DIFFERENCE, observed({"a": [0.5, 0.6], "b": [0.4, 0.4]}))
     assert found.values == pytest.approx((0.1, 0.2))
     assert (found.low, found.high, found.p, found.detectable, found.sign) == (None,) * 5
 
@@ -137,10 +137,10 @@ def test_two_seeds_give_dots_and_no_interval() -> None:
 def test_exactly_zero_is_said_without_a_test() -> None:
     crossed = fake_sweep.effect_of("mp_nce")
     same = {a: [0.1, 0.7, 1 / 3] for a in crossed}
-    found = effect(crossed, observed(same))
+    found = estimate_effect(crossed, observed(same))
     assert found.exact
     assert (found.mean, found.p, found.sign) == (0.0, None, 0)
-    assert not effect(crossed, observed(same | {"full": [0.1, 0.7, 1 / 3 + 1e-16]})).exact
+    assert not estimate_effect(crossed, observed(same | {"full": [0.1, 0.7, 1 / 3 + 1e-16]})).exact
 
 
 def test_missing_and_diverged_seeds_are_counted_and_left_out() -> None:
@@ -149,7 +149,7 @@ def test_missing_and_diverged_seeds_are_counted_and_left_out() -> None:
         diverged=frozenset({("b", 1)}),
         chance=0.1,
     )
-    found = effect(DIFFERENCE, seen)
+    found = estimate_effect(DIFFERENCE, seen)
     assert (found.seeds, found.diverged, found.missing) == ((0, 3, 4), 1, 1)
     assert found.mean == pytest.approx((0.3 + 0.2 + 0.2) / 3)
     assert found.worst == pytest.approx((0.3 + 0.8 + 0.2 + 0.2) / 4)
@@ -159,8 +159,8 @@ def test_a_missing_arm_weakens_no_correction() -> None:
     """A contrast that cannot be tested yet still counts in the family."""
     seen = observed({"a": [0.5, 0.6, 0.7], "b": [0.4, 0.51, 0.59], "c": [0.2]})
     alone, pair = (
-        family([DIFFERENCE], seen)[0],
-        family([DIFFERENCE, {"a": 1.0, "c": -1.0}], seen)[0],
+        estimate_primary_effects([DIFFERENCE], seen)[0],
+        estimate_primary_effects([DIFFERENCE, {"a": 1.0, "c": -1.0}], seen)[0],
     )
     assert alone.holm == pytest.approx(alone.p)
     assert pair.holm == pytest.approx(2 * (alone.p or 0))
@@ -169,8 +169,8 @@ def test_a_missing_arm_weakens_no_correction() -> None:
 def test_equal_differences_are_no_proof_of_no_spread() -> None:
     """One test picture in each of three seeds claims nothing; half of the pictures do."""
     fine = {"grain": 1 / 2048}
-    one = effect(DIFFERENCE, observed({"a": [0.5 + 1 / 2048] * 3, "b": [0.5] * 3}, **fine))
-    half = effect(DIFFERENCE, observed({"a": [1.0] * 3, "b": [0.5] * 3}, **fine))
+    one = estimate_effect(DIFFERENCE, observed({"a": [0.5 + 1 / 2048] * 3, "b": [0.5] * 3}, **fine))
+    half = estimate_effect(DIFFERENCE, observed({"a": [1.0] * 3, "b": [0.5] * 3}, **fine))
     assert one.sign == 0
     assert half.sign == 1
     assert half.high is not None
@@ -184,16 +184,16 @@ def test_what_cannot_be_told_from_the_best() -> None:
         "far": [0.50, 0.52, 0.50, 0.53],
         "few": [0.95, 0.96],
     }
-    assert indistinguishable(observed(arms), list(arms)) == {"best", "near"}
-    assert indistinguishable(observed(arms), ["best", "near"]) == set()
-    assert indistinguishable(observed({"a": [0.1, 0.2], "b": [0.3, 0.4]}), ["a", "b"]) == set()
+    assert find_tied_for_best(observed(arms), list(arms)) == {"best", "near"}
+    assert find_tied_for_best(observed(arms), ["best", "near"]) == set()
+    assert find_tied_for_best(observed({"a": [0.1, 0.2], "b": [0.3, 0.4]}), ["a", "b"]) == set()
 
 
 def test_item_error_pairs_by_sample() -> None:
     g = draws(6)
     base = g.integers(0, 2, 500).astype(float)
     other = np.where(g.random(500) < 0.1, 1 - base, base)
-    found = item_error(DIFFERENCE, {"a": {0: base, 1: base}, "b": {0: other, 1: other}})
+    found = compute_test_set_se(DIFFERENCE, {"a": {0: base, 1: base}, "b": {0: other, 1: other}})
     assert found == pytest.approx(np.std(base - other, ddof=1) / math.sqrt(500))
-    assert item_error(DIFFERENCE, {"a": {0: base}, "b": {0: other[:-1]}}) is None
-    assert item_error(DIFFERENCE, {"a": {0: base}}) is None
+    assert compute_test_set_se(DIFFERENCE, {"a": {0: base}, "b": {0: other[:-1]}}) is None
+    assert compute_test_set_se(DIFFERENCE, {"a": {0: base}}) is None

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.collect.frame import gather
+from analysis.collect.frame import collect_sweep_data
 from analysis.report import summary
 from analysis.results import benchmark
 from analysis.results.benchmark import Panel
-from analysis.results.results import Findings, find
+from analysis.results.results import Results, analyze
 from analysis.tables import scores
-from analysis.tables.table import Table, as_csv, as_html, as_markdown, as_tex
+from analysis.tables.table import Table, to_csv, to_html, to_markdown, to_latex
 from tests.helpers import fake_published_sets, fake_sweep
 from tests.helpers.fake_published_sets import HASH, SAMPLES, by_arm
 from tests.helpers.fake_sweep import Truth
@@ -27,20 +27,20 @@ from uniclip.evaluate.checks import near_duplicates
 from uniclip.store import Cell, Plan, Store
 
 
-def found(store: Store, sweep: str) -> Findings:
-    return find(store, gather(store, sweep))
+def found(store: Store, sweep: str) -> Results:
+    return analyze(store, collect_sweep_data(store, sweep))
 
 
-def panels(findings: Findings) -> dict[str, Panel]:
-    return {p.name: p for p in benchmark.panels(findings)}
+def panels(findings: Results) -> dict[str, Panel]:
+    return {p.name: p for p in benchmark.build_panels(findings)}
 
 
-def named(findings: Findings) -> dict[str, Table]:
-    return {t.name: t for t in scores.build(findings)}
+def named(findings: Results) -> dict[str, Table]:
+    return {t.name: t for t in scores.build_tables(findings)}
 
 
 def records(table: Table) -> list[dict[str, str]]:
-    return list(csv.DictReader(as_csv(table).splitlines()))
+    return list(csv.DictReader(to_csv(table).splitlines()))
 
 
 def one(table: Table, **wanted: str) -> dict[str, str]:
@@ -49,13 +49,13 @@ def one(table: Table, **wanted: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Three seeds; "full" is far ahead."""
     value = by_arm({"full": 0.7, "full-again": 0.9})
     return found(*fake_published_sets.make(tmp_path_factory.mktemp("store"), value=value))
 
 
-def test_a_mean_is_of_one_kind_over_one_intersection(whole: Findings) -> None:
+def test_a_mean_is_of_one_kind_over_one_intersection(whole: Results) -> None:
     table = named(whole)["zero_shot"]
     value = by_arm({"full": 0.7, "full-again": 0.9})
     cells = [c for c in whole.plan.cells if c.arm == "full"]
@@ -68,7 +68,7 @@ def test_a_mean_is_of_one_kind_over_one_intersection(whole: Findings) -> None:
     assert row["runs"].split() == [c.run for c in cells]
     assert "mean of 3" in table.headings
     assert "voc2007 (mAP)" in table.headings
-    text = as_markdown(table)
+    text = to_markdown(table)
     assert "The mean of 3: cifar10, dtd, flowers102." in text
     assert "voc2007: in no mean, the only one with its kind of score." in text
     assert {r["dataset"] for r in records(table) if r["in_mean"] == "true"} == set(sets)
@@ -93,7 +93,7 @@ def test_a_set_that_one_counted_run_lacks_is_in_no_mean(tmp_path: Path) -> None:
     table = named(findings)["zero_shot"]
     for arm in ("full", "clip", "none"):  # not dragged down by dtd, in any arm
         assert _mean_of_two(table, arm) == pytest.approx(0.6)
-    text = as_markdown(table)
+    text = to_markdown(table)
     assert "dtd: in no mean, 1 of 10 counted runs lack it." in text
     rows = {row[0].text: row for row in table.rows}
     assert rows["CLIP"][-1].text == "2 of 3 (1 diverged)"
@@ -106,22 +106,22 @@ def _mean_of_two(table: Table, arm: str) -> float:
     return float(one(table, arm=arm, dataset="mean of 2", score="zeroshot")["mean"])
 
 
-def test_what_is_missing_is_na_and_says_how_to_get_it(whole: Findings) -> None:
+def test_what_is_missing_is_na_and_says_how_to_get_it(whole: Results) -> None:
     made = named(whole)
     table = made["zero_shot"]
     column = table.headings.index("sun397")
     assert {row[column].text for row in table.rows[1:-1]} == {"n/a"}
-    text = as_markdown(table)
+    text = to_markdown(table)
     assert "sun397: n/a: missing, there is no &lt;data\\_root>/sun397; data download sun397" in text
     assert one(table, dataset="imagenet")["missing"].endswith("data download imagenet")
     assert not any("sun397" in note for note in made["scores"].notes)
     for name, made_table in made.items():
-        for written in (as_markdown(made_table), as_csv(made_table), as_tex(made_table)):
+        for written in (to_markdown(made_table), to_csv(made_table), to_latex(made_table)):
             assert "/somewhere" not in written, name
-    assert any("2 of 8 published data sets are not here" in s for s in summary.sentences(whole))
+    assert any("2 of 8 published data sets are not here" in s for s in summary.build_summary_sentences(whole))
 
 
-def test_chance_samples_and_calibration_stand_beside(whole: Findings) -> None:
+def test_chance_samples_and_calibration_stand_beside(whole: Results) -> None:
     made = named(whole)
     first, last = made["zero_shot"].rows[0], made["zero_shot"].rows[-1]
     assert (first[0].text, first[1].text) == ("chance", "0.100")
@@ -135,12 +135,12 @@ def test_chance_samples_and_calibration_stand_beside(whole: Findings) -> None:
     assert "dtd" in made["calibration"].headings, "without a star: there are enough samples"
 
 
-def test_bold_only_where_the_interval_says_so(whole: Findings, tmp_path: Path) -> None:
+def test_bold_only_where_the_interval_says_so(whole: Results, tmp_path: Path) -> None:
     table = named(whole)["zero_shot"]
     bold = {r["arm"] for r in records(table) if r["bold"] == "true"}
     assert bold == {"full"}  # the A/A arm scores more, and is no candidate
-    assert r"\textbf{0.7" in as_tex(table)
-    assert r"\toprule" in as_tex(table)
+    assert r"\textbf{0.7" in to_latex(table)
+    assert r"\toprule" in to_latex(table)
     value = by_arm({"full": 0.7})
     two = named(found(*fake_published_sets.make(tmp_path / "two", Truth(seeds=(0, 1)), value)))[
         "zero_shot"
@@ -152,9 +152,9 @@ def test_bold_only_where_the_interval_says_so(whole: Findings, tmp_path: Path) -
     assert not any(e.bold for row in same["zero_shot"].rows for e in row)
 
 
-def test_every_number_links_to_its_runs(whole: Findings) -> None:
+def test_every_number_links_to_its_runs(whole: Results) -> None:
     made = named(whole)
-    page = as_html(made["zero_shot"]) + as_html(made["runs"])
+    page = to_html(made["zero_shot"]) + to_html(made["runs"])
     links = set(re.findall(r'href="#([^"]+)"', page))
     assert links == {f"runs-{a.name}" for a in whole.plan.arms}
     assert links <= set(re.findall(r'id="([^"]+)"', page))
@@ -198,7 +198,7 @@ def test_few_samples_are_shown_and_never_judged(tmp_path: Path) -> None:
     findings = found(store, sweep)
     frame = findings.gathered.frame
     frame.loc[frame["dataset"] == "dtd", "shown_only"] = True
-    findings = find(store, replace(findings.gathered, frame=frame))
+    findings = analyze(store, replace(findings.gathered, frame=frame))
     panel = panels(findings)["zero_shot"]
     assert panel.left_out == {"dtd": "fewer than 50 test samples"}
     (dtd,) = [c for c in panel.columns if c.datasets == ("dtd",)]
@@ -213,11 +213,11 @@ def test_no_set_is_here(tmp_path: Path) -> None:
         return replace(plan, evaluations=none, missing=gone)
 
     made = named(found(*fake_published_sets.make(tmp_path, change=change)))
-    text = as_markdown(made["zero_shot"])
+    text = to_markdown(made["zero_shot"])
     assert text.count("n/a: missing, there is no") == 6
     assert "No mean: " in text
     assert "alarms" not in made
-    assert "UniCLIP" in as_markdown(made["published_zero_shot"])
+    assert "UniCLIP" in to_markdown(made["published_zero_shot"])
 
 
 def test_a_set_without_training_pictures_is_na_in_the_probe_alone(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_set_without_training_pictures_is_na_in_the_probe_alone(tmp_path: Path
     made = named(found(*store))
     column = made["linear_probe"].headings.index("dtd")
     assert {row[column].text for row in made["linear_probe"].rows[1:-1]} == {"n/a"}
-    text = as_markdown(made["linear_probe"])
+    text = to_markdown(made["linear_probe"])
     assert "dtd: n/a: missing, there is no &lt;data\\_root>/dtd/train; data download dtd" in text
     assert one(made["zero_shot"], arm="full", dataset="dtd")["mean"]
 
@@ -242,8 +242,8 @@ def test_a_sweep_without_published_sets_has_none_of_these_tables(tmp_path: Path)
 
 
 def test_alarms_are_told_with_their_numbers(tmp_path: Path) -> None:
-    near = np.full(SAMPLES, near_duplicates.APART, np.int8)
-    near[:40], near[40:50] = near_duplicates.NEAR, near_duplicates.TOO_PLAIN
+    near = np.full(SAMPLES, near_duplicates.DISTINCT, np.int8)
+    near[:40], near[40:50] = near_duplicates.DUPLICATE, near_duplicates.UNDECIDABLE
     outcome = np.arange(SAMPLES) < 120  # all near-duplicates are right: 120 of 400, 80 of 360
 
     def extra(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
@@ -270,13 +270,13 @@ def test_alarms_are_told_with_their_numbers(tmp_path: Path) -> None:
     row = one(table, dataset="dtd", arm="full", seed="1")
     assert float(row["without_near_duplicates"]) == pytest.approx(80 / 360)
     assert row["runs"] == fake_sweep.run_id("full", 1)
-    said = list(summary.terminal(findings))
+    said = list(summary.build_terminal_summary(findings))
     assert any("flowers102: labels and class names may be in different" in line for line in said)
     assert any("dtd: 40 of 400 test pictures are near-duplicates" in line for line in said)
 
 
 def test_near_duplicates_among_other_pictures_are_not_compared(tmp_path: Path) -> None:
-    near = np.full(9, near_duplicates.NEAR, np.int8)
+    near = np.full(9, near_duplicates.DUPLICATE, np.int8)
 
     def extra(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
         return {"leaked": near, "zeroshot": np.arange(SAMPLES) < 120} if dataset == "dtd" else {}

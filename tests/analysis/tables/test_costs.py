@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.collect.frame import gather
+from analysis.collect.frame import collect_sweep_data
 from analysis.tables import costs
 from tests.helpers import fake_sweep
-from uniclip.io.atomic import append, as_json, publish
-from uniclip.store import Owner, Store
+from uniclip.io.atomic import append_jsonl, to_json_bytes, write_once
+from uniclip.store import ClaimRecord, Store
 
 FORETOLD, TOOK, LOST = 40.0, 50.0, 12.0
 
@@ -28,11 +28,11 @@ def swept(tmp_path: Path) -> tuple[Store, str]:
         attempt = store.run(cell.run).attempt(1)
         owner = attempt.owner()
         assert owner is not None
-        publish(
-            attempt.path / "ended.json", as_json({"kind": "trained", "time": owner.time + TOOK})
+        write_once(
+            attempt.path / "ended.json", to_json_bytes({"kind": "trained", "time": owner.time + TOOK})
         )
         price = {"seconds": FORETOLD, "low": 30.0, "high": 49.0, "source": "probe"}
-        append(store.sweep(sweep).prices, {"run": cell.run, "devices": 2, "time": 0.0, **price})
+        append_jsonl(store.sweep(sweep).prices, {"run": cell.run, "devices": 2, "time": 0.0, **price})
     _preempted(store, fake_sweep.run_id("full", 1))
     return store, sweep
 
@@ -44,16 +44,16 @@ def _preempted(store: Store, run_id: str) -> None:
     owner = first.owner()
     assert owner is not None
     assert outcome is not None
-    later: Owner = dataclasses.replace(owner, after="preempted")
+    later: ClaimRecord = dataclasses.replace(owner, after="preempted")
     second = run.claim(2, later)
     assert second is not None
     second.metrics.write_bytes(first.metrics.read_bytes())
     spent = outcome.cost["seconds_per_step"] * outcome.step
-    append(second.metrics, {"phase": "cost", "step": outcome.step, "spent": spent})
-    publish(second.path / "ended.json", as_json({"kind": "trained", "time": owner.time + TOOK}))
+    append_jsonl(second.metrics, {"phase": "cost", "step": outcome.step, "spent": spent})
+    write_once(second.path / "ended.json", to_json_bytes({"kind": "trained", "time": owner.time + TOOK}))
     ended = {"kind": "interrupted", "time": owner.time + LOST, "error": "preempted"}
-    (first.path / "ended.json").write_bytes(as_json(ended))
-    (run.path / "outcome.json").write_bytes(as_json(dataclasses.replace(outcome, attempt=2)))
+    (first.path / "ended.json").write_bytes(to_json_bytes(ended))
+    (run.path / "outcome.json").write_bytes(to_json_bytes(dataclasses.replace(outcome, attempt=2)))
 
 
 def rows(text: str) -> dict[tuple[str, str], dict[str, str]]:
@@ -61,7 +61,7 @@ def rows(text: str) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def test_the_bill_sets_prediction_beside_what_was_paid(swept: tuple[Store, str]) -> None:
-    bill = rows(costs.bill(gather(*swept)).csv)
+    bill = rows(costs.build_cost_report(collect_sweep_data(*swept)).csv)
     plain, preempted = bill["full", "0"], bill["full", "1"]
     assert float(plain["wall_seconds"]) == TOOK
     assert float(plain["predicted_seconds"]) == FORETOLD
@@ -74,9 +74,9 @@ def test_the_bill_sets_prediction_beside_what_was_paid(swept: tuple[Store, str])
 
 
 def test_the_page_compares_them_and_says_what_preemption_cost(swept: tuple[Store, str]) -> None:
-    gathered = gather(*swept)
+    gathered = collect_sweep_data(*swept)
     runs = len(gathered.cells)
-    told, lost = costs.bill(gathered).table.notes[-2:]
+    told, lost = costs.build_cost_report(gathered).table.notes[-2:]
     assert told.startswith(f"Foretold for {runs} runs: {runs * FORETOLD / 60:.0f} min")
     assert f"0 of {runs} runs lie within their interval" in told
     assert "GPU-hours" in told
@@ -86,26 +86,26 @@ def test_the_page_compares_them_and_says_what_preemption_cost(swept: tuple[Store
 def test_what_failed_is_billed_and_lost_and_no_measure_of_a_run(swept: tuple[Store, str]) -> None:
     store, sweep = swept
     run = store.run(fake_sweep.run_id("clip", 0))
-    before = costs.bill(gather(*swept))
+    before = costs.build_cost_report(collect_sweep_data(*swept))
     (run.path / "outcome.json").unlink()
     (run.attempt(1).path / "ended.json").unlink()
     failed = {"kind": "failed", "time": 1000 * TOOK, "error": "ValueError: broken"}
-    publish(run.attempt(1).path / "ended.json", as_json(failed))
-    after = costs.bill(gather(*swept))
+    write_once(run.attempt(1).path / "ended.json", to_json_bytes(failed))
+    after = costs.build_cost_report(collect_sweep_data(*swept))
     row = rows(after.csv)["clip", "0"]
     assert (row["state"], row["ended_failed"], row["steps"]) == ("failed", "1", "")
     assert float(row["wall_seconds"]) == float(row["lost_seconds"]) == 1000 * TOOK
     assert float(row["gpu_hours"]) == pytest.approx(2 * 1000 * TOOK / 3600)
     assert after.table.rows == before.table.rows, "medians are of runs with an outcome"
     told, lost = after.table.notes[-2:]
-    assert told.startswith(f"Foretold for {len(gather(*swept).cells) - 1} runs:")
+    assert told.startswith(f"Foretold for {len(collect_sweep_data(*swept).cells) - 1} runs:")
     assert "(1 failed, 1 preempted) cost 13.9 h of" in lost
     fake_sweep.fail(store, run.id, seconds=TOOK)
-    again = rows(costs.bill(gather(*swept)).csv)["clip", "0"]
+    again = rows(costs.build_cost_report(collect_sweep_data(*swept)).csv)["clip", "0"]
     assert float(again["lost_seconds"]) == 1001 * TOOK
 
 
 def test_where_nothing_was_foretold_nothing_is_compared(tmp_path: Path) -> None:
-    bill = costs.bill(gather(*fake_sweep.make(tmp_path, fake_sweep.Truth())))
+    bill = costs.build_cost_report(collect_sweep_data(*fake_sweep.make(tmp_path, fake_sweep.Truth())))
     assert "predicted" not in bill.csv
     assert not any("Foretold" in note for note in bill.table.notes)

@@ -13,68 +13,68 @@ from pathlib import Path
 import pytest
 
 from analysis.collect import export
-from analysis.collect.frame import gather
+from analysis.collect.frame import collect_sweep_data
 from analysis.report import html as page
 from analysis.report import summary
-from analysis.results.alarms import Check
+from analysis.results.alarms import DataCheck
 from analysis.results.results import (
-    Findings,
-    engagement,
-    find,
-    mixed_numerics,
-    mixed_training,
-    unlike,
+    Results,
+    compute_knockout_effect,
+    analyze,
+    find_mixed_numerics,
+    find_mixed_training,
+    find_comparability_warnings,
 )
 from analysis.tables import scores
-from analysis.tables.table import WRITERS, Table, as_csv, as_html, as_markdown, as_tex, entries
+from analysis.tables.table import TABLE_FORMATS, Table, to_csv, to_html, to_markdown, to_latex, make_row
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip.errors import UserError
-from uniclip.io.atomic import replace
+from uniclip.io.atomic import atomic_write
 from uniclip.store import Store
 
 
-def findings(root: Path, truth: Truth) -> Findings:
+def findings(root: Path, truth: Truth) -> Results:
     store, sweep = fake_sweep.make(root, truth)
-    return find(store, gather(store, sweep))
+    return analyze(store, collect_sweep_data(store, sweep))
 
 
-def written(found: Findings) -> dict[str, str]:
-    texts = {"frame.csv": export.csv_text(found.gathered.frame)}
-    for table in scores.build(found):
-        texts |= {f"{table.name}.{suffix}": text(table) for suffix, text in WRITERS.items()}
+def written(found: Results) -> dict[str, str]:
+    texts = {"frame.csv": export.format_csv(found.gathered.frame)}
+    for table in scores.build_tables(found):
+        texts |= {f"{table.name}.{suffix}": text(table) for suffix, text in TABLE_FORMATS.items()}
     return texts
 
 
 def rows(table: Table) -> list[dict[str, str]]:
-    return list(csv.DictReader(as_csv(table).splitlines()))
+    return list(csv.DictReader(to_csv(table).splitlines()))
 
 
 @pytest.fixture(scope="module")
-def complete(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Findings]:
+def complete(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
     root = tmp_path_factory.mktemp("store")
     return root, findings(root, Truth())
 
 
 def test_the_same_bytes_from_copies_at_other_places(
-    complete: tuple[Path, Findings], tmp_path: Path
+    complete: tuple[Path, Results], tmp_path: Path
 ) -> None:
     root, found = complete
     copy = tmp_path / "somewhere else"
     shutil.copytree(root, copy)
     store = Store(copy)
-    again = written(find(store, gather(store, found.plan.sweep)))
+    again = written(analyze(store, collect_sweep_data(store, found.plan.sweep)))
     assert again == written(found)
 
 
-def test_nothing_of_the_machine_stands_in_tables(complete: tuple[Path, Findings]) -> None:
+def test_nothing_of_the_machine_stands_in_tables(complete: tuple[Path, Results]) -> None:
     root, found = complete
     for name, text in written(found).items():
         assert str(root) not in text, name
         assert not re.search(r"20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d|seconds", text), name
 
 
-def test_the_planted_effect_is_claimed_and_no_other(complete: tuple[Path, Findings]) -> None:
+def test_the_planted_effect_is_claimed_and_no_other(complete: tuple[Path, Results]) -> None:
     verdicts = {r["contrast"]: r for r in rows(scores.effects(complete[1]))}
     assert verdicts["main:awareness"]["verdict"] == "helps"
     assert verdicts["main:mp_nce"]["verdict"] == "cannot be told from 0"
@@ -85,7 +85,7 @@ def test_the_planted_effect_is_claimed_and_no_other(complete: tuple[Path, Findin
     assert abs(float(verdicts["main:awareness"]["effect"]) - 0.08) < 0.03
 
 
-def test_nothing_is_judged_outside_the_primary_score(complete: tuple[Path, Findings]) -> None:
+def test_nothing_is_judged_outside_the_primary_score(complete: tuple[Path, Results]) -> None:
     """Of an error more is worse, and nothing there is corrected."""
     others = rows(scores.other_effects(complete[1]))
     calibration = next(
@@ -95,8 +95,8 @@ def test_nothing_is_judged_outside_the_primary_score(complete: tuple[Path, Findi
     assert {(r["verdict"], r["claim"]) for r in others} == {("", "exploratory")}
 
 
-def test_scores_carry_chance_seeds_and_runs(complete: tuple[Path, Findings]) -> None:
-    table = scores.scores(complete[1])
+def test_scores_carry_chance_seeds_and_runs(complete: tuple[Path, Results]) -> None:
+    table = scores.build_score_table(complete[1])
     full = next(r for r in rows(table) if r["arm"] == "full" and r["score"] == "retrieval.r1")
     assert (full["seeds"], full["samples"], full["dataset"]) == ("3", "600", "openmoji")
     assert float(full["chance"]) == pytest.approx(1 / 600)
@@ -105,17 +105,17 @@ def test_scores_carry_chance_seeds_and_runs(complete: tuple[Path, Findings]) -> 
     assert any("missing, not for data=openmoji" in note for note in table.notes)
 
 
-def test_components_say_witness_and_use(complete: tuple[Path, Findings]) -> None:
+def test_components_say_witness_and_use(complete: tuple[Path, Results]) -> None:
     found = complete[1]
-    text = as_markdown(scores.components(found))
+    text = to_markdown(scores.build_component_table(found))
     assert "yes (1 check held)" in text
     assert "image head moved by 80 %" in text
-    assert engagement(found.gathered, "awareness")[0] == pytest.approx(0.42)
-    assert mixed_numerics(found) == []
+    assert compute_knockout_effect(found.gathered, "awareness")[0] == pytest.approx(0.42)
+    assert find_mixed_numerics(found) == []
 
 
 def test_runs_by_other_code_and_of_other_numerics_are_told(
-    complete: tuple[Path, Findings], tmp_path: Path
+    complete: tuple[Path, Results], tmp_path: Path
 ) -> None:
     cells = tuple(("no-awareness", s) for s in (0, 1, 2)) + (("clip", 1),)
     found = findings(tmp_path, Truth(elsewhere=cells))
@@ -123,17 +123,17 @@ def test_runs_by_other_code_and_of_other_numerics_are_told(
     classes = "Arms of different numerics classes are compared: augmentation awareness, MP-NCE"
     for told in (code, classes):
         assert any(note.startswith(told) for note in scores.effects(found).notes)
-        assert told.split(":")[0] in " ".join(summary.terminal(found))
-        assert html.escape(told) in page._warnings(found)
-    assert len(mixed_training(found)) == 4
-    assert unlike(complete[1]) == []
+        assert told.split(":")[0] in " ".join(summary.build_terminal_summary(found))
+        assert html.escape(told) in page._render_warnings(found)
+    assert len(find_mixed_training(found)) == 4
+    assert find_comparability_warnings(complete[1]) == []
 
 
 def test_two_seeds_claim_nothing(tmp_path: Path) -> None:
     found = findings(tmp_path, Truth(seeds=(0, 1)))
     assert {e.sign for e in found.effects.values()} <= {None, 0}
     assert not any(found.best.values())
-    assert all("no claim" in s for s in summary.sentences(found)[:3])
+    assert all("no claim" in s for s in summary.build_summary_sentences(found)[:3])
 
 
 def test_diverged_and_missing_runs_are_told(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_diverged_and_missing_runs_are_told(tmp_path: Path) -> None:
     assert "1 diverged" in text
     assert "counted at chance" in text
     assert "not there yet" in text
-    clip = next(r for r in rows(scores.scores(found)) if r["arm"] == "clip")
+    clip = next(r for r in rows(scores.build_score_table(found)) if r["arm"] == "clip")
     assert (clip["seeds"], clip["diverged"]) == ("3", "1")
     assert float(clip["worst_case"]) < float(clip["mean"])
 
@@ -163,20 +163,20 @@ def test_nothing_has_run_yet(tmp_path: Path) -> None:
     cells = tuple((a.name, s) for a in fake_sweep.arms() for s in (0, 1, 2))
     found = findings(tmp_path, Truth(missing=cells))
     assert {e.mean for e in found.effects.values()} == {None}
-    assert "no data yet" in as_markdown(scores.effects(found))
-    assert len(summary.terminal(found)) <= 25
+    assert "no data yet" in to_markdown(scores.effects(found))
+    assert len(summary.build_terminal_summary(found)) <= 25
 
 
 def test_a_loss_to_a_simpler_arm_is_said(tmp_path: Path) -> None:
     found = findings(tmp_path / "loses", Truth(seeds=tuple(range(6)), clip=0.75))
-    assert any("loses to simpler arms: CLIP" in s for s in summary.sentences(found))
+    assert any("loses to simpler arms: CLIP" in s for s in summary.build_summary_sentences(found))
     found = findings(
         tmp_path / "leads", Truth(clip=0.2, effects={n: 0.1 for n in fake_sweep.NAMES})
     )
-    assert any("No simpler arm scores higher" in s for s in summary.sentences(found))
+    assert any("No simpler arm scores higher" in s for s in summary.build_summary_sentences(found))
 
 
-def listed(root: Path, truth: Truth) -> Findings:
+def listed(root: Path, truth: Truth) -> Results:
     """The arms as in ablations that list theirs: none is crossed, single arms are compared."""
     store, sweep = fake_sweep.make(root, truth)
     plan = fake_sweep.plan(truth)
@@ -189,7 +189,7 @@ def listed(root: Path, truth: Truth) -> Findings:
         if c.kind in ("difference", "noise")
     )
     store.sweep(sweep).write_plan(replaced(plan, design="listed", arms=arms, contrasts=single))
-    return find(store, gather(store, sweep))
+    return analyze(store, collect_sweep_data(store, sweep))
 
 
 def test_a_listed_reference_that_loses_is_said_and_shown(tmp_path: Path) -> None:
@@ -199,12 +199,12 @@ def test_a_listed_reference_that_loses_is_said_and_shown(tmp_path: Path) -> None
         "no-awareness", "no-mp_nce", "no-domain_similarity", "clip", "clip-same-views"
     }  # fmt: skip
     told = "UniCLIP, all components loses to rivals: CLIP, the same views scores"
-    assert any(s.startswith(told) for s in summary.sentences(found))
-    lines = summary.terminal(found)
+    assert any(s.startswith(told) for s in summary.build_summary_sentences(found))
+    lines = summary.build_terminal_summary(found)
     assert any(line.startswith(told) for line in lines)
     assert any(re.match(r"UniCLIP, all components +0\.3\d\d \+-", line) for line in lines)
     better = {name: 0.2 for name in fake_sweep.NAMES}
-    leads = summary.sentences(listed(tmp_path / "leads", Truth(effects=better)))
+    leads = summary.build_summary_sentences(listed(tmp_path / "leads", Truth(effects=better)))
     assert any("No rival scores higher than UniCLIP, all components" in s for s in leads)
 
 
@@ -215,9 +215,9 @@ def test_a_failed_cell_is_said_to_have_failed_wherever_it_did(tmp_path: Path) ->
         store, sweep = fake_sweep.make(tmp_path / host, Truth(missing=cells))
         fake_sweep.fail(store, fake_sweep.run_id("full", 0), seconds=seconds, host=host)
         fake_sweep.begin(store, fake_sweep.run_id("clip", 2), time=seconds, host=host)
-        made.append(find(store, gather(store, sweep)))
+        made.append(analyze(store, collect_sweep_data(store, sweep)))
     found = made[0]
-    told = summary.sentences(found)[-1]
+    told = summary.build_summary_sentences(found)[-1]
     assert told.startswith(
         "Of 33 cells: 1 not run yet, 1 begun and not finished, 1 failed (status "
     )
@@ -230,43 +230,43 @@ def test_what_is_missing_outlasts_every_other_warning(tmp_path: Path) -> None:
     cells = (("no-mp_nce", 0), ("clip", 1))
     truth = Truth(effects={"awareness": -0.2}, noise=0.002, missing=cells[:1], diverged=cells[1:])
     found = listed(tmp_path, truth)
-    alarm = Check(
+    alarm = DataCheck(
         dataset="set", arm="full", seed=0, run=found.run_of["full", 0], named=0.1, renamed=0.9,
         other_order=True, above_chance=True, score="", value=None, without=None, near=None,
         plain=None, samples=100,
     )  # fmt: skip
     checks = [replaced(alarm, dataset=f"set{i}") for i in range(20)]
-    lines = summary.terminal(replaced(found, checks=checks))
+    lines = summary.build_terminal_summary(replaced(found, checks=checks))
     assert len(lines) == 25
     assert lines[-1] == "Of 33 cells: 1 not run yet, 1 diverged."
     assert re.fullmatch(r"\.\.\. and \d+ lines more: see the report", lines[-2])
 
 
-def test_the_terminal_gets_a_short_plain_table(complete: tuple[Path, Findings]) -> None:
-    lines = summary.terminal(complete[1])
+def test_the_terminal_gets_a_short_plain_table(complete: tuple[Path, Results]) -> None:
+    lines = summary.build_terminal_summary(complete[1])
     assert len(lines) <= 25
     assert max(map(len, lines)) <= 100
     assert all(line.isascii() for line in lines)
 
 
-def test_the_terminal_says_what_it_leaves_out(complete: tuple[Path, Findings]) -> None:
+def test_the_terminal_says_what_it_leaves_out(complete: tuple[Path, Results]) -> None:
     plan, gathered = complete[1].plan, complete[1].gathered
     every = tuple(replaced(c, primary=c.kind != "noise") for c in plan.contrasts)
     asked = replaced(gathered, plan=replaced(plan, contrasts=every))
-    lines = summary.terminal(replaced(complete[1], gathered=asked))
+    lines = summary.build_terminal_summary(replaced(complete[1], gathered=asked))
     more = len(every) - 8
     assert more > 0
     assert f"... and {more} contrasts more: see the report" in lines
-    assert "contrasts more" not in " ".join(summary.terminal(complete[1]))
+    assert "contrasts more" not in " ".join(summary.build_terminal_summary(complete[1]))
 
 
 def test_a_corrupt_scores_file_is_named(tmp_path: Path) -> None:
     store, sweep = fake_sweep.make(tmp_path)
     run = store.run(fake_sweep.run_id("full", 1))
     path = run.scores_path("openmoji", fake_sweep.EVALUATION)
-    replace(path, path.read_bytes()[:-20])
+    atomic_write(path, path.read_bytes()[:-20])
     with pytest.raises(UserError, match=re.escape(str(path))):
-        gather(store, sweep)
+        collect_sweep_data(store, sweep)
 
 
 def test_corrupt_predictions_are_named(tmp_path: Path) -> None:
@@ -274,14 +274,14 @@ def test_corrupt_predictions_are_named(tmp_path: Path) -> None:
     path = store.run(fake_sweep.run_id("clip", 0)).predictions_path(
         "openmoji", fake_sweep.EVALUATION
     )
-    replace(path, path.read_bytes()[:200])
+    atomic_write(path, path.read_bytes()[:200])
     with pytest.raises(UserError, match=re.escape(str(path))):
-        find(store, gather(store, sweep))
+        analyze(store, collect_sweep_data(store, sweep))
 
 
 def test_an_unknown_sweep_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no sweep nothing"):
-        gather(Store(tmp_path), "nothing")
+        collect_sweep_data(Store(tmp_path), "nothing")
 
 
 def test_writers_escape() -> None:
@@ -290,17 +290,17 @@ def test_writers_escape() -> None:
         name="odd",
         title="Odd",
         headings=("name", "x"),
-        rows=(entries(odd, "1"),),
+        rows=(make_row(odd, "1"),),
         records=({"name": odd},),
     )
-    assert r"50 \% of a\_b \& $<$c$>$ | *d* \#1 {[}e{]} & 1 \\" in as_tex(table)
-    assert r"| 50 % of a\_b & &lt;c> \| \*d\* #1 [e] | 1 |" in as_markdown(table)
-    assert "50 % of a_b &amp; &lt;c&gt; | *d* #1 [e]" in as_html(table)
-    assert as_csv(table) == f"name\n{odd}\n"
+    assert r"50 \% of a\_b \& $<$c$>$ | *d* \#1 {[}e{]} & 1 \\" in to_latex(table)
+    assert r"| 50 % of a\_b & &lt;c> \| \*d\* #1 [e] | 1 |" in to_markdown(table)
+    assert "50 % of a_b &amp; &lt;c&gt; | *d* #1 [e]" in to_html(table)
+    assert to_csv(table) == f"name\n{odd}\n"
 
 
 def test_arms_with_recipes_of_their_own_are_stamped_wherever_they_are_compared(
-    complete: tuple[Path, Findings], tmp_path: Path
+    complete: tuple[Path, Results], tmp_path: Path
 ) -> None:
     plain = complete[1]
     assert plain.plan.stamps == ()
@@ -308,8 +308,8 @@ def test_arms_with_recipes_of_their_own_are_stamped_wherever_they_are_compared(
     planned = dataclasses.replace(plain.plan, recipe="published", recipes=own)
     found = dataclasses.replace(plain, gathered=dataclasses.replace(plain.gathered, plan=planned))
     (stamp,) = planned.stamps
-    assert stamp == summary.sentences(found)[0] == summary.terminal(found)[1]
-    stamped = {t.name: t.notes[0] for t in scores.build(found) if stamp in t.notes}
-    assert stamped == {t.name: stamp for t in scores.build(plain) if t.name != "runs"}
-    untouched = [t.notes[1:] for t in scores.build(found)[:-1]]
-    assert untouched == [t.notes for t in scores.build(plain)[:-1]]
+    assert stamp == summary.build_summary_sentences(found)[0] == summary.build_terminal_summary(found)[1]
+    stamped = {t.name: t.notes[0] for t in scores.build_tables(found) if stamp in t.notes}
+    assert stamped == {t.name: stamp for t in scores.build_tables(plain) if t.name != "runs"}
+    untouched = [t.notes[1:] for t in scores.build_tables(found)[:-1]]
+    assert untouched == [t.notes for t in scores.build_tables(plain)[:-1]]

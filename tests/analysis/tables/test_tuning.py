@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.collect.frame import gather
+from analysis.collect.frame import collect_sweep_data
 from analysis.report import build
-from analysis.results.results import Findings, find, mixed_training
+from analysis.results.results import Results, analyze, find_mixed_training
 from analysis.tables import scores
-from analysis.tables.table import Table, as_csv
+from analysis.tables.table import Table, to_csv
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip import rng
@@ -42,7 +42,7 @@ def chosen(arm: str, number: int) -> TunedArm:
 def tuned_plan(default: Plan, seeds: tuple[int, ...] = (1000,)) -> Plan:
     arms = tuple(chosen(a.name, i) for i, a in enumerate(default.arms))
     cells = tuple(
-        Cell(arm=c.arm, seed=c.seed, run=f"{rng.key('tuned', c.arm, c.seed):016x}")
+        Cell(arm=c.arm, seed=c.seed, run=f"{rng.derive_key('tuned', c.arm, c.seed):016x}")
         for c in default.cells
     )
     tuning = Tuning(
@@ -65,31 +65,31 @@ def made(root: Path, better: float = 0.1, seeds: tuple[int, ...] = (1000,)) -> t
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Findings]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Results]:
     store, plan = made(tmp_path_factory.mktemp("store"))
-    return store, find(store, gather(store, plan.sweep))
+    return store, analyze(store, collect_sweep_data(store, plan.sweep))
 
 
-def table(findings: Findings, name: str) -> Table:
-    return next(t for t in scores.build(findings) if t.name == name)
+def table(findings: Results, name: str) -> Table:
+    return next(t for t in scores.build_tables(findings) if t.name == name)
 
 
 def rows(of: Table) -> dict[str, dict[str, str]]:
-    read = list(csv.DictReader(as_csv(of).splitlines()))
+    read = list(csv.DictReader(to_csv(of).splitlines()))
     return {row.get("arm") or row["contrast"]: row for row in read}
 
 
 def test_a_sweep_that_was_not_tuned_has_no_such_table(tmp_path: Path) -> None:
     store, sweep = fake_sweep.make(tmp_path, Truth())
-    findings = find(store, gather(store, sweep))
+    findings = analyze(store, collect_sweep_data(store, sweep))
     assert findings.default is None
-    assert not [t for t in scores.build(findings) if "tun" in t.name]
+    assert not [t for t in scores.build_tables(findings) if "tun" in t.name]
 
 
-def test_default_and_tuned_stand_side_by_side(found: tuple[Store, Findings]) -> None:
+def test_default_and_tuned_stand_side_by_side(found: tuple[Store, Results]) -> None:
     store, findings = found
     assert findings.plan.tuning is not None
-    before = find(store, gather(store, findings.plan.tuning.default))
+    before = analyze(store, collect_sweep_data(store, findings.plan.tuning.default))
     for arm, row in rows(table(findings, "tuning")).items():
         assert float(row["tuned"]) == pytest.approx(findings.mean(arm))
         assert float(row["default"]) == pytest.approx(before.mean(arm))
@@ -106,11 +106,11 @@ def test_default_runs_of_other_code_are_told(tmp_path: Path) -> None:
     store, plan = made(tmp_path)
     path = store.run(fake_sweep.run_id("clip", 2)).path / "outcome.json"
     path.write_text(path.read_text().replace('"training": "t"', '"training": "u"'))
-    findings = find(store, gather(store, plan.sweep))
-    assert mixed_training(findings) == ["clip/2 by default"]
+    findings = analyze(store, collect_sweep_data(store, plan.sweep))
+    assert find_mixed_training(findings) == ["clip/2 by default"]
 
 
-def test_edges_are_flagged(found: tuple[Store, Findings]) -> None:
+def test_edges_are_flagged(found: tuple[Store, Results]) -> None:
     of = table(found[1], "tuning")
     column = of.headings.index(KEY)
     marked = [row[column].text.endswith("(upper edge)") for row in of.rows]
@@ -123,14 +123,14 @@ def test_edges_are_flagged(found: tuple[Store, Findings]) -> None:
     )
 
 
-def test_what_was_spent_is_said(found: tuple[Store, Findings]) -> None:
+def test_what_was_spent_is_said(found: tuple[Store, Results]) -> None:
     of = table(found[1], "tuning")
     assert {row["steps"] for row in rows(of).values()} == {"2200", "2400"}
     assert any("Steps spent differ" in note for note in of.notes)
     assert all(row[-2].text == "12 (2 stopped)" for row in of.rows)
 
 
-def test_effects_before_and_after_tuning(found: tuple[Store, Findings]) -> None:
+def test_effects_before_and_after_tuning(found: tuple[Store, Results]) -> None:
     store, findings = found
     of = rows(table(findings, "tuned_effects"))
     assert of.keys() == {c.name for c in findings.plan.contrasts}
@@ -149,16 +149,16 @@ def test_seeds_that_served_the_choice_are_named(
     tmp_path: Path, seeds: tuple[int, ...], said: str
 ) -> None:
     store, plan = made(tmp_path, seeds=seeds)
-    of = table(find(store, gather(store, plan.sweep)), "tuning")
+    of = table(analyze(store, collect_sweep_data(store, plan.sweep)), "tuning")
     assert any(said in note for note in of.notes)
 
 
 def test_the_report_is_built_again_when_a_default_run_changes(tmp_path: Path) -> None:
     store, plan = made(tmp_path)
-    before = build.digest(store, plan)
-    assert build.digest(store, plan) == before
+    before = build.compute_input_digest(store, plan)
+    assert build.compute_input_digest(store, plan) == before
     (store.run(fake_sweep.run_id("clip", 0)).path / "outcome.json").unlink()
-    assert build.digest(store, plan) != before
+    assert build.compute_input_digest(store, plan) != before
 
 
 def test_a_default_sweep_that_is_gone_is_one_line(tmp_path: Path) -> None:
@@ -166,4 +166,4 @@ def test_a_default_sweep_that_is_gone_is_one_line(tmp_path: Path) -> None:
     assert plan.tuning is not None
     (store.sweep(plan.tuning.default).path / "plan.json").unlink()
     with pytest.raises(UserError, match="has no sweep components-quick-1a2b3c4d"):
-        find(store, gather(store, plan.sweep))
+        analyze(store, collect_sweep_data(store, plan.sweep))

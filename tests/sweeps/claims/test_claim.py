@@ -16,10 +16,10 @@ import pytest
 
 from sweeps.claims import claim as claims
 from sweeps.claims import process
-from sweeps.claims.claim import State
-from uniclip.identity import source_hash, training_hash
+from sweeps.claims.claim import RunState
+from uniclip.identity import compute_source_hash, compute_training_hash
 from uniclip.io import atomic
-from uniclip.store import AttemptFolder, Outcome, Owner, RunFolder, Score, Scores, Store
+from uniclip.store import AttemptFolder, Outcome, ClaimRecord, RunFolder, Score, DatasetScores, Store
 
 RACERS = 8
 EVALUATIONS = {"scenes": "abcd1234"}
@@ -37,10 +37,10 @@ def run(lab: Store) -> RunFolder:
     return folder
 
 
-def owner(pid: int | None = None, **changes: Any) -> Owner:
+def owner(pid: int | None = None, **changes: Any) -> ClaimRecord:
     """The record of a live process, as it would write it."""
     pid = pid or os.getpid()
-    record = dataclasses.replace(process.owner({}), pid=pid, started=process.started(pid) or 0)
+    record = dataclasses.replace(process.make_claim_record({}), pid=pid, started=process.read_start_time(pid) or 0)
     return dataclasses.replace(record, **changes)
 
 
@@ -48,19 +48,19 @@ DEAD: dict[str, Any] = {"started": 1}
 """No process of this boot started one tick after it: a pid with this start time is gone."""
 
 
-def attempt_by(run: RunFolder, record: Owner) -> AttemptFolder:
+def attempt_by(run: RunFolder, record: ClaimRecord) -> AttemptFolder:
     """The next attempt, claimed by that owner."""
     attempt = run.claim(len(run.attempts()) + 1, record)
     assert attempt is not None
     return attempt
 
 
-def look(run: RunFolder) -> State:
-    return claims.look(run, EVALUATIONS)
+def look(run: RunFolder) -> RunState:
+    return claims.inspect_run(run, EVALUATIONS)
 
 
-def claim(lab: Store, run: RunFolder, state: State | None = None, **asked: Any) -> Any:
-    return claims.claim(
+def claim(lab: Store, run: RunFolder, state: RunState | None = None, **asked: Any) -> Any:
+    return claims.claim_run(
         lab,
         run,
         state or look(run),
@@ -72,7 +72,7 @@ def claim(lab: Store, run: RunFolder, state: State | None = None, **asked: Any) 
 
 def finish(run: RunFolder, kind: Any = "trained", training: str | None = None) -> None:
     outcome = Outcome(
-        kind=kind, step=9, attempt=1, training=training or training_hash(), source="s",
+        kind=kind, step=9, attempt=1, training=training or compute_training_hash(), source="s",
         numerics={}, weights="00", best_step=9, cost={},
     )  # fmt: skip
     assert run.publish_outcome(outcome)
@@ -81,8 +81,8 @@ def finish(run: RunFolder, kind: Any = "trained", training: str | None = None) -
 def judge(run: RunFolder) -> None:
     score = Score(name="minimal.side", value=1, kind="accuracy", chance=0.5, samples=100)
     for name, hash_ in EVALUATIONS.items():
-        scores = Scores(dataset=name, evaluation=hash_, protocol={}, weights="00", scores=(score,))
-        atomic.publish(run.scores_path(name, hash_), atomic.as_json(scores))
+        scores = DatasetScores(dataset=name, evaluation=hash_, protocol={}, weights="00", scores=(score,))
+        atomic.write_once(run.scores_path(name, hash_), atomic.to_json_bytes(scores))
 
 
 # ---- racing --------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def _race(root: str, run_id: str) -> tuple[int, int | None]:
     lab = Store(root)
     run = lab.run(run_id)
     _barrier.wait()
-    state = claims.look(run, EVALUATIONS)
+    state = claims.inspect_run(run, EVALUATIONS)
     _barrier.wait()
     attempt = claim(lab, run, state)
     _barrier.wait()
@@ -114,7 +114,7 @@ def _race(root: str, run_id: str) -> tuple[int, int | None]:
 def racers() -> Iterator[Any]:
     """Eight processes that wait for one another before they look, and before they claim."""
     spawn = multiprocessing.get_context("spawn")
-    given = (spawn.Barrier(RACERS, timeout=60), training_hash(), source_hash())
+    given = (spawn.Barrier(RACERS, timeout=60), compute_training_hash(), compute_source_hash())
     with spawn.Pool(RACERS, _join_in, given) as pool:
         yield pool
 
@@ -156,7 +156,7 @@ def test_of_eight_processes_one_moves_aside_what_other_code_began(
     assert len(os.listdir(lab.root / "superseded")) == 1
     record = run.attempt(1).owner()
     assert record is not None
-    assert (record.pid, record.training) == (winners[0][0], training_hash())
+    assert (record.pid, record.training) == (winners[0][0], compute_training_hash())
     assert run.attempts() == [1]
 
 
@@ -172,7 +172,7 @@ def test_a_live_process_keeps_its_run(
     lab: Store, run: RunFolder, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt_by(run, owner(child.pid, time=0.0))
-    monkeypatch.setattr(claims, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(claims, "HEARTBEAT_TIMEOUT_SECONDS", 0.0)
     assert look(run).kind == "running", "its heartbeat's age proves nothing while it lives"
     assert not look(run).open
     assert claim(lab, run) is None
@@ -192,10 +192,10 @@ def test_what_looks_dead_is_asked_for_its_last_word(
     monkeypatch.setattr(AttemptFolder, "_repeat", lambda *_: None)
     attempt.end("failed", "ValueError: x")
     if who is not DEAD:
-        assert claims.look(run, EVALUATIONS, lightly=True).kind == "running"
-        monkeypatch.setattr(claims, "SILENT_SECONDS", -1.0)
+        assert claims.inspect_run(run, EVALUATIONS, lightly=True).kind == "running"
+        monkeypatch.setattr(claims, "HEARTBEAT_TIMEOUT_SECONDS", -1.0)
     for lightly in (True, False):
-        state = claims.look(run, EVALUATIONS, lightly=lightly)
+        state = claims.inspect_run(run, EVALUATIONS, lightly=lightly)
         assert (state.kind, state.reason) == ("failed", "ValueError: x")
     assert claim(lab, run) is None
 
@@ -211,7 +211,7 @@ def test_a_sign_of_life_in_anothers_place_decides_nothing(
     if ended is not None:
         stray.end(ended)
         (stray.path / "ended.json").unlink()
-    run.attempt(1).claim.write_bytes(atomic.as_json(owner(**({} if lives else DEAD))))
+    run.attempt(1).claim.write_bytes(atomic.to_json_bytes(owner(**({} if lives else DEAD))))
     assert look(run).kind == ("running" if lives else "interrupted")
     assert (claim(lab, run) is None) == lives
 
@@ -222,9 +222,9 @@ def test_a_sign_of_life_from_the_future_is_not_fresh(run: RunFolder) -> None:
     beat = attempt.heartbeat()
     assert beat is not None
     later = dataclasses.replace(beat, time=time.time() + 86_400)
-    atomic.replace(attempt.path / "heartbeat", atomic.as_json(later))
-    attempt.claim.write_bytes(atomic.as_json(owner(**DEAD)))
-    assert claims.look(run, EVALUATIONS, lightly=True).kind == "interrupted"
+    atomic.atomic_write(attempt.path / "heartbeat", atomic.to_json_bytes(later))
+    attempt.claim.write_bytes(atomic.to_json_bytes(owner(**DEAD)))
+    assert claims.inspect_run(run, EVALUATIONS, lightly=True).kind == "interrupted"
 
 
 def test_a_killed_process_gives_its_run_up(
@@ -252,7 +252,7 @@ def test_another_host_is_running_then_lost_and_never_taken_without_force(
     first = attempt_by(run, owner(host="another-host"))
     assert look(run).kind == "running"
     assert claim(lab, run) is None
-    monkeypatch.setattr(claims, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(claims, "HEARTBEAT_TIMEOUT_SECONDS", 0.2)
     time.sleep(0.3)
     state = look(run)
     assert state.kind == "lost"
@@ -288,7 +288,7 @@ def test_a_forced_claim_leaves_a_live_attempt_overtaken(
 def test_a_reused_pid_does_not_keep_a_run(
     lab: Store, run: RunFolder, child: subprocess.Popen[bytes]
 ) -> None:
-    start = process.started(child.pid)
+    start = process.read_start_time(child.pid)
     assert start is not None
     attempt_by(run, owner(child.pid, started=start - 1))
     assert look(run).kind == "interrupted"
@@ -331,7 +331,7 @@ def test_half_a_halted_run_of_other_code_starts_afresh(lab: Store, run: RunFolde
 
 
 def test_five_silent_deaths_are_a_failure(lab: Store, run: RunFolder) -> None:
-    for _ in range(claims.DEATHS - 1):
+    for _ in range(claims.MAX_SILENT_DEATHS - 1):
         attempt_by(run, owner(**DEAD))
         assert look(run).kind == "interrupted"
     attempt_by(run, owner(**DEAD))
@@ -344,7 +344,7 @@ def test_five_silent_deaths_are_a_failure(lab: Store, run: RunFolder) -> None:
 
 @pytest.mark.parametrize("progress", ["checkpoint", "word"])
 def test_deaths_are_counted_since_the_last_progress(run: RunFolder, progress: str) -> None:
-    for number in range(1, claims.DEATHS + 1):
+    for number in range(1, claims.MAX_SILENT_DEATHS + 1):
         attempt = attempt_by(run, owner(**DEAD))
         if number == 2:
             if progress == "word":
@@ -367,8 +367,8 @@ def test_an_outcome_without_scores_is_due_then_complete(lab: Store, run: RunFold
     assert look(run).kind == "complete"
     assert claim(lab, run) is None
     later = {**EVALUATIONS, "openmoji": "00000000"}
-    assert claims.look(run, later).kind == "due", "a data set that arrives later"
-    assert claims.look(run, {"scenes": "ffffffff"}).kind == "due", "another protocol"
+    assert claims.inspect_run(run, later).kind == "due", "a data set that arrives later"
+    assert claims.inspect_run(run, {"scenes": "ffffffff"}).kind == "due", "another protocol"
 
 
 def test_an_evaluation_that_runs_is_not_taken(lab: Store, run: RunFolder) -> None:
@@ -446,14 +446,14 @@ def test_a_claim_is_refused_on_a_run_that_was_begun_afresh_since_it_was_looked_a
 
 @pytest.mark.parametrize("kind", ["planned", "interrupted", "due"])
 def test_only_open_states_are_open(kind: Any) -> None:
-    assert State(kind=kind).open
+    assert RunState(kind=kind).open
 
 
 @pytest.mark.parametrize(
     "kind", ["running", "lost", "failed", "halted", "stale", "diverged", "complete"]
 )
 def test_closed_states_are_closed(kind: Any) -> None:
-    assert not State(kind=kind).open
+    assert not RunState(kind=kind).open
 
 
 def test_numerics_are_asked_for_only_when_there_is_a_claim_to_make(
@@ -465,4 +465,4 @@ def test_numerics_are_asked_for_only_when_there_is_a_claim_to_make(
     def never() -> dict[str, Any]:
         raise AssertionError("asked")
 
-    assert claims.claim(lab, run, look(run), never, prepare=lambda r: None) is None
+    assert claims.claim_run(lab, run, look(run), never, prepare=lambda r: None) is None

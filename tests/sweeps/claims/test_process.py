@@ -14,29 +14,29 @@ import pytest
 
 from sweeps.claims import process
 from uniclip.identity import ROOT
-from uniclip.store import Owner
+from uniclip.store import ClaimRecord
 
 
-def record_of(pid: int) -> Owner:
+def record_of(pid: int) -> ClaimRecord:
     """What `pid` would write of itself."""
-    start = process.started(pid)
+    start = process.read_start_time(pid)
     assert start is not None
-    return dataclasses.replace(process.owner({}), pid=pid, started=start)
+    return dataclasses.replace(process.make_claim_record({}), pid=pid, started=start)
 
 
 def test_this_process_is_alive() -> None:
-    mine = process.owner({"device": "cpu"})
+    mine = process.make_claim_record({"device": "cpu"})
     assert mine.pid == os.getpid()
     assert mine.numerics == {"device": "cpu"}
     assert mine.started > 0
     assert not mine.forced
     assert mine.uid == os.getuid()
     assert abs(mine.time - time.time()) < 60
-    assert process.gone(mine) is False
+    assert process.has_exited(mine) is False
 
 
 def test_the_start_time_is_the_kernels() -> None:
-    ticks = process.started(os.getpid())
+    ticks = process.read_start_time(os.getpid())
     assert ticks is not None
     since_boot = ticks / os.sysconf("SC_CLK_TCK")
     assert abs(psutil.Process().create_time() - (psutil.boot_time() + since_boot)) < 2
@@ -46,22 +46,22 @@ def test_a_killed_child_is_gone_before_and_after_it_is_reaped(
     child: subprocess.Popen[bytes],
 ) -> None:
     record = record_of(child.pid)
-    assert process.gone(record) is False
+    assert process.has_exited(record) is False
     child.send_signal(signal.SIGKILL)
     deadline = time.time() + 10
     while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE and time.time() < deadline:
         time.sleep(0.01)
     assert psutil.pid_exists(child.pid), "nobody has reaped it yet"
-    assert process.gone(record) is True
+    assert process.has_exited(record) is True
     child.wait()
-    assert process.gone(record) is True
+    assert process.has_exited(record) is True
 
 
 def test_a_stopped_process_is_alive(child: subprocess.Popen[bytes]) -> None:
     record = record_of(child.pid)
     child.send_signal(signal.SIGSTOP)
     time.sleep(0.05)
-    assert process.gone(record) is False
+    assert process.has_exited(record) is False
 
 
 HIDDEN = """
@@ -106,21 +106,21 @@ def test_a_process_that_is_hidden_from_us_is_not_gone() -> None:
 
 def test_a_reused_pid_is_another_process(child: subprocess.Popen[bytes]) -> None:
     record = record_of(child.pid)
-    assert process.gone(dataclasses.replace(record, started=record.started - 100)) is True
-    assert process.gone(dataclasses.replace(record, started=0)) is True
+    assert process.has_exited(dataclasses.replace(record, started=record.started - 100)) is True
+    assert process.has_exited(dataclasses.replace(record, started=0)) is True
 
 
 def test_of_another_host_nothing_can_be_said() -> None:
-    mine = process.owner({})
-    assert process.gone(dataclasses.replace(mine, host="another-host")) is None
-    assert process.gone(dataclasses.replace(mine, host="another-host", pid=2**22)) is None
+    mine = process.make_claim_record({})
+    assert process.has_exited(dataclasses.replace(mine, host="another-host")) is None
+    assert process.has_exited(dataclasses.replace(mine, host="another-host", pid=2**22)) is None
 
 
 def test_after_a_reboot_every_process_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "machine", lambda: "3d1219")
-    mine = process.owner({})
+    monkeypatch.setattr(process, "read_machine_id", lambda: "3d1219")
+    mine = process.make_claim_record({})
     namespace = mine.boot.split("/")[1]
-    assert process.gone(dataclasses.replace(mine, boot=f"an-earlier-boot/{namespace}")) is True
+    assert process.has_exited(dataclasses.replace(mine, boot=f"an-earlier-boot/{namespace}")) is True
 
 
 @pytest.mark.parametrize(("here", "there"), [("3d1219", "another"), ("3d1219", ""), ("", "")])
@@ -128,15 +128,15 @@ def test_of_another_machine_of_that_name_nothing_can_be_said(
     here: str, there: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its boot is not ours, and no proof of anything."""
-    monkeypatch.setattr(process, "machine", lambda: here)
-    theirs = dataclasses.replace(process.owner({}), boot="theirs/pid:[1]", machine=there)
-    assert process.gone(theirs) is None
+    monkeypatch.setattr(process, "read_machine_id", lambda: here)
+    theirs = dataclasses.replace(process.make_claim_record({}), boot="theirs/pid:[1]", machine=there)
+    assert process.has_exited(theirs) is None
 
 
 def test_of_another_container_on_this_host_nothing_can_be_said() -> None:
-    mine = process.owner({})
+    mine = process.make_claim_record({})
     boot = mine.boot.split("/")[0]
-    assert process.gone(dataclasses.replace(mine, boot=f"{boot}/pid:[1]", pid=2**22)) is None
+    assert process.has_exited(dataclasses.replace(mine, boot=f"{boot}/pid:[1]", pid=2**22)) is None
 
 
 def test_a_name_with_spaces_and_parentheses_does_not_confuse() -> None:
@@ -149,7 +149,7 @@ def test_a_name_with_spaces_and_parentheses_does_not_confuse() -> None:
     try:
         assert odd.stdout is not None
         assert odd.stdout.readline() == b"named\n"
-        assert process.gone(record_of(odd.pid)) is False
+        assert process.has_exited(record_of(odd.pid)) is False
     finally:
         odd.kill()
         odd.communicate()
@@ -158,5 +158,5 @@ def test_a_name_with_spaces_and_parentheses_does_not_confuse() -> None:
 def test_a_scheduler_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
-    mine = process.owner({}, forced=True)
+    mine = process.make_claim_record({}, forced=True)
     assert (mine.job, mine.restart, mine.forced) == ("77", 2, True)

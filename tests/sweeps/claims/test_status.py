@@ -16,10 +16,10 @@ from unittest import mock
 import pytest
 
 from sweeps.claims import claim, process
-from sweeps.claims.claim import ANEW, BUDGET, DEATHS, FROM_OUTSIDE, FRUITLESS, RESTARTS, State
-from uniclip.identity import training_hash
-from uniclip.io.atomic import publish
-from uniclip.store import AttemptFolder, Outcome, Owner, RunFolder, Store
+from sweeps.claims.claim import RESTART_REASONS, MAX_ATTEMPTS, MAX_SILENT_DEATHS, EXTERNAL_INTERRUPTIONS, MAX_ATTEMPTS_WITHOUT_PROGRESS, MAX_REQUEUES, RunState
+from uniclip.identity import compute_training_hash
+from uniclip.io.atomic import write_once
+from uniclip.store import AttemptFolder, Outcome, ClaimRecord, RunFolder, Store
 
 EVALUATIONS = {f"set{i}": "abcd1234" for i in range(14)}
 GONE: dict[str, Any] = {"started": 1}
@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 def attempt_of(run: RunFolder, **changes: Any) -> AttemptFolder:
     """The next attempt, by a live process of this machine, in a job."""
-    mine = dataclasses.replace(process.owner({}), job="7", cluster="near", **changes)
+    mine = dataclasses.replace(process.make_claim_record({}), job="7", cluster="near", **changes)
     attempt = run.claim(len(run.attempts()) + 1, mine)
     assert attempt is not None
     return attempt
@@ -44,7 +44,7 @@ def attempt_of(run: RunFolder, **changes: Any) -> AttemptFolder:
 
 def ends(
     run: RunFolder, words: list[str], *, own: bool = False, saves: Callable[[int], bool] = bool
-) -> State:
+) -> RunState:
     """The state after attempts elsewhere that ended so, one after another.
 
     own: each said it itself; else its job's state says it. saves: whether the attempt of that
@@ -58,7 +58,7 @@ def ends(
         if own:
             attempt.end("interrupted", word)
         before = word
-    return claim.look(run, EVALUATIONS, lambda owner: words[-1])
+    return claim.inspect_run(run, EVALUATIONS, lambda owner: words[-1])
 
 
 def save(attempt: AttemptFolder) -> None:
@@ -89,13 +89,13 @@ def test_a_witness_tells_a_death_life_and_nothing(
     attempt_of(run, host="elsewhere")
 
     def look(word: str) -> tuple[str, str, str]:
-        state = claim.look(run, EVALUATIONS, lambda owner: word)
+        state = claim.inspect_run(run, EVALUATIONS, lambda owner: word)
         return state.kind, state.after, state.reason
 
     assert look("died") == ("interrupted", "died", "its process is gone")
     for word in ("alive", "unknown"):
         assert look(word) == ("running", "", "job 7 on elsewhere")
-    monkeypatch.setattr(claim, "SILENT_SECONDS", -1.0)
+    monkeypatch.setattr(claim, "HEARTBEAT_TIMEOUT_SECONDS", -1.0)
     assert look("alive") == ("running", "", "job 7 on elsewhere")
     assert look("unknown")[:2] == ("lost", "")
 
@@ -108,48 +108,48 @@ def test_of_a_process_that_is_gone_a_witness_says_why(
     run: RunFolder, said: str, after: str
 ) -> None:
     attempt_of(run, **GONE)
-    assert claim.look(run, EVALUATIONS, lambda owner: said).after == after
+    assert claim.inspect_run(run, EVALUATIONS, lambda owner: said).after == after
 
 
 @pytest.mark.parametrize("case", ["alive here", "its own word", "no job"])
 def test_a_witness_is_asked_where_it_knows_more(run: RunFolder, case: str) -> None:
     changes = {"alive here": {}, "its own word": {"host": "x"}, "no job": {"host": "x", "job": ""}}
-    mine = dataclasses.replace(process.owner({}), **{"job": "7", **changes[case]})
+    mine = dataclasses.replace(process.make_claim_record({}), **{"job": "7", **changes[case]})
     attempt = run.claim(1, mine)
     assert attempt is not None
     if case == "its own word":
         attempt.end("interrupted", "timed out")
 
-    def asked(owner: Owner) -> str:
+    def asked(owner: ClaimRecord) -> str:
         raise AssertionError("asked")
 
     kinds = {"alive here": "running", "its own word": "interrupted", "no job": "running"}
-    assert claim.look(run, EVALUATIONS, asked).kind == kinds[case]
+    assert claim.inspect_run(run, EVALUATIONS, asked).kind == kinds[case]
 
 
 # ---- how often -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("own", [True, False])
-@pytest.mark.parametrize("word", BUDGET)
+@pytest.mark.parametrize("word", MAX_ATTEMPTS)
 def test_an_end_with_a_budget_is_counted_whatever_was_saved(
     run: RunFolder, word: str, own: bool
 ) -> None:
-    words = ["preempted", *[word] * (BUDGET[word] - 1)]
+    words = ["preempted", *[word] * (MAX_ATTEMPTS[word] - 1)]
     assert ends(run, words, own=own).kind == "interrupted"
     attempt_of(run, host="elsewhere", after=word)
-    state = claim.look(run, EVALUATIONS, lambda owner: word)
-    assert (state.kind, state.reason) == ("failed", f"{word}, {BUDGET[word]} times")
+    state = claim.inspect_run(run, EVALUATIONS, lambda owner: word)
+    assert (state.kind, state.reason) == ("failed", f"{word}, {MAX_ATTEMPTS[word]} times")
 
 
-@pytest.mark.parametrize("word", FROM_OUTSIDE)
+@pytest.mark.parametrize("word", EXTERNAL_INTERRUPTIONS)
 def test_what_comes_from_outside_is_free_while_steps_advance(run: RunFolder, word: str) -> None:
     assert ends(run, [word] * OFTEN).kind == "interrupted"
 
 
-@pytest.mark.parametrize("word", FROM_OUTSIDE)
+@pytest.mark.parametrize("word", EXTERNAL_INTERRUPTIONS)
 @pytest.mark.parametrize(
-    ("attempts", "kind"), [(FRUITLESS - 1, "interrupted"), (FRUITLESS, "failed")]
+    ("attempts", "kind"), [(MAX_ATTEMPTS_WITHOUT_PROGRESS - 1, "interrupted"), (MAX_ATTEMPTS_WITHOUT_PROGRESS, "failed")]
 )
 def test_attempts_that_never_reach_a_checkpoint_end(
     run: RunFolder, word: str, attempts: int, kind: str
@@ -158,62 +158,62 @@ def test_attempts_that_never_reach_a_checkpoint_end(
     assert (state.kind, "did not reach" in state.reason) == (kind, kind == "failed")
 
 
-@pytest.mark.parametrize("word", ANEW)
+@pytest.mark.parametrize("word", RESTART_REASONS)
 @pytest.mark.parametrize(
-    ("attempts", "kind"), [(RESTARTS - 1, "interrupted"), (RESTARTS, "failed")]
+    ("attempts", "kind"), [(MAX_REQUEUES - 1, "interrupted"), (MAX_REQUEUES, "failed")]
 )
 def test_a_job_that_is_started_anew_without_a_word_has_a_budget(
     run: RunFolder, word: str, attempts: int, kind: str
 ) -> None:
     """All that Slurm says of a node that failed under a job that it may requeue."""
     state = ends(run, [word] * attempts, saves=never)
-    assert (state.kind, f"anew {RESTARTS} times" in state.reason) == (kind, kind == "failed")
+    assert (state.kind, f"anew {MAX_REQUEUES} times" in state.reason) == (kind, kind == "failed")
 
 
-@pytest.mark.parametrize("word", ANEW)
+@pytest.mark.parametrize("word", RESTART_REASONS)
 def test_starts_anew_are_counted_from_the_last_checkpoint_on(run: RunFolder, word: str) -> None:
-    assert ends(run, [word] * RESTARTS, saves=lambda n: n == 1).kind == "interrupted"
+    assert ends(run, [word] * MAX_REQUEUES, saves=lambda n: n == 1).kind == "interrupted"
     attempt_of(run, host="elsewhere", after=word)
-    assert claim.look(run, EVALUATIONS, lambda owner: word).kind == "failed"
+    assert claim.inspect_run(run, EVALUATIONS, lambda owner: word).kind == "failed"
 
 
 def test_a_word_tells_a_preemption_from_a_node_that_failed(run: RunFolder) -> None:
-    for number in range(RESTARTS - 1):
+    for number in range(MAX_REQUEUES - 1):
         attempt = attempt_of(run, host="elsewhere")
         if number == 3:
             attempt.end("interrupted", "preempted")
     attempt_of(run, host="elsewhere")
-    assert claim.look(run, EVALUATIONS, lambda owner: "restarted").kind == "interrupted"
+    assert claim.inspect_run(run, EVALUATIONS, lambda owner: "restarted").kind == "interrupted"
 
 
 def test_a_death_after_preemptions_is_one_death(run: RunFolder) -> None:
-    ends(run, ["preempted"] * (DEATHS - 1), own=True, saves=never)
+    ends(run, ["preempted"] * (MAX_SILENT_DEATHS - 1), own=True, saves=never)
     attempt_of(run, **GONE)
-    assert claim.look(run, EVALUATIONS).kind == "interrupted"
-    for _ in range(DEATHS - 1):
+    assert claim.inspect_run(run, EVALUATIONS).kind == "interrupted"
+    for _ in range(MAX_SILENT_DEATHS - 1):
         attempt_of(run, **GONE)
-    state = claim.look(run, EVALUATIONS)
-    assert (state.kind, f"died {DEATHS} times" in state.reason) == ("failed", True)
+    state = claim.inspect_run(run, EVALUATIONS)
+    assert (state.kind, f"died {MAX_SILENT_DEATHS} times" in state.reason) == ("failed", True)
 
 
 def test_an_outcome_is_progress_though_its_checkpoints_are_gone(run: RunFolder) -> None:
-    ends(run, ["preempted"] * FRUITLESS, own=True, saves=never)
-    publish_outcome(run, FRUITLESS)
+    ends(run, ["preempted"] * MAX_ATTEMPTS_WITHOUT_PROGRESS, own=True, saves=never)
+    publish_outcome(run, MAX_ATTEMPTS_WITHOUT_PROGRESS)
     attempt_of(run, host="elsewhere", after="preempted").end("interrupted", "preempted")
-    assert claim.look(run, EVALUATIONS).kind == "due"
+    assert claim.inspect_run(run, EVALUATIONS).kind == "due"
 
 
 @pytest.mark.parametrize(("last", "kind"), [(1, "failed"), (2, "due")])
 def test_scores_are_progress(run: RunFolder, last: int, kind: str) -> None:
     """After an outcome, in the row of attempts that judge; `last`: whose scores are the newest."""
     publish_outcome(run, attempt=0)
-    for number in range(1, RESTARTS + 2):
+    for number in range(1, MAX_REQUEUES + 2):
         attempt = attempt_of(run, host="elsewhere")
         os.utime(attempt.claim, (number, number))
     path = run.scores_path("set0", EVALUATIONS["set0"])
-    publish(path, b"{}")
+    write_once(path, b"{}")
     os.utime(path, (last + 0.5, last + 0.5))
-    assert claim.look(run, EVALUATIONS, lambda owner: "restarted").kind == kind
+    assert claim.inspect_run(run, EVALUATIONS, lambda owner: "restarted").kind == kind
 
 
 # ---- what it takes to tell -----------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_scores_are_progress(run: RunFolder, last: int, kind: str) -> None:
 
 def publish_outcome(run: RunFolder, attempt: int = 1) -> None:
     outcome = Outcome(
-        kind="trained", step=9, attempt=attempt, training=training_hash(), source="s",
+        kind="trained", step=9, attempt=attempt, training=compute_training_hash(), source="s",
         numerics={}, weights="00", best_step=9, cost={},
     )  # fmt: skip
     assert run.publish_outcome(outcome)
@@ -286,15 +286,15 @@ def test_a_look_reads_nothing_twice(
     if kind == "complete":
         publish_outcome(run)
         for name, hash_ in EVALUATIONS.items():
-            publish(run.scores_path(name, hash_), b"{}")
+            write_once(run.scores_path(name, hash_), b"{}")
     elif kind != "planned":
-        for _ in range(DEATHS - 1):
+        for _ in range(MAX_SILENT_DEATHS - 1):
             attempt = attempt_of(run, **(GONE if kind == "dead" else {}))
             attempt.beat(step=1, steps=9, rate=1.0, phase="training")
         if kind == "interrupted":
             attempt.end("interrupted", "preempted")
-    claim.look(run, EVALUATIONS)  # what is read once for all
+    claim.inspect_run(run, EVALUATIONS)  # what is read once for all
     with counted() as calls:
-        state = claim.look(run, EVALUATIONS, lightly=lightly)
+        state = claim.inspect_run(run, EVALUATIONS, lightly=lightly)
     assert state.kind == ("interrupted" if kind == "dead" else kind)
     assert (calls["store"], calls["proc"]) == (store, proc)

@@ -76,17 +76,17 @@ def test_other_numbers_sums_and_damage_are_said(
 def test_listed_pictures_that_are_not_there_are_damage(name: str, tmp_path: Path) -> None:
     dataset_trees.WRITERS[name](tmp_path)
     dataset = datasets.get(name)
-    assert verify.look(dataset, tmp_path).damaged is None
+    assert verify.verify_dataset(dataset, tmp_path).damaged is None
     test = set(map(str, dataset.open(tmp_path, "test").read.paths))  # type: ignore[attr-defined]
     assert set(map(str, dataset.listed(tmp_path, "test")[1])) == test
     Path(max(test)).unlink()
-    found = verify.look(dataset, tmp_path)
+    found = verify.verify_dataset(dataset, tmp_path)
     assert found.state == "damaged"
     assert f"{name}: 1 of {len(test)} pictures of test are not there, such as " in found.damaged
     assert max(test) in found.damaged
     for path in test:
         Path(path).unlink(missing_ok=True)
-    assert verify.look(dataset, tmp_path).state in ("damaged", "missing")
+    assert verify.verify_dataset(dataset, tmp_path).state in ("damaged", "missing")
 
 
 def test_a_benchmark_stands_for_its_sets(

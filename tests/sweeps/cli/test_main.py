@@ -16,7 +16,7 @@ from ablations.plan import plan as plans
 from sweeps.claims import process
 from sweeps.cli import main
 from sweeps.config import request
-from uniclip.identity import ROOT, training_hash
+from uniclip.identity import ROOT, compute_training_hash
 from uniclip.io import atomic
 from uniclip.store import Outcome, Plan, Store
 
@@ -25,7 +25,7 @@ WORDS = ["ablation=components", "data=scenes", "budget=smoke"]
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return plans.make(request.asked(WORDS).request).plan
+    return plans.build_plan(request.parse_request(WORDS).request).plan
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ def test_without_a_slurm_nothing_is_written_for_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("PATH", str(here))
-    assert call(*words, "launcher=slurm") == main.USER_ERROR
+    assert call(*words, "launcher=slurm") == main.EXIT_USER_ERROR
     assert capsys.readouterr().err == (
         "sweep.py: launcher=slurm: there is no sbatch here; use launcher=local\n"
     )
@@ -144,7 +144,7 @@ def test_without_a_slurm_nothing_is_written_for_one(
 def test_bad_input_is_one_line_status_two_and_nothing_written(
     words: list[str], match: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(*words) == main.USER_ERROR
+    assert call(*words) == main.EXIT_USER_ERROR
     said = capsys.readouterr()
     assert said.err.count("\n") == 1, said.err
     assert said.err.startswith("sweep.py: ")
@@ -162,18 +162,18 @@ def finished(store: Store, plan: Plan) -> None:
     """The first cell of the plan trained and judged; the plan on record."""
     run = store.run(plan.cells[0].run)
     store.sweep(plan.sweep).write_plan(plan)
-    attempt = run.claim(1, process.owner({}))
+    attempt = run.claim(1, process.make_claim_record({}))
     assert attempt is not None
     attempt.log.write_text("hello from the log\n")
     attempt.end("trained")
     outcome = Outcome(
-        kind="trained", step=9, attempt=1, training=training_hash(), source="s", numerics={},
+        kind="trained", step=9, attempt=1, training=compute_training_hash(), source="s", numerics={},
         weights="00", best_step=9, cost={},
     )  # fmt: skip
     run.publish_outcome(outcome)
     for name, hash_ in plan.wanted()[run.id].items():
         scores = {"dataset": name, "evaluation": hash_, "protocol": {}, "weights": "00"}
-        atomic.publish(run.scores_path(name, hash_), atomic.as_json({**scores, "scores": []}))
+        atomic.write_once(run.scores_path(name, hash_), atomic.to_json_bytes({**scores, "scores": []}))
 
 
 def damaged(file: str, store: Store, plan: Plan) -> Path:
@@ -208,7 +208,7 @@ def test_a_damaged_file_is_named_in_one_line(
     path.write_text(text)
     before = files(here)
     names = ["full/0"] if verb == "logs" else []
-    assert call(verb, *WORDS, *names) == main.USER_ERROR
+    assert call(verb, *WORDS, *names) == main.EXIT_USER_ERROR
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
     assert str(path) in said.err
@@ -225,7 +225,7 @@ def test_a_damaged_claim_or_last_word_is_named(
     (store.run(plan.cells[0].run).path / "outcome.json").unlink()
     path = damaged(file, store, plan)
     path.write_text("{")
-    assert call("status", *WORDS) == main.USER_ERROR
+    assert call("status", *WORDS) == main.EXIT_USER_ERROR
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
     assert str(path) in said.err
@@ -260,7 +260,7 @@ def test_plan_stamps_every_contrast_with_time_and_memory_once_they_are_probed(
         slow = 2.0 if arm.name == "clip" else 1.0
         probe = {"arm": arm.name, "device": "cpu"}
         times = {"seconds_per_step": slow, "fixed_seconds": 0.0, "peak_memory_bytes": 4e8 / slow}
-        atomic.append(Store(here / "store").sweep(plan.sweep).probes, {**probe, **times})
+        atomic.append_jsonl(Store(here / "store").sweep(plan.sweep).probes, {**probe, **times})
     assert call("plan", *WORDS) == 0
     lines = capsys.readouterr().out.splitlines()
     stamped = {c.label: [t for t in lines if t.startswith(f"{c.label}: ")] for c in plan.contrasts}
@@ -286,7 +286,7 @@ def test_status_advises_on_what_it_shows(
 ) -> None:
     store = Store(here / "store")
     finished(store, plan)
-    attempt = store.run(plan.cells[1].run).claim(1, process.owner({}))
+    attempt = store.run(plan.cells[1].run).claim(1, process.make_claim_record({}))
     assert attempt is not None
     attempt.end("failed", "ValueError: [/nothing] to see")
     assert call("status", *WORDS) == 0
@@ -367,7 +367,7 @@ def test_gc_deletes_only_what_it_says_and_only_when_told(
     store = Store(here / "store")
     finished(store, plan)
     done, open_ = (store.run(c.run) for c in plan.cells[:2])
-    assert open_.claim(1, process.owner({})) is not None
+    assert open_.claim(1, process.make_claim_record({})) is not None
     for run in (done, open_):
         run.attempt(1).checkpoints.mkdir(parents=True, exist_ok=True)
         (run.attempt(1).checkpoints / "10.safetensors").write_bytes(b"x" * 1000)
@@ -390,8 +390,8 @@ def test_ctrl_c_has_a_status_of_its_own(
     def interrupted(options: Any) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(verbs.ACTIONS, "plan", interrupted)
-    assert call("plan", *WORDS) == main.INTERRUPTED
+    monkeypatch.setitem(verbs.COMMAND_HANDLERS, "plan", interrupted)
+    assert call("plan", *WORDS) == main.EXIT_INTERRUPTED
     assert "the same command continues" in capsys.readouterr().err
 
 
@@ -407,10 +407,10 @@ def test_a_full_disk_is_one_line_and_our_own_mistakes_are_not_hidden(
         return action
 
     full = OSError(28, "No space left on device", "store/x")
-    monkeypatch.setitem(verbs.ACTIONS, "plan", raising(full))
-    assert call("plan", *WORDS) == main.USER_ERROR
+    monkeypatch.setitem(verbs.COMMAND_HANDLERS, "plan", raising(full))
+    assert call("plan", *WORDS) == main.EXIT_USER_ERROR
     assert capsys.readouterr().err == "sweep.py: store/x: No space left on device\n"
-    monkeypatch.setitem(verbs.ACTIONS, "plan", raising(FileNotFoundError(2, "gone", "x")))
+    monkeypatch.setitem(verbs.COMMAND_HANDLERS, "plan", raising(FileNotFoundError(2, "gone", "x")))
     with pytest.raises(FileNotFoundError):
         call("plan", *WORDS)
 
@@ -455,9 +455,9 @@ def test_a_closed_pipe_is_no_traceback(words: list[str], here: Path) -> None:
 
 
 def test_without_a_word_it_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call() == main.USER_ERROR
+    assert call() == main.EXIT_USER_ERROR
     text = capsys.readouterr().out
-    assert all(verb in text for verb in main.VERBS)
+    assert all(verb in text for verb in main.COMMANDS)
     assert call("--help") == 0
     assert capsys.readouterr().out == text
 
@@ -465,7 +465,7 @@ def test_without_a_word_it_explains_itself(capsys: pytest.CaptureFixture[str]) -
 def test_every_verb_has_an_action_and_a_help(capsys: pytest.CaptureFixture[str]) -> None:
     from sweeps.cli import verbs
 
-    assert set(verbs.ACTIONS) == set(main.VERBS)
-    for verb in main.VERBS:
+    assert set(verbs.COMMAND_HANDLERS) == set(main.COMMANDS)
+    for verb in main.COMMANDS:
         assert call(verb, "--help") == 0
         assert f"sweep.py {verb}" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.config import request
-from sweeps.config.request import Asked, LocalLauncher, SlurmLauncher, SweepConfig
+from sweeps.config.request import SweepRequest, LocalLauncherConfig, SlurmLauncherConfig, SweepConfig
 from sweeps.doctor import doctor
 from tests.helpers import ROOT
 from uniclip.errors import UserError
@@ -19,13 +19,13 @@ SLURM = (ABLATION, "launcher=slurm")
 README = ROOT / "README.md"
 
 
-def asked(*words: str) -> Asked:
-    return request.asked([ABLATION, *words])
+def asked(*words: str) -> SweepRequest:
+    return request.parse_request([ABLATION, *words])
 
 
 def refused(match: str, *words: str) -> None:
     with pytest.raises(UserError, match=match) as caught:
-        request.asked(list(words))
+        request.parse_request(list(words))
     assert "\n" not in str(caught.value)
 
 
@@ -44,7 +44,7 @@ def test_a_launchers_own_words_are_replaced_and_extended() -> None:
     assert asked(*slurm).settings.launcher.extra == {"reservation": "x"}
     more = asked(*slurm, "launcher.extra.comment=y").settings.launcher
     assert more.extra == {"reservation": "x", "comment": "y"}
-    assert {"--reservation=x", "--comment=y"} <= set(doctor.sbatch_options(more, 1))
+    assert {"--reservation=x", "--comment=y"} <= set(doctor.build_sbatch_options(more, 1))
     refused("unknown key 'launcher.extra.a'", ABLATION, "launcher.extra.a=1")
 
 
@@ -53,47 +53,47 @@ def test_a_launchers_own_words_are_replaced_and_extended() -> None:
 )
 def test_a_notice_that_leaves_time_to_work_is_taken(words: list[str]) -> None:
     it = asked("launcher=slurm", *(f"launcher.{word}" for word in words))
-    assert isinstance(it.settings.launcher, SlurmLauncher)
+    assert isinstance(it.settings.launcher, SlurmLauncherConfig)
 
 
 def test_all_that_the_launcher_asks_for_is_its_own_or_has_a_key(tmp_path: Path) -> None:
     """What it asks of sbatch may not be asked for a second time by `launcher.extra`."""
-    every = SlurmLauncher(
+    every = SlurmLauncherConfig(
         partition="p", account="a", qos="q", constraint="c", gres="gpu", gpus_per_node=1, mem_gb=1
     )
-    options = {o.split("=")[0].removeprefix("--") for o in doctor.sbatch_options(every, 1)}
-    assert {name.replace("-", "_") for name in options} == {*request.KEYED, "requeue"}
-    keys = set(SlurmLauncher.__dataclass_fields__)
-    assert set(request.KEYED.values()) < keys
+    options = {o.split("=")[0].removeprefix("--") for o in doctor.build_sbatch_options(every, 1)}
+    assert {name.replace("-", "_") for name in options} == {*request.SBATCH_TO_LAUNCHER_KEY, "requeue"}
+    keys = set(SlurmLauncherConfig.__dataclass_fields__)
+    assert set(request.SBATCH_TO_LAUNCHER_KEY.values()) < keys
 
 
 @pytest.mark.parametrize(
     ("launcher", "device", "said"),
     [
-        (SlurmLauncher(), "cpu", ""),
-        (SlurmLauncher(gres="tmpfs:8G"), "cpu", ""),
-        (SlurmLauncher(gpus_per_node=8), "cuda", ""),
-        (SlurmLauncher(gres="tmpfs:8G,gpu:a100:1"), "cuda:0", ""),
-        (SlurmLauncher(gres="shard:1"), "cuda", ""),
-        (SlurmLauncher(extra={"gpus": 4}), "cuda", ""),
-        (SlurmLauncher(gpus_per_node=8), "cpu", "8 GPUs a node .* runtime.device=cpu leaves them"),
+        (SlurmLauncherConfig(), "cpu", ""),
+        (SlurmLauncherConfig(gres="tmpfs:8G"), "cpu", ""),
+        (SlurmLauncherConfig(gpus_per_node=8), "cuda", ""),
+        (SlurmLauncherConfig(gres="tmpfs:8G,gpu:a100:1"), "cuda:0", ""),
+        (SlurmLauncherConfig(gres="shard:1"), "cuda", ""),
+        (SlurmLauncherConfig(extra={"gpus": 4}), "cuda", ""),
+        (SlurmLauncherConfig(gpus_per_node=8), "cpu", "8 GPUs a node .* runtime.device=cpu leaves them"),
         (
-            SlurmLauncher(gres="gpu:a100:2"),
+            SlurmLauncherConfig(gres="gpu:a100:2"),
             "cpu",
             "2 GPUs a node .* runtime.device=cpu leaves them",
         ),
-        (SlurmLauncher(gres="gpu"), "cpu", "1 GPUs a node .* runtime.device=cpu leaves them"),
-        (SlurmLauncher(gres="tmp,shard:1"), "cpu", "shard:1 is asked for, .* leaves them idle"),
-        (SlurmLauncher(extra={"gpus": 4}), "cpu", "gpus is asked for, .* leaves them idle"),
-        (SlurmLauncher(), "cuda", "runtime.device=cuda, and no GPU is asked for"),
-        (SlurmLauncher(gres="tmpfs:8G"), "cuda", "no GPU is asked for"),
-        (SlurmLauncher(gres="gpu:4"), "cuda", "4 GPUs .*tasks_per_node=1 uses 1"),
+        (SlurmLauncherConfig(gres="gpu"), "cpu", "1 GPUs a node .* runtime.device=cpu leaves them"),
+        (SlurmLauncherConfig(gres="tmp,shard:1"), "cpu", "shard:1 is asked for, .* leaves them idle"),
+        (SlurmLauncherConfig(extra={"gpus": 4}), "cpu", "gpus is asked for, .* leaves them idle"),
+        (SlurmLauncherConfig(), "cuda", "runtime.device=cuda, and no GPU is asked for"),
+        (SlurmLauncherConfig(gres="tmpfs:8G"), "cuda", "no GPU is asked for"),
+        (SlurmLauncherConfig(gres="gpu:4"), "cuda", "4 GPUs .*tasks_per_node=1 uses 1"),
     ],
 )
 def test_gpus_that_would_stand_idle_or_lack_are_told(
-    launcher: SlurmLauncher, device: str, said: str
+    launcher: SlurmLauncherConfig, device: str, said: str
 ) -> None:
-    assert re.search(said or "^$", request.unused_gpus(launcher, device))
+    assert re.search(said or "^$", request.describe_gpu_mismatch(launcher, device))
 
 
 def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,9 +104,9 @@ def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyP
         said = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, text=True)
         launchers.append(asked("launcher=slurm", said.stdout).settings.launcher)
     assert launchers == [
-        SlurmLauncher(extra={"reservation": "x"}),
-        SlurmLauncher(setup=("module load cuda",)),
-        SlurmLauncher(
+        SlurmLauncherConfig(extra={"reservation": "x"}),
+        SlurmLauncherConfig(setup=("module load cuda",)),
+        SlurmLauncherConfig(
             setup=(
                 "srun --ntasks-per-node=1 cp -r /shared/data $TMPDIR",
                 "export UNICLIP_STAGED=/shared/data:$TMPDIR/data",
@@ -123,7 +123,7 @@ def test_words_go_where_they_belong(tmp_path: Path) -> None:
     assert it.request.choices == {"data": "scenes", "budget": "smoke"}
     assert it.request.values == {"train.steps": 5, "runtime.data_workers": 1}
     assert it.settings == SweepConfig(
-        seeds=(4,), arms=("full",), launcher=LocalLauncher(slots=3), store=str(tmp_path),
+        seeds=(4,), arms=("full",), launcher=LocalLauncherConfig(slots=3), store=str(tmp_path),
         retry="failed", stale="rerun",
     )  # fmt: skip
     assert it.store.root == tmp_path
@@ -220,7 +220,7 @@ def test_a_users_folder_brings_choices_components_and_ablations(tmp_path: Path) 
         "title: Mine\ndesign: leave_one_out\ncomponents: [film, awareness]\n"
         "base: {data: scenes, budget: smoke}\nprimary: {scenes: minimal.side}\n"
     )
-    it = request.asked(["ablation=mine", "model=wide", f"conf_dir={tmp_path}"])
+    it = request.parse_request(["ablation=mine", "model=wide", f"conf_dir={tmp_path}"])
     assert it.request.ablation.title == "Mine"
     assert {"film", "awareness"} <= set(it.request.components)
     assert it.request.budget == "smoke"
@@ -238,7 +238,7 @@ def test_a_users_protocol_and_list_stand_for_what_they_say(tmp_path: Path) -> No
         (tmp_path / group).mkdir()
         (tmp_path / group / "mine.yaml").write_text(text)
     words = [ABLATION, "protocol=mine", "benchmark=[scenes,mine,bench14]", f"conf_dir={tmp_path}"]
-    values = request.asked(words).request.values
+    values = request.parse_request(words).request.values
     assert values["runtime.protocol"] == {"name": "mine", "templates": {"dtd": ["a {}"]}}
     assert values["benchmark"] == ["scenes", "dtd", "oxford_pets", "bench14"]
     refused("unknown protocol 'mine'", ABLATION, "protocol=mine")
@@ -246,7 +246,7 @@ def test_a_users_protocol_and_list_stand_for_what_they_say(tmp_path: Path) -> No
 
 def test_a_users_folder_may_hold_her_store_too(tmp_path: Path) -> None:
     (tmp_path / "store" / "runs").mkdir(parents=True)
-    it = request.asked([ABLATION, f"conf_dir={tmp_path}", f"store={tmp_path / 'store'}"])
+    it = request.parse_request([ABLATION, f"conf_dir={tmp_path}", f"store={tmp_path / 'store'}"])
     assert it.store.root == tmp_path / "store"
 
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from ablations.plan.plan import Planned
+from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import claim, process
 from sweeps.config.request import SweepConfig
-from sweeps.controller.controller import Conduct
-from sweeps.launchers.worker import Stop, Worker
+from sweeps.controller.controller import SweepController
+from sweeps.launchers.worker import StopFlag, Worker
 from sweeps.monitor.display import Display
 from tests.helpers import trivial_cell
 from tests.helpers.trivial_sweep import planned
 from uniclip.errors import UserError
-from uniclip.identity import training_hash
-from uniclip.io.atomic import as_json, publish, replace
-from uniclip.store import Audit, Finding, Intent, RunFolder, Store
+from uniclip.identity import compute_training_hash
+from uniclip.io.atomic import to_json_bytes, write_once, atomic_write
+from uniclip.store import AuditRecord, AuditCheck, SubmissionIntent, RunFolder, Store
 
 
 @pytest.fixture
@@ -27,27 +27,27 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def conduct(store: Store, asked: Planned, **settings: Any) -> Conduct:
-    return Conduct(store=store, planned=asked, settings=SweepConfig(**settings), display=Display())
+def conduct(store: Store, asked: ResolvedPlan, **settings: Any) -> SweepController:
+    return SweepController(store=store, planned=asked, settings=SweepConfig(**settings), display=Display())
 
 
-def kinds(store: Store, asked: Planned) -> list[str]:
+def kinds(store: Store, asked: ResolvedPlan) -> list[str]:
     wanted = asked.plan.wanted().items()
-    return [claim.look(store.run(run), evaluations).kind for run, evaluations in wanted]
+    return [claim.inspect_run(store.run(run), evaluations).kind for run, evaluations in wanted]
 
 
-def open_of(controller: Conduct) -> list[str]:
+def open_of(controller: SweepController) -> list[str]:
     return controller._open(controller.states(), controller._folder.cancelled())
 
 
-def trained(store: Store, asked: Planned, run_id: str, last: str = "trained") -> RunFolder:
+def trained(store: Store, asked: ResolvedPlan, run_id: str, last: str = "trained") -> RunFolder:
     """A run with an outcome and no scores, whose attempt ended so."""
     run = store.run(run_id)
     run.publish_spec(asked.specs[run_id])
-    attempt = run.claim(1, process.owner({}))
+    attempt = run.claim(1, process.make_claim_record({}))
     assert attempt is not None
     trivial_cell.execute(run, {}, attempt, {}, lambda: False)
-    publish(run.weights, b"weights")
+    write_once(run.weights, b"weights")
     attempt.end(last, "preempted" if last == "interrupted" else None)
     return run
 
@@ -90,7 +90,7 @@ def test_seeds_that_the_sweep_has_already_are_heeded_too(store: Store) -> None:
     many, few = planned(5, 0.0), planned(2, 0.0)
     conduct(store, many).prepare()
     last = many.plan.cells[-1].run
-    attempt = store.run(last).claim(1, process.owner({}))
+    attempt = store.run(last).claim(1, process.make_claim_record({}))
     assert attempt is not None
     attempt.end("failed", "ValueError: x")
     controller = conduct(store, few, retry="failed")
@@ -103,8 +103,8 @@ def test_seeds_that_are_submitted_stay(store: Store) -> None:
     many, few = planned(4, 0.0), planned(2, 0.0)
     conduct(store, many).prepare()
     element = (many.plan.cells[2].run,)
-    intent = Intent(
-        token="t", kind="run", elements=(element,), attempts={}, submitter=process.owner({})
+    intent = SubmissionIntent(
+        token="t", kind="run", elements=(element,), attempts={}, submitter=process.make_claim_record({})
     )
     assert store.sweep(many.plan.sweep).intend(intent)
     controller = conduct(store, few)
@@ -119,8 +119,8 @@ def test_what_would_take_too_much_changes_nothing(
     few, many = planned(1, 0.0), planned(5, 0.0)
     done = trained(store, few, next(iter(few.specs)))
     conduct(store, few).prepare()
-    audit = Audit(findings=(), training=training_hash(), device="cpu")
-    replace(store.sweep(few.plan.sweep).audit, as_json(audit))
+    audit = AuditRecord(findings=(), training=compute_training_hash(), device="cpu")
+    atomic_write(store.sweep(few.plan.sweep).audit, to_json_bytes(audit))
     monkeypatch.setattr(claim, "training_hash", lambda: "other code")
     for asked in (few, many):
         refused = conduct(store, asked, stale="rerun", max_gpu_hours=1e-9)
@@ -146,7 +146,7 @@ def test_of_two_who_plan_at_once_none_loses_cells(store: Store) -> None:
     controller._stand()
     conduct(store, theirs)._folder.write_plan(theirs.plan)
     store.run(theirs.plan.cells[0].run).publish_spec(theirs.specs[theirs.plan.cells[0].run])
-    assert store.run(theirs.plan.cells[0].run).claim(1, process.owner({})) is not None
+    assert store.run(theirs.plan.cells[0].run).claim(1, process.make_claim_record({})) is not None
     controller._stand()
     stands = folder.plan()
     assert stands is not None
@@ -180,7 +180,7 @@ def test_what_the_queue_alone_knows_to_have_failed_is_retried(store: Store) -> N
     conduct(store, asked).prepare()
     for number in (1, 2):
         word = "out of memory" if number > 1 else ""
-        elsewhere = dataclasses.replace(process.owner({}, after=word), host="far", job="7")
+        elsewhere = dataclasses.replace(process.make_claim_record({}, after=word), host="far", job="7")
         assert store.run(run_id).claim(number, elsewhere) is not None
     controller = conduct(store, asked, retry="failed")
     controller.witness = lambda owner: "out of memory"  # type: ignore[misc]
@@ -196,12 +196,12 @@ def test_who_follows_up_retries_what_a_person_asked_for(
     asked = planned(2, 0.0)
     conduct(store, asked).prepare()
     for run_id in asked.specs:
-        attempt = store.run(run_id).claim(1, process.owner({}))
+        attempt = store.run(run_id).claim(1, process.make_claim_record({}))
         assert attempt is not None
         attempt.end("failed", "ValueError: x")
     again = tuple((run_id, 1) for run_id in asked.specs)
-    me = process.owner({})
-    intent = Intent(
+    me = process.make_claim_record({})
+    intent = SubmissionIntent(
         token="t", kind="follow", elements=((),), attempts={}, submitter=me, again=again
     )
     assert store.sweep(asked.plan.sweep).intend(intent)
@@ -217,20 +217,20 @@ def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
     asked = planned(1, 0.0)
     conduct(store, asked).prepare()
     audit = store.sweep(asked.plan.sweep).audit
-    broken = Finding(arm="only", check="the audit", holds=False, detail="no picture")
-    replace(audit, as_json(Audit(findings=(broken,))))
+    broken = AuditCheck(arm="only", check="the audit", holds=False, detail="no picture")
+    atomic_write(audit, to_json_bytes(AuditRecord(findings=(broken,))))
     with monkeypatch.context() as patch:
         patch.setenv("UNICLIP_FOLLOWS_UP", "t")
         conduct(store, asked).prepare()
         assert audit.exists(), "cells are run all the same"
     conduct(store, asked).prepare()
     assert not audit.exists()
-    replace(audit, as_json(Audit(findings=())))
+    atomic_write(audit, to_json_bytes(AuditRecord(findings=())))
     conduct(store, asked).prepare()
     assert audit.exists()
 
 
 def test_a_worker_passes_over_what_the_plan_has_no_more(store: Store) -> None:
     asked = planned(1, 0.0)
-    worker = Worker(store=store, plan=asked.plan, stop=Stop())
+    worker = Worker(store=store, plan=asked.plan, stop=StopFlag())
     assert worker.take("0123456789abcdef") is None

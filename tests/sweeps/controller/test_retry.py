@@ -8,15 +8,15 @@ import pytest
 
 from ablations.plan import plan as plans
 from sweeps.claims import claim, process
-from sweeps.cli.slurm_job import FOLLOWS
+from sweeps.cli.slurm_job import FOLLOW_UP_VARIABLE
 from sweeps.config import request
 from sweeps.controller import retry
-from sweeps.controller.controller import Conduct
+from sweeps.controller.controller import SweepController
 from sweeps.monitor.display import Display
 from tests.helpers.command_line import Driver
 from uniclip.errors import UserError
-from uniclip.io.atomic import as_json, replace
-from uniclip.store import Intent, RunFolder
+from uniclip.io.atomic import to_json_bytes, atomic_write
+from uniclip.store import SubmissionIntent, RunFolder
 
 SEEDS = (0, 2, 3)
 WORDS = ("arms=[full]", "train.steps=6", "launcher.slots=1")
@@ -26,34 +26,34 @@ WORDS = ("arms=[full]", "train.steps=6", "launcher.slots=1")
 def driver(tmp_path: Path) -> Driver:
     """A sweep of three seeds, two of which failed; its arms count as proven."""
     made = Driver(tmp_path / "store", *WORDS)
-    asked = request.asked([*made.words, f"seeds={list(SEEDS)}"])
-    planned = plans.make(asked.request)
-    Conduct(
+    asked = request.parse_request([*made.words, f"seeds={list(SEEDS)}"])
+    planned = plans.build_plan(asked.request)
+    SweepController(
         store=asked.store, planned=planned, settings=asked.settings, display=Display()
     ).prepare()
-    replace(made.store.sweep(planned.plan.sweep).audit, as_json({"findings": []}))
+    atomic_write(made.store.sweep(planned.plan.sweep).audit, to_json_bytes({"findings": []}))
     for seed in SEEDS[1:]:
         fail(run_of(made, seed))
     return made
 
 
 def fail(run: RunFolder) -> None:
-    attempt = run.claim(len(run.attempts()) + 1, process.owner({}))
+    attempt = run.claim(len(run.attempts()) + 1, process.make_claim_record({}))
     assert attempt is not None
     attempt.end("failed", "ValueError: broken picture")
 
 
 def run_of(driver: Driver, seed: int) -> RunFolder:
-    return driver.store.run(plans.cell(driver.plan(), f"full/{seed}").run)
+    return driver.store.run(plans.find_cell(driver.plan(), f"full/{seed}").run)
 
 
 def states(driver: Driver) -> dict[int, str]:
-    return {c.seed: claim.look(driver.store.run(c.run), {}).kind for c in driver.plan().cells}
+    return {c.seed: claim.inspect_run(driver.store.run(c.run), {}).kind for c in driver.plan().cells}
 
 
-def asked_for(driver: Driver, *names: str, force: bool = False) -> Conduct:
+def asked_for(driver: Driver, *names: str, force: bool = False) -> SweepController:
     """Who conducts it; the command line says nothing of seeds."""
-    return retry.conduct(request.asked(list(driver.words)), names, force=force)
+    return retry.build_retry(request.parse_request(list(driver.words)), names, force=force)
 
 
 def test_what_was_named_is_run_and_nothing_else(
@@ -70,7 +70,7 @@ def test_what_was_named_is_run_and_nothing_else(
     assert "nothing to retry: the cells are complete" in driver.run(
         "full/2", verb="retry", status=2
     )
-    monkeypatch.setenv(FOLLOWS, "token")
+    monkeypatch.setenv(FOLLOW_UP_VARIABLE, "token")
     assert "report:" in driver.run("full/2", verb="retry"), "who follows up reports"
 
 
@@ -108,12 +108,12 @@ def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
     run, sweep = run_of(driver, 2), driver.store.sweep(driver.plan().sweep)
     first = asked_for(driver, "full/2")
     assert first.words[:3] == ("retry", "full/2", driver.words[0])
-    intent = Intent(
-        token="t", kind="follow", elements=((),), attempts={}, submitter=process.owner({}),
+    intent = SubmissionIntent(
+        token="t", kind="follow", elements=((),), attempts={}, submitter=process.make_claim_record({}),
         words=first.words, again=first.again,
     )  # fmt: skip
     sweep.intend(intent)
-    monkeypatch.setenv(FOLLOWS, "t")
+    monkeypatch.setenv(FOLLOW_UP_VARIABLE, "t")
 
     def opened() -> list[str]:
         follower = asked_for(driver, "full/2")
@@ -129,5 +129,5 @@ def test_how_named_cells_are_run_is_not_changed_unsaid(
     driver: Driver, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*driver.words, "runtime.data_workers=1"]
-    retry.conduct(request.asked(words), ["full/2"], force=False)
+    retry.build_retry(request.parse_request(words), ["full/2"], force=False)
     assert "note: named cells are run and judged by the plan" in capsys.readouterr().out

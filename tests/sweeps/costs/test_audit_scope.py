@@ -13,33 +13,33 @@ from pathlib import Path
 import pytest
 
 from sweeps.config.request import SweepConfig
-from sweeps.controller.controller import Conduct
+from sweeps.controller.controller import SweepController
 from sweeps.costs import probe
-from sweeps.costs.audit_scope import Basis, audited, basis, proven
+from sweeps.costs.audit_scope import AuditKey, has_audit, compute_audit_key, has_valid_audit
 from sweeps.monitor.display import Display
 from tests.helpers.command_line import ROOT, TINY, Driver
 from tests.helpers.trivial_sweep import pass_audit, planned
 from uniclip.identity import PACKAGES
-from uniclip.io.atomic import as_json, lines, replace
-from uniclip.store import Audit, Finding, Store
+from uniclip.io.atomic import to_json_bytes, read_jsonl, atomic_write
+from uniclip.store import AuditRecord, AuditCheck, Store
 
 ARMS = ("arms=[full,clip]", "seeds=1", "train.steps=20")
 
 
 def test_an_audit_holds_for_its_code_and_its_kind_of_device(tmp_path: Path) -> None:
     plan, folder = planned(1, 0.0).plan, Store(tmp_path).sweep("s")
-    here = basis(plan)
-    assert not audited(folder, here)
-    replace(folder.audit, as_json({"findings": []}))
-    assert not audited(folder, here), "made before it was written down of what"
-    replace(folder.audit, as_json(Audit(findings=(), training=here.training, device="cpu")))
-    assert proven(folder, here)
-    assert not audited(folder, dataclasses.replace(here, training="0" * 16))
-    assert not audited(folder, dataclasses.replace(here, device="cuda:1"))
-    broken = Finding(arm="only", check="the audit", holds=False, detail="no picture")
-    replace(folder.audit, as_json(Audit(findings=(broken,), training="t", device="cuda")))
-    on_gpu = Basis(training="t", device="cuda:1")
-    assert (audited(folder, on_gpu), proven(folder, on_gpu)) == (True, False)
+    here = compute_audit_key(plan)
+    assert not has_audit(folder, here)
+    atomic_write(folder.audit, to_json_bytes({"findings": []}))
+    assert not has_audit(folder, here), "made before it was written down of what"
+    atomic_write(folder.audit, to_json_bytes(AuditRecord(findings=(), training=here.training, device="cpu")))
+    assert has_valid_audit(folder, here)
+    assert not has_audit(folder, dataclasses.replace(here, training="0" * 16))
+    assert not has_audit(folder, dataclasses.replace(here, device="cuda:1"))
+    broken = AuditCheck(arm="only", check="the audit", holds=False, detail="no picture")
+    atomic_write(folder.audit, to_json_bytes(AuditRecord(findings=(broken,), training="t", device="cuda")))
+    on_gpu = AuditKey(training="t", device="cuda:1")
+    assert (has_audit(folder, on_gpu), has_valid_audit(folder, on_gpu)) == (True, False)
 
 
 def test_a_switch_that_broke_after_the_audit_is_found(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_switch_that_broke_after_the_audit_is_found(tmp_path: Path) -> None:
     said = [f for f in json.loads(call("doctor", "--json")) if f["check"] == "switches"]
     assert {f["level"] for f in said[:-1]} == {"problem"}
     assert "no-awareness: awareness is off does not hold" in said[0]["said"]
-    hashes = [p["training"] for p in lines(sweep.probes)]
+    hashes = [p["training"] for p in read_jsonl(sweep.probes)]
     assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
 
 
@@ -75,14 +75,14 @@ def test_a_sweep_that_is_complete_keeps_the_audit_of_what_was_trained(
     folder = store.sweep(asked.plan.sweep)
 
     def run() -> bool:
-        conduct = Conduct(store=store, planned=asked, settings=SweepConfig(), display=Display())
+        conduct = SweepController(store=store, planned=asked, settings=SweepConfig(), display=Display())
         return conduct.run()
 
     pass_audit(store, asked.plan)
     assert run()
-    replace(folder.audit, as_json({"findings": []}))
+    atomic_write(folder.audit, to_json_bytes({"findings": []}))
     assert run()
-    assert folder.audit.read_bytes() == as_json({"findings": []})
+    assert folder.audit.read_bytes() == to_json_bytes({"findings": []})
 
 
 def test_a_limit_is_held_on_what_the_asked_kind_of_device_takes(tmp_path: Path) -> None:
@@ -103,10 +103,10 @@ def test_a_probe_of_another_device_leaves_the_plan_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, store = planned(1, 0.0), Store(tmp_path)
-    probe.prepare(store, asked)
+    probe.write_specs_and_plan(store, asked)
     seen: list[str] = []
 
-    def prove(store: Store, plan: object, meant: Basis) -> None:
+    def prove(store: Store, plan: object, meant: AuditKey) -> None:
         seen.append(meant.placed(asked.plan).base["runtime"]["device"])
 
     monkeypatch.setattr(probe, "prove", prove)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from analysis.collect.run_time import spending
-from analysis.collect.run_time import spoken as price_in_words
+from analysis.collect.run_time import measure_run_time
+from analysis.collect.run_time import format_duration as price_in_words
 from sweeps.claims import process
-from sweeps.claims.claim import State
+from sweeps.claims.claim import RunState
 from sweeps.costs import estimate
-from sweeps.costs.estimate import Price
+from sweeps.costs.estimate import CostEstimate
 from uniclip.io import atomic
-from uniclip.store import Arm, Cell, Outcome, Plan, Primary, RunFolder, Store
+from uniclip.store import Arm, Cell, Outcome, Plan, PrimaryMetric, RunFolder, Store
 
 ARMS = ("full", "none")
 PROBE = {"arm": "full", "device": "cpu", "fixed_seconds": 0.0}
@@ -31,7 +31,7 @@ def plan() -> Plan:
     return Plan(
         sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
         arms=arms, reference="full", components=(), contrasts=(),
-        primary=Primary(dataset="scenes", score="x"), seeds=(0, 1, 2), cells=cells,
+        primary=PrimaryMetric(dataset="scenes", score="x"), seeds=(0, 1, 2), cells=cells,
         evaluations={n: {} for n in ARMS}, missing={},
         base={"train": {"steps": 100}, "runtime": {"device": "cpu"}},
     )  # fmt: skip
@@ -50,15 +50,15 @@ def took(
     spent: seconds of training in it.
     """
     number = len(run.attempts()) + 1
-    attempt = run.claim(number, dataclasses.replace(process.owner({}), time=1000.0))
+    attempt = run.claim(number, dataclasses.replace(process.make_claim_record({}), time=1000.0))
     assert attempt is not None
     last: dict[str, Any] = {"time": 1000.0 + seconds}
     if kind is None:
         beat = {**last, "step": 1, "steps": 2, "rate": 1.0, "phase": "training"}
-        atomic.replace(attempt.path / "heartbeat", atomic.as_json(beat))
+        atomic.atomic_write(attempt.path / "heartbeat", atomic.to_json_bytes(beat))
     else:
-        atomic.publish(attempt.path / "ended.json", atomic.as_json({"kind": kind, **last}))
-    atomic.append(attempt.metrics, {"phase": "train", "step": 1, "spent": spent})
+        atomic.write_once(attempt.path / "ended.json", atomic.to_json_bytes({"kind": kind, **last}))
+    atomic.append_jsonl(attempt.metrics, {"phase": "train", "step": 1, "spent": spent})
     if kind == "trained":
         run.publish_outcome(outcome(number, device))
 
@@ -72,30 +72,30 @@ def outcome(attempt: int, device: str) -> Outcome:
     )  # fmt: skip
 
 
-def priced(seconds: float, source: str = "probe") -> Price:
-    return Price(seconds=seconds, low=seconds * 0.5, high=seconds * 2, source=source)
+def priced(seconds: float, source: str = "probe") -> CostEstimate:
+    return CostEstimate(seconds=seconds, low=seconds * 0.5, high=seconds * 2, source=source)
 
 
-def states(plan: Plan, kind: Any = "planned") -> dict[str, State]:
-    return {c.run: State(kind=kind) for c in plan.cells}
+def states(plan: Plan, kind: Any = "planned") -> dict[str, RunState]:
+    return {c.run: RunState(kind=kind) for c in plan.cells}
 
 
 def test_nothing_is_known_of_what_never_ran(store: Store, plan: Plan) -> None:
-    assert estimate.prices(store, plan) == {}
-    assert estimate.estimate(plan, states(plan), {}, 2) == "not measured for 2 arms"
+    assert estimate.estimate_costs(store, plan) == {}
+    assert estimate.describe_total_cost(plan, states(plan), {}, 2) == "not measured for 2 arms"
 
 
 def test_a_run_is_billed_all_its_attempts_and_what_was_lost(store: Store) -> None:
     """Of 30 s of training 22 were done by the attempts that did not finish, in 42 s."""
     run = store.run("r")
     took(run, 30, None, spent=25)
-    half = spending(run, run.outcome())
+    half = measure_run_time(run, run.outcome())
     assert half is not None
     assert half.seconds == half.lost_seconds == pytest.approx(30), "nothing has come of it yet"
     took(run, 12, "interrupted", spent=10)
     took(run, 9, "trained", spent=8)
     took(run, 5, "evaluated")
-    bill = spending(run, run.outcome())
+    bill = measure_run_time(run, run.outcome())
     assert bill is not None
     assert (bill.seconds, bill.attempts) == (pytest.approx(56), 4)
     assert bill.lost_seconds == pytest.approx(42 - 22)
@@ -106,7 +106,7 @@ def test_a_run_is_billed_all_its_attempts_and_what_was_lost(store: Store) -> Non
 def test_what_was_not_disturbed_lost_nothing(store: Store) -> None:
     run = store.run("r")
     took(run, 40, "trained", spent=30)
-    bill = spending(run, run.outcome())
+    bill = measure_run_time(run, run.outcome())
     assert bill is not None
     assert (bill.lost_seconds, bill.ends) == (0, {})
 
@@ -114,21 +114,21 @@ def test_what_was_not_disturbed_lost_nothing(store: Store) -> None:
 def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
     for arm in ARMS:
         probe = {**PROBE, "arm": arm, "seconds_per_step": 0.5, "fixed_seconds": 4.0}
-        atomic.append(store.sweep("s").probes, probe)
+        atomic.append_jsonl(store.sweep("s").probes, probe)
     for cell, seconds in zip([c for c in plan.cells if c.arm == "full"], (10.0, 20.0, 90.0)):
         took(store.run(cell.run), seconds, "trained")
-    full, none = estimate.prices(store, plan).values()
+    full, none = estimate.estimate_costs(store, plan).values()
     assert (full.low, full.seconds, full.high) == (10, 20, 90), "the median, and the spread"
     assert (full.source, full.checkpoint_bytes, full.kept_bytes) == ("past runs", 5e6, 8e6)
     assert none.seconds == 29, "the arm's own number of steps"
     assert (none.low, none.high, none.source) == (29 * 0.75, 29 * 1.25, "probe")
-    apart = estimate.prices(store, plan, apart=[c.run for c in plan.cells])
+    apart = estimate.estimate_costs(store, plan, exclude=[c.run for c in plan.cells])
     assert apart["full"].source == "probe", "what is to be foretold does not foretell itself"
 
 
 def test_few_runs_have_the_doubt_of_few_runs(store: Store, plan: Plan) -> None:
     took(store.run(plan.cells[0].run), 20, "trained")
-    full = estimate.prices(store, plan)["full"]
+    full = estimate.estimate_costs(store, plan)["full"]
     assert (full.low, full.seconds, full.high) == (15, 20, 25)
 
 
@@ -136,13 +136,13 @@ def test_a_preempted_run_foretells_an_undisturbed_one(store: Store, plan: Plan) 
     run = store.run(plan.cells[0].run)
     took(run, 50, "interrupted", spent=22)
     took(run, 10, "trained", spent=8)
-    assert estimate.prices(store, plan)["full"].seconds == pytest.approx(32)
+    assert estimate.estimate_costs(store, plan)["full"].seconds == pytest.approx(32)
 
 
 def test_steps_that_differ_widen_the_interval(store: Store, plan: Plan) -> None:
     probe = {**PROBE, "seconds_per_step": 1.0}
-    atomic.append(store.sweep("s").probes, {**probe, "step_spread": [0.5, 3.0]})
-    full = estimate.prices(store, plan)["full"]
+    atomic.append_jsonl(store.sweep("s").probes, {**probe, "step_spread": [0.5, 3.0]})
+    full = estimate.estimate_costs(store, plan)["full"]
     assert (full.low, full.seconds, full.high) == (50, 100, 300)
 
 
@@ -151,7 +151,7 @@ def test_arms_that_differ_in_their_draws_alone_have_one_price(store: Store, plan
     cell = Cell(arm="again", seed=0, run="a" * 16)
     both = dataclasses.replace(plan, arms=(*plan.arms, again), cells=(*plan.cells, cell))
     took(store.run(cell.run), 20, "trained")
-    known = estimate.prices(store, both)
+    known = estimate.estimate_costs(store, both)
     assert known["full"] == known["again"]
     assert "none" not in known
 
@@ -159,8 +159,8 @@ def test_arms_that_differ_in_their_draws_alone_have_one_price(store: Store, plan
 def test_the_newest_probe_counts(store: Store, plan: Plan) -> None:
     for seconds in (9.0, 1.0):
         probe = {**PROBE, "seconds_per_step": seconds}
-        atomic.append(store.sweep("s").probes, probe)
-    assert estimate.prices(store, plan)["full"].seconds == 100
+        atomic.append_jsonl(store.sweep("s").probes, probe)
+    assert estimate.estimate_costs(store, plan)["full"].seconds == 100
 
 
 def test_what_another_kind_of_device_took_tells_nothing(store: Store, plan: Plan) -> None:
@@ -168,41 +168,41 @@ def test_what_another_kind_of_device_took_tells_nothing(store: Store, plan: Plan
     took(store.run(plan.cells[0].run), 20, "trained")
     for unsaid in ({}, {"device": "cpu"}):
         probe = {"arm": "full", "seconds_per_step": 9.0, "fixed_seconds": 0.0, **unsaid}
-        atomic.append(store.sweep("s").probes, probe)
-    assert estimate.prices(store, on_gpu) == {}
-    assert estimate.prices(store, plan)["full"].seconds == 20
-    atomic.append(store.sweep("s").probes, {**PROBE, "device": "cuda", "seconds_per_step": 1.0})
-    assert estimate.prices(store, on_gpu)["full"].seconds == 100
+        atomic.append_jsonl(store.sweep("s").probes, probe)
+    assert estimate.estimate_costs(store, on_gpu) == {}
+    assert estimate.estimate_costs(store, plan)["full"].seconds == 20
+    atomic.append_jsonl(store.sweep("s").probes, {**PROBE, "device": "cuda", "seconds_per_step": 1.0})
+    assert estimate.estimate_costs(store, on_gpu)["full"].seconds == 100
     took(store.run(plan.cells[2].run), 30, "trained", device="cuda")
-    assert estimate.prices(store, on_gpu)["full"].seconds == 30
-    assert estimate.prices(store, plan)["full"].seconds == 20
+    assert estimate.estimate_costs(store, on_gpu)["full"].seconds == 30
+    assert estimate.estimate_costs(store, plan)["full"].seconds == 20
 
 
 def test_an_estimate_adds_what_is_open_and_divides_by_slots(plan: Plan) -> None:
     known = {"full": priced(100), "none": priced(20)}
-    text = estimate.estimate(plan, states(plan), known, 2)
+    text = estimate.describe_total_cost(plan, states(plan), known, 2)
     assert text == "6 runs in about 3 min (2 min to 6 min) on 2 slots (from probe)"
-    text = estimate.estimate(plan, states(plan), known, 2, devices=4)
+    text = estimate.describe_total_cost(plan, states(plan), known, 2, devices=4)
     assert "on 2 slots, 0.4 GPU-hours (from probe)" in text
-    assert estimate.estimate(plan, [], known, 2) == "nothing to run"
+    assert estimate.describe_total_cost(plan, [], known, 2) == "nothing to run"
     one = [plan.cells[0].run]
-    assert estimate.estimate(plan, one, known, 2).startswith("1 runs in about 2 min")
+    assert estimate.describe_total_cost(plan, one, known, 2).startswith("1 runs in about 2 min")
 
 
 def test_what_is_not_measured_is_said(plan: Plan) -> None:
     known = {"full": priced(100, "past runs")}
-    text = estimate.estimate(plan, states(plan), known, 1)
+    text = estimate.describe_total_cost(plan, states(plan), known, 1)
     assert text == "not measured for 1 arms; the rest 5 min"
-    assert estimate.columns(None, 1)[0] == "not measured"
-    assert estimate.columns(known["full"], 0) == ("2 min (50 s to 3 min)", "", "", "")
-    assert estimate.columns(known["full"], 9)[1] == "0.25"
+    assert estimate.format_cost_columns(None, 1)[0] == "not measured"
+    assert estimate.format_cost_columns(known["full"], 0) == ("2 min (50 s to 3 min)", "", "", "")
+    assert estimate.format_cost_columns(known["full"], 9)[1] == "0.25"
 
 
 def test_what_was_foretold_first_stands(store: Store, plan: Plan) -> None:
     runs = [c.run for c in plan.cells]
-    estimate.foretell(store, plan, runs[:2], {"full": priced(10)}, 2)
-    estimate.foretell(store, plan, runs, {a: priced(99) for a in ARMS}, 2)
-    said = {p["run"]: p["seconds"] for p in atomic.lines(store.sweep("s").prices)}
+    estimate.record_estimates(store, plan, runs[:2], {"full": priced(10)}, 2)
+    estimate.record_estimates(store, plan, runs, {a: priced(99) for a in ARMS}, 2)
+    said = {p["run"]: p["seconds"] for p in atomic.read_jsonl(store.sweep("s").prices)}
     assert said == {runs[0]: 10, **dict.fromkeys(runs[1:], 99)}
 
 
@@ -211,7 +211,7 @@ def test_a_run_that_two_arms_share_is_paid_once(plan: Plan) -> None:
         plan, cells=tuple(dataclasses.replace(c, run="r" * 16) for c in plan.cells)
     )
     known = {a: priced(30) for a in ARMS}
-    text = estimate.estimate(shared, ["r" * 16], known, 1)
+    text = estimate.describe_total_cost(shared, ["r" * 16], known, 1)
     assert text.startswith("1 runs in about 30 s")
 
 

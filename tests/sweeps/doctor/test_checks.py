@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from sweeps.doctor import device, filesystem, packages, slurm_cluster, test_job
-from sweeps.doctor.finding import Finding, from_record
-from sweeps.doctor.slurm_cluster import Need, Seen
+from sweeps.doctor.finding import Diagnostic, parse_diagnostic
+from sweeps.doctor.slurm_cluster import JobRequirements, ClusterInfo
 from tests.helpers import ROOT
 from tests.helpers.deny_syscalls import CALLS
 
@@ -29,7 +29,7 @@ EXAMINE = (
 )
 
 
-def levels(findings: list[Finding]) -> dict[str, str]:
+def levels(findings: list[Diagnostic]) -> dict[str, str]:
     return {f.check: f.level for f in findings}
 
 
@@ -37,7 +37,7 @@ def levels(findings: list[Finding]) -> dict[str, str]:
 
 
 def test_a_good_folder_is_left_as_it_was(tmp_path: Path) -> None:
-    assert set(levels(filesystem.examine(tmp_path)).values()) == {"ok"}
+    assert set(levels(filesystem.check_file_system(tmp_path)).values()) == {"ok"}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -63,7 +63,7 @@ def test_a_file_system_that_lacks_a_call_is_found(tmp_path: Path, call: str, che
     done = subprocess.run(
         [*command, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    found = [from_record(record) for record in json.loads(done.stdout)]
+    found = [parse_diagnostic(record) for record in json.loads(done.stdout)]
     (wrong,) = [f for f in found if f.level != "ok"]
     assert (wrong.check, wrong.level) == (check, "problem")
     assert "store=" in wrong.mend
@@ -71,7 +71,7 @@ def test_a_file_system_that_lacks_a_call_is_found(tmp_path: Path, call: str, che
 
 def found_alone(place: Path, check: str) -> str:
     """What is said of the one thing that is wrong with a folder."""
-    (wrong,) = [f for f in filesystem.examine(place) if f.level != "ok"]
+    (wrong,) = [f for f in filesystem.check_file_system(place) if f.level != "ok"]
     assert (wrong.check, wrong.level) == (check, "problem")
     assert "store=" in wrong.mend
     assert list(place.iterdir()) == []
@@ -137,17 +137,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_found(small_disk: Path) -> None:
-    found = filesystem.room(small_disk, 2_000_000, 0, "1 run")
+    found = filesystem.check_free_space(small_disk, 2_000_000, 0, "1 run")
     assert (found.level, "2.0 MB needed" in found.said) == ("problem", True)
-    assert filesystem.room(small_disk, 500_000, 0, "1 run").level == "ok"
-    assert filesystem.room(small_disk, None, 10**9, "1 run").level == "warning"
+    assert filesystem.check_free_space(small_disk, 500_000, 0, "1 run").level == "ok"
+    assert filesystem.check_free_space(small_disk, None, 10**9, "1 run").level == "warning"
     (small_disk / "ballast").write_bytes(bytes(1 << 20))
-    assert set(levels(filesystem.examine(small_disk)).values()) == {"problem", "ok"}
+    assert set(levels(filesystem.check_file_system(small_disk)).values()) == {"problem", "ok"}
 
 
 def test_too_few_files_are_found(small_disk: Path) -> None:
-    assert filesystem.inodes(small_disk, 1).level == "problem"
-    assert filesystem.inodes(small_disk.parent, 1).level == "ok"
+    assert filesystem.check_inodes(small_disk, 1).level == "problem"
+    assert filesystem.check_inodes(small_disk.parent, 1).level == "ok"
 
 
 # ---- software ------------------------------------------------------------------------------------
@@ -167,25 +167,25 @@ def project(root: Path, *dependencies: str, python: str = ">=3.11", tested: str 
 
 
 def test_this_installation_is_as_required() -> None:
-    found = levels(packages.examine(ROOT))
+    found = levels(packages.check_packages(ROOT))
     assert found["Python"] == found["libraries"] == "ok"
 
 
 def test_an_old_python_is_found(tmp_path: Path) -> None:
-    (python, *_) = packages.examine(project(tmp_path, python=">=3.99"))
+    (python, *_) = packages.check_packages(project(tmp_path, python=">=3.99"))
     assert (python.level, ">=3.99" in python.said) == ("problem", True)
 
 
 @pytest.mark.parametrize("line", ["numpy>=99", "no-such-library>=1"])
 def test_an_old_or_missing_library_is_found(tmp_path: Path, line: str) -> None:
-    found = packages.examine(project(tmp_path, "pytest>=1", line))[1]
+    found = packages.check_packages(project(tmp_path, "pytest>=1", line))[1]
     assert found.level == "problem"
     assert "pip install" in found.mend
     assert ("missing" in found.said) == line.startswith("no-such")
 
 
 def test_other_versions_than_tested_are_found(tmp_path: Path) -> None:
-    found = packages.examine(project(tmp_path, tested="numpy==0.1\nno-such-library==1\n"))[2]
+    found = packages.check_packages(project(tmp_path, tested="numpy==0.1\nno-such-library==1\n"))[2]
     assert (found.level, "numpy" in found.said) == ("warning", True)
     assert "no-such" not in found.said, "what is not needed need not be there"
 
@@ -194,32 +194,32 @@ def test_other_versions_than_tested_are_found(tmp_path: Path) -> None:
 
 
 def test_torch_and_the_device_are_looked_at_in_another_process() -> None:
-    torch, absent = device.examine("nonsense:7")
+    torch, absent = device.check_device("nonsense:7")
     assert (torch.level, "timm" in torch.said) == ("ok", True)
     assert (absent.level, "runtime.device=cpu" in absent.mend) == ("problem", True)
 
 
-SEEN = {"versions": dict.fromkeys(device.IMPORTED, "1"), "gpus": 2, "error": None}
+SEEN = {"versions": dict.fromkeys(device.REQUIRED_MODULES, "1"), "gpus": 2, "error": None}
 
 
 def test_too_few_gpus_are_found() -> None:
-    assert set(levels(device.judge(SEEN, "cuda", 2)).values()) == {"ok"}
-    wrong = device.judge(SEEN, "cuda", 3)[1]
+    assert set(levels(device.build_diagnostics(SEEN, "cuda", 2)).values()) == {"ok"}
+    wrong = device.build_diagnostics(SEEN, "cuda", 3)[1]
     assert (wrong.level, wrong.mend) == ("problem", "launcher.slots=2, or more GPUs")
 
 
 def test_a_broken_library_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torchvision.py").write_text("raise ImportError('libjpeg.so.8: no such file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (found,) = device.examine("cpu")
+    (found,) = device.check_device("cpu")
     assert (found.level, "libjpeg" in found.said) == ("problem", True)
 
 
 def test_imports_that_hang_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torch.py").write_text("import time; time.sleep(600)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(device, "START_SECONDS", 1)
-    (found,) = device.examine("cpu")
+    monkeypatch.setattr(device, "IMPORT_TIMEOUT_SECONDS", 1)
+    (found,) = device.check_device("cpu")
     assert (found.level, found.said) == ("problem", "its imports did not end in 1 s")
 
 
@@ -241,49 +241,49 @@ URGENT = {"PartitionName": "urgent", "PriorityTier": "9", "MaxTime": "UNLIMITED"
 
 def seen(
     config: dict[str, str] | None = None, ours: dict[str, str] | None = None, **other: Any
-) -> Seen:
+) -> ClusterInfo:
     partitions = {"gpu": {**OURS, **(ours or {})}, "urgent": URGENT}
     known: dict[str, Any] = {"nodes": {"idle": 2}, "most_submitted": None, "refusal": None}
-    return Seen(config={**CONFIG, **(config or {})}, partitions=partitions, **{**known, **other})
+    return ClusterInfo(config={**CONFIG, **(config or {})}, partitions=partitions, **{**known, **other})
 
 
 def test_a_good_cluster_has_nothing_wrong() -> None:
-    assert set(levels(slurm_cluster.judge(seen(), Need())).values()) == {"ok"}
+    assert set(levels(slurm_cluster.run_checks(seen(), JobRequirements())).values()) == {"ok"}
 
 
-WRONG: list[tuple[str, str, Seen, Need]] = [
-    ("partition", "problem", seen(), Need(partition="gpus")),
-    ("partition", "problem", seen(ours={"Default": "NO"}), Need()),
-    ("nodes", "problem", seen(nodes={"idle": 1, "down*": 3}), Need(nodes=2)),
-    ("sbatch takes such a job", "problem", seen(refusal="Invalid account"), Need()),
-    ("time limit", "problem", seen(), Need(minutes=24 * 60 + 1)),
-    ("time to save", "warning", seen(ours={"GraceTime": "999"}), Need(save_seconds=121)),
-    ("time to save", "warning", seen(), Need(save_seconds=50, notice_seconds=49)),
-    ("GPUs asked for", "warning", seen(), Need(idle="8 GPUs a node are asked for")),
-    ("array limit", "warning", seen({"MaxArraySize": "8"}), Need(jobs=9)),
-    ("array limit", "warning", seen({"MaxArraySize": "0"}), Need(jobs=2)),
-    ("job limit", "warning", seen({"MaxJobCount": "10"}), Need(jobs=10)),
-    ("job limit", "warning", seen(most_submitted=3), Need(jobs=3)),
-    ("requeue", "warning", seen({"JobRequeue": "0"}), Need()),
-    ("preemption", "warning", seen(ours={"GraceTime": "0"}), Need()),
-    ("preemption", "warning", seen(), Need(save_seconds=90)),
-    ("preemption", "warning", seen(ours={"PreemptMode": "CANCEL"}), Need()),
-    ("preemption", "warning", seen(ours={"PreemptMode": "GANG,SUSPEND"}), Need()),
+WRONG: list[tuple[str, str, ClusterInfo, JobRequirements]] = [
+    ("partition", "problem", seen(), JobRequirements(partition="gpus")),
+    ("partition", "problem", seen(ours={"Default": "NO"}), JobRequirements()),
+    ("nodes", "problem", seen(nodes={"idle": 1, "down*": 3}), JobRequirements(nodes=2)),
+    ("sbatch takes such a job", "problem", seen(refusal="Invalid account"), JobRequirements()),
+    ("time limit", "problem", seen(), JobRequirements(minutes=24 * 60 + 1)),
+    ("time to save", "warning", seen(ours={"GraceTime": "999"}), JobRequirements(save_seconds=121)),
+    ("time to save", "warning", seen(), JobRequirements(save_seconds=50, notice_seconds=49)),
+    ("GPUs asked for", "warning", seen(), JobRequirements(idle="8 GPUs a node are asked for")),
+    ("array limit", "warning", seen({"MaxArraySize": "8"}), JobRequirements(jobs=9)),
+    ("array limit", "warning", seen({"MaxArraySize": "0"}), JobRequirements(jobs=2)),
+    ("job limit", "warning", seen({"MaxJobCount": "10"}), JobRequirements(jobs=10)),
+    ("job limit", "warning", seen(most_submitted=3), JobRequirements(jobs=3)),
+    ("requeue", "warning", seen({"JobRequeue": "0"}), JobRequirements()),
+    ("preemption", "warning", seen(ours={"GraceTime": "0"}), JobRequirements()),
+    ("preemption", "warning", seen(), JobRequirements(save_seconds=90)),
+    ("preemption", "warning", seen(ours={"PreemptMode": "CANCEL"}), JobRequirements()),
+    ("preemption", "warning", seen(ours={"PreemptMode": "GANG,SUSPEND"}), JobRequirements()),
     (
         "preemption",
         "warning",
         seen({"PreemptType": "preempt/qos", "PreemptMode": "CANCEL"}),
-        Need(),
+        JobRequirements(),
     ),
-    ("states of ended jobs", "warning", seen({"MinJobAge": "2 sec"}), Need()),
+    ("states of ended jobs", "warning", seen({"MinJobAge": "2 sec"}), JobRequirements()),
 ]
 
 
 @pytest.mark.parametrize(("check", "level", "cluster_", "need"), WRONG)
 def test_each_thing_that_is_wrong_is_found_alone(
-    check: str, level: str, cluster_: Seen, need: Need
+    check: str, level: str, cluster_: ClusterInfo, need: JobRequirements
 ) -> None:
-    found = slurm_cluster.judge(cluster_, need)
+    found = slurm_cluster.run_checks(cluster_, need)
     assert {f.check: f.level for f in found if f.level != "ok"} == {check: level}
     assert all(f.mend for f in found if f.level != "ok")
 
@@ -296,18 +296,18 @@ def test_each_thing_that_is_wrong_is_found_alone(
         seen(ours={"PriorityTier": "9", "GraceTime": "0"}),
     ],
 )
-def test_where_nothing_preempts_there_is_nothing_to_warn_of(cluster_: Seen) -> None:
-    assert levels(slurm_cluster.judge(cluster_, Need()))["preemption"] == "ok"
+def test_where_nothing_preempts_there_is_nothing_to_warn_of(cluster_: ClusterInfo) -> None:
+    assert levels(slurm_cluster.run_checks(cluster_, JobRequirements()))["preemption"] == "ok"
 
 
 def test_what_slurm_prints_is_read() -> None:
-    assert [slurm_cluster.number(t) for t in ("300 sec", "8", None, "n/a")] == [300, 8, 0, 0]
+    assert [slurm_cluster.parse_leading_int(t) for t in ("300 sec", "8", None, "n/a")] == [300, 8, 0, 0]
     said = ["UNLIMITED", "1-12:00:00", "00:30:00", "90:00", "00:00:30"]
-    assert list(map(slurm_cluster.minutes, said)) == [math.inf, 2160, 30, 90, 0.5]
-    assert slurm_cluster.least(["", "40", "7"]) == 7
-    assert slurm_cluster.least(["", ""]) is None
+    assert list(map(slurm_cluster.parse_time_limit_minutes, said)) == [math.inf, 2160, 30, 90, 0.5]
+    assert slurm_cluster.parse_smallest_limit(["", "40", "7"]) == 7
+    assert slurm_cluster.parse_smallest_limit(["", ""]) is None
     told = "sbatch: error: Batch job submission failed: Invalid account\n"
-    assert slurm_cluster.last_line(told) == "Batch job submission failed: Invalid account"
+    assert slurm_cluster.extract_last_line(told) == "Batch job submission failed: Invalid account"
 
 
 def test_what_a_launcher_asks_for_becomes_options_of_sbatch() -> None:
@@ -319,12 +319,12 @@ def test_what_a_launcher_asks_for_becomes_options_of_sbatch() -> None:
         "additional_parameters": {"hold": True, "requeue": True, "reservation": "r"},
     }
     said = ("--partition=gpu", "--gpus-per-node=2", "--requeue", "--reservation=r")
-    assert slurm_cluster.options(asked) == said
+    assert slurm_cluster.format_sbatch_options(asked) == said
 
 
 def test_no_slurm_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    (found,) = slurm_cluster.examine(Need())
+    (found,) = slurm_cluster.check_cluster(JobRequirements())
     assert (found.level, "launcher=local" in found.mend) == ("problem", True)
 
 
@@ -333,16 +333,16 @@ def test_no_slurm_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def report(tmp_path: Path) -> dict[str, Any]:
-    (tmp_path / test_job.TOKEN).write_text("t")
+    (tmp_path / test_job.TOKEN_FILE).write_text("t")
     seen_ = {"host": "n1", "time": time.time(), "token": "t", "submits": True}
-    good = [dataclasses.asdict(f) for f in filesystem.examine(tmp_path)]
+    good = [dataclasses.asdict(f) for f in filesystem.check_file_system(tmp_path)]
     return {**seen_, "findings": good}
 
 
 def judged(report: dict[str, Any]) -> dict[str, str]:
     now = time.time()
     return {
-        f.check: f.level for f in test_job.judge(report, "t", now - 60, now + 1) if f.level != "ok"
+        f.check: f.level for f in test_job.build_diagnostics(report, "t", now - 60, now + 1) if f.level != "ok"
     }
 
 
@@ -382,8 +382,8 @@ def test_a_test_job_that_waits_in_vain_is_found(
         (tmp_path / name).write_text(f"#!/bin/sh\n{rest}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr(test_job, "MINUTES", 0.01)
-    found = test_job.examine(tmp_path, Need(), where="cpu", gpus=0, python="python", setup=())
+    monkeypatch.setattr(test_job, "TIME_LIMIT_MINUTES", 0.01)
+    found = test_job.run_test_job(tmp_path, JobRequirements(), where="cpu", gpus=0, python="python", setup=())
     assert levels(found) == {"test job": "warning", "requeue granted": "ok"}
     assert found[0].said == "job 77 was pending for 0.01 minutes (Resources)"
     assert found[0].mend
@@ -391,5 +391,5 @@ def test_a_test_job_that_waits_in_vain_is_found(
 
 
 def test_a_requeue_that_was_taken_away_is_found() -> None:
-    assert test_job.requeues("JobId=1 Requeue=0 Restarts=0").level == "warning"
-    assert test_job.requeues("JobId=1 Requeue=1 Restarts=0").level == "ok"
+    assert test_job.check_requeue("JobId=1 Requeue=0 Restarts=0").level == "warning"
+    assert test_job.check_requeue("JobId=1 Requeue=1 Restarts=0").level == "ok"

@@ -12,15 +12,15 @@ import pytest
 
 from ablations.plan import plan as plans
 from sweeps.config import request
-from sweeps.config.request import LocalLauncher, SlurmLauncher
+from sweeps.config.request import LocalLauncherConfig, SlurmLauncherConfig
 from sweeps.costs import limit
-from sweeps.costs.audit_scope import basis
+from sweeps.costs.audit_scope import compute_audit_key
 from sweeps.doctor import doctor
-from sweeps.doctor.finding import Finding, ok
+from sweeps.doctor.finding import Diagnostic, ok
 from tests.helpers import dataset_trees
 from tests.helpers.command_line import TINY, Driver
 from uniclip.errors import UserError
-from uniclip.io.atomic import append, as_json, lines, replace
+from uniclip.io.atomic import append_jsonl, to_json_bytes, read_jsonl, atomic_write
 
 ARMS = ("arms=[full,clip]", "seeds=2", "train.steps=20")
 
@@ -42,18 +42,18 @@ def findings(driver: Driver, *words: str, status: int) -> dict[str, tuple[str, s
     return {f["check"]: (f["level"], f["said"]) for f in by_level}
 
 
-def patient(folder: Path, *words: str) -> doctor.Patient:
-    asked = request.asked([*TINY, *ARMS, f"store={folder}", *words])
-    planned = plans.make(asked.request)
+def patient(folder: Path, *words: str) -> doctor.DoctorContext:
+    asked = request.parse_request([*TINY, *ARMS, f"store={folder}", *words])
+    planned = plans.build_plan(asked.request)
     config = planned.configs[planned.plan.reference]
-    return doctor.Patient(
+    return doctor.DoctorContext(
         settings=asked.settings, config=config, store=asked.store, planned=planned, submit=False
     )
 
 
 def test_a_probe_measures_and_runs_nothing(probed: Driver) -> None:
     assert probed.endings() == dict.fromkeys(probed.endings(), [])
-    probes = lines(probed.store.sweep(probed.plan().sweep).probes)
+    probes = read_jsonl(probed.store.sweep(probed.plan().sweep).probes)
     assert {p["arm"] for p in probes} == {"full", "clip"}
     for probe in probes:
         fastest, slowest = probe["step_spread"]
@@ -105,7 +105,7 @@ def test_what_is_wrong_is_found_and_the_rest_is_looked_at_all_the_same(probed: D
 def test_missing_training_data_are_found(tmp_path: Path) -> None:
     words = ["ablation=components", "data=csv", f"data.path={tmp_path}/no.csv"]
     flags = Namespace(submit=False, json=True, overrides=[*words, f"store={tmp_path}/store"])
-    first = next(doctor.examined(flags))
+    first = next(doctor.collect_diagnostics(flags))
     assert (first.level, "no.csv" in first.said) == ("problem", True)
 
 
@@ -136,13 +136,13 @@ def test_a_store_that_is_a_file_is_one_problem_among_the_findings(tmp_path: Path
 def test_a_check_that_stumbles_is_a_problem_and_the_next_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def store_folder(ill: doctor.Patient) -> Iterator[Finding]:
+    def store_folder(ill: doctor.DoctorContext) -> Iterator[Diagnostic]:
         yield ok("store", "so far")
         raise error
 
-    monkeypatch.setattr(doctor, "CHECKS", (store_folder, doctor.room))
+    monkeypatch.setattr(doctor, "CHECKS", (store_folder, doctor.check_disk_space))
     flags = Namespace(submit=False, json=True, overrides=[f"store={tmp_path}/store"])
-    first, second, third, *_ = doctor.examined(flags)
+    first, second, third, *_ = doctor.collect_diagnostics(flags)
     assert first.said == "so far"
     assert (second.check, second.level, second.said) == ("store folder", "problem", str(error))
     assert third.check == "room on the disk"
@@ -153,15 +153,15 @@ def test_a_switch_that_switches_nothing_is_found(tmp_path: Path) -> None:
     assert ill.planned is not None
     sweep = ill.store.sweep(ill.planned.plan.sweep)
     broken = {"arm": "clip", "check": "aware is off", "holds": False, "detail": "x", "inert": False}
-    meant = dataclasses.asdict(basis(ill.planned.plan))
-    replace(sweep.audit, as_json({"findings": [broken, {**broken, "holds": True}], **meant}))
-    first, second = doctor.switches(ill)
+    meant = dataclasses.asdict(compute_audit_key(ill.planned.plan))
+    atomic_write(sweep.audit, to_json_bytes({"findings": [broken, {**broken, "holds": True}], **meant}))
+    first, second = doctor.check_audit(ill)
     assert (first.level, "clip: aware is off" in first.said) == ("problem", True)
     assert "1 of 2" in second.said
 
 
 def test_switches_that_are_not_proven_are_told(tmp_path: Path) -> None:
-    (found,) = doctor.switches(patient(tmp_path, "launcher=slurm"))
+    (found,) = doctor.check_audit(patient(tmp_path, "launcher=slurm"))
     assert (found.check, found.level, found.said) == ("switches", "warning", "not proven yet")
     assert "plan --probe" in found.mend
 
@@ -169,7 +169,7 @@ def test_switches_that_are_not_proven_are_told(tmp_path: Path) -> None:
 def test_a_probe_that_fails_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('libcuda.so.1: no such file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (found,) = doctor.switches(patient(tmp_path / "store"))
+    (found,) = doctor.check_audit(patient(tmp_path / "store"))
     assert (found.check, found.level) == ("switches", "problem")
     assert found.said.endswith("ended without a result: ImportError: libcuda.so.1: no such file")
 
@@ -180,7 +180,7 @@ def test_a_published_set_of_other_numbers_or_damaged_is_found(tmp_path: Path) ->
     for damage, said in ((None, "train 6 (published: 50,000)"), (b"\x80\x02}q", "test")):
         if damage is not None:
             (tmp_path / "cifar-100-python/test").write_bytes(damage)
-        first, last = doctor.data_sets(ill)
+        first, last = doctor.check_evaluation_datasets(ill)
         assert (first.check, first.level) == ("data sets", "warning")
         assert first.said.startswith("cifar100: ")
         assert said in first.said
@@ -192,7 +192,7 @@ def test_a_set_without_training_pictures_is_told(tmp_path: Path) -> None:
     dataset_trees.imagenet(tmp_path)
     (tmp_path / "imagenet/train").rename(tmp_path / "elsewhere")
     ill = patient(tmp_path, f"data_root={tmp_path}", "benchmark=[scenes,imagenet]")
-    found = {f.said: f for f in doctor.data_sets(ill)}
+    found = {f.said: f for f in doctor.check_evaluation_datasets(ill)}
     lacking = found["imagenet: its linear probe will be n/a"]
     assert (lacking.check, lacking.level) == ("data sets", "warning")
     assert "imagenet/train" in lacking.mend
@@ -202,19 +202,19 @@ def test_a_disk_that_is_too_small_is_found(tmp_path: Path) -> None:
     ill = patient(tmp_path)
     assert ill.planned is not None
     sweep = ill.store.sweep(ill.planned.plan.sweep)
-    (unknown, _) = doctor.room(ill)
+    (unknown, _) = doctor.check_disk_space(ill)
     assert (unknown.level, "not measured" in unknown.said) == ("ok", True)
     for arm in ("full", "clip"):
         times = {"seconds_per_step": 1, "fixed_seconds": 1}
         sizes = {"parameters": 1e15, "checkpoint_bytes": 1e15}
-        append(sweep.probes, {"arm": arm, "device": "cpu", **times, **sizes})
-    (small, _) = doctor.room(ill)
+        append_jsonl(sweep.probes, {"arm": arm, "device": "cpu", **times, **sizes})
+    (small, _) = doctor.check_disk_space(ill)
     assert (small.level, "GB needed (4 runs)" in small.said) == ("problem", True)
 
 
 def test_a_store_that_cannot_be_made_is_found(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    (found,) = doctor.store_folder(patient(tmp_path / "file" / "store"))
+    (found,) = doctor.check_store_folder(patient(tmp_path / "file" / "store"))
     assert (found.level, "cannot be written" in found.said) == ("problem", True)
 
 
@@ -225,20 +225,20 @@ def test_submit_is_for_clusters(probed: Driver) -> None:
 @pytest.mark.parametrize(
     ("launcher", "device", "gpus"),
     [
-        (LocalLauncher(), "cpu", 0),
-        (LocalLauncher(), "cuda", 1),
-        (SlurmLauncher(), "cpu", 0),
-        (SlurmLauncher(nodes=2, gpus_per_node=8), "cuda", 16),
-        (SlurmLauncher(nodes=2, gres="gpu:3"), "cuda", 6),
-        (SlurmLauncher(gres="gpu:a100:4"), "cuda", 4),
-        (SlurmLauncher(gres="gpu"), "cuda", 1),
-        (SlurmLauncher(gres="gpu:a100"), "cuda", 1),
-        (SlurmLauncher(gres="tmpfs:8G,gpu:2"), "cuda", 2),
-        (SlurmLauncher(gres="license:4"), "cpu", 0),
+        (LocalLauncherConfig(), "cpu", 0),
+        (LocalLauncherConfig(), "cuda", 1),
+        (SlurmLauncherConfig(), "cpu", 0),
+        (SlurmLauncherConfig(nodes=2, gpus_per_node=8), "cuda", 16),
+        (SlurmLauncherConfig(nodes=2, gres="gpu:3"), "cuda", 6),
+        (SlurmLauncherConfig(gres="gpu:a100:4"), "cuda", 4),
+        (SlurmLauncherConfig(gres="gpu"), "cuda", 1),
+        (SlurmLauncherConfig(gres="gpu:a100"), "cuda", 1),
+        (SlurmLauncherConfig(gres="tmpfs:8G,gpu:2"), "cuda", 2),
+        (SlurmLauncherConfig(gres="license:4"), "cpu", 0),
     ],
 )
 def test_gpus_of_a_run_are_counted(launcher: object, device: str, gpus: int) -> None:
-    assert limit.devices(launcher, device) == gpus
+    assert limit.count_gpus_per_run(launcher, device) == gpus
 
 
 def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
@@ -247,12 +247,12 @@ def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
         assert ill.planned is not None
         probe = {"arm": arm, "device": "cpu", "seconds_per_step": 2.0, "fixed_seconds": 1}
         sweep = ill.store.sweep(ill.planned.plan.sweep)
-        append(sweep.probes, {**probe, "checkpoint_bytes": 5e8})
-    need = doctor.need(ill)
+        append_jsonl(sweep.probes, {**probe, "checkpoint_bytes": 5e8})
+    need = doctor.build_requirements(ill)
     assert {"--partition=gpu", "--time=30", "--requeue"} <= set(need.options)
     assert not any("hold" in option or "setup" in option for option in need.options)
     assert (need.jobs, need.minutes, need.save_seconds) == (4, 30, 7.0)
     assert (need.notice_seconds, need.idle) == (120, "")
     idle = patient(tmp_path, "launcher=slurm", "launcher.gpus_per_node=8")
-    assert "8 GPUs a node" in doctor.need(idle).idle
+    assert "8 GPUs a node" in doctor.build_requirements(idle).idle
     assert dataclasses.replace(ill, planned=None).open_runs() == []

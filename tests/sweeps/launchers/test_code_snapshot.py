@@ -12,7 +12,7 @@ import pytest
 
 from sweeps.launchers import code_snapshot
 from uniclip.errors import UserError
-from uniclip.identity import source_hash, source_hash_of
+from uniclip.identity import compute_source_hash, hash_source_tree
 from uniclip.store import Store
 
 TAKE = """
@@ -44,7 +44,7 @@ except UserError as error:
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree of this code that may be edited."""
-    taken = code_snapshot.take(Store(tmp_path_factory.mktemp("store")))
+    taken = code_snapshot.create_snapshot(Store(tmp_path_factory.mktemp("store")))
     return Path(shutil.copytree(taken, tmp_path_factory.mktemp("tree") / "code"))
 
 
@@ -56,37 +56,37 @@ def taken(tree: Path, store: Path, edits: int) -> str:
 
 
 def test_a_snapshot_is_the_code_that_runs(tmp_path: Path) -> None:
-    place = code_snapshot.take(Store(tmp_path))
-    assert place.name == source_hash() == source_hash_of(place)
-    assert code_snapshot.take(Store(tmp_path)) == place
+    place = code_snapshot.create_snapshot(Store(tmp_path))
+    assert place.name == compute_source_hash() == hash_source_tree(place)
+    assert code_snapshot.create_snapshot(Store(tmp_path)) == place
     assert list(place.parent.iterdir()) == [place]
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone", "more"])
 def test_a_damaged_snapshot_is_refused(tmp_path: Path, damage: str) -> None:
-    place = code_snapshot.take(Store(tmp_path))
+    place = code_snapshot.create_snapshot(Store(tmp_path))
     file = place / "uniclip" / "errors.py"
     if damage == "gone":
         file.unlink()
     else:
         (file if damage == "changed" else file.with_name("more.py")).write_text("x = 1\n")
-    for act in (lambda: code_snapshot.take(Store(tmp_path)), lambda: code_snapshot.check(place)):
+    for act in (lambda: code_snapshot.create_snapshot(Store(tmp_path)), lambda: code_snapshot.verify_snapshot(place)):
         with pytest.raises(UserError, match="is damaged: .* delete it and run again") as caught:
             act()
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("edits", range(1, code_snapshot.COPIES))
+@pytest.mark.parametrize("edits", range(1, code_snapshot.MAX_COPY_ATTEMPTS))
 def test_a_tree_that_is_edited_meanwhile_is_copied_again(
     tree: Path, tmp_path: Path, edits: int
 ) -> None:
     name = taken(tree, tmp_path, edits)
-    assert name == source_hash_of(tree)
+    assert name == hash_source_tree(tree)
     (place,) = Store(tmp_path).code(name).parent.iterdir()
-    assert source_hash_of(place) == place.name == name
+    assert hash_source_tree(place) == place.name == name
 
 
 def test_a_tree_that_does_not_come_to_rest_is_refused(tree: Path, tmp_path: Path) -> None:
-    said = taken(tree, tmp_path, code_snapshot.COPIES)
+    said = taken(tree, tmp_path, code_snapshot.MAX_COPY_ATTEMPTS)
     assert said == f"the code in {tree} was edited since this command was started: run it again"
     assert list(Store(tmp_path).code("x").parent.iterdir()) == [], "nothing is left"

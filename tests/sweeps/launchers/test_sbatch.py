@@ -11,23 +11,23 @@ from typing import Any
 import pytest
 
 from sweeps.claims import process
-from sweeps.config.request import SlurmLauncher
-from sweeps.launchers.slurm import SHORT_JOB_SECONDS, Order, Queue, packed, requested
-from sweeps.launchers.submissions import Refused
+from sweeps.config.request import SlurmLauncherConfig
+from sweeps.launchers.slurm import MIN_JOB_SECONDS, SubmitOptions, SlurmLauncher, group_runs, build_sbatch_parameters
+from sweeps.launchers.submissions import SubmissionRejected
 from tests.helpers.trivial_sweep import planned
-from uniclip.store import Intent, Store
+from uniclip.store import SubmissionIntent, Store
 
 CODE = Path("/of the/code")
 
 
-def intent(kind: Any = "run", elements: tuple[tuple[str, ...], ...] = (("a",),)) -> Intent:
-    return Intent(
-        token="0123", kind=kind, elements=elements, attempts={}, submitter=process.owner({})
+def intent(kind: Any = "run", elements: tuple[tuple[str, ...], ...] = (("a",),)) -> SubmissionIntent:
+    return SubmissionIntent(
+        token="0123", kind=kind, elements=elements, attempts={}, submitter=process.make_claim_record({})
     )
 
 
 def asked(kind: Any = "run", threads: int = 1, **keys: Any) -> dict[str, Any]:
-    return requested(SlurmLauncher(**keys), intent(kind), CODE, threads)
+    return build_sbatch_parameters(SlurmLauncherConfig(**keys), intent(kind), CODE, threads)
 
 
 # ---- in submitit's words -------------------------------------------------------------------------
@@ -110,11 +110,11 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
 
-    def act(ordered: Intent, after: tuple[str, ...] = (), **keys: Any) -> tuple[str, str]:
+    def act(ordered: SubmissionIntent, after: tuple[str, ...] = (), **keys: Any) -> tuple[str, str]:
         store, plan = Store(tmp_path / "store"), planned(2, 0.0).plan
-        launcher = SlurmLauncher(**keys)
-        order = Order(store=store, sweep=plan.sweep, launcher=launcher, threads=2, words=())
-        return Queue(order, CODE, print)._sbatch(ordered, after), kept.read_text()
+        launcher = SlurmLauncherConfig(**keys)
+        order = SubmitOptions(store=store, sweep=plan.sweep, launcher=launcher, threads=2, words=())
+        return SlurmLauncher(order, CODE, print)._sbatch(ordered, after), kept.read_text()
 
     return act
 
@@ -163,14 +163,14 @@ def test_a_controller_in_a_job_hands_nothing_of_it_on(
 def test_what_sbatch_says_no_to_is_refused_in_its_words(submit: Any, tmp_path: Path) -> None:
     answer = "echo 'sbatch: error: Invalid account' >&2; exit 1"
     (tmp_path / "bin" / "sbatch").write_text(SBATCH.format(kept=tmp_path / "kept", answer=answer))
-    with pytest.raises(Refused, match="Invalid account"):
+    with pytest.raises(SubmissionRejected, match="Invalid account"):
         submit(intent())
 
 
 # ---- how runs share a job ------------------------------------------------------------------------
 
 RUNS = ["a", "b", "c", "d", "e"]
-THIRD = SHORT_JOB_SECONDS / 3
+THIRD = MIN_JOB_SECONDS / 3
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ THIRD = SHORT_JOB_SECONDS / 3
         ({}, None, ["a", "b", "c", "d", "e"]),
         (dict.fromkeys(RUNS, 1.0), None, ["abcde"]),
         (dict.fromkeys(RUNS, THIRD), None, ["abc", "de"]),
-        (dict.fromkeys(RUNS, 2 * SHORT_JOB_SECONDS), None, ["a", "b", "c", "d", "e"]),
+        (dict.fromkeys(RUNS, 2 * MIN_JOB_SECONDS), None, ["a", "b", "c", "d", "e"]),
         ({"a": THIRD, "b": THIRD, "d": THIRD, "e": 1.0}, None, ["ab", "c", "de"]),
     ],
 )
@@ -190,8 +190,8 @@ def test_short_runs_share_a_job(
     seconds: dict[str, float], pack: int | None, groups: list[str]
 ) -> None:
     """None of unknown length shares one unasked."""
-    assert ["".join(group) for group in packed(RUNS, seconds, pack)] == groups
+    assert ["".join(group) for group in group_runs(RUNS, seconds, pack)] == groups
 
 
 def test_no_runs_make_no_jobs() -> None:
-    assert packed([], {}, None) == packed([], {}, 3) == []
+    assert group_runs([], {}, None) == group_runs([], {}, 3) == []

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from sweeps.claims import claim, process
-from sweeps.claims.claim import State
-from sweeps.cli.slurm_job import FOLLOWS
-from sweeps.config.request import SlurmLauncher
-from sweeps.launchers.local import FRUITLESS_STARTS, Slots
-from sweeps.launchers.slurm import Order, Queue
-from sweeps.launchers.submissions import LAUNCHES, Refused
+from sweeps.claims.claim import RunState
+from sweeps.cli.slurm_job import FOLLOW_UP_VARIABLE
+from sweeps.config.request import SlurmLauncherConfig
+from sweeps.launchers.local import MAX_STARTS_WITHOUT_PROGRESS, LocalLauncher
+from sweeps.launchers.slurm import SubmitOptions, SlurmLauncher
+from sweeps.launchers.submissions import MAX_LAUNCH_RETRIES, SubmissionRejected
 from sweeps.monitor import status
-from sweeps.slurm import OURS, Job, Slurm
+from sweeps.slurm import JOB_NAME_PREFIX, Job, Slurm
 from tests.helpers.trivial_sweep import pass_audit, planned
-from uniclip.errors import NotNow, UserError
-from uniclip.store import Intent, Outcome, Store
+from uniclip.errors import RetryLater, UserError
+from uniclip.store import SubmissionIntent, Outcome, Store
 
 LIMIT = "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy"
 
@@ -54,14 +54,14 @@ class Cluster(Slurm):
     def cancel(self, ids: Sequence[str]) -> None:
         self.queue = [job for job in self.queue if job.id not in ids]
 
-    def sbatch(self, intent: Intent, after: Sequence[str]) -> str:
+    def sbatch(self, intent: SubmissionIntent, after: Sequence[str]) -> str:
         if len(self.queue) + len(intent.elements) > self.limit:
-            raise Refused(LIMIT)
+            raise SubmissionRejected(LIMIT)
         self.count += 1
         several = len(intent.elements) > 1
         for i in range(len(intent.elements)):
             id_ = f"{self.count}_{i}" if several else f"{self.count}"
-            name = f"{OURS}{intent.token}"
+            name = f"{JOB_NAME_PREFIX}{intent.token}"
             waits = Job(id=id_, state="PENDING", restarts=0, node="", name=name, reason="Priority")
             self.queue.append(waits)
         return str(self.count)
@@ -84,24 +84,24 @@ class Scene:
         self.runs = list(self.asked.specs)
         self.said: list[str] = []
 
-    def queue(self, pack: int, **order: Any) -> Queue:
-        launcher = SlurmLauncher(pack=pack, follow_up=order.pop("follow_up", True))
+    def queue(self, pack: int, **order: Any) -> SlurmLauncher:
+        launcher = SlurmLauncherConfig(pack=pack, follow_up=order.pop("follow_up", True))
         asked: dict[str, Any] = {"threads": 1, "words": ("run",), **order}
-        ordered = Order(store=self.store, sweep=self.folder.id, launcher=launcher, **asked)
-        queue = Queue(ordered, Path("code"), self.said.append)
+        ordered = SubmitOptions(store=self.store, sweep=self.folder.id, launcher=launcher, **asked)
+        queue = SlurmLauncher(ordered, Path("code"), self.said.append)
         queue.submissions.slurm = self.cluster
         queue._sbatch = self.cluster.sbatch  # type: ignore[method-assign]
         return queue
 
-    def states(self) -> dict[str, State]:
+    def states(self) -> dict[str, RunState]:
         wanted = self.asked.plan.wanted()
-        return {run: claim.look(self.store.run(run), wanted[run]) for run in self.runs}
+        return {run: claim.inspect_run(self.store.run(run), wanted[run]) for run in self.runs}
 
-    def put(self, queue: Queue) -> None:
+    def put(self, queue: SlurmLauncher) -> None:
         states = self.states()
         queue.put([run for run in self.runs if states[run].open], states)
 
-    def kinds(self, queue: Queue) -> Counter[str]:
+    def kinds(self, queue: SlurmLauncher) -> Counter[str]:
         queue.submissions.refresh()
         return Counter(intent.kind for intent, _, _ in queue.submissions.live())
 
@@ -121,9 +121,9 @@ def test_a_cell_that_keeps_dying_does_not_stop_those_beside_it(tmp_path: Path) -
     """All three in one job, whose process dies in the first."""
     scene = Scene(Store(tmp_path), 3)
     queue = scene.queue(pack=3, follow_up=False)
-    for number in range(1, claim.DEATHS + 1):
+    for number in range(1, claim.MAX_SILENT_DEATHS + 1):
         scene.put(queue)
-        dead = dataclasses.replace(process.owner({}), started=1)
+        dead = dataclasses.replace(process.make_claim_record({}), started=1)
         assert scene.store.run(scene.runs[0]).claim(number, dead) is not None
         scene.cluster.queue = []
     scene.put(queue)
@@ -145,23 +145,23 @@ def test_jobs_that_claim_nothing_are_not_submitted_for_ever(tmp_path: Path) -> N
 
 
 @pytest.fixture
-def follow_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], Queue]:
+def follow_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], SlurmLauncher]:
     """Be the job that follows up on a scene, as it runs."""
 
-    def become(scene: Scene) -> Queue:
+    def become(scene: Scene) -> SlurmLauncher:
         live = scene.queue(pack=1).submissions.live()
         (mine,) = (job.id for intent, job, _ in live if intent.kind == "follow" and job.waits)
         scene.cluster.queue = [j for j in scene.cluster.queue if j.id == mine]
         scene.cluster.starts()
         monkeypatch.setenv("SLURM_JOB_ID", mine)
-        monkeypatch.setenv(FOLLOWS, "token")
+        monkeypatch.setenv(FOLLOW_UP_VARIABLE, "token")
         return scene.queue(pack=1)
 
     return become
 
 
 def test_who_follows_up_and_leaves_nobody_behind_comes_back(
-    tmp_path: Path, follow_up: Callable[[Scene], Queue]
+    tmp_path: Path, follow_up: Callable[[Scene], SlurmLauncher]
 ) -> None:
     scene = Scene(Store(tmp_path), 4)
     scene.put(scene.queue(pack=1))
@@ -172,15 +172,15 @@ def test_who_follows_up_and_leaves_nobody_behind_comes_back(
         (True, 2, "Slurm refused who follows up"),
     ):
         scene.cluster.answers, scene.cluster.limit = answers, limit
-        with pytest.raises(NotNow, match=what):
+        with pytest.raises(RetryLater, match=what):
             scene.put(mine)
     scene.cluster.queue = scene.cluster.queue[:1]
-    with pytest.raises(NotNow, match="runs where this cluster's queue does not show it"):
+    with pytest.raises(RetryLater, match="runs where this cluster's queue does not show it"):
         mine.put([], scene.states())
 
 
 def test_who_follows_up_says_that_jobs_end_in_vain(
-    tmp_path: Path, follow_up: Callable[[Scene], Queue]
+    tmp_path: Path, follow_up: Callable[[Scene], SlurmLauncher]
 ) -> None:
     """It is itself in the queue, and no reason to wait."""
     scene = Scene(Store(tmp_path), 2)
@@ -189,23 +189,23 @@ def test_who_follows_up_says_that_jobs_end_in_vain(
         scene.put(follow_up(scene))
     with pytest.raises(UserError, match="jobs end before they take a cell") as error:
         scene.put(follow_up(scene))
-    assert not isinstance(error.value, NotNow)
+    assert not isinstance(error.value, RetryLater)
 
 
 def test_an_unheard_queue_is_no_empty_queue(tmp_path: Path) -> None:
     scene = Scene(Store(tmp_path), 3)
     scene.put(scene.queue(pack=3))
     scene.cluster.answers = False
-    with pytest.raises(NotNow, match="does not answer"):
+    with pytest.raises(RetryLater, match="does not answer"):
         scene.put(scene.queue(pack=3))
     assert [i.kind for i in scene.folder.intents()] == ["run", "follow"], "nothing twice"
 
 
 def test_what_a_dead_controller_was_submitting_is_in_nobodys_hands(tmp_path: Path) -> None:
     scene = Scene(Store(tmp_path), 2)
-    dead = dataclasses.replace(process.owner({}), started=1)
+    dead = dataclasses.replace(process.make_claim_record({}), started=1)
     runs = tuple((run,) for run in scene.runs)
-    intent = Intent(token="t", kind="run", elements=runs, attempts={}, submitter=dead)
+    intent = SubmissionIntent(token="t", kind="run", elements=runs, attempts={}, submitter=dead)
     assert scene.folder.intend(intent)
     assert scene.queue(pack=1).submissions.queued() == {}
     scene.put(scene.queue(pack=1))
@@ -216,19 +216,19 @@ def test_a_job_that_a_node_could_not_start_is_let_go_again(tmp_path: Path) -> No
     scene = Scene(Store(tmp_path), 2)
     scene.put(scene.queue(pack=1))
     (job,) = scene.cluster.released[:1]
-    for restarts, times in ((1, 1), (LAUNCHES, 0)):
+    for restarts, times in ((1, 1), (MAX_LAUNCH_RETRIES, 0)):
         scene.cluster.released.clear()
         changes = {"reason": "launch failed requeued held", "restarts": restarts}
         cells = [dataclasses.replace(j, **changes) for j in scene.cluster.queue if "_" in j.id]
         scene.cluster.queue[:2] = cells
         scene.put(scene.queue(pack=1))
         assert scene.cluster.released == [job] * times
-    row = status.Row(cell="c", run="r", state=State(kind="planned"), job=cells[0])
+    row = status.CellRow(cell="c", run="r", state=RunState(kind="planned"), job=cells[0])
     assert row.advice == f"scontrol release {job}_0, or run"
 
 
 def test_a_command_line_has_its_own_follow_up(
-    tmp_path: Path, follow_up: Callable[[Scene], Queue]
+    tmp_path: Path, follow_up: Callable[[Scene], SlurmLauncher]
 ) -> None:
     """One that runs already looked at other words; one that waits would write them down again."""
     scene = Scene(Store(tmp_path), 3)
@@ -263,15 +263,15 @@ def test_slots_that_die_now_and_then_go_on(monkeypatch: pytest.MonkeyPatch, tmp_
         def done(self) -> bool:
             return True
 
-    slots = Slots(tmp_path, "cpu", 1, lambda proves: lambda: None)
+    slots = LocalLauncher(tmp_path, "cpu", 1, lambda proves: lambda: None)
     monkeypatch.setattr(slots, "_start", lambda job, slot: Ended())
-    states = {f"r{i}": State(kind="planned") for i in range(6)}
+    states = {f"r{i}": RunState(kind="planned") for i in range(6)}
     for run in states:
         for attempt in (1, 2):
             slots.put([run], states)
-            states[run] = State(kind="interrupted", attempt=attempt)
-        states[run] = State(kind="complete", outcome=outcome())
-    for _ in range(FRUITLESS_STARTS):
+            states[run] = RunState(kind="interrupted", attempt=attempt)
+        states[run] = RunState(kind="complete", outcome=outcome())
+    for _ in range(MAX_STARTS_WITHOUT_PROGRESS):
         slots.put(["r5"], states)
     with pytest.raises(UserError, match="workers end before they take a cell"):
         slots.put(["r5"], states)
@@ -282,7 +282,7 @@ def test_a_retry_does_not_wait_for_the_job_that_failed_the_cell(tmp_path: Path) 
     scene = Scene(Store(tmp_path), 3)
     scene.put(scene.queue(pack=3))
     scene.cluster.starts()
-    failed, training = (scene.store.run(r).claim(1, process.owner({})) for r in scene.runs[:2])
+    failed, training = (scene.store.run(r).claim(1, process.make_claim_record({})) for r in scene.runs[:2])
     assert failed is not None
     assert training is not None
     failed.end("failed", "RuntimeError: x")

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from sweeps.claims import process
-from sweeps.claims.claim import Kind, State
+from sweeps.claims.claim import RunStatus, RunState
 from sweeps.monitor import status
-from sweeps.monitor.display import Display, table
-from sweeps.monitor.status import ADVICE, Row
+from sweeps.monitor.display import Display, build_table
+from sweeps.monitor.status import ADVICE, CellRow
 from sweeps.slurm import Job
-from uniclip.store import Arm, Cell, Heartbeat, Intent, Outcome, Plan, Primary, Store
+from uniclip.store import Arm, Cell, Heartbeat, SubmissionIntent, Outcome, Plan, PrimaryMetric, Store
 
-KINDS = typing.get_args(Kind)
+KINDS = typing.get_args(RunStatus)
 RUNS = {"full": "a" * 16, "twin": "a" * 16, "other": "b" * 16}
 
 
@@ -32,7 +32,7 @@ def plan() -> Plan:
             Arm(name=n, label=n, role="outside", levels={}, delta={}) for n in RUNS
         ),
         reference="full", components=(), contrasts=(),
-        primary=Primary(dataset="scenes", score="x"), seeds=(0,),
+        primary=PrimaryMetric(dataset="scenes", score="x"), seeds=(0,),
         cells=tuple(Cell(arm=n, seed=0, run=r) for n, r in RUNS.items()),
         evaluations={n: {} for n in RUNS}, missing={}, base={"train": {"steps": 9}},
     )  # fmt: skip
@@ -43,29 +43,29 @@ def beat(**changes: float) -> Heartbeat:
     return Heartbeat(phase="training", **{**fields, **changes})  # type: ignore[arg-type]
 
 
-def row(state: State, cell: str = "full/0") -> Row:
-    return Row(cell=cell, run="a" * 16, state=state)
+def row(state: RunState, cell: str = "full/0") -> CellRow:
+    return CellRow(cell=cell, run="a" * 16, state=state)
 
 
 def test_every_state_has_an_advice() -> None:
     assert set(ADVICE) == {*KINDS, "queued", "preempted", "unknown"}
-    assert set(status.STYLES) <= set(ADVICE)
+    assert set(status.STATUS_STYLES) <= set(ADVICE)
 
 
 def test_rows_follow_the_plan_and_shared_runs_are_told_alike(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    attempt = store.run(RUNS["full"]).claim(1, process.owner({}))
+    attempt = store.run(RUNS["full"]).claim(1, process.make_claim_record({}))
     assert attempt is not None
-    rows = status.rows(store, plan)
+    rows = status.build_rows(store, plan)
     assert [r.cell for r in rows] == ["full/0", "twin/0", "other/0"]
     assert [r.state.kind for r in rows] == ["running", "running", "planned"]
     assert [r.advice for r in rows] == ["wait", "wait", "run"]
-    assert status.summary(rows) == "2 running, 1 planned"
+    assert status.describe_counts(rows) == "2 running, 1 planned"
     attempt.end("failed", "ValueError: broken")
-    rows = status.rows(store, plan)
+    rows = status.build_rows(store, plan)
     assert [r.state.kind for r in rows] == ["failed", "failed", "planned"]
     assert rows[0].reason == f"ValueError: broken; log: {attempt.log}"
-    assert status.as_records(rows)[0]["log"] == str(attempt.log)
+    assert status.to_records(rows)[0]["log"] == str(attempt.log)
 
 
 WAITS = Job(id="7_1", state="PENDING", restarts=1, node="", name="", reason="Priority")
@@ -74,15 +74,15 @@ WAITS = Job(id="7_1", state="PENDING", restarts=1, node="", name="", reason="Pri
 @pytest.mark.parametrize(
     ("state", "job", "kind", "reason"),
     [
-        (State(kind="planned"), WAITS, "queued", "job 7_1 waits: Priority"),
-        (State(kind="interrupted", after="preempted"), WAITS, "preempted", "it was preempted"),
-        (State(kind="interrupted", after="timed out"), WAITS, "queued", "it was timed out before"),
-        (State(kind="planned", reason="never run"), status.UNHEARD, "unknown", "never run"),
-        (State(kind="complete"), WAITS, "complete", ""),
+        (RunState(kind="planned"), WAITS, "queued", "job 7_1 waits: Priority"),
+        (RunState(kind="interrupted", after="preempted"), WAITS, "preempted", "it was preempted"),
+        (RunState(kind="interrupted", after="timed out"), WAITS, "queued", "it was timed out before"),
+        (RunState(kind="planned", reason="never run"), status.UNKNOWN_JOB, "unknown", "never run"),
+        (RunState(kind="complete"), WAITS, "complete", ""),
     ],
 )
-def test_what_waits_is_what_the_queue_says(state: State, job: Job, kind: str, reason: str) -> None:
-    row = Row(cell="full/0", run="a" * 16, state=state, job=job)
+def test_what_waits_is_what_the_queue_says(state: RunState, job: Job, kind: str, reason: str) -> None:
+    row = CellRow(cell="full/0", run="a" * 16, state=state, job=job)
     assert row.kind == kind
     assert reason in row.reason
     assert row.advice == ADVICE[kind]
@@ -92,8 +92,8 @@ def test_a_queue_that_does_not_answer_is_not_taken_for_an_empty_one(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, commands = Store(tmp_path), tmp_path / "bin"
-    intent = Intent(
-        token="t", kind="run", elements=(("b" * 16,),), attempts={}, submitter=process.owner({})
+    intent = SubmissionIntent(
+        token="t", kind="run", elements=(("b" * 16,),), attempts={}, submitter=process.make_claim_record({})
     )
     store.sweep("s").intend(intent)
     commands.mkdir()
@@ -102,28 +102,28 @@ def test_a_queue_that_does_not_answer_is_not_taken_for_an_empty_one(
         (commands / name).write_text(f"#!/bin/sh\n{says}\n")
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
-    assert [r.kind for r in status.rows(store, plan)] == ["unknown"] * 3
+    assert [r.kind for r in status.build_rows(store, plan)] == ["unknown"] * 3
     (commands / "squeue").write_text("#!/bin/sh\n")
-    assert [r.kind for r in status.rows(store, plan)] == ["planned", "planned", "queued"]
+    assert [r.kind for r in status.build_rows(store, plan)] == ["planned", "planned", "queued"]
 
 
 def test_looking_writes_nothing(plan: Plan, tmp_path: Path) -> None:
-    status.rows(Store(tmp_path / "store"), plan)
+    status.build_rows(Store(tmp_path / "store"), plan)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_progress_says_how_far_and_how_long() -> None:
-    running = row(State(kind="running", heartbeat=beat()))
+    running = row(RunState(kind="running", heartbeat=beat()))
     assert running.progress == "training 30/90, 2 steps/s, 30 s to go"
     assert running.seconds_left == 30
-    assert row(State(kind="interrupted", heartbeat=beat())).progress == "training 30/90"
-    assert row(State(kind="running", heartbeat=beat(rate=0.0))).progress == "training 30/90"
-    assert row(State(kind="planned")).progress == ""
+    assert row(RunState(kind="interrupted", heartbeat=beat())).progress == "training 30/90"
+    assert row(RunState(kind="running", heartbeat=beat(rate=0.0))).progress == "training 30/90"
+    assert row(RunState(kind="planned")).progress == ""
     outcome = Outcome(
         kind="trained", step=90, attempt=1, training="", source="", numerics={}, weights="00",
         best_step=1, cost={},
     )  # fmt: skip
-    assert row(State(kind="complete", outcome=outcome, heartbeat=beat())).progress == "step 90"
+    assert row(RunState(kind="complete", outcome=outcome, heartbeat=beat())).progress == "step 90"
 
 
 @pytest.mark.parametrize(
@@ -134,21 +134,21 @@ def test_progress_says_how_far_and_how_long() -> None:
     ],
 )
 def test_the_place_is_a_machine_and_its_gpu(numerics: dict[str, str], place: str) -> None:
-    held = process.owner(numerics)
-    assert row(State(kind="running", owner=held)).place == place
-    assert row(State(kind="complete", owner=held)).place == ""
+    held = process.make_claim_record(numerics)
+    assert row(RunState(kind="running", owner=held)).place == place
+    assert row(RunState(kind="complete", owner=held)).place == ""
 
 
 def test_the_age_of_a_sign_is_shown_while_it_matters() -> None:
     old = beat(time=time.time() - 600)
-    assert row(State(kind="lost", heartbeat=old)).age == "10 min"
-    assert row(State(kind="complete", heartbeat=old)).age == ""
-    assert row(State(kind="running")).age == ""
+    assert row(RunState(kind="lost", heartbeat=old)).age == "10 min"
+    assert row(RunState(kind="complete", heartbeat=old)).age == ""
+    assert row(RunState(kind="running")).age == ""
 
 
 def test_records_are_json_with_every_cell() -> None:
-    rows = [row(State(kind=k, heartbeat=beat(), reason="why")) for k in KINDS]
-    records = json.loads(json.dumps(status.as_records(rows)))
+    rows = [row(RunState(kind=k, heartbeat=beat(), reason="why")) for k in KINDS]
+    records = json.loads(json.dumps(status.to_records(rows)))
     assert [r["state"] for r in records] == list(KINDS)
     assert all(r["advice"] == ADVICE[r["state"]] for r in records)
     assert records[0]["step"] == 30
@@ -161,13 +161,13 @@ def test_a_run_with_an_outcome_says_as_much_to_machines_as_in_the_table() -> Non
     )  # fmt: skip
     diverged = dataclasses.replace(trained, kind="diverged", step=40, weights=None)
     states = (
-        State(kind="complete", outcome=trained),
-        State(kind="diverged", outcome=diverged),
-        State(kind="due", outcome=trained, attempt=3, heartbeat=beat()),
-        State(kind="running", outcome=trained, attempt=3, heartbeat=beat()),
-        State(kind="running", attempt=1, heartbeat=beat(time=5.0)),
+        RunState(kind="complete", outcome=trained),
+        RunState(kind="diverged", outcome=diverged),
+        RunState(kind="due", outcome=trained, attempt=3, heartbeat=beat()),
+        RunState(kind="running", outcome=trained, attempt=3, heartbeat=beat()),
+        RunState(kind="running", attempt=1, heartbeat=beat(time=5.0)),
     )
-    records = status.as_records(map(row, states))
+    records = status.to_records(map(row, states))
     assert [(r["attempt"], r["step"], r["steps"]) for r in records] == [
         (2, 90, 90),
         (2, 40, None),
@@ -189,10 +189,10 @@ def test_a_log_gets_plain_lines_for_what_changed(
     from rich.console import Console
 
     display = Display(Console(width=200, highlight=False, color_system=None))
-    before = {r: State(kind="running") for r in set(RUNS.values())}
+    before = {r: RunState(kind="running") for r in set(RUNS.values())}
     display.show(plan, before)
     assert printed() == "", "a sweep that goes on is no news"
-    after = {**before, RUNS["other"]: State(kind="failed", reason="[red]broken[/red] file")}
+    after = {**before, RUNS["other"]: RunState(kind="failed", reason="[red]broken[/red] file")}
     display.show(plan, after)
     text = printed()
     assert text.count("\n") == 1
@@ -207,8 +207,8 @@ def test_a_log_gets_plain_lines_for_what_changed(
 def test_a_table_shows_every_cell_of_a_small_sweep(printed: typing.Callable[[], str]) -> None:
     from rich.console import Console
 
-    rows = [row(State(kind=k), f"arm-{k}/0") for k in KINDS]
-    Console(width=200, color_system=None).print(table(rows))
+    rows = [row(RunState(kind=k), f"arm-{k}/0") for k in KINDS]
+    Console(width=200, color_system=None).print(build_table(rows))
     text = printed()
     assert all(f"arm-{k}/0" in text for k in KINDS)
 
@@ -217,13 +217,13 @@ def test_a_reason_in_the_table_is_not_markup(printed: typing.Callable[[], str]) 
     from rich.console import Console
 
     reason = "KeyError: 'x[/y]' not in [bold]"
-    Console(width=200, color_system=None).print(table([row(State(kind="failed", reason=reason))]))
+    Console(width=200, color_system=None).print(build_table([row(RunState(kind="failed", reason=reason))]))
     assert reason in printed()
 
 
 def test_a_big_sweep_shows_what_moves() -> None:
-    rows = [row(State(kind="complete"), f"done/{i}") for i in range(60)]
-    rows += [row(State(kind="running"), f"live/{i}") for i in range(3)]
-    assert table(rows, most=10).row_count == 3
-    assert table(rows).row_count == 63
+    rows = [row(RunState(kind="complete"), f"done/{i}") for i in range(60)]
+    rows += [row(RunState(kind="running"), f"live/{i}") for i in range(3)]
+    assert build_table(rows, most=10).row_count == 3
+    assert build_table(rows).row_count == 63
     assert dataclasses.is_dataclass(rows[0])

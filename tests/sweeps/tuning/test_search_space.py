@@ -7,30 +7,30 @@ from pathlib import Path
 import pytest
 
 from ablations.plan import plan as plans
-from ablations.plan.plan import Planned
+from ablations.plan.plan import ResolvedPlan
 from sweeps.config import request
 from sweeps.tuning import search_space
-from sweeps.tuning.search_space import Dimension, Space
+from sweeps.tuning.search_space import Dimension, SearchSpace
 from uniclip.errors import UserError
 
 WORDS = ["ablation=components", "data=scenes", "budget=smoke"]
 
 
 @pytest.fixture(scope="module")
-def planned() -> Planned:
-    return plans.make(request.asked(WORDS).request)
+def planned() -> ResolvedPlan:
+    return plans.build_plan(request.parse_request(WORDS).request)
 
 
-def load(folder: Path, text: str) -> Space:
+def load(folder: Path, text: str) -> SearchSpace:
     """The space that a user's own YAML says."""
     (folder / "space").mkdir(exist_ok=True)
     (folder / "space" / "own.yaml").write_text(text)
-    return search_space.load("own", request.folders(str(folder)))
+    return search_space.load_search_space("own", request.list_conf_dirs(str(folder)))
 
 
-@pytest.mark.parametrize("name", search_space.names(request.folders()))
-def test_our_spaces_fit_every_arm_and_hold_the_defaults(name: str, planned: Planned) -> None:
-    fitted = search_space.fitted(name, search_space.load(name, request.folders()), planned)
+@pytest.mark.parametrize("name", search_space.list_search_spaces(request.list_conf_dirs()))
+def test_our_spaces_fit_every_arm_and_hold_the_defaults(name: str, planned: ResolvedPlan) -> None:
+    fitted = search_space.resolve_search_space(name, search_space.load_search_space(name, request.list_conf_dirs()), planned)
     train = planned.plan.base["train"]
     assert all(d.holds(train[key.removeprefix("train.")]) for key, d in fitted.items())
 
@@ -71,25 +71,25 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: str, match: str) -> Non
     ],
 )
 def test_what_cannot_be_tuned_alike_is_refused(
-    tmp_path: Path, planned: Planned, text: str, match: str
+    tmp_path: Path, planned: ResolvedPlan, text: str, match: str
 ) -> None:
     with pytest.raises(UserError, match=match) as caught:
-        search_space.fitted("own", load(tmp_path, text), planned)
+        search_space.resolve_search_space("own", load(tmp_path, text), planned)
     assert "\n" not in str(caught.value)
 
 
-def test_numbers_take_the_type_of_their_key(tmp_path: Path, planned: Planned) -> None:
+def test_numbers_take_the_type_of_their_key(tmp_path: Path, planned: ResolvedPlan) -> None:
     own = load(
         tmp_path, "train.weight_decay: {low: 0, high: 1}\nmodel.embedding: {low: 2, high: 9}"
     )
-    fitted = search_space.fitted("own", own, planned)
+    fitted = search_space.resolve_search_space("own", own, planned)
     assert not fitted["train.weight_decay"].whole
     assert fitted["model.embedding"].whole
 
 
 def test_there_is_no_such_space() -> None:
     with pytest.raises(UserError, match="unknown space 'optimiser': did you mean optimizer"):
-        search_space.load("optimiser", request.folders())
+        search_space.load_search_space("optimiser", request.list_conf_dirs())
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ import pytest
 
 from sweeps.tuning import study
 from sweeps.tuning.search_space import Dimension
-from sweeps.tuning.study import Measured, Points, Study
+from sweeps.tuning.study import TrialResult, TrialParams, Study
 from tests.helpers import synthetic_study
 from tests.helpers.synthetic_study import OPTIMA, SPACE, score
 from uniclip.errors import UserError
-from uniclip.store import Round, Store, StudyFolder, Trial
+from uniclip.store import TuningRound, Store, StudyFolder, Trial
 
 KILLS = 20 if os.environ.get("UNICLIP_SOAK") else 3
 PRUNERS = ("none", "median", "hyperband")
@@ -33,17 +33,17 @@ def made(pruner: Any = "none", **changes: Any) -> Study:
 
 
 def measured(
-    it: Study, called: list[tuple[int, int, Points]] | None = None
+    it: Study, called: list[tuple[int, int, TrialParams]] | None = None
 ) -> Mapping[str, list[Trial]]:
     """The trials of each arm after a study of the synthetic scores."""
 
-    def measure(number: int, rung: int, points: Points) -> dict[str, dict[int, Measured]]:
+    def measure(number: int, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
         if called is not None:
             called.append((number, rung, points))
         return synthetic_study.measure(it, rung, points)
 
-    rounds = study.conduct(it, measure)
-    return {arm: study.of_arm(rounds, arm) for arm in it.arms}
+    rounds = study.run_study(it, measure)
+    return {arm: study.list_arm_trials(rounds, arm) for arm in it.arms}
 
 
 def best(trials: list[Trial]) -> Trial:
@@ -130,16 +130,16 @@ def test_points_lie_in_the_space_and_are_of_its_types() -> None:
 
 
 def test_rungs_need_validations() -> None:
-    assert study.rungs("none", 1) == (1.0,)
-    assert study.rungs("median", 3) == (pytest.approx(1 / 3), 1.0)
-    assert study.rungs("hyperband", 27)[0] == pytest.approx(1 / 27)
-    assert len(study.rungs("hyperband", 26)) == 3
+    assert study.compute_rungs("none", 1) == (1.0,)
+    assert study.compute_rungs("median", 3) == (pytest.approx(1 / 3), 1.0)
+    assert study.compute_rungs("hyperband", 27)[0] == pytest.approx(1 / 27)
+    assert len(study.compute_rungs("hyperband", 26)) == 3
     with pytest.raises(UserError, match="needs 3 validations a run, there would be 2"):
-        study.rungs("median", 2)
+        study.compute_rungs("median", 2)
 
 
 def test_hyperband_halves_within_brackets() -> None:
-    called: list[tuple[int, int, Points]] = []
+    called: list[tuple[int, int, TrialParams]] = []
     measured(made("hyperband", trials=17, rungs=(1 / 9, 1 / 3, 1.0)), called)
     sizes = [(number, rung, len(points["low"])) for number, rung, points in called]
     assert sizes == [(0, 0, 9), (0, 1, 3), (0, 2, 1), (1, 1, 5), (1, 2, 1), (2, 2, 3)]
@@ -160,10 +160,10 @@ def test_a_round_that_the_median_stops_whole_is_told_as_it_is() -> None:
     it = made("median", arms=("low",), trials=6)
     counter = iter(range(1000))
 
-    def measure(number: int, rung: int, points: Points) -> dict[str, dict[int, Measured]]:
-        return {"low": {t: Measured(score=1 / (1 + next(counter)), steps=1) for t in points["low"]}}
+    def measure(number: int, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
+        return {"low": {t: TrialResult(score=1 / (1 + next(counter)), steps=1) for t in points["low"]}}
 
-    rounds = study.conduct(it, measure)
+    rounds = study.run_study(it, measure)
     assert [r.trials["low"][0].done for r in rounds] == [True] * 4 + [False] * 2
 
 
@@ -180,7 +180,7 @@ class Mortal:
     def __init__(self, it: Study, death: int) -> None:
         self.it, self.left = it, death
 
-    def __call__(self, number: int, rung: int, points: Points) -> dict[str, dict[int, Measured]]:
+    def __call__(self, number: int, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
         self.left -= 1
         if self.left == -1:
             raise Killed
@@ -197,17 +197,17 @@ def test_interrupted_at_any_measurement_the_study_goes_on_the_same(
         folder = StudyFolder(Store(tmp_path).sweep(f"{pruner}-{death}"), "s")
         measure = Mortal(it, death)
         with suppress(Killed):
-            study.conduct(it, measure, recall=folder.round, tell=folder.tell)
-        rounds = study.conduct(it, measure, recall=folder.round, tell=folder.tell)
-        assert {arm: study.of_arm(rounds, arm) for arm in it.arms} == undisturbed
+            study.run_study(it, measure, recall=folder.round, tell=folder.tell)
+        rounds = study.run_study(it, measure, recall=folder.round, tell=folder.tell)
+        assert {arm: study.list_arm_trials(rounds, arm) for arm in it.arms} == undisturbed
 
 
 def test_two_who_tell_agree_on_the_first(tmp_path: Path) -> None:
     folder = StudyFolder(Store(tmp_path).sweep("s"), "s")
     trial = Trial(number=0, values={"a": 1}, scores={"0": 0.5}, done=True, steps=3)
-    told = folder.tell(Round(number=0, trials={"full": (trial,)}))
+    told = folder.tell(TuningRound(number=0, trials={"full": (trial,)}))
     late = Trial(number=0, values={"a": 2}, scores={"0": 0.4}, done=True, steps=3)
-    assert folder.tell(Round(number=0, trials={"full": (late,)})) == told == folder.round(0)
+    assert folder.tell(TuningRound(number=0, trials={"full": (late,)})) == told == folder.round(0)
     assert folder.round(1) is None
 
 
@@ -233,7 +233,7 @@ def test_sigkilled_at_a_random_moment(tmp_path: Path, kill: int) -> None:
     both = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}) for _ in "12"]
     assert [process.wait(timeout=300) for process in both] == [0, 0]
     rounds = [r for n in range(20) if (r := folder.round(n)) is not None]
-    assert {arm: study.of_arm(rounds, arm) for arm in it.arms} == undisturbed
+    assert {arm: study.list_arm_trials(rounds, arm) for arm in it.arms} == undisturbed
 
 
 def test_scores_of_the_synthetic_arms_differ() -> None:

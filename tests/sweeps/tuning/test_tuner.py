@@ -17,9 +17,9 @@ from sweeps.claims import process
 from sweeps.tuning import tuner as tuning
 from tests.helpers.command_line import TINY, Driver, finished_once, kill, until
 from uniclip.errors import UserError
-from uniclip.identity import training_hash
-from uniclip.io.atomic import append, as_json, replace
-from uniclip.store import Audit, Plan, Round, RunFolder, Store, TunedArm
+from uniclip.identity import compute_training_hash
+from uniclip.io.atomic import append_jsonl, to_json_bytes, atomic_write
+from uniclip.store import AuditRecord, Plan, TuningRound, RunFolder, Store, TunedArm
 
 WORDS = (
     "arms=[full,clip]",
@@ -46,7 +46,7 @@ class Tuning(Driver):
     def tune(self, *words: str, status: int = 0) -> str:
         return self.run(f"trials={TRIALS}", *words, verb="tune", status=status)
 
-    def rounds(self) -> list[Round]:
+    def rounds(self) -> list[TuningRound]:
         """What the one study in the store was told."""
         (folder,) = (self.folder / "sweeps").glob("*/tuning/*")
         name = folder.relative_to(self.folder / "sweeps")
@@ -152,15 +152,15 @@ def test_a_limit_holds_for_the_trials_and_both_tables_together(tmp_path: Path) -
     """20 trials of two arms, two default runs, two tuned ones: of half an hour each, 22 hours."""
     driver = Tuning(tmp_path / "store")
     words = [w for w in driver.words if not w.startswith("ablation")]
-    tuner = tuning.tuner(["ablation=components", *words])
+    tuner = tuning.build_tuner(["ablation=components", *words])
     sweep = driver.store.sweep(tuner.planned.plan.sweep)
-    audit = Audit(findings=(), training=training_hash(), device="cpu")
-    replace(sweep.audit, as_json(audit))
+    audit = AuditRecord(findings=(), training=compute_training_hash(), device="cpu")
+    atomic_write(sweep.audit, to_json_bytes(audit))
     for arm in ("full", "clip"):
         probe = {"arm": arm, "device": "cpu", "seconds_per_step": 200.0, "fixed_seconds": 0.0}
-        append(sweep.probes, probe)
+        append_jsonl(sweep.probes, probe)
     for most, status in (("21.9", 2), ("22.1", 0)):
-        limited = tuning.tuner(["ablation=components", *words, f"max_gpu_hours={most}"])
+        limited = tuning.build_tuner(["ablation=components", *words, f"max_gpu_hours={most}"])
         if status:
             with pytest.raises(UserError, match="44 runs would take about 22 "):
                 limited.hold()
@@ -202,7 +202,7 @@ def test_a_failed_trial_stops_the_tuning_with_its_reason(
 ) -> None:
     driver, run = untold(tuned[0], tmp_path)
     (run.path / "outcome.json").unlink()
-    attempt = run.claim(2, process.owner({}))
+    attempt = run.claim(2, process.make_claim_record({}))
     assert attempt is not None
     attempt.end("failed", "ValueError: broken picture")
     said = driver.tune(status=1)
@@ -216,7 +216,7 @@ def test_a_diverged_trial_is_the_worst(tuned: tuple[Tuning, str], tmp_path: Path
     outcome = run.outcome()
     assert outcome is not None
     lost = dataclasses.replace(outcome, kind="diverged", step=4, weights=None)
-    replace(run.path / "outcome.json", as_json(lost))
+    atomic_write(run.path / "outcome.json", to_json_bytes(lost))
     driver.tune()
     (trial,) = driver.rounds()[1].trials["full"]
     assert (trial.score, trial.steps, trial.diverged, trial.done) == (0.0, 4, 1, True)

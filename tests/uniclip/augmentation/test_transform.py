@@ -19,7 +19,7 @@ N, SIDE = 16, 24
 
 @pytest.fixture
 def pictures():
-    noise = rng.words(1, np.arange(N, dtype=np.uint64), 3 * SIDE * SIDE) % 256
+    noise = rng.draw_words(1, np.arange(N, dtype=np.uint64), 3 * SIDE * SIDE) % 256
     return noise.astype(np.uint8).reshape(N, 3, SIDE, SIDE)
 
 
@@ -29,16 +29,16 @@ def ids():
 
 
 def only(**columns):
-    return transform.transform(N, **{k: np.full(N, v, np.float64) for k, v in columns.items()})
+    return transform.build_params(N, **{k: np.full(N, v, np.float64) for k, v in columns.items()})
 
 
 def test_replay_is_bit_equal_whatever_the_threads(pictures, ids):
-    views = transform.strong(5, ids)
+    views = transform.sample_strong(5, ids)
     threads = torch.get_num_threads()
     results = []
     for count in (1, 3):
         torch.set_num_threads(count)
-        results.append(transform.apply(pictures, views, 16))
+        results.append(transform.apply_augmentation(pictures, views, 16))
         assert torch.get_num_threads() == count
     torch.set_num_threads(threads)
     assert np.array_equal(*results)
@@ -46,59 +46,59 @@ def test_replay_is_bit_equal_whatever_the_threads(pictures, ids):
 
 
 def test_evaluation_leaves_a_picture_of_the_same_size_unchanged(pictures):
-    assert np.array_equal(transform.apply(pictures, transform.evaluation(N), SIDE), pictures)
+    assert np.array_equal(transform.apply_augmentation(pictures, transform.build_evaluation_params(N), SIDE), pictures)
     assert np.array_equal(
-        transform.apply(pictures, transform.evaluation(N), 12).shape, (N, 3, 12, 12)
+        transform.apply_augmentation(pictures, transform.build_evaluation_params(N), 12).shape, (N, 3, 12, 12)
     )
 
 
 def test_halving_is_pillows_antialiased_bilinear(pictures):
     from PIL import Image
 
-    halved = transform.apply(pictures, transform.evaluation(N), SIDE // 2)
+    halved = transform.apply_augmentation(pictures, transform.build_evaluation_params(N), SIDE // 2)
     image = Image.fromarray(pictures[0].transpose(1, 2, 0)).resize((12, 12), Image.BILINEAR)
     expected = np.asarray(image).transpose(2, 0, 1).astype(int)
     assert np.abs(halved[0].astype(int) - expected).max() <= 1
 
 
 def test_flip_twice_is_nothing(pictures):
-    once = transform.apply(pictures, only(flip=1), SIDE)
+    once = transform.apply_augmentation(pictures, only(flip=1), SIDE)
     assert np.array_equal(once, pictures[..., ::-1])
-    assert np.array_equal(transform.apply(once, only(flip=1), SIDE), pictures)
+    assert np.array_equal(transform.apply_augmentation(once, only(flip=1), SIDE), pictures)
 
 
 def test_a_quarter_box_in_a_corner_is_that_corner(pictures):
-    corner = transform.apply(pictures, only(area=0.25, x=1, y=-1), SIDE // 2)
+    corner = transform.apply_augmentation(pictures, only(area=0.25, x=1, y=-1), SIDE // 2)
     assert np.array_equal(corner, pictures[:, :, : SIDE // 2, SIDE // 2 :])
 
 
 def test_zoom_out_repeats_the_border(pictures):
-    out = transform.apply(pictures, only(area=4), SIDE)
+    out = transform.apply_augmentation(pictures, only(area=4), SIDE)
     assert (out[:, :, :6, :6] == out[:, :, :1, :1]).all()
-    half = transform.apply(pictures, transform.evaluation(N), SIDE // 2)
+    half = transform.apply_augmentation(pictures, transform.build_evaluation_params(N), SIDE // 2)
     assert np.array_equal(out[:, :, 7:17, 7:17], half[:, :, 1:-1, 1:-1])
 
 
 def test_box_and_fields_agree(pictures):
     half = np.full(N, 0.5)
-    fields = transform.boxed(left=half, top=half * 0, width=half, height=half * 2)
-    right = transform.apply(pictures, transform.transform(N, **fields), SIDE)
+    fields = transform.compute_box_columns(left=half, top=half * 0, width=half, height=half * 2)
+    right = transform.apply_augmentation(pictures, transform.build_params(N, **fields), SIDE)
     assert fields["x"][0] == 1
     assert fields["y"][0] == 0
-    centres = transform.apply(pictures[..., SIDE // 2 :], transform.evaluation(N), SIDE)
+    centres = transform.apply_augmentation(pictures[..., SIDE // 2 :], transform.build_evaluation_params(N), SIDE)
     assert right.shape == centres.shape
     assert np.array_equal(right[..., -1], pictures[..., -1])
 
 
 def test_what_is_not_square_is_cropped_to_its_centre(pictures):
     wide = np.concatenate([pictures[..., :4], pictures, pictures[..., :4]], axis=-1)
-    assert np.array_equal(transform.apply(wide, transform.evaluation(N), SIDE), pictures)
-    assert transform.apply(pictures[:0], transform.evaluation(0), 8).shape == (0, 3, 8, 8)
+    assert np.array_equal(transform.apply_augmentation(wide, transform.build_evaluation_params(N), SIDE), pictures)
+    assert transform.apply_augmentation(pictures[:0], transform.build_evaluation_params(0), 8).shape == (0, 3, 8, 8)
 
 
 def test_hue_is_that_of_colorsys(pictures):
     for turn in (0.07, -0.1, 1 / 3, 0.5):
-        turned = transform.apply(pictures, only(hue=turn), SIDE)
+        turned = transform.apply_augmentation(pictures, only(hue=turn), SIDE)
         for y, x in ((0, 0), (3, 7), (20, 11)):
             h, s, v = colorsys.rgb_to_hsv(*(pictures[0, :, y, x] / 255))
             expected = np.array(colorsys.hsv_to_rgb((h + turn) % 1, s, v)) * 255
@@ -108,7 +108,7 @@ def test_hue_is_that_of_colorsys(pictures):
 def test_hue_turned_by_sixths_is_exact():
     colours = np.array([[250, 75, 75], [75, 250, 75], [75, 75, 250], [9, 9, 9]], np.uint8)
     pixels = np.broadcast_to(colours[:, :, None, None], (4, 3, 4, 4))
-    turned = transform.apply(pixels, transform.transform(4, hue=np.full(4, 1 / 3)), 4)
+    turned = transform.apply_augmentation(pixels, transform.build_params(4, hue=np.full(4, 1 / 3)), 4)
     assert np.array_equal(turned[:, :, 0, 0], colours[[1, 2, 0, 3]])
 
 
@@ -122,15 +122,15 @@ def test_colour_operations_are_the_published_ones(pictures):
         "saturation": f * x + (1 - f) * luma,
     }
     for name, values in expected.items():
-        got = transform.apply(pictures, only(**{name: np.log(f)}), SIDE)
+        got = transform.apply_augmentation(pictures, only(**{name: np.log(f)}), SIDE)
         assert np.abs(got - np.clip(values, 0, 255)).max() <= 0.51
-    grey = transform.apply(pictures, only(grey=1), SIDE)
+    grey = transform.apply_augmentation(pictures, only(grey=1), SIDE)
     assert np.abs(grey - luma).max() <= 0.51
 
 
 def test_blur_is_the_dense_one(pictures):
     sigma = 1.7
-    blurred = transform.apply(pictures, only(sigma=sigma / SIDE, blurred=1), SIDE)
+    blurred = transform.apply_augmentation(pictures, only(sigma=sigma / SIDE, blurred=1), SIDE)
     y, x = np.mgrid[:SIDE, :SIDE].reshape(2, -1)
     weights = np.exp(-((y - y[:, None]) ** 2 + (x - x[:, None]) ** 2) / (2 * sigma**2))
     weights /= weights.sum(1, keepdims=True)
@@ -139,37 +139,37 @@ def test_blur_is_the_dense_one(pictures):
 
 
 def test_vectors_are_zero_for_nothing_and_bounded():
-    assert not transform.describe(transform.evaluation(5)).any()
+    assert not transform.encode_as_vector(transform.build_evaluation_params(5)).any()
     ids = np.arange(4000, dtype=np.uint64)
-    assert np.abs(transform.describe(transform.strong(1, ids, 0.0))).max() < 4
+    assert np.abs(transform.encode_as_vector(transform.sample_strong(1, ids, 0.0))).max() < 4
     extreme = only(hue=0.5, area=1.69, sigma=0.05, brightness=-3)
-    assert np.abs(transform.describe(extreme)).max() < 8
-    for kind in (transform.weak, transform.strong):
-        assert not transform.describe(kind(1, ids, 1.0)).any()
+    assert np.abs(transform.encode_as_vector(extreme)).max() < 8
+    for kind in (transform.sample_weak, transform.sample_strong):
+        assert not transform.encode_as_vector(kind(1, ids, 1.0)).any()
 
 
 def test_vectors_grow_with_what_is_done():
     turns = np.linspace(-0.5, 0.5, 41)
-    column = transform.describe(transform.transform(41, hue=turns))[:, transform.NAMES.index("hue")]
+    column = transform.encode_as_vector(transform.build_params(41, hue=turns))[:, transform.VECTOR_COLUMNS.index("hue")]
     assert (np.diff(column) > 0).all()
 
 
 def test_strong_vectors_have_unit_deviation():
     ids = np.arange(20_000, dtype=np.uint64)
-    vectors = transform.describe(transform.strong(3, ids, identity=0.0))
-    assert vectors.shape == (20_000, transform.WIDTH)
+    vectors = transform.encode_as_vector(transform.sample_strong(3, ids, identity=0.0))
+    assert vectors.shape == (20_000, transform.VECTOR_DIM)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors.std(0), 1, atol=0.03)
 
 
 def test_groups_cover_the_vector():
-    columns = sorted(c for group in transform.GROUPS.values() for c in group)
-    assert columns == list(range(transform.WIDTH))
+    columns = sorted(c for group in transform.TRANSFORM_GROUPS.values() for c in group)
+    assert columns == list(range(transform.VECTOR_DIM))
 
 
 def test_recipes_keep_their_bounds():
     ids = np.arange(20_000, dtype=np.uint64)
-    for kind, smallest, flipped in ((transform.weak, 0.5, 0.0), (transform.strong, 0.2, 0.5)):
+    for kind, smallest, flipped in ((transform.sample_weak, 0.5, 0.0), (transform.sample_strong, 0.2, 0.5)):
         views = kind(9, ids, 0.1)
         done = views.area < 1
         assert abs(done.mean() - 0.9) < 0.01
@@ -179,31 +179,31 @@ def test_recipes_keep_their_bounds():
         height = np.sqrt(views.area / np.exp(views.aspect))
         assert max(width.max(), height.max()) < 1 + 1e-5
         assert np.abs(views.aspect).max() <= np.log(4 / 3) + 1e-6
-    weak = transform.weak(9, ids)
+    weak = transform.sample_weak(9, ids)
     assert not any(getattr(weak, name).any() for name in ("flip", "hue", "grey", "sigma"))
-    mirrored = transform.sample(replace(transform.WEAK, flip=0.5), 9, ids, 0.1)
-    same = set(transform.NAMES) - {"flip"}
+    mirrored = transform.sample_params(replace(transform.WEAK_POLICY, flip=0.5), 9, ids, 0.1)
+    same = set(transform.VECTOR_COLUMNS) - {"flip"}
     assert all(np.array_equal(getattr(weak, name), getattr(mirrored, name)) for name in same)
-    smaller = transform.strong(9, ids, crop=0.08).area
+    smaller = transform.sample_strong(9, ids, crop=0.08).area
     assert 0.08 <= smaller.min() < 0.1
 
 
 def test_draws_belong_to_key_and_sample_alone(ids):
-    all_views, some = transform.strong(7, ids), transform.strong(7, ids[[4, 2]])
+    all_views, some = transform.sample_strong(7, ids), transform.sample_strong(7, ids[[4, 2]])
     picked = all_views[np.array([4, 2])]
     assert len(picked) == 2
-    assert np.array_equal(transform.describe(picked), transform.describe(some))
-    other = transform.describe(transform.strong(8, ids))
-    assert not np.array_equal(transform.describe(all_views), other)
+    assert np.array_equal(transform.encode_as_vector(picked), transform.encode_as_vector(some))
+    other = transform.encode_as_vector(transform.sample_strong(8, ids))
+    assert not np.array_equal(transform.encode_as_vector(all_views), other)
 
 
 def test_identity_views_change_no_other_draw(ids):
-    with_identity, without = transform.strong(7, ids, 0.5), transform.strong(7, ids, 0.0)
+    with_identity, without = transform.sample_strong(7, ids, 0.5), transform.sample_strong(7, ids, 0.0)
     kept = with_identity.area < 1
     assert 0 < kept.sum() < N
     kept = np.flatnonzero(kept)
     assert np.array_equal(
-        transform.describe(with_identity[kept]), transform.describe(without[kept])
+        transform.encode_as_vector(with_identity[kept]), transform.encode_as_vector(without[kept])
     )
 
 

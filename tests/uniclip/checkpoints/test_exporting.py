@@ -13,7 +13,7 @@ from tests.helpers.small_runs import tiny
 from uniclip import methods
 from uniclip.checkpoints import exporting, importing
 from uniclip.checkpoints.exporting import export
-from uniclip.checkpoints.pretrained import Pretrained
+from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.data.text import tokenizer
 from uniclip.errors import UserError
 from uniclip.models.embedder import build_embedder
@@ -35,15 +35,15 @@ def model(image="vit_base_patch32_clip_quickgelu_224", options=VIT, method="clip
         },
         method={"name": method},
     )
-    vocabulary = tokenizer.build(config.model.text, ["a red disc", "a blue cross"] * 9)
-    method = methods.build(config)
+    vocabulary = tokenizer.build_tokenizer(config.model.text, ["a red disc", "a blue cross"] * 9)
+    method = methods.build_method(config)
     embedder = build_embedder(config, vocabulary, method.head).eval()
     with torch.no_grad():
         for parameter in embedder.parameters():  # norms and biases that do something
             parameter.add_(torch.randn(parameter.shape, generator=GENERATOR) * 0.05)
         if hasattr(method, "log_scale"):
             method.log_scale.fill_(3.5)
-    return Pretrained(embedder, method, vocabulary, config)
+    return PretrainedModel(embedder, method, vocabulary, config)
 
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -101,7 +101,7 @@ def test_what_open_clip_was_given_we_read_back(tmp_path):
     trained = model()
     _, images, texts = features(trained)
     folder = export(trained, tmp_path / "out", "open_clip")
-    again = importing.load(folder / "open_clip_model.safetensors", quick_gelu=True)
+    again = importing.load_model(folder / "open_clip_model.safetensors", quick_gelu=True)
     assert np.abs(again.embed_images(pictures(32).numpy()) - images).max() < 1e-6
     assert np.abs(again.embed_texts(TEXTS) - texts).max() < 1e-6
 

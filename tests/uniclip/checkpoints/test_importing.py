@@ -40,7 +40,7 @@ def saved(tensors, path):
 
 def refused(path, match, **options):
     with pytest.raises(UserError, match=match) as caught:
-        importing.load(path, **options)
+        importing.load_model(path, **options)
     assert "\n" not in str(caught.value)
 
 
@@ -51,7 +51,7 @@ def test_open_clips_own_models_give_the_same_features(name, tmp_path):
     for key, value in theirs.state_dict().items():
         if "running_var" in key or "bn" in key and key.endswith("weight"):
             value.uniform_(0.5, 1.5)  # a batch norm that has seen something; no empty branch
-    model = importing.load(saved(theirs.state_dict(), tmp_path / "x.pt"))
+    model = importing.load_model(saved(theirs.state_dict(), tmp_path / "x.pt"))
     assert difference(model, theirs, 224) < CLOSE
     assert model.image_text_scale() == pytest.approx(1 / 0.07)
 
@@ -60,8 +60,8 @@ def test_open_clips_own_models_give_the_same_features(name, tmp_path):
 def test_the_activation_is_what_one_says(quick, tmp_path):
     theirs = published_models.clip(quick)
     path = saved(theirs.state_dict(), tmp_path / "x.pt")
-    assert difference(importing.load(path, quick_gelu=quick), theirs, 64) < CLOSE
-    assert difference(importing.load(path, quick_gelu=not quick), theirs, 64) > 10 * CLOSE
+    assert difference(importing.load_model(path, quick_gelu=quick), theirs, 64) < CLOSE
+    assert difference(importing.load_model(path, quick_gelu=not quick), theirs, 64) > 10 * CLOSE
 
 
 def test_openais_archive_says_its_activation_itself(tmp_path):
@@ -69,7 +69,7 @@ def test_openais_archive_says_its_activation_itself(tmp_path):
     theirs = published_models.clip(quick=True)
     published_models.scripted(theirs, path)
     refused(path, "trust=true")
-    model = importing.load(path, trust=True)
+    model = importing.load_model(path, trust=True)
     assert model.config.model.text.activation == "quick_gelu"
     assert difference(model, theirs, 64) < CLOSE
 
@@ -91,19 +91,19 @@ def test_every_form_of_a_clip_state_dict(form, tmp_path):
         theirs = CustomTextCLIP(64, image, text).eval()
         assert "text.ln_final.weight" in theirs.state_dict()
         saved(theirs.state_dict(), path)
-    assert difference(importing.load(path), theirs, 64) < CLOSE
+    assert difference(importing.load_model(path), theirs, 64) < CLOSE
 
 
 def test_other_sizes_are_read_off_the_shapes(tmp_path):
     theirs = published_models.clip(width=192, layers=3, patch_size=8, image_size=40, mlp_ratio=2.0)
-    model = importing.load(saved(theirs.state_dict(), tmp_path / "x.pt"))
+    model = importing.load_model(saved(theirs.state_dict(), tmp_path / "x.pt"))
     assert model.config.model.image.pixels == 40
     assert difference(model, theirs, 40) < CLOSE
 
 
 def test_pictures_are_prepared_as_open_clip_prepares_them(tmp_path):
     theirs = published_models.clip()
-    model = importing.load(saved(theirs.state_dict(), tmp_path / "x.pt"))
+    model = importing.load_model(saved(theirs.state_dict(), tmp_path / "x.pt"))
     noise = np.random.default_rng(0).integers(0, 256, (90, 131, 3), dtype=np.uint8)
     picture = Image.fromarray(noise)
     prepare = open_clip.image_transform(64, is_train=False)
@@ -124,7 +124,7 @@ def unicl():
 def test_unicl_in_its_three_layouts(unicl, layout, tmp_path):
     path = tmp_path / "yfcc14m.pth"
     published_models.save_with_configuration(unicl.released(layout), path)
-    model = importing.load(path)
+    model = importing.load_model(path)
     pixels = pictures(224)
     images, texts = unicl.images(pixels).numpy(), unicl.texts(TEXTS).numpy()
     assert np.ptp(images, axis=0).max() > 100 * CLOSE
@@ -134,7 +134,7 @@ def test_unicl_in_its_three_layouts(unicl, layout, tmp_path):
 
 
 def test_unicl_resizes_to_256_before_it_crops_224(unicl, tmp_path):
-    model = importing.load(saved(unicl.released(), tmp_path / "x.pth"))
+    model = importing.load_model(saved(unicl.released(), tmp_path / "x.pth"))
     half = np.zeros((256, 256, 3), np.uint8)
     half[:, :16] = half[:, -16:] = half[:16] = half[-16:] = 255  # what the crop cuts away
     black = np.zeros((1, 3, 224, 224), np.uint8)
@@ -207,7 +207,7 @@ def test_what_is_no_model_of_these_is_refused(tmp_path):
 def test_importing_draws_nothing_from_torchs_generator(tmp_path):
     path = saved(published_models.clip().state_dict(), tmp_path / "x.pt")
     before = torch.get_rng_state()
-    importing.load(path)
+    importing.load_model(path)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -233,7 +233,7 @@ def test_the_scale_is_one_number(scale, tmp_path):
 
 def test_the_scale_may_be_a_list_of_one(tmp_path):
     state = {**published_models.clip().state_dict(), "logit_scale": torch.tensor([3.0])}
-    model = importing.load(saved(state, tmp_path / "x.pt"))
+    model = importing.load_model(saved(state, tmp_path / "x.pt"))
     assert model.image_text_scale() == pytest.approx(np.exp(3))
 
 

@@ -12,7 +12,7 @@ from tests.uniclip.models.test_embedder import CAPTIONS, built
 from uniclip import methods, rng
 from uniclip.augmentation import transform as augment
 from uniclip.checkpoints import pretrained as module
-from uniclip.checkpoints.pretrained import Pretrained
+from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.data.text import tokenizer as tokenizers
 from uniclip.errors import UserError
 
@@ -21,9 +21,9 @@ CONFIG = tiny(data={"name": "scenes", "size": 32})
 
 @pytest.fixture(scope="module")
 def model():
-    vocabulary = tokenizers.train(CAPTIONS, 300)
+    vocabulary = tokenizers.train_bpe(CAPTIONS, 300)
     embedder = built(CONFIG, vocabulary)
-    return Pretrained(embedder, methods.build(CONFIG), vocabulary, CONFIG)
+    return PretrainedModel(embedder, methods.build_method(CONFIG), vocabulary, CONFIG)
 
 
 def canvases(n=6, side=32):
@@ -32,7 +32,7 @@ def canvases(n=6, side=32):
 
 
 def strong(n):
-    return augment.strong(rng.key(0, "test"), np.arange(n, dtype=np.uint64), 0.0)
+    return augment.sample_strong(rng.derive_key(0, "test"), np.arange(n, dtype=np.uint64), 0.0)
 
 
 def assert_unit(rows, n):
@@ -51,14 +51,14 @@ def test_rows_are_unit_float32_arrays(model, n):
 
 def test_by_default_pictures_are_seen_through_the_evaluation_transform(model):
     pictures = canvases(side=40)
-    evaluation = augment.evaluation(len(pictures))
+    evaluation = augment.build_evaluation_params(len(pictures))
     rows = model.embed_images(pictures)
     assert np.array_equal(rows, model.embed_images(pictures, evaluation))
-    assert np.array_equal(rows, model.embed_images(pictures, None, augment.describe(evaluation)))
-    pixels = torch.from_numpy(augment.apply(pictures, evaluation, CONFIG.model.image.pixels))
+    assert np.array_equal(rows, model.embed_images(pictures, None, augment.encode_as_vector(evaluation)))
+    pixels = torch.from_numpy(augment.apply_augmentation(pictures, evaluation, CONFIG.model.image.pixels))
     with torch.no_grad():
         model.embedder.eval()
-        expected = model.embedder.images(pixels, torch.zeros(6, augment.WIDTH)).numpy()
+        expected = model.embedder.images(pixels, torch.zeros(6, augment.VECTOR_DIM)).numpy()
         features = model.embedder.trunk(pixels).numpy()
     np.testing.assert_allclose(rows, expected, atol=1e-6)
     np.testing.assert_allclose(model.trunk(pictures), features, atol=1e-6)
@@ -68,9 +68,9 @@ def test_transforms_act_and_are_described_unless_vectors_are_given(model):
     pictures, transform = canvases(), strong(6)
     rows = model.embed_images(pictures, transform)
     assert np.array_equal(
-        rows, model.embed_images(pictures, transform, augment.describe(transform))
+        rows, model.embed_images(pictures, transform, augment.encode_as_vector(transform))
     )
-    told_nothing = model.embed_images(pictures, transform, np.zeros((6, augment.WIDTH), np.float32))
+    told_nothing = model.embed_images(pictures, transform, np.zeros((6, augment.VECTOR_DIM), np.float32))
     assert np.abs(rows - told_nothing).max() > 1e-3
     assert np.abs(rows - model.embed_images(pictures)).max() > 1e-3
 
@@ -79,7 +79,7 @@ def test_many_pictures_are_embedded_in_batches(model, monkeypatch):
     pictures, transform = canvases(), strong(6)
     rows = model.embed_images(pictures, transform)
     texts = model.embed_texts(CAPTIONS)
-    monkeypatch.setattr(module, "BATCH", 2)
+    monkeypatch.setattr(module, "BATCH_SIZE", 2)
     np.testing.assert_allclose(model.embed_images(pictures, transform), rows, atol=1e-5)
     np.testing.assert_allclose(model.embed_texts(CAPTIONS), texts, atol=1e-5)
 
@@ -119,7 +119,7 @@ REFUSED = [
     dict(pictures=canvases()[0]),
     dict(pictures=canvases(), transform=strong(5)),
     dict(pictures=canvases(), vectors=np.zeros((6, 2), np.float32)),
-    dict(pictures=canvases(), vectors=np.zeros((5, augment.WIDTH), np.float32)),
+    dict(pictures=canvases(), vectors=np.zeros((5, augment.VECTOR_DIM), np.float32)),
 ]
 
 

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from tests.helpers import published_models
-from uniclip.checkpoints.read import read
+from uniclip.checkpoints.read import read_checkpoint
 from uniclip.errors import UserError
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.tensor(3)}
@@ -21,7 +21,7 @@ def same(found):
 
 def refused(path, match, **options):
     with pytest.raises(UserError, match=match) as caught:
-        read(path, **options)
+        read_checkpoint(path, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -32,21 +32,21 @@ def test_a_state_dict_is_found_bare_or_in_a_training_checkpoint(tmp_path, wrap, 
     path = tmp_path / "x.pth"
     saved = {wrap: TENSORS, "epoch": 3, "optimizer": {"state": {0: TENSORS}}} if wrap else TENSORS
     torch.save(saved, path, _use_new_zipfile_serialization=not legacy)
-    contents = read(path)
+    contents = read_checkpoint(path)
     assert same(contents.tensors)
     assert not contents.openai
 
 
 def test_safetensors_by_content_and_not_by_name(tmp_path):
     safetensors.torch.save_file(TENSORS, tmp_path / "x.bin")
-    assert same(read(tmp_path / "x.bin").tensors)
+    assert same(read_checkpoint(tmp_path / "x.bin").tensors)
 
 
 def test_half_precision_is_read_as_single_and_a_parallel_prefix_is_dropped(tmp_path):
     torch.save({f"module.{k}": v for k, v in TENSORS.items()}, tmp_path / "x.pt")
-    assert same(read(tmp_path / "x.pt").tensors)
+    assert same(read_checkpoint(tmp_path / "x.pt").tensors)
     torch.save({"a.weight": TENSORS["a.weight"].half(), "b": TENSORS["b"]}, tmp_path / "h.pt")
-    found = read(tmp_path / "h.pt").tensors
+    found = read_checkpoint(tmp_path / "h.pt").tensors
     assert same(found)
     assert found["a.weight"].dtype == torch.float32
 
@@ -55,7 +55,7 @@ def test_a_yacs_configuration_is_a_plain_dictionary_and_yacs_is_not_imported(tmp
     path = tmp_path / "yfcc14m.pth"
     published_models.save_with_configuration(TENSORS, path)
     assert "yacs.config" not in sys.modules
-    assert same(read(path).tensors)
+    assert same(read_checkpoint(path).tensors)
     assert "yacs.config" not in sys.modules
 
 
@@ -70,7 +70,7 @@ def test_no_other_class_is_unpickled(tmp_path):
 def test_the_class_is_allowed_only_while_reading(tmp_path):
     path = tmp_path / "yfcc14m.pth"
     published_models.save_with_configuration(TENSORS, path)
-    read(path)
+    read_checkpoint(path)
     with pytest.raises(Exception, match="yacs"):
         torch.load(path, weights_only=True)
 
@@ -81,13 +81,13 @@ def test_a_torchscript_archive_only_with_trust(tmp_path):
     published_models.scripted(model, path)
     message = refused(path, "trust=true")
     assert "torch.jit.load" in message
-    contents = read(path, trust=True)
+    contents = read_checkpoint(path, trust=True)
     assert contents.openai
     masks = {"attn_mask"}  # which tracing keeps
     assert contents.tensors.keys() - masks == published_models.clip().state_dict().keys()
     converted = tmp_path / "converted.pt"
     torch.save(torch.jit.load(path, map_location="cpu").state_dict(), converted)
-    assert read(converted).openai
+    assert read_checkpoint(converted).openai
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,15 @@ from uniclip import identity
 from uniclip.augmentation import transform
 from uniclip.checkpoints import warm_start
 from uniclip.config import RunConfig
-from uniclip.config.compose import parse, put
+from uniclip.config.compose import parse_overrides, set_key
 from uniclip.data.text import tokenizer
 from uniclip.errors import UserError
-from uniclip.io.atomic import lines
+from uniclip.io.atomic import read_jsonl
 from uniclip.run import load
-from uniclip.run import run as execute
+from uniclip.run import execute_run as execute
 from uniclip.store import RunFolder, Store
 from uniclip.training import checkpoint, trainer
-from uniclip.training.state import State
+from uniclip.training.state import TrainState
 
 TEXT = {
     "width": 128, "layers": 2, "heads": 2, "context": 77, "vocabulary": 49408, "tokenizer": "clip",
@@ -61,7 +61,7 @@ def config(path, method="clip", embedding=64, image=IMAGE, text=TEXT, **sections
 
 @pytest.fixture(scope="module")
 def words():
-    return tokenizer.clip()
+    return tokenizer.load_clip_tokenizer()
 
 
 def vectors(encoder):
@@ -93,13 +93,13 @@ def taken(embedder, clip):
     ],
 )
 def test_encoders_start_from_the_checkpoint(path, clip, words, towers, expected):
-    state = State(config(path, init_towers=towers), words)
+    state = TrainState(config(path, init_towers=towers), words)
     assert taken(state.embedder, clip) == expected
 
 
 def test_heads_that_are_another_shape_start_afresh(path, clip, words):
-    assert taken(State(config(path, embedding=32), words).embedder, clip) == {"image", "text"}
-    aware = State(config(path, method="uniclip"), words).embedder
+    assert taken(TrainState(config(path, embedding=32), words).embedder, clip) == {"image", "text"}
+    aware = TrainState(config(path, method="uniclip"), words).embedder
     assert taken(aware, clip) == {"image", "text", "text_head"}
 
 
@@ -109,7 +109,7 @@ def test_a_projection_that_has_no_place_is_said(words, tmp_path):
     theirs = published_models.clip(layers=(3, 4, 6, 3), width=64)
     torch.save(theirs.state_dict(), place)
     given = config(place, image={"name": "resnet50_clip", "pixels": 64})
-    taken = State(given, words).taken
+    taken = TrainState(given, words).taken
     assert [part for part, why in taken.items() if why is None] == [
         "image_encoder", "text_encoder", "text_head"
     ]  # fmt: skip
@@ -119,8 +119,8 @@ def test_a_projection_that_has_no_place_is_said(words, tmp_path):
 def test_what_was_taken_over_is_one_line_of_the_runs_log(path, tmp_path, capsys):
     given = config(path, method="uniclip", init_towers="image")
     attempt = claimed(opened(tmp_path, given))
-    trainer.fit(given, attempt=attempt)
-    (event,) = [e for e in lines(attempt.events) if e["event"] == "initialized"]
+    trainer.train_model(given, attempt=attempt)
+    (event,) = [e for e in read_jsonl(attempt.events) if e["event"] == "initialized"]
     assert event["said"] in capsys.readouterr().out.splitlines()
     assert event["said"] == (
         f"init={path}: took over image encoder; started anew: augmentation encoder (layers.0.bias "
@@ -133,19 +133,19 @@ def test_what_was_taken_over_is_one_line_of_the_runs_log(path, tmp_path, capsys)
 def test_a_resumed_run_was_initialized_once(path, tmp_path):
     given = config(path)
     run = opened(tmp_path, given)
-    trainer.fit(given, attempt=claimed(run), stop=lambda: True)
-    trainer.fit(given, attempt=claimed(run))
-    told = [[e["event"] for e in lines(run.attempt(n).events)] for n in (1, 2)]
+    trainer.train_model(given, attempt=claimed(run), stop=lambda: True)
+    trainer.train_model(given, attempt=claimed(run))
+    told = [[e["event"] for e in read_jsonl(run.attempt(n).events)] for n in (1, 2)]
     assert told == [["initialized"], ["resumed"]]
 
 
 def test_an_image_encoder_alone_needs_no_clip_vocabulary(path, clip):
     small = {"width": 32, "layers": 1, "heads": 2, "context": 16, "vocabulary": 300}
     given = config(path, text=small, init_towers="image")
-    own = tokenizer.train(["a red disc"], 300)
-    assert taken(State(given, own).embedder, clip) == {"image", "image_head"}
+    own = tokenizer.train_bpe(["a red disc"], 300)
+    assert taken(TrainState(given, own).embedder, clip) == {"image", "image_head"}
     with pytest.raises(UserError, match="init_towers=image"):
-        State(replace(given, init_towers="both"), own)
+        TrainState(replace(given, init_towers="both"), own)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_an_image_encoder_alone_needs_no_clip_vocabulary(path, clip):
 )
 def test_another_architecture_is_one_line_that_names_the_tensor(path, words, changes, match):
     with pytest.raises(UserError, match=match) as caught:
-        State(config(path, **changes), words)
+        TrainState(config(path, **changes), words)
     assert "\n" not in str(caught.value)
 
 
@@ -166,14 +166,14 @@ def test_an_archive_of_openais_needs_trust_and_their_activation(words, tmp_path)
     archive, theirs = tmp_path / "ViT.pt", published_models.clip(quick=True)
     published_models.scripted(theirs, archive)
     with pytest.raises(UserError, match="trust=true"):
-        State(config(archive), words)
+        TrainState(config(archive), words)
     asked = {"trust": True, "init_activation": None}
     with pytest.raises(UserError, match=r"set model\.text\.activation=quick_gelu"):
-        State(config(archive, **asked), words)
+        TrainState(config(archive, **asked), words)
     with pytest.raises(UserError, match="vit_base_patch32_clip_quickgelu_224"):
-        State(config(archive, text=QUICK_TEXT, **asked), words)
+        TrainState(config(archive, text=QUICK_TEXT, **asked), words)
     quick = config(archive, text=QUICK_TEXT, image=QUICK_IMAGE, **asked)
-    assert {"image", "text"} <= taken(State(quick, words).embedder, theirs)
+    assert {"image", "text"} <= taken(TrainState(quick, words).embedder, theirs)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_an_archive_of_openais_needs_trust_and_their_activation(words, tmp_path)
 )
 def test_what_shapes_do_not_tell_is_stated_and_agrees(path, words, changes, match):
     with pytest.raises(UserError, match=match) as caught:
-        State(config(path, **changes), words)
+        TrainState(config(path, **changes), words)
     assert "\n" not in str(caught.value)
 
 
@@ -200,10 +200,10 @@ def test_unicls_own_activation_and_epsilon_are_known(words, tmp_path):
     torch.save({"model": published_models.Unicl().released()}, place)
     given = {"init_towers": "text", "init_activation": None}
     with pytest.raises(UserError, match=r"activation=quick_gelu"):
-        State(config(place, **given), words)
+        TrainState(config(place, **given), words)
     with pytest.raises(UserError, match=r"norm_epsilon=1e-12"):
-        State(config(place, text=QUICK_TEXT, **given), words)
-    State(config(place, text={**QUICK_TEXT, "norm_epsilon": 1e-12}, **given), words)
+        TrainState(config(place, text=QUICK_TEXT, **given), words)
+    TrainState(config(place, text={**QUICK_TEXT, "norm_epsilon": 1e-12}, **given), words)
 
 
 def test_pixels_are_normalised_as_the_checkpoint_has_them(path, clip, words):
@@ -212,12 +212,12 @@ def test_pixels_are_normalised_as_the_checkpoint_has_them(path, clip, words):
     black = {"mean": [0, 0, 0], "std": [1, 1, 1]}
     for image in (other, {**other, "options": {**VIT, "pretrained_cfg_overlay": black}}):
         with pytest.raises(UserError, match=r"not \[0(\.5)?,.*pretrained_cfg_overlay") as caught:
-            State(config(path, image=image), words)
+            TrainState(config(path, image=image), words)
         settings = [word for word in shlex.split(str(caught.value)) if word.startswith("model.")]
         mended = {"model": {"image": copy.deepcopy(image)}}
-        for key, value in parse(settings).items():
-            put(mended, key, value)
-        embedder = State(config(path, **mended["model"]), words).embedder
+        for key, value in parse_overrides(settings).items():
+            set_key(mended, key, value)
+        embedder = TrainState(config(path, **mended["model"]), words).embedder
         pixels = published_models.pictures(64)
         with torch.no_grad():
             theirs = clip.encode_image(
@@ -225,7 +225,7 @@ def test_pixels_are_normalised_as_the_checkpoint_has_them(path, clip, words):
             )
             ours = embedder.eval().images(pixels, torch.zeros(3, 1))
         assert torch.allclose(ours, theirs, atol=1e-5)
-    State(config(path, image=other, init_towers="text"), words)
+    TrainState(config(path, image=other, init_towers="text"), words)
 
 
 def test_an_activation_is_given_where_the_file_needs_it_and_nowhere_else(words, tmp_path):
@@ -243,17 +243,17 @@ def test_an_activation_is_given_where_the_file_needs_it_and_nowhere_else(words, 
         config(resnet, image={"name": "resnet50_clip", "pixels": 64}, init_towers="image"),
     ):
         with pytest.raises(UserError, match=r"init_activation=.*: leave it out") as caught:
-            State(given, words)
+            TrainState(given, words)
         assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("frozen", ["none", "image", "text", "both"])
 def test_a_frozen_encoder_does_not_move_and_the_rest_does(path, frozen):
     given = config(path, frozen=frozen)
-    _, state = trainer.open_training(given)
+    _, state = trainer.setup_training(given)
     before = {t: vectors(getattr(state.embedder, f"{t}_encoder")) for t in ("image", "text")}
     heads = state.embedder.text_head.weight.detach().clone()
-    fitted = trainer.fit(given)
+    fitted = trainer.train_model(given)
     after = fitted.pretrained.embedder
     for tower, weights in before.items():
         still = torch.equal(weights, vectors(getattr(after, f"{tower}_encoder")))
@@ -265,19 +265,19 @@ def test_frozen_norms_keep_their_statistics():
     small = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "stem_width": 8}
     given = tiny(model={"image": {"name": "resnet18", "pixels": 32, "options": small}})
     given = replace(given, frozen="image", train=replace(given.train, steps=2))
-    encoder = trainer.fit(given).pretrained.embedder.image_encoder
+    encoder = trainer.train_model(given).pretrained.embedder.image_encoder
     counts = [int(v) for k, v in encoder.state_dict().items() if k.endswith("batches_tracked")]
     assert counts
     assert not any(counts)
-    learning = trainer.fit(replace(given, frozen="none")).pretrained.embedder.image_encoder
+    learning = trainer.train_model(replace(given, frozen="none")).pretrained.embedder.image_encoder
     seen = [int(v) for k, v in learning.state_dict().items() if k.endswith("batches_tracked")]
     assert min(seen) > 0
 
 
 def written(folder, given):
     """A run of ours that was trained, but for its spec."""
-    fitted = trainer.fit(given)
-    tensors = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
+    fitted = trainer.train_model(given)
+    tensors = checkpoint.bundle_modules(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
     (folder / "weights.safetensors").write_bytes(checkpoint.encode(tensors, {"step": 6}))
     words = fitted.pretrained.tokenizer
     (folder / "tokenizer.json").write_text(words.to_json(), encoding="utf-8")
@@ -289,67 +289,67 @@ def test_a_run_of_ours_is_a_start_too(tmp_path):
     fitted = written(tmp_path, first)
     words = fitted.pretrained.tokenizer
     with pytest.raises(UserError, match=r"no spec\.json beside it"):
-        State(tiny(init=str(tmp_path / "weights.safetensors")), words)
-    RunFolder(tmp_path).publish_spec(identity.spec(first, {}))
+        TrainState(tiny(init=str(tmp_path / "weights.safetensors")), words)
+    RunFolder(tmp_path).publish_spec(identity.build_spec(first, {}))
     with pytest.raises(UserError, match="init_activation=quick_gelu .* leave it out"):
-        State(tiny(init=str(tmp_path / "weights.safetensors"), init_activation="quick_gelu"), words)
+        TrainState(tiny(init=str(tmp_path / "weights.safetensors"), init_activation="quick_gelu"), words)
     second = tiny(method={"name": "clip"}, seed=1, init=str(tmp_path / "weights.safetensors"))
-    embedder = State(second, words).embedder
+    embedder = TrainState(second, words).embedder
     own = fitted.pretrained.embedder.state_dict()
     assert all(torch.equal(own[key], value) for key, value in embedder.state_dict().items())
     with pytest.raises(UserError, match="another vocabulary"):
-        State(second, tokenizer.train(["other words", "altogether"], 300))
+        TrainState(second, tokenizer.train_bpe(["other words", "altogether"], 300))
     for text, match in (
         ({"activation": "gelu"}, r"model\.text\.activation=quick_gelu"),
         ({"norm_epsilon": 1e-12}, r"model\.text\.norm_epsilon=1e-05"),
     ):
         other = replace(second.model, text=replace(second.model.text, **text))
         with pytest.raises(UserError, match=match):
-            State(replace(second, model=other), words)
+            TrainState(replace(second, model=other), words)
     image = second.model.image
     other = replace(image, options={**image.options, "act_layer": "relu"})
     with pytest.raises(UserError, match="act is GELU, not ReLU"):
-        State(replace(second, model=replace(second.model, image=other)), words)
+        TrainState(replace(second, model=replace(second.model, image=other)), words)
 
 
 def test_an_image_head_and_what_it_is_told_of_come_together_or_not(tmp_path):
     """A head means what its own augmentation encoder says, not what another's does."""
     first = tiny()
     fitted = written(tmp_path, first)
-    RunFolder(tmp_path).publish_spec(identity.spec(first, {}))
+    RunFolder(tmp_path).publish_spec(identity.build_spec(first, {}))
     place, words = str(tmp_path / "weights.safetensors"), fitted.pretrained.tokenizer
-    state = State(tiny(init=place, seed=1), words)
+    state = TrainState(tiny(init=place, seed=1), words)
     assert list(state.taken) == [
         "image_encoder", "augmentation_encoder", "image_head", "text_encoder", "text_head"
     ]  # fmt: skip
-    assert "took over image encoder, augmentation encoder, image head" in warm_start.spoken(
+    assert "took over image encoder, augmentation encoder, image head" in warm_start.describe_loaded_parts(
         place, state.taken
     )
-    pixels, vectors = published_models.pictures(32), torch.randn(3, transform.WIDTH)
+    pixels, vectors = published_models.pictures(32), torch.randn(3, transform.VECTOR_DIM)
     with torch.no_grad():
         ours, theirs = state.embedder.eval(), fitted.pretrained.embedder.eval()
         assert torch.equal(ours.images(pixels, vectors), theirs.images(pixels, vectors))
 
-    wider = State(tiny(init=place, model={"embedding": 24}), words).taken
+    wider = TrainState(tiny(init=place, model={"embedding": 24}), words).taken
     assert wider["augmentation_encoder"] == "only together with the image head"
     assert "(48,) in model=" in wider["image_head"]
-    unaware = State(tiny(init=place, method={"name": "clip"}), words).taken
+    unaware = TrainState(tiny(init=place, method={"name": "clip"}), words).taken
     assert "augmentation_encoder" not in unaware
     assert "absent" in unaware["image_head"]
-    text = State(tiny(init=place, init_towers="text"), words).taken
+    text = TrainState(tiny(init=place, init_towers="text"), words).taken
     assert text["augmentation_encoder"] == text["image_head"] == "init_towers=text"
 
 
 def test_a_run_starts_from_the_file_of_its_plan_or_not_at_all(tmp_path):
     fitted = written(tmp_path, tiny())
-    RunFolder(tmp_path).publish_spec(identity.spec(tiny(), {}))
+    RunFolder(tmp_path).publish_spec(identity.build_spec(tiny(), {}))
     place = tmp_path / "weights.safetensors"
     given = tiny(init=str(place), init_towers="image", seed=1)
-    planned = identity.spec(given, {"data": 1, **warm_start.fingerprint(given)})
-    run = Store(tmp_path / "store").run(identity.run_id(planned))
+    planned = identity.build_spec(given, {"data": 1, **warm_start.fingerprint(given)})
+    run = Store(tmp_path / "store").run(identity.compute_run_id(planned))
     run.publish_spec(planned)
     kept = place.read_bytes()
-    tensors = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
+    tensors = checkpoint.bundle_modules(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
     place.write_bytes(checkpoint.encode(tensors, {"step": 7}))
     attempt = claimed(run)
     with pytest.raises(UserError, match=f"init={place} has changed since the plan; run again"):
@@ -367,7 +367,7 @@ def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path, monkeypatch):
     given = tiny(init=str(place))
 
     def name():
-        return identity.run_id(identity.spec(given, {"data": 1, **warm_start.fingerprint(given)}))
+        return identity.compute_run_id(identity.build_spec(given, {"data": 1, **warm_start.fingerprint(given)}))
 
     first = name()
     assert first == name()

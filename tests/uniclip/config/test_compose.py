@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uniclip.config import METHODS, ViewsConfig, compose, run_config
-from uniclip.config.methods import OneText
+from uniclip.config import METHODS, ViewsConfig, compose, build_run_config
+from uniclip.config.methods import SingleCaptionMethod
 from uniclip.errors import UserError
 
 FOLDERS = [compose.CONF]
 plain_values = st.one_of(
-    *(st.from_regex(p, fullmatch=True) for p in (compose.PLAIN_WORD, compose.PLAIN_NUMBER))
+    *(st.from_regex(p, fullmatch=True) for p in (compose.SIMPLE_WORD, compose.SIMPLE_NUMBER))
 )
 JARGON = re.compile(r"hydra|\+key|\+\w+=|multirun|search ?path|omegaconf|override|struct", re.I)
 
@@ -36,9 +36,9 @@ def refused(match: str, action: Any, *arguments: Any) -> None:
 
 
 def test_groups_and_options_are_what_the_folder_holds() -> None:
-    assert {"data", "model", "method", "budget"} <= set(compose.groups(FOLDERS))
-    assert {"openmoji", "scenes", "csv", "mix"} == set(compose.options("data", FOLDERS))
-    assert compose.options("no-such-group", FOLDERS) == []
+    assert {"data", "model", "method", "budget"} <= set(compose.list_groups(FOLDERS))
+    assert {"openmoji", "scenes", "csv", "mix"} == set(compose.list_choices("data", FOLDERS))
+    assert compose.list_choices("no-such-group", FOLDERS) == []
 
 
 @pytest.mark.parametrize("data", ["openmoji", "scenes", "csv"])
@@ -48,21 +48,21 @@ def test_every_choice_makes_a_run(data: str, budget: str, method: str) -> None:
     choices = {"data": data, "budget": budget, "method": method}
     values = compose.compose("config", choices, FOLDERS)
     seeds = values.pop("seeds")
-    config = run_config(values)
+    config = build_run_config(values)
     assert seeds == {"smoke": 2, "quick": 3, "study": 5}[budget]
     assert (config.data.name, config.method.name) == (data, method)
     assert config.benchmark == (data,)
 
 
 def test_every_pair_of_data_and_budget_has_a_schedule_of_its_own() -> None:
-    schedules = set(compose.options("schedule", FOLDERS))
-    for data in compose.options("data", FOLDERS):
-        for budget in compose.options("budget", FOLDERS):
+    schedules = set(compose.list_choices("schedule", FOLDERS))
+    for data in compose.list_choices("data", FOLDERS):
+        for budget in compose.list_choices("budget", FOLDERS):
             assert f"{data}_{budget}" in schedules
 
 
 def test_a_longer_budget_takes_more_steps() -> None:
-    for data in compose.options("data", FOLDERS):
+    for data in compose.list_choices("data", FOLDERS):
         steps = [
             compose.compose("config", {"data": data, "budget": b}, FOLDERS)["train"]["steps"]
             for b in ("smoke", "quick", "study")
@@ -72,7 +72,7 @@ def test_a_longer_budget_takes_more_steps() -> None:
 
 def test_compositions_do_not_leak_into_one_another() -> None:
     first = compose.compose("config", {"data": "scenes"}, FOLDERS)
-    compose.put(first, "benchmark", ["mine"])
+    compose.set_key(first, "benchmark", ["mine"])
     assert compose.compose("config", {"data": "scenes"}, FOLDERS)["benchmark"] == ["scenes"]
     assert compose.compose("config", {"data": "openmoji"}, FOLDERS)["benchmark"] == ["openmoji"]
 
@@ -95,12 +95,12 @@ def test_an_unknown_choice_is_answered_with_the_nearest(
 
 def test_the_choice_of_each_group_where_nobody_chooses_is_the_one_that_is_composed() -> None:
     composed = compose.compose("config", {}, FOLDERS)
-    assert compose.compose("config", compose.defaults(), FOLDERS) == composed
-    assert set(compose.defaults()) == {"data", "model", "method", "budget", "recipe"}
+    assert compose.compose("config", compose.get_default_choices(), FOLDERS) == composed
+    assert set(compose.get_default_choices()) == {"data", "model", "method", "budget", "recipe"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bare(OneText):
+class Bare(SingleCaptionMethod):
     """A method that no YAML names."""
 
     name: Literal["bare"] = "bare"
@@ -112,7 +112,7 @@ def test_a_registered_method_needs_no_preset(
 ) -> None:
     refused("unknown method 'bare'", compose.compose, "config", {"method": "bare"}, FOLDERS)
     monkeypatch.setitem(METHODS, "bare", Bare)
-    assert "bare" in compose.options("method", FOLDERS)
+    assert "bare" in compose.list_choices("method", FOLDERS)
     choices = {"method": "bare", "recipe": "published", "data": "scenes"}
     (tmp_path / "method").mkdir()
     (tmp_path / "method" / "bare.yaml").write_text(
@@ -129,7 +129,7 @@ def test_a_registered_method_needs_no_preset(
     (tmp_path / "method" / "bare.yaml").unlink()
     values = compose.compose("config", choices, [*FOLDERS, tmp_path])
     values.pop("seeds")
-    config = run_config(values)
+    config = build_run_config(values)
     assert (config.method, config.views) == (Bare(), ViewsConfig())
     assert config.train.weight_decay == 0.7
 
@@ -142,7 +142,7 @@ def test_a_users_folder_adds_choices(tmp_path: Path) -> None:
     (own / "model").mkdir(parents=True)
     (own / "model" / "wide.yaml").write_text("embedding: 256\n")
     folders = [*FOLDERS, own]
-    assert {"tiny", "wide"} <= set(compose.options("model", folders))
+    assert {"tiny", "wide"} <= set(compose.list_choices("model", folders))
     values = compose.compose("config", {"model": "wide"}, folders)
     assert values["model"]["embedding"] == 256
     assert compose.compose("config", {"model": "tiny"}, folders)["model"]["embedding"] == 128
@@ -181,14 +181,14 @@ def test_a_broken_file_of_hers_is_one_line(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_values_are_read_by_their_form(word: str, value: Any) -> None:
-    read = compose.parse([word])
+    read = compose.parse_overrides([word])
     assert read == {"a": value}
     assert type(read["a"]) is type(value)
-    assert type(compose.parse(["a='1'"])["a"]) is str
+    assert type(compose.parse_overrides(["a='1'"])["a"]) is str
 
 
 def test_keys_may_be_dotted_and_keep_their_order() -> None:
-    assert list(compose.parse(["train.steps=3", "data=csv", "data.path=x.csv"])) == [
+    assert list(compose.parse_overrides(["train.steps=3", "data=csv", "data.path=x.csv"])) == [
         "train.steps",
         "data",
         "data.path",
@@ -205,13 +205,13 @@ def test_keys_may_be_dotted_and_keep_their_order() -> None:
     ],
 )  # fmt: skip
 def test_other_forms_are_refused_in_one_line(word: str) -> None:
-    refused(".", compose.parse, [word])
+    refused(".", compose.parse_overrides, [word])
     with pytest.raises(UserError, match=re.escape(repr(word))):
-        compose.parse([word])
+        compose.parse_overrides([word])
 
 
 def test_a_key_is_given_once() -> None:
-    refused("train.steps is given twice", compose.parse, ["train.steps=3", "train.steps=3"])
+    refused("train.steps is given twice", compose.parse_overrides, ["train.steps=3", "train.steps=3"])
 
 
 # ---- putting values in place ---------------------------------------------------------------------
@@ -223,9 +223,9 @@ def values() -> dict[str, Any]:
 
 
 def test_put_sets_a_leaf_and_nothing_else(values: dict[str, Any]) -> None:
-    before = compose.flat(values)
-    compose.put(values, "train.steps", 5)
-    after = compose.flat(values)
+    before = compose.flatten(values)
+    compose.set_key(values, "train.steps", 5)
+    after = compose.flatten(values)
     assert after.pop("train.steps") == 5
     assert before.pop("train.steps") == 3
     assert before == after
@@ -245,35 +245,35 @@ def test_put_sets_a_leaf_and_nothing_else(values: dict[str, Any]) -> None:
 def test_an_unknown_key_is_answered_with_the_nearest(
     values: dict[str, Any], key: str, match: str
 ) -> None:
-    before = compose.flat(values)
-    refused(match, compose.put, values, key, 1)
-    assert compose.flat(values) == before
+    before = compose.flatten(values)
+    refused(match, compose.set_key, values, key, 1)
+    assert compose.flatten(values) == before
 
 
 @pytest.mark.parametrize("value", [3, "x", None, {"steps": 5}])
 def test_a_section_is_not_overwritten(values: dict[str, Any], value: Any) -> None:
     """Putting {steps: 5} in its place would silently forget the rest of the preset."""
     refused(
-        r"train is a section, set its keys: .*train\.steps", compose.put, values, "train", value
+        r"train is a section, set its keys: .*train\.steps", compose.set_key, values, "train", value
     )
     assert values["train"] == {"steps": 3, "batch_size": 8}
 
 
 def test_options_of_an_encoder_are_free(values: dict[str, Any]) -> None:
-    compose.put(values, "model.image.options.drop_path_rate", 0.1)
+    compose.set_key(values, "model.image.options.drop_path_rate", 0.1)
     assert values["model"]["image"]["options"]["drop_path_rate"] == 0.1
-    compose.put(values, "model.image.options", {"depths": [1]})
+    compose.set_key(values, "model.image.options", {"depths": [1]})
     assert values["model"]["image"]["options"] == {"depths": [1]}
 
 
 def test_a_mapping_that_starts_empty_is_no_section(values: dict[str, Any]) -> None:
     values["train"]["of_a_plugin"] = {}
-    compose.put(values, "train.of_a_plugin", {"a": 1})
+    compose.set_key(values, "train.of_a_plugin", {"a": 1})
     assert values["train"]["of_a_plugin"] == {"a": 1}
 
 
 def test_flat_names_every_leaf() -> None:
-    assert compose.flat({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {
+    assert compose.flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {
         "a.b": 1,
         "a.c.d": [2],
         "e": {},
@@ -283,20 +283,20 @@ def test_flat_names_every_leaf() -> None:
 # ---- shortcuts -----------------------------------------------------------------------------------
 
 
-@given(st.from_regex(compose.PLAIN_KEY, fullmatch=True), plain_values)
+@given(st.from_regex(compose.SIMPLE_KEY, fullmatch=True), plain_values)
 @settings(max_examples=80, deadline=None, derandomize=True)
 def test_plain_words_are_what_the_grammar_makes_of_them(key: str, value: str) -> None:
-    plainly = compose._plainly(f"{key}={value}")
+    plainly = compose._parse_simple_override(f"{key}={value}")
     if plainly is not None:
-        assert plainly == compose._by_grammar(f"{key}={value}")
-        assert type(plainly[1]) is type(compose._by_grammar(f"{key}={value}")[1])
+        assert plainly == compose._parse_hydra_override(f"{key}={value}")
+        assert type(plainly[1]) is type(compose._parse_hydra_override(f"{key}={value}")[1])
 
 
 @pytest.mark.parametrize(
     "value", ["true", "NULL", "nan", "Inf", "1e3", "-1", "01", "", "'a'", "[a]"]
 )
 def test_only_the_grammar_reads_what_is_not_plain(value: str) -> None:
-    assert compose._plainly(f"a={value}") is None
+    assert compose._parse_simple_override(f"a={value}") is None
 
 
 def test_a_changed_file_is_composed_again_and_a_damaged_memory_too(

@@ -21,9 +21,9 @@ from uniclip.config import (
     TrainConfig,
     UniclipMethod,
     ViewsConfig,
-    run_config,
+    build_run_config,
 )
-from uniclip.config.binding import bind, plain
+from uniclip.config.binding import bind, to_builtins
 from uniclip.errors import UserError
 
 
@@ -35,14 +35,14 @@ def values(**sections: Any) -> dict[str, Any]:
 def refused(match: str, **sections: Any) -> str:
     """The one line with which these values are refused."""
     with pytest.raises(UserError, match=match) as caught:
-        run_config(values(**sections))
+        build_run_config(values(**sections))
     message = str(caught.value)
     assert "\n" not in message
     return message
 
 
 def test_defaults_fill_what_is_not_said() -> None:
-    config = run_config(values())
+    config = build_run_config(values())
     assert config.train == TrainConfig()
     assert config.views == ViewsConfig()
     assert isinstance(config.method, UniclipMethod)
@@ -53,15 +53,15 @@ def test_defaults_fill_what_is_not_said() -> None:
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_plain_and_bind_are_inverse(data: str, method: str) -> None:
     views = {"weak": 0, "strong": 2} if method == "declip" else {"weak": 1, "strong": 2}
-    config = run_config({"data": {"name": data}, "method": {"name": method}, "views": views})
-    kept = plain(config)
-    assert run_config(kept) == config
-    assert run_config(json.loads(json.dumps(kept))) == config
-    assert plain(run_config(kept)) == kept
+    config = build_run_config({"data": {"name": data}, "method": {"name": method}, "views": views})
+    kept = to_builtins(config)
+    assert build_run_config(kept) == config
+    assert build_run_config(json.loads(json.dumps(kept))) == config
+    assert to_builtins(build_run_config(kept)) == kept
 
 
 def test_a_frozen_configuration_cannot_be_changed() -> None:
-    config = run_config(values())
+    config = build_run_config(values())
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.train.steps = 3  # type: ignore[misc]
 
@@ -135,7 +135,7 @@ def test_what_is_not_a_finite_number_is_refused_everywhere(bad: float, where: st
         "model.image.options.x.y": {"model": {"image": {"options": {"x": {"y": bad}}}}},
     }[where]
     if where == "model.image.options.x.y" and isinstance(bad, int):
-        run_config(values(**sections))  # a whole number, however large, is one
+        build_run_config(values(**sections))  # a whole number, however large, is one
         return
     message = refused("must be a finite number", **sections)
     assert message.startswith(where)
@@ -197,14 +197,14 @@ def test_unknown_names_are_answered_with_the_nearest(sections: dict[str, Any], m
 
 def test_a_required_section_cannot_be_left_out() -> None:
     with pytest.raises(UserError, match="method is missing"):
-        run_config({"data": {"name": "openmoji"}})
+        build_run_config({"data": {"name": "openmoji"}})
     with pytest.raises(UserError, match="must be a mapping"):
         bind(RunConfig, [1])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("weights", ["balanced", "uniform", [1, 1, 1], (0.0, 1.0, 1.0)])
 def test_weights_are_a_word_or_three_numbers(weights: Any) -> None:
-    bound = run_config(values(method={"name": "uniclip", "weights": weights})).method.weights
+    bound = build_run_config(values(method={"name": "uniclip", "weights": weights})).method.weights
     if isinstance(weights, str):
         assert bound == weights
     else:
@@ -228,20 +228,20 @@ def test_other_weights_are_refused_for_the_right_reason(weights: Any, match: str
 
 def test_the_word_true_is_a_word_where_words_are_asked_for() -> None:
     """YAML and the command line read `method.aware=true` as a truth value."""
-    assert run_config(values(method={"name": "uniclip", "aware": True})).method.aware == "true"
+    assert build_run_config(values(method={"name": "uniclip", "aware": True})).method.aware == "true"
     refused("unknown method.aware", method={"name": "uniclip", "aware": False})
 
 
 def test_the_class_of_data_and_method_is_chosen_by_name() -> None:
-    scenes = run_config(values(data={"name": "scenes", "delta": {"side": 0.5}}))
+    scenes = build_run_config(values(data={"name": "scenes", "delta": {"side": 0.5}}))
     assert type(scenes.data) is DATA["scenes"]
     assert scenes.data.delta.side == 0.5
-    assert type(run_config(values(method={"name": "clip"})).method) is METHODS["clip"]
+    assert type(build_run_config(values(method={"name": "clip"})).method) is METHODS["clip"]
 
 
 def test_optional_text_may_be_null() -> None:
-    assert run_config(values(data={"name": "csv", "label": None})).data.label is None
-    assert run_config(values(data={"name": "csv", "label": "kind"})).data.label == "kind"
+    assert build_run_config(values(data={"name": "csv", "label": None})).data.label is None
+    assert build_run_config(values(data={"name": "csv", "label": "kind"})).data.label == "kind"
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_weights_that_leave_no_positives_are_refused(weights: Any, views: Any, l
     [([1, 0, 0], {}), ([0, 1, 0], ONE_VIEW), ("balanced", ONE_VIEW), ("uniform", ONE_VIEW)],
 )
 def test_weights_that_leave_some_positives_are_taken(weights: Any, views: Any) -> None:
-    run_config(values(method={"name": "uniclip", "weights": weights}, views=views))
+    build_run_config(values(method={"name": "uniclip", "weights": weights}, views=views))
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_a_batch_norm_needs_two_samples(method: str, views: dict[str, int]) -> N
     sections = {"method": {"name": method}, "views": views}
     match = rf"train\.batch_size=1 must be at least 2 for method={method}"
     refused(match, train={"batch_size": 1}, **sections)
-    run_config(values(train={"batch_size": 2}, **sections))
+    build_run_config(values(train={"batch_size": 2}, **sections))
 
 
 def test_each_chunk_needs_a_sample() -> None:
@@ -298,12 +298,12 @@ def test_each_chunk_needs_a_sample() -> None:
         r"train\.accumulate=200 must be at most train\.batch_size=16",
         train={"batch_size": 16, "accumulate": 200},
     )
-    run_config(values(train={"batch_size": 16, "accumulate": 16}))
+    build_run_config(values(train={"batch_size": 16, "accumulate": 16}))
 
 
 @pytest.mark.parametrize("told", [{"told": ["flip"]}, {"fusion": "concat"}], ids=str)
 def test_awareness_is_switched_off_whatever_it_was_told(told: dict[str, Any]) -> None:
-    run_config(values(method={"name": "uniclip", "aware": "identity", **told}))
+    build_run_config(values(method={"name": "uniclip", "aware": "identity", **told}))
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_awareness_is_switched_off_whatever_it_was_told(told: dict[str, Any]) ->
 )
 def test_what_it_is_told_of_is_one_run_however_it_is_written(told: Any, same: Any) -> None:
     one, other = (
-        identity.spec(run_config(values(method={"name": "uniclip", "told": t})), {})
+        identity.build_spec(build_run_config(values(method={"name": "uniclip", "told": t})), {})
         for t in (told, same)
     )
     assert one == other
@@ -349,4 +349,4 @@ def test_forwards_count_every_view_once(method: str) -> None:
 
 @pytest.mark.parametrize("cls", [c for c in (*DATA.values(), *METHODS.values(), TrainConfig)])
 def test_defaults_lie_within_their_own_ranges(cls: type) -> None:
-    assert bind(cls, plain(cls())) == cls()
+    assert bind(cls, to_builtins(cls())) == cls()

@@ -10,18 +10,18 @@ import torch
 from tests.helpers.small_runs import of_method
 from uniclip import data
 from uniclip.augmentation import transform
-from uniclip.config import run_config
-from uniclip.data.batch import VIEWED
-from uniclip.data.loader import Batches
+from uniclip.config import build_run_config
+from uniclip.data.batch import PER_VIEW_FIELDS
+from uniclip.data.loader import TrainingBatches
 from uniclip.data.text import tokenizer
-from uniclip.distributed import Processes
+from uniclip.distributed import ProcessGroup
 from uniclip.errors import UserError
 
 SIZE = 8
 
 
 def make(seed=0, stream=0, batch=SIZE, train=20, workers=0, **views):
-    config = run_config(
+    config = build_run_config(
         {
             "data": {"name": "scenes", "train": train, "test": 16, "size": 16},
             "method": {"name": "uniclip"},
@@ -35,7 +35,7 @@ def make(seed=0, stream=0, batch=SIZE, train=20, workers=0, **views):
     )
     split = data.open_split(config.data, "train")
     captions = [c for several in split.captions for c in several]
-    return Batches(config, split, tokenizer.train(captions, 300))
+    return TrainingBatches(config, split, tokenizer.train_bpe(captions, 300))
 
 
 def equal(a, b):
@@ -49,7 +49,7 @@ def test_shapes_and_types():
     assert batches.steps_per_epoch == 2
     assert batch.pixels.shape == (3, SIZE, 3, 16, 16)
     assert batch.pixels.dtype == torch.uint8
-    assert batch.vectors.shape == (3, SIZE, transform.WIDTH)
+    assert batch.vectors.shape == (3, SIZE, transform.VECTOR_DIM)
     assert batch.vectors.dtype == torch.float32
     assert batch.tokens.shape[0] == SIZE
     assert {batch.tokens.dtype, batch.sample.dtype, batch.label.dtype} == {torch.int64}
@@ -101,8 +101,8 @@ def test_one_caption_is_drawn_for_a_sample_and_epoch():
     batches = make(batch=20)
     captions = tuple((f"a {i}", f"b {i}") for i in range(20))
     split = dataclasses.replace(batches.split, captions=captions)
-    words = tokenizer.train([c for both in captions for c in both], 300)
-    drawn = Batches(batches.config, split, words)
+    words = tokenizer.train_bpe([c for both in captions for c in both], 300)
+    drawn = TrainingBatches(batches.config, split, words)
     said = {}
     for step in range(12):
         batch = drawn.batch(step)
@@ -130,10 +130,10 @@ def test_the_shares_of_all_processes_are_the_batch(name, world):
     else:
         config = of_method("declip")
     split = data.open_split(config.data, "train")
-    words = tokenizer.train([c for several in split.captions for c in several], 300)
-    whole = Batches(config, split, words).batch(1)
+    words = tokenizer.train_bpe([c for several in split.captions for c in several], 300)
+    whole = TrainingBatches(config, split, words).batch(1)
     shares = [
-        Batches(config, split, words, Processes(rank, world)).batch(1) for rank in range(world)
+        TrainingBatches(config, split, words, ProcessGroup(rank, world)).batch(1) for rank in range(world)
     ]
     sizes = [len(share.sample) for share in shares]
     assert max(sizes) - min(sizes) <= 1
@@ -141,7 +141,7 @@ def test_the_shares_of_all_processes_are_the_batch(name, world):
         expected, parts = getattr(whole, field), [getattr(share, field) for share in shares]
         if expected is None:
             assert parts == [None] * world
-        elif field in VIEWED:
+        elif field in PER_VIEW_FIELDS:
             assert torch.equal(torch.cat(parts, 1), expected)
         elif expected.ndim == 1:
             assert torch.equal(torch.cat(parts), expected)

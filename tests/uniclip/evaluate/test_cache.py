@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from uniclip.errors import Stopped
+from uniclip.errors import StopRequested
 from uniclip.evaluate import cache
 from uniclip.evaluate.cache import Cache
 
@@ -48,7 +48,7 @@ def names(folder):
 
 
 def test_rows_are_embedded_once_in_pieces_and_mapped(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "PIECE", 4)
+    monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 4)
     embed, calls = counting()
     kept = Cache(tmp_path / "cache")
     first = kept.rows(WHAT, 10, embed)
@@ -124,7 +124,7 @@ def test_what_is_too_large_is_not_kept(tmp_path, monkeypatch):
     assert names(tmp_path) == []
     Cache(tmp_path, most=60).rows(WHAT, 5, embed)
     assert len(names(tmp_path)) == 1
-    monkeypatch.setattr(cache, "SHARE", 2**60)
+    monkeypatch.setattr(cache, "MIN_FREE_RATIO", 2**60)
     Cache(tmp_path / "full").rows(WHAT, 5, embed)
     assert names(tmp_path / "full") == []
 
@@ -149,7 +149,7 @@ def test_notes(tmp_path):
 
 
 def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "PIECE", 2)
+    monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 2)
 
     def embed(index):
         if index[0] > 0:
@@ -187,18 +187,18 @@ def test_two_processes_at_once_and_one_that_is_killed(tmp_path):
 
 
 def test_who_was_stopped_goes_on_from_the_last_chapter(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "PIECE", 2)
-    monkeypatch.setattr(cache, "CHAPTER", 4)
+    monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 2)
+    monkeypatch.setattr(cache, "SEGMENT_ROWS", 4)
     whole, calls = counting()
     seen = []
 
     def stopping(index):
         seen.extend(index.tolist())
         if index[0] >= 8:
-            raise Stopped
+            raise StopRequested
         return whole(index)
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         Cache(tmp_path).rows(WHAT, 11, stopping)
     assert len(names(tmp_path)) == 2, "two chapters, nothing half-written"
     seen.clear()
@@ -217,8 +217,8 @@ def test_who_was_stopped_goes_on_from_the_last_chapter(tmp_path, monkeypatch):
 def test_chapters_of_what_is_too_large_to_be_kept_stay_until_it_is_needed_no_more(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(cache, "PIECE", 2)
-    monkeypatch.setattr(cache, "CHAPTER", 4)
+    monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 2)
+    monkeypatch.setattr(cache, "SEGMENT_ROWS", 4)
     embed, calls = counting()
     kept = Cache(tmp_path, most=60)
     rows = kept.rows(WHAT, 11, embed)

@@ -11,26 +11,26 @@ from uniclip.evaluate import metrics
 def test_wins_counts_ties_as_half():
     right = np.array([0.5, 0.5], np.float32)
     wrong = np.array([[0.4, 0.5, 0.6], [0.1, 0.2, 0.3]], np.float32)
-    assert metrics.wins(right, wrong).tolist() == [0.5, 1.0]
+    assert metrics.compute_win_rate(right, wrong).tolist() == [0.5, 1.0]
 
 
 def test_wins_of_a_constant_model_is_one_half():
     same = np.full((7, 4), 0.3, np.float32)
     same[:, 0] += 1e-7  # rounding, not an opinion
-    assert (metrics.wins(same[:, 0], same[:, 1:]) == 0.5).all()
+    assert (metrics.compute_win_rate(same[:, 0], same[:, 1:]) == 0.5).all()
 
 
 @pytest.mark.parametrize(("right", "wrong", "draws"), [(1, 3, 2), (2, 3, 2), (3, 1, 2), (2, 0, 1)])
 def test_drawn_equals_enumeration(right, wrong, draws):
     keys = [True] * right + [False] * wrong
     hands = [any(hand) for hand in itertools.combinations(keys, draws)]
-    assert metrics.drawn(right, wrong, draws) == pytest.approx(np.mean(hands))
+    assert metrics.hit_probability(right, wrong, draws) == pytest.approx(np.mean(hands))
 
 
 def test_drawn_limits():
     counts = np.array([1, 1, 1])
-    assert metrics.drawn(counts, counts * 4, np.array([-1, 0, 9])).tolist() == [0, 0, 1]
-    assert metrics.drawn(0, 5, 3) == 0
+    assert metrics.hit_probability(counts, counts * 4, np.array([-1, 0, 9])).tolist() == [0, 0, 1]
+    assert metrics.hit_probability(0, 5, 3) == 0
 
 
 def test_calibration_error_by_hand():
@@ -60,7 +60,7 @@ TRUTH = np.array([1, 0, 1, 0, 0, 1])
 def test_eleven_points_by_hand():
     # r = 0, .1, .2, .3 see 1; .4, .5, .6 see 2/3; .7 to 1 see 1/2.
     by_hand = (4 * 1 + 3 * 2 / 3 + 4 * 1 / 2) / 11
-    assert metrics.eleven_point(SCORES, TRUTH) == pytest.approx(by_hand)
+    assert metrics.interpolated_average_precision(SCORES, TRUTH) == pytest.approx(by_hand)
 
 
 def test_average_precision_by_hand():
@@ -73,12 +73,12 @@ def test_recall_of_three_tenths_reaches_three_tenths():
     scores = -np.arange(100.0)
     later = (3 + np.arange(1, 8)) / (93 + np.arange(1, 8))
     expected = (4 * 1 + 7 * later.max()) / 11
-    assert metrics.eleven_point(scores, truth) == pytest.approx(expected)
+    assert metrics.interpolated_average_precision(scores, truth) == pytest.approx(expected)
 
 
 def test_difficult_objects_are_left_out():
     scores, truth = np.append(SCORES, [0.95, 0.3]), np.append(TRUTH, [-1, -1])
-    for of_class in (metrics.eleven_point, metrics.average_precision):
+    for of_class in (metrics.interpolated_average_precision, metrics.average_precision):
         assert of_class(scores, truth) == of_class(SCORES, TRUTH)
 
 
@@ -86,7 +86,7 @@ def test_equal_scores_are_one_threshold_whatever_their_order():
     scores = np.array([0.9, 0.5, 0.5, 0.5, 0.1])
     truth = np.array([0, 1, 0, 0, 1])
     order = np.random.default_rng(0).permutation(5)
-    for of_class in (metrics.eleven_point, metrics.average_precision):
+    for of_class in (metrics.interpolated_average_precision, metrics.average_precision):
         assert of_class(scores[order], truth[order]) == of_class(scores, truth)
     assert metrics.average_precision(scores, truth) == pytest.approx((1 / 4 + 2 / 5) / 2)
 
@@ -94,16 +94,16 @@ def test_equal_scores_are_one_threshold_whatever_their_order():
 def test_a_constant_model_has_the_share_of_positives():
     truth = np.array([[1, 0], [0, 0], [0, 1], [0, 1]])
     for metric in ("map11", "map"):
-        value = metrics.score(metric, np.ones((4, 2)), truth)
-        assert value == pytest.approx(metrics.chance(metric, truth, 2)) == pytest.approx(3 / 8)
+        value = metrics.compute_score(metric, np.ones((4, 2)), truth)
+        assert value == pytest.approx(metrics.chance_level(metric, truth, 2)) == pytest.approx(3 / 8)
 
 
 def test_a_class_without_a_positive_does_not_count():
     truth = np.stack([TRUTH, np.zeros(6, np.int64), np.full(6, -1)], axis=1)
     scores = np.stack([SCORES] * 3, axis=1)
-    assert metrics.score("map11", scores, truth) == metrics.eleven_point(SCORES, TRUTH)
-    assert np.isnan(metrics.precisions("map11", scores, truth)).tolist() == [False, True, True]
-    assert metrics.chance("map11", truth, 3) == 0.5
+    assert metrics.compute_score("map11", scores, truth) == metrics.interpolated_average_precision(SCORES, TRUTH)
+    assert np.isnan(metrics.class_average_precisions("map11", scores, truth)).tolist() == [False, True, True]
+    assert metrics.chance_level("map11", truth, 3) == 0.5
 
 
 def test_mean_per_class_by_hand_with_an_empty_class():
@@ -115,9 +115,9 @@ def test_mean_per_class_by_hand_with_an_empty_class():
 def test_correct_counts_ties_at_their_expectation():
     scores = np.array([[0.1, 0.5, 0.5], [0.2, 0.2, 0.2], [1.0, 0.0, 0.0]])
     labels = np.array([1, 0, 2])
-    assert metrics.correct(scores, labels).tolist() == pytest.approx([1 / 2, 1 / 3, 0])
-    assert metrics.correct(scores, labels, 2).tolist() == pytest.approx([1, 2 / 3, 1 / 2])
-    assert metrics.correct(scores, labels, 9).tolist() == [1, 1, 1]
+    assert metrics.top_k_correct(scores, labels).tolist() == pytest.approx([1 / 2, 1 / 3, 0])
+    assert metrics.top_k_correct(scores, labels, 2).tolist() == pytest.approx([1, 2 / 3, 1 / 2])
+    assert metrics.top_k_correct(scores, labels, 9).tolist() == [1, 1, 1]
 
 
 def test_metrics_are_scikit_learns():
@@ -127,18 +127,18 @@ def test_metrics_are_scikit_learns():
     labels = random.integers(0, 7, 300)
     scores = random.normal(size=(300, 7)) + 1.5 * np.eye(7)[labels]
     predicted = scores.argmax(axis=1)
-    assert metrics.score("accuracy", scores, labels) == pytest.approx(
+    assert metrics.compute_score("accuracy", scores, labels) == pytest.approx(
         peer.accuracy_score(labels, predicted), abs=1e-12
     )
-    assert metrics.score("mean_per_class", scores, labels) == pytest.approx(
+    assert metrics.compute_score("mean_per_class", scores, labels) == pytest.approx(
         peer.balanced_accuracy_score(labels, predicted), abs=1e-12
     )
-    assert metrics.correct(scores, labels, 5).mean() == pytest.approx(
+    assert metrics.top_k_correct(scores, labels, 5).mean() == pytest.approx(
         peer.top_k_accuracy_score(labels, scores, k=5), abs=1e-12
     )
     several = (random.random((300, 7)) < 0.2).astype(np.int64)
     scores = (scores + several).round(1)  # with ties
-    assert metrics.score("map", scores, several) == pytest.approx(
+    assert metrics.compute_score("map", scores, several) == pytest.approx(
         peer.average_precision_score(several, scores, average="macro"), abs=1e-12
     )
 
@@ -151,10 +151,10 @@ def test_metrics_are_clip_benchmarks_where_the_definitions_agree():
     scores = random.normal(size=(200, 9))
     several = (random.random((200, 9)) < 0.2).astype(np.int64)
     theirs = peer.average_precision_per_class(torch.tensor(scores), torch.tensor(several))
-    assert metrics.precisions("map", scores, several) == pytest.approx(theirs.numpy(), abs=1e-6)
+    assert metrics.class_average_precisions("map", scores, several) == pytest.approx(theirs.numpy(), abs=1e-6)
     # They give 0 to a class without a positive, we leave it out; none of theirs is VOC's 11 points.
     several[:, 0] = 0
     theirs = peer.average_precision_per_class(torch.tensor(scores), torch.tensor(several))
     assert theirs[0] == 0
-    assert np.isnan(metrics.precisions("map", scores, several)[0])
-    assert metrics.score("map", scores, several) == pytest.approx(float(theirs[1:].mean()))
+    assert np.isnan(metrics.class_average_precisions("map", scores, several)[0])
+    assert metrics.compute_score("map", scores, several) == pytest.approx(float(theirs[1:].mean()))

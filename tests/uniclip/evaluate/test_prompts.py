@@ -26,23 +26,23 @@ CLASSES = {
 
 @pytest.mark.parametrize("dataset", COUNTS)
 def test_as_many_templates_as_published_and_each_has_one_place(dataset):
-    found = prompts.templates(dataset)
+    found = prompts.get_templates(dataset)
     assert len(found) == len(set(found)) == COUNTS[dataset]
-    assert prompts.checked(found, dataset) == found
+    assert prompts.validate_templates(found, dataset) == found
     assert all("{c}" not in template for template in found)
 
 
 def test_the_seven_are_among_the_eighty():
-    every, seven = set(prompts.templates("imagenet80")), set(prompts.templates("imagenet7"))
+    every, seven = set(prompts.get_templates("imagenet80")), set(prompts.get_templates("imagenet7"))
     assert seven - every == set()
-    assert set(prompts.templates("imagenet81")) - every == {"{}."}
+    assert set(prompts.get_templates("imagenet81")) - every == {"{}."}
 
 
 @pytest.mark.parametrize("dataset", CLASSES)
 def test_every_class_has_its_own_names(dataset):
-    listed = json.loads((prompts.FOLDER / "names.json").read_text())["sets"][dataset]["names"]
+    listed = json.loads((prompts.DATA_FOLDER / "names.json").read_text())["sets"][dataset]["names"]
     assert len(listed) == CLASSES[dataset]
-    found = prompts.names(dataset, list(listed))
+    found = prompts.get_class_names(dataset, list(listed))
     assert all(name for given in found.values() for name in given)
     flat = [name for given in found.values() for name in given]
     # Two pairs of classes of ImageNet share a name in the published list.
@@ -50,11 +50,11 @@ def test_every_class_has_its_own_names(dataset):
 
 
 def test_every_list_says_where_it_comes_from():
-    file = json.loads((prompts.FOLDER / "names.json").read_text())
+    file = json.loads((prompts.DATA_FOLDER / "names.json").read_text())
     lists = [file["sets"], *file["variants"].values()]
     assert all(entry["source"] for entries in lists for entry in entries.values())
     assert set(file["variants"]) <= set(protocol.PROTOCOLS)
-    assert json.loads((prompts.FOLDER / "templates.json").read_text())["source"]
+    assert json.loads((prompts.DATA_FOLDER / "templates.json").read_text())["source"]
 
 
 @pytest.mark.parametrize(
@@ -86,42 +86,42 @@ def test_every_list_says_where_it_comes_from():
     ],
 )
 def test_names_are_bound_to_the_sets_own_keys(dataset, key, name):
-    assert prompts.names(dataset, [key]) == {key: (name,)}
+    assert prompts.get_class_names(dataset, [key]) == {key: (name,)}
 
 
 def test_order_of_classes_is_nothing():
     keys = ["River", "AnnualCrop", "Forest"]
-    one, other = (prompts.names("eurosat", order) for order in (keys, keys[::-1]))
+    one, other = (prompts.get_class_names("eurosat", order) for order in (keys, keys[::-1]))
     assert one == other
     assert list(one) == keys
 
 
 def test_several_names_a_class_and_label_ids():
-    assert prompts.names("fer2013", ["happy"])["happy"] == ("happy", "smiling")
-    assert prompts.names("fer2013", ["3"])["3"] == ("happy", "smiling")
+    assert prompts.get_class_names("fer2013", ["happy"])["happy"] == ("happy", "smiling")
+    assert prompts.get_class_names("fer2013", ["3"])["3"] == ("happy", "smiling")
     # The labels of the CSV put neutral last, folders put it before sad.
-    assert prompts.names("fer2013", ["6"], "laion_cb")["6"] == ("neutral",)
+    assert prompts.get_class_names("fer2013", ["6"], "laion_cb")["6"] == ("neutral",)
 
 
 def test_protocols_differ_where_their_sources_do():
-    assert prompts.names("oxford_pets", ["pug"], "clip2021")["pug"] == ("pug",)
-    assert prompts.names("oxford_pets", ["pug"], "laion_cb")["pug"] == ("Pug",)
-    assert prompts.names("cifar100", ["maple_tree"], "laion_cb")["maple_tree"] == ("maple_tree",)
-    assert prompts.templates("pcam", "laion_cb") != prompts.templates("pcam", "clip2021")
+    assert prompts.get_class_names("oxford_pets", ["pug"], "clip2021")["pug"] == ("pug",)
+    assert prompts.get_class_names("oxford_pets", ["pug"], "laion_cb")["pug"] == ("Pug",)
+    assert prompts.get_class_names("cifar100", ["maple_tree"], "laion_cb")["maple_tree"] == ("maple_tree",)
+    assert prompts.get_templates("pcam", "laion_cb") != prompts.get_templates("pcam", "clip2021")
 
 
 def test_a_class_that_is_not_listed_is_refused():
     with pytest.raises(UserError, match="class of caltech101 'Face': did you mean Faces"):
-        prompts.names("caltech101", ["Face"])
+        prompts.get_class_names("caltech101", ["Face"])
 
 
 def test_a_set_that_nobody_published():
-    assert prompts.names("my birds", ["blue_tit"]) == {"blue_tit": ("blue tit",)}
-    assert prompts.templates("my birds") == prompts.OTHER
+    assert prompts.get_class_names("my birds", ["blue_tit"]) == {"blue_tit": ("blue tit",)}
+    assert prompts.get_templates("my birds") == prompts.DEFAULT_TEMPLATES
 
 
 def test_a_users_own_templates():
-    assert prompts.checked(["a {}!"], "mine.yaml") == ("a {}!",)
+    assert prompts.validate_templates(["a {}!"], "mine.yaml") == ("a {}!",)
     for bad in ("a photo", "{} and {}", 3):
         with pytest.raises(UserError, match="mine.yaml.*exactly one {}"):
-            prompts.checked([bad], "mine.yaml")
+            prompts.validate_templates([bad], "mine.yaml")

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from uniclip.losses.multi_positive import mil_nce, mp_nce, sup_con
-from uniclip.losses.similarity import PAIRS, DomainSimilarity, SharedSimilarity, image_text_scale
+from uniclip.losses.similarity import DOMAIN_PAIRS, DomainSimilarity, SharedSimilarity, get_image_text_scale
 
 COSINE = torch.linspace(-1, 1, 12).view(3, 4)
 PAIR = torch.arange(12).view(3, 4) % 3
@@ -63,7 +63,7 @@ def test_leaves_have_the_agreed_names_and_shapes():
     assert leaves == {"log_scale": (3,), "offset": (3,)}
     assert {n: leaf.shape for n, leaf in SharedSimilarity().named_parameters()} == {"log_scale": ()}
     assert set(DomainSimilarity().state_dict()) == {"log_scale", "offset"}
-    assert PAIRS == ("ii", "it", "tt")
+    assert DOMAIN_PAIRS == ("ii", "it", "tt")
 
 
 def test_image_text_offset_is_zero_with_gradient_zero_whatever_it_holds():
@@ -92,13 +92,13 @@ def test_clamp_keeps_temperatures_and_offsets_in_range(kind):
                 leaf.fill_(extreme)
         similarity.clamp()
         report = similarity.report()
-        assert [report[f"tau_{pair}"] for pair in PAIRS] == pytest.approx([tau] * 3)
+        assert [report[f"tau_{pair}"] for pair in DOMAIN_PAIRS] == pytest.approx([tau] * 3)
         bound = math.copysign(1.0, extreme) if kind is DomainSimilarity else 0.0
-        assert [report[f"b_{pair}"] for pair in PAIRS] == [bound, 0.0, bound]
+        assert [report[f"b_{pair}"] for pair in DOMAIN_PAIRS] == [bound, 0.0, bound]
 
 
 @pytest.mark.parametrize("kind", [DomainSimilarity, SharedSimilarity])
 def test_image_text_scale_is_the_inverse_of_its_temperature(kind):
     similarity = kind(0.2)
-    assert image_text_scale(similarity) == pytest.approx(5)
+    assert get_image_text_scale(similarity) == pytest.approx(5)
     assert similarity.report()["tau_it"] == pytest.approx(0.2)

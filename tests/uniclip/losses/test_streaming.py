@@ -69,8 +69,8 @@ def cut_up(cutting, loss):
     """loss(chunk=...) with its gradients taken under tiles of these sizes."""
     chunk, wider, finer = cutting
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiling, "WIDER", wider)
-        patch.setattr(tiling, "FINER", finer)
+        patch.setattr(tiling, "TILE_ASPECT", wider)
+        patch.setattr(tiling, "DIAGONAL_DIVISOR", finer)
         return loss(chunk)
 
 
@@ -161,9 +161,9 @@ def test_streamed_unicl_equals_dense_over_many_tiles(n, seed, tau, cutting):
 def test_tiles_meet_each_pair_once(n, cutting):
     chunk, wider, finer = cutting
     split = n // 3
-    meetings = tuple(tiling.Meeting(a, b, 0) for a, b in ((0, 0), (0, 1), (1, 1)))
+    meetings = tuple(tiling.BlockPair(a, b, 0) for a, b in ((0, 0), (0, 1), (1, 1)))
     itself = torch.arange(n)
-    layout = tiling.Layout(
+    layout = tiling.BlockLayout(
         blocks=((0, split), (split, n)),
         meetings=meetings,
         apart=(itself, itself),
@@ -171,7 +171,7 @@ def test_tiles_meet_each_pair_once(n, cutting):
         empty=torch.zeros(2, n, dtype=torch.bool),
     )
     met = torch.zeros(n, n, dtype=torch.int64)
-    for tile in cut_up(cutting, lambda size: tiling.cut(layout, size)):
+    for tile in cut_up(cutting, lambda size: tiling.cut_tiles(layout, size)):
         part = torch.ones_like(met[tile.rows, tile.columns])
         if tile.apart is not None:
             part[tile.apart] = 0
@@ -189,13 +189,13 @@ def test_tiles_meet_each_pair_once(n, cutting):
 @pytest.fixture
 def careful(monkeypatch):
     """The calls that took a maximum for each row."""
-    calls, logs = [], streaming._careful_logs
+    calls, logs = [], streaming._compute_stable_logsumexps
 
     def counted(*given):
         calls.append(1)
         return logs(*given)
 
-    monkeypatch.setattr(streaming, "_careful_logs", counted)
+    monkeypatch.setattr(streaming, "_compute_stable_logsumexps", counted)
     return calls
 
 
@@ -272,7 +272,7 @@ def test_float32_is_as_exact_as_its_scores(name, chunk, careful):
 
 def test_without_care_sums_would_be_lost(monkeypatch):
     """So the cases above do need it."""
-    monkeypatch.setattr(streaming, "_safe", lambda sums, layout: True)
+    monkeypatch.setattr(streaming, "_sums_are_accurate", lambda sums, layout: True)
     for name in [name for name, (_, _, needs_care) in FLOAT32.items() if needs_care]:
         found, expected = float32_and_float64(*FLOAT32[name][:2], 7)
         assert not all(error < 1e-3 for error in relative_errors(found, expected))
@@ -280,11 +280,11 @@ def test_without_care_sums_would_be_lost(monkeypatch):
 
 def test_a_shift_is_taken_only_where_scores_could_overflow():
     z, _, _ = ordinary()
-    assert streaming._excess(z, [14.0, 60.0, 1.0]) == [0, 0, 0]
-    shift = streaming._excess(z, [100.0, 14.0, 1.0])
+    assert streaming._compute_exponent_shifts(z, [14.0, 60.0, 1.0]) == [0, 0, 0]
+    shift = streaming._compute_exponent_shifts(z, [100.0, 14.0, 1.0])
     assert shift[0] == pytest.approx(30, abs=1e-3)
     assert shift[1:] == [0, 0]
-    assert streaming._excess(z.double(), [100.0, 14.0, 1.0]) == [0, 0, 0]
+    assert streaming._compute_exponent_shifts(z.double(), [100.0, 14.0, 1.0]) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("tau", [1e-3, 0.01, 0.07, 1.0])

@@ -7,20 +7,20 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ablations.plan.comparison_facts import facts
+from ablations.plan.comparison_facts import collect_comparison_facts
 from tests.helpers.loss_batches import LargestTensor
 from tests.helpers.small_runs import of_method, tiny
 from tests.helpers.toy_method import ToyMethod
 from tests.uniclip.methods.test_uniclip import batch_of, set_up, vocabulary  # noqa: F401 - a fixture
 from uniclip.config import METHODS
 from uniclip.data import open_split
-from uniclip.data.loader import Batches
+from uniclip.data.loader import TrainingBatches
 from uniclip.data.text import augment
 from uniclip.data.text import tokenizer as tokenizers
 from uniclip.errors import UserError
 from uniclip.losses.image_text import clip_loss, unicl_loss
 from uniclip.methods import declip
-from uniclip.methods.unicl import caption_labels
+from uniclip.methods.unicl import hash_captions
 from uniclip.training import trainer
 
 
@@ -45,11 +45,11 @@ def test_unicl_makes_equal_labels_positives(vocabulary):  # noqa: F811
 
 def test_equal_captions_get_equal_labels_whatever_the_padding(vocabulary):  # noqa: F811
     words = ["a red heart", "two cats", "a red heart", "two", "red a heart"]
-    labels = caption_labels(torch.from_numpy(vocabulary.encode(words, 16)), vocabulary.eos)
+    labels = hash_captions(torch.from_numpy(vocabulary.encode(words, 16)), vocabulary.eos)
     assert labels[0] == labels[2]
     assert len(set(labels.tolist())) == 4
     assert (labels >= 2**61).all()
-    again = caption_labels(torch.from_numpy(vocabulary.encode(words[:1], 16)), vocabulary.eos)
+    again = hash_captions(torch.from_numpy(vocabulary.encode(words[:1], 16)), vocabulary.eos)
     assert again[0] == labels[0]
 
 
@@ -143,11 +143,11 @@ def test_a_queue_too_small_for_a_batch_takes_of_both_captions(vocabulary, room):
 def test_neighbours_are_looked_up_a_few_rows_at_a_time(vocabulary):  # noqa: F811
     method, _ = set_up(of_method("declip", method={"queue": 3000}), vocabulary)
     queue = method.queue.float()
-    texts = F.normalize(torch.randn(2 * declip.ROWS + 3, queue.shape[1]), dim=-1)
+    texts = F.normalize(torch.randn(2 * declip.NEIGHBOUR_CHUNK_ROWS + 3, queue.shape[1]), dim=-1)
     expected = F.normalize(queue[(texts @ queue.T).argmax(1)], dim=-1)
     with LargestTensor() as largest:
         assert torch.equal(method._neighbours(texts), expected)
-    assert largest.largest == declip.ROWS * len(queue)
+    assert largest.largest == declip.NEIGHBOUR_CHUNK_ROWS * len(queue)
 
 
 def test_simsiam_stops_the_gradient_of_what_is_predicted(vocabulary):  # noqa: F811
@@ -181,15 +181,15 @@ IDS = np.arange(len(SENTENCES), dtype=np.uint64)
 
 @pytest.fixture(scope="module")
 def bpe():
-    return tokenizers.train(SENTENCES, 300)
+    return tokenizers.train_bpe(SENTENCES, 300)
 
 
 @pytest.mark.parametrize("published", [False, True], ids=["bpe", "clip"])
 def test_an_edit_is_a_swap_or_leaves_words_out(bpe, published):
-    bpe = tokenizers.clip() if published else bpe
-    tokens, special = bpe.encode(SENTENCES, 32), augment.Special.of(bpe)
-    edited = augment.edit(7, IDS, tokens, special)
-    assert np.array_equal(edited, augment.edit(7, IDS, tokens, special))
+    bpe = tokenizers.load_clip_tokenizer() if published else bpe
+    tokens, special = bpe.encode(SENTENCES, 32), augment.VocabularyInfo.of(bpe)
+    edited = augment.edit_captions(7, IDS, tokens, special)
+    assert np.array_equal(edited, augment.edit_captions(7, IDS, tokens, special))
     kinds = set()
     for before, row in zip(SENTENCES, edited):
         old, new = before.split(), bpe.decode(row).split()
@@ -207,10 +207,10 @@ def test_an_edit_is_a_swap_or_leaves_words_out(bpe, published):
 
 
 def test_hidden_tokens_are_the_targets(bpe):
-    tokens, special = bpe.encode(SENTENCES * 40, 32), augment.Special.of(bpe)
+    tokens, special = bpe.encode(SENTENCES * 40, 32), augment.VocabularyInfo.of(bpe)
     ids = np.arange(len(tokens), dtype=np.uint64)
-    masked, targets = augment.mask(3, ids, tokens, special, 0.15)
-    guessed = targets != augment.IGNORED
+    masked, targets = augment.mask_tokens(3, ids, tokens, special, 0.15)
+    guessed = targets != augment.IGNORE_INDEX
     assert np.array_equal(targets[guessed], tokens[guessed])
     assert np.array_equal(masked[~guessed], tokens[~guessed])
     words = ~np.isin(tokens, (bpe.bos, bpe.eos, bpe.pad))
@@ -226,13 +226,13 @@ def test_batches_carry_other_texts_only_where_they_are_asked_for():
     for name in ("clip", "declip"):
         config = of_method(name)
         split = open_split(config.data, "train")
-        words = tokenizers.train([c for of_one in split.captions for c in of_one], 300)
-        batch = Batches(config, split, words).batch(0)
+        words = tokenizers.train_bpe([c for of_one in split.captions for c in of_one], 300)
+        batch = TrainingBatches(config, split, words).batch(0)
         assert (batch.edited is None) is (batch.masked is None) is (name == "clip")
     assert batch.masked.shape == batch.tokens.shape == batch.targets.shape
     assert len(batch.edited) == len(batch.tokens)
     plain = tiny(views={"weak": 0, "strong": 2})
-    same = Batches(plain, split, words).batch(0)
+    same = TrainingBatches(plain, split, words).batch(0)
     assert torch.equal(same.tokens, batch.tokens)
     assert torch.equal(same.pixels, batch.pixels)
 
@@ -243,9 +243,9 @@ def test_batches_carry_other_texts_only_where_they_are_asked_for():
 def test_a_new_method_is_one_file_and_one_line(monkeypatch):
     monkeypatch.setitem(METHODS, "toy", ToyMethod)  # the line
     config = tiny(method={"name": "toy", "target": 0.25}, train={"steps": 20})
-    fitted = trainer.fit(config)
+    fitted = trainer.train_model(config)
     losses = [r["loss"] for r in fitted.history if r["phase"] == "train"]
     assert losses[-1] < losses[0] / 2
-    assert facts(config)["positives of a picture among texts"] == 1
+    assert collect_comparison_facts(config)["positives of a picture among texts"] == 1
     with pytest.raises(UserError, match=r"method\.target"):
         tiny(method={"name": "toy", "target": 2.0})

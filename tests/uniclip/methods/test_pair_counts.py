@@ -10,7 +10,7 @@ import torch
 from tests.helpers import reference_losses
 from tests.helpers.small_runs import of_method
 from uniclip.config import UniclipMethod, ViewsConfig
-from uniclip.methods.uniclip import SWITCHES
+from uniclip.methods.uniclip import LOSS_SWITCHES
 
 N = 3
 BY_HAND = [
@@ -63,7 +63,7 @@ def test_counts_are_those_made_by_hand(name, method, expected):
 CASES = [
     (loss, negatives, weights, views)
     for loss, negatives, weights, views in itertools.product(
-        SWITCHES,
+        LOSS_SWITCHES,
         ("all", "domain", "slot", "not_text_text"),
         ("balanced", "uniform", (0.0, 1.0, 1.0), (1.0, 0.0, 0.0)),
         (1, 3),
@@ -81,7 +81,7 @@ def acting(loss, negatives, weights, views):
         "denominator": "negatives",
         "aggregate": "outside",
         "negatives": negatives,
-        **SWITCHES[loss],
+        **LOSS_SWITCHES[loss],
     }
     given = (torch.zeros(len(slot), 1), sample, domain, slot, scores, None)
     value = reference_losses.multi_positive(*given, weights=weights, **switches)

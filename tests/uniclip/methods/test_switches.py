@@ -79,7 +79,7 @@ def plain(block, hidden, embedder, vectors):
 
 def kept(batch, *names):
     """The vectors with all but the numbers called `names` at "nothing done"."""
-    keeps = [name in names for name in transform.NAMES]
+    keeps = [name in names for name in transform.VECTOR_COLUMNS]
     return batch.vectors * torch.tensor(keeps)
 
 
@@ -186,12 +186,12 @@ def slip_pulls(rank, folder, words):
         object.__setattr__(batch, "sample", batch.sample[mine])
         leaves = {name: rows[mine].detach().requires_grad_() for name, rows in given.items()}
         parts = method.losses(leaves, batch)
-        scale, group = 1 / 0.07, distributed.current(remote)
-        clip = clip_loss(leaves["weak"], leaves["texts"], scale, processes=group)
+        scale, group = 1 / 0.07, distributed.get_process_group(remote)
+        clip = clip_loss(leaves["weak"], leaves["texts"], scale, process_group=group)
         heads = [method.ssl_head(view) for view in leaves["strong"].unbind(1)]
         strong, sample = F.normalize(torch.cat(heads), dim=-1), batch.sample.repeat(2)
         fixed, images = FixedSimilarity(0.1), torch.zeros_like(sample)
-        simclr = mp_nce(strong, sample, images, fixed, processes=distributed.current())
+        simclr = mp_nce(strong, sample, images, fixed, process_group=distributed.get_process_group())
         pairs = (("contrastive", clip, ["weak", "texts"]), ("simclr", simclr, ["strong"]))
         for part, by_hand, names in pairs:
             of = [leaves[name] for name in names]

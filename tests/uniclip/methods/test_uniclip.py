@@ -25,7 +25,7 @@ LOSSES = {"mp_nce": mp_nce, "sup_con": sup_con, "mil_nce": mil_nce}
 
 @pytest.fixture(scope="module")
 def vocabulary():
-    return tokenizers.train(CAPTIONS, 300)
+    return tokenizers.train_bpe(CAPTIONS, 300)
 
 
 def batch_of(vocabulary, views=VIEWS, samples=SAMPLES) -> Batch:
@@ -36,7 +36,7 @@ def batch_of(vocabulary, views=VIEWS, samples=SAMPLES) -> Batch:
     targets = torch.where(torch.arange(tokens.shape[1]) == 1, tokens, -100)
     return Batch(
         pixels=torch.randint(256, shape, dtype=torch.uint8, generator=generator),
-        vectors=torch.randn(views, samples, transform.WIDTH, generator=generator),
+        vectors=torch.randn(views, samples, transform.VECTOR_DIM, generator=generator),
         tokens=tokens,
         sample=torch.tensor([2**62, -5, 7, 8, 9, 10, 11])[:samples],
         label=torch.full((samples,), -1),
@@ -47,7 +47,7 @@ def batch_of(vocabulary, views=VIEWS, samples=SAMPLES) -> Batch:
 
 
 def set_up(config: RunConfig, vocabulary):
-    method, embedder = methods.build(config), built(config, vocabulary)
+    method, embedder = methods.build_method(config), built(config, vocabulary)
     method.attach(embedder, vocabulary, config.seed)
     return method, embedder
 
@@ -150,7 +150,7 @@ def test_every_method_keeps_the_contract(vocabulary, name):
 
 
 def test_the_loss_weighs_the_parts():
-    method = methods.build(tiny())
+    method = methods.build_method(tiny())
     method.weights = {"a": 2.0, "b": 0.5}
     parts = {"a": torch.tensor(3.0), "b": torch.tensor(4.0)}
     assert method.loss(parts).item() == 8
@@ -160,7 +160,7 @@ def test_the_loss_weighs_the_parts():
 
 @pytest.mark.parametrize("name", list(methods.METHODS))
 def test_clamp_and_initial_temperature(name):
-    method = methods.build(of_method(name, method={"temperature": 0.02}))
+    method = methods.build_method(of_method(name, method={"temperature": 0.02}))
     assert method.image_text_scale() == pytest.approx(50)
     for parameter in method.fast_parameters():
         torch.nn.init.constant_(parameter, 30.0)
@@ -175,7 +175,7 @@ LOWEST = {"uniclip": 0.0, "unicl": -30.0, "clip": -30.0, "slip": 0.0, "declip": 
 
 @pytest.mark.parametrize("name", list(methods.METHODS))
 def test_the_lower_bound_of_the_scale(name):
-    method = methods.build(of_method(name))
+    method = methods.build_method(of_method(name))
     for parameter in method.fast_parameters():
         torch.nn.init.constant_(parameter, -30.0)
     method.clamp()
@@ -184,9 +184,9 @@ def test_the_lower_bound_of_the_scale(name):
 
 def test_reports_have_their_agreed_names():
     names = {"tau_ii", "tau_it", "tau_tt", "b_ii", "b_it", "b_tt"}
-    assert set(methods.build(aware()).report()) == names
-    assert set(methods.build(aware(similarity="shared")).report()) == names
-    assert methods.build(tiny(method={"name": "clip"})).report() == {
+    assert set(methods.build_method(aware()).report()) == names
+    assert set(methods.build_method(aware(similarity="shared")).report()) == names
+    assert methods.build_method(tiny(method={"name": "clip"})).report() == {
         "scale": pytest.approx(1 / 0.07)
     }
 
@@ -221,4 +221,4 @@ def test_engagement_names_only_the_components_that_are_on(vocabulary):
 def test_an_unknown_method_is_refused_with_the_nearest_name():
     config = tiny()
     with pytest.raises(UserError, match="uniclip"):
-        methods.build(replace(config, method=replace(config.method, name="uniclp")))
+        methods.build_method(replace(config, method=replace(config.method, name="uniclp")))

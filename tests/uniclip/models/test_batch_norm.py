@@ -12,7 +12,7 @@ import torch.multiprocessing as spawn
 from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
-from uniclip.models.batch_norm import BatchNorm, over_processes
+from uniclip.models.batch_norm import BatchNorm, synchronize_batch_norm
 
 SHAPES = {"rows": (8, 4), "maps": (8, 4, 3, 2), "many rows": (1024, 4)}
 """Many: more than the 256 up to which bfloat16 counts."""
@@ -62,7 +62,7 @@ def work(rank, path, answers, device):
         for dtype in DTYPES:
             x, weight = (uneven(t)[rank].clone() for t in whole(shape, dtype, device))
             model = nn.Sequential(nn.BatchNorm1d(4) if len(shape) == 2 else nn.BatchNorm2d(4))
-            over_processes(model, torch.device(device))
+            synchronize_batch_norm(model, torch.device(device))
             norm = ready(model[0], dtype, device)
             x.requires_grad_()
             out = norm(x)
@@ -108,7 +108,7 @@ def test_replaced_norms_keep_names_and_bits():
     x = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(1))
     expected, names = model(x), list(model.state_dict())
     learns = [p.requires_grad for p in model.parameters()]
-    over_processes(model, torch.device("cpu"))
+    synchronize_batch_norm(model, torch.device("cpu"))
     assert list(model.state_dict()) == names
     assert [p.requires_grad for p in model.parameters()] == learns
     assert all(isinstance(norm, BatchNorm) for norm in (model[1], *model[2]))
@@ -117,6 +117,6 @@ def test_replaced_norms_keep_names_and_bits():
 
 def test_on_a_gpu_it_is_torchs_own():
     model = nn.Sequential(nn.BatchNorm2d(4), BatchNormAct2d(4), BatchNorm(4))
-    over_processes(model, torch.device("cuda"))
+    synchronize_batch_norm(model, torch.device("cuda"))
     assert all(isinstance(norm, nn.SyncBatchNorm) for norm in model)
     assert isinstance(model[1].act, nn.ReLU)

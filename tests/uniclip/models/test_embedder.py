@@ -18,11 +18,11 @@ PARTS = ["image_encoder", "text_encoder", "augmentation_encoder", "image_head", 
 
 @pytest.fixture(scope="module")
 def vocabulary():
-    return tokenizers.train(CAPTIONS, 300)
+    return tokenizers.train_bpe(CAPTIONS, 300)
 
 
 def built(config: RunConfig, vocabulary) -> Embedder:
-    return build_embedder(config, vocabulary, methods.build(config).head)
+    return build_embedder(config, vocabulary, methods.build_method(config).head)
 
 
 def aware(**method):
@@ -35,7 +35,7 @@ CLIP = {"name": "clip"}
 def inputs(n=4):
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    return pixels, torch.randn(n, transform.WIDTH, generator=generator)
+    return pixels, torch.randn(n, transform.VECTOR_DIM, generator=generator)
 
 
 def part(embedder, name):

@@ -15,7 +15,7 @@ WIDTH, LAYERS = 256, 3
 
 @pytest.fixture(scope="module")
 def words():
-    return tokenizer.train(["a red disc", "a blue cross"], 300)
+    return tokenizer.train_bpe(["a red disc", "a blue cross"], 300)
 
 
 def built(words, scheme, seed=0, method="clip"):
@@ -24,7 +24,7 @@ def built(words, scheme, seed=0, method="clip"):
     if scheme:
         model["initialization"] = scheme
     config = tiny(model=model, method={"name": method}, seed=seed)
-    return build_embedder(config, words, methods.build(config).head)
+    return build_embedder(config, words, methods.build_method(config).head)
 
 
 def deviations(embedder):

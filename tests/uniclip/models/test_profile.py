@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sweeps.config import request
 from tests.helpers import ROOT
-from uniclip.config import TextConfig, compose, run_config
+from uniclip.config import TextConfig, compose, build_run_config
 from uniclip.models import profile
 from uniclip.models.encoders import ImageEncoder, TextEncoder
 
@@ -23,19 +23,19 @@ NAMED = ["vit_b32", "vit_b16", "vit_s16", "vit_l16", "swin_t", "swin_b", "resnet
 
 
 def test_every_preset_has_a_row_and_every_row_a_preset():
-    assert sorted(profile.table()) == PRESETS
+    assert sorted(profile.read_profiles()) == PRESETS
     assert set(NAMED) <= set(PRESETS)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_table_is_what_the_models_measure(name):
-    measured = profile.measure(profile.preset(compose.CONF / "model" / f"{name}.yaml"))
-    assert measured == profile.table()[name]
+    measured = profile.profile_model(profile.load_preset(compose.CONF / "model" / f"{name}.yaml"))
+    assert measured == profile.read_profiles()[name]
 
 
 def test_parameters_are_those_of_a_real_model_counted_by_hand():
     """timm's ResNet-50 without classifier; CLIP's text tower, term by term."""
-    row = profile.table()["resnet50"]
+    row = profile.read_profiles()["resnet50"]
     real = timm.create_model("resnet50", num_classes=0)
     assert row["image_parameters"] == sum(p.numel() for p in real.parameters())
     w = 512
@@ -44,11 +44,11 @@ def test_parameters_are_those_of_a_real_model_counted_by_hand():
 
 
 def test_operations_are_those_of_a_real_forward():
-    config = profile.preset(compose.CONF / "model" / "resnet50.yaml")
+    config = profile.load_preset(compose.CONF / "model" / "resnet50.yaml")
     real = timm.create_model("resnet50", num_classes=0).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         real(torch.zeros(1, 3, 224, 224))
-    row = profile.table()["resnet50"]
+    row = profile.read_profiles()["resnet50"]
     assert row["image_gflops"] == pytest.approx(counter.get_total_flops() / 1e9, abs=1e-4)
     length, w = config.text.context, 512
     by_hand = 12 * (2 * 12 * w * w * length + 4 * length * length * w)
@@ -68,10 +68,10 @@ def test_a_real_text_encoder_has_as_many():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_composes_and_the_word_selects_it(name):
-    asked = request.asked(["ablation=components", "data=openmoji", f"model={name}"])
+    asked = request.parse_request(["ablation=components", "data=openmoji", f"model={name}"])
     values = asked.request.compose({"data": "openmoji", "model": name})
-    config = run_config(values)
-    assert config.model == profile.preset(compose.CONF / "model" / f"{name}.yaml")
+    config = build_run_config(values)
+    assert config.model == profile.load_preset(compose.CONF / "model" / f"{name}.yaml")
     if name != "tiny":
         assert config.model.image.pixels == 224
         text = config.model.text
@@ -81,7 +81,7 @@ def test_every_preset_composes_and_the_word_selects_it(name):
 
 @pytest.mark.parametrize("name", ["vit_s16", "vit_l16"])
 def test_slips_encoders_see_pixels_as_slip_normalises_them(name):
-    preset = profile.preset(compose.CONF / "model" / f"{name}.yaml").image
+    preset = profile.load_preset(compose.CONF / "model" / f"{name}.yaml").image
     encoder = ImageEncoder(replace(preset, options={**preset.options, "depth": 1}))
     assert encoder.mean.flatten().tolist() == pytest.approx(IMAGENET_DEFAULT_MEAN)
     assert encoder.std.flatten().tolist() == pytest.approx(IMAGENET_DEFAULT_STD)
@@ -89,20 +89,20 @@ def test_slips_encoders_see_pixels_as_slip_normalises_them(name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_epsilon_of_unicls_text_encoder_is_its_own(name):
-    text = profile.preset(compose.CONF / "model" / f"{name}.yaml").text
+    text = profile.load_preset(compose.CONF / "model" / f"{name}.yaml").text
     assert text.norm_epsilon == (1e-12 if name.startswith("swin") else 1e-5)
 
 
 def test_a_preset_as_a_phrase_and_a_users_own_as_none():
-    assert profile.describe("vit_b32").startswith("image  87.5 M,    8.817 GFLOPs; text  63.2 M")
-    assert profile.describe("mine") == ""
+    assert profile.describe_preset("vit_b32").startswith("image  87.5 M,    8.817 GFLOPs; text  63.2 M")
+    assert profile.describe_preset("mine") == ""
 
 
 def test_list_models_prints_every_presets_parameters_and_operations():
     called = [sys.executable, "sweep.py", "list", "models"]
     said = subprocess.run(called, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     printed = {line.split()[0]: " ".join(line.split()) for line in said.splitlines()}
-    for name, row in profile.table().items():
+    for name, row in profile.read_profiles().items():
         for tower in ("image", "text"):
             millions, operations = row[f"{tower}_parameters"] / 1e6, row[f"{tower}_gflops"]
             assert f"{tower} {millions:.1f} M, {operations:.4g} GFLOPs" in printed[name]

@@ -19,17 +19,17 @@ import pytest
 from tests.helpers import ROOT
 from uniclip.errors import UserError
 from uniclip.io import atomic
-from uniclip.store import Heartbeat, Outcome, Owner, Plan, Score, Scores, Store, store
+from uniclip.store import Arm, Cell, ClaimRecord, Component, Contrast, DatasetScores, Heartbeat, Outcome, PlantedEffect, Plan, PrimaryMetric, Score, Store
 
 PUBLISHERS, NAMES = 8, 50
 
 
-def owner(**changes: Any) -> Owner:
+def owner(**changes: Any) -> ClaimRecord:
     fields: dict[str, Any] = {
         "host": "here", "boot": "boot", "pid": 1, "started": 1, "source": "s", "training": "t",
         "numerics": {"device": "cpu"}, "time": 1.0,
     }  # fmt: skip
-    return Owner(**{**fields, **changes})
+    return ClaimRecord(**{**fields, **changes})
 
 
 def outcome(**changes: Any) -> Outcome:
@@ -46,7 +46,7 @@ def outcome(**changes: Any) -> Outcome:
 def _publish_all(folder: str, publisher: int, barrier: Any, won: Any) -> None:
     barrier.wait()
     for name in range(NAMES):
-        if atomic.publish(Path(folder) / f"{name}.json", f"{publisher}\n".encode() * 100):
+        if atomic.write_once(Path(folder) / f"{name}.json", f"{publisher}\n".encode() * 100):
             won.put((name, publisher))
 
 
@@ -72,8 +72,8 @@ def test_of_racing_publishers_exactly_one_wins_each_name(tmp_path: Path) -> None
 
 def test_a_second_publisher_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "name"
-    assert atomic.publish(path, b"first")
-    assert not atomic.publish(path, b"second")
+    assert atomic.write_once(path, b"first")
+    assert not atomic.write_once(path, b"second")
     assert path.read_bytes() == b"first"
     assert os.listdir(path.parent) == ["name"]
 
@@ -88,12 +88,12 @@ def test_a_link_that_happened_counts_though_it_reports_an_error(
         raise OSError(errno.EIO, "the answer was lost")
 
     monkeypatch.setattr(os, "link", lost_answer)
-    assert atomic.publish(tmp_path / "name", b"data")
+    assert atomic.write_once(tmp_path / "name", b"data")
     finished = tmp_path / "finished"
     finished.write_bytes(b"weights")
-    assert atomic.publish_file(tmp_path / "weights", finished)
+    assert atomic.link_once(tmp_path / "weights", finished)
     monkeypatch.undo()
-    assert not atomic.publish(tmp_path / "name", b"other")
+    assert not atomic.write_once(tmp_path / "name", b"other")
     assert (tmp_path / "name").read_bytes() == b"data"
 
 
@@ -105,10 +105,10 @@ def test_a_link_that_failed_is_an_error_and_leaves_nothing(
 
     monkeypatch.setattr(os, "link", full)
     with pytest.raises(OSError, match="no room"):
-        atomic.publish(tmp_path / "name", b"data")
+        atomic.write_once(tmp_path / "name", b"data")
     assert os.listdir(tmp_path) == []
     (tmp_path / "taken").write_bytes(b"theirs")
-    assert not atomic.publish(tmp_path / "taken", b"data"), "somebody else's publication stands"
+    assert not atomic.write_once(tmp_path / "taken", b"data"), "somebody else's publication stands"
 
 
 def test_a_disk_that_fills_while_writing_leaves_nothing(
@@ -119,7 +119,7 @@ def test_a_disk_that_fills_while_writing_leaves_nothing(
 
     (tmp_path / "kept").write_bytes(b"before")
     monkeypatch.setattr(os, "fsync", full)
-    for write in (atomic.publish, atomic.replace):
+    for write in (atomic.write_once, atomic.atomic_write):
         with pytest.raises(OSError, match="no room"):
             write(tmp_path / "kept", b"data")
     assert os.listdir(tmp_path) == ["kept"]
@@ -129,8 +129,8 @@ def test_a_disk_that_fills_while_writing_leaves_nothing(
 def test_publish_file_links_once(tmp_path: Path) -> None:
     for number in (1, 2):
         (tmp_path / f"finished{number}").write_bytes(b"%d" % number)
-    assert atomic.publish_file(tmp_path / "weights", tmp_path / "finished1")
-    assert not atomic.publish_file(tmp_path / "weights", tmp_path / "finished2")
+    assert atomic.link_once(tmp_path / "weights", tmp_path / "finished1")
+    assert not atomic.link_once(tmp_path / "weights", tmp_path / "finished2")
     assert (tmp_path / "weights").read_bytes() == b"1"
 
 
@@ -190,9 +190,9 @@ def test_replace_is_whole_for_whoever_reads_meanwhile(tmp_path: Path) -> None:
 
 def test_torn_and_foreign_lines_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    assert atomic.lines(path) == []
+    assert atomic.read_jsonl(path) == []
     path.write_bytes(b'{"step": 1}\n{"step": \n[1]\n\xff\xfe\n"word"\n{"step": 2}\n{"step": 3, "lo')
-    assert [r["step"] for r in atomic.lines(path)] == [1, 2]
+    assert [r["step"] for r in atomic.read_jsonl(path)] == [1, 2]
 
 
 @pytest.mark.parametrize("cut", range(1, 24))
@@ -200,16 +200,16 @@ def test_a_record_after_a_torn_one_is_not_lost(tmp_path: Path, cut: int) -> None
     """The writer before was killed in the middle of a line: the next line is a line of its own."""
     path = tmp_path / "probes.jsonl"
     path.write_bytes(b'{"arm": "a", "rate": 1}\n'[:cut])
-    atomic.append(path, {"arm": "b"})
-    assert atomic.lines(path)[-1] == {"arm": "b"}
+    atomic.append_jsonl(path, {"arm": "b"})
+    assert atomic.read_jsonl(path)[-1] == {"arm": "b"}
 
 
 def test_appended_records_come_back(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "events.jsonl"
     records = [{"step": i, "text": "line\u2028separator \u00e9\n"} for i in range(5)]
     for record in records:
-        atomic.append(path, record)
-    assert atomic.lines(path) == records
+        atomic.append_jsonl(path, record)
+    assert atomic.read_jsonl(path) == records
 
 
 # ---- records -------------------------------------------------------------------------------------
@@ -217,18 +217,18 @@ def test_appended_records_come_back(tmp_path: Path) -> None:
 
 def test_records_come_back_as_they_were(tmp_path: Path) -> None:
     score = Score(name="retrieval.r1", value=0.5, kind="recall", chance=0.01, samples=100)
-    scores = Scores(
+    scores = DatasetScores(
         dataset="d", evaluation="e", protocol={"k": [1, 5]}, weights="w", scores=(score, score)
     )
     for record in (owner(job="7"), outcome(), outcome(weights=None, best_step=None), scores):
-        atomic.publish(tmp_path / str(id(record)), atomic.as_json(record))
-        assert atomic.read(type(record), tmp_path / str(id(record))) == record
-    assert atomic.read(Owner, tmp_path / "none") is None
+        atomic.write_once(tmp_path / str(id(record)), atomic.to_json_bytes(record))
+        assert atomic.read_record(type(record), tmp_path / str(id(record))) == record
+    assert atomic.read_record(ClaimRecord, tmp_path / "none") is None
 
 
 def test_a_record_refuses_nan() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        atomic.as_json(Score(name="x", value=float("nan"), kind="gap", chance=None, samples=1))
+        atomic.to_json_bytes(Score(name="x", value=float("nan"), kind="gap", chance=None, samples=1))
 
 
 DAMAGES = {
@@ -239,7 +239,7 @@ DAMAGES = {
     "a field lacks": b'{"kind": "trained"}',
     "another kind": b'{"kind": "finished"}',
     "a strange field": b'{"extra": 1}',
-    "nan": atomic.as_json(outcome()).replace(b"1.0", b"NaN"),
+    "nan": atomic.to_json_bytes(outcome()).replace(b"1.0", b"NaN"),
     "no bottom": b'{"kind": ' * 100_000,
 }
 
@@ -354,9 +354,9 @@ def test_history_is_the_newer_attempts_where_they_overlap(tmp_path: Path) -> Non
         attempt = run.claim(number, owner())
         assert attempt is not None
         for step in steps:
-            atomic.append(attempt.metrics, {"step": step, "loss": float(number)})
+            atomic.append_jsonl(attempt.metrics, {"step": step, "loss": float(number)})
             phase = {"step": step, "phase": "validation", "r1": 0.1}
-            atomic.append(attempt.metrics, phase)
+            atomic.append_jsonl(attempt.metrics, phase)
         with open(attempt.metrics, "a") as torn:
             torn.write('{"step": 1000')
     history = run.history()
@@ -427,17 +427,17 @@ def test_a_file_system_without_links_is_refused_at_once(
 def test_a_plan_comes_back(tmp_path: Path) -> None:
     sweep = Store(tmp_path).sweep("s")
     arm = Arm(name="full", label="Full", role="crossed", levels={"a": True}, delta={})
-    contrast = store.Contrast(
+    contrast = Contrast(
         name="main:a", label="a", kind="main", weights={"full": 1.0, "none": -1.0}, primary=True
     )
-    part = store.Component(name="a", label="A", reason="why", off={"x": 1}, witness={})
+    part = Component(name="a", label="A", reason="why", off={"x": 1}, witness={})
     plan = Plan(
         sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
         arms=(arm,), reference="full", components=(part,), contrasts=(contrast,),
-        primary=store.Primary(dataset="scenes", score="minimal.side"), seeds=(0, 3),
+        primary PrimaryMetric(dataset="scenes", score="minimal.side"), seeds=(0, 3),
         cells=(Cell(arm="full", seed=0, run="00"),), evaluations={"full": {"scenes": "ab"}},
         missing={}, base={"train": {"steps": 3}},
-        expectations=(store.Expectation(kind="helps", about="it helps", contrast="main:a"),),
+        expectations=(PlantedEffect(kind="helps", about="it helps", contrast="main:a"),),
     )  # fmt: skip
     sweep.write_plan(plan)
     assert sweep.plan() == plan

@@ -12,7 +12,7 @@ from torch import nn
 from tests.helpers.small_runs import claimed
 from uniclip.config import TrainConfig
 from uniclip.errors import UserError
-from uniclip.io.atomic import lines
+from uniclip.io.atomic import read_jsonl
 from uniclip.store import Store
 from uniclip.training import checkpoint, optimizer
 
@@ -62,7 +62,7 @@ def test_any_flipped_byte_is_noticed(tmp_path):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         try:
             tensors, facts = checkpoint.decode(path)
-        except checkpoint.Damaged:
+        except checkpoint.CorruptFileError:
             continue
         # What passes must be what was written (bytes of no meaning, such as padding).
         spaces += 1
@@ -76,7 +76,7 @@ def test_any_cut_is_noticed(tmp_path):
     path = tmp_path / "file"
     for length in [*range(0, 40), *range(40, len(whole), 13), len(whole) - 1]:
         path.write_bytes(whole[:length])
-        with pytest.raises(checkpoint.Damaged):
+        with pytest.raises(checkpoint.CorruptFileError):
             checkpoint.decode(path)
 
 
@@ -86,7 +86,7 @@ def test_a_pickle_and_a_foreign_file_are_damaged_and_not_run(tmp_path):
 
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "foreign")
     for name in ("pickle", "foreign"):
-        with pytest.raises(checkpoint.Damaged):
+        with pytest.raises(checkpoint.CorruptFileError):
             checkpoint.decode(tmp_path / name)
 
 
@@ -100,7 +100,7 @@ def test_optimizer_state_survives(tmp_path):
         torch.manual_seed(0)
         modules = nn.ModuleDict({"embedder": nn.Linear(5, 7), "method": nn.Linear(1, 3)})
         fast = list(modules["method"].parameters())
-        return modules, optimizer.build(modules, fast, TrainConfig())
+        return modules, optimizer.build_optimizer(modules, fast, TrainConfig())
 
     def step(modules, built, seed) -> None:
         torch.manual_seed(seed)
@@ -110,7 +110,7 @@ def test_optimizer_state_survives(tmp_path):
 
     modules, built = made()
     step(modules, built, 1)
-    state = {**modules.state_dict(), **checkpoint.optimizer_tensors(built)}
+    state = {**modules.state_dict(), **checkpoint.flatten_optimizer_state(built)}
     (tmp_path / "file").write_bytes(checkpoint.encode(state, {}))
     again, rebuilt = made()
     tensors, _ = checkpoint.decode(tmp_path / "file")
@@ -119,7 +119,7 @@ def test_optimizer_state_survives(tmp_path):
     step(modules, built, 2)
     step(again, rebuilt, 2)
     assert all(_same(a, b) for a, b in zip(modules.parameters(), again.parameters()))
-    assert checkpoint.optimizer_tensors(built).keys() == {
+    assert checkpoint.flatten_optimizer_state(built).keys() == {
         f"optimizer.{quantity}.embedder.{name}"
         for quantity in ("step", "exp_avg", "exp_avg_sq")
         for name in ("weight", "bias")
@@ -130,11 +130,11 @@ def test_optimizer_state_survives(tmp_path):
 
 
 def _write(attempt, step) -> None:
-    checkpoint.write(attempt, step, {"x": torch.tensor([float(step)])}, {"step": step})
+    checkpoint.write_checkpoint(attempt, step, {"x": torch.tensor([float(step)])}, {"step": step})
 
 
 def _found(attempt) -> int | None:
-    found = checkpoint.newest_valid(attempt)
+    found = checkpoint.load_newest_checkpoint(attempt)
     return None if found is None else found.facts["step"]
 
 
@@ -155,10 +155,10 @@ def test_what_nobody_resumes_from_any_more_goes(run):
         attempt = claimed(run)
         steps = range(10 * number, 10 * number + (2 if number < 5 else 1))
         for step in steps:
-            checkpoint.write(attempt, step, TENSORS, FACTS)
-    kept = {n: [s for s, _ in checkpoint.steps_of(run.attempt(n))] for n in run.attempts()}
+            checkpoint.write_checkpoint(attempt, step, TENSORS, FACTS)
+    kept = {n: [s for s, _ in checkpoint.list_checkpoints(run.attempt(n))] for n in run.attempts()}
     assert kept == {1: [], 2: [], 3: [], 4: [41, 40], 5: [50]}
-    assert checkpoint.newest_valid(attempt).path.name == "50.safetensors"
+    assert checkpoint.load_newest_checkpoint(attempt).path.name == "50.safetensors"
 
 
 def test_nothing_to_resume_from(run):
@@ -177,7 +177,7 @@ def test_damage_is_passed_over_and_said(run):
     path = first.checkpoints / "2.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     assert _found(third) == 1
-    said = [record for record in lines(third.events) if record["event"] == "checkpoint_damaged"]
+    said = [record for record in read_jsonl(third.events) if record["event"] == "checkpoint_damaged"]
     assert [os.path.basename(record["path"]) for record in said] == [
         "3.safetensors",
         "2.safetensors",
@@ -191,7 +191,7 @@ def test_checkpoints_of_other_training_code_are_passed_over(run):
     _write(claimed(run, training="old"), 5)
     fresh = claimed(run, training="new")
     assert _found(fresh) is None
-    assert lines(fresh.events)[0]["event"] == "checkpoint_of_other_code"
+    assert read_jsonl(fresh.events)[0]["event"] == "checkpoint_of_other_code"
 
 
 def test_an_attempt_does_not_look_at_newer_ones(run):

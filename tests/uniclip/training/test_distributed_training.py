@@ -24,7 +24,7 @@ from tests.helpers.distributed_training import (
 from tests.helpers.small_runs import METHODS, of_method, opened, tiny
 from uniclip import distributed
 from uniclip.errors import UserError
-from uniclip.io.atomic import lines
+from uniclip.io.atomic import read_jsonl
 from uniclip.store import RunFolder
 from uniclip.training import trainer
 
@@ -44,13 +44,13 @@ if SOAK:
 @pytest.fixture(scope="module")
 def alone():
     """By job: what one process finds."""
-    return {name: found(trainer.fit(config)) for name, config in JOBS.items()}
+    return {name: found(trainer.train_model(config)) for name, config in JOBS.items()}
 
 
 @pytest.fixture(scope="module")
 def start():
     """By job: the parameters before the first step."""
-    states = {name: trainer.open_training(config)[1] for name, config in JOBS.items()}
+    states = {name: trainer.setup_training(config)[1] for name, config in JOBS.items()}
     return {name: dict(state.modules.named_parameters()) for name, state in states.items()}
 
 
@@ -98,7 +98,7 @@ def test_bf16_trains_batch_norm_on_two_processes(tmp_path):
     config = job("clip", "batch norm", precision="bf16", steps=4, learning_rate=1e-3)
     together(2, trains, tmp_path, {"bf16": config})
     first, second = (torch.load(tmp_path / f"{rank}.pt")["bf16"] for rank in (0, 1))
-    expected = found(trainer.fit(config))
+    expected = found(trainer.train_model(config))
     assert len(first["losses"]) == 4
     torch.testing.assert_close(first["losses"], expected["losses"], rtol=2e-2, atol=0)
     for name, value in first["weights"].items():
@@ -126,13 +126,13 @@ def test_stopped_on_one_process_a_run_resumes_bitwise(tmp_path):
     together(2, stops_and_resumes, tmp_path, dropping(batch_size=15))
     whole, cut = (only_run(tmp_path / name) for name in ("whole", "cut"))
     assert [cut.attempt(n).ended().kind for n in cut.attempts()] == ["interrupted", "trained"]
-    (resumed,) = [r for r in lines(cut.attempt(2).events) if r["event"] == "resumed"]
+    (resumed,) = [r for r in read_jsonl(cut.attempt(2).events) if r["event"] == "resumed"]
     assert (resumed["step"], resumed["numerics_changed"]) == (3, {})
     assert cut.weights.read_bytes() == whole.weights.read_bytes()
     assert cut.best.read_bytes() == whole.best.read_bytes()
     (scores,) = (whole.path / "scores").iterdir()
     assert (cut.path / "scores" / scores.name).read_bytes() == scores.read_bytes()
-    steps = [r["step"] for r in lines(whole.attempt(1).metrics) if r["phase"] == "train"]
+    steps = [r["step"] for r in read_jsonl(whole.attempt(1).metrics) if r["phase"] == "train"]
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
@@ -149,7 +149,7 @@ def test_if_one_process_is_killed_the_others_end(tmp_path, victim):
     endless = dropping(steps=10**6)
     with world(2, takes_part, tmp_path, endless) as members:
         metrics = opened(tmp_path, endless).attempt(1).metrics
-        until(lambda: metrics.exists() and len(lines(metrics)) > 2)
+        until(lambda: metrics.exists() and len(read_jsonl(metrics)) > 2)
         members[victim].kill()
         members[1 - victim].join(120)
         assert members[1 - victim].exitcode not in (None, 0)
@@ -160,15 +160,15 @@ def test_if_one_process_is_killed_the_others_end(tmp_path, victim):
 
 
 def test_without_a_word_of_others_a_process_is_alone(monkeypatch):
-    for name in distributed.VARIABLES:
+    for name in distributed.ENVIRONMENT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert distributed.join("cpu") is distributed.ALONE
+    assert distributed.init_process_group("cpu") is distributed.SINGLE_PROCESS
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert distributed.join("cpu") is distributed.ALONE
-    assert distributed.ALONE.share({"a": [1]}) == {"a": [1]}
-    assert distributed.ALONE.highest(3) == 3
-    distributed.leave()
+    assert distributed.init_process_group("cpu") is distributed.SINGLE_PROCESS
+    assert distributed.SINGLE_PROCESS.share({"a": [1]}) == {"a": [1]}
+    assert distributed.SINGLE_PROCESS.highest(3) == 3
+    distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize(
@@ -176,16 +176,16 @@ def test_without_a_word_of_others_a_process_is_alone(monkeypatch):
     [
         ({"RANK": "0"}, "cpu", "WORLD_SIZE and LOCAL_RANK"),
         ({"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}, "cpu", "MASTER_ADDR and MASTER_PORT"),
-        (dict.fromkeys(distributed.VARIABLES, "2"), "cuda:1", "a GPU for each"),
+        (dict.fromkeys(distributed.ENVIRONMENT_VARIABLES, "2"), "cuda:1", "a GPU for each"),
     ],
 )
 def test_half_a_word_is_refused(monkeypatch, told, device, said):
-    for name in distributed.VARIABLES:
+    for name in distributed.ENVIRONMENT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=said):
-        distributed.join(device)
+        distributed.init_process_group(device)
 
 
 def test_a_batch_smaller_than_the_world_is_refused():
@@ -193,4 +193,4 @@ def test_a_batch_smaller_than_the_world_is_refused():
     split = trainer.data.open_split(config.data, "train")
     words = trainer.tokenizer.train([c for of in split.captions for c in of], 300)
     with pytest.raises(UserError, match="batch_size=3 is too small for 4 processes"):
-        trainer.Batches(config, split, words, distributed.Processes(1, 4))
+        trainer.Batches(config, split, words, distributed.ProcessGroup(1, 4))

@@ -9,7 +9,7 @@ from tests.helpers.small_runs import METHODS, of_method
 from uniclip import rng
 from uniclip.errors import UserError
 from uniclip.training import trainer
-from uniclip.training.grad_cache import Embedded
+from uniclip.training.grad_cache import CachedEmbeddings
 
 DROPPING = {"depths": [1] * 4, "dims": [8, 8, 16, 16], "drop_path_rate": 0.5}
 DRAWS = (0, 0, "step", 0, 0)
@@ -33,8 +33,8 @@ def test_a_step_in_chunks_is_the_step_at_once(name):
     """Three chunks of a batch of 16: 5, 5 and 6 samples; queues and running statistics too."""
     results = []
     for chunks in (1, 3):
-        batches, state = trainer.open_training(of_method(name, train={"accumulate": chunks}))
-        numbers = trainer.advance(state, batches.batch(0))
+        batches, state = trainer.setup_training(of_method(name, train={"accumulate": chunks}))
+        numbers = trainer.training_step(state, batches.batch(0))
         results.append((numbers, pulls(state), dict(state.modules.named_buffers())))
     (at_once, expected, buffers), (in_chunks, given, others) = results
     assert in_chunks["loss"] == pytest.approx(at_once["loss"], rel=1e-6)
@@ -49,12 +49,12 @@ def test_a_step_in_chunks_is_the_step_at_once(name):
 def test_both_passes_draw_the_same_dropout(name):
     """Held to one graph over chunks that were embedded under the same seeds."""
     image = {"image": {"options": DROPPING}}
-    batches, state = trainer.open_training(of_method(name, model=image))
+    batches, state = trainer.setup_training(of_method(name, model=image))
     method, embedder = state.method, state.embedder
     batch = method.prepare(batches.batch(0))
     parts = []
     for i, chunk in enumerate(batch.chunks(3)):
-        torch.manual_seed(rng.key(*DRAWS, i))
+        torch.manual_seed(rng.derive_key(*DRAWS, i))
         parts.append(method.embed(embedder, chunk))
     whole = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
     before = {key: value.clone() for key, value in method.state_dict().items()}
@@ -63,7 +63,7 @@ def test_both_passes_draw_the_same_dropout(name):
     expected = pulls(state)
     method.load_state_dict(before)
     state.modules.zero_grad()
-    embedded = Embedded(method, embedder, batch, chunks=3, draws=DRAWS)
+    embedded = CachedEmbeddings(method, embedder, batch, chunks=3, draws=DRAWS)
     given = method.loss(method.losses(embedded.values, batch))
     embedded.backward(given)
     assert torch.equal(given, loss)
@@ -73,7 +73,7 @@ def test_both_passes_draw_the_same_dropout(name):
 @pytest.mark.parametrize("frozen", ["image", "both"])
 def test_frozen_encoders_get_no_gradient(frozen):
     config = of_method("slip", frozen=frozen, train={"accumulate": 2, "steps": 2})
-    fitted = trainer.fit(config)
+    fitted = trainer.train_model(config)
     assert fitted.kind == "trained"
     assert fitted.pretrained.embedder.image_encoder.body.stem[0].weight.grad is None
 
@@ -82,11 +82,11 @@ def test_batch_norm_in_an_encoder_that_learns_is_refused():
     image = {"image": {"name": "test_byobnet", "pixels": 32}}
     config = of_method("clip", model=image, train={"accumulate": 2, "steps": 1})
     with pytest.raises(UserError, match=r"train.accumulate=2 .*without batch norm"):
-        trainer.open_training(config)
+        trainer.setup_training(config)
     frozen = of_method("clip", model=image, train={"accumulate": 2, "steps": 1}, frozen="image")
-    assert trainer.fit(frozen).kind == "trained"
+    assert trainer.train_model(frozen).kind == "trained"
 
 
 def test_more_chunks_than_samples_are_refused():
     with pytest.raises(UserError, match="train.accumulate=17"):
-        trainer.open_training(of_method("clip", train={"accumulate": 17}))
+        trainer.setup_training(of_method("clip", train={"accumulate": 17}))

@@ -44,7 +44,7 @@ def modules() -> nn.ModuleDict:
 
 
 def test_rate_rises_to_the_peak_and_falls_to_zero():
-    rates = [optimizer.rate(step, TRAIN) for step in range(101)]
+    rates = [optimizer.compute_learning_rate(step, TRAIN) for step in range(101)]
     assert rates[0] == pytest.approx(0.05)
     assert rates[9] == rates[10] == 0.5
     assert rates[55] == pytest.approx(0.25)
@@ -58,13 +58,13 @@ def test_rate_rises_to_the_peak_and_falls_to_zero():
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_rate_is_positive_at_every_step(steps, warmup):
     train = TrainConfig(steps=steps, warmup=warmup)
-    rates = [optimizer.rate(step, train) for step in range(steps)]
+    rates = [optimizer.compute_learning_rate(step, train) for step in range(steps)]
     assert all(0 < r <= train.learning_rate and math.isfinite(r) for r in rates)
 
 
 def test_rate_between_a_start_and_an_end_of_its_own():
     train = replace(TRAIN, start_rate=0.1, final_rate=0.05)
-    rates = [optimizer.rate(step, train) for step in range(101)]
+    rates = [optimizer.compute_learning_rate(step, train) for step in range(101)]
     assert rates[0] == pytest.approx(0.1 + 0.4 / 10), "a tenth of the way up"
     assert rates[9] == rates[10] == 0.5
     assert rates[55] == pytest.approx((0.5 + 0.05) / 2)
@@ -78,12 +78,12 @@ def test_rates_stated_for_a_batch_grow_with_it(batch, factor):
     stated = replace(TRAIN, start_rate=0.1, final_rate=0.05, batch_size=batch)
     grown = replace(stated, rate_batch=512)
     for step in (0, 9, 50, 99):
-        assert optimizer.rate(step, grown) == factor * optimizer.rate(step, stated)
+        assert optimizer.compute_learning_rate(step, grown) == factor * optimizer.compute_learning_rate(step, stated)
 
 
 def test_groups(modules):
     fast = [modules["method"].log_scale]
-    names = {g: [n for n, _ in m] for g, m in optimizer.grouped(modules, fast).items()}
+    names = {g: [n for n, _ in m] for g, m in optimizer.group_parameters(modules, fast).items()}
     assert names["decayed"] == ["embedder.conv.weight", "method.predictor.weight"]
     assert names["fast"] == ["method.log_scale"]
     assert set(names["plain"]) == {
@@ -97,8 +97,8 @@ def test_groups(modules):
 
 
 def test_rates_and_decay_of_groups(modules):
-    built = optimizer.build(modules, [modules["method"].log_scale], TRAIN)
-    optimizer.set_rate(built, 0.1)
+    built = optimizer.build_optimizer(modules, [modules["method"].log_scale], TRAIN)
+    optimizer.set_learning_rate(built, 0.1)
     found = {g["name"]: (g["lr"], g["weight_decay"]) for g in built.param_groups}
     assert found == {"decayed": (0.1, 0.3), "plain": (0.1, 0.0), "fast": (pytest.approx(0.7), 0.0)}
 
@@ -107,8 +107,8 @@ def test_rates_and_decay_of_groups(modules):
 def test_step_is_adamw_as_written_in_the_paper(modules, epsilon):
     weight = modules["embedder"].conv.weight
     before = weight.detach().double().clone()
-    built = optimizer.build(modules, [modules["method"].log_scale], replace(TRAIN, epsilon=epsilon))
-    optimizer.set_rate(built, 0.1)
+    built = optimizer.build_optimizer(modules, [modules["method"].log_scale], replace(TRAIN, epsilon=epsilon))
+    optimizer.set_learning_rate(built, 0.1)
     weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
     built.step()
     gradient = weight.grad.double()
@@ -121,7 +121,7 @@ def test_same_gradients_give_the_same_bits():
     def stepped() -> list[torch.Tensor]:
         torch.manual_seed(3)
         modules = nn.ModuleDict({"embedder": _Encoder(), "method": _Method()})
-        built = optimizer.build(modules, [modules["method"].log_scale], TRAIN)
+        built = optimizer.build_optimizer(modules, [modules["method"].log_scale], TRAIN)
         for _ in range(3):
             for parameter in modules.parameters():
                 parameter.grad = torch.randn_like(parameter)

@@ -11,15 +11,15 @@ import torch
 
 from tests.helpers.small_runs import claimed, of_method, opened, tiny
 from uniclip import identity, numerics
-from uniclip.data.loader import Batches
+from uniclip.data.loader import TrainingBatches
 from uniclip.errors import UserError
-from uniclip.io.atomic import lines
+from uniclip.io.atomic import read_jsonl
 from uniclip.training import checkpoint, trainer
 
 
-def weights(fitted: trainer.Fitted) -> dict[str, torch.Tensor]:
+def weights(fitted: trainer.TrainResult) -> dict[str, torch.Tensor]:
     """A copy of the weights that training came to."""
-    model = checkpoint.bundle(fitted.pretrained.embedder, fitted.pretrained.method)
+    model = checkpoint.bundle_modules(fitted.pretrained.embedder, fitted.pretrained.method)
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
@@ -42,36 +42,36 @@ def text_sum(pretrained) -> float:
 @pytest.fixture(scope="module")
 def through():
     """The tiny run, trained in one go with nobody watching."""
-    return weights(trainer.fit(tiny()))
+    return weights(trainer.train_model(tiny()))
 
 
 # ---- bits ------------------------------------------------------------------------------------
 
 
 def test_same_configuration_same_bits(through):
-    assert same(weights(trainer.fit(tiny())), through)
+    assert same(weights(trainer.train_model(tiny())), through)
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"stream": 1}, {"train": {"weight_decay": 0.5}}])
 def test_another_configuration_other_bits(through, change):
-    assert not same(weights(trainer.fit(tiny(**change))), through)
+    assert not same(weights(trainer.train_model(tiny(**change))), through)
 
 
 def test_what_torch_drew_before_does_not_matter(through):
     torch.manual_seed(99)
     torch.rand(7)
-    assert same(weights(trainer.fit(tiny())), through)
+    assert same(weights(trainer.train_model(tiny())), through)
 
 
 def test_watching_changes_no_bit(through, tmp_path):
     attempt = claimed(opened(tmp_path, tiny()))
     watched = tiny(train={"validate_every": 1}, runtime={"checkpoint_seconds": 0, "log_every": 1})
-    assert same(weights(trainer.fit(watched, attempt=attempt, validate=text_sum)), through)
+    assert same(weights(trainer.train_model(watched, attempt=attempt, validate=text_sum)), through)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_data_workers_change_no_bit(through, workers):
-    assert same(weights(trainer.fit(tiny(runtime={"data_workers": workers}))), through)
+    assert same(weights(trainer.train_model(tiny(runtime={"data_workers": workers}))), through)
 
 
 @pytest.mark.parametrize("cuts", [(1,), (5,), (2, 1, 1), (1, 1, 1, 1, 1)])
@@ -81,13 +81,13 @@ def test_resume_is_bitwise_the_uninterrupted_run(through, tmp_path, cuts):
     done = 0
     for number, cut in enumerate(cuts):
         config = tiny(runtime={"data_workers": number % 2})
-        stopped = trainer.fit(config, attempt=claimed(run), validate=text_sum, stop=after(cut))
+        stopped = trainer.train_model(config, attempt=claimed(run), validate=text_sum, stop=after(cut))
         done += cut
         assert (stopped.kind, stopped.step) == ("stopped", done)
-    fitted = trainer.fit(tiny(), attempt=claimed(run), validate=text_sum)
+    fitted = trainer.train_model(tiny(), attempt=claimed(run), validate=text_sum)
     assert (fitted.kind, fitted.step) == ("trained", 6)
     assert same(weights(fitted), through)
-    straight = trainer.fit(tiny(), validate=text_sum)
+    straight = trainer.train_model(tiny(), validate=text_sum)
     assert fitted.best_step == straight.best_step
     assert same(fitted.best_state, straight.best_state)
 
@@ -103,13 +103,13 @@ def test_a_run_that_halts_at_rungs_is_bitwise_the_uninterrupted_run(through, tmp
     for share, step in ((1 / 9, 2), (1 / 3, 2), (0.5, 4), (0.2, 4)):
         attempt = claimed(run)
         halting = tiny(runtime={"halt": share})
-        halted = trainer.fit(halting, attempt=attempt, validate=text_sum)
+        halted = trainer.train_model(halting, attempt=attempt, validate=text_sum)
         assert (halted.kind, halted.step) == ("halted", step)
-        assert checkpoint.steps_of(attempt)[0][0] == step
-    fitted = trainer.fit(tiny(), attempt=claimed(run), validate=text_sum)
+        assert checkpoint.list_checkpoints(attempt)[0][0] == step
+    fitted = trainer.train_model(tiny(), attempt=claimed(run), validate=text_sum)
     assert (fitted.kind, fitted.step) == ("trained", 6)
     assert same(weights(fitted), through)
-    straight = trainer.fit(tiny(), validate=text_sum)
+    straight = trainer.train_model(tiny(), validate=text_sum)
     assert fitted.best_step == straight.best_step
     assert same(fitted.best_state, straight.best_state)
     watched = [r["step"] for r in run.history() if r["phase"] == "validation"]
@@ -119,10 +119,10 @@ def test_a_run_that_halts_at_rungs_is_bitwise_the_uninterrupted_run(through, tmp
 @pytest.mark.parametrize("name", ["unicl", "slip", "declip"])
 def test_every_method_resumes_bitwise(tmp_path, name):
     """Running statistics and queues included."""
-    whole = trainer.fit(of_method(name), validate=text_sum)
+    whole = trainer.train_model(of_method(name), validate=text_sum)
     run = opened(tmp_path, of_method(name))
-    trainer.fit(of_method(name), attempt=claimed(run), validate=text_sum, stop=after(3))
-    resumed = trainer.fit(of_method(name), attempt=claimed(run), validate=text_sum)
+    trainer.train_model(of_method(name), attempt=claimed(run), validate=text_sum, stop=after(3))
+    resumed = trainer.train_model(of_method(name), attempt=claimed(run), validate=text_sum)
     assert same(weights(resumed), weights(whole))
     method = resumed.pretrained.method
     theirs = whole.pretrained.method.state_dict()
@@ -136,11 +136,11 @@ def test_every_method_resumes_bitwise(tmp_path, name):
 def test_resume_carries_dropout_and_clip_counts(tmp_path):
     noisy = {"options": {"depths": [1] * 4, "dims": [8, 8, 16, 16], "drop_path_rate": 0.5}}
     config = tiny(model={"image": {"name": "convnext_atto", "pixels": 32, **noisy}})
-    whole = trainer.fit(config)
-    assert not same(weights(whole), weights(trainer.fit(tiny())))
+    whole = trainer.train_model(config)
+    assert not same(weights(whole), weights(trainer.train_model(tiny())))
     run = opened(tmp_path, config)
-    trainer.fit(config, attempt=claimed(run), stop=after(3))
-    resumed = trainer.fit(config, attempt=claimed(run))
+    trainer.train_model(config, attempt=claimed(run), stop=after(3))
+    resumed = trainer.train_model(config, attempt=claimed(run))
     assert same(weights(resumed), weights(whole))
     last = [[r for r in f.history if r["phase"] == "train"][-1] for f in (whole, resumed)]
     assert last[0]["clipped"] == last[1]["clipped"]
@@ -151,26 +151,26 @@ def test_a_damaged_checkpoint_costs_steps_but_no_bits(through, tmp_path):
     run = opened(tmp_path, tiny())
     every = tiny(runtime={"checkpoint_seconds": 0})
     first = claimed(run)
-    trainer.fit(every, attempt=first, stop=after(3))
+    trainer.train_model(every, attempt=first, stop=after(3))
     path = first.checkpoints / "3.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :])
     second = claimed(run)
-    assert same(weights(trainer.fit(every, attempt=second)), through)
-    events = {record["event"]: record for record in lines(second.events)}
+    assert same(weights(trainer.train_model(every, attempt=second)), through)
+    events = {record["event"]: record for record in read_jsonl(second.events)}
     assert events["resumed"]["step"] == 2
     assert "3.safetensors" in events["checkpoint_damaged"]["path"]
 
 
 def test_a_resume_in_another_numerics_class_is_recorded(tmp_path, monkeypatch):
     run = opened(tmp_path, tiny())
-    trainer.fit(tiny(), attempt=claimed(run), stop=after(1))
-    ours = numerics.numerics_class(tiny())
+    trainer.train_model(tiny(), attempt=claimed(run), stop=after(1))
+    ours = numerics.get_numerics_class(tiny())
     there = {**ours, "capability": "elsewhere"}
-    monkeypatch.setattr(numerics, "numerics_class", lambda config: there)
+    monkeypatch.setattr(numerics, "get_numerics_class", lambda config: there)
     second = claimed(run)
-    trainer.fit(tiny(), attempt=second)
-    (resumed,) = [record for record in lines(second.events) if record["event"] == "resumed"]
+    trainer.train_model(tiny(), attempt=second)
+    (resumed,) = [record for record in read_jsonl(second.events) if record["event"] == "resumed"]
     assert resumed["numerics_changed"] == {"capability": [ours["capability"], "elsewhere"]}
 
 
@@ -184,17 +184,17 @@ def test_divergence_ends_the_run_before_the_step(tmp_path, monkeypatch, bound):
     if bound > 1:
         monkeypatch.setattr(trainer.optimizer, "rate", lambda step, train: 1e30 if step else 1e-3)
     attempt = claimed(opened(tmp_path, config))
-    fitted = trainer.fit(config, attempt=attempt)
+    fitted = trainer.train_model(config, attempt=attempt)
     assert fitted.kind == "diverged"
     assert fitted.step == (0 if bound < 1 else fitted.step)
     assert fitted.step < config.train.steps
-    (event,) = [record for record in lines(attempt.events) if record["event"] == "diverged"]
+    (event,) = [record for record in read_jsonl(attempt.events) if record["event"] == "diverged"]
     assert event["step"] == fitted.step + 1
     assert all(math.isfinite(r["loss"]) for r in fitted.history if r["phase"] == "train")
 
 
 def test_a_gradient_that_is_not_finite_leaves_the_parameters(monkeypatch):
-    before = weights(trainer.fit(tiny(), stop=after(1)))
+    before = weights(trainer.train_model(tiny(), stop=after(1)))
     steps = iter(range(6))
     real = trainer.nn.utils.clip_grad_norm_
 
@@ -203,7 +203,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_parameters(monkeypatch):
         return norm if next(steps) == 0 else norm * math.inf
 
     monkeypatch.setattr(trainer.nn.utils, "clip_grad_norm_", broken)
-    fitted = trainer.fit(tiny())
+    fitted = trainer.train_model(tiny())
     assert (fitted.kind, fitted.step) == ("diverged", 1)
     assert same(weights(fitted), before)
 
@@ -213,20 +213,20 @@ def test_an_overtaken_attempt_writes_no_checkpoint(tmp_path):
     old = claimed(run)
     claimed(run, forced=True)
     config = tiny(runtime={"checkpoint_seconds": 0})
-    fitted = trainer.fit(config, attempt=old)
+    fitted = trainer.train_model(config, attempt=old)
     assert (fitted.kind, fitted.step) == ("overtaken", 1)
     assert not old.checkpoints.exists()
 
 
 def test_a_stop_at_the_last_step_is_no_stop(through):
-    fitted = trainer.fit(tiny(), stop=after(6))
+    fitted = trainer.train_model(tiny(), stop=after(6))
     assert fitted.kind == "trained"
     assert same(weights(fitted), through)
 
 
 def test_too_few_pictures_for_a_batch_is_one_line():
     with pytest.raises(UserError):
-        trainer.fit(tiny(train={"batch_size": 512}))
+        trainer.train_model(tiny(train={"batch_size": 512}))
 
 
 # ---- the best, the records --------------------------------------------------------------------
@@ -246,11 +246,11 @@ def test_the_earliest_of_the_best_is_kept(scores, best):
     step = iter((2, 4, 6))
 
     def validate(pretrained) -> float:
-        model = checkpoint.bundle(pretrained.embedder, pretrained.method)
+        model = checkpoint.bundle_modules(pretrained.embedder, pretrained.method)
         seen[next(step)] = {name: value.clone() for name, value in model.state_dict().items()}
         return next(said)
 
-    fitted = trainer.fit(tiny(), validate=validate)
+    fitted = trainer.train_model(tiny(), validate=validate)
     assert fitted.best_step == best
     assert fitted.best_state is None if best is None else same(fitted.best_state, seen[best])
     noted = [record for record in fitted.history if record["phase"] == "validation"]
@@ -263,8 +263,8 @@ def test_the_earliest_of_the_best_is_kept(scores, best):
 def test_records(tmp_path):
     attempt = claimed(opened(tmp_path, tiny()))
     config = tiny(runtime={"log_every": 4}, train={"steps": 10})
-    fitted = trainer.fit(config, attempt=attempt, validate=text_sum)
-    assert lines(attempt.metrics) == fitted.history
+    fitted = trainer.train_model(config, attempt=attempt, validate=text_sum)
+    assert read_jsonl(attempt.metrics) == fitted.history
     steps = [record for record in fitted.history if record["phase"] == "train"]
     assert [record["step"] for record in steps] == [1, 4, 8, 10]
     last = steps[-1]
@@ -290,15 +290,15 @@ def test_records(tmp_path):
 
 def test_seconds_go_on_over_attempts(tmp_path):
     run = opened(tmp_path, tiny())
-    first = trainer.fit(tiny(), attempt=claimed(run), stop=after(3))
-    second = trainer.fit(tiny(), attempt=claimed(run))
+    first = trainer.train_model(tiny(), attempt=claimed(run), stop=after(3))
+    second = trainer.train_model(tiny(), attempt=claimed(run))
     assert second.seconds > first.seconds
     last = [record for record in second.history if record["phase"] == "train"][-1]
     assert last["spent"] == pytest.approx(second.seconds - first.seconds)
 
 
 def test_bf16_trains_and_differs_from_fp32(through):
-    fitted = trainer.fit(tiny(train={"precision": "bf16"}))
+    fitted = trainer.train_model(tiny(train={"precision": "bf16"}))
     assert fitted.kind == "trained"
     assert all(v.dtype == torch.float32 for v in weights(fitted).values() if v.is_floating_point())
     assert not same(weights(fitted), through)
@@ -308,7 +308,7 @@ def test_bf16_trains_and_differs_from_fp32(through):
 
 
 def test_training_does_not_reach_evaluation_or_publication():
-    reached = identity._reached(identity.TRAINING_ROOT)
+    reached = identity._find_imported_modules(identity.TRAINING_ROOT)
     assert {"uniclip.training.state", "uniclip.numerics", "uniclip.data.loader"} <= reached.keys()
     assert not [m for m in reached if m.startswith(("uniclip.evaluate", "uniclip.run"))]
 
@@ -318,7 +318,7 @@ def test_a_batch_of_the_stream_is_the_batch_by_itself():
     config = tiny()
     split = trainer.data.open_split(config.data, "train")
     words = trainer.tokenizer.train([c for of in split.captions for c in of], 300)
-    batches = Batches(config, split, words)
+    batches = TrainingBatches(config, split, words)
     for step, streamed in zip((3, 4), batches.stream(3, 5)):
         alone = batches.batch(step)
         for field in dataclasses.fields(alone):

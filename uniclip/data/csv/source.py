@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uniclip.config import CsvData
-from uniclip.data.csv.rows import read
+from uniclip.data.csv.rows import read_samples
 
 if TYPE_CHECKING:
-    from uniclip.data.split import Part, Split
+    from uniclip.data.split import SplitName, Split
 
 SPLIT_RULE = "csv/1: hash of the path"
 
@@ -21,20 +21,20 @@ SPLIT_RULE = "csv/1: hash of the path"
 def fingerprint(config: CsvData) -> dict[str, Any]:
     """The index file's size and sum, the columns, and names and sizes of the pictures."""
     path = Path(config.path)
-    listed = blake2b()
-    for sample in sorted(read(config), key=lambda s: s.path):
-        listed.update(f"{sample.path}\0{sample.bytes}\n".encode())
+    image_list_hash = blake2b()
+    for sample in sorted(read_samples(config), key=lambda s: s.path):
+        image_list_hash.update(f"{sample.path}\0{sample.bytes}\n".encode())
     return {
         "source": "csv",
         "split": SPLIT_RULE,
-        "index": {"bytes": path.stat().st_size, "sum": _sum(path)},
+        "index": {"bytes": path.stat().st_size, "sum": _compute_file_digest(path)},
         "columns": [config.picture, config.caption, config.label],
-        "pictures": listed.hexdigest()[:32],
+        "pictures": image_list_hash.hexdigest()[:32],
         "size": config.size,
     }
 
 
-def missing(config: CsvData) -> str | None:
+def describe_missing(config: CsvData) -> str | None:
     """What to do when there is no such file."""
     if not config.path:
         return "name your CSV file with data.path=<file>"
@@ -43,12 +43,12 @@ def missing(config: CsvData) -> str | None:
     return None
 
 
-def open_split(config: CsvData, part: Part) -> Split:
+def open_split(config: CsvData, split_name: SplitName) -> Split:
     """One part; raises `UserError` for the first row that can't be used."""
     from uniclip.data.csv import split  # here: see `uniclip.data`
 
-    return split.open_split(config, part)
+    return split.open_split(config, split_name)
 
 
-def _sum(path: Path) -> str:
+def _compute_file_digest(path: Path) -> str:
     return blake2b(path.read_bytes()).hexdigest()[:32]

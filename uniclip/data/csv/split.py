@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.config import CsvData
-from uniclip.data.csv.rows import first_line, read
-from uniclip.data.split import Part, Split, part_of
+from uniclip.data.csv.rows import format_first_line, read_samples
+from uniclip.data.split import SplitName, Split, assign_split
 from uniclip.errors import UserError
-from uniclip.io.atomic import located
-from uniclip.rng import sample_id
+from uniclip.io.atomic import resolve_staged_path
+from uniclip.rng import hash_sample_id
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-KEPT_BYTES = 2**28
+IMAGE_CACHE_BYTES = 2**28
 """Decoded pictures are kept up to this much memory a process."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableSplit(Split):
+class CsvSplit(Split):
     """Pictures read from files."""
 
     table: str
@@ -48,31 +48,31 @@ class TableSplit(Split):
             self.kept.move_to_end(i)
             return self.kept[i]
         try:
-            picture = decode(Path(self.paths[i]), self.size)
+            image = decode_image(Path(self.paths[i]), self.size)
         except (OSError, ValueError, SyntaxError) as error:
             raise UserError(
                 f"{self.table} line {self.lines[i]}: picture {self.paths[i]} cannot be read "
-                f"({first_line(error)}); repair it or remove the row"
+                f"({format_first_line(error)}); repair it or remove the row"
             ) from None
-        self.kept[i] = picture
-        if len(self.kept) * picture.nbytes > KEPT_BYTES:
+        self.kept[i] = image
+        if len(self.kept) * image.nbytes > IMAGE_CACHE_BYTES:
             self.kept.popitem(last=False)
-        return picture
+        return image
 
 
-def decode(path: Path, size: int) -> NDArray[np.uint8]:
+def decode_image(path: Path, image_size: int) -> NDArray[np.uint8]:
     """The picture in a file as a canvas; raises what Pillow raises (OSError and others)."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (2 * size, 2 * size))  # a JPEG is decoded at a fraction of its size
-            return canvas(image, size)
+            image.draft("RGB", (2 * image_size, 2 * image_size))  # a JPEG is decoded at a fraction of its size
+            return center_crop_and_resize(image, image_size)
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
 
 
-def canvas(image: Image, size: int) -> NDArray[np.uint8]:
+def center_crop_and_resize(image: Image, image_size: int) -> NDArray[np.uint8]:
     """(3, size, size) uint8: RGB, the central square, resized (bicubic, antialiased).
 
     What is transparent shows white.
@@ -80,37 +80,37 @@ def canvas(image: Image, size: int) -> NDArray[np.uint8]:
     from PIL import Image as pillow
 
     if "A" in image.getbands() or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = pillow.alpha_composite(pillow.new("RGBA", layer.size, "white"), layer)
+        rgba_image = image.convert("RGBA")
+        image = pillow.alpha_composite(pillow.new("RGBA", rgba_image.size, "white"), rgba_image)
     image = image.convert("RGB")
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.crop((left, top, left + side, top + side))
-    resized = square.resize((size, size), pillow.Resampling.BICUBIC)
-    return np.asarray(resized).transpose(2, 0, 1).copy()
+    crop_size = min(image.size)
+    left, top = (image.width - crop_size) // 2, (image.height - crop_size) // 2
+    center_crop = image.crop((left, top, left + crop_size, top + crop_size))
+    resized_image = center_crop.resize((image_size, image_size), pillow.Resampling.BICUBIC)
+    return np.asarray(resized_image).transpose(2, 0, 1).copy()
 
 
-def open_split(config: CsvData, part: Part) -> TableSplit:
+def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
     """One part; raises `UserError` for the first row that can't be used."""
-    samples = read(config)
-    classes = tuple(sorted({s.label for s in samples if s.label}))
-    chosen = [
-        s
-        for s in samples
-        if part_of(f"csv/{s.path}", validation=config.validation, test=config.test) == part
+    samples = read_samples(config)
+    class_names = tuple(sorted({sample.label for sample in samples if sample.label}))
+    split_samples = [
+        sample
+        for sample in samples
+        if assign_split(f"csv/{sample.path}", validation_fraction=config.validation, test_fraction=config.test) == split_name
     ]
-    numbers = {name: i for i, name in enumerate(classes)}
-    labels = np.array([numbers[s.label] if s.label else -1 for s in chosen], np.int64)
-    folder = located(str(Path(config.path).parent))
-    return TableSplit(
-        ids=np.array([sample_id(f"csv/{s.path}") for s in chosen], np.uint64),
-        captions=tuple(tuple(s.captions) for s in chosen),
+    class_indices = {name: i for i, name in enumerate(class_names)}
+    labels = np.array([class_indices[sample.label] if sample.label else -1 for sample in split_samples], np.int64)
+    folder = resolve_staged_path(str(Path(config.path).parent))
+    return CsvSplit(
+        ids=np.array([hash_sample_id(f"csv/{sample.path}") for sample in split_samples], np.uint64),
+        captions=tuple(tuple(sample.captions) for sample in split_samples),
         labels={"label": labels} if config.label else {},
-        classes={"label": classes} if config.label else {},
+        classes={"label": class_names} if config.label else {},
         training_label=labels if config.label else None,
-        names=tuple(s.path for s in chosen),
+        names=tuple(sample.path for sample in split_samples),
         table=config.path,
-        lines=tuple(s.line for s in chosen),
-        paths=tuple(str(folder / s.path) for s in chosen),
+        lines=tuple(sample.line for sample in split_samples),
+        paths=tuple(str(folder / sample.path) for sample in split_samples),
         size=config.size,
     )

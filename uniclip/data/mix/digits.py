@@ -8,12 +8,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.data.split import Part, Split, part_of
-from uniclip.rng import sample_id
+from uniclip.data.split import SplitName, Split, assign_split
+from uniclip.rng import hash_sample_id
 
-NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-VALIDATION, TEST = 0.1, 0.3
-DARKEST = 16.0
+DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+VALIDATION_FRACTION, TEST_FRACTION = 0.1, 0.3
+MAX_PIXEL_VALUE = 16.0
 """The largest value of a pixel in the package's 8 x 8 pictures."""
 
 
@@ -26,42 +26,42 @@ class DigitsSplit(Split):
     size: int
 
     def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        grey = 255 - _images()[self.rows[index]] * (255 / DARKEST)
-        nearest = np.arange(self.size) * grey.shape[1] // self.size
-        large = grey[:, nearest][:, :, nearest].round().astype(np.uint8)
-        return np.repeat(large[:, None], 3, axis=1)
+        grayscale = 255 - _get_images()[self.rows[index]] * (255 / MAX_PIXEL_VALUE)
+        source_index = np.arange(self.size) * grayscale.shape[1] // self.size
+        resized_images = grayscale[:, source_index][:, :, source_index].round().astype(np.uint8)
+        return np.repeat(resized_images[:, None], 3, axis=1)
 
 
-def open_split(size: int, part: Part, templates: tuple[str, ...]) -> DigitsSplit:
+def open_split(image_size: int, split_name: SplitName, templates: tuple[str, ...]) -> DigitsSplit:
     """One part, dark on white at size x size; captions are the templates with the digit's name."""
-    rows = np.array([i for i in range(len(_images())) if _part(i) == part], np.int64)
-    labels = _targets()[rows]
+    rows = np.array([i for i in range(len(_get_images())) if _assign_digit_split(i) == split_name], np.int64)
+    labels = _get_labels()[rows]
     return DigitsSplit(
-        ids=np.array([sample_id(f"digits/{i}") for i in rows], np.uint64),
-        captions=tuple(tuple(t.format(NAMES[label]) for t in templates) for label in labels),
+        ids=np.array([hash_sample_id(f"digits/{i}") for i in rows], np.uint64),
+        captions=tuple(tuple(template.format(DIGIT_NAMES[label]) for template in templates) for label in labels),
         labels={"digit": labels},
-        classes={"digit": NAMES},
+        classes={"digit": DIGIT_NAMES},
         names=tuple(f"digit {i}" for i in rows),
         rows=rows,
-        size=size,
+        size=image_size,
     )
 
 
-def _part(i: int) -> Part:
-    return part_of(f"digits/{i}", validation=VALIDATION, test=TEST)
+def _assign_digit_split(i: int) -> SplitName:
+    return assign_split(f"digits/{i}", validation_fraction=VALIDATION_FRACTION, test_fraction=TEST_FRACTION)
 
 
 @lru_cache(maxsize=1)
-def _loaded() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _load_dataset() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    return found.images, found.target.astype(np.int64)
+    dataset = load_digits()
+    return dataset.images, dataset.target.astype(np.int64)
 
 
-def _images() -> NDArray[np.float64]:
-    return _loaded()[0]
+def _get_images() -> NDArray[np.float64]:
+    return _load_dataset()[0]
 
 
-def _targets() -> NDArray[np.int64]:
-    return _loaded()[1]
+def _get_labels() -> NDArray[np.int64]:
+    return _load_dataset()[1]

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from uniclip.config import MixData, OpenmojiData
 from uniclip.data.openmoji import source
-from uniclip.identity import library_version
+from uniclip.identity import get_library_version
 
 if TYPE_CHECKING:
-    from uniclip.data.split import Part, Split
+    from uniclip.data.split import SplitName, Split
 
-PACKAGE = "scikit-learn"
-TEMPLATES = (
+DIGITS_PACKAGE = "scikit-learn"
+PROMPT_TEMPLATES = (
     "{}",
     "a {}",
     "a picture of a {}",
@@ -29,7 +29,7 @@ TEMPLATES = (
 """Ours: the published ones speak of photographs."""
 
 
-def pairs(config: MixData) -> OpenmojiData:
+def build_pairs_config(config: MixData) -> OpenmojiData:
     """The image-text part's own section."""
     return OpenmojiData(size=config.size)
 
@@ -38,23 +38,23 @@ def fingerprint(config: MixData) -> dict[str, object]:
     """The parts' own, and the templates."""
     return {
         "source": "mix/1",
-        "pairs": source.fingerprint(pairs(config)),
-        "digits": library_version(PACKAGE),
-        "templates": list(TEMPLATES),
+        "pairs": source.fingerprint(build_pairs_config(config)),
+        "digits": get_library_version(DIGITS_PACKAGE),
+        "templates": list(PROMPT_TEMPLATES),
     }
 
 
-def missing(config: MixData) -> str | None:
+def describe_missing(config: MixData) -> str | None:
     """The pip line that brings absent packages."""
-    if "digits" in config.labels and library_version(PACKAGE) == "absent":
-        return f"pip install {PACKAGE}"
-    return source.missing(pairs(config))
+    if "digits" in config.labels and get_library_version(DIGITS_PACKAGE) == "absent":
+        return f"pip install {DIGITS_PACKAGE}"
+    return source.describe_missing(build_pairs_config(config))
 
 
-def open_split(config: MixData, part: Part) -> Split:
+def open_split(config: MixData, split_name: SplitName) -> Split:
     """One part; the training part has a portion of pairs, and one of labelled pictures."""
-    if part != "train":
-        return source.open_split(pairs(config), part)
+    if split_name != "train":
+        return source.open_split(build_pairs_config(config), split_name)
     from uniclip.data.mix import split  # here: see `uniclip.data`
 
-    return split.open_train(config)
+    return split.open_train_split(config)

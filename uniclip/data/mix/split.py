@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from uniclip.config import MixData
 from uniclip.data.mix import digits, source
 from uniclip.data.openmoji import source as openmoji
-from uniclip.data.split import Portion, Split
-from uniclip.rng import sample_id
+from uniclip.data.split import SourceShare, Split
+from uniclip.rng import hash_sample_id
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixedSplit(Split):
+class MixSplit(Split):
     """Several splits, one after the other."""
 
     parts: tuple[Split, ...]
@@ -27,49 +27,49 @@ class MixedSplit(Split):
 
     def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         stops = np.cumsum([len(t) for t in self.taken])
-        which = np.searchsorted(stops, index, side="right")
+        source_index = np.searchsorted(stops, index, side="right")
         pixels = np.empty((len(index), 3, self.size, self.size), np.uint8)
-        for i, (part, taken) in enumerate(zip(self.parts, self.taken)):
-            here = np.flatnonzero(which == i)
-            pixels[here] = part.pixels(taken[index[here] - (stops[i] - len(taken))])
+        for i, (source_split, rows) in enumerate(zip(self.parts, self.taken)):
+            positions = np.flatnonzero(source_index == i)
+            pixels[positions] = source_split.pixels(rows[index[positions] - (stops[i] - len(rows))])
         return pixels
 
 
-def open_train(config: MixData) -> MixedSplit:
+def open_train_split(config: MixData) -> MixSplit:
     """Pairs with label -1, then labelled pictures; labels of two sources never coincide."""
-    paired = openmoji.open_split(source.pairs(config), "train")
-    parts: list[Split] = [paired]
-    taken = [np.arange(len(paired))]
-    captions, ids = list(paired.captions), [paired.ids]
-    classes = [np.full(len(paired), -1, np.int64)]
-    first = 0
+    pairs_split = openmoji.open_split(source.build_pairs_config(config), "train")
+    source_splits: list[Split] = [pairs_split]
+    source_rows = [np.arange(len(pairs_split))]
+    captions, ids = list(pairs_split.captions), [pairs_split.ids]
+    training_labels = [np.full(len(pairs_split), -1, np.int64)]
+    class_offset = 0
     for name in config.labels:
-        split, label = _labelled(config, name, paired)
-        rows = np.flatnonzero(split.labels[label] >= 0)
-        words = split.classes[label]
-        prompts = [tuple(t.format(word.casefold()) for t in source.TEMPLATES) for word in words]
-        captions += [prompts[c] for c in split.labels[label][rows]]
-        ids.append(np.array([sample_id(f"mix/{name}/{i}") for i in split.ids[rows]], np.uint64))
-        classes.append(split.labels[label][rows] + first)
-        parts.append(split)
-        taken.append(rows)
-        first += len(words)
-    total = sum(map(len, taken))
-    return MixedSplit(
+        split, labelling = _open_labelled_source(config, name, pairs_split)
+        rows = np.flatnonzero(split.labels[labelling] >= 0)
+        class_names = split.classes[labelling]
+        prompts = [tuple(template.format(class_name.casefold()) for template in source.PROMPT_TEMPLATES) for class_name in class_names]
+        captions += [prompts[class_index] for class_index in split.labels[labelling][rows]]
+        ids.append(np.array([hash_sample_id(f"mix/{name}/{i}") for i in split.ids[rows]], np.uint64))
+        training_labels.append(split.labels[labelling][rows] + class_offset)
+        source_splits.append(split)
+        source_rows.append(rows)
+        class_offset += len(class_names)
+    total = sum(map(len, source_rows))
+    return MixSplit(
         ids=np.concatenate(ids),
         captions=tuple(captions),
-        training_label=np.concatenate(classes),
+        training_label=np.concatenate(training_labels),
         portions=(
-            Portion(0, len(paired), 1 - config.share),
-            Portion(len(paired), total, config.share),
+            SourceShare(0, len(pairs_split), 1 - config.share),
+            SourceShare(len(pairs_split), total, config.share),
         ),
-        parts=tuple(parts),
-        taken=tuple(taken),
+        parts=tuple(source_splits),
+        taken=tuple(source_rows),
         size=config.size,
     )
 
 
-def _labelled(config: MixData, name: str, paired: Split) -> tuple[Split, str]:
+def _open_labelled_source(config: MixData, name: str, pairs_split: Split) -> tuple[Split, str]:
     if name == "digits":
-        return digits.open_split(config.size, "train", source.TEMPLATES), "digit"
-    return paired, "category"
+        return digits.open_split(config.size, "train", source.PROMPT_TEMPLATES), "digit"
+    return pairs_split, "category"

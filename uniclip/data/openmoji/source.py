@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING
 from uniclip.config import OpenmojiData
 from uniclip.data.openmoji import render
 from uniclip.data.openmoji.render import PACKAGES
-from uniclip.identity import library_version
+from uniclip.identity import get_library_version
 
 if TYPE_CHECKING:
-    from uniclip.data.split import Part, Split
+    from uniclip.data.split import SplitName, Split
 
 SPLIT_RULE = "openmoji/1: hash of the smallest code of equal pictures, 0.6/0.1/0.3"
 
 
 def fingerprint(config: OpenmojiData) -> dict[str, object]:
     """Package versions, renderer, size and split rule."""
-    return {"source": "openmoji", "split": SPLIT_RULE, **render.recipe(config.size)}
+    return {"source": "openmoji", "split": SPLIT_RULE, **render.describe_rendering(config.size)}
 
 
-def missing(config: OpenmojiData) -> str | None:
+def describe_missing(config: OpenmojiData) -> str | None:
     """The pip line that brings absent packages."""
-    absent = [name for name in PACKAGES if library_version(name) == "absent"]
-    return f"pip install {' '.join(absent)}" if absent else None
+    absent_packages = [name for name in PACKAGES if get_library_version(name) == "absent"]
+    return f"pip install {' '.join(absent_packages)}" if absent_packages else None
 
 
-def open_split(config: OpenmojiData, part: Part) -> Split:
+def open_split(config: OpenmojiData, split_name: SplitName) -> Split:
     """One part; renders the set if it isn't cached."""
     from uniclip.data.openmoji import split  # here: see `uniclip.data`
 
-    return split.open_split(config, part)
+    return split.open_split(config, split_name)

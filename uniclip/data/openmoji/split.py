@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from uniclip.config import OpenmojiData
 from uniclip.data.openmoji import render
 from uniclip.data.openmoji.render import Emoji
-from uniclip.data.split import Part, Split, part_of
-from uniclip.rng import sample_id
+from uniclip.data.split import SplitName, Split, assign_split
+from uniclip.rng import hash_sample_id
 
-VALIDATION, TEST = 0.1, 0.3
+VALIDATION_FRACTION, TEST_FRACTION = 0.1, 0.3
 
-TONES = {
+SKIN_TONES = {
     "1F3FB": "light skin tone",
     "1F3FC": "medium-light skin tone",
     "1F3FD": "medium skin tone",
@@ -30,7 +30,7 @@ TONES = {
 }
 """Unicode's five modifiers."""
 GENDERS = ("man", "woman")
-UNSUITABLE = ("Component",)
+EXCLUDED_CATEGORIES = ("Component",)
 """Unicode's categories that say nothing about a picture."""
 
 
@@ -48,56 +48,56 @@ class OpenmojiSplit(Split):
         return np.asarray(np.load(self.path, mmap_mode="r")[self.rows[index]])
 
 
-def open_split(config: OpenmojiData, part: Part) -> OpenmojiSplit:
+def open_split(config: OpenmojiData, split_name: SplitName) -> OpenmojiSplit:
     """One part; renders the set if it isn't cached."""
-    path, emojis = render.load(config.size)
-    parts = parts_of(emojis)
-    rows = np.array([i for i in range(len(emojis)) if parts[i] == part], np.int64)
-    chosen = [emojis[i] for i in rows]
-    categories = tuple(sorted({e.category for e in emojis if e.category} - set(UNSUITABLE)))
-    taken = {e.name.casefold() for e in emojis}
+    images_path, emojis = render.load_rendered(config.size)
+    split_names = assign_splits(emojis)
+    rows = np.array([i for i in range(len(emojis)) if split_names[i] == split_name], np.int64)
+    split_emojis = [emojis[i] for i in rows]
+    categories = tuple(sorted({emoji.category for emoji in emojis if emoji.category} - set(EXCLUDED_CATEGORIES)))
+    emoji_names = {emoji.name.casefold() for emoji in emojis}
     return OpenmojiSplit(
-        ids=np.array([sample_id(f"openmoji/{e.code}") for e in chosen], np.uint64),
-        captions=tuple(_captions(e, taken) if part == "train" else (e.name,) for e in chosen),
+        ids=np.array([hash_sample_id(f"openmoji/{emoji.code}") for emoji in split_emojis], np.uint64),
+        captions=tuple(_build_captions(emoji, emoji_names) if split_name == "train" else (emoji.name,) for emoji in split_emojis),
         labels={
-            "category": _numbers([e.category for e in chosen], categories),
-            "skin_tone": _numbers([skin_tone(e) for e in chosen], tuple(TONES.values())),
-            "gender": _numbers([gender(e) for e in chosen], GENDERS),
+            "category": _encode_labels([emoji.category for emoji in split_emojis], categories),
+            "skin_tone": _encode_labels([get_skin_tone(emoji) for emoji in split_emojis], tuple(SKIN_TONES.values())),
+            "gender": _encode_labels([get_gender(emoji) for emoji in split_emojis], GENDERS),
         },
-        classes={"category": categories, "skin_tone": tuple(TONES.values()), "gender": GENDERS},
-        names=tuple(e.name for e in chosen),
-        path=str(path),
+        classes={"category": categories, "skin_tone": tuple(SKIN_TONES.values()), "gender": GENDERS},
+        names=tuple(emoji.name for emoji in split_emojis),
+        path=str(images_path),
         rows=rows,
     )
 
 
-def parts_of(emojis: Sequence[Emoji]) -> list[Part]:
+def assign_splits(emojis: Sequence[Emoji]) -> list[SplitName]:
     """The part of each picture."""
-    leader: dict[str, str] = {}
-    for e in emojis:
-        leader[e.pixels] = min(e.code, leader.get(e.pixels, e.code))
+    smallest_code: dict[str, str] = {}
+    for emoji in emojis:
+        smallest_code[emoji.pixels] = min(emoji.code, smallest_code.get(emoji.pixels, emoji.code))
     return [
-        part_of(f"openmoji/{leader[e.pixels]}", validation=VALIDATION, test=TEST) for e in emojis
+        assign_split(f"openmoji/{smallest_code[emoji.pixels]}", validation_fraction=VALIDATION_FRACTION, test_fraction=TEST_FRACTION) for emoji in emojis
     ]
 
 
-def skin_tone(e: Emoji) -> str | None:
+def get_skin_tone(emoji: Emoji) -> str | None:
     """The tone if the emoji has exactly one, however many people it shows."""
-    tones = {TONES[c] for c in e.code.split("-") if c in TONES}
+    tones = {SKIN_TONES[c] for c in emoji.code.split("-") if c in SKIN_TONES}
     return tones.pop() if len(tones) == 1 else None
 
 
-def gender(e: Emoji) -> str | None:
+def get_gender(emoji: Emoji) -> str | None:
     """The one of "man" and "woman" that the name has as a word, if it has only one."""
-    words = set(re.split(r"[\s-]+", e.name.casefold())) & set(GENDERS)
-    return words.pop() if len(words) == 1 else None
+    gender_words = set(re.split(r"[\s-]+", emoji.name.casefold())) & set(GENDERS)
+    return gender_words.pop() if len(gender_words) == 1 else None
 
 
-def _captions(e: Emoji, taken: set[str]) -> tuple[str, ...]:
+def _build_captions(emoji: Emoji, emoji_names: set[str]) -> tuple[str, ...]:
     """Name and aliases; none that is another picture's name, or too short to be a word."""
-    aliases = {a.casefold(): a for a in e.aliases if len(a) > 2 and a.casefold() not in taken}
-    return (e.name, *aliases.values())
+    aliases = {alias.casefold(): alias for alias in emoji.aliases if len(alias) > 2 and alias.casefold() not in emoji_names}
+    return (emoji.name, *aliases.values())
 
 
-def _numbers(values: Sequence[str | None], classes: tuple[str, ...]) -> NDArray[np.int64]:
-    return np.array([classes.index(v) if v in classes else -1 for v in values], np.int64)
+def _encode_labels(values: Sequence[str | None], class_names: tuple[str, ...]) -> NDArray[np.int64]:
+    return np.array([class_names.index(v) if v in class_names else -1 for v in values], np.int64)

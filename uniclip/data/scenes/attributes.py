@@ -21,9 +21,9 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 """Attributes in the order of a row, and their values. Colours: hues 0, 60 .. 300 degrees; grey."""
 
 
-def caption(
+def format_caption(
     row: Mapping[str, int] | Sequence[int] | NDArray[np.int64],
-    said: Mapping[str, bool] | None = None,
+    is_mentioned: Mapping[str, bool] | None = None,
 ) -> str:
     """The caption of a row: "two small red striped discs on the left".
 
@@ -31,19 +31,19 @@ def caption(
     not mentioned are False; without a count the noun is plural, without a shape it is "shapes".
     """
     values = [row[name] for name in ATTRIBUTES] if isinstance(row, Mapping) else row
-    mentioned = (said is None or bool(said.get(name, True)) for name in ATTRIBUTES)
-    return _caption(tuple(int(v) for v in values), tuple(mentioned))
+    mentioned = (is_mentioned is None or bool(is_mentioned.get(name, True)) for name in ATTRIBUTES)
+    return _format_cached_caption(tuple(int(v) for v in values), tuple(mentioned))
 
 
 @cache
-def _caption(row: tuple[int, ...], said: tuple[bool, ...]) -> str:
-    words = {
+def _format_cached_caption(row: tuple[int, ...], is_mentioned: tuple[bool, ...]) -> str:
+    attribute_words = {
         name: ATTRIBUTES[name][value] if mentioned else ""
-        for name, value, mentioned in zip(ATTRIBUTES, row, said, strict=True)
+        for name, value, mentioned in zip(ATTRIBUTES, row, is_mentioned, strict=True)
     }
-    noun = words["shape"] or "shape"
-    if words["count"] != "one":
+    noun = attribute_words["shape"] or "shape"
+    if attribute_words["count"] != "one":
         noun += "es" if noun.endswith("s") else "s"
-    place = f"on the {words['side']}" if words["side"] else ""
-    said_words = (*(words[k] for k in ("count", "size", "colour", "texture")), noun, place)
-    return " ".join(word for word in said_words if word)
+    location_phrase = f"on the {attribute_words['side']}" if attribute_words["side"] else ""
+    phrases = (*(attribute_words[k] for k in ("count", "size", "colour", "texture")), noun, location_phrase)
+    return " ".join(phrase for phrase in phrases if phrase)

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING
 from uniclip.config import ScenesData
 
 if TYPE_CHECKING:
-    from uniclip.data.split import Part, Split
+    from uniclip.data.split import SplitName, Split
 
-_FORMAT = 1
+_GENERATOR_VERSION = 1
 """Raised when the same configuration gives other pictures, captions or parts."""
 
 
 def fingerprint(config: ScenesData) -> dict[str, object]:
     """The generator's version (what it makes is in the configuration)."""
-    return {"source": "scenes", "format": _FORMAT}
+    return {"source": "scenes", "format": _GENERATOR_VERSION}
 
 
-def missing(config: ScenesData) -> None:
+def describe_missing(config: ScenesData) -> None:
     """Nothing can be missing: the pictures are made here."""
     return None
 
 
-def open_split(config: ScenesData, part: Part) -> Split:
+def open_split(config: ScenesData, split_name: SplitName) -> Split:
     """One part; training captions may be those of other scenes, or leave words out."""
     from uniclip.data.scenes import split  # here: see `uniclip.data`
 
-    return split.open_split(config, part)
+    return split.open_split(config, split_name)

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 from uniclip import rng
 from uniclip.config import ScenesData
-from uniclip.data.scenes.attributes import ATTRIBUTES, caption
-from uniclip.data.scenes.draw import draw
-from uniclip.data.split import PARTS, Part, Split
+from uniclip.data.scenes.attributes import ATTRIBUTES, format_caption
+from uniclip.data.scenes.draw import draw_scenes
+from uniclip.data.split import SPLIT_NAMES, SplitName, Split
 
 Int64 = NDArray[np.int64]
 
-_SIZES = tuple(len(values) for values in ATTRIBUTES.values())
-_LOOKS = np.array(list(product(*(range(n) for n in _SIZES[:-1]))), np.int64)
+_VALUE_COUNTS = tuple(len(values) for values in ATTRIBUTES.values())
+_COMBINATIONS = np.array(list(product(*(range(n) for n in _VALUE_COUNTS[:-1]))), np.int64)
 """(336, 5): every combination of the attributes other than side."""
-_HELD_OUT_SHARE = 0.2
-KEPT_BYTES = 2**28
+_HELD_OUT_FRACTION = 0.2
+MAX_CACHED_BYTES = 2**28
 """A larger part is drawn anew each time."""
 
 
@@ -38,74 +38,74 @@ class ScenesSplit(Split):
     size: int
 
     def pixels(self, index: Int64) -> NDArray[np.uint8]:
-        if len(self) * 3 * self.size**2 > KEPT_BYTES:
-            return draw(self.rows[index], self.ids[index], self.size)
-        kept, drawn = _kept(int(self.ids[0]), len(self), self.size)
-        new = index[~drawn[index]]
-        if len(new):
-            kept[new] = draw(self.rows[new], self.ids[new], self.size)
-            drawn[new] = True
-        return kept[index]
+        if len(self) * 3 * self.size**2 > MAX_CACHED_BYTES:
+            return draw_scenes(self.rows[index], self.ids[index], self.size)
+        cached_images, is_cached = _get_image_cache(int(self.ids[0]), len(self), self.size)
+        uncached_index = index[~is_cached[index]]
+        if len(uncached_index):
+            cached_images[uncached_index] = draw_scenes(self.rows[uncached_index], self.ids[uncached_index], self.size)
+            is_cached[uncached_index] = True
+        return cached_images[index]
 
 
 @lru_cache(maxsize=6)
-def _kept(first: int, n: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _get_image_cache(first_id: int, n: int, image_size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """A part's pictures as far as this process drew them: all its runs share them."""
-    return np.zeros((n, 3, size, size), np.uint8), np.zeros(n, bool)
+    return np.zeros((n, 3, image_size, image_size), np.uint8), np.zeros(n, bool)
 
 
-def open_split(config: ScenesData, part: Part) -> ScenesSplit:
+def open_split(config: ScenesData, split_name: SplitName) -> ScenesSplit:
     """One part; training captions may be those of other scenes, or leave words out."""
-    n = config.train if part == "train" else config.test
-    ids, rows = _ids(part, n), attributes(part, n)
-    captions = [caption(row) for row in rows]
-    if part == "train":
-        captions = _training_captions(config, ids, rows)
+    num_scenes = config.train if split_name == "train" else config.test
+    ids, attribute_rows = _make_sample_ids(split_name, num_scenes), sample_attributes(split_name, num_scenes)
+    captions = [format_caption(row) for row in attribute_rows]
+    if split_name == "train":
+        captions = _sample_training_captions(config, ids, attribute_rows)
     return ScenesSplit(
         ids=ids,
-        captions=tuple((c,) for c in captions),
-        labels={name: rows[:, i].copy() for i, name in enumerate(ATTRIBUTES)},
+        captions=tuple((text,) for text in captions),
+        labels={name: attribute_rows[:, i].copy() for i, name in enumerate(ATTRIBUTES)},
         classes=dict(ATTRIBUTES),
-        names=tuple(caption(row) for row in rows),
-        rows=rows,
+        names=tuple(format_caption(row) for row in attribute_rows),
+        rows=attribute_rows,
         size=config.size,
     )
 
 
-def attributes(part: Part, n: int | None = None) -> Int64:
+def sample_attributes(split_name: SplitName, num_scenes: int | None = None) -> Int64:
     """Rows of attribute indices, (n, 6) int64, of the first `n` scenes of a part."""
-    if n is None:
-        n = ScenesData().train if part == "train" else ScenesData().test
-    ids = _ids(part, n)
-    looks = _LOOKS if part == "test" else _LOOKS[~_held_out_looks()]
-    row = rng.integers(rng.key("scenes", "looks"), ids, len(looks))
-    side = rng.integers(rng.key("scenes", "side"), ids, 2)
-    if part != "train":
-        side = np.arange(n, dtype=np.int64) % 2
-    return np.concatenate([looks[row], side[:, None]], axis=1)
+    if num_scenes is None:
+        num_scenes = ScenesData().train if split_name == "train" else ScenesData().test
+    ids = _make_sample_ids(split_name, num_scenes)
+    combinations = _COMBINATIONS if split_name == "test" else _COMBINATIONS[~_build_held_out_mask()]
+    combination_index = rng.integers(rng.derive_key("scenes", "looks"), ids, len(combinations))
+    side = rng.integers(rng.derive_key("scenes", "side"), ids, 2)
+    if split_name != "train":
+        side = np.arange(num_scenes, dtype=np.int64) % 2
+    return np.concatenate([combinations[combination_index], side[:, None]], axis=1)
 
 
-def held_out(rows: Int64) -> NDArray[np.bool_]:
+def is_held_out(attribute_rows: Int64) -> NDArray[np.bool_]:
     """Whether training never shows these combinations, (n,) bool for rows (n, 6) or (n, 5)."""
-    return _held_out_looks()[np.ravel_multi_index(tuple(rows[:, :5].T), _SIZES[:-1])]
+    return _build_held_out_mask()[np.ravel_multi_index(tuple(attribute_rows[:, :5].T), _VALUE_COUNTS[:-1])]
 
 
-def _ids(part: Part, n: int) -> rng.UInt64:
-    return np.uint64(PARTS.index(part) << 32) + np.arange(n, dtype=np.uint64)
+def _make_sample_ids(split_name: SplitName, num_scenes: int) -> rng.UInt64:
+    return np.uint64(SPLIT_NAMES.index(split_name) << 32) + np.arange(num_scenes, dtype=np.uint64)
 
 
-def _held_out_looks() -> NDArray[np.bool_]:
+def _build_held_out_mask() -> NDArray[np.bool_]:
     """(336,): the fifth of the combinations that a keyed order puts first."""
-    order = rng.permutation(rng.key("scenes", "held out"), len(_LOOKS))
-    chosen = np.zeros(len(_LOOKS), bool)
-    chosen[order[: round(_HELD_OUT_SHARE * len(_LOOKS))]] = True
-    return chosen
+    order = rng.permutation(rng.derive_key("scenes", "held out"), len(_COMBINATIONS))
+    held_out_mask = np.zeros(len(_COMBINATIONS), bool)
+    held_out_mask[order[: round(_HELD_OUT_FRACTION * len(_COMBINATIONS))]] = True
+    return held_out_mask
 
 
-def _training_captions(config: ScenesData, ids: rng.UInt64, rows: Int64) -> list[str]:
-    wrong = rng.uniform(rng.key("scenes", "caption noise"), ids, 1)[:, 0] < config.caption_noise
-    other = rng.integers(rng.key("scenes", "whose caption"), ids, len(ids))
-    told = np.where(wrong[:, None], rows[other], rows)
-    drawn = rng.uniform(rng.key("scenes", "words left out"), ids, len(ATTRIBUTES))
-    said = drawn >= config.words_left_out
-    return [caption(t, dict(zip(ATTRIBUTES, s, strict=True))) for t, s in zip(told, said)]
+def _sample_training_captions(config: ScenesData, ids: rng.UInt64, attribute_rows: Int64) -> list[str]:
+    is_mismatched = rng.uniform(rng.derive_key("scenes", "caption noise"), ids, 1)[:, 0] < config.caption_noise
+    caption_source = rng.integers(rng.derive_key("scenes", "whose caption"), ids, len(ids))
+    caption_rows = np.where(is_mismatched[:, None], attribute_rows[caption_source], attribute_rows)
+    mention_draws = rng.uniform(rng.derive_key("scenes", "words left out"), ids, len(ATTRIBUTES))
+    is_mentioned = mention_draws >= config.words_left_out
+    return [format_caption(row, dict(zip(ATTRIBUTES, mention_flags, strict=True))) for row, mention_flags in zip(caption_rows, is_mentioned)]

@@ -26,68 +26,68 @@ from numpy.typing import NDArray
 
 from uniclip import rng
 from uniclip.augmentation import transform
-from uniclip.augmentation.transform import Transform
+from uniclip.augmentation.transform import AugmentationParams
 from uniclip.config import ScenesData
-from uniclip.data.scenes.draw import ROW, UNIT, ZOOM
+from uniclip.data.scenes.draw import ROW_SPACING, REFERENCE_SIZE, SIZE_RATIO
 
 Float64 = NDArray[np.float64]
 
-MILD = 0.03
+MAX_MILD_CROP = 0.03
 """Largest part of the side that mild nuisance cuts off."""
-BRIGHTNESS = {"weak": 0.05, "strong": 0.1}
+MAX_LOG_FACTOR = {"weak": 0.05, "strong": 0.1}
 """Largest log factor of brightness and, in strong views, contrast."""
-BLUR = 1.6 / UNIT
+BLUR_SIGMA = 1.6 / REFERENCE_SIZE
 """Standard deviation of the blur, in sides: a stripe's contrast falls to a few percent."""
 
 
-def views(
+def sample_scene_view(
     config: ScenesData,
     kind: Literal["weak", "strong", "evaluation"],
     key: int,
     ids: rng.UInt64,
     identity: float,
-) -> Transform:
+) -> AugmentationParams:
     """One view of each of the samples `ids` (n,), damaged where `config.scope` says so."""
     if kind == "evaluation":
-        return transform.evaluation(len(ids))
-    damaged = config.scope == "all" or kind == "strong"
+        return transform.build_evaluation_params(len(ids))
+    applies_damage = config.scope == "all" or kind == "strong"
     delta = config.delta
 
-    def drawn(name: str, values: int) -> NDArray[np.int64]:
+    def drawn(operation: str, num_values: int) -> NDArray[np.int64]:
         """0 (nothing) or, with probability delta, any of 0 .. values - 1."""
-        u = rng.uniform(rng.key(key, "damage", name), ids, 2)
-        anew = u[:, 0] < (getattr(delta, name) if damaged else 0.0)
-        return np.where(anew, np.floor(u[:, 1] * values), 0).astype(np.int64)
+        draws = rng.uniform(rng.derive_key(key, "damage", operation), ids, 2)
+        is_redrawn = draws[:, 0] < (getattr(delta, operation) if applies_damage else 0.0)
+        return np.where(is_redrawn, np.floor(draws[:, 1] * num_values), 0).astype(np.int64)
 
-    mild = rng.uniform(rng.key(key, "mild"), ids, 6).T
-    kept = mild[0] >= identity
-    level = BRIGHTNESS[kind]
-    hue = drawn("hue", 6)
-    blurred = drawn("blur", 2)
-    return transform.transform(
+    mild_draws = rng.uniform(rng.derive_key(key, "mild"), ids, 6).T
+    has_mild_nuisance = mild_draws[0] >= identity
+    max_log_factor = MAX_LOG_FACTOR[kind]
+    hue_steps = drawn("hue", 6)
+    is_blurred = drawn("blur", 2)
+    return transform.build_params(
         len(ids),
-        **_box(mild, kept, drawn("zoom", 3), drawn("crop", 3)),
+        **_compute_crop_box(mild_draws, has_mild_nuisance, drawn("zoom", 3), drawn("crop", 3)),
         flip=drawn("side", 2),
-        jittered=kept | (hue > 0),
-        brightness=level * (2 * mild[4] - 1) * kept,
-        contrast=level * (2 * mild[5] - 1) * (kept & (kind == "strong")),
-        hue=np.where(hue > 3, hue - 6, hue) / 6,
+        jittered=has_mild_nuisance | (hue_steps > 0),
+        brightness=max_log_factor * (2 * mild_draws[4] - 1) * has_mild_nuisance,
+        contrast=max_log_factor * (2 * mild_draws[5] - 1) * (has_mild_nuisance & (kind == "strong")),
+        hue=np.where(hue_steps > 3, hue_steps - 6, hue_steps) / 6,
         grey=drawn("grey", 2),
-        blurred=blurred,
-        sigma=BLUR * blurred,
+        blurred=is_blurred,
+        sigma=BLUR_SIGMA * is_blurred,
     )
 
 
-def _box(
-    mild: Float64, kept: NDArray[np.bool_], zoom: NDArray[np.int64], crop: NDArray[np.int64]
+def _compute_crop_box(
+    mild_draws: Float64, has_mild_nuisance: NDArray[np.bool_], zoom: NDArray[np.int64], crop: NDArray[np.int64]
 ) -> dict[str, Float64]:
     """The box on the unit canvas: zoomed and shifted a little, then cut between two rows."""
-    side = 1 - MILD * mild[1] * kept
-    shift = (2 * mild[2:4] - 1) * (1 - side) / 2
-    extent = side * np.array([1.0, ZOOM, 1 / ZOOM])[zoom]
+    side = 1 - MAX_MILD_CROP * mild_draws[1] * has_mild_nuisance
+    shift = (2 * mild_draws[2:4] - 1) * (1 - side) / 2
+    extent = side * np.array([1.0, SIZE_RATIO, 1 / SIZE_RATIO])[zoom]
     left, top = 0.5 + shift - extent / 2
     bottom = top + extent
-    middle = 0.5 * ROW / UNIT
-    top = np.where(crop == 1, 0.5 - middle, top)
-    bottom = np.where(crop == 2, 0.5 + middle, bottom)
-    return transform.boxed(left, top, extent, bottom - top)
+    half_row_spacing = 0.5 * ROW_SPACING / REFERENCE_SIZE
+    top = np.where(crop == 1, 0.5 - half_row_spacing, top)
+    bottom = np.where(crop == 2, 0.5 + half_row_spacing, bottom)
+    return transform.compute_box_columns(left, top, extent, bottom - top)

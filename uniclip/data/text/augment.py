@@ -22,16 +22,16 @@ from uniclip.rng import UInt64
 
 Tokens = NDArray[np.int64]
 
-LEFT_OUT = 0.1
+WORD_DROP_PROB = 0.1
 """Probability that a word is left out (EDA's)."""
-IGNORED = -100
+IGNORE_INDEX = -100
 """A target that is not to be guessed (torch's own default)."""
-HIDDEN, REPLACED = 0.8, 0.1
+MASK_TOKEN_SHARE, RANDOM_TOKEN_SHARE = 0.8, 0.1
 """Shares of the tokens to be guessed that are hidden, or replaced; the rest stays (BERT's)."""
 
 
 @dataclass(frozen=True)
-class Special:
+class VocabularyInfo:
     """What must be known of a vocabulary."""
 
     bos: int
@@ -44,25 +44,25 @@ class Special:
     """(size,): the tokens with which one ends. A vocabulary marks starts or ends."""
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> Special:
+    def of(cls, tokenizer: Tokenizer) -> VocabularyInfo:
         """That of `tokenizer`."""
-        starts, ends = (np.array(edges, dtype=bool) for edges in tokenizer.word_edges())
+        starts, ends = (np.array(token_flags, dtype=bool) for token_flags in tokenizer.word_edges())
         return cls(tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.size, starts, ends)
 
 
-def edit(key: int, ids: UInt64, tokens: Tokens, special: Special) -> Tokens:
+def edit_captions(key: int, ids: UInt64, tokens: Tokens, vocabulary_info: VocabularyInfo) -> Tokens:
     """Each caption of tokens (n, L) after one edit, (n, L') padded to the longest."""
-    edited = []
+    edited_rows = []
     for row, draws in zip(tokens, rng.uniform(key, ids, tokens.shape[1] + 3)):
-        words = _words(row, special)
-        changed = _swap(words, draws[1:3]) if draws[0] < 0.5 else _leave_out(words, draws[3:])
-        edited.append([special.bos, *(t for word in changed for t in word), special.eos])
-    longest = max(map(len, edited), default=2)
-    return np.array([row + [special.pad] * (longest - len(row)) for row in edited], np.int64)
+        words = _split_words(row, vocabulary_info)
+        edited_words = _swap_words(words, draws[1:3]) if draws[0] < 0.5 else _drop_words(words, draws[3:])
+        edited_rows.append([vocabulary_info.bos, *(token for word in edited_words for token in word), vocabulary_info.eos])
+    max_length = max(map(len, edited_rows), default=2)
+    return np.array([row + [vocabulary_info.pad] * (max_length - len(row)) for row in edited_rows], np.int64)
 
 
-def mask(
-    key: int, ids: UInt64, tokens: Tokens, special: Special, share: float
+def mask_tokens(
+    key: int, ids: UInt64, tokens: Tokens, vocabulary_info: VocabularyInfo, mask_ratio: float
 ) -> tuple[Tokens, Tokens]:
     """Captions with a share of their tokens to be guessed, (n, L), and the targets, (n, L).
 
@@ -70,42 +70,42 @@ def mask(
     """
     length = tokens.shape[1]
     draws = rng.uniform(key, ids, 3 * length)
-    chosen, fate, other = draws[:, :length], draws[:, length : 2 * length], draws[:, 2 * length :]
-    guessed = (chosen < share) & ~np.isin(tokens, (special.bos, special.eos, special.pad))
-    masked = np.where(guessed & (fate < HIDDEN), special.pad, tokens)
-    replaced = guessed & (fate >= HIDDEN) & (fate < HIDDEN + REPLACED)
-    masked = np.where(replaced, (other * special.size).astype(np.int64), masked)
+    selection_draws, action_draws, replacement_draws = draws[:, :length], draws[:, length : 2 * length], draws[:, 2 * length :]
+    is_target = (selection_draws < mask_ratio) & ~np.isin(tokens, (vocabulary_info.bos, vocabulary_info.eos, vocabulary_info.pad))
+    masked_tokens = np.where(is_target & (action_draws < MASK_TOKEN_SHARE), vocabulary_info.pad, tokens)
+    is_replaced = is_target & (action_draws >= MASK_TOKEN_SHARE) & (action_draws < MASK_TOKEN_SHARE + RANDOM_TOKEN_SHARE)
+    masked_tokens = np.where(is_replaced, (replacement_draws * vocabulary_info.size).astype(np.int64), masked_tokens)
     # An end token drawn in the middle would end the caption there.
-    masked = np.where(replaced & (masked == special.eos), special.pad, masked)
-    return masked, np.where(guessed, tokens, IGNORED)
+    masked_tokens = np.where(is_replaced & (masked_tokens == vocabulary_info.eos), vocabulary_info.pad, masked_tokens)
+    return masked_tokens, np.where(is_target, tokens, IGNORE_INDEX)
 
 
-def _words(row: Tokens, special: Special) -> list[list[int]]:
+def _split_words(row: Tokens, vocabulary_info: VocabularyInfo) -> list[list[int]]:
     """The words of one caption, each the run of tokens that it is made of."""
     words: list[list[int]] = []
-    ended = True
+    at_word_end = True
     for token in row[1:].tolist():
-        if token == special.eos:
+        if token == vocabulary_info.eos:
             break
-        if ended or special.starts[token]:
+        if at_word_end or vocabulary_info.starts[token]:
             words.append([])
         words[-1].append(token)
-        ended = bool(special.ends[token])
+        at_word_end = bool(vocabulary_info.ends[token])
     return words
 
 
-def _swap(words: list[list[int]], draws: NDArray[np.float64]) -> list[list[int]]:
+def _swap_words(words: list[list[int]], draws: NDArray[np.float64]) -> list[list[int]]:
     """Two different words change places, where there are two."""
     if len(words) < 2:
         return words
-    one = int(draws[0] * len(words))
-    two = (one + 1 + int(draws[1] * (len(words) - 1))) % len(words)
-    swapped = list(words)
-    swapped[one], swapped[two] = words[two], words[one]
-    return swapped
+    first = int(draws[0] * len(words))
+    second = (first + 1 + int(draws[1] * (len(words) - 1))) % len(words)
+    reordered_words = list(words)
+    reordered_words[first], reordered_words[second] = words[second], words[first]
+    return reordered_words
 
 
-def _leave_out(words: list[list[int]], draws: NDArray[np.float64]) -> list[list[int]]:
+def _drop_words(words: list[list[int]], draws: NDArray[np.float64]) -> list[list[int]]:
     """Each word is left out with the probability `LEFT_OUT`; never all of them."""
-    kept = [word for word, drawn in zip(words, draws) if drawn >= LEFT_OUT]
-    return kept or words[:1]
+    remaining_words = [word for word, draw in zip(words, draws) if draw >= WORD_DROP_PROB]
+    return remaining_words or words[:1]

@@ -20,32 +20,32 @@ from uniclip.errors import UserError
 
 BOS, EOS, PAD = "<start_of_text>", "<end_of_text>", "!"
 """CLIP has no padding token: id 0 ("!" in a word) stands behind the end, where nothing looks."""
-SIZE = 49_408
+VOCAB_SIZE = 49_408
 WORD_END = "</w>"
 
-_PACKAGE, _FILE = "open_clip", "bpe_simple_vocab_16e6.txt.gz"
-_PIECES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+_VOCAB_PACKAGE, _VOCAB_FILE = "open_clip", "bpe_simple_vocab_16e6.txt.gz"
+_PRETOKEN_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
-def load() -> tokenizers.Tokenizer:
+def load_bpe() -> tokenizers.Tokenizer:
     """The vocabulary as a tokenizer of cleaned text.
 
     Raises:
         UserError: open_clip_torch is not installed.
     """
-    lines = gzip.decompress(_path().read_bytes()).decode("utf-8").split("\n")
-    count = SIZE - 2 - 2 * 256
-    merges = [(left, right) for left, right in map(str.split, lines[1 : count + 1])]
-    letters = _alphabet()
-    words = [*letters, *(c + WORD_END for c in letters), *map("".join, merges), BOS, EOS]
-    vocabulary = {word: index for index, word in enumerate(words)}
-    assert len(vocabulary) == SIZE, len(vocabulary)
+    lines = gzip.decompress(_find_vocab_file().read_bytes()).decode("utf-8").split("\n")
+    merge_count = VOCAB_SIZE - 2 - 2 * 256
+    merges = [(left, right) for left, right in map(str.split, lines[1 : merge_count + 1])]
+    byte_symbols = _build_byte_alphabet()
+    token_names = [*byte_symbols, *(c + WORD_END for c in byte_symbols), *map("".join, merges), BOS, EOS]
+    vocabulary = {token_name: index for index, token_name in enumerate(token_names)}
+    assert len(vocabulary) == VOCAB_SIZE, len(vocabulary)
     model = models.BPE(vocabulary, merges, end_of_word_suffix=WORD_END)
     bpe = tokenizers.Tokenizer(model)
-    pieces = tokenizers.Regex(_PIECES)
+    pretoken_regex = tokenizers.Regex(_PRETOKEN_PATTERN)
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(pieces, behavior="removed", invert=True),
+            pre_tokenizers.Split(pretoken_regex, behavior="removed", invert=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -54,7 +54,7 @@ def load() -> tokenizers.Tokenizer:
     return bpe
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """`text` with its encoding repaired, HTML entities read, white space single, in lower case.
 
     Raises:
@@ -66,13 +66,13 @@ def clean(text: str) -> str:
         raise UserError(
             "the CLIP tokenizer repairs texts with ftfy, which is not installed: pip install ftfy"
         ) from None
-    repaired = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return " ".join(repaired.split()).lower()
+    fixed_text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return " ".join(fixed_text.split()).lower()
 
 
-def _path() -> Path:
-    found = find_spec(_PACKAGE)
-    path = Path(found.origin).with_name(_FILE) if found and found.origin else None
+def _find_vocab_file() -> Path:
+    package_spec = find_spec(_VOCAB_PACKAGE)
+    path = Path(package_spec.origin).with_name(_VOCAB_FILE) if package_spec and package_spec.origin else None
     if path is None or not path.exists():
         raise UserError(
             "model.text.tokenizer=clip takes CLIP's vocabulary from a package that is not "
@@ -81,7 +81,7 @@ def _path() -> Path:
     return path
 
 
-def _alphabet() -> list[str]:
+def _build_byte_alphabet() -> list[str]:
     """The 256 letters that stand for bytes, in the vocabulary's order: printable ones first."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     return [*map(chr, printable), *(chr(256 + i) for i in range(256 - len(printable)))]

@@ -21,7 +21,7 @@ from uniclip.data.text import clip_bpe
 from uniclip.errors import UserError
 
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
-SPACE = "\u0120"
+WORD_START_MARKER = "\u0120"
 """How the byte alphabet writes the space in front of a word."""
 
 
@@ -34,8 +34,8 @@ class Tokenizer:
     def __init__(self, bpe: tokenizers.Tokenizer) -> None:
         self._bpe = bpe
         self.is_clip: bool = bpe.token_to_id(clip_bpe.BOS) is not None
-        special = (clip_bpe.BOS, clip_bpe.EOS, clip_bpe.PAD) if self.is_clip else (BOS, EOS, PAD)
-        ids = [i for token in special if (i := bpe.token_to_id(token)) is not None]
+        special_tokens = (clip_bpe.BOS, clip_bpe.EOS, clip_bpe.PAD) if self.is_clip else (BOS, EOS, PAD)
+        ids = [i for token in special_tokens if (i := bpe.token_to_id(token)) is not None]
         if len(ids) < 3:
             raise UserError(f"a tokenizer without {BOS}, {EOS} or {PAD}; use one that we wrote")
         self.bos, self.eos, self.pad = ids
@@ -56,52 +56,52 @@ class Tokenizer:
         text: str = self._bpe.to_str()
         return text
 
-    def encode(self, texts: Sequence[str], context: int) -> NDArray[np.int64]:
+    def encode(self, texts: Sequence[str], context_length: int) -> NDArray[np.int64]:
         """(n, L) int64: bos, tokens, eos, padded to the longest; cut to `context`, eos kept."""
-        given = [clip_bpe.clean(text) for text in texts] if self.is_clip else list(texts)
-        kept = [e.ids[: context - 2] for e in self._bpe.encode_batch_fast(given)]
-        lengths = np.array([len(ids) for ids in kept], np.int64)
-        tokens = np.full((len(kept), int(lengths.max(initial=0)) + 2), self.pad, np.int64)
-        inside = np.arange(tokens.shape[1] - 2) < lengths[:, None]
-        tokens[:, 1:-1][inside] = np.fromiter(chain.from_iterable(kept), np.int64, lengths.sum())
+        cleaned_texts = [clip_bpe.clean_text(text) for text in texts] if self.is_clip else list(texts)
+        token_ids = [encoding.ids[: context_length - 2] for encoding in self._bpe.encode_batch_fast(cleaned_texts)]
+        lengths = np.array([len(ids) for ids in token_ids], np.int64)
+        tokens = np.full((len(token_ids), int(lengths.max(initial=0)) + 2), self.pad, np.int64)
+        is_text_token = np.arange(tokens.shape[1] - 2) < lengths[:, None]
+        tokens[:, 1:-1][is_text_token] = np.fromiter(chain.from_iterable(token_ids), np.int64, lengths.sum())
         tokens[:, 0] = self.bos
-        tokens[np.arange(len(kept)), lengths + 1] = self.eos
+        tokens[np.arange(len(token_ids)), lengths + 1] = self.eos
         return tokens
 
     def word_edges(self) -> tuple[list[bool], list[bool]]:
         """For each id whether a word starts with that token, and whether one ends with it: ours
         marks the starts, CLIP's the ends."""
-        names = [self._bpe.id_to_token(i) or "" for i in range(self.size)]
-        starts = [not self.is_clip and name.startswith(SPACE) for name in names]
-        ends = [self.is_clip and name.endswith(clip_bpe.WORD_END) for name in names]
+        token_names = [self._bpe.id_to_token(i) or "" for i in range(self.size)]
+        starts = [not self.is_clip and name.startswith(WORD_START_MARKER) for name in token_names]
+        ends = [self.is_clip and name.endswith(clip_bpe.WORD_END) for name in token_names]
         return starts, ends
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of a row of tokens, special ones left out; CLIP's, with a space behind each
         piece."""
-        row = [int(t) for t in tokens]
+        token_ids = [int(t) for t in tokens]
         if self.is_clip:  # its padding is no special token: only the end tells it from a "!"
-            row = row[: row.index(self.eos)] if self.eos in row else row
-        text: str = self._bpe.decode(row, skip_special_tokens=True)
+            token_ids = token_ids[: token_ids.index(self.eos)] if self.eos in token_ids else token_ids
+        text: str = self._bpe.decode(token_ids, skip_special_tokens=True)
         return (text.replace(clip_bpe.WORD_END, " ") if self.is_clip else text).strip()
 
 
-def build(config: TextConfig, captions: Sequence[str]) -> Tokenizer:
+def build_tokenizer(config: TextConfig, captions: Sequence[str]) -> Tokenizer:
     """The tokenizer that `config` names: CLIP's, or a BPE trained on `captions`.
 
     Raises:
         UserError: CLIP's vocabulary is not installed.
     """
-    return clip() if config.tokenizer == "clip" else train(captions, config.vocabulary)
+    return load_clip_tokenizer() if config.tokenizer == "clip" else train_bpe(captions, config.vocabulary)
 
 
 @cache
-def clip() -> Tokenizer:
+def load_clip_tokenizer() -> Tokenizer:
     """CLIP's published vocabulary of 49,408 tokens; `UserError` if it is not installed."""
-    return Tokenizer(clip_bpe.load())
+    return Tokenizer(clip_bpe.load_bpe())
 
 
-def train(captions: Sequence[str], vocabulary: int) -> Tokenizer:
+def train_bpe(captions: Sequence[str], vocab_size: int) -> Tokenizer:
     """The BPE of at most `vocabulary` tokens (256 bytes and 3 special ones among them)."""
     bpe = tokenizers.Tokenizer(models.BPE())
     bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
@@ -109,7 +109,7 @@ def train(captions: Sequence[str], vocabulary: int) -> Tokenizer:
     bpe.decoder = decoders.ByteLevel()
     bpe.encode_special_tokens = True  # a caption that says "<eos>" is text
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=vocab_size,
         special_tokens=[BOS, EOS, PAD],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,

@@ -10,42 +10,42 @@ from uniclip.evaluate.benchmarks import openmoji
 from uniclip.evaluate.protocols import protocol as protocols
 
 if TYPE_CHECKING:
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
 
 LABEL = "digit"
 
 
-def source(config: RunConfig) -> MixData:
+def select_data_config(config: RunConfig) -> MixData:
     """The run's own data section if it is a mix; else the default."""
     return config.data if isinstance(config.data, MixData) else MixData()
 
 
-def missing(config: RunConfig) -> str | None:
+def describe_missing(config: RunConfig) -> str | None:
     """Nothing but the data itself."""
     return None
 
 
-def protocol(source: MixData) -> dict[str, Any]:
+def build_protocol(source: MixData) -> dict[str, Any]:
     """OpenMoji's, and the digits' prompts."""
-    stated = openmoji.protocol(mix.pairs(source))
-    digits = protocols.zero_shot(mix.TEMPLATES, "the digits' English names")
-    return {**stated, "zeroshot": {**stated["zeroshot"], LABEL: digits}}
+    record = openmoji.build_protocol(mix.build_pairs_config(source))
+    digits = protocols.build_zero_shot_record(mix.PROMPT_TEMPLATES, "the digits' English names")
+    return {**record, "zeroshot": {**record["zeroshot"], LABEL: digits}}
 
 
-def evaluate(pretrained: Pretrained, source: MixData) -> Any:
+def evaluate(pretrained: PretrainedModel, source: MixData) -> Any:
     """Scores and predictions on both test splits (see `uniclip.evaluate.evaluate`)."""
     from uniclip.data.mix import digits  # here: see the package
     from uniclip.evaluate.features import split_features
     from uniclip.evaluate.scoring import labelled_split
-    from uniclip.evaluate.scoring.score_card import Sheet
+    from uniclip.evaluate.scoring.score_card import ScoreCard
 
-    scores, predictions = openmoji.evaluate(pretrained, mix.pairs(source))
+    scores, predictions = openmoji.evaluate(pretrained, mix.build_pairs_config(source))
     if "digits" not in source.labels:
         return scores, predictions
-    test = digits.open_split(source.size, "test", mix.TEMPLATES)
-    sheet = Sheet()
-    images = split_features.project(pretrained, split_features.trunk(pretrained, test))
-    names = {name: (name,) for name in digits.NAMES}
-    labelled_split.score_zero_shot(sheet, LABEL, pretrained, test, images, mix.TEMPLATES, names)
-    more, outcomes = sheet.finished()
-    return (*scores, *more), {**predictions, **outcomes}
+    test = digits.open_split(source.size, "test", mix.PROMPT_TEMPLATES)
+    score_card = ScoreCard()
+    images = split_features.project_features(pretrained, split_features.compute_image_features(pretrained, test))
+    names = {name: (name,) for name in digits.DIGIT_NAMES}
+    labelled_split.score_zero_shot(score_card, LABEL, pretrained, test, images, mix.PROMPT_TEMPLATES, names)
+    digit_scores, digit_predictions = score_card.finished()
+    return (*scores, *digit_scores), {**predictions, **digit_predictions}

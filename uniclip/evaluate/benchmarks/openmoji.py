@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from uniclip.config import OpenmojiData, RunConfig
-from uniclip.config.binding import plain
+from uniclip.config.binding import to_builtins
 from uniclip.evaluate.protocols import protocol as protocols
-from uniclip.evaluate.protocols.protocol import TEST_VIEWS
+from uniclip.evaluate.protocols.protocol import TEST_VIEWS_VERSION
 
 if TYPE_CHECKING:
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
 
 TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
 """Unicode's five."""
@@ -46,56 +46,56 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
 """What each class is called in a prompt, by the name that the data set gives it."""
 
 
-def source(config: RunConfig) -> OpenmojiData:
+def select_data_config(config: RunConfig) -> OpenmojiData:
     """The run's own data section if it is openmoji; else the default."""
     return config.data if isinstance(config.data, OpenmojiData) else OpenmojiData()
 
 
-def missing(config: RunConfig) -> str | None:
+def describe_missing(config: RunConfig) -> str | None:
     """Nothing but the data itself."""
     return None
 
 
-def protocol(source: OpenmojiData) -> dict[str, Any]:
+def build_protocol(source: OpenmojiData) -> dict[str, Any]:
     """Retrieval by name, of strong views too, zero-shot with these prompts, a probe on category."""
     return {
-        "retrieval": {**protocols.RETRIEVAL, "captions": "English name"},
+        "retrieval": {**protocols.RETRIEVAL_RECORD, "captions": "English name"},
         "views": {
-            **protocols.RETRIEVAL,
+            **protocols.RETRIEVAL_RECORD,
             "depths": [1],
-            "views": f"strong, never the evaluation's ({TEST_VIEWS})",
+            "views": f"strong, never the evaluation's ({TEST_VIEWS_VERSION})",
             "vectors": ["true", "identity", "wrong: the next picture's"],
         },
         "zeroshot": {
-            label: protocols.zero_shot(TEMPLATES[label], plain(names))
+            label: protocols.build_zero_shot_record(TEMPLATES[label], to_builtins(names))
             for label, names in NAMES.items()
         },
-        "probe": {"category": protocols.probe()},
+        "probe": {"category": protocols.build_probe_record()},
     }
 
 
-def evaluate(pretrained: Pretrained, source: OpenmojiData) -> Any:
+def evaluate(pretrained: PretrainedModel, source: OpenmojiData) -> Any:
     """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
     # Here: see the package.
     from uniclip.evaluate.features import split_features, test_views
     from uniclip.evaluate.scoring import examples, labelled_split, retrieval
-    from uniclip.evaluate.scoring.score_card import Sheet
+    from uniclip.evaluate.scoring.score_card import ScoreCard
 
-    test = split_features.opened(source, "test")
-    sheet = Sheet()
-    labelled_split.keep_truth(sheet, test)
-    relation = retrieval.relate(test.captions)
-    seen = split_features.trunk(pretrained, test)
-    images = split_features.project(pretrained, seen)
-    texts = pretrained.embed_texts(list(relation.texts))
-    retrieval.score(sheet, images, texts, relation)
-    for vectors, strong in test_views.told(pretrained, source):
-        ranks = retrieval.both_ways(strong, texts, relation)
-        retrieval.add_mean(sheet, f"retrieval.r1.views.{vectors}", *ranks, relation)
-    examples.keep(sheet, test, images, texts, relation)
+    test = split_features.open_split_cached(source, "test")
+    score_card = ScoreCard()
+    labelled_split.add_ground_truth(score_card, test)
+    image_text_pairs = retrieval.build_image_text_pairs(test.captions)
+    image_features = split_features.compute_image_features(pretrained, test)
+    images = split_features.project_features(pretrained, image_features)
+    texts = pretrained.embed_texts(list(image_text_pairs.texts))
+    retrieval.score_retrieval(score_card, images, texts, image_text_pairs)
+    for condition, view_embeddings in test_views.embed_under_conditions(pretrained, source):
+        ranks = retrieval.rank_both_ways(view_embeddings, texts, image_text_pairs)
+        retrieval.add_mean_recall(score_card, f"retrieval.r1.views.{condition}", *ranks, image_text_pairs)
+    examples.add_examples(score_card, test, images, texts, image_text_pairs)
     for label, names in NAMES.items():
         labelled_split.score_zero_shot(
-            sheet, label, pretrained, test, images, TEMPLATES[label], names
+            score_card, label, pretrained, test, images, TEMPLATES[label], names
         )
-    labelled_split.score_probe(sheet, "category", pretrained, source, test, seen)
-    return sheet.finished()
+    labelled_split.score_probe(score_card, "category", pretrained, source, test, image_features)
+    return score_card.finished()

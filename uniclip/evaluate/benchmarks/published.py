@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 from uniclip import identity
 from uniclip.config import RunConfig
-from uniclip.config.binding import plain
-from uniclip.data.split import Part
+from uniclip.config.binding import to_builtins
+from uniclip.data.split import SplitName
 from uniclip.evaluate import datasets
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.protocols import custom
 from uniclip.evaluate.protocols import protocol as protocols
 from uniclip.evaluate.protocols.protocol import Protocol
-from uniclip.io.atomic import located
+from uniclip.io.atomic import resolve_staged_path
 
 if TYPE_CHECKING:
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
 
-SEEN = ("kind", "files", "held_out", "templates")
+NOTED_FIELDS = ("kind", "files", "held_out", "templates")
 """What is read off the user's own folder, and noted for when it is gone."""
 
 
 @dataclass(frozen=True)
-class Source:
+class EvaluationSource:
     """Where the sets are, and by which protocol they are judged."""
 
     root: str
@@ -42,7 +42,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedBenchmark:
     """The benchmark of one data set; its functions are those of every benchmark."""
 
     name: str
@@ -50,110 +50,110 @@ class Published:
     stop: Callable[[], bool] = lambda: False
     """Asked on the way; `Stopped` is raised where it says so."""
 
-    def source(self, config: RunConfig) -> Source:
+    def source(self, config: RunConfig) -> EvaluationSource:
         """What the run says of it; nothing of it is hashed."""
-        root = str(located(config.runtime.data_root))
-        return Source(root, custom.chosen(config.runtime.protocol))
+        root = str(resolve_staged_path(config.runtime.data_root))
+        return EvaluationSource(root, custom.build_protocol(config.runtime.protocol))
 
     def missing(self, config: RunConfig) -> str | None:
         """What of the test part is not there, and how to get it."""
         source = self.source(config)
         dataset = self.dataset(source)
-        lacking = dataset.missing(source.root, ("test",))
-        return None if lacking is None or self._noted(source, dataset) else lacking
+        missing_reason = dataset.missing(source.root, ("test",))
+        return None if missing_reason is None or self._noted(source, dataset) else missing_reason
 
     def unprobed(self, config: RunConfig) -> str | None:
         """What a linear probe lacks where zero-shot classification does not."""
         source = self.source(config)
         dataset = self.dataset(source)
-        wanted = _wanted(dataset)
-        if self._known(source, dataset)[0] == wanted:
+        required_splits = _required_splits(dataset)
+        if self._known(source, dataset)[0] == required_splits:
             return None
-        return dataset.missing(source.root, wanted)
+        return dataset.missing(source.root, required_splits)
 
-    def protocol(self, source: Source) -> dict[str, Any]:
+    def protocol(self, source: EvaluationSource) -> dict[str, Any]:
         """All that a score depends on besides the model; opens no picture."""
         dataset = self.dataset(source)
-        rules = _rules(source, dataset)
-        parts, data = self._known(source, dataset)
-        probed = dataset.kind != "retrieval" and parts == _wanted(dataset)
+        dataset_rules = _with_dataset_templates(source, dataset)
+        splits, fingerprint = self._known(source, dataset)
+        has_probe = dataset.kind != "retrieval" and splits == _required_splits(dataset)
         return {
-            "protocol": rules.name,
-            "data": data,
-            "metric": rules.metric(self.name),
-            "templates": list(rules.templates(self.name)),
-            "names": identity.digest(rules.listed(self.name)),
-            "transform": plain(rules.transform),
-            "probing": plain(rules.probing) if probed else None,
-            "difficult": rules.difficult,
-            "departs": list(rules.departs),
+            "protocol": dataset_rules.name,
+            "data": fingerprint,
+            "metric": dataset_rules.metric(self.name),
+            "templates": list(dataset_rules.templates(self.name)),
+            "names": identity.digest(dataset_rules.listed(self.name)),
+            "transform": to_builtins(dataset_rules.transform),
+            "probing": to_builtins(dataset_rules.probing) if has_probe else None,
+            "difficult": dataset_rules.difficult,
+            "departs": list(dataset_rules.departs),
             "version": protocols.VERSION,
         }
 
-    def evaluate(self, pretrained: Pretrained, source: Source) -> Any:
+    def evaluate(self, pretrained: PretrainedModel, source: EvaluationSource) -> Any:
         """Scores and predictions on the test part (see `uniclip.evaluate.evaluate`)."""
         from uniclip.evaluate.scoring import published
-        from uniclip.evaluate.scoring.embeddings import Embeddings
-        from uniclip.evaluate.scoring.score_card import Sheet
+        from uniclip.evaluate.scoring.embeddings import CachedEncoder
+        from uniclip.evaluate.scoring.score_card import ScoreCard
 
         dataset = self.dataset(source)
-        names, data = self._known(source, dataset)
-        parts = published.Parts(dataset, source.root, names, data, self.cache)
-        sheet = Sheet()
-        rules = _rules(source, dataset)
-        kept = published.score(sheet, Embeddings(pretrained, self.cache, self.stop), rules, parts)
-        if kept:
-            stated = {"parts": names, **{name: plain(getattr(dataset, name)) for name in SEEN}}
-            self.cache.note(self._place(source, dataset), {"data": data, **stated})
-        return sheet.finished()
+        split_names, fingerprint = self._known(source, dataset)
+        splits = published.DatasetSplits(dataset, source.root, split_names, fingerprint, self.cache)
+        score_card = ScoreCard()
+        dataset_rules = _with_dataset_templates(source, dataset)
+        features_cached = published.score_dataset(score_card, CachedEncoder(pretrained, self.cache, self.stop), dataset_rules, splits)
+        if features_cached:
+            dataset_note = {"parts": split_names, **{name: to_builtins(getattr(dataset, name)) for name in NOTED_FIELDS}}
+            self.cache.note(self._place(source, dataset), {"data": fingerprint, **dataset_note})
+        return score_card.finished()
 
-    def dataset(self, source: Source) -> Dataset:
+    def dataset(self, source: EvaluationSource) -> Dataset:
         """The set as the protocol tests it; as it was last seen where the user's own is gone."""
         dataset = datasets.get(self.name)
         if self.name in source.rules.whole:
             return dataset.entire()
         if dataset.place is None or dataset.place.exists():
             return dataset
-        noted = self._noted(source, dataset)
-        if noted is None:
+        dataset_note = self._noted(source, dataset)
+        if dataset_note is None:
             return dataset
-        files = {part: tuple(names) for part, names in noted["files"].items()}
-        templates = tuple(noted.get("templates", ()))
-        return replace(dataset, files=files, held_out=noted["held_out"], templates=templates)
+        files = {split: tuple(names) for split, names in dataset_note["files"].items()}
+        templates = tuple(dataset_note.get("templates", ()))
+        return replace(dataset, files=files, held_out=dataset_note["held_out"], templates=templates)
 
-    def _known(self, source: Source, dataset: Dataset) -> tuple[tuple[Part, ...], dict[str, Any]]:
+    def _known(self, source: EvaluationSource, dataset: Dataset) -> tuple[tuple[SplitName, ...], dict[str, Any]]:
         """The parts that scores are of, and the data's fingerprint: as it is or, where some of it
         is gone, as it was when it was last evaluated; with no training pictures, of the test part.
         """
-        wanted, noted = _wanted(dataset), self._noted(source, dataset)
-        gone = dataset.missing(source.root, ("test",)) is not None
-        if (gone and noted is None) or dataset.missing(source.root, wanted) is None:
-            return wanted, dataset.fingerprint(source.root, wanted)
-        tested = dataset.fingerprint(source.root, ("test",))
-        if noted and tested["files"].items() <= noted["data"]["files"].items():
-            return tuple(noted.get("parts", wanted)), noted["data"]
-        return ("test",), tested
+        required_splits, dataset_note = _required_splits(dataset), self._noted(source, dataset)
+        test_is_missing = dataset.missing(source.root, ("test",)) is not None
+        if (test_is_missing and dataset_note is None) or dataset.missing(source.root, required_splits) is None:
+            return required_splits, dataset.fingerprint(source.root, required_splits)
+        test_fingerprint = dataset.fingerprint(source.root, ("test",))
+        if dataset_note and test_fingerprint["files"].items() <= dataset_note["data"]["files"].items():
+            return tuple(dataset_note.get("parts", required_splits)), dataset_note["data"]
+        return ("test",), test_fingerprint
 
-    def _noted(self, source: Source, dataset: Dataset) -> dict[str, Any] | None:
-        noted = self.cache.noted(self._place(source, dataset)) or {}
-        return noted if noted.get("kind") == dataset.kind else None
+    def _noted(self, source: EvaluationSource, dataset: Dataset) -> dict[str, Any] | None:
+        dataset_note = self.cache.noted(self._place(source, dataset)) or {}
+        return dataset_note if dataset_note.get("kind") == dataset.kind else None
 
-    def _place(self, source: Source, dataset: Dataset) -> str:
+    def _place(self, source: EvaluationSource, dataset: Dataset) -> str:
         root = str(Path(source.root).absolute())
         return identity.digest([self.name, root, dataset.rule])
 
 
-def _rules(source: Source, dataset: Dataset) -> Protocol:
+def _with_dataset_templates(source: EvaluationSource, dataset: Dataset) -> Protocol:
     """The protocol, with the templates that lie with the pictures where the user has none."""
-    own = source.rules.own_templates
-    if not dataset.templates or {dataset.name, protocols.OTHERS} & set(own):
+    custom_templates = source.rules.own_templates
+    if not dataset.templates or {dataset.name, protocols.DEFAULT_DATASET} & set(custom_templates):
         return source.rules
-    return replace(source.rules, own_templates={**own, dataset.name: dataset.templates})
+    return replace(source.rules, own_templates={**custom_templates, dataset.name: dataset.templates})
 
 
-def _wanted(dataset: Dataset) -> tuple[Part, ...]:
+def _required_splits(dataset: Dataset) -> tuple[SplitName, ...]:
     """The parts that all scores together need."""
     if dataset.kind == "retrieval":
         return ("test",)
-    wanted: tuple[Part, ...] = ("test", "train", "validation")
-    return tuple(part for part in wanted if part in dataset.parts)
+    all_splits: tuple[SplitName, ...] = ("test", "train", "validation")
+    return tuple(split for split in all_splits if split in dataset.parts)

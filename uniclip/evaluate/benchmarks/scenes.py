@@ -13,19 +13,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from uniclip.config import RunConfig, ScenesData
-from uniclip.config.binding import plain
+from uniclip.config.binding import to_builtins
 from uniclip.data.scenes.attributes import ATTRIBUTES
 from uniclip.evaluate.protocols import protocol as protocols
-from uniclip.evaluate.protocols.protocol import TEST_VIEWS, VERSION
+from uniclip.evaluate.protocols.protocol import TEST_VIEWS_VERSION, VERSION
 
 if TYPE_CHECKING:
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
 
-DAMAGED = tuple(name for name in ATTRIBUTES if name != "shape")
+DAMAGEABLE_ATTRIBUTES = tuple(name for name in ATTRIBUTES if name != "shape")
 """The attributes that an augmentation can make look otherwise (`uniclip.data.scenes.views`)."""
 
 
-def source(config: RunConfig) -> ScenesData:
+def select_data_config(config: RunConfig) -> ScenesData:
     """The run's own scenes if it was trained on scenes (its deltas make the views), else default.
 
     What only training pictures and captions depend on is at its default: it is not evaluated.
@@ -41,37 +41,37 @@ def source(config: RunConfig) -> ScenesData:
     )
 
 
-def missing(config: RunConfig) -> str | None:
+def describe_missing(config: RunConfig) -> str | None:
     """Nothing: scenes are made by code."""
     return None
 
 
-def protocol(source: ScenesData) -> dict[str, Any]:
+def build_protocol(source: ScenesData) -> dict[str, Any]:
     """The pictures; minimal pairs, caption and instance retrieval, calibration, modality gap."""
     embedding = {"features": "embedding", "version": VERSION}
-    fresh = f"never the evaluation's ({TEST_VIEWS})"
-    pictures = ("size", "test", "delta", "scope")
+    unseen_in_evaluation = f"never the evaluation's ({TEST_VIEWS_VERSION})"
+    image_fields = ("size", "test", "delta", "scope")
     return {
-        "pictures": {name: plain(getattr(source, name)) for name in pictures},
+        "pictures": {name: to_builtins(getattr(source, name)) for name in image_fields},
         "minimal": {
             "metric": "wins over all captions with one word changed; a tie is half a win",
             "attributes": {name: list(values) for name, values in ATTRIBUTES.items()},
-            "views": ["plain", f"strong, {fresh}"],
-            "damaged": {"mean_over": list(DAMAGED)},
+            "views": ["plain", f"strong, {unseen_in_evaluation}"],
+            "damaged": {"mean_over": list(DAMAGEABLE_ATTRIBUTES)},
             "vectors": ["true", "identity", "wrong: the next sample's"],
             **embedding,
         },
-        "retrieval": {**protocols.RETRIEVAL, "captions": "the one of each picture"},
+        "retrieval": {**protocols.RETRIEVAL_RECORD, "captions": "the one of each picture"},
         "caption": {"ece": "of the nearest of all captions, at the model's scale", **embedding},
         "instance": {
-            "views": f"two weak ones, {fresh}",
+            "views": f"two weak ones, {unseen_in_evaluation}",
             **embedding,
         },
         "gap": {"metric": "distance of the modalities' mean embeddings", **embedding},
     }
 
 
-def evaluate(pretrained: Pretrained, source: ScenesData) -> Any:
+def evaluate(pretrained: PretrainedModel, source: ScenesData) -> Any:
     """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
     from uniclip.evaluate.benchmarks import scenes_scores  # here: see the package
 

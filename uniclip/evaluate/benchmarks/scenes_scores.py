@@ -10,89 +10,89 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.config import ScenesData
-from uniclip.data.scenes.attributes import ATTRIBUTES, caption
-from uniclip.evaluate.benchmarks.scenes import DAMAGED
+from uniclip.data.scenes.attributes import ATTRIBUTES, format_caption
+from uniclip.evaluate.benchmarks.scenes import DAMAGEABLE_ATTRIBUTES
 from uniclip.evaluate.features import split_features, test_views
 from uniclip.evaluate.metrics import Float
 from uniclip.evaluate.scoring import examples, labelled_split, minimal_pairs, retrieval, zero_shot
-from uniclip.evaluate.scoring.retrieval import Relation
-from uniclip.evaluate.scoring.score_card import Sheet
+from uniclip.evaluate.scoring.retrieval import ImageTextPairs
+from uniclip.evaluate.scoring.score_card import ScoreCard
 
 if TYPE_CHECKING:
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.data import Split
 
 Float32 = NDArray[np.float32]
 
-SIZES = tuple(len(values) for values in ATTRIBUTES.values())
-CHANCE = 0.5
+ATTRIBUTE_SIZES = tuple(len(values) for values in ATTRIBUTES.values())
+MINIMAL_PAIR_CHANCE = 0.5
 """Of a minimal pair."""
 
 
-def evaluate(pretrained: Pretrained, source: ScenesData) -> Any:
+def evaluate(pretrained: PretrainedModel, source: ScenesData) -> Any:
     """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
-    test = split_features.opened(source, "test")
-    sheet = Sheet()
-    labelled_split.keep_truth(sheet, test)
+    test = split_features.open_split_cached(source, "test")
+    score_card = ScoreCard()
+    labelled_split.add_ground_truth(score_card, test)
     values = np.stack([test.labels[name] for name in ATTRIBUTES], axis=1)
-    texts = pretrained.embed_texts(captions())
-    images = split_features.project(pretrained, split_features.trunk(pretrained, test))
-    true = minimal_pairs.place(values, SIZES)
-    own = texts[true]
+    texts = pretrained.embed_texts(list_captions())
+    images = split_features.project_features(pretrained, split_features.compute_image_features(pretrained, test))
+    caption_columns = minimal_pairs.find_caption_columns(values, ATTRIBUTE_SIZES)
+    true_texts = texts[caption_columns]
 
-    _score_pairs(sheet, images, texts, values)
-    for vectors, seen in test_views.told(pretrained, source):
-        _score_pairs(sheet, seen, texts, values, f".views.{vectors}")
-    _score_captions(sheet, test, images, own)
-    error = zero_shot.classify(images, texts, true, pretrained.image_text_scale()).calibration_error
-    sheet.note("caption.ece", error, kind="error", samples=len(test))
-    _score_instances(sheet, *mild(pretrained, source))
-    sheet.note("gap", modality_gap(images, own), kind="gap", samples=len(test))
-    return sheet.finished()
+    _score_pairs(score_card, images, texts, values)
+    for condition, view_embeddings in test_views.embed_under_conditions(pretrained, source):
+        _score_pairs(score_card, view_embeddings, texts, values, f".views.{condition}")
+    _score_captions(score_card, test, images, true_texts)
+    ece = zero_shot.classify(images, texts, caption_columns, pretrained.image_text_scale()).calibration_error
+    score_card.note("caption.ece", ece, kind="error", samples=len(test))
+    _score_instances(score_card, *embed_weak_views(pretrained, source))
+    score_card.note("gap", compute_modality_gap(images, true_texts), kind="gap", samples=len(test))
+    return score_card.finished()
 
 
-def captions() -> list[str]:
+def list_captions() -> list[str]:
     """The captions of all combinations, ordered as `minimal_pairs` wants them."""
-    return [caption(row) for row in product(*(range(size) for size in SIZES))]
+    return [format_caption(row) for row in product(*(range(size) for size in ATTRIBUTE_SIZES))]
 
 
-def mild(pretrained: Pretrained, source: ScenesData) -> tuple[Float32, Float32]:
+def embed_weak_views(pretrained: PretrainedModel, source: ScenesData) -> tuple[Float32, Float32]:
     """Unit rows (n, D) of two weak views of each picture, each given its true vectors."""
-    side = pretrained.config.model.image.pixels
-    one, other = (test_views.view(source, "weak", number, side) for number in range(2))
+    image_size = pretrained.config.model.image.pixels
+    first_view, second_view = (test_views.draw_view(source, "weak", view_number, image_size) for view_number in range(2))
     return (
-        pretrained.embed_images(one.pixels, vectors=one.vectors),
-        pretrained.embed_images(other.pixels, vectors=other.vectors),
+        pretrained.embed_images(first_view.pixels, vectors=first_view.vectors),
+        pretrained.embed_images(second_view.pixels, vectors=second_view.vectors),
     )
 
 
-def modality_gap(images: Float32, texts: Float32) -> float:
+def compute_modality_gap(images: Float32, texts: Float32) -> float:
     """Distance between mean picture and mean text embedding (Liang et al., NeurIPS 2022)."""
     return float(np.linalg.norm(images.mean(axis=0) - texts.mean(axis=0)))
 
 
 def _score_pairs(
-    sheet: Sheet, images: Float32, texts: Float32, values: NDArray[np.int64], of: str = ""
+    score_card: ScoreCard, images: Float32, texts: Float32, values: NDArray[np.int64], suffix: str = ""
 ) -> None:
     """Minimal pairs by attribute, and the mean over those that augmentations damage."""
-    won = dict(zip(ATTRIBUTES, minimal_pairs.outcomes(images @ texts.T, values, SIZES)))
-    mean: Float = np.mean([won[name] for name in DAMAGED], axis=0)
-    for name, outcome in {**won, "damaged": mean}.items():
-        sheet.add(f"minimal.{name}{of}", outcome, kind="accuracy", chance=CHANCE)
+    win_rates = dict(zip(ATTRIBUTES, minimal_pairs.compute_win_rates(images @ texts.T, values, ATTRIBUTE_SIZES)))
+    mean: Float = np.mean([win_rates[name] for name in DAMAGEABLE_ATTRIBUTES], axis=0)
+    for name, outcome in {**win_rates, "damaged": mean}.items():
+        score_card.add(f"minimal.{name}{suffix}", outcome, kind="accuracy", chance=MINIMAL_PAIR_CHANCE)
 
 
-def _score_captions(sheet: Sheet, test: Split, images: Float32, own: Float32) -> None:
+def _score_captions(score_card: ScoreCard, test: Split, images: Float32, true_texts: Float32) -> None:
     """Captions and pictures of the split find each other; own: (n, D), each picture's caption."""
-    relation = retrieval.relate(test.captions)
-    texts = own[np.unique(relation.text, return_index=True)[1]]
-    to_text, to_image = retrieval.both_ways(images, texts, relation)
-    retrieval.add_mean(sheet, "retrieval.caption.r1", to_text, to_image, relation)
-    examples.keep(sheet, test, images, texts, relation)
+    image_text_pairs = retrieval.build_image_text_pairs(test.captions)
+    texts = true_texts[np.unique(image_text_pairs.text, return_index=True)[1]]
+    to_text, to_image = retrieval.rank_both_ways(images, texts, image_text_pairs)
+    retrieval.add_mean_recall(score_card, "retrieval.caption.r1", to_text, to_image, image_text_pairs)
+    examples.add_examples(score_card, test, images, texts, image_text_pairs)
 
 
-def _score_instances(sheet: Sheet, one: Float32, other: Float32) -> None:
+def _score_instances(score_card: ScoreCard, first_views: Float32, second_views: Float32) -> None:
     """Two views of a picture find each other among those of all."""
-    n = len(one)
-    relation = Relation(tuple(map(str, range(n))), np.arange(n), np.arange(n))
-    there, back = retrieval.both_ways(one, other, relation)
-    retrieval.add_mean(sheet, "retrieval.instance.r1", there, back, relation)
+    n = len(first_views)
+    image_text_pairs = ImageTextPairs(tuple(map(str, range(n))), np.arange(n), np.arange(n))
+    first_to_second, second_to_first = retrieval.rank_both_ways(first_views, second_views, image_text_pairs)
+    retrieval.add_mean_recall(score_card, "retrieval.instance.r1", first_to_second, second_to_first, image_text_pairs)

@@ -12,15 +12,15 @@ import numpy as np
 
 from uniclip.evaluate.metrics import Int
 
-GAIN = 2.0
+MIN_ACCURACY_RATIO = 2.0
 """A renaming that makes the accuracy this many times as high is an alarm, if it is no accident."""
 
-DEVIATIONS = 5.0
+MIN_SIGN_TEST_Z = 5.0
 """How many standard deviations of a sign test make it no accident."""
 
 
 @dataclass(frozen=True)
-class Renaming:
+class ClassPermutation:
     """The renaming of classes under which the predictions fit the labels best."""
 
     accuracy: float
@@ -35,7 +35,7 @@ class Renaming:
     @property
     def alarm(self) -> bool:
         """Whether labels and names seem to be in different orders."""
-        return self.deviations > DEVIATIONS and self.renamed > GAIN * self.accuracy
+        return self.deviations > MIN_SIGN_TEST_Z and self.renamed > MIN_ACCURACY_RATIO * self.accuracy
 
     def line(self, dataset: str) -> str:
         """What a report says of it."""
@@ -46,7 +46,7 @@ class Renaming:
         )
 
 
-def renaming(prediction: Int, labels: Int, classes: int) -> Renaming:
+def find_class_permutation(prediction: Int, labels: Int, classes: int) -> ClassPermutation:
     """Find the best renaming on every other sample of each class, and judge it on the rest.
 
     prediction, labels: (n,) int64 in 0 .. classes - 1. The two halves keep a renaming from being
@@ -55,23 +55,23 @@ def renaming(prediction: Int, labels: Int, classes: int) -> Renaming:
     from scipy.optimize import linear_sum_assignment
 
     order = np.argsort(labels, kind="stable")
-    fitted, judged = order[::2], order[1::2]
-    table = np.zeros((classes, classes))
-    np.add.at(table, (prediction[fitted], labels[fitted]), 1)
-    table[np.diag_indices(classes)] += 1e-6  # of equal renamings the one that moves least
-    _, label_of = linear_sum_assignment(table, maximize=True)
-    plain = prediction[judged] == labels[judged]
-    other = label_of[prediction[judged]] == labels[judged]
-    better, worse = int((other & ~plain).sum()), int((plain & ~other).sum())
-    moved = [(c, int(label)) for c, label in enumerate(label_of) if c != label]
-    return Renaming(
-        accuracy=float(plain.mean()) if len(judged) else 0.0,
-        renamed=float(other.mean()) if len(judged) else 0.0,
-        moved=tuple(moved),
+    fit_index, test_index = order[::2], order[1::2]
+    confusion = np.zeros((classes, classes))
+    np.add.at(confusion, (prediction[fit_index], labels[fit_index]), 1)
+    confusion[np.diag_indices(classes)] += 1e-6  # of equal renamings the one that moves least
+    _, label_of = linear_sum_assignment(confusion, maximize=True)
+    correct = prediction[test_index] == labels[test_index]
+    correct_permuted = label_of[prediction[test_index]] == labels[test_index]
+    better, worse = int((correct_permuted & ~correct).sum()), int((correct & ~correct_permuted).sum())
+    moved_classes = [(c, int(label)) for c, label in enumerate(label_of) if c != label]
+    return ClassPermutation(
+        accuracy=float(correct.mean()) if len(test_index) else 0.0,
+        renamed=float(correct_permuted.mean()) if len(test_index) else 0.0,
+        moved=tuple(moved_classes),
         deviations=(better - worse) / max(better + worse, 1) ** 0.5,
     )
 
 
-def above_chance(value: float, chance: float, samples: int) -> bool:
+def is_above_chance(value: float, chance: float, samples: int) -> bool:
     """Whether an accuracy is more than three standard deviations above its chance level."""
     return value > chance + 3 * (chance * (1 - chance) / max(samples, 1)) ** 0.5

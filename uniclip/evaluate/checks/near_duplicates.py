@@ -25,88 +25,88 @@ from uniclip.evaluate.cache import Cache
 
 if TYPE_CHECKING:
     from uniclip.data import Split
-    from uniclip.evaluate.datasets.images import Pictures
+    from uniclip.evaluate.datasets.images import ImageDataset
 
 VERSION = 1
 """Raised when the same pictures are judged otherwise."""
-BITS = 4
-LEVELS = 3.0
-CHANGES = 16
-STEP = 2
+MAX_HASH_DISTANCE = 4
+MAX_GREY_DIFFERENCE = 3.0
+MIN_EDGES = 16
+NOISE_LEVELS = 2
 """Grey levels that are no change: the noise of JPEG."""
-WRONG = 2e-6
+MAX_FALSE_POSITIVE_RATE = 2e-6
 """At most so many pairs of unlike pictures (emoji of different kinds) are taken for one."""
 ROWS, COLUMNS = 8, 9
-PIECE = 1024
+BATCH_SIZE = 1024
 """Pictures read at once."""
-TILE = (8, 8192)
+TILE_SHAPE = (8, 8192)
 """Test and training hashes compared at once: half a megabyte, which a cache holds."""
 
-TOO_PLAIN, APART, NEAR = -1, 0, 1
+UNDECIDABLE, DISTINCT, DUPLICATE = -1, 0, 1
 
-Greys = NDArray[np.uint8]
+GreyThumbnails = NDArray[np.uint8]
 
 
-def grey(picture: Image.Image) -> Greys:
+def compute_thumbnail(image: Image.Image) -> GreyThumbnails:
     """The central square of a picture as (8, 9) uint8 grey levels."""
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    box = (left, top, left + side, top + side)
-    small = picture.convert("L").resize(
+    crop_size = min(image.size)
+    left, top = (image.width - crop_size) // 2, (image.height - crop_size) // 2
+    box = (left, top, left + crop_size, top + crop_size)
+    small = image.convert("L").resize(
         (COLUMNS, ROWS), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0
     )
     return np.asarray(small, dtype=np.uint8)
 
 
-def hashes(greys: Greys) -> NDArray[np.uint64]:
+def compute_hashes(thumbnails: GreyThumbnails) -> NDArray[np.uint64]:
     """The difference hash of each of (n, 8, 9) grey pictures: (n,) uint64."""
-    bits = _steps(greys) > STEP
-    return np.packbits(bits.reshape(len(greys), ROWS * (COLUMNS - 1)), axis=1).view(np.uint64)[:, 0]
+    bits = _horizontal_differences(thumbnails) > NOISE_LEVELS
+    return np.packbits(bits.reshape(len(thumbnails), ROWS * (COLUMNS - 1)), axis=1).view(np.uint64)[:, 0]
 
 
-def near(test: Greys, train: Greys) -> NDArray[np.int8]:
+def find_duplicates(test: GreyThumbnails, train: GreyThumbnails) -> NDArray[np.int8]:
     """Of each of (n, 8, 9) test pictures: `NEAR` to some of (m, 8, 9) training ones, `APART` from
     all, or `TOO_PLAIN`: (n,) int8. Compared a block at a time; the order of pictures is nothing."""
-    train = train[_changes(train) >= CHANGES]
-    found = np.where(_changes(test) >= CHANGES, APART, TOO_PLAIN).astype(np.int8)
-    judged = np.flatnonzero(found == APART)
-    asked, known = hashes(test[judged]), hashes(train)
-    for i, j in product(range(0, len(asked), TILE[0]), range(0, len(known), TILE[1])):
-        tile = np.bitwise_count(asked[i : i + TILE[0], None] ^ known[None, j : j + TILE[1]])
-        alike = np.flatnonzero(tile <= BITS)
-        if len(alike):
-            row, column = np.divmod(alike, tile.shape[1])
-            which = judged[i + row]
-            apart = np.abs(test[which].astype(np.int16) - train[j + column]).mean(axis=(1, 2))
-            found[which[apart <= LEVELS]] = NEAR
-    return found
+    train = train[_count_edges(train) >= MIN_EDGES]
+    verdicts = np.where(_count_edges(test) >= MIN_EDGES, DISTINCT, UNDECIDABLE).astype(np.int8)
+    decidable_index = np.flatnonzero(verdicts == DISTINCT)
+    test_hashes, train_hashes = compute_hashes(test[decidable_index]), compute_hashes(train)
+    for i, j in product(range(0, len(test_hashes), TILE_SHAPE[0]), range(0, len(train_hashes), TILE_SHAPE[1])):
+        tile = np.bitwise_count(test_hashes[i : i + TILE_SHAPE[0], None] ^ train_hashes[None, j : j + TILE_SHAPE[1]])
+        candidates = np.flatnonzero(tile <= MAX_HASH_DISTANCE)
+        if len(candidates):
+            row, column = np.divmod(candidates, tile.shape[1])
+            test_index = decidable_index[i + row]
+            grey_difference = np.abs(test[test_index].astype(np.int16) - train[j + column]).mean(axis=(1, 2))
+            verdicts[test_index[grey_difference <= MAX_GREY_DIFFERENCE]] = DUPLICATE
+    return verdicts
 
 
-def of_pictures(pictures: Pictures) -> Greys:
+def compute_dataset_thumbnails(dataset: ImageDataset) -> GreyThumbnails:
     """(n, 8, 9) grey levels of an evaluation set's pictures; each is decoded once."""
-    greys = np.empty((len(pictures), ROWS, COLUMNS), np.uint8)
-    for i in range(len(pictures)):
-        greys[i] = grey(pictures.picture(i))
-    return greys
+    thumbnails = np.empty((len(dataset), ROWS, COLUMNS), np.uint8)
+    for i in range(len(dataset)):
+        thumbnails[i] = compute_thumbnail(dataset.picture(i))
+    return thumbnails
 
 
-def of_split(split: Split) -> Greys:
+def compute_split_thumbnails(split: Split) -> GreyThumbnails:
     """(n, 8, 9) grey levels of training pictures, read a piece at a time."""
-    greys = np.empty((len(split), ROWS, COLUMNS), np.uint8)
-    for start in range(0, len(split), PIECE):
-        index = np.arange(start, min(start + PIECE, len(split)))
-        for i, canvas in zip(index, split.pixels(index)):
-            greys[i] = grey(Image.fromarray(canvas.transpose(1, 2, 0)))
-    return greys
+    thumbnails = np.empty((len(split), ROWS, COLUMNS), np.uint8)
+    for start in range(0, len(split), BATCH_SIZE):
+        index = np.arange(start, min(start + BATCH_SIZE, len(split)))
+        for i, image in zip(index, split.pixels(index)):
+            thumbnails[i] = compute_thumbnail(Image.fromarray(image.transpose(1, 2, 0)))
+    return thumbnails
 
 
-def check(
+def find_duplicates_cached(
     cache: Cache,
-    place: Mapping[str, Any],
-    test: Mapping[str, Any],
-    train: Mapping[str, Any],
-    of_test: Callable[[], Greys],
-    of_train: Callable[[], Greys],
+    test_location: Mapping[str, Any],
+    test_fingerprint: Mapping[str, Any],
+    train_fingerprint: Mapping[str, Any],
+    compute_test_thumbnails: Callable[[], GreyThumbnails],
+    compute_train_thumbnails: Callable[[], GreyThumbnails],
 ) -> NDArray[np.int8]:
     """`near`, of pictures that are looked at once for all models.
 
@@ -115,36 +115,36 @@ def check(
     """
 
     def compare() -> NDArray[Any]:
-        return near(
-            _kept(cache, {"greys": test}, of_test), _kept(cache, {"greys": train}, of_train)
+        return find_duplicates(
+            _get_or_compute(cache, {"greys": test_fingerprint}, compute_test_thumbnails), _get_or_compute(cache, {"greys": train_fingerprint}, compute_train_thumbnails)
         )
 
-    found = _kept(cache, {"near": test, "in": train}, compare)
-    cache.note(_last(place, train), found.tolist())
-    return found
+    verdicts = _get_or_compute(cache, {"near": test_fingerprint, "in": train_fingerprint}, compare)
+    cache.note(_note_name(test_location, train_fingerprint), verdicts.tolist())
+    return verdicts
 
 
-def last(
-    cache: Cache, place: Mapping[str, Any], train: Mapping[str, Any]
+def read_last_verdicts(
+    cache: Cache, test_location: Mapping[str, Any], train_fingerprint: Mapping[str, Any]
 ) -> NDArray[np.int8] | None:
     """What `check` last found of the test pictures that lay at `place`; None if it never did."""
-    found = cache.noted(_last(place, train))
-    return None if found is None else np.array(found, np.int8)
+    verdicts = cache.noted(_note_name(test_location, train_fingerprint))
+    return None if verdicts is None else np.array(verdicts, np.int8)
 
 
-def _kept(cache: Cache, what: Mapping[str, Any], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    return cache.arrays({**what, "version": VERSION}, lambda: {"kept": make()})["kept"]
+def _get_or_compute(cache: Cache, key: Mapping[str, Any], compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    return cache.arrays({**key, "version": VERSION}, lambda: {"kept": compute()})["kept"]
 
 
-def _last(place: Mapping[str, Any], train: Mapping[str, Any]) -> str:
-    return identity.digest({"version": VERSION, "at": dict(place), "in": dict(train)})
+def _note_name(test_location: Mapping[str, Any], train_fingerprint: Mapping[str, Any]) -> str:
+    return identity.digest({"version": VERSION, "at": dict(test_location), "in": dict(train_fingerprint)})
 
 
-def _steps(greys: Greys) -> NDArray[np.int16]:
-    levels = greys.astype(np.int16)
+def _horizontal_differences(thumbnails: GreyThumbnails) -> NDArray[np.int16]:
+    levels = thumbnails.astype(np.int16)
     return levels[:, :, 1:] - levels[:, :, :-1]
 
 
-def _changes(greys: Greys) -> NDArray[np.int64]:
+def _count_edges(thumbnails: GreyThumbnails) -> NDArray[np.int64]:
     """In how many of 64 places each of (n, 8, 9) pictures changes, (n,)."""
-    return np.asarray((np.abs(_steps(greys)) > STEP).sum(axis=(1, 2)))
+    return np.asarray((np.abs(_horizontal_differences(thumbnails)) > NOISE_LEVELS).sum(axis=(1, 2)))

@@ -14,17 +14,17 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from uniclip.config import compose
-from uniclip.errors import UserError, unknown
+from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate.datasets import bench14, custom, more_datasets
-from uniclip.evaluate.datasets.dataset import Dataset, looked_at_once
+from uniclip.evaluate.datasets.dataset import Dataset, fingerprint_cache
 
-__all__ = ["ALIASES", "DATASETS", "Dataset", "benchmark", "benchmarks", "get", "looked_at_once"]
+__all__ = ["ALIASES", "DATASETS", "Dataset", "read_benchmark", "list_benchmarks", "get", "fingerprint_cache"]
 
 CONF = Path(__file__).parents[2] / "conf"
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
-    for dataset in (*bench14.CLASSIFICATION, *bench14.RETRIEVAL, *more_datasets.FURTHER)
+    for dataset in (*bench14.CLASSIFICATION_DATASETS, *bench14.RETRIEVAL_DATASETS, *more_datasets.MORE_DATASETS)
 }
 """Every published set that we read."""
 
@@ -47,22 +47,22 @@ def get(name: str) -> Dataset:
     `UserError` offers the nearest names.
     """
     kind, colon, path = name.partition(":")
-    if colon and kind in custom.KINDS:
-        return custom.KINDS[kind](path)
-    known = ALIASES.get(name, name)
-    if known not in DATASETS:
-        raise unknown(
-            "data set", name, [*DATASETS, *ALIASES, *(f"{k}:<path>" for k in custom.KINDS)]
+    if colon and kind in custom.CUSTOM_KINDS:
+        return custom.CUSTOM_KINDS[kind](path)
+    canonical_name = ALIASES.get(name, name)
+    if canonical_name not in DATASETS:
+        raise make_unknown_name_error(
+            "data set", name, [*DATASETS, *ALIASES, *(f"{k}:<path>" for k in custom.CUSTOM_KINDS)]
         )
-    return DATASETS[known]
+    return DATASETS[canonical_name]
 
 
-def benchmarks(folders: Sequence[Path] = (CONF,)) -> tuple[str, ...]:
+def list_benchmarks(folders: Sequence[Path] = (CONF,)) -> tuple[str, ...]:
     """The names of the lists in the `benchmark` folders of these, ours unless told otherwise."""
     return tuple(sorted({path.stem for f in folders for path in (f / "benchmark").glob("*.yaml")}))
 
 
-def benchmark(
+def read_benchmark(
     name: str, folders: Sequence[Path] = (CONF,), also: Collection[str] = ()
 ) -> tuple[str, ...]:
     """The data sets of the list `benchmark/<name>.yaml`, in its order.
@@ -72,16 +72,16 @@ def benchmark(
     """
     path = next((p for f in folders if (p := f / "benchmark" / f"{name}.yaml").is_file()), None)
     if path is None:
-        raise unknown("benchmark", name, benchmarks(folders))
-    names = _listed(path)
-    found = tuple(n if ":" in n or n in also else get(n).name for n in names)
-    if len(set(found)) < len(found):
+        raise make_unknown_name_error("benchmark", name, list_benchmarks(folders))
+    names = _read_list(path)
+    dataset_names = tuple(n if ":" in n or n in also else get(n).name for n in names)
+    if len(set(dataset_names)) < len(dataset_names):
         raise UserError(f"{path} names a data set twice: {', '.join(names)}")
-    return found
+    return dataset_names
 
 
-def _listed(path: Path) -> list[str]:
-    names = compose.read(path)
+def _read_list(path: Path) -> list[str]:
+    names = compose.load_yaml(path)
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise UserError(f'{path} is not a YAML list of data sets: write "- dtd" and so on')
     return names

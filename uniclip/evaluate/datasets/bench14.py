@@ -8,26 +8,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.evaluate.datasets.dataset import Dataset
 
-THREE: tuple[tuple[Part, str], ...] = (("train", "train"), ("validation", "val"), ("test", "test"))
+SPLIT_NAMES: tuple[tuple[SplitName, str], ...] = (("train", "train"), ("validation", "val"), ("test", "test"))
 """Parts, and what most publishers call them."""
-TRAIN_TEST: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
+TRAIN_AND_TEST_ARGUMENTS: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
 FLOWERS, CIFAR10, CIFAR100 = "flowers-102/", "cifar-10-batches-py/", "cifar-100-python/"
 AIRCRAFT, VOC = "fgvc-aircraft-2013b/data/", "VOCdevkit/VOC2007/"
 
 
-def by_download(name: str, rest: str = "") -> str:
+def format_download_hint(name: str, suffix: str = "") -> str:
     """How to get a set that torchvision can download."""
-    return f"get it with python sweep.py data download {name} data_root=<folder>{rest}"
+    return f"get it with python sweep.py data download {name} data_root=<folder>{suffix}"
 
 
-def _sun(name: str) -> str:
+def _sun397_pattern(name: str) -> str:
     return f"SUN397/{name}|SUN397/Partitions/{name}|Partitions/{name}"
 
 
-CLASSIFICATION = (
+CLASSIFICATION_DATASETS = (
     Dataset(
         name="food101",
         title="Food-101",
@@ -40,7 +40,7 @@ CLASSIFICATION = (
         expected={"train": 75_750, "test": 25_250},
         sums={"food-101.tar.gz": "85eeb15f3717b99a5da872d97d918f87"},
         torchvision=("Food101", ({"split": "test"},)),
-        how=by_download("food101"),
+        how=format_download_hint("food101"),
     ),
     Dataset(
         name="cifar10",
@@ -61,8 +61,8 @@ CLASSIFICATION = (
             f"{CIFAR10}test_batch": "40351d587109b95175f43aff81a1287e",
             f"{CIFAR10}batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
         },
-        torchvision=("CIFAR10", TRAIN_TEST),
-        how=by_download("cifar10"),
+        torchvision=("CIFAR10", TRAIN_AND_TEST_ARGUMENTS),
+        how=format_download_hint("cifar10"),
     ),
     Dataset(
         name="cifar100",
@@ -76,15 +76,15 @@ CLASSIFICATION = (
             f"{CIFAR100}test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
             f"{CIFAR100}meta": "7973b15100ade9c7d40fb424638fde48",
         },
-        torchvision=("CIFAR100", TRAIN_TEST),
-        how=by_download("cifar100"),
+        torchvision=("CIFAR100", TRAIN_AND_TEST_ARGUMENTS),
+        how=format_download_hint("cifar100"),
     ),
     Dataset(
         name="sun397",
         title="SUN397",
         files={
-            "train": (_sun("Training_01.txt"), "SUN397/ClassName.txt"),
-            "test": (_sun("Testing_01.txt"), "SUN397/ClassName.txt"),
+            "train": (_sun397_pattern("Training_01.txt"), "SUN397/ClassName.txt"),
+            "test": (_sun397_pattern("Testing_01.txt"), "SUN397/ClassName.txt"),
         },
         reader="readers.sun397.read",
         held_out=True,
@@ -93,7 +93,7 @@ CLASSIFICATION = (
         torchvision=("SUN397", ({},)),
         rule="first official partition",
         whole=("SUN397", "readers.sun397.whole"),
-        how=by_download("sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"),
+        how=format_download_hint("sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"),
     ),
     Dataset(
         name="stanford_cars",
@@ -127,25 +127,25 @@ CLASSIFICATION = (
                 f"{AIRCRAFT}images_variant_{own}.txt",
                 f"{AIRCRAFT}images",
             )
-            for part, own in THREE
+            for part, own in SPLIT_NAMES
         },
         reader="readers.file_lists.fgvc_aircraft",
         lister="readers.file_lists.fgvc_aircraft_files",
         expected={"train": 3_334, "validation": 3_333, "test": 3_333},
         torchvision=("FGVCAircraft", ({"split": "test"},)),
-        how=by_download("fgvc_aircraft"),
+        how=format_download_hint("fgvc_aircraft"),
     ),
     Dataset(
         name="dtd",
         title="DTD",
-        files={part: (f"dtd/dtd/labels/{own}1.txt", "dtd/dtd/images") for part, own in THREE},
+        files={part: (f"dtd/dtd/labels/{own}1.txt", "dtd/dtd/images") for part, own in SPLIT_NAMES},
         reader="readers.file_lists.dtd",
         lister="readers.file_lists.dtd_files",
         expected={"train": 1_880, "validation": 1_880, "test": 1_880},
         sums={"dtd/dtd-r1.0.1.tar.gz": "fff73e5086ae6bdbea199a49dfb8a4c1"},
         torchvision=("DTD", ({"split": "test"},)),
         rule="first official partition",
-        how=by_download("dtd"),
+        how=format_download_hint("dtd"),
     ),
     Dataset(
         name="oxford_pets",
@@ -167,7 +167,7 @@ CLASSIFICATION = (
             "oxford-iiit-pet/annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f",
         },
         torchvision=("OxfordIIITPet", ({"split": "test"},)),
-        how=by_download("oxford_pets"),
+        how=format_download_hint("oxford_pets"),
     ),
     Dataset(
         name="caltech101",
@@ -183,7 +183,7 @@ CLASSIFICATION = (
         torchvision=("Caltech101", ({},)),
         rule="ours: 30 of each of 102 classes to train, by a hash of the name",
         whole=("caltech101/101_ObjectCategories", "readers.image_folders.whole"),
-        how=by_download("caltech101"),
+        how=format_download_hint("caltech101"),
     ),
     Dataset(
         name="flowers102",
@@ -201,7 +201,7 @@ CLASSIFICATION = (
             f"{FLOWERS}102flowers.tgz": "52808999861908f626f3c1f4e79d11fa",
         },
         torchvision=("Flowers102", ({"split": "test"},)),
-        how=by_download("flowers102"),
+        how=format_download_hint("flowers102"),
     ),
     Dataset(
         name="imagenet",
@@ -225,7 +225,7 @@ CLASSIFICATION = (
         metric="map11",
         files={
             part: (f"{VOC}ImageSets/Main/{own}.txt", f"{VOC}Annotations", f"{VOC}JPEGImages")
-            for part, own in THREE
+            for part, own in SPLIT_NAMES
         },
         reader="readers.voc2007.read",
         expected={"train": 2_501, "validation": 2_510, "test": 4_952},
@@ -237,11 +237,11 @@ CLASSIFICATION = (
             "VOCDetection",
             tuple({"year": "2007", "image_set": s} for s in ("trainval", "test")),
         ),
-        how=by_download("voc2007"),
+        how=format_download_hint("voc2007"),
     ),
 )
 
-RETRIEVAL = (
+RETRIEVAL_DATASETS = (
     Dataset(
         name="flickr30k",
         title="Flickr30k",
@@ -252,7 +252,7 @@ RETRIEVAL = (
                 f"flickr30k/flickr30k_{own}_karpathy.txt|flickr30k/dataset_flickr30k.json",
                 "flickr30k/*.jpg|flickr30k/flickr30k-images|flickr30k/Images|flickr30k/images",
             )
-            for part, own in THREE
+            for part, own in SPLIT_NAMES
         },
         reader="readers.karpathy.flickr30k",
         expected={"train": 29_000, "validation": 1_014, "test": 1_000},
@@ -267,7 +267,7 @@ RETRIEVAL = (
         metric="recall",
         files={
             part: (f"coco/coco_{own}_karpathy.json|coco/dataset_coco.json", f"coco/{folder}")
-            for (part, own), folder in zip(THREE, ("train2014", "val2014", "val2014"))
+            for (part, own), folder in zip(SPLIT_NAMES, ("train2014", "val2014", "val2014"))
         },
         reader="readers.karpathy.coco",
         expected={"train": 113_287, "validation": 5_000, "test": 5_000},

@@ -17,64 +17,64 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.evaluate.datasets.images import Pictures
+from uniclip.evaluate.datasets.images import ImageDataset
 
-TRUTH = ("labels", "difficult")
-SAID = ("ids", "classes", "captions")
+ARRAY_FIELDS = ("labels", "difficult")
+JSON_FIELDS = ("ids", "classes", "captions")
 
 
 @dataclass(frozen=True, eq=False)
-class Later:
+class LazyReader:
     """Pictures of a part that is opened with the first of them."""
 
     dataset: Dataset
     root: str | Path
-    part: Part
+    part: SplitName
 
     def __call__(self, i: int) -> Image.Image:
         """Picture `i`; `UserError` if the data set is gone."""
         return self._opened.read(i)
 
     @cached_property
-    def _opened(self) -> Pictures:
+    def _opened(self) -> ImageDataset:
         return self.dataset.open(self.root, self.part)
 
 
-def opened(
-    dataset: Dataset, root: str | Path, part: Part, data: Mapping[str, Any], cache: Cache
-) -> Pictures:
+def open_with_cached_index(
+    dataset: Dataset, root: str | Path, split: SplitName, fingerprint: Mapping[str, Any], cache: Cache
+) -> ImageDataset:
     """One part of a data set, its index from the cache if it was ever opened.
 
     data: the fingerprint of the data set as it is (or was) under `root`.
     """
     if cache.folder is None:
-        return dataset.open(root, part)
+        return dataset.open(root, split)
     index = cache.arrays(
-        {"index of": dict(data), "part": part}, lambda: _packed(dataset.open(root, part))
+        {"index of": dict(fingerprint), "part": split}, lambda: _pack_index(dataset.open(root, split))
     )
-    return _unpacked(index, Later(dataset, root, part))
+    return _unpack_index(index, LazyReader(dataset, root, split))
 
 
-def _packed(pictures: Pictures) -> dict[str, NDArray[Any]]:
-    said = json.dumps({name: getattr(pictures, name) for name in SAID})
-    truth = {name: getattr(pictures, name) for name in TRUTH}
-    packed = {name: array for name, array in truth.items() if array is not None}
-    return {**packed, "said": np.frombuffer(said.encode(), np.uint8)}
+def _pack_index(dataset: ImageDataset) -> dict[str, NDArray[Any]]:
+    metadata = json.dumps({name: getattr(dataset, name) for name in JSON_FIELDS})
+    arrays = {name: getattr(dataset, name) for name in ARRAY_FIELDS}
+    present_arrays = {name: array for name, array in arrays.items() if array is not None}
+    return {**present_arrays, "said": np.frombuffer(metadata.encode(), np.uint8)}
 
 
-def _unpacked(index: dict[str, NDArray[Any]], read: Later) -> Pictures:
-    said = json.loads(index["said"].tobytes())
-    return Pictures(
-        name=read.dataset.name,
-        part=read.part,
-        kind=read.dataset.kind,
-        metric=read.dataset.metric,
-        read=read,
-        ids=tuple(said["ids"]),
-        classes=tuple(said["classes"]),
-        captions=tuple(tuple(own) for own in said["captions"]),
-        **{name: index.get(name) for name in TRUTH},
+def _unpack_index(index: dict[str, NDArray[Any]], reader: LazyReader) -> ImageDataset:
+    metadata = json.loads(index["said"].tobytes())
+    return ImageDataset(
+        name=reader.dataset.name,
+        part=reader.part,
+        kind=reader.dataset.kind,
+        metric=reader.dataset.metric,
+        read=reader,
+        ids=tuple(metadata["ids"]),
+        classes=tuple(metadata["classes"]),
+        captions=tuple(tuple(image_captions) for image_captions in metadata["captions"]),
+        **{name: index.get(name) for name in ARRAY_FIELDS},
     )

@@ -10,146 +10,146 @@ from typing import Any
 from uniclip import identity
 from uniclip.config import CsvData
 from uniclip.data.csv import source as training_table
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate import prompts
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.io.atomic import located, remembered, sum_of
+from uniclip.io.atomic import resolve_staged_path, disk_memoize, digest_file
 
-CALLED: dict[Part, tuple[str, ...]] = {
+SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
     "train": ("train",),
     "validation": ("validation", "val", "valid"),
     "test": ("test",),
 }
 """Folders of a part."""
-CLASSES, TEMPLATES, TYPE = (
+CLASSES_FILE, TEMPLATES_FILE, TYPE_FILE = (
     "classnames.txt",
     "zeroshot_classification_templates.txt",
     "dataset_type.txt",
 )
 """What lies beside the parts of shards."""
-RECENT = 2.0
+RECENT_SECONDS = 2.0
 """A file that changed less than so many seconds ago may change again at the same time of change."""
-METRICS: dict[str, Any] = {
+DEFAULT_METRICS: dict[str, Any] = {
     "classification": "accuracy",
     "multilabel": "map11",
     "retrieval": "recall",
 }
 
 
-def folder(path: str) -> Dataset:
+def folder_dataset(path: str) -> Dataset:
     """`<part>/<class>/<picture>`, or `<class>/<picture>` alone, all of which is the test part.
 
     Without a test folder, `val` beside `train` is the test part, as in ImageNet. Without one for
     validation, a tenth of each class of `train` is held out.
     """
-    place = _place("folder", path)
-    files = {part: (name,) for part, name in _parts(place).items()}
+    root = _resolve_path("folder", path)
+    files = {split: (name,) for split, name in _find_split_folders(root).items()}
     if "test" not in files and {"train", "validation"} <= set(files):
         files["test"] = files.pop("validation")
     if "test" not in files:  # so it has no parts; what is called `val`, say, is a class
         files = {"test": (".",)}
     return Dataset(
         name=f"folder:{path}",
-        title=place.name,
+        title=root.name,
         files=files,
         reader="readers.image_folders.own_folder",
         held_out="train" in files and "validation" not in files,
-        place=place,
+        place=root,
         how="name a folder that holds one folder of pictures for each class",
     )
 
 
-def table(path: str) -> Dataset:
+def csv_dataset(path: str) -> Dataset:
     """A CSV with the columns `picture` and `caption`; all of it is the test part.
 
     Paths are relative to the CSV; rows with one picture are its captions.
     """
-    place = _place("csv", path)
+    csv_path = _resolve_path("csv", path)
     return Dataset(
         name=f"csv:{path}",
-        title=place.stem,
+        title=csv_path.stem,
         kind="retrieval",
         metric="recall",
-        files={"test": (place.name,)},
+        files={"test": (csv_path.name,)},
         reader="readers.captioned_csv.read",
         stamps="custom.table_stamps",
-        place=place.parent,
+        place=csv_path.parent,
         how="name a CSV file with the columns picture and caption",
     )
 
 
-def shards(path: str) -> Dataset:
+def webdataset_dataset(path: str) -> Dataset:
     """WebDataset shards in clip-benchmark's layout: `<part>/{nshards.txt,0.tar,...}`.
 
     Templates that lie there are used unless a user's own protocol says others.
     """
-    place = _place("wds", path)
-    stated = place / TYPE
-    kind: Any = stated.read_text().strip().lower() if stated.is_file() else "classification"
-    if kind not in METRICS:
-        raise UserError(f"{stated} says {kind!r}: write one of {', '.join(METRICS)}")
-    files = {part: (f"{name}/nshards.txt", name) for part, name in _parts(place).items()}
+    root = _resolve_path("wds", path)
+    type_file = root / TYPE_FILE
+    kind: Any = type_file.read_text().strip().lower() if type_file.is_file() else "classification"
+    if kind not in DEFAULT_METRICS:
+        raise UserError(f"{type_file} says {kind!r}: write one of {', '.join(DEFAULT_METRICS)}")
+    files = {split: (f"{name}/nshards.txt", name) for split, name in _find_split_folders(root).items()}
     files.setdefault("test", ("test/nshards.txt", "test"))
     return Dataset(
         name=f"wds:{path}",
-        title=place.name,
+        title=root.name,
         kind=kind,
-        metric=METRICS[kind],
+        metric=DEFAULT_METRICS[kind],
         files=files,
         reader="readers.webdataset.read",
         stamps="custom.shard_stamps",
-        templates=_templates(place / TEMPLATES) if kind != "retrieval" else (),
+        templates=_read_templates(root / TEMPLATES_FILE) if kind != "retrieval" else (),
         held_out=kind == "classification" and "train" in files and "validation" not in files,
-        place=place,
+        place=root,
         how="write it with python sweep.py data export <name> to=<folder>, or clip-benchmark",
     )
 
 
-def table_stamps(root: Path, wanted: tuple[str, ...]) -> dict[str, str]:
+def compute_csv_digests(root: Path, file_names: tuple[str, ...]) -> dict[str, str]:
     """The sum of a table, and of the names and sizes of its pictures; `UserError` if faulty."""
-    (name,) = wanted
-    found = training_table.fingerprint(CsvData(path=str(root / name)))
-    return {f"{name} whole": found["index"]["sum"], f"{name}'s pictures": found["pictures"]}
+    (name,) = file_names
+    fingerprint = training_table.fingerprint(CsvData(path=str(root / name)))
+    return {f"{name} whole": fingerprint["index"]["sum"], f"{name}'s pictures": fingerprint["pictures"]}
 
 
-def shard_stamps(root: Path, wanted: tuple[str, ...]) -> dict[str, str]:
+def compute_shard_digests(root: Path, file_names: tuple[str, ...]) -> dict[str, str]:
     """The sum of each shard of a part, and of what lies beside the parts."""
     files = [
-        *sorted((root / wanted[1]).glob("*.tar")),
-        *(root / n for n in (CLASSES, TEMPLATES, TYPE)),
+        *sorted((root / file_names[1]).glob("*.tar")),
+        *(root / n for n in (CLASSES_FILE, TEMPLATES_FILE, TYPE_FILE)),
     ]
-    return {path.relative_to(root).as_posix(): _sum(path) for path in files if path.is_file()}
+    return {path.relative_to(root).as_posix(): _digest_file(path) for path in files if path.is_file()}
 
 
-def _sum(path: Path) -> str:
+def _digest_file(path: Path) -> str:
     """Of a whole file; remembered with its size and times of change, unless they are recent."""
     status = path.stat()
-    if time.time() - max(status.st_mtime, status.st_ctime) < RECENT:
-        return sum_of(path)
-    state = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    return str(remembered("shards", identity.digest(state, 32), lambda: sum_of(path)))
+    if time.time() - max(status.st_mtime, status.st_ctime) < RECENT_SECONDS:
+        return digest_file(path)
+    memo_key = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return str(disk_memoize("shards", identity.digest(memo_key, 32), lambda: digest_file(path)))
 
 
-def _templates(path: Path) -> tuple[str, ...]:
+def _read_templates(path: Path) -> tuple[str, ...]:
     """Lines with "{c}" for the name; none if there is no file."""
     if not path.is_file():
         return ()
     rows = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    return prompts.checked([row.replace("{c}", "{}") for row in rows if row], str(path))
+    return prompts.validate_templates([row.replace("{c}", "{}") for row in rows if row], str(path))
 
 
-def _parts(place: Path) -> dict[Part, str]:
+def _find_split_folders(root: Path) -> dict[SplitName, str]:
     """The folder of each part that has one."""
-    found = {p: [n for n in names if (place / n).is_dir()] for p, names in CALLED.items()}
-    return {part: names[0] for part, names in found.items() if names}
+    existing_folders = {p: [n for n in names if (root / n).is_dir()] for p, names in SPLIT_FOLDERS.items()}
+    return {split: names[0] for split, names in existing_folders.items() if names}
 
 
-def _place(kind: str, path: str) -> Path:
+def _resolve_path(kind: str, path: str) -> Path:
     if not path:
         raise UserError(f"{kind}: names no path: write {kind}:<path>")
-    return located(path).absolute()
+    return resolve_staged_path(path).absolute()
 
 
-KINDS: dict[str, Callable[[str], Dataset]] = {"folder": folder, "csv": table, "wds": shards}
+CUSTOM_KINDS: dict[str, Callable[[str], Dataset]] = {"folder": folder_dataset, "csv": csv_dataset, "wds": webdataset_dataset}
 """What may stand before the colon."""

@@ -17,48 +17,48 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from uniclip.data.split import Part
-from uniclip.errors import UserError, unknown
+from uniclip.data.split import SplitName
+from uniclip.errors import UserError, make_unknown_name_error
 
 if TYPE_CHECKING:
-    from uniclip.evaluate.datasets.images import Pictures
+    from uniclip.evaluate.datasets.images import ImageDataset
 
 T = TypeVar("T")
 
-HELD_OUT = 10
+VALIDATION_ONE_IN = 10
 """One in so many training pictures of each class is for validation, where no list says which."""
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
 """What packages are called that are not called like their module."""
-FIRST = 32
+MAX_LISTED_FILES = 32
 """Pictures of a folder whose names and sizes count, where index files say which there are."""
-END = 1 << 16
+SAMPLED_END_BYTES = 1 << 16
 """Bytes read from each end of a large file for the fingerprint."""
-READERS = 1
+READERS_VERSION = 1
 """Raised when the same files are read as other samples, labels or parts."""
 
 
-_looked_at: ContextVar[dict[Hashable, Any] | None] = ContextVar("looked_at", default=None)
+_fingerprint_memo: ContextVar[dict[Hashable, Any] | None] = ContextVar("looked_at", default=None)
 
 
 @contextmanager
-def looked_at_once() -> Iterator[None]:
+def fingerprint_cache() -> Iterator[None]:
     """Within it each file and folder is fingerprinted once: for all arms of a plan, or all that is
     done with one set. (Not for a whole process: data may change while a worker lives.)"""
-    token = _looked_at.set({} if (known := _looked_at.get()) is None else known)
+    token = _fingerprint_memo.set({} if (memo := _fingerprint_memo.get()) is None else memo)
     try:
         yield
     finally:
-        _looked_at.reset(token)
+        _fingerprint_memo.reset(token)
 
 
-def _once(what: Hashable, look: Callable[[], T]) -> T:
-    known = _looked_at.get()
-    if known is None:
-        return look()
-    if what not in known:
-        known[what] = look()
-    found: T = known[what]
-    return found
+def _memoize(key: Hashable, compute: Callable[[], T]) -> T:
+    memo = _fingerprint_memo.get()
+    if memo is None:
+        return compute()
+    if key not in memo:
+        memo[key] = compute()
+    value: T = memo[key]
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +69,14 @@ class Dataset:
     title: str
     kind: Literal["classification", "multilabel", "retrieval"] = "classification"
     metric: Literal["accuracy", "mean_per_class", "map11", "recall"] = "accuracy"
-    files: Mapping[Part, tuple[str, ...]]
+    files: Mapping[SplitName, tuple[str, ...]]
     """For each part that the set itself has: files and folders that it needs, relative to the data
     root; "a|b" is either, "*" any name."""
     reader: str
     """`module.function` here that opens one of those parts whole, from (data set, root, part)."""
     held_out: bool = False
     """The set has no validation part: one in ten of each class of `train` is held out."""
-    expected: Mapping[Part, int] = field(default_factory=dict)
+    expected: Mapping[SplitName, int] = field(default_factory=dict)
     """Pictures in each part that the set itself has."""
     lister: str | None = None
     """`module.function` that gives from (root, part) the files of a part's pictures, where opening
@@ -102,10 +102,10 @@ class Dataset:
     """Folder of all pictures, and `module.function` that opens them, where others test on all."""
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[SplitName, ...]:
         """What can be opened."""
-        own = tuple(self.files)
-        return (*own, "validation") if self.held_out and "train" in own else own
+        own_splits = tuple(self.files)
+        return (*own_splits, "validation") if self.held_out and "train" in own_splits else own_splits
 
     def entire(self) -> Dataset:
         """All pictures as the test part; there is no other."""
@@ -120,35 +120,35 @@ class Dataset:
             rule="all pictures are the test part",
         )
 
-    def open(self, root: str | Path, part: Part) -> Pictures:
+    def open(self, root: str | Path, split: SplitName) -> ImageDataset:
         """One part; `UserError` if it is not there, cannot be read, or there is no such part."""
-        self._check(part)
-        reason = self.missing(root, (part,))
+        self._check(split)
+        reason = self.missing(root, (split,))
         if reason is not None:
             raise UserError(f"{self.name} is missing: {reason}")
-        if not self.held_out or part == "test":
-            return self._read(root, part)
+        if not self.held_out or split == "test":
+            return self._read(root, split)
         from uniclip.evaluate.datasets import holdout
 
-        return holdout.held_out(self._read(root, "train"), part, HELD_OUT)
+        return holdout.select_held_out(self._read(root, "train"), split, VALIDATION_ONE_IN)
 
-    def missing(self, root: str | Path, parts: Sequence[Part] = ()) -> str | None:
+    def missing(self, root: str | Path, splits: Sequence[SplitName] = ()) -> str | None:
         """What parts (default: all) lack under `root` and how to get it; None if they are there.
 
         Looks at names only; no picture is read.
         """
         base = self._base(root)
-        for part in parts or self.parts:
-            self._check(part)
-            for wanted in self.files[self._source(part)]:
-                if _found(base, wanted) is None:
-                    return f"there is no {base / wanted.split('|')[0]}; {self.how}"
+        for split in splits or self.parts:
+            self._check(split)
+            for pattern in self.files[self._source(split)]:
+                if _find_path(base, pattern) is None:
+                    return f"there is no {base / pattern.split('|')[0]}; {self.how}"
         if self.library is not None and find_spec(self.library) is None:
-            package = DISTRIBUTIONS.get(self.library, self.library)
+            package = PACKAGE_OF_MODULE.get(self.library, self.library)
             return f"reading it needs another package: pip install {package}"
         return None
 
-    def fingerprint(self, root: str | Path, parts: Sequence[Part] = ()) -> dict[str, Any]:
+    def fingerprint(self, root: str | Path, splits: Sequence[SplitName] = ()) -> dict[str, Any]:
         """What the parts' data is, as plain JSON: their index files, and their folders' listing.
 
         A file counts by size and content (a large one by both of its ends), a folder by the names
@@ -157,125 +157,125 @@ class Dataset:
         the middle of a large file. Of the user's own, shards count by every byte (read once, and
         again when size or time of change differ), a table whole and by each picture's size.
         """
-        stamps: dict[str, str] = {}
-        for part in parts or self.parts:
-            wanted = self.files[self._source(part)]
-            stamps |= self._further(root, wanted)
-            found = {w.split("|")[0]: _found(self._base(root), w) for w in wanted}
-            listed = any(path is not None and path.is_file() for path in found.values())
-            new = {name: path for name, path in found.items() if path and name not in stamps}
-            stamps |= {name: _stamp(p, FIRST if listed else None) for name, p in new.items()}
+        digests: dict[str, str] = {}
+        for split in splits or self.parts:
+            patterns = self.files[self._source(split)]
+            digests |= self._further(root, patterns)
+            paths = {w.split("|")[0]: _find_path(self._base(root), w) for w in patterns}
+            has_index_file = any(path is not None and path.is_file() for path in paths.values())
+            undigested = {name: path for name, path in paths.items() if path and name not in digests}
+            digests |= {name: _digest_path(p, MAX_LISTED_FILES if has_index_file else None) for name, p in undigested.items()}
         return {
             "set": self.name.split(":")[0],
-            "readers": READERS,
+            "readers": READERS_VERSION,
             "rule": self.rule,
-            "held out": HELD_OUT if self.held_out else None,
-            "files": dict(sorted(stamps.items())),
+            "held out": VALIDATION_ONE_IN if self.held_out else None,
+            "files": dict(sorted(digests.items())),
         }
 
-    def listed(self, root: str | Path, part: Part) -> tuple[int, Sequence[str | Path]]:
+    def listed(self, root: str | Path, split: SplitName) -> tuple[int, Sequence[str | Path]]:
         """How many pictures a part of the set itself has here (`train`: what is held out too), and
         the files that it says they are in; none where several share one."""
         if self.lister is None:
-            pictures = self._read(root, part)
-            return len(pictures), getattr(pictures.read, "paths", ())
-        base, lister = self._base(root), _function(self.lister)
-        paths: list[str] = self._told(part, base, lambda: lister(base, part))
+            dataset = self._read(root, split)
+            return len(dataset), getattr(dataset.read, "paths", ())
+        base, list_files = self._base(root), _load_function(self.lister)
+        paths: list[str] = self._told(split, base, lambda: list_files(base, split))
         return len(paths), paths
 
     def wrong_sums(self, root: str | Path) -> Iterator[tuple[str, bool]]:
         """Each file whose MD5 is known and that is here, and whether it is another."""
-        for name, known in self.sums.items():
+        for name, expected_md5 in self.sums.items():
             path = self._base(root) / name
             if path.is_file():
                 with open(path, "rb") as stream:
-                    yield name, hashlib.file_digest(stream, "md5").hexdigest() != known
+                    yield name, hashlib.file_digest(stream, "md5").hexdigest() != expected_md5
 
-    def _further(self, root: str | Path, wanted: tuple[str, ...]) -> dict[str, str]:
+    def _further(self, root: str | Path, patterns: tuple[str, ...]) -> dict[str, str]:
         if self.stamps is None:
             return {}
-        base, stamps = self._base(root), _function(self.stamps)
-        found: dict[str, str] = _once((base, wanted), lambda: stamps(base, wanted))
-        return found
+        base, compute_digests = self._base(root), _load_function(self.stamps)
+        digests: dict[str, str] = _memoize((base, patterns), lambda: compute_digests(base, patterns))
+        return digests
 
     def _base(self, root: str | Path) -> Path:
         return Path(root) if self.place is None else self.place
 
-    def _read(self, root: str | Path, part: Part) -> Pictures:
-        base, reader = self._base(root), _function(self.reader)
-        return self._told(part, base, lambda: reader(self, base, part))
+    def _read(self, root: str | Path, split: SplitName) -> ImageDataset:
+        base, reader = self._base(root), _load_function(self.reader)
+        return self._told(split, base, lambda: reader(self, base, split))
 
-    def _told(self, part: Part, root: Path, act: Callable[[], T]) -> T:
+    def _told(self, split: SplitName, root: Path, action: Callable[[], T]) -> T:
         try:
-            return act()
+            return action()
         except UserError:
             raise
         except (ValueError, KeyError, IndexError, TypeError, OSError, SyntaxError) as error:
-            said = (str(error).splitlines() or [""])[0][:200]
+            message = (str(error).splitlines() or [""])[0][:200]
             raise UserError(
-                f"{self.name}: the index files of its {part} part under {root} cannot be read "
-                f"({type(error).__name__}: {said}); {self.how}"
+                f"{self.name}: the index files of its {split} part under {root} cannot be read "
+                f"({type(error).__name__}: {message}); {self.how}"
             ) from error
 
-    def _source(self, part: Part) -> Part:
-        return "train" if self.held_out and part == "validation" else part
+    def _source(self, split: SplitName) -> SplitName:
+        return "train" if self.held_out and split == "validation" else split
 
-    def _check(self, part: Part) -> None:
-        if part not in self.parts:
-            raise unknown(f"part of {self.name}", part, self.parts)
+    def _check(self, split: SplitName) -> None:
+        if split not in self.parts:
+            raise make_unknown_name_error(f"part of {self.name}", split, self.parts)
 
 
-def _function(reference: str) -> Any:
+def _load_function(reference: str) -> Any:
     module, name = reference.rsplit(".", 1)
     return getattr(import_module(f"{__package__}.{module}"), name)
 
 
-def locate(root: Path, wanted: str) -> Path:
+def locate(root: Path, pattern: str) -> Path:
     """The first that exists of "a|b" under `root`; `UserError` if none does."""
-    path = _found(root, wanted)
+    path = _find_path(root, pattern)
     if path is None:
-        raise UserError(f"there is no {root / wanted.split('|')[0]}")
+        raise UserError(f"there is no {root / pattern.split('|')[0]}")
     return path
 
 
-def _found(root: Path, wanted: str) -> Path | None:
-    for name in wanted.split("|"):
+def _find_path(root: Path, pattern: str) -> Path | None:
+    for name in pattern.split("|"):
         path = min(root.glob(name), default=None) if "*" in name else root / name
         if path is not None and path.exists():
             return path
     return None
 
 
-def _stamp(path: Path, most: int | None) -> str:
-    return _once((path, most), lambda: _stamp_now(path, most))
+def _digest_path(path: Path, max_files: int | None) -> str:
+    return _memoize((path, max_files), lambda: _compute_path_digest(path, max_files))
 
 
-def _stamp_now(path: Path, most: int | None) -> str:
+def _compute_path_digest(path: Path, max_files: int | None) -> str:
     if path.is_file():
-        return _file_stamp(path)
+        return _digest_file(path)
     digest = hashlib.blake2b(digest_size=16)
-    for i, (name, size) in enumerate(_listing(path)):
-        if i == most:
+    for i, (name, size) in enumerate(_iterate_files(path)):
+        if i == max_files:
             break
         digest.update(f"{name}\0{size}\n".encode())
     return digest.hexdigest()
 
 
-def _file_stamp(path: Path) -> str:
+def _digest_file(path: Path) -> str:
     size = path.stat().st_size
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     with open(path, "rb") as stream:
-        digest.update(stream.read(END))
-        stream.seek(max(END, size - END))
-        digest.update(stream.read(END))
+        digest.update(stream.read(SAMPLED_END_BYTES))
+        stream.seek(max(SAMPLED_END_BYTES, size - SAMPLED_END_BYTES))
+        digest.update(stream.read(SAMPLED_END_BYTES))
     return digest.hexdigest()
 
 
-def _listing(folder: Path, prefix: str = "", depth: int = 2) -> Iterator[tuple[str, int]]:
+def _iterate_files(folder: Path, prefix: str = "", depth: int = 2) -> Iterator[tuple[str, int]]:
     """Names and sizes of what is in `folder` and not hidden, in order; links are followed."""
     for name in sorted(n for n in os.listdir(folder) if not n.startswith(".")):
         status = os.stat(folder / name)
         if not stat.S_ISDIR(status.st_mode):
             yield f"{prefix}{name}", status.st_size
         elif depth > 0:
-            yield from _listing(folder / name, f"{prefix}{name}/", depth - 1)
+            yield from _iterate_files(folder / name, f"{prefix}{name}/", depth - 1)

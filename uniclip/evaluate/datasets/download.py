@@ -23,8 +23,8 @@ def download(dataset: Dataset, root: Path) -> None:
         try:
             getattr(torchvision.datasets, name)(str(root), download=True, **arguments)
         except (OSError, RuntimeError, ValueError, EOFError) as error:
-            said = " ".join(str(error).split())[:200]
+            message = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{dataset.name} could not be downloaded to {root} ({type(error).__name__}: "
-                f"{said}); see that the network and the disk are there, and try again"
+                f"{message}); see that the network and the disk are there, and try again"
             ) from error

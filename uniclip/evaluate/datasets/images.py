@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 
-Kind = Literal["classification", "multilabel", "retrieval"]
+DatasetKind = Literal["classification", "multilabel", "retrieval"]
 Metric = Literal["accuracy", "mean_per_class", "map11", "recall"]
 
 
-class Reader(Protocol):
+class ImageReader(Protocol):
     """Where pictures come from; can be pickled (data workers)."""
 
     def __call__(self, i: int) -> Image.Image:
@@ -29,17 +29,17 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
+class ImageDataset:
     """n pictures in one fixed order, with labels or captions."""
 
     name: str
     """Of the data set."""
-    part: Part
-    kind: Kind
+    part: SplitName
+    kind: DatasetKind
     metric: Metric
     ids: tuple[str, ...]
     """Of each picture, unique in its part: what features and outcomes are stored under."""
-    read: Reader
+    read: ImageReader
     labels: NDArray[np.int64] | None = None
     """Classification: (n,), a class. Multi-label: (n, classes), 0 or 1. Retrieval: None."""
     difficult: NDArray[np.bool_] | None = None
@@ -67,18 +67,18 @@ class Pictures:
         try:
             return self.read(i)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0]
+            message = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"{self.name}: picture {self.ids[i]} cannot be read ({said}); get the set again"
+                f"{self.name}: picture {self.ids[i]} cannot be read ({message}); get the set again"
             ) from None
 
-    def take(self, index: NDArray[np.int64], part: Part) -> Pictures:
+    def take(self, index: NDArray[np.int64], split: SplitName) -> ImageDataset:
         """The pictures at `index` (m,), in that order, as another part."""
         return replace(
             self,
-            part=part,
+            part=split,
             ids=tuple(self.ids[i] for i in index),
-            read=Chosen(self.read, np.asarray(index, np.int64)),
+            read=SubsetReader(self.read, np.asarray(index, np.int64)),
             labels=None if self.labels is None else self.labels[index],
             difficult=None if self.difficult is None else self.difficult[index],
             captions=tuple(self.captions[i] for i in index) if self.captions else (),
@@ -86,7 +86,7 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Files:
+class FileReader:
     """Pictures in files of their own."""
 
     paths: tuple[str | Path, ...]
@@ -98,7 +98,7 @@ class Files:
 
 
 @dataclass(frozen=True, eq=False)
-class Array:
+class ArrayReader:
     """Pictures in memory or a memory map: (n, H, W) grey or (n, H, W, 3), uint8."""
 
     pixels: NDArray[np.uint8]
@@ -109,10 +109,10 @@ class Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class SubsetReader:
     """Some pictures of another reader."""
 
-    read: Reader
+    read: ImageReader
     index: NDArray[np.int64]
 
     def __call__(self, i: int) -> Image.Image:
@@ -120,22 +120,22 @@ class Chosen:
         return self.read(int(self.index[i]))
 
 
-def classified(
+def build_classification_dataset(
     dataset: Any,
-    part: Part,
+    split: SplitName,
     files: Sequence[tuple[str, str | Path, int]],
     classes: Sequence[str],
-) -> Pictures:
+) -> ImageDataset:
     """Pictures of a classification set from (id, file, label) of each."""
     if not files:
-        raise UserError(f"{dataset.name} lists no {part} pictures; {dataset.how}")
-    return Pictures(
+        raise UserError(f"{dataset.name} lists no {split} pictures; {dataset.how}")
+    return ImageDataset(
         name=dataset.name,
-        part=part,
+        part=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(f[0] for f in files),
-        read=Files(tuple(f[1] for f in files)),
+        read=FileReader(tuple(f[1] for f in files)),
         labels=np.array([f[2] for f in files], np.int64),
         classes=tuple(classes),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from uniclip.data.split import Part
-from uniclip.evaluate.datasets.bench14 import THREE, TRAIN_TEST, by_download
+from uniclip.data.split import SplitName
+from uniclip.evaluate.datasets.bench14 import SPLIT_NAMES, TRAIN_AND_TEST_ARGUMENTS, format_download_hint
 from uniclip.evaluate.datasets.dataset import Dataset
 
 PCAM, STL10, GTSRB = "pcam/camelyonpatch_level_2_split_", "stl10_binary/", "gtsrb/GTSRB/"
@@ -11,33 +11,33 @@ DEBIAN = "/usr/share/datasets/fashion-mnist/"
 """Where Debian's dataset-fashion-mnist puts its files."""
 
 
-def _idx(folder: str, *others: str) -> dict[Part, tuple[str, ...]]:
+def _idx_patterns(folder: str, *extra_folders: str) -> dict[SplitName, tuple[str, ...]]:
     """The idx files of MNIST's kind, as torchvision leaves them or packed."""
 
     def either(name: str) -> str:
-        places = (
+        paths = (
             f"{folder}/raw/{name}",
             f"{folder}/raw/{name}.gz",
-            *(f"{o}{name}.gz" for o in others),
+            *(f"{extra_folder}{name}.gz" for extra_folder in extra_folders),
         )
-        return "|".join(places)
+        return "|".join(paths)
 
-    names: tuple[tuple[Part, str], ...] = (("train", "train"), ("test", "t10k"))
+    names: tuple[tuple[SplitName, str], ...] = (("train", "train"), ("test", "t10k"))
     return {
-        part: (either(f"{own}-images-idx3-ubyte"), either(f"{own}-labels-idx1-ubyte"))
-        for part, own in names
+        split: (either(f"{file_prefix}-images-idx3-ubyte"), either(f"{file_prefix}-labels-idx1-ubyte"))
+        for split, file_prefix in names
     }
 
 
-def _valid(pattern: tuple[str, ...]) -> dict[Part, tuple[str, ...]]:
+def _valid_split_paths(path_templates: tuple[str, ...]) -> dict[SplitName, tuple[str, ...]]:
     """Paths of the three parts where validation is called `valid`."""
     return {
-        part: tuple(path.format("valid" if part == "validation" else part) for path in pattern)
-        for part, _ in THREE
+        split: tuple(path.format("valid" if split == "validation" else split) for path in path_templates)
+        for split, _ in SPLIT_NAMES
     }
 
 
-FURTHER = (
+MORE_DATASETS = (
     Dataset(
         name="eurosat",
         title="EuroSAT",
@@ -49,12 +49,12 @@ FURTHER = (
         torchvision=("EuroSAT", ({},)),
         rule="ours: 1,000 and 500 of each class, by a hash of the name",
         whole=("eurosat/2750", "readers.image_folders.whole"),
-        how=by_download("eurosat"),
+        how=format_download_hint("eurosat"),
     ),
     Dataset(
         name="mnist",
         title="MNIST",
-        files=_idx("MNIST"),
+        files=_idx_patterns("MNIST"),
         reader="readers.binary.mnist",
         held_out=True,
         expected={"train": 60_000, "test": 10_000},
@@ -64,13 +64,13 @@ FURTHER = (
             "MNIST/raw/t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
             "MNIST/raw/t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
         },
-        torchvision=("MNIST", TRAIN_TEST),
-        how=by_download("mnist"),
+        torchvision=("MNIST", TRAIN_AND_TEST_ARGUMENTS),
+        how=format_download_hint("mnist"),
     ),
     Dataset(
         name="fashion_mnist",
         title="Fashion-MNIST",
-        files=_idx("FashionMNIST", DEBIAN),
+        files=_idx_patterns("FashionMNIST", DEBIAN),
         reader="readers.binary.fashion_mnist",
         held_out=True,
         expected={"train": 60_000, "test": 10_000},
@@ -80,8 +80,8 @@ FURTHER = (
             "FashionMNIST/raw/t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
             "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
         },
-        torchvision=("FashionMNIST", TRAIN_TEST),
-        how=by_download("fashion_mnist", ", or apt install dataset-fashion-mnist"),
+        torchvision=("FashionMNIST", TRAIN_AND_TEST_ARGUMENTS),
+        how=format_download_hint("fashion_mnist", ", or apt install dataset-fashion-mnist"),
     ),
     Dataset(
         name="stl10",
@@ -100,7 +100,7 @@ FURTHER = (
             f"{STL10}test_y.bin": "36f9794fa4beb8a2c72628de14fa638e",
         },
         torchvision=("STL10", ({"split": "test"},)),
-        how=by_download("stl10"),
+        how=format_download_hint("stl10"),
     ),
     Dataset(
         name="gtsrb",
@@ -118,12 +118,12 @@ FURTHER = (
             "gtsrb/GTSRB_Final_Test_GT.zip": "fe31e9c9270bbcd7b84b7f21a9d9d9e5",
         },
         torchvision=("GTSRB", ({"split": "train"}, {"split": "test"})),
-        how=by_download("gtsrb"),
+        how=format_download_hint("gtsrb"),
     ),
     Dataset(
         name="pcam",
         title="PatchCamelyon",
-        files=_valid((f"{PCAM}{{}}_y.h5", f"{PCAM}{{}}_x.h5")),
+        files=_valid_split_paths((f"{PCAM}{{}}_y.h5", f"{PCAM}{{}}_x.h5")),
         reader="readers.binary.pcam",
         expected={"train": 262_144, "validation": 32_768, "test": 32_768},
         sums={
@@ -136,17 +136,17 @@ FURTHER = (
         },
         torchvision=("PCAM", ({"split": "train"}, {"split": "val"}, {"split": "test"})),
         library="h5py",
-        how=by_download("pcam", " (pip install gdown first)"),
+        how=format_download_hint("pcam", " (pip install gdown first)"),
     ),
     Dataset(
         name="country211",
         title="Country211",
-        files=_valid(("country211/{}", "country211/test")),
+        files=_valid_split_paths(("country211/{}", "country211/test")),
         reader="readers.image_folders.country211",
         expected={"train": 31_650, "validation": 10_550, "test": 21_100},
         sums={"country211.tgz": "84988d7644798601126c29e9877aab6a"},
         torchvision=("Country211", ({"split": "test"},)),
-        how=by_download("country211"),
+        how=format_download_hint("country211"),
     ),
     Dataset(
         name="fer2013",
@@ -168,12 +168,12 @@ FURTHER = (
     Dataset(
         name="rendered_sst2",
         title="Rendered SST2",
-        files=_valid(("rendered-sst2/{}", "rendered-sst2/test")),
+        files=_valid_split_paths(("rendered-sst2/{}", "rendered-sst2/test")),
         reader="readers.image_folders.rendered_sst2",
         expected={"train": 6_920, "validation": 872, "test": 1_821},
         sums={"rendered-sst2.tgz": "2384d08e9dcfa4bd55b324e610496ee5"},
         torchvision=("RenderedSST2", ({"split": "test"},)),
-        how=by_download("rendered_sst2"),
+        how=format_download_hint("rendered_sst2"),
     ),
     Dataset(
         name="digits",

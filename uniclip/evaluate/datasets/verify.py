@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset
 
-State = Literal["here", "partly", "missing", "differs", "damaged"]
+Availability = Literal["here", "partly", "missing", "differs", "damaged"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class DatasetStatus:
     """One data set as it was found."""
 
     dataset: Dataset
-    counts: dict[Part, int] = field(default_factory=dict)
+    counts: dict[SplitName, int] = field(default_factory=dict)
     """Pictures of each part of the set itself that is here."""
     missing: str | None = None
     """The first thing that is not here, and how to get it."""
@@ -30,80 +30,80 @@ class Found:
     """Of each file whose sum was compared: whether it is the published one."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> Availability:
         """In one word; `differs`: other numbers or sums than published."""
         if self.damaged is not None:
             return "damaged"
         if not self.counts:
             return "missing"
-        if not all(self.sums.values()) or any(self.surprising(part) for part in self.counts):
+        if not all(self.sums.values()) or any(self.surprising(split) for split in self.counts):
             return "differs"
         return "here" if self.missing is None else "partly"
 
-    def surprising(self, part: Part) -> bool:
+    def surprising(self, split: SplitName) -> bool:
         """Whether a part has another number of pictures than published."""
-        return self.counts[part] != self.dataset.expected.get(part, self.counts[part])
+        return self.counts[split] != self.dataset.expected.get(split, self.counts[split])
 
     def lines(self) -> Iterator[str]:
         """What there is to say, the numbers first."""
         if self.counts:
-            yield ", ".join(self._counted(part) for part in self.counts)
+            yield ", ".join(self._counted(split) for split in self.counts)
         if self.damaged is not None:
             yield self.damaged
         if self.missing is not None:
             yield self.missing
-        wrong = sorted(name for name, right in self.sums.items() if not right)
-        if wrong:
-            yield f"not the published file: {', '.join(wrong)}"
+        mismatched_files = sorted(name for name, matches in self.sums.items() if not matches)
+        if mismatched_files:
+            yield f"not the published file: {', '.join(mismatched_files)}"
         elif self.sums:
             yield f"sums of {len(self.sums)} files are right"
 
-    def _counted(self, part: Part) -> str:
-        published = f" (published: {self.dataset.expected.get(part, 0):,})"
-        held = " (a tenth held out)" if self.dataset.held_out and part == "train" else ""
-        return f"{part} {self.counts[part]:,}{published if self.surprising(part) else ''}{held}"
+    def _counted(self, split: SplitName) -> str:
+        published = f" (published: {self.dataset.expected.get(split, 0):,})"
+        held_out_note = " (a tenth held out)" if self.dataset.held_out and split == "train" else ""
+        return f"{split} {self.counts[split]:,}{published if self.surprising(split) else ''}{held_out_note}"
 
 
-def look(dataset: Dataset, root: str | Path, sums: bool = False) -> Found:
+def verify_dataset(dataset: Dataset, root: str | Path, check_md5: bool = False) -> DatasetStatus:
     """Reads index files, and with `sums` whole files; never a picture, and no torch.
 
     That each listed picture has a file is seen in the listings of their folders.
     """
-    counts: dict[Part, int] = {}
+    counts: dict[SplitName, int] = {}
     missing = damaged = None
-    for part in dataset.files:
-        reason = dataset.missing(root, (part,))
+    for split in dataset.files:
+        reason = dataset.missing(root, (split,))
         if reason is not None:
             missing = missing or reason
             continue
         try:
-            counts[part], paths = dataset.listed(root, part)
-            gone = _gone(paths)
-            if gone:
+            counts[split], paths = dataset.listed(root, split)
+            missing_files = _find_missing_files(paths)
+            if missing_files:
                 raise UserError(
-                    f"{dataset.name}: {len(gone):,} of {counts.pop(part):,} pictures of {part} are "
-                    f"not there, such as {gone[0]}; {dataset.how}"
+                    f"{dataset.name}: {len(missing_files):,} of {counts.pop(split):,} pictures of {split} are "
+                    f"not there, such as {missing_files[0]}; {dataset.how}"
                 )
         except UserError as error:
             damaged = damaged or str(error)
-    compared = dataset.wrong_sums(root) if sums else ()
-    return Found(
+    md5_comparisons = dataset.wrong_sums(root) if check_md5 else ()
+    return DatasetStatus(
         dataset=dataset,
         counts=counts,
         missing=missing,
         damaged=damaged,
-        sums={name: not wrong for name, wrong in compared},
+        sums={name: not differs for name, differs in md5_comparisons},
     )
 
 
-def _gone(paths: Sequence[str | Path]) -> list[str]:
+def _find_missing_files(paths: Sequence[str | Path]) -> list[str]:
     """Those of which there is no file."""
     listings: dict[str, set[str]] = {}
-    gone = []
+    missing_files = []
     for path in map(str, paths):
         folder, name = os.path.split(path)
         if folder not in listings:
             listings[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
         if name not in listings[folder] and not os.path.exists(path):  # case may not matter there
-            gone.append(path)
-    return gone
+            missing_files.append(path)
+    return missing_files

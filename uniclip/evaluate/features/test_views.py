@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from uniclip import data, rng
 from uniclip.augmentation import transform
 from uniclip.evaluate.features import split_features
-from uniclip.evaluate.protocols.protocol import TEST_VIEWS
+from uniclip.evaluate.protocols.protocol import TEST_VIEWS_VERSION
 
 if TYPE_CHECKING:
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
 
 Float32 = NDArray[np.float32]
 
@@ -32,26 +32,26 @@ class View:
 
 
 @lru_cache(maxsize=6)
-def view(source: Any, kind: Literal["weak", "strong"], number: int, side: int) -> View:
+def draw_view(source: Any, kind: Literal["weak", "strong"], number: int, image_size: int) -> View:
     """The same for every model: drawn by a key that knows no seed of a run; never the evaluation's.
 
     source: a data section whose test part is looked at. side: in pixels.
     """
-    test = split_features.opened(source, "test")
-    key = rng.key("evaluate", source.name, TEST_VIEWS, kind, number)
-    drawn = data.views(source, kind, key, test.ids, identity=0)
-    canvas = test.pixels(np.arange(len(test)))
-    return View(transform.apply(canvas, drawn, side), transform.describe(drawn))
+    test = split_features.open_split_cached(source, "test")
+    key = rng.derive_key("evaluate", source.name, TEST_VIEWS_VERSION, kind, number)
+    drawn = data.sample_view(source, kind, key, test.ids, identity=0)
+    images = test.pixels(np.arange(len(test)))
+    return View(transform.apply_augmentation(images, drawn, image_size), transform.encode_as_vector(drawn))
 
 
-def told(pretrained: Pretrained, source: Any) -> Iterator[tuple[str, Float32]]:
+def embed_under_conditions(pretrained: PretrainedModel, source: Any) -> Iterator[tuple[str, Float32]]:
     """Unit rows (n, D) of one strong view of each test picture, told the true vectors, "nothing
     done" (identity), and the next sample's (wrong)."""
-    seen = view(source, "strong", 0, pretrained.config.model.image.pixels)
-    kinds = {
-        "true": seen.vectors,
-        "identity": np.zeros_like(seen.vectors),
-        "wrong": np.roll(seen.vectors, -1, axis=0),
+    strong_view = draw_view(source, "strong", 0, pretrained.config.model.image.pixels)
+    vectors_by_condition = {
+        "true": strong_view.vectors,
+        "identity": np.zeros_like(strong_view.vectors),
+        "wrong": np.roll(strong_view.vectors, -1, axis=0),
     }
-    for kind, vectors in kinds.items():
-        yield kind, pretrained.embed_images(seen.pixels, vectors=vectors)
+    for condition, vectors in vectors_by_condition.items():
+        yield condition, pretrained.embed_images(strong_view.pixels, vectors=vectors)

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from uniclip.config import compose
-from uniclip.config.binding import bind, setting
-from uniclip.errors import UserError, unknown
+from uniclip.config.binding import bind, config_field
+from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets, prompts
 from uniclip.evaluate.protocols import protocol
-from uniclip.evaluate.protocols.protocol import OTHERS, Protocol
+from uniclip.evaluate.protocols.protocol import DEFAULT_DATASET, Protocol
 
 FOLDER = "protocol"
-FITTING: dict[str, tuple[str, ...]] = {
+ALLOWED_METRICS: dict[str, tuple[str, ...]] = {
     "classification": ("accuracy", "mean_per_class"),
     "multilabel": ("map11", "map"),
     "retrieval": ("recall",),
@@ -37,59 +37,59 @@ FITTING: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnProtocol:
+class CustomProtocol:
     """What the file says."""
 
     name: str
     like: Literal["clip2021", "slip2021", "laion_cb"] = "clip2021"
-    templates: dict[str, tuple[str, ...]] = setting(dict)
+    templates: dict[str, tuple[str, ...]] = config_field(dict)
     """By data set; of captions for retrieval."""
-    names: dict[str, dict[str, Union[str, tuple[str, ...]]]] = setting(dict)
+    names: dict[str, dict[str, Union[str, tuple[str, ...]]]] = config_field(dict)
     """By data set and class; classes that are not named here are called as in `like`."""
-    metrics: dict[str, Literal["accuracy", "mean_per_class", "map11", "map"]] = setting(dict)
+    metrics: dict[str, Literal["accuracy", "mean_per_class", "map11", "map"]] = config_field(dict)
 
 
-def found(name: str, folders: Sequence[Path]) -> str | dict[str, Any]:
+def resolve_protocol(name: str, folders: Sequence[Path]) -> str | dict[str, Any]:
     """What `runtime.protocol` is for the protocol of that name: a published one's name, or all that
     the user's file says, so that a worker needs no file of hers; `UserError` if it is faulty."""
-    own = {path.stem: path for f in folders for path in sorted((f / FOLDER).glob("*.yaml"))}
-    for taken in sorted(own.keys() & protocol.PROTOCOLS.keys()):
-        raise UserError(f"{own[taken]}: {taken} is a published protocol; call yours otherwise")
+    user_files = {path.stem: path for f in folders for path in sorted((f / FOLDER).glob("*.yaml"))}
+    for reserved_name in sorted(user_files.keys() & protocol.PROTOCOLS.keys()):
+        raise UserError(f"{user_files[reserved_name]}: {reserved_name} is a published protocol; call yours otherwise")
     if name in protocol.PROTOCOLS:
         return name
-    if name not in own:
-        raise unknown("protocol", name, [*protocol.PROTOCOLS, *own])
-    said = compose.read(own[name])
-    if not isinstance(said, dict):
-        raise UserError(f"{own[name]} is no protocol: write templates:, names: or metrics:")
-    said = {**said, "name": name}
-    chosen(said)
-    return said
+    if name not in user_files:
+        raise make_unknown_name_error("protocol", name, [*protocol.PROTOCOLS, *user_files])
+    definition = compose.load_yaml(user_files[name])
+    if not isinstance(definition, dict):
+        raise UserError(f"{user_files[name]} is no protocol: write templates:, names: or metrics:")
+    definition = {**definition, "name": name}
+    build_protocol(definition)
+    return definition
 
 
-def chosen(said: str | Mapping[str, Any]) -> Protocol:
+def build_protocol(definition: str | Mapping[str, Any]) -> Protocol:
     """The protocol that `runtime.protocol` stands for; `UserError` if it is faulty."""
-    if isinstance(said, str):
-        return protocol.published(said)
-    where = f"protocol {said.get('name')}"
-    own: OwnProtocol = bind(OwnProtocol, said, f"{where}: ")
-    base = protocol.published(own.like)
+    if isinstance(definition, str):
+        return protocol.get_published_protocol(definition)
+    context = f"protocol {definition.get('name')}"
+    custom_protocol: CustomProtocol = bind(CustomProtocol, definition, f"{context}: ")
+    base = protocol.get_published_protocol(custom_protocol.like)
     templates = {
-        _set(name): _templates(name, given, where) for name, given in own.templates.items()
+        _canonical_name(name): _validate_templates(name, dataset_templates, context) for name, dataset_templates in custom_protocol.templates.items()
     }
     names = {
-        _set(name): {c: (n,) if isinstance(n, str) else n for c, n in of.items()}
-        for name, of in own.names.items()
+        _canonical_name(name): {c: (n,) if isinstance(n, str) else n for c, n in dataset_names.items()}
+        for name, dataset_names in custom_protocol.names.items()
     }
-    for name, metric in own.metrics.items():
-        fitting = FITTING[datasets.get(name).kind]
-        if metric not in fitting:
-            said = " or ".join(fitting)
-            raise UserError(f"{where}: {name} is judged by {said}, not by {metric}")
-    metrics = {**dict(base.metrics), **{_set(n): m for n, m in own.metrics.items()}}
+    for name, metric in custom_protocol.metrics.items():
+        allowed_metrics = ALLOWED_METRICS[datasets.get(name).kind]
+        if metric not in allowed_metrics:
+            definition = " or ".join(allowed_metrics)
+            raise UserError(f"{context}: {name} is judged by {definition}, not by {metric}")
+    metrics = {**dict(base.metrics), **{_canonical_name(n): m for n, m in custom_protocol.metrics.items()}}
     return replace(
         base,
-        name=own.name,
+        name=custom_protocol.name,
         like=base.name,
         own_templates=templates,
         own_names=names,
@@ -97,13 +97,13 @@ def chosen(said: str | Mapping[str, Any]) -> Protocol:
     )
 
 
-def _set(name: str) -> str:
+def _canonical_name(name: str) -> str:
     """The name under which a data set is known."""
-    return name if name == OTHERS else datasets.get(name).name
+    return name if name == DEFAULT_DATASET else datasets.get(name).name
 
 
-def _templates(name: str, given: tuple[str, ...], where: str) -> tuple[str, ...]:
-    checked = prompts.checked(given, f"{where}: {name}")
-    if name != OTHERS and datasets.get(name).kind == "retrieval" and len(checked) > 1:
-        raise UserError(f"{where}: {name} takes one template, for its captions")
-    return checked
+def _validate_templates(name: str, templates: tuple[str, ...], context: str) -> tuple[str, ...]:
+    valid_templates = prompts.validate_templates(templates, f"{context}: {name}")
+    if name != DEFAULT_DATASET and datasets.get(name).kind == "retrieval" and len(valid_templates) > 1:
+        raise UserError(f"{context}: {name} takes one template, for its captions")
+    return valid_templates

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from uniclip.config.binding import plain
-from uniclip.errors import unknown
+from uniclip.config.binding import to_builtins
+from uniclip.errors import make_unknown_name_error
 from uniclip.evaluate import datasets, prompts
 
 VERSION = 1
@@ -21,28 +21,28 @@ VERSION = 1
 PROBE_VERSION = 2
 """Of linear probes: 2 since they are sought along principal axes, partly in float32."""
 
-TEST_VIEWS = 1
+TEST_VIEWS_VERSION = 1
 """Raised when the views of test pictures that are asked about are drawn in another way."""
 
-DEPTHS = (1, 5, 10)
+RECALL_KS = (1, 5, 10)
 """The k of R@k."""
 
-STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
+L2_VALUES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 """The L2 strengths that a probe of our own benchmarks chooses from, from strong to weak."""
 
-TOLERANCE = 1e-4
+GRADIENT_TOLERANCE = 1e-4
 """Largest absolute component of the gradient at which a probe's fit ends."""
 
-RETRIEVAL = {
+RETRIEVAL_RECORD = {
     "metric": "recall, right when the caption is; ties at their expectation",
-    "depths": list(DEPTHS),
+    "depths": list(RECALL_KS),
     "features": "embedding",
     "version": VERSION,
 }
 """What retrieval scores state."""
 
 
-def zero_shot(templates: Sequence[str], names: Any) -> dict[str, Any]:
+def build_zero_shot_record(templates: Sequence[str], names: Any) -> dict[str, Any]:
     """What zero-shot scores state; names: the prompt names of each class."""
     return {
         "metric": "accuracy",
@@ -53,13 +53,13 @@ def zero_shot(templates: Sequence[str], names: Any) -> dict[str, Any]:
     }
 
 
-def probe() -> dict[str, Any]:
+def build_probe_record() -> dict[str, Any]:
     """What linear-probe scores of our own benchmarks state."""
     return {
         "metric": "accuracy",
         "classifier": "logistic regression by L-BFGS, standardised features",
-        "strengths": list(STRENGTHS),
-        "tolerance": TOLERANCE,
+        "strengths": list(L2_VALUES),
+        "tolerance": GRADIENT_TOLERANCE,
         "selection": "validation, refit on train + validation",
         "features": "trunk",
         "version": PROBE_VERSION,
@@ -72,12 +72,12 @@ Metric = Literal["accuracy", "mean_per_class", "map11", "map", "recall"]
 """Share of pictures; mean recall of the classes present; 11-point interpolated mAP (VOC 2007);
 non-interpolated mAP; R@k both ways."""
 
-OTHERS = "*"
+DEFAULT_DATASET = "*"
 """In a user's own protocol: every set with classes that it does not name."""
 
 
 @dataclass(frozen=True)
-class Transform:
+class Preprocessing:
     """How a test picture becomes the model's input."""
 
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
@@ -87,7 +87,7 @@ class Transform:
 
 
 @dataclass(frozen=True)
-class Probing:
+class LinearProbeConfig:
     """How the linear probe is made.
 
     The strength lambda multiplies half the squared weights beside the sum of the samples' losses
@@ -104,7 +104,7 @@ class Probing:
     highest: int = 6
     per_decade: int = 8
     apart: int = 16
-    tolerance: float = TOLERANCE
+    tolerance: float = GRADIENT_TOLERANCE
     classifier: str = "logistic regression by L-BFGS (one against the rest where multi-label)"
     selection: str = "the metric on validation, the stronger of a tie; refit on train + validation"
     version: int = PROBE_VERSION
@@ -124,8 +124,8 @@ class Protocol:
     """The ensemble of templates of ImageNet."""
     caption: str
     """The template of a caption in retrieval."""
-    transform: Transform
-    probing: Probing
+    transform: Preprocessing
+    probing: LinearProbeConfig
     metrics: tuple[tuple[str, Metric], ...]
     """Metric by data set; accuracy for the others, recall for retrieval."""
     difficult: Literal["excluded", "present"]
@@ -143,9 +143,9 @@ class Protocol:
 
     def metric(self, dataset: str) -> Metric:
         """The metric of a data set; with several labels, that of VOC 2007 if none is stated."""
-        stated = dict(self.metrics)
-        kinds: dict[str, Metric] = {"retrieval": "recall", "multilabel": stated["voc2007"]}
-        return stated.get(dataset) or kinds.get(datasets.get(dataset).kind, "accuracy")
+        metric_by_dataset = dict(self.metrics)
+        metric_by_kind: dict[str, Metric] = {"retrieval": "recall", "multilabel": metric_by_dataset["voc2007"]}
+        return metric_by_dataset.get(dataset) or metric_by_kind.get(datasets.get(dataset).kind, "accuracy")
 
     def templates(self, dataset: str) -> tuple[str, ...]:
         """The templates of a data set, each with one {} for a name; of a caption for retrieval."""
@@ -153,28 +153,28 @@ class Protocol:
             return self.own_templates[dataset]
         if datasets.get(dataset).kind == "retrieval":
             return (self.caption,)
-        if OTHERS in self.own_templates:
-            return self.own_templates[OTHERS]
-        asked = self.imagenet if dataset == "imagenet" else dataset
-        return prompts.templates(asked, self.like or self.name)
+        if DEFAULT_DATASET in self.own_templates:
+            return self.own_templates[DEFAULT_DATASET]
+        template_set = self.imagenet if dataset == "imagenet" else dataset
+        return prompts.get_templates(template_set, self.like or self.name)
 
     def listed(self, dataset: str) -> Any:
         """All that is said of a data set's class names, as plain JSON."""
-        published, own = prompts.listed(dataset), self.own_names.get(dataset)
-        return [published, plain(own)] if own else published
+        published_entry, custom_names = prompts.get_class_name_entry(dataset), self.own_names.get(dataset)
+        return [published_entry, to_builtins(custom_names)] if custom_names else published_entry
 
     def names(self, dataset: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """What each class is called in a prompt; `UserError` for names of a class that is none."""
-        own = self.own_names.get(dataset, {})
-        for key in own:
+        custom_names = self.own_names.get(dataset, {})
+        for key in custom_names:
             if key not in classes:
-                raise unknown(f"class of {dataset} in protocol {self.name}", key, classes)
-        return {**prompts.names(dataset, classes, self.like or self.name), **own}
+                raise make_unknown_name_error(f"class of {dataset} in protocol {self.name}", key, classes)
+        return {**prompts.get_class_names(dataset, classes, self.like or self.name), **custom_names}
 
-    def judgement(self, dataset: str, classes: Sequence[str]) -> Judgement:
+    def judgement(self, dataset: str, classes: Sequence[str]) -> DatasetProtocol:
         """How `dataset` is judged; classes: its own keys of them, in the order of its labels."""
         names, kind = self.names(dataset, classes), datasets.get(dataset).kind
-        return Judgement(
+        return DatasetProtocol(
             dataset=dataset,
             metric=self.metric(dataset),
             difficult=self.difficult if kind == "multilabel" else None,
@@ -186,7 +186,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class DatasetProtocol:
     """How one data set is judged, its classes known."""
 
     dataset: str
@@ -195,8 +195,8 @@ class Judgement:
     templates: tuple[str, ...]
     names: tuple[tuple[str, tuple[str, ...]], ...]
     """What each class is called in a prompt, by the data set's own key, in the order of labels."""
-    transform: Transform
-    probing: Probing | None
+    transform: Preprocessing
+    probing: LinearProbeConfig | None
 
 
 _MEAN_PER_CLASS: tuple[tuple[str, Metric], ...] = (
@@ -213,8 +213,8 @@ PROTOCOLS = {
             name="clip2021",
             imagenet="imagenet80",
             caption="a photo of {}",
-            transform=Transform("bicubic"),
-            probing=Probing("trunk", "as it is"),
+            transform=Preprocessing("bicubic"),
+            probing=LinearProbeConfig("trunk", "as it is"),
             metrics=(*_MEAN_PER_CLASS, ("voc2007", "map11")),
             difficult="excluded",
             whole=(),
@@ -224,8 +224,8 @@ PROTOCOLS = {
             name="slip2021",
             imagenet="imagenet7",
             caption="{}",
-            transform=Transform("bilinear"),
-            probing=Probing("trunk", "as it is"),
+            transform=Preprocessing("bilinear"),
+            probing=LinearProbeConfig("trunk", "as it is"),
             metrics=(*_MEAN_PER_CLASS, ("voc2007", "map11")),
             difficult="excluded",
             whole=(),
@@ -239,8 +239,8 @@ PROTOCOLS = {
             name="laion_cb",
             imagenet="imagenet80",
             caption="{}",
-            transform=Transform("bicubic"),
-            probing=Probing("embedding", "unit rows", highest=2, per_decade=12),
+            transform=Preprocessing("bicubic"),
+            probing=LinearProbeConfig("embedding", "unit rows", highest=2, per_decade=12),
             metrics=(("voc2007", "map"),),
             difficult="present",
             whole=("sun397", "caltech101", "eurosat"),  # so there is none left to fit a probe to
@@ -254,11 +254,11 @@ PROTOCOLS = {
 }
 """Radford et al. (2021); Mu et al. (2021), as their code does it; CLIP_benchmark 1.6."""
 
-DEFAULT = "clip2021"
+DEFAULT_PROTOCOL = "clip2021"
 
 
-def published(name: str) -> Protocol:
+def get_published_protocol(name: str) -> Protocol:
     """The published protocol of that name; `UserError` if there is none."""
     if name not in PROTOCOLS:
-        raise unknown("protocol", name, PROTOCOLS)
+        raise make_unknown_name_error("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from uniclip.evaluate import metrics
 from uniclip.evaluate.checks import label_order
 from uniclip.evaluate.metrics import Float
-from uniclip.evaluate.protocols.protocol import Judgement, Metric
+from uniclip.evaluate.protocols.protocol import DatasetProtocol, Metric
 from uniclip.evaluate.scoring import linear_probe, zero_shot
-from uniclip.evaluate.scoring.linear_probe import Probed
-from uniclip.evaluate.scoring.retrieval import ranks
-from uniclip.evaluate.scoring.score_card import Sheet
+from uniclip.evaluate.scoring.linear_probe import LinearProbeResult
+from uniclip.evaluate.scoring.retrieval import rank_keys
+from uniclip.evaluate.scoring.score_card import ScoreCard
 
-TOP = 5
+TOP_K = 5
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """What is true of n pictures of a data set."""
 
     labels: NDArray[Any]
@@ -40,34 +40,34 @@ class Truth:
         return self.labels.ndim == 2
 
 
-def truth_of(
+def build_ground_truth(
     labels: NDArray[Any],
     classes: Sequence[str],
     difficult: NDArray[np.bool_] | None = None,
-    judgement: Judgement | None = None,
-) -> Truth:
+    dataset_protocol: DatasetProtocol | None = None,
+) -> GroundTruth:
     """The truth as a protocol sees it: difficult (n, C) labels are left out, or count as present.
 
     labels: (n,) int64, or (n, C) of 0 and 1.
     """
     if difficult is not None:
-        as_present = judgement is not None and judgement.difficult == "present"
+        as_present = dataset_protocol is not None and dataset_protocol.difficult == "present"
         labels = np.where(difficult, 1 if as_present else -1, labels)
-    return Truth(labels, tuple(classes))
+    return GroundTruth(labels, tuple(classes))
 
 
-def prompts(judgement: Judgement) -> list[list[str]]:
+def build_prompts(dataset_protocol: DatasetProtocol) -> list[list[str]]:
     """The prompts of each class, in the order of labels."""
-    return [zero_shot.prompts(judgement.templates, names) for _, names in judgement.names]
+    return [zero_shot.fill_templates(dataset_protocol.templates, names) for _, names in dataset_protocol.names]
 
 
 def score_zero_shot(
-    sheet: Sheet,
-    judgement: Judgement,
+    score_card: ScoreCard,
+    dataset_protocol: DatasetProtocol,
     images: NDArray[Any],
     classifier: NDArray[Any],
-    truth: Truth,
-    scale: float,
+    truth: GroundTruth,
+    logit_scale: float,
 ) -> None:
     """Put `zeroshot` on the sheet, and beside it top-5, mean per class, ECE and the alarm.
 
@@ -75,84 +75,84 @@ def score_zero_shot(
     model's multiplier of cosines; it moves the calibration error alone.
     """
     if truth.several:
-        _several(sheet, "zeroshot", judgement.metric, images @ classifier.T, truth)
+        _add_multilabel_scores(score_card, "zeroshot", dataset_protocol.metric, images @ classifier.T, truth)
         return
-    found = ranks(images, classifier, np.arange(len(images)), truth.labels, tie=0)
-    prediction, confidence = zero_shot.predict(images, classifier, scale)
-    _single(sheet, "zeroshot", judgement.metric, found.hits(1), prediction, truth)
-    if len(truth.classes) > TOP:
-        sheet.add(
+    label_ranks = rank_keys(images, classifier, np.arange(len(images)), truth.labels, tie=0)
+    prediction, confidence = zero_shot.predict(images, classifier, logit_scale)
+    _add_single_label_scores(score_card, "zeroshot", dataset_protocol.metric, label_ranks.hits(1), prediction, truth)
+    if len(truth.classes) > TOP_K:
+        score_card.add(
             "zeroshot.top5",
-            found.hits(TOP),
+            label_ranks.hits(TOP_K),
             kind="accuracy",
-            chance=TOP / len(truth.classes),
-            shown_only=True,
+            chance=TOP_K / len(truth.classes),
+            report_only=True,
         )
-    error = metrics.calibration_error(confidence, found.hits(1))
-    sheet.note("zeroshot.ece", error, kind="error", samples=len(images), shown_only=True)
-    renaming = label_order.renaming(prediction, truth.labels, len(truth.classes))
-    sheet.keep("zeroshot.renamed", np.array([renaming.accuracy, renaming.renamed]))
-    sheet.keep("zeroshot.alarm", np.array([renaming.alarm]))
+    ece = metrics.calibration_error(confidence, label_ranks.hits(1))
+    score_card.note("zeroshot.ece", ece, kind="error", samples=len(images), shown_only=True)
+    permutation = label_order.find_class_permutation(prediction, truth.labels, len(truth.classes))
+    score_card.keep("zeroshot.renamed", np.array([permutation.accuracy, permutation.renamed]))
+    score_card.keep("zeroshot.alarm", np.array([permutation.alarm]))
 
 
 def score_probe(
-    sheet: Sheet,
-    judgement: Judgement,
-    made: Probed,
-    test: NDArray[Any],
-    truth: Truth,
+    score_card: ScoreCard,
+    dataset_protocol: DatasetProtocol,
+    probe_result: LinearProbeResult,
+    test_features: NDArray[Any],
+    truth: GroundTruth,
 ) -> None:
     """Put `probe` on the sheet: of `linear_probe.protocol_probe`, on features `test` (n, F)."""
-    assert judgement.probing is not None, judgement.dataset
-    scores = made.probe.decide(linear_probe.scaled(test, judgement.probing))
+    assert dataset_protocol.probing is not None, dataset_protocol.dataset
+    scores = probe_result.probe.decide(linear_probe.scale_features(test_features, dataset_protocol.probing))
     if truth.several:
-        _several(sheet, "probe", judgement.metric, scores, truth)
+        _add_multilabel_scores(score_card, "probe", dataset_protocol.metric, scores, truth)
     else:
-        outcome = metrics.correct(scores, truth.labels)
-        _single(sheet, "probe", judgement.metric, outcome, scores.argmax(axis=1), truth)
-    sheet.keep("probe.strength", np.array([made.strength]))
-    sheet.keep("probe.gradient", np.array([made.probe.gradient]))
-    sheet.keep("probe.validation", np.array([made.validation]))
+        outcome = metrics.top_k_correct(scores, truth.labels)
+        _add_single_label_scores(score_card, "probe", dataset_protocol.metric, outcome, scores.argmax(axis=1), truth)
+    score_card.keep("probe.strength", np.array([probe_result.strength]))
+    score_card.keep("probe.gradient", np.array([probe_result.probe.gradient]))
+    score_card.keep("probe.validation", np.array([probe_result.validation]))
 
 
-def _single(
-    sheet: Sheet,
+def _add_single_label_scores(
+    score_card: ScoreCard,
     name: Literal["zeroshot", "probe"],
     metric: Metric,
     outcome: Float,
     prediction: NDArray[np.int64],
-    truth: Truth,
+    truth: GroundTruth,
 ) -> None:
     """The protocol's metric under `name`; the other of accuracy and mean per class beside it."""
     chance = 1 / len(truth.classes)
     mean = metrics.mean_per_class(outcome, truth.labels)
     samples = len(outcome)
     if metric == "mean_per_class":
-        sheet.note(name, mean, kind="accuracy", samples=samples, chance=chance)
-        sheet.add(f"{name}.accuracy", outcome, kind="accuracy", chance=chance, shown_only=True)
+        score_card.note(name, mean, kind="accuracy", samples=samples, chance=chance)
+        score_card.add(f"{name}.accuracy", outcome, kind="accuracy", chance=chance, report_only=True)
     else:
-        sheet.add(name, outcome, kind="accuracy", chance=chance)
-        beside = f"{name}.mean_per_class"
-        sheet.note(beside, mean, kind="accuracy", samples=samples, chance=chance, shown_only=True)
-    sheet.keep(f"{name}.prediction", prediction.astype(np.int16))
+        score_card.add(name, outcome, kind="accuracy", chance=chance)
+        secondary_name = f"{name}.mean_per_class"
+        score_card.note(secondary_name, mean, kind="accuracy", samples=samples, chance=chance, shown_only=True)
+    score_card.keep(f"{name}.prediction", prediction.astype(np.int16))
 
 
-def _several(
-    sheet: Sheet, name: Literal["zeroshot", "probe"], metric: Metric, scores: Float, truth: Truth
+def _add_multilabel_scores(
+    score_card: ScoreCard, name: Literal["zeroshot", "probe"], metric: Metric, scores: Float, truth: GroundTruth
 ) -> None:
     """The mean of the classes' average precisions under `name`; a class's with fewer shown only."""
-    chance = metrics.chance(metric, truth.labels, len(truth.classes))
-    of_class = metrics.precisions(metric, scores, truth.labels)
-    mean = float(np.nanmean(of_class))
-    sheet.note(name, mean, kind="map", samples=len(scores), chance=chance)
-    for c in np.flatnonzero(~np.isnan(of_class)).tolist():
+    chance = metrics.chance_level(metric, truth.labels, len(truth.classes))
+    class_precisions = metrics.class_average_precisions(metric, scores, truth.labels)
+    mean = float(np.nanmean(class_precisions))
+    score_card.note(name, mean, kind="map", samples=len(scores), chance=chance)
+    for c in np.flatnonzero(~np.isnan(class_precisions)).tolist():
         counted = truth.labels[:, c] >= 0
-        sheet.note(
+        score_card.note(
             f"{name}.{truth.classes[c]}",
-            float(of_class[c]),
+            float(class_precisions[c]),
             kind="map",
             samples=int(counted.sum()),
             chance=float((truth.labels[counted, c] == 1).mean()),
             shown_only=True,
         )
-    sheet.keep(f"{name}.scores", scores.astype(np.float32))
+    score_card.keep(f"{name}.scores", scores.astype(np.float32))

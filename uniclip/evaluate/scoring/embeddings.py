@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from uniclip import identity
-from uniclip.config.binding import plain
-from uniclip.errors import Stopped
+from uniclip.config.binding import to_builtins
+from uniclip.errors import StopRequested
 from uniclip.evaluate.cache import Cache
-from uniclip.evaluate.datasets.images import Pictures
-from uniclip.evaluate.protocols.protocol import Transform
+from uniclip.evaluate.datasets.images import ImageDataset
+from uniclip.evaluate.protocols.protocol import Preprocessing
 from uniclip.evaluate.scoring import zero_shot
 
 if TYPE_CHECKING:
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
 
 Float32 = NDArray[np.float32]
 
@@ -32,66 +32,66 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Embeddings:
+class CachedEncoder:
     """A model, and where its rows are kept."""
 
-    pretrained: Pretrained
+    pretrained: PretrainedModel
     cache: Cache
     stop: Callable[[], bool] = lambda: False
     """Asked at each piece of pictures and at each evaluation of a probe's loss: `Stopped` is raised
     where it says so."""
 
-    def seen(self, data: Mapping[str, Any], part: str, transform: Transform) -> dict[str, Any]:
+    def seen(self, fingerprint: Mapping[str, Any], split: str, preprocessing: Preprocessing) -> dict[str, Any]:
         """All that features of a data set's part depend on, as plain JSON."""
-        side = self.pretrained.config.model.image.pixels
+        image_size = self.pretrained.config.model.image.pixels
         return {
             "weights": self.cache.weights,
-            "data": dict(data),
-            "part": part,
-            "transform": plain(transform),
-            "pixels": side,
+            "data": dict(fingerprint),
+            "part": split,
+            "transform": to_builtins(preprocessing),
+            "pixels": image_size,
             "features": "trunk",
             "version": VERSION,
         }
 
-    def trunk(self, data: Mapping[str, Any], pictures: Pictures, transform: Transform) -> Float32:
+    def trunk(self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing) -> Float32:
         """Image-encoder features (n, F) of pictures, whose data set's fingerprint is `data`."""
-        side = self.pretrained.config.model.image.pixels
+        image_size = self.pretrained.config.model.image.pixels
 
         def embed(index: NDArray[np.int64]) -> Float32:
             if self.stop():
-                raise Stopped
-            squares = [prepared(pictures.picture(i), transform, side) for i in index.tolist()]
-            return self.pretrained.trunk(np.stack(squares))
+                raise StopRequested
+            images = [preprocess_image(dataset.picture(i), preprocessing, image_size) for i in index.tolist()]
+            return self.pretrained.trunk(np.stack(images))
 
-        what = self.seen(data, pictures.part, transform)
-        return self.cache.rows(what, len(pictures), embed)
+        key = self.seen(fingerprint, dataset.part, preprocessing)
+        return self.cache.rows(key, len(dataset), embed)
 
-    def forget(self, data: Mapping[str, Any], pictures: Pictures, transform: Transform) -> None:
+    def forget(self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing) -> None:
         """Remove what of `trunk` was kept on the way only."""
-        what = self.seen(data, pictures.part, transform)
-        self.cache.forget_chapters(what, len(pictures))
+        key = self.seen(fingerprint, dataset.part, preprocessing)
+        self.cache.forget_chapters(key, len(dataset))
 
     def texts(self, texts: Sequence[str]) -> Float32:
         """Unit rows (n, D) of texts, embedded shortest first: there is little to pad."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        by_length = [texts[i] for i in order]
+        sorted_texts = [texts[i] for i in order]
 
         def embed(index: NDArray[np.int64]) -> Float32:
-            return self.pretrained.embed_texts([by_length[i] for i in index.tolist()])
+            return self.pretrained.embed_texts([sorted_texts[i] for i in index.tolist()])
 
-        said = self._said(by_length)
-        rows = self.cache.rows(said, len(texts), embed)
-        self.cache.forget_chapters(said, len(texts))
+        key = self._said(sorted_texts)
+        rows = self.cache.rows(key, len(texts), embed)
+        self.cache.forget_chapters(key, len(texts))
         return rows[np.argsort(order)]
 
     def classifier(self, prompts: Sequence[Sequence[str]]) -> Float32:
         """One unit row a class (C, D), from its prompts."""
 
         def make() -> dict[str, NDArray[Any]]:
-            return {"rows": zero_shot.classifier(self.pretrained.embed_texts, prompts)}
+            return {"rows": zero_shot.build_classifier(self.pretrained.embed_texts, prompts)}
 
-        return self.cache.arrays(self._said([list(own) for own in prompts]), make)["rows"]
+        return self.cache.arrays(self._said([list(class_prompts) for class_prompts in prompts]), make)["rows"]
 
     def _said(self, texts: Sequence[Any]) -> dict[str, Any]:
         return {
@@ -101,13 +101,13 @@ class Embeddings:
         }
 
 
-def prepared(picture: Image.Image, transform: Transform, side: int) -> NDArray[np.uint8]:
+def preprocess_image(image: Image.Image, preprocessing: Preprocessing, image_size: int) -> NDArray[np.uint8]:
     """(3, side, side): a picture through a protocol's transform, to the bit as torchvision's Resize
     and CenterCrop make it (which take three times as long over a small picture)."""
-    short, long = sorted(picture.size)
-    longer = int(side * long / short)
-    size = (side, longer) if picture.width <= picture.height else (longer, side)
-    resized = picture.resize(size, Image.Resampling[transform.interpolation.upper()])
-    left, top = (int(round((length - side) / 2.0)) for length in size)
-    square = resized.crop((left, top, left + side, top + side))
-    return np.asarray(square, dtype=np.uint8).transpose(2, 0, 1)
+    short, long = sorted(image.size)
+    longer = int(image_size * long / short)
+    size = (image_size, longer) if image.width <= image.height else (longer, image_size)
+    resized = image.resize(size, Image.Resampling[preprocessing.interpolation.upper()])
+    left, top = (int(round((length - image_size) / 2.0)) for length in size)
+    center_crop = resized.crop((left, top, left + image_size, top + image_size))
+    return np.asarray(center_crop, dtype=np.uint8).transpose(2, 0, 1)

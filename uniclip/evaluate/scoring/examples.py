@@ -9,39 +9,39 @@ from numpy.typing import NDArray
 
 from uniclip import rng
 from uniclip.augmentation import transform
-from uniclip.evaluate.scoring.retrieval import Relation
-from uniclip.evaluate.scoring.score_card import Sheet
+from uniclip.evaluate.scoring.retrieval import ImageTextPairs
+from uniclip.evaluate.scoring.score_card import ScoreCard
 
 if TYPE_CHECKING:
     from uniclip.data import Split
 
-COUNT = 12
-SIDE = 64
-TOP = 5
+NUM_EXAMPLES = 12
+IMAGE_SIZE = 64
+NUM_CAPTIONS = 5
 
 
-def keep(
-    sheet: Sheet,
+def add_examples(
+    score_card: ScoreCard,
     split: Split,
     images: NDArray[Any],
     texts: NDArray[Any],
-    relation: Relation,
+    image_text_pairs: ImageTextPairs,
 ) -> None:
     """Keep up to 12 pictures of `split`, the same for every model, and their 5 nearest captions.
 
     examples.pixels (e, 3, 64, 64) uint8; examples.names (e,) text; examples.captions (e, 5) text,
     nearest first; examples.right (e, 5) bool; examples.similarity (e, 5) float32 cosines.
     """
-    order = rng.permutation(rng.key("evaluate", "examples"), len(split))
-    chosen = np.sort(order[:COUNT])
-    similarity = images[chosen] @ texts.T
-    top = np.argsort(-similarity, axis=1, kind="stable")[:, :TOP]
-    own = [set(relation.text[relation.image == i]) for i in chosen]
-    canvas = split.pixels(chosen)
-    sheet.keep("examples.pixels", transform.apply(canvas, transform.evaluation(len(chosen)), SIDE))
-    sheet.keep("examples.names", np.array([split.names[i] for i in chosen], dtype=np.str_))
-    sheet.keep("examples.captions", np.array(relation.texts, dtype=np.str_)[top])
-    right = [[text in mine for text in row] for row, mine in zip(top, own)]
-    sheet.keep("examples.right", np.array(right))
-    nearest = np.take_along_axis(similarity, top, axis=1)
-    sheet.keep("examples.similarity", nearest.astype(np.float32))
+    order = rng.permutation(rng.derive_key("evaluate", "examples"), len(split))
+    example_index = np.sort(order[:NUM_EXAMPLES])
+    similarity = images[example_index] @ texts.T
+    top_index = np.argsort(-similarity, axis=1, kind="stable")[:, :NUM_CAPTIONS]
+    true_texts = [set(image_text_pairs.text[image_text_pairs.image == i]) for i in example_index]
+    pixels = split.pixels(example_index)
+    score_card.keep("examples.pixels", transform.apply_augmentation(pixels, transform.build_evaluation_params(len(example_index)), IMAGE_SIZE))
+    score_card.keep("examples.names", np.array([split.names[i] for i in example_index], dtype=np.str_))
+    score_card.keep("examples.captions", np.array(image_text_pairs.texts, dtype=np.str_)[top_index])
+    is_correct = [[text in image_texts for text in row] for row, image_texts in zip(top_index, true_texts)]
+    score_card.keep("examples.right", np.array(is_correct))
+    top_similarity = np.take_along_axis(similarity, top_index, axis=1)
+    score_card.keep("examples.similarity", top_similarity.astype(np.float32))

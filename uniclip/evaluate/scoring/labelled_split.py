@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.scoring import linear_probe, zero_shot
-from uniclip.evaluate.scoring.score_card import Sheet
+from uniclip.evaluate.scoring.score_card import ScoreCard
 
 if TYPE_CHECKING:
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.data import Split
 
 
 def score_zero_shot(
-    sheet: Sheet,
+    score_card: ScoreCard,
     label: str,
-    pretrained: Pretrained,
+    pretrained: PretrainedModel,
     split: Split,
     images: NDArray[Any],
     templates: Sequence[str],
@@ -38,43 +38,43 @@ def score_zero_shot(
     if not len(rows):
         return
     classes, labels = split.classes[label], split.labels[label][rows]
-    prompts = [zero_shot.prompts(templates, n) for n in zero_shot.in_order(names, classes)]
-    classifier = zero_shot.classifier(pretrained.embed_texts, prompts)
+    prompts = [zero_shot.fill_templates(templates, n) for n in zero_shot.order_class_names(names, classes)]
+    classifier = zero_shot.build_classifier(pretrained.embed_texts, prompts)
     result = zero_shot.classify(images[rows], classifier, labels, pretrained.image_text_scale())
-    zero_shot.score(sheet, label, result, labels, classes)
+    zero_shot.add_zero_shot_scores(score_card, label, result, labels, classes)
 
 
 def score_probe(
-    sheet: Sheet, label: str, pretrained: Pretrained, source: Any, test: Split, seen: NDArray[Any]
+    score_card: ScoreCard, label: str, pretrained: PretrainedModel, source: Any, test: Split, test_features: NDArray[Any]
 ) -> None:
     """Put probe.<label> on the sheet, if every split has a picture with that label.
 
     seen: (n, F) image-encoder features of the test split.
     """
     splits = (
-        split_features.opened(source, "train"),
-        split_features.opened(source, "validation"),
+        split_features.open_split_cached(source, "train"),
+        split_features.open_split_cached(source, "validation"),
         test,
     )
     rows = [np.flatnonzero(split.labels[label] >= 0) for split in splits]
-    if any(len(chosen) == 0 for chosen in rows):
+    if any(len(labelled_rows) == 0 for labelled_rows in rows):
         return
-    known = [split_features.trunk(pretrained, s, chosen) for s, chosen in zip(splits[:2], rows)]
-    train, validation, tested = (
-        linear_probe.Part(of_split, split.labels[label][chosen])
-        for of_split, split, chosen in zip([*known, seen[rows[2]]], splits, rows)
+    fit_features = [split_features.compute_image_features(pretrained, s, labelled_rows) for s, labelled_rows in zip(splits[:2], rows)]
+    train, validation, test_set = (
+        linear_probe.LabelledFeatures(image_features, split.labels[label][labelled_rows])
+        for image_features, split, labelled_rows in zip([*fit_features, test_features[rows[2]]], splits, rows)
     )
-    classes, labels = test.classes[label], tested.labels
-    predicted, probe = linear_probe.linear_probe(train, validation, tested, len(classes))
-    outcome = (predicted == labels).astype(np.float64)
-    zero_shot.per_class(sheet, f"probe.{label}", outcome, labels, classes)
-    sheet.keep(f"probe.{label}.prediction", predicted.astype(np.int16))
-    sheet.keep(f"probe.{label}.strength", np.array([probe.strength]))
-    sheet.keep(f"probe.{label}.gradient", np.array([probe.gradient]))
+    classes, labels = test.classes[label], test_set.labels
+    prediction, probe = linear_probe.fit_and_predict(train, validation, test_set, len(classes))
+    outcome = (prediction == labels).astype(np.float64)
+    zero_shot.add_accuracy_per_class(score_card, f"probe.{label}", outcome, labels, classes)
+    score_card.keep(f"probe.{label}.prediction", prediction.astype(np.int16))
+    score_card.keep(f"probe.{label}.strength", np.array([probe.strength]))
+    score_card.keep(f"probe.{label}.gradient", np.array([probe.gradient]))
 
 
-def keep_truth(sheet: Sheet, split: Split) -> None:
+def add_ground_truth(score_card: ScoreCard, split: Split) -> None:
     """Keep the samples' ids (n,) uint64 and labels (n,) int16 (-1 = none) beside the outcomes."""
-    sheet.keep("ids", split.ids)
+    score_card.keep("ids", split.ids)
     for label, values in split.labels.items():
-        sheet.keep(f"labels.{label}", values.astype(np.int16))
+        score_card.keep(f"labels.{label}", values.astype(np.int16))

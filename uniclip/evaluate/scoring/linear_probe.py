@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from uniclip.evaluate import metrics
 from uniclip.evaluate.metrics import Int
-from uniclip.evaluate.protocols.protocol import STRENGTHS, TOLERANCE, Metric, Probing
-from uniclip.evaluate.scoring.logistic_regression import Probe, Problem
+from uniclip.evaluate.protocols.protocol import L2_VALUES, GRADIENT_TOLERANCE, Metric, LinearProbeConfig
+from uniclip.evaluate.scoring.logistic_regression import LogisticRegressionFit, LogisticRegression
 
-Judge = Callable[[Probe], float]
+ScoreFunction = Callable[[LogisticRegressionFit], float]
 
 
-class Fits(Protocol):
+class ProbeFitter(Protocol):
     """What fits probes to one part: `logistic.Problem`, or one whose fits are kept."""
 
     @property
@@ -32,17 +32,17 @@ class Fits(Protocol):
         """How many there are."""
 
     def fit(
-        self, strength: float, start: Probe | None = None, tolerance: float = TOLERANCE
-    ) -> Probe:
+        self, l2: float, initial_fit: LogisticRegressionFit | None = None, tolerance: float = GRADIENT_TOLERANCE
+    ) -> LogisticRegressionFit:
         """The optimum at `strength`."""
 
 
-Prepare = Callable[["Part", int], Fits]
+FitterFactory = Callable[["SplitName", int], ProbeFitter]
 """A part and the number of classes to what fits probes to it."""
 
 
 @dataclass(frozen=True)
-class Part:
+class LabelledFeatures:
     """One split as a probe sees it."""
 
     features: NDArray[Any]
@@ -52,87 +52,87 @@ class Part:
     -1 (not counted)."""
 
 
-def prepared(part: Part, classes: int) -> Problem:
+def build_regression(labelled_features: LabelledFeatures, num_classes: int) -> LogisticRegression:
     """The problem of one part; nothing of it is kept."""
-    return Problem(part.features, part.labels, classes)
+    return LogisticRegression(labelled_features.features, labelled_features.labels, num_classes)
 
 
-def fit(
-    part: Part,
-    classes: int,
-    strength: float,
-    start: Probe | None = None,
-    tolerance: float = TOLERANCE,
-) -> Probe:
+def fit_probe(
+    labelled_features: LabelledFeatures,
+    num_classes: int,
+    l2: float,
+    initial_fit: LogisticRegressionFit | None = None,
+    tolerance: float = GRADIENT_TOLERANCE,
+) -> LogisticRegressionFit:
     """Fit a probe to `part`, from `start` if there is one; the strength is beside the mean loss."""
-    return prepared(part, classes).fit(strength, start, tolerance)
+    return build_regression(labelled_features, num_classes).fit(l2, initial_fit, tolerance)
 
 
-def follow(
-    problem: Problem, judge: Judge, strengths: Sequence[float] = STRENGTHS
-) -> tuple[Probe, float]:
+def search_path(
+    regression: LogisticRegression, score_fit: ScoreFunction, l2_values: Sequence[float] = L2_VALUES
+) -> tuple[LogisticRegressionFit, float]:
     """The best probe along a path of strengths, by the judge's score, and that score."""
     probe, best, best_score = None, None, -np.inf
-    for strength in sorted(strengths, reverse=True):
-        probe = problem.fit(strength, probe)
-        score = judge(probe)
+    for l2 in sorted(l2_values, reverse=True):
+        probe = regression.fit(l2, probe)
+        score = score_fit(probe)
         if score > best_score:
             best, best_score = probe, score
     assert best is not None, "no strength to choose from"
     return best, best_score
 
 
-def search(problem: Fits, judge: Judge, settings: Probing, unit: float) -> tuple[Probe, float]:
+def search_grid(fitter: ProbeFitter, score_fit: ScoreFunction, probe_config: LinearProbeConfig, l2_unit: float) -> tuple[LogisticRegressionFit, float]:
     """The best probe on the grid of `settings`, coarse to fine, and its score.
 
     unit: what a strength of the protocol is beside the mean loss: 1 / n, times what the scale of
     the features asks for.
     """
-    grid = settings.strengths()
-    tried: dict[int, tuple[float, Probe]] = {}
+    grid = probe_config.strengths()
+    scored_fits: dict[int, tuple[float, LogisticRegressionFit]] = {}
 
-    def visit(place: int) -> None:
-        if not 0 <= place < len(grid) or place in tried:
+    def visit(grid_index: int) -> None:
+        if not 0 <= grid_index < len(grid) or grid_index in scored_fits:
             return
-        stronger = [t for t in tried if t > place] or list(tried)
-        start = min(stronger, key=lambda t: abs(t - place), default=None)
-        warm = None if start is None else tried[start][1]
-        probe = problem.fit(grid[place] * unit, warm, tolerance)
-        tried[place] = judge(probe), probe
+        stronger_indices = [t for t in scored_fits if t > grid_index] or list(scored_fits)
+        nearest_index = min(stronger_indices, key=lambda t: abs(t - grid_index), default=None)
+        initial_fit = None if nearest_index is None else scored_fits[nearest_index][1]
+        probe = fitter.fit(grid[grid_index] * l2_unit, initial_fit, tolerance)
+        scored_fits[grid_index] = score_fit(probe), probe
 
-    step, tolerance = settings.apart, settings.tolerance / problem.classes
-    for place in range(len(grid) - 1, -1, -step):
-        visit(place)
+    step, tolerance = probe_config.apart, probe_config.tolerance / fitter.classes
+    for grid_index in range(len(grid) - 1, -1, -step):
+        visit(grid_index)
     while step > 1:
         step //= 2
-        peak = _best(tried)
-        visit(peak + step)
-        visit(peak - step)
-    score, probe = tried[_best(tried)]
+        best_index = _best_index(scored_fits)
+        visit(best_index + step)
+        visit(best_index - step)
+    score, probe = scored_fits[_best_index(scored_fits)]
     return probe, score
 
 
-def linear_probe(train: Part, validation: Part, test: Part, classes: int) -> tuple[Int, Probe]:
+def fit_and_predict(train: LabelledFeatures, validation: LabelledFeatures, test: LabelledFeatures, num_classes: int) -> tuple[Int, LogisticRegressionFit]:
     """Predictions (n_test,) int64 of a probe as our own benchmarks make it, and the probe.
 
     The probe is in standardised features.
     """
     mean = train.features.mean(axis=0, dtype=np.float64)
-    deviation = train.features.std(axis=0, dtype=np.float64)
-    deviation[deviation == 0] = 1.0
+    std = train.features.std(axis=0, dtype=np.float64)
+    std[std == 0] = 1.0
     train, validation, test = (
-        Part((p.features - mean) / deviation, p.labels) for p in (train, validation, test)
+        LabelledFeatures((p.features - mean) / std, p.labels) for p in (train, validation, test)
     )
-    chosen, _ = follow(Problem(train.features, train.labels, classes), _accuracy_on(validation))
-    probe = fit(_together(train, validation), classes, chosen.strength, chosen)
+    best_fit, _ = search_path(LogisticRegression(train.features, train.labels, num_classes), _make_accuracy_score(validation))
+    probe = fit_probe(_concatenate(train, validation), num_classes, best_fit.strength, best_fit)
     return probe.predict(test.features), probe
 
 
 @dataclass(frozen=True)
-class Probed:
+class LinearProbeResult:
     """A probe as a published protocol makes it."""
 
-    probe: Probe
+    probe: LogisticRegressionFit
     """In the features as they were given, after `Probing.scale`."""
     strength: float
     """The protocol's lambda, beside the sum of the losses."""
@@ -140,54 +140,54 @@ class Probed:
     """The metric on the validation split, before the refit."""
 
 
-def protocol_probe(
-    train: Part,
-    validation: Part,
-    classes: int,
-    settings: Probing,
+def fit_protocol_probe(
+    train: LabelledFeatures,
+    validation: LabelledFeatures,
+    num_classes: int,
+    probe_config: LinearProbeConfig,
     metric: Metric,
-    prepare: Prepare = prepared,
-) -> Probed:
+    build_fitter: FitterFactory = build_regression,
+) -> LinearProbeResult:
     """A probe chosen by `metric` on validation and refitted on both.
 
     The features' root mean square is taken as their unit, so that the tolerance means the same for
     every encoder; the optimum is that of the features as they are.
     """
-    rows = scaled(train.features, settings)
-    size = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64)))) or 1.0
-    train = Part(rows / size, train.labels)
-    validation = Part(scaled(validation.features, settings) / size, validation.labels)
+    rows = scale_features(train.features, probe_config)
+    feature_rms = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64)))) or 1.0
+    train = LabelledFeatures(rows / feature_rms, train.labels)
+    validation = LabelledFeatures(scale_features(validation.features, probe_config) / feature_rms, validation.labels)
 
-    def judge(probe: Probe) -> float:
-        return metrics.score(metric, probe.decide(validation.features), validation.labels)
+    def judge(probe: LogisticRegressionFit) -> float:
+        return metrics.compute_score(metric, probe.decide(validation.features), validation.labels)
 
-    unit = 1 / (size * size * len(rows))
-    chosen, score = search(prepare(train, classes), judge, settings, unit)
-    both = _together(train, validation)
-    strength = chosen.strength * len(rows) / len(both.labels)
-    probe = prepare(both, classes).fit(strength, chosen, settings.tolerance / classes)
-    final = replace(probe, weight=probe.weight / size, strength=strength * size * size)
-    return Probed(final, chosen.strength / unit, score)
+    l2_unit = 1 / (feature_rms * feature_rms * len(rows))
+    best_fit, score = search_grid(build_fitter(train, num_classes), judge, probe_config, l2_unit)
+    train_and_validation = _concatenate(train, validation)
+    l2 = best_fit.strength * len(rows) / len(train_and_validation.labels)
+    probe = build_fitter(train_and_validation, num_classes).fit(l2, best_fit, probe_config.tolerance / num_classes)
+    rescaled_probe = replace(probe, weight=probe.weight / feature_rms, strength=l2 * feature_rms * feature_rms)
+    return LinearProbeResult(rescaled_probe, best_fit.strength / l2_unit, score)
 
 
-def scaled(features: NDArray[Any], settings: Probing) -> NDArray[Any]:
+def scale_features(features: NDArray[Any], probe_config: LinearProbeConfig) -> NDArray[Any]:
     """Features (n, F) as the protocol's probe sees them."""
-    if settings.scale == "as it is":
+    if probe_config.scale == "as it is":
         return features
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.maximum(length, np.finfo(np.float32).tiny))
+    norm = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(features / np.maximum(norm, np.finfo(np.float32).tiny))
 
 
-def _best(tried: dict[int, tuple[float, Probe]]) -> int:
-    return max(tried, key=lambda place: (tried[place][0], place))
+def _best_index(scored_fits: dict[int, tuple[float, LogisticRegressionFit]]) -> int:
+    return max(scored_fits, key=lambda grid_index: (scored_fits[grid_index][0], grid_index))
 
 
-def _together(train: Part, validation: Part) -> Part:
-    return Part(
+def _concatenate(train: LabelledFeatures, validation: LabelledFeatures) -> LabelledFeatures:
+    return LabelledFeatures(
         np.concatenate([train.features, validation.features]),
         np.concatenate([train.labels, validation.labels]),
     )
 
 
-def _accuracy_on(part: Part) -> Judge:
-    return lambda probe: float((probe.predict(part.features) == part.labels).mean())
+def _make_accuracy_score(labelled_features: LabelledFeatures) -> ScoreFunction:
+    return lambda probe: float((probe.predict(labelled_features.features) == labelled_features.labels).mean())

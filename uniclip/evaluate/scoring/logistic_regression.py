@@ -22,31 +22,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.errors import Stopped
+from uniclip.errors import StopRequested
 from uniclip.evaluate.metrics import Float, Int
-from uniclip.evaluate.protocols.protocol import TOLERANCE
+from uniclip.evaluate.protocols.protocol import GRADIENT_TOLERANCE
 
-ITERATIONS = 1_000
+MAX_ITERATIONS = 1_000
 """Most iterations of one fit (Radford et al., 2021, appendix A.3)."""
 
-MEMORY = 8
+LBFGS_HISTORY_SIZE = 8
 """Steps that L-BFGS remembers."""
 
-TRIALS = 10
+MAX_LINE_SEARCH_STEPS = 10
 """Most trials of one line search: in float32 a search that cannot succeed is soon given up."""
 
-TILE = 1 << 17
+LOGITS_PER_TILE = 1 << 17
 """Logits held at once: a megabyte, which a cache holds."""
 
-SINGLE = 5e-7
+FLOAT32_TOLERANCE = 5e-7
 """Gradients below this are not sought in float32."""
 
-PROBED = 2_048
+ROWS_PER_BLOCK = 2_048
 """Rows by which the curvature at the start is judged."""
 
 
 @dataclass(frozen=True)
-class Probe:
+class LogisticRegressionFit:
     """A fitted linear classifier of C classes over F features."""
 
     weight: Float
@@ -68,8 +68,8 @@ class Probe:
         return np.argmax(self.decide(features), axis=1)
 
 
-def objective(
-    theta: NDArray[Any], features: NDArray[Any], labels: NDArray[Any], strength: float
+def loss_and_gradient(
+    theta: NDArray[Any], features: NDArray[Any], labels: NDArray[Any], l2: float
 ) -> tuple[float, Float]:
     """The loss and its gradient.
 
@@ -77,24 +77,24 @@ def objective(
     the products are computed, all else in float64. labels: (n,) int64 classes; or (n, C) of 1 (is),
     0 (is not) and -1 (not counted). Returns the loss and the gradient (C, F + 1) float64.
     """
-    link = _softmax if labels.ndim == 1 else _sigmoid
-    exact, bias = theta[:, :-1], theta[:, -1]
-    weight = exact.astype(features.dtype)
+    loss_function = _softmax_loss_in_place if labels.ndim == 1 else _sigmoid_loss_in_place
+    float64_weight, bias = theta[:, :-1], theta[:, -1]
+    weight = float64_weight.astype(features.dtype)
     gradient = np.zeros(theta.shape)
-    loss, n, step = 0.0, len(features), max(1, TILE // len(theta))
+    loss, n, step = 0.0, len(features), max(1, LOGITS_PER_TILE // len(theta))
     for start in range(0, n, step):
         rows = features[start : start + step]
         logits = (rows @ weight.T).astype(np.float64)
         logits += bias
-        loss += link(logits, labels[start : start + step])
+        loss += loss_function(logits, labels[start : start + step])
         gradient[:, :-1] += logits.T.astype(rows.dtype) @ rows
         gradient[:, -1] += logits.sum(axis=0)
     gradient /= n
-    gradient[:, :-1] += strength * exact
-    return loss / n + strength / 2 * float((exact * exact).sum()), gradient
+    gradient[:, :-1] += l2 * float64_weight
+    return loss / n + l2 / 2 * float((float64_weight * float64_weight).sum()), gradient
 
 
-class Problem:
+class LogisticRegression:
     """Features and labels, prepared once for fits at many strengths.
 
     features: (n, F). labels: (n,) int64 in 0 .. classes - 1, or (n, classes) as in `objective`.
@@ -112,12 +112,12 @@ class Problem:
         self.labels, self.classes, self._stop = labels, classes, stop
         self._features = features
         self._mean: Float = features.mean(axis=0, dtype=np.float64)
-        self._axes, self._variance = _principal(features, self._mean)
+        self._axes, self._variance = _principal_axes(features, self._mean)
         self._kept: dict[Any, NDArray[Any]] = {}
 
     def fit(
-        self, strength: float, start: Probe | None = None, tolerance: float = TOLERANCE
-    ) -> Probe:
+        self, l2: float, initial_fit: LogisticRegressionFit | None = None, tolerance: float = GRADIENT_TOLERANCE
+    ) -> LogisticRegressionFit:
         """The optimum at `strength`, sought from `start` if there is one.
 
         Ends where no component of the gradient, in the features' own coordinates, exceeds
@@ -125,16 +125,16 @@ class Problem:
         of 1e-8 and less); `Probe.gradient` says what was reached.
         """
         theta = np.zeros((self.classes, len(self._variance) + 1))
-        if start is not None:
-            theta[:, :-1] = start.weight @ self._axes
-            theta[:, -1] = start.bias + start.weight @ self._mean
-        norm, spent = np.inf, 0
-        for dtype, aim in ((np.float32, max(tolerance, SINGLE)), (np.float64, tolerance)):
-            if norm > tolerance:
-                theta, norm, counted = self._descend(self._rows(dtype), theta, strength, aim)
-                spent += counted
+        if initial_fit is not None:
+            theta[:, :-1] = initial_fit.weight @ self._axes
+            theta[:, -1] = initial_fit.bias + initial_fit.weight @ self._mean
+        max_gradient, num_evaluations = np.inf, 0
+        for dtype, target_gradient in ((np.float32, max(tolerance, FLOAT32_TOLERANCE)), (np.float64, tolerance)):
+            if max_gradient > tolerance:
+                theta, max_gradient, new_evaluations = self._descend(self._rows(dtype), theta, l2, target_gradient)
+                num_evaluations += new_evaluations
         weight = theta[:, :-1] @ self._axes.T
-        return Probe(weight, theta[:, -1] - weight @ self._mean, strength, norm, spent)
+        return LogisticRegressionFit(weight, theta[:, -1] - weight @ self._mean, l2, max_gradient, num_evaluations)
 
     def _rows(self, dtype: Any) -> NDArray[Any]:
         """The features along the axes (n, R), kept once they are asked for."""
@@ -144,35 +144,35 @@ class Problem:
 
     def _turned(self, dtype: Any) -> NDArray[Any]:
         rows = np.empty((len(self._features), len(self._variance)), dtype)
-        for start in range(0, len(rows), PROBED):
-            piece = slice(start, start + PROBED)
-            rows[piece] = (self._features[piece] - self._mean) @ self._axes
+        for start in range(0, len(rows), ROWS_PER_BLOCK):
+            block = slice(start, start + ROWS_PER_BLOCK)
+            rows[block] = (self._features[block] - self._mean) @ self._axes
         return rows
 
     def _descend(
-        self, rows: NDArray[Any], theta: Float, strength: float, tolerance: float
+        self, rows: NDArray[Any], theta: Float, l2: float, tolerance: float
     ) -> tuple[Float, float, int]:
         from scipy.optimize import minimize  # here, so that stating a protocol does not import it
 
-        scale = self._scale(rows, theta, strength)
-        seen: list[Float] = []
+        scale = self._scale(rows, theta, l2)
+        latest_gradient: list[Float] = []
 
         def scaled(point: Float) -> tuple[float, Float]:
             if self._stop():
-                raise Stopped
-            at = point.reshape(theta.shape) * scale
-            loss, gradient = objective(at, rows, self.labels, strength)
-            seen[:] = [gradient]
+                raise StopRequested
+            unscaled_theta = point.reshape(theta.shape) * scale
+            loss, gradient = loss_and_gradient(unscaled_theta, rows, self.labels, l2)
+            latest_gradient[:] = [gradient]
             return loss, (gradient * scale).ravel()
 
         def watch(_: Float) -> None:
             # The largest component is at least the root mean square, in truth several times that:
             # while it cannot be small enough, the gradient need not be turned back.
-            middling = float(np.linalg.norm(seen[0])) / seen[0].size ** 0.5
-            if 2 * middling <= tolerance and self._norm(seen[0]) <= tolerance:
+            gradient_rms = float(np.linalg.norm(latest_gradient[0])) / latest_gradient[0].size ** 0.5
+            if 2 * gradient_rms <= tolerance and self._norm(latest_gradient[0]) <= tolerance:
                 raise StopIteration
 
-        found = minimize(
+        result = minimize(
             scaled,
             (theta / scale).ravel(),
             jac=True,
@@ -181,15 +181,15 @@ class Problem:
             options={
                 "gtol": 0.0,
                 "ftol": 0.0,
-                "maxiter": ITERATIONS,
-                "maxfun": 2 * ITERATIONS,
-                "maxcor": MEMORY,
-                "maxls": TRIALS,
+                "maxiter": MAX_ITERATIONS,
+                "maxfun": 2 * MAX_ITERATIONS,
+                "maxcor": LBFGS_HISTORY_SIZE,
+                "maxls": MAX_LINE_SEARCH_STEPS,
             },
         )
-        reached = found.x.reshape(theta.shape) * scale
-        gradient = found.jac.reshape(theta.shape) / scale
-        return reached, self._norm(gradient), int(found.nfev)
+        solution = result.x.reshape(theta.shape) * scale
+        gradient = result.jac.reshape(theta.shape) / scale
+        return solution, self._norm(gradient), int(result.nfev)
 
     def _norm(self, gradient: Float) -> float:
         """The largest component in the features' own coordinates."""
@@ -197,51 +197,51 @@ class Problem:
         weight = gradient[:, :-1] @ self._axes.T + bias[:, None] * self._mean
         return float(max(np.abs(weight).max(initial=0), np.abs(bias).max()))
 
-    def _scale(self, rows: NDArray[Any], theta: Float, strength: float) -> Float:
+    def _scale(self, rows: NDArray[Any], theta: Float, l2: float) -> Float:
         """(C, R + 1): one over the root of the loss's curvature along each parameter, about."""
-        some = rows[:: max(1, len(rows) // PROBED)]
-        logits = some @ theta[:, :-1].T.astype(rows.dtype) + theta[:, -1].astype(rows.dtype)
+        sampled_rows = rows[:: max(1, len(rows) // ROWS_PER_BLOCK)]
+        logits = sampled_rows @ theta[:, :-1].T.astype(rows.dtype) + theta[:, -1].astype(rows.dtype)
         if self.labels.ndim == 1:
-            _softmax(logits, np.zeros(len(some), np.int64))
+            _softmax_loss_in_place(logits, np.zeros(len(sampled_rows), np.int64))
             logits[:, 0] += 1
         else:
-            _sigmoid(logits, np.zeros(logits.shape, np.int8))
+            _sigmoid_loss_in_place(logits, np.zeros(logits.shape, np.int8))
         curvature = np.maximum((logits * (1 - logits)).mean(axis=0, dtype=np.float64), 1e-4)
-        along = np.outer(curvature, np.append(self._variance, 1.0))
-        along[:, :-1] += strength
-        return np.asarray(1 / np.sqrt(along))
+        curvature_per_parameter = np.outer(curvature, np.append(self._variance, 1.0))
+        curvature_per_parameter[:, :-1] += l2
+        return np.asarray(1 / np.sqrt(curvature_per_parameter))
 
 
-def _principal(features: NDArray[Any], mean: Float) -> tuple[Float, Float]:
+def _principal_axes(features: NDArray[Any], mean: Float) -> tuple[Float, Float]:
     """Axes (F, R) in which the features are uncorrelated, and the variance (R,) along each."""
     n, width = features.shape
     if width <= n:
-        spread = np.zeros((width, width))
-        for start in range(0, n, PROBED):
-            piece = features[start : start + PROBED] - mean
-            spread += piece.T @ piece
-        variance, axes = np.linalg.eigh(spread / n)
+        covariance = np.zeros((width, width))
+        for start in range(0, n, ROWS_PER_BLOCK):
+            block = features[start : start + ROWS_PER_BLOCK] - mean
+            covariance += block.T @ block
+        variance, axes = np.linalg.eigh(covariance / n)
     else:
         centred = features - mean
         variance, vectors = np.linalg.eigh(centred @ centred.T / n)
         axes = centred.T @ (vectors / np.sqrt(np.maximum(n * variance, 1e-300)))
-    kept = variance > max(variance[-1], 0.0) * 1e-12
-    return np.ascontiguousarray(axes[:, kept]), variance[kept]
+    has_variance = variance > max(variance[-1], 0.0) * 1e-12
+    return np.ascontiguousarray(axes[:, has_variance]), variance[has_variance]
 
 
-def _softmax(logits: NDArray[Any], labels: Int) -> float:
+def _softmax_loss_in_place(logits: NDArray[Any], labels: Int) -> float:
     """The summed cross-entropy; `logits` (m, C) become probabilities less the truth, in place."""
     logits -= logits.max(axis=1, keepdims=True)
-    place = np.arange(len(logits)), labels
-    right = float(logits[place].sum(dtype=np.float64))
+    label_position = np.arange(len(logits)), labels
+    label_logit_sum = float(logits[label_position].sum(dtype=np.float64))
     np.exp(logits, out=logits)
     total = logits.sum(axis=1, keepdims=True)
     logits /= total
-    logits[place] -= 1
-    return float(np.log(total).sum(dtype=np.float64)) - right
+    logits[label_position] -= 1
+    return float(np.log(total).sum(dtype=np.float64)) - label_logit_sum
 
 
-def _sigmoid(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+def _sigmoid_loss_in_place(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     """The same for classes that are problems of their own: labels (m, C) of 1, 0 and -1."""
     truth, counted = labels == 1, labels >= 0
     loss = np.logaddexp(0, logits) - truth * logits

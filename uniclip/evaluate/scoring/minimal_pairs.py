@@ -12,32 +12,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.evaluate.metrics import Float, Int, wins
+from uniclip.evaluate.metrics import Float, Int, compute_win_rate
 
 
-def place(values: Int, sizes: Sequence[int]) -> Int:
+def find_caption_columns(values: Int, sizes: Sequence[int]) -> Int:
     """Columns (n,) int64 of the captions that name `values` (n, A) int64."""
     return np.ravel_multi_index(tuple(values.T), tuple(sizes)).astype(np.int64)
 
 
-def changed(values: Int, sizes: Sequence[int], attribute: int) -> Int:
+def find_changed_columns(values: Int, sizes: Sequence[int], attribute: int) -> Int:
     """Columns (n, s - 1) of the captions that differ from the true one in that attribute alone."""
     size = sizes[attribute]
     columns = []
     for step in range(1, size):
-        other = values.copy()
-        other[:, attribute] = (other[:, attribute] + step) % size
-        columns.append(place(other, sizes))
+        changed_values = values.copy()
+        changed_values[:, attribute] = (changed_values[:, attribute] + step) % size
+        columns.append(find_caption_columns(changed_values, sizes))
     return np.stack(columns, axis=1)
 
 
-def outcomes(similarity: NDArray[Any], values: Int, sizes: Sequence[int]) -> list[Float]:
+def compute_win_rates(similarity: NDArray[Any], values: Int, sizes: Sequence[int]) -> list[Float]:
     """For each attribute, the share of its pairs that a picture wins: A arrays (n,) in [0, 1].
 
     similarity: (n, K) of pictures with the captions of the grid. values: (n, A) what is true.
     """
-    true = np.take_along_axis(similarity, place(values, sizes)[:, None], axis=1)[:, 0]
+    true_similarity = np.take_along_axis(similarity, find_caption_columns(values, sizes)[:, None], axis=1)[:, 0]
     return [
-        wins(true, np.take_along_axis(similarity, changed(values, sizes, attribute), axis=1))
+        compute_win_rate(true_similarity, np.take_along_axis(similarity, find_changed_columns(values, sizes, attribute), axis=1))
         for attribute in range(len(sizes))
     ]

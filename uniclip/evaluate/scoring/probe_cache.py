@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.evaluate.cache import Cache
-from uniclip.evaluate.protocols.protocol import TOLERANCE
-from uniclip.evaluate.scoring.logistic_regression import Probe, Problem
+from uniclip.evaluate.protocols.protocol import GRADIENT_TOLERANCE
+from uniclip.evaluate.scoring.logistic_regression import LogisticRegressionFit, LogisticRegression
 
-FORM = 2
+FORMAT_VERSION = 2
 """Of `arrays`: raised when they say something else."""
 
-LONG = 20.0
+MIN_CACHED_SECONDS = 20.0
 """Seconds of a fit that is worth a file."""
 
 
 @dataclass(frozen=True)
-class KeptFits:
+class ProbeFitCache:
     """A problem whose long fits are kept."""
 
-    problem: Problem
+    problem: LogisticRegression
     cache: Cache
     what: Mapping[str, Any]
     """All that a fit depends on besides its strength, its tolerance and where it starts."""
@@ -40,31 +40,31 @@ class KeptFits:
         return self.problem.classes
 
     def fit(
-        self, strength: float, start: Probe | None = None, tolerance: float = TOLERANCE
-    ) -> Probe:
+        self, l2: float, initial_fit: LogisticRegressionFit | None = None, tolerance: float = GRADIENT_TOLERANCE
+    ) -> LogisticRegressionFit:
         """The optimum at `strength`, as `Problem.fit` finds it, or found it before."""
 
         def make() -> dict[str, NDArray[Any]]:
-            return arrays(self.problem.fit(strength, start, tolerance))
+            return fit_to_arrays(self.problem.fit(l2, initial_fit, tolerance))
 
-        begun = None if start is None else [start.strength, start.evaluations]
-        own = {**self.what, "strength": strength, "start": begun, "tolerance": tolerance}
-        self.done.append(own)
-        return probe(self.cache.arrays(own, make, LONG))
+        initial_fit_key = None if initial_fit is None else [initial_fit.strength, initial_fit.evaluations]
+        fit_key = {**self.what, "strength": l2, "start": initial_fit_key, "tolerance": tolerance}
+        self.done.append(fit_key)
+        return fit_from_arrays(self.cache.arrays(fit_key, make, MIN_CACHED_SECONDS))
 
     def forget(self) -> None:
         """The probe is kept: what led to it need not be."""
-        for own in self.done:
-            self.cache.forget("arrays", own)
+        for fit_key in self.done:
+            self.cache.forget("arrays", fit_key)
 
 
-def arrays(fitted: Probe) -> dict[str, NDArray[Any]]:
+def fit_to_arrays(fit: LogisticRegressionFit) -> dict[str, NDArray[Any]]:
     """A probe as arrays without objects."""
-    numbers = np.array([fitted.strength, fitted.gradient, fitted.evaluations])
-    return {"weight": fitted.weight, "bias": fitted.bias, "numbers": numbers}
+    numbers = np.array([fit.strength, fit.gradient, fit.evaluations])
+    return {"weight": fit.weight, "bias": fit.bias, "numbers": numbers}
 
 
-def probe(found: Mapping[str, NDArray[Any]]) -> Probe:
+def fit_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> LogisticRegressionFit:
     """The probe of which `arrays` were made."""
-    strength, gradient, evaluations = found["numbers"].tolist()
-    return Probe(found["weight"], found["bias"], strength, gradient, int(evaluations))
+    l2, gradient, evaluations = arrays["numbers"].tolist()
+    return LogisticRegressionFit(arrays["weight"], arrays["bias"], l2, gradient, int(evaluations))

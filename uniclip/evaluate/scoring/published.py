@@ -16,132 +16,132 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip import rng
-from uniclip.config.binding import plain
-from uniclip.data.split import Part
+from uniclip.config.binding import to_builtins
+from uniclip.data.split import SplitName
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets import cached_index
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.evaluate.datasets.images import Pictures
+from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.features import split_features
-from uniclip.evaluate.protocols.protocol import Judgement, Protocol
+from uniclip.evaluate.protocols.protocol import DatasetProtocol, Protocol
 from uniclip.evaluate.scoring import classification, linear_probe, probe_cache, retrieval, zero_shot
-from uniclip.evaluate.scoring.embeddings import Embeddings
-from uniclip.evaluate.scoring.linear_probe import Probed
-from uniclip.evaluate.scoring.logistic_regression import Problem
-from uniclip.evaluate.scoring.probe_cache import KeptFits
-from uniclip.evaluate.scoring.score_card import Sheet
+from uniclip.evaluate.scoring.embeddings import CachedEncoder
+from uniclip.evaluate.scoring.linear_probe import LinearProbeResult
+from uniclip.evaluate.scoring.logistic_regression import LogisticRegression
+from uniclip.evaluate.scoring.probe_cache import ProbeFitCache
+from uniclip.evaluate.scoring.score_card import ScoreCard
 
 Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Parts:
+class DatasetSplits:
     """A data set's parts, as they are (or were) under `root`."""
 
     dataset: Dataset
     root: str
-    names: tuple[Part, ...]
+    names: tuple[SplitName, ...]
     data: Mapping[str, Any]
     """The data set's fingerprint."""
     cache: Cache
 
-    def open(self, part: Part) -> Pictures:
+    def open(self, split: SplitName) -> ImageDataset:
         """One part; its pictures may be gone."""
-        return cached_index.opened(self.dataset, self.root, part, self.data, self.cache)
+        return cached_index.open_with_cached_index(self.dataset, self.root, split, self.data, self.cache)
 
 
-def score(sheet: Sheet, embeddings: Embeddings, rules: Protocol, parts: Parts) -> bool:
+def score_dataset(score_card: ScoreCard, encoder: CachedEncoder, protocol: Protocol, splits: DatasetSplits) -> bool:
     """Put the scores of a data set on the sheet, and the ids of its samples (n,) uint64.
 
     Whether the model's features of the test pictures are kept.
     """
-    test = parts.open("test")
-    judgement = rules.judgement(parts.dataset.name, test.classes)
-    sheet.keep("ids", np.array([rng.sample_id(i) for i in test.ids], np.uint64))
-    seen = embeddings.trunk(parts.data, test, judgement.transform)
-    if parts.dataset.kind == "retrieval":
-        _retrieve(sheet, embeddings, judgement, test, seen)
+    test = splits.open("test")
+    dataset_protocol = protocol.judgement(splits.dataset.name, test.classes)
+    score_card.keep("ids", np.array([rng.hash_sample_id(i) for i in test.ids], np.uint64))
+    image_features = encoder.trunk(splits.data, test, dataset_protocol.transform)
+    if splits.dataset.kind == "retrieval":
+        _score_retrieval(score_card, encoder, dataset_protocol, test, image_features)
     else:
-        _classify(sheet, embeddings, judgement, parts, test, seen)
-    embeddings.forget(parts.data, test, judgement.transform)
-    return isinstance(seen, np.memmap)
+        _score_classification(score_card, encoder, dataset_protocol, splits, test, image_features)
+    encoder.forget(splits.data, test, dataset_protocol.transform)
+    return isinstance(image_features, np.memmap)
 
 
-def _classify(
-    sheet: Sheet,
-    embeddings: Embeddings,
-    judgement: Judgement,
-    parts: Parts,
-    test: Pictures,
-    seen: Float32,
+def _score_classification(
+    score_card: ScoreCard,
+    encoder: CachedEncoder,
+    dataset_protocol: DatasetProtocol,
+    splits: DatasetSplits,
+    test: ImageDataset,
+    image_features: Float32,
 ) -> None:
     """Zero-shot, and a linear probe where there is something to fit it to."""
     assert test.labels is not None
-    images = split_features.project(embeddings.pretrained, seen)
-    sheet.keep("labels", test.labels.astype(np.int16))
-    truth = classification.truth_of(test.labels, test.classes, test.difficult, judgement)
-    classifier = embeddings.classifier(classification.prompts(judgement))
-    scale = embeddings.pretrained.image_text_scale()
-    classification.score_zero_shot(sheet, judgement, images, classifier, truth, scale)
-    if judgement.probing is not None and {"train", "validation"} <= set(parts.names):
-        made = _probed(embeddings, judgement, parts, len(test.classes))
-        rows = seen if judgement.probing.features == "trunk" else images
-        classification.score_probe(sheet, judgement, made, rows, truth)
+    images = split_features.project_features(encoder.pretrained, image_features)
+    score_card.keep("labels", test.labels.astype(np.int16))
+    truth = classification.build_ground_truth(test.labels, test.classes, test.difficult, dataset_protocol)
+    classifier = encoder.classifier(classification.build_prompts(dataset_protocol))
+    logit_scale = encoder.pretrained.image_text_scale()
+    classification.score_zero_shot(score_card, dataset_protocol, images, classifier, truth, logit_scale)
+    if dataset_protocol.probing is not None and {"train", "validation"} <= set(splits.names):
+        probe_result = _fit_probe_cached(encoder, dataset_protocol, splits, len(test.classes))
+        rows = image_features if dataset_protocol.probing.features == "trunk" else images
+        classification.score_probe(score_card, dataset_protocol, probe_result, rows, truth)
 
 
-def _retrieve(
-    sheet: Sheet, embeddings: Embeddings, judgement: Judgement, test: Pictures, seen: Float32
+def _score_retrieval(
+    score_card: ScoreCard, encoder: CachedEncoder, dataset_protocol: DatasetProtocol, test: ImageDataset, image_features: Float32
 ) -> None:
     """Captions for pictures and pictures for captions."""
-    images = split_features.project(embeddings.pretrained, seen)
-    relation = retrieval.relate(test.captions)
-    (template,) = judgement.templates
-    texts = embeddings.texts([zero_shot.fill(template, caption) for caption in relation.texts])
-    retrieval.score(sheet, images, texts, relation, tie=0)
+    images = split_features.project_features(encoder.pretrained, image_features)
+    image_text_pairs = retrieval.build_image_text_pairs(test.captions)
+    (template,) = dataset_protocol.templates
+    texts = encoder.texts([zero_shot.fill_template(template, caption) for caption in image_text_pairs.texts])
+    retrieval.score_retrieval(score_card, images, texts, image_text_pairs, tie=0)
 
 
-def _probed(embeddings: Embeddings, judgement: Judgement, parts: Parts, classes: int) -> Probed:
+def _fit_probe_cached(encoder: CachedEncoder, dataset_protocol: DatasetProtocol, splits: DatasetSplits, num_classes: int) -> LinearProbeResult:
     """The probe by training and validation pictures, kept by all that it depends on."""
-    settings, metric = judgement.probing, judgement.metric
-    assert settings is not None
+    probe_config, metric = dataset_protocol.probing, dataset_protocol.metric
+    assert probe_config is not None
 
-    def fitted(part: Part) -> linear_probe.Part:
-        pictures = parts.open(part)
-        assert pictures.labels is not None
-        seen = embeddings.trunk(parts.data, pictures, judgement.transform)
-        on_the_way.append(partial(embeddings.forget, parts.data, pictures, judgement.transform))
-        if settings.features == "embedding":
-            seen = split_features.project(embeddings.pretrained, seen)
-        known = classification.truth_of(
-            pictures.labels, pictures.classes, pictures.difficult, judgement
+    def fitted(split: SplitName) -> linear_probe.LabelledFeatures:
+        dataset = splits.open(split)
+        assert dataset.labels is not None
+        image_features = encoder.trunk(splits.data, dataset, dataset_protocol.transform)
+        cleanups.append(partial(encoder.forget, splits.data, dataset, dataset_protocol.transform))
+        if probe_config.features == "embedding":
+            image_features = split_features.project_features(encoder.pretrained, image_features)
+        truth = classification.build_ground_truth(
+            dataset.labels, dataset.classes, dataset.difficult, dataset_protocol
         )
-        return linear_probe.Part(seen, known.labels)
+        return linear_probe.LabelledFeatures(image_features, truth.labels)
 
     def make() -> dict[str, NDArray[Any]]:
-        made = linear_probe.protocol_probe(
-            fitted("train"), fitted("validation"), classes, settings, metric, prepare
+        probe_result = linear_probe.fit_protocol_probe(
+            fitted("train"), fitted("validation"), num_classes, probe_config, metric, prepare
         )
         return {
-            **probe_cache.arrays(made.probe),
-            "chosen": np.array([made.strength, made.validation]),
+            **probe_cache.fit_to_arrays(probe_result.probe),
+            "chosen": np.array([probe_result.strength, probe_result.validation]),
         }
 
-    def prepare(part: linear_probe.Part, classes: int) -> KeptFits:
-        problem = Problem(part.features, part.labels, classes, embeddings.stop)
-        own = KeptFits(problem, embeddings.cache, {**what, "of": len(part.labels)})
-        on_the_way.append(own.forget)
-        return own
+    def prepare(labelled_features: linear_probe.LabelledFeatures, num_classes: int) -> ProbeFitCache:
+        regression = LogisticRegression(labelled_features.features, labelled_features.labels, num_classes, encoder.stop)
+        fitter = ProbeFitCache(regression, encoder.cache, {**key, "of": len(labelled_features.labels)})
+        cleanups.append(fitter.forget)
+        return fitter
 
-    on_the_way: list[Callable[[], None]] = []
-    what = {
-        **embeddings.seen(parts.data, "train, validation", judgement.transform),
-        "probing": plain(settings),
+    cleanups: list[Callable[[], None]] = []
+    key = {
+        **encoder.seen(splits.data, "train, validation", dataset_protocol.transform),
+        "probing": to_builtins(probe_config),
         "metric": metric,
-        "difficult": judgement.difficult,
-        "form": probe_cache.FORM,
+        "difficult": dataset_protocol.difficult,
+        "form": probe_cache.FORMAT_VERSION,
     }
-    found = embeddings.cache.arrays(what, make)
-    for forget in on_the_way:
-        forget()
-    strength, validation = found["chosen"].tolist()
-    return Probed(probe_cache.probe(found), strength, validation)
+    arrays = encoder.cache.arrays(key, make)
+    for cleanup in cleanups:
+        cleanup()
+    protocol_l2, validation_score = arrays["chosen"].tolist()
+    return LinearProbeResult(probe_cache.fit_from_arrays(arrays), protocol_l2, validation_score)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.evaluate.metrics import TIE, Float, Int, drawn
-from uniclip.evaluate.protocols.protocol import DEPTHS
-from uniclip.evaluate.scoring.score_card import Sheet
+from uniclip.evaluate.metrics import TIE_TOLERANCE, Float, Int, hit_probability
+from uniclip.evaluate.protocols.protocol import RECALL_KS
+from uniclip.evaluate.scoring.score_card import ScoreCard
 
-BLOCK = 1 << 21
+SIMILARITIES_PER_BLOCK = 1 << 21
 """Similarities held at once (8 MB as float32)."""
 
 
@@ -35,7 +35,7 @@ class Ranks:
 
     def hits(self, k: int) -> Float:
         """Whether a right key is among the first k, (n,) float64: 0 or 1, or between in a tie."""
-        return drawn(self.right, self.tied, k - self.above)
+        return hit_probability(self.right, self.tied, k - self.above)
 
     def places(self) -> Int:
         """The rank from 1, (n,) int64; in a tie the worst one."""
@@ -47,7 +47,7 @@ class Ranks:
 
 
 @dataclass(frozen=True)
-class Relation:
+class ImageTextPairs:
     """Which captions belong to which pictures: P pairs, ordered by picture."""
 
     texts: tuple[str, ...]
@@ -58,24 +58,24 @@ class Relation:
     """(P,) index into `texts`."""
 
 
-def relate(captions: Sequence[Sequence[str]]) -> Relation:
+def build_image_text_pairs(captions: Sequence[Sequence[str]]) -> ImageTextPairs:
     """The relation of n pictures with one or more captions each.
 
     `[["a dog"], ["a cat", "a pet"], ["a pet"]]` gives texts ("a dog", "a cat", "a pet"), image
     [0, 1, 1, 2] and text [0, 1, 2, 2].
     """
-    place: dict[str, int] = {}
-    image, text = [], []
-    for i, own in enumerate(captions):
-        assert own, f"picture {i} has no caption"
-        for caption in dict.fromkeys(own):
-            image.append(i)
-            text.append(place.setdefault(caption, len(place)))
-    return Relation(tuple(place), np.array(image, np.int64), np.array(text, np.int64))
+    position_of_text: dict[str, int] = {}
+    image_index, text_index = [], []
+    for i, image_captions in enumerate(captions):
+        assert image_captions, f"picture {i} has no caption"
+        for caption in dict.fromkeys(image_captions):
+            image_index.append(i)
+            text_index.append(position_of_text.setdefault(caption, len(position_of_text)))
+    return ImageTextPairs(tuple(position_of_text), np.array(image_index, np.int64), np.array(text_index, np.int64))
 
 
-def ranks(
-    queries: NDArray[Any], keys: NDArray[Any], query: Int, key: Int, tie: float = TIE
+def rank_keys(
+    queries: NDArray[Any], keys: NDArray[Any], query_index: Int, key_index: Int, tie: float = TIE_TOLERANCE
 ) -> Ranks:
     """Rank the keys for each query by their inner product.
 
@@ -84,90 +84,90 @@ def ranks(
     keys and pairs changes nothing but the result's order.
     What is not finite says nothing: a model that broke down ties everywhere, so it is at chance.
     """
-    queries, keys = _finite(queries), _finite(keys)
-    order = np.argsort(query, kind="stable")
-    query, key = query[order], key[order]
-    first = np.searchsorted(query, np.arange(len(queries) + 1))
-    assert (np.diff(first) > 0).all(), "a query without a right key"
-    rows = max(1, BLOCK // max(1, len(keys)))
-    buffer = np.empty((min(rows, len(queries)), len(keys)), np.result_type(queries, keys))
+    queries, keys = _replace_non_finite(queries), _replace_non_finite(keys)
+    order = np.argsort(query_index, kind="stable")
+    query_index, key_index = query_index[order], key_index[order]
+    first_pair = np.searchsorted(query_index, np.arange(len(queries) + 1))
+    assert (np.diff(first_pair) > 0).all(), "a query without a right key"
+    queries_per_block = max(1, SIMILARITIES_PER_BLOCK // max(1, len(keys)))
+    buffer = np.empty((min(queries_per_block, len(queries)), len(keys)), np.result_type(queries, keys))
     blocks = []
-    for start in range(0, len(queries), rows):
-        stop = min(start + rows, len(queries))
-        pairs = slice(first[start], first[stop])
-        similarity = np.matmul(queries[start:stop], keys.T, out=buffer[: stop - start])
-        blocks.append(_rank_block(similarity, query[pairs] - start, key[pairs], tie))
+    for start in range(0, len(queries), queries_per_block):
+        end = min(start + queries_per_block, len(queries))
+        pairs = slice(first_pair[start], first_pair[end])
+        similarity = np.matmul(queries[start:end], keys.T, out=buffer[: end - start])
+        blocks.append(_rank_block(similarity, query_index[pairs] - start, key_index[pairs], tie))
     return Ranks(*(np.concatenate(column) for column in zip(*blocks)))
 
 
-def _finite(rows: NDArray[Any]) -> NDArray[Any]:
+def _replace_non_finite(rows: NDArray[Any]) -> NDArray[Any]:
     """The rows themselves if they are finite; else with zeros in place of what is not."""
     if np.isfinite(rows.min(initial=0)) and np.isfinite(rows.max(initial=0)):
         return rows
     return np.nan_to_num(rows, nan=0, posinf=0, neginf=0)
 
 
-def _rank_block(similarity: NDArray[Any], query: Int, key: Int, tie: float) -> tuple[Int, Int, Int]:
-    own = similarity[query, key]  # of the same block: another product may round otherwise
-    begins = np.flatnonzero(np.diff(query, prepend=-1))
-    best = np.maximum.reduceat(own, begins)
-    above = np.count_nonzero(similarity > (best + tie)[:, None], axis=1)  # never a right one
-    reached = np.count_nonzero(similarity >= (best - tie)[:, None], axis=1)
-    right = np.add.reduceat(own >= (best - tie)[query], begins, dtype=np.int64)
-    return above, reached - above - right, right
+def _rank_block(similarity: NDArray[Any], query_index: Int, key_index: Int, tie: float) -> tuple[Int, Int, Int]:
+    right_similarity = similarity[query_index, key_index]  # of the same block: another product may round otherwise
+    query_starts = np.flatnonzero(np.diff(query_index, prepend=-1))
+    best = np.maximum.reduceat(right_similarity, query_starts)
+    num_above = np.count_nonzero(similarity > (best + tie)[:, None], axis=1)  # never a right one
+    num_reached = np.count_nonzero(similarity >= (best - tie)[:, None], axis=1)
+    num_right = np.add.reduceat(right_similarity >= (best - tie)[query_index], query_starts, dtype=np.int64)
+    return num_above, num_reached - num_above - num_right, num_right
 
 
-def both_ways(
-    images: NDArray[Any], texts: NDArray[Any], relation: Relation, tie: float = TIE
+def rank_both_ways(
+    images: NDArray[Any], texts: NDArray[Any], image_text_pairs: ImageTextPairs, tie: float = TIE_TOLERANCE
 ) -> tuple[Ranks, Ranks]:
     """Ranks of the captions for each picture (n), and of the pictures for each pair's caption (P).
 
     images: (n, D) unit rows. texts: (len(relation.texts), D) unit rows.
     """
-    to_text = ranks(images, texts, relation.image, relation.text, tie)
-    to_image = ranks(texts, images, relation.text, relation.image, tie)
-    return to_text, to_image[relation.text]
+    to_text = rank_keys(images, texts, image_text_pairs.image, image_text_pairs.text, tie)
+    to_image = rank_keys(texts, images, image_text_pairs.text, image_text_pairs.image, tie)
+    return to_text, to_image[image_text_pairs.text]
 
 
-def chances(relation: Relation, k: int) -> tuple[float, float]:
+def chance_recall(image_text_pairs: ImageTextPairs, k: int) -> tuple[float, float]:
     """R@k of a random ranking, exactly: picture to caption, caption to picture."""
-    n, m = int(relation.image.max()) + 1, len(relation.texts)
-    of_image = np.bincount(relation.image, minlength=n)
-    of_text = np.bincount(relation.text, minlength=m)[relation.text]
+    n, m = int(image_text_pairs.image.max()) + 1, len(image_text_pairs.texts)
+    texts_per_image = np.bincount(image_text_pairs.image, minlength=n)
+    images_per_text = np.bincount(image_text_pairs.text, minlength=m)[image_text_pairs.text]
     return (
-        float(drawn(of_image, m - of_image, k).mean()),
-        float(drawn(of_text, n - of_text, k).mean()),
+        float(hit_probability(texts_per_image, m - texts_per_image, k).mean()),
+        float(hit_probability(images_per_text, n - images_per_text, k).mean()),
     )
 
 
-def score(
-    sheet: Sheet,
+def score_retrieval(
+    score_card: ScoreCard,
     images: NDArray[Any],
     texts: NDArray[Any],
-    relation: Relation,
-    tie: float = TIE,
+    image_text_pairs: ImageTextPairs,
+    tie: float = TIE_TOLERANCE,
 ) -> None:
     """Put R@1, R@5 and R@10 both ways on the sheet, their mean R@1, and the ranks.
 
     `retrieval.i2t` finds captions for pictures, `retrieval.t2i` pictures for captions. Published
     protocols take equal scores alone for a tie (tie=0).
     """
-    to_text, to_image = both_ways(images, texts, relation, tie)
-    for side, (way, found) in enumerate({"i2t": to_text, "t2i": to_image}.items()):
-        for k in DEPTHS:
-            chance = chances(relation, k)[side]
-            sheet.add(f"retrieval.{way}.r{k}", found.hits(k), kind="recall", chance=chance)
-        sheet.keep(f"retrieval.{way}.rank", found.places().astype(np.int32))
-    add_mean(sheet, "retrieval.r1", to_text, to_image, relation)
+    to_text, to_image = rank_both_ways(images, texts, image_text_pairs, tie)
+    for direction_index, (direction, direction_ranks) in enumerate({"i2t": to_text, "t2i": to_image}.items()):
+        for k in RECALL_KS:
+            chance = chance_recall(image_text_pairs, k)[direction_index]
+            score_card.add(f"retrieval.{direction}.r{k}", direction_ranks.hits(k), kind="recall", chance=chance)
+        score_card.keep(f"retrieval.{direction}.rank", direction_ranks.places().astype(np.int32))
+    add_mean_recall(score_card, "retrieval.r1", to_text, to_image, image_text_pairs)
 
 
-def add_mean(sheet: Sheet, name: str, to_text: Ranks, to_image: Ranks, relation: Relation) -> None:
+def add_mean_recall(score_card: ScoreCard, name: str, to_text: Ranks, to_image: Ranks, image_text_pairs: ImageTextPairs) -> None:
     """Put the mean of both ways' R@1 on the sheet.
 
     A picture's outcome is the mean of its own hit and its captions' share of theirs, weighted so
     that the mean over pictures is the mean of both scores whatever the number of captions.
     """
-    n, pairs = len(to_text.above), len(relation.image)
-    back = np.bincount(relation.image, weights=to_image.hits(1), minlength=n) * (n / pairs)
-    chance = float(np.mean(chances(relation, 1)))
-    sheet.add(name, (to_text.hits(1) + back) / 2, kind="recall", chance=chance)
+    n, num_pairs = len(to_text.above), len(image_text_pairs.image)
+    caption_hits = np.bincount(image_text_pairs.image, weights=to_image.hits(1), minlength=n) * (n / num_pairs)
+    chance = float(np.mean(chance_recall(image_text_pairs, 1)))
+    score_card.add(name, (to_text.hits(1) + caption_hits) / 2, kind="recall", chance=chance)

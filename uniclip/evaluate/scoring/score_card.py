@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from uniclip.store import Score
 
-FEWEST = 50
+MIN_SAMPLES = 50
 """A score over fewer test samples is shown, and never a primary one."""
 
 
-class Sheet:
+class ScoreCard:
     """Scores of one model on one data set, each the mean of outcomes that are kept beside it."""
 
     def __init__(self) -> None:
@@ -27,13 +27,13 @@ class Sheet:
         *,
         kind: Literal["accuracy", "recall"],
         chance: float,
-        shown_only: bool = False,
+        report_only: bool = False,
     ) -> None:
         """A score that is the mean of `outcome` (n,); outcomes of 0 and 1 are kept as booleans."""
         binary = ((outcome == 0) | (outcome == 1)).all()
         self.keep(name, outcome.astype(bool if binary else np.float32))
         value, samples = float(np.mean(outcome, dtype=np.float64)), len(outcome)
-        self.note(name, value, kind=kind, samples=samples, chance=chance, shown_only=shown_only)
+        self.note(name, value, kind=kind, samples=samples, chance=chance, shown_only=report_only)
 
     def note(
         self,
@@ -54,7 +54,7 @@ class Sheet:
                 kind=kind,
                 chance=chance,
                 samples=samples,
-                shown_only=shown_only or samples < FEWEST,
+                shown_only=shown_only or samples < MIN_SAMPLES,
             )
         )
 

@@ -12,34 +12,34 @@ from uniclip import rng
 from uniclip.augmentation import transform
 from uniclip.errors import UserError
 from uniclip.evaluate.features import split_features
-from uniclip.evaluate.scoring.retrieval import Relation, both_ways, relate
+from uniclip.evaluate.scoring.retrieval import ImageTextPairs, rank_both_ways, build_image_text_pairs
 
 if TYPE_CHECKING:
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.config import RunConfig
 
-SAMPLES = 512
+MAX_SAMPLES = 512
 """Most pictures that one validation looks at."""
 
 
-def validate(pretrained: Pretrained, config: RunConfig) -> float:
+def validate(pretrained: PretrainedModel, config: RunConfig) -> float:
     """R@1, the mean of both ways, on at most 512 fixed validation pictures; chance is near 1/n.
 
     A picture is right when its caption is. Raises `UserError` if there is no validation picture.
     """
-    pixels, relation = _prepared(config.data, config.model.image.pixels)
+    pixels, image_text_pairs = _load_images(config.data, config.model.image.pixels)
     images = pretrained.embed_images(pixels)
-    texts = pretrained.embed_texts(list(relation.texts))
-    to_text, to_image = both_ways(images, texts, relation)
+    texts = pretrained.embed_texts(list(image_text_pairs.texts))
+    to_text, to_image = rank_both_ways(images, texts, image_text_pairs)
     return float(to_text.hits(1).mean() + to_image.hits(1).mean()) / 2
 
 
 @lru_cache(maxsize=4)
-def _prepared(source: Any, side: int) -> tuple[NDArray[np.uint8], Relation]:
+def _load_images(source: Any, image_size: int) -> tuple[NDArray[np.uint8], ImageTextPairs]:
     """Pictures (n, 3, side, side) under the evaluation transform, and their captions' relation."""
-    split = split_features.opened(source, "validation")
+    split = split_features.open_split_cached(source, "validation")
     if not len(split):
         raise UserError(f"data={source.name} has no validation pictures; add samples")
-    chosen = np.sort(rng.permutation(rng.key("validate"), len(split))[:SAMPLES])
-    pixels = transform.apply(split.pixels(chosen), transform.evaluation(len(chosen)), side)
-    return pixels, relate([split.captions[i] for i in chosen])
+    sample_index = np.sort(rng.permutation(rng.derive_key("validate"), len(split))[:MAX_SAMPLES])
+    pixels = transform.apply_augmentation(split.pixels(sample_index), transform.build_evaluation_params(len(sample_index)), image_size)
+    return pixels, build_image_text_pairs([split.captions[i] for i in sample_index])

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.evaluate.metrics import Float, Int, calibration_error, softmax
-from uniclip.evaluate.scoring.retrieval import BLOCK, ranks
-from uniclip.evaluate.scoring.score_card import FEWEST, Sheet
+from uniclip.evaluate.scoring.retrieval import SIMILARITIES_PER_BLOCK, rank_keys
+from uniclip.evaluate.scoring.score_card import MIN_SAMPLES, ScoreCard
 
-Embed = Callable[[list[str]], NDArray[Any]]
+EmbedTexts = Callable[[list[str]], NDArray[Any]]
 """m texts to (m, D) unit rows."""
 
 
 @dataclass(frozen=True)
-class Classified:
+class ZeroShotResult:
     """What zero-shot classification says of n pictures."""
 
     prediction: Int
@@ -34,73 +34,73 @@ class Classified:
     """Expected calibration error of the softmax over classes at the model's scale."""
 
 
-def fill(template: str, name: str) -> str:
+def fill_template(template: str, name: str) -> str:
     """`template` with `name` in place of {}; braces in the name stay as they are."""
     assert template.count("{}") == 1, template
     return template.replace("{}", name)
 
 
-def prompts(templates: Sequence[str], names: Sequence[str]) -> list[str]:
+def fill_templates(templates: Sequence[str], names: Sequence[str]) -> list[str]:
     """Every template filled with every name of a class."""
-    return [fill(template, name) for template in templates for name in names]
+    return [fill_template(template, name) for template in templates for name in names]
 
 
-def in_order(names: Mapping[str, Sequence[str]], classes: Sequence[str]) -> list[Sequence[str]]:
+def order_class_names(names: Mapping[str, Sequence[str]], classes: Sequence[str]) -> list[Sequence[str]]:
     """The names of each of `classes`, by class and never by position."""
     missing = [c for c in classes if c not in names]
     assert not missing, f"no prompt names for {missing}"
     return [names[c] for c in classes]
 
 
-def classifier(embed: Embed, prompts_of: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+def build_classifier(embed: EmbedTexts, prompts_by_class: Sequence[Sequence[str]]) -> NDArray[np.float32]:
     """One unit row a class, (C, D) float32, from its prompts.
 
     Each distinct prompt is embedded once, shortest first: an encoder that trims a batch to its
     longest text then has little to pad, and, being causal, loses nothing by it.
     """
-    distinct = list(dict.fromkeys(p for own in prompts_of for p in own))
-    by_length = sorted(distinct, key=len)
-    place = {prompt: i for i, prompt in enumerate(by_length)}
-    rows = _unit(embed(by_length).astype(np.float64))
-    means = np.stack([rows[[place[p] for p in own]].mean(axis=0) for own in prompts_of])
-    return _unit(means).astype(np.float32)
+    unique_prompts = list(dict.fromkeys(p for class_prompts in prompts_by_class for p in class_prompts))
+    sorted_prompts = sorted(unique_prompts, key=len)
+    row_of_prompt = {prompt: i for i, prompt in enumerate(sorted_prompts)}
+    rows = _normalize_rows(embed(sorted_prompts).astype(np.float64))
+    means = np.stack([rows[[row_of_prompt[p] for p in class_prompts]].mean(axis=0) for class_prompts in prompts_by_class])
+    return _normalize_rows(means).astype(np.float32)
 
 
-def classify(images: NDArray[Any], classes: NDArray[Any], labels: Int, scale: float) -> Classified:
+def classify(images: NDArray[Any], class_embeddings: NDArray[Any], labels: Int, logit_scale: float) -> ZeroShotResult:
     """Classify unit rows `images` (n, D) by unit rows `classes` (C, D).
 
     labels: (n,) int64 in 0 .. C - 1. scale: the model's multiplier 1/tau of image-text cosines,
     which moves the calibration error and nothing else.
     """
-    prediction, confidence = predict(images, classes, scale)
-    outcome = ranks(images, classes, np.arange(len(images)), labels).hits(1)
-    return Classified(prediction, outcome, calibration_error(confidence, outcome))
+    prediction, confidence = predict(images, class_embeddings, logit_scale)
+    outcome = rank_keys(images, class_embeddings, np.arange(len(images)), labels).hits(1)
+    return ZeroShotResult(prediction, outcome, calibration_error(confidence, outcome))
 
 
-def predict(images: NDArray[Any], classes: NDArray[Any], scale: float) -> tuple[Int, Float]:
+def predict(images: NDArray[Any], class_embeddings: NDArray[Any], logit_scale: float) -> tuple[Int, Float]:
     """The nearest class of each picture, (n,) int64, and its probability, (n,) float64.
 
     Arguments as in `classify`. A block of pictures at a time: n times C numbers never exist.
     """
     prediction, confidence = np.empty(len(images), np.int64), np.empty(len(images))
-    rows = max(1, BLOCK // len(classes))
-    for start in range(0, len(images), rows):
-        piece = slice(start, start + rows)
-        similarity = images[piece] @ classes.T
-        prediction[piece] = similarity.argmax(axis=1)
-        confidence[piece] = softmax(scale * similarity).max(axis=1)
+    images_per_block = max(1, SIMILARITIES_PER_BLOCK // len(class_embeddings))
+    for start in range(0, len(images), images_per_block):
+        block = slice(start, start + images_per_block)
+        similarity = images[block] @ class_embeddings.T
+        prediction[block] = similarity.argmax(axis=1)
+        confidence[block] = softmax(logit_scale * similarity).max(axis=1)
     return prediction, confidence
 
 
-def score(sheet: Sheet, name: str, result: Classified, labels: Int, classes: Sequence[str]) -> None:
+def add_zero_shot_scores(score_card: ScoreCard, name: str, result: ZeroShotResult, labels: Int, classes: Sequence[str]) -> None:
     """Put zeroshot.<name> on the sheet, its calibration error, and the accuracy of each class."""
-    per_class(sheet, f"zeroshot.{name}", result.outcome, labels, classes)
-    sheet.note(f"zeroshot.{name}.ece", result.calibration_error, kind="error", samples=len(labels))
-    sheet.keep(f"zeroshot.{name}.prediction", result.prediction.astype(np.int16))
+    add_accuracy_per_class(score_card, f"zeroshot.{name}", result.outcome, labels, classes)
+    score_card.note(f"zeroshot.{name}.ece", result.calibration_error, kind="error", samples=len(labels))
+    score_card.keep(f"zeroshot.{name}.prediction", result.prediction.astype(np.int16))
 
 
-def per_class(
-    sheet: Sheet, name: str, outcome: NDArray[Any], labels: Int, classes: Sequence[str]
+def add_accuracy_per_class(
+    score_card: ScoreCard, name: str, outcome: NDArray[Any], labels: Int, classes: Sequence[str]
 ) -> None:
     """Put an accuracy on the sheet, and that of each class that the test split has.
 
@@ -109,13 +109,13 @@ def per_class(
     """
     chance = 1 / len(classes)
     counts = np.bincount(labels, minlength=len(classes))
-    small = bool((counts[counts > 0] < FEWEST).any())
-    sheet.add(name, outcome, kind="accuracy", chance=chance, shown_only=small)
+    any_class_small = bool((counts[counts > 0] < MIN_SAMPLES).any())
+    score_card.add(name, outcome, kind="accuracy", chance=chance, report_only=any_class_small)
     for index in np.flatnonzero(counts).tolist():
-        of_class = float(outcome[labels == index].mean())
-        sheet.note(
+        class_accuracy = float(outcome[labels == index].mean())
+        score_card.note(
             f"{name}.{classes[index]}",
-            of_class,
+            class_accuracy,
             kind="accuracy",
             samples=int(counts[index]),
             chance=chance,
@@ -123,6 +123,6 @@ def per_class(
         )
 
 
-def _unit(rows: NDArray[Any]) -> Float:
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(length, np.finfo(np.float64).tiny))
+def _normalize_rows(rows: NDArray[Any]) -> Float:
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(norm, np.finfo(np.float64).tiny))

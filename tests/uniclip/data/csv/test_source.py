@@ -20,7 +20,7 @@ from uniclip.data.csv import split as table_split
 from uniclip.errors import UserError
 from uniclip.losses import clip_loss
 from uniclip.losses.image_text import unicl_loss
-from uniclip.training.trainer import open_training
+from uniclip.training.trainer import setup_training
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def config(folder, **changes):
 
 
 def test_splits_pixels_and_labels(folder):
-    splits = [data.open_split(config(folder), part) for part in data.PARTS]
+    splits = [data.open_split(config(folder), part) for part in data.SPLIT_NAMES]
     assert sum(map(len, splits)) == 40
     assert min(map(len, splits)) > 0
     for split in splits:
@@ -63,7 +63,7 @@ def test_unicl_trains_on_the_labels_that_are_named(folder, label):
     given = {"name": "csv", "path": str(folder / "data.csv"), "size": 32, "label": label}
     views = {"weak": 1, "strong": 0}
     run = tiny(data=given, method={"name": "unicl"}, views=views, train={"batch_size": 8})
-    batches, state = open_training(run)
+    batches, state = setup_training(run)
     batch = batches.batch(0)
     kinds = [int(batches.split.names[i].removesuffix(".png")) % 3 for i in batch.sample]
     expected = [-1 if label is None or kind == 2 else kind for kind in kinds]
@@ -97,7 +97,7 @@ def test_an_added_picture_moves_no_other(folder):
 
 def test_rows_of_one_picture_are_its_captions(folder):
     write(folder, [("1.png", "one", "a"), ("2.png", "two", ""), ("1.png", "uno", "a")])
-    samples = table_rows.read(config(folder))
+    samples = table_rows.read_samples(config(folder))
     assert [(s.captions, s.label) for s in samples] == [(["one", "uno"], "a"), (["two"], None)]
     assert data.open_split(config(folder, label=None), "train").labels == {}
 
@@ -106,11 +106,11 @@ def test_pictures_are_cropped_to_their_centre_on_white(tmp_path):
     image = Image.new("RGB", (60, 20), "red")
     image.paste("blue", (20, 0, 40, 20))
     image.save(tmp_path / "wide.png")
-    centre = table_split.decode(tmp_path / "wide.png", 16)
+    centre = table_split.decode_image(tmp_path / "wide.png", 16)
     assert (centre[2] == 255).all()
     assert not centre[0].any()
     Image.new("LA", (9, 9), (0, 0)).save(tmp_path / "clear.png")
-    assert (table_split.decode(tmp_path / "clear.png", 16) == 255).all()
+    assert (table_split.decode_image(tmp_path / "clear.png", 16) == 255).all()
 
 
 def test_fingerprint_reads_no_pictures(folder):
@@ -125,8 +125,8 @@ def test_fingerprint_reads_no_pictures(folder):
 
 
 def test_missing_says_what_to_do(tmp_path):
-    assert "data.path=" in data.missing(CsvData())
-    assert "nothing.csv" in data.missing(CsvData(path=str(tmp_path / "nothing.csv")))
+    assert "data.path=" in data.describe_missing(CsvData())
+    assert "nothing.csv" in data.describe_missing(CsvData(path=str(tmp_path / "nothing.csv")))
     with pytest.raises(UserError, match="data.path="):
         data.open_split(CsvData(), "train")
 

@@ -8,8 +8,8 @@ import torch
 
 from tests.helpers.small_runs import tiny
 from uniclip import data
-from uniclip.config import MixData, OpenmojiData, run_config
-from uniclip.data.loader import Batches
+from uniclip.config import MixData, OpenmojiData, build_run_config
+from uniclip.data.loader import TrainingBatches
 from uniclip.data.mix import digits, source
 from uniclip.data.text import tokenizer as tokenizers
 from uniclip.errors import UserError
@@ -26,8 +26,8 @@ def split():
 
 def batches(split, **sections):
     config = tiny(data=SECTION, method={"name": "unicl"}, **sections)
-    words = tokenizers.train([c for several in split.captions for c in several], 400)
-    return Batches(config, split, words), words
+    words = tokenizers.train_bpe([c for several in split.captions for c in several], 400)
+    return TrainingBatches(config, split, words), words
 
 
 def test_pairs_come_first_and_labels_of_two_sources_never_coincide(split):
@@ -39,15 +39,15 @@ def test_pairs_come_first_and_labels_of_two_sources_never_coincide(split):
     assert set(labelled) == set(range(10 + len(pairs.classes["category"])))
     assert len(set(split.ids.tolist())) == len(split)
     for i in (n, n + 500, len(split) - 1):
-        assert len(split.captions[i]) == len(source.TEMPLATES)
+        assert len(split.captions[i]) == len(source.PROMPT_TEMPLATES)
     first = split.training_label[n]
-    assert split.captions[n][0] == digits.NAMES[first]
+    assert split.captions[n][0] == digits.DIGIT_NAMES[first]
 
 
 def test_pictures_are_those_of_their_source(split):
     pairs = data.open_split(OpenmojiData(size=32), "train")
     n = len(pairs)
-    drawn = digits.open_split(32, "train", source.TEMPLATES)
+    drawn = digits.open_split(32, "train", source.PROMPT_TEMPLATES)
     index = np.array([n + 3, 5, n, 7])
     pixels = split.pixels(index)
     assert np.array_equal(pixels[[1, 3]], pairs.pixels(np.array([5, 7])))
@@ -61,7 +61,7 @@ def test_every_batch_has_the_same_share_of_both(split, share):
     made, words = batches(split, train={"batch_size": 32})
     config = tiny(data={**SECTION, "share": share}, train={"batch_size": 32})
     again = data.open_split(config.data, "train")
-    made = Batches(config, again, words)
+    made = TrainingBatches(config, again, words)
     for step in (0, 1, made.steps_per_epoch + 3):
         batch = made.batch(step)
         assert (batch.label >= 0).sum() == round(32 * share)
@@ -69,7 +69,7 @@ def test_every_batch_has_the_same_share_of_both(split, share):
         said = [words.decode(row) for row in batch.tokens.tolist()]
         for label, sentence in zip(batch.label.tolist(), said):
             if 0 <= label < 10:
-                assert digits.NAMES[label] in sentence
+                assert digits.DIGIT_NAMES[label] in sentence
 
 
 def test_prompts_change_from_epoch_to_epoch(split):
@@ -89,7 +89,7 @@ def test_labels_reach_the_loss_and_its_training_learns():
         method={"name": "unicl"},
         train={"steps": 30, "batch_size": 32, "learning_rate": 3e-3},
     )
-    fitted = trainer.fit(config)
+    fitted = trainer.train_model(config)
     losses = [r["loss"] for r in fitted.history if r["phase"] == "train"]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
@@ -97,16 +97,16 @@ def test_labels_reach_the_loss_and_its_training_learns():
 def test_other_data_has_no_labels():
     config = tiny()
     split = data.open_split(config.data, "train")
-    words = tokenizers.train([c for several in split.captions for c in several], 300)
-    assert torch.equal(Batches(config, split, words).batch(0).label, torch.full((16,), -1))
+    words = tokenizers.train_bpe([c for several in split.captions for c in several], 300)
+    assert torch.equal(TrainingBatches(config, split, words).batch(0).label, torch.full((16,), -1))
 
 
 def test_what_cannot_be_mixed_is_refused(split):
     with pytest.raises(UserError, match=r"data\.labels"):
-        run_config({"data": {**SECTION, "labels": []}, "method": {"name": "unicl"}})
-    words = tokenizers.train(["a"], 300)
+        build_run_config({"data": {**SECTION, "labels": []}, "method": {"name": "unicl"}})
+    words = tokenizers.train_bpe(["a"], 300)
     with pytest.raises(UserError, match="train.batch_size=8192 takes 4096 of the"):
-        Batches(tiny(data=SECTION, train={"batch_size": 8192}), split, words)
+        TrainingBatches(tiny(data=SECTION, train={"batch_size": 8192}), split, words)
 
 
 @pytest.mark.parametrize(
@@ -122,5 +122,5 @@ def test_few_pictures_for_validation_are_no_batch_without_a_kind():
     """A validation batch is smaller than this one, and would have no labelled picture."""
     few = {"steps": 1, "batch_size": 1024, "accumulate": 64}
     config = tiny(data={**SECTION, "share": 0.001}, views={"strong": 0}, train=few)
-    _, state = trainer.open_training(config)
+    _, state = trainer.setup_training(config)
     assert state.engagement()

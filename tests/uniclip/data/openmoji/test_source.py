@@ -14,7 +14,7 @@ from uniclip.data.openmoji import render, source, split
 from uniclip.data.openmoji.render import Emoji
 from uniclip.errors import UserError
 
-NAMED = render._named
+NAMED = render._list_emojis
 
 
 def few():
@@ -27,7 +27,7 @@ def few():
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path))
-    monkeypatch.setattr(render, "_named", few)
+    monkeypatch.setattr(render, "_list_emojis", few)
     return tmp_path
 
 
@@ -46,7 +46,7 @@ def test_names_and_categories_of_the_whole_set():
 
 def test_render_cache_and_splits(cache, capsys):
     config = OpenmojiData(size=16)
-    splits = {part: data.open_split(config, part) for part in data.PARTS}
+    splits = {part: data.open_split(config, part) for part in data.SPLIT_NAMES}
     assert capsys.readouterr().err.count("rendering") == 1
     assert sum(map(len, splits.values())) == len(few())
     ids = np.concatenate([s.ids for s in splits.values()])
@@ -63,7 +63,7 @@ def test_render_cache_and_splits(cache, capsys):
 
 @pytest.mark.parametrize("damage", ["cut", "flip a byte", "no index", "torn index"])
 def test_damaged_cache_is_built_again(cache, damage):
-    pictures, emojis = render.load(16)
+    pictures, emojis = render.load_rendered(16)
     whole, index = pictures.read_bytes(), pictures.with_suffix(".json")
     if damage == "cut":
         pictures.write_bytes(whole[:-100])
@@ -73,7 +73,7 @@ def test_damaged_cache_is_built_again(cache, damage):
         index.unlink()
     else:
         index.write_text(index.read_text()[:-5])
-    assert render.load(16) == (pictures, emojis)
+    assert render.load_rendered(16) == (pictures, emojis)
     assert pictures.read_bytes() == whole
     json.loads(index.read_text())
 
@@ -82,8 +82,8 @@ def _load(folder, queue):
     import os
 
     os.environ["UNICLIP_CACHE"] = folder
-    render._named = few
-    queue.put(render.load(16)[1])
+    render._list_emojis = few
+    queue.put(render.load_rendered(16)[1])
 
 
 def test_two_processes_at_once(tmp_path):
@@ -102,28 +102,28 @@ def test_two_processes_at_once(tmp_path):
 def test_unwritable_cache_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(render, "_named", lambda: few()[:2])
+    monkeypatch.setattr(render, "_list_emojis", lambda: few()[:2])
     with pytest.raises(UserError, match="UNICLIP_CACHE"):
-        render.load(16)
+        render.load_rendered(16)
 
 
 def test_equal_pictures_stay_together():
     alone = [make(f"{i:04X}") for i in range(3000)]
-    shares = [split.parts_of(alone).count(p) / 3000 for p in data.PARTS]
+    shares = [split.assign_splits(alone).count(p) / 3000 for p in data.SPLIT_NAMES]
     np.testing.assert_allclose(shares, [0.6, 0.1, 0.3], atol=0.03)
     pairs = [make(f"{i:04X}", pixels=str(i // 2)) for i in range(3000)]
-    parts = split.parts_of(pairs)
+    parts = split.assign_splits(pairs)
     assert parts[::2] == parts[1::2]
-    assert parts[::2] == split.parts_of(alone)[::2]
+    assert parts[::2] == split.assign_splits(alone)[::2]
 
 
 def test_labels():
-    tone = split.skin_tone
+    tone = split.get_skin_tone
     assert tone(make("1F44B-1F3FD")) == "medium skin tone"
     assert tone(make("1F469-1F3FB-200D-1F91D-200D-1F468-1F3FB")) == "light skin tone"
     assert tone(make("1F469-1F3FB-200D-1F91D-200D-1F468-1F3FF")) is None
     assert tone(make("2764")) is None
-    gender = split.gender
+    gender = split.get_gender
     assert gender(make("1", "man farmer dark skin tone")) == "man"
     assert gender(make("1", "woman-running")) == "woman"
     assert gender(make("1", "woman and man holding hands")) is None
@@ -132,7 +132,7 @@ def test_labels():
 
 def test_aliases_never_name_another_picture():
     e = make("1", "red heart", aliases=("heart", "Heart", "ab", "tiger", "red heart"))
-    assert split._captions(e, {"red heart", "tiger"}) == ("red heart", "Heart")
+    assert split._build_captions(e, {"red heart", "tiger"}) == ("red heart", "Heart")
 
 
 def test_fingerprint_reads_nothing_and_tells_sizes_apart(tmp_path, monkeypatch):
@@ -144,9 +144,9 @@ def test_fingerprint_reads_nothing_and_tells_sizes_apart(tmp_path, monkeypatch):
 
 
 def test_missing_packages_give_the_pip_line(monkeypatch):
-    assert data.missing(OpenmojiData()) is None
+    assert data.describe_missing(OpenmojiData()) is None
     monkeypatch.setattr(source, "library_version", lambda n: "absent" if n == "emoji" else "1")
-    assert data.missing(OpenmojiData()) == "pip install emoji"
+    assert data.describe_missing(OpenmojiData()) == "pip install emoji"
     with pytest.raises(UserError, match="pip install emoji"):
         data.open_split(OpenmojiData(), "train")
     with pytest.raises(UserError, match="validation"):

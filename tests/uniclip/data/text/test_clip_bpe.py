@@ -14,9 +14,9 @@ import torch
 from tests.helpers.small_runs import tiny
 from uniclip.config import TextConfig
 from uniclip.data import open_split
-from uniclip.data.loader import Batches
+from uniclip.data.loader import TrainingBatches
 from uniclip.data.text import clip_bpe
-from uniclip.data.text.tokenizer import Tokenizer, build, clip
+from uniclip.data.text.tokenizer import Tokenizer, build_tokenizer, load_clip_tokenizer
 from uniclip.errors import UserError
 
 TEXTS = [
@@ -40,7 +40,7 @@ RANGES = [(1, 0x250), (0x370, 0x400), (0x590, 0x600), (0x900, 0x950), (0x2000, 0
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return clip()
+    return load_clip_tokenizer()
 
 
 def random_texts(n):
@@ -64,7 +64,7 @@ def test_the_same_ids_as_open_clip(tokenizer, context):
 
 def test_special_ids_and_size(tokenizer):
     assert (tokenizer.bos, tokenizer.eos, tokenizer.pad) == (49406, 49407, 0)
-    assert tokenizer.size == clip_bpe.SIZE == 49408
+    assert tokenizer.size == clip_bpe.VOCAB_SIZE == 49408
     assert tokenizer.is_clip
 
 
@@ -83,8 +83,8 @@ def test_decoding_gives_the_words_back_and_no_padding(tokenizer):
 
 def test_the_configuration_chooses_and_the_size_must_agree():
     config = TextConfig(tokenizer="clip", vocabulary=49408)
-    assert build(config, []).is_clip
-    assert not build(TextConfig(vocabulary=300), ["a dog"]).is_clip
+    assert build_tokenizer(config, []).is_clip
+    assert not build_tokenizer(TextConfig(vocabulary=300), ["a dog"]).is_clip
     with pytest.raises(UserError, match="model.text.vocabulary=49408"):
         TextConfig(tokenizer="clip", vocabulary=2000)
 
@@ -101,7 +101,7 @@ def test_it_is_read_without_importing_open_clip():
 def test_a_package_that_is_missing_is_one_line(tokenizer, monkeypatch):
     monkeypatch.setattr(clip_bpe, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"^[^\n]*pip install open_clip_torch$"):
-        clip_bpe.load()
+        clip_bpe.load_bpe()
     monkeypatch.setitem(sys.modules, "ftfy", None)
     with pytest.raises(UserError, match=r"^[^\n]*pip install ftfy$"):
         tokenizer.encode(["a dog"], 8)
@@ -114,7 +114,7 @@ def test_a_batch_is_cut_behind_the_last_end_though_a_text_holds_the_padding(toke
     split = open_split(config.data, "train")
     captions = [("\u00a1!\u00a1!\u00a1!x end",) if i % 2 else ("a",) for i in range(len(split))]
     object.__setattr__(split, "captions", captions)
-    tokens = Batches(config, split, tokenizer).batch(0).tokens
+    tokens = TrainingBatches(config, split, tokenizer).batch(0).tokens
     longest = tokenizer.encode([captions[1][0]], 77)
     assert 0 in longest[0]
     assert tokens.shape[1] == longest.shape[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uniclip.data.text.tokenizer import Tokenizer, train
+from uniclip.data.text.tokenizer import Tokenizer, train_bpe
 from uniclip.errors import UserError
 
 CAPTIONS = ["two small red discs on the left", "one large blue cross on the right"] * 5
@@ -13,7 +13,7 @@ CAPTIONS = ["two small red discs on the left", "one large blue cross on the righ
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train(CAPTIONS, 320)
+    return train_bpe(CAPTIONS, 320)
 
 
 def test_special_tokens_differ_and_are_in_range(tokenizer):
@@ -50,7 +50,7 @@ def test_case_does_not_matter_but_words_do(tokenizer):
 
 
 def test_same_captions_same_tokenizer_and_json_round_trip(tokenizer):
-    assert train(CAPTIONS, 320).to_json() == tokenizer.to_json()
+    assert train_bpe(CAPTIONS, 320).to_json() == tokenizer.to_json()
     again = Tokenizer.from_json(tokenizer.to_json())
     assert np.array_equal(again.encode(CAPTIONS, 32), tokenizer.encode(CAPTIONS, 32))
     assert (again.bos, again.eos, again.pad) == (tokenizer.bos, tokenizer.eos, tokenizer.pad)

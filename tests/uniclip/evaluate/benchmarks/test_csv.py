@@ -57,7 +57,7 @@ def test_without_labels_there_is_retrieval_alone(tmp_path):
     config = written(tmp_path, 60, label=False)
     scores, _ = evaluate.evaluate("csv", stub_models.Stub(config, seen, read), config)
     assert {s.name.split(".")[0] for s in scores} == {"retrieval"}
-    assert "zeroshot" not in evaluate.protocol("csv", config)
+    assert "zeroshot" not in evaluate.build_protocol("csv", config)
 
 
 def test_the_hash_follows_file_and_shares_but_not_its_place(tmp_path):

@@ -13,7 +13,7 @@ CONFIG = stub_models.config({"name": "openmoji"})
 
 @pytest.fixture(scope="module")
 def test_split():
-    return split_features.opened(CONFIG.data, "test")
+    return split_features.open_split_cached(CONFIG.data, "test")
 
 
 def name_of(split):
@@ -50,7 +50,7 @@ def test_an_oracle_finds_all_but_pictures_that_look_the_same(test_split):
 
 def test_what_a_model_is_told_of_a_view_is_scored(test_split):
     """A model that sees nothing but its vectors: it knows a picture by the true ones alone."""
-    true = test_views.view(CONFIG.data, "strong", 0, CONFIG.model.image.pixels).vectors
+    true = test_views.draw_view(CONFIG.data, "strong", 0, CONFIG.model.image.pixels).vectors
     name = {row.tobytes(): own for row, own in zip(true, test_split.names)}
     told = []
 
@@ -95,7 +95,7 @@ def test_a_model_that_sees_categories_is_probed_right(test_split):
     """The probe takes trunk features, and pictures without a category are left out."""
     category = {}
     for part in ("train", "validation", "test"):
-        split = split_features.opened(CONFIG.data, part)
+        split = split_features.open_split_cached(CONFIG.data, part)
         for picture, label in zip(split.pixels(np.arange(len(split))), split.labels["category"]):
             category[picture.tobytes()] = label
     stub = stub_models.Stub(

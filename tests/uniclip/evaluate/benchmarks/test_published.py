@@ -31,7 +31,7 @@ def knowing(of: RunConfig, name: str) -> stub_models.Stub:
     """Sees a picture's class in its colour, and reads it in the prompt."""
     classes = datasets.get(name).open(of.runtime.data_root, "test").classes
     colours = np.array([dataset_trees.colour(label) for label in range(len(classes))])
-    said = prompts.names(name, classes, of.runtime.protocol)
+    said = prompts.get_class_names(name, classes, of.runtime.protocol)
     longest_first = sorted(range(len(classes)), key=lambda c: -len(said[classes[c]][0]))
 
     def images(pixels, vectors):
@@ -81,15 +81,15 @@ def test_retrieval_finds_every_caption(tmp_path):
 
 
 def test_a_list_is_written_out_and_what_is_missing_says_how_to_get_it(tmp_path):
-    names = evaluate.expanded(["openmoji", "bench14"])
+    names = evaluate.expand_benchmarks(["openmoji", "bench14"])
     assert names[0] == "openmoji"
     assert len(names) == 15
     for name in names[1:]:
-        said = evaluate.missing(name, config(tmp_path))
+        said = evaluate.describe_missing(name, config(tmp_path))
         assert said
         assert "\n" not in said
     with pytest.raises(UserError, match="bench14"):
-        evaluate.expanded(["bench41"])
+        evaluate.expand_benchmarks(["bench41"])
 
 
 def test_a_copy_on_the_nodes_own_disk_is_read(tmp_path, monkeypatch):
@@ -99,12 +99,12 @@ def test_a_copy_on_the_nodes_own_disk_is_read(tmp_path, monkeypatch):
     shutil.copytree(tmp_path / "shared", tmp_path / "node")
     monkeypatch.setenv("UNICLIP_STAGED", f"{tmp_path / 'shared'}:{tmp_path / 'node'}")
     (tmp_path / "shared" / "sets").rename(tmp_path / "away")
-    assert evaluate.missing("cifar10", of) is None
+    assert evaluate.describe_missing("cifar10", of) is None
     assert evaluate.evaluation_hash("cifar10", of) == hashed
     scores, _ = evaluate.evaluate("cifar10", knowing(config(tmp_path / "away"), "cifar10"), of)
     assert {s.value for s in scores if s.name == "zeroshot"} == {1}
     monkeypatch.setenv("UNICLIP_STAGED", f"{tmp_path / 'shared'}:{tmp_path / 'another'}")
-    assert evaluate.missing("cifar10", of) is not None
+    assert evaluate.describe_missing("cifar10", of) is not None
 
 
 def test_a_protocol_makes_other_hashes_and_opens_no_picture(tmp_path):
@@ -219,7 +219,7 @@ def train_and_publish(store: Path) -> Path:
     """A tiny run, trained for two steps by the real code."""
     of = tiny(train={"steps": 2, "validate_every": 2})
     folder = opened(store, of)
-    kind = run_module.run(folder, of, claimed(folder), evaluations={})
+    kind = run_module.execute_run(folder, of, claimed(folder), evaluations={})
     assert kind == "trained"
     return folder.path
 
@@ -232,8 +232,8 @@ def test_without_training_pictures_there_is_no_probe_and_that_is_said(tmp_path, 
     of = config(root)
     whole = evaluate.evaluation_hash("imagenet", of)
     (root / "imagenet/train").rename(tmp_path / "train")
-    assert evaluate.missing("imagenet", of) is None
-    assert "imagenet/train" in (evaluate.unprobed("imagenet", of) or "")
+    assert evaluate.describe_missing("imagenet", of) is None
+    assert "imagenet/train" in (evaluate.describe_missing_probe_data("imagenet", of) or "")
     alone = evaluate.evaluation_hash("imagenet", of)
     assert alone != whole
     scores, _ = evaluate.evaluate("imagenet", knowing(of, "imagenet"), of, cache, "model")
@@ -246,7 +246,7 @@ def test_without_training_pictures_there_is_no_probe_and_that_is_said(tmp_path, 
     assert "| imagenet | probe | n/a: there is no " in printed
     assert evaluate.evaluation_hash("imagenet", of, cache) == alone, "noted, and still here"
     (tmp_path / "train").rename(root / "imagenet/train")
-    assert evaluate.unprobed("imagenet", of, cache) is None
+    assert evaluate.describe_missing_probe_data("imagenet", of, cache) is None
     assert evaluate.evaluation_hash("imagenet", of, cache) == whole
     scores, _ = evaluate.evaluate("imagenet", knowing(of, "imagenet"), of, cache, "model")
     assert stub_models.values(scores)["probe"] == 1
@@ -260,7 +260,7 @@ def test_what_is_noted_of_a_set_counts_only_while_its_test_part_is_the_same(tmp_
     whole = evaluate.evaluation_hash("imagenet", of, cache)
     (root / "imagenet/train").rename(tmp_path / "train")
     assert evaluate.evaluation_hash("imagenet", of, cache) == whole
-    assert evaluate.unprobed("imagenet", of, cache) is None
+    assert evaluate.describe_missing_probe_data("imagenet", of, cache) is None
     next((root / "imagenet/val").glob("*/*.JPEG")).unlink()
     assert evaluate.evaluation_hash("imagenet", of, cache) != whole
-    assert evaluate.unprobed("imagenet", of, cache) is not None
+    assert evaluate.describe_missing_probe_data("imagenet", of, cache) is not None

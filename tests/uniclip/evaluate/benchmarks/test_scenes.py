@@ -8,12 +8,12 @@ from uniclip import data, evaluate, rng
 from uniclip.augmentation import transform
 from uniclip.data.scenes.attributes import ATTRIBUTES
 from uniclip.evaluate.benchmarks import scenes_scores
-from uniclip.evaluate.benchmarks.scenes import DAMAGED
+from uniclip.evaluate.benchmarks.scenes import DAMAGEABLE_ATTRIBUTES
 from uniclip.evaluate.features import test_views
 
 N = 96
 DATA = {"name": "scenes", "train": 64, "test": N}
-FLIP = transform.NAMES.index("flip")
+FLIP = transform.VECTOR_COLUMNS.index("flip")
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +24,14 @@ def truth():
 
 def spoken(texts):
     """The attributes that captions name, one-hot, (n, 20)."""
-    place = {caption: i for i, caption in enumerate(scenes_scores.captions())}
-    rows = np.array(np.unravel_index([place[t] for t in texts], scenes_scores.SIZES)).T
+    place = {caption: i for i, caption in enumerate(scenes_scores.list_captions())}
+    rows = np.array(np.unravel_index([place[t] for t in texts], scenes_scores.ATTRIBUTE_SIZES)).T
     return one_hot(rows)
 
 
 def one_hot(rows):
     return np.concatenate(
-        [np.eye(n)[rows[:, i]] for i, n in enumerate(scenes_scores.SIZES)], axis=1
+        [np.eye(n)[rows[:, i]] for i, n in enumerate(scenes_scores.ATTRIBUTE_SIZES)], axis=1
     )
 
 
@@ -74,7 +74,7 @@ def test_calibration_is_that_of_the_nearest_of_all_captions(truth):
     seen[::2, -1] ^= 1
     stub = stub_models.Stub(stub_models.config(DATA), lambda pixels, vectors: one_hot(seen), spoken)
     stub.image_text_scale = lambda: 3.0
-    grid = np.indices(scenes_scores.SIZES).reshape(len(scenes_scores.SIZES), -1).T
+    grid = np.indices(scenes_scores.ATTRIBUTE_SIZES).reshape(len(scenes_scores.ATTRIBUTE_SIZES), -1).T
     odds = np.exp(3.0 * (grid == grid[0]).mean(axis=1))
     value = stub_models.values(evaluated(stub)[0])
     assert value["caption.ece"] == pytest.approx(abs(0.5 - odds[0] / odds.sum()))
@@ -123,9 +123,9 @@ def test_awareness_of_flips_is_seen_with_the_true_vectors_alone(truth):
     for attribute in set(ATTRIBUTES) - {"side"}:
         assert value[f"minimal.{attribute}"] == 0.5
     assert value["minimal.damaged"] == pytest.approx((1 + 4 * 0.5) / 5)
-    mean = np.mean([value[f"minimal.{name}.views.wrong"] for name in DAMAGED])
+    mean = np.mean([value[f"minimal.{name}.views.wrong"] for name in DAMAGEABLE_ATTRIBUTES])
     assert value["minimal.damaged.views.wrong"] == pytest.approx(mean)
-    assert set(ATTRIBUTES) - set(DAMAGED) == {"shape"}
+    assert set(ATTRIBUTES) - set(DAMAGEABLE_ATTRIBUTES) == {"shape"}
 
 
 def test_instances_are_views_of_one_picture(truth):
@@ -135,7 +135,7 @@ def test_instances_are_views_of_one_picture(truth):
         seen.append(pixels)
         return pixels.reshape(len(pixels), -1).astype(float) - pixels.mean()
 
-    texts = np.random.default_rng(0).normal(size=(int(np.prod(scenes_scores.SIZES)), 3 * 32 * 32))
+    texts = np.random.default_rng(0).normal(size=(int(np.prod(scenes_scores.ATTRIBUTE_SIZES)), 3 * 32 * 32))
     stub = stub_models.Stub(
         stub_models.config(DATA), images, lambda captions: texts[: len(captions)]
     )
@@ -146,11 +146,11 @@ def test_instances_are_views_of_one_picture(truth):
 
 
 def test_what_is_shown_is_the_same_for_every_model():
-    test_views.view.cache_clear()
+    test_views.draw_view.cache_clear()
     source = stub_models.config(DATA).data
-    first = test_views.view(source, "strong", 0, 32)
-    test_views.view.cache_clear()
-    again = test_views.view(source, "strong", 0, 32)
+    first = test_views.draw_view(source, "strong", 0, 32)
+    test_views.draw_view.cache_clear()
+    again = test_views.draw_view(source, "strong", 0, 32)
     assert (first.pixels == again.pixels).all()
     assert (first.vectors == again.vectors).all()
     assert np.abs(first.vectors).sum(axis=1).min() > 0  # no view is the evaluation's
@@ -158,21 +158,21 @@ def test_what_is_shown_is_the_same_for_every_model():
 
 def test_modality_gap_by_hand():
     images, texts = np.array([[1.0, 0], [0, 1]]), np.array([[0.0, -1], [0, -1]])
-    assert scenes_scores.modality_gap(images, texts) == pytest.approx(np.hypot(0.5, 1.5))
+    assert scenes_scores.compute_modality_gap(images, texts) == pytest.approx(np.hypot(0.5, 1.5))
 
 
 def test_an_untrained_network_is_near_chance():
     import torch
 
-    from uniclip.checkpoints.pretrained import Pretrained
+    from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.data.text import tokenizer
-    from uniclip.methods import build
+    from uniclip.methods import build_method
     from uniclip.models.embedder import build_embedder
 
     config = stub_models.config({**DATA, "test": 256}, model=stub_models.SMALL_MODEL)
-    method = build(config)
-    words = tokenizer.train(scenes_scores.captions(), config.model.text.vocabulary)
-    pretrained = Pretrained(build_embedder(config, words, method.head), method, words, config)
+    method = build_method(config)
+    words = tokenizer.train_bpe(scenes_scores.list_captions(), config.model.text.vocabulary)
+    pretrained = PretrainedModel(build_embedder(config, words, method.head), method, words, config)
     before = torch.get_rng_state()
     scores, predictions = evaluate.evaluate("scenes", pretrained, config)
     assert (torch.get_rng_state() == before).all()
@@ -189,7 +189,7 @@ def test_examples_are_fixed_and_say_whether_they_are_right(truth):
         stub_models.config(DATA), lambda pixels, vectors: one_hot(truth), spoken
     )
     _, predictions = evaluated(stub)
-    chosen = np.sort(rng.permutation(rng.key("evaluate", "examples"), N)[:12])
+    chosen = np.sort(rng.permutation(rng.derive_key("evaluate", "examples"), N)[:12])
     own = data.open_split(stub.config.data, "test")
     assert predictions["examples.names"].tolist() == [own.names[i] for i in chosen]
     assert predictions["examples.pixels"].shape == (12, 3, 64, 64)

@@ -16,7 +16,7 @@ def test_labels_in_another_order_are_noticed_and_undone():
     labels = np.arange(400) % 8
     order = np.array([3, 1, 0, 2, 5, 4, 7, 6])
     prediction = order[predictions(labels, 0.6, 8)]
-    found = label_order.renaming(prediction, labels, 8)
+    found = label_order.find_class_permutation(prediction, labels, 8)
     assert found.alarm
     assert dict(found.moved) == {int(p): c for c, p in enumerate(order) if c != p}
     assert found.renamed > 0.5 > found.accuracy
@@ -25,7 +25,7 @@ def test_labels_in_another_order_are_noticed_and_undone():
 
 def test_a_good_model_raises_no_alarm():
     labels = np.arange(400) % 8
-    found = label_order.renaming(predictions(labels, 0.6, 8), labels, 8)
+    found = label_order.find_class_permutation(predictions(labels, 0.6, 8), labels, 8)
     assert not found.alarm
     assert found.moved == ()
 
@@ -34,17 +34,17 @@ def test_chance_raises_no_alarm():
     """The best renaming of noise fits it well: only the other half may judge it."""
     for seed in range(20):
         labels = np.arange(300) % 30
-        assert not label_order.renaming(predictions(labels, 0.0, 30, seed), labels, 30).alarm
+        assert not label_order.find_class_permutation(predictions(labels, 0.0, 30, seed), labels, 30).alarm
 
 
 def test_a_constant_model_and_one_sample():
     labels = np.arange(50) % 5
-    assert not label_order.renaming(np.zeros(50, np.int64), labels, 5).alarm
+    assert not label_order.find_class_permutation(np.zeros(50, np.int64), labels, 5).alarm
     one = np.zeros(1, np.int64)
-    assert not label_order.renaming(one, one, 1).alarm
+    assert not label_order.find_class_permutation(one, one, 1).alarm
 
 
 def test_above_chance():
-    assert label_order.above_chance(0.5, 0.1, 100)
-    assert not label_order.above_chance(0.15, 0.1, 100)
-    assert not label_order.above_chance(0.1, 0.1, 0)
+    assert label_order.is_above_chance(0.5, 0.1, 100)
+    assert not label_order.is_above_chance(0.15, 0.1, 100)
+    assert not label_order.is_above_chance(0.1, 0.1, 0)

@@ -28,7 +28,7 @@ def photo(i: int, side: int = 96) -> Image.Image:
 
 
 def greys(pictures: list[Image.Image]) -> np.ndarray:
-    return np.stack([near_duplicates.grey(p) for p in pictures])
+    return np.stack([near_duplicates.compute_thumbnail(p) for p in pictures])
 
 
 def jpeg(picture: Image.Image, quality: int) -> Image.Image:
@@ -67,35 +67,35 @@ def photos() -> list[Image.Image]:
 
 @pytest.mark.parametrize("how", COPIES)
 def test_copies_are_found(photos: list[Image.Image], how: str) -> None:
-    found = near_duplicates.near(greys([COPIES[how](p) for p in photos]), greys(photos))
-    assert (found == near_duplicates.NEAR).mean() >= 0.97
+    found = near_duplicates.find_duplicates(greys([COPIES[how](p) for p in photos]), greys(photos))
+    assert (found == near_duplicates.DUPLICATE).mean() >= 0.97
 
 
 @pytest.mark.parametrize("how", OTHERS)
 def test_other_pictures_are_not(photos: list[Image.Image], how: str) -> None:
-    found = near_duplicates.near(greys([OTHERS[how](p) for p in photos]), greys(photos))
-    assert (found == near_duplicates.APART).all()
+    found = near_duplicates.find_duplicates(greys([OTHERS[how](p) for p in photos]), greys(photos))
+    assert (found == near_duplicates.DISTINCT).all()
 
 
 def test_unrelated_pictures_are_apart(photos: list[Image.Image]) -> None:
     others = greys([photo(i) for i in range(N, 3 * N)])
-    assert (near_duplicates.near(others, greys(photos)) == near_duplicates.APART).all()
+    assert (near_duplicates.find_duplicates(others, greys(photos)) == near_duplicates.DISTINCT).all()
 
 
 def test_emoji_of_different_kinds_are_apart() -> None:
     """The false-positive rate that the table states: 1 of 1.6 million pairs."""
     test, train = (data.open_split(OpenmojiData(), part) for part in ("test", "train"))
     kinds = [split.labels["category"] for split in (test, train)]
-    tested, trained = near_duplicates.of_split(test), near_duplicates.of_split(train)
+    tested, trained = near_duplicates.compute_split_thumbnails(test), near_duplicates.compute_split_thumbnails(train)
     pairs = wrong = 0
     for kind in range(len(test.classes["category"])):
         mine, others = kinds[0] == kind, (kinds[1] != kind) & (kinds[1] >= 0)
         wrong += int(
-            (near_duplicates.near(tested[mine], trained[others]) == near_duplicates.NEAR).sum()
+            (near_duplicates.find_duplicates(tested[mine], trained[others]) == near_duplicates.DUPLICATE).sum()
         )
         pairs += int(mine.sum()) * int(others.sum())
     assert pairs > 1_500_000
-    assert wrong / pairs <= near_duplicates.WRONG
+    assert wrong / pairs <= near_duplicates.MAX_FALSE_POSITIVE_RATE
 
 
 def test_the_hash_by_hand() -> None:
@@ -103,16 +103,16 @@ def test_the_hash_by_hand() -> None:
     one = np.full((1, 8, 9), 50, np.uint8)
     one[0, 0, 1] = 60  # brighter than its left neighbour; the next one is darker
     both = np.concatenate([rising, rising[:, :, ::-1], one])
-    assert [int(h).bit_count() for h in near_duplicates.hashes(both)] == [64, 0, 1]
+    assert [int(h).bit_count() for h in near_duplicates.compute_hashes(both)] == [64, 0, 1]
 
 
 def test_a_plain_picture_is_not_judged(photos: list[Image.Image]) -> None:
     plain = [Image.new("RGB", (64, 64), c) for c in ("white", "red")]
-    found = near_duplicates.near(greys([*plain, photos[0]]), greys([*plain, *photos]))
+    found = near_duplicates.find_duplicates(greys([*plain, photos[0]]), greys([*plain, *photos]))
     assert found.tolist() == [
-        near_duplicates.TOO_PLAIN,
-        near_duplicates.TOO_PLAIN,
-        near_duplicates.NEAR,
+        near_duplicates.UNDECIDABLE,
+        near_duplicates.UNDECIDABLE,
+        near_duplicates.DUPLICATE,
     ]
 
 
@@ -121,14 +121,14 @@ def test_any_tiles_any_order_and_none(
 ) -> None:
     trained = greys(photos)
     tested = greys([jpeg(p, 75) if i % 3 else photo(i + N) for i, p in enumerate(photos)])
-    expected = near_duplicates.near(tested, trained)
-    assert 0 < (expected == near_duplicates.NEAR).sum() < N
+    expected = near_duplicates.find_duplicates(tested, trained)
+    assert 0 < (expected == near_duplicates.DUPLICATE).sum() < N
     order = np.random.default_rng(0).permutation(N)
-    assert np.array_equal(near_duplicates.near(tested[order], trained[::-1]), expected[order])
-    monkeypatch.setattr(near_duplicates, "TILE", (7, 11))
-    assert np.array_equal(near_duplicates.near(tested, trained), expected)
-    assert (near_duplicates.near(tested, trained[:0]) == near_duplicates.APART).all()
-    assert len(near_duplicates.near(tested[:0], trained)) == 0
+    assert np.array_equal(near_duplicates.find_duplicates(tested[order], trained[::-1]), expected[order])
+    monkeypatch.setattr(near_duplicates, "TILE_SHAPE", (7, 11))
+    assert np.array_equal(near_duplicates.find_duplicates(tested, trained), expected)
+    assert (near_duplicates.find_duplicates(tested, trained[:0]) == near_duplicates.DISTINCT).all()
+    assert len(near_duplicates.find_duplicates(tested[:0], trained)) == 0
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -138,15 +138,15 @@ def files_in(folder: Path) -> list[Path]:
 def test_a_run_is_checked_where_there_are_pictures(tmp_path: Path) -> None:
     of = stub_models.config({"name": "scenes", "train": 64, "test": 16})
     of = replace(of, runtime=replace(of.runtime, data_root=str(tmp_path / "sets")))
-    assert evaluate.leaked("openmoji", of, tmp_path) is None
-    assert evaluate.leaked("cifar10", of, tmp_path) is None, "it is not here"
+    assert evaluate.find_near_duplicates("openmoji", of, tmp_path) is None
+    assert evaluate.find_near_duplicates("cifar10", of, tmp_path) is None, "it is not here"
     dataset_trees.cifar10(tmp_path / "sets")
-    found = evaluate.leaked("cifar10", of, tmp_path)
+    found = evaluate.find_near_duplicates("cifar10", of, tmp_path)
     assert found is not None
-    assert found.tolist() == [near_duplicates.TOO_PLAIN] * 4
+    assert found.tolist() == [near_duplicates.UNDECIDABLE] * 4
     assert len(files_in(tmp_path / "leakage")) == 4
     (tmp_path / "sets").rename(tmp_path / "elsewhere")
-    again = evaluate.leaked("cifar10", of, tmp_path)
+    again = evaluate.find_near_duplicates("cifar10", of, tmp_path)
     assert again is not None
     assert again.tolist() == found.tolist(), "as they were last seen"
 
@@ -166,7 +166,7 @@ def test_pictures_are_looked_at_once(tmp_path: Path, photos: list[Image.Image]) 
         tested, trained = of(test, known[test]), of(train, known[train])
         place = {"here": test}
         cache = Cache(tmp_path)
-        return near_duplicates.check(
+        return near_duplicates.find_duplicates_cached(
             cache, place, {"s": test}, {"s": train}, tested, trained
         ).tolist()
 

@@ -16,10 +16,10 @@ from tests.helpers import dataset_trees
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import bench14
-from uniclip.evaluate.datasets.images import Pictures
+from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.datasets.readers import cifar, voc2007
 
-SETS = [d.name for d in (*bench14.CLASSIFICATION, *bench14.RETRIEVAL)]
+SETS = [d.name for d in (*bench14.CLASSIFICATION_DATASETS, *bench14.RETRIEVAL_DATASETS)]
 LISTED = [name for name in SETS if name not in ("caltech101", "voc2007", "flickr30k", "coco")]
 
 
@@ -45,7 +45,7 @@ def test_a_classification_set_is_read_as_published(name: str, tmp_path: Path) ->
         assert dataset.listed(tmp_path, part)[0] == len(rows)
 
 
-def rows_of(pictures: Pictures) -> list[tuple[str, int]]:
+def rows_of(pictures: ImageDataset) -> list[tuple[str, int]]:
     assert pictures.labels is not None
     return list(zip(pictures.ids, pictures.labels.tolist()))
 
@@ -86,7 +86,7 @@ def test_voc_difficult_objects_are_labels_to_be_left_out(tmp_path: Path) -> None
     assert pictures.labels.sum() == 6
     assert pictures.difficult.sum() == 2
     said = np.array([values for _, values in truth.rows["test"]])
-    objects = voc2007.from_annotations(tmp_path / "VOCdevkit/VOC2007/Annotations", pictures.ids)
+    objects = voc2007.read_annotations(tmp_path / "VOCdevkit/VOC2007/Annotations", pictures.ids)
     assert np.array_equal(objects, said)
     (tmp_path / "VOCdevkit/VOC2007/ImageSets/Main/dog_test.txt").unlink()
     again = dataset.open(tmp_path, "test")  # now from the annotations
@@ -264,9 +264,9 @@ def test_arrays_pickled_by_python_3_are_read_too(protocol: int, tmp_path: Path) 
     (tmp_path / "file").write_bytes(pickle.dumps(value, protocol=protocol))
     if protocol == 5:
         with pytest.raises(UserError, match="_frombuffer"):
-            cifar.unpickled(tmp_path / "file")
+            cifar.safe_unpickle(tmp_path / "file")
     else:
-        assert cifar.unpickled(tmp_path / "file")["data"].tolist() == [0, 1, 2, 3, 4, 5]
+        assert cifar.safe_unpickle(tmp_path / "file")["data"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
@@ -317,25 +317,25 @@ def test_aliases_and_unknown_names() -> None:
 
 
 def test_the_benchmarks_are_lists_of_known_sets(tmp_path: Path) -> None:
-    assert set(datasets.benchmark("bench14")) == set(SETS)
-    assert len(datasets.benchmark("bench14")) == 14
-    eleven = datasets.benchmark("uniclip11")
+    assert set(datasets.read_benchmark("bench14")) == set(SETS)
+    assert len(datasets.read_benchmark("bench14")) == 14
+    eleven = datasets.read_benchmark("uniclip11")
     assert len(eleven) == 11
     assert set(SETS) - set(eleven) == {"voc2007", "flickr30k", "coco"}
     dataset_trees.text(
         tmp_path / "benchmark/mine.yaml", ["- pets", "- dtd", "- openmoji", "- folder:x"]
     )
     with pytest.raises(UserError, match="unknown data set 'openmoji'"):
-        datasets.benchmark("mine", [tmp_path])
-    mine = datasets.benchmark("mine", [datasets.CONF, tmp_path], also=["openmoji"])
+        datasets.read_benchmark("mine", [tmp_path])
+    mine = datasets.read_benchmark("mine", [datasets.CONF, tmp_path], also=["openmoji"])
     assert mine == ("oxford_pets", "dtd", "openmoji", "folder:x")
-    assert datasets.benchmarks([tmp_path]) == ("mine",)
+    assert datasets.list_benchmarks([tmp_path]) == ("mine",)
     for lines in (["pets"], ["- pets", "- oxford_pets"], ["- 3"], ["- [", "a"], ["- nonsense"]):
         dataset_trees.text(tmp_path / "benchmark/bad.yaml", lines)
         with pytest.raises(UserError):
-            datasets.benchmark("bad", [tmp_path])
+            datasets.read_benchmark("bad", [tmp_path])
     with pytest.raises(UserError, match="unknown benchmark"):
-        datasets.benchmark("bench15")
+        datasets.read_benchmark("bench15")
 
 
 def test_the_registry_is_light() -> None:

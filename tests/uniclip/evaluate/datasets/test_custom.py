@@ -18,18 +18,18 @@ from uniclip import evaluate
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import custom
-from uniclip.evaluate.datasets.images import Pictures
+from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.datasets.readers import webdataset
 from uniclip.evaluate.protocols import protocol as protocols
 
 
-def same(one: Pictures, two: Pictures) -> bool:
+def same(one: ImageDataset, two: ImageDataset) -> bool:
     """Whether pictures and truth are equal to the bit (ids aside)."""
     pictures = (np.array_equal(one.picture(i), two.picture(i)) for i in range(len(one)))
     return len(one) == len(two) and all(pictures) and truth(one) == truth(two)
 
 
-def truth(pictures: Pictures) -> tuple[object, ...]:
+def truth(pictures: ImageDataset) -> tuple[object, ...]:
     arrays = [None if a is None else a.tolist() for a in (pictures.labels, pictures.difficult)]
     return (*arrays, pictures.classes, pictures.captions, pictures.kind, pictures.metric)
 
@@ -135,7 +135,7 @@ def test_shards_hold_what_was_written(name: str, tmp_path: Path) -> None:
 def test_a_shard_has_at_most_so_many_samples_and_bytes(tmp_path: Path) -> None:
     dataset_trees.dtd(tmp_path / "data")
     pictures = datasets.get("dtd").open(tmp_path / "data", "train")
-    assert webdataset.write(pictures, tmp_path / "wds", samples=4, templates=["a {c}."]) == 3
+    assert webdataset.write_shards(pictures, tmp_path / "wds", samples=4, templates=["a {c}."]) == 3
     place = tmp_path / "wds/train"
     assert (place / "nshards.txt").read_text() == "3\n"
     assert sorted(p.name for p in place.iterdir()) == ["0.tar", "1.tar", "2.tar", "nshards.txt"]
@@ -146,7 +146,7 @@ def test_a_shard_has_at_most_so_many_samples_and_bytes(tmp_path: Path) -> None:
         assert member.read() == b"2"
     named = (tmp_path / "wds/zeroshot_classification_templates.txt").read_text()
     assert named == "a {c}.\n"
-    assert webdataset.write(pictures, tmp_path / "small", size=1) == 9
+    assert webdataset.write_shards(pictures, tmp_path / "small", size=1) == 9
 
 
 def tar(path: Path, members: dict[str, bytes]) -> None:
@@ -252,7 +252,7 @@ def test_a_shard_is_read_once_until_it_changes(
     found = datasets.get(f"wds:{tmp_path / 'wds'}")
     first = found.fingerprint("")
     assert not (tmp_path / "cache").exists(), "too recent: it could change unseen"
-    monkeypatch.setattr(custom, "RECENT", 0.0)
+    monkeypatch.setattr(custom, "RECENT_SECONDS", 0.0)
     assert found.fingerprint("") == first
     read = []
     monkeypatch.setattr(custom, "sum_of", lambda path: read.append(path))
@@ -287,7 +287,7 @@ def test_exported_shards_say_what_classes_are_called(name: str, tmp_path: Path) 
     dataset_trees.WRITERS[name](tmp_path / "data")
     words = ["data", "export", name, f"data_root={tmp_path / 'data'}", f"to={tmp_path / 'wds'}"]
     assert main.main(words) == 0
-    rules, copy = protocols.published("clip2021"), datasets.get(f"wds:{tmp_path / 'wds'}")
+    rules, copy = protocols.get_published_protocol("clip2021"), datasets.get(f"wds:{tmp_path / 'wds'}")
     original = datasets.get(name).open(tmp_path / "data", "test")
     read = copy.open("", "test")
     said, wanted = rules.judgement(copy.name, read.classes), rules.judgement(name, original.classes)
@@ -305,7 +305,7 @@ def test_templates_beside_shards_are_those_of_the_protocol(tmp_path: Path) -> No
 
     def templates(protocol: object) -> object:
         of = tiny(runtime={"protocol": protocol})
-        return evaluate.protocol(name, of)["templates"]
+        return evaluate.build_protocol(name, of)["templates"]
 
     assert templates("clip2021") == templates("laion_cb") == ["my {}.", "a {}"]
     assert templates({"name": "mine", "templates": {"*": ["{}"]}}) == ["{}"]

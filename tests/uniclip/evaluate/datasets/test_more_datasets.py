@@ -14,14 +14,14 @@ from tests.helpers import dataset_trees
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import dataset
-from uniclip.evaluate.datasets.images import Pictures
+from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.datasets.readers import binary
 
 COLOURED = ["country211", "rendered_sst2", "gtsrb", "pcam", "stl10"]
 GREY = ["mnist", "fashion_mnist", "fer2013"]
 
 
-def rows_of(pictures: Pictures) -> list[tuple[str, int]]:
+def rows_of(pictures: ImageDataset) -> list[tuple[str, int]]:
     assert pictures.labels is not None
     return list(zip(pictures.ids, pictures.labels.tolist()))
 
@@ -87,7 +87,7 @@ def test_idx_files_that_are_cut_are_refused(tmp_path: Path) -> None:
         datasets.get("mnist").open(tmp_path, "test")
     path.write_bytes(b"PNG")
     with pytest.raises(UserError, match="is not an idx file of bytes"):
-        binary.idx(path)
+        binary.read_idx(path)
     dataset_trees.idx(path, np.zeros((4, 28, 28)), packed=False)
     with pytest.raises(UserError, match="4 test pictures and 3 labels do not belong together"):
         datasets.get("mnist").open(tmp_path, "test")

@@ -32,9 +32,9 @@ def write(folder, text=MINE, name="mine"):
 
 def test_it_says_what_it_says_and_else_what_it_is_like(tmp_path):
     write(tmp_path)
-    said = custom.found("mine", [tmp_path])
+    said = custom.resolve_protocol("mine", [tmp_path])
     assert json.loads(json.dumps(said)) == said
-    mine, slip = custom.chosen(said), protocol.published("slip2021")
+    mine, slip = custom.build_protocol(said), protocol.get_published_protocol("slip2021")
     assert (mine.name, mine.like) == ("mine", "slip2021")
     assert mine.templates("oxford_pets") == ("a picture of a {}.", "{}, an animal")
     assert mine.templates("imagenet") == ("my {}",)
@@ -51,8 +51,8 @@ def test_it_says_what_it_says_and_else_what_it_is_like(tmp_path):
 
 
 def test_a_published_one_needs_no_file(tmp_path):
-    assert custom.found("laion_cb", [tmp_path]) == "laion_cb"
-    assert custom.chosen("laion_cb") is protocol.published("laion_cb")
+    assert custom.resolve_protocol("laion_cb", [tmp_path]) == "laion_cb"
+    assert custom.build_protocol("laion_cb") is protocol.get_published_protocol("laion_cb")
 
 
 def test_every_part_of_it_is_hashed(tmp_path):
@@ -68,7 +68,7 @@ def test_every_part_of_it_is_hashed(tmp_path):
     hashes = {evaluate.evaluation_hash("fashion_mnist", stub_models.config({"name": "scenes"}))}
     for text in texts:
         write(tmp_path, text)
-        said = custom.found("mine", [tmp_path])
+        said = custom.resolve_protocol("mine", [tmp_path])
         config = stub_models.config({"name": "scenes"}, runtime={"protocol": said})
         hashes.add(evaluate.evaluation_hash("fashion_mnist", config))
     assert len(hashes) == 1 + len(texts)
@@ -94,17 +94,17 @@ def test_every_part_of_it_is_hashed(tmp_path):
 def test_what_is_wrong_is_said_in_one_line(tmp_path, text, match):
     write(tmp_path, text)
     with pytest.raises(UserError, match=match) as caught:
-        custom.found("mine", [tmp_path])
+        custom.resolve_protocol("mine", [tmp_path])
     assert "\n" not in str(caught.value)
 
 
 def test_a_class_that_is_none_and_names_that_are_taken(tmp_path):
     write(tmp_path, "names: {fashion_mnist: {Bags: handbag}}")
-    mine = custom.chosen(custom.found("mine", [tmp_path]))
+    mine = custom.build_protocol(custom.resolve_protocol("mine", [tmp_path]))
     with pytest.raises(UserError, match="protocol mine 'Bags': did you mean Bag"):
         mine.judgement("fashion_mnist", CLASSES)
     with pytest.raises(UserError, match="did you mean mine"):
-        custom.found("mine2", [tmp_path])
+        custom.resolve_protocol("mine2", [tmp_path])
     write(tmp_path, "{}", "clip2021")
     with pytest.raises(UserError, match="clip2021 is a published protocol"):
-        custom.found("clip2021", [tmp_path])
+        custom.resolve_protocol("clip2021", [tmp_path])

@@ -30,7 +30,7 @@ def test_protocols_need_neither_torch_nor_numpy():
 
 @pytest.mark.parametrize("name", ["openmoji", "scenes"])
 def test_a_protocol_is_json_and_states_what_it_must(name):
-    stated = evaluate.protocol(name, stub_models.config(SCENES))
+    stated = evaluate.build_protocol(name, stub_models.config(SCENES))
     assert json.loads(json.dumps(stated)) == stated
     assert stated["benchmark"] == name
     assert stated["split"] == "test"
@@ -77,11 +77,11 @@ def test_a_changed_prompt_or_definition_changes_the_hash(monkeypatch):
 
 def test_unknown_benchmark_names_the_nearest():
     with pytest.raises(UserError, match="did you mean openmoji"):
-        evaluate.protocol("openemoji", stub_models.config(SCENES))
+        evaluate.build_protocol("openemoji", stub_models.config(SCENES))
 
 
 def test_csv_is_missing_for_other_runs_and_for_a_file_that_is_not_there(tmp_path):
-    assert "data=csv" in evaluate.missing("csv", stub_models.config(SCENES))
+    assert "data=csv" in evaluate.describe_missing("csv", stub_models.config(SCENES))
     absent = stub_models.config({"name": "csv", "path": str(tmp_path / "no.csv")})
-    assert "no.csv" in evaluate.missing("csv", absent)
-    assert evaluate.missing("scenes", absent) is None
+    assert "no.csv" in evaluate.describe_missing("csv", absent)
+    assert evaluate.describe_missing("scenes", absent) is None

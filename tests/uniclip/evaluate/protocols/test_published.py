@@ -17,20 +17,20 @@ FLOWERS = ("1", "2", "3")
 
 
 def judge(name="clip2021", dataset="flowers102", classes=FLOWERS):
-    return protocol.published(name).judgement(dataset, classes)
+    return protocol.get_published_protocol(name).judgement(dataset, classes)
 
 
 def test_the_metrics_of_the_literature():
-    clip = protocol.published("clip2021")
+    clip = protocol.get_published_protocol("clip2021")
     by_metric = {}
-    for dataset in (*prompts.datasets(), "flickr30k", "coco"):
+    for dataset in (*prompts.list_datasets(), "flickr30k", "coco"):
         by_metric.setdefault(clip.metric(dataset), set()).add(dataset)
     assert by_metric["mean_per_class"] == {
         "fgvc_aircraft", "oxford_pets", "caltech101", "flowers102",
     }  # fmt: skip
     assert by_metric["map11"] == {"voc2007"}
     assert by_metric["recall"] == {"flickr30k", "coco"}
-    assert protocol.published("laion_cb").metric("flowers102") == "accuracy"
+    assert protocol.get_published_protocol("laion_cb").metric("flowers102") == "accuracy"
 
 
 def test_imagenet_has_each_protocols_ensemble():
@@ -39,11 +39,11 @@ def test_imagenet_has_each_protocols_ensemble():
 
 
 def test_a_score_stands_under_every_part_of_its_protocol(monkeypatch):
-    base, hashes = protocol.published("clip2021"), []
+    base, hashes = protocol.get_published_protocol("clip2021"), []
     changes = (
         *({}, {"metrics": (("voc2007", "map"),)}, {"difficult": "present"}, {"departs": ("x",)}),
-        *({"transform": protocol.Transform("bilinear")}, {"name": "other"}),
-        *({"probing": protocol.Probing("embedding")}, {"probing": protocol.Probing(tolerance=1)}),
+        *({"transform": protocol.Preprocessing("bilinear")}, {"name": "other"}),
+        *({"probing": protocol.LinearProbeConfig("embedding")}, {"probing": protocol.LinearProbeConfig(tolerance=1)}),
         {"own_templates": {"voc2007": ("a {}",)}},
         {"own_names": {"voc2007": {"cat": ("kitten",)}}},
     )
@@ -62,7 +62,7 @@ def test_difficult_objects_are_named_where_there_are_any():
 
 
 def test_the_grid_of_strengths():
-    grid = protocol.Probing().strengths()
+    grid = protocol.LinearProbeConfig().strengths()
     assert len(grid) == 97
     assert grid[0] == pytest.approx(1e-6)
     assert grid[-1] == pytest.approx(1e6)
@@ -71,12 +71,12 @@ def test_the_grid_of_strengths():
 
 def test_the_grid_of_clip_benchmark():
     """Its linear_probe.py: np.logspace(-6, 2, num=97), seven of them first."""
-    probing = protocol.published("laion_cb").probing
+    probing = protocol.get_published_protocol("laion_cb").probing
     theirs = np.logspace(-6, 2, num=97)
     assert probing.strengths() == pytest.approx(theirs.tolist(), rel=1e-12)
     assert probing.strengths()[:: probing.apart] == pytest.approx(theirs[::16].tolist(), rel=1e-12)
     for name in ("clip2021", "slip2021"):
-        assert protocol.published(name).probing == protocol.Probing()
+        assert protocol.get_published_protocol(name).probing == protocol.LinearProbeConfig()
 
 
 def test_retrieval_has_no_probe_and_each_protocols_caption():
@@ -88,7 +88,7 @@ def test_retrieval_has_no_probe_and_each_protocols_caption():
 
 def test_unknown_protocol():
     with pytest.raises(UserError, match="did you mean clip2021"):
-        protocol.published("clip2020")
+        protocol.get_published_protocol("clip2020")
 
 
 def test_stating_a_protocol_imports_neither_numpy_nor_torch():

@@ -6,25 +6,25 @@ import pytest
 from tests.helpers.stub_models import unit, values
 from uniclip.evaluate.protocols import protocol
 from uniclip.evaluate.scoring import classification, zero_shot
-from uniclip.evaluate.scoring.linear_probe import Part, protocol_probe
-from uniclip.evaluate.scoring.score_card import Sheet
+from uniclip.evaluate.scoring.linear_probe import LabelledFeatures, fit_protocol_probe
+from uniclip.evaluate.scoring.score_card import ScoreCard
 
 CLASSES = ("AnnualCrop", "Forest", "River")
 
 
 def judge(dataset="eurosat", classes=CLASSES, name="clip2021"):
-    return protocol.published(name).judgement(dataset, classes)
+    return protocol.get_published_protocol(name).judgement(dataset, classes)
 
 
 def zero_shot_of(judgement, images, classifier, truth):
-    sheet = Sheet()
+    sheet = ScoreCard()
     classification.score_zero_shot(sheet, judgement, images, classifier, truth, 10.0)
     scores, predictions = sheet.finished()
     return {s.name: s for s in scores}, predictions
 
 
 def test_prompts_follow_the_classes():
-    prompts = classification.prompts(judge(classes=("River", "Forest")))
+    prompts = classification.build_prompts(judge(classes=("River", "Forest")))
     assert prompts[0][0] == "a centered satellite photo of river."
     assert [len(own) for own in prompts] == [3, 3]
 
@@ -32,7 +32,7 @@ def test_prompts_follow_the_classes():
 def test_accuracy_and_mean_per_class_by_hand():
     labels = np.array([0, 0, 0, 1])  # no river
     images = np.eye(3, dtype=np.float32)[[0, 0, 2, 1]]
-    truth = classification.Truth(labels, CLASSES)
+    truth = classification.GroundTruth(labels, CLASSES)
     scores, kept = zero_shot_of(judge(), images, np.eye(3, dtype=np.float32), truth)
     assert scores["zeroshot"].value == pytest.approx(3 / 4)
     assert scores["zeroshot"].chance == pytest.approx(1 / 3)
@@ -45,7 +45,7 @@ def test_accuracy_and_mean_per_class_by_hand():
 
 def test_the_protocols_metric_is_the_score():
     labels = np.array([0, 0, 0, 1])
-    truth = classification.Truth(labels, ("1", "2", "3"))
+    truth = classification.GroundTruth(labels, ("1", "2", "3"))
     images, classifier = np.eye(3)[[0, 0, 2, 1]], np.eye(3)
     scores, kept = zero_shot_of(judge("flowers102", ("1", "2", "3")), images, classifier, truth)
     assert scores["zeroshot"].value == pytest.approx(5 / 6)
@@ -58,7 +58,7 @@ def test_top_five_and_its_chance():
     classes = tuple(map(str, range(10)))
     classifier = unit(np.eye(10) + 0.1 * np.arange(10)[:, None])
     images, labels = unit(np.random.default_rng(0).normal(size=(60, 10))), np.arange(60) % 10
-    truth = classification.Truth(labels, classes)
+    truth = classification.GroundTruth(labels, classes)
     scores, _ = zero_shot_of(judge("mnist", classes), images, classifier, truth)
     order = np.argsort(-(images @ classifier.T), axis=1)[:, :5]
     expected = (order == labels[:, None]).any(axis=1).mean()
@@ -70,7 +70,7 @@ def test_names_in_another_order_than_the_labels_raise_the_alarm():
     labels = np.arange(300) % 3
     classifier = np.eye(3)[[1, 2, 0]]
     _, kept = zero_shot_of(
-        judge(), np.eye(3)[labels], classifier, classification.Truth(labels, CLASSES)
+        judge(), np.eye(3)[labels], classifier, classification.GroundTruth(labels, CLASSES)
     )
     assert kept["zeroshot.alarm"][0]
     assert kept["zeroshot.renamed"].tolist() == [0, 1]
@@ -78,7 +78,7 @@ def test_names_in_another_order_than_the_labels_raise_the_alarm():
 
 def test_calibration_is_that_of_the_scale():
     labels = np.zeros(4, np.int64)
-    truth = classification.Truth(labels, CLASSES[:2])
+    truth = classification.GroundTruth(labels, CLASSES[:2])
     images = np.array([[1.0, 0.0]] * 4)
     scores, _ = zero_shot_of(judge(classes=CLASSES[:2]), images, np.eye(2), truth)
     assert scores["zeroshot.ece"].value == pytest.approx(1 - 1 / (1 + np.exp(-10)))
@@ -89,10 +89,10 @@ def test_voc_leaves_difficult_objects_out_and_clip_benchmark_does_not():
     labels = np.array([[1, 0], [0, 1], [0, 0], [1, 0]])
     difficult = np.array([[0, 0], [0, 0], [1, 0], [0, 0]], bool)
     clip = judge("voc2007", ("cat", "dog"))
-    truth = classification.truth_of(labels, ("cat", "dog"), difficult, clip)
+    truth = classification.build_ground_truth(labels, ("cat", "dog"), difficult, clip)
     assert truth.labels[:, 0].tolist() == [1, 0, -1, 1]
     laion = judge("voc2007", ("cat", "dog"), "laion_cb")
-    assert classification.truth_of(labels, ("cat", "dog"), difficult, laion).labels[
+    assert classification.build_ground_truth(labels, ("cat", "dog"), difficult, laion).labels[
         :, 0
     ].tolist() == [1, 0, 1, 1]
     images = np.array([[0.9, 0.1], [0.7, 0.8], [0.8, 0.3], [0.2, 0.4]])
@@ -115,21 +115,21 @@ def blobs(n, seed):
 
 def fitted(judgement, train, validation, classes):
     settings, metric = judgement.probing, judgement.metric
-    return protocol_probe(train, validation, classes, settings, metric)
+    return fit_protocol_probe(train, validation, classes, settings, metric)
 
 
 @pytest.mark.parametrize("name", protocol.PROTOCOLS)
 def test_a_probe_under_each_protocol(name):
     train, validation, (features, labels) = blobs(90, 0), blobs(45, 1), blobs(200, 2)
-    sheet = Sheet()
-    truth = classification.Truth(labels, CLASSES)
-    made = fitted(judge(name=name), Part(*train), Part(*validation), 3)
+    sheet = ScoreCard()
+    truth = classification.GroundTruth(labels, CLASSES)
+    made = fitted(judge(name=name), LabelledFeatures(*train), LabelledFeatures(*validation), 3)
     classification.score_probe(sheet, judge(name=name), made, features, truth)
     scores, kept = sheet.finished()
     assert values(scores)["probe"] > 0.75
     assert kept["probe"].shape == (200,)
-    assert kept["probe.gradient"][0] <= protocol.TOLERANCE / 3
-    assert any(np.isclose(kept["probe.strength"][0], s) for s in protocol.Probing().strengths())
+    assert kept["probe.gradient"][0] <= protocol.GRADIENT_TOLERANCE / 3
+    assert any(np.isclose(kept["probe.strength"][0], s) for s in protocol.LinearProbeConfig().strengths())
 
 
 def test_a_probe_of_several_labels():
@@ -137,10 +137,10 @@ def test_a_probe_of_several_labels():
     features = random.normal(size=(150, 4)).astype(np.float32)
     labels = (features[:, :2] > 0).astype(np.int64)
     labels[:10, 0] = -1
-    sheet = Sheet()
+    sheet = ScoreCard()
     voc = judge("voc2007", ("cat", "dog"))
-    parts = (Part(features[at], labels[at]) for at in (slice(60), slice(60, 90)))
-    truth = classification.Truth(labels[90:], ("cat", "dog"))
+    parts = (LabelledFeatures(features[at], labels[at]) for at in (slice(60), slice(60, 90)))
+    truth = classification.GroundTruth(labels[90:], ("cat", "dog"))
     classification.score_probe(sheet, voc, fitted(voc, *parts, 2), features[90:], truth)
     scores = {s.name: s for s in sheet.finished()[0]}
     assert scores["probe"].value > 0.9
@@ -149,16 +149,16 @@ def test_a_probe_of_several_labels():
 
 def test_a_constant_model_scores_chance_everywhere():
     rows = np.full((60, 4), 0.5, np.float32)
-    truth = classification.Truth(np.arange(60) % 6, tuple(map(str, range(6))))
+    truth = classification.GroundTruth(np.arange(60) % 6, tuple(map(str, range(6))))
     scores, _ = zero_shot_of(judge("mnist", truth.classes), rows, rows[:6], truth)
     for name in ("zeroshot", "zeroshot.mean_per_class", "zeroshot.top5"):
         assert scores[name].value == pytest.approx(scores[name].chance)
 
 
 def test_one_class():
-    truth = classification.Truth(np.zeros(3, np.int64), ("AnnualCrop",))
+    truth = classification.GroundTruth(np.zeros(3, np.int64), ("AnnualCrop",))
     rows = np.ones((3, 2), np.float32)
     scores, _ = zero_shot_of(judge(classes=("AnnualCrop",)), rows, rows[:1], truth)
     assert scores["zeroshot"].value == scores["zeroshot"].chance == 1
-    embedded = zero_shot.classifier(lambda t: np.ones((len(t), 2)), [["a"]])
+    embedded = zero_shot.build_classifier(lambda t: np.ones((len(t), 2)), [["a"]])
     assert embedded.shape == (1, 2)

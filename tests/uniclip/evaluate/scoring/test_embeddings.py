@@ -9,9 +9,9 @@ from torchvision.transforms import v2
 
 from tests.helpers import stub_models
 from uniclip.evaluate.cache import Cache
-from uniclip.evaluate.protocols.protocol import Transform
+from uniclip.evaluate.protocols.protocol import Preprocessing
 from uniclip.evaluate.scoring import embeddings
-from uniclip.evaluate.scoring.embeddings import Embeddings
+from uniclip.evaluate.scoring.embeddings import CachedEncoder
 
 SIZES = [(50, 50), (224, 224), (333, 500), (500, 333), (31, 97), (101, 33), (640, 427), (225, 224)]
 
@@ -25,7 +25,7 @@ def test_pictures_are_prepared_to_the_bit_as_torchvision_does(interpolation, sid
     )
     for width, height in SIZES:
         picture = Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8))
-        ours = embeddings.prepared(picture, Transform(interpolation), side)
+        ours = embeddings.preprocess_image(picture, Preprocessing(interpolation), side)
         assert ours.shape == (3, side, side)
         assert np.array_equal(ours, theirs(picture).transpose(2, 0, 1)), (width, height)
 
@@ -40,10 +40,10 @@ def test_texts_are_embedded_once_shortest_first_and_come_back_in_order(tmp_path)
     model = stub_models.Stub(stub_models.config({"name": "scenes"}), texts=embed)
     texts = ["a long caption", "b", "mid"]
     for _ in range(2):
-        rows = Embeddings(model, Cache(tmp_path, "w")).texts(texts)
+        rows = CachedEncoder(model, Cache(tmp_path, "w")).texts(texts)
         assert rows == pytest.approx(stub_models.unit([[14, 97], [1, 98], [3, 109]]))
     assert asked == ["b", "mid", "a long caption"]
-    other = Embeddings(model, Cache(tmp_path, "another model"))
+    other = CachedEncoder(model, Cache(tmp_path, "another model"))
     other.classifier([texts, ["b"]])
     other.classifier([texts, ["b"]])
     assert len(asked) == 6

@@ -32,31 +32,31 @@ def test_each_label_is_asked_for_by_its_own_name(
 ) -> None:
     """Sources list classes otherwise than folders do: EuroSAT from forest, VOC with train late,
     Caltech-101 from background. The prompts of a label are those of its class, asked for alone."""
-    rules = protocols.published(protocol)
-    own = classification.prompts(rules.judgement(name, classes[name]))
+    rules = protocols.get_published_protocol(protocol)
+    own = classification.build_prompts(rules.judgement(name, classes[name]))
     assert len(own) == len(classes[name])
     for key, asked in zip(classes[name], own):
-        assert [asked] == classification.prompts(rules.judgement(name, (key,)))
-    backwards = classification.prompts(rules.judgement(name, classes[name][::-1]))
+        assert [asked] == classification.build_prompts(rules.judgement(name, (key,)))
+    backwards = classification.build_prompts(rules.judgement(name, classes[name][::-1]))
     assert backwards == own[::-1]
 
 
 def test_articles_and_braces_stay_as_they_are() -> None:
-    assert zero_shot.prompts(["a photo of a {}."], ["origami"]) == ["a photo of a origami."]
-    assert "a origami {}." in prompts.templates("imagenet80")
-    assert zero_shot.prompts(["{}!"], ["{c} and {0}"]) == ["{c} and {0}!"]
+    assert zero_shot.fill_templates(["a photo of a {}."], ["origami"]) == ["a photo of a origami."]
+    assert "a origami {}." in prompts.get_templates("imagenet80")
+    assert zero_shot.fill_templates(["{}!"], ["{c} and {0}"]) == ["{c} and {0}!"]
     with pytest.raises(UserError, match="exactly one {}"):
-        prompts.checked(["a photo of a {c}."], "mine.yaml")
+        prompts.validate_templates(["a photo of a {c}."], "mine.yaml")
 
 
 def test_a_class_has_the_mean_of_all_of_its_names() -> None:
-    rules = protocols.published("clip2021").judgement("fer2013", ("happy", "sad"))
-    happy, sad = classification.prompts(rules)
-    names = prompts.names("fer2013", ["happy", "sad"])
+    rules = protocols.get_published_protocol("clip2021").judgement("fer2013", ("happy", "sad"))
+    happy, sad = classification.build_prompts(rules)
+    names = prompts.get_class_names("fer2013", ["happy", "sad"])
     assert len(happy) == len(names["happy"]) * len(rules.templates)
     assert len(names["happy"]) > 1
     place = {text: i for i, text in enumerate(dict.fromkeys([*happy, *sad]))}
-    rows = zero_shot.classifier(lambda texts: np.eye(len(place))[[place[t] for t in texts]],
+    rows = zero_shot.build_classifier(lambda texts: np.eye(len(place))[[place[t] for t in texts]],
                                 [happy, sad])  # fmt: skip
     for own, row in zip((happy, sad), rows):
         expected = np.zeros(len(place))

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uniclip.evaluate.protocols.protocol import TOLERANCE, Probing
+from uniclip.evaluate.protocols.protocol import GRADIENT_TOLERANCE, LinearProbeConfig
 from uniclip.evaluate.scoring import linear_probe
-from uniclip.evaluate.scoring.linear_probe import Part
-from uniclip.evaluate.scoring.logistic_regression import Problem
+from uniclip.evaluate.scoring.linear_probe import LabelledFeatures
+from uniclip.evaluate.scoring.logistic_regression import LogisticRegression
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-12, "max_iter": 1000}
 """scikit-learn's L-BFGS stops early: at a relative change of 64 machine epsilons in the loss."""
@@ -16,7 +16,7 @@ def blobs(n, classes=3, width=5, spread=0.7, seed=0):
     random = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(classes, width))
     labels = random.integers(0, classes, n)
-    return Part(centres[labels] + spread * random.normal(size=(n, width)), labels)
+    return LabelledFeatures(centres[labels] + spread * random.normal(size=(n, width)), labels)
 
 
 def accuracy_on(part):
@@ -25,9 +25,9 @@ def accuracy_on(part):
 
 def test_warm_start_and_cold_start_agree():
     part = blobs(80)
-    start = linear_probe.fit(part, 3, 1.0)
-    warm = linear_probe.fit(part, 3, 0.01, start, tolerance=1e-8)
-    cold = linear_probe.fit(part, 3, 0.01, tolerance=1e-8)
+    start = linear_probe.fit_probe(part, 3, 1.0)
+    warm = linear_probe.fit_probe(part, 3, 0.01, start, tolerance=1e-8)
+    cold = linear_probe.fit_probe(part, 3, 0.01, tolerance=1e-8)
     assert warm.weight == pytest.approx(cold.weight, abs=1e-4)
 
 
@@ -35,9 +35,9 @@ def test_strength_is_chosen_on_validation():
     # Few noisy samples: the weak end of the path learns them by heart and validates worse.
     noisy = blobs(30, width=40, spread=3.0, seed=3)
     held_out = blobs(400, width=40, spread=3.0, seed=4)
-    problem = Problem(noisy.features, noisy.labels, 3)
-    chosen, score = linear_probe.follow(problem, accuracy_on(held_out), strengths=(1e-6, 1.0))
-    alternatives = [linear_probe.fit(noisy, 3, s) for s in (1e-6, 1.0)]
+    problem = LogisticRegression(noisy.features, noisy.labels, 3)
+    chosen, score = linear_probe.search_path(problem, accuracy_on(held_out), l2_values=(1e-6, 1.0))
+    alternatives = [linear_probe.fit_probe(noisy, 3, s) for s in (1e-6, 1.0)]
     accuracies = [(p.predict(held_out.features) == held_out.labels).mean() for p in alternatives]
     assert accuracies[1] > accuracies[0]
     assert chosen.strength == 1.0
@@ -46,24 +46,24 @@ def test_strength_is_chosen_on_validation():
 
 def test_separable_data_are_learnt_and_the_scale_of_features_is_nothing():
     parts = [blobs(n, spread=0.1, seed=n) for n in (60, 30, 50)]
-    predicted, probe = linear_probe.linear_probe(*parts, classes=3)
+    predicted, probe = linear_probe.fit_and_predict(*parts, num_classes=3)
     assert (predicted == parts[2].labels).all()
-    assert probe.gradient <= TOLERANCE
+    assert probe.gradient <= GRADIENT_TOLERANCE
     factor = np.array([1e-3, 1.0, 1e3, 10.0, 0.0])
-    scaled = [Part(p.features * factor, p.labels) for p in parts]
-    assert (linear_probe.linear_probe(*scaled, classes=3)[0] == parts[2].labels).mean() > 0.9
+    scaled = [LabelledFeatures(p.features * factor, p.labels) for p in parts]
+    assert (linear_probe.fit_and_predict(*scaled, num_classes=3)[0] == parts[2].labels).mean() > 0.9
 
 
 def test_random_labels_are_not_predicted():
     random = np.random.default_rng(5)
-    parts = [Part(random.normal(size=(n, 8)), random.integers(0, 4, n)) for n in (300, 100, 1000)]
-    predicted, _ = linear_probe.linear_probe(*parts, classes=4)
+    parts = [LabelledFeatures(random.normal(size=(n, 8)), random.integers(0, 4, n)) for n in (300, 100, 1000)]
+    predicted, _ = linear_probe.fit_and_predict(*parts, num_classes=4)
     assert (predicted == parts[2].labels).mean() == pytest.approx(0.25, abs=0.06)
 
 
 def test_a_class_that_training_lacks():
     parts = [blobs(n, classes=2, seed=n) for n in (60, 30, 20)]
-    predicted, probe = linear_probe.linear_probe(*parts, classes=3)
+    predicted, probe = linear_probe.fit_and_predict(*parts, num_classes=3)
     assert (predicted < 2).all()
     assert np.isfinite(probe.weight).all()
 
@@ -71,13 +71,13 @@ def test_a_class_that_training_lacks():
 def test_the_search_visits_what_radford_et_al_visit():
     """Seven strengths two decades apart, then two at half the distance, four times."""
     part = blobs(40)
-    problem, visited = Problem(part.features, part.labels, 3), []
+    problem, visited = LogisticRegression(part.features, part.labels, 3), []
     fit = problem.fit
     problem.fit = lambda strength, *rest: visited.append(strength) or fit(strength, *rest)
     unit = 1 / 40
     peak = 10**0.6  # of the strength beside the sum of losses
-    probe, score = linear_probe.search(
-        problem, lambda p: -abs(np.log10(p.strength / unit / peak)), Probing(), unit
+    probe, score = linear_probe.search_grid(
+        problem, lambda p: -abs(np.log10(p.strength / unit / peak)), LinearProbeConfig(), unit
     )
     exponents = [round(float(np.log10(v / unit)), 6) for v in visited]
     assert exponents[:7] == [6, 4, 2, 0, -2, -4, -6]
@@ -88,10 +88,10 @@ def test_the_search_visits_what_radford_et_al_visit():
 
 def test_the_stronger_of_a_tie_and_the_ends_of_the_grid():
     part = blobs(40)
-    problem = Problem(part.features, part.labels, 3)
-    tie, _ = linear_probe.search(problem, lambda p: 0.5, Probing(), 1.0)
+    problem = LogisticRegression(part.features, part.labels, 3)
+    tie, _ = linear_probe.search_grid(problem, lambda p: 0.5, LinearProbeConfig(), 1.0)
     assert tie.strength == pytest.approx(1e6)
-    weakest, _ = linear_probe.search(problem, lambda p: -p.strength, Probing(), 1.0)
+    weakest, _ = linear_probe.search_grid(problem, lambda p: -p.strength, LinearProbeConfig(), 1.0)
     assert weakest.strength == pytest.approx(1e-6)
 
 
@@ -100,9 +100,9 @@ def test_a_protocols_probe_is_scikit_learns_at_its_strength(factor):
     from sklearn import linear_model as sklearn
 
     train, validation = blobs(60, spread=2.0), blobs(30, spread=2.0, seed=1)
-    train, validation = (Part(p.features * factor, p.labels) for p in (train, validation))
-    settings = Probing(tolerance=1e-9)
-    made = linear_probe.protocol_probe(train, validation, 3, settings, "accuracy")
+    train, validation = (LabelledFeatures(p.features * factor, p.labels) for p in (train, validation))
+    settings = LinearProbeConfig(tolerance=1e-9)
+    made = linear_probe.fit_protocol_probe(train, validation, 3, settings, "accuracy")
     both = np.concatenate([train.features, validation.features])
     labels = np.concatenate([train.labels, validation.labels])
     # scikit-learn's C is one over the strength beside the sum of the losses; it is badly
@@ -116,17 +116,17 @@ def test_a_protocols_probe_is_scikit_learns_at_its_strength(factor):
 
 
 def test_unit_rows_forget_lengths():
-    settings = Probing("embedding", "unit rows")
+    settings = LinearProbeConfig("embedding", "unit rows")
     train, validation = blobs(60), blobs(30, seed=1)
     long = np.random.default_rng(7).uniform(0.1, 10, (60, 1))
-    stretched = Part(train.features * long, train.labels)
+    stretched = LabelledFeatures(train.features * long, train.labels)
     one, other = (
-        linear_probe.protocol_probe(part, validation, 3, settings, "mean_per_class")
+        linear_probe.fit_protocol_probe(part, validation, 3, settings, "mean_per_class")
         for part in (train, stretched)
     )
     assert one.strength == other.strength
     assert one.probe.weight == pytest.approx(other.probe.weight, rel=1e-3, abs=1e-4)
-    assert linear_probe.scaled(np.zeros((1, 3)), settings).tolist() == [[0, 0, 0]]
+    assert linear_probe.scale_features(np.zeros((1, 3)), settings).tolist() == [[0, 0, 0]]
 
 
 def test_several_labels_a_picture_and_some_not_counted():
@@ -134,7 +134,7 @@ def test_several_labels_a_picture_and_some_not_counted():
     features = random.normal(size=(90, 4))
     labels = (features[:, :3] > 0).astype(np.int64)
     labels[random.random(labels.shape) < 0.2] = -1
-    train, validation = Part(features[:60], labels[:60]), Part(features[60:], labels[60:])
-    made = linear_probe.protocol_probe(train, validation, 3, Probing(), "map11")
+    train, validation = LabelledFeatures(features[:60], labels[:60]), LabelledFeatures(features[60:], labels[60:])
+    made = linear_probe.fit_protocol_probe(train, validation, 3, LinearProbeConfig(), "map11")
     assert made.validation > 0.95
     assert made.probe.weight.shape == (3, 4)

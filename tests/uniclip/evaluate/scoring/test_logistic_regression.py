@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from uniclip.evaluate.scoring import logistic_regression
-from uniclip.evaluate.scoring.logistic_regression import Problem
+from uniclip.evaluate.scoring.logistic_regression import LogisticRegression
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-12, "max_iter": 1000}
 """scikit-learn's L-BFGS stops early: at a relative change of 64 machine epsilons in the loss."""
@@ -24,19 +24,19 @@ def several(n=12):
 
 def gradient_at(probe, features, labels, strength):
     theta = np.concatenate([probe.weight, probe.bias[:, None]], axis=1)
-    loss, gradient = logistic_regression.objective(theta, features.astype(float), labels, strength)
+    loss, gradient = logistic_regression.loss_and_gradient(theta, features.astype(float), labels, strength)
     return loss, np.abs(gradient).max()
 
 
 def test_loss_by_hand():
     theta = np.array([[1.0, 0.0], [-1.0, 0.5]])  # two classes, one feature: weight, bias
-    loss, _ = logistic_regression.objective(theta, np.array([[2.0]]), np.array([0]), 0.1)
+    loss, _ = logistic_regression.loss_and_gradient(theta, np.array([[2.0]]), np.array([0]), 0.1)
     assert loss == pytest.approx(np.log1p(np.exp(-1.5 - 2.0)) + 0.05 * 2)
 
 
 def test_loss_of_several_labels_by_hand():
     theta = np.array([[1.0, 0.0], [-1.0, 0.5], [3.0, 1.0]])
-    loss, gradient = logistic_regression.objective(
+    loss, gradient = logistic_regression.loss_and_gradient(
         theta, np.array([[2.0]]), np.array([[1, 0, -1]]), 0.0
     )
     assert loss == pytest.approx(np.log1p(np.exp(-2)) + np.log1p(np.exp(-1.5)))
@@ -46,13 +46,13 @@ def test_loss_of_several_labels_by_hand():
 @pytest.mark.parametrize("labels", [blobs(12)[1], several()])
 @pytest.mark.parametrize("tile", [1, 7, 1 << 19])
 def test_gradient_is_that_of_the_loss_in_any_tiles(labels, tile, monkeypatch):
-    monkeypatch.setattr(logistic_regression, "TILE", tile)
+    monkeypatch.setattr(logistic_regression, "LOGITS_PER_TILE", tile)
     features, shape = blobs(12)[0], (3, 6)
     theta = np.random.default_rng(1).normal(size=shape)
-    _, gradient = logistic_regression.objective(theta, features, labels, 0.3)
+    _, gradient = logistic_regression.loss_and_gradient(theta, features, labels, 0.3)
     numeric = approx_fprime(
         theta.ravel(),
-        lambda t: logistic_regression.objective(t.reshape(shape), features, labels, 0.3)[0],
+        lambda t: logistic_regression.loss_and_gradient(t.reshape(shape), features, labels, 0.3)[0],
         1e-7,
     )
     assert gradient.ravel() == pytest.approx(numeric, abs=1e-5)
@@ -63,7 +63,7 @@ def test_large_logits_do_not_overflow():
     rows = np.array([[1.0], [-1.0]], np.float32)
     with np.errstate(over="raise", invalid="raise"):
         for labels in (np.array([0, 0]), np.array([[1, 0], [1, 0]])):
-            loss, gradient = logistic_regression.objective(theta, rows, labels, 0.0)
+            loss, gradient = logistic_regression.loss_and_gradient(theta, rows, labels, 0.0)
             assert loss == pytest.approx(500)
             assert np.isfinite(gradient).all()
 
@@ -72,7 +72,7 @@ def test_large_logits_do_not_overflow():
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-8])
 def test_fit_reaches_the_stated_gradient_and_says_so(strength, tolerance):
     features, labels = blobs(80)
-    probe = Problem(features + 3.0, labels, 3).fit(strength, tolerance=tolerance)
+    probe = LogisticRegression(features + 3.0, labels, 3).fit(strength, tolerance=tolerance)
     _, gradient = gradient_at(probe, features + 3.0, labels, strength)
     assert probe.gradient <= tolerance
     assert gradient == pytest.approx(probe.gradient, abs=max(1e-6, tolerance / 10))
@@ -89,10 +89,10 @@ def test_the_optimum_is_scikit_learns(n, classes, width, strength):
     features += 1.0
     peer = sklearn.LogisticRegression(C=1 / (strength * n), **EXACT)
     peer.fit(features, labels)
-    ours = Problem(features, labels, classes).fit(strength, tolerance=1e-9)
+    ours = LogisticRegression(features, labels, classes).fit(strength, tolerance=1e-9)
     assert ours.gradient <= 1e-7
     theta = np.concatenate([peer.coef_, peer.intercept_[:, None]], axis=1)
-    peers_loss, _ = logistic_regression.objective(theta, features, labels, strength)
+    peers_loss, _ = logistic_regression.loss_and_gradient(theta, features, labels, strength)
     assert gradient_at(ours, features, labels, strength)[0] <= peers_loss + 1e-13
     assert ours.weight == pytest.approx(peer.coef_, abs=1e-7 / strength)
     assert ours.bias - ours.bias.mean() == pytest.approx(
@@ -109,7 +109,7 @@ def test_two_classes_count_twice():
     features, labels = blobs(60, classes=2, spread=1.5)
     peer = sklearn.LogisticRegression(C=2 / (0.01 * 60), **EXACT)
     peer.fit(features, labels)
-    ours = Problem(features, labels, 2).fit(0.01, tolerance=1e-10)
+    ours = LogisticRegression(features, labels, 2).fit(0.01, tolerance=1e-10)
     assert ours.weight[1] - ours.weight[0] == pytest.approx(peer.coef_[0], abs=1e-6)
 
 
@@ -118,7 +118,7 @@ def test_several_labels_are_problems_of_their_own():
 
     features = np.random.default_rng(3).normal(size=(120, 6))
     labels = several(120)
-    ours = Problem(features, labels, 3).fit(0.02, tolerance=1e-10)
+    ours = LogisticRegression(features, labels, 3).fit(0.02, tolerance=1e-10)
     for c in range(3):
         counted = labels[:, c] >= 0
         peer = sklearn.LogisticRegression(C=1 / (0.02 * 120), **EXACT)
@@ -129,12 +129,12 @@ def test_several_labels_are_problems_of_their_own():
 
 def test_dead_and_repeated_features():
     features, labels = blobs(60)
-    plain = Problem(features, labels, 3).fit(0.01, tolerance=1e-9)
+    plain = LogisticRegression(features, labels, 3).fit(0.01, tolerance=1e-9)
     padded = np.concatenate([features, np.zeros((60, 2)), np.full((60, 1), 7.0)], axis=1)
-    ours = Problem(padded, labels, 3).fit(0.01, tolerance=1e-9)
+    ours = LogisticRegression(padded, labels, 3).fit(0.01, tolerance=1e-9)
     assert ours.weight[:, :5] == pytest.approx(plain.weight, abs=1e-6)
     assert ours.weight[:, 5:] == pytest.approx(np.zeros((3, 3)), abs=1e-9)
-    nothing = Problem(np.ones((60, 2)), labels, 3).fit(0.01)
+    nothing = LogisticRegression(np.ones((60, 2)), labels, 3).fit(0.01)
     assert np.exp(nothing.bias) / np.exp(nothing.bias).sum() == pytest.approx(
         np.bincount(labels) / 60, abs=1e-3
     )
@@ -142,6 +142,6 @@ def test_dead_and_repeated_features():
 
 def test_a_class_without_a_sample_is_never_predicted():
     features, labels = blobs(60, classes=2)
-    probe = Problem(features, labels, 3).fit(1e-3)
+    probe = LogisticRegression(features, labels, 3).fit(1e-3)
     assert probe.gradient <= logistic_regression.TOLERANCE
     assert (probe.predict(features) < 2).all()

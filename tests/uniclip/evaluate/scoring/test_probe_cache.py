@@ -5,44 +5,44 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uniclip.errors import Stopped
+from uniclip.errors import StopRequested
 from uniclip.evaluate.cache import Cache
-from uniclip.evaluate.protocols.protocol import Probing
+from uniclip.evaluate.protocols.protocol import LinearProbeConfig
 from uniclip.evaluate.scoring import linear_probe, probe_cache
-from uniclip.evaluate.scoring.linear_probe import Part
-from uniclip.evaluate.scoring.logistic_regression import Problem
-from uniclip.evaluate.scoring.probe_cache import KeptFits
+from uniclip.evaluate.scoring.linear_probe import LabelledFeatures
+from uniclip.evaluate.scoring.logistic_regression import LogisticRegression
+from uniclip.evaluate.scoring.probe_cache import ProbeFitCache
 
 
 def part(n, seed):
     random = np.random.default_rng(seed)
     labels = random.integers(0, 3, n)
-    return Part(np.eye(3)[labels] + random.normal(size=(n, 3)), labels)
+    return LabelledFeatures(np.eye(3)[labels] + random.normal(size=(n, 3)), labels)
 
 
 TRAIN, VALIDATION = part(70, 0), part(40, 1)
 
 
-def probed(prepare=linear_probe.prepared):
-    return linear_probe.protocol_probe(TRAIN, VALIDATION, 3, Probing(), "accuracy", prepare=prepare)
+def probed(prepare=linear_probe.build_regression):
+    return linear_probe.fit_protocol_probe(TRAIN, VALIDATION, 3, LinearProbeConfig(), "accuracy", build_fitter=prepare)
 
 
 def test_stopped_at_any_evaluation_the_probe_is_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(probe_cache, "LONG", 0.0)
+    monkeypatch.setattr(probe_cache, "MIN_CACHED_SECONDS", 0.0)
     plain, patience, stops, longest = probed(), 20, 0, 0
-    kept: list[KeptFits] = []
+    kept: list[ProbeFitCache] = []
 
     def prepare(of, classes):
         left = iter(range(patience))
-        problem = Problem(of.features, of.labels, classes, lambda: next(left, None) is None)
-        kept.append(KeptFits(problem, Cache(tmp_path), {"of": len(of.labels)}))
+        problem = LogisticRegression(of.features, of.labels, classes, lambda: next(left, None) is None)
+        kept.append(ProbeFitCache(problem, Cache(tmp_path), {"of": len(of.labels)}))
         return kept[-1]
 
     while True:
         try:
             made = probed(prepare)
             break
-        except Stopped:
+        except StopRequested:
             stops += 1
             files = len(list(tmp_path.rglob("*.npz")))
             assert files > longest, "each time it comes further"
@@ -59,14 +59,14 @@ def test_stopped_at_any_evaluation_the_probe_is_the_same(tmp_path, monkeypatch):
 
 
 def test_short_fits_are_not_kept(tmp_path):
-    problem = Problem(TRAIN.features, TRAIN.labels, 3)
-    KeptFits(problem, Cache(tmp_path), {}).fit(1.0)
+    problem = LogisticRegression(TRAIN.features, TRAIN.labels, 3)
+    ProbeFitCache(problem, Cache(tmp_path), {}).fit(1.0)
     assert list(tmp_path.rglob("*.npz")) == []
 
 
 def test_another_strength_start_or_tolerance_is_another_fit(tmp_path, monkeypatch):
-    monkeypatch.setattr(probe_cache, "LONG", 0.0)
-    kept = KeptFits(Problem(TRAIN.features, TRAIN.labels, 3), Cache(tmp_path), {})
+    monkeypatch.setattr(probe_cache, "MIN_CACHED_SECONDS", 0.0)
+    kept = ProbeFitCache(LogisticRegression(TRAIN.features, TRAIN.labels, 3), Cache(tmp_path), {})
     start = kept.fit(1.0)
     for words in ((0.1,), (1.0, start), (1.0, None, 1e-6)):
         kept.fit(*words)

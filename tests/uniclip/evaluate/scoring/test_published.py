@@ -20,7 +20,7 @@ from uniclip.checkpoints import importing
 from uniclip.checkpoints.exporting import export
 from uniclip.config import OpenmojiData
 from uniclip.evaluate import metrics
-from uniclip.evaluate.datasets.images import Array, Pictures
+from uniclip.evaluate.datasets.images import ArrayReader, ImageDataset
 from uniclip.evaluate.datasets.readers import webdataset
 
 INSTALL = "pip install --no-deps 'clip-benchmark==1.6.*'"
@@ -53,7 +53,7 @@ def both(request, tmp_path_factory):
         torch.manual_seed(0)
         theirs, _, transform = open_clip.create_model_and_transforms("ViT-B-32")
         torch.save(theirs.state_dict(), folder / "weights.pt")
-        return importing.load(folder / "weights.pt"), Remembering(theirs.eval()), transform
+        return importing.load_model(folder / "weights.pt"), Remembering(theirs.eval()), transform
     of = tiny(
         data={"name": "openmoji", "size": 32},
         model=MODEL,
@@ -61,7 +61,7 @@ def both(request, tmp_path_factory):
         train={"steps": 10, "batch_size": 32, "validate_every": 10, "learning_rate": 2e-3},
     )
     run = opened(folder / "store", of)
-    assert run_module.run(run, of, claimed(run), evaluations={}) == "trained"
+    assert run_module.execute_run(run, of, claimed(run), evaluations={}) == "trained"
     ours = run_module.load(run.path)
     export(ours, folder / "exported", "open_clip")
     where = f"local-dir:{folder / 'exported'}"
@@ -115,15 +115,15 @@ def written(folder, kind, emoji):
         "retrieval": {"captions": tuple((n, f"{n}, number {i}") for i, n in enumerate(names))},
     }[kind]
     metric = {"classification": "accuracy", "multilabel": "map", "retrieval": "recall"}[kind]
-    pictures = Pictures(
+    pictures = ImageDataset(
         name="emoji", part="test", kind=kind, metric=metric, read=Sized(pixels),
         ids=tuple(map(str, range(COUNT))), **truth,
     )  # fmt: skip
-    webdataset.write(pictures, folder)
+    webdataset.write_shards(pictures, folder)
     return pictures
 
 
-class Sized(Array):
+class Sized(ArrayReader):
     """Pictures that are cut to other widths and heights."""
 
     def __call__(self, i):
@@ -229,8 +229,8 @@ def test_an_accuracy_of_given_scores_is_theirs_for_any_number_of_classes():
         top = min(classes, 5)
         logits, target = torch.from_numpy(scores), torch.from_numpy(labels)
         expected = classification.accuracy(logits, target, topk=(1, top))
-        found = [metrics.correct(scores, labels, k).mean() for k in (1, top)]
+        found = [metrics.top_k_correct(scores, labels, k).mean() for k in (1, top)]
         assert found == pytest.approx(expected, abs=1e-6)
         balanced = classification.balanced_accuracy_score(labels, scores.argmax(1))
-        outcome = metrics.correct(scores, labels)
+        outcome = metrics.top_k_correct(scores, labels)
         assert metrics.mean_per_class(outcome, labels) == pytest.approx(balanced, abs=1e-6)

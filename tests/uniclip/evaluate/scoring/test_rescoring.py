@@ -20,9 +20,9 @@ from uniclip.config import RunConfig
 from uniclip.errors import UserError
 from uniclip.evaluate import cache, datasets
 from uniclip.evaluate.datasets import dataset
-from uniclip.evaluate.datasets.images import Pictures
+from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.scoring import probe_cache
-from uniclip.store import RunFolder, Scores
+from uniclip.store import RunFolder, DatasetScores
 
 SETS = ("cifar10", "oxford_pets", "voc2007", "flickr30k")
 MINE = {
@@ -38,7 +38,7 @@ def trained(store: Path, seed: int = 0) -> tuple[RunFolder, RunConfig]:
     """A tiny run, trained for two steps by the real code."""
     of = tiny(train={"steps": 2, "validate_every": 2}, seed=seed)
     run = opened(store, of)
-    assert run_module.run(run, of, claimed(run), evaluations={}) == "trained"
+    assert run_module.execute_run(run, of, claimed(run), evaluations={}) == "trained"
     return run, of
 
 
@@ -47,17 +47,17 @@ def under(of: RunConfig, root: Path, protocol: object, **runtime: object) -> Run
     return replace(of, runtime=changed)
 
 
-def judged(run: RunFolder, of: RunConfig, names: tuple[str, ...] = SETS) -> dict[str, Scores]:
+def judged(run: RunFolder, of: RunConfig, names: tuple[str, ...] = SETS) -> dict[str, DatasetScores]:
     """What a worker keeps of a run on these sets."""
     hashes = {name: evaluate.evaluation_hash(name, of, run.cache) for name in names}
-    assert all(evaluate.missing(name, of, run.cache) is None for name in names)
-    kind = run_module.run(run, of, claimed(run), evaluations=hashes)
+    assert all(evaluate.describe_missing(name, of, run.cache) is None for name in names)
+    kind = run_module.execute_run(run, of, claimed(run), evaluations=hashes)
     assert kind == "evaluated"
     found = {name: run.scores(name, h) for name, h in hashes.items()}
     return {name: scores for name, scores in found.items() if scores is not None}
 
 
-def arrays(run: RunFolder, scores: Scores) -> dict[str, np.ndarray]:
+def arrays(run: RunFolder, scores: DatasetScores) -> dict[str, np.ndarray]:
     with np.load(run.predictions_path(scores.dataset, scores.evaluation)) as kept:
         return dict(kept)
 
@@ -79,14 +79,14 @@ def test_stopped_anywhere_in_an_evaluation_it_goes_on(
     of = under(of, tmp_path / "sets", "clip2021", keep_embeddings=gigabytes)
     twin = RunFolder(shutil.copytree(tmp_path / "store", tmp_path / "twin") / "runs" / run.id)
     full = judged(twin, of, ("cifar10",))["cifar10"]
-    monkeypatch.setattr(cache, "CHAPTER", 8)
-    monkeypatch.setattr(cache, "PIECE", 4)
-    monkeypatch.setattr(probe_cache, "LONG", 0.0)
+    monkeypatch.setattr(cache, "SEGMENT_ROWS", 8)
+    monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 4)
+    monkeypatch.setattr(probe_cache, "MIN_CACHED_SECONDS", 0.0)
     hashes, ends, beats = {"cifar10": full.evaluation}, [], []
     while ends[-1:] != ["evaluated"]:
         patience, attempt = iter([False] * 60), claimed(run)
         ends.append(
-            run_module.run(run, of, attempt, evaluations=hashes, stop=partial(next, patience, True))
+            run_module.execute_run(run, of, attempt, evaluations=hashes, stop=partial(next, patience, True))
         )
         beats.append(attempt.heartbeat())
         assert len(ends) < 40, "it comes no further"
@@ -152,13 +152,13 @@ def test_a_picture_is_embedded_once(
     tmp_path: Path, sets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, of = trained(tmp_path / "store")
-    opened_pictures, decode = [], Pictures.picture
+    opened_pictures, decode = [], ImageDataset.picture
 
-    def counted(self: Pictures, i: int) -> object:
+    def counted(self: ImageDataset, i: int) -> object:
         opened_pictures.append((self.name, self.ids[i]))
         return decode(self, i)
 
-    monkeypatch.setattr(Pictures, "picture", counted)
+    monkeypatch.setattr(ImageDataset, "picture", counted)
     for protocol in ("clip2021", "laion_cb"):  # one transform; trunk and embedding
         judged(run, under(of, sets, protocol))
     first = Counter(opened_pictures)
@@ -186,15 +186,15 @@ def test_what_was_never_embedded_is_said_to_be_gone(tmp_path: Path, sets: Path) 
     judged(run, under(of, sets, "clip2021"), ("cifar10",))
     shutil.move(sets, tmp_path / "elsewhere")
     gone = under(of, sets, "clip2021")
-    assert evaluate.missing("oxford_pets", gone, run.cache) is not None
-    assert evaluate.missing("cifar10", gone) is not None
+    assert evaluate.describe_missing("oxford_pets", gone, run.cache) is not None
+    assert evaluate.describe_missing("cifar10", gone) is not None
     off = under(of, sets, "clip2021", keep_embeddings=0.0)
-    assert evaluate.missing("cifar10", off, run.cache) is not None
+    assert evaluate.describe_missing("cifar10", off, run.cache) is not None
     other, of_other = trained(tmp_path / "store", seed=1)
     config = under(of_other, sets, "clip2021")
     hashes = {"cifar10": evaluate.evaluation_hash("cifar10", config, other.cache)}
     with pytest.raises(UserError, match=r"cifar10 is missing: there is no .*cifar-10-batches-py"):
-        run_module.run(other, config, claimed(other), evaluations=hashes)
+        run_module.execute_run(other, config, claimed(other), evaluations=hashes)
 
 
 def test_a_set_that_cannot_be_judged_keeps_no_other_from_it(tmp_path: Path, sets: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_set_that_cannot_be_judged_keeps_no_other_from_it(tmp_path: Path, sets
     hashes = {name: evaluate.evaluation_hash(name, config, other.cache) for name in names}
     for _ in range(2):
         with pytest.raises(UserError, match=r"not judged: oxford_pets, voc2007 \(oxf.*\)") as error:
-            run_module.run(other, config, claimed(other), evaluations=hashes)
+            run_module.execute_run(other, config, claimed(other), evaluations=hashes)
         assert f"picture {name} cannot be read" in str(error.value)
         assert "voc2007 is missing: " in str(error.value)
         assert "\n" not in str(error.value)
@@ -224,7 +224,7 @@ def test_data_that_changed_since_the_plan_is_refused(tmp_path: Path, sets: Path)
     index = sets / "oxford-iiit-pet/annotations/test.txt"
     index.write_text("".join(index.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(UserError, match=r"oxford_pets \(.* changed since the plan; run again\)"):
-        run_module.run(run, config, claimed(run), evaluations=planned)
+        run_module.execute_run(run, config, claimed(run), evaluations=planned)
     assert [p.name.split("@")[0] for p in (run.path / "scores").iterdir()] == ["cifar10"]
 
 
@@ -235,9 +235,9 @@ def test_a_folder_is_listed_once_an_evaluation(
     run, of = trained(tmp_path / "store")
     config = under(of, tmp_path, "clip2021")
     hashes = {"imagenet": evaluate.evaluation_hash("imagenet", config, run.cache)}
-    walked, listing = [], dataset._listing
-    monkeypatch.setattr(dataset, "_listing", lambda f, *w: walked.append(f.name) or listing(f, *w))
-    assert run_module.run(run, config, claimed(run), evaluations=hashes) == "evaluated"
+    walked, listing = [], dataset._iterate_files
+    monkeypatch.setattr(dataset, "_iterate_files", lambda f, *w: walked.append(f.name) or listing(f, *w))
+    assert run_module.execute_run(run, config, claimed(run), evaluations=hashes) == "evaluated"
     assert (walked.count("train"), walked.count("val")) == (1, 1)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from uniclip.evaluate.scoring import retrieval
-from uniclip.evaluate.scoring.score_card import Sheet
+from uniclip.evaluate.scoring.score_card import ScoreCard
 
 
 def unit(rows):
@@ -20,10 +20,10 @@ def literal_rank(similarity, right):
 def test_by_hand_with_several_captions_a_picture():
     # Three pictures, four captions: picture 0 has a and b, picture 1 has c and d, picture 2 has d.
     image, text = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 2, 3, 3])
-    relation = retrieval.Relation(tuple("abcd"), image, text)
+    relation = retrieval.ImageTextPairs(tuple("abcd"), image, text)
     images = np.eye(3, dtype=np.float32)
     texts = np.array([[1, 9, 2], [6, 7, 1], [5, 2, 3], [0, 1, 8]], np.float32) / 10
-    to_text, to_image = retrieval.both_ways(images, texts, relation)
+    to_text, to_image = retrieval.rank_both_ways(images, texts, relation)
     # Picture 0 sees 0.1 0.6 0.5 0.0: its best is 0.6, first. Picture 1 sees 0.9 0.7 0.2 0.1: its
     # best is 0.2, third. Picture 2 sees 0.2 0.1 0.3 0.8: first.
     assert to_text.places().tolist() == [1, 3, 1]
@@ -42,8 +42,8 @@ def test_equals_the_literal_rank_in_any_blocks(monkeypatch):
     query, key = np.nonzero(right)
     expected = [literal_rank(queries[i] @ keys.T, set(np.flatnonzero(right[i]))) for i in range(23)]
     for block in (1, 31 * 5, 1 << 20):
-        monkeypatch.setattr(retrieval, "BLOCK", block)
-        assert retrieval.ranks(queries, keys, query, key).places().tolist() == expected
+        monkeypatch.setattr(retrieval, "SIMILARITIES_PER_BLOCK", block)
+        assert retrieval.rank_keys(queries, keys, query, key).places().tolist() == expected
 
 
 def test_order_changes_nothing():
@@ -51,9 +51,9 @@ def test_order_changes_nothing():
     images, texts = unit(random.normal(size=(17, 4))), unit(random.normal(size=(9, 4)))
     texts[3] = texts[5]  # a tie
     text = np.concatenate([np.arange(9), random.integers(0, 9, 8)])
-    before = retrieval.ranks(images, texts, np.arange(17), text)
+    before = retrieval.rank_keys(images, texts, np.arange(17), text)
     p, q = random.permutation(17), random.permutation(9)
-    after = retrieval.ranks(images[p], texts[q], np.arange(17), np.argsort(q)[text[p]])
+    after = retrieval.rank_keys(images[p], texts[q], np.arange(17), np.argsort(q)[text[p]])
     for k in (1, 5, 10):
         assert after.hits(k).tolist() == before.hits(k)[p].tolist()
 
@@ -62,17 +62,17 @@ def test_pairs_in_any_order():
     random = np.random.default_rng(2)
     rows = unit(random.normal(size=(6, 3)))
     order = random.permutation(6)
-    shuffled = retrieval.ranks(rows, rows, order, order)
+    shuffled = retrieval.rank_keys(rows, rows, order, order)
     assert shuffled.places().tolist() == [1] * 6
 
 
 def test_constant_model_scores_chance():
     captions = [["a"], ["b", "c"], ["a"], ["d"], ["e"], ["f"]]
-    relation = retrieval.relate(captions)
+    relation = retrieval.build_image_text_pairs(captions)
     images = np.tile(unit(np.ones((1, 5))), (6, 1))
     texts = np.tile(unit(np.ones((1, 5))), (len(relation.texts), 1))
-    sheet = Sheet()
-    retrieval.score(sheet, images, texts, relation)
+    sheet = ScoreCard()
+    retrieval.score_retrieval(sheet, images, texts, relation)
     scores, _ = sheet.finished()
     assert len(scores) == 7
     for score in scores:
@@ -81,42 +81,42 @@ def test_constant_model_scores_chance():
 
 def test_a_model_that_broke_down_is_at_chance():
     rows = np.full((8, 3), np.nan, np.float32)
-    found = retrieval.ranks(rows, rows, np.arange(8), np.arange(8))
+    found = retrieval.rank_keys(rows, rows, np.arange(8), np.arange(8))
     assert found.hits(1) == pytest.approx(1 / 8)
 
 
 def test_chance_is_the_mean_of_random_rankings():
     captions = [["a"], ["b", "c"], ["a"], ["d"], ["e"], ["f"], ["g"]]
-    relation = retrieval.relate(captions)
+    relation = retrieval.build_image_text_pairs(captions)
     random = np.random.default_rng(3)
     hits = []
     for _ in range(3000):
         images = random.normal(size=(7, 24)).astype(np.float32)
         texts = random.normal(size=(len(relation.texts), 24)).astype(np.float32)
-        found = retrieval.both_ways(images, texts, relation)
+        found = retrieval.rank_both_ways(images, texts, relation)
         hits.append([ranks.hits(2).mean() for ranks in found])
-    assert np.mean(hits, axis=0) == pytest.approx(retrieval.chances(relation, 2), abs=0.015)
+    assert np.mean(hits, axis=0) == pytest.approx(retrieval.chance_recall(relation, 2), abs=0.015)
 
 
 def test_more_draws_than_keys():
     rows = unit(np.random.default_rng(4).normal(size=(3, 4)))
-    found = retrieval.ranks(rows, -rows, np.arange(3), np.arange(3))
+    found = retrieval.rank_keys(rows, -rows, np.arange(3), np.arange(3))
     assert found.hits(10).tolist() == [1, 1, 1]
-    assert retrieval.chances(retrieval.relate([["a"], ["b"], ["c"]]), 10) == (1, 1)
+    assert retrieval.chance_recall(retrieval.build_image_text_pairs([["a"], ["b"], ["c"]]), 10) == (1, 1)
 
 
 def test_relate_example():
-    relation = retrieval.relate([["a dog"], ["a cat", "a pet", "a cat"], ["a pet"]])
+    relation = retrieval.build_image_text_pairs([["a dog"], ["a cat", "a pet", "a cat"], ["a pet"]])
     assert relation.texts == ("a dog", "a cat", "a pet")
     assert relation.image.tolist() == [0, 1, 1, 2]
     assert relation.text.tolist() == [0, 1, 2, 2]
 
 
 def test_mean_of_both_ways_with_uneven_captions():
-    relation = retrieval.relate([["a"], ["b", "c", "d"], ["a"]])
+    relation = retrieval.build_image_text_pairs([["a"], ["b", "c", "d"], ["a"]])
     random = np.random.default_rng(5)
-    sheet = Sheet()
-    retrieval.score(
+    sheet = ScoreCard()
+    retrieval.score_retrieval(
         sheet, unit(random.normal(size=(3, 4))), unit(random.normal(size=(4, 4))), relation
     )
     scores, predictions = sheet.finished()
@@ -132,7 +132,7 @@ def test_mean_of_both_ways_with_uneven_captions():
 def test_a_query_without_right_key_is_refused():
     rows = unit(np.ones((2, 2)))
     with pytest.raises(AssertionError, match="without a right key"):
-        retrieval.ranks(rows, rows, np.array([0]), np.array([0]))
+        retrieval.rank_keys(rows, rows, np.array([0]), np.array([0]))
 
 
 def test_recall_is_clip_benchmarks():
@@ -144,8 +144,8 @@ def test_recall_is_clip_benchmarks():
     owner = np.repeat(np.arange(60), counts)
     images = unit(random.normal(size=(60, 16)))
     texts = unit(random.normal(size=(len(owner), 16)) + 0.7 * images[owner] * 4)
-    relation = retrieval.Relation(tuple(map(str, owner)), owner, np.arange(len(owner)))
-    to_text, to_image = retrieval.both_ways(images, texts, relation)
+    relation = retrieval.ImageTextPairs(tuple(map(str, owner)), owner, np.arange(len(owner)))
+    to_text, to_image = retrieval.rank_both_ways(images, texts, relation)
     scores = torch.tensor(texts @ images.T)
     positive = torch.zeros_like(scores, dtype=torch.bool)
     positive[torch.arange(len(owner)), torch.tensor(owner)] = True
@@ -161,7 +161,7 @@ def test_a_tie_is_its_expectation_where_clip_benchmark_takes_the_first():
 
     peer = pytest.importorskip("clip_benchmark.metrics.zeroshot_retrieval")
     rows = unit(np.ones((4, 3)))
-    found = retrieval.ranks(rows, rows, np.arange(4), np.arange(4))
+    found = retrieval.rank_keys(rows, rows, np.arange(4), np.arange(4))
     assert found.hits(1).tolist() == [0.25] * 4
     theirs = peer.recall_at_k(torch.tensor(rows @ rows.T), torch.eye(4, dtype=torch.bool), 1)
     assert theirs.sum() == 1  # whichever key stands first wins for all
@@ -174,10 +174,10 @@ def test_memory_is_that_of_a_tile():
     random = np.random.default_rng(10)
     images, texts = unit(random.normal(size=(2000, 8))), unit(random.normal(size=(10_000, 8)))
     owner = np.repeat(np.arange(2000), 5)
-    relation = retrieval.Relation(tuple(map(str, range(10_000))), owner, np.arange(10_000))
+    relation = retrieval.ImageTextPairs(tuple(map(str, range(10_000))), owner, np.arange(10_000))
     tracemalloc.start()
-    retrieval.both_ways(images, texts, relation)
+    retrieval.rank_both_ways(images, texts, relation)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 4 * 4 * retrieval.BLOCK
+    assert peak < 4 * 4 * retrieval.SIMILARITIES_PER_BLOCK
     assert peak < images.nbytes + texts.nbytes + 2000 * 10_000 * 4

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uniclip.evaluate.scoring.score_card import Sheet
+from uniclip.evaluate.scoring.score_card import ScoreCard
 
 
 def test_a_score_is_the_mean_of_what_is_kept(tmp_path):
-    sheet = Sheet()
+    sheet = ScoreCard()
     sheet.add("whole", np.array([1.0, 0.0] * 30), kind="accuracy", chance=0.5)
     sheet.add("part", np.array([1.0, 0.25]), kind="recall", chance=0.1)
     sheet.keep("examples.names", np.array(["a", "bc"]))
@@ -22,7 +22,7 @@ def test_a_score_is_the_mean_of_what_is_kept(tmp_path):
 
 
 def test_no_name_twice_and_no_object_arrays():
-    sheet = Sheet()
+    sheet = ScoreCard()
     sheet.note("gap", 0.1, kind="gap", samples=60)
     with pytest.raises(AssertionError, match="gap"):
         sheet.note("gap", 0.2, kind="gap", samples=60)

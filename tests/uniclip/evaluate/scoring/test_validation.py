@@ -14,7 +14,7 @@ SCENES = {"name": "scenes", "train": 64, "test": 700}
 
 def oracle(config):
     """Pictures to the direction of their captions."""
-    split = split_features.opened(config.data, "validation")
+    split = split_features.open_split_cached(config.data, "validation")
     pixels = split.pixels(np.arange(len(split)))
     captions = {p.tobytes(): c[0] for p, c in zip(pixels, split.captions)}
 
@@ -32,7 +32,7 @@ def test_oracle_and_constant_model():
 
 def test_at_most_512_validation_pictures_and_no_test_picture(monkeypatch):
     config = stub_models.config({**SCENES, "test": 701})
-    opened, parts, seen = split_features.opened, [], []
+    opened, parts, seen = split_features.open_split_cached, [], []
 
     def watched(source, part):
         parts.append(part)
@@ -42,7 +42,7 @@ def test_at_most_512_validation_pictures_and_no_test_picture(monkeypatch):
         seen.append(pixels.copy())
         return np.ones((len(pixels), 4))
 
-    monkeypatch.setattr(split_features, "opened", watched)
+    monkeypatch.setattr(split_features, "open_split_cached", watched)
     stub = stub_models.Stub(config, images)
     first, second = (evaluate.validate(stub, config) for _ in range(2))
     assert parts == ["validation"]  # prepared once
@@ -53,7 +53,7 @@ def test_at_most_512_validation_pictures_and_no_test_picture(monkeypatch):
 
 def test_pictures_come_at_the_models_size():
     config = stub_models.config(SCENES, model={"image": {"pixels": 16}})
-    pixels, _ = validation._prepared(config.data, config.model.image.pixels)
+    pixels, _ = validation._load_images(config.data, config.model.image.pixels)
     assert pixels.shape == (512, 3, 16, 16)
 
 

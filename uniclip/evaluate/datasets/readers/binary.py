@@ -12,58 +12,58 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset, locate
-from uniclip.evaluate.datasets.images import Array, Pictures, Reader
+from uniclip.evaluate.datasets.images import ArrayReader, ImageDataset, ImageReader
 
-FASHION = (
+FASHION_MNIST_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 """The names of Fashion-MNIST's labels, by its README."""
-DIGITS = tuple("0123456789")
-STL10_SIDE = 96
+MNIST_CLASSES = tuple("0123456789")
+STL10_IMAGE_SIZE = 96
 
 
-def mnist(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def mnist(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """MNIST (LeCun et al. 1998): 28 x 28, grey."""
-    return _idx_set(dataset, root, part, DIGITS)
+    return _read_idx_dataset(dataset, root, split, MNIST_CLASSES)
 
 
-def fashion_mnist(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def fashion_mnist(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Fashion-MNIST (Xiao et al. 2017): 28 x 28, grey; Debian's package is found too."""
-    return _idx_set(dataset, root, part, FASHION)
+    return _read_idx_dataset(dataset, root, split, FASHION_MNIST_CLASSES)
 
 
-def stl10(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def stl10(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """STL-10 (Coates et al. 2011): labels count from 1, pixels go down each column first.
 
     torchvision refuses these by checksum, and wants the 2.6 GB without labels.
     """
     folder = root / "stl10_binary"
-    rows = np.memmap(folder / f"{part}_X.bin", np.uint8, "r")
-    pixels = rows.reshape(-1, 3, STL10_SIDE, STL10_SIDE).transpose(0, 3, 2, 1)
-    labels = np.fromfile(folder / f"{part}_y.bin", np.uint8).astype(np.int64) - 1
+    rows = np.memmap(folder / f"{split}_X.bin", np.uint8, "r")
+    pixels = rows.reshape(-1, 3, STL10_IMAGE_SIZE, STL10_IMAGE_SIZE).transpose(0, 3, 2, 1)
+    labels = np.fromfile(folder / f"{split}_y.bin", np.uint8).astype(np.int64) - 1
     names = (folder / "class_names.txt").read_text(encoding="ascii").split()
-    return _labelled(dataset, part, Array(pixels), labels, len(pixels), tuple(names))
+    return _build_labelled_dataset(dataset, split, ArrayReader(pixels), labels, len(pixels), tuple(names))
 
 
-def pcam(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def pcam(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """PatchCamelyon (Veeling et al. 2018): 96 x 96; "1" is tumour tissue at the centre."""
     import h5py
 
-    own = "valid" if part == "validation" else part
-    stem = root / "pcam" / f"camelyonpatch_level_2_split_{own}"
+    file_split = "valid" if split == "validation" else split
+    stem = root / "pcam" / f"camelyonpatch_level_2_split_{file_split}"
     with h5py.File(f"{stem}_y.h5") as file:
         labels = np.asarray(file["y"]).reshape(-1).astype(np.int64)
     with h5py.File(f"{stem}_x.h5") as file:
         n = len(file["x"])
-    return _labelled(dataset, part, Hdf5(Path(f"{stem}_x.h5")), labels, n, ("0", "1"))
+    return _build_labelled_dataset(dataset, split, Hdf5Reader(Path(f"{stem}_x.h5")), labels, n, ("0", "1"))
 
 
 @dataclass(frozen=True)
-class Hdf5:
+class Hdf5Reader:
     """Pictures in the array "x" of an HDF5 file, which is opened anew each time: it may be read by
     several processes."""
 
@@ -77,45 +77,45 @@ class Hdf5:
             return Image.fromarray(file["x"][i]).convert("RGB")
 
 
-def idx(path: Path) -> NDArray[np.uint8]:
+def read_idx(path: Path) -> NDArray[np.uint8]:
     """The array in an idx file of bytes, packed by gzip or not."""
     with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
-        head = stream.read(4)
-        if head[:3] != b"\0\0\x08":
+        header = stream.read(4)
+        if header[:3] != b"\0\0\x08":
             raise UserError(f"{path} is not an idx file of bytes; get it again")
-        shape = [int.from_bytes(stream.read(4), "big") for _ in range(head[3])]
+        shape = [int.from_bytes(stream.read(4), "big") for _ in range(header[3])]
         values = np.frombuffer(stream.read(), np.uint8)
     if values.size != math.prod(shape):
         raise UserError(f"{path} holds {values.size} bytes where its head says {shape}")
     return values.reshape(shape)
 
 
-def _idx_set(dataset: Dataset, root: Path, part: Part, classes: tuple[str, ...]) -> Pictures:
-    pictures, labels = (idx(locate(root, wanted)) for wanted in dataset.files[part])
-    return _labelled(dataset, part, Array(pictures), labels, len(pictures), classes)
+def _read_idx_dataset(dataset: Dataset, root: Path, split: SplitName, classes: tuple[str, ...]) -> ImageDataset:
+    images, labels = (read_idx(locate(root, pattern)) for pattern in dataset.files[split])
+    return _build_labelled_dataset(dataset, split, ArrayReader(images), labels, len(images), classes)
 
 
-def _labelled(
+def _build_labelled_dataset(
     dataset: Dataset,
-    part: Part,
-    read: Reader,
+    split: SplitName,
+    reader: ImageReader,
     labels: NDArray[Any],
     n: int,
     classes: tuple[str, ...],
-) -> Pictures:
+) -> ImageDataset:
     """Pictures named by their place."""
     if len(labels) != n or n == 0 or not 0 <= labels.min() <= labels.max() < len(classes):
         raise UserError(
-            f"{dataset.name}: {n} {part} pictures and {len(labels)} labels do not belong together; "
+            f"{dataset.name}: {n} {split} pictures and {len(labels)} labels do not belong together; "
             f"{dataset.how}"
         )
-    return Pictures(
+    return ImageDataset(
         name=dataset.name,
-        part=part,
+        part=split,
         kind=dataset.kind,
         metric=dataset.metric,
-        ids=tuple(f"{part}/{i}" for i in range(n)),
-        read=read,
+        ids=tuple(f"{split}/{i}" for i in range(n)),
+        read=reader,
         labels=labels.astype(np.int64),
         classes=classes,
     )

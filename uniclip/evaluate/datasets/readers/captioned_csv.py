@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from uniclip.config import CsvData
-from uniclip.data.csv.rows import read as read_rows
-from uniclip.data.split import Part
+from uniclip.data.csv.rows import read_samples as read_rows
+from uniclip.data.split import SplitName
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.evaluate.datasets.images import Files, Pictures
+from uniclip.evaluate.datasets.images import FileReader, ImageDataset
 
 
-def read(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """All pictures of the CSV, with their captions; `UserError` names a faulty line."""
-    (name,) = dataset.files[part]
+    (name,) = dataset.files[split]
     samples = read_rows(CsvData(path=str(root / name)))
-    return Pictures(
+    return ImageDataset(
         name=dataset.name,
-        part=part,
+        part=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(s.path for s in samples),
-        read=Files(tuple(root / s.path for s in samples)),
+        read=FileReader(tuple(root / s.path for s in samples)),
         captions=tuple(tuple(s.captions) for s in samples),
     )

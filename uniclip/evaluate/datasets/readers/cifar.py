@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.evaluate.datasets.images import Array, Pictures
+from uniclip.evaluate.datasets.images import ArrayReader, ImageDataset
 
 FILES = {
     ("cifar10", "train"): tuple(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)),
@@ -23,63 +23,63 @@ FILES = {
     ("cifar100", "train"): ("cifar-100-python/train",),
     ("cifar100", "test"): ("cifar-100-python/test",),
 }
-META = {
+METADATA = {
     "cifar10": ("cifar-10-batches-py/batches.meta", "label_names", "labels"),
     "cifar100": ("cifar-100-python/meta", "fine_label_names", "fine_labels"),
 }
 
 
-def read(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Pictures (n, 32, 32, 3) in memory; of CIFAR-100 the fine labels."""
-    meta, names, labels = META[dataset.name]
-    files = FILES[dataset.name, part]
-    batches = [unpickled(root / name) for name in files]
+    metadata_file, names_key, labels_key = METADATA[dataset.name]
+    files = FILES[dataset.name, split]
+    batches = [safe_unpickle(root / name) for name in files]
     rows = np.concatenate([np.asarray(b["data"], np.uint8) for b in batches])
-    return Pictures(
+    return ImageDataset(
         name=dataset.name,
-        part=part,
+        part=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(
             f"{Path(name).name}/{i}"
             for name, b in zip(files, batches)
-            for i in range(len(b[labels]))
+            for i in range(len(b[labels_key]))
         ),
-        read=Array(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)),
-        labels=np.concatenate([np.asarray(b[labels], np.int64) for b in batches]),
-        classes=tuple(str(name) for name in unpickled(root / meta)[names]),
+        read=ArrayReader(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)),
+        labels=np.concatenate([np.asarray(b[labels_key], np.int64) for b in batches]),
+        classes=tuple(str(name) for name in safe_unpickle(root / metadata_file)[names_key]),
     )
 
 
-def unpickled(path: Path) -> Any:
+def safe_unpickle(path: Path) -> Any:
     """The plain containers and arrays in a pickle; `UserError` if it asks for anything else."""
     try:
         with open(path, "rb") as stream:
-            return _Plain(stream, encoding="latin1").load()
+            return _SafeUnpickler(stream, encoding="latin1").load()
     except (pickle.UnpicklingError, EOFError, AttributeError, MemoryError) as error:
         raise UserError(f"{path} is not a file of this data set ({error}); get it again") from None
 
 
-class _Plain(pickle.Unpickler):
+class _SafeUnpickler(pickle.Unpickler):
     """Admits what arrays are pickled with, whatever numpy's modules were called at the time."""
 
     def find_class(self, module: str, name: str) -> Any:
-        admitted = {
+        allowed = {
             ("multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],  # type: ignore[index]
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): _latin1,
+            ("_codecs", "encode"): _encode_latin1,
         }
-        last = "multiarray" if module in _MULTIARRAY else module
-        if (last, name) not in admitted:
+        module_name = "multiarray" if module in _MULTIARRAY_MODULES else module
+        if (module_name, name) not in allowed:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no picture needs")
-        return admitted[last, name]
+        return allowed[module_name, name]
 
 
-_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_MULTIARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
-def _latin1(text: str, encoding: str) -> bytes:
+def _encode_latin1(text: str, encoding: str) -> bytes:
     """Bytes of Python 2, as Python 3 writes them in its protocol."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it asks for the encoding {encoding}")

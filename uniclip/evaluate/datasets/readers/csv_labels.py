@@ -10,55 +10,55 @@ from pathlib import Path
 
 import numpy as np
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets import holdout
 from uniclip.evaluate.datasets.dataset import Dataset, locate
-from uniclip.evaluate.datasets.images import Array, Pictures, classified
+from uniclip.evaluate.datasets.images import ArrayReader, ImageDataset, build_classification_dataset
 
-SIGNS = tuple(f"{i:05d}" for i in range(43))
+GTSRB_CLASSES = tuple(f"{i:05d}" for i in range(43))
 """GTSRB's folders; its test labels are their numbers."""
-EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER2013's labels 0 to 6, by the challenge's page (clip-benchmark's list is in another order)."""
-USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
-FER_SIDE = 48
+FER2013_USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
+FER2013_IMAGE_SIZE = 48
 
 
-def gtsrb(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def gtsrb(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """German traffic signs (Stallkamp et al. 2011)."""
     folder = root / "gtsrb/GTSRB"
-    if part == "train":
-        found = sorted((folder / "Training").rglob("*.ppm"))
+    if split == "train":
+        paths = sorted((folder / "Training").rglob("*.ppm"))
         files = [
-            (path.relative_to(folder).as_posix(), path, SIGNS.index(path.parent.name))
-            for path in found
+            (path.relative_to(folder).as_posix(), path, GTSRB_CLASSES.index(path.parent.name))
+            for path in paths
         ]
-        return classified(dataset, part, files, SIGNS)
+        return build_classification_dataset(dataset, split, files, GTSRB_CLASSES)
     with open(root / "gtsrb/GT-final_test.csv", newline="", encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream, delimiter=";", skipinitialspace=True))
     files = [
         (row["Filename"], folder / "Final_Test/Images" / row["Filename"], int(row["ClassId"]))
         for row in rows
     ]
-    return classified(dataset, part, files, SIGNS)
+    return build_classification_dataset(dataset, split, files, GTSRB_CLASSES)
 
 
-def fer2013(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def fer2013(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Facial expressions (Goodfellow et al. 2013), 48 x 48, grey.
 
     The private test is the test and the public one validation; torchvision puts them together, and
     refuses by checksum.
     """
     pixels, labels = [], []
-    for row in _fer_rows(root, dataset):
-        if row["Usage"] == USAGE[part]:
+    for row in _read_fer2013_rows(root, dataset):
+        if row["Usage"] == FER2013_USAGE[split]:
             pixels.append(np.fromstring(row["pixels"], np.uint8, sep=" "))
             labels.append(int(row["emotion"]))
-    square = np.array(pixels).reshape(len(labels), FER_SIDE, FER_SIDE)
-    return _of_pixels(dataset, part, square, np.array(labels, np.int64), EMOTIONS)
+    images = np.array(pixels).reshape(len(labels), FER2013_IMAGE_SIZE, FER2013_IMAGE_SIZE)
+    return _build_from_pixels(dataset, split, images, np.array(labels, np.int64), FER2013_CLASSES)
 
 
-def digits(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def digits(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """scikit-learn's copy of the UCI digits, 8 x 8 and 17 greys, read from its own file.
 
     It has no parts: a third of each class is for the test, by a hash of the row's number.
@@ -70,13 +70,13 @@ def digits(dataset: Dataset, root: Path, part: Part) -> Pictures:
     with gzip.open(path, "rt") as stream:
         rows = np.loadtxt(stream, delimiter=",")
     pixels = np.round(rows[:, :-1] * 255 / 16).astype(np.uint8).reshape(-1, 8, 8)
-    whole = _of_pixels(dataset, part, pixels, rows[:, -1].astype(np.int64), tuple("0123456789"))
-    place, size = holdout.ranks(whole)
-    tested = place < size // 3
-    return whole.take(np.flatnonzero(tested if part == "test" else ~tested), part)
+    all_images = _build_from_pixels(dataset, split, pixels, rows[:, -1].astype(np.int64), tuple("0123456789"))
+    class_rank, class_size = holdout.rank_within_class(all_images)
+    is_test = class_rank < class_size // 3
+    return all_images.take(np.flatnonzero(is_test if split == "test" else ~is_test), split)
 
 
-def _fer_rows(root: Path, dataset: Dataset) -> Iterator[dict[str, str]]:
+def _read_fer2013_rows(root: Path, dataset: Dataset) -> Iterator[dict[str, str]]:
     """Both published files: one has a blank before the names of its columns."""
     path = locate(root, dataset.files["test"][0])
     with open(path, newline="", encoding="ascii") as stream:
@@ -84,22 +84,22 @@ def _fer_rows(root: Path, dataset: Dataset) -> Iterator[dict[str, str]]:
             yield {name.strip(): value for name, value in row.items()}
 
 
-def _of_pixels(
+def _build_from_pixels(
     dataset: Dataset,
-    part: Part,
+    split: SplitName,
     pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
     labels: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
     classes: tuple[str, ...],
-) -> Pictures:
+) -> ImageDataset:
     if not len(labels) or not 0 <= labels.min() <= labels.max() < len(classes):
-        raise UserError(f"{dataset.name} has no usable {part} rows; {dataset.how}")
-    return Pictures(
+        raise UserError(f"{dataset.name} has no usable {split} rows; {dataset.how}")
+    return ImageDataset(
         name=dataset.name,
-        part=part,
+        part=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(str(i) for i in range(len(labels))),
-        read=Array(pixels),
+        read=ArrayReader(pixels),
         labels=labels,
         classes=classes,
     )

@@ -11,111 +11,111 @@ import json
 from pathlib import Path
 from typing import Any
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.evaluate.datasets.images import Pictures, classified
+from uniclip.evaluate.datasets.images import ImageDataset, build_classification_dataset
 
-SHORT = {"train": "train", "validation": "val", "test": "test"}
+SPLIT_NAMES = {"train": "train", "validation": "val", "test": "test"}
 
 
-def food101(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def food101(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Food-101 (Bossard et al. 2014); classes are folder names such as "apple_pie"."""
     from torchvision.datasets import Food101
 
-    return _of_torchvision(dataset, part, Food101(root, split=part), root / "food-101/images")
+    return _from_torchvision(dataset, split, Food101(root, split=split), root / "food-101/images")
 
 
-def food101_files(root: Path, part: Part) -> list[str]:
+def list_food101_files(root: Path, split: SplitName) -> list[str]:
     """The pictures in a list of Food-101."""
-    listed = json.loads((root / f"food-101/meta/{part}.json").read_text(encoding="utf-8"))
-    return [f"{root}/food-101/images/{name}.jpg" for names in listed.values() for name in names]
+    names_by_class = json.loads((root / f"food-101/meta/{split}.json").read_text(encoding="utf-8"))
+    return [f"{root}/food-101/images/{name}.jpg" for names in names_by_class.values() for name in names]
 
 
-def stanford_cars(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def stanford_cars(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Stanford Cars (Krause et al. 2013); classes are names such as "AM General Hummer SUV 2000".
 
     The labels of the files count from 1.
     """
     from torchvision.datasets import StanfordCars
 
-    return _of_torchvision(dataset, part, StanfordCars(root, split=part), root / "stanford_cars")
+    return _from_torchvision(dataset, split, StanfordCars(root, split=split), root / "stanford_cars")
 
 
-def stanford_cars_files(root: Path, part: Part) -> list[str]:
+def list_stanford_cars_files(root: Path, split: SplitName) -> list[str]:
     """The pictures in the annotations of a part."""
     from scipy.io import loadmat
 
-    name = "cars_test_annos_withlabels" if part == "test" else "devkit/cars_train_annos"
+    name = "cars_test_annos_withlabels" if split == "test" else "devkit/cars_train_annos"
     annotations = loadmat(str(root / f"stanford_cars/{name}.mat"), squeeze_me=True)["annotations"]
-    return [f"{root}/stanford_cars/cars_{part}/{name}" for name in annotations["fname"].ravel()]
+    return [f"{root}/stanford_cars/cars_{split}/{name}" for name in annotations["fname"].ravel()]
 
 
-def fgvc_aircraft(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def fgvc_aircraft(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """FGVC Aircraft (Maji et al. 2013), by variant; names hold spaces and slashes."""
     from torchvision.datasets import FGVCAircraft
 
-    opened = FGVCAircraft(root, split=SHORT[part], annotation_level="variant")
-    return _of_torchvision(dataset, part, opened, root / "fgvc-aircraft-2013b/data/images")
+    torchvision_dataset = FGVCAircraft(root, split=SPLIT_NAMES[split], annotation_level="variant")
+    return _from_torchvision(dataset, split, torchvision_dataset, root / "fgvc-aircraft-2013b/data/images")
 
 
-def fgvc_aircraft_files(root: Path, part: Part) -> list[str]:
+def list_fgvc_aircraft_files(root: Path, split: SplitName) -> list[str]:
     """The pictures in the list of a part; lines read "0034309 A300B4"."""
     folder = root / "fgvc-aircraft-2013b/data"
-    lines = _lines(folder / f"images_variant_{SHORT[part]}.txt")
+    lines = _read_lines(folder / f"images_variant_{SPLIT_NAMES[split]}.txt")
     return [f"{folder}/images/{line.split()[0]}.jpg" for line in lines]
 
 
-def dtd(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def dtd(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Describable Textures (Cimpoi et al. 2014), partition 1; classes are folder names."""
     from torchvision.datasets import DTD
 
     images = root / "dtd/dtd/images"
-    opened = DTD(root, split=SHORT[part], partition=1)
+    torchvision_dataset = DTD(root, split=SPLIT_NAMES[split], partition=1)
     folders = sorted(p.name for p in images.iterdir() if p.is_dir())
-    opened._labels = [folders.index(opened.classes[label]) for label in opened._labels]
-    opened.classes = folders
-    return _of_torchvision(dataset, part, opened, images)
+    torchvision_dataset._labels = [folders.index(torchvision_dataset.classes[label]) for label in torchvision_dataset._labels]
+    torchvision_dataset.classes = folders
+    return _from_torchvision(dataset, split, torchvision_dataset, images)
 
 
-def dtd_files(root: Path, part: Part) -> list[str]:
+def list_dtd_files(root: Path, split: SplitName) -> list[str]:
     """The pictures in the list of a part."""
-    lines = _lines(root / f"dtd/dtd/labels/{SHORT[part]}1.txt")
+    lines = _read_lines(root / f"dtd/dtd/labels/{SPLIT_NAMES[split]}1.txt")
     return [f"{root}/dtd/dtd/images/{line.strip()}" for line in lines]
 
 
-def oxford_pets(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def oxford_pets(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Oxford-IIIT Pets (Parkhi et al. 2012); classes are breeds such as "american_bulldog".
 
     Lines read "american_bulldog_100 2 2 1": the label counts from 1 and is bound to the breed by
     both lists together, so a part without a breed moves no other.
     """
     folder = root / "oxford-iiit-pet"
-    rows = {p: _pets(folder / f"annotations/{p}.txt") for p in ("trainval", "test")}
-    breeds = {label: name.rsplit("_", 1)[0] for both in rows.values() for name, label in both}
+    rows = {p: _read_pets_list(folder / f"annotations/{p}.txt") for p in ("trainval", "test")}
+    breeds = {label: name.rsplit("_", 1)[0] for list_rows in rows.values() for name, label in list_rows}
     labels = {label: i for i, label in enumerate(sorted(breeds))}
     files = [
         (name, folder / f"images/{name}.jpg", labels[label])
-        for name, label in rows["trainval" if part == "train" else "test"]
+        for name, label in rows["trainval" if split == "train" else "test"]
     ]
-    return classified(dataset, part, files, [breeds[label] for label in sorted(breeds)])
+    return build_classification_dataset(dataset, split, files, [breeds[label] for label in sorted(breeds)])
 
 
-def _pets(path: Path) -> list[tuple[str, int]]:
+def _read_pets_list(path: Path) -> list[tuple[str, int]]:
     """(Name, label from 1) of each picture in a list; comments start with "#"."""
-    fields = [line.split() for line in _lines(path) if not line.startswith("#")]
+    fields = [line.split() for line in _read_lines(path) if not line.startswith("#")]
     return [(name, int(label)) for name, label, *_ in fields]
 
 
-def _of_torchvision(dataset: Dataset, part: Part, opened: Any, folder: Path) -> Pictures:
+def _from_torchvision(dataset: Dataset, split: SplitName, torchvision_dataset: Any, folder: Path) -> ImageDataset:
     """The pictures that a torchvision data set lists; their files are not part of its interface."""
-    files = getattr(opened, "_samples", None)
-    files = files if files is not None else list(zip(opened._image_files, opened._labels))
-    listed = [
+    files = getattr(torchvision_dataset, "_samples", None)
+    files = files if files is not None else list(zip(torchvision_dataset._image_files, torchvision_dataset._labels))
+    entries = [
         (Path(path).relative_to(folder).with_suffix("").as_posix(), Path(path), int(label))
         for path, label in files
     ]
-    return classified(dataset, part, listed, opened.classes)
+    return build_classification_dataset(dataset, split, entries, torchvision_dataset.classes)
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -10,25 +10,25 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.evaluate.datasets.images import Pictures, classified
+from uniclip.evaluate.datasets.images import ImageDataset, build_classification_dataset
 
-PARTS = {"train": "trnid", "validation": "valid", "test": "tstid"}
+SPLIT_KEYS = {"train": "trnid", "validation": "valid", "test": "tstid"}
 """As published: 1,020 to train, 6,149 to test (some papers swap them)."""
-CLASSES = 102
+NUM_CLASSES = 102
 
 
-def read(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Classes are the labels of the file, "1" to "102": it holds no names."""
     folder = root / "flowers-102"
-    numbers = loadmat(str(folder / "setid.mat"))[PARTS[part]].ravel()
+    image_numbers = loadmat(str(folder / "setid.mat"))[SPLIT_KEYS[split]].ravel()
     labels = loadmat(str(folder / "imagelabels.mat"))["labels"].ravel().astype(np.int64)
-    if len(labels) < numbers.max(initial=0) or not 1 <= labels.min() <= labels.max() <= CLASSES:
+    if len(labels) < image_numbers.max(initial=0) or not 1 <= labels.min() <= labels.max() <= NUM_CLASSES:
         raise UserError(f"{folder}: imagelabels.mat and setid.mat do not belong together")
     files = [
         (f"image_{i:05d}", folder / f"jpg/image_{i:05d}.jpg", int(labels[i - 1]) - 1)
-        for i in map(int, numbers)
+        for i in map(int, image_numbers)
     ]
-    return classified(dataset, part, files, [str(c + 1) for c in range(CLASSES)])
+    return build_classification_dataset(dataset, split, files, [str(c + 1) for c in range(NUM_CLASSES)])

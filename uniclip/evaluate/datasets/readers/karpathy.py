@@ -11,63 +11,63 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset, locate
-from uniclip.evaluate.datasets.images import Files, Pictures
+from uniclip.evaluate.datasets.images import FileReader, ImageDataset
 
-OWN = {"train": ("train", "restval"), "validation": ("val",), "test": ("test",)}
+KARPATHY_SPLITS = {"train": ("train", "restval"), "validation": ("val",), "test": ("test",)}
 """Karpathy's `restval` is trained on."""
-Captioned = dict[str, list[str]]
+CaptionsByFile = dict[str, list[str]]
 
 
-def flickr30k(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def flickr30k(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Flickr30k (Young et al. 2014): 1,000 pictures to test, five captions each."""
-    path = locate(root, dataset.files[part][0])
-    listed = _own(path, part) if path.suffix == ".json" else _lines(path)
-    places = [root / "flickr30k" / f for f in ("", "flickr30k-images", "Images", "images")]
-    return _pictures(dataset, part, listed, places)
+    path = locate(root, dataset.files[split][0])
+    captions_by_file = _read_karpathy_json(path, split) if path.suffix == ".json" else _read_caption_lines(path)
+    image_folders = [root / "flickr30k" / f for f in ("", "flickr30k-images", "Images", "images")]
+    return _build_dataset(dataset, split, captions_by_file, image_folders)
 
 
-def coco(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def coco(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """MS-COCO (Lin et al. 2014): 5,000 pictures to test, 25,010 captions."""
-    path = locate(root, dataset.files[part][0])
-    listed = _own(path, part) if path.name == "dataset_coco.json" else _coco_form(path)
-    return _pictures(dataset, part, listed, [root / "coco"])
+    path = locate(root, dataset.files[split][0])
+    captions_by_file = _read_karpathy_json(path, split) if path.name == "dataset_coco.json" else _read_coco_json(path)
+    return _build_dataset(dataset, split, captions_by_file, [root / "coco"])
 
 
-def _lines(path: Path) -> Captioned:
+def _read_caption_lines(path: Path) -> CaptionsByFile:
     """A header, then "name.jpg,caption" each; captions hold commas, and quotes that mean nothing.
 
     Captions of one picture need not stand together.
     """
-    listed: Captioned = {}
+    captions_by_file: CaptionsByFile = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[1:], 2):
         if not line.strip():
             continue
-        name, found, caption = line.partition(".jpg,")
-        if not found or not caption.strip():
+        name, separator, caption = line.partition(".jpg,")
+        if not separator or not caption.strip():
             raise UserError(f"{path} line {number}: expected <name>.jpg,<caption>")
-        listed.setdefault(f"{name.strip()}.jpg", []).append(caption.strip())
-    return listed
+        captions_by_file.setdefault(f"{name.strip()}.jpg", []).append(caption.strip())
+    return captions_by_file
 
 
-def _coco_form(path: Path) -> Captioned:
+def _read_coco_json(path: Path) -> CaptionsByFile:
     """{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    names = {image["id"]: _placed(str(image["file_name"])) for image in found["images"]}
-    listed: Captioned = {name: [] for name in names.values()}
-    for annotation in found["annotations"]:
-        listed[names[annotation["image_id"]]].append(str(annotation["caption"]).strip())
-    return listed
+    content = json.loads(path.read_text(encoding="utf-8"))
+    names = {image["id"]: _path_in_folder(str(image["file_name"])) for image in content["images"]}
+    captions_by_file: CaptionsByFile = {name: [] for name in names.values()}
+    for annotation in content["annotations"]:
+        captions_by_file[names[annotation["image_id"]]].append(str(annotation["caption"]).strip())
+    return captions_by_file
 
 
-def _placed(name: str) -> str:
+def _path_in_folder(name: str) -> str:
     """Within its folder, which its name says: "COCO_val2014_000000391895.jpg"."""
     return f"{name.split('_')[1]}/{name}" if name.startswith("COCO_") else name
 
 
-def _own(path: Path, part: Part) -> Captioned:
+def _read_karpathy_json(path: Path, split: SplitName) -> CaptionsByFile:
     """{"images": [{"filename", "filepath" (COCO), "split", "sentences": [{"raw"}]}]}."""
     images: Iterable[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["images"]
     return {
@@ -75,25 +75,25 @@ def _own(path: Path, part: Part) -> Captioned:
             str(sentence["raw"]).strip() for sentence in image["sentences"]
         ]
         for image in images
-        if image["split"] in OWN[part]
+        if image["split"] in KARPATHY_SPLITS[split]
     }
 
 
-def _pictures(dataset: Dataset, part: Part, listed: Captioned, places: list[Path]) -> Pictures:
-    bare = next((name for name, captions in listed.items() if not captions), None)
-    if bare is not None or not listed:
-        raise UserError(f"{dataset.name}: {bare or 'the list'} of {part} is empty; {dataset.how}")
-    first = next(iter(listed))
-    folder = next((p for p in places if (p / first).is_file()), None)
+def _build_dataset(dataset: Dataset, split: SplitName, captions_by_file: CaptionsByFile, image_folders: list[Path]) -> ImageDataset:
+    name_without_caption = next((name for name, captions in captions_by_file.items() if not captions), None)
+    if name_without_caption is not None or not captions_by_file:
+        raise UserError(f"{dataset.name}: {name_without_caption or 'the list'} of {split} is empty; {dataset.how}")
+    first_name = next(iter(captions_by_file))
+    folder = next((p for p in image_folders if (p / first_name).is_file()), None)
     if folder is None:
-        where = " or ".join(str(p) for p in places)
-        raise UserError(f"{dataset.name}: there is no picture {first} in {where}; {dataset.how}")
-    return Pictures(
+        searched_folders = " or ".join(str(p) for p in image_folders)
+        raise UserError(f"{dataset.name}: there is no picture {first_name} in {searched_folders}; {dataset.how}")
+    return ImageDataset(
         name=dataset.name,
-        part=part,
+        part=split,
         kind=dataset.kind,
         metric=dataset.metric,
-        ids=tuple(listed),
-        read=Files(tuple(folder / name for name in listed)),
-        captions=tuple(map(tuple, listed.values())),
+        ids=tuple(captions_by_file),
+        read=FileReader(tuple(folder / name for name in captions_by_file)),
+        captions=tuple(map(tuple, captions_by_file.values())),
     )

@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.evaluate.datasets.images import Files, Pictures
+from uniclip.evaluate.datasets.images import FileReader, ImageDataset
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -25,54 +25,54 @@ CLASSES = (
     *("train", "tvmonitor"),
 )
 """The devkit's names, in its (alphabetical) order."""
-LISTS = {"train": "train", "validation": "val", "test": "test"}
+SPLIT_NAMES = {"train": "train", "validation": "val", "test": "test"}
 
 
-def read(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """labels (n, 20): 1 where an object of the class is there, difficult or not; difficult (n, 20):
     True where there are only difficult ones."""
     folder = root / "VOCdevkit/VOC2007"
-    main = folder / "ImageSets/Main"
-    names = [row.split()[0] for row in _rows(main / f"{LISTS[part]}.txt")]
-    if all((main / f"{c}_{LISTS[part]}.txt").is_file() for c in CLASSES):
-        truth = _from_lists(main, LISTS[part], names)
+    list_folder = folder / "ImageSets/Main"
+    names = [row.split()[0] for row in _read_lines(list_folder / f"{SPLIT_NAMES[split]}.txt")]
+    if all((list_folder / f"{c}_{SPLIT_NAMES[split]}.txt").is_file() for c in CLASSES):
+        truth = _read_lists(list_folder, SPLIT_NAMES[split], names)
     else:
-        truth = from_annotations(folder / "Annotations", names)
-    return Pictures(
+        truth = read_annotations(folder / "Annotations", names)
+    return ImageDataset(
         name=dataset.name,
-        part=part,
+        part=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(names),
-        read=Files(tuple(folder / f"JPEGImages/{name}.jpg" for name in names)),
+        read=FileReader(tuple(folder / f"JPEGImages/{name}.jpg" for name in names)),
         labels=(truth >= 0).astype(np.int64),
         difficult=truth == 0,
         classes=CLASSES,
     )
 
 
-def _from_lists(main: Path, part: str, names: Sequence[str]) -> NDArray[np.int64]:
+def _read_lists(list_folder: Path, split: str, names: Sequence[str]) -> NDArray[np.int64]:
     """(n, 20): 1, 0 or -1."""
     columns = []
     for c in CLASSES:
-        path = main / f"{c}_{part}.txt"
-        said = {name: int(value) for name, value in map(str.split, _rows(path))}
-        if set(said) != set(names) or not set(said.values()) <= {-1, 0, 1}:
-            raise UserError(f"{path} does not list the pictures of {part}.txt; get the set again")
-        columns.append([said[name] for name in names])
+        path = list_folder / f"{c}_{split}.txt"
+        value_of_name = {name: int(value) for name, value in map(str.split, _read_lines(path))}
+        if set(value_of_name) != set(names) or not set(value_of_name.values()) <= {-1, 0, 1}:
+            raise UserError(f"{path} does not list the pictures of {split}.txt; get the set again")
+        columns.append([value_of_name[name] for name in names])
     return np.array(columns, np.int64).T.reshape(len(names), len(CLASSES))
 
 
-def from_annotations(folder: Path, names: Sequence[str]) -> NDArray[np.int64]:
+def read_annotations(folder: Path, names: Sequence[str]) -> NDArray[np.int64]:
     """The same (n, 20) from the objects of each picture's XML file."""
     truth = np.full((len(names), len(CLASSES)), -1, np.int64)
     for row, name in enumerate(names):
-        for thing in ElementTree.parse(folder / f"{name}.xml").iter("object"):
-            column = CLASSES.index(str(thing.findtext("name")).strip())
-            easy = int(thing.findtext("difficult") or 0) == 0
-            truth[row, column] = max(truth[row, column], int(easy))
+        for object_element in ElementTree.parse(folder / f"{name}.xml").iter("object"):
+            column = CLASSES.index(str(object_element.findtext("name")).strip())
+            is_easy = int(object_element.findtext("difficult") or 0) == 0
+            truth[row, column] = max(truth[row, column], int(is_easy))
     return truth
 
 
-def _rows(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="ascii").splitlines() if line.strip()]

@@ -21,20 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from uniclip.data.split import Part
+from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets import custom
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.evaluate.datasets.images import Pictures
+from uniclip.evaluate.datasets.images import ImageDataset
 
-PICTURES = ("webp", "png", "jpg", "jpeg")
-TRUTH = {"classification": "cls", "multilabel": "npy", "retrieval": "txt"}
-DIFFICULT = "difficult.npy"
-MOST_SAMPLES, MOST_BYTES = 10_000, 10**9
+IMAGE_EXTENSIONS = ("webp", "png", "jpg", "jpeg")
+LABEL_EXTENSION = {"classification": "cls", "multilabel": "npy", "retrieval": "txt"}
+DIFFICULT_EXTENSION = "difficult.npy"
+MAX_SAMPLES_PER_SHARD, MAX_BYTES_PER_SHARD = 10_000, 10**9
 
 
 @dataclass(frozen=True)
-class Members:
+class ShardReader:
     """Pictures within shards: file, first byte and length of each."""
 
     places: tuple[tuple[Path, int, int], ...]
@@ -44,13 +44,13 @@ class Members:
         path, start, length = self.places[i]
         with open(path, "rb") as stream:
             stream.seek(start)
-            packed = io.BytesIO(stream.read(length))
-        with Image.open(packed) as image:
+            buffer = io.BytesIO(stream.read(length))
+        with Image.open(buffer) as image:
             return image.convert("RGB")
 
 
 @dataclass
-class Sample:
+class ShardSample:
     """The members of one key."""
 
     shard: Path
@@ -59,32 +59,32 @@ class Sample:
     fields: dict[str, bytes] | None = None
 
 
-def read(dataset: Dataset, root: Path, part: Part) -> Pictures:
+def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """One part; samples in the order of the shards. Nothing is unpickled."""
-    folder = root / Path(dataset.files[part][0]).parent
-    number = int((folder / "nshards.txt").read_text())
-    found = [s for i in range(number) for s in _samples(folder / f"{i}.tar")]
-    extension = TRUTH[dataset.kind]
-    for s in found:
+    folder = root / Path(dataset.files[split][0]).parent
+    num_shards = int((folder / "nshards.txt").read_text())
+    samples = [s for i in range(num_shards) for s in _iterate_samples(folder / f"{i}.tar")]
+    extension = LABEL_EXTENSION[dataset.kind]
+    for s in samples:
         if s.place is None or extension not in (s.fields or {}):
-            lacks = "picture" if s.place is None else f".{extension}"
-            raise UserError(f"{s.shard}: sample {s.key} has no {lacks}; write the shards again")
-    if not found:
+            missing_member = "picture" if s.place is None else f".{extension}"
+            raise UserError(f"{s.shard}: sample {s.key} has no {missing_member}; write the shards again")
+    if not samples:
         raise UserError(f"{folder} has shards without samples; write them again")
-    return Pictures(
+    return ImageDataset(
         name=dataset.name,
-        part=part,
+        part=split,
         kind=dataset.kind,
         metric=dataset.metric,
-        ids=tuple(s.key for s in found),
-        read=Members(tuple(s.place for s in found if s.place is not None)),
-        **_truth(dataset.kind, root, [s.fields or {} for s in found]),
+        ids=tuple(s.key for s in samples),
+        read=ShardReader(tuple(s.place for s in samples if s.place is not None)),
+        **_decode_labels(dataset.kind, root, [s.fields or {} for s in samples]),
     )
 
 
-def _samples(shard: Path) -> Iterator[Sample]:
+def _iterate_samples(shard: Path) -> Iterator[ShardSample]:
     """The samples of a shard: members of one key stand together."""
-    current: Sample | None = None
+    current: ShardSample | None = None
     try:
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
@@ -94,8 +94,8 @@ def _samples(shard: Path) -> Iterator[Sample]:
                 if current is None or key != current.key:
                     if current is not None:
                         yield current
-                    current = Sample(shard, key, fields={})
-                if extension.lower() in PICTURES:
+                    current = ShardSample(shard, key, fields={})
+                if extension.lower() in IMAGE_EXTENSIONS:
                     current.place = (shard, member.offset_data, member.size)
                 elif current.fields is not None and (stream := archive.extractfile(member)):
                     current.fields[extension] = stream.read()
@@ -105,92 +105,92 @@ def _samples(shard: Path) -> Iterator[Sample]:
         yield current
 
 
-def _truth(kind: str, root: Path, rows: list[dict[str, bytes]]) -> dict[str, Any]:
+def _decode_labels(kind: str, root: Path, rows: list[dict[str, bytes]]) -> dict[str, Any]:
     """Labels and class names, or captions, from the fields of each sample."""
     if kind == "retrieval":
         return {"captions": tuple(tuple(r["txt"].decode().splitlines()) for r in rows)}
-    names = root / custom.CLASSES
-    text = names.read_text(encoding="utf-8") if names.is_file() else ""
-    listed = [line.strip() for line in text.splitlines()]
+    classes_file = root / custom.CLASSES_FILE
+    text = classes_file.read_text(encoding="utf-8") if classes_file.is_file() else ""
+    class_names = [line.strip() for line in text.splitlines()]
     if kind == "multilabel":
-        labels = np.stack([_array(r["npy"]) for r in rows]).astype(np.int64)
-        hard = [_array(r[DIFFICULT]) if DIFFICULT in r else 0 * _array(r["npy"]) for r in rows]
+        labels = np.stack([_decode_array(r["npy"]) for r in rows]).astype(np.int64)
+        difficult = [_decode_array(r[DIFFICULT_EXTENSION]) if DIFFICULT_EXTENSION in r else 0 * _decode_array(r["npy"]) for r in rows]
         n = labels.shape[1]
-        truth: dict[str, Any] = {"labels": labels, "difficult": np.stack(hard).astype(np.bool_)}
+        truth: dict[str, Any] = {"labels": labels, "difficult": np.stack(difficult).astype(np.bool_)}
     else:
         labels = np.array([int(r["cls"]) for r in rows], np.int64)
         n = int(labels.max()) + 1
         truth = {"labels": labels}
-    if labels.min() < 0 or (listed and n > len(listed)):
-        raise UserError(f"{names} has {len(listed)} names but there are labels up to {n - 1}")
-    return {**truth, "classes": tuple(listed) or tuple(map(str, range(n)))}
+    if labels.min() < 0 or (class_names and n > len(class_names)):
+        raise UserError(f"{classes_file} has {len(class_names)} names but there are labels up to {n - 1}")
+    return {**truth, "classes": tuple(class_names) or tuple(map(str, range(n)))}
 
 
-def _array(packed: bytes) -> NDArray[Any]:
-    return np.asarray(np.load(io.BytesIO(packed), allow_pickle=False))
+def _decode_array(content: bytes) -> NDArray[Any]:
+    return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
 
 
-def write(
-    pictures: Pictures,
+def write_shards(
+    dataset: ImageDataset,
     folder: Path,
     *,
     templates: Sequence[str] = (),
-    samples: int = MOST_SAMPLES,
-    size: int = MOST_BYTES,
+    samples: int = MAX_SAMPLES_PER_SHARD,
+    size: int = MAX_BYTES_PER_SHARD,
 ) -> int:
     """Write a part as shards of at most so many samples and bytes; their number.
 
     templates: with "{c}" for the class name. Pictures are kept to the bit (lossless WebP). Raises
     `UserError` if the part has been written there.
     """
-    place = folder / pictures.part
-    if (place / "nshards.txt").exists():
-        raise UserError(f"{place} holds shards already; name another folder")
-    place.mkdir(parents=True, exist_ok=True)
-    _describe(pictures, folder, templates)
-    number, i = 0, 0
-    while i < len(pictures):
-        first = i
-        with tarfile.open(place / f"{number}.tar", "w") as archive:
-            while i < len(pictures) and i - first < samples and archive.offset < size:
-                for extension, packed in _members(pictures, i):
+    split_folder = folder / dataset.part
+    if (split_folder / "nshards.txt").exists():
+        raise UserError(f"{split_folder} holds shards already; name another folder")
+    split_folder.mkdir(parents=True, exist_ok=True)
+    _write_metadata(dataset, folder, templates)
+    shard_index, i = 0, 0
+    while i < len(dataset):
+        first_index = i
+        with tarfile.open(split_folder / f"{shard_index}.tar", "w") as archive:
+            while i < len(dataset) and i - first_index < samples and archive.offset < size:
+                for extension, content in _encode_sample(dataset, i):
                     member = tarfile.TarInfo(f"s{i:07d}.{extension}")
-                    member.size = len(packed)
-                    archive.addfile(member, io.BytesIO(packed))
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
                 i += 1
-        number += 1
-    (place / "nshards.txt").write_text(f"{number}\n")
-    return number
+        shard_index += 1
+    (split_folder / "nshards.txt").write_text(f"{shard_index}\n")
+    return shard_index
 
 
-def _describe(pictures: Pictures, folder: Path, templates: Sequence[str]) -> None:
+def _write_metadata(dataset: ImageDataset, folder: Path, templates: Sequence[str]) -> None:
     texts = {
-        custom.CLASSES: pictures.classes,
-        custom.TEMPLATES: templates,
-        custom.TYPE: () if pictures.kind == "classification" else (pictures.kind,),
+        custom.CLASSES_FILE: dataset.classes,
+        custom.TEMPLATES_FILE: templates,
+        custom.TYPE_FILE: () if dataset.kind == "classification" else (dataset.kind,),
     }
     for name, rows in texts.items():
         if rows:
             (folder / name).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
 
 
-def _members(pictures: Pictures, i: int) -> Iterator[tuple[str, bytes]]:
+def _encode_sample(dataset: ImageDataset, i: int) -> Iterator[tuple[str, bytes]]:
     stream = io.BytesIO()
-    pictures.picture(i).save(stream, "WEBP", lossless=True)
+    dataset.picture(i).save(stream, "WEBP", lossless=True)
     yield "webp", stream.getvalue()
-    if pictures.kind == "retrieval":
-        yield "txt", "\n".join(" ".join(c.split()) for c in pictures.captions[i]).encode()
+    if dataset.kind == "retrieval":
+        yield "txt", "\n".join(" ".join(c.split()) for c in dataset.captions[i]).encode()
         return
-    assert pictures.labels is not None
-    if pictures.kind == "classification":
-        yield "cls", str(pictures.labels[i]).encode()
+    assert dataset.labels is not None
+    if dataset.kind == "classification":
+        yield "cls", str(dataset.labels[i]).encode()
         return
-    yield "npy", _packed(pictures.labels[i])
-    if pictures.difficult is not None:
-        yield DIFFICULT, _packed(pictures.difficult[i].astype(np.int64))
+    yield "npy", _encode_array(dataset.labels[i])
+    if dataset.difficult is not None:
+        yield DIFFICULT_EXTENSION, _encode_array(dataset.difficult[i].astype(np.int64))
 
 
-def _packed(values: NDArray[Any]) -> bytes:
+def _encode_array(values: NDArray[Any]) -> bytes:
     stream = io.BytesIO()
     np.save(stream, values, allow_pickle=False)
     return stream.getvalue()
