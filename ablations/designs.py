@@ -38,7 +38,7 @@ def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
     else:
         off_sets = [(), *((n,) for n in names)]
     design_arms = {
-        format_arm_name(off, names): ArmDefinition(label=format_arm_label(off, names, {}), role="crossed", off=off)
+        format_arm_name(off, names): ArmDefinition(label=format_arm_label(off, names, {}), role="crossed", components_off=off)
         for off in off_sets
     }
     duplicate_names = set(design_arms) & set(ablation.arms)
@@ -57,13 +57,13 @@ def validate_ablation(ablation: Ablation, components: dict[str, Component]) -> N
     arm_definitions = build_arms(ablation)
     references: list[tuple[str, str, Mapping[str, Any]]] = []
     references += [("component", n, components) for n in ablation.components]
-    references += [("component", n, components) for a in arm_definitions.values() for n in a.off]
+    references += [("component", n, components) for a in arm_definitions.values() for n in a.components_off]
     references += [("arm", n, arm_definitions) for c in ablation.contrasts.values() for n in (c.plus, c.minus)]
     references += [("arm", ablation.reference, arm_definitions)]
-    references += [("arm", e.arm, arm_definitions) for e in ablation.expectations if e.arm is not None]
+    references += [("arm", e.arm, arm_definitions) for e in ablation.planted_effects if e.arm is not None]
     _require_known_names(ablation, references)
     contrasts_by_name = {c.name: c for c in build_contrasts(ablation, components, list(arm_definitions))}
-    contrast_names = [e.contrast for e in ablation.expectations if e.contrast is not None]
+    contrast_names = [e.contrast for e in ablation.planted_effects if e.contrast is not None]
     _require_known_names(ablation, [("contrast", name, contrasts_by_name) for name in contrast_names])
 
 

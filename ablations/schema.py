@@ -27,17 +27,17 @@ class ArmDefinition:
 
     label: str = ""
     role: Literal["crossed", "outside", "noise"] = "outside"
-    choose: dict[str, str] = config_field(dict)
+    groups: dict[str, str] = config_field(dict)
     """Group choices that replace the base's."""
-    keep: tuple[str, ...] = ()
+    keep_sections: tuple[str, ...] = ()
     """Sections in which this arm stays with the base whatever `choose` says."""
-    off: tuple[str, ...] = ()
+    components_off: tuple[str, ...] = ()
     """Components that are turned off."""
-    set: dict[str, Any] = config_field(dict)
+    overrides: dict[str, Any] = config_field(dict)
     """Keys that are changed."""
-    where: ConditionalOverrides = config_field(dict)
+    conditional_overrides: ConditionalOverrides = config_field(dict)
     """Keys that are changed under a condition."""
-    equal: Literal["image_forwards", "compute"] | None = None
+    match_budget: Literal["image_forwards", "compute"] | None = None
     """In what it equals the reference, by the number of its steps (`ablations.plan.matched_budget`)."""
     budgets: tuple[str, ...] | None = None
     """The budgets under which it is run; null = all."""
@@ -59,11 +59,11 @@ class Ablation:
 
     name: str
     title: str
-    base: dict[str, str] = config_field(dict)
+    groups: dict[str, str] = config_field(dict)
     """Group choices of the base, which the user's replace."""
-    set: dict[str, Any] = config_field(dict)
+    overrides: dict[str, Any] = config_field(dict)
     """Keys of the base, which the user's replace."""
-    where: ConditionalOverrides = config_field(dict)
+    conditional_overrides: ConditionalOverrides = config_field(dict)
     """Keys of the base under a condition; they replace those of `set`, and the user's them."""
     design: Literal["crossed", "leave_one_out", "listed"]
     components: tuple[str, ...] = ()
@@ -72,9 +72,9 @@ class Ablation:
     """The arm that others are read against."""
     arms: dict[str, ArmDefinition] = config_field(dict)
     contrasts: dict[str, ContrastDefinition] = config_field(dict)
-    primary: dict[str, str]
+    primary_metrics: dict[str, str]
     """For each data source, the one score on which contrasts are judged."""
-    expectations: tuple[PlantedEffect, ...] = ()
+    planted_effects: tuple[PlantedEffect, ...] = ()
 
 
 def list_ablations(folders: Sequence[Path]) -> list[str]:
@@ -93,11 +93,11 @@ def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
         raise UserError(f"{path}: reference: {make_unknown_name_error('arm', ablation.reference, ablation.arms)}")
     if ablation.design != "listed" and not ablation.components:
         raise UserError(f"{path}: a {ablation.design} design needs components")
-    if ablation.reference in ablation.arms and ablation.arms[ablation.reference].equal:
+    if ablation.reference in ablation.arms and ablation.arms[ablation.reference].match_budget:
         raise UserError(f"{path}: arms.{ablation.reference}.equal: the reference equals itself")
-    _check_conditions("where", ablation.where, path, folders)
+    _check_conditions("where", ablation.conditional_overrides, path, folders)
     for arm, definition in ablation.arms.items():
-        _check_conditions(f"arms.{arm}.where", definition.where, path, folders)
+        _check_conditions(f"arms.{arm}.where", definition.conditional_overrides, path, folders)
     return ablation
 
 

@@ -22,8 +22,8 @@ def format_verdict(effect: Effect, kind: str) -> str:
     """What may be said of an effect: "helps", "hurts", "cannot be told from 0", ..."""
     num_seeds = len(effect.values)
     if not num_seeds:
-        return "every seed diverged" if effect.diverged and not effect.missing else "no data yet"
-    if effect.exact:
+        return "every seed diverged" if effect.num_diverged and not effect.num_missing else "no data yet"
+    if effect.is_exactly_zero:
         return "exactly 0"
     if num_seeds < MIN_SEEDS_FOR_INTERVAL:
         return f"{NUMBER_WORDS[num_seeds]} seed{'s' * (num_seeds > 1)}: no claim"
@@ -34,9 +34,9 @@ def format_verdict(effect: Effect, kind: str) -> str:
 
 def format_seed_count(effect: Effect) -> str:
     """How many seeds stand behind an effect, and why not more."""
-    total = len(effect.values) + effect.diverged + effect.missing
-    exclusions = [f"{effect.diverged} diverged"] if effect.diverged else []
-    exclusions += [f"{effect.missing} missing"] if effect.missing else []
+    total = len(effect.values) + effect.num_diverged + effect.num_missing
+    exclusions = [f"{effect.num_diverged} diverged"] if effect.num_diverged else []
+    exclusions += [f"{effect.num_missing} missing"] if effect.num_missing else []
     return f"{len(effect.values)} of {total} ({', '.join(exclusions)})" if exclusions else str(total)
 
 
@@ -70,7 +70,7 @@ def format_p_value(p: float | None) -> str:
 def format_forward_passes(plan: Plan, positive_arms: Iterable[str], negative_arms: Iterable[str]) -> str:
     """What the two sides of a comparison cost: "3 against 1 image forwards"."""
     sides = [
-        sorted({plan.forwards[a].get("image", 0.0) for a in arms if a in plan.forwards})
+        sorted({plan.forward_passes[a].get("image", 0.0) for a in arms if a in plan.forward_passes})
         for arms in (positive_arms, negative_arms)
     ]
     if not all(sides):
@@ -81,7 +81,7 @@ def format_forward_passes(plan: Plan, positive_arms: Iterable[str], negative_arm
 
 def format_contrast_cost(plan: Plan, contrast: Contrast) -> str:
     """The costs of a contrast's two sides."""
-    return format_forward_passes(plan, *contrast.sides)
+    return format_forward_passes(plan, *contrast.arms_by_sign)
 
 
 def format_score_label(name: str) -> str:

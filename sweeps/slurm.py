@@ -66,24 +66,24 @@ class Job:
     reason: str
 
     @property
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether no process of it runs now, but one will."""
         return self.state in WAITING_STATES
 
     @property
-    def live(self) -> bool:
+    def is_active(self) -> bool:
         """Whether it waits or runs."""
-        return self.waits or self.state in RUNNING_STATES
+        return self.is_waiting or self.state in RUNNING_STATES
 
     @property
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """Whether it waits for `scontrol release`."""
         return self.state == "PENDING" and self.reason == "JobHeldUser"
 
     @property
-    def stranded(self) -> bool:
+    def launch_failed(self) -> bool:
         """Whether a node could not start it, and Slurm holds it until somebody lets it go."""
-        return self.waits and self.reason == "launch failed requeued held"
+        return self.is_waiting and self.reason == "launch failed requeued held"
 
 
 class Slurm:
@@ -91,10 +91,10 @@ class Slurm:
 
     def __init__(self) -> None:
         self._jobs: list[Job] | None = None
-        self._looked = self._looked_at = self._unheard = -math.inf
+        self._queue_read_monotonic = self._queue_read_time = self._unanswered_at = -math.inf
 
     @cached_property
-    def facts(self) -> dict[str, str]:
+    def config(self) -> dict[str, str]:
         """The cluster's configuration (`scontrol show config`).
 
         Raises:
@@ -103,76 +103,76 @@ class Slurm:
         """
         if shutil.which("sbatch") is None:
             raise UserError("launcher=slurm: there is no sbatch here; use launcher=local")
-        recently_unanswered = time.monotonic() - self._unheard < CONTROLLER_RETRY_SECONDS
+        recently_unanswered = time.monotonic() - self._unanswered_at < CONTROLLER_RETRY_SECONDS
         output = None if recently_unanswered else _run_for_stdout(["scontrol", "show", "config"])
         if output is None:
-            self._unheard = self._unheard if recently_unanswered else time.monotonic()
+            self._unanswered_at = self._unanswered_at if recently_unanswered else time.monotonic()
             raise RetryLater("Slurm's controller does not answer (scontrol ping); try again later")
         return parse_config(output)
 
     @property
     def cluster(self) -> str:
         """The cluster's name."""
-        return self.facts.get("ClusterName", "")
+        return self.config.get("ClusterName", "")
 
     @property
-    def longest_array(self) -> int:
+    def max_array_length(self) -> int:
         """Elements that one array can have (the limit is on the index, which starts at 0)."""
-        return max(1, int(self.facts.get("MaxArraySize", "1001")))
+        return max(1, int(self.config.get("MaxArraySize", "1001")))
 
-    def forget(self) -> None:
+    def invalidate_queue(self) -> None:
         """The queue has changed: who asks next looks again."""
-        self._looked = -math.inf
+        self._queue_read_monotonic = -math.inf
 
-    def jobs(self) -> list[Job] | None:
+    def list_jobs(self) -> list[Job] | None:
         """The user's jobs that wait, run or ended lately; None if the queue does not answer."""
-        if time.monotonic() - self._looked > QUEUE_CACHE_SECONDS:
+        if time.monotonic() - self._queue_read_monotonic > QUEUE_CACHE_SECONDS:
             columns = ",".join(f"{name}:64" for name in SQUEUE_COLUMNS)
-            self._looked_at = time.time()
+            self._queue_read_time = time.time()
             output = _run_for_stdout(["squeue", "--me", "-h", "-r", "-t", "all", "-O", columns])
             self._jobs = None if output is None else parse_queue(output)
-            self._looked = time.monotonic()
+            self._queue_read_monotonic = time.monotonic()
         return self._jobs
 
-    def ending(self, claim_record: ClaimRecord) -> EndReason:
+    def find_end_reason(self, claim_record: ClaimRecord) -> EndReason:
         """How the job that held an attempt ended: "alive", "unknown", or in our words."""
-        if claim_record.job is None or claim_record.cluster is None:
+        if claim_record.job_id is None or claim_record.cluster is None:
             return "unknown"
-        if claim_record.job == get_job_id() and claim_record.restart < get_restart_count():
+        if claim_record.job_id == get_job_id() and claim_record.restart_count < get_restart_count():
             return "restarted"  # this very job, started again: the last start is over
         try:
             if claim_record.cluster != self.cluster:
                 return "unknown"
         except UserError:
             return "unknown"
-        queue = self.jobs()
+        queue = self.list_jobs()
         if queue is None:
             return "unknown"
-        matching_jobs = [j for j in queue if j.id == claim_record.job]
+        matching_jobs = [j for j in queue if j.id == claim_record.job_id]
         if matching_jobs:
             end_reason = classify_state(matching_jobs[0].state, matching_jobs[0].restarts, claim_record)
-            if end_reason == "alive" or claim_record.time < self._looked_at - MAX_CLOCK_SKEW_SECONDS:
+            if end_reason == "alive" or claim_record.time < self._queue_read_time - MAX_CLOCK_SKEW_SECONDS:
                 return end_reason
         # Not in the queue, or claimed so lately that this look at it may be the older one.
-        return classify_state(*self._shown(claim_record.job, claim_record.uid), claim_record)
+        return classify_state(*self._query_state(claim_record.job_id, claim_record.uid), claim_record)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Cancel jobs or elements."""
         for start in range(0, len(ids), 500):
             _run_for_stdout(["scancel", *ids[start : start + 500]])
-        self.forget()
+        self.invalidate_queue()
 
-    def cancel_named(self, name: str) -> None:
+    def cancel_by_name(self, name: str) -> None:
         """Cancel the user's jobs of that name."""
         _run_for_stdout(["scancel", "--me", f"--name={name}"])
-        self.forget()
+        self.invalidate_queue()
 
     def release(self, job: str) -> bool:
         """Let a held job go; whether Slurm did."""
-        self.forget()
+        self.invalidate_queue()
         return _run_for_stdout(["scontrol", "release", job]) is not None
 
-    def _shown(self, job: str, uid: int | None) -> tuple[str | None, int]:
+    def _query_state(self, job: str, uid: int | None) -> tuple[str | None, int]:
         """State and restarts of a job of user `uid`; None for a state that no one tells."""
         job_fields = query_job(job)
         if job_fields is None:
@@ -181,7 +181,7 @@ class Slurm:
             return job_fields.get("JobState"), int(job_fields.get("Restarts", 0))
         # The controller has forgotten it: it never forgets a job that has not ended. Or it hides
         # it, in the very same words.
-        may_be_hidden = "jobs" in self.facts.get("PrivateData", "").split(",") and uid != os.getuid()
+        may_be_hidden = "jobs" in self.config.get("PrivateData", "").split(",") and uid != os.getuid()
         return _query_accounting(job) or (None if may_be_hidden else "FORGOTTEN"), 0
 
 
@@ -189,7 +189,7 @@ def classify_state(state: str | None, restarts: int, claim_record: ClaimRecord) 
     """What a job's state says of the attempt that `owner` held."""
     if state is None:
         return "unknown"
-    if restarts > claim_record.restart:
+    if restarts > claim_record.restart_count:
         return "restarted"
     if state in WAITING_STATES:
         return "requeued"

@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--budget", default="smoke")
     parser.add_argument("--data-root", default="data")
     given = parser.parse_args()
-    lacking = datasets.get(NAME).missing(given.data_root)
+    lacking = datasets.get(NAME).describe_missing(given.data_root)
     if lacking is not None:
         sys.exit(f"{NAME} is missing: {lacking}")
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +54,7 @@ def main() -> None:
 def models(budget: str) -> dict[str, RunConfig]:
     """UniCLIP on emoji by that budget; and as it is before the first step, but for a rate of 0."""
     asked = request.parse_request(["ablation=components", "data=openmoji", f"budget={budget}"])
-    trained = plan.build_plan(asked.request).configs["full"]
+    trained = plan.build_plan(asked.plan_request).configs["full"]
     still = replace(trained.train, steps=1, validate_every=1, learning_rate=1e-30)
     return {"trained": trained, "random": replace(trained, train=still)}
 

@@ -19,7 +19,7 @@ from uniclip.store import AttemptFolder, RunFolder
 
 def resolve_numerics_class(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
     """The numerics class in which this process would execute `run`."""
-    return get_numerics_class(config_from_spec(run.spec(), run_only))
+    return get_numerics_class(config_from_spec(run.read_spec(), run_only))
 
 
 def execute(
@@ -30,7 +30,7 @@ def execute(
     stop: Callable[[], bool],
 ) -> str:
     """Do what the run still lacks; how the attempt ended (`uniclip.run.run`)."""
-    config = config_from_spec(run.spec(), run_only)
+    config = config_from_spec(run.read_spec(), run_only)
     return run_(run, config, attempt, evaluations=evaluations, stop=stop)
 
 
@@ -41,12 +41,12 @@ def init_process_group(run_only: Mapping[str, Any]) -> int:
 
 def broadcast_object(value: Any = None) -> Any:
     """What rank 0 says, on every process."""
-    return distributed.get_process_group().share(value)
+    return distributed.get_process_group().broadcast_object(value)
 
 
 def run_nonzero_rank(run: RunFolder, run_only: Mapping[str, Any], stop: Callable[[], bool]) -> None:
     """What every process but rank 0 does while that one is in `execute`."""
-    assist_(config_from_spec(run.spec(), run_only), stop=stop)
+    assist_(config_from_spec(run.read_spec(), run_only), stop=stop)
 
 
 def destroy_process_group() -> None:

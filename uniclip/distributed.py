@@ -49,66 +49,66 @@ class ProcessGroup:
             not that of any loss of the batch. Without effect in one process.
     """
 
-    def __init__(self, rank: int = 0, world: int = 1, *, remote_gradients: bool = True) -> None:
-        self.rank, self.world = rank, world
-        self.remote_gradients = remote_gradients or world == 1
+    def __init__(self, rank: int = 0, world_size: int = 1, *, gather_with_grad: bool = True) -> None:
+        self.rank, self.world_size = rank, world_size
+        self.gather_with_grad = gather_with_grad or world_size == 1
 
-    def gather(self, rows: Tensor) -> Tensor:
+    def all_gather(self, rows: Tensor) -> Tensor:
         """Rows (m, ...) of every process, in the order of ranks, (M, ...); differentiable.
 
         Its way back adds up what all processes pull at the rows of this one.
         """
-        if self.world == 1:
+        if self.world_size == 1:
             return rows
         gathered: Tensor = _AllGather.apply(rows, self)  # type: ignore[no-untyped-call]
         return gathered
 
-    def others(self, gathered: Tensor) -> Tensor:
+    def detach_remote(self, gathered: Tensor) -> Tensor:
         """Gathered rows as what anchors are compared with: constants without remote gradients."""
-        return gathered if self.remote_gradients else gathered.detach()
+        return gathered if self.gather_with_grad else gathered.detach()
 
-    def own(self, row_count: int) -> slice:
+    def local_slice(self, row_count: int) -> slice:
         """Where this process's `rows` stand among those gathered."""
-        if self.world == 1:
+        if self.world_size == 1:
             return slice(0, row_count)
-        counts = self.counts(row_count)
+        counts = self.all_gather_counts(row_count)
         start = sum(counts[: self.rank])
         return slice(start, start + row_count)
 
-    def counts(self, row_count: int) -> list[int]:
+    def all_gather_counts(self, row_count: int) -> list[int]:
         """How many rows each process has."""
-        if self.world == 1:
+        if self.world_size == 1:
             return [row_count]
         local_count = torch.tensor([row_count], device=_get_collective_device())
-        all_counts = [torch.zeros_like(local_count) for _ in range(self.world)]
+        all_counts = [torch.zeros_like(local_count) for _ in range(self.world_size)]
         dist.all_gather(all_counts, local_count)
         return [int(n) for n in all_counts]
 
-    def total(self, number: int) -> int:
+    def all_reduce_sum_int(self, number: int) -> int:
         """The sum of what each process gives; to be called by all."""
-        return sum(self.counts(number))
+        return sum(self.all_gather_counts(number))
 
-    def mean_share(self, values: Tensor) -> Tensor:
+    def mean_contribution(self, values: Tensor) -> Tensor:
         """This process's share of the mean over the values (m,) of all processes; 0 of none."""
-        total = sum(self.counts(len(values))) if self.world > 1 else len(values)
+        total = sum(self.all_gather_counts(len(values))) if self.world_size > 1 else len(values)
         return values.sum() / max(total, 1)
 
-    def add_up(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """The sum over processes, in place."""
-        if self.world > 1:
+        if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
-    def add_up_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+    def all_reduce_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Give each of `parameters` the sum of its gradients over processes.
 
         No factor: shares add up. A parameter that no process used keeps none; one that some did not
         use has a gradient on all.
         """
-        if self.world == 1:
+        if self.world_size == 1:
             return
         has_gradient = [p.grad is not None for p in parameters]
-        counts = self.add_up(torch.tensor(has_gradient, dtype=torch.int32, device=_get_collective_device()))
+        counts = self.all_reduce_sum(torch.tensor(has_gradient, dtype=torch.int32, device=_get_collective_device()))
         gradients = []
         for parameter, count in zip(parameters, counts.tolist()):
             if count > 0 and parameter.grad is None:
@@ -116,13 +116,13 @@ class ProcessGroup:
             if parameter.grad is not None:
                 gradients.append(parameter.grad)
         for bucket in _split_into_buckets(gradients):
-            flat_gradients = self.add_up(torch.cat([g.flatten() for g in bucket]))
+            flat_gradients = self.all_reduce_sum(torch.cat([g.flatten() for g in bucket]))
             for gradient, total in zip(bucket, flat_gradients.split([g.numel() for g in bucket])):
                 gradient.copy_(total.view(gradient.shape))
 
-    def share(self, value: Any = None) -> Any:
+    def broadcast_object(self, value: Any = None) -> Any:
         """Rank 0's `value`, which JSON can hold, on every process; to be called by all."""
-        if self.world == 1:
+        if self.world_size == 1:
             return value
         payload = json.dumps(value).encode() if self.rank == 0 else b""
         size = torch.tensor([len(payload)])
@@ -133,21 +133,21 @@ class ProcessGroup:
         dist.broadcast(buffer, 0, group=_between_steps)
         return json.loads(bytes(buffer.tolist()))
 
-    def highest(self, number: int) -> int:
+    def all_reduce_max(self, number: int) -> int:
         """The highest `number` that a process gives; to be called by all."""
-        if self.world == 1:
+        if self.world_size == 1:
             return number
         tensor = torch.tensor([number])
         dist.all_reduce(tensor, dist.ReduceOp.MAX, group=_between_steps)
         return int(tensor)
 
-    def log_add_up(self, logs: Tensor) -> Tensor:
+    def all_reduce_logsumexp(self, logs: Tensor) -> Tensor:
         """log sum e^logs over processes."""
-        if self.world == 1:
+        if self.world_size == 1:
             return logs
         max_logs = logs.clone()
         dist.all_reduce(max_logs, dist.ReduceOp.MAX)
-        return self.add_up((logs - max_logs).exp()).log() + max_logs
+        return self.all_reduce_sum((logs - max_logs).exp()).log() + max_logs
 
 
 SINGLE_PROCESS = ProcessGroup()
@@ -213,7 +213,7 @@ def get_process_group(gather_with_grad: bool = True) -> ProcessGroup:
     """The processes that were joined, but for who is `apart`; as `Processes` has it."""
     if not _apart and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         world_size = dist.get_world_size()
-        return ProcessGroup(dist.get_rank(), world_size, remote_gradients=gather_with_grad)
+        return ProcessGroup(dist.get_rank(), world_size, gather_with_grad=gather_with_grad)
     return SINGLE_PROCESS
 
 
@@ -238,7 +238,7 @@ def _get_collective_device() -> torch.device:
 class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, group: ProcessGroup) -> Tensor:
-        ctx.processes, ctx.counts = group, group.counts(len(rows))
+        ctx.processes, ctx.counts = group, group.all_gather_counts(len(rows))
         max_count = max(ctx.counts)
         padded = rows.new_zeros(max_count, *rows.shape[1:])
         padded[: len(rows)] = rows

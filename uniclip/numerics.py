@@ -39,7 +39,7 @@ def get_numerics_class(config: RunConfig) -> dict[str, Any]:
         "model": _get_device_name(torch_device),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": config.train.threads,
-        "world_size": distributed.get_process_group().world,
+        "world_size": distributed.get_process_group().world_size,
         "precision": config.train.precision,
         "torch": str(torch.__version__),
     }
@@ -81,22 +81,22 @@ class Autocast:
     100, sees no rounded norms and computes in float32.
     """
 
-    COMPUTES = ("trunk", "head", "states", "images", "project", "texts", "project_text")
-    UNIT = ("images", "project", "texts", "project_text")
+    AUTOCAST_METHODS = ("trunk", "head", "states", "images", "project", "texts", "project_text")
+    NORMALIZED_METHODS = ("images", "project", "texts", "project_text")
 
-    def __init__(self, embedder: Any, where: torch.device) -> None:
-        self._embedder, self._type = embedder, where.type
+    def __init__(self, embedder: Any, device: torch.device) -> None:
+        self._embedder, self._device_type = embedder, device.type
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._embedder, name)
-        if name not in self.COMPUTES:
+        if name not in self.AUTOCAST_METHODS:
             return method
 
         def cast(*inputs: Tensor) -> Tensor:
-            with torch.autocast(self._type, dtype=torch.bfloat16):
+            with torch.autocast(self._device_type, dtype=torch.bfloat16):
                 rows: Tensor = method(*inputs)
             rows = rows.float()
-            return functional.normalize(rows, dim=-1) if name in self.UNIT else rows
+            return functional.normalize(rows, dim=-1) if name in self.NORMALIZED_METHODS else rows
 
         return cast
 

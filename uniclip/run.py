@@ -65,7 +65,7 @@ def execute_run(
     """
     numerics.apply(config)
     existing_outcome = run.outcome()
-    needs_training = distributed.get_process_group().share(existing_outcome is None and not run.weights.exists())
+    needs_training = distributed.get_process_group().broadcast_object(existing_outcome is None and not run.weights_path.exists())
     end_kind: EndKind = existing_outcome.kind if existing_outcome else _train(run, config, attempt, stop, needs_training)
     if end_kind != "trained":
         return end_kind
@@ -89,7 +89,7 @@ def run_nonzero_rank(config: RunConfig, *, stop: Callable[[], bool] = lambda: Fa
             end, for it has left the row of exchanges in which the others still stand.
     """
     numerics.apply(config)
-    if distributed.get_process_group().share():
+    if distributed.get_process_group().broadcast_object():
         train_model(config, stop=stop)
 
 
@@ -104,7 +104,7 @@ def _train(
     needs_training: bool,
 ) -> EndKind:
     if needs_training:
-        warm_start.check_unchanged(config, run.spec()["data"])
+        warm_start.check_unchanged(config, run.read_spec()["data"])
         validate = partial(evaluate.validate, config=config)
         result = train_model(config, attempt=attempt, validate=validate, stop=stop)
         if result.kind == "stopped":
@@ -119,7 +119,7 @@ def _train(
     else:
         # Weights are linked last of all files of training, and equal configurations give equal
         # weights: an earlier attempt died just before its outcome, so only that is missing.
-        attempt.event("adopted_weights", weights=digest_file(run.weights))
+        attempt.log_event("adopted_weights", weights=digest_file(run.weights_path))
     if attempt.overtaken():
         return "overtaken"
     return _publish_outcome(run, _build_trained_outcome(run, attempt))
@@ -137,17 +137,17 @@ def _publish_weights(run: RunFolder, attempt: AttemptFolder, result: TrainResult
     final_weights = checkpoint.bundle_modules(pretrained.embedder, pretrained.method).state_dict()
     tokenizer_bytes = pretrained.tokenizer.to_json().encode()
     tokenizer_metadata = {"tokenizer": blake2b(tokenizer_bytes, digest_size=16).hexdigest()}
-    write_once(run.tokenizer, tokenizer_bytes)
+    write_once(run.tokenizer_path, tokenizer_bytes)
     if result.best_state is not None:
-        best_path = attempt.path / run.best.name
+        best_path = attempt.path / run.best_weights_path.name
         write(best_path, checkpoint.encode(result.best_state, {"step": result.best_step, **tokenizer_metadata}))
-        link_once(run.best, best_path)
-    weights_path = attempt.path / run.weights.name
+        link_once(run.best_weights_path, best_path)
+    weights_path = attempt.path / run.weights_path.name
     write(weights_path, checkpoint.encode(final_weights, {"step": result.step, **tokenizer_metadata}))
-    if not link_once(run.weights, weights_path) and digest_file(run.weights) != digest_file(weights_path):
+    if not link_once(run.weights_path, weights_path) and digest_file(run.weights_path) != digest_file(weights_path):
         # A rival was faster and is of another numerics class. What is published stays: others may
         # have read it.
-        attempt.event("weights_differ", published=digest_file(run.weights), ours=digest_file(weights_path))
+        attempt.log_event("weights_differ", published=digest_file(run.weights_path), ours=digest_file(weights_path))
 
 
 def _build_trained_outcome(run: RunFolder, attempt: AttemptFolder) -> Outcome:
@@ -156,9 +156,9 @@ def _build_trained_outcome(run: RunFolder, attempt: AttemptFolder) -> Outcome:
         run,
         _find_weights_attempt(run, attempt),
         kind="trained",
-        step=_decode_checkpoint(run.weights)[1]["step"],
-        weights=digest_file(run.weights),
-        best_step=_decode_checkpoint(run.best)[1]["step"] if run.best.exists() else None,
+        step=_decode_checkpoint(run.weights_path)[1]["step"],
+        weights=digest_file(run.weights_path),
+        best_step=_decode_checkpoint(run.best_weights_path)[1]["step"] if run.best_weights_path.exists() else None,
     )
 
 
@@ -166,8 +166,8 @@ def _find_weights_attempt(run: RunFolder, attempt: AttemptFolder) -> AttemptFold
     """The attempt whose file is linked as the run's weights (else the one that asks)."""
     for number in run.attempts():
         candidate = run.attempt(number)
-        file = candidate.path / run.weights.name
-        if file.exists() and file.samefile(run.weights):
+        file = candidate.path / run.weights_path.name
+        if file.exists() and file.samefile(run.weights_path):
             return candidate
     return attempt
 
@@ -187,10 +187,10 @@ def _build_outcome(
         kind=kind,
         step=step,
         attempt=source_attempt.number,
-        training=claim.training,
-        source=claim.source,
-        numerics=claim.numerics,
-        weights=weights,
+        training_hash=claim.training_hash,
+        source_hash=claim.source_hash,
+        numerics_class=claim.numerics_class,
+        weights_digest=weights,
         best_step=best_step,
         cost=_collect_cost(run),
     )
@@ -221,7 +221,7 @@ def _evaluate(
     """
     outcome = run.outcome()
     assert outcome is not None
-    assert outcome.weights is not None
+    assert outcome.weights_digest is not None
     pretrained = _load_pretrained(run, config, best=False)
     failures: dict[str, str] = {}
     for name, evaluation_hash in evaluations.items():
@@ -238,7 +238,7 @@ def _evaluate(
         try:
             with fingerprint_cache():
                 scores, predictions = _score_dataset(
-                    run, config, pretrained, outcome.weights, name, evaluation_hash, should_stop
+                    run, config, pretrained, outcome.weights_digest, name, evaluation_hash, should_stop
                 )
         except StopRequested:
             return "interrupted"
@@ -260,14 +260,14 @@ class _StopCheckWithHeartbeat:
     """A question whether to stop that is asked often; now and then it gives a sign of life."""
 
     stop: Callable[[], bool]
-    beat: Callable[[], None]
-    beaten: float = -math.inf
+    write_heartbeat: Callable[[], None]
+    last_heartbeat: float = -math.inf
 
     def __call__(self) -> bool:
-        if time.monotonic() - self.beaten >= HEARTBEAT_INTERVAL_S:
+        if time.monotonic() - self.last_heartbeat >= HEARTBEAT_INTERVAL_S:
             with tolerate_full_disk():
-                self.beat()
-            self.beaten = time.monotonic()
+                self.write_heartbeat()
+            self.last_heartbeat = time.monotonic()
         return self.stop()
 
 
@@ -281,11 +281,11 @@ def _score_dataset(
     stop: Callable[[], bool],
 ) -> tuple[DatasetScores, dict[str, Any]]:
     """Scores and outcomes on one set, whose evaluation hash must be the planned one."""
-    protocol = evaluate.build_protocol(name, config, run.cache)
+    protocol = evaluate.build_protocol(name, config, run.cache_path)
     if identity.digest(protocol, 8) != evaluation_hash:
         raise UserError("the data, or how it is judged, has changed since the plan; run again")
-    scores, predictions = evaluate.evaluate(name, pretrained, config, run.cache, weights_digest, stop)
-    near_duplicates = evaluate.find_near_duplicates(name, config, run.cache)
+    scores, predictions = evaluate.evaluate(name, pretrained, config, run.cache_path, weights_digest, stop)
+    near_duplicates = evaluate.find_near_duplicates(name, config, run.cache_path)
     if near_duplicates is not None:
         predictions = {**predictions, "leaked": near_duplicates}
     return DatasetScores(
@@ -312,7 +312,7 @@ def load(run: str | Path, *, best: bool = False, store: str | Path | None = None
         UserError: there is no such run, it has no such weights, or a file is damaged.
     """
     folder, best = _find_run(run, best, store)
-    config = identity.config_from_spec(folder.spec()) if (folder.path / "spec.json").exists() else None
+    config = identity.config_from_spec(folder.read_spec()) if (folder.path / "spec.json").exists() else None
     if config is None:
         raise UserError(f"{folder.path} is no run folder: it has no spec.json")
     return _load_pretrained(folder, config, best=best)
@@ -334,17 +334,17 @@ def _find_run(run: str | Path, best: bool, store: str | Path | None) -> tuple[Ru
 
 
 def _load_pretrained(run: RunFolder, config: RunConfig, *, best: bool) -> PretrainedModel:
-    path = run.best if best else run.weights
-    for required_path in (path, run.tokenizer):
+    path = run.best_weights_path if best else run.weights_path
+    for required_path in (path, run.tokenizer_path):
         if not required_path.exists():
             raise UserError(f"{required_path} is missing: the run is not trained to its end")
     tensors, metadata = _decode_checkpoint(path)
-    if digest_file(run.tokenizer) != metadata["tokenizer"]:
-        raise UserError(f"{run.tokenizer} is damaged: it is not what {path.name} was trained with")
-    tokenizer = Tokenizer.from_json(run.tokenizer.read_text(encoding="utf-8"))
+    if digest_file(run.tokenizer_path) != metadata["tokenizer"]:
+        raise UserError(f"{run.tokenizer_path} is damaged: it is not what {path.name} was trained with")
+    tokenizer = Tokenizer.from_json(run.tokenizer_path.read_text(encoding="utf-8"))
     method = methods.build_method(config)
-    embedder = build_embedder(config, tokenizer, method.head)
-    method.attach(embedder, tokenizer, config.seed)
+    embedder = build_embedder(config, tokenizer, method.head_type)
+    method.build_heads(embedder, tokenizer, config.seed)
     modules = checkpoint.bundle_modules(embedder, method)
     try:
         modules.load_state_dict(tensors)

@@ -43,7 +43,7 @@ MIN_STEPS, MAX_STEPS = 4, 30
 class AuditResult:
     """What the audit found, and how fast each arm is."""
 
-    findings: list[AuditCheck]
+    checks: list[AuditCheck]
     probes: list[dict[str, Any]]
     """arm, device (its kind), model (of the device), seconds_per_step, step_spread (fastest,
     slowest), fixed_seconds (opening, validations and evaluation), flops_per_step, parameters,
@@ -57,20 +57,20 @@ class ArmProbe:
     config: RunConfig
     state: TrainState
     batches: list[Batch]
-    initial: dict[str, Tensor]
+    initial_weights: dict[str, Tensor]
     """The embedder's weights before the first step."""
-    after_two: dict[str, float]
+    report_after_two_steps: dict[str, float]
     """What the method reported after two steps."""
     step_seconds: list[float]
     """Of every step but the first."""
     step_flops: int
     """Floating-point operations of a step (`ablations.audit.flops`), of all processes."""
-    open_seconds: float
+    setup_seconds: float
     peak_memory_bytes: int
     """While it was opened and took its steps."""
 
     @property
-    def bits(self) -> str:
+    def weights_digest(self) -> str:
         """Equal for arms whose embedder and method hold the same bits after as many steps."""
         hasher = hashlib.blake2b(str(len(self.step_seconds)).encode(), digest_size=16)
         for name, value in self.state.modules.state_dict().items():
@@ -93,14 +93,14 @@ def run_audit(plan: Plan, configs: Mapping[str, RunConfig]) -> AuditResult:
     probes = []
     first_arm_by_digest: dict[str, Arm] = {}
     for arm in plan.arms:
-        process_group.share()  # where they wait, however long a check takes
+        process_group.broadcast_object()  # where they wait, however long a check takes
         probe = reference if arm.name == plan.reference else probe_arm(configs[arm.name])
         arm_checks = check_arm(plan, arm, probe, reference)
-        earlier_arm = first_arm_by_digest.setdefault(probe.bits, arm)
+        earlier_arm = first_arm_by_digest.setdefault(probe.weights_digest, arm)
         if earlier_arm is not arm:
             arm_checks.append(_check_duplicate_arm(plan, arm, earlier_arm, probe, arm_checks))
         checks += arm_checks
-        fixed_seconds = probe.open_seconds + evaluation_seconds
+        fixed_seconds = probe.setup_seconds + evaluation_seconds
         probes.append(
             {
                 "arm": arm.name,
@@ -109,13 +109,13 @@ def run_audit(plan: Plan, configs: Mapping[str, RunConfig]) -> AuditResult:
                 "step_spread": [min(probe.step_seconds), max(probe.step_seconds)],
                 "fixed_seconds": fixed_seconds,
                 "flops_per_step": probe.step_flops,
-                "parameters": probe.state.parameters(),
+                "parameters": probe.state.count_parameters(),
                 "checkpoint_bytes": _estimate_checkpoint_bytes(probe.state),
                 "peak_memory_bytes": probe.peak_memory_bytes,
             }
         )
         del probe  # else the next arm's peak has two arms in it
-    return AuditResult(findings=checks, probes=probes)
+    return AuditResult(checks=checks, probes=probes)
 
 
 def run_nonzero_rank(plan: Plan, configs: Mapping[str, RunConfig]) -> None:
@@ -124,7 +124,7 @@ def run_nonzero_rank(plan: Plan, configs: Mapping[str, RunConfig]) -> None:
     _warm_up_caches(configs.values())
     probe_arm(configs[plan.reference])
     for arm in plan.arms:
-        process_group.share()
+        process_group.broadcast_object()
         if arm.name != plan.reference:
             probe_arm(configs[arm.name])
 
@@ -151,24 +151,24 @@ def probe_arm(config: RunConfig) -> ArmProbe:
     step_seconds, report_after_two_steps, flop_counter = [], {}, flops.build_flop_counter()
     for step in range(min(MAX_STEPS, max(MIN_STEPS, config.train.steps // 20))):
         step_start = time.perf_counter()
-        batch = batches.batch(step)
+        batch = batches.build_batch(step)
         with flop_counter if step == 0 else nullcontext():
             training_step(state, batch)
         step_seconds.append(time.perf_counter() - step_start)
-        state.count(step_seconds[-1], clipped=False)
+        state.record_step(step_seconds[-1], clipped=False)
         if step < 2:
             first_batches.append(batch)
         if step == 1:
-            report_after_two_steps = state.method.report()
+            report_after_two_steps = state.method.get_learned_scalars()
     return ArmProbe(
         config=config,
         state=state,
         batches=first_batches,
-        initial=initial_weights,
-        after_two=report_after_two_steps,
+        initial_weights=initial_weights,
+        report_after_two_steps=report_after_two_steps,
         step_seconds=step_seconds[1:],
-        step_flops=distributed.get_process_group().total(flop_counter.get_total_flops()),
-        open_seconds=setup_seconds,
+        step_flops=distributed.get_process_group().all_reduce_sum_int(flop_counter.get_total_flops()),
+        setup_seconds=setup_seconds,
         peak_memory_bytes=numerics.get_peak_memory_bytes(state.device),
     )
 
@@ -181,7 +181,7 @@ def check_manipulation(arm: Arm, component: Component, probe: ArmProbe, *, on: b
     holds, detail, inert = MANIPULATION_CHECKS[component.witness["kind"]](component.witness, probe)
     level = "on" if on else "off"
     check_name = f"{component.name} is {level}"
-    return AuditCheck(arm=arm.name, check=check_name, holds=inert or holds != on, detail=detail, inert=inert)
+    return AuditCheck(arm=arm.name, name=check_name, passed=inert or holds != on, detail=detail, inert=inert)
 
 
 def _check_insensitive(check_spec: Mapping[str, Any], probe: ArmProbe) -> tuple[bool, str, bool]:
@@ -205,7 +205,7 @@ def _check_identical_loss(check_spec: Mapping[str, Any], probe: ArmProbe) -> tup
 
 
 def _check_tied_parameters(check_spec: Mapping[str, Any], probe: ArmProbe) -> tuple[bool, str, bool]:
-    report = probe.after_two
+    report = probe.report_after_two_steps
     equal_values = {report[name] for name in check_spec.get("equal", ())}
     zero_values = [report[name] for name in check_spec.get("zero", ())]
     holds = len(equal_values) <= 1 and not any(zero_values)
@@ -222,9 +222,9 @@ MANIPULATION_CHECKS: dict[str, Callable[[Mapping[str, Any], ArmProbe], tuple[boo
 
 
 def _compute_loss(probe: ArmProbe, batch: Batch) -> Tensor:
-    with probe.state.aside():
+    with probe.state.no_side_effects():
         method = probe.state.method
-        return method.loss(method.parts(probe.state.embedder, batch.to(probe.state.device)))
+        return method.sum_loss_terms(method.compute_loss_terms(probe.state.embedder, batch.to(probe.state.device)))
 
 
 def _compute_named_loss(probe: ArmProbe, name: str) -> Tensor:
@@ -232,9 +232,9 @@ def _compute_named_loss(probe: ArmProbe, name: str) -> Tensor:
     method = methods.build_method(replace(probe.config, method=replace(probe.config.method, loss=name)))
     method.load_state_dict(probe.state.method.state_dict())
     method.to(probe.state.device)
-    with probe.state.aside():
+    with probe.state.no_side_effects():
         batch = probe.batches[0].to(probe.state.device)
-        return method.loss(method.parts(probe.state.embedder, batch))
+        return method.sum_loss_terms(method.compute_loss_terms(probe.state.embedder, batch))
 
 
 # ---- arms that differ in nothing else ------------------------------------------------------------
@@ -244,12 +244,12 @@ def _check_initial_weights(arm: Arm, probe: ArmProbe, reference: ArmProbe) -> It
     """Parts of one shape and one name start from the same bits."""
     if probe.config.seed != reference.config.seed or probe.config.model != reference.config.model:
         return
-    arm_weights, reference_weights = probe.initial, reference.initial
+    arm_weights, reference_weights = probe.initial_weights, reference.initial_weights
     shared_names = [n for n in arm_weights if n in reference_weights and arm_weights[n].shape == reference_weights[n].shape]
     differing_names = [n for n in shared_names if not torch.equal(arm_weights[n], reference_weights[n])]
     detail = f"{len(shared_names)} tensors in common" + (f", not equal: {differing_names[0]}" if differing_names else "")
     holds = bool(shared_names) and not differing_names
-    yield AuditCheck(arm=arm.name, check="same initial weights", holds=holds, detail=detail)
+    yield AuditCheck(arm=arm.name, name="same initial weights", passed=holds, detail=detail)
 
 
 def _check_samples(arm: Arm, probe: ArmProbe, reference: ArmProbe) -> Iterator[AuditCheck]:
@@ -258,20 +258,20 @@ def _check_samples(arm: Arm, probe: ArmProbe, reference: ArmProbe) -> Iterator[A
     if config.data != reference_config.data or config.train.batch_size != reference_config.train.batch_size:
         return
     pairs = list(zip(probe.batches, reference.batches))
-    is_same_order = all(torch.equal(a.sample, b.sample) for a, b in pairs)
+    is_same_order = all(torch.equal(a.sample_ids, b.sample_ids) for a, b in pairs)
     if config.stream != reference_config.stream:
         detail = "another order" if not is_same_order else "the same order, though the stream is another"
-        yield AuditCheck(arm=arm.name, check="its own samples", holds=not is_same_order, detail=detail)
+        yield AuditCheck(arm=arm.name, name="its own samples", passed=not is_same_order, detail=detail)
         return
     detail = f"{len(pairs)} batches compared"
-    yield AuditCheck(arm=arm.name, check="same samples in order", holds=is_same_order, detail=detail)
+    yield AuditCheck(arm=arm.name, name="same samples in order", passed=is_same_order, detail=detail)
     shared_views = _map_shared_views(config.views, reference_config.views)
     if shared_views:
         is_same_crops = all(
-            torch.equal(a.pixels[i], b.pixels[k]) for a, b in pairs for i, k in shared_views.items()
+            torch.equal(a.images[i], b.images[k]) for a, b in pairs for i, k in shared_views.items()
         )
         detail = f"{len(shared_views)} views of one kind, number and law"
-        yield AuditCheck(arm=arm.name, check="same crops of shared views", holds=is_same_crops, detail=detail)
+        yield AuditCheck(arm=arm.name, name="same crops of shared views", passed=is_same_crops, detail=detail)
 
 
 def _map_shared_views(views: ViewsConfig, reference_views: ViewsConfig) -> dict[int, int]:
@@ -291,7 +291,7 @@ def _check_declared_diff(arm: Arm, components: Mapping[str, Component]) -> Audit
     unchanged = sorted(set(declared_overrides) - set(arm.delta))
     detail = f"unsaid: {undeclared}, not changed: {unchanged}" if undeclared or unchanged else f"delta {arm.delta}"
     holds = not undeclared and not unchanged
-    return AuditCheck(arm=arm.name, check="differs as said", holds=holds, detail=detail)
+    return AuditCheck(arm=arm.name, name="differs as said", passed=holds, detail=detail)
 
 
 def _check_duplicate_arm(
@@ -301,18 +301,18 @@ def _check_duplicate_arm(
 
     own: what was found of the arm.
     """
-    exactly_zero_contrasts = {e.contrast for e in plan.expectations if e.kind == "exactly_zero"}
+    exactly_zero_contrasts = {e.contrast for e in plan.planted_effects if e.kind == "exactly_zero"}
     is_declared = any(
         c.name in exactly_zero_contrasts and set(c.weights) == {arm.name, earlier_arm.name} for c in plan.contrasts
     )
     switched_components = {c for c, on in arm.levels.items() if earlier_arm.levels.get(c) != on}
-    inert_components = {c for c in switched_components for f in arm_checks if f.inert and f.check.startswith(f"{c} is ")}
+    inert_components = {c for c in switched_components for f in arm_checks if f.inert and f.name.startswith(f"{c} is ")}
     is_expected = is_declared or (bool(switched_components) and switched_components == inert_components)
     steps = len(probe.step_seconds) + 1
     return AuditCheck(
         arm=arm.name,
-        check=f"another function than {earlier_arm.name}",
-        holds=is_expected,
+        name=f"another function than {earlier_arm.name}",
+        passed=is_expected,
         detail=f"one function with {earlier_arm.name}: nothing told them apart in {steps} steps",
         inert=is_expected,
     )
@@ -337,17 +337,17 @@ def _warm_up_caches(configs: Iterable[RunConfig]) -> None:
 
 def _estimate_checkpoint_bytes(state: TrainState) -> int:
     """Of a checkpoint after a validation: the best weights are in it too, judged here or not."""
-    best_weights = state.modules.state_dict().values() if state.best is None else ()
-    return state.bytes() + sum(value.numel() * value.element_size() for value in best_weights)
+    best_weights = state.modules.state_dict().values() if state.best_weights is None else ()
+    return state.count_bytes() + sum(value.numel() * value.element_size() for value in best_weights)
 
 
 def _run_evaluations(plan: Plan, reference: ArmProbe) -> None:
     """What every run does beside its steps: validations and the benchmark."""
     config = reference.config
     for _ in range(-(-config.train.steps // config.train.validate_every)):
-        reference.state.judge(lambda pretrained: evaluate.validate(pretrained, config))
-    with reference.state.aside():
-        for name in plan.evaluations[plan.reference]:
+        reference.state.validate(lambda pretrained: evaluate.validate(pretrained, config))
+    with reference.state.no_side_effects():
+        for name in plan.evaluation_hashes[plan.reference]:
             evaluate.evaluate(name, reference.state.pretrained, config)
 
 

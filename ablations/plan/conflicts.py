@@ -25,21 +25,21 @@ def check_override_conflicts(
 
     chosen: the user's choices, by group. arms: those that are run.
     """
-    usual_choices = {**get_default_choices(), **ablation.base}
+    usual_choices = {**get_default_choices(), **ablation.groups}
     for group, choice in user_choices.items():
         if choice == usual_choices.get(group):
             continue  # it is so anyhow
         conflict = f"{group}={choice} is given by you"
-        if group in ablation.base:
+        if group in ablation.groups:
             for name, key in _find_keys_set_in_group(group, ablation, components):
                 raise UserError(
                     f"{conflict}, but ablation={ablation.name} is of {group}={usual_choices[group]}, "
                     f"whose {key} is set by arm {name}: leave it out"
                 )
         for name, arm in arms.items():
-            if group in arm.choose:
+            if group in arm.groups:
                 raise UserError(
-                    f"{conflict} and {group}={arm.choose[group]} is chosen by arm {name}: "
+                    f"{conflict} and {group}={arm.groups[group]} is chosen by arm {name}: "
                     "leave it out, or choose arms=[...] without it"
                 )
 
@@ -49,9 +49,9 @@ def _find_keys_set_in_group(
 ) -> Iterator[tuple[str, str]]:
     """Arm and key, for every key in a group's section that an arm sets in the base's choice."""
     for name, arm in designs.build_arms(ablation).items():
-        if group in arm.choose:
+        if group in arm.groups:
             continue
-        off = [key for component in arm.off for key in components[component].off]
-        for key in (*off, *arm.set, *select_active_overrides(arm.where, ablation.base)):
+        off = [key for component in arm.components_off for key in components[component].off]
+        for key in (*off, *arm.overrides, *select_active_overrides(arm.conditional_overrides, ablation.groups)):
             if key.startswith(f"{group}."):
                 yield name, key

@@ -11,7 +11,7 @@ from uniclip.store import Cell, Contrast, PlantedEffect
 def find_duplicate_arms(cells: Sequence[Cell]) -> dict[str, str]:
     """Each arm whose runs are those of an earlier one -> that one."""
     first_arm_by_run: dict[str, str] = {}
-    return {c.arm: first_arm for c in cells if (first_arm := first_arm_by_run.setdefault(c.run, c.arm)) != c.arm}
+    return {c.arm: first_arm for c in cells if (first_arm := first_arm_by_run.setdefault(c.run_id, c.arm)) != c.arm}
 
 
 def describe_duplicate_arms(duplicate_of: Mapping[str, str]) -> list[str]:

@@ -19,7 +19,7 @@ class ArmCost:
     """An arm as far as its cost goes."""
 
     config: RunConfig
-    operations: Mapping[str, float] | None
+    gflops: Mapping[str, float] | None
     """10^9 operations of one forward of each encoder; None: the table has no such model."""
 
 
@@ -28,7 +28,7 @@ class MatchedSteps:
     """A number of steps, and where it comes from."""
 
     steps: int
-    said: str
+    description: str
 
 
 def look_up_gflops(
@@ -53,16 +53,16 @@ def match_steps(quantity: Literal["image_forwards", "compute"], arm: ArmCost, re
     arm_costs, note = (arm, reference), ""
     if quantity == "image_forwards":
         arm_quantity, reference_quantity = (c.config.method.forwards(c.config.views)["image"] for c in arm_costs)
-    elif None in (arm.operations, reference.operations):
+    elif None in (arm.gflops, reference.gflops):
         arm_quantity, reference_quantity = (_compute_sample_cost(c.config, dict.fromkeys(TOWERS, 1.0)) for c in arm_costs)
         note = ", a picture taken for a text: the model is not in the table"
     else:
-        arm_quantity, reference_quantity = (_compute_sample_cost(c.config, c.operations or {}) for c in arm_costs)
+        arm_quantity, reference_quantity = (_compute_sample_cost(c.config, c.gflops or {}) for c in arm_costs)
         note = ", by the table of models"
     train = reference.config.train
     samples = train.steps * train.batch_size * reference_quantity / arm_quantity
     steps = max(1, round(samples / arm.config.train.batch_size))
-    return MatchedSteps(steps=steps, said=f"steps x {steps / train.steps:.3g}{note}")
+    return MatchedSteps(steps=steps, description=f"steps x {steps / train.steps:.3g}{note}")
 
 
 def _compute_sample_cost(config: RunConfig, forward_costs: Mapping[str, float]) -> float:

@@ -39,15 +39,15 @@ class PlanRequest:
     ablation: Ablation
     components: dict[str, Component]
     compose: ComposeFunction
-    choices: dict[str, str]
+    group_choices: dict[str, str]
     """The user's group choices."""
-    values: dict[str, Any]
+    overrides: dict[str, Any]
     """The user's overrides of single keys."""
     budget: str
     seeds: tuple[int, ...]
     arms: tuple[str, ...] | None = None
     """Only these arms."""
-    cache: Path | None = None
+    cache_path: Path | None = None
     """The store's, which knows evaluation data that is gone by now."""
 
 
@@ -67,7 +67,7 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     ablation = request.ablation
     designs.validate_ablation(ablation, request.components)
     definitions, skipped = _select_arms(request)
-    conflicts.check_override_conflicts(request.choices, definitions, ablation, request.components)
+    conflicts.check_override_conflicts(request.group_choices, definitions, ablation, request.components)
     base = _resolve_base_values(request)
     resolved_arms = {name: _resolve_arm(request, base, name, d) for name, d in definitions.items()}
     values = {name: arm.values for name, arm in resolved_arms.items()}
@@ -79,13 +79,13 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
             raise UserError(f"data={config.data.name}: {missing_data}")
     specs = build_specs(configs, request.seeds)
     cells = tuple(
-        Cell(arm=n, seed=s, run=compute_run_id(specs[n, s])) for s in request.seeds for n in configs
+        Cell(arm=n, seed=s, run_id=compute_run_id(specs[n, s])) for s in request.seeds for n in configs
     )
     reference = ablation.reference if ablation.reference in configs else next(iter(configs))
     plan = _build_plan_record(request, base, definitions, resolved_arms, configs, cells, reference)
     unchecked_effects = _describe_unchecked_effects(ablation, plan)
     plan = replace(plan, left_out=(*skipped, *duplicates.describe_duplicate_arms(duplicates.find_duplicate_arms(cells)), *unchecked_effects))
-    return ResolvedPlan(plan=plan, configs=configs, specs={c.run: specs[c.arm, c.seed] for c in cells})
+    return ResolvedPlan(plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells})
 
 
 def _build_plan_record(
@@ -98,10 +98,10 @@ def _build_plan_record(
     reference: str,
 ) -> Plan:
     ablation, config = request.ablation, configs[reference]
-    evaluations, missing_datasets, missing_probe_data = _resolve_evaluations(configs, request.cache)
+    evaluations, missing_datasets, missing_probe_data = _resolve_evaluations(configs, request.cache_path)
     all_contrasts = designs.build_contrasts(ablation, request.components, list(configs))
-    contrasts = duplicates.select_informative_contrasts(all_contrasts, duplicates.find_duplicate_arms(cells), ablation.expectations)
-    component_names = {c for d in definitions.values() for c in d.off} | set(ablation.components)
+    contrasts = duplicates.select_informative_contrasts(all_contrasts, duplicates.find_duplicate_arms(cells), ablation.planted_effects)
+    component_names = {c for d in definitions.values() for c in d.components_off} | set(ablation.components)
     return Plan(
         sweep=_compute_sweep_id(request, build_run_config(base), configs),
         ablation=ablation.name,
@@ -113,20 +113,20 @@ def _build_plan_record(
         reference=reference,
         components=tuple(c for n, c in request.components.items() if n in component_names),
         contrasts=contrasts,
-        primary=_get_primary_metric(ablation, config),
+        primary_metric=_get_primary_metric(ablation, config),
         seeds=request.seeds,
         cells=cells,
-        evaluations=evaluations,
-        missing=missing_datasets,
-        unprobed=missing_probe_data,
-        base=base,
-        forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
-        facts={n: collect_comparison_facts(c) for n, c in configs.items()},
+        evaluation_hashes=evaluations,
+        missing_datasets=missing_datasets,
+        missing_probe_data=missing_probe_data,
+        base_config=base,
+        forward_passes={n: c.method.forwards(c.views) for n, c in configs.items()},
+        comparison_facts={n: collect_comparison_facts(c) for n, c in configs.items()},
         recipe=_merge_group_choices(request).get("recipe", DEFAULT_RECIPE),
-        recipes=_describe_recipes(request, definitions, configs),
-        expectations=tuple(
+        recipe_descriptions=_describe_recipes(request, definitions, configs),
+        planted_effects=tuple(
             e
-            for e in ablation.expectations
+            for e in ablation.planted_effects
             if e.contrast in {c.name for c in contrasts} or e.arm in configs
         ),
     )
@@ -164,9 +164,9 @@ def _select_arms(request: PlanRequest) -> tuple[dict[str, ArmDefinition], list[s
 def _describe_unchecked_effects(ablation: Ablation, plan: Plan) -> list[str]:
     reason = "its arms are not in this sweep, or are one run"
     return [
-        f"not checked: {e.about} ({reason})"
-        for e in ablation.expectations
-        if e not in plan.expectations
+        f"not checked: {e.description} ({reason})"
+        for e in ablation.planted_effects
+        if e not in plan.planted_effects
     ]
 
 
@@ -180,7 +180,7 @@ def _resolve_base_values(request: PlanRequest) -> dict[str, Any]:
     values = request.compose(choices)
     for key, value in _collect_base_overrides(request.ablation, choices).items():
         set_key(values, key, copy.deepcopy(value))
-    for key, value in request.values.items():
+    for key, value in request.overrides.items():
         if has_key(values, key):  # else it is for arms of another method
             set_key(values, key, value)
     return to_builtins(build_run_config(values))
@@ -188,7 +188,7 @@ def _resolve_base_values(request: PlanRequest) -> dict[str, Any]:
 
 def _collect_base_overrides(ablation: Ablation, choices: Mapping[str, str]) -> dict[str, Any]:
     """The keys that the ablation sets in all arms."""
-    return {**ablation.set, **select_active_overrides(ablation.where, choices)}
+    return {**ablation.overrides, **select_active_overrides(ablation.conditional_overrides, choices)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,25 +196,25 @@ class _ResolvedArm:
     """The values of an arm, and what its label must say of them."""
 
     values: dict[str, Any]
-    said: tuple[str, ...]
+    label_notes: tuple[str, ...]
 
 
 def _resolve_arm(request: PlanRequest, base: dict[str, Any], name: str, arm: ArmDefinition) -> _ResolvedArm:
-    choices = {**_merge_group_choices(request), **arm.choose}
-    values = _resolve_group_values(request, base, name, arm) if arm.choose else copy.deepcopy(base)
-    arm_overrides = {k: v for c in arm.off for k, v in _get_component(request, c).off.items()}
-    conditional_overrides = select_active_overrides(arm.where, choices)
-    arm_overrides.update({**arm.set, **conditional_overrides})
-    _refuse_conflicting_overrides(request, name, {*arm_overrides, *(["train.steps"] if arm.equal else [])})
+    choices = {**_merge_group_choices(request), **arm.groups}
+    values = _resolve_group_values(request, base, name, arm) if arm.groups else copy.deepcopy(base)
+    arm_overrides = {k: v for c in arm.components_off for k, v in _get_component(request, c).off.items()}
+    conditional_overrides = select_active_overrides(arm.conditional_overrides, choices)
+    arm_overrides.update({**arm.overrides, **conditional_overrides})
+    _refuse_conflicting_overrides(request, name, {*arm_overrides, *(["train.steps"] if arm.match_budget else [])})
     label_notes = [f"{k.rsplit('.', 1)[-1]} {v}" for k, v in conditional_overrides.items()]
     try:
         for key, value in arm_overrides.items():
             set_key(values, key, copy.deepcopy(value))
-        if arm.equal:
+        if arm.match_budget:
             matched_steps = _match_steps(request, base, values, arm)
             values["train"]["steps"] = matched_steps.steps
-            label_notes.append(matched_steps.said)
-        return _ResolvedArm(values=to_builtins(build_run_config(values)), said=tuple(label_notes))
+            label_notes.append(matched_steps.description)
+        return _ResolvedArm(values=to_builtins(build_run_config(values)), label_notes=tuple(label_notes))
     except UserError as error:
         raise UserError(f"arm {name}: {error}") from None
 
@@ -223,14 +223,14 @@ def _resolve_group_values(
     request: PlanRequest, base: dict[str, Any], name: str, arm: ArmDefinition
 ) -> dict[str, Any]:
     """The values of an arm that chooses groups, before its own delta."""
-    choices = {**_merge_group_choices(request), **arm.choose}
+    choices = {**_merge_group_choices(request), **arm.groups}
     values = request.compose(choices)
-    values.update({section: copy.deepcopy(base[section]) for section in arm.keep})
+    values.update({section: copy.deepcopy(base[section]) for section in arm.keep_sections})
     base_overrides = _collect_base_overrides(request.ablation, choices)
     changed_keys = _find_keys_changed_by_groups(request, arm) - set(base_overrides)
-    _refuse_conflicting_overrides(request, name, {k for k in changed_keys if k.split(".")[0] not in arm.keep})
-    for key, value in {**base_overrides, **request.values}.items():
-        if has_key(values, key) and key.split(".")[0] not in arm.keep:
+    _refuse_conflicting_overrides(request, name, {k for k in changed_keys if k.split(".")[0] not in arm.keep_sections})
+    for key, value in {**base_overrides, **request.overrides}.items():
+        if has_key(values, key) and key.split(".")[0] not in arm.keep_sections:
             set_key(values, key, copy.deepcopy(value))
     return values
 
@@ -239,24 +239,24 @@ def _match_steps(
     request: PlanRequest, base: dict[str, Any], values: dict[str, Any], arm: ArmDefinition
 ) -> matched_budget.MatchedSteps:
     """How long an arm of these values trains, to be equal to the reference."""
-    assert arm.equal is not None
+    assert arm.match_budget is not None
     reference = designs.build_arms(request.ablation)[request.ablation.reference]
     arm_costs = []
     reference_values = _resolve_arm(request, base, request.ablation.reference, reference).values
-    for side_values, arm_groups in ((values, arm.choose), (reference_values, reference.choose)):
+    for side_values, arm_groups in ((values, arm.groups), (reference_values, reference.groups)):
         choices = {**_merge_group_choices(request), **arm_groups}
         preset = {**get_default_choices(), **choices}["model"]
         preset_model = request.compose(choices)["model"]
         gflops = matched_budget.look_up_gflops(preset, side_values["model"], preset_model)
-        arm_costs.append(matched_budget.ArmCost(config=build_run_config(side_values), operations=gflops))
-    return matched_budget.match_steps(arm.equal, *arm_costs)
+        arm_costs.append(matched_budget.ArmCost(config=build_run_config(side_values), gflops=gflops))
+    return matched_budget.match_steps(arm.match_budget, *arm_costs)
 
 
 def _refuse_unused_overrides(
     request: PlanRequest, base: dict[str, Any], arms: Mapping[str, dict[str, Any]]
 ) -> None:
     """`UserError` for a key of the user's that no arm has."""
-    for key, value in request.values.items():
+    for key, value in request.overrides.items():
         if not any(has_key(values, key) for values in arms.values()):
             set_key(copy.deepcopy(base), key, value)  # names the nearest
             raise UserError(f"{key} is given by you, and no arm of {', '.join(arms)} has it")
@@ -268,14 +268,14 @@ def _find_keys_changed_by_groups(request: PlanRequest, arm: ArmDefinition) -> se
     What a recipe brings with a method is not the arm's doing, unless the arm chooses the recipe.
     """
     choices = _merge_group_choices(request)
-    if "recipe" not in arm.choose:
+    if "recipe" not in arm.groups:
         choices.pop("recipe", None)
-    preset_values, chosen_values = flatten(request.compose(choices)), request.compose({**choices, **arm.choose})
+    preset_values, chosen_values = flatten(request.compose(choices)), request.compose({**choices, **arm.groups})
     return {k for k, v in flatten(chosen_values).items() if k in preset_values and preset_values[k] != v}
 
 
 def _merge_group_choices(request: PlanRequest) -> dict[str, str]:
-    return {**request.ablation.base, **request.choices}
+    return {**request.ablation.groups, **request.group_choices}
 
 
 def _describe_recipes(
@@ -287,15 +287,15 @@ def _describe_recipes(
         return {}
     descriptions = {}
     for name, config in configs.items():
-        arm_choices = {**choices, **definitions[name].choose}
+        arm_choices = {**choices, **definitions[name].groups}
         default_train = request.compose(arm_choices)["train"]
-        recipe_train = request.compose({**_merge_group_choices(request), **definitions[name].choose})["train"]
+        recipe_train = request.compose({**_merge_group_choices(request), **definitions[name].groups})["train"]
         descriptions[name] = describe_recipe(config.train) + (" (nothing stated: ours)" if recipe_train == default_train else "")
     return descriptions
 
 
 def _refuse_conflicting_overrides(request: PlanRequest, arm: str, changed_keys: set[str]) -> None:
-    for key in request.values:
+    for key in request.overrides:
         if any(key == c or c.startswith(f"{key}.") or key.startswith(f"{c}.") for c in changed_keys):
             raise UserError(
                 f"{key} is given by you and changed by arm {arm}: "
@@ -312,9 +312,9 @@ def _get_component(request: PlanRequest, name: str) -> Component:
 def _build_arm(request: PlanRequest, base: dict[str, Any], name: str, definition: ArmDefinition, resolved_arm: _ResolvedArm) -> Arm:
     base_values, arm_values = flatten(base), flatten(resolved_arm.values)
     delta = {k: v for k, v in arm_values.items() if k not in base_values or base_values[k] != v}
-    component_names = request.ablation.components if definition.role == "crossed" else definition.off
-    levels = {c: c not in definition.off for c in component_names}
-    notes = f" ({', '.join(resolved_arm.said)})" if resolved_arm.said else ""
+    component_names = request.ablation.components if definition.role == "crossed" else definition.components_off
+    levels = {c: c not in definition.components_off for c in component_names}
+    notes = f" ({', '.join(resolved_arm.label_notes)})" if resolved_arm.label_notes else ""
     label = _format_label(request, name, definition) + notes
     return Arm(name=name, label=label, role=definition.role, levels=levels, delta=delta)
 
@@ -322,8 +322,8 @@ def _build_arm(request: PlanRequest, base: dict[str, Any], name: str, definition
 def _format_label(request: PlanRequest, name: str, definition: ArmDefinition) -> str:
     if definition.role != "crossed":
         return definition.label or name
-    short_labels = {n: c.short or c.label for n, c in request.components.items()}
-    return designs.format_arm_label(definition.off, request.ablation.components, short_labels)
+    short_labels = {n: c.short_label or c.label for n, c in request.components.items()}
+    return designs.format_arm_label(definition.components_off, request.ablation.components, short_labels)
 
 
 def _resolve_evaluations(
@@ -349,12 +349,12 @@ def _resolve_evaluations(
 
 def _get_primary_metric(ablation: Ablation, config: RunConfig) -> PrimaryMetric:
     source = config.data.name
-    if source not in ablation.primary:
+    if source not in ablation.primary_metrics:
         raise UserError(
             f"ablation {ablation.name} declares no primary score for data={source}; "
-            f"it has one for {', '.join(sorted(ablation.primary))}"
+            f"it has one for {', '.join(sorted(ablation.primary_metrics))}"
         )
-    return PrimaryMetric(dataset=source, score=ablation.primary[source])
+    return PrimaryMetric(dataset=source, metric=ablation.primary_metrics[source])
 
 
 def _compute_sweep_id(request: PlanRequest, base: RunConfig, configs: Mapping[str, RunConfig]) -> str:
@@ -372,7 +372,7 @@ def find_cell(plan: Plan, name: str) -> Cell:
     """The cell called `<arm>/<seed>`, or whose run id starts with `name`."""
     matches: Sequence[Cell] = [c for c in plan.cells if c.name == name]
     if not matches and len(name) >= 4:
-        runs = {c.run: c for c in plan.cells if c.run.startswith(name)}
+        runs = {c.run_id: c for c in plan.cells if c.run_id.startswith(name)}
         matches = list(runs.values())
     if len(matches) == 1:
         return matches[0]

@@ -10,7 +10,7 @@ DEFAULT_RECIPE = "ours"
 
 def describe_recipe(train: TrainConfig) -> str:
     """The optimiser and the schedule of a training, but for its length and batch size."""
-    scale = train.rate_scale
+    scale = train.lr_scale
     start_lr, peak_lr, end_lr = (
         f"{scale * rate:.3g}" for rate in (train.start_rate, train.learning_rate, train.final_rate)
     )

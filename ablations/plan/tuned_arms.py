@@ -52,7 +52,7 @@ def build_trial_plan(
             configs[name] = override_config(resolved_plan.configs[arm], values)
             arms.append(_build_arm(resolved_plan, arm, configs[name], name))
     specs = build_specs(configs, seeds)
-    base = {**resolved_plan.plan.base, "runtime": {**resolved_plan.plan.base["runtime"]}}
+    base = {**resolved_plan.plan.base_config, "runtime": {**resolved_plan.plan.base_config["runtime"]}}
     base["runtime"]["halt"] = stop_fraction if stop_fraction < 1 else None
     plan = replace(
         resolved_plan.plan,
@@ -78,21 +78,21 @@ def build_trial_plan(
 
 def select_runs(resolved_plan: ResolvedPlan, runs: Collection[str]) -> ResolvedPlan:
     """The plan of some runs alone."""
-    cells = tuple(c for c in resolved_plan.plan.cells if c.run in runs)
+    cells = tuple(c for c in resolved_plan.plan.cells if c.run_id in runs)
     arm_names = {c.arm for c in cells}
     arms = tuple(a for a in resolved_plan.plan.arms if a.name in arm_names)
     plan = replace(resolved_plan.plan, arms=arms, reference=arms[0].name, cells=cells)
-    return replace(resolved_plan, plan=plan, specs={c.run: resolved_plan.specs[c.run] for c in cells})
+    return replace(resolved_plan, plan=plan, specs={c.run_id: resolved_plan.specs[c.run_id] for c in cells})
 
 
 def build_tuned_plan(resolved_plan: ResolvedPlan, tuning: Tuning) -> ResolvedPlan:
     """The plan of the same arms under the values that a tuning found: a sweep of its own."""
     plan = resolved_plan.plan
-    best_params = {t.arm: t.best.values for t in tuning.arms}
+    best_params = {t.arm: t.best_trial.params for t in tuning.arms}
     configs = {name: override_config(c, best_params[name]) for name, c in resolved_plan.configs.items()}
     specs = build_specs(configs, plan.seeds)
     content = {
-        "default": tuning.default,
+        "default": tuning.default_sweep,
         "arms": {n: {**to_seedless_config(c), "seed": 0} for n, c in configs.items()},
     }
     tuned_plan = replace(
@@ -103,7 +103,7 @@ def build_tuned_plan(resolved_plan: ResolvedPlan, tuning: Tuning) -> ResolvedPla
         cells=_build_cells(specs, plan.seeds, list(configs)),
         forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
         facts={n: collect_comparison_facts(c) for n, c in configs.items()},
-        recipes={n: describe_recipe(configs[n].train) for n in plan.recipes},
+        recipes={n: describe_recipe(configs[n].train) for n in plan.recipe_descriptions},
         tuning=tuning,
     )
     return ResolvedPlan(plan=tuned_plan, configs=configs, specs={compute_run_id(s): s for s in specs.values()})
@@ -111,7 +111,7 @@ def build_tuned_plan(resolved_plan: ResolvedPlan, tuning: Tuning) -> ResolvedPla
 
 def _build_arm(resolved_plan: ResolvedPlan, arm: str, config: RunConfig, name: str) -> Arm:
     """The arm of the plan under `config`, called `name`."""
-    base_values, arm_values = flatten(resolved_plan.plan.base), flatten(to_builtins(config))
+    base_values, arm_values = flatten(resolved_plan.plan.base_config), flatten(to_builtins(config))
     delta = {k: v for k, v in arm_values.items() if k not in base_values or base_values[k] != v}
     original_arm = resolved_plan.plan.arm(arm)
     label = original_arm.label if name == arm else f"{original_arm.label}, trial {name.rsplit('#', 1)[1]}"
@@ -121,4 +121,4 @@ def _build_arm(resolved_plan: ResolvedPlan, arm: str, config: RunConfig, name: s
 def _build_cells(
     specs: Mapping[tuple[str, int], dict[str, Any]], seeds: Sequence[int], names: Sequence[str]
 ) -> tuple[Cell, ...]:
-    return tuple(Cell(arm=n, seed=s, run=compute_run_id(specs[n, s])) for s in seeds for n in names)
+    return tuple(Cell(arm=n, seed=s, run_id=compute_run_id(specs[n, s])) for s in seeds for n in names)

@@ -53,27 +53,27 @@ class SweepData:
     """arm, seed, run, state, attempts, steps, forwards, what the outcome says of costs; what the
     run took (wall_seconds, lost_seconds, ended_<how>); what was foretold of it (gpus, and under
     predicted_: seconds, low, high, from)."""
-    numerics: dict[str, dict[str, Any]]
+    numerics_classes: dict[str, dict[str, Any]]
     """Run id -> numerics class."""
-    training: dict[str, str]
+    training_hashes: dict[str, str]
     """Run id -> hash of the code that trained it."""
     probes: list[dict[str, Any]]
     """What was measured before the sweep (`probes.jsonl`)."""
     protocols: dict[str, dict[str, Any]]
     """Evaluation hash -> what it is the hash of, as the scores under it state it."""
 
-    def rows(self, dataset: str, score: str) -> pd.DataFrame:
+    def select_score_rows(self, dataset: str, score: str) -> pd.DataFrame:
         """The part of `frame` that is about one score."""
-        return self._by_score.get((dataset, score), self.frame.iloc[:0])
+        return self._rows_by_score.get((dataset, score), self.frame.iloc[:0])
 
     @cached_property
-    def _by_score(self) -> dict[tuple[str, str], pd.DataFrame]:
+    def _rows_by_score(self) -> dict[tuple[str, str], pd.DataFrame]:
         groups = self.frame.groupby(["dataset", "score"], sort=False)
         return {(str(dataset), str(score)): rows for (dataset, score), rows in groups}
 
-    def observed(self, dataset: str, score: str) -> Observations:
+    def get_observations(self, dataset: str, score: str) -> Observations:
         """One score of every arm and seed, as the statistics want it."""
-        rows = self.rows(dataset, score)
+        rows = self.select_score_rows(dataset, score)
         values: dict[str, dict[int, float]] = {}
         for arm, seed, value in zip(rows["arm"], rows["seed"], rows["value"]):
             if not math.isnan(value):
@@ -83,25 +83,25 @@ class SweepData:
         return Observations(
             seeds=self.plan.seeds,
             values=values,
-            diverged=frozenset(zip(diverged_rows["arm"], (int(s) for s in diverged_rows["seed"]))),
+            diverged_cells=frozenset(zip(diverged_rows["arm"], (int(s) for s in diverged_rows["seed"]))),
             chance=float(chance.iloc[0]) if len(chance) else None,
-            grain=1.0 / float(samples.max()) if len(samples) and samples.max() > 0 else 0.0,
+            resolution=1.0 / float(samples.max()) if len(samples) and samples.max() > 0 else 0.0,
         )
 
-    def scores(self) -> list[tuple[str, str]]:
+    def list_score_keys(self) -> list[tuple[str, str]]:
         """(data set, score) of everything that was scored, the primary one first."""
-        primary_key = (self.plan.primary.dataset, self.plan.primary.score)
+        primary_key = (self.plan.primary_metric.dataset, self.plan.primary_metric.metric)
         score_keys = dict.fromkeys(zip(self.frame["dataset"], self.frame["score"]))
         return [primary_key, *(p for p in score_keys if p != primary_key)]
 
-    def kind(self, dataset: str, score: str) -> str:
+    def get_score_kind(self, dataset: str, score: str) -> str:
         """accuracy, recall, map, gap or error; empty while nothing was scored."""
-        rows = self.rows(dataset, score)
+        rows = self.select_score_rows(dataset, score)
         return str(rows["kind"].iloc[0]) if len(rows) else ""
 
-    def shown_only(self, dataset: str, score: str) -> bool:
+    def is_report_only(self, dataset: str, score: str) -> bool:
         """Whether the score has too few samples to be judged."""
-        return bool(self.rows(dataset, score)["shown_only"].any())
+        return bool(self.select_score_rows(dataset, score)["shown_only"].any())
 
 
 def collect_sweep_data(store: Store, sweep_id: str) -> SweepData:
@@ -110,8 +110,8 @@ def collect_sweep_data(store: Store, sweep_id: str) -> SweepData:
     plan = folder.plan()
     if plan is None:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
-    required_evaluations = plan.wanted()
-    outcomes = {run: store.run(run).outcome() for run in {c.run for c in plan.cells}}
+    required_evaluations = plan.required_evaluations()
+    outcomes = {run: store.run(run).outcome() for run in {c.run_id for c in plan.cells}}
     score_records = {run: _read_scores(store.run(run), plan) for run, outcome in outcomes.items() if outcome}
     scores_by_run = {run: {d: s.scores for d, s in run_records.items()} for run, run_records in score_records.items()}
     status_by_run = {
@@ -125,8 +125,8 @@ def collect_sweep_data(store: Store, sweep_id: str) -> SweepData:
         {
             "arm": c.arm,
             "seed": c.seed,
-            "run": c.run,
-            "state": status_by_run[c.run],
+            "run": c.run_id,
+            "state": status_by_run[c.run_id],
         }
         for c in plan.cells
     ]
@@ -135,16 +135,16 @@ def collect_sweep_data(store: Store, sweep_id: str) -> SweepData:
         frame=frame.astype({"value": float, "chance": float, "samples": float, "shown_only": bool}),
         cells=pd.DataFrame(cells, columns=["arm", "seed", "run", "state"]),
         history=_build_history_frame(store, plan),
-        costs=_build_cost_frame(store, plan, outcomes, cells, read_jsonl(folder.prices)),
-        numerics={run: o.numerics for run, o in sorted(outcomes.items()) if o},
-        training={run: o.training for run, o in sorted(outcomes.items()) if o},
-        probes=read_jsonl(folder.probes),
+        costs=_build_cost_frame(store, plan, outcomes, cells, read_jsonl(folder.cost_estimates_path)),
+        numerics_classes={run: o.numerics_class for run, o in sorted(outcomes.items()) if o},
+        training_hashes={run: o.training_hash for run, o in sorted(outcomes.items()) if o},
+        probes=read_jsonl(folder.probes_path),
         protocols={s.evaluation: s.protocol for run_records in score_records.values() for s in run_records.values()},
     )
 
 
 def _read_scores(run: RunFolder, plan: Plan) -> dict[str, DatasetScores]:
-    required_evaluations = plan.wanted()[run.id]
+    required_evaluations = plan.required_evaluations()[run.id]
     score_records = {d: run.scores(d, evaluation) for d, evaluation in required_evaluations.items()}
     return {d: s for d, s in score_records.items() if s is not None}
 
@@ -167,18 +167,18 @@ def _build_score_rows(
     plan: Plan, status_by_run: dict[str, str], scores_by_run: dict[str, dict[str, tuple[Score, ...]]]
 ) -> Iterator[tuple[Any, ...]]:
     """A row for each cell and each score that any cell has (the primary one always)."""
-    example_scores: dict[tuple[str, str], Score | None] = {(plan.primary.dataset, plan.primary.score): None}
+    example_scores: dict[tuple[str, str], Score | None] = {(plan.primary_metric.dataset, plan.primary_metric.metric): None}
     for cell in plan.cells:
-        for dataset in plan.evaluations[cell.arm]:
-            for s in scores_by_run.get(cell.run, {}).get(dataset, ()):
+        for dataset in plan.evaluation_hashes[cell.arm]:
+            for s in scores_by_run.get(cell.run_id, {}).get(dataset, ()):
                 if example_scores.get((dataset, s.name)) is None:
                     example_scores[dataset, s.name] = s
     for cell in plan.cells:
-        cell_scores = {(d, s.name): s for d, scores in scores_by_run.get(cell.run, {}).items() for s in scores}
+        cell_scores = {(d, s.name): s for d, scores in scores_by_run.get(cell.run_id, {}).items() for s in scores}
         for (dataset, name), example_score in example_scores.items():
             score = cell_scores.get((dataset, name))
-            status = status_by_run[cell.run] if score is None else "complete"
-            yield (cell.arm, cell.seed, cell.run, dataset, name, *_extract_score_columns(score, example_score), status)
+            status = status_by_run[cell.run_id] if score is None else "complete"
+            yield (cell.arm, cell.seed, cell.run_id, dataset, name, *_extract_score_columns(score, example_score), status)
 
 
 def _extract_score_columns(score: Score | None, example_score: Score | None) -> tuple[Any, ...]:
@@ -187,17 +187,17 @@ def _extract_score_columns(score: Score | None, example_score: Score | None) -> 
         return "", math.nan, math.nan, math.nan, False
     chance = math.nan if template_score.chance is None else template_score.chance
     value = math.nan if score is None else score.value
-    return template_score.kind, value, chance, template_score.samples, template_score.shown_only
+    return template_score.kind, value, chance, template_score.samples, template_score.too_few_samples
 
 
 def _build_history_frame(store: Store, plan: Plan) -> pd.DataFrame:
     records = []
     records_by_run: dict[str, list[dict[str, Any]]] = {}
     for c in plan.cells:
-        if c.run not in records_by_run:
-            records_by_run[c.run] = store.run(c.run).history()
-        for record in records_by_run[c.run]:
-            cell_columns = {"arm": c.arm, "seed": c.seed, "run": c.run, "phase": "train", "step": 0}
+        if c.run_id not in records_by_run:
+            records_by_run[c.run_id] = store.run(c.run_id).history()
+        for record in records_by_run[c.run_id]:
+            cell_columns = {"arm": c.arm, "seed": c.seed, "run": c.run_id, "phase": "train", "step": 0}
             records.append(cell_columns | _flatten_record(record))
     return pd.DataFrame(
         records, columns=None if records else ["arm", "seed", "run", "phase", "step"]
@@ -226,14 +226,14 @@ def _build_cost_frame(
     estimate_by_run = {p["run"]: p for p in reversed(cost_estimates)}  # what was said first stands
     for cell in cells:
         outcome = outcomes[cell["run"]]
-        forward_passes = plan.forwards.get(cell["arm"], {})
+        forward_passes = plan.forward_passes.get(cell["arm"], {})
         row = {**cell, "attempts": len(store.run(cell["run"]).attempts())}
         row |= {f"{k}_forwards_a_sample": v for k, v in sorted(forward_passes.items())}
         if outcome is not None:
             row |= {"steps": outcome.step, **dict(sorted(outcome.cost.items()))}
         if (run_time := measure_run_time(store.run(cell["run"]), outcome)) is not None:
-            row |= {"wall_seconds": run_time.seconds, "lost_seconds": run_time.lost_seconds}
-            row |= {f"ended_{end_reason.replace(' ', '_')}": n for end_reason, n in sorted(run_time.ends.items())}
+            row |= {"wall_seconds": run_time.wall_seconds, "lost_seconds": run_time.wasted_seconds}
+            row |= {f"ended_{end_reason.replace(' ', '_')}": n for end_reason, n in sorted(run_time.end_reason_counts.items())}
         if (estimate := estimate_by_run.get(cell["run"])) is not None:
             row |= {"gpus": estimate["devices"], "predicted_seconds": estimate["seconds"]}
             row |= {"predicted_low": estimate["low"], "predicted_high": estimate["high"]}

@@ -98,8 +98,8 @@ def load_published_results() -> tuple[PublishedResult, ...]:
 def list_published_datasets(plan: Plan) -> list[str]:
     """The published sets that the plan asks for, those that are here first: all that is judged by
     a published protocol, and no benchmark of ours."""
-    available_datasets = dict.fromkeys(d for arm_evaluations in plan.evaluations.values() for d in arm_evaluations)
-    return [d for d in {**available_datasets, **plan.missing} if d not in evaluate.BENCHMARKS]
+    available_datasets = dict.fromkeys(d for arm_evaluations in plan.evaluation_hashes.values() for d in arm_evaluations)
+    return [d for d in {**available_datasets, **plan.missing_datasets} if d not in evaluate.BENCHMARKS]
 
 
 def select_published_results(column_keys: Collection[tuple[str, str]]) -> dict[tuple[str, ...], list[PublishedResult]]:
@@ -120,7 +120,7 @@ def get_reported_setup(published_result: PublishedResult) -> Setup:
 
 def get_arm_setup(plan: Plan, arm: Arm) -> Setup:
     """The conditions of an arm's scores on published sets."""
-    values = {**flatten(plan.base), **arm.delta}
+    values = {**flatten(plan.base_config), **arm.delta}
     source = values.get("data.name")
     source_is_known = source not in CUSTOM_SOURCES and not values.get("init")
     return Setup(
@@ -132,7 +132,7 @@ def get_arm_setup(plan: Plan, arm: Arm) -> Setup:
 
 def get_protocol_name(plan: Plan, arm: Arm) -> str:
     """The name of the protocol by which an arm is judged on published sets."""
-    values = {**flatten(plan.base), **arm.delta}
+    values = {**flatten(plan.base_config), **arm.delta}
     settings_by_priority = [arm.delta, values]  # one of the user's own is a mapping with a name
     protocol_names = [v.get(f"runtime.protocol{suffix}") for v in settings_by_priority for suffix in ("", ".name")]
     return str(next(filter(None, protocol_names), protocols.DEFAULT_PROTOCOL))

@@ -21,13 +21,13 @@ class RetrievalExamples:
 
     arm: str
     seed: int
-    pixels: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     """(e, 3, s, s)."""
-    names: list[str]
+    image_names: list[str]
     captions: list[list[str]]
-    right: NDArray[np.bool_]
+    is_match: NDArray[np.bool_]
     """(e, k): whether a caption belongs to the picture."""
-    similarity: Floats
+    similarities: Floats
     """(e, k) cosines."""
 
 
@@ -36,10 +36,10 @@ def load_outcomes(store: Store, plan: Plan, dataset: str, score: str) -> dict[st
     outcomes_by_arm: dict[str, dict[int, Floats]] = {}
     outcomes_by_run: dict[str, Floats | None] = {}
     for cell in plan.cells:
-        if cell.run not in outcomes_by_run:
-            saved_arrays = load_arrays(store.run(cell.run), plan, dataset, (score,))
-            outcomes_by_run[cell.run] = saved_arrays[score].astype(np.float64) if score in saved_arrays else None
-        run_outcomes = outcomes_by_run[cell.run]
+        if cell.run_id not in outcomes_by_run:
+            saved_arrays = load_arrays(store.run(cell.run_id), plan, dataset, (score,))
+            outcomes_by_run[cell.run_id] = saved_arrays[score].astype(np.float64) if score in saved_arrays else None
+        run_outcomes = outcomes_by_run[cell.run_id]
         if run_outcomes is not None:
             outcomes_by_arm.setdefault(cell.arm, {})[cell.seed] = run_outcomes
     return outcomes_by_arm
@@ -51,24 +51,24 @@ def load_examples(store: Store, plan: Plan) -> RetrievalExamples | None:
     for cell in sorted(plan.cells, key=lambda c: plan.seeds.index(c.seed)):
         if cell.arm != plan.reference:
             continue
-        saved_arrays = load_arrays(store.run(cell.run), plan, plan.primary.dataset, array_names)
+        saved_arrays = load_arrays(store.run(cell.run_id), plan, plan.primary_metric.dataset, array_names)
         if set(array_names) <= set(saved_arrays) and len(saved_arrays["examples.names"]):
             images, image_names, captions, is_match, similarities = (saved_arrays[n] for n in array_names)
             return RetrievalExamples(
                 arm=cell.arm,
                 seed=cell.seed,
-                pixels=images,
-                names=image_names.tolist(),
+                images=images,
+                image_names=image_names.tolist(),
                 captions=captions.tolist(),
-                right=is_match.astype(bool),
-                similarity=similarities,
+                is_match=is_match.astype(bool),
+                similarities=similarities,
             )
     return None
 
 
 def load_arrays(run: RunFolder, plan: Plan, dataset: str, array_names: Any) -> dict[str, NDArray[Any]]:
     """Those of `names` that stand in the run's predictions; `UserError` names a damaged file."""
-    required_evaluations = plan.wanted()[run.id]
+    required_evaluations = plan.required_evaluations()[run.id]
     if dataset not in required_evaluations:
         return {}
     path = run.predictions_path(dataset, required_evaluations[dataset])

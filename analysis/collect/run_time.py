@@ -16,20 +16,20 @@ SECONDS_PER_STEP = "seconds_per_step"
 class RunTime:
     """Wall time of a run, in seconds."""
 
-    seconds: float
+    wall_seconds: float
     """From each claim to the attempt's last sign of life, added up; evaluations included."""
-    attempts: int
-    lost_seconds: float
+    num_attempts: int
+    wasted_seconds: float
     """Of attempts before the one that published: all but the training that it went on from. While
     there is no outcome nothing has come of any."""
-    ends: dict[str, int]
+    end_reason_counts: dict[str, int]
     """How attempts ended (preempted, timed out, died, failed, ...) but the one that published and
     those after it, and how often."""
 
     @property
-    def useful_seconds(self) -> float:
+    def productive_seconds(self) -> float:
         """What it would have taken undisturbed."""
-        return self.seconds - self.lost_seconds
+        return self.wall_seconds - self.wasted_seconds
 
 
 def measure_run_time(run: RunFolder, outcome: Outcome | None) -> RunTime | None:
@@ -40,10 +40,10 @@ def measure_run_time(run: RunFolder, outcome: Outcome | None) -> RunTime | None:
         return None
     total_seconds = sum(seconds_by_attempt.values())
     return RunTime(
-        seconds=total_seconds,
-        attempts=len(attempts),
-        lost_seconds=total_seconds if outcome is None else _compute_wasted_seconds(run, outcome, seconds_by_attempt),
-        ends=dict(_count_end_reasons(attempts, outcome)),
+        wall_seconds=total_seconds,
+        num_attempts=len(attempts),
+        wasted_seconds=total_seconds if outcome is None else _compute_wasted_seconds(run, outcome, seconds_by_attempt),
+        end_reason_counts=dict(_count_end_reasons(attempts, outcome)),
     )
 
 
@@ -61,7 +61,7 @@ def _count_end_reasons(attempts: Sequence[AttemptFolder], outcome: Outcome | Non
     """How attempts ended, by the word of those that came after them; the newest, by its own."""
     later_attempts = [a for a in attempts[1:] if outcome is None or a.number <= outcome.attempt]
     claim_records = [claim_record for a in later_attempts if (claim_record := a.owner()) is not None]
-    reason_counts = Counter(claim_record.after or "interrupted" for claim_record in claim_records)
+    reason_counts = Counter(claim_record.previous_end_reason or "interrupted" for claim_record in claim_records)
     attempt_end = attempts[-1].ended() if outcome is None else None
     if attempt_end is not None:
         reason_counts[(attempt_end.error if attempt_end.kind == "interrupted" else None) or attempt_end.kind] += 1

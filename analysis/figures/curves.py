@@ -22,7 +22,7 @@ def select_validations(results: Results) -> pd.DataFrame:
     Image forwards are logged by training steps; those of a validation follow from the arm's views,
     read off the record of any training step.
     """
-    history = results.gathered.history
+    history = results.sweep_data.history
     rows = history[history["phase"] == "validation"].copy()
     if rows.empty:
         return rows
@@ -54,8 +54,8 @@ def draw_learning_curves(results: Results) -> Any:
                 x_values,
                 score.mean(),
                 color=line_style.color,
-                linestyle=line_style.style,
-                linewidth=line_style.width,
+                linestyle=line_style.linestyle,
+                linewidth=line_style.linewidth,
                 label=arm.label,
             )
             axes.fill_between(
@@ -71,7 +71,7 @@ def draw_learning_curves(results: Results) -> Any:
 
 def draw_temperatures(results: Results) -> Any:
     """Temperatures (log scale) and b - b_IT of the reference arm's domain pairs."""
-    history, reference = results.gathered.history, results.plan.reference
+    history, reference = results.sweep_data.history, results.plan.reference
     required_columns = [f"{kind}_{pair}" for kind in ("tau", "b") for pair in style.DOMAIN_PAIR_COLORS]
     if not set(required_columns) <= set(history):
         return "the reference arm logs no temperatures"

@@ -33,7 +33,7 @@ class ReportFigure:
     name: str
     title: str
     caption: str
-    skipped: str | None = None
+    skip_reason: str | None = None
 
 
 def build_figures(results: Results, examples: RetrievalExamples | None, folder: Path) -> list[ReportFigure]:
@@ -54,14 +54,14 @@ def build_figures(results: Results, examples: RetrievalExamples | None, folder: 
                 style.save_figure(drawing, folder, name)
         title, caption = titles_and_captions[name]
         skip_reason = drawing if isinstance(drawing, str) else None
-        figures.append(ReportFigure(name=name, title=title, caption=caption, skipped=skip_reason))
+        figures.append(ReportFigure(name=name, title=title, caption=caption, skip_reason=skip_reason))
     return figures
 
 
 def _build_titles_and_captions(results: Results, examples: RetrievalExamples | None) -> dict[str, tuple[str, str]]:
     """Figure -> title and caption."""
-    score_label = formatting.format_score_label(results.plan.primary.score)
-    reference_label = results.label(results.plan.reference)
+    score_label = formatting.format_score_label(results.plan.primary_metric.metric)
+    reference_label = results.get_arm_label(results.plan.reference)
     seed_text = f", seed {examples.seed}" if examples else ""
     return {
         "effects": (
@@ -98,7 +98,7 @@ def draw_effects(results: Results) -> Any:
     """A row for each contrast: its seeds, interval, mean and verdict."""
     rows: list[tuple[Contrast, Effect] | str] = []
     for kind, title in CONTRAST_GROUPS.items():
-        group_rows = [(c, results.effects[c.name]) for c in results.contrasts(kind)]
+        group_rows = [(c, results.effects[c.name]) for c in results.select_contrasts(kind)]
         group_rows = [(c, e) for c, e in group_rows if e.values]
         rows += [title, *group_rows] if group_rows else []
     if not rows:
@@ -120,15 +120,15 @@ def draw_effects(results: Results) -> Any:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.04)
-    axes.set_xlabel(f"effect on {formatting.format_score_label(results.plan.primary.score)}")
+    axes.set_xlabel(f"effect on {formatting.format_score_label(results.plan.primary_metric.metric)}")
     return figure
 
 
 def _draw_effect_row(axes: Any, y: int, contrast: Contrast, effect: Effect) -> None:
     verdict = formatting.format_verdict(effect, contrast.kind)
     color = {1: style.GOOD, -1: style.BAD}.get(effect.sign or 0, style.QUIET)
-    if effect.detectable is not None and not effect.sign:
-        mde = effect.detectable
+    if effect.mde is not None and not effect.sign:
+        mde = effect.mde
         axes.barh(y, 2 * mde, left=-mde, height=0.62, color=style.GRID, zorder=0.5)
     if effect.low is not None:
         axes.plot(
@@ -162,7 +162,7 @@ def _draw_effect_row(axes: Any, y: int, contrast: Contrast, effect: Effect) -> N
             zorder=4,
         )
     verdict_text = f"{formatting.format_signed(effect.mean)}  {verdict}"
-    verdict_text += f" ({effect.diverged} diverged)" if effect.diverged else ""
+    verdict_text += f" ({effect.num_diverged} diverged)" if effect.num_diverged else ""
     axes.text(
         1.02,
         y,
@@ -208,13 +208,13 @@ def draw_interactions(results: Results) -> Any:
         axes.set_xlabel(component_labels[first])
         axes.legend(title=component_labels[second], alignment="left", fontsize=8, title_fontsize=8, loc="best")
         axes.grid(axis="x", visible=False)
-    panels[0].set_ylabel(formatting.format_score_label(results.plan.primary.score))
+    panels[0].set_ylabel(formatting.format_score_label(results.plan.primary_metric.metric))
     return figure
 
 
 def _average_by_levels(results: Results, first: str, second: str) -> Any:
     """(first on?, second on?) -> (seeds,) mean score over the crossed arms of that kind."""
-    observations = results.observed[results.primary]
+    observations = results.observations[results.primary_score]
     crossed_arms = [a for a in results.plan.arms if a.role == "crossed"]
     arms_by_level = {
         (first_level, second_level): [a.name for a in crossed_arms if (a.levels[first], a.levels[second]) == (first_level, second_level)]

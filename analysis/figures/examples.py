@@ -17,15 +17,15 @@ def draw_retrieval_examples(retrieval_examples: RetrievalExamples | None) -> Any
     """A grid of pictures, each with its nearest captions; its own are marked."""
     if retrieval_examples is None:
         return "no run of the reference arm has kept example pictures"
-    rows = -(-len(retrieval_examples.names) // NUM_COLUMNS)
+    rows = -(-len(retrieval_examples.image_names) // NUM_COLUMNS)
     figure = style.create_figure(9.2, 1.36 * rows + 0.1)
     grid = figure.subplots(rows, NUM_COLUMNS * 2, squeeze=False, width_ratios=[1, 1.75] * NUM_COLUMNS)
     for axes in grid.flat:
         axes.axis("off")
-    for i in range(len(retrieval_examples.names)):
+    for i in range(len(retrieval_examples.image_names)):
         row, column = divmod(i, NUM_COLUMNS)
         image_axes = grid[row, 2 * column]
-        image_axes.imshow(retrieval_examples.pixels[i].transpose(1, 2, 0), interpolation="nearest")
+        image_axes.imshow(retrieval_examples.images[i].transpose(1, 2, 0), interpolation="nearest")
         image_axes.axis("on")
         image_axes.grid(False)
         image_axes.set(xticks=[], yticks=[])
@@ -37,7 +37,7 @@ def draw_retrieval_examples(retrieval_examples: RetrievalExamples | None) -> Any
 def _draw_captions(axes: Any, retrieval_examples: RetrievalExamples, i: int) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    visible_captions = list(zip(retrieval_examples.captions[i], retrieval_examples.right[i], retrieval_examples.similarity[i]))[:CAPTIONS_PER_IMAGE]
+    visible_captions = list(zip(retrieval_examples.captions[i], retrieval_examples.is_match[i], retrieval_examples.similarities[i]))[:CAPTIONS_PER_IMAGE]
     for j, (caption, is_match, similarity) in enumerate(visible_captions):
         text = caption if len(caption) <= MAX_CAPTION_LENGTH else caption[: MAX_CAPTION_LENGTH - 3].rstrip() + "..."
         y = 0.88 - j * 0.19

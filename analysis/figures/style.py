@@ -53,8 +53,8 @@ class LineStyle:
     """How an arm is drawn."""
 
     color: str
-    style: str | tuple[int, tuple[float, ...]]
-    width: float
+    linestyle: str | tuple[int, tuple[float, ...]]
+    linewidth: float
 
 
 def assign_line_styles(plan: Plan) -> dict[str, LineStyle]:

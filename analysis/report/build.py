@@ -30,7 +30,7 @@ class ReportResult:
     folder: Path
     rebuilt: bool
     """False if the report stood there already, of the same inputs."""
-    headline: list[str]
+    summary: list[str]
     """The answer for a terminal: at most 25 lines of at most 100 ASCII columns."""
 
 
@@ -43,9 +43,9 @@ def build_report(store: Store, sweep_id: str, *, force: bool = False) -> ReportR
     plan = store.sweep(sweep_id).plan()
     if plan is None:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
-    report_folder, input_digest = store.report(sweep_id), compute_input_digest(store, plan)
+    report_folder, input_digest = store.report_path(sweep_id), compute_input_digest(store, plan)
     current_summary = None if force else _read_current_summary(report_folder, input_digest)
-    if current_summary is not None and store.sweep(sweep_id).bill.exists():
+    if current_summary is not None and store.sweep(sweep_id).cost_report_path.exists():
         return ReportResult(report_folder, False, current_summary)
     summary = _build_report_files(store, sweep_id, input_digest)
     return ReportResult(report_folder, True, summary)
@@ -68,8 +68,8 @@ def compute_input_digest(store: Store, plan: Plan) -> str:
 def _iterate_input_files(store: Store, plan: Plan) -> Iterator[Path]:
     yield from sorted(p for p in CODE_FOLDER.rglob("*") if p.suffix in (".py", ".html", ".css", ".csv"))
     folder = store.sweep(plan.sweep)
-    yield from (folder.path / "plan.json", folder.audit, folder.probes, folder.prices)
-    for run_id, required_evaluations in plan.wanted().items():
+    yield from (folder.path / "plan.json", folder.audit_path, folder.probes_path, folder.cost_estimates_path)
+    for run_id, required_evaluations in plan.required_evaluations().items():
         run = store.run(run_id)
         outcome_path = run.path / "outcome.json"
         yield outcome_path
@@ -81,7 +81,7 @@ def _iterate_input_files(store: Store, plan: Plan) -> Iterator[Path]:
             yield from (attempt.claim, attempt.metrics)
             if not outcome_path.exists():
                 yield from (attempt.path / "heartbeat", attempt.path / "ended.json")
-    default_plan = None if plan.tuning is None else store.sweep(plan.tuning.default).plan()
+    default_plan = None if plan.tuning is None else store.sweep(plan.tuning.default_sweep).plan()
     if default_plan is not None:
         yield from _iterate_input_files(store, default_plan)
 
@@ -111,7 +111,7 @@ def _build_report_files(store: Store, sweep_id: str, input_digest: str) -> list[
     results = analyze(store, sweep_data)
     report_tables, summary_sentences = scores.build_tables(results), summary.build_summary_sentences(results)
     cost_report, terminal_summary = costs.build_cost_report(sweep_data), summary.build_terminal_summary(results)
-    with replace_folder(store.report(sweep_id)) as folder:
+    with replace_folder(store.report_path(sweep_id)) as folder:
         (folder / "tables").mkdir()
         (folder / "figures").mkdir()
         for table in report_tables:
@@ -126,11 +126,11 @@ def _build_report_files(store: Store, sweep_id: str, input_digest: str) -> list[
         report_notebook = notebook.build_notebook(results, report_tables, report_figures, summary_sentences)
         notebook.execute(report_notebook, folder)
         notebook.save(report_notebook, folder / "report.ipynb")
-        planted_results = planted_effects.check_planted_effects(store, sweep_id) if sweep_data.plan.expectations else []
+        planted_results = planted_effects.check_planted_effects(store, sweep_id) if sweep_data.plan.planted_effects else []
         page_html = html.render_html(results, report_tables, report_figures, summary_sentences, planted_results, cost_report, folder)
         (folder / "report.html").write_text(page_html, encoding="utf-8")
         file_names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
         manifest = {"inputs": input_digest, "headline": terminal_summary, "files": file_names}
         (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    atomic_write(store.sweep(sweep_id).bill, cost_report.csv.encode())
+    atomic_write(store.sweep(sweep_id).cost_report_path, cost_report.csv.encode())
     return terminal_summary

@@ -92,7 +92,7 @@ def _render_benchmark_tables(tables: Sequence[Table]) -> str:
 
 
 def _render_key_facts(results: Results) -> str:
-    plan, statuses = results.plan, results.gathered.cells["state"]
+    plan, statuses = results.plan, results.sweep_data.cells["state"]
     facts = {
         "data": plan.data,
         "budget": plan.budget,
@@ -100,7 +100,7 @@ def _render_key_facts(results: Results) -> str:
         "seeds": ", ".join(str(s) for s in plan.seeds),
         "arms": str(len(plan.arms)),
         "cells complete": f"{(statuses == 'complete').sum()} of {len(statuses)}",
-        "primary score": formatting.format_score_label(plan.primary.score),
+        "primary score": formatting.format_score_label(plan.primary_metric.metric),
     }
     return "".join(f"<li>{key} <b>{html.escape(value)}</b></li>" for key, value in facts.items())
 
@@ -117,11 +117,11 @@ def _render_effect_card(contrast: Contrast, effect: Effect) -> str:
         if effect.low is not None
         else ""
     ]
-    if effect.detectable is not None and not effect.sign:
-        range_lines.append(f"these seeds could have shown {formatting.format_number(effect.detectable)}")
-    if effect.diverged:
+    if effect.mde is not None and not effect.sign:
+        range_lines.append(f"these seeds could have shown {formatting.format_number(effect.mde)}")
+    if effect.num_diverged:
         range_lines.append(
-            f"{effect.diverged} diverged; counted at chance: {formatting.format_signed(effect.worst)}"
+            f"{effect.num_diverged} diverged; counted at chance: {formatting.format_signed(effect.worst_case_mean)}"
         )
     ranges_html = "".join(f'<p class="range">{html.escape(line)}</p>' for line in range_lines if line)
     return (
@@ -133,8 +133,8 @@ def _render_effect_card(contrast: Contrast, effect: Effect) -> str:
 
 def _render_warnings(results: Results) -> str:
     warnings = find_comparability_warnings(results)
-    warnings += [f"Audit: {f.broken}" for f in results.audit if not f.holds]
-    warnings += alarms.format_data_check_warnings(results.plan, results.checks)
+    warnings += [f"Audit: {f.failure_message}" for f in results.audit_checks if not f.passed]
+    warnings += alarms.format_data_check_warnings(results.plan, results.data_checks)
     return f'<div class="warning">{_render_list(warnings, "")}</div>' if warnings else ""
 
 
@@ -142,15 +142,15 @@ def _render_planted_effects(planted_results: Sequence[PlantedEffectResult]) -> s
     if not planted_results:
         return ""
     list_items = "".join(
-        f"<li>{HOLDS_HTML if t.holds else MISSED_HTML}: {html.escape(t.about)} ({html.escape(t.detail)})</li>"
+        f"<li>{HOLDS_HTML if t.holds else MISSED_HTML}: {html.escape(t.description)} ({html.escape(t.detail)})</li>"
         for t in planted_results
     )
     return f'<h3>Planted truths</h3><ul class="said">{list_items}</ul>'
 
 
 def _render_figure(figure: ReportFigure, folder: Path) -> str:
-    if figure.skipped is not None:
-        skip_reason = html.escape(figure.skipped)
+    if figure.skip_reason is not None:
+        skip_reason = html.escape(figure.skip_reason)
         return f'<p class="skipped">No figure "{html.escape(figure.title)}": {skip_reason}.</p>\n'
     suffix, kind = ("svg", "svg+xml") if figure.name in SVG_FIGURES else ("png", "png")
     encoded_image = b64encode((folder / "figures" / f"{figure.name}.{suffix}").read_bytes()).decode()

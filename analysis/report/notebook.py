@@ -67,7 +67,7 @@ def build_notebook(
     nbformat_v4 = nbformat.v4
     weights = {c.name: dict(c.weights) for c in results.plan.contrasts if c.primary}
     bullets = "\n".join(f"- {s}" for s in summary_sentences)
-    dataset, score = results.primary
+    dataset, score = results.primary_score
     cells = [
         nbformat_v4.new_markdown_cell(f"# {results.plan.title}\n\n{bullets}"),
         nbformat_v4.new_markdown_cell(
@@ -84,9 +84,9 @@ def build_notebook(
         display_source = f'display(Markdown(Path("tables/{table.name}.md").read_text(encoding="utf-8")))'
         cells.append(nbformat_v4.new_code_cell(display_source))
     for figure in figures:
-        text = figure.caption if figure.skipped is None else f"No figure: {figure.skipped}."
+        text = figure.caption if figure.skip_reason is None else f"No figure: {figure.skip_reason}."
         cells.append(nbformat_v4.new_markdown_cell(f"## {figure.title}\n\n{text}"))
-        if figure.skipped is None:
+        if figure.skip_reason is None:
             cells.append(nbformat_v4.new_code_cell(f'Image("figures/{figure.name}.png", width=900)'))
     for i, cell in enumerate(cells):
         cell["id"] = f"cell-{i}"  # nbformat draws them at random

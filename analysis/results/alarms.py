@@ -33,23 +33,23 @@ class DataCheck:
     arm: str
     seed: int
     run: str
-    named: float | None
+    accuracy_as_named: float | None
     """Accuracy as the classes are named, on the half of the pictures that judges a renaming."""
-    renamed: float | None
+    accuracy_renamed: float | None
     """After the renaming that fits the other half best."""
-    other_order: bool | None
+    label_order_differs: bool | None
     """Whether labels and names seem to be in different orders."""
     above_chance: bool | None
     score: str
     """Whose outcomes `value` and `without` are means of; empty if there are none."""
     value: float | None
-    without: float | None
+    value_without_duplicates: float | None
     """The same without near-duplicates; None if nothing is left, or not comparable."""
-    comparable: bool = True
+    duplicates_comparable: bool = True
     """Whether near-duplicates were looked for among the pictures that were scored."""
-    near: int | None
+    num_near_duplicates: int | None
     """Test pictures that are near-duplicates of training pictures."""
-    plain: int | None
+    num_undecidable: int | None
     """Those too plain to be judged."""
     samples: int
 
@@ -60,7 +60,7 @@ def check_published_scores(store: Store, sweep_data: SweepData) -> list[DataChec
     data_checks: list[DataCheck] = []
     for dataset in literature.list_published_datasets(plan):
         for cell in plan.cells:
-            if dataset in plan.evaluations[cell.arm]:
+            if dataset in plan.evaluation_hashes[cell.arm]:
                 data_check = _check_run_on_dataset(store, sweep_data, cell, dataset)
                 data_checks += [data_check] if data_check is not None else []
     return data_checks
@@ -68,7 +68,7 @@ def check_published_scores(store: Store, sweep_data: SweepData) -> list[DataChec
 
 def _check_run_on_dataset(store: Store, sweep_data: SweepData, cell: Cell, dataset: str) -> DataCheck | None:
     array_names = ("zeroshot.renamed", "zeroshot.alarm", "leaked", *OUTCOME_NAMES)
-    saved_arrays = predictions.load_arrays(store.run(cell.run), sweep_data.plan, dataset, array_names)
+    saved_arrays = predictions.load_arrays(store.run(cell.run_id), sweep_data.plan, dataset, array_names)
     above_chance = _is_above_chance(sweep_data, cell, dataset)
     if not saved_arrays and above_chance is None:
         return None
@@ -85,24 +85,24 @@ def _check_run_on_dataset(store: Store, sweep_data: SweepData, cell: Cell, datas
         dataset=dataset,
         arm=cell.arm,
         seed=cell.seed,
-        run=cell.run,
-        named=None if accuracies is None else float(accuracies[0]),
-        renamed=None if accuracies is None else float(accuracies[1]),
-        other_order=bool(saved_arrays["zeroshot.alarm"][0]) if "zeroshot.alarm" in saved_arrays else None,
+        run=cell.run_id,
+        accuracy_as_named=None if accuracies is None else float(accuracies[0]),
+        accuracy_renamed=None if accuracies is None else float(accuracies[1]),
+        label_order_differs=bool(saved_arrays["zeroshot.alarm"][0]) if "zeroshot.alarm" in saved_arrays else None,
         above_chance=above_chance,
         score=score,
         value=_compute_mean(outcomes) if outcomes is not None else None,
-        without=value_without_duplicates,
-        comparable=duplicates_comparable,
-        near=None if is_near_duplicate is None else int(is_near_duplicate.sum()),
-        plain=None if duplicate_labels is None else int((duplicate_labels == near_duplicates.UNDECIDABLE).sum()),
+        value_without_duplicates=value_without_duplicates,
+        duplicates_comparable=duplicates_comparable,
+        num_near_duplicates=None if is_near_duplicate is None else int(is_near_duplicate.sum()),
+        num_undecidable=None if duplicate_labels is None else int((duplicate_labels == near_duplicates.UNDECIDABLE).sum()),
         samples=samples,
     )
 
 
 def _is_above_chance(sweep_data: SweepData, cell: Cell, dataset: str) -> bool | None:
     for name in OUTCOME_NAMES:
-        rows = sweep_data.rows(dataset, name)
+        rows = sweep_data.select_score_rows(dataset, name)
         cell_rows = rows[(rows["arm"] == cell.arm) & (rows["seed"] == cell.seed)]
         cell_rows = cell_rows[cell_rows["value"].notna() & cell_rows["chance"].notna() & (cell_rows["kind"] != "map")]
         if len(cell_rows):
@@ -137,7 +137,7 @@ def build_data_checks_table(plan: Plan, data_checks: Sequence[DataCheck]) -> Tab
         ),
         rows=tuple(rows),
         records=tuple(_build_record(c) for c in data_checks),
-        texts=5,
+        num_text_columns=5,
         notes=(
             f"Another order: a renaming of the classes, found on half of the pictures, makes the "
             f"accuracy on the other half {label_order.MIN_ACCURACY_RATIO:g} times as high, beyond "
@@ -156,29 +156,29 @@ def format_data_check_warnings(plan: Plan, data_checks: Sequence[DataCheck]) -> 
     """What a reader must not miss: a sentence each; none if all is well."""
     for dataset in dict.fromkeys(c.dataset for c in data_checks):
         dataset_checks = [c for c in data_checks if c.dataset == dataset]
-        if any(c.other_order for c in dataset_checks):
+        if any(c.label_order_differs for c in dataset_checks):
             yield f"{dataset}: labels and class names may be in different orders: {_describe_label_order(dataset_checks)}."
-        if any(c.near for c in dataset_checks):
+        if any(c.num_near_duplicates for c in dataset_checks):
             score_text = _describe_score_without_duplicates(plan, dataset_checks)
             score_suffix = f"; {plan.arm(plan.reference).label}: {score_text}" if score_text else ""
             yield f"{dataset}: {_describe_near_duplicates(dataset_checks)}{score_suffix}."
 
 
 def _build_label_order_cell(dataset_checks: Sequence[DataCheck]) -> TableCell:
-    performed_checks = [c for c in dataset_checks if c.other_order is not None]
+    performed_checks = [c for c in dataset_checks if c.label_order_differs is not None]
     if not performed_checks:
         return TableCell(text="not checked", tone="quiet")
-    if any(c.other_order for c in performed_checks):
+    if any(c.label_order_differs for c in performed_checks):
         return TableCell(text=f"ALARM: {_describe_label_order(performed_checks)}", tone="bad", bold=True)
     return TableCell(text="no")
 
 
 def _describe_label_order(dataset_checks: Sequence[DataCheck]) -> str:
-    flagged_checks = [c for c in dataset_checks if c.other_order]
-    worst_check = max(flagged_checks, key=lambda c: c.renamed or 0.0)
+    flagged_checks = [c for c in dataset_checks if c.label_order_differs]
+    worst_check = max(flagged_checks, key=lambda c: c.accuracy_renamed or 0.0)
     return (
-        f"in {len(flagged_checks)} of {len(dataset_checks)} runs, accuracy {formatting.format_number(worst_check.named)} as named, "
-        f"{formatting.format_number(worst_check.renamed)} renamed"
+        f"in {len(flagged_checks)} of {len(dataset_checks)} runs, accuracy {formatting.format_number(worst_check.accuracy_as_named)} as named, "
+        f"{formatting.format_number(worst_check.accuracy_renamed)} renamed"
     )
 
 
@@ -190,12 +190,12 @@ def _build_chance_cell(dataset_checks: Sequence[DataCheck]) -> TableCell:
 
 
 def _describe_near_duplicates(dataset_checks: Sequence[DataCheck]) -> str:
-    performed_checks = [c for c in dataset_checks if c.near is not None]
+    performed_checks = [c for c in dataset_checks if c.num_near_duplicates is not None]
     if not performed_checks:
         return "not checked"
-    duplicate_counts = sorted({c.near for c in performed_checks if c.near is not None})
+    duplicate_counts = sorted({c.num_near_duplicates for c in performed_checks if c.num_near_duplicates is not None})
     count_text = f"{duplicate_counts[0]:,}" if len(duplicate_counts) == 1 else f"{duplicate_counts[0]:,} to {duplicate_counts[-1]:,}"
-    num_undecidable = max(c.plain or 0 for c in performed_checks)
+    num_undecidable = max(c.num_undecidable or 0 for c in performed_checks)
     undecidable_text = f" ({num_undecidable:,} too plain to tell)" if num_undecidable else ""
     return (
         f"{count_text} of {performed_checks[0].samples:,} test pictures are near-duplicates of training pictures"
@@ -204,14 +204,14 @@ def _describe_near_duplicates(dataset_checks: Sequence[DataCheck]) -> str:
 
 
 def _describe_score_without_duplicates(plan: Plan, dataset_checks: Sequence[DataCheck]) -> str:
-    reference_checks = [c for c in dataset_checks if c.arm == plan.reference and c.near and c.value is not None]
+    reference_checks = [c for c in dataset_checks if c.arm == plan.reference and c.num_near_duplicates and c.value is not None]
     if not reference_checks:
         return ""
-    values_without_duplicates = [c.without for c in reference_checks if c.without is not None]
+    values_without_duplicates = [c.value_without_duplicates for c in reference_checks if c.value_without_duplicates is not None]
     mean_value = math.fsum(c.value for c in reference_checks if c.value is not None) / len(reference_checks)
     score_label = OUTCOME_LABELS.get(reference_checks[0].score) or formatting.format_score_label(reference_checks[0].score)
     remaining_text = formatting.format_number(math.fsum(values_without_duplicates) / len(values_without_duplicates)) if values_without_duplicates else "none is left"
-    if not all(c.comparable for c in reference_checks):
+    if not all(c.duplicates_comparable for c in reference_checks):
         remaining_text = "not comparable"
     return f"{score_label} {formatting.format_number(mean_value)}, without them {remaining_text}"
 
@@ -221,15 +221,15 @@ def _build_record(data_check: DataCheck) -> dict[str, object]:
         "dataset": data_check.dataset,
         "arm": data_check.arm,
         "seed": data_check.seed,
-        "accuracy_as_named": data_check.named,
-        "accuracy_renamed": data_check.renamed,
-        "other_order": data_check.other_order,
+        "accuracy_as_named": data_check.accuracy_as_named,
+        "accuracy_renamed": data_check.accuracy_renamed,
+        "other_order": data_check.label_order_differs,
         "above_chance": data_check.above_chance,
-        "near_duplicates": data_check.near,
-        "too_plain": data_check.plain,
+        "near_duplicates": data_check.num_near_duplicates,
+        "too_plain": data_check.num_undecidable,
         "samples": data_check.samples,
         "score": data_check.score,
         "value": data_check.value,
-        "without_near_duplicates": data_check.without,
+        "without_near_duplicates": data_check.value_without_duplicates,
         "runs": data_check.run,
     }

@@ -50,11 +50,11 @@ class Column:
     """accuracy, map, recall or error; empty while nothing was scored."""
     evaluation: str
     """Hash of the protocol; empty for a mean, or a set that is missing."""
-    observed: Observations
+    observations: Observations
     samples: int | None
-    few: bool
+    too_few_samples: bool
     """Fewer than 50 test pictures: shown, never judged, in no mean."""
-    best: frozenset[str]
+    tied_for_best: frozenset[str]
     """The arms that cannot be told from the best, if that says anything."""
 
     @property
@@ -62,9 +62,9 @@ class Column:
         """What it is called in a table for programs."""
         return self.datasets[0] if self.evaluation else f"mean of {len(self.datasets)}"
 
-    def has(self, arm: str, seed: int) -> bool:
+    def has_value(self, arm: str, seed: int) -> bool:
         """Whether a run has a value here."""
-        return seed in self.observed.values.get(arm, {})
+        return seed in self.observations.values.get(arm, {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,22 +78,22 @@ class Panel:
     protocol: str
     metrics: dict[str, str]
     """Of data sets whose metric is neither accuracy nor recall."""
-    departs: tuple[str, ...]
+    deviations: tuple[str, ...]
     """Where the protocol is not what its source does."""
     arms: tuple[Arm, ...]
     columns: tuple[Column, ...]
     """Of data sets that are here."""
-    means: tuple[Column, ...]
-    common: tuple[str, ...]
+    mean_columns: tuple[Column, ...]
+    common_datasets: tuple[str, ...]
     """The intersection."""
-    missing: dict[str, str]
+    missing_datasets: dict[str, str]
     """Data sets that are not here, and how to get them."""
-    left_out: dict[str, str]
+    excluded_datasets: dict[str, str]
     """Data sets that are here and not in the intersection, and why."""
 
     def in_mean(self, column: Column) -> bool:
         """Whether a data set's score is part of a mean."""
-        kinds = {(m.score, m.kind) for m in self.means if column.datasets[0] in m.datasets}
+        kinds = {(m.score, m.kind) for m in self.mean_columns if column.datasets[0] in m.datasets}
         return bool(column.evaluation) and (column.score, column.kind) in kinds
 
 
@@ -118,7 +118,7 @@ def build_calibration_panel(results: Results, panel: Panel) -> Panel:
     """The expected calibration errors of the data sets of a zero-shot panel."""
     dataset_names = [c.datasets[0] for c in panel.columns]
     columns = [c for c in _build_columns(results, panel.arms, dataset_names, (CALIBRATION_SCORE,)) if c.kind]
-    mean_columns = _build_mean_columns(panel.arms, [c for c in columns if c.datasets[0] in panel.common])
+    mean_columns = _build_mean_columns(panel.arms, [c for c in columns if c.datasets[0] in panel.common_datasets])
     return replace(
         panel, columns=tuple(columns), means=tuple(mean_columns), missing={}, left_out={}, common=()
     )
@@ -129,7 +129,7 @@ def _supports_task(dataset: str, task: str) -> bool:
     dataset_info = datasets.get(dataset)
     if task.startswith("retrieval") or dataset_info.kind == "retrieval":
         return task.startswith("retrieval") and dataset_info.kind == "retrieval"
-    return task == "zero_shot" or {"train", "validation"} <= set(dataset_info.parts)
+    return task == "zero_shot" or {"train", "validation"} <= set(dataset_info.splits)
 
 
 def _build_panel(
@@ -137,7 +137,7 @@ def _build_panel(
 ) -> Panel:
     title, scores = PANEL_TASKS[task]
     plan = results.plan
-    missing_probe_data = plan.unprobed if task == "linear_probe" else {}
+    missing_probe_data = plan.missing_probe_data if task == "linear_probe" else {}
     available_datasets = [d for d in dataset_names if d not in missing_probe_data and _is_evaluated(plan, d, arms)]
     columns = list(_build_columns(results, arms, available_datasets, scores))
     excluded_datasets = _explain_exclusions(columns, arms, available_datasets)
@@ -148,13 +148,13 @@ def _build_panel(
         scores=scores,
         protocol=protocol,
         metrics=_collect_metric_labels(results, protocol, columns, dataset_names),
-        departs=_collect_deviations(results, protocol, columns),
+        deviations=_collect_deviations(results, protocol, columns),
         arms=arms,
         columns=tuple(columns),
-        means=tuple(_build_mean_columns(arms, [c for c in columns if c.datasets[0] in common_datasets])),
-        common=common_datasets,
-        missing={d: _format_missing_reason(plan, (plan.missing | missing_probe_data).get(d)) for d in dataset_names if d not in available_datasets},
-        left_out=excluded_datasets,
+        mean_columns=tuple(_build_mean_columns(arms, [c for c in columns if c.datasets[0] in common_datasets])),
+        common_datasets=common_datasets,
+        missing_datasets={d: _format_missing_reason(plan, (plan.missing_datasets | missing_probe_data).get(d)) for d in dataset_names if d not in available_datasets},
+        excluded_datasets=excluded_datasets,
     )
 
 
@@ -162,16 +162,16 @@ def _build_columns(
     results: Results, arms: Sequence[Arm], dataset_names: Sequence[str], scores: Sequence[str]
 ) -> Iterator[Column]:
     """One for each set and score; two, should arms have been judged on different data."""
-    plan, sweep_data = results.plan, results.gathered
+    plan, sweep_data = results.plan, results.sweep_data
     for dataset in dataset_names:
-        evaluation_hashes = dict.fromkeys(plan.evaluations[a.name].get(dataset) for a in arms)
+        evaluation_hashes = dict.fromkeys(plan.evaluation_hashes[a.name].get(dataset) for a in arms)
         for evaluation in filter(None, evaluation_hashes):
-            evaluated_arms = [a.name for a in arms if plan.evaluations[a.name].get(dataset) == evaluation]
+            evaluated_arms = [a.name for a in arms if plan.evaluation_hashes[a.name].get(dataset) == evaluation]
             for score in scores:
-                rows = sweep_data.rows(dataset, score)
+                rows = sweep_data.select_score_rows(dataset, score)
                 rows = rows[rows["arm"].isin(evaluated_arms)]
-                observations = _restrict_to_arms(sweep_data.observed(dataset, score), evaluated_arms)
-                samples, kind = rows["samples"].max(), sweep_data.kind(dataset, score)
+                observations = _restrict_to_arms(sweep_data.get_observations(dataset, score), evaluated_arms)
+                samples, kind = rows["samples"].max(), sweep_data.get_score_kind(dataset, score)
                 # what is never maximised is shown only, whatever the number of samples
                 too_few_samples = bool(samples < MIN_SAMPLES if kind == "error" else rows["shown_only"].any())
                 yield Column(
@@ -179,16 +179,16 @@ def _build_columns(
                     score=score,
                     kind=kind,
                     evaluation=evaluation,
-                    observed=observations,
+                    observations=observations,
                     samples=int(samples) if samples == samples else None,
-                    few=too_few_samples,
-                    best=_find_tied_for_best(observations, arms) if kind != "error" and not too_few_samples else frozenset(),
+                    too_few_samples=too_few_samples,
+                    tied_for_best=_find_tied_for_best(observations, arms) if kind != "error" and not too_few_samples else frozenset(),
                 )
 
 
 def _restrict_to_arms(observations: Observations, arms: Sequence[str]) -> Observations:
     values = {a: v for a, v in observations.values.items() if a in arms}
-    diverged_cells = frozenset((a, s) for a, s in observations.diverged if a in arms)
+    diverged_cells = frozenset((a, s) for a, s in observations.diverged_cells if a in arms)
     return replace(observations, values=values, diverged=diverged_cells)
 
 
@@ -204,19 +204,19 @@ def _explain_exclusions(
     reasons = {}
     for dataset in dataset_names:
         dataset_columns = [c for c in columns if c.datasets[0] == dataset]
-        incomplete_cells = [cell for cell in counted_cells if not all(c.has(*cell) for c in dataset_columns)]
+        incomplete_cells = [cell for cell in counted_cells if not all(c.has_value(*cell) for c in dataset_columns)]
         if len({c.evaluation for c in dataset_columns}) > 1:
             reasons[dataset] = "arms were judged on different data"
         elif incomplete_cells or not counted_cells:
             reasons[dataset] = f"{len(incomplete_cells)} of {len(counted_cells)} counted runs lack it"
-        elif any(c.few for c in dataset_columns):
+        elif any(c.too_few_samples for c in dataset_columns):
             reasons[dataset] = "fewer than 50 test samples"
     return reasons
 
 
 def _list_counted_cells(columns: Sequence[Column], arms: Sequence[Arm]) -> list[tuple[str, int]]:
     """The (arm, seed) that have any score of the panel."""
-    cells = {(a, s) for c in columns for a, v in c.observed.values.items() for s in v}
+    cells = {(a, s) for c in columns for a, v in c.observations.values.items() for s in v}
     return sorted(cells, key=lambda cell: ([a.name for a in arms].index(cell[0]), cell[1]))
 
 
@@ -233,26 +233,26 @@ def _build_mean_columns(arms: Sequence[Arm], columns: Sequence[Column]) -> Itera
                 score=score,
                 kind=kind,
                 evaluation="",
-                observed=observations,
+                observations=observations,
                 samples=None,
-                few=False,
-                best=_find_tied_for_best(observations, arms) if kind != "error" else frozenset(),
+                too_few_samples=False,
+                tied_for_best=_find_tied_for_best(observations, arms) if kind != "error" else frozenset(),
             )
 
 
 def _average_columns(columns: Sequence[Column], arms: Sequence[Arm]) -> Observations:
-    num_columns, first_observations = len(columns), columns[0].observed
+    num_columns, first_observations = len(columns), columns[0].observations
     values: dict[str, dict[int, float]] = {}
     for arm, seed in _list_counted_cells(columns, arms):
-        seed_values = [c.observed.values[arm][seed] for c in columns]
+        seed_values = [c.observations.values[arm][seed] for c in columns]
         values.setdefault(arm, {})[seed] = math.fsum(seed_values) / num_columns
-    chances: list[Any] = [c.observed.chance for c in columns]
+    chances: list[Any] = [c.observations.chance for c in columns]
     return Observations(
         seeds=first_observations.seeds,
         values=values,
-        diverged=first_observations.diverged,
+        diverged_cells=first_observations.diverged_cells,
         chance=None if None in chances else math.fsum(chances) / num_columns,
-        grain=min(c.observed.grain for c in columns) / num_columns,
+        resolution=min(c.observations.resolution for c in columns) / num_columns,
     )
 
 
@@ -261,26 +261,26 @@ def _collect_metric_labels(
 ) -> dict[str, str]:
     """As the scores state them; of sets that are missing, as a published protocol would."""
     protocol_rules = protocols.PROTOCOLS.get(protocol)
-    default_metrics = {d: protocol_rules.metric(d) for d in dataset_names} if protocol_rules is not None else {}
-    stated_protocols = {c.dataset: results.gathered.protocols.get(c.evaluation, {}) for c in columns}
+    default_metrics = {d: protocol_rules.get_metric(d) for d in dataset_names} if protocol_rules is not None else {}
+    stated_protocols = {c.dataset: results.sweep_data.protocols.get(c.evaluation, {}) for c in columns}
     metric_by_dataset = {**default_metrics, **{d: s["metric"] for d, s in stated_protocols.items() if "metric" in s}}
     return {d: METRIC_LABELS[m] for d, m in metric_by_dataset.items() if m in METRIC_LABELS}
 
 
 def _collect_deviations(results: Results, protocol: str, columns: Sequence[Column]) -> tuple[str, ...]:
     protocol_rules = protocols.PROTOCOLS.get(protocol)
-    stated_deviations = [results.gathered.protocols.get(c.evaluation, {}).get("departs") for c in columns]
-    deviations = next(filter(None, stated_deviations), protocol_rules.departs if protocol_rules is not None else ())
+    stated_deviations = [results.sweep_data.protocols.get(c.evaluation, {}).get("departs") for c in columns]
+    deviations = next(filter(None, stated_deviations), protocol_rules.deviations if protocol_rules is not None else ())
     return tuple(deviations)
 
 
 def _is_evaluated(plan: Plan, dataset: str, arms: Sequence[Arm]) -> bool:
-    return any(dataset in plan.evaluations[a.name] for a in arms)
+    return any(dataset in plan.evaluation_hashes[a.name] for a in arms)
 
 
 def _format_missing_reason(plan: Plan, reason: str | None) -> str:
     """What is missing and how to get it, without the place where the sets lie on one machine."""
-    root = Path(plan.base.get("runtime", {}).get("data_root", "data"))
+    root = Path(plan.base_config.get("runtime", {}).get("data_root", "data"))
     prefix = "there is no "
     reason_text = "another arm's" if reason is None else reason
     return reason_text.replace(f"{prefix}{root}/", f"{prefix}<data_root>/", 1)

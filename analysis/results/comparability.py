@@ -33,7 +33,7 @@ def collect_comparison_facts(plan: Plan, probes: Iterable[Mapping[str, Any]]) ->
         if {"flops_per_step", "parameters"} <= probe.keys():
             training_flops = probe["flops_per_step"] * _get_training_steps(plan, probe["arm"])
             size_facts[probe["arm"]] = {FLOPS: training_flops, PARAMETERS: probe["parameters"]}
-    return {a: {**size_facts.get(a, {}), **plan_facts} for a, plan_facts in plan.facts.items()}
+    return {a: {**size_facts.get(a, {}), **plan_facts} for a, plan_facts in plan.comparison_facts.items()}
 
 
 def collect_measured_facts(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> ComparisonFacts:
@@ -51,7 +51,7 @@ def collect_measured_facts(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> C
 
 def _get_training_steps(plan: Plan, arm: str) -> int:
     delta = next((a.delta for a in plan.arms if a.name == arm), {})
-    return int((flatten(plan.base) | delta).get("train.steps", 0))
+    return int((flatten(plan.base_config) | delta).get("train.steps", 0))
 
 
 def compare_conditions(facts: ComparisonFacts, contrast: Contrast, tolerances: Mapping[str, float] = SIZE_TOLERANCES) -> str:
@@ -60,7 +60,7 @@ def compare_conditions(facts: ComparisonFacts, contrast: Contrast, tolerances: M
     Only what is known of every arm on both is spoken of. within: quantity -> the share of itself up
     to which it counts as equal; else 0.
     """
-    sides = [[facts.get(arm, {}) for arm in arms] for arms in contrast.sides]
+    sides = [[facts.get(arm, {}) for arm in arms] for arms in contrast.arms_by_sign]
     shared_quantities = [quantity for quantity in sides[0][0] if all(quantity in arm for side in sides for arm in side)]
     if not shared_quantities:
         return NOT_STATED
@@ -92,10 +92,10 @@ def _format_comparison(equal_quantities: list[str], unequal_texts: list[str], la
 def _within_tolerance(left: list[float], right: list[float], tolerance: float) -> bool:
     """Whether each number on either side has one on the other that is as large, within a share."""
 
-    def met(values: list[float], candidates: list[float]) -> bool:
+    def all_matched(values: list[float], candidates: list[float]) -> bool:
         return all(any(abs(a - b) <= tolerance * max(abs(a), abs(b)) for b in candidates) for a in values)
 
-    return met(left, right) and met(right, left)
+    return all_matched(left, right) and all_matched(right, left)
 
 
 def _format_values(values: list[float]) -> str:

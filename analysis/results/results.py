@@ -46,56 +46,56 @@ class Baseline:
 class Results:
     """What the cells showed."""
 
-    gathered: SweepData
-    observed: dict[ScoreKey, Observations]
+    sweep_data: SweepData
+    observations: dict[ScoreKey, Observations]
     effects: dict[str, Effect]
     """By contrast, on the primary score; Holm over the primary contrasts."""
-    others: dict[ScoreKey, dict[str, Effect]]
+    other_effects: dict[ScoreKey, dict[str, Effect]]
     """By score and contrast, without correction: exploratory."""
-    items: dict[str, float | None]
+    test_set_se: dict[str, float | None]
     """By contrast: standard error from the test items alone, on the primary score."""
-    best: dict[ScoreKey, set[str]]
+    tied_for_best: dict[ScoreKey, set[str]]
     """By score: the arms that cannot be told from the best, if that says anything."""
-    rivals: list[Baseline]
+    baselines: list[Baseline]
     """What the reference is held against, the best first; differences Holm-corrected over them."""
-    audit: tuple[AuditCheck, ...]
+    audit_checks: tuple[AuditCheck, ...]
     """What the audit found."""
-    checks: list[DataCheck]
+    data_checks: list[DataCheck]
     """What the scores on published data sets were checked for."""
-    default: tuning.TuningComparison | None
+    tuning_comparison: tuning.TuningComparison | None
     """The same arms with default hyper-parameters, where these are tuned."""
 
     @property
     def plan(self) -> Plan:
         """The sweep's plan."""
-        return self.gathered.plan
+        return self.sweep_data.plan
 
     @property
-    def primary(self) -> ScoreKey:
+    def primary_score(self) -> ScoreKey:
         """The score that contrasts are judged on."""
-        return self.plan.primary.dataset, self.plan.primary.score
+        return self.plan.primary_metric.dataset, self.plan.primary_metric.metric
 
-    def contrasts(self, *kinds: str) -> list[Contrast]:
+    def select_contrasts(self, *kinds: str) -> list[Contrast]:
         """The plan's contrasts of these kinds, in order."""
         return [c for c in self.plan.contrasts if c.kind in kinds]
 
-    def mean(self, arm: str, key: ScoreKey | None = None) -> float | None:
+    def compute_mean(self, arm: str, key: ScoreKey | None = None) -> float | None:
         """Mean over the seeds that completed; None without any."""
-        values = self.observed[key or self.primary].values.get(arm, {})
+        values = self.observations[key or self.primary_score].values.get(arm, {})
         return math.fsum(values.values()) / len(values) if values else None
 
     @property
-    def run_of(self) -> dict[tuple[str, int], str]:
+    def run_by_cell(self) -> dict[tuple[str, int], str]:
         """(arm, seed) -> run id."""
-        return {(c.arm, c.seed): c.run for c in self.plan.cells}
+        return {(c.arm, c.seed): c.run_id for c in self.plan.cells}
 
-    def heading(self, key: ScoreKey) -> str:
+    def format_heading(self, key: ScoreKey) -> str:
         """The score's name for readers; *: too few samples; its data set if there are several."""
-        has_several_datasets = len({dataset for dataset, _ in self.observed}) > 1
-        report_only_mark = "*" if self.gathered.shown_only(*key) else ""
+        has_several_datasets = len({dataset for dataset, _ in self.observations}) > 1
+        report_only_mark = "*" if self.sweep_data.is_report_only(*key) else ""
         return f"{key[0]}: " * has_several_datasets + formatting.format_score_label(key[1]) + report_only_mark
 
-    def label(self, arm: str) -> str:
+    def get_arm_label(self, arm: str) -> str:
         """The arm's name for readers."""
         return self.plan.arm(arm).label
 
@@ -103,30 +103,30 @@ class Results:
 def analyze(store: Store, sweep_data: SweepData) -> Results:
     """Judge what was gathered."""
     plan = sweep_data.plan
-    observations = {key: sweep_data.observed(*key) for key in sweep_data.scores()}
-    primary_observations = observations[plan.primary.dataset, plan.primary.score]
+    observations = {key: sweep_data.get_observations(*key) for key in sweep_data.list_score_keys()}
+    primary_observations = observations[plan.primary_metric.dataset, plan.primary_metric.metric]
     candidate_arms = [a.name for a in plan.arms if a.role != "noise"]
     maximized_scores = [
         k
         for k in observations
-        if sweep_data.kind(*k) in ("accuracy", "recall", "map") and not sweep_data.shown_only(*k)
+        if sweep_data.get_score_kind(*k) in ("accuracy", "recall", "map") and not sweep_data.is_report_only(*k)
     ]
-    outcomes = predictions.load_outcomes(store, plan, plan.primary.dataset, plan.primary.score)
+    outcomes = predictions.load_outcomes(store, plan, plan.primary_metric.dataset, plan.primary_metric.metric)
     return Results(
-        gathered=sweep_data,
-        observed=observations,
+        sweep_data=sweep_data,
+        observations=observations,
         effects=estimate_effects(plan, primary_observations),
-        others={
+        other_effects={
             key: {c.name: estimate_effect(c.weights, o) for c in plan.contrasts}
             for key, o in observations.items()
             if o is not primary_observations
         },
-        items={c.name: compute_test_set_se(c.weights, outcomes) for c in plan.contrasts},
-        best={key: find_tied_for_best(observations[key], candidate_arms) for key in maximized_scores},
-        rivals=_compare_with_baselines(plan, primary_observations),
-        audit=store.sweep(plan.sweep).findings(),
-        checks=alarms.check_published_scores(store, sweep_data),
-        default=tuning.compare_with_default(store, plan, primary_observations),
+        test_set_se={c.name: compute_test_set_se(c.weights, outcomes) for c in plan.contrasts},
+        tied_for_best={key: find_tied_for_best(observations[key], candidate_arms) for key in maximized_scores},
+        baselines=_compare_with_baselines(plan, primary_observations),
+        audit_checks=store.sweep(plan.sweep).read_audit_checks(),
+        data_checks=alarms.check_published_scores(store, sweep_data),
+        tuning_comparison=tuning.compare_with_default(store, plan, primary_observations),
     )
 
 
@@ -145,12 +145,12 @@ def compute_knockout_effect(sweep_data: SweepData, component: str) -> tuple[floa
     history = sweep_data.history
     rows = history[(history["phase"] == "engagement") & (history["arm"] == sweep_data.plan.reference)]
 
-    def mean(column: str) -> float | None:
+    def compute_column_mean(column: str) -> float | None:
         values = rows[column].dropna() if column in rows else []
         return math.fsum(values) / len(values) if len(values) else None
 
-    relative_changes = {part: mean(f"moved.{part}") for part in COMPONENT_PARTS.get(component, ())}
-    return mean(f"engagement.{component}"), {k: v for k, v in relative_changes.items() if v is not None}
+    relative_changes = {part: compute_column_mean(f"moved.{part}") for part in COMPONENT_PARTS.get(component, ())}
+    return compute_column_mean(f"engagement.{component}"), {k: v for k, v in relative_changes.items() if v is not None}
 
 
 def find_comparability_warnings(results: Results) -> list[str]:
@@ -166,11 +166,11 @@ def find_comparability_warnings(results: Results) -> list[str]:
 
 def find_mixed_numerics(results: Results) -> list[str]:
     """Contrasts whose arms ran in different numerics classes, at some seed that they share."""
-    run_by_cell = results.run_of
+    run_by_cell = results.run_by_cell
     mixed_contrasts = []
     for contrast in results.plan.contrasts:
         for seed in results.effects[contrast.name].seeds:
-            numerics_classes = [results.gathered.numerics[run_by_cell[arm, seed]] for arm in contrast.weights]
+            numerics_classes = [results.sweep_data.numerics_classes[run_by_cell[arm, seed]] for arm in contrast.weights]
             if any(c != numerics_classes[0] for c in numerics_classes):
                 mixed_contrasts.append(contrast.label)
                 break
@@ -179,12 +179,12 @@ def find_mixed_numerics(results: Results) -> list[str]:
 
 def find_mixed_training(results: Results) -> list[str]:
     """Cells, the default ones beside tuned ones included, that other code trained than the most."""
-    run_by_label = {f"{arm}/{seed}": run for (arm, seed), run in results.run_of.items()}
-    hash_by_run = dict(results.gathered.training)
-    if results.default is not None:
-        default_runs = results.default.runs.items()
+    run_by_label = {f"{arm}/{seed}": run for (arm, seed), run in results.run_by_cell.items()}
+    hash_by_run = dict(results.sweep_data.training_hashes)
+    if results.tuning_comparison is not None:
+        default_runs = results.tuning_comparison.runs.items()
         run_by_label |= {f"{arm}/{seed} by default": run for (arm, seed), run in default_runs}
-        hash_by_run |= results.default.training
+        hash_by_run |= results.tuning_comparison.training_hashes
     hash_by_label = {cell: hash_by_run[run] for cell, run in run_by_label.items() if run in hash_by_run}
     common_hashes = [training_hash for training_hash, _ in Counter(hash_by_label.values()).most_common(1)]
     return [cell for cell, label_hash in hash_by_label.items() if label_hash not in common_hashes]
@@ -199,7 +199,7 @@ def _compare_with_baselines(plan: Plan, observations: Observations) -> list[Base
     """The reference of a crossed design against each arm that has less than it (outside baselines,
     components off); a listed one against the arms that contrasts take off."""
     reference = plan.arm(plan.reference)
-    negative_arms = {a for c in plan.contrasts for a in c.sides[1]}
+    negative_arms = {a for c in plan.contrasts for a in c.arms_by_sign[1]}
     baselines = []
     for arm in plan.arms:
         values = observations.values.get(arm.name, {})

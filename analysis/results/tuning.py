@@ -22,9 +22,9 @@ class TuningComparison:
 
     runs: dict[tuple[str, int], str]
     """(arm, seed) -> run with default values."""
-    training: dict[str, str]
+    training_hashes: dict[str, str]
     """Run id -> hash of the code that trained it."""
-    observed: Observations
+    observations: Observations
     gains: dict[str, Effect]
     """Tuned minus default, by arm, paired by seed; uncorrected."""
     effects: dict[str, Effect]
@@ -38,12 +38,12 @@ def compare_with_default(store: Store, plan: Plan, tuned_observations: Observati
     """
     if plan.tuning is None:
         return None
-    sweep_data = collect_sweep_data(store, plan.tuning.default)
-    default_observations = sweep_data.observed(plan.primary.dataset, plan.primary.score)
+    sweep_data = collect_sweep_data(store, plan.tuning.default_sweep)
+    default_observations = sweep_data.get_observations(plan.primary_metric.dataset, plan.primary_metric.metric)
     return TuningComparison(
-        runs={(c.arm, c.seed): c.run for c in sweep_data.plan.cells},
-        training=sweep_data.training,
-        observed=default_observations,
+        runs={(c.arm, c.seed): c.run_id for c in sweep_data.plan.cells},
+        training_hashes=sweep_data.training_hashes,
+        observations=default_observations,
         gains={arm.name: _estimate_gain(arm.name, tuned_observations, default_observations) for arm in plan.arms},
         effects={c.name: estimate_effect(c.weights, default_observations) for c in plan.contrasts},
     )
@@ -54,11 +54,11 @@ def _estimate_gain(arm: str, tuned_observations: Observations, default_observati
     paired_observations = Observations(
         seeds=tuned_observations.seeds,
         values={name: observations.values.get(arm, {}) for name, observations in observations_by_side.items()},
-        diverged=frozenset(
-            (name, seed) for name, observations in observations_by_side.items() for a, seed in observations.diverged if a == arm
+        diverged_cells=frozenset(
+            (name, seed) for name, observations in observations_by_side.items() for a, seed in observations.diverged_cells if a == arm
         ),
         chance=tuned_observations.chance,
-        grain=max(tuned_observations.grain, default_observations.grain),
+        resolution=max(tuned_observations.resolution, default_observations.resolution),
     )
     return estimate_effect({TUNED: 1.0, DEFAULT: -1.0}, paired_observations)
 
@@ -66,7 +66,7 @@ def _estimate_gain(arm: str, tuned_observations: Observations, default_observati
 def build_tuning_table(plan: Plan, tuned_observations: Observations, comparison: TuningComparison, heading: str) -> Table:
     """Arms by what was chosen, and their scores with default and with tuned values."""
     assert plan.tuning is not None
-    keys = list(plan.tuning.arms[0].best.values)
+    keys = list(plan.tuning.arms[0].best_trial.params)
     rows, records = [], []
     for tuned_arm in plan.tuning.arms:
         gain = comparison.gains[tuned_arm.arm]
@@ -74,10 +74,10 @@ def build_tuning_table(plan: Plan, tuned_observations: Observations, comparison:
             make_row(
                 plan.arm(tuned_arm.arm).label,
                 *(_build_value_cell(tuned_arm, key) for key in keys),
-                *(formatting.format_number(v) for v in (tuned_arm.default, tuned_arm.best.score)),
-                *(formatting.format_number(_compute_mean(o, tuned_arm.arm)) for o in (comparison.observed, tuned_observations)),
+                *(formatting.format_number(v) for v in (tuned_arm.default_score, tuned_arm.best_trial.score)),
+                *(formatting.format_number(_compute_mean(o, tuned_arm.arm)) for o in (comparison.observations, tuned_observations)),
                 f"{formatting.format_signed(gain.mean)} {formatting.format_interval(gain)}".strip(),
-                f"{tuned_arm.trials}{f' ({tuned_arm.stopped} stopped)' if tuned_arm.stopped else ''}",
+                f"{tuned_arm.n_trials}{f' ({tuned_arm.n_pruned} stopped)' if tuned_arm.n_pruned else ''}",
                 f"{tuned_arm.steps:,}",
             )
         )
@@ -136,31 +136,31 @@ def build_tuned_effects_table(plan: Plan, tuned_effects: Mapping[str, Effect], c
 
 
 def _build_value_cell(tuned_arm: TunedArm, key: str) -> TableCell:
-    text = str(tuned_arm.best.values[key])
-    boundary_side = tuned_arm.edges.get(key)
+    text = str(tuned_arm.best_trial.params[key])
+    boundary_side = tuned_arm.at_boundary.get(key)
     return TableCell(text=f"{text} ({boundary_side} edge)", tone="bad") if boundary_side else TableCell(text=text)
 
 
 def _build_arm_record(plan: Plan, tuned_arm: TunedArm, tuned_observations: Observations, comparison: TuningComparison) -> dict[str, Any]:
     arm_name, gain = tuned_arm.arm, comparison.gains[tuned_arm.arm]
-    runs = {(c.arm, c.seed): c.run for c in plan.cells}
+    runs = {(c.arm, c.seed): c.run_id for c in plan.cells}
     return {
         "arm": arm_name,
-        **tuned_arm.best.values,
-        "edges": " ".join(f"{key}:{boundary_side}" for key, boundary_side in tuned_arm.edges.items()),
-        "validation_default": tuned_arm.default,
-        "validation_tuned": tuned_arm.best.score,
-        "default": _compute_mean(comparison.observed, arm_name),
+        **tuned_arm.best_trial.params,
+        "edges": " ".join(f"{key}:{boundary_side}" for key, boundary_side in tuned_arm.at_boundary.items()),
+        "validation_default": tuned_arm.default_score,
+        "validation_tuned": tuned_arm.best_trial.score,
+        "default": _compute_mean(comparison.observations, arm_name),
         "tuned": _compute_mean(tuned_observations, arm_name),
         "difference": gain.mean,
         "low": gain.low,
         "high": gain.high,
         "p": gain.p,
         "seeds": len(gain.seeds),
-        "best_trial": tuned_arm.best.number + 1,
-        "trials": tuned_arm.trials,
-        "stopped": tuned_arm.stopped,
-        "diverged": tuned_arm.diverged,
+        "best_trial": tuned_arm.best_trial.number + 1,
+        "trials": tuned_arm.n_trials,
+        "stopped": tuned_arm.n_pruned,
+        "diverged": tuned_arm.n_diverged,
         "steps": tuned_arm.steps,
         "runs_default": " ".join(r for (a, _), r in comparison.runs.items() if a == arm_name),
         "runs_tuned": " ".join(r for (a, _), r in runs.items() if a == arm_name),
@@ -188,7 +188,7 @@ def _build_notes(plan: Plan) -> list[str]:
     shared_seeds = sorted(set(tuning.seeds) & set(plan.seeds))
     step_counts = {t.steps for t in tuning.arms}
     notes = [
-        f"Every arm had {tuning.trials} trials in the space {tuning.space} "
+        f"Every arm had {tuning.n_trials} trials in the space {tuning.space} "
         f"(pruner: {tuning.pruner}), chosen by the validation score after the last step (mean over "
         f"seeds {seeds}; a diverged run counts as 0); no test score had a say.",
         f"Seeds {', '.join(map(str, shared_seeds))} served the choice too: their tuned scores flatter."
@@ -201,7 +201,7 @@ def _build_notes(plan: Plan) -> list[str]:
         "the arm's declaration.",
     ]
     for t in tuning.arms:
-        for key, boundary_side in t.edges.items():
+        for key, boundary_side in t.at_boundary.items():
             notes.append(
                 f"{plan.arm(t.arm).label}: {key} is {BOUNDARY_TEXT.format(boundary_side)}; its optimum may lie beyond."
             )

@@ -34,11 +34,11 @@ class Observations:
     seeds: tuple[int, ...]
     values: Mapping[str, Mapping[int, float]]
     """Arm -> seed -> value, for the runs that have one."""
-    diverged: frozenset[tuple[str, int]] = frozenset()
+    diverged_cells: frozenset[tuple[str, int]] = frozenset()
     """(arm, seed) of runs that diverged."""
     chance: float | None = None
     """What guessing scores; a diverged run takes it in the worst case."""
-    grain: float = 0.0
+    resolution: float = 0.0
     """The smallest step of the score: 1 / test samples; 0 = continuous."""
 
 
@@ -56,37 +56,37 @@ class Effect:
     """95 % interval of this contrast alone; None below three seeds."""
     p: float | None = None
     """Two-sided p value of "no effect", for this contrast alone."""
-    holm: float | None = None
+    p_adjusted: float | None = None
     """The same after Holm's correction over the primary contrasts; None outside of them."""
-    detectable: float | None = None
+    mde: float | None = None
     """The smallest effect found with a power of 80 % by these seeds."""
-    ratio: float | None = None
+    variance_ratio: float | None = None
     """Variance of the paired contrast / of the same contrast unpaired: below 1, pairing helps."""
-    diverged: int = 0
+    num_diverged: int = 0
     """Seeds lost because an arm diverged."""
-    missing: int = 0
+    num_missing: int = 0
     """Seeds lost because an arm is not there (yet)."""
-    worst: float | None = None
+    worst_case_mean: float | None = None
     """Mean when diverged runs take the chance value; None if none diverged or chance is unknown."""
 
     @property
-    def exact(self) -> bool:
+    def is_exactly_zero(self) -> bool:
         """Whether the contrast is 0 to the last bit in every seed: nothing to test."""
         return bool(self.values) and not any(self.values)
 
     @property
-    def significance(self) -> float | None:
+    def verdict_p(self) -> float | None:
         """The p value on which the verdict rests."""
-        return self.p if self.holm is None else self.holm
+        return self.p if self.p_adjusted is None else self.p_adjusted
 
     @property
     def sign(self) -> int | None:
         """+1 or -1 if an effect may be claimed, 0 if not, None if it cannot be judged."""
-        if self.exact:
+        if self.is_exactly_zero:
             return 0
-        if self.significance is None or self.mean is None:
+        if self.verdict_p is None or self.mean is None:
             return None
-        return int(math.copysign(1, self.mean)) if self.significance < ALPHA else 0
+        return int(math.copysign(1, self.mean)) if self.verdict_p < ALPHA else 0
 
 
 def paired_t(values: Floats, *, min_spread: float = 0.0) -> tuple[Floats, Floats, Floats, Floats]:
@@ -161,14 +161,14 @@ def estimate_effect(weights: Mapping[str, float], observations: Observations, *,
         seeds=tuple(complete_seeds),
         values=tuple(values),
         mean=math.fsum(values) / len(values) if values else None,
-        ratio=compute_variance_ratio(weights, observations, complete_seeds),
-        diverged=len(diverged_seeds),
-        missing=len(missing_seeds),
-        worst=_compute_worst_case_mean(weights, observations, [*complete_seeds, *diverged_seeds]) if diverged_seeds else None,
+        variance_ratio=compute_variance_ratio(weights, observations, complete_seeds),
+        num_diverged=len(diverged_seeds),
+        num_missing=len(missing_seeds),
+        worst_case_mean=_compute_worst_case_mean(weights, observations, [*complete_seeds, *diverged_seeds]) if diverged_seeds else None,
     )
-    if len(values) < MIN_SEEDS_FOR_INTERVAL or estimate.exact:
+    if len(values) < MIN_SEEDS_FOR_INTERVAL or estimate.is_exactly_zero:
         return estimate
-    min_spread = observations.grain * math.sqrt(sum(w * w for w in weights.values()) / 12)
+    min_spread = observations.resolution * math.sqrt(sum(w * w for w in weights.values()) / 12)
     mean, half_width, p, spread = (float(x) for x in paired_t(np.array(values), min_spread=min_spread))
     mde = standardized_mde(len(values), alpha) * spread
     return replace(estimate, low=mean - half_width, high=mean + half_width, p=p, detectable=mde)
@@ -199,7 +199,7 @@ def find_tied_for_best(observations: Observations, arms: Sequence[str]) -> set[s
         eligible_arms, key=lambda a: math.fsum(observations.values[a].values()) / len(observations.values[a])
     )
     differences = [(a, estimate_effect({best_arm: 1.0, a: -1.0}, observations)) for a in eligible_arms if a != best_arm]
-    tested_p_values = [(a, 1.0 if e.exact else e.p) for a, e in differences if e.exact or e.p is not None]
+    tested_p_values = [(a, 1.0 if e.is_exactly_zero else e.p) for a, e in differences if e.is_exactly_zero or e.p is not None]
     adjusted_p_values = holm_adjust([p for _, p in tested_p_values if p is not None])
     tied_arms = {best_arm} | {a for (a, _), p in zip(tested_p_values, adjusted_p_values) if p >= ALPHA}
     return set() if len(tied_arms) == len(eligible_arms) else tied_arms
@@ -233,7 +233,7 @@ def _split_seeds(
         arms_without_value = [a for a in weights if seed not in observations.values.get(a, {})]
         if not arms_without_value:
             complete_seeds.append(seed)
-        elif all((a, seed) in observations.diverged for a in arms_without_value):
+        elif all((a, seed) in observations.diverged_cells for a in arms_without_value):
             diverged_seeds.append(seed)
         else:
             missing_seeds.append(seed)

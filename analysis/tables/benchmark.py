@@ -46,9 +46,9 @@ def build_benchmark_tables(results: Results) -> list[Table]:
 
 def _build_score_table(results: Results, panel: Panel, calibration_panel: Panel | None) -> Table:
     """Arms by data sets; the mean calibration error beside zero-shot accuracy."""
-    columns = [*panel.columns, *panel.means, *(calibration_panel.means if calibration_panel else ())]
-    missing_headings = [_format_heading(d, s) for d in panel.missing for s in panel.scores]
-    chances = [formatting.format_number(c.observed.chance) if _is_maximized(c) else "" for c in columns]
+    columns = [*panel.columns, *panel.mean_columns, *(calibration_panel.mean_columns if calibration_panel else ())]
+    missing_headings = [_format_heading(d, s) for d in panel.missing_datasets for s in panel.scores]
+    chances = [formatting.format_number(c.observations.chance) if _is_maximized(c) else "" for c in columns]
     samples = ["" if c.samples is None else f"{c.samples:,}" for c in columns]
     missing_cells = [TableCell(text="n/a", tone="quiet")] * len(missing_headings)
     rows = [make_row("chance", *chances, *([""] * len(missing_headings)), "")]
@@ -68,7 +68,7 @@ def _build_score_table(results: Results, panel: Panel, calibration_panel: Panel 
 
 def _build_calibration_table(results: Results, panel: Panel, calibration_panel: Panel) -> Table:
     """Expected calibration errors beside the accuracies: 0 is best, and there is no chance."""
-    columns = [*calibration_panel.columns, *calibration_panel.means]
+    columns = [*calibration_panel.columns, *calibration_panel.mean_columns]
     return Table(
         name=panel.name.replace("zero_shot", "calibration"),
         title=f"Expected calibration error of zero-shot classification ({panel.protocol})",
@@ -80,14 +80,14 @@ def _build_calibration_table(results: Results, panel: Panel, calibration_panel: 
 
 
 def _build_mean_cell(arm: Arm, column: Column) -> TableCell:
-    values = list(column.observed.values.get(arm.name, {}).values())
+    values = list(column.observations.values.get(arm.name, {}).values())
     if not values:
         return TableCell(text="n/a", tone="quiet")
-    estimate = estimate_effect({arm.name: 1.0}, column.observed)
+    estimate = estimate_effect({arm.name: 1.0}, column.observations)
     text = " / ".join(formatting.format_number(v) for v in ([estimate.mean] if len(values) != 2 else values))
     if estimate.low is not None and estimate.high is not None:
         text += f" {formatting.PLUS_MINUS} {formatting.format_number((estimate.high - estimate.low) / 2)}"
-    return TableCell(text=text, bold=arm.name in column.best, link=f"#runs-{arm.name}")
+    return TableCell(text=text, bold=arm.name in column.tied_for_best, link=f"#runs-{arm.name}")
 
 
 def _is_maximized(column: Column) -> bool:
@@ -100,7 +100,7 @@ def _format_heading(dataset: str, score: str) -> str:
 
 
 def _format_column_heading(column: Column) -> str:
-    few_samples_mark = "*" if column.few else ""
+    few_samples_mark = "*" if column.too_few_samples else ""
     if column.evaluation:
         kind_label = " (mAP)" if column.kind == "map" else ""
         return f"{_format_heading(column.dataset, column.score)}{kind_label}{few_samples_mark}"
@@ -110,9 +110,9 @@ def _format_column_heading(column: Column) -> str:
 
 def _format_seed_count(results: Results, panel: Panel, arm: Arm) -> str:
     """How many seeds are counted, and why not all."""
-    cells = results.gathered.cells
+    cells = results.sweep_data.cells
     statuses = cells[cells["arm"] == arm.name]["state"]
-    finished_seeds = {s for c in panel.columns for s in c.observed.values.get(arm.name, {})}
+    finished_seeds = {s for c in panel.columns for s in c.observations.values.get(arm.name, {})}
     num_diverged = int((statuses == "diverged").sum())
     num_failed = int((statuses == "failed").sum())
     num_pending = len(statuses) - len(finished_seeds) - num_diverged - num_failed
@@ -127,22 +127,22 @@ def _build_notes(panel: Panel) -> Iterator[str]:
     yield from (INTERVAL_NOTE, _format_bold_note(panel))
     yield from _build_metric_notes(panel)
     yield from _build_mean_notes(panel)
-    if any(c.few for c in panel.columns):
+    if any(c.too_few_samples for c in panel.columns):
         yield "* fewer than 50 test samples: shown, never judged."
-    diverged_cells = {cell for c in panel.columns for cell in c.observed.diverged}
+    diverged_cells = {cell for c in panel.columns for cell in c.observations.diverged_cells}
     if diverged_cells:
         yield f"{len(diverged_cells)} runs diverged and are left out; at chance: worst_case in the CSV."
-    yield from (f"{d}: n/a: missing, {download_hint}" for d, download_hint in panel.missing.items())
+    yield from (f"{d}: n/a: missing, {download_hint}" for d, download_hint in panel.missing_datasets.items())
 
 
 def _build_mean_notes(panel: Panel) -> Iterator[str]:
     """Over which data sets the means are, and why not over the others."""
-    datasets_of_means = dict.fromkeys((m.dataset, m.datasets) for m in panel.means)
+    datasets_of_means = dict.fromkeys((m.dataset, m.datasets) for m in panel.mean_columns)
     yield from (f"The {mean_label}: {', '.join(dataset_names)}." for mean_label, dataset_names in datasets_of_means)
     if not datasets_of_means:
         yield "No mean: no two data sets have one kind of score from every counted run."
-    yield from (f"{d}: in no mean, {reason}." for d, reason in panel.left_out.items())
-    unaveraged_columns = [c for c in panel.columns if c.datasets[0] in panel.common and not panel.in_mean(c)]
+    yield from (f"{d}: in no mean, {reason}." for d, reason in panel.excluded_datasets.items())
+    unaveraged_columns = [c for c in panel.columns if c.datasets[0] in panel.common_datasets and not panel.in_mean(c)]
     for dataset in dict.fromkeys(c.dataset for c in unaveraged_columns) if datasets_of_means else ():
         yield f"{dataset}: in no mean, the only one with its kind of score."
 
@@ -155,11 +155,11 @@ def _build_metric_notes(panel: Panel) -> Iterator[str]:
     default_metric = "recall" if panel.scores[0].startswith("retrieval") else "accuracy"
     yield f"Protocol {panel.protocol}; {'; '.join([*metric_texts, f'else {default_metric}'] if metric_texts else [default_metric])}."
     if default_metric == "accuracy":
-        yield from (f"Ours departs from the source: {text}." for text in panel.departs)
+        yield from (f"Ours departs from the source: {text}." for text in panel.deviations)
 
 
 def _format_bold_note(panel: Panel) -> str:
-    if any(c.best for c in (*panel.columns, *panel.means)):
+    if any(c.tied_for_best for c in (*panel.columns, *panel.mean_columns)):
         return "Bold: cannot be told from the best arm (paired t over seeds, Holm over the arms)."
     return "Nothing is bold: too few seeds, or every arm could be the best."
 
@@ -170,7 +170,7 @@ def _build_records(
     """A row for each arm and column."""
     for column in columns:
         for arm in panel.arms:
-            estimate = estimate_effect({arm.name: 1.0}, column.observed)
+            estimate = estimate_effect({arm.name: 1.0}, column.observations)
             yield {
                 "protocol": panel.protocol,
                 "evaluation": column.evaluation,
@@ -182,21 +182,21 @@ def _build_records(
                 "low": estimate.low,
                 "high": estimate.high,
                 "seeds": len(estimate.seeds),
-                "diverged": estimate.diverged,
-                "worst_case": estimate.worst,
+                "diverged": estimate.num_diverged,
+                "worst_case": estimate.worst_case_mean,
                 "planned": len(results.plan.seeds),
-                "chance": column.observed.chance,
+                "chance": column.observations.chance,
                 "samples": column.samples,
-                "bold": arm.name in column.best,
+                "bold": arm.name in column.tied_for_best,
                 "in_mean": panel.in_mean(column),
                 "per_seed": " ".join(f"{s}:{v:.10g}" for s, v in zip(estimate.seeds, estimate.values)),
-                "runs": " ".join(results.run_of[arm.name, s] for s in estimate.seeds),
+                "runs": " ".join(results.run_by_cell[arm.name, s] for s in estimate.seeds),
                 "missing": "",
             }
 
 
 def _build_missing_records(panel: Panel) -> Iterator[dict[str, Any]]:
-    for dataset, download_hint in panel.missing.items():
+    for dataset, download_hint in panel.missing_datasets.items():
         yield {"protocol": panel.protocol, "dataset": dataset, "missing": download_hint}
 
 
@@ -206,7 +206,7 @@ def _build_missing_records(panel: Panel) -> Iterator[dict[str, Any]]:
 def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
     """Published values for the same data sets, each with its verdict; no table if none."""
     column_keys = [(c.dataset, c.score) for c in panel.columns]
-    column_keys += [(d, s) for d in panel.missing for s in panel.scores]
+    column_keys += [(d, s) for d in panel.missing_datasets for s in panel.scores]
     results_by_line = literature.select_published_results(column_keys)
     if not results_by_line:
         return []
@@ -238,7 +238,7 @@ def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
                 SETUP_NOTE,
                 *(f"[{i}] {source}." for source, i in source_numbers.items()),
             ),
-            texts=5,
+            num_text_columns=5,
         )
     ]
 
@@ -248,7 +248,7 @@ def _format_setup_verdict(results: Results, panel: Panel, published_result: lite
     if len(arms_by_verdict) == 1:
         return next(iter(arms_by_verdict))
     return "; ".join(
-        f"{verdict} ({', '.join(results.label(a) for a in arms)})"
+        f"{verdict} ({', '.join(results.get_arm_label(a) for a in arms)})"
         for verdict, arms in arms_by_verdict.items()
     )
 

@@ -57,7 +57,7 @@ class Table:
     records: tuple[Mapping[str, Any], ...]
     """Rows of the CSV: raw numbers, one name a column."""
     notes: tuple[str, ...] = ()
-    texts: int = 1
+    num_text_columns: int = 1
     """The first so many columns are text (aligned left)."""
 
 
@@ -87,7 +87,7 @@ def to_csv(table: Table) -> str:
 
 def to_markdown(table: Table) -> str:
     """A pipe table with its title and notes."""
-    alignments = [":--" if i < table.texts else "--:" for i in range(len(table.headings))]
+    alignments = [":--" if i < table.num_text_columns else "--:" for i in range(len(table.headings))]
     lines = [f"**{_escape(table.title, MARKDOWN_ESCAPES)}**", ""]
     lines += [_join_markdown_row([_escape(h, MARKDOWN_ESCAPES) for h in table.headings]), _join_markdown_row(alignments)]
     for row in table.rows:
@@ -99,7 +99,7 @@ def to_markdown(table: Table) -> str:
 
 def to_latex(table: Table) -> str:
     """A booktabs table; needs \\usepackage{booktabs} and nothing else."""
-    column_spec = "l" * table.texts + "r" * (len(table.headings) - table.texts)
+    column_spec = "l" * table.num_text_columns + "r" * (len(table.headings) - table.num_text_columns)
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(table.title, LATEX_ESCAPES)}}}"]
     lines += [rf"\label{{tab:{table.name}}}", rf"\begin{{tabular}}{{{column_spec}}}", r"\toprule"]
     lines += [_join_latex_row([_escape(h, LATEX_ESCAPES) for h in table.headings]), r"\midrule"]
@@ -139,7 +139,7 @@ TABLE_FORMATS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
 
 
 def _format_alignment_attribute(column: int, table: Table) -> str:
-    return "" if column < table.texts else ' class="num"'
+    return "" if column < table.num_text_columns else ' class="num"'
 
 
 def _format_html_cell(cell: TableCell, alignment_attribute: str) -> str:

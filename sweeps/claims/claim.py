@@ -63,22 +63,22 @@ TERMINAL_UNFINISHED = ("failed", "halted")
 class RunState:
     """What the store says of a run, now."""
 
-    kind: RunStatus
+    status: RunStatus
     attempt: int = 0
     """Number of the newest attempt; 0 = none."""
     reason: str = ""
-    after: str = ""
+    end_reason: str = ""
     """How the newest attempt ended, if it did."""
     heartbeat: Heartbeat | None = None
-    owner: ClaimRecord | None = None
+    claim_record: ClaimRecord | None = None
     outcome: Outcome | None = None
-    stale: bool = False
+    is_outdated: bool = False
     """Its outcome was made by other training code."""
 
     @property
-    def open(self) -> bool:
+    def is_runnable(self) -> bool:
         """Whether somebody may take it up without being asked to."""
-        return self.kind in ("planned", "interrupted", "due")
+        return self.status in ("planned", "interrupted", "due")
 
 
 def inspect_run(
@@ -86,7 +86,7 @@ def inspect_run(
     evaluations: Mapping[str, str],
     job_end_lookup: JobEndLookup | None = None,
     *,
-    lightly: bool = False,
+    trust_heartbeat: bool = False,
 ) -> RunState:
     """The state of a run whose benchmark has these evaluation hashes.
 
@@ -94,26 +94,26 @@ def inspect_run(
     shows it: three files of an unfinished run instead of five (see `_heard`).
     """
     outcome = run.outcome()
-    is_outdated = outcome is not None and outcome.training != compute_training_hash()
+    is_outdated = outcome is not None and outcome.training_hash != compute_training_hash()
     if outcome is not None and _is_evaluated(run, outcome, evaluations):
         status: RunStatus = "diverged" if outcome.kind == "diverged" else "stale" if is_outdated else "complete"
         reason = "made by other training code" if is_outdated else ""
-        return RunState(kind=status, outcome=outcome, stale=is_outdated, reason=reason)
+        return RunState(status=status, outcome=outcome, is_outdated=is_outdated, reason=reason)
     attempt_numbers = run.attempts()
     if not attempt_numbers:
-        return RunState(kind="planned", reason="never run")
+        return RunState(status="planned", reason="never run")
     attempt = run.attempt(attempt_numbers[-1])
-    claim_record, attempt_end, heartbeat, end_reason = _read_attempt(attempt, job_end_lookup, lightly)
+    claim_record, attempt_end, heartbeat, end_reason = _read_attempt(attempt, job_end_lookup, trust_heartbeat)
     status, reason = _classify_unfinished_run(run, attempt_numbers, end_reason, claim_record, attempt_end, heartbeat, outcome)
     return RunState(
-        kind=status,
+        status=status,
         attempt=attempt_numbers[-1],
         reason=reason,
-        after="" if end_reason in NOT_ENDED else end_reason,
+        end_reason="" if end_reason in NOT_ENDED else end_reason,
         heartbeat=heartbeat,
-        owner=claim_record,
+        claim_record=claim_record,
         outcome=outcome,
-        stale=is_outdated,
+        is_outdated=is_outdated,
     )
 
 
@@ -123,9 +123,9 @@ def claim_run(
     state: RunState,
     get_numerics: Callable[[], dict[str, Any]],
     *,
-    again: Collection[tuple[str, int]] = (),
-    forced: Collection[tuple[str, int]] = (),
-    prepare: Callable[[RunFolder], None],
+    retry_attempts: Collection[tuple[str, int]] = (),
+    force_attempts: Collection[tuple[str, int]] = (),
+    prepare_run: Callable[[RunFolder], None],
 ) -> AttemptFolder | None:
     """The next attempt at a run, if it may be had and nobody was faster.
 
@@ -134,19 +134,19 @@ def claim_run(
     `numerics` gives the numerics class of this process, asked only if there is a claim to make.
     """
     attempt_key = (run.id, state.attempt)
-    is_forced = attempt_key in forced and state.kind in ("lost", "running")
-    if not (state.open or is_forced or (attempt_key in again and state.kind in TERMINAL_UNFINISHED)):
+    is_forced = attempt_key in force_attempts and state.status in ("lost", "running")
+    if not (state.is_runnable or is_forced or (attempt_key in retry_attempts and state.status in TERMINAL_UNFINISHED)):
         return None
-    claim_record = process.make_claim_record(get_numerics(), after=state.after, forced=is_forced)
-    is_partly_trained = state.kind in ("interrupted", "halted")
-    if is_partly_trained and state.owner and state.owner.training != compute_training_hash():
+    claim_record = process.make_claim_record(get_numerics(), previous_end_reason=state.end_reason, forced=is_forced)
+    is_partly_trained = state.status in ("interrupted", "halted")
+    if is_partly_trained and state.claim_record and state.claim_record.training_hash != compute_training_hash():
         # Half a run by other code cannot be continued: who gets its next attempt moves it aside
         # (until then that claim speaks for the other code too), and the run starts afresh.
-        if _claim_next_attempt(run, state, replace(claim_record, training=state.owner.training)) is None:
+        if _claim_next_attempt(run, state, replace(claim_record, training=state.claim_record.training_hash)) is None:
             return None
         store.supersede(run)
-        state = RunState(kind="planned")
-    prepare(run)
+        state = RunState(status="planned")
+    prepare_run(run)
     return _claim_next_attempt(run, state, claim_record)
 
 
@@ -158,7 +158,7 @@ def restart_run(store: Store, run: RunFolder, state: RunState) -> bool:
     attempt_numbers = run.attempts()
     if not attempt_numbers or run.outcome() != state.outcome:
         return False
-    newest_state = RunState(kind="due", attempt=attempt_numbers[-1], owner=run.attempt(attempt_numbers[-1]).owner())
+    newest_state = RunState(status="due", attempt=attempt_numbers[-1], claim_record=run.attempt(attempt_numbers[-1]).owner())
     if _claim_next_attempt(run, newest_state, process.make_claim_record({})) is None:
         return False
     store.supersede(run)
@@ -172,7 +172,7 @@ def _claim_next_attempt(run: RunFolder, state: RunState, claim_record: ClaimReco
     except (FileNotFoundError, FileExistsError):
         return None  # the run was moved aside at this very moment, its folder gone or made anew
     if attempt is not None and state.attempt:
-        if run.attempt(state.attempt).owner() != state.owner:
+        if run.attempt(state.attempt).owner() != state.claim_record:
             attempt.claim.unlink()  # meanwhile it was moved aside and begun afresh
             return None
     return attempt
@@ -182,7 +182,7 @@ def _is_evaluated(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, st
     if outcome.kind == "diverged":
         return True
     required_scores = {run.scores_path(name, evaluation_hash) for name, evaluation_hash in evaluations.items()}
-    return not required_scores or required_scores <= run.scored()
+    return not required_scores or required_scores <= run.list_score_paths()
 
 
 def _read_attempt(
@@ -213,7 +213,7 @@ def _determine_end_reason(claim_record: ClaimRecord | None, attempt_end: Attempt
     has_exited = process.has_exited(claim_record)
     if has_exited is False:
         return "alive"
-    end_reason = job_end_lookup(claim_record) if job_end_lookup and claim_record.job else "unknown"
+    end_reason = job_end_lookup(claim_record) if job_end_lookup and claim_record.job_id else "unknown"
     return "died" if has_exited and end_reason in NOT_ENDED else end_reason
 
 
@@ -244,7 +244,7 @@ def _classify_unfinished_run(
     silent_seconds = time.time() - max(claim_record.time, heartbeat.time if heartbeat else 0)
     if end_reason == "unknown" and silent_seconds > HEARTBEAT_TIMEOUT_SECONDS:
         return "lost", f"no sign of life from {claim_record.host} for {silent_seconds:.0f} s, no proof of death"
-    process_label = f"job {claim_record.job}" if claim_record.job else f"pid {claim_record.pid}"
+    process_label = f"job {claim_record.job_id}" if claim_record.job_id else f"pid {claim_record.pid}"
     return "running", f"{process_label} on {claim_record.host}"
 
 
@@ -271,13 +271,13 @@ def _describe_exhausted_attempts(run: RunFolder, attempt_numbers: list[int], end
 def _count_attempts_without_progress(run: RunFolder, attempt_numbers: list[int]) -> tuple[int, int]:
     """How many attempts in a row ended against their will and left no checkpoint and no scores; and
     how many of these, from the newest on, left no word either."""
-    scored_at = max(map(_read_mtime, run.scored()), default=0.0)
+    scored_at = max(map(_read_mtime, run.list_score_paths()), default=0.0)
     count = without_end_record = 0
     for number in reversed(attempt_numbers):
         attempt = run.attempt(number)
         attempt_end = attempt.ended()
         ended_by_itself = attempt_end is not None and attempt_end.error not in EXTERNAL_INTERRUPTIONS
-        has_checkpoint = any(attempt.checkpoints.glob("*.safetensors"))
+        has_checkpoint = any(attempt.checkpoints_path.glob("*.safetensors"))
         if ended_by_itself or has_checkpoint or _read_mtime(attempt.claim) < scored_at:
             break
         without_end_record += attempt_end is None and without_end_record == count
@@ -295,4 +295,4 @@ def _read_mtime(path: Path) -> float:
 
 def _read_previous_end_reason(run: RunFolder, number: int) -> str:
     claim_record = run.attempt(number).owner()
-    return claim_record.after if claim_record else ""
+    return claim_record.previous_end_reason if claim_record else ""

@@ -18,22 +18,22 @@ from uniclip.identity import ROOT, compute_source_hash, compute_training_hash
 from uniclip.store import ClaimRecord
 
 
-def make_claim_record(numerics: dict[str, Any], *, after: str = "", forced: bool = False) -> ClaimRecord:
+def make_claim_record(numerics: dict[str, Any], *, previous_end_reason: str = "", forced: bool = False) -> ClaimRecord:
     """The owner record of this process; `after`: how the attempt before it ended."""
     return ClaimRecord(
         host=socket.gethostname(),
-        boot=read_boot_id(),
-        machine=read_machine_id(),
+        boot_id=read_boot_id(),
+        machine_id=read_machine_id(),
         pid=os.getpid(),
-        started=read_start_time(os.getpid()) or 0,
-        source=compute_source_hash(),
-        training=compute_training_hash(),
-        numerics=numerics,
+        start_ticks=read_start_time(os.getpid()) or 0,
+        source_hash=compute_source_hash(),
+        training_hash=compute_training_hash(),
+        numerics_class=numerics,
         time=time.time(),
-        job=slurm.get_job_id(),
-        restart=slurm.get_restart_count(),
+        job_id=slurm.get_job_id(),
+        restart_count=slurm.get_restart_count(),
         cluster=os.environ.get("SLURM_CLUSTER_NAME"),
-        after=after,
+        previous_end_reason=previous_end_reason,
         forced=forced,
         uid=os.getuid(),
     )
@@ -43,13 +43,13 @@ def has_exited(claim_record: ClaimRecord) -> bool | None:
     """True: proven gone. False: alive. None: nothing can be said from here."""
     if claim_record.host != socket.gethostname():
         return None
-    current_boot, recorded_boot = read_boot_id().split("/"), claim_record.boot.split("/")
+    current_boot, recorded_boot = read_boot_id().split("/"), claim_record.boot_id.split("/")
     if current_boot[0] != recorded_boot[0]:  # a later boot, or another machine of that name
-        return True if read_machine_id() == claim_record.machine != "" else None
+        return True if read_machine_id() == claim_record.machine_id != "" else None
     if current_boot != recorded_boot:
         return None
     try:
-        return read_start_time(claim_record.pid) != claim_record.started
+        return read_start_time(claim_record.pid) != claim_record.start_ticks
     except PermissionError:
         return None
 
@@ -113,7 +113,7 @@ def _raise_if_hidden(pid: int) -> None:
     raise PermissionError(f"process {pid} is hidden")
 
 
-def run_in_subprocess(module: str, *arguments: str, seconds: float | None = None) -> tuple[str, str | None]:
+def run_in_subprocess(module: str, *arguments: str, timeout_seconds: float | None = None) -> tuple[str, str | None]:
     """Run a module of ours in a process of its own: what it printed, and why it failed if it did.
 
     Raises:
@@ -124,7 +124,7 @@ def run_in_subprocess(module: str, *arguments: str, seconds: float | None = None
         env={**os.environ, "PYTHONPATH": plugins.build_python_path(ROOT)},
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=timeout_seconds,
     )
     last_line = (completed.stderr.strip().splitlines() or [f"exit status {completed.returncode}"])[-1]
     return completed.stdout, last_line if completed.returncode else None

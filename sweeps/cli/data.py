@@ -44,9 +44,9 @@ def check_datasets(root: Path, names: list[str], verify_checksums: bool) -> int:
     states = []
     for dataset in selected_datasets:
         dataset_status = verify.verify_dataset(dataset, root, verify_checksums)
-        states.append(dataset_status.state)
-        details = "; ".join(dataset_status.lines())
-        make_console().print(f"{dataset.name:<{width}}  {dataset_status.state:<7}  {details}", markup=False)
+        states.append(dataset_status.availability)
+        details = "; ".join(dataset_status.describe())
+        make_console().print(f"{dataset.name:<{width}}  {dataset_status.availability:<7}  {details}", markup=False)
     num_present = sum(state in ("here", "partly", "differs") for state in states)
     make_console().print(f"{num_present} of {len(selected_datasets)} sets under data_root={root}", markup=False)
     failing_states = {"differs", "damaged"} | ({"missing"} if names else set())
@@ -63,7 +63,7 @@ def download_datasets(root: Path, names: list[str], verify_checksums: bool) -> i
         )
     selected_datasets = _select_datasets(names)
     for dataset in selected_datasets:
-        if dataset.missing(root) is not None:
+        if dataset.describe_missing(root) is not None:
             download(dataset, root)
     return check_datasets(root, [d.name for d in selected_datasets], verify_checksums)
 
@@ -78,15 +78,15 @@ def export_dataset(root: Path, names: list[str], output_dir: object) -> int:
     if len(names) != 1 or output_dir is None:
         raise UserError("data export takes one data set, and to=<folder>")
     dataset, output_path = datasets.get(names[0]), Path(str(output_dir)).expanduser()
-    parts = [part for part in dataset.parts if dataset.missing(root, (part,)) is None]
+    parts = [part for part in dataset.splits if dataset.describe_missing(root, (part,)) is None]
     if not parts:
-        raise UserError(f"{dataset.name} is missing: {dataset.missing(root)}")
+        raise UserError(f"{dataset.name} is missing: {dataset.describe_missing(root)}")
     rules = protocol.get_published_protocol(protocol.DEFAULT_PROTOCOL)
     for part in parts:
         images = dataset.open(root, part)
-        dataset_protocol = rules.judgement(dataset.name, images.classes)
-        renamed_images = replace(images, classes=tuple(names[0] for _, names in dataset_protocol.names))
-        prompts = [t.replace("{}", "{c}") for t in dataset_protocol.templates] if dataset_protocol.names else []
+        dataset_protocol = rules.for_dataset(dataset.name, images.classes)
+        renamed_images = replace(images, classes=tuple(names[0] for _, names in dataset_protocol.class_names))
+        prompts = [t.replace("{}", "{c}") for t in dataset_protocol.templates] if dataset_protocol.class_names else []
         num_shards = webdataset.write_shards(renamed_images, output_path, templates=prompts)
         make_console().print(f"{output_path / part}: {len(images):,} samples in {num_shards} shards")
     make_console().print(f"evaluate it as wds:{output_path}", markup=False)

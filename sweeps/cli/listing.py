@@ -44,7 +44,7 @@ def print_choices(names: list[str], overrides: list[str]) -> int:
 
 
 def _build_listings(conf_dirs: list[Path]) -> dict[str, Callable[[], ListEntries]]:
-    def group(name: str) -> Callable[[], ListEntries]:
+    def list_group(name: str) -> Callable[[], ListEntries]:
         return lambda: [
             (option, _read_first_comment(name, option, conf_dirs)) for option in compose.list_choices(name, conf_dirs)
         ]
@@ -55,7 +55,7 @@ def _build_listings(conf_dirs: list[Path]) -> dict[str, Callable[[], ListEntries
         ],
         "arms": list,
         "benchmarks": _list_benchmarks,
-        "budgets": group("budget"),
+        "budgets": list_group("budget"),
         "components": lambda: [
             (n, f"{c.label}. Off: {c.off}. {c.reason}")
             for n, c in ablation_schema.load_components(conf_dirs).items()
@@ -64,10 +64,10 @@ def _build_listings(conf_dirs: list[Path]) -> dict[str, Callable[[], ListEntries
         "methods": lambda: [(n, _get_first_doc_line(c)) for n, c in methods.METHODS.items()],
         "models": lambda: [
             (name, "  ".join(filter(None, (profile.describe_preset(name), description))))
-            for name, description in group("model")()
+            for name, description in list_group("model")()
         ],
-        "recipes": lambda: [*group("recipe")(), *_list_method_recipes(conf_dirs)],
-        "spaces": group("space"),
+        "recipes": lambda: [*list_group("recipe")(), *_list_method_recipes(conf_dirs)],
+        "spaces": list_group("space"),
     }
 
 

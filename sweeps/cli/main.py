@@ -76,7 +76,7 @@ a round), study_seed=0.
 """
 
 
-def main(argv: Sequence[str], not_now: int = EXIT_USER_ERROR) -> int:
+def main(argv: Sequence[str], retry_later_status: int = EXIT_USER_ERROR) -> int:
     """What the command line asks for; the exit status (2 for the user's errors).
 
     not_now: the status where the same words may do later.
@@ -88,7 +88,7 @@ def main(argv: Sequence[str], not_now: int = EXIT_USER_ERROR) -> int:
             sys.stdout.flush()  # a closed pipe is noticed here, not at the interpreter's end
     except UserError as error:
         print(f"sweep.py: {error}", file=sys.stderr)
-        return not_now if isinstance(error, RetryLater) else EXIT_USER_ERROR
+        return retry_later_status if isinstance(error, RetryLater) else EXIT_USER_ERROR
     except Detached as detached:
         print(detached)
         return 0

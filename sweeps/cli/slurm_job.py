@@ -54,10 +54,10 @@ class SlurmJob:
 
     def __call__(self) -> None:
         stop = StopFlag()
-        stop.why = partial(find_stop_reason, self.intent.signal_seconds + TIME_LIMIT_TOLERANCE_SECONDS)
-        stop.listen()
+        stop.reason = partial(find_stop_reason, self.intent.signal_delay_s + TIME_LIMIT_TOLERANCE_SECONDS)
+        stop.install_signal_handlers()
         plugins.import_plugins(self.plan.plugins)
-        if self.store.code(ROOT.name) == ROOT:
+        if self.store.snapshot_path(ROOT.name) == ROOT:
             code_snapshot.verify_snapshot(ROOT)
         if self.intent.kind != "follow":
             self._execute(stop)
@@ -65,48 +65,48 @@ class SlurmJob:
             run_follow_up(self.store, self.intent)
 
     def _execute(self, stop: StopFlag) -> None:
-        retry_attempts, force_attempts = self.intent.again, self.intent.forced
-        worker = Worker(store=self.store, plan=self.plan, stop=stop, again=retry_attempts, forced=force_attempts)
+        retry_attempts, force_attempts = self.intent.retry_attempts, self.intent.force_attempts
+        worker = Worker(store=self.store, plan=self.plan, stop=stop, retry_attempts=retry_attempts, force_attempts=force_attempts)
         if count_tasks() == 1:
-            self._act(worker)
+            self._run_element(worker)
             return
         try:
-            self._share(worker, stop)
+            self._execute_distributed(worker, stop)
         except BaseException:
             traceback.print_exc()
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(1)  # an orderly end would wait for the others, who wait for this process
 
-    def _share(self, worker: Worker, stop: StopFlag) -> None:
+    def _execute_distributed(self, worker: Worker, stop: StopFlag) -> None:
         """Be one of the processes that do this element's work together."""
         from submitit.helpers import TorchDistributedEnvironment  # here: it is for several
 
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-        cell_module = worker.entry
-        rank = cell_module.join(self.plan.base)
+        cell_module = worker.cell_module
+        rank = cell_module.join(self.plan.base_config)
         if self.intent.kind == "prove":
-            self._act(worker)
+            self._run_element(worker)
         elif rank == 0:
-            worker.claimed = cell_module.share
-            self._act(worker)
+            worker.on_claim = cell_module.share
+            self._run_element(worker)
             cell_module.share(None)
         else:
             while (run_id := cell_module.share()) is not None:
-                cell_module.assist(self.store.run(run_id), worker.run_only(run_id), stop)
+                cell_module.assist(self.store.run(run_id), worker.select_run_only_values(run_id), stop)
         cell_module.leave()
 
-    def _act(self, worker: Worker) -> None:
+    def _run_element(self, worker: Worker) -> None:
         """Prove the arms; or take this element's runs, one after another, and then say how it went,
         as Slurm sees it."""
         if self.intent.kind == "prove":
-            device = self.intent.device or self.plan.base["runtime"]["device"]
-            training_hash = self.intent.submitter.training
-            run_audit(self.store, self.plan, AuditKey(training=training_hash, device=device))
+            device = self.intent.audit_device or self.plan.base_config["runtime"]["device"]
+            training_hash = self.intent.submitter.training_hash
+            run_audit(self.store, self.plan, AuditKey(training_hash=training_hash, device=device))
             return
         failed_runs = []
         for run_id in self.runs:
-            end_kind = None if worker.stop() else worker.take(run_id)
+            end_kind = None if worker.stop() else worker.claim_and_execute(run_id)
             if end_kind == "failed" or (end_kind == "interrupted" and not worker.stop()):
                 failed_runs.append(run_id)
                 if count_tasks() > 1:
@@ -123,11 +123,11 @@ def main(argv: Sequence[str]) -> None:
     store_root, sweep, token = argv
     store = Store(store_root)
     sweep_folder = store.sweep(sweep)
-    plan, intent = sweep_folder.plan(), sweep_folder.intent(token)
+    plan, intent = sweep_folder.plan(), sweep_folder.read_intent(token)
     assert plan is not None, "a plan is written before anything is submitted"
     assert intent is not None, "and so is the intent"
     element_index = int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))
-    SlurmJob(store, intent, plan, intent.elements[element_index])()
+    SlurmJob(store, intent, plan, intent.array_tasks[element_index])()
 
 
 def count_tasks() -> int:
@@ -171,7 +171,7 @@ def run_follow_up(store: Store, intent: SubmissionIntent) -> None:
     os.environ[FOLLOW_UP_VARIABLE] = intent.token
     for signal_number in STOP_SIGNALS:  # as Ctrl-C: a report that takes too long is begun again
         signal.signal(signal_number, signal.default_int_handler)
-    exit_status = cli.main([*intent.words, f"store={store.root}"], not_now=RETRY_LATER_STATUS)
+    exit_status = cli.main([*intent.follow_up_argv, f"store={store.root}"], not_now=RETRY_LATER_STATUS)
     for signal_number in STOP_SIGNALS:
         signal.signal(signal_number, signal.SIG_IGN)
     if exit_status in (RETRY_LATER_STATUS, cli.EXIT_INTERRUPTED) and slurm.get_restart_count() < MAX_FOLLOW_UP_REQUEUES:

@@ -35,7 +35,7 @@ EXIT_CELLS_FAILED, EXIT_PLANTED_EFFECT_MISSED = 1, 1
 def run(options: Namespace) -> int:
     """Plan, run what is missing, report."""
     sweep_request = request.parse_request(options.overrides)
-    return _run_and_report(_build_controller(sweep_request, plans.build_plan(sweep_request.request)))
+    return _run_and_report(_build_controller(sweep_request, plans.build_plan(sweep_request.plan_request)))
 
 
 def retry(options: Namespace) -> int:
@@ -47,14 +47,14 @@ def retry(options: Namespace) -> int:
 def plan(options: Namespace) -> int:
     """Print what would run, why, and what it takes; runs and writes nothing (but --probe)."""
     sweep_request = request.parse_request(options.overrides)
-    resolved_plan = merge_with_stored_plan(plans.build_plan(sweep_request.request), sweep_request.store)
+    resolved_plan = merge_with_stored_plan(plans.build_plan(sweep_request.plan_request), sweep_request.store)
     sweep_plan = resolved_plan.plan
     console = main.make_console()
     if options.probe:
         _run_probe_if_needed(sweep_request, resolved_plan)
     rows = status_.build_rows(sweep_request.store, sweep_plan)
     cost_estimates = estimate.estimate_costs(sweep_request.store, sweep_plan)
-    gpus_per_run = limit.count_gpus_per_run(sweep_request.settings.launcher, sweep_plan.base["runtime"]["device"])
+    gpus_per_run = limit.count_gpus_per_run(sweep_request.settings.launcher, sweep_plan.base_config["runtime"]["device"])
     if options.json:
         arm_by_cell = {c.name: c.arm for c in sweep_plan.cells}
         cost_records = (estimate.to_cost_record(cost_estimates.get(arm_by_cell[r.cell]), gpus_per_run) for r in rows)
@@ -65,38 +65,38 @@ def plan(options: Namespace) -> int:
         plan_table.add_column(name, no_wrap=True)
     for row in rows:
         arm = row.cell.rsplit("/", 1)[0]
-        will_run = "yes" if sweep_request.settings.takes(row.state) else "no"
-        reason = row.reason or row.kind
+        will_run = "yes" if sweep_request.settings.should_run(row.state) else "no"
+        reason = row.reason or row.status
         cost_columns = estimate.format_cost_columns(cost_estimates.get(arm), gpus_per_run)
         plan_table.add_row(*map(Text, (row.cell, row.run[:8], will_run, reason, *cost_columns)))
     console.print(f"{sweep_plan.title}\n{sweep_plan.sweep}", markup=False)
     console.print(plan_table)
-    for line in (*_describe_recipes(sweep_plan), *_describe_comparability(sweep_request.store, sweep_plan), *sweep_plan.left_out):
+    for line in (*_describe_recipes(sweep_plan), *_describe_comparability(sweep_request.store, sweep_plan), *sweep_plan.skipped):
         console.print(line, markup=False)
-    for name, hint in sweep_plan.missing.items():
+    for name, hint in sweep_plan.missing_datasets.items():
         console.print(f"n/a: {name}: {hint}", markup=False)
-    for name, hint in sweep_plan.unprobed.items():
+    for name, hint in sweep_plan.missing_probe_data.items():
         console.print(f"n/a: linear probe on {name}: {hint}", markup=False)
-    runs_to_execute = {r.run for r in rows if sweep_request.settings.takes(r.state)}
-    max_parallel_runs = sweep_request.settings.slots(sweep_plan.base["train"]["threads"])
+    runs_to_execute = {r.run for r in rows if sweep_request.settings.should_run(r.state)}
+    max_parallel_runs = sweep_request.settings.max_parallel_runs(sweep_plan.base_config["train"]["threads"])
     console.print(f"estimate: {estimate.describe_total_cost(sweep_plan, runs_to_execute, cost_estimates, max_parallel_runs, gpus_per_run)}")
     if isinstance(sweep_request.settings.launcher, SlurmLauncherConfig):
         from sweeps.doctor.doctor import build_sbatch_options
         from sweeps.doctor.slurm_cluster import query_expected_start
 
-        sbatch_args = build_sbatch_options(sweep_request.settings.launcher, sweep_plan.base["train"]["threads"])
+        sbatch_args = build_sbatch_options(sweep_request.settings.launcher, sweep_plan.base_config["train"]["threads"])
         console.print(f"expected start: {query_expected_start(sbatch_args)}", markup=False)
     return 0
 
 
 def _describe_recipes(plan: Plan) -> list[str]:
     """What recipe= makes of each arm's training."""
-    if not plan.recipes:
+    if not plan.recipe_descriptions:
         return []
     scope_note = "steps and batch size are the budget's, a warm-up is a share of the steps, rounded"
-    width = max(map(len, plan.recipes))
-    arm_lines = (f"  {name:<{width}}  {description}" for name, description in plan.recipes.items())
-    return [*plan.stamps, f"recipe={plan.recipe}: {scope_note}", *arm_lines]
+    width = max(map(len, plan.recipe_descriptions))
+    arm_lines = (f"  {name:<{width}}  {description}" for name, description in plan.recipe_descriptions.items())
+    return [*plan.caveats, f"recipe={plan.recipe}: {scope_note}", *arm_lines]
 
 
 def _describe_comparability(store: Store, plan: Plan) -> list[str]:
@@ -116,7 +116,7 @@ def _run_probe_if_needed(sweep_request: SweepRequest, resolved_plan: ResolvedPla
     if has_valid_audit(sweep_request.store.sweep(resolved_plan.plan.sweep), compute_audit_key(resolved_plan.plan)):
         return
     store, display = sweep_request.store, Display(main.make_console(stderr=True))
-    SweepController(store=store, planned=resolved_plan, settings=sweep_request.settings, display=display).prove()
+    SweepController(store=store, resolved_plan=resolved_plan, settings=sweep_request.settings, display=display).run_audit()
 
 
 def status(options: Namespace) -> int:
@@ -132,7 +132,7 @@ def status(options: Namespace) -> int:
     else:
         rows = status_.build_rows(sweep_request.store, plan)
         main.make_console().print(build_table(rows))
-        for kind in dict.fromkeys(r.kind for r in rows):
+        for kind in dict.fromkeys(r.status for r in rows):
             if kind not in ("complete", "running"):
                 main.make_console().print(f"{kind}: {status_.ADVICE[kind]}", markup=False)
         for line in status_.describe_tunings(sweep_request.store, plan.sweep):
@@ -160,13 +160,13 @@ def logs(options: Namespace) -> int:
     plan = _load_or_build_plan(sweep_request)
     if len(options.names) != 1:
         raise UserError("logs takes one cell: <arm>/<seed>, or the start of a run id")
-    run_folder = sweep_request.store.run(plans.find_cell(plan, options.names[0]).run)
+    run_folder = sweep_request.store.run(plans.find_cell(plan, options.names[0]).run_id)
     attempt_numbers = run_folder.attempts()
     if not attempt_numbers:
-        worker_logs = sweep_request.store.sweep(plan.sweep).slots
+        worker_logs = sweep_request.store.sweep(plan.sweep).slots_path
         hint = f"; what workers said is in {worker_logs}" if worker_logs.exists() else ""
         raise UserError(f"{options.names[0]} has not been run: there is no log yet{hint}")
-    log = run_folder.attempt(attempt_numbers[-1]).log
+    log = run_folder.attempt(attempt_numbers[-1]).log_path
     print(log.read_text(errors="replace") if log.exists() else "", end="")
     print(f"({log}, attempt {attempt_numbers[-1]} of {len(attempt_numbers)})")
     return 0
@@ -175,13 +175,13 @@ def logs(options: Namespace) -> int:
 def diff(options: Namespace) -> int:
     """Print the leaves of the configuration in which two cells differ."""
     sweep_request = request.parse_request(options.overrides)
-    resolved_plan = merge_with_stored_plan(plans.build_plan(sweep_request.request), sweep_request.store)
+    resolved_plan = merge_with_stored_plan(plans.build_plan(sweep_request.plan_request), sweep_request.store)
     if not 1 <= len(options.names) <= 2:
         raise UserError("why takes one cell or two: <arm>/<seed>")
     cells = [plans.find_cell(resolved_plan.plan, n) for n in options.names]
     if len(cells) == 1:
         cells.insert(0, plans.find_cell(resolved_plan.plan, f"{resolved_plan.plan.reference}/{cells[0].seed}"))
-    first_spec, second_spec = (flatten(resolved_plan.specs[c.run]) for c in cells)
+    first_spec, second_spec = (flatten(resolved_plan.specs[c.run_id]) for c in cells)
     differing_keys = [k for k in {**first_spec, **second_spec} if first_spec.get(k, "-") != second_spec.get(k, "-")]
     diff_table = Table(box=None, pad_edge=False)
     for name in ("key", *(c.name for c in cells)):
@@ -189,9 +189,9 @@ def diff(options: Namespace) -> int:
     for key in differing_keys:
         columns = (key.removeprefix("config."), first_spec.get(key, "-"), second_spec.get(key, "-"))
         diff_table.add_row(*(Text(str(value)) for value in columns))
-    summary = "the same run" if cells[0].run == cells[1].run else f"{len(differing_keys)} keys differ"
+    summary = "the same run" if cells[0].run_id == cells[1].run_id else f"{len(differing_keys)} keys differ"
     main.make_console().print(
-        f"{cells[0].name} is {cells[0].run}, {cells[1].name} is {cells[1].run}: {summary}"
+        f"{cells[0].name} is {cells[0].run_id}, {cells[1].name} is {cells[1].run_id}: {summary}"
     )
     if differing_keys:
         main.make_console().print(diff_table)
@@ -202,14 +202,14 @@ def cancel(options: Namespace) -> int:
     """Take cells out of the queue, and stop those that run there; what they saved stays."""
     sweep_request = request.parse_request(options.overrides)
     plan = _load_or_build_plan(sweep_request)
-    run_ids = {plans.find_cell(plan, n).run for n in options.names}
+    run_ids = {plans.find_cell(plan, n).run_id for n in options.names}
     folder = sweep_request.store.sweep(plan.sweep)
-    tuning_folders = [] if run_ids else [*folder.rounds(), *sweep_request.store.tuned(folder.id)]
-    folders = [f for f in (folder, *tuning_folders) if f.submissions.exists()]
+    tuning_folders = [] if run_ids else [*folder.list_rounds(), *sweep_request.store.iter_tuned_sweeps(folder.id)]
+    folders = [f for f in (folder, *tuning_folders) if f.submissions_path.exists()]
     if not folders:
         raise UserError(f"nothing of {folder.id} was submitted to Slurm; stop a sweep with Ctrl-C")
     slurm = Slurm()
-    _ = slurm.facts  # one line if nobody answers
+    _ = slurm.config  # one line if nobody answers
     job_ids = [job for f in folders for job in _cancel_jobs(sweep_request.store, f, slurm, run_ids)]
     print(f"cancelled {len(job_ids)} jobs; the cells go on from their checkpoints when run again")
     return 0
@@ -218,7 +218,7 @@ def cancel(options: Namespace) -> int:
 def _cancel_jobs(store: Store, folder: SweepFolder, slurm: Slurm, run_ids: set[str]) -> list[str]:
     """Cancel the jobs of these runs (none: of all), and note that nobody goes on with them."""
     job_ids = []
-    for intent, job, runs in Submissions(folder, slurm).live():
+    for intent, job, runs in Submissions(folder, slurm).list_active_jobs():
         cell_runs = runs if intent.kind == "run" else ()
         if not run_ids or (cell_runs and run_ids.issuperset(cell_runs)):
             job_ids.append(job.id)
@@ -227,8 +227,8 @@ def _cancel_jobs(store: Store, folder: SweepFolder, slurm: Slurm, run_ids: set[s
                 f"job {job.id} holds other cells too ({', '.join(runs)}): name them all"
             )
     plan = folder.plan()
-    cancelled_runs = run_ids or (plan.wanted() if plan else ())
-    folder.cancel((r, max(store.run(r).attempts(), default=0)) for r in cancelled_runs)
+    cancelled_runs = run_ids or (plan.required_evaluations() if plan else ())
+    folder.record_cancelled((r, max(store.run(r).attempts(), default=0)) for r in cancelled_runs)
     if job_ids:  # else the look at the queue is good for the next sweep too
         slurm.cancel(job_ids)
     return job_ids
@@ -243,7 +243,7 @@ def gc(options: Namespace) -> int:
     store = Store(str(values.get("store", "store")))
     if not any((store.root / name).is_dir() for name in ("runs", "sweeps")):
         raise UserError(f"store={store.root} is not a store: it holds neither runs nor sweeps")
-    folders = [p for p in (store.root / "superseded", store.cache) if p.is_dir()]
+    folders = [p for p in (store.root / "superseded", store.cache_path) if p.is_dir()]
     folders += [p for r in store.runs() if r.outcome() is not None for p in _list_checkpoint_folders(r)]
     total_bytes = 0
     for folder in folders:
@@ -258,13 +258,13 @@ def gc(options: Namespace) -> int:
 
 
 def _list_checkpoint_folders(run_folder: RunFolder) -> list[Path]:
-    folders = [run_folder.attempt(n).checkpoints for n in run_folder.attempts()]
+    folders = [run_folder.attempt(n).checkpoints_path for n in run_folder.attempts()]
     return [f for f in folders if f.is_dir() and any(f.iterdir())]
 
 
 def _load_or_build_plan(sweep_request: SweepRequest) -> Plan:
     """The sweep's own plan where it was run (it may hold more seeds), else the plan asked for."""
-    plan = plans.build_plan(sweep_request.request).plan
+    plan = plans.build_plan(sweep_request.plan_request).plan
     return sweep_request.store.sweep(plan.sweep).plan() or plan
 
 
@@ -274,26 +274,26 @@ def tune(options: Namespace) -> int:
     from sweeps.tuning import tuner as tuning  # here: other verbs start without numpy
 
     tuner = tuning.build_tuner(options.overrides)
-    sweep_request, display = tuner.asked, Display()
-    display.line(f"tuning: {tuner.estimate()}")
-    limit_checked = tuner.hold()
-    default_rows = _run_cells(replace(_build_controller(sweep_request, tuner.planned, display), hold=tuner.hold))[1]
-    unfinished_rows = [r for r in default_rows if r.state.kind not in status_.FINAL_STATUSES]
+    sweep_request, display = tuner.sweep_request, Display()
+    display.print_line(f"tuning: {tuner.describe_cost()}")
+    limit_checked = tuner.enforce_gpu_hours_limit()
+    default_rows = _run_cells(replace(_build_controller(sweep_request, tuner.resolved_plan, display), hold=tuner.enforce_gpu_hours_limit))[1]
+    unfinished_rows = [r for r in default_rows if r.state.status not in status_.FINAL_STATUSES]
     if unfinished_rows:
-        display.line(f"tuning waits for {len(unfinished_rows)} cells of the default arms")
+        display.print_line(f"tuning waits for {len(unfinished_rows)} cells of the default arms")
         return EXIT_CELLS_FAILED
-    display.line(f"tuning: {tuner.estimate()}")
+    display.print_line(f"tuning: {tuner.describe_cost()}")
     if not limit_checked:
-        tuner.hold()
+        tuner.enforce_gpu_hours_limit()
     try:
         tuning_result = tuner.tune(tuning.QuietDisplay())
     except tuning.TrialsIncomplete as error:
-        display.line(f"tuning: {error}")
+        display.print_line(f"tuning: {error}")
         return EXIT_CELLS_FAILED
     for line in tuning.describe_tuning(tuning_result):
-        display.line(line)
-    tuned_plan = tuned_arms.build_tuned_plan(tuner.planned, tuning_result)
-    tuner.adopt(tuned_plan.plan)
+        display.print_line(line)
+    tuned_plan = tuned_arms.build_tuned_plan(tuner.resolved_plan, tuning_result)
+    tuner.reuse_audit(tuned_plan.plan)
     return _run_and_report(_build_controller(sweep_request, tuned_plan, tuning.QuietDisplay()))
 
 
@@ -307,10 +307,10 @@ def doctor(options: Namespace) -> int:
 def _build_controller(sweep_request: SweepRequest, resolved_plan: ResolvedPlan, display: Display | None = None) -> SweepController:
     return SweepController(
         store=sweep_request.store,
-        planned=resolved_plan,
+        resolved_plan=resolved_plan,
         settings=sweep_request.settings,
         display=display or Display(),
-        words=sweep_request.lasting,
+        follow_up_argv=sweep_request.follow_up_argv,
     )
 
 
@@ -318,22 +318,22 @@ def _run_and_report(controller: SweepController) -> int:
     """Run what is missing and report; of a part of a plan, how that part came out."""
     plan, rows = _run_cells(controller)
     report_status = _build_report(controller.store, plan)
-    has_failures = any(r.state.kind in ("failed", "lost") for r in rows)
-    return EXIT_CELLS_FAILED if has_failures else 0 if controller.part else report_status
+    has_failures = any(r.state.status in ("failed", "lost") for r in rows)
+    return EXIT_CELLS_FAILED if has_failures else 0 if controller.is_partial else report_status
 
 
 def _run_cells(controller: SweepController) -> tuple[Plan, list[status_.CellRow]]:
     """Run what is missing and say what is wrong; the plan that was conducted, and its cells."""
     is_complete, display = controller.run(), controller.display
     rows = status_.build_rows(controller.store, controller.plan)
-    display.line(status_.describe_counts(rows))
+    display.print_line(status_.describe_counts(rows))
     if not is_complete:
         raise main.Detached
     for row in rows:
-        if row.state.kind in ("failed", "lost"):
-            display.line(f"{row.cell} {row.state.kind}: {row.state.reason} (do: {row.advice})")
-    for line in controller.plan.left_out:
-        display.line(line)
+        if row.state.status in ("failed", "lost"):
+            display.print_line(f"{row.cell} {row.state.status}: {row.state.reason} (do: {row.advice})")
+    for line in controller.plan.skipped:
+        display.print_line(line)
     return controller.plan, rows
 
 
@@ -342,15 +342,15 @@ def _build_report(store: Store, plan: Plan, force: bool = False) -> int:
     from analysis.results import planted_effects
 
     build_result = report_.build_report(store, plan.sweep, force=force)
-    for line in build_result.headline:
+    for line in build_result.summary:
         print(line)
     print(f"report: {build_result.folder / 'report.html'}{'' if build_result.rebuilt else ' (unchanged)'}")
-    if not plan.expectations:
+    if not plan.planted_effects:
         return 0
     effect_checks = planted_effects.check_planted_effects(store, plan.sweep)
     for effect_check in effect_checks:
         print(
-            f"truth: {'holds' if effect_check.holds else 'MISSED'}: {effect_check.about} ({effect_check.detail})"
+            f"truth: {'holds' if effect_check.holds else 'MISSED'}: {effect_check.description} ({effect_check.detail})"
         )
     return 0 if all(f.holds for f in effect_checks) else EXIT_PLANTED_EFFECT_MISSED
 

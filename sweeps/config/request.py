@@ -56,7 +56,7 @@ class LocalLauncherConfig:
     slots: int | None = config_field(None, low=1)
     """Worker processes; null = as many as cores and train.threads allow."""
 
-    def place(self, threads: int) -> int:
+    def max_parallel(self, threads: int) -> int:
         """How many runs of so many compute threads go side by side."""
         affinity = getattr(os, "sched_getaffinity", None)
         cores = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -106,18 +106,18 @@ class SlurmLauncherConfig:
     """With wait=true: between two looks."""
 
     @property
-    def tasks(self) -> int:
+    def processes_per_node(self) -> int:
         """Processes of one cell on a node."""
         return self.tasks_per_node or self.gpus_per_node or 1
 
     @property
-    def gpus(self) -> int:
+    def requested_gpus_per_node(self) -> int:
         """GPUs of one cell on a node; 0 if none is asked for by `gpus_per_node` or `gres`."""
         gres_items = [gres_item.split(":") for gres_item in (self.gres or "").split(",")]
         gpu_counts = [gres_item[-1] for gres_item in gres_items if gres_item[0] == "gpu"]
         return self.gpus_per_node or sum(int(n) if n.isdecimal() else 1 for n in gpu_counts)
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """`UserError` where no job could do its work, or the launcher would lose it."""
         required_seconds = self.signal_seconds + MAX_EARLY_SIGNAL_SECONDS
         if required_seconds >= 60 * self.minutes:
@@ -135,7 +135,7 @@ class SlurmLauncherConfig:
             if name in SBATCH_TO_LAUNCHER_KEY:
                 raise UserError(f"launcher.extra.{key}: say launcher.{SBATCH_TO_LAUNCHER_KEY[name]} instead")
 
-    def place(self, threads: int) -> int:
+    def max_parallel(self, threads: int) -> int:
         """How many runs go side by side, if the cluster is empty."""
         return self.array_parallelism
 
@@ -143,7 +143,7 @@ class SlurmLauncherConfig:
 def describe_gpu_mismatch(launcher: SlurmLauncherConfig, device: str) -> str:
     """What is asked of a cluster that training on `device` (runtime.device) does not use, or what
     it lacks there, in a line; empty where they agree, as far as one can tell from here."""
-    num_gpus, num_processes = launcher.gpus, launcher.tasks
+    num_gpus, num_processes = launcher.requested_gpus_per_node, launcher.processes_per_node
     parameter_names = [*(launcher.gres or "").split(","), *launcher.extra]
     shared_gpu_parameters = [name for name in parameter_names if re.match("gpu|mps|shard", name)]
     if device == "cpu":
@@ -167,7 +167,7 @@ class SweepConfig:
     """How many (0, 1, ...), or which."""
     store: str = "store"
     """Folder of runs, sweeps and reports."""
-    launcher: Any = config_field(LocalLauncherConfig)
+    launcher: LocalLauncherConfig | SlurmLauncherConfig = config_field(LocalLauncherConfig)
     """One of `LAUNCHERS`, chosen by launcher.name."""
     arms: tuple[str, ...] | None = None
     """Only these arms of the ablation."""
@@ -182,23 +182,23 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         if isinstance(self.launcher, SlurmLauncherConfig):
-            self.launcher.check()
+            self.launcher.validate()
 
-    def takes(self, state: RunState) -> bool:
+    def should_run(self, state: RunState) -> bool:
         """Whether a run in that state is run, unasked or because of `retry` or `stale`."""
-        return state.open or self.renews(state) or state.kind in ("halted", self.retry)
+        return state.is_runnable or self.should_restart(state) or state.status in ("halted", self.retry)
 
-    def renews(self, state: RunState) -> bool:
+    def should_restart(self, state: RunState) -> bool:
         """Whether the outcome of a run in that state is moved aside, and the run made afresh."""
-        if state.kind == "diverged":
+        if state.status == "diverged":
             return self.retry == "diverged"
-        return self.stale == "rerun" and state.stale and state.kind in ("stale", "due")
+        return self.stale == "rerun" and state.is_outdated and state.status in ("stale", "due")
 
-    def slots(self, threads: int) -> int:
+    def max_parallel_runs(self, threads: int) -> int:
         """How many runs of so many compute threads go side by side."""
         return int(self.launcher.place(threads))
 
-    def seed_list(self) -> tuple[int, ...]:
+    def resolve_seeds(self) -> tuple[int, ...]:
         """The seeds, each once; `UserError` if there is none or one is negative."""
         return resolve_seeds("seeds", self.seeds)
 
@@ -223,19 +223,19 @@ TAGGED_UNIONS[SweepConfig, "launcher"] = LAUNCHER_CONFIGS
 class SweepRequest:
     """A request for a plan, and the settings of the sweep that it makes."""
 
-    request: PlanRequest
+    plan_request: PlanRequest
     settings: SweepConfig
     store: Store
-    words: tuple[str, ...]
+    argv: tuple[str, ...]
     """The command line: a verb and its overrides."""
-    folders: tuple[Path, ...]
+    conf_dirs: tuple[Path, ...]
     """Where YAML is looked for."""
 
     @property
-    def lasting(self) -> tuple[str, ...]:
+    def follow_up_argv(self) -> tuple[str, ...]:
         """The words as a follow-up says them: it does not ask again for what was asked once."""
         one_time_prefixes = ("retry=", "stale=", "store=", "wait=")
-        return tuple(argument for argument in self.words if not argument.startswith(one_time_prefixes))
+        return tuple(argument for argument in self.argv if not argument.startswith(one_time_prefixes))
 
 
 def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:
@@ -264,7 +264,7 @@ def parse_request(overrides: list[str], command_keys: Iterable[str] = ()) -> Swe
     group_names = set(compose.list_groups(conf_dirs)) - set(NON_CONFIG_GROUPS)
     choices = {k: str(v) for k, v in values.items() if k in group_names}
     key_values = {k: v for k, v in values.items() if k not in group_names}
-    sweep_values = _compose_sweep_values({**ablation.base, **choices}, conf_dirs)
+    sweep_values = _compose_sweep_values({**ablation.groups, **choices}, conf_dirs)
     run_values: dict[str, Any] = {}
     for key, value in key_values.items():
         if key.split(".")[0] in sweep_values:
@@ -274,25 +274,25 @@ def parse_request(overrides: list[str], command_keys: Iterable[str] = ()) -> Swe
     settings: SweepConfig = bind(SweepConfig, sweep_values)
     _resolve_custom_names(run_values, conf_dirs)
     other_keys = {**sweep_values, **dict.fromkeys((*PRE_COMPOSE_KEYS, *command_keys))}
-    _reject_unknown_keys(run_values, {**ablation.base, **choices}, conf_dirs, other_keys, ablation)
+    _reject_unknown_keys(run_values, {**ablation.groups, **choices}, conf_dirs, other_keys, ablation)
     store = Store(settings.store)
     plan_request = PlanRequest(
         ablation=ablation,
         components=schema.load_components(conf_dirs),
         compose=lambda c: _compose_run_values(c, conf_dirs),
-        choices={k: v for k, v in choices.items() if k != "launcher"},
-        values=run_values,
-        budget=choices.get("budget", ablation.base.get("budget", "quick")),
-        seeds=settings.seed_list(),
+        group_choices={k: v for k, v in choices.items() if k != "launcher"},
+        overrides=run_values,
+        budget=choices.get("budget", ablation.groups.get("budget", "quick")),
+        seeds=settings.resolve_seeds(),
         arms=settings.arms,
-        cache=store.cache,
+        cache_path=store.cache_path,
     )
     return SweepRequest(
-        request=plan_request,
+        plan_request=plan_request,
         settings=settings,
         store=store,
-        words=("run", *overrides),
-        folders=tuple(conf_dirs),
+        argv=("run", *overrides),
+        conf_dirs=tuple(conf_dirs),
     )
 
 
@@ -353,7 +353,7 @@ def _reject_unknown_keys(
     all_values = {**_compose_run_values(choices, conf_dirs), **sweep_values}
     if not all(compose.has_key(all_values, key) for key in values):
         for arm in designs.build_arms(ablation).values():
-            for section, section_values in _compose_run_values({**choices, **arm.choose}, conf_dirs).items():
+            for section, section_values in _compose_run_values({**choices, **arm.groups}, conf_dirs).items():
                 if isinstance(section_values, dict):
                     all_values[section] = {**section_values, **all_values[section]}
     for key, value in values.items():

@@ -20,20 +20,20 @@ AUDIT_ERROR_CHECK = "the audit"
 class AuditKey:
     """What an audit is asked for."""
 
-    training: str
+    training_hash: str
     """Training hash, of whoever asks: the nodes of a cluster may have other libraries."""
     device: str
     """As runtime.device."""
 
     @property
-    def kind(self) -> str:
+    def device_type(self) -> str:
         """The kind of device."""
         return parse_device_type(self.device)
 
-    def placed(self, plan: Plan) -> Plan:
+    def replace_plan_device(self, plan: Plan) -> Plan:
         """The plan on this device: the one that is written down may have been run on another."""
-        runtime = {**plan.base["runtime"], "device": self.device}
-        return replace(plan, base={**plan.base, "runtime": runtime})
+        runtime = {**plan.base_config["runtime"], "device": self.device}
+        return replace(plan, base={**plan.base_config, "runtime": runtime})
 
 
 def parse_device_type(device: str) -> str:
@@ -43,18 +43,18 @@ def parse_device_type(device: str) -> str:
 
 def compute_audit_key(plan: Plan) -> AuditKey:
     """The code as it is in this process, and the plan's device."""
-    return AuditKey(training=compute_training_hash(), device=plan.base["runtime"]["device"])
+    return AuditKey(training_hash=compute_training_hash(), device=plan.base_config["runtime"]["device"])
 
 
 def has_audit(folder: SweepFolder, audit_key: AuditKey) -> bool:
     """Whether the audit was made of this code and on this kind of device, or could not be made."""
-    audit: AuditRecord | None = read_record(AuditRecord, folder.audit)
-    return audit is not None and (audit.training, audit.device) == (audit_key.training, audit_key.kind)
+    audit: AuditRecord | None = read_record(AuditRecord, folder.audit_path)
+    return audit is not None and (audit.training_hash, audit.device_type) == (audit_key.training_hash, audit_key.device_type)
 
 
 def audit_failed(folder: SweepFolder) -> bool:
     """Whether the audit could not be made."""
-    return any(f.check == AUDIT_ERROR_CHECK for f in folder.findings())
+    return any(f.name == AUDIT_ERROR_CHECK for f in folder.read_audit_checks())
 
 
 def has_valid_audit(folder: SweepFolder, audit_key: AuditKey) -> bool:

@@ -41,7 +41,7 @@ class CostEstimate:
     """At the peak: of the device if it has its own memory, else of the process."""
     checkpoint_bytes: float | None = None
     """One checkpoint, while it runs."""
-    kept_bytes: float | None = None
+    stored_bytes: float | None = None
     """On the disk when it is finished."""
 
 
@@ -49,8 +49,8 @@ class CostEstimate:
 class TotalCost:
     """What some runs take together."""
 
-    runs: int
-    lacking: int
+    num_runs: int
+    num_unmeasured_arms: int
     """Arms of which nothing is known."""
     seconds: float
     low: float
@@ -66,10 +66,10 @@ def estimate_costs(store: Store, plan: Plan, exclude: Collection[str] = ()) -> d
     class (what differs is the seed, or the stream of random draws) have one price.
     Runs in `apart` are not looked at: they are to be foretold, and some may have ended already.
     """
-    arm_probes, device_type = read_probes(store, plan), parse_device_type(plan.base["runtime"]["device"])
+    arm_probes, device_type = read_probes(store, plan), parse_device_type(plan.base_config["runtime"]["device"])
     stored_plan = store.sweep(plan.sweep).plan()  # it may know more seeds
     cells = [*plan.cells, *(stored_plan.cells if stored_plan is not None else ())]
-    arm_by_run = {c.run: c.arm for c in cells if c.run not in exclude}
+    arm_by_run = {c.run_id: c.arm for c in cells if c.run_id not in exclude}
     arms_by_cost_class: dict[str, list[str]] = {}
     for arm in plan.arms:
         arms_by_cost_class.setdefault(compute_cost_class(arm), []).append(arm.name)
@@ -87,8 +87,8 @@ def estimate_costs(store: Store, plan: Plan, exclude: Collection[str] = ()) -> d
 
 def read_probes(store: Store, plan: Plan) -> dict[str, dict[str, Any]]:
     """Arm -> its newest probe on the kind of device that the plan asks for."""
-    device_type = parse_device_type(plan.base["runtime"]["device"])
-    records = read_jsonl(store.sweep(plan.sweep).probes)
+    device_type = parse_device_type(plan.base_config["runtime"]["device"])
+    records = read_jsonl(store.sweep(plan.sweep).probes_path)
     return {p["arm"]: p for p in records if p.get("device") == device_type}
 
 
@@ -99,11 +99,11 @@ def compute_cost_class(arm: Arm) -> str:
 
 def sum_costs(plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, CostEstimate]) -> TotalCost:
     """What runs of a plan take together; a run that several arms share is paid once."""
-    arm_by_run = {c.run: c.arm for c in plan.cells if c.run in runs}
+    arm_by_run = {c.run_id: c.arm for c in plan.cells if c.run_id in runs}
     run_estimates = [cost_estimates[a] for a in arm_by_run.values() if a in cost_estimates]
     return TotalCost(
-        runs=len(arm_by_run),
-        lacking=len({a for a in arm_by_run.values() if a not in cost_estimates}),
+        num_runs=len(arm_by_run),
+        num_unmeasured_arms=len({a for a in arm_by_run.values() if a not in cost_estimates}),
         seconds=sum(p.seconds for p in run_estimates),
         low=sum(p.low for p in run_estimates),
         high=sum(p.high for p in run_estimates),
@@ -112,7 +112,7 @@ def sum_costs(plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, Co
 
 
 def describe_total_cost(
-    plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, CostEstimate], max_parallel_runs: int, devices: int = 0
+    plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, CostEstimate], max_parallel_runs: int, gpus_per_run: int = 0
 ) -> str:
     """How long the runs that are still to be run should take, in words.
 
@@ -121,14 +121,14 @@ def describe_total_cost(
     if not runs:
         return "nothing to run"
     total_cost = sum_costs(plan, runs, cost_estimates)
-    if total_cost.lacking:
+    if total_cost.num_unmeasured_arms:
         measured_text = f"; the rest {format_duration(total_cost.seconds / max_parallel_runs)}" if total_cost.seconds else ""
-        return f"not measured for {total_cost.lacking} arms{measured_text}"
-    num_parallel = min(max_parallel_runs, total_cost.runs)
+        return f"not measured for {total_cost.num_unmeasured_arms} arms{measured_text}"
+    num_parallel = min(max_parallel_runs, total_cost.num_runs)
     shortest, longest = format_duration(total_cost.low / num_parallel), format_duration(total_cost.high / num_parallel)
-    gpu_hours_text = f", {total_cost.seconds * devices / 3600:.2g} GPU-hours" if devices else ""
+    gpu_hours_text = f", {total_cost.seconds * gpus_per_run / 3600:.2g} GPU-hours" if gpus_per_run else ""
     return (
-        f"{total_cost.runs} runs in about {format_duration(total_cost.seconds / num_parallel)} ({shortest} to {longest}) on "
+        f"{total_cost.num_runs} runs in about {format_duration(total_cost.seconds / num_parallel)} ({shortest} to {longest}) on "
         f"{num_parallel} slots{gpu_hours_text} (from {' and '.join(total_cost.sources)})"
     )
 
@@ -162,20 +162,20 @@ def record_estimates(
     A line of `prices.jsonl` each: run, devices, time, and the fields of `Price`.
     """
     folder = store.sweep(plan.sweep)
-    recorded_runs = {p["run"] for p in read_jsonl(folder.prices)}
+    recorded_runs = {p["run"] for p in read_jsonl(folder.cost_estimates_path)}
     for cell in _iterate_unique_runs(plan):
-        if cell.run in runs and cell.run not in recorded_runs and cell.arm in cost_estimates:
+        if cell.run_id in runs and cell.run_id not in recorded_runs and cell.arm in cost_estimates:
             estimate_record = asdict(cost_estimates[cell.arm])
             append_jsonl(
-                folder.prices, {"run": cell.run, "devices": gpus_per_run, "time": time.time(), **estimate_record}
+                folder.cost_estimates_path, {"run": cell.run_id, "devices": gpus_per_run, "time": time.time(), **estimate_record}
             )
 
 
 def _iterate_unique_runs(plan: Plan) -> Iterator[Cell]:
     seen_runs = set()
     for cell in plan.cells:
-        if cell.run not in seen_runs:
-            seen_runs.add(cell.run)
+        if cell.run_id not in seen_runs:
+            seen_runs.add(cell.run_id)
             yield cell
 
 
@@ -196,7 +196,7 @@ def _estimate_from_past_runs(store: Store, runs: Collection[str], device_type: s
         step_seconds=median_costs.get(SECONDS_PER_STEP),
         memory_bytes=median_costs.get("peak_memory_bytes"),
         checkpoint_bytes=median_costs.get("checkpoint_bytes"),
-        kept_bytes=_compute_stored_bytes(median_costs),
+        stored_bytes=_compute_stored_bytes(median_costs),
     )
 
 
@@ -210,13 +210,13 @@ def _iterate_finished_runs(
         if outcome is None or outcome.kind != "trained":
             continue
         run_time = measure_run_time(run, outcome)
-        if outcome.numerics.get("device") == device_type and run_time is not None:
-            yield run_time.useful_seconds, outcome.cost
+        if outcome.numerics_class.get("device") == device_type and run_time is not None:
+            yield run_time.productive_seconds, outcome.cost
 
 
 def _estimate_from_probe(plan: Plan, arm: Arm, probe: Mapping[str, Any]) -> CostEstimate:
     """The price of a cell by a few steps of its arm."""
-    steps = (flatten(plan.base) | arm.delta)["train.steps"]
+    steps = (flatten(plan.base_config) | arm.delta)["train.steps"]
     step_seconds, fixed_seconds = probe["seconds_per_step"], probe["fixed_seconds"]
     fastest_step, slowest_step = probe.get("step_spread", (step_seconds, step_seconds))
     seconds = step_seconds * steps + fixed_seconds
@@ -228,7 +228,7 @@ def _estimate_from_probe(plan: Plan, arm: Arm, probe: Mapping[str, Any]) -> Cost
         step_seconds=step_seconds,
         memory_bytes=probe.get("peak_memory_bytes"),
         checkpoint_bytes=probe.get("checkpoint_bytes"),
-        kept_bytes=_compute_stored_bytes(probe),
+        stored_bytes=_compute_stored_bytes(probe),
     )
 
 

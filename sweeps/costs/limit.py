@@ -15,7 +15,7 @@ from uniclip.store import Store
 def count_gpus_per_run(launcher: Any, device: str) -> int:
     """GPUs that one run holds; 0 for a run on processors."""
     if isinstance(launcher, SlurmLauncherConfig):
-        return launcher.nodes * launcher.gpus
+        return launcher.nodes * launcher.requested_gpus_per_node
     return 1 if device.startswith("cuda") else 0
 
 
@@ -37,14 +37,14 @@ def enforce_gpu_hours_limit(store: Store, resolved_plan: ResolvedPlan, run_count
     elif not audit_scope.has_audit(store.sweep(plan.sweep), audit_scope.compute_audit_key(plan)):
         return False
     cost_estimates = estimate.estimate_costs(store, plan)
-    arm_by_run = {c.run: c.arm for c in plan.cells if c.run in run_counts}
+    arm_by_run = {c.run_id: c.arm for c in plan.cells if c.run_id in run_counts}
     unmeasured_arms = set(arm_by_run.values()) - set(cost_estimates)
     if unmeasured_arms:
         raise UserError(
             f"max_gpu_hours={max_gpu_hours:g}: {len(unmeasured_arms)} arms could not be measured; "
             "see the audit (sweep.py doctor), or leave the limit out"
         )
-    gpus_per_run = count_gpus_per_run(settings.launcher, plan.base["runtime"]["device"]) or 1
+    gpus_per_run = count_gpus_per_run(settings.launcher, plan.base_config["runtime"]["device"]) or 1
     weighted_estimates = [(cost_estimates[arm], run_counts[run] * gpus_per_run / 3600) for run, arm in arm_by_run.items()]
     expected_gpu_hours = sum(p.seconds * hours for p, hours in weighted_estimates)
     low_gpu_hours = sum(p.low * hours for p, hours in weighted_estimates)

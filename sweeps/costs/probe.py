@@ -20,7 +20,7 @@ from uniclip.store import Store, SweepFolder
 def delete_failed_audit(folder: SweepFolder) -> None:
     """An audit that could not be made is made again where a person asks again."""
     if audit_failed(folder):
-        folder.audit.unlink(missing_ok=True)
+        folder.audit_path.unlink(missing_ok=True)
 
 
 def write_specs_and_plan(store: Store, resolved_plan: ResolvedPlan) -> None:
@@ -43,7 +43,7 @@ def run_probe(store: Store, resolved_plan: ResolvedPlan) -> None:
     if has_valid_audit(folder, audit_key):
         return
     write_specs_and_plan(store, resolved_plan)
-    arguments = (str(store.root), folder.id, audit_key.training, audit_key.device)
+    arguments = (str(store.root), folder.id, audit_key.training_hash, audit_key.device)
     _, failure = process.run_in_subprocess(__name__, *arguments)
     if failure is not None or not has_audit(folder, audit_key):
         raise UserError(f"the probe of {folder.id} ended without a result: {failure or 'no audit'}")
@@ -55,7 +55,7 @@ def main(store_root: str, sweep_id: str, training_hash: str, device: str) -> Non
     plan = store.sweep(sweep_id).plan()
     assert plan is not None, "a plan is written before it is probed"
     plugins.import_plugins(plan.plugins)
-    run_audit(store, plan, AuditKey(training=training_hash, device=device))
+    run_audit(store, plan, AuditKey(training_hash=training_hash, device=device))
 
 
 if __name__ == "__main__":

@@ -51,21 +51,21 @@ class DoctorContext:
     config: RunConfig
     """Of the reference arm; without an ablation, the default one."""
     store: Store
-    planned: ResolvedPlan | None
-    submit: bool
+    resolved_plan: ResolvedPlan | None
+    submit_test_job: bool
     """Whether a tiny job may be submitted."""
 
     @property
-    def on_slurm(self) -> bool:
+    def uses_slurm(self) -> bool:
         """Whether runs go to a cluster."""
         return isinstance(self.settings.launcher, SlurmLauncherConfig)
 
-    def open_runs(self) -> list[str]:
+    def list_open_runs(self) -> list[str]:
         """Runs that the sweep would take up."""
-        if self.planned is None:
+        if self.resolved_plan is None:
             return []
-        rows = status_.build_rows(self.store, self.planned.plan)
-        return list(dict.fromkeys(r.run for r in rows if self.settings.takes(r.state)))
+        rows = status_.build_rows(self.store, self.resolved_plan.plan)
+        return list(dict.fromkeys(r.run for r in rows if self.settings.should_run(r.state)))
 
 
 def print_diagnostics(options: Namespace) -> int:
@@ -75,8 +75,8 @@ def print_diagnostics(options: Namespace) -> int:
         diagnostics.append(diagnostic)
         if not options.json:
             make_console().print(f"[{LEVEL_STYLES[diagnostic.level]}]{diagnostic.level:<8}[/] ", end="")
-            fix_text = f"; do: {diagnostic.mend}" if diagnostic.mend else ""
-            make_console().print(f"{diagnostic.check}: {diagnostic.said}{fix_text}", markup=False)
+            fix_text = f"; do: {diagnostic.fix}" if diagnostic.fix else ""
+            make_console().print(f"{diagnostic.check}: {diagnostic.message}{fix_text}", markup=False)
     if options.json:
         print_json([asdict(f) for f in diagnostics])
     else:
@@ -91,7 +91,7 @@ def collect_diagnostics(options: Namespace) -> Iterator[Diagnostic]:
     context = yield from _build_context(options)
     if context is None:
         return
-    if context.submit and not context.on_slurm:
+    if context.submit_test_job and not context.uses_slurm:
         raise UserError("doctor --submit sends a tiny job to a cluster: say launcher=slurm")
     for check in CHECKS:
         try:
@@ -106,15 +106,15 @@ def _build_context(options: Namespace) -> Generator[Diagnostic, None, DoctorCont
         sweep_config, config = request.parse_configs(options.overrides)
         store = Store(sweep_config.store)
         return DoctorContext(
-            settings=sweep_config, config=config, store=store, planned=None, submit=options.submit
+            settings=sweep_config, config=config, store=store, resolved_plan=None, submit_test_job=options.submit
         )
     sweep_request, resolved_plan = request.parse_request(options.overrides), None
     try:
-        resolved_plan = plans.build_plan(sweep_request.request)
+        resolved_plan = plans.build_plan(sweep_request.plan_request)
     except UserError as error:
         yield problem("plan and training data", str(error), "what it says")
         try:
-            config = plans.resolve_base_config(sweep_request.request)
+            config = plans.resolve_base_config(sweep_request.plan_request)
         except UserError:  # as was said: there is no run to look at
             return None
     else:
@@ -125,8 +125,8 @@ def _build_context(options: Namespace) -> Generator[Diagnostic, None, DoctorCont
         settings=sweep_request.settings,
         config=config,
         store=sweep_request.store,
-        planned=resolved_plan,
-        submit=options.submit,
+        resolved_plan=resolved_plan,
+        submit_test_job=options.submit,
     )
 
 
@@ -140,10 +140,10 @@ def check_libraries(context: DoctorContext) -> Iterator[Diagnostic]:
 
 def check_devices(context: DoctorContext) -> Iterator[Diagnostic]:
     """torch, and the device that runs ask for; of a cluster's devices `--submit` tells."""
-    if context.on_slurm:
+    if context.uses_slurm:
         yield from device.check_device("cpu")
         return
-    max_parallel_runs = context.settings.slots(context.config.train.threads)
+    max_parallel_runs = context.settings.max_parallel_runs(context.config.train.threads)
     yield from device.check_device(context.config.runtime.device, max_parallel_runs)
 
 
@@ -151,7 +151,7 @@ def check_store_folder(context: DoctorContext) -> Iterator[Diagnostic]:
     """The store's file system, its room, and the files that it takes."""
     store = context.store
     try:
-        with store.scratch() as scratch_dir:
+        with store.create_scratch_folder() as scratch_dir:
             yield from filesystem.check_file_system(scratch_dir)
     except OSError as error:
         message = f"store={store.root} cannot be written ({error.strerror})"
@@ -164,7 +164,7 @@ def check_disk_space(context: DoctorContext) -> Iterator[Diagnostic]:
     existing_dir = next(path for path in (root, *root.parents) if path.exists())
     if not existing_dir.is_dir():
         return  # there can be no store: the check of its folder has said so
-    runs = context.open_runs()
+    runs = context.list_open_runs()
     needed_bytes = _estimate_bytes_needed(context, runs)
     yield filesystem.check_free_space(existing_dir, needed_bytes, MIN_FREE_BYTES, f"{len(runs)} runs")
     yield filesystem.check_inodes(existing_dir, len(runs))
@@ -173,38 +173,38 @@ def check_disk_space(context: DoctorContext) -> Iterator[Diagnostic]:
 def check_evaluation_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
     """The sets that runs are judged by: what is missing, damaged, or not as published."""
     root = str(resolve_staged_path(context.config.runtime.data_root))
-    if context.planned is None:
+    if context.resolved_plan is None:
         selected_datasets = list(datasets.DATASETS.values())
     else:
-        selected_datasets = [d for n, d in datasets.DATASETS.items() if n in _list_benchmark_datasets(context.planned)]
-        for name, hint in context.planned.plan.missing.items():
+        selected_datasets = [d for n, d in datasets.DATASETS.items() if n in _list_benchmark_datasets(context.resolved_plan)]
+        for name, hint in context.resolved_plan.plan.missing_datasets.items():
             yield warning("data sets", f"{name} is not here, its scores will be n/a", hint)
-        for name, hint in context.planned.plan.unprobed.items():
+        for name, hint in context.resolved_plan.plan.missing_probe_data.items():
             yield warning("data sets", f"{name}: its linear probe will be n/a", hint)
     dataset_statuses = [verify.verify_dataset(dataset, root) for dataset in selected_datasets]
     for dataset_status in dataset_statuses:
-        if dataset_status.state in ("damaged", "differs"):
-            message = f"{dataset_status.dataset.name}: {'; '.join(dataset_status.lines())}"
+        if dataset_status.availability in ("damaged", "differs"):
+            message = f"{dataset_status.dataset.name}: {'; '.join(dataset_status.describe())}"
             yield warning("data sets", message, f"fetch it again into data_root={root}")
-    num_present = sum(dataset_status.state in ("here", "partly") for dataset_status in dataset_statuses)
+    num_present = sum(dataset_status.availability in ("here", "partly") for dataset_status in dataset_statuses)
     yield ok("data sets", f"{num_present} of {len(dataset_statuses)} published ones under data_root={root}")
 
 
 def check_slurm(context: DoctorContext) -> Iterator[Diagnostic]:
     """The cluster, if runs go to one; with `--submit` also a node of it."""
-    if not context.on_slurm:
+    if not context.uses_slurm:
         return
     requirements = build_requirements(context)
     diagnostics = slurm_cluster.check_cluster(requirements)
     yield from diagnostics
-    if context.submit and not any(f.level == "problem" for f in diagnostics):
+    if context.submit_test_job and not any(f.level == "problem" for f in diagnostics):
         launcher = context.settings.launcher
-        with context.store.scratch() as scratch_dir:
+        with context.store.create_scratch_folder() as scratch_dir:
             yield from test_job.run_test_job(
                 scratch_dir,
                 requirements,
-                where=context.config.runtime.device,
-                gpus=launcher.gpus,
+                device_name=context.config.runtime.device,
+                gpus_per_node=launcher.gpus,
                 python=launcher.python or shlex.quote(sys.executable),
                 setup=launcher.setup,
             )
@@ -212,24 +212,24 @@ def check_slurm(context: DoctorContext) -> Iterator[Diagnostic]:
 
 def check_audit(context: DoctorContext) -> Iterator[Diagnostic]:
     """Each arm takes a few steps, and each component is seen to switch what it says."""
-    if context.planned is None:
+    if context.resolved_plan is None:
         return
-    sweep_folder = context.store.sweep(context.planned.plan.sweep)
-    if context.on_slurm and not has_valid_audit(sweep_folder, compute_audit_key(context.planned.plan)):
+    sweep_folder = context.store.sweep(context.resolved_plan.plan.sweep)
+    if context.uses_slurm and not has_valid_audit(sweep_folder, compute_audit_key(context.resolved_plan.plan)):
         yield warning("switches", "not proven yet", "plan --probe submits that, and nothing else")
         return
     try:
-        probe.run_probe(context.store, context.planned)
+        probe.run_probe(context.store, context.resolved_plan)
     except (UserError, OSError) as error:
         yield problem("switches", str(error), "what it says")
         return
-    audit_checks = sweep_folder.findings()
+    audit_checks = sweep_folder.read_audit_checks()
     for f in audit_checks:
-        if not f.holds:
-            yield problem("switches", f.broken, "the arm is not what it is called: mend its delta")
-    num_passed = sum(f.holds for f in audit_checks)
+        if not f.passed:
+            yield problem("switches", f.failure_message, "the arm is not what it is called: mend its delta")
+    num_passed = sum(f.passed for f in audit_checks)
     yield ok(
-        "switches", f"{num_passed} of {len(audit_checks)} checks of {len(context.planned.plan.arms)} arms"
+        "switches", f"{num_passed} of {len(audit_checks)} checks of {len(context.resolved_plan.plan.arms)} arms"
     )
 
 
@@ -250,18 +250,18 @@ CHECKS: tuple[Callable[[DoctorContext], Iterator[Diagnostic]], ...] = (
 
 def build_requirements(context: DoctorContext) -> slurm_cluster.JobRequirements:
     """What the sweep asks of a cluster."""
-    launcher, runs = context.settings.launcher, context.open_runs()
+    launcher, runs = context.settings.launcher, context.list_open_runs()
     cost_estimates = _estimate_costs(context)
     return slurm_cluster.JobRequirements(
         partition=launcher.partition,
         nodes=launcher.nodes,
-        minutes=launcher.minutes,
-        jobs=len(runs) or 1,
-        options=build_sbatch_options(launcher, context.config.train.threads),
+        timeout_min=launcher.minutes,
+        num_jobs=len(runs) or 1,
+        sbatch_options=build_sbatch_options(launcher, context.config.train.threads),
         checkpoint_seconds=context.config.runtime.checkpoint_seconds,
         save_seconds=max(map(_estimate_save_seconds, cost_estimates), default=None),
-        notice_seconds=launcher.signal_seconds,
-        idle=request.describe_gpu_mismatch(launcher, context.config.runtime.device),
+        signal_delay_s=launcher.signal_seconds,
+        gpu_mismatch=request.describe_gpu_mismatch(launcher, context.config.runtime.device),
     )
 
 
@@ -270,15 +270,15 @@ def build_sbatch_options(launcher: SlurmLauncherConfig, threads: int) -> tuple[s
     from sweeps.launchers.slurm import build_sbatch_parameters
 
     intent = SubmissionIntent(
-        token="doctor", kind="run", elements=(), attempts={}, submitter=process.make_claim_record({})
+        token="doctor", kind="run", array_tasks=(), last_attempts={}, submitter=process.make_claim_record({})
     )
     return slurm_cluster.format_sbatch_options(build_sbatch_parameters(launcher, intent, ROOT, threads))
 
 
 def _estimate_costs(context: DoctorContext) -> list[estimate.CostEstimate]:
-    if context.planned is None:
+    if context.resolved_plan is None:
         return []
-    return list(estimate.estimate_costs(context.store, context.planned.plan).values())
+    return list(estimate.estimate_costs(context.store, context.resolved_plan.plan).values())
 
 
 def _estimate_save_seconds(cost_estimate: estimate.CostEstimate) -> float:
@@ -288,19 +288,19 @@ def _estimate_save_seconds(cost_estimate: estimate.CostEstimate) -> float:
 
 def _estimate_bytes_needed(context: DoctorContext, runs: list[str]) -> int | None:
     """What runs leave on the disk, and their checkpoints while they run; None: not measured."""
-    if context.planned is None:
+    if context.resolved_plan is None:
         return None
-    plan = context.planned.plan
+    plan = context.resolved_plan.plan
     cost_estimates = estimate.estimate_costs(context.store, plan)
-    arm_by_run = {c.run: c.arm for c in plan.cells if c.run in runs}
-    if any(a not in cost_estimates or cost_estimates[a].kept_bytes is None for a in arm_by_run.values()):
+    arm_by_run = {c.run_id: c.arm for c in plan.cells if c.run_id in runs}
+    if any(a not in cost_estimates or cost_estimates[a].stored_bytes is None for a in arm_by_run.values()):
         return None
-    num_parallel = min(len(runs), context.settings.slots(plan.base["train"]["threads"]))
+    num_parallel = min(len(runs), context.settings.max_parallel_runs(plan.base_config["train"]["threads"]))
     largest_checkpoint = max((cost_estimates[a].checkpoint_bytes or 0.0 for a in arm_by_run.values()), default=0.0)
-    stored_bytes = sum(cost_estimates[a].kept_bytes or 0.0 for a in arm_by_run.values())
+    stored_bytes = sum(cost_estimates[a].stored_bytes or 0.0 for a in arm_by_run.values())
     return round(stored_bytes + num_parallel * CHECKPOINTS_PER_ACTIVE_RUN * largest_checkpoint)
 
 
 def _list_benchmark_datasets(resolved_plan: ResolvedPlan) -> set[str]:
-    evaluated_datasets = {name for dataset_names in resolved_plan.plan.evaluations.values() for name in dataset_names}
-    return evaluated_datasets | set(resolved_plan.plan.missing)
+    evaluated_datasets = {name for dataset_names in resolved_plan.plan.evaluation_hashes.values() for name in dataset_names}
+    return evaluated_datasets | set(resolved_plan.plan.missing_datasets)

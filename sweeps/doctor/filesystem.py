@@ -51,7 +51,7 @@ def check_atomic_rename(folder: Path) -> Diagnostic:
     contents = [bytes([65 + i]) * 4096 for i in range(2)]
     done, read_errors = threading.Event(), []
 
-    def read() -> None:
+    def read_repeatedly() -> None:
         while not done.is_set():
             try:
                 if target.read_bytes() not in contents:
@@ -59,7 +59,7 @@ def check_atomic_rename(folder: Path) -> Diagnostic:
             except OSError as error:
                 read_errors.append(str(error.strerror))
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read_repeatedly)
     try:
         target.write_bytes(contents[0])
         reader.start()

@@ -15,23 +15,23 @@ class Diagnostic:
 
     check: str
     level: Level
-    said: str
-    mend: str = ""
+    message: str
+    fix: str = ""
 
 
 def ok(check: str, message: str) -> Diagnostic:
     """All is well."""
-    return Diagnostic(check=check, level="ok", said=message)
+    return Diagnostic(check=check, level="ok", message=message)
 
 
 def warning(check: str, message: str, fix: str) -> Diagnostic:
     """A sweep would run, but not as well as it might, or not as far."""
-    return Diagnostic(check=check, level="warning", said=message, mend=fix)
+    return Diagnostic(check=check, level="warning", message=message, fix=fix)
 
 
 def problem(check: str, message: str, fix: str) -> Diagnostic:
     """A sweep would not run, or not to its end."""
-    return Diagnostic(check=check, level="problem", said=message, mend=fix)
+    return Diagnostic(check=check, level="problem", message=message, fix=fix)
 
 
 def parse_diagnostic(record: Mapping[str, Any]) -> Diagnostic:

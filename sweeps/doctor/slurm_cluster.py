@@ -37,17 +37,17 @@ class JobRequirements:
     partition: str | None = None
     """None: the cluster's default."""
     nodes: int = 1
-    minutes: int = 240
-    jobs: int = 1
+    timeout_min: int = 240
+    num_jobs: int = 1
     """Jobs that are to be submitted."""
-    options: tuple[str, ...] = ()
+    sbatch_options: tuple[str, ...] = ()
     """How the launcher would call sbatch."""
     checkpoint_seconds: float = 30.0
     save_seconds: float | None = None
     """How long it takes to come to the end of a step and to save; None: not measured."""
-    notice_seconds: int = 120
+    signal_delay_s: int = 120
     """How long before its time limit a job is told to."""
-    idle: str = ""
+    gpu_mismatch: str = ""
     """GPUs that runs would not use, or would lack, in words."""
 
 
@@ -57,14 +57,14 @@ class ClusterInfo:
 
     config: Mapping[str, str]
     partitions: Mapping[str, Mapping[str, str]]
-    nodes: Mapping[str, int]
+    nodes_by_state: Mapping[str, int]
     """State -> nodes of the partition that was asked for."""
-    most_submitted: int | None
+    max_submit_jobs: int | None
     """Jobs that this user may have in the queue; None: no limit is known."""
-    refusal: str | None
+    sbatch_error: str | None
     """Why sbatch would not take such a job; None: it would."""
 
-    def partition(self, requirements: JobRequirements) -> Mapping[str, str] | None:
+    def find_partition(self, requirements: JobRequirements) -> Mapping[str, str] | None:
         """The partition that is asked for, or the default one; None if there is none."""
         if requirements.partition is not None:
             return self.partitions.get(requirements.partition)
@@ -96,7 +96,7 @@ def query_expected_start(sbatch_options: tuple[str, ...]) -> str:
 
 def run_checks(cluster_info: ClusterInfo, requirements: JobRequirements) -> list[Diagnostic]:
     """Every check; without the partition those that need it are left out."""
-    if cluster_info.partition(requirements) is None:
+    if cluster_info.find_partition(requirements) is None:
         partition_names = ", ".join(sorted(cluster_info.partitions)) or "none"
         reason = f"no partition {requirements.partition}" if requirements.partition else "no default partition"
         return [problem("partition", f"{reason}; there are {partition_names}", "launcher.partition=<name>")]
@@ -112,13 +112,13 @@ def query_cluster(config: Mapping[str, str], requirements: JobRequirements) -> C
     nodes_by_state: dict[str, int] = {}
     for state, count in lines:
         nodes_by_state[state] = nodes_by_state.get(state, 0) + int(count)
-    test_result = run_command("sbatch", "--test-only", *requirements.options, "--wrap=true")
+    test_result = run_command("sbatch", "--test-only", *requirements.sbatch_options, "--wrap=true")
     return ClusterInfo(
         config=config,
         partitions=partition_by_name,
-        nodes=nodes_by_state,
-        most_submitted=_query_max_submit_jobs(config),
-        refusal=None if test_result.returncode == 0 else extract_last_line(test_result.stderr),
+        nodes_by_state=nodes_by_state,
+        max_submit_jobs=_query_max_submit_jobs(config),
+        sbatch_error=None if test_result.returncode == 0 else extract_last_line(test_result.stderr),
     )
 
 
@@ -166,9 +166,9 @@ def extract_last_line(output: str) -> str:
 
 def check_nodes(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """As many nodes as a cell wants are there to be used."""
-    check, num_nodes = "nodes", sum(cluster_info.nodes.values())
-    num_usable = sum(n for state, n in cluster_info.nodes.items() if state.rstrip("*+-~#%$@!^") in USABLE_NODE_STATES)
-    node_states = ", ".join(f"{n} {state}" for state, n in sorted(cluster_info.nodes.items()))
+    check, num_nodes = "nodes", sum(cluster_info.nodes_by_state.values())
+    num_usable = sum(n for state, n in cluster_info.nodes_by_state.items() if state.rstrip("*+-~#%$@!^") in USABLE_NODE_STATES)
+    node_states = ", ".join(f"{n} {state}" for state, n in sorted(cluster_info.nodes_by_state.items()))
     if num_usable < requirements.nodes:
         message = f"a cell wants {requirements.nodes}, {num_usable} of {num_nodes} can be used ({node_states})"
         return problem(check, message, "another launcher.partition, fewer launcher.nodes, or wait")
@@ -178,59 +178,59 @@ def check_nodes(cluster_info: ClusterInfo, requirements: JobRequirements) -> Dia
 def check_test_submission(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """`sbatch --test-only` takes such a job."""
     check = "sbatch takes such a job"
-    if cluster_info.refusal is None:
+    if cluster_info.sbatch_error is None:
         return ok(check, "sbatch --test-only")
-    return problem(check, cluster_info.refusal, "change what launcher.* asks for: account, gpus, memory")
+    return problem(check, cluster_info.sbatch_error, "change what launcher.* asks for: account, gpus, memory")
 
 
 def check_time_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """The partition allows the time that is asked for (else jobs may wait for ever)."""
     check, partition = "time limit", _require_partition(cluster_info, requirements)
     max_minutes = parse_time_limit_minutes(partition.get("MaxTime", "UNLIMITED"))
-    if requirements.minutes > max_minutes:
-        message = f"{requirements.minutes} minutes asked, {partition['PartitionName']} allows {max_minutes:g}"
+    if requirements.timeout_min > max_minutes:
+        message = f"{requirements.timeout_min} minutes asked, {partition['PartitionName']} allows {max_minutes:g}"
         return problem(check, message, f"launcher.minutes={max_minutes:g}: cells are requeued and go on")
-    return ok(check, f"{requirements.minutes} minutes of {partition.get('MaxTime')}")
+    return ok(check, f"{requirements.timeout_min} minutes of {partition.get('MaxTime')}")
 
 
 def check_signal_delay(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """A job that meets its time limit has the time to save."""
     check, save_seconds = "time to save", requirements.save_seconds
     if save_seconds is None:
-        return ok(check, f"{requirements.notice_seconds} s before the time limit; need not measured")
-    if save_seconds > requirements.notice_seconds:
+        return ok(check, f"{requirements.signal_delay_s} s before the time limit; need not measured")
+    if save_seconds > requirements.signal_delay_s:
         message = f"a step and a checkpoint take about {save_seconds:.0f} s, a job is told to save only "
-        message += f"{requirements.notice_seconds} s before its time limit: work since the last one is lost"
+        message += f"{requirements.signal_delay_s} s before its time limit: work since the last one is lost"
         return warning(check, message, f"launcher.signal_seconds={math.ceil(2 * save_seconds)}")
-    return ok(check, f"{requirements.notice_seconds} s before the time limit, about {save_seconds:.0f} s needed")
+    return ok(check, f"{requirements.signal_delay_s} s before the time limit, about {save_seconds:.0f} s needed")
 
 
 def check_gpus(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """GPUs are asked for where runs use them, and only there."""
     check = "GPUs asked for"
-    if requirements.idle:
-        return warning(check, requirements.idle, "let launcher.gpus_per_node and runtime.device agree")
+    if requirements.gpu_mismatch:
+        return warning(check, requirements.gpu_mismatch, "let launcher.gpus_per_node and runtime.device agree")
     return ok(check, "as many as runs use")
 
 
 def check_array_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """How many arrays the jobs make."""
     check, max_array_size = "array limit", parse_leading_int(cluster_info.config.get("MaxArraySize"), 1001)
-    if requirements.jobs > max(max_array_size, 1):
-        num_arrays = math.ceil(requirements.jobs / max(max_array_size, 1))
-        message = f"{requirements.jobs} jobs make {num_arrays} arrays: MaxArraySize={max_array_size}"
+    if requirements.num_jobs > max(max_array_size, 1):
+        num_arrays = math.ceil(requirements.num_jobs / max(max_array_size, 1))
+        message = f"{requirements.num_jobs} jobs make {num_arrays} arrays: MaxArraySize={max_array_size}"
         return warning(check, message, "launcher.pack=<cells a job>; it works as it is, but slower")
-    return ok(check, f"{requirements.jobs} jobs in one array (MaxArraySize={max_array_size})")
+    return ok(check, f"{requirements.num_jobs} jobs in one array (MaxArraySize={max_array_size})")
 
 
 def check_job_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """How many jobs the queue takes."""
     check = "job limit"
-    limits = {"MaxSubmitJobs": cluster_info.most_submitted}
+    limits = {"MaxSubmitJobs": cluster_info.max_submit_jobs}
     limits["MaxJobCount"] = parse_leading_int(cluster_info.config.get("MaxJobCount")) or None
     for name, max_jobs in limits.items():
-        if max_jobs is not None and requirements.jobs + 1 > max_jobs:  # and who follows up
-            return warning(check, f"{requirements.jobs} jobs and a follow-up: {name}={max_jobs}", FEWER_JOBS_FIX)
+        if max_jobs is not None and requirements.num_jobs + 1 > max_jobs:  # and who follows up
+            return warning(check, f"{requirements.num_jobs} jobs and a follow-up: {name}={max_jobs}", FEWER_JOBS_FIX)
     return ok(check, ", ".join(f"{k}={v}" for k, v in limits.items() if v) or "none known")
 
 
@@ -288,7 +288,7 @@ CHECKS: tuple[Callable[[ClusterInfo, JobRequirements], Diagnostic], ...] = (
 
 
 def _require_partition(cluster_info: ClusterInfo, requirements: JobRequirements) -> Mapping[str, str]:
-    partition = cluster_info.partition(requirements)
+    partition = cluster_info.find_partition(requirements)
     assert partition is not None, "checked before"
     return partition
 

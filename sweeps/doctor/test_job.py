@@ -36,8 +36,8 @@ def run_test_job(
     report_dir: Path,
     requirements: slurm_cluster.JobRequirements,
     *,
-    where: str,
-    gpus: int,
+    device_name: str,
+    gpus_per_node: int,
     python: str,
     setup: tuple[str, ...],
 ) -> list[Diagnostic]:
@@ -52,8 +52,8 @@ def run_test_job(
     token = uuid.uuid4().hex
     atomic_write(report_dir / TOKEN_FILE, token.encode())
     node_command = f"PYTHONPATH={shlex.quote(str(ROOT))} {python} -m {__name__} "
-    node_command += shlex.join([str(report_dir), where, str(gpus)])
-    options = [f"--output={report_dir / LOG_FILE}", *requirements.options, "--requeue", f"--time={TIME_LIMIT_MINUTES}"]
+    node_command += shlex.join([str(report_dir), device_name, str(gpus_per_node)])
+    options = [f"--output={report_dir / LOG_FILE}", *requirements.sbatch_options, "--requeue", f"--time={TIME_LIMIT_MINUTES}"]
     start_time = time.time()
     sbatch_result = run_command("sbatch", "--parsable", *options, "--wrap", "\n".join([*setup, node_command]))
     if sbatch_result.returncode != 0:
@@ -86,7 +86,7 @@ def build_diagnostics(report: dict[str, Any], token: str, start_time: float, end
         node_diagnostic = parse_diagnostic(record)
         diagnostics.append(
             Diagnostic(
-                check=f"{node_diagnostic.check} on {node}", level=node_diagnostic.level, said=node_diagnostic.said, mend=node_diagnostic.mend
+                check=f"{node_diagnostic.check} on {node}", level=node_diagnostic.level, message=node_diagnostic.message, fix=node_diagnostic.fix
             )  # fmt: skip
         )
     return diagnostics

@@ -11,14 +11,14 @@ from sweeps.claims.claim import RunState
 class Launcher(Protocol):
     """Workers of one sweep. It decides nothing: workers claim, the store says what is done."""
 
-    stays: bool
+    blocking: bool
     """Whether the controller waits until all is done; else others go on without it."""
     poll_seconds: float
 
-    def put(self, runnable_runs: list[str], states: Mapping[str, RunState]) -> None:
+    def submit(self, runnable_runs: list[str], states: Mapping[str, RunState]) -> None:
         """Have somebody take up the runs that are open."""
 
-    def busy(self) -> bool:
+    def is_active(self) -> bool:
         """Whether somebody of the crew waits for a turn or works."""
 
     def stop(self) -> None:

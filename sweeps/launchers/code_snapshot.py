@@ -35,7 +35,7 @@ def create_snapshot(store: Store) -> Path:
         UserError: there is one of that name, but it is damaged; or the tree holds other code by
             now than that which is running.
     """
-    snapshot_folder = store.code(compute_source_hash())
+    snapshot_folder = store.snapshot_path(compute_source_hash())
     if not snapshot_folder.exists():
         _copy_code(snapshot_folder)
     verify_snapshot(snapshot_folder)

@@ -27,53 +27,53 @@ open."""
 class LocalLauncher:
     """A crew on this machine: each slot takes cells until none is left."""
 
-    stays = True
+    blocking = True
     poll_seconds = 0.5
 
-    def __init__(self, folder: Path, device: str, slots: int, slot: Callable[[bool], WorkerJob]) -> None:
+    def __init__(self, log_folder: Path, device: str, num_workers: int, build_job: Callable[[bool], WorkerJob]) -> None:
         """slots: how many; slot: what a slot does, told whether it is the one that proves."""
-        self.folder, self.device, self.slots, self.slot = folder, device, slots, slot
+        self.log_folder, self.device, self.num_workers, self.build_job = log_folder, device, num_workers, build_job
         self.jobs: dict[int, Any] = {}
         """The job in each slot."""
-        self._starts = 0
+        self._starts_since_progress = 0
         """Slots started since a cell was last claimed, or came to its end."""
-        self._fruit: list[tuple[int, bool]] = []
+        self._last_progress: list[tuple[int, bool]] = []
         """What there was of each run then: its newest attempt, an outcome."""
 
-    def put(self, runnable_runs: list[str], states: Mapping[str, RunState]) -> None:
+    def submit(self, runnable_runs: list[str], states: Mapping[str, RunState]) -> None:
         """Start as many slots as there is work for.
 
         Raises:
             UserError: they keep ending without an audit or a claim: that is no accident.
         """
-        self._check_fruit([(s.attempt, s.outcome is not None) for s in states.values()])
-        active_workers = self._live()
-        free_workers = [worker_index for worker_index in range(self.slots) if worker_index not in active_workers]
+        self._check_progress([(s.attempt, s.outcome is not None) for s in states.values()])
+        active_workers = self._list_active_workers()
+        free_workers = [worker_index for worker_index in range(self.num_workers) if worker_index not in active_workers]
         for worker_index in free_workers[: len(runnable_runs)]:
-            self.jobs[worker_index] = self._start(self.slot(worker_index == 0), worker_index)
-            self._starts += 1
+            self.jobs[worker_index] = self._start_job(self.build_job(worker_index == 0), worker_index)
+            self._starts_since_progress += 1
 
-    def busy(self) -> bool:
+    def is_active(self) -> bool:
         """Whether a slot's process lives (this also reaps those that ended)."""
-        return bool(self._live())
+        return bool(self._list_active_workers())
 
     def stop(self) -> None:
         """Ask the slots to stop at their next step, and wait until they have."""
-        active_jobs = [self.jobs[slot] for slot in self._live()]
+        active_jobs = [self.jobs[slot] for slot in self._list_active_workers()]
         for job in active_jobs:
             _terminate_job(job)
         deadline = time.time() + STOP_TIMEOUT_SECONDS
         while time.time() < deadline and not all(job.done() for job in active_jobs):
             time.sleep(0.1)
 
-    def _live(self) -> list[int]:
+    def _list_active_workers(self) -> list[int]:
         return [worker_index for worker_index, job in self.jobs.items() if not job.done()]
 
-    def _start(self, job: Callable[[], None], worker_index: int) -> Any:
+    def _start_job(self, job: Callable[[], None], worker_index: int) -> Any:
         """Start `job` in a process of its own that outlives this one."""
         from submitit import LocalExecutor
 
-        executor = LocalExecutor(self.folder)
+        executor = LocalExecutor(self.log_folder)
         gpus = (
             {"gpus_per_node": 1, "visible_gpus": (worker_index,)} if self.device.startswith("cuda") else {}
         )
@@ -81,10 +81,10 @@ class LocalLauncher:
         with _child_process_environment():
             return executor.submit(job)
 
-    def _check_fruit(self, progress: list[tuple[int, bool]]) -> None:
-        if progress != self._fruit:
-            self._fruit, self._starts = progress, 0
-        if self._starts >= MAX_STARTS_WITHOUT_PROGRESS * self.slots and not self.busy():
+    def _check_progress(self, progress: list[tuple[int, bool]]) -> None:
+        if progress != self._last_progress:
+            self._last_progress, self._starts_since_progress = progress, 0
+        if self._starts_since_progress >= MAX_STARTS_WITHOUT_PROGRESS * self.num_workers and not self.is_active():
             log_path = Path(self.jobs[0].paths.stderr)
             raise UserError(f"workers end before they take a cell ({_read_last_line(log_path)}): read {log_path}")
 

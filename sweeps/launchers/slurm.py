@@ -39,82 +39,82 @@ class SubmitOptions:
 
     store: Store
     sweep: str
-    launcher: SlurmLauncherConfig
+    launcher_config: SlurmLauncherConfig
     threads: int
     """Compute threads of a training."""
     device: str = "cpu"
     """That trainings ask for."""
-    words: tuple[str, ...]
+    follow_up_argv: tuple[str, ...]
     """The overrides of the command line, for who follows up."""
-    again: tuple[tuple[str, int], ...] = ()
-    forced: tuple[tuple[str, int], ...] = ()
-    stays: bool = False
+    retry_attempts: tuple[tuple[str, int], ...] = ()
+    force_attempts: tuple[tuple[str, int], ...] = ()
+    blocking: bool = False
 
 
 class SlurmLauncher:
     """A crew on a cluster."""
 
-    def __init__(self, order: SubmitOptions, code: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, options: SubmitOptions, snapshot_folder: Path, print_line: Callable[[str], None]) -> None:
         """code: the snapshot that jobs import from; say: prints a line for the user."""
-        self.order, self.code, self.say = order, code, say
-        self.stays, self.poll_seconds = order.stays, order.launcher.poll_seconds
-        self.folder: SweepFolder = order.store.sweep(order.sweep)
-        self.submissions = Submissions(self.folder, Slurm())
-        self.meant = AuditKey(training=compute_training_hash(), device=order.device)
-        self._unasked = in_follow_up()
+        self.options, self.snapshot_folder, self.print_line = options, snapshot_folder, print_line
+        self.blocking, self.poll_seconds = options.blocking, options.launcher_config.poll_seconds
+        self.sweep_folder: SweepFolder = options.store.sweep(options.sweep)
+        self.submissions = Submissions(self.sweep_folder, Slurm())
+        self.audit_key = AuditKey(training_hash=compute_training_hash(), device=options.device)
+        self._automatic = in_follow_up()
 
-    def put(self, runnable_runs: list[str], states: Mapping[str, RunState]) -> None:
+    def submit(self, runnable_runs: list[str], states: Mapping[str, RunState]) -> None:
         """Submit what is open and in no job, and somebody who follows up.
 
         Raises:
             UserError: Slurm takes nothing, or jobs end before they take a cell.
             NotNow: Slurm does not answer, or takes nothing now; or who follows up has no follower.
         """
-        self.submissions.mend()
-        self._give_up(runnable_runs)
-        jobs_by_run = self.submissions.queued({*self.order.again, *self.order.forced})
+        self.submissions.reconcile()
+        self._cancel_forced_jobs(runnable_runs)
+        jobs_by_run = self.submissions.map_runs_to_jobs({*self.options.retry_attempts, *self.options.force_attempts})
         unqueued_runs = [run for run in runnable_runs if run not in jobs_by_run]
-        if unqueued_runs and not has_audit(self.folder, self.meant):
-            if self._unasked and self.submissions.unproven():
-                raise self._in_vain()
-            self.prove(unqueued_runs[0])
+        if unqueued_runs and not has_audit(self.sweep_folder, self.audit_key):
+            if self._automatic and self.submissions.audit_lacks_progress():
+                raise self._build_no_progress_error()
+            self.submit_audit(unqueued_runs[0])
         elif unqueued_runs:
             attempts = {run: state.attempt for run, state in states.items()}
-            runs_without_progress = {r for r in unqueued_runs if self._unasked and self.submissions.fruitless(r, attempts)}
-            if runs_without_progress.issuperset(unqueued_runs) and not self._others():
-                raise self._in_vain()
+            runs_without_progress = {r for r in unqueued_runs if self._automatic and self.submissions.run_lacks_progress(r, attempts)}
+            if runs_without_progress.issuperset(unqueued_runs) and not self._list_other_jobs():
+                raise self._build_no_progress_error()
             self._submit_cells([run for run in unqueued_runs if run not in runs_without_progress], states)
-        if self.order.launcher.follow_up and not self.stays:
+        if self.options.launcher_config.follow_up and not self.blocking:
             self._submit_follow_up()
-            self._hand_over(runnable_runs)
-        self._unasked = True
+            self._require_successor(runnable_runs)
+        self._automatic = True
 
-    def _others(self) -> list[str]:
+    def _list_other_jobs(self) -> list[str]:
         """Jobs of this sweep that wait or run, but for the one that we are in."""
         current_job_id = get_job_id()
-        return [job.id for _, job, _ in self.submissions.live() if job.id != current_job_id]
+        return [job.id for _, job, _ in self.submissions.list_active_jobs() if job.id != current_job_id]
 
-    def _in_vain(self) -> UserError:
-        return UserError(f"jobs end before they take a cell: read the logs in {self.folder.slots}")
+    def _build_no_progress_error(self) -> UserError:
+        return UserError(f"jobs end before they take a cell: read the logs in {self.sweep_folder.slots_path}")
 
-    def _hand_over(self, runnable_runs: Sequence[str]) -> None:
+    def _require_successor(self, runnable_runs: Sequence[str]) -> None:
         """`NotNow` where a follow-up leaves nobody behind who would go on; a person is told."""
-        if self._others():
+        if self._list_other_jobs():
             return
         if in_follow_up():
             raise RetryLater("what is left runs where this cluster's queue does not show it")
         if runnable_runs:
-            self.say("another command submits these cells: see status, and run this again if not")
+            self.print_line("another command submits these cells: see status, and run this again if not")
 
-    def prove(self, run_id: str) -> None:
+    def submit_audit(self, run_id: str) -> None:
         """Submit a job that proves and measures the arms, unless one is there; `run`: any run.
 
         Raises:
             UserError: Slurm does not take it.
         """
-        audit_intents = [i for i, _, _ in self.submissions.live() if i.kind == "prove"]
-        submitted_audit_keys = {AuditKey(training=i.submitter.training, device=i.device) for i in audit_intents}
-        if self.meant in submitted_audit_keys:
+        audit_intents = [i for i, _, _ in self.submissions.list_active_jobs() if i.kind == "prove"]
+        submitted_audit_keys = {AuditKey(training_hash=i.submitter.training_hash, device=i.audit_device) for i in audit_intents}
+        if self.audit_key in submitted_audit_keys:
             return
         try:
             job_id = self._submit("prove", ((run_id,),), {})
@@ -123,33 +123,33 @@ class SlurmLauncher:
                 f"Slurm refused the job that proves the arms: {format_rejection(rejection)}"
             ) from None
         if job_id is not None:
-            self.say(f"job {job_id}: takes a few steps of every arm")
+            self.print_line(f"job {job_id}: takes a few steps of every arm")
 
-    def busy(self) -> bool:
+    def is_active(self) -> bool:
         """Whether a job of this sweep waits or runs, ours and follow-ups apart."""
-        return any(i.kind != "follow" for i, _, _ in self.submissions.live())
+        return any(i.kind != "follow" for i, _, _ in self.submissions.list_active_jobs())
 
     def stop(self) -> None:
         """Nothing: the jobs go on, and who comes next finds them."""
 
-    def _give_up(self, runnable_runs: Sequence[str]) -> None:
+    def _cancel_forced_jobs(self, runnable_runs: Sequence[str]) -> None:
         """Cancel the jobs of attempts that were declared dead: one that hangs would keep its node
         until its time limit, and from the cells that share the job."""
-        forced_attempts = [(run, attempt_number) for run, attempt_number in self.order.forced if run in runnable_runs]
-        claim_records = [self.order.store.run(run).attempt(attempt_number).owner() for run, attempt_number in forced_attempts]
+        forced_attempts = [(run, attempt_number) for run, attempt_number in self.options.force_attempts if run in runnable_runs]
+        claim_records = [self.options.store.run(run).attempt(attempt_number).owner() for run, attempt_number in forced_attempts]
         slurm = self.submissions.slurm
-        held_job_ids = {claim_record.job for claim_record in claim_records if claim_record is not None and claim_record.cluster == slurm.cluster}
-        cancelled_job_ids = [job.id for _, job, _ in self.submissions.live() if job.id in held_job_ids]
+        held_job_ids = {claim_record.job_id for claim_record in claim_records if claim_record is not None and claim_record.cluster == slurm.cluster}
+        cancelled_job_ids = [job.id for _, job, _ in self.submissions.list_active_jobs() if job.id in held_job_ids]
         if cancelled_job_ids:
             slurm.cancel(cancelled_job_ids)
-            self.say(f"cancelled {', '.join(cancelled_job_ids)}: declared dead by force")
+            self.print_line(f"cancelled {', '.join(cancelled_job_ids)}: declared dead by force")
 
     # -- what is submitted --
 
     def _submit_cells(self, runs: list[str], states: Mapping[str, RunState]) -> None:
         """Arrays as long as the cluster takes them; what it refuses is left to the follow-up."""
-        groups = group_runs(runs, self._seconds(), self.order.launcher.pack)
-        max_array_length = min(len(groups), self.submissions.slurm.longest_array)
+        groups = group_runs(runs, self._estimate_seconds(), self.options.launcher_config.pack)
+        max_array_length = min(len(groups), self.submissions.slurm.max_array_length)
         while groups:
             chunk = groups[:max_array_length]
             attempts = {run: states[run].attempt for runs in chunk for run in runs}
@@ -159,25 +159,25 @@ class SlurmLauncher:
                 if max_array_length > 1 and _is_limit_rejection(rejection):
                     max_array_length //= 2
                     continue
-                self._left(rejection, groups)
+                self._report_rejected_cells(rejection, groups)
                 return
             if job_id is not None:
                 num_cells = sum(map(len, chunk))
-                self.say(f"job {job_id}: {num_cells} cells in {len(chunk)} jobs")
+                self.print_line(f"job {job_id}: {num_cells} cells in {len(chunk)} jobs")
             groups = groups[max_array_length:]
 
-    def _left(self, rejection: SubmissionRejected, groups: Sequence[Sequence[str]]) -> None:
+    def _report_rejected_cells(self, rejection: SubmissionRejected, groups: Sequence[Sequence[str]]) -> None:
         """Say what was left out; an error if nothing of the sweep is in the queue at all."""
-        if not self._others():
+        if not self._list_other_jobs():
             error_class = RetryLater if _is_limit_rejection(rejection) else UserError
             raise error_class(f"Slurm refused the jobs: {format_rejection(rejection)}")
         num_cells = sum(map(len, groups))
-        self.say(f"{num_cells} cells are left for later: Slurm refused them ({format_rejection(rejection)})")
+        self.print_line(f"{num_cells} cells are left for later: Slurm refused them ({format_rejection(rejection)})")
 
     def _submit_follow_up(self, freed_slot: bool = False) -> None:
         """room: a cell has given up its place already."""
-        active_jobs, argv = self.submissions.live(), self.order.words
-        waiting_argv = {j.id: i.words for i, j, _ in active_jobs if i.kind == "follow" and j.waits}
+        active_jobs, argv = self.submissions.list_active_jobs(), self.options.follow_up_argv
+        waiting_argv = {j.id: i.follow_up_argv for i, j, _ in active_jobs if i.kind == "follow" and j.is_waiting}
         same_command = {job: job_argv for job, job_argv in waiting_argv.items() if _drop_overrides(job_argv) == _drop_overrides(argv)}
         superseded_job_ids = [job for job, job_argv in same_command.items() if job_argv != argv]
         if argv in waiting_argv.values() or (superseded_job_ids and in_follow_up()):
@@ -190,26 +190,26 @@ class SlurmLauncher:
         try:
             job = self._submit("follow", ((),), {}, dependency_ids=dependency_ids)
         except SubmissionRejected as rejection:
-            if not freed_slot and self._make_room(rejection):
+            if not freed_slot and self._free_queue_slot(rejection):
                 self._submit_follow_up(freed_slot=True)
                 return
             if in_follow_up():
                 raise RetryLater(f"Slurm refused who follows up: {format_rejection(rejection)}") from None
             hint = "run this command again when the jobs have ended"
-            self.say(f"no follow-up ({format_rejection(rejection)}): {hint}")
+            self.print_line(f"no follow-up ({format_rejection(rejection)}): {hint}")
             return
         if job is not None:
-            self.say(f"job {job}: follows up when they have ended, and writes the report")
+            self.print_line(f"job {job}: follows up when they have ended, and writes the report")
 
-    def _make_room(self, rejection: SubmissionRejected) -> bool:
+    def _free_queue_slot(self, rejection: SubmissionRejected) -> bool:
         """Where the queue is full to the brim, the last job that waits leaves it: without a
         follow-up nobody would submit the rest. Whether one did."""
-        waiting_job_ids = [job.id for i, job, _ in self.submissions.live() if i.kind == "run" and job.waits]
+        waiting_job_ids = [job.id for i, job, _ in self.submissions.list_active_jobs() if i.kind == "run" and job.is_waiting]
         if len(waiting_job_ids) < 2 or not _is_limit_rejection(rejection):
             return False
         self.submissions.slurm.cancel(waiting_job_ids[-1:])
         self.submissions.refresh()
-        self.say(f"job {waiting_job_ids[-1]} is left for later: who follows up takes its place")
+        self.print_line(f"job {waiting_job_ids[-1]} is left for later: who follows up takes its place")
         return True
 
     def _submit(
@@ -222,15 +222,15 @@ class SlurmLauncher:
         intent = SubmissionIntent(
             token="",
             kind=kind,
-            elements=elements,
-            attempts=attempts,
+            array_tasks=elements,
+            last_attempts=attempts,
             submitter=process.make_claim_record({}),
-            words=self.order.words,
-            again=self.order.again,
-            forced=self.order.forced,
-            unasked=self._unasked,
-            signal_seconds=self.order.launcher.signal_seconds,
-            device=self.meant.device,
+            follow_up_argv=self.options.follow_up_argv,
+            retry_attempts=self.options.retry_attempts,
+            force_attempts=self.options.force_attempts,
+            automatic=self._automatic,
+            signal_delay_s=self.options.launcher_config.signal_seconds,
+            audit_device=self.audit_key.device,
         )
         return self.submissions.submit(intent, lambda recorded_intent: self._sbatch(recorded_intent, dependency_ids))
 
@@ -239,8 +239,8 @@ class SlurmLauncher:
         from submitit import SlurmExecutor
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        launcher_config, store_root = self.order.launcher, str(self.order.store.root)
-        arguments = [store_root, self.order.sweep, intent.token]
+        launcher_config, store_root = self.options.launcher_config, str(self.options.store.root)
+        arguments = [store_root, self.options.sweep, intent.token]
 
         class Executor(SlurmExecutor):
             """submitit's, but for what a job starts: our own front door, without a pickle."""
@@ -249,23 +249,23 @@ class SlurmLauncher:
             def _submitit_command_str(self) -> str:
                 return f"{self.python} -u -m sweeps.cli.slurm_job {shlex.join(arguments)}"
 
-        executor = Executor(self.folder.slots, python=launcher_config.python)
-        executor.update_parameters(**build_sbatch_parameters(launcher_config, intent, self.code, self.order.threads))
+        executor = Executor(self.sweep_folder.slots_path, python=launcher_config.python)
+        executor.update_parameters(**build_sbatch_parameters(launcher_config, intent, self.snapshot_folder, self.options.threads))
         if dependency_ids:
             executor.update_parameters(dependency="afterany:" + ":".join(dependency_ids))
         try:
             with _without_request_variables(), executor.batch():
-                submitted_jobs = [executor.submit(print, *runs) for runs in intent.elements]
+                submitted_jobs = [executor.submit(print, *runs) for runs in intent.array_tasks]
         except (FailedJobError, FailedSubmissionError) as error:
             raise SubmissionRejected(str(error)) from None
         return str(submitted_jobs[0].job_id).split("_")[0]
 
-    def _seconds(self) -> dict[str, float]:
+    def _estimate_seconds(self) -> dict[str, float]:
         """Run -> how long it should take, where that is known."""
-        plan = self.folder.plan()
+        plan = self.sweep_folder.plan()
         assert plan is not None, "a plan is written before anything is submitted"
-        cost_estimates = estimate.estimate_costs(self.order.store, plan)
-        return {c.run: cost_estimates[c.arm].seconds for c in plan.cells if c.arm in cost_estimates}
+        cost_estimates = estimate.estimate_costs(self.options.store, plan)
+        return {c.run_id: cost_estimates[c.arm].seconds for c in plan.cells if c.arm in cost_estimates}
 
 
 def _drop_overrides(argv: Sequence[str]) -> list[str]:
@@ -326,7 +326,7 @@ def build_sbatch_parameters(launcher_config: SlurmLauncherConfig, intent: Submis
         "gres": launcher_config.gres,
         "nodes": launcher_config.nodes,
         "gpus_per_node": launcher_config.gpus_per_node,
-        "ntasks_per_node": launcher_config.tasks,
+        "ntasks_per_node": launcher_config.processes_per_node,
         "cpus_per_task": num_cpus,
         "mem": None if launcher_config.mem_gb is None else f"{round(launcher_config.mem_gb * 1024)}MB",
         "time": launcher_config.minutes,

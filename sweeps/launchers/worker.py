@@ -41,21 +41,21 @@ class StopFlag:
     """A flag that signals set; the training loop looks at it between steps."""
 
     def __init__(self) -> None:
-        self.asked = False
-        self.why: Callable[[], str | None] = lambda: None
+        self.requested = False
+        self.reason: Callable[[], str | None] = lambda: None
         """Who asked, for the attempt's last word."""
 
     def __call__(self) -> bool:
-        return self.asked
+        return self.requested
 
-    def listen(self) -> None:
+    def install_signal_handlers(self) -> None:
         """Let the signals that ask a worker to stop set the flag, and do nothing else."""
         for signal_number in STOP_SIGNALS:
-            signal.signal(signal_number, self._ask)
+            signal.signal(signal_number, self._request_stop)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # as we may have been started
 
-    def _ask(self, signal_number: int, frame: FrameType | None) -> None:
-        self.asked = True
+    def _request_stop(self, signal_number: int, frame: FrameType | None) -> None:
+        self.requested = True
 
 
 @dataclass(kw_only=True)
@@ -65,61 +65,61 @@ class Worker:
     store: Store
     plan: Plan
     stop: StopFlag
-    again: tuple[tuple[str, int], ...] = ()
+    retry_attempts: tuple[tuple[str, int], ...] = ()
     """(run, attempt) that failed or halted and is to go on."""
-    forced: tuple[tuple[str, int], ...] = ()
+    force_attempts: tuple[tuple[str, int], ...] = ()
     """(run, attempt) that the user declared dead."""
-    claimed: Callable[[str], Any] = lambda run: None
+    on_claim: Callable[[str], Any] = lambda run: None
     """Told of each run that was claimed, before it is executed."""
 
     @cached_property
-    def entry(self) -> Any:
+    def cell_module(self) -> Any:
         """The module that executes cells; importing it may take seconds."""
-        return importlib.import_module(self.plan.entry)
+        return importlib.import_module(self.plan.executor)
 
-    def run_only(self, run_id: str) -> dict[str, Any]:
+    def select_run_only_values(self, run_id: str) -> dict[str, Any]:
         """How a run of the plan is executed and judged."""
-        return select_run_only_values(self.plan, next(c.arm for c in self.plan.cells if c.run == run_id))
+        return select_run_only_values(self.plan, next(c.arm for c in self.plan.cells if c.run_id == run_id))
 
     @cached_property
-    def witness(self) -> claim.JobEndLookup:
+    def job_end_lookup(self) -> claim.JobEndLookup:
         """Slurm's word on attempts of its jobs."""
-        return Slurm().ending
+        return Slurm().find_end_reason
 
-    def take(self, run_id: str) -> str | None:
+    def claim_and_execute(self, run_id: str) -> str | None:
         """Claim a run and execute it; how that ended, or None if it could not be claimed."""
-        run, evaluations = self.store.run(run_id), self.plan.wanted().get(run_id)
+        run, evaluations = self.store.run(run_id), self.plan.required_evaluations().get(run_id)
         if evaluations is None:
             return None  # the plan was written anew since, and this run is no more in it
-        attempt = self._claim(run, claim.inspect_run(run, evaluations, self.witness))
+        attempt = self._claim(run, claim.inspect_run(run, evaluations, self.job_end_lookup))
         if attempt is None:
             return None
-        self.claimed(run_id)
-        run_only_values = self.run_only(run_id)
-        execute_cell = partial(self.entry.execute, run, run_only_values, attempt, evaluations, self.stop)
+        self.on_claim(run_id)
+        run_only_values = self.select_run_only_values(run_id)
+        execute_cell = partial(self.cell_module.execute, run, run_only_values, attempt, evaluations, self.stop)
         end_kind = execute_attempt(run, attempt, execute_cell, self.stop)
         if end_kind == "interrupted" and not self.stop():
-            self._wait_for_room()
+            self._wait_for_disk_space()
         return end_kind
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_disk_space(self) -> None:
         """At once the next attempt would end in the same way, and spend the budget of such ends."""
         deadline = time.monotonic() + DISK_FULL_WAIT_SECONDS
         while time.monotonic() < deadline and not self.stop():
             time.sleep(POLL_SECONDS)
 
     def _claim(self, run: RunFolder, state: claim.RunState) -> AttemptFolder | None:
-        is_requested = (run.id, state.attempt) in (*self.again, *self.forced)
-        if not (state.open or is_requested):
+        is_requested = (run.id, state.attempt) in (*self.retry_attempts, *self.force_attempts)
+        if not (state.is_runnable or is_requested):
             return None
         return claim.claim_run(
             self.store,
             run,
             state,
-            partial(self.entry.numerics, run, self.run_only(run.id)),
-            again=self.again,
-            forced=self.forced,
-            prepare=partial(RunFolder.publish_spec, spec=run.spec()),
+            partial(self.cell_module.numerics, run, self.select_run_only_values(run.id)),
+            retry_attempts=self.retry_attempts,
+            force_attempts=self.force_attempts,
+            prepare_run=partial(RunFolder.publish_spec, spec=run.read_spec()),
         )
 
 
@@ -127,51 +127,51 @@ class Worker:
 class WorkerJob:
     """A job on this machine: it lives until no cell can be claimed."""
 
-    store: str
+    store_root: str
     sweep: str
-    again: tuple[tuple[str, int], ...] = ()
-    forced: tuple[tuple[str, int], ...] = ()
-    proves: bool = False
+    retry_attempts: tuple[tuple[str, int], ...] = ()
+    force_attempts: tuple[tuple[str, int], ...] = ()
+    runs_audit: bool = False
     """Whether it makes the audit; other slots wait for it."""
-    meant: AuditKey | None = None
+    audit_key: AuditKey | None = None
     """The audit to make or to wait for; None: there is one."""
     runs: tuple[str, ...] = ()
     """It takes only these; none: any of the plan."""
 
     def __call__(self) -> None:
         stop = StopFlag()
-        stop.listen()
-        store = Store(self.store)
+        stop.install_signal_handlers()
+        store = Store(self.store_root)
         sweep_folder = store.sweep(self.sweep)
         plan = sweep_folder.plan()
         assert plan is not None, "a plan is written before a slot is started"
         plugins.import_plugins(plan.plugins)
-        if self.proves and self.meant is not None:
-            run_audit(store, plan, self.meant)
-        worker = Worker(store=store, plan=plan, stop=stop, again=self.again, forced=self.forced)
-        _ = worker.entry  # its imports are paid while the audit is made elsewhere
-        while self.meant is not None and not has_audit(sweep_folder, self.meant) and not stop():
+        if self.runs_audit and self.audit_key is not None:
+            run_audit(store, plan, self.audit_key)
+        worker = Worker(store=store, plan=plan, stop=stop, retry_attempts=self.retry_attempts, force_attempts=self.force_attempts)
+        _ = worker.cell_module  # its imports are paid while the audit is made elsewhere
+        while self.audit_key is not None and not has_audit(sweep_folder, self.audit_key) and not stop():
             time.sleep(POLL_SECONDS)
-        while not stop() and self._pass(worker):
+        while not stop() and self._try_every_run(worker):
             pass
 
-    def _pass(self, worker: Worker) -> bool:
+    def _try_every_run(self, worker: Worker) -> bool:
         """One look at every run; whether any of them could be claimed."""
-        runs = self.runs or worker.plan.wanted()
-        end_kinds = [worker.take(run) for run in runs if not worker.stop()]
+        runs = self.runs or worker.plan.required_evaluations()
+        end_kinds = [worker.claim_and_execute(run) for run in runs if not worker.stop()]
         return any(end_kinds)
 
 
 def execute_attempt(run: RunFolder, attempt: AttemptFolder, execute_cell: Callable[[], str], stop: StopFlag) -> str:
     """One attempt from its claim to its last word; how it ended."""
-    with _redirect_output(attempt.log):
+    with _redirect_output(attempt.log_path):
         try:
             end_kind, message = execute_cell(), None
         except Exception as error:
             traceback.print_exc()
             end_kind, message = _classify_error(error)
         if end_kind == "interrupted" and message is None:
-            message = stop.why()
+            message = stop.reason()
         with suppress(OSError):  # no room even for that: then its silence is its last word
             attempt.end(end_kind, message)
     if run.outcome() is not None:
@@ -188,7 +188,7 @@ def _classify_error(error: Exception) -> tuple[str, str]:
 
 def select_run_only_values(plan: Plan, arm: str) -> dict[str, Any]:
     """How the runs of an arm are executed and judged: what no spec says."""
-    values = {**plan.base, **plan.arm(arm).delta}
+    values = {**plan.base_config, **plan.arm(arm).delta}
     return {name: values[name] for name in RUN_ONLY if name in values}
 
 
@@ -203,10 +203,10 @@ def run_audit(store: Store, plan: Plan, audit_key: AuditKey) -> None:
     from uniclip import distributed
 
     sweep_folder, process_group = store.sweep(plan.sweep), distributed.get_process_group()
-    if not process_group.share(not has_valid_audit(sweep_folder, audit_key)):
+    if not process_group.broadcast_object(not has_valid_audit(sweep_folder, audit_key)):
         return
-    plan = audit_key.placed(plan)
-    specs = {c.arm: store.run(c.run).spec() for c in reversed(plan.cells)}
+    plan = audit_key.replace_plan_device(plan)
+    specs = {c.arm: store.run(c.run_id).read_spec() for c in reversed(plan.cells)}
     configs = {a.name: config_from_spec(specs[a.name], select_run_only_values(plan, a.name)) for a in plan.arms}
     if process_group.rank > 0:
         audit.run_nonzero_rank(plan, configs)
@@ -217,13 +217,13 @@ def run_audit(store: Store, plan: Plan, audit_key: AuditKey) -> None:
         # Bad data, say: each cell then fails by itself, and the next start proves again.
         traceback.print_exc()
         message = " ".join(str(error).split())[:300]
-        failed_check = AuditCheck(arm=plan.reference, check=AUDIT_ERROR_CHECK, holds=False, detail=message)
-        audit_result = audit.AuditResult(findings=[failed_check], probes=[])
+        failed_check = AuditCheck(arm=plan.reference, name=AUDIT_ERROR_CHECK, passed=False, detail=message)
+        audit_result = audit.AuditResult(checks=[failed_check], probes=[])
     for probe in audit_result.probes:
-        append_jsonl(sweep_folder.probes, {**probe, "training": audit_key.training})
-    audit_record = AuditRecord(findings=tuple(audit_result.findings), training=audit_key.training, device=audit_key.kind)
-    atomic_write(sweep_folder.audit, to_json_bytes(audit_record))
-    if process_group.world > 1 and not audit_result.probes:
+        append_jsonl(sweep_folder.probes_path, {**probe, "training": audit_key.training_hash})
+    audit_record = AuditRecord(checks=tuple(audit_result.checks), training_hash=audit_key.training_hash, device_type=audit_key.device_type)
+    atomic_write(sweep_folder.audit_path, to_json_bytes(audit_record))
+    if process_group.world_size > 1 and not audit_result.probes:
         raise RuntimeError("the audit could not be made")  # the others stand in the middle of it
 
 
@@ -250,5 +250,5 @@ def _redirect_output(path: Path) -> Iterator[None]:
 def _delete_checkpoints(run: RunFolder) -> None:
     """An outcome is final: what could only have continued the training is of no more use."""
     for attempt_number in run.attempts():
-        for path in run.attempt(attempt_number).checkpoints.glob("*.safetensors"):
+        for path in run.attempt(attempt_number).checkpoints_path.glob("*.safetensors"):
             path.unlink(missing_ok=True)

@@ -56,25 +56,25 @@ class CellRow:
     state: RunState
     job: Job | None = None
     """The scheduler's job that has it or will take it up."""
-    log: str = ""
+    log_path: str = ""
     """Where what it printed is, if it failed."""
 
     @property
-    def kind(self) -> str:
+    def status(self) -> str:
         """The state of the store, or that of the queue where the store waits for it."""
-        if self.job is None or not self.state.open:
-            return self.state.kind
+        if self.job is None or not self.state.is_runnable:
+            return self.state.status
         if self.job is UNKNOWN_JOB:
             return "unknown"
-        return "preempted" if self.state.after == "preempted" else "queued"
+        return "preempted" if self.state.end_reason == "preempted" else "queued"
 
     @property
     def reason(self) -> str:
         """What to know beside the state."""
-        if self.job is None or self.job is UNKNOWN_JOB or not self.state.open:
-            return f"{self.state.reason}; log: {self.log}" if self.log else self.state.reason
-        job_position = f"waits: {self.job.reason}" if self.job.waits else f"starts on {self.job.node}"
-        previous_end = f" (it was {self.state.after} before)" if self.state.after else ""
+        if self.job is None or self.job is UNKNOWN_JOB or not self.state.is_runnable:
+            return f"{self.state.reason}; log: {self.log_path}" if self.log_path else self.state.reason
+        job_position = f"waits: {self.job.reason}" if self.job.is_waiting else f"starts on {self.job.node}"
+        previous_end = f" (it was {self.state.end_reason} before)" if self.state.end_reason else ""
         return f"job {self.job.id} {job_position}{previous_end}" if self.job.id else self.job.reason
 
     @property
@@ -87,16 +87,16 @@ class CellRow:
     def step(self) -> int | None:
         """How far it is, or got; None before its first sign of life."""
         heartbeat = self.state.heartbeat
-        return self._last_step if self._last_step is not None else heartbeat.step if heartbeat else None
+        return self._outcome_step if self._outcome_step is not None else heartbeat.step if heartbeat else None
 
     @property
-    def _last_step(self) -> int | None:
+    def _outcome_step(self) -> int | None:
         """The outcome's, where nobody is at work on the run."""
         outcome = self.state.outcome
-        return outcome.step if outcome is not None and self.state.kind != "running" else None
+        return outcome.step if outcome is not None and self.state.status != "running" else None
 
     @property
-    def steps(self) -> int | None:
+    def total_steps(self) -> int | None:
         """How many it will have, as far as it said so itself."""
         outcome, heartbeat = self.state.outcome, self.state.heartbeat
         if outcome is not None and outcome.kind == "trained":
@@ -107,63 +107,63 @@ class CellRow:
     def progress(self) -> str:
         """Step, rate and time to go, or how far it got."""
         heartbeat = self.state.heartbeat
-        if self._last_step is not None:
-            return f"step {self._last_step}"
+        if self._outcome_step is not None:
+            return f"step {self._outcome_step}"
         if heartbeat is None:
             return ""
         seconds_left = self.seconds_left
         if seconds_left is None:
             return f"{heartbeat.phase} {heartbeat.step}/{heartbeat.steps}"
-        rate_and_remaining = f"{heartbeat.rate:.3g} steps/s, {format_duration(seconds_left)} to go"
+        rate_and_remaining = f"{heartbeat.steps_per_second:.3g} steps/s, {format_duration(seconds_left)} to go"
         return f"{heartbeat.phase} {heartbeat.step}/{heartbeat.steps}, {rate_and_remaining}"
 
     @property
     def seconds_left(self) -> float | None:
         """Of its training, at the rate of the last sign of life."""
         heartbeat = self.state.heartbeat
-        if heartbeat is None or not heartbeat.rate or self.state.kind != "running":
+        if heartbeat is None or not heartbeat.steps_per_second or self.state.status != "running":
             return None
-        return (heartbeat.steps - heartbeat.step) / heartbeat.rate
+        return (heartbeat.steps - heartbeat.step) / heartbeat.steps_per_second
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where it runs, or was last heard of: the machine, and its GPU if it uses one."""
-        claim_record = self.state.owner
-        if claim_record is None or self.state.kind not in ("running", "lost"):
+        claim_record = self.state.claim_record
+        if claim_record is None or self.state.status not in ("running", "lost"):
             return ""
-        gpu = claim_record.numerics.get("model") if claim_record.numerics.get("device") != "cpu" else None
+        gpu = claim_record.numerics_class.get("model") if claim_record.numerics_class.get("device") != "cpu" else None
         return f"{claim_record.host}, {gpu}" if gpu else claim_record.host
 
     @property
     def advice(self) -> str:
         """What to do about it."""
-        if self.job is not None and self.job.stranded and self.state.open:
+        if self.job is not None and self.job.launch_failed and self.state.is_runnable:
             return f"scontrol release {self.job.id}, or run"
-        return ADVICE[self.kind]
+        return ADVICE[self.status]
 
     @property
-    def age(self) -> str:
+    def heartbeat_age(self) -> str:
         """Since the last sign of life."""
         heartbeat = self.state.heartbeat
-        is_running = self.state.kind in ("running", "lost")
+        is_running = self.state.status in ("running", "lost")
         return format_duration(time.time() - heartbeat.time) if heartbeat and is_running else ""
 
 
 def build_rows(store: Store, plan: Plan) -> list[CellRow]:
     """Every cell of a plan; runs that several cells share are looked at once."""
     slurm = Slurm()
-    required_evaluations = plan.wanted().items()
-    states = {r: inspect_run(store.run(r), evaluations, slurm.ending, lightly=True) for r, evaluations in required_evaluations}
+    required_evaluations = plan.required_evaluations().items()
+    states = {r: inspect_run(store.run(r), evaluations, slurm.find_end_reason, trust_heartbeat=True) for r, evaluations in required_evaluations}
     jobs = _find_jobs(store, plan, slurm)
-    failed_attempts = {run: s.attempt for run, s in states.items() if s.kind == "failed"}
-    logs = {run: str(store.run(run).attempt(attempt_number).log) for run, attempt_number in failed_attempts.items()}
+    failed_attempts = {run: s.attempt for run, s in states.items() if s.status == "failed"}
+    logs = {run: str(store.run(run).attempt(attempt_number).log_path) for run, attempt_number in failed_attempts.items()}
     return [
         CellRow(
             cell=c.name,
-            run=c.run,
-            state=states[c.run],
-            job=jobs.get(c.run),
-            log=logs.get(c.run, ""),
+            run=c.run_id,
+            state=states[c.run_id],
+            job=jobs.get(c.run_id),
+            log_path=logs.get(c.run_id, ""),
         )
         for c in plan.cells
     ]
@@ -171,9 +171,9 @@ def build_rows(store: Store, plan: Plan) -> list[CellRow]:
 
 def describe_tunings(store: Store, sweep: str) -> list[str]:
     """How far each tuning of a sweep's arms is, and the sweep of what it found, a line each."""
-    newest_rounds = {folder.path.parent: folder for folder in store.sweep(sweep).rounds()}
+    newest_rounds = {folder.path.parent: folder for folder in store.sweep(sweep).list_rounds()}
     descriptions = []
-    for folder in (*newest_rounds.values(), *store.tuned(sweep)):
+    for folder in (*newest_rounds.values(), *store.iter_tuned_sweeps(sweep)):
         plan = folder.plan()
         if plan is not None:
             descriptions.append(f"{folder.id}: {describe_counts(build_rows(store, plan))}")
@@ -183,20 +183,20 @@ def describe_tunings(store: Store, sweep: str) -> list[str]:
 def _find_jobs(store: Store, plan: Plan, slurm: Slurm) -> dict[str, Job]:
     """Run -> its job; nothing where nothing was ever submitted, or there is no Slurm here."""
     sweep_folder = store.sweep(plan.sweep)
-    if not sweep_folder.submissions.exists():
+    if not sweep_folder.submissions_path.exists():
         return {}
     try:
-        _ = slurm.facts
-        return Submissions(sweep_folder, slurm).queued()
+        _ = slurm.config
+        return Submissions(sweep_folder, slurm).map_runs_to_jobs()
     except RetryLater:
-        return dict.fromkeys(plan.wanted(), UNKNOWN_JOB)
+        return dict.fromkeys(plan.required_evaluations(), UNKNOWN_JOB)
     except UserError:
         return {}
 
 
 def describe_counts(cell_rows: Iterable[CellRow]) -> str:
     """How many cells are in which state."""
-    counts = Counter(r.kind for r in cell_rows)
+    counts = Counter(r.status for r in cell_rows)
     return ", ".join(f"{n} {kind}" for kind, n in counts.most_common())
 
 
@@ -206,19 +206,19 @@ def to_records(cell_rows: Iterable[CellRow]) -> list[dict[str, object]]:
         {
             "cell": r.cell,
             "run": r.run,
-            "state": r.kind,
+            "state": r.status,
             "attempt": r.attempt,
             "reason": r.reason,
-            "log": r.log or None,
+            "log": r.log_path or None,
             "phase": r.state.heartbeat.phase if r.state.heartbeat else None,
             "step": r.step,
-            "steps": r.steps,
+            "steps": r.total_steps,
             "last_sign": r.state.heartbeat.time if r.state.heartbeat else None,
-            "job": (r.job.id if r.job else r.state.owner.job if r.state.owner else None) or None,
-            "rate": r.state.heartbeat.rate if r.state.heartbeat else None,
+            "job": (r.job.id if r.job else r.state.claim_record.job_id if r.state.claim_record else None) or None,
+            "rate": r.state.heartbeat.steps_per_second if r.state.heartbeat else None,
             "seconds_left": r.seconds_left,
-            "host": r.state.owner.host if r.state.owner else None,
-            "place": r.place,
+            "host": r.state.claim_record.host if r.state.claim_record else None,
+            "place": r.location,
             "advice": r.advice,
         }
         for r in cell_rows

@@ -52,16 +52,16 @@ class Dimension:
             raise UserError(f"low must be above 0 where log is true, got {self.low}")
 
     @property
-    def ends(self) -> tuple[Any, ...]:
+    def bounds(self) -> tuple[Any, ...]:
         """The values that a configuration must be able to take: both ends, or every choice."""
         return (self.low, self.high) if self.choices is None else self.choices
 
     @property
-    def whole(self) -> bool:
+    def is_integer(self) -> bool:
         """Whether the range is of whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    def holds(self, value: Any) -> bool:
+    def contains(self, value: Any) -> bool:
         """Whether `value` lies in it."""
         if self.choices is not None:
             return value in self.choices
@@ -69,16 +69,16 @@ class Dimension:
         assert self.high is not None
         return bool(self.low <= value <= self.high)
 
-    def rounded(self, value: float) -> float:
+    def round_value(self, value: float) -> float:
         """`value` to a few digits, still within the range."""
         assert self.low is not None
         assert self.high is not None
-        return value if self.whole else min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high)
+        return value if self.is_integer else min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high)
 
-    def edge(self, value: Any) -> Literal["lower", "upper"] | None:
+    def boundary_side(self, value: Any) -> Literal["lower", "upper"] | None:
         """The end of the range, or of three ordered choices or more, on which `value` lies."""
         if self.choices is None:
-            low, high, scaled_value = (self._scaled(v) for v in (self.low, self.high, value))
+            low, high, scaled_value = (self._scale(v) for v in (self.low, self.high, value))
             fraction = (scaled_value - low) / (high - low)
             return "lower" if fraction <= BOUNDARY_FRACTION else "upper" if fraction >= 1 - BOUNDARY_FRACTION else None
         is_ordered = all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in self.choices)
@@ -88,7 +88,7 @@ class Dimension:
         boundary_choices = {min(self.choices): "lower", max(self.choices): "upper"}
         return boundary_choices.get(value)
 
-    def _scaled(self, value: Any) -> float:
+    def _scale(self, value: Any) -> float:
         return math.log(value) if self.log else float(value)
 
 
@@ -126,13 +126,13 @@ def resolve_search_space(name: str, space: Mapping[str, Dimension], resolved_pla
     must share, and for a value that the configuration refuses.
     """
     typed_space = {}
-    base = compose.flatten(resolved_plan.plan.base)
+    base = compose.flatten(resolved_plan.plan.base_config)
     for key, dimension in space.items():
         if any(key == f or key.startswith(f"{f}.") for f in FIXED_KEYS):
             raise UserError(f"space {name}: {key} cannot be tuned: every trial must share it")
         typed_space[key] = dimension
-        if isinstance(base.get(key), float) and dimension.whole:
-            low, high = dimension.ends
+        if isinstance(base.get(key), float) and dimension.is_integer:
+            low, high = dimension.bounds
             typed_space[key] = replace(dimension, low=float(low), high=float(high))
         for arm in resolved_plan.plan.arms:
             if any(f"{d}.".startswith(f"{key}.") or key.startswith(f"{d}.") for d in arm.delta):

@@ -61,21 +61,21 @@ class Study:
 
     arms: tuple[str, ...]
     space: SearchSpace
-    trials: int
+    n_trials: int
     """For each arm."""
-    start: dict[str, Any] | None = None
+    initial_values: dict[str, Any] | None = None
     """The first trial of every arm; None = drawn like the others."""
-    at_once: int = 1
+    parallel_trials: int = 1
     """Trials of each arm in a round (Hyperband's brackets have sizes of their own)."""
-    seed: int = 0
+    sampler_seed: int = 0
     pruner: Literal["none", "median", "hyperband"] = "none"
     rungs: tuple[float, ...] = field(default=(1.0,))
     """Shares of the steps after which trials are compared; the last is 1."""
 
-    def bracket(self, round_number: int) -> tuple[int, int]:
+    def get_bracket(self, round_number: int) -> tuple[int, int]:
         """How many trials of each arm round `number` asks for at most, and their first rung."""
         if self.pruner != "hyperband":
-            return self.at_once, 0
+            return self.parallel_trials, 0
         last_rung = len(self.rungs) - 1
         halvings = last_rung - round_number % (last_rung + 1)
         return math.ceil((last_rung + 1) / (halvings + 1) * ETA**halvings), last_rung - halvings
@@ -85,15 +85,15 @@ def run_study(
     study: Study,
     run_trials: TrialRunner,
     *,
-    recall: Callable[[int], TuningRound | None] = lambda round_number: None,
-    tell: Callable[[TuningRound], TuningRound] = lambda round_: round_,
+    load_round: Callable[[int], TuningRound | None] = lambda round_number: None,
+    save_round: Callable[[TuningRound], TuningRound] = lambda round_: round_,
 ) -> list[TuningRound]:
     """All rounds of a study: those that `recall` knows, then those that are measured and told."""
     rounds: list[TuningRound] = []
     num_trials = 0
-    while num_trials < study.trials:
+    while num_trials < study.n_trials:
         round_number = len(rounds)
-        rounds.append(recall(round_number) or tell(_run_round(study, rounds, round_number, num_trials, run_trials)))
+        rounds.append(load_round(round_number) or save_round(_run_round(study, rounds, round_number, num_trials, run_trials)))
         num_trials += len(rounds[-1].trials[study.arms[0]])
     return rounds
 
@@ -121,8 +121,8 @@ def compute_rungs(pruner: str, num_validations: int) -> tuple[float, ...]:
 
 def _run_round(study: Study, rounds: Sequence[TuningRound], round_number: int, trial_offset: int, run_trials: TrialRunner) -> TuningRound:
     """Ask for the trials of a round, bring them from rung to rung, and say what they came to."""
-    bracket_size, first_rung = study.bracket(round_number)
-    num_trials = min(bracket_size, study.trials - trial_offset)
+    bracket_size, first_rung = study.get_bracket(round_number)
+    num_trials = min(bracket_size, study.n_trials - trial_offset)
     previous_trials = {arm: list_arm_trials(rounds, arm) for arm in study.arms}
     trial_params = {a: dict(enumerate(_suggest_params(study, previous_trials[a], num_trials, round_number), trial_offset)) for a in study.arms}
     last_rung = len(study.rungs) - 1
@@ -151,11 +151,11 @@ def _build_trial(
     last_result = rung_results[max(rung_results)]
     return Trial(
         number=trial_number,
-        values=values,
-        scores={str(rung): m.score for rung, m in rung_results.items()},
-        done=last_rung in rung_results,
+        params=values,
+        rung_scores={str(rung): m.score for rung, m in rung_results.items()},
+        completed=last_rung in rung_results,
         steps=last_result.steps,
-        diverged=last_result.diverged,
+        n_diverged=last_result.diverged,
     )
 
 
@@ -166,7 +166,7 @@ def _select_survivors(
     if study.pruner == "hyperband":
         ranked_trials = sorted(rung_results, key=lambda t: (-rung_results[t].score, t))
         return sorted(ranked_trials[: max(1, len(rung_results) // ETA)])
-    scores = [t.scores[str(rung)] for t in previous_trials if str(rung) in t.scores]
+    scores = [t.rung_scores[str(rung)] for t in previous_trials if str(rung) in t.rung_scores]
     scores += [m.score for m in rung_results.values()]
     threshold = median(scores) if len(previous_trials) >= MEDIAN_STARTUP_TRIALS else -math.inf
     return [t for t, m in rung_results.items() if m.score >= threshold]
@@ -177,8 +177,8 @@ def _select_survivors(
 
 def _suggest_params(study: Study, previous_trials: Sequence[Trial], num_points: int, round_number: int) -> list[dict[str, Any]]:
     """The next `count` points of an arm, of which `told` is known."""
-    if not previous_trials and study.start is not None:
-        return [study.start, *_sample_params(study, previous_trials, num_points - 1, round_number)]
+    if not previous_trials and study.initial_values is not None:
+        return [study.initial_values, *_sample_params(study, previous_trials, num_points - 1, round_number)]
     return _sample_params(study, previous_trials, num_points, round_number)
 
 
@@ -190,7 +190,7 @@ def _sample_params(study: Study, previous_trials: Sequence[Trial], num_points: i
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(
-            seed=derive_key("tuning", study.seed, round_number) % 2**32,
+            seed=derive_key("tuning", study.sampler_seed, round_number) % 2**32,
             n_startup_trials=N_STARTUP_TRIALS,
             multivariate=True,
             constant_liar=True,
@@ -198,14 +198,14 @@ def _sample_params(study: Study, previous_trials: Sequence[Trial], num_points: i
     optuna_study = optuna.create_study(direction="maximize", sampler=sampler)
     trial_state = optuna.trial.TrialState
     for trial in previous_trials:
-        encoded_params = {k: _encode_value(study.space, k, v) for k, v in trial.values.items()}
+        encoded_params = {k: _encode_value(study.space, k, v) for k, v in trial.params.items()}
         optuna_study.add_trial(
             optuna.trial.create_trial(
                 params=encoded_params,
                 distributions=distributions,
-                state=trial_state.COMPLETE if trial.done else trial_state.PRUNED,
-                value=trial.score if trial.done else None,
-                intermediate_values={int(rung): s for rung, s in trial.scores.items()},
+                state=trial_state.COMPLETE if trial.completed else trial_state.PRUNED,
+                value=trial.score if trial.completed else None,
+                intermediate_values={int(rung): s for rung, s in trial.rung_scores.items()},
             )
         )
     suggestions = [optuna_study.ask(distributions).params for _ in range(num_points)]
@@ -225,8 +225,8 @@ def _build_distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
             # By position: a choice may be a list, which Optuna does not keep.
             distributions[name] = CategoricalDistribution(tuple(range(len(dimension.choices))))
         else:
-            low, high = dimension.ends
-            distributions[name] = (IntDistribution if dimension.whole else FloatDistribution)(low, high, log=dimension.log)
+            low, high = dimension.bounds
+            distributions[name] = (IntDistribution if dimension.is_integer else FloatDistribution)(low, high, log=dimension.log)
     return distributions
 
 
@@ -237,4 +237,4 @@ def _encode_value(space: SearchSpace, name: str, value: Any) -> Any:
 
 def _decode_value(space: SearchSpace, name: str, suggested_value: Any) -> Any:
     choices = space[name].choices
-    return space[name].rounded(suggested_value) if choices is None else choices[suggested_value]
+    return space[name].round_value(suggested_value) if choices is None else choices[suggested_value]

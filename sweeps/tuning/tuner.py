@@ -72,9 +72,9 @@ class TrialsIncomplete(Exception):
 class Tuner:
     """One tuning of the arms of a plan."""
 
-    wanted: TuneConfig
-    asked: SweepRequest
-    planned: ResolvedPlan
+    config: TuneConfig
+    sweep_request: SweepRequest
+    resolved_plan: ResolvedPlan
     study: Study
     seeds: tuple[int, ...]
 
@@ -82,167 +82,167 @@ class Tuner:
     def folder(self) -> StudyFolder:
         """Where its rounds are told."""
         study_definition = {**to_builtins(self.study), "seeds": list(self.seeds)}
-        name = f"{self.wanted.space}-{digest(study_definition, 8)}"
-        return self.asked.store.study(self.planned.plan.sweep, name)
+        name = f"{self.config.space}-{digest(study_definition, 8)}"
+        return self.sweep_request.store.get_study(self.resolved_plan.plan.sweep, name)
 
-    def estimate(self) -> str:
+    def describe_cost(self) -> str:
         """How many runs there will be and how long they should take, in words."""
-        plan, study = self.planned.plan, self.study
-        num_runs = study.trials * len(study.arms) * len(self.seeds)
+        plan, study = self.resolved_plan.plan, self.study
+        num_runs = study.n_trials * len(study.arms) * len(self.seeds)
         summary = (
-            f"{study.trials} trials x {len(study.arms)} arms x {len(self.seeds)} "
+            f"{study.n_trials} trials x {len(study.arms)} arms x {len(self.seeds)} "
             f"seed{'s' * (len(self.seeds) > 1)} = {num_runs} runs, and {2 * len(plan.cells)} for the "
             "table, default and tuned"
         )
-        cost_estimates = price.estimate_costs(self.asked.store, plan)
+        cost_estimates = price.estimate_costs(self.sweep_request.store, plan)
         if not all(arm in cost_estimates for arm in study.arms):
             return f"{summary}; not measured yet"
-        max_parallel_runs = self.asked.settings.slots(plan.base["train"]["threads"])
+        max_parallel_runs = self.sweep_request.settings.max_parallel_runs(plan.base_config["train"]["threads"])
         seconds_per_trial = sum(cost_estimates[arm].seconds for arm in study.arms) / max_parallel_runs
         qualifier = "about" if study.pruner == "none" else "at most"
-        duration = run_time.format_duration(seconds_per_trial * study.trials * len(self.seeds))
+        duration = run_time.format_duration(seconds_per_trial * study.n_trials * len(self.seeds))
         return f"{summary}; the trials take {qualifier} {duration} on {max_parallel_runs} slots"
 
-    def hold(self) -> bool:
+    def enforce_gpu_hours_limit(self) -> bool:
         """Refuse a tuning of which nothing is told yet if all of it would take more than
         `max_gpu_hours`: trials, default arms, tuned ones; whether that could be judged by now."""
-        if self.folder.round(0) is not None:
+        if self.folder.read_round(0) is not None:
             return True
-        plan, sweep_request = self.planned.plan, self.asked
+        plan, sweep_request = self.resolved_plan.plan, self.sweep_request
         if not in_follow_up():
             probe.delete_failed_audit(sweep_request.store.sweep(plan.sweep))
-        required_evaluations, job_end_lookup = plan.wanted(), Slurm().ending
+        required_evaluations, job_end_lookup = plan.required_evaluations(), Slurm().find_end_reason
         states = {run: inspect_run(sweep_request.store.run(run), e, job_end_lookup) for run, e in required_evaluations.items()}
-        open_runs = [run for run, state in states.items() if sweep_request.settings.takes(state)]
+        open_runs = [run for run, state in states.items() if sweep_request.settings.should_run(state)]
         run_counts = Counter([*open_runs, *required_evaluations])
-        for run in {c.arm: c.run for c in plan.cells}.values():
-            run_counts[run] += self.study.trials * len(self.seeds)
-        return limit.enforce_gpu_hours_limit(sweep_request.store, self.planned, run_counts, sweep_request.settings)
+        for run in {c.arm: c.run_id for c in plan.cells}.values():
+            run_counts[run] += self.study.n_trials * len(self.seeds)
+        return limit.enforce_gpu_hours_limit(sweep_request.store, self.resolved_plan, run_counts, sweep_request.settings)
 
     def tune(self, display: Display) -> Tuning:
         """Conduct the study to its end; `Unfinished` if runs failed or are not there yet."""
 
-        def measure(round_number: int, rung: int, trial_params: TrialParams) -> dict[str, dict[int, TrialResult]]:
+        def run_trials(round_number: int, rung: int, trial_params: TrialParams) -> dict[str, dict[int, TrialResult]]:
             trial_numbers = sorted({t for arm_params in trial_params.values() for t in arm_params})
             rung_text = "" if len(self.study.rungs) == 1 else f", to {self.study.rungs[rung]:.0%}"
-            display.line(
+            display.print_line(
                 f"round {round_number + 1}: trials {trial_numbers[0] + 1} to {trial_numbers[-1] + 1} of "
-                f"{self.study.trials} for {len(trial_params)} arms{rung_text}"
+                f"{self.study.n_trials} for {len(trial_params)} arms{rung_text}"
             )
-            return self._measure(round_number, rung, trial_params, display)
+            return self._run_rung(round_number, rung, trial_params, display)
 
         rounds = studies.run_study(
-            self.study, measure, recall=self.folder.round, tell=self.folder.tell
+            self.study, run_trials, load_round=self.folder.read_round, save_round=self.folder.save_round
         )
-        arms = tuple(self._found(arm, rounds) for arm in self.study.arms)
-        assert_equal_trials(self.study, arms, self.planned.configs)
+        arms = tuple(self._summarize_arm(arm, rounds) for arm in self.study.arms)
+        assert_equal_trials(self.study, arms, self.resolved_plan.configs)
         return Tuning(
-            default=self.planned.plan.sweep,
-            space=self.wanted.space,
+            default_sweep=self.resolved_plan.plan.sweep,
+            space=self.config.space,
             pruner=self.study.pruner,
-            trials=self.study.trials,
+            n_trials=self.study.n_trials,
             seeds=self.seeds,
             arms=arms,
         )
 
-    def _found(self, arm: str, rounds: Sequence[TuningRound]) -> TunedArm:
+    def _summarize_arm(self, arm: str, rounds: Sequence[TuningRound]) -> TunedArm:
         trials = studies.list_arm_trials(rounds, arm)
-        best = max((t for t in trials if t.done), key=lambda t: (t.score, -t.number))
-        boundary_sides = {k: self.study.space[k].edge(v) for k, v in best.values.items()}
-        first_trial: Trial | None = trials[0] if self.study.start is not None else None
+        best = max((t for t in trials if t.completed), key=lambda t: (t.score, -t.number))
+        boundary_sides = {k: self.study.space[k].boundary_side(v) for k, v in best.params.items()}
+        first_trial: Trial | None = trials[0] if self.study.initial_values is not None else None
         return TunedArm(
             arm=arm,
-            best=best,
-            default=first_trial.score if first_trial is not None and first_trial.done else None,
-            trials=len(trials),
-            stopped=sum(not t.done for t in trials),
-            diverged=sum(t.diverged for t in trials),
+            best_trial=best,
+            default_score=first_trial.score if first_trial is not None and first_trial.completed else None,
+            n_trials=len(trials),
+            n_pruned=sum(not t.completed for t in trials),
+            n_diverged=sum(t.n_diverged for t in trials),
             steps=sum(t.steps for t in trials),
-            edges={k: side for k, side in boundary_sides.items() if side is not None},
+            at_boundary={k: side for k, side in boundary_sides.items() if side is not None},
         )
 
     # -- the runs of a round --
 
-    def _measure(
+    def _run_rung(
         self, round_number: int, rung: int, trial_params: TrialParams, display: Display
     ) -> dict[str, dict[int, TrialResult]]:
         trial_plan = tuned_arms.build_trial_plan(
-            self.planned,
+            self.resolved_plan,
             trial_params,
-            sweep=self.folder.sweep_id(round_number, rung),
+            sweep=self.folder.get_sweep_id(round_number, rung),
             seeds=self.seeds,
             stop_fraction=self.study.rungs[rung],
         )
-        self._train(trial_plan, display)
+        self._train_to_rung(trial_plan, display)
         runs_by_arm: dict[str, list[str]] = {}
         for cell in trial_plan.plan.cells:
-            runs_by_arm.setdefault(cell.arm, []).append(cell.run)
-        halt = trial_plan.plan.base["runtime"]["halt"]
+            runs_by_arm.setdefault(cell.arm, []).append(cell.run_id)
+        halt = trial_plan.plan.base_config["runtime"]["halt"]
         results: dict[str, dict[int, TrialResult]] = {}
         for arm, arm_params in trial_params.items():
             results[arm] = {}
             for trial_number in arm_params:
                 name = tuned_arms.format_trial_name(arm, trial_number)
                 config = _set_halt(trial_plan.configs[name], halt)
-                seed_results = [self._reached(run, config) for run in runs_by_arm[name]]
+                seed_results = [self._read_result(run, config) for run in runs_by_arm[name]]
                 results[arm][trial_number] = _average_results([m for m in seed_results if m is not None])
         return results
 
-    def _train(self, trial_plan: ResolvedPlan, display: Display) -> None:
+    def _train_to_rung(self, trial_plan: ResolvedPlan, display: Display) -> None:
         """Have every run of a round's plan brought to its rung."""
-        self.adopt(trial_plan.plan)
+        self.reuse_audit(trial_plan.plan)
         for _ in range(MAX_TRAINING_PASSES):
-            unfinished_runs = self._lacking(trial_plan)
+            unfinished_runs = self._list_unfinished_runs(trial_plan)
             if not unfinished_runs:
                 return
             controller = SweepController(
-                store=self.asked.store,
-                planned=tuned_arms.select_runs(trial_plan, unfinished_runs),
-                settings=self.asked.settings,
+                store=self.sweep_request.store,
+                resolved_plan=tuned_arms.select_runs(trial_plan, unfinished_runs),
+                settings=self.sweep_request.settings,
                 display=display,
-                words=self.asked.lasting,
+                follow_up_argv=self.sweep_request.follow_up_argv,
             )
             if not controller.run():
                 raise main.Detached
-        unfinished_runs = self._lacking(trial_plan)
+        unfinished_runs = self._list_unfinished_runs(trial_plan)
         if unfinished_runs:
-            state = inspect_run(self.asked.store.run(unfinished_runs[0]), {})
-            retry_hint = " (with retry=failed it tries them again)" * (state.kind == "failed")
+            state = inspect_run(self.sweep_request.store.run(unfinished_runs[0]), {})
+            retry_hint = " (with retry=failed it tries them again)" * (state.status == "failed")
             raise TrialsIncomplete(
-                f"{len(unfinished_runs)} runs of trials did not get there; {unfinished_runs[0]} is {state.kind}: "
+                f"{len(unfinished_runs)} runs of trials did not get there; {unfinished_runs[0]} is {state.status}: "
                 f"{state.reason}; the same command goes on{retry_hint}"
             )
 
-    def adopt(self, plan: Plan) -> None:
+    def reuse_audit(self, plan: Plan) -> None:
         """Let a plan of varied arms stand on the audit and the prices of the arms themselves:
         a switch switches the same under any rate."""
-        default_sweep = self.asked.store.sweep(self.planned.plan.sweep)
-        varied_sweep = self.asked.store.sweep(plan.sweep)
+        default_sweep = self.sweep_request.store.sweep(self.resolved_plan.plan.sweep)
+        varied_sweep = self.sweep_request.store.sweep(plan.sweep)
         audit_key = compute_audit_key(plan)
         if has_audit(varied_sweep, audit_key) or not has_audit(default_sweep, audit_key):
             return
-        arm_probes = price.read_probes(self.asked.store, self.planned.plan)
+        arm_probes = price.read_probes(self.sweep_request.store, self.resolved_plan.plan)
         for arm in plan.arms:
             arm_probe = arm_probes.get(arm.name.rsplit("#", 1)[0])
             if arm_probe is not None:
-                append_jsonl(varied_sweep.probes, {**arm_probe, "arm": arm.name})
-        write(varied_sweep.audit, default_sweep.audit.read_bytes())
+                append_jsonl(varied_sweep.probes_path, {**arm_probe, "arm": arm.name})
+        write(varied_sweep.audit_path, default_sweep.audit_path.read_bytes())
 
-    def _lacking(self, trial_plan: ResolvedPlan) -> list[str]:
-        halt = trial_plan.plan.base["runtime"]["halt"]
-        configs = {c.run: _set_halt(trial_plan.configs[c.arm], halt) for c in trial_plan.plan.cells}
-        return [run for run, config in configs.items() if self._reached(run, config) is None]
+    def _list_unfinished_runs(self, trial_plan: ResolvedPlan) -> list[str]:
+        halt = trial_plan.plan.base_config["runtime"]["halt"]
+        configs = {c.run_id: _set_halt(trial_plan.configs[c.arm], halt) for c in trial_plan.plan.cells}
+        return [run for run, config in configs.items() if self._read_result(run, config) is None]
 
-    def _reached(self, run_id: str, config: RunConfig) -> TrialResult | None:
+    def _read_result(self, run_id: str, config: RunConfig) -> TrialResult | None:
         """What a run came to at `config.last_step`; None if it is not there yet.
 
         What it came to later plays no part, so a study that is replayed decides as it did.
         """
-        run, step = self.asked.store.run(run_id), config.last_step
+        run, step = self.sweep_request.store.run(run_id), config.last_step
         outcome = run.outcome()
         if outcome is not None and outcome.kind == "diverged" and outcome.step < step:
             return TrialResult(score=DIVERGED_SCORE, steps=outcome.step, diverged=1)
-        if outcome is None and (step == config.train.steps or inspect_run(run, {}).kind == "running"):
+        if outcome is None and (step == config.train.steps or inspect_run(run, {}).status == "running"):
             return None
         for record in run.history():
             if record.get("phase") == "validation" and record.get("step") == step:
@@ -260,23 +260,23 @@ def build_tuner(overrides: list[str]) -> Tuner:
     sweep_request = request.parse_request([override for override in overrides if override not in tune_overrides], tune_keys)
     sweep_request = replace(sweep_request, words=("tune", *overrides))
     seeds = request.resolve_seeds("tuning_seeds", tune_config.tuning_seeds, FIRST_TUNING_SEED)
-    space = spaces.load_search_space(tune_config.space, sweep_request.folders)
-    resolved_plan = plans.build_plan(sweep_request.request)
+    space = spaces.load_search_space(tune_config.space, sweep_request.conf_dirs)
+    resolved_plan = plans.build_plan(sweep_request.plan_request)
     study = _build_study(tune_config, spaces.resolve_search_space(tune_config.space, space, resolved_plan), resolved_plan)
-    return Tuner(wanted=tune_config, asked=sweep_request, planned=resolved_plan, study=study, seeds=seeds)
+    return Tuner(config=tune_config, sweep_request=sweep_request, resolved_plan=resolved_plan, study=study, seeds=seeds)
 
 
 def _build_study(tune_config: TuneConfig, space: spaces.SearchSpace, resolved_plan: ResolvedPlan) -> Study:
-    base = compose.flatten(resolved_plan.plan.base)
+    base = compose.flatten(resolved_plan.plan.base_config)
     initial_values = {key: base[key] for key in space}
     train_configs = [config.train for config in resolved_plan.configs.values()]
     return Study(
         arms=tuple(resolved_plan.configs),
         space=space,
-        trials=tune_config.trials,
-        start=initial_values if all(space[k].holds(v) for k, v in initial_values.items()) else None,
-        at_once=tune_config.at_once,
-        seed=tune_config.study_seed,
+        n_trials=tune_config.trials,
+        initial_values=initial_values if all(space[k].contains(v) for k, v in initial_values.items()) else None,
+        parallel_trials=tune_config.at_once,
+        sampler_seed=tune_config.study_seed,
         pruner=tune_config.pruner,
         rungs=studies.compute_rungs(tune_config.pruner, min(t.steps // t.validate_every for t in train_configs)),
     )
@@ -286,12 +286,12 @@ def describe_tuning(tuning: Tuning) -> list[str]:
     """What was found, a line an arm, for a terminal."""
     lines = []
     for arm in tuning.arms:
-        values = ", ".join(f"{key}={value}" for key, value in arm.best.values.items())
-        default_score = "n/a" if arm.default is None else f"{arm.default:.3f}"
-        boundary_note = f" (on an edge of the space: {', '.join(arm.edges)})" if arm.edges else ""
+        values = ", ".join(f"{key}={value}" for key, value in arm.best_trial.params.items())
+        default_score = "n/a" if arm.default_score is None else f"{arm.default_score:.3f}"
+        boundary_note = f" (on an edge of the space: {', '.join(arm.at_boundary)})" if arm.at_boundary else ""
         lines.append(
-            f"{arm.arm}: {values}, trial {arm.best.number + 1} of {arm.trials}; "
-            f"validation {default_score} -> {arm.best.score:.3f}{boundary_note}"
+            f"{arm.arm}: {values}, trial {arm.best_trial.number + 1} of {arm.n_trials}; "
+            f"validation {default_score} -> {arm.best_trial.score:.3f}{boundary_note}"
         )
     return lines
 
@@ -299,7 +299,7 @@ def describe_tuning(tuning: Tuning) -> list[str]:
 class QuietDisplay(Display):
     """Of arms that were audited before."""
 
-    def audit(self, checks: Collection[AuditCheck]) -> None:
+    def print_audit(self, checks: Collection[AuditCheck]) -> None:
         """Nothing: the sweep of the default arms has said it."""
 
 
@@ -310,12 +310,12 @@ def assert_equal_trials(
 
     Arms whose runs are longer by declaration are compared among themselves.
     """
-    assert {t.trials for t in arms} == {study.trials}, "every arm has the same trials"
+    assert {t.n_trials for t in arms} == {study.n_trials}, "every arm has the same trials"
     if study.pruner == "median":
         return
     steps_by_length: dict[int, set[int]] = {}
     for t in arms:
-        if not t.diverged:
+        if not t.n_diverged:
             steps_by_length.setdefault(configs[t.arm].train.steps, set()).add(t.steps)
     assert all(len(steps) == 1 for steps in steps_by_length.values()), "every arm has the same steps"
 

@@ -39,7 +39,7 @@ DECLARED = {n: component(n) for n in LETTERS}
 
 
 def ablation(k: int, design: str = "crossed", **more: Any) -> Ablation:
-    return Ablation(name="t", title="T", design=design, components=LETTERS[:k], primary={}, **more)  # type: ignore[arg-type]
+    return Ablation(name="t", title="T", design=design, components=LETTERS[:k], primary_metrics={}, **more)  # type: ignore[arg-type]
 
 
 def contrasts(it: Ablation) -> dict[str, Contrast]:
@@ -56,7 +56,7 @@ def planted(it: Ablation, effects: dict[tuple[str, ...], float]) -> dict[str, fl
     """Score of each arm: the sum of the effects of all subsets of the components it has."""
     scores = {}
     for name, arm in designs.build_arms(it).items():
-        on = set(it.components) - set(arm.off)
+        on = set(it.components) - set(arm.components_off)
         scores[name] = 0.3 + sum(e for parts, e in effects.items() if on >= set(parts))
     return scores
 
@@ -65,7 +65,7 @@ def planted(it: Ablation, effects: dict[tuple[str, ...], float]) -> dict[str, fl
 def test_a_crossed_design_has_every_combination_once(k: int) -> None:
     arms = designs.build_arms(ablation(k))
     assert len(arms) == 2**k
-    assert {frozenset(a.off) for a in arms.values()} == {
+    assert {frozenset(a.components_off) for a in arms.values()} == {
         frozenset(s) for n in range(k + 1) for s in itertools.combinations(LETTERS[:k], n)
     }
     assert list(arms)[0] == "full"
@@ -73,7 +73,7 @@ def test_a_crossed_design_has_every_combination_once(k: int) -> None:
 
 
 def test_more_components_than_can_be_crossed_are_refused() -> None:
-    five = Ablation(name="t", title="T", design="crossed", components=(*LETTERS, "e"), primary={})
+    five = Ablation(name="t", title="T", design="crossed", components=(*LETTERS, "e"), primary_metrics={})
     with pytest.raises(UserError, match="5 components crossed.*leave_one_out"):
         designs.build_arms(five)
 
@@ -128,8 +128,8 @@ def test_main_effects_recover_planted_ones(k: int) -> None:
 def test_a_main_effect_is_the_mean_with_minus_the_mean_without() -> None:
     it = ablation(3)
     scores = dict(zip(designs.build_arms(it), np.random.default_rng(0).random(8)))
-    on = [s for arm, s in scores.items() if "b" not in designs.build_arms(it)[arm].off]
-    without = [s for arm, s in scores.items() if "b" in designs.build_arms(it)[arm].off]
+    on = [s for arm, s in scores.items() if "b" not in designs.build_arms(it)[arm].components_off]
+    without = [s for arm, s in scores.items() if "b" in designs.build_arms(it)[arm].components_off]
     effect = value(contrasts(it)["main:b"], scores)
     assert effect == pytest.approx(np.mean(on) - np.mean(without))
 
@@ -178,7 +178,7 @@ def test_a_contrast_that_lacks_an_arm_is_left_out() -> None:
 
 
 def test_listed_contrasts_and_the_noise_floor() -> None:
-    arms = {"again": ArmDefinition(role="noise", set={"stream": 1}), "out": ArmDefinition()}
+    arms = {"again": ArmDefinition(role="noise", overrides={"stream": 1}), "out": ArmDefinition()}
     versus = ContrastDefinition(label="L", plus="full", minus="out", primary=True)
     it = ablation(1, arms=arms, contrasts={"versus": versus})
     assert list(designs.build_arms(it)) == ["full", "no-a", "again", "out"]
@@ -233,5 +233,5 @@ def test_what_an_ablation_names_must_be_there(more: dict[str, Any], match: str) 
 
 def test_an_expectation_of_an_arm_that_a_budget_leaves_out_is_no_slip() -> None:
     late = ArmDefinition(budgets=("study",))
-    truth = PlantedEffect(kind="at_chance", about="", arm="late")
+    truth = PlantedEffect(kind="at_chance", description="", arm="late")
     designs.validate_ablation(ablation(1, arms={"late": late}, expectations=(truth,)), DECLARED)

@@ -38,7 +38,7 @@ def test_every_ablation_of_ours_is_read(name: str) -> None:
     assert isinstance(ablation, Ablation)
     assert ablation.name == name
     assert ablation.title
-    assert ablation.primary
+    assert ablation.primary_metrics
 
 
 def test_components_say_what_they_change_why_and_how_to_tell() -> None:
@@ -63,8 +63,8 @@ def test_turning_a_component_off_changes_its_default() -> None:
 
 def test_the_word_off_is_a_key_though_yaml_reads_it_as_false(tmp_path: Path) -> None:
     ablation = schema.load_ablation("mine", written(tmp_path, LISTED))
-    assert ablation.arms["two"].off == ("awareness",)
-    assert ablation.arms["two"].set == {"train.steps": 3}
+    assert ablation.arms["two"].components_off == ("awareness",)
+    assert ablation.arms["two"].overrides == {"train.steps": 3}
     assert ablation.arms["one"].budgets is None
     (tmp_path / "components.yaml").write_text(
         "extra: {label: E, reason: R, off: {method.fusion: concat}, witness: {kind: none}}\n"

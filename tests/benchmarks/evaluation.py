@@ -68,7 +68,7 @@ def text_model() -> Any:
     texts = [t.replace("{}", n) for t in templates for n in names]
     vocabulary = tokenizer.train_bpe(texts, 4096)
     method = methods.build_method(config)
-    return PretrainedModel(build_embedder(config, vocabulary, method.head), method, vocabulary, config)
+    return PretrainedModel(build_embedder(config, vocabulary, method.head_type), method, vocabulary, config)
 
 
 def prompt_parts(classes: int) -> tuple[list[str], list[str]]:

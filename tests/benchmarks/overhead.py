@@ -82,7 +82,7 @@ def _looks(folder: Path, some: int) -> Iterator[dict[str, Any]]:
             _begin(store, planned, state)
         with _counted() as calls:
             found = status.build_rows(store, planned.plan)
-        assert {row.kind for row in found} == {state}
+        assert {row.status for row in found} == {state}
         named = f"status: file operations a cell of {some} {state} ones"
         yield {"what": named, "file operations": len(calls) / some, "at most": 3}
 
@@ -90,7 +90,7 @@ def _looks(folder: Path, some: int) -> Iterator[dict[str, Any]]:
 def _asked(place: Path, seeds: int) -> tuple[list[str], Any]:
     """The words for the main ablation with so many seeds, and its plan."""
     words = ["ablation=components", f"seeds={seeds}", f"store={place}"]
-    return words, plans.build_plan(request.parse_request(words).request)
+    return words, plans.build_plan(request.parse_request(words).plan_request)
 
 
 def _no_ops(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
@@ -169,8 +169,8 @@ def _claimed(store: Store, planned: Any) -> Iterator[tuple[RunFolder, AttemptFol
 def _reported(store: Store, plan: Plan) -> None:
     """As if the report stood there: that of cells without a training cannot be built."""
     stamp = {"inputs": build.compute_input_digest(store, plan), "files": [], "headline": []}
-    atomic_write(store.report(plan.sweep) / build.MANIFEST_NAME, to_json_bytes(stamp))
-    atomic_write(store.sweep(plan.sweep).bill, b"")
+    atomic_write(store.report_path(plan.sweep) / build.MANIFEST_NAME, to_json_bytes(stamp))
+    atomic_write(store.sweep(plan.sweep).cost_report_path, b"")
 
 
 def _sweep(*words: str) -> None:

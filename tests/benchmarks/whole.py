@@ -144,7 +144,7 @@ def peer(folder: str, quick: bool) -> Side:
         split = parts[part]
         truth = [list(c) for c in split.captions] if captions else split.labels["label"].tolist()
         paths = [Path(path) for path in split.paths]
-        pictures = Labelled(paths, truth, list(split.classes["label"]), see)
+        pictures = Labelled(paths, truth, list(split.class_names["label"]), see)
         together = _lists if captions else None
         return torch.utils.data.DataLoader(pictures, batch_size=BATCH, collate_fn=together)
 

@@ -81,13 +81,13 @@ class Driver:
         """Cell -> hash of its published weights."""
         found = {}
         for cell in self.plan().cells:
-            outcome = self.store.run(cell.run).outcome()
-            found[cell.name] = outcome.weights if outcome else None
+            outcome = self.store.run(cell.run_id).outcome()
+            found[cell.name] = outcome.weights_digest if outcome else None
         return found
 
     def tables(self) -> dict[str, bytes]:
         """The bytes of every table of the report."""
-        folder = self.store.report(self.plan().sweep) / "tables"
+        folder = self.store.report_path(self.plan().sweep) / "tables"
         return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
 
     def endings(self) -> dict[str, list[str]]:
@@ -134,7 +134,7 @@ def proven(driver: Driver, undisturbed: Driver) -> Driver:
     (sweep,) = undisturbed.store.sweeps()
     place = driver.store.sweep(sweep.id)
     place.path.mkdir(parents=True)
-    for path in (sweep.audit, sweep.probes):
+    for path in (sweep.audit_path, sweep.probes_path):
         shutil.copy2(path, place.path / path.name)
     return driver
 

@@ -80,9 +80,9 @@ def _begin(rank: int, size: int, port: int, act: Callable[..., None], arguments:
     os.environ.update({name: str(value) for name, value in zip(distributed.ENVIRONMENT_VARIABLES, told)})
     torch.set_num_threads(1)
     others = distributed.init_process_group("cpu")
-    assert (others.rank, others.world) == (rank, size)
+    assert (others.rank, others.world_size) == (rank, size)
     act(rank, *arguments)
-    assert others.share(rank) == 0
+    assert others.broadcast_object(rank) == 0
     distributed.destroy_process_group()
     assert distributed.get_process_group() is distributed.SINGLE_PROCESS
 

@@ -60,7 +60,7 @@ def make(
         if (cell.arm, cell.seed) in truth.missing:
             continue
         fake_sweep.write_run(store, plan, cell, truth)
-        for dataset, evaluation in plan.evaluations[cell.arm].items():
+        for dataset, evaluation in plan.evaluation_hashes[cell.arm].items():
             level = None if dataset == "openmoji" else value(cell, dataset)
             if level is not None and (cell.arm, cell.seed) not in truth.diverged:
                 _publish(store, cell, dataset, evaluation, level, extra(cell, dataset))
@@ -75,7 +75,7 @@ def planned(truth: Truth = Truth()) -> Plan:  # noqa: B008
         arms=tuple(a for a in plan.arms if a.name in ARMS),
         cells=tuple(c for c in plan.cells if c.arm in ARMS),
         contrasts=tuple(c for c in plan.contrasts if set(c.weights) <= set(ARMS)),
-        base={**plan.base, **BASE},
+        base={**plan.base_config, **BASE},
         evaluations={
             a: {"openmoji": fake_sweep.EVALUATION, **{d: HASH[d] for d in HERE}} for a in ARMS
         },
@@ -98,14 +98,14 @@ def _publish(
             kind="map" if dataset == "voc2007" else kind,
             chance=None if kind == "error" else 0.1,
             samples=SAMPLES,
-            shown_only=kind == "error",
+            too_few_samples=kind == "error",
         )
         for name, kind, shift in _names(dataset)
     ]
     arrays = {"ids": np.arange(SAMPLES), **extra}
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **arrays)
-    run = store.run(cell.run)
+    run = store.run(cell.run_id)
     write_once(run.predictions_path(dataset, evaluation), stream.getvalue())
     told = DatasetScores(
         dataset=dataset,

@@ -156,15 +156,15 @@ def plan(truth: Truth) -> Plan:
             for n in NAMES
         ),
         contrasts=contrasts(),
-        primary=PrimaryMetric(dataset="openmoji", score="retrieval.r1"),
+        primary_metric=PrimaryMetric(dataset="openmoji", metric="retrieval.r1"),
         seeds=truth.seeds,
         cells=tuple(
-            Cell(arm=a.name, seed=s, run=run_id(a.name, s)) for s in truth.seeds for a in every
+            Cell(arm=a.name, seed=s, run_id=run_id(a.name, s)) for s in truth.seeds for a in every
         ),
-        evaluations={arm.name: {"openmoji": EVALUATION} for arm in every},
-        missing={"scenes": "not for data=openmoji"},
-        base={"views": {"weak": 1, "strong": 2}, "train": {"batch_size": 128, "steps": STEPS}},
-        forwards={a.name: {"image": 1.0 if a.name == "clip" else 3.0, "text": 1.0} for a in every},
+        evaluation_hashes={arm.name: {"openmoji": EVALUATION} for arm in every},
+        missing_datasets={"scenes": "not for data=openmoji"},
+        base_config={"views": {"weak": 1, "strong": 2}, "train": {"batch_size": 128, "steps": STEPS}},
+        forward_passes={a.name: {"image": 1.0 if a.name == "clip" else 3.0, "text": 1.0} for a in every},
     )
 
 
@@ -186,7 +186,7 @@ def make(root: Path, truth: Truth = Truth()) -> tuple[Store, str]:  # noqa: B008
         }
         for n in NAMES
     ]
-    atomic_write(store.sweep(planned.sweep).audit, to_json_bytes({"findings": findings}))
+    atomic_write(store.sweep(planned.sweep).audit_path, to_json_bytes({"findings": findings}))
     for cell in planned.cells:
         if (cell.arm, cell.seed) not in truth.missing:
             write_run(store, planned, cell, truth)
@@ -197,7 +197,7 @@ def begin(store: Store, run_id: str, *, time: float = 0.0, host: str = "h") -> A
     """One attempt more at a run."""
     run = store.run(run_id)
     owner = ClaimRecord(
-        host=host, boot="b", pid=1, started=1, source="s", training="t", numerics={}, time=time
+        host=host, boot_id="b", pid=1, start_ticks=1, source_hash="s", training_hash="t", numerics_class={}, time=time
     )  # fmt: skip
     attempt = run.claim(len(run.attempts()) + 1, owner)
     assert attempt is not None
@@ -224,16 +224,16 @@ def level(planned: Plan, cell: Cell, truth: Truth) -> float:
 
 def write_run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
     """One run: its claim, its history, its outcome, and its scores on openmoji."""
-    run = store.run(cell.run)
+    run = store.run(cell.run_id)
     run.publish_spec({"config": {"seed": cell.seed}, "data": {}})
     owner = ClaimRecord(
         host="h",
-        boot="b",
+        boot_id="b",
         pid=1,
-        started=1,
-        source="s",
-        training="t",
-        numerics={"cpu": "AVX2"},
+        start_ticks=1,
+        source_hash="s",
+        training_hash="t",
+        numerics_class={"cpu": "AVX2"},
         time=0.0,
     )
     attempt = run.claim(1, owner)
@@ -248,10 +248,10 @@ def write_run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
             kind="diverged" if diverged else "trained",
             step=STEPS // 2 if diverged else STEPS,
             attempt=1,
-            training="u" if other else "t",
-            source="s",
-            numerics={"cpu": "AVX512" if other else "AVX2"},
-            weights=None if diverged else "w" * 32,
+            training_hash="u" if other else "t",
+            source_hash="s",
+            numerics_class={"cpu": "AVX512" if other else "AVX2"},
+            weights_digest=None if diverged else "w" * 32,
             best_step=None if diverged else STEPS,
             cost={"training_seconds": 20.0, "seconds_per_step": 0.1, "parameters": 4e5},
         )
@@ -326,13 +326,13 @@ def _score(store: Store, cell: Cell, goal: float) -> None:
                 kind=kind,
                 chance=1 / SAMPLES if kind == "recall" else 0.2,
                 samples=40 if few else SAMPLES,
-                shown_only=few,
+                too_few_samples=few,
             )
         )
     scores.append(Score(name="gap", value=0.8, kind="gap", chance=None, samples=SAMPLES))
     wrong = 0.1 + goal / 10
     scores.append(Score(name="ece", value=wrong, kind="error", chance=None, samples=SAMPLES))
-    run = store.run(cell.run)
+    run = store.run(cell.run_id)
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **arrays, **_examples())
     write_once(run.predictions_path("openmoji", EVALUATION), stream.getvalue())

@@ -76,7 +76,7 @@ def ours(name: str, chunk: int | None, mine: slice, processes: ProcessGroup) -> 
         slot = torch.arange(IMAGES + 1).repeat(len(z))
         sample, domain = ids.repeat_interleave(IMAGES + 1), (slot == IMAGES).long()
         given = (z.flatten(0, 1), sample, domain, slot, similarity)
-        loss = multi_positive(*given, chunk=chunk, processes=processes, **FAMILY[name])
+        loss = multi_positive(*given, chunk=chunk, process_group=processes, **FAMILY[name])
         leaves = [z, similarity.log_scale, similarity.offset]
     else:
         scale = torch.tensor(20.0, dtype=torch.float64, requires_grad=True)
@@ -126,7 +126,7 @@ def slices(counts: tuple[int, ...]) -> list[slice]:
 def every_case(world: int, rank: int) -> dict[tuple[str, ...], Result]:
     """What this process finds in each case."""
     processes = get_process_group()
-    assert (processes.rank, processes.world) == (rank, world)
+    assert (processes.rank, processes.world_size) == (rank, world)
     dropped = get_process_group(gather_with_grad=False)
     found = {}
     for rows, counts in COUNTS[world].items():

@@ -65,12 +65,12 @@ def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> Att
     number = max(run.attempts(), default=0) + 1
     owner = ClaimRecord(
         host="here",
-        boot="b",
+        boot_id="b",
         pid=os.getpid(),
-        started=0,
-        source="s",
-        training=training,
-        numerics={"device": "cpu"},
+        start_ticks=0,
+        source_hash="s",
+        training_hash=training,
+        numerics_class={"device": "cpu"},
         time=time.time(),
         forced=forced,
     )

@@ -45,12 +45,12 @@ class Stub:
         """Unit rows."""
         return unit(self._texts(texts))
 
-    def trunk(self, pixels):
+    def compute_image_features(self, pixels):
         """As given; the pictures are kept for `project`."""
         self._seen.append(pixels)
         return np.asarray(self._trunk(pixels), np.float32)
 
-    def project(self, features):
+    def project_image(self, features):
         """Unit rows of the pictures whose features were asked for since the last time."""
         pixels, self._seen = np.concatenate(self._seen), []
         assert len(pixels) == len(features)

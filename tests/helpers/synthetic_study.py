@@ -58,7 +58,7 @@ def main(root: str, pruner: str, trials: str, seconds: str) -> None:
         time.sleep(float(seconds))
         return measure(it, rung, points)
 
-    study.run_study(it, slowly, recall=folder.round, tell=folder.tell)
+    study.run_study(it, slowly, load_round=folder.read_round, save_round=folder.save_round)
 
 
 if __name__ == "__main__":

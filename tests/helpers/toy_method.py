@@ -29,15 +29,15 @@ class ToyMethod:
         from uniclip.methods.base import SingleTemperatureMethod, embed_views
 
         class Toy(SingleTemperatureMethod):
-            weights = {"cosine": 1.0}
-            forwards = self.forwards(config.views)
+            loss_weights = {"cosine": 1.0}
+            forward_passes = self.forwards(config.views)
 
             def embed(self, embedder, batch):
-                return {"images": embed_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+                return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}
 
-            def losses(self, embeddings, batch):
+            def compute_terms_from_embeddings(self, embeddings, batch):
                 cosine = (embeddings["images"] * embeddings["texts"][:, None]).sum(-1)
                 squared_error = (cosine - config.method.target).square().flatten()
-                return {"cosine": self.processes.mean_share(squared_error) + 0 * self.log_scale}
+                return {"cosine": self.process_group.mean_contribution(squared_error) + 0 * self.log_scale}
 
         return Toy(0.07)

@@ -32,7 +32,7 @@ def execute(
     stop: Callable[[], bool],
 ) -> str:
     """Sleep a while, then publish as a training would."""
-    seconds = run.spec()["config"].get("seconds", 0.0)
+    seconds = run.read_spec()["config"].get("seconds", 0.0)
     attempt.beat(step=0, steps=1, rate=1.0, phase="training")
     time.sleep(seconds * random.random())
     if stop():
@@ -44,10 +44,10 @@ def execute(
             kind="trained",
             step=1,
             attempt=attempt.number,
-            training=compute_training_hash(),
-            source=compute_source_hash(),
-            numerics={"device": "cpu"},
-            weights="00",
+            training_hash=compute_training_hash(),
+            source_hash=compute_source_hash(),
+            numerics_class={"device": "cpu"},
+            weights_digest="00",
             best_step=None,
             cost={},
         )  # fmt: skip
@@ -58,7 +58,7 @@ def execute(
             dataset=name, evaluation=evaluation, protocol={}, weights="00", scores=(score,)
         )
         write_once(run.scores_path(name, evaluation), to_json_bytes(judged))
-    attempt.event("finished")
+    attempt.log_event("finished")
     return "trained"
 
 

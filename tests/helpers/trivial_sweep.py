@@ -37,13 +37,13 @@ def planned(cells: int, seconds: float) -> ResolvedPlan:
         reference="only",
         components=(),
         contrasts=(),
-        primary=PrimaryMetric(dataset="nothing", score="zero"),
+        primary_metric=PrimaryMetric(dataset="nothing", metric="zero"),
         seeds=tuple(specs),
-        cells=tuple(Cell(arm="only", seed=s, run=compute_run_id(spec)) for s, spec in specs.items()),
-        evaluations={"only": EVALUATIONS},
-        missing={},
-        base={"train": {"threads": 1}, "runtime": {"device": "cpu"}, "benchmark": []},
-        entry="tests.helpers.trivial_cell",
+        cells=tuple(Cell(arm="only", seed=s, run_id=compute_run_id(spec)) for s, spec in specs.items()),
+        evaluation_hashes={"only": EVALUATIONS},
+        missing_datasets={},
+        base_config={"train": {"threads": 1}, "runtime": {"device": "cpu"}, "benchmark": []},
+        executor="tests.helpers.trivial_cell",
     )
     return ResolvedPlan(plan=plan, configs={}, specs={compute_run_id(s): s for s in specs.values()})
 
@@ -51,8 +51,8 @@ def planned(cells: int, seconds: float) -> ResolvedPlan:
 def pass_audit(store: Store, plan: Plan) -> None:
     """Have the arms count as proven."""
     meant = compute_audit_key(plan)
-    audit = AuditRecord(findings=(), training=meant.training, device=meant.kind)
-    atomic_write(store.sweep(plan.sweep).audit, to_json_bytes(audit))
+    audit = AuditRecord(checks=(), training_hash=meant.training_hash, device_type=meant.device_type)
+    atomic_write(store.sweep(plan.sweep).audit_path, to_json_bytes(audit))
 
 
 def conduct(store: Store, cells: int, seconds: float, words: list[str]) -> bool:
@@ -63,7 +63,7 @@ def conduct(store: Store, cells: int, seconds: float, words: list[str]) -> bool:
     settings = SweepConfig(launcher=bind(SlurmLauncherConfig, launcher), wait=True)
     asked = planned(cells, seconds)
     pass_audit(store, asked.plan)
-    return SweepController(store=store, planned=asked, settings=settings, display=Display()).run()
+    return SweepController(store=store, resolved_plan=asked, settings=settings, display=Display()).run()
 
 
 if __name__ == "__main__":

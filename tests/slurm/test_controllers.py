@@ -49,7 +49,7 @@ def finished(store: Store) -> dict[str, int]:
     """Run -> how many of its attempts went to their end."""
     return {
         run.id: sum(
-            any(e["event"] == "finished" for e in read_jsonl(run.attempt(n).events))
+            any(e["event"] == "finished" for e in read_jsonl(run.attempt(n).events_path))
             for n in run.attempts()
         )
         for run in store.runs()
@@ -196,6 +196,6 @@ def test_jobs_that_cannot_start_python_are_not_submitted_for_ever(
     place = tmp_path / "store"
     assert start(cluster, place, "0", "python=/bin/false", cells=2).wait(timeout=300) == 1
     assert "jobs end before they take a cell" in said(place)
-    intents = Store(place).sweep("trivial-smoke-00000000").intents()
-    tries = Counter(run for i in intents if i.kind == "run" for e in i.elements for run in e)
+    intents = Store(place).sweep("trivial-smoke-00000000").read_intents()
+    tries = Counter(run for i in intents if i.kind == "run" for e in i.array_tasks for run in e)
     assert set(tries.values()) == {3}, "together or apart, as they end"

@@ -45,7 +45,7 @@ def training_jobs(driver: Driver) -> list[str]:
             attempt = run.attempt(number)
             owner, beat = attempt.owner(), attempt.heartbeat()
             if owner and beat and beat.step > 20 and beat.phase == "training":
-                jobs += [owner.job] if owner.job and not attempt.ended() else []
+                jobs += [owner.job_id] if owner.job_id and not attempt.ended() else []
     return jobs
 
 
@@ -123,7 +123,7 @@ def afterwards(driver: Driver) -> set[str]:
     for run in driver.store.runs():
         for number in run.attempts():
             owner = run.attempt(number).owner()
-            words |= {owner.after} if owner else set()
+            words |= {owner.previous_end_reason} if owner else set()
     return words
 
 
@@ -181,7 +181,7 @@ def test_one_that_hangs_is_replaced_by_force(
 def job_of(driver: Driver, pid: int) -> str | None:
     """The job of the attempt that this process holds."""
     owners = (r.attempt(n).owner() for r in driver.store.runs() for n in r.attempts())
-    return next((o.job for o in owners if o is not None and o.pid == pid), None)
+    return next((o.job_id for o in owners if o is not None and o.pid == pid), None)
 
 
 def test_a_follow_up_that_may_submit_nothing_comes_back(

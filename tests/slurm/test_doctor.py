@@ -57,12 +57,12 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]
 
 
 def test_a_good_cluster_has_nothing_wrong(cluster: Cluster) -> None:
-    assert levels(JobRequirements(options=("--gpus-per-node=2",))) == {}
-    assert levels(JobRequirements(partition="urgent", options=("--partition=urgent",), nodes=2)) == {}
+    assert levels(JobRequirements(sbatch_options=("--gpus-per-node=2",))) == {}
+    assert levels(JobRequirements(partition="urgent", sbatch_options=("--partition=urgent",), nodes=2)) == {}
 
 
 def test_every_setting_that_is_wrong_is_found(broken: Cluster) -> None:
-    assert levels(JobRequirements(jobs=25, minutes=240, options=("--time=10",))) == {
+    assert levels(JobRequirements(num_jobs=25, timeout_min=240, sbatch_options=("--time=10",))) == {
         "time limit": "problem",
         "array limit": "warning",
         "job limit": "warning",
@@ -96,7 +96,7 @@ def test_how_jobs_are_preempted_is_seen(
 
 def test_what_cannot_be_had_is_found(cluster: Cluster) -> None:
     assert levels(JobRequirements(partition="gpus")) == {"partition": "problem"}
-    assert levels(JobRequirements(options=("--gpus-per-node=3",))) == {"sbatch takes such a job": "problem"}
+    assert levels(JobRequirements(sbatch_options=("--gpus-per-node=3",))) == {"sbatch takes such a job": "problem"}
     cluster.set_down(cluster.nodes[1])
     assert levels(JobRequirements(nodes=2))["nodes"] == "problem"
 
@@ -128,9 +128,9 @@ def test_a_node_is_looked_at_by_a_job(cluster: Cluster, tmp_path: Path) -> None:
 
 def visited(tmp_path: Path, where: str, gpus: int, python: str) -> dict[str, tuple[str, str]]:
     """Check -> level and words of what is wrong, by a job."""
-    need = JobRequirements(options=(f"--gpus-per-node={gpus}",), minutes=10)
-    found = test_job.run_test_job(tmp_path, need, where=where, gpus=gpus, python=python, setup=())
-    return {f.check: (f.level, f.said) for f in found if f.level != "ok"}
+    need = JobRequirements(sbatch_options=(f"--gpus-per-node={gpus}",), timeout_min=10)
+    found = test_job.run_test_job(tmp_path, need, device_name=where, gpus_per_node=gpus, python=python, setup=())
+    return {f.check: (f.level, f.message) for f in found if f.level != "ok"}
 
 
 def test_a_node_that_cannot_start_python_is_found(cluster: Cluster, tmp_path: Path) -> None:

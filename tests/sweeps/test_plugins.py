@@ -69,7 +69,7 @@ def test_her_method_is_trained_and_stands_in_the_tables(swept: Driver) -> None:
 def test_her_runs_are_judged_by_hand_too(hers: Path, swept: Driver) -> None:
     """From the command line, to the same numbers; without her module, one line says what lacks."""
     (cell,) = (c for c in swept.plan().cells if "toy" in c.name)
-    run = swept.store.run(cell.run)
+    run = swept.store.run(cell.run_id)
     words = [sys.executable, "-m", "uniclip.evaluate", f"run={run.path}", "benchmark=scenes"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 

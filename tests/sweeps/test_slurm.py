@@ -54,9 +54,9 @@ def test_a_silent_controller_is_asked_once(asked: Path) -> None:
     slurm = Slurm()
     for number in range(5):
         owner = replace(process.make_claim_record({}), job=f"{number}", cluster="far", host="elsewhere")
-        assert slurm.ending(owner) == "unknown"
+        assert slurm.find_end_reason(owner) == "unknown"
         with pytest.raises(UserError, match="does not answer"):
-            _ = slurm.facts
+            _ = slurm.config
     assert calls(asked) == 1
 
 
@@ -70,10 +70,10 @@ def test_one_that_falls_silent_is_asked_once_in_a_while(
     program.write_text(TOLD.format(log=asked, rest="exit 1"))
     for number in range(5):
         owner = replace(process.make_claim_record({}), job=f"{number}", cluster="near", host="elsewhere")
-        assert slurm.ending(owner) == "unknown"
+        assert slurm.find_end_reason(owner) == "unknown"
     assert calls(asked) == 2
     monkeypatch.setattr(scheduler, "QUEUE_CACHE_SECONDS", 0.0)
-    assert slurm.jobs() is None
+    assert slurm.list_jobs() is None
     assert calls(asked) == 3
 
 
@@ -88,8 +88,8 @@ def test_a_look_at_the_queue_proves_nothing_of_who_came_after_it(
     shown += "*) echo JobState=RUNNING Restarts=0;; esac"
     answers(asked, squeue=f"echo '{row}'", scontrol=shown)
     slurm = Slurm()
-    assert slurm.jobs() is not None
-    assert slurm.ending(owner_of("77_0", time=time.time() - age)) == word
+    assert slurm.list_jobs() is not None
+    assert slurm.find_end_reason(owner_of("77_0", time=time.time() - age)) == word
 
 
 # ---- how a job ended -----------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def test_accounting_tells_what_the_controller_has_forgotten(
     """`sacct -n -X -P` prints a line a job; of one that it does not know, nothing."""
     says = f"printf '{printed}\\n'" if printed else "true"
     answers(asked, squeue="true", scontrol=FORGOTTEN.format(private="none"), sacct=says)
-    assert Slurm().ending(owner_of("77_3")) == word
+    assert Slurm().find_end_reason(owner_of("77_3")) == word
     (call,) = [c for c in asked.read_text().splitlines() if "/sacct " in c]
     assert call.split()[1:] == "-n -X -P -j 77_3 -o State".split()
 
@@ -174,12 +174,12 @@ def test_a_job_that_may_be_hidden_is_not_taken_for_forgotten(
     """whose: 0 for a job of ours, 1 of another user's; None where its record is too old to say."""
     answers(asked, squeue="true", scontrol=FORGOTTEN.format(private=private))
     uid = None if whose is None else os.getuid() + whose
-    assert Slurm().ending(owner_of("77", uid=uid)) == word
+    assert Slurm().find_end_reason(owner_of("77", uid=uid)) == word
 
 
 def test_a_hidden_job_that_accounting_shows_has_ended(asked: Path) -> None:
     answers(asked, squeue="true", scontrol=FORGOTTEN.format(private="jobs"), sacct="echo TIMEOUT")
-    assert Slurm().ending(owner_of("77", uid=os.getuid() + 1)) == "timed out"
+    assert Slurm().find_end_reason(owner_of("77", uid=os.getuid() + 1)) == "timed out"
 
 
 # ---- what a job is told --------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:
     assert "estimate: 3 runs in about" in said
     assert "checks hold" in said
     assert {row["state"] for row in driver.states().values()} == {"complete"}
-    report = driver.store.report(driver.plan().sweep)
+    report = driver.store.report_path(driver.plan().sweep)
     assert (report / "report.html").stat().st_size > 10_000
     assert (report / "report.ipynb").exists()
     assert any(name.endswith(".tex") for name in driver.tables())
@@ -39,7 +39,7 @@ def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:
 
 def test_the_page_says_what_each_comparison_holds_equal(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
-    page = (driver.store.report(driver.plan().sweep) / "report.html").read_text()
+    page = (driver.store.report_path(driver.plan().sweep) / "report.html").read_text()
     section = page.partition('<section id="fairness">')[2].partition("</section>")[0]
     stamp = r"UniCLIP against CLIP: equal in samples seen, [^<]*; not equal in [^<]*"
     assert re.search(stamp + r"image forwards \(960 against 320\)", section)
@@ -49,13 +49,13 @@ def test_the_page_says_what_each_comparison_holds_equal(swept: tuple[Driver, str
 def test_what_was_foretold_stands_beside_the_bill(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
     sweep = driver.plan().sweep
-    bill = list(csv.DictReader(driver.store.sweep(sweep).bill.read_text().splitlines()))
+    bill = list(csv.DictReader(driver.store.sweep(sweep).cost_report_path.read_text().splitlines()))
     assert len(bill) == 3
     for row in bill:
         assert row["predicted_from"] == "probe"
         assert 0 < float(row["predicted_low"]) < float(row["predicted_seconds"])
         assert float(row["wall_seconds"]) > float(row["training_seconds"]) > 0
-    page = (driver.store.report(sweep) / "report.html").read_text()
+    page = (driver.store.report_path(sweep) / "report.html").read_text()
     assert "Foretold for 3 runs" in page
 
 
@@ -73,14 +73,14 @@ def test_where_scores_lack_the_model_is_evaluated_and_not_trained(
 ) -> None:
     driver, _ = swept
     cell = driver.plan().cells[-1]
-    run, before, weights = driver.store.run(cell.run), driver.tables(), driver.weights()
-    made = run.weights.stat()
+    run, before, weights = driver.store.run(cell.run_id), driver.tables(), driver.weights()
+    made = run.weights_path.stat()
     for path in (run.path / "scores").iterdir():
         path.unlink()
     assert driver.states()[cell.name]["state"] == "due"
     assert "1 to run, 2 already complete" in driver.run("seeds=1")
-    assert run.weights.stat().st_ino == made.st_ino
-    assert driver.endings()[cell.run] == ["trained", "evaluated"]
+    assert run.weights_path.stat().st_ino == made.st_ino
+    assert driver.endings()[cell.run_id] == ["trained", "evaluated"]
     assert (driver.weights(), driver.tables()) == (weights, before)
     assert not (driver.folder / "superseded").exists()
 

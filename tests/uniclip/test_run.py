@@ -98,7 +98,7 @@ def test_diverged_is_an_outcome_without_weights(tmp_path):
     assert run.execute_run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
     assert set(files(folder)) == {"spec.json", "outcome.json"}
     outcome = folder.outcome()
-    assert (outcome.kind, outcome.step, outcome.weights) == ("diverged", 0, None)
+    assert (outcome.kind, outcome.step, outcome.weights_digest) == ("diverged", 0, None)
     assert run.execute_run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
 
 
@@ -109,8 +109,8 @@ def test_interrupted_in_training_resumes_to_the_same_file(trained, tmp_path):
     assert kind == "interrupted"
     assert set(files(folder)) == {"spec.json"}
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
-    assert folder.weights.read_bytes() == trained.weights.read_bytes()
-    assert folder.best.read_bytes() == trained.best.read_bytes()
+    assert folder.weights_path.read_bytes() == trained.weights.read_bytes()
+    assert folder.best_weights_path.read_bytes() == trained.best.read_bytes()
     assert folder.outcome().attempt == 2
 
 
@@ -120,8 +120,8 @@ def test_halted_and_gone_on_publishes_the_same_files(trained, tmp_path):
     assert run.execute_run(folder, halting, claimed(folder), evaluations=EVALUATIONS) == "halted"
     assert set(files(folder)) == {"spec.json"}
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "trained"
-    assert folder.weights.read_bytes() == trained.weights.read_bytes()
-    assert folder.best.read_bytes() == trained.best.read_bytes()
+    assert folder.weights_path.read_bytes() == trained.weights.read_bytes()
+    assert folder.best_weights_path.read_bytes() == trained.best.read_bytes()
 
 
 def test_interrupted_before_evaluation_keeps_the_outcome(tmp_path):
@@ -172,10 +172,10 @@ def test_death_between_weights_and_outcome_is_not_trained_again(trained, tmp_pat
     assert run.execute_run(folder, tiny(), second, evaluations={}) == "trained"
     outcome, straight = folder.outcome(), trained.outcome()
     assert (outcome.attempt, outcome.step) == (1, 6)
-    assert (outcome.weights, outcome.best_step) == (straight.weights, straight.best_step)
+    assert (outcome.weights_digest, outcome.best_step) == (straight.weights, straight.best_step)
     assert outcome.cost.keys() == straight.cost.keys()
     assert not read_jsonl(second.metrics)
-    assert read_jsonl(second.events)[0]["event"] == "adopted_weights"
+    assert read_jsonl(second.events_path)[0]["event"] == "adopted_weights"
 
 
 def test_death_before_weights_trains_the_rest(trained, tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_death_before_weights_trains_the_rest(trained, tmp_path, monkeypatch):
     real = run.publish_file
 
     def dies(path, finished):
-        assert path != folder.weights, "killed"
+        assert path != folder.weights_path, "killed"
         return real(path, finished)
 
     with monkeypatch.context() as patched:
@@ -193,7 +193,7 @@ def test_death_before_weights_trains_the_rest(trained, tmp_path, monkeypatch):
             run.execute_run(folder, tiny(), claimed(folder), evaluations={})
     assert {"tokenizer.json", "best.safetensors"} <= set(files(folder))
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
-    assert folder.weights.read_bytes() == trained.weights.read_bytes()
+    assert folder.weights_path.read_bytes() == trained.weights.read_bytes()
     assert folder.outcome().attempt == 2
 
 
@@ -207,15 +207,15 @@ def test_a_faster_rival_of_another_class_stays_published(trained, tmp_path, monk
     real = run.publish_file
 
     def late(path, finished):
-        if path == folder.weights:
+        if path == folder.weights_path:
             path.write_bytes(theirs)
         return real(path, finished)
 
     monkeypatch.setattr(run, "publish_file", late)
     assert run.execute_run(folder, tiny(), attempt, evaluations={}) == "trained"
-    assert folder.weights.read_bytes() == theirs
-    assert folder.outcome().weights == digest_file(folder.weights)
-    assert "weights_differ" in [record["event"] for record in read_jsonl(attempt.events)]
+    assert folder.weights_path.read_bytes() == theirs
+    assert folder.outcome().weights_digest == digest_file(folder.weights_path)
+    assert "weights_differ" in [record["event"] for record in read_jsonl(attempt.events_path)]
 
 
 @pytest.mark.soak
@@ -236,8 +236,8 @@ def test_kill_nine_at_random_moments_ends_with_the_same_file(tmp_path):
     last.join(600)
     assert last.exitcode == 0
     assert folder.outcome().kind == "trained"
-    assert folder.weights.read_bytes() == whole.weights.read_bytes()
-    assert folder.best.read_bytes() == whole.best.read_bytes()
+    assert folder.weights_path.read_bytes() == whole.weights_path.read_bytes()
+    assert folder.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
     lost = _lost_steps(folder)
     assert len(lost) >= KILLS / 2, "so many hit a training, and left it to another"
     assert max(lost) <= 1, "a checkpoint after each step; the kill may come between the two"
@@ -247,7 +247,7 @@ def _lost_steps(folder: RunFolder) -> list[int]:
     """For each attempt that resumed from a checkpoint: steps that it had to take again."""
     lost, last = [], 0
     for attempt in map(folder.attempt, folder.attempts()):
-        lost += [last - e["step"] for e in read_jsonl(attempt.events) if e["event"] == "resumed"]
+        lost += [last - e["step"] for e in read_jsonl(attempt.events_path) if e["event"] == "resumed"]
         steps = [r["step"] for r in read_jsonl(attempt.metrics) if r["phase"] == "train"]
         last = max([last, *steps])
     return lost
@@ -283,11 +283,11 @@ def test_every_method_survives_kill_nine_on_real_pictures(name, tmp_path):
     last = _child(folder, config)
     last.join(600)
     assert last.exitcode == 0
-    assert folder.weights.read_bytes() == whole.weights.read_bytes()
+    assert folder.weights_path.read_bytes() == whole.weights_path.read_bytes()
     losses = [r["loss"] for r in whole.history() if r["phase"] == "train"]
     assert losses == [r["loss"] for r in folder.history() if r["phase"] == "train"]
     assert sum(losses[-3:]) < sum(losses[:3])
-    events = [e for n in folder.attempts() for e in read_jsonl(folder.attempt(n).events)]
+    events = [e for n in folder.attempts() for e in read_jsonl(folder.attempt(n).events_path)]
     assert any(e["event"] == "resumed" and e["step"] > 0 for e in events)
 
 

@@ -119,20 +119,20 @@ def _compute_relative_center(start: NDArray[np.float64], extent: NDArray[np.floa
 class AugmentationPolicy:
     """A law of views."""
 
-    smallest: float
+    min_crop_scale: float
     """Least area of a crop; the largest is 1."""
-    flip: float = 0.0
+    flip_prob: float = 0.0
     """Probability of a flip."""
-    jitter: float = 0.0
+    jitter_prob: float = 0.0
     """Probability of colour jitter."""
-    grey: float = 0.0
+    grayscale_prob: float = 0.0
     """Probability of losing colour."""
-    blur: float = 0.0
+    blur_prob: float = 0.0
     """Probability of blur."""
 
 
-WEAK_POLICY = AugmentationPolicy(smallest=0.5)
-STRONG_POLICY = AugmentationPolicy(smallest=0.2, flip=0.5, jitter=0.8, grey=0.2, blur=0.5)
+WEAK_POLICY = AugmentationPolicy(min_crop_scale=0.5)
+STRONG_POLICY = AugmentationPolicy(min_crop_scale=0.2, flip_prob=0.5, jitter_prob=0.8, grayscale_prob=0.2, blur_prob=0.5)
 
 MAX_LOG_ASPECT = math.log(4 / 3)
 """Largest log aspect of a crop, either way."""
@@ -155,10 +155,10 @@ def sample_weak(key: int, ids: rng.UInt64, identity_prob: float = 0.1) -> Augmen
 
 
 def sample_strong(
-    key: int, ids: rng.UInt64, identity: float = 0.1, crop: float = STRONG_POLICY.smallest
+    key: int, ids: rng.UInt64, identity_prob: float = 0.1, min_crop_scale: float = STRONG_POLICY.min_crop_scale
 ) -> AugmentationParams:
     """Strong views of samples `ids` (n,): RandomResizedCrop(crop, 1), flip, jitter, grey, blur."""
-    return sample_params(replace(STRONG_POLICY, smallest=crop), key, ids, identity)
+    return sample_params(replace(STRONG_POLICY, smallest=min_crop_scale), key, ids, identity_prob)
 
 
 def sample_params(policy: AugmentationPolicy, key: int, ids: rng.UInt64, identity_prob: float) -> AugmentationParams:
@@ -169,28 +169,28 @@ def sample_params(policy: AugmentationPolicy, key: int, ids: rng.UInt64, identit
     """
     draws = rng.uniform(key, ids, 14).T
     is_augmented = draws[0] >= identity_prob
-    crop_area = np.where(is_augmented, policy.smallest + (1 - policy.smallest) * draws[1], 1.0)
-    is_jittered = is_augmented & (draws[6] < policy.jitter)
-    is_blurred = is_augmented & (draws[12] < policy.blur)
+    crop_area = np.where(is_augmented, policy.min_crop_scale + (1 - policy.min_crop_scale) * draws[1], 1.0)
+    is_jittered = is_augmented & (draws[6] < policy.jitter_prob)
+    is_blurred = is_augmented & (draws[12] < policy.blur_prob)
 
-    def between(low: float, high: float, column: int) -> NDArray[np.float64]:
+    def scale_draw(low: float, high: float, column: int) -> NDArray[np.float64]:
         return low + (high - low) * draws[column]
 
     return build_params(
         len(ids),
         area=crop_area,
-        aspect=between(-1, 1, 2) * np.minimum(MAX_LOG_ASPECT, -np.log(crop_area)),
-        x=between(-1, 1, 3) * is_augmented,
-        y=between(-1, 1, 4) * is_augmented,
-        flip=is_augmented & (draws[5] < policy.flip),
+        aspect=scale_draw(-1, 1, 2) * np.minimum(MAX_LOG_ASPECT, -np.log(crop_area)),
+        x=scale_draw(-1, 1, 3) * is_augmented,
+        y=scale_draw(-1, 1, 4) * is_augmented,
+        flip=is_augmented & (draws[5] < policy.flip_prob),
         jittered=is_jittered,
-        brightness=np.log(between(*JITTER_FACTOR_RANGE, 7)) * is_jittered,
-        contrast=np.log(between(*JITTER_FACTOR_RANGE, 8)) * is_jittered,
-        saturation=np.log(between(*JITTER_FACTOR_RANGE, 9)) * is_jittered,
-        hue=between(-MAX_HUE_SHIFT, MAX_HUE_SHIFT, 10) * is_jittered,
-        grey=is_augmented & (draws[11] < policy.grey),
+        brightness=np.log(scale_draw(*JITTER_FACTOR_RANGE, 7)) * is_jittered,
+        contrast=np.log(scale_draw(*JITTER_FACTOR_RANGE, 8)) * is_jittered,
+        saturation=np.log(scale_draw(*JITTER_FACTOR_RANGE, 9)) * is_jittered,
+        hue=scale_draw(-MAX_HUE_SHIFT, MAX_HUE_SHIFT, 10) * is_jittered,
+        grey=is_augmented & (draws[11] < policy.grayscale_prob),
         blurred=is_blurred,
-        sigma=between(*BLUR_SIGMA_RANGE, 13) * is_blurred,
+        sigma=scale_draw(*BLUR_SIGMA_RANGE, 13) * is_blurred,
     )
 
 
@@ -218,29 +218,29 @@ def encode_as_vector(params: AugmentationParams) -> Float32:
 def _compute_column_std() -> NDArray[np.float64]:
     """Standard deviation of each column under STRONG."""
 
-    def bit(prob: float) -> float:
+    def bernoulli_std(prob: float) -> float:
         return math.sqrt(prob * (1 - prob))
 
-    def sometimes(prob: float, mean: float, second_moment: float) -> float:
+    def gated_std(prob: float, mean: float, second_moment: float) -> float:
         """Of a variable with these moments, times a bit of probability p."""
         return math.sqrt(prob * second_moment - (prob * mean) ** 2)
 
-    def log_moments(low: float, high: float) -> tuple[float, float]:
+    def compute_log_moments(low: float, high: float) -> tuple[float, float]:
         """E[log t] and E[log^2 t] for t uniform between low and high."""
 
-        def first(t: float) -> float:
+        def integrate_log(t: float) -> float:
             return t * math.log(t) - t
 
-        def second(t: float) -> float:
-            return t * math.log(t) ** 2 - 2 * first(t)
+        def integrate_log_squared(t: float) -> float:
+            return t * math.log(t) ** 2 - 2 * integrate_log(t)
 
         area_range = high - low
-        return (first(high) - first(low)) / area_range, (second(high) - second(low)) / area_range
+        return (integrate_log(high) - integrate_log(low)) / area_range, (integrate_log_squared(high) - integrate_log_squared(low)) / area_range
 
-    area_range = 1 - STRONG_POLICY.smallest
+    area_range = 1 - STRONG_POLICY.min_crop_scale
     max_unbounded_area = math.exp(-MAX_LOG_ASPECT)  # at larger areas the canvas, not ASPECT, bounds the aspect
-    aspect_second_moment = (max_unbounded_area - STRONG_POLICY.smallest) * MAX_LOG_ASPECT**2 + (1 - max_unbounded_area) * log_moments(max_unbounded_area, 1)[1]
-    factor_std = sometimes(STRONG_POLICY.jitter, *log_moments(*JITTER_FACTOR_RANGE))
+    aspect_second_moment = (max_unbounded_area - STRONG_POLICY.min_crop_scale) * MAX_LOG_ASPECT**2 + (1 - max_unbounded_area) * compute_log_moments(max_unbounded_area, 1)[1]
+    factor_std = gated_std(STRONG_POLICY.jitter_prob, *compute_log_moments(*JITTER_FACTOR_RANGE))
     low, high = BLUR_SIGMA_RANGE
     sigma_mean, sigma_second_moment = (low + high) / 2, (low**2 + low * high + high**2) / 3
     std_by_column = {
@@ -248,15 +248,15 @@ def _compute_column_std() -> NDArray[np.float64]:
         "aspect": math.sqrt(aspect_second_moment / area_range / 3),
         "x": 1 / math.sqrt(3),
         "y": 1 / math.sqrt(3),
-        "flip": bit(STRONG_POLICY.flip),
-        "jittered": bit(STRONG_POLICY.jitter),
+        "flip": bernoulli_std(STRONG_POLICY.flip_prob),
+        "jittered": bernoulli_std(STRONG_POLICY.jitter_prob),
         "brightness": factor_std,
         "contrast": factor_std,
         "saturation": factor_std,
-        "hue": sometimes(STRONG_POLICY.jitter, 0.0, MAX_HUE_SHIFT**2 / 3),
-        "grey": bit(STRONG_POLICY.grey),
-        "blurred": bit(STRONG_POLICY.blur),
-        "sigma": sometimes(STRONG_POLICY.blur, sigma_mean, sigma_second_moment),
+        "hue": gated_std(STRONG_POLICY.jitter_prob, 0.0, MAX_HUE_SHIFT**2 / 3),
+        "grey": bernoulli_std(STRONG_POLICY.grayscale_prob),
+        "blurred": bernoulli_std(STRONG_POLICY.blur_prob),
+        "sigma": gated_std(STRONG_POLICY.blur_prob, sigma_mean, sigma_second_moment),
     }
     return np.array([std_by_column[name] for name in VECTOR_COLUMNS])
 

@@ -118,7 +118,7 @@ def _find_open_clip_obstacle(pretrained: PretrainedModel) -> str | None:
 def _export_open_clip(pretrained: PretrainedModel, folder: Path) -> None:
     model, body = pretrained.config.model, _get_image_body(pretrained)
     tensors = key_mapping.convert_to_checkpoint(key_mapping.CLIP_VIT, _get_state_dict(pretrained))
-    tensors[key_mapping.CLIP_VIT.scale] = _compute_log_scale(pretrained)
+    tensors[key_mapping.CLIP_VIT.logit_scale_key] = _compute_log_scale(pretrained)
     text = model.text
     model_cfg = {
         "embed_dim": model.embedding,

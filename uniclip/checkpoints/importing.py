@@ -67,20 +67,20 @@ class ImportedModel(PretrainedModel):
         self,
         embedder: Embedder,
         method: Clip,
-        words: tokenizer.Tokenizer,
+        text_tokenizer: tokenizer.Tokenizer,
         config: RunConfig,
-        resize: int,
+        resize_size: int,
     ) -> None:
-        super().__init__(embedder, method, words, config)
+        super().__init__(embedder, method, text_tokenizer, config)
         crop_size = config.model.image.pixels
-        self._prepare = v2.Compose(
-            [v2.Resize(resize, v2.InterpolationMode.BICUBIC), v2.CenterCrop(crop_size)]
+        self._preprocess = v2.Compose(
+            [v2.Resize(resize_size, v2.InterpolationMode.BICUBIC), v2.CenterCrop(crop_size)]
         )
 
-    def _canvas(self, images: ImageInput) -> NDArray[np.uint8]:
+    def _to_pixels(self, images: ImageInput) -> NDArray[np.uint8]:
         if isinstance(images, np.ndarray) or not len(images):
-            return super()._canvas(images)
-        center_crops = [self._prepare(_to_rgb(image)) for image in images]
+            return super()._to_pixels(images)
+        center_crops = [self._preprocess(_to_rgb(image)) for image in images]
         return np.stack([np.asarray(center_crop, np.uint8).transpose(2, 0, 1) for center_crop in center_crops])
 
 
@@ -89,17 +89,17 @@ class CheckpointWeights:
     """A checkpoint's tensors under our names, and what they are the weights of."""
 
     model: ModelConfig
-    state: dict[str, Tensor]
+    state_dict: dict[str, Tensor]
     """Of an `Embedder` with linear heads."""
     embedder: Embedder
     log_scale: float
-    resize: int
+    resize_size: int
     """Pixels of the shorter side before the crop."""
-    activation_known: bool
+    activation_is_known: bool
     """Of the Transformers: the file says it. Else it is told, or open_clip's default."""
 
 
-def load_model(path: str | Path, *, trust: bool = False, quick_gelu: bool | None = None) -> ImportedModel:
+def load_model(path: str | Path, *, allow_torchscript: bool = False, quick_gelu: bool | None = None) -> ImportedModel:
     """The model of a checkpoint of CLIP, open_clip or UniCL, on the CPU, ready to embed.
 
     trust: open a TorchScript archive (OpenAI's own files), which is a program.
@@ -112,34 +112,34 @@ def load_model(path: str | Path, *, trust: bool = False, quick_gelu: bool | None
             installed.
     """
     text_tokenizer = tokenizer.load_clip_tokenizer()
-    weights = read_weights(Path(path), text_tokenizer, trust=trust, quick_gelu=quick_gelu)
+    weights = read_weights(Path(path), text_tokenizer, allow_torchscript=allow_torchscript, quick_gelu=quick_gelu)
     data = CsvData(size=weights.model.image.pixels)
     config = RunConfig(data=data, model=weights.model, method=ClipMethod())
     method = Clip(config)
     with torch.no_grad():
         method.log_scale.fill_(weights.log_scale)
-    return ImportedModel(weights.embedder.eval(), method, text_tokenizer, config, weights.resize)
+    return ImportedModel(weights.embedder.eval(), method, text_tokenizer, config, weights.resize_size)
 
 
 def read_weights(
-    path: Path, text_tokenizer: tokenizer.Tokenizer, *, trust: bool = False, quick_gelu: bool | None = None
+    path: Path, text_tokenizer: tokenizer.Tokenizer, *, allow_torchscript: bool = False, quick_gelu: bool | None = None
 ) -> CheckpointWeights:
     """The weights of a published checkpoint, all of them or none; see `load`."""
-    contents = checkpoint_files.read_checkpoint(path, trust=trust)
+    contents = checkpoint_files.read_checkpoint(path, allow_torchscript=allow_torchscript)
     tensors, checkpoint_name = contents.tensors, str(path)
     mapping = key_mapping.detect_format(tensors, checkpoint_name)
     uses_quick_gelu = True
     if not mapping.is_unicl:
         tensors = {key.removeprefix(TEXT_TOWER_PREFIX): value for key, value in tensors.items()}
-        uses_quick_gelu = contents.openai if quick_gelu is None else quick_gelu
+        uses_quick_gelu = contents.is_openai if quick_gelu is None else quick_gelu
     shape_reader = _ShapeReader(tensors, checkpoint_name)
     model = _infer_model_config(mapping, shape_reader, uses_quick_gelu)
-    if model.text.vocabulary != text_tokenizer.size:
+    if model.text.vocabulary != text_tokenizer.vocab_size:
         raise UserError(
             f"{checkpoint_name} has a vocabulary of {model.text.vocabulary} tokens; only CLIP's of "
-            f"{text_tokenizer.size} is known"
+            f"{text_tokenizer.vocab_size} is known"
         )
-    has_projection_bias = mapping.projection_bias is not None
+    has_projection_bias = mapping.projection_bias_key is not None
     with torch.device("meta"):  # names and shapes alone: what does not fit is refused at once
         expected_state = _build_embedder(model, text_tokenizer, projection_bias=has_projection_bias).state_dict()
     state_dict = key_mapping.convert_from_checkpoint(mapping, tensors, expected_state, checkpoint_name)
@@ -148,29 +148,29 @@ def read_weights(
     resize_ratio = UNICL_RESIZE_RATIO if mapping.is_unicl else 1.0
     return CheckpointWeights(
         model=model,
-        state=state_dict,
+        state_dict=state_dict,
         embedder=embedder,
-        log_scale=tensors[mapping.scale].item(),
-        resize=round(resize_ratio * model.image.pixels),
-        activation_known=mapping.is_unicl or contents.openai,
+        log_scale=tensors[mapping.logit_scale_key].item(),
+        resize_size=round(resize_ratio * model.image.pixels),
+        activation_is_known=mapping.is_unicl or contents.is_openai,
     )
 
 
 def _build_embedder(model: ModelConfig, text_tokenizer: tokenizer.Tokenizer, *, projection_bias: bool) -> Embedder:
     with torch.random.fork_rng(devices=[]), _InitializationSkipper():
         image_encoder, text_encoder = ImageEncoder(model.image), TextEncoder(model.text, text_tokenizer)
-        image_head = nn.Linear(image_encoder.features, model.embedding, bias=projection_bias)
-        text_head = nn.Linear(text_encoder.features, model.embedding, bias=False)
+        image_head = nn.Linear(image_encoder.num_features, model.embedding, bias=projection_bias)
+        text_head = nn.Linear(text_encoder.num_features, model.embedding, bias=False)
     return Embedder(image_encoder, text_encoder, None, image_head, text_head)
 
 
 class _InitializationSkipper(TorchFunctionMode):
     """Leaves out the drawing of initial weights, half of the time, which are overwritten anyway."""
 
-    drawn = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
+    skipped_functions = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func in self.drawn else func(*args, **(kwargs or {}))
+        return args[0] if func in self.skipped_functions else func(*args, **(kwargs or {}))
 
 
 # ---- the architecture, from the shapes -------------------------------------------------------
@@ -179,30 +179,30 @@ class _InitializationSkipper(TorchFunctionMode):
 class _ShapeReader:
     """Shapes by key; who asks for one that is missing is told its name."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], where: str) -> None:
-        self.tensors, self.where = tensors, where
+    def __init__(self, tensors: Mapping[str, Tensor], checkpoint_name: str) -> None:
+        self.tensors, self.checkpoint_name = tensors, checkpoint_name
 
     def __call__(self, key: str, ndim: int) -> list[int]:
         if key not in self.tensors:
-            raise UserError(f"{self.where}: {key} is missing; a checkpoint is imported whole")
+            raise UserError(f"{self.checkpoint_name}: {key} is missing; a checkpoint is imported whole")
         shape = list(self.tensors[key].shape)
         if len(shape) != ndim or 0 in shape:
-            raise UserError(f"{self.where}: {key} has shape {tuple(shape)}, expected {ndim} sides")
+            raise UserError(f"{self.checkpoint_name}: {key} has shape {tuple(shape)}, expected {ndim} sides")
         return shape
 
-    def count(self, pattern: str) -> int:
+    def count_blocks(self, pattern: str) -> int:
         """How many different numbers stand in group 1 of `pattern`, each in several keys."""
         block_numbers = [match[1] for key in self.tensors if (match := re.match(pattern, key))]
         return sum(block_numbers.count(number) > 4 for number in set(block_numbers))
 
 
 def _infer_model_config(mapping: key_mapping.KeyMapping, shape_reader: _ShapeReader, quick_gelu: bool) -> ModelConfig:
-    vocab_size, width = shape_reader(mapping.text("embeddings.token_embedding.weight"), 2)
-    context_length, _ = shape_reader(mapping.text("embeddings.position_embedding.weight"), 2)
-    prefix = mapping.text("encoder.layers.0.").removesuffix("0.")
+    vocab_size, width = shape_reader(mapping.map_text_key("embeddings.token_embedding.weight"), 2)
+    context_length, _ = shape_reader(mapping.map_text_key("embeddings.position_embedding.weight"), 2)
+    prefix = mapping.map_text_key("encoder.layers.0.").removesuffix("0.")
     text = TextConfig(
         width=width,
-        layers=max(1, shape_reader.count(re.escape(prefix) + r"(\d+)\.")),
+        layers=max(1, shape_reader.count_blocks(re.escape(prefix) + r"(\d+)\.")),
         heads=max(1, width // HEAD_DIM),
         context=context_length,
         vocabulary=vocab_size,
@@ -211,12 +211,12 @@ def _infer_model_config(mapping: key_mapping.KeyMapping, shape_reader: _ShapeRea
         norm_epsilon=UNICL_LAYER_NORM_EPS if mapping.is_unicl else 1e-5,
     )
     if mapping.is_unicl:
-        image = _infer_swin_config(mapping.image(""), shape_reader)
+        image = _infer_swin_config(mapping.map_image_key(""), shape_reader)
     elif mapping is key_mapping.CLIP_RESNET:
         image = _infer_resnet_config(shape_reader)
     else:
         image = _infer_vit_config(shape_reader, quick_gelu)
-    return ModelConfig(image=image, text=text, embedding=shape_reader(mapping.text_projection, 2)[1])
+    return ModelConfig(image=image, text=text, embedding=shape_reader(mapping.text_projection_key, 2)[1])
 
 
 def _infer_vit_config(shape_reader: _ShapeReader, quick_gelu: bool) -> ImageConfig:
@@ -229,7 +229,7 @@ def _infer_vit_config(shape_reader: _ShapeReader, quick_gelu: bool) -> ImageConf
         options={
             "patch_size": patch_size,
             "embed_dim": width,
-            "depth": max(1, shape_reader.count(r"visual\.transformer\.resblocks\.(\d+)\.")),
+            "depth": max(1, shape_reader.count_blocks(r"visual\.transformer\.resblocks\.(\d+)\.")),
             "num_heads": max(1, width // HEAD_DIM_BY_WIDTH.get(width, HEAD_DIM)),
             "mlp_ratio": mlp_width / width,
         },
@@ -237,23 +237,23 @@ def _infer_vit_config(shape_reader: _ShapeReader, quick_gelu: bool) -> ImageConf
 
 
 def _infer_resnet_config(shape_reader: _ShapeReader) -> ImageConfig:
-    blocks = tuple(shape_reader.count(rf"visual\.layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
+    blocks = tuple(shape_reader.count_blocks(rf"visual\.layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
     width = shape_reader("visual.layer1.0.conv1.weight", 4)[0]
     num_positions = shape_reader("visual.attnpool.positional_embedding", 2)[0]
     if (blocks, width) not in RESNET_NAMES:
         supported_names = ", ".join(name.removesuffix("_clip") for name in RESNET_NAMES.values())
         raise UserError(
-            f"{shape_reader.where}: a ResNet of {blocks} blocks, {width} wide, is none of CLIP's {supported_names}"
+            f"{shape_reader.checkpoint_name}: a ResNet of {blocks} blocks, {width} wide, is none of CLIP's {supported_names}"
         )
     return ImageConfig(name=RESNET_NAMES[blocks, width], pixels=32 * round((num_positions - 1) ** 0.5))
 
 
 def _infer_swin_config(prefix: str, shape_reader: _ShapeReader) -> ImageConfig:
-    stages = range(shape_reader.count(re.escape(prefix) + r"layers\.(\d+)\."))
+    stages = range(shape_reader.count_blocks(re.escape(prefix) + r"layers\.(\d+)\."))
     bias_table_shapes = [
         shape_reader(f"{prefix}layers.{stage}.blocks.0.attn.relative_position_bias_table", 2) for stage in stages
     ]
-    depths = [shape_reader.count(re.escape(prefix) + rf"layers\.{stage}\.blocks\.(\d+)\.") for stage in stages]
+    depths = [shape_reader.count_blocks(re.escape(prefix) + rf"layers\.{stage}\.blocks\.(\d+)\.") for stage in stages]
     window_size = (round(bias_table_shapes[0][0] ** 0.5) + 1) // 2
     return ImageConfig(
         name="swin_tiny_patch4_window7_224",

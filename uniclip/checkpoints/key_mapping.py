@@ -30,8 +30,8 @@ NUM_BATCHES_TRACKED = "num_batches_tracked"
 class TensorMapping:
     """One tensor of a checkpoint, and the tensors of ours that it is."""
 
-    theirs: str
-    ours: tuple[str, ...]
+    checkpoint_key: str
+    model_keys: tuple[str, ...]
     """One, or queries, keys and values that the checkpoint keeps in one."""
     transposed: bool = False
 
@@ -41,17 +41,17 @@ class KeyMapping:
     """A naming: the rules for each tower, and the keys of projections and scale."""
 
     name: str
-    image: Callable[[str], str]
+    map_image_key: Callable[[str], str]
     """Key of the image encoder's body -> key in the checkpoint."""
-    text: Callable[[str], str]
-    image_projection: str
-    text_projection: str
-    projection_bias: str | None = None
+    map_text_key: Callable[[str], str]
+    image_projection_key: str
+    text_projection_key: str
+    projection_bias_key: str | None = None
     """Key of the image projection's bias, where it has one."""
-    scale: str = "logit_scale"
+    logit_scale_key: str = "logit_scale"
     transposed: bool = True
     """Whether the image projection is kept as (features, D)."""
-    derived: tuple[str, ...] = ()
+    ignored_suffixes: tuple[str, ...] = ()
     """Ends of keys of buffers that follow from the architecture; our encoder makes its own."""
     is_unicl: bool = False
 
@@ -61,9 +61,9 @@ def build_tensor_mappings(mapping: KeyMapping, model_keys: Sequence[str]) -> lis
     entry_by_key: dict[str, TensorMapping] = {}
     for key in model_keys:
         entry = _map_tensor(mapping, key)
-        if entry.theirs in entry_by_key:  # queries, keys and values, in this order
-            entry = TensorMapping(entry.theirs, (*entry_by_key[entry.theirs].ours, key), entry.transposed)
-        entry_by_key[entry.theirs] = entry
+        if entry.checkpoint_key in entry_by_key:  # queries, keys and values, in this order
+            entry = TensorMapping(entry.checkpoint_key, (*entry_by_key[entry.checkpoint_key].model_keys, key), entry.transposed)
+        entry_by_key[entry.checkpoint_key] = entry
     return [_sort_query_key_value(tensor_mapping) for tensor_mapping in entry_by_key.values()]
 
 
@@ -80,30 +80,30 @@ def convert_from_checkpoint(
     """
     model_tensors: dict[str, Tensor] = {}
     remaining_tensors = {
-        name: tensor for name, tensor in checkpoint.items() if not (mapping.derived and name.endswith(mapping.derived))
+        name: tensor for name, tensor in checkpoint.items() if not (mapping.ignored_suffixes and name.endswith(mapping.ignored_suffixes))
     }
     for key, value in remaining_tensors.items():
         _check_weight(key, value, checkpoint_name)
-    scale = remaining_tensors.pop(mapping.scale, None)
+    scale = remaining_tensors.pop(mapping.logit_scale_key, None)
     if scale is None:
-        raise UserError(f"{checkpoint_name}: {mapping.scale} is missing; {_describe_requirement(mapping)}")
+        raise UserError(f"{checkpoint_name}: {mapping.logit_scale_key} is missing; {_describe_requirement(mapping)}")
     if scale.numel() != 1:
         raise UserError(
-            f"{checkpoint_name}: {mapping.scale} has shape {tuple(scale.shape)}, expected one number"
+            f"{checkpoint_name}: {mapping.logit_scale_key} has shape {tuple(scale.shape)}, expected one number"
         )
     for entry in build_tensor_mappings(mapping, list(state)):
-        if entry.theirs not in remaining_tensors:
-            if entry.theirs.endswith(NUM_BATCHES_TRACKED):
-                model_tensors[entry.ours[0]] = torch.zeros((), dtype=torch.int64)
+        if entry.checkpoint_key not in remaining_tensors:
+            if entry.checkpoint_key.endswith(NUM_BATCHES_TRACKED):
+                model_tensors[entry.model_keys[0]] = torch.zeros((), dtype=torch.int64)
                 continue
-            raise UserError(f"{checkpoint_name}: {entry.theirs} is missing; {_describe_requirement(mapping)}")
-        value = remaining_tensors.pop(entry.theirs)
-        shapes = [state[key].shape for key in entry.ours]
+            raise UserError(f"{checkpoint_name}: {entry.checkpoint_key} is missing; {_describe_requirement(mapping)}")
+        value = remaining_tensors.pop(entry.checkpoint_key)
+        shapes = [state[key].shape for key in entry.model_keys]
         if sum(shape.numel() for shape in shapes) != value.numel() or not _shapes_match(entry, value, shapes):
             checkpoint_shapes = [shape[::-1] if entry.transposed else shape for shape in shapes]
             expected = " + ".join(str(tuple(shape)) for shape in checkpoint_shapes)
             raise UserError(
-                f"{checkpoint_name}: {entry.theirs} has shape {tuple(value.shape)}, expected {expected}"
+                f"{checkpoint_name}: {entry.checkpoint_key} has shape {tuple(value.shape)}, expected {expected}"
             )
         model_tensors.update(_split_tensor(entry, value, state))
     if remaining_tensors:
@@ -115,11 +115,11 @@ def convert_to_checkpoint(mapping: KeyMapping, state: Mapping[str, Tensor]) -> d
     """The tensors of our embedder as a checkpoint of `layout` keeps them, without the scale."""
     checkpoint_tensors = {}
     for entry in build_tensor_mappings(mapping, list(state)):
-        tensors = [state[key] for key in entry.ours]
+        tensors = [state[key] for key in entry.model_keys]
         value = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
-        if entry.theirs.endswith(("class_embedding", "visual.positional_embedding")):
+        if entry.checkpoint_key.endswith(("class_embedding", "visual.positional_embedding")):
             value = value.reshape(value.shape[-2:] if value.shape[1] > 1 else value.shape[-1:])
-        checkpoint_tensors[entry.theirs] = (value.T if entry.transposed else value).contiguous()
+        checkpoint_tensors[entry.checkpoint_key] = (value.T if entry.transposed else value).contiguous()
     return checkpoint_tensors
 
 
@@ -182,7 +182,7 @@ CLIP_VIT = KeyMapping(
     partial(apply_rename_rules, _CLIP_TEXT_RULES, ""),
     "visual.proj",
     "text_projection",
-    derived=_MASK_SUFFIXES,
+    ignored_suffixes=_MASK_SUFFIXES,
 )
 CLIP_RESNET = KeyMapping(
     "CLIP with a ResNet",
@@ -190,9 +190,9 @@ CLIP_RESNET = KeyMapping(
     partial(apply_rename_rules, _CLIP_TEXT_RULES, ""),
     "visual.attnpool.c_proj.weight",
     "text_projection",
-    projection_bias="visual.attnpool.c_proj.bias",
+    projection_bias_key="visual.attnpool.c_proj.bias",
     transposed=False,
-    derived=_MASK_SUFFIXES,
+    ignored_suffixes=_MASK_SUFFIXES,
 )
 
 
@@ -203,7 +203,7 @@ def _build_unicl_mapping(naming: str, image_prefix: str, text_prefix: str, image
         partial(apply_rename_rules, _TEXT_RULES, text_prefix),
         image_projection_key,
         text_projection_key,
-        derived=_IGNORED_SUFFIXES,
+        ignored_suffixes=_IGNORED_SUFFIXES,
         is_unicl=True,
     )
 
@@ -223,17 +223,17 @@ def detect_format(keys: Collection[str], checkpoint_name: str) -> KeyMapping:
     """
     keys = list(keys)
 
-    def many(prefix: str) -> int:
+    def count_prefix(prefix: str) -> int:
         return sum(key.startswith(prefix) for key in keys)
 
-    if many("visual.transformer.resblocks."):
+    if count_prefix("visual.transformer.resblocks."):
         return CLIP_VIT
-    if many("visual.layer1."):
+    if count_prefix("visual.layer1."):
         return CLIP_RESNET
-    if many("visual.layers."):
+    if count_prefix("visual.layers."):
         return UNICL_OLD
-    if many("image_encoder.layers."):
-        return UNICL_BENCHMARK if many("lang_encoder.") > many("text_encoder.") else UNICL
+    if count_prefix("image_encoder.layers."):
+        return UNICL_BENCHMARK if count_prefix("lang_encoder.") > count_prefix("text_encoder.") else UNICL
     example_keys = ", ".join(sorted(keys)[:3]) or "nothing"
     raise UserError(
         f"{checkpoint_name} is no checkpoint of CLIP, open_clip or UniCL that we know (it holds {example_keys}, "
@@ -262,21 +262,21 @@ def _check_weight(key: str, value: Tensor, checkpoint_name: str) -> None:
 def _map_tensor(mapping: KeyMapping, key: str) -> TensorMapping:
     component, _, body_key = key.partition(".")
     if key == "image_head.weight":
-        return TensorMapping(mapping.image_projection, (key,), mapping.transposed)
+        return TensorMapping(mapping.image_projection_key, (key,), mapping.transposed)
     if key == "image_head.bias":
-        assert mapping.projection_bias is not None
-        return TensorMapping(mapping.projection_bias, (key,))
+        assert mapping.projection_bias_key is not None
+        return TensorMapping(mapping.projection_bias_key, (key,))
     if key == "text_head.weight":
-        return TensorMapping(mapping.text_projection, (key,), transposed=True)
-    map_key = {"image_encoder": mapping.image, "text_encoder": mapping.text}[component]
+        return TensorMapping(mapping.text_projection_key, (key,), transposed=True)
+    map_key = {"image_encoder": mapping.map_image_key, "text_encoder": mapping.map_text_key}[component]
     return TensorMapping(map_key(body_key.removeprefix("body.")), (key,))
 
 
 def _sort_query_key_value(entry: TensorMapping) -> TensorMapping:
     """Queries, keys, values: a state dict may list them in another order."""
     order = {"q_proj": 0, "k_proj": 1, "v_proj": 2}
-    model_keys = sorted(entry.ours, key=lambda key: order.get(key.split(".")[-2], 0))
-    return TensorMapping(entry.theirs, tuple(model_keys), entry.transposed)
+    model_keys = sorted(entry.model_keys, key=lambda key: order.get(key.split(".")[-2], 0))
+    return TensorMapping(entry.checkpoint_key, tuple(model_keys), entry.transposed)
 
 
 def _shapes_match(entry: TensorMapping, value: Tensor, shapes: list[torch.Size]) -> bool:
@@ -288,10 +288,10 @@ def _shapes_match(entry: TensorMapping, value: Tensor, shapes: list[torch.Size])
 
 def _split_tensor(entry: TensorMapping, value: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     value = value.T if entry.transposed else value
-    tensors = value.chunk(len(entry.ours)) if len(entry.ours) > 1 else (value,)
+    tensors = value.chunk(len(entry.model_keys)) if len(entry.model_keys) > 1 else (value,)
     return {
         key: tensor.reshape(state[key].shape).to(state[key].dtype)
-        for key, tensor in zip(entry.ours, tensors)
+        for key, tensor in zip(entry.model_keys, tensors)
     }
 
 

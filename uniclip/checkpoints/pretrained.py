@@ -61,7 +61,7 @@ class PretrainedModel:
         Raises:
             UserError: if pictures, transform and vectors do not fit each other.
         """
-        source_pixels = self._canvas(images)
+        source_pixels = self._to_pixels(images)
         augmentation_params = augment.build_evaluation_params(len(source_pixels)) if augmentation_params is None else augmentation_params
         vectors = augment.encode_as_vector(augmentation_params) if vectors is None else vectors
         if len(augmentation_params) != len(source_pixels) or vectors.shape != (len(source_pixels), augment.VECTOR_DIM):
@@ -70,43 +70,43 @@ class PretrainedModel:
                 f"({len(source_pixels)}, {augment.VECTOR_DIM}), got {len(augmentation_params)} and {vectors.shape}"
             )
 
-        def embed(rows: slice) -> Tensor:
+        def embed_slice(rows: slice) -> Tensor:
             vector_rows = torch.from_numpy(np.asarray(vectors[rows], dtype=np.float32))
-            pixels = self._view(source_pixels[rows], augmentation_params[rows])
-            return self.embedder.images(pixels, vector_rows.to(pixels.device))
+            pixels = self._render_view(source_pixels[rows], augmentation_params[rows])
+            return self.embedder.encode_image(pixels, vector_rows.to(pixels.device))
 
-        return self._batched(embed, len(source_pixels), self.config.model.embedding, self._pictures)
+        return self._embed_in_batches(embed_slice, len(source_pixels), self.config.model.embedding, self._image_batch_size)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32:
         """Unit rows (n, D) of texts."""
         context_length = self.config.model.text.context
 
-        def embed(rows: slice) -> Tensor:
+        def embed_slice(rows: slice) -> Tensor:
             tokens = torch.from_numpy(self.tokenizer.encode(texts[rows], context_length))
-            return self.embedder.texts(tokens.to(self.device))
+            return self.embedder.encode_text(tokens.to(self.device))
 
-        return self._batched(embed, len(texts), self.config.model.embedding)
+        return self._embed_in_batches(embed_slice, len(texts), self.config.model.embedding)
 
-    def trunk(self, images: ImageInput) -> Float32:
+    def compute_image_features(self, images: ImageInput) -> Float32:
         """Features (n, F) of the image encoder, of pictures through the evaluation transform."""
-        source_pixels = self._canvas(images)
+        source_pixels = self._to_pixels(images)
 
-        def embed(rows: slice) -> Tensor:
+        def embed_slice(rows: slice) -> Tensor:
             pixels = source_pixels[rows]
-            return self.embedder.trunk(self._view(pixels, augment.build_evaluation_params(len(pixels))))
+            return self.embedder.compute_image_features(self._render_view(pixels, augment.build_evaluation_params(len(pixels))))
 
-        num_features = self.embedder.image_encoder.features
-        return self._batched(embed, len(source_pixels), num_features, self._pictures)
+        num_features = self.embedder.image_encoder.num_features
+        return self._embed_in_batches(embed_slice, len(source_pixels), num_features, self._image_batch_size)
 
-    def project(self, features: Float32) -> Float32:
+    def project_image(self, features: Float32) -> Float32:
         """Unit rows (n, D) of features (n, F) that `trunk` gave: as `embed_images` gives them."""
 
-        def embed(rows: slice) -> Tensor:
+        def embed_slice(rows: slice) -> Tensor:
             vector_rows = torch.from_numpy(augment.encode_as_vector(augment.build_evaluation_params(len(features[rows]))))
             feature_rows = torch.from_numpy(features[rows])
-            return self.embedder.project(feature_rows.to(self.device), vector_rows.to(self.device))
+            return self.embedder.project_image(feature_rows.to(self.device), vector_rows.to(self.device))
 
-        return self._batched(embed, len(features), self.config.model.embedding)
+        return self._embed_in_batches(embed_slice, len(features), self.config.model.embedding)
 
     def image_text_scale(self) -> float:
         """The multiplier 1/tau that turns image-text cosines into logits."""
@@ -118,16 +118,16 @@ class PretrainedModel:
         return next(self.embedder.parameters()).device
 
     @property
-    def _pictures(self) -> int:
+    def _image_batch_size(self) -> int:
         """How many are embedded at once."""
         on_cpu = self.device.type == "cpu"
         return min(BATCH_SIZE, MAX_CPU_BATCH_PIXELS // self.config.model.image.pixels**2 or 1) if on_cpu else BATCH_SIZE
 
-    def _view(self, pixels: NDArray[np.uint8], params: AugmentationParams) -> Tensor:
+    def _render_view(self, pixels: NDArray[np.uint8], params: AugmentationParams) -> Tensor:
         view = augment.apply_augmentation(pixels, params, self.config.model.image.pixels)
         return torch.from_numpy(view).to(self.device)
 
-    def _canvas(self, images: ImageInput) -> NDArray[np.uint8]:
+    def _to_pixels(self, images: ImageInput) -> NDArray[np.uint8]:
         """Pictures as (n, 3, h, w) uint8."""
         if not isinstance(images, np.ndarray):
             image_size = self.config.data.size
@@ -141,7 +141,7 @@ class PretrainedModel:
         return images
 
     @torch.no_grad()
-    def _batched(
+    def _embed_in_batches(
         self, embed_slice: Callable[[slice], Tensor], num_items: int, output_dim: int, batch_size: int = BATCH_SIZE
     ) -> Float32:
         """`embed` over slices of 0 .. n, in evaluation mode; the mode is as before afterwards."""

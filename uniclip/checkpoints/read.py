@@ -36,11 +36,11 @@ class CheckpointContents:
     """The tensors of a file by key, on the CPU, and whether OpenAI made it."""
 
     tensors: dict[str, Tensor]
-    openai: bool
+    is_openai: bool
     """From its facts, or as TorchScript: then its activations are quick_gelu."""
 
 
-def read_checkpoint(path: Path, *, trust: bool = False) -> CheckpointContents:
+def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> CheckpointContents:
     """The state dict in a file; floating-point tensors as float32.
 
     trust: open a TorchScript archive, which is a program, too.
@@ -52,7 +52,7 @@ def read_checkpoint(path: Path, *, trust: bool = False) -> CheckpointContents:
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}: give a file, such as a .pt or .safetensors")
     is_torchscript = _is_torchscript(path)
-    if is_torchscript and not trust:
+    if is_torchscript and not allow_torchscript:
         raise UserError(
             f"{path} is a TorchScript archive, a program: trust it with trust=true, or convert it "
             "elsewhere: python -c \"import torch; torch.save(torch.jit.load('FILE', "

@@ -116,9 +116,9 @@ def _read_published(config: RunConfig, text_tokenizer: Tokenizer) -> WeightsAndC
     clip_tokenizer = text_tokenizer if text_tokenizer.is_clip else tokenizer.load_clip_tokenizer()
     activation = config.init_activation
     quick_gelu = None if activation is None else activation == "quick_gelu"
-    weights = importing.read_weights(Path(config.init), clip_tokenizer, trust=config.trust, quick_gelu=quick_gelu)
+    weights = importing.read_weights(Path(config.init), clip_tokenizer, allow_torchscript=config.trust, quick_gelu=quick_gelu)
     has_transformer = loads_text_encoder or weights.model.image.name.startswith("vit_")
-    activation_is_needed = has_transformer and not weights.activation_known
+    activation_is_needed = has_transformer and not weights.activation_is_known
     if activation_is_needed and activation is None:
         raise UserError(
             f"init={config.init} does not say with which activation it was trained: set "
@@ -126,7 +126,7 @@ def _read_published(config: RunConfig, text_tokenizer: Tokenizer) -> WeightsAndC
         )
     if not activation_is_needed:
         _reject_activation_setting(config)
-    return weights.state, weights.model
+    return weights.state_dict, weights.model
 
 
 def _reject_activation_setting(config: RunConfig) -> None:
@@ -222,7 +222,7 @@ def _read_run_weights(path: Path, text_tokenizer: Tokenizer, config: RunConfig) 
             f"init={config.init}: there is no spec.json beside it, which says what these weights "
             "are of; name the file in its run's folder"
         )
-    tokenizer_path = run_folder.tokenizer
+    tokenizer_path = run_folder.tokenizer_path
     tokenizer_json = tokenizer_path.read_text(encoding="utf-8") if tokenizer_path.exists() else ""
     if config.init_towers != "image" and tokenizer_json != text_tokenizer.to_json():
         raise UserError(
@@ -231,7 +231,7 @@ def _read_run_weights(path: Path, text_tokenizer: Tokenizer, config: RunConfig) 
         )
     _reject_activation_setting(config)
     state = {k.removeprefix(EMBEDDER_PREFIX): v for k, v in tensors.items() if k.startswith(EMBEDDER_PREFIX)}
-    return state, identity.config_from_spec(run_folder.spec()).model
+    return state, identity.config_from_spec(run_folder.read_spec()).model
 
 
 def _load_part(module: nn.Module, part: str, state: dict[str, Tensor], config: RunConfig) -> None:

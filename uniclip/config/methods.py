@@ -35,7 +35,7 @@ class ViewsConfig:
 class SingleCaptionMethod:
     """A method that reads each caption once."""
 
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+    def count_forward_passes(self, views: ViewsConfig) -> dict[str, float]:
         """Encoder forwards that one sample costs."""
         return {"image": views.weak + views.strong, "text": 1}
 
@@ -43,7 +43,7 @@ class SingleCaptionMethod:
 class ImageTextMethod(SingleCaptionMethod):
     """One that contrasts every view with the captions, and nothing else."""
 
-    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+    def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
         num_views = views.weak + views.strong
         return {"it+": 1, "ti+": num_views, "it-": samples - 1, "ti-": num_views * (samples - 1)}
@@ -94,9 +94,9 @@ class UniclipMethod(SingleCaptionMethod):
         if self.aware == "none" and self.fusion != "film":
             raise UserError(f"method.aware=none fuses nothing: leave out fusion={self.fusion}")
 
-    def check(self, views: ViewsConfig) -> None:
+    def check_views(self, views: ViewsConfig) -> None:
         """`UserError` unless some anchor has a positive that counts; texts have none of texts."""
-        pairs = self.contrasts(views, 2)
+        pairs = self.count_pairs(views, 2)
         if not any(pairs[kind] for kind in ("ii+", "it+", "ti+")):
             weights, num_views = list(self.weights), views.weak + views.strong
             raise UserError(
@@ -104,7 +104,7 @@ class UniclipMethod(SingleCaptionMethod):
                 "image-text, the second, a weight (or image-image, the first, and two views)"
             )
 
-    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+    def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs.
 
         Those that act: beside a positive of non-zero weight.
@@ -148,7 +148,7 @@ class UniclMethod(ImageTextMethod):
 
     A text encoder without dropout embeds them alike; loss and gradient are then those without."""
 
-    def by_label(self, labelled: bool) -> bool:
+    def uses_label_positives(self, labelled: bool) -> bool:
         """Whether positives depend on which samples share a label or a caption."""
         return labelled or self.equal_captions
 
@@ -170,16 +170,16 @@ class SlipMethod(SingleCaptionMethod):
     remote_gradients: bool = True
     """False = as published: what CLIP's loss says of other processes' rows is dropped."""
 
-    least_batch: ClassVar[int] = 2
+    min_batch_size: ClassVar[int] = 2
     """Its head has batch norm, and one sample no variance."""
 
-    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+    def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
         pair = {"it+": 1, "ti+": 1, "it-": samples - 1, "ti-": samples - 1}
         is_ssl_active = self.ssl_weight > 0
         return {**pair, "ii+": 1 * is_ssl_active, "ii-": 2 * (samples - 1) * is_ssl_active}
 
-    def check(self, views: ViewsConfig) -> None:
+    def check_views(self, views: ViewsConfig) -> None:
         """`UserError` unless there is a view for each of its losses."""
         if (views.weak, views.strong) != (1, 2):
             raise UserError("method=slip needs views.weak=1 (for CLIP) and views.strong=2 (SimCLR)")
@@ -201,15 +201,15 @@ class DeclipMethod:
     masked: float = config_field(0.15, above=0, high=1)
     """Share of the tokens that are to be guessed."""
 
-    texts: ClassVar[tuple[str, ...]] = ("edited", "masked")
-    least_batch: ClassVar[int] = 2
+    extra_text_fields: ClassVar[tuple[str, ...]] = ("edited", "masked")
+    min_batch_size: ClassVar[int] = 2
     """SimSiam's heads have batch norm, and one sample no variance."""
 
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+    def count_forward_passes(self, views: ViewsConfig) -> dict[str, float]:
         """Encoder forwards that one sample costs."""
         return {"image": views.weak + views.strong, "text": 2}
 
-    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+    def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Positives and negatives of a picture and of a text, by domain, in a batch of pairs.
 
         A picture has both captions, and both of their nearest neighbours.
@@ -224,7 +224,7 @@ class DeclipMethod:
             "ti-": pictures * (samples - 1),
         }
 
-    def check(self, views: ViewsConfig) -> None:
+    def check_views(self, views: ViewsConfig) -> None:
         """`UserError` unless there are two views."""
         if views.weak + views.strong != 2:
             raise UserError("method=declip needs two views: views.weak=0 and views.strong=2")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Union
 
 from uniclip.config.binding import TAGGED_UNIONS, bind, config_field
-from uniclip.config.methods import METHODS, ViewsConfig
+from uniclip.config.methods import METHODS, ViewsConfig, UniclipMethod, UniclMethod, ClipMethod, SlipMethod, DeclipMethod
 from uniclip.errors import UserError
 
 RUN_ONLY = ("runtime", "benchmark", "init", "trust")
@@ -113,7 +113,7 @@ class MixData:
         if not self.labels or len(set(self.labels)) < len(self.labels):
             raise UserError("data.labels must name digits, categories or both, each once")
 
-    def check(self, batch_size: int) -> None:
+    def check_batch_size(self, batch_size: int) -> None:
         """`UserError` unless every training batch has a pair and a labelled picture."""
         num_labelled = round(batch_size * self.share)
         if not 0 < num_labelled < batch_size:
@@ -253,7 +253,7 @@ class TrainConfig:
                 )
 
     @property
-    def rate_scale(self) -> float:
+    def lr_scale(self) -> float:
         """By what the rates are multiplied at this batch size."""
         return self.batch_size / self.rate_batch if self.rate_batch else 1.0
 
@@ -293,11 +293,11 @@ class RuntimeConfig:
 class RunConfig:
     """One run: everything that decides its weights, then how it is executed."""
 
-    data: Any
+    data: OpenmojiData | ScenesData | CsvData | MixData
     """One of `DATA`, chosen by data.name."""
     views: ViewsConfig = config_field(ViewsConfig)
     model: ModelConfig = config_field(ModelConfig)
-    method: Any
+    method: UniclipMethod | UniclMethod | ClipMethod | SlipMethod | DeclipMethod
     """One of `METHODS`, chosen by method.name."""
     train: TrainConfig = config_field(TrainConfig)
     seed: int = config_field(0, low=0)

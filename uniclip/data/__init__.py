@@ -10,6 +10,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from uniclip.config.schema import OpenmojiData, ScenesData, CsvData, MixData  # TMP
 from uniclip.data.csv import source as csv
 from uniclip.data.mix import source as mix
 from uniclip.data.openmoji import source as openmoji
@@ -33,19 +34,19 @@ SOURCES: dict[str, ModuleType] = {
 ViewKind = Literal["weak", "strong", "evaluation"]
 
 
-def fingerprint(config: Any) -> dict[str, Any]:
+def fingerprint(config: OpenmojiData | ScenesData | CsvData | MixData) -> dict[str, Any]:
     """What the data is, as plain JSON; reads no pictures. `config`: one of `config.DATA`."""
     fingerprint_data: dict[str, Any] = SOURCES[config.name].fingerprint(config)
     return fingerprint_data
 
 
-def describe_missing(config: Any) -> str | None:
+def describe_missing(config: OpenmojiData | ScenesData | CsvData | MixData) -> str | None:
     """None if the data is here, else one line that says how to get it."""
     install_hint: str | None = SOURCES[config.name].missing(config)
     return install_hint
 
 
-def open_split(config: Any, split_name: SplitName) -> Split:
+def open_split(config: OpenmojiData | ScenesData | CsvData | MixData, split_name: SplitName) -> Split:
     """One part of the data, pictures read on demand; `UserError` if the data isn't here."""
     if split_name not in SPLIT_NAMES:
         raise make_unknown_name_error("split", split_name, SPLIT_NAMES)
@@ -57,7 +58,7 @@ def open_split(config: Any, split_name: SplitName) -> Split:
 
 
 def sample_view(
-    config: Any, kind: ViewKind, key: int, ids: UInt64, identity: float, min_crop_scale: float = 0.2
+    config: OpenmojiData | ScenesData | CsvData | MixData, kind: ViewKind, key: int, ids: UInt64, identity_prob: float, min_crop_scale: float = 0.2
 ) -> AugmentationParams:
     """The transforms of one view of samples `ids` (n,); scenes damage what they are told to.
 
@@ -67,9 +68,9 @@ def sample_view(
     from uniclip.data.scenes import views as scene_views
 
     if config.name == "scenes":
-        return scene_views.sample_scene_view(config, kind, key, ids, identity)
+        return scene_views.sample_scene_view(config, kind, key, ids, identity_prob)
     if kind == "evaluation":
         return transform.build_evaluation_params(len(ids))
     if kind == "weak":
-        return transform.sample_weak(key, ids, identity)
-    return transform.sample_strong(key, ids, identity, min_crop_scale)
+        return transform.sample_weak(key, ids, identity_prob)
+    return transform.sample_strong(key, ids, identity_prob, min_crop_scale)

@@ -21,37 +21,37 @@ PER_VIEW_FIELDS = ("pixels", "vectors")
 class Batch:
     """N image-text pairs, each picture seen in V views."""
 
-    pixels: torch.Tensor
+    images: torch.Tensor
     """(V, N, 3, H, W) uint8: the views, weak ones first."""
-    vectors: torch.Tensor
+    augmentation_vectors: torch.Tensor
     """(V, N, A) float32: what was done to each view (`uniclip.augmentation.transform.describe`)."""
     tokens: torch.Tensor
     """(N, L) int64: one caption a sample, padded to the longest of the batch."""
-    sample: torch.Tensor
+    sample_ids: torch.Tensor
     """(N,) int64: equal where two rows are the same sample."""
-    label: torch.Tensor
+    labels: torch.Tensor
     """(N,) int64: the class of an image-label sample; -1 = an image-text pair."""
-    edited: torch.Tensor | None = None
+    augmented_tokens: torch.Tensor | None = None
     """(N, L') int64: the caption after one small random edit."""
-    masked: torch.Tensor | None = None
+    masked_tokens: torch.Tensor | None = None
     """(N, L) int64: `tokens` with some of them hidden."""
-    targets: torch.Tensor | None = None
+    mlm_labels: torch.Tensor | None = None
     """(N, L) int64: the tokens that were hidden, -100 elsewhere."""
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device` (no copy where it is there already)."""
-        return replace(self, **{n: v.to(device, non_blocking=True) for n, v in self._present()})
+        return replace(self, **{n: v.to(device, non_blocking=True) for n, v in self._list_present_fields()})
 
-    def rows(self, row_slice: slice) -> Batch:
+    def select_rows(self, row_slice: slice) -> Batch:
         """The samples `which` alone."""
-        row_fields = {n: v[:, row_slice] if n in PER_VIEW_FIELDS else v[row_slice] for n, v in self._present()}
+        row_fields = {n: v[:, row_slice] if n in PER_VIEW_FIELDS else v[row_slice] for n, v in self._list_present_fields()}
         return replace(self, **row_fields)
 
-    def chunks(self, num_chunks: int) -> list[Batch]:
+    def split_chunks(self, num_chunks: int) -> list[Batch]:
         """The samples in order, in so many chunks that differ by one in size at most."""
-        n = len(self.sample)
-        return [self.rows(slice(n * i // num_chunks, n * (i + 1) // num_chunks)) for i in range(num_chunks)]
+        n = len(self.sample_ids)
+        return [self.select_rows(slice(n * i // num_chunks, n * (i + 1) // num_chunks)) for i in range(num_chunks)]
 
-    def _present(self) -> list[tuple[str, torch.Tensor]]:
+    def _list_present_fields(self) -> list[tuple[str, torch.Tensor]]:
         fields = [(name, getattr(self, name)) for name in self.__dataclass_fields__]
         return [(name, value) for name, value in fields if value is not None]

@@ -43,54 +43,54 @@ class TrainingBatches(Dataset[Batch]):
         config: RunConfig,
         split: Split,
         tokenizer: Tokenizer,
-        processes: ProcessGroup = SINGLE_PROCESS,
+        process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.config, self.split = config, split
-        self._portions = _build_source_slices(config, split, processes)
-        self.steps_per_epoch = self._portions[0].steps
-        self._pad = tokenizer.pad
-        self._eos = tokenizer.eos
-        self._texts: tuple[str, ...] = getattr(config.method, "texts", ())
+        self._source_slices = _build_source_slices(config, split, process_group)
+        self.steps_per_epoch = self._source_slices[0].steps_per_epoch
+        self._pad_id = tokenizer.pad
+        self._eos_id = tokenizer.eos
+        self._text_variants: tuple[str, ...] = getattr(config.method, "texts", ())
         # It goes through the whole vocabulary.
-        self._special = captions.VocabularyInfo.of(tokenizer) if self._texts else None
-        self._captions = np.array([len(c) for c in split.captions], np.int64)
-        self._first = np.cumsum(self._captions) - self._captions
+        self._vocabulary_info = captions.VocabularyInfo.from_tokenizer(tokenizer) if self._text_variants else None
+        self._caption_counts = np.array([len(c) for c in split.captions], np.int64)
+        self._first_caption_index = np.cumsum(self._caption_counts) - self._caption_counts
         # Encoded once, here: a data worker needs no tokenizer (whose threads don't survive fork).
         all_captions = [caption for sample_captions in split.captions for caption in sample_captions]
         row_by_caption = {caption: i for i, caption in enumerate(dict.fromkeys(all_captions))}
-        self._row = np.array([row_by_caption[caption] for caption in all_captions], np.int64)
-        self._tokens = tokenizer.encode(list(row_by_caption), config.model.text.context)
+        self._token_rows = np.array([row_by_caption[caption] for caption in all_captions], np.int64)
+        self._token_table = tokenizer.encode(list(row_by_caption), config.model.text.context)
 
-    def batch(self, step: int) -> Batch:
+    def build_batch(self, step: int) -> Batch:
         """The batch of `step`, counted from 0 over all epochs."""
-        slice_batches = [self._portion(source_slice, step) for source_slice in self._portions if source_slice.own]
-        return slice_batches[0] if len(slice_batches) == 1 else _concatenate_batches(slice_batches, self._pad)
+        slice_batches = [self._build_slice_batch(source_slice, step) for source_slice in self._source_slices if source_slice.local_rows]
+        return slice_batches[0] if len(slice_batches) == 1 else _concatenate_batches(slice_batches, self._pad_id)
 
-    def _portion(self, source_slice: _SourceSlice, step: int) -> Batch:
-        epoch, position = divmod(step, source_slice.steps)
-        order = _get_cached_permutation(self._key(source_slice.purpose, epoch), source_slice.stop - source_slice.start)
-        rows_per_batch, local_rows = source_slice.size, slice(source_slice.own.start, source_slice.own.stop)
+    def _build_slice_batch(self, source_slice: _SourceSlice, step: int) -> Batch:
+        epoch, position = divmod(step, source_slice.steps_per_epoch)
+        order = _get_cached_permutation(self._derive_key(source_slice.shuffle_purpose, epoch), source_slice.stop - source_slice.start)
+        rows_per_batch, local_rows = source_slice.rows_per_batch, slice(source_slice.local_rows.start, source_slice.local_rows.stop)
         index = source_slice.start + order[position * rows_per_batch : (position + 1) * rows_per_batch]
         # Of all processes: how long the longest is decides what is drawn to be masked.
-        tokens = self._text(epoch, index)[local_rows]
+        tokens = self._draw_captions(epoch, index)[local_rows]
         index = index[local_rows]
-        pixels, vectors = self._views(epoch, index)
-        text_variants = self._other_texts(epoch, index, tokens)
-        training_labels = self.split.training_label
+        pixels, vectors = self._render_views(epoch, index)
+        text_variants = self._build_text_variants(epoch, index, tokens)
+        training_labels = self.split.training_labels
         return Batch(
-            pixels=torch.from_numpy(pixels),
-            vectors=torch.from_numpy(vectors),
+            images=torch.from_numpy(pixels),
+            augmentation_vectors=torch.from_numpy(vectors),
             tokens=torch.from_numpy(tokens),
-            sample=torch.from_numpy(index.copy()),
-            label=torch.from_numpy(np.full(len(index), -1) if training_labels is None else training_labels[index]),
+            sample_ids=torch.from_numpy(index.copy()),
+            labels=torch.from_numpy(np.full(len(index), -1) if training_labels is None else training_labels[index]),
             **{name: torch.from_numpy(variant_tokens) for name, variant_tokens in text_variants.items()},
         )
 
-    def stream(self, start: int, stop: int) -> Iterator[Batch]:
+    def iterate_batches(self, start: int, stop: int) -> Iterator[Batch]:
         """The batches of steps `start` .. `stop` - 1, from `runtime.data_workers` processes."""
         workers = self.config.runtime.data_workers
         if workers == 0:
-            yield from map(self.batch, range(start, stop))
+            yield from map(self.build_batch, range(start, stop))
             return
         yield from DataLoader(
             self,
@@ -103,50 +103,50 @@ class TrainingBatches(Dataset[Batch]):
     def __len__(self) -> int:
         return self.config.train.steps
 
-    __getitem__ = batch
+    __getitem__ = build_batch
 
-    def _key(self, purpose: str, epoch: int, *qualifiers: str) -> int:
+    def _derive_key(self, purpose: str, epoch: int, *qualifiers: str) -> int:
         return rng.derive_key(self.config.seed, self.config.stream, purpose, epoch, *qualifiers)
 
-    def _views(
+    def _render_views(
         self, epoch: int, index: NDArray[np.int64]
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """(V, N, 3, H, W) and (V, N, A): weak views, then strong ones."""
         config, ids = self.config, self.split.ids[index]
-        images = self.split.pixels(index)
+        images = self.split.load_pixels(index)
         view_kinds: list[tuple[data.ViewKind, int]] = []
         view_kinds += [("weak", i) for i in range(config.views.weak)]
         view_kinds += [("strong", i) for i in range(config.views.strong)]
         views, vectors = [], []
         for kind, i in view_kinds:
-            key = self._key("view", epoch, f"{kind}/{i}")
+            key = self._derive_key("view", epoch, f"{kind}/{i}")
             views_config = config.views
             params = data.sample_view(config.data, kind, key, ids, views_config.identity, views_config.crop)
             views.append(augment.apply_augmentation(images, params, config.model.image.pixels))
             vectors.append(augment.encode_as_vector(params))
         return np.stack(views), np.stack(vectors)
 
-    def _text(self, epoch: int, index: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _draw_captions(self, epoch: int, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """(N, L): the caption drawn for each sample, cut to the batch's longest."""
         ids = self.split.ids[index]
-        caption_choice = rng.integers(self._key("caption", epoch), ids, self._captions[index])
-        tokens = self._tokens[self._row[self._first[index] + caption_choice]]
-        max_length = int((tokens == self._eos).argmax(1).max()) + 1
+        caption_choice = rng.integers(self._derive_key("caption", epoch), ids, self._caption_counts[index])
+        tokens = self._token_table[self._token_rows[self._first_caption_index[index] + caption_choice]]
+        max_length = int((tokens == self._eos_id).argmax(1).max()) + 1
         return np.ascontiguousarray(tokens[:, :max_length])
 
-    def _other_texts(
+    def _build_text_variants(
         self, epoch: int, index: NDArray[np.int64], tokens: NDArray[np.int64]
     ) -> dict[str, NDArray[np.int64]]:
         """What the method wants beside the captions `tokens` (N, L)."""
-        ids, vocabulary_info = self.split.ids[index], self._special
+        ids, vocabulary_info = self.split.ids[index], self._vocabulary_info
         text_variants: dict[str, NDArray[np.int64]] = {}
         if vocabulary_info is None:
             return text_variants
-        if "edited" in self._texts:
-            text_variants["edited"] = captions.edit_captions(self._key("edit", epoch), ids, tokens, vocabulary_info)
-        if "masked" in self._texts:
+        if "edited" in self._text_variants:
+            text_variants["edited"] = captions.edit_captions(self._derive_key("edit", epoch), ids, tokens, vocabulary_info)
+        if "masked" in self._text_variants:
             mask_ratio = self.config.method.masked
-            masked_tokens_and_labels = captions.mask_tokens(self._key("mask", epoch), ids, tokens, vocabulary_info, mask_ratio)
+            masked_tokens_and_labels = captions.mask_tokens(self._derive_key("mask", epoch), ids, tokens, vocabulary_info, mask_ratio)
             text_variants["masked"], text_variants["targets"] = masked_tokens_and_labels
         return text_variants
 
@@ -157,23 +157,23 @@ class _SourceSlice:
 
     start: int
     stop: int
-    size: int
-    purpose: str
+    rows_per_batch: int
+    shuffle_purpose: str
     """Of the draw that orders them."""
-    own: range
+    local_rows: range
     """Which rows of the `size` are this process's."""
 
     @property
-    def steps(self) -> int:
+    def steps_per_epoch(self) -> int:
         """Batches an epoch."""
-        return (self.stop - self.start) // self.size
+        return (self.stop - self.start) // self.rows_per_batch
 
 
 def _build_source_slices(config: RunConfig, split: Split, process_group: ProcessGroup) -> list[_SourceSlice]:
     """How many samples of each portion a batch has; `UserError` where there are too few."""
     size = config.train.batch_size
     batch_rows = _compute_local_rows(config, process_group)
-    source_shares = split.portions or (SourceShare(0, len(split), 1.0),)
+    source_shares = split.source_shares or (SourceShare(0, len(split), 1.0),)
     rows_per_source = [round(size * source_share.share) for source_share in source_shares]
     rows_per_source[0] = size - sum(rows_per_source[1:])
     source_slices, row_offset = [], 0
@@ -191,7 +191,7 @@ def _build_source_slices(config: RunConfig, split: Split, process_group: Process
 
 def _compute_local_rows(config: RunConfig, process_group: ProcessGroup) -> range:
     """Which rows of a batch are this process's; `UserError` if they are too few to be cut."""
-    size, world_size = config.train.batch_size, process_group.world
+    size, world_size = config.train.batch_size, process_group.world_size
     if size // world_size < config.train.accumulate:
         raise UserError(
             f"train.batch_size={size} is too small for {world_size} processes times "

@@ -35,20 +35,20 @@ class Split(ABC):
     """Of each sample, one or more."""
     labels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     """(n,) int64 for each labelling: a class, or -1 for none."""
-    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The words of each labelling's classes."""
-    names: tuple[str, ...] = ()
+    sample_names: tuple[str, ...] = ()
     """What to call each sample in a report."""
-    training_label: NDArray[np.int64] | None = None
+    training_labels: NDArray[np.int64] | None = None
     """(n,): the class that a method may train on, -1 for a pair; None = all are pairs."""
-    portions: tuple[SourceShare, ...] = ()
+    source_shares: tuple[SourceShare, ...] = ()
     """Of every batch; none = one, of everything."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @abstractmethod
-    def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The canvases of the samples at `index` (b,): (b, 3, H, W) uint8."""
 
 

@@ -47,7 +47,7 @@ def expand_benchmarks(
     names: list[str] = []
     for name in entries:
         is_list = name in datasets.list_benchmarks(folders)
-        names += datasets.read_benchmark(name, folders, also=BENCHMARKS) if is_list else [name]
+        names += datasets.read_benchmark(name, folders, extra_names=BENCHMARKS) if is_list else [name]
     for name in names:
         _require_known(name)
     return tuple(dict.fromkeys(names))

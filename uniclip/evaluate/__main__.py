@@ -80,10 +80,10 @@ def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
         runtime_values["protocol"] = custom.resolve_protocol(runtime_values["protocol"], folders)
     out_path = _require_writable(Path(str(arguments["out"]))) if "out" in arguments else None
     model = _load_model(arguments)
-    if model.assumed:
-        print(f"uniclip.evaluate: {model.assumed}", file=sys.stderr)
+    if model.activation_warning:
+        print(f"uniclip.evaluate: {model.activation_warning}", file=sys.stderr)
     config = _with_runtime_values(model.pretrained.config, runtime_values)
-    cache_folder = Path(str(arguments["cache"])) if "cache" in arguments else model.cache
+    cache_folder = Path(str(arguments["cache"])) if "cache" in arguments else model.cache_folder
     results: dict[str, Any] = {}
     errors: dict[str, str] = {}
     yield "| data set | score | value | chance | samples |"
@@ -112,14 +112,14 @@ def _evaluate_benchmark(
 ) -> tuple[dict[str, Any], list[str]]:
     """What is kept of one data set, and the rows of the table."""
     with datasets.fingerprint_cache():
-        scores, _ = evaluate.evaluate(name, model.pretrained, config, cache_folder, model.weights)
+        scores, _ = evaluate.evaluate(name, model.pretrained, config, cache_folder, model.weights_hash)
         protocol = evaluate.build_protocol(name, config, cache_folder)
-        duplicate_verdicts = evaluate.find_near_duplicates(name, config, cache_folder) if model.ours and cache_folder is not None else None
+        duplicate_verdicts = evaluate.find_near_duplicates(name, config, cache_folder) if model.training_data_known and cache_folder is not None else None
     result: dict[str, Any] = {"protocol": protocol, "scores": [to_builtins(s) for s in scores]}
     rows = []
     for s in scores:
         chance = "" if s.chance is None else f"{s.chance:.3f}"
-        mark = "*" if s.shown_only else ""
+        mark = "*" if s.too_few_samples else ""
         rows.append(f"| {name} | {s.name}{mark} | {s.value:.4f} | {chance} | {s.samples} |")
     if duplicate_verdicts is not None:
         num_duplicates, num_decidable = (
@@ -148,12 +148,12 @@ class _LoadedModel:
     """A model, the hash of its weights, and where its embeddings are kept if nobody says."""
 
     pretrained: PretrainedModel
-    weights: str
+    weights_hash: str
     """With the activation, where that is an argument."""
-    cache: Path | None
-    ours: bool
+    cache_folder: Path | None
+    training_data_known: bool
     """Whether what it was trained on is known."""
-    assumed: str = ""
+    activation_warning: str = ""
     """What its file does not tell, if anything."""
 
 
@@ -168,13 +168,13 @@ def _load_model(arguments: dict[str, Any]) -> _LoadedModel:
         pretrained = load(path)
         numerics.apply(pretrained.config)  # or a score differs from the sweep's in its last digit
         folder = RunFolder(path.resolve() if path.is_dir() else path.resolve().parent)
-        weights_path = folder.weights if path.is_dir() else path
+        weights_path = folder.weights_path if path.is_dir() else path
         in_store = folder.path.parent.name == "runs"
-        return _LoadedModel(pretrained, digest_file(weights_path), folder.cache if in_store else None, True)
+        return _LoadedModel(pretrained, digest_file(weights_path), folder.cache_path if in_store else None, True)
     from uniclip.checkpoints import importing
 
     quick_gelu = arguments.get("quick_gelu")
-    pretrained = importing.load_model(path, trust=arguments.get("trust", False), quick_gelu=quick_gelu)
+    pretrained = importing.load_model(path, allow_torchscript=arguments.get("trust", False), quick_gelu=quick_gelu)
     activation = pretrained.config.model.text.activation
     activation_warning = ASSUMED_GELU_MESSAGE if quick_gelu is None and activation == "gelu" else ""
     return _LoadedModel(pretrained, f"{digest_file(path)} {activation}", None, False, activation_warning)

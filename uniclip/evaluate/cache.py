@@ -53,12 +53,12 @@ class Cache:
     """A folder of arrays. Without one, nothing is kept."""
 
     folder: Path | None = None
-    weights: str = ""
+    weights_hash: str = ""
     """Hash of the weights of the model whose embeddings are kept."""
-    most: float = math.inf
+    max_bytes: float = math.inf
     """Bytes of the largest file of embeddings that is kept for good."""
 
-    def rows(self, key: Mapping[str, Any], n: int, embed: EmbedFunction) -> NDArray[np.float32]:
+    def get_or_embed(self, key: Mapping[str, Any], n: int, embed: EmbedFunction) -> NDArray[np.float32]:
         """Rows (n, F) float32 that depend on `what` (plain JSON) alone, embedded if not kept.
 
         What is kept is read-only and memory-mapped; what is too large to be kept is in memory. Of a
@@ -76,35 +76,35 @@ class Cache:
         if first_batch is None:
             return np.zeros((0, 0), np.float32)
         num_bytes = first_batch.nbytes * n // len(first_batch)
-        if path is None or not self._has_room(num_bytes) or (num_bytes > self.most and n <= SEGMENT_ROWS):
+        if path is None or not self._has_free_space(num_bytes) or (num_bytes > self.max_bytes and n <= SEGMENT_ROWS):
             return np.concatenate([first_batch, *batches])
         if n > SEGMENT_ROWS:
-            batches = self._chapters(key, n, embed)
+            batches = self._embed_segments(key, n, embed)
             first_batch = next(batches)
-        if num_bytes > self.most:
+        if num_bytes > self.max_bytes:
             return np.concatenate([first_batch, *batches])
         with suppress(OSError):  # the disk is full, say
             _write_with_checksum(path, _encode_npy(n, first_batch, batches))
         stored = _open_memmap(path, n)
         if stored is None:
-            recomputed = self._chapters(key, n, embed) if n > SEGMENT_ROWS else _embed_batches(n, embed)
+            recomputed = self._embed_segments(key, n, embed) if n > SEGMENT_ROWS else _embed_batches(n, embed)
             return np.concatenate([*recomputed])
-        self.forget_chapters(key, n)
+        self.remove_segments(key, n)
         return stored
 
-    def _chapters(
+    def _embed_segments(
         self, key: Mapping[str, Any], n: int, embed: EmbedFunction
     ) -> Iterator[NDArray[np.float32]]:
         for start, segment_key in _iterate_segments(key, n):
             size = min(SEGMENT_ROWS, n - start)
-            yield self.rows(segment_key, size, partial(_embed_with_offset, embed, start))
+            yield self.get_or_embed(segment_key, size, partial(_embed_with_offset, embed, start))
 
-    def forget_chapters(self, key: Mapping[str, Any], n: int) -> None:
+    def remove_segments(self, key: Mapping[str, Any], n: int) -> None:
         """Remove the parts of rows (n, F) that are kept whole, or are needed no more."""
         for _, segment_key in _iterate_segments(key, n) if n > SEGMENT_ROWS else ():
-            self.forget("embeddings", segment_key)
+            self.remove("embeddings", segment_key)
 
-    def arrays(
+    def get_or_compute(
         self,
         key: Mapping[str, Any],
         compute: Callable[[], dict[str, NDArray[Any]]],
@@ -130,19 +130,19 @@ class Cache:
                 _write_with_checksum(path, [stream.getvalue()])
         return result
 
-    def forget(self, kind: Literal["embeddings", "arrays"], key: Mapping[str, Any]) -> None:
+    def remove(self, kind: Literal["embeddings", "arrays"], key: Mapping[str, Any]) -> None:
         """Remove what was kept on the way to something that is kept by now."""
         path = self._path(kind, key)
         if path is not None:
             path.unlink(missing_ok=True)
 
-    def note(self, name: str, value: Any) -> None:
+    def write_note(self, name: str, value: Any) -> None:
         """Keep plain JSON under a name, over what was there."""
         if self.folder is not None:
             with suppress(OSError):
                 atomic.atomic_write(self.folder / "notes" / f"{name}.json", json.dumps(value).encode())
 
-    def noted(self, name: str) -> Any:
+    def read_note(self, name: str) -> Any:
         """What was last kept under that name; None if nothing was."""
         if self.folder is None:
             return None
@@ -157,7 +157,7 @@ class Cache:
         suffix = {"embeddings": "npy", "arrays": "npz"}[kind]
         return self.folder / kind / f"{identity.digest(dict(key), 32)}.{suffix}"
 
-    def _has_room(self, num_bytes: int) -> bool:
+    def _has_free_space(self, num_bytes: int) -> bool:
         assert self.folder is not None
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -37,10 +37,10 @@ def clip_loss(
         ValueError: if the shapes or dtypes differ, or N is 0.
     """
     _check_pair(image, text)
-    rows = process_group.own(len(image))
-    image, text = process_group.gather(image), process_group.gather(text)
+    rows = process_group.local_slice(len(image))
+    image, text = process_group.all_gather(image), process_group.all_gather(text)
     with torch.autocast(image.device.type, enabled=False):
-        positive_images, positive_texts = process_group.others(image), process_group.others(text)
+        positive_images, positive_texts = process_group.detach_remote(image), process_group.detach_remote(text)
         return compute_symmetric_loss(image, text, positive_images, positive_texts, scale, rows, chunk, process_group)
 
 
@@ -57,11 +57,11 @@ def image_to_text_loss(
     Arguments and errors as in `clip_loss`.
     """
     _check_pair(image, text)
-    rows = process_group.own(len(image))
-    image, text = process_group.gather(image), process_group.gather(text)
+    rows = process_group.local_slice(len(image))
+    image, text = process_group.all_gather(image), process_group.all_gather(text)
     with torch.autocast(image.device.type, enabled=False):
         _check_not_empty(image)
-        candidate_texts = process_group.others(text)
+        candidate_texts = process_group.detach_remote(text)
         positive_cosine = (image[rows] * candidate_texts[rows]).sum(1)
         if chunk is None:
             logsumexps = (scale * image[rows] @ candidate_texts.T).logsumexp(1)
@@ -98,11 +98,11 @@ def unicl_loss(
         raise ValueError(
             f"labels must be int64 ({len(image)},), got {labels.dtype} {tuple(labels.shape)}"
         )
-    rows = process_group.own(len(image))
-    image, text, labels = (process_group.gather(t) for t in (image, text, labels))
+    rows = process_group.local_slice(len(image))
+    image, text, labels = (process_group.all_gather(t) for t in (image, text, labels))
     with torch.autocast(image.device.type, enabled=False):
         # The mean cosine with the positives is the cosine with their mean: no N by N target.
-        positive_images, positive_texts = (compute_class_means(process_group.others(vectors), labels) for vectors in (image, text))
+        positive_images, positive_texts = (compute_class_means(process_group.detach_remote(vectors), labels) for vectors in (image, text))
         return compute_symmetric_loss(image, text, positive_images, positive_texts, scale, rows, chunk, process_group)
 
 
@@ -132,11 +132,11 @@ def _compute_dense_logsumexp(
     image: Tensor, text: Tensor, scale: Tensor | float, rows: slice, process_group: ProcessGroup
 ) -> Tensor:
     """For each of `rows` the log-sum over all texts plus that over all images, (R,)."""
-    image_logits = scale * image[rows] @ process_group.others(text).T
-    if len(image_logits) == len(image) and process_group.remote_gradients:
+    image_logits = scale * image[rows] @ process_group.detach_remote(text).T
+    if len(image_logits) == len(image) and process_group.gather_with_grad:
         text_logits = image_logits.T
     else:
-        text_logits = scale * text[rows] @ process_group.others(image).T
+        text_logits = scale * text[rows] @ process_group.detach_remote(image).T
     return image_logits.logsumexp(1) + text_logits.logsumexp(1)
 
 
@@ -150,10 +150,10 @@ def _compute_streamed_logsumexp(
     empty[0, :n] = empty[1, n:] = True
     block_layout = BlockLayout(
         blocks=((0, n), (n, 2 * n)),
-        meetings=(BlockPair(0, 1, pair),),
-        apart=(no_pairs, no_pairs),
-        positive=no_pairs.new_zeros(2 * n, 0),
-        empty=empty,
+        block_pairs=(BlockPair(0, 1, pair),),
+        masked_pairs=(no_pairs, no_pairs),
+        positive_index=no_pairs.new_zeros(2 * n, 0),
+        is_empty=empty,
     )
     scales = torch.as_tensor(scale, dtype=image.dtype, device=image.device).expand(len(DOMAIN_PAIRS))
     _, block_logsumexps = stream_similarities(torch.cat([image, text]), scales, block_layout, chunk, process_group)

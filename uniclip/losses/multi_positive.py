@@ -43,7 +43,7 @@ def multi_positive(
     negatives: Negatives = "all",
     weights: PositiveWeights = "balanced",
     chunk: int | None = None,
-    processes: ProcessGroup = SINGLE_PROCESS,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
     """The family. For anchor i with positives P_i and negatives N_i, outside and inside:
 
@@ -76,20 +76,20 @@ def multi_positive(
         ValueError: outside the above; aggregate="inside" without denominator and negatives "all".
     """
     _check_switches(denominator, aggregate, negatives, chunk)
-    rows = processes.own(len(z))
-    z, sample, domain = (processes.gather(t) for t in (z, sample, domain))
-    slot = None if slot is None else processes.gather(slot)
+    rows = process_group.local_slice(len(z))
+    z, sample, domain = (process_group.all_gather(t) for t in (z, sample, domain))
+    slot = None if slot is None else process_group.all_gather(slot)
     pair_structure = build_pair_structure(z, sample, domain, slot, negatives, weights)
-    num_anchors = int((pair_structure.weight > 0).any(1).sum())
+    num_anchors = int((pair_structure.positive_weight > 0).any(1).sum())
     if num_anchors == 0:
         return 0 * (z.sum() + similarity.scales().sum() + similarity.offsets().sum())
     with torch.autocast(z.device.type, enabled=False):
         if chunk is None:
-            candidates = processes.others(z)
+            candidates = process_group.detach_remote(z)
             positive_logits = compute_positive_scores(z, candidates, pair_structure, similarity, rows)
             negative_logsumexp = compute_negative_logsumexp(z, candidates, pair_structure, similarity, rows)
         else:
-            positive_logits, negative_logsumexp = compute_streamed_scores(z, pair_structure, similarity, rows, chunk, processes)
+            positive_logits, negative_logsumexp = compute_streamed_scores(z, pair_structure, similarity, rows, chunk, process_group)
         return sum_anchor_losses(positive_logits, negative_logsumexp, pair_structure, rows, denominator, aggregate) / num_anchors
 
 
@@ -107,7 +107,7 @@ def mp_nce(
     With one positive an anchor this, `sup_con` and `mil_nce` are equal bit for bit.
     """
     ids = (sample, domain, None)
-    return multi_positive(z, *ids, similarity, weights=weights, chunk=chunk, processes=process_group)
+    return multi_positive(z, *ids, similarity, weights=weights, chunk=chunk, process_group=process_group)
 
 
 def sup_con(
@@ -132,7 +132,7 @@ def sup_con(
         denominator="all",
         weights=weights,
         chunk=chunk,
-        processes=process_group,
+        process_group=process_group,
     )
 
 
@@ -159,7 +159,7 @@ def mil_nce(
         aggregate="inside",
         weights=weights,
         chunk=chunk,
-        processes=process_group,
+        process_group=process_group,
     )
 
 
@@ -186,7 +186,7 @@ def multi_view_info_nce(
         negatives="slot",
         weights=weights,
         chunk=chunk,
-        processes=process_group,
+        process_group=process_group,
     )
 
 
@@ -194,10 +194,10 @@ def compute_positive_scores(
     z: Tensor, candidates: Tensor, pair_structure: PairStructure, similarity: Similarity, rows: slice
 ) -> Tensor:
     """Scores of the anchors `rows` of z with their positives of `others`, (R, P), in O(R P D)."""
-    index = pair_structure.positive[rows]
+    index = pair_structure.positive_index[rows]
     positives = candidates.index_select(0, index.flatten()).view(*index.shape, z.shape[1])
     cosine = (z[rows, None, :] * positives).sum(-1)
-    return similarity(cosine, pair_structure.pair[rows])
+    return similarity(cosine, pair_structure.domain_pair[rows])
 
 
 def compute_negative_logsumexp(
@@ -209,15 +209,15 @@ def compute_negative_logsumexp(
     gives to each row, its scores come out of one matrix product.
     """
     scales, offsets = similarity.scales().to(z.dtype), similarity.offsets().to(z.dtype)
-    logsumexps_by_group: list[list[Tensor]] = [[] for _ in range(pair_structure.groups)]
-    columns = candidates.index_select(0, pair_structure.order)
+    logsumexps_by_group: list[list[Tensor]] = [[] for _ in range(pair_structure.num_groups)]
+    columns = candidates.index_select(0, pair_structure.column_order)
     for block in pair_structure.blocks:
         pair = pair_structure.domain[rows] + block.domain
         scale = scales.index_select(0, pair)[:, None]
         shift = (offsets * scales).index_select(0, pair)[:, None]
         scores = torch.addmm(-shift, scale * z[rows], columns[block.start : block.stop].T)
         is_excluded = pair_structure.sample[rows, None] == pair_structure.ordered_sample[None, block.start : block.stop]
-        if not pair_structure.text_text and block.domain == 1:
+        if not pair_structure.has_text_text_negatives and block.domain == 1:
             is_excluded = is_excluded | (pair_structure.domain[rows, None] == 1)
         logsumexps_by_group[block.group].append(scores.masked_fill(is_excluded, MASKED).logsumexp(1))
     return torch.stack([torch.stack(logsumexps, 1).logsumexp(1) for logsumexps in logsumexps_by_group], 1)
@@ -228,17 +228,17 @@ def compute_streamed_scores(
 ) -> tuple[Tensor, Tensor]:
     """`positive_scores` and `negative_log_sums` from one pass over tiles, (R, P) and (R, G)."""
     scales, offsets = similarity.scales().to(z.dtype), similarity.offsets().to(z.dtype)
-    column_position = torch.argsort(pair_structure.order)
-    ordered_z = z if bool((column_position[1:] > column_position[:-1]).all()) else z.index_select(0, pair_structure.order)
+    column_position = torch.argsort(pair_structure.column_order)
+    ordered_z = z if bool((column_position[1:] > column_position[:-1]).all()) else z.index_select(0, pair_structure.column_order)
     cosine, block_logsumexps = stream_similarities(ordered_z, scales, build_block_layout(pair_structure, column_position), chunk, process_group)
     cosine, block_logsumexps = cosine.index_select(0, column_position[rows]), block_logsumexps.index_select(1, column_position[rows])
     pairs = torch.tensor([block.domain for block in pair_structure.blocks], device=z.device)
     shift = (offsets * scales)[pairs[:, None] + pair_structure.domain[rows]]
-    logsumexps_by_group: list[list[Tensor]] = [[] for _ in range(pair_structure.groups)]
+    logsumexps_by_group: list[list[Tensor]] = [[] for _ in range(pair_structure.num_groups)]
     for block, block_logsumexp in zip(pair_structure.blocks, (block_logsumexps - shift).unbind(0)):
         logsumexps_by_group[block.group].append(block_logsumexp)
     negative_logsumexp = torch.stack([torch.stack(logsumexps, 1).logsumexp(1) for logsumexps in logsumexps_by_group], 1)
-    return similarity(cosine, pair_structure.pair[rows]), negative_logsumexp
+    return similarity(cosine, pair_structure.domain_pair[rows]), negative_logsumexp
 
 
 def sum_anchor_losses(
@@ -250,17 +250,17 @@ def sum_anchor_losses(
     aggregate: Aggregate,
 ) -> Tensor:
     """The sum of L_i over the anchors `rows`, (); positive: (R, P), rivals: (R, G)."""
-    weight = pair_structure.weight[rows]
-    negative_logsumexp = negative_logsumexp.gather(1, pair_structure.group[rows]) if pair_structure.groups > 1 else negative_logsumexp
+    weight = pair_structure.positive_weight[rows]
+    negative_logsumexp = negative_logsumexp.gather(1, pair_structure.negative_group[rows]) if pair_structure.num_groups > 1 else negative_logsumexp
     # Where no anchor has a second positive, every member ends in the one line at the bottom.
-    has_many_positives = pair_structure.positive.shape[1] > 1
+    has_many_positives = pair_structure.positive_index.shape[1] > 1
     if has_many_positives and aggregate == "inside":
-        positive_weight = weight * pair_structure.valid[rows].sum(1, keepdim=True)
+        positive_weight = weight * pair_structure.is_positive[rows].sum(1, keepdim=True)
         log_weight = torch.where(positive_weight > 0, positive_weight, 1).log() + MASKED * (positive_weight == 0)
         positive_logits = (positive_logits + log_weight).logsumexp(1, keepdim=True)
         weight = (weight > 0).any(1, keepdim=True).to(positive_logits.dtype)
     elif has_many_positives and denominator == "all":
-        positive_logsumexp = positive_logits.masked_fill(~pair_structure.valid[rows], MASKED).logsumexp(1, keepdim=True)
+        positive_logsumexp = positive_logits.masked_fill(~pair_structure.is_positive[rows], MASKED).logsumexp(1, keepdim=True)
         return (weight * (torch.logaddexp(positive_logsumexp, negative_logsumexp) - positive_logits)).sum()
     return (weight * -F.logsigmoid(positive_logits - negative_logsumexp)).sum()
 

@@ -44,24 +44,24 @@ class PairStructure:
     """(M,) int64, as given."""
     domain: Tensor
     """(M,) int64: 0 image, 1 text."""
-    positive: Tensor
+    positive_index: Tensor
     """(M, P) int64: the other embeddings of the anchor's sample; itself where there are fewer."""
-    valid: Tensor
+    is_positive: Tensor
     """(M, P) bool: not a filler."""
-    pair: Tensor
+    domain_pair: Tensor
     """(M, P) int64: the domain pair of anchor and positive, an index into `PAIRS`."""
-    weight: Tensor
+    positive_weight: Tensor
     """(M, P), dtype of the embeddings: v_p; each row sums to 1, or is all zero."""
-    order: Tensor
+    column_order: Tensor
     """(M,) int64: the columns sorted into blocks."""
     ordered_sample: Tensor
     """(M,) int64: the samples of the sorted columns."""
     blocks: tuple[ColumnBlock, ...]
-    groups: int
+    num_groups: int
     """G: 1, or the number of domains or slots."""
-    group: Tensor
+    negative_group: Tensor
     """(M, P) int64: the group in which the positive's rivals are."""
-    text_text: bool
+    has_text_text_negatives: bool
     """Whether texts are negatives of texts."""
 
 
@@ -86,25 +86,25 @@ def build_pair_structure(
     return PairStructure(
         sample=sample,
         domain=domain,
-        positive=positive_index,
-        valid=is_positive,
-        pair=domain_pair,
-        weight=_compute_positive_weights(domain_pair, is_positive, weights, z.dtype),
-        order=order,
+        positive_index=positive_index,
+        is_positive=is_positive,
+        domain_pair=domain_pair,
+        positive_weight=_compute_positive_weights(domain_pair, is_positive, weights, z.dtype),
+        column_order=order,
         ordered_sample=sample[order],
         blocks=_build_blocks(group[order], domain[order]),
-        groups=int(group.max()) + 1 if len(group) else 1,
-        group=group[positive_index],
-        text_text=negatives != "not_text_text",
+        num_groups=int(group.max()) + 1 if len(group) else 1,
+        negative_group=group[positive_index],
+        has_text_text_negatives=negatives != "not_text_text",
     )
 
 
 def build_block_layout(pair_structure: PairStructure, column_position: Tensor) -> BlockLayout:
     """The pool in the order of its columns; place: (M,) where each embedding stands in it."""
-    order, blocks = pair_structure.order, pair_structure.blocks
+    order, blocks = pair_structure.column_order, pair_structure.blocks
     block_sizes = torch.tensor([b.stop - b.start for b in blocks], device=order.device)
     block_index = torch.repeat_interleave(torch.arange(len(blocks), device=order.device), block_sizes)
-    positive_index, is_positive = column_position[pair_structure.positive][order], pair_structure.valid[order]
+    positive_index, is_positive = column_position[pair_structure.positive_index][order], pair_structure.is_positive[order]
     row_index = torch.arange(len(order), device=order.device)
     anchor_index = row_index[:, None].expand_as(positive_index)
     is_upper = is_positive & (positive_index > anchor_index)
@@ -118,25 +118,25 @@ def build_block_layout(pair_structure: PairStructure, column_position: Tensor) -
         has_pair[a, b] = has_pair[b, a] = True
     return BlockLayout(
         blocks=tuple((b.start, b.stop) for b in blocks),
-        meetings=block_pairs,
-        apart=(torch.cat([row_index, anchor_index[is_upper]]), torch.cat([row_index, positive_index[is_upper]])),
-        positive=positive_index,
-        empty=((sample_counts >= block_sizes) | ~has_pair.to(order.device)[block_index]).T.contiguous(),
+        block_pairs=block_pairs,
+        masked_pairs=(torch.cat([row_index, anchor_index[is_upper]]), torch.cat([row_index, positive_index[is_upper]])),
+        positive_index=positive_index,
+        is_empty=((sample_counts >= block_sizes) | ~has_pair.to(order.device)[block_index]).T.contiguous(),
     )
 
 
 def _find_block_pairs(pair_structure: PairStructure, block_index: Tensor) -> tuple[BlockPair, ...]:
     """The pairs of blocks in which somebody of the one has rivals in the other."""
-    uses_group = torch.zeros(len(pair_structure.blocks), pair_structure.groups, dtype=torch.bool, device=block_index.device)
-    is_positive = pair_structure.valid[pair_structure.order]
-    uses_group[block_index[:, None].expand_as(is_positive)[is_positive], pair_structure.group[pair_structure.order][is_positive]] = True
+    uses_group = torch.zeros(len(pair_structure.blocks), pair_structure.num_groups, dtype=torch.bool, device=block_index.device)
+    is_positive = pair_structure.is_positive[pair_structure.column_order]
+    uses_group[block_index[:, None].expand_as(is_positive)[is_positive], pair_structure.negative_group[pair_structure.column_order][is_positive]] = True
     uses_group_rows = uses_group.tolist()
     return tuple(
         BlockPair(i, j, a.domain + b.domain)
         for i, a in enumerate(pair_structure.blocks)
         for j, b in enumerate(pair_structure.blocks)
         if i <= j and (uses_group_rows[i][b.group] or uses_group_rows[j][a.group])
-        if pair_structure.text_text or a.domain + b.domain < 2
+        if pair_structure.has_text_text_negatives or a.domain + b.domain < 2
     )
 
 

@@ -48,7 +48,7 @@ class Similarity(nn.Module, ABC):
         self.log_scale.clamp_(-math.log(MAX_TEMPERATURE), -math.log(MIN_TEMPERATURE))
 
     @torch.no_grad()
-    def report(self) -> dict[str, float]:
+    def get_learned_scalars(self) -> dict[str, float]:
         """tau_ii, tau_it, tau_tt, b_ii, b_it, b_tt as they are now."""
         temperatures = (1 / self.scales().double()).tolist()
         values = {f"tau_{pair}": tau for pair, tau in zip(DOMAIN_PAIRS, temperatures)}
@@ -66,7 +66,7 @@ class DomainSimilarity(Similarity):
         temperature: the initial tau of every pair.
     """
 
-    free: Tensor
+    offset_mask: Tensor
 
     def __init__(self, temperature: float = 0.07) -> None:
         super().__init__()
@@ -78,12 +78,12 @@ class DomainSimilarity(Similarity):
         return self.log_scale.exp()
 
     def offsets(self) -> Tensor:
-        return self.offset * self.free
+        return self.offset * self.offset_mask
 
     @torch.no_grad()
     def clamp(self) -> None:
         super().clamp()
-        self.offset.clamp_(-MAX_OFFSET, MAX_OFFSET).mul_(self.free)
+        self.offset.clamp_(-MAX_OFFSET, MAX_OFFSET).mul_(self.offset_mask)
 
 
 class DomainTemperatureSimilarity(DomainSimilarity):

@@ -64,25 +64,25 @@ class _StreamedSimilarities(torch.autograd.Function):
         ctx: Any, z: Tensor, scales: Tensor, block_layout: BlockLayout, tile_rows: int, process_group: ProcessGroup
     ) -> tuple[Tensor, Tensor]:
         scale_values = [float(s) for s in scales.tolist()]
-        tiles = cut_tiles(block_layout, tile_rows)[process_group.rank :: process_group.world]
+        tiles = cut_tiles(block_layout, tile_rows)[process_group.rank :: process_group.world_size]
         exponent_shifts = _compute_exponent_shifts(z, scale_values)
         exp_sums = _compute_exp_sums(z, scale_values, exponent_shifts, block_layout, tiles)
-        if process_group.world > 1:
-            process_group.add_up(exp_sums)
+        if process_group.world_size > 1:
+            process_group.all_reduce_sum(exp_sums)
         uses_running_max = max(exponent_shifts) > 0 and not _sums_are_accurate(exp_sums, block_layout)
         if uses_running_max:
-            block_logsumexps = process_group.log_add_up(_compute_stable_logsumexps(z, scale_values, block_layout, tiles))
+            block_logsumexps = process_group.all_reduce_logsumexp(_compute_stable_logsumexps(z, scale_values, block_layout, tiles))
         else:
             block_logsumexps = exp_sums.log_()
-            for (a, b, pair), (row_slice, column_slice) in zip(block_layout.meetings, block_layout.sides()):
+            for (a, b, pair), (row_slice, column_slice) in zip(block_layout.block_pairs, block_layout.get_pair_slices()):
                 block_logsumexps[b, row_slice] += exponent_shifts[pair]
                 if a != b:
                     block_logsumexps[a, column_slice] += exponent_shifts[pair]
-        block_logsumexps.masked_fill_(block_layout.empty, MASKED)
+        block_logsumexps.masked_fill_(block_layout.is_empty, MASKED)
         ctx.save_for_backward(z, block_logsumexps)
         ctx.numbers, ctx.excess, ctx.careful = scale_values, exponent_shifts, uses_running_max
         ctx.layout, ctx.tiles, ctx.processes = block_layout, tiles, process_group
-        return _compute_positive_cosines(z, block_layout.positive), block_logsumexps
+        return _compute_positive_cosines(z, block_layout.positive_index), block_logsumexps
 
     @staticmethod
     @once_differentiable
@@ -116,17 +116,17 @@ def _compute_exp_sums(
     buffer = _allocate_buffer(z, tiles)
     for rows, row_tiles in group_by_rows(tiles):
         for tile, scores in _iterate_scores(z, scale_values, rows, row_tiles, buffer):
-            a, b, pair = tile.meeting
-            exp_scores = _exponentiate(scores, exponent_shifts[pair], tile.apart)
+            a, b, pair = tile.block_pair
+            exp_scores = _exponentiate(scores, exponent_shifts[pair], tile.masked_pairs)
             exp_sums[b, rows].add_(exp_scores.sum(1))
-            if not tile.diagonal:
+            if not tile.is_diagonal:
                 exp_sums[a, tile.columns].add_(exp_scores.sum(0))
     return exp_sums
 
 
 def _sums_are_accurate(exp_sums: Tensor, block_layout: BlockLayout) -> bool:
     """Whether no sum is so small that terms of it may have vanished."""
-    return bool((exp_sums[~block_layout.empty].log() > MIN_LOG_SUM[exp_sums.dtype]).all())
+    return bool((exp_sums[~block_layout.is_empty].log() > MIN_LOG_SUM[exp_sums.dtype]).all())
 
 
 def _compute_stable_logsumexps(z: Tensor, scale_values: list[float], block_layout: BlockLayout, tiles: list[Tile]) -> Tensor:
@@ -135,11 +135,11 @@ def _compute_stable_logsumexps(z: Tensor, scale_values: list[float], block_layou
     buffer = _allocate_buffer(z, tiles)
     for rows, row_tiles in group_by_rows(tiles):
         for tile, scores in _iterate_scores(z, scale_values, rows, row_tiles, buffer):
-            a, b, _ = tile.meeting
-            if tile.apart is not None:
-                scores[tile.apart] = MASKED
+            a, b, _ = tile.block_pair
+            if tile.masked_pairs is not None:
+                scores[tile.masked_pairs] = MASKED
             block_logsumexps[b, rows] = torch.logaddexp(block_logsumexps[b, rows], scores.logsumexp(1))
-            if not tile.diagonal:
+            if not tile.is_diagonal:
                 columns = tile.columns
                 block_logsumexps[a, columns] = torch.logaddexp(block_logsumexps[a, columns], scores.logsumexp(0))
     return block_logsumexps
@@ -164,20 +164,20 @@ def _accumulate_grad(gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_lo
     divisor = block_logsumexps.masked_fill(ctx.layout.empty, torch.inf)
     grad_shares = [d_logsumexps * (exponent_shift - divisor).exp() for exponent_shift in ctx.excess]
     for rows, row_tiles in group_by_rows(ctx.tiles):
-        pair = row_tiles[0].meeting.pair
+        pair = row_tiles[0].block_pair.pair
         row_grad = z.new_zeros(rows.stop - rows.start, z.shape[1])
         for tile, scores in _iterate_scores(z, ctx.numbers, rows, row_tiles, buffer):
-            a, b, _ = tile.meeting
+            a, b, _ = tile.block_pair
             columns, out = tile.columns, share_buffer[: scores.numel()].view_as(scores)
             if ctx.careful:
                 row_score_grad, column_score_grad = _compute_stable_score_grads(scores, tile, block_logsumexps, d_logsumexps)
                 score_grad = row_score_grad.add_(column_score_grad)
             else:
-                score_grad = _exponentiate(scores, ctx.excess[pair], tile.apart)
+                score_grad = _exponentiate(scores, ctx.excess[pair], tile.masked_pairs)
                 grad_share = grad_shares[pair]
                 score_grad *= torch.add(grad_share[b, rows, None], grad_share[a, None, columns], out=out)
             row_grad.addmm_(score_grad, z[columns])
-            if tile.diagonal:  # stands first among its row's tiles
+            if tile.is_diagonal:  # stands first among its row's tiles
                 d_scales[pair] -= torch.vdot(row_grad.view(-1), z[rows].view(-1)) / 2
             else:
                 gradient[columns].addmm_(score_grad.T, z[rows], alpha=ctx.numbers[pair])
@@ -192,10 +192,10 @@ def _accumulate_anchor_grad(gradient: Tensor, z: Tensor, block_logsumexps: Tenso
     buffer = _allocate_buffer(z, ctx.tiles)
     for rows, row_tiles in group_by_rows(ctx.tiles):
         for tile, scores in _iterate_scores(z, ctx.numbers, rows, row_tiles, buffer):
-            pair = tile.meeting.pair
+            pair = tile.block_pair.pair
             row_score_grad, column_score_grad = _compute_stable_score_grads(scores, tile, block_logsumexps, d_logsumexps)
             directions = [(rows, row_score_grad, tile.columns), (tile.columns, column_score_grad.T, rows)]
-            for anchors, score_grad, candidate_rows in directions[:1] if tile.diagonal else directions:
+            for anchors, score_grad, candidate_rows in directions[:1] if tile.is_diagonal else directions:
                 anchor_grad = score_grad @ z[candidate_rows]
                 gradient[anchors].add_(anchor_grad, alpha=ctx.numbers[pair])
                 d_scales[pair] += torch.vdot(anchor_grad.view(-1), z[anchors].view(-1))
@@ -206,9 +206,9 @@ def _compute_stable_score_grads(
     scores: Tensor, tile: Tile, block_logsumexps: Tensor, d_logsumexps: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What each score pulls at its row, and at its column, whatever the scores."""
-    (a, b, _), rows, columns = tile.meeting, tile.rows, tile.columns
-    if tile.apart is not None:
-        scores[tile.apart] = MASKED
+    (a, b, _), rows, columns = tile.block_pair, tile.rows, tile.columns
+    if tile.masked_pairs is not None:
+        scores[tile.masked_pairs] = MASKED
     row_score_grad = d_logsumexps[b, rows, None] * (scores - block_logsumexps[b, rows, None]).clamp(max=0).exp()
     column_score_grad = d_logsumexps[a, None, columns] * (scores - block_logsumexps[a, None, columns]).clamp(max=0).exp()
     return row_score_grad, column_score_grad
@@ -232,7 +232,7 @@ def _iterate_scores(
     z: Tensor, scale_values: list[float], rows: slice, tiles: list[Tile], buffer: Tensor
 ) -> Iterator[tuple[Tile, Tensor]]:
     """Each tile of a row with its scores scale * z_i z_j, in `room`."""
-    row_embeddings, scale = z[rows], scale_values[tiles[0].meeting.pair]
+    row_embeddings, scale = z[rows], scale_values[tiles[0].block_pair.pair]
     for tile in tiles:
         column_embeddings = z[tile.columns]
         scores = buffer[: len(row_embeddings) * len(column_embeddings)].view(len(row_embeddings), len(column_embeddings))

@@ -37,18 +37,18 @@ class BlockLayout:
 
     blocks: tuple[tuple[int, int], ...]
     """Start and stop of each block; they cover 0 .. M in order."""
-    meetings: tuple[BlockPair, ...]
+    block_pairs: tuple[BlockPair, ...]
     """a <= b; a == b is a block with itself, each pair once."""
-    apart: tuple[Tensor, Tensor]
+    masked_pairs: tuple[Tensor, Tensor]
     """Pairs that do not meet, each once, two (K,) int64: rows, and columns no less than them."""
-    positive: Tensor
+    positive_index: Tensor
     """(M, P) int64: whose cosines with each row are wanted."""
-    empty: Tensor
+    is_empty: Tensor
     """(B, M) bool: rows that meet nothing in a block."""
 
-    def sides(self) -> list[tuple[slice, slice]]:
+    def get_pair_slices(self) -> list[tuple[slice, slice]]:
         """Rows and columns of each meeting."""
-        return [(slice(*self.blocks[a]), slice(*self.blocks[b])) for a, b, _ in self.meetings]
+        return [(slice(*self.blocks[a]), slice(*self.blocks[b])) for a, b, _ in self.block_pairs]
 
 
 class Tile(NamedTuple):
@@ -56,12 +56,12 @@ class Tile(NamedTuple):
 
     rows: slice
     columns: slice
-    meeting: BlockPair
-    apart: tuple[Tensor, Tensor] | None
+    block_pair: BlockPair
+    masked_pairs: tuple[Tensor, Tensor] | None
     """Pairs that do not meet, in the tile's own coordinates; None = all do."""
 
     @property
-    def diagonal(self) -> bool:
+    def is_diagonal(self) -> bool:
         """Rows and columns are the same, so that every pair stands here twice."""
         return self.rows == self.columns
 
@@ -69,7 +69,7 @@ class Tile(NamedTuple):
 def cut_tiles(block_layout: BlockLayout, tile_rows: int) -> list[Tile]:
     """The tiles of every meeting, by rows; a diagonal one stands first among those of its rows."""
     tile_positions: list[tuple[slice, slice, BlockPair]] = []
-    for block_pair in block_layout.meetings:
+    for block_pair in block_layout.block_pairs:
         (start, stop), (column_start, column_stop) = block_layout.blocks[block_pair.a], block_layout.blocks[block_pair.b]
         for rows in split_range(start, stop, tile_rows):
             if block_pair.a == block_pair.b:
@@ -78,7 +78,7 @@ def cut_tiles(block_layout: BlockLayout, tile_rows: int) -> list[Tile]:
             tile_positions += [(rows, columns, block_pair) for columns in split_range(column_start, column_stop, TILE_ASPECT * tile_rows)]
     return [
         Tile(rows, columns, block_pair, masked_pairs)
-        for (rows, columns, block_pair), masked_pairs in zip(tile_positions, _localize_masked_pairs(block_layout.apart, tile_positions))
+        for (rows, columns, block_pair), masked_pairs in zip(tile_positions, _localize_masked_pairs(block_layout.masked_pairs, tile_positions))
     ]
 
 
@@ -119,7 +119,7 @@ def group_by_rows(tiles: list[Tile]) -> Iterator[tuple[slice, list[Tile]]]:
     """Neighbours that share rows and meeting."""
     row_tiles: list[Tile] = []
     for tile in tiles:
-        if row_tiles and (row_tiles[0].rows, row_tiles[0].meeting) != (tile.rows, tile.meeting):
+        if row_tiles and (row_tiles[0].rows, row_tiles[0].block_pair) != (tile.rows, tile.block_pair):
             yield row_tiles[0].rows, row_tiles
             row_tiles = []
         row_tiles.append(tile)

@@ -32,30 +32,30 @@ class Method(nn.Module, ABC):
     Over several processes a part is this process's share: shares add up to the part of the batch.
     """
 
-    head: ClassVar[HeadType]
+    head_type: ClassVar[HeadType]
     """The image head that it needs: "aware" of the augmentation, or a "linear" projection."""
-    weights: dict[str, float]
+    loss_weights: dict[str, float]
     """The weight of each part in the loss."""
-    forwards: dict[str, float]
+    forward_passes: dict[str, float]
     """Encoder forwards a sample: {"image": V, "text": 1}."""
 
     @property
-    def processes(self) -> ProcessGroup:
+    def process_group(self) -> ProcessGroup:
         """Those that share the batch."""
         return distributed.get_process_group()
 
-    def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
+    def build_heads(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
         """Build what depends on the embedder's widths; called once, before the first step.
 
         A method with heads of its own seeds each with `model.embedder.seeded`.
         """
 
-    def parts(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+    def compute_loss_terms(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         """The named parts of the loss on `batch`, each ()."""
-        batch = self.prepare(batch)
-        return self.losses(self.embed(embedder, batch), batch)
+        batch = self.prepare_batch(batch)
+        return self.compute_terms_from_embeddings(self.embed(embedder, batch), batch)
 
-    def prepare(self, batch: Batch) -> Batch:
+    def prepare_batch(self, batch: Batch) -> Batch:
         """The batch as `embed` is to see it, where a sample's input depends on other samples."""
         return batch
 
@@ -68,13 +68,13 @@ class Method(nn.Module, ABC):
         """
 
     @abstractmethod
-    def losses(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def compute_terms_from_embeddings(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The named parts of the loss, each (), of what `embed` made of the whole batch."""
 
-    def loss(self, loss_terms: dict[str, Tensor]) -> Tensor:
+    def sum_loss_terms(self, loss_terms: dict[str, Tensor]) -> Tensor:
         """The sum of the parts, each times its weight, ()."""
-        assert set(loss_terms) == set(self.weights), (set(loss_terms), set(self.weights))
-        weighted_terms = torch.stack([self.weights[name] * loss_term for name, loss_term in loss_terms.items()])
+        assert set(loss_terms) == set(self.loss_weights), (set(loss_terms), set(self.loss_weights))
+        weighted_terms = torch.stack([self.loss_weights[name] * loss_term for name, loss_term in loss_terms.items()])
         return weighted_terms.sum()
 
     @abstractmethod
@@ -82,7 +82,7 @@ class Method(nn.Module, ABC):
         """Brings what the method learns back into its range; to be called after each step."""
 
     @abstractmethod
-    def report(self) -> dict[str, float]:
+    def get_learned_scalars(self) -> dict[str, float]:
         """What the method has learnt, by name."""
 
     @abstractmethod
@@ -90,34 +90,34 @@ class Method(nn.Module, ABC):
         """The multiplier that turns image-text cosines into logits (1/tau)."""
 
     @abstractmethod
-    def fast_parameters(self) -> list[nn.Parameter]:
+    def similarity_parameters(self) -> list[nn.Parameter]:
         """Parameters that learn at train.similarity_rate times the model's rate, undecayed."""
 
-    def engagement(self, embedder: Embedder, batch: Batch) -> dict[str, float]:
+    def compute_knockout_effects(self, embedder: Embedder, batch: Batch) -> dict[str, float]:
         """For each component: the loss on `batch` with it switched off in the model as it is,
         minus the loss as it is. Empty for a method without components."""
         return {}
 
-    def chunk(self, num_embeddings: int) -> int | None:
+    def choose_chunk(self, num_embeddings: int) -> int | None:
         """The `chunk` of a loss over so many embeddings of this process; all choose alike."""
-        return TILE_ROWS if sum(self.processes.counts(num_embeddings)) > MAX_DENSE_EMBEDDINGS else None
+        return TILE_ROWS if sum(self.process_group.all_gather_counts(num_embeddings)) > MAX_DENSE_EMBEDDINGS else None
 
-    def how(self, num_embeddings: int) -> dict[str, Any]:
+    def loss_kwargs(self, num_embeddings: int) -> dict[str, Any]:
         """The keywords of a loss over so many embeddings of this process."""
-        return {"chunk": self.chunk(num_embeddings), "processes": self.processes}
+        return {"chunk": self.choose_chunk(num_embeddings), "processes": self.process_group}
 
 
 def embed_views(embedder: Embedder, batch: Batch) -> Tensor:
     """Unit rows of every view, (N, V, D); all views go through the encoder at once."""
-    images = embedder.images(batch.pixels.flatten(0, 1), batch.vectors.flatten(0, 1))
-    return images.view(*batch.pixels.shape[:2], -1).transpose(0, 1)
+    images = embedder.encode_image(batch.images.flatten(0, 1), batch.augmentation_vectors.flatten(0, 1))
+    return images.view(*batch.images.shape[:2], -1).transpose(0, 1)
 
 
 class SingleTemperatureMethod(Method):
     """A method with one learnable image-text scale, as CLIP has it."""
 
-    head: ClassVar[HeadType] = "linear"
-    lowest: ClassVar[float] = -math.inf
+    head_type: ClassVar[HeadType] = "linear"
+    min_log_scale: ClassVar[float] = -math.inf
     """Of the logarithm of the scale."""
 
     def __init__(self, temperature: float) -> None:
@@ -126,13 +126,13 @@ class SingleTemperatureMethod(Method):
 
     @torch.no_grad()
     def clamp(self) -> None:
-        self.log_scale.clamp_(min=self.lowest, max=math.log(MAX_IMAGE_TEXT_SCALE))
+        self.log_scale.clamp_(min=self.min_log_scale, max=math.log(MAX_IMAGE_TEXT_SCALE))
 
-    def report(self) -> dict[str, float]:
+    def get_learned_scalars(self) -> dict[str, float]:
         return {"scale": self.image_text_scale()}
 
     def image_text_scale(self) -> float:
         return self.log_scale.detach().exp().item()
 
-    def fast_parameters(self) -> list[nn.Parameter]:
+    def similarity_parameters(self) -> list[nn.Parameter]:
         return [self.log_scale]

@@ -26,14 +26,14 @@ class Clip(SingleTemperatureMethod):
     def __init__(self, config: RunConfig) -> None:
         assert isinstance(config.method, ClipMethod)
         super().__init__(config.method.temperature)
-        self.weights = {"contrastive": 1.0}
-        self.forwards = config.method.forwards(config.views)
+        self.loss_weights = {"contrastive": 1.0}
+        self.forward_passes = config.method.count_forward_passes(config.views)
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        return {"images": embed_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+        return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}
 
-    def losses(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def compute_terms_from_embeddings(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         images, texts = embeddings["images"], embeddings["texts"]
-        scale, loss_kwargs = self.log_scale.exp(), self.how(2 * len(texts))
+        scale, loss_kwargs = self.log_scale.exp(), self.loss_kwargs(2 * len(texts))
         view_losses = [clip_loss(view, texts, scale, **loss_kwargs) for view in images.unbind(1)]
         return {"contrastive": torch.stack(view_losses).mean()}

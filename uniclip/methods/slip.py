@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 class Slip(SingleTemperatureMethod):
     """SLIP: parts "contrastive" (CLIP's) and "simclr"."""
 
-    lowest: ClassVar[float] = 0.0
+    min_log_scale: ClassVar[float] = 0.0
     ssl_head: nn.Sequential
 
     def __init__(self, config: RunConfig) -> None:
         assert isinstance(config.method, SlipMethod)
         super().__init__(config.method.temperature)
         self.config = config.method
-        self.weights = {"contrastive": 1.0, "simclr": self.config.ssl_weight}
-        self.forwards = config.method.forwards(config.views)
+        self.loss_weights = {"contrastive": 1.0, "simclr": self.config.ssl_weight}
+        self.forward_passes = config.method.count_forward_passes(config.views)
         self.similarity = FixedSimilarity(self.config.ssl_temperature)
 
-    def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
-        num_features, width = embedder.image_encoder.features, self.config.ssl_width
+    def build_heads(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
+        num_features, width = embedder.image_encoder.num_features, self.config.ssl_width
         with fork_seeded_rng(seed, "ssl_head"):
             self.ssl_head = nn.Sequential(
                 nn.Linear(num_features, width),
@@ -55,31 +55,31 @@ class Slip(SingleTemperatureMethod):
             )
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        num_views, num_samples = batch.pixels.shape[:2]
-        features = embedder.trunk(batch.pixels.flatten(0, 1)).view(num_views, num_samples, -1)
+        num_views, num_samples = batch.images.shape[:2]
+        features = embedder.compute_image_features(batch.images.flatten(0, 1)).view(num_views, num_samples, -1)
         return {
-            "weak": embedder.project(features[0], batch.vectors[0]),
+            "weak": embedder.project_image(features[0], batch.augmentation_vectors[0]),
             "strong": features[1:].transpose(0, 1),
-            "texts": embedder.texts(batch.tokens),
+            "texts": embedder.encode_text(batch.tokens),
         }
 
-    def losses(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def compute_terms_from_embeddings(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         weak, features, texts = (embeddings[name] for name in ("weak", "strong", "texts"))
-        loss_kwargs = self.how(2 * len(features))
+        loss_kwargs = self.loss_kwargs(2 * len(features))
         loss_kwargs["processes"] = distributed.get_process_group(self.config.remote_gradients)
         # As published, the head sees one view at a time: its batch norms take each view's own
         # statistics.
         projections = [self.ssl_head(view) for view in features.unbind(1)]
         strong = F.normalize(torch.cat(projections).float(), dim=-1)
-        sample = batch.sample.repeat(len(projections))
+        sample = batch.sample_ids.repeat(len(projections))
         # NT-Xent: an anchor's one positive is its other view, all other rows are negatives.
         simclr = mp_nce(
             strong,
             sample,
             torch.zeros_like(sample),
             self.similarity,
-            chunk=self.chunk(len(strong)),
-            process_group=self.processes,
+            chunk=self.choose_chunk(len(strong)),
+            process_group=self.process_group,
         )
         contrastive = clip_loss(weak, texts, self.log_scale.exp(), **loss_kwargs)
         return {"contrastive": contrastive, "simclr": simclr}

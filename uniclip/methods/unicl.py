@@ -37,21 +37,21 @@ class Unicl(SingleTemperatureMethod):
         assert isinstance(config.method, UniclMethod)
         super().__init__(config.method.temperature)
         self.equal_captions = config.method.equal_captions
-        self.weights = {"contrastive": 1.0}
-        self.forwards = config.method.forwards(config.views)
+        self.loss_weights = {"contrastive": 1.0}
+        self.forward_passes = config.method.count_forward_passes(config.views)
 
-    def attach(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
+    def build_heads(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
         self.eos = vocabulary.eos
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        return {"images": embed_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+        return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}
 
-    def losses(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def compute_terms_from_embeddings(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         images, texts = embeddings["images"], embeddings["texts"]
-        labels = batch.label
+        labels = batch.labels
         if self.equal_captions:
             labels = torch.where(labels < 0, hash_captions(batch.tokens, self.eos), labels)
-        scale, loss_kwargs = self.log_scale.exp(), self.how(2 * len(texts))
+        scale, loss_kwargs = self.log_scale.exp(), self.loss_kwargs(2 * len(texts))
         view_losses = [unicl_loss(view, texts, labels, scale, **loss_kwargs) for view in images.unbind(1)]
         return {"contrastive": torch.stack(view_losses).mean()}
 

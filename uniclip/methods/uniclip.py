@@ -43,63 +43,63 @@ SIMILARITIES: dict[str, type[DomainSimilarity] | type[SharedSimilarity]] = {
 class Uniclip(Method):
     """All views and the text of a batch in one pool, contrasted by one multi-positive loss."""
 
-    head: ClassVar[HeadType] = "aware"
+    head_type: ClassVar[HeadType] = "aware"
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
         assert isinstance(config.method, UniclipMethod)
         self.config = config.method
         self.similarity = SIMILARITIES[self.config.similarity](self.config.temperature)
-        self.weights = {"contrastive": 1.0}
-        self.forwards = config.method.forwards(config.views)
+        self.loss_weights = {"contrastive": 1.0}
+        self.forward_passes = config.method.count_forward_passes(config.views)
 
-    def prepare(self, batch: Batch) -> Batch:
+    def prepare_batch(self, batch: Batch) -> Batch:
         """In the control "shuffled" f_A is fed the vector that the sample before has in the same
         view. (The embedder itself forgets them for "identity".)"""
         if self.config.aware != "shuffled":
             return batch
-        vectors = batch.vectors.transpose(0, 1).contiguous()
-        shifted_vectors = self.processes.gather(vectors).roll(1, dims=0)
-        return replace(batch, vectors=shifted_vectors[self.processes.own(len(vectors))].transpose(0, 1))
+        vectors = batch.augmentation_vectors.transpose(0, 1).contiguous()
+        shifted_vectors = self.process_group.all_gather(vectors).roll(1, dims=0)
+        return replace(batch, vectors=shifted_vectors[self.process_group.local_slice(len(vectors))].transpose(0, 1))
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        return {"images": embed_views(embedder, batch), "texts": embedder.texts(batch.tokens)}
+        return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}
 
-    def losses(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        return {"contrastive": self._contrast(embeddings, batch)}
+    def compute_terms_from_embeddings(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        return {"contrastive": self._compute_contrastive_loss(embeddings, batch)}
 
     @torch.no_grad()
-    def engagement(self, embedder: Embedder, batch: Batch) -> dict[str, float]:
+    def compute_knockout_effects(self, embedder: Embedder, batch: Batch) -> dict[str, float]:
         """By component that is on. Off is: for "awareness", all vectors zero; for "mp_nce",
         SupCon; for "domain_similarity", the image-text temperature everywhere, no offsets."""
-        batch = self.prepare(batch)
+        batch = self.prepare_batch(batch)
         embeddings = self.embed(embedder, batch)
         knockout_losses: dict[str, Tensor] = {}
         if self.config.aware == "true":
-            masked_batch = replace(batch, vectors=torch.zeros_like(batch.vectors))
-            knockout_losses["awareness"] = self._contrast(self.embed(embedder, masked_batch), batch)
+            masked_batch = replace(batch, vectors=torch.zeros_like(batch.augmentation_vectors))
+            knockout_losses["awareness"] = self._compute_contrastive_loss(self.embed(embedder, masked_batch), batch)
         if self.config.loss == "mp_nce":
-            knockout_losses["mp_nce"] = self._contrast(embeddings, batch, loss="sup_con")
+            knockout_losses["mp_nce"] = self._compute_contrastive_loss(embeddings, batch, loss="sup_con")
         if self.config.similarity == "domain":
             shared_similarity = SharedSimilarity().to(embeddings["texts"].device)
             shared_similarity.log_scale.copy_(self.similarity.log_scale[DOMAIN_PAIRS.index("it")])
-            knockout_losses["domain_similarity"] = self._contrast(embeddings, batch, similarity=shared_similarity)
-        baseline_loss = self._contrast(embeddings, batch).item()
+            knockout_losses["domain_similarity"] = self._compute_contrastive_loss(embeddings, batch, similarity=shared_similarity)
+        baseline_loss = self._compute_contrastive_loss(embeddings, batch).item()
         return {name: loss.item() - baseline_loss for name, loss in knockout_losses.items()}
 
     def clamp(self) -> None:
         self.similarity.clamp()
 
-    def report(self) -> dict[str, float]:
-        return self.similarity.report()
+    def get_learned_scalars(self) -> dict[str, float]:
+        return self.similarity.get_learned_scalars()
 
     def image_text_scale(self) -> float:
         return get_image_text_scale(self.similarity)
 
-    def fast_parameters(self) -> list[nn.Parameter]:
+    def similarity_parameters(self) -> list[nn.Parameter]:
         return list(self.similarity.parameters())
 
-    def _contrast(
+    def _compute_contrastive_loss(
         self,
         embeddings: dict[str, Tensor],
         batch: Batch,
@@ -111,7 +111,7 @@ class Uniclip(Method):
         num_samples, num_views, _ = embeddings["images"].shape
         z = torch.cat([embeddings["images"].transpose(0, 1).flatten(0, 1), embeddings["texts"]])
         slot = torch.arange(num_views + 1, device=z.device).repeat_interleave(num_samples)
-        sample, domain = batch.sample.repeat(num_views + 1), (slot == num_views).long()
+        sample, domain = batch.sample_ids.repeat(num_views + 1), (slot == num_views).long()
         switches = {"negatives": self.config.negatives, **LOSS_SWITCHES[loss or self.config.loss]}
         return multi_positive(
             z,
@@ -121,5 +121,5 @@ class Uniclip(Method):
             similarity or self.similarity,
             weights=self.config.weights,
             **switches,
-            **self.how(len(z)),
+            **self.loss_kwargs(len(z)),
         )

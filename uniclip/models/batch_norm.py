@@ -25,11 +25,11 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, input: Tensor) -> Tensor:
         process_group = distributed.get_process_group()
-        if process_group.world == 1 or not self.training:
+        if process_group.world_size == 1 or not self.training:
             return super().forward(input)
-        return self._over_processes(input)
+        return self._forward_synchronized(input)
 
-    def _over_processes(self, input: Tensor) -> Tensor:
+    def _forward_synchronized(self, input: Tensor) -> Tensor:
         """Sums, the count of rows among them, and the normalisation are taken in float32 of a
         bfloat16 input, and the result cast back, as torch's batch norm does under autocast."""
         values = input.to(torch.promote_types(input.dtype, torch.float32))
@@ -39,14 +39,14 @@ class BatchNorm(nn.BatchNorm1d):
         mean, total_count = sums_and_count[:-1] / sums_and_count[-1], sums_and_count[-1].detach()
         centred = values - mean.view(shape)
         variance = _AllReduceSum.apply(centred.square().sum(reduced_dims)) / total_count
-        self._remember(mean.detach(), (variance * total_count / (total_count - 1).clamp(min=1)).detach())
+        self._update_running_stats(mean.detach(), (variance * total_count / (total_count - 1).clamp(min=1)).detach())
         normalized = centred * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             normalized = normalized * self.weight.view(shape) + self.bias.view(shape)
         return normalized.to(input.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running_stats(self, mean: Tensor, variance: Tensor) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -58,9 +58,9 @@ class BatchNorm(nn.BatchNorm1d):
 class BatchNormAct(BatchNorm):
     """`BatchNorm`, then what timm's BatchNormAct2d has behind it."""
 
-    def __init__(self, given: BatchNormAct2d) -> None:
-        super().__init__(given.num_features, given.eps, given.momentum, given.affine)
-        self.drop, self.act = given.drop, given.act
+    def __init__(self, batch_norm: BatchNormAct2d) -> None:
+        super().__init__(batch_norm.num_features, batch_norm.eps, batch_norm.momentum, batch_norm.affine)
+        self.drop, self.act = batch_norm.drop, batch_norm.act
 
     def forward(self, input: Tensor) -> Tensor:
         activated: Tensor = self.act(self.drop(super().forward(input)))

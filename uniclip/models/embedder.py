@@ -34,7 +34,7 @@ class Embedder(nn.Module):
     frozen: which encoders do not learn: no gradient, and norms and dropout as in evaluation.
     """
 
-    keeps: Tensor | None
+    column_mask: Tensor | None
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class Embedder(nn.Module):
         image_head: ImageHead | nn.Linear,
         text_head: nn.Linear,
         *,
-        forget: bool = False,
-        told: Sequence[str] | None = None,
-        frozen: Literal["none", "image", "text", "both"] = "none",
+        mask_input: bool = False,
+        visible_transforms: Sequence[str] | None = None,
+        lock: Literal["none", "image", "text", "both"] = "none",
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -54,62 +54,62 @@ class Embedder(nn.Module):
         self.augmentation_encoder = augmentation_encoder
         self.image_head = image_head
         self.text_head = text_head
-        self.forget = forget
-        columns = [c for group in told or () for c in transform.TRANSFORM_GROUPS[group]]
+        self.mask_input = mask_input
+        columns = [c for group in visible_transforms or () for c in transform.TRANSFORM_GROUPS[group]]
         column_mask = torch.zeros(transform.VECTOR_DIM).index_fill_(0, torch.tensor(columns).long(), 1.0)
-        self.register_buffer("keeps", None if told is None else column_mask, persistent=False)
-        self._frozen: list[nn.Module] = []
-        if frozen in ("image", "both"):
-            self._frozen.append(image_encoder)
-        if frozen in ("text", "both"):
-            self._frozen.append(text_encoder)
-        for tower in self._frozen:
+        self.register_buffer("keeps", None if visible_transforms is None else column_mask, persistent=False)
+        self._locked_towers: list[nn.Module] = []
+        if lock in ("image", "both"):
+            self._locked_towers.append(image_encoder)
+        if lock in ("text", "both"):
+            self._locked_towers.append(text_encoder)
+        for tower in self._locked_towers:
             tower.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Embedder:
         """As torch's, but frozen encoders stay in evaluation mode."""
         super().train(mode)
-        for tower in self._frozen:
+        for tower in self._locked_towers:
             tower.eval()
         return self
 
-    def trunk(self, pixels: Tensor) -> Tensor:
+    def compute_image_features(self, pixels: Tensor) -> Tensor:
         """Features of the image encoder alone, (B, F), of pixels (B, 3, H, W) uint8."""
         features: Tensor = self.image_encoder(pixels)
         return features
 
-    def images(self, pixels: Tensor, vectors: Tensor) -> Tensor:
+    def encode_image(self, pixels: Tensor, vectors: Tensor) -> Tensor:
         """Unit rows (B, D) float32 of pixels (B, 3, H, W) uint8 and vectors (B, A) float32."""
-        return self.project(self.trunk(pixels), vectors)
+        return self.project_image(self.compute_image_features(pixels), vectors)
 
-    def project(self, features: Tensor, vectors: Tensor) -> Tensor:
+    def project_image(self, features: Tensor, vectors: Tensor) -> Tensor:
         """Unit rows (B, D) float32 of the image encoder's features (B, F) and vectors (B, A)."""
-        return normalize_rows(self.head(features, vectors))
+        return normalize_rows(self.apply_image_head(features, vectors))
 
-    def head(self, features: Tensor, vectors: Tensor) -> Tensor:
+    def apply_image_head(self, features: Tensor, vectors: Tensor) -> Tensor:
         """What `project` brings to unit length, (B, D)."""
         if isinstance(self.image_head, nn.Linear):
             return self.image_head(features)
-        return self.image_head(features, self._augmentation(vectors))
+        return self.image_head(features, self._encode_augmentation(vectors))
 
-    def texts(self, tokens: Tensor) -> Tensor:
+    def encode_text(self, tokens: Tensor) -> Tensor:
         """Unit rows (B, D) float32 of tokens (B, L) int64."""
-        return self.project_text(self.states(tokens), tokens)
+        return self.project_text(self.compute_text_hidden_states(tokens), tokens)
 
-    def states(self, tokens: Tensor) -> Tensor:
+    def compute_text_hidden_states(self, tokens: Tensor) -> Tensor:
         """The text encoder's state at every token, (B, L, F), of tokens (B, L) int64."""
-        hidden_states: Tensor = self.text_encoder.states(tokens)
+        hidden_states: Tensor = self.text_encoder.compute_hidden_states(tokens)
         return hidden_states
 
     def project_text(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
         """Unit rows (B, D) float32 of the states (B, L, F) at tokens (B, L) int64."""
-        return normalize_rows(self.text_head(self.text_encoder.pool(hidden_states, tokens)))
+        return normalize_rows(self.text_head(self.text_encoder.select_eos_state(hidden_states, tokens)))
 
-    def _augmentation(self, vectors: Tensor) -> Tensor | None:
+    def _encode_augmentation(self, vectors: Tensor) -> Tensor | None:
         if self.augmentation_encoder is None:
             return None
-        visible_vectors = torch.zeros_like(vectors) if self.forget else vectors
-        visible_vectors = visible_vectors if self.keeps is None else visible_vectors * self.keeps
+        visible_vectors = torch.zeros_like(vectors) if self.mask_input else vectors
+        visible_vectors = visible_vectors if self.column_mask is None else visible_vectors * self.column_mask
         augmentation_features: Tensor = self.augmentation_encoder(visible_vectors)
         return augmentation_features
 
@@ -131,7 +131,7 @@ def build_embedder(
         text_encoder = TextEncoder(model.text, vocabulary)
         initialization.init_text_encoder(text_encoder.body, model.initialization)
     with fork_seeded_rng(seed, "text_head"):
-        text_head = nn.Linear(text_encoder.features, model.embedding, bias=False)
+        text_head = nn.Linear(text_encoder.num_features, model.embedding, bias=False)
         initialization.init_projection(text_head, model.initialization)
     augmentation_input = config.method.aware if head_type == "aware" else "none"
     augmentation_encoder: AugmentationEncoder | None = None
@@ -139,16 +139,16 @@ def build_embedder(
         with fork_seeded_rng(seed, "augmentation_encoder"):
             augmentation_encoder = AugmentationEncoder(transform.VECTOR_DIM, model.augmentation_width)
     with fork_seeded_rng(seed, "image_head"):
-        image_head = _build_image_head(config, image_encoder.features, head_type)
+        image_head = _build_image_head(config, image_encoder.num_features, head_type)
     return Embedder(
         image_encoder,
         text_encoder,
         augmentation_encoder,
         image_head,
         text_head,
-        forget=augmentation_input == "identity",
-        told=config.method.told if head_type == "aware" else None,
-        frozen=config.frozen,
+        mask_input=augmentation_input == "identity",
+        visible_transforms=config.method.told if head_type == "aware" else None,
+        lock=config.frozen,
     )
 
 

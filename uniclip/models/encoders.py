@@ -27,7 +27,7 @@ class Vocabulary(Protocol):
     @property
     def pad(self) -> int: ...
     @property
-    def size(self) -> int: ...
+    def vocab_size(self) -> int: ...
 
 
 class ImageEncoder(nn.Module):
@@ -53,7 +53,7 @@ class ImageEncoder(nn.Module):
         self.body = _build_timm_model(config)
         for name, values in get_normalization(self.body).items():
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
-        self.features = self._probe(config)
+        self.num_features = self._count_features(config)
         """F"""
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class ImageEncoder(nn.Module):
         return features.flatten(1) if features.ndim == 4 else features
 
     @torch.no_grad()
-    def _probe(self, config: ImageConfig) -> int:
+    def _count_features(self, config: ImageConfig) -> int:
         """The number of features, found by encoding one black picture."""
         image_size = config.pixels
         self.eval()
@@ -104,25 +104,25 @@ class TextEncoder(nn.Module):
         super().__init__()
         special_ids = (vocabulary.bos, vocabulary.eos, vocabulary.pad)
         assert len(set(special_ids)) == 3, f"bos, eos and pad must differ, got {special_ids}"
-        assert max(special_ids) < vocabulary.size, (special_ids, vocabulary.size)
+        assert max(special_ids) < vocabulary.vocab_size, (special_ids, vocabulary.vocab_size)
         self.eos = vocabulary.eos
-        self.features = config.width
+        self.num_features = config.width
         self.body = CLIPTextModel(_build_text_config(config, vocabulary))
         # As fast as "eager" or faster at these sizes, and the same bits every time on a CPU.
         self.body.set_attn_implementation("sdpa")
         body_config = self.body.config
         assert (body_config.bos_token_id, body_config.eos_token_id, body_config.pad_token_id) == special_ids
-        assert self.body.embeddings.token_embedding.num_embeddings == vocabulary.size
+        assert self.body.embeddings.token_embedding.num_embeddings == vocabulary.vocab_size
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.pool(self.states(tokens), tokens)
+        return self.select_eos_state(self.compute_hidden_states(tokens), tokens)
 
-    def states(self, tokens: Tensor) -> Tensor:
+    def compute_hidden_states(self, tokens: Tensor) -> Tensor:
         """The state at every token, (B, L, F)."""
         hidden_states: Tensor = self.body(input_ids=tokens).last_hidden_state
         return hidden_states
 
-    def pool(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
+    def select_eos_state(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
         """The states (B, L, F) at the end tokens, (B, F)."""
         # Not the library's pooler: for an eos id of 2 it takes the largest id instead.
         eos_position = (tokens == self.eos).int().argmax(1)
@@ -131,7 +131,7 @@ class TextEncoder(nn.Module):
 
 def _build_text_config(config: TextConfig, vocabulary: Vocabulary) -> CLIPTextConfig:
     return CLIPTextConfig(
-        vocab_size=vocabulary.size,
+        vocab_size=vocabulary.vocab_size,
         bos_token_id=vocabulary.bos,
         eos_token_id=vocabulary.eos,
         pad_token_id=vocabulary.pad,

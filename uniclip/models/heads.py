@@ -35,9 +35,9 @@ GELU_GAIN = 2**0.5
 class AugmentationEncoder(nn.Module):
     """f_A: an MLP over the vector of an augmentation, (B, A) -> (B, W); two layers (ours)."""
 
-    def __init__(self, numbers: int, width: int) -> None:
+    def __init__(self, vector_dim: int, augmentation_dim: int) -> None:
         super().__init__()
-        self.layers = _build_mlp(numbers, width, width)
+        self.layers = _build_mlp(vector_dim, augmentation_dim, augmentation_dim)
 
     def forward(self, vectors: Tensor) -> Tensor:
         features: Tensor = self.layers(vectors)
@@ -50,14 +50,14 @@ class ImageHead(nn.Module):
     (B, F) and (B, W) -> (B, D), not normalised. With fusion "none" the blocks see no augmentation.
     """
 
-    def __init__(self, features: int, width: int, embedding: int, blocks: int, fusion: Fusion):
+    def __init__(self, num_features: int, augmentation_dim: int, embed_dim: int, num_blocks: int, fusion: Fusion):
         super().__init__()
-        self.project = nn.Linear(features, embedding)
+        self.projection = nn.Linear(num_features, embed_dim)
         block_class = {"film": FilmBlock, "concat": ConcatBlock, "none": PlainBlock}[fusion]
-        self.blocks = nn.ModuleList(block_class(embedding, width) for _ in range(blocks))
+        self.blocks = nn.ModuleList(block_class(embed_dim, augmentation_dim) for _ in range(num_blocks))
 
     def forward(self, features: Tensor, augmentation_features: Tensor | None) -> Tensor:
-        hidden: Tensor = self.project(features)
+        hidden: Tensor = self.projection(features)
         for block in self.blocks:
             hidden = block(hidden, augmentation_features)
         return hidden
@@ -70,14 +70,14 @@ class FilmBlock(nn.Module):
     stand in the embedding unmodulated until the MLP had learnt to cancel it.
     """
 
-    def __init__(self, embedding: int, width: int) -> None:
+    def __init__(self, embed_dim: int, augmentation_dim: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(embedding)
-        self.modulate = _init_linear(nn.Linear(width, 2 * embedding), MODULATION_INIT_GAIN)
-        self.mlp = _build_mlp(embedding, MLP_EXPANSION * embedding, embedding)
+        self.norm = nn.LayerNorm(embed_dim)
+        self.modulation = _init_linear(nn.Linear(augmentation_dim, 2 * embed_dim), MODULATION_INIT_GAIN)
+        self.mlp = _build_mlp(embed_dim, MLP_EXPANSION * embed_dim, embed_dim)
 
     def forward(self, hidden: Tensor, augmentation_features: Tensor) -> Tensor:
-        gamma, beta = self.modulate(augmentation_features).chunk(2, dim=-1)
+        gamma, beta = self.modulation(augmentation_features).chunk(2, dim=-1)
         hidden = (1 + gamma) * self.norm(hidden) + beta
         update: Tensor = self.mlp(hidden)
         return hidden + update
@@ -86,23 +86,23 @@ class FilmBlock(nn.Module):
 class ConcatBlock(nn.Module):
     """h + MLP([LN(h), a]), as wide as a `FilmBlock` has parameters; it shares no MLP with one."""
 
-    def __init__(self, embedding: int, width: int) -> None:
+    def __init__(self, embed_dim: int, augmentation_dim: int) -> None:
         super().__init__()
-        hidden_units = _compute_concat_units(embedding, width)
-        self.norm = nn.LayerNorm(embedding)
-        self.join = _build_mlp(embedding + width, hidden_units, embedding)
+        hidden_units = _compute_concat_units(embed_dim, augmentation_dim)
+        self.norm = nn.LayerNorm(embed_dim)
+        self.fusion_mlp = _build_mlp(embed_dim + augmentation_dim, hidden_units, embed_dim)
 
     def forward(self, hidden: Tensor, augmentation_features: Tensor) -> Tensor:
-        update: Tensor = self.join(torch.cat([self.norm(hidden), augmentation_features], dim=-1))
+        update: Tensor = self.fusion_mlp(torch.cat([self.norm(hidden), augmentation_features], dim=-1))
         return hidden + update
 
 
 class PlainBlock(nn.Module):
     """u + MLP(u) with u = LN(h): a `FilmBlock` at gamma = beta = 0, from the same weights."""
 
-    def __init__(self, embedding: int, width: int) -> None:
+    def __init__(self, embed_dim: int, augmentation_dim: int) -> None:
         super().__init__()
-        film_block = FilmBlock(embedding, width)  # whole, so that norm and MLP start as they do there
+        film_block = FilmBlock(embed_dim, augmentation_dim)  # whole, so that norm and MLP start as they do there
         self.norm, self.mlp = film_block.norm, film_block.mlp
 
     def forward(self, hidden: Tensor, augmentation_features: Tensor | None) -> Tensor:

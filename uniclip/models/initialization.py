@@ -56,11 +56,11 @@ def _init_linear(linear: nn.Linear, std: float, initialize: Callable[[Tensor, fl
 
 
 def _get_initializer(scheme: Initialization) -> Callable[[Tensor, float], None]:
-    def clip(weight: Tensor, std: float) -> None:
+    def init_clip(weight: Tensor, std: float) -> None:
         nn.init.normal_(weight, std=std)
 
-    def unicl(weight: Tensor, std: float) -> None:
+    def init_unicl(weight: Tensor, std: float) -> None:
         # timm's: cut at +-2, which is a hundred deviations away.
         nn.init.trunc_normal_(weight, std=UNICL_STD)
 
-    return clip if scheme == "clip" else unicl
+    return init_clip if scheme == "clip" else init_unicl

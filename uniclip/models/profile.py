@@ -77,8 +77,8 @@ class _VocabularyStub:
     """The special ids of a vocabulary that is as large as it may be."""
 
     def __init__(self, config: TextConfig) -> None:
-        self.size = config.vocabulary
-        self.bos, self.eos, self.pad = self.size - 2, self.size - 1, 0
+        self.vocab_size = config.vocabulary
+        self.bos, self.eos, self.pad = self.vocab_size - 2, self.vocab_size - 1, 0
 
 
 def _count_parameters(module: nn.Module) -> int:

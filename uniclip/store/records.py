@@ -13,29 +13,29 @@ class ClaimRecord:
     """Who holds an attempt: enough to prove later that it is gone."""
 
     host: str
-    boot: str
+    boot_id: str
     pid: int
-    started: int
+    start_ticks: int
     """Start time of the process, in clock ticks since boot."""
-    source: str
+    source_hash: str
     """Source hash of the code that runs."""
-    training: str
+    training_hash: str
     """Training hash of the code that runs."""
-    numerics: dict[str, Any]
+    numerics_class: dict[str, Any]
     """The class within which bits are promised (`uniclip.numerics`)."""
     time: float
     """Seconds since the epoch."""
-    job: str | None = None
+    job_id: str | None = None
     """Slurm job id."""
-    restart: int = 0
+    restart_count: int = 0
     """Slurm restart count."""
     cluster: str | None = None
     """Slurm cluster: its word counts for this job only there."""
-    after: str = ""
+    previous_end_reason: str = ""
     """How the attempt before it ended, as far as it was known when this one was claimed."""
     forced: bool = False
     """Claimed without proof that the attempt before it had ended."""
-    machine: str = ""
+    machine_id: str = ""
     """What tells the host from others of its name."""
     uid: int | None = None
     """The user, by number: a cluster may hide her jobs from others."""
@@ -60,7 +60,7 @@ class Heartbeat:
     time: float
     step: int
     steps: int
-    rate: float
+    steps_per_second: float
     """Steps a second."""
     phase: str
     """What it was doing: training, evaluating, ..."""
@@ -75,10 +75,10 @@ class Outcome:
     kind: Literal["trained", "diverged"]
     step: int
     attempt: int
-    training: str
-    source: str
-    numerics: dict[str, Any]
-    weights: str | None
+    training_hash: str
+    source_hash: str
+    numerics_class: dict[str, Any]
+    weights_digest: str | None
     """blake2b of the final weights' file, 32 hex digits; None for a diverged run."""
     best_step: int | None
     """The step of the best validation."""
@@ -98,7 +98,7 @@ class Score:
     chance: float | None
     samples: int
     """Test samples behind the number."""
-    shown_only: bool = False
+    too_few_samples: bool = False
     """Too few samples to be a primary score."""
 
 
@@ -129,7 +129,7 @@ class Component:
     """What turning it off changes: typed configuration deltas."""
     witness: dict[str, Any]
     """What must hold in two steps when it is off (interpreted by `ablations.audit.audit`)."""
-    short: str = ""
+    short_label: str = ""
     """A brief label, for "without ..."; else the name."""
 
 
@@ -161,7 +161,7 @@ class Contrast:
     component: str | None = None
 
     @property
-    def sides(self) -> tuple[list[str], list[str]]:
+    def arms_by_sign(self) -> tuple[list[str], list[str]]:
         """The arms that are added up, and those that are taken off, by the signs of the weights."""
         weights = self.weights.items()
         return [a for a, w in weights if w > 0], [a for a, w in weights if w < 0]
@@ -172,25 +172,25 @@ class AuditCheck:
     """One check of one arm by the audit."""
 
     arm: str
-    check: str
-    holds: bool
+    name: str
+    passed: bool
     detail: str
     inert: bool = False
     """The component cannot matter in this configuration, on or off; or so it was declared."""
 
     @property
-    def broken(self) -> str:
+    def failure_message(self) -> str:
         """What is wrong, in one line, where it does not hold."""
-        return f"{self.arm}: {self.check} does not hold: {self.detail}"
+        return f"{self.arm}: {self.name} does not hold: {self.detail}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRecord:
     """Whether each arm is what it is called; by what code, on what kind of device ("": unsaid)."""
 
-    findings: tuple[AuditCheck, ...]
-    training: str = ""
-    device: str = ""
+    checks: tuple[AuditCheck, ...]
+    training_hash: str = ""
+    device_type: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,7 @@ class PrimaryMetric:
     """The one score on which contrasts are judged."""
 
     dataset: str
-    score: str
+    metric: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,13 +206,13 @@ class PlantedEffect:
     """What must come out where the truth was planted."""
 
     kind: Literal["helps", "nothing_claimed", "exactly_zero", "at_chance"]
-    about: str
+    description: str
     """In words, for the reader."""
     contrast: str | None = None
     """The contrast it speaks of (all but at_chance)."""
     arm: str | None = None
     """The arm it speaks of (at_chance)."""
-    score: str | None = None
+    metric: str | None = None
     """The score it is judged on; None = the primary one."""
 
 
@@ -222,7 +222,7 @@ class Cell:
 
     arm: str
     seed: int
-    run: str
+    run_id: str
 
     @property
     def name(self) -> str:
@@ -237,22 +237,22 @@ class SubmissionIntent:
     token: str
     """The job's name is uniclip-<token>."""
     kind: Literal["run", "prove", "follow"]
-    elements: tuple[tuple[str, ...], ...]
+    array_tasks: tuple[tuple[str, ...], ...]
     """The runs of each element of the array."""
-    attempts: dict[str, int]
+    last_attempts: dict[str, int]
     """The newest attempt of each run when it was submitted."""
     submitter: ClaimRecord
-    words: tuple[str, ...] = ()
+    follow_up_argv: tuple[str, ...] = ()
     """The command line, for who follows up."""
-    again: tuple[tuple[str, int], ...] = ()
+    retry_attempts: tuple[tuple[str, int], ...] = ()
     """(run, attempt) whose failure is to be retried."""
-    forced: tuple[tuple[str, int], ...] = ()
+    force_attempts: tuple[tuple[str, int], ...] = ()
     """(run, attempt) that the user declared dead."""
-    unasked: bool = False
+    automatic: bool = False
     """Made by a follow-up, not by a person."""
-    signal_seconds: int = 0
+    signal_delay_s: int = 0
     """How long before a time limit the job is to be told."""
-    device: str = ""
+    audit_device: str = ""
     """On which arms are proven; "" = the plan's."""
 
 
@@ -261,7 +261,7 @@ class Submission:
     """What became of an intent."""
 
     token: str
-    job: str | None
+    job_id: str | None
     """Slurm job id (of an array: its first half); None: nothing of it may run."""
     cluster: str
     time: float
@@ -274,21 +274,21 @@ class Trial:
     """One point of a search space, as one arm tried it."""
 
     number: int
-    values: dict[str, Any]
+    params: dict[str, Any]
     """Key of the configuration -> value."""
-    scores: dict[str, float]
+    rung_scores: dict[str, float]
     """Rung (0, 1, ...) -> validation score there, the mean over the tuning seeds."""
-    done: bool
+    completed: bool
     """Whether it was trained to its end; else it was stopped at the last rung of `scores`."""
     steps: int
     """Training steps behind it, all seeds together."""
-    diverged: int = 0
+    n_diverged: int = 0
     """How many of its seeds diverged: each counts as the worst score, 0."""
 
     @property
     def score(self) -> float:
         """The score at the last rung that it reached."""
-        return self.scores[max(self.scores, key=int)]
+        return self.rung_scores[max(self.rung_scores, key=int)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,18 +305,18 @@ class TunedArm:
     """What tuning found for one arm."""
 
     arm: str
-    best: Trial
+    best_trial: Trial
     """Of the trials that went to their end, the one with the best score; of equals, the first."""
-    default: float | None
+    default_score: float | None
     """Validation score of the default values; None if they were stopped early, or never tried."""
-    trials: int
-    stopped: int
+    n_trials: int
+    n_pruned: int
     """Trials that were stopped before their end."""
-    diverged: int
+    n_diverged: int
     """Runs that diverged."""
     steps: int
     """Training steps that the arm was given."""
-    edges: dict[str, Literal["lower", "upper"]]
+    at_boundary: dict[str, Literal["lower", "upper"]]
     """Keys whose best value lies on an edge of the space: the optimum may lie beyond."""
 
 
@@ -324,11 +324,11 @@ class TunedArm:
 class Tuning:
     """How the arms of a sweep got their hyper-parameters."""
 
-    default: str
+    default_sweep: str
     """The sweep of the same arms with default values."""
     space: str
     pruner: str
-    trials: int
+    n_trials: int
     """For each arm."""
     seeds: tuple[int, ...]
     """On which the values were chosen."""
@@ -349,31 +349,31 @@ class Plan:
     reference: str
     components: tuple[Component, ...]
     contrasts: tuple[Contrast, ...]
-    primary: PrimaryMetric
+    primary_metric: PrimaryMetric
     seeds: tuple[int, ...]
     cells: tuple[Cell, ...]
-    evaluations: dict[str, dict[str, str]]
+    evaluation_hashes: dict[str, dict[str, str]]
     """Arm -> data set of the benchmark that is present -> evaluation hash."""
-    missing: dict[str, str]
+    missing_datasets: dict[str, str]
     """Data sets that are not present, and how to get them."""
-    base: dict[str, Any]
+    base_config: dict[str, Any]
     """The plain base configuration, run-only fields included."""
-    unprobed: dict[str, str] = field(default_factory=dict)
+    missing_probe_data: dict[str, str] = field(default_factory=dict)
     """Data sets whose test part alone is present: what a linear probe lacks, and how to get it."""
-    entry: str = "uniclip.cell"
+    executor: str = "uniclip.cell"
     """Module that knows how to execute a cell."""
-    forwards: dict[str, dict[str, float]] = field(default_factory=dict)
+    forward_passes: dict[str, dict[str, float]] = field(default_factory=dict)
     """Image and text forwards a sample, by arm: what a comparison costs."""
-    facts: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    comparison_facts: dict[str, dict[str, float | None]] = field(default_factory=dict)
     """What is counted of each arm, in words: what a comparison holds equal, or not; None where
     labels decide it."""
     recipe: str = "ours"
     """Whose optimiser and schedule the arms have."""
-    recipes: dict[str, str] = field(default_factory=dict)
+    recipe_descriptions: dict[str, str] = field(default_factory=dict)
     """Arm -> its own, in words; empty for ours."""
-    expectations: tuple[PlantedEffect, ...] = ()
+    planted_effects: tuple[PlantedEffect, ...] = ()
     """Planted truths that `report` checks."""
-    left_out: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     """Arms and expectations that this budget does not run, each with its reason."""
     tuning: Tuning | None = None
     """How the arms were tuned; None for arms as they are declared."""
@@ -383,9 +383,9 @@ class Plan:
         return next(a for a in self.arms if a.name == name)
 
     @property
-    def stamps(self) -> tuple[str, ...]:
+    def caveats(self) -> tuple[str, ...]:
         """What must stand on every table of it: where arms have recipes that differ."""
-        if len(set(self.recipes.values())) < 2:
+        if len(set(self.recipe_descriptions.values())) < 2:
             return ()
         caveat = "arms differ in optimiser and schedule too; not a comparison of components"
         return (f"recipe={self.recipe}: {caveat}.",)
@@ -393,8 +393,8 @@ class Plan:
     @property
     def plugins(self) -> tuple[str, ...]:
         """The user's modules without which its cells mean nothing."""
-        return tuple(self.base.get("runtime", {}).get("plugins", ()))
+        return tuple(self.base_config.get("runtime", {}).get("plugins", ()))
 
-    def wanted(self) -> dict[str, dict[str, str]]:
+    def required_evaluations(self) -> dict[str, dict[str, str]]:
         """Run id -> the evaluations that it must have, in the order of the cells."""
-        return {c.run: self.evaluations[c.arm] for c in self.cells}
+        return {c.run_id: self.evaluation_hashes[c.arm] for c in self.cells}

@@ -24,15 +24,15 @@ class AttemptFolder:
 
     def __init__(self, run: RunFolder, number: int) -> None:
         self.run, self.number = run, number
-        self._claimed: bytes | None = None
-        self._owner: ClaimRecord | None = None
+        self._claim_bytes: bytes | None = None
+        self._claim_record: ClaimRecord | None = None
         self.path = run.path / "attempts" / str(number)
         self.claim = run.path / "attempts" / f"{number}.claim"
         self.metrics = self.path / "metrics.jsonl"
-        self.events = self.path / "events.jsonl"
-        self.log = self.path / "log"
-        self.checkpoints = self.path / "checkpoint"
-        self._beat = self.path / "heartbeat"
+        self.events_path = self.path / "events.jsonl"
+        self.log_path = self.path / "log"
+        self.checkpoints_path = self.path / "checkpoint"
+        self._heartbeat_path = self.path / "heartbeat"
 
     def owner(self) -> ClaimRecord | None:
         """The owner record; None if nobody claimed this attempt."""
@@ -42,22 +42,22 @@ class AttemptFolder:
     def heartbeat(self) -> Heartbeat | None:
         """The last sign of life; None before the first, or if it is damaged."""
         try:
-            heartbeat: Heartbeat | None = read_record(Heartbeat, self._beat)
+            heartbeat: Heartbeat | None = read_record(Heartbeat, self._heartbeat_path)
         except UserError:
             return None
         return heartbeat
 
     def beat(self, *, step: int, steps: int, rate: float, phase: str) -> None:
         """A sign of life."""
-        if self._ours():
+        if self._holds_claim():
             heartbeat = Heartbeat(
-                time=time.time(), step=step, steps=steps, rate=rate, phase=phase, owner=self._owner
+                time=time.time(), step=step, steps=steps, steps_per_second=rate, phase=phase, owner=self._claim_record
             )
-            atomic_write(self._beat, to_json_bytes(heartbeat))
+            atomic_write(self._heartbeat_path, to_json_bytes(heartbeat))
 
-    def event(self, kind: str, **fields: Any) -> None:
+    def log_event(self, kind: str, **fields: Any) -> None:
         """One more line of what happened."""
-        append_jsonl(self.events, {"time": time.time(), "event": kind, **fields})
+        append_jsonl(self.events_path, {"time": time.time(), "event": kind, **fields})
 
     def ended(self) -> AttemptEnd | None:
         """How it ended, by its own word; None if it never said."""
@@ -66,26 +66,26 @@ class AttemptFolder:
 
     def end(self, kind: str, error: str | None = None) -> None:
         """The attempt's last word (said once, and not by who holds it no more)."""
-        if self._ours():
+        if self._holds_claim():
             attempt_end = bind(AttemptEnd, {"kind": kind, "time": time.time(), "error": error})
             if write_once(self.path / "ended.json", to_json_bytes(attempt_end)):
-                self._repeat(attempt_end)
+                self._copy_end_to_heartbeat(attempt_end)
 
-    def _repeat(self, attempt_end: AttemptEnd) -> None:
+    def _copy_end_to_heartbeat(self, attempt_end: AttemptEnd) -> None:
         """The last sign of life says too that it was the last; whoever doubts reads the claim."""
         heartbeat = self.heartbeat()
         if heartbeat is not None:
             with suppress(OSError):
-                atomic_write(self._beat, to_json_bytes(dataclasses.replace(heartbeat, ended=attempt_end)))
+                atomic_write(self._heartbeat_path, to_json_bytes(dataclasses.replace(heartbeat, ended=attempt_end)))
 
     def overtaken(self) -> bool:
         """Whether a newer one is claimed, or the run moved aside: then nothing is published."""
-        return self.run.attempts()[-1:] != [self.number] or not self._ours()
+        return self.run.attempts()[-1:] != [self.number] or not self._holds_claim()
 
-    def _ours(self) -> bool:
+    def _holds_claim(self) -> bool:
         """Whether the claim is still the one that this object made (True if it made none)."""
         with suppress(FileNotFoundError):
-            return self._claimed is None or self.claim.read_bytes() == self._claimed
+            return self._claim_bytes is None or self.claim.read_bytes() == self._claim_bytes
         return False
 
 
@@ -97,22 +97,22 @@ class RunFolder:
         self.id = path.name
 
     @property
-    def weights(self) -> Path:
+    def weights_path(self) -> Path:
         """The final weights."""
         return self.path / "weights.safetensors"
 
     @property
-    def best(self) -> Path:
+    def best_weights_path(self) -> Path:
         """The weights of the best validation."""
         return self.path / "best.safetensors"
 
     @property
-    def tokenizer(self) -> Path:
+    def tokenizer_path(self) -> Path:
         """The tokenizer that they were trained with."""
         return self.path / "tokenizer.json"
 
     @property
-    def cache(self) -> Path:
+    def cache_path(self) -> Path:
         """What can be made again, of the whole store."""
         return self.path.parent.parent / CACHE_FOLDER
 
@@ -124,7 +124,7 @@ class RunFolder:
         """Whether the run was ever written down."""
         return (self.path / "spec.json").exists()
 
-    def spec(self) -> dict[str, Any]:
+    def read_spec(self) -> dict[str, Any]:
         """What was hashed."""
         spec: dict[str, Any] = read_json(self.path / "spec.json")
         return spec
@@ -157,7 +157,7 @@ class RunFolder:
         claim_bytes = to_json_bytes(claim_record)
         if not write_once(attempt.claim, claim_bytes):
             return None
-        attempt._claimed, attempt._owner = claim_bytes, claim_record
+        attempt._claim_bytes, attempt._claim_record = claim_bytes, claim_record
         attempt.path.mkdir(exist_ok=True)
         return attempt
 
@@ -165,7 +165,7 @@ class RunFolder:
         """Where the scores of a data set under an evaluation hash stand."""
         return self.path / "scores" / f"{dataset}@{evaluation_hash}.json"
 
-    def scored(self) -> set[Path]:
+    def list_score_paths(self) -> set[Path]:
         """Every file of scores that is there, by one look at their folder."""
         folder = self.path / "scores"
         try:

@@ -36,22 +36,22 @@ from uniclip.store.run_folder import CACHE_FOLDER, RunFolder
 class SweepFolder:
     """`sweeps/<id>/`: a plan and what is known of it."""
 
-    def __init__(self, path: Path, id: str) -> None:
-        self.path, self.id = path, id
-        self.probes = path / "probes.jsonl"
-        self.audit = path / "audit.json"
-        self.prices = path / "prices.jsonl"
-        self.bill = path / "bill.csv"
-        self.slots = path / "slots"
-        self.submissions = path / "submissions"
-        self._cancelled = path / "cancelled.jsonl"
+    def __init__(self, path: Path, sweep_id: str) -> None:
+        self.path, self.id = path, sweep_id
+        self.probes_path = path / "probes.jsonl"
+        self.audit_path = path / "audit.json"
+        self.cost_estimates_path = path / "prices.jsonl"
+        self.cost_report_path = path / "bill.csv"
+        self.slots_path = path / "slots"
+        self.submissions_path = path / "submissions"
+        self._cancelled_path = path / "cancelled.jsonl"
 
     def plan(self) -> Plan | None:
         """The plan; None if the sweep was never run."""
         plan: Plan | None = read_record(Plan, self.path / "plan.json")
         return plan
 
-    def plan_written(self) -> tuple[int, ...]:
+    def get_plan_version(self) -> tuple[int, ...]:
         """Which file the plan is (another for each time that it was written); () without one."""
         try:
             stat = os.stat(self.path / "plan.json")
@@ -63,63 +63,63 @@ class SweepFolder:
         """Put the plan in place."""
         atomic_write(self.path / "plan.json", to_json_bytes(plan))
 
-    def findings(self) -> tuple[AuditCheck, ...]:
+    def read_audit_checks(self) -> tuple[AuditCheck, ...]:
         """What the audit found; nothing before it was made."""
-        audit: AuditRecord | None = read_record(AuditRecord, self.audit)
-        return audit.findings if audit else ()
+        audit: AuditRecord | None = read_record(AuditRecord, self.audit_path)
+        return audit.checks if audit else ()
 
-    def intend(self, intent: SubmissionIntent) -> bool:
+    def record_intent(self, intent: SubmissionIntent) -> bool:
         """Write down what is about to be submitted; False if somebody is at the very same."""
-        return write_once(self.submissions / f"{intent.token}.intent.json", to_json_bytes(intent))
+        return write_once(self.submissions_path / f"{intent.token}.intent.json", to_json_bytes(intent))
 
-    def settle(self, submission: Submission) -> bool:
+    def record_result(self, submission: Submission) -> bool:
         """Write down what became of an intent; False if that has been settled already."""
-        return write_once(self.submissions / f"{submission.token}.json", to_json_bytes(submission))
+        return write_once(self.submissions_path / f"{submission.token}.json", to_json_bytes(submission))
 
-    def intents(self) -> list[SubmissionIntent]:
+    def read_intents(self) -> list[SubmissionIntent]:
         """Every intent, oldest first."""
-        intents = [read_record(SubmissionIntent, p) for p in self.submissions.glob("*.intent.json")]
+        intents = [read_record(SubmissionIntent, p) for p in self.submissions_path.glob("*.intent.json")]
         return sorted(intents, key=lambda intent: (intent.submitter.time, intent.token))
 
-    def intent(self, token: str) -> SubmissionIntent | None:
+    def read_intent(self, token: str) -> SubmissionIntent | None:
         """One intent; None if there is none of that token."""
-        intent: SubmissionIntent | None = read_record(SubmissionIntent, self.submissions / f"{token}.intent.json")
+        intent: SubmissionIntent | None = read_record(SubmissionIntent, self.submissions_path / f"{token}.intent.json")
         return intent
 
-    def submission(self, token: str) -> Submission | None:
+    def read_submission(self, token: str) -> Submission | None:
         """What became of an intent; None while that is open."""
-        submission: Submission | None = read_record(Submission, self.submissions / f"{token}.json")
+        submission: Submission | None = read_record(Submission, self.submissions_path / f"{token}.json")
         return submission
 
-    def cancel(self, runs: Iterable[tuple[str, int]]) -> None:
+    def record_cancelled(self, runs: Iterable[tuple[str, int]]) -> None:
         """Note (run, attempt) that nobody goes on with before a person says so."""
         for run, attempt in runs:
-            append_jsonl(self._cancelled, {"run": run, "attempt": attempt})
+            append_jsonl(self._cancelled_path, {"run": run, "attempt": attempt})
 
-    def cancelled(self) -> set[tuple[str, int]]:
+    def read_cancelled(self) -> set[tuple[str, int]]:
         """What was noted so since a person last started the sweep."""
-        return {(record["run"], record["attempt"]) for record in read_jsonl(self._cancelled)}
+        return {(record["run"], record["attempt"]) for record in read_jsonl(self._cancelled_path)}
 
-    def forget_cancelled(self) -> None:
+    def clear_cancelled(self) -> None:
         """A person has started the sweep again."""
-        self._cancelled.unlink(missing_ok=True)
+        self._cancelled_path.unlink(missing_ok=True)
 
-    def rounds(self) -> list[SweepFolder]:
+    def list_rounds(self) -> list[SweepFolder]:
         """The sweeps of the trials with which its arms are tuned, oldest first in each study."""
         round_paths = {p.parent for p in self.path.glob("tuning/*/*/plan.json")}
 
-        def order(path: Path) -> tuple[str, list[int]]:
+        def sort_key(path: Path) -> tuple[str, list[int]]:
             return path.parent.name, [int(n) for n in path.name.split("-")]
 
-        return [SweepFolder(p, _parse_sweep_id(p)) for p in sorted(round_paths, key=order)]
+        return [SweepFolder(p, _parse_sweep_id(p)) for p in sorted(round_paths, key=sort_key)]
 
     def mark_released(self, token: str) -> None:
         """Note that a submission's jobs were let go."""
-        write_once(self.submissions / f"{token}.released", b"")
+        write_once(self.submissions_path / f"{token}.released", b"")
 
-    def released(self, token: str) -> bool:
+    def is_released(self, token: str) -> bool:
         """Whether that was noted."""
-        return (self.submissions / f"{token}.released").exists()
+        return (self.submissions_path / f"{token}.released").exists()
 
 
 def _parse_sweep_id(path: Path) -> str:
@@ -135,23 +135,23 @@ class StudyFolder:
 
     def __init__(self, sweep: SweepFolder, name: str) -> None:
         self.path = sweep.path / "tuning" / name
-        self._id = f"{sweep.id}/tuning/{name}"
+        self._sweep_prefix = f"{sweep.id}/tuning/{name}"
 
-    def round(self, number: int) -> TuningRound | None:
+    def read_round(self, number: int) -> TuningRound | None:
         """What round `number` came to; None while nobody has said."""
         round_: TuningRound | None = read_record(TuningRound, self.path / f"{number}.json")
         return round_
 
-    def tell(self, round_: TuningRound) -> TuningRound:
+    def save_round(self, round_: TuningRound) -> TuningRound:
         """Publish what a round came to (the first to say it wins); what stands there."""
         write_once(self.path / f"{round_.number}.json", to_json_bytes(round_))
-        saved_round = self.round(round_.number)
+        saved_round = self.read_round(round_.number)
         assert saved_round is not None
         return saved_round
 
-    def sweep_id(self, round_: int, rung: int) -> str:
+    def get_sweep_id(self, round_: int, rung: int) -> str:
         """The sweep whose runs bring the trials of a round to a rung."""
-        return f"{self._id}/{round_}-{rung}"
+        return f"{self._sweep_prefix}/{round_}-{rung}"
 
 
 class Store:
@@ -159,7 +159,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).resolve()
-        self.cache = self.root / CACHE_FOLDER
+        self.cache_path = self.root / CACHE_FOLDER
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run."""
@@ -181,22 +181,22 @@ class Store:
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
             yield SweepFolder(folder / name, name)
 
-    def tuned(self, sweep_id: str) -> Iterator[SweepFolder]:
+    def iter_tuned_sweeps(self, sweep_id: str) -> Iterator[SweepFolder]:
         """The sweeps of the same arms under the values that tunings of them found."""
         for folder in self.sweeps():
             plan = folder.plan() if "-tuned-" in folder.id else None
-            if plan is not None and plan.tuning is not None and plan.tuning.default == sweep_id:
+            if plan is not None and plan.tuning is not None and plan.tuning.default_sweep == sweep_id:
                 yield folder
 
-    def code(self, source_hash: str) -> Path:
+    def snapshot_path(self, source_hash: str) -> Path:
         """Where the snapshot of the code with that source hash stands."""
         return self.root / "code" / source_hash
 
-    def study(self, sweep_id: str, name: str) -> StudyFolder:
+    def get_study(self, sweep_id: str, name: str) -> StudyFolder:
         """The folder of a study that tunes a sweep's arms."""
         return StudyFolder(self.sweep(sweep_id), name)
 
-    def report(self, sweep_id: str) -> Path:
+    def report_path(self, sweep_id: str) -> Path:
         """The folder of a sweep's report."""
         return self.root / "reports" / sweep_id
 
@@ -211,7 +211,7 @@ class Store:
         return target
 
     @contextmanager
-    def scratch(self) -> Iterator[Path]:
+    def create_scratch_folder(self) -> Iterator[Path]:
         """A fresh folder in the store, taken away again, and so is a store that was not there and
         is empty still; raises OSError where there can be none."""
         path = self.root / f".scratch-{uuid.uuid4().hex}"

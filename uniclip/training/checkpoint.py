@@ -126,7 +126,7 @@ def write_checkpoint(
         UserError: it could not be written (a full disk); the checkpoints before it are untouched.
     """
     data = encode(tensors, metadata)
-    path = attempt.checkpoints / f"{step}.safetensors"
+    path = attempt.checkpoints_path / f"{step}.safetensors"
     try:
         atomic_write(path, data)
     except OSError as error:
@@ -157,7 +157,7 @@ def _delete_earlier_checkpoints(attempt: AttemptFolder, step: int) -> None:
 def list_checkpoints(attempt: AttemptFolder) -> list[tuple[int, Path]]:
     """Step and file of each checkpoint of an attempt, newest first."""
     try:
-        paths = list(attempt.checkpoints.iterdir())
+        paths = list(attempt.checkpoints_path.iterdir())
     except FileNotFoundError:
         return []
     checkpoints = [(int(m[1]), p) for p in paths if (m := _CHECKPOINT_NAME.fullmatch(p.name))]
@@ -170,7 +170,7 @@ class Checkpoint:
 
     path: Path
     tensors: dict[str, Tensor]
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def load_newest_checkpoint(attempt: AttemptFolder) -> Checkpoint | None:
@@ -185,7 +185,7 @@ def load_newest_checkpoint(attempt: AttemptFolder) -> Checkpoint | None:
         except FileNotFoundError:
             continue  # its owner has just replaced it by a newer one
         except CorruptFileError as error:
-            attempt.event("checkpoint_damaged", path=str(path), error=str(error))
+            attempt.log_event("checkpoint_damaged", path=str(path), error=str(error))
     return None
 
 
@@ -196,7 +196,7 @@ def _iter_candidate_paths(attempt: AttemptFolder) -> Iterator[Path]:
             continue
         earlier = attempt.run.attempt(number)
         earlier_claim, checkpoints = earlier.owner(), list_checkpoints(earlier)
-        if checkpoints and current_claim and earlier_claim and earlier_claim.training != current_claim.training:
-            attempt.event("checkpoint_of_other_code", attempt=number, training=earlier_claim.training)
+        if checkpoints and current_claim and earlier_claim and earlier_claim.training_hash != current_claim.training_hash:
+            attempt.log_event("checkpoint_of_other_code", attempt=number, training=earlier_claim.training_hash)
             continue
         yield from (path for _, path in checkpoints)

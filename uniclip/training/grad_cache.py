@@ -33,18 +33,18 @@ class CachedEmbeddings:
     """
 
     def __init__(
-        self, method: Method, embedder: Embedder, batch: Batch, *, chunks: int, draws: RngKey
+        self, method: Method, embedder: Embedder, batch: Batch, *, num_chunks: int, rng_key: RngKey
     ) -> None:
-        self._method, self._embedder, self._draws = method, embedder, draws
-        self._chunks = batch.chunks(chunks) if chunks > 1 else []
-        if chunks == 1:
-            torch.manual_seed(rng.derive_key(*draws))
-            self.values = method.embed(embedder, batch)
+        self._method, self._embedder, self._rng_key = method, embedder, rng_key
+        self._chunks = batch.split_chunks(num_chunks) if num_chunks > 1 else []
+        if num_chunks == 1:
+            torch.manual_seed(rng.derive_key(*rng_key))
+            self.tensors = method.embed(embedder, batch)
             return
         with torch.no_grad():
-            chunk_embeddings = list(self._each())
-        self._sizes = {name: [len(part[name]) for part in chunk_embeddings] for name in chunk_embeddings[0]}
-        self.values = {
+            chunk_embeddings = list(self._embed_chunks())
+        self._chunk_sizes = {name: [len(part[name]) for part in chunk_embeddings] for name in chunk_embeddings[0]}
+        self.tensors = {
             name: torch.cat([part[name] for part in chunk_embeddings]).requires_grad_() for name in chunk_embeddings[0]
         }
 
@@ -54,16 +54,16 @@ class CachedEmbeddings:
         if not self._chunks:
             return
         embedding_gradients = {
-            name: value.grad.split(self._sizes[name])
-            for name, value in self.values.items()
+            name: value.grad.split(self._chunk_sizes[name])
+            for name, value in self.tensors.items()
             if value.grad is not None
         }
-        for i, chunk_embeddings in enumerate(self._each()):
+        for i, chunk_embeddings in enumerate(self._embed_chunks()):
             # What only frozen encoders made has no graph.
             names = [name for name in embedding_gradients if chunk_embeddings[name].requires_grad]
             torch.autograd.backward([chunk_embeddings[n] for n in names], [embedding_gradients[n][i] for n in names])
 
-    def _each(self) -> Iterator[dict[str, Tensor]]:
+    def _embed_chunks(self) -> Iterator[dict[str, Tensor]]:
         for i, chunk in enumerate(self._chunks):
-            torch.manual_seed(rng.derive_key(*self._draws, i))
+            torch.manual_seed(rng.derive_key(*self._rng_key, i))
             yield self._method.embed(self._embedder, chunk)

@@ -39,23 +39,23 @@ class MetricsLogger:
     def __init__(self, config: RunConfig, attempt: AttemptFolder | None) -> None:
         self.config, self.attempt = config, attempt
         self.history: list[dict[str, Any]] = []
-        self._unwritten: list[dict[str, Any]] = []
-        self._beaten: tuple[float, int] | None = None
-        self._saved = time.monotonic()
+        self._pending_records: list[dict[str, Any]] = []
+        self._last_heartbeat: tuple[float, int] | None = None
+        self._last_checkpoint_time = time.monotonic()
 
     # -- records --
 
-    def began(self, state: TrainState) -> None:
+    def log_initialization(self, state: TrainState) -> None:
         """Training is about to take a step; before the first, what `init` gave is told."""
         checkpoint_path = self.config.init
         if self.attempt is None or checkpoint_path is None or state.counters.step > 0:
             return
-        message = warm_start.describe_loaded_parts(checkpoint_path, state.taken)
+        message = warm_start.describe_loaded_parts(checkpoint_path, state.loaded_parts)
         with tolerate_full_disk():
-            self.attempt.event("initialized", said=message)
+            self.attempt.log_event("initialized", said=message)
             print(message, flush=True)
 
-    def trained(self, state: TrainState, step_metrics: dict[str, Any]) -> None:
+    def log_step(self, state: TrainState, step_metrics: dict[str, Any]) -> None:
         """A step was taken: a record every runtime.log_every steps, and of the first and last."""
         step, counters = state.counters.step, state.counters
         if step % self.config.runtime.log_every and step not in (1, self.config.train.steps):
@@ -65,89 +65,89 @@ class MetricsLogger:
             "train",
             step,
             **step_metrics,
-            clipped=counters.clipped / step,
+            clipped=counters.clipped_steps / step,
             samples=samples,
             images=samples * (self.config.views.weak + self.config.views.strong),
             seconds=counters.seconds,
-            spent=state.spent,
-            **state.method.report(),
+            spent=state.attempt_seconds,
+            **state.method.get_learned_scalars(),
         )
 
-    def validated(self, state: TrainState, score: float, is_best: bool) -> None:
+    def log_validation(self, state: TrainState, score: float, is_best: bool) -> None:
         """A validation took place."""
         counters = state.counters
         self._record("validation", counters.step, score=score, best=is_best, seconds=counters.seconds)
 
-    def finished(self, state: TrainState) -> None:
+    def log_completion(self, state: TrainState) -> None:
         """Training went to its end: what its components did, and what it cost."""
         step = state.counters.step
-        self._record("engagement", step, engagement=state.engagement(), moved=state.moved())
-        self._cost(state)
-        self._write_down()
+        self._record("engagement", step, engagement=state.measure_knockout_effects(), moved=state.measure_relative_change())
+        self._log_cost(state)
+        self._flush()
 
-    def _cost(self, state: TrainState) -> None:
+    def _log_cost(self, state: TrainState) -> None:
         step = state.counters.step
         self._record(
             "cost",
             step,
             seconds_per_step=state.counters.seconds / max(step, 1),
-            spent=state.spent,
-            parameters=state.parameters(),
-            checkpoint_bytes=state.bytes(),
+            spent=state.attempt_seconds,
+            parameters=state.count_parameters(),
+            checkpoint_bytes=state.count_bytes(),
             peak_memory_bytes=numerics.get_peak_memory_bytes(state.device),
         )
 
-    def diverged(self, state: TrainState, step_metrics: dict[str, Any]) -> None:
+    def log_divergence(self, state: TrainState, step_metrics: dict[str, Any]) -> None:
         """The next step could not be taken (numbers as text: JSON has no NaN)."""
         if self.attempt is not None:
             fields = {name: repr(step_metrics[name]) for name in ("loss", "grad_norm", "rate", "parts")}
-            self.attempt.event("diverged", step=state.counters.step + 1, **fields)
-        self._cost(state)
-        self._write_down()
+            self.attempt.log_event("diverged", step=state.counters.step + 1, **fields)
+        self._log_cost(state)
+        self._flush()
 
-    def beat(self, step: int, phase: str, *, always: bool = False) -> None:
+    def write_heartbeat(self, step: int, phase: str, *, force: bool = False) -> None:
         """A sign of life; at most one a second unless `always`."""
         now = time.monotonic()
-        last_time, last_step = self._beaten or (now, step)
-        is_recent = self._beaten is not None and now - last_time < HEARTBEAT_INTERVAL_S
-        if self.attempt is None or (is_recent and not always):
+        last_time, last_step = self._last_heartbeat or (now, step)
+        is_recent = self._last_heartbeat is not None and now - last_time < HEARTBEAT_INTERVAL_S
+        if self.attempt is None or (is_recent and not force):
             return
         steps_per_second = (step - last_step) / (now - last_time) if now > last_time else 0.0
         with tolerate_full_disk():
             self.attempt.beat(step=step, steps=self.config.train.steps, rate=steps_per_second, phase=phase)
-        self._beaten = (now, step)
+        self._last_heartbeat = (now, step)
 
     def _record(self, phase: str, step: int, **fields: Any) -> None:
         record = {"step": step, "phase": phase, **fields}
         self.history.append(record)
         if self.attempt is not None:
-            self._unwritten.append(record)
+            self._pending_records.append(record)
             with tolerate_full_disk():
-                self._write_down()
+                self._flush()
 
-    def _write_down(self) -> None:
+    def _flush(self) -> None:
         """Append the records that wait."""
-        while self.attempt is not None and self._unwritten:
-            append_jsonl(self.attempt.metrics, self._unwritten[0])
-            del self._unwritten[0]
+        while self.attempt is not None and self._pending_records:
+            append_jsonl(self.attempt.metrics, self._pending_records[0])
+            del self._pending_records[0]
 
     # -- checkpoints --
 
-    def pause(self, state: TrainState, stop_requested: bool) -> Literal["stopped", "overtaken"] | None:
+    def maybe_checkpoint(self, state: TrainState, stop_requested: bool) -> Literal["stopped", "overtaken"] | None:
         """Write a checkpoint if one is due or `asked`; why training must end here, if so."""
-        is_due = time.monotonic() - self._saved >= self.config.runtime.checkpoint_seconds
+        is_due = time.monotonic() - self._last_checkpoint_time >= self.config.runtime.checkpoint_seconds
         if self.attempt is not None and (stop_requested or is_due):
             if self.attempt.overtaken():
                 return "overtaken"
             with nullcontext() if stop_requested else tolerate_full_disk():
-                self._write_down()
-                checkpoint.write_checkpoint(self.attempt, state.counters.step, state.tensors(), state.facts())
-            self._saved = time.monotonic()
+                self._flush()
+                checkpoint.write_checkpoint(self.attempt, state.counters.step, state.collect_tensors(), state.collect_metadata())
+            self._last_checkpoint_time = time.monotonic()
         return "stopped" if stop_requested else None
 
-    def halt(self, state: TrainState) -> Literal["halted", "overtaken"]:
+    def checkpoint_and_exit(self, state: TrainState) -> Literal["halted", "overtaken"]:
         """Training ends here for now: write the checkpoint from which it can go on."""
-        end_kind = self.pause(state, True)
+        end_kind = self.maybe_checkpoint(state, True)
         return "overtaken" if end_kind == "overtaken" else "halted"
 
 

@@ -28,10 +28,10 @@ def compute_learning_rate(step: int, train: TrainConfig) -> float:
     warmup_steps = round(train.warmup * train.steps)
     if step < warmup_steps:
         low = train.start_rate
-        return train.rate_scale * (low + (train.learning_rate - low) * (step + 1) / warmup_steps)
+        return train.lr_scale * (low + (train.learning_rate - low) * (step + 1) / warmup_steps)
     progress = (step - warmup_steps) / (train.steps - warmup_steps)
     low = train.final_rate
-    return train.rate_scale * (
+    return train.lr_scale * (
         low + (train.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * progress))
     )
 

@@ -39,7 +39,7 @@ class TrainCounters:
     """Steps taken."""
     seconds: float = 0.0
     """Training behind the weights, over all attempts."""
-    clipped: int = 0
+    clipped_steps: int = 0
     """Steps whose gradient was longer than train.clip."""
     best_step: int | None = None
     best_score: float | None = None
@@ -52,12 +52,12 @@ class TrainState:
         self.config = config
         self.device = numerics.get_device(config)
         self.method = methods.build_method(config)
-        self.embedder = build_embedder(config, tokenizer, self.method.head)
-        self.taken = warm_start.load_pretrained(self.embedder, config, tokenizer)
+        self.embedder = build_embedder(config, tokenizer, self.method.head_type)
+        self.loaded_parts = warm_start.load_pretrained(self.embedder, config, tokenizer)
         """What `config.init` gave."""
-        self.method.attach(self.embedder, tokenizer, config.seed)
+        self.method.build_heads(self.embedder, tokenizer, config.seed)
         self.modules = checkpoint.bundle_modules(self.embedder, self.method)
-        if distributed.get_process_group().world > 1:
+        if distributed.get_process_group().world_size > 1:
             batch_norm.synchronize_batch_norm(self.modules, self.device)
         self.modules.to(self.device).train()
         if config.train.accumulate > 1 and batch_norm.uses_batch_statistics(self.embedder):
@@ -66,31 +66,31 @@ class TrainState:
                 f"whose statistics would be those of chunks; model.image.name="
                 f"{config.model.image.name} has it: set accumulate to 1 or use more processes"
             )
-        self.in_training: Any = self.embedder
+        self.training_embedder: Any = self.embedder
         """The embedder as the objective sees it."""
         if config.train.precision == "bf16":
-            self.in_training = numerics.Autocast(self.embedder, self.device)
-        similarity_parameters = self.method.fast_parameters()
+            self.training_embedder = numerics.Autocast(self.embedder, self.device)
+        similarity_parameters = self.method.similarity_parameters()
         self.optimizer = optimizer.build_optimizer(self.modules, similarity_parameters, config.train)
         self.pretrained = PretrainedModel(self.embedder, self.method, tokenizer, config)
         self.counters = TrainCounters()
-        self.best: dict[str, Tensor] | None = None
-        self.spent = 0.0
+        self.best_weights: dict[str, Tensor] | None = None
+        self.attempt_seconds = 0.0
         """Seconds of training in this attempt alone, lost steps included."""
-        self._initial = {name: _copy_to_cpu(part) for name, part in self._movable().items()}
+        self._initial_parameters = {name: _copy_to_cpu(part) for name, part in self._collect_tracked_parameters().items()}
 
     # -- checkpoints --
 
-    def tensors(self) -> dict[str, Tensor]:
+    def collect_tensors(self) -> dict[str, Tensor]:
         """Everything that a resume needs, by name."""
-        best_tensors = {f"{BEST_PREFIX}{name}": value for name, value in (self.best or {}).items()}
+        best_tensors = {f"{BEST_PREFIX}{name}": value for name, value in (self.best_weights or {}).items()}
         return {
             **self.modules.state_dict(),
             **checkpoint.flatten_optimizer_state(self.optimizer),
             **best_tensors,
         }
 
-    def facts(self) -> dict[str, Any]:
+    def collect_metadata(self) -> dict[str, Any]:
         """The counters, and the numerics class that the tensors come from."""
         current_numerics = numerics.get_numerics_class(self.config)
         return {"counters": asdict(self.counters), "numerics": current_numerics}
@@ -101,47 +101,47 @@ class TrainState:
         Of several processes rank 0 alone has an attempt; all take over what it finds.
         """
         latest = checkpoint.load_newest_checkpoint(attempt) if attempt is not None else None
-        path = distributed.get_process_group().share(None if latest is None else str(latest.path))
+        path = distributed.get_process_group().broadcast_object(None if latest is None else str(latest.path))
         if path is None:
             return
         latest = latest or checkpoint.Checkpoint(Path(path), *checkpoint.decode(Path(path)))
-        tensors, metadata = latest.tensors, latest.facts
+        tensors, metadata = latest.tensors, latest.metadata
         module_keys = self.modules.state_dict().keys()
         self.modules.load_state_dict({name: tensors[name] for name in module_keys})
         checkpoint.restore_optimizer(self.optimizer, tensors)
         self.counters = TrainCounters(**metadata["counters"])
         best_weights = {n.removeprefix(BEST_PREFIX): t for n, t in tensors.items() if n.startswith(BEST_PREFIX)}
-        self.best = best_weights or None
+        self.best_weights = best_weights or None
         if attempt is None:
             return
         current_numerics = numerics.get_numerics_class(self.config)
         numerics_changes = {name: [metadata["numerics"].get(name), current_numerics[name]] for name in current_numerics}
         numerics_changes = {name: pair for name, pair in numerics_changes.items() if pair[0] != pair[1]}
-        attempt.event("resumed", step=self.counters.step, numerics_changed=numerics_changes)
+        attempt.log_event("resumed", step=self.counters.step, numerics_changed=numerics_changes)
 
-    def count(self, seconds: float, *, clipped: bool) -> None:
+    def record_step(self, seconds: float, *, clipped: bool) -> None:
         """One more step was taken."""
         self.counters.step += 1
         self.counters.seconds += seconds
-        self.counters.clipped += clipped
-        self.spent += seconds
+        self.counters.clipped_steps += clipped
+        self.attempt_seconds += seconds
 
     # -- judging --
 
-    def judge(self, validate: Callable[[PretrainedModel], float]) -> tuple[float, bool]:
+    def validate(self, validate: Callable[[PretrainedModel], float]) -> tuple[float, bool]:
         """The validation score, and whether it is the best so far (then the weights are kept)."""
-        with self.aside():
+        with self.no_side_effects():
             score = float(validate(self.pretrained))
         counters = self.counters
         is_best = math.isfinite(score) and (counters.best_score is None or score > counters.best_score)
         if is_best:
             counters.best_step, counters.best_score = counters.step, score
             weights = self.modules.state_dict()
-            self.best = {name: value.detach().cpu().clone() for name, value in weights.items()}
+            self.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         return score, is_best
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def no_side_effects(self) -> Iterator[None]:
         """A look at the model that leaves no trace in training: no gradient, no draw, no mode.
 
         Other processes need not look at the same time.
@@ -154,7 +154,7 @@ class TrainState:
             finally:
                 self.modules.train()
 
-    def engagement(self) -> dict[str, float]:
+    def measure_knockout_effects(self) -> dict[str, float]:
         """What switching each component off does to the loss of one fixed validation batch."""
         split = open_split(self.config.data, "validation")
         size = min(self.config.train.batch_size, len(split))
@@ -162,37 +162,37 @@ class TrainState:
             return {}
         train_config = replace(self.config.train, batch_size=size, accumulate=1)
         batch_config = replace(self.config, train=train_config)
-        batch = TrainingBatches(batch_config, split, self.pretrained.tokenizer).batch(0).to(self.device)
-        with self.aside():
+        batch = TrainingBatches(batch_config, split, self.pretrained.tokenizer).build_batch(0).to(self.device)
+        with self.no_side_effects():
             torch.manual_seed(0)
-            effects: dict[str, float] = self.method.engagement(self.embedder, batch)
+            effects: dict[str, float] = self.method.compute_knockout_effects(self.embedder, batch)
         return effects
 
-    def moved(self) -> dict[str, float]:
+    def measure_relative_change(self) -> dict[str, float]:
         """||theta - theta_0|| / ||theta_0|| of the parts that components own."""
         changes = {}
-        for name, part in self._movable().items():
-            initial_parameters = self._initial[name]
+        for name, part in self._collect_tracked_parameters().items():
+            initial_parameters = self._initial_parameters[name]
             initial_norm = _compute_norm(initial_parameters)
             if initial_norm > 0:
                 changes[name] = _compute_norm([p.detach().cpu() - s for p, s in zip(part, initial_parameters)]) / initial_norm
         return changes
 
-    def _movable(self) -> dict[str, list[nn.Parameter]]:
+    def _collect_tracked_parameters(self) -> dict[str, list[nn.Parameter]]:
         named_parameters = list(self.embedder.named_parameters())
         parts = {m: [p for name, p in named_parameters if name.startswith(f"{m}.")] for m in TRACKED_PARTS}
-        parts["similarity"] = list(self.method.fast_parameters())
+        parts["similarity"] = list(self.method.similarity_parameters())
         return parts
 
     # -- sizes --
 
-    def parameters(self) -> int:
+    def count_parameters(self) -> int:
         """Trainable numbers."""
         return sum(p.numel() for p in self.modules.parameters() if p.requires_grad)
 
-    def bytes(self) -> int:
+    def count_bytes(self) -> int:
         """Of the tensors in a checkpoint."""
-        return sum(t.numel() * t.element_size() for t in self.tensors().values())
+        return sum(t.numel() * t.element_size() for t in self.collect_tensors().values())
 
 
 def _copy_to_cpu(parameters: list[nn.Parameter]) -> list[Tensor]:

@@ -79,31 +79,31 @@ def train_model(
     numerics.apply(config)
     numerics.reset_peak_memory(numerics.get_device(config))
     metrics_logger = MetricsLogger(config, attempt)
-    metrics_logger.beat(0, "opening")
+    metrics_logger.write_heartbeat(0, "opening")
     batches, state = setup_training(config)
     state.resume(attempt)
-    metrics_logger.began(state)
+    metrics_logger.log_initialization(state)
     step_start = time.perf_counter()
     last_step = config.last_step
-    for batch in batches.stream(state.counters.step, last_step):
+    for batch in batches.iterate_batches(state.counters.step, last_step):
         step_metrics = training_step(state, batch)
         if not math.isfinite(step_metrics["grad_norm"]):
-            metrics_logger.diverged(state, step_metrics)
+            metrics_logger.log_divergence(state, step_metrics)
             return _build_result("diverged", state, metrics_logger)
-        state.count(time.perf_counter() - step_start, clipped=step_metrics["grad_norm"] > config.train.clip)
-        metrics_logger.trained(state, step_metrics)
+        state.record_step(time.perf_counter() - step_start, clipped=step_metrics["grad_norm"] > config.train.clip)
+        metrics_logger.log_step(state, step_metrics)
         if validate is not None and _is_validation_due(state.counters.step, config):
-            metrics_logger.beat(state.counters.step, "validating", always=True)
-            metrics_logger.validated(state, *state.judge(validate))
-        metrics_logger.beat(state.counters.step, "training")
+            metrics_logger.write_heartbeat(state.counters.step, "validating", force=True)
+            metrics_logger.log_validation(state, *state.validate(validate))
+        metrics_logger.write_heartbeat(state.counters.step, "training")
         early_end = _check_early_end(metrics_logger, state, stop) if state.counters.step < last_step else None
         if early_end is not None:
             return _build_result(early_end, state, metrics_logger)
         step_start = time.perf_counter()
     if last_step < config.train.steps:
-        return _build_result(metrics_logger.halt(state), state, metrics_logger)
+        return _build_result(metrics_logger.checkpoint_and_exit(state), state, metrics_logger)
     if distributed.get_process_group().rank == 0:
-        metrics_logger.finished(state)
+        metrics_logger.log_completion(state)
     return _build_result("trained", state, metrics_logger)
 
 
@@ -119,17 +119,17 @@ def training_step(state: TrainState, batch: Batch) -> dict[str, Any]:
     learning_rate = optimizer.compute_learning_rate(step, train_config)
     optimizer.set_learning_rate(state.optimizer, learning_rate)
     state.optimizer.zero_grad(set_to_none=True)
-    batch = method.prepare(batch.to(state.device))
+    batch = method.prepare_batch(batch.to(state.device))
     rng_key = (config.seed, config.stream, "step", step, process_group.rank)
-    embeddings = CachedEmbeddings(method, state.in_training, batch, chunks=train_config.accumulate, draws=rng_key)
-    loss_terms = method.losses(embeddings.values, batch)
-    local_loss = method.loss(loss_terms)
+    embeddings = CachedEmbeddings(method, state.training_embedder, batch, num_chunks=train_config.accumulate, rng_key=rng_key)
+    loss_terms = method.compute_terms_from_embeddings(embeddings.tensors, batch)
+    local_loss = method.sum_loss_terms(loss_terms)
     local_losses = torch.stack([local_loss, *loss_terms.values()]).detach()
-    loss, *term_values = process_group.add_up(local_losses).tolist()
+    loss, *term_values = process_group.all_reduce_sum(local_losses).tolist()
     grad_norm = math.nan
     if math.isfinite(loss) and loss <= train_config.diverged_above:
         embeddings.backward(local_loss)
-        process_group.add_up_gradients(list(state.modules.parameters()))
+        process_group.all_reduce_gradients(list(state.modules.parameters()))
         grad_norm = nn.utils.clip_grad_norm_(state.modules.parameters(), train_config.clip).item()
     if math.isfinite(grad_norm):
         state.optimizer.step()
@@ -150,9 +150,9 @@ def _check_early_end(
 ) -> Literal["stopped", "overtaken"] | None:
     """Why training must end here, if so: all processes find the same."""
     process_group = distributed.get_process_group()
-    stop_requested = process_group.highest(int(stop())) > 0
-    local_end = metrics_logger.pause(state, stop_requested) if process_group.rank == 0 else None
-    return EARLY_ENDS[process_group.highest(EARLY_ENDS.index(local_end))]
+    stop_requested = process_group.all_reduce_max(int(stop())) > 0
+    local_end = metrics_logger.maybe_checkpoint(state, stop_requested) if process_group.rank == 0 else None
+    return EARLY_ENDS[process_group.all_reduce_max(EARLY_ENDS.index(local_end))]
 
 
 def _is_validation_due(step: int, config: RunConfig) -> bool:
@@ -165,7 +165,7 @@ def _build_result(kind: TrainEndKind, state: TrainState, metrics_logger: Metrics
         step=state.counters.step,
         pretrained=state.pretrained,
         best_step=state.counters.best_step,
-        best_state=state.best,
+        best_state=state.best_weights,
         seconds=state.counters.seconds,
         history=metrics_logger.history,
     )

@@ -43,12 +43,12 @@ FOUR = "arms=[full,no-awareness,no-mp_nce,no-domain_similarity,clip,full-again]"
 
 @pytest.fixture(scope="module")
 def made() -> plan.ResolvedPlan:
-    return plan.build_plan(request.parse_request([*TINY, FOUR]).request)
+    return plan.build_plan(request.parse_request([*TINY, FOUR]).plan_request)
 
 
 def shortened(made: plan.ResolvedPlan) -> dict[str, RunConfig]:
     """The configurations with two steps for the base's, and in proportion."""
-    base = made.plan.base["train"]["steps"]
+    base = made.plan.base_config["train"]["steps"]
     steps = {name: max(1, 2 * c.train.steps // base) for name, c in made.configs.items()}
     return {
         name: replace(c, train=replace(c.train, steps=steps[name], validate_every=steps[name]))
@@ -63,13 +63,13 @@ def prove(made: plan.ResolvedPlan, *names: str, **configs: RunConfig) -> dict[tu
     smaller: Plan = replace(made.plan, arms=arms)
     known = {**made.configs, **{k.replace("_", "-"): c for k, c in configs.items()}}
     found = audit.run_audit(smaller, {n: known[n] for n in kept})
-    return {(f.arm, f.check): f.holds for f in found.findings}
+    return {(f.arm, f.name): f.passed for f in found.checks}
 
 
 def test_every_check_of_every_arm_holds(made: plan.ResolvedPlan) -> None:
     found = audit.run_audit(made.plan, made.configs)
-    assert all(f.holds for f in found.findings), [f for f in found.findings if not f.holds]
-    checks = {f.check for f in found.findings}
+    assert all(f.passed for f in found.checks), [f for f in found.checks if not f.passed]
+    checks = {f.name for f in found.checks}
     said = {
         f"{c} is {s}" for c in ("awareness", "mp_nce", "domain_similarity") for s in ("on", "off")
     }
@@ -85,9 +85,9 @@ def test_a_probed_checkpoint_is_as_large_as_one_that_is_written(made: plan.Resol
     foretold = {p["arm"]: p["checkpoint_bytes"] for p in found.probes}
     for name, config in made.configs.items():
         batches, state = setup_training(config)
-        training_step(state, batches.batch(0))
-        state.judge(lambda pretrained: 0.5)
-        assert foretold[name] == state.bytes(), name
+        training_step(state, batches.build_batch(0))
+        state.validate(lambda pretrained: 0.5)
+        assert foretold[name] == state.count_bytes(), name
 
 
 def test_what_is_done_once_for_all_runs_is_no_arms_time(
@@ -113,42 +113,42 @@ def test_what_is_done_once_for_all_runs_is_no_arms_time(
 @pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
 def test_every_arm_of_every_shipped_ablation_is_what_it_says(ablation: str) -> None:
     tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]  # arms set it
-    made = plan.build_plan(request.parse_request([f"ablation={ablation}", "budget=study", *tiny]).request)
-    assert not made.plan.left_out
-    found = audit.run_audit(made.plan, shortened(made)).findings
+    made = plan.build_plan(request.parse_request([f"ablation={ablation}", "budget=study", *tiny]).plan_request)
+    assert not made.plan.skipped
+    found = audit.run_audit(made.plan, shortened(made)).checks
     assert {f.arm for f in found} == {a.name for a in made.plan.arms}
-    assert [f for f in found if not f.holds] == []
+    assert [f for f in found if not f.passed] == []
 
 
 def test_one_view_makes_the_loss_component_inert() -> None:
-    made = plan.build_plan(request.parse_request([*TINY, "arms=[full,no-mp_nce]", "views.strong=0"]).request)
-    found = audit.run_audit(made.plan, made.configs).findings
-    inert = {f.check for f in found if f.inert}
+    made = plan.build_plan(request.parse_request([*TINY, "arms=[full,no-mp_nce]", "views.strong=0"]).plan_request)
+    found = audit.run_audit(made.plan, made.configs).checks
+    inert = {f.name for f in found if f.inert}
     assert inert == {"mp_nce is on", "mp_nce is off", "another function than full"}
-    assert all(f.holds for f in found)
+    assert all(f.passed for f in found)
 
 
 def test_arms_that_nothing_tells_apart_are_one_function() -> None:
     """Scenes as they are by default flip nothing, so that being told of the flip tells nothing."""
     undone = [f"data.delta.{dial}=0" for dial in ("side", "hue", "grey", "zoom", "crop", "blur")]
     words = ["ablation=awareness", "arms=[film,identity,only-flip]", *TINY[1:]]
-    made = plan.build_plan(request.parse_request([*words, *undone]).request)
-    (broken,) = (f for f in audit.run_audit(made.plan, made.configs).findings if not f.holds)
+    made = plan.build_plan(request.parse_request([*words, *undone]).plan_request)
+    (broken,) = (f for f in audit.run_audit(made.plan, made.configs).checks if not f.passed)
     assert broken.arm == "only-flip"
-    assert "one function with identity: nothing told them apart in 4 steps" in broken.broken
-    damaged = plan.build_plan(request.parse_request(words).request)
-    assert all(f.holds for f in audit.run_audit(damaged.plan, damaged.configs).findings)
+    assert "one function with identity: nothing told them apart in 4 steps" in broken.failure_message
+    damaged = plan.build_plan(request.parse_request(words).plan_request)
+    assert all(f.passed for f in audit.run_audit(damaged.plan, damaged.configs).checks)
 
 
 def test_arms_that_are_declared_one_function_are_told_and_hold() -> None:
     arms = "arms=[aware-0.9,one-view-mp_nce,one-view-sup_con]"
     tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]
-    made = plan.build_plan(request.parse_request(["ablation=truth", arms, *tiny]).request)
-    found = audit.run_audit(made.plan, shortened(made)).findings
+    made = plan.build_plan(request.parse_request(["ablation=truth", arms, *tiny]).plan_request)
+    found = audit.run_audit(made.plan, shortened(made)).checks
     (one,) = (f for f in found if f.inert)
-    assert (one.arm, one.holds) == ("one-view-sup_con", True)
+    assert (one.arm, one.passed) == ("one-view-sup_con", True)
     seen = StringIO()
-    Display(Console(file=seen, width=200)).audit(found)
+    Display(Console(file=seen, width=200)).print_audit(found)
     said = seen.getvalue().splitlines()
     assert said[0] == f"audit: {len(found)} of {len(found)} checks hold"
     assert said[1:] == [
@@ -156,16 +156,16 @@ def test_arms_that_are_declared_one_function_are_told_and_hold() -> None:
         "nothing told them apart in 4 steps"
     ]
     undeclared = replace(made.plan, expectations=())
-    broken = [f for f in audit.run_audit(undeclared, shortened(made)).findings if not f.holds]
+    broken = [f for f in audit.run_audit(undeclared, shortened(made)).checks if not f.passed]
     assert [f.arm for f in broken] == ["one-view-sup_con"]
 
 
 def test_strong_views_of_one_law_have_the_same_crops() -> None:
     words = ["ablation=methods", "arms=[uniclip,slip,declip]", *TINY[1:], "data.scope=strong"]
-    made = plan.build_plan(request.parse_request([*words, "data.delta.side=0.5"]).request)
-    found = audit.run_audit(made.plan, made.configs).findings
-    crops = {f.arm: f for f in found if "crops" in f.check}
-    assert all(f.holds for f in crops.values())
+    made = plan.build_plan(request.parse_request([*words, "data.delta.side=0.5"]).plan_request)
+    found = audit.run_audit(made.plan, made.configs).checks
+    crops = {f.arm: f for f in found if "crops" in f.name}
+    assert all(f.passed for f in crops.values())
     # SLIP's strong crops are its own; DeCLIP has no weak view.
     assert {n: f.detail[0] for n, f in crops.items()} == {
         "uniclip": "3",
@@ -190,7 +190,7 @@ def _head_forgets_the_augmentation(patch: pytest.MonkeyPatch) -> None:
     def deaf(
         self: heads.ImageHead, features: torch.Tensor, augmentation: torch.Tensor
     ) -> torch.Tensor:
-        hidden = self.project(features)
+        hidden = self.projection(features)
         for block in self.blocks:
             hidden = block(hidden, torch.zeros_like(augmentation))
         return hidden
@@ -208,7 +208,7 @@ def _mp_nce_is_sup_con(patch: pytest.MonkeyPatch) -> None:
 
 def _off_runs_the_third_loss(patch: pytest.MonkeyPatch) -> None:
     """Configured as sup_con, an arm that quietly computes mil_nce when it trains."""
-    true = method.Uniclip._contrast
+    true = method.Uniclip._compute_contrastive_loss
 
     def wrong(self: method.Uniclip, z: torch.Tensor, batch: object, **kept: object) -> torch.Tensor:
         trained = self.config.loss == "sup_con" and getattr(self, "drawn", False)
@@ -248,14 +248,14 @@ def _arms_start_from_other_weights(patch: pytest.MonkeyPatch) -> None:
 
 
 def _an_arm_sees_other_samples(patch: pytest.MonkeyPatch) -> None:
-    true = TrainingBatches.batch
+    true = TrainingBatches.build_batch
     patch.setattr(
         TrainingBatches, "batch", lambda self, s: true(self, s + (self.config.method.name == "clip"))
     )
 
 
 def _an_arm_sees_other_crops(patch: pytest.MonkeyPatch) -> None:
-    true = TrainingBatches._key
+    true = TrainingBatches._derive_key
 
     def own(self: TrainingBatches, purpose: str, epoch: int, *names: str) -> int:
         extra = ("clip",) if purpose == "view" and self.config.method.name == "clip" else ()
@@ -265,7 +265,7 @@ def _an_arm_sees_other_crops(patch: pytest.MonkeyPatch) -> None:
 
 
 def _the_noise_arm_makes_no_noise(patch: pytest.MonkeyPatch) -> None:
-    true = TrainingBatches._key
+    true = TrainingBatches._derive_key
 
     def deaf(self: TrainingBatches, purpose: str, epoch: int, *names: str) -> int:
         other = TrainingBatches.__new__(TrainingBatches)
@@ -310,4 +310,4 @@ def test_an_arm_that_changes_more_than_it_says_is_caught(made: plan.ResolvedPlan
     more = replace(arm, delta={**arm.delta, "train.learning_rate": 0.1})
     reference = audit.probe_arm(made.configs["full"])
     findings = audit.check_arm(made.plan, more, reference, reference)
-    assert [f.check for f in findings if not f.holds and "said" in f.check] == ["differs as said"]
+    assert [f.name for f in findings if not f.passed and "said" in f.name] == ["differs as said"]

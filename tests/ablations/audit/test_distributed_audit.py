@@ -21,7 +21,7 @@ WORDS = [*TINY, "arms=[full,no-awareness,clip]"]
 
 
 def prepared(folder: Path) -> tuple[Store, str]:
-    store, planned = Store(folder), plan.build_plan(request.parse_request(WORDS).request)
+    store, planned = Store(folder), plan.build_plan(request.parse_request(WORDS).plan_request)
     probe.write_specs_and_plan(store, planned)
     return store, planned.plan.sweep
 
@@ -49,10 +49,10 @@ def test_two_processes_prove_what_one_does(tmp_path: Path) -> None:
     two, _ = prepared(tmp_path / "two")
     proves(0, one.root, sweep)
     together(2, proves, two.root, sweep)
-    checks = [[(f.arm, f.check, f.holds) for f in s.sweep(sweep).findings()] for s in (one, two)]
+    checks = [[(f.arm, f.name, f.passed) for f in s.sweep(sweep).read_audit_checks()] for s in (one, two)]
     assert checks[0] == checks[1]
     assert all(holds for _, _, holds in checks[1])
-    for alone, shared in zip(read_jsonl(one.sweep(sweep).probes), read_jsonl(two.sweep(sweep).probes)):
+    for alone, shared in zip(read_jsonl(one.sweep(sweep).probes_path), read_jsonl(two.sweep(sweep).probes_path)):
         assert shared["arm"] == alone["arm"]
         assert shared["parameters"] == alone["parameters"]
         assert shared["flops_per_step"] == pytest.approx(alone["flops_per_step"], rel=0.05)
@@ -61,5 +61,5 @@ def test_two_processes_prove_what_one_does(tmp_path: Path) -> None:
 def test_an_audit_that_cannot_be_made_ends_on_every_process(tmp_path: Path) -> None:
     store, sweep = prepared(tmp_path)
     together(2, broken, store.root, sweep)
-    (finding,) = store.sweep(sweep).findings()
-    assert (finding.check, finding.holds) == ("the audit", False)
+    (finding,) = store.sweep(sweep).read_audit_checks()
+    assert (finding.name, finding.passed) == ("the audit", False)

@@ -82,9 +82,9 @@ def test_operations_are_those_of_the_profiler(method, weak, strong):
     config = run(method, weak, strong)
     tried = audit.probe_arm(config)
     batches, state = setup_training(config)
-    batch = batches.batch(0)
+    batch = batches.build_batch(0)
     with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], with_flops=True) as seen:
-        state.method.parts(state.embedder, batch)
+        state.method.compute_loss_terms(state.embedder, batch)
     profiled = sum(e.flops for e in seen.key_averages() if e.key in PRODUCTS)
     # The profiler counts no backward convolution: a step is taken as three forward passes.
     assert tried.step_flops == pytest.approx(3 * profiled, rel=0.05)
@@ -129,7 +129,7 @@ def test_what_is_frozen_costs_no_gradient(frozen):
     batches, state = setup_training(config)
     # Attention as plain products, which torch's counter knows; no convolution here has groups.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
-        training_step(state, batches.batch(0))
+        training_step(state, batches.build_batch(0))
     assert audit.probe_arm(config).step_flops == pytest.approx(counted.get_total_flops(), rel=0.05)
 
 

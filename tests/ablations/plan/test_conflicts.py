@@ -14,7 +14,7 @@ SMOKE = ("data=scenes", "budget=smoke", "seeds=1")
 
 
 def planned(*words: str) -> plans.ResolvedPlan:
-    return plans.build_plan(request.parse_request([*words]).request)
+    return plans.build_plan(request.parse_request([*words]).plan_request)
 
 
 def refusal(*words: str) -> str:
@@ -81,7 +81,7 @@ def test_views_are_those_of_any_method_that_takes_them() -> None:
     assert {c.method.name for c in it.configs.values()} == {"clip"}
     views = {n: (c.views.weak, c.views.strong) for n, c in it.configs.items()}
     assert (views["weak1-strong2"], views["weak1"]) == ((1, 2), (1, 0))
-    assert len({c.run for c in it.plan.cells}) == len(views)
+    assert len({c.run_id for c in it.plan.cells}) == len(views)
 
 
 def test_what_is_so_anyhow_may_be_said() -> None:

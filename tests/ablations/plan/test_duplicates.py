@@ -29,10 +29,10 @@ def own(folder: Path, more: str = "") -> list[str]:
 
 
 def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
-    plan = plans.build_plan(request.parse_request(own(tmp_path)).request).plan
+    plan = plans.build_plan(request.parse_request(own(tmp_path)).plan_request).plan
     assert [a.name for a in plan.arms] == ["one", "two", "three"]
     assert [c.name for c in plan.contrasts] == ["full"]
-    assert plan.left_out == (SAID,)
+    assert plan.skipped == (SAID,)
 
 
 def test_a_person_is_told(tmp_path: Path, capsys) -> None:
@@ -44,13 +44,13 @@ def test_a_person_is_told(tmp_path: Path, capsys) -> None:
 
 def test_a_null_that_is_declared_stays(tmp_path: Path) -> None:
     declared = "expectations: [{kind: exactly_zero, contrast: empty, about: one and two are one}]\n"
-    plan = plans.build_plan(request.parse_request(own(tmp_path, declared)).request).plan
+    plan = plans.build_plan(request.parse_request(own(tmp_path, declared)).plan_request).plan
     assert [c.name for c in plan.contrasts] == ["empty", "full"]
-    assert [e.contrast for e in plan.expectations] == ["empty"]
+    assert [e.contrast for e in plan.planted_effects] == ["empty"]
 
 
 def test_another_expectation_of_theirs_is_not_checked(tmp_path: Path) -> None:
     hoped = "expectations: [{kind: helps, contrast: empty, about: one helps}]\n"
-    plan = plans.build_plan(request.parse_request(own(tmp_path, hoped)).request).plan
-    assert plan.expectations == ()
-    assert [text for text in plan.left_out if "not checked: one helps" in text]
+    plan = plans.build_plan(request.parse_request(own(tmp_path, hoped)).plan_request).plan
+    assert plan.planted_effects == ()
+    assert [text for text in plan.skipped if "not checked: one helps" in text]

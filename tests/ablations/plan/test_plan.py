@@ -36,7 +36,7 @@ METHODS = ("ablation=methods", "data=scenes", "budget=smoke")
 
 
 def planned(*words: str) -> ResolvedPlan:
-    return plans.build_plan(request.parse_request(list(words)).request)
+    return plans.build_plan(request.parse_request(list(words)).plan_request)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def differing(one: dict[str, Any], two: dict[str, Any]) -> set[str]:
 
 
 def run_of(it: ResolvedPlan, arm: str, seed: int) -> str:
-    return plans.find_cell(it.plan, f"{arm}/{seed}").run
+    return plans.find_cell(it.plan, f"{arm}/{seed}").run_id
 
 
 # ---- cells ---------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def test_every_arm_and_seed_is_a_cell_and_every_cell_has_a_spec(crossed: Resolve
     assert {(c.arm, c.seed) for c in plan.cells} == {
         (a.name, s) for a in plan.arms for s in plan.seeds
     }
-    assert set(crossed.specs) == {c.run for c in plan.cells}
+    assert set(crossed.specs) == {c.run_id for c in plan.cells}
     for run, hashed in crossed.specs.items():
         assert compute_run_id(hashed) == run
     assert [c.seed for c in plan.cells] == sorted(c.seed for c in plan.cells), "seed by seed"
@@ -91,20 +91,20 @@ def test_what_lies_at_init_names_runs_and_sweep_and_not_where(tmp_path: Path) ->
     moved = replace(arm, name="moved", delta={"init": "d.pt", "trust": True})
     plan = replace(same.plan, arms=(arm, moved))
     for name, place, trust in (("full", str(tmp_path / "b.pt"), False), ("moved", "d.pt", True)):
-        told = config_from_spec(same.specs[same.plan.cells[0].run], select_run_only_values(plan, name))
+        told = config_from_spec(same.specs[same.plan.cells[0].run_id], select_run_only_values(plan, name))
         assert (told.init, told.trust) == (place, trust)
 
 
 def test_a_spec_is_of_its_arm_and_seed(crossed: ResolvedPlan) -> None:
     for cell in crossed.plan.cells:
-        config = config_from_spec(crossed.specs[cell.run])
+        config = config_from_spec(crossed.specs[cell.run_id])
         assert config.seed == cell.seed
         arm = crossed.configs[cell.arm]
         assert (config.method, config.views, config.train) == (arm.method, arm.views, arm.train)
 
 
 def test_runs_differ_over_seeds_and_arms(crossed: ResolvedPlan) -> None:
-    assert len({c.run for c in crossed.plan.cells}) == len(crossed.plan.cells)
+    assert len({c.run_id for c in crossed.plan.cells}) == len(crossed.plan.cells)
 
 
 def test_each_crossed_arm_differs_from_full_in_its_components_keys_alone(
@@ -176,8 +176,8 @@ def test_a_data_set_is_looked_at_once_for_all_arms(
     assert len(before.arms) > 3
     assert (walked.count("train"), walked.count("val")) == (1, 1)
     dataset_trees.draw(tmp_path / "imagenet/train/n01440764/new.JPEG", 0)
-    assert planned(*words).plan.evaluations["full"] != before.evaluations["full"], "each time anew"
-    assert all("imagenet" in sets for sets in before.evaluations.values())
+    assert planned(*words).plan.evaluation_hashes["full"] != before.evaluation_hashes["full"], "each time anew"
+    assert all("imagenet" in sets for sets in before.evaluation_hashes.values())
 
 
 def test_planning_twice_gives_the_same_plan(crossed: ResolvedPlan) -> None:
@@ -194,12 +194,12 @@ def test_arms_that_coincide_share_a_run(tmp_path: Path) -> None:
         "primary: {scenes: minimal.side}\n"
     )
     it = planned("ablation=twins", f"conf_dir={tmp_path}", "seeds=2")
-    runs = {c.name: c.run for c in it.plan.cells}
+    runs = {c.name: c.run_id for c in it.plan.cells}
     assert len(runs) == 6
     assert runs["one/0"] == runs["two/0"]
     assert runs["one/1"] == runs["two/1"]
     assert len(set(runs.values())) == len(it.specs) == 4
-    assert plans.find_cell(it.plan, runs["one/0"][:6]).run == runs["one/0"]
+    assert plans.find_cell(it.plan, runs["one/0"][:6]).run_id == runs["one/0"]
 
 
 # ---- seeds and arms ------------------------------------------------------------------------------
@@ -264,12 +264,12 @@ def test_a_budget_leaves_out_arms_and_says_so() -> None:
     late = {a.name for a in quick.plan.arms} - {a.name for a in smoke.plan.arms}
     assert late == {"aware-0", "unaware-0", "unaware-1"}
     for name in late:
-        assert any(name in text and "quick or study" in text for text in smoke.plan.left_out)
-    assert quick.plan.left_out == ("arm concat-0.9: only at budget=study",)
-    assert len(quick.plan.expectations) > len(smoke.plan.expectations)
-    for expectation in quick.plan.expectations:
-        read = expectation in smoke.plan.expectations
-        assert read != any(expectation.about in text for text in smoke.plan.left_out)
+        assert any(name in text and "quick or study" in text for text in smoke.plan.skipped)
+    assert quick.plan.skipped == ("arm concat-0.9: only at budget=study",)
+    assert len(quick.plan.planted_effects) > len(smoke.plan.planted_effects)
+    for expectation in quick.plan.planted_effects:
+        read = expectation in smoke.plan.planted_effects
+        assert read != any(expectation.description in text for text in smoke.plan.skipped)
 
 
 def test_the_truth_is_planted_as_its_arms_say() -> None:
@@ -350,7 +350,7 @@ def test_scenes_are_damaged_where_an_ablation_would_be_empty_without() -> None:
         for config in it.configs.values():
             assert all(getattr(config.data.delta, dial) > 0 for dial in dials)
             assert config.data.scope == scope
-    assert planned("ablation=awareness", "data=scenes").plan.primary.score == "minimal.damaged"
+    assert planned("ablation=awareness", "data=scenes").plan.primary_metric.metric == "minimal.damaged"
 
 
 def test_toy_sizes_are_for_the_toy_model_alone() -> None:
@@ -401,7 +401,7 @@ def test_as_much_compute_is_as_the_model_has_it(model: str, factor: float) -> No
     assert steps["clip-equal-compute"] / base == pytest.approx(factor, abs=0.006)
     said = f"(steps x {factor:g}, by the table of models)"
     assert said in it.plan.arm("clip-equal-compute").label
-    known = it.plan.facts
+    known = it.plan.comparison_facts
     of = {name: known[name]["image forwards"] for name in steps}
     assert of["uniclip"] == of["clip-equal-forwards"]
 
@@ -442,15 +442,15 @@ def test_a_recipe_follows_the_method_and_leaves_the_budget_its_length() -> None:
 
 
 def test_arms_whose_recipes_differ_are_stamped_and_others_are_not() -> None:
-    (said,) = planned(*PUBLISHED).plan.stamps
+    (said,) = planned(*PUBLISHED).plan.caveats
     assert said.startswith("recipe=published: arms differ in optimiser and schedule too; not a")
     for words in (METHODS, (*PUBLISHED, "arms=[slip]"), ("ablation=losses", "recipe=published")):
-        assert planned(*words).plan.stamps == ()
+        assert planned(*words).plan.caveats == ()
 
 
 def test_each_arms_recipe_is_told_as_it_comes_out() -> None:
-    assert planned(*METHODS).plan.recipes == {}
-    it = planned(*PUBLISHED, "train.weight_decay=0.3").plan.recipes
+    assert planned(*METHODS).plan.recipe_descriptions == {}
+    it = planned(*PUBLISHED, "train.weight_decay=0.3").plan.recipe_descriptions
     assert list(it) == ["uniclip", "unicl", "clip", "slip", "declip"]
     assert "rate 1e-06 to 0.003 to 1e-05, warm-up 4 %, decay 0.3, betas 0.9 0.98" in it["slip"]
     assert "rate 6.25e-08 to 6.25e-05 to 6.25e-07 (0.0005 for 512)" in it["unicl"]
@@ -530,7 +530,7 @@ def test_what_cannot_be_planned_is_one_line(words: tuple[str, ...], match: str) 
 
 @pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
 def test_every_ablation_has_a_primary_score_for_every_data_set(ablation: str) -> None:
-    known = schema.load_ablation(ablation, [schema.CONF]).primary
+    known = schema.load_ablation(ablation, [schema.CONF]).primary_metrics
     assert set(known) == ({"scenes"} if ablation == "truth" else set(DATA))
 
 
@@ -549,8 +549,8 @@ def test_an_ablation_without_a_primary_score_for_the_data_is_refused(tmp_path: P
 def test_a_cell_is_named_by_arm_and_seed_or_by_the_start_of_its_run(crossed: ResolvedPlan) -> None:
     cell = crossed.plan.cells[5]
     assert plans.find_cell(crossed.plan, cell.name) == cell
-    assert plans.find_cell(crossed.plan, cell.run) == cell
-    assert plans.find_cell(crossed.plan, cell.run[:10]) == cell
+    assert plans.find_cell(crossed.plan, cell.run_id) == cell
+    assert plans.find_cell(crossed.plan, cell.run_id[:10]) == cell
     for name, match in (
         ("ful/0", "did you mean full/0"),
         ("full/9", "unknown cell"),

@@ -72,7 +72,7 @@ def test_the_conditions_of_an_arm() -> None:
     drop = {**swin, "model.image.options.drop_path_rate": 0.2}
     assert literature.get_arm_setup(plan, arm(drop)).backbone == "Swin-T"
     tiny = {"image": {"name": "convnext_atto", "pixels": 224, "options": {"depths": [1]}}}
-    other = replace(plan, base={**plan.base, "model": tiny})
+    other = replace(plan, base={**plan.base_config, "model": tiny})
     assert literature.get_arm_setup(other, arm({})).backbone == "convnext_atto at 224 pixels"
     assert literature.get_arm_setup(other, arm(swin)).backbone == "Swin-T", "not with the base's options"
 

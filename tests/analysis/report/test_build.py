@@ -93,13 +93,13 @@ def test_a_long_temporary_folder_is_no_hindrance(
 
 def test_files_are_where_readers_look(built: tuple[Store, str, report.ReportResult]) -> None:
     store, sweep, result = built
-    assert result.folder == store.report(sweep)
+    assert result.folder == store.report_path(sweep)
     names = {str(p.relative_to(result.folder)) for p in result.folder.rglob("*") if p.is_file()}
     for table in ("scores", "effects", "components", "runs", "all_scores", "other_effects"):
         assert {f"tables/{table}.{suffix}" for suffix in ("csv", "md", "tex")} <= names
     assert {f"figures/effects.{suffix}" for suffix in ("png", "svg")} <= names
     assert {"report.html", "report.ipynb", "tables/frame.csv", "history.csv"} <= names
-    assert "training_seconds" in store.sweep(sweep).bill.read_text().splitlines()[0]
+    assert "training_seconds" in store.sweep(sweep).cost_report_path.read_text().splitlines()[0]
     assert not list(result.folder.parent.glob(".*"))
 
 
@@ -109,7 +109,7 @@ def test_nothing_is_built_twice(
     store, sweep, first = built
     again = report.build_report(store, sweep)
     assert not again.rebuilt
-    assert again.headline == first.headline
+    assert again.summary == first.summary
     plan = store.sweep(sweep).plan()
     assert plan is not None
     before = report.compute_input_digest(store, plan)
@@ -160,7 +160,7 @@ def test_a_figure_without_inputs_says_why(tmp_path: Path) -> None:
     store, sweep = fake_sweep.make(tmp_path / "store", Truth(missing=cells))
     drawn = effects.build_figures(analyze(store, collect_sweep_data(store, sweep)), None, tmp_path)
     assert len(drawn) == 5
-    assert all(d.skipped for d in drawn)
+    assert all(d.skip_reason for d in drawn)
 
 
 def test_builders_at_once_leave_one_whole_folder(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_probed_time_and_memory_are_stamped_apart_from_counts(tmp_path: Path) ->
     plan = store.sweep(sweep).plan()
     assert plan is not None
     one, two, *_ = (a.name for a in plan.arms)
-    steps = plan.base["train"]["steps"]
+    steps = plan.base_config["train"]["steps"]
     probes = [
         {"arm": one, "seconds_per_step": 0.5, "fixed_seconds": 10.0, "peak_memory_bytes": 5e8},
         {"arm": two, "seconds_per_step": 0.5, "fixed_seconds": 11.0, "peak_memory_bytes": 6e8},
@@ -72,7 +72,7 @@ def test_probed_sizes_stand_in_the_table_and_measured_costs_beside_the_bill(tmp_
     store.sweep(sweep).write_plan(replace(plan, facts=counted))
     for arm in plan.arms:
         size = {"flops_per_step": 10**6 * (1 + 2 * (arm.name != "clip")), "parameters": 4000}
-        append_jsonl(store.sweep(sweep).probes, {"arm": arm.name, **size})
+        append_jsonl(store.sweep(sweep).probes_path, {"arm": arm.name, **size})
     gathered = collect_sweep_data(Store(tmp_path), sweep)
     table = next(t for t in scores.build_tables(analyze(store, gathered)) if t.name == "fairness")
     assert table.headings == ("arm", comparability.FLOPS)

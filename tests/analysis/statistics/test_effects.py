@@ -125,22 +125,22 @@ def test_an_effect_is_scipys_paired_t() -> None:
     assert (found.mean, found.p) == pytest.approx((np.mean(a) - np.mean(b), reference.pvalue))
     assert (found.low, found.high) == pytest.approx((low, high))
     unpaired = np.var(a, ddof=1) + np.var(b, ddof=1)
-    assert found.ratio == pytest.approx(np.var(np.subtract(a, b), ddof=1) / unpaired)
+    assert found.variance_ratio == pytest.approx(np.var(np.subtract(a, b), ddof=1) / unpaired)
 
 
 def test_two_seeds_give_dots_and_no_interval() -> None:
     found = estimate_effect(DIFFERENCE, observed({"a": [0.5, 0.6], "b": [0.4, 0.4]}))
     assert found.values == pytest.approx((0.1, 0.2))
-    assert (found.low, found.high, found.p, found.detectable, found.sign) == (None,) * 5
+    assert (found.low, found.high, found.p, found.mde, found.sign) == (None,) * 5
 
 
 def test_exactly_zero_is_said_without_a_test() -> None:
     crossed = fake_sweep.effect_of("mp_nce")
     same = {a: [0.1, 0.7, 1 / 3] for a in crossed}
     found = estimate_effect(crossed, observed(same))
-    assert found.exact
+    assert found.is_exactly_zero
     assert (found.mean, found.p, found.sign) == (0.0, None, 0)
-    assert not estimate_effect(crossed, observed(same | {"full": [0.1, 0.7, 1 / 3 + 1e-16]})).exact
+    assert not estimate_effect(crossed, observed(same | {"full": [0.1, 0.7, 1 / 3 + 1e-16]})).is_exactly_zero
 
 
 def test_missing_and_diverged_seeds_are_counted_and_left_out() -> None:
@@ -150,9 +150,9 @@ def test_missing_and_diverged_seeds_are_counted_and_left_out() -> None:
         chance=0.1,
     )
     found = estimate_effect(DIFFERENCE, seen)
-    assert (found.seeds, found.diverged, found.missing) == ((0, 3, 4), 1, 1)
+    assert (found.seeds, found.num_diverged, found.num_missing) == ((0, 3, 4), 1, 1)
     assert found.mean == pytest.approx((0.3 + 0.2 + 0.2) / 3)
-    assert found.worst == pytest.approx((0.3 + 0.8 + 0.2 + 0.2) / 4)
+    assert found.worst_case_mean == pytest.approx((0.3 + 0.8 + 0.2 + 0.2) / 4)
 
 
 def test_a_missing_arm_weakens_no_correction() -> None:
@@ -162,8 +162,8 @@ def test_a_missing_arm_weakens_no_correction() -> None:
         estimate_primary_effects([DIFFERENCE], seen)[0],
         estimate_primary_effects([DIFFERENCE, {"a": 1.0, "c": -1.0}], seen)[0],
     )
-    assert alone.holm == pytest.approx(alone.p)
-    assert pair.holm == pytest.approx(2 * (alone.p or 0))
+    assert alone.p_adjusted == pytest.approx(alone.p)
+    assert pair.p_adjusted == pytest.approx(2 * (alone.p or 0))
 
 
 def test_equal_differences_are_no_proof_of_no_spread() -> None:

@@ -65,7 +65,7 @@ def test_a_mean_is_of_one_kind_over_one_intersection(whole: Results) -> None:
     assert float(row["mean"]) == pytest.approx(np.mean(means))
     low, high = stats.t.interval(0.95, 2, np.mean(means), stats.sem(means))
     assert (float(row["low"]), float(row["high"])) == pytest.approx((low, high))
-    assert row["runs"].split() == [c.run for c in cells]
+    assert row["runs"].split() == [c.run_id for c in cells]
     assert "mean of 3" in table.headings
     assert "voc2007 (mAP)" in table.headings
     text = to_markdown(table)
@@ -74,7 +74,7 @@ def test_a_mean_is_of_one_kind_over_one_intersection(whole: Results) -> None:
     assert {r["dataset"] for r in records(table) if r["in_mean"] == "true"} == set(sets)
     assert f"{np.mean(means):.3f}" in text
     retrieval = panels(whole)["retrieval_captions"]
-    assert {(c.score, c.datasets) for c in retrieval.means} == {
+    assert {(c.score, c.datasets) for c in retrieval.mean_columns} == {
         (f"retrieval.i2t.r{k}", ("flickr30k", "coco")) for k in (1, 5, 10)
     }
 
@@ -88,8 +88,8 @@ def test_a_set_that_one_counted_run_lacks_is_in_no_mean(tmp_path: Path) -> None:
     truth = Truth(missing=(("none", 2),), diverged=(("clip", 0),))
     findings = found(*fake_published_sets.make(tmp_path, truth, value))
     panel = panels(findings)["zero_shot"]
-    assert panel.common == ("cifar10", "flowers102", "voc2007")
-    assert panel.left_out == {"dtd": "1 of 10 counted runs lack it"}
+    assert panel.common_datasets == ("cifar10", "flowers102", "voc2007")
+    assert panel.excluded_datasets == {"dtd": "1 of 10 counted runs lack it"}
     table = named(findings)["zero_shot"]
     for arm in ("full", "clip", "none"):  # not dragged down by dtd, in any arm
         assert _mean_of_two(table, arm) == pytest.approx(0.6)
@@ -168,7 +168,7 @@ def test_every_number_links_to_its_runs(whole: Results) -> None:
 def test_two_protocols_are_never_in_one_table(tmp_path: Path) -> None:
     def change(plan: Plan) -> Plan:
         other = {d: h[::-1] for d, h in HASH.items() if d in fake_published_sets.HERE}
-        evaluations = {**plan.evaluations, "clip": {**plan.evaluations["clip"], **other}}
+        evaluations = {**plan.evaluation_hashes, "clip": {**plan.evaluation_hashes["clip"], **other}}
         moved = fake_published_sets.with_arm(plan, "clip", {"runtime.protocol": "slip2021"})
         return replace(moved, evaluations=evaluations)
 
@@ -184,25 +184,25 @@ def test_two_protocols_are_never_in_one_table(tmp_path: Path) -> None:
 
 def test_other_data_under_one_name_is_another_column(tmp_path: Path) -> None:
     def change(plan: Plan) -> Plan:
-        own = {**plan.evaluations["clip"], "dtd": "ffffffff"}
-        return replace(plan, evaluations={**plan.evaluations, "clip": own})
+        own = {**plan.evaluation_hashes["clip"], "dtd": "ffffffff"}
+        return replace(plan, evaluations={**plan.evaluation_hashes, "clip": own})
 
     panel = panels(found(*fake_published_sets.make(tmp_path, change=change)))["zero_shot"]
     columns = [c for c in panel.columns if c.datasets == ("dtd",)]
-    assert [set(c.observed.values) & {"clip", "full"} for c in columns] == [{"full"}, {"clip"}]
-    assert panel.left_out["dtd"] == "arms were judged on different data"
+    assert [set(c.observations.values) & {"clip", "full"} for c in columns] == [{"full"}, {"clip"}]
+    assert panel.excluded_datasets["dtd"] == "arms were judged on different data"
 
 
 def test_few_samples_are_shown_and_never_judged(tmp_path: Path) -> None:
     store, sweep = fake_published_sets.make(tmp_path, value=by_arm({"full": 0.7}))
     findings = found(store, sweep)
-    frame = findings.gathered.frame
+    frame = findings.sweep_data.frame
     frame.loc[frame["dataset"] == "dtd", "shown_only"] = True
-    findings = analyze(store, replace(findings.gathered, frame=frame))
+    findings = analyze(store, replace(findings.sweep_data, frame=frame))
     panel = panels(findings)["zero_shot"]
-    assert panel.left_out == {"dtd": "fewer than 50 test samples"}
+    assert panel.excluded_datasets == {"dtd": "fewer than 50 test samples"}
     (dtd,) = [c for c in panel.columns if c.datasets == ("dtd",)]
-    assert dtd.best == frozenset()
+    assert dtd.tied_for_best == frozenset()
     assert "dtd*" in named(findings)["zero_shot"].headings
 
 

@@ -25,14 +25,14 @@ def swept(tmp_path: Path) -> tuple[Store, str]:
     plan = store.sweep(sweep).plan()
     assert plan is not None
     for cell in plan.cells:
-        attempt = store.run(cell.run).attempt(1)
+        attempt = store.run(cell.run_id).attempt(1)
         owner = attempt.owner()
         assert owner is not None
         write_once(
             attempt.path / "ended.json", to_json_bytes({"kind": "trained", "time": owner.time + TOOK})
         )
         price = {"seconds": FORETOLD, "low": 30.0, "high": 49.0, "source": "probe"}
-        append_jsonl(store.sweep(sweep).prices, {"run": cell.run, "devices": 2, "time": 0.0, **price})
+        append_jsonl(store.sweep(sweep).cost_estimates_path, {"run": cell.run_id, "devices": 2, "time": 0.0, **price})
     _preempted(store, fake_sweep.run_id("full", 1))
     return store, sweep
 

@@ -40,7 +40,7 @@ def findings(root: Path, truth: Truth) -> Results:
 
 
 def written(found: Results) -> dict[str, str]:
-    texts = {"frame.csv": export.format_csv(found.gathered.frame)}
+    texts = {"frame.csv": export.format_csv(found.sweep_data.frame)}
     for table in scores.build_tables(found):
         texts |= {f"{table.name}.{suffix}": text(table) for suffix, text in TABLE_FORMATS.items()}
     return texts
@@ -110,7 +110,7 @@ def test_components_say_witness_and_use(complete: tuple[Path, Results]) -> None:
     text = to_markdown(scores.build_component_table(found))
     assert "yes (1 check held)" in text
     assert "image head moved by 80 %" in text
-    assert compute_knockout_effect(found.gathered, "awareness")[0] == pytest.approx(0.42)
+    assert compute_knockout_effect(found.sweep_data, "awareness")[0] == pytest.approx(0.42)
     assert find_mixed_numerics(found) == []
 
 
@@ -132,7 +132,7 @@ def test_runs_by_other_code_and_of_other_numerics_are_told(
 def test_two_seeds_claim_nothing(tmp_path: Path) -> None:
     found = findings(tmp_path, Truth(seeds=(0, 1)))
     assert {e.sign for e in found.effects.values()} <= {None, 0}
-    assert not any(found.best.values())
+    assert not any(found.tied_for_best.values())
     assert all("no claim" in s for s in summary.build_summary_sentences(found)[:3])
 
 
@@ -145,8 +145,8 @@ def test_diverged_and_missing_runs_are_told(tmp_path: Path) -> None:
     )
     found = findings(tmp_path, truth)
     against = found.effects["full - clip"]
-    assert (len(against.values), against.diverged, against.missing) == (2, 1, 1)
-    frame = found.gathered.frame.set_index(["arm", "seed", "score"])["state"]
+    assert (len(against.values), against.num_diverged, against.num_missing) == (2, 1, 1)
+    frame = found.sweep_data.frame.set_index(["arm", "seed", "score"])["state"]
     at = [("clip", 1), ("full", 3), ("none", 0), ("full", 0)]
     states = [frame[arm, seed, "retrieval.r1"] for arm, seed in at]
     assert states == ["diverged", "missing", "unscored", "complete"]
@@ -195,7 +195,7 @@ def listed(root: Path, truth: Truth) -> Results:
 def test_a_listed_reference_that_loses_is_said_and_shown(tmp_path: Path) -> None:
     worse = {"awareness": -0.2, "mp_nce": -0.1}
     found = listed(tmp_path / "loses", Truth(effects=worse, noise=0.002))
-    assert {r.arm for r in found.rivals} == {
+    assert {r.arm for r in found.baselines} == {
         "no-awareness", "no-mp_nce", "no-domain_similarity", "clip", "clip-same-views"
     }  # fmt: skip
     told = "UniCLIP, all components loses to rivals: CLIP, the same views scores"
@@ -231,9 +231,9 @@ def test_what_is_missing_outlasts_every_other_warning(tmp_path: Path) -> None:
     truth = Truth(effects={"awareness": -0.2}, noise=0.002, missing=cells[:1], diverged=cells[1:])
     found = listed(tmp_path, truth)
     alarm = DataCheck(
-        dataset="set", arm="full", seed=0, run=found.run_of["full", 0], named=0.1, renamed=0.9,
-        other_order=True, above_chance=True, score="", value=None, without=None, near=None,
-        plain=None, samples=100,
+        dataset="set", arm="full", seed=0, run=found.run_by_cell["full", 0], accuracy_as_named=0.1, accuracy_renamed=0.9,
+        label_order_differs=True, above_chance=True, score="", value=None, value_without_duplicates=None, num_near_duplicates=None,
+        num_undecidable=None, samples=100,
     )  # fmt: skip
     checks = [replaced(alarm, dataset=f"set{i}") for i in range(20)]
     lines = summary.build_terminal_summary(replaced(found, checks=checks))
@@ -250,7 +250,7 @@ def test_the_terminal_gets_a_short_plain_table(complete: tuple[Path, Results]) -
 
 
 def test_the_terminal_says_what_it_leaves_out(complete: tuple[Path, Results]) -> None:
-    plan, gathered = complete[1].plan, complete[1].gathered
+    plan, gathered = complete[1].plan, complete[1].sweep_data
     every = tuple(replaced(c, primary=c.kind != "noise") for c in plan.contrasts)
     asked = replaced(gathered, plan=replaced(plan, contrasts=every))
     lines = summary.build_terminal_summary(replaced(complete[1], gathered=asked))
@@ -303,11 +303,11 @@ def test_arms_with_recipes_of_their_own_are_stamped_wherever_they_are_compared(
     complete: tuple[Path, Results], tmp_path: Path
 ) -> None:
     plain = complete[1]
-    assert plain.plan.stamps == ()
+    assert plain.plan.caveats == ()
     own = {a.name: "a high rate" if a.name == "clip" else "a low one" for a in plain.plan.arms}
     planned = dataclasses.replace(plain.plan, recipe="published", recipes=own)
-    found = dataclasses.replace(plain, gathered=dataclasses.replace(plain.gathered, plan=planned))
-    (stamp,) = planned.stamps
+    found = dataclasses.replace(plain, gathered=dataclasses.replace(plain.sweep_data, plan=planned))
+    (stamp,) = planned.caveats
     assert stamp == summary.build_summary_sentences(found)[0] == summary.build_terminal_summary(found)[1]
     stamped = {t.name: t.notes[0] for t in scores.build_tables(found) if stamp in t.notes}
     assert stamped == {t.name: stamp for t in scores.build_tables(plain) if t.name != "runs"}

@@ -25,28 +25,28 @@ KEY = "train.learning_rate"
 def chosen(arm: str, number: int) -> TunedArm:
     """Every other arm at the upper edge; the default's trial of arm `clip` was stopped."""
     best = Trial(
-        number=number, values={KEY: 1e-3 * (1 + number)}, scores={"0": 0.5}, done=True, steps=200
+        number=number, params={KEY: 1e-3 * (1 + number)}, rung_scores={"0": 0.5}, completed=True, steps=200
     )
     return TunedArm(
         arm=arm,
-        best=best,
-        default=None if arm == "clip" else 0.4,
-        trials=12,
-        stopped=2,
-        diverged=1,
+        best_trial=best,
+        default_score=None if arm == "clip" else 0.4,
+        n_trials=12,
+        n_pruned=2,
+        n_diverged=1,
         steps=2200 + 200 * (arm == "clip"),
-        edges={KEY: "upper"} if number % 2 else {},
+        at_boundary={KEY: "upper"} if number % 2 else {},
     )
 
 
 def tuned_plan(default: Plan, seeds: tuple[int, ...] = (1000,)) -> Plan:
     arms = tuple(chosen(a.name, i) for i, a in enumerate(default.arms))
     cells = tuple(
-        Cell(arm=c.arm, seed=c.seed, run=f"{rng.derive_key('tuned', c.arm, c.seed):016x}")
+        Cell(arm=c.arm, seed=c.seed, run_id=f"{rng.derive_key('tuned', c.arm, c.seed):016x}")
         for c in default.cells
     )
     tuning = Tuning(
-        default=default.sweep, space="optimizer", pruner="median", trials=12, seeds=seeds, arms=arms
+        default_sweep=default.sweep, space="optimizer", pruner="median", n_trials=12, seeds=seeds, arms=arms
     )
     return replace(default, sweep="components-quick-tuned-5e6f7a8b", cells=cells, tuning=tuning)
 
@@ -82,17 +82,17 @@ def rows(of: Table) -> dict[str, dict[str, str]]:
 def test_a_sweep_that_was_not_tuned_has_no_such_table(tmp_path: Path) -> None:
     store, sweep = fake_sweep.make(tmp_path, Truth())
     findings = analyze(store, collect_sweep_data(store, sweep))
-    assert findings.default is None
+    assert findings.tuning_comparison is None
     assert not [t for t in scores.build_tables(findings) if "tun" in t.name]
 
 
 def test_default_and_tuned_stand_side_by_side(found: tuple[Store, Results]) -> None:
     store, findings = found
     assert findings.plan.tuning is not None
-    before = analyze(store, collect_sweep_data(store, findings.plan.tuning.default))
+    before = analyze(store, collect_sweep_data(store, findings.plan.tuning.default_sweep))
     for arm, row in rows(table(findings, "tuning")).items():
-        assert float(row["tuned"]) == pytest.approx(findings.mean(arm))
-        assert float(row["default"]) == pytest.approx(before.mean(arm))
+        assert float(row["tuned"]) == pytest.approx(findings.compute_mean(arm))
+        assert float(row["default"]) == pytest.approx(before.compute_mean(arm))
         paired = float(row["tuned"]) - float(row["default"])
         assert float(row["difference"]) == pytest.approx(paired)
         if paired:  # of clip the same scores were made up again
@@ -164,6 +164,6 @@ def test_the_report_is_built_again_when_a_default_run_changes(tmp_path: Path) ->
 def test_a_default_sweep_that_is_gone_is_one_line(tmp_path: Path) -> None:
     store, plan = made(tmp_path)
     assert plan.tuning is not None
-    (store.sweep(plan.tuning.default).path / "plan.json").unlink()
+    (store.sweep(plan.tuning.default_sweep).path / "plan.json").unlink()
     with pytest.raises(UserError, match="has no sweep components-quick-1a2b3c4d"):
         analyze(store, collect_sweep_data(store, plan.sweep))

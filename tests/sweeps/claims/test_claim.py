@@ -65,15 +65,15 @@ def claim(lab: Store, run: RunFolder, state: RunState | None = None, **asked: An
         run,
         state or look(run),
         lambda: {"device": "cpu"},
-        prepare=lambda folder: folder.publish_spec({"config": {}}),
+        prepare_run=lambda folder: folder.publish_spec({"config": {}}),
         **asked,
     )
 
 
 def finish(run: RunFolder, kind: Any = "trained", training: str | None = None) -> None:
     outcome = Outcome(
-        kind=kind, step=9, attempt=1, training=training or compute_training_hash(), source="s",
-        numerics={}, weights="00", best_step=9, cost={},
+        kind=kind, step=9, attempt=1, training_hash=training or compute_training_hash(), source_hash="s",
+        numerics_class={}, weights_digest="00", best_step=9, cost={},
     )  # fmt: skip
     assert run.publish_outcome(outcome)
 
@@ -135,7 +135,7 @@ def test_of_eight_processes_one_claims_a_new_run(lab: Store, racers: Any) -> Non
     record = run.attempt(1).owner()
     assert record is not None
     assert record.pid == winners[0][0]
-    assert run.spec() == {"config": {}}
+    assert run.read_spec() == {"config": {}}
 
 
 def test_of_eight_processes_one_resumes_an_interrupted_run(run: RunFolder, racers: Any) -> None:
@@ -156,7 +156,7 @@ def test_of_eight_processes_one_moves_aside_what_other_code_began(
     assert len(os.listdir(lab.root / "superseded")) == 1
     record = run.attempt(1).owner()
     assert record is not None
-    assert (record.pid, record.training) == (winners[0][0], compute_training_hash())
+    assert (record.pid, record.training_hash) == (winners[0][0], compute_training_hash())
     assert run.attempts() == [1]
 
 
@@ -165,7 +165,7 @@ def test_of_eight_processes_one_moves_aside_what_other_code_began(
 
 def test_a_run_without_attempts_is_planned(lab: Store) -> None:
     state = look(lab.run("0" * 16))
-    assert (state.kind, state.attempt, state.open) == ("planned", 0, True)
+    assert (state.status, state.attempt, state.is_runnable) == ("planned", 0, True)
 
 
 def test_a_live_process_keeps_its_run(
@@ -173,11 +173,11 @@ def test_a_live_process_keeps_its_run(
 ) -> None:
     attempt_by(run, owner(child.pid, time=0.0))
     monkeypatch.setattr(claims, "HEARTBEAT_TIMEOUT_SECONDS", 0.0)
-    assert look(run).kind == "running", "its heartbeat's age proves nothing while it lives"
-    assert not look(run).open
+    assert look(run).status == "running", "its heartbeat's age proves nothing while it lives"
+    assert not look(run).is_runnable
     assert claim(lab, run) is None
     child.send_signal(signal.SIGSTOP)
-    assert look(run).kind == "running"
+    assert look(run).status == "running"
     assert run.attempts() == [1]
 
 
@@ -192,11 +192,11 @@ def test_what_looks_dead_is_asked_for_its_last_word(
     monkeypatch.setattr(AttemptFolder, "_repeat", lambda *_: None)
     attempt.end("failed", "ValueError: x")
     if who is not DEAD:
-        assert claims.inspect_run(run, EVALUATIONS, lightly=True).kind == "running"
+        assert claims.inspect_run(run, EVALUATIONS, trust_heartbeat=True).status == "running"
         monkeypatch.setattr(claims, "HEARTBEAT_TIMEOUT_SECONDS", -1.0)
     for lightly in (True, False):
-        state = claims.inspect_run(run, EVALUATIONS, lightly=lightly)
-        assert (state.kind, state.reason) == ("failed", "ValueError: x")
+        state = claims.inspect_run(run, EVALUATIONS, trust_heartbeat=lightly)
+        assert (state.status, state.reason) == ("failed", "ValueError: x")
     assert claim(lab, run) is None
 
 
@@ -212,7 +212,7 @@ def test_a_sign_of_life_in_anothers_place_decides_nothing(
         stray.end(ended)
         (stray.path / "ended.json").unlink()
     run.attempt(1).claim.write_bytes(atomic.to_json_bytes(owner(**({} if lives else DEAD))))
-    assert look(run).kind == ("running" if lives else "interrupted")
+    assert look(run).status == ("running" if lives else "interrupted")
     assert (claim(lab, run) is None) == lives
 
 
@@ -224,7 +224,7 @@ def test_a_sign_of_life_from_the_future_is_not_fresh(run: RunFolder) -> None:
     later = dataclasses.replace(beat, time=time.time() + 86_400)
     atomic.atomic_write(attempt.path / "heartbeat", atomic.to_json_bytes(later))
     attempt.claim.write_bytes(atomic.to_json_bytes(owner(**DEAD)))
-    assert claims.inspect_run(run, EVALUATIONS, lightly=True).kind == "interrupted"
+    assert claims.inspect_run(run, EVALUATIONS, trust_heartbeat=True).status == "interrupted"
 
 
 def test_a_killed_process_gives_its_run_up(
@@ -234,36 +234,36 @@ def test_a_killed_process_gives_its_run_up(
     assert claim(lab, run) is None
     child.send_signal(signal.SIGKILL)
     deadline = time.time() + 10
-    while look(run).kind == "running" and time.time() < deadline:
+    while look(run).status == "running" and time.time() < deadline:
         time.sleep(0.01)
     state = look(run)  # nobody has reaped it
-    assert (state.kind, state.reason) == ("interrupted", "its process is gone")
+    assert (state.status, state.reason) == ("interrupted", "its process is gone")
     child.wait()
-    assert look(run).kind == "interrupted"
+    assert look(run).status == "interrupted"
     attempt = claim(lab, run)
     assert attempt is not None
     assert attempt.number == 2
-    assert look(run).kind == "running"
+    assert look(run).status == "running"
 
 
 def test_another_host_is_running_then_lost_and_never_taken_without_force(
     lab: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = attempt_by(run, owner(host="another-host"))
-    assert look(run).kind == "running"
+    assert look(run).status == "running"
     assert claim(lab, run) is None
     monkeypatch.setattr(claims, "HEARTBEAT_TIMEOUT_SECONDS", 0.2)
     time.sleep(0.3)
     state = look(run)
-    assert state.kind == "lost"
+    assert state.status == "lost"
     assert "another-host" in state.reason
-    assert not state.open
+    assert not state.is_runnable
     assert claim(lab, run) is None
     assert claim(lab, run, again=[(run.id, 1)]) is None
     assert claim(lab, run, forced=[(run.id, 2)]) is None
     assert claim(lab, run, forced=[("another run", 1)]) is None
     first.beat(step=1, steps=9, rate=1.0, phase="training")
-    assert look(run).kind == "running", "a sign of life"
+    assert look(run).status == "running", "a sign of life"
     time.sleep(0.3)
     second = claim(lab, run, forced=[(run.id, 1)])
     assert second is not None
@@ -291,22 +291,22 @@ def test_a_reused_pid_does_not_keep_a_run(
     start = process.read_start_time(child.pid)
     assert start is not None
     attempt_by(run, owner(child.pid, started=start - 1))
-    assert look(run).kind == "interrupted"
+    assert look(run).status == "interrupted"
     assert claim(lab, run) is not None
 
 
 @pytest.mark.parametrize("kind", ["interrupted", "overtaken", "evaluated", "trained"])
 def test_a_last_word_is_proof_whatever_its_host(lab: Store, run: RunFolder, kind: str) -> None:
     attempt_by(run, owner(host="another-host")).end(kind)
-    assert look(run).kind == "interrupted"
+    assert look(run).status == "interrupted"
     assert claim(lab, run).number == 2
 
 
 def test_a_failed_run_waits_to_be_asked(lab: Store, run: RunFolder) -> None:
     attempt_by(run, owner()).end("failed", "ValueError: broken picture")
     state = look(run)
-    assert (state.kind, state.reason) == ("failed", "ValueError: broken picture")
-    assert not state.open
+    assert (state.status, state.reason) == ("failed", "ValueError: broken picture")
+    assert not state.is_runnable
     assert claim(lab, run) is None
     assert claim(lab, run, forced=[(run.id, 1)]) is None
     assert claim(lab, run, again=[(run.id, 2)]) is None
@@ -317,7 +317,7 @@ def test_a_failed_run_waits_to_be_asked(lab: Store, run: RunFolder) -> None:
 
 def test_a_halted_run_waits_for_who_plans_it_again(lab: Store, run: RunFolder) -> None:
     attempt_by(run, owner()).end("halted")
-    assert look(run).kind == "halted"
+    assert look(run).status == "halted"
     assert claim(lab, run) is None
     assert claim(lab, run, again=[(run.id, 1)]).number == 2
     run.attempt(2).end("halted")
@@ -333,10 +333,10 @@ def test_half_a_halted_run_of_other_code_starts_afresh(lab: Store, run: RunFolde
 def test_five_silent_deaths_are_a_failure(lab: Store, run: RunFolder) -> None:
     for _ in range(claims.MAX_SILENT_DEATHS - 1):
         attempt_by(run, owner(**DEAD))
-        assert look(run).kind == "interrupted"
+        assert look(run).status == "interrupted"
     attempt_by(run, owner(**DEAD))
     state = look(run)
-    assert state.kind == "failed"
+    assert state.status == "failed"
     assert "5 times" in state.reason
     assert claim(lab, run) is None
     assert claim(lab, run, again=[(run.id, 5)]).number == 6
@@ -350,9 +350,9 @@ def test_deaths_are_counted_since_the_last_progress(run: RunFolder, progress: st
             if progress == "word":
                 attempt.end("interrupted")
             else:
-                attempt.checkpoints.mkdir()
-                (attempt.checkpoints / "10.safetensors").write_text("")
-    assert look(run).kind == "interrupted"
+                attempt.checkpoints_path.mkdir()
+                (attempt.checkpoints_path / "10.safetensors").write_text("")
+    assert look(run).status == "interrupted"
 
 
 # ---- after an outcome ----------------------------------------------------------------------------
@@ -362,26 +362,26 @@ def test_an_outcome_without_scores_is_due_then_complete(lab: Store, run: RunFold
     attempt_by(run, owner()).end("trained")
     finish(run)
     state = look(run)
-    assert (state.kind, state.open) == ("due", True)
+    assert (state.status, state.is_runnable) == ("due", True)
     judge(run)
-    assert look(run).kind == "complete"
+    assert look(run).status == "complete"
     assert claim(lab, run) is None
     later = {**EVALUATIONS, "openmoji": "00000000"}
-    assert claims.inspect_run(run, later).kind == "due", "a data set that arrives later"
-    assert claims.inspect_run(run, {"scenes": "ffffffff"}).kind == "due", "another protocol"
+    assert claims.inspect_run(run, later).status == "due", "a data set that arrives later"
+    assert claims.inspect_run(run, {"scenes": "ffffffff"}).status == "due", "another protocol"
 
 
 def test_an_evaluation_that_runs_is_not_taken(lab: Store, run: RunFolder) -> None:
     finish(run)
     attempt_by(run, owner())
-    assert look(run).kind == "running"
+    assert look(run).status == "running"
     assert claim(lab, run) is None
 
 
 def test_diverged_is_final(lab: Store, run: RunFolder) -> None:
     attempt_by(run, owner()).end("diverged")
     finish(run, "diverged")
-    assert look(run).kind == "diverged"
+    assert look(run).status == "diverged"
     assert claim(lab, run) is None
     assert claim(lab, run, again=[(run.id, 1)], forced=[(run.id, 1)]) is None
 
@@ -390,10 +390,10 @@ def test_an_outcome_of_other_code_is_stale_and_stays(lab: Store, run: RunFolder)
     attempt_by(run, owner(training="other code")).end("trained")
     finish(run, training="other code")
     state = look(run)
-    assert (state.kind, state.stale) == ("due", True)
+    assert (state.status, state.is_outdated) == ("due", True)
     judge(run)
     state = look(run)
-    assert (state.kind, state.stale, state.open) == ("stale", True, False)
+    assert (state.status, state.is_outdated, state.is_runnable) == ("stale", True, False)
     assert claim(lab, run) is None
     assert not (lab.root / "superseded").exists()
 
@@ -401,15 +401,15 @@ def test_an_outcome_of_other_code_is_stale_and_stays(lab: Store, run: RunFolder)
 def test_half_a_run_of_other_code_starts_afresh(lab: Store, run: RunFolder) -> None:
     old = attempt_by(run, owner(training="other code"))
     old.end("interrupted")
-    old.checkpoints.mkdir()
-    (old.checkpoints / "10.safetensors").write_text("half a run")
+    old.checkpoints_path.mkdir()
+    (old.checkpoints_path / "10.safetensors").write_text("half a run")
     attempt = claim(lab, run)
     assert attempt.number == 1
     assert run.attempts() == [1]
     assert not attempt.checkpoints.exists()
     (kept,) = (lab.root / "superseded").iterdir()
     assert (kept / "attempts" / "1" / "checkpoint" / "10.safetensors").exists()
-    assert run.spec() == {"config": {}}
+    assert run.read_spec() == {"config": {}}
 
 
 def test_killed_between_moving_aside_and_beginning_afresh(
@@ -446,14 +446,14 @@ def test_a_claim_is_refused_on_a_run_that_was_begun_afresh_since_it_was_looked_a
 
 @pytest.mark.parametrize("kind", ["planned", "interrupted", "due"])
 def test_only_open_states_are_open(kind: Any) -> None:
-    assert RunState(kind=kind).open
+    assert RunState(status=kind).is_runnable
 
 
 @pytest.mark.parametrize(
     "kind", ["running", "lost", "failed", "halted", "stale", "diverged", "complete"]
 )
 def test_closed_states_are_closed(kind: Any) -> None:
-    assert not RunState(kind=kind).open
+    assert not RunState(status=kind).is_runnable
 
 
 def test_numerics_are_asked_for_only_when_there_is_a_claim_to_make(
@@ -465,4 +465,4 @@ def test_numerics_are_asked_for_only_when_there_is_a_claim_to_make(
     def never() -> dict[str, Any]:
         raise AssertionError("asked")
 
-    assert claims.claim_run(lab, run, look(run), never, prepare=lambda r: None) is None
+    assert claims.claim_run(lab, run, look(run), never, prepare_run=lambda r: None) is None

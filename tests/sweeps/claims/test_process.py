@@ -27,8 +27,8 @@ def record_of(pid: int) -> ClaimRecord:
 def test_this_process_is_alive() -> None:
     mine = process.make_claim_record({"device": "cpu"})
     assert mine.pid == os.getpid()
-    assert mine.numerics == {"device": "cpu"}
-    assert mine.started > 0
+    assert mine.numerics_class == {"device": "cpu"}
+    assert mine.start_ticks > 0
     assert not mine.forced
     assert mine.uid == os.getuid()
     assert abs(mine.time - time.time()) < 60
@@ -106,7 +106,7 @@ def test_a_process_that_is_hidden_from_us_is_not_gone() -> None:
 
 def test_a_reused_pid_is_another_process(child: subprocess.Popen[bytes]) -> None:
     record = record_of(child.pid)
-    assert process.has_exited(dataclasses.replace(record, started=record.started - 100)) is True
+    assert process.has_exited(dataclasses.replace(record, started=record.start_ticks - 100)) is True
     assert process.has_exited(dataclasses.replace(record, started=0)) is True
 
 
@@ -119,7 +119,7 @@ def test_of_another_host_nothing_can_be_said() -> None:
 def test_after_a_reboot_every_process_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "read_machine_id", lambda: "3d1219")
     mine = process.make_claim_record({})
-    namespace = mine.boot.split("/")[1]
+    namespace = mine.boot_id.split("/")[1]
     assert process.has_exited(dataclasses.replace(mine, boot=f"an-earlier-boot/{namespace}")) is True
 
 
@@ -135,7 +135,7 @@ def test_of_another_machine_of_that_name_nothing_can_be_said(
 
 def test_of_another_container_on_this_host_nothing_can_be_said() -> None:
     mine = process.make_claim_record({})
-    boot = mine.boot.split("/")[0]
+    boot = mine.boot_id.split("/")[0]
     assert process.has_exited(dataclasses.replace(mine, boot=f"{boot}/pid:[1]", pid=2**22)) is None
 
 
@@ -159,4 +159,4 @@ def test_a_scheduler_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     mine = process.make_claim_record({}, forced=True)
-    assert (mine.job, mine.restart, mine.forced) == ("77", 2, True)
+    assert (mine.job_id, mine.restart_count, mine.forced) == ("77", 2, True)

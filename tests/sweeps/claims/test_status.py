@@ -62,8 +62,8 @@ def ends(
 
 
 def save(attempt: AttemptFolder) -> None:
-    attempt.checkpoints.mkdir()
-    (attempt.checkpoints / f"{attempt.number}.safetensors").write_text("")
+    attempt.checkpoints_path.mkdir()
+    (attempt.checkpoints_path / f"{attempt.number}.safetensors").write_text("")
 
 
 def never(number: int) -> bool:
@@ -76,7 +76,7 @@ def never(number: int) -> bool:
 @pytest.mark.parametrize("word", ["preempted", "timed out", "requeued", "cancelled", "node failed"])
 def test_a_witness_proves_an_end_elsewhere(run: RunFolder, word: str) -> None:
     state = ends(run, [word])
-    assert (state.kind, state.after, state.reason) == (
+    assert (state.status, state.end_reason, state.reason) == (
         "interrupted",
         word,
         f"{word} before its end",
@@ -90,7 +90,7 @@ def test_a_witness_tells_a_death_life_and_nothing(
 
     def look(word: str) -> tuple[str, str, str]:
         state = claim.inspect_run(run, EVALUATIONS, lambda owner: word)
-        return state.kind, state.after, state.reason
+        return state.status, state.end_reason, state.reason
 
     assert look("died") == ("interrupted", "died", "its process is gone")
     for word in ("alive", "unknown"):
@@ -108,7 +108,7 @@ def test_of_a_process_that_is_gone_a_witness_says_why(
     run: RunFolder, said: str, after: str
 ) -> None:
     attempt_of(run, **GONE)
-    assert claim.inspect_run(run, EVALUATIONS, lambda owner: said).after == after
+    assert claim.inspect_run(run, EVALUATIONS, lambda owner: said).end_reason == after
 
 
 @pytest.mark.parametrize("case", ["alive here", "its own word", "no job"])
@@ -124,7 +124,7 @@ def test_a_witness_is_asked_where_it_knows_more(run: RunFolder, case: str) -> No
         raise AssertionError("asked")
 
     kinds = {"alive here": "running", "its own word": "interrupted", "no job": "running"}
-    assert claim.inspect_run(run, EVALUATIONS, asked).kind == kinds[case]
+    assert claim.inspect_run(run, EVALUATIONS, asked).status == kinds[case]
 
 
 # ---- how often -----------------------------------------------------------------------------------
@@ -136,15 +136,15 @@ def test_an_end_with_a_budget_is_counted_whatever_was_saved(
     run: RunFolder, word: str, own: bool
 ) -> None:
     words = ["preempted", *[word] * (MAX_ATTEMPTS[word] - 1)]
-    assert ends(run, words, own=own).kind == "interrupted"
+    assert ends(run, words, own=own).status == "interrupted"
     attempt_of(run, host="elsewhere", after=word)
     state = claim.inspect_run(run, EVALUATIONS, lambda owner: word)
-    assert (state.kind, state.reason) == ("failed", f"{word}, {MAX_ATTEMPTS[word]} times")
+    assert (state.status, state.reason) == ("failed", f"{word}, {MAX_ATTEMPTS[word]} times")
 
 
 @pytest.mark.parametrize("word", EXTERNAL_INTERRUPTIONS)
 def test_what_comes_from_outside_is_free_while_steps_advance(run: RunFolder, word: str) -> None:
-    assert ends(run, [word] * OFTEN).kind == "interrupted"
+    assert ends(run, [word] * OFTEN).status == "interrupted"
 
 
 @pytest.mark.parametrize("word", EXTERNAL_INTERRUPTIONS)
@@ -155,7 +155,7 @@ def test_attempts_that_never_reach_a_checkpoint_end(
     run: RunFolder, word: str, attempts: int, kind: str
 ) -> None:
     state = ends(run, [word] * attempts, own=True, saves=never)
-    assert (state.kind, "did not reach" in state.reason) == (kind, kind == "failed")
+    assert (state.status, "did not reach" in state.reason) == (kind, kind == "failed")
 
 
 @pytest.mark.parametrize("word", RESTART_REASONS)
@@ -167,14 +167,14 @@ def test_a_job_that_is_started_anew_without_a_word_has_a_budget(
 ) -> None:
     """All that Slurm says of a node that failed under a job that it may requeue."""
     state = ends(run, [word] * attempts, saves=never)
-    assert (state.kind, f"anew {MAX_REQUEUES} times" in state.reason) == (kind, kind == "failed")
+    assert (state.status, f"anew {MAX_REQUEUES} times" in state.reason) == (kind, kind == "failed")
 
 
 @pytest.mark.parametrize("word", RESTART_REASONS)
 def test_starts_anew_are_counted_from_the_last_checkpoint_on(run: RunFolder, word: str) -> None:
-    assert ends(run, [word] * MAX_REQUEUES, saves=lambda n: n == 1).kind == "interrupted"
+    assert ends(run, [word] * MAX_REQUEUES, saves=lambda n: n == 1).status == "interrupted"
     attempt_of(run, host="elsewhere", after=word)
-    assert claim.inspect_run(run, EVALUATIONS, lambda owner: word).kind == "failed"
+    assert claim.inspect_run(run, EVALUATIONS, lambda owner: word).status == "failed"
 
 
 def test_a_word_tells_a_preemption_from_a_node_that_failed(run: RunFolder) -> None:
@@ -183,24 +183,24 @@ def test_a_word_tells_a_preemption_from_a_node_that_failed(run: RunFolder) -> No
         if number == 3:
             attempt.end("interrupted", "preempted")
     attempt_of(run, host="elsewhere")
-    assert claim.inspect_run(run, EVALUATIONS, lambda owner: "restarted").kind == "interrupted"
+    assert claim.inspect_run(run, EVALUATIONS, lambda owner: "restarted").status == "interrupted"
 
 
 def test_a_death_after_preemptions_is_one_death(run: RunFolder) -> None:
     ends(run, ["preempted"] * (MAX_SILENT_DEATHS - 1), own=True, saves=never)
     attempt_of(run, **GONE)
-    assert claim.inspect_run(run, EVALUATIONS).kind == "interrupted"
+    assert claim.inspect_run(run, EVALUATIONS).status == "interrupted"
     for _ in range(MAX_SILENT_DEATHS - 1):
         attempt_of(run, **GONE)
     state = claim.inspect_run(run, EVALUATIONS)
-    assert (state.kind, f"died {MAX_SILENT_DEATHS} times" in state.reason) == ("failed", True)
+    assert (state.status, f"died {MAX_SILENT_DEATHS} times" in state.reason) == ("failed", True)
 
 
 def test_an_outcome_is_progress_though_its_checkpoints_are_gone(run: RunFolder) -> None:
     ends(run, ["preempted"] * MAX_ATTEMPTS_WITHOUT_PROGRESS, own=True, saves=never)
     publish_outcome(run, MAX_ATTEMPTS_WITHOUT_PROGRESS)
     attempt_of(run, host="elsewhere", after="preempted").end("interrupted", "preempted")
-    assert claim.inspect_run(run, EVALUATIONS).kind == "due"
+    assert claim.inspect_run(run, EVALUATIONS).status == "due"
 
 
 @pytest.mark.parametrize(("last", "kind"), [(1, "failed"), (2, "due")])
@@ -213,7 +213,7 @@ def test_scores_are_progress(run: RunFolder, last: int, kind: str) -> None:
     path = run.scores_path("set0", EVALUATIONS["set0"])
     write_once(path, b"{}")
     os.utime(path, (last + 0.5, last + 0.5))
-    assert claim.inspect_run(run, EVALUATIONS, lambda owner: "restarted").kind == kind
+    assert claim.inspect_run(run, EVALUATIONS, lambda owner: "restarted").status == kind
 
 
 # ---- what it takes to tell -----------------------------------------------------------------------
@@ -221,8 +221,8 @@ def test_scores_are_progress(run: RunFolder, last: int, kind: str) -> None:
 
 def publish_outcome(run: RunFolder, attempt: int = 1) -> None:
     outcome = Outcome(
-        kind="trained", step=9, attempt=attempt, training=compute_training_hash(), source="s",
-        numerics={}, weights="00", best_step=9, cost={},
+        kind="trained", step=9, attempt=attempt, training_hash=compute_training_hash(), source_hash="s",
+        numerics_class={}, weights_digest="00", best_step=9, cost={},
     )  # fmt: skip
     assert run.publish_outcome(outcome)
 
@@ -295,6 +295,6 @@ def test_a_look_reads_nothing_twice(
             attempt.end("interrupted", "preempted")
     claim.inspect_run(run, EVALUATIONS)  # what is read once for all
     with counted() as calls:
-        state = claim.inspect_run(run, EVALUATIONS, lightly=lightly)
-    assert state.kind == ("interrupted" if kind == "dead" else kind)
+        state = claim.inspect_run(run, EVALUATIONS, trust_heartbeat=lightly)
+    assert state.status == ("interrupted" if kind == "dead" else kind)
     assert (calls["store"], calls["proc"]) == (store, proc)

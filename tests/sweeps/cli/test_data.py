@@ -57,7 +57,7 @@ def test_other_numbers_sums_and_damage_are_said(
     assert "not the published file: cifar-100-python/meta" in capsys.readouterr().out
     sums = {
         name: hashlib.md5((tmp_path / name).read_bytes()).hexdigest()
-        for name in datasets.get("cifar100").sums
+        for name in datasets.get("cifar100").md5_sums
     }
     changed = {**vars(datasets.DATASETS["cifar100"]), "sums": sums, "expected": {}}
     monkeypatch.setitem(datasets.DATASETS, "cifar100", Dataset(**changed))
@@ -77,16 +77,16 @@ def test_listed_pictures_that_are_not_there_are_damage(name: str, tmp_path: Path
     dataset_trees.WRITERS[name](tmp_path)
     dataset = datasets.get(name)
     assert verify.verify_dataset(dataset, tmp_path).damaged is None
-    test = set(map(str, dataset.open(tmp_path, "test").read.paths))  # type: ignore[attr-defined]
-    assert set(map(str, dataset.listed(tmp_path, "test")[1])) == test
+    test = set(map(str, dataset.open(tmp_path, "test").reader.paths))  # type: ignore[attr-defined]
+    assert set(map(str, dataset.count_and_list_images(tmp_path, "test")[1])) == test
     Path(max(test)).unlink()
     found = verify.verify_dataset(dataset, tmp_path)
-    assert found.state == "damaged"
+    assert found.availability == "damaged"
     assert f"{name}: 1 of {len(test)} pictures of test are not there, such as " in found.damaged
     assert max(test) in found.damaged
     for path in test:
         Path(path).unlink(missing_ok=True)
-    assert verify.verify_dataset(dataset, tmp_path).state in ("damaged", "missing")
+    assert verify.verify_dataset(dataset, tmp_path).availability in ("damaged", "missing")
 
 
 def test_a_benchmark_stands_for_its_sets(
@@ -99,7 +99,7 @@ def test_a_benchmark_stands_for_its_sets(
 def test_checking_every_set_imports_no_torch(tmp_path: Path) -> None:
     for name, write in dataset_trees.WRITERS.items():
         write(tmp_path)
-        assert datasets.get(name).missing(tmp_path) is None
+        assert datasets.get(name).describe_missing(tmp_path) is None
     code = (
         "import sys; from sweeps.cli import main as cli\n"
         f"cli.main(['data', 'check', 'data_root={tmp_path}'])\n"

@@ -25,7 +25,7 @@ WORDS = ["ablation=components", "data=scenes", "budget=smoke"]
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return plans.build_plan(request.parse_request(WORDS).request).plan
+    return plans.build_plan(request.parse_request(WORDS).plan_request).plan
 
 
 @pytest.fixture(autouse=True)
@@ -160,27 +160,27 @@ def test_bad_input_is_one_line_status_two_and_nothing_written(
 
 def finished(store: Store, plan: Plan) -> None:
     """The first cell of the plan trained and judged; the plan on record."""
-    run = store.run(plan.cells[0].run)
+    run = store.run(plan.cells[0].run_id)
     store.sweep(plan.sweep).write_plan(plan)
     attempt = run.claim(1, process.make_claim_record({}))
     assert attempt is not None
-    attempt.log.write_text("hello from the log\n")
+    attempt.log_path.write_text("hello from the log\n")
     attempt.end("trained")
     outcome = Outcome(
-        kind="trained", step=9, attempt=1, training=compute_training_hash(), source="s", numerics={},
-        weights="00", best_step=9, cost={},
+        kind="trained", step=9, attempt=1, training_hash=compute_training_hash(), source_hash="s", numerics_class={},
+        weights_digest="00", best_step=9, cost={},
     )  # fmt: skip
     run.publish_outcome(outcome)
-    for name, hash_ in plan.wanted()[run.id].items():
+    for name, hash_ in plan.required_evaluations()[run.id].items():
         scores = {"dataset": name, "evaluation": hash_, "protocol": {}, "weights": "00"}
         atomic.write_once(run.scores_path(name, hash_), atomic.to_json_bytes({**scores, "scores": []}))
 
 
 def damaged(file: str, store: Store, plan: Plan) -> Path:
-    run = store.run(plan.cells[0].run)
+    run = store.run(plan.cells[0].run_id)
     return {
         "plan": store.sweep(plan.sweep).path / "plan.json",
-        "audit": store.sweep(plan.sweep).audit,
+        "audit": store.sweep(plan.sweep).audit_path,
         "outcome": run.path / "outcome.json",
         "claim": run.attempt(1).claim,
         "ended": run.attempt(1).path / "ended.json",
@@ -222,7 +222,7 @@ def test_a_damaged_claim_or_last_word_is_named(
 ) -> None:
     store = Store(here / "store")
     finished(store, plan)
-    (store.run(plan.cells[0].run).path / "outcome.json").unlink()
+    (store.run(plan.cells[0].run_id).path / "outcome.json").unlink()
     path = damaged(file, store, plan)
     path.write_text("{")
     assert call("status", *WORDS) == main.EXIT_USER_ERROR
@@ -244,7 +244,7 @@ def test_plan_says_for_every_cell_whether_it_would_run_and_why(
     assert said.err == ""
     for cell in plan.cells:
         (line,) = (t for t in said.out.splitlines() if t.startswith(f"{cell.name} "))
-        assert cell.run[:8] in line
+        assert cell.run_id[:8] in line
         done = cell == plan.cells[0]
         assert ("complete" in line) == done
         assert (" yes " in line) != done
@@ -260,13 +260,13 @@ def test_plan_stamps_every_contrast_with_time_and_memory_once_they_are_probed(
         slow = 2.0 if arm.name == "clip" else 1.0
         probe = {"arm": arm.name, "device": "cpu"}
         times = {"seconds_per_step": slow, "fixed_seconds": 0.0, "peak_memory_bytes": 4e8 / slow}
-        atomic.append_jsonl(Store(here / "store").sweep(plan.sweep).probes, {**probe, **times})
+        atomic.append_jsonl(Store(here / "store").sweep(plan.sweep).probes_path, {**probe, **times})
     assert call("plan", *WORDS) == 0
     lines = capsys.readouterr().out.splitlines()
     stamped = {c.label: [t for t in lines if t.startswith(f"{c.label}: ")] for c in plan.contrasts}
     assert all(len(told) == 1 for told in stamped.values()), stamped
     (told,) = stamped["UniCLIP against CLIP"]
-    steps = plan.base["train"]["steps"]
+    steps = plan.base_config["train"]["steps"]
     assert f"seconds a run ({steps:,} against {2 * steps:,}), peak MB (400 against 200)" in told
     (told,) = stamped["UniCLIP against CLIP, the same views"]
     assert "equal in seconds a run, peak MB, samples seen" in told
@@ -286,7 +286,7 @@ def test_status_advises_on_what_it_shows(
 ) -> None:
     store = Store(here / "store")
     finished(store, plan)
-    attempt = store.run(plan.cells[1].run).claim(1, process.make_claim_record({}))
+    attempt = store.run(plan.cells[1].run_id).claim(1, process.make_claim_record({}))
     assert attempt is not None
     attempt.end("failed", "ValueError: [/nothing] to see")
     assert call("status", *WORDS) == 0
@@ -303,11 +303,11 @@ def test_logs_shows_the_newest_log_and_where_it_is(
     store = Store(here / "store")
     finished(store, plan)
     cell = plan.cells[0]
-    for name in (cell.name, cell.run[:8]):
+    for name in (cell.name, cell.run_id[:8]):
         assert call("logs", *WORDS, name) == 0
         text = capsys.readouterr().out
         assert "hello from the log" in text
-        assert str(store.run(cell.run).attempt(1).log) in text
+        assert str(store.run(cell.run_id).attempt(1).log_path) in text
 
 
 def test_why_names_the_keys_in_which_two_cells_differ(
@@ -366,11 +366,11 @@ def test_gc_deletes_only_what_it_says_and_only_when_told(
 ) -> None:
     store = Store(here / "store")
     finished(store, plan)
-    done, open_ = (store.run(c.run) for c in plan.cells[:2])
+    done, open_ = (store.run(c.run_id) for c in plan.cells[:2])
     assert open_.claim(1, process.make_claim_record({})) is not None
     for run in (done, open_):
-        run.attempt(1).checkpoints.mkdir(parents=True, exist_ok=True)
-        (run.attempt(1).checkpoints / "10.safetensors").write_bytes(b"x" * 1000)
+        run.attempt(1).checkpoints_path.mkdir(parents=True, exist_ok=True)
+        (run.attempt(1).checkpoints_path / "10.safetensors").write_bytes(b"x" * 1000)
     (store.root / "superseded" / "r.1").mkdir(parents=True)
     before = files(here)
     assert call("gc") == 0
@@ -378,7 +378,7 @@ def test_gc_deletes_only_what_it_says_and_only_when_told(
     assert "gc --yes" in capsys.readouterr().out
     assert call("gc", "--yes") == 0
     gone = set(before) - set(files(here))
-    assert gone == {str(done.attempt(1).checkpoints / "10.safetensors")}
+    assert gone == {str(done.attempt(1).checkpoints_path / "10.safetensors")}
     assert not (store.root / "superseded").exists()
 
 

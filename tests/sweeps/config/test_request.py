@@ -32,10 +32,10 @@ def refused(match: str, *words: str) -> None:
 def test_the_defaults_of_a_sweep() -> None:
     it = asked()
     assert it.settings == SweepConfig()
-    assert it.request.seeds == (0, 1, 2)
-    assert it.request.budget == "quick"
-    assert it.request.values == it.request.choices == {}
-    assert it.request.arms is None
+    assert it.plan_request.seeds == (0, 1, 2)
+    assert it.plan_request.budget == "quick"
+    assert it.plan_request.overrides == it.plan_request.group_choices == {}
+    assert it.plan_request.arms is None
     assert it.store.root == Path("store").resolve()
 
 
@@ -120,14 +120,14 @@ def test_words_go_where_they_belong(tmp_path: Path) -> None:
         "data=scenes", "budget=smoke", "launcher.slots=3", f"store={tmp_path}", "train.steps=5",
         "seeds=[4]", "arms=[full]", "retry=failed", "stale=rerun", "runtime.data_workers=1",
     )  # fmt: skip
-    assert it.request.choices == {"data": "scenes", "budget": "smoke"}
-    assert it.request.values == {"train.steps": 5, "runtime.data_workers": 1}
+    assert it.plan_request.group_choices == {"data": "scenes", "budget": "smoke"}
+    assert it.plan_request.overrides == {"train.steps": 5, "runtime.data_workers": 1}
     assert it.settings == SweepConfig(
         seeds=(4,), arms=("full",), launcher=LocalLauncherConfig(slots=3), store=str(tmp_path),
         retry="failed", stale="rerun",
     )  # fmt: skip
     assert it.store.root == tmp_path
-    assert it.request.budget == "smoke"
+    assert it.plan_request.budget == "smoke"
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_words_go_where_they_belong(tmp_path: Path) -> None:
     [("seeds=1", (0,)), ("seeds=4", (0, 1, 2, 3)), ("seeds=[3,7]", (3, 7)), ("seeds=[0]", (0,))],
 )
 def test_seeds_are_a_number_or_a_list(word: str, seeds: tuple[int, ...]) -> None:
-    assert asked(word).request.seeds == seeds
+    assert asked(word).plan_request.seeds == seeds
 
 
 @pytest.mark.parametrize(("budget", "count"), [("smoke", 2), ("quick", 3), ("study", 5)])
 def test_a_budget_brings_its_seeds(budget: str, count: int) -> None:
-    assert len(asked(f"budget={budget}").request.seeds) == count
-    assert len(asked(f"budget={budget}", "seeds=1").request.seeds) == 1
+    assert len(asked(f"budget={budget}").plan_request.seeds) == count
+    assert len(asked(f"budget={budget}", "seeds=1").plan_request.seeds) == 1
 
 
 @pytest.mark.parametrize(
@@ -221,11 +221,11 @@ def test_a_users_folder_brings_choices_components_and_ablations(tmp_path: Path) 
         "base: {data: scenes, budget: smoke}\nprimary: {scenes: minimal.side}\n"
     )
     it = request.parse_request(["ablation=mine", "model=wide", f"conf_dir={tmp_path}"])
-    assert it.request.ablation.title == "Mine"
-    assert {"film", "awareness"} <= set(it.request.components)
-    assert it.request.budget == "smoke"
-    assert len(it.request.seeds) == 2, "the budget of the ablation's base"
-    composed = it.request.compose({"data": "scenes", "model": "wide"})
+    assert it.plan_request.ablation.title == "Mine"
+    assert {"film", "awareness"} <= set(it.plan_request.components)
+    assert it.plan_request.budget == "smoke"
+    assert len(it.plan_request.seeds) == 2, "the budget of the ablation's base"
+    composed = it.plan_request.compose({"data": "scenes", "model": "wide"})
     assert composed["model"]["embedding"] == 256
     assert composed["data"]["name"] == "scenes"
 
@@ -238,7 +238,7 @@ def test_a_users_protocol_and_list_stand_for_what_they_say(tmp_path: Path) -> No
         (tmp_path / group).mkdir()
         (tmp_path / group / "mine.yaml").write_text(text)
     words = [ABLATION, "protocol=mine", "benchmark=[scenes,mine,bench14]", f"conf_dir={tmp_path}"]
-    values = request.parse_request(words).request.values
+    values = request.parse_request(words).plan_request.overrides
     assert values["runtime.protocol"] == {"name": "mine", "templates": {"dtd": ["a {}"]}}
     assert values["benchmark"] == ["scenes", "dtd", "oxford_pets", "bench14"]
     refused("unknown protocol 'mine'", ABLATION, "protocol=mine")
@@ -251,6 +251,6 @@ def test_a_users_folder_may_hold_her_store_too(tmp_path: Path) -> None:
 
 
 def test_what_is_composed_is_fresh_each_time() -> None:
-    compose = asked().request.compose
+    compose = asked().plan_request.compose
     compose({})["train"]["steps"] = -1
     assert compose({})["train"]["steps"] > 0

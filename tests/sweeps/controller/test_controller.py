@@ -28,16 +28,16 @@ def store(tmp_path: Path) -> Store:
 
 
 def conduct(store: Store, asked: ResolvedPlan, **settings: Any) -> SweepController:
-    return SweepController(store=store, planned=asked, settings=SweepConfig(**settings), display=Display())
+    return SweepController(store=store, resolved_plan=asked, settings=SweepConfig(**settings), display=Display())
 
 
 def kinds(store: Store, asked: ResolvedPlan) -> list[str]:
-    wanted = asked.plan.wanted().items()
-    return [claim.inspect_run(store.run(run), evaluations).kind for run, evaluations in wanted]
+    wanted = asked.plan.required_evaluations().items()
+    return [claim.inspect_run(store.run(run), evaluations).status for run, evaluations in wanted]
 
 
 def open_of(controller: SweepController) -> list[str]:
-    return controller._open(controller.states(), controller._folder.cancelled())
+    return controller._find_runnable_runs(controller.inspect_runs(), controller._sweep_folder.read_cancelled())
 
 
 def trained(store: Store, asked: ResolvedPlan, run_id: str, last: str = "trained") -> RunFolder:
@@ -47,7 +47,7 @@ def trained(store: Store, asked: ResolvedPlan, run_id: str, last: str = "trained
     attempt = run.claim(1, process.make_claim_record({}))
     assert attempt is not None
     trivial_cell.execute(run, {}, attempt, {}, lambda: False)
-    write_once(run.weights, b"weights")
+    write_once(run.weights_path, b"weights")
     attempt.end(last, "preempted" if last == "interrupted" else None)
     return run
 
@@ -67,7 +67,7 @@ def test_a_run_that_lacks_scores_alone_keeps_its_weights(
     controller.prepare()
     assert kinds(store, asked) == [state]
     assert open_of(controller) == [run_id]
-    assert run.weights.read_bytes() == b"weights"
+    assert run.weights_path.read_bytes() == b"weights"
     assert not (store.root / "superseded").exists()
 
 
@@ -89,24 +89,24 @@ def test_an_outcome_is_moved_aside_where_that_was_asked(store: Store, settings: 
 def test_seeds_that_the_sweep_has_already_are_heeded_too(store: Store) -> None:
     many, few = planned(5, 0.0), planned(2, 0.0)
     conduct(store, many).prepare()
-    last = many.plan.cells[-1].run
+    last = many.plan.cells[-1].run_id
     attempt = store.run(last).claim(1, process.make_claim_record({}))
     assert attempt is not None
     attempt.end("failed", "ValueError: x")
     controller = conduct(store, few, retry="failed")
     controller.prepare()
     assert controller.plan.seeds == (0, 1, 4), "seeds that never began leave who asks for fewer"
-    assert controller.again == ((last, 1),)
+    assert controller.retry_attempts == ((last, 1),)
 
 
 def test_seeds_that_are_submitted_stay(store: Store) -> None:
     many, few = planned(4, 0.0), planned(2, 0.0)
     conduct(store, many).prepare()
-    element = (many.plan.cells[2].run,)
+    element = (many.plan.cells[2].run_id,)
     intent = SubmissionIntent(
-        token="t", kind="run", elements=(element,), attempts={}, submitter=process.make_claim_record({})
+        token="t", kind="run", array_tasks=(element,), last_attempts={}, submitter=process.make_claim_record({})
     )
-    assert store.sweep(many.plan.sweep).intend(intent)
+    assert store.sweep(many.plan.sweep).record_intent(intent)
     controller = conduct(store, few)
     controller.prepare()
     assert controller.plan.seeds == (0, 1, 2)
@@ -119,8 +119,8 @@ def test_what_would_take_too_much_changes_nothing(
     few, many = planned(1, 0.0), planned(5, 0.0)
     done = trained(store, few, next(iter(few.specs)))
     conduct(store, few).prepare()
-    audit = AuditRecord(findings=(), training=compute_training_hash(), device="cpu")
-    atomic_write(store.sweep(few.plan.sweep).audit, to_json_bytes(audit))
+    audit = AuditRecord(checks=(), training_hash=compute_training_hash(), device_type="cpu")
+    atomic_write(store.sweep(few.plan.sweep).audit_path, to_json_bytes(audit))
     monkeypatch.setattr(claim, "training_hash", lambda: "other code")
     for asked in (few, many):
         refused = conduct(store, asked, stale="rerun", max_gpu_hours=1e-9)
@@ -143,17 +143,17 @@ def test_of_two_who_plan_at_once_none_loses_cells(store: Store) -> None:
     folder = store.sweep(ours.plan.sweep)
     controller = conduct(store, ours)
     controller.prepare()
-    controller._stand()
-    conduct(store, theirs)._folder.write_plan(theirs.plan)
-    store.run(theirs.plan.cells[0].run).publish_spec(theirs.specs[theirs.plan.cells[0].run])
-    assert store.run(theirs.plan.cells[0].run).claim(1, process.make_claim_record({})) is not None
-    controller._stand()
+    controller._ensure_plan_current()
+    conduct(store, theirs)._sweep_folder.write_plan(theirs.plan)
+    store.run(theirs.plan.cells[0].run_id).publish_spec(theirs.specs[theirs.plan.cells[0].run_id])
+    assert store.run(theirs.plan.cells[0].run_id).claim(1, process.make_claim_record({})) is not None
+    controller._ensure_plan_current()
     stands = folder.plan()
     assert stands is not None
     assert stands.seeds == (0, 1, 2)
-    written = folder.plan_written()
-    controller._stand()
-    assert folder.plan_written() == written
+    written = folder.get_plan_version()
+    controller._ensure_plan_current()
+    assert folder.get_plan_version() == written
 
 
 def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.Mon
     controller = conduct(store, asked)
     controller.prepare()
     first, *others = asked.specs
-    store.sweep(asked.plan.sweep).cancel([(first, 0)])
+    store.sweep(asked.plan.sweep).record_cancelled([(first, 0)])
     assert open_of(controller) == others
     monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "token")
     follow_up = conduct(store, asked)
@@ -180,12 +180,12 @@ def test_what_the_queue_alone_knows_to_have_failed_is_retried(store: Store) -> N
     conduct(store, asked).prepare()
     for number in (1, 2):
         word = "out of memory" if number > 1 else ""
-        elsewhere = dataclasses.replace(process.make_claim_record({}, after=word), host="far", job="7")
+        elsewhere = dataclasses.replace(process.make_claim_record({}, previous_end_reason=word), host="far", job="7")
         assert store.run(run_id).claim(number, elsewhere) is not None
     controller = conduct(store, asked, retry="failed")
-    controller.witness = lambda owner: "out of memory"  # type: ignore[misc]
+    controller.job_end_lookup = lambda owner: "out of memory"  # type: ignore[misc]
     controller.prepare()
-    assert controller.again == ((run_id, 2),)
+    assert controller.retry_attempts == ((run_id, 2),)
     assert open_of(controller) == [run_id]
 
 
@@ -202,9 +202,9 @@ def test_who_follows_up_retries_what_a_person_asked_for(
     again = tuple((run_id, 1) for run_id in asked.specs)
     me = process.make_claim_record({})
     intent = SubmissionIntent(
-        token="t", kind="follow", elements=((),), attempts={}, submitter=me, again=again
+        token="t", kind="follow", array_tasks=((),), last_attempts={}, submitter=me, retry_attempts=again
     )
-    assert store.sweep(asked.plan.sweep).intend(intent)
+    assert store.sweep(asked.plan.sweep).record_intent(intent)
     monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "t")
     follow_up = conduct(store, asked)
     follow_up.prepare()
@@ -216,16 +216,16 @@ def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
 ) -> None:
     asked = planned(1, 0.0)
     conduct(store, asked).prepare()
-    audit = store.sweep(asked.plan.sweep).audit
-    broken = AuditCheck(arm="only", check="the audit", holds=False, detail="no picture")
-    atomic_write(audit, to_json_bytes(AuditRecord(findings=(broken,))))
+    audit = store.sweep(asked.plan.sweep).audit_path
+    broken = AuditCheck(arm="only", name="the audit", passed=False, detail="no picture")
+    atomic_write(audit, to_json_bytes(AuditRecord(checks=(broken,))))
     with monkeypatch.context() as patch:
         patch.setenv("UNICLIP_FOLLOWS_UP", "t")
         conduct(store, asked).prepare()
         assert audit.exists(), "cells are run all the same"
     conduct(store, asked).prepare()
     assert not audit.exists()
-    atomic_write(audit, to_json_bytes(AuditRecord(findings=())))
+    atomic_write(audit, to_json_bytes(AuditRecord(checks=())))
     conduct(store, asked).prepare()
     assert audit.exists()
 
@@ -233,4 +233,4 @@ def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
 def test_a_worker_passes_over_what_the_plan_has_no_more(store: Store) -> None:
     asked = planned(1, 0.0)
     worker = Worker(store=store, plan=asked.plan, stop=StopFlag())
-    assert worker.take("0123456789abcdef") is None
+    assert worker.claim_and_execute("0123456789abcdef") is None

@@ -27,11 +27,11 @@ def driver(tmp_path: Path) -> Driver:
     """A sweep of three seeds, two of which failed; its arms count as proven."""
     made = Driver(tmp_path / "store", *WORDS)
     asked = request.parse_request([*made.words, f"seeds={list(SEEDS)}"])
-    planned = plans.build_plan(asked.request)
+    planned = plans.build_plan(asked.plan_request)
     SweepController(
-        store=asked.store, planned=planned, settings=asked.settings, display=Display()
+        store=asked.store, resolved_plan=planned, settings=asked.settings, display=Display()
     ).prepare()
-    atomic_write(made.store.sweep(planned.plan.sweep).audit, to_json_bytes({"findings": []}))
+    atomic_write(made.store.sweep(planned.plan.sweep).audit_path, to_json_bytes({"findings": []}))
     for seed in SEEDS[1:]:
         fail(run_of(made, seed))
     return made
@@ -44,11 +44,11 @@ def fail(run: RunFolder) -> None:
 
 
 def run_of(driver: Driver, seed: int) -> RunFolder:
-    return driver.store.run(plans.find_cell(driver.plan(), f"full/{seed}").run)
+    return driver.store.run(plans.find_cell(driver.plan(), f"full/{seed}").run_id)
 
 
 def states(driver: Driver) -> dict[int, str]:
-    return {c.seed: claim.inspect_run(driver.store.run(c.run), {}).kind for c in driver.plan().cells}
+    return {c.seed: claim.inspect_run(driver.store.run(c.run_id), {}).status for c in driver.plan().cells}
 
 
 def asked_for(driver: Driver, *names: str, force: bool = False) -> SweepController:
@@ -83,10 +83,10 @@ def test_without_names_the_plan_that_stands_is_run(driver: Driver) -> None:
 def test_what_is_wished_is_of_the_cells_that_were_named(driver: Driver) -> None:
     two, three = run_of(driver, 2).id, run_of(driver, 3).id
     named = asked_for(driver, "full/2")
-    assert (named.again, named.forced, list(named.planned.specs)) == (((two, 1),), (), [two])
+    assert (named.retry_attempts, named.force_attempts, list(named.resolved_plan.specs)) == (((two, 1),), (), [two])
     assert [c.name for c in named.plan.cells] == ["full/2"]
     every = asked_for(driver)
-    assert set(every.again) == {(two, 1), (three, 1)}
+    assert set(every.retry_attempts) == {(two, 1), (three, 1)}
     assert every.plan.seeds == SEEDS
     with pytest.raises(UserError, match="nothing to retry: the cells are planned"):
         asked_for(driver, "full/0")
@@ -97,9 +97,9 @@ def test_what_is_wished_is_of_the_cells_that_were_named(driver: Driver) -> None:
 def test_a_cancelled_cell_that_nobody_named_stays_so(driver: Driver) -> None:
     sweep = driver.store.sweep(driver.plan().sweep)
     noted = {(run_of(driver, 0).id, 0)}
-    sweep.cancel(noted)
+    sweep.record_cancelled(noted)
     asked_for(driver, "full/2").prepare()
-    assert sweep.cancelled() == noted
+    assert sweep.read_cancelled() == noted
 
 
 def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
@@ -107,18 +107,18 @@ def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
 ) -> None:
     run, sweep = run_of(driver, 2), driver.store.sweep(driver.plan().sweep)
     first = asked_for(driver, "full/2")
-    assert first.words[:3] == ("retry", "full/2", driver.words[0])
+    assert first.follow_up_argv[:3] == ("retry", "full/2", driver.words[0])
     intent = SubmissionIntent(
-        token="t", kind="follow", elements=((),), attempts={}, submitter=process.make_claim_record({}),
-        words=first.words, again=first.again,
+        token="t", kind="follow", array_tasks=((),), last_attempts={}, submitter=process.make_claim_record({}),
+        follow_up_argv=first.follow_up_argv, retry_attempts=first.retry_attempts,
     )  # fmt: skip
-    sweep.intend(intent)
+    sweep.record_intent(intent)
     monkeypatch.setenv(FOLLOW_UP_VARIABLE, "t")
 
     def opened() -> list[str]:
         follower = asked_for(driver, "full/2")
         follower.prepare()
-        return follower._open(follower.states(), ())
+        return follower._find_runnable_runs(follower.inspect_runs(), ())
 
     assert opened() == [run.id], "the queue did not take it yet"
     fail(run)

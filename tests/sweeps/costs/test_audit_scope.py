@@ -30,15 +30,15 @@ def test_an_audit_holds_for_its_code_and_its_kind_of_device(tmp_path: Path) -> N
     plan, folder = planned(1, 0.0).plan, Store(tmp_path).sweep("s")
     here = compute_audit_key(plan)
     assert not has_audit(folder, here)
-    atomic_write(folder.audit, to_json_bytes({"findings": []}))
+    atomic_write(folder.audit_path, to_json_bytes({"findings": []}))
     assert not has_audit(folder, here), "made before it was written down of what"
-    atomic_write(folder.audit, to_json_bytes(AuditRecord(findings=(), training=here.training, device="cpu")))
+    atomic_write(folder.audit_path, to_json_bytes(AuditRecord(checks=(), training_hash=here.training_hash, device_type="cpu")))
     assert has_valid_audit(folder, here)
     assert not has_audit(folder, dataclasses.replace(here, training="0" * 16))
     assert not has_audit(folder, dataclasses.replace(here, device="cuda:1"))
-    broken = AuditCheck(arm="only", check="the audit", holds=False, detail="no picture")
-    atomic_write(folder.audit, to_json_bytes(AuditRecord(findings=(broken,), training="t", device="cuda")))
-    on_gpu = AuditKey(training="t", device="cuda:1")
+    broken = AuditCheck(arm="only", name="the audit", passed=False, detail="no picture")
+    atomic_write(folder.audit_path, to_json_bytes(AuditRecord(checks=(broken,), training_hash="t", device_type="cuda")))
+    on_gpu = AuditKey(training_hash="t", device="cuda:1")
     assert (has_audit(folder, on_gpu), has_valid_audit(folder, on_gpu)) == (True, False)
 
 
@@ -57,13 +57,13 @@ def test_a_switch_that_broke_after_the_audit_is_found(tmp_path: Path) -> None:
 
     call("plan", "--probe")
     (sweep,) = Store(store).sweeps()
-    assert all(f.holds for f in sweep.findings())
+    assert all(f.passed for f in sweep.read_audit_checks())
     code = tree / "uniclip/models/embedder.py"
     code.write_text(code.read_text().replace('forget=aware == "identity"', "forget=False"))
     said = [f for f in json.loads(call("doctor", "--json")) if f["check"] == "switches"]
     assert {f["level"] for f in said[:-1]} == {"problem"}
     assert "no-awareness: awareness is off does not hold" in said[0]["said"]
-    hashes = [p["training"] for p in read_jsonl(sweep.probes)]
+    hashes = [p["training"] for p in read_jsonl(sweep.probes_path)]
     assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
 
 
@@ -75,14 +75,14 @@ def test_a_sweep_that_is_complete_keeps_the_audit_of_what_was_trained(
     folder = store.sweep(asked.plan.sweep)
 
     def run() -> bool:
-        conduct = SweepController(store=store, planned=asked, settings=SweepConfig(), display=Display())
+        conduct = SweepController(store=store, resolved_plan=asked, settings=SweepConfig(), display=Display())
         return conduct.run()
 
     pass_audit(store, asked.plan)
     assert run()
-    atomic_write(folder.audit, to_json_bytes({"findings": []}))
+    atomic_write(folder.audit_path, to_json_bytes({"findings": []}))
     assert run()
-    assert folder.audit.read_bytes() == to_json_bytes({"findings": []})
+    assert folder.audit_path.read_bytes() == to_json_bytes({"findings": []})
 
 
 def test_a_limit_is_held_on_what_the_asked_kind_of_device_takes(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_limit_is_held_on_what_the_asked_kind_of_device_takes(tmp_path: Path) 
     assert "GPU-hours (from" not in said
     said = driver.run(elsewhere, "max_gpu_hours=1", status=2)
     assert "2 arms could not be measured" in said
-    (finding,) = driver.store.sweep(driver.plan().sweep).findings()
+    (finding,) = driver.store.sweep(driver.plan().sweep).read_audit_checks()
     assert "runtime.device='cuda:99' is not available" in finding.detail, "it was tried there"
 
 
@@ -107,7 +107,7 @@ def test_a_probe_of_another_device_leaves_the_plan_as_it_is(
     seen: list[str] = []
 
     def prove(store: Store, plan: object, meant: AuditKey) -> None:
-        seen.append(meant.placed(asked.plan).base["runtime"]["device"])
+        seen.append(meant.replace_plan_device(asked.plan).base_config["runtime"]["device"])
 
     monkeypatch.setattr(probe, "prove", prove)
     probe.main(str(tmp_path), asked.plan.sweep, "t", "cuda:1")

@@ -27,13 +27,13 @@ def plan() -> Plan:
         Arm(name="full", label="", role="crossed", levels={}, delta={}),
         Arm(name="none", label="", role="crossed", levels={}, delta={"train.steps": 50}),
     )
-    cells = tuple(Cell(arm=a, seed=s, run=f"{a}{s}".ljust(16, "0")) for s in range(3) for a in ARMS)
+    cells = tuple(Cell(arm=a, seed=s, run_id=f"{a}{s}".ljust(16, "0")) for s in range(3) for a in ARMS)
     return Plan(
         sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
         arms=arms, reference="full", components=(), contrasts=(),
-        primary=PrimaryMetric(dataset="scenes", score="x"), seeds=(0, 1, 2), cells=cells,
-        evaluations={n: {} for n in ARMS}, missing={},
-        base={"train": {"steps": 100}, "runtime": {"device": "cpu"}},
+        primary_metric=PrimaryMetric(dataset="scenes", metric="x"), seeds=(0, 1, 2), cells=cells,
+        evaluation_hashes={n: {} for n in ARMS}, missing_datasets={},
+        base_config={"train": {"steps": 100}, "runtime": {"device": "cpu"}},
     )  # fmt: skip
 
 
@@ -67,8 +67,8 @@ def outcome(attempt: int, device: str) -> Outcome:
     """100 steps of 0.3 s."""
     cost = {"seconds_per_step": 0.3, "parameters": 1e6, "checkpoint_bytes": 5e6}
     return Outcome(
-        kind="trained", step=100, attempt=attempt, training="t", source="s",
-        numerics={"device": device}, weights="w", best_step=None, cost=cost,
+        kind="trained", step=100, attempt=attempt, training_hash="t", source_hash="s",
+        numerics_class={"device": device}, weights_digest="w", best_step=None, cost=cost,
     )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def priced(seconds: float, source: str = "probe") -> CostEstimate:
 
 
 def states(plan: Plan, kind: Any = "planned") -> dict[str, RunState]:
-    return {c.run: RunState(kind=kind) for c in plan.cells}
+    return {c.run_id: RunState(status=kind) for c in plan.cells}
 
 
 def test_nothing_is_known_of_what_never_ran(store: Store, plan: Plan) -> None:
@@ -91,16 +91,16 @@ def test_a_run_is_billed_all_its_attempts_and_what_was_lost(store: Store) -> Non
     took(run, 30, None, spent=25)
     half = measure_run_time(run, run.outcome())
     assert half is not None
-    assert half.seconds == half.lost_seconds == pytest.approx(30), "nothing has come of it yet"
+    assert half.wall_seconds == half.wasted_seconds == pytest.approx(30), "nothing has come of it yet"
     took(run, 12, "interrupted", spent=10)
     took(run, 9, "trained", spent=8)
     took(run, 5, "evaluated")
     bill = measure_run_time(run, run.outcome())
     assert bill is not None
-    assert (bill.seconds, bill.attempts) == (pytest.approx(56), 4)
-    assert bill.lost_seconds == pytest.approx(42 - 22)
-    assert bill.useful_seconds == pytest.approx(36)
-    assert bill.ends == {"interrupted": 2}
+    assert (bill.wall_seconds, bill.num_attempts) == (pytest.approx(56), 4)
+    assert bill.wasted_seconds == pytest.approx(42 - 22)
+    assert bill.productive_seconds == pytest.approx(36)
+    assert bill.end_reason_counts == {"interrupted": 2}
 
 
 def test_what_was_not_disturbed_lost_nothing(store: Store) -> None:
@@ -108,32 +108,32 @@ def test_what_was_not_disturbed_lost_nothing(store: Store) -> None:
     took(run, 40, "trained", spent=30)
     bill = measure_run_time(run, run.outcome())
     assert bill is not None
-    assert (bill.lost_seconds, bill.ends) == (0, {})
+    assert (bill.wasted_seconds, bill.end_reason_counts) == (0, {})
 
 
 def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
     for arm in ARMS:
         probe = {**PROBE, "arm": arm, "seconds_per_step": 0.5, "fixed_seconds": 4.0}
-        atomic.append_jsonl(store.sweep("s").probes, probe)
+        atomic.append_jsonl(store.sweep("s").probes_path, probe)
     for cell, seconds in zip([c for c in plan.cells if c.arm == "full"], (10.0, 20.0, 90.0)):
-        took(store.run(cell.run), seconds, "trained")
+        took(store.run(cell.run_id), seconds, "trained")
     full, none = estimate.estimate_costs(store, plan).values()
     assert (full.low, full.seconds, full.high) == (10, 20, 90), "the median, and the spread"
-    assert (full.source, full.checkpoint_bytes, full.kept_bytes) == ("past runs", 5e6, 8e6)
+    assert (full.source, full.checkpoint_bytes, full.stored_bytes) == ("past runs", 5e6, 8e6)
     assert none.seconds == 29, "the arm's own number of steps"
     assert (none.low, none.high, none.source) == (29 * 0.75, 29 * 1.25, "probe")
-    apart = estimate.estimate_costs(store, plan, exclude=[c.run for c in plan.cells])
+    apart = estimate.estimate_costs(store, plan, exclude=[c.run_id for c in plan.cells])
     assert apart["full"].source == "probe", "what is to be foretold does not foretell itself"
 
 
 def test_few_runs_have_the_doubt_of_few_runs(store: Store, plan: Plan) -> None:
-    took(store.run(plan.cells[0].run), 20, "trained")
+    took(store.run(plan.cells[0].run_id), 20, "trained")
     full = estimate.estimate_costs(store, plan)["full"]
     assert (full.low, full.seconds, full.high) == (15, 20, 25)
 
 
 def test_a_preempted_run_foretells_an_undisturbed_one(store: Store, plan: Plan) -> None:
-    run = store.run(plan.cells[0].run)
+    run = store.run(plan.cells[0].run_id)
     took(run, 50, "interrupted", spent=22)
     took(run, 10, "trained", spent=8)
     assert estimate.estimate_costs(store, plan)["full"].seconds == pytest.approx(32)
@@ -141,16 +141,16 @@ def test_a_preempted_run_foretells_an_undisturbed_one(store: Store, plan: Plan) 
 
 def test_steps_that_differ_widen_the_interval(store: Store, plan: Plan) -> None:
     probe = {**PROBE, "seconds_per_step": 1.0}
-    atomic.append_jsonl(store.sweep("s").probes, {**probe, "step_spread": [0.5, 3.0]})
+    atomic.append_jsonl(store.sweep("s").probes_path, {**probe, "step_spread": [0.5, 3.0]})
     full = estimate.estimate_costs(store, plan)["full"]
     assert (full.low, full.seconds, full.high) == (50, 100, 300)
 
 
 def test_arms_that_differ_in_their_draws_alone_have_one_price(store: Store, plan: Plan) -> None:
     again = Arm(name="again", label="", role="noise", levels={}, delta={"stream": 1})
-    cell = Cell(arm="again", seed=0, run="a" * 16)
+    cell = Cell(arm="again", seed=0, run_id="a" * 16)
     both = dataclasses.replace(plan, arms=(*plan.arms, again), cells=(*plan.cells, cell))
-    took(store.run(cell.run), 20, "trained")
+    took(store.run(cell.run_id), 20, "trained")
     known = estimate.estimate_costs(store, both)
     assert known["full"] == known["again"]
     assert "none" not in known
@@ -159,21 +159,21 @@ def test_arms_that_differ_in_their_draws_alone_have_one_price(store: Store, plan
 def test_the_newest_probe_counts(store: Store, plan: Plan) -> None:
     for seconds in (9.0, 1.0):
         probe = {**PROBE, "seconds_per_step": seconds}
-        atomic.append_jsonl(store.sweep("s").probes, probe)
+        atomic.append_jsonl(store.sweep("s").probes_path, probe)
     assert estimate.estimate_costs(store, plan)["full"].seconds == 100
 
 
 def test_what_another_kind_of_device_took_tells_nothing(store: Store, plan: Plan) -> None:
-    on_gpu = dataclasses.replace(plan, base={**plan.base, "runtime": {"device": "cuda:1"}})
-    took(store.run(plan.cells[0].run), 20, "trained")
+    on_gpu = dataclasses.replace(plan, base={**plan.base_config, "runtime": {"device": "cuda:1"}})
+    took(store.run(plan.cells[0].run_id), 20, "trained")
     for unsaid in ({}, {"device": "cpu"}):
         probe = {"arm": "full", "seconds_per_step": 9.0, "fixed_seconds": 0.0, **unsaid}
-        atomic.append_jsonl(store.sweep("s").probes, probe)
+        atomic.append_jsonl(store.sweep("s").probes_path, probe)
     assert estimate.estimate_costs(store, on_gpu) == {}
     assert estimate.estimate_costs(store, plan)["full"].seconds == 20
-    atomic.append_jsonl(store.sweep("s").probes, {**PROBE, "device": "cuda", "seconds_per_step": 1.0})
+    atomic.append_jsonl(store.sweep("s").probes_path, {**PROBE, "device": "cuda", "seconds_per_step": 1.0})
     assert estimate.estimate_costs(store, on_gpu)["full"].seconds == 100
-    took(store.run(plan.cells[2].run), 30, "trained", device="cuda")
+    took(store.run(plan.cells[2].run_id), 30, "trained", device="cuda")
     assert estimate.estimate_costs(store, on_gpu)["full"].seconds == 30
     assert estimate.estimate_costs(store, plan)["full"].seconds == 20
 
@@ -182,10 +182,10 @@ def test_an_estimate_adds_what_is_open_and_divides_by_slots(plan: Plan) -> None:
     known = {"full": priced(100), "none": priced(20)}
     text = estimate.describe_total_cost(plan, states(plan), known, 2)
     assert text == "6 runs in about 3 min (2 min to 6 min) on 2 slots (from probe)"
-    text = estimate.describe_total_cost(plan, states(plan), known, 2, devices=4)
+    text = estimate.describe_total_cost(plan, states(plan), known, 2, gpus_per_run=4)
     assert "on 2 slots, 0.4 GPU-hours (from probe)" in text
     assert estimate.describe_total_cost(plan, [], known, 2) == "nothing to run"
-    one = [plan.cells[0].run]
+    one = [plan.cells[0].run_id]
     assert estimate.describe_total_cost(plan, one, known, 2).startswith("1 runs in about 2 min")
 
 
@@ -199,10 +199,10 @@ def test_what_is_not_measured_is_said(plan: Plan) -> None:
 
 
 def test_what_was_foretold_first_stands(store: Store, plan: Plan) -> None:
-    runs = [c.run for c in plan.cells]
+    runs = [c.run_id for c in plan.cells]
     estimate.record_estimates(store, plan, runs[:2], {"full": priced(10)}, 2)
     estimate.record_estimates(store, plan, runs, {a: priced(99) for a in ARMS}, 2)
-    said = {p["run"]: p["seconds"] for p in atomic.read_jsonl(store.sweep("s").prices)}
+    said = {p["run"]: p["seconds"] for p in atomic.read_jsonl(store.sweep("s").cost_estimates_path)}
     assert said == {runs[0]: 10, **dict.fromkeys(runs[1:], 99)}
 
 

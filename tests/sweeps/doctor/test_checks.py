@@ -66,16 +66,16 @@ def test_a_file_system_that_lacks_a_call_is_found(tmp_path: Path, call: str, che
     found = [parse_diagnostic(record) for record in json.loads(done.stdout)]
     (wrong,) = [f for f in found if f.level != "ok"]
     assert (wrong.check, wrong.level) == (check, "problem")
-    assert "store=" in wrong.mend
+    assert "store=" in wrong.fix
 
 
 def found_alone(place: Path, check: str) -> str:
     """What is said of the one thing that is wrong with a folder."""
     (wrong,) = [f for f in filesystem.check_file_system(place) if f.level != "ok"]
     assert (wrong.check, wrong.level) == (check, "problem")
-    assert "store=" in wrong.mend
+    assert "store=" in wrong.fix
     assert list(place.iterdir()) == []
-    return wrong.said
+    return wrong.message
 
 
 def test_a_file_system_where_two_get_one_name_is_found(
@@ -138,7 +138,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_found(small_disk: Path) -> None:
     found = filesystem.check_free_space(small_disk, 2_000_000, 0, "1 run")
-    assert (found.level, "2.0 MB needed" in found.said) == ("problem", True)
+    assert (found.level, "2.0 MB needed" in found.message) == ("problem", True)
     assert filesystem.check_free_space(small_disk, 500_000, 0, "1 run").level == "ok"
     assert filesystem.check_free_space(small_disk, None, 10**9, "1 run").level == "warning"
     (small_disk / "ballast").write_bytes(bytes(1 << 20))
@@ -173,21 +173,21 @@ def test_this_installation_is_as_required() -> None:
 
 def test_an_old_python_is_found(tmp_path: Path) -> None:
     (python, *_) = packages.check_packages(project(tmp_path, python=">=3.99"))
-    assert (python.level, ">=3.99" in python.said) == ("problem", True)
+    assert (python.level, ">=3.99" in python.message) == ("problem", True)
 
 
 @pytest.mark.parametrize("line", ["numpy>=99", "no-such-library>=1"])
 def test_an_old_or_missing_library_is_found(tmp_path: Path, line: str) -> None:
     found = packages.check_packages(project(tmp_path, "pytest>=1", line))[1]
     assert found.level == "problem"
-    assert "pip install" in found.mend
-    assert ("missing" in found.said) == line.startswith("no-such")
+    assert "pip install" in found.fix
+    assert ("missing" in found.message) == line.startswith("no-such")
 
 
 def test_other_versions_than_tested_are_found(tmp_path: Path) -> None:
     found = packages.check_packages(project(tmp_path, tested="numpy==0.1\nno-such-library==1\n"))[2]
-    assert (found.level, "numpy" in found.said) == ("warning", True)
-    assert "no-such" not in found.said, "what is not needed need not be there"
+    assert (found.level, "numpy" in found.message) == ("warning", True)
+    assert "no-such" not in found.message, "what is not needed need not be there"
 
 
 # ---- a device ------------------------------------------------------------------------------------
@@ -195,8 +195,8 @@ def test_other_versions_than_tested_are_found(tmp_path: Path) -> None:
 
 def test_torch_and_the_device_are_looked_at_in_another_process() -> None:
     torch, absent = device.check_device("nonsense:7")
-    assert (torch.level, "timm" in torch.said) == ("ok", True)
-    assert (absent.level, "runtime.device=cpu" in absent.mend) == ("problem", True)
+    assert (torch.level, "timm" in torch.message) == ("ok", True)
+    assert (absent.level, "runtime.device=cpu" in absent.fix) == ("problem", True)
 
 
 SEEN = {"versions": dict.fromkeys(device.REQUIRED_MODULES, "1"), "gpus": 2, "error": None}
@@ -205,14 +205,14 @@ SEEN = {"versions": dict.fromkeys(device.REQUIRED_MODULES, "1"), "gpus": 2, "err
 def test_too_few_gpus_are_found() -> None:
     assert set(levels(device.build_diagnostics(SEEN, "cuda", 2)).values()) == {"ok"}
     wrong = device.build_diagnostics(SEEN, "cuda", 3)[1]
-    assert (wrong.level, wrong.mend) == ("problem", "launcher.slots=2, or more GPUs")
+    assert (wrong.level, wrong.fix) == ("problem", "launcher.slots=2, or more GPUs")
 
 
 def test_a_broken_library_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torchvision.py").write_text("raise ImportError('libjpeg.so.8: no such file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (found,) = device.check_device("cpu")
-    assert (found.level, "libjpeg" in found.said) == ("problem", True)
+    assert (found.level, "libjpeg" in found.message) == ("problem", True)
 
 
 def test_imports_that_hang_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +220,7 @@ def test_imports_that_hang_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(device, "IMPORT_TIMEOUT_SECONDS", 1)
     (found,) = device.check_device("cpu")
-    assert (found.level, found.said) == ("problem", "its imports did not end in 1 s")
+    assert (found.level, found.message) == ("problem", "its imports did not end in 1 s")
 
 
 # ---- a cluster, by what it said ------------------------------------------------------------------
@@ -256,14 +256,14 @@ WRONG: list[tuple[str, str, ClusterInfo, JobRequirements]] = [
     ("partition", "problem", seen(ours={"Default": "NO"}), JobRequirements()),
     ("nodes", "problem", seen(nodes={"idle": 1, "down*": 3}), JobRequirements(nodes=2)),
     ("sbatch takes such a job", "problem", seen(refusal="Invalid account"), JobRequirements()),
-    ("time limit", "problem", seen(), JobRequirements(minutes=24 * 60 + 1)),
+    ("time limit", "problem", seen(), JobRequirements(timeout_min=24 * 60 + 1)),
     ("time to save", "warning", seen(ours={"GraceTime": "999"}), JobRequirements(save_seconds=121)),
-    ("time to save", "warning", seen(), JobRequirements(save_seconds=50, notice_seconds=49)),
-    ("GPUs asked for", "warning", seen(), JobRequirements(idle="8 GPUs a node are asked for")),
-    ("array limit", "warning", seen({"MaxArraySize": "8"}), JobRequirements(jobs=9)),
-    ("array limit", "warning", seen({"MaxArraySize": "0"}), JobRequirements(jobs=2)),
-    ("job limit", "warning", seen({"MaxJobCount": "10"}), JobRequirements(jobs=10)),
-    ("job limit", "warning", seen(most_submitted=3), JobRequirements(jobs=3)),
+    ("time to save", "warning", seen(), JobRequirements(save_seconds=50, signal_delay_s=49)),
+    ("GPUs asked for", "warning", seen(), JobRequirements(gpu_mismatch="8 GPUs a node are asked for")),
+    ("array limit", "warning", seen({"MaxArraySize": "8"}), JobRequirements(num_jobs=9)),
+    ("array limit", "warning", seen({"MaxArraySize": "0"}), JobRequirements(num_jobs=2)),
+    ("job limit", "warning", seen({"MaxJobCount": "10"}), JobRequirements(num_jobs=10)),
+    ("job limit", "warning", seen(most_submitted=3), JobRequirements(num_jobs=3)),
     ("requeue", "warning", seen({"JobRequeue": "0"}), JobRequirements()),
     ("preemption", "warning", seen(ours={"GraceTime": "0"}), JobRequirements()),
     ("preemption", "warning", seen(), JobRequirements(save_seconds=90)),
@@ -285,7 +285,7 @@ def test_each_thing_that_is_wrong_is_found_alone(
 ) -> None:
     found = slurm_cluster.run_checks(cluster_, need)
     assert {f.check: f.level for f in found if f.level != "ok"} == {check: level}
-    assert all(f.mend for f in found if f.level != "ok")
+    assert all(f.fix for f in found if f.level != "ok")
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_what_a_launcher_asks_for_becomes_options_of_sbatch() -> None:
 def test_no_slurm_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     (found,) = slurm_cluster.check_cluster(JobRequirements())
-    assert (found.level, "launcher=local" in found.mend) == ("problem", True)
+    assert (found.level, "launcher=local" in found.fix) == ("problem", True)
 
 
 # ---- a compute node, by its report ---------------------------------------------------------------
@@ -383,10 +383,10 @@ def test_a_test_job_that_waits_in_vain_is_found(
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(test_job, "TIME_LIMIT_MINUTES", 0.01)
-    found = test_job.run_test_job(tmp_path, JobRequirements(), where="cpu", gpus=0, python="python", setup=())
+    found = test_job.run_test_job(tmp_path, JobRequirements(), device_name="cpu", gpus_per_node=0, python="python", setup=())
     assert levels(found) == {"test job": "warning", "requeue granted": "ok"}
-    assert found[0].said == "job 77 was pending for 0.01 minutes (Resources)"
-    assert found[0].mend
+    assert found[0].message == "job 77 was pending for 0.01 minutes (Resources)"
+    assert found[0].fix
     assert (tmp_path / "cancelled").read_text() == "77\n"
 
 

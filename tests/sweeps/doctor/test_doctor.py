@@ -44,16 +44,16 @@ def findings(driver: Driver, *words: str, status: int) -> dict[str, tuple[str, s
 
 def patient(folder: Path, *words: str) -> doctor.DoctorContext:
     asked = request.parse_request([*TINY, *ARMS, f"store={folder}", *words])
-    planned = plans.build_plan(asked.request)
+    planned = plans.build_plan(asked.plan_request)
     config = planned.configs[planned.plan.reference]
     return doctor.DoctorContext(
-        settings=asked.settings, config=config, store=asked.store, planned=planned, submit=False
+        settings=asked.settings, config=config, store=asked.store, resolved_plan=planned, submit_test_job=False
     )
 
 
 def test_a_probe_measures_and_runs_nothing(probed: Driver) -> None:
     assert probed.endings() == dict.fromkeys(probed.endings(), [])
-    probes = read_jsonl(probed.store.sweep(probed.plan().sweep).probes)
+    probes = read_jsonl(probed.store.sweep(probed.plan().sweep).probes_path)
     assert {p["arm"] for p in probes} == {"full", "clip"}
     for probe in probes:
         fastest, slowest = probe["step_spread"]
@@ -78,7 +78,7 @@ def test_an_unmeasured_sweep_is_measured_before_it_is_refused(tmp_path: Path) ->
     assert "4 runs would take" in driver.run("max_gpu_hours=0.000001", seeds, status=2)
     assert driver.endings() == dict.fromkeys(driver.endings(), [])
     folder = driver.store.sweep(driver.plan().sweep)
-    assert not folder.prices.exists(), "of no cell was anything foretold"
+    assert not folder.cost_estimates_path.exists(), "of no cell was anything foretold"
     said = driver.run("max_gpu_hours=0.000001", "seeds=1", status=2)
     assert "2 runs would take" in said, "fewer seeds are fewer"
 
@@ -106,7 +106,7 @@ def test_missing_training_data_are_found(tmp_path: Path) -> None:
     words = ["ablation=components", "data=csv", f"data.path={tmp_path}/no.csv"]
     flags = Namespace(submit=False, json=True, overrides=[*words, f"store={tmp_path}/store"])
     first = next(doctor.collect_diagnostics(flags))
-    assert (first.level, "no.csv" in first.said) == ("problem", True)
+    assert (first.level, "no.csv" in first.message) == ("problem", True)
 
 
 def test_where_the_plan_is_wrong_the_rest_is_looked_at_all_the_same(tmp_path: Path) -> None:
@@ -143,27 +143,27 @@ def test_a_check_that_stumbles_is_a_problem_and_the_next_is_made(
     monkeypatch.setattr(doctor, "CHECKS", (store_folder, doctor.check_disk_space))
     flags = Namespace(submit=False, json=True, overrides=[f"store={tmp_path}/store"])
     first, second, third, *_ = doctor.collect_diagnostics(flags)
-    assert first.said == "so far"
-    assert (second.check, second.level, second.said) == ("store folder", "problem", str(error))
+    assert first.message == "so far"
+    assert (second.check, second.level, second.message) == ("store folder", "problem", str(error))
     assert third.check == "room on the disk"
 
 
 def test_a_switch_that_switches_nothing_is_found(tmp_path: Path) -> None:
     ill = patient(tmp_path)
-    assert ill.planned is not None
-    sweep = ill.store.sweep(ill.planned.plan.sweep)
+    assert ill.resolved_plan is not None
+    sweep = ill.store.sweep(ill.resolved_plan.plan.sweep)
     broken = {"arm": "clip", "check": "aware is off", "holds": False, "detail": "x", "inert": False}
-    meant = dataclasses.asdict(compute_audit_key(ill.planned.plan))
-    atomic_write(sweep.audit, to_json_bytes({"findings": [broken, {**broken, "holds": True}], **meant}))
+    meant = dataclasses.asdict(compute_audit_key(ill.resolved_plan.plan))
+    atomic_write(sweep.audit_path, to_json_bytes({"findings": [broken, {**broken, "holds": True}], **meant}))
     first, second = doctor.check_audit(ill)
-    assert (first.level, "clip: aware is off" in first.said) == ("problem", True)
-    assert "1 of 2" in second.said
+    assert (first.level, "clip: aware is off" in first.message) == ("problem", True)
+    assert "1 of 2" in second.message
 
 
 def test_switches_that_are_not_proven_are_told(tmp_path: Path) -> None:
     (found,) = doctor.check_audit(patient(tmp_path, "launcher=slurm"))
-    assert (found.check, found.level, found.said) == ("switches", "warning", "not proven yet")
-    assert "plan --probe" in found.mend
+    assert (found.check, found.level, found.message) == ("switches", "warning", "not proven yet")
+    assert "plan --probe" in found.fix
 
 
 def test_a_probe_that_fails_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_a_probe_that_fails_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (found,) = doctor.check_audit(patient(tmp_path / "store"))
     assert (found.check, found.level) == ("switches", "problem")
-    assert found.said.endswith("ended without a result: ImportError: libcuda.so.1: no such file")
+    assert found.message.endswith("ended without a result: ImportError: libcuda.so.1: no such file")
 
 
 def test_a_published_set_of_other_numbers_or_damaged_is_found(tmp_path: Path) -> None:
@@ -182,9 +182,9 @@ def test_a_published_set_of_other_numbers_or_damaged_is_found(tmp_path: Path) ->
             (tmp_path / "cifar-100-python/test").write_bytes(damage)
         first, last = doctor.check_evaluation_datasets(ill)
         assert (first.check, first.level) == ("data sets", "warning")
-        assert first.said.startswith("cifar100: ")
-        assert said in first.said
-        assert f"data_root={tmp_path}" in first.mend
+        assert first.message.startswith("cifar100: ")
+        assert said in first.message
+        assert f"data_root={tmp_path}" in first.fix
         assert last.level == "ok"
 
 
@@ -192,30 +192,30 @@ def test_a_set_without_training_pictures_is_told(tmp_path: Path) -> None:
     dataset_trees.imagenet(tmp_path)
     (tmp_path / "imagenet/train").rename(tmp_path / "elsewhere")
     ill = patient(tmp_path, f"data_root={tmp_path}", "benchmark=[scenes,imagenet]")
-    found = {f.said: f for f in doctor.check_evaluation_datasets(ill)}
+    found = {f.message: f for f in doctor.check_evaluation_datasets(ill)}
     lacking = found["imagenet: its linear probe will be n/a"]
     assert (lacking.check, lacking.level) == ("data sets", "warning")
-    assert "imagenet/train" in lacking.mend
+    assert "imagenet/train" in lacking.fix
 
 
 def test_a_disk_that_is_too_small_is_found(tmp_path: Path) -> None:
     ill = patient(tmp_path)
-    assert ill.planned is not None
-    sweep = ill.store.sweep(ill.planned.plan.sweep)
+    assert ill.resolved_plan is not None
+    sweep = ill.store.sweep(ill.resolved_plan.plan.sweep)
     (unknown, _) = doctor.check_disk_space(ill)
-    assert (unknown.level, "not measured" in unknown.said) == ("ok", True)
+    assert (unknown.level, "not measured" in unknown.message) == ("ok", True)
     for arm in ("full", "clip"):
         times = {"seconds_per_step": 1, "fixed_seconds": 1}
         sizes = {"parameters": 1e15, "checkpoint_bytes": 1e15}
-        append_jsonl(sweep.probes, {"arm": arm, "device": "cpu", **times, **sizes})
+        append_jsonl(sweep.probes_path, {"arm": arm, "device": "cpu", **times, **sizes})
     (small, _) = doctor.check_disk_space(ill)
-    assert (small.level, "GB needed (4 runs)" in small.said) == ("problem", True)
+    assert (small.level, "GB needed (4 runs)" in small.message) == ("problem", True)
 
 
 def test_a_store_that_cannot_be_made_is_found(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (found,) = doctor.check_store_folder(patient(tmp_path / "file" / "store"))
-    assert (found.level, "cannot be written" in found.said) == ("problem", True)
+    assert (found.level, "cannot be written" in found.message) == ("problem", True)
 
 
 def test_submit_is_for_clusters(probed: Driver) -> None:
@@ -244,15 +244,15 @@ def test_gpus_of_a_run_are_counted(launcher: object, device: str, gpus: int) -> 
 def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
     ill = patient(tmp_path, "launcher=slurm", "launcher.partition=gpu", "launcher.minutes=30")
     for arm in ("full", "clip"):
-        assert ill.planned is not None
+        assert ill.resolved_plan is not None
         probe = {"arm": arm, "device": "cpu", "seconds_per_step": 2.0, "fixed_seconds": 1}
-        sweep = ill.store.sweep(ill.planned.plan.sweep)
-        append_jsonl(sweep.probes, {**probe, "checkpoint_bytes": 5e8})
+        sweep = ill.store.sweep(ill.resolved_plan.plan.sweep)
+        append_jsonl(sweep.probes_path, {**probe, "checkpoint_bytes": 5e8})
     need = doctor.build_requirements(ill)
-    assert {"--partition=gpu", "--time=30", "--requeue"} <= set(need.options)
-    assert not any("hold" in option or "setup" in option for option in need.options)
-    assert (need.jobs, need.minutes, need.save_seconds) == (4, 30, 7.0)
-    assert (need.notice_seconds, need.idle) == (120, "")
+    assert {"--partition=gpu", "--time=30", "--requeue"} <= set(need.sbatch_options)
+    assert not any("hold" in option or "setup" in option for option in need.sbatch_options)
+    assert (need.num_jobs, need.timeout_min, need.save_seconds) == (4, 30, 7.0)
+    assert (need.signal_delay_s, need.gpu_mismatch) == (120, "")
     idle = patient(tmp_path, "launcher=slurm", "launcher.gpus_per_node=8")
-    assert "8 GPUs a node" in doctor.build_requirements(idle).idle
-    assert dataclasses.replace(ill, planned=None).open_runs() == []
+    assert "8 GPUs a node" in doctor.build_requirements(idle).gpu_mismatch
+    assert dataclasses.replace(ill, planned=None).list_open_runs() == []

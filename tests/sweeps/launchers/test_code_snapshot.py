@@ -82,11 +82,11 @@ def test_a_tree_that_is_edited_meanwhile_is_copied_again(
 ) -> None:
     name = taken(tree, tmp_path, edits)
     assert name == hash_source_tree(tree)
-    (place,) = Store(tmp_path).code(name).parent.iterdir()
+    (place,) = Store(tmp_path).snapshot_path(name).parent.iterdir()
     assert hash_source_tree(place) == place.name == name
 
 
 def test_a_tree_that_does_not_come_to_rest_is_refused(tree: Path, tmp_path: Path) -> None:
     said = taken(tree, tmp_path, code_snapshot.MAX_COPY_ATTEMPTS)
     assert said == f"the code in {tree} was edited since this command was started: run it again"
-    assert list(Store(tmp_path).code("x").parent.iterdir()) == [], "nothing is left"
+    assert list(Store(tmp_path).snapshot_path("x").parent.iterdir()) == [], "nothing is left"

@@ -22,7 +22,7 @@ CODE = Path("/of the/code")
 
 def intent(kind: Any = "run", elements: tuple[tuple[str, ...], ...] = (("a",),)) -> SubmissionIntent:
     return SubmissionIntent(
-        token="0123", kind=kind, elements=elements, attempts={}, submitter=process.make_claim_record({})
+        token="0123", kind=kind, array_tasks=elements, last_attempts={}, submitter=process.make_claim_record({})
     )
 
 
@@ -113,7 +113,7 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
     def act(ordered: SubmissionIntent, after: tuple[str, ...] = (), **keys: Any) -> tuple[str, str]:
         store, plan = Store(tmp_path / "store"), planned(2, 0.0).plan
         launcher = SlurmLauncherConfig(**keys)
-        order = SubmitOptions(store=store, sweep=plan.sweep, launcher=launcher, threads=2, words=())
+        order = SubmitOptions(store=store, sweep=plan.sweep, launcher_config=launcher, threads=2, follow_up_argv=())
         return SlurmLauncher(order, CODE, print)._sbatch(ordered, after), kept.read_text()
 
     return act

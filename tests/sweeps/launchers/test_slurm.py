@@ -29,7 +29,7 @@ LIMIT = "sbatch: error: Batch job submission failed: Job violates accounting/QOS
 
 def outcome() -> Outcome:
     return Outcome(
-        kind="trained", step=1, attempt=1, training="t", source="s", numerics={}, weights="w",
+        kind="trained", step=1, attempt=1, training_hash="t", source_hash="s", numerics_class={}, weights_digest="w",
         best_step=None, cost={},
     )  # fmt: skip
 
@@ -37,14 +37,14 @@ def outcome() -> Outcome:
 class Cluster(Slurm):
     """A queue in memory that takes so many jobs."""
 
-    facts = {"ClusterName": "near", "MaxArraySize": "1001"}  # type: ignore[assignment]
+    config = {"ClusterName": "near", "MaxArraySize": "1001"}  # type: ignore[assignment]
 
     def __init__(self, limit: int) -> None:
         super().__init__()
         self.limit, self.queue, self.count = limit, list[Job](), 0
         self.answers, self.released = True, list[str]()
 
-    def jobs(self) -> list[Job] | None:
+    def list_jobs(self) -> list[Job] | None:
         return self.queue if self.answers else None
 
     def release(self, job: str) -> bool:
@@ -55,11 +55,11 @@ class Cluster(Slurm):
         self.queue = [job for job in self.queue if job.id not in ids]
 
     def sbatch(self, intent: SubmissionIntent, after: Sequence[str]) -> str:
-        if len(self.queue) + len(intent.elements) > self.limit:
+        if len(self.queue) + len(intent.array_tasks) > self.limit:
             raise SubmissionRejected(LIMIT)
         self.count += 1
-        several = len(intent.elements) > 1
-        for i in range(len(intent.elements)):
+        several = len(intent.array_tasks) > 1
+        for i in range(len(intent.array_tasks)):
             id_ = f"{self.count}_{i}" if several else f"{self.count}"
             name = f"{JOB_NAME_PREFIX}{intent.token}"
             waits = Job(id=id_, state="PENDING", restarts=0, node="", name=name, reason="Priority")
@@ -87,23 +87,23 @@ class Scene:
     def queue(self, pack: int, **order: Any) -> SlurmLauncher:
         launcher = SlurmLauncherConfig(pack=pack, follow_up=order.pop("follow_up", True))
         asked: dict[str, Any] = {"threads": 1, "words": ("run",), **order}
-        ordered = SubmitOptions(store=self.store, sweep=self.folder.id, launcher=launcher, **asked)
+        ordered = SubmitOptions(store=self.store, sweep=self.folder.id, launcher_config=launcher, **asked)
         queue = SlurmLauncher(ordered, Path("code"), self.said.append)
         queue.submissions.slurm = self.cluster
         queue._sbatch = self.cluster.sbatch  # type: ignore[method-assign]
         return queue
 
     def states(self) -> dict[str, RunState]:
-        wanted = self.asked.plan.wanted()
+        wanted = self.asked.plan.required_evaluations()
         return {run: claim.inspect_run(self.store.run(run), wanted[run]) for run in self.runs}
 
     def put(self, queue: SlurmLauncher) -> None:
         states = self.states()
-        queue.put([run for run in self.runs if states[run].open], states)
+        queue.submit([run for run in self.runs if states[run].is_runnable], states)
 
     def kinds(self, queue: SlurmLauncher) -> Counter[str]:
         queue.submissions.refresh()
-        return Counter(intent.kind for intent, _, _ in queue.submissions.live())
+        return Counter(intent.kind for intent, _, _ in queue.submissions.list_active_jobs())
 
 
 @pytest.mark.parametrize(("limit", "cells"), [(6, 5), (5, 4), (3, 2)])
@@ -127,9 +127,9 @@ def test_a_cell_that_keeps_dying_does_not_stop_those_beside_it(tmp_path: Path) -
         assert scene.store.run(scene.runs[0]).claim(number, dead) is not None
         scene.cluster.queue = []
     scene.put(queue)
-    (held,) = (runs for _, _, runs in queue.submissions.live())
+    (held,) = (runs for _, _, runs in queue.submissions.list_active_jobs())
     assert list(held) == scene.runs[1:]
-    assert scene.states()[scene.runs[0]].kind == "failed"
+    assert scene.states()[scene.runs[0]].status == "failed"
 
 
 def test_jobs_that_claim_nothing_are_not_submitted_for_ever(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def follow_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], SlurmLaunche
     """Be the job that follows up on a scene, as it runs."""
 
     def become(scene: Scene) -> SlurmLauncher:
-        live = scene.queue(pack=1).submissions.live()
-        (mine,) = (job.id for intent, job, _ in live if intent.kind == "follow" and job.waits)
+        live = scene.queue(pack=1).submissions.list_active_jobs()
+        (mine,) = (job.id for intent, job, _ in live if intent.kind == "follow" and job.is_waiting)
         scene.cluster.queue = [j for j in scene.cluster.queue if j.id == mine]
         scene.cluster.starts()
         monkeypatch.setenv("SLURM_JOB_ID", mine)
@@ -176,7 +176,7 @@ def test_who_follows_up_and_leaves_nobody_behind_comes_back(
             scene.put(mine)
     scene.cluster.queue = scene.cluster.queue[:1]
     with pytest.raises(RetryLater, match="runs where this cluster's queue does not show it"):
-        mine.put([], scene.states())
+        mine.submit([], scene.states())
 
 
 def test_who_follows_up_says_that_jobs_end_in_vain(
@@ -198,16 +198,16 @@ def test_an_unheard_queue_is_no_empty_queue(tmp_path: Path) -> None:
     scene.cluster.answers = False
     with pytest.raises(RetryLater, match="does not answer"):
         scene.put(scene.queue(pack=3))
-    assert [i.kind for i in scene.folder.intents()] == ["run", "follow"], "nothing twice"
+    assert [i.kind for i in scene.folder.read_intents()] == ["run", "follow"], "nothing twice"
 
 
 def test_what_a_dead_controller_was_submitting_is_in_nobodys_hands(tmp_path: Path) -> None:
     scene = Scene(Store(tmp_path), 2)
     dead = dataclasses.replace(process.make_claim_record({}), started=1)
     runs = tuple((run,) for run in scene.runs)
-    intent = SubmissionIntent(token="t", kind="run", elements=runs, attempts={}, submitter=dead)
-    assert scene.folder.intend(intent)
-    assert scene.queue(pack=1).submissions.queued() == {}
+    intent = SubmissionIntent(token="t", kind="run", array_tasks=runs, last_attempts={}, submitter=dead)
+    assert scene.folder.record_intent(intent)
+    assert scene.queue(pack=1).submissions.map_runs_to_jobs() == {}
     scene.put(scene.queue(pack=1))
     assert scene.kinds(scene.queue(pack=1)) == {"run": 2, "follow": 1}
 
@@ -223,7 +223,7 @@ def test_a_job_that_a_node_could_not_start_is_let_go_again(tmp_path: Path) -> No
         scene.cluster.queue[:2] = cells
         scene.put(scene.queue(pack=1))
         assert scene.cluster.released == [job] * times
-    row = status.CellRow(cell="c", run="r", state=RunState(kind="planned"), job=cells[0])
+    row = status.CellRow(cell="c", run="r", state=RunState(status="planned"), job=cells[0])
     assert row.advice == f"scontrol release {job}_0, or run"
 
 
@@ -235,7 +235,7 @@ def test_a_command_line_has_its_own_follow_up(
     scene.put(scene.queue(pack=1, words=("run", "seeds=2")))
     newer = scene.queue(pack=1, words=("run", "seeds=3"))
     scene.put(newer)
-    words = [i.words for i, _, _ in newer.submissions.live() if i.kind == "follow"]
+    words = [i.follow_up_argv for i, _, _ in newer.submissions.list_active_jobs() if i.kind == "follow"]
     assert words == [("run", "seeds=3")]
     scene.cluster.starts()
     scene.put(scene.queue(pack=1, words=("run", "seeds=3")))
@@ -249,7 +249,7 @@ def test_retries_of_different_cells_have_follow_ups_of_their_own(tmp_path: Path)
     for words in lines:
         queue = scene.queue(pack=1, words=words)
         scene.put(queue)
-    assert [i.words for i, _, _ in queue.submissions.live() if i.kind == "follow"] == lines
+    assert [i.follow_up_argv for i, _, _ in queue.submissions.list_active_jobs() if i.kind == "follow"] == lines
 
 
 def test_slots_that_die_now_and_then_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -265,16 +265,16 @@ def test_slots_that_die_now_and_then_go_on(monkeypatch: pytest.MonkeyPatch, tmp_
 
     slots = LocalLauncher(tmp_path, "cpu", 1, lambda proves: lambda: None)
     monkeypatch.setattr(slots, "_start", lambda job, slot: Ended())
-    states = {f"r{i}": RunState(kind="planned") for i in range(6)}
+    states = {f"r{i}": RunState(status="planned") for i in range(6)}
     for run in states:
         for attempt in (1, 2):
-            slots.put([run], states)
-            states[run] = RunState(kind="interrupted", attempt=attempt)
-        states[run] = RunState(kind="complete", outcome=outcome())
+            slots.submit([run], states)
+            states[run] = RunState(status="interrupted", attempt=attempt)
+        states[run] = RunState(status="complete", outcome=outcome())
     for _ in range(MAX_STARTS_WITHOUT_PROGRESS):
-        slots.put(["r5"], states)
+        slots.submit(["r5"], states)
     with pytest.raises(UserError, match="workers end before they take a cell"):
-        slots.put(["r5"], states)
+        slots.submit(["r5"], states)
 
 
 def test_a_retry_does_not_wait_for_the_job_that_failed_the_cell(tmp_path: Path) -> None:
@@ -289,15 +289,15 @@ def test_a_retry_does_not_wait_for_the_job_that_failed_the_cell(tmp_path: Path) 
     again = ((scene.runs[0], 1),)
     queue = scene.queue(pack=3, again=again)
     for _ in range(2):
-        queue.put([scene.runs[0]], scene.states())
-    asked = [i for i in scene.folder.intents() if i.again == again and i.kind == "run"]
-    assert [i.elements for i in asked] == [((scene.runs[0],),)], "once"
+        queue.submit([scene.runs[0]], scene.states())
+    asked = [i for i in scene.folder.read_intents() if i.retry_attempts == again and i.kind == "run"]
+    assert [i.array_tasks for i in asked] == [((scene.runs[0],),)], "once"
 
 
 def test_an_audit_on_another_kind_of_device_is_made_anew_by_a_job(tmp_path: Path) -> None:
     scene = Scene(Store(tmp_path), 2)
     for order in ({"device": "cuda"}, {"device": "cpu"}):
         scene.put(scene.queue(1, follow_up=False, **order))
-    proof, *cells = scene.folder.intents()
-    assert (proof.kind, proof.device) == ("prove", "cuda")
+    proof, *cells = scene.folder.read_intents()
+    assert (proof.kind, proof.audit_device) == ("prove", "cuda")
     assert [intent.kind for intent in cells] == ["run"]

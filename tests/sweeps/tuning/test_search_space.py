@@ -18,7 +18,7 @@ WORDS = ["ablation=components", "data=scenes", "budget=smoke"]
 
 @pytest.fixture(scope="module")
 def planned() -> ResolvedPlan:
-    return plans.build_plan(request.parse_request(WORDS).request)
+    return plans.build_plan(request.parse_request(WORDS).plan_request)
 
 
 def load(folder: Path, text: str) -> SearchSpace:
@@ -31,8 +31,8 @@ def load(folder: Path, text: str) -> SearchSpace:
 @pytest.mark.parametrize("name", search_space.list_search_spaces(request.list_conf_dirs()))
 def test_our_spaces_fit_every_arm_and_hold_the_defaults(name: str, planned: ResolvedPlan) -> None:
     fitted = search_space.resolve_search_space(name, search_space.load_search_space(name, request.list_conf_dirs()), planned)
-    train = planned.plan.base["train"]
-    assert all(d.holds(train[key.removeprefix("train.")]) for key, d in fitted.items())
+    train = planned.plan.base_config["train"]
+    assert all(d.contains(train[key.removeprefix("train.")]) for key, d in fitted.items())
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_numbers_take_the_type_of_their_key(tmp_path: Path, planned: ResolvedPla
         tmp_path, "train.weight_decay: {low: 0, high: 1}\nmodel.embedding: {low: 2, high: 9}"
     )
     fitted = search_space.resolve_search_space("own", own, planned)
-    assert not fitted["train.weight_decay"].whole
-    assert fitted["model.embedding"].whole
+    assert not fitted["train.weight_decay"].is_integer
+    assert fitted["model.embedding"].is_integer
 
 
 def test_there_is_no_such_space() -> None:
@@ -110,12 +110,12 @@ def test_there_is_no_such_space() -> None:
     ],
 )
 def test_edges(dimension: Dimension, value: object, edge: str | None) -> None:
-    assert dimension.edge(value) == edge
+    assert dimension.boundary_side(value) == edge
 
 
 def test_rounding_stays_inside() -> None:
     dimension = Dimension(low=0.123449, high=0.987654)
-    assert dimension.rounded(0.123449) == 0.123449, "0.1234 lies outside"
-    assert dimension.rounded(0.987653) == 0.987654, "so does 0.9877"
-    assert dimension.rounded(0.5000049) == 0.5
-    assert Dimension(low=1, high=12345678).rounded(7654321) == 7654321
+    assert dimension.round_value(0.123449) == 0.123449, "0.1234 lies outside"
+    assert dimension.round_value(0.987653) == 0.987654, "so does 0.9877"
+    assert dimension.round_value(0.5000049) == 0.5
+    assert Dimension(low=1, high=12345678).round_value(7654321) == 7654321

@@ -47,7 +47,7 @@ def measured(
 
 
 def best(trials: list[Trial]) -> Trial:
-    return max((t for t in trials if t.done), key=lambda t: t.score)
+    return max((t for t in trials if t.completed), key=lambda t: t.score)
 
 
 # ---- what is found -------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def test_planted_optima_are_found_with_the_same_budget_an_arm(pruner: str) -> No
     found = measured(made(pruner, trials=40))
     for arm, trials in found.items():
         assert len(trials) == 40
-        rate, decay = (best(trials).values[k] for k in SPACE)
+        rate, decay = (best(trials).params[k] for k in SPACE)
         assert abs(math.log10(rate / OPTIMA[arm][0])) < 0.25, (arm, rate)
         assert abs(decay - OPTIMA[arm][1]) < 0.15, (arm, decay)
     if pruner != "median":
@@ -80,7 +80,7 @@ def test_pruning_spends_less(pruner: str) -> None:
     whole, pruned = measured(made(trials=34)), measured(made(pruner, trials=34))
     for arm in whole:
         assert sum(t.steps for t in pruned[arm]) < 0.9 * sum(t.steps for t in whole[arm])
-        assert any(not t.done for t in pruned[arm])
+        assert any(not t.completed for t in pruned[arm])
 
 
 # ---- what the trials depend on -------------------------------------------------------------------
@@ -108,8 +108,8 @@ def test_more_trials_begin_with_the_same_ones() -> None:
 def test_the_default_values_are_tried_first() -> None:
     start = {"train.learning_rate": 1e-3, "train.weight_decay": 0.5}
     for trials in measured(made(trials=3, start=start)).values():
-        assert trials[0].values == start
-        assert trials[1].values != start
+        assert trials[0].params == start
+        assert trials[1].params != start
 
 
 def test_points_lie_in_the_space_and_are_of_its_types() -> None:
@@ -120,10 +120,10 @@ def test_points_lie_in_the_space_and_are_of_its_types() -> None:
     }
     trials = measured(made(space=mixed, trials=20, at_once=4))["low"]
     for trial in trials:
-        assert all(mixed[k].holds(v) for k, v in trial.values.items())
-        assert type(trial.values["whole"]) is int
-        assert type(trial.values["share"]) is float
-    assert {str(t.values["listed"]) for t in trials} >= {"None", "[0.0, 1.0]"}
+        assert all(mixed[k].contains(v) for k, v in trial.params.items())
+        assert type(trial.params["whole"]) is int
+        assert type(trial.params["share"]) is float
+    assert {str(t.params["listed"]) for t in trials} >= {"None", "[0.0, 1.0]"}
 
 
 # ---- pruning -------------------------------------------------------------------------------------
@@ -147,11 +147,11 @@ def test_hyperband_halves_within_brackets() -> None:
 
 def test_the_median_stops_what_is_below_it() -> None:
     for trials in measured(made("median", trials=20)).values():
-        assert all(t.done for t in trials[:4]), "there is no median yet"
-        stopped = [t for t in trials if not t.done]
+        assert all(t.completed for t in trials[:4]), "there is no median yet"
+        stopped = [t for t in trials if not t.completed]
         for t in stopped:
-            rung = max(t.scores, key=int)
-            before = sorted(b.scores[rung] for b in trials[: t.number] if rung in b.scores)
+            rung = max(t.rung_scores, key=int)
+            before = sorted(b.rung_scores[rung] for b in trials[: t.number] if rung in b.rung_scores)
             assert t.score < before[(len(before) + 1) // 2]
 
 
@@ -164,7 +164,7 @@ def test_a_round_that_the_median_stops_whole_is_told_as_it_is() -> None:
         return {"low": {t: TrialResult(score=1 / (1 + next(counter)), steps=1) for t in points["low"]}}
 
     rounds = study.run_study(it, measure)
-    assert [r.trials["low"][0].done for r in rounds] == [True] * 4 + [False] * 2
+    assert [r.trials["low"][0].completed for r in rounds] == [True] * 4 + [False] * 2
 
 
 # ---- killed and gone on --------------------------------------------------------------------------
@@ -197,18 +197,18 @@ def test_interrupted_at_any_measurement_the_study_goes_on_the_same(
         folder = StudyFolder(Store(tmp_path).sweep(f"{pruner}-{death}"), "s")
         measure = Mortal(it, death)
         with suppress(Killed):
-            study.run_study(it, measure, recall=folder.round, tell=folder.tell)
-        rounds = study.run_study(it, measure, recall=folder.round, tell=folder.tell)
+            study.run_study(it, measure, load_round=folder.read_round, save_round=folder.save_round)
+        rounds = study.run_study(it, measure, load_round=folder.read_round, save_round=folder.save_round)
         assert {arm: study.list_arm_trials(rounds, arm) for arm in it.arms} == undisturbed
 
 
 def test_two_who_tell_agree_on_the_first(tmp_path: Path) -> None:
     folder = StudyFolder(Store(tmp_path).sweep("s"), "s")
-    trial = Trial(number=0, values={"a": 1}, scores={"0": 0.5}, done=True, steps=3)
-    told = folder.tell(TuningRound(number=0, trials={"full": (trial,)}))
-    late = Trial(number=0, values={"a": 2}, scores={"0": 0.4}, done=True, steps=3)
-    assert folder.tell(TuningRound(number=0, trials={"full": (late,)})) == told == folder.round(0)
-    assert folder.round(1) is None
+    trial = Trial(number=0, params={"a": 1}, rung_scores={"0": 0.5}, completed=True, steps=3)
+    told = folder.save_round(TuningRound(number=0, trials={"full": (trial,)}))
+    late = Trial(number=0, params={"a": 2}, rung_scores={"0": 0.4}, completed=True, steps=3)
+    assert folder.save_round(TuningRound(number=0, trials={"full": (late,)})) == told == folder.read_round(0)
+    assert folder.read_round(1) is None
 
 
 @pytest.mark.soak
@@ -232,7 +232,7 @@ def test_sigkilled_at_a_random_moment(tmp_path: Path, kill: int) -> None:
         process.wait()
     both = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}) for _ in "12"]
     assert [process.wait(timeout=300) for process in both] == [0, 0]
-    rounds = [r for n in range(20) if (r := folder.round(n)) is not None]
+    rounds = [r for n in range(20) if (r := folder.read_round(n)) is not None]
     assert {arm: study.list_arm_trials(rounds, arm) for arm in it.arms} == undisturbed
 
 

@@ -50,8 +50,8 @@ class Tuning(Driver):
         """What the one study in the store was told."""
         (folder,) = (self.folder / "sweeps").glob("*/tuning/*")
         name = folder.relative_to(self.folder / "sweeps")
-        study = self.store.study(name.parts[0], name.name)
-        return [r for n in range(99) if (r := study.round(n)) is not None]
+        study = self.store.get_study(name.parts[0], name.name)
+        return [r for n in range(99) if (r := study.read_round(n)) is not None]
 
     def tuned(self) -> Plan:
         """The plan of the tuned arms."""
@@ -60,7 +60,7 @@ class Tuning(Driver):
 
     def table(self, name: str) -> list[dict[str, str]]:
         """A table of the tuned arms' report."""
-        folder = self.store.report(self.tuned().sweep) / "tables"
+        folder = self.store.report_path(self.tuned().sweep) / "tables"
         return list(csv.DictReader(io.StringIO((folder / f"{name}.csv").read_text())))
 
 
@@ -76,7 +76,7 @@ def test_a_tuning_says_what_it_costs_and_ends_in_a_report(tuned: tuple[Tuning, s
     assert said.startswith(f"{cost}not measured yet\n")
     assert f"{cost}the trials take about" in said
     assert said.count("audit: every arm takes a few steps") == 1
-    page = (driver.store.report(driver.tuned().sweep) / "report.html").read_text()
+    page = (driver.store.report_path(driver.tuned().sweep) / "report.html").read_text()
     assert "Default and tuned hyper-parameters, side by side" in page
 
 
@@ -95,15 +95,15 @@ def test_every_arm_had_the_same_trials_and_steps(tuned: tuple[Tuning, str]) -> N
     for round_ in rounds:
         assert round_.trials.keys() == {"full", "clip"}
         assert [t.steps for (t,) in round_.trials.values()] == [9, 9]
-        points = [t.values for (t,) in round_.trials.values()]
+        points = [t.params for (t,) in round_.trials.values()]
         assert points[0] == points[1], "arms start from the same points"
-    assert rounds[0].trials["full"][0].values["train.learning_rate"] == 0.001, "the default first"
+    assert rounds[0].trials["full"][0].params["train.learning_rate"] == 0.001, "the default first"
 
 
 def test_trials_are_runs_that_no_benchmark_sees(tuned: tuple[Tuning, str]) -> None:
     driver, _ = tuned
     finished_once(driver)
-    tried = [r for r in driver.store.runs() if r.spec()["config"]["seed"] == SEED]
+    tried = [r for r in driver.store.runs() if r.read_spec()["config"]["seed"] == SEED]
     assert len(tried) == 2 * TRIALS
     assert not any((r.path / "scores").exists() for r in tried)
     scores = {r.id: _validation(driver.store, r.id) for r in tried}
@@ -118,17 +118,17 @@ def test_the_best_of_each_arm_is_run_beside_its_default(tuned: tuple[Tuning, str
     rows = {row["arm"]: row for row in driver.table("tuning")}
     for arm in tuning.arms:
         of_arm = [t for r in driver.rounds() for t in r.trials[arm.arm]]
-        assert arm.best == max(of_arm, key=lambda t: (t.score, -t.number))
-        assert arm.default == of_arm[0].score
+        assert arm.best_trial == max(of_arm, key=lambda t: (t.score, -t.number))
+        assert arm.default_score == of_arm[0].score
         row = rows[arm.arm]
-        assert float(row["train.learning_rate"]) == arm.best.values["train.learning_rate"]
+        assert float(row["train.learning_rate"]) == arm.best_trial.params["train.learning_rate"]
         assert float(row["difference"]) == pytest.approx(
             float(row["tuned"]) - float(row["default"])
         )
         assert row["steps"] == "18"
-        assert _edges(row) == arm.edges
-        config = driver.store.run(row["runs_tuned"]).spec()["config"]
-        assert config["train"]["learning_rate"] == arm.best.values["train.learning_rate"]
+        assert _edges(row) == arm.at_boundary
+        config = driver.store.run(row["runs_tuned"]).read_spec()["config"]
+        assert config["train"]["learning_rate"] == arm.best_trial.params["train.learning_rate"]
         assert (config["seed"], config["train"]["steps"]) == (0, 9)
 
 
@@ -153,19 +153,19 @@ def test_a_limit_holds_for_the_trials_and_both_tables_together(tmp_path: Path) -
     driver = Tuning(tmp_path / "store")
     words = [w for w in driver.words if not w.startswith("ablation")]
     tuner = tuning.build_tuner(["ablation=components", *words])
-    sweep = driver.store.sweep(tuner.planned.plan.sweep)
-    audit = AuditRecord(findings=(), training=compute_training_hash(), device="cpu")
-    atomic_write(sweep.audit, to_json_bytes(audit))
+    sweep = driver.store.sweep(tuner.resolved_plan.plan.sweep)
+    audit = AuditRecord(checks=(), training_hash=compute_training_hash(), device_type="cpu")
+    atomic_write(sweep.audit_path, to_json_bytes(audit))
     for arm in ("full", "clip"):
         probe = {"arm": arm, "device": "cpu", "seconds_per_step": 200.0, "fixed_seconds": 0.0}
-        append_jsonl(sweep.probes, probe)
+        append_jsonl(sweep.probes_path, probe)
     for most, status in (("21.9", 2), ("22.1", 0)):
         limited = tuning.build_tuner(["ablation=components", *words, f"max_gpu_hours={most}"])
         if status:
             with pytest.raises(UserError, match="44 runs would take about 22 "):
-                limited.hold()
+                limited.enforce_gpu_hours_limit()
         else:
-            assert limited.hold()
+            assert limited.enforce_gpu_hours_limit()
     said = driver.run("max_gpu_hours=21.9", verb="tune", status=2)
     assert "44 runs would take about 22 " in said
     assert driver.endings() == {}, "nothing was begun"
@@ -194,7 +194,7 @@ def untold(tuned: Tuning, folder: Path) -> tuple[Tuning, RunFolder]:
         str((told.parent / "1-0").relative_to(driver.folder / "sweeps"))
     ).plan()
     assert plan is not None
-    return driver, driver.store.run(next(c.run for c in plan.cells if c.arm == "full#1"))
+    return driver, driver.store.run(next(c.run_id for c in plan.cells if c.arm == "full#1"))
 
 
 def test_a_failed_trial_stops_the_tuning_with_its_reason(
@@ -219,7 +219,7 @@ def test_a_diverged_trial_is_the_worst(tuned: tuple[Tuning, str], tmp_path: Path
     atomic_write(run.path / "outcome.json", to_json_bytes(lost))
     driver.tune()
     (trial,) = driver.rounds()[1].trials["full"]
-    assert (trial.score, trial.steps, trial.diverged, trial.done) == (0.0, 4, 1, True)
+    assert (trial.score, trial.steps, trial.n_diverged, trial.completed) == (0.0, 4, 1, True)
     rows = {
         row["arm"]: row
         for p in driver.folder.glob("reports/*-tuned-*/tables/tuning.csv")
@@ -259,11 +259,11 @@ def test_hyperband_halts_and_promotes_real_runs(tmp_path: Path) -> None:
     assert ended.count(["halted", "trained"]) == 2
     for trials in round_.trials.values():
         assert sorted(t.steps for t in trials) == [3, 3, 9]
-        (winner,) = (t for t in trials if t.done)
-        assert winner.scores["0"] == max(t.scores["0"] for t in trials)
+        (winner,) = (t for t in trials if t.completed)
+        assert winner.rung_scores["0"] == max(t.rung_scores["0"] for t in trials)
     arms = driver.tuned().tuning
     assert arms is not None
-    assert [(a.stopped, a.steps) for a in arms.arms] == [(2, 15), (2, 15)]
+    assert [(a.n_pruned, a.steps) for a in arms.arms] == [(2, 15), (2, 15)]
     said = driver.run("trials=3", "pruner=hyperband", verb="tune")
     assert "round" not in said
 
@@ -281,4 +281,4 @@ def test_what_was_found_is_read_back_as_it_was_written(tuned: tuple[Tuning, str]
     tuning = tuned[0].tuned().tuning
     assert tuning is not None
     assert all(isinstance(arm, TunedArm) for arm in tuning.arms)
-    assert (tuning.trials, tuning.seeds, tuning.space) == (TRIALS, (SEED,), "optimizer")
+    assert (tuning.n_trials, tuning.seeds, tuning.space) == (TRIALS, (SEED,), "optimizer")

@@ -156,7 +156,7 @@ def test_vectors_grow_with_what_is_done():
 
 def test_strong_vectors_have_unit_deviation():
     ids = np.arange(20_000, dtype=np.uint64)
-    vectors = transform.encode_as_vector(transform.sample_strong(3, ids, identity=0.0))
+    vectors = transform.encode_as_vector(transform.sample_strong(3, ids, identity_prob=0.0))
     assert vectors.shape == (20_000, transform.VECTOR_DIM)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors.std(0), 1, atol=0.03)
@@ -184,7 +184,7 @@ def test_recipes_keep_their_bounds():
     mirrored = transform.sample_params(replace(transform.WEAK_POLICY, flip=0.5), 9, ids, 0.1)
     same = set(transform.VECTOR_COLUMNS) - {"flip"}
     assert all(np.array_equal(getattr(weak, name), getattr(mirrored, name)) for name in same)
-    smaller = transform.sample_strong(9, ids, crop=0.08).area
+    smaller = transform.sample_strong(9, ids, min_crop_scale=0.08).area
     assert 0.08 <= smaller.min() < 0.1
 
 

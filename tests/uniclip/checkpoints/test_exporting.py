@@ -37,7 +37,7 @@ def model(image="vit_base_patch32_clip_quickgelu_224", options=VIT, method="clip
     )
     vocabulary = tokenizer.build_tokenizer(config.model.text, ["a red disc", "a blue cross"] * 9)
     method = methods.build_method(config)
-    embedder = build_embedder(config, vocabulary, method.head).eval()
+    embedder = build_embedder(config, vocabulary, method.head_type).eval()
     with torch.no_grad():
         for parameter in embedder.parameters():  # norms and biases that do something
             parameter.add_(torch.randn(parameter.shape, generator=GENERATOR) * 0.05)

@@ -69,7 +69,7 @@ def test_openais_archive_says_its_activation_itself(tmp_path):
     theirs = published_models.clip(quick=True)
     published_models.scripted(theirs, path)
     refused(path, "trust=true")
-    model = importing.load_model(path, trust=True)
+    model = importing.load_model(path, allow_torchscript=True)
     assert model.config.model.text.activation == "quick_gelu"
     assert difference(model, theirs, 64) < CLOSE
 

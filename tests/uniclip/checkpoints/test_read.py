@@ -34,7 +34,7 @@ def test_a_state_dict_is_found_bare_or_in_a_training_checkpoint(tmp_path, wrap, 
     torch.save(saved, path, _use_new_zipfile_serialization=not legacy)
     contents = read_checkpoint(path)
     assert same(contents.tensors)
-    assert not contents.openai
+    assert not contents.is_openai
 
 
 def test_safetensors_by_content_and_not_by_name(tmp_path):
@@ -81,13 +81,13 @@ def test_a_torchscript_archive_only_with_trust(tmp_path):
     published_models.scripted(model, path)
     message = refused(path, "trust=true")
     assert "torch.jit.load" in message
-    contents = read_checkpoint(path, trust=True)
-    assert contents.openai
+    contents = read_checkpoint(path, allow_torchscript=True)
+    assert contents.is_openai
     masks = {"attn_mask"}  # which tracing keeps
     assert contents.tensors.keys() - masks == published_models.clip().state_dict().keys()
     converted = tmp_path / "converted.pt"
     torch.save(torch.jit.load(path, map_location="cpu").state_dict(), converted)
-    assert read_checkpoint(converted).openai
+    assert read_checkpoint(converted).is_openai
 
 
 @pytest.mark.parametrize(

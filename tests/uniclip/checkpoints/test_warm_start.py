@@ -109,7 +109,7 @@ def test_a_projection_that_has_no_place_is_said(words, tmp_path):
     theirs = published_models.clip(layers=(3, 4, 6, 3), width=64)
     torch.save(theirs.state_dict(), place)
     given = config(place, image={"name": "resnet50_clip", "pixels": 64})
-    taken = TrainState(given, words).taken
+    taken = TrainState(given, words).loaded_parts
     assert [part for part, why in taken.items() if why is None] == [
         "image_encoder", "text_encoder", "text_head"
     ]  # fmt: skip
@@ -120,7 +120,7 @@ def test_what_was_taken_over_is_one_line_of_the_runs_log(path, tmp_path, capsys)
     given = config(path, method="uniclip", init_towers="image")
     attempt = claimed(opened(tmp_path, given))
     trainer.train_model(given, attempt=attempt)
-    (event,) = [e for e in read_jsonl(attempt.events) if e["event"] == "initialized"]
+    (event,) = [e for e in read_jsonl(attempt.events_path) if e["event"] == "initialized"]
     assert event["said"] in capsys.readouterr().out.splitlines()
     assert event["said"] == (
         f"init={path}: took over image encoder; started anew: augmentation encoder (layers.0.bias "
@@ -135,7 +135,7 @@ def test_a_resumed_run_was_initialized_once(path, tmp_path):
     run = opened(tmp_path, given)
     trainer.train_model(given, attempt=claimed(run), stop=lambda: True)
     trainer.train_model(given, attempt=claimed(run))
-    told = [[e["event"] for e in read_jsonl(run.attempt(n).events)] for n in (1, 2)]
+    told = [[e["event"] for e in read_jsonl(run.attempt(n).events_path)] for n in (1, 2)]
     assert told == [["initialized"], ["resumed"]]
 
 
@@ -223,7 +223,7 @@ def test_pixels_are_normalised_as_the_checkpoint_has_them(path, clip, words):
             theirs = clip.encode_image(
                 (pixels / 255 - published_models.MEAN) / published_models.STD, True
             )
-            ours = embedder.eval().images(pixels, torch.zeros(3, 1))
+            ours = embedder.eval().encode_image(pixels, torch.zeros(3, 1))
         assert torch.allclose(ours, theirs, atol=1e-5)
     TrainState(config(path, image=other, init_towers="text"), words)
 
@@ -319,24 +319,24 @@ def test_an_image_head_and_what_it_is_told_of_come_together_or_not(tmp_path):
     RunFolder(tmp_path).publish_spec(identity.build_spec(first, {}))
     place, words = str(tmp_path / "weights.safetensors"), fitted.pretrained.tokenizer
     state = TrainState(tiny(init=place, seed=1), words)
-    assert list(state.taken) == [
+    assert list(state.loaded_parts) == [
         "image_encoder", "augmentation_encoder", "image_head", "text_encoder", "text_head"
     ]  # fmt: skip
     assert "took over image encoder, augmentation encoder, image head" in warm_start.describe_loaded_parts(
-        place, state.taken
+        place, state.loaded_parts
     )
     pixels, vectors = published_models.pictures(32), torch.randn(3, transform.VECTOR_DIM)
     with torch.no_grad():
         ours, theirs = state.embedder.eval(), fitted.pretrained.embedder.eval()
-        assert torch.equal(ours.images(pixels, vectors), theirs.images(pixels, vectors))
+        assert torch.equal(ours.encode_image(pixels, vectors), theirs.encode_image(pixels, vectors))
 
-    wider = TrainState(tiny(init=place, model={"embedding": 24}), words).taken
+    wider = TrainState(tiny(init=place, model={"embedding": 24}), words).loaded_parts
     assert wider["augmentation_encoder"] == "only together with the image head"
     assert "(48,) in model=" in wider["image_head"]
-    unaware = TrainState(tiny(init=place, method={"name": "clip"}), words).taken
+    unaware = TrainState(tiny(init=place, method={"name": "clip"}), words).loaded_parts
     assert "augmentation_encoder" not in unaware
     assert "absent" in unaware["image_head"]
-    text = TrainState(tiny(init=place, init_towers="text"), words).taken
+    text = TrainState(tiny(init=place, init_towers="text"), words).loaded_parts
     assert text["augmentation_encoder"] == text["image_head"] == "init_towers=text"
 
 

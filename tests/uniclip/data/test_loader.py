@@ -45,37 +45,37 @@ def equal(a, b):
 
 def test_shapes_and_types():
     batches = make(strong=2)
-    batch = batches.batch(0)
+    batch = batches.build_batch(0)
     assert batches.steps_per_epoch == 2
-    assert batch.pixels.shape == (3, SIZE, 3, 16, 16)
-    assert batch.pixels.dtype == torch.uint8
-    assert batch.vectors.shape == (3, SIZE, transform.VECTOR_DIM)
-    assert batch.vectors.dtype == torch.float32
+    assert batch.images.shape == (3, SIZE, 3, 16, 16)
+    assert batch.images.dtype == torch.uint8
+    assert batch.augmentation_vectors.shape == (3, SIZE, transform.VECTOR_DIM)
+    assert batch.augmentation_vectors.dtype == torch.float32
     assert batch.tokens.shape[0] == SIZE
-    assert {batch.tokens.dtype, batch.sample.dtype, batch.label.dtype} == {torch.int64}
-    assert (batch.label == -1).all()
+    assert {batch.tokens.dtype, batch.sample_ids.dtype, batch.labels.dtype} == {torch.int64}
+    assert (batch.labels == -1).all()
 
 
 def test_a_batch_is_a_function_of_config_and_step():
     one, other = make(), make()
-    other.batch(3)
-    assert equal(one.batch(5), other.batch(5))
-    assert not equal(one.batch(5), make(seed=1).batch(5))
-    assert not torch.equal(one.batch(5).sample, make(stream=1).batch(5).sample)
+    other.build_batch(3)
+    assert equal(one.build_batch(5), other.build_batch(5))
+    assert not equal(one.build_batch(5), make(seed=1).build_batch(5))
+    assert not torch.equal(one.build_batch(5).sample_ids, make(stream=1).build_batch(5).sample_ids)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [1, 3])
 def test_data_workers_change_no_bit(workers):
     alone, helped = make(), make(workers=workers)
-    streamed = list(helped.stream(1, 6))
+    streamed = list(helped.iterate_batches(1, 6))
     assert len(streamed) == 5
-    assert all(equal(a, b) for a, b in zip(alone.stream(1, 6), streamed, strict=True))
+    assert all(equal(a, b) for a, b in zip(alone.iterate_batches(1, 6), streamed, strict=True))
 
 
 def test_an_epoch_shows_each_sample_once_in_another_order():
     batches = make()
-    epochs = [[batches.batch(2 * e + i).sample for i in range(2)] for e in range(2)]
+    epochs = [[batches.build_batch(2 * e + i).sample_ids for i in range(2)] for e in range(2)]
     orders = [torch.cat(epoch) for epoch in epochs]
     assert all(len(set(order.tolist())) == 16 for order in orders)
     assert not torch.equal(*orders)
@@ -83,18 +83,18 @@ def test_an_epoch_shows_each_sample_once_in_another_order():
 
 def test_a_sample_gets_other_crops_in_the_next_epoch():
     batches = make(batch=20, identity=0.0)
-    first, second = batches.batch(0), batches.batch(1)
-    position = {int(s): i for i, s in enumerate(second.sample)}
-    match = [position[int(s)] for s in first.sample]
-    assert not (first.vectors == second.vectors[:, match]).all(-1).any()
+    first, second = batches.build_batch(0), batches.build_batch(1)
+    position = {int(s): i for i, s in enumerate(second.sample_ids)}
+    match = [position[int(s)] for s in first.sample_ids]
+    assert not (first.augmentation_vectors == second.augmentation_vectors[:, match]).all(-1).any()
 
 
 def test_arms_share_the_views_that_they_have_in_common():
-    few, many = make(strong=1).batch(0), make(strong=3).batch(0)
-    assert torch.equal(few.sample, many.sample)
-    assert torch.equal(few.pixels, many.pixels[:2])
+    few, many = make(strong=1).build_batch(0), make(strong=3).build_batch(0)
+    assert torch.equal(few.sample_ids, many.sample_ids)
+    assert torch.equal(few.images, many.images[:2])
     assert torch.equal(few.tokens, many.tokens)
-    assert not torch.equal(many.pixels[1], many.pixels[2])
+    assert not torch.equal(many.images[1], many.images[2])
 
 
 def test_one_caption_is_drawn_for_a_sample_and_epoch():
@@ -105,8 +105,8 @@ def test_one_caption_is_drawn_for_a_sample_and_epoch():
     drawn = TrainingBatches(batches.config, split, words)
     said = {}
     for step in range(12):
-        batch = drawn.batch(step)
-        for row, sample in zip(batch.tokens, batch.sample.tolist(), strict=True):
+        batch = drawn.build_batch(step)
+        for row, sample in zip(batch.tokens, batch.sample_ids.tolist(), strict=True):
             text = words.decode(row.tolist())
             assert text in captions[sample]
             said.setdefault(sample, set()).add(text)
@@ -131,11 +131,11 @@ def test_the_shares_of_all_processes_are_the_batch(name, world):
         config = of_method("declip")
     split = data.open_split(config.data, "train")
     words = tokenizer.train_bpe([c for several in split.captions for c in several], 300)
-    whole = TrainingBatches(config, split, words).batch(1)
+    whole = TrainingBatches(config, split, words).build_batch(1)
     shares = [
-        TrainingBatches(config, split, words, ProcessGroup(rank, world)).batch(1) for rank in range(world)
+        TrainingBatches(config, split, words, ProcessGroup(rank, world)).build_batch(1) for rank in range(world)
     ]
-    sizes = [len(share.sample) for share in shares]
+    sizes = [len(share.sample_ids) for share in shares]
     assert max(sizes) - min(sizes) <= 1
     for field in whole.__dataclass_fields__:
         expected, parts = getattr(whole, field), [getattr(share, field) for share in shares]

@@ -51,8 +51,8 @@ def test_rows_are_embedded_once_in_pieces_and_mapped(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 4)
     embed, calls = counting()
     kept = Cache(tmp_path / "cache")
-    first = kept.rows(WHAT, 10, embed)
-    again = Cache(tmp_path / "cache").rows(WHAT, 10, embed)
+    first = kept.get_or_embed(WHAT, 10, embed)
+    again = Cache(tmp_path / "cache").get_or_embed(WHAT, 10, embed)
     assert calls == [4, 4, 2]
     assert isinstance(first, np.memmap)
     assert isinstance(again, np.memmap)
@@ -67,10 +67,10 @@ def test_rows_are_embedded_once_in_pieces_and_mapped(tmp_path, monkeypatch):
 def test_another_dependence_is_another_file(tmp_path, key):
     embed, calls = counting()
     kept = Cache(tmp_path)
-    kept.rows(WHAT, 5, embed)
-    kept.rows({**WHAT, key: "another"}, 5, embed)
+    kept.get_or_embed(WHAT, 5, embed)
+    kept.get_or_embed({**WHAT, key: "another"}, 5, embed)
     assert calls == [5, 5]
-    kept.rows(dict(reversed(WHAT.items())), 5, embed)
+    kept.get_or_embed(dict(reversed(WHAT.items())), 5, embed)
     assert calls == [5, 5]
 
 
@@ -83,15 +83,15 @@ def damages(good):
 def test_what_is_damaged_or_does_not_fit_is_made_again(tmp_path):
     embed, calls = counting()
     kept = Cache(tmp_path)
-    whole = kept.rows(WHAT, 5, embed).tolist()
+    whole = kept.get_or_embed(WHAT, 5, embed).tolist()
     (path,) = tmp_path.rglob("*.npy")
     good = path.read_bytes()
     for number, bad in enumerate(damages(good), start=2):
         path.write_bytes(bad)
-        assert kept.rows(WHAT, 5, embed).tolist() == whole
+        assert kept.get_or_embed(WHAT, 5, embed).tolist() == whole
         assert len(calls) == number
         assert path.read_bytes() == good
-    assert kept.rows(WHAT, 7, embed).shape == (7, 3)
+    assert kept.get_or_embed(WHAT, 7, embed).shape == (7, 3)
 
 
 def test_a_few_arrays_are_kept_whole_or_made_again(tmp_path):
@@ -102,30 +102,30 @@ def test_a_few_arrays_are_kept_whole_or_made_again(tmp_path):
         return {"labels": np.arange(5), "names": np.array(["a", "bc"]), "x": np.eye(2)}
 
     kept = Cache(tmp_path)
-    first = kept.arrays(WHAT, make)
+    first = kept.get_or_compute(WHAT, make)
     (path,) = tmp_path.rglob("*.npz")
     good = path.read_bytes()
     for number, bad in enumerate((good, *damages(good)), start=1):
         path.write_bytes(bad)
-        again = kept.arrays(WHAT, make)
+        again = kept.get_or_compute(WHAT, make)
         assert {n: a.tolist() for n, a in again.items()} == {
             n: a.tolist() for n, a in first.items()
         }
         assert len(made) == number
     with pytest.raises(ValueError, match="allow_pickle"):
-        kept.arrays({"other": 1}, lambda: {"a": np.array([{}], dtype=object)})
+        kept.get_or_compute({"other": 1}, lambda: {"a": np.array([{}], dtype=object)})
 
 
 def test_what_is_too_large_is_not_kept(tmp_path, monkeypatch):
     embed, calls = counting()
-    small = Cache(tmp_path, most=59)
-    assert small.rows(WHAT, 5, embed).tolist() == small.rows(WHAT, 5, embed).tolist()
+    small = Cache(tmp_path, max_bytes=59)
+    assert small.get_or_embed(WHAT, 5, embed).tolist() == small.get_or_embed(WHAT, 5, embed).tolist()
     assert calls == [5, 5]
     assert names(tmp_path) == []
-    Cache(tmp_path, most=60).rows(WHAT, 5, embed)
+    Cache(tmp_path, max_bytes=60).get_or_embed(WHAT, 5, embed)
     assert len(names(tmp_path)) == 1
     monkeypatch.setattr(cache, "MIN_FREE_RATIO", 2**60)
-    Cache(tmp_path / "full").rows(WHAT, 5, embed)
+    Cache(tmp_path / "full").get_or_embed(WHAT, 5, embed)
     assert names(tmp_path / "full") == []
 
 
@@ -133,19 +133,19 @@ def test_no_folder_and_no_room_to_write_cost_nothing_but_time(tmp_path):
     embed, _ = counting()
     (tmp_path / "file").write_text("no folder")
     for kept in (Cache(), Cache(tmp_path / "file")):
-        assert kept.rows(WHAT, 3, embed).tolist() == embed(np.arange(3)).tolist()
-        assert kept.arrays(WHAT, lambda: {"a": np.ones(1)})["a"].tolist() == [1]
-        kept.note("n", {"a": 1})
-        assert kept.noted("n") is None
+        assert kept.get_or_embed(WHAT, 3, embed).tolist() == embed(np.arange(3)).tolist()
+        assert kept.get_or_compute(WHAT, lambda: {"a": np.ones(1)})["a"].tolist() == [1]
+        kept.write_note("n", {"a": 1})
+        assert kept.read_note("n") is None
 
 
 def test_notes(tmp_path):
     kept = Cache(tmp_path)
-    assert kept.noted("n") is None
-    kept.note("n", {"a": [1]})
-    assert kept.noted("n") == {"a": [1]}
+    assert kept.read_note("n") is None
+    kept.write_note("n", {"a": [1]})
+    assert kept.read_note("n") == {"a": [1]}
     (tmp_path / "notes" / "n.json").write_text('{"a":')
-    assert kept.noted("n") is None
+    assert kept.read_note("n") is None
 
 
 def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
@@ -157,12 +157,12 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
         return np.zeros((len(index), 3))
 
     with pytest.raises(RuntimeError, match="broke down"):
-        Cache(tmp_path).rows(WHAT, 4, embed)
+        Cache(tmp_path).get_or_embed(WHAT, 4, embed)
     assert names(tmp_path) == []
 
 
 def test_no_sample(tmp_path):
-    assert len(Cache(tmp_path).rows(WHAT, 0, counting()[0])) == 0
+    assert len(Cache(tmp_path).get_or_embed(WHAT, 0, counting()[0])) == 0
 
 
 def writer(folder, seconds):
@@ -199,7 +199,7 @@ def test_who_was_stopped_goes_on_from_the_last_chapter(tmp_path, monkeypatch):
         return whole(index)
 
     with pytest.raises(StopRequested):
-        Cache(tmp_path).rows(WHAT, 11, stopping)
+        Cache(tmp_path).get_or_embed(WHAT, 11, stopping)
     assert len(names(tmp_path)) == 2, "two chapters, nothing half-written"
     seen.clear()
 
@@ -207,7 +207,7 @@ def test_who_was_stopped_goes_on_from_the_last_chapter(tmp_path, monkeypatch):
         seen.extend(index.tolist())
         return whole(index)
 
-    rows = Cache(tmp_path).rows(WHAT, 11, going_on)
+    rows = Cache(tmp_path).get_or_embed(WHAT, 11, going_on)
     assert sorted(set(seen)) == [0, 1, 8, 9, 10], "the first piece tells how wide rows are"
     assert isinstance(rows, np.memmap)
     assert rows.tolist() == whole(np.arange(11)).tolist()
@@ -220,15 +220,15 @@ def test_chapters_of_what_is_too_large_to_be_kept_stay_until_it_is_needed_no_mor
     monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 2)
     monkeypatch.setattr(cache, "SEGMENT_ROWS", 4)
     embed, calls = counting()
-    kept = Cache(tmp_path, most=60)
-    rows = kept.rows(WHAT, 11, embed)
+    kept = Cache(tmp_path, max_bytes=60)
+    rows = kept.get_or_embed(WHAT, 11, embed)
     assert rows.tolist() == embed(np.arange(11)).tolist()
     assert not isinstance(rows, np.memmap)
     assert len(names(tmp_path)) == 3
     calls.clear()
-    assert kept.rows(WHAT, 11, embed).tolist() == rows.tolist()
+    assert kept.get_or_embed(WHAT, 11, embed).tolist() == rows.tolist()
     assert calls == [2], "how wide rows are"
-    kept.forget_chapters(WHAT, 11)
+    kept.remove_segments(WHAT, 11)
     assert names(tmp_path) == []
 
 
@@ -240,7 +240,7 @@ def test_what_is_quickly_made_again_is_not_kept(tmp_path):
         return {"a": np.ones(2)}
 
     for least in (60.0, 60.0, 0.0, 0.0):
-        Cache(tmp_path).arrays(WHAT, make, least)
+        Cache(tmp_path).get_or_compute(WHAT, make, least)
     assert len(made) == 3
-    Cache(tmp_path).forget("arrays", WHAT)
+    Cache(tmp_path).remove("arrays", WHAT)
     assert names(tmp_path) == []

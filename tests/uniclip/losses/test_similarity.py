@@ -74,8 +74,8 @@ def test_image_text_offset_is_zero_with_gradient_zero_whatever_it_holds():
     mp_nce(z, sample, domain, similarity).backward()
     assert similarity.offset.grad[1] == 0
     assert (similarity.offset.grad[[0, 2]].abs() > 1e-6).all()
-    assert similarity.report()["b_it"] == 0
-    assert similarity.report()["b_ii"] == 0.5
+    assert similarity.get_learned_scalars()["b_it"] == 0
+    assert similarity.get_learned_scalars()["b_ii"] == 0.5
     similarity.clamp()
     assert similarity.offset.tolist() == [0.5, 0.0, 0.5]
 

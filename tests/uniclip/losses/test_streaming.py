@@ -165,20 +165,20 @@ def test_tiles_meet_each_pair_once(n, cutting):
     itself = torch.arange(n)
     layout = tiling.BlockLayout(
         blocks=((0, split), (split, n)),
-        meetings=meetings,
-        apart=(itself, itself),
-        positive=itself[:, None],
-        empty=torch.zeros(2, n, dtype=torch.bool),
+        block_pairs=meetings,
+        masked_pairs=(itself, itself),
+        positive_index=itself[:, None],
+        is_empty=torch.zeros(2, n, dtype=torch.bool),
     )
     met = torch.zeros(n, n, dtype=torch.int64)
     for tile in cut_up(cutting, lambda size: tiling.cut_tiles(layout, size)):
         part = torch.ones_like(met[tile.rows, tile.columns])
-        if tile.apart is not None:
-            part[tile.apart] = 0
+        if tile.masked_pairs is not None:
+            part[tile.masked_pairs] = 0
         assert part.shape[0] <= chunk
         assert part.shape[1] <= max(wider, 1) * chunk
         met[tile.rows, tile.columns] += part
-        if not tile.diagonal:
+        if not tile.is_diagonal:
             met[tile.columns, tile.rows] += part.T
     assert torch.equal(met, 1 - torch.eye(n, dtype=torch.int64))
 

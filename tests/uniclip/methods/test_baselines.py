@@ -36,10 +36,10 @@ def test_unicl_makes_equal_labels_positives(vocabulary):  # noqa: F811
     batch = batch_of(vocabulary, 1)
     labels = torch.tensor([3, -1, 3, 0, -1, 0])
     object.__setattr__(batch, "label", labels)
-    image = embedder.images(batch.pixels[0], batch.vectors[0])
-    expected = unicl_loss(image, embedder.texts(batch.tokens), labels, torch.e)
-    close(method.parts(embedder, batch)["contrastive"], expected)
-    alone = clip_loss(image, embedder.texts(batch.tokens), torch.e)
+    image = embedder.encode_image(batch.images[0], batch.augmentation_vectors[0])
+    expected = unicl_loss(image, embedder.encode_text(batch.tokens), labels, torch.e)
+    close(method.compute_loss_terms(embedder, batch)["contrastive"], expected)
+    alone = clip_loss(image, embedder.encode_text(batch.tokens), torch.e)
     assert (expected - alone).abs() > 1e-3
 
 
@@ -69,14 +69,14 @@ def nt_xent(one, two, temperature):
 def test_slip_is_clip_on_the_weak_view_and_simclr_on_the_strong_ones(vocabulary):  # noqa: F811
     method, embedder = set_up(of_method("slip", method={"ssl_weight": 0.5}), vocabulary)
     batch = batch_of(vocabulary, 3)
-    parts = method.parts(embedder.train(), batch)
-    weak = embedder.images(batch.pixels[0], batch.vectors[0])
-    close(parts["contrastive"], clip_loss(weak, embedder.texts(batch.tokens), 1 / 0.07))
+    parts = method.compute_loss_terms(embedder.train(), batch)
+    weak = embedder.encode_image(batch.images[0], batch.augmentation_vectors[0])
+    close(parts["contrastive"], clip_loss(weak, embedder.encode_text(batch.tokens), 1 / 0.07))
     # As in SLIP's models.py: the head is called for each view, so that a view's statistics are its
     # own.
-    strong = [F.normalize(method.ssl_head(embedder.trunk(v)), dim=-1) for v in batch.pixels[1:]]
+    strong = [F.normalize(method.ssl_head(embedder.compute_image_features(v)), dim=-1) for v in batch.images[1:]]
     close(parts["simclr"], nt_xent(*strong, 0.1))
-    close(method.loss(parts), parts["contrastive"] + 0.5 * parts["simclr"])
+    close(method.sum_loss_terms(parts), parts["contrastive"] + 0.5 * parts["simclr"])
 
 
 def test_methods_say_which_views_they_need():
@@ -92,10 +92,10 @@ def test_methods_say_which_views_they_need():
 def test_declip_is_the_sum_of_its_four_losses(vocabulary):  # noqa: F811
     method, embedder = set_up(of_method("declip"), vocabulary)
     batch, queue = batch_of(vocabulary), method.queue.clone()
-    parts = method.parts(embedder, batch)
-    raw = [embedder.head(embedder.trunk(p), v) for p, v in zip(batch.pixels, batch.vectors)]
+    parts = method.compute_loss_terms(embedder, batch)
+    raw = [embedder.apply_image_head(embedder.compute_image_features(p), v) for p, v in zip(batch.images, batch.augmentation_vectors)]
     views = [F.normalize(rows, dim=-1) for rows in raw]
-    texts = [embedder.texts(batch.masked), embedder.texts(batch.edited)]
+    texts = [embedder.encode_text(batch.masked_tokens), embedder.encode_text(batch.augmented_tokens)]
     scale, own = torch.e**3, torch.arange(6)
     close(parts["contrastive"], sum(clip_loss(v, t, scale) for v in views for t in texts) / 4)
     nearest = [queue.float()[(t @ queue.float().T).argmax(1)] for t in texts]
@@ -105,27 +105,27 @@ def test_declip_is_the_sum_of_its_four_losses(vocabulary):  # noqa: F811
     guesses = [method.predictor(rows) for rows in projected]
     cosine = [F.cosine_similarity(guesses[i], projected[1 - i]).mean() for i in (0, 1)]
     close(parts["simsiam"], -sum(cosine) / 2)
-    logits = method.language_head(embedder.states(batch.masked))
-    expected = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=-100)
+    logits = method.language_head(embedder.compute_text_hidden_states(batch.masked_tokens))
+    expected = F.cross_entropy(logits.flatten(0, 1), batch.mlm_labels.flatten(), ignore_index=-100)
     close(parts["language"], expected)
     weighed = zip((0.4, 0.2, 0.2, 0.2), parts.values())
-    close(method.loss(parts), sum(w * part for w, part in weighed))
+    close(method.sum_loss_terms(parts), sum(w * part for w, part in weighed))
 
 
 def test_the_queue_forgets_the_oldest_and_no_gradient_enters_it(vocabulary):  # noqa: F811
     method, embedder = set_up(of_method("declip"), vocabulary)
     batch, before = batch_of(vocabulary), method.queue.clone()
-    method.loss(method.parts(embedder, batch)).backward()
-    texts = torch.cat([embedder.texts(batch.masked), embedder.texts(batch.edited)])
+    method.sum_loss_terms(method.compute_loss_terms(embedder, batch)).backward()
+    texts = torch.cat([embedder.encode_text(batch.masked_tokens), embedder.encode_text(batch.augmented_tokens)])
     assert torch.equal(method.queue[:12], texts.half())
     assert torch.equal(method.queue[12:], before[12:])
     assert method.place == 12
     for _ in range(4):
-        method.parts(embedder, batch)
+        method.compute_loss_terms(embedder, batch)
     assert method.place == 60 % 48
     method.eval()
     kept = method.queue.clone()
-    method.parts(embedder, batch)
+    method.compute_loss_terms(embedder, batch)
     assert torch.equal(method.queue, kept)
 
 
@@ -133,8 +133,8 @@ def test_the_queue_forgets_the_oldest_and_no_gradient_enters_it(vocabulary):  # 
 def test_a_queue_too_small_for_a_batch_takes_of_both_captions(vocabulary, room):  # noqa: F811
     method, embedder = set_up(of_method("declip", method={"queue": room}), vocabulary)
     batch = batch_of(vocabulary)  # six samples
-    method.parts(embedder, batch)
-    captions_, edits = (embedder.texts(t).half() for t in (batch.masked, batch.edited))
+    method.compute_loss_terms(embedder, batch)
+    captions_, edits = (embedder.encode_text(t).half() for t in (batch.masked_tokens, batch.augmented_tokens))
     expected = torch.cat([captions_[: (room + 1) // 2], edits[: room // 2]])
     assert torch.equal(method.queue, expected)
     assert method.place == 0
@@ -187,7 +187,7 @@ def bpe():
 @pytest.mark.parametrize("published", [False, True], ids=["bpe", "clip"])
 def test_an_edit_is_a_swap_or_leaves_words_out(bpe, published):
     bpe = tokenizers.load_clip_tokenizer() if published else bpe
-    tokens, special = bpe.encode(SENTENCES, 32), augment.VocabularyInfo.of(bpe)
+    tokens, special = bpe.encode(SENTENCES, 32), augment.VocabularyInfo.from_tokenizer(bpe)
     edited = augment.edit_captions(7, IDS, tokens, special)
     assert np.array_equal(edited, augment.edit_captions(7, IDS, tokens, special))
     kinds = set()
@@ -207,7 +207,7 @@ def test_an_edit_is_a_swap_or_leaves_words_out(bpe, published):
 
 
 def test_hidden_tokens_are_the_targets(bpe):
-    tokens, special = bpe.encode(SENTENCES * 40, 32), augment.VocabularyInfo.of(bpe)
+    tokens, special = bpe.encode(SENTENCES * 40, 32), augment.VocabularyInfo.from_tokenizer(bpe)
     ids = np.arange(len(tokens), dtype=np.uint64)
     masked, targets = augment.mask_tokens(3, ids, tokens, special, 0.15)
     guessed = targets != augment.IGNORE_INDEX
@@ -227,14 +227,14 @@ def test_batches_carry_other_texts_only_where_they_are_asked_for():
         config = of_method(name)
         split = open_split(config.data, "train")
         words = tokenizers.train_bpe([c for of_one in split.captions for c in of_one], 300)
-        batch = TrainingBatches(config, split, words).batch(0)
-        assert (batch.edited is None) is (batch.masked is None) is (name == "clip")
-    assert batch.masked.shape == batch.tokens.shape == batch.targets.shape
-    assert len(batch.edited) == len(batch.tokens)
+        batch = TrainingBatches(config, split, words).build_batch(0)
+        assert (batch.augmented_tokens is None) is (batch.masked_tokens is None) is (name == "clip")
+    assert batch.masked_tokens.shape == batch.tokens.shape == batch.mlm_labels.shape
+    assert len(batch.augmented_tokens) == len(batch.tokens)
     plain = tiny(views={"weak": 0, "strong": 2})
-    same = TrainingBatches(plain, split, words).batch(0)
+    same = TrainingBatches(plain, split, words).build_batch(0)
     assert torch.equal(same.tokens, batch.tokens)
-    assert torch.equal(same.pixels, batch.pixels)
+    assert torch.equal(same.images, batch.images)
 
 
 # ---- one more ------------------------------------------------------------------------------------

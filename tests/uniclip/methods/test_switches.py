@@ -129,11 +129,11 @@ def test_a_switch_of_uniclip_acts(vocabulary, name):  # noqa: F811
     options, expected = SWITCHED[name]
     method, embedder = set_up(aware(**options), vocabulary)
     batch = batch_of(vocabulary)
-    given = learnt(method).parts(embedder, batch)["contrastive"]
-    embedder.forget, embedder.keeps = False, None  # by hand the vectors are as they are said to be
+    given = learnt(method).compute_loss_terms(embedder, batch)["contrastive"]
+    embedder.mask_input, embedder.column_mask = False, None  # by hand the vectors are as they are said to be
     torch.testing.assert_close(given, expected(embedder, batch), rtol=1e-5, atol=1e-5)
     default, whole = set_up(aware(), vocabulary)
-    as_default = learnt(default).parts(whole, batch)["contrastive"]
+    as_default = learnt(default).compute_loss_terms(whole, batch)["contrastive"]
     assert ((given - as_default).abs() > 1e-4) == (options != {})
 
 
@@ -155,7 +155,7 @@ def test_unicl_makes_equal_captions_positives_where_it_is_asked_to(vocabulary): 
     for asked, labels in CAPTION_LABELS.items():
         method, _, batch = captioned(vocabulary, asked)
         expected = unicl_loss(image, text, torch.tensor(labels), torch.e)
-        given = method.losses({"images": image[:, None], "texts": text}, batch)
+        given = method.compute_terms_from_embeddings({"images": image[:, None], "texts": text}, batch)
         losses[asked] = given["contrastive"]
         torch.testing.assert_close(losses[asked], expected, rtol=1e-5, atol=1e-5)
     assert (losses[True] - losses[False]).abs() > 1e-4
@@ -165,7 +165,7 @@ def test_equal_captions_that_are_embedded_alike_pull_as_pairs_do(vocabulary):  #
     found = []
     for asked in CAPTION_LABELS:
         method, embedder, batch = captioned(vocabulary, asked)
-        loss = method.loss(method.parts(embedder, batch))
+        loss = method.sum_loss_terms(method.compute_loss_terms(embedder, batch))
         pulls = torch.autograd.grad(loss, list(embedder.parameters()), materialize_grads=True)
         found.append([loss.detach(), *pulls])
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
@@ -183,13 +183,13 @@ def slip_pulls(rank, folder, words):
         batch = batch_of(words, 3)
         given = method.embed(embedder, batch)
         mine = slice(rank * 3, rank * 3 + 3)
-        object.__setattr__(batch, "sample", batch.sample[mine])
+        object.__setattr__(batch, "sample", batch.sample_ids[mine])
         leaves = {name: rows[mine].detach().requires_grad_() for name, rows in given.items()}
-        parts = method.losses(leaves, batch)
+        parts = method.compute_terms_from_embeddings(leaves, batch)
         scale, group = 1 / 0.07, distributed.get_process_group(remote)
         clip = clip_loss(leaves["weak"], leaves["texts"], scale, process_group=group)
         heads = [method.ssl_head(view) for view in leaves["strong"].unbind(1)]
-        strong, sample = F.normalize(torch.cat(heads), dim=-1), batch.sample.repeat(2)
+        strong, sample = F.normalize(torch.cat(heads), dim=-1), batch.sample_ids.repeat(2)
         fixed, images = FixedSimilarity(0.1), torch.zeros_like(sample)
         simclr = mp_nce(strong, sample, images, fixed, process_group=distributed.get_process_group())
         pairs = (("contrastive", clip, ["weak", "texts"]), ("simclr", simclr, ["strong"]))

@@ -22,7 +22,7 @@ def vocabulary():
 
 
 def built(config: RunConfig, vocabulary) -> Embedder:
-    return build_embedder(config, vocabulary, methods.build_method(config).head)
+    return build_embedder(config, vocabulary, methods.build_method(config).head_type)
 
 
 def aware(**method):
@@ -52,17 +52,17 @@ def test_embeddings_are_unit_rows_of_one_space(vocabulary, method):
     config = tiny(method=method)
     embedder = built(config, vocabulary)
     tokens = torch.from_numpy(vocabulary.encode(CAPTIONS, 16))
-    for rows in (embedder.images(*inputs()), embedder.texts(tokens)):
+    for rows in (embedder.encode_image(*inputs()), embedder.encode_text(tokens)):
         assert rows.dtype == torch.float32
         assert rows.shape[1] == config.model.embedding
         torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)))
-    assert embedder.trunk(inputs()[0]).shape == (4, embedder.image_encoder.features)
+    assert embedder.compute_image_features(inputs()[0]).shape == (4, embedder.image_encoder.num_features)
 
 
 def test_embeddings_are_float32_unit_rows_under_autocast(vocabulary):
     embedder = built(aware(), vocabulary)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rows = embedder.images(*inputs())
+        rows = embedder.encode_image(*inputs())
     assert rows.dtype == torch.float32
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(4))
 
@@ -87,7 +87,7 @@ def test_a_seed_names_the_weights_and_no_global_state_matters(vocabulary):
     for name in PARTS:
         assert same(first, second, name)
         assert not same(first, other, name)
-    assert not torch.equal(first.text_head.weight, first.image_head.project.weight[:, :32])
+    assert not torch.equal(first.text_head.weight, first.image_head.projection.weight[:, :32])
 
 
 def test_the_stream_changes_no_initial_weight(vocabulary):
@@ -104,7 +104,7 @@ def test_configurations_share_the_initial_weights_of_shared_parts(vocabulary):
     concat = built(aware(fusion="concat"), vocabulary)
     assert all(same(full, concat, name) for name in set(PARTS) - {"image_head"})
     for other in (concat, built(aware(aware="none"), vocabulary)):
-        assert torch.equal(full.image_head.project.weight, other.image_head.project.weight)
+        assert torch.equal(full.image_head.projection.weight, other.image_head.projection.weight)
 
 
 LISTENS = {"true": True, "shuffled": True, "identity": False, "none": False}
@@ -117,12 +117,12 @@ def test_vectors_act_only_where_awareness_is_on(vocabulary, setting, fusion):
     listens = LISTENS[setting]
     embedder = built(aware(aware=setting, fusion=fusion), vocabulary)
     pixels, vectors = inputs()
-    rows = embedder.images(pixels, vectors)
-    others = embedder.images(pixels, -3 * vectors)
+    rows = embedder.encode_image(pixels, vectors)
+    others = embedder.encode_image(pixels, -3 * vectors)
     assert torch.equal(rows, others) is not listens
     if not listens:
         rows.sum().backward()
-        nothing_done = embedder.images(pixels, torch.zeros_like(vectors))
+        nothing_done = embedder.encode_image(pixels, torch.zeros_like(vectors))
         assert torch.equal(rows, nothing_done)
 
 
@@ -137,7 +137,7 @@ def test_awareness_off_has_the_same_parameters(vocabulary):
 def test_clip_projects_linearly_and_hears_no_vector(vocabulary):
     embedder = built(tiny(method=CLIP), vocabulary)
     pixels, vectors = inputs()
-    assert torch.equal(embedder.images(pixels, vectors), embedder.images(pixels, vectors + 1))
+    assert torch.equal(embedder.encode_image(pixels, vectors), embedder.encode_image(pixels, vectors + 1))
     for head in (embedder.image_head, embedder.text_head):
         assert isinstance(head, torch.nn.Linear)
         assert head.bias is None

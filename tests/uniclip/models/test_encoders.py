@@ -53,7 +53,7 @@ def test_image_models_give_one_vector_a_picture(name):
     encoder = ImageEncoder(config)
     out = encoder(pictures())
     assert out.shape == (4, features)
-    assert encoder.features == features
+    assert encoder.num_features == features
     assert encoder.training
     assert out.std(0).max() > 0
     assert all("head.fc" not in name for name, _ in encoder.named_parameters())

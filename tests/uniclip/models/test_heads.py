@@ -48,7 +48,7 @@ def test_the_augmentation_reaches_the_embedding(fusion):
 
 
 def test_projection_is_shared_by_the_fusions():
-    weights = [head(fusion).project.weight for fusion in ("film", "concat", "none")]
+    weights = [head(fusion).projection.weight for fusion in ("film", "concat", "none")]
     assert torch.equal(weights[0], weights[1])
     assert torch.equal(weights[0], weights[2])
 

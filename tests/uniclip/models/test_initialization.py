@@ -24,7 +24,7 @@ def built(words, scheme, seed=0, method="clip"):
     if scheme:
         model["initialization"] = scheme
     config = tiny(model=model, method={"name": method}, seed=seed)
-    return build_embedder(config, words, methods.build_method(config).head)
+    return build_embedder(config, words, methods.build_method(config).head_type)
 
 
 def deviations(embedder):
@@ -52,7 +52,7 @@ def test_clips_deviations(words):
         "out": outward,
         "fc1": (2 * WIDTH) ** -0.5,
         "fc2": outward,
-        "image": embedder.image_encoder.features**-0.5,
+        "image": embedder.image_encoder.num_features**-0.5,
         "text": WIDTH**-0.5,
     }
     found = {name: weight.std().item() for name, weight in deviations(embedder).items()}

@@ -69,7 +69,7 @@ def test_a_real_text_encoder_has_as_many():
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_composes_and_the_word_selects_it(name):
     asked = request.parse_request(["ablation=components", "data=openmoji", f"model={name}"])
-    values = asked.request.compose({"data": "openmoji", "model": name})
+    values = asked.plan_request.compose({"data": "openmoji", "model": name})
     config = build_run_config(values)
     assert config.model == profile.load_preset(compose.CONF / "model" / f"{name}.yaml")
     if name != "tiny":

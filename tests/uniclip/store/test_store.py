@@ -434,7 +434,7 @@ def test_a_plan_comes_back(tmp_path: Path) -> None:
     plan = Plan(
         sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
         arms=(arm,), reference="full", components=(part,), contrasts=(contrast,),
-        primary PrimaryMetric(dataset="scenes", score="minimal.side"), seeds=(0, 3),
+        primary=PrimaryMetric(dataset="scenes", score="minimal.side"), seeds=(0, 3),
         cells=(Cell(arm="full", seed=0, run="00"),), evaluations={"full": {"scenes": "ab"}},
         missing={}, base={"train": {"steps": 3}},
         expectations=(PlantedEffect(kind="helps", about="it helps", contrast="main:a"),),

@@ -135,14 +135,14 @@ def _write(attempt, step) -> None:
 
 def _found(attempt) -> int | None:
     found = checkpoint.load_newest_checkpoint(attempt)
-    return None if found is None else found.facts["step"]
+    return None if found is None else found.metadata["step"]
 
 
 def test_the_newest_two_are_kept(run):
     attempt = claimed(run)
     for step in (1, 2, 9, 10):
         _write(attempt, step)
-    assert sorted(p.name for p in attempt.checkpoints.iterdir()) == [
+    assert sorted(p.name for p in attempt.checkpoints_path.iterdir()) == [
         "10.safetensors",
         "9.safetensors",
     ]
@@ -172,18 +172,18 @@ def test_damage_is_passed_over_and_said(run):
     second = claimed(run)
     _write(second, 3)
     third = claimed(run)
-    (second.checkpoints / "3.safetensors").write_bytes(b"not a checkpoint")
-    (second.checkpoints / ".9.safetensors.1234").write_bytes(b"torn")
-    path = first.checkpoints / "2.safetensors"
+    (second.checkpoints_path / "3.safetensors").write_bytes(b"not a checkpoint")
+    (second.checkpoints_path / ".9.safetensors.1234").write_bytes(b"torn")
+    path = first.checkpoints_path / "2.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     assert _found(third) == 1
-    said = [record for record in read_jsonl(third.events) if record["event"] == "checkpoint_damaged"]
+    said = [record for record in read_jsonl(third.events_path) if record["event"] == "checkpoint_damaged"]
     assert [os.path.basename(record["path"]) for record in said] == [
         "3.safetensors",
         "2.safetensors",
     ]
     path.unlink()
-    (first.checkpoints / "1.safetensors").unlink()
+    (first.checkpoints_path / "1.safetensors").unlink()
     assert _found(third) is None
 
 
@@ -191,7 +191,7 @@ def test_checkpoints_of_other_training_code_are_passed_over(run):
     _write(claimed(run, training="old"), 5)
     fresh = claimed(run, training="new")
     assert _found(fresh) is None
-    assert read_jsonl(fresh.events)[0]["event"] == "checkpoint_of_other_code"
+    assert read_jsonl(fresh.events_path)[0]["event"] == "checkpoint_of_other_code"
 
 
 def test_an_attempt_does_not_look_at_newer_ones(run):
@@ -211,5 +211,5 @@ def test_a_full_disk_leaves_the_one_before(run):
             _write(attempt, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [p.name for p in attempt.checkpoints.iterdir()] == ["1.safetensors"]
+    assert [p.name for p in attempt.checkpoints_path.iterdir()] == ["1.safetensors"]
     assert _found(attempt) == 1

@@ -126,10 +126,10 @@ def test_stopped_on_one_process_a_run_resumes_bitwise(tmp_path):
     together(2, stops_and_resumes, tmp_path, dropping(batch_size=15))
     whole, cut = (only_run(tmp_path / name) for name in ("whole", "cut"))
     assert [cut.attempt(n).ended().kind for n in cut.attempts()] == ["interrupted", "trained"]
-    (resumed,) = [r for r in read_jsonl(cut.attempt(2).events) if r["event"] == "resumed"]
+    (resumed,) = [r for r in read_jsonl(cut.attempt(2).events_path) if r["event"] == "resumed"]
     assert (resumed["step"], resumed["numerics_changed"]) == (3, {})
-    assert cut.weights.read_bytes() == whole.weights.read_bytes()
-    assert cut.best.read_bytes() == whole.best.read_bytes()
+    assert cut.weights_path.read_bytes() == whole.weights_path.read_bytes()
+    assert cut.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
     (scores,) = (whole.path / "scores").iterdir()
     assert (cut.path / "scores" / scores.name).read_bytes() == scores.read_bytes()
     steps = [r["step"] for r in read_jsonl(whole.attempt(1).metrics) if r["phase"] == "train"]
@@ -166,8 +166,8 @@ def test_without_a_word_of_others_a_process_is_alone(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert distributed.init_process_group("cpu") is distributed.SINGLE_PROCESS
-    assert distributed.SINGLE_PROCESS.share({"a": [1]}) == {"a": [1]}
-    assert distributed.SINGLE_PROCESS.highest(3) == 3
+    assert distributed.SINGLE_PROCESS.broadcast_object({"a": [1]}) == {"a": [1]}
+    assert distributed.SINGLE_PROCESS.all_reduce_max(3) == 3
     distributed.destroy_process_group()
 
 

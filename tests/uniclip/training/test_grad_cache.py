@@ -34,7 +34,7 @@ def test_a_step_in_chunks_is_the_step_at_once(name):
     results = []
     for chunks in (1, 3):
         batches, state = trainer.setup_training(of_method(name, train={"accumulate": chunks}))
-        numbers = trainer.training_step(state, batches.batch(0))
+        numbers = trainer.training_step(state, batches.build_batch(0))
         results.append((numbers, pulls(state), dict(state.modules.named_buffers())))
     (at_once, expected, buffers), (in_chunks, given, others) = results
     assert in_chunks["loss"] == pytest.approx(at_once["loss"], rel=1e-6)
@@ -51,20 +51,20 @@ def test_both_passes_draw_the_same_dropout(name):
     image = {"image": {"options": DROPPING}}
     batches, state = trainer.setup_training(of_method(name, model=image))
     method, embedder = state.method, state.embedder
-    batch = method.prepare(batches.batch(0))
+    batch = method.prepare_batch(batches.build_batch(0))
     parts = []
-    for i, chunk in enumerate(batch.chunks(3)):
+    for i, chunk in enumerate(batch.split_chunks(3)):
         torch.manual_seed(rng.derive_key(*DRAWS, i))
         parts.append(method.embed(embedder, chunk))
     whole = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
     before = {key: value.clone() for key, value in method.state_dict().items()}
-    loss = method.loss(method.losses(whole, batch))
+    loss = method.sum_loss_terms(method.compute_terms_from_embeddings(whole, batch))
     loss.backward()
     expected = pulls(state)
     method.load_state_dict(before)
     state.modules.zero_grad()
-    embedded = CachedEmbeddings(method, embedder, batch, chunks=3, draws=DRAWS)
-    given = method.loss(method.losses(embedded.values, batch))
+    embedded = CachedEmbeddings(method, embedder, batch, num_chunks=3, rng_key=DRAWS)
+    given = method.sum_loss_terms(method.compute_terms_from_embeddings(embedded.tensors, batch))
     embedded.backward(given)
     assert torch.equal(given, loss)
     assert_same(pulls(state), expected, 1e-6)

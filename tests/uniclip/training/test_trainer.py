@@ -152,12 +152,12 @@ def test_a_damaged_checkpoint_costs_steps_but_no_bits(through, tmp_path):
     every = tiny(runtime={"checkpoint_seconds": 0})
     first = claimed(run)
     trainer.train_model(every, attempt=first, stop=after(3))
-    path = first.checkpoints / "3.safetensors"
+    path = first.checkpoints_path / "3.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :])
     second = claimed(run)
     assert same(weights(trainer.train_model(every, attempt=second)), through)
-    events = {record["event"]: record for record in read_jsonl(second.events)}
+    events = {record["event"]: record for record in read_jsonl(second.events_path)}
     assert events["resumed"]["step"] == 2
     assert "3.safetensors" in events["checkpoint_damaged"]["path"]
 
@@ -170,7 +170,7 @@ def test_a_resume_in_another_numerics_class_is_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr(numerics, "get_numerics_class", lambda config: there)
     second = claimed(run)
     trainer.train_model(tiny(), attempt=second)
-    (resumed,) = [record for record in read_jsonl(second.events) if record["event"] == "resumed"]
+    (resumed,) = [record for record in read_jsonl(second.events_path) if record["event"] == "resumed"]
     assert resumed["numerics_changed"] == {"capability": [ours["capability"], "elsewhere"]}
 
 
@@ -188,7 +188,7 @@ def test_divergence_ends_the_run_before_the_step(tmp_path, monkeypatch, bound):
     assert fitted.kind == "diverged"
     assert fitted.step == (0 if bound < 1 else fitted.step)
     assert fitted.step < config.train.steps
-    (event,) = [record for record in read_jsonl(attempt.events) if record["event"] == "diverged"]
+    (event,) = [record for record in read_jsonl(attempt.events_path) if record["event"] == "diverged"]
     assert event["step"] == fitted.step + 1
     assert all(math.isfinite(r["loss"]) for r in fitted.history if r["phase"] == "train")
 
@@ -215,7 +215,7 @@ def test_an_overtaken_attempt_writes_no_checkpoint(tmp_path):
     config = tiny(runtime={"checkpoint_seconds": 0})
     fitted = trainer.train_model(config, attempt=old)
     assert (fitted.kind, fitted.step) == ("overtaken", 1)
-    assert not old.checkpoints.exists()
+    assert not old.checkpoints_path.exists()
 
 
 def test_a_stop_at_the_last_step_is_no_stop(through):
@@ -319,8 +319,8 @@ def test_a_batch_of_the_stream_is_the_batch_by_itself():
     split = trainer.data.open_split(config.data, "train")
     words = trainer.tokenizer.train([c for of in split.captions for c in of], 300)
     batches = TrainingBatches(config, split, words)
-    for step, streamed in zip((3, 4), batches.stream(3, 5)):
-        alone = batches.batch(step)
+    for step, streamed in zip((3, 4), batches.iterate_batches(3, 5)):
+        alone = batches.build_batch(step)
         for field in dataclasses.fields(alone):
             one, two = getattr(alone, field.name), getattr(streamed, field.name)
             assert one is two is None or torch.equal(one, two)

@@ -22,7 +22,7 @@ class CsvSample:
     path: str
     captions: list[str] = field(default_factory=list)
     label: str | None = None
-    bytes: int = 0
+    file_size: int = 0
     """Size of the picture's file."""
 
 
@@ -35,7 +35,7 @@ def read_samples(config: CsvData) -> list[CsvSample]:
         label = row[config.label] if config.label else None
         if path not in samples:
             samples[path] = CsvSample(line, path, label=label or None)
-            samples[path].bytes = _read_image_size(config, line, folder / path)
+            samples[path].file_size = _read_image_size(config, line, folder / path)
         sample = samples[path]
         if (label or None) != sample.label:
             raise UserError(

@@ -23,7 +23,7 @@ def fingerprint(config: CsvData) -> dict[str, Any]:
     path = Path(config.path)
     image_list_hash = blake2b()
     for sample in sorted(read_samples(config), key=lambda s: s.path):
-        image_list_hash.update(f"{sample.path}\0{sample.bytes}\n".encode())
+        image_list_hash.update(f"{sample.path}\0{sample.file_size}\n".encode())
     return {
         "source": "csv",
         "split": SPLIT_RULE,

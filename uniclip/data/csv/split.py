@@ -31,32 +31,32 @@ IMAGE_CACHE_BYTES = 2**28
 class CsvSplit(Split):
     """Pictures read from files."""
 
-    table: str
+    csv_path: str
     """The CSV file, for messages."""
-    lines: tuple[int, ...]
-    paths: tuple[str, ...]
-    size: int
-    kept: OrderedDict[int, NDArray[np.uint8]] = field(default_factory=OrderedDict, compare=False)
+    line_numbers: tuple[int, ...]
+    image_paths: tuple[str, ...]
+    image_size: int
+    image_cache: OrderedDict[int, NDArray[np.uint8]] = field(default_factory=OrderedDict, compare=False)
 
-    def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         if len(index) == 0:
-            return np.zeros((0, 3, self.size, self.size), np.uint8)
-        return np.stack([self._canvas(int(i)) for i in index])
+            return np.zeros((0, 3, self.image_size, self.image_size), np.uint8)
+        return np.stack([self._load_image(int(i)) for i in index])
 
-    def _canvas(self, i: int) -> NDArray[np.uint8]:
-        if i in self.kept:
-            self.kept.move_to_end(i)
-            return self.kept[i]
+    def _load_image(self, i: int) -> NDArray[np.uint8]:
+        if i in self.image_cache:
+            self.image_cache.move_to_end(i)
+            return self.image_cache[i]
         try:
-            image = decode_image(Path(self.paths[i]), self.size)
+            image = decode_image(Path(self.image_paths[i]), self.image_size)
         except (OSError, ValueError, SyntaxError) as error:
             raise UserError(
-                f"{self.table} line {self.lines[i]}: picture {self.paths[i]} cannot be read "
+                f"{self.csv_path} line {self.line_numbers[i]}: picture {self.image_paths[i]} cannot be read "
                 f"({format_first_line(error)}); repair it or remove the row"
             ) from None
-        self.kept[i] = image
-        if len(self.kept) * image.nbytes > IMAGE_CACHE_BYTES:
-            self.kept.popitem(last=False)
+        self.image_cache[i] = image
+        if len(self.image_cache) * image.nbytes > IMAGE_CACHE_BYTES:
+            self.image_cache.popitem(last=False)
         return image
 
 
@@ -106,11 +106,11 @@ def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
         ids=np.array([hash_sample_id(f"csv/{sample.path}") for sample in split_samples], np.uint64),
         captions=tuple(tuple(sample.captions) for sample in split_samples),
         labels={"label": labels} if config.label else {},
-        classes={"label": class_names} if config.label else {},
-        training_label=labels if config.label else None,
-        names=tuple(sample.path for sample in split_samples),
-        table=config.path,
-        lines=tuple(sample.line for sample in split_samples),
-        paths=tuple(str(folder / sample.path) for sample in split_samples),
-        size=config.size,
+        class_names={"label": class_names} if config.label else {},
+        training_labels=labels if config.label else None,
+        sample_names=tuple(sample.path for sample in split_samples),
+        csv_path=config.path,
+        line_numbers=tuple(sample.line for sample in split_samples),
+        image_paths=tuple(str(folder / sample.path) for sample in split_samples),
+        image_size=config.size,
     )

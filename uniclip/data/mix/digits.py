@@ -23,11 +23,11 @@ class DigitsSplit(Split):
 
     rows: NDArray[np.int64]
     """(n,): where in it this split's pictures stand."""
-    size: int
+    image_size: int
 
-    def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         grayscale = 255 - _get_images()[self.rows[index]] * (255 / MAX_PIXEL_VALUE)
-        source_index = np.arange(self.size) * grayscale.shape[1] // self.size
+        source_index = np.arange(self.image_size) * grayscale.shape[1] // self.image_size
         resized_images = grayscale[:, source_index][:, :, source_index].round().astype(np.uint8)
         return np.repeat(resized_images[:, None], 3, axis=1)
 
@@ -40,10 +40,10 @@ def open_split(image_size: int, split_name: SplitName, templates: tuple[str, ...
         ids=np.array([hash_sample_id(f"digits/{i}") for i in rows], np.uint64),
         captions=tuple(tuple(template.format(DIGIT_NAMES[label]) for template in templates) for label in labels),
         labels={"digit": labels},
-        classes={"digit": DIGIT_NAMES},
-        names=tuple(f"digit {i}" for i in rows),
+        class_names={"digit": DIGIT_NAMES},
+        sample_names=tuple(f"digit {i}" for i in rows),
         rows=rows,
-        size=image_size,
+        image_size=image_size,
     )
 
 

@@ -18,20 +18,20 @@ from uniclip.rng import hash_sample_id
 class MixSplit(Split):
     """Several splits, one after the other."""
 
-    parts: tuple[Split, ...]
+    source_splits: tuple[Split, ...]
     """What it is made of."""
-    taken: tuple[NDArray[np.int64], ...]
+    source_rows: tuple[NDArray[np.int64], ...]
     """Which samples of each part."""
-    size: int
+    image_size: int
     """Side of the canvas."""
 
-    def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        stops = np.cumsum([len(t) for t in self.taken])
+    def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+        stops = np.cumsum([len(t) for t in self.source_rows])
         source_index = np.searchsorted(stops, index, side="right")
-        pixels = np.empty((len(index), 3, self.size, self.size), np.uint8)
-        for i, (source_split, rows) in enumerate(zip(self.parts, self.taken)):
+        pixels = np.empty((len(index), 3, self.image_size, self.image_size), np.uint8)
+        for i, (source_split, rows) in enumerate(zip(self.source_splits, self.source_rows)):
             positions = np.flatnonzero(source_index == i)
-            pixels[positions] = source_split.pixels(rows[index[positions] - (stops[i] - len(rows))])
+            pixels[positions] = source_split.load_pixels(rows[index[positions] - (stops[i] - len(rows))])
         return pixels
 
 
@@ -46,7 +46,7 @@ def open_train_split(config: MixData) -> MixSplit:
     for name in config.labels:
         split, labelling = _open_labelled_source(config, name, pairs_split)
         rows = np.flatnonzero(split.labels[labelling] >= 0)
-        class_names = split.classes[labelling]
+        class_names = split.class_names[labelling]
         prompts = [tuple(template.format(class_name.casefold()) for template in source.PROMPT_TEMPLATES) for class_name in class_names]
         captions += [prompts[class_index] for class_index in split.labels[labelling][rows]]
         ids.append(np.array([hash_sample_id(f"mix/{name}/{i}") for i in split.ids[rows]], np.uint64))
@@ -58,14 +58,14 @@ def open_train_split(config: MixData) -> MixSplit:
     return MixSplit(
         ids=np.concatenate(ids),
         captions=tuple(captions),
-        training_label=np.concatenate(training_labels),
-        portions=(
+        training_labels=np.concatenate(training_labels),
+        source_shares=(
             SourceShare(0, len(pairs_split), 1 - config.share),
             SourceShare(len(pairs_split), total, config.share),
         ),
-        parts=tuple(source_splits),
-        taken=tuple(source_rows),
-        size=config.size,
+        source_splits=tuple(source_splits),
+        source_rows=tuple(source_rows),
+        image_size=config.size,
     )
 
 

@@ -41,7 +41,7 @@ class Emoji:
     aliases: tuple[str, ...]
     category: str | None
     """Unicode's group."""
-    pixels: str
+    image_digest: str
     """Sum of the rendered picture."""
 
 

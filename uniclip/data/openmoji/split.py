@@ -38,14 +38,14 @@ EXCLUDED_CATEGORIES = ("Component",)
 class OpenmojiSplit(Split):
     """Pictures out of the cached array."""
 
-    path: str
+    images_path: str
     """The cached (m, 3, size, size) array."""
     rows: NDArray[np.int64]
     """(n,): where in it this split's pictures stand."""
 
-    def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         # Mapped anew at each call: cheap, and nothing open has to travel to a data worker.
-        return np.asarray(np.load(self.path, mmap_mode="r")[self.rows[index]])
+        return np.asarray(np.load(self.images_path, mmap_mode="r")[self.rows[index]])
 
 
 def open_split(config: OpenmojiData, split_name: SplitName) -> OpenmojiSplit:
@@ -64,9 +64,9 @@ def open_split(config: OpenmojiData, split_name: SplitName) -> OpenmojiSplit:
             "skin_tone": _encode_labels([get_skin_tone(emoji) for emoji in split_emojis], tuple(SKIN_TONES.values())),
             "gender": _encode_labels([get_gender(emoji) for emoji in split_emojis], GENDERS),
         },
-        classes={"category": categories, "skin_tone": tuple(SKIN_TONES.values()), "gender": GENDERS},
-        names=tuple(emoji.name for emoji in split_emojis),
-        path=str(images_path),
+        class_names={"category": categories, "skin_tone": tuple(SKIN_TONES.values()), "gender": GENDERS},
+        sample_names=tuple(emoji.name for emoji in split_emojis),
+        images_path=str(images_path),
         rows=rows,
     )
 
@@ -75,9 +75,9 @@ def assign_splits(emojis: Sequence[Emoji]) -> list[SplitName]:
     """The part of each picture."""
     smallest_code: dict[str, str] = {}
     for emoji in emojis:
-        smallest_code[emoji.pixels] = min(emoji.code, smallest_code.get(emoji.pixels, emoji.code))
+        smallest_code[emoji.image_digest] = min(emoji.code, smallest_code.get(emoji.image_digest, emoji.code))
     return [
-        assign_split(f"openmoji/{smallest_code[emoji.pixels]}", validation_fraction=VALIDATION_FRACTION, test_fraction=TEST_FRACTION) for emoji in emojis
+        assign_split(f"openmoji/{smallest_code[emoji.image_digest]}", validation_fraction=VALIDATION_FRACTION, test_fraction=TEST_FRACTION) for emoji in emojis
     ]
 
 

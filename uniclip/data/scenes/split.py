@@ -33,17 +33,17 @@ MAX_CACHED_BYTES = 2**28
 class ScenesSplit(Split):
     """Scenes, drawn when asked for."""
 
-    rows: Int64
+    attribute_rows: Int64
     """(n, 6): the attributes."""
-    size: int
+    image_size: int
 
-    def pixels(self, index: Int64) -> NDArray[np.uint8]:
-        if len(self) * 3 * self.size**2 > MAX_CACHED_BYTES:
-            return draw_scenes(self.rows[index], self.ids[index], self.size)
-        cached_images, is_cached = _get_image_cache(int(self.ids[0]), len(self), self.size)
+    def load_pixels(self, index: Int64) -> NDArray[np.uint8]:
+        if len(self) * 3 * self.image_size**2 > MAX_CACHED_BYTES:
+            return draw_scenes(self.attribute_rows[index], self.ids[index], self.image_size)
+        cached_images, is_cached = _get_image_cache(int(self.ids[0]), len(self), self.image_size)
         uncached_index = index[~is_cached[index]]
         if len(uncached_index):
-            cached_images[uncached_index] = draw_scenes(self.rows[uncached_index], self.ids[uncached_index], self.size)
+            cached_images[uncached_index] = draw_scenes(self.attribute_rows[uncached_index], self.ids[uncached_index], self.image_size)
             is_cached[uncached_index] = True
         return cached_images[index]
 
@@ -65,10 +65,10 @@ def open_split(config: ScenesData, split_name: SplitName) -> ScenesSplit:
         ids=ids,
         captions=tuple((text,) for text in captions),
         labels={name: attribute_rows[:, i].copy() for i, name in enumerate(ATTRIBUTES)},
-        classes=dict(ATTRIBUTES),
-        names=tuple(format_caption(row) for row in attribute_rows),
-        rows=attribute_rows,
-        size=config.size,
+        class_names=dict(ATTRIBUTES),
+        sample_names=tuple(format_caption(row) for row in attribute_rows),
+        attribute_rows=attribute_rows,
+        image_size=config.size,
     )
 
 

@@ -45,7 +45,7 @@ def sample_scene_view(
     kind: Literal["weak", "strong", "evaluation"],
     key: int,
     ids: rng.UInt64,
-    identity: float,
+    identity_prob: float,
 ) -> AugmentationParams:
     """One view of each of the samples `ids` (n,), damaged where `config.scope` says so."""
     if kind == "evaluation":
@@ -53,26 +53,26 @@ def sample_scene_view(
     applies_damage = config.scope == "all" or kind == "strong"
     delta = config.delta
 
-    def drawn(operation: str, num_values: int) -> NDArray[np.int64]:
+    def draw_operation(operation: str, num_values: int) -> NDArray[np.int64]:
         """0 (nothing) or, with probability delta, any of 0 .. values - 1."""
         draws = rng.uniform(rng.derive_key(key, "damage", operation), ids, 2)
         is_redrawn = draws[:, 0] < (getattr(delta, operation) if applies_damage else 0.0)
         return np.where(is_redrawn, np.floor(draws[:, 1] * num_values), 0).astype(np.int64)
 
     mild_draws = rng.uniform(rng.derive_key(key, "mild"), ids, 6).T
-    has_mild_nuisance = mild_draws[0] >= identity
+    has_mild_nuisance = mild_draws[0] >= identity_prob
     max_log_factor = MAX_LOG_FACTOR[kind]
-    hue_steps = drawn("hue", 6)
-    is_blurred = drawn("blur", 2)
+    hue_steps = draw_operation("hue", 6)
+    is_blurred = draw_operation("blur", 2)
     return transform.build_params(
         len(ids),
-        **_compute_crop_box(mild_draws, has_mild_nuisance, drawn("zoom", 3), drawn("crop", 3)),
-        flip=drawn("side", 2),
+        **_compute_crop_box(mild_draws, has_mild_nuisance, draw_operation("zoom", 3), draw_operation("crop", 3)),
+        flip=draw_operation("side", 2),
         jittered=has_mild_nuisance | (hue_steps > 0),
         brightness=max_log_factor * (2 * mild_draws[4] - 1) * has_mild_nuisance,
         contrast=max_log_factor * (2 * mild_draws[5] - 1) * (has_mild_nuisance & (kind == "strong")),
         hue=np.where(hue_steps > 3, hue_steps - 6, hue_steps) / 6,
-        grey=drawn("grey", 2),
+        grey=draw_operation("grey", 2),
         blurred=is_blurred,
         sigma=BLUR_SIGMA * is_blurred,
     )

@@ -37,17 +37,17 @@ class VocabularyInfo:
     bos: int
     eos: int
     pad: int
-    size: int
-    starts: NDArray[np.bool_]
+    vocab_size: int
+    starts_word: NDArray[np.bool_]
     """(size,): the tokens with which a word starts."""
-    ends: NDArray[np.bool_]
+    ends_word: NDArray[np.bool_]
     """(size,): the tokens with which one ends. A vocabulary marks starts or ends."""
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> VocabularyInfo:
+    def from_tokenizer(cls, tokenizer: Tokenizer) -> VocabularyInfo:
         """That of `tokenizer`."""
-        starts, ends = (np.array(token_flags, dtype=bool) for token_flags in tokenizer.word_edges())
-        return cls(tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.size, starts, ends)
+        starts, ends = (np.array(token_flags, dtype=bool) for token_flags in tokenizer.get_word_boundaries())
+        return cls(tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.vocab_size, starts, ends)
 
 
 def edit_captions(key: int, ids: UInt64, tokens: Tokens, vocabulary_info: VocabularyInfo) -> Tokens:
@@ -74,7 +74,7 @@ def mask_tokens(
     is_target = (selection_draws < mask_ratio) & ~np.isin(tokens, (vocabulary_info.bos, vocabulary_info.eos, vocabulary_info.pad))
     masked_tokens = np.where(is_target & (action_draws < MASK_TOKEN_SHARE), vocabulary_info.pad, tokens)
     is_replaced = is_target & (action_draws >= MASK_TOKEN_SHARE) & (action_draws < MASK_TOKEN_SHARE + RANDOM_TOKEN_SHARE)
-    masked_tokens = np.where(is_replaced, (replacement_draws * vocabulary_info.size).astype(np.int64), masked_tokens)
+    masked_tokens = np.where(is_replaced, (replacement_draws * vocabulary_info.vocab_size).astype(np.int64), masked_tokens)
     # An end token drawn in the middle would end the caption there.
     masked_tokens = np.where(is_replaced & (masked_tokens == vocabulary_info.eos), vocabulary_info.pad, masked_tokens)
     return masked_tokens, np.where(is_target, tokens, IGNORE_INDEX)
@@ -87,10 +87,10 @@ def _split_words(row: Tokens, vocabulary_info: VocabularyInfo) -> list[list[int]
     for token in row[1:].tolist():
         if token == vocabulary_info.eos:
             break
-        if at_word_end or vocabulary_info.starts[token]:
+        if at_word_end or vocabulary_info.starts_word[token]:
             words.append([])
         words[-1].append(token)
-        at_word_end = bool(vocabulary_info.ends[token])
+        at_word_end = bool(vocabulary_info.ends_word[token])
     return words
 
 

@@ -39,7 +39,7 @@ class Tokenizer:
         if len(ids) < 3:
             raise UserError(f"a tokenizer without {BOS}, {EOS} or {PAD}; use one that we wrote")
         self.bos, self.eos, self.pad = ids
-        self.size: int = bpe.get_vocab_size()
+        self.vocab_size: int = bpe.get_vocab_size()
 
     @classmethod
     def from_json(cls, text: str) -> Tokenizer:
@@ -68,10 +68,10 @@ class Tokenizer:
         tokens[np.arange(len(token_ids)), lengths + 1] = self.eos
         return tokens
 
-    def word_edges(self) -> tuple[list[bool], list[bool]]:
+    def get_word_boundaries(self) -> tuple[list[bool], list[bool]]:
         """For each id whether a word starts with that token, and whether one ends with it: ours
         marks the starts, CLIP's the ends."""
-        token_names = [self._bpe.id_to_token(i) or "" for i in range(self.size)]
+        token_names = [self._bpe.id_to_token(i) or "" for i in range(self.vocab_size)]
         starts = [not self.is_clip and name.startswith(WORD_START_MARKER) for name in token_names]
         ends = [self.is_clip and name.endswith(clip_bpe.WORD_END) for name in token_names]
         return starts, ends

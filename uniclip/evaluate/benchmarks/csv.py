@@ -58,7 +58,7 @@ def evaluate(pretrained: PretrainedModel, source: CsvData) -> Any:
     retrieval.score_retrieval(score_card, images, texts, image_text_pairs)
     examples.add_examples(score_card, test, images, texts, image_text_pairs)
     if LABEL in test.labels:
-        names = {c: (c,) for c in test.classes[LABEL]}
+        names = {c: (c,) for c in test.class_names[LABEL]}
         labelled_split.score_zero_shot(score_card, LABEL, pretrained, test, images, TEMPLATES, names)
         labelled_split.score_probe(score_card, LABEL, pretrained, source, test, image_features)
-    return score_card.finished()
+    return score_card.get_results()

@@ -47,5 +47,5 @@ def evaluate(pretrained: PretrainedModel, source: MixData) -> Any:
     images = split_features.project_features(pretrained, split_features.compute_image_features(pretrained, test))
     names = {name: (name,) for name in digits.DIGIT_NAMES}
     labelled_split.score_zero_shot(score_card, LABEL, pretrained, test, images, mix.PROMPT_TEMPLATES, names)
-    digit_scores, digit_predictions = score_card.finished()
+    digit_scores, digit_predictions = score_card.get_results()
     return (*scores, *digit_scores), {**predictions, **digit_predictions}

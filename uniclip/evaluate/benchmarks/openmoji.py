@@ -98,4 +98,4 @@ def evaluate(pretrained: PretrainedModel, source: OpenmojiData) -> Any:
             score_card, label, pretrained, test, images, TEMPLATES[label], names
         )
     labelled_split.score_probe(score_card, "category", pretrained, source, test, image_features)
-    return score_card.finished()
+    return score_card.get_results()

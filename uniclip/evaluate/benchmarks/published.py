@@ -38,7 +38,7 @@ class EvaluationSource:
     """Where the sets are, and by which protocol they are judged."""
 
     root: str
-    rules: Protocol
+    protocol: Protocol
 
 
 @dataclass(frozen=True)
@@ -47,46 +47,46 @@ class PublishedBenchmark:
 
     name: str
     cache: Cache = field(default_factory=Cache)
-    stop: Callable[[], bool] = lambda: False
+    should_stop: Callable[[], bool] = lambda: False
     """Asked on the way; `Stopped` is raised where it says so."""
 
-    def source(self, config: RunConfig) -> EvaluationSource:
+    def select_data_config(self, config: RunConfig) -> EvaluationSource:
         """What the run says of it; nothing of it is hashed."""
         root = str(resolve_staged_path(config.runtime.data_root))
         return EvaluationSource(root, custom.build_protocol(config.runtime.protocol))
 
-    def missing(self, config: RunConfig) -> str | None:
+    def describe_missing(self, config: RunConfig) -> str | None:
         """What of the test part is not there, and how to get it."""
-        source = self.source(config)
-        dataset = self.dataset(source)
-        missing_reason = dataset.missing(source.root, ("test",))
-        return None if missing_reason is None or self._noted(source, dataset) else missing_reason
+        source = self.select_data_config(config)
+        dataset = self.resolve_dataset(source)
+        missing_reason = dataset.describe_missing(source.root, ("test",))
+        return None if missing_reason is None or self._read_note(source, dataset) else missing_reason
 
-    def unprobed(self, config: RunConfig) -> str | None:
+    def describe_missing_probe_data(self, config: RunConfig) -> str | None:
         """What a linear probe lacks where zero-shot classification does not."""
-        source = self.source(config)
-        dataset = self.dataset(source)
+        source = self.select_data_config(config)
+        dataset = self.resolve_dataset(source)
         required_splits = _required_splits(dataset)
-        if self._known(source, dataset)[0] == required_splits:
+        if self._resolve_splits(source, dataset)[0] == required_splits:
             return None
-        return dataset.missing(source.root, required_splits)
+        return dataset.describe_missing(source.root, required_splits)
 
-    def protocol(self, source: EvaluationSource) -> dict[str, Any]:
+    def build_protocol(self, source: EvaluationSource) -> dict[str, Any]:
         """All that a score depends on besides the model; opens no picture."""
-        dataset = self.dataset(source)
+        dataset = self.resolve_dataset(source)
         dataset_rules = _with_dataset_templates(source, dataset)
-        splits, fingerprint = self._known(source, dataset)
+        splits, fingerprint = self._resolve_splits(source, dataset)
         has_probe = dataset.kind != "retrieval" and splits == _required_splits(dataset)
         return {
             "protocol": dataset_rules.name,
             "data": fingerprint,
-            "metric": dataset_rules.metric(self.name),
-            "templates": list(dataset_rules.templates(self.name)),
-            "names": identity.digest(dataset_rules.listed(self.name)),
-            "transform": to_builtins(dataset_rules.transform),
-            "probing": to_builtins(dataset_rules.probing) if has_probe else None,
-            "difficult": dataset_rules.difficult,
-            "departs": list(dataset_rules.departs),
+            "metric": dataset_rules.get_metric(self.name),
+            "templates": list(dataset_rules.get_templates(self.name)),
+            "names": identity.digest(dataset_rules.get_class_name_entry(self.name)),
+            "transform": to_builtins(dataset_rules.preprocessing),
+            "probing": to_builtins(dataset_rules.probe_config) if has_probe else None,
+            "difficult": dataset_rules.difficult_objects,
+            "departs": list(dataset_rules.deviations),
             "version": protocols.VERSION,
         }
 
@@ -96,59 +96,59 @@ class PublishedBenchmark:
         from uniclip.evaluate.scoring.embeddings import CachedEncoder
         from uniclip.evaluate.scoring.score_card import ScoreCard
 
-        dataset = self.dataset(source)
-        split_names, fingerprint = self._known(source, dataset)
+        dataset = self.resolve_dataset(source)
+        split_names, fingerprint = self._resolve_splits(source, dataset)
         splits = published.DatasetSplits(dataset, source.root, split_names, fingerprint, self.cache)
         score_card = ScoreCard()
         dataset_rules = _with_dataset_templates(source, dataset)
-        features_cached = published.score_dataset(score_card, CachedEncoder(pretrained, self.cache, self.stop), dataset_rules, splits)
+        features_cached = published.score_dataset(score_card, CachedEncoder(pretrained, self.cache, self.should_stop), dataset_rules, splits)
         if features_cached:
             dataset_note = {"parts": split_names, **{name: to_builtins(getattr(dataset, name)) for name in NOTED_FIELDS}}
-            self.cache.note(self._place(source, dataset), {"data": fingerprint, **dataset_note})
-        return score_card.finished()
+            self.cache.write_note(self._note_name(source, dataset), {"data": fingerprint, **dataset_note})
+        return score_card.get_results()
 
-    def dataset(self, source: EvaluationSource) -> Dataset:
+    def resolve_dataset(self, source: EvaluationSource) -> Dataset:
         """The set as the protocol tests it; as it was last seen where the user's own is gone."""
         dataset = datasets.get(self.name)
-        if self.name in source.rules.whole:
-            return dataset.entire()
-        if dataset.place is None or dataset.place.exists():
+        if self.name in source.protocol.test_on_all:
+            return dataset.with_all_as_test()
+        if dataset.user_folder is None or dataset.user_folder.exists():
             return dataset
-        dataset_note = self._noted(source, dataset)
+        dataset_note = self._read_note(source, dataset)
         if dataset_note is None:
             return dataset
         files = {split: tuple(names) for split, names in dataset_note["files"].items()}
         templates = tuple(dataset_note.get("templates", ()))
         return replace(dataset, files=files, held_out=dataset_note["held_out"], templates=templates)
 
-    def _known(self, source: EvaluationSource, dataset: Dataset) -> tuple[tuple[SplitName, ...], dict[str, Any]]:
+    def _resolve_splits(self, source: EvaluationSource, dataset: Dataset) -> tuple[tuple[SplitName, ...], dict[str, Any]]:
         """The parts that scores are of, and the data's fingerprint: as it is or, where some of it
         is gone, as it was when it was last evaluated; with no training pictures, of the test part.
         """
-        required_splits, dataset_note = _required_splits(dataset), self._noted(source, dataset)
-        test_is_missing = dataset.missing(source.root, ("test",)) is not None
-        if (test_is_missing and dataset_note is None) or dataset.missing(source.root, required_splits) is None:
+        required_splits, dataset_note = _required_splits(dataset), self._read_note(source, dataset)
+        test_is_missing = dataset.describe_missing(source.root, ("test",)) is not None
+        if (test_is_missing and dataset_note is None) or dataset.describe_missing(source.root, required_splits) is None:
             return required_splits, dataset.fingerprint(source.root, required_splits)
         test_fingerprint = dataset.fingerprint(source.root, ("test",))
         if dataset_note and test_fingerprint["files"].items() <= dataset_note["data"]["files"].items():
             return tuple(dataset_note.get("parts", required_splits)), dataset_note["data"]
         return ("test",), test_fingerprint
 
-    def _noted(self, source: EvaluationSource, dataset: Dataset) -> dict[str, Any] | None:
-        dataset_note = self.cache.noted(self._place(source, dataset)) or {}
+    def _read_note(self, source: EvaluationSource, dataset: Dataset) -> dict[str, Any] | None:
+        dataset_note = self.cache.read_note(self._note_name(source, dataset)) or {}
         return dataset_note if dataset_note.get("kind") == dataset.kind else None
 
-    def _place(self, source: EvaluationSource, dataset: Dataset) -> str:
+    def _note_name(self, source: EvaluationSource, dataset: Dataset) -> str:
         root = str(Path(source.root).absolute())
-        return identity.digest([self.name, root, dataset.rule])
+        return identity.digest([self.name, root, dataset.split_rule])
 
 
 def _with_dataset_templates(source: EvaluationSource, dataset: Dataset) -> Protocol:
     """The protocol, with the templates that lie with the pictures where the user has none."""
-    custom_templates = source.rules.own_templates
+    custom_templates = source.protocol.custom_templates
     if not dataset.templates or {dataset.name, protocols.DEFAULT_DATASET} & set(custom_templates):
-        return source.rules
-    return replace(source.rules, own_templates={**custom_templates, dataset.name: dataset.templates})
+        return source.protocol
+    return replace(source.protocol, own_templates={**custom_templates, dataset.name: dataset.templates})
 
 
 def _required_splits(dataset: Dataset) -> tuple[SplitName, ...]:
@@ -156,4 +156,4 @@ def _required_splits(dataset: Dataset) -> tuple[SplitName, ...]:
     if dataset.kind == "retrieval":
         return ("test",)
     all_splits: tuple[SplitName, ...] = ("test", "train", "validation")
-    return tuple(split for split in all_splits if split in dataset.parts)
+    return tuple(split for split in all_splits if split in dataset.splits)

@@ -45,10 +45,10 @@ def evaluate(pretrained: PretrainedModel, source: ScenesData) -> Any:
         _score_pairs(score_card, view_embeddings, texts, values, f".views.{condition}")
     _score_captions(score_card, test, images, true_texts)
     ece = zero_shot.classify(images, texts, caption_columns, pretrained.image_text_scale()).calibration_error
-    score_card.note("caption.ece", ece, kind="error", samples=len(test))
+    score_card.add_scalar("caption.ece", ece, kind="error", samples=len(test))
     _score_instances(score_card, *embed_weak_views(pretrained, source))
-    score_card.note("gap", compute_modality_gap(images, true_texts), kind="gap", samples=len(test))
-    return score_card.finished()
+    score_card.add_scalar("gap", compute_modality_gap(images, true_texts), kind="gap", samples=len(test))
+    return score_card.get_results()
 
 
 def list_captions() -> list[str]:
@@ -78,13 +78,13 @@ def _score_pairs(
     win_rates = dict(zip(ATTRIBUTES, minimal_pairs.compute_win_rates(images @ texts.T, values, ATTRIBUTE_SIZES)))
     mean: Float = np.mean([win_rates[name] for name in DAMAGEABLE_ATTRIBUTES], axis=0)
     for name, outcome in {**win_rates, "damaged": mean}.items():
-        score_card.add(f"minimal.{name}{suffix}", outcome, kind="accuracy", chance=MINIMAL_PAIR_CHANCE)
+        score_card.add_outcomes(f"minimal.{name}{suffix}", outcome, kind="accuracy", chance=MINIMAL_PAIR_CHANCE)
 
 
 def _score_captions(score_card: ScoreCard, test: Split, images: Float32, true_texts: Float32) -> None:
     """Captions and pictures of the split find each other; own: (n, D), each picture's caption."""
     image_text_pairs = retrieval.build_image_text_pairs(test.captions)
-    texts = true_texts[np.unique(image_text_pairs.text, return_index=True)[1]]
+    texts = true_texts[np.unique(image_text_pairs.text_index, return_index=True)[1]]
     to_text, to_image = retrieval.rank_both_ways(images, texts, image_text_pairs)
     retrieval.add_mean_recall(score_card, "retrieval.caption.r1", to_text, to_image, image_text_pairs)
     examples.add_examples(score_card, test, images, texts, image_text_pairs)

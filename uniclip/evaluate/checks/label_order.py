@@ -25,23 +25,23 @@ class ClassPermutation:
 
     accuracy: float
     """As the classes are, on the half of the samples that did not choose the renaming."""
-    renamed: float
+    permuted_accuracy: float
     """After the renaming, on the same half."""
-    moved: tuple[tuple[int, int], ...]
+    moved_classes: tuple[tuple[int, int], ...]
     """(predicted class, the label it goes with) where these differ."""
-    deviations: float
+    sign_test_z: float
     """Standard deviations of the sign test between both."""
 
     @property
-    def alarm(self) -> bool:
+    def labels_misordered(self) -> bool:
         """Whether labels and names seem to be in different orders."""
-        return self.deviations > MIN_SIGN_TEST_Z and self.renamed > MIN_ACCURACY_RATIO * self.accuracy
+        return self.sign_test_z > MIN_SIGN_TEST_Z and self.permuted_accuracy > MIN_ACCURACY_RATIO * self.accuracy
 
-    def line(self, dataset: str) -> str:
+    def describe(self, dataset: str) -> str:
         """What a report says of it."""
         return (
             f"{dataset}: labels and class names may be in different orders: accuracy "
-            f"{self.accuracy:.3f} as named, {self.renamed:.3f} with {len(self.moved)} classes "
+            f"{self.accuracy:.3f} as named, {self.permuted_accuracy:.3f} with {len(self.moved_classes)} classes "
             "renamed"
         )
 
@@ -66,9 +66,9 @@ def find_class_permutation(prediction: Int, labels: Int, classes: int) -> ClassP
     moved_classes = [(c, int(label)) for c, label in enumerate(label_of) if c != label]
     return ClassPermutation(
         accuracy=float(correct.mean()) if len(test_index) else 0.0,
-        renamed=float(correct_permuted.mean()) if len(test_index) else 0.0,
-        moved=tuple(moved_classes),
-        deviations=(better - worse) / max(better + worse, 1) ** 0.5,
+        permuted_accuracy=float(correct_permuted.mean()) if len(test_index) else 0.0,
+        moved_classes=tuple(moved_classes),
+        sign_test_z=(better - worse) / max(better + worse, 1) ** 0.5,
     )
 
 

@@ -86,7 +86,7 @@ def compute_dataset_thumbnails(dataset: ImageDataset) -> GreyThumbnails:
     """(n, 8, 9) grey levels of an evaluation set's pictures; each is decoded once."""
     thumbnails = np.empty((len(dataset), ROWS, COLUMNS), np.uint8)
     for i in range(len(dataset)):
-        thumbnails[i] = compute_thumbnail(dataset.picture(i))
+        thumbnails[i] = compute_thumbnail(dataset.load_image(i))
     return thumbnails
 
 
@@ -95,7 +95,7 @@ def compute_split_thumbnails(split: Split) -> GreyThumbnails:
     thumbnails = np.empty((len(split), ROWS, COLUMNS), np.uint8)
     for start in range(0, len(split), BATCH_SIZE):
         index = np.arange(start, min(start + BATCH_SIZE, len(split)))
-        for i, image in zip(index, split.pixels(index)):
+        for i, image in zip(index, split.load_pixels(index)):
             thumbnails[i] = compute_thumbnail(Image.fromarray(image.transpose(1, 2, 0)))
     return thumbnails
 
@@ -120,7 +120,7 @@ def find_duplicates_cached(
         )
 
     verdicts = _get_or_compute(cache, {"near": test_fingerprint, "in": train_fingerprint}, compare)
-    cache.note(_note_name(test_location, train_fingerprint), verdicts.tolist())
+    cache.write_note(_note_name(test_location, train_fingerprint), verdicts.tolist())
     return verdicts
 
 
@@ -128,12 +128,12 @@ def read_last_verdicts(
     cache: Cache, test_location: Mapping[str, Any], train_fingerprint: Mapping[str, Any]
 ) -> NDArray[np.int8] | None:
     """What `check` last found of the test pictures that lay at `place`; None if it never did."""
-    verdicts = cache.noted(_note_name(test_location, train_fingerprint))
+    verdicts = cache.read_note(_note_name(test_location, train_fingerprint))
     return None if verdicts is None else np.array(verdicts, np.int8)
 
 
 def _get_or_compute(cache: Cache, key: Mapping[str, Any], compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    return cache.arrays({**key, "version": VERSION}, lambda: {"kept": compute()})["kept"]
+    return cache.get_or_compute({**key, "version": VERSION}, lambda: {"kept": compute()})["kept"]
 
 
 def _note_name(test_location: Mapping[str, Any], train_fingerprint: Mapping[str, Any]) -> str:

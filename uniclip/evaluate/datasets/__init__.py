@@ -63,7 +63,7 @@ def list_benchmarks(folders: Sequence[Path] = (CONF,)) -> tuple[str, ...]:
 
 
 def read_benchmark(
-    name: str, folders: Sequence[Path] = (CONF,), also: Collection[str] = ()
+    name: str, folders: Sequence[Path] = (CONF,), extra_names: Collection[str] = ()
 ) -> tuple[str, ...]:
     """The data sets of the list `benchmark/<name>.yaml`, in its order.
 
@@ -74,7 +74,7 @@ def read_benchmark(
     if path is None:
         raise make_unknown_name_error("benchmark", name, list_benchmarks(folders))
     names = _read_list(path)
-    dataset_names = tuple(n if ":" in n or n in also else get(n).name for n in names)
+    dataset_names = tuple(n if ":" in n or n in extra_names else get(n).name for n in names)
     if len(set(dataset_names)) < len(dataset_names):
         raise UserError(f"{path} names a data set twice: {', '.join(names)}")
     return dataset_names

@@ -35,12 +35,12 @@ CLASSIFICATION_DATASETS = (
             part: (f"food-101/meta/{part}.json", "food-101/images") for part in ("train", "test")
         },
         reader="readers.file_lists.food101",
-        lister="readers.file_lists.food101_files",
+        list_files="readers.file_lists.food101_files",
         held_out=True,
-        expected={"train": 75_750, "test": 25_250},
-        sums={"food-101.tar.gz": "85eeb15f3717b99a5da872d97d918f87"},
+        expected_counts={"train": 75_750, "test": 25_250},
+        md5_sums={"food-101.tar.gz": "85eeb15f3717b99a5da872d97d918f87"},
         torchvision=("Food101", ({"split": "test"},)),
-        how=format_download_hint("food101"),
+        download_hint=format_download_hint("food101"),
     ),
     Dataset(
         name="cifar10",
@@ -51,8 +51,8 @@ CLASSIFICATION_DATASETS = (
         },
         reader="readers.cifar.read",
         held_out=True,
-        expected={"train": 50_000, "test": 10_000},
-        sums={
+        expected_counts={"train": 50_000, "test": 10_000},
+        md5_sums={
             f"{CIFAR10}data_batch_1": "c99cafc152244af753f735de768cd75f",
             f"{CIFAR10}data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
             f"{CIFAR10}data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
@@ -62,7 +62,7 @@ CLASSIFICATION_DATASETS = (
             f"{CIFAR10}batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
         },
         torchvision=("CIFAR10", TRAIN_AND_TEST_ARGUMENTS),
-        how=format_download_hint("cifar10"),
+        download_hint=format_download_hint("cifar10"),
     ),
     Dataset(
         name="cifar100",
@@ -70,14 +70,14 @@ CLASSIFICATION_DATASETS = (
         files={part: (f"{CIFAR100}{part}", f"{CIFAR100}meta") for part in ("train", "test")},
         reader="readers.cifar.read",
         held_out=True,
-        expected={"train": 50_000, "test": 10_000},
-        sums={
+        expected_counts={"train": 50_000, "test": 10_000},
+        md5_sums={
             f"{CIFAR100}train": "16019d7e3df5f24257cddd939b257f8d",
             f"{CIFAR100}test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
             f"{CIFAR100}meta": "7973b15100ade9c7d40fb424638fde48",
         },
         torchvision=("CIFAR100", TRAIN_AND_TEST_ARGUMENTS),
-        how=format_download_hint("cifar100"),
+        download_hint=format_download_hint("cifar100"),
     ),
     Dataset(
         name="sun397",
@@ -88,12 +88,12 @@ CLASSIFICATION_DATASETS = (
         },
         reader="readers.sun397.read",
         held_out=True,
-        expected={"train": 19_850, "test": 19_850},
-        sums={"SUN397.tar.gz": "8ca2778205c41d23104230ba66911c7a"},
+        expected_counts={"train": 19_850, "test": 19_850},
+        md5_sums={"SUN397.tar.gz": "8ca2778205c41d23104230ba66911c7a"},
         torchvision=("SUN397", ({},)),
-        rule="first official partition",
-        whole=("SUN397", "readers.sun397.whole"),
-        how=format_download_hint("sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"),
+        split_rule="first official partition",
+        all_images=("SUN397", "readers.sun397.whole"),
+        download_hint=format_download_hint("sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"),
     ),
     Dataset(
         name="stanford_cars",
@@ -111,10 +111,10 @@ CLASSIFICATION_DATASETS = (
             ),
         },
         reader="readers.file_lists.stanford_cars",
-        lister="readers.file_lists.stanford_cars_files",
+        list_files="readers.file_lists.stanford_cars_files",
         held_out=True,
-        expected={"train": 8_144, "test": 8_041},
-        how="its page is gone: unpack a copy of cars_train.tgz, cars_test.tgz, car_devkit.tgz and "
+        expected_counts={"train": 8_144, "test": 8_041},
+        download_hint="its page is gone: unpack a copy of cars_train.tgz, cars_test.tgz, car_devkit.tgz and "
         "cars_test_annos_withlabels.mat into stanford_cars/",
     ),
     Dataset(
@@ -130,22 +130,22 @@ CLASSIFICATION_DATASETS = (
             for part, own in SPLIT_NAMES
         },
         reader="readers.file_lists.fgvc_aircraft",
-        lister="readers.file_lists.fgvc_aircraft_files",
-        expected={"train": 3_334, "validation": 3_333, "test": 3_333},
+        list_files="readers.file_lists.fgvc_aircraft_files",
+        expected_counts={"train": 3_334, "validation": 3_333, "test": 3_333},
         torchvision=("FGVCAircraft", ({"split": "test"},)),
-        how=format_download_hint("fgvc_aircraft"),
+        download_hint=format_download_hint("fgvc_aircraft"),
     ),
     Dataset(
         name="dtd",
         title="DTD",
         files={part: (f"dtd/dtd/labels/{own}1.txt", "dtd/dtd/images") for part, own in SPLIT_NAMES},
         reader="readers.file_lists.dtd",
-        lister="readers.file_lists.dtd_files",
-        expected={"train": 1_880, "validation": 1_880, "test": 1_880},
-        sums={"dtd/dtd-r1.0.1.tar.gz": "fff73e5086ae6bdbea199a49dfb8a4c1"},
+        list_files="readers.file_lists.dtd_files",
+        expected_counts={"train": 1_880, "validation": 1_880, "test": 1_880},
+        md5_sums={"dtd/dtd-r1.0.1.tar.gz": "fff73e5086ae6bdbea199a49dfb8a4c1"},
         torchvision=("DTD", ({"split": "test"},)),
-        rule="first official partition",
-        how=format_download_hint("dtd"),
+        split_rule="first official partition",
+        download_hint=format_download_hint("dtd"),
     ),
     Dataset(
         name="oxford_pets",
@@ -161,13 +161,13 @@ CLASSIFICATION_DATASETS = (
         },
         reader="readers.file_lists.oxford_pets",
         held_out=True,
-        expected={"train": 3_680, "test": 3_669},
-        sums={
+        expected_counts={"train": 3_680, "test": 3_669},
+        md5_sums={
             "oxford-iiit-pet/images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
             "oxford-iiit-pet/annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f",
         },
         torchvision=("OxfordIIITPet", ({"split": "test"},)),
-        how=format_download_hint("oxford_pets"),
+        download_hint=format_download_hint("oxford_pets"),
     ),
     Dataset(
         name="caltech101",
@@ -179,11 +179,11 @@ CLASSIFICATION_DATASETS = (
         },
         reader="readers.image_folders.caltech101",
         held_out=True,
-        expected={"train": 3_060, "test": 6_084},
+        expected_counts={"train": 3_060, "test": 6_084},
         torchvision=("Caltech101", ({},)),
-        rule="ours: 30 of each of 102 classes to train, by a hash of the name",
-        whole=("caltech101/101_ObjectCategories", "readers.image_folders.whole"),
-        how=format_download_hint("caltech101"),
+        split_rule="ours: 30 of each of 102 classes to train, by a hash of the name",
+        all_images=("caltech101/101_ObjectCategories", "readers.image_folders.whole"),
+        download_hint=format_download_hint("caltech101"),
     ),
     Dataset(
         name="flowers102",
@@ -194,14 +194,14 @@ CLASSIFICATION_DATASETS = (
             for part in ("train", "validation", "test")
         },
         reader="readers.flowers102.read",
-        expected={"train": 1_020, "validation": 1_020, "test": 6_149},
-        sums={
+        expected_counts={"train": 1_020, "validation": 1_020, "test": 6_149},
+        md5_sums={
             f"{FLOWERS}imagelabels.mat": "e0620be6f572b9609742df49c70aed4d",
             f"{FLOWERS}setid.mat": "a5357ecc9cb78c4bef273ce3793fc85c",
             f"{FLOWERS}102flowers.tgz": "52808999861908f626f3c1f4e79d11fa",
         },
         torchvision=("Flowers102", ({"split": "test"},)),
-        how=format_download_hint("flowers102"),
+        download_hint=format_download_hint("flowers102"),
     ),
     Dataset(
         name="imagenet",
@@ -209,13 +209,13 @@ CLASSIFICATION_DATASETS = (
         files={"train": ("imagenet/train", "imagenet/val"), "test": ("imagenet/val",)},
         reader="readers.image_folders.imagenet",
         held_out=True,
-        expected={"train": 1_281_167, "test": 50_000},
-        sums={
+        expected_counts={"train": 1_281_167, "test": 50_000},
+        md5_sums={
             "imagenet/ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
             "imagenet/ILSVRC2012_img_val.tar": "29b22e2961454d5413ddabcf34fc5622",
             "imagenet/ILSVRC2012_devkit_t12.tar.gz": "fa75699e90414af021442c21a62c3abf",
         },
-        how="register at image-net.org, put the tars of ILSVRC2012 into imagenet/ and let "
+        download_hint="register at image-net.org, put the tars of ILSVRC2012 into imagenet/ and let "
         "torchvision.datasets.ImageNet unpack them: imagenet/{train,val}/<synset>/*.JPEG",
     ),
     Dataset(
@@ -228,8 +228,8 @@ CLASSIFICATION_DATASETS = (
             for part, own in SPLIT_NAMES
         },
         reader="readers.voc2007.read",
-        expected={"train": 2_501, "validation": 2_510, "test": 4_952},
-        sums={
+        expected_counts={"train": 2_501, "validation": 2_510, "test": 4_952},
+        md5_sums={
             "VOCtrainval_06-Nov-2007.tar": "c52e279531787c972589f7e41ab4ae64",
             "VOCtest_06-Nov-2007.tar": "b6e924de25625d8de591ea690078ad9f",
         },
@@ -237,7 +237,7 @@ CLASSIFICATION_DATASETS = (
             "VOCDetection",
             tuple({"year": "2007", "image_set": s} for s in ("trainval", "test")),
         ),
-        how=format_download_hint("voc2007"),
+        download_hint=format_download_hint("voc2007"),
     ),
 )
 
@@ -255,9 +255,9 @@ RETRIEVAL_DATASETS = (
             for part, own in SPLIT_NAMES
         },
         reader="readers.karpathy.flickr30k",
-        expected={"train": 29_000, "validation": 1_014, "test": 1_000},
-        rule="Karpathy",
-        how="ask for the pictures at shannon.cs.illinois.edu/DenotationGraph and put them into "
+        expected_counts={"train": 29_000, "validation": 1_014, "test": 1_000},
+        split_rule="Karpathy",
+        download_hint="ask for the pictures at shannon.cs.illinois.edu/DenotationGraph and put them into "
         "flickr30k/, with Karpathy's dataset_flickr30k.json",
     ),
     Dataset(
@@ -270,9 +270,9 @@ RETRIEVAL_DATASETS = (
             for (part, own), folder in zip(SPLIT_NAMES, ("train2014", "val2014", "val2014"))
         },
         reader="readers.karpathy.coco",
-        expected={"train": 113_287, "validation": 5_000, "test": 5_000},
-        rule="Karpathy",
-        how="unpack val2014.zip (and train2014.zip) of cocodataset.org into coco/, with Karpathy's "
+        expected_counts={"train": 113_287, "validation": 5_000, "test": 5_000},
+        split_rule="Karpathy",
+        download_hint="unpack val2014.zip (and train2014.zip) of cocodataset.org into coco/, with Karpathy's "
         "dataset_coco.json",
     ),
 )

@@ -32,15 +32,15 @@ class LazyReader:
 
     dataset: Dataset
     root: str | Path
-    part: SplitName
+    split: SplitName
 
     def __call__(self, i: int) -> Image.Image:
         """Picture `i`; `UserError` if the data set is gone."""
-        return self._opened.read(i)
+        return self._image_dataset.reader(i)
 
     @cached_property
-    def _opened(self) -> ImageDataset:
-        return self.dataset.open(self.root, self.part)
+    def _image_dataset(self) -> ImageDataset:
+        return self.dataset.open(self.root, self.split)
 
 
 def open_with_cached_index(
@@ -52,7 +52,7 @@ def open_with_cached_index(
     """
     if cache.folder is None:
         return dataset.open(root, split)
-    index = cache.arrays(
+    index = cache.get_or_compute(
         {"index of": dict(fingerprint), "part": split}, lambda: _pack_index(dataset.open(root, split))
     )
     return _unpack_index(index, LazyReader(dataset, root, split))
@@ -69,10 +69,10 @@ def _unpack_index(index: dict[str, NDArray[Any]], reader: LazyReader) -> ImageDa
     metadata = json.loads(index["said"].tobytes())
     return ImageDataset(
         name=reader.dataset.name,
-        part=reader.part,
+        split=reader.split,
         kind=reader.dataset.kind,
         metric=reader.dataset.metric,
-        read=reader,
+        reader=reader,
         ids=tuple(metadata["ids"]),
         classes=tuple(metadata["classes"]),
         captions=tuple(tuple(image_captions) for image_captions in metadata["captions"]),

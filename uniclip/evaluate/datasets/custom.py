@@ -55,8 +55,8 @@ def folder_dataset(path: str) -> Dataset:
         files=files,
         reader="readers.image_folders.own_folder",
         held_out="train" in files and "validation" not in files,
-        place=root,
-        how="name a folder that holds one folder of pictures for each class",
+        user_folder=root,
+        download_hint="name a folder that holds one folder of pictures for each class",
     )
 
 
@@ -73,9 +73,9 @@ def csv_dataset(path: str) -> Dataset:
         metric="recall",
         files={"test": (csv_path.name,)},
         reader="readers.captioned_csv.read",
-        stamps="custom.table_stamps",
-        place=csv_path.parent,
-        how="name a CSV file with the columns picture and caption",
+        content_digests="custom.table_stamps",
+        user_folder=csv_path.parent,
+        download_hint="name a CSV file with the columns picture and caption",
     )
 
 
@@ -98,11 +98,11 @@ def webdataset_dataset(path: str) -> Dataset:
         metric=DEFAULT_METRICS[kind],
         files=files,
         reader="readers.webdataset.read",
-        stamps="custom.shard_stamps",
+        content_digests="custom.shard_stamps",
         templates=_read_templates(root / TEMPLATES_FILE) if kind != "retrieval" else (),
         held_out=kind == "classification" and "train" in files and "validation" not in files,
-        place=root,
-        how="write it with python sweep.py data export <name> to=<folder>, or clip-benchmark",
+        user_folder=root,
+        download_hint="write it with python sweep.py data export <name> to=<folder>, or clip-benchmark",
     )
 
 

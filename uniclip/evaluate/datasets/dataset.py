@@ -76,41 +76,41 @@ class Dataset:
     """`module.function` here that opens one of those parts whole, from (data set, root, part)."""
     held_out: bool = False
     """The set has no validation part: one in ten of each class of `train` is held out."""
-    expected: Mapping[SplitName, int] = field(default_factory=dict)
+    expected_counts: Mapping[SplitName, int] = field(default_factory=dict)
     """Pictures in each part that the set itself has."""
-    lister: str | None = None
+    list_files: str | None = None
     """`module.function` that gives from (root, part) the files of a part's pictures, where opening
     it would import torch."""
-    sums: Mapping[str, str] = field(default_factory=dict)
+    md5_sums: Mapping[str, str] = field(default_factory=dict)
     """MD5 of files, as their publishers or torchvision state them."""
-    how: str
+    download_hint: str
     """One line: how to get the set."""
     torchvision: tuple[str, tuple[Mapping[str, Any], ...]] | None = None
     """torchvision's class that downloads it, and the arguments of each call."""
-    library: str | None = None
+    required_module: str | None = None
     """A module that is needed to read it and does not come with ours."""
-    place: Path | None = None
+    user_folder: Path | None = None
     """The folder of the user's own pictures, which stands in for the data root."""
-    rule: str = "as published"
+    split_rule: str = "as published"
     """How the parts are drawn; part of the fingerprint."""
-    stamps: str | None = None
+    content_digests: str | None = None
     """`module.function` that says from (root, a part's files) what more counts in the fingerprint:
     name -> sum of its content."""
     templates: tuple[str, ...] = ()
     """Prompts that lie with the pictures, each with one {} for a name."""
-    whole: tuple[str, str] | None = None
+    all_images: tuple[str, str] | None = None
     """Folder of all pictures, and `module.function` that opens them, where others test on all."""
 
     @property
-    def parts(self) -> tuple[SplitName, ...]:
+    def splits(self) -> tuple[SplitName, ...]:
         """What can be opened."""
         own_splits = tuple(self.files)
         return (*own_splits, "validation") if self.held_out and "train" in own_splits else own_splits
 
-    def entire(self) -> Dataset:
+    def with_all_as_test(self) -> Dataset:
         """All pictures as the test part; there is no other."""
-        assert self.whole is not None, self.name
-        folder, reader = self.whole
+        assert self.all_images is not None, self.name
+        folder, reader = self.all_images
         return replace(
             self,
             files={"test": (folder,)},
@@ -122,29 +122,29 @@ class Dataset:
 
     def open(self, root: str | Path, split: SplitName) -> ImageDataset:
         """One part; `UserError` if it is not there, cannot be read, or there is no such part."""
-        self._check(split)
-        reason = self.missing(root, (split,))
+        self._require_split(split)
+        reason = self.describe_missing(root, (split,))
         if reason is not None:
             raise UserError(f"{self.name} is missing: {reason}")
         if not self.held_out or split == "test":
-            return self._read(root, split)
+            return self._read_split(root, split)
         from uniclip.evaluate.datasets import holdout
 
-        return holdout.select_held_out(self._read(root, "train"), split, VALIDATION_ONE_IN)
+        return holdout.select_held_out(self._read_split(root, "train"), split, VALIDATION_ONE_IN)
 
-    def missing(self, root: str | Path, splits: Sequence[SplitName] = ()) -> str | None:
+    def describe_missing(self, root: str | Path, splits: Sequence[SplitName] = ()) -> str | None:
         """What parts (default: all) lack under `root` and how to get it; None if they are there.
 
         Looks at names only; no picture is read.
         """
-        base = self._base(root)
-        for split in splits or self.parts:
-            self._check(split)
-            for pattern in self.files[self._source(split)]:
+        base = self._resolve_root(root)
+        for split in splits or self.splits:
+            self._require_split(split)
+            for pattern in self.files[self._stored_split(split)]:
                 if _find_path(base, pattern) is None:
-                    return f"there is no {base / pattern.split('|')[0]}; {self.how}"
-        if self.library is not None and find_spec(self.library) is None:
-            package = PACKAGE_OF_MODULE.get(self.library, self.library)
+                    return f"there is no {base / pattern.split('|')[0]}; {self.download_hint}"
+        if self.required_module is not None and find_spec(self.required_module) is None:
+            package = PACKAGE_OF_MODULE.get(self.required_module, self.required_module)
             return f"reading it needs another package: pip install {package}"
         return None
 
@@ -158,54 +158,54 @@ class Dataset:
         again when size or time of change differ), a table whole and by each picture's size.
         """
         digests: dict[str, str] = {}
-        for split in splits or self.parts:
-            patterns = self.files[self._source(split)]
-            digests |= self._further(root, patterns)
-            paths = {w.split("|")[0]: _find_path(self._base(root), w) for w in patterns}
+        for split in splits or self.splits:
+            patterns = self.files[self._stored_split(split)]
+            digests |= self._compute_content_digests(root, patterns)
+            paths = {w.split("|")[0]: _find_path(self._resolve_root(root), w) for w in patterns}
             has_index_file = any(path is not None and path.is_file() for path in paths.values())
             undigested = {name: path for name, path in paths.items() if path and name not in digests}
             digests |= {name: _digest_path(p, MAX_LISTED_FILES if has_index_file else None) for name, p in undigested.items()}
         return {
             "set": self.name.split(":")[0],
             "readers": READERS_VERSION,
-            "rule": self.rule,
+            "rule": self.split_rule,
             "held out": VALIDATION_ONE_IN if self.held_out else None,
             "files": dict(sorted(digests.items())),
         }
 
-    def listed(self, root: str | Path, split: SplitName) -> tuple[int, Sequence[str | Path]]:
+    def count_and_list_images(self, root: str | Path, split: SplitName) -> tuple[int, Sequence[str | Path]]:
         """How many pictures a part of the set itself has here (`train`: what is held out too), and
         the files that it says they are in; none where several share one."""
-        if self.lister is None:
-            dataset = self._read(root, split)
-            return len(dataset), getattr(dataset.read, "paths", ())
-        base, list_files = self._base(root), _load_function(self.lister)
-        paths: list[str] = self._told(split, base, lambda: list_files(base, split))
+        if self.list_files is None:
+            dataset = self._read_split(root, split)
+            return len(dataset), getattr(dataset.reader, "paths", ())
+        base, list_files = self._resolve_root(root), _load_function(self.list_files)
+        paths: list[str] = self._with_read_errors(split, base, lambda: list_files(base, split))
         return len(paths), paths
 
-    def wrong_sums(self, root: str | Path) -> Iterator[tuple[str, bool]]:
+    def compare_md5_sums(self, root: str | Path) -> Iterator[tuple[str, bool]]:
         """Each file whose MD5 is known and that is here, and whether it is another."""
-        for name, expected_md5 in self.sums.items():
-            path = self._base(root) / name
+        for name, expected_md5 in self.md5_sums.items():
+            path = self._resolve_root(root) / name
             if path.is_file():
                 with open(path, "rb") as stream:
                     yield name, hashlib.file_digest(stream, "md5").hexdigest() != expected_md5
 
-    def _further(self, root: str | Path, patterns: tuple[str, ...]) -> dict[str, str]:
-        if self.stamps is None:
+    def _compute_content_digests(self, root: str | Path, patterns: tuple[str, ...]) -> dict[str, str]:
+        if self.content_digests is None:
             return {}
-        base, compute_digests = self._base(root), _load_function(self.stamps)
+        base, compute_digests = self._resolve_root(root), _load_function(self.content_digests)
         digests: dict[str, str] = _memoize((base, patterns), lambda: compute_digests(base, patterns))
         return digests
 
-    def _base(self, root: str | Path) -> Path:
-        return Path(root) if self.place is None else self.place
+    def _resolve_root(self, root: str | Path) -> Path:
+        return Path(root) if self.user_folder is None else self.user_folder
 
-    def _read(self, root: str | Path, split: SplitName) -> ImageDataset:
-        base, reader = self._base(root), _load_function(self.reader)
-        return self._told(split, base, lambda: reader(self, base, split))
+    def _read_split(self, root: str | Path, split: SplitName) -> ImageDataset:
+        base, reader = self._resolve_root(root), _load_function(self.reader)
+        return self._with_read_errors(split, base, lambda: reader(self, base, split))
 
-    def _told(self, split: SplitName, root: Path, action: Callable[[], T]) -> T:
+    def _with_read_errors(self, split: SplitName, root: Path, action: Callable[[], T]) -> T:
         try:
             return action()
         except UserError:
@@ -214,15 +214,15 @@ class Dataset:
             message = (str(error).splitlines() or [""])[0][:200]
             raise UserError(
                 f"{self.name}: the index files of its {split} part under {root} cannot be read "
-                f"({type(error).__name__}: {message}); {self.how}"
+                f"({type(error).__name__}: {message}); {self.download_hint}"
             ) from error
 
-    def _source(self, split: SplitName) -> SplitName:
+    def _stored_split(self, split: SplitName) -> SplitName:
         return "train" if self.held_out and split == "validation" else split
 
-    def _check(self, split: SplitName) -> None:
-        if split not in self.parts:
-            raise make_unknown_name_error(f"part of {self.name}", split, self.parts)
+    def _require_split(self, split: SplitName) -> None:
+        if split not in self.splits:
+            raise make_unknown_name_error(f"part of {self.name}", split, self.splits)
 
 
 def _load_function(reference: str) -> Any:

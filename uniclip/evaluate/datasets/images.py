@@ -34,12 +34,12 @@ class ImageDataset:
 
     name: str
     """Of the data set."""
-    part: SplitName
+    split: SplitName
     kind: DatasetKind
     metric: Metric
     ids: tuple[str, ...]
     """Of each picture, unique in its part: what features and outcomes are stored under."""
-    read: ImageReader
+    reader: ImageReader
     labels: NDArray[np.int64] | None = None
     """Classification: (n,), a class. Multi-label: (n, classes), 0 or 1. Retrieval: None."""
     difficult: NDArray[np.bool_] | None = None
@@ -55,30 +55,30 @@ class ImageDataset:
         assert self.kind != "retrieval" or len(self.captions) == len(self)
         assert self.difficult is None or self.difficult.shape == shape
         if len(set(self.ids)) < len(self):
-            raise UserError(f"{self.name} lists a picture twice in its {self.part} part")
+            raise UserError(f"{self.name} lists a picture twice in its {self.split} part")
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def picture(self, i: int) -> Image.Image:
+    def load_image(self, i: int) -> Image.Image:
         """Picture `i` as RGB; `UserError` names one that cannot be read."""
         if not 0 <= i < len(self):
             raise IndexError(i)
         try:
-            return self.read(i)
+            return self.reader(i)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             message = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
                 f"{self.name}: picture {self.ids[i]} cannot be read ({message}); get the set again"
             ) from None
 
-    def take(self, index: NDArray[np.int64], split: SplitName) -> ImageDataset:
+    def subset(self, index: NDArray[np.int64], split: SplitName) -> ImageDataset:
         """The pictures at `index` (m,), in that order, as another part."""
         return replace(
             self,
             part=split,
             ids=tuple(self.ids[i] for i in index),
-            read=SubsetReader(self.read, np.asarray(index, np.int64)),
+            read=SubsetReader(self.reader, np.asarray(index, np.int64)),
             labels=None if self.labels is None else self.labels[index],
             difficult=None if self.difficult is None else self.difficult[index],
             captions=tuple(self.captions[i] for i in index) if self.captions else (),
@@ -112,12 +112,12 @@ class ArrayReader:
 class SubsetReader:
     """Some pictures of another reader."""
 
-    read: ImageReader
+    reader: ImageReader
     index: NDArray[np.int64]
 
     def __call__(self, i: int) -> Image.Image:
         """Picture `i` of the chosen."""
-        return self.read(int(self.index[i]))
+        return self.reader(int(self.index[i]))
 
 
 def build_classification_dataset(
@@ -131,11 +131,11 @@ def build_classification_dataset(
         raise UserError(f"{dataset.name} lists no {split} pictures; {dataset.how}")
     return ImageDataset(
         name=dataset.name,
-        part=split,
+        split=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(f[0] for f in files),
-        read=FileReader(tuple(f[1] for f in files)),
+        reader=FileReader(tuple(f[1] for f in files)),
         labels=np.array([f[2] for f in files], np.int64),
         classes=tuple(classes),
     )

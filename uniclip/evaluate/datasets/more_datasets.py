@@ -14,7 +14,7 @@ DEBIAN = "/usr/share/datasets/fashion-mnist/"
 def _idx_patterns(folder: str, *extra_folders: str) -> dict[SplitName, tuple[str, ...]]:
     """The idx files of MNIST's kind, as torchvision leaves them or packed."""
 
-    def either(name: str) -> str:
+    def join_alternatives(name: str) -> str:
         paths = (
             f"{folder}/raw/{name}",
             f"{folder}/raw/{name}.gz",
@@ -24,7 +24,7 @@ def _idx_patterns(folder: str, *extra_folders: str) -> dict[SplitName, tuple[str
 
     names: tuple[tuple[SplitName, str], ...] = (("train", "train"), ("test", "t10k"))
     return {
-        split: (either(f"{file_prefix}-images-idx3-ubyte"), either(f"{file_prefix}-labels-idx1-ubyte"))
+        split: (join_alternatives(f"{file_prefix}-images-idx3-ubyte"), join_alternatives(f"{file_prefix}-labels-idx1-ubyte"))
         for split, file_prefix in names
     }
 
@@ -44,12 +44,12 @@ MORE_DATASETS = (
         files={"train": ("eurosat/2750",), "test": ("eurosat/2750",)},
         reader="readers.image_folders.eurosat",
         held_out=True,
-        expected={"train": 10_000, "test": 5_000},
-        sums={"eurosat/EuroSAT.zip": "c8fa014336c82ac7804f0398fcb19387"},
+        expected_counts={"train": 10_000, "test": 5_000},
+        md5_sums={"eurosat/EuroSAT.zip": "c8fa014336c82ac7804f0398fcb19387"},
         torchvision=("EuroSAT", ({},)),
-        rule="ours: 1,000 and 500 of each class, by a hash of the name",
-        whole=("eurosat/2750", "readers.image_folders.whole"),
-        how=format_download_hint("eurosat"),
+        split_rule="ours: 1,000 and 500 of each class, by a hash of the name",
+        all_images=("eurosat/2750", "readers.image_folders.whole"),
+        download_hint=format_download_hint("eurosat"),
     ),
     Dataset(
         name="mnist",
@@ -57,15 +57,15 @@ MORE_DATASETS = (
         files=_idx_patterns("MNIST"),
         reader="readers.binary.mnist",
         held_out=True,
-        expected={"train": 60_000, "test": 10_000},
-        sums={
+        expected_counts={"train": 60_000, "test": 10_000},
+        md5_sums={
             "MNIST/raw/train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
             "MNIST/raw/train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
             "MNIST/raw/t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
             "MNIST/raw/t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
         },
         torchvision=("MNIST", TRAIN_AND_TEST_ARGUMENTS),
-        how=format_download_hint("mnist"),
+        download_hint=format_download_hint("mnist"),
     ),
     Dataset(
         name="fashion_mnist",
@@ -73,15 +73,15 @@ MORE_DATASETS = (
         files=_idx_patterns("FashionMNIST", DEBIAN),
         reader="readers.binary.fashion_mnist",
         held_out=True,
-        expected={"train": 60_000, "test": 10_000},
-        sums={
+        expected_counts={"train": 60_000, "test": 10_000},
+        md5_sums={
             "FashionMNIST/raw/train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
             "FashionMNIST/raw/train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
             "FashionMNIST/raw/t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
             "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
         },
         torchvision=("FashionMNIST", TRAIN_AND_TEST_ARGUMENTS),
-        how=format_download_hint("fashion_mnist", ", or apt install dataset-fashion-mnist"),
+        download_hint=format_download_hint("fashion_mnist", ", or apt install dataset-fashion-mnist"),
     ),
     Dataset(
         name="stl10",
@@ -92,15 +92,15 @@ MORE_DATASETS = (
         },
         reader="readers.binary.stl10",
         held_out=True,
-        expected={"train": 5_000, "test": 8_000},
-        sums={
+        expected_counts={"train": 5_000, "test": 8_000},
+        md5_sums={
             f"{STL10}train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
             f"{STL10}train_y.bin": "5a34089d4802c674881badbb80307741",
             f"{STL10}test_X.bin": "7f263ba9f9e0b06b93213547f721ac82",
             f"{STL10}test_y.bin": "36f9794fa4beb8a2c72628de14fa638e",
         },
         torchvision=("STL10", ({"split": "test"},)),
-        how=format_download_hint("stl10"),
+        download_hint=format_download_hint("stl10"),
     ),
     Dataset(
         name="gtsrb",
@@ -111,22 +111,22 @@ MORE_DATASETS = (
         },
         reader="readers.csv_labels.gtsrb",
         held_out=True,
-        expected={"train": 26_640, "test": 12_630},
-        sums={
+        expected_counts={"train": 26_640, "test": 12_630},
+        md5_sums={
             "gtsrb/GTSRB-Training_fixed.zip": "513f3c79a4c5141765e10e952eaa2478",
             "gtsrb/GTSRB_Final_Test_Images.zip": "c7e4e6327067d32654124b0fe9e82185",
             "gtsrb/GTSRB_Final_Test_GT.zip": "fe31e9c9270bbcd7b84b7f21a9d9d9e5",
         },
         torchvision=("GTSRB", ({"split": "train"}, {"split": "test"})),
-        how=format_download_hint("gtsrb"),
+        download_hint=format_download_hint("gtsrb"),
     ),
     Dataset(
         name="pcam",
         title="PatchCamelyon",
         files=_valid_split_paths((f"{PCAM}{{}}_y.h5", f"{PCAM}{{}}_x.h5")),
         reader="readers.binary.pcam",
-        expected={"train": 262_144, "validation": 32_768, "test": 32_768},
-        sums={
+        expected_counts={"train": 262_144, "validation": 32_768, "test": 32_768},
+        md5_sums={
             f"{PCAM}train_x.h5": "1571f514728f59376b705fc836ff4b63",
             f"{PCAM}train_y.h5": "35c2d7259d906cfc8143347bb8e05be7",
             f"{PCAM}valid_x.h5": "d5b63470df7cfa627aeec8b9dc0c066e",
@@ -135,18 +135,18 @@ MORE_DATASETS = (
             f"{PCAM}test_y.h5": "60a7035772fbdb7f34eb86d4420cf66a",
         },
         torchvision=("PCAM", ({"split": "train"}, {"split": "val"}, {"split": "test"})),
-        library="h5py",
-        how=format_download_hint("pcam", " (pip install gdown first)"),
+        required_module="h5py",
+        download_hint=format_download_hint("pcam", " (pip install gdown first)"),
     ),
     Dataset(
         name="country211",
         title="Country211",
         files=_valid_split_paths(("country211/{}", "country211/test")),
         reader="readers.image_folders.country211",
-        expected={"train": 31_650, "validation": 10_550, "test": 21_100},
-        sums={"country211.tgz": "84988d7644798601126c29e9877aab6a"},
+        expected_counts={"train": 31_650, "validation": 10_550, "test": 21_100},
+        md5_sums={"country211.tgz": "84988d7644798601126c29e9877aab6a"},
         torchvision=("Country211", ({"split": "test"},)),
-        how=format_download_hint("country211"),
+        download_hint=format_download_hint("country211"),
     ),
     Dataset(
         name="fer2013",
@@ -156,13 +156,13 @@ MORE_DATASETS = (
             for part in ("train", "validation", "test")
         },
         reader="readers.csv_labels.fer2013",
-        expected={"train": 28_709, "validation": 3_589, "test": 3_589},
-        sums={
+        expected_counts={"train": 28_709, "validation": 3_589, "test": 3_589},
+        md5_sums={
             "fer2013/fer2013.csv": "f8428a1edbd21e88f42c73edd2a14f95",
             "fer2013/icml_face_data.csv": "b114b9e04e6949e5fe8b6a98b3892b1d",
         },
-        rule="Training, PublicTest, PrivateTest",
-        how="get fer2013.csv or icml_face_data.csv of Kaggle's challenges-in-representation-"
+        split_rule="Training, PublicTest, PrivateTest",
+        download_hint="get fer2013.csv or icml_face_data.csv of Kaggle's challenges-in-representation-"
         "learning-facial-expression-recognition-challenge and put it into fer2013/",
     ),
     Dataset(
@@ -170,10 +170,10 @@ MORE_DATASETS = (
         title="Rendered SST2",
         files=_valid_split_paths(("rendered-sst2/{}", "rendered-sst2/test")),
         reader="readers.image_folders.rendered_sst2",
-        expected={"train": 6_920, "validation": 872, "test": 1_821},
-        sums={"rendered-sst2.tgz": "2384d08e9dcfa4bd55b324e610496ee5"},
+        expected_counts={"train": 6_920, "validation": 872, "test": 1_821},
+        md5_sums={"rendered-sst2.tgz": "2384d08e9dcfa4bd55b324e610496ee5"},
         torchvision=("RenderedSST2", ({"split": "test"},)),
-        how=format_download_hint("rendered_sst2"),
+        download_hint=format_download_hint("rendered_sst2"),
     ),
     Dataset(
         name="digits",
@@ -181,9 +181,9 @@ MORE_DATASETS = (
         files={"train": (), "test": ()},
         reader="readers.csv_labels.digits",
         held_out=True,
-        expected={"train": 1_201, "test": 596},
-        library="sklearn",
-        rule="ours: a third of each class, by a hash of the row",
-        how="pip install scikit-learn, which holds it",
+        expected_counts={"train": 1_201, "test": 596},
+        required_module="sklearn",
+        split_rule="ours: a third of each class, by a hash of the row",
+        download_hint="pip install scikit-learn, which holds it",
     ),
 )

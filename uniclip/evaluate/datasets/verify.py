@@ -26,42 +26,42 @@ class DatasetStatus:
     """The first thing that is not here, and how to get it."""
     damaged: str | None = None
     """The first part that cannot be read, and why."""
-    sums: dict[str, bool] = field(default_factory=dict)
+    md5_matches: dict[str, bool] = field(default_factory=dict)
     """Of each file whose sum was compared: whether it is the published one."""
 
     @property
-    def state(self) -> Availability:
+    def availability(self) -> Availability:
         """In one word; `differs`: other numbers or sums than published."""
         if self.damaged is not None:
             return "damaged"
         if not self.counts:
             return "missing"
-        if not all(self.sums.values()) or any(self.surprising(split) for split in self.counts):
+        if not all(self.md5_matches.values()) or any(self.has_unexpected_count(split) for split in self.counts):
             return "differs"
         return "here" if self.missing is None else "partly"
 
-    def surprising(self, split: SplitName) -> bool:
+    def has_unexpected_count(self, split: SplitName) -> bool:
         """Whether a part has another number of pictures than published."""
-        return self.counts[split] != self.dataset.expected.get(split, self.counts[split])
+        return self.counts[split] != self.dataset.expected_counts.get(split, self.counts[split])
 
-    def lines(self) -> Iterator[str]:
+    def describe(self) -> Iterator[str]:
         """What there is to say, the numbers first."""
         if self.counts:
-            yield ", ".join(self._counted(split) for split in self.counts)
+            yield ", ".join(self._format_count(split) for split in self.counts)
         if self.damaged is not None:
             yield self.damaged
         if self.missing is not None:
             yield self.missing
-        mismatched_files = sorted(name for name, matches in self.sums.items() if not matches)
+        mismatched_files = sorted(name for name, matches in self.md5_matches.items() if not matches)
         if mismatched_files:
             yield f"not the published file: {', '.join(mismatched_files)}"
-        elif self.sums:
-            yield f"sums of {len(self.sums)} files are right"
+        elif self.md5_matches:
+            yield f"sums of {len(self.md5_matches)} files are right"
 
-    def _counted(self, split: SplitName) -> str:
-        published = f" (published: {self.dataset.expected.get(split, 0):,})"
+    def _format_count(self, split: SplitName) -> str:
+        published = f" (published: {self.dataset.expected_counts.get(split, 0):,})"
         held_out_note = " (a tenth held out)" if self.dataset.held_out and split == "train" else ""
-        return f"{split} {self.counts[split]:,}{published if self.surprising(split) else ''}{held_out_note}"
+        return f"{split} {self.counts[split]:,}{published if self.has_unexpected_count(split) else ''}{held_out_note}"
 
 
 def verify_dataset(dataset: Dataset, root: str | Path, check_md5: bool = False) -> DatasetStatus:
@@ -72,27 +72,27 @@ def verify_dataset(dataset: Dataset, root: str | Path, check_md5: bool = False) 
     counts: dict[SplitName, int] = {}
     missing = damaged = None
     for split in dataset.files:
-        reason = dataset.missing(root, (split,))
+        reason = dataset.describe_missing(root, (split,))
         if reason is not None:
             missing = missing or reason
             continue
         try:
-            counts[split], paths = dataset.listed(root, split)
+            counts[split], paths = dataset.count_and_list_images(root, split)
             missing_files = _find_missing_files(paths)
             if missing_files:
                 raise UserError(
                     f"{dataset.name}: {len(missing_files):,} of {counts.pop(split):,} pictures of {split} are "
-                    f"not there, such as {missing_files[0]}; {dataset.how}"
+                    f"not there, such as {missing_files[0]}; {dataset.download_hint}"
                 )
         except UserError as error:
             damaged = damaged or str(error)
-    md5_comparisons = dataset.wrong_sums(root) if check_md5 else ()
+    md5_comparisons = dataset.compare_md5_sums(root) if check_md5 else ()
     return DatasetStatus(
         dataset=dataset,
         counts=counts,
         missing=missing,
         damaged=damaged,
-        sums={name: not differs for name, differs in md5_comparisons},
+        md5_matches={name: not differs for name, differs in md5_comparisons},
     )
 
 

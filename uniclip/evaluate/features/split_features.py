@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip.config.schema import OpenmojiData, ScenesData, CsvData, MixData  # TMP
 from uniclip import data
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ BATCH_SIZE = 1024
 
 
 @lru_cache(maxsize=6)
-def open_split_cached(source: Any, split_name: SplitName) -> Split:
+def open_split_cached(source: OpenmojiData | ScenesData | CsvData | MixData, split_name: SplitName) -> Split:
     """One part of the data section `source`; raises `UserError` if there is no such data."""
     return data.open_split(source, split_name)
 
@@ -35,7 +36,7 @@ def compute_image_features(pretrained: PretrainedModel, split: Split, index: NDA
     under the evaluation transform, (n, F)."""
     index = np.arange(len(split)) if index is None else index
     batches = _batch_indices(len(index))
-    return np.concatenate([pretrained.trunk(split.pixels(index[batch])) for batch in batches])
+    return np.concatenate([pretrained.compute_image_features(split.load_pixels(index[batch])) for batch in batches])
 
 
 def project_features(pretrained: PretrainedModel, features: Float32) -> Float32:
@@ -44,7 +45,7 @@ def project_features(pretrained: PretrainedModel, features: Float32) -> Float32:
     Raises `ValueError` if they are not finite: scores of such a model would look like numbers.
     """
     is_read_only = not features.flags.writeable  # torch takes no array that it could not write
-    rows = pretrained.project(np.array(features) if is_read_only else features)
+    rows = pretrained.project_image(np.array(features) if is_read_only else features)
     if not np.isfinite(rows).all():
         raise ValueError("the model's embeddings are not finite: its weights broke down")
     return rows

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip.config.schema import OpenmojiData, ScenesData, CsvData, MixData  # TMP
 from uniclip import data, rng
 from uniclip.augmentation import transform
 from uniclip.evaluate.features import split_features
@@ -32,19 +33,19 @@ class View:
 
 
 @lru_cache(maxsize=6)
-def draw_view(source: Any, kind: Literal["weak", "strong"], number: int, image_size: int) -> View:
+def draw_view(source: OpenmojiData | ScenesData | CsvData | MixData, kind: Literal["weak", "strong"], number: int, image_size: int) -> View:
     """The same for every model: drawn by a key that knows no seed of a run; never the evaluation's.
 
     source: a data section whose test part is looked at. side: in pixels.
     """
     test = split_features.open_split_cached(source, "test")
     key = rng.derive_key("evaluate", source.name, TEST_VIEWS_VERSION, kind, number)
-    drawn = data.sample_view(source, kind, key, test.ids, identity=0)
-    images = test.pixels(np.arange(len(test)))
+    drawn = data.sample_view(source, kind, key, test.ids, identity_prob=0)
+    images = test.load_pixels(np.arange(len(test)))
     return View(transform.apply_augmentation(images, drawn, image_size), transform.encode_as_vector(drawn))
 
 
-def embed_under_conditions(pretrained: PretrainedModel, source: Any) -> Iterator[tuple[str, Float32]]:
+def embed_under_conditions(pretrained: PretrainedModel, source: OpenmojiData | ScenesData | CsvData | MixData) -> Iterator[tuple[str, Float32]]:
     """Unit rows (n, D) of one strong view of each test picture, told the true vectors, "nothing
     done" (identity), and the next sample's (wrong)."""
     strong_view = draw_view(source, "strong", 0, pretrained.config.model.image.pixels)

@@ -99,20 +99,20 @@ class LinearProbeConfig:
     """
 
     features: Literal["trunk", "embedding"] = "trunk"
-    scale: Literal["as it is", "unit rows"] = "as it is"
-    lowest: int = -6
-    highest: int = 6
-    per_decade: int = 8
-    apart: int = 16
+    feature_scaling: Literal["as it is", "unit rows"] = "as it is"
+    min_exponent: int = -6
+    max_exponent: int = 6
+    points_per_decade: int = 8
+    step: int = 16
     tolerance: float = GRADIENT_TOLERANCE
     classifier: str = "logistic regression by L-BFGS (one against the rest where multi-label)"
     selection: str = "the metric on validation, the stronger of a tie; refit on train + validation"
     version: int = PROBE_VERSION
 
-    def strengths(self) -> tuple[float, ...]:
+    def build_l2_grid(self) -> tuple[float, ...]:
         """The grid, from weak to strong."""
-        steps = (self.highest - self.lowest) * self.per_decade
-        return tuple(10.0 ** (self.lowest + i / self.per_decade) for i in range(steps + 1))
+        steps = (self.max_exponent - self.min_exponent) * self.points_per_decade
+        return tuple(10.0 ** (self.min_exponent + i / self.points_per_decade) for i in range(steps + 1))
 
 
 @dataclass(frozen=True)
@@ -120,68 +120,68 @@ class Protocol:
     """One way of the literature to judge a model on labelled pictures."""
 
     name: str
-    imagenet: str
+    imagenet_templates: str
     """The ensemble of templates of ImageNet."""
-    caption: str
+    caption_template: str
     """The template of a caption in retrieval."""
-    transform: Preprocessing
-    probing: LinearProbeConfig
+    preprocessing: Preprocessing
+    probe_config: LinearProbeConfig
     metrics: tuple[tuple[str, Metric], ...]
     """Metric by data set; accuracy for the others, recall for retrieval."""
-    difficult: Literal["excluded", "present"]
+    difficult_objects: Literal["excluded", "present"]
     """Objects that VOC marks as difficult: not counted, or as if they were ordinary."""
-    whole: tuple[str, ...]
+    test_on_all: tuple[str, ...]
     """Data sets of which all pictures are tested, as the source does; else the test split."""
-    departs: tuple[str, ...]
+    deviations: tuple[str, ...]
     """Where ours is not what the source does."""
-    like: str | None = None
+    base: str | None = None
     """The published protocol that one of the user's own follows where it says nothing itself."""
-    own_templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    custom_templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The user's, by data set or `OTHERS`."""
-    own_names: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    custom_names: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     """The user's, by data set and the set's own key of a class."""
 
-    def metric(self, dataset: str) -> Metric:
+    def get_metric(self, dataset: str) -> Metric:
         """The metric of a data set; with several labels, that of VOC 2007 if none is stated."""
         metric_by_dataset = dict(self.metrics)
         metric_by_kind: dict[str, Metric] = {"retrieval": "recall", "multilabel": metric_by_dataset["voc2007"]}
         return metric_by_dataset.get(dataset) or metric_by_kind.get(datasets.get(dataset).kind, "accuracy")
 
-    def templates(self, dataset: str) -> tuple[str, ...]:
+    def get_templates(self, dataset: str) -> tuple[str, ...]:
         """The templates of a data set, each with one {} for a name; of a caption for retrieval."""
-        if dataset in self.own_templates:
-            return self.own_templates[dataset]
+        if dataset in self.custom_templates:
+            return self.custom_templates[dataset]
         if datasets.get(dataset).kind == "retrieval":
-            return (self.caption,)
-        if DEFAULT_DATASET in self.own_templates:
-            return self.own_templates[DEFAULT_DATASET]
-        template_set = self.imagenet if dataset == "imagenet" else dataset
-        return prompts.get_templates(template_set, self.like or self.name)
+            return (self.caption_template,)
+        if DEFAULT_DATASET in self.custom_templates:
+            return self.custom_templates[DEFAULT_DATASET]
+        template_set = self.imagenet_templates if dataset == "imagenet" else dataset
+        return prompts.get_templates(template_set, self.base or self.name)
 
-    def listed(self, dataset: str) -> Any:
+    def get_class_name_entry(self, dataset: str) -> Any:
         """All that is said of a data set's class names, as plain JSON."""
-        published_entry, custom_names = prompts.get_class_name_entry(dataset), self.own_names.get(dataset)
+        published_entry, custom_names = prompts.get_class_name_entry(dataset), self.custom_names.get(dataset)
         return [published_entry, to_builtins(custom_names)] if custom_names else published_entry
 
-    def names(self, dataset: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    def get_class_names(self, dataset: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """What each class is called in a prompt; `UserError` for names of a class that is none."""
-        custom_names = self.own_names.get(dataset, {})
+        custom_names = self.custom_names.get(dataset, {})
         for key in custom_names:
             if key not in classes:
                 raise make_unknown_name_error(f"class of {dataset} in protocol {self.name}", key, classes)
-        return {**prompts.get_class_names(dataset, classes, self.like or self.name), **custom_names}
+        return {**prompts.get_class_names(dataset, classes, self.base or self.name), **custom_names}
 
-    def judgement(self, dataset: str, classes: Sequence[str]) -> DatasetProtocol:
+    def for_dataset(self, dataset: str, classes: Sequence[str]) -> DatasetProtocol:
         """How `dataset` is judged; classes: its own keys of them, in the order of its labels."""
-        names, kind = self.names(dataset, classes), datasets.get(dataset).kind
+        names, kind = self.get_class_names(dataset, classes), datasets.get(dataset).kind
         return DatasetProtocol(
             dataset=dataset,
-            metric=self.metric(dataset),
-            difficult=self.difficult if kind == "multilabel" else None,
-            templates=self.templates(dataset),
-            names=tuple((c, names[c]) for c in classes),
-            transform=self.transform,
-            probing=None if kind == "retrieval" else self.probing,
+            metric=self.get_metric(dataset),
+            difficult_objects=self.difficult_objects if kind == "multilabel" else None,
+            templates=self.get_templates(dataset),
+            class_names=tuple((c, names[c]) for c in classes),
+            preprocessing=self.preprocessing,
+            probe_config=None if kind == "retrieval" else self.probe_config,
         )
 
 
@@ -191,12 +191,12 @@ class DatasetProtocol:
 
     dataset: str
     metric: Metric
-    difficult: str | None
+    difficult_objects: str | None
     templates: tuple[str, ...]
-    names: tuple[tuple[str, tuple[str, ...]], ...]
+    class_names: tuple[tuple[str, tuple[str, ...]], ...]
     """What each class is called in a prompt, by the data set's own key, in the order of labels."""
-    transform: Preprocessing
-    probing: LinearProbeConfig | None
+    preprocessing: Preprocessing
+    probe_config: LinearProbeConfig | None
 
 
 _MEAN_PER_CLASS: tuple[tuple[str, Metric], ...] = (
@@ -211,25 +211,25 @@ PROTOCOLS = {
     for protocol in (
         Protocol(
             name="clip2021",
-            imagenet="imagenet80",
-            caption="a photo of {}",
-            transform=Preprocessing("bicubic"),
-            probing=LinearProbeConfig("trunk", "as it is"),
+            imagenet_templates="imagenet80",
+            caption_template="a photo of {}",
+            preprocessing=Preprocessing("bicubic"),
+            probe_config=LinearProbeConfig("trunk", "as it is"),
             metrics=(*_MEAN_PER_CLASS, ("voc2007", "map11")),
-            difficult="excluded",
-            whole=(),
-            departs=("probe of two classes: both have a weight vector, lambda counts twice",),
+            difficult_objects="excluded",
+            test_on_all=(),
+            deviations=("probe of two classes: both have a weight vector, lambda counts twice",),
         ),
         Protocol(
             name="slip2021",
-            imagenet="imagenet7",
-            caption="{}",
-            transform=Preprocessing("bilinear"),
-            probing=LinearProbeConfig("trunk", "as it is"),
+            imagenet_templates="imagenet7",
+            caption_template="{}",
+            preprocessing=Preprocessing("bilinear"),
+            probe_config=LinearProbeConfig("trunk", "as it is"),
             metrics=(*_MEAN_PER_CLASS, ("voc2007", "map11")),
-            difficult="excluded",
-            whole=(),
-            departs=(
+            difficult_objects="excluded",
+            test_on_all=(),
+            deviations=(
                 "probe by L-BFGS and validation; SLIP: 90 epochs of SGD with augmentation, the "
                 "best epoch on the evaluation split",
                 "VOC 2007 is not in SLIP's catalogue: as in clip2021",
@@ -237,14 +237,14 @@ PROTOCOLS = {
         ),
         Protocol(
             name="laion_cb",
-            imagenet="imagenet80",
-            caption="{}",
-            transform=Preprocessing("bicubic"),
-            probing=LinearProbeConfig("embedding", "unit rows", highest=2, per_decade=12),
+            imagenet_templates="imagenet80",
+            caption_template="{}",
+            preprocessing=Preprocessing("bicubic"),
+            probe_config=LinearProbeConfig("embedding", "unit rows", max_exponent=2, points_per_decade=12),
             metrics=(("voc2007", "map"),),
-            difficult="present",
-            whole=("sun397", "caltech101", "eurosat"),  # so there is none left to fit a probe to
-            departs=(
+            difficult_objects="present",
+            test_on_all=("sun397", "caltech101", "eurosat"),  # so there is none left to fit a probe to
+            deviations=(
                 "probe by L-BFGS, a number of the grid multiplies the penalty; CLIP_benchmark: 10 "
                 "epochs of AdamW, the same number is its decay",
                 "a class without a positive is left out of mAP; CLIP_benchmark counts it as 0",

@@ -35,7 +35,7 @@ class GroundTruth:
     """The data set's own keys, in the order of its labels."""
 
     @property
-    def several(self) -> bool:
+    def is_multilabel(self) -> bool:
         """Whether a picture may have several labels."""
         return self.labels.ndim == 2
 
@@ -51,14 +51,14 @@ def build_ground_truth(
     labels: (n,) int64, or (n, C) of 0 and 1.
     """
     if difficult is not None:
-        as_present = dataset_protocol is not None and dataset_protocol.difficult == "present"
+        as_present = dataset_protocol is not None and dataset_protocol.difficult_objects == "present"
         labels = np.where(difficult, 1 if as_present else -1, labels)
     return GroundTruth(labels, tuple(classes))
 
 
 def build_prompts(dataset_protocol: DatasetProtocol) -> list[list[str]]:
     """The prompts of each class, in the order of labels."""
-    return [zero_shot.fill_templates(dataset_protocol.templates, names) for _, names in dataset_protocol.names]
+    return [zero_shot.fill_templates(dataset_protocol.templates, names) for _, names in dataset_protocol.class_names]
 
 
 def score_zero_shot(
@@ -74,14 +74,14 @@ def score_zero_shot(
     images: (n, D) unit rows. classifier: (C, D) unit rows of `zero_shot.classifier`. scale: the
     model's multiplier of cosines; it moves the calibration error alone.
     """
-    if truth.several:
+    if truth.is_multilabel:
         _add_multilabel_scores(score_card, "zeroshot", dataset_protocol.metric, images @ classifier.T, truth)
         return
     label_ranks = rank_keys(images, classifier, np.arange(len(images)), truth.labels, tie=0)
     prediction, confidence = zero_shot.predict(images, classifier, logit_scale)
     _add_single_label_scores(score_card, "zeroshot", dataset_protocol.metric, label_ranks.hits(1), prediction, truth)
     if len(truth.classes) > TOP_K:
-        score_card.add(
+        score_card.add_outcomes(
             "zeroshot.top5",
             label_ranks.hits(TOP_K),
             kind="accuracy",
@@ -89,10 +89,10 @@ def score_zero_shot(
             report_only=True,
         )
     ece = metrics.calibration_error(confidence, label_ranks.hits(1))
-    score_card.note("zeroshot.ece", ece, kind="error", samples=len(images), shown_only=True)
+    score_card.add_scalar("zeroshot.ece", ece, kind="error", samples=len(images), report_only=True)
     permutation = label_order.find_class_permutation(prediction, truth.labels, len(truth.classes))
-    score_card.keep("zeroshot.renamed", np.array([permutation.accuracy, permutation.renamed]))
-    score_card.keep("zeroshot.alarm", np.array([permutation.alarm]))
+    score_card.add_array("zeroshot.renamed", np.array([permutation.accuracy, permutation.permuted_accuracy]))
+    score_card.add_array("zeroshot.alarm", np.array([permutation.labels_misordered]))
 
 
 def score_probe(
@@ -103,16 +103,16 @@ def score_probe(
     truth: GroundTruth,
 ) -> None:
     """Put `probe` on the sheet: of `linear_probe.protocol_probe`, on features `test` (n, F)."""
-    assert dataset_protocol.probing is not None, dataset_protocol.dataset
-    scores = probe_result.probe.decide(linear_probe.scale_features(test_features, dataset_protocol.probing))
-    if truth.several:
+    assert dataset_protocol.probe_config is not None, dataset_protocol.dataset
+    scores = probe_result.probe.decision_function(linear_probe.scale_features(test_features, dataset_protocol.probe_config))
+    if truth.is_multilabel:
         _add_multilabel_scores(score_card, "probe", dataset_protocol.metric, scores, truth)
     else:
         outcome = metrics.top_k_correct(scores, truth.labels)
         _add_single_label_scores(score_card, "probe", dataset_protocol.metric, outcome, scores.argmax(axis=1), truth)
-    score_card.keep("probe.strength", np.array([probe_result.strength]))
-    score_card.keep("probe.gradient", np.array([probe_result.probe.gradient]))
-    score_card.keep("probe.validation", np.array([probe_result.validation]))
+    score_card.add_array("probe.strength", np.array([probe_result.protocol_l2]))
+    score_card.add_array("probe.gradient", np.array([probe_result.probe.max_gradient]))
+    score_card.add_array("probe.validation", np.array([probe_result.validation_score]))
 
 
 def _add_single_label_scores(
@@ -128,13 +128,13 @@ def _add_single_label_scores(
     mean = metrics.mean_per_class(outcome, truth.labels)
     samples = len(outcome)
     if metric == "mean_per_class":
-        score_card.note(name, mean, kind="accuracy", samples=samples, chance=chance)
-        score_card.add(f"{name}.accuracy", outcome, kind="accuracy", chance=chance, report_only=True)
+        score_card.add_scalar(name, mean, kind="accuracy", samples=samples, chance=chance)
+        score_card.add_outcomes(f"{name}.accuracy", outcome, kind="accuracy", chance=chance, report_only=True)
     else:
-        score_card.add(name, outcome, kind="accuracy", chance=chance)
+        score_card.add_outcomes(name, outcome, kind="accuracy", chance=chance)
         secondary_name = f"{name}.mean_per_class"
-        score_card.note(secondary_name, mean, kind="accuracy", samples=samples, chance=chance, shown_only=True)
-    score_card.keep(f"{name}.prediction", prediction.astype(np.int16))
+        score_card.add_scalar(secondary_name, mean, kind="accuracy", samples=samples, chance=chance, report_only=True)
+    score_card.add_array(f"{name}.prediction", prediction.astype(np.int16))
 
 
 def _add_multilabel_scores(
@@ -144,15 +144,15 @@ def _add_multilabel_scores(
     chance = metrics.chance_level(metric, truth.labels, len(truth.classes))
     class_precisions = metrics.class_average_precisions(metric, scores, truth.labels)
     mean = float(np.nanmean(class_precisions))
-    score_card.note(name, mean, kind="map", samples=len(scores), chance=chance)
+    score_card.add_scalar(name, mean, kind="map", samples=len(scores), chance=chance)
     for c in np.flatnonzero(~np.isnan(class_precisions)).tolist():
         counted = truth.labels[:, c] >= 0
-        score_card.note(
+        score_card.add_scalar(
             f"{name}.{truth.classes[c]}",
             float(class_precisions[c]),
             kind="map",
             samples=int(counted.sum()),
             chance=float((truth.labels[counted, c] == 1).mean()),
-            shown_only=True,
+            report_only=True,
         )
-    score_card.keep(f"{name}.scores", scores.astype(np.float32))
+    score_card.add_array(f"{name}.scores", scores.astype(np.float32))

@@ -37,15 +37,15 @@ class CachedEncoder:
 
     pretrained: PretrainedModel
     cache: Cache
-    stop: Callable[[], bool] = lambda: False
+    should_stop: Callable[[], bool] = lambda: False
     """Asked at each piece of pictures and at each evaluation of a probe's loss: `Stopped` is raised
     where it says so."""
 
-    def seen(self, fingerprint: Mapping[str, Any], split: str, preprocessing: Preprocessing) -> dict[str, Any]:
+    def build_feature_key(self, fingerprint: Mapping[str, Any], split: str, preprocessing: Preprocessing) -> dict[str, Any]:
         """All that features of a data set's part depend on, as plain JSON."""
         image_size = self.pretrained.config.model.image.pixels
         return {
-            "weights": self.cache.weights,
+            "weights": self.cache.weights_hash,
             "data": dict(fingerprint),
             "part": split,
             "transform": to_builtins(preprocessing),
@@ -54,25 +54,25 @@ class CachedEncoder:
             "version": VERSION,
         }
 
-    def trunk(self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing) -> Float32:
+    def compute_image_features(self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing) -> Float32:
         """Image-encoder features (n, F) of pictures, whose data set's fingerprint is `data`."""
         image_size = self.pretrained.config.model.image.pixels
 
         def embed(index: NDArray[np.int64]) -> Float32:
-            if self.stop():
+            if self.should_stop():
                 raise StopRequested
-            images = [preprocess_image(dataset.picture(i), preprocessing, image_size) for i in index.tolist()]
-            return self.pretrained.trunk(np.stack(images))
+            images = [preprocess_image(dataset.load_image(i), preprocessing, image_size) for i in index.tolist()]
+            return self.pretrained.compute_image_features(np.stack(images))
 
-        key = self.seen(fingerprint, dataset.part, preprocessing)
-        return self.cache.rows(key, len(dataset), embed)
+        key = self.build_feature_key(fingerprint, dataset.split, preprocessing)
+        return self.cache.get_or_embed(key, len(dataset), embed)
 
-    def forget(self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing) -> None:
+    def remove_partial_features(self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing) -> None:
         """Remove what of `trunk` was kept on the way only."""
-        key = self.seen(fingerprint, dataset.part, preprocessing)
-        self.cache.forget_chapters(key, len(dataset))
+        key = self.build_feature_key(fingerprint, dataset.split, preprocessing)
+        self.cache.remove_segments(key, len(dataset))
 
-    def texts(self, texts: Sequence[str]) -> Float32:
+    def embed_texts(self, texts: Sequence[str]) -> Float32:
         """Unit rows (n, D) of texts, embedded shortest first: there is little to pad."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         sorted_texts = [texts[i] for i in order]
@@ -80,22 +80,22 @@ class CachedEncoder:
         def embed(index: NDArray[np.int64]) -> Float32:
             return self.pretrained.embed_texts([sorted_texts[i] for i in index.tolist()])
 
-        key = self._said(sorted_texts)
-        rows = self.cache.rows(key, len(texts), embed)
-        self.cache.forget_chapters(key, len(texts))
+        key = self._build_text_key(sorted_texts)
+        rows = self.cache.get_or_embed(key, len(texts), embed)
+        self.cache.remove_segments(key, len(texts))
         return rows[np.argsort(order)]
 
-    def classifier(self, prompts: Sequence[Sequence[str]]) -> Float32:
+    def build_classifier(self, prompts: Sequence[Sequence[str]]) -> Float32:
         """One unit row a class (C, D), from its prompts."""
 
-        def make() -> dict[str, NDArray[Any]]:
+        def compute() -> dict[str, NDArray[Any]]:
             return {"rows": zero_shot.build_classifier(self.pretrained.embed_texts, prompts)}
 
-        return self.cache.arrays(self._said([list(class_prompts) for class_prompts in prompts]), make)["rows"]
+        return self.cache.get_or_compute(self._build_text_key([list(class_prompts) for class_prompts in prompts]), compute)["rows"]
 
-    def _said(self, texts: Sequence[Any]) -> dict[str, Any]:
+    def _build_text_key(self, texts: Sequence[Any]) -> dict[str, Any]:
         return {
-            "weights": self.cache.weights,
+            "weights": self.cache.weights_hash,
             "texts": identity.digest(texts, 32),
             "version": VERSION,
         }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip.config.schema import OpenmojiData, ScenesData, CsvData, MixData  # TMP
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.scoring import linear_probe, zero_shot
 from uniclip.evaluate.scoring.score_card import ScoreCard
@@ -37,7 +38,7 @@ def score_zero_shot(
     rows = np.flatnonzero(split.labels[label] >= 0)
     if not len(rows):
         return
-    classes, labels = split.classes[label], split.labels[label][rows]
+    classes, labels = split.class_names[label], split.labels[label][rows]
     prompts = [zero_shot.fill_templates(templates, n) for n in zero_shot.order_class_names(names, classes)]
     classifier = zero_shot.build_classifier(pretrained.embed_texts, prompts)
     result = zero_shot.classify(images[rows], classifier, labels, pretrained.image_text_scale())
@@ -45,7 +46,7 @@ def score_zero_shot(
 
 
 def score_probe(
-    score_card: ScoreCard, label: str, pretrained: PretrainedModel, source: Any, test: Split, test_features: NDArray[Any]
+    score_card: ScoreCard, label: str, pretrained: PretrainedModel, source: OpenmojiData | ScenesData | CsvData | MixData, test: Split, test_features: NDArray[Any]
 ) -> None:
     """Put probe.<label> on the sheet, if every split has a picture with that label.
 
@@ -64,17 +65,17 @@ def score_probe(
         linear_probe.LabelledFeatures(image_features, split.labels[label][labelled_rows])
         for image_features, split, labelled_rows in zip([*fit_features, test_features[rows[2]]], splits, rows)
     )
-    classes, labels = test.classes[label], test_set.labels
+    classes, labels = test.class_names[label], test_set.labels
     prediction, probe = linear_probe.fit_and_predict(train, validation, test_set, len(classes))
     outcome = (prediction == labels).astype(np.float64)
     zero_shot.add_accuracy_per_class(score_card, f"probe.{label}", outcome, labels, classes)
-    score_card.keep(f"probe.{label}.prediction", prediction.astype(np.int16))
-    score_card.keep(f"probe.{label}.strength", np.array([probe.strength]))
-    score_card.keep(f"probe.{label}.gradient", np.array([probe.gradient]))
+    score_card.add_array(f"probe.{label}.prediction", prediction.astype(np.int16))
+    score_card.add_array(f"probe.{label}.strength", np.array([probe.l2]))
+    score_card.add_array(f"probe.{label}.gradient", np.array([probe.max_gradient]))
 
 
 def add_ground_truth(score_card: ScoreCard, split: Split) -> None:
     """Keep the samples' ids (n,) uint64 and labels (n,) int16 (-1 = none) beside the outcomes."""
-    score_card.keep("ids", split.ids)
+    score_card.add_array("ids", split.ids)
     for label, values in split.labels.items():
-        score_card.keep(f"labels.{label}", values.astype(np.int16))
+        score_card.add_array(f"labels.{label}", values.astype(np.int16))

@@ -28,7 +28,7 @@ class ProbeFitter(Protocol):
     """What fits probes to one part: `logistic.Problem`, or one whose fits are kept."""
 
     @property
-    def classes(self) -> int:
+    def num_classes(self) -> int:
         """How many there are."""
 
     def fit(
@@ -88,10 +88,10 @@ def search_grid(fitter: ProbeFitter, score_fit: ScoreFunction, probe_config: Lin
     unit: what a strength of the protocol is beside the mean loss: 1 / n, times what the scale of
     the features asks for.
     """
-    grid = probe_config.strengths()
+    grid = probe_config.build_l2_grid()
     scored_fits: dict[int, tuple[float, LogisticRegressionFit]] = {}
 
-    def visit(grid_index: int) -> None:
+    def evaluate_point(grid_index: int) -> None:
         if not 0 <= grid_index < len(grid) or grid_index in scored_fits:
             return
         stronger_indices = [t for t in scored_fits if t > grid_index] or list(scored_fits)
@@ -100,14 +100,14 @@ def search_grid(fitter: ProbeFitter, score_fit: ScoreFunction, probe_config: Lin
         probe = fitter.fit(grid[grid_index] * l2_unit, initial_fit, tolerance)
         scored_fits[grid_index] = score_fit(probe), probe
 
-    step, tolerance = probe_config.apart, probe_config.tolerance / fitter.classes
+    step, tolerance = probe_config.step, probe_config.tolerance / fitter.num_classes
     for grid_index in range(len(grid) - 1, -1, -step):
-        visit(grid_index)
+        evaluate_point(grid_index)
     while step > 1:
         step //= 2
         best_index = _best_index(scored_fits)
-        visit(best_index + step)
-        visit(best_index - step)
+        evaluate_point(best_index + step)
+        evaluate_point(best_index - step)
     score, probe = scored_fits[_best_index(scored_fits)]
     return probe, score
 
@@ -124,7 +124,7 @@ def fit_and_predict(train: LabelledFeatures, validation: LabelledFeatures, test:
         LabelledFeatures((p.features - mean) / std, p.labels) for p in (train, validation, test)
     )
     best_fit, _ = search_path(LogisticRegression(train.features, train.labels, num_classes), _make_accuracy_score(validation))
-    probe = fit_probe(_concatenate(train, validation), num_classes, best_fit.strength, best_fit)
+    probe = fit_probe(_concatenate(train, validation), num_classes, best_fit.l2, best_fit)
     return probe.predict(test.features), probe
 
 
@@ -134,9 +134,9 @@ class LinearProbeResult:
 
     probe: LogisticRegressionFit
     """In the features as they were given, after `Probing.scale`."""
-    strength: float
+    protocol_l2: float
     """The protocol's lambda, beside the sum of the losses."""
-    validation: float
+    validation_score: float
     """The metric on the validation split, before the refit."""
 
 
@@ -158,21 +158,21 @@ def fit_protocol_probe(
     train = LabelledFeatures(rows / feature_rms, train.labels)
     validation = LabelledFeatures(scale_features(validation.features, probe_config) / feature_rms, validation.labels)
 
-    def judge(probe: LogisticRegressionFit) -> float:
-        return metrics.compute_score(metric, probe.decide(validation.features), validation.labels)
+    def score_fit(probe: LogisticRegressionFit) -> float:
+        return metrics.compute_score(metric, probe.decision_function(validation.features), validation.labels)
 
     l2_unit = 1 / (feature_rms * feature_rms * len(rows))
-    best_fit, score = search_grid(build_fitter(train, num_classes), judge, probe_config, l2_unit)
+    best_fit, score = search_grid(build_fitter(train, num_classes), score_fit, probe_config, l2_unit)
     train_and_validation = _concatenate(train, validation)
-    l2 = best_fit.strength * len(rows) / len(train_and_validation.labels)
+    l2 = best_fit.l2 * len(rows) / len(train_and_validation.labels)
     probe = build_fitter(train_and_validation, num_classes).fit(l2, best_fit, probe_config.tolerance / num_classes)
     rescaled_probe = replace(probe, weight=probe.weight / feature_rms, strength=l2 * feature_rms * feature_rms)
-    return LinearProbeResult(rescaled_probe, best_fit.strength / l2_unit, score)
+    return LinearProbeResult(rescaled_probe, best_fit.l2 / l2_unit, score)
 
 
 def scale_features(features: NDArray[Any], probe_config: LinearProbeConfig) -> NDArray[Any]:
     """Features (n, F) as the protocol's probe sees them."""
-    if probe_config.scale == "as it is":
+    if probe_config.feature_scaling == "as it is":
         return features
     norm = np.linalg.norm(features, axis=1, keepdims=True)
     return np.asarray(features / np.maximum(norm, np.finfo(np.float32).tiny))

@@ -53,19 +53,19 @@ class LogisticRegressionFit:
     """(C, F)."""
     bias: Float
     """(C,)."""
-    strength: float
-    gradient: float
+    l2: float
+    max_gradient: float
     """Largest absolute component of the gradient where the fit ended."""
-    evaluations: int = 0
+    num_evaluations: int = 0
     """How often the loss and its gradient were computed."""
 
-    def decide(self, features: NDArray[Any]) -> Float:
+    def decision_function(self, features: NDArray[Any]) -> Float:
         """Logits (n, C) float64 of rows of `features` (n, F)."""
         return np.asarray(features @ self.weight.T + self.bias, dtype=np.float64)
 
     def predict(self, features: NDArray[Any]) -> Int:
         """The class of each row of `features` (n, F): (n,) int64."""
-        return np.argmax(self.decide(features), axis=1)
+        return np.argmax(self.decision_function(features), axis=1)
 
 
 def loss_and_gradient(
@@ -105,15 +105,15 @@ class LogisticRegression:
         self,
         features: NDArray[Any],
         labels: NDArray[Any],
-        classes: int,
-        stop: Callable[[], bool] = lambda: False,
+        num_classes: int,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         assert len(features) == len(labels) > 0, (features.shape, labels.shape)
-        self.labels, self.classes, self._stop = labels, classes, stop
+        self.labels, self.num_classes, self._should_stop = labels, num_classes, should_stop
         self._features = features
         self._mean: Float = features.mean(axis=0, dtype=np.float64)
         self._axes, self._variance = _principal_axes(features, self._mean)
-        self._kept: dict[Any, NDArray[Any]] = {}
+        self._rotated_features: dict[Any, NDArray[Any]] = {}
 
     def fit(
         self, l2: float, initial_fit: LogisticRegressionFit | None = None, tolerance: float = GRADIENT_TOLERANCE
@@ -124,60 +124,60 @@ class LogisticRegression:
         `tolerance`, or after `ITERATIONS`, or where float64 shows no descent any more (at gradients
         of 1e-8 and less); `Probe.gradient` says what was reached.
         """
-        theta = np.zeros((self.classes, len(self._variance) + 1))
+        theta = np.zeros((self.num_classes, len(self._variance) + 1))
         if initial_fit is not None:
             theta[:, :-1] = initial_fit.weight @ self._axes
             theta[:, -1] = initial_fit.bias + initial_fit.weight @ self._mean
         max_gradient, num_evaluations = np.inf, 0
         for dtype, target_gradient in ((np.float32, max(tolerance, FLOAT32_TOLERANCE)), (np.float64, tolerance)):
             if max_gradient > tolerance:
-                theta, max_gradient, new_evaluations = self._descend(self._rows(dtype), theta, l2, target_gradient)
+                theta, max_gradient, new_evaluations = self._run_lbfgs(self._get_rotated(dtype), theta, l2, target_gradient)
                 num_evaluations += new_evaluations
         weight = theta[:, :-1] @ self._axes.T
         return LogisticRegressionFit(weight, theta[:, -1] - weight @ self._mean, l2, max_gradient, num_evaluations)
 
-    def _rows(self, dtype: Any) -> NDArray[Any]:
+    def _get_rotated(self, dtype: Any) -> NDArray[Any]:
         """The features along the axes (n, R), kept once they are asked for."""
-        if dtype not in self._kept:
-            self._kept[dtype] = self._turned(dtype)
-        return self._kept[dtype]
+        if dtype not in self._rotated_features:
+            self._rotated_features[dtype] = self._rotate(dtype)
+        return self._rotated_features[dtype]
 
-    def _turned(self, dtype: Any) -> NDArray[Any]:
+    def _rotate(self, dtype: Any) -> NDArray[Any]:
         rows = np.empty((len(self._features), len(self._variance)), dtype)
         for start in range(0, len(rows), ROWS_PER_BLOCK):
             block = slice(start, start + ROWS_PER_BLOCK)
             rows[block] = (self._features[block] - self._mean) @ self._axes
         return rows
 
-    def _descend(
+    def _run_lbfgs(
         self, rows: NDArray[Any], theta: Float, l2: float, tolerance: float
     ) -> tuple[Float, float, int]:
         from scipy.optimize import minimize  # here, so that stating a protocol does not import it
 
-        scale = self._scale(rows, theta, l2)
+        scale = self._parameter_scale(rows, theta, l2)
         latest_gradient: list[Float] = []
 
-        def scaled(point: Float) -> tuple[float, Float]:
-            if self._stop():
+        def scaled_objective(point: Float) -> tuple[float, Float]:
+            if self._should_stop():
                 raise StopRequested
             unscaled_theta = point.reshape(theta.shape) * scale
             loss, gradient = loss_and_gradient(unscaled_theta, rows, self.labels, l2)
             latest_gradient[:] = [gradient]
             return loss, (gradient * scale).ravel()
 
-        def watch(_: Float) -> None:
+        def stop_at_tolerance(_: Float) -> None:
             # The largest component is at least the root mean square, in truth several times that:
             # while it cannot be small enough, the gradient need not be turned back.
             gradient_rms = float(np.linalg.norm(latest_gradient[0])) / latest_gradient[0].size ** 0.5
-            if 2 * gradient_rms <= tolerance and self._norm(latest_gradient[0]) <= tolerance:
+            if 2 * gradient_rms <= tolerance and self._max_gradient(latest_gradient[0]) <= tolerance:
                 raise StopIteration
 
         result = minimize(
-            scaled,
+            scaled_objective,
             (theta / scale).ravel(),
             jac=True,
             method="L-BFGS-B",
-            callback=watch,
+            callback=stop_at_tolerance,
             options={
                 "gtol": 0.0,
                 "ftol": 0.0,
@@ -189,15 +189,15 @@ class LogisticRegression:
         )
         solution = result.x.reshape(theta.shape) * scale
         gradient = result.jac.reshape(theta.shape) / scale
-        return solution, self._norm(gradient), int(result.nfev)
+        return solution, self._max_gradient(gradient), int(result.nfev)
 
-    def _norm(self, gradient: Float) -> float:
+    def _max_gradient(self, gradient: Float) -> float:
         """The largest component in the features' own coordinates."""
         bias = gradient[:, -1]
         weight = gradient[:, :-1] @ self._axes.T + bias[:, None] * self._mean
         return float(max(np.abs(weight).max(initial=0), np.abs(bias).max()))
 
-    def _scale(self, rows: NDArray[Any], theta: Float, l2: float) -> Float:
+    def _parameter_scale(self, rows: NDArray[Any], theta: Float, l2: float) -> Float:
         """(C, R + 1): one over the root of the loss's curvature along each parameter, about."""
         sampled_rows = rows[:: max(1, len(rows) // ROWS_PER_BLOCK)]
         logits = sampled_rows @ theta[:, :-1].T.astype(rows.dtype) + theta[:, -1].astype(rows.dtype)

@@ -28,39 +28,39 @@ MIN_CACHED_SECONDS = 20.0
 class ProbeFitCache:
     """A problem whose long fits are kept."""
 
-    problem: LogisticRegression
+    regression: LogisticRegression
     cache: Cache
-    what: Mapping[str, Any]
+    key: Mapping[str, Any]
     """All that a fit depends on besides its strength, its tolerance and where it starts."""
-    done: list[dict[str, Any]] = field(default_factory=list)
+    fit_keys: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def classes(self) -> int:
+    def num_classes(self) -> int:
         """How many there are."""
-        return self.problem.classes
+        return self.regression.num_classes
 
     def fit(
         self, l2: float, initial_fit: LogisticRegressionFit | None = None, tolerance: float = GRADIENT_TOLERANCE
     ) -> LogisticRegressionFit:
         """The optimum at `strength`, as `Problem.fit` finds it, or found it before."""
 
-        def make() -> dict[str, NDArray[Any]]:
-            return fit_to_arrays(self.problem.fit(l2, initial_fit, tolerance))
+        def compute() -> dict[str, NDArray[Any]]:
+            return fit_to_arrays(self.regression.fit(l2, initial_fit, tolerance))
 
-        initial_fit_key = None if initial_fit is None else [initial_fit.strength, initial_fit.evaluations]
-        fit_key = {**self.what, "strength": l2, "start": initial_fit_key, "tolerance": tolerance}
-        self.done.append(fit_key)
-        return fit_from_arrays(self.cache.arrays(fit_key, make, MIN_CACHED_SECONDS))
+        initial_fit_key = None if initial_fit is None else [initial_fit.l2, initial_fit.num_evaluations]
+        fit_key = {**self.key, "strength": l2, "start": initial_fit_key, "tolerance": tolerance}
+        self.fit_keys.append(fit_key)
+        return fit_from_arrays(self.cache.get_or_compute(fit_key, compute, MIN_CACHED_SECONDS))
 
-    def forget(self) -> None:
+    def remove_cached_fits(self) -> None:
         """The probe is kept: what led to it need not be."""
-        for fit_key in self.done:
-            self.cache.forget("arrays", fit_key)
+        for fit_key in self.fit_keys:
+            self.cache.remove("arrays", fit_key)
 
 
 def fit_to_arrays(fit: LogisticRegressionFit) -> dict[str, NDArray[Any]]:
     """A probe as arrays without objects."""
-    numbers = np.array([fit.strength, fit.gradient, fit.evaluations])
+    numbers = np.array([fit.l2, fit.max_gradient, fit.num_evaluations])
     return {"weight": fit.weight, "bias": fit.bias, "numbers": numbers}
 
 

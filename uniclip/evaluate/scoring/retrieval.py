@@ -26,24 +26,24 @@ SIMILARITIES_PER_BLOCK = 1 << 21
 class Ranks:
     """For each of n queries, where its best right key stands. All (n,) int64."""
 
-    above: Int
+    num_above: Int
     """Wrong keys that score higher."""
-    tied: Int
+    num_tied: Int
     """Wrong keys in a tie with it."""
-    right: Int
+    num_right: Int
     """Right keys in that tie, itself included."""
 
     def hits(self, k: int) -> Float:
         """Whether a right key is among the first k, (n,) float64: 0 or 1, or between in a tie."""
-        return hit_probability(self.right, self.tied, k - self.above)
+        return hit_probability(self.num_right, self.num_tied, k - self.num_above)
 
-    def places(self) -> Int:
+    def worst_ranks(self) -> Int:
         """The rank from 1, (n,) int64; in a tie the worst one."""
-        return self.above + self.tied + 1
+        return self.num_above + self.num_tied + 1
 
     def __getitem__(self, index: Int) -> Ranks:
         """The ranks of some queries."""
-        return Ranks(self.above[index], self.tied[index], self.right[index])
+        return Ranks(self.num_above[index], self.num_tied[index], self.num_right[index])
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class ImageTextPairs:
 
     texts: tuple[str, ...]
     """The distinct captions, in the order of their first picture."""
-    image: Int
+    image_index: Int
     """(P,) index of the pair's picture."""
-    text: Int
+    text_index: Int
     """(P,) index into `texts`."""
 
 
@@ -124,16 +124,16 @@ def rank_both_ways(
 
     images: (n, D) unit rows. texts: (len(relation.texts), D) unit rows.
     """
-    to_text = rank_keys(images, texts, image_text_pairs.image, image_text_pairs.text, tie)
-    to_image = rank_keys(texts, images, image_text_pairs.text, image_text_pairs.image, tie)
-    return to_text, to_image[image_text_pairs.text]
+    to_text = rank_keys(images, texts, image_text_pairs.image_index, image_text_pairs.text_index, tie)
+    to_image = rank_keys(texts, images, image_text_pairs.text_index, image_text_pairs.image_index, tie)
+    return to_text, to_image[image_text_pairs.text_index]
 
 
 def chance_recall(image_text_pairs: ImageTextPairs, k: int) -> tuple[float, float]:
     """R@k of a random ranking, exactly: picture to caption, caption to picture."""
-    n, m = int(image_text_pairs.image.max()) + 1, len(image_text_pairs.texts)
-    texts_per_image = np.bincount(image_text_pairs.image, minlength=n)
-    images_per_text = np.bincount(image_text_pairs.text, minlength=m)[image_text_pairs.text]
+    n, m = int(image_text_pairs.image_index.max()) + 1, len(image_text_pairs.texts)
+    texts_per_image = np.bincount(image_text_pairs.image_index, minlength=n)
+    images_per_text = np.bincount(image_text_pairs.text_index, minlength=m)[image_text_pairs.text_index]
     return (
         float(hit_probability(texts_per_image, m - texts_per_image, k).mean()),
         float(hit_probability(images_per_text, n - images_per_text, k).mean()),
@@ -156,8 +156,8 @@ def score_retrieval(
     for direction_index, (direction, direction_ranks) in enumerate({"i2t": to_text, "t2i": to_image}.items()):
         for k in RECALL_KS:
             chance = chance_recall(image_text_pairs, k)[direction_index]
-            score_card.add(f"retrieval.{direction}.r{k}", direction_ranks.hits(k), kind="recall", chance=chance)
-        score_card.keep(f"retrieval.{direction}.rank", direction_ranks.places().astype(np.int32))
+            score_card.add_outcomes(f"retrieval.{direction}.r{k}", direction_ranks.hits(k), kind="recall", chance=chance)
+        score_card.add_array(f"retrieval.{direction}.rank", direction_ranks.worst_ranks().astype(np.int32))
     add_mean_recall(score_card, "retrieval.r1", to_text, to_image, image_text_pairs)
 
 
@@ -167,7 +167,7 @@ def add_mean_recall(score_card: ScoreCard, name: str, to_text: Ranks, to_image: 
     A picture's outcome is the mean of its own hit and its captions' share of theirs, weighted so
     that the mean over pictures is the mean of both scores whatever the number of captions.
     """
-    n, num_pairs = len(to_text.above), len(image_text_pairs.image)
-    caption_hits = np.bincount(image_text_pairs.image, weights=to_image.hits(1), minlength=n) * (n / num_pairs)
+    n, num_pairs = len(to_text.num_above), len(image_text_pairs.image_index)
+    caption_hits = np.bincount(image_text_pairs.image_index, weights=to_image.hits(1), minlength=n) * (n / num_pairs)
     chance = float(np.mean(chance_recall(image_text_pairs, 1)))
-    score_card.add(name, (to_text.hits(1) + caption_hits) / 2, kind="recall", chance=chance)
+    score_card.add_outcomes(name, (to_text.hits(1) + caption_hits) / 2, kind="recall", chance=chance)

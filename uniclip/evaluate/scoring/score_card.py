@@ -20,7 +20,7 @@ class ScoreCard:
         self.scores: list[Score] = []
         self.predictions: dict[str, NDArray[Any]] = {}
 
-    def add(
+    def add_outcomes(
         self,
         name: str,
         outcome: NDArray[Any],
@@ -31,11 +31,11 @@ class ScoreCard:
     ) -> None:
         """A score that is the mean of `outcome` (n,); outcomes of 0 and 1 are kept as booleans."""
         binary = ((outcome == 0) | (outcome == 1)).all()
-        self.keep(name, outcome.astype(bool if binary else np.float32))
+        self.add_array(name, outcome.astype(bool if binary else np.float32))
         value, samples = float(np.mean(outcome, dtype=np.float64)), len(outcome)
-        self.note(name, value, kind=kind, samples=samples, chance=chance, shown_only=report_only)
+        self.add_scalar(name, value, kind=kind, samples=samples, chance=chance, report_only=report_only)
 
-    def note(
+    def add_scalar(
         self,
         name: str,
         value: float,
@@ -43,7 +43,7 @@ class ScoreCard:
         kind: Literal["accuracy", "recall", "map", "gap", "error"],
         samples: int,
         chance: float | None = None,
-        shown_only: bool = False,
+        report_only: bool = False,
     ) -> None:
         """A score that is no mean of outcomes."""
         assert all(name != s.name for s in self.scores), f"{name} twice"
@@ -54,16 +54,16 @@ class ScoreCard:
                 kind=kind,
                 chance=chance,
                 samples=samples,
-                shown_only=shown_only or samples < MIN_SAMPLES,
+                too_few_samples=report_only or samples < MIN_SAMPLES,
             )
         )
 
-    def keep(self, name: str, array: NDArray[Any]) -> None:
+    def add_array(self, name: str, array: NDArray[Any]) -> None:
         """Keep an array with the predictions (numbers or text: a reader unpickles nothing)."""
         assert array.dtype != object, name
         assert name not in self.predictions, name
         self.predictions[name] = array
 
-    def finished(self) -> tuple[tuple[Score, ...], dict[str, NDArray[Any]]]:
+    def get_results(self) -> tuple[tuple[Score, ...], dict[str, NDArray[Any]]]:
         """What `evaluate` hands on."""
         return tuple(self.scores), self.predictions

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip.config.schema import OpenmojiData, ScenesData, CsvData, MixData  # TMP
 from uniclip import rng
 from uniclip.augmentation import transform
 from uniclip.errors import UserError
@@ -35,11 +36,11 @@ def validate(pretrained: PretrainedModel, config: RunConfig) -> float:
 
 
 @lru_cache(maxsize=4)
-def _load_images(source: Any, image_size: int) -> tuple[NDArray[np.uint8], ImageTextPairs]:
+def _load_images(source: OpenmojiData | ScenesData | CsvData | MixData, image_size: int) -> tuple[NDArray[np.uint8], ImageTextPairs]:
     """Pictures (n, 3, side, side) under the evaluation transform, and their captions' relation."""
     split = split_features.open_split_cached(source, "validation")
     if not len(split):
         raise UserError(f"data={source.name} has no validation pictures; add samples")
     sample_index = np.sort(rng.permutation(rng.derive_key("validate"), len(split))[:MAX_SAMPLES])
-    pixels = transform.apply_augmentation(split.pixels(sample_index), transform.build_evaluation_params(len(sample_index)), image_size)
+    pixels = transform.apply_augmentation(split.load_pixels(sample_index), transform.build_evaluation_params(len(sample_index)), image_size)
     return pixels, build_image_text_pairs([split.captions[i] for i in sample_index])

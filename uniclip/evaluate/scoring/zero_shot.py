@@ -95,8 +95,8 @@ def predict(images: NDArray[Any], class_embeddings: NDArray[Any], logit_scale: f
 def add_zero_shot_scores(score_card: ScoreCard, name: str, result: ZeroShotResult, labels: Int, classes: Sequence[str]) -> None:
     """Put zeroshot.<name> on the sheet, its calibration error, and the accuracy of each class."""
     add_accuracy_per_class(score_card, f"zeroshot.{name}", result.outcome, labels, classes)
-    score_card.note(f"zeroshot.{name}.ece", result.calibration_error, kind="error", samples=len(labels))
-    score_card.keep(f"zeroshot.{name}.prediction", result.prediction.astype(np.int16))
+    score_card.add_scalar(f"zeroshot.{name}.ece", result.calibration_error, kind="error", samples=len(labels))
+    score_card.add_array(f"zeroshot.{name}.prediction", result.prediction.astype(np.int16))
 
 
 def add_accuracy_per_class(
@@ -110,16 +110,16 @@ def add_accuracy_per_class(
     chance = 1 / len(classes)
     counts = np.bincount(labels, minlength=len(classes))
     any_class_small = bool((counts[counts > 0] < MIN_SAMPLES).any())
-    score_card.add(name, outcome, kind="accuracy", chance=chance, report_only=any_class_small)
+    score_card.add_outcomes(name, outcome, kind="accuracy", chance=chance, report_only=any_class_small)
     for index in np.flatnonzero(counts).tolist():
         class_accuracy = float(outcome[labels == index].mean())
-        score_card.note(
+        score_card.add_scalar(
             f"{name}.{classes[index]}",
             class_accuracy,
             kind="accuracy",
             samples=int(counts[index]),
             chance=chance,
-            shown_only=True,
+            report_only=True,
         )
 
 

@@ -45,14 +45,14 @@ def test_splits_pixels_and_labels(folder):
     assert sum(map(len, splits)) == 40
     assert min(map(len, splits)) > 0
     for split in splits:
-        pixels = split.pixels(np.arange(len(split)))
+        pixels = split.load_pixels(np.arange(len(split)))
         assert (pixels.shape, pixels.dtype) == ((len(split), 3, 16, 16), np.uint8)
-        for i, name in enumerate(split.names):
+        for i, name in enumerate(split.sample_names):
             number = int(name.removesuffix(".png"))
             assert (pixels[i, 0] == number * 6).all()
             assert split.captions[i] == (f"picture {number}, a test",)
             assert split.labels["label"][i] == number % 2
-        assert split.classes == {"label": ("a", "b")}
+        assert split.class_names == {"label": ("a", "b")}
         assert np.array_equal(pickle.loads(pickle.dumps(split)).pixels(np.arange(1)), pixels[:1])
 
 
@@ -64,12 +64,12 @@ def test_unicl_trains_on_the_labels_that_are_named(folder, label):
     views = {"weak": 1, "strong": 0}
     run = tiny(data=given, method={"name": "unicl"}, views=views, train={"batch_size": 8})
     batches, state = setup_training(run)
-    batch = batches.batch(0)
-    kinds = [int(batches.split.names[i].removesuffix(".png")) % 3 for i in batch.sample]
+    batch = batches.build_batch(0)
+    kinds = [int(batches.split.sample_names[i].removesuffix(".png")) % 3 for i in batch.sample_ids]
     expected = [-1 if label is None or kind == 2 else kind for kind in kinds]
-    assert batch.label.tolist() == expected
+    assert batch.labels.tolist() == expected
     with torch.no_grad():
-        found = state.method.parts(state.embedder, batch)["contrastive"]
+        found = state.method.compute_loss_terms(state.embedder, batch)["contrastive"]
         made = state.method.embed(state.embedder, batch)
     image, text, scale = made["images"][:, 0], made["texts"], state.method.log_scale.exp()
     torch.testing.assert_close(found, unicl_loss(image, text, torch.tensor(expected), scale))
@@ -83,7 +83,7 @@ def test_pictures_are_read_from_the_nodes_own_copy(folder, tmp_path_factory, mon
     split = data.open_split(config(folder), "train")
     assert all(path.startswith(str(copy)) for path in split.paths)
     index = np.arange(len(split))
-    assert np.array_equal(split.pixels(index), expected.pixels(index))
+    assert np.array_equal(split.load_pixels(index), expected.load_pixels(index))
     assert np.array_equal(split.ids, expected.ids)
 
 
@@ -169,4 +169,4 @@ def test_broken_pictures_name_their_row(folder, content):
         (folder / f"{i}.png").write_bytes(broken)
     split = data.open_split(config(folder), "train")
     with pytest.raises(UserError, match=rf"line {split.lines[0]}: picture .*cannot be read"):
-        split.pixels(np.array([0]))
+        split.load_pixels(np.array([0]))

@@ -36,7 +36,7 @@ def test_pairs_come_first_and_labels_of_two_sources_never_coincide(split):
     assert (split.training_label[:n] == -1).all()
     assert split.captions[:n] == pairs.captions
     labelled = split.training_label[n:]
-    assert set(labelled) == set(range(10 + len(pairs.classes["category"])))
+    assert set(labelled) == set(range(10 + len(pairs.class_names["category"])))
     assert len(set(split.ids.tolist())) == len(split)
     for i in (n, n + 500, len(split) - 1):
         assert len(split.captions[i]) == len(source.PROMPT_TEMPLATES)
@@ -50,8 +50,8 @@ def test_pictures_are_those_of_their_source(split):
     drawn = digits.open_split(32, "train", source.PROMPT_TEMPLATES)
     index = np.array([n + 3, 5, n, 7])
     pixels = split.pixels(index)
-    assert np.array_equal(pixels[[1, 3]], pairs.pixels(np.array([5, 7])))
-    assert np.array_equal(pixels[[0, 2]], drawn.pixels(np.array([3, 0])))
+    assert np.array_equal(pixels[[1, 3]], pairs.load_pixels(np.array([5, 7])))
+    assert np.array_equal(pixels[[0, 2]], drawn.load_pixels(np.array([3, 0])))
     assert pixels[0].min() < 40  # ink
     assert (pixels[0][:, 0, 0] > 200).all()  # paper
 
@@ -63,11 +63,11 @@ def test_every_batch_has_the_same_share_of_both(split, share):
     again = data.open_split(config.data, "train")
     made = TrainingBatches(config, again, words)
     for step in (0, 1, made.steps_per_epoch + 3):
-        batch = made.batch(step)
-        assert (batch.label >= 0).sum() == round(32 * share)
-        assert batch.tokens.shape[0] == batch.pixels.shape[1] == len(batch.sample) == 32
+        batch = made.build_batch(step)
+        assert (batch.labels >= 0).sum() == round(32 * share)
+        assert batch.tokens.shape[0] == batch.images.shape[1] == len(batch.sample_ids) == 32
         said = [words.decode(row) for row in batch.tokens.tolist()]
-        for label, sentence in zip(batch.label.tolist(), said):
+        for label, sentence in zip(batch.labels.tolist(), said):
             if 0 <= label < 10:
                 assert digits.DIGIT_NAMES[label] in sentence
 
@@ -76,8 +76,8 @@ def test_prompts_change_from_epoch_to_epoch(split):
     made, words = batches(split, train={"batch_size": 64})
     seen: dict[int, set[str]] = {}
     for step in range(3 * made.steps_per_epoch):
-        batch = made.batch(step)
-        for sample, label, row in zip(batch.sample.tolist(), batch.label, batch.tokens):
+        batch = made.build_batch(step)
+        for sample, label, row in zip(batch.sample_ids.tolist(), batch.labels, batch.tokens):
             if label >= 0:
                 seen.setdefault(sample, set()).add(words.decode(row.tolist()))
     assert max(map(len, seen.values())) > 1
@@ -98,7 +98,7 @@ def test_other_data_has_no_labels():
     config = tiny()
     split = data.open_split(config.data, "train")
     words = tokenizers.train_bpe([c for several in split.captions for c in several], 300)
-    assert torch.equal(TrainingBatches(config, split, words).batch(0).label, torch.full((16,), -1))
+    assert torch.equal(TrainingBatches(config, split, words).build_batch(0).labels, torch.full((16,), -1))
 
 
 def test_what_cannot_be_mixed_is_refused(split):
@@ -123,4 +123,4 @@ def test_few_pictures_for_validation_are_no_batch_without_a_kind():
     few = {"steps": 1, "batch_size": 1024, "accumulate": 64}
     config = tiny(data={**SECTION, "share": 0.001}, views={"strong": 0}, train=few)
     _, state = trainer.setup_training(config)
-    assert state.engagement()
+    assert state.measure_knockout_effects()

@@ -52,11 +52,11 @@ def test_render_cache_and_splits(cache, capsys):
     ids = np.concatenate([s.ids for s in splits.values()])
     assert len(set(ids.tolist())) == len(ids)
     train = splits["train"]
-    pixels = train.pixels(np.array([2, 0]))
+    pixels = train.load_pixels(np.array([2, 0]))
     assert (pixels.shape, pixels.dtype) == ((2, 3, 16, 16), np.uint8)
-    assert np.array_equal(pixels[1], train.pixels(np.array([0]))[0])
+    assert np.array_equal(pixels[1], train.load_pixels(np.array([0]))[0])
     assert (pixels[:, :, 0, 0] == 255).all()  # white ground
-    side = {name: part for part, s in splits.items() for name in s.names}
+    side = {name: part for part, s in splits.items() for name in s.sample_names}
     assert side["Norway"] == side["Svalbard & Jan Mayen"]
     assert all(len(c) == 1 for c in splits["test"].captions)
 

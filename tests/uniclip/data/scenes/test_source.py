@@ -60,20 +60,20 @@ def test_parts_are_balanced_and_disjoint():
     for part in ("validation", "test"):
         assert splits[part].labels["side"].mean() == 0.5
     train = splits["train"]
-    for i, caption in enumerate(train.names[:50]):
-        for name, classes in train.classes.items():
+    for i, caption in enumerate(train.sample_names[:50]):
+        for name, classes in train.class_names.items():
             assert classes[train.labels[name][i]] in caption
-    assert train.captions[3] == (train.names[3],)
+    assert train.captions[3] == (train.sample_names[3],)
 
 
 def test_a_sample_is_a_function_of_its_id():
     split = data.open_split(ScenesData(train=40, test=16), "train")
     larger = data.open_split(ScenesData(train=400, test=16), "train")
     index = np.array([7, 3, 7])
-    pixels = split.pixels(index)
-    assert np.array_equal(pixels, larger.pixels(index))
+    pixels = split.load_pixels(index)
+    assert np.array_equal(pixels, larger.load_pixels(index))
     assert np.array_equal(pixels, draw.draw_scenes(split.rows[index], split.ids[index], 32))
-    assert np.array_equal(pixels, split.pixels(index))
+    assert np.array_equal(pixels, split.load_pixels(index))
     assert not np.array_equal(pixels[0], pixels[1])
 
 
@@ -202,7 +202,7 @@ def test_caption_noise_and_words_left_out(part):
     split = data.open_split(config, part)
     told = [c[0] for c in split.captions]
     if part == "test":
-        assert told == list(split.names)
+        assert told == list(split.sample_names)
         return
     sides = [f"on the {attributes.ATTRIBUTES['side'][s]}" for s in split.labels["side"]]
     said = np.array(["on the" in t for t in told])

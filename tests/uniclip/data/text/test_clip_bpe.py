@@ -114,7 +114,7 @@ def test_a_batch_is_cut_behind_the_last_end_though_a_text_holds_the_padding(toke
     split = open_split(config.data, "train")
     captions = [("\u00a1!\u00a1!\u00a1!x end",) if i % 2 else ("a",) for i in range(len(split))]
     object.__setattr__(split, "captions", captions)
-    tokens = TrainingBatches(config, split, tokenizer).batch(0).tokens
+    tokens = TrainingBatches(config, split, tokenizer).build_batch(0).tokens
     longest = tokenizer.encode([captions[1][0]], 77)
     assert 0 in longest[0]
     assert tokens.shape[1] == longest.shape[1]

@@ -50,7 +50,7 @@ def test_labelled_pictures(tmp_path):
     assert by_name["retrieval.t2i.r10"].value == pytest.approx(
         predictions["retrieval.t2i.r10"].mean(), abs=1e-6
     )
-    assert by_name["zeroshot.label"].shown_only == (n < 50 or n / 3 < 50)
+    assert by_name["zeroshot.label"].too_few_samples == (n < 50 or n / 3 < 50)
 
 
 def test_without_labels_there_is_retrieval_alone(tmp_path):

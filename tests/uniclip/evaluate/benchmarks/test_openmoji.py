@@ -81,7 +81,7 @@ def test_a_constant_model_is_at_chance(test_split):
         score = by_name[f"retrieval.{name}"]
         assert score.value == pytest.approx(score.chance, rel=1e-6)
         assert score.samples == len(test_split)
-        assert not score.shown_only
+        assert not score.too_few_samples
     for label, classes in (("skin_tone", 5), ("gender", 2), ("category", 9)):
         score = by_name[f"zeroshot.{label}"]
         assert score.value == pytest.approx(1 / classes)
@@ -96,7 +96,7 @@ def test_a_model_that_sees_categories_is_probed_right(test_split):
     category = {}
     for part in ("train", "validation", "test"):
         split = split_features.open_split_cached(CONFIG.data, part)
-        for picture, label in zip(split.pixels(np.arange(len(split))), split.labels["category"]):
+        for picture, label in zip(split.load_pixels(np.arange(len(split))), split.labels["category"]):
             category[picture.tobytes()] = label
     stub = stub_models.Stub(
         CONFIG, trunk=lambda pixels: np.eye(9)[[category[p.tobytes()] for p in pixels]]
@@ -107,7 +107,7 @@ def test_a_model_that_sees_categories_is_probed_right(test_split):
     labelled = (test_split.labels["category"] >= 0).sum()
     assert by_name["probe.category"].samples == labelled
     small = [s for s in scores if s.samples < 50]
-    assert all(s.shown_only for s in small)
+    assert all(s.too_few_samples for s in small)
 
 
 def test_zero_shot_reads_the_words(test_split):

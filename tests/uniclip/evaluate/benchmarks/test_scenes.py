@@ -172,7 +172,7 @@ def test_an_untrained_network_is_near_chance():
     config = stub_models.config({**DATA, "test": 256}, model=stub_models.SMALL_MODEL)
     method = build_method(config)
     words = tokenizer.train_bpe(scenes_scores.list_captions(), config.model.text.vocabulary)
-    pretrained = PretrainedModel(build_embedder(config, words, method.head), method, words, config)
+    pretrained = PretrainedModel(build_embedder(config, words, method.head_type), method, words, config)
     before = torch.get_rng_state()
     scores, predictions = evaluate.evaluate("scenes", pretrained, config)
     assert (torch.get_rng_state() == before).all()
@@ -191,7 +191,7 @@ def test_examples_are_fixed_and_say_whether_they_are_right(truth):
     _, predictions = evaluated(stub)
     chosen = np.sort(rng.permutation(rng.derive_key("evaluate", "examples"), N)[:12])
     own = data.open_split(stub.config.data, "test")
-    assert predictions["examples.names"].tolist() == [own.names[i] for i in chosen]
+    assert predictions["examples.names"].tolist() == [own.sample_names[i] for i in chosen]
     assert predictions["examples.pixels"].shape == (12, 3, 64, 64)
     assert predictions["examples.captions"].shape == (12, 5)
     assert predictions["examples.right"][:, 0].all()

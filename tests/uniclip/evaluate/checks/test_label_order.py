@@ -17,31 +17,31 @@ def test_labels_in_another_order_are_noticed_and_undone():
     order = np.array([3, 1, 0, 2, 5, 4, 7, 6])
     prediction = order[predictions(labels, 0.6, 8)]
     found = label_order.find_class_permutation(prediction, labels, 8)
-    assert found.alarm
-    assert dict(found.moved) == {int(p): c for c, p in enumerate(order) if c != p}
-    assert found.renamed > 0.5 > found.accuracy
-    assert "7 classes renamed" in found.line("flowers102")
+    assert found.labels_misordered
+    assert dict(found.moved_classes) == {int(p): c for c, p in enumerate(order) if c != p}
+    assert found.permuted_accuracy > 0.5 > found.accuracy
+    assert "7 classes renamed" in found.describe("flowers102")
 
 
 def test_a_good_model_raises_no_alarm():
     labels = np.arange(400) % 8
     found = label_order.find_class_permutation(predictions(labels, 0.6, 8), labels, 8)
-    assert not found.alarm
-    assert found.moved == ()
+    assert not found.labels_misordered
+    assert found.moved_classes == ()
 
 
 def test_chance_raises_no_alarm():
     """The best renaming of noise fits it well: only the other half may judge it."""
     for seed in range(20):
         labels = np.arange(300) % 30
-        assert not label_order.find_class_permutation(predictions(labels, 0.0, 30, seed), labels, 30).alarm
+        assert not label_order.find_class_permutation(predictions(labels, 0.0, 30, seed), labels, 30).labels_misordered
 
 
 def test_a_constant_model_and_one_sample():
     labels = np.arange(50) % 5
-    assert not label_order.find_class_permutation(np.zeros(50, np.int64), labels, 5).alarm
+    assert not label_order.find_class_permutation(np.zeros(50, np.int64), labels, 5).labels_misordered
     one = np.zeros(1, np.int64)
-    assert not label_order.find_class_permutation(one, one, 1).alarm
+    assert not label_order.find_class_permutation(one, one, 1).labels_misordered
 
 
 def test_above_chance():

@@ -88,7 +88,7 @@ def test_emoji_of_different_kinds_are_apart() -> None:
     kinds = [split.labels["category"] for split in (test, train)]
     tested, trained = near_duplicates.compute_split_thumbnails(test), near_duplicates.compute_split_thumbnails(train)
     pairs = wrong = 0
-    for kind in range(len(test.classes["category"])):
+    for kind in range(len(test.class_names["category"])):
         mine, others = kinds[0] == kind, (kinds[1] != kind) & (kinds[1] >= 0)
         wrong += int(
             (near_duplicates.find_duplicates(tested[mine], trained[others]) == near_duplicates.DUPLICATE).sum()

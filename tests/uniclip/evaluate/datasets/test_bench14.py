@@ -27,14 +27,14 @@ LISTED = [name for name in SETS if name not in ("caltech101", "voc2007", "flickr
 def test_a_classification_set_is_read_as_published(name: str, tmp_path: Path) -> None:
     truth = dataset_trees.WRITERS[name](tmp_path)
     dataset = datasets.get(name)
-    read = {part: dataset.open(tmp_path, part) for part in dataset.parts}
+    read = {part: dataset.open(tmp_path, part) for part in dataset.splits}
     for part, pictures in read.items():
-        assert (pictures.name, pictures.part, pictures.classes) == (name, part, truth.classes)
+        assert (pictures.name, pictures.split, pictures.classes) == (name, part, truth.classes)
         assert pictures.labels is not None
         assert pictures.labels.dtype == np.int64
         for i, label in enumerate(pictures.labels):
-            assert pictures.picture(i).mode == "RGB"
-            assert dataset_trees.label_of(pictures.picture(i), set(pictures.labels)) == label
+            assert pictures.load_image(i).mode == "RGB"
+            assert dataset_trees.label_of(pictures.load_image(i), set(pictures.labels)) == label
     for part, rows in truth.rows.items():
         found = rows_of(read[part])
         if part == "train" and dataset.held_out:
@@ -42,7 +42,7 @@ def test_a_classification_set_is_read_as_published(name: str, tmp_path: Path) ->
             assert len(rows) == len(read["train"]) + len(read["validation"])
             assert 0 < len(read["validation"]) <= len(read["train"])
         assert found == rows
-        assert dataset.listed(tmp_path, part)[0] == len(rows)
+        assert dataset.count_and_list_images(tmp_path, part)[0] == len(rows)
 
 
 def rows_of(pictures: ImageDataset) -> list[tuple[str, int]]:
@@ -58,14 +58,14 @@ def test_captions_are_kept_whole_in_their_order(name: str, tmp_path: Path) -> No
         pictures = datasets.get(name).open(tmp_path, part)
         assert list(zip(pictures.ids, pictures.captions)) == truth.rows[part]
         assert [
-            dataset_trees.label_of(pictures.picture(i), range(3)) for i in range(len(pictures))
+            dataset_trees.label_of(pictures.load_image(i), range(3)) for i in range(len(pictures))
         ] == list(range(len(pictures)))
     assert [len(c) for c in pictures.captions] == [3, 3, 1]
     own = dataset_trees.karpathy(tmp_path, name)
     for part in dataset_trees.PARTS:
         pictures = datasets.get(name).open(tmp_path, part)
         assert list(zip(pictures.ids, pictures.captions)) == own[part]
-    assert pictures.picture(1).mode == "RGB"
+    assert pictures.load_image(1).mode == "RGB"
 
 
 def test_voc_difficult_objects_are_labels_to_be_left_out(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_voc_difficult_objects_are_labels_to_be_left_out(tmp_path: Path) -> None
 def test_caltech_has_its_background_and_thirty_a_class_to_train(tmp_path: Path) -> None:
     truth = dataset_trees.caltech101(tmp_path)
     dataset = datasets.get("caltech101")
-    parts = {part: dataset.open(tmp_path, part) for part in dataset.parts}
+    parts = {part: dataset.open(tmp_path, part) for part in dataset.splits}
     assert parts["test"].classes == truth.classes
     assert {p: np.bincount(parts[p].labels).tolist() for p in parts} == {  # type: ignore[arg-type]
         "train": [27] * 3,
@@ -111,10 +111,10 @@ def test_caltech_has_its_background_and_thirty_a_class_to_train(tmp_path: Path) 
 def test_parts_share_no_picture_and_stay_where_they_are(tmp_path: Path) -> None:
     dataset_trees.caltech101(tmp_path)
     dataset = datasets.get("caltech101")
-    before = {part: set(dataset.open(tmp_path, part).ids) for part in dataset.parts}
+    before = {part: set(dataset.open(tmp_path, part).ids) for part in dataset.splits}
     assert sum(map(len, before.values())) == len(set.union(*before.values()))
     (tmp_path / "caltech101/101_ObjectCategories/Faces/image_0001.jpg").unlink()
-    after = {part: set(dataset.open(tmp_path, part).ids) for part in dataset.parts}
+    after = {part: set(dataset.open(tmp_path, part).ids) for part in dataset.splits}
     assert sum(len(before[p] ^ after[p]) for p in before) <= 5  # at most one moves into each gap
 
 
@@ -143,22 +143,22 @@ def test_the_order_is_not_the_file_systems(
 @pytest.mark.parametrize("name", SETS)
 def test_what_is_missing_is_named_with_how_to_get_it(name: str, tmp_path: Path) -> None:
     dataset = datasets.get(name)
-    reason = dataset.missing(tmp_path)
+    reason = dataset.describe_missing(tmp_path)
     assert reason is not None
     assert reason.startswith(f"there is no {tmp_path}")
-    assert reason.endswith(dataset.how)
+    assert reason.endswith(dataset.download_hint)
     with pytest.raises(UserError, match=f"{name} is missing: there is no"):
         dataset.open(tmp_path, "test")
     dataset_trees.WRITERS[name](tmp_path)
-    assert dataset.missing(tmp_path) is None
+    assert dataset.describe_missing(tmp_path) is None
 
 
 def test_a_part_that_is_not_there_does_not_hide_another(tmp_path: Path) -> None:
     dataset_trees.imagenet(tmp_path)
     (tmp_path / "imagenet/train").rename(tmp_path / "elsewhere")
     dataset = datasets.get("imagenet")
-    assert dataset.missing(tmp_path, ("test",)) is None
-    assert "imagenet/train" in str(dataset.missing(tmp_path, ("validation",)))
+    assert dataset.describe_missing(tmp_path, ("test",)) is None
+    assert "imagenet/train" in str(dataset.describe_missing(tmp_path, ("validation",)))
     assert len(dataset.open(tmp_path, "test")) == 9
 
 
@@ -168,9 +168,9 @@ def test_no_part_is_passed_over_in_silence(name: str, tmp_path: Path) -> None:
     dataset = datasets.get(name)
     with pytest.raises(UserError, match=f"unknown part of {name} 'val'"):
         dataset.open(tmp_path, "val")  # type: ignore[arg-type]
-    ids = [(part, i) for part in dataset.parts for i in dataset.open(tmp_path, part).ids]
+    ids = [(part, i) for part in dataset.splits for i in dataset.open(tmp_path, part).ids]
     assert len(set(ids)) == len(ids)
-    assert set(dataset.parts) == set(dataset_trees.PARTS)
+    assert set(dataset.splits) == set(dataset_trees.PARTS)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -296,9 +296,9 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "dtd/dtd/images/banded/banded_test0000.jpg").write_bytes(b"no picture")
     pictures = datasets.get("dtd").open(tmp_path, "test")
     with pytest.raises(UserError, match="dtd: picture banded/banded_test0000 cannot be read"):
-        pictures.picture(0)
+        pictures.load_image(0)
     with pytest.raises(IndexError):
-        pictures.picture(len(pictures))
+        pictures.load_image(len(pictures))
 
 
 @pytest.mark.parametrize("name", ["dtd", "cifar10", "flickr30k"])
@@ -307,7 +307,7 @@ def test_pictures_can_be_sent_to_data_workers(name: str, tmp_path: Path) -> None
     pictures = datasets.get(name).open(tmp_path, "validation")
     sent = pickle.loads(pickle.dumps(pictures))
     assert sent.ids == pictures.ids
-    assert np.array_equal(np.asarray(sent.picture(0)), np.asarray(pictures.picture(0)))
+    assert np.array_equal(np.asarray(sent.picture(0)), np.asarray(pictures.load_image(0)))
 
 
 def test_aliases_and_unknown_names() -> None:
@@ -327,7 +327,7 @@ def test_the_benchmarks_are_lists_of_known_sets(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="unknown data set 'openmoji'"):
         datasets.read_benchmark("mine", [tmp_path])
-    mine = datasets.read_benchmark("mine", [datasets.CONF, tmp_path], also=["openmoji"])
+    mine = datasets.read_benchmark("mine", [datasets.CONF, tmp_path], extra_names=["openmoji"])
     assert mine == ("oxford_pets", "dtd", "openmoji", "folder:x")
     assert datasets.list_benchmarks([tmp_path]) == ("mine",)
     for lines in (["pets"], ["- pets", "- oxford_pets"], ["- 3"], ["- [", "a"], ["- nonsense"]):

@@ -25,7 +25,7 @@ from uniclip.evaluate.protocols import protocol as protocols
 
 def same(one: ImageDataset, two: ImageDataset) -> bool:
     """Whether pictures and truth are equal to the bit (ids aside)."""
-    pictures = (np.array_equal(one.picture(i), two.picture(i)) for i in range(len(one)))
+    pictures = (np.array_equal(one.load_image(i), two.load_image(i)) for i in range(len(one)))
     return len(one) == len(two) and all(pictures) and truth(one) == truth(two)
 
 
@@ -44,7 +44,7 @@ def test_a_folder_of_classes_is_all_for_the_test(tmp_path: Path) -> None:
     dataset_trees.draw(tmp_path / "cat/.thumbnails/0.png", 0)
     (tmp_path / ".git").mkdir()
     found = datasets.get(f"folder:{tmp_path}")
-    assert found.parts == ("test",)
+    assert found.splits == ("test",)
     pictures = found.open("elsewhere", "test")
     assert pictures.classes == ("cat", "dog")
     assert pictures.labels is not None
@@ -59,10 +59,10 @@ def test_a_folder_may_have_parts(tmp_path: Path) -> None:
     parts = {"train": "train", "validation": "val"}
     dataset_trees.class_folders(tmp_path, classes, parts, ".png")
     two = datasets.get(f"folder:{tmp_path}")  # ImageNet's habit: val is the test
-    assert {p: len(two.open("", p)) for p in two.parts} == {"train": 4, "test": 6, "validation": 2}
+    assert {p: len(two.open("", p)) for p in two.splits} == {"train": 4, "test": 6, "validation": 2}
     dataset_trees.class_folders(tmp_path, classes, {"test": "test"}, ".png")
     three = datasets.get(f"folder:{tmp_path}")
-    assert {p: len(three.open("", p)) for p in three.parts} == dict.fromkeys(dataset_trees.PARTS, 6)
+    assert {p: len(three.open("", p)) for p in three.splits} == dict.fromkeys(dataset_trees.PARTS, 6)
     dataset_trees.draw(tmp_path / "train/emu/1.png", 2)
     with pytest.raises(UserError, match="has a class that the test part lacks: emu"):
         three.open("", "train")
@@ -83,7 +83,7 @@ def test_a_folder_is_the_same_wherever_it_lies(tmp_path: Path) -> None:
 def test_own_pictures_that_are_not_there(tmp_path: Path) -> None:
     for kind in ("folder", "csv", "wds"):
         found = datasets.get(f"{kind}:{tmp_path}/none/x")
-        assert str(found.missing("")).startswith(f"there is no {tmp_path}/none/x")
+        assert str(found.describe_missing("")).startswith(f"there is no {tmp_path}/none/x")
         with pytest.raises(UserError, match="is missing"):
             found.open("", "test")
         with pytest.raises(UserError, match="names no path"):
@@ -105,7 +105,7 @@ def test_a_csv_is_a_retrieval_set(tmp_path: Path) -> None:
     assert (pictures.kind, pictures.metric) == ("retrieval", "recall")
     assert pictures.ids == ("p/1.png", "p/0.png")
     assert pictures.captions == (("one, two", "again"), ("zero",))
-    assert dataset_trees.label_of(pictures.picture(0), range(2)) == 1
+    assert dataset_trees.label_of(pictures.load_image(0), range(2)) == 1
     dataset_trees.text(tmp_path / "mine.csv", ["picture,caption", "p/7.png,gone"])
     with pytest.raises(UserError, match=r"line 2, column 'picture': there is no picture"):
         datasets.get(f"csv:{tmp_path / 'mine.csv'}").open("", "test")
@@ -120,7 +120,7 @@ def test_shards_hold_what_was_written(name: str, tmp_path: Path) -> None:
     words = ["data", "export", name, f"data_root={tmp_path / 'data'}", f"to={tmp_path / 'wds'}"]
     assert main.main(words) == 0
     found = datasets.get(f"wds:{tmp_path / 'wds'}")
-    assert found.missing("") is None
+    assert found.describe_missing("") is None
     for part in dataset_trees.PARTS:
         original = datasets.get(name).open(tmp_path / "data", part)
         read = found.open("", part)
@@ -135,7 +135,7 @@ def test_shards_hold_what_was_written(name: str, tmp_path: Path) -> None:
 def test_a_shard_has_at_most_so_many_samples_and_bytes(tmp_path: Path) -> None:
     dataset_trees.dtd(tmp_path / "data")
     pictures = datasets.get("dtd").open(tmp_path / "data", "train")
-    assert webdataset.write_shards(pictures, tmp_path / "wds", samples=4, templates=["a {c}."]) == 3
+    assert webdataset.write_shards(pictures, tmp_path / "wds", max_samples=4, templates=["a {c}."]) == 3
     place = tmp_path / "wds/train"
     assert (place / "nshards.txt").read_text() == "3\n"
     assert sorted(p.name for p in place.iterdir()) == ["0.tar", "1.tar", "2.tar", "nshards.txt"]
@@ -146,7 +146,7 @@ def test_a_shard_has_at_most_so_many_samples_and_bytes(tmp_path: Path) -> None:
         assert member.read() == b"2"
     named = (tmp_path / "wds/zeroshot_classification_templates.txt").read_text()
     assert named == "a {c}.\n"
-    assert webdataset.write_shards(pictures, tmp_path / "small", size=1) == 9
+    assert webdataset.write_shards(pictures, tmp_path / "small", max_bytes=1) == 9
 
 
 def tar(path: Path, members: dict[str, bytes]) -> None:
@@ -173,7 +173,7 @@ def test_shards_of_others_are_read(tmp_path: Path) -> None:
     assert pictures.classes == ("0", "1", "2", "3")
     assert pictures.labels is not None
     assert pictures.labels.tolist() == [3, 1]
-    assert dataset_trees.label_of(pictures.picture(0), (1, 3)) == 3
+    assert dataset_trees.label_of(pictures.load_image(0), (1, 3)) == 3
     (tmp_path / "classnames.txt").write_text("a\nb\n")
     with pytest.raises(UserError, match="has 2 names but there are labels up to 3"):
         datasets.get(f"wds:{tmp_path}").open("", "test")
@@ -290,8 +290,8 @@ def test_exported_shards_say_what_classes_are_called(name: str, tmp_path: Path) 
     rules, copy = protocols.get_published_protocol("clip2021"), datasets.get(f"wds:{tmp_path / 'wds'}")
     original = datasets.get(name).open(tmp_path / "data", "test")
     read = copy.open("", "test")
-    said, wanted = rules.judgement(copy.name, read.classes), rules.judgement(name, original.classes)
-    assert [names[:1] for _, names in wanted.names] == [names for _, names in said.names]
+    said, wanted = rules.for_dataset(copy.name, read.classes), rules.for_dataset(name, original.classes)
+    assert [names[:1] for _, names in wanted.class_names] == [names for _, names in said.class_names]
     assert original.classes != read.classes or name == "voc2007"
     assert copy.templates == wanted.templates
     listed = (tmp_path / "wds/zeroshot_classification_templates.txt").read_text().splitlines()

@@ -16,11 +16,11 @@ def pictures(order: np.ndarray | None = None) -> ImageDataset:
     order = np.arange(len(labels)) if order is None else order
     return ImageDataset(
         name="some",
-        part="train",
+        split="train",
         kind="classification",
         metric="accuracy",
         ids=tuple(f"p{i}" for i in order),
-        read=ArrayReader(np.zeros((len(labels), 2, 2), np.uint8)),
+        reader=ArrayReader(np.zeros((len(labels), 2, 2), np.uint8)),
         labels=labels[order],
         classes=tuple("abcd"),
     )
@@ -31,7 +31,7 @@ def test_one_in_ten_of_each_class_is_held_out() -> None:
     kept = holdout.select_held_out(pictures(), "train", 10)
     assert held.labels is not None
     assert np.bincount(held.labels, minlength=4).tolist() == [0, 1, 1, 2]
-    assert (held.part, kept.part) == ("validation", "train")
+    assert (held.split, kept.split) == ("validation", "train")
     assert set(held.ids) | set(kept.ids) == set(pictures().ids)
     assert not set(held.ids) & set(kept.ids)
 

@@ -30,13 +30,13 @@ def rows_of(pictures: ImageDataset) -> list[tuple[str, int]]:
 def test_a_set_is_read_as_published(name: str, tmp_path: Path) -> None:
     truth = dataset_trees.FURTHER[name](tmp_path)
     found = datasets.get(name)
-    assert found.missing(tmp_path) is None
-    read = {part: found.open(tmp_path, part) for part in found.parts}
+    assert found.describe_missing(tmp_path) is None
+    read = {part: found.open(tmp_path, part) for part in found.splits}
     for pictures in read.values():
         assert pictures.classes == truth.classes
         assert pictures.labels is not None
         for i, label in enumerate(pictures.labels):
-            picture = pictures.picture(i)
+            picture = pictures.load_image(i)
             assert picture.mode == "RGB"
             if name in GREY:
                 assert picture.getpixel((5, 5)) == (dataset_trees.grey(label),) * 3
@@ -47,12 +47,12 @@ def test_a_set_is_read_as_published(name: str, tmp_path: Path) -> None:
         if part == "train" and found.held_out:
             both += rows_of(read["validation"])
         assert sorted(both) == sorted(rows)
-        assert found.listed(tmp_path, part)[0] == len(rows)
+        assert found.count_and_list_images(tmp_path, part)[0] == len(rows)
 
 
 def test_columns_come_first_in_stl10(tmp_path: Path) -> None:
     dataset_trees.stl10(tmp_path)
-    picture = datasets.get("stl10").open(tmp_path, "test").picture(0)
+    picture = datasets.get("stl10").open(tmp_path, "test").load_image(0)
     assert picture.getpixel((10, 80)) == (0, 0, 0)  # the left is black, not the top
     assert picture.getpixel((80, 10)) == dataset_trees.colour(1)
 
@@ -60,7 +60,7 @@ def test_columns_come_first_in_stl10(tmp_path: Path) -> None:
 def test_eurosat_has_parts_by_the_hash_of_names(tmp_path: Path) -> None:
     truth = dataset_trees.eurosat(tmp_path)
     found = datasets.get("eurosat")
-    parts = {part: found.open(tmp_path, part) for part in found.parts}
+    parts = {part: found.open(tmp_path, part) for part in found.splits}
     counts = {p: np.bincount(parts[p].labels).tolist() for p in parts}  # type: ignore[arg-type]
     assert counts == {"train": [5] * 3, "test": [3] * 3, "validation": [1] * 3}
     assert sorted(r for p in parts.values() for r in rows_of(p)) == sorted(truth.rows["all"])
@@ -103,14 +103,14 @@ def test_debians_fashion_mnist_is_found() -> None:
 
 def test_digits_come_with_scikit_learn_only() -> None:
     found = datasets.get("digits")
-    parts = {part: found.open("nowhere", part) for part in found.parts}
+    parts = {part: found.open("nowhere", part) for part in found.splits}
     assert {p: len(parts[p]) for p in parts} == {"train": 1076, "validation": 125, "test": 596}
-    assert found.listed("nowhere", "train")[0] == found.expected["train"]
+    assert found.count_and_list_images("nowhere", "train")[0] == found.expected_counts["train"]
     from sklearn.datasets import load_digits
 
     theirs = load_digits()
     for i, row in list(enumerate(map(int, parts["test"].ids)))[::50]:
-        mine = np.asarray(parts["test"].picture(i))[..., 0]
+        mine = np.asarray(parts["test"].load_image(i))[..., 0]
         assert np.array_equal(np.round(mine / 255 * 16), theirs.images[row])
         assert parts["test"].labels[i] == theirs.target[row]  # type: ignore[index]
 
@@ -126,7 +126,7 @@ def test_a_package_that_is_needed_is_named(
         (tmp_path / wanted).touch()
     find: Callable[..., Any] = importlib.util.find_spec
     monkeypatch.setattr(dataset, "find_spec", lambda n: None if n == module else find(n))
-    assert datasets.get(name).missing(tmp_path) == (
+    assert datasets.get(name).describe_missing(tmp_path) == (
         f"reading it needs another package: pip install {package}"
     )
 
@@ -144,4 +144,4 @@ def test_torchvision_reads_the_same_trees(ours: str, tmp_path: Path) -> None:
     assert len(theirs) == len(mine)
     for i, (picture, label) in enumerate(theirs):
         assert label == mine.labels[i]  # type: ignore[index]
-        assert np.array_equal(np.asarray(picture.convert("RGB")), np.asarray(mine.picture(i)))
+        assert np.array_equal(np.asarray(picture.convert("RGB")), np.asarray(mine.load_image(i)))

@@ -35,16 +35,16 @@ def test_it_says_what_it_says_and_else_what_it_is_like(tmp_path):
     said = custom.resolve_protocol("mine", [tmp_path])
     assert json.loads(json.dumps(said)) == said
     mine, slip = custom.build_protocol(said), protocol.get_published_protocol("slip2021")
-    assert (mine.name, mine.like) == ("mine", "slip2021")
-    assert mine.templates("oxford_pets") == ("a picture of a {}.", "{}, an animal")
-    assert mine.templates("imagenet") == ("my {}",)
-    assert mine.templates("coco") == ("caption: {}",)
-    assert mine.templates("flickr30k") == slip.templates("flickr30k")
-    assert mine.metric("oxford_pets") == "accuracy"
-    assert mine.metric("flowers102") == "mean_per_class"
-    assert mine.transform == slip.transform
-    names = dict(mine.judgement("fashion_mnist", CLASSES).names)
-    published = dict(slip.judgement("fashion_mnist", CLASSES).names)
+    assert (mine.name, mine.base) == ("mine", "slip2021")
+    assert mine.get_templates("oxford_pets") == ("a picture of a {}.", "{}, an animal")
+    assert mine.get_templates("imagenet") == ("my {}",)
+    assert mine.get_templates("coco") == ("caption: {}",)
+    assert mine.get_templates("flickr30k") == slip.get_templates("flickr30k")
+    assert mine.get_metric("oxford_pets") == "accuracy"
+    assert mine.get_metric("flowers102") == "mean_per_class"
+    assert mine.preprocessing == slip.preprocessing
+    names = dict(mine.for_dataset("fashion_mnist", CLASSES).class_names)
+    published = dict(slip.for_dataset("fashion_mnist", CLASSES).class_names)
     assert names["T-shirt/top"] == ("t-shirt", "top")
     assert names["Bag"] == ("handbag",)
     assert names["Trouser"] == published["Trouser"]
@@ -102,7 +102,7 @@ def test_a_class_that_is_none_and_names_that_are_taken(tmp_path):
     write(tmp_path, "names: {fashion_mnist: {Bags: handbag}}")
     mine = custom.build_protocol(custom.resolve_protocol("mine", [tmp_path]))
     with pytest.raises(UserError, match="protocol mine 'Bags': did you mean Bag"):
-        mine.judgement("fashion_mnist", CLASSES)
+        mine.for_dataset("fashion_mnist", CLASSES)
     with pytest.raises(UserError, match="did you mean mine"):
         custom.resolve_protocol("mine2", [tmp_path])
     write(tmp_path, "{}", "clip2021")

@@ -17,24 +17,24 @@ FLOWERS = ("1", "2", "3")
 
 
 def judge(name="clip2021", dataset="flowers102", classes=FLOWERS):
-    return protocol.get_published_protocol(name).judgement(dataset, classes)
+    return protocol.get_published_protocol(name).for_dataset(dataset, classes)
 
 
 def test_the_metrics_of_the_literature():
     clip = protocol.get_published_protocol("clip2021")
     by_metric = {}
     for dataset in (*prompts.list_datasets(), "flickr30k", "coco"):
-        by_metric.setdefault(clip.metric(dataset), set()).add(dataset)
+        by_metric.setdefault(clip.get_metric(dataset), set()).add(dataset)
     assert by_metric["mean_per_class"] == {
         "fgvc_aircraft", "oxford_pets", "caltech101", "flowers102",
     }  # fmt: skip
     assert by_metric["map11"] == {"voc2007"}
     assert by_metric["recall"] == {"flickr30k", "coco"}
-    assert protocol.get_published_protocol("laion_cb").metric("flowers102") == "accuracy"
+    assert protocol.get_published_protocol("laion_cb").get_metric("flowers102") == "accuracy"
 
 
 def test_imagenet_has_each_protocols_ensemble():
-    sizes = {n: len(p.templates("imagenet")) for n, p in protocol.PROTOCOLS.items()}
+    sizes = {n: len(p.get_templates("imagenet")) for n, p in protocol.PROTOCOLS.items()}
     assert sizes == {"clip2021": 80, "slip2021": 7, "laion_cb": 80}
 
 
@@ -56,13 +56,13 @@ def test_a_score_stands_under_every_part_of_its_protocol(monkeypatch):
 
 
 def test_difficult_objects_are_named_where_there_are_any():
-    assert judge(dataset="voc2007", classes=("cat",)).difficult == "excluded"
-    assert judge("laion_cb", "voc2007", ("cat",)).difficult == "present"
-    assert judge().difficult is None
+    assert judge(dataset="voc2007", classes=("cat",)).difficult_objects == "excluded"
+    assert judge("laion_cb", "voc2007", ("cat",)).difficult_objects == "present"
+    assert judge().difficult_objects is None
 
 
 def test_the_grid_of_strengths():
-    grid = protocol.LinearProbeConfig().strengths()
+    grid = protocol.LinearProbeConfig().build_l2_grid()
     assert len(grid) == 97
     assert grid[0] == pytest.approx(1e-6)
     assert grid[-1] == pytest.approx(1e6)
@@ -71,18 +71,18 @@ def test_the_grid_of_strengths():
 
 def test_the_grid_of_clip_benchmark():
     """Its linear_probe.py: np.logspace(-6, 2, num=97), seven of them first."""
-    probing = protocol.get_published_protocol("laion_cb").probing
+    probing = protocol.get_published_protocol("laion_cb").probe_config
     theirs = np.logspace(-6, 2, num=97)
-    assert probing.strengths() == pytest.approx(theirs.tolist(), rel=1e-12)
-    assert probing.strengths()[:: probing.apart] == pytest.approx(theirs[::16].tolist(), rel=1e-12)
+    assert probing.build_l2_grid() == pytest.approx(theirs.tolist(), rel=1e-12)
+    assert probing.build_l2_grid()[:: probing.step] == pytest.approx(theirs[::16].tolist(), rel=1e-12)
     for name in ("clip2021", "slip2021"):
-        assert protocol.get_published_protocol(name).probing == protocol.LinearProbeConfig()
+        assert protocol.get_published_protocol(name).probe_config == protocol.LinearProbeConfig()
 
 
 def test_retrieval_has_no_probe_and_each_protocols_caption():
     """Radford et al. (2021), Table 13, put "a photo of" before each caption."""
     coco = judge(dataset="coco", classes=())
-    assert (coco.templates, coco.probing, coco.metric) == (("a photo of {}",), None, "recall")
+    assert (coco.templates, coco.probe_config, coco.metric) == (("a photo of {}",), None, "recall")
     assert judge("laion_cb", "coco", ()).templates == ("{}",)
 
 

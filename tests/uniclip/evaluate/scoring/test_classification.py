@@ -13,13 +13,13 @@ CLASSES = ("AnnualCrop", "Forest", "River")
 
 
 def judge(dataset="eurosat", classes=CLASSES, name="clip2021"):
-    return protocol.get_published_protocol(name).judgement(dataset, classes)
+    return protocol.get_published_protocol(name).for_dataset(dataset, classes)
 
 
 def zero_shot_of(judgement, images, classifier, truth):
     sheet = ScoreCard()
     classification.score_zero_shot(sheet, judgement, images, classifier, truth, 10.0)
-    scores, predictions = sheet.finished()
+    scores, predictions = sheet.get_results()
     return {s.name: s for s in scores}, predictions
 
 
@@ -50,7 +50,7 @@ def test_the_protocols_metric_is_the_score():
     scores, kept = zero_shot_of(judge("flowers102", ("1", "2", "3")), images, classifier, truth)
     assert scores["zeroshot"].value == pytest.approx(5 / 6)
     assert scores["zeroshot.accuracy"].value == pytest.approx(3 / 4)
-    assert scores["zeroshot.accuracy"].shown_only
+    assert scores["zeroshot.accuracy"].too_few_samples
     assert kept["zeroshot.accuracy"].tolist() == [1, 1, 0, 1]
 
 
@@ -125,11 +125,11 @@ def test_a_probe_under_each_protocol(name):
     truth = classification.GroundTruth(labels, CLASSES)
     made = fitted(judge(name=name), LabelledFeatures(*train), LabelledFeatures(*validation), 3)
     classification.score_probe(sheet, judge(name=name), made, features, truth)
-    scores, kept = sheet.finished()
+    scores, kept = sheet.get_results()
     assert values(scores)["probe"] > 0.75
     assert kept["probe"].shape == (200,)
     assert kept["probe.gradient"][0] <= protocol.GRADIENT_TOLERANCE / 3
-    assert any(np.isclose(kept["probe.strength"][0], s) for s in protocol.LinearProbeConfig().strengths())
+    assert any(np.isclose(kept["probe.strength"][0], s) for s in protocol.LinearProbeConfig().build_l2_grid())
 
 
 def test_a_probe_of_several_labels():
@@ -142,7 +142,7 @@ def test_a_probe_of_several_labels():
     parts = (LabelledFeatures(features[at], labels[at]) for at in (slice(60), slice(60, 90)))
     truth = classification.GroundTruth(labels[90:], ("cat", "dog"))
     classification.score_probe(sheet, voc, fitted(voc, *parts, 2), features[90:], truth)
-    scores = {s.name: s for s in sheet.finished()[0]}
+    scores = {s.name: s for s in sheet.get_results()[0]}
     assert scores["probe"].value > 0.9
     assert scores["probe"].kind == "map"
 

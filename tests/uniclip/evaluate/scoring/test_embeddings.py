@@ -40,12 +40,12 @@ def test_texts_are_embedded_once_shortest_first_and_come_back_in_order(tmp_path)
     model = stub_models.Stub(stub_models.config({"name": "scenes"}), texts=embed)
     texts = ["a long caption", "b", "mid"]
     for _ in range(2):
-        rows = CachedEncoder(model, Cache(tmp_path, "w")).texts(texts)
+        rows = CachedEncoder(model, Cache(tmp_path, "w")).embed_texts(texts)
         assert rows == pytest.approx(stub_models.unit([[14, 97], [1, 98], [3, 109]]))
     assert asked == ["b", "mid", "a long caption"]
     other = CachedEncoder(model, Cache(tmp_path, "another model"))
-    other.classifier([texts, ["b"]])
-    other.classifier([texts, ["b"]])
+    other.build_classifier([texts, ["b"]])
+    other.build_classifier([texts, ["b"]])
     assert len(asked) == 6
-    other.classifier([["b"], texts])
+    other.build_classifier([["b"], texts])
     assert len(asked) == 9

@@ -33,11 +33,11 @@ def test_each_label_is_asked_for_by_its_own_name(
     """Sources list classes otherwise than folders do: EuroSAT from forest, VOC with train late,
     Caltech-101 from background. The prompts of a label are those of its class, asked for alone."""
     rules = protocols.get_published_protocol(protocol)
-    own = classification.build_prompts(rules.judgement(name, classes[name]))
+    own = classification.build_prompts(rules.for_dataset(name, classes[name]))
     assert len(own) == len(classes[name])
     for key, asked in zip(classes[name], own):
-        assert [asked] == classification.build_prompts(rules.judgement(name, (key,)))
-    backwards = classification.build_prompts(rules.judgement(name, classes[name][::-1]))
+        assert [asked] == classification.build_prompts(rules.for_dataset(name, (key,)))
+    backwards = classification.build_prompts(rules.for_dataset(name, classes[name][::-1]))
     assert backwards == own[::-1]
 
 
@@ -50,7 +50,7 @@ def test_articles_and_braces_stay_as_they_are() -> None:
 
 
 def test_a_class_has_the_mean_of_all_of_its_names() -> None:
-    rules = protocols.get_published_protocol("clip2021").judgement("fer2013", ("happy", "sad"))
+    rules = protocols.get_published_protocol("clip2021").for_dataset("fer2013", ("happy", "sad"))
     happy, sad = classification.build_prompts(rules)
     names = prompts.get_class_names("fer2013", ["happy", "sad"])
     assert len(happy) == len(names["happy"]) * len(rules.templates)

@@ -40,7 +40,7 @@ def test_strength_is_chosen_on_validation():
     alternatives = [linear_probe.fit_probe(noisy, 3, s) for s in (1e-6, 1.0)]
     accuracies = [(p.predict(held_out.features) == held_out.labels).mean() for p in alternatives]
     assert accuracies[1] > accuracies[0]
-    assert chosen.strength == 1.0
+    assert chosen.l2 == 1.0
     assert score == accuracies[1]
 
 
@@ -48,7 +48,7 @@ def test_separable_data_are_learnt_and_the_scale_of_features_is_nothing():
     parts = [blobs(n, spread=0.1, seed=n) for n in (60, 30, 50)]
     predicted, probe = linear_probe.fit_and_predict(*parts, num_classes=3)
     assert (predicted == parts[2].labels).all()
-    assert probe.gradient <= GRADIENT_TOLERANCE
+    assert probe.max_gradient <= GRADIENT_TOLERANCE
     factor = np.array([1e-3, 1.0, 1e3, 10.0, 0.0])
     scaled = [LabelledFeatures(p.features * factor, p.labels) for p in parts]
     assert (linear_probe.fit_and_predict(*scaled, num_classes=3)[0] == parts[2].labels).mean() > 0.9
@@ -77,12 +77,12 @@ def test_the_search_visits_what_radford_et_al_visit():
     unit = 1 / 40
     peak = 10**0.6  # of the strength beside the sum of losses
     probe, score = linear_probe.search_grid(
-        problem, lambda p: -abs(np.log10(p.strength / unit / peak)), LinearProbeConfig(), unit
+        problem, lambda p: -abs(np.log10(p.l2 / unit / peak)), LinearProbeConfig(), unit
     )
     exponents = [round(float(np.log10(v / unit)), 6) for v in visited]
     assert exponents[:7] == [6, 4, 2, 0, -2, -4, -6]
     assert exponents[7:] == [1, -1, 1.5, 0.5, 0.75, 0.25, 0.625, 0.375]
-    assert probe.strength == pytest.approx(10**0.625 * unit)
+    assert probe.l2 == pytest.approx(10**0.625 * unit)
     assert score == pytest.approx(-0.025)
 
 
@@ -90,9 +90,9 @@ def test_the_stronger_of_a_tie_and_the_ends_of_the_grid():
     part = blobs(40)
     problem = LogisticRegression(part.features, part.labels, 3)
     tie, _ = linear_probe.search_grid(problem, lambda p: 0.5, LinearProbeConfig(), 1.0)
-    assert tie.strength == pytest.approx(1e6)
-    weakest, _ = linear_probe.search_grid(problem, lambda p: -p.strength, LinearProbeConfig(), 1.0)
-    assert weakest.strength == pytest.approx(1e-6)
+    assert tie.l2 == pytest.approx(1e6)
+    weakest, _ = linear_probe.search_grid(problem, lambda p: -p.l2, LinearProbeConfig(), 1.0)
+    assert weakest.l2 == pytest.approx(1e-6)
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])
@@ -107,7 +107,7 @@ def test_a_protocols_probe_is_scikit_learns_at_its_strength(factor):
     labels = np.concatenate([train.labels, validation.labels])
     # scikit-learn's C is one over the strength beside the sum of the losses; it is badly
     # conditioned where features are tiny or huge, so its problem is put at scale one.
-    peer = sklearn.LogisticRegression(C=factor**2 / made.strength, **EXACT)
+    peer = sklearn.LogisticRegression(C=factor**2 / made.protocol_l2, **EXACT)
     peer.fit(both / factor, labels)
     weight = made.probe.weight * factor
     assert weight == pytest.approx(peer.coef_, abs=1e-5 * np.abs(peer.coef_).max())
@@ -124,7 +124,7 @@ def test_unit_rows_forget_lengths():
         linear_probe.fit_protocol_probe(part, validation, 3, settings, "mean_per_class")
         for part in (train, stretched)
     )
-    assert one.strength == other.strength
+    assert one.protocol_l2 == other.protocol_l2
     assert one.probe.weight == pytest.approx(other.probe.weight, rel=1e-3, abs=1e-4)
     assert linear_probe.scale_features(np.zeros((1, 3)), settings).tolist() == [[0, 0, 0]]
 
@@ -136,5 +136,5 @@ def test_several_labels_a_picture_and_some_not_counted():
     labels[random.random(labels.shape) < 0.2] = -1
     train, validation = LabelledFeatures(features[:60], labels[:60]), LabelledFeatures(features[60:], labels[60:])
     made = linear_probe.fit_protocol_probe(train, validation, 3, LinearProbeConfig(), "map11")
-    assert made.validation > 0.95
+    assert made.validation_score > 0.95
     assert made.probe.weight.shape == (3, 4)

@@ -48,13 +48,13 @@ def test_stopped_at_any_evaluation_the_probe_is_the_same(tmp_path, monkeypatch):
             assert files > longest, "each time it comes further"
             longest = files
     assert stops > 3
-    assert made.strength == plain.strength
-    assert made.validation == plain.validation
+    assert made.protocol_l2 == plain.protocol_l2
+    assert made.validation_score == plain.validation_score
     assert made.probe.weight.tobytes() == plain.probe.weight.tobytes()
     assert made.probe.bias.tobytes() == plain.probe.bias.tobytes()
     assert len(list(tmp_path.rglob("*.npz"))) == 16, "fifteen strengths, and the last on both parts"
     for one in kept:
-        one.forget()
+        one.remove_cached_fits()
     assert list(tmp_path.rglob("*.npz")) == []
 
 

@@ -100,7 +100,7 @@ def emoji():
     test = data.open_split(source, "test")
     chosen = np.linspace(0, len(test) - 1, COUNT).astype(int)
     labels = test.labels["category"][chosen]
-    return test.pixels(chosen), labels, [test.names[i] for i in chosen]
+    return test.load_pixels(chosen), labels, [test.sample_names[i] for i in chosen]
 
 
 def written(folder, kind, emoji):
@@ -116,7 +116,7 @@ def written(folder, kind, emoji):
     }[kind]
     metric = {"classification": "accuracy", "multilabel": "map", "retrieval": "recall"}[kind]
     pictures = ImageDataset(
-        name="emoji", part="test", kind=kind, metric=metric, read=Sized(pixels),
+        name="emoji", split="test", kind=kind, metric=metric, reader=Sized(pixels),
         ids=tuple(map(str, range(COUNT))), **truth,
     )  # fmt: skip
     webdataset.write_shards(pictures, folder)

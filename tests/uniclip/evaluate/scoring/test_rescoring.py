@@ -49,8 +49,8 @@ def under(of: RunConfig, root: Path, protocol: object, **runtime: object) -> Run
 
 def judged(run: RunFolder, of: RunConfig, names: tuple[str, ...] = SETS) -> dict[str, DatasetScores]:
     """What a worker keeps of a run on these sets."""
-    hashes = {name: evaluate.evaluation_hash(name, of, run.cache) for name in names}
-    assert all(evaluate.describe_missing(name, of, run.cache) is None for name in names)
+    hashes = {name: evaluate.evaluation_hash(name, of, run.cache_path) for name in names}
+    assert all(evaluate.describe_missing(name, of, run.cache_path) is None for name in names)
     kind = run_module.execute_run(run, of, claimed(run), evaluations=hashes)
     assert kind == "evaluated"
     found = {name: run.scores(name, h) for name, h in hashes.items()}
@@ -93,7 +93,7 @@ def test_stopped_anywhere_in_an_evaluation_it_goes_on(
     assert ends.count("interrupted") == len(ends) - 1 >= 3
     assert {b.phase for b in beats if b is not None} == {"evaluating cifar10"}
     assert run.scores("cifar10", full.evaluation) == full
-    kept = list((run.cache / "embeddings").iterdir())
+    kept = list((run.cache_path / "embeddings").iterdir())
     assert len(kept) == whole, "all three parts, or the small ones; no chapter is left"
 
 
@@ -152,7 +152,7 @@ def test_a_picture_is_embedded_once(
     tmp_path: Path, sets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, of = trained(tmp_path / "store")
-    opened_pictures, decode = [], ImageDataset.picture
+    opened_pictures, decode = [], ImageDataset.load_image
 
     def counted(self: ImageDataset, i: int) -> object:
         opened_pictures.append((self.name, self.ids[i]))
@@ -186,13 +186,13 @@ def test_what_was_never_embedded_is_said_to_be_gone(tmp_path: Path, sets: Path) 
     judged(run, under(of, sets, "clip2021"), ("cifar10",))
     shutil.move(sets, tmp_path / "elsewhere")
     gone = under(of, sets, "clip2021")
-    assert evaluate.describe_missing("oxford_pets", gone, run.cache) is not None
+    assert evaluate.describe_missing("oxford_pets", gone, run.cache_path) is not None
     assert evaluate.describe_missing("cifar10", gone) is not None
     off = under(of, sets, "clip2021", keep_embeddings=0.0)
-    assert evaluate.describe_missing("cifar10", off, run.cache) is not None
+    assert evaluate.describe_missing("cifar10", off, run.cache_path) is not None
     other, of_other = trained(tmp_path / "store", seed=1)
     config = under(of_other, sets, "clip2021")
-    hashes = {"cifar10": evaluate.evaluation_hash("cifar10", config, other.cache)}
+    hashes = {"cifar10": evaluate.evaluation_hash("cifar10", config, other.cache_path)}
     with pytest.raises(UserError, match=r"cifar10 is missing: there is no .*cifar-10-batches-py"):
         run_module.execute_run(other, config, claimed(other), evaluations=hashes)
 
@@ -206,7 +206,7 @@ def test_a_set_that_cannot_be_judged_keeps_no_other_from_it(tmp_path: Path, sets
     name = (sets / "oxford-iiit-pet/annotations/test.txt").read_text().split()[0]
     (sets / f"oxford-iiit-pet/images/{name}.jpg").write_bytes(b"\xff\xd8 truncated")
     names = ("oxford_pets", "voc2007", "cifar10", "flickr30k")
-    hashes = {name: evaluate.evaluation_hash(name, config, other.cache) for name in names}
+    hashes = {name: evaluate.evaluation_hash(name, config, other.cache_path) for name in names}
     for _ in range(2):
         with pytest.raises(UserError, match=r"not judged: oxford_pets, voc2007 \(oxf.*\)") as error:
             run_module.execute_run(other, config, claimed(other), evaluations=hashes)
@@ -234,7 +234,7 @@ def test_a_folder_is_listed_once_an_evaluation(
     dataset_trees.imagenet(tmp_path)
     run, of = trained(tmp_path / "store")
     config = under(of, tmp_path, "clip2021")
-    hashes = {"imagenet": evaluate.evaluation_hash("imagenet", config, run.cache)}
+    hashes = {"imagenet": evaluate.evaluation_hash("imagenet", config, run.cache_path)}
     walked, listing = [], dataset._iterate_files
     monkeypatch.setattr(dataset, "_iterate_files", lambda f, *w: walked.append(f.name) or listing(f, *w))
     assert run_module.execute_run(run, config, claimed(run), evaluations=hashes) == "evaluated"
@@ -261,7 +261,7 @@ def test_all_pictures_where_clip_benchmark_takes_all(tmp_path: Path) -> None:
         (scores,) = judged(run, config, (name,)).values()
         assert len(arrays(run, parted)["leaked"]) == parted.scores[0].samples
         assert len(arrays(run, scores)["leaked"]) == scores.scores[0].samples
-        folder = tmp_path / "sets" / datasets.get(name).whole[0]
+        folder = tmp_path / "sets" / datasets.get(name).all_images[0]
         here = [p for p in folder.rglob("*.jpg") if not p.name.startswith(".")]
         assert scores.scores[0].samples == len(here)
         assert len(here) > len(datasets.get(name).open(tmp_path / "sets", "test"))

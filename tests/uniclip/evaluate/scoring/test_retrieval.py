@@ -26,10 +26,10 @@ def test_by_hand_with_several_captions_a_picture():
     to_text, to_image = retrieval.rank_both_ways(images, texts, relation)
     # Picture 0 sees 0.1 0.6 0.5 0.0: its best is 0.6, first. Picture 1 sees 0.9 0.7 0.2 0.1: its
     # best is 0.2, third. Picture 2 sees 0.2 0.1 0.3 0.8: first.
-    assert to_text.places().tolist() == [1, 3, 1]
+    assert to_text.worst_ranks().tolist() == [1, 3, 1]
     # Caption a: 0.1 among 0.1 0.9 0.2, third. b: 0.6 below 0.7, second. c: 0.2 below 0.5 and 0.3,
     # third. d, for pictures 1 and 2 alike: best 0.8, first.
-    assert to_image.places().tolist() == [3, 2, 3, 1, 1]
+    assert to_image.worst_ranks().tolist() == [3, 2, 3, 1, 1]
     assert to_text.hits(1).tolist() == [1, 0, 1]
     assert to_image.hits(2).tolist() == [0, 1, 0, 1, 1]
 
@@ -43,7 +43,7 @@ def test_equals_the_literal_rank_in_any_blocks(monkeypatch):
     expected = [literal_rank(queries[i] @ keys.T, set(np.flatnonzero(right[i]))) for i in range(23)]
     for block in (1, 31 * 5, 1 << 20):
         monkeypatch.setattr(retrieval, "SIMILARITIES_PER_BLOCK", block)
-        assert retrieval.rank_keys(queries, keys, query, key).places().tolist() == expected
+        assert retrieval.rank_keys(queries, keys, query, key).worst_ranks().tolist() == expected
 
 
 def test_order_changes_nothing():
@@ -63,7 +63,7 @@ def test_pairs_in_any_order():
     rows = unit(random.normal(size=(6, 3)))
     order = random.permutation(6)
     shuffled = retrieval.rank_keys(rows, rows, order, order)
-    assert shuffled.places().tolist() == [1] * 6
+    assert shuffled.worst_ranks().tolist() == [1] * 6
 
 
 def test_constant_model_scores_chance():
@@ -73,7 +73,7 @@ def test_constant_model_scores_chance():
     texts = np.tile(unit(np.ones((1, 5))), (len(relation.texts), 1))
     sheet = ScoreCard()
     retrieval.score_retrieval(sheet, images, texts, relation)
-    scores, _ = sheet.finished()
+    scores, _ = sheet.get_results()
     assert len(scores) == 7
     for score in scores:
         assert score.value == pytest.approx(score.chance)
@@ -108,8 +108,8 @@ def test_more_draws_than_keys():
 def test_relate_example():
     relation = retrieval.build_image_text_pairs([["a dog"], ["a cat", "a pet", "a cat"], ["a pet"]])
     assert relation.texts == ("a dog", "a cat", "a pet")
-    assert relation.image.tolist() == [0, 1, 1, 2]
-    assert relation.text.tolist() == [0, 1, 2, 2]
+    assert relation.image_index.tolist() == [0, 1, 1, 2]
+    assert relation.text_index.tolist() == [0, 1, 2, 2]
 
 
 def test_mean_of_both_ways_with_uneven_captions():
@@ -119,7 +119,7 @@ def test_mean_of_both_ways_with_uneven_captions():
     retrieval.score_retrieval(
         sheet, unit(random.normal(size=(3, 4))), unit(random.normal(size=(4, 4))), relation
     )
-    scores, predictions = sheet.finished()
+    scores, predictions = sheet.get_results()
     value = {s.name: s.value for s in scores}
     mean = (value["retrieval.i2t.r1"] + value["retrieval.t2i.r1"]) / 2
     assert value["retrieval.r1"] == pytest.approx(mean)

@@ -8,12 +8,12 @@ from uniclip.evaluate.scoring.score_card import ScoreCard
 
 def test_a_score_is_the_mean_of_what_is_kept(tmp_path):
     sheet = ScoreCard()
-    sheet.add("whole", np.array([1.0, 0.0] * 30), kind="accuracy", chance=0.5)
-    sheet.add("part", np.array([1.0, 0.25]), kind="recall", chance=0.1)
-    sheet.keep("examples.names", np.array(["a", "bc"]))
-    scores, predictions = sheet.finished()
+    sheet.add_outcomes("whole", np.array([1.0, 0.0] * 30), kind="accuracy", chance=0.5)
+    sheet.add_outcomes("part", np.array([1.0, 0.25]), kind="recall", chance=0.1)
+    sheet.add_array("examples.names", np.array(["a", "bc"]))
+    scores, predictions = sheet.get_results()
     assert [(s.value, s.samples) for s in scores] == [(0.5, 60), (0.625, 2)]
-    assert [s.shown_only for s in scores] == [False, True]
+    assert [s.too_few_samples for s in scores] == [False, True]
     assert predictions["whole"].dtype == bool
     assert predictions["part"].dtype == np.float32
     np.savez(tmp_path / "kept.npz", **predictions)
@@ -23,8 +23,8 @@ def test_a_score_is_the_mean_of_what_is_kept(tmp_path):
 
 def test_no_name_twice_and_no_object_arrays():
     sheet = ScoreCard()
-    sheet.note("gap", 0.1, kind="gap", samples=60)
+    sheet.add_scalar("gap", 0.1, kind="gap", samples=60)
     with pytest.raises(AssertionError, match="gap"):
-        sheet.note("gap", 0.2, kind="gap", samples=60)
+        sheet.add_scalar("gap", 0.2, kind="gap", samples=60)
     with pytest.raises(AssertionError, match="names"):
-        sheet.keep("names", np.array(["a", 1], dtype=object))
+        sheet.add_array("names", np.array(["a", 1], dtype=object))

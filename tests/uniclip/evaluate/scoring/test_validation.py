@@ -15,7 +15,7 @@ SCENES = {"name": "scenes", "train": 64, "test": 700}
 def oracle(config):
     """Pictures to the direction of their captions."""
     split = split_features.open_split_cached(config.data, "validation")
-    pixels = split.pixels(np.arange(len(split)))
+    pixels = split.load_pixels(np.arange(len(split)))
     captions = {p.tobytes(): c[0] for p, c in zip(pixels, split.captions)}
 
     def images(pixels, vectors):

@@ -107,15 +107,15 @@ def _build_labelled_dataset(
     if len(labels) != n or n == 0 or not 0 <= labels.min() <= labels.max() < len(classes):
         raise UserError(
             f"{dataset.name}: {n} {split} pictures and {len(labels)} labels do not belong together; "
-            f"{dataset.how}"
+            f"{dataset.download_hint}"
         )
     return ImageDataset(
         name=dataset.name,
-        part=split,
+        split=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(f"{split}/{i}" for i in range(n)),
-        read=reader,
+        reader=reader,
         labels=labels.astype(np.int64),
         classes=classes,
     )

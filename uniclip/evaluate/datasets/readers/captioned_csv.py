@@ -17,10 +17,10 @@ def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     samples = read_rows(CsvData(path=str(root / name)))
     return ImageDataset(
         name=dataset.name,
-        part=split,
+        split=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(s.path for s in samples),
-        read=FileReader(tuple(root / s.path for s in samples)),
+        reader=FileReader(tuple(root / s.path for s in samples)),
         captions=tuple(tuple(s.captions) for s in samples),
     )

@@ -37,7 +37,7 @@ def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     rows = np.concatenate([np.asarray(b["data"], np.uint8) for b in batches])
     return ImageDataset(
         name=dataset.name,
-        part=split,
+        split=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(
@@ -45,7 +45,7 @@ def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
             for name, b in zip(files, batches)
             for i in range(len(b[labels_key]))
         ),
-        read=ArrayReader(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)),
+        reader=ArrayReader(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)),
         labels=np.concatenate([np.asarray(b[labels_key], np.int64) for b in batches]),
         classes=tuple(str(name) for name in safe_unpickle(root / metadata_file)[names_key]),
     )

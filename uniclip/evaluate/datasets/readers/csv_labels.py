@@ -73,7 +73,7 @@ def digits(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     all_images = _build_from_pixels(dataset, split, pixels, rows[:, -1].astype(np.int64), tuple("0123456789"))
     class_rank, class_size = holdout.rank_within_class(all_images)
     is_test = class_rank < class_size // 3
-    return all_images.take(np.flatnonzero(is_test if split == "test" else ~is_test), split)
+    return all_images.subset(np.flatnonzero(is_test if split == "test" else ~is_test), split)
 
 
 def _read_fer2013_rows(root: Path, dataset: Dataset) -> Iterator[dict[str, str]]:
@@ -92,14 +92,14 @@ def _build_from_pixels(
     classes: tuple[str, ...],
 ) -> ImageDataset:
     if not len(labels) or not 0 <= labels.min() <= labels.max() < len(classes):
-        raise UserError(f"{dataset.name} has no usable {split} rows; {dataset.how}")
+        raise UserError(f"{dataset.name} has no usable {split} rows; {dataset.download_hint}")
     return ImageDataset(
         name=dataset.name,
-        part=split,
+        split=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(str(i) for i in range(len(labels))),
-        read=ArrayReader(pixels),
+        reader=ArrayReader(pixels),
         labels=labels,
         classes=classes,
     )

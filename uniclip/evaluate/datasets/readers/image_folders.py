@@ -47,7 +47,7 @@ def caltech101(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     all_images = _read_class_folders(dataset, split, folder, _list_folders(folder))
     class_rank, _ = holdout.rank_within_class(all_images)
     is_selected = class_rank < CALTECH_TRAIN_PER_CLASS if split == "train" else class_rank >= CALTECH_TRAIN_PER_CLASS
-    return all_images.take(np.flatnonzero(is_selected), split)
+    return all_images.subset(np.flatnonzero(is_selected), split)
 
 
 def eurosat(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
@@ -61,7 +61,7 @@ def eurosat(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     class_rank, class_size = holdout.rank_within_class(all_images)
     num_test = np.minimum(EUROSAT_TEST_PER_CLASS, class_size // 3)
     is_train = (class_rank >= num_test) & (class_rank < num_test + EUROSAT_TRAIN_PER_CLASS)
-    return all_images.take(np.flatnonzero(class_rank < num_test if split == "test" else is_train), split)
+    return all_images.subset(np.flatnonzero(class_rank < num_test if split == "test" else is_train), split)
 
 
 def read_all(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:

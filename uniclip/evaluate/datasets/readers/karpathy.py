@@ -82,18 +82,18 @@ def _read_karpathy_json(path: Path, split: SplitName) -> CaptionsByFile:
 def _build_dataset(dataset: Dataset, split: SplitName, captions_by_file: CaptionsByFile, image_folders: list[Path]) -> ImageDataset:
     name_without_caption = next((name for name, captions in captions_by_file.items() if not captions), None)
     if name_without_caption is not None or not captions_by_file:
-        raise UserError(f"{dataset.name}: {name_without_caption or 'the list'} of {split} is empty; {dataset.how}")
+        raise UserError(f"{dataset.name}: {name_without_caption or 'the list'} of {split} is empty; {dataset.download_hint}")
     first_name = next(iter(captions_by_file))
     folder = next((p for p in image_folders if (p / first_name).is_file()), None)
     if folder is None:
         searched_folders = " or ".join(str(p) for p in image_folders)
-        raise UserError(f"{dataset.name}: there is no picture {first_name} in {searched_folders}; {dataset.how}")
+        raise UserError(f"{dataset.name}: there is no picture {first_name} in {searched_folders}; {dataset.download_hint}")
     return ImageDataset(
         name=dataset.name,
-        part=split,
+        split=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(captions_by_file),
-        read=FileReader(tuple(folder / name for name in captions_by_file)),
+        reader=FileReader(tuple(folder / name for name in captions_by_file)),
         captions=tuple(map(tuple, captions_by_file.values())),
     )

@@ -40,11 +40,11 @@ def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         truth = read_annotations(folder / "Annotations", names)
     return ImageDataset(
         name=dataset.name,
-        part=split,
+        split=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(names),
-        read=FileReader(tuple(folder / f"JPEGImages/{name}.jpg" for name in names)),
+        reader=FileReader(tuple(folder / f"JPEGImages/{name}.jpg" for name in names)),
         labels=(truth >= 0).astype(np.int64),
         difficult=truth == 0,
         classes=CLASSES,

@@ -37,11 +37,11 @@ MAX_SAMPLES_PER_SHARD, MAX_BYTES_PER_SHARD = 10_000, 10**9
 class ShardReader:
     """Pictures within shards: file, first byte and length of each."""
 
-    places: tuple[tuple[Path, int, int], ...]
+    locations: tuple[tuple[Path, int, int], ...]
 
     def __call__(self, i: int) -> Image.Image:
         """Picture `i`."""
-        path, start, length = self.places[i]
+        path, start, length = self.locations[i]
         with open(path, "rb") as stream:
             stream.seek(start)
             buffer = io.BytesIO(stream.read(length))
@@ -55,7 +55,7 @@ class ShardSample:
 
     shard: Path
     key: str
-    place: tuple[Path, int, int] | None = None
+    location: tuple[Path, int, int] | None = None
     fields: dict[str, bytes] | None = None
 
 
@@ -66,18 +66,18 @@ def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     samples = [s for i in range(num_shards) for s in _iterate_samples(folder / f"{i}.tar")]
     extension = LABEL_EXTENSION[dataset.kind]
     for s in samples:
-        if s.place is None or extension not in (s.fields or {}):
-            missing_member = "picture" if s.place is None else f".{extension}"
+        if s.location is None or extension not in (s.fields or {}):
+            missing_member = "picture" if s.location is None else f".{extension}"
             raise UserError(f"{s.shard}: sample {s.key} has no {missing_member}; write the shards again")
     if not samples:
         raise UserError(f"{folder} has shards without samples; write them again")
     return ImageDataset(
         name=dataset.name,
-        part=split,
+        split=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(s.key for s in samples),
-        read=ShardReader(tuple(s.place for s in samples if s.place is not None)),
+        reader=ShardReader(tuple(s.location for s in samples if s.location is not None)),
         **_decode_labels(dataset.kind, root, [s.fields or {} for s in samples]),
     )
 
@@ -96,7 +96,7 @@ def _iterate_samples(shard: Path) -> Iterator[ShardSample]:
                         yield current
                     current = ShardSample(shard, key, fields={})
                 if extension.lower() in IMAGE_EXTENSIONS:
-                    current.place = (shard, member.offset_data, member.size)
+                    current.location = (shard, member.offset_data, member.size)
                 elif current.fields is not None and (stream := archive.extractfile(member)):
                     current.fields[extension] = stream.read()
     except tarfile.TarError as error:
@@ -135,15 +135,15 @@ def write_shards(
     folder: Path,
     *,
     templates: Sequence[str] = (),
-    samples: int = MAX_SAMPLES_PER_SHARD,
-    size: int = MAX_BYTES_PER_SHARD,
+    max_samples: int = MAX_SAMPLES_PER_SHARD,
+    max_bytes: int = MAX_BYTES_PER_SHARD,
 ) -> int:
     """Write a part as shards of at most so many samples and bytes; their number.
 
     templates: with "{c}" for the class name. Pictures are kept to the bit (lossless WebP). Raises
     `UserError` if the part has been written there.
     """
-    split_folder = folder / dataset.part
+    split_folder = folder / dataset.split
     if (split_folder / "nshards.txt").exists():
         raise UserError(f"{split_folder} holds shards already; name another folder")
     split_folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def write_shards(
     while i < len(dataset):
         first_index = i
         with tarfile.open(split_folder / f"{shard_index}.tar", "w") as archive:
-            while i < len(dataset) and i - first_index < samples and archive.offset < size:
+            while i < len(dataset) and i - first_index < max_samples and archive.offset < max_bytes:
                 for extension, content in _encode_sample(dataset, i):
                     member = tarfile.TarInfo(f"s{i:07d}.{extension}")
                     member.size = len(content)
@@ -176,7 +176,7 @@ def _write_metadata(dataset: ImageDataset, folder: Path, templates: Sequence[str
 
 def _encode_sample(dataset: ImageDataset, i: int) -> Iterator[tuple[str, bytes]]:
     stream = io.BytesIO()
-    dataset.picture(i).save(stream, "WEBP", lossless=True)
+    dataset.load_image(i).save(stream, "WEBP", lossless=True)
     yield "webp", stream.getvalue()
     if dataset.kind == "retrieval":
         yield "txt", "\n".join(" ".join(c.split()) for c in dataset.captions[i]).encode()
