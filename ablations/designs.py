@@ -33,12 +33,15 @@ def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
                 f"use design: leave_one_out, or at most {CROSSED_LIMIT} components"
             )
         off_sets = [
-            tuple(n for n, on in zip(names, levels) if not on) for levels in _list_levels(len(names))
+            tuple(n for n, on in zip(names, levels) if not on)
+            for levels in _list_levels(len(names))
         ]
     else:
         off_sets = [(), *((n,) for n in names)]
     design_arms = {
-        format_arm_name(off, names): ArmDefinition(label=format_arm_label(off, names, {}), role="crossed", components_off=off)
+        format_arm_name(off, names): ArmDefinition(
+            label=format_arm_label(off, names, {}), role="crossed", components_off=off
+        )
         for off in off_sets
     }
     duplicate_names = set(design_arms) & set(ablation.arms)
@@ -57,20 +60,34 @@ def validate_ablation(ablation: Ablation, components: dict[str, Component]) -> N
     arm_definitions = build_arms(ablation)
     references: list[tuple[str, str, Mapping[str, Any]]] = []
     references += [("component", n, components) for n in ablation.components]
-    references += [("component", n, components) for a in arm_definitions.values() for n in a.components_off]
-    references += [("arm", n, arm_definitions) for c in ablation.contrasts.values() for n in (c.plus, c.minus)]
+    references += [
+        ("component", n, components) for a in arm_definitions.values() for n in a.components_off
+    ]
+    references += [
+        ("arm", n, arm_definitions) for c in ablation.contrasts.values() for n in (c.plus, c.minus)
+    ]
     references += [("arm", ablation.reference, arm_definitions)]
-    references += [("arm", e.arm, arm_definitions) for e in ablation.planted_effects if e.arm is not None]
+    references += [
+        ("arm", e.arm, arm_definitions) for e in ablation.planted_effects if e.arm is not None
+    ]
     _require_known_names(ablation, references)
-    contrasts_by_name = {c.name: c for c in build_contrasts(ablation, components, list(arm_definitions))}
+    contrasts_by_name = {
+        c.name: c for c in build_contrasts(ablation, components, list(arm_definitions))
+    }
     contrast_names = [e.contrast for e in ablation.planted_effects if e.contrast is not None]
-    _require_known_names(ablation, [("contrast", name, contrasts_by_name) for name in contrast_names])
+    _require_known_names(
+        ablation, [("contrast", name, contrasts_by_name) for name in contrast_names]
+    )
 
 
-def _require_known_names(ablation: Ablation, references: list[tuple[str, str, Mapping[str, Any]]]) -> None:
+def _require_known_names(
+    ablation: Ablation, references: list[tuple[str, str, Mapping[str, Any]]]
+) -> None:
     for kind, name, valid_names in references:
         if name not in valid_names:
-            raise UserError(f"ablation {ablation.name}: {make_unknown_name_error(kind, name, valid_names)}")
+            raise UserError(
+                f"ablation {ablation.name}: {make_unknown_name_error(kind, name, valid_names)}"
+            )
 
 
 def format_arm_name(off: Sequence[str], components: Sequence[str]) -> str:
@@ -109,19 +126,26 @@ def _build_design_contrasts(ablation: Ablation, components: dict[str, Component]
     if ablation.design == "listed":
         return []
     single_differences = [
-        _build_difference(FULL, format_arm_name((n,), names), f"{components[n].label}, in the full model", n)
+        _build_difference(
+            FULL, format_arm_name((n,), names), f"{components[n].label}, in the full model", n
+        )
         for n in names
     ]
     if ablation.design == "leave_one_out":
         return [_mark_primary(c) for c in single_differences]
     design_contrasts = [_build_effect((n,), names, components) for n in names]
     for order in range(2, len(names) + 1):
-        design_contrasts += [_build_effect(component_subset, names, components) for component_subset in combinations(names, order)]
+        design_contrasts += [
+            _build_effect(component_subset, names, components)
+            for component_subset in combinations(names, order)
+        ]
     if len(names) > 1:
         design_contrasts += single_differences
         for n in names:
             alone_arm = format_arm_name(tuple(o for o in names if o != n), names)
-            design_contrasts.append(_build_difference(alone_arm, NONE, f"{components[n].label}, alone", n))
+            design_contrasts.append(
+                _build_difference(alone_arm, NONE, f"{components[n].label}, alone", n)
+            )
         design_contrasts.append(_build_difference(FULL, NONE, "all components together", None))
     return design_contrasts
 
@@ -137,7 +161,9 @@ def _build_effect(
     label = " x ".join(components[n].label for n in effect_components)
     is_main = len(effect_components) == 1
     return Contrast(
-        name="main:" + effect_components[0] if is_main else "interaction:" + "*".join(effect_components),
+        name="main:" + effect_components[0]
+        if is_main
+        else "interaction:" + "*".join(effect_components),
         label=label,
         kind="main" if is_main else "interaction",
         weights=weights,
@@ -169,7 +195,9 @@ def _list_levels(n: int) -> list[tuple[bool, ...]]:
     return sorted(product((True, False), repeat=n), key=lambda levels: levels.count(False))
 
 
-def format_arm_label(off: Sequence[str], names: Sequence[str], short_labels: Mapping[str, str]) -> str:
+def format_arm_label(
+    off: Sequence[str], names: Sequence[str], short_labels: Mapping[str, str]
+) -> str:
     """What to call the arm without the components `off`; shorts: brief words for components."""
     if not off:
         return "UniCLIP, all components"

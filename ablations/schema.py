@@ -90,7 +90,9 @@ def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
     path = next(p for f in folders if (p := f / "ablation" / f"{name}.yaml").exists())
     ablation: Ablation = _bind_file(Ablation, path, {"name": name, **read_yaml(path)})
     if ablation.design == "listed" and ablation.reference not in ablation.arms:
-        raise UserError(f"{path}: reference: {make_unknown_name_error('arm', ablation.reference, ablation.arms)}")
+        raise UserError(
+            f"{path}: reference: {make_unknown_name_error('arm', ablation.reference, ablation.arms)}"
+        )
     if ablation.design != "listed" and not ablation.components:
         raise UserError(f"{path}: a {ablation.design} design needs components")
     if ablation.reference in ablation.arms and ablation.arms[ablation.reference].match_budget:
@@ -101,20 +103,35 @@ def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
     return ablation
 
 
-def select_active_overrides(conditional_overrides: ConditionalOverrides, choices: Mapping[str, str]) -> dict[str, Any]:
+def select_active_overrides(
+    conditional_overrides: ConditionalOverrides, choices: Mapping[str, str]
+) -> dict[str, Any]:
     """The keys that are set under these choices of groups, others being at their defaults."""
-    active_conditions = {f"{g}={c}" for g, c in {**compose.get_default_choices(), **choices}.items()}
-    return {k: v for condition, values in conditional_overrides.items() if condition in active_conditions for k, v in values.items()}
+    active_conditions = {
+        f"{g}={c}" for g, c in {**compose.get_default_choices(), **choices}.items()
+    }
+    return {
+        k: v
+        for condition, values in conditional_overrides.items()
+        if condition in active_conditions
+        for k, v in values.items()
+    }
 
 
-def _check_conditions(key: str, conditional_overrides: ConditionalOverrides, path: Path, folders: Sequence[Path]) -> None:
+def _check_conditions(
+    key: str, conditional_overrides: ConditionalOverrides, path: Path, folders: Sequence[Path]
+) -> None:
     for condition in conditional_overrides:
         group, _, choice = condition.partition("=")
         if group not in compose.get_default_choices():
-            raise UserError(f"{path}: {key}: {make_unknown_name_error('group', group, compose.get_default_choices())}")
+            raise UserError(
+                f"{path}: {key}: {make_unknown_name_error('group', group, compose.get_default_choices())}"
+            )
         valid_choices = compose.list_choices(group, [compose.CONF, *folders])
         if choice not in valid_choices:
-            raise UserError(f"{path}: {key}: {make_unknown_name_error(group, choice, valid_choices)}")
+            raise UserError(
+                f"{path}: {key}: {make_unknown_name_error(group, choice, valid_choices)}"
+            )
 
 
 def load_components(folders: Sequence[Path]) -> dict[str, Component]:

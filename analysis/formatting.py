@@ -22,7 +22,11 @@ def format_verdict(effect: Effect, kind: str) -> str:
     """What may be said of an effect: "helps", "hurts", "cannot be told from 0", ..."""
     num_seeds = len(effect.values)
     if not num_seeds:
-        return "every seed diverged" if effect.num_diverged and not effect.num_missing else "no data yet"
+        return (
+            "every seed diverged"
+            if effect.num_diverged and not effect.num_missing
+            else "no data yet"
+        )
     if effect.is_exactly_zero:
         return "exactly 0"
     if num_seeds < MIN_SEEDS_FOR_INTERVAL:
@@ -37,7 +41,9 @@ def format_seed_count(effect: Effect) -> str:
     total = len(effect.values) + effect.num_diverged + effect.num_missing
     exclusions = [f"{effect.num_diverged} diverged"] if effect.num_diverged else []
     exclusions += [f"{effect.num_missing} missing"] if effect.num_missing else []
-    return f"{len(effect.values)} of {total} ({', '.join(exclusions)})" if exclusions else str(total)
+    return (
+        f"{len(effect.values)} of {total} ({', '.join(exclusions)})" if exclusions else str(total)
+    )
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
@@ -67,7 +73,9 @@ def format_p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def format_forward_passes(plan: Plan, positive_arms: Iterable[str], negative_arms: Iterable[str]) -> str:
+def format_forward_passes(
+    plan: Plan, positive_arms: Iterable[str], negative_arms: Iterable[str]
+) -> str:
     """What the two sides of a comparison cost: "3 against 1 image forwards"."""
     sides = [
         sorted({plan.forward_passes[a].get("image", 0.0) for a in arms if a in plan.forward_passes})

@@ -150,11 +150,18 @@ class Slurm:
             return "unknown"
         matching_jobs = [j for j in queue if j.id == claim_record.job_id]
         if matching_jobs:
-            end_reason = classify_state(matching_jobs[0].state, matching_jobs[0].restarts, claim_record)
-            if end_reason == "alive" or claim_record.time < self._queue_read_time - MAX_CLOCK_SKEW_SECONDS:
+            end_reason = classify_state(
+                matching_jobs[0].state, matching_jobs[0].restarts, claim_record
+            )
+            if (
+                end_reason == "alive"
+                or claim_record.time < self._queue_read_time - MAX_CLOCK_SKEW_SECONDS
+            ):
                 return end_reason
         # Not in the queue, or claimed so lately that this look at it may be the older one.
-        return classify_state(*self._query_state(claim_record.job_id, claim_record.uid), claim_record)
+        return classify_state(
+            *self._query_state(claim_record.job_id, claim_record.uid), claim_record
+        )
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Cancel jobs or elements."""
@@ -181,7 +188,9 @@ class Slurm:
             return job_fields.get("JobState"), int(job_fields.get("Restarts", 0))
         # The controller has forgotten it: it never forgets a job that has not ended. Or it hides
         # it, in the very same words.
-        may_be_hidden = "jobs" in self.config.get("PrivateData", "").split(",") and uid != os.getuid()
+        may_be_hidden = (
+            "jobs" in self.config.get("PrivateData", "").split(",") and uid != os.getuid()
+        )
         return _query_accounting(job) or (None if may_be_hidden else "FORGOTTEN"), 0
 
 
@@ -213,7 +222,9 @@ def parse_queue(output: str) -> list[Job]:
             continue
         job_id, state, restarts, node, name, reason = cells
         count = int(restarts) if restarts.isdecimal() else 0
-        jobs.append(Job(id=job_id, state=state, restarts=count, node=node, name=name, reason=reason))
+        jobs.append(
+            Job(id=job_id, state=state, restarts=count, node=node, name=name, reason=reason)
+        )
     return jobs
 
 

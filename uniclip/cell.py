@@ -12,8 +12,8 @@ from typing import Any
 from uniclip import distributed
 from uniclip.identity import config_from_spec
 from uniclip.numerics import get_numerics_class
-from uniclip.run import run_nonzero_rank as assist_
 from uniclip.run import execute_run as run_
+from uniclip.run import run_nonzero_rank as assist_
 from uniclip.store import AttemptFolder, RunFolder
 
 

@@ -49,7 +49,9 @@ class ProcessGroup:
             not that of any loss of the batch. Without effect in one process.
     """
 
-    def __init__(self, rank: int = 0, world_size: int = 1, *, gather_with_grad: bool = True) -> None:
+    def __init__(
+        self, rank: int = 0, world_size: int = 1, *, gather_with_grad: bool = True
+    ) -> None:
         self.rank, self.world_size = rank, world_size
         self.gather_with_grad = gather_with_grad or world_size == 1
 
@@ -108,7 +110,9 @@ class ProcessGroup:
         if self.world_size == 1:
             return
         has_gradient = [p.grad is not None for p in parameters]
-        counts = self.all_reduce_sum(torch.tensor(has_gradient, dtype=torch.int32, device=_get_collective_device()))
+        counts = self.all_reduce_sum(
+            torch.tensor(has_gradient, dtype=torch.int32, device=_get_collective_device())
+        )
         gradients = []
         for parameter, count in zip(parameters, counts.tolist()):
             if count > 0 and parameter.grad is None:
@@ -168,7 +172,11 @@ def init_process_group(device: str) -> ProcessGroup:
         UserError: some of `VARIABLES` are missing, or there is no such device.
     """
     environment = {name: os.environ[name] for name in ENVIRONMENT_VARIABLES if name in os.environ}
-    if "RANK" not in environment and "WORLD_SIZE" not in environment or environment.get("WORLD_SIZE") == "1":
+    if (
+        "RANK" not in environment
+        and "WORLD_SIZE" not in environment
+        or environment.get("WORLD_SIZE") == "1"
+    ):
         return SINGLE_PROCESS
     missing_variables = [name for name in ENVIRONMENT_VARIABLES if name not in environment]
     if missing_variables:

@@ -22,7 +22,11 @@ def make_unknown_name_error(kind: str, name: object, valid_names: Iterable[str])
     """The error for a `name` that is none of `known`: nearest names first, else all of them."""
     names = sorted(valid_names)
     close_matches = get_close_matches(str(name), names, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(close_matches)}?" if close_matches else f"choose from {', '.join(names)}"
+    hint = (
+        f"did you mean {' or '.join(close_matches)}?"
+        if close_matches
+        else f"choose from {', '.join(names)}"
+    )
     return UserError(f"unknown {kind} {str(name)!r}: {hint}")
 
 

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from uniclip.config import RUN_ONLY, RunConfig, plugins, build_run_config
+from uniclip.config import RUN_ONLY, RunConfig, build_run_config, plugins
 from uniclip.config.binding import TAGGED_UNIONS, get_field_types, to_builtins
 from uniclip.io import atomic
 
@@ -59,7 +59,9 @@ def compute_run_id(spec: Mapping[str, Any]) -> str:
     return digest(spec)
 
 
-def config_from_spec(spec: Mapping[str, Any], run_only: Mapping[str, Any] | None = None) -> RunConfig:
+def config_from_spec(
+    spec: Mapping[str, Any], run_only: Mapping[str, Any] | None = None
+) -> RunConfig:
     """The configuration that a spec describes; fields younger than it take their `absent` value.
 
     Where the run starts from a checkpoint and nobody says where that lies, `init` is its sum.
@@ -79,9 +81,15 @@ def _fill_missing(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
             if "absent" in f.metadata:
                 filled_values[f.name] = f.metadata["absent"]
             continue
-        field_class = union_members.get(filled_values[f.name].get("name")) if union_members else field_types[f.name]
+        field_class = (
+            union_members.get(filled_values[f.name].get("name"))
+            if union_members
+            else field_types[f.name]
+        )
         if field_class is not None and dataclasses.is_dataclass(field_class):
-            filled_values[f.name] = _fill_missing(typing.cast(type, field_class), filled_values[f.name])
+            filled_values[f.name] = _fill_missing(
+                typing.cast(type, field_class), filled_values[f.name]
+            )
     return filled_values
 
 
@@ -102,16 +110,24 @@ def compute_source_hash() -> str:
 
 def hash_source_tree(root: Path) -> str:
     """The source hash of a tree that holds the packages and plugins, such as a snapshot."""
-    return digest(_digest_files(root, [root / plugin_path.name for plugin_path in plugins.get_plugin_paths()]))
+    return digest(
+        _digest_files(root, [root / plugin_path.name for plugin_path in plugins.get_plugin_paths()])
+    )
 
 
 @cache
 def _compute_training_hash(plugin_paths: tuple[Path, ...]) -> str:
     libraries = {n: get_library_version(n) for n in TRAINING_LIBRARIES}
     training_packages = (PACKAGES[0], *(plugin_path.name for plugin_path in plugin_paths))
-    source_digests = {path: s for path, s in _digest_sources(plugin_paths).items() if Path(path).parts[0] in training_packages}
+    source_digests = {
+        path: s
+        for path, s in _digest_sources(plugin_paths).items()
+        if Path(path).parts[0] in training_packages
+    }
     # Parsing takes half a second, which every `plan` would wait for: done once for these bytes.
-    code = atomic.disk_memoize("training", digest([sys.version, source_digests]), lambda: _hash_code(plugin_paths))
+    code = atomic.disk_memoize(
+        "training", digest([sys.version, source_digests]), lambda: _hash_code(plugin_paths)
+    )
     return digest({"code": code, "libraries": libraries})
 
 

@@ -38,7 +38,7 @@ def get_numerics_class(config: RunConfig) -> dict[str, Any]:
         "device": torch_device.type,
         "model": _get_device_name(torch_device),
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": config.train.threads,
+        "threads": config.train.num_threads,
         "world_size": distributed.get_process_group().world_size,
         "precision": config.train.precision,
         "torch": str(torch.__version__),
@@ -59,9 +59,9 @@ def get_device(config: RunConfig) -> torch.device:
 def apply(config: RunConfig) -> None:
     """Set this process to `config`'s numerics class; float32 in full, deterministic kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS wants it
-    torch.set_num_threads(config.train.threads)
+    torch.set_num_threads(config.train.num_threads)
     # numpy and scipy bring a BLAS each, which would take what OMP_NUM_THREADS or the cores say.
-    threadpool_limits(config.train.threads, user_api="blas")
+    threadpool_limits(config.train.num_threads, user_api="blas")
     torch.set_deterministic_debug_mode("error")  # use_deterministic_... imports the compiler
     # Deterministic mode would also fill every new tensor with NaN to make reads of fresh memory
     # repeatable. Nothing here reads memory before writing it, and the filling costs time.

@@ -27,10 +27,10 @@ from uniclip.config import RunConfig
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import StopRequested, UserError, make_not_evaluated_error
 from uniclip.evaluate.datasets import fingerprint_cache
-from uniclip.io.atomic import to_json_bytes, read_jsonl, write_once, link_once, digest_file
 from uniclip.io.atomic import atomic_write as write
+from uniclip.io.atomic import digest_file, link_once, read_jsonl, to_json_bytes, write_once
 from uniclip.models.embedder import build_embedder
-from uniclip.store import AttemptFolder, Outcome, RunFolder, DatasetScores, Store
+from uniclip.store import AttemptFolder, DatasetScores, Outcome, RunFolder, Store
 from uniclip.training import checkpoint
 from uniclip.training.metrics_log import HEARTBEAT_INTERVAL_S, tolerate_full_disk
 from uniclip.training.trainer import TrainResult, train_model
@@ -56,7 +56,7 @@ def execute_run(
     Of several processes (`uniclip.distributed`) rank 0 calls this while each other calls `assist`.
 
     Returns "trained" if training ended here, "evaluated" if it had ended before, "diverged" for a
-    run that did, "interrupted" if stopped, "halted" where `runtime.halt` says, "overtaken" if a
+    run that did, "interrupted" if stopped, "halted" where `runtime.stop_fraction` says, "overtaken" if a
     newer attempt took over (from then on nothing is published).
 
     Raises:
@@ -64,13 +64,23 @@ def execute_run(
             it when all others have been.
     """
     numerics.apply(config)
-    existing_outcome = run.outcome()
-    needs_training = distributed.get_process_group().broadcast_object(existing_outcome is None and not run.weights_path.exists())
-    end_kind: EndKind = existing_outcome.kind if existing_outcome else _train(run, config, attempt, stop, needs_training)
+    existing_outcome = run.read_outcome()
+    needs_training = distributed.get_process_group().broadcast_object(
+        existing_outcome is None and not run.weights_path.exists()
+    )
+    end_kind: EndKind = (
+        existing_outcome.kind
+        if existing_outcome
+        else _train(run, config, attempt, stop, needs_training)
+    )
     if end_kind != "trained":
         return end_kind
-    pending_evaluations = {name: h for name, h in evaluations.items() if run.scores(name, h) is None}
-    interruption = _evaluate(run, config, attempt, pending_evaluations, stop) if pending_evaluations else None
+    pending_evaluations = {
+        name: h for name, h in evaluations.items() if run.read_scores(name, h) is None
+    }
+    interruption = (
+        _evaluate(run, config, attempt, pending_evaluations, stop) if pending_evaluations else None
+    )
     return interruption or ("evaluated" if existing_outcome else "trained")
 
 
@@ -111,23 +121,25 @@ def _train(
             return "interrupted"
         if result.kind == "halted":
             return "halted"
-        if result.kind == "overtaken" or attempt.overtaken():
+        if result.kind == "overtaken" or attempt.is_overtaken():
             return "overtaken"
         if result.kind == "diverged":
-            return _publish_outcome(run, _build_outcome(run, attempt, kind="diverged", step=result.step))
+            return _publish_outcome(
+                run, _build_outcome(run, attempt, kind="diverged", step=result.step)
+            )
         _publish_weights(run, attempt, result)
     else:
         # Weights are linked last of all files of training, and equal configurations give equal
         # weights: an earlier attempt died just before its outcome, so only that is missing.
         attempt.log_event("adopted_weights", weights=digest_file(run.weights_path))
-    if attempt.overtaken():
+    if attempt.is_overtaken():
         return "overtaken"
     return _publish_outcome(run, _build_trained_outcome(run, attempt))
 
 
 def _publish_outcome(run: RunFolder, outcome: Outcome) -> Literal["trained", "diverged"]:
-    run.publish_outcome(outcome)
-    stored_outcome = run.outcome()
+    run.write_outcome(outcome)
+    stored_outcome = run.read_outcome()
     assert stored_outcome is not None
     return stored_outcome.kind  # a rival's, if one was faster
 
@@ -140,14 +152,25 @@ def _publish_weights(run: RunFolder, attempt: AttemptFolder, result: TrainResult
     write_once(run.tokenizer_path, tokenizer_bytes)
     if result.best_state is not None:
         best_path = attempt.path / run.best_weights_path.name
-        write(best_path, checkpoint.encode(result.best_state, {"step": result.best_step, **tokenizer_metadata}))
+        write(
+            best_path,
+            checkpoint.encode(result.best_state, {"step": result.best_step, **tokenizer_metadata}),
+        )
         link_once(run.best_weights_path, best_path)
     weights_path = attempt.path / run.weights_path.name
-    write(weights_path, checkpoint.encode(final_weights, {"step": result.step, **tokenizer_metadata}))
-    if not link_once(run.weights_path, weights_path) and digest_file(run.weights_path) != digest_file(weights_path):
+    write(
+        weights_path, checkpoint.encode(final_weights, {"step": result.step, **tokenizer_metadata})
+    )
+    if not link_once(run.weights_path, weights_path) and digest_file(
+        run.weights_path
+    ) != digest_file(weights_path):
         # A rival was faster and is of another numerics class. What is published stays: others may
         # have read it.
-        attempt.log_event("weights_differ", published=digest_file(run.weights_path), ours=digest_file(weights_path))
+        attempt.log_event(
+            "weights_differ",
+            published=digest_file(run.weights_path),
+            ours=digest_file(weights_path),
+        )
 
 
 def _build_trained_outcome(run: RunFolder, attempt: AttemptFolder) -> Outcome:
@@ -158,14 +181,16 @@ def _build_trained_outcome(run: RunFolder, attempt: AttemptFolder) -> Outcome:
         kind="trained",
         step=_decode_checkpoint(run.weights_path)[1]["step"],
         weights=digest_file(run.weights_path),
-        best_step=_decode_checkpoint(run.best_weights_path)[1]["step"] if run.best_weights_path.exists() else None,
+        best_step=_decode_checkpoint(run.best_weights_path)[1]["step"]
+        if run.best_weights_path.exists()
+        else None,
     )
 
 
 def _find_weights_attempt(run: RunFolder, attempt: AttemptFolder) -> AttemptFolder:
     """The attempt whose file is linked as the run's weights (else the one that asks)."""
-    for number in run.attempts():
-        candidate = run.attempt(number)
+    for number in run.list_attempts():
+        candidate = run.get_attempt(number)
         file = candidate.path / run.weights_path.name
         if file.exists() and file.samefile(run.weights_path):
             return candidate
@@ -181,7 +206,7 @@ def _build_outcome(
     weights: str | None = None,
     best_step: int | None = None,
 ) -> Outcome:
-    claim = source_attempt.owner()
+    claim = source_attempt.read_claim()
     assert claim is not None, f"attempt {source_attempt.number} was never claimed"
     return Outcome(
         kind=kind,
@@ -198,8 +223,10 @@ def _build_outcome(
 
 def _collect_cost(run: RunFolder) -> dict[str, float]:
     """What the run cost, from the metrics of all of its attempts; lost steps are paid for too."""
-    metrics = [read_jsonl(run.attempt(number).metrics) for number in run.attempts()]
-    attempt_seconds = [max((r.get("spent", 0.0) for r in records), default=0.0) for records in metrics]
+    metrics = [read_jsonl(run.get_attempt(number).metrics_path) for number in run.list_attempts()]
+    attempt_seconds = [
+        max((r.get("spent", 0.0) for r in records), default=0.0) for records in metrics
+    ]
     cost_records = [r for records in metrics for r in records if r.get("phase") == "cost"]
     measurements = {name: cost_records[-1][name] for name in COST_METRICS} if cost_records else {}
     return {"training_seconds": sum(attempt_seconds), **measurements}
@@ -219,17 +246,17 @@ def _evaluate(
 
     A set that cannot be judged keeps none of the others from it: `UserError` at the end.
     """
-    outcome = run.outcome()
+    outcome = run.read_outcome()
     assert outcome is not None
     assert outcome.weights_digest is not None
     pretrained = _load_pretrained(run, config, best=False)
     failures: dict[str, str] = {}
     for name, evaluation_hash in evaluations.items():
         write_heartbeat = partial(
-            attempt.beat,
+            attempt.write_heartbeat,
             step=outcome.step,
-            steps=config.train.steps,
-            rate=0.0,
+            total_steps=config.train.steps,
+            steps_per_second=0.0,
             phase=f"evaluating {name}",
         )
         should_stop = _StopCheckWithHeartbeat(stop, write_heartbeat)
@@ -238,14 +265,20 @@ def _evaluate(
         try:
             with fingerprint_cache():
                 scores, predictions = _score_dataset(
-                    run, config, pretrained, outcome.weights_digest, name, evaluation_hash, should_stop
+                    run,
+                    config,
+                    pretrained,
+                    outcome.weights_digest,
+                    name,
+                    evaluation_hash,
+                    should_stop,
                 )
         except StopRequested:
             return "interrupted"
         except UserError as error:
             failures[name] = str(error)
             continue
-        if attempt.overtaken():
+        if attempt.is_overtaken():
             return "overtaken"
         # Scores last: who finds them finds the outcomes behind them too.
         write_once(run.predictions_path(name, evaluation_hash), _to_npz_bytes(predictions))
@@ -284,12 +317,18 @@ def _score_dataset(
     protocol = evaluate.build_protocol(name, config, run.cache_path)
     if identity.digest(protocol, 8) != evaluation_hash:
         raise UserError("the data, or how it is judged, has changed since the plan; run again")
-    scores, predictions = evaluate.evaluate(name, pretrained, config, run.cache_path, weights_digest, stop)
+    scores, predictions = evaluate.evaluate(
+        name, pretrained, config, run.cache_path, weights_digest, stop
+    )
     near_duplicates = evaluate.find_near_duplicates(name, config, run.cache_path)
     if near_duplicates is not None:
         predictions = {**predictions, "leaked": near_duplicates}
     return DatasetScores(
-        dataset=name, evaluation=evaluation_hash, protocol=protocol, weights=weights_digest, scores=scores
+        dataset=name,
+        evaluation_hash=evaluation_hash,
+        protocol=protocol,
+        weights_digest=weights_digest,
+        scores=scores,
     ), predictions
 
 
@@ -302,7 +341,9 @@ def _to_npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 # ---- the way back -----------------------------------------------------------------------------
 
 
-def load(run: str | Path, *, best: bool = False, store: str | Path | None = None) -> PretrainedModel:
+def load(
+    run: str | Path, *, best: bool = False, store: str | Path | None = None
+) -> PretrainedModel:
     """The trained model of a run, on the CPU, ready to embed pictures and texts.
 
     run: a run's folder, a weights file in it, or (with `store`) a run id or an unambiguous prefix.
@@ -312,7 +353,11 @@ def load(run: str | Path, *, best: bool = False, store: str | Path | None = None
         UserError: there is no such run, it has no such weights, or a file is damaged.
     """
     folder, best = _find_run(run, best, store)
-    config = identity.config_from_spec(folder.read_spec()) if (folder.path / "spec.json").exists() else None
+    config = (
+        identity.config_from_spec(folder.read_spec())
+        if (folder.path / "spec.json").exists()
+        else None
+    )
     if config is None:
         raise UserError(f"{folder.path} is no run folder: it has no spec.json")
     return _load_pretrained(folder, config, best=best)
@@ -321,7 +366,7 @@ def load(run: str | Path, *, best: bool = False, store: str | Path | None = None
 def _find_run(run: str | Path, best: bool, store: str | Path | None) -> tuple[RunFolder, bool]:
     path = Path(run)
     if store is not None:
-        matches = [r for r in Store(store).runs() if r.id.startswith(str(run))]
+        matches = [r for r in Store(store).iter_runs() if r.id.startswith(str(run))]
         if len(matches) == 1:
             return matches[0], best
         ids = ", ".join(r.id for r in matches) or "none"
@@ -340,7 +385,9 @@ def _load_pretrained(run: RunFolder, config: RunConfig, *, best: bool) -> Pretra
             raise UserError(f"{required_path} is missing: the run is not trained to its end")
     tensors, metadata = _decode_checkpoint(path)
     if digest_file(run.tokenizer_path) != metadata["tokenizer"]:
-        raise UserError(f"{run.tokenizer_path} is damaged: it is not what {path.name} was trained with")
+        raise UserError(
+            f"{run.tokenizer_path} is damaged: it is not what {path.name} was trained with"
+        )
     tokenizer = Tokenizer.from_json(run.tokenizer_path.read_text(encoding="utf-8"))
     method = methods.build_method(config)
     embedder = build_embedder(config, tokenizer, method.head_type)

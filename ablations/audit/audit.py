@@ -31,9 +31,9 @@ from uniclip import distributed, evaluate, methods, numerics
 from uniclip.config import RunConfig, ViewsConfig
 from uniclip.data.batch import Batch
 from uniclip.identity import digest, to_hashable_config
-from uniclip.store import Arm, Component, AuditCheck, Plan
+from uniclip.store import Arm, AuditCheck, Component, Plan
 from uniclip.training.state import TrainState
-from uniclip.training.trainer import training_step, setup_training
+from uniclip.training.trainer import setup_training, training_step
 
 MIN_STEPS, MAX_STEPS = 4, 30
 """Two prove, all but the first are timed: a twentieth of the run's, within these bounds."""
@@ -132,8 +132,13 @@ def run_nonzero_rank(plan: Plan, configs: Mapping[str, RunConfig]) -> None:
 def check_arm(plan: Plan, arm: Arm, probe: ArmProbe, reference: ArmProbe) -> list[AuditCheck]:
     """Every check that applies to one arm."""
     components = {c.name: c for c in plan.components}
-    checks = [check_manipulation(arm, components[name], probe, on=on) for name, on in arm.levels.items()]
-    checks += [*_check_initial_weights(arm, probe, reference), *_check_samples(arm, probe, reference)]
+    checks = [
+        check_manipulation(arm, components[name], probe, on=on) for name, on in arm.levels.items()
+    ]
+    checks += [
+        *_check_initial_weights(arm, probe, reference),
+        *_check_samples(arm, probe, reference),
+    ]
     if arm.role == "crossed":
         checks.append(_check_declared_diff(arm, components))
     return checks
@@ -167,7 +172,9 @@ def probe_arm(config: RunConfig) -> ArmProbe:
         initial_weights=initial_weights,
         report_after_two_steps=report_after_two_steps,
         step_seconds=step_seconds[1:],
-        step_flops=distributed.get_process_group().all_reduce_sum_int(flop_counter.get_total_flops()),
+        step_flops=distributed.get_process_group().all_reduce_sum_int(
+            flop_counter.get_total_flops()
+        ),
         setup_seconds=setup_seconds,
         peak_memory_bytes=numerics.get_peak_memory_bytes(state.device),
     )
@@ -178,10 +185,14 @@ def probe_arm(config: RunConfig) -> ArmProbe:
 
 def check_manipulation(arm: Arm, component: Component, probe: ArmProbe, *, on: bool) -> AuditCheck:
     """Off, the component's witness must hold; on, it must break."""
-    holds, detail, inert = MANIPULATION_CHECKS[component.witness["kind"]](component.witness, probe)
+    holds, detail, inert = MANIPULATION_CHECKS[component.manipulation_check["kind"]](
+        component.manipulation_check, probe
+    )
     level = "on" if on else "off"
     check_name = f"{component.name} is {level}"
-    return AuditCheck(arm=arm.name, name=check_name, passed=inert or holds != on, detail=detail, inert=inert)
+    return AuditCheck(
+        arm=arm.name, name=check_name, passed=inert or holds != on, detail=detail, inert=inert
+    )
 
 
 def _check_insensitive(check_spec: Mapping[str, Any], probe: ArmProbe) -> tuple[bool, str, bool]:
@@ -196,15 +207,27 @@ def _check_insensitive(check_spec: Mapping[str, Any], probe: ArmProbe) -> tuple[
 
 def _check_identical_loss(check_spec: Mapping[str, Any], probe: ArmProbe) -> tuple[bool, str, bool]:
     original_loss = _compute_loss(probe, probe.batches[0])
-    expected_loss, other_loss = (_compute_named_loss(probe, check_spec[key]) for key in ("as", "unlike"))
-    if probe.config.views.weak + probe.config.views.strong == 1:
+    expected_loss, other_loss = (
+        _compute_named_loss(probe, check_spec[key]) for key in ("as", "unlike")
+    )
+    if probe.config.views.num_weak + probe.config.views.num_strong == 1:
         is_same_function = torch.equal(expected_loss, other_loss)
-        return is_same_function, f"one view: {check_spec['as']} and {check_spec['unlike']} are one function", is_same_function
+        return (
+            is_same_function,
+            f"one view: {check_spec['as']} and {check_spec['unlike']} are one function",
+            is_same_function,
+        )
     holds = torch.equal(original_loss, expected_loss) and not torch.equal(original_loss, other_loss)
-    return holds, f"loss {original_loss:.6f}, {check_spec['as']} {expected_loss:.6f}, {check_spec['unlike']} {other_loss:.6f}", False
+    return (
+        holds,
+        f"loss {original_loss:.6f}, {check_spec['as']} {expected_loss:.6f}, {check_spec['unlike']} {other_loss:.6f}",
+        False,
+    )
 
 
-def _check_tied_parameters(check_spec: Mapping[str, Any], probe: ArmProbe) -> tuple[bool, str, bool]:
+def _check_tied_parameters(
+    check_spec: Mapping[str, Any], probe: ArmProbe
+) -> tuple[bool, str, bool]:
     report = probe.report_after_two_steps
     equal_values = {report[name] for name in check_spec.get("equal", ())}
     zero_values = [report[name] for name in check_spec.get("zero", ())]
@@ -224,12 +247,16 @@ MANIPULATION_CHECKS: dict[str, Callable[[Mapping[str, Any], ArmProbe], tuple[boo
 def _compute_loss(probe: ArmProbe, batch: Batch) -> Tensor:
     with probe.state.no_side_effects():
         method = probe.state.method
-        return method.sum_loss_terms(method.compute_loss_terms(probe.state.embedder, batch.to(probe.state.device)))
+        return method.sum_loss_terms(
+            method.compute_loss_terms(probe.state.embedder, batch.to(probe.state.device))
+        )
 
 
 def _compute_named_loss(probe: ArmProbe, name: str) -> Tensor:
     """The loss on the first batch, had the method been configured with that loss."""
-    method = methods.build_method(replace(probe.config, method=replace(probe.config.method, loss=name)))
+    method = methods.build_method(
+        replace(probe.config, method=replace(probe.config.method, loss=name))
+    )
     method.load_state_dict(probe.state.method.state_dict())
     method.to(probe.state.device)
     with probe.state.no_side_effects():
@@ -245,9 +272,17 @@ def _check_initial_weights(arm: Arm, probe: ArmProbe, reference: ArmProbe) -> It
     if probe.config.seed != reference.config.seed or probe.config.model != reference.config.model:
         return
     arm_weights, reference_weights = probe.initial_weights, reference.initial_weights
-    shared_names = [n for n in arm_weights if n in reference_weights and arm_weights[n].shape == reference_weights[n].shape]
-    differing_names = [n for n in shared_names if not torch.equal(arm_weights[n], reference_weights[n])]
-    detail = f"{len(shared_names)} tensors in common" + (f", not equal: {differing_names[0]}" if differing_names else "")
+    shared_names = [
+        n
+        for n in arm_weights
+        if n in reference_weights and arm_weights[n].shape == reference_weights[n].shape
+    ]
+    differing_names = [
+        n for n in shared_names if not torch.equal(arm_weights[n], reference_weights[n])
+    ]
+    detail = f"{len(shared_names)} tensors in common" + (
+        f", not equal: {differing_names[0]}" if differing_names else ""
+    )
     holds = bool(shared_names) and not differing_names
     yield AuditCheck(arm=arm.name, name="same initial weights", passed=holds, detail=detail)
 
@@ -255,41 +290,69 @@ def _check_initial_weights(arm: Arm, probe: ArmProbe, reference: ArmProbe) -> It
 def _check_samples(arm: Arm, probe: ArmProbe, reference: ArmProbe) -> Iterator[AuditCheck]:
     """The same samples in order (another order in the A/A arm), the same crops of shared views."""
     config, reference_config = probe.config, reference.config
-    if config.data != reference_config.data or config.train.batch_size != reference_config.train.batch_size:
+    if (
+        config.data != reference_config.data
+        or config.train.batch_size != reference_config.train.batch_size
+    ):
         return
     pairs = list(zip(probe.batches, reference.batches))
     is_same_order = all(torch.equal(a.sample_ids, b.sample_ids) for a, b in pairs)
     if config.stream != reference_config.stream:
-        detail = "another order" if not is_same_order else "the same order, though the stream is another"
-        yield AuditCheck(arm=arm.name, name="its own samples", passed=not is_same_order, detail=detail)
+        detail = (
+            "another order" if not is_same_order else "the same order, though the stream is another"
+        )
+        yield AuditCheck(
+            arm=arm.name, name="its own samples", passed=not is_same_order, detail=detail
+        )
         return
     detail = f"{len(pairs)} batches compared"
-    yield AuditCheck(arm=arm.name, name="same samples in order", passed=is_same_order, detail=detail)
+    yield AuditCheck(
+        arm=arm.name, name="same samples in order", passed=is_same_order, detail=detail
+    )
     shared_views = _map_shared_views(config.views, reference_config.views)
     if shared_views:
         is_same_crops = all(
             torch.equal(a.images[i], b.images[k]) for a, b in pairs for i, k in shared_views.items()
         )
         detail = f"{len(shared_views)} views of one kind, number and law"
-        yield AuditCheck(arm=arm.name, name="same crops of shared views", passed=is_same_crops, detail=detail)
+        yield AuditCheck(
+            arm=arm.name, name="same crops of shared views", passed=is_same_crops, detail=detail
+        )
 
 
 def _map_shared_views(views: ViewsConfig, reference_views: ViewsConfig) -> dict[int, int]:
     """Place of each view of ours that the other arm has too -> its place there; weak ones first."""
-    if views.identity != reference_views.identity:
+    if views.identity_prob != reference_views.identity_prob:
         return {}
-    weak = min(views.weak, reference_views.weak)
-    strong = min(views.strong, reference_views.strong) if views.crop == reference_views.crop else 0
-    shared_strong = {views.weak + i: reference_views.weak + i for i in range(strong)}
+    weak = min(views.num_weak, reference_views.num_weak)
+    strong = (
+        min(views.num_strong, reference_views.num_strong)
+        if views.min_crop_scale == reference_views.min_crop_scale
+        else 0
+    )
+    shared_strong = {views.num_weak + i: reference_views.num_weak + i for i in range(strong)}
     return {**{i: i for i in range(weak)}, **shared_strong}
 
 
 def _check_declared_diff(arm: Arm, components: Mapping[str, Component]) -> AuditCheck:
     """A crossed arm differs from the base in the keys of its switched-off components alone."""
-    declared_overrides = {k: v for c, on in arm.levels.items() if not on for k, v in components[c].off.items()}
-    undeclared = {k: v for k, v in arm.delta.items() if k not in declared_overrides or declared_overrides[k] != v}
-    unchanged = sorted(set(declared_overrides) - set(arm.delta))
-    detail = f"unsaid: {undeclared}, not changed: {unchanged}" if undeclared or unchanged else f"delta {arm.delta}"
+    declared_overrides = {
+        k: v
+        for c, on in arm.levels.items()
+        if not on
+        for k, v in components[c].off_overrides.items()
+    }
+    undeclared = {
+        k: v
+        for k, v in arm.config_diff.items()
+        if k not in declared_overrides or declared_overrides[k] != v
+    }
+    unchanged = sorted(set(declared_overrides) - set(arm.config_diff))
+    detail = (
+        f"unsaid: {undeclared}, not changed: {unchanged}"
+        if undeclared or unchanged
+        else f"delta {arm.config_diff}"
+    )
     holds = not undeclared and not unchanged
     return AuditCheck(arm=arm.name, name="differs as said", passed=holds, detail=detail)
 
@@ -303,11 +366,19 @@ def _check_duplicate_arm(
     """
     exactly_zero_contrasts = {e.contrast for e in plan.planted_effects if e.kind == "exactly_zero"}
     is_declared = any(
-        c.name in exactly_zero_contrasts and set(c.weights) == {arm.name, earlier_arm.name} for c in plan.contrasts
+        c.name in exactly_zero_contrasts and set(c.weights) == {arm.name, earlier_arm.name}
+        for c in plan.contrasts
     )
     switched_components = {c for c, on in arm.levels.items() if earlier_arm.levels.get(c) != on}
-    inert_components = {c for c in switched_components for f in arm_checks if f.inert and f.name.startswith(f"{c} is ")}
-    is_expected = is_declared or (bool(switched_components) and switched_components == inert_components)
+    inert_components = {
+        c
+        for c in switched_components
+        for f in arm_checks
+        if f.inert and f.name.startswith(f"{c} is ")
+    }
+    is_expected = is_declared or (
+        bool(switched_components) and switched_components == inert_components
+    )
     steps = len(probe.step_seconds) + 1
     return AuditCheck(
         arm=arm.name,
@@ -329,7 +400,9 @@ def _describe_device(config: RunConfig) -> dict[str, str]:
 
 def _warm_up_caches(configs: Iterable[RunConfig]) -> None:
     """Have what is done once for all runs (imports, rendered pictures) behind us: no arm's time."""
-    distinct_configs = {digest([to_hashable_config(c.data), to_hashable_config(c.model)]): c for c in configs}
+    distinct_configs = {
+        digest([to_hashable_config(c.data), to_hashable_config(c.model)]): c for c in configs
+    }
     for config in distinct_configs.values():
         numerics.apply(config)
         setup_training(config)

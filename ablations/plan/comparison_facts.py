@@ -36,18 +36,24 @@ def collect_comparison_facts(config: RunConfig) -> dict[str, float | None]:
     None: not counted, for labels decide it. A view's area is 0 where there is no such crop.
     """
     samples = config.train.steps * config.train.batch_size
-    forward_passes = config.method.forwards(config.views)
+    forward_passes = config.method.count_forward_passes(config.views)
     quantities: dict[str, float | None] = dict.fromkeys(QUANTITIES, 0.0)
     quantities["samples"] = samples
     quantities["image_forwards"] = samples * forward_passes["image"]
     quantities["text_forwards"] = samples * forward_passes["text"]
     views = config.views
-    has_strong_crop = views.strong > 0 and config.data.name != "scenes"
-    quantities |= {"weak": views.weak, "strong": views.strong, "identity": views.identity}
-    quantities["crop"] = views.crop if has_strong_crop else 0.0
-    pair_counts = config.method.contrasts(config.views, config.train.batch_size)
+    has_strong_crop = views.num_strong > 0 and config.data.name != "scenes"
+    quantities |= {
+        "weak": views.num_weak,
+        "strong": views.num_strong,
+        "identity": views.identity_prob,
+    }
+    quantities["crop"] = views.min_crop_scale if has_strong_crop else 0.0
+    pair_counts = config.method.count_pairs(config.views, config.train.batch_size)
     uses_label_positives = getattr(config.method, "by_label", lambda labelled: False)
     if uses_label_positives(getattr(config.data, "labelled", False)):
         pair_counts = dict.fromkeys(pair_counts)
     quantities |= pair_counts
-    return {label: None if (n := quantities[q]) is None else float(n) for q, label in QUANTITIES.items()}
+    return {
+        label: None if (n := quantities[q]) is None else float(n) for q, label in QUANTITIES.items()
+    }

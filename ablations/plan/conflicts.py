@@ -51,7 +51,13 @@ def _find_keys_set_in_group(
     for name, arm in designs.build_arms(ablation).items():
         if group in arm.groups:
             continue
-        off = [key for component in arm.components_off for key in components[component].off]
-        for key in (*off, *arm.overrides, *select_active_overrides(arm.conditional_overrides, ablation.groups)):
+        off = [
+            key for component in arm.components_off for key in components[component].off_overrides
+        ]
+        for key in (
+            *off,
+            *arm.overrides,
+            *select_active_overrides(arm.conditional_overrides, ablation.groups),
+        ):
             if key.startswith(f"{group}."):
                 yield name, key

@@ -11,20 +11,30 @@ from uniclip.store import Cell, Contrast, PlantedEffect
 def find_duplicate_arms(cells: Sequence[Cell]) -> dict[str, str]:
     """Each arm whose runs are those of an earlier one -> that one."""
     first_arm_by_run: dict[str, str] = {}
-    return {c.arm: first_arm for c in cells if (first_arm := first_arm_by_run.setdefault(c.run_id, c.arm)) != c.arm}
+    return {
+        c.arm: first_arm
+        for c in cells
+        if (first_arm := first_arm_by_run.setdefault(c.run_id, c.arm)) != c.arm
+    }
 
 
 def describe_duplicate_arms(duplicate_of: Mapping[str, str]) -> list[str]:
     """A line for the reader about each of them."""
-    return [f"arms {b} and {a} are one run here: nothing compares them" for a, b in duplicate_of.items()]
+    return [
+        f"arms {b} and {a} are one run here: nothing compares them" for a, b in duplicate_of.items()
+    ]
 
 
 def select_informative_contrasts(
-    contrasts: Sequence[Contrast], duplicate_of: Mapping[str, str], planted_effects: Sequence[PlantedEffect]
+    contrasts: Sequence[Contrast],
+    duplicate_of: Mapping[str, str],
+    planted_effects: Sequence[PlantedEffect],
 ) -> tuple[Contrast, ...]:
     """The contrasts but those of runs with themselves, unless one is expected to be exactly 0."""
     zero_contrasts = {e.contrast for e in planted_effects if e.kind == "exactly_zero"}
-    return tuple(c for c in contrasts if c.name in zero_contrasts or _is_informative(c, duplicate_of))
+    return tuple(
+        c for c in contrasts if c.name in zero_contrasts or _is_informative(c, duplicate_of)
+    )
 
 
 def _is_informative(contrast: Contrast, duplicate_of: Mapping[str, str]) -> bool:

@@ -44,7 +44,9 @@ def look_up_gflops(
     return {tower: model_sizes[f"{tower}_gflops"] for tower in TOWERS}
 
 
-def match_steps(quantity: Literal["image_forwards", "compute"], arm: ArmCost, reference: ArmCost) -> MatchedSteps:
+def match_steps(
+    quantity: Literal["image_forwards", "compute"], arm: ArmCost, reference: ArmCost
+) -> MatchedSteps:
     """The steps after which the arm has had as much of a quantity as the reference.
 
     Compute is that of the encoders, whose forwards the methods count; of a model that is not in the
@@ -52,12 +54,18 @@ def match_steps(quantity: Literal["image_forwards", "compute"], arm: ArmCost, re
     """
     arm_costs, note = (arm, reference), ""
     if quantity == "image_forwards":
-        arm_quantity, reference_quantity = (c.config.method.forwards(c.config.views)["image"] for c in arm_costs)
+        arm_quantity, reference_quantity = (
+            c.config.method.count_forward_passes(c.config.views)["image"] for c in arm_costs
+        )
     elif None in (arm.gflops, reference.gflops):
-        arm_quantity, reference_quantity = (_compute_sample_cost(c.config, dict.fromkeys(TOWERS, 1.0)) for c in arm_costs)
+        arm_quantity, reference_quantity = (
+            _compute_sample_cost(c.config, dict.fromkeys(TOWERS, 1.0)) for c in arm_costs
+        )
         note = ", a picture taken for a text: the model is not in the table"
     else:
-        arm_quantity, reference_quantity = (_compute_sample_cost(c.config, c.gflops or {}) for c in arm_costs)
+        arm_quantity, reference_quantity = (
+            _compute_sample_cost(c.config, c.gflops or {}) for c in arm_costs
+        )
         note = ", by the table of models"
     train = reference.config.train
     samples = train.steps * train.batch_size * reference_quantity / arm_quantity
@@ -67,6 +75,8 @@ def match_steps(quantity: Literal["image_forwards", "compute"], arm: ArmCost, re
 
 def _compute_sample_cost(config: RunConfig, forward_costs: Mapping[str, float]) -> float:
     """What a training sample costs; unit: what one forward of each encoder costs."""
-    forwards = config.method.forwards(config.views)
-    passes_per_forward = {t: FROZEN_PASSES if config.frozen in (t, "both") else TRAINED_PASSES for t in TOWERS}
+    forwards = config.method.count_forward_passes(config.views)
+    passes_per_forward = {
+        t: FROZEN_PASSES if config.lock in (t, "both") else TRAINED_PASSES for t in TOWERS
+    }
     return float(sum(forwards[t] * forward_costs[t] * passes_per_forward[t] for t in TOWERS))

@@ -22,10 +22,10 @@ from uniclip import data, evaluate
 from uniclip.checkpoints import warm_start
 from uniclip.config import RunConfig, build_run_config
 from uniclip.config.binding import to_builtins
-from uniclip.config.compose import get_default_choices, flatten, set_key, has_key
+from uniclip.config.compose import flatten, get_default_choices, has_key, set_key
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate.datasets import fingerprint_cache
-from uniclip.identity import digest, to_hashable_config, compute_run_id, build_spec
+from uniclip.identity import build_spec, compute_run_id, digest, to_hashable_config
 from uniclip.store import Arm, Cell, Component, Plan, PrimaryMetric
 
 ComposeFunction = Callable[[Mapping[str, str]], dict[str, Any]]
@@ -67,7 +67,9 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     ablation = request.ablation
     designs.validate_ablation(ablation, request.components)
     definitions, skipped = _select_arms(request)
-    conflicts.check_override_conflicts(request.group_choices, definitions, ablation, request.components)
+    conflicts.check_override_conflicts(
+        request.group_choices, definitions, ablation, request.components
+    )
     base = _resolve_base_values(request)
     resolved_arms = {name: _resolve_arm(request, base, name, d) for name, d in definitions.items()}
     values = {name: arm.values for name, arm in resolved_arms.items()}
@@ -79,13 +81,24 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
             raise UserError(f"data={config.data.name}: {missing_data}")
     specs = build_specs(configs, request.seeds)
     cells = tuple(
-        Cell(arm=n, seed=s, run_id=compute_run_id(specs[n, s])) for s in request.seeds for n in configs
+        Cell(arm=n, seed=s, run_id=compute_run_id(specs[n, s]))
+        for s in request.seeds
+        for n in configs
     )
     reference = ablation.reference if ablation.reference in configs else next(iter(configs))
     plan = _build_plan_record(request, base, definitions, resolved_arms, configs, cells, reference)
     unchecked_effects = _describe_unchecked_effects(ablation, plan)
-    plan = replace(plan, left_out=(*skipped, *duplicates.describe_duplicate_arms(duplicates.find_duplicate_arms(cells)), *unchecked_effects))
-    return ResolvedPlan(plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells})
+    plan = replace(
+        plan,
+        skipped=(
+            *skipped,
+            *duplicates.describe_duplicate_arms(duplicates.find_duplicate_arms(cells)),
+            *unchecked_effects,
+        ),
+    )
+    return ResolvedPlan(
+        plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells}
+    )
 
 
 def _build_plan_record(
@@ -98,18 +111,26 @@ def _build_plan_record(
     reference: str,
 ) -> Plan:
     ablation, config = request.ablation, configs[reference]
-    evaluations, missing_datasets, missing_probe_data = _resolve_evaluations(configs, request.cache_path)
+    evaluations, missing_datasets, missing_probe_data = _resolve_evaluations(
+        configs, request.cache_path
+    )
     all_contrasts = designs.build_contrasts(ablation, request.components, list(configs))
-    contrasts = duplicates.select_informative_contrasts(all_contrasts, duplicates.find_duplicate_arms(cells), ablation.planted_effects)
-    component_names = {c for d in definitions.values() for c in d.components_off} | set(ablation.components)
+    contrasts = duplicates.select_informative_contrasts(
+        all_contrasts, duplicates.find_duplicate_arms(cells), ablation.planted_effects
+    )
+    component_names = {c for d in definitions.values() for c in d.components_off} | set(
+        ablation.components
+    )
     return Plan(
-        sweep=_compute_sweep_id(request, build_run_config(base), configs),
+        sweep_id=_compute_sweep_id(request, build_run_config(base), configs),
         ablation=ablation.name,
         title=ablation.title,
         budget=request.budget,
         data=config.data.name,
         design=ablation.design,
-        arms=tuple(_build_arm(request, base, n, d, resolved_arms[n]) for n, d in definitions.items()),
+        arms=tuple(
+            _build_arm(request, base, n, d, resolved_arms[n]) for n, d in definitions.items()
+        ),
         reference=reference,
         components=tuple(c for n, c in request.components.items() if n in component_names),
         contrasts=contrasts,
@@ -120,7 +141,7 @@ def _build_plan_record(
         missing_datasets=missing_datasets,
         missing_probe_data=missing_probe_data,
         base_config=base,
-        forward_passes={n: c.method.forwards(c.views) for n, c in configs.items()},
+        forward_passes={n: c.method.count_forward_passes(c.views) for n, c in configs.items()},
         comparison_facts={n: collect_comparison_facts(c) for n, c in configs.items()},
         recipe=_merge_group_choices(request).get("recipe", DEFAULT_RECIPE),
         recipe_descriptions=_describe_recipes(request, definitions, configs),
@@ -138,7 +159,9 @@ def build_specs(
     """The spec of each arm and seed; an arm is looked at once, for seeds change nothing else."""
     specs = {}
     for name, config in configs.items():
-        arm_spec = build_spec(config, {**data.fingerprint(config.data), **warm_start.fingerprint(config)})
+        arm_spec = build_spec(
+            config, {**data.fingerprint(config.data), **warm_start.fingerprint(config)}
+        )
         for seed in seeds:
             specs[name, seed] = {**arm_spec, "config": {**arm_spec["config"], "seed": seed}}
     return specs
@@ -188,7 +211,10 @@ def _resolve_base_values(request: PlanRequest) -> dict[str, Any]:
 
 def _collect_base_overrides(ablation: Ablation, choices: Mapping[str, str]) -> dict[str, Any]:
     """The keys that the ablation sets in all arms."""
-    return {**ablation.overrides, **select_active_overrides(ablation.conditional_overrides, choices)}
+    return {
+        **ablation.overrides,
+        **select_active_overrides(ablation.conditional_overrides, choices),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,13 +225,21 @@ class _ResolvedArm:
     label_notes: tuple[str, ...]
 
 
-def _resolve_arm(request: PlanRequest, base: dict[str, Any], name: str, arm: ArmDefinition) -> _ResolvedArm:
+def _resolve_arm(
+    request: PlanRequest, base: dict[str, Any], name: str, arm: ArmDefinition
+) -> _ResolvedArm:
     choices = {**_merge_group_choices(request), **arm.groups}
     values = _resolve_group_values(request, base, name, arm) if arm.groups else copy.deepcopy(base)
-    arm_overrides = {k: v for c in arm.components_off for k, v in _get_component(request, c).off.items()}
+    arm_overrides = {
+        k: v
+        for c in arm.components_off
+        for k, v in _get_component(request, c).off_overrides.items()
+    }
     conditional_overrides = select_active_overrides(arm.conditional_overrides, choices)
     arm_overrides.update({**arm.overrides, **conditional_overrides})
-    _refuse_conflicting_overrides(request, name, {*arm_overrides, *(["train.steps"] if arm.match_budget else [])})
+    _refuse_conflicting_overrides(
+        request, name, {*arm_overrides, *(["train.steps"] if arm.match_budget else [])}
+    )
     label_notes = [f"{k.rsplit('.', 1)[-1]} {v}" for k, v in conditional_overrides.items()]
     try:
         for key, value in arm_overrides.items():
@@ -214,7 +248,9 @@ def _resolve_arm(request: PlanRequest, base: dict[str, Any], name: str, arm: Arm
             matched_steps = _match_steps(request, base, values, arm)
             values["train"]["steps"] = matched_steps.steps
             label_notes.append(matched_steps.description)
-        return _ResolvedArm(values=to_builtins(build_run_config(values)), label_notes=tuple(label_notes))
+        return _ResolvedArm(
+            values=to_builtins(build_run_config(values)), label_notes=tuple(label_notes)
+        )
     except UserError as error:
         raise UserError(f"arm {name}: {error}") from None
 
@@ -228,7 +264,9 @@ def _resolve_group_values(
     values.update({section: copy.deepcopy(base[section]) for section in arm.keep_sections})
     base_overrides = _collect_base_overrides(request.ablation, choices)
     changed_keys = _find_keys_changed_by_groups(request, arm) - set(base_overrides)
-    _refuse_conflicting_overrides(request, name, {k for k in changed_keys if k.split(".")[0] not in arm.keep_sections})
+    _refuse_conflicting_overrides(
+        request, name, {k for k in changed_keys if k.split(".")[0] not in arm.keep_sections}
+    )
     for key, value in {**base_overrides, **request.overrides}.items():
         if has_key(values, key) and key.split(".")[0] not in arm.keep_sections:
             set_key(values, key, copy.deepcopy(value))
@@ -248,7 +286,9 @@ def _match_steps(
         preset = {**get_default_choices(), **choices}["model"]
         preset_model = request.compose(choices)["model"]
         gflops = matched_budget.look_up_gflops(preset, side_values["model"], preset_model)
-        arm_costs.append(matched_budget.ArmCost(config=build_run_config(side_values), gflops=gflops))
+        arm_costs.append(
+            matched_budget.ArmCost(config=build_run_config(side_values), gflops=gflops)
+        )
     return matched_budget.match_steps(arm.match_budget, *arm_costs)
 
 
@@ -270,8 +310,13 @@ def _find_keys_changed_by_groups(request: PlanRequest, arm: ArmDefinition) -> se
     choices = _merge_group_choices(request)
     if "recipe" not in arm.groups:
         choices.pop("recipe", None)
-    preset_values, chosen_values = flatten(request.compose(choices)), request.compose({**choices, **arm.groups})
-    return {k for k, v in flatten(chosen_values).items() if k in preset_values and preset_values[k] != v}
+    preset_values, chosen_values = (
+        flatten(request.compose(choices)),
+        request.compose({**choices, **arm.groups}),
+    )
+    return {
+        k for k, v in flatten(chosen_values).items() if k in preset_values and preset_values[k] != v
+    }
 
 
 def _merge_group_choices(request: PlanRequest) -> dict[str, str]:
@@ -289,14 +334,20 @@ def _describe_recipes(
     for name, config in configs.items():
         arm_choices = {**choices, **definitions[name].groups}
         default_train = request.compose(arm_choices)["train"]
-        recipe_train = request.compose({**_merge_group_choices(request), **definitions[name].groups})["train"]
-        descriptions[name] = describe_recipe(config.train) + (" (nothing stated: ours)" if recipe_train == default_train else "")
+        recipe_train = request.compose(
+            {**_merge_group_choices(request), **definitions[name].groups}
+        )["train"]
+        descriptions[name] = describe_recipe(config.train) + (
+            " (nothing stated: ours)" if recipe_train == default_train else ""
+        )
     return descriptions
 
 
 def _refuse_conflicting_overrides(request: PlanRequest, arm: str, changed_keys: set[str]) -> None:
     for key in request.overrides:
-        if any(key == c or c.startswith(f"{key}.") or key.startswith(f"{c}.") for c in changed_keys):
+        if any(
+            key == c or c.startswith(f"{key}.") or key.startswith(f"{c}.") for c in changed_keys
+        ):
             raise UserError(
                 f"{key} is given by you and changed by arm {arm}: "
                 "leave it out, or choose arms=[...] without it"
@@ -309,21 +360,31 @@ def _get_component(request: PlanRequest, name: str) -> Component:
     return request.components[name]
 
 
-def _build_arm(request: PlanRequest, base: dict[str, Any], name: str, definition: ArmDefinition, resolved_arm: _ResolvedArm) -> Arm:
+def _build_arm(
+    request: PlanRequest,
+    base: dict[str, Any],
+    name: str,
+    definition: ArmDefinition,
+    resolved_arm: _ResolvedArm,
+) -> Arm:
     base_values, arm_values = flatten(base), flatten(resolved_arm.values)
     delta = {k: v for k, v in arm_values.items() if k not in base_values or base_values[k] != v}
-    component_names = request.ablation.components if definition.role == "crossed" else definition.components_off
+    component_names = (
+        request.ablation.components if definition.role == "crossed" else definition.components_off
+    )
     levels = {c: c not in definition.components_off for c in component_names}
     notes = f" ({', '.join(resolved_arm.label_notes)})" if resolved_arm.label_notes else ""
     label = _format_label(request, name, definition) + notes
-    return Arm(name=name, label=label, role=definition.role, levels=levels, delta=delta)
+    return Arm(name=name, label=label, role=definition.role, levels=levels, config_diff=delta)
 
 
 def _format_label(request: PlanRequest, name: str, definition: ArmDefinition) -> str:
     if definition.role != "crossed":
         return definition.label or name
     short_labels = {n: c.short_label or c.label for n, c in request.components.items()}
-    return designs.format_arm_label(definition.components_off, request.ablation.components, short_labels)
+    return designs.format_arm_label(
+        definition.components_off, request.ablation.components, short_labels
+    )
 
 
 def _resolve_evaluations(
@@ -357,8 +418,13 @@ def _get_primary_metric(ablation: Ablation, config: RunConfig) -> PrimaryMetric:
     return PrimaryMetric(dataset=source, metric=ablation.primary_metrics[source])
 
 
-def _compute_sweep_id(request: PlanRequest, base: RunConfig, configs: Mapping[str, RunConfig]) -> str:
-    content = {"base": to_seedless_config(base), "arms": {n: to_seedless_config(c) for n, c in configs.items()}}
+def _compute_sweep_id(
+    request: PlanRequest, base: RunConfig, configs: Mapping[str, RunConfig]
+) -> str:
+    content = {
+        "base": to_seedless_config(base),
+        "arms": {n: to_seedless_config(c) for n, c in configs.items()},
+    }
     return f"{request.ablation.name}-{request.budget}-{digest(content, 8)}"
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from ablations.plan.comparison_facts import collect_comparison_facts
-from ablations.plan.plan import ResolvedPlan, to_seedless_config, build_specs
+from ablations.plan.plan import ResolvedPlan, build_specs, to_seedless_config
 from ablations.plan.recipe import describe_recipe
 from uniclip.config import RunConfig, build_run_config
 from uniclip.config.binding import to_builtins
 from uniclip.config.compose import flatten, set_key
-from uniclip.identity import digest, compute_run_id
+from uniclip.identity import compute_run_id, digest
 from uniclip.store import Arm, Cell, Tuning
 
 ParamValues = Mapping[str, Any]
@@ -52,11 +52,14 @@ def build_trial_plan(
             configs[name] = override_config(resolved_plan.configs[arm], values)
             arms.append(_build_arm(resolved_plan, arm, configs[name], name))
     specs = build_specs(configs, seeds)
-    base = {**resolved_plan.plan.base_config, "runtime": {**resolved_plan.plan.base_config["runtime"]}}
-    base["runtime"]["halt"] = stop_fraction if stop_fraction < 1 else None
+    base = {
+        **resolved_plan.plan.base_config,
+        "runtime": {**resolved_plan.plan.base_config["runtime"]},
+    }
+    base["runtime"]["stop_fraction"] = stop_fraction if stop_fraction < 1 else None
     plan = replace(
         resolved_plan.plan,
-        sweep=sweep,
+        sweep_id=sweep,
         title=f"{resolved_plan.plan.title} (trials of a tuning)",
         arms=tuple(arms),
         reference=arms[0].name,
@@ -64,16 +67,18 @@ def build_trial_plan(
         contrasts=(),
         seeds=tuple(seeds),
         cells=_build_cells(specs, seeds, list(configs)),
-        evaluations={name: {} for name in configs},
-        missing={},
-        base=base,
-        forwards={},
-        facts={},
-        recipes={},
-        expectations=(),
-        left_out=(),
+        evaluation_hashes={name: {} for name in configs},
+        missing_datasets={},
+        base_config=base,
+        forward_passes={},
+        comparison_facts={},
+        recipe_descriptions={},
+        planted_effects=(),
+        skipped=(),
     )
-    return ResolvedPlan(plan=plan, configs=configs, specs={compute_run_id(s): s for s in specs.values()})
+    return ResolvedPlan(
+        plan=plan, configs=configs, specs={compute_run_id(s): s for s in specs.values()}
+    )
 
 
 def select_runs(resolved_plan: ResolvedPlan, runs: Collection[str]) -> ResolvedPlan:
@@ -82,14 +87,18 @@ def select_runs(resolved_plan: ResolvedPlan, runs: Collection[str]) -> ResolvedP
     arm_names = {c.arm for c in cells}
     arms = tuple(a for a in resolved_plan.plan.arms if a.name in arm_names)
     plan = replace(resolved_plan.plan, arms=arms, reference=arms[0].name, cells=cells)
-    return replace(resolved_plan, plan=plan, specs={c.run_id: resolved_plan.specs[c.run_id] for c in cells})
+    return replace(
+        resolved_plan, plan=plan, specs={c.run_id: resolved_plan.specs[c.run_id] for c in cells}
+    )
 
 
 def build_tuned_plan(resolved_plan: ResolvedPlan, tuning: Tuning) -> ResolvedPlan:
     """The plan of the same arms under the values that a tuning found: a sweep of its own."""
     plan = resolved_plan.plan
     best_params = {t.arm: t.best_trial.params for t in tuning.arms}
-    configs = {name: override_config(c, best_params[name]) for name, c in resolved_plan.configs.items()}
+    configs = {
+        name: override_config(c, best_params[name]) for name, c in resolved_plan.configs.items()
+    }
     specs = build_specs(configs, plan.seeds)
     content = {
         "default": tuning.default_sweep,
@@ -97,28 +106,38 @@ def build_tuned_plan(resolved_plan: ResolvedPlan, tuning: Tuning) -> ResolvedPla
     }
     tuned_plan = replace(
         plan,
-        sweep=f"{plan.ablation}-{plan.budget}-tuned-{digest(content, 8)}",
+        sweep_id=f"{plan.ablation}-{plan.budget}-tuned-{digest(content, 8)}",
         title=f"{plan.title} Every arm tuned",
         arms=tuple(_build_arm(resolved_plan, name, c, name) for name, c in configs.items()),
         cells=_build_cells(specs, plan.seeds, list(configs)),
-        forwards={n: c.method.forwards(c.views) for n, c in configs.items()},
-        facts={n: collect_comparison_facts(c) for n, c in configs.items()},
-        recipes={n: describe_recipe(configs[n].train) for n in plan.recipe_descriptions},
+        forward_passes={n: c.method.count_forward_passes(c.views) for n, c in configs.items()},
+        comparison_facts={n: collect_comparison_facts(c) for n, c in configs.items()},
+        recipe_descriptions={
+            n: describe_recipe(configs[n].train) for n in plan.recipe_descriptions
+        },
         tuning=tuning,
     )
-    return ResolvedPlan(plan=tuned_plan, configs=configs, specs={compute_run_id(s): s for s in specs.values()})
+    return ResolvedPlan(
+        plan=tuned_plan, configs=configs, specs={compute_run_id(s): s for s in specs.values()}
+    )
 
 
 def _build_arm(resolved_plan: ResolvedPlan, arm: str, config: RunConfig, name: str) -> Arm:
     """The arm of the plan under `config`, called `name`."""
     base_values, arm_values = flatten(resolved_plan.plan.base_config), flatten(to_builtins(config))
     delta = {k: v for k, v in arm_values.items() if k not in base_values or base_values[k] != v}
-    original_arm = resolved_plan.plan.arm(arm)
-    label = original_arm.label if name == arm else f"{original_arm.label}, trial {name.rsplit('#', 1)[1]}"
-    return replace(original_arm, name=name, label=label, delta=delta)
+    original_arm = resolved_plan.plan.get_arm(arm)
+    label = (
+        original_arm.label
+        if name == arm
+        else f"{original_arm.label}, trial {name.rsplit('#', 1)[1]}"
+    )
+    return replace(original_arm, name=name, label=label, config_diff=delta)
 
 
 def _build_cells(
     specs: Mapping[tuple[str, int], dict[str, Any]], seeds: Sequence[int], names: Sequence[str]
 ) -> tuple[Cell, ...]:
-    return tuple(Cell(arm=n, seed=s, run_id=compute_run_id(specs[n, s])) for s in seeds for n in names)
+    return tuple(
+        Cell(arm=n, seed=s, run_id=compute_run_id(specs[n, s])) for s in seeds for n in names
+    )

@@ -98,17 +98,29 @@ def load_published_results() -> tuple[PublishedResult, ...]:
 def list_published_datasets(plan: Plan) -> list[str]:
     """The published sets that the plan asks for, those that are here first: all that is judged by
     a published protocol, and no benchmark of ours."""
-    available_datasets = dict.fromkeys(d for arm_evaluations in plan.evaluation_hashes.values() for d in arm_evaluations)
-    return [d for d in {**available_datasets, **plan.missing_datasets} if d not in evaluate.BENCHMARKS]
+    available_datasets = dict.fromkeys(
+        d for arm_evaluations in plan.evaluation_hashes.values() for d in arm_evaluations
+    )
+    return [
+        d for d in {**available_datasets, **plan.missing_datasets} if d not in evaluate.BENCHMARKS
+    ]
 
 
-def select_published_results(column_keys: Collection[tuple[str, str]]) -> dict[tuple[str, ...], list[PublishedResult]]:
+def select_published_results(
+    column_keys: Collection[tuple[str, str]],
+) -> dict[tuple[str, ...], list[PublishedResult]]:
     """The rows that stand beside a table with these (data set, score) columns, in the file's order,
     by what one line of a table can hold: method, backbone, data, protocol, source."""
     results_by_line: dict[tuple[str, ...], list[PublishedResult]] = {}
     for published_result in load_published_results():
         if (published_result.dataset, published_result.score) in column_keys:
-            line_key = (published_result.method, published_result.backbone, published_result.pretraining_data, published_result.protocol, published_result.source)
+            line_key = (
+                published_result.method,
+                published_result.backbone,
+                published_result.pretraining_data,
+                published_result.protocol,
+                published_result.source,
+            )
             results_by_line.setdefault(line_key, []).append(published_result)
     return results_by_line
 
@@ -120,11 +132,13 @@ def get_reported_setup(published_result: PublishedResult) -> Setup:
 
 def get_arm_setup(plan: Plan, arm: Arm) -> Setup:
     """The conditions of an arm's scores on published sets."""
-    values = {**flatten(plan.base_config), **arm.delta}
+    values = {**flatten(plan.base_config), **arm.config_diff}
     source = values.get("data.name")
     source_is_known = source not in CUSTOM_SOURCES and not values.get("init")
     return Setup(
-        backbone=_get_backbone_name(values, arm.delta if IMAGE_ENCODER_KEY in arm.delta else values),
+        backbone=_get_backbone_name(
+            values, arm.config_diff if IMAGE_ENCODER_KEY in arm.config_diff else values
+        ),
         pretraining_data=source if source_is_known else values.get("runtime.pretraining_data"),
         protocol=get_protocol_name(plan, arm),
     )
@@ -132,9 +146,14 @@ def get_arm_setup(plan: Plan, arm: Arm) -> Setup:
 
 def get_protocol_name(plan: Plan, arm: Arm) -> str:
     """The name of the protocol by which an arm is judged on published sets."""
-    values = {**flatten(plan.base_config), **arm.delta}
-    settings_by_priority = [arm.delta, values]  # one of the user's own is a mapping with a name
-    protocol_names = [v.get(f"runtime.protocol{suffix}") for v in settings_by_priority for suffix in ("", ".name")]
+    values = {**flatten(plan.base_config), **arm.config_diff}
+    settings_by_priority = [
+        arm.config_diff,
+        values,
+    ]  # one of the user's own is a mapping with a name
+    protocol_names = [
+        v.get(f"runtime.protocol{suffix}") for v in settings_by_priority for suffix in ("", ".name")
+    ]
     return str(next(filter(None, protocol_names), protocols.DEFAULT_PROTOCOL))
 
 
@@ -154,11 +173,15 @@ def compare_setups(reported_setup: Setup, arm_setup: Setup) -> str:
     return f"unknown: {', '.join(not_stated)} not stated" if not_stated else "same"
 
 
-def group_arms_by_verdict(plan: Plan, published_result: PublishedResult, arms: Iterable[Arm]) -> dict[str, list[str]]:
+def group_arms_by_verdict(
+    plan: Plan, published_result: PublishedResult, arms: Iterable[Arm]
+) -> dict[str, list[str]]:
     """Verdict -> the names of the arms that it is about: one, unless arms differ in conditions."""
     arms_by_verdict: dict[str, list[str]] = {}
     for arm in arms:
-        arms_by_verdict.setdefault(compare_setups(get_reported_setup(published_result), get_arm_setup(plan, arm)), []).append(arm.name)
+        arms_by_verdict.setdefault(
+            compare_setups(get_reported_setup(published_result), get_arm_setup(plan, arm)), []
+        ).append(arm.name)
     return arms_by_verdict
 
 
@@ -169,10 +192,12 @@ def _get_backbone_name(values: Mapping[str, Any], options_source: Mapping[str, A
     """
     if IMAGE_ENCODER_KEY not in values:
         return None
-    name, image_size = str(values[IMAGE_ENCODER_KEY]), values.get("model.image.pixels")
+    name, image_size = str(values[IMAGE_ENCODER_KEY]), values.get("model.image.image_size")
     prefix = "model.image.options."
     options = {k.removeprefix(prefix): v for k, v in options_source.items() if k.startswith(prefix)}
-    architecture_options = {k: v for k, v in options.items() if k.split(".")[0] not in TRAINING_ONLY_OPTIONS}
+    architecture_options = {
+        k: v for k, v in options.items() if k.split(".")[0] not in TRAINING_ONLY_OPTIONS
+    }
     options_key = tuple(sorted((k, str(v)) for k, v in architecture_options.items()))
     if image_size == BACKBONE_IMAGE_SIZE and (name, options_key) in BACKBONES:
         return BACKBONES[name, options_key]

@@ -31,14 +31,18 @@ class RetrievalExamples:
     """(e, k) cosines."""
 
 
-def load_outcomes(store: Store, plan: Plan, dataset: str, score: str) -> dict[str, dict[int, Floats]]:
+def load_outcomes(
+    store: Store, plan: Plan, dataset: str, score: str
+) -> dict[str, dict[int, Floats]]:
     """Arm -> seed -> (n,) outcomes of the test samples whose mean is the score; where kept."""
     outcomes_by_arm: dict[str, dict[int, Floats]] = {}
     outcomes_by_run: dict[str, Floats | None] = {}
     for cell in plan.cells:
         if cell.run_id not in outcomes_by_run:
-            saved_arrays = load_arrays(store.run(cell.run_id), plan, dataset, (score,))
-            outcomes_by_run[cell.run_id] = saved_arrays[score].astype(np.float64) if score in saved_arrays else None
+            saved_arrays = load_arrays(store.get_run(cell.run_id), plan, dataset, (score,))
+            outcomes_by_run[cell.run_id] = (
+                saved_arrays[score].astype(np.float64) if score in saved_arrays else None
+            )
         run_outcomes = outcomes_by_run[cell.run_id]
         if run_outcomes is not None:
             outcomes_by_arm.setdefault(cell.arm, {})[cell.seed] = run_outcomes
@@ -51,9 +55,13 @@ def load_examples(store: Store, plan: Plan) -> RetrievalExamples | None:
     for cell in sorted(plan.cells, key=lambda c: plan.seeds.index(c.seed)):
         if cell.arm != plan.reference:
             continue
-        saved_arrays = load_arrays(store.run(cell.run_id), plan, plan.primary_metric.dataset, array_names)
+        saved_arrays = load_arrays(
+            store.get_run(cell.run_id), plan, plan.primary_metric.dataset, array_names
+        )
         if set(array_names) <= set(saved_arrays) and len(saved_arrays["examples.names"]):
-            images, image_names, captions, is_match, similarities = (saved_arrays[n] for n in array_names)
+            images, image_names, captions, is_match, similarities = (
+                saved_arrays[n] for n in array_names
+            )
             return RetrievalExamples(
                 arm=cell.arm,
                 seed=cell.seed,
@@ -66,7 +74,9 @@ def load_examples(store: Store, plan: Plan) -> RetrievalExamples | None:
     return None
 
 
-def load_arrays(run: RunFolder, plan: Plan, dataset: str, array_names: Any) -> dict[str, NDArray[Any]]:
+def load_arrays(
+    run: RunFolder, plan: Plan, dataset: str, array_names: Any
+) -> dict[str, NDArray[Any]]:
     """Those of `names` that stand in the run's predictions; `UserError` names a damaged file."""
     required_evaluations = plan.required_evaluations()[run.id]
     if dataset not in required_evaluations:

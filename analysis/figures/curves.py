@@ -28,7 +28,9 @@ def select_validations(results: Results) -> pd.DataFrame:
         return rows
     train_rows = history[(history["phase"] == "train") & (history["step"] > 0)]
     if "images" in train_rows:
-        images_per_step = (train_rows["images"] / train_rows["step"]).groupby(train_rows["arm"]).median()
+        images_per_step = (
+            (train_rows["images"] / train_rows["step"]).groupby(train_rows["arm"]).median()
+        )
         rows["images"] = rows["arm"].map(images_per_step) * rows["step"] / 1000
     return rows
 
@@ -72,7 +74,9 @@ def draw_learning_curves(results: Results) -> Any:
 def draw_temperatures(results: Results) -> Any:
     """Temperatures (log scale) and b - b_IT of the reference arm's domain pairs."""
     history, reference = results.sweep_data.history, results.plan.reference
-    required_columns = [f"{kind}_{pair}" for kind in ("tau", "b") for pair in style.DOMAIN_PAIR_COLORS]
+    required_columns = [
+        f"{kind}_{pair}" for kind in ("tau", "b") for pair in style.DOMAIN_PAIR_COLORS
+    ]
     if not set(required_columns) <= set(history):
         return "the reference arm logs no temperatures"
     rows = history[(history["phase"] == "train") & (history["arm"] == reference)]
@@ -84,7 +88,9 @@ def draw_temperatures(results: Results) -> Any:
     pair_labels = {"ii": "image-image", "it": "image-text", "tt": "text-text"}
     for pair, color in style.DOMAIN_PAIR_COLORS.items():
         _draw_seed_curves(temperature_axes, rows, rows[f"tau_{pair}"], color, pair_labels[pair])
-        _draw_seed_curves(offset_axes, rows, rows[f"b_{pair}"] - rows["b_it"], color, pair_labels[pair])
+        _draw_seed_curves(
+            offset_axes, rows, rows[f"b_{pair}"] - rows["b_it"], color, pair_labels[pair]
+        )
     temperature_axes.set_ylabel("temperature tau")
     offset_axes.set_ylabel("offset b less b of image-text")
     for axes in (temperature_axes, offset_axes):
@@ -94,8 +100,12 @@ def draw_temperatures(results: Results) -> Any:
     return figure
 
 
-def _draw_seed_curves(axes: Any, rows: pd.DataFrame, values: pd.Series, color: str, label: str) -> None:
+def _draw_seed_curves(
+    axes: Any, rows: pd.DataFrame, values: pd.Series, color: str, label: str
+) -> None:
     for _, seed_values in values.groupby(rows["seed"]):
-        axes.plot(rows["step"][seed_values.index], seed_values, color=color, linewidth=0.7, alpha=0.5)
+        axes.plot(
+            rows["step"][seed_values.index], seed_values, color=color, linewidth=0.7, alpha=0.5
+        )
     mean = values.groupby(rows["step"]).mean()
     axes.plot(mean.index, mean, color=color, linewidth=2.2, label=label)

@@ -36,7 +36,9 @@ class ReportFigure:
     skip_reason: str | None = None
 
 
-def build_figures(results: Results, examples: RetrievalExamples | None, folder: Path) -> list[ReportFigure]:
+def build_figures(
+    results: Results, examples: RetrievalExamples | None, folder: Path
+) -> list[ReportFigure]:
     """Draw every figure into `folder` as PNG and SVG, in reading order."""
     titles_and_captions = _build_titles_and_captions(results, examples)
     draw_functions: dict[str, Any] = {
@@ -54,11 +56,15 @@ def build_figures(results: Results, examples: RetrievalExamples | None, folder: 
                 style.save_figure(drawing, folder, name)
         title, caption = titles_and_captions[name]
         skip_reason = drawing if isinstance(drawing, str) else None
-        figures.append(ReportFigure(name=name, title=title, caption=caption, skip_reason=skip_reason))
+        figures.append(
+            ReportFigure(name=name, title=title, caption=caption, skip_reason=skip_reason)
+        )
     return figures
 
 
-def _build_titles_and_captions(results: Results, examples: RetrievalExamples | None) -> dict[str, tuple[str, str]]:
+def _build_titles_and_captions(
+    results: Results, examples: RetrievalExamples | None
+) -> dict[str, tuple[str, str]]:
     """Figure -> title and caption."""
     score_label = formatting.format_score_label(results.plan.primary_metric.metric)
     reference_label = results.get_arm_label(results.plan.reference)
@@ -120,7 +126,9 @@ def draw_effects(results: Results) -> Any:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.04)
-    axes.set_xlabel(f"effect on {formatting.format_score_label(results.plan.primary_metric.metric)}")
+    axes.set_xlabel(
+        f"effect on {formatting.format_score_label(results.plan.primary_metric.metric)}"
+    )
     return figure
 
 
@@ -206,7 +214,13 @@ def draw_interactions(results: Results) -> Any:
         axes.set_xticks([0, 1], ["off", "on"])
         axes.set_xlim(-0.25, 1.25)
         axes.set_xlabel(component_labels[first])
-        axes.legend(title=component_labels[second], alignment="left", fontsize=8, title_fontsize=8, loc="best")
+        axes.legend(
+            title=component_labels[second],
+            alignment="left",
+            fontsize=8,
+            title_fontsize=8,
+            loc="best",
+        )
         axes.grid(axis="x", visible=False)
     panels[0].set_ylabel(formatting.format_score_label(results.plan.primary_metric.metric))
     return figure
@@ -217,12 +231,18 @@ def _average_by_levels(results: Results, first: str, second: str) -> Any:
     observations = results.observations[results.primary_score]
     crossed_arms = [a for a in results.plan.arms if a.role == "crossed"]
     arms_by_level = {
-        (first_level, second_level): [a.name for a in crossed_arms if (a.levels[first], a.levels[second]) == (first_level, second_level)]
+        (first_level, second_level): [
+            a.name
+            for a in crossed_arms
+            if (a.levels[first], a.levels[second]) == (first_level, second_level)
+        ]
         for first_level in (False, True)
         for second_level in (False, True)
     }
     seeds = [
-        s for s in observations.seeds if all(s in observations.values.get(a.name, {}) for a in crossed_arms)
+        s
+        for s in observations.seeds
+        if all(s in observations.values.get(a.name, {}) for a in crossed_arms)
     ]
     if not seeds or not all(arms_by_level.values()):
         return None

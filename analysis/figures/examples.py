@@ -19,7 +19,9 @@ def draw_retrieval_examples(retrieval_examples: RetrievalExamples | None) -> Any
         return "no run of the reference arm has kept example pictures"
     rows = -(-len(retrieval_examples.image_names) // NUM_COLUMNS)
     figure = style.create_figure(9.2, 1.36 * rows + 0.1)
-    grid = figure.subplots(rows, NUM_COLUMNS * 2, squeeze=False, width_ratios=[1, 1.75] * NUM_COLUMNS)
+    grid = figure.subplots(
+        rows, NUM_COLUMNS * 2, squeeze=False, width_ratios=[1, 1.75] * NUM_COLUMNS
+    )
     for axes in grid.flat:
         axes.axis("off")
     for i in range(len(retrieval_examples.image_names)):
@@ -37,9 +39,19 @@ def draw_retrieval_examples(retrieval_examples: RetrievalExamples | None) -> Any
 def _draw_captions(axes: Any, retrieval_examples: RetrievalExamples, i: int) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    visible_captions = list(zip(retrieval_examples.captions[i], retrieval_examples.is_match[i], retrieval_examples.similarities[i]))[:CAPTIONS_PER_IMAGE]
+    visible_captions = list(
+        zip(
+            retrieval_examples.captions[i],
+            retrieval_examples.is_match[i],
+            retrieval_examples.similarities[i],
+        )
+    )[:CAPTIONS_PER_IMAGE]
     for j, (caption, is_match, similarity) in enumerate(visible_captions):
-        text = caption if len(caption) <= MAX_CAPTION_LENGTH else caption[: MAX_CAPTION_LENGTH - 3].rstrip() + "..."
+        text = (
+            caption
+            if len(caption) <= MAX_CAPTION_LENGTH
+            else caption[: MAX_CAPTION_LENGTH - 3].rstrip() + "..."
+        )
         y = 0.88 - j * 0.19
         color = style.GOOD if is_match else style.QUIET
         axes.plot(

@@ -67,11 +67,15 @@ def assign_line_styles(plan: Plan) -> dict[str, LineStyle]:
         (0, (5, 2, 1, 2)),
     ]
     colored_arms = [a.name for a in plan.arms if a.role == "crossed"]
-    if not colored_arms:  # a listed design: every arm is an outside one, and colours tell them apart
+    if (
+        not colored_arms
+    ):  # a listed design: every arm is an outside one, and colours tell them apart
         colored_arms = [a.name for a in plan.arms if a.role == "outside"]
     for i, name in enumerate(colored_arms):
         linestyle = "-" if i < len(PALETTE) else (0, (4, 1.5))
-        line_styles[name] = LineStyle(PALETTE[i % len(PALETTE)], linestyle, 2.4 if name == plan.reference else 1.4)
+        line_styles[name] = LineStyle(
+            PALETTE[i % len(PALETTE)], linestyle, 2.4 if name == plan.reference else 1.4
+        )
     black_arms = [a.name for a in plan.arms if a.role == "outside" and a.name not in line_styles]
     for i, name in enumerate(black_arms):
         line_styles[name] = LineStyle(INK, dash_patterns[i % len(dash_patterns)], 1.8)
@@ -98,7 +102,10 @@ def create_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
     """Write `<name>.png` and `<name>.svg`, the same bytes each time; laid out once for both."""
-    metadata_by_format: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    metadata_by_format: dict[str, Any] = {
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+    }
     for file_format, metadata in metadata_by_format.items():
         figure.savefig(folder / f"{name}.{file_format}", metadata=metadata)
         figure.set_layout_engine("none")

@@ -40,12 +40,12 @@ def build_report(store: Store, sweep_id: str, *, force: bool = False) -> ReportR
     Raises `UserError` for an unknown sweep or a damaged file, which it names; the report that stood
     there before then stays as it was.
     """
-    plan = store.sweep(sweep_id).plan()
+    plan = store.get_sweep(sweep_id).read_plan()
     if plan is None:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
     report_folder, input_digest = store.report_path(sweep_id), compute_input_digest(store, plan)
     current_summary = None if force else _read_current_summary(report_folder, input_digest)
-    if current_summary is not None and store.sweep(sweep_id).cost_report_path.exists():
+    if current_summary is not None and store.get_sweep(sweep_id).cost_report_path.exists():
         return ReportResult(report_folder, False, current_summary)
     summary = _build_report_files(store, sweep_id, input_digest)
     return ReportResult(report_folder, True, summary)
@@ -66,22 +66,31 @@ def compute_input_digest(store: Store, plan: Plan) -> str:
 
 
 def _iterate_input_files(store: Store, plan: Plan) -> Iterator[Path]:
-    yield from sorted(p for p in CODE_FOLDER.rglob("*") if p.suffix in (".py", ".html", ".css", ".csv"))
-    folder = store.sweep(plan.sweep)
-    yield from (folder.path / "plan.json", folder.audit_path, folder.probes_path, folder.cost_estimates_path)
+    yield from sorted(
+        p for p in CODE_FOLDER.rglob("*") if p.suffix in (".py", ".html", ".css", ".csv")
+    )
+    folder = store.get_sweep(plan.sweep_id)
+    yield from (
+        folder.path / "plan.json",
+        folder.audit_path,
+        folder.probes_path,
+        folder.cost_estimates_path,
+    )
     for run_id, required_evaluations in plan.required_evaluations().items():
-        run = store.run(run_id)
+        run = store.get_run(run_id)
         outcome_path = run.path / "outcome.json"
         yield outcome_path
         for dataset, evaluation in sorted(required_evaluations.items()):
             yield run.scores_path(dataset, evaluation)
             yield run.predictions_path(dataset, evaluation)
-        for number in run.attempts():
-            attempt = run.attempt(number)
-            yield from (attempt.claim, attempt.metrics)
+        for number in run.list_attempts():
+            attempt = run.get_attempt(number)
+            yield from (attempt.claim_path, attempt.metrics_path)
             if not outcome_path.exists():
                 yield from (attempt.path / "heartbeat", attempt.path / "ended.json")
-    default_plan = None if plan.tuning is None else store.sweep(plan.tuning.default_sweep).plan()
+    default_plan = (
+        None if plan.tuning is None else store.get_sweep(plan.tuning.default_sweep).read_plan()
+    )
     if default_plan is not None:
         yield from _iterate_input_files(store, default_plan)
 
@@ -91,7 +100,11 @@ def _read_current_summary(report_folder: Path, input_digest: str) -> list[str] |
     try:
         manifest = json.loads((report_folder / MANIFEST_NAME).read_text(encoding="utf-8"))
         is_complete = all((report_folder / name).is_file() for name in manifest["files"])
-        return list(manifest["headline"]) if manifest["inputs"] == input_digest and is_complete else None
+        return (
+            list(manifest["headline"])
+            if manifest["inputs"] == input_digest and is_complete
+            else None
+        )
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError, TypeError):
         return None
 
@@ -109,8 +122,14 @@ def _build_report_files(store: Store, sweep_id: str, input_digest: str) -> list[
 
     sweep_data = collect_sweep_data(store, sweep_id)
     results = analyze(store, sweep_data)
-    report_tables, summary_sentences = scores.build_tables(results), summary.build_summary_sentences(results)
-    cost_report, terminal_summary = costs.build_cost_report(sweep_data), summary.build_terminal_summary(results)
+    report_tables, summary_sentences = (
+        scores.build_tables(results),
+        summary.build_summary_sentences(results),
+    )
+    cost_report, terminal_summary = (
+        costs.build_cost_report(sweep_data),
+        summary.build_terminal_summary(results),
+    )
     with replace_folder(store.report_path(sweep_id)) as folder:
         (folder / "tables").mkdir()
         (folder / "figures").mkdir()
@@ -123,14 +142,28 @@ def _build_report_files(store: Store, sweep_id: str, input_digest: str) -> list[
         report_figures = effects.build_figures(
             results, predictions.load_examples(store, sweep_data.plan), folder / "figures"
         )
-        report_notebook = notebook.build_notebook(results, report_tables, report_figures, summary_sentences)
+        report_notebook = notebook.build_notebook(
+            results, report_tables, report_figures, summary_sentences
+        )
         notebook.execute(report_notebook, folder)
         notebook.save(report_notebook, folder / "report.ipynb")
-        planted_results = planted_effects.check_planted_effects(store, sweep_id) if sweep_data.plan.planted_effects else []
-        page_html = html.render_html(results, report_tables, report_figures, summary_sentences, planted_results, cost_report, folder)
+        planted_results = (
+            planted_effects.check_planted_effects(store, sweep_id)
+            if sweep_data.plan.planted_effects
+            else []
+        )
+        page_html = html.render_html(
+            results,
+            report_tables,
+            report_figures,
+            summary_sentences,
+            planted_results,
+            cost_report,
+            folder,
+        )
         (folder / "report.html").write_text(page_html, encoding="utf-8")
         file_names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
         manifest = {"inputs": input_digest, "headline": terminal_summary, "files": file_names}
         (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    atomic_write(store.sweep(sweep_id).cost_report_path, cost_report.csv.encode())
+    atomic_write(store.get_sweep(sweep_id).cost_report_path, cost_report.csv.encode())
     return terminal_summary

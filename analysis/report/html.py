@@ -48,13 +48,18 @@ def render_html(
     table_html = {t.name: to_html(t) for t in tables}
     figure_html = {f.name: _render_figure(f, folder) for f in figures}
     extra_tables_html = "".join(
-        _render_details(t.title, table_html[t.name]) for t in tables if t.name in ("other_effects", "all_scores")
+        _render_details(t.title, table_html[t.name])
+        for t in tables
+        if t.name in ("other_effects", "all_scores")
     )
     sections = [
         (
             "answer",
             "The answer",
-            _render_effect_cards(results) + _render_list(summary_sentences, "said") + _render_warnings(results) + _render_planted_effects(planted_results),
+            _render_effect_cards(results)
+            + _render_list(summary_sentences, "said")
+            + _render_warnings(results)
+            + _render_planted_effects(planted_results),
         ),
         (
             "effects",
@@ -75,7 +80,7 @@ def render_html(
     template_folder = files("analysis") / "data"
     return Template((template_folder / "report.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(results.plan.title),
-        sweep=html.escape(results.plan.sweep),
+        sweep=html.escape(results.plan.sweep_id),
         css=(template_folder / "report.css").read_text(encoding="utf-8"),
         chips=_render_key_facts(results),
         nav="".join(f'<a href="#{key}">{title}</a>' for key, title, _ in nonempty_sections),
@@ -106,7 +111,9 @@ def _render_key_facts(results: Results) -> str:
 
 
 def _render_effect_cards(results: Results) -> str:
-    cards = [_render_effect_card(c, results.effects[c.name]) for c in results.plan.contrasts if c.primary]
+    cards = [
+        _render_effect_card(c, results.effects[c.name]) for c in results.plan.contrasts if c.primary
+    ]
     return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
 
 
@@ -123,7 +130,9 @@ def _render_effect_card(contrast: Contrast, effect: Effect) -> str:
         range_lines.append(
             f"{effect.num_diverged} diverged; counted at chance: {formatting.format_signed(effect.worst_case_mean)}"
         )
-    ranges_html = "".join(f'<p class="range">{html.escape(line)}</p>' for line in range_lines if line)
+    ranges_html = "".join(
+        f'<p class="range">{html.escape(line)}</p>' for line in range_lines if line
+    )
     return (
         f'<div class="card{tone}"><h3>{html.escape(contrast.label)}</h3>'
         f'<p class="value">{formatting.format_signed(effect.mean)}</p>{ranges_html}'
@@ -153,7 +162,9 @@ def _render_figure(figure: ReportFigure, folder: Path) -> str:
         skip_reason = html.escape(figure.skip_reason)
         return f'<p class="skipped">No figure "{html.escape(figure.title)}": {skip_reason}.</p>\n'
     suffix, kind = ("svg", "svg+xml") if figure.name in SVG_FIGURES else ("png", "png")
-    encoded_image = b64encode((folder / "figures" / f"{figure.name}.{suffix}").read_bytes()).decode()
+    encoded_image = b64encode(
+        (folder / "figures" / f"{figure.name}.{suffix}").read_bytes()
+    ).decode()
     return (
         f'<figure id="figure-{figure.name}"><img src="data:image/{kind};base64,{encoded_image}" '
         f'alt="{html.escape(figure.title)}"><figcaption><b>{html.escape(_end_sentence(figure.title))}</b> '

@@ -61,7 +61,10 @@ table.join(derived.add_suffix(" derived"))"""
 
 
 def build_notebook(
-    results: Results, tables: Sequence[Table], figures: Sequence[ReportFigure], summary_sentences: Sequence[str]
+    results: Results,
+    tables: Sequence[Table],
+    figures: Sequence[ReportFigure],
+    summary_sentences: Sequence[str],
 ) -> Any:
     """The notebook, not yet executed."""
     nbformat_v4 = nbformat.v4
@@ -76,21 +79,32 @@ def build_notebook(
         nbformat_v4.new_code_cell(LOAD_SOURCE),
     ]
     if weights:
-        derive_source = DERIVE_SOURCE.format(weights=_format_weights(weights), dataset=dataset, score=score)
+        derive_source = DERIVE_SOURCE.format(
+            weights=_format_weights(weights), dataset=dataset, score=score
+        )
         cells.append(nbformat_v4.new_markdown_cell("## The headline, derived again"))
-        cells += [nbformat_v4.new_code_cell(derive_source), nbformat_v4.new_code_cell(COMPARE_SOURCE)]
+        cells += [
+            nbformat_v4.new_code_cell(derive_source),
+            nbformat_v4.new_code_cell(COMPARE_SOURCE),
+        ]
     for table in tables:
         cells.append(nbformat_v4.new_markdown_cell(f"## {table.title}"))
-        display_source = f'display(Markdown(Path("tables/{table.name}.md").read_text(encoding="utf-8")))'
+        display_source = (
+            f'display(Markdown(Path("tables/{table.name}.md").read_text(encoding="utf-8")))'
+        )
         cells.append(nbformat_v4.new_code_cell(display_source))
     for figure in figures:
         text = figure.caption if figure.skip_reason is None else f"No figure: {figure.skip_reason}."
         cells.append(nbformat_v4.new_markdown_cell(f"## {figure.title}\n\n{text}"))
         if figure.skip_reason is None:
-            cells.append(nbformat_v4.new_code_cell(f'Image("figures/{figure.name}.png", width=900)'))
+            cells.append(
+                nbformat_v4.new_code_cell(f'Image("figures/{figure.name}.png", width=900)')
+            )
     for i, cell in enumerate(cells):
         cell["id"] = f"cell-{i}"  # nbformat draws them at random
-    kernel_metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    kernel_metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+    }
     return nbformat_v4.new_notebook(cells=cells, metadata=kernel_metadata)
 
 

@@ -8,7 +8,7 @@ from statistics import stdev
 from analysis import formatting
 from analysis.collect import literature
 from analysis.results import alarms
-from analysis.results.results import Results, Baseline, find_comparability_warnings
+from analysis.results.results import Baseline, Results, find_comparability_warnings
 from analysis.statistics.effects import MIN_SEEDS_FOR_INTERVAL, Effect
 from uniclip.store import Contrast
 
@@ -24,7 +24,9 @@ LEGEND = "least: what these seeds find 4 times in 5; *: exploratory, uncorrected
 def build_summary_sentences(results: Results) -> list[str]:
     """The plan's stamp; a sentence for each primary contrast; then rivals, the noise floor, what is
     missing."""
-    contrast_sentences = [_describe_contrast(c, results.effects[c.name]) for c in results.plan.contrasts if c.primary]
+    contrast_sentences = [
+        _describe_contrast(c, results.effects[c.name]) for c in results.plan.contrasts if c.primary
+    ]
     return [
         *results.plan.caveats,
         *contrast_sentences,
@@ -39,19 +41,37 @@ def build_terminal_summary(results: Results) -> list[str]:
     score_label = formatting.format_score_label(results.plan.primary_metric.metric)
     contrasts = [c for c in results.plan.contrasts if c.primary]
     contrasts += [
-        c for c in results.select_contrasts("difference") if not c.primary and _involves_outside_arm(results, c)
+        c
+        for c in results.select_contrasts("difference")
+        if not c.primary and _involves_outside_arm(results, c)
     ]
     contrasts += results.select_contrasts("noise")
-    header_line = _format_columns(f"effect on {score_label}", "effect", "95 % interval", "least", "verdict")
-    contrast_rows = [_format_contrast_row(c, results.effects[c.name]) for c in contrasts[:MAX_CONTRASTS]]
+    header_line = _format_columns(
+        f"effect on {score_label}", "effect", "95 % interval", "least", "verdict"
+    )
+    contrast_rows = [
+        _format_contrast_row(c, results.effects[c.name]) for c in contrasts[:MAX_CONTRASTS]
+    ]
     if len(contrasts) > MAX_CONTRASTS:
-        contrast_rows.append(f"... and {len(contrasts) - MAX_CONTRASTS} contrasts more: see the report")
+        contrast_rows.append(
+            f"... and {len(contrasts) - MAX_CONTRASTS} contrasts more: see the report"
+        )
     lines = [results.plan.title, *results.plan.caveats]
     lines += [*([header_line, *contrast_rows, f"  {LEGEND}"] if contrast_rows else [])]
     lines += [f"{'arm':<{LABEL_WIDTH}} {score_label:>16}  seeds", *_format_arm_rows(results)]
-    optional_warnings = [*_describe_baselines(results), *alarms.format_data_check_warnings(results.plan, results.data_checks)]
-    required_warnings = _wrap_lines([*_describe_missing_cells(results), *find_comparability_warnings(results)])
-    lines += _truncate_lines(_wrap_lines(optional_warnings), MAX_LINES - len(lines) - len(required_warnings)) + required_warnings
+    optional_warnings = [
+        *_describe_baselines(results),
+        *alarms.format_data_check_warnings(results.plan, results.data_checks),
+    ]
+    required_warnings = _wrap_lines(
+        [*_describe_missing_cells(results), *find_comparability_warnings(results)]
+    )
+    lines += (
+        _truncate_lines(
+            _wrap_lines(optional_warnings), MAX_LINES - len(lines) - len(required_warnings)
+        )
+        + required_warnings
+    )
     return [_convert_to_ascii(line)[:MAX_WIDTH].rstrip() for line in lines[:MAX_LINES]]
 
 
@@ -75,7 +95,9 @@ def _describe_contrast(contrast: Contrast, effect: Effect) -> str:
     value = formatting.format_signed(effect.mean)
     if len(effect.values) < MIN_SEEDS_FOR_INTERVAL:
         return f"{label}: {value} over {formatting.format_seed_count(effect)} seeds; {verdict}."
-    interval = f"{formatting.format_confidence_level()} interval {formatting.format_interval(effect)}"
+    interval = (
+        f"{formatting.format_confidence_level()} interval {formatting.format_interval(effect)}"
+    )
     details = f"{value}, {interval}, {formatting.format_seed_count(effect)} seeds"
     mde_text = (
         f"; these seeds could have shown {formatting.format_number(effect.mde)}"
@@ -95,24 +117,37 @@ def _describe_baselines(results: Results) -> list[str]:
     reference_mean = results.compute_mean(results.plan.reference)
     if reference_mean is None or not results.baselines:
         return []
-    reference = results.plan.arm(results.plan.reference)
-    reference_label, baseline_term = reference.label, "simpler arm" if reference.role == "crossed" else "rival"
+    reference = results.plan.get_arm(results.plan.reference)
+    reference_label, baseline_term = (
+        reference.label,
+        "simpler arm" if reference.role == "crossed" else "rival",
+    )
     better_baselines = [r for r in results.baselines if r.difference.sign == -1]
     higher_baselines = [r for r in results.baselines if r.mean > reference_mean]
     if better_baselines:
-        return [f"{reference_label} loses to {baseline_term}s: {'; '.join(_describe_baseline(results, r) for r in better_baselines)}."]
+        return [
+            f"{reference_label} loses to {baseline_term}s: {'; '.join(_describe_baseline(results, r) for r in better_baselines)}."
+        ]
     if higher_baselines:
         first_baseline_text = _describe_baseline(results, higher_baselines[0])
-        more_text = f", and {len(higher_baselines) - 1} more {baseline_term}s are ahead of it" if len(higher_baselines) > 1 else ""
+        more_text = (
+            f", and {len(higher_baselines) - 1} more {baseline_term}s are ahead of it"
+            if len(higher_baselines) > 1
+            else ""
+        )
         significance_text = "none can be told from it" if more_text else "they cannot be told apart"
         return [
             f"{reference_label} ({formatting.format_number(reference_mean)}) does not lead: {first_baseline_text}{more_text}; {significance_text} with these seeds."
         ]
-    return [f"No {baseline_term} scores higher than {reference_label} ({formatting.format_number(reference_mean)})."]
+    return [
+        f"No {baseline_term} scores higher than {reference_label} ({formatting.format_number(reference_mean)})."
+    ]
 
 
 def _describe_baseline(results: Results, baseline: Baseline) -> str:
-    cost_text = formatting.format_forward_passes(results.plan, [baseline.arm], [results.plan.reference])
+    cost_text = formatting.format_forward_passes(
+        results.plan, [baseline.arm], [results.plan.reference]
+    )
     return f"{results.get_arm_label(baseline.arm)} scores {formatting.format_number(baseline.mean)} ({cost_text})"
 
 
@@ -138,8 +173,14 @@ def _describe_missing_cells(results: Results) -> list[str]:
         "unscored": "trained but not scored",
         "diverged": "diverged",
     }
-    count_texts = [f"{status_counts[status]} {status_text}" for status, status_text in status_texts.items() if status in status_counts]
-    gap_sentences = [f"Of {status_counts.sum()} cells: {', '.join(count_texts)}."] if count_texts else []
+    count_texts = [
+        f"{status_counts[status]} {status_text}"
+        for status, status_text in status_texts.items()
+        if status in status_counts
+    ]
+    gap_sentences = (
+        [f"Of {status_counts.sum()} cells: {', '.join(count_texts)}."] if count_texts else []
+    )
     published_datasets = literature.list_published_datasets(results.plan)
     missing_datasets = [d for d in published_datasets if d in results.plan.missing_datasets]
     if missing_datasets:
@@ -151,7 +192,7 @@ def _describe_missing_cells(results: Results) -> list[str]:
 
 
 def _involves_outside_arm(results: Results, contrast: Contrast) -> bool:
-    roles = {results.plan.arm(a).role for a in contrast.weights}
+    roles = {results.plan.get_arm(a).role for a in contrast.weights}
     return "outside" in roles
 
 
@@ -166,11 +207,17 @@ def _format_contrast_row(contrast: Contrast, effect: Effect) -> str:
     label = contrast.label.split(":")[0] if contrast.kind == "noise" else contrast.label
     mde_text = formatting.format_number(effect.mde) if effect.mde is not None else ""
     return _format_columns(
-        label, formatting.format_signed(effect.mean), formatting.format_interval(effect), mde_text, verdict
+        label,
+        formatting.format_signed(effect.mean),
+        formatting.format_interval(effect),
+        mde_text,
+        verdict,
     )
 
 
-def _format_columns(label: str, effect_text: str, interval_text: str, mde_text: str, verdict: str) -> str:
+def _format_columns(
+    label: str, effect_text: str, interval_text: str, mde_text: str, verdict: str
+) -> str:
     return f"{label[:LABEL_WIDTH]:<{LABEL_WIDTH}} {effect_text:>7}  {interval_text:<17} {mde_text:>6}  {verdict}"
 
 
@@ -178,7 +225,9 @@ def _format_arm_rows(results: Results) -> list[str]:
     """The reference, the baselines from outside and the best of the other arms, best first: at most
     `ARMS`, the reference among them."""
     plan, best_baseline = results.plan, results.baselines[0].arm if results.baselines else None
-    required_arms = {plan.reference, best_baseline} | {a.name for a in plan.arms if a.role == "outside"}
+    required_arms = {plan.reference, best_baseline} | {
+        a.name for a in plan.arms if a.role == "outside"
+    }
     required_arms |= {a.name for a in plan.arms if a.levels and not any(a.levels.values())}
     ranked_arms = [(results.compute_mean(a.name), a) for a in plan.arms if a.name in required_arms]
     ranked_arms.sort(key=lambda pair: -(pair[0] if pair[0] is not None else -1.0))

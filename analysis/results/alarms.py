@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis import formatting
 from analysis.collect import literature, predictions
 from analysis.collect.frame import SweepData
-from analysis.tables.table import TableCell, Table, make_row
+from analysis.tables.table import Table, TableCell, make_row
 from uniclip.evaluate.checks import label_order, near_duplicates
 from uniclip.store import Cell, Plan, Store
 
@@ -66,20 +66,28 @@ def check_published_scores(store: Store, sweep_data: SweepData) -> list[DataChec
     return data_checks
 
 
-def _check_run_on_dataset(store: Store, sweep_data: SweepData, cell: Cell, dataset: str) -> DataCheck | None:
+def _check_run_on_dataset(
+    store: Store, sweep_data: SweepData, cell: Cell, dataset: str
+) -> DataCheck | None:
     array_names = ("zeroshot.renamed", "zeroshot.alarm", "leaked", *OUTCOME_NAMES)
-    saved_arrays = predictions.load_arrays(store.run(cell.run_id), sweep_data.plan, dataset, array_names)
+    saved_arrays = predictions.load_arrays(
+        store.get_run(cell.run_id), sweep_data.plan, dataset, array_names
+    )
     above_chance = _is_above_chance(sweep_data, cell, dataset)
     if not saved_arrays and above_chance is None:
         return None
     accuracies = saved_arrays.get("zeroshot.renamed")
     score = next((n for n in OUTCOME_NAMES if n in saved_arrays), "")
     outcomes, duplicate_labels = saved_arrays.get(score), saved_arrays.get("leaked")
-    is_near_duplicate = None if duplicate_labels is None else np.equal(duplicate_labels, near_duplicates.DUPLICATE)
+    is_near_duplicate = (
+        None if duplicate_labels is None else np.equal(duplicate_labels, near_duplicates.DUPLICATE)
+    )
     value_without_duplicates, duplicates_comparable = None, True
     if outcomes is not None and is_near_duplicate is not None:
         duplicates_comparable = outcomes.shape == is_near_duplicate.shape
-        value_without_duplicates = _compute_mean(outcomes[~is_near_duplicate]) if duplicates_comparable else None
+        value_without_duplicates = (
+            _compute_mean(outcomes[~is_near_duplicate]) if duplicates_comparable else None
+        )
     samples = len(next(a for a in (duplicate_labels, outcomes, np.zeros(0)) if a is not None))
     return DataCheck(
         dataset=dataset,
@@ -88,14 +96,18 @@ def _check_run_on_dataset(store: Store, sweep_data: SweepData, cell: Cell, datas
         run=cell.run_id,
         accuracy_as_named=None if accuracies is None else float(accuracies[0]),
         accuracy_renamed=None if accuracies is None else float(accuracies[1]),
-        label_order_differs=bool(saved_arrays["zeroshot.alarm"][0]) if "zeroshot.alarm" in saved_arrays else None,
+        label_order_differs=bool(saved_arrays["zeroshot.alarm"][0])
+        if "zeroshot.alarm" in saved_arrays
+        else None,
         above_chance=above_chance,
         score=score,
         value=_compute_mean(outcomes) if outcomes is not None else None,
         value_without_duplicates=value_without_duplicates,
         duplicates_comparable=duplicates_comparable,
         num_near_duplicates=None if is_near_duplicate is None else int(is_near_duplicate.sum()),
-        num_undecidable=None if duplicate_labels is None else int((duplicate_labels == near_duplicates.UNDECIDABLE).sum()),
+        num_undecidable=None
+        if duplicate_labels is None
+        else int((duplicate_labels == near_duplicates.UNDECIDABLE).sum()),
         samples=samples,
     )
 
@@ -104,7 +116,9 @@ def _is_above_chance(sweep_data: SweepData, cell: Cell, dataset: str) -> bool | 
     for name in OUTCOME_NAMES:
         rows = sweep_data.select_score_rows(dataset, name)
         cell_rows = rows[(rows["arm"] == cell.arm) & (rows["seed"] == cell.seed)]
-        cell_rows = cell_rows[cell_rows["value"].notna() & cell_rows["chance"].notna() & (cell_rows["kind"] != "map")]
+        cell_rows = cell_rows[
+            cell_rows["value"].notna() & cell_rows["chance"].notna() & (cell_rows["kind"] != "map")
+        ]
         if len(cell_rows):
             value, chance, samples = cell_rows.iloc[0][["value", "chance", "samples"]]
             return label_order.is_above_chance(float(value), float(chance), int(samples))
@@ -124,7 +138,15 @@ def build_data_checks_table(plan: Plan, data_checks: Sequence[DataCheck]) -> Tab
     rows = []
     for dataset in dataset_names:
         dataset_checks = [c for c in data_checks if c.dataset == dataset]
-        rows.append(make_row(dataset, _build_label_order_cell(dataset_checks), _build_chance_cell(dataset_checks), _describe_near_duplicates(dataset_checks), _describe_score_without_duplicates(plan, dataset_checks)))
+        rows.append(
+            make_row(
+                dataset,
+                _build_label_order_cell(dataset_checks),
+                _build_chance_cell(dataset_checks),
+                _describe_near_duplicates(dataset_checks),
+                _describe_score_without_duplicates(plan, dataset_checks),
+            )
+        )
     return Table(
         name="alarms",
         title="Alarms about the published data sets",
@@ -133,7 +155,7 @@ def build_data_checks_table(plan: Plan, data_checks: Sequence[DataCheck]) -> Tab
             "labels in another order?",
             "runs above chance",
             "near-duplicates of training pictures",
-            f"{plan.arm(plan.reference).label}: score, and without them",
+            f"{plan.get_arm(plan.reference).label}: score, and without them",
         ),
         rows=tuple(rows),
         records=tuple(_build_record(c) for c in data_checks),
@@ -160,7 +182,9 @@ def format_data_check_warnings(plan: Plan, data_checks: Sequence[DataCheck]) -> 
             yield f"{dataset}: labels and class names may be in different orders: {_describe_label_order(dataset_checks)}."
         if any(c.num_near_duplicates for c in dataset_checks):
             score_text = _describe_score_without_duplicates(plan, dataset_checks)
-            score_suffix = f"; {plan.arm(plan.reference).label}: {score_text}" if score_text else ""
+            score_suffix = (
+                f"; {plan.get_arm(plan.reference).label}: {score_text}" if score_text else ""
+            )
             yield f"{dataset}: {_describe_near_duplicates(dataset_checks)}{score_suffix}."
 
 
@@ -169,7 +193,9 @@ def _build_label_order_cell(dataset_checks: Sequence[DataCheck]) -> TableCell:
     if not performed_checks:
         return TableCell(text="not checked", tone="quiet")
     if any(c.label_order_differs for c in performed_checks):
-        return TableCell(text=f"ALARM: {_describe_label_order(performed_checks)}", tone="bad", bold=True)
+        return TableCell(
+            text=f"ALARM: {_describe_label_order(performed_checks)}", tone="bad", bold=True
+        )
     return TableCell(text="no")
 
 
@@ -186,15 +212,24 @@ def _build_chance_cell(dataset_checks: Sequence[DataCheck]) -> TableCell:
     above_chance_flags = [c.above_chance for c in dataset_checks if c.above_chance is not None]
     if not above_chance_flags:
         return TableCell(text="not checked", tone="quiet")
-    return TableCell(text=f"{sum(above_chance_flags)} of {len(above_chance_flags)}", tone="" if all(above_chance_flags) else "bad")
+    return TableCell(
+        text=f"{sum(above_chance_flags)} of {len(above_chance_flags)}",
+        tone="" if all(above_chance_flags) else "bad",
+    )
 
 
 def _describe_near_duplicates(dataset_checks: Sequence[DataCheck]) -> str:
     performed_checks = [c for c in dataset_checks if c.num_near_duplicates is not None]
     if not performed_checks:
         return "not checked"
-    duplicate_counts = sorted({c.num_near_duplicates for c in performed_checks if c.num_near_duplicates is not None})
-    count_text = f"{duplicate_counts[0]:,}" if len(duplicate_counts) == 1 else f"{duplicate_counts[0]:,} to {duplicate_counts[-1]:,}"
+    duplicate_counts = sorted(
+        {c.num_near_duplicates for c in performed_checks if c.num_near_duplicates is not None}
+    )
+    count_text = (
+        f"{duplicate_counts[0]:,}"
+        if len(duplicate_counts) == 1
+        else f"{duplicate_counts[0]:,} to {duplicate_counts[-1]:,}"
+    )
     num_undecidable = max(c.num_undecidable or 0 for c in performed_checks)
     undecidable_text = f" ({num_undecidable:,} too plain to tell)" if num_undecidable else ""
     return (
@@ -204,13 +239,31 @@ def _describe_near_duplicates(dataset_checks: Sequence[DataCheck]) -> str:
 
 
 def _describe_score_without_duplicates(plan: Plan, dataset_checks: Sequence[DataCheck]) -> str:
-    reference_checks = [c for c in dataset_checks if c.arm == plan.reference and c.num_near_duplicates and c.value is not None]
+    reference_checks = [
+        c
+        for c in dataset_checks
+        if c.arm == plan.reference and c.num_near_duplicates and c.value is not None
+    ]
     if not reference_checks:
         return ""
-    values_without_duplicates = [c.value_without_duplicates for c in reference_checks if c.value_without_duplicates is not None]
-    mean_value = math.fsum(c.value for c in reference_checks if c.value is not None) / len(reference_checks)
-    score_label = OUTCOME_LABELS.get(reference_checks[0].score) or formatting.format_score_label(reference_checks[0].score)
-    remaining_text = formatting.format_number(math.fsum(values_without_duplicates) / len(values_without_duplicates)) if values_without_duplicates else "none is left"
+    values_without_duplicates = [
+        c.value_without_duplicates
+        for c in reference_checks
+        if c.value_without_duplicates is not None
+    ]
+    mean_value = math.fsum(c.value for c in reference_checks if c.value is not None) / len(
+        reference_checks
+    )
+    score_label = OUTCOME_LABELS.get(reference_checks[0].score) or formatting.format_score_label(
+        reference_checks[0].score
+    )
+    remaining_text = (
+        formatting.format_number(
+            math.fsum(values_without_duplicates) / len(values_without_duplicates)
+        )
+        if values_without_duplicates
+        else "none is left"
+    )
     if not all(c.duplicates_comparable for c in reference_checks):
         remaining_text = "not comparable"
     return f"{score_label} {formatting.format_number(mean_value)}, without them {remaining_text}"

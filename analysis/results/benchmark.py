@@ -110,17 +110,30 @@ def build_panels(results: Results) -> list[Panel]:
             if task_datasets:
                 panel = _build_panel(results, task, protocol, tuple(arms), task_datasets)
                 has_several_protocols = len(by_protocol) > 1
-                built_panels.append(replace(panel, name=f"{task}_{protocol}") if has_several_protocols else panel)
+                built_panels.append(
+                    replace(panel, name=f"{task}_{protocol}") if has_several_protocols else panel
+                )
     return built_panels
 
 
 def build_calibration_panel(results: Results, panel: Panel) -> Panel:
     """The expected calibration errors of the data sets of a zero-shot panel."""
     dataset_names = [c.datasets[0] for c in panel.columns]
-    columns = [c for c in _build_columns(results, panel.arms, dataset_names, (CALIBRATION_SCORE,)) if c.kind]
-    mean_columns = _build_mean_columns(panel.arms, [c for c in columns if c.datasets[0] in panel.common_datasets])
+    columns = [
+        c
+        for c in _build_columns(results, panel.arms, dataset_names, (CALIBRATION_SCORE,))
+        if c.kind
+    ]
+    mean_columns = _build_mean_columns(
+        panel.arms, [c for c in columns if c.datasets[0] in panel.common_datasets]
+    )
     return replace(
-        panel, columns=tuple(columns), means=tuple(mean_columns), missing={}, left_out={}, common=()
+        panel,
+        columns=tuple(columns),
+        mean_columns=tuple(mean_columns),
+        missing_datasets={},
+        excluded_datasets={},
+        common_datasets=(),
     )
 
 
@@ -138,7 +151,9 @@ def _build_panel(
     title, scores = PANEL_TASKS[task]
     plan = results.plan
     missing_probe_data = plan.missing_probe_data if task == "linear_probe" else {}
-    available_datasets = [d for d in dataset_names if d not in missing_probe_data and _is_evaluated(plan, d, arms)]
+    available_datasets = [
+        d for d in dataset_names if d not in missing_probe_data and _is_evaluated(plan, d, arms)
+    ]
     columns = list(_build_columns(results, arms, available_datasets, scores))
     excluded_datasets = _explain_exclusions(columns, arms, available_datasets)
     common_datasets = tuple(d for d in available_datasets if d not in excluded_datasets)
@@ -151,9 +166,15 @@ def _build_panel(
         deviations=_collect_deviations(results, protocol, columns),
         arms=arms,
         columns=tuple(columns),
-        mean_columns=tuple(_build_mean_columns(arms, [c for c in columns if c.datasets[0] in common_datasets])),
+        mean_columns=tuple(
+            _build_mean_columns(arms, [c for c in columns if c.datasets[0] in common_datasets])
+        ),
         common_datasets=common_datasets,
-        missing_datasets={d: _format_missing_reason(plan, (plan.missing_datasets | missing_probe_data).get(d)) for d in dataset_names if d not in available_datasets},
+        missing_datasets={
+            d: _format_missing_reason(plan, (plan.missing_datasets | missing_probe_data).get(d))
+            for d in dataset_names
+            if d not in available_datasets
+        },
         excluded_datasets=excluded_datasets,
     )
 
@@ -166,14 +187,20 @@ def _build_columns(
     for dataset in dataset_names:
         evaluation_hashes = dict.fromkeys(plan.evaluation_hashes[a.name].get(dataset) for a in arms)
         for evaluation in filter(None, evaluation_hashes):
-            evaluated_arms = [a.name for a in arms if plan.evaluation_hashes[a.name].get(dataset) == evaluation]
+            evaluated_arms = [
+                a.name for a in arms if plan.evaluation_hashes[a.name].get(dataset) == evaluation
+            ]
             for score in scores:
                 rows = sweep_data.select_score_rows(dataset, score)
                 rows = rows[rows["arm"].isin(evaluated_arms)]
-                observations = _restrict_to_arms(sweep_data.get_observations(dataset, score), evaluated_arms)
+                observations = _restrict_to_arms(
+                    sweep_data.get_observations(dataset, score), evaluated_arms
+                )
                 samples, kind = rows["samples"].max(), sweep_data.get_score_kind(dataset, score)
                 # what is never maximised is shown only, whatever the number of samples
-                too_few_samples = bool(samples < MIN_SAMPLES if kind == "error" else rows["shown_only"].any())
+                too_few_samples = bool(
+                    samples < MIN_SAMPLES if kind == "error" else rows["shown_only"].any()
+                )
                 yield Column(
                     datasets=(dataset,),
                     score=score,
@@ -182,14 +209,16 @@ def _build_columns(
                     observations=observations,
                     samples=int(samples) if samples == samples else None,
                     too_few_samples=too_few_samples,
-                    tied_for_best=_find_tied_for_best(observations, arms) if kind != "error" and not too_few_samples else frozenset(),
+                    tied_for_best=_find_tied_for_best(observations, arms)
+                    if kind != "error" and not too_few_samples
+                    else frozenset(),
                 )
 
 
 def _restrict_to_arms(observations: Observations, arms: Sequence[str]) -> Observations:
     values = {a: v for a, v in observations.values.items() if a in arms}
     diverged_cells = frozenset((a, s) for a, s in observations.diverged_cells if a in arms)
-    return replace(observations, values=values, diverged=diverged_cells)
+    return replace(observations, values=values, diverged_cells=diverged_cells)
 
 
 def _find_tied_for_best(observations: Observations, arms: Sequence[Arm]) -> frozenset[str]:
@@ -204,11 +233,15 @@ def _explain_exclusions(
     reasons = {}
     for dataset in dataset_names:
         dataset_columns = [c for c in columns if c.datasets[0] == dataset]
-        incomplete_cells = [cell for cell in counted_cells if not all(c.has_value(*cell) for c in dataset_columns)]
+        incomplete_cells = [
+            cell for cell in counted_cells if not all(c.has_value(*cell) for c in dataset_columns)
+        ]
         if len({c.evaluation for c in dataset_columns}) > 1:
             reasons[dataset] = "arms were judged on different data"
         elif incomplete_cells or not counted_cells:
-            reasons[dataset] = f"{len(incomplete_cells)} of {len(counted_cells)} counted runs lack it"
+            reasons[dataset] = (
+                f"{len(incomplete_cells)} of {len(counted_cells)} counted runs lack it"
+            )
         elif any(c.too_few_samples for c in dataset_columns):
             reasons[dataset] = "fewer than 50 test samples"
     return reasons
@@ -236,7 +269,9 @@ def _build_mean_columns(arms: Sequence[Arm], columns: Sequence[Column]) -> Itera
                 observations=observations,
                 samples=None,
                 too_few_samples=False,
-                tied_for_best=_find_tied_for_best(observations, arms) if kind != "error" else frozenset(),
+                tied_for_best=_find_tied_for_best(observations, arms)
+                if kind != "error"
+                else frozenset(),
             )
 
 
@@ -261,16 +296,32 @@ def _collect_metric_labels(
 ) -> dict[str, str]:
     """As the scores state them; of sets that are missing, as a published protocol would."""
     protocol_rules = protocols.PROTOCOLS.get(protocol)
-    default_metrics = {d: protocol_rules.get_metric(d) for d in dataset_names} if protocol_rules is not None else {}
-    stated_protocols = {c.dataset: results.sweep_data.protocols.get(c.evaluation, {}) for c in columns}
-    metric_by_dataset = {**default_metrics, **{d: s["metric"] for d, s in stated_protocols.items() if "metric" in s}}
+    default_metrics = (
+        {d: protocol_rules.get_metric(d) for d in dataset_names}
+        if protocol_rules is not None
+        else {}
+    )
+    stated_protocols = {
+        c.dataset: results.sweep_data.protocols.get(c.evaluation, {}) for c in columns
+    }
+    metric_by_dataset = {
+        **default_metrics,
+        **{d: s["metric"] for d, s in stated_protocols.items() if "metric" in s},
+    }
     return {d: METRIC_LABELS[m] for d, m in metric_by_dataset.items() if m in METRIC_LABELS}
 
 
-def _collect_deviations(results: Results, protocol: str, columns: Sequence[Column]) -> tuple[str, ...]:
+def _collect_deviations(
+    results: Results, protocol: str, columns: Sequence[Column]
+) -> tuple[str, ...]:
     protocol_rules = protocols.PROTOCOLS.get(protocol)
-    stated_deviations = [results.sweep_data.protocols.get(c.evaluation, {}).get("departs") for c in columns]
-    deviations = next(filter(None, stated_deviations), protocol_rules.deviations if protocol_rules is not None else ())
+    stated_deviations = [
+        results.sweep_data.protocols.get(c.evaluation, {}).get("departs") for c in columns
+    ]
+    deviations = next(
+        filter(None, stated_deviations),
+        protocol_rules.deviations if protocol_rules is not None else (),
+    )
     return tuple(deviations)
 
 

@@ -33,7 +33,10 @@ def collect_comparison_facts(plan: Plan, probes: Iterable[Mapping[str, Any]]) ->
         if {"flops_per_step", "parameters"} <= probe.keys():
             training_flops = probe["flops_per_step"] * _get_training_steps(plan, probe["arm"])
             size_facts[probe["arm"]] = {FLOPS: training_flops, PARAMETERS: probe["parameters"]}
-    return {a: {**size_facts.get(a, {}), **plan_facts} for a, plan_facts in plan.comparison_facts.items()}
+    return {
+        a: {**size_facts.get(a, {}), **plan_facts}
+        for a, plan_facts in plan.comparison_facts.items()
+    }
 
 
 def collect_measured_facts(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> ComparisonFacts:
@@ -50,18 +53,24 @@ def collect_measured_facts(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> C
 
 
 def _get_training_steps(plan: Plan, arm: str) -> int:
-    delta = next((a.delta for a in plan.arms if a.name == arm), {})
+    delta = next((a.config_diff for a in plan.arms if a.name == arm), {})
     return int((flatten(plan.base_config) | delta).get("train.steps", 0))
 
 
-def compare_conditions(facts: ComparisonFacts, contrast: Contrast, tolerances: Mapping[str, float] = SIZE_TOLERANCES) -> str:
+def compare_conditions(
+    facts: ComparisonFacts, contrast: Contrast, tolerances: Mapping[str, float] = SIZE_TOLERANCES
+) -> str:
     """ "equal in ...; not equal in ..." of the two sides of a comparison.
 
     Only what is known of every arm on both is spoken of. within: quantity -> the share of itself up
     to which it counts as equal; else 0.
     """
     sides = [[facts.get(arm, {}) for arm in arms] for arms in contrast.arms_by_sign]
-    shared_quantities = [quantity for quantity in sides[0][0] if all(quantity in arm for side in sides for arm in side)]
+    shared_quantities = [
+        quantity
+        for quantity in sides[0][0]
+        if all(quantity in arm for side in sides for arm in side)
+    ]
     if not shared_quantities:
         return NOT_STATED
     equal_quantities, unequal_texts, label_quantities = [], [], []
@@ -70,30 +79,49 @@ def compare_conditions(facts: ComparisonFacts, contrast: Contrast, tolerances: M
         if None in left_values | right_values:
             label_quantities.append(quantity)
             continue
-        left_counts, right_counts = (sorted(n for n in side if n is not None) for side in (left_values, right_values))
+        left_counts, right_counts = (
+            sorted(n for n in side if n is not None) for side in (left_values, right_values)
+        )
         if left_counts == right_counts == [0.0]:
             continue
         if _within_tolerance(left_counts, right_counts, tolerances.get(quantity, 0.0)):
             equal_quantities.append(quantity)
         else:
-            unequal_texts.append(f"{quantity} ({_format_values(left_counts)} against {_format_values(right_counts)})")
+            unequal_texts.append(
+                f"{quantity} ({_format_values(left_counts)} against {_format_values(right_counts)})"
+            )
     return _format_comparison(equal_quantities, unequal_texts, label_quantities)
 
 
-def _format_comparison(equal_quantities: list[str], unequal_texts: list[str], label_quantities: list[str]) -> str:
+def _format_comparison(
+    equal_quantities: list[str], unequal_texts: list[str], label_quantities: list[str]
+) -> str:
     if not unequal_texts and not label_quantities:
         return "equal in all that is known"
-    more_text = f" and {len(unequal_texts) - MAX_DIFFERENCES} more" if len(unequal_texts) > MAX_DIFFERENCES else ""
+    more_text = (
+        f" and {len(unequal_texts) - MAX_DIFFERENCES} more"
+        if len(unequal_texts) > MAX_DIFFERENCES
+        else ""
+    )
     parts = [f"equal in {', '.join(equal_quantities)}"] if equal_quantities else []
-    parts += [f"not equal in {', '.join(unequal_texts[:MAX_DIFFERENCES])}{more_text}"] if unequal_texts else []
-    return "; ".join(parts + ([f"{DECIDED_BY_LABELS}: {', '.join(label_quantities)}"] if label_quantities else []))
+    parts += (
+        [f"not equal in {', '.join(unequal_texts[:MAX_DIFFERENCES])}{more_text}"]
+        if unequal_texts
+        else []
+    )
+    return "; ".join(
+        parts
+        + ([f"{DECIDED_BY_LABELS}: {', '.join(label_quantities)}"] if label_quantities else [])
+    )
 
 
 def _within_tolerance(left: list[float], right: list[float], tolerance: float) -> bool:
     """Whether each number on either side has one on the other that is as large, within a share."""
 
     def all_matched(values: list[float], candidates: list[float]) -> bool:
-        return all(any(abs(a - b) <= tolerance * max(abs(a), abs(b)) for b in candidates) for a in values)
+        return all(
+            any(abs(a - b) <= tolerance * max(abs(a), abs(b)) for b in candidates) for a in values
+        )
 
     return all_matched(left, right) and all_matched(right, left)
 

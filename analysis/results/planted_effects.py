@@ -28,12 +28,17 @@ def check_planted_effects(store: Store, sweep_id: str) -> list[PlantedEffectResu
     return [_check_planted_effect(sweep_data, e) for e in sweep_data.plan.planted_effects]
 
 
-def _check_planted_effect(sweep_data: SweepData, planted_effect: PlantedEffect) -> PlantedEffectResult:
+def _check_planted_effect(
+    sweep_data: SweepData, planted_effect: PlantedEffect
+) -> PlantedEffectResult:
     if planted_effect.kind == "at_chance":
         holds, detail = _check_at_chance(sweep_data, planted_effect)
     else:
         estimate = _estimate_effect(sweep_data, planted_effect)
-        holds, detail = _matches_planted_effect(planted_effect, estimate), _describe_effect(estimate)
+        holds, detail = (
+            _matches_planted_effect(planted_effect, estimate),
+            _describe_effect(estimate),
+        )
     return PlantedEffectResult(description=planted_effect.description, holds=holds, detail=detail)
 
 
@@ -45,7 +50,9 @@ def _estimate_effect(sweep_data: SweepData, planted_effect: PlantedEffect) -> Ef
     observations = sweep_data.get_observations(plan.primary_metric.dataset, score)
     if contrast.primary and score == plan.primary_metric.metric:
         primary_contrasts = [c for c in plan.contrasts if c.primary]
-        return estimate_primary_effects([c.weights for c in primary_contrasts], observations)[primary_contrasts.index(contrast)]
+        return estimate_primary_effects([c.weights for c in primary_contrasts], observations)[
+            primary_contrasts.index(contrast)
+        ]
     return estimate_effect(contrast.weights, observations)
 
 
@@ -69,7 +76,9 @@ def _check_at_chance(sweep_data: SweepData, planted_effect: PlantedEffect) -> tu
     chance, samples = observations.chance, 1 / observations.resolution
     standard_error = math.sqrt(chance * (1 - chance) / samples)
     mean = math.fsum(values) / len(values)
-    detail = f"{mean:.3f}, chance {chance:.2f}, standard error of the test items {standard_error:.3f}"
+    detail = (
+        f"{mean:.3f}, chance {chance:.2f}, standard error of the test items {standard_error:.3f}"
+    )
     return abs(mean - chance) <= CHANCE_TOLERANCE_SE * standard_error, detail
 
 

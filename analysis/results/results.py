@@ -14,13 +14,13 @@ from analysis.results.alarms import DataCheck
 from analysis.statistics.effects import (
     Effect,
     Observations,
+    compute_test_set_se,
     estimate_effect,
     estimate_primary_effects,
-    holm_adjust,
     find_tied_for_best,
-    compute_test_set_se,
+    holm_adjust,
 )
-from uniclip.store import Contrast, AuditCheck, Plan, Store
+from uniclip.store import AuditCheck, Contrast, Plan, Store
 
 ScoreKey = tuple[str, str]
 MAX_NAMES = 3
@@ -93,11 +93,15 @@ class Results:
         """The score's name for readers; *: too few samples; its data set if there are several."""
         has_several_datasets = len({dataset for dataset, _ in self.observations}) > 1
         report_only_mark = "*" if self.sweep_data.is_report_only(*key) else ""
-        return f"{key[0]}: " * has_several_datasets + formatting.format_score_label(key[1]) + report_only_mark
+        return (
+            f"{key[0]}: " * has_several_datasets
+            + formatting.format_score_label(key[1])
+            + report_only_mark
+        )
 
     def get_arm_label(self, arm: str) -> str:
         """The arm's name for readers."""
-        return self.plan.arm(arm).label
+        return self.plan.get_arm(arm).label
 
 
 def analyze(store: Store, sweep_data: SweepData) -> Results:
@@ -109,9 +113,12 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
     maximized_scores = [
         k
         for k in observations
-        if sweep_data.get_score_kind(*k) in ("accuracy", "recall", "map") and not sweep_data.is_report_only(*k)
+        if sweep_data.get_score_kind(*k) in ("accuracy", "recall", "map")
+        and not sweep_data.is_report_only(*k)
     ]
-    outcomes = predictions.load_outcomes(store, plan, plan.primary_metric.dataset, plan.primary_metric.metric)
+    outcomes = predictions.load_outcomes(
+        store, plan, plan.primary_metric.dataset, plan.primary_metric.metric
+    )
     return Results(
         sweep_data=sweep_data,
         observations=observations,
@@ -122,9 +129,11 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
             if o is not primary_observations
         },
         test_set_se={c.name: compute_test_set_se(c.weights, outcomes) for c in plan.contrasts},
-        tied_for_best={key: find_tied_for_best(observations[key], candidate_arms) for key in maximized_scores},
+        tied_for_best={
+            key: find_tied_for_best(observations[key], candidate_arms) for key in maximized_scores
+        },
         baselines=_compare_with_baselines(plan, primary_observations),
-        audit_checks=store.sweep(plan.sweep).read_audit_checks(),
+        audit_checks=store.get_sweep(plan.sweep_id).read_audit_checks(),
         data_checks=alarms.check_published_scores(store, sweep_data),
         tuning_comparison=tuning.compare_with_default(store, plan, primary_observations),
     )
@@ -133,24 +142,37 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
 def estimate_effects(plan: Plan, observations: Observations) -> dict[str, Effect]:
     """Every contrast on one score; the primary ones with Holm's correction over themselves."""
     primary_contrasts = [c for c in plan.contrasts if c.primary]
-    adjusted_effects = estimate_primary_effects([c.weights for c in primary_contrasts], observations)
+    adjusted_effects = estimate_primary_effects(
+        [c.weights for c in primary_contrasts], observations
+    )
     effect_by_contrast = {c.name: e for c, e in zip(primary_contrasts, adjusted_effects)}
-    return {c.name: effect_by_contrast.get(c.name) or estimate_effect(c.weights, observations) for c in plan.contrasts}
+    return {
+        c.name: effect_by_contrast.get(c.name) or estimate_effect(c.weights, observations)
+        for c in plan.contrasts
+    }
 
 
-def compute_knockout_effect(sweep_data: SweepData, component: str) -> tuple[float | None, dict[str, float]]:
+def compute_knockout_effect(
+    sweep_data: SweepData, component: str
+) -> tuple[float | None, dict[str, float]]:
     """Of the reference arm, mean over seeds: what switching the component off in the trained model
     adds to the loss (None if nobody measured it), and how far its parts moved, as a share of their
     initial length."""
     history = sweep_data.history
-    rows = history[(history["phase"] == "engagement") & (history["arm"] == sweep_data.plan.reference)]
+    rows = history[
+        (history["phase"] == "engagement") & (history["arm"] == sweep_data.plan.reference)
+    ]
 
     def compute_column_mean(column: str) -> float | None:
         values = rows[column].dropna() if column in rows else []
         return math.fsum(values) / len(values) if len(values) else None
 
-    relative_changes = {part: compute_column_mean(f"moved.{part}") for part in COMPONENT_PARTS.get(component, ())}
-    return compute_column_mean(f"engagement.{component}"), {k: v for k, v in relative_changes.items() if v is not None}
+    relative_changes = {
+        part: compute_column_mean(f"moved.{part}") for part in COMPONENT_PARTS.get(component, ())
+    }
+    return compute_column_mean(f"engagement.{component}"), {
+        k: v for k, v in relative_changes.items() if v is not None
+    }
 
 
 def find_comparability_warnings(results: Results) -> list[str]:
@@ -158,9 +180,13 @@ def find_comparability_warnings(results: Results) -> list[str]:
     mixed_contrasts, mixed_cells = find_mixed_numerics(results), find_mixed_training(results)
     warnings = []
     if mixed_contrasts:
-        warnings.append(f"Arms of different numerics classes are compared: {_format_names(mixed_contrasts)}.")
+        warnings.append(
+            f"Arms of different numerics classes are compared: {_format_names(mixed_contrasts)}."
+        )
     if mixed_cells:
-        warnings.append(f"Trained by other code than the rest: {_format_names(mixed_cells)}; stale=rerun mends it.")
+        warnings.append(
+            f"Trained by other code than the rest: {_format_names(mixed_cells)}; outdated=rerun mends it."
+        )
     return warnings
 
 
@@ -170,7 +196,10 @@ def find_mixed_numerics(results: Results) -> list[str]:
     mixed_contrasts = []
     for contrast in results.plan.contrasts:
         for seed in results.effects[contrast.name].seeds:
-            numerics_classes = [results.sweep_data.numerics_classes[run_by_cell[arm, seed]] for arm in contrast.weights]
+            numerics_classes = [
+                results.sweep_data.numerics_classes[run_by_cell[arm, seed]]
+                for arm in contrast.weights
+            ]
             if any(c != numerics_classes[0] for c in numerics_classes):
                 mixed_contrasts.append(contrast.label)
                 break
@@ -185,8 +214,12 @@ def find_mixed_training(results: Results) -> list[str]:
         default_runs = results.tuning_comparison.runs.items()
         run_by_label |= {f"{arm}/{seed} by default": run for (arm, seed), run in default_runs}
         hash_by_run |= results.tuning_comparison.training_hashes
-    hash_by_label = {cell: hash_by_run[run] for cell, run in run_by_label.items() if run in hash_by_run}
-    common_hashes = [training_hash for training_hash, _ in Counter(hash_by_label.values()).most_common(1)]
+    hash_by_label = {
+        cell: hash_by_run[run] for cell, run in run_by_label.items() if run in hash_by_run
+    }
+    common_hashes = [
+        training_hash for training_hash, _ in Counter(hash_by_label.values()).most_common(1)
+    ]
     return [cell for cell, label_hash in hash_by_label.items() if label_hash not in common_hashes]
 
 
@@ -198,7 +231,7 @@ def _format_names(names: list[str]) -> str:
 def _compare_with_baselines(plan: Plan, observations: Observations) -> list[Baseline]:
     """The reference of a crossed design against each arm that has less than it (outside baselines,
     components off); a listed one against the arms that contrasts take off."""
-    reference = plan.arm(plan.reference)
+    reference = plan.get_arm(plan.reference)
     negative_arms = {a for c in plan.contrasts for a in c.arms_by_sign[1]}
     baselines = []
     for arm in plan.arms:
@@ -208,9 +241,11 @@ def _compare_with_baselines(plan: Plan, observations: Observations) -> list[Base
             difference = estimate_effect({reference.name: 1.0, arm.name: -1.0}, observations)
             mean = math.fsum(values.values()) / len(values)
             baselines.append(Baseline(arm=arm.name, mean=mean, difference=difference))
-    adjusted_p_values = holm_adjust([1.0 if r.difference.p is None else r.difference.p for r in baselines])
+    adjusted_p_values = holm_adjust(
+        [1.0 if r.difference.p is None else r.difference.p for r in baselines]
+    )
     adjusted_baselines = [
-        r if r.difference.p is None else replace(r, difference=replace(r.difference, holm=p))
+        r if r.difference.p is None else replace(r, difference=replace(r.difference, p_adjusted=p))
         for r, p in zip(baselines, adjusted_p_values)
     ]
     return sorted(adjusted_baselines, key=lambda r: -r.mean)

@@ -9,7 +9,7 @@ from typing import Any
 from analysis import formatting
 from analysis.collect.frame import collect_sweep_data
 from analysis.statistics.effects import Effect, Observations, estimate_effect
-from analysis.tables.table import TableCell, Table, make_row
+from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Contrast, Plan, Store, TunedArm
 
 TUNED, DEFAULT = "tuned", "default"
@@ -31,7 +31,9 @@ class TuningComparison:
     """Every contrast between arms with default values; uncorrected."""
 
 
-def compare_with_default(store: Store, plan: Plan, tuned_observations: Observations) -> TuningComparison | None:
+def compare_with_default(
+    store: Store, plan: Plan, tuned_observations: Observations
+) -> TuningComparison | None:
     """What a tuned plan's arms score with default values; None for a plan that was not tuned.
 
     Raises `UserError` if the default arms' sweep is not in the store any more.
@@ -39,23 +41,36 @@ def compare_with_default(store: Store, plan: Plan, tuned_observations: Observati
     if plan.tuning is None:
         return None
     sweep_data = collect_sweep_data(store, plan.tuning.default_sweep)
-    default_observations = sweep_data.get_observations(plan.primary_metric.dataset, plan.primary_metric.metric)
+    default_observations = sweep_data.get_observations(
+        plan.primary_metric.dataset, plan.primary_metric.metric
+    )
     return TuningComparison(
         runs={(c.arm, c.seed): c.run_id for c in sweep_data.plan.cells},
         training_hashes=sweep_data.training_hashes,
         observations=default_observations,
-        gains={arm.name: _estimate_gain(arm.name, tuned_observations, default_observations) for arm in plan.arms},
+        gains={
+            arm.name: _estimate_gain(arm.name, tuned_observations, default_observations)
+            for arm in plan.arms
+        },
         effects={c.name: estimate_effect(c.weights, default_observations) for c in plan.contrasts},
     )
 
 
-def _estimate_gain(arm: str, tuned_observations: Observations, default_observations: Observations) -> Effect:
+def _estimate_gain(
+    arm: str, tuned_observations: Observations, default_observations: Observations
+) -> Effect:
     observations_by_side = {TUNED: tuned_observations, DEFAULT: default_observations}
     paired_observations = Observations(
         seeds=tuned_observations.seeds,
-        values={name: observations.values.get(arm, {}) for name, observations in observations_by_side.items()},
+        values={
+            name: observations.values.get(arm, {})
+            for name, observations in observations_by_side.items()
+        },
         diverged_cells=frozenset(
-            (name, seed) for name, observations in observations_by_side.items() for a, seed in observations.diverged_cells if a == arm
+            (name, seed)
+            for name, observations in observations_by_side.items()
+            for a, seed in observations.diverged_cells
+            if a == arm
         ),
         chance=tuned_observations.chance,
         resolution=max(tuned_observations.resolution, default_observations.resolution),
@@ -63,7 +78,9 @@ def _estimate_gain(arm: str, tuned_observations: Observations, default_observati
     return estimate_effect({TUNED: 1.0, DEFAULT: -1.0}, paired_observations)
 
 
-def build_tuning_table(plan: Plan, tuned_observations: Observations, comparison: TuningComparison, heading: str) -> Table:
+def build_tuning_table(
+    plan: Plan, tuned_observations: Observations, comparison: TuningComparison, heading: str
+) -> Table:
     """Arms by what was chosen, and their scores with default and with tuned values."""
     assert plan.tuning is not None
     keys = list(plan.tuning.arms[0].best_trial.params)
@@ -72,10 +89,16 @@ def build_tuning_table(plan: Plan, tuned_observations: Observations, comparison:
         gain = comparison.gains[tuned_arm.arm]
         rows.append(
             make_row(
-                plan.arm(tuned_arm.arm).label,
+                plan.get_arm(tuned_arm.arm).label,
                 *(_build_value_cell(tuned_arm, key) for key in keys),
-                *(formatting.format_number(v) for v in (tuned_arm.default_score, tuned_arm.best_trial.score)),
-                *(formatting.format_number(_compute_mean(o, tuned_arm.arm)) for o in (comparison.observations, tuned_observations)),
+                *(
+                    formatting.format_number(v)
+                    for v in (tuned_arm.default_score, tuned_arm.best_trial.score)
+                ),
+                *(
+                    formatting.format_number(_compute_mean(o, tuned_arm.arm))
+                    for o in (comparison.observations, tuned_observations)
+                ),
                 f"{formatting.format_signed(gain.mean)} {formatting.format_interval(gain)}".strip(),
                 f"{tuned_arm.n_trials}{f' ({tuned_arm.n_pruned} stopped)' if tuned_arm.n_pruned else ''}",
                 f"{tuned_arm.steps:,}",
@@ -102,7 +125,9 @@ def build_tuning_table(plan: Plan, tuned_observations: Observations, comparison:
     )
 
 
-def build_tuned_effects_table(plan: Plan, tuned_effects: Mapping[str, Effect], comparison: TuningComparison, heading: str) -> Table:
+def build_tuned_effects_table(
+    plan: Plan, tuned_effects: Mapping[str, Effect], comparison: TuningComparison, heading: str
+) -> Table:
     """What each contrast came to between default arms, and between tuned ones."""
     rows = [
         make_row(
@@ -126,7 +151,8 @@ def build_tuned_effects_table(plan: Plan, tuned_effects: Mapping[str, Effect], c
         ),
         rows=tuple(rows),
         records=tuple(
-            _build_contrast_record(c, comparison.effects[c.name], tuned_effects[c.name]) for c in plan.contrasts
+            _build_contrast_record(c, comparison.effects[c.name], tuned_effects[c.name])
+            for c in plan.contrasts
         ),
         notes=(
             f"Effects on {heading}, paired by seed. Verdicts of the tuned arms are those of the "
@@ -138,16 +164,24 @@ def build_tuned_effects_table(plan: Plan, tuned_effects: Mapping[str, Effect], c
 def _build_value_cell(tuned_arm: TunedArm, key: str) -> TableCell:
     text = str(tuned_arm.best_trial.params[key])
     boundary_side = tuned_arm.at_boundary.get(key)
-    return TableCell(text=f"{text} ({boundary_side} edge)", tone="bad") if boundary_side else TableCell(text=text)
+    return (
+        TableCell(text=f"{text} ({boundary_side} edge)", tone="bad")
+        if boundary_side
+        else TableCell(text=text)
+    )
 
 
-def _build_arm_record(plan: Plan, tuned_arm: TunedArm, tuned_observations: Observations, comparison: TuningComparison) -> dict[str, Any]:
+def _build_arm_record(
+    plan: Plan, tuned_arm: TunedArm, tuned_observations: Observations, comparison: TuningComparison
+) -> dict[str, Any]:
     arm_name, gain = tuned_arm.arm, comparison.gains[tuned_arm.arm]
     runs = {(c.arm, c.seed): c.run_id for c in plan.cells}
     return {
         "arm": arm_name,
         **tuned_arm.best_trial.params,
-        "edges": " ".join(f"{key}:{boundary_side}" for key, boundary_side in tuned_arm.at_boundary.items()),
+        "edges": " ".join(
+            f"{key}:{boundary_side}" for key, boundary_side in tuned_arm.at_boundary.items()
+        ),
         "validation_default": tuned_arm.default_score,
         "validation_tuned": tuned_arm.best_trial.score,
         "default": _compute_mean(comparison.observations, arm_name),
@@ -167,7 +201,9 @@ def _build_arm_record(plan: Plan, tuned_arm: TunedArm, tuned_observations: Obser
     }
 
 
-def _build_contrast_record(contrast: Contrast, default_effect: Effect, tuned_effect: Effect) -> dict[str, Any]:
+def _build_contrast_record(
+    contrast: Contrast, default_effect: Effect, tuned_effect: Effect
+) -> dict[str, Any]:
     effects_by_side = {DEFAULT: default_effect, TUNED: tuned_effect}
     return {
         "contrast": contrast.name,
@@ -203,7 +239,7 @@ def _build_notes(plan: Plan) -> list[str]:
     for t in tuning.arms:
         for key, boundary_side in t.at_boundary.items():
             notes.append(
-                f"{plan.arm(t.arm).label}: {key} is {BOUNDARY_TEXT.format(boundary_side)}; its optimum may lie beyond."
+                f"{plan.get_arm(t.arm).label}: {key} is {BOUNDARY_TEXT.format(boundary_side)}; its optimum may lie beyond."
             )
     return notes
 

@@ -99,7 +99,9 @@ def paired_t(values: Floats, *, min_spread: float = 0.0) -> tuple[Floats, Floats
     spread = np.maximum(values.std(-1, ddof=1), min_spread)
     standard_error = spread / math.sqrt(n)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(standard_error > 0, np.abs(mean) / standard_error, np.where(mean == 0, 0.0, np.inf))
+        t = np.where(
+            standard_error > 0, np.abs(mean) / standard_error, np.where(mean == 0, 0.0, np.inf)
+        )
     half_width = special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * standard_error
     return mean, half_width, 2 * special.stdtr(n - 1, -t), spread
 
@@ -125,7 +127,9 @@ def standardized_mde(n: int, alpha: float = ALPHA, power: float = POWER) -> floa
     spread = np.sqrt(special.chdtri(df, (1 - quadrature_nodes) / 2) / df)
 
     def shortfall(ncp: float) -> float:
-        tail_probabilities = special.ndtr(ncp - critical_t * spread) + special.ndtr(-ncp - critical_t * spread)
+        tail_probabilities = special.ndtr(ncp - critical_t * spread) + special.ndtr(
+            -ncp - critical_t * spread
+        )
         return float(quadrature_weights @ tail_probabilities) / 2 - power
 
     upper_bound = 1.0
@@ -148,14 +152,19 @@ def compute_variance_ratio(
     value_table = np.array([[observations.values[arm][s] for s in seeds] for arm in weights])
     w = np.array(list(weights.values()))
     unpaired_variance = float((w**2 * value_table.var(1, ddof=1)).sum())
-    return float((w @ value_table).var(ddof=1)) / unpaired_variance if unpaired_variance > 0 else None
+    return (
+        float((w @ value_table).var(ddof=1)) / unpaired_variance if unpaired_variance > 0 else None
+    )
 
 
-def estimate_effect(weights: Mapping[str, float], observations: Observations, *, alpha: float = ALPHA) -> Effect:
+def estimate_effect(
+    weights: Mapping[str, float], observations: Observations, *, alpha: float = ALPHA
+) -> Effect:
     """What the contrast with these arm `weights` came to; `alpha` is the level of `detectable`."""
     complete_seeds, diverged_seeds, missing_seeds = _split_seeds(weights, observations)
     values = [
-        compute_contrast(weights, {a: observations.values[a][s] for a in weights}) for s in complete_seeds
+        compute_contrast(weights, {a: observations.values[a][s] for a in weights})
+        for s in complete_seeds
     ]
     estimate = Effect(
         seeds=tuple(complete_seeds),
@@ -164,17 +173,25 @@ def estimate_effect(weights: Mapping[str, float], observations: Observations, *,
         variance_ratio=compute_variance_ratio(weights, observations, complete_seeds),
         num_diverged=len(diverged_seeds),
         num_missing=len(missing_seeds),
-        worst_case_mean=_compute_worst_case_mean(weights, observations, [*complete_seeds, *diverged_seeds]) if diverged_seeds else None,
+        worst_case_mean=_compute_worst_case_mean(
+            weights, observations, [*complete_seeds, *diverged_seeds]
+        )
+        if diverged_seeds
+        else None,
     )
     if len(values) < MIN_SEEDS_FOR_INTERVAL or estimate.is_exactly_zero:
         return estimate
     min_spread = observations.resolution * math.sqrt(sum(w * w for w in weights.values()) / 12)
-    mean, half_width, p, spread = (float(x) for x in paired_t(np.array(values), min_spread=min_spread))
+    mean, half_width, p, spread = (
+        float(x) for x in paired_t(np.array(values), min_spread=min_spread)
+    )
     mde = standardized_mde(len(values), alpha) * spread
-    return replace(estimate, low=mean - half_width, high=mean + half_width, p=p, detectable=mde)
+    return replace(estimate, low=mean - half_width, high=mean + half_width, p=p, mde=mde)
 
 
-def estimate_primary_effects(contrasts: Sequence[Mapping[str, float]], observations: Observations) -> list[Effect]:
+def estimate_primary_effects(
+    contrasts: Sequence[Mapping[str, float]], observations: Observations
+) -> list[Effect]:
     """The effects of the primary contrasts, with Holm's correction over all that were declared.
 
     A contrast that cannot be tested (yet) counts with p = 1: results that come in later never turn
@@ -183,7 +200,9 @@ def estimate_primary_effects(contrasts: Sequence[Mapping[str, float]], observati
     holm_alpha = ALPHA / max(1, len(contrasts))
     estimates = [estimate_effect(w, observations, alpha=holm_alpha) for w in contrasts]
     adjusted_p_values = holm_adjust([1.0 if e.p is None else e.p for e in estimates])
-    return [e if e.p is None else replace(e, holm=a) for e, a in zip(estimates, adjusted_p_values)]
+    return [
+        e if e.p is None else replace(e, p_adjusted=a) for e, a in zip(estimates, adjusted_p_values)
+    ]
 
 
 def find_tied_for_best(observations: Observations, arms: Sequence[str]) -> set[str]:
@@ -192,16 +211,29 @@ def find_tied_for_best(observations: Observations, arms: Sequence[str]) -> set[s
     Empty when fewer than two arms have three seeds, when no arm can be told from the best (then the
     mark would say nothing), and an arm with fewer than three seeds beside the best is never in it.
     """
-    eligible_arms = [a for a in arms if len(observations.values.get(a, {})) >= MIN_SEEDS_FOR_INTERVAL]
+    eligible_arms = [
+        a for a in arms if len(observations.values.get(a, {})) >= MIN_SEEDS_FOR_INTERVAL
+    ]
     if len(eligible_arms) < 2:
         return set()
     best_arm = max(
-        eligible_arms, key=lambda a: math.fsum(observations.values[a].values()) / len(observations.values[a])
+        eligible_arms,
+        key=lambda a: math.fsum(observations.values[a].values()) / len(observations.values[a]),
     )
-    differences = [(a, estimate_effect({best_arm: 1.0, a: -1.0}, observations)) for a in eligible_arms if a != best_arm]
-    tested_p_values = [(a, 1.0 if e.is_exactly_zero else e.p) for a, e in differences if e.is_exactly_zero or e.p is not None]
+    differences = [
+        (a, estimate_effect({best_arm: 1.0, a: -1.0}, observations))
+        for a in eligible_arms
+        if a != best_arm
+    ]
+    tested_p_values = [
+        (a, 1.0 if e.is_exactly_zero else e.p)
+        for a, e in differences
+        if e.is_exactly_zero or e.p is not None
+    ]
     adjusted_p_values = holm_adjust([p for _, p in tested_p_values if p is not None])
-    tied_arms = {best_arm} | {a for (a, _), p in zip(tested_p_values, adjusted_p_values) if p >= ALPHA}
+    tied_arms = {best_arm} | {
+        a for (a, _), p in zip(tested_p_values, adjusted_p_values) if p >= ALPHA
+    }
     return set() if len(tied_arms) == len(eligible_arms) else tied_arms
 
 
@@ -221,7 +253,11 @@ def compute_test_set_se(
         return None
     seed_contrasts = [sum(w * outcomes[a][s] for a, w in weights.items()) for s in sorted(seeds)]
     item_values = np.mean(np.stack(seed_contrasts), 0)
-    return float(item_values.std(ddof=1) / math.sqrt(len(item_values))) if len(item_values) > 1 else None
+    return (
+        float(item_values.std(ddof=1) / math.sqrt(len(item_values)))
+        if len(item_values) > 1
+        else None
+    )
 
 
 def _split_seeds(
@@ -240,9 +276,15 @@ def _split_seeds(
     return complete_seeds, diverged_seeds, missing_seeds
 
 
-def _compute_worst_case_mean(weights: Mapping[str, float], observations: Observations, seeds: Sequence[int]) -> float | None:
+def _compute_worst_case_mean(
+    weights: Mapping[str, float], observations: Observations, seeds: Sequence[int]
+) -> float | None:
     chance = observations.chance
     if chance is None:
         return None
-    imputed_values = [{a: observations.values.get(a, {}).get(s, chance) for a in weights} for s in seeds]
-    return math.fsum(compute_contrast(weights, values_by_arm) for values_by_arm in imputed_values) / len(seeds)
+    imputed_values = [
+        {a: observations.values.get(a, {}).get(s, chance) for a in weights} for s in seeds
+    ]
+    return math.fsum(
+        compute_contrast(weights, values_by_arm) for values_by_arm in imputed_values
+    ) / len(seeds)

@@ -11,13 +11,24 @@ from typing import Any
 
 from analysis import formatting
 from analysis.collect import literature
-from analysis.results.benchmark import PANEL_TASKS, Column, Panel, build_calibration_panel, build_panels
+from analysis.results.benchmark import (
+    PANEL_TASKS,
+    Column,
+    Panel,
+    build_calibration_panel,
+    build_panels,
+)
 from analysis.results.results import Results
 from analysis.statistics.effects import estimate_effect
-from analysis.tables.table import TableCell, Table, make_row
+from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Arm
 
-TABLE_NAME_PREFIXES = (*PANEL_TASKS, *(f"published_{form}" for form in PANEL_TASKS), "calibration", "alarms")
+TABLE_NAME_PREFIXES = (
+    *PANEL_TASKS,
+    *(f"published_{form}" for form in PANEL_TASKS),
+    "calibration",
+    "alarms",
+)
 """What the names of these tables begin with, and of the one with alarms about them."""
 INTERVAL_NOTE = (
     f"Mean over seeds {formatting.PLUS_MINUS} half of its {formatting.format_confidence_level()} interval (t over seeds) "
@@ -33,7 +44,9 @@ def build_benchmark_tables(results: Results) -> list[Table]:
     """Every table of published data sets, in reading order; none if the plan asks for no set."""
     tables: list[Table] = []
     for panel in build_panels(results):
-        calibration_panel = build_calibration_panel(results, panel) if "zeroshot" in panel.scores else None
+        calibration_panel = (
+            build_calibration_panel(results, panel) if "zeroshot" in panel.scores else None
+        )
         tables.append(_build_score_table(results, panel, calibration_panel))
         tables += _build_published_tables(results, panel)
         if calibration_panel is not None and calibration_panel.columns:
@@ -46,15 +59,25 @@ def build_benchmark_tables(results: Results) -> list[Table]:
 
 def _build_score_table(results: Results, panel: Panel, calibration_panel: Panel | None) -> Table:
     """Arms by data sets; the mean calibration error beside zero-shot accuracy."""
-    columns = [*panel.columns, *panel.mean_columns, *(calibration_panel.mean_columns if calibration_panel else ())]
+    columns = [
+        *panel.columns,
+        *panel.mean_columns,
+        *(calibration_panel.mean_columns if calibration_panel else ()),
+    ]
     missing_headings = [_format_heading(d, s) for d in panel.missing_datasets for s in panel.scores]
-    chances = [formatting.format_number(c.observations.chance) if _is_maximized(c) else "" for c in columns]
+    chances = [
+        formatting.format_number(c.observations.chance) if _is_maximized(c) else "" for c in columns
+    ]
     samples = ["" if c.samples is None else f"{c.samples:,}" for c in columns]
     missing_cells = [TableCell(text="n/a", tone="quiet")] * len(missing_headings)
     rows = [make_row("chance", *chances, *([""] * len(missing_headings)), "")]
     for arm in panel.arms:
         mean_cells = [_build_mean_cell(arm, c) for c in columns]
-        rows.append(make_row(arm.label, *mean_cells, *missing_cells, _format_seed_count(results, panel, arm)))
+        rows.append(
+            make_row(
+                arm.label, *mean_cells, *missing_cells, _format_seed_count(results, panel, arm)
+            )
+        )
     rows.append(make_row("test samples", *samples, *([""] * len(missing_headings)), ""))
     return Table(
         name=panel.name,
@@ -73,7 +96,9 @@ def _build_calibration_table(results: Results, panel: Panel, calibration_panel: 
         name=panel.name.replace("zero_shot", "calibration"),
         title=f"Expected calibration error of zero-shot classification ({panel.protocol})",
         headings=("arm", *(_format_column_heading(c) for c in columns)),
-        rows=tuple(make_row(a.label, *(_build_mean_cell(a, c) for c in columns)) for a in panel.arms),
+        rows=tuple(
+            make_row(a.label, *(_build_mean_cell(a, c) for c in columns)) for a in panel.arms
+        ),
         records=tuple(_build_records(results, calibration_panel, columns)),
         notes=(INTERVAL_NOTE, "15 bins of equal width, the model's own scale; smaller is better."),
     )
@@ -84,7 +109,9 @@ def _build_mean_cell(arm: Arm, column: Column) -> TableCell:
     if not values:
         return TableCell(text="n/a", tone="quiet")
     estimate = estimate_effect({arm.name: 1.0}, column.observations)
-    text = " / ".join(formatting.format_number(v) for v in ([estimate.mean] if len(values) != 2 else values))
+    text = " / ".join(
+        formatting.format_number(v) for v in ([estimate.mean] if len(values) != 2 else values)
+    )
     if estimate.low is not None and estimate.high is not None:
         text += f" {formatting.PLUS_MINUS} {formatting.format_number((estimate.high - estimate.low) / 2)}"
     return TableCell(text=text, bold=arm.name in column.tied_for_best, link=f"#runs-{arm.name}")
@@ -132,18 +159,27 @@ def _build_notes(panel: Panel) -> Iterator[str]:
     diverged_cells = {cell for c in panel.columns for cell in c.observations.diverged_cells}
     if diverged_cells:
         yield f"{len(diverged_cells)} runs diverged and are left out; at chance: worst_case in the CSV."
-    yield from (f"{d}: n/a: missing, {download_hint}" for d, download_hint in panel.missing_datasets.items())
+    yield from (
+        f"{d}: n/a: missing, {download_hint}" for d, download_hint in panel.missing_datasets.items()
+    )
 
 
 def _build_mean_notes(panel: Panel) -> Iterator[str]:
     """Over which data sets the means are, and why not over the others."""
     datasets_of_means = dict.fromkeys((m.dataset, m.datasets) for m in panel.mean_columns)
-    yield from (f"The {mean_label}: {', '.join(dataset_names)}." for mean_label, dataset_names in datasets_of_means)
+    yield from (
+        f"The {mean_label}: {', '.join(dataset_names)}."
+        for mean_label, dataset_names in datasets_of_means
+    )
     if not datasets_of_means:
         yield "No mean: no two data sets have one kind of score from every counted run."
     yield from (f"{d}: in no mean, {reason}." for d, reason in panel.excluded_datasets.items())
-    unaveraged_columns = [c for c in panel.columns if c.datasets[0] in panel.common_datasets and not panel.in_mean(c)]
-    for dataset in dict.fromkeys(c.dataset for c in unaveraged_columns) if datasets_of_means else ():
+    unaveraged_columns = [
+        c for c in panel.columns if c.datasets[0] in panel.common_datasets and not panel.in_mean(c)
+    ]
+    for dataset in (
+        dict.fromkeys(c.dataset for c in unaveraged_columns) if datasets_of_means else ()
+    ):
         yield f"{dataset}: in no mean, the only one with its kind of score."
 
 
@@ -151,7 +187,10 @@ def _build_metric_notes(panel: Panel) -> Iterator[str]:
     datasets_by_metric: dict[str, list[str]] = {}
     for dataset, metric in panel.metrics.items():
         datasets_by_metric.setdefault(metric, []).append(dataset)
-    metric_texts = [f"{metric}: {', '.join(dataset_names)}" for metric, dataset_names in datasets_by_metric.items()]
+    metric_texts = [
+        f"{metric}: {', '.join(dataset_names)}"
+        for metric, dataset_names in datasets_by_metric.items()
+    ]
     default_metric = "recall" if panel.scores[0].startswith("retrieval") else "accuracy"
     yield f"Protocol {panel.protocol}; {'; '.join([*metric_texts, f'else {default_metric}'] if metric_texts else [default_metric])}."
     if default_metric == "accuracy":
@@ -189,7 +228,9 @@ def _build_records(
                 "samples": column.samples,
                 "bold": arm.name in column.tied_for_best,
                 "in_mean": panel.in_mean(column),
-                "per_seed": " ".join(f"{s}:{v:.10g}" for s, v in zip(estimate.seeds, estimate.values)),
+                "per_seed": " ".join(
+                    f"{s}:{v:.10g}" for s, v in zip(estimate.seeds, estimate.values)
+                ),
                 "runs": " ".join(results.run_by_cell[arm.name, s] for s in estimate.seeds),
                 "missing": "",
             }
@@ -211,16 +252,30 @@ def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
     if not results_by_line:
         return []
     used_keys = [
-        k for k in column_keys if any((r.dataset, r.score) == k for line_results in results_by_line.values() for r in line_results)
+        k
+        for k in column_keys
+        if any(
+            (r.dataset, r.score) == k
+            for line_results in results_by_line.values()
+            for r in line_results
+        )
     ]
-    source_numbers = {source: i for i, source in enumerate(dict.fromkeys(line[-1] for line in results_by_line), 1)}
+    source_numbers = {
+        source: i for i, source in enumerate(dict.fromkeys(line[-1] for line in results_by_line), 1)
+    }
     rows, records = [], []
     for (method, backbone, data, _, source), line_results in results_by_line.items():
         values = {(r.dataset, r.score): r.value / 100 for r in line_results}
         verdict = _format_setup_verdict(results, panel, line_results[0])
         notes = "; ".join(f"{r.dataset}: {r.note}" for r in line_results if r.note)
-        value_cells = [formatting.format_number(values[k]) if k in values else "" for k in used_keys]
-        rows.append(make_row(method, backbone, data, verdict, notes, *value_cells, f"[{source_numbers[source]}]"))
+        value_cells = [
+            formatting.format_number(values[k]) if k in values else "" for k in used_keys
+        ]
+        rows.append(
+            make_row(
+                method, backbone, data, verdict, notes, *value_cells, f"[{source_numbers[source]}]"
+            )
+        )
         records += [_build_published_record(r, verdict) for r in line_results]
     return [
         Table(
@@ -243,7 +298,9 @@ def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
     ]
 
 
-def _format_setup_verdict(results: Results, panel: Panel, published_result: literature.PublishedResult) -> str:
+def _format_setup_verdict(
+    results: Results, panel: Panel, published_result: literature.PublishedResult
+) -> str:
     arms_by_verdict = literature.group_arms_by_verdict(results.plan, published_result, panel.arms)
     if len(arms_by_verdict) == 1:
         return next(iter(arms_by_verdict))
@@ -253,7 +310,9 @@ def _format_setup_verdict(results: Results, panel: Panel, published_result: lite
     )
 
 
-def _build_published_record(published_result: literature.PublishedResult, verdict: str) -> dict[str, Any]:
+def _build_published_record(
+    published_result: literature.PublishedResult, verdict: str
+) -> dict[str, Any]:
     return {
         "method": published_result.method,
         "backbone": published_result.backbone,

@@ -27,7 +27,9 @@ def build_cost_report(sweep_data: SweepData) -> CostReport:
     """The bill of what was gathered."""
     costs = sweep_data.costs.copy()
     costs["shared"] = costs["run"].duplicated()
-    flops_by_arm = {p["arm"]: p["flops_per_step"] for p in sweep_data.probes if "flops_per_step" in p}
+    flops_by_arm = {
+        p["arm"]: p["flops_per_step"] for p in sweep_data.probes if "flops_per_step" in p
+    }
     costs["flops_per_step"] = costs["arm"].map(flops_by_arm)
     if {"gpus", "wall_seconds"} <= set(costs):
         costs["gpu_hours"] = costs["wall_seconds"] * costs["gpus"] / 3600
@@ -40,13 +42,22 @@ def describe_measured_costs(costs: pd.DataFrame) -> list[str]:
     sentences = []
     unique_runs = costs[~costs["shared"]]
     if {"predicted_seconds", "wall_seconds"} <= set(unique_runs):
-        predicted_runs = _select_finished(unique_runs).dropna(subset=["predicted_seconds", "wall_seconds"])
+        predicted_runs = _select_finished(unique_runs).dropna(
+            subset=["predicted_seconds", "wall_seconds"]
+        )
         if len(predicted_runs):
             sentences.append(_describe_prediction(predicted_runs))
-    end_counts = {str(c)[6:]: int(unique_runs[c].sum()) for c in unique_runs if str(c).startswith("ended_")}
+    end_counts = {
+        str(c)[6:]: int(unique_runs[c].sum()) for c in unique_runs if str(c).startswith("ended_")
+    }
     if sum(end_counts.values()):
-        wasted_seconds, wall_seconds = unique_runs["lost_seconds"].sum(), unique_runs["wall_seconds"].sum()
-        end_texts = ", ".join(f"{n} {end_reason.replace('_', ' ')}" for end_reason, n in end_counts.items() if n)
+        wasted_seconds, wall_seconds = (
+            unique_runs["lost_seconds"].sum(),
+            unique_runs["wall_seconds"].sum(),
+        )
+        end_texts = ", ".join(
+            f"{n} {end_reason.replace('_', ' ')}" for end_reason, n in end_counts.items() if n
+        )
         sentences.append(
             f"Preemption and other interruptions ({end_texts}) cost {format_duration(wasted_seconds)} of {format_duration(wall_seconds)}."
         )
@@ -60,14 +71,20 @@ def _select_finished(costs: pd.DataFrame) -> pd.DataFrame:
 
 def _describe_prediction(runs: pd.DataFrame) -> str:
     """Of runs that were priced before they ran, and have ended."""
-    predicted_low, predicted_seconds, predicted_high = (runs[f"predicted_{name}"].sum() for name in ("low", "seconds", "high"))
+    predicted_low, predicted_seconds, predicted_high = (
+        runs[f"predicted_{name}"].sum() for name in ("low", "seconds", "high")
+    )
     measured_seconds = runs["wall_seconds"].sum()
-    num_inside_interval = runs["wall_seconds"].between(runs["predicted_low"], runs["predicted_high"]).sum()
+    num_inside_interval = (
+        runs["wall_seconds"].between(runs["predicted_low"], runs["predicted_high"]).sum()
+    )
     gpu_hours_text = ""
     if runs["gpus"].any():
         measured_gpu_hours = (runs["wall_seconds"] * runs["gpus"]).sum() / 3600
         predicted_gpu_hours = (runs["predicted_seconds"] * runs["gpus"]).sum() / 3600
-        gpu_hours_text = f" GPU-hours: {predicted_gpu_hours:.2g} foretold, {measured_gpu_hours:.2g} billed."
+        gpu_hours_text = (
+            f" GPU-hours: {predicted_gpu_hours:.2g} foretold, {measured_gpu_hours:.2g} billed."
+        )
     return (
         f"Foretold for {len(runs)} runs: {format_duration(predicted_seconds)} ({format_duration(predicted_low)} to {format_duration(predicted_high)}); "
         f"billed: {format_duration(measured_seconds)} ({measured_seconds / predicted_seconds - 1:+.0%}); {num_inside_interval} of {len(runs)} runs lie "
@@ -81,16 +98,24 @@ def _describe_comparability(sweep_data: SweepData, costs: pd.DataFrame) -> list[
         "training_seconds": ("training seconds", 1.0),
         "peak_memory_bytes": (comparability.MEMORY, 1e6),
     }
-    measurements: dict[str, dict[str, float | None]] = {arm.name: {} for arm in sweep_data.plan.arms}
+    measurements: dict[str, dict[str, float | None]] = {
+        arm.name: {} for arm in sweep_data.plan.arms
+    }
     for column, (quantity, unit) in units_by_column.items():
         if column in costs:
             for arm, value in costs.groupby("arm")[column].median().dropna().items():
                 measurements[str(arm)][quantity] = float(value) / unit
-    tolerances = {quantity: comparability.RELATIVE_TOLERANCE for quantity, _ in units_by_column.values()}
+    tolerances = {
+        quantity: comparability.RELATIVE_TOLERANCE for quantity, _ in units_by_column.values()
+    }
     contrasts = [c for c in sweep_data.plan.contrasts if c.kind != "noise"]
-    comparisons = {c.label: comparability.compare_conditions(measurements, c, tolerances) for c in contrasts}
+    comparisons = {
+        c.label: comparability.compare_conditions(measurements, c, tolerances) for c in contrasts
+    }
     comparison_lines = [
-        f"{label}: {comparison}." for label, comparison in comparisons.items() if comparison != comparability.NOT_STATED
+        f"{label}: {comparison}."
+        for label, comparison in comparisons.items()
+        if comparison != comparability.NOT_STATED
     ]
     tolerance_note = f"Training time and peak memory count as equal within {comparability.RELATIVE_TOLERANCE:.0%}."
     return [tolerance_note, *comparison_lines] if comparison_lines else []

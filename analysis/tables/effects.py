@@ -7,7 +7,7 @@ from typing import Any
 from analysis import formatting
 from analysis.results.results import Results, ScoreKey, find_comparability_warnings
 from analysis.statistics.effects import Effect
-from analysis.tables.table import TableCell, Table, make_row
+from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Contrast
 
 VERDICT_TONES = {
@@ -63,7 +63,9 @@ def build_effect_table(results: Results) -> Table:
         title="What each contrast came to",
         headings=headings,
         rows=tuple(_build_effect_row(results, c, e) for c, e in contrast_effects),
-        records=tuple(_build_effect_record(results, c, e, results.primary_score) for c, e in contrast_effects),
+        records=tuple(
+            _build_effect_record(results, c, e, results.primary_score) for c, e in contrast_effects
+        ),
         notes=notes,
         num_text_columns=3,
     )
@@ -75,7 +77,12 @@ def build_other_effects_table(results: Results) -> Table:
     rows = []
     for key, effect_by_contrast in results.other_effects.items():
         if not results.sweep_data.is_report_only(*key):
-            rows.append(make_row(results.format_heading(key), *(_build_brief_cell(effect_by_contrast[c.name]) for c in primary_contrasts)))
+            rows.append(
+                make_row(
+                    results.format_heading(key),
+                    *(_build_brief_cell(effect_by_contrast[c.name]) for c in primary_contrasts),
+                )
+            )
     return Table(
         name="other_effects",
         title="The primary contrasts on the other scores (exploratory)",
@@ -90,7 +97,9 @@ def build_other_effects_table(results: Results) -> Table:
     )
 
 
-def _build_effect_row(results: Results, contrast: Contrast, effect: Effect) -> tuple[TableCell, ...]:
+def _build_effect_row(
+    results: Results, contrast: Contrast, effect: Effect
+) -> tuple[TableCell, ...]:
     verdict = formatting.format_verdict(effect, contrast.kind)
     verdict_text = f"{verdict} ({effect.num_diverged} diverged)" if effect.num_diverged else verdict
     test_set_se = results.test_set_se[contrast.name]
@@ -104,7 +113,9 @@ def _build_effect_row(results: Results, contrast: Contrast, effect: Effect) -> t
         formatting.format_p_value(effect.verdict_p),
         formatting.format_number(effect.mde) if effect.mde is not None else "",
         formatting.format_seed_count(effect),
-        formatting.format_number(effect.variance_ratio, 2) if effect.variance_ratio is not None else "",
+        formatting.format_number(effect.variance_ratio, 2)
+        if effect.variance_ratio is not None
+        else "",
         formatting.format_number(test_set_se) if test_set_se is not None else "",
         formatting.format_contrast_cost(results.plan, contrast).removesuffix(" image forwards"),
     )
@@ -114,10 +125,16 @@ def _build_effect_notes(contrast: Contrast, effect: Effect) -> list[str]:
     if not effect.num_diverged:
         return []
     worst_case_text = (
-        "not known (no chance level)" if effect.worst_case_mean is None else formatting.format_signed(effect.worst_case_mean)
+        "not known (no chance level)"
+        if effect.worst_case_mean is None
+        else formatting.format_signed(effect.worst_case_mean)
     )
-    exclusion_text = f"{effect.num_diverged} seed{'s' * (effect.num_diverged > 1)} left out: a run diverged"
-    return [f"{contrast.label}: {exclusion_text}; with diverged runs at chance the effect is {worst_case_text}."]
+    exclusion_text = (
+        f"{effect.num_diverged} seed{'s' * (effect.num_diverged > 1)} left out: a run diverged"
+    )
+    return [
+        f"{contrast.label}: {exclusion_text}; with diverged runs at chance the effect is {worst_case_text}."
+    ]
 
 
 def _build_effect_record(
@@ -132,7 +149,9 @@ def _build_effect_record(
         "dataset": key[0],
         "score": key[1],
         "claim": "primary" if is_primary else "exploratory",
-        "verdict": formatting.format_verdict(effect, contrast.kind) if key == results.primary_score else "",
+        "verdict": formatting.format_verdict(effect, contrast.kind)
+        if key == results.primary_score
+        else "",
         "effect": effect.mean,
         "low": effect.low,
         "high": effect.high,
@@ -154,4 +173,6 @@ def _build_effect_record(
 def _build_brief_cell(effect: Effect) -> TableCell:
     if effect.is_exactly_zero:
         return TableCell(text="exactly 0", tone="quiet")
-    return TableCell(text=f"{formatting.format_signed(effect.mean)} {formatting.format_interval(effect)}".strip())
+    return TableCell(
+        text=f"{formatting.format_signed(effect.mean)} {formatting.format_interval(effect)}".strip()
+    )

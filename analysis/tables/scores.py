@@ -18,7 +18,7 @@ from analysis.results.results import Results, ScoreKey, compute_knockout_effect
 from analysis.statistics.effects import MIN_SEEDS_FOR_INTERVAL
 from analysis.tables import benchmark, comparability
 from analysis.tables.effects import build_effect_table, build_other_effects_table
-from analysis.tables.table import TableCell, Table, make_row
+from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Arm, Component, Plan
 
 REPORT_ONLY_NOTE = "* fewer than 50 test samples: shown, never judged."
@@ -43,16 +43,29 @@ def build_tables(results: Results) -> list[Table]:
     if results.plan.components:
         built_tables.append(build_component_table(results))
     if results.plan.comparison_facts:
-        built_tables.append(comparability.build_comparability_table(results.plan, results.sweep_data.probes))
+        built_tables.append(
+            comparability.build_comparability_table(results.plan, results.sweep_data.probes)
+        )
     caveats = results.plan.caveats
-    return [*(replace(t, notes=(*caveats, *t.notes)) for t in built_tables), build_run_table(results)]
+    return [
+        *(replace(t, notes=(*caveats, *t.notes)) for t in built_tables),
+        build_run_table(results),
+    ]
 
 
-def _build_tuning_tables(results: Results, tuning_comparison: tuning.TuningComparison) -> list[Table]:
+def _build_tuning_tables(
+    results: Results, tuning_comparison: tuning.TuningComparison
+) -> list[Table]:
     plan, heading = results.plan, results.format_heading(results.primary_score)
-    built_tables = [tuning.build_tuning_table(plan, results.observations[results.primary_score], tuning_comparison, heading)]
+    built_tables = [
+        tuning.build_tuning_table(
+            plan, results.observations[results.primary_score], tuning_comparison, heading
+        )
+    ]
     if plan.contrasts:
-        built_tables.append(tuning.build_tuned_effects_table(plan, results.effects, tuning_comparison, heading))
+        built_tables.append(
+            tuning.build_tuned_effects_table(plan, results.effects, tuning_comparison, heading)
+        )
     return built_tables
 
 
@@ -62,15 +75,30 @@ def _build_tuning_tables(results: Results, tuning_comparison: tuning.TuningCompa
 def build_score_table(results: Results) -> Table:
     """Arms by scores, the primary one first, with chance, seeds and costs."""
     plan, keys = results.plan, _select_leading_scores(results)
-    headings = ["arm", *(results.format_heading(k) for k in keys), "seeds", "image forwards a sample"]
+    headings = [
+        "arm",
+        *(results.format_heading(k) for k in keys),
+        "seeds",
+        "image forwards a sample",
+    ]
     rows = [
-        make_row("chance", *(formatting.format_number(results.observations[k].chance) for k in keys), "", "")
+        make_row(
+            "chance",
+            *(formatting.format_number(results.observations[k].chance) for k in keys),
+            "",
+            "",
+        )
     ]
     for arm in plan.arms:
         score_cells = [_build_score_cell(results, arm, key) for key in keys]
         forward_passes = plan.forward_passes.get(arm.name, {}).get("image")
         rows.append(
-            make_row(arm.label, *score_cells, _format_seed_count(results, arm), f"{forward_passes:g}" if forward_passes else "")
+            make_row(
+                arm.label,
+                *score_cells,
+                _format_seed_count(results, arm),
+                f"{forward_passes:g}" if forward_passes else "",
+            )
         )
     sample_counts = [_format_sample_count(results, k) for k in keys]
     rows.append(make_row("test samples", *sample_counts, "", ""))
@@ -81,7 +109,10 @@ def build_score_table(results: Results) -> Table:
         f"{plan.primary_metric.dataset}).",
         _format_bold_note(results, keys[0]),
         *_build_diverged_notes(results),
-        *(f"{n}: n/a: missing, {plan.missing_datasets[n]}" for n in sorted(_find_missing_benchmarks(plan))),
+        *(
+            f"{n}: n/a: missing, {plan.missing_datasets[n]}"
+            for n in sorted(_find_missing_benchmarks(plan))
+        ),
         *plan.skipped,
     ]
     return Table(
@@ -106,7 +137,14 @@ def build_all_scores_table(results: Results) -> Table:
     for key in results.observations:
         chance = formatting.format_number(results.observations[key].chance)
         score_cells = [_build_score_cell(results, arm, key, brief=True) for arm in plan.arms]
-        rows.append(make_row(results.format_heading(key), chance, _format_sample_count(results, key), *score_cells))
+        rows.append(
+            make_row(
+                results.format_heading(key),
+                chance,
+                _format_sample_count(results, key),
+                *score_cells,
+            )
+        )
     return Table(
         name="all_scores",
         title="Every score: mean over seeds",
@@ -120,7 +158,10 @@ def build_all_scores_table(results: Results) -> Table:
 def _build_score_records(results: Results, keys: list[ScoreKey]) -> Iterable[dict[str, Any]]:
     run_by_cell = results.run_by_cell
     for key in keys:
-        observations, samples = results.observations[key], results.sweep_data.select_score_rows(*key)["samples"].max()
+        observations, samples = (
+            results.observations[key],
+            results.sweep_data.select_score_rows(*key)["samples"].max(),
+        )
         for arm in results.plan.arms:
             values = observations.values.get(arm.name, {})
             yield {
@@ -141,7 +182,9 @@ def _build_score_records(results: Results, keys: list[ScoreKey]) -> Iterable[dic
             }
 
 
-def _build_score_cell(results: Results, arm: Arm, key: ScoreKey, *, brief: bool = False) -> TableCell:
+def _build_score_cell(
+    results: Results, arm: Arm, key: ScoreKey, *, brief: bool = False
+) -> TableCell:
     mean = results.compute_mean(arm.name, key)
     if mean is None:
         return TableCell(text="n/a", tone="quiet")
@@ -163,7 +206,11 @@ def _format_seed_count(results: Results, arm: Arm) -> str:
     exclusions = [f"{num_diverged} diverged"] if num_diverged else []
     exclusions += [f"{num_failed} failed"] if num_failed else []
     exclusions += [f"{num_missing} missing"] if num_missing else []
-    return f"{num_complete} of {num_planned} ({', '.join(exclusions)})" if exclusions else str(num_complete)
+    return (
+        f"{num_complete} of {num_planned} ({', '.join(exclusions)})"
+        if exclusions
+        else str(num_complete)
+    )
 
 
 def _compute_worst_case_mean(results: Results, arm: Arm, key: ScoreKey) -> float | None:
@@ -172,7 +219,9 @@ def _compute_worst_case_mean(results: Results, arm: Arm, key: ScoreKey) -> float
     num_diverged = sum(a == arm.name for a, _ in observations.diverged_cells)
     if not num_diverged or observations.chance is None:
         return None
-    values = list(observations.values.get(arm.name, {}).values()) + [observations.chance] * num_diverged
+    values = (
+        list(observations.values.get(arm.name, {}).values()) + [observations.chance] * num_diverged
+    )
     return math.fsum(values) / len(values)
 
 
@@ -181,7 +230,9 @@ def _build_diverged_notes(results: Results) -> list[str]:
     for arm in results.plan.arms:
         worst_case_mean = _compute_worst_case_mean(results, arm, results.primary_score)
         if worst_case_mean is not None:
-            num_diverged = sum(a == arm.name for a, _ in results.observations[results.primary_score].diverged_cells)
+            num_diverged = sum(
+                a == arm.name for a, _ in results.observations[results.primary_score].diverged_cells
+            )
             notes.append(
                 f"{arm.label}: {num_diverged} of {len(results.plan.seeds)} seeds diverged and are "
                 f"left out of the mean; "
@@ -194,7 +245,11 @@ def _format_bold_note(results: Results, key: ScoreKey) -> str:
     if any(results.tied_for_best.values()):
         return "Bold: cannot be told from the best arm (paired t over seeds, Holm over the arms)."
     fewest_seeds = min((len(v) for v in results.observations[key].values.values()), default=0)
-    reason = "every arm could be the best" if fewest_seeds >= MIN_SEEDS_FOR_INTERVAL else "fewer than three seeds"
+    reason = (
+        "every arm could be the best"
+        if fewest_seeds >= MIN_SEEDS_FOR_INTERVAL
+        else "fewer than three seeds"
+    )
     return f"Nothing is bold: {reason}."
 
 
@@ -205,9 +260,14 @@ def build_component_table(results: Results) -> Table:
     """What each component is, whether off is off, and whether the trained model uses it."""
     rows, records = [], []
     for component in results.plan.components:
-        off_settings = ", ".join(f"{k}={v}" for k, v in component.off.items())
-        check_text, knockout_text = _format_manipulation_check(results, component), _format_knockout_effect(results, component)
-        rows.append(make_row(component.label, off_settings, check_text, knockout_text, component.reason))
+        off_settings = ", ".join(f"{k}={v}" for k, v in component.off_overrides.items())
+        check_text, knockout_text = (
+            _format_manipulation_check(results, component),
+            _format_knockout_effect(results, component),
+        )
+        rows.append(
+            make_row(component.label, off_settings, check_text, knockout_text, component.reason)
+        )
         loss_change, relative_changes = compute_knockout_effect(results.sweep_data, component.name)
         records.append(
             {
@@ -243,7 +303,9 @@ def build_component_table(results: Results) -> Table:
 
 def _format_manipulation_check(results: Results, component: Component) -> str:
     """What the audit said of the arms in which this component alone is off."""
-    component_checks = [f for f in results.audit_checks if f.name.startswith(f"{component.name} is ")]
+    component_checks = [
+        f for f in results.audit_checks if f.name.startswith(f"{component.name} is ")
+    ]
     if not component_checks:
         return "not audited"
     failed_checks = [f for f in component_checks if not f.passed]
@@ -260,7 +322,8 @@ def _format_knockout_effect(results: Results, component: Component) -> str:
         else [f"switching it off changes the loss by {formatting.format_signed(loss_change)}"]
     )
     phrases += [
-        f"{part.replace('_', ' ')} moved by {100 * relative_change:.0f} %" for part, relative_change in relative_changes.items()
+        f"{part.replace('_', ' ')} moved by {100 * relative_change:.0f} %"
+        for part, relative_change in relative_changes.items()
     ]
     return "; ".join(phrases) or "not measured"
 
@@ -276,11 +339,17 @@ def build_run_table(results: Results) -> Table:
     rows = [
         make_row(
             TableCell(text=arm.label, anchor=f"runs-{arm.name}"),
-            *(_build_run_cell(*run_by_cell[arm.name, s]) for s in seeds if (arm.name, s) in run_by_cell),
+            *(
+                _build_run_cell(*run_by_cell[arm.name, s])
+                for s in seeds
+                if (arm.name, s) in run_by_cell
+            ),
         )
         for arm in results.plan.arms
     ]
-    records = tuple({"arm": a, "seed": s, "run": r, "state": t} for (a, s), (r, t) in run_by_cell.items())
+    records = tuple(
+        {"arm": a, "seed": s, "run": r, "state": t} for (a, s), (r, t) in run_by_cell.items()
+    )
     return Table(
         name="runs",
         title="The runs behind the numbers (folders below runs/ in the store)",
@@ -324,7 +393,9 @@ def _select_leading_scores(results: Results) -> list[ScoreKey]:
     keys_by_family: dict[str, list[ScoreKey]] = {}
     for k in candidate_keys:
         keys_by_family.setdefault(k[1].split(".")[0], []).append(k)
-    ranked_keys = sorted((i, k) for family_keys in keys_by_family.values() for i, k in enumerate(family_keys))
+    ranked_keys = sorted(
+        (i, k) for family_keys in keys_by_family.values() for i, k in enumerate(family_keys)
+    )
     selected_keys = {k for _, k in ranked_keys[: MAX_LEADING_SCORES - 1]}
     return [results.primary_score, *(k for k in candidate_keys if k in selected_keys)]
 

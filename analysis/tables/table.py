@@ -87,26 +87,37 @@ def to_csv(table: Table) -> str:
 
 def to_markdown(table: Table) -> str:
     """A pipe table with its title and notes."""
-    alignments = [":--" if i < table.num_text_columns else "--:" for i in range(len(table.headings))]
+    alignments = [
+        ":--" if i < table.num_text_columns else "--:" for i in range(len(table.headings))
+    ]
     lines = [f"**{_escape(table.title, MARKDOWN_ESCAPES)}**", ""]
-    lines += [_join_markdown_row([_escape(h, MARKDOWN_ESCAPES) for h in table.headings]), _join_markdown_row(alignments)]
+    lines += [
+        _join_markdown_row([_escape(h, MARKDOWN_ESCAPES) for h in table.headings]),
+        _join_markdown_row(alignments),
+    ]
     for row in table.rows:
         cell_texts = [_escape(e.text, MARKDOWN_ESCAPES) for e in row]
-        lines.append(_join_markdown_row([f"**{c}**" if e.bold and c else c for c, e in zip(cell_texts, row)]))
+        lines.append(
+            _join_markdown_row([f"**{c}**" if e.bold and c else c for c, e in zip(cell_texts, row)])
+        )
     lines += ["", *(f"- {_escape(n, MARKDOWN_ESCAPES)}" for n in table.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def to_latex(table: Table) -> str:
     """A booktabs table; needs \\usepackage{booktabs} and nothing else."""
-    column_spec = "l" * table.num_text_columns + "r" * (len(table.headings) - table.num_text_columns)
+    column_spec = "l" * table.num_text_columns + "r" * (
+        len(table.headings) - table.num_text_columns
+    )
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(table.title, LATEX_ESCAPES)}}}"]
     lines += [rf"\label{{tab:{table.name}}}", rf"\begin{{tabular}}{{{column_spec}}}", r"\toprule"]
     lines += [_join_latex_row([_escape(h, LATEX_ESCAPES) for h in table.headings]), r"\midrule"]
     for row in table.rows:
         cell_texts = [_escape(e.text, LATEX_ESCAPES) for e in row]
         lines.append(
-            _join_latex_row([rf"\textbf{{{c}}}" if e.bold and c else c for c, e in zip(cell_texts, row)])
+            _join_latex_row(
+                [rf"\textbf{{{c}}}" if e.bold and c else c for c, e in zip(cell_texts, row)]
+            )
         )
     lines += [r"\bottomrule", r"\end{tabular}"]
     if table.notes:
@@ -118,10 +129,15 @@ def to_latex(table: Table) -> str:
 def to_html(table: Table) -> str:
     """A figure with the table in a box that scrolls, and its notes."""
     header_cells = "".join(
-        f"<th{_format_alignment_attribute(i, table)}>{html.escape(h)}</th>" for i, h in enumerate(table.headings)
+        f"<th{_format_alignment_attribute(i, table)}>{html.escape(h)}</th>"
+        for i, h in enumerate(table.headings)
     )
     body = "".join(
-        "<tr>" + "".join(_format_html_cell(e, _format_alignment_attribute(i, table)) for i, e in enumerate(row)) + "</tr>\n"
+        "<tr>"
+        + "".join(
+            _format_html_cell(e, _format_alignment_attribute(i, table)) for i, e in enumerate(row)
+        )
+        + "</tr>\n"
         for row in table.rows
     )
     note_items = "".join(f"<li>{html.escape(n)}</li>" for n in table.notes)

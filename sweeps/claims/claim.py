@@ -18,7 +18,15 @@ from typing import Any, Literal
 
 from sweeps.claims import process
 from uniclip.identity import compute_training_hash
-from uniclip.store import AttemptFolder, AttemptEnd, Heartbeat, Outcome, ClaimRecord, RunFolder, Store
+from uniclip.store import (
+    AttemptEnd,
+    AttemptFolder,
+    ClaimRecord,
+    Heartbeat,
+    Outcome,
+    RunFolder,
+    Store,
+)
 
 RunStatus = Literal[
     "planned",
@@ -93,18 +101,24 @@ def inspect_run(
     witness: asked about an attempt of a scheduler's job that has no outcome. lightly: for who only
     shows it: three files of an unfinished run instead of five (see `_heard`).
     """
-    outcome = run.outcome()
+    outcome = run.read_outcome()
     is_outdated = outcome is not None and outcome.training_hash != compute_training_hash()
     if outcome is not None and _is_evaluated(run, outcome, evaluations):
-        status: RunStatus = "diverged" if outcome.kind == "diverged" else "stale" if is_outdated else "complete"
+        status: RunStatus = (
+            "diverged" if outcome.kind == "diverged" else "stale" if is_outdated else "complete"
+        )
         reason = "made by other training code" if is_outdated else ""
         return RunState(status=status, outcome=outcome, is_outdated=is_outdated, reason=reason)
-    attempt_numbers = run.attempts()
+    attempt_numbers = run.list_attempts()
     if not attempt_numbers:
         return RunState(status="planned", reason="never run")
-    attempt = run.attempt(attempt_numbers[-1])
-    claim_record, attempt_end, heartbeat, end_reason = _read_attempt(attempt, job_end_lookup, trust_heartbeat)
-    status, reason = _classify_unfinished_run(run, attempt_numbers, end_reason, claim_record, attempt_end, heartbeat, outcome)
+    attempt = run.get_attempt(attempt_numbers[-1])
+    claim_record, attempt_end, heartbeat, end_reason = _read_attempt(
+        attempt, job_end_lookup, trust_heartbeat
+    )
+    status, reason = _classify_unfinished_run(
+        run, attempt_numbers, end_reason, claim_record, attempt_end, heartbeat, outcome
+    )
     return RunState(
         status=status,
         attempt=attempt_numbers[-1],
@@ -135,14 +149,29 @@ def claim_run(
     """
     attempt_key = (run.id, state.attempt)
     is_forced = attempt_key in force_attempts and state.status in ("lost", "running")
-    if not (state.is_runnable or is_forced or (attempt_key in retry_attempts and state.status in TERMINAL_UNFINISHED)):
+    if not (
+        state.is_runnable
+        or is_forced
+        or (attempt_key in retry_attempts and state.status in TERMINAL_UNFINISHED)
+    ):
         return None
-    claim_record = process.make_claim_record(get_numerics(), previous_end_reason=state.end_reason, forced=is_forced)
+    claim_record = process.make_claim_record(
+        get_numerics(), previous_end_reason=state.end_reason, forced=is_forced
+    )
     is_partly_trained = state.status in ("interrupted", "halted")
-    if is_partly_trained and state.claim_record and state.claim_record.training_hash != compute_training_hash():
+    if (
+        is_partly_trained
+        and state.claim_record
+        and state.claim_record.training_hash != compute_training_hash()
+    ):
         # Half a run by other code cannot be continued: who gets its next attempt moves it aside
         # (until then that claim speaks for the other code too), and the run starts afresh.
-        if _claim_next_attempt(run, state, replace(claim_record, training=state.claim_record.training_hash)) is None:
+        if (
+            _claim_next_attempt(
+                run, state, replace(claim_record, training_hash=state.claim_record.training_hash)
+            )
+            is None
+        ):
             return None
         store.supersede(run)
         state = RunState(status="planned")
@@ -155,25 +184,31 @@ def restart_run(store: Store, run: RunFolder, state: RunState) -> bool:
 
     Its next attempt is claimed first, so of two who want to renew a run only one moves it.
     """
-    attempt_numbers = run.attempts()
-    if not attempt_numbers or run.outcome() != state.outcome:
+    attempt_numbers = run.list_attempts()
+    if not attempt_numbers or run.read_outcome() != state.outcome:
         return False
-    newest_state = RunState(status="due", attempt=attempt_numbers[-1], claim_record=run.attempt(attempt_numbers[-1]).owner())
+    newest_state = RunState(
+        status="due",
+        attempt=attempt_numbers[-1],
+        claim_record=run.get_attempt(attempt_numbers[-1]).read_claim(),
+    )
     if _claim_next_attempt(run, newest_state, process.make_claim_record({})) is None:
         return False
     store.supersede(run)
     return True
 
 
-def _claim_next_attempt(run: RunFolder, state: RunState, claim_record: ClaimRecord) -> AttemptFolder | None:
+def _claim_next_attempt(
+    run: RunFolder, state: RunState, claim_record: ClaimRecord
+) -> AttemptFolder | None:
     """Attempt n + 1, if attempt n is still the one that `state` speaks of."""
     try:
-        attempt = run.claim(state.attempt + 1, claim_record)
+        attempt = run.claim_attempt(state.attempt + 1, claim_record)
     except (FileNotFoundError, FileExistsError):
         return None  # the run was moved aside at this very moment, its folder gone or made anew
     if attempt is not None and state.attempt:
-        if run.attempt(state.attempt).owner() != state.claim_record:
-            attempt.claim.unlink()  # meanwhile it was moved aside and begun afresh
+        if run.get_attempt(state.attempt).read_claim() != state.claim_record:
+            attempt.claim_path.unlink()  # meanwhile it was moved aside and begun afresh
             return None
     return attempt
 
@@ -181,7 +216,9 @@ def _claim_next_attempt(run: RunFolder, state: RunState, claim_record: ClaimReco
 def _is_evaluated(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, str]) -> bool:
     if outcome.kind == "diverged":
         return True
-    required_scores = {run.scores_path(name, evaluation_hash) for name, evaluation_hash in evaluations.items()}
+    required_scores = {
+        run.scores_path(name, evaluation_hash) for name, evaluation_hash in evaluations.items()
+    }
     return not required_scores or required_scores <= run.list_score_paths()
 
 
@@ -194,26 +231,44 @@ def _read_attempt(
     last word. What looks dead is asked for its claim and its last word all the same: they alone
     prove it.
     """
-    heartbeat = attempt.heartbeat()
-    if trust_heartbeat and heartbeat is not None and heartbeat.owner is not None:
-        end_reason = _determine_end_reason(heartbeat.owner, heartbeat.ended, job_end_lookup)
-        is_fresh = abs(time.time() - heartbeat.time) <= HEARTBEAT_TIMEOUT_SECONDS and end_reason in NOT_ENDED
-        if heartbeat.ended is not None or is_fresh:
-            return heartbeat.owner, heartbeat.ended, heartbeat, end_reason
-    claim_record, attempt_end = attempt.owner(), attempt.ended()
-    return claim_record, attempt_end, heartbeat, _determine_end_reason(claim_record, attempt_end, job_end_lookup)
+    heartbeat = attempt.read_heartbeat()
+    if trust_heartbeat and heartbeat is not None and heartbeat.claim is not None:
+        end_reason = _determine_end_reason(heartbeat.claim, heartbeat.end, job_end_lookup)
+        is_fresh = (
+            abs(time.time() - heartbeat.time) <= HEARTBEAT_TIMEOUT_SECONDS
+            and end_reason in NOT_ENDED
+        )
+        if heartbeat.end is not None or is_fresh:
+            return heartbeat.claim, heartbeat.end, heartbeat, end_reason
+    claim_record, attempt_end = attempt.read_claim(), attempt.read_end()
+    return (
+        claim_record,
+        attempt_end,
+        heartbeat,
+        _determine_end_reason(claim_record, attempt_end, job_end_lookup),
+    )
 
 
-def _determine_end_reason(claim_record: ClaimRecord | None, attempt_end: AttemptEnd | None, job_end_lookup: JobEndLookup | None) -> str:
+def _determine_end_reason(
+    claim_record: ClaimRecord | None,
+    attempt_end: AttemptEnd | None,
+    job_end_lookup: JobEndLookup | None,
+) -> str:
     """How an attempt ended: "alive", "unknown", its own last word, or its witnesses' word."""
     if attempt_end is not None:
-        return (attempt_end.error or "asked to stop") if attempt_end.kind == "interrupted" else attempt_end.kind
+        return (
+            (attempt_end.error or "asked to stop")
+            if attempt_end.kind == "interrupted"
+            else attempt_end.kind
+        )
     if claim_record is None:
         return "unknown"
     has_exited = process.has_exited(claim_record)
     if has_exited is False:
         return "alive"
-    end_reason = job_end_lookup(claim_record) if job_end_lookup and claim_record.job_id else "unknown"
+    end_reason = (
+        job_end_lookup(claim_record) if job_end_lookup and claim_record.job_id else "unknown"
+    )
     return "died" if has_exited and end_reason in NOT_ENDED else end_reason
 
 
@@ -243,12 +298,19 @@ def _classify_unfinished_run(
         return "lost", "its claim cannot be read"
     silent_seconds = time.time() - max(claim_record.time, heartbeat.time if heartbeat else 0)
     if end_reason == "unknown" and silent_seconds > HEARTBEAT_TIMEOUT_SECONDS:
-        return "lost", f"no sign of life from {claim_record.host} for {silent_seconds:.0f} s, no proof of death"
-    process_label = f"job {claim_record.job_id}" if claim_record.job_id else f"pid {claim_record.pid}"
+        return (
+            "lost",
+            f"no sign of life from {claim_record.host} for {silent_seconds:.0f} s, no proof of death",
+        )
+    process_label = (
+        f"job {claim_record.job_id}" if claim_record.job_id else f"pid {claim_record.pid}"
+    )
     return "running", f"{process_label} on {claim_record.host}"
 
 
-def _describe_exhausted_attempts(run: RunFolder, attempt_numbers: list[int], end_reason: str, outcome: Outcome | None) -> str | None:
+def _describe_exhausted_attempts(
+    run: RunFolder, attempt_numbers: list[int], end_reason: str, outcome: Outcome | None
+) -> str | None:
     """Why no further attempt is made unasked, if so; fewer attempts than a budget are not read."""
     max_attempts = MAX_ATTEMPTS.get(end_reason)
     if max_attempts is not None and len(attempt_numbers) >= max_attempts:
@@ -256,9 +318,13 @@ def _describe_exhausted_attempts(run: RunFolder, attempt_numbers: list[int], end
         if count >= max_attempts:
             return f"{end_reason}, {count} times"
     numbers_since_outcome = [n for n in attempt_numbers if outcome is None or n > outcome.attempt]
-    if len(numbers_since_outcome) < min(MAX_SILENT_DEATHS, MAX_REQUEUES, MAX_ATTEMPTS_WITHOUT_PROGRESS) or end_reason not in ("died", *EXTERNAL_INTERRUPTIONS):
+    if len(numbers_since_outcome) < min(
+        MAX_SILENT_DEATHS, MAX_REQUEUES, MAX_ATTEMPTS_WITHOUT_PROGRESS
+    ) or end_reason not in ("died", *EXTERNAL_INTERRUPTIONS):
         return None
-    without_progress, without_end_record = _count_attempts_without_progress(run, numbers_since_outcome)
+    without_progress, without_end_record = _count_attempts_without_progress(
+        run, numbers_since_outcome
+    )
     if end_reason == "died" and without_end_record >= MAX_SILENT_DEATHS:
         return f"its process died {without_end_record} times without a word or a checkpoint"
     if end_reason in RESTART_REASONS and without_end_record >= MAX_REQUEUES:
@@ -274,11 +340,13 @@ def _count_attempts_without_progress(run: RunFolder, attempt_numbers: list[int])
     scored_at = max(map(_read_mtime, run.list_score_paths()), default=0.0)
     count = without_end_record = 0
     for number in reversed(attempt_numbers):
-        attempt = run.attempt(number)
-        attempt_end = attempt.ended()
-        ended_by_itself = attempt_end is not None and attempt_end.error not in EXTERNAL_INTERRUPTIONS
+        attempt = run.get_attempt(number)
+        attempt_end = attempt.read_end()
+        ended_by_itself = (
+            attempt_end is not None and attempt_end.error not in EXTERNAL_INTERRUPTIONS
+        )
         has_checkpoint = any(attempt.checkpoints_path.glob("*.safetensors"))
-        if ended_by_itself or has_checkpoint or _read_mtime(attempt.claim) < scored_at:
+        if ended_by_itself or has_checkpoint or _read_mtime(attempt.claim_path) < scored_at:
             break
         without_end_record += attempt_end is None and without_end_record == count
         count += 1
@@ -294,5 +362,5 @@ def _read_mtime(path: Path) -> float:
 
 
 def _read_previous_end_reason(run: RunFolder, number: int) -> str:
-    claim_record = run.attempt(number).owner()
+    claim_record = run.get_attempt(number).read_claim()
     return claim_record.previous_end_reason if claim_record else ""

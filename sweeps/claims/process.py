@@ -18,7 +18,9 @@ from uniclip.identity import ROOT, compute_source_hash, compute_training_hash
 from uniclip.store import ClaimRecord
 
 
-def make_claim_record(numerics: dict[str, Any], *, previous_end_reason: str = "", forced: bool = False) -> ClaimRecord:
+def make_claim_record(
+    numerics: dict[str, Any], *, previous_end_reason: str = "", forced: bool = False
+) -> ClaimRecord:
     """The owner record of this process; `after`: how the attempt before it ended."""
     return ClaimRecord(
         host=socket.gethostname(),
@@ -113,7 +115,9 @@ def _raise_if_hidden(pid: int) -> None:
     raise PermissionError(f"process {pid} is hidden")
 
 
-def run_in_subprocess(module: str, *arguments: str, timeout_seconds: float | None = None) -> tuple[str, str | None]:
+def run_in_subprocess(
+    module: str, *arguments: str, timeout_seconds: float | None = None
+) -> tuple[str, str | None]:
     """Run a module of ours in a process of its own: what it printed, and why it failed if it did.
 
     Raises:
@@ -126,7 +130,9 @@ def run_in_subprocess(module: str, *arguments: str, timeout_seconds: float | Non
         text=True,
         timeout=timeout_seconds,
     )
-    last_line = (completed.stderr.strip().splitlines() or [f"exit status {completed.returncode}"])[-1]
+    last_line = (completed.stderr.strip().splitlines() or [f"exit status {completed.returncode}"])[
+        -1
+    ]
     return completed.stdout, last_line if completed.returncode else None
 
 

@@ -46,9 +46,13 @@ def check_datasets(root: Path, names: list[str], verify_checksums: bool) -> int:
         dataset_status = verify.verify_dataset(dataset, root, verify_checksums)
         states.append(dataset_status.availability)
         details = "; ".join(dataset_status.describe())
-        make_console().print(f"{dataset.name:<{width}}  {dataset_status.availability:<7}  {details}", markup=False)
+        make_console().print(
+            f"{dataset.name:<{width}}  {dataset_status.availability:<7}  {details}", markup=False
+        )
     num_present = sum(state in ("here", "partly", "differs") for state in states)
-    make_console().print(f"{num_present} of {len(selected_datasets)} sets under data_root={root}", markup=False)
+    make_console().print(
+        f"{num_present} of {len(selected_datasets)} sets under data_root={root}", markup=False
+    )
     failing_states = {"differs", "damaged"} | ({"missing"} if names else set())
     return EXIT_CHECK_FAILED if failing_states & set(states) else 0
 
@@ -85,10 +89,18 @@ def export_dataset(root: Path, names: list[str], output_dir: object) -> int:
     for part in parts:
         images = dataset.open(root, part)
         dataset_protocol = rules.for_dataset(dataset.name, images.classes)
-        renamed_images = replace(images, classes=tuple(names[0] for _, names in dataset_protocol.class_names))
-        prompts = [t.replace("{}", "{c}") for t in dataset_protocol.templates] if dataset_protocol.class_names else []
+        renamed_images = replace(
+            images, classes=tuple(names[0] for _, names in dataset_protocol.class_names)
+        )
+        prompts = (
+            [t.replace("{}", "{c}") for t in dataset_protocol.templates]
+            if dataset_protocol.class_names
+            else []
+        )
         num_shards = webdataset.write_shards(renamed_images, output_path, templates=prompts)
-        make_console().print(f"{output_path / part}: {len(images):,} samples in {num_shards} shards")
+        make_console().print(
+            f"{output_path / part}: {len(images):,} samples in {num_shards} shards"
+        )
     make_console().print(f"evaluate it as wds:{output_path}", markup=False)
     return 0
 
@@ -96,5 +108,9 @@ def export_dataset(root: Path, names: list[str], output_dir: object) -> int:
 def _select_datasets(names: list[str]) -> list[Dataset]:
     """The sets of these names, each once; a benchmark's name stands for all of its sets."""
     benchmark_lists = datasets.list_benchmarks()
-    dataset_names = [n for name in names for n in (datasets.read_benchmark(name) if name in benchmark_lists else (name,))]
+    dataset_names = [
+        n
+        for name in names
+        for n in (datasets.read_benchmark(name) if name in benchmark_lists else (name,))
+    ]
     return list({d.name: d for d in map(datasets.get, dataset_names)}.values())

@@ -46,18 +46,20 @@ def print_choices(names: list[str], overrides: list[str]) -> int:
 def _build_listings(conf_dirs: list[Path]) -> dict[str, Callable[[], ListEntries]]:
     def list_group(name: str) -> Callable[[], ListEntries]:
         return lambda: [
-            (option, _read_first_comment(name, option, conf_dirs)) for option in compose.list_choices(name, conf_dirs)
+            (option, _read_first_comment(name, option, conf_dirs))
+            for option in compose.list_choices(name, conf_dirs)
         ]
 
     return {
         "ablations": lambda: [
-            (n, ablation_schema.load_ablation(n, conf_dirs).title) for n in ablation_schema.list_ablations(conf_dirs)
+            (n, ablation_schema.load_ablation(n, conf_dirs).title)
+            for n in ablation_schema.list_ablations(conf_dirs)
         ],
         "arms": list,
         "benchmarks": _list_benchmarks,
         "budgets": list_group("budget"),
         "components": lambda: [
-            (n, f"{c.label}. Off: {c.off}. {c.reason}")
+            (n, f"{c.label}. Off: {c.off_overrides}. {c.reason}")
             for n, c in ablation_schema.load_components(conf_dirs).items()
         ],
         "data": lambda: [(n, _get_first_doc_line(c)) for n, c in schema.DATA.items()],
@@ -80,14 +82,21 @@ def _list_method_recipes(conf_dirs: list[Path]) -> ListEntries:
 def _list_benchmarks() -> ListEntries:
     """What `benchmark=[...]` may name: a run's own data, lists, published sets."""
     training_sources = [(n, "the data's own test part") for n in sorted(evaluate.BENCHMARKS)]
-    benchmark_lists = [(n, ", ".join(datasets.read_benchmark(n))) for n in datasets.list_benchmarks()]
-    return [*training_sources, *benchmark_lists, *((n, d.title) for n, d in datasets.DATASETS.items())]
+    benchmark_lists = [
+        (n, ", ".join(datasets.read_benchmark(n))) for n in datasets.list_benchmarks()
+    ]
+    return [
+        *training_sources,
+        *benchmark_lists,
+        *((n, d.title) for n, d in datasets.DATASETS.items()),
+    ]
 
 
 def _list_arms(ablation: object, conf_dirs: list[Path]) -> ListEntries:
     if ablation is None:
         raise UserError(
-            "list arms needs ablation=: choose from " + ", ".join(ablation_schema.list_ablations(conf_dirs))
+            "list arms needs ablation=: choose from "
+            + ", ".join(ablation_schema.list_ablations(conf_dirs))
         )
     arms = designs.build_arms(ablation_schema.load_ablation(str(ablation), conf_dirs))
     return [(name, f"{arm.label} ({arm.role})") for name, arm in arms.items()]
@@ -102,7 +111,9 @@ def _read_first_comment(group: str, option: str, conf_dirs: list[Path]) -> str:
         path = folder / group / f"{option}.yaml"
         if path.exists():
             comment_lines = [
-                line[2:] for line in path.read_text().splitlines() if line.startswith("# ") and "@" not in line
+                line[2:]
+                for line in path.read_text().splitlines()
+                if line.startswith("# ") and "@" not in line
             ]
             return comment_lines[0] if comment_lines else ""
     return ""

@@ -53,7 +53,7 @@ examples:
   python sweep.py plan ablation=components seeds=5        what would run; runs nothing
   python sweep.py ablation=components data=csv data.path=pictures.csv
   python sweep.py status ablation=components --watch
-  python sweep.py tune ablation=components trials=20 space=optimizer
+  python sweep.py tune ablation=components n_trials=20 space=optimizer
   python sweep.py list ablations
   python sweep.py data check data_root=<folder>
 
@@ -70,9 +70,9 @@ class Detached(Exception):
 
 
 TUNE_EPILOG = """\
-Keys of its own: trials=20 (for each arm), space=optimizer (see: list spaces),
-pruner=none|median|hyperband, tuning_seeds=1 (how many, or a list), at_once=1 (trials of each arm in
-a round), study_seed=0.
+Keys of its own: n_trials=20 (for each arm), space=optimizer (see: list spaces),
+pruner=none|median|hyperband, tuning_seeds=1 (how many, or a list), parallel_trials=1 (trials of each arm in
+a round), sampler_seed=0.
 """
 
 
@@ -153,7 +153,9 @@ def _parse_command(argv: list[str]) -> tuple[str, argparse.Namespace]:
     flags, positional = parser.parse_known_args(command_argv)
     unknown_flags = [w for w in positional if w.startswith("-")]
     if unknown_flags:
-        raise UserError(f"{command} has no flag {unknown_flags[0]}: see python sweep.py {command} --help")
+        raise UserError(
+            f"{command} has no flag {unknown_flags[0]}: see python sweep.py {command} --help"
+        )
     flags.overrides = [w for w in positional if "=" in w]
     flags.names = [w for w in positional if "=" not in w]
     if flags.names and COMMANDS[command][1] is None:

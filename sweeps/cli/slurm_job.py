@@ -24,7 +24,7 @@ from sweeps.launchers import code_snapshot
 from sweeps.launchers.worker import STOP_SIGNALS, StopFlag, Worker, run_audit
 from uniclip.config import plugins
 from uniclip.identity import ROOT
-from uniclip.store import SubmissionIntent, Plan, Store
+from uniclip.store import Plan, Store, SubmissionIntent
 
 FOLLOW_UP_VARIABLE = "UNICLIP_FOLLOWS_UP"
 """Set in the environment of a follow-up."""
@@ -54,7 +54,9 @@ class SlurmJob:
 
     def __call__(self) -> None:
         stop = StopFlag()
-        stop.reason = partial(find_stop_reason, self.intent.signal_delay_s + TIME_LIMIT_TOLERANCE_SECONDS)
+        stop.reason = partial(
+            find_stop_reason, self.intent.signal_delay_s + TIME_LIMIT_TOLERANCE_SECONDS
+        )
         stop.install_signal_handlers()
         plugins.import_plugins(self.plan.plugins)
         if self.store.snapshot_path(ROOT.name) == ROOT:
@@ -66,7 +68,13 @@ class SlurmJob:
 
     def _execute(self, stop: StopFlag) -> None:
         retry_attempts, force_attempts = self.intent.retry_attempts, self.intent.force_attempts
-        worker = Worker(store=self.store, plan=self.plan, stop=stop, retry_attempts=retry_attempts, force_attempts=force_attempts)
+        worker = Worker(
+            store=self.store,
+            plan=self.plan,
+            stop=stop,
+            retry_attempts=retry_attempts,
+            force_attempts=force_attempts,
+        )
         if count_tasks() == 1:
             self._run_element(worker)
             return
@@ -93,7 +101,9 @@ class SlurmJob:
             cell_module.share(None)
         else:
             while (run_id := cell_module.share()) is not None:
-                cell_module.assist(self.store.run(run_id), worker.select_run_only_values(run_id), stop)
+                cell_module.assist(
+                    self.store.get_run(run_id), worker.select_run_only_values(run_id), stop
+                )
         cell_module.leave()
 
     def _run_element(self, worker: Worker) -> None:
@@ -122,8 +132,8 @@ def main(argv: Sequence[str]) -> None:
     """Be the element of a submission that this Slurm job is."""
     store_root, sweep, token = argv
     store = Store(store_root)
-    sweep_folder = store.sweep(sweep)
-    plan, intent = sweep_folder.plan(), sweep_folder.read_intent(token)
+    sweep_folder = store.get_sweep(sweep)
+    plan, intent = sweep_folder.read_plan(), sweep_folder.read_intent(token)
     assert plan is not None, "a plan is written before anything is submitted"
     assert intent is not None, "and so is the intent"
     element_index = int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))
@@ -171,10 +181,15 @@ def run_follow_up(store: Store, intent: SubmissionIntent) -> None:
     os.environ[FOLLOW_UP_VARIABLE] = intent.token
     for signal_number in STOP_SIGNALS:  # as Ctrl-C: a report that takes too long is begun again
         signal.signal(signal_number, signal.default_int_handler)
-    exit_status = cli.main([*intent.follow_up_argv, f"store={store.root}"], not_now=RETRY_LATER_STATUS)
+    exit_status = cli.main(
+        [*intent.follow_up_argv, f"store={store.root}"], retry_later_status=RETRY_LATER_STATUS
+    )
     for signal_number in STOP_SIGNALS:
         signal.signal(signal_number, signal.SIG_IGN)
-    if exit_status in (RETRY_LATER_STATUS, cli.EXIT_INTERRUPTED) and slurm.get_restart_count() < MAX_FOLLOW_UP_REQUEUES:
+    if (
+        exit_status in (RETRY_LATER_STATUS, cli.EXIT_INTERRUPTED)
+        and slurm.get_restart_count() < MAX_FOLLOW_UP_REQUEUES
+    ):
         print("this job comes back later", flush=True)
         while not requeue_if_running():
             time.sleep(REQUEUE_RETRY_SECONDS)

@@ -16,7 +16,7 @@ from analysis.results import comparability
 from sweeps.cli import listing, main
 from sweeps.cli.data import data
 from sweeps.config import request
-from sweeps.config.request import SweepRequest, SlurmLauncherConfig
+from sweeps.config.request import SlurmLauncherConfig, SweepRequest
 from sweeps.controller import retry as retries
 from sweeps.controller.controller import SweepController, merge_with_stored_plan
 from sweeps.costs import estimate, limit
@@ -35,7 +35,9 @@ EXIT_CELLS_FAILED, EXIT_PLANTED_EFFECT_MISSED = 1, 1
 def run(options: Namespace) -> int:
     """Plan, run what is missing, report."""
     sweep_request = request.parse_request(options.overrides)
-    return _run_and_report(_build_controller(sweep_request, plans.build_plan(sweep_request.plan_request)))
+    return _run_and_report(
+        _build_controller(sweep_request, plans.build_plan(sweep_request.plan_request))
+    )
 
 
 def retry(options: Namespace) -> int:
@@ -47,17 +49,24 @@ def retry(options: Namespace) -> int:
 def plan(options: Namespace) -> int:
     """Print what would run, why, and what it takes; runs and writes nothing (but --probe)."""
     sweep_request = request.parse_request(options.overrides)
-    resolved_plan = merge_with_stored_plan(plans.build_plan(sweep_request.plan_request), sweep_request.store)
+    resolved_plan = merge_with_stored_plan(
+        plans.build_plan(sweep_request.plan_request), sweep_request.store
+    )
     sweep_plan = resolved_plan.plan
     console = main.make_console()
     if options.probe:
         _run_probe_if_needed(sweep_request, resolved_plan)
     rows = status_.build_rows(sweep_request.store, sweep_plan)
     cost_estimates = estimate.estimate_costs(sweep_request.store, sweep_plan)
-    gpus_per_run = limit.count_gpus_per_run(sweep_request.settings.launcher, sweep_plan.base_config["runtime"]["device"])
+    gpus_per_run = limit.count_gpus_per_run(
+        sweep_request.settings.launcher, sweep_plan.base_config["runtime"]["device"]
+    )
     if options.json:
         arm_by_cell = {c.name: c.arm for c in sweep_plan.cells}
-        cost_records = (estimate.to_cost_record(cost_estimates.get(arm_by_cell[r.cell]), gpus_per_run) for r in rows)
+        cost_records = (
+            estimate.to_cost_record(cost_estimates.get(arm_by_cell[r.cell]), gpus_per_run)
+            for r in rows
+        )
         main.print_json([{**r, **p} for r, p in zip(status_.to_records(rows), cost_records)])
         return 0
     plan_table = Table(box=None, pad_edge=False)
@@ -69,22 +78,32 @@ def plan(options: Namespace) -> int:
         reason = row.reason or row.status
         cost_columns = estimate.format_cost_columns(cost_estimates.get(arm), gpus_per_run)
         plan_table.add_row(*map(Text, (row.cell, row.run[:8], will_run, reason, *cost_columns)))
-    console.print(f"{sweep_plan.title}\n{sweep_plan.sweep}", markup=False)
+    console.print(f"{sweep_plan.title}\n{sweep_plan.sweep_id}", markup=False)
     console.print(plan_table)
-    for line in (*_describe_recipes(sweep_plan), *_describe_comparability(sweep_request.store, sweep_plan), *sweep_plan.skipped):
+    for line in (
+        *_describe_recipes(sweep_plan),
+        *_describe_comparability(sweep_request.store, sweep_plan),
+        *sweep_plan.skipped,
+    ):
         console.print(line, markup=False)
     for name, hint in sweep_plan.missing_datasets.items():
         console.print(f"n/a: {name}: {hint}", markup=False)
     for name, hint in sweep_plan.missing_probe_data.items():
         console.print(f"n/a: linear probe on {name}: {hint}", markup=False)
     runs_to_execute = {r.run for r in rows if sweep_request.settings.should_run(r.state)}
-    max_parallel_runs = sweep_request.settings.max_parallel_runs(sweep_plan.base_config["train"]["threads"])
-    console.print(f"estimate: {estimate.describe_total_cost(sweep_plan, runs_to_execute, cost_estimates, max_parallel_runs, gpus_per_run)}")
+    max_parallel_runs = sweep_request.settings.max_parallel_runs(
+        sweep_plan.base_config["train"]["num_threads"]
+    )
+    console.print(
+        f"estimate: {estimate.describe_total_cost(sweep_plan, runs_to_execute, cost_estimates, max_parallel_runs, gpus_per_run)}"
+    )
     if isinstance(sweep_request.settings.launcher, SlurmLauncherConfig):
         from sweeps.doctor.doctor import build_sbatch_options
         from sweeps.doctor.slurm_cluster import query_expected_start
 
-        sbatch_args = build_sbatch_options(sweep_request.settings.launcher, sweep_plan.base_config["train"]["threads"])
+        sbatch_args = build_sbatch_options(
+            sweep_request.settings.launcher, sweep_plan.base_config["train"]["num_threads"]
+        )
         console.print(f"expected start: {query_expected_start(sbatch_args)}", markup=False)
     return 0
 
@@ -95,7 +114,10 @@ def _describe_recipes(plan: Plan) -> list[str]:
         return []
     scope_note = "steps and batch size are the budget's, a warm-up is a share of the steps, rounded"
     width = max(map(len, plan.recipe_descriptions))
-    arm_lines = (f"  {name:<{width}}  {description}" for name, description in plan.recipe_descriptions.items())
+    arm_lines = (
+        f"  {name:<{width}}  {description}"
+        for name, description in plan.recipe_descriptions.items()
+    )
     return [*plan.caveats, f"recipe={plan.recipe}: {scope_note}", *arm_lines]
 
 
@@ -106,17 +128,27 @@ def _describe_comparability(store: Store, plan: Plan) -> list[str]:
         comparability.collect_comparison_facts(plan, arm_probes),
         comparability.collect_measured_facts(plan, arm_probes),
     )
-    facts_by_arm = {a.name: {**measured_costs[a.name], **counted_facts.get(a.name, {})} for a in plan.arms}
+    facts_by_arm = {
+        a.name: {**measured_costs[a.name], **counted_facts.get(a.name, {})} for a in plan.arms
+    }
     tolerance_keys = comparability.SIZE_TOLERANCES | comparability.MEASURED_TOLERANCES
-    return [f"{c.label}: {comparability.compare_conditions(facts_by_arm, c, tolerance_keys)}" for c in plan.contrasts]
+    return [
+        f"{c.label}: {comparability.compare_conditions(facts_by_arm, c, tolerance_keys)}"
+        for c in plan.contrasts
+    ]
 
 
 def _run_probe_if_needed(sweep_request: SweepRequest, resolved_plan: ResolvedPlan) -> None:
     """Measure the arms, unless that was done: on a cluster by a job that is not waited for."""
-    if has_valid_audit(sweep_request.store.sweep(resolved_plan.plan.sweep), compute_audit_key(resolved_plan.plan)):
+    if has_valid_audit(
+        sweep_request.store.get_sweep(resolved_plan.plan.sweep_id),
+        compute_audit_key(resolved_plan.plan),
+    ):
         return
     store, display = sweep_request.store, Display(main.make_console(stderr=True))
-    SweepController(store=store, resolved_plan=resolved_plan, settings=sweep_request.settings, display=display).run_audit()
+    SweepController(
+        store=store, resolved_plan=resolved_plan, settings=sweep_request.settings, display=display
+    ).run_audit()
 
 
 def status(options: Namespace) -> int:
@@ -135,7 +167,7 @@ def status(options: Namespace) -> int:
         for kind in dict.fromkeys(r.status for r in rows):
             if kind not in ("complete", "running"):
                 main.make_console().print(f"{kind}: {status_.ADVICE[kind]}", markup=False)
-        for line in status_.describe_tunings(sweep_request.store, plan.sweep):
+        for line in status_.describe_tunings(sweep_request.store, plan.sweep_id):
             main.make_console().print(line, markup=False)
     return 0
 
@@ -144,8 +176,10 @@ def report(options: Namespace) -> int:
     """Build the report from what exists."""
     sweep_request = request.parse_request(options.overrides)
     plan = _load_or_build_plan(sweep_request)
-    if sweep_request.store.sweep(plan.sweep).plan() is None:
-        raise UserError(f"sweep {plan.sweep} has not been run in store={sweep_request.store.root}")
+    if sweep_request.store.get_sweep(plan.sweep_id).read_plan() is None:
+        raise UserError(
+            f"sweep {plan.sweep_id} has not been run in store={sweep_request.store.root}"
+        )
     return _build_report(sweep_request.store, plan, force=options.force)
 
 
@@ -160,13 +194,13 @@ def logs(options: Namespace) -> int:
     plan = _load_or_build_plan(sweep_request)
     if len(options.names) != 1:
         raise UserError("logs takes one cell: <arm>/<seed>, or the start of a run id")
-    run_folder = sweep_request.store.run(plans.find_cell(plan, options.names[0]).run_id)
-    attempt_numbers = run_folder.attempts()
+    run_folder = sweep_request.store.get_run(plans.find_cell(plan, options.names[0]).run_id)
+    attempt_numbers = run_folder.list_attempts()
     if not attempt_numbers:
-        worker_logs = sweep_request.store.sweep(plan.sweep).slots_path
+        worker_logs = sweep_request.store.get_sweep(plan.sweep_id).slots_path
         hint = f"; what workers said is in {worker_logs}" if worker_logs.exists() else ""
         raise UserError(f"{options.names[0]} has not been run: there is no log yet{hint}")
-    log = run_folder.attempt(attempt_numbers[-1]).log_path
+    log = run_folder.get_attempt(attempt_numbers[-1]).log_path
     print(log.read_text(errors="replace") if log.exists() else "", end="")
     print(f"({log}, attempt {attempt_numbers[-1]} of {len(attempt_numbers)})")
     return 0
@@ -175,21 +209,34 @@ def logs(options: Namespace) -> int:
 def diff(options: Namespace) -> int:
     """Print the leaves of the configuration in which two cells differ."""
     sweep_request = request.parse_request(options.overrides)
-    resolved_plan = merge_with_stored_plan(plans.build_plan(sweep_request.plan_request), sweep_request.store)
+    resolved_plan = merge_with_stored_plan(
+        plans.build_plan(sweep_request.plan_request), sweep_request.store
+    )
     if not 1 <= len(options.names) <= 2:
         raise UserError("why takes one cell or two: <arm>/<seed>")
     cells = [plans.find_cell(resolved_plan.plan, n) for n in options.names]
     if len(cells) == 1:
-        cells.insert(0, plans.find_cell(resolved_plan.plan, f"{resolved_plan.plan.reference}/{cells[0].seed}"))
+        cells.insert(
+            0,
+            plans.find_cell(resolved_plan.plan, f"{resolved_plan.plan.reference}/{cells[0].seed}"),
+        )
     first_spec, second_spec = (flatten(resolved_plan.specs[c.run_id]) for c in cells)
-    differing_keys = [k for k in {**first_spec, **second_spec} if first_spec.get(k, "-") != second_spec.get(k, "-")]
+    differing_keys = [
+        k
+        for k in {**first_spec, **second_spec}
+        if first_spec.get(k, "-") != second_spec.get(k, "-")
+    ]
     diff_table = Table(box=None, pad_edge=False)
     for name in ("key", *(c.name for c in cells)):
         diff_table.add_column(name)
     for key in differing_keys:
         columns = (key.removeprefix("config."), first_spec.get(key, "-"), second_spec.get(key, "-"))
         diff_table.add_row(*(Text(str(value)) for value in columns))
-    summary = "the same run" if cells[0].run_id == cells[1].run_id else f"{len(differing_keys)} keys differ"
+    summary = (
+        "the same run"
+        if cells[0].run_id == cells[1].run_id
+        else f"{len(differing_keys)} keys differ"
+    )
     main.make_console().print(
         f"{cells[0].name} is {cells[0].run_id}, {cells[1].name} is {cells[1].run_id}: {summary}"
     )
@@ -203,8 +250,12 @@ def cancel(options: Namespace) -> int:
     sweep_request = request.parse_request(options.overrides)
     plan = _load_or_build_plan(sweep_request)
     run_ids = {plans.find_cell(plan, n).run_id for n in options.names}
-    folder = sweep_request.store.sweep(plan.sweep)
-    tuning_folders = [] if run_ids else [*folder.list_rounds(), *sweep_request.store.iter_tuned_sweeps(folder.id)]
+    folder = sweep_request.store.get_sweep(plan.sweep_id)
+    tuning_folders = (
+        []
+        if run_ids
+        else [*folder.list_rounds(), *sweep_request.store.iter_tuned_sweeps(folder.id)]
+    )
     folders = [f for f in (folder, *tuning_folders) if f.submissions_path.exists()]
     if not folders:
         raise UserError(f"nothing of {folder.id} was submitted to Slurm; stop a sweep with Ctrl-C")
@@ -226,9 +277,11 @@ def _cancel_jobs(store: Store, folder: SweepFolder, slurm: Slurm, run_ids: set[s
             raise UserError(
                 f"job {job.id} holds other cells too ({', '.join(runs)}): name them all"
             )
-    plan = folder.plan()
+    plan = folder.read_plan()
     cancelled_runs = run_ids or (plan.required_evaluations() if plan else ())
-    folder.record_cancelled((r, max(store.run(r).attempts(), default=0)) for r in cancelled_runs)
+    folder.record_cancelled(
+        (r, max(store.get_run(r).list_attempts(), default=0)) for r in cancelled_runs
+    )
     if job_ids:  # else the look at the queue is good for the next sweep too
         slurm.cancel(job_ids)
     return job_ids
@@ -244,7 +297,12 @@ def gc(options: Namespace) -> int:
     if not any((store.root / name).is_dir() for name in ("runs", "sweeps")):
         raise UserError(f"store={store.root} is not a store: it holds neither runs nor sweeps")
     folders = [p for p in (store.root / "superseded", store.cache_path) if p.is_dir()]
-    folders += [p for r in store.runs() if r.outcome() is not None for p in _list_checkpoint_folders(r)]
+    folders += [
+        p
+        for r in store.iter_runs()
+        if r.read_outcome() is not None
+        for p in _list_checkpoint_folders(r)
+    ]
     total_bytes = 0
     for folder in folders:
         folder_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
@@ -258,14 +316,14 @@ def gc(options: Namespace) -> int:
 
 
 def _list_checkpoint_folders(run_folder: RunFolder) -> list[Path]:
-    folders = [run_folder.attempt(n).checkpoints_path for n in run_folder.attempts()]
+    folders = [run_folder.get_attempt(n).checkpoints_path for n in run_folder.list_attempts()]
     return [f for f in folders if f.is_dir() and any(f.iterdir())]
 
 
 def _load_or_build_plan(sweep_request: SweepRequest) -> Plan:
     """The sweep's own plan where it was run (it may hold more seeds), else the plan asked for."""
     plan = plans.build_plan(sweep_request.plan_request).plan
-    return sweep_request.store.sweep(plan.sweep).plan() or plan
+    return sweep_request.store.get_sweep(plan.sweep_id).read_plan() or plan
 
 
 def tune(options: Namespace) -> int:
@@ -277,7 +335,12 @@ def tune(options: Namespace) -> int:
     sweep_request, display = tuner.sweep_request, Display()
     display.print_line(f"tuning: {tuner.describe_cost()}")
     limit_checked = tuner.enforce_gpu_hours_limit()
-    default_rows = _run_cells(replace(_build_controller(sweep_request, tuner.resolved_plan, display), hold=tuner.enforce_gpu_hours_limit))[1]
+    default_rows = _run_cells(
+        replace(
+            _build_controller(sweep_request, tuner.resolved_plan, display),
+            shared_limit_check=tuner.enforce_gpu_hours_limit,
+        )
+    )[1]
     unfinished_rows = [r for r in default_rows if r.state.status not in status_.FINAL_STATUSES]
     if unfinished_rows:
         display.print_line(f"tuning waits for {len(unfinished_rows)} cells of the default arms")
@@ -299,12 +362,16 @@ def tune(options: Namespace) -> int:
 
 def doctor(options: Namespace) -> int:
     """Print what would go wrong, before anything is spent."""
-    from sweeps.doctor.doctor import print_diagnostics as examine  # here: other verbs need none of its checks
+    from sweeps.doctor.doctor import (
+        print_diagnostics as examine,
+    )  # here: other verbs need none of its checks
 
     return examine(options)
 
 
-def _build_controller(sweep_request: SweepRequest, resolved_plan: ResolvedPlan, display: Display | None = None) -> SweepController:
+def _build_controller(
+    sweep_request: SweepRequest, resolved_plan: ResolvedPlan, display: Display | None = None
+) -> SweepController:
     return SweepController(
         store=sweep_request.store,
         resolved_plan=resolved_plan,
@@ -331,7 +398,9 @@ def _run_cells(controller: SweepController) -> tuple[Plan, list[status_.CellRow]
         raise main.Detached
     for row in rows:
         if row.state.status in ("failed", "lost"):
-            display.print_line(f"{row.cell} {row.state.status}: {row.state.reason} (do: {row.advice})")
+            display.print_line(
+                f"{row.cell} {row.state.status}: {row.state.reason} (do: {row.advice})"
+            )
     for line in controller.plan.skipped:
         display.print_line(line)
     return controller.plan, rows
@@ -341,13 +410,15 @@ def _build_report(store: Store, plan: Plan, force: bool = False) -> int:
     from analysis.report import build as report_
     from analysis.results import planted_effects
 
-    build_result = report_.build_report(store, plan.sweep, force=force)
+    build_result = report_.build_report(store, plan.sweep_id, force=force)
     for line in build_result.summary:
         print(line)
-    print(f"report: {build_result.folder / 'report.html'}{'' if build_result.rebuilt else ' (unchanged)'}")
+    print(
+        f"report: {build_result.folder / 'report.html'}{'' if build_result.rebuilt else ' (unchanged)'}"
+    )
     if not plan.planted_effects:
         return 0
-    effect_checks = planted_effects.check_planted_effects(store, plan.sweep)
+    effect_checks = planted_effects.check_planted_effects(store, plan.sweep_id)
     for effect_check in effect_checks:
         print(
             f"truth: {'holds' if effect_check.holds else 'MISSED'}: {effect_check.description} ({effect_check.detail})"

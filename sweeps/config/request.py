@@ -17,8 +17,8 @@ from ablations.schema import Ablation
 from sweeps.claims.claim import RunState
 from sweeps.slurm import MAX_EARLY_SIGNAL_SECONDS
 from uniclip import evaluate
-from uniclip.config import RunConfig, compose, plugins, build_run_config
-from uniclip.config.binding import TAGGED_UNIONS, bind, to_builtins, config_field
+from uniclip.config import RunConfig, build_run_config, compose, plugins
+from uniclip.config.binding import TAGGED_UNIONS, bind, config_field, to_builtins
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.protocols import custom
@@ -38,7 +38,9 @@ RESERVED_SBATCH_PARAMETERS = frozenset(
     "quiet requeue signal test_only wait wrap".split()
 )
 """Parameters of sbatch on which the launcher rests: they are not the user's to set."""
-SHARED_PARAMETER_NAMES = "account constraint cpus_per_task gpus_per_node gres nodes partition qos".split()
+SHARED_PARAMETER_NAMES = (
+    "account constraint cpus_per_task gpus_per_node gres nodes partition qos".split()
+)
 SBATCH_TO_LAUNCHER_KEY = {"mem": "mem_gb", "ntasks_per_node": "tasks_per_node", "time": "minutes"}
 SBATCH_TO_LAUNCHER_KEY |= {name: name for name in SHARED_PARAMETER_NAMES}
 """Parameters of sbatch -> the launcher's key for each."""
@@ -54,7 +56,7 @@ class LocalLauncherConfig:
 
     name: Literal["local"] = "local"
     slots: int | None = config_field(None, low=1)
-    """Worker processes; null = as many as cores and train.threads allow."""
+    """Worker processes; null = as many as cores and train.num_threads allow."""
 
     def max_parallel(self, threads: int) -> int:
         """How many runs of so many compute threads go side by side."""
@@ -79,18 +81,18 @@ class SlurmLauncherConfig:
     tasks_per_node: int | None = config_field(None, low=1)
     """Processes of one cell on a node; null = one a GPU."""
     cpus_per_task: int | None = config_field(None, low=1)
-    """null = as many as train.threads."""
+    """null = as many as train.num_threads."""
     mem_gb: float | None = config_field(None, above=0)
     """Memory a node; null = the partition's default."""
-    minutes: int = config_field(240, low=1)
+    timeout_min: int = config_field(240, low=1)
     """Time limit of a job; a cell that needs longer saves, is requeued and goes on."""
     array_parallelism: int = config_field(256, low=1)
     """Jobs of an array that may run side by side."""
-    pack: int | None = config_field(None, low=1)
+    cells_per_job: int | None = config_field(None, low=1)
     """Cells in one job; null = as many short ones as make ten minutes."""
-    signal_seconds: int = config_field(120, low=1)
+    signal_delay_s: int = config_field(120, low=1)
     """So long before the time limit a job is asked to save."""
-    extra: dict[str, Any] = config_field(dict)
+    additional_parameters: dict[str, Any] = config_field(dict)
     """Further parameters of sbatch, such as {reservation: x}; not those of `HELD` and `KEYED`."""
     setup: tuple[str, ...] = ()
     """Shell lines before the job: modules, conda, staging data to a local disk."""
@@ -119,21 +121,23 @@ class SlurmLauncherConfig:
 
     def validate(self) -> None:
         """`UserError` where no job could do its work, or the launcher would lose it."""
-        required_seconds = self.signal_seconds + MAX_EARLY_SIGNAL_SECONDS
-        if required_seconds >= 60 * self.minutes:
+        required_seconds = self.signal_delay_s + MAX_EARLY_SIGNAL_SECONDS
+        if required_seconds >= 60 * self.timeout_min:
             raise UserError(
-                f"launcher.signal_seconds={self.signal_seconds} leaves nothing of "
-                f"launcher.minutes={self.minutes}: every job would be told to stop as it starts "
-                f"(Slurm may be {MAX_EARLY_SIGNAL_SECONDS} s early); say launcher.minutes={required_seconds // 60 + 1}"
+                f"launcher.signal_delay_s={self.signal_delay_s} leaves nothing of "
+                f"launcher.timeout_min={self.timeout_min}: every job would be told to stop as it starts "
+                f"(Slurm may be {MAX_EARLY_SIGNAL_SECONDS} s early); say launcher.timeout_min={required_seconds // 60 + 1}"
             )
-        for key in self.extra:
+        for key in self.additional_parameters:
             name = key.replace("-", "_")
             if name in RESERVED_SBATCH_PARAMETERS:
                 raise UserError(
-                    f"launcher.extra.{key}: the launcher sets this itself; leave it out"
+                    f"launcher.additional_parameters.{key}: the launcher sets this itself; leave it out"
                 )
             if name in SBATCH_TO_LAUNCHER_KEY:
-                raise UserError(f"launcher.extra.{key}: say launcher.{SBATCH_TO_LAUNCHER_KEY[name]} instead")
+                raise UserError(
+                    f"launcher.additional_parameters.{key}: say launcher.{SBATCH_TO_LAUNCHER_KEY[name]} instead"
+                )
 
     def max_parallel(self, threads: int) -> int:
         """How many runs go side by side, if the cluster is empty."""
@@ -144,10 +148,16 @@ def describe_gpu_mismatch(launcher: SlurmLauncherConfig, device: str) -> str:
     """What is asked of a cluster that training on `device` (runtime.device) does not use, or what
     it lacks there, in a line; empty where they agree, as far as one can tell from here."""
     num_gpus, num_processes = launcher.requested_gpus_per_node, launcher.processes_per_node
-    parameter_names = [*(launcher.gres or "").split(","), *launcher.extra]
+    parameter_names = [*(launcher.gres or "").split(","), *launcher.additional_parameters]
     shared_gpu_parameters = [name for name in parameter_names if re.match("gpu|mps|shard", name)]
     if device == "cpu":
-        request_text = f"{num_gpus} GPUs a node are" if num_gpus else f"{shared_gpu_parameters[0]} is" if shared_gpu_parameters else ""
+        request_text = (
+            f"{num_gpus} GPUs a node are"
+            if num_gpus
+            else f"{shared_gpu_parameters[0]} is"
+            if shared_gpu_parameters
+            else ""
+        )
         return request_text and f"{request_text} asked for, and runtime.device=cpu leaves them idle"
     if not num_gpus and not shared_gpu_parameters:
         return f"runtime.device={device}, and no GPU is asked for"
@@ -173,7 +183,7 @@ class SweepConfig:
     """Only these arms of the ablation."""
     retry: Literal["none", "failed", "diverged"] = "none"
     """What is run again though it has ended."""
-    stale: Literal["keep", "rerun"] = "keep"
+    outdated: Literal["keep", "rerun"] = "keep"
     """What becomes of outcomes that other training code made."""
     wait: bool = False
     """On a cluster: stay until all is done, instead of leaving it to the follow-up job."""
@@ -186,17 +196,21 @@ class SweepConfig:
 
     def should_run(self, state: RunState) -> bool:
         """Whether a run in that state is run, unasked or because of `retry` or `stale`."""
-        return state.is_runnable or self.should_restart(state) or state.status in ("halted", self.retry)
+        return (
+            state.is_runnable
+            or self.should_restart(state)
+            or state.status in ("halted", self.retry)
+        )
 
     def should_restart(self, state: RunState) -> bool:
         """Whether the outcome of a run in that state is moved aside, and the run made afresh."""
         if state.status == "diverged":
             return self.retry == "diverged"
-        return self.stale == "rerun" and state.is_outdated and state.status in ("stale", "due")
+        return self.outdated == "rerun" and state.is_outdated and state.status in ("stale", "due")
 
     def max_parallel_runs(self, threads: int) -> int:
         """How many runs of so many compute threads go side by side."""
-        return int(self.launcher.place(threads))
+        return int(self.launcher.max_parallel(threads))
 
     def resolve_seeds(self) -> tuple[int, ...]:
         """The seeds, each once; `UserError` if there is none or one is negative."""
@@ -234,8 +248,10 @@ class SweepRequest:
     @property
     def follow_up_argv(self) -> tuple[str, ...]:
         """The words as a follow-up says them: it does not ask again for what was asked once."""
-        one_time_prefixes = ("retry=", "stale=", "store=", "wait=")
-        return tuple(argument for argument in self.argv if not argument.startswith(one_time_prefixes))
+        one_time_prefixes = ("retry=", "outdated=", "store=", "wait=")
+        return tuple(
+            argument for argument in self.argv if not argument.startswith(one_time_prefixes)
+        )
 
 
 def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:
@@ -274,7 +290,9 @@ def parse_request(overrides: list[str], command_keys: Iterable[str] = ()) -> Swe
     settings: SweepConfig = bind(SweepConfig, sweep_values)
     _resolve_custom_names(run_values, conf_dirs)
     other_keys = {**sweep_values, **dict.fromkeys((*PRE_COMPOSE_KEYS, *command_keys))}
-    _reject_unknown_keys(run_values, {**ablation.groups, **choices}, conf_dirs, other_keys, ablation)
+    _reject_unknown_keys(
+        run_values, {**ablation.groups, **choices}, conf_dirs, other_keys, ablation
+    )
     store = Store(settings.store)
     plan_request = PlanRequest(
         ablation=ablation,
@@ -313,7 +331,10 @@ def parse_configs(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     group_names = set(compose.list_groups(conf_dirs)) - {"ablation"}
     choices = {k: str(v) for k, v in values.items() if k in group_names}
     _resolve_custom_names(values, conf_dirs)
-    sweep_values, run_values = _compose_sweep_values(choices, conf_dirs), _compose_run_values(choices, conf_dirs)
+    sweep_values, run_values = (
+        _compose_sweep_values(choices, conf_dirs),
+        _compose_run_values(choices, conf_dirs),
+    )
     for key, value in values.items():
         if key not in group_names:
             is_sweep_key = key.split(".")[0] in sweep_values
@@ -328,7 +349,10 @@ def _resolve_custom_names(values: dict[str, Any], conf_dirs: list[Path]) -> None
         values["runtime.protocol"] = custom.resolve_protocol(name, conf_dirs)
     if isinstance(benchmark_names, list):
         custom_names = set(datasets.list_benchmarks(conf_dirs)) - set(datasets.list_benchmarks())
-        expanded_names = [evaluate.expand_benchmarks([n], conf_dirs) if n in custom_names else (n,) for n in benchmark_names]
+        expanded_names = [
+            evaluate.expand_benchmarks([n], conf_dirs) if n in custom_names else (n,)
+            for n in benchmark_names
+        ]
         values["benchmark"] = [name for part in expanded_names for name in part]
 
 
@@ -353,7 +377,9 @@ def _reject_unknown_keys(
     all_values = {**_compose_run_values(choices, conf_dirs), **sweep_values}
     if not all(compose.has_key(all_values, key) for key in values):
         for arm in designs.build_arms(ablation).values():
-            for section, section_values in _compose_run_values({**choices, **arm.groups}, conf_dirs).items():
+            for section, section_values in _compose_run_values(
+                {**choices, **arm.groups}, conf_dirs
+            ).items():
                 if isinstance(section_values, dict):
                     all_values[section] = {**section_values, **all_values[section]}
     for key, value in values.items():
@@ -368,19 +394,27 @@ def _compose_sweep_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> 
 
 
 def _compose_run_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> dict[str, Any]:
-    return copy.deepcopy(_compose_run_values_cached(tuple(sorted(choices.items())), tuple(conf_dirs)))
+    return copy.deepcopy(
+        _compose_run_values_cached(tuple(sorted(choices.items())), tuple(conf_dirs))
+    )
 
 
 @cache
-def _compose_run_values_cached(choices: tuple[tuple[str, str], ...], conf_dirs: tuple[Path, ...]) -> dict[str, Any]:
+def _compose_run_values_cached(
+    choices: tuple[tuple[str, str], ...], conf_dirs: tuple[Path, ...]
+) -> dict[str, Any]:
     """The run's part of what is composed, every key present."""
-    run_values = {k: v for k, v in _compose_cached(choices, conf_dirs).items() if k in RUN_CONFIG_KEYS}
+    run_values = {
+        k: v for k, v in _compose_cached(choices, conf_dirs).items() if k in RUN_CONFIG_KEYS
+    }
     values: dict[str, Any] = to_builtins(build_run_config(run_values))
     return values
 
 
 @cache
-def _compose_cached(choices: tuple[tuple[str, str], ...], conf_dirs: tuple[Path, ...]) -> dict[str, Any]:
+def _compose_cached(
+    choices: tuple[tuple[str, str], ...], conf_dirs: tuple[Path, ...]
+) -> dict[str, Any]:
     return compose.compose("sweep", dict(choices), conf_dirs)
 
 

@@ -20,7 +20,7 @@ from sweeps.claims.claim import RunState
 from sweeps.cli.slurm_job import FOLLOW_UP_VARIABLE, in_follow_up
 from sweeps.config.request import SlurmLauncherConfig, SweepConfig, describe_gpu_mismatch
 from sweeps.costs import estimate, limit, probe
-from sweeps.costs.audit_scope import AuditKey, has_audit, compute_audit_key
+from sweeps.costs.audit_scope import AuditKey, compute_audit_key, has_audit
 from sweeps.launchers import code_snapshot
 from sweeps.launchers.base import Launcher
 from sweeps.monitor.display import Display
@@ -83,7 +83,9 @@ class SweepController:
         launcher_config = self.settings.launcher
         if isinstance(launcher_config, SlurmLauncherConfig):
             _ = Slurm().config
-            unused_gpus_note = describe_gpu_mismatch(launcher_config, self.plan.base_config["runtime"]["device"])
+            unused_gpus_note = describe_gpu_mismatch(
+                launcher_config, self.plan.base_config["runtime"]["device"]
+            )
             if unused_gpus_note and not in_follow_up():
                 self.display.print_line(f"note: {unused_gpus_note}")
 
@@ -99,10 +101,10 @@ class SweepController:
         self._print_header(states, to_run)
         self._check_limit(states, to_run)
         for run_id, state in states.items():
-            run = self.store.run(run_id)
+            run = self.store.get_run(run_id)
             if self.settings.should_restart(state):
                 claim.restart_run(self.store, run, state)
-            run.publish_spec(self.resolved_plan.specs[run_id])
+            run.write_spec(self.resolved_plan.specs[run_id])
         if not self.is_partial:
             self._sweep_folder.write_plan(self.plan)
             if not in_follow_up():
@@ -114,7 +116,10 @@ class SweepController:
         person asked for and the queue did not take yet."""
         unfinished_runs = [r for r, s in states.items() if s.status in claim.TERMINAL_UNFINISHED]
         requested_runs = [r for r in unfinished_runs if self.settings.should_run(states[r])]
-        self.retry_attempts = (*self.retry_attempts, *((r, states[r].attempt) for r in requested_runs))
+        self.retry_attempts = (
+            *self.retry_attempts,
+            *((r, states[r].attempt) for r in requested_runs),
+        )
         if not in_follow_up():
             probe.delete_failed_audit(self._sweep_folder)
         elif intent := self._sweep_folder.read_intent(os.environ[FOLLOW_UP_VARIABLE]):
@@ -129,14 +134,20 @@ class SweepController:
         return [r for r in states if r in selected_runs]
 
     def _print_header(self, states: dict[str, RunState], to_run: list[str]) -> None:
-        num_arms, num_seeds, num_cells = len(self.plan.arms), len(self.plan.seeds), len(self.plan.cells)
+        num_arms, num_seeds, num_cells = (
+            len(self.plan.arms),
+            len(self.plan.seeds),
+            len(self.plan.cells),
+        )
         grid_text = "" if self.is_partial else f"{num_arms} arms x {num_seeds} seeds = "
         self.display.print_line(
-            f"{self.plan.sweep}: {grid_text}{num_cells} cells ({len(states)} runs); {len(to_run)} to run, "
+            f"{self.plan.sweep_id}: {grid_text}{num_cells} cells ({len(states)} runs); {len(to_run)} to run, "
             f"{sum(s.status == 'complete' for s in states.values())} already complete"
         )
         if to_run and not self._check_audited():
-            self.display.print_line("audit: every arm takes a few steps, each component is checked ...")
+            self.display.print_line(
+                "audit: every arm takes a few steps, each component is checked ..."
+            )
 
     def _check_limit(self, states: dict[str, RunState], to_run: list[str]) -> None:
         """Refuse what would take more than `max_gpu_hours`, as far as that is known by now."""
@@ -159,11 +170,14 @@ class SweepController:
     def inspect_runs(self) -> dict[str, RunState]:
         """The state of every run of the plan."""
         inspect_run, job_end_lookup = claim.inspect_run, self.job_end_lookup
-        return {r: inspect_run(self.store.run(r), e, job_end_lookup) for r, e in self.plan.required_evaluations().items()}
+        return {
+            r: inspect_run(self.store.get_run(r), e, job_end_lookup)
+            for r, e in self.plan.required_evaluations().items()
+        }
 
     def count_workers(self) -> int:
         """How many workers run side by side."""
-        return self.settings.max_parallel_runs(self.plan.base_config["train"]["threads"])
+        return self.settings.max_parallel_runs(self.plan.base_config["train"]["num_threads"])
 
     @cached_property
     def job_end_lookup(self) -> claim.JobEndLookup:
@@ -182,10 +196,23 @@ class SweepController:
 
         def build_worker_job(runs_audit: bool) -> WorkerJob:
             pending_audit_key = None if self._check_audited() else self._audit_key
-            store_root, runs = str(self.store.root), tuple(self.resolved_plan.specs) if self.is_partial else ()
-            return WorkerJob(store_root, self.plan.sweep, self.retry_attempts, self.force_attempts, runs_audit, pending_audit_key, runs)
+            store_root, runs = (
+                str(self.store.root),
+                tuple(self.resolved_plan.specs) if self.is_partial else (),
+            )
+            return WorkerJob(
+                store_root,
+                self.plan.sweep_id,
+                self.retry_attempts,
+                self.force_attempts,
+                runs_audit,
+                pending_audit_key,
+                runs,
+            )
 
-        return LocalLauncher(sweep_folder.slots_path, device, self.count_workers(), build_worker_job)
+        return LocalLauncher(
+            sweep_folder.slots_path, device, self.count_workers(), build_worker_job
+        )
 
     @cached_property
     def _slurm_launcher(self) -> SlurmLauncher | None:
@@ -193,24 +220,29 @@ class SweepController:
         launcher_config = self.settings.launcher
         if not isinstance(launcher_config, SlurmLauncherConfig):
             return None
-        from sweeps.launchers.slurm import SubmitOptions, SlurmLauncher  # here: nobody else waits for submitit
+        from sweeps.launchers.slurm import (
+            SlurmLauncher,
+            SubmitOptions,
+        )  # here: nobody else waits for submitit
 
         options = SubmitOptions(
             store=self.store,
-            sweep=self.plan.sweep,
+            sweep=self.plan.sweep_id,
             launcher_config=launcher_config,
-            threads=self.plan.base_config["train"]["threads"],
+            threads=self.plan.base_config["train"]["num_threads"],
             device=self.plan.base_config["runtime"]["device"],
             follow_up_argv=self.follow_up_argv,
             retry_attempts=self.retry_attempts,
             force_attempts=self.force_attempts,
             blocking=self.settings.wait,
         )
-        return SlurmLauncher(options, code_snapshot.create_snapshot(self.store), self.display.print_line)
+        return SlurmLauncher(
+            options, code_snapshot.create_snapshot(self.store), self.display.print_line
+        )
 
     @property
     def _sweep_folder(self) -> SweepFolder:
-        return self.store.sweep(self.plan.sweep)
+        return self.store.get_sweep(self.plan.sweep_id)
 
     def _run_control_loop(self, to_run: list[str]) -> bool:
         """Put hands to what is open until nothing is open or running; whether it came to that.
@@ -245,7 +277,7 @@ class SweepController:
         plan_version = self._sweep_folder.get_plan_version()
         if self.is_partial or plan_version == self._plan_version:
             return
-        stored_plan = self._sweep_folder.plan()
+        stored_plan = self._sweep_folder.read_plan()
         if stored_plan is None or set(self.plan.cells) - set(stored_plan.cells):
             self.resolved_plan = merge_with_stored_plan(self.resolved_plan, self.store)
             self._sweep_folder.write_plan(self.plan)
@@ -255,15 +287,21 @@ class SweepController:
         """Whether `max_gpu_hours` could be judged by now; `UserError` if these runs exceed it."""
         if self.shared_limit_check is not None:
             return self.shared_limit_check()
-        return limit.enforce_gpu_hours_limit(self.store, self.resolved_plan, Counter(to_run), self.settings)
+        return limit.enforce_gpu_hours_limit(
+            self.store, self.resolved_plan, Counter(to_run), self.settings
+        )
 
     def _print_estimate(self, to_run: list[str]) -> bool:
         """Say how the audit came out, and how long these runs should take."""
         self.display.print_audit(self._sweep_folder.read_audit_checks())
         cost_estimates = estimate.estimate_costs(self.store, self.plan, exclude=to_run)
-        gpus_per_run = limit.count_gpus_per_run(self.settings.launcher, self.plan.base_config["runtime"]["device"])
+        gpus_per_run = limit.count_gpus_per_run(
+            self.settings.launcher, self.plan.base_config["runtime"]["device"]
+        )
         estimate.record_estimates(self.store, self.plan, to_run, cost_estimates, gpus_per_run)
-        estimate_text = estimate.describe_total_cost(self.plan, to_run, cost_estimates, self.count_workers(), gpus_per_run)
+        estimate_text = estimate.describe_total_cost(
+            self.plan, to_run, cost_estimates, self.count_workers(), gpus_per_run
+        )
         self.display.print_line(f"estimate: {estimate_text}")
         return True
 
@@ -277,7 +315,9 @@ class SweepController:
         self._audit_seen = self._audit_seen or has_audit(self._sweep_folder, self._audit_key)
         return self._audit_seen
 
-    def _find_runnable_runs(self, states: dict[str, RunState], cancelled_attempts: Container[tuple[str, int]]) -> list[str]:
+    def _find_runnable_runs(
+        self, states: dict[str, RunState], cancelled_attempts: Container[tuple[str, int]]
+    ) -> list[str]:
         return [
             run
             for run, s in states.items()
@@ -293,23 +333,36 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
     A seed of which no cell was ever submitted or claimed is no loss: it was refused, or only looked
     at with a probe, and who asks for fewer seeds means it.
     """
-    sweep_folder = store.sweep(resolved_plan.plan.sweep)
-    stored_plan = sweep_folder.plan()
+    sweep_folder = store.get_sweep(resolved_plan.plan.sweep_id)
+    stored_plan = sweep_folder.read_plan()
     if stored_plan is None or not set(stored_plan.seeds) - set(resolved_plan.plan.seeds):
         return resolved_plan
     planned_cells = {(c.arm, c.seed) for c in resolved_plan.plan.cells}
     arm_names = {a.name for a in resolved_plan.plan.arms}
-    earlier_cells = [c for c in stored_plan.cells if (c.arm, c.seed) not in planned_cells and c.arm in arm_names]
-    earlier_cells = [c for c in earlier_cells if store.run(c.run_id).has_spec()]
+    earlier_cells = [
+        c for c in stored_plan.cells if (c.arm, c.seed) not in planned_cells and c.arm in arm_names
+    ]
+    earlier_cells = [c for c in earlier_cells if store.get_run(c.run_id).has_spec()]
     intents = (i for i in sweep_folder.read_intents() if i.kind == "run")
-    submitted_runs = {run for intent in intents for element in intent.array_tasks for run in element}
-    started_seeds = {c.seed for c in earlier_cells if c.run_id in submitted_runs or store.run(c.run_id).attempts()}
+    submitted_runs = {
+        run for intent in intents for element in intent.array_tasks for run in element
+    }
+    started_seeds = {
+        c.seed
+        for c in earlier_cells
+        if c.run_id in submitted_runs or store.get_run(c.run_id).list_attempts()
+    }
     earlier_cells = [c for c in earlier_cells if c.seed in started_seeds]
     seeds = tuple(sorted({*resolved_plan.plan.seeds, *started_seeds}))
     arm_order = {name: i for i, name in enumerate(a.name for a in resolved_plan.plan.arms)}
-    cells = sorted([*resolved_plan.plan.cells, *earlier_cells], key=lambda c: (c.seed, arm_order[c.arm]))
+    cells = sorted(
+        [*resolved_plan.plan.cells, *earlier_cells], key=lambda c: (c.seed, arm_order[c.arm])
+    )
     return replace(
         resolved_plan,
         plan=replace(resolved_plan.plan, seeds=seeds, cells=tuple(cells)),
-        specs={**resolved_plan.specs, **{c.run_id: store.run(c.run_id).read_spec() for c in earlier_cells}},
+        specs={
+            **resolved_plan.specs,
+            **{c.run_id: store.get_run(c.run_id).read_spec() for c in earlier_cells},
+        },
     )

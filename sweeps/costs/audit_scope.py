@@ -33,7 +33,7 @@ class AuditKey:
     def replace_plan_device(self, plan: Plan) -> Plan:
         """The plan on this device: the one that is written down may have been run on another."""
         runtime = {**plan.base_config["runtime"], "device": self.device}
-        return replace(plan, base={**plan.base_config, "runtime": runtime})
+        return replace(plan, base_config={**plan.base_config, "runtime": runtime})
 
 
 def parse_device_type(device: str) -> str:
@@ -43,13 +43,18 @@ def parse_device_type(device: str) -> str:
 
 def compute_audit_key(plan: Plan) -> AuditKey:
     """The code as it is in this process, and the plan's device."""
-    return AuditKey(training_hash=compute_training_hash(), device=plan.base_config["runtime"]["device"])
+    return AuditKey(
+        training_hash=compute_training_hash(), device=plan.base_config["runtime"]["device"]
+    )
 
 
 def has_audit(folder: SweepFolder, audit_key: AuditKey) -> bool:
     """Whether the audit was made of this code and on this kind of device, or could not be made."""
     audit: AuditRecord | None = read_record(AuditRecord, folder.audit_path)
-    return audit is not None and (audit.training_hash, audit.device_type) == (audit_key.training_hash, audit_key.device_type)
+    return audit is not None and (audit.training_hash, audit.device_type) == (
+        audit_key.training_hash,
+        audit_key.device_type,
+    )
 
 
 def audit_failed(folder: SweepFolder) -> bool:

@@ -9,7 +9,7 @@ from itertools import islice
 from statistics import median
 from typing import Any
 
-from analysis.collect.run_time import SECONDS_PER_STEP, measure_run_time, format_duration
+from analysis.collect.run_time import SECONDS_PER_STEP, format_duration, measure_run_time
 from sweeps.costs.audit_scope import parse_device_type
 from uniclip.config.compose import flatten
 from uniclip.identity import digest
@@ -59,15 +59,20 @@ class TotalCost:
     sources: tuple[str, ...]
 
 
-def estimate_costs(store: Store, plan: Plan, exclude: Collection[str] = ()) -> dict[str, CostEstimate]:
+def estimate_costs(
+    store: Store, plan: Plan, exclude: Collection[str] = ()
+) -> dict[str, CostEstimate]:
     """The price of a cell of each arm; arms of which nothing is known are left out.
 
     What was taken on another kind of device than the plan asks for tells nothing. Arms of one cost
     class (what differs is the seed, or the stream of random draws) have one price.
     Runs in `apart` are not looked at: they are to be foretold, and some may have ended already.
     """
-    arm_probes, device_type = read_probes(store, plan), parse_device_type(plan.base_config["runtime"]["device"])
-    stored_plan = store.sweep(plan.sweep).plan()  # it may know more seeds
+    arm_probes, device_type = (
+        read_probes(store, plan),
+        parse_device_type(plan.base_config["runtime"]["device"]),
+    )
+    stored_plan = store.get_sweep(plan.sweep_id).read_plan()  # it may know more seeds
     cells = [*plan.cells, *(stored_plan.cells if stored_plan is not None else ())]
     arm_by_run = {c.run_id: c.arm for c in cells if c.run_id not in exclude}
     arms_by_cost_class: dict[str, list[str]] = {}
@@ -75,11 +80,15 @@ def estimate_costs(store: Store, plan: Plan, exclude: Collection[str] = ()) -> d
         arms_by_cost_class.setdefault(compute_cost_class(arm), []).append(arm.name)
     cost_estimates = {}
     for arm_names in arms_by_cost_class.values():
-        past_estimate = _estimate_from_past_runs(store, [run for run, arm in arm_by_run.items() if arm in arm_names], device_type)
+        past_estimate = _estimate_from_past_runs(
+            store, [run for run, arm in arm_by_run.items() if arm in arm_names], device_type
+        )
         for name in arm_names:
-            arm = plan.arm(name)
+            arm = plan.get_arm(name)
             probe = next((arm_probes[n] for n in (name, *arm_names) if n in arm_probes), None)
-            cost_estimate = past_estimate or (None if probe is None else _estimate_from_probe(plan, arm, probe))
+            cost_estimate = past_estimate or (
+                None if probe is None else _estimate_from_probe(plan, arm, probe)
+            )
             if cost_estimate is not None:
                 cost_estimates[name] = cost_estimate
     return cost_estimates
@@ -88,16 +97,18 @@ def estimate_costs(store: Store, plan: Plan, exclude: Collection[str] = ()) -> d
 def read_probes(store: Store, plan: Plan) -> dict[str, dict[str, Any]]:
     """Arm -> its newest probe on the kind of device that the plan asks for."""
     device_type = parse_device_type(plan.base_config["runtime"]["device"])
-    records = read_jsonl(store.sweep(plan.sweep).probes_path)
+    records = read_jsonl(store.get_sweep(plan.sweep_id).probes_path)
     return {p["arm"]: p for p in records if p.get("device") == device_type}
 
 
 def compute_cost_class(arm: Arm) -> str:
     """Equal for arms that cost the same: what changes only the random draws is passed over."""
-    return digest({key: value for key, value in arm.delta.items() if key != "stream"})
+    return digest({key: value for key, value in arm.config_diff.items() if key != "stream"})
 
 
-def sum_costs(plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, CostEstimate]) -> TotalCost:
+def sum_costs(
+    plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, CostEstimate]
+) -> TotalCost:
     """What runs of a plan take together; a run that several arms share is paid once."""
     arm_by_run = {c.run_id: c.arm for c in plan.cells if c.run_id in runs}
     run_estimates = [cost_estimates[a] for a in arm_by_run.values() if a in cost_estimates]
@@ -112,7 +123,11 @@ def sum_costs(plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, Co
 
 
 def describe_total_cost(
-    plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, CostEstimate], max_parallel_runs: int, gpus_per_run: int = 0
+    plan: Plan,
+    runs: Collection[str],
+    cost_estimates: Mapping[str, CostEstimate],
+    max_parallel_runs: int,
+    gpus_per_run: int = 0,
 ) -> str:
     """How long the runs that are still to be run should take, in words.
 
@@ -122,11 +137,20 @@ def describe_total_cost(
         return "nothing to run"
     total_cost = sum_costs(plan, runs, cost_estimates)
     if total_cost.num_unmeasured_arms:
-        measured_text = f"; the rest {format_duration(total_cost.seconds / max_parallel_runs)}" if total_cost.seconds else ""
+        measured_text = (
+            f"; the rest {format_duration(total_cost.seconds / max_parallel_runs)}"
+            if total_cost.seconds
+            else ""
+        )
         return f"not measured for {total_cost.num_unmeasured_arms} arms{measured_text}"
     num_parallel = min(max_parallel_runs, total_cost.num_runs)
-    shortest, longest = format_duration(total_cost.low / num_parallel), format_duration(total_cost.high / num_parallel)
-    gpu_hours_text = f", {total_cost.seconds * gpus_per_run / 3600:.2g} GPU-hours" if gpus_per_run else ""
+    shortest, longest = (
+        format_duration(total_cost.low / num_parallel),
+        format_duration(total_cost.high / num_parallel),
+    )
+    gpu_hours_text = (
+        f", {total_cost.seconds * gpus_per_run / 3600:.2g} GPU-hours" if gpus_per_run else ""
+    )
     return (
         f"{total_cost.num_runs} runs in about {format_duration(total_cost.seconds / num_parallel)} ({shortest} to {longest}) on "
         f"{num_parallel} slots{gpu_hours_text} (from {' and '.join(total_cost.sources)})"
@@ -151,23 +175,35 @@ def to_cost_record(cost_estimate: CostEstimate | None, gpus_per_run: int) -> dic
     """A price for machines."""
     if cost_estimate is None:
         return {"price": None}
-    return {"price": {**asdict(cost_estimate), "gpu_hours": cost_estimate.seconds * gpus_per_run / 3600}}
+    return {
+        "price": {**asdict(cost_estimate), "gpu_hours": cost_estimate.seconds * gpus_per_run / 3600}
+    }
 
 
 def record_estimates(
-    store: Store, plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, CostEstimate], gpus_per_run: int
+    store: Store,
+    plan: Plan,
+    runs: Collection[str],
+    cost_estimates: Mapping[str, CostEstimate],
+    gpus_per_run: int,
 ) -> None:
     """Write down what runs should take, before they are run; what was said first stands.
 
     A line of `prices.jsonl` each: run, devices, time, and the fields of `Price`.
     """
-    folder = store.sweep(plan.sweep)
+    folder = store.get_sweep(plan.sweep_id)
     recorded_runs = {p["run"] for p in read_jsonl(folder.cost_estimates_path)}
     for cell in _iterate_unique_runs(plan):
         if cell.run_id in runs and cell.run_id not in recorded_runs and cell.arm in cost_estimates:
             estimate_record = asdict(cost_estimates[cell.arm])
             append_jsonl(
-                folder.cost_estimates_path, {"run": cell.run_id, "devices": gpus_per_run, "time": time.time(), **estimate_record}
+                folder.cost_estimates_path,
+                {
+                    "run": cell.run_id,
+                    "devices": gpus_per_run,
+                    "time": time.time(),
+                    **estimate_record,
+                },
             )
 
 
@@ -179,7 +215,9 @@ def _iterate_unique_runs(plan: Plan) -> Iterator[Cell]:
             yield cell
 
 
-def _estimate_from_past_runs(store: Store, runs: Collection[str], device_type: str) -> CostEstimate | None:
+def _estimate_from_past_runs(
+    store: Store, runs: Collection[str], device_type: str
+) -> CostEstimate | None:
     """The price of such a run by those of them that have ended on this kind of device."""
     finished_runs = list(islice(_iterate_finished_runs(store, runs, device_type), MAX_PAST_RUNS))
     if not finished_runs:
@@ -187,7 +225,9 @@ def _estimate_from_past_runs(store: Store, runs: Collection[str], device_type: s
     seconds = [useful for useful, _ in finished_runs]
     median_seconds = median(seconds)
     too_few = len(seconds) < MIN_RUNS_FOR_RANGE
-    median_costs = {key: median(c[key] for _, c in finished_runs if key in c) for key in finished_runs[0][1]}
+    median_costs = {
+        key: median(c[key] for _, c in finished_runs if key in c) for key in finished_runs[0][1]
+    }
     return CostEstimate(
         seconds=median_seconds,
         low=median_seconds * (1 - RELATIVE_UNCERTAINTY) if too_few else min(seconds),
@@ -205,8 +245,8 @@ def _iterate_finished_runs(
 ) -> Iterator[tuple[float, Mapping[str, float]]]:
     """Useful seconds and costs of those runs that were trained to their end on such a device."""
     for run_id in runs:
-        run = store.run(run_id)
-        outcome = run.outcome()
+        run = store.get_run(run_id)
+        outcome = run.read_outcome()
         if outcome is None or outcome.kind != "trained":
             continue
         run_time = measure_run_time(run, outcome)
@@ -216,7 +256,7 @@ def _iterate_finished_runs(
 
 def _estimate_from_probe(plan: Plan, arm: Arm, probe: Mapping[str, Any]) -> CostEstimate:
     """The price of a cell by a few steps of its arm."""
-    steps = (flatten(plan.base_config) | arm.delta)["train.steps"]
+    steps = (flatten(plan.base_config) | arm.config_diff)["train.steps"]
     step_seconds, fixed_seconds = probe["seconds_per_step"], probe["fixed_seconds"]
     fastest_step, slowest_step = probe.get("step_spread", (step_seconds, step_seconds))
     seconds = step_seconds * steps + fixed_seconds

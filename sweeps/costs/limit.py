@@ -19,7 +19,9 @@ def count_gpus_per_run(launcher: Any, device: str) -> int:
     return 1 if device.startswith("cuda") else 0
 
 
-def enforce_gpu_hours_limit(store: Store, resolved_plan: ResolvedPlan, run_counts: Mapping[str, int], settings: SweepConfig) -> bool:
+def enforce_gpu_hours_limit(
+    store: Store, resolved_plan: ResolvedPlan, run_counts: Mapping[str, int], settings: SweepConfig
+) -> bool:
     """Refuse runs that would take more than `max_gpu_hours`; whether that could be judged by now.
 
     runs: run -> how many like it there will be. Where nothing was measured it is now, on this
@@ -34,7 +36,9 @@ def enforce_gpu_hours_limit(store: Store, resolved_plan: ResolvedPlan, run_count
         return True
     if isinstance(settings.launcher, LocalLauncherConfig):
         probe.run_probe(store, resolved_plan)
-    elif not audit_scope.has_audit(store.sweep(plan.sweep), audit_scope.compute_audit_key(plan)):
+    elif not audit_scope.has_audit(
+        store.get_sweep(plan.sweep_id), audit_scope.compute_audit_key(plan)
+    ):
         return False
     cost_estimates = estimate.estimate_costs(store, plan)
     arm_by_run = {c.run_id: c.arm for c in plan.cells if c.run_id in run_counts}
@@ -45,7 +49,10 @@ def enforce_gpu_hours_limit(store: Store, resolved_plan: ResolvedPlan, run_count
             "see the audit (sweep.py doctor), or leave the limit out"
         )
     gpus_per_run = count_gpus_per_run(settings.launcher, plan.base_config["runtime"]["device"]) or 1
-    weighted_estimates = [(cost_estimates[arm], run_counts[run] * gpus_per_run / 3600) for run, arm in arm_by_run.items()]
+    weighted_estimates = [
+        (cost_estimates[arm], run_counts[run] * gpus_per_run / 3600)
+        for run, arm in arm_by_run.items()
+    ]
     expected_gpu_hours = sum(p.seconds * hours for p, hours in weighted_estimates)
     low_gpu_hours = sum(p.low * hours for p, hours in weighted_estimates)
     high_gpu_hours = sum(p.high * hours for p, hours in weighted_estimates)

@@ -10,7 +10,13 @@ import sys
 
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import process
-from sweeps.costs.audit_scope import AuditKey, has_audit, compute_audit_key, audit_failed, has_valid_audit
+from sweeps.costs.audit_scope import (
+    AuditKey,
+    audit_failed,
+    compute_audit_key,
+    has_audit,
+    has_valid_audit,
+)
 from sweeps.launchers.worker import run_audit
 from uniclip.config import plugins
 from uniclip.errors import UserError
@@ -27,9 +33,9 @@ def write_specs_and_plan(store: Store, resolved_plan: ResolvedPlan) -> None:
     """Write down what a probe needs: specs, and the plan unless the sweep has one already."""
     store.require_writable()
     for run_id, spec in resolved_plan.specs.items():
-        store.run(run_id).publish_spec(spec)
-    folder = store.sweep(resolved_plan.plan.sweep)
-    if folder.plan() is None:
+        store.get_run(run_id).write_spec(spec)
+    folder = store.get_sweep(resolved_plan.plan.sweep_id)
+    if folder.read_plan() is None:
         folder.write_plan(resolved_plan.plan)
 
 
@@ -39,7 +45,10 @@ def run_probe(store: Store, resolved_plan: ResolvedPlan) -> None:
     Raises:
         UserError: the process ended without an audit.
     """
-    folder, audit_key = store.sweep(resolved_plan.plan.sweep), compute_audit_key(resolved_plan.plan)
+    folder, audit_key = (
+        store.get_sweep(resolved_plan.plan.sweep_id),
+        compute_audit_key(resolved_plan.plan),
+    )
     if has_valid_audit(folder, audit_key):
         return
     write_specs_and_plan(store, resolved_plan)
@@ -52,7 +61,7 @@ def run_probe(store: Store, resolved_plan: ResolvedPlan) -> None:
 def main(store_root: str, sweep_id: str, training_hash: str, device: str) -> None:
     """Prove and measure the arms of a sweep whose plan is written down."""
     store = Store(store_root)
-    plan = store.sweep(sweep_id).plan()
+    plan = store.get_sweep(sweep_id).read_plan()
     assert plan is not None, "a plan is written before it is probed"
     plugins.import_plugins(plan.plugins)
     run_audit(store, plan, AuditKey(training_hash=training_hash, device=device))

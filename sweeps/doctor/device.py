@@ -23,7 +23,9 @@ def check_device(device: str, count: int = 1) -> list[Diagnostic]:
     """torch's libraries, then the device; `count` of them if it is a GPU."""
     check = "torch"
     try:
-        output, failure = process.run_in_subprocess(__name__, device, timeout_seconds=IMPORT_TIMEOUT_SECONDS)
+        output, failure = process.run_in_subprocess(
+            __name__, device, timeout_seconds=IMPORT_TIMEOUT_SECONDS
+        )
     except subprocess.TimeoutExpired:
         output = f"its imports did not end in {IMPORT_TIMEOUT_SECONDS} s"
         return [problem(check, output, "is the environment on a slow mount?")]

@@ -31,7 +31,7 @@ from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import verify
 from uniclip.identity import ROOT
 from uniclip.io.atomic import resolve_staged_path
-from uniclip.store import SubmissionIntent, Store
+from uniclip.store import Store, SubmissionIntent
 
 EXIT_PROBLEMS = 1
 MIN_FREE_BYTES = 10**9
@@ -74,15 +74,21 @@ def print_diagnostics(options: Namespace) -> int:
     for diagnostic in collect_diagnostics(options):
         diagnostics.append(diagnostic)
         if not options.json:
-            make_console().print(f"[{LEVEL_STYLES[diagnostic.level]}]{diagnostic.level:<8}[/] ", end="")
+            make_console().print(
+                f"[{LEVEL_STYLES[diagnostic.level]}]{diagnostic.level:<8}[/] ", end=""
+            )
             fix_text = f"; do: {diagnostic.fix}" if diagnostic.fix else ""
-            make_console().print(f"{diagnostic.check}: {diagnostic.message}{fix_text}", markup=False)
+            make_console().print(
+                f"{diagnostic.check}: {diagnostic.message}{fix_text}", markup=False
+            )
     if options.json:
         print_json([asdict(f) for f in diagnostics])
     else:
         counts = Counter(f.level for f in diagnostics)
         level_labels: dict[Level, str] = {"problem": "problems", "warning": "warnings", "ok": "ok"}
-        make_console().print(", ".join(f"{counts[level]} {label}" for level, label in level_labels.items()))
+        make_console().print(
+            ", ".join(f"{counts[level]} {label}" for level, label in level_labels.items())
+        )
     return EXIT_PROBLEMS if any(f.level == "problem" for f in diagnostics) else 0
 
 
@@ -106,7 +112,11 @@ def _build_context(options: Namespace) -> Generator[Diagnostic, None, DoctorCont
         sweep_config, config = request.parse_configs(options.overrides)
         store = Store(sweep_config.store)
         return DoctorContext(
-            settings=sweep_config, config=config, store=store, resolved_plan=None, submit_test_job=options.submit
+            settings=sweep_config,
+            config=config,
+            store=store,
+            resolved_plan=None,
+            submit_test_job=options.submit,
         )
     sweep_request, resolved_plan = request.parse_request(options.overrides), None
     try:
@@ -120,7 +130,7 @@ def _build_context(options: Namespace) -> Generator[Diagnostic, None, DoctorCont
     else:
         config = resolved_plan.configs[resolved_plan.plan.reference]
         num_runs = len(resolved_plan.specs)
-        yield ok("plan and training data", f"{resolved_plan.plan.sweep}, {num_runs} runs")
+        yield ok("plan and training data", f"{resolved_plan.plan.sweep_id}, {num_runs} runs")
     return DoctorContext(
         settings=sweep_request.settings,
         config=config,
@@ -143,7 +153,7 @@ def check_devices(context: DoctorContext) -> Iterator[Diagnostic]:
     if context.uses_slurm:
         yield from device.check_device("cpu")
         return
-    max_parallel_runs = context.settings.max_parallel_runs(context.config.train.threads)
+    max_parallel_runs = context.settings.max_parallel_runs(context.config.train.num_threads)
     yield from device.check_device(context.config.runtime.device, max_parallel_runs)
 
 
@@ -166,7 +176,9 @@ def check_disk_space(context: DoctorContext) -> Iterator[Diagnostic]:
         return  # there can be no store: the check of its folder has said so
     runs = context.list_open_runs()
     needed_bytes = _estimate_bytes_needed(context, runs)
-    yield filesystem.check_free_space(existing_dir, needed_bytes, MIN_FREE_BYTES, f"{len(runs)} runs")
+    yield filesystem.check_free_space(
+        existing_dir, needed_bytes, MIN_FREE_BYTES, f"{len(runs)} runs"
+    )
     yield filesystem.check_inodes(existing_dir, len(runs))
 
 
@@ -176,7 +188,11 @@ def check_evaluation_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
     if context.resolved_plan is None:
         selected_datasets = list(datasets.DATASETS.values())
     else:
-        selected_datasets = [d for n, d in datasets.DATASETS.items() if n in _list_benchmark_datasets(context.resolved_plan)]
+        selected_datasets = [
+            d
+            for n, d in datasets.DATASETS.items()
+            if n in _list_benchmark_datasets(context.resolved_plan)
+        ]
         for name, hint in context.resolved_plan.plan.missing_datasets.items():
             yield warning("data sets", f"{name} is not here, its scores will be n/a", hint)
         for name, hint in context.resolved_plan.plan.missing_probe_data.items():
@@ -186,8 +202,13 @@ def check_evaluation_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
         if dataset_status.availability in ("damaged", "differs"):
             message = f"{dataset_status.dataset.name}: {'; '.join(dataset_status.describe())}"
             yield warning("data sets", message, f"fetch it again into data_root={root}")
-    num_present = sum(dataset_status.availability in ("here", "partly") for dataset_status in dataset_statuses)
-    yield ok("data sets", f"{num_present} of {len(dataset_statuses)} published ones under data_root={root}")
+    num_present = sum(
+        dataset_status.availability in ("here", "partly") for dataset_status in dataset_statuses
+    )
+    yield ok(
+        "data sets",
+        f"{num_present} of {len(dataset_statuses)} published ones under data_root={root}",
+    )
 
 
 def check_slurm(context: DoctorContext) -> Iterator[Diagnostic]:
@@ -198,13 +219,13 @@ def check_slurm(context: DoctorContext) -> Iterator[Diagnostic]:
     diagnostics = slurm_cluster.check_cluster(requirements)
     yield from diagnostics
     if context.submit_test_job and not any(f.level == "problem" for f in diagnostics):
-        launcher = context.settings.launcher
+        launcher = _get_slurm_launcher(context)
         with context.store.create_scratch_folder() as scratch_dir:
             yield from test_job.run_test_job(
                 scratch_dir,
                 requirements,
                 device_name=context.config.runtime.device,
-                gpus_per_node=launcher.gpus,
+                gpus_per_node=launcher.requested_gpus_per_node,
                 python=launcher.python or shlex.quote(sys.executable),
                 setup=launcher.setup,
             )
@@ -214,8 +235,10 @@ def check_audit(context: DoctorContext) -> Iterator[Diagnostic]:
     """Each arm takes a few steps, and each component is seen to switch what it says."""
     if context.resolved_plan is None:
         return
-    sweep_folder = context.store.sweep(context.resolved_plan.plan.sweep)
-    if context.uses_slurm and not has_valid_audit(sweep_folder, compute_audit_key(context.resolved_plan.plan)):
+    sweep_folder = context.store.get_sweep(context.resolved_plan.plan.sweep_id)
+    if context.uses_slurm and not has_valid_audit(
+        sweep_folder, compute_audit_key(context.resolved_plan.plan)
+    ):
         yield warning("switches", "not proven yet", "plan --probe submits that, and nothing else")
         return
     try:
@@ -226,10 +249,13 @@ def check_audit(context: DoctorContext) -> Iterator[Diagnostic]:
     audit_checks = sweep_folder.read_audit_checks()
     for f in audit_checks:
         if not f.passed:
-            yield problem("switches", f.failure_message, "the arm is not what it is called: mend its delta")
+            yield problem(
+                "switches", f.failure_message, "the arm is not what it is called: mend its delta"
+            )
     num_passed = sum(f.passed for f in audit_checks)
     yield ok(
-        "switches", f"{num_passed} of {len(audit_checks)} checks of {len(context.resolved_plan.plan.arms)} arms"
+        "switches",
+        f"{num_passed} of {len(audit_checks)} checks of {len(context.resolved_plan.plan.arms)} arms",
     )
 
 
@@ -248,19 +274,25 @@ CHECKS: tuple[Callable[[DoctorContext], Iterator[Diagnostic]], ...] = (
 # ---- what is needed ------------------------------------------------------------------------------
 
 
+def _get_slurm_launcher(context: DoctorContext) -> SlurmLauncherConfig:
+    launcher = context.settings.launcher
+    assert isinstance(launcher, SlurmLauncherConfig), "these checks are for launcher=slurm"
+    return launcher
+
+
 def build_requirements(context: DoctorContext) -> slurm_cluster.JobRequirements:
     """What the sweep asks of a cluster."""
-    launcher, runs = context.settings.launcher, context.list_open_runs()
+    launcher, runs = _get_slurm_launcher(context), context.list_open_runs()
     cost_estimates = _estimate_costs(context)
     return slurm_cluster.JobRequirements(
         partition=launcher.partition,
         nodes=launcher.nodes,
-        timeout_min=launcher.minutes,
+        timeout_min=launcher.timeout_min,
         num_jobs=len(runs) or 1,
-        sbatch_options=build_sbatch_options(launcher, context.config.train.threads),
+        sbatch_options=build_sbatch_options(launcher, context.config.train.num_threads),
         checkpoint_seconds=context.config.runtime.checkpoint_seconds,
         save_seconds=max(map(_estimate_save_seconds, cost_estimates), default=None),
-        signal_delay_s=launcher.signal_seconds,
+        signal_delay_s=launcher.signal_delay_s,
         gpu_mismatch=request.describe_gpu_mismatch(launcher, context.config.runtime.device),
     )
 
@@ -270,9 +302,15 @@ def build_sbatch_options(launcher: SlurmLauncherConfig, threads: int) -> tuple[s
     from sweeps.launchers.slurm import build_sbatch_parameters
 
     intent = SubmissionIntent(
-        token="doctor", kind="run", array_tasks=(), last_attempts={}, submitter=process.make_claim_record({})
+        token="doctor",
+        kind="run",
+        array_tasks=(),
+        last_attempts={},
+        submitter=process.make_claim_record({}),
     )
-    return slurm_cluster.format_sbatch_options(build_sbatch_parameters(launcher, intent, ROOT, threads))
+    return slurm_cluster.format_sbatch_options(
+        build_sbatch_parameters(launcher, intent, ROOT, threads)
+    )
 
 
 def _estimate_costs(context: DoctorContext) -> list[estimate.CostEstimate]:
@@ -283,7 +321,9 @@ def _estimate_costs(context: DoctorContext) -> list[estimate.CostEstimate]:
 
 def _estimate_save_seconds(cost_estimate: estimate.CostEstimate) -> float:
     """To come to the end of a step and to write a checkpoint."""
-    return (cost_estimate.step_seconds or 0.0) + (cost_estimate.checkpoint_bytes or 0.0) / DISK_BYTES_PER_SECOND
+    return (cost_estimate.step_seconds or 0.0) + (
+        cost_estimate.checkpoint_bytes or 0.0
+    ) / DISK_BYTES_PER_SECOND
 
 
 def _estimate_bytes_needed(context: DoctorContext, runs: list[str]) -> int | None:
@@ -293,14 +333,25 @@ def _estimate_bytes_needed(context: DoctorContext, runs: list[str]) -> int | Non
     plan = context.resolved_plan.plan
     cost_estimates = estimate.estimate_costs(context.store, plan)
     arm_by_run = {c.run_id: c.arm for c in plan.cells if c.run_id in runs}
-    if any(a not in cost_estimates or cost_estimates[a].stored_bytes is None for a in arm_by_run.values()):
+    if any(
+        a not in cost_estimates or cost_estimates[a].stored_bytes is None
+        for a in arm_by_run.values()
+    ):
         return None
-    num_parallel = min(len(runs), context.settings.max_parallel_runs(plan.base_config["train"]["threads"]))
-    largest_checkpoint = max((cost_estimates[a].checkpoint_bytes or 0.0 for a in arm_by_run.values()), default=0.0)
+    num_parallel = min(
+        len(runs), context.settings.max_parallel_runs(plan.base_config["train"]["num_threads"])
+    )
+    largest_checkpoint = max(
+        (cost_estimates[a].checkpoint_bytes or 0.0 for a in arm_by_run.values()), default=0.0
+    )
     stored_bytes = sum(cost_estimates[a].stored_bytes or 0.0 for a in arm_by_run.values())
     return round(stored_bytes + num_parallel * CHECKPOINTS_PER_ACTIVE_RUN * largest_checkpoint)
 
 
 def _list_benchmark_datasets(resolved_plan: ResolvedPlan) -> set[str]:
-    evaluated_datasets = {name for dataset_names in resolved_plan.plan.evaluation_hashes.values() for name in dataset_names}
+    evaluated_datasets = {
+        name
+        for dataset_names in resolved_plan.plan.evaluation_hashes.values()
+        for name in dataset_names
+    }
     return evaluated_datasets | set(resolved_plan.plan.missing_datasets)

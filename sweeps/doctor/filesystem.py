@@ -23,7 +23,10 @@ FILES_PER_RUN = 40
 
 def check_file_system(folder: Path) -> list[Diagnostic]:
     """Try each operation in `folder`, which is there and is ours; it is as empty afterwards."""
-    return [check(folder) for check in (check_exclusive_link, check_atomic_rename, check_fsync, check_append)]
+    return [
+        check(folder)
+        for check in (check_exclusive_link, check_atomic_rename, check_fsync, check_append)
+    ]
 
 
 def check_exclusive_link(folder: Path) -> Diagnostic:
@@ -37,9 +40,13 @@ def check_exclusive_link(folder: Path) -> Diagnostic:
             os.link(source, target)
         except FileExistsError:
             return ok(check, f"link refuses the second, in {folder.parent}")
-        return problem(check, f"link lets two take one name in {folder.parent}", OTHER_FILE_SYSTEM_FIX)
+        return problem(
+            check, f"link lets two take one name in {folder.parent}", OTHER_FILE_SYSTEM_FIX
+        )
     except OSError as error:
-        return problem(check, f"no links in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX)
+        return problem(
+            check, f"no links in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX
+        )
     finally:
         _delete_files(source, target)
 
@@ -68,14 +75,18 @@ def check_atomic_rename(folder: Path) -> Diagnostic:
             new_file.write_bytes(contents[i % 2])
             os.replace(new_file, target)
     except OSError as error:
-        return problem(check, f"no rename in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX)
+        return problem(
+            check, f"no rename in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX
+        )
     finally:
         done.set()
         if reader.ident is not None:
             reader.join()
         _delete_files(*folder.iterdir())
     if read_errors:
-        return problem(check, f"a reader saw {read_errors[0]} while a file was replaced", OTHER_FILE_SYSTEM_FIX)
+        return problem(
+            check, f"a reader saw {read_errors[0]} while a file was replaced", OTHER_FILE_SYSTEM_FIX
+        )
     return ok(check, f"{NUM_REPETITIONS} times under a reader's eyes")
 
 
@@ -94,7 +105,9 @@ def check_fsync(folder: Path) -> Diagnostic:
         finally:
             os.close(handle)
     except OSError as error:
-        return problem(check, f"no fsync in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX)
+        return problem(
+            check, f"no fsync in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX
+        )
     finally:
         _delete_files(target)
     return ok(check, "fsync of files and folders")
@@ -105,32 +118,49 @@ def check_append(folder: Path) -> Diagnostic:
     check = "lines are appended"
     target = _make_unique_path(folder)
     try:
-        with target.open("ab", buffering=0) as first_writer, target.open("ab", buffering=0) as second_writer:
+        with (
+            target.open("ab", buffering=0) as first_writer,
+            target.open("ab", buffering=0) as second_writer,
+        ):
             for _ in range(NUM_REPETITIONS):
                 first_writer.write(b"one\n")
                 second_writer.write(b"two\n")
         lines = target.read_bytes().splitlines()
     except OSError as error:
-        return problem(check, f"no appending in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX)
+        return problem(
+            check, f"no appending in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX
+        )
     finally:
         _delete_files(target)
     if sorted(lines) != [b"one"] * NUM_REPETITIONS + [b"two"] * NUM_REPETITIONS:
         num_lost = 2 * NUM_REPETITIONS - len(lines)
-        return problem(check, f"{num_lost} of {2 * NUM_REPETITIONS} lines of two writers were lost", OTHER_FILE_SYSTEM_FIX)
+        return problem(
+            check,
+            f"{num_lost} of {2 * NUM_REPETITIONS} lines of two writers were lost",
+            OTHER_FILE_SYSTEM_FIX,
+        )
     return ok(check, f"{2 * NUM_REPETITIONS} lines of two writers")
 
 
-def check_free_space(folder: Path, needed_bytes: int | None, min_free_bytes: int, purpose: str) -> Diagnostic:
+def check_free_space(
+    folder: Path, needed_bytes: int | None, min_free_bytes: int, purpose: str
+) -> Diagnostic:
     """Free bytes against what is needed; `needed` None: unknown, then `spare` should be there."""
     check = "room on the disk"
     free_bytes = _get_free_bytes(folder)
     if needed_bytes is not None and needed_bytes > free_bytes:
         message = f"{_format_bytes(needed_bytes)} needed ({purpose}), {_format_bytes(free_bytes)} free at {folder}"
-        return problem(check, message, f"make room (sweep.py gc), fewer seeds, or {OTHER_FILE_SYSTEM_FIX}")
+        return problem(
+            check, message, f"make room (sweep.py gc), fewer seeds, or {OTHER_FILE_SYSTEM_FIX}"
+        )
     if needed_bytes is None and free_bytes < min_free_bytes:
         message = f"{_format_bytes(free_bytes)} free at {folder}; what is needed was not measured"
         return warning(check, message, "plan --probe measures it")
-    message = f"{_format_bytes(needed_bytes)} needed ({purpose})" if needed_bytes is not None else "need not measured"
+    message = (
+        f"{_format_bytes(needed_bytes)} needed ({purpose})"
+        if needed_bytes is not None
+        else "need not measured"
+    )
     return ok(check, f"{message}, {_format_bytes(free_bytes)} free")
 
 

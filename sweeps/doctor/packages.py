@@ -24,7 +24,10 @@ def check_packages(root: Path) -> list[Diagnostic]:
     if not pyproject_path.exists():  # a snapshot, or an installed package: pip has looked at it
         return [ok("libraries", "no pyproject.toml here to compare with")]
     project_metadata = tomllib.loads(pyproject_path.read_text(encoding="utf-8"))["project"]
-    diagnostics = [check_python(project_metadata["requires-python"]), check_requirements(project_metadata["dependencies"])]
+    diagnostics = [
+        check_python(project_metadata["requires-python"]),
+        check_requirements(project_metadata["dependencies"]),
+    ]
     constraints_path = root / "constraints.txt"
     if constraints_path.exists():
         diagnostics.append(check_constraints(constraints_path.read_text(encoding="utf-8")))
@@ -35,7 +38,9 @@ def check_python(requires_python: str) -> Diagnostic:
     """This Python against `requires-python`."""
     version = ".".join(map(str, sys.version_info[:3]))
     if version not in SpecifierSet(requires_python):
-        return problem("Python", f"this is {version}, needed is {requires_python}", "make a new environment")
+        return problem(
+            "Python", f"this is {version}, needed is {requires_python}", "make a new environment"
+        )
     return ok("Python", version)
 
 
@@ -48,9 +53,13 @@ def check_requirements(requirements: list[str]) -> Diagnostic:
         if installed_version is None:
             mismatches.append(f"{requirement.name} is missing")
         elif installed_version not in requirement.specifier:
-            mismatches.append(f"{requirement.name} is {installed_version}, needed is {requirement.specifier}")
+            mismatches.append(
+                f"{requirement.name} is {installed_version}, needed is {requirement.specifier}"
+            )
     if mismatches:
-        return problem("libraries", _format_names(mismatches), "pip install -c constraints.txt -e .")
+        return problem(
+            "libraries", _format_names(mismatches), "pip install -c constraints.txt -e ."
+        )
     return ok("libraries", f"{len(requirements)} as required")
 
 
@@ -64,7 +73,10 @@ def check_constraints(constraints: str) -> Diagnostic:
         except InvalidRequirement:
             continue
         installed_version = _get_installed_version(requirement.name)
-        if installed_version is not None and Version(installed_version.public) not in requirement.specifier:
+        if (
+            installed_version is not None
+            and Version(installed_version.public) not in requirement.specifier
+        ):
             mismatches.append(f"{requirement.name} {installed_version} ({requirement.specifier})")
     if mismatches:
         message = f"not the versions that were tested: {_format_names(mismatches)}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.doctor.finding import Diagnostic, ok, problem, warning
-from sweeps.slurm import run_command, parse_config, parse_job
+from sweeps.slurm import parse_config, parse_job, run_command
 
 MIN_JOB_AGE_SECONDS = 120
 """So long a cluster without accounting should remember how a job ended."""
@@ -27,7 +27,7 @@ NOT_SBATCH_OPTIONS = {
     "additional_parameters",
 }
 """Words of submitit that sbatch has no option for, or that a single job does without."""
-FEWER_JOBS_FIX = "launcher.pack=<cells a job>, or leave it: what is refused is submitted by the follow-up"
+FEWER_JOBS_FIX = "launcher.cells_per_job=<cells a job>, or leave it: what is refused is submitted by the follow-up"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +81,13 @@ def check_cluster(requirements: JobRequirements) -> list[Diagnostic]:
         message = (config_result.stderr.strip().splitlines() or ["no answer"])[-1]
         return [problem("Slurm", f"its controller does not answer ({message})", "scontrol ping")]
     slurm_config = parse_config(config_result.stdout)
-    message = f"{slurm_config.get('SLURM_VERSION', '?')}, cluster {slurm_config.get('ClusterName', '?')}"
-    return [ok("Slurm", message), *run_checks(query_cluster(slurm_config, requirements), requirements)]
+    message = (
+        f"{slurm_config.get('SLURM_VERSION', '?')}, cluster {slurm_config.get('ClusterName', '?')}"
+    )
+    return [
+        ok("Slurm", message),
+        *run_checks(query_cluster(slurm_config, requirements), requirements),
+    ]
 
 
 def query_expected_start(sbatch_options: tuple[str, ...]) -> str:
@@ -91,15 +96,25 @@ def query_expected_start(sbatch_options: tuple[str, ...]) -> str:
         return "there is no sbatch here"
     test_result = run_command("sbatch", "--test-only", *sbatch_options, "--wrap=true")
     start_match = re.search(r"to start at (\S+)", test_result.stderr)
-    return start_match[1].replace("T", " ") if start_match else extract_last_line(test_result.stderr)
+    return (
+        start_match[1].replace("T", " ") if start_match else extract_last_line(test_result.stderr)
+    )
 
 
 def run_checks(cluster_info: ClusterInfo, requirements: JobRequirements) -> list[Diagnostic]:
     """Every check; without the partition those that need it are left out."""
     if cluster_info.find_partition(requirements) is None:
         partition_names = ", ".join(sorted(cluster_info.partitions)) or "none"
-        reason = f"no partition {requirements.partition}" if requirements.partition else "no default partition"
-        return [problem("partition", f"{reason}; there are {partition_names}", "launcher.partition=<name>")]
+        reason = (
+            f"no partition {requirements.partition}"
+            if requirements.partition
+            else "no default partition"
+        )
+        return [
+            problem(
+                "partition", f"{reason}; there are {partition_names}", "launcher.partition=<name>"
+            )
+        ]
     return [check(cluster_info, requirements) for check in CHECKS]
 
 
@@ -108,7 +123,9 @@ def query_cluster(config: Mapping[str, str], requirements: JobRequirements) -> C
     partitions = [parse_job(line) for line in _query_lines("scontrol", "-o", "show", "partition")]
     partition_by_name = {p["PartitionName"]: p for p in partitions if "PartitionName" in p}
     partition_args = [] if requirements.partition is None else ["-p", requirements.partition]
-    lines = (line.split("|") for line in _query_lines("sinfo", "-h", *partition_args, "-o", "%T|%D"))
+    lines = (
+        line.split("|") for line in _query_lines("sinfo", "-h", *partition_args, "-o", "%T|%D")
+    )
     nodes_by_state: dict[str, int] = {}
     for state, count in lines:
         nodes_by_state[state] = nodes_by_state.get(state, 0) + int(count)
@@ -127,9 +144,15 @@ def query_cluster(config: Mapping[str, str], requirements: JobRequirements) -> C
 
 def format_sbatch_options(submitit_parameters: Mapping[str, Any]) -> tuple[str, ...]:
     """What a launcher asks for in submitit's words, as options of sbatch."""
-    additional_parameters = {k: v for k, v in submitit_parameters.get("additional_parameters", {}).items() if k != "hold"}
-    direct_parameters = {k: v for k, v in submitit_parameters.items() if k not in NOT_SBATCH_OPTIONS}
-    sbatch_parameters = {k.replace("_", "-"): v for k, v in {**direct_parameters, **additional_parameters}.items()}
+    additional_parameters = {
+        k: v for k, v in submitit_parameters.get("additional_parameters", {}).items() if k != "hold"
+    }
+    direct_parameters = {
+        k: v for k, v in submitit_parameters.items() if k not in NOT_SBATCH_OPTIONS
+    }
+    sbatch_parameters = {
+        k.replace("_", "-"): v for k, v in {**direct_parameters, **additional_parameters}.items()
+    }
     return tuple(f"--{k}" if v is True else f"--{k}={v}" for k, v in sbatch_parameters.items())
 
 
@@ -167,8 +190,14 @@ def extract_last_line(output: str) -> str:
 def check_nodes(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """As many nodes as a cell wants are there to be used."""
     check, num_nodes = "nodes", sum(cluster_info.nodes_by_state.values())
-    num_usable = sum(n for state, n in cluster_info.nodes_by_state.items() if state.rstrip("*+-~#%$@!^") in USABLE_NODE_STATES)
-    node_states = ", ".join(f"{n} {state}" for state, n in sorted(cluster_info.nodes_by_state.items()))
+    num_usable = sum(
+        n
+        for state, n in cluster_info.nodes_by_state.items()
+        if state.rstrip("*+-~#%$@!^") in USABLE_NODE_STATES
+    )
+    node_states = ", ".join(
+        f"{n} {state}" for state, n in sorted(cluster_info.nodes_by_state.items())
+    )
     if num_usable < requirements.nodes:
         message = f"a cell wants {requirements.nodes}, {num_usable} of {num_nodes} can be used ({node_states})"
         return problem(check, message, "another launcher.partition, fewer launcher.nodes, or wait")
@@ -180,7 +209,9 @@ def check_test_submission(cluster_info: ClusterInfo, requirements: JobRequiremen
     check = "sbatch takes such a job"
     if cluster_info.sbatch_error is None:
         return ok(check, "sbatch --test-only")
-    return problem(check, cluster_info.sbatch_error, "change what launcher.* asks for: account, gpus, memory")
+    return problem(
+        check, cluster_info.sbatch_error, "change what launcher.* asks for: account, gpus, memory"
+    )
 
 
 def check_time_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
@@ -189,7 +220,9 @@ def check_time_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -
     max_minutes = parse_time_limit_minutes(partition.get("MaxTime", "UNLIMITED"))
     if requirements.timeout_min > max_minutes:
         message = f"{requirements.timeout_min} minutes asked, {partition['PartitionName']} allows {max_minutes:g}"
-        return problem(check, message, f"launcher.minutes={max_minutes:g}: cells are requeued and go on")
+        return problem(
+            check, message, f"launcher.timeout_min={max_minutes:g}: cells are requeued and go on"
+        )
     return ok(check, f"{requirements.timeout_min} minutes of {partition.get('MaxTime')}")
 
 
@@ -197,29 +230,45 @@ def check_signal_delay(cluster_info: ClusterInfo, requirements: JobRequirements)
     """A job that meets its time limit has the time to save."""
     check, save_seconds = "time to save", requirements.save_seconds
     if save_seconds is None:
-        return ok(check, f"{requirements.signal_delay_s} s before the time limit; need not measured")
+        return ok(
+            check, f"{requirements.signal_delay_s} s before the time limit; need not measured"
+        )
     if save_seconds > requirements.signal_delay_s:
-        message = f"a step and a checkpoint take about {save_seconds:.0f} s, a job is told to save only "
+        message = (
+            f"a step and a checkpoint take about {save_seconds:.0f} s, a job is told to save only "
+        )
         message += f"{requirements.signal_delay_s} s before its time limit: work since the last one is lost"
-        return warning(check, message, f"launcher.signal_seconds={math.ceil(2 * save_seconds)}")
-    return ok(check, f"{requirements.signal_delay_s} s before the time limit, about {save_seconds:.0f} s needed")
+        return warning(check, message, f"launcher.signal_delay_s={math.ceil(2 * save_seconds)}")
+    return ok(
+        check,
+        f"{requirements.signal_delay_s} s before the time limit, about {save_seconds:.0f} s needed",
+    )
 
 
 def check_gpus(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """GPUs are asked for where runs use them, and only there."""
     check = "GPUs asked for"
     if requirements.gpu_mismatch:
-        return warning(check, requirements.gpu_mismatch, "let launcher.gpus_per_node and runtime.device agree")
+        return warning(
+            check, requirements.gpu_mismatch, "let launcher.gpus_per_node and runtime.device agree"
+        )
     return ok(check, "as many as runs use")
 
 
 def check_array_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """How many arrays the jobs make."""
-    check, max_array_size = "array limit", parse_leading_int(cluster_info.config.get("MaxArraySize"), 1001)
+    check, max_array_size = (
+        "array limit",
+        parse_leading_int(cluster_info.config.get("MaxArraySize"), 1001),
+    )
     if requirements.num_jobs > max(max_array_size, 1):
         num_arrays = math.ceil(requirements.num_jobs / max(max_array_size, 1))
-        message = f"{requirements.num_jobs} jobs make {num_arrays} arrays: MaxArraySize={max_array_size}"
-        return warning(check, message, "launcher.pack=<cells a job>; it works as it is, but slower")
+        message = (
+            f"{requirements.num_jobs} jobs make {num_arrays} arrays: MaxArraySize={max_array_size}"
+        )
+        return warning(
+            check, message, "launcher.cells_per_job=<cells a job>; it works as it is, but slower"
+        )
     return ok(check, f"{requirements.num_jobs} jobs in one array (MaxArraySize={max_array_size})")
 
 
@@ -230,7 +279,11 @@ def check_job_limit(cluster_info: ClusterInfo, requirements: JobRequirements) ->
     limits["MaxJobCount"] = parse_leading_int(cluster_info.config.get("MaxJobCount")) or None
     for name, max_jobs in limits.items():
         if max_jobs is not None and requirements.num_jobs + 1 > max_jobs:  # and who follows up
-            return warning(check, f"{requirements.num_jobs} jobs and a follow-up: {name}={max_jobs}", FEWER_JOBS_FIX)
+            return warning(
+                check,
+                f"{requirements.num_jobs} jobs and a follow-up: {name}={max_jobs}",
+                FEWER_JOBS_FIX,
+            )
     return ok(check, ", ".join(f"{k}={v}" for k, v in limits.items() if v) or "none known")
 
 
@@ -251,12 +304,21 @@ def check_preemption(cluster_info: ClusterInfo, requirements: JobRequirements) -
     preempt_modes = set(_get_preempt_mode(cluster_info, partition).split(","))
     fix = f"a partition that nothing preempts; runtime.checkpoint_seconds (now {_format_checkpoint_interval(requirements)})"
     if "REQUEUE" not in preempt_modes:
-        consequence = "suspended: their cells stand still" if "SUSPEND" in preempt_modes else "cancelled"
+        consequence = (
+            "suspended: their cells stand still" if "SUSPEND" in preempt_modes else "cancelled"
+        )
         return warning(check, f"preempted jobs are {consequence} (PreemptMode={_get_preempt_mode(cluster_info, partition)})",
                        f"{fix}; the follow-up submits them again")  # fmt: skip
-    grace_seconds, save_seconds = parse_leading_int(partition.get("GraceTime")), requirements.save_seconds
+    grace_seconds, save_seconds = (
+        parse_leading_int(partition.get("GraceTime")),
+        requirements.save_seconds,
+    )
     if grace_seconds < max(save_seconds or 0.0, 1.0):
-        needed_text = "" if save_seconds is None else f", a step and a checkpoint take about {save_seconds:.0f} s"
+        needed_text = (
+            ""
+            if save_seconds is None
+            else f", a step and a checkpoint take about {save_seconds:.0f} s"
+        )
         message = f"preempted jobs get GraceTime={grace_seconds} s{needed_text}: work since the last one is lost"
         return warning(check, message, f"a longer GraceTime, {fix}")
     return ok(check, f"requeued after a signal and GraceTime={grace_seconds} s")
@@ -264,11 +326,16 @@ def check_preemption(cluster_info: ClusterInfo, requirements: JobRequirements) -
 
 def check_job_records(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """How a job ended can be asked for long enough."""
-    check, min_job_age = "states of ended jobs", parse_leading_int(cluster_info.config.get("MinJobAge"), 300)
+    check, min_job_age = (
+        "states of ended jobs",
+        parse_leading_int(cluster_info.config.get("MinJobAge"), 300),
+    )
     if cluster_info.config.get("AccountingStorageType", "").endswith("slurmdbd"):
         return ok(check, "accounting keeps them")
     if min_job_age < MIN_JOB_AGE_SECONDS:
-        message = f"no accounting, and the controller forgets them after {min_job_age} s (MinJobAge)"
+        message = (
+            f"no accounting, and the controller forgets them after {min_job_age} s (MinJobAge)"
+        )
         return warning(check, message, "why a job died may stay unknown; ask for MinJobAge=300")
     return ok(check, f"no accounting; the controller keeps them for {min_job_age} s")
 
@@ -287,7 +354,9 @@ CHECKS: tuple[Callable[[ClusterInfo, JobRequirements], Diagnostic], ...] = (
 )
 
 
-def _require_partition(cluster_info: ClusterInfo, requirements: JobRequirements) -> Mapping[str, str]:
+def _require_partition(
+    cluster_info: ClusterInfo, requirements: JobRequirements
+) -> Mapping[str, str]:
     partition = cluster_info.find_partition(requirements)
     assert partition is not None, "checked before"
     return partition
@@ -300,7 +369,10 @@ def _can_be_preempted(cluster_info: ClusterInfo, partition: Mapping[str, str]) -
     if preempt_type.endswith("/qos"):
         return True
     priority_tier = parse_leading_int(partition.get("PriorityTier"), 1)
-    return any(parse_leading_int(p.get("PriorityTier"), 1) > priority_tier for p in cluster_info.partitions.values())
+    return any(
+        parse_leading_int(p.get("PriorityTier"), 1) > priority_tier
+        for p in cluster_info.partitions.values()
+    )
 
 
 def _get_preempt_mode(cluster_info: ClusterInfo, partition: Mapping[str, str]) -> str:
@@ -322,7 +394,9 @@ def _query_max_submit_jobs(config: Mapping[str, str]) -> int | None:
     if not config.get("AccountingStorageType", "").endswith("slurmdbd"):
         return None
     user = f"user={getpass.getuser()}"
-    return parse_smallest_limit(_query_lines("sacctmgr", "-nP", "show", "assoc", user, "format=MaxSubmitJobs"))
+    return parse_smallest_limit(
+        _query_lines("sacctmgr", "-nP", "show", "assoc", user, "format=MaxSubmitJobs")
+    )
 
 
 def _query_lines(*command: str) -> list[str]:

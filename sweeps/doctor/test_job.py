@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.doctor import device, filesystem, packages, slurm_cluster
-from sweeps.doctor.finding import Diagnostic, parse_diagnostic, ok, problem, warning
-from sweeps.slurm import run_command, parse_job
+from sweeps.doctor.finding import Diagnostic, ok, parse_diagnostic, problem, warning
+from sweeps.slurm import parse_job, run_command
 from uniclip.identity import ROOT
-from uniclip.io.atomic import read_json, atomic_write
+from uniclip.io.atomic import atomic_write, read_json
 
 TOKEN_FILE, REPORT_FILE, LOG_FILE = "token", "report.json", "log"
 TIME_LIMIT_MINUTES = 10
@@ -29,7 +29,15 @@ TIME_LIMIT_MINUTES = 10
 MAX_CLOCK_SKEW_SECONDS = 2.0
 """Clocks that differ by less are taken for one clock."""
 POLL_SECONDS = 0.5
-ENDED_JOB_STATES = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL")
+ENDED_JOB_STATES = (
+    "COMPLETED",
+    "FAILED",
+    "CANCELLED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "BOOT_FAIL",
+)
 
 
 def run_test_job(
@@ -53,15 +61,24 @@ def run_test_job(
     atomic_write(report_dir / TOKEN_FILE, token.encode())
     node_command = f"PYTHONPATH={shlex.quote(str(ROOT))} {python} -m {__name__} "
     node_command += shlex.join([str(report_dir), device_name, str(gpus_per_node)])
-    options = [f"--output={report_dir / LOG_FILE}", *requirements.sbatch_options, "--requeue", f"--time={TIME_LIMIT_MINUTES}"]
+    options = [
+        f"--output={report_dir / LOG_FILE}",
+        *requirements.sbatch_options,
+        "--requeue",
+        f"--time={TIME_LIMIT_MINUTES}",
+    ]
     start_time = time.time()
-    sbatch_result = run_command("sbatch", "--parsable", *options, "--wrap", "\n".join([*setup, node_command]))
+    sbatch_result = run_command(
+        "sbatch", "--parsable", *options, "--wrap", "\n".join([*setup, node_command])
+    )
     if sbatch_result.returncode != 0:
         fix = "change what launcher.* asks for"
         return [problem("test job", slurm_cluster.extract_last_line(sbatch_result.stderr), fix)]
     job_id = sbatch_result.stdout.strip().split(";")[0]
     try:
-        requeue_diagnostic = check_requeue(run_command("scontrol", "-o", "show", "job", job_id).stdout)
+        requeue_diagnostic = check_requeue(
+            run_command("scontrol", "-o", "show", "job", job_id).stdout
+        )
         report = _wait_for_report(report_dir, job_id)
     finally:
         run_command("scancel", job_id)
@@ -70,7 +87,9 @@ def run_test_job(
     return [*build_diagnostics(report, token, start_time, time.time()), requeue_diagnostic]
 
 
-def build_diagnostics(report: dict[str, Any], token: str, start_time: float, end_time: float) -> list[Diagnostic]:
+def build_diagnostics(
+    report: dict[str, Any], token: str, start_time: float, end_time: float
+) -> list[Diagnostic]:
     """What the node saw, against what is known here.
 
     Args:
@@ -86,7 +105,10 @@ def build_diagnostics(report: dict[str, Any], token: str, start_time: float, end
         node_diagnostic = parse_diagnostic(record)
         diagnostics.append(
             Diagnostic(
-                check=f"{node_diagnostic.check} on {node}", level=node_diagnostic.level, message=node_diagnostic.message, fix=node_diagnostic.fix
+                check=f"{node_diagnostic.check} on {node}",
+                level=node_diagnostic.level,
+                message=node_diagnostic.message,
+                fix=node_diagnostic.fix,
             )  # fmt: skip
         )
     return diagnostics
@@ -105,7 +127,9 @@ def check_clock(report: dict[str, Any], start_time: float, end_time: float) -> D
     offset_seconds = max(start_time - report["time"], report["time"] - end_time)
     if offset_seconds > MAX_CLOCK_SKEW_SECONDS:
         message = f"the clock of {report['host']} is off by {offset_seconds:.0f} s or more"
-        return warning("clock", message, "ages of heartbeats and bills are off by as much; tell them")
+        return warning(
+            "clock", message, "ages of heartbeats and bills are off by as much; tell them"
+        )
     return ok("clock", f"{report['host']} has the same time")
 
 
@@ -126,7 +150,11 @@ def inspect_node(report_dir: Path, device_name: str, gpus_per_node: int) -> dict
         report_dir.mkdir(parents=True, exist_ok=True)
     node_dir = report_dir / f"node-{uuid.uuid4().hex}"
     node_dir.mkdir()
-    diagnostics = [*filesystem.check_file_system(node_dir), *packages.check_packages(ROOT), *device.check_device(device_name, gpus_per_node)]
+    diagnostics = [
+        *filesystem.check_file_system(node_dir),
+        *packages.check_packages(ROOT),
+        *device.check_device(device_name, gpus_per_node),
+    ]
     test_result = run_command("sbatch", "--test-only", "--wrap=true")
     return {
         "host": os.environ.get("SLURMD_NODENAME", socket.gethostname()),
@@ -164,4 +192,7 @@ def _wait_for_report(report_dir: Path, job_id: str) -> dict[str, Any] | Diagnost
 
 if __name__ == "__main__":
     report_dir = Path(sys.argv[1])
-    atomic_write(report_dir / REPORT_FILE, json.dumps(inspect_node(report_dir, sys.argv[2], int(sys.argv[3]))).encode())
+    atomic_write(
+        report_dir / REPORT_FILE,
+        json.dumps(inspect_node(report_dir, sys.argv[2], int(sys.argv[3]))).encode(),
+    )

@@ -44,7 +44,9 @@ def create_snapshot(store: Store) -> Path:
 
 def verify_snapshot(snapshot_folder: Path) -> None:
     """`UserError` unless the snapshot holds what its name says."""
-    content_hash = compute_source_hash() if snapshot_folder == ROOT else hash_source_tree(snapshot_folder)
+    content_hash = (
+        compute_source_hash() if snapshot_folder == ROOT else hash_source_tree(snapshot_folder)
+    )
     if content_hash != snapshot_folder.name:
         raise UserError(
             f"{snapshot_folder} is damaged: it is not the code that was submitted; delete it and run again"
@@ -72,7 +74,9 @@ def _copy_code(snapshot_folder: Path) -> None:
             return
         if isinstance(error, shutil.Error):  # a list of every file that failed
             path, _, message = error.args[0][0]
-            raise UserError(f"the code cannot be copied to {snapshot_folder}: {path}: {message}") from error
+            raise UserError(
+                f"the code cannot be copied to {snapshot_folder}: {path}: {message}"
+            ) from error
         raise
     finally:
         shutil.rmtree(temporary_folder, ignore_errors=True)

@@ -30,9 +30,20 @@ class LocalLauncher:
     blocking = True
     poll_seconds = 0.5
 
-    def __init__(self, log_folder: Path, device: str, num_workers: int, build_job: Callable[[bool], WorkerJob]) -> None:
+    def __init__(
+        self,
+        log_folder: Path,
+        device: str,
+        num_workers: int,
+        build_job: Callable[[bool], WorkerJob],
+    ) -> None:
         """slots: how many; slot: what a slot does, told whether it is the one that proves."""
-        self.log_folder, self.device, self.num_workers, self.build_job = log_folder, device, num_workers, build_job
+        self.log_folder, self.device, self.num_workers, self.build_job = (
+            log_folder,
+            device,
+            num_workers,
+            build_job,
+        )
         self.jobs: dict[int, Any] = {}
         """The job in each slot."""
         self._starts_since_progress = 0
@@ -48,9 +59,15 @@ class LocalLauncher:
         """
         self._check_progress([(s.attempt, s.outcome is not None) for s in states.values()])
         active_workers = self._list_active_workers()
-        free_workers = [worker_index for worker_index in range(self.num_workers) if worker_index not in active_workers]
+        free_workers = [
+            worker_index
+            for worker_index in range(self.num_workers)
+            if worker_index not in active_workers
+        ]
         for worker_index in free_workers[: len(runnable_runs)]:
-            self.jobs[worker_index] = self._start_job(self.build_job(worker_index == 0), worker_index)
+            self.jobs[worker_index] = self._start_job(
+                self.build_job(worker_index == 0), worker_index
+            )
             self._starts_since_progress += 1
 
     def is_active(self) -> bool:
@@ -75,7 +92,9 @@ class LocalLauncher:
 
         executor = LocalExecutor(self.log_folder)
         gpus = (
-            {"gpus_per_node": 1, "visible_gpus": (worker_index,)} if self.device.startswith("cuda") else {}
+            {"gpus_per_node": 1, "visible_gpus": (worker_index,)}
+            if self.device.startswith("cuda")
+            else {}
         )
         executor.update_parameters(timeout_min=JOB_TIMEOUT_MINUTES, **gpus)
         with _child_process_environment():
@@ -84,9 +103,14 @@ class LocalLauncher:
     def _check_progress(self, progress: list[tuple[int, bool]]) -> None:
         if progress != self._last_progress:
             self._last_progress, self._starts_since_progress = progress, 0
-        if self._starts_since_progress >= MAX_STARTS_WITHOUT_PROGRESS * self.num_workers and not self.is_active():
+        if (
+            self._starts_since_progress >= MAX_STARTS_WITHOUT_PROGRESS * self.num_workers
+            and not self.is_active()
+        ):
             log_path = Path(self.jobs[0].paths.stderr)
-            raise UserError(f"workers end before they take a cell ({_read_last_line(log_path)}): read {log_path}")
+            raise UserError(
+                f"workers end before they take a cell ({_read_last_line(log_path)}): read {log_path}"
+            )
 
 
 def _terminate_job(job: Any) -> None:

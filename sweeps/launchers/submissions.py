@@ -18,7 +18,7 @@ from sweeps.claims import process
 from sweeps.slurm import JOB_NAME_PREFIX, Job, Slurm
 from uniclip.errors import RetryLater
 from uniclip.identity import digest
-from uniclip.store import SubmissionIntent, Submission, SweepFolder
+from uniclip.store import Submission, SubmissionIntent, SweepFolder
 
 INTENT_TIMEOUT_SECONDS = 900.0
 """An intent that is still open after so long is nobody's any more, wherever it was made."""
@@ -46,7 +46,9 @@ class Submissions:
     @cached_property
     def results(self) -> dict[str, Submission]:
         """Token -> what became of it."""
-        results_by_token = {i.token: self.sweep_folder.read_submission(i.token) for i in self.intents}
+        results_by_token = {
+            i.token: self.sweep_folder.read_submission(i.token) for i in self.intents
+        }
         return {token: s for token, s in results_by_token.items() if s is not None}
 
     def refresh(self) -> None:
@@ -73,18 +75,28 @@ class Submissions:
                     active_jobs.append((intent, jobs_by_id[job_id], runs))
         return active_jobs
 
-    def map_runs_to_jobs(self, requested_attempts: Collection[tuple[str, int]] = ()) -> dict[str, Job]:
+    def map_runs_to_jobs(
+        self, requested_attempts: Collection[tuple[str, int]] = ()
+    ) -> dict[str, Job]:
         """Run -> the job that will take it up, or is at it; open intents count as jobs.
 
         asked: (run, attempt) that only a job which knows of it takes up: one that holds several
         runs has left those behind that failed in it.
         """
-        placeholder_job = Job(id="", state="PENDING", restarts=0, node="", name="", reason="submitting")
-        assignments = self.list_active_jobs() + [(i, placeholder_job, runs) for i in self._list_open_intents() for runs in i.array_tasks]
+        placeholder_job = Job(
+            id="", state="PENDING", restarts=0, node="", name="", reason="submitting"
+        )
+        assignments = self.list_active_jobs() + [
+            (i, placeholder_job, runs) for i in self._list_open_intents() for runs in i.array_tasks
+        ]
         jobs_by_run: dict[str, Job] = {}
         for intent, job, runs in assignments:
             included_attempts = {*intent.retry_attempts, *intent.force_attempts}
-            excluded_runs = {run for run, attempt in requested_attempts if (run, attempt) not in included_attempts}
+            excluded_runs = {
+                run
+                for run, attempt in requested_attempts
+                if (run, attempt) not in included_attempts
+            }
             jobs_by_run |= {run: job for run in runs if run not in excluded_runs}
         return jobs_by_run
 
@@ -93,7 +105,9 @@ class Submissions:
 
         attempts: run -> the number of its newest attempt, now.
         """
-        return self._lack_progress([i for i in self.intents if _ended_without_claim(i, run, attempts)])
+        return self._lack_progress(
+            [i for i in self.intents if _ended_without_claim(i, run, attempts)]
+        )
 
     def audit_lacks_progress(self) -> bool:
         """Whether unasked jobs that were to prove the arms keep ending without an audit."""
@@ -101,9 +115,13 @@ class Submissions:
 
     def _lack_progress(self, intents: list[SubmissionIntent]) -> bool:
         recent_intents = [i for i in intents if self._has_job(i)][-MAX_JOBS_WITHOUT_PROGRESS:]
-        return len(recent_intents) == MAX_JOBS_WITHOUT_PROGRESS and all(i.automatic for i in recent_intents[1:])
+        return len(recent_intents) == MAX_JOBS_WITHOUT_PROGRESS and all(
+            i.automatic for i in recent_intents[1:]
+        )
 
-    def submit(self, intent: SubmissionIntent, submit_held_jobs: Callable[[SubmissionIntent], str]) -> str | None:
+    def submit(
+        self, intent: SubmissionIntent, submit_held_jobs: Callable[[SubmissionIntent], str]
+    ) -> str | None:
         """Have `start` submit held jobs for `intent`; the job's id, or None if it is not ours.
 
         intent: without a token; two controllers that see the same things get the same one.
@@ -134,12 +152,16 @@ class Submissions:
             if _is_abandoned(intent):
                 self._record_result(intent, None, "its controller is gone")
         self.refresh()
-        jobs_by_name = {j.name: j for j in self.slurm.list_jobs() or () if j.is_held or _can_relaunch(j)}
+        jobs_by_name = {
+            j.name: j for j in self.slurm.list_jobs() or () if j.is_held or _can_relaunch(j)
+        }
         for token, submission in self.results.items():
             job = jobs_by_name.get(f"{JOB_NAME_PREFIX}{token}")
             if submission.job_id is None and job is not None:
                 self.slurm.cancel_by_name(f"{JOB_NAME_PREFIX}{token}")
-            elif job is not None and (job.launch_failed or not self.sweep_folder.is_released(token)):
+            elif job is not None and (
+                job.launch_failed or not self.sweep_folder.is_released(token)
+            ):
                 self._release(token, submission.job_id or "")
 
     def _has_job(self, intent: SubmissionIntent) -> bool:
@@ -153,7 +175,9 @@ class Submissions:
     def _list_unresolved_intents(self) -> list[SubmissionIntent]:
         return [i for i in self.intents if i.token not in self.results]
 
-    def _record_result(self, intent: SubmissionIntent, job_id: str | None, error: str | None = None) -> bool:
+    def _record_result(
+        self, intent: SubmissionIntent, job_id: str | None, error: str | None = None
+    ) -> bool:
         return self.sweep_folder.record_result(
             Submission(
                 token=intent.token,
@@ -182,7 +206,9 @@ def _is_abandoned(intent: SubmissionIntent) -> bool:
 def _ended_without_claim(intent: SubmissionIntent, run: str, attempts: Mapping[str, int]) -> bool:
     """Whether the job that was to take up a run has claimed it no more than those beside it."""
     matching_elements = [runs for runs in intent.array_tasks if run in runs]
-    return bool(matching_elements) and all(attempts.get(r) == intent.last_attempts.get(r) for r in matching_elements[0])
+    return bool(matching_elements) and all(
+        attempts.get(r) == intent.last_attempts.get(r) for r in matching_elements[0]
+    )
 
 
 def list_elements(

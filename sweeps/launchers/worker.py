@@ -28,8 +28,8 @@ from sweeps.costs.audit_scope import AUDIT_ERROR_CHECK, AuditKey, has_audit, has
 from sweeps.slurm import Slurm
 from uniclip.config import RUN_ONLY, plugins
 from uniclip.identity import config_from_spec
-from uniclip.io.atomic import append_jsonl, to_json_bytes, is_disk_full, atomic_write
-from uniclip.store import AttemptFolder, AuditRecord, AuditCheck, Plan, RunFolder, Store
+from uniclip.io.atomic import append_jsonl, atomic_write, is_disk_full, to_json_bytes
+from uniclip.store import AttemptFolder, AuditCheck, AuditRecord, Plan, RunFolder, Store
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 POLL_SECONDS = 0.1
@@ -79,7 +79,9 @@ class Worker:
 
     def select_run_only_values(self, run_id: str) -> dict[str, Any]:
         """How a run of the plan is executed and judged."""
-        return select_run_only_values(self.plan, next(c.arm for c in self.plan.cells if c.run_id == run_id))
+        return select_run_only_values(
+            self.plan, next(c.arm for c in self.plan.cells if c.run_id == run_id)
+        )
 
     @cached_property
     def job_end_lookup(self) -> claim.JobEndLookup:
@@ -88,7 +90,7 @@ class Worker:
 
     def claim_and_execute(self, run_id: str) -> str | None:
         """Claim a run and execute it; how that ended, or None if it could not be claimed."""
-        run, evaluations = self.store.run(run_id), self.plan.required_evaluations().get(run_id)
+        run, evaluations = self.store.get_run(run_id), self.plan.required_evaluations().get(run_id)
         if evaluations is None:
             return None  # the plan was written anew since, and this run is no more in it
         attempt = self._claim(run, claim.inspect_run(run, evaluations, self.job_end_lookup))
@@ -96,7 +98,9 @@ class Worker:
             return None
         self.on_claim(run_id)
         run_only_values = self.select_run_only_values(run_id)
-        execute_cell = partial(self.cell_module.execute, run, run_only_values, attempt, evaluations, self.stop)
+        execute_cell = partial(
+            self.cell_module.execute, run, run_only_values, attempt, evaluations, self.stop
+        )
         end_kind = execute_attempt(run, attempt, execute_cell, self.stop)
         if end_kind == "interrupted" and not self.stop():
             self._wait_for_disk_space()
@@ -119,7 +123,7 @@ class Worker:
             partial(self.cell_module.numerics, run, self.select_run_only_values(run.id)),
             retry_attempts=self.retry_attempts,
             force_attempts=self.force_attempts,
-            prepare_run=partial(RunFolder.publish_spec, spec=run.read_spec()),
+            prepare_run=partial(RunFolder.write_spec, spec=run.read_spec()),
         )
 
 
@@ -142,15 +146,25 @@ class WorkerJob:
         stop = StopFlag()
         stop.install_signal_handlers()
         store = Store(self.store_root)
-        sweep_folder = store.sweep(self.sweep)
-        plan = sweep_folder.plan()
+        sweep_folder = store.get_sweep(self.sweep)
+        plan = sweep_folder.read_plan()
         assert plan is not None, "a plan is written before a slot is started"
         plugins.import_plugins(plan.plugins)
         if self.runs_audit and self.audit_key is not None:
             run_audit(store, plan, self.audit_key)
-        worker = Worker(store=store, plan=plan, stop=stop, retry_attempts=self.retry_attempts, force_attempts=self.force_attempts)
+        worker = Worker(
+            store=store,
+            plan=plan,
+            stop=stop,
+            retry_attempts=self.retry_attempts,
+            force_attempts=self.force_attempts,
+        )
         _ = worker.cell_module  # its imports are paid while the audit is made elsewhere
-        while self.audit_key is not None and not has_audit(sweep_folder, self.audit_key) and not stop():
+        while (
+            self.audit_key is not None
+            and not has_audit(sweep_folder, self.audit_key)
+            and not stop()
+        ):
             time.sleep(POLL_SECONDS)
         while not stop() and self._try_every_run(worker):
             pass
@@ -162,7 +176,9 @@ class WorkerJob:
         return any(end_kinds)
 
 
-def execute_attempt(run: RunFolder, attempt: AttemptFolder, execute_cell: Callable[[], str], stop: StopFlag) -> str:
+def execute_attempt(
+    run: RunFolder, attempt: AttemptFolder, execute_cell: Callable[[], str], stop: StopFlag
+) -> str:
     """One attempt from its claim to its last word; how it ended."""
     with _redirect_output(attempt.log_path):
         try:
@@ -173,8 +189,8 @@ def execute_attempt(run: RunFolder, attempt: AttemptFolder, execute_cell: Callab
         if end_kind == "interrupted" and message is None:
             message = stop.reason()
         with suppress(OSError):  # no room even for that: then its silence is its last word
-            attempt.end(end_kind, message)
-    if run.outcome() is not None:
+            attempt.write_end(end_kind, message)
+    if run.read_outcome() is not None:
         _delete_checkpoints(run)
     return end_kind
 
@@ -188,7 +204,7 @@ def _classify_error(error: Exception) -> tuple[str, str]:
 
 def select_run_only_values(plan: Plan, arm: str) -> dict[str, Any]:
     """How the runs of an arm are executed and judged: what no spec says."""
-    values = {**plan.base_config, **plan.arm(arm).delta}
+    values = {**plan.base_config, **plan.get_arm(arm).config_diff}
     return {name: values[name] for name in RUN_ONLY if name in values}
 
 
@@ -202,12 +218,15 @@ def run_audit(store: Store, plan: Plan, audit_key: AuditKey) -> None:
     from ablations.audit import audit
     from uniclip import distributed
 
-    sweep_folder, process_group = store.sweep(plan.sweep), distributed.get_process_group()
+    sweep_folder, process_group = store.get_sweep(plan.sweep_id), distributed.get_process_group()
     if not process_group.broadcast_object(not has_valid_audit(sweep_folder, audit_key)):
         return
     plan = audit_key.replace_plan_device(plan)
-    specs = {c.arm: store.run(c.run_id).read_spec() for c in reversed(plan.cells)}
-    configs = {a.name: config_from_spec(specs[a.name], select_run_only_values(plan, a.name)) for a in plan.arms}
+    specs = {c.arm: store.get_run(c.run_id).read_spec() for c in reversed(plan.cells)}
+    configs = {
+        a.name: config_from_spec(specs[a.name], select_run_only_values(plan, a.name))
+        for a in plan.arms
+    }
     if process_group.rank > 0:
         audit.run_nonzero_rank(plan, configs)
         return
@@ -217,11 +236,17 @@ def run_audit(store: Store, plan: Plan, audit_key: AuditKey) -> None:
         # Bad data, say: each cell then fails by itself, and the next start proves again.
         traceback.print_exc()
         message = " ".join(str(error).split())[:300]
-        failed_check = AuditCheck(arm=plan.reference, name=AUDIT_ERROR_CHECK, passed=False, detail=message)
+        failed_check = AuditCheck(
+            arm=plan.reference, name=AUDIT_ERROR_CHECK, passed=False, detail=message
+        )
         audit_result = audit.AuditResult(checks=[failed_check], probes=[])
     for probe in audit_result.probes:
         append_jsonl(sweep_folder.probes_path, {**probe, "training": audit_key.training_hash})
-    audit_record = AuditRecord(checks=tuple(audit_result.checks), training_hash=audit_key.training_hash, device_type=audit_key.device_type)
+    audit_record = AuditRecord(
+        checks=tuple(audit_result.checks),
+        training_hash=audit_key.training_hash,
+        device_type=audit_key.device_type,
+    )
     atomic_write(sweep_folder.audit_path, to_json_bytes(audit_record))
     if process_group.world_size > 1 and not audit_result.probes:
         raise RuntimeError("the audit could not be made")  # the others stand in the middle of it
@@ -249,6 +274,6 @@ def _redirect_output(path: Path) -> Iterator[None]:
 
 def _delete_checkpoints(run: RunFolder) -> None:
     """An outcome is final: what could only have continued the training is of no more use."""
-    for attempt_number in run.attempts():
-        for path in run.attempt(attempt_number).checkpoints_path.glob("*.safetensors"):
+    for attempt_number in run.list_attempts():
+        for path in run.get_attempt(attempt_number).checkpoints_path.glob("*.safetensors"):
             path.unlink(missing_ok=True)

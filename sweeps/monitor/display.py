@@ -69,13 +69,18 @@ class Display:
         num_done = sum(r.state.status in (*FINAL_STATUSES, *TERMINAL_UNFINISHED) for r in rows)
         for row in rows:
             status = row.state.status
-            is_reportable = status in ("complete", "diverged", "failed", "lost") and self._previous_statuses
+            is_reportable = (
+                status in ("complete", "diverged", "failed", "lost") and self._previous_statuses
+            )
             if is_reportable and self._previous_statuses.get(row.cell) != status:
                 reason = f"  {row.state.reason}" if status in ("failed", "lost") else ""
                 self.print_line(f"[{num_done:>3}/{len(rows)}] {row.cell:<40} {status}{reason}")
                 self._last_printed_at = time.time()
         self._previous_statuses = {r.cell: r.state.status for r in rows}
-        if not self.console.is_terminal and time.time() - self._last_printed_at > LOG_INTERVAL_SECONDS:
+        if (
+            not self.console.is_terminal
+            and time.time() - self._last_printed_at > LOG_INTERVAL_SECONDS
+        ):
             self.print_line(f"[{num_done:>3}/{len(rows)}] {describe_counts(rows)}")
             self._last_printed_at = time.time()
 
@@ -84,7 +89,9 @@ def build_table(rows: list[CellRow], *, max_rows: int = MAX_PRINTED_ROWS) -> Tab
     """The rows as a table; of more than `most`, only what neither waits nor is done."""
     shown_rows = rows
     if len(rows) > max_rows:
-        shown_rows = [r for r in rows if r.status not in ("planned", "queued", "complete")][:max_rows]
+        shown_rows = [r for r in rows if r.status not in ("planned", "queued", "complete")][
+            :max_rows
+        ]
     rich_table = Table(title=describe_counts(rows), box=None, pad_edge=False, title_justify="left")
     for name in ("cell", "run", "state", "progress", "where", "last sign", "what to know"):
         rich_table.add_column(name, no_wrap=True)

@@ -26,7 +26,7 @@ ADVICE = {
     "lost": "retry --force, if you know that it is dead",
     "failed": "logs, then retry",
     "diverged": "final; retry=diverged runs it again",
-    "stale": "kept; stale=rerun runs it again",
+    "stale": "kept; outdated=rerun runs it again",
     "complete": "none",
 }
 FINAL_STATUSES = ("complete", "diverged", "stale")
@@ -72,8 +72,12 @@ class CellRow:
     def reason(self) -> str:
         """What to know beside the state."""
         if self.job is None or self.job is UNKNOWN_JOB or not self.state.is_runnable:
-            return f"{self.state.reason}; log: {self.log_path}" if self.log_path else self.state.reason
-        job_position = f"waits: {self.job.reason}" if self.job.is_waiting else f"starts on {self.job.node}"
+            return (
+                f"{self.state.reason}; log: {self.log_path}" if self.log_path else self.state.reason
+            )
+        job_position = (
+            f"waits: {self.job.reason}" if self.job.is_waiting else f"starts on {self.job.node}"
+        )
         previous_end = f" (it was {self.state.end_reason} before)" if self.state.end_reason else ""
         return f"job {self.job.id} {job_position}{previous_end}" if self.job.id else self.job.reason
 
@@ -87,7 +91,13 @@ class CellRow:
     def step(self) -> int | None:
         """How far it is, or got; None before its first sign of life."""
         heartbeat = self.state.heartbeat
-        return self._outcome_step if self._outcome_step is not None else heartbeat.step if heartbeat else None
+        return (
+            self._outcome_step
+            if self._outcome_step is not None
+            else heartbeat.step
+            if heartbeat
+            else None
+        )
 
     @property
     def _outcome_step(self) -> int | None:
@@ -101,7 +111,7 @@ class CellRow:
         outcome, heartbeat = self.state.outcome, self.state.heartbeat
         if outcome is not None and outcome.kind == "trained":
             return outcome.step
-        return heartbeat.steps if heartbeat else None
+        return heartbeat.total_steps if heartbeat else None
 
     @property
     def progress(self) -> str:
@@ -113,9 +123,11 @@ class CellRow:
             return ""
         seconds_left = self.seconds_left
         if seconds_left is None:
-            return f"{heartbeat.phase} {heartbeat.step}/{heartbeat.steps}"
-        rate_and_remaining = f"{heartbeat.steps_per_second:.3g} steps/s, {format_duration(seconds_left)} to go"
-        return f"{heartbeat.phase} {heartbeat.step}/{heartbeat.steps}, {rate_and_remaining}"
+            return f"{heartbeat.phase} {heartbeat.step}/{heartbeat.total_steps}"
+        rate_and_remaining = (
+            f"{heartbeat.steps_per_second:.3g} steps/s, {format_duration(seconds_left)} to go"
+        )
+        return f"{heartbeat.phase} {heartbeat.step}/{heartbeat.total_steps}, {rate_and_remaining}"
 
     @property
     def seconds_left(self) -> float | None:
@@ -123,7 +135,7 @@ class CellRow:
         heartbeat = self.state.heartbeat
         if heartbeat is None or not heartbeat.steps_per_second or self.state.status != "running":
             return None
-        return (heartbeat.steps - heartbeat.step) / heartbeat.steps_per_second
+        return (heartbeat.total_steps - heartbeat.step) / heartbeat.steps_per_second
 
     @property
     def location(self) -> str:
@@ -131,7 +143,11 @@ class CellRow:
         claim_record = self.state.claim_record
         if claim_record is None or self.state.status not in ("running", "lost"):
             return ""
-        gpu = claim_record.numerics_class.get("model") if claim_record.numerics_class.get("device") != "cpu" else None
+        gpu = (
+            claim_record.numerics_class.get("model")
+            if claim_record.numerics_class.get("device") != "cpu"
+            else None
+        )
         return f"{claim_record.host}, {gpu}" if gpu else claim_record.host
 
     @property
@@ -153,10 +169,16 @@ def build_rows(store: Store, plan: Plan) -> list[CellRow]:
     """Every cell of a plan; runs that several cells share are looked at once."""
     slurm = Slurm()
     required_evaluations = plan.required_evaluations().items()
-    states = {r: inspect_run(store.run(r), evaluations, slurm.find_end_reason, trust_heartbeat=True) for r, evaluations in required_evaluations}
+    states = {
+        r: inspect_run(store.get_run(r), evaluations, slurm.find_end_reason, trust_heartbeat=True)
+        for r, evaluations in required_evaluations
+    }
     jobs = _find_jobs(store, plan, slurm)
     failed_attempts = {run: s.attempt for run, s in states.items() if s.status == "failed"}
-    logs = {run: str(store.run(run).attempt(attempt_number).log_path) for run, attempt_number in failed_attempts.items()}
+    logs = {
+        run: str(store.get_run(run).get_attempt(attempt_number).log_path)
+        for run, attempt_number in failed_attempts.items()
+    }
     return [
         CellRow(
             cell=c.name,
@@ -171,10 +193,10 @@ def build_rows(store: Store, plan: Plan) -> list[CellRow]:
 
 def describe_tunings(store: Store, sweep: str) -> list[str]:
     """How far each tuning of a sweep's arms is, and the sweep of what it found, a line each."""
-    newest_rounds = {folder.path.parent: folder for folder in store.sweep(sweep).list_rounds()}
+    newest_rounds = {folder.path.parent: folder for folder in store.get_sweep(sweep).list_rounds()}
     descriptions = []
     for folder in (*newest_rounds.values(), *store.iter_tuned_sweeps(sweep)):
-        plan = folder.plan()
+        plan = folder.read_plan()
         if plan is not None:
             descriptions.append(f"{folder.id}: {describe_counts(build_rows(store, plan))}")
     return descriptions
@@ -182,7 +204,7 @@ def describe_tunings(store: Store, sweep: str) -> list[str]:
 
 def _find_jobs(store: Store, plan: Plan, slurm: Slurm) -> dict[str, Job]:
     """Run -> its job; nothing where nothing was ever submitted, or there is no Slurm here."""
-    sweep_folder = store.sweep(plan.sweep)
+    sweep_folder = store.get_sweep(plan.sweep_id)
     if not sweep_folder.submissions_path.exists():
         return {}
     try:
@@ -214,7 +236,10 @@ def to_records(cell_rows: Iterable[CellRow]) -> list[dict[str, object]]:
             "step": r.step,
             "steps": r.total_steps,
             "last_sign": r.state.heartbeat.time if r.state.heartbeat else None,
-            "job": (r.job.id if r.job else r.state.claim_record.job_id if r.state.claim_record else None) or None,
+            "job": (
+                r.job.id if r.job else r.state.claim_record.job_id if r.state.claim_record else None
+            )
+            or None,
             "rate": r.state.heartbeat.steps_per_second if r.state.heartbeat else None,
             "seconds_left": r.seconds_left,
             "host": r.state.claim_record.host if r.state.claim_record else None,

@@ -73,15 +73,27 @@ class Dimension:
         """`value` to a few digits, still within the range."""
         assert self.low is not None
         assert self.high is not None
-        return value if self.is_integer else min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high)
+        return (
+            value
+            if self.is_integer
+            else min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high)
+        )
 
     def boundary_side(self, value: Any) -> Literal["lower", "upper"] | None:
         """The end of the range, or of three ordered choices or more, on which `value` lies."""
         if self.choices is None:
             low, high, scaled_value = (self._scale(v) for v in (self.low, self.high, value))
             fraction = (scaled_value - low) / (high - low)
-            return "lower" if fraction <= BOUNDARY_FRACTION else "upper" if fraction >= 1 - BOUNDARY_FRACTION else None
-        is_ordered = all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in self.choices)
+            return (
+                "lower"
+                if fraction <= BOUNDARY_FRACTION
+                else "upper"
+                if fraction >= 1 - BOUNDARY_FRACTION
+                else None
+            )
+        is_ordered = all(
+            isinstance(c, (int, float)) and not isinstance(c, bool) for c in self.choices
+        )
         if not is_ordered or len(self.choices) < 3:
             return None
         boundary_choices: dict[Any, Literal["lower", "upper"]]
@@ -113,13 +125,17 @@ def load_search_space(name: str, conf_dirs: Sequence[Path]) -> SearchSpace:
             space[key] = bind(Dimension, values, f"{key}.")
         except UserError as error:
             message = str(error)
-            raise UserError(f"{path}: {message if key in message else f'{key}: {message}'}") from None
+            raise UserError(
+                f"{path}: {message if key in message else f'{key}: {message}'}"
+            ) from None
     if not space:
         raise UserError(f"{path} names no key")
     return space
 
 
-def resolve_search_space(name: str, space: Mapping[str, Dimension], resolved_plan: ResolvedPlan) -> SearchSpace:
+def resolve_search_space(
+    name: str, space: Mapping[str, Dimension], resolved_plan: ResolvedPlan
+) -> SearchSpace:
     """The space with numbers of the type that the keys have.
 
     Raises `UserError` for a key that does not exist in some arm, that an arm changes or every trial
@@ -135,12 +151,14 @@ def resolve_search_space(name: str, space: Mapping[str, Dimension], resolved_pla
             low, high = dimension.bounds
             typed_space[key] = replace(dimension, low=float(low), high=float(high))
         for arm in resolved_plan.plan.arms:
-            if any(f"{d}.".startswith(f"{key}.") or key.startswith(f"{d}.") for d in arm.delta):
+            if any(
+                f"{d}.".startswith(f"{key}.") or key.startswith(f"{d}.") for d in arm.config_diff
+            ):
                 raise UserError(
                     f"space {name}: {key} is changed by arm {arm.name}, so it cannot be tuned "
                     "alike in all arms: leave it out, or choose arms=[...] without that arm"
                 )
-            for value in typed_space[key].ends:
+            for value in typed_space[key].bounds:
                 try:
                     override_config(resolved_plan.configs[arm.name], {key: value})
                 except UserError as error:

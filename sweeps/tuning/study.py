@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sweeps.tuning.search_space import SearchSpace
 from uniclip.errors import UserError
 from uniclip.rng import derive_key
-from uniclip.store import TuningRound, Trial
+from uniclip.store import Trial, TuningRound
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -93,7 +93,10 @@ def run_study(
     num_trials = 0
     while num_trials < study.n_trials:
         round_number = len(rounds)
-        rounds.append(load_round(round_number) or save_round(_run_round(study, rounds, round_number, num_trials, run_trials)))
+        rounds.append(
+            load_round(round_number)
+            or save_round(_run_round(study, rounds, round_number, num_trials, run_trials))
+        )
         num_trials += len(rounds[-1].trials[study.arms[0]])
     return rounds
 
@@ -119,12 +122,25 @@ def compute_rungs(pruner: str, num_validations: int) -> tuple[float, ...]:
     return (*(ETA**-i for i in range(num_lower_rungs, 0, -1)), 1.0)
 
 
-def _run_round(study: Study, rounds: Sequence[TuningRound], round_number: int, trial_offset: int, run_trials: TrialRunner) -> TuningRound:
+def _run_round(
+    study: Study,
+    rounds: Sequence[TuningRound],
+    round_number: int,
+    trial_offset: int,
+    run_trials: TrialRunner,
+) -> TuningRound:
     """Ask for the trials of a round, bring them from rung to rung, and say what they came to."""
     bracket_size, first_rung = study.get_bracket(round_number)
     num_trials = min(bracket_size, study.n_trials - trial_offset)
     previous_trials = {arm: list_arm_trials(rounds, arm) for arm in study.arms}
-    trial_params = {a: dict(enumerate(_suggest_params(study, previous_trials[a], num_trials, round_number), trial_offset)) for a in study.arms}
+    trial_params = {
+        a: dict(
+            enumerate(
+                _suggest_params(study, previous_trials[a], num_trials, round_number), trial_offset
+            )
+        )
+        for a in study.arms
+    }
     last_rung = len(study.rungs) - 1
     active_params: TrialParams = trial_params
     results_by_trial: dict[tuple[str, int], dict[int, TrialResult]] = {}
@@ -134,19 +150,32 @@ def _run_round(study: Study, rounds: Sequence[TuningRound], round_number: int, t
             for trial in arm_params:
                 results_by_trial.setdefault((arm, trial), {})[rung] = rung_results[arm][trial]
         if rung < last_rung:
-            survivors = {a: _select_survivors(study, rung, rung_results[a], previous_trials[a]) for a in active_params}
-            active_params = {a: {t: trial_params[a][t] for t in survivors[a]} for a in active_params if survivors[a]}
+            survivors = {
+                a: _select_survivors(study, rung, rung_results[a], previous_trials[a])
+                for a in active_params
+            }
+            active_params = {
+                a: {t: trial_params[a][t] for t in survivors[a]}
+                for a in active_params
+                if survivors[a]
+            }
         if not active_params:
             break
     trials = {
-        arm: tuple(_build_trial(t, values, results_by_trial[arm, t], last_rung) for t, values in arm_params.items())
+        arm: tuple(
+            _build_trial(t, values, results_by_trial[arm, t], last_rung)
+            for t, values in arm_params.items()
+        )
         for arm, arm_params in trial_params.items()
     }
     return TuningRound(number=round_number, trials=trials)
 
 
 def _build_trial(
-    trial_number: int, values: dict[str, Any], rung_results: Mapping[int, TrialResult], last_rung: int
+    trial_number: int,
+    values: dict[str, Any],
+    rung_results: Mapping[int, TrialResult],
+    last_rung: int,
 ) -> Trial:
     last_result = rung_results[max(rung_results)]
     return Trial(
@@ -160,7 +189,10 @@ def _build_trial(
 
 
 def _select_survivors(
-    study: Study, rung: int, rung_results: Mapping[int, TrialResult], previous_trials: Sequence[Trial]
+    study: Study,
+    rung: int,
+    rung_results: Mapping[int, TrialResult],
+    previous_trials: Sequence[Trial],
 ) -> list[int]:
     """The trials that go on from a rung, in their order."""
     if study.pruner == "hyperband":
@@ -175,14 +207,21 @@ def _select_survivors(
 # ---- the sampler ---------------------------------------------------------------------------------
 
 
-def _suggest_params(study: Study, previous_trials: Sequence[Trial], num_points: int, round_number: int) -> list[dict[str, Any]]:
+def _suggest_params(
+    study: Study, previous_trials: Sequence[Trial], num_points: int, round_number: int
+) -> list[dict[str, Any]]:
     """The next `count` points of an arm, of which `told` is known."""
     if not previous_trials and study.initial_values is not None:
-        return [study.initial_values, *_sample_params(study, previous_trials, num_points - 1, round_number)]
+        return [
+            study.initial_values,
+            *_sample_params(study, previous_trials, num_points - 1, round_number),
+        ]
     return _sample_params(study, previous_trials, num_points, round_number)
 
 
-def _sample_params(study: Study, previous_trials: Sequence[Trial], num_points: int, round_number: int) -> list[dict[str, Any]]:
+def _sample_params(
+    study: Study, previous_trials: Sequence[Trial], num_points: int, round_number: int
+) -> list[dict[str, Any]]:
     import optuna  # here: nothing but a tuning needs it
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -209,7 +248,9 @@ def _sample_params(study: Study, previous_trials: Sequence[Trial], num_points: i
             )
         )
     suggestions = [optuna_study.ask(distributions).params for _ in range(num_points)]
-    return [{k: _decode_value(study.space, k, v) for k, v in params.items()} for params in suggestions]
+    return [
+        {k: _decode_value(study.space, k, v) for k, v in params.items()} for params in suggestions
+    ]
 
 
 def _build_distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
@@ -226,7 +267,9 @@ def _build_distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
             distributions[name] = CategoricalDistribution(tuple(range(len(dimension.choices))))
         else:
             low, high = dimension.bounds
-            distributions[name] = (IntDistribution if dimension.is_integer else FloatDistribution)(low, high, log=dimension.log)
+            distributions[name] = (IntDistribution if dimension.is_integer else FloatDistribution)(
+                low, high, log=dimension.log
+            )
     return distributions
 
 

@@ -32,14 +32,22 @@ COMPONENTS_CONTRASTS = [
 
 
 def component(name: str) -> Component:
-    return Component(name=name, label=name.upper(), reason="r", off={f"x.{name}": 0}, witness={})
+    return Component(
+        name=name,
+        label=name.upper(),
+        reason="r",
+        off_overrides={f"x.{name}": 0},
+        manipulation_check={},
+    )
 
 
 DECLARED = {n: component(n) for n in LETTERS}
 
 
 def ablation(k: int, design: str = "crossed", **more: Any) -> Ablation:
-    return Ablation(name="t", title="T", design=design, components=LETTERS[:k], primary_metrics={}, **more)  # type: ignore[arg-type]
+    return Ablation(
+        name="t", title="T", design=design, components=LETTERS[:k], primary_metrics={}, **more
+    )  # type: ignore[arg-type]
 
 
 def contrasts(it: Ablation) -> dict[str, Contrast]:
@@ -73,7 +81,9 @@ def test_a_crossed_design_has_every_combination_once(k: int) -> None:
 
 
 def test_more_components_than_can_be_crossed_are_refused() -> None:
-    five = Ablation(name="t", title="T", design="crossed", components=(*LETTERS, "e"), primary_metrics={})
+    five = Ablation(
+        name="t", title="T", design="crossed", components=(*LETTERS, "e"), primary_metrics={}
+    )
     with pytest.raises(UserError, match="5 components crossed.*leave_one_out"):
         designs.build_arms(five)
 

@@ -49,15 +49,15 @@ def test_components_say_what_they_change_why_and_how_to_tell() -> None:
         assert component.name == name
         assert component.label
         assert len(component.reason) > 40
-        assert component.off
-        assert set(component.off) <= keys
-        assert "kind" in component.witness
+        assert component.off_overrides
+        assert set(component.off_overrides) <= keys
+        assert "kind" in component.manipulation_check
 
 
 def test_turning_a_component_off_changes_its_default() -> None:
     defaults = to_builtins(METHODS["uniclip"]())
     for component in schema.load_components(OURS).values():
-        for key, value in component.off.items():
+        for key, value in component.off_overrides.items():
             assert defaults[key.removeprefix("method.")] != value
 
 
@@ -70,7 +70,7 @@ def test_the_word_off_is_a_key_though_yaml_reads_it_as_false(tmp_path: Path) -> 
         "extra: {label: E, reason: R, off: {method.fusion: concat}, witness: {kind: none}}\n"
     )
     declared = schema.load_components([*OURS, tmp_path])
-    assert declared["extra"].off == {"method.fusion": "concat"}
+    assert declared["extra"].off_overrides == {"method.fusion": "concat"}
     assert list(declared)[-1] == "extra"
 
 

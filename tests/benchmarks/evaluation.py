@@ -68,14 +68,18 @@ def text_model() -> Any:
     texts = [t.replace("{}", n) for t in templates for n in names]
     vocabulary = tokenizer.train_bpe(texts, 4096)
     method = methods.build_method(config)
-    return PretrainedModel(build_embedder(config, vocabulary, method.head_type), method, vocabulary, config)
+    return PretrainedModel(
+        build_embedder(config, vocabulary, method.head_type), method, vocabulary, config
+    )
 
 
 def prompt_parts(classes: int) -> tuple[list[str], list[str]]:
     """The first names of ImageNet's classes, and its 80 templates."""
     from uniclip.evaluate import prompts
 
-    listed = json.loads((prompts.DATA_FOLDER / "names.json").read_text())["sets"]["imagenet"]["names"]
+    listed = json.loads((prompts.DATA_FOLDER / "names.json").read_text())["sets"]["imagenet"][
+        "names"
+    ]
     return [own[0] for own in listed.values()][:classes], list(prompts.get_templates("imagenet80"))
 
 
@@ -142,7 +146,9 @@ def retrieval_ours(folder: str) -> tuple[Callable[[], Any], Callable[[Any], dict
     from uniclip.evaluate.scoring import retrieval
 
     images, texts, owner = features(folder)
-    relation = retrieval.ImageTextPairs(tuple(map(str, range(len(owner)))), owner, np.arange(len(owner)))
+    relation = retrieval.ImageTextPairs(
+        tuple(map(str, range(len(owner)))), owner, np.arange(len(owner))
+    )
 
     def said(found: Any) -> dict[str, Any]:
         return {

@@ -11,11 +11,16 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from uniclip.distributed import SINGLE_PROCESS
-from uniclip.losses.image_text import compute_class_means, clip_loss, compute_symmetric_loss, unicl_loss
+from uniclip.losses.image_text import (
+    clip_loss,
+    compute_class_means,
+    compute_symmetric_loss,
+    unicl_loss,
+)
 from uniclip.losses.multi_positive import (
-    multi_positive,
     compute_negative_logsumexp,
     compute_positive_scores,
+    multi_positive,
     sum_anchor_losses,
 )
 from uniclip.losses.positives import build_pair_structure

@@ -33,7 +33,7 @@ from tests.helpers import (
     trivial_sweep,
 )
 from tests.helpers.slurm_cluster import INSTALL, Cluster, lacking
-from uniclip.io.atomic import to_json_bytes, atomic_write
+from uniclip.io.atomic import atomic_write, to_json_bytes
 from uniclip.store import AttemptFolder, Plan, RunFolder, Store
 
 SAME = f"{sys.executable} -m tests.helpers.trivial_cell {{store}} $SLURM_ARRAY_TASK_ID"
@@ -143,25 +143,25 @@ def _finish(store: Store, planned: Any) -> None:
     with mock.patch("os.fsync"):
         for run_, attempt in _claimed(store, planned):
             trivial_cell.execute(run_, {}, attempt, wanted[run_.id], lambda: False)
-            attempt.end("trained")
+            attempt.write_end("trained")
 
 
 def _begin(store: Store, planned: Any, state: str) -> None:
     """Cells as they are when they run, or were interrupted."""
     with mock.patch("os.fsync"):
         for _, attempt in _claimed(store, planned):
-            attempt.beat(step=1, steps=2, rate=1.0, phase="training")
+            attempt.write_heartbeat(step=1, total_steps=2, steps_per_second=1.0, phase="training")
             if state == "interrupted":
-                attempt.end("interrupted", "preempted")
+                attempt.write_end("interrupted", "preempted")
 
 
 def _claimed(store: Store, planned: Any) -> Iterator[tuple[RunFolder, AttemptFolder]]:
     mine = process.make_claim_record({})
-    store.sweep(planned.plan.sweep).write_plan(planned.plan)
+    store.get_sweep(planned.plan.sweep).write_plan(planned.plan)
     for cell in planned.plan.cells:
-        run_ = store.run(cell.run)
-        run_.publish_spec(planned.specs[cell.run])
-        attempt = run_.claim(1, mine)
+        run_ = store.get_run(cell.run)
+        run_.write_spec(planned.specs[cell.run])
+        attempt = run_.claim_attempt(1, mine)
         assert attempt is not None
         yield run_, attempt
 
@@ -169,8 +169,8 @@ def _claimed(store: Store, planned: Any) -> Iterator[tuple[RunFolder, AttemptFol
 def _reported(store: Store, plan: Plan) -> None:
     """As if the report stood there: that of cells without a training cannot be built."""
     stamp = {"inputs": build.compute_input_digest(store, plan), "files": [], "headline": []}
-    atomic_write(store.report_path(plan.sweep) / build.MANIFEST_NAME, to_json_bytes(stamp))
-    atomic_write(store.sweep(plan.sweep).cost_report_path, b"")
+    atomic_write(store.report_path(plan.sweep_id) / build.MANIFEST_NAME, to_json_bytes(stamp))
+    atomic_write(store.get_sweep(plan.sweep_id).cost_report_path, b"")
 
 
 def _sweep(*words: str) -> None:

@@ -87,7 +87,9 @@ def source(folder: str, quick: bool) -> Any:
     from uniclip.config import CsvData
 
     side = VISION[int(quick)][3]
-    return CsvData(path=f"{folder}/pictures.csv", label="label", size=side, test=0.5)
+    return CsvData(
+        path=f"{folder}/pictures.csv", label_column="label", image_size=side, test_fraction=0.5
+    )
 
 
 def ours(folder: str, quick: bool) -> Side:
@@ -143,7 +145,7 @@ def peer(folder: str, quick: bool) -> Side:
     def loader(part: str, captions: bool = False) -> Any:
         split = parts[part]
         truth = [list(c) for c in split.captions] if captions else split.labels["label"].tolist()
-        paths = [Path(path) for path in split.paths]
+        paths = [Path(path) for path in split.image_paths]
         pictures = Labelled(paths, truth, list(split.class_names["label"]), see)
         together = _lists if captions else None
         return torch.utils.data.DataLoader(pictures, batch_size=BATCH, collate_fn=together)
@@ -191,7 +193,7 @@ def _probed(train: Any, validation: Any, test: Any) -> float:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from uniclip.evaluate.protocols.protocol import L2_VALUES, GRADIENT_TOLERANCE
+    from uniclip.evaluate.protocols.protocol import GRADIENT_TOLERANCE, L2_VALUES
 
     scaler = StandardScaler().fit(train[0])
     parts = (train, validation, test)

@@ -20,7 +20,7 @@ from uniclip.store import Plan, Store
 TINY = (
     "ablation=components",
     "data=scenes",
-    "data.train=256",
+    "data.num_train=256",
     "data.test=64",
     "train.batch_size=16",
     "train.validate_every=20",
@@ -72,8 +72,8 @@ class Driver:
 
     def plan(self) -> Plan:
         """The one plan in the store."""
-        (sweep,) = self.store.sweeps()
-        plan = sweep.plan()
+        (sweep,) = self.store.iter_sweeps()
+        plan = sweep.read_plan()
         assert plan is not None
         return plan
 
@@ -81,31 +81,31 @@ class Driver:
         """Cell -> hash of its published weights."""
         found = {}
         for cell in self.plan().cells:
-            outcome = self.store.run(cell.run_id).outcome()
+            outcome = self.store.get_run(cell.run_id).read_outcome()
             found[cell.name] = outcome.weights_digest if outcome else None
         return found
 
     def tables(self) -> dict[str, bytes]:
         """The bytes of every table of the report."""
-        folder = self.store.report_path(self.plan().sweep) / "tables"
+        folder = self.store.report_path(self.plan().sweep_id) / "tables"
         return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
 
     def endings(self) -> dict[str, list[str]]:
         """Run -> how its attempts ended, by their own word."""
         found: dict[str, list[str]] = {}
-        for run in self.store.runs():
-            ended = [run.attempt(n).ended() for n in run.attempts()]
+        for run in self.store.iter_runs():
+            ended = [run.get_attempt(n).read_end() for n in run.list_attempts()]
             found[run.id] = [e.kind if e else "no word" for e in ended]
         return found
 
     def workers(self) -> list[int]:
         """Pids of live processes that hold an unfinished attempt in this store."""
         pids = set()
-        for run in self.store.runs():
-            for number in run.attempts():
-                attempt = run.attempt(number)
-                owner = attempt.owner()
-                if owner and attempt.ended() is None and psutil.pid_exists(owner.pid):
+        for run in self.store.iter_runs():
+            for number in run.list_attempts():
+                attempt = run.get_attempt(number)
+                owner = attempt.read_claim()
+                if owner and attempt.read_end() is None and psutil.pid_exists(owner.pid):
                     pids.add(owner.pid)
         return sorted(pids)
 
@@ -120,19 +120,19 @@ class Driver:
 
     def training(self) -> bool:
         """Whether some attempt has taken a step and not ended."""
-        for run in self.store.runs():
-            for number in run.attempts():
-                attempt = run.attempt(number)
-                beat = attempt.heartbeat()
-                if beat and beat.phase == "training" and beat.step > 0 and not attempt.ended():
+        for run in self.store.iter_runs():
+            for number in run.list_attempts():
+                attempt = run.get_attempt(number)
+                beat = attempt.read_heartbeat()
+                if beat and beat.phase == "training" and beat.step > 0 and not attempt.read_end():
                     return True
         return False
 
 
 def proven(driver: Driver, undisturbed: Driver) -> Driver:
     """Its arms count as proven, as they were there: a proof takes as long as all the rest."""
-    (sweep,) = undisturbed.store.sweeps()
-    place = driver.store.sweep(sweep.id)
+    (sweep,) = undisturbed.store.iter_sweeps()
+    place = driver.store.get_sweep(sweep.id)
     place.path.mkdir(parents=True)
     for path in (sweep.audit_path, sweep.probes_path):
         shutil.copy2(path, place.path / path.name)
@@ -164,5 +164,5 @@ def kill(pids: list[int], number: signal.Signals = signal.SIGKILL) -> None:
 def finished_once(driver: Driver) -> None:
     """Every run has one outcome, and no attempt trained after another had."""
     for run_id, kinds in driver.endings().items():
-        assert driver.store.run(run_id).outcome() is not None
+        assert driver.store.get_run(run_id).read_outcome() is not None
         assert kinds.count("trained") + kinds.count("diverged") <= 1, (run_id, kinds)

@@ -51,7 +51,9 @@ def found(fitted: TrainResult) -> dict[str, Any]:
 
 def trains(rank: int, folder: Path, jobs: dict[str, RunConfig]) -> None:
     """Each job in turn; what came of it, in a file for each process."""
-    torch.save({name: found(train_model(config)) for name, config in jobs.items()}, folder / f"{rank}.pt")
+    torch.save(
+        {name: found(train_model(config)) for name, config in jobs.items()}, folder / f"{rank}.pt"
+    )
 
 
 def stops_and_resumes(rank: int, folder: Path, config: RunConfig) -> None:
@@ -72,12 +74,14 @@ def takes_part(
     place = opened(folder, config)
     attempt = claimed(place)
     hashes = {"scenes": evaluate.evaluation_hash("scenes", config)}
-    attempt.end(run.execute_run(place, config, attempt, evaluations=hashes, **given))
+    attempt.write_end(run.execute_run(place, config, attempt, evaluations=hashes, **given))
 
 
 def _begin(rank: int, size: int, port: int, act: Callable[..., None], arguments: tuple) -> None:
     told = (rank, size, rank, "127.0.0.1", port)
-    os.environ.update({name: str(value) for name, value in zip(distributed.ENVIRONMENT_VARIABLES, told)})
+    os.environ.update(
+        {name: str(value) for name, value in zip(distributed.ENVIRONMENT_VARIABLES, told)}
+    )
     torch.set_num_threads(1)
     others = distributed.init_process_group("cpu")
     assert (others.rank, others.world_size) == (rank, size)

@@ -12,7 +12,7 @@ import numpy as np
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip.io.atomic import to_json_bytes, write_once
-from uniclip.store import Arm, Cell, Plan, Score, DatasetScores, Store
+from uniclip.store import Arm, Cell, DatasetScores, Plan, Score, Store
 
 ARMS = ("full", "none", "clip", "full-again")
 HERE = ("cifar10", "dtd", "flowers102", "voc2007", "flickr30k", "coco")
@@ -55,7 +55,7 @@ def make(
 ) -> tuple[Store, str]:
     """A fake sweep of `ARMS` whose plan asks for `HERE` and `GONE`, scored with these values."""
     store, plan = Store(root), change(planned(truth))
-    store.sweep(plan.sweep).write_plan(plan)
+    store.get_sweep(plan.sweep_id).write_plan(plan)
     for cell in plan.cells:
         if (cell.arm, cell.seed) in truth.missing:
             continue
@@ -64,7 +64,7 @@ def make(
             level = None if dataset == "openmoji" else value(cell, dataset)
             if level is not None and (cell.arm, cell.seed) not in truth.diverged:
                 _publish(store, cell, dataset, evaluation, level, extra(cell, dataset))
-    return store, plan.sweep
+    return store, plan.sweep_id
 
 
 def planned(truth: Truth = Truth()) -> Plan:  # noqa: B008
@@ -75,11 +75,11 @@ def planned(truth: Truth = Truth()) -> Plan:  # noqa: B008
         arms=tuple(a for a in plan.arms if a.name in ARMS),
         cells=tuple(c for c in plan.cells if c.arm in ARMS),
         contrasts=tuple(c for c in plan.contrasts if set(c.weights) <= set(ARMS)),
-        base={**plan.base_config, **BASE},
-        evaluations={
+        base_config={**plan.base_config, **BASE},
+        evaluation_hashes={
             a: {"openmoji": fake_sweep.EVALUATION, **{d: HASH[d] for d in HERE}} for a in ARMS
         },
-        missing={d: f"there is no /somewhere/sets/{d}; data download {d}" for d in GONE},
+        missing_datasets={d: f"there is no /somewhere/sets/{d}; data download {d}" for d in GONE},
     )
 
 
@@ -97,7 +97,7 @@ def _publish(
             value=level + shift,
             kind="map" if dataset == "voc2007" else kind,
             chance=None if kind == "error" else 0.1,
-            samples=SAMPLES,
+            num_samples=SAMPLES,
             too_few_samples=kind == "error",
         )
         for name, kind, shift in _names(dataset)
@@ -105,13 +105,13 @@ def _publish(
     arrays = {"ids": np.arange(SAMPLES), **extra}
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **arrays)
-    run = store.run(cell.run_id)
+    run = store.get_run(cell.run_id)
     write_once(run.predictions_path(dataset, evaluation), stream.getvalue())
     told = DatasetScores(
         dataset=dataset,
-        evaluation=evaluation,
+        evaluation_hash=evaluation,
         protocol={"protocol": "clip2021"},
-        weights="w" * 32,
+        weights_digest="w" * 32,
         scores=tuple(scores),
     )
     write_once(run.scores_path(dataset, evaluation), to_json_bytes(told))
@@ -131,7 +131,7 @@ def _names(dataset: str) -> list[tuple[str, str, float]]:
 def with_arm(plan: Plan, name: str, delta: Mapping[str, object]) -> Plan:
     """The plan with another delta of one arm."""
     arms = tuple(
-        Arm(name=a.name, label=a.label, role=a.role, levels=a.levels, delta=dict(delta))
+        Arm(name=a.name, label=a.label, role=a.role, levels=a.levels, config_diff=dict(delta))
         if a.name == name
         else a
         for a in plan.arms

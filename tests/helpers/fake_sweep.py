@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from uniclip import rng
-from uniclip.io.atomic import append_jsonl, to_json_bytes, write_once, atomic_write
+from uniclip.io.atomic import append_jsonl, atomic_write, to_json_bytes, write_once
 from uniclip.store import (
     Arm,
     AttemptFolder,
     Cell,
+    ClaimRecord,
     Component,
     Contrast,
+    DatasetScores,
     Outcome,
-    ClaimRecord,
     Plan,
     PrimaryMetric,
     Score,
-    DatasetScores,
     Store,
 )
 
@@ -66,14 +66,16 @@ def arms() -> tuple[Arm, ...]:
         label = f"without {off}" if off else "UniCLIP, all components"
         label = "no component" if not any(levels.values()) else label
         made.append(
-            Arm(name=arm_name(levels), label=label, role="crossed", levels=levels, delta={})
+            Arm(name=arm_name(levels), label=label, role="crossed", levels=levels, config_diff={})
         )
     outside = {"clip": "CLIP", "clip-same-views": "CLIP, the same views"}
-    made += [Arm(name=n, label=x, role="outside", levels={}, delta={}) for n, x in outside.items()]
+    made += [
+        Arm(name=n, label=x, role="outside", levels={}, config_diff={}) for n, x in outside.items()
+    ]
     again = "UniCLIP, another stream (A/A)"
     return (
         *made,
-        Arm(name="full-again", label=again, role="noise", levels={}, delta={"stream": 1}),
+        Arm(name="full-again", label=again, role="noise", levels={}, config_diff={"stream": 1}),
     )
 
 
@@ -137,7 +139,7 @@ def contrasts() -> tuple[Contrast, ...]:
 def plan(truth: Truth) -> Plan:
     every = arms()
     return Plan(
-        sweep="components-quick-1a2b3c4d",
+        sweep_id="components-quick-1a2b3c4d",
         ablation="components",
         title="What is each component of UniCLIP worth?",
         budget="quick",
@@ -150,8 +152,8 @@ def plan(truth: Truth) -> Plan:
                 name=n,
                 label=n.replace("_", " "),
                 reason="It may help; see the paper.",
-                off={f"method.{n}": "off"},
-                witness={"kind": "tied"},
+                off_overrides={f"method.{n}": "off"},
+                manipulation_check={"kind": "tied"},
             )
             for n in NAMES
         ),
@@ -163,8 +165,13 @@ def plan(truth: Truth) -> Plan:
         ),
         evaluation_hashes={arm.name: {"openmoji": EVALUATION} for arm in every},
         missing_datasets={"scenes": "not for data=openmoji"},
-        base_config={"views": {"weak": 1, "strong": 2}, "train": {"batch_size": 128, "steps": STEPS}},
-        forward_passes={a.name: {"image": 1.0 if a.name == "clip" else 3.0, "text": 1.0} for a in every},
+        base_config={
+            "views": {"weak": 1, "strong": 2},
+            "train": {"batch_size": 128, "steps": STEPS},
+        },
+        forward_passes={
+            a.name: {"image": 1.0 if a.name == "clip" else 3.0, "text": 1.0} for a in every
+        },
     )
 
 
@@ -175,7 +182,7 @@ def run_id(arm: str, seed: int) -> str:
 def make(root: Path, truth: Truth = Truth()) -> tuple[Store, str]:  # noqa: B008
     """Write the sweep into a new store at `root`."""
     store, planned = Store(root), plan(truth)
-    store.sweep(planned.sweep).write_plan(planned)
+    store.get_sweep(planned.sweep_id).write_plan(planned)
     findings = [
         {
             "arm": "full",
@@ -186,20 +193,22 @@ def make(root: Path, truth: Truth = Truth()) -> tuple[Store, str]:  # noqa: B008
         }
         for n in NAMES
     ]
-    atomic_write(store.sweep(planned.sweep).audit_path, to_json_bytes({"findings": findings}))
+    atomic_write(
+        store.get_sweep(planned.sweep_id).audit_path, to_json_bytes({"findings": findings})
+    )
     for cell in planned.cells:
         if (cell.arm, cell.seed) not in truth.missing:
             write_run(store, planned, cell, truth)
-    return store, planned.sweep
+    return store, planned.sweep_id
 
 
 def begin(store: Store, run_id: str, *, time: float = 0.0, host: str = "h") -> AttemptFolder:
     """One attempt more at a run."""
-    run = store.run(run_id)
+    run = store.get_run(run_id)
     owner = ClaimRecord(
         host=host, boot_id="b", pid=1, start_ticks=1, source_hash="s", training_hash="t", numerics_class={}, time=time
     )  # fmt: skip
-    attempt = run.claim(len(run.attempts()) + 1, owner)
+    attempt = run.claim_attempt(len(run.list_attempts()) + 1, owner)
     assert attempt is not None
     return attempt
 
@@ -213,9 +222,11 @@ def fail(store: Store, run_id: str, *, seconds: float, host: str = "h") -> None:
 
 def level(planned: Plan, cell: Cell, truth: Truth) -> float:
     """The planted score of a run."""
-    arm = planned.arm(cell.arm)
+    arm = planned.get_arm(cell.arm)
     draws = np.random.Generator(np.random.Philox(key=rng.derive_key("draw", cell.arm, cell.seed)))
-    of_seed = np.random.Generator(np.random.Philox(key=rng.derive_key("seed", cell.seed))).normal(0, 0.02)
+    of_seed = np.random.Generator(np.random.Philox(key=rng.derive_key("seed", cell.seed))).normal(
+        0, 0.02
+    )
     base = truth.clip if arm.role == "outside" else 0.5
     on = arm.levels if arm.role != "noise" else dict.fromkeys(NAMES, True)
     planted = sum(truth.effects.get(n, 0.0) * (0.5 if up else -0.5) for n, up in on.items())
@@ -224,8 +235,8 @@ def level(planned: Plan, cell: Cell, truth: Truth) -> float:
 
 def write_run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
     """One run: its claim, its history, its outcome, and its scores on openmoji."""
-    run = store.run(cell.run_id)
-    run.publish_spec({"config": {"seed": cell.seed}, "data": {}})
+    run = store.get_run(cell.run_id)
+    run.write_spec({"config": {"seed": cell.seed}, "data": {}})
     owner = ClaimRecord(
         host="h",
         boot_id="b",
@@ -236,14 +247,14 @@ def write_run(store: Store, planned: Plan, cell: Cell, truth: Truth) -> None:
         numerics_class={"cpu": "AVX2"},
         time=0.0,
     )
-    attempt = run.claim(1, owner)
+    attempt = run.claim_attempt(1, owner)
     assert attempt is not None
     diverged = (cell.arm, cell.seed) in truth.diverged
     other = (cell.arm, cell.seed) in truth.elsewhere
     goal = level(planned, cell, truth)
     for record in _history(cell, goal, diverged):
-        append_jsonl(attempt.metrics, record)
-    run.publish_outcome(
+        append_jsonl(attempt.metrics_path, record)
+    run.write_outcome(
         Outcome(
             kind="diverged" if diverged else "trained",
             step=STEPS // 2 if diverged else STEPS,
@@ -313,7 +324,9 @@ def _score(store: Store, cell: Cell, goal: float) -> None:
         "probe.category": 0.1,
     }
     arrays, scores = {}, []
-    difficulty = np.random.Generator(np.random.Philox(key=rng.derive_key("items"))).uniform(size=SAMPLES)
+    difficulty = np.random.Generator(np.random.Philox(key=rng.derive_key("items"))).uniform(
+        size=SAMPLES
+    )
     for name, shift in shifts.items():
         right = difficulty < min(0.99, max(0.01, goal + shift))
         kind = "recall" if name.startswith("retrieval") else "accuracy"
@@ -325,22 +338,22 @@ def _score(store: Store, cell: Cell, goal: float) -> None:
                 value=float(right.mean()),
                 kind=kind,
                 chance=1 / SAMPLES if kind == "recall" else 0.2,
-                samples=40 if few else SAMPLES,
+                num_samples=40 if few else SAMPLES,
                 too_few_samples=few,
             )
         )
-    scores.append(Score(name="gap", value=0.8, kind="gap", chance=None, samples=SAMPLES))
+    scores.append(Score(name="gap", value=0.8, kind="gap", chance=None, num_samples=SAMPLES))
     wrong = 0.1 + goal / 10
-    scores.append(Score(name="ece", value=wrong, kind="error", chance=None, samples=SAMPLES))
-    run = store.run(cell.run_id)
+    scores.append(Score(name="ece", value=wrong, kind="error", chance=None, num_samples=SAMPLES))
+    run = store.get_run(cell.run_id)
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **arrays, **_examples())
     write_once(run.predictions_path("openmoji", EVALUATION), stream.getvalue())
     told = DatasetScores(
         dataset="openmoji",
-        evaluation=EVALUATION,
+        evaluation_hash=EVALUATION,
         protocol={},
-        weights="w" * 32,
+        weights_digest="w" * 32,
         scores=tuple(scores),
     )
     write_once(run.scores_path("openmoji", EVALUATION), to_json_bytes(told))

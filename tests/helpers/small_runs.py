@@ -62,7 +62,7 @@ def of_method(name: str, **sections: object) -> RunConfig:
 
 def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> AttemptFolder:
     """The next attempt of `run`, claimed by this process."""
-    number = max(run.attempts(), default=0) + 1
+    number = max(run.list_attempts(), default=0) + 1
     owner = ClaimRecord(
         host="here",
         boot_id="b",
@@ -74,7 +74,7 @@ def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> Att
         time=time.time(),
         forced=forced,
     )
-    attempt = run.claim(number, owner)
+    attempt = run.claim_attempt(number, owner)
     assert attempt is not None
     return attempt
 
@@ -82,6 +82,6 @@ def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> Att
 def opened(folder: Path, config: RunConfig, name: str | None = None) -> RunFolder:
     """The run of `config` in a store at `folder`, its spec published."""
     spec = identity.build_spec(config, {"made": "for a test"})
-    run = Store(folder).run(name or identity.compute_run_id(spec))
-    run.publish_spec(spec)
+    run = Store(folder).get_run(name or identity.compute_run_id(spec))
+    run.write_spec(spec)
     return run

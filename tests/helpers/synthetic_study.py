@@ -11,7 +11,7 @@ from typing import Any
 
 from sweeps.tuning import study
 from sweeps.tuning.search_space import Dimension
-from sweeps.tuning.study import TrialResult, TrialParams, Study
+from sweeps.tuning.study import Study, TrialParams, TrialResult
 from uniclip.store import Store, StudyFolder
 
 SPACE = {
@@ -52,7 +52,7 @@ def measure(it: Study, rung: int, points: TrialParams) -> dict[str, dict[int, Tr
 def main(root: str, pruner: str, trials: str, seconds: str) -> None:
     """Conduct a study over the store at `root`, `seconds` a measurement."""
     it = made(pruner, trials=int(trials))
-    folder = StudyFolder(Store(Path(root)).sweep("s"), "s")
+    folder = StudyFolder(Store(Path(root)).get_sweep("s"), "s")
 
     def slowly(number: int, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
         time.sleep(float(seconds))

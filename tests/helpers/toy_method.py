@@ -18,11 +18,11 @@ class ToyMethod:
 
     def forwards(self, views: ViewsConfig) -> dict[str, float]:
         """Encoder forwards that one sample costs."""
-        return {"image": views.weak + views.strong, "text": 1}
+        return {"image": views.num_weak + views.num_strong, "text": 1}
 
     def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """One positive each, no negatives."""
-        return {"it+": 1, "ti+": views.weak + views.strong}
+        return {"it+": 1, "ti+": views.num_weak + views.num_strong}
 
     def build(self, config: Any) -> Any:
         """The method, which imports torch only now."""
@@ -33,11 +33,17 @@ class ToyMethod:
             forward_passes = self.forwards(config.views)
 
             def embed(self, embedder, batch):
-                return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}
+                return {
+                    "images": embed_views(embedder, batch),
+                    "texts": embedder.encode_text(batch.tokens),
+                }
 
             def compute_terms_from_embeddings(self, embeddings, batch):
                 cosine = (embeddings["images"] * embeddings["texts"][:, None]).sum(-1)
                 squared_error = (cosine - config.method.target).square().flatten()
-                return {"cosine": self.process_group.mean_contribution(squared_error) + 0 * self.log_scale}
+                return {
+                    "cosine": self.process_group.mean_contribution(squared_error)
+                    + 0 * self.log_scale
+                }
 
         return Toy(0.07)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from uniclip.identity import compute_source_hash, compute_training_hash
-from uniclip.io.atomic import to_json_bytes, write_once, atomic_write
-from uniclip.store import AttemptFolder, Outcome, RunFolder, Score, DatasetScores, Store
+from uniclip.io.atomic import atomic_write, to_json_bytes, write_once
+from uniclip.store import AttemptFolder, DatasetScores, Outcome, RunFolder, Score, Store
 
 EVALUATIONS = {"nothing": "0123456789ab"}
 
@@ -33,13 +33,13 @@ def execute(
 ) -> str:
     """Sleep a while, then publish as a training would."""
     seconds = run.read_spec()["config"].get("seconds", 0.0)
-    attempt.beat(step=0, steps=1, rate=1.0, phase="training")
+    attempt.write_heartbeat(step=0, total_steps=1, steps_per_second=1.0, phase="training")
     time.sleep(seconds * random.random())
     if stop():
         return "interrupted"
-    if attempt.overtaken():
+    if attempt.is_overtaken():
         return "overtaken"
-    run.publish_outcome(
+    run.write_outcome(
         Outcome(
             kind="trained",
             step=1,
@@ -52,10 +52,14 @@ def execute(
             cost={},
         )  # fmt: skip
     )
-    score = Score(name="zero", value=0.0, kind="accuracy", chance=0.0, samples=1)
+    score = Score(name="zero", value=0.0, kind="accuracy", chance=0.0, num_samples=1)
     for name, evaluation in evaluations.items():
         judged = DatasetScores(
-            dataset=name, evaluation=evaluation, protocol={}, weights="00", scores=(score,)
+            dataset=name,
+            evaluation_hash=evaluation,
+            protocol={},
+            weights_digest="00",
+            scores=(score,),
         )
         write_once(run.scores_path(name, evaluation), to_json_bytes(judged))
     attempt.log_event("finished")
@@ -63,8 +67,8 @@ def execute(
 
 
 if __name__ == "__main__":
-    alone = Store(sys.argv[1]).run(sys.argv[2])
-    alone.publish_spec({"config": {"seconds": 0.0}})
-    attempt = alone.attempt(1)
-    atomic_write(attempt.claim, b"{}")
+    alone = Store(sys.argv[1]).get_run(sys.argv[2])
+    alone.write_spec({"config": {"seconds": 0.0}})
+    attempt = alone.get_attempt(1)
+    atomic_write(attempt.claim_path, b"{}")
     assert execute(alone, {}, attempt, EVALUATIONS, lambda: False) == "trained"

@@ -18,16 +18,16 @@ from sweeps.monitor.display import Display
 from tests.helpers.trivial_cell import EVALUATIONS
 from uniclip.config.binding import bind
 from uniclip.identity import compute_run_id
-from uniclip.io.atomic import to_json_bytes, atomic_write
+from uniclip.io.atomic import atomic_write, to_json_bytes
 from uniclip.store import Arm, AuditRecord, Cell, Plan, PrimaryMetric, Store
 
 
 def planned(cells: int, seconds: float) -> ResolvedPlan:
     """One arm, and a seed for each cell."""
     specs = {s: {"config": {"seed": s, "seconds": seconds}, "data": {}} for s in range(cells)}
-    arm = Arm(name="only", label="only", role="crossed", levels={}, delta={})
+    arm = Arm(name="only", label="only", role="crossed", levels={}, config_diff={})
     plan = Plan(
-        sweep="trivial-smoke-00000000",
+        sweep_id="trivial-smoke-00000000",
         ablation="trivial",
         title="trivial cells",
         budget="smoke",
@@ -39,7 +39,9 @@ def planned(cells: int, seconds: float) -> ResolvedPlan:
         contrasts=(),
         primary_metric=PrimaryMetric(dataset="nothing", metric="zero"),
         seeds=tuple(specs),
-        cells=tuple(Cell(arm="only", seed=s, run_id=compute_run_id(spec)) for s, spec in specs.items()),
+        cells=tuple(
+            Cell(arm="only", seed=s, run_id=compute_run_id(spec)) for s, spec in specs.items()
+        ),
         evaluation_hashes={"only": EVALUATIONS},
         missing_datasets={},
         base_config={"train": {"threads": 1}, "runtime": {"device": "cpu"}, "benchmark": []},
@@ -52,7 +54,7 @@ def pass_audit(store: Store, plan: Plan) -> None:
     """Have the arms count as proven."""
     meant = compute_audit_key(plan)
     audit = AuditRecord(checks=(), training_hash=meant.training_hash, device_type=meant.device_type)
-    atomic_write(store.sweep(plan.sweep).audit_path, to_json_bytes(audit))
+    atomic_write(store.get_sweep(plan.sweep_id).audit_path, to_json_bytes(audit))
 
 
 def conduct(store: Store, cells: int, seconds: float, words: list[str]) -> bool:
@@ -63,7 +65,9 @@ def conduct(store: Store, cells: int, seconds: float, words: list[str]) -> bool:
     settings = SweepConfig(launcher=bind(SlurmLauncherConfig, launcher), wait=True)
     asked = planned(cells, seconds)
     pass_audit(store, asked.plan)
-    return SweepController(store=store, resolved_plan=asked, settings=settings, display=Display()).run()
+    return SweepController(
+        store=store, resolved_plan=asked, settings=settings, display=Display()
+    ).run()
 
 
 if __name__ == "__main__":

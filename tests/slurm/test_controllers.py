@@ -49,10 +49,10 @@ def finished(store: Store) -> dict[str, int]:
     """Run -> how many of its attempts went to their end."""
     return {
         run.id: sum(
-            any(e["event"] == "finished" for e in read_jsonl(run.attempt(n).events_path))
-            for n in run.attempts()
+            any(e["event"] == "finished" for e in read_jsonl(run.get_attempt(n).events_path))
+            for n in run.list_attempts()
         )
-        for run in store.runs()
+        for run in store.iter_runs()
     }
 
 
@@ -61,8 +61,8 @@ def said(store: Path) -> str:
 
 
 def all_done(store: Store, cells: int) -> bool:
-    runs = list(store.runs())
-    return len(runs) == cells and all(run.outcome() for run in runs)
+    runs = list(store.iter_runs())
+    return len(runs) == cells and all(run.read_outcome() for run in runs)
 
 
 def test_controllers_and_workers_killed_at_random(
@@ -196,6 +196,6 @@ def test_jobs_that_cannot_start_python_are_not_submitted_for_ever(
     place = tmp_path / "store"
     assert start(cluster, place, "0", "python=/bin/false", cells=2).wait(timeout=300) == 1
     assert "jobs end before they take a cell" in said(place)
-    intents = Store(place).sweep("trivial-smoke-00000000").read_intents()
+    intents = Store(place).get_sweep("trivial-smoke-00000000").read_intents()
     tries = Counter(run for i in intents if i.kind == "run" for e in i.array_tasks for run in e)
     assert set(tries.values()) == {3}, "together or apart, as they end"

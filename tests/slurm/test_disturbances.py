@@ -20,7 +20,7 @@ STEPS = 400 if SOAK else 200
 WORDS = ("arms=[full,clip]", "seeds=1")
 LONG = (*WORDS, f"train.steps={STEPS}")
 """Two cells of some seconds each, in a job of their own."""
-SLURM = ("launcher=slurm", "launcher.pack=1")
+SLURM = ("launcher=slurm", "launcher.cells_per_job=1")
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,12 @@ def driver(cluster: Cluster, tmp_path: Path, undisturbed: Driver) -> Driver:
 def training_jobs(driver: Driver) -> list[str]:
     """Jobs whose cells have taken a step and not ended."""
     jobs = []
-    for run in driver.store.runs():
-        for number in run.attempts()[-1:]:
-            attempt = run.attempt(number)
-            owner, beat = attempt.owner(), attempt.heartbeat()
+    for run in driver.store.iter_runs():
+        for number in run.list_attempts()[-1:]:
+            attempt = run.get_attempt(number)
+            owner, beat = attempt.read_claim(), attempt.read_heartbeat()
             if owner and beat and beat.step > 20 and beat.phase == "training":
-                jobs += [owner.job_id] if owner.job_id and not attempt.ended() else []
+                jobs += [owner.job_id] if owner.job_id and not attempt.read_end() else []
     return jobs
 
 
@@ -103,7 +103,7 @@ def test_the_main_job_on_slurm_ends_in_the_tables_of_one_machine(
 @pytest.mark.parametrize("times", [1, 2])
 def test_preempted(cluster: Cluster, driver: Driver, undisturbed: Driver, times: int) -> None:
     """With a limit of ten minutes, where preemption is easily taken for a time-out."""
-    driver.run("launcher.minutes=10", "launcher.signal_seconds=20")
+    driver.run("launcher.timeout_min=10", "launcher.signal_delay_s=20")
     for _ in range(times):
         job = under_way(driver)
         urgent = cluster.urgent(1, node_of(cluster, job))
@@ -120,9 +120,9 @@ def test_preempted(cluster: Cluster, driver: Driver, undisturbed: Driver, times:
 def afterwards(driver: Driver) -> set[str]:
     """How attempts ended, by the word of those that came after them."""
     words = set()
-    for run in driver.store.runs():
-        for number in run.attempts():
-            owner = run.attempt(number).owner()
+    for run in driver.store.iter_runs():
+        for number in run.list_attempts():
+            owner = run.get_attempt(number).read_claim()
             words |= {owner.previous_end_reason} if owner else set()
     return words
 
@@ -180,7 +180,9 @@ def test_one_that_hangs_is_replaced_by_force(
 
 def job_of(driver: Driver, pid: int) -> str | None:
     """The job of the attempt that this process holds."""
-    owners = (r.attempt(n).owner() for r in driver.store.runs() for n in r.attempts())
+    owners = (
+        r.get_attempt(n).read_claim() for r in driver.store.iter_runs() for n in r.list_attempts()
+    )
     return next((o.job_id for o in owners if o is not None and o.pid == pid), None)
 
 
@@ -251,7 +253,7 @@ def test_the_time_limit(cluster: Cluster, tmp_path: Path) -> None:
         often = [word for word in one.words if not word.startswith("runtime.checkpoint_seconds")]
         one.words = (*often, "runtime.checkpoint_seconds=5", *WORDS, "train.steps=3000", *more)
     local.run()
-    driver.run("launcher.minutes=2", "launcher.signal_seconds=20")
+    driver.run("launcher.timeout_min=2", "launcher.signal_delay_s=20")
     finish(cluster)
     same(driver, local)
     assert "timed out" in afterwards(driver)

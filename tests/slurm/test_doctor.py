@@ -58,7 +58,10 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]
 
 def test_a_good_cluster_has_nothing_wrong(cluster: Cluster) -> None:
     assert levels(JobRequirements(sbatch_options=("--gpus-per-node=2",))) == {}
-    assert levels(JobRequirements(partition="urgent", sbatch_options=("--partition=urgent",), nodes=2)) == {}
+    assert (
+        levels(JobRequirements(partition="urgent", sbatch_options=("--partition=urgent",), nodes=2))
+        == {}
+    )
 
 
 def test_every_setting_that_is_wrong_is_found(broken: Cluster) -> None:
@@ -96,7 +99,9 @@ def test_how_jobs_are_preempted_is_seen(
 
 def test_what_cannot_be_had_is_found(cluster: Cluster) -> None:
     assert levels(JobRequirements(partition="gpus")) == {"partition": "problem"}
-    assert levels(JobRequirements(sbatch_options=("--gpus-per-node=3",))) == {"sbatch takes such a job": "problem"}
+    assert levels(JobRequirements(sbatch_options=("--gpus-per-node=3",))) == {
+        "sbatch takes such a job": "problem"
+    }
     cluster.set_down(cluster.nodes[1])
     assert levels(JobRequirements(nodes=2))["nodes"] == "problem"
 
@@ -112,7 +117,7 @@ def test_a_controller_that_does_not_answer_is_found(
 
 
 def test_a_node_is_looked_at_by_a_job(cluster: Cluster, tmp_path: Path) -> None:
-    found = doctor(tmp_path / "store", "launcher.minutes=10", "--submit", status=0)
+    found = doctor(tmp_path / "store", "launcher.timeout_min=10", "--submit", status=0)
     node = next(n for n in cluster.nodes if f"torch on {n}" in found)
     for check in (
         "shared folder",
@@ -129,7 +134,9 @@ def test_a_node_is_looked_at_by_a_job(cluster: Cluster, tmp_path: Path) -> None:
 def visited(tmp_path: Path, where: str, gpus: int, python: str) -> dict[str, tuple[str, str]]:
     """Check -> level and words of what is wrong, by a job."""
     need = JobRequirements(sbatch_options=(f"--gpus-per-node={gpus}",), timeout_min=10)
-    found = test_job.run_test_job(tmp_path, need, device_name=where, gpus_per_node=gpus, python=python, setup=())
+    found = test_job.run_test_job(
+        tmp_path, need, device_name=where, gpus_per_node=gpus, python=python, setup=()
+    )
     return {f.check: (f.level, f.message) for f in found if f.level != "ok"}
 
 

@@ -35,7 +35,7 @@ def losses(driver: Driver) -> dict[str, list[float]]:
     return {
         cell.name: [
             record["loss"]
-            for record in driver.store.run(cell.run_id).history()
+            for record in driver.store.get_run(cell.run_id).read_history()
             if record["phase"] == "train"
         ]
         for cell in driver.plan().cells
@@ -55,6 +55,6 @@ def test_two_nodes_train_as_one_process_does(cluster: Cluster, tmp_path: Path, n
         assert len(curve) == STEPS
         assert found[cell] == pytest.approx(curve, rel=1e-5, abs=1e-5), cell
     for cell in two.plan().cells:
-        outcome = two.store.run(cell.run_id).outcome()
+        outcome = two.store.get_run(cell.run_id).read_outcome()
         assert outcome is not None
         assert outcome.numerics_class["world_size"] == 2

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from sweeps.launchers import code_snapshot
-from tests.helpers.command_line import ROOT, TINY, Driver
+from tests.helpers import ROOT
+from tests.helpers.command_line import TINY, Driver
 from uniclip.store import Store
 
 TOY = ROOT / "tests/helpers/toy_method.py"
@@ -69,7 +70,7 @@ def test_her_method_is_trained_and_stands_in_the_tables(swept: Driver) -> None:
 def test_her_runs_are_judged_by_hand_too(hers: Path, swept: Driver) -> None:
     """From the command line, to the same numbers; without her module, one line says what lacks."""
     (cell,) = (c for c in swept.plan().cells if "toy" in c.name)
-    run = swept.store.run(cell.run_id)
+    run = swept.store.get_run(cell.run_id)
     words = [sys.executable, "-m", "uniclip.evaluate", f"run={run.path}", "benchmark=scenes"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 

@@ -27,7 +27,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Driver:
     table = write_pictures(folder / "pictures", 80)
     for name in HERE:
         dataset_trees.WRITERS[name](folder / "sets")
-    seen = data.open_split(CsvData(path=str(table), size=64), "train").sample_names
+    seen = data.open_split(CsvData(path=str(table), image_size=64), "train").sample_names
     for own, name in zip(LEAKED, seen):
         with Image.open(table.parent / name) as picture:
             smaller = picture.resize((70, 70), Image.Resampling.BICUBIC)
@@ -73,7 +73,7 @@ def test_tables_hold_what_the_store_holds(swept: Driver) -> None:
         for cell in plan.cells:
             for dataset in sets:
                 evaluation = plan.evaluation_hashes[cell.arm][dataset]
-                kept = swept.store.run(cell.run_id).scores(dataset, evaluation)
+                kept = swept.store.get_run(cell.run_id).read_scores(dataset, evaluation)
                 assert kept is not None
                 assert kept.protocol["protocol"] == "clip2021"
                 values = {s.name: s for s in kept.scores}
@@ -91,7 +91,7 @@ def test_what_is_missing_is_told_wherever_it_is_asked_for(swept: Driver) -> None
             text = swept.tables()[f"{table}.{suffix}"].decode()
             assert "data download oxford" in text
             assert str(swept.folder.parent) not in text
-    page = (swept.store.report_path(swept.plan().sweep) / "report.html").read_text()
+    page = (swept.store.report_path(swept.plan().sweep_id) / "report.html").read_text()
     assert "Published data sets" in page
     assert "1 of 4 published data sets are not here" in swept.run()
 
@@ -100,7 +100,7 @@ def test_leaked_pictures_are_counted_and_taken_out(swept: Driver) -> None:
     for row in rows(swept, "alarms"):
         if row["dataset"] == "dtd":
             assert (row["near_duplicates"], row["too_plain"], row["samples"]) == ("2", "4", "6")
-            run = swept.store.run(row["runs"])
+            run = swept.store.get_run(row["runs"])
             hashed = swept.plan().evaluation_hashes[row["arm"]]["dtd"]
             with np.load(run.predictions_path("dtd", hashed), allow_pickle=False) as kept:
                 outcome, near = kept["zeroshot"], kept["leaked"] == 1

@@ -43,7 +43,7 @@ def owner_of(job: str, **changes: Any) -> ClaimRecord:
     """An attempt on another machine, in a job of this cluster."""
     mine = process.make_claim_record({})
     changes = {"time": mine.time - 3600, **changes}
-    return replace(mine, job=job, cluster="near", host="elsewhere", **changes)
+    return replace(mine, job_id=job, cluster="near", host="elsewhere", **changes)
 
 
 def calls(log: Path) -> int:
@@ -53,7 +53,9 @@ def calls(log: Path) -> int:
 def test_a_silent_controller_is_asked_once(asked: Path) -> None:
     slurm = Slurm()
     for number in range(5):
-        owner = replace(process.make_claim_record({}), job=f"{number}", cluster="far", host="elsewhere")
+        owner = replace(
+            process.make_claim_record({}), job_id=f"{number}", cluster="far", host="elsewhere"
+        )
         assert slurm.find_end_reason(owner) == "unknown"
         with pytest.raises(UserError, match="does not answer"):
             _ = slurm.config
@@ -69,7 +71,9 @@ def test_one_that_falls_silent_is_asked_once_in_a_while(
     assert slurm.cluster == "near"
     program.write_text(TOLD.format(log=asked, rest="exit 1"))
     for number in range(5):
-        owner = replace(process.make_claim_record({}), job=f"{number}", cluster="near", host="elsewhere")
+        owner = replace(
+            process.make_claim_record({}), job_id=f"{number}", cluster="near", host="elsewhere"
+        )
         assert slurm.find_end_reason(owner) == "unknown"
     assert calls(asked) == 2
     monkeypatch.setattr(scheduler, "QUEUE_CACHE_SECONDS", 0.0)

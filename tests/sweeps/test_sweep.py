@@ -31,7 +31,7 @@ def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:
     assert "estimate: 3 runs in about" in said
     assert "checks hold" in said
     assert {row["state"] for row in driver.states().values()} == {"complete"}
-    report = driver.store.report_path(driver.plan().sweep)
+    report = driver.store.report_path(driver.plan().sweep_id)
     assert (report / "report.html").stat().st_size > 10_000
     assert (report / "report.ipynb").exists()
     assert any(name.endswith(".tex") for name in driver.tables())
@@ -39,7 +39,7 @@ def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:
 
 def test_the_page_says_what_each_comparison_holds_equal(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
-    page = (driver.store.report_path(driver.plan().sweep) / "report.html").read_text()
+    page = (driver.store.report_path(driver.plan().sweep_id) / "report.html").read_text()
     section = page.partition('<section id="fairness">')[2].partition("</section>")[0]
     stamp = r"UniCLIP against CLIP: equal in samples seen, [^<]*; not equal in [^<]*"
     assert re.search(stamp + r"image forwards \(960 against 320\)", section)
@@ -48,8 +48,10 @@ def test_the_page_says_what_each_comparison_holds_equal(swept: tuple[Driver, str
 
 def test_what_was_foretold_stands_beside_the_bill(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
-    sweep = driver.plan().sweep
-    bill = list(csv.DictReader(driver.store.sweep(sweep).cost_report_path.read_text().splitlines()))
+    sweep = driver.plan().sweep_id
+    bill = list(
+        csv.DictReader(driver.store.get_sweep(sweep).cost_report_path.read_text().splitlines())
+    )
     assert len(bill) == 3
     for row in bill:
         assert row["predicted_from"] == "probe"
@@ -73,7 +75,7 @@ def test_where_scores_lack_the_model_is_evaluated_and_not_trained(
 ) -> None:
     driver, _ = swept
     cell = driver.plan().cells[-1]
-    run, before, weights = driver.store.run(cell.run_id), driver.tables(), driver.weights()
+    run, before, weights = driver.store.get_run(cell.run_id), driver.tables(), driver.weights()
     made = run.weights_path.stat()
     for path in (run.path / "scores").iterdir():
         path.unlink()
@@ -96,7 +98,7 @@ def test_plan_says_what_would_run_and_why(swept: tuple[Driver, str]) -> None:
 def test_why_and_logs_speak_of_one_cell(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
     said = driver.run("no-awareness/0", verb="why")
-    assert "method.aware" in said
+    assert "method.augmentation_input" in said
     assert "1 keys differ" in said
     assert "attempts/1/log" in driver.run("full/0", verb="logs")
 
@@ -123,7 +125,7 @@ def test_weights_do_not_depend_on_slots(
 ) -> None:
     driver, _, _ = extended
     alone = Driver(tmp_path / "alone", ARMS, "train.steps=20")
-    alone.run("seeds=1", "launcher.slots=1", "runtime.data_workers=1")
+    alone.run("seeds=1", "launcher.slots=1", "runtime.num_workers=1")
     theirs = driver.weights()
     assert {name: theirs[name] for name in alone.weights()} == alone.weights()
 

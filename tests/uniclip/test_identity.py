@@ -18,8 +18,15 @@ import pytest
 from uniclip import identity
 from uniclip.config import DATA, METHODS, RunConfig, UniclipMethod, build_run_config
 from uniclip.config import schema as config_module
-from uniclip.config.binding import to_builtins, config_field
-from uniclip.identity import to_canonical_json, config_from_spec, digest, to_hashable_config, compute_run_id, build_spec
+from uniclip.config.binding import config_field, to_builtins
+from uniclip.identity import (
+    build_spec,
+    compute_run_id,
+    config_from_spec,
+    digest,
+    to_canonical_json,
+    to_hashable_config,
+)
 
 GOLDEN = Path(__file__).with_name("golden_runs.json")
 FINGERPRINT = {"data": "fixed", "version": "1.0"}
@@ -96,16 +103,24 @@ def test_run_only_is_the_named_list() -> None:
 
 def test_a_run_that_is_read_back_knows_the_sum_of_its_start_or_is_told_the_place() -> None:
     written = build_spec(make(init="x.pt", init_towers="image"), {**FINGERPRINT, "init": "a1b2"})
-    assert config_from_spec(written).init == "a1b2"
+    assert config_from_spec(written).pretrained == "a1b2"
     told = config_from_spec(written, {"init": "y.pt", "trust": True})
-    assert (told.init, told.trust, told.init_towers) == ("y.pt", True, "image")
+    assert (told.pretrained, told.allow_torchscript, told.pretrained_towers) == (
+        "y.pt",
+        True,
+        "image",
+    )
     older = {**written, "config": {**written["config"], "init": "x.pt"}}
-    assert config_from_spec(older).init == "x.pt", "as releases wrote it that hashed the place"
+    assert config_from_spec(older).pretrained == "x.pt", (
+        "as releases wrote it that hashed the place"
+    )
 
 
 def test_another_fingerprint_is_another_run() -> None:
     config = make()
-    assert compute_run_id(build_spec(config, FINGERPRINT)) != compute_run_id(build_spec(config, {**FINGERPRINT, "size": 1}))
+    assert compute_run_id(build_spec(config, FINGERPRINT)) != compute_run_id(
+        build_spec(config, {**FINGERPRINT, "size": 1})
+    )
 
 
 def test_a_name_is_sixteen_hex_digits_and_does_not_depend_on_the_order_of_keys() -> None:
@@ -134,7 +149,10 @@ def test_a_whole_number_where_a_float_is_asked_for_is_the_same_run() -> None:
 
 
 def test_canonical_json_is_one_spelling() -> None:
-    assert to_canonical_json({"b": [1, 2.5, None], "a": "\u00e9"}) == '{"a":"\\u00e9","b":[1,2.5,null]}'
+    assert (
+        to_canonical_json({"b": [1, 2.5, None], "a": "\u00e9"})
+        == '{"a":"\\u00e9","b":[1,2.5,null]}'
+    )
     with pytest.raises(ValueError, match="JSON"):
         to_canonical_json({"x": float("nan")})
     assert digest({}, 8) == digest({})[:8]
@@ -169,9 +187,9 @@ class YoungerRun(RunConfig):
 def old_spec(monkeypatch: pytest.MonkeyPatch) -> Config:
     """The spec of a run of this release, in a process of the later one."""
     old = json.loads(json.dumps(build_spec(make(train={"steps": 7}), FINGERPRINT)))
-    monkeypatch.setitem(config_module.FAMILIES, (YoungerRun, "data"), DATA)
+    monkeypatch.setitem(config_module.TAGGED_UNIONS, (YoungerRun, "data"), DATA)
     methods = {**METHODS, "uniclip": YoungerMethod}
-    monkeypatch.setitem(config_module.FAMILIES, (YoungerRun, "method"), methods)
+    monkeypatch.setitem(config_module.TAGGED_UNIONS, (YoungerRun, "method"), methods)
     for module in (config_module, identity):
         monkeypatch.setattr(module, "RunConfig", YoungerRun)
     return old
@@ -188,13 +206,15 @@ def test_an_absent_field_leaves_names_as_they_were(old_spec: Config) -> None:
         {"memory": [1]},
         {"method": {"name": "uniclip", "queue": 64}},
     ):
-        assert name_of(build_run_config({**to_builtins(new), **section})) != compute_run_id(old_spec)
+        assert name_of(build_run_config({**to_builtins(new), **section})) != compute_run_id(
+            old_spec
+        )
 
 
 def test_a_spec_older_than_a_field_reads_back_with_its_absent_value(old_spec: Config) -> None:
     assert "queue" not in old_spec["config"]["method"]
     read = config_from_spec(old_spec)
-    assert read.method.queue == 0, "the default (64) is not what the old code did"
+    assert read.method.queue_size == 0, "the default (64) is not what the old code did"
     assert read.train.sharpness == 0.0
     assert read.memory is None
     assert read.train.steps == 7
@@ -210,7 +230,7 @@ def test_a_spec_says_all_that_its_run_needs() -> None:
         "runtime": to_builtins(read.runtime),
         "benchmark": ["scenes"],
     }
-    assert read.runtime.data_workers == 2
+    assert read.runtime.num_workers == 2
     assert name_of(read) == name_of(config)
     assert (read.train, read.seed, read.stream) == (config.train, 5, 3)
 
@@ -227,7 +247,10 @@ def test_golden_names_are_what_they_were() -> None:
     for entry in golden:
         built = build_spec(build_run_config(entry["values"]), entry["fingerprint"])
         assert compute_run_id(built) == entry["run"], entry["about"]
-        assert compute_run_id(build_spec(config_from_spec(entry["spec"]), entry["fingerprint"])) == entry["run"]
+        assert (
+            compute_run_id(build_spec(config_from_spec(entry["spec"]), entry["fingerprint"]))
+            == entry["run"]
+        )
         assert compute_run_id(entry["spec"]) == entry["run"]
 
 

@@ -31,7 +31,9 @@ def test_class_is_json_and_names_what_decides_bits():
 
 @pytest.mark.parametrize(("key", "value"), [("threads", 2), ("precision", "bf16")])
 def test_another_setting_is_another_class(key, value):
-    assert numerics.get_numerics_class(tiny(train={key: value})) != numerics.get_numerics_class(tiny())
+    assert numerics.get_numerics_class(tiny(train={key: value})) != numerics.get_numerics_class(
+        tiny()
+    )
 
 
 def test_class_does_not_depend_on_workers_or_logging():

@@ -54,7 +54,9 @@ def test_uniform_draws_are_uniform_over_samples_columns_and_keys() -> None:
     ids = np.arange(4000, dtype=np.uint64)
     drawn = {
         "samples": rng.uniform(rng.derive_key("chi2"), ids, 8).ravel(),
-        "keys": np.array([rng.uniform(rng.derive_key("chi2", i), ids[:1], 1)[0, 0] for i in range(4000)]),
+        "keys": np.array(
+            [rng.uniform(rng.derive_key("chi2", i), ids[:1], 1)[0, 0] for i in range(4000)]
+        ),
     }
     for about, values in drawn.items():
         assert values.min() >= 0, about

@@ -19,7 +19,7 @@ from uniclip import evaluate, run
 from uniclip.config import RunConfig, build_run_config
 from uniclip.config.compose import CONF, compose
 from uniclip.errors import UserError
-from uniclip.io.atomic import read_jsonl, digest_file
+from uniclip.io.atomic import digest_file, read_jsonl
 from uniclip.store import RunFolder
 from uniclip.training import checkpoint
 
@@ -97,7 +97,7 @@ def test_diverged_is_an_outcome_without_weights(tmp_path):
     folder = opened(tmp_path, config)
     assert run.execute_run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
     assert set(files(folder)) == {"spec.json", "outcome.json"}
-    outcome = folder.outcome()
+    outcome = folder.read_outcome()
     assert (outcome.kind, outcome.step, outcome.weights_digest) == ("diverged", 0, None)
     assert run.execute_run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
 
@@ -105,13 +105,15 @@ def test_diverged_is_an_outcome_without_weights(tmp_path):
 def test_interrupted_in_training_resumes_to_the_same_file(trained, tmp_path):
     folder = opened(tmp_path, tiny())
     asked = iter([False, False, True])
-    kind = run.execute_run(folder, tiny(), claimed(folder), evaluations={}, stop=lambda: next(asked))
+    kind = run.execute_run(
+        folder, tiny(), claimed(folder), evaluations={}, stop=lambda: next(asked)
+    )
     assert kind == "interrupted"
     assert set(files(folder)) == {"spec.json"}
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
     assert folder.weights_path.read_bytes() == trained.weights.read_bytes()
     assert folder.best_weights_path.read_bytes() == trained.best.read_bytes()
-    assert folder.outcome().attempt == 2
+    assert folder.read_outcome().attempt == 2
 
 
 def test_halted_and_gone_on_publishes_the_same_files(trained, tmp_path):
@@ -131,8 +133,8 @@ def test_interrupted_before_evaluation_keeps_the_outcome(tmp_path):
         folder, tiny(), claimed(folder), evaluations=EVALUATIONS, stop=lambda: next(steps) >= 5
     )
     assert kind == "interrupted"
-    assert folder.outcome().kind == "trained"
-    assert folder.scores("scenes", EVALUATION) is None
+    assert folder.read_outcome().kind == "trained"
+    assert folder.read_scores("scenes", EVALUATION) is None
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "evaluated"
 
 
@@ -170,11 +172,11 @@ def test_death_between_weights_and_outcome_is_not_trained_again(trained, tmp_pat
             run.execute_run(folder, tiny(), first, evaluations={})
     second = claimed(folder)
     assert run.execute_run(folder, tiny(), second, evaluations={}) == "trained"
-    outcome, straight = folder.outcome(), trained.outcome()
+    outcome, straight = folder.read_outcome(), trained.outcome()
     assert (outcome.attempt, outcome.step) == (1, 6)
     assert (outcome.weights_digest, outcome.best_step) == (straight.weights, straight.best_step)
     assert outcome.cost.keys() == straight.cost.keys()
-    assert not read_jsonl(second.metrics)
+    assert not read_jsonl(second.metrics_path)
     assert read_jsonl(second.events_path)[0]["event"] == "adopted_weights"
 
 
@@ -194,7 +196,7 @@ def test_death_before_weights_trains_the_rest(trained, tmp_path, monkeypatch):
     assert {"tokenizer.json", "best.safetensors"} <= set(files(folder))
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
     assert folder.weights_path.read_bytes() == trained.weights.read_bytes()
-    assert folder.outcome().attempt == 2
+    assert folder.read_outcome().attempt == 2
 
 
 def test_a_faster_rival_of_another_class_stays_published(trained, tmp_path, monkeypatch):
@@ -214,7 +216,7 @@ def test_a_faster_rival_of_another_class_stays_published(trained, tmp_path, monk
     monkeypatch.setattr(run, "publish_file", late)
     assert run.execute_run(folder, tiny(), attempt, evaluations={}) == "trained"
     assert folder.weights_path.read_bytes() == theirs
-    assert folder.outcome().weights_digest == digest_file(folder.weights_path)
+    assert folder.read_outcome().weights_digest == digest_file(folder.weights_path)
     assert "weights_differ" in [record["event"] for record in read_jsonl(attempt.events_path)]
 
 
@@ -228,14 +230,14 @@ def test_kill_nine_at_random_moments_ends_with_the_same_file(tmp_path):
     for _ in range(KILLS):
         child = _child(folder, config)
         _wait_for_a_step(folder, child)
-        time.sleep(draw.uniform(0, 15 * whole.outcome().cost["seconds_per_step"]))
+        time.sleep(draw.uniform(0, 15 * whole.read_outcome().cost["seconds_per_step"]))
         child.kill()
         child.join()
-    assert folder.outcome() is None or folder.outcome().kind == "trained"
+    assert folder.read_outcome() is None or folder.read_outcome().kind == "trained"
     last = _child(folder, config)
     last.join(600)
     assert last.exitcode == 0
-    assert folder.outcome().kind == "trained"
+    assert folder.read_outcome().kind == "trained"
     assert folder.weights_path.read_bytes() == whole.weights_path.read_bytes()
     assert folder.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
     lost = _lost_steps(folder)
@@ -246,9 +248,11 @@ def test_kill_nine_at_random_moments_ends_with_the_same_file(tmp_path):
 def _lost_steps(folder: RunFolder) -> list[int]:
     """For each attempt that resumed from a checkpoint: steps that it had to take again."""
     lost, last = [], 0
-    for attempt in map(folder.attempt, folder.attempts()):
-        lost += [last - e["step"] for e in read_jsonl(attempt.events_path) if e["event"] == "resumed"]
-        steps = [r["step"] for r in read_jsonl(attempt.metrics) if r["phase"] == "train"]
+    for attempt in map(folder.get_attempt, folder.list_attempts()):
+        lost += [
+            last - e["step"] for e in read_jsonl(attempt.events_path) if e["event"] == "resumed"
+        ]
+        steps = [r["step"] for r in read_jsonl(attempt.metrics_path) if r["phase"] == "train"]
         last = max([last, *steps])
     return lost
 
@@ -277,17 +281,19 @@ def test_every_method_survives_kill_nine_on_real_pictures(name, tmp_path):
     for _ in range(3):
         child = _child(folder, config)
         _wait_for_a_step(folder, child)
-        time.sleep(draw.uniform(1, 6) * whole.outcome().cost["seconds_per_step"])
+        time.sleep(draw.uniform(1, 6) * whole.read_outcome().cost["seconds_per_step"])
         child.kill()
         child.join()
     last = _child(folder, config)
     last.join(600)
     assert last.exitcode == 0
     assert folder.weights_path.read_bytes() == whole.weights_path.read_bytes()
-    losses = [r["loss"] for r in whole.history() if r["phase"] == "train"]
-    assert losses == [r["loss"] for r in folder.history() if r["phase"] == "train"]
+    losses = [r["loss"] for r in whole.read_history() if r["phase"] == "train"]
+    assert losses == [r["loss"] for r in folder.read_history() if r["phase"] == "train"]
     assert sum(losses[-3:]) < sum(losses[:3])
-    events = [e for n in folder.attempts() for e in read_jsonl(folder.attempt(n).events_path)]
+    events = [
+        e for n in folder.list_attempts() for e in read_jsonl(folder.get_attempt(n).events_path)
+    ]
     assert any(e["event"] == "resumed" and e["step"] > 0 for e in events)
 
 
@@ -303,7 +309,7 @@ def _child(folder: RunFolder, config: RunConfig) -> ForkProcess:
 
 def _wait_for_a_step(folder: RunFolder, child: ForkProcess) -> None:
     """Until the newest attempt has noted a step (or the child has ended)."""
-    metrics = folder.attempt(folder.attempts()[-1]).metrics
+    metrics = folder.get_attempt(folder.list_attempts()[-1]).metrics_path
     while not metrics.exists() and child.is_alive():
         time.sleep(0.01)
 

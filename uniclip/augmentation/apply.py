@@ -15,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uniclip.augmentation.transform import Float32, AugmentationParams
+from uniclip.augmentation.transform import AugmentationParams, Float32
 
 
-def apply_to_square(pixels: NDArray[np.uint8], params: AugmentationParams, image_size: int) -> NDArray[np.uint8]:
+def apply_to_square(
+    pixels: NDArray[np.uint8], params: AugmentationParams, image_size: int
+) -> NDArray[np.uint8]:
     """The views, (n, 3, size, size) uint8, of square pictures (n, 3, S, S) uint8; n > 0."""
     source_pixels = np.ascontiguousarray(pixels)
     if not source_pixels.flags.writeable:
@@ -48,11 +50,17 @@ def _crop_resize_flip(pixels: Tensor, params: AugmentationParams, image_size: in
     """(n, 3, S, S) uint8 to (n, size, 3, size): crop, resize, flip."""
     area, aspect_ratio = params.area.astype(np.float64), np.exp(params.aspect.astype(np.float64))
     n, _, source_size, _ = pixels.shape
-    row_weights = _build_resize_weights(np.sqrt(area / aspect_ratio), params.y, source_size, image_size)
-    column_weights = _build_resize_weights(np.sqrt(area * aspect_ratio), params.x, source_size, image_size, params.flip)
+    row_weights = _build_resize_weights(
+        np.sqrt(area / aspect_ratio), params.y, source_size, image_size
+    )
+    column_weights = _build_resize_weights(
+        np.sqrt(area * aspect_ratio), params.x, source_size, image_size, params.flip
+    )
     x = pixels.float().reshape(n, 3 * source_size, source_size).bmm(column_weights.transpose(1, 2))
     x = x.reshape(n, 3, source_size, image_size).permute(0, 2, 1, 3)
-    return row_weights.bmm(x.reshape(n, source_size, 3 * image_size)).reshape(n, image_size, 3, image_size)
+    return row_weights.bmm(x.reshape(n, source_size, 3 * image_size)).reshape(
+        n, image_size, 3, image_size
+    )
 
 
 def _build_resize_weights(
@@ -86,7 +94,9 @@ def _apply_color_jitter(x: Tensor, params: AugmentationParams) -> None:
             selected_images.mul_(factor)
         else:
             grayscale = _to_grayscale(selected_images)
-            blend_target = grayscale.mean((1, 2, 3), keepdim=True) if name == "contrast" else grayscale
+            blend_target = (
+                grayscale.mean((1, 2, 3), keepdim=True) if name == "contrast" else grayscale
+            )
             selected_images.mul_(factor).add_((1 - factor) * blend_target)
         selected_images.clamp_(0, 255)
     x.index_copy_(0, rows, selected_images)
@@ -119,7 +129,9 @@ def _rotate_hue(x: Tensor, hue_shift: Tensor) -> Tensor:
     is_green.mul_(1 - is_red)
     is_blue = 1 - is_red - is_green
     hue = (g - b).mul_(is_red).addcmul_(b - r, is_green).addcmul_(r - g, is_blue)
-    hue.div_(chroma.clamp(min=1e-6)).add_(is_green, alpha=2).add_(is_blue, alpha=4).add_(hue_shift[:, 0])
+    hue.div_(chroma.clamp(min=1e-6)).add_(is_green, alpha=2).add_(is_blue, alpha=4).add_(
+        hue_shift[:, 0]
+    )
     rotated = torch.empty_like(x)
     for channel, channel_offset in enumerate((5.0, 3.0, 1.0)):
         k = hue + channel_offset
@@ -139,6 +151,10 @@ def _apply_blur(x: Tensor, params: AugmentationParams) -> None:
     distance = (torch.arange(image_size)[:, None] - torch.arange(image_size)).abs()
     kernel = gaussian.index_select(1, distance.reshape(-1)).reshape(-1, image_size, image_size)
     kernel = kernel / kernel.sum(-1, keepdim=True)
-    selected_images = kernel.bmm(x.index_select(0, rows).reshape(len(rows), image_size, 3 * image_size))
-    selected_images = selected_images.reshape(len(rows), image_size * 3, image_size).bmm(kernel.transpose(1, 2))
+    selected_images = kernel.bmm(
+        x.index_select(0, rows).reshape(len(rows), image_size, 3 * image_size)
+    )
+    selected_images = selected_images.reshape(len(rows), image_size * 3, image_size).bmm(
+        kernel.transpose(1, 2)
+    )
     x.index_copy_(0, rows, selected_images.reshape(len(rows), image_size, 3, image_size))

@@ -105,7 +105,9 @@ def compute_box_columns(
     }
 
 
-def _compute_relative_center(start: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArray[np.float64]:
+def _compute_relative_center(
+    start: NDArray[np.float64], extent: NDArray[np.float64]
+) -> NDArray[np.float64]:
     slack = np.abs(1 - extent)
     shift = 2 * start + extent - 1
     # Slack below a millionth of the canvas is rounding: such a box has no room to be off centre.
@@ -132,7 +134,9 @@ class AugmentationPolicy:
 
 
 WEAK_POLICY = AugmentationPolicy(min_crop_scale=0.5)
-STRONG_POLICY = AugmentationPolicy(min_crop_scale=0.2, flip_prob=0.5, jitter_prob=0.8, grayscale_prob=0.2, blur_prob=0.5)
+STRONG_POLICY = AugmentationPolicy(
+    min_crop_scale=0.2, flip_prob=0.5, jitter_prob=0.8, grayscale_prob=0.2, blur_prob=0.5
+)
 
 MAX_LOG_ASPECT = math.log(4 / 3)
 """Largest log aspect of a crop, either way."""
@@ -155,13 +159,20 @@ def sample_weak(key: int, ids: rng.UInt64, identity_prob: float = 0.1) -> Augmen
 
 
 def sample_strong(
-    key: int, ids: rng.UInt64, identity_prob: float = 0.1, min_crop_scale: float = STRONG_POLICY.min_crop_scale
+    key: int,
+    ids: rng.UInt64,
+    identity_prob: float = 0.1,
+    min_crop_scale: float = STRONG_POLICY.min_crop_scale,
 ) -> AugmentationParams:
     """Strong views of samples `ids` (n,): RandomResizedCrop(crop, 1), flip, jitter, grey, blur."""
-    return sample_params(replace(STRONG_POLICY, smallest=min_crop_scale), key, ids, identity_prob)
+    return sample_params(
+        replace(STRONG_POLICY, min_crop_scale=min_crop_scale), key, ids, identity_prob
+    )
 
 
-def sample_params(policy: AugmentationPolicy, key: int, ids: rng.UInt64, identity_prob: float) -> AugmentationParams:
+def sample_params(
+    policy: AugmentationPolicy, key: int, ids: rng.UInt64, identity_prob: float
+) -> AugmentationParams:
     """Views drawn by `recipe`; with probability `identity` a view is exactly the evaluation's.
 
     The aspect is uniform (in log) among those at which a box of the drawn area fits the canvas;
@@ -169,7 +180,9 @@ def sample_params(policy: AugmentationPolicy, key: int, ids: rng.UInt64, identit
     """
     draws = rng.uniform(key, ids, 14).T
     is_augmented = draws[0] >= identity_prob
-    crop_area = np.where(is_augmented, policy.min_crop_scale + (1 - policy.min_crop_scale) * draws[1], 1.0)
+    crop_area = np.where(
+        is_augmented, policy.min_crop_scale + (1 - policy.min_crop_scale) * draws[1], 1.0
+    )
     is_jittered = is_augmented & (draws[6] < policy.jitter_prob)
     is_blurred = is_augmented & (draws[12] < policy.blur_prob)
 
@@ -207,7 +220,9 @@ def encode_as_vector(params: AugmentationParams) -> Float32:
     position within its slack, never by its size in the source: that would leak the picture's own
     aspect.
     """
-    columns = np.stack([getattr(params, name) for name in VECTOR_COLUMNS], axis=1).astype(np.float64)
+    columns = np.stack([getattr(params, name) for name in VECTOR_COLUMNS], axis=1).astype(
+        np.float64
+    )
     columns[:, 0] -= 1
     standardized = columns / COLUMN_STD
     excess = np.maximum(np.abs(standardized) - 4, 0)
@@ -235,11 +250,17 @@ def _compute_column_std() -> NDArray[np.float64]:
             return t * math.log(t) ** 2 - 2 * integrate_log(t)
 
         area_range = high - low
-        return (integrate_log(high) - integrate_log(low)) / area_range, (integrate_log_squared(high) - integrate_log_squared(low)) / area_range
+        return (integrate_log(high) - integrate_log(low)) / area_range, (
+            integrate_log_squared(high) - integrate_log_squared(low)
+        ) / area_range
 
     area_range = 1 - STRONG_POLICY.min_crop_scale
-    max_unbounded_area = math.exp(-MAX_LOG_ASPECT)  # at larger areas the canvas, not ASPECT, bounds the aspect
-    aspect_second_moment = (max_unbounded_area - STRONG_POLICY.min_crop_scale) * MAX_LOG_ASPECT**2 + (1 - max_unbounded_area) * compute_log_moments(max_unbounded_area, 1)[1]
+    max_unbounded_area = math.exp(
+        -MAX_LOG_ASPECT
+    )  # at larger areas the canvas, not ASPECT, bounds the aspect
+    aspect_second_moment = (
+        max_unbounded_area - STRONG_POLICY.min_crop_scale
+    ) * MAX_LOG_ASPECT**2 + (1 - max_unbounded_area) * compute_log_moments(max_unbounded_area, 1)[1]
     factor_std = gated_std(STRONG_POLICY.jitter_prob, *compute_log_moments(*JITTER_FACTOR_RANGE))
     low, high = BLUR_SIGMA_RANGE
     sigma_mean, sigma_second_moment = (low + high) / 2, (low**2 + low * high + high**2) / 3
@@ -268,7 +289,9 @@ COLUMN_STD = _compute_column_std()
 # ---- applying -----------------------------------------------------------------------------------
 
 
-def apply_augmentation(pixels: NDArray[np.uint8], params: AugmentationParams, image_size: int) -> NDArray[np.uint8]:
+def apply_augmentation(
+    pixels: NDArray[np.uint8], params: AugmentationParams, image_size: int
+) -> NDArray[np.uint8]:
     """The views, (n, 3, size, size) uint8, of `pixels` (n, 3, H, W) uint8 under n transforms.
 
     A canvas that is not square is first cropped to its central square. Crops are resampled with an

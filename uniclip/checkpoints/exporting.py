@@ -30,7 +30,10 @@ from uniclip.io import atomic
 CLIP_LAYER_NORM_EPS = 1e-5
 OPEN_CLIP_HEAD_DIM = 64
 """Width of open_clip's vision heads."""
-TRANSFORMERS_PREFIXES = {"image_encoder.body.": "vision_model.", "text_encoder.body.": "text_model."}
+TRANSFORMERS_PREFIXES = {
+    "image_encoder.body.": "vision_model.",
+    "text_encoder.body.": "text_model.",
+}
 TRANSFORMERS_VISION_RULES = (
     (r"^vision_model\.cls_token$", "vision_model.embeddings.class_embedding"),
     (r"^vision_model\.pos_embed$", "vision_model.embeddings.position_embedding.weight"),
@@ -83,7 +86,9 @@ def find_export_obstacle(pretrained: PretrainedModel, target_format: str) -> str
         return "its image encoder is not a vision Transformer as CLIP's (timm's vit_*_clip_*)"
     activation = body.blocks[0].mlp.act
     if not isinstance(activation, (nn.GELU, QuickGELU)):
-        return f"its image encoder's activation, {type(activation).__name__}, is not GELU or QuickGELU"
+        return (
+            f"its image encoder's activation, {type(activation).__name__}, is not GELU or QuickGELU"
+        )
     mismatched_key = _find_mismatched_tensor(pretrained)
     if mismatched_key is not None:
         return f"its tensors are not those of a CLIP of its sizes, {mismatched_key} for one"
@@ -93,9 +98,14 @@ def find_export_obstacle(pretrained: PretrainedModel, target_format: str) -> str
 def _find_mismatched_tensor(pretrained: PretrainedModel) -> str | None:
     """A tensor that CLIP of these sizes and the model do not share, shape included."""
     with torch.device("meta"):
-        clip_shapes = {k: v.shape for k, v in CLIPModel(_build_clip_config(pretrained)).state_dict().items()}
+        clip_shapes = {
+            k: v.shape for k, v in CLIPModel(_build_clip_config(pretrained)).state_dict().items()
+        }
     model_shapes = {k: v.shape for k, v in _build_clip_state(pretrained).items()}
-    return min((k for k in {*clip_shapes, *model_shapes} if clip_shapes.get(k) != model_shapes.get(k)), default=None)
+    return min(
+        (k for k in {*clip_shapes, *model_shapes} if clip_shapes.get(k) != model_shapes.get(k)),
+        default=None,
+    )
 
 
 def _find_open_clip_obstacle(pretrained: PretrainedModel) -> str | None:
@@ -103,7 +113,7 @@ def _find_open_clip_obstacle(pretrained: PretrainedModel) -> str | None:
     text, body = pretrained.config.model.text, _get_image_body(pretrained)
     if not pretrained.tokenizer.is_clip:
         return "its vocabulary is not CLIP's (train with model.text.tokenizer=clip)"
-    if text.norm_epsilon != CLIP_LAYER_NORM_EPS:
+    if text.layer_norm_eps != CLIP_LAYER_NORM_EPS:
         return f"its text encoder's norm_epsilon is not {CLIP_LAYER_NORM_EPS}"
     if _uses_quick_gelu(body) != (text.activation == "quick_gelu"):
         return "its two encoders have different activations"
@@ -121,24 +131,24 @@ def _export_open_clip(pretrained: PretrainedModel, folder: Path) -> None:
     tensors[key_mapping.CLIP_VIT.logit_scale_key] = _compute_log_scale(pretrained)
     text = model.text
     model_cfg = {
-        "embed_dim": model.embedding,
+        "embed_dim": model.embed_dim,
         "quick_gelu": _uses_quick_gelu(body),
         "vision_cfg": {
-            "image_size": model.image.pixels,
+            "image_size": model.image.image_size,
             "layers": len(body.blocks),
             "width": body.embed_dim,
             "patch_size": body.patch_embed.patch_size[0],
             "mlp_ratio": body.blocks[0].mlp.fc1.out_features / body.embed_dim,
         },
         "text_cfg": {
-            "context_length": text.context,
-            "vocab_size": text.vocabulary,
+            "context_length": text.context_length,
+            "vocab_size": text.vocab_size,
             "width": text.width,
             "heads": text.heads,
             "layers": text.layers,
         },
     }
-    preprocess_cfg = {**_get_normalization(pretrained), "size": model.image.pixels}
+    preprocess_cfg = {**_get_normalization(pretrained), "size": model.image.image_size}
     config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
     _write_json(folder / "open_clip_config.json", config)
     _write_tensors(folder / "open_clip_model.safetensors", tensors)
@@ -153,7 +163,7 @@ def _export_transformers(pretrained: PretrainedModel, folder: Path) -> None:
     model.load_state_dict(_build_clip_state(pretrained), strict=True)
     model.save_pretrained(folder)
     _build_tokenizer(pretrained).save_pretrained(folder)
-    image_size = pretrained.config.model.image.pixels
+    image_size = pretrained.config.model.image.image_size
     normalization = _get_normalization(pretrained)
     processor_config = {
         "image_processor_type": "CLIPImageProcessor",
@@ -181,12 +191,14 @@ def _build_clip_config(pretrained: PretrainedModel) -> CLIPConfig:
         "intermediate_size": body.blocks[0].mlp.fc1.out_features,
         "num_hidden_layers": len(body.blocks),
         "num_attention_heads": body.blocks[0].attn.num_heads,
-        "image_size": model.image.pixels,
+        "image_size": model.image.image_size,
         "patch_size": body.patch_embed.patch_size[0],
         "hidden_act": "quick_gelu" if _uses_quick_gelu(body) else "gelu",
         "layer_norm_eps": body.norm.eps,
     }
-    return CLIPConfig(text_config=text_config, vision_config=vision_config, projection_dim=model.embedding)
+    return CLIPConfig(
+        text_config=text_config, vision_config=vision_config, projection_dim=model.embed_dim
+    )
 
 
 def _build_tokenizer(pretrained: PretrainedModel) -> PreTrainedTokenizerFast:
@@ -199,13 +211,15 @@ def _build_tokenizer(pretrained: PretrainedModel) -> PreTrainedTokenizerFast:
         bpe.normalizer = normalizers.Sequence(steps)
     bos, eos = (bpe.id_to_token(i) for i in (source_tokenizer.bos, source_tokenizer.eos))
     special_tokens = [(bos, source_tokenizer.bos), (eos, source_tokenizer.eos)]
-    bpe.post_processor = processors.TemplateProcessing(f"{bos} $A {eos}", special_tokens=special_tokens)
+    bpe.post_processor = processors.TemplateProcessing(
+        f"{bos} $A {eos}", special_tokens=special_tokens
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         bos_token=bos,
         eos_token=eos,
         pad_token=eos if source_tokenizer.is_clip else bpe.id_to_token(source_tokenizer.pad),
-        model_max_length=pretrained.config.model.text.context,
+        model_max_length=pretrained.config.model.text.context_length,
     )
 
 
@@ -244,7 +258,9 @@ def _is_vit(body: Any) -> bool:
 def _is_clip_vit(body: Any) -> bool:
     """Read off at the class token, CLIP's norms before and after; its tensors say the rest."""
     norms = (body.norm_pre, body.norm, body.blocks[0].norm1)
-    norms_match = all(isinstance(norm, nn.LayerNorm) and norm.eps == CLIP_LAYER_NORM_EPS for norm in norms)
+    norms_match = all(
+        isinstance(norm, nn.LayerNorm) and norm.eps == CLIP_LAYER_NORM_EPS for norm in norms
+    )
     return body.global_pool == "token" and norms_match
 
 

@@ -72,7 +72,7 @@ class ImportedModel(PretrainedModel):
         resize_size: int,
     ) -> None:
         super().__init__(embedder, method, text_tokenizer, config)
-        crop_size = config.model.image.pixels
+        crop_size = config.model.image.image_size
         self._preprocess = v2.Compose(
             [v2.Resize(resize_size, v2.InterpolationMode.BICUBIC), v2.CenterCrop(crop_size)]
         )
@@ -81,7 +81,9 @@ class ImportedModel(PretrainedModel):
         if isinstance(images, np.ndarray) or not len(images):
             return super()._to_pixels(images)
         center_crops = [self._preprocess(_to_rgb(image)) for image in images]
-        return np.stack([np.asarray(center_crop, np.uint8).transpose(2, 0, 1) for center_crop in center_crops])
+        return np.stack(
+            [np.asarray(center_crop, np.uint8).transpose(2, 0, 1) for center_crop in center_crops]
+        )
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ class CheckpointWeights:
     """Of the Transformers: the file says it. Else it is told, or open_clip's default."""
 
 
-def load_model(path: str | Path, *, allow_torchscript: bool = False, quick_gelu: bool | None = None) -> ImportedModel:
+def load_model(
+    path: str | Path, *, allow_torchscript: bool = False, quick_gelu: bool | None = None
+) -> ImportedModel:
     """The model of a checkpoint of CLIP, open_clip or UniCL, on the CPU, ready to embed.
 
     trust: open a TorchScript archive (OpenAI's own files), which is a program.
@@ -112,17 +116,25 @@ def load_model(path: str | Path, *, allow_torchscript: bool = False, quick_gelu:
             installed.
     """
     text_tokenizer = tokenizer.load_clip_tokenizer()
-    weights = read_weights(Path(path), text_tokenizer, allow_torchscript=allow_torchscript, quick_gelu=quick_gelu)
-    data = CsvData(size=weights.model.image.pixels)
+    weights = read_weights(
+        Path(path), text_tokenizer, allow_torchscript=allow_torchscript, quick_gelu=quick_gelu
+    )
+    data = CsvData(image_size=weights.model.image.image_size)
     config = RunConfig(data=data, model=weights.model, method=ClipMethod())
     method = Clip(config)
     with torch.no_grad():
         method.log_scale.fill_(weights.log_scale)
-    return ImportedModel(weights.embedder.eval(), method, text_tokenizer, config, weights.resize_size)
+    return ImportedModel(
+        weights.embedder.eval(), method, text_tokenizer, config, weights.resize_size
+    )
 
 
 def read_weights(
-    path: Path, text_tokenizer: tokenizer.Tokenizer, *, allow_torchscript: bool = False, quick_gelu: bool | None = None
+    path: Path,
+    text_tokenizer: tokenizer.Tokenizer,
+    *,
+    allow_torchscript: bool = False,
+    quick_gelu: bool | None = None,
 ) -> CheckpointWeights:
     """The weights of a published checkpoint, all of them or none; see `load`."""
     contents = checkpoint_files.read_checkpoint(path, allow_torchscript=allow_torchscript)
@@ -134,15 +146,19 @@ def read_weights(
         uses_quick_gelu = contents.is_openai if quick_gelu is None else quick_gelu
     shape_reader = _ShapeReader(tensors, checkpoint_name)
     model = _infer_model_config(mapping, shape_reader, uses_quick_gelu)
-    if model.text.vocabulary != text_tokenizer.vocab_size:
+    if model.text.vocab_size != text_tokenizer.vocab_size:
         raise UserError(
-            f"{checkpoint_name} has a vocabulary of {model.text.vocabulary} tokens; only CLIP's of "
+            f"{checkpoint_name} has a vocabulary of {model.text.vocab_size} tokens; only CLIP's of "
             f"{text_tokenizer.vocab_size} is known"
         )
     has_projection_bias = mapping.projection_bias_key is not None
     with torch.device("meta"):  # names and shapes alone: what does not fit is refused at once
-        expected_state = _build_embedder(model, text_tokenizer, projection_bias=has_projection_bias).state_dict()
-    state_dict = key_mapping.convert_from_checkpoint(mapping, tensors, expected_state, checkpoint_name)
+        expected_state = _build_embedder(
+            model, text_tokenizer, projection_bias=has_projection_bias
+        ).state_dict()
+    state_dict = key_mapping.convert_from_checkpoint(
+        mapping, tensors, expected_state, checkpoint_name
+    )
     embedder = _build_embedder(model, text_tokenizer, projection_bias=has_projection_bias)
     embedder.load_state_dict(state_dict)
     resize_ratio = UNICL_RESIZE_RATIO if mapping.is_unicl else 1.0
@@ -151,16 +167,21 @@ def read_weights(
         state_dict=state_dict,
         embedder=embedder,
         log_scale=tensors[mapping.logit_scale_key].item(),
-        resize_size=round(resize_ratio * model.image.pixels),
+        resize_size=round(resize_ratio * model.image.image_size),
         activation_is_known=mapping.is_unicl or contents.is_openai,
     )
 
 
-def _build_embedder(model: ModelConfig, text_tokenizer: tokenizer.Tokenizer, *, projection_bias: bool) -> Embedder:
+def _build_embedder(
+    model: ModelConfig, text_tokenizer: tokenizer.Tokenizer, *, projection_bias: bool
+) -> Embedder:
     with torch.random.fork_rng(devices=[]), _InitializationSkipper():
-        image_encoder, text_encoder = ImageEncoder(model.image), TextEncoder(model.text, text_tokenizer)
-        image_head = nn.Linear(image_encoder.num_features, model.embedding, bias=projection_bias)
-        text_head = nn.Linear(text_encoder.num_features, model.embedding, bias=False)
+        image_encoder, text_encoder = (
+            ImageEncoder(model.image),
+            TextEncoder(model.text, text_tokenizer),
+        )
+        image_head = nn.Linear(image_encoder.num_features, model.embed_dim, bias=projection_bias)
+        text_head = nn.Linear(text_encoder.num_features, model.embed_dim, bias=False)
     return Embedder(image_encoder, text_encoder, None, image_head, text_head)
 
 
@@ -184,10 +205,14 @@ class _ShapeReader:
 
     def __call__(self, key: str, ndim: int) -> list[int]:
         if key not in self.tensors:
-            raise UserError(f"{self.checkpoint_name}: {key} is missing; a checkpoint is imported whole")
+            raise UserError(
+                f"{self.checkpoint_name}: {key} is missing; a checkpoint is imported whole"
+            )
         shape = list(self.tensors[key].shape)
         if len(shape) != ndim or 0 in shape:
-            raise UserError(f"{self.checkpoint_name}: {key} has shape {tuple(shape)}, expected {ndim} sides")
+            raise UserError(
+                f"{self.checkpoint_name}: {key} has shape {tuple(shape)}, expected {ndim} sides"
+            )
         return shape
 
     def count_blocks(self, pattern: str) -> int:
@@ -196,19 +221,23 @@ class _ShapeReader:
         return sum(block_numbers.count(number) > 4 for number in set(block_numbers))
 
 
-def _infer_model_config(mapping: key_mapping.KeyMapping, shape_reader: _ShapeReader, quick_gelu: bool) -> ModelConfig:
+def _infer_model_config(
+    mapping: key_mapping.KeyMapping, shape_reader: _ShapeReader, quick_gelu: bool
+) -> ModelConfig:
     vocab_size, width = shape_reader(mapping.map_text_key("embeddings.token_embedding.weight"), 2)
-    context_length, _ = shape_reader(mapping.map_text_key("embeddings.position_embedding.weight"), 2)
+    context_length, _ = shape_reader(
+        mapping.map_text_key("embeddings.position_embedding.weight"), 2
+    )
     prefix = mapping.map_text_key("encoder.layers.0.").removesuffix("0.")
     text = TextConfig(
         width=width,
         layers=max(1, shape_reader.count_blocks(re.escape(prefix) + r"(\d+)\.")),
         heads=max(1, width // HEAD_DIM),
-        context=context_length,
-        vocabulary=vocab_size,
+        context_length=context_length,
+        vocab_size=vocab_size,
         tokenizer="clip" if vocab_size == CLIP_VOCAB_SIZE else "bpe",
         activation="quick_gelu" if quick_gelu else "gelu",
-        norm_epsilon=UNICL_LAYER_NORM_EPS if mapping.is_unicl else 1e-5,
+        layer_norm_eps=UNICL_LAYER_NORM_EPS if mapping.is_unicl else 1e-5,
     )
     if mapping.is_unicl:
         image = _infer_swin_config(mapping.map_image_key(""), shape_reader)
@@ -216,7 +245,9 @@ def _infer_model_config(mapping: key_mapping.KeyMapping, shape_reader: _ShapeRea
         image = _infer_resnet_config(shape_reader)
     else:
         image = _infer_vit_config(shape_reader, quick_gelu)
-    return ModelConfig(image=image, text=text, embedding=shape_reader(mapping.text_projection_key, 2)[1])
+    return ModelConfig(
+        image=image, text=text, embed_dim=shape_reader(mapping.text_projection_key, 2)[1]
+    )
 
 
 def _infer_vit_config(shape_reader: _ShapeReader, quick_gelu: bool) -> ImageConfig:
@@ -225,7 +256,7 @@ def _infer_vit_config(shape_reader: _ShapeReader, quick_gelu: bool) -> ImageConf
     mlp_width, _ = shape_reader("visual.transformer.resblocks.0.mlp.c_fc.weight", 2)
     return ImageConfig(
         name=f"vit_base_patch32_clip_{'quickgelu_' if quick_gelu else ''}224",
-        pixels=patch_size * round((num_positions - 1) ** 0.5),
+        image_size=patch_size * round((num_positions - 1) ** 0.5),
         options={
             "patch_size": patch_size,
             "embed_dim": width,
@@ -237,7 +268,9 @@ def _infer_vit_config(shape_reader: _ShapeReader, quick_gelu: bool) -> ImageConf
 
 
 def _infer_resnet_config(shape_reader: _ShapeReader) -> ImageConfig:
-    blocks = tuple(shape_reader.count_blocks(rf"visual\.layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
+    blocks = tuple(
+        shape_reader.count_blocks(rf"visual\.layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4)
+    )
     width = shape_reader("visual.layer1.0.conv1.weight", 4)[0]
     num_positions = shape_reader("visual.attnpool.positional_embedding", 2)[0]
     if (blocks, width) not in RESNET_NAMES:
@@ -245,19 +278,25 @@ def _infer_resnet_config(shape_reader: _ShapeReader) -> ImageConfig:
         raise UserError(
             f"{shape_reader.checkpoint_name}: a ResNet of {blocks} blocks, {width} wide, is none of CLIP's {supported_names}"
         )
-    return ImageConfig(name=RESNET_NAMES[blocks, width], pixels=32 * round((num_positions - 1) ** 0.5))
+    return ImageConfig(
+        name=RESNET_NAMES[blocks, width], image_size=32 * round((num_positions - 1) ** 0.5)
+    )
 
 
 def _infer_swin_config(prefix: str, shape_reader: _ShapeReader) -> ImageConfig:
     stages = range(shape_reader.count_blocks(re.escape(prefix) + r"layers\.(\d+)\."))
     bias_table_shapes = [
-        shape_reader(f"{prefix}layers.{stage}.blocks.0.attn.relative_position_bias_table", 2) for stage in stages
+        shape_reader(f"{prefix}layers.{stage}.blocks.0.attn.relative_position_bias_table", 2)
+        for stage in stages
     ]
-    depths = [shape_reader.count_blocks(re.escape(prefix) + rf"layers\.{stage}\.blocks\.(\d+)\.") for stage in stages]
+    depths = [
+        shape_reader.count_blocks(re.escape(prefix) + rf"layers\.{stage}\.blocks\.(\d+)\.")
+        for stage in stages
+    ]
     window_size = (round(bias_table_shapes[0][0] ** 0.5) + 1) // 2
     return ImageConfig(
         name="swin_tiny_patch4_window7_224",
-        pixels=32 * window_size,
+        image_size=32 * window_size,
         options={
             "embed_dim": shape_reader(f"{prefix}patch_embed.proj.weight", 4)[0],
             "depths": depths,

@@ -62,13 +62,20 @@ def build_tensor_mappings(mapping: KeyMapping, model_keys: Sequence[str]) -> lis
     for key in model_keys:
         entry = _map_tensor(mapping, key)
         if entry.checkpoint_key in entry_by_key:  # queries, keys and values, in this order
-            entry = TensorMapping(entry.checkpoint_key, (*entry_by_key[entry.checkpoint_key].model_keys, key), entry.transposed)
+            entry = TensorMapping(
+                entry.checkpoint_key,
+                (*entry_by_key[entry.checkpoint_key].model_keys, key),
+                entry.transposed,
+            )
         entry_by_key[entry.checkpoint_key] = entry
     return [_sort_query_key_value(tensor_mapping) for tensor_mapping in entry_by_key.values()]
 
 
 def convert_from_checkpoint(
-    mapping: KeyMapping, checkpoint: Mapping[str, Tensor], state: Mapping[str, Tensor], checkpoint_name: str
+    mapping: KeyMapping,
+    checkpoint: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    checkpoint_name: str,
 ) -> dict[str, Tensor]:
     """The tensors of `state`, float32, out of those of `checkpoint`.
 
@@ -80,13 +87,17 @@ def convert_from_checkpoint(
     """
     model_tensors: dict[str, Tensor] = {}
     remaining_tensors = {
-        name: tensor for name, tensor in checkpoint.items() if not (mapping.ignored_suffixes and name.endswith(mapping.ignored_suffixes))
+        name: tensor
+        for name, tensor in checkpoint.items()
+        if not (mapping.ignored_suffixes and name.endswith(mapping.ignored_suffixes))
     }
     for key, value in remaining_tensors.items():
         _check_weight(key, value, checkpoint_name)
     scale = remaining_tensors.pop(mapping.logit_scale_key, None)
     if scale is None:
-        raise UserError(f"{checkpoint_name}: {mapping.logit_scale_key} is missing; {_describe_requirement(mapping)}")
+        raise UserError(
+            f"{checkpoint_name}: {mapping.logit_scale_key} is missing; {_describe_requirement(mapping)}"
+        )
     if scale.numel() != 1:
         raise UserError(
             f"{checkpoint_name}: {mapping.logit_scale_key} has shape {tuple(scale.shape)}, expected one number"
@@ -96,10 +107,14 @@ def convert_from_checkpoint(
             if entry.checkpoint_key.endswith(NUM_BATCHES_TRACKED):
                 model_tensors[entry.model_keys[0]] = torch.zeros((), dtype=torch.int64)
                 continue
-            raise UserError(f"{checkpoint_name}: {entry.checkpoint_key} is missing; {_describe_requirement(mapping)}")
+            raise UserError(
+                f"{checkpoint_name}: {entry.checkpoint_key} is missing; {_describe_requirement(mapping)}"
+            )
         value = remaining_tensors.pop(entry.checkpoint_key)
         shapes = [state[key].shape for key in entry.model_keys]
-        if sum(shape.numel() for shape in shapes) != value.numel() or not _shapes_match(entry, value, shapes):
+        if sum(shape.numel() for shape in shapes) != value.numel() or not _shapes_match(
+            entry, value, shapes
+        ):
             checkpoint_shapes = [shape[::-1] if entry.transposed else shape for shape in shapes]
             expected = " + ".join(str(tuple(shape)) for shape in checkpoint_shapes)
             raise UserError(
@@ -107,7 +122,9 @@ def convert_from_checkpoint(
             )
         model_tensors.update(_split_tensor(entry, value, state))
     if remaining_tensors:
-        raise UserError(f"{checkpoint_name}: {sorted(remaining_tensors)[0]} is unexpected; {_describe_requirement(mapping)}")
+        raise UserError(
+            f"{checkpoint_name}: {sorted(remaining_tensors)[0]} is unexpected; {_describe_requirement(mapping)}"
+        )
     return model_tensors
 
 
@@ -119,7 +136,9 @@ def convert_to_checkpoint(mapping: KeyMapping, state: Mapping[str, Tensor]) -> d
         value = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
         if entry.checkpoint_key.endswith(("class_embedding", "visual.positional_embedding")):
             value = value.reshape(value.shape[-2:] if value.shape[1] > 1 else value.shape[-1:])
-        checkpoint_tensors[entry.checkpoint_key] = (value.T if entry.transposed else value).contiguous()
+        checkpoint_tensors[entry.checkpoint_key] = (
+            value.T if entry.transposed else value
+        ).contiguous()
     return checkpoint_tensors
 
 
@@ -196,7 +215,13 @@ CLIP_RESNET = KeyMapping(
 )
 
 
-def _build_unicl_mapping(naming: str, image_prefix: str, text_prefix: str, image_projection_key: str, text_projection_key: str) -> KeyMapping:
+def _build_unicl_mapping(
+    naming: str,
+    image_prefix: str,
+    text_prefix: str,
+    image_projection_key: str,
+    text_projection_key: str,
+) -> KeyMapping:
     return KeyMapping(
         f"UniCL ({naming} naming)",
         partial(apply_rename_rules, _SWIN_RULES, image_prefix),
@@ -208,7 +233,9 @@ def _build_unicl_mapping(naming: str, image_prefix: str, text_prefix: str, image
     )
 
 
-UNICL = _build_unicl_mapping("main", "image_encoder.", "text_encoder.", "image_projection", "text_projection")
+UNICL = _build_unicl_mapping(
+    "main", "image_encoder.", "text_encoder.", "image_projection", "text_projection"
+)
 UNICL_OLD = _build_unicl_mapping("old", "visual.", "text.", "vision_projection", "text_projection")
 UNICL_BENCHMARK = _build_unicl_mapping(
     "benchmark", "image_encoder.", "lang_encoder.", "image_projection", "lang_projection"
@@ -233,7 +260,11 @@ def detect_format(keys: Collection[str], checkpoint_name: str) -> KeyMapping:
     if count_prefix("visual.layers."):
         return UNICL_OLD
     if count_prefix("image_encoder.layers."):
-        return UNICL_BENCHMARK if count_prefix("lang_encoder.") > count_prefix("text_encoder.") else UNICL
+        return (
+            UNICL_BENCHMARK
+            if count_prefix("lang_encoder.") > count_prefix("text_encoder.")
+            else UNICL
+        )
     example_keys = ", ".join(sorted(keys)[:3]) or "nothing"
     raise UserError(
         f"{checkpoint_name} is no checkpoint of CLIP, open_clip or UniCL that we know (it holds {example_keys}, "
@@ -256,7 +287,9 @@ def _check_weight(key: str, value: Tensor, checkpoint_name: str) -> None:
         problem = "holds numbers that are not finite"
     else:
         return
-    raise UserError(f"{checkpoint_name}: {key} {problem}; save dense, real and finite weights from the CPU")
+    raise UserError(
+        f"{checkpoint_name}: {key} {problem}; save dense, real and finite weights from the CPU"
+    )
 
 
 def _map_tensor(mapping: KeyMapping, key: str) -> TensorMapping:
@@ -268,7 +301,9 @@ def _map_tensor(mapping: KeyMapping, key: str) -> TensorMapping:
         return TensorMapping(mapping.projection_bias_key, (key,))
     if key == "text_head.weight":
         return TensorMapping(mapping.text_projection_key, (key,), transposed=True)
-    map_key = {"image_encoder": mapping.map_image_key, "text_encoder": mapping.map_text_key}[component]
+    map_key = {"image_encoder": mapping.map_image_key, "text_encoder": mapping.map_text_key}[
+        component
+    ]
     return TensorMapping(map_key(body_key.removeprefix("body.")), (key,))
 
 
@@ -283,10 +318,14 @@ def _shapes_match(entry: TensorMapping, value: Tensor, shapes: list[torch.Size])
     """Whether shapes agree up to the order of a matrix and sides of one."""
     expected_shape = [sum(shape[0] for shape in shapes), *shapes[0][1:]] if shapes[0] else []
     checkpoint_shape = list(value.T.shape if entry.transposed else value.shape)
-    return [dim for dim in expected_shape if dim > 1] == [dim for dim in checkpoint_shape if dim > 1]
+    return [dim for dim in expected_shape if dim > 1] == [
+        dim for dim in checkpoint_shape if dim > 1
+    ]
 
 
-def _split_tensor(entry: TensorMapping, value: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _split_tensor(
+    entry: TensorMapping, value: Tensor, state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     value = value.T if entry.transposed else value
     tensors = value.chunk(len(entry.model_keys)) if len(entry.model_keys) > 1 else (value,)
     return {

@@ -54,16 +54,24 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
     is_torchscript = _is_torchscript(path)
     if is_torchscript and not allow_torchscript:
         raise UserError(
-            f"{path} is a TorchScript archive, a program: trust it with trust=true, or convert it "
+            f"{path} is a TorchScript archive, a program: trust it with allow_torchscript=true, or convert it "
             "elsewhere: python -c \"import torch; torch.save(torch.jit.load('FILE', "
             "map_location='cpu').state_dict(), 'FILE.pt')\""
         )
     tensors = _extract_state_dict(_load_file(path, is_torchscript), path)
     if tensors and all(key.startswith(DATA_PARALLEL_PREFIX) for key in tensors):
         tensors = {key.removeprefix(DATA_PARALLEL_PREFIX): value for key, value in tensors.items()}
-    is_openai = is_torchscript or any(metadata_key in tensors for metadata_key in OPENAI_METADATA_KEYS)
+    is_openai = is_torchscript or any(
+        metadata_key in tensors for metadata_key in OPENAI_METADATA_KEYS
+    )
     weights = {key: value for key, value in tensors.items() if key not in OPENAI_METADATA_KEYS}
-    return CheckpointContents({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}, is_openai)
+    return CheckpointContents(
+        {
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in weights.items()
+        },
+        is_openai,
+    )
 
 
 class _CfgNode:
@@ -108,7 +116,9 @@ def _is_torchscript(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        return any(member.endswith("/constants.pkl") or "/code/" in member for member in archive.namelist())
+        return any(
+            member.endswith("/constants.pkl") or "/code/" in member for member in archive.namelist()
+        )
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -48,7 +48,9 @@ def bind(cls: type, values: Mapping[str, Any], key_prefix: str = "") -> Any:
     field_types = get_field_types(cls)
     for name in values:
         if name not in fields:
-            raise make_unknown_name_error("key", f"{key_prefix}{name}", [f"{key_prefix}{n}" for n in fields])
+            raise make_unknown_name_error(
+                "key", f"{key_prefix}{name}", [f"{key_prefix}{n}" for n in fields]
+            )
     kwargs = {}
     for name, f in fields.items():
         path = f"{key_prefix}{name}"
@@ -117,7 +119,9 @@ def _bind_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
         try:
             return _bind_value(argument, value, path)
         except UserError as error:
-            is_list_error = isinstance(value, (list, tuple)) and typing.get_origin(argument) is tuple
+            is_list_error = (
+                isinstance(value, (list, tuple)) and typing.get_origin(argument) is tuple
+            )
             errors.insert(0 if is_list_error else len(errors), str(error))
     raise UserError(errors[0])
 

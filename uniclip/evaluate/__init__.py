@@ -47,13 +47,17 @@ def expand_benchmarks(
     names: list[str] = []
     for name in entries:
         is_list = name in datasets.list_benchmarks(folders)
-        names += datasets.read_benchmark(name, folders, extra_names=BENCHMARKS) if is_list else [name]
+        names += (
+            datasets.read_benchmark(name, folders, extra_names=BENCHMARKS) if is_list else [name]
+        )
     for name in names:
         _require_known(name)
     return tuple(dict.fromkeys(names))
 
 
-def build_protocol(name: str, config: RunConfig, cache_folder: Path | None = None) -> dict[str, Any]:
+def build_protocol(
+    name: str, config: RunConfig, cache_folder: Path | None = None
+) -> dict[str, Any]:
     """Everything that a score of benchmark `name` depends on besides the model, as plain JSON.
 
     It depends on what is evaluated only: the run's data section counts where it is the evaluated
@@ -87,7 +91,9 @@ def describe_missing(name: str, config: RunConfig, cache_folder: Path | None = N
     return uniclip.data.describe_missing(module.source(config))
 
 
-def describe_missing_probe_data(name: str, config: RunConfig, cache_folder: Path | None = None) -> str | None:
+def describe_missing_probe_data(
+    name: str, config: RunConfig, cache_folder: Path | None = None
+) -> str | None:
     """What benchmark `name`, which can be run, lacks for a linear probe; None if nothing."""
     if name in BENCHMARKS:
         return None
@@ -117,7 +123,9 @@ def evaluate(
     return scores, predictions
 
 
-def find_near_duplicates(name: str, config: RunConfig, cache_folder: Path) -> NDArray[np.int8] | None:
+def find_near_duplicates(
+    name: str, config: RunConfig, cache_folder: Path
+) -> NDArray[np.int8] | None:
     """Which test pictures of a published set are near-duplicates of the run's training pictures.
 
     (n,) int8 of `leakage.NEAR`, `APART` and `TOO_PLAIN`, in the order of the test pictures; None
@@ -144,7 +152,9 @@ def find_near_duplicates(name: str, config: RunConfig, cache_folder: Path) -> ND
         {**dataset.fingerprint(root, ("test",)), "part": "test"},
         train_fingerprint,
         lambda: near_duplicates.compute_dataset_thumbnails(dataset.open(root, "test")),
-        lambda: near_duplicates.compute_split_thumbnails(uniclip.data.open_split(config.data, "train")),
+        lambda: near_duplicates.compute_split_thumbnails(
+            uniclip.data.open_split(config.data, "train")
+        ),
     )
 
 
@@ -167,7 +177,7 @@ def _load_benchmark(
         return import_module(BENCHMARKS[name])
     from uniclip.evaluate.benchmarks.published import PublishedBenchmark
 
-    max_bytes = config.runtime.keep_embeddings * GIGABYTE
+    max_bytes = config.runtime.embedding_cache_max_gb * GIGABYTE
     cache = Cache(cache_folder, weights_hash, max_bytes) if max_bytes else Cache()
     return PublishedBenchmark(datasets.get(name).name, cache, should_stop)
 
@@ -175,4 +185,6 @@ def _load_benchmark(
 def _require_known(name: str) -> None:
     known_names = (*BENCHMARKS, *datasets.DATASETS, *datasets.ALIASES)
     if name not in known_names and ":" not in name:
-        raise make_unknown_name_error("benchmark", name, [*BENCHMARKS, *datasets.list_benchmarks(), *datasets.DATASETS])
+        raise make_unknown_name_error(
+            "benchmark", name, [*BENCHMARKS, *datasets.list_benchmarks(), *datasets.DATASETS]
+        )

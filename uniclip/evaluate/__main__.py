@@ -2,7 +2,7 @@
 
     python -m uniclip.evaluate run=<run folder or id, weights file or checkpoint>
         [benchmark=bench14] [data_root=data] [protocol=clip2021] [conf_dir=<folder>]
-        [store=store] [cache=<folder>] [trust=true] [quick_gelu=true] [out=scores.json]
+        [store=store] [cache=<folder>] [allow_torchscript=true] [quick_gelu=true] [out=scores.json]
         [plugins=[module]]
 
 A run of ours (one of a plugin's method, with the `plugins=` it was made with; an id, or how it
@@ -31,8 +31,8 @@ from uniclip.errors import UserError, make_not_evaluated_error, make_unknown_nam
 from uniclip.evaluate import datasets
 from uniclip.evaluate.checks import near_duplicates
 from uniclip.evaluate.protocols import custom
-from uniclip.io.atomic import to_json_bytes, digest_file
 from uniclip.io.atomic import atomic_write as write
+from uniclip.io.atomic import digest_file, to_json_bytes
 from uniclip.store import RunFolder, Store
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ BOOLEAN_KEYS = ("trust", "quick_gelu")
 KEYS = (
     *("run", "benchmark", *RUNTIME_KEYS, "conf_dir", "store", "cache", *BOOLEAN_KEYS, "out", "plugins"),
 )  # fmt: skip
-ASSUMED_GELU_MESSAGE = "the activation is assumed to be GELU: say quick_gelu=true if it was trained with that"
+ASSUMED_GELU_MESSAGE = (
+    "the activation is assumed to be GELU: say quick_gelu=true if it was trained with that"
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -57,7 +59,9 @@ def main(argv: Sequence[str]) -> int:
         if "run" not in arguments:
             raise UserError("run= is missing: name a run's folder or id, or a checkpoint")
         if not isinstance(arguments["run"], str):  # an id may look like a number
-            arguments["run"] = next(argument for argument in argv if argument.startswith("run="))[len("run=") :]
+            arguments["run"] = next(argument for argument in argv if argument.startswith("run="))[
+                len("run=") :
+            ]
         for key in BOOLEAN_KEYS:
             if not isinstance(arguments.get(key, False), bool):
                 raise UserError(f"{key} must be true or false, got {arguments[key]!r}")
@@ -71,11 +75,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
-    folders = [datasets.CONF, *(_conf_folders(arguments["conf_dir"]) if "conf_dir" in arguments else ())]
+    folders = [
+        datasets.CONF,
+        *(_conf_folders(arguments["conf_dir"]) if "conf_dir" in arguments else ()),
+    ]
     benchmark = arguments.get("benchmark", "bench14")
     entries = benchmark if isinstance(benchmark, list) else [benchmark]
     names = evaluate.expand_benchmarks([str(name) for name in entries], folders)
-    runtime_values: dict[str, Any] = {key: str(arguments[key]) for key in RUNTIME_KEYS if key in arguments}
+    runtime_values: dict[str, Any] = {
+        key: str(arguments[key]) for key in RUNTIME_KEYS if key in arguments
+    }
     if "protocol" in runtime_values:
         runtime_values["protocol"] = custom.resolve_protocol(runtime_values["protocol"], folders)
     out_path = _require_writable(Path(str(arguments["out"]))) if "out" in arguments else None
@@ -94,7 +103,9 @@ def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
             if missing_reason is None:
                 results[name], rows = _evaluate_benchmark(name, model, config, cache_folder)
                 yield from rows
-                missing_probe_data = evaluate.describe_missing_probe_data(name, config, cache_folder)
+                missing_probe_data = evaluate.describe_missing_probe_data(
+                    name, config, cache_folder
+                )
                 if missing_probe_data is not None:
                     yield f"| {name} | probe | n/a: {missing_probe_data} | | |"
         except UserError as error:
@@ -112,22 +123,30 @@ def _evaluate_benchmark(
 ) -> tuple[dict[str, Any], list[str]]:
     """What is kept of one data set, and the rows of the table."""
     with datasets.fingerprint_cache():
-        scores, _ = evaluate.evaluate(name, model.pretrained, config, cache_folder, model.weights_hash)
+        scores, _ = evaluate.evaluate(
+            name, model.pretrained, config, cache_folder, model.weights_hash
+        )
         protocol = evaluate.build_protocol(name, config, cache_folder)
-        duplicate_verdicts = evaluate.find_near_duplicates(name, config, cache_folder) if model.training_data_known and cache_folder is not None else None
+        duplicate_verdicts = (
+            evaluate.find_near_duplicates(name, config, cache_folder)
+            if model.training_data_known and cache_folder is not None
+            else None
+        )
     result: dict[str, Any] = {"protocol": protocol, "scores": [to_builtins(s) for s in scores]}
     rows = []
     for s in scores:
         chance = "" if s.chance is None else f"{s.chance:.3f}"
         mark = "*" if s.too_few_samples else ""
-        rows.append(f"| {name} | {s.name}{mark} | {s.value:.4f} | {chance} | {s.samples} |")
+        rows.append(f"| {name} | {s.name}{mark} | {s.value:.4f} | {chance} | {s.num_samples} |")
     if duplicate_verdicts is not None:
         num_duplicates, num_decidable = (
             (duplicate_verdicts == near_duplicates.DUPLICATE).sum(),
             (duplicate_verdicts != near_duplicates.UNDECIDABLE).sum(),
         )
         result["near_duplicates"] = int(num_duplicates)
-        rows.append(f"| {name} | near-duplicates of training pictures | {num_duplicates} | | {num_decidable} |")
+        rows.append(
+            f"| {name} | near-duplicates of training pictures | {num_duplicates} | | {num_decidable} |"
+        )
     return result, rows
 
 
@@ -170,14 +189,20 @@ def _load_model(arguments: dict[str, Any]) -> _LoadedModel:
         folder = RunFolder(path.resolve() if path.is_dir() else path.resolve().parent)
         weights_path = folder.weights_path if path.is_dir() else path
         in_store = folder.path.parent.name == "runs"
-        return _LoadedModel(pretrained, digest_file(weights_path), folder.cache_path if in_store else None, True)
+        return _LoadedModel(
+            pretrained, digest_file(weights_path), folder.cache_path if in_store else None, True
+        )
     from uniclip.checkpoints import importing
 
     quick_gelu = arguments.get("quick_gelu")
-    pretrained = importing.load_model(path, allow_torchscript=arguments.get("trust", False), quick_gelu=quick_gelu)
+    pretrained = importing.load_model(
+        path, allow_torchscript=arguments.get("trust", False), quick_gelu=quick_gelu
+    )
     activation = pretrained.config.model.text.activation
     activation_warning = ASSUMED_GELU_MESSAGE if quick_gelu is None and activation == "gelu" else ""
-    return _LoadedModel(pretrained, f"{digest_file(path)} {activation}", None, False, activation_warning)
+    return _LoadedModel(
+        pretrained, f"{digest_file(path)} {activation}", None, False, activation_warning
+    )
 
 
 def _find_run(run_id_or_path: str, store: object) -> Path:
@@ -185,12 +210,16 @@ def _find_run(run_id_or_path: str, store: object) -> Path:
     if store is None and Path(run_id_or_path).exists():
         return Path(run_id_or_path)
     store_path = DEFAULT_STORE if store is None else str(store)
-    matching_paths = [r.path for r in Store(store_path).runs() if r.id.startswith(run_id_or_path)]
+    matching_paths = [
+        r.path for r in Store(store_path).iter_runs() if r.id.startswith(run_id_or_path)
+    ]
     if len(matching_paths) == 1:
         return matching_paths[0]
     if matching_paths or store is not None:
         ids = ", ".join(path.name for path in matching_paths) or "none"
-        raise UserError(f"run {run_id_or_path!r} must name one run of store={store_path}; it fits {ids}")
+        raise UserError(
+            f"run {run_id_or_path!r} must name one run of store={store_path}; it fits {ids}"
+        )
     return Path(run_id_or_path)
 
 

@@ -58,7 +58,9 @@ class Cache:
     max_bytes: float = math.inf
     """Bytes of the largest file of embeddings that is kept for good."""
 
-    def get_or_embed(self, key: Mapping[str, Any], n: int, embed: EmbedFunction) -> NDArray[np.float32]:
+    def get_or_embed(
+        self, key: Mapping[str, Any], n: int, embed: EmbedFunction
+    ) -> NDArray[np.float32]:
         """Rows (n, F) float32 that depend on `what` (plain JSON) alone, embedded if not kept.
 
         What is kept is read-only and memory-mapped; what is too large to be kept is in memory. Of a
@@ -76,7 +78,11 @@ class Cache:
         if first_batch is None:
             return np.zeros((0, 0), np.float32)
         num_bytes = first_batch.nbytes * n // len(first_batch)
-        if path is None or not self._has_free_space(num_bytes) or (num_bytes > self.max_bytes and n <= SEGMENT_ROWS):
+        if (
+            path is None
+            or not self._has_free_space(num_bytes)
+            or (num_bytes > self.max_bytes and n <= SEGMENT_ROWS)
+        ):
             return np.concatenate([first_batch, *batches])
         if n > SEGMENT_ROWS:
             batches = self._embed_segments(key, n, embed)
@@ -87,7 +93,11 @@ class Cache:
             _write_with_checksum(path, _encode_npy(n, first_batch, batches))
         stored = _open_memmap(path, n)
         if stored is None:
-            recomputed = self._embed_segments(key, n, embed) if n > SEGMENT_ROWS else _embed_batches(n, embed)
+            recomputed = (
+                self._embed_segments(key, n, embed)
+                if n > SEGMENT_ROWS
+                else _embed_batches(n, embed)
+            )
             return np.concatenate([*recomputed])
         self.remove_segments(key, n)
         return stored
@@ -119,7 +129,9 @@ class Cache:
         path = self._path("arrays", key)
         with suppress(OSError):
             if path is not None and _is_intact(path):
-                with np.load(BytesIO(path.read_bytes()[:-CHECKSUM_BYTES]), allow_pickle=False) as stored:
+                with np.load(
+                    BytesIO(path.read_bytes()[:-CHECKSUM_BYTES]), allow_pickle=False
+                ) as stored:
                     return dict(stored)
         start_time = time.monotonic()
         result = compute()
@@ -140,7 +152,9 @@ class Cache:
         """Keep plain JSON under a name, over what was there."""
         if self.folder is not None:
             with suppress(OSError):
-                atomic.atomic_write(self.folder / "notes" / f"{name}.json", json.dumps(value).encode())
+                atomic.atomic_write(
+                    self.folder / "notes" / f"{name}.json", json.dumps(value).encode()
+                )
 
     def read_note(self, name: str) -> Any:
         """What was last kept under that name; None if nothing was."""

@@ -32,7 +32,9 @@ def compute_win_rate(true_similarity: NDArray[Any], wrong_similarities: NDArray[
     return np.where(np.abs(margin) > TIE_TOLERANCE, margin > 0, 0.5).mean(axis=1)
 
 
-def hit_probability(num_right: NDArray[Any] | int, num_wrong: NDArray[Any] | int, num_draws: NDArray[Any] | int) -> Float:
+def hit_probability(
+    num_right: NDArray[Any] | int, num_wrong: NDArray[Any] | int, num_draws: NDArray[Any] | int
+) -> Float:
     """The probability that `draws` of right + wrong keys, without replacement, hold a right one.
 
     All arguments are counts, int64, and broadcast; `draws` below 1 gives 0. This is the chance
@@ -42,7 +44,11 @@ def hit_probability(num_right: NDArray[Any] | int, num_wrong: NDArray[Any] | int
     miss_probability = np.ones(num_right.shape)
     for draw in range(int(num_draws.max(initial=0))):
         remaining_wrong = np.maximum(num_wrong - draw, 0)
-        miss_probability = np.where(draw < num_draws, miss_probability * remaining_wrong / np.maximum(num_right + remaining_wrong, 1), miss_probability)
+        miss_probability = np.where(
+            draw < num_draws,
+            miss_probability * remaining_wrong / np.maximum(num_right + remaining_wrong, 1),
+            miss_probability,
+        )
     return 1.0 - miss_probability
 
 

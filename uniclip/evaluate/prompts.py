@@ -98,7 +98,9 @@ def _get_entry(dataset: str, protocol: str) -> dict[str, Any]:
 def _names_by_normalized_key(dataset: str, protocol: str) -> dict[str, tuple[str, ...]]:
     """Names by the plain spelling of the key, aliases included."""
     entry = _get_entry(dataset, protocol)
-    names_by_key = {_normalize_key(key): tuple(class_names) for key, class_names in entry["names"].items()}
+    names_by_key = {
+        _normalize_key(key): tuple(class_names) for key, class_names in entry["names"].items()
+    }
     assert len(names_by_key) == len(entry["names"]), f"{dataset}: two keys of one plain spelling"
     for alias, key in entry.get("aliases", {}).items():
         names_by_key.setdefault(_normalize_key(alias), names_by_key[_normalize_key(key)])

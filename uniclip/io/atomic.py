@@ -103,7 +103,9 @@ def append_jsonl(path: Path, record: Mapping[str, Any]) -> None:
     """One more JSON line at the end of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab+") as stream:
-        ends_mid_line = stream.tell() and _read_last_byte(stream) != b"\n"  # whoever wrote it was killed
+        ends_mid_line = (
+            stream.tell() and _read_last_byte(stream) != b"\n"
+        )  # whoever wrote it was killed
         stream.write(b"\n" * bool(ends_mid_line) + json.dumps(record).encode() + b"\n")
 
 

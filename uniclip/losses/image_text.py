@@ -40,8 +40,13 @@ def clip_loss(
     rows = process_group.local_slice(len(image))
     image, text = process_group.all_gather(image), process_group.all_gather(text)
     with torch.autocast(image.device.type, enabled=False):
-        positive_images, positive_texts = process_group.detach_remote(image), process_group.detach_remote(text)
-        return compute_symmetric_loss(image, text, positive_images, positive_texts, scale, rows, chunk, process_group)
+        positive_images, positive_texts = (
+            process_group.detach_remote(image),
+            process_group.detach_remote(text),
+        )
+        return compute_symmetric_loss(
+            image, text, positive_images, positive_texts, scale, rows, chunk, process_group
+        )
 
 
 def image_to_text_loss(
@@ -66,7 +71,9 @@ def image_to_text_loss(
         if chunk is None:
             logsumexps = (scale * image[rows] @ candidate_texts.T).logsumexp(1)
         else:
-            logsumexps = _compute_streamed_logsumexp(image, text, scale, chunk, process_group)[0][rows]
+            logsumexps = _compute_streamed_logsumexp(image, text, scale, chunk, process_group)[0][
+                rows
+            ]
         return (logsumexps - scale * positive_cosine).sum() / len(image)
 
 
@@ -102,8 +109,13 @@ def unicl_loss(
     image, text, labels = (process_group.all_gather(t) for t in (image, text, labels))
     with torch.autocast(image.device.type, enabled=False):
         # The mean cosine with the positives is the cosine with their mean: no N by N target.
-        positive_images, positive_texts = (compute_class_means(process_group.detach_remote(vectors), labels) for vectors in (image, text))
-        return compute_symmetric_loss(image, text, positive_images, positive_texts, scale, rows, chunk, process_group)
+        positive_images, positive_texts = (
+            compute_class_means(process_group.detach_remote(vectors), labels)
+            for vectors in (image, text)
+        )
+        return compute_symmetric_loss(
+            image, text, positive_images, positive_texts, scale, rows, chunk, process_group
+        )
 
 
 def compute_symmetric_loss(
@@ -119,11 +131,15 @@ def compute_symmetric_loss(
     """The share of `rows` in both ways' mean cross-entropies; images (texts): the mean of each
     text's (image's) positives, (N, D)."""
     _check_not_empty(image)
-    positive_cosine = (image[rows] * positive_texts[rows]).sum(1) + (text[rows] * positive_images[rows]).sum(1)
+    positive_cosine = (image[rows] * positive_texts[rows]).sum(1) + (
+        text[rows] * positive_images[rows]
+    ).sum(1)
     if chunk is None:
         logsumexps = _compute_dense_logsumexp(image, text, scale, rows, process_group)
     else:
-        image_logsumexp, text_logsumexp = _compute_streamed_logsumexp(image, text, scale, chunk, process_group)
+        image_logsumexp, text_logsumexp = _compute_streamed_logsumexp(
+            image, text, scale, chunk, process_group
+        )
         logsumexps = image_logsumexp[rows] + text_logsumexp[rows]
     return (logsumexps - scale * positive_cosine).sum() / (2 * len(image))
 
@@ -155,8 +171,12 @@ def _compute_streamed_logsumexp(
         positive_index=no_pairs.new_zeros(2 * n, 0),
         is_empty=empty,
     )
-    scales = torch.as_tensor(scale, dtype=image.dtype, device=image.device).expand(len(DOMAIN_PAIRS))
-    _, block_logsumexps = stream_similarities(torch.cat([image, text]), scales, block_layout, chunk, process_group)
+    scales = torch.as_tensor(scale, dtype=image.dtype, device=image.device).expand(
+        len(DOMAIN_PAIRS)
+    )
+    _, block_logsumexps = stream_similarities(
+        torch.cat([image, text]), scales, block_layout, chunk, process_group
+    )
     return block_logsumexps[1, :n], block_logsumexps[0, n:]
 
 
@@ -164,7 +184,9 @@ def compute_class_means(vectors: Tensor, labels: Tensor) -> Tensor:
     """For each row the mean over the rows of its label, (N, D); itself where the label is -1."""
     # Fresh labels for pairs, so that each is a class of its own.
     unique_labels = labels.min() - 1 - torch.arange(len(labels), device=labels.device)
-    _, class_index = torch.unique(torch.where(labels >= 0, labels, unique_labels), return_inverse=True)
+    _, class_index = torch.unique(
+        torch.where(labels >= 0, labels, unique_labels), return_inverse=True
+    )
     count = torch.bincount(class_index).to(vectors.dtype)
     sums = vectors.new_zeros(len(count), vectors.shape[1]).index_add(0, class_index, vectors)
     return (sums / count[:, None]).index_select(0, class_index)

@@ -23,7 +23,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
-from uniclip.losses.positives import Negatives, PairStructure, PositiveWeights, build_pair_structure, build_block_layout
+from uniclip.losses.positives import (
+    Negatives,
+    PairStructure,
+    PositiveWeights,
+    build_block_layout,
+    build_pair_structure,
+)
 from uniclip.losses.similarity import Similarity
 from uniclip.losses.streaming import MASKED, stream_similarities
 
@@ -86,11 +92,22 @@ def multi_positive(
     with torch.autocast(z.device.type, enabled=False):
         if chunk is None:
             candidates = process_group.detach_remote(z)
-            positive_logits = compute_positive_scores(z, candidates, pair_structure, similarity, rows)
-            negative_logsumexp = compute_negative_logsumexp(z, candidates, pair_structure, similarity, rows)
+            positive_logits = compute_positive_scores(
+                z, candidates, pair_structure, similarity, rows
+            )
+            negative_logsumexp = compute_negative_logsumexp(
+                z, candidates, pair_structure, similarity, rows
+            )
         else:
-            positive_logits, negative_logsumexp = compute_streamed_scores(z, pair_structure, similarity, rows, chunk, process_group)
-        return sum_anchor_losses(positive_logits, negative_logsumexp, pair_structure, rows, denominator, aggregate) / num_anchors
+            positive_logits, negative_logsumexp = compute_streamed_scores(
+                z, pair_structure, similarity, rows, chunk, process_group
+            )
+        return (
+            sum_anchor_losses(
+                positive_logits, negative_logsumexp, pair_structure, rows, denominator, aggregate
+            )
+            / num_anchors
+        )
 
 
 def mp_nce(
@@ -107,7 +124,9 @@ def mp_nce(
     With one positive an anchor this, `sup_con` and `mil_nce` are equal bit for bit.
     """
     ids = (sample, domain, None)
-    return multi_positive(z, *ids, similarity, weights=weights, chunk=chunk, process_group=process_group)
+    return multi_positive(
+        z, *ids, similarity, weights=weights, chunk=chunk, process_group=process_group
+    )
 
 
 def sup_con(
@@ -191,7 +210,11 @@ def multi_view_info_nce(
 
 
 def compute_positive_scores(
-    z: Tensor, candidates: Tensor, pair_structure: PairStructure, similarity: Similarity, rows: slice
+    z: Tensor,
+    candidates: Tensor,
+    pair_structure: PairStructure,
+    similarity: Similarity,
+    rows: slice,
 ) -> Tensor:
     """Scores of the anchors `rows` of z with their positives of `others`, (R, P), in O(R P D)."""
     index = pair_structure.positive_index[rows]
@@ -201,7 +224,11 @@ def compute_positive_scores(
 
 
 def compute_negative_logsumexp(
-    z: Tensor, candidates: Tensor, pair_structure: PairStructure, similarity: Similarity, rows: slice
+    z: Tensor,
+    candidates: Tensor,
+    pair_structure: PairStructure,
+    similarity: Similarity,
+    rows: slice,
 ) -> Tensor:
     """log sum_n e^s_in over the negatives of each group, (R, G); `NOTHING` for an empty group.
 
@@ -216,28 +243,51 @@ def compute_negative_logsumexp(
         scale = scales.index_select(0, pair)[:, None]
         shift = (offsets * scales).index_select(0, pair)[:, None]
         scores = torch.addmm(-shift, scale * z[rows], columns[block.start : block.stop].T)
-        is_excluded = pair_structure.sample[rows, None] == pair_structure.ordered_sample[None, block.start : block.stop]
+        is_excluded = (
+            pair_structure.sample[rows, None]
+            == pair_structure.ordered_sample[None, block.start : block.stop]
+        )
         if not pair_structure.has_text_text_negatives and block.domain == 1:
             is_excluded = is_excluded | (pair_structure.domain[rows, None] == 1)
-        logsumexps_by_group[block.group].append(scores.masked_fill(is_excluded, MASKED).logsumexp(1))
-    return torch.stack([torch.stack(logsumexps, 1).logsumexp(1) for logsumexps in logsumexps_by_group], 1)
+        logsumexps_by_group[block.group].append(
+            scores.masked_fill(is_excluded, MASKED).logsumexp(1)
+        )
+    return torch.stack(
+        [torch.stack(logsumexps, 1).logsumexp(1) for logsumexps in logsumexps_by_group], 1
+    )
 
 
 def compute_streamed_scores(
-    z: Tensor, pair_structure: PairStructure, similarity: Similarity, rows: slice, chunk: int, process_group: ProcessGroup
+    z: Tensor,
+    pair_structure: PairStructure,
+    similarity: Similarity,
+    rows: slice,
+    chunk: int,
+    process_group: ProcessGroup,
 ) -> tuple[Tensor, Tensor]:
     """`positive_scores` and `negative_log_sums` from one pass over tiles, (R, P) and (R, G)."""
     scales, offsets = similarity.scales().to(z.dtype), similarity.offsets().to(z.dtype)
     column_position = torch.argsort(pair_structure.column_order)
-    ordered_z = z if bool((column_position[1:] > column_position[:-1]).all()) else z.index_select(0, pair_structure.column_order)
-    cosine, block_logsumexps = stream_similarities(ordered_z, scales, build_block_layout(pair_structure, column_position), chunk, process_group)
-    cosine, block_logsumexps = cosine.index_select(0, column_position[rows]), block_logsumexps.index_select(1, column_position[rows])
+    ordered_z = (
+        z
+        if bool((column_position[1:] > column_position[:-1]).all())
+        else z.index_select(0, pair_structure.column_order)
+    )
+    cosine, block_logsumexps = stream_similarities(
+        ordered_z, scales, build_block_layout(pair_structure, column_position), chunk, process_group
+    )
+    cosine, block_logsumexps = (
+        cosine.index_select(0, column_position[rows]),
+        block_logsumexps.index_select(1, column_position[rows]),
+    )
     pairs = torch.tensor([block.domain for block in pair_structure.blocks], device=z.device)
     shift = (offsets * scales)[pairs[:, None] + pair_structure.domain[rows]]
     logsumexps_by_group: list[list[Tensor]] = [[] for _ in range(pair_structure.num_groups)]
     for block, block_logsumexp in zip(pair_structure.blocks, (block_logsumexps - shift).unbind(0)):
         logsumexps_by_group[block.group].append(block_logsumexp)
-    negative_logsumexp = torch.stack([torch.stack(logsumexps, 1).logsumexp(1) for logsumexps in logsumexps_by_group], 1)
+    negative_logsumexp = torch.stack(
+        [torch.stack(logsumexps, 1).logsumexp(1) for logsumexps in logsumexps_by_group], 1
+    )
     return similarity(cosine, pair_structure.domain_pair[rows]), negative_logsumexp
 
 
@@ -251,17 +301,27 @@ def sum_anchor_losses(
 ) -> Tensor:
     """The sum of L_i over the anchors `rows`, (); positive: (R, P), rivals: (R, G)."""
     weight = pair_structure.positive_weight[rows]
-    negative_logsumexp = negative_logsumexp.gather(1, pair_structure.negative_group[rows]) if pair_structure.num_groups > 1 else negative_logsumexp
+    negative_logsumexp = (
+        negative_logsumexp.gather(1, pair_structure.negative_group[rows])
+        if pair_structure.num_groups > 1
+        else negative_logsumexp
+    )
     # Where no anchor has a second positive, every member ends in the one line at the bottom.
     has_many_positives = pair_structure.positive_index.shape[1] > 1
     if has_many_positives and aggregate == "inside":
         positive_weight = weight * pair_structure.is_positive[rows].sum(1, keepdim=True)
-        log_weight = torch.where(positive_weight > 0, positive_weight, 1).log() + MASKED * (positive_weight == 0)
+        log_weight = torch.where(positive_weight > 0, positive_weight, 1).log() + MASKED * (
+            positive_weight == 0
+        )
         positive_logits = (positive_logits + log_weight).logsumexp(1, keepdim=True)
         weight = (weight > 0).any(1, keepdim=True).to(positive_logits.dtype)
     elif has_many_positives and denominator == "all":
-        positive_logsumexp = positive_logits.masked_fill(~pair_structure.is_positive[rows], MASKED).logsumexp(1, keepdim=True)
-        return (weight * (torch.logaddexp(positive_logsumexp, negative_logsumexp) - positive_logits)).sum()
+        positive_logsumexp = positive_logits.masked_fill(
+            ~pair_structure.is_positive[rows], MASKED
+        ).logsumexp(1, keepdim=True)
+        return (
+            weight * (torch.logaddexp(positive_logsumexp, negative_logsumexp) - positive_logits)
+        ).sum()
     return (weight * -F.logsigmoid(positive_logits - negative_logsumexp)).sum()
 
 

@@ -103,8 +103,13 @@ def build_block_layout(pair_structure: PairStructure, column_position: Tensor) -
     """The pool in the order of its columns; place: (M,) where each embedding stands in it."""
     order, blocks = pair_structure.column_order, pair_structure.blocks
     block_sizes = torch.tensor([b.stop - b.start for b in blocks], device=order.device)
-    block_index = torch.repeat_interleave(torch.arange(len(blocks), device=order.device), block_sizes)
-    positive_index, is_positive = column_position[pair_structure.positive_index][order], pair_structure.is_positive[order]
+    block_index = torch.repeat_interleave(
+        torch.arange(len(blocks), device=order.device), block_sizes
+    )
+    positive_index, is_positive = (
+        column_position[pair_structure.positive_index][order],
+        pair_structure.is_positive[order],
+    )
     row_index = torch.arange(len(order), device=order.device)
     anchor_index = row_index[:, None].expand_as(positive_index)
     is_upper = is_positive & (positive_index > anchor_index)
@@ -119,17 +124,30 @@ def build_block_layout(pair_structure: PairStructure, column_position: Tensor) -
     return BlockLayout(
         blocks=tuple((b.start, b.stop) for b in blocks),
         block_pairs=block_pairs,
-        masked_pairs=(torch.cat([row_index, anchor_index[is_upper]]), torch.cat([row_index, positive_index[is_upper]])),
+        masked_pairs=(
+            torch.cat([row_index, anchor_index[is_upper]]),
+            torch.cat([row_index, positive_index[is_upper]]),
+        ),
         positive_index=positive_index,
-        is_empty=((sample_counts >= block_sizes) | ~has_pair.to(order.device)[block_index]).T.contiguous(),
+        is_empty=(
+            (sample_counts >= block_sizes) | ~has_pair.to(order.device)[block_index]
+        ).T.contiguous(),
     )
 
 
 def _find_block_pairs(pair_structure: PairStructure, block_index: Tensor) -> tuple[BlockPair, ...]:
     """The pairs of blocks in which somebody of the one has rivals in the other."""
-    uses_group = torch.zeros(len(pair_structure.blocks), pair_structure.num_groups, dtype=torch.bool, device=block_index.device)
+    uses_group = torch.zeros(
+        len(pair_structure.blocks),
+        pair_structure.num_groups,
+        dtype=torch.bool,
+        device=block_index.device,
+    )
     is_positive = pair_structure.is_positive[pair_structure.column_order]
-    uses_group[block_index[:, None].expand_as(is_positive)[is_positive], pair_structure.negative_group[pair_structure.column_order][is_positive]] = True
+    uses_group[
+        block_index[:, None].expand_as(is_positive)[is_positive],
+        pair_structure.negative_group[pair_structure.column_order][is_positive],
+    ] = True
     uses_group_rows = uses_group.tolist()
     return tuple(
         BlockPair(i, j, a.domain + b.domain)
@@ -157,12 +175,16 @@ def _find_positives(sample: Tensor) -> tuple[Tensor, Tensor]:
     return order[position], is_positive
 
 
-def _compute_positive_weights(domain_pair: Tensor, is_positive: Tensor, weights: PositiveWeights, dtype: torch.dtype) -> Tensor:
+def _compute_positive_weights(
+    domain_pair: Tensor, is_positive: Tensor, weights: PositiveWeights, dtype: torch.dtype
+) -> Tensor:
     """v_p = w_D / (n_D * sum of w over the domains present) or 1 / |P_i|; 0 for fillers."""
     mask = is_positive.to(dtype)
     if weights == "uniform":
         return mask / mask.sum(1, keepdim=True).clamp(min=1)
-    weight_by_pair = torch.tensor(_parse_pair_weights(weights), dtype=dtype, device=domain_pair.device)
+    weight_by_pair = torch.tensor(
+        _parse_pair_weights(weights), dtype=dtype, device=domain_pair.device
+    )
     pair_membership = F.one_hot(domain_pair, len(DOMAIN_PAIRS)).to(dtype) * mask[:, :, None]
     count = pair_membership.sum(1)
     total = ((count > 0) * weight_by_pair).sum(1, keepdim=True)
@@ -174,7 +196,9 @@ def _parse_pair_weights(weights: PositiveWeights) -> tuple[float, ...]:
     if weights == "balanced":
         return (1.0, 1.0, 1.0)
     numbers = () if isinstance(weights, str) else tuple(float(weight) for weight in weights)
-    if len(numbers) != len(DOMAIN_PAIRS) or not all(math.isfinite(weight) and weight >= 0 for weight in numbers):
+    if len(numbers) != len(DOMAIN_PAIRS) or not all(
+        math.isfinite(weight) and weight >= 0 for weight in numbers
+    ):
         raise ValueError(
             "weights must be 'balanced', 'uniform' or three numbers >= 0 "
             f"(image-image, image-text, text-text), got {weights!r}"

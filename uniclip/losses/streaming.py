@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
-from uniclip.losses.tiling import BlockLayout, Tile, group_by_rows, cut_tiles, split_range
+from uniclip.losses.tiling import BlockLayout, Tile, cut_tiles, group_by_rows, split_range
 
 MASKED = -1e30
 """A score that adds nothing to a sum of exponentials; finite, so that no gradient becomes NaN."""
@@ -39,7 +39,11 @@ POSITIVE_CHUNK_ROWS = 2048
 
 
 def stream_similarities(
-    z: Tensor, scales: Tensor, block_layout: BlockLayout, tile_rows: int, process_group: ProcessGroup = SINGLE_PROCESS
+    z: Tensor,
+    scales: Tensor,
+    block_layout: BlockLayout,
+    tile_rows: int,
+    process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> tuple[Tensor, Tensor]:
     """Cosines with the positives (M, P), and log sum_j e^(scale * z_i z_j) by block (B, M).
 
@@ -54,14 +58,21 @@ def stream_similarities(
     Rows that meet nothing in a block have `NOTHING` there. There are no second derivatives.
     """
     apply_function: Any = _StreamedSimilarities.apply
-    cosine, block_logsumexps = apply_function(z.contiguous(), scales, block_layout, tile_rows, process_group)
+    cosine, block_logsumexps = apply_function(
+        z.contiguous(), scales, block_layout, tile_rows, process_group
+    )
     return cosine, block_logsumexps
 
 
 class _StreamedSimilarities(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, z: Tensor, scales: Tensor, block_layout: BlockLayout, tile_rows: int, process_group: ProcessGroup
+        ctx: Any,
+        z: Tensor,
+        scales: Tensor,
+        block_layout: BlockLayout,
+        tile_rows: int,
+        process_group: ProcessGroup,
     ) -> tuple[Tensor, Tensor]:
         scale_values = [float(s) for s in scales.tolist()]
         tiles = cut_tiles(block_layout, tile_rows)[process_group.rank :: process_group.world_size]
@@ -69,12 +80,18 @@ class _StreamedSimilarities(torch.autograd.Function):
         exp_sums = _compute_exp_sums(z, scale_values, exponent_shifts, block_layout, tiles)
         if process_group.world_size > 1:
             process_group.all_reduce_sum(exp_sums)
-        uses_running_max = max(exponent_shifts) > 0 and not _sums_are_accurate(exp_sums, block_layout)
+        uses_running_max = max(exponent_shifts) > 0 and not _sums_are_accurate(
+            exp_sums, block_layout
+        )
         if uses_running_max:
-            block_logsumexps = process_group.all_reduce_logsumexp(_compute_stable_logsumexps(z, scale_values, block_layout, tiles))
+            block_logsumexps = process_group.all_reduce_logsumexp(
+                _compute_stable_logsumexps(z, scale_values, block_layout, tiles)
+            )
         else:
             block_logsumexps = exp_sums.log_()
-            for (a, b, pair), (row_slice, column_slice) in zip(block_layout.block_pairs, block_layout.get_pair_slices()):
+            for (a, b, pair), (row_slice, column_slice) in zip(
+                block_layout.block_pairs, block_layout.get_pair_slices()
+            ):
                 block_logsumexps[b, row_slice] += exponent_shifts[pair]
                 if a != b:
                     block_logsumexps[a, column_slice] += exponent_shifts[pair]
@@ -92,7 +109,9 @@ class _StreamedSimilarities(torch.autograd.Function):
             d_logsumexps = ctx.processes.add_up(d_logsumexps.contiguous())
         d_logsumexps = d_logsumexps.masked_fill(ctx.layout.empty, 0)
         gradient = torch.zeros_like(z)
-        accumulate_grad = _accumulate_grad if ctx.processes.remote_gradients else _accumulate_anchor_grad
+        accumulate_grad = (
+            _accumulate_grad if ctx.processes.remote_gradients else _accumulate_anchor_grad
+        )
         d_scales = accumulate_grad(gradient, z, block_logsumexps, d_logsumexps, ctx)
         add_to_positives = ctx.processes.remote_gradients
         _accumulate_positive_grad(gradient, z, ctx.layout.positive, d_cosine, add_to_positives)
@@ -105,11 +124,17 @@ class _StreamedSimilarities(torch.autograd.Function):
 def _compute_exponent_shifts(z: Tensor, scale_values: list[float]) -> list[float]:
     """What to take off the scores of each domain pair, so that none can leave the type's range."""
     max_squared_norm = float(torch.linalg.vector_norm(z, dim=1).max()) ** 2 if len(z) else 0.0
-    return [max(0.0, abs(scale) * max_squared_norm - MAX_EXPONENT[z.dtype]) for scale in scale_values]
+    return [
+        max(0.0, abs(scale) * max_squared_norm - MAX_EXPONENT[z.dtype]) for scale in scale_values
+    ]
 
 
 def _compute_exp_sums(
-    z: Tensor, scale_values: list[float], exponent_shifts: list[float], block_layout: BlockLayout, tiles: list[Tile]
+    z: Tensor,
+    scale_values: list[float],
+    exponent_shifts: list[float],
+    block_layout: BlockLayout,
+    tiles: list[Tile],
 ) -> Tensor:
     """sum_j e^(scale * z_i z_j - excess) by block and row, (B, M)."""
     exp_sums = z.new_zeros(len(block_layout.blocks), len(z))
@@ -129,7 +154,9 @@ def _sums_are_accurate(exp_sums: Tensor, block_layout: BlockLayout) -> bool:
     return bool((exp_sums[~block_layout.is_empty].log() > MIN_LOG_SUM[exp_sums.dtype]).all())
 
 
-def _compute_stable_logsumexps(z: Tensor, scale_values: list[float], block_layout: BlockLayout, tiles: list[Tile]) -> Tensor:
+def _compute_stable_logsumexps(
+    z: Tensor, scale_values: list[float], block_layout: BlockLayout, tiles: list[Tile]
+) -> Tensor:
     """log sum_j e^(scale * z_i z_j) by block and row, whatever the scores, (B, M)."""
     block_logsumexps = z.new_full((len(block_layout.blocks), len(z)), MASKED)
     buffer = _allocate_buffer(z, tiles)
@@ -138,10 +165,14 @@ def _compute_stable_logsumexps(z: Tensor, scale_values: list[float], block_layou
             a, b, _ = tile.block_pair
             if tile.masked_pairs is not None:
                 scores[tile.masked_pairs] = MASKED
-            block_logsumexps[b, rows] = torch.logaddexp(block_logsumexps[b, rows], scores.logsumexp(1))
+            block_logsumexps[b, rows] = torch.logaddexp(
+                block_logsumexps[b, rows], scores.logsumexp(1)
+            )
             if not tile.is_diagonal:
                 columns = tile.columns
-                block_logsumexps[a, columns] = torch.logaddexp(block_logsumexps[a, columns], scores.logsumexp(0))
+                block_logsumexps[a, columns] = torch.logaddexp(
+                    block_logsumexps[a, columns], scores.logsumexp(0)
+                )
     return block_logsumexps
 
 
@@ -156,7 +187,9 @@ def _compute_positive_cosines(z: Tensor, positive_index: Tensor) -> Tensor:
 # ---- and back ------------------------------------------------------------------------------------
 
 
-def _accumulate_grad(gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_logsumexps: Tensor, ctx: Any) -> Tensor:
+def _accumulate_grad(
+    gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_logsumexps: Tensor, ctx: Any
+) -> Tensor:
     """Add to `gradient` (M, D) what the sums pull at z; what they pull at the scales, (3,)."""
     d_scales = z.new_zeros(len(ctx.numbers))
     buffer, share_buffer = _allocate_buffer(z, ctx.tiles), _allocate_buffer(z, ctx.tiles)
@@ -170,12 +203,16 @@ def _accumulate_grad(gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_lo
             a, b, _ = tile.block_pair
             columns, out = tile.columns, share_buffer[: scores.numel()].view_as(scores)
             if ctx.careful:
-                row_score_grad, column_score_grad = _compute_stable_score_grads(scores, tile, block_logsumexps, d_logsumexps)
+                row_score_grad, column_score_grad = _compute_stable_score_grads(
+                    scores, tile, block_logsumexps, d_logsumexps
+                )
                 score_grad = row_score_grad.add_(column_score_grad)
             else:
                 score_grad = _exponentiate(scores, ctx.excess[pair], tile.masked_pairs)
                 grad_share = grad_shares[pair]
-                score_grad *= torch.add(grad_share[b, rows, None], grad_share[a, None, columns], out=out)
+                score_grad *= torch.add(
+                    grad_share[b, rows, None], grad_share[a, None, columns], out=out
+                )
             row_grad.addmm_(score_grad, z[columns])
             if tile.is_diagonal:  # stands first among its row's tiles
                 d_scales[pair] -= torch.vdot(row_grad.view(-1), z[rows].view(-1)) / 2
@@ -186,16 +223,25 @@ def _accumulate_grad(gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_lo
     return d_scales
 
 
-def _accumulate_anchor_grad(gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_logsumexps: Tensor, ctx: Any) -> Tensor:
+def _accumulate_anchor_grad(
+    gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_logsumexps: Tensor, ctx: Any
+) -> Tensor:
     """`_pull`, but of each row's sums at that row alone, as if those it meets were constant."""
     d_scales = z.new_zeros(len(ctx.numbers))
     buffer = _allocate_buffer(z, ctx.tiles)
     for rows, row_tiles in group_by_rows(ctx.tiles):
         for tile, scores in _iterate_scores(z, ctx.numbers, rows, row_tiles, buffer):
             pair = tile.block_pair.pair
-            row_score_grad, column_score_grad = _compute_stable_score_grads(scores, tile, block_logsumexps, d_logsumexps)
-            directions = [(rows, row_score_grad, tile.columns), (tile.columns, column_score_grad.T, rows)]
-            for anchors, score_grad, candidate_rows in directions[:1] if tile.is_diagonal else directions:
+            row_score_grad, column_score_grad = _compute_stable_score_grads(
+                scores, tile, block_logsumexps, d_logsumexps
+            )
+            directions = [
+                (rows, row_score_grad, tile.columns),
+                (tile.columns, column_score_grad.T, rows),
+            ]
+            for anchors, score_grad, candidate_rows in (
+                directions[:1] if tile.is_diagonal else directions
+            ):
                 anchor_grad = score_grad @ z[candidate_rows]
                 gradient[anchors].add_(anchor_grad, alpha=ctx.numbers[pair])
                 d_scales[pair] += torch.vdot(anchor_grad.view(-1), z[anchors].view(-1))
@@ -209,8 +255,13 @@ def _compute_stable_score_grads(
     (a, b, _), rows, columns = tile.block_pair, tile.rows, tile.columns
     if tile.masked_pairs is not None:
         scores[tile.masked_pairs] = MASKED
-    row_score_grad = d_logsumexps[b, rows, None] * (scores - block_logsumexps[b, rows, None]).clamp(max=0).exp()
-    column_score_grad = d_logsumexps[a, None, columns] * (scores - block_logsumexps[a, None, columns]).clamp(max=0).exp()
+    row_score_grad = (
+        d_logsumexps[b, rows, None] * (scores - block_logsumexps[b, rows, None]).clamp(max=0).exp()
+    )
+    column_score_grad = (
+        d_logsumexps[a, None, columns]
+        * (scores - block_logsumexps[a, None, columns]).clamp(max=0).exp()
+    )
     return row_score_grad, column_score_grad
 
 
@@ -235,11 +286,20 @@ def _iterate_scores(
     row_embeddings, scale = z[rows], scale_values[tiles[0].block_pair.pair]
     for tile in tiles:
         column_embeddings = z[tile.columns]
-        scores = buffer[: len(row_embeddings) * len(column_embeddings)].view(len(row_embeddings), len(column_embeddings))
-        yield tile, torch.addmm(scores, row_embeddings, column_embeddings.T, beta=0, alpha=scale, out=scores)
+        scores = buffer[: len(row_embeddings) * len(column_embeddings)].view(
+            len(row_embeddings), len(column_embeddings)
+        )
+        yield (
+            tile,
+            torch.addmm(
+                scores, row_embeddings, column_embeddings.T, beta=0, alpha=scale, out=scores
+            ),
+        )
 
 
-def _exponentiate(scores: Tensor, exponent_shift: float, masked_pairs: tuple[Tensor, Tensor] | None) -> Tensor:
+def _exponentiate(
+    scores: Tensor, exponent_shift: float, masked_pairs: tuple[Tensor, Tensor] | None
+) -> Tensor:
     """e^(scores - excess) in place, 0 for pairs that do not meet."""
     exp_scores = (scores.sub_(exponent_shift) if exponent_shift else scores).exp_()
     if masked_pairs is not None:
@@ -248,5 +308,8 @@ def _exponentiate(scores: Tensor, exponent_shift: float, masked_pairs: tuple[Ten
 
 
 def _allocate_buffer(z: Tensor, tiles: list[Tile]) -> Tensor:
-    tile_sizes = [(tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start) for tile in tiles]
+    tile_sizes = [
+        (tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start)
+        for tile in tiles
+    ]
     return z.new_empty(max(tile_sizes, default=0))

@@ -70,15 +70,25 @@ def cut_tiles(block_layout: BlockLayout, tile_rows: int) -> list[Tile]:
     """The tiles of every meeting, by rows; a diagonal one stands first among those of its rows."""
     tile_positions: list[tuple[slice, slice, BlockPair]] = []
     for block_pair in block_layout.block_pairs:
-        (start, stop), (column_start, column_stop) = block_layout.blocks[block_pair.a], block_layout.blocks[block_pair.b]
+        (start, stop), (column_start, column_stop) = (
+            block_layout.blocks[block_pair.a],
+            block_layout.blocks[block_pair.b],
+        )
         for rows in split_range(start, stop, tile_rows):
             if block_pair.a == block_pair.b:
                 column_start = rows.stop
-                tile_positions += [(*position, block_pair) for position in _split_diagonal(rows, tile_rows)]
-            tile_positions += [(rows, columns, block_pair) for columns in split_range(column_start, column_stop, TILE_ASPECT * tile_rows)]
+                tile_positions += [
+                    (*position, block_pair) for position in _split_diagonal(rows, tile_rows)
+                ]
+            tile_positions += [
+                (rows, columns, block_pair)
+                for columns in split_range(column_start, column_stop, TILE_ASPECT * tile_rows)
+            ]
     return [
         Tile(rows, columns, block_pair, masked_pairs)
-        for (rows, columns, block_pair), masked_pairs in zip(tile_positions, _localize_masked_pairs(block_layout.masked_pairs, tile_positions))
+        for (rows, columns, block_pair), masked_pairs in zip(
+            tile_positions, _localize_masked_pairs(block_layout.masked_pairs, tile_positions)
+        )
     ]
 
 
@@ -110,8 +120,14 @@ def _localize_masked_pairs(
         inside = (tile_column >= columns.start) & (tile_column < columns.stop)
         tile_row, tile_column = tile_row[inside] - rows.start, tile_column[inside] - columns.start
         if rows == columns:
-            tile_row, tile_column = np.concatenate([tile_row, tile_column]), np.concatenate([tile_column, tile_row])
-        local_pairs = (torch.from_numpy(tile_row).to(device), torch.from_numpy(tile_column).to(device))
+            tile_row, tile_column = (
+                np.concatenate([tile_row, tile_column]),
+                np.concatenate([tile_column, tile_row]),
+            )
+        local_pairs = (
+            torch.from_numpy(tile_row).to(device),
+            torch.from_numpy(tile_column).to(device),
+        )
         yield local_pairs if len(tile_row) else None
 
 
@@ -119,7 +135,10 @@ def group_by_rows(tiles: list[Tile]) -> Iterator[tuple[slice, list[Tile]]]:
     """Neighbours that share rows and meeting."""
     row_tiles: list[Tile] = []
     for tile in tiles:
-        if row_tiles and (row_tiles[0].rows, row_tiles[0].block_pair) != (tile.rows, tile.block_pair):
+        if row_tiles and (row_tiles[0].rows, row_tiles[0].block_pair) != (
+            tile.rows,
+            tile.block_pair,
+        ):
             yield row_tiles[0].rows, row_tiles
             row_tiles = []
         row_tiles.append(tile)

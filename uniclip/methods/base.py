@@ -68,13 +68,17 @@ class Method(nn.Module, ABC):
         """
 
     @abstractmethod
-    def compute_terms_from_embeddings(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def compute_terms_from_embeddings(
+        self, embeddings: dict[str, Tensor], batch: Batch
+    ) -> dict[str, Tensor]:
         """The named parts of the loss, each (), of what `embed` made of the whole batch."""
 
     def sum_loss_terms(self, loss_terms: dict[str, Tensor]) -> Tensor:
         """The sum of the parts, each times its weight, ()."""
         assert set(loss_terms) == set(self.loss_weights), (set(loss_terms), set(self.loss_weights))
-        weighted_terms = torch.stack([self.loss_weights[name] * loss_term for name, loss_term in loss_terms.items()])
+        weighted_terms = torch.stack(
+            [self.loss_weights[name] * loss_term for name, loss_term in loss_terms.items()]
+        )
         return weighted_terms.sum()
 
     @abstractmethod
@@ -91,7 +95,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def similarity_parameters(self) -> list[nn.Parameter]:
-        """Parameters that learn at train.similarity_rate times the model's rate, undecayed."""
+        """Parameters that learn at train.similarity_lr_mult times the model's rate, undecayed."""
 
     def compute_knockout_effects(self, embedder: Embedder, batch: Batch) -> dict[str, float]:
         """For each component: the loss on `batch` with it switched off in the model as it is,
@@ -100,7 +104,11 @@ class Method(nn.Module, ABC):
 
     def choose_chunk(self, num_embeddings: int) -> int | None:
         """The `chunk` of a loss over so many embeddings of this process; all choose alike."""
-        return TILE_ROWS if sum(self.process_group.all_gather_counts(num_embeddings)) > MAX_DENSE_EMBEDDINGS else None
+        return (
+            TILE_ROWS
+            if sum(self.process_group.all_gather_counts(num_embeddings)) > MAX_DENSE_EMBEDDINGS
+            else None
+        )
 
     def loss_kwargs(self, num_embeddings: int) -> dict[str, Any]:
         """The keywords of a loss over so many embeddings of this process."""
@@ -109,7 +117,9 @@ class Method(nn.Module, ABC):
 
 def embed_views(embedder: Embedder, batch: Batch) -> Tensor:
     """Unit rows of every view, (N, V, D); all views go through the encoder at once."""
-    images = embedder.encode_image(batch.images.flatten(0, 1), batch.augmentation_vectors.flatten(0, 1))
+    images = embedder.encode_image(
+        batch.images.flatten(0, 1), batch.augmentation_vectors.flatten(0, 1)
+    )
     return images.view(*batch.images.shape[:2], -1).transpose(0, 1)
 
 

@@ -32,7 +32,9 @@ class Clip(SingleTemperatureMethod):
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}
 
-    def compute_terms_from_embeddings(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def compute_terms_from_embeddings(
+        self, embeddings: dict[str, Tensor], batch: Batch
+    ) -> dict[str, Tensor]:
         images, texts = embeddings["images"], embeddings["texts"]
         scale, loss_kwargs = self.log_scale.exp(), self.loss_kwargs(2 * len(texts))
         view_losses = [clip_loss(view, texts, scale, **loss_kwargs) for view in images.unbind(1)]

@@ -45,20 +45,22 @@ class Declip(SingleTemperatureMethod):
         assert isinstance(config.method, DeclipMethod)
         super().__init__(config.method.temperature)
         self.config = config.method
-        self.loss_weights = dict(zip(LOSS_TERMS, self.config.weights))
+        self.loss_weights = dict(zip(LOSS_TERMS, self.config.loss_weights))
         self.forward_passes = config.method.count_forward_passes(config.views)
         self.clamp()
 
     def build_heads(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
         embed_dim = embedder.text_head.out_features
         with fork_seeded_rng(seed, "projector"):
-            self.projector = _build_projector(embed_dim, self.config.ssl_width)
+            self.projector = _build_projector(embed_dim, self.config.ssl_mlp_dim)
         with fork_seeded_rng(seed, "predictor"):
-            self.predictor = _build_predictor(self.config.ssl_width)
+            self.predictor = _build_predictor(self.config.ssl_mlp_dim)
         with fork_seeded_rng(seed, "language_head"):
-            self.language_head = nn.Linear(embedder.text_encoder.num_features, vocabulary.vocab_size)
+            self.language_head = nn.Linear(
+                embedder.text_encoder.num_features, vocabulary.vocab_size
+            )
         with fork_seeded_rng(seed, "queue"):
-            rows = F.normalize(torch.randn(self.config.queue, embed_dim), dim=-1)
+            rows = F.normalize(torch.randn(self.config.queue_size, embed_dim), dim=-1)
         self.register_buffer("queue", rows.half())
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
 
@@ -78,15 +80,23 @@ class Declip(SingleTemperatureMethod):
             "hidden": hidden_states[batch.mlm_labels >= 0],
         }
 
-    def compute_terms_from_embeddings(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def compute_terms_from_embeddings(
+        self, embeddings: dict[str, Tensor], batch: Batch
+    ) -> dict[str, Tensor]:
         assert batch.mlm_labels is not None
         raw_embeddings = list(embeddings["views"].unbind(1))
         views = [F.normalize(rows.float(), dim=-1) for rows in raw_embeddings]
         texts = [embeddings["masked"], embeddings["edited"]]
         scale, loss_kwargs = self.log_scale.exp(), self.loss_kwargs(2 * len(texts[0]))
-        contrastive_losses = [clip_loss(view, text, scale, **loss_kwargs) for view in views for text in texts]
+        contrastive_losses = [
+            clip_loss(view, text, scale, **loss_kwargs) for view in views for text in texts
+        ]
         neighbour_texts = [self._find_neighbours(text) for text in texts]
-        neighbour_losses = [image_to_text_loss(view, neighbour_text, scale, **loss_kwargs) for view in views for neighbour_text in neighbour_texts]
+        neighbour_losses = [
+            image_to_text_loss(view, neighbour_text, scale, **loss_kwargs)
+            for view in views
+            for neighbour_text in neighbour_texts
+        ]
         if self.training:
             self._enqueue(texts)
         return {
@@ -108,13 +118,17 @@ class Declip(SingleTemperatureMethod):
         """Cross-entropy of the hidden tokens, whose states are (H, F); 0 if none is hidden."""
         logits = self.language_head(hidden_states).float()
         token_losses = F.cross_entropy(logits, mlm_labels[mlm_labels >= 0], reduction="none")
-        return self.process_group.mean_contribution(token_losses) + 0 * self.language_head.weight.sum()
+        return (
+            self.process_group.mean_contribution(token_losses) + 0 * self.language_head.weight.sum()
+        )
 
     @torch.no_grad()
     def _find_neighbours(self, texts: Tensor) -> Tensor:
         """For each row (N, D) the nearest one of the queue, (N, D)."""
         queue = self.queue.to(texts.dtype)
-        nearest_index = torch.cat([(rows @ queue.T).argmax(1) for rows in texts.split(NEIGHBOUR_CHUNK_ROWS)])
+        nearest_index = torch.cat(
+            [(rows @ queue.T).argmax(1) for rows in texts.split(NEIGHBOUR_CHUNK_ROWS)]
+        )
         return F.normalize(queue[nearest_index], dim=-1)
 
     @torch.no_grad()
@@ -122,8 +136,15 @@ class Declip(SingleTemperatureMethod):
         """Put the rows of all processes in place of the oldest, those of the caption first."""
         queue_size = len(self.queue)
         max_rows = (queue_size - queue_size // 2, queue_size // 2)
-        rows = torch.cat([self.process_group.all_gather(text.detach())[:num_rows] for text, num_rows in zip(texts, max_rows)])
-        positions = (self.queue_position + torch.arange(len(rows), device=rows.device)) % len(self.queue)
+        rows = torch.cat(
+            [
+                self.process_group.all_gather(text.detach())[:num_rows]
+                for text, num_rows in zip(texts, max_rows)
+            ]
+        )
+        positions = (self.queue_position + torch.arange(len(rows), device=rows.device)) % len(
+            self.queue
+        )
         self.queue[positions] = rows.half()
         self.queue_position.copy_((self.queue_position + len(rows)) % len(self.queue))
 

@@ -42,7 +42,7 @@ class Slip(SingleTemperatureMethod):
         self.similarity = FixedSimilarity(self.config.ssl_temperature)
 
     def build_heads(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
-        num_features, width = embedder.image_encoder.num_features, self.config.ssl_width
+        num_features, width = embedder.image_encoder.num_features, self.config.ssl_mlp_dim
         with fork_seeded_rng(seed, "ssl_head"):
             self.ssl_head = nn.Sequential(
                 nn.Linear(num_features, width),
@@ -51,22 +51,26 @@ class Slip(SingleTemperatureMethod):
                 nn.Linear(width, width),
                 BatchNorm(width),
                 nn.ReLU(),
-                nn.Linear(width, self.config.ssl_embedding),
+                nn.Linear(width, self.config.ssl_embed_dim),
             )
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         num_views, num_samples = batch.images.shape[:2]
-        features = embedder.compute_image_features(batch.images.flatten(0, 1)).view(num_views, num_samples, -1)
+        features = embedder.compute_image_features(batch.images.flatten(0, 1)).view(
+            num_views, num_samples, -1
+        )
         return {
             "weak": embedder.project_image(features[0], batch.augmentation_vectors[0]),
             "strong": features[1:].transpose(0, 1),
             "texts": embedder.encode_text(batch.tokens),
         }
 
-    def compute_terms_from_embeddings(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def compute_terms_from_embeddings(
+        self, embeddings: dict[str, Tensor], batch: Batch
+    ) -> dict[str, Tensor]:
         weak, features, texts = (embeddings[name] for name in ("weak", "strong", "texts"))
         loss_kwargs = self.loss_kwargs(2 * len(features))
-        loss_kwargs["processes"] = distributed.get_process_group(self.config.remote_gradients)
+        loss_kwargs["processes"] = distributed.get_process_group(self.config.gather_with_grad)
         # As published, the head sees one view at a time: its batch norms take each view's own
         # statistics.
         projections = [self.ssl_head(view) for view in features.unbind(1)]

@@ -46,13 +46,17 @@ class Unicl(SingleTemperatureMethod):
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}
 
-    def compute_terms_from_embeddings(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def compute_terms_from_embeddings(
+        self, embeddings: dict[str, Tensor], batch: Batch
+    ) -> dict[str, Tensor]:
         images, texts = embeddings["images"], embeddings["texts"]
         labels = batch.labels
         if self.equal_captions:
             labels = torch.where(labels < 0, hash_captions(batch.tokens, self.eos), labels)
         scale, loss_kwargs = self.log_scale.exp(), self.loss_kwargs(2 * len(texts))
-        view_losses = [unicl_loss(view, texts, labels, scale, **loss_kwargs) for view in images.unbind(1)]
+        view_losses = [
+            unicl_loss(view, texts, labels, scale, **loss_kwargs) for view in images.unbind(1)
+        ]
         return {"contrastive": torch.stack(view_losses).mean()}
 
 
@@ -62,7 +66,10 @@ def hash_captions(tokens: Tensor, eos: int) -> Tensor:
     A polynomial of the tokens, modulo 2^64 by overflow: two captions share a label by accident once
     in 2^61 pairs or so.
     """
-    hash_code, is_past_eos = torch.zeros_like(tokens[:, 0]), torch.zeros_like(tokens[:, 0], dtype=torch.bool)
+    hash_code, is_past_eos = (
+        torch.zeros_like(tokens[:, 0]),
+        torch.zeros_like(tokens[:, 0], dtype=torch.bool),
+    )
     for column in tokens.unbind(1):
         hash_code = torch.where(is_past_eos, hash_code, hash_code * HASH_MULTIPLIER + column + 1)
         is_past_eos = is_past_eos | (column == eos)

@@ -12,11 +12,11 @@ from uniclip.config import RunConfig, UniclipMethod
 from uniclip.losses.multi_positive import multi_positive
 from uniclip.losses.similarity import (
     DOMAIN_PAIRS,
-    DomainSimilarity,
     DomainOffsetSimilarity,
+    DomainSimilarity,
+    DomainTemperatureSimilarity,
     SharedSimilarity,
     Similarity,
-    DomainTemperatureSimilarity,
     get_image_text_scale,
 )
 from uniclip.methods.base import HeadType, Method, embed_views
@@ -56,16 +56,23 @@ class Uniclip(Method):
     def prepare_batch(self, batch: Batch) -> Batch:
         """In the control "shuffled" f_A is fed the vector that the sample before has in the same
         view. (The embedder itself forgets them for "identity".)"""
-        if self.config.aware != "shuffled":
+        if self.config.augmentation_input != "shuffled":
             return batch
         vectors = batch.augmentation_vectors.transpose(0, 1).contiguous()
         shifted_vectors = self.process_group.all_gather(vectors).roll(1, dims=0)
-        return replace(batch, vectors=shifted_vectors[self.process_group.local_slice(len(vectors))].transpose(0, 1))
+        return replace(
+            batch,
+            augmentation_vectors=shifted_vectors[
+                self.process_group.local_slice(len(vectors))
+            ].transpose(0, 1),
+        )
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}
 
-    def compute_terms_from_embeddings(self, embeddings: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def compute_terms_from_embeddings(
+        self, embeddings: dict[str, Tensor], batch: Batch
+    ) -> dict[str, Tensor]:
         return {"contrastive": self._compute_contrastive_loss(embeddings, batch)}
 
     @torch.no_grad()
@@ -75,15 +82,23 @@ class Uniclip(Method):
         batch = self.prepare_batch(batch)
         embeddings = self.embed(embedder, batch)
         knockout_losses: dict[str, Tensor] = {}
-        if self.config.aware == "true":
-            masked_batch = replace(batch, vectors=torch.zeros_like(batch.augmentation_vectors))
-            knockout_losses["awareness"] = self._compute_contrastive_loss(self.embed(embedder, masked_batch), batch)
+        if self.config.augmentation_input == "true":
+            masked_batch = replace(
+                batch, augmentation_vectors=torch.zeros_like(batch.augmentation_vectors)
+            )
+            knockout_losses["awareness"] = self._compute_contrastive_loss(
+                self.embed(embedder, masked_batch), batch
+            )
         if self.config.loss == "mp_nce":
-            knockout_losses["mp_nce"] = self._compute_contrastive_loss(embeddings, batch, loss="sup_con")
+            knockout_losses["mp_nce"] = self._compute_contrastive_loss(
+                embeddings, batch, loss="sup_con"
+            )
         if self.config.similarity == "domain":
             shared_similarity = SharedSimilarity().to(embeddings["texts"].device)
             shared_similarity.log_scale.copy_(self.similarity.log_scale[DOMAIN_PAIRS.index("it")])
-            knockout_losses["domain_similarity"] = self._compute_contrastive_loss(embeddings, batch, similarity=shared_similarity)
+            knockout_losses["domain_similarity"] = self._compute_contrastive_loss(
+                embeddings, batch, similarity=shared_similarity
+            )
         baseline_loss = self._compute_contrastive_loss(embeddings, batch).item()
         return {name: loss.item() - baseline_loss for name, loss in knockout_losses.items()}
 
@@ -119,7 +134,7 @@ class Uniclip(Method):
             domain,
             slot,
             similarity or self.similarity,
-            weights=self.config.weights,
+            weights=self.config.positive_weights,
             **switches,
             **self.loss_kwargs(len(z)),
         )

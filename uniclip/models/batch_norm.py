@@ -39,7 +39,9 @@ class BatchNorm(nn.BatchNorm1d):
         mean, total_count = sums_and_count[:-1] / sums_and_count[-1], sums_and_count[-1].detach()
         centred = values - mean.view(shape)
         variance = _AllReduceSum.apply(centred.square().sum(reduced_dims)) / total_count
-        self._update_running_stats(mean.detach(), (variance * total_count / (total_count - 1).clamp(min=1)).detach())
+        self._update_running_stats(
+            mean.detach(), (variance * total_count / (total_count - 1).clamp(min=1)).detach()
+        )
         normalized = centred * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             normalized = normalized * self.weight.view(shape) + self.bias.view(shape)
@@ -59,7 +61,9 @@ class BatchNormAct(BatchNorm):
     """`BatchNorm`, then what timm's BatchNormAct2d has behind it."""
 
     def __init__(self, batch_norm: BatchNormAct2d) -> None:
-        super().__init__(batch_norm.num_features, batch_norm.eps, batch_norm.momentum, batch_norm.affine)
+        super().__init__(
+            batch_norm.num_features, batch_norm.eps, batch_norm.momentum, batch_norm.affine
+        )
         self.drop, self.act = batch_norm.drop, batch_norm.act
 
     def forward(self, input: Tensor) -> Tensor:

@@ -55,9 +55,15 @@ class Embedder(nn.Module):
         self.image_head = image_head
         self.text_head = text_head
         self.mask_input = mask_input
-        columns = [c for group in visible_transforms or () for c in transform.TRANSFORM_GROUPS[group]]
-        column_mask = torch.zeros(transform.VECTOR_DIM).index_fill_(0, torch.tensor(columns).long(), 1.0)
-        self.register_buffer("keeps", None if visible_transforms is None else column_mask, persistent=False)
+        columns = [
+            c for group in visible_transforms or () for c in transform.TRANSFORM_GROUPS[group]
+        ]
+        column_mask = torch.zeros(transform.VECTOR_DIM).index_fill_(
+            0, torch.tensor(columns).long(), 1.0
+        )
+        self.register_buffer(
+            "keeps", None if visible_transforms is None else column_mask, persistent=False
+        )
         self._locked_towers: list[nn.Module] = []
         if lock in ("image", "both"):
             self._locked_towers.append(image_encoder)
@@ -103,13 +109,17 @@ class Embedder(nn.Module):
 
     def project_text(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
         """Unit rows (B, D) float32 of the states (B, L, F) at tokens (B, L) int64."""
-        return normalize_rows(self.text_head(self.text_encoder.select_eos_state(hidden_states, tokens)))
+        return normalize_rows(
+            self.text_head(self.text_encoder.select_eos_state(hidden_states, tokens))
+        )
 
     def _encode_augmentation(self, vectors: Tensor) -> Tensor | None:
         if self.augmentation_encoder is None:
             return None
         visible_vectors = torch.zeros_like(vectors) if self.mask_input else vectors
-        visible_vectors = visible_vectors if self.column_mask is None else visible_vectors * self.column_mask
+        visible_vectors = (
+            visible_vectors if self.column_mask is None else visible_vectors * self.column_mask
+        )
         augmentation_features: Tensor = self.augmentation_encoder(visible_vectors)
         return augmentation_features
 
@@ -131,13 +141,15 @@ def build_embedder(
         text_encoder = TextEncoder(model.text, vocabulary)
         initialization.init_text_encoder(text_encoder.body, model.initialization)
     with fork_seeded_rng(seed, "text_head"):
-        text_head = nn.Linear(text_encoder.num_features, model.embedding, bias=False)
+        text_head = nn.Linear(text_encoder.num_features, model.embed_dim, bias=False)
         initialization.init_projection(text_head, model.initialization)
-    augmentation_input = config.method.aware if head_type == "aware" else "none"
+    augmentation_input = config.method.augmentation_input if head_type == "aware" else "none"
     augmentation_encoder: AugmentationEncoder | None = None
     if augmentation_input != "none":
         with fork_seeded_rng(seed, "augmentation_encoder"):
-            augmentation_encoder = AugmentationEncoder(transform.VECTOR_DIM, model.augmentation_width)
+            augmentation_encoder = AugmentationEncoder(
+                transform.VECTOR_DIM, model.augmentation_width
+            )
     with fork_seeded_rng(seed, "image_head"):
         image_head = _build_image_head(config, image_encoder.num_features, head_type)
     return Embedder(
@@ -147,8 +159,8 @@ def build_embedder(
         image_head,
         text_head,
         mask_input=augmentation_input == "identity",
-        visible_transforms=config.method.told if head_type == "aware" else None,
-        lock=config.frozen,
+        visible_transforms=config.method.visible_transforms if head_type == "aware" else None,
+        lock=config.lock,
     )
 
 
@@ -157,12 +169,12 @@ def _build_image_head(
 ) -> ImageHead | nn.Linear:
     model = config.model
     if head_type == "linear":
-        projection = nn.Linear(num_features, model.embedding, bias=False)
+        projection = nn.Linear(num_features, model.embed_dim, bias=False)
         initialization.init_projection(projection, model.initialization)
         return projection
-    fusion: Fusion = "none" if config.method.aware == "none" else config.method.fusion
-    augmentation_dim, num_blocks = model.augmentation_width, model.head_blocks
-    return ImageHead(num_features, augmentation_dim, model.embedding, num_blocks, fusion)
+    fusion: Fusion = "none" if config.method.augmentation_input == "none" else config.method.fusion
+    augmentation_dim, num_blocks = model.augmentation_width, model.num_head_blocks
+    return ImageHead(num_features, augmentation_dim, model.embed_dim, num_blocks, fusion)
 
 
 @contextmanager

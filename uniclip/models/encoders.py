@@ -64,14 +64,14 @@ class ImageEncoder(nn.Module):
     @torch.no_grad()
     def _count_features(self, config: ImageConfig) -> int:
         """The number of features, found by encoding one black picture."""
-        image_size = config.pixels
+        image_size = config.image_size
         self.eval()
         try:
             features = self(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise UserError(
                 f"model.image.name={config.name} cannot encode {image_size} x {image_size} pixels "
-                f"({_format_error(error)}); change model.image.pixels or model.image.options"
+                f"({_format_error(error)}); change model.image.image_size or model.image.options"
             ) from error
         finally:
             self.train()
@@ -111,7 +111,11 @@ class TextEncoder(nn.Module):
         # As fast as "eager" or faster at these sizes, and the same bits every time on a CPU.
         self.body.set_attn_implementation("sdpa")
         body_config = self.body.config
-        assert (body_config.bos_token_id, body_config.eos_token_id, body_config.pad_token_id) == special_ids
+        assert (
+            body_config.bos_token_id,
+            body_config.eos_token_id,
+            body_config.pad_token_id,
+        ) == special_ids
         assert self.body.embeddings.token_embedding.num_embeddings == vocabulary.vocab_size
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -140,10 +144,10 @@ def _build_text_config(config: TextConfig, vocabulary: Vocabulary) -> CLIPTextCo
         projection_dim=config.width,
         num_hidden_layers=config.layers,
         num_attention_heads=config.heads,
-        max_position_embeddings=config.context,
+        max_position_embeddings=config.context_length,
         attention_dropout=0.0,
         hidden_act=config.activation,
-        layer_norm_eps=config.norm_epsilon,
+        layer_norm_eps=config.layer_norm_eps,
     )
 
 
@@ -151,10 +155,10 @@ def _build_timm_model(config: ImageConfig) -> nn.Module:
     if not timm.is_model(config.name):
         raise make_unknown_name_error("model.image.name", config.name, timm.list_models())
     if "img_size" in config.options:
-        raise UserError("model.image.options.img_size is set by model.image.pixels; remove it")
+        raise UserError("model.image.options.img_size is set by model.image.image_size; remove it")
     rng_state = torch.random.get_rng_state()
     try:
-        return _create_model(config.name, {**config.options, "img_size": config.pixels})
+        return _create_model(config.name, {**config.options, "img_size": config.image_size})
     except TypeError as error:
         if "img_size" not in str(error):
             raise _make_options_error(config, error) from error

@@ -50,11 +50,20 @@ class ImageHead(nn.Module):
     (B, F) and (B, W) -> (B, D), not normalised. With fusion "none" the blocks see no augmentation.
     """
 
-    def __init__(self, num_features: int, augmentation_dim: int, embed_dim: int, num_blocks: int, fusion: Fusion):
+    def __init__(
+        self,
+        num_features: int,
+        augmentation_dim: int,
+        embed_dim: int,
+        num_blocks: int,
+        fusion: Fusion,
+    ):
         super().__init__()
         self.projection = nn.Linear(num_features, embed_dim)
         block_class = {"film": FilmBlock, "concat": ConcatBlock, "none": PlainBlock}[fusion]
-        self.blocks = nn.ModuleList(block_class(embed_dim, augmentation_dim) for _ in range(num_blocks))
+        self.blocks = nn.ModuleList(
+            block_class(embed_dim, augmentation_dim) for _ in range(num_blocks)
+        )
 
     def forward(self, features: Tensor, augmentation_features: Tensor | None) -> Tensor:
         hidden: Tensor = self.projection(features)
@@ -73,7 +82,9 @@ class FilmBlock(nn.Module):
     def __init__(self, embed_dim: int, augmentation_dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(embed_dim)
-        self.modulation = _init_linear(nn.Linear(augmentation_dim, 2 * embed_dim), MODULATION_INIT_GAIN)
+        self.modulation = _init_linear(
+            nn.Linear(augmentation_dim, 2 * embed_dim), MODULATION_INIT_GAIN
+        )
         self.mlp = _build_mlp(embed_dim, MLP_EXPANSION * embed_dim, embed_dim)
 
     def forward(self, hidden: Tensor, augmentation_features: Tensor) -> Tensor:
@@ -93,7 +104,9 @@ class ConcatBlock(nn.Module):
         self.fusion_mlp = _build_mlp(embed_dim + augmentation_dim, hidden_units, embed_dim)
 
     def forward(self, hidden: Tensor, augmentation_features: Tensor) -> Tensor:
-        update: Tensor = self.fusion_mlp(torch.cat([self.norm(hidden), augmentation_features], dim=-1))
+        update: Tensor = self.fusion_mlp(
+            torch.cat([self.norm(hidden), augmentation_features], dim=-1)
+        )
         return hidden + update
 
 
@@ -102,7 +115,9 @@ class PlainBlock(nn.Module):
 
     def __init__(self, embed_dim: int, augmentation_dim: int) -> None:
         super().__init__()
-        film_block = FilmBlock(embed_dim, augmentation_dim)  # whole, so that norm and MLP start as they do there
+        film_block = FilmBlock(
+            embed_dim, augmentation_dim
+        )  # whole, so that norm and MLP start as they do there
         self.norm, self.mlp = film_block.norm, film_block.mlp
 
     def forward(self, hidden: Tensor, augmentation_features: Tensor | None) -> Tensor:
@@ -130,7 +145,13 @@ def _count_mlp_parameters(inputs: int, hidden_units: int, outputs: int) -> int:
 
 def _compute_concat_units(embed_dim: int, augmentation_dim: int) -> int:
     """Hidden units that give a concat block the parameters of a film block; norms are equal."""
-    film_parameters = 2 * embed_dim * (augmentation_dim + 1) + _count_mlp_parameters(embed_dim, MLP_EXPANSION * embed_dim, embed_dim)
+    film_parameters = 2 * embed_dim * (augmentation_dim + 1) + _count_mlp_parameters(
+        embed_dim, MLP_EXPANSION * embed_dim, embed_dim
+    )
     inputs = embed_dim + augmentation_dim
-    parameters_per_unit = _count_mlp_parameters(inputs, 1, embed_dim) - _count_mlp_parameters(inputs, 0, embed_dim)
-    return round((film_parameters - _count_mlp_parameters(inputs, 0, embed_dim)) / parameters_per_unit)
+    parameters_per_unit = _count_mlp_parameters(inputs, 1, embed_dim) - _count_mlp_parameters(
+        inputs, 0, embed_dim
+    )
+    return round(
+        (film_parameters - _count_mlp_parameters(inputs, 0, embed_dim)) / parameters_per_unit
+    )

@@ -49,7 +49,9 @@ def init_projection(linear: nn.Linear, scheme: Initialization) -> None:
         _init_linear(linear, linear.in_features**-0.5, _get_initializer(scheme))
 
 
-def _init_linear(linear: nn.Linear, std: float, initialize: Callable[[Tensor, float], None]) -> None:
+def _init_linear(
+    linear: nn.Linear, std: float, initialize: Callable[[Tensor, float], None]
+) -> None:
     initialize(linear.weight, std)
     if linear.bias is not None:
         nn.init.zeros_(linear.bias)

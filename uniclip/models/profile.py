@@ -60,9 +60,12 @@ def profile_model(config: ModelConfig) -> dict[str, float]:
 
     from uniclip.models.encoders import ImageEncoder, TextEncoder
 
-    image_size, context_length = config.image.pixels, config.text.context
+    image_size, context_length = config.image.image_size, config.text.context_length
     with torch.device("meta"):
-        image_encoder, text_encoder = ImageEncoder(config.image), TextEncoder(config.text, _VocabularyStub(config.text))
+        image_encoder, text_encoder = (
+            ImageEncoder(config.image),
+            TextEncoder(config.text, _VocabularyStub(config.text)),
+        )
         pixels = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
         tokens = torch.zeros(1, context_length, dtype=torch.int64)
     return {
@@ -77,7 +80,7 @@ class _VocabularyStub:
     """The special ids of a vocabulary that is as large as it may be."""
 
     def __init__(self, config: TextConfig) -> None:
-        self.vocab_size = config.vocabulary
+        self.vocab_size = config.vocab_size
         self.bos, self.eos, self.pad = self.vocab_size - 2, self.vocab_size - 1, 0
 
 
@@ -98,7 +101,8 @@ def _measure_gflops(module: nn.Module, model_input: Tensor) -> float:
 def main() -> None:
     """Measure every preset and rewrite the table."""
     profiles: dict[str, Any] = {
-        path.stem: profile_model(load_preset(path)) for path in sorted((compose.CONF / "model").glob("*.yaml"))
+        path.stem: profile_model(load_preset(path))
+        for path in sorted((compose.CONF / "model").glob("*.yaml"))
     }
     text = yaml.safe_dump(profiles, sort_keys=True, default_flow_style=False)
     PROFILE_PATH.write_text(FILE_HEADER + text, encoding="utf-8")

@@ -59,13 +59,13 @@ class Heartbeat:
 
     time: float
     step: int
-    steps: int
+    total_steps: int
     steps_per_second: float
     """Steps a second."""
     phase: str
     """What it was doing: training, evaluating, ..."""
-    owner: ClaimRecord | None = None
-    ended: AttemptEnd | None = None
+    claim: ClaimRecord | None = None
+    end: AttemptEnd | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class Score:
     kind: Literal["accuracy", "recall", "map", "gap", "error"]
     """Means are taken within one kind only; gap and error are no scores to maximise."""
     chance: float | None
-    samples: int
+    num_samples: int
     """Test samples behind the number."""
     too_few_samples: bool = False
     """Too few samples to be a primary score."""
@@ -107,10 +107,10 @@ class DatasetScores:
     """What one data set says of one run under one protocol."""
 
     dataset: str
-    evaluation: str
+    evaluation_hash: str
     """Hash of the protocol."""
     protocol: dict[str, Any]
-    weights: str
+    weights_digest: str
     """Hash of the weights that were judged."""
     scores: tuple[Score, ...]
 
@@ -125,9 +125,9 @@ class Component:
     name: str
     label: str
     reason: str
-    off: dict[str, Any]
+    off_overrides: dict[str, Any]
     """What turning it off changes: typed configuration deltas."""
-    witness: dict[str, Any]
+    manipulation_check: dict[str, Any]
     """What must hold in two steps when it is off (interpreted by `ablations.audit.audit`)."""
     short_label: str = ""
     """A brief label, for "without ..."; else the name."""
@@ -143,7 +143,7 @@ class Arm:
     """Part of the crossed design, a baseline from outside it, or the A/A arm."""
     levels: dict[str, bool]
     """Which components are on; those that an arm says nothing of are not named."""
-    delta: dict[str, Any]
+    config_diff: dict[str, Any]
     """How it differs from the base configuration."""
 
 
@@ -339,7 +339,7 @@ class Tuning:
 class Plan:
     """Everything that a report or a worker needs to know of a sweep."""
 
-    sweep: str
+    sweep_id: str
     ablation: str
     title: str
     budget: str
@@ -378,7 +378,7 @@ class Plan:
     tuning: Tuning | None = None
     """How the arms were tuned; None for arms as they are declared."""
 
-    def arm(self, name: str) -> Arm:
+    def get_arm(self, name: str) -> Arm:
         """The arm of that name."""
         return next(a for a in self.arms if a.name == name)
 

@@ -12,8 +12,16 @@ from typing import Any
 
 from uniclip.config.binding import bind
 from uniclip.errors import UserError
-from uniclip.io.atomic import append_jsonl, to_json_bytes, read_jsonl, write_once, read_record, read_json, atomic_write
-from uniclip.store.records import AttemptEnd, Heartbeat, Outcome, ClaimRecord, DatasetScores
+from uniclip.io.atomic import (
+    append_jsonl,
+    atomic_write,
+    read_json,
+    read_jsonl,
+    read_record,
+    to_json_bytes,
+    write_once,
+)
+from uniclip.store.records import AttemptEnd, ClaimRecord, DatasetScores, Heartbeat, Outcome
 
 CACHE_FOLDER = "cache"
 """The store's folder of what can be made again."""
@@ -27,19 +35,19 @@ class AttemptFolder:
         self._claim_bytes: bytes | None = None
         self._claim_record: ClaimRecord | None = None
         self.path = run.path / "attempts" / str(number)
-        self.claim = run.path / "attempts" / f"{number}.claim"
-        self.metrics = self.path / "metrics.jsonl"
+        self.claim_path = run.path / "attempts" / f"{number}.claim"
+        self.metrics_path = self.path / "metrics.jsonl"
         self.events_path = self.path / "events.jsonl"
         self.log_path = self.path / "log"
         self.checkpoints_path = self.path / "checkpoint"
         self._heartbeat_path = self.path / "heartbeat"
 
-    def owner(self) -> ClaimRecord | None:
+    def read_claim(self) -> ClaimRecord | None:
         """The owner record; None if nobody claimed this attempt."""
-        claim: ClaimRecord | None = read_record(ClaimRecord, self.claim)
+        claim: ClaimRecord | None = read_record(ClaimRecord, self.claim_path)
         return claim
 
-    def heartbeat(self) -> Heartbeat | None:
+    def read_heartbeat(self) -> Heartbeat | None:
         """The last sign of life; None before the first, or if it is damaged."""
         try:
             heartbeat: Heartbeat | None = read_record(Heartbeat, self._heartbeat_path)
@@ -47,11 +55,18 @@ class AttemptFolder:
             return None
         return heartbeat
 
-    def beat(self, *, step: int, steps: int, rate: float, phase: str) -> None:
+    def write_heartbeat(
+        self, *, step: int, total_steps: int, steps_per_second: float, phase: str
+    ) -> None:
         """A sign of life."""
         if self._holds_claim():
             heartbeat = Heartbeat(
-                time=time.time(), step=step, steps=steps, steps_per_second=rate, phase=phase, owner=self._claim_record
+                time=time.time(),
+                step=step,
+                total_steps=total_steps,
+                steps_per_second=steps_per_second,
+                phase=phase,
+                claim=self._claim_record,
             )
             atomic_write(self._heartbeat_path, to_json_bytes(heartbeat))
 
@@ -59,12 +74,12 @@ class AttemptFolder:
         """One more line of what happened."""
         append_jsonl(self.events_path, {"time": time.time(), "event": kind, **fields})
 
-    def ended(self) -> AttemptEnd | None:
+    def read_end(self) -> AttemptEnd | None:
         """How it ended, by its own word; None if it never said."""
         attempt_end: AttemptEnd | None = read_record(AttemptEnd, self.path / "ended.json")
         return attempt_end
 
-    def end(self, kind: str, error: str | None = None) -> None:
+    def write_end(self, kind: str, error: str | None = None) -> None:
         """The attempt's last word (said once, and not by who holds it no more)."""
         if self._holds_claim():
             attempt_end = bind(AttemptEnd, {"kind": kind, "time": time.time(), "error": error})
@@ -73,19 +88,22 @@ class AttemptFolder:
 
     def _copy_end_to_heartbeat(self, attempt_end: AttemptEnd) -> None:
         """The last sign of life says too that it was the last; whoever doubts reads the claim."""
-        heartbeat = self.heartbeat()
+        heartbeat = self.read_heartbeat()
         if heartbeat is not None:
             with suppress(OSError):
-                atomic_write(self._heartbeat_path, to_json_bytes(dataclasses.replace(heartbeat, ended=attempt_end)))
+                atomic_write(
+                    self._heartbeat_path,
+                    to_json_bytes(dataclasses.replace(heartbeat, end=attempt_end)),
+                )
 
-    def overtaken(self) -> bool:
+    def is_overtaken(self) -> bool:
         """Whether a newer one is claimed, or the run moved aside: then nothing is published."""
-        return self.run.attempts()[-1:] != [self.number] or not self._holds_claim()
+        return self.run.list_attempts()[-1:] != [self.number] or not self._holds_claim()
 
     def _holds_claim(self) -> bool:
         """Whether the claim is still the one that this object made (True if it made none)."""
         with suppress(FileNotFoundError):
-            return self._claim_bytes is None or self.claim.read_bytes() == self._claim_bytes
+            return self._claim_bytes is None or self.claim_path.read_bytes() == self._claim_bytes
         return False
 
 
@@ -116,7 +134,7 @@ class RunFolder:
         """What can be made again, of the whole store."""
         return self.path.parent.parent / CACHE_FOLDER
 
-    def publish_spec(self, spec: Mapping[str, Any]) -> None:
+    def write_spec(self, spec: Mapping[str, Any]) -> None:
         """Write down what the run is (the first to say it wins; all say the same)."""
         write_once(self.path / "spec.json", to_json_bytes(spec))
 
@@ -129,16 +147,16 @@ class RunFolder:
         spec: dict[str, Any] = read_json(self.path / "spec.json")
         return spec
 
-    def outcome(self) -> Outcome | None:
+    def read_outcome(self) -> Outcome | None:
         """The outcome; None while there is none."""
         outcome: Outcome | None = read_record(Outcome, self.path / "outcome.json")
         return outcome
 
-    def publish_outcome(self, outcome: Outcome) -> bool:
+    def write_outcome(self, outcome: Outcome) -> bool:
         """Publish the outcome; False if there is one already."""
         return write_once(self.path / "outcome.json", to_json_bytes(outcome))
 
-    def attempts(self) -> list[int]:
+    def list_attempts(self) -> list[int]:
         """Numbers of the claimed attempts, ascending."""
         try:
             names = os.listdir(self.path / "attempts")
@@ -147,15 +165,15 @@ class RunFolder:
         numbers = [n.removesuffix(".claim") for n in names if n.endswith(".claim")]
         return sorted(int(n) for n in numbers if n.isdecimal())
 
-    def attempt(self, number: int) -> AttemptFolder:
+    def get_attempt(self, number: int) -> AttemptFolder:
         """The folder of one attempt."""
         return AttemptFolder(self, number)
 
-    def claim(self, number: int, claim_record: ClaimRecord) -> AttemptFolder | None:
+    def claim_attempt(self, number: int, claim_record: ClaimRecord) -> AttemptFolder | None:
         """Claim attempt `number`; None if somebody else has it."""
         attempt = AttemptFolder(self, number)
         claim_bytes = to_json_bytes(claim_record)
-        if not write_once(attempt.claim, claim_bytes):
+        if not write_once(attempt.claim_path, claim_bytes):
             return None
         attempt._claim_bytes, attempt._claim_record = claim_bytes, claim_record
         attempt.path.mkdir(exist_ok=True)
@@ -177,15 +195,17 @@ class RunFolder:
         """Where the per-sample outcomes behind those scores stand."""
         return self.path / "predictions" / f"{dataset}@{evaluation_hash}.npz"
 
-    def scores(self, dataset: str, evaluation_hash: str) -> DatasetScores | None:
+    def read_scores(self, dataset: str, evaluation_hash: str) -> DatasetScores | None:
         """The scores of a data set under an evaluation hash; None if there are none."""
-        scores: DatasetScores | None = read_record(DatasetScores, self.scores_path(dataset, evaluation_hash))
+        scores: DatasetScores | None = read_record(
+            DatasetScores, self.scores_path(dataset, evaluation_hash)
+        )
         return scores
 
-    def history(self) -> list[dict[str, Any]]:
+    def read_history(self) -> list[dict[str, Any]]:
         """Metric records by step: where attempts overlap, the newer one's."""
         by_step: dict[tuple[int, str], dict[str, Any]] = {}
-        for number in self.attempts():
-            for record in read_jsonl(self.attempt(number).metrics):
+        for number in self.list_attempts():
+            for record in read_jsonl(self.get_attempt(number).metrics_path):
                 by_step[record.get("step", 0), record.get("phase", "train")] = record
         return [by_step[k] for k in sorted(by_step)]

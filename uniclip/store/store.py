@@ -16,19 +16,19 @@ from pathlib import Path
 from uniclip.errors import UserError
 from uniclip.io.atomic import (
     append_jsonl,
-    to_json_bytes,
-    read_jsonl,
-    write_once,
-    read_record,
     atomic_write,
+    read_jsonl,
+    read_record,
+    to_json_bytes,
+    write_once,
 )
 from uniclip.store.records import (
-    AuditRecord,
     AuditCheck,
-    SubmissionIntent,
+    AuditRecord,
     Plan,
-    TuningRound,
     Submission,
+    SubmissionIntent,
+    TuningRound,
 )
 from uniclip.store.run_folder import CACHE_FOLDER, RunFolder
 
@@ -46,7 +46,7 @@ class SweepFolder:
         self.submissions_path = path / "submissions"
         self._cancelled_path = path / "cancelled.jsonl"
 
-    def plan(self) -> Plan | None:
+    def read_plan(self) -> Plan | None:
         """The plan; None if the sweep was never run."""
         plan: Plan | None = read_record(Plan, self.path / "plan.json")
         return plan
@@ -70,25 +70,35 @@ class SweepFolder:
 
     def record_intent(self, intent: SubmissionIntent) -> bool:
         """Write down what is about to be submitted; False if somebody is at the very same."""
-        return write_once(self.submissions_path / f"{intent.token}.intent.json", to_json_bytes(intent))
+        return write_once(
+            self.submissions_path / f"{intent.token}.intent.json", to_json_bytes(intent)
+        )
 
     def record_result(self, submission: Submission) -> bool:
         """Write down what became of an intent; False if that has been settled already."""
-        return write_once(self.submissions_path / f"{submission.token}.json", to_json_bytes(submission))
+        return write_once(
+            self.submissions_path / f"{submission.token}.json", to_json_bytes(submission)
+        )
 
     def read_intents(self) -> list[SubmissionIntent]:
         """Every intent, oldest first."""
-        intents = [read_record(SubmissionIntent, p) for p in self.submissions_path.glob("*.intent.json")]
+        intents = [
+            read_record(SubmissionIntent, p) for p in self.submissions_path.glob("*.intent.json")
+        ]
         return sorted(intents, key=lambda intent: (intent.submitter.time, intent.token))
 
     def read_intent(self, token: str) -> SubmissionIntent | None:
         """One intent; None if there is none of that token."""
-        intent: SubmissionIntent | None = read_record(SubmissionIntent, self.submissions_path / f"{token}.intent.json")
+        intent: SubmissionIntent | None = read_record(
+            SubmissionIntent, self.submissions_path / f"{token}.intent.json"
+        )
         return intent
 
     def read_submission(self, token: str) -> Submission | None:
         """What became of an intent; None while that is open."""
-        submission: Submission | None = read_record(Submission, self.submissions_path / f"{token}.json")
+        submission: Submission | None = read_record(
+            Submission, self.submissions_path / f"{token}.json"
+        )
         return submission
 
     def record_cancelled(self, runs: Iterable[tuple[str, int]]) -> None:
@@ -161,21 +171,21 @@ class Store:
         self.root = Path(root).resolve()
         self.cache_path = self.root / CACHE_FOLDER
 
-    def run(self, run_id: str) -> RunFolder:
+    def get_run(self, run_id: str) -> RunFolder:
         """The folder of a run."""
         return RunFolder(self.root / "runs" / run_id)
 
-    def runs(self) -> Iterator[RunFolder]:
+    def iter_runs(self) -> Iterator[RunFolder]:
         """Every run, in the order of their ids."""
         folder = self.root / "runs"
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
             yield RunFolder(folder / name)
 
-    def sweep(self, sweep_id: str) -> SweepFolder:
+    def get_sweep(self, sweep_id: str) -> SweepFolder:
         """The folder of a sweep."""
         return SweepFolder(self.root / "sweeps" / sweep_id, sweep_id)
 
-    def sweeps(self) -> Iterator[SweepFolder]:
+    def iter_sweeps(self) -> Iterator[SweepFolder]:
         """Every sweep, in the order of their ids."""
         folder = self.root / "sweeps"
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
@@ -183,9 +193,13 @@ class Store:
 
     def iter_tuned_sweeps(self, sweep_id: str) -> Iterator[SweepFolder]:
         """The sweeps of the same arms under the values that tunings of them found."""
-        for folder in self.sweeps():
-            plan = folder.plan() if "-tuned-" in folder.id else None
-            if plan is not None and plan.tuning is not None and plan.tuning.default_sweep == sweep_id:
+        for folder in self.iter_sweeps():
+            plan = folder.read_plan() if "-tuned-" in folder.id else None
+            if (
+                plan is not None
+                and plan.tuning is not None
+                and plan.tuning.default_sweep == sweep_id
+            ):
                 yield folder
 
     def snapshot_path(self, source_hash: str) -> Path:
@@ -194,7 +208,7 @@ class Store:
 
     def get_study(self, sweep_id: str, name: str) -> StudyFolder:
         """The folder of a study that tunes a sweep's arms."""
-        return StudyFolder(self.sweep(sweep_id), name)
+        return StudyFolder(self.get_sweep(sweep_id), name)
 
     def report_path(self, sweep_id: str) -> Path:
         """The folder of a sweep's report."""
@@ -215,7 +229,9 @@ class Store:
         """A fresh folder in the store, taken away again, and so is a store that was not there and
         is empty still; raises OSError where there can be none."""
         path = self.root / f".scratch-{uuid.uuid4().hex}"
-        missing_folders = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
+        missing_folders = [
+            folder for folder in (self.root, *self.root.parents) if not folder.exists()
+        ]
         try:
             path.mkdir(parents=True)
             yield path

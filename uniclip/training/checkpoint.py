@@ -44,7 +44,9 @@ class CorruptFileError(Exception):
 def encode(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
     """The bytes of a file: a function of names, values and facts alone."""
     cpu_tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = json.dumps({"facts": metadata, "checksum": _compute_checksum(cpu_tensors, metadata)}, sort_keys=True)
+    header = json.dumps(
+        {"facts": metadata, "checksum": _compute_checksum(cpu_tensors, metadata)}, sort_keys=True
+    )
     data: bytes = safetensors.torch.save(cpu_tensors, {METADATA_KEY: header})
     return data
 
@@ -147,9 +149,9 @@ def _delete_earlier_checkpoints(attempt: AttemptFolder, step: int) -> None:
 
     A run that is preempted fifty times has no more checkpoints than one that never was.
     """
-    for number in attempt.run.attempts():
+    for number in attempt.run.list_attempts():
         if number < attempt.number:
-            for earlier_step, old_path in list_checkpoints(attempt.run.attempt(number)):
+            for earlier_step, old_path in list_checkpoints(attempt.run.get_attempt(number)):
                 if earlier_step < step:
                     old_path.unlink(missing_ok=True)
 
@@ -190,13 +192,20 @@ def load_newest_checkpoint(attempt: AttemptFolder) -> Checkpoint | None:
 
 
 def _iter_candidate_paths(attempt: AttemptFolder) -> Iterator[Path]:
-    current_claim = attempt.owner()
-    for number in sorted(attempt.run.attempts(), reverse=True):
+    current_claim = attempt.read_claim()
+    for number in sorted(attempt.run.list_attempts(), reverse=True):
         if number > attempt.number:
             continue
-        earlier = attempt.run.attempt(number)
-        earlier_claim, checkpoints = earlier.owner(), list_checkpoints(earlier)
-        if checkpoints and current_claim and earlier_claim and earlier_claim.training_hash != current_claim.training_hash:
-            attempt.log_event("checkpoint_of_other_code", attempt=number, training=earlier_claim.training_hash)
+        earlier = attempt.run.get_attempt(number)
+        earlier_claim, checkpoints = earlier.read_claim(), list_checkpoints(earlier)
+        if (
+            checkpoints
+            and current_claim
+            and earlier_claim
+            and earlier_claim.training_hash != current_claim.training_hash
+        ):
+            attempt.log_event(
+                "checkpoint_of_other_code", attempt=number, training=earlier_claim.training_hash
+            )
             continue
         yield from (path for _, path in checkpoints)

@@ -43,9 +43,12 @@ class CachedEmbeddings:
             return
         with torch.no_grad():
             chunk_embeddings = list(self._embed_chunks())
-        self._chunk_sizes = {name: [len(part[name]) for part in chunk_embeddings] for name in chunk_embeddings[0]}
+        self._chunk_sizes = {
+            name: [len(part[name]) for part in chunk_embeddings] for name in chunk_embeddings[0]
+        }
         self.tensors = {
-            name: torch.cat([part[name] for part in chunk_embeddings]).requires_grad_() for name in chunk_embeddings[0]
+            name: torch.cat([part[name] for part in chunk_embeddings]).requires_grad_()
+            for name in chunk_embeddings[0]
         }
 
     def backward(self, loss: Tensor) -> None:
@@ -61,7 +64,9 @@ class CachedEmbeddings:
         for i, chunk_embeddings in enumerate(self._embed_chunks()):
             # What only frozen encoders made has no graph.
             names = [name for name in embedding_gradients if chunk_embeddings[name].requires_grad]
-            torch.autograd.backward([chunk_embeddings[n] for n in names], [embedding_gradients[n][i] for n in names])
+            torch.autograd.backward(
+                [chunk_embeddings[n] for n in names], [embedding_gradients[n][i] for n in names]
+            )
 
     def _embed_chunks(self) -> Iterator[dict[str, Tensor]]:
         for i, chunk in enumerate(self._chunks):

@@ -47,7 +47,7 @@ class MetricsLogger:
 
     def log_initialization(self, state: TrainState) -> None:
         """Training is about to take a step; before the first, what `init` gave is told."""
-        checkpoint_path = self.config.init
+        checkpoint_path = self.config.pretrained
         if self.attempt is None or checkpoint_path is None or state.counters.step > 0:
             return
         message = warm_start.describe_loaded_parts(checkpoint_path, state.loaded_parts)
@@ -67,7 +67,7 @@ class MetricsLogger:
             **step_metrics,
             clipped=counters.clipped_steps / step,
             samples=samples,
-            images=samples * (self.config.views.weak + self.config.views.strong),
+            images=samples * (self.config.views.num_weak + self.config.views.num_strong),
             seconds=counters.seconds,
             spent=state.attempt_seconds,
             **state.method.get_learned_scalars(),
@@ -76,12 +76,19 @@ class MetricsLogger:
     def log_validation(self, state: TrainState, score: float, is_best: bool) -> None:
         """A validation took place."""
         counters = state.counters
-        self._record("validation", counters.step, score=score, best=is_best, seconds=counters.seconds)
+        self._record(
+            "validation", counters.step, score=score, best=is_best, seconds=counters.seconds
+        )
 
     def log_completion(self, state: TrainState) -> None:
         """Training went to its end: what its components did, and what it cost."""
         step = state.counters.step
-        self._record("engagement", step, engagement=state.measure_knockout_effects(), moved=state.measure_relative_change())
+        self._record(
+            "engagement",
+            step,
+            engagement=state.measure_knockout_effects(),
+            moved=state.measure_relative_change(),
+        )
         self._log_cost(state)
         self._flush()
 
@@ -100,7 +107,9 @@ class MetricsLogger:
     def log_divergence(self, state: TrainState, step_metrics: dict[str, Any]) -> None:
         """The next step could not be taken (numbers as text: JSON has no NaN)."""
         if self.attempt is not None:
-            fields = {name: repr(step_metrics[name]) for name in ("loss", "grad_norm", "rate", "parts")}
+            fields = {
+                name: repr(step_metrics[name]) for name in ("loss", "grad_norm", "rate", "parts")
+            }
             self.attempt.log_event("diverged", step=state.counters.step + 1, **fields)
         self._log_cost(state)
         self._flush()
@@ -114,7 +123,12 @@ class MetricsLogger:
             return
         steps_per_second = (step - last_step) / (now - last_time) if now > last_time else 0.0
         with tolerate_full_disk():
-            self.attempt.beat(step=step, steps=self.config.train.steps, rate=steps_per_second, phase=phase)
+            self.attempt.write_heartbeat(
+                step=step,
+                total_steps=self.config.train.steps,
+                steps_per_second=steps_per_second,
+                phase=phase,
+            )
         self._last_heartbeat = (now, step)
 
     def _record(self, phase: str, step: int, **fields: Any) -> None:
@@ -128,20 +142,29 @@ class MetricsLogger:
     def _flush(self) -> None:
         """Append the records that wait."""
         while self.attempt is not None and self._pending_records:
-            append_jsonl(self.attempt.metrics, self._pending_records[0])
+            append_jsonl(self.attempt.metrics_path, self._pending_records[0])
             del self._pending_records[0]
 
     # -- checkpoints --
 
-    def maybe_checkpoint(self, state: TrainState, stop_requested: bool) -> Literal["stopped", "overtaken"] | None:
+    def maybe_checkpoint(
+        self, state: TrainState, stop_requested: bool
+    ) -> Literal["stopped", "overtaken"] | None:
         """Write a checkpoint if one is due or `asked`; why training must end here, if so."""
-        is_due = time.monotonic() - self._last_checkpoint_time >= self.config.runtime.checkpoint_seconds
+        is_due = (
+            time.monotonic() - self._last_checkpoint_time >= self.config.runtime.checkpoint_seconds
+        )
         if self.attempt is not None and (stop_requested or is_due):
-            if self.attempt.overtaken():
+            if self.attempt.is_overtaken():
                 return "overtaken"
             with nullcontext() if stop_requested else tolerate_full_disk():
                 self._flush()
-                checkpoint.write_checkpoint(self.attempt, state.counters.step, state.collect_tensors(), state.collect_metadata())
+                checkpoint.write_checkpoint(
+                    self.attempt,
+                    state.counters.step,
+                    state.collect_tensors(),
+                    state.collect_metadata(),
+                )
             self._last_checkpoint_time = time.monotonic()
         return "stopped" if stop_requested else None
 

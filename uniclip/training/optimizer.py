@@ -21,16 +21,16 @@ PARAMETER_GROUPS = ("decayed", "plain", "fast")
 def compute_learning_rate(step: int, train: TrainConfig) -> float:
     """Learning rate of step 0 .. train.steps - 1: linear warm-up, then a cosine.
 
-    The first step is one rise above train.start_rate, the warm-up's last and the one after it have
-    the peak, and step `train.steps` (the one after the last) has train.final_rate; all of them
-    times train.batch_size / train.rate_batch, if that is given.
+    The first step is one rise above train.warmup_start_lr, the warm-up's last and the one after it have
+    the peak, and step `train.steps` (the one after the last) has train.min_lr; all of them
+    times train.batch_size / train.lr_base_batch_size, if that is given.
     """
-    warmup_steps = round(train.warmup * train.steps)
+    warmup_steps = round(train.warmup_ratio * train.steps)
     if step < warmup_steps:
-        low = train.start_rate
+        low = train.warmup_start_lr
         return train.lr_scale * (low + (train.learning_rate - low) * (step + 1) / warmup_steps)
     progress = (step - warmup_steps) / (train.steps - warmup_steps)
-    low = train.final_rate
+    low = train.min_lr
     return train.lr_scale * (
         low + (train.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * progress))
     )
@@ -41,11 +41,11 @@ def build_optimizer(
 ) -> torch.optim.AdamW:
     """AdamW over all trainable parameters of `modules`, in `GROUPS`.
 
-    fast: parameters that learn at train.similarity_rate times the rate, without decay.
+    fast: parameters that learn at train.similarity_lr_mult times the rate, without decay.
     The fused kernel goes over elements one by one, in one pass: same input, same bits.
     """
     weight_decays = {"decayed": train.weight_decay, "plain": 0.0, "fast": 0.0}
-    lr_scales = {"decayed": 1.0, "plain": 1.0, "fast": train.similarity_rate}
+    lr_scales = {"decayed": 1.0, "plain": 1.0, "fast": train.similarity_lr_mult}
     members = group_parameters(modules, similarity_parameters)
     groups = [
         {"params": members[g], "weight_decay": weight_decays[g], "scale": lr_scales[g], "name": g}
@@ -53,7 +53,7 @@ def build_optimizer(
         if members[g]
     ]
     return torch.optim.AdamW(
-        groups, lr=train.learning_rate, betas=train.betas, eps=train.epsilon, fused=True
+        groups, lr=train.learning_rate, betas=train.adam_betas, eps=train.adam_eps, fused=True
     )
 
 

@@ -40,7 +40,7 @@ class TrainCounters:
     seconds: float = 0.0
     """Training behind the weights, over all attempts."""
     clipped_steps: int = 0
-    """Steps whose gradient was longer than train.clip."""
+    """Steps whose gradient was longer than train.grad_clip_norm."""
     best_step: int | None = None
     best_score: float | None = None
 
@@ -60,9 +60,9 @@ class TrainState:
         if distributed.get_process_group().world_size > 1:
             batch_norm.synchronize_batch_norm(self.modules, self.device)
         self.modules.to(self.device).train()
-        if config.train.accumulate > 1 and batch_norm.uses_batch_statistics(self.embedder):
+        if config.train.grad_cache_chunks > 1 and batch_norm.uses_batch_statistics(self.embedder):
             raise UserError(
-                f"train.accumulate={config.train.accumulate} needs encoders without batch norm, "
+                f"train.grad_cache_chunks={config.train.grad_cache_chunks} needs encoders without batch norm, "
                 f"whose statistics would be those of chunks; model.image.name="
                 f"{config.model.image.name} has it: set accumulate to 1 or use more processes"
             )
@@ -71,19 +71,25 @@ class TrainState:
         if config.train.precision == "bf16":
             self.training_embedder = numerics.Autocast(self.embedder, self.device)
         similarity_parameters = self.method.similarity_parameters()
-        self.optimizer = optimizer.build_optimizer(self.modules, similarity_parameters, config.train)
+        self.optimizer = optimizer.build_optimizer(
+            self.modules, similarity_parameters, config.train
+        )
         self.pretrained = PretrainedModel(self.embedder, self.method, tokenizer, config)
         self.counters = TrainCounters()
         self.best_weights: dict[str, Tensor] | None = None
         self.attempt_seconds = 0.0
         """Seconds of training in this attempt alone, lost steps included."""
-        self._initial_parameters = {name: _copy_to_cpu(part) for name, part in self._collect_tracked_parameters().items()}
+        self._initial_parameters = {
+            name: _copy_to_cpu(part) for name, part in self._collect_tracked_parameters().items()
+        }
 
     # -- checkpoints --
 
     def collect_tensors(self) -> dict[str, Tensor]:
         """Everything that a resume needs, by name."""
-        best_tensors = {f"{BEST_PREFIX}{name}": value for name, value in (self.best_weights or {}).items()}
+        best_tensors = {
+            f"{BEST_PREFIX}{name}": value for name, value in (self.best_weights or {}).items()
+        }
         return {
             **self.modules.state_dict(),
             **checkpoint.flatten_optimizer_state(self.optimizer),
@@ -101,7 +107,9 @@ class TrainState:
         Of several processes rank 0 alone has an attempt; all take over what it finds.
         """
         latest = checkpoint.load_newest_checkpoint(attempt) if attempt is not None else None
-        path = distributed.get_process_group().broadcast_object(None if latest is None else str(latest.path))
+        path = distributed.get_process_group().broadcast_object(
+            None if latest is None else str(latest.path)
+        )
         if path is None:
             return
         latest = latest or checkpoint.Checkpoint(Path(path), *checkpoint.decode(Path(path)))
@@ -110,13 +118,20 @@ class TrainState:
         self.modules.load_state_dict({name: tensors[name] for name in module_keys})
         checkpoint.restore_optimizer(self.optimizer, tensors)
         self.counters = TrainCounters(**metadata["counters"])
-        best_weights = {n.removeprefix(BEST_PREFIX): t for n, t in tensors.items() if n.startswith(BEST_PREFIX)}
+        best_weights = {
+            n.removeprefix(BEST_PREFIX): t for n, t in tensors.items() if n.startswith(BEST_PREFIX)
+        }
         self.best_weights = best_weights or None
         if attempt is None:
             return
         current_numerics = numerics.get_numerics_class(self.config)
-        numerics_changes = {name: [metadata["numerics"].get(name), current_numerics[name]] for name in current_numerics}
-        numerics_changes = {name: pair for name, pair in numerics_changes.items() if pair[0] != pair[1]}
+        numerics_changes = {
+            name: [metadata["numerics"].get(name), current_numerics[name]]
+            for name in current_numerics
+        }
+        numerics_changes = {
+            name: pair for name, pair in numerics_changes.items() if pair[0] != pair[1]
+        }
         attempt.log_event("resumed", step=self.counters.step, numerics_changed=numerics_changes)
 
     def record_step(self, seconds: float, *, clipped: bool) -> None:
@@ -133,11 +148,15 @@ class TrainState:
         with self.no_side_effects():
             score = float(validate(self.pretrained))
         counters = self.counters
-        is_best = math.isfinite(score) and (counters.best_score is None or score > counters.best_score)
+        is_best = math.isfinite(score) and (
+            counters.best_score is None or score > counters.best_score
+        )
         if is_best:
             counters.best_step, counters.best_score = counters.step, score
             weights = self.modules.state_dict()
-            self.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+            self.best_weights = {
+                name: value.detach().cpu().clone() for name, value in weights.items()
+            }
         return score, is_best
 
     @contextmanager
@@ -160,9 +179,13 @@ class TrainState:
         size = min(self.config.train.batch_size, len(split))
         if size < 2:
             return {}
-        train_config = replace(self.config.train, batch_size=size, accumulate=1)
+        train_config = replace(self.config.train, batch_size=size, grad_cache_chunks=1)
         batch_config = replace(self.config, train=train_config)
-        batch = TrainingBatches(batch_config, split, self.pretrained.tokenizer).build_batch(0).to(self.device)
+        batch = (
+            TrainingBatches(batch_config, split, self.pretrained.tokenizer)
+            .build_batch(0)
+            .to(self.device)
+        )
         with self.no_side_effects():
             torch.manual_seed(0)
             effects: dict[str, float] = self.method.compute_knockout_effects(self.embedder, batch)
@@ -175,12 +198,18 @@ class TrainState:
             initial_parameters = self._initial_parameters[name]
             initial_norm = _compute_norm(initial_parameters)
             if initial_norm > 0:
-                changes[name] = _compute_norm([p.detach().cpu() - s for p, s in zip(part, initial_parameters)]) / initial_norm
+                changes[name] = (
+                    _compute_norm([p.detach().cpu() - s for p, s in zip(part, initial_parameters)])
+                    / initial_norm
+                )
         return changes
 
     def _collect_tracked_parameters(self) -> dict[str, list[nn.Parameter]]:
         named_parameters = list(self.embedder.named_parameters())
-        parts = {m: [p for name, p in named_parameters if name.startswith(f"{m}.")] for m in TRACKED_PARTS}
+        parts = {
+            m: [p for name, p in named_parameters if name.startswith(f"{m}.")]
+            for m in TRACKED_PARTS
+        }
         parts["similarity"] = list(self.method.similarity_parameters())
         return parts
 

@@ -42,7 +42,7 @@ class TrainResult:
     """What training came to."""
 
     kind: TrainEndKind
-    """Trained to the end, diverged, stopped at a step, halted where runtime.halt says, or overtaken
+    """Trained to the end, diverged, stopped at a step, halted where runtime.stop_fraction says, or overtaken
     by a newer attempt."""
     step: int
     """Steps taken (of a diverged run: before the one that failed)."""
@@ -90,13 +90,20 @@ def train_model(
         if not math.isfinite(step_metrics["grad_norm"]):
             metrics_logger.log_divergence(state, step_metrics)
             return _build_result("diverged", state, metrics_logger)
-        state.record_step(time.perf_counter() - step_start, clipped=step_metrics["grad_norm"] > config.train.clip)
+        state.record_step(
+            time.perf_counter() - step_start,
+            clipped=step_metrics["grad_norm"] > config.train.grad_clip_norm,
+        )
         metrics_logger.log_step(state, step_metrics)
         if validate is not None and _is_validation_due(state.counters.step, config):
             metrics_logger.write_heartbeat(state.counters.step, "validating", force=True)
             metrics_logger.log_validation(state, *state.validate(validate))
         metrics_logger.write_heartbeat(state.counters.step, "training")
-        early_end = _check_early_end(metrics_logger, state, stop) if state.counters.step < last_step else None
+        early_end = (
+            _check_early_end(metrics_logger, state, stop)
+            if state.counters.step < last_step
+            else None
+        )
         if early_end is not None:
             return _build_result(early_end, state, metrics_logger)
         step_start = time.perf_counter()
@@ -111,7 +118,7 @@ def training_step(state: TrainState, batch: Batch) -> dict[str, Any]:
     """Take one step on `batch`: its loss, parts, grad_norm (before clipping) and rate.
 
     Over several processes `batch` is this one's share, and all that is returned is of the whole.
-    A step diverges when its loss is not finite or above train.diverged_above, or its gradient is
+    A step diverges when its loss is not finite or above train.divergence_threshold, or its gradient is
     not finite. Then grad_norm is not finite, and the parameters are as they were.
     """
     config, train_config, step = state.config, state.config.train, state.counters.step
@@ -121,20 +128,33 @@ def training_step(state: TrainState, batch: Batch) -> dict[str, Any]:
     state.optimizer.zero_grad(set_to_none=True)
     batch = method.prepare_batch(batch.to(state.device))
     rng_key = (config.seed, config.stream, "step", step, process_group.rank)
-    embeddings = CachedEmbeddings(method, state.training_embedder, batch, num_chunks=train_config.accumulate, rng_key=rng_key)
+    embeddings = CachedEmbeddings(
+        method,
+        state.training_embedder,
+        batch,
+        num_chunks=train_config.grad_cache_chunks,
+        rng_key=rng_key,
+    )
     loss_terms = method.compute_terms_from_embeddings(embeddings.tensors, batch)
     local_loss = method.sum_loss_terms(loss_terms)
     local_losses = torch.stack([local_loss, *loss_terms.values()]).detach()
     loss, *term_values = process_group.all_reduce_sum(local_losses).tolist()
     grad_norm = math.nan
-    if math.isfinite(loss) and loss <= train_config.diverged_above:
+    if math.isfinite(loss) and loss <= train_config.divergence_threshold:
         embeddings.backward(local_loss)
         process_group.all_reduce_gradients(list(state.modules.parameters()))
-        grad_norm = nn.utils.clip_grad_norm_(state.modules.parameters(), train_config.clip).item()
+        grad_norm = nn.utils.clip_grad_norm_(
+            state.modules.parameters(), train_config.grad_clip_norm
+        ).item()
     if math.isfinite(grad_norm):
         state.optimizer.step()
         method.clamp()
-    return {"loss": loss, "parts": dict(zip(loss_terms, term_values)), "grad_norm": grad_norm, "rate": learning_rate}
+    return {
+        "loss": loss,
+        "parts": dict(zip(loss_terms, term_values)),
+        "grad_norm": grad_norm,
+        "rate": learning_rate,
+    }
 
 
 def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
@@ -142,7 +162,9 @@ def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
     split = data.open_split(config.data, "train")
     captions = [caption for sample_captions in split.captions for caption in sample_captions]
     trained_tokenizer = tokenizer.build_tokenizer(config.model.text, captions)
-    return TrainingBatches(config, split, trained_tokenizer, distributed.get_process_group()), TrainState(config, trained_tokenizer)
+    return TrainingBatches(
+        config, split, trained_tokenizer, distributed.get_process_group()
+    ), TrainState(config, trained_tokenizer)
 
 
 def _check_early_end(
@@ -151,7 +173,9 @@ def _check_early_end(
     """Why training must end here, if so: all processes find the same."""
     process_group = distributed.get_process_group()
     stop_requested = process_group.all_reduce_max(int(stop())) > 0
-    local_end = metrics_logger.maybe_checkpoint(state, stop_requested) if process_group.rank == 0 else None
+    local_end = (
+        metrics_logger.maybe_checkpoint(state, stop_requested) if process_group.rank == 0 else None
+    )
     return EARLY_ENDS[process_group.all_reduce_max(EARLY_ENDS.index(local_end))]
 
 
@@ -159,7 +183,9 @@ def _is_validation_due(step: int, config: RunConfig) -> bool:
     return step % config.train.validate_every == 0 or step == config.train.steps
 
 
-def _build_result(kind: TrainEndKind, state: TrainState, metrics_logger: MetricsLogger) -> TrainResult:
+def _build_result(
+    kind: TrainEndKind, state: TrainState, metrics_logger: MetricsLogger
+) -> TrainResult:
     return TrainResult(
         kind=kind,
         step=state.counters.step,

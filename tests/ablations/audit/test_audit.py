@@ -22,19 +22,19 @@ from uniclip.losses.similarity import DomainSimilarity, SharedSimilarity
 from uniclip.methods import uniclip as method
 from uniclip.models import embedder, heads
 from uniclip.store import Plan
-from uniclip.training.trainer import training_step, setup_training
+from uniclip.training.trainer import setup_training, training_step
 
 TINY = [
     "ablation=components",
     "data=scenes",
-    "data.train=128",
+    "data.num_train=128",
     "data.test=64",
     "train.batch_size=16",
     "train.steps=4",
     "model.image.options.depths=[1,1,1,1]",
     "model.image.options.dims=[8,8,16,16]",
     "model.text.width=32",
-    "model.embedding=16",
+    "model.embed_dim=16",
     "seeds=1",
     "benchmark=[]",
 ]
@@ -56,7 +56,9 @@ def shortened(made: plan.ResolvedPlan) -> dict[str, RunConfig]:
     }
 
 
-def prove(made: plan.ResolvedPlan, *names: str, **configs: RunConfig) -> dict[tuple[str, str], bool]:
+def prove(
+    made: plan.ResolvedPlan, *names: str, **configs: RunConfig
+) -> dict[tuple[str, str], bool]:
     """(arm, check) -> does it hold, for the reference and these arms."""
     kept = (made.plan.reference, *names)
     arms = tuple(a for a in made.plan.arms if a.name in kept)
@@ -113,7 +115,9 @@ def test_what_is_done_once_for_all_runs_is_no_arms_time(
 @pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
 def test_every_arm_of_every_shipped_ablation_is_what_it_says(ablation: str) -> None:
     tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]  # arms set it
-    made = plan.build_plan(request.parse_request([f"ablation={ablation}", "budget=study", *tiny]).plan_request)
+    made = plan.build_plan(
+        request.parse_request([f"ablation={ablation}", "budget=study", *tiny]).plan_request
+    )
     assert not made.plan.skipped
     found = audit.run_audit(made.plan, shortened(made)).checks
     assert {f.arm for f in found} == {a.name for a in made.plan.arms}
@@ -121,7 +125,9 @@ def test_every_arm_of_every_shipped_ablation_is_what_it_says(ablation: str) -> N
 
 
 def test_one_view_makes_the_loss_component_inert() -> None:
-    made = plan.build_plan(request.parse_request([*TINY, "arms=[full,no-mp_nce]", "views.strong=0"]).plan_request)
+    made = plan.build_plan(
+        request.parse_request([*TINY, "arms=[full,no-mp_nce]", "views.num_strong=0"]).plan_request
+    )
     found = audit.run_audit(made.plan, made.configs).checks
     inert = {f.name for f in found if f.inert}
     assert inert == {"mp_nce is on", "mp_nce is off", "another function than full"}
@@ -130,12 +136,16 @@ def test_one_view_makes_the_loss_component_inert() -> None:
 
 def test_arms_that_nothing_tells_apart_are_one_function() -> None:
     """Scenes as they are by default flip nothing, so that being told of the flip tells nothing."""
-    undone = [f"data.delta.{dial}=0" for dial in ("side", "hue", "grey", "zoom", "crop", "blur")]
+    undone = [
+        f"data.redraw_prob.{dial}=0" for dial in ("side", "hue", "grey", "zoom", "crop", "blur")
+    ]
     words = ["ablation=awareness", "arms=[film,identity,only-flip]", *TINY[1:]]
     made = plan.build_plan(request.parse_request([*words, *undone]).plan_request)
     (broken,) = (f for f in audit.run_audit(made.plan, made.configs).checks if not f.passed)
     assert broken.arm == "only-flip"
-    assert "one function with identity: nothing told them apart in 4 steps" in broken.failure_message
+    assert (
+        "one function with identity: nothing told them apart in 4 steps" in broken.failure_message
+    )
     damaged = plan.build_plan(request.parse_request(words).plan_request)
     assert all(f.passed for f in audit.run_audit(damaged.plan, damaged.configs).checks)
 
@@ -155,14 +165,21 @@ def test_arms_that_are_declared_one_function_are_told_and_hold() -> None:
         "audit: one-view-sup_con: one function with one-view-mp_nce: "
         "nothing told them apart in 4 steps"
     ]
-    undeclared = replace(made.plan, expectations=())
+    undeclared = replace(made.plan, planted_effects=())
     broken = [f for f in audit.run_audit(undeclared, shortened(made)).checks if not f.passed]
     assert [f.arm for f in broken] == ["one-view-sup_con"]
 
 
 def test_strong_views_of_one_law_have_the_same_crops() -> None:
-    words = ["ablation=methods", "arms=[uniclip,slip,declip]", *TINY[1:], "data.scope=strong"]
-    made = plan.build_plan(request.parse_request([*words, "data.delta.side=0.5"]).plan_request)
+    words = [
+        "ablation=methods",
+        "arms=[uniclip,slip,declip]",
+        *TINY[1:],
+        "data.damaged_views=strong",
+    ]
+    made = plan.build_plan(
+        request.parse_request([*words, "data.redraw_prob.side=0.5"]).plan_request
+    )
     found = audit.run_audit(made.plan, made.configs).checks
     crops = {f.arm: f for f in found if "crops" in f.name}
     assert all(f.passed for f in crops.values())
@@ -250,7 +267,9 @@ def _arms_start_from_other_weights(patch: pytest.MonkeyPatch) -> None:
 def _an_arm_sees_other_samples(patch: pytest.MonkeyPatch) -> None:
     true = TrainingBatches.build_batch
     patch.setattr(
-        TrainingBatches, "batch", lambda self, s: true(self, s + (self.config.method.name == "clip"))
+        TrainingBatches,
+        "batch",
+        lambda self, s: true(self, s + (self.config.method.name == "clip")),
     )
 
 
@@ -306,8 +325,8 @@ def test_a_broken_switch_is_caught(
 
 
 def test_an_arm_that_changes_more_than_it_says_is_caught(made: plan.ResolvedPlan) -> None:
-    arm = made.plan.arm("no-awareness")
-    more = replace(arm, delta={**arm.delta, "train.learning_rate": 0.1})
+    arm = made.plan.get_arm("no-awareness")
+    more = replace(arm, config_diff={**arm.config_diff, "train.learning_rate": 0.1})
     reference = audit.probe_arm(made.configs["full"])
     findings = audit.check_arm(made.plan, more, reference, reference)
     assert [f.name for f in findings if not f.passed and "said" in f.name] == ["differs as said"]

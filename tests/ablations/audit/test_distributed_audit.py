@@ -23,12 +23,12 @@ WORDS = [*TINY, "arms=[full,no-awareness,clip]"]
 def prepared(folder: Path) -> tuple[Store, str]:
     store, planned = Store(folder), plan.build_plan(request.parse_request(WORDS).plan_request)
     probe.write_specs_and_plan(store, planned)
-    return store, planned.plan.sweep
+    return store, planned.plan.sweep_id
 
 
 def proves(rank: int, folder: Path, sweep: str) -> None:
     store = Store(folder)
-    planned = store.sweep(sweep).plan()
+    planned = store.get_sweep(sweep).read_plan()
     assert planned is not None
     worker.run_audit(store, planned, compute_audit_key(planned))
 
@@ -36,9 +36,11 @@ def proves(rank: int, folder: Path, sweep: str) -> None:
 def broken(rank: int, folder: Path, sweep: str) -> None:
     """Data that cannot be read: all processes end, and the audit says so."""
     store = Store(folder)
-    planned = store.sweep(sweep).plan()
+    planned = store.get_sweep(sweep).read_plan()
     assert planned is not None
-    contrary = dataclasses.replace(planned, evaluations={planned.reference: {"no such set": "h"}})
+    contrary = dataclasses.replace(
+        planned, evaluation_hashes={planned.reference: {"no such set": "h"}}
+    )
     with pytest.raises(RuntimeError, match="could not be made" if rank == 0 else ""):
         worker.run_audit(store, contrary if rank == 0 else planned, compute_audit_key(planned))
     raise SystemExit(0)
@@ -49,10 +51,15 @@ def test_two_processes_prove_what_one_does(tmp_path: Path) -> None:
     two, _ = prepared(tmp_path / "two")
     proves(0, one.root, sweep)
     together(2, proves, two.root, sweep)
-    checks = [[(f.arm, f.name, f.passed) for f in s.sweep(sweep).read_audit_checks()] for s in (one, two)]
+    checks = [
+        [(f.arm, f.name, f.passed) for f in s.get_sweep(sweep).read_audit_checks()]
+        for s in (one, two)
+    ]
     assert checks[0] == checks[1]
     assert all(holds for _, _, holds in checks[1])
-    for alone, shared in zip(read_jsonl(one.sweep(sweep).probes_path), read_jsonl(two.sweep(sweep).probes_path)):
+    for alone, shared in zip(
+        read_jsonl(one.get_sweep(sweep).probes_path), read_jsonl(two.get_sweep(sweep).probes_path)
+    ):
         assert shared["arm"] == alone["arm"]
         assert shared["parameters"] == alone["parameters"]
         assert shared["flops_per_step"] == pytest.approx(alone["flops_per_step"], rel=0.05)
@@ -61,5 +68,5 @@ def test_two_processes_prove_what_one_does(tmp_path: Path) -> None:
 def test_an_audit_that_cannot_be_made_ends_on_every_process(tmp_path: Path) -> None:
     store, sweep = prepared(tmp_path)
     together(2, broken, store.root, sweep)
-    (finding,) = store.sweep(sweep).read_audit_checks()
+    (finding,) = store.get_sweep(sweep).read_audit_checks()
     assert (finding.name, finding.passed) == ("the audit", False)

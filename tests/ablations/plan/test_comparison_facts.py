@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ablations.audit import audit
 from ablations.plan.comparison_facts import QUANTITIES, collect_comparison_facts
 from uniclip.config import RunConfig, build_run_config
-from uniclip.training.trainer import training_step, setup_training
+from uniclip.training.trainer import setup_training, training_step
 
 N, STEPS = 32, 10
 MODEL = {
@@ -115,7 +115,10 @@ def test_where_labels_make_positives_none_are_counted():
     ):
         counted = collect_comparison_facts(run(method, 1, 0, data=data))
         assert {said for said, value in counted.items() if value is None} == by_label
-    assert None not in collect_comparison_facts(run({"name": "clip"}, 1, 0, data={"name": "mix"})).values()
+    assert (
+        None
+        not in collect_comparison_facts(run({"name": "clip"}, 1, 0, data={"name": "mix"})).values()
+    )
     plain = {"name": "csv", "path": "a.csv"}
     assert None not in collect_comparison_facts(run({"name": "unicl"}, 1, 0, data=plain)).values()
 
@@ -135,7 +138,8 @@ def test_what_is_frozen_costs_no_gradient(frozen):
 
 def test_a_batch_in_chunks_costs_one_more_forward_pass():
     whole, chunked = (
-        audit.probe_arm(run({"name": "clip"}, 1, 0, train={"accumulate": n})).step_flops for n in (1, 4)
+        audit.probe_arm(run({"name": "clip"}, 1, 0, train={"accumulate": n})).step_flops
+        for n in (1, 4)
     )
     assert chunked == pytest.approx(4 / 3 * whole, rel=0.05)
 

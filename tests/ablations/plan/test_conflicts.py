@@ -38,9 +38,17 @@ def refusal(*words: str) -> str:
         ("ablation=controls method=clip arms=[again]", "method=clip", "chosen by arm again"),
         ("ablation=losses method=clip", "method=clip", "of method=uniclip, whose method.loss"),
         ("ablation=similarity method=slip", "method=slip", "of method=uniclip, whose method.simi"),
-        ("ablation=awareness method=clip arms=[film]", "method=clip", "whose method.aware"),
+        (
+            "ablation=awareness method=clip arms=[film]",
+            "method=clip",
+            "whose method.augmentation_input",
+        ),
         ("ablation=components method=clip arms=[full]", "method=clip", "of method=uniclip"),
-        ("ablation=truth data=openmoji", "data=openmoji", "of data=scenes, whose data.delta.side"),
+        (
+            "ablation=truth data=openmoji",
+            "data=openmoji",
+            "of data=scenes, whose data.redraw_prob.side",
+        ),
     ],
 )
 def test_a_choice_that_would_make_an_arm_another_is_refused(
@@ -59,8 +67,11 @@ def test_a_choice_that_would_make_an_arm_another_is_refused(
         ("ablation=losses arms=[by-domain,by-slot] method.loss=sup_con", "by-domain"),
         ("ablation=similarity arms=[both,no-text-text] method.similarity=shared", "both"),
         ("ablation=awareness arms=[film,none] method.fusion=concat", "film"),
-        ("ablation=awareness arms=[only-crop,only-flip] method.aware=identity", "only-crop"),
-        ("ablation=views arms=[weak1-strong2] views.strong=1", "weak1-strong2"),
+        (
+            "ablation=awareness arms=[only-crop,only-flip] method.augmentation_input=identity",
+            "only-crop",
+        ),
+        ("ablation=views arms=[weak1-strong2] views.num_strong=1", "weak1-strong2"),
     ],
 )
 def test_what_a_label_says_is_written_out(words: str, arm: str) -> None:
@@ -70,8 +81,8 @@ def test_what_a_label_says_is_written_out(words: str, arm: str) -> None:
 def test_planted_arms_stay_what_they_are_called() -> None:
     truth = ("ablation=truth", "budget=smoke", "arms=[aware-0.9,one-view-mp_nce]")
     for word, arm in (
-        ("method.aware=identity", "aware-0.9"),
-        ("views.strong=1", "one-view-mp_nce"),
+        ("method.augmentation_input=identity", "aware-0.9"),
+        ("views.num_strong=1", "one-view-mp_nce"),
     ):
         assert f"changed by arm {arm}" in refusal(*truth, word)
 
@@ -79,7 +90,7 @@ def test_planted_arms_stay_what_they_are_called() -> None:
 def test_views_are_those_of_any_method_that_takes_them() -> None:
     it = planned("ablation=views", "method=clip", *SMOKE)
     assert {c.method.name for c in it.configs.values()} == {"clip"}
-    views = {n: (c.views.weak, c.views.strong) for n, c in it.configs.items()}
+    views = {n: (c.views.num_weak, c.views.num_strong) for n, c in it.configs.items()}
     assert (views["weak1-strong2"], views["weak1"]) == ((1, 2), (1, 0))
     assert len({c.run_id for c in it.plan.cells}) == len(views)
 

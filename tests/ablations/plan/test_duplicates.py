@@ -13,7 +13,7 @@ title: T
 design: listed
 reference: one
 base: {data: scenes}
-arms: {one: {label: One}, two: {set: {train.clip: 1}}, three: {set: {train.clip: 2}}}
+arms: {one: {label: One}, two: {set: {train.grad_clip_norm: 1}}, three: {set: {train.grad_clip_norm: 2}}}
 contrasts:
   empty: {label: Empty, plus: one, minus: two, primary: true}
   full: {label: Full, plus: three, minus: two, primary: true}

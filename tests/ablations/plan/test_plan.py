@@ -22,12 +22,12 @@ from uniclip.config import DATA
 from uniclip.config.compose import flatten
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets import dataset
-from uniclip.identity import config_from_spec, compute_run_id, build_spec
+from uniclip.identity import build_spec, compute_run_id, config_from_spec
 from uniclip.models import profile
 from uniclip.store import Plan, Store
 
 COMPONENT_KEYS = {
-    "awareness": {"method.aware"},
+    "awareness": {"method.augmentation_input"},
     "mp_nce": {"method.loss"},
     "domain_similarity": {"method.similarity"},
 }
@@ -81,18 +81,22 @@ def test_what_lies_at_init_names_runs_and_sweep_and_not_where(tmp_path: Path) ->
     for name, content in (("a.pt", b"one"), ("b.pt", b"one"), ("c.pt", b"two")):
         (tmp_path / name).write_bytes(content)
     one, same, other = (
-        planned("ablation=components", "data=scenes", "arms=[full]", f"init={tmp_path / name}")
+        planned(
+            "ablation=components", "data=scenes", "arms=[full]", f"pretrained={tmp_path / name}"
+        )
         for name in ("a.pt", "b.pt", "c.pt")
     )
-    assert one.plan.sweep == same.plan.sweep != other.plan.sweep
+    assert one.plan.sweep_id == same.plan.sweep_id != other.plan.sweep_id
     assert one.specs == same.specs
     assert one.specs.keys().isdisjoint(other.specs)
     (arm,) = same.plan.arms
-    moved = replace(arm, name="moved", delta={"init": "d.pt", "trust": True})
+    moved = replace(arm, name="moved", config_diff={"init": "d.pt", "trust": True})
     plan = replace(same.plan, arms=(arm, moved))
     for name, place, trust in (("full", str(tmp_path / "b.pt"), False), ("moved", "d.pt", True)):
-        told = config_from_spec(same.specs[same.plan.cells[0].run_id], select_run_only_values(plan, name))
-        assert (told.init, told.trust) == (place, trust)
+        told = config_from_spec(
+            same.specs[same.plan.cells[0].run_id], select_run_only_values(plan, name)
+        )
+        assert (told.pretrained, told.allow_torchscript) == (place, trust)
 
 
 def test_a_spec_is_of_its_arm_and_seed(crossed: ResolvedPlan) -> None:
@@ -119,7 +123,7 @@ def test_each_crossed_arm_differs_from_full_in_its_components_keys_alone(
             full, other = (crossed.specs[run_of(crossed, n, seed)] for n in ("full", arm.name))
             assert differing(full, other) == keys
             assert full["data"] == other["data"]
-        assert set(arm.delta) == keys
+        assert set(arm.config_diff) == keys
 
 
 def test_the_noise_arm_differs_in_its_stream_alone(crossed: ResolvedPlan) -> None:
@@ -131,7 +135,7 @@ def test_outside_baselines_keep_what_a_comparison_shares(crossed: ResolvedPlan) 
     full, clip, same = (crossed.configs[n] for n in ("full", "clip", "clip-same-views"))
     assert full.method.name == "uniclip"
     assert clip.method.name == same.method.name == "clip"
-    assert (clip.views.weak, clip.views.strong) == (1, 0)
+    assert (clip.views.num_weak, clip.views.num_strong) == (1, 0)
     assert same.views == full.views
     for other in (clip, same):
         assert (other.train, other.model, other.data) == (full.train, full.model, full.data)
@@ -159,9 +163,9 @@ def test_an_option_of_the_users_is_added_in_every_arm() -> None:
 
 
 def test_a_plan_comes_back_from_disk(crossed: ResolvedPlan, tmp_path: Path) -> None:
-    sweep = Store(tmp_path).sweep(crossed.plan.sweep)
+    sweep = Store(tmp_path).get_sweep(crossed.plan.sweep_id)
     sweep.write_plan(crossed.plan)
-    read: Plan | None = sweep.plan()
+    read: Plan | None = sweep.read_plan()
     assert read == crossed.plan
 
 
@@ -170,13 +174,17 @@ def test_a_data_set_is_looked_at_once_for_all_arms(
 ) -> None:
     dataset_trees.imagenet(tmp_path)
     walked, listing = [], dataset._iterate_files
-    monkeypatch.setattr(dataset, "_iterate_files", lambda f, *w: walked.append(f.name) or listing(f, *w))
+    monkeypatch.setattr(
+        dataset, "_iterate_files", lambda f, *w: walked.append(f.name) or listing(f, *w)
+    )
     words = (*SCENES, "benchmark=[scenes,imagenet]", f"data_root={tmp_path}")
     before = planned(*words).plan
     assert len(before.arms) > 3
     assert (walked.count("train"), walked.count("val")) == (1, 1)
     dataset_trees.draw(tmp_path / "imagenet/train/n01440764/new.JPEG", 0)
-    assert planned(*words).plan.evaluation_hashes["full"] != before.evaluation_hashes["full"], "each time anew"
+    assert planned(*words).plan.evaluation_hashes["full"] != before.evaluation_hashes["full"], (
+        "each time anew"
+    )
     assert all("imagenet" in sets for sets in before.evaluation_hashes.values())
 
 
@@ -190,7 +198,7 @@ def test_arms_that_coincide_share_a_run(tmp_path: Path) -> None:
     (tmp_path / "ablation").mkdir()
     (tmp_path / "ablation" / "twins.yaml").write_text(
         "title: T\ndesign: listed\nreference: one\nbase: {data: scenes}\n"
-        "arms: {one: {}, two: {set: {train.clip: 1}}, three: {set: {train.clip: 2}}}\n"
+        "arms: {one: {}, two: {set: {train.grad_clip_norm: 1}}, three: {set: {train.grad_clip_norm: 2}}}\n"
         "primary: {scenes: minimal.side}\n"
     )
     it = planned("ablation=twins", f"conf_dir={tmp_path}", "seeds=2")
@@ -215,20 +223,20 @@ def test_seeds_by_number_or_by_name(crossed: ResolvedPlan) -> None:
 def test_more_seeds_extend_the_same_sweep_and_keep_every_run(crossed: ResolvedPlan) -> None:
     for words in (["seeds=5"], ["seeds=[2,1,0,9]"]):
         more = planned(*SCENES, *words)
-        assert more.plan.sweep == crossed.plan.sweep
+        assert more.plan.sweep_id == crossed.plan.sweep_id
         assert set(more.specs) > set(crossed.specs)
 
 
 def test_a_sweep_is_named_by_what_is_compared(crossed: ResolvedPlan) -> None:
-    name, budget, digits = crossed.plan.sweep.split("-")
+    name, budget, digits = crossed.plan.sweep_id.split("-")
     assert (name, budget, len(digits)) == ("components", "quick", 8)
     others = [
         planned(*SCENES, "train.steps=7"),
         planned(*SCENES, "arms=[full,no-awareness]"),
         planned(*SCENES, "budget=smoke"),
     ]
-    assert len({o.plan.sweep for o in others} | {crossed.plan.sweep}) == 4
-    assert planned(*SCENES, "runtime.data_workers=1").plan.sweep == crossed.plan.sweep
+    assert len({o.plan.sweep_id for o in others} | {crossed.plan.sweep_id}) == 4
+    assert planned(*SCENES, "runtime.num_workers=1").plan.sweep_id == crossed.plan.sweep_id
 
 
 def test_chosen_arms_are_the_same_runs(crossed: ResolvedPlan) -> None:
@@ -275,17 +283,26 @@ def test_a_budget_leaves_out_arms_and_says_so() -> None:
 def test_the_truth_is_planted_as_its_arms_say() -> None:
     it = planned("ablation=truth", "seeds=1")
     config = it.configs
-    assert config["aware-0.9"].data.delta.side == config["unaware-0.9"].data.delta.side == 0.9
-    assert config["unaware-1"].data.delta.side == 1
-    assert (config["aware-0.9"].method.aware, config["unaware-0.9"].method.aware) == (
+    assert (
+        config["aware-0.9"].data.redraw_prob.side
+        == config["unaware-0.9"].data.redraw_prob.side
+        == 0.9
+    )
+    assert config["unaware-1"].data.redraw_prob.side == 1
+    assert (
+        config["aware-0.9"].method.augmentation_input,
+        config["unaware-0.9"].method.augmentation_input,
+    ) == (
         "true",
         "identity",
     )
     aware, unaware = (it.specs[run_of(it, n, 0)] for n in ("aware-0.9", "unaware-0.9"))
-    assert differing(aware, unaware) == {"method.aware"}
+    assert differing(aware, unaware) == {"method.augmentation_input"}
     one = [it.specs[run_of(it, f"one-view-{n}", 0)] for n in ("mp_nce", "sup_con", "mil_nce")]
     assert all(differing(one[0], o) == {"method.loss"} for o in one[1:])
-    assert {c.views.weak + c.views.strong for n, c in config.items() if "one-view" in n} == {1}
+    assert {
+        c.views.num_weak + c.views.num_strong for n, c in config.items() if "one-view" in n
+    } == {1}
 
 
 # ---- what holds under a condition ------------------------------------------------------------
@@ -303,15 +320,15 @@ title: T
 design: listed
 reference: one
 base: {method: clip}
-set: {train.clip: 2.0, train.warmup: 0.2}
+set: {train.grad_clip_norm: 2.0, train.warmup_ratio: 0.2}
 where:
-  data=scenes: {train.clip: 3.0, data.delta.side: 0.25}
+  data=scenes: {train.grad_clip_norm: 3.0, data.redraw_prob.side: 0.25}
   model=tiny: {train.weight_decay: 0.3}
   budget=study: {train.weight_decay: 0.4}
 arms:
   one: {label: One}
-  two: {label: Two, where: {data=scenes: {train.epsilon: 1.0e-6}, method=slip: {train.clip: 9.0}}}
-  three: {label: Three, choose: {method: slip}, where: {method=slip: {method.ssl_width: 64}}}
+  two: {label: Two, where: {data=scenes: {train.adam_eps: 1.0e-6}, method=slip: {train.grad_clip_norm: 9.0}}}
+  three: {label: Three, choose: {method: slip}, where: {method=slip: {method.ssl_mlp_dim: 64}}}
 primary: {scenes: minimal.side, openmoji: retrieval.r1}
 """
 
@@ -323,24 +340,26 @@ def test_a_condition_holds_by_the_users_choice_the_ablations_or_the_default(tmp_
 
     def told(it: ResolvedPlan, arm: str) -> tuple[float, ...]:
         train = it.configs[arm].train
-        return train.clip, train.warmup, train.weight_decay, train.epsilon
+        return train.grad_clip_norm, train.warmup_ratio, train.weight_decay, train.adam_eps
 
     assert told(emoji, "one") == told(emoji, "two") == (2.0, 0.2, 0.3, 1e-8)
     assert told(scenes, "one") == (3.0, 0.2, 0.3, 1e-8)
     assert told(scenes, "two") == (3.0, 0.2, 0.3, 1e-6), "the base's method is not slip"
     assert told(study, "one") == (3.0, 0.2, 0.4, 1e-8)
-    assert scenes.configs["one"].data.delta.side == 0.25
-    assert scenes.configs["three"].data.delta.side == 0.25, "an arm that chooses has it too"
-    assert scenes.configs["three"].method.ssl_width == 64
+    assert scenes.configs["one"].data.redraw_prob.side == 0.25
+    assert scenes.configs["three"].data.redraw_prob.side == 0.25, "an arm that chooses has it too"
+    assert scenes.configs["three"].method.ssl_mlp_dim == 64
     labels = {a.name: a.label for a in scenes.plan.arms}
     assert labels == {"one": "One", "two": "Two (epsilon 1e-06)", "three": "Three (ssl_width 64)"}
 
 
 def test_the_user_wins_over_a_condition_of_all_arms_but_not_of_one(tmp_path: Path) -> None:
     words = (*own(tmp_path, CONDITIONED), "data=scenes")
-    it = planned(*words, "train.clip=5", "data.delta.side=0")
-    assert {(c.train.clip, c.data.delta.side) for c in it.configs.values()} == {(5.0, 0.0)}
-    refused("train.epsilon is given by you and changed by arm two", *words, "train.epsilon=1e-7")
+    it = planned(*words, "train.grad_clip_norm=5", "data.redraw_prob.side=0")
+    assert {(c.train.grad_clip_norm, c.data.redraw_prob.side) for c in it.configs.values()} == {
+        (5.0, 0.0)
+    }
+    refused("train.adam_eps is given by you and changed by arm two", *words, "train.adam_eps=1e-7")
 
 
 def test_scenes_are_damaged_where_an_ablation_would_be_empty_without() -> None:
@@ -348,40 +367,48 @@ def test_scenes_are_damaged_where_an_ablation_would_be_empty_without() -> None:
     for ablation, scope in (("awareness", "all"), ("views", "strong"), ("controls", "strong")):
         it = planned(f"ablation={ablation}", "data=scenes")
         for config in it.configs.values():
-            assert all(getattr(config.data.delta, dial) > 0 for dial in dials)
-            assert config.data.scope == scope
-    assert planned("ablation=awareness", "data=scenes").plan.primary_metric.metric == "minimal.damaged"
+            assert all(getattr(config.data.redraw_prob, dial) > 0 for dial in dials)
+            assert config.data.damaged_views == scope
+    assert (
+        planned("ablation=awareness", "data=scenes").plan.primary_metric.metric == "minimal.damaged"
+    )
 
 
 def test_toy_sizes_are_for_the_toy_model_alone() -> None:
     tiny, large = planned(*METHODS), planned(*METHODS, "model=vit_b32")
     slip, declip = (tiny.configs[n].method for n in ("slip", "declip"))
-    assert (slip.ssl_width, slip.ssl_embedding) == (512, 128)
-    assert (declip.ssl_width, declip.queue) == (256, 2048)
+    assert (slip.ssl_mlp_dim, slip.ssl_embed_dim) == (512, 128)
+    assert (declip.ssl_mlp_dim, declip.queue_size) == (256, 2048)
     slip, declip = (large.configs[n].method for n in ("slip", "declip"))
-    assert (slip.ssl_width, slip.ssl_embedding) == (4096, 256)
-    assert (declip.ssl_width, declip.queue) == (1024, 65_536)
-    assert tiny.plan.arm("declip").label == "DeCLIP (ssl_width 256, queue 2048)"
-    assert large.plan.arm("declip").label == "DeCLIP"
+    assert (slip.ssl_mlp_dim, slip.ssl_embed_dim) == (4096, 256)
+    assert (declip.ssl_mlp_dim, declip.queue_size) == (1024, 65_536)
+    assert tiny.plan.get_arm("declip").label == "DeCLIP (ssl_width 256, queue 2048)"
+    assert large.plan.get_arm("declip").label == "DeCLIP"
 
 
 def test_a_key_that_some_arms_have_reaches_those() -> None:
     large = (*METHODS, "model=vit_b32")
-    it = planned(*large, "method.queue=512", "method.ssl_width=64")
-    assert it.configs["declip"].method.queue == 512
-    assert {it.configs[n].method.ssl_width for n in ("slip", "declip")} == {64}
+    it = planned(*large, "method.queue_size=512", "method.ssl_mlp_dim=64")
+    assert it.configs["declip"].method.queue_size == 512
+    assert {it.configs[n].method.ssl_mlp_dim for n in ("slip", "declip")} == {64}
     assert it.configs["clip"] == planned(*large).configs["clip"]
-    refused("method.queue is given by you and changed by arm declip", *METHODS, "method.queue=512")
-    refused(r"unknown key 'method.queue'", *large, "method.queue=512", "arms=[uniclip,slip]")
+    refused(
+        "method.queue_size is given by you and changed by arm declip",
+        *METHODS,
+        "method.queue_size=512",
+    )
+    refused(
+        r"unknown key 'method.queue_size'", *large, "method.queue_size=512", "arms=[uniclip,slip]"
+    )
     refused("method.fusion is .* no arm of clip", *large, "method.fusion=concat", "arms=[clip]")
-    refused("'method.queu': did you mean method.queue", *large, "method.queu=512")
-    refused("unknown key 'method.queue'", *SCENES, "method.queue=512")
+    refused("'method.queu': did you mean method.queue_size", *large, "method.queu=512")
+    refused("unknown key 'method.queue_size'", *SCENES, "method.queue_size=512")
 
 
 def test_the_methods_share_how_many_views_are_the_evaluations() -> None:
-    for words, share in (((), 0.1), (("views.identity=0.3",), 0.3)):
+    for words, share in (((), 0.1), (("views.identity_prob=0.3",), 0.3)):
         it = planned(*METHODS, *words)
-        assert {c.views.identity for c in it.configs.values()} == {share}
+        assert {c.views.identity_prob for c in it.configs.values()} == {share}
 
 
 # ---- as much as the reference ----------------------------------------------------------------
@@ -400,7 +427,7 @@ def test_as_much_compute_is_as_the_model_has_it(model: str, factor: float) -> No
     assert steps["clip-equal-forwards"] == 3 * base
     assert steps["clip-equal-compute"] / base == pytest.approx(factor, abs=0.006)
     said = f"(steps x {factor:g}, by the table of models)"
-    assert said in it.plan.arm("clip-equal-compute").label
+    assert said in it.plan.get_arm("clip-equal-compute").label
     known = it.plan.comparison_facts
     of = {name: known[name]["image forwards"] for name in steps}
     assert of["uniclip"] == of["clip-equal-forwards"]
@@ -410,13 +437,13 @@ def test_of_a_model_that_is_not_in_the_table_forwards_are_counted() -> None:
     it = planned(*EQUAL, "model.image.name=test_resnet", "model.image.options={}")
     assert it.configs["clip-equal-compute"].train.steps == 2 * it.configs["uniclip"].train.steps
     said = "(steps x 2, a picture taken for a text: the model is not in the table)"
-    assert said in it.plan.arm("clip-equal-compute").label
+    assert said in it.plan.get_arm("clip-equal-compute").label
 
 
 def test_a_frozen_encoder_costs_no_backward_pass() -> None:
     table = profile.read_profiles()["vit_b32"]
     image, text = table["image_gflops"], 3 * table["text_gflops"]
-    it = planned(*EQUAL, "model=vit_b32", "frozen=image")
+    it = planned(*EQUAL, "model=vit_b32", "lock=image")
     steps = {name: c.train.steps for name, c in it.configs.items()}
     factor = (3 * image + text) / (image + text)
     assert steps["clip-equal-compute"] == round(factor * steps["uniclip"])
@@ -458,9 +485,15 @@ def test_each_arms_recipe_is_told_as_it_comes_out() -> None:
 
 
 def test_the_users_words_win_over_a_recipe_but_not_over_an_arm(tmp_path: Path) -> None:
-    it = planned(*PUBLISHED, "train.learning_rate=4e-4", "train.warmup=0.5")
-    assert {(c.train.learning_rate, c.train.warmup) for c in it.configs.values()} == {(4e-4, 0.5)}
-    refused("views.crop is given by you and changed by arm slip", *PUBLISHED, "views.crop=0.1")
+    it = planned(*PUBLISHED, "train.learning_rate=4e-4", "train.warmup_ratio=0.5")
+    assert {(c.train.learning_rate, c.train.warmup_ratio) for c in it.configs.values()} == {
+        (4e-4, 0.5)
+    }
+    refused(
+        "views.min_crop_scale is given by you and changed by arm slip",
+        *PUBLISHED,
+        "views.min_crop_scale=0.1",
+    )
     (tmp_path / "ablation").mkdir()
     (tmp_path / "ablation" / "own.yaml").write_text(
         "title: T\ndesign: listed\nreference: ours\nbase: {data: scenes, method: clip}\n"
@@ -479,11 +512,11 @@ def test_the_users_words_win_over_a_recipe_but_not_over_an_arm(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("word", "arm"),
     [
-        ("method.aware=none", "no-awareness"),
-        ("method.aware=true", "no-awareness"),
+        ("method.augmentation_input=none", "no-awareness"),
+        ("method.augmentation_input=true", "no-awareness"),
         ("method.loss=mil_nce", "no-mp_nce"),
         ("method.similarity=shared", "no-domain_similarity"),
-        ("views.strong=1", "clip"),
+        ("views.num_strong=1", "clip"),
     ],
 )
 def test_a_key_that_an_arm_changes_is_refused_with_both_names(word: str, arm: str) -> None:
@@ -491,10 +524,10 @@ def test_a_key_that_an_arm_changes_is_refused_with_both_names(word: str, arm: st
 
 
 def test_a_key_that_no_chosen_arm_changes_is_taken() -> None:
-    it = planned(*SCENES, "method.aware=none", "arms=[full,no-mp_nce]", "seeds=1")
-    assert {c.method.aware for c in it.configs.values()} == {"none"}
-    kept = planned(*SCENES, "views.strong=1", "arms=[full,clip-same-views]", "seeds=1")
-    assert {c.views.strong for c in kept.configs.values()} == {1}
+    it = planned(*SCENES, "method.augmentation_input=none", "arms=[full,no-mp_nce]", "seeds=1")
+    assert {c.method.augmentation_input for c in it.configs.values()} == {"none"}
+    kept = planned(*SCENES, "views.num_strong=1", "arms=[full,clip-same-views]", "seeds=1")
+    assert {c.views.num_strong for c in kept.configs.values()} == {1}
 
 
 @pytest.mark.parametrize(
@@ -511,14 +544,17 @@ def test_a_key_that_no_chosen_arm_changes_is_taken() -> None:
         ((*SCENES, "model.text.width=130"), r"model\.text\.width=130 must be a multiple"),
         (("ablation=components", "data=csv"), r"data\.path"),
         ((*SCENES, "stream=1"), r"stream= is set by arms"),
-        ((*SCENES, "train.batch_size=16", "train.accumulate=200"), r"train\.accumulate=200 must"),
         (
-            ("ablation=losses", "data=mix", "data.share=0.99", "train.batch_size=16"),
+            (*SCENES, "train.batch_size=16", "train.grad_cache_chunks=200"),
+            r"train\.accumulate=200 must",
+        ),
+        (
+            ("ablation=losses", "data=mix", "data.labelled_fraction=0.99", "train.batch_size=16"),
             r"data\.share=0\.99 of train\.batch_size=16 leaves no pair",
         ),
         ((*METHODS, "train.batch_size=1"), r"arm slip: train\.batch_size=1 .*method=slip"),
         (
-            ("ablation=views", "data=scenes", "method.weights=[1,0,0]"),
+            ("ablation=views", "data=scenes", "method.positive_weights=[1,0,0]"),
             r"arm weak1: method\.weights=\[1\.0, 0\.0, 0\.0\] leaves no positives",
         ),
         ((*SCENES, "seed=1"), r"seeds=\[\.\.\.\]"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.small_runs import of_method
-from uniclip.config import METHODS, RunConfig, compose, build_run_config
+from uniclip.config import METHODS, RunConfig, build_run_config, compose
 from uniclip.config.binding import to_builtins
 from uniclip.training import optimizer
 from uniclip.training.trainer import train_model
@@ -67,13 +67,15 @@ def test_crops_and_temperatures_are_published_in_the_methods_own_preset(
     method: str, preset: tuple[float, float]
 ) -> None:
     config = composed(method, "published")
-    assert (config.views.crop, config.method.temperature) == pytest.approx(preset)
+    assert (config.views.min_crop_scale, config.method.temperature) == pytest.approx(preset)
 
 
 @pytest.mark.parametrize(("method", "peak"), [("unicl", 5e-4 * 4096 / 512), ("slip", 3e-3)])
 def test_unicls_rates_alone_grow_with_the_batch(method: str, peak: float) -> None:
     train = replace(composed(method, "published").train, batch_size=4096)
-    assert max(optimizer.compute_learning_rate(step, train) for step in range(train.steps)) == pytest.approx(peak)
+    assert max(
+        optimizer.compute_learning_rate(step, train) for step in range(train.steps)
+    ) == pytest.approx(peak)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -83,4 +85,6 @@ def test_each_method_trains_under_its_recipe(method: str) -> None:
     fitted = train_model(config)
     steps = [record for record in fitted.history if record["phase"] == "train"]
     assert fitted.kind == "trained"
-    assert [r["rate"] for r in steps] == [optimizer.compute_learning_rate(i, config.train) for i in range(20)]
+    assert [r["rate"] for r in steps] == [
+        optimizer.compute_learning_rate(i, config.train) for i in range(20)
+    ]

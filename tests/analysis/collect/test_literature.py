@@ -10,10 +10,10 @@ import pytest
 
 from analysis.collect import literature
 from analysis.collect.frame import collect_sweep_data
-from analysis.collect.literature import Setup, PublishedResult
+from analysis.collect.literature import PublishedResult, Setup
 from analysis.results.results import analyze
 from analysis.tables import scores
-from analysis.tables.table import Table, to_csv, to_markdown, to_latex
+from analysis.tables.table import Table, to_csv, to_latex, to_markdown
 from tests.helpers import ROOT, fake_published_sets
 from uniclip.evaluate import datasets
 from uniclip.store import Arm, Plan
@@ -23,7 +23,9 @@ OURS = Setup(backbone="ViT-B/32", pretraining_data="YFCC15M", protocol="clip2021
 
 def built(root: Path, change=lambda plan: plan) -> dict[str, Table]:
     store, sweep = fake_published_sets.make(root, change=change)
-    return {t.name: t for t in scores.build_tables(analyze(store, collect_sweep_data(store, sweep)))}
+    return {
+        t.name: t for t in scores.build_tables(analyze(store, collect_sweep_data(store, sweep)))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def test_a_verdict_is_worked_out_from_what_is_stated(changes: dict, said: str) -
 
 
 def arm(delta: dict) -> Arm:
-    return Arm(name="a", label="a", role="outside", levels={}, delta=delta)
+    return Arm(name="a", label="a", role="outside", levels={}, config_diff=delta)
 
 
 def test_the_conditions_of_an_arm() -> None:
@@ -65,16 +67,20 @@ def test_the_conditions_of_an_arm() -> None:
     assert not silent.pretraining_data
     started = arm({"data.name": "openmoji", "init": "x.pt", "runtime.pretraining_data": ""})
     assert not literature.get_arm_setup(plan, started).pretraining_data
-    assert literature.get_arm_setup(plan, arm({"model.image.pixels": 448})).backbone != "ViT-B/32"
+    assert (
+        literature.get_arm_setup(plan, arm({"model.image.image_size": 448})).backbone != "ViT-B/32"
+    )
     depth = arm({"model.image.options.depth": 3})
     assert literature.get_arm_setup(plan, depth).backbone != "ViT-B/32"
     swin = {"model.image.name": "swin_tiny_patch4_window7_224"}
     drop = {**swin, "model.image.options.drop_path_rate": 0.2}
     assert literature.get_arm_setup(plan, arm(drop)).backbone == "Swin-T"
     tiny = {"image": {"name": "convnext_atto", "pixels": 224, "options": {"depths": [1]}}}
-    other = replace(plan, base={**plan.base_config, "model": tiny})
+    other = replace(plan, base_config={**plan.base_config, "model": tiny})
     assert literature.get_arm_setup(other, arm({})).backbone == "convnext_atto at 224 pixels"
-    assert literature.get_arm_setup(other, arm(swin)).backbone == "Swin-T", "not with the base's options"
+    assert literature.get_arm_setup(other, arm(swin)).backbone == "Swin-T", (
+        "not with the base's options"
+    )
 
 
 @pytest.mark.parametrize("preset", ["vit_b32", "vit_b16", "vit_s16", "swin_t", "swin_b"])
@@ -111,7 +117,9 @@ def test_rows_stand_beside_the_table_of_their_score_and_sets(made: dict[str, Tab
         table = made[f"published_{name}"]
         shown = list(csv.DictReader(to_csv(table).splitlines()))
         sets = {*fake_published_sets.HERE, *fake_published_sets.GONE}
-        wanted = [r for r in literature.load_published_results() if r.score == score and r.dataset in sets]
+        wanted = [
+            r for r in literature.load_published_results() if r.score == score and r.dataset in sets
+        ]
         assert len(shown) == len(wanted) > 10
         assert {r["score"] for r in shown} == {score}
         assert not any(e.bold for row in table.rows for e in row)

@@ -99,7 +99,7 @@ def test_files_are_where_readers_look(built: tuple[Store, str, report.ReportResu
         assert {f"tables/{table}.{suffix}" for suffix in ("csv", "md", "tex")} <= names
     assert {f"figures/effects.{suffix}" for suffix in ("png", "svg")} <= names
     assert {"report.html", "report.ipynb", "tables/frame.csv", "history.csv"} <= names
-    assert "training_seconds" in store.sweep(sweep).cost_report_path.read_text().splitlines()[0]
+    assert "training_seconds" in store.get_sweep(sweep).cost_report_path.read_text().splitlines()[0]
     assert not list(result.folder.parent.glob(".*"))
 
 
@@ -110,10 +110,10 @@ def test_nothing_is_built_twice(
     again = report.build_report(store, sweep)
     assert not again.rebuilt
     assert again.summary == first.summary
-    plan = store.sweep(sweep).plan()
+    plan = store.get_sweep(sweep).read_plan()
     assert plan is not None
     before = report.compute_input_digest(store, plan)
-    path = store.run(fake_sweep.run_id("full", 0)).attempt(1).metrics
+    path = store.get_run(fake_sweep.run_id("full", 0)).get_attempt(1).metrics_path
     text = path.read_bytes()
     path.write_bytes(text + b"\n")
     assert report.compute_input_digest(store, plan) != before
@@ -125,7 +125,9 @@ def test_a_damaged_file_leaves_the_old_report(
     built: tuple[Store, str, report.ReportResult],
 ) -> None:
     store, sweep, result = built
-    path = store.run(fake_sweep.run_id("full", 0)).scores_path("openmoji", fake_sweep.EVALUATION)
+    path = store.get_run(fake_sweep.run_id("full", 0)).scores_path(
+        "openmoji", fake_sweep.EVALUATION
+    )
     text, page = path.read_bytes(), (result.folder / "report.html").read_bytes()
     atomic_write(path, b"{")
     with pytest.raises(UserError, match=re.escape(str(path))):
@@ -136,7 +138,7 @@ def test_a_damaged_file_leaves_the_old_report(
 
 def test_a_failure_is_news_for_a_report(tmp_path: Path) -> None:
     store, sweep = fake_sweep.make(tmp_path, Truth(missing=(("clip", 1),)))
-    plan = store.sweep(sweep).plan()
+    plan = store.get_sweep(sweep).read_plan()
     assert plan is not None
     run = fake_sweep.run_id("clip", 1)
     attempt = fake_sweep.begin(store, run)

@@ -42,12 +42,14 @@ def test_sizes_are_equal_within_their_share_and_counts_exactly() -> None:
     assert comparability.compare_conditions(known, difference("a", "b")) == said
     said = "equal in samples seen; not equal in parameters (1,000 against 1,030)"
     assert comparability.compare_conditions(known, difference("a", "c")) == said
-    assert comparability.compare_conditions({**known, "d": {}}, difference("a", "d")) == "not stated"
+    assert (
+        comparability.compare_conditions({**known, "d": {}}, difference("a", "d")) == "not stated"
+    )
 
 
 def test_probed_time_and_memory_are_stamped_apart_from_counts(tmp_path: Path) -> None:
     store, sweep = fake_sweep.make(tmp_path)
-    plan = store.sweep(sweep).plan()
+    plan = store.get_sweep(sweep).read_plan()
     assert plan is not None
     one, two, *_ = (a.name for a in plan.arms)
     steps = plan.base_config["train"]["steps"]
@@ -58,21 +60,28 @@ def test_probed_time_and_memory_are_stamped_apart_from_counts(tmp_path: Path) ->
     known = comparability.collect_measured_facts(plan, probes)
     assert known[one] == {comparability.TIME: 0.5 * steps + 10, comparability.MEMORY: 500.0}
     said = "equal in seconds a run; not equal in peak MB (500 against 600)"
-    assert comparability.compare_conditions(known, difference(one, two), comparability.MEASURED_TOLERANCES) == said
+    assert (
+        comparability.compare_conditions(
+            known, difference(one, two), comparability.MEASURED_TOLERANCES
+        )
+        == said
+    )
     sized = [{**probe, "flops_per_step": 10**6, "parameters": 10} for probe in probes]
-    counted = comparability.collect_comparison_facts(replace(plan, facts={one: {"samples seen": 1.0}}), sized)
+    counted = comparability.collect_comparison_facts(
+        replace(plan, comparison_facts={one: {"samples seen": 1.0}}), sized
+    )
     assert set(counted[one]) == {comparability.FLOPS, comparability.PARAMETERS, "samples seen"}
 
 
 def test_probed_sizes_stand_in_the_table_and_measured_costs_beside_the_bill(tmp_path: Path) -> None:
     store, sweep = fake_sweep.make(tmp_path)
-    plan = store.sweep(sweep).plan()
+    plan = store.get_sweep(sweep).read_plan()
     assert plan is not None
     counted = {a.name: {"samples seen": 25_600.0, POSITIVES: 1.0} for a in plan.arms}
-    store.sweep(sweep).write_plan(replace(plan, facts=counted))
+    store.get_sweep(sweep).write_plan(replace(plan, comparison_facts=counted))
     for arm in plan.arms:
         size = {"flops_per_step": 10**6 * (1 + 2 * (arm.name != "clip")), "parameters": 4000}
-        append_jsonl(store.sweep(sweep).probes_path, {"arm": arm.name, **size})
+        append_jsonl(store.get_sweep(sweep).probes_path, {"arm": arm.name, **size})
     gathered = collect_sweep_data(Store(tmp_path), sweep)
     table = next(t for t in scores.build_tables(analyze(store, gathered)) if t.name == "fairness")
     assert table.headings == ("arm", comparability.FLOPS)

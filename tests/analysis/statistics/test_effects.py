@@ -11,13 +11,13 @@ from scipy import stats
 from analysis.statistics.effects import (
     ALPHA,
     Observations,
-    standardized_mde,
+    compute_test_set_se,
     estimate_effect,
     estimate_primary_effects,
-    holm_adjust,
     find_tied_for_best,
-    compute_test_set_se,
+    holm_adjust,
     paired_t,
+    standardized_mde,
 )
 from tests.helpers import fake_sweep
 
@@ -140,7 +140,9 @@ def test_exactly_zero_is_said_without_a_test() -> None:
     found = estimate_effect(crossed, observed(same))
     assert found.is_exactly_zero
     assert (found.mean, found.p, found.sign) == (0.0, None, 0)
-    assert not estimate_effect(crossed, observed(same | {"full": [0.1, 0.7, 1 / 3 + 1e-16]})).is_exactly_zero
+    assert not estimate_effect(
+        crossed, observed(same | {"full": [0.1, 0.7, 1 / 3 + 1e-16]})
+    ).is_exactly_zero
 
 
 def test_missing_and_diverged_seeds_are_counted_and_left_out() -> None:

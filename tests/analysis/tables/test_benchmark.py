@@ -19,7 +19,7 @@ from analysis.results import benchmark
 from analysis.results.benchmark import Panel
 from analysis.results.results import Results, analyze
 from analysis.tables import scores
-from analysis.tables.table import Table, to_csv, to_html, to_markdown, to_latex
+from analysis.tables.table import Table, to_csv, to_html, to_latex, to_markdown
 from tests.helpers import fake_published_sets, fake_sweep
 from tests.helpers.fake_published_sets import HASH, SAMPLES, by_arm
 from tests.helpers.fake_sweep import Truth
@@ -118,7 +118,10 @@ def test_what_is_missing_is_na_and_says_how_to_get_it(whole: Results) -> None:
     for name, made_table in made.items():
         for written in (to_markdown(made_table), to_csv(made_table), to_latex(made_table)):
             assert "/somewhere" not in written, name
-    assert any("2 of 8 published data sets are not here" in s for s in summary.build_summary_sentences(whole))
+    assert any(
+        "2 of 8 published data sets are not here" in s
+        for s in summary.build_summary_sentences(whole)
+    )
 
 
 def test_chance_samples_and_calibration_stand_beside(whole: Results) -> None:
@@ -168,9 +171,12 @@ def test_every_number_links_to_its_runs(whole: Results) -> None:
 def test_two_protocols_are_never_in_one_table(tmp_path: Path) -> None:
     def change(plan: Plan) -> Plan:
         other = {d: h[::-1] for d, h in HASH.items() if d in fake_published_sets.HERE}
-        evaluations = {**plan.evaluation_hashes, "clip": {**plan.evaluation_hashes["clip"], **other}}
+        evaluations = {
+            **plan.evaluation_hashes,
+            "clip": {**plan.evaluation_hashes["clip"], **other},
+        }
         moved = fake_published_sets.with_arm(plan, "clip", {"runtime.protocol": "slip2021"})
-        return replace(moved, evaluations=evaluations)
+        return replace(moved, evaluation_hashes=evaluations)
 
     findings = found(*fake_published_sets.make(tmp_path, change=change))
     made = panels(findings)
@@ -185,7 +191,7 @@ def test_two_protocols_are_never_in_one_table(tmp_path: Path) -> None:
 def test_other_data_under_one_name_is_another_column(tmp_path: Path) -> None:
     def change(plan: Plan) -> Plan:
         own = {**plan.evaluation_hashes["clip"], "dtd": "ffffffff"}
-        return replace(plan, evaluations={**plan.evaluation_hashes, "clip": own})
+        return replace(plan, evaluation_hashes={**plan.evaluation_hashes, "clip": own})
 
     panel = panels(found(*fake_published_sets.make(tmp_path, change=change)))["zero_shot"]
     columns = [c for c in panel.columns if c.datasets == ("dtd",)]
@@ -210,7 +216,7 @@ def test_no_set_is_here(tmp_path: Path) -> None:
     def change(plan: Plan) -> Plan:
         none = {a.name: {"openmoji": fake_sweep.EVALUATION} for a in plan.arms}
         gone = {d: f"there is no /somewhere/sets/{d}; get {d}" for d in HASH}
-        return replace(plan, evaluations=none, missing=gone)
+        return replace(plan, evaluation_hashes=none, missing_datasets=gone)
 
     made = named(found(*fake_published_sets.make(tmp_path, change=change)))
     text = to_markdown(made["zero_shot"])
@@ -223,7 +229,7 @@ def test_no_set_is_here(tmp_path: Path) -> None:
 def test_a_set_without_training_pictures_is_na_in_the_probe_alone(tmp_path: Path) -> None:
     lacking = "there is no /somewhere/sets/dtd/train; data download dtd"
     store = fake_published_sets.make(
-        tmp_path, change=lambda plan: replace(plan, unprobed={"dtd": lacking})
+        tmp_path, change=lambda plan: replace(plan, missing_probe_data={"dtd": lacking})
     )
     made = named(found(*store))
     column = made["linear_probe"].headings.index("dtd")

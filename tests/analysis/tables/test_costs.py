@@ -22,35 +22,41 @@ FORETOLD, TOOK, LOST = 40.0, 50.0, 12.0
 def swept(tmp_path: Path) -> tuple[Store, str]:
     """A sweep of which every run took 50 s on two GPUs; full/1 was preempted once before."""
     store, sweep = fake_sweep.make(tmp_path, fake_sweep.Truth())
-    plan = store.sweep(sweep).plan()
+    plan = store.get_sweep(sweep).read_plan()
     assert plan is not None
     for cell in plan.cells:
-        attempt = store.run(cell.run_id).attempt(1)
-        owner = attempt.owner()
+        attempt = store.get_run(cell.run_id).get_attempt(1)
+        owner = attempt.read_claim()
         assert owner is not None
         write_once(
-            attempt.path / "ended.json", to_json_bytes({"kind": "trained", "time": owner.time + TOOK})
+            attempt.path / "ended.json",
+            to_json_bytes({"kind": "trained", "time": owner.time + TOOK}),
         )
         price = {"seconds": FORETOLD, "low": 30.0, "high": 49.0, "source": "probe"}
-        append_jsonl(store.sweep(sweep).cost_estimates_path, {"run": cell.run_id, "devices": 2, "time": 0.0, **price})
+        append_jsonl(
+            store.get_sweep(sweep).cost_estimates_path,
+            {"run": cell.run_id, "devices": 2, "time": 0.0, **price},
+        )
     _preempted(store, fake_sweep.run_id("full", 1))
     return store, sweep
 
 
 def _preempted(store: Store, run_id: str) -> None:
     """Make the run's one attempt its second, after one that lost all it did."""
-    run = store.run(run_id)
-    first, outcome = run.attempt(1), run.outcome()
-    owner = first.owner()
+    run = store.get_run(run_id)
+    first, outcome = run.get_attempt(1), run.read_outcome()
+    owner = first.read_claim()
     assert owner is not None
     assert outcome is not None
-    later: ClaimRecord = dataclasses.replace(owner, after="preempted")
-    second = run.claim(2, later)
+    later: ClaimRecord = dataclasses.replace(owner, previous_end_reason="preempted")
+    second = run.claim_attempt(2, later)
     assert second is not None
-    second.metrics.write_bytes(first.metrics.read_bytes())
+    second.metrics_path.write_bytes(first.metrics_path.read_bytes())
     spent = outcome.cost["seconds_per_step"] * outcome.step
-    append_jsonl(second.metrics, {"phase": "cost", "step": outcome.step, "spent": spent})
-    write_once(second.path / "ended.json", to_json_bytes({"kind": "trained", "time": owner.time + TOOK}))
+    append_jsonl(second.metrics_path, {"phase": "cost", "step": outcome.step, "spent": spent})
+    write_once(
+        second.path / "ended.json", to_json_bytes({"kind": "trained", "time": owner.time + TOOK})
+    )
     ended = {"kind": "interrupted", "time": owner.time + LOST, "error": "preempted"}
     (first.path / "ended.json").write_bytes(to_json_bytes(ended))
     (run.path / "outcome.json").write_bytes(to_json_bytes(dataclasses.replace(outcome, attempt=2)))
@@ -85,12 +91,12 @@ def test_the_page_compares_them_and_says_what_preemption_cost(swept: tuple[Store
 
 def test_what_failed_is_billed_and_lost_and_no_measure_of_a_run(swept: tuple[Store, str]) -> None:
     store, sweep = swept
-    run = store.run(fake_sweep.run_id("clip", 0))
+    run = store.get_run(fake_sweep.run_id("clip", 0))
     before = costs.build_cost_report(collect_sweep_data(*swept))
     (run.path / "outcome.json").unlink()
-    (run.attempt(1).path / "ended.json").unlink()
+    (run.get_attempt(1).path / "ended.json").unlink()
     failed = {"kind": "failed", "time": 1000 * TOOK, "error": "ValueError: broken"}
-    write_once(run.attempt(1).path / "ended.json", to_json_bytes(failed))
+    write_once(run.get_attempt(1).path / "ended.json", to_json_bytes(failed))
     after = costs.build_cost_report(collect_sweep_data(*swept))
     row = rows(after.csv)["clip", "0"]
     assert (row["state"], row["ended_failed"], row["steps"]) == ("failed", "1", "")
@@ -106,6 +112,8 @@ def test_what_failed_is_billed_and_lost_and_no_measure_of_a_run(swept: tuple[Sto
 
 
 def test_where_nothing_was_foretold_nothing_is_compared(tmp_path: Path) -> None:
-    bill = costs.build_cost_report(collect_sweep_data(*fake_sweep.make(tmp_path, fake_sweep.Truth())))
+    bill = costs.build_cost_report(
+        collect_sweep_data(*fake_sweep.make(tmp_path, fake_sweep.Truth()))
+    )
     assert "predicted" not in bill.csv
     assert not any("Foretold" in note for note in bill.table.notes)

@@ -19,14 +19,22 @@ from analysis.report import summary
 from analysis.results.alarms import DataCheck
 from analysis.results.results import (
     Results,
-    compute_knockout_effect,
     analyze,
+    compute_knockout_effect,
+    find_comparability_warnings,
     find_mixed_numerics,
     find_mixed_training,
-    find_comparability_warnings,
 )
 from analysis.tables import scores
-from analysis.tables.table import TABLE_FORMATS, Table, to_csv, to_html, to_markdown, to_latex, make_row
+from analysis.tables.table import (
+    TABLE_FORMATS,
+    Table,
+    make_row,
+    to_csv,
+    to_html,
+    to_latex,
+    to_markdown,
+)
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip.errors import UserError
@@ -63,7 +71,7 @@ def test_the_same_bytes_from_copies_at_other_places(
     copy = tmp_path / "somewhere else"
     shutil.copytree(root, copy)
     store = Store(copy)
-    again = written(analyze(store, collect_sweep_data(store, found.plan.sweep)))
+    again = written(analyze(store, collect_sweep_data(store, found.plan.sweep_id)))
     assert again == written(found)
 
 
@@ -188,7 +196,7 @@ def listed(root: Path, truth: Truth) -> Results:
         for c in plan.contrasts
         if c.kind in ("difference", "noise")
     )
-    store.sweep(sweep).write_plan(replaced(plan, design="listed", arms=arms, contrasts=single))
+    store.get_sweep(sweep).write_plan(replaced(plan, design="listed", arms=arms, contrasts=single))
     return analyze(store, collect_sweep_data(store, sweep))
 
 
@@ -222,7 +230,7 @@ def test_a_failed_cell_is_said_to_have_failed_wherever_it_did(tmp_path: Path) ->
         "Of 33 cells: 1 not run yet, 1 begun and not finished, 1 failed (status "
     )
     assert "2 of 3 (1 failed)" in "".join(written(found).values())
-    assert f"{found.run_of['full', 0]} (failed)" in written(found)["runs.md"]
+    assert f"{found.run_by_cell['full', 0]} (failed)" in written(found)["runs.md"]
     assert written(made[0]) == written(made[1]), "no time, no host"
 
 
@@ -236,7 +244,7 @@ def test_what_is_missing_outlasts_every_other_warning(tmp_path: Path) -> None:
         num_undecidable=None, samples=100,
     )  # fmt: skip
     checks = [replaced(alarm, dataset=f"set{i}") for i in range(20)]
-    lines = summary.build_terminal_summary(replaced(found, checks=checks))
+    lines = summary.build_terminal_summary(replaced(found, data_checks=checks))
     assert len(lines) == 25
     assert lines[-1] == "Of 33 cells: 1 not run yet, 1 diverged."
     assert re.fullmatch(r"\.\.\. and \d+ lines more: see the report", lines[-2])
@@ -253,7 +261,7 @@ def test_the_terminal_says_what_it_leaves_out(complete: tuple[Path, Results]) ->
     plan, gathered = complete[1].plan, complete[1].sweep_data
     every = tuple(replaced(c, primary=c.kind != "noise") for c in plan.contrasts)
     asked = replaced(gathered, plan=replaced(plan, contrasts=every))
-    lines = summary.build_terminal_summary(replaced(complete[1], gathered=asked))
+    lines = summary.build_terminal_summary(replaced(complete[1], sweep_data=asked))
     more = len(every) - 8
     assert more > 0
     assert f"... and {more} contrasts more: see the report" in lines
@@ -262,7 +270,7 @@ def test_the_terminal_says_what_it_leaves_out(complete: tuple[Path, Results]) ->
 
 def test_a_corrupt_scores_file_is_named(tmp_path: Path) -> None:
     store, sweep = fake_sweep.make(tmp_path)
-    run = store.run(fake_sweep.run_id("full", 1))
+    run = store.get_run(fake_sweep.run_id("full", 1))
     path = run.scores_path("openmoji", fake_sweep.EVALUATION)
     atomic_write(path, path.read_bytes()[:-20])
     with pytest.raises(UserError, match=re.escape(str(path))):
@@ -271,7 +279,7 @@ def test_a_corrupt_scores_file_is_named(tmp_path: Path) -> None:
 
 def test_corrupt_predictions_are_named(tmp_path: Path) -> None:
     store, sweep = fake_sweep.make(tmp_path)
-    path = store.run(fake_sweep.run_id("clip", 0)).predictions_path(
+    path = store.get_run(fake_sweep.run_id("clip", 0)).predictions_path(
         "openmoji", fake_sweep.EVALUATION
     )
     atomic_write(path, path.read_bytes()[:200])
@@ -305,10 +313,16 @@ def test_arms_with_recipes_of_their_own_are_stamped_wherever_they_are_compared(
     plain = complete[1]
     assert plain.plan.caveats == ()
     own = {a.name: "a high rate" if a.name == "clip" else "a low one" for a in plain.plan.arms}
-    planned = dataclasses.replace(plain.plan, recipe="published", recipes=own)
-    found = dataclasses.replace(plain, gathered=dataclasses.replace(plain.sweep_data, plan=planned))
+    planned = dataclasses.replace(plain.plan, recipe="published", recipe_descriptions=own)
+    found = dataclasses.replace(
+        plain, sweep_data=dataclasses.replace(plain.sweep_data, plan=planned)
+    )
     (stamp,) = planned.caveats
-    assert stamp == summary.build_summary_sentences(found)[0] == summary.build_terminal_summary(found)[1]
+    assert (
+        stamp
+        == summary.build_summary_sentences(found)[0]
+        == summary.build_terminal_summary(found)[1]
+    )
     stamped = {t.name: t.notes[0] for t in scores.build_tables(found) if stamp in t.notes}
     assert stamped == {t.name: stamp for t in scores.build_tables(plain) if t.name != "runs"}
     untouched = [t.notes[1:] for t in scores.build_tables(found)[:-1]]

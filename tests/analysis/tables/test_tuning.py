@@ -25,7 +25,11 @@ KEY = "train.learning_rate"
 def chosen(arm: str, number: int) -> TunedArm:
     """Every other arm at the upper edge; the default's trial of arm `clip` was stopped."""
     best = Trial(
-        number=number, params={KEY: 1e-3 * (1 + number)}, rung_scores={"0": 0.5}, completed=True, steps=200
+        number=number,
+        params={KEY: 1e-3 * (1 + number)},
+        rung_scores={"0": 0.5},
+        completed=True,
+        steps=200,
     )
     return TunedArm(
         arm=arm,
@@ -46,18 +50,23 @@ def tuned_plan(default: Plan, seeds: tuple[int, ...] = (1000,)) -> Plan:
         for c in default.cells
     )
     tuning = Tuning(
-        default_sweep=default.sweep, space="optimizer", pruner="median", n_trials=12, seeds=seeds, arms=arms
+        default_sweep=default.sweep_id,
+        space="optimizer",
+        pruner="median",
+        n_trials=12,
+        seeds=seeds,
+        arms=arms,
     )
-    return replace(default, sweep="components-quick-tuned-5e6f7a8b", cells=cells, tuning=tuning)
+    return replace(default, sweep_id="components-quick-tuned-5e6f7a8b", cells=cells, tuning=tuning)
 
 
 def made(root: Path, better: float = 0.1, seeds: tuple[int, ...] = (1000,)) -> tuple[Store, Plan]:
     """A store with a sweep of default arms, and of tuned ones of which all but clip are better."""
     store, sweep = fake_sweep.make(root, Truth())
-    default = store.sweep(sweep).plan()
+    default = store.get_sweep(sweep).read_plan()
     assert default is not None
     plan = tuned_plan(default, seeds)
-    store.sweep(plan.sweep).write_plan(plan)
+    store.get_sweep(plan.sweep_id).write_plan(plan)
     for cell in plan.cells:
         lift = 0.0 if "clip" in cell.arm else 2 * better
         fake_sweep.write_run(store, plan, cell, Truth(effects={"awareness": lift}))
@@ -67,7 +76,7 @@ def made(root: Path, better: float = 0.1, seeds: tuple[int, ...] = (1000,)) -> t
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Results]:
     store, plan = made(tmp_path_factory.mktemp("store"))
-    return store, analyze(store, collect_sweep_data(store, plan.sweep))
+    return store, analyze(store, collect_sweep_data(store, plan.sweep_id))
 
 
 def table(findings: Results, name: str) -> Table:
@@ -104,9 +113,9 @@ def test_default_and_tuned_stand_side_by_side(found: tuple[Store, Results]) -> N
 
 def test_default_runs_of_other_code_are_told(tmp_path: Path) -> None:
     store, plan = made(tmp_path)
-    path = store.run(fake_sweep.run_id("clip", 2)).path / "outcome.json"
+    path = store.get_run(fake_sweep.run_id("clip", 2)).path / "outcome.json"
     path.write_text(path.read_text().replace('"training": "t"', '"training": "u"'))
-    findings = analyze(store, collect_sweep_data(store, plan.sweep))
+    findings = analyze(store, collect_sweep_data(store, plan.sweep_id))
     assert find_mixed_training(findings) == ["clip/2 by default"]
 
 
@@ -149,7 +158,7 @@ def test_seeds_that_served_the_choice_are_named(
     tmp_path: Path, seeds: tuple[int, ...], said: str
 ) -> None:
     store, plan = made(tmp_path, seeds=seeds)
-    of = table(analyze(store, collect_sweep_data(store, plan.sweep)), "tuning")
+    of = table(analyze(store, collect_sweep_data(store, plan.sweep_id)), "tuning")
     assert any(said in note for note in of.notes)
 
 
@@ -157,13 +166,13 @@ def test_the_report_is_built_again_when_a_default_run_changes(tmp_path: Path) ->
     store, plan = made(tmp_path)
     before = build.compute_input_digest(store, plan)
     assert build.compute_input_digest(store, plan) == before
-    (store.run(fake_sweep.run_id("clip", 0)).path / "outcome.json").unlink()
+    (store.get_run(fake_sweep.run_id("clip", 0)).path / "outcome.json").unlink()
     assert build.compute_input_digest(store, plan) != before
 
 
 def test_a_default_sweep_that_is_gone_is_one_line(tmp_path: Path) -> None:
     store, plan = made(tmp_path)
     assert plan.tuning is not None
-    (store.sweep(plan.tuning.default_sweep).path / "plan.json").unlink()
+    (store.get_sweep(plan.tuning.default_sweep).path / "plan.json").unlink()
     with pytest.raises(UserError, match="has no sweep components-quick-1a2b3c4d"):
-        analyze(store, collect_sweep_data(store, plan.sweep))
+        analyze(store, collect_sweep_data(store, plan.sweep_id))

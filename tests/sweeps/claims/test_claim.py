@@ -19,7 +19,15 @@ from sweeps.claims import process
 from sweeps.claims.claim import RunState
 from uniclip.identity import compute_source_hash, compute_training_hash
 from uniclip.io import atomic
-from uniclip.store import AttemptFolder, Outcome, ClaimRecord, RunFolder, Score, DatasetScores, Store
+from uniclip.store import (
+    AttemptFolder,
+    ClaimRecord,
+    DatasetScores,
+    Outcome,
+    RunFolder,
+    Score,
+    Store,
+)
 
 RACERS = 8
 EVALUATIONS = {"scenes": "abcd1234"}
@@ -32,15 +40,17 @@ def lab(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def run(lab: Store) -> RunFolder:
-    folder = lab.run("0123456789abcdef")
-    folder.publish_spec({"config": {}})
+    folder = lab.get_run("0123456789abcdef")
+    folder.write_spec({"config": {}})
     return folder
 
 
 def owner(pid: int | None = None, **changes: Any) -> ClaimRecord:
     """The record of a live process, as it would write it."""
     pid = pid or os.getpid()
-    record = dataclasses.replace(process.make_claim_record({}), pid=pid, started=process.read_start_time(pid) or 0)
+    record = dataclasses.replace(
+        process.make_claim_record({}), pid=pid, start_ticks=process.read_start_time(pid) or 0
+    )
     return dataclasses.replace(record, **changes)
 
 
@@ -50,7 +60,7 @@ DEAD: dict[str, Any] = {"started": 1}
 
 def attempt_by(run: RunFolder, record: ClaimRecord) -> AttemptFolder:
     """The next attempt, claimed by that owner."""
-    attempt = run.claim(len(run.attempts()) + 1, record)
+    attempt = run.claim_attempt(len(run.list_attempts()) + 1, record)
     assert attempt is not None
     return attempt
 
@@ -65,7 +75,7 @@ def claim(lab: Store, run: RunFolder, state: RunState | None = None, **asked: An
         run,
         state or look(run),
         lambda: {"device": "cpu"},
-        prepare_run=lambda folder: folder.publish_spec({"config": {}}),
+        prepare_run=lambda folder: folder.write_spec({"config": {}}),
         **asked,
     )
 
@@ -75,13 +85,15 @@ def finish(run: RunFolder, kind: Any = "trained", training: str | None = None) -
         kind=kind, step=9, attempt=1, training_hash=training or compute_training_hash(), source_hash="s",
         numerics_class={}, weights_digest="00", best_step=9, cost={},
     )  # fmt: skip
-    assert run.publish_outcome(outcome)
+    assert run.write_outcome(outcome)
 
 
 def judge(run: RunFolder) -> None:
-    score = Score(name="minimal.side", value=1, kind="accuracy", chance=0.5, samples=100)
+    score = Score(name="minimal.side", value=1, kind="accuracy", chance=0.5, num_samples=100)
     for name, hash_ in EVALUATIONS.items():
-        scores = DatasetScores(dataset=name, evaluation=hash_, protocol={}, weights="00", scores=(score,))
+        scores = DatasetScores(
+            dataset=name, evaluation_hash=hash_, protocol={}, weights_digest="00", scores=(score,)
+        )
         atomic.write_once(run.scores_path(name, hash_), atomic.to_json_bytes(scores))
 
 
@@ -101,7 +113,7 @@ def _join_in(barrier: Any, training: str, source: str) -> None:
 
 def _race(root: str, run_id: str) -> tuple[int, int | None]:
     lab = Store(root)
-    run = lab.run(run_id)
+    run = lab.get_run(run_id)
     _barrier.wait()
     state = claims.inspect_run(run, EVALUATIONS)
     _barrier.wait()
@@ -128,11 +140,11 @@ def race(racers: Any, run: RunFolder) -> list[tuple[int, int]]:
 
 
 def test_of_eight_processes_one_claims_a_new_run(lab: Store, racers: Any) -> None:
-    run = lab.run("fedcba9876543210")
+    run = lab.get_run("fedcba9876543210")
     winners = race(racers, run)
     assert len(winners) == 1
-    assert run.attempts() == [1]
-    record = run.attempt(1).owner()
+    assert run.list_attempts() == [1]
+    record = run.get_attempt(1).read_claim()
     assert record is not None
     assert record.pid == winners[0][0]
     assert run.read_spec() == {"config": {}}
@@ -142,7 +154,7 @@ def test_of_eight_processes_one_resumes_an_interrupted_run(run: RunFolder, racer
     attempt_by(run, owner(**DEAD))
     winners = race(racers, run)
     assert [number for _, number in winners] == [2]
-    assert run.attempts() == [1, 2]
+    assert run.list_attempts() == [1, 2]
 
 
 @pytest.mark.parametrize("again", range(3))
@@ -154,17 +166,17 @@ def test_of_eight_processes_one_moves_aside_what_other_code_began(
     winners = race(racers, run)
     assert [number for _, number in winners] == [1]
     assert len(os.listdir(lab.root / "superseded")) == 1
-    record = run.attempt(1).owner()
+    record = run.get_attempt(1).read_claim()
     assert record is not None
     assert (record.pid, record.training_hash) == (winners[0][0], compute_training_hash())
-    assert run.attempts() == [1]
+    assert run.list_attempts() == [1]
 
 
 # ---- what the store says -------------------------------------------------------------------------
 
 
 def test_a_run_without_attempts_is_planned(lab: Store) -> None:
-    state = look(lab.run("0" * 16))
+    state = look(lab.get_run("0" * 16))
     assert (state.status, state.attempt, state.is_runnable) == ("planned", 0, True)
 
 
@@ -178,7 +190,7 @@ def test_a_live_process_keeps_its_run(
     assert claim(lab, run) is None
     child.send_signal(signal.SIGSTOP)
     assert look(run).status == "running"
-    assert run.attempts() == [1]
+    assert run.list_attempts() == [1]
 
 
 @pytest.mark.parametrize("who", [{}, DEAD, {"host": "elsewhere", "machine": "x"}])
@@ -188,9 +200,9 @@ def test_what_looks_dead_is_asked_for_its_last_word(
     """It died, or was stopped for long, between its last word and the sign of life that repeats it:
     a failure must not be taken for a death, after which it would run again."""
     attempt = attempt_by(run, owner(**who))
-    attempt.beat(step=3, steps=9, rate=1.0, phase="training")
+    attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
     monkeypatch.setattr(AttemptFolder, "_repeat", lambda *_: None)
-    attempt.end("failed", "ValueError: x")
+    attempt.write_end("failed", "ValueError: x")
     if who is not DEAD:
         assert claims.inspect_run(run, EVALUATIONS, trust_heartbeat=True).status == "running"
         monkeypatch.setattr(claims, "HEARTBEAT_TIMEOUT_SECONDS", -1.0)
@@ -207,30 +219,34 @@ def test_a_sign_of_life_in_anothers_place_decides_nothing(
 ) -> None:
     """A stopped process has written over that of who came after it, or a file was copied."""
     stray = attempt_by(run, owner(**({} if not lives else DEAD)))
-    stray.beat(step=3, steps=9, rate=1.0, phase="training")
+    stray.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
     if ended is not None:
-        stray.end(ended)
+        stray.write_end(ended)
         (stray.path / "ended.json").unlink()
-    run.attempt(1).claim.write_bytes(atomic.to_json_bytes(owner(**({} if lives else DEAD))))
+    run.get_attempt(1).claim_path.write_bytes(
+        atomic.to_json_bytes(owner(**({} if lives else DEAD)))
+    )
     assert look(run).status == ("running" if lives else "interrupted")
     assert (claim(lab, run) is None) == lives
 
 
 def test_a_sign_of_life_from_the_future_is_not_fresh(run: RunFolder) -> None:
     attempt = attempt_by(run, owner(host="elsewhere", machine="x", time=0.0))
-    attempt.beat(step=3, steps=9, rate=1.0, phase="training")
-    beat = attempt.heartbeat()
+    attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
+    beat = attempt.read_heartbeat()
     assert beat is not None
     later = dataclasses.replace(beat, time=time.time() + 86_400)
     atomic.atomic_write(attempt.path / "heartbeat", atomic.to_json_bytes(later))
-    attempt.claim.write_bytes(atomic.to_json_bytes(owner(**DEAD)))
+    attempt.claim_path.write_bytes(atomic.to_json_bytes(owner(**DEAD)))
     assert claims.inspect_run(run, EVALUATIONS, trust_heartbeat=True).status == "interrupted"
 
 
 def test_a_killed_process_gives_its_run_up(
     lab: Store, run: RunFolder, child: subprocess.Popen[bytes]
 ) -> None:
-    attempt_by(run, owner(child.pid)).beat(step=3, steps=9, rate=1.0, phase="training")
+    attempt_by(run, owner(child.pid)).write_heartbeat(
+        step=3, total_steps=9, steps_per_second=1.0, phase="training"
+    )
     assert claim(lab, run) is None
     child.send_signal(signal.SIGKILL)
     deadline = time.time() + 10
@@ -262,7 +278,7 @@ def test_another_host_is_running_then_lost_and_never_taken_without_force(
     assert claim(lab, run, again=[(run.id, 1)]) is None
     assert claim(lab, run, forced=[(run.id, 2)]) is None
     assert claim(lab, run, forced=[("another run", 1)]) is None
-    first.beat(step=1, steps=9, rate=1.0, phase="training")
+    first.write_heartbeat(step=1, total_steps=9, steps_per_second=1.0, phase="training")
     assert look(run).status == "running", "a sign of life"
     time.sleep(0.3)
     second = claim(lab, run, forced=[(run.id, 1)])
@@ -270,7 +286,7 @@ def test_another_host_is_running_then_lost_and_never_taken_without_force(
     record = second.owner()
     assert record is not None
     assert record.forced
-    assert first.overtaken()
+    assert first.is_overtaken()
     assert not second.overtaken()
     assert claim(lab, run, forced=[(run.id, 1)]) is None, "attempt 2 was not declared dead"
 
@@ -282,7 +298,7 @@ def test_a_forced_claim_leaves_a_live_attempt_overtaken(
     second = claim(lab, run, forced=[(run.id, 1)])
     assert second is not None
     assert second.number == 2
-    assert first.overtaken()
+    assert first.is_overtaken()
 
 
 def test_a_reused_pid_does_not_keep_a_run(
@@ -297,13 +313,13 @@ def test_a_reused_pid_does_not_keep_a_run(
 
 @pytest.mark.parametrize("kind", ["interrupted", "overtaken", "evaluated", "trained"])
 def test_a_last_word_is_proof_whatever_its_host(lab: Store, run: RunFolder, kind: str) -> None:
-    attempt_by(run, owner(host="another-host")).end(kind)
+    attempt_by(run, owner(host="another-host")).write_end(kind)
     assert look(run).status == "interrupted"
     assert claim(lab, run).number == 2
 
 
 def test_a_failed_run_waits_to_be_asked(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner()).end("failed", "ValueError: broken picture")
+    attempt_by(run, owner()).write_end("failed", "ValueError: broken picture")
     state = look(run)
     assert (state.status, state.reason) == ("failed", "ValueError: broken picture")
     assert not state.is_runnable
@@ -311,21 +327,21 @@ def test_a_failed_run_waits_to_be_asked(lab: Store, run: RunFolder) -> None:
     assert claim(lab, run, forced=[(run.id, 1)]) is None
     assert claim(lab, run, again=[(run.id, 2)]) is None
     assert claim(lab, run, again=[(run.id, 1)]).number == 2
-    run.attempt(2).end("failed", "again")
+    run.get_attempt(2).write_end("failed", "again")
     assert claim(lab, run, again=[(run.id, 1)]) is None, "asked for once, tried once"
 
 
 def test_a_halted_run_waits_for_who_plans_it_again(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner()).end("halted")
+    attempt_by(run, owner()).write_end("halted")
     assert look(run).status == "halted"
     assert claim(lab, run) is None
     assert claim(lab, run, again=[(run.id, 1)]).number == 2
-    run.attempt(2).end("halted")
+    run.get_attempt(2).write_end("halted")
     assert claim(lab, run, again=[(run.id, 1)]) is None
 
 
 def test_half_a_halted_run_of_other_code_starts_afresh(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner(training="other")).end("halted")
+    attempt_by(run, owner(training="other")).write_end("halted")
     assert claim(lab, run, again=[(run.id, 1)]).number == 1
     assert (lab.root / "superseded" / f"{run.id}.1").is_dir()
 
@@ -348,7 +364,7 @@ def test_deaths_are_counted_since_the_last_progress(run: RunFolder, progress: st
         attempt = attempt_by(run, owner(**DEAD))
         if number == 2:
             if progress == "word":
-                attempt.end("interrupted")
+                attempt.write_end("interrupted")
             else:
                 attempt.checkpoints_path.mkdir()
                 (attempt.checkpoints_path / "10.safetensors").write_text("")
@@ -359,7 +375,7 @@ def test_deaths_are_counted_since_the_last_progress(run: RunFolder, progress: st
 
 
 def test_an_outcome_without_scores_is_due_then_complete(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner()).end("trained")
+    attempt_by(run, owner()).write_end("trained")
     finish(run)
     state = look(run)
     assert (state.status, state.is_runnable) == ("due", True)
@@ -379,7 +395,7 @@ def test_an_evaluation_that_runs_is_not_taken(lab: Store, run: RunFolder) -> Non
 
 
 def test_diverged_is_final(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner()).end("diverged")
+    attempt_by(run, owner()).write_end("diverged")
     finish(run, "diverged")
     assert look(run).status == "diverged"
     assert claim(lab, run) is None
@@ -387,7 +403,7 @@ def test_diverged_is_final(lab: Store, run: RunFolder) -> None:
 
 
 def test_an_outcome_of_other_code_is_stale_and_stays(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner(training="other code")).end("trained")
+    attempt_by(run, owner(training="other code")).write_end("trained")
     finish(run, training="other code")
     state = look(run)
     assert (state.status, state.is_outdated) == ("due", True)
@@ -400,12 +416,12 @@ def test_an_outcome_of_other_code_is_stale_and_stays(lab: Store, run: RunFolder)
 
 def test_half_a_run_of_other_code_starts_afresh(lab: Store, run: RunFolder) -> None:
     old = attempt_by(run, owner(training="other code"))
-    old.end("interrupted")
+    old.write_end("interrupted")
     old.checkpoints_path.mkdir()
     (old.checkpoints_path / "10.safetensors").write_text("half a run")
     attempt = claim(lab, run)
     assert attempt.number == 1
-    assert run.attempts() == [1]
+    assert run.list_attempts() == [1]
     assert not attempt.checkpoints.exists()
     (kept,) = (lab.root / "superseded").iterdir()
     assert (kept / "attempts" / "1" / "checkpoint" / "10.safetensors").exists()
@@ -416,7 +432,7 @@ def test_killed_between_moving_aside_and_beginning_afresh(
     lab: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever comes next must not continue the other code's half with this code."""
-    attempt_by(run, owner(training="other code")).end("interrupted")
+    attempt_by(run, owner(training="other code")).write_end("interrupted")
 
     def killed(self: Store, moved: RunFolder) -> Path:
         raise KeyboardInterrupt
@@ -425,8 +441,8 @@ def test_killed_between_moving_aside_and_beginning_afresh(
         patch.setattr(Store, "supersede", killed)
         with pytest.raises(KeyboardInterrupt):
             claim(lab, run)
-    newest = run.attempt(run.attempts()[-1])
-    newest.end("interrupted")
+    newest = run.get_attempt(run.list_attempts()[-1])
+    newest.write_end("interrupted")
     attempt = claim(lab, run)
     assert attempt.number == 1
     assert (lab.root / "superseded").is_dir()
@@ -440,8 +456,8 @@ def test_a_claim_is_refused_on_a_run_that_was_begun_afresh_since_it_was_looked_a
     lab.supersede(run)
     afresh = attempt_by(run, owner())
     assert claim(lab, run, seen) is None
-    assert run.attempts() == [1]
-    assert not afresh.overtaken()
+    assert run.list_attempts() == [1]
+    assert not afresh.is_overtaken()
 
 
 @pytest.mark.parametrize("kind", ["planned", "interrupted", "due"])

@@ -21,7 +21,7 @@ def record_of(pid: int) -> ClaimRecord:
     """What `pid` would write of itself."""
     start = process.read_start_time(pid)
     assert start is not None
-    return dataclasses.replace(process.make_claim_record({}), pid=pid, started=start)
+    return dataclasses.replace(process.make_claim_record({}), pid=pid, start_ticks=start)
 
 
 def test_this_process_is_alive() -> None:
@@ -106,8 +106,11 @@ def test_a_process_that_is_hidden_from_us_is_not_gone() -> None:
 
 def test_a_reused_pid_is_another_process(child: subprocess.Popen[bytes]) -> None:
     record = record_of(child.pid)
-    assert process.has_exited(dataclasses.replace(record, started=record.start_ticks - 100)) is True
-    assert process.has_exited(dataclasses.replace(record, started=0)) is True
+    assert (
+        process.has_exited(dataclasses.replace(record, start_ticks=record.start_ticks - 100))
+        is True
+    )
+    assert process.has_exited(dataclasses.replace(record, start_ticks=0)) is True
 
 
 def test_of_another_host_nothing_can_be_said() -> None:
@@ -120,7 +123,10 @@ def test_after_a_reboot_every_process_is_gone(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(process, "read_machine_id", lambda: "3d1219")
     mine = process.make_claim_record({})
     namespace = mine.boot_id.split("/")[1]
-    assert process.has_exited(dataclasses.replace(mine, boot=f"an-earlier-boot/{namespace}")) is True
+    assert (
+        process.has_exited(dataclasses.replace(mine, boot_id=f"an-earlier-boot/{namespace}"))
+        is True
+    )
 
 
 @pytest.mark.parametrize(("here", "there"), [("3d1219", "another"), ("3d1219", ""), ("", "")])
@@ -129,14 +135,18 @@ def test_of_another_machine_of_that_name_nothing_can_be_said(
 ) -> None:
     """Its boot is not ours, and no proof of anything."""
     monkeypatch.setattr(process, "read_machine_id", lambda: here)
-    theirs = dataclasses.replace(process.make_claim_record({}), boot="theirs/pid:[1]", machine=there)
+    theirs = dataclasses.replace(
+        process.make_claim_record({}), boot_id="theirs/pid:[1]", machine_id=there
+    )
     assert process.has_exited(theirs) is None
 
 
 def test_of_another_container_on_this_host_nothing_can_be_said() -> None:
     mine = process.make_claim_record({})
     boot = mine.boot_id.split("/")[0]
-    assert process.has_exited(dataclasses.replace(mine, boot=f"{boot}/pid:[1]", pid=2**22)) is None
+    assert (
+        process.has_exited(dataclasses.replace(mine, boot_id=f"{boot}/pid:[1]", pid=2**22)) is None
+    )
 
 
 def test_a_name_with_spaces_and_parentheses_does_not_confuse() -> None:

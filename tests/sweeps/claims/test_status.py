@@ -16,10 +16,18 @@ from unittest import mock
 import pytest
 
 from sweeps.claims import claim, process
-from sweeps.claims.claim import RESTART_REASONS, MAX_ATTEMPTS, MAX_SILENT_DEATHS, EXTERNAL_INTERRUPTIONS, MAX_ATTEMPTS_WITHOUT_PROGRESS, MAX_REQUEUES, RunState
+from sweeps.claims.claim import (
+    EXTERNAL_INTERRUPTIONS,
+    MAX_ATTEMPTS,
+    MAX_ATTEMPTS_WITHOUT_PROGRESS,
+    MAX_REQUEUES,
+    MAX_SILENT_DEATHS,
+    RESTART_REASONS,
+    RunState,
+)
 from uniclip.identity import compute_training_hash
 from uniclip.io.atomic import write_once
-from uniclip.store import AttemptFolder, Outcome, ClaimRecord, RunFolder, Store
+from uniclip.store import AttemptFolder, ClaimRecord, Outcome, RunFolder, Store
 
 EVALUATIONS = {f"set{i}": "abcd1234" for i in range(14)}
 GONE: dict[str, Any] = {"started": 1}
@@ -29,15 +37,15 @@ OFTEN = 60
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    folder = Store(tmp_path / "store").run("0123456789abcdef")
-    folder.publish_spec({"config": {}})
+    folder = Store(tmp_path / "store").get_run("0123456789abcdef")
+    folder.write_spec({"config": {}})
     return folder
 
 
 def attempt_of(run: RunFolder, **changes: Any) -> AttemptFolder:
     """The next attempt, by a live process of this machine, in a job."""
-    mine = dataclasses.replace(process.make_claim_record({}), job="7", cluster="near", **changes)
-    attempt = run.claim(len(run.attempts()) + 1, mine)
+    mine = dataclasses.replace(process.make_claim_record({}), job_id="7", cluster="near", **changes)
+    attempt = run.claim_attempt(len(run.list_attempts()) + 1, mine)
     assert attempt is not None
     return attempt
 
@@ -56,7 +64,7 @@ def ends(
         if saves(number):
             save(attempt)
         if own:
-            attempt.end("interrupted", word)
+            attempt.write_end("interrupted", word)
         before = word
     return claim.inspect_run(run, EVALUATIONS, lambda owner: words[-1])
 
@@ -115,10 +123,10 @@ def test_of_a_process_that_is_gone_a_witness_says_why(
 def test_a_witness_is_asked_where_it_knows_more(run: RunFolder, case: str) -> None:
     changes = {"alive here": {}, "its own word": {"host": "x"}, "no job": {"host": "x", "job": ""}}
     mine = dataclasses.replace(process.make_claim_record({}), **{"job": "7", **changes[case]})
-    attempt = run.claim(1, mine)
+    attempt = run.claim_attempt(1, mine)
     assert attempt is not None
     if case == "its own word":
-        attempt.end("interrupted", "timed out")
+        attempt.write_end("interrupted", "timed out")
 
     def asked(owner: ClaimRecord) -> str:
         raise AssertionError("asked")
@@ -149,7 +157,8 @@ def test_what_comes_from_outside_is_free_while_steps_advance(run: RunFolder, wor
 
 @pytest.mark.parametrize("word", EXTERNAL_INTERRUPTIONS)
 @pytest.mark.parametrize(
-    ("attempts", "kind"), [(MAX_ATTEMPTS_WITHOUT_PROGRESS - 1, "interrupted"), (MAX_ATTEMPTS_WITHOUT_PROGRESS, "failed")]
+    ("attempts", "kind"),
+    [(MAX_ATTEMPTS_WITHOUT_PROGRESS - 1, "interrupted"), (MAX_ATTEMPTS_WITHOUT_PROGRESS, "failed")],
 )
 def test_attempts_that_never_reach_a_checkpoint_end(
     run: RunFolder, word: str, attempts: int, kind: str
@@ -181,7 +190,7 @@ def test_a_word_tells_a_preemption_from_a_node_that_failed(run: RunFolder) -> No
     for number in range(MAX_REQUEUES - 1):
         attempt = attempt_of(run, host="elsewhere")
         if number == 3:
-            attempt.end("interrupted", "preempted")
+            attempt.write_end("interrupted", "preempted")
     attempt_of(run, host="elsewhere")
     assert claim.inspect_run(run, EVALUATIONS, lambda owner: "restarted").status == "interrupted"
 
@@ -199,7 +208,7 @@ def test_a_death_after_preemptions_is_one_death(run: RunFolder) -> None:
 def test_an_outcome_is_progress_though_its_checkpoints_are_gone(run: RunFolder) -> None:
     ends(run, ["preempted"] * MAX_ATTEMPTS_WITHOUT_PROGRESS, own=True, saves=never)
     publish_outcome(run, MAX_ATTEMPTS_WITHOUT_PROGRESS)
-    attempt_of(run, host="elsewhere", after="preempted").end("interrupted", "preempted")
+    attempt_of(run, host="elsewhere", after="preempted").write_end("interrupted", "preempted")
     assert claim.inspect_run(run, EVALUATIONS).status == "due"
 
 
@@ -209,7 +218,7 @@ def test_scores_are_progress(run: RunFolder, last: int, kind: str) -> None:
     publish_outcome(run, attempt=0)
     for number in range(1, MAX_REQUEUES + 2):
         attempt = attempt_of(run, host="elsewhere")
-        os.utime(attempt.claim, (number, number))
+        os.utime(attempt.claim_path, (number, number))
     path = run.scores_path("set0", EVALUATIONS["set0"])
     write_once(path, b"{}")
     os.utime(path, (last + 0.5, last + 0.5))
@@ -224,7 +233,7 @@ def publish_outcome(run: RunFolder, attempt: int = 1) -> None:
         kind="trained", step=9, attempt=attempt, training_hash=compute_training_hash(), source_hash="s",
         numerics_class={}, weights_digest="00", best_step=9, cost={},
     )  # fmt: skip
-    assert run.publish_outcome(outcome)
+    assert run.write_outcome(outcome)
 
 
 _counting: list[Counter[str]] = []
@@ -290,9 +299,9 @@ def test_a_look_reads_nothing_twice(
     elif kind != "planned":
         for _ in range(MAX_SILENT_DEATHS - 1):
             attempt = attempt_of(run, **(GONE if kind == "dead" else {}))
-            attempt.beat(step=1, steps=9, rate=1.0, phase="training")
+            attempt.write_heartbeat(step=1, total_steps=9, steps_per_second=1.0, phase="training")
         if kind == "interrupted":
-            attempt.end("interrupted", "preempted")
+            attempt.write_end("interrupted", "preempted")
     claim.inspect_run(run, EVALUATIONS)  # what is read once for all
     with counted() as calls:
         state = claim.inspect_run(run, EVALUATIONS, trust_heartbeat=lightly)

@@ -72,8 +72,11 @@ BAD: list[tuple[list[str], str]] = [
     (["plan", *WORDS, "train.steps=0"], "train.steps must be at least 1"),
     (["plan", *WORDS, "train.learning_rate=nan"], "train.learning_rate must be a finite number"),
     (["plan", *WORDS, "train.learning_rate=inf"], "train.learning_rate must be a finite number"),
-    (["plan", *WORDS, "train.betas=[0.9,1]"], "train.betas"),
-    (["plan", *WORDS, "method.weights=[1,nan,1]"], "method.weights[1] must be a finite number"),
+    (["plan", *WORDS, "train.adam_betas=[0.9,1]"], "train.adam_betas"),
+    (
+        ["plan", *WORDS, "method.positive_weights=[1,nan,1]"],
+        "method.positive_weights[1] must be a finite number",
+    ),
     (["plan", *WORDS, "model.image.options.x=nan"], "model.image.options.x must be a finite"),
     (["plan", *WORDS, "train.steps=3", "train.steps=4"], "train.steps is given twice"),
     (["plan", *WORDS, "seeds=0"], "seeds=0"),
@@ -82,7 +85,10 @@ BAD: list[tuple[list[str], str]] = [
     (["plan", *WORDS, "+train.steps=3"], "cannot read '+train.steps=3'"),
     (["plan", *WORDS, "train.steps=1,2"], "several values"),
     (["plan", *WORDS, "train={steps: 3}"], "train is a section"),
-    (["plan", *WORDS, "method.aware=none"], "method.aware is given by you and changed by arm no-"),
+    (
+        ["plan", *WORDS, "method.augmentation_input=none"],
+        "method.augmentation_input is given by you and changed by arm no-",
+    ),
     (["plan", *WORDS, "data.name=openmoji"], "data.name is chosen with data="),
     (["plan", *WORDS, "conf_dir=nowhere"], "conf_dir=nowhere is not a folder"),
     (["plan", *WORDS, "plugins=3"], "plugins must be a list such as [my_module], got 3"),
@@ -103,18 +109,18 @@ BAD: list[tuple[list[str], str]] = [
     (["list", "nothing"], "unknown list 'nothing'"),
     (["tune"], "ablation= is missing: choose from"),
     (["tune", *WORDS, "full"], "tune takes no name, got 'full'"),
-    (["tune", *WORDS, "trials=0"], "trials must be at least 1, got 0"),
-    (["tune", *WORDS, "trials=many"], "trials must be a whole number"),
-    (["tune", *WORDS, "trials=2", "trials=3"], "trials is given twice"),
+    (["tune", *WORDS, "n_trials=0"], "trials must be at least 1, got 0"),
+    (["tune", *WORDS, "n_trials=many"], "trials must be a whole number"),
+    (["tune", *WORDS, "n_trials=2", "n_trials=3"], "trials is given twice"),
     (["tune", *WORDS, "trails=3"], "unknown key 'trails': did you mean trials"),
-    (["tune", *WORDS, "at_once=0"], "at_once must be at least 1"),
+    (["tune", *WORDS, "parallel_trials=0"], "at_once must be at least 1"),
     (["tune", *WORDS, "pruner=medain"], "did you mean median"),
     (["tune", *WORDS, "pruner=median"], "set train.validate_every lower"),
     (["tune", *WORDS, "space=optimiser"], "did you mean optimizer"),
     (["tune", *WORDS, "tuning_seeds=0"], "tuning_seeds=0: give a number of at least 1"),
     (["tune", *WORDS, "tuning_seeds=[1,1]"], "tuning_seeds="),
-    (["tune", *WORDS, "runtime.halt=0"], "runtime.halt must be above 0"),
-    (["run", *WORDS, "trials=3"], "unknown key 'trials'"),
+    (["tune", *WORDS, "runtime.stop_fraction=0"], "runtime.stop_fraction must be above 0"),
+    (["run", *WORDS, "n_trials=3"], "unknown key 'trials'"),
     (["run", *WORDS, "space=optimizer"], "unknown key 'space'"),
     (["list", "ablations", "models"], "list takes one name"),
     (["list", "models", "train.steps=3"], "list takes no train.steps="),
@@ -160,30 +166,32 @@ def test_bad_input_is_one_line_status_two_and_nothing_written(
 
 def finished(store: Store, plan: Plan) -> None:
     """The first cell of the plan trained and judged; the plan on record."""
-    run = store.run(plan.cells[0].run_id)
-    store.sweep(plan.sweep).write_plan(plan)
-    attempt = run.claim(1, process.make_claim_record({}))
+    run = store.get_run(plan.cells[0].run_id)
+    store.get_sweep(plan.sweep_id).write_plan(plan)
+    attempt = run.claim_attempt(1, process.make_claim_record({}))
     assert attempt is not None
     attempt.log_path.write_text("hello from the log\n")
-    attempt.end("trained")
+    attempt.write_end("trained")
     outcome = Outcome(
         kind="trained", step=9, attempt=1, training_hash=compute_training_hash(), source_hash="s", numerics_class={},
         weights_digest="00", best_step=9, cost={},
     )  # fmt: skip
-    run.publish_outcome(outcome)
+    run.write_outcome(outcome)
     for name, hash_ in plan.required_evaluations()[run.id].items():
         scores = {"dataset": name, "evaluation": hash_, "protocol": {}, "weights": "00"}
-        atomic.write_once(run.scores_path(name, hash_), atomic.to_json_bytes({**scores, "scores": []}))
+        atomic.write_once(
+            run.scores_path(name, hash_), atomic.to_json_bytes({**scores, "scores": []})
+        )
 
 
 def damaged(file: str, store: Store, plan: Plan) -> Path:
-    run = store.run(plan.cells[0].run_id)
+    run = store.get_run(plan.cells[0].run_id)
     return {
-        "plan": store.sweep(plan.sweep).path / "plan.json",
-        "audit": store.sweep(plan.sweep).audit_path,
+        "plan": store.get_sweep(plan.sweep_id).path / "plan.json",
+        "audit": store.get_sweep(plan.sweep_id).audit_path,
         "outcome": run.path / "outcome.json",
-        "claim": run.attempt(1).claim,
-        "ended": run.attempt(1).path / "ended.json",
+        "claim": run.get_attempt(1).claim_path,
+        "ended": run.get_attempt(1).path / "ended.json",
         "scores": next((run.path / "scores").iterdir()),
     }[file]
 
@@ -222,7 +230,7 @@ def test_a_damaged_claim_or_last_word_is_named(
 ) -> None:
     store = Store(here / "store")
     finished(store, plan)
-    (store.run(plan.cells[0].run_id).path / "outcome.json").unlink()
+    (store.get_run(plan.cells[0].run_id).path / "outcome.json").unlink()
     path = damaged(file, store, plan)
     path.write_text("{")
     assert call("status", *WORDS) == main.EXIT_USER_ERROR
@@ -249,7 +257,7 @@ def test_plan_says_for_every_cell_whether_it_would_run_and_why(
         assert ("complete" in line) == done
         assert (" yes " in line) != done
     assert "not measured" in said.out
-    assert plan.sweep in said.out
+    assert plan.sweep_id in said.out
     assert files(here) == before
 
 
@@ -260,7 +268,9 @@ def test_plan_stamps_every_contrast_with_time_and_memory_once_they_are_probed(
         slow = 2.0 if arm.name == "clip" else 1.0
         probe = {"arm": arm.name, "device": "cpu"}
         times = {"seconds_per_step": slow, "fixed_seconds": 0.0, "peak_memory_bytes": 4e8 / slow}
-        atomic.append_jsonl(Store(here / "store").sweep(plan.sweep).probes_path, {**probe, **times})
+        atomic.append_jsonl(
+            Store(here / "store").get_sweep(plan.sweep_id).probes_path, {**probe, **times}
+        )
     assert call("plan", *WORDS) == 0
     lines = capsys.readouterr().out.splitlines()
     stamped = {c.label: [t for t in lines if t.startswith(f"{c.label}: ")] for c in plan.contrasts}
@@ -286,9 +296,9 @@ def test_status_advises_on_what_it_shows(
 ) -> None:
     store = Store(here / "store")
     finished(store, plan)
-    attempt = store.run(plan.cells[1].run_id).claim(1, process.make_claim_record({}))
+    attempt = store.get_run(plan.cells[1].run_id).claim_attempt(1, process.make_claim_record({}))
     assert attempt is not None
-    attempt.end("failed", "ValueError: [/nothing] to see")
+    attempt.write_end("failed", "ValueError: [/nothing] to see")
     assert call("status", *WORDS) == 0
     text = capsys.readouterr().out
     assert "1 failed" in text
@@ -307,7 +317,7 @@ def test_logs_shows_the_newest_log_and_where_it_is(
         assert call("logs", *WORDS, name) == 0
         text = capsys.readouterr().out
         assert "hello from the log" in text
-        assert str(store.run(cell.run_id).attempt(1).log_path) in text
+        assert str(store.get_run(cell.run_id).get_attempt(1).log_path) in text
 
 
 def test_why_names_the_keys_in_which_two_cells_differ(
@@ -316,7 +326,7 @@ def test_why_names_the_keys_in_which_two_cells_differ(
     assert call("why", *WORDS, "no-awareness/1") == 0
     text = capsys.readouterr().out
     assert "1 keys differ" in text
-    assert "method.aware" in text
+    assert "method.augmentation_input" in text
     assert call("why", *WORDS, "full/0", "full/1") == 0
     assert "seed" in capsys.readouterr().out
     assert call("why", *WORDS, "full/0", "full/0") == 0
@@ -366,11 +376,11 @@ def test_gc_deletes_only_what_it_says_and_only_when_told(
 ) -> None:
     store = Store(here / "store")
     finished(store, plan)
-    done, open_ = (store.run(c.run_id) for c in plan.cells[:2])
-    assert open_.claim(1, process.make_claim_record({})) is not None
+    done, open_ = (store.get_run(c.run_id) for c in plan.cells[:2])
+    assert open_.claim_attempt(1, process.make_claim_record({})) is not None
     for run in (done, open_):
-        run.attempt(1).checkpoints_path.mkdir(parents=True, exist_ok=True)
-        (run.attempt(1).checkpoints_path / "10.safetensors").write_bytes(b"x" * 1000)
+        run.get_attempt(1).checkpoints_path.mkdir(parents=True, exist_ok=True)
+        (run.get_attempt(1).checkpoints_path / "10.safetensors").write_bytes(b"x" * 1000)
     (store.root / "superseded" / "r.1").mkdir(parents=True)
     before = files(here)
     assert call("gc") == 0
@@ -378,7 +388,7 @@ def test_gc_deletes_only_what_it_says_and_only_when_told(
     assert "gc --yes" in capsys.readouterr().out
     assert call("gc", "--yes") == 0
     gone = set(before) - set(files(here))
-    assert gone == {str(done.attempt(1).checkpoints_path / "10.safetensors")}
+    assert gone == {str(done.get_attempt(1).checkpoints_path / "10.safetensors")}
     assert not (store.root / "superseded").exists()
 
 

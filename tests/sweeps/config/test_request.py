@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from sweeps.config import request
-from sweeps.config.request import SweepRequest, LocalLauncherConfig, SlurmLauncherConfig, SweepConfig
+from sweeps.config.request import (
+    LocalLauncherConfig,
+    SlurmLauncherConfig,
+    SweepConfig,
+    SweepRequest,
+)
 from sweeps.doctor import doctor
 from tests.helpers import ROOT
 from uniclip.errors import UserError
@@ -40,12 +45,16 @@ def test_the_defaults_of_a_sweep() -> None:
 
 
 def test_a_launchers_own_words_are_replaced_and_extended() -> None:
-    slurm = ("launcher=slurm", "launcher.extra={reservation: x}")
-    assert asked(*slurm).settings.launcher.extra == {"reservation": "x"}
-    more = asked(*slurm, "launcher.extra.comment=y").settings.launcher
-    assert more.extra == {"reservation": "x", "comment": "y"}
+    slurm = ("launcher=slurm", "launcher.additional_parameters={reservation: x}")
+    assert asked(*slurm).settings.launcher.additional_parameters == {"reservation": "x"}
+    more = asked(*slurm, "launcher.additional_parameters.comment=y").settings.launcher
+    assert more.additional_parameters == {"reservation": "x", "comment": "y"}
     assert {"--reservation=x", "--comment=y"} <= set(doctor.build_sbatch_options(more, 1))
-    refused("unknown key 'launcher.extra.a'", ABLATION, "launcher.extra.a=1")
+    refused(
+        "unknown key 'launcher.additional_parameters.a'",
+        ABLATION,
+        "launcher.additional_parameters.a=1",
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,12 +66,15 @@ def test_a_notice_that_leaves_time_to_work_is_taken(words: list[str]) -> None:
 
 
 def test_all_that_the_launcher_asks_for_is_its_own_or_has_a_key(tmp_path: Path) -> None:
-    """What it asks of sbatch may not be asked for a second time by `launcher.extra`."""
+    """What it asks of sbatch may not be asked for a second time by `launcher.additional_parameters`."""
     every = SlurmLauncherConfig(
         partition="p", account="a", qos="q", constraint="c", gres="gpu", gpus_per_node=1, mem_gb=1
     )
     options = {o.split("=")[0].removeprefix("--") for o in doctor.build_sbatch_options(every, 1)}
-    assert {name.replace("-", "_") for name in options} == {*request.SBATCH_TO_LAUNCHER_KEY, "requeue"}
+    assert {name.replace("-", "_") for name in options} == {
+        *request.SBATCH_TO_LAUNCHER_KEY,
+        "requeue",
+    }
     keys = set(SlurmLauncherConfig.__dataclass_fields__)
     assert set(request.SBATCH_TO_LAUNCHER_KEY.values()) < keys
 
@@ -75,16 +87,28 @@ def test_all_that_the_launcher_asks_for_is_its_own_or_has_a_key(tmp_path: Path) 
         (SlurmLauncherConfig(gpus_per_node=8), "cuda", ""),
         (SlurmLauncherConfig(gres="tmpfs:8G,gpu:a100:1"), "cuda:0", ""),
         (SlurmLauncherConfig(gres="shard:1"), "cuda", ""),
-        (SlurmLauncherConfig(extra={"gpus": 4}), "cuda", ""),
-        (SlurmLauncherConfig(gpus_per_node=8), "cpu", "8 GPUs a node .* runtime.device=cpu leaves them"),
+        (SlurmLauncherConfig(additional_parameters={"gpus": 4}), "cuda", ""),
+        (
+            SlurmLauncherConfig(gpus_per_node=8),
+            "cpu",
+            "8 GPUs a node .* runtime.device=cpu leaves them",
+        ),
         (
             SlurmLauncherConfig(gres="gpu:a100:2"),
             "cpu",
             "2 GPUs a node .* runtime.device=cpu leaves them",
         ),
         (SlurmLauncherConfig(gres="gpu"), "cpu", "1 GPUs a node .* runtime.device=cpu leaves them"),
-        (SlurmLauncherConfig(gres="tmp,shard:1"), "cpu", "shard:1 is asked for, .* leaves them idle"),
-        (SlurmLauncherConfig(extra={"gpus": 4}), "cpu", "gpus is asked for, .* leaves them idle"),
+        (
+            SlurmLauncherConfig(gres="tmp,shard:1"),
+            "cpu",
+            "shard:1 is asked for, .* leaves them idle",
+        ),
+        (
+            SlurmLauncherConfig(additional_parameters={"gpus": 4}),
+            "cpu",
+            "gpus is asked for, .* leaves them idle",
+        ),
         (SlurmLauncherConfig(), "cuda", "runtime.device=cuda, and no GPU is asked for"),
         (SlurmLauncherConfig(gres="tmpfs:8G"), "cuda", "no GPU is asked for"),
         (SlurmLauncherConfig(gres="gpu:4"), "cuda", "4 GPUs .*tasks_per_node=1 uses 1"),
@@ -104,7 +128,7 @@ def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyP
         said = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, text=True)
         launchers.append(asked("launcher=slurm", said.stdout).settings.launcher)
     assert launchers == [
-        SlurmLauncherConfig(extra={"reservation": "x"}),
+        SlurmLauncherConfig(additional_parameters={"reservation": "x"}),
         SlurmLauncherConfig(setup=("module load cuda",)),
         SlurmLauncherConfig(
             setup=(
@@ -118,13 +142,13 @@ def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyP
 def test_words_go_where_they_belong(tmp_path: Path) -> None:
     it = asked(
         "data=scenes", "budget=smoke", "launcher.slots=3", f"store={tmp_path}", "train.steps=5",
-        "seeds=[4]", "arms=[full]", "retry=failed", "stale=rerun", "runtime.data_workers=1",
+        "seeds=[4]", "arms=[full]", "retry=failed", "outdated=rerun", "runtime.num_workers=1",
     )  # fmt: skip
     assert it.plan_request.group_choices == {"data": "scenes", "budget": "smoke"}
-    assert it.plan_request.overrides == {"train.steps": 5, "runtime.data_workers": 1}
+    assert it.plan_request.overrides == {"train.steps": 5, "runtime.num_workers": 1}
     assert it.settings == SweepConfig(
         seeds=(4,), arms=("full",), launcher=LocalLauncherConfig(slots=3), store=str(tmp_path),
-        retry="failed", stale="rerun",
+        retry="failed", outdated="rerun",
     )  # fmt: skip
     assert it.store.root == tmp_path
     assert it.plan_request.budget == "smoke"
@@ -172,7 +196,7 @@ def test_other_seeds_are_refused(word: str) -> None:
         ((ABLATION, "sedes=3"), r"unknown key 'sedes': did you mean seeds"),
         ((ABLATION, "ablatoin=truth"), r"unknown key 'ablatoin': did you mean ablation"),
         ((ABLATION, "retry=all"), r"unknown retry 'all': choose from"),
-        ((ABLATION, "stale=rerunn"), r"unknown stale 'rerunn': did you mean rerun"),
+        ((ABLATION, "outdated=rerunn"), r"unknown stale 'rerunn': did you mean rerun"),
         ((ABLATION, "arms=full"), r"arms must be a list, got 'full'"),
         ((ABLATION, "arms=[1]"), r"arms\[0\] must be text"),
         ((ABLATION, "store=[a]"), r"store must be text"),
@@ -180,27 +204,42 @@ def test_other_seeds_are_refused(word: str) -> None:
         ((ABLATION, "stream=1"), r"stream= is set by arms"),
         ((ABLATION, "train=3"), r"train is a section"),
         ((ABLATION, "train={steps: 3}"), r"train is a section"),
-        ((*SLURM, "launcher.minutes=3"), r"signal_seconds=120 leaves .* say launcher\.minutes=4$"),
         (
-            (*SLURM, "launcher.signal_seconds=14340"),
+            (*SLURM, "launcher.timeout_min=3"),
+            r"signal_seconds=120 leaves .* say launcher\.minutes=4$",
+        ),
+        (
+            (*SLURM, "launcher.signal_delay_s=14340"),
             r"told to stop as it .* launcher\.minutes=241$",
         ),
-        ((*SLURM, "launcher.extra.hold=false"), r"launcher\.extra\.hold: the launcher sets this"),
         (
-            (*SLURM, "launcher.extra={array: 0-3}"),
+            (*SLURM, "launcher.additional_parameters.hold=false"),
+            r"launcher\.extra\.hold: the launcher sets this",
+        ),
+        (
+            (*SLURM, "launcher.additional_parameters={array: 0-3}"),
             r"launcher\.extra\.array: the launcher sets this",
         ),
-        ((*SLURM, "launcher.extra={dependency: after:7}"), r"extra\.dependency: the launcher sets"),
-        ((*SLURM, "launcher.extra={no-requeue: true}"), r"extra\.no-requeue: the launcher sets"),
         (
-            (*SLURM, "launcher.extra={job-name: x}"),
+            (*SLURM, "launcher.additional_parameters={dependency: after:7}"),
+            r"extra\.dependency: the launcher sets",
+        ),
+        (
+            (*SLURM, "launcher.additional_parameters={no-requeue: true}"),
+            r"extra\.no-requeue: the launcher sets",
+        ),
+        (
+            (*SLURM, "launcher.additional_parameters={job-name: x}"),
             r"extra\.job-name: the launcher sets this itself",
         ),
         (
-            (*SLURM, "launcher.extra.time=5"),
+            (*SLURM, "launcher.additional_parameters.time=5"),
             r"launcher\.extra\.time: say launcher\.minutes instead",
         ),
-        ((*SLURM, "launcher.extra={ntasks-per-node: 2}"), r"say launcher\.tasks_per_node instead"),
+        (
+            (*SLURM, "launcher.additional_parameters={ntasks-per-node: 2}"),
+            r"say launcher\.tasks_per_node instead",
+        ),
         ((ABLATION, "conf_dir=/no/such/folder"), r"conf_dir=/no/such/folder is not a folder"),
         ((ABLATION, ABLATION), r"ablation is given twice"),
     ],
@@ -226,7 +265,7 @@ def test_a_users_folder_brings_choices_components_and_ablations(tmp_path: Path) 
     assert it.plan_request.budget == "smoke"
     assert len(it.plan_request.seeds) == 2, "the budget of the ablation's base"
     composed = it.plan_request.compose({"data": "scenes", "model": "wide"})
-    assert composed["model"]["embedding"] == 256
+    assert composed["model"]["embed_dim"] == 256
     assert composed["data"]["name"] == "scenes"
 
 

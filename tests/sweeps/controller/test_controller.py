@@ -18,8 +18,8 @@ from tests.helpers import trivial_cell
 from tests.helpers.trivial_sweep import planned
 from uniclip.errors import UserError
 from uniclip.identity import compute_training_hash
-from uniclip.io.atomic import to_json_bytes, write_once, atomic_write
-from uniclip.store import AuditRecord, AuditCheck, SubmissionIntent, RunFolder, Store
+from uniclip.io.atomic import atomic_write, to_json_bytes, write_once
+from uniclip.store import AuditCheck, AuditRecord, RunFolder, Store, SubmissionIntent
 
 
 @pytest.fixture
@@ -28,27 +28,33 @@ def store(tmp_path: Path) -> Store:
 
 
 def conduct(store: Store, asked: ResolvedPlan, **settings: Any) -> SweepController:
-    return SweepController(store=store, resolved_plan=asked, settings=SweepConfig(**settings), display=Display())
+    return SweepController(
+        store=store, resolved_plan=asked, settings=SweepConfig(**settings), display=Display()
+    )
 
 
 def kinds(store: Store, asked: ResolvedPlan) -> list[str]:
     wanted = asked.plan.required_evaluations().items()
-    return [claim.inspect_run(store.run(run), evaluations).status for run, evaluations in wanted]
+    return [
+        claim.inspect_run(store.get_run(run), evaluations).status for run, evaluations in wanted
+    ]
 
 
 def open_of(controller: SweepController) -> list[str]:
-    return controller._find_runnable_runs(controller.inspect_runs(), controller._sweep_folder.read_cancelled())
+    return controller._find_runnable_runs(
+        controller.inspect_runs(), controller._sweep_folder.read_cancelled()
+    )
 
 
 def trained(store: Store, asked: ResolvedPlan, run_id: str, last: str = "trained") -> RunFolder:
     """A run with an outcome and no scores, whose attempt ended so."""
-    run = store.run(run_id)
-    run.publish_spec(asked.specs[run_id])
-    attempt = run.claim(1, process.make_claim_record({}))
+    run = store.get_run(run_id)
+    run.write_spec(asked.specs[run_id])
+    attempt = run.claim_attempt(1, process.make_claim_record({}))
     assert attempt is not None
     trivial_cell.execute(run, {}, attempt, {}, lambda: False)
     write_once(run.weights_path, b"weights")
-    attempt.end(last, "preempted" if last == "interrupted" else None)
+    attempt.write_end(last, "preempted" if last == "interrupted" else None)
     return run
 
 
@@ -76,23 +82,23 @@ def test_an_outcome_is_moved_aside_where_that_was_asked(store: Store, settings: 
     asked = planned(2, 0.0)
     stale, diverged = (trained(store, asked, run_id) for run_id in asked.specs)
     for run, changes in ((stale, {"training": "other"}), (diverged, {"kind": "diverged"})):
-        outcome = run.outcome()
+        outcome = run.read_outcome()
         assert outcome is not None
         (run.path / "outcome.json").unlink()
-        run.publish_outcome(dataclasses.replace(outcome, **changes))
+        run.write_outcome(dataclasses.replace(outcome, **changes))
     conduct(store, asked, **settings).prepare()
     renewed = {"stale": stale, "retry": diverged}
     for key, run in renewed.items():
-        assert (run.outcome() is None) == (key in settings)
+        assert (run.read_outcome() is None) == (key in settings)
 
 
 def test_seeds_that_the_sweep_has_already_are_heeded_too(store: Store) -> None:
     many, few = planned(5, 0.0), planned(2, 0.0)
     conduct(store, many).prepare()
     last = many.plan.cells[-1].run_id
-    attempt = store.run(last).claim(1, process.make_claim_record({}))
+    attempt = store.get_run(last).claim_attempt(1, process.make_claim_record({}))
     assert attempt is not None
-    attempt.end("failed", "ValueError: x")
+    attempt.write_end("failed", "ValueError: x")
     controller = conduct(store, few, retry="failed")
     controller.prepare()
     assert controller.plan.seeds == (0, 1, 4), "seeds that never began leave who asks for fewer"
@@ -104,9 +110,13 @@ def test_seeds_that_are_submitted_stay(store: Store) -> None:
     conduct(store, many).prepare()
     element = (many.plan.cells[2].run_id,)
     intent = SubmissionIntent(
-        token="t", kind="run", array_tasks=(element,), last_attempts={}, submitter=process.make_claim_record({})
+        token="t",
+        kind="run",
+        array_tasks=(element,),
+        last_attempts={},
+        submitter=process.make_claim_record({}),
     )
-    assert store.sweep(many.plan.sweep).record_intent(intent)
+    assert store.get_sweep(many.plan.sweep_id).record_intent(intent)
     controller = conduct(store, few)
     controller.prepare()
     assert controller.plan.seeds == (0, 1, 2)
@@ -120,18 +130,18 @@ def test_what_would_take_too_much_changes_nothing(
     done = trained(store, few, next(iter(few.specs)))
     conduct(store, few).prepare()
     audit = AuditRecord(checks=(), training_hash=compute_training_hash(), device_type="cpu")
-    atomic_write(store.sweep(few.plan.sweep).audit_path, to_json_bytes(audit))
+    atomic_write(store.get_sweep(few.plan.sweep_id).audit_path, to_json_bytes(audit))
     monkeypatch.setattr(claim, "training_hash", lambda: "other code")
     for asked in (few, many):
         refused = conduct(store, asked, stale="rerun", max_gpu_hours=1e-9)
         with pytest.raises(UserError, match="max_gpu_hours=1e-09: . runs would take about"):
             refused.prepare()
-        assert done.outcome() is not None
-        stands = store.sweep(few.plan.sweep).plan()
+        assert done.read_outcome() is not None
+        stands = store.get_sweep(few.plan.sweep_id).read_plan()
         assert stands is not None
         assert stands.seeds == few.plan.seeds
     conduct(store, few, stale="rerun", max_gpu_hours=1.0).prepare()
-    assert done.outcome() is None
+    assert done.read_outcome() is None
 
 
 def test_of_two_who_plan_at_once_none_loses_cells(store: Store) -> None:
@@ -140,15 +150,18 @@ def test_of_two_who_plan_at_once_none_loses_cells(store: Store) -> None:
     theirs = dataclasses.replace(
         theirs, plan=dataclasses.replace(theirs.plan, seeds=(2,), cells=theirs.plan.cells[2:])
     )
-    folder = store.sweep(ours.plan.sweep)
+    folder = store.get_sweep(ours.plan.sweep_id)
     controller = conduct(store, ours)
     controller.prepare()
     controller._ensure_plan_current()
     conduct(store, theirs)._sweep_folder.write_plan(theirs.plan)
-    store.run(theirs.plan.cells[0].run_id).publish_spec(theirs.specs[theirs.plan.cells[0].run_id])
-    assert store.run(theirs.plan.cells[0].run_id).claim(1, process.make_claim_record({})) is not None
+    store.get_run(theirs.plan.cells[0].run_id).write_spec(theirs.specs[theirs.plan.cells[0].run_id])
+    assert (
+        store.get_run(theirs.plan.cells[0].run_id).claim_attempt(1, process.make_claim_record({}))
+        is not None
+    )
     controller._ensure_plan_current()
-    stands = folder.plan()
+    stands = folder.read_plan()
     assert stands is not None
     assert stands.seeds == (0, 1, 2)
     written = folder.get_plan_version()
@@ -161,7 +174,7 @@ def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.Mon
     controller = conduct(store, asked)
     controller.prepare()
     first, *others = asked.specs
-    store.sweep(asked.plan.sweep).record_cancelled([(first, 0)])
+    store.get_sweep(asked.plan.sweep_id).record_cancelled([(first, 0)])
     assert open_of(controller) == others
     monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "token")
     follow_up = conduct(store, asked)
@@ -180,8 +193,10 @@ def test_what_the_queue_alone_knows_to_have_failed_is_retried(store: Store) -> N
     conduct(store, asked).prepare()
     for number in (1, 2):
         word = "out of memory" if number > 1 else ""
-        elsewhere = dataclasses.replace(process.make_claim_record({}, previous_end_reason=word), host="far", job="7")
-        assert store.run(run_id).claim(number, elsewhere) is not None
+        elsewhere = dataclasses.replace(
+            process.make_claim_record({}, previous_end_reason=word), host="far", job_id="7"
+        )
+        assert store.get_run(run_id).claim_attempt(number, elsewhere) is not None
     controller = conduct(store, asked, retry="failed")
     controller.job_end_lookup = lambda owner: "out of memory"  # type: ignore[misc]
     controller.prepare()
@@ -196,15 +211,20 @@ def test_who_follows_up_retries_what_a_person_asked_for(
     asked = planned(2, 0.0)
     conduct(store, asked).prepare()
     for run_id in asked.specs:
-        attempt = store.run(run_id).claim(1, process.make_claim_record({}))
+        attempt = store.get_run(run_id).claim_attempt(1, process.make_claim_record({}))
         assert attempt is not None
-        attempt.end("failed", "ValueError: x")
+        attempt.write_end("failed", "ValueError: x")
     again = tuple((run_id, 1) for run_id in asked.specs)
     me = process.make_claim_record({})
     intent = SubmissionIntent(
-        token="t", kind="follow", array_tasks=((),), last_attempts={}, submitter=me, retry_attempts=again
+        token="t",
+        kind="follow",
+        array_tasks=((),),
+        last_attempts={},
+        submitter=me,
+        retry_attempts=again,
     )
-    assert store.sweep(asked.plan.sweep).record_intent(intent)
+    assert store.get_sweep(asked.plan.sweep_id).record_intent(intent)
     monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "t")
     follow_up = conduct(store, asked)
     follow_up.prepare()
@@ -216,7 +236,7 @@ def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
 ) -> None:
     asked = planned(1, 0.0)
     conduct(store, asked).prepare()
-    audit = store.sweep(asked.plan.sweep).audit_path
+    audit = store.get_sweep(asked.plan.sweep_id).audit_path
     broken = AuditCheck(arm="only", name="the audit", passed=False, detail="no picture")
     atomic_write(audit, to_json_bytes(AuditRecord(checks=(broken,))))
     with monkeypatch.context() as patch:

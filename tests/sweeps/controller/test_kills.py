@@ -85,6 +85,6 @@ def test_a_worker_that_wakes_up_too_late_changes_nothing(tmp_path: Path) -> None
 
 def _published(driver: Driver) -> dict[str, tuple[int, bytes]]:
     """Inode and content of everything that is published once."""
-    files = [p for run in driver.store.runs() for p in run.path.rglob("*") if p.is_file()]
+    files = [p for run in driver.store.iter_runs() for p in run.path.rglob("*") if p.is_file()]
     kept = [p for p in files if "attempts" not in p.parts]
     return {str(p): (p.stat().st_ino, p.read_bytes()) for p in kept}

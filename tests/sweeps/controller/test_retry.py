@@ -15,8 +15,8 @@ from sweeps.controller.controller import SweepController
 from sweeps.monitor.display import Display
 from tests.helpers.command_line import Driver
 from uniclip.errors import UserError
-from uniclip.io.atomic import to_json_bytes, atomic_write
-from uniclip.store import SubmissionIntent, RunFolder
+from uniclip.io.atomic import atomic_write, to_json_bytes
+from uniclip.store import RunFolder, SubmissionIntent
 
 SEEDS = (0, 2, 3)
 WORDS = ("arms=[full]", "train.steps=6", "launcher.slots=1")
@@ -31,24 +31,29 @@ def driver(tmp_path: Path) -> Driver:
     SweepController(
         store=asked.store, resolved_plan=planned, settings=asked.settings, display=Display()
     ).prepare()
-    atomic_write(made.store.sweep(planned.plan.sweep).audit_path, to_json_bytes({"findings": []}))
+    atomic_write(
+        made.store.get_sweep(planned.plan.sweep_id).audit_path, to_json_bytes({"findings": []})
+    )
     for seed in SEEDS[1:]:
         fail(run_of(made, seed))
     return made
 
 
 def fail(run: RunFolder) -> None:
-    attempt = run.claim(len(run.attempts()) + 1, process.make_claim_record({}))
+    attempt = run.claim_attempt(len(run.list_attempts()) + 1, process.make_claim_record({}))
     assert attempt is not None
-    attempt.end("failed", "ValueError: broken picture")
+    attempt.write_end("failed", "ValueError: broken picture")
 
 
 def run_of(driver: Driver, seed: int) -> RunFolder:
-    return driver.store.run(plans.find_cell(driver.plan(), f"full/{seed}").run_id)
+    return driver.store.get_run(plans.find_cell(driver.plan(), f"full/{seed}").run_id)
 
 
 def states(driver: Driver) -> dict[int, str]:
-    return {c.seed: claim.inspect_run(driver.store.run(c.run_id), {}).status for c in driver.plan().cells}
+    return {
+        c.seed: claim.inspect_run(driver.store.get_run(c.run_id), {}).status
+        for c in driver.plan().cells
+    }
 
 
 def asked_for(driver: Driver, *names: str, force: bool = False) -> SweepController:
@@ -59,7 +64,7 @@ def asked_for(driver: Driver, *names: str, force: bool = False) -> SweepControll
 def test_what_was_named_is_run_and_nothing_else(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = driver.store.sweep(driver.plan().sweep).path / "plan.json"
+    plan = driver.store.get_sweep(driver.plan().sweep_id).path / "plan.json"
     before = plan.read_bytes()
     said = driver.run("full/2", verb="retry", status=0)
     assert "1 cells (1 runs); 1 to run" in said
@@ -77,13 +82,17 @@ def test_what_was_named_is_run_and_nothing_else(
 def test_without_names_the_plan_that_stands_is_run(driver: Driver) -> None:
     driver.run(verb="retry")
     assert states(driver) == dict.fromkeys(SEEDS, "complete")
-    assert len(list(driver.store.runs())) == len(SEEDS), "no seed that the sweep never had"
+    assert len(list(driver.store.iter_runs())) == len(SEEDS), "no seed that the sweep never had"
 
 
 def test_what_is_wished_is_of_the_cells_that_were_named(driver: Driver) -> None:
     two, three = run_of(driver, 2).id, run_of(driver, 3).id
     named = asked_for(driver, "full/2")
-    assert (named.retry_attempts, named.force_attempts, list(named.resolved_plan.specs)) == (((two, 1),), (), [two])
+    assert (named.retry_attempts, named.force_attempts, list(named.resolved_plan.specs)) == (
+        ((two, 1),),
+        (),
+        [two],
+    )
     assert [c.name for c in named.plan.cells] == ["full/2"]
     every = asked_for(driver)
     assert set(every.retry_attempts) == {(two, 1), (three, 1)}
@@ -95,7 +104,7 @@ def test_what_is_wished_is_of_the_cells_that_were_named(driver: Driver) -> None:
 
 
 def test_a_cancelled_cell_that_nobody_named_stays_so(driver: Driver) -> None:
-    sweep = driver.store.sweep(driver.plan().sweep)
+    sweep = driver.store.get_sweep(driver.plan().sweep_id)
     noted = {(run_of(driver, 0).id, 0)}
     sweep.record_cancelled(noted)
     asked_for(driver, "full/2").prepare()
@@ -105,7 +114,7 @@ def test_a_cancelled_cell_that_nobody_named_stays_so(driver: Driver) -> None:
 def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, sweep = run_of(driver, 2), driver.store.sweep(driver.plan().sweep)
+    run, sweep = run_of(driver, 2), driver.store.get_sweep(driver.plan().sweep_id)
     first = asked_for(driver, "full/2")
     assert first.follow_up_argv[:3] == ("retry", "full/2", driver.words[0])
     intent = SubmissionIntent(
@@ -128,6 +137,6 @@ def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
 def test_how_named_cells_are_run_is_not_changed_unsaid(
     driver: Driver, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [*driver.words, "runtime.data_workers=1"]
+    words = [*driver.words, "runtime.num_workers=1"]
     retry.build_retry(request.parse_request(words), ["full/2"], force=False)
     assert "note: named cells are run and judged by the plan" in capsys.readouterr().out

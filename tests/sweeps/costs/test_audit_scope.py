@@ -15,29 +15,36 @@ import pytest
 from sweeps.config.request import SweepConfig
 from sweeps.controller.controller import SweepController
 from sweeps.costs import probe
-from sweeps.costs.audit_scope import AuditKey, has_audit, compute_audit_key, has_valid_audit
+from sweeps.costs.audit_scope import AuditKey, compute_audit_key, has_audit, has_valid_audit
 from sweeps.monitor.display import Display
-from tests.helpers.command_line import ROOT, TINY, Driver
+from tests.helpers import ROOT
+from tests.helpers.command_line import TINY, Driver
 from tests.helpers.trivial_sweep import pass_audit, planned
 from uniclip.identity import PACKAGES
-from uniclip.io.atomic import to_json_bytes, read_jsonl, atomic_write
-from uniclip.store import AuditRecord, AuditCheck, Store
+from uniclip.io.atomic import atomic_write, read_jsonl, to_json_bytes
+from uniclip.store import AuditCheck, AuditRecord, Store
 
 ARMS = ("arms=[full,clip]", "seeds=1", "train.steps=20")
 
 
 def test_an_audit_holds_for_its_code_and_its_kind_of_device(tmp_path: Path) -> None:
-    plan, folder = planned(1, 0.0).plan, Store(tmp_path).sweep("s")
+    plan, folder = planned(1, 0.0).plan, Store(tmp_path).get_sweep("s")
     here = compute_audit_key(plan)
     assert not has_audit(folder, here)
     atomic_write(folder.audit_path, to_json_bytes({"findings": []}))
     assert not has_audit(folder, here), "made before it was written down of what"
-    atomic_write(folder.audit_path, to_json_bytes(AuditRecord(checks=(), training_hash=here.training_hash, device_type="cpu")))
+    atomic_write(
+        folder.audit_path,
+        to_json_bytes(AuditRecord(checks=(), training_hash=here.training_hash, device_type="cpu")),
+    )
     assert has_valid_audit(folder, here)
-    assert not has_audit(folder, dataclasses.replace(here, training="0" * 16))
+    assert not has_audit(folder, dataclasses.replace(here, training_hash="0" * 16))
     assert not has_audit(folder, dataclasses.replace(here, device="cuda:1"))
     broken = AuditCheck(arm="only", name="the audit", passed=False, detail="no picture")
-    atomic_write(folder.audit_path, to_json_bytes(AuditRecord(checks=(broken,), training_hash="t", device_type="cuda")))
+    atomic_write(
+        folder.audit_path,
+        to_json_bytes(AuditRecord(checks=(broken,), training_hash="t", device_type="cuda")),
+    )
     on_gpu = AuditKey(training_hash="t", device="cuda:1")
     assert (has_audit(folder, on_gpu), has_valid_audit(folder, on_gpu)) == (True, False)
 
@@ -56,7 +63,7 @@ def test_a_switch_that_broke_after_the_audit_is_found(tmp_path: Path) -> None:
         return done.stdout.decode()
 
     call("plan", "--probe")
-    (sweep,) = Store(store).sweeps()
+    (sweep,) = Store(store).iter_sweeps()
     assert all(f.passed for f in sweep.read_audit_checks())
     code = tree / "uniclip/models/embedder.py"
     code.write_text(code.read_text().replace('forget=aware == "identity"', "forget=False"))
@@ -72,10 +79,12 @@ def test_a_sweep_that_is_complete_keeps_the_audit_of_what_was_trained(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     store, asked = Store(tmp_path), planned(1, 0.0)
-    folder = store.sweep(asked.plan.sweep)
+    folder = store.get_sweep(asked.plan.sweep_id)
 
     def run() -> bool:
-        conduct = SweepController(store=store, resolved_plan=asked, settings=SweepConfig(), display=Display())
+        conduct = SweepController(
+            store=store, resolved_plan=asked, settings=SweepConfig(), display=Display()
+        )
         return conduct.run()
 
     pass_audit(store, asked.plan)
@@ -95,7 +104,7 @@ def test_a_limit_is_held_on_what_the_asked_kind_of_device_takes(tmp_path: Path) 
     assert "GPU-hours (from" not in said
     said = driver.run(elsewhere, "max_gpu_hours=1", status=2)
     assert "2 arms could not be measured" in said
-    (finding,) = driver.store.sweep(driver.plan().sweep).read_audit_checks()
+    (finding,) = driver.store.get_sweep(driver.plan().sweep_id).read_audit_checks()
     assert "runtime.device='cuda:99' is not available" in finding.detail, "it was tried there"
 
 
@@ -110,6 +119,6 @@ def test_a_probe_of_another_device_leaves_the_plan_as_it_is(
         seen.append(meant.replace_plan_device(asked.plan).base_config["runtime"]["device"])
 
     monkeypatch.setattr(probe, "prove", prove)
-    probe.main(str(tmp_path), asked.plan.sweep, "t", "cuda:1")
-    written = store.sweep(asked.plan.sweep).plan()
+    probe.main(str(tmp_path), asked.plan.sweep_id, "t", "cuda:1")
+    written = store.get_sweep(asked.plan.sweep_id).read_plan()
     assert (seen, written) == (["cuda:1"], asked.plan)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from analysis.collect.run_time import measure_run_time
 from analysis.collect.run_time import format_duration as price_in_words
+from analysis.collect.run_time import measure_run_time
 from sweeps.claims import process
 from sweeps.claims.claim import RunState
 from sweeps.costs import estimate
@@ -24,12 +24,14 @@ PROBE = {"arm": "full", "device": "cpu", "fixed_seconds": 0.0}
 @pytest.fixture
 def plan() -> Plan:
     arms = (
-        Arm(name="full", label="", role="crossed", levels={}, delta={}),
-        Arm(name="none", label="", role="crossed", levels={}, delta={"train.steps": 50}),
+        Arm(name="full", label="", role="crossed", levels={}, config_diff={}),
+        Arm(name="none", label="", role="crossed", levels={}, config_diff={"train.steps": 50}),
     )
-    cells = tuple(Cell(arm=a, seed=s, run_id=f"{a}{s}".ljust(16, "0")) for s in range(3) for a in ARMS)
+    cells = tuple(
+        Cell(arm=a, seed=s, run_id=f"{a}{s}".ljust(16, "0")) for s in range(3) for a in ARMS
+    )
     return Plan(
-        sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
+        sweep_id="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
         arms=arms, reference="full", components=(), contrasts=(),
         primary_metric=PrimaryMetric(dataset="scenes", metric="x"), seeds=(0, 1, 2), cells=cells,
         evaluation_hashes={n: {} for n in ARMS}, missing_datasets={},
@@ -49,8 +51,10 @@ def took(
 
     spent: seconds of training in it.
     """
-    number = len(run.attempts()) + 1
-    attempt = run.claim(number, dataclasses.replace(process.make_claim_record({}), time=1000.0))
+    number = len(run.list_attempts()) + 1
+    attempt = run.claim_attempt(
+        number, dataclasses.replace(process.make_claim_record({}), time=1000.0)
+    )
     assert attempt is not None
     last: dict[str, Any] = {"time": 1000.0 + seconds}
     if kind is None:
@@ -58,9 +62,9 @@ def took(
         atomic.atomic_write(attempt.path / "heartbeat", atomic.to_json_bytes(beat))
     else:
         atomic.write_once(attempt.path / "ended.json", atomic.to_json_bytes({"kind": kind, **last}))
-    atomic.append_jsonl(attempt.metrics, {"phase": "train", "step": 1, "spent": spent})
+    atomic.append_jsonl(attempt.metrics_path, {"phase": "train", "step": 1, "spent": spent})
     if kind == "trained":
-        run.publish_outcome(outcome(number, device))
+        run.write_outcome(outcome(number, device))
 
 
 def outcome(attempt: int, device: str) -> Outcome:
@@ -87,15 +91,17 @@ def test_nothing_is_known_of_what_never_ran(store: Store, plan: Plan) -> None:
 
 def test_a_run_is_billed_all_its_attempts_and_what_was_lost(store: Store) -> None:
     """Of 30 s of training 22 were done by the attempts that did not finish, in 42 s."""
-    run = store.run("r")
+    run = store.get_run("r")
     took(run, 30, None, spent=25)
-    half = measure_run_time(run, run.outcome())
+    half = measure_run_time(run, run.read_outcome())
     assert half is not None
-    assert half.wall_seconds == half.wasted_seconds == pytest.approx(30), "nothing has come of it yet"
+    assert half.wall_seconds == half.wasted_seconds == pytest.approx(30), (
+        "nothing has come of it yet"
+    )
     took(run, 12, "interrupted", spent=10)
     took(run, 9, "trained", spent=8)
     took(run, 5, "evaluated")
-    bill = measure_run_time(run, run.outcome())
+    bill = measure_run_time(run, run.read_outcome())
     assert bill is not None
     assert (bill.wall_seconds, bill.num_attempts) == (pytest.approx(56), 4)
     assert bill.wasted_seconds == pytest.approx(42 - 22)
@@ -104,9 +110,9 @@ def test_a_run_is_billed_all_its_attempts_and_what_was_lost(store: Store) -> Non
 
 
 def test_what_was_not_disturbed_lost_nothing(store: Store) -> None:
-    run = store.run("r")
+    run = store.get_run("r")
     took(run, 40, "trained", spent=30)
-    bill = measure_run_time(run, run.outcome())
+    bill = measure_run_time(run, run.read_outcome())
     assert bill is not None
     assert (bill.wasted_seconds, bill.end_reason_counts) == (0, {})
 
@@ -114,9 +120,9 @@ def test_what_was_not_disturbed_lost_nothing(store: Store) -> None:
 def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
     for arm in ARMS:
         probe = {**PROBE, "arm": arm, "seconds_per_step": 0.5, "fixed_seconds": 4.0}
-        atomic.append_jsonl(store.sweep("s").probes_path, probe)
+        atomic.append_jsonl(store.get_sweep("s").probes_path, probe)
     for cell, seconds in zip([c for c in plan.cells if c.arm == "full"], (10.0, 20.0, 90.0)):
-        took(store.run(cell.run_id), seconds, "trained")
+        took(store.get_run(cell.run_id), seconds, "trained")
     full, none = estimate.estimate_costs(store, plan).values()
     assert (full.low, full.seconds, full.high) == (10, 20, 90), "the median, and the spread"
     assert (full.source, full.checkpoint_bytes, full.stored_bytes) == ("past runs", 5e6, 8e6)
@@ -127,13 +133,13 @@ def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
 
 
 def test_few_runs_have_the_doubt_of_few_runs(store: Store, plan: Plan) -> None:
-    took(store.run(plan.cells[0].run_id), 20, "trained")
+    took(store.get_run(plan.cells[0].run_id), 20, "trained")
     full = estimate.estimate_costs(store, plan)["full"]
     assert (full.low, full.seconds, full.high) == (15, 20, 25)
 
 
 def test_a_preempted_run_foretells_an_undisturbed_one(store: Store, plan: Plan) -> None:
-    run = store.run(plan.cells[0].run_id)
+    run = store.get_run(plan.cells[0].run_id)
     took(run, 50, "interrupted", spent=22)
     took(run, 10, "trained", spent=8)
     assert estimate.estimate_costs(store, plan)["full"].seconds == pytest.approx(32)
@@ -141,16 +147,16 @@ def test_a_preempted_run_foretells_an_undisturbed_one(store: Store, plan: Plan) 
 
 def test_steps_that_differ_widen_the_interval(store: Store, plan: Plan) -> None:
     probe = {**PROBE, "seconds_per_step": 1.0}
-    atomic.append_jsonl(store.sweep("s").probes_path, {**probe, "step_spread": [0.5, 3.0]})
+    atomic.append_jsonl(store.get_sweep("s").probes_path, {**probe, "step_spread": [0.5, 3.0]})
     full = estimate.estimate_costs(store, plan)["full"]
     assert (full.low, full.seconds, full.high) == (50, 100, 300)
 
 
 def test_arms_that_differ_in_their_draws_alone_have_one_price(store: Store, plan: Plan) -> None:
-    again = Arm(name="again", label="", role="noise", levels={}, delta={"stream": 1})
+    again = Arm(name="again", label="", role="noise", levels={}, config_diff={"stream": 1})
     cell = Cell(arm="again", seed=0, run_id="a" * 16)
     both = dataclasses.replace(plan, arms=(*plan.arms, again), cells=(*plan.cells, cell))
-    took(store.run(cell.run_id), 20, "trained")
+    took(store.get_run(cell.run_id), 20, "trained")
     known = estimate.estimate_costs(store, both)
     assert known["full"] == known["again"]
     assert "none" not in known
@@ -159,21 +165,25 @@ def test_arms_that_differ_in_their_draws_alone_have_one_price(store: Store, plan
 def test_the_newest_probe_counts(store: Store, plan: Plan) -> None:
     for seconds in (9.0, 1.0):
         probe = {**PROBE, "seconds_per_step": seconds}
-        atomic.append_jsonl(store.sweep("s").probes_path, probe)
+        atomic.append_jsonl(store.get_sweep("s").probes_path, probe)
     assert estimate.estimate_costs(store, plan)["full"].seconds == 100
 
 
 def test_what_another_kind_of_device_took_tells_nothing(store: Store, plan: Plan) -> None:
-    on_gpu = dataclasses.replace(plan, base={**plan.base_config, "runtime": {"device": "cuda:1"}})
-    took(store.run(plan.cells[0].run_id), 20, "trained")
+    on_gpu = dataclasses.replace(
+        plan, base_config={**plan.base_config, "runtime": {"device": "cuda:1"}}
+    )
+    took(store.get_run(plan.cells[0].run_id), 20, "trained")
     for unsaid in ({}, {"device": "cpu"}):
         probe = {"arm": "full", "seconds_per_step": 9.0, "fixed_seconds": 0.0, **unsaid}
-        atomic.append_jsonl(store.sweep("s").probes_path, probe)
+        atomic.append_jsonl(store.get_sweep("s").probes_path, probe)
     assert estimate.estimate_costs(store, on_gpu) == {}
     assert estimate.estimate_costs(store, plan)["full"].seconds == 20
-    atomic.append_jsonl(store.sweep("s").probes_path, {**PROBE, "device": "cuda", "seconds_per_step": 1.0})
+    atomic.append_jsonl(
+        store.get_sweep("s").probes_path, {**PROBE, "device": "cuda", "seconds_per_step": 1.0}
+    )
     assert estimate.estimate_costs(store, on_gpu)["full"].seconds == 100
-    took(store.run(plan.cells[2].run_id), 30, "trained", device="cuda")
+    took(store.get_run(plan.cells[2].run_id), 30, "trained", device="cuda")
     assert estimate.estimate_costs(store, on_gpu)["full"].seconds == 30
     assert estimate.estimate_costs(store, plan)["full"].seconds == 20
 
@@ -202,13 +212,15 @@ def test_what_was_foretold_first_stands(store: Store, plan: Plan) -> None:
     runs = [c.run_id for c in plan.cells]
     estimate.record_estimates(store, plan, runs[:2], {"full": priced(10)}, 2)
     estimate.record_estimates(store, plan, runs, {a: priced(99) for a in ARMS}, 2)
-    said = {p["run"]: p["seconds"] for p in atomic.read_jsonl(store.sweep("s").cost_estimates_path)}
+    said = {
+        p["run"]: p["seconds"] for p in atomic.read_jsonl(store.get_sweep("s").cost_estimates_path)
+    }
     assert said == {runs[0]: 10, **dict.fromkeys(runs[1:], 99)}
 
 
 def test_a_run_that_two_arms_share_is_paid_once(plan: Plan) -> None:
     shared = dataclasses.replace(
-        plan, cells=tuple(dataclasses.replace(c, run="r" * 16) for c in plan.cells)
+        plan, cells=tuple(dataclasses.replace(c, run_id="r" * 16) for c in plan.cells)
     )
     known = {a: priced(30) for a in ARMS}
     text = estimate.describe_total_cost(shared, ["r" * 16], known, 1)

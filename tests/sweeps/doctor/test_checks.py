@@ -18,7 +18,7 @@ import pytest
 
 from sweeps.doctor import device, filesystem, packages, slurm_cluster, test_job
 from sweeps.doctor.finding import Diagnostic, parse_diagnostic
-from sweeps.doctor.slurm_cluster import JobRequirements, ClusterInfo
+from sweeps.doctor.slurm_cluster import ClusterInfo, JobRequirements
 from tests.helpers import ROOT
 from tests.helpers.deny_syscalls import CALLS
 
@@ -244,7 +244,9 @@ def seen(
 ) -> ClusterInfo:
     partitions = {"gpu": {**OURS, **(ours or {})}, "urgent": URGENT}
     known: dict[str, Any] = {"nodes": {"idle": 2}, "most_submitted": None, "refusal": None}
-    return ClusterInfo(config={**CONFIG, **(config or {})}, partitions=partitions, **{**known, **other})
+    return ClusterInfo(
+        config={**CONFIG, **(config or {})}, partitions=partitions, **{**known, **other}
+    )
 
 
 def test_a_good_cluster_has_nothing_wrong() -> None:
@@ -259,7 +261,12 @@ WRONG: list[tuple[str, str, ClusterInfo, JobRequirements]] = [
     ("time limit", "problem", seen(), JobRequirements(timeout_min=24 * 60 + 1)),
     ("time to save", "warning", seen(ours={"GraceTime": "999"}), JobRequirements(save_seconds=121)),
     ("time to save", "warning", seen(), JobRequirements(save_seconds=50, signal_delay_s=49)),
-    ("GPUs asked for", "warning", seen(), JobRequirements(gpu_mismatch="8 GPUs a node are asked for")),
+    (
+        "GPUs asked for",
+        "warning",
+        seen(),
+        JobRequirements(gpu_mismatch="8 GPUs a node are asked for"),
+    ),
     ("array limit", "warning", seen({"MaxArraySize": "8"}), JobRequirements(num_jobs=9)),
     ("array limit", "warning", seen({"MaxArraySize": "0"}), JobRequirements(num_jobs=2)),
     ("job limit", "warning", seen({"MaxJobCount": "10"}), JobRequirements(num_jobs=10)),
@@ -301,7 +308,12 @@ def test_where_nothing_preempts_there_is_nothing_to_warn_of(cluster_: ClusterInf
 
 
 def test_what_slurm_prints_is_read() -> None:
-    assert [slurm_cluster.parse_leading_int(t) for t in ("300 sec", "8", None, "n/a")] == [300, 8, 0, 0]
+    assert [slurm_cluster.parse_leading_int(t) for t in ("300 sec", "8", None, "n/a")] == [
+        300,
+        8,
+        0,
+        0,
+    ]
     said = ["UNLIMITED", "1-12:00:00", "00:30:00", "90:00", "00:00:30"]
     assert list(map(slurm_cluster.parse_time_limit_minutes, said)) == [math.inf, 2160, 30, 90, 0.5]
     assert slurm_cluster.parse_smallest_limit(["", "40", "7"]) == 7
@@ -342,7 +354,9 @@ def report(tmp_path: Path) -> dict[str, Any]:
 def judged(report: dict[str, Any]) -> dict[str, str]:
     now = time.time()
     return {
-        f.check: f.level for f in test_job.build_diagnostics(report, "t", now - 60, now + 1) if f.level != "ok"
+        f.check: f.level
+        for f in test_job.build_diagnostics(report, "t", now - 60, now + 1)
+        if f.level != "ok"
     }
 
 
@@ -383,7 +397,9 @@ def test_a_test_job_that_waits_in_vain_is_found(
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(test_job, "TIME_LIMIT_MINUTES", 0.01)
-    found = test_job.run_test_job(tmp_path, JobRequirements(), device_name="cpu", gpus_per_node=0, python="python", setup=())
+    found = test_job.run_test_job(
+        tmp_path, JobRequirements(), device_name="cpu", gpus_per_node=0, python="python", setup=()
+    )
     assert levels(found) == {"test job": "warning", "requeue granted": "ok"}
     assert found[0].message == "job 77 was pending for 0.01 minutes (Resources)"
     assert found[0].fix

@@ -20,7 +20,7 @@ from sweeps.doctor.finding import Diagnostic, ok
 from tests.helpers import dataset_trees
 from tests.helpers.command_line import TINY, Driver
 from uniclip.errors import UserError
-from uniclip.io.atomic import append_jsonl, to_json_bytes, read_jsonl, atomic_write
+from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, to_json_bytes
 
 ARMS = ("arms=[full,clip]", "seeds=2", "train.steps=20")
 
@@ -47,13 +47,17 @@ def patient(folder: Path, *words: str) -> doctor.DoctorContext:
     planned = plans.build_plan(asked.plan_request)
     config = planned.configs[planned.plan.reference]
     return doctor.DoctorContext(
-        settings=asked.settings, config=config, store=asked.store, resolved_plan=planned, submit_test_job=False
+        settings=asked.settings,
+        config=config,
+        store=asked.store,
+        resolved_plan=planned,
+        submit_test_job=False,
     )
 
 
 def test_a_probe_measures_and_runs_nothing(probed: Driver) -> None:
     assert probed.endings() == dict.fromkeys(probed.endings(), [])
-    probes = read_jsonl(probed.store.sweep(probed.plan().sweep).probes_path)
+    probes = read_jsonl(probed.store.get_sweep(probed.plan().sweep_id).probes_path)
     assert {p["arm"] for p in probes} == {"full", "clip"}
     for probe in probes:
         fastest, slowest = probe["step_spread"]
@@ -77,7 +81,7 @@ def test_an_unmeasured_sweep_is_measured_before_it_is_refused(tmp_path: Path) ->
     driver = Driver(tmp_path / "store", arms, steps)
     assert "4 runs would take" in driver.run("max_gpu_hours=0.000001", seeds, status=2)
     assert driver.endings() == dict.fromkeys(driver.endings(), [])
-    folder = driver.store.sweep(driver.plan().sweep)
+    folder = driver.store.get_sweep(driver.plan().sweep_id)
     assert not folder.cost_estimates_path.exists(), "of no cell was anything foretold"
     said = driver.run("max_gpu_hours=0.000001", "seeds=1", status=2)
     assert "2 runs would take" in said, "fewer seeds are fewer"
@@ -151,10 +155,12 @@ def test_a_check_that_stumbles_is_a_problem_and_the_next_is_made(
 def test_a_switch_that_switches_nothing_is_found(tmp_path: Path) -> None:
     ill = patient(tmp_path)
     assert ill.resolved_plan is not None
-    sweep = ill.store.sweep(ill.resolved_plan.plan.sweep)
+    sweep = ill.store.get_sweep(ill.resolved_plan.plan.sweep_id)
     broken = {"arm": "clip", "check": "aware is off", "holds": False, "detail": "x", "inert": False}
     meant = dataclasses.asdict(compute_audit_key(ill.resolved_plan.plan))
-    atomic_write(sweep.audit_path, to_json_bytes({"findings": [broken, {**broken, "holds": True}], **meant}))
+    atomic_write(
+        sweep.audit_path, to_json_bytes({"findings": [broken, {**broken, "holds": True}], **meant})
+    )
     first, second = doctor.check_audit(ill)
     assert (first.level, "clip: aware is off" in first.message) == ("problem", True)
     assert "1 of 2" in second.message
@@ -176,7 +182,7 @@ def test_a_probe_that_fails_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_published_set_of_other_numbers_or_damaged_is_found(tmp_path: Path) -> None:
     dataset_trees.cifar100(tmp_path)
-    ill = dataclasses.replace(patient(tmp_path, f"data_root={tmp_path}"), planned=None)
+    ill = dataclasses.replace(patient(tmp_path, f"data_root={tmp_path}"), resolved_plan=None)
     for damage, said in ((None, "train 6 (published: 50,000)"), (b"\x80\x02}q", "test")):
         if damage is not None:
             (tmp_path / "cifar-100-python/test").write_bytes(damage)
@@ -201,7 +207,7 @@ def test_a_set_without_training_pictures_is_told(tmp_path: Path) -> None:
 def test_a_disk_that_is_too_small_is_found(tmp_path: Path) -> None:
     ill = patient(tmp_path)
     assert ill.resolved_plan is not None
-    sweep = ill.store.sweep(ill.resolved_plan.plan.sweep)
+    sweep = ill.store.get_sweep(ill.resolved_plan.plan.sweep_id)
     (unknown, _) = doctor.check_disk_space(ill)
     assert (unknown.level, "not measured" in unknown.message) == ("ok", True)
     for arm in ("full", "clip"):
@@ -242,11 +248,11 @@ def test_gpus_of_a_run_are_counted(launcher: object, device: str, gpus: int) -> 
 
 
 def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
-    ill = patient(tmp_path, "launcher=slurm", "launcher.partition=gpu", "launcher.minutes=30")
+    ill = patient(tmp_path, "launcher=slurm", "launcher.partition=gpu", "launcher.timeout_min=30")
     for arm in ("full", "clip"):
         assert ill.resolved_plan is not None
         probe = {"arm": arm, "device": "cpu", "seconds_per_step": 2.0, "fixed_seconds": 1}
-        sweep = ill.store.sweep(ill.resolved_plan.plan.sweep)
+        sweep = ill.store.get_sweep(ill.resolved_plan.plan.sweep_id)
         append_jsonl(sweep.probes_path, {**probe, "checkpoint_bytes": 5e8})
     need = doctor.build_requirements(ill)
     assert {"--partition=gpu", "--time=30", "--requeue"} <= set(need.sbatch_options)
@@ -255,4 +261,4 @@ def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
     assert (need.signal_delay_s, need.gpu_mismatch) == (120, "")
     idle = patient(tmp_path, "launcher=slurm", "launcher.gpus_per_node=8")
     assert "8 GPUs a node" in doctor.build_requirements(idle).gpu_mismatch
-    assert dataclasses.replace(ill, planned=None).list_open_runs() == []
+    assert dataclasses.replace(ill, resolved_plan=None).list_open_runs() == []

@@ -70,7 +70,10 @@ def test_a_damaged_snapshot_is_refused(tmp_path: Path, damage: str) -> None:
         file.unlink()
     else:
         (file if damage == "changed" else file.with_name("more.py")).write_text("x = 1\n")
-    for act in (lambda: code_snapshot.create_snapshot(Store(tmp_path)), lambda: code_snapshot.verify_snapshot(place)):
+    for act in (
+        lambda: code_snapshot.create_snapshot(Store(tmp_path)),
+        lambda: code_snapshot.verify_snapshot(place),
+    ):
         with pytest.raises(UserError, match="is damaged: .* delete it and run again") as caught:
             act()
         assert "\n" not in str(caught.value)

@@ -12,17 +12,29 @@ import pytest
 
 from sweeps.claims import process
 from sweeps.config.request import SlurmLauncherConfig
-from sweeps.launchers.slurm import MIN_JOB_SECONDS, SubmitOptions, SlurmLauncher, group_runs, build_sbatch_parameters
+from sweeps.launchers.slurm import (
+    MIN_JOB_SECONDS,
+    SlurmLauncher,
+    SubmitOptions,
+    build_sbatch_parameters,
+    group_runs,
+)
 from sweeps.launchers.submissions import SubmissionRejected
 from tests.helpers.trivial_sweep import planned
-from uniclip.store import SubmissionIntent, Store
+from uniclip.store import Store, SubmissionIntent
 
 CODE = Path("/of the/code")
 
 
-def intent(kind: Any = "run", elements: tuple[tuple[str, ...], ...] = (("a",),)) -> SubmissionIntent:
+def intent(
+    kind: Any = "run", elements: tuple[tuple[str, ...], ...] = (("a",),)
+) -> SubmissionIntent:
     return SubmissionIntent(
-        token="0123", kind=kind, array_tasks=elements, last_attempts={}, submitter=process.make_claim_record({})
+        token="0123",
+        kind=kind,
+        array_tasks=elements,
+        last_attempts={},
+        submitter=process.make_claim_record({}),
     )
 
 
@@ -113,7 +125,9 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
     def act(ordered: SubmissionIntent, after: tuple[str, ...] = (), **keys: Any) -> tuple[str, str]:
         store, plan = Store(tmp_path / "store"), planned(2, 0.0).plan
         launcher = SlurmLauncherConfig(**keys)
-        order = SubmitOptions(store=store, sweep=plan.sweep, launcher_config=launcher, threads=2, follow_up_argv=())
+        order = SubmitOptions(
+            store=store, sweep=plan.sweep_id, launcher_config=launcher, threads=2, follow_up_argv=()
+        )
         return SlurmLauncher(order, CODE, print)._sbatch(ordered, after), kept.read_text()
 
     return act

@@ -16,13 +16,13 @@ from sweeps.claims.claim import RunState
 from sweeps.cli.slurm_job import FOLLOW_UP_VARIABLE
 from sweeps.config.request import SlurmLauncherConfig
 from sweeps.launchers.local import MAX_STARTS_WITHOUT_PROGRESS, LocalLauncher
-from sweeps.launchers.slurm import SubmitOptions, SlurmLauncher
+from sweeps.launchers.slurm import SlurmLauncher, SubmitOptions
 from sweeps.launchers.submissions import MAX_LAUNCH_RETRIES, SubmissionRejected
 from sweeps.monitor import status
 from sweeps.slurm import JOB_NAME_PREFIX, Job, Slurm
 from tests.helpers.trivial_sweep import pass_audit, planned
 from uniclip.errors import RetryLater, UserError
-from uniclip.store import SubmissionIntent, Outcome, Store
+from uniclip.store import Outcome, Store, SubmissionIntent
 
 LIMIT = "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy"
 
@@ -76,18 +76,20 @@ class Scene:
 
     def __init__(self, store: Store, cells: int, limit: int = 1000) -> None:
         self.store, self.asked, self.cluster = store, planned(cells, 0.0), Cluster(limit)
-        self.folder = store.sweep(self.asked.plan.sweep)
+        self.folder = store.get_sweep(self.asked.plan.sweep_id)
         self.folder.write_plan(self.asked.plan)
         pass_audit(store, self.asked.plan)
         for run, spec in self.asked.specs.items():
-            store.run(run).publish_spec(spec)
+            store.get_run(run).write_spec(spec)
         self.runs = list(self.asked.specs)
         self.said: list[str] = []
 
     def queue(self, pack: int, **order: Any) -> SlurmLauncher:
-        launcher = SlurmLauncherConfig(pack=pack, follow_up=order.pop("follow_up", True))
+        launcher = SlurmLauncherConfig(cells_per_job=pack, follow_up=order.pop("follow_up", True))
         asked: dict[str, Any] = {"threads": 1, "words": ("run",), **order}
-        ordered = SubmitOptions(store=self.store, sweep=self.folder.id, launcher_config=launcher, **asked)
+        ordered = SubmitOptions(
+            store=self.store, sweep=self.folder.id, launcher_config=launcher, **asked
+        )
         queue = SlurmLauncher(ordered, Path("code"), self.said.append)
         queue.submissions.slurm = self.cluster
         queue._sbatch = self.cluster.sbatch  # type: ignore[method-assign]
@@ -95,7 +97,7 @@ class Scene:
 
     def states(self) -> dict[str, RunState]:
         wanted = self.asked.plan.required_evaluations()
-        return {run: claim.inspect_run(self.store.run(run), wanted[run]) for run in self.runs}
+        return {run: claim.inspect_run(self.store.get_run(run), wanted[run]) for run in self.runs}
 
     def put(self, queue: SlurmLauncher) -> None:
         states = self.states()
@@ -123,8 +125,8 @@ def test_a_cell_that_keeps_dying_does_not_stop_those_beside_it(tmp_path: Path) -
     queue = scene.queue(pack=3, follow_up=False)
     for number in range(1, claim.MAX_SILENT_DEATHS + 1):
         scene.put(queue)
-        dead = dataclasses.replace(process.make_claim_record({}), started=1)
-        assert scene.store.run(scene.runs[0]).claim(number, dead) is not None
+        dead = dataclasses.replace(process.make_claim_record({}), start_ticks=1)
+        assert scene.store.get_run(scene.runs[0]).claim_attempt(number, dead) is not None
         scene.cluster.queue = []
     scene.put(queue)
     (held,) = (runs for _, _, runs in queue.submissions.list_active_jobs())
@@ -203,9 +205,11 @@ def test_an_unheard_queue_is_no_empty_queue(tmp_path: Path) -> None:
 
 def test_what_a_dead_controller_was_submitting_is_in_nobodys_hands(tmp_path: Path) -> None:
     scene = Scene(Store(tmp_path), 2)
-    dead = dataclasses.replace(process.make_claim_record({}), started=1)
+    dead = dataclasses.replace(process.make_claim_record({}), start_ticks=1)
     runs = tuple((run,) for run in scene.runs)
-    intent = SubmissionIntent(token="t", kind="run", array_tasks=runs, last_attempts={}, submitter=dead)
+    intent = SubmissionIntent(
+        token="t", kind="run", array_tasks=runs, last_attempts={}, submitter=dead
+    )
     assert scene.folder.record_intent(intent)
     assert scene.queue(pack=1).submissions.map_runs_to_jobs() == {}
     scene.put(scene.queue(pack=1))
@@ -235,7 +239,9 @@ def test_a_command_line_has_its_own_follow_up(
     scene.put(scene.queue(pack=1, words=("run", "seeds=2")))
     newer = scene.queue(pack=1, words=("run", "seeds=3"))
     scene.put(newer)
-    words = [i.follow_up_argv for i, _, _ in newer.submissions.list_active_jobs() if i.kind == "follow"]
+    words = [
+        i.follow_up_argv for i, _, _ in newer.submissions.list_active_jobs() if i.kind == "follow"
+    ]
     assert words == [("run", "seeds=3")]
     scene.cluster.starts()
     scene.put(scene.queue(pack=1, words=("run", "seeds=3")))
@@ -249,7 +255,9 @@ def test_retries_of_different_cells_have_follow_ups_of_their_own(tmp_path: Path)
     for words in lines:
         queue = scene.queue(pack=1, words=words)
         scene.put(queue)
-    assert [i.follow_up_argv for i, _, _ in queue.submissions.list_active_jobs() if i.kind == "follow"] == lines
+    assert [
+        i.follow_up_argv for i, _, _ in queue.submissions.list_active_jobs() if i.kind == "follow"
+    ] == lines
 
 
 def test_slots_that_die_now_and_then_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -282,15 +290,20 @@ def test_a_retry_does_not_wait_for_the_job_that_failed_the_cell(tmp_path: Path) 
     scene = Scene(Store(tmp_path), 3)
     scene.put(scene.queue(pack=3))
     scene.cluster.starts()
-    failed, training = (scene.store.run(r).claim(1, process.make_claim_record({})) for r in scene.runs[:2])
+    failed, training = (
+        scene.store.get_run(r).claim_attempt(1, process.make_claim_record({}))
+        for r in scene.runs[:2]
+    )
     assert failed is not None
     assert training is not None
-    failed.end("failed", "RuntimeError: x")
+    failed.write_end("failed", "RuntimeError: x")
     again = ((scene.runs[0], 1),)
     queue = scene.queue(pack=3, again=again)
     for _ in range(2):
         queue.submit([scene.runs[0]], scene.states())
-    asked = [i for i in scene.folder.read_intents() if i.retry_attempts == again and i.kind == "run"]
+    asked = [
+        i for i in scene.folder.read_intents() if i.retry_attempts == again and i.kind == "run"
+    ]
     assert [i.array_tasks for i in asked] == [((scene.runs[0],),)], "once"
 
 

@@ -12,12 +12,21 @@ from pathlib import Path
 import pytest
 
 from sweeps.claims import process
-from sweeps.claims.claim import RunStatus, RunState
+from sweeps.claims.claim import RunState, RunStatus
 from sweeps.monitor import status
 from sweeps.monitor.display import Display, build_table
 from sweeps.monitor.status import ADVICE, CellRow
 from sweeps.slurm import Job
-from uniclip.store import Arm, Cell, Heartbeat, SubmissionIntent, Outcome, Plan, PrimaryMetric, Store
+from uniclip.store import (
+    Arm,
+    Cell,
+    Heartbeat,
+    Outcome,
+    Plan,
+    PrimaryMetric,
+    Store,
+    SubmissionIntent,
+)
 
 KINDS = typing.get_args(RunStatus)
 RUNS = {"full": "a" * 16, "twin": "a" * 16, "other": "b" * 16}
@@ -27,9 +36,9 @@ RUNS = {"full": "a" * 16, "twin": "a" * 16, "other": "b" * 16}
 def plan() -> Plan:
     """Three arms, two of which are one run."""
     return Plan(
-        sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="listed",
+        sweep_id="s", ablation="a", title="t", budget="quick", data="scenes", design="listed",
         arms=tuple(
-            Arm(name=n, label=n, role="outside", levels={}, delta={}) for n in RUNS
+            Arm(name=n, label=n, role="outside", levels={}, config_diff={}) for n in RUNS
         ),
         reference="full", components=(), contrasts=(),
         primary_metric=PrimaryMetric(dataset="scenes", metric="x"), seeds=(0,),
@@ -54,14 +63,14 @@ def test_every_state_has_an_advice() -> None:
 
 def test_rows_follow_the_plan_and_shared_runs_are_told_alike(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    attempt = store.run(RUNS["full"]).claim(1, process.make_claim_record({}))
+    attempt = store.get_run(RUNS["full"]).claim_attempt(1, process.make_claim_record({}))
     assert attempt is not None
     rows = status.build_rows(store, plan)
     assert [r.cell for r in rows] == ["full/0", "twin/0", "other/0"]
     assert [r.state.status for r in rows] == ["running", "running", "planned"]
     assert [r.advice for r in rows] == ["wait", "wait", "run"]
     assert status.describe_counts(rows) == "2 running, 1 planned"
-    attempt.end("failed", "ValueError: broken")
+    attempt.write_end("failed", "ValueError: broken")
     rows = status.build_rows(store, plan)
     assert [r.state.status for r in rows] == ["failed", "failed", "planned"]
     assert rows[0].reason == f"ValueError: broken; log: {attempt.log_path}"
@@ -75,13 +84,30 @@ WAITS = Job(id="7_1", state="PENDING", restarts=1, node="", name="", reason="Pri
     ("state", "job", "kind", "reason"),
     [
         (RunState(status="planned"), WAITS, "queued", "job 7_1 waits: Priority"),
-        (RunState(status="interrupted", end_reason="preempted"), WAITS, "preempted", "it was preempted"),
-        (RunState(status="interrupted", end_reason="timed out"), WAITS, "queued", "it was timed out before"),
-        (RunState(status="planned", reason="never run"), status.UNKNOWN_JOB, "unknown", "never run"),
+        (
+            RunState(status="interrupted", end_reason="preempted"),
+            WAITS,
+            "preempted",
+            "it was preempted",
+        ),
+        (
+            RunState(status="interrupted", end_reason="timed out"),
+            WAITS,
+            "queued",
+            "it was timed out before",
+        ),
+        (
+            RunState(status="planned", reason="never run"),
+            status.UNKNOWN_JOB,
+            "unknown",
+            "never run",
+        ),
         (RunState(status="complete"), WAITS, "complete", ""),
     ],
 )
-def test_what_waits_is_what_the_queue_says(state: RunState, job: Job, kind: str, reason: str) -> None:
+def test_what_waits_is_what_the_queue_says(
+    state: RunState, job: Job, kind: str, reason: str
+) -> None:
     row = CellRow(cell="full/0", run="a" * 16, state=state, job=job)
     assert row.status == kind
     assert reason in row.reason
@@ -93,9 +119,13 @@ def test_a_queue_that_does_not_answer_is_not_taken_for_an_empty_one(
 ) -> None:
     store, commands = Store(tmp_path), tmp_path / "bin"
     intent = SubmissionIntent(
-        token="t", kind="run", array_tasks=(("b" * 16,),), last_attempts={}, submitter=process.make_claim_record({})
+        token="t",
+        kind="run",
+        array_tasks=(("b" * 16,),),
+        last_attempts={},
+        submitter=process.make_claim_record({}),
     )
-    store.sweep("s").record_intent(intent)
+    store.get_sweep("s").record_intent(intent)
     commands.mkdir()
     for name in ("sbatch", "scontrol", "squeue"):
         says = "echo ClusterName=near" if name == "scontrol" else "exit 1"
@@ -159,7 +189,7 @@ def test_a_run_with_an_outcome_says_as_much_to_machines_as_in_the_table() -> Non
         kind="trained", step=90, attempt=2, training_hash="", source_hash="", numerics_class={}, weights_digest="00",
         best_step=1, cost={},
     )  # fmt: skip
-    diverged = dataclasses.replace(trained, kind="diverged", step=40, weights=None)
+    diverged = dataclasses.replace(trained, kind="diverged", step=40, weights_digest=None)
     states = (
         RunState(status="complete", outcome=trained),
         RunState(status="diverged", outcome=diverged),
@@ -217,7 +247,9 @@ def test_a_reason_in_the_table_is_not_markup(printed: typing.Callable[[], str]) 
     from rich.console import Console
 
     reason = "KeyError: 'x[/y]' not in [bold]"
-    Console(width=200, color_system=None).print(build_table([row(RunState(status="failed", reason=reason))]))
+    Console(width=200, color_system=None).print(
+        build_table([row(RunState(status="failed", reason=reason))])
+    )
     assert reason in printed()
 
 

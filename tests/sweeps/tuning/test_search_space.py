@@ -30,7 +30,9 @@ def load(folder: Path, text: str) -> SearchSpace:
 
 @pytest.mark.parametrize("name", search_space.list_search_spaces(request.list_conf_dirs()))
 def test_our_spaces_fit_every_arm_and_hold_the_defaults(name: str, planned: ResolvedPlan) -> None:
-    fitted = search_space.resolve_search_space(name, search_space.load_search_space(name, request.list_conf_dirs()), planned)
+    fitted = search_space.resolve_search_space(
+        name, search_space.load_search_space(name, request.list_conf_dirs()), planned
+    )
     train = planned.plan.base_config["train"]
     assert all(d.contains(train[key.removeprefix("train.")]) for key, d in fitted.items())
 
@@ -60,14 +62,14 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: str, match: str) -> Non
         ("train.learning_rat: {low: 0.1, high: 1}", "did you mean train.learning_rate"),
         ("train: {low: 0.1, high: 1}", "train is a section"),
         ("train.learning_rate: {low: -1, high: 1}", "must be above 0"),
-        ("model.embedding: {low: 2.5, high: 8}", "must be a whole number"),
+        ("model.embed_dim: {low: 2.5, high: 8}", "must be a whole number"),
         ("method.loss: {choices: [mp_nce, sup_con]}", "method.loss is changed by arm no-"),
         ("method.fusion: {choices: [film, concat]}", "arm clip: unknown key 'method.fusion'"),
-        ("views.strong: {low: 1, high: 3}", "changed by arm clip"),
+        ("views.num_strong: {low: 1, high: 3}", "changed by arm clip"),
         ("train.steps: {low: 1, high: 3}", "cannot be tuned: every trial must share it"),
-        ("runtime.halt: {low: 0.1, high: 0.3}", "cannot be tuned"),
+        ("runtime.stop_fraction: {low: 0.1, high: 0.3}", "cannot be tuned"),
         ("seed: {low: 1, high: 3}", "cannot be tuned"),
-        ("data.train: {low: 100, high: 300}", "cannot be tuned"),
+        ("data.num_train: {low: 100, high: 300}", "cannot be tuned"),
     ],
 )
 def test_what_cannot_be_tuned_alike_is_refused(
@@ -84,7 +86,7 @@ def test_numbers_take_the_type_of_their_key(tmp_path: Path, planned: ResolvedPla
     )
     fitted = search_space.resolve_search_space("own", own, planned)
     assert not fitted["train.weight_decay"].is_integer
-    assert fitted["model.embedding"].is_integer
+    assert fitted["model.embed_dim"].is_integer
 
 
 def test_there_is_no_such_space() -> None:

@@ -18,11 +18,11 @@ import pytest
 
 from sweeps.tuning import study
 from sweeps.tuning.search_space import Dimension
-from sweeps.tuning.study import TrialResult, TrialParams, Study
+from sweeps.tuning.study import Study, TrialParams, TrialResult
 from tests.helpers import synthetic_study
 from tests.helpers.synthetic_study import OPTIMA, SPACE, score
 from uniclip.errors import UserError
-from uniclip.store import TuningRound, Store, StudyFolder, Trial
+from uniclip.store import Store, StudyFolder, Trial, TuningRound
 
 KILLS = 20 if os.environ.get("UNICLIP_SOAK") else 3
 PRUNERS = ("none", "median", "hyperband")
@@ -151,7 +151,9 @@ def test_the_median_stops_what_is_below_it() -> None:
         stopped = [t for t in trials if not t.completed]
         for t in stopped:
             rung = max(t.rung_scores, key=int)
-            before = sorted(b.rung_scores[rung] for b in trials[: t.number] if rung in b.rung_scores)
+            before = sorted(
+                b.rung_scores[rung] for b in trials[: t.number] if rung in b.rung_scores
+            )
             assert t.score < before[(len(before) + 1) // 2]
 
 
@@ -161,7 +163,9 @@ def test_a_round_that_the_median_stops_whole_is_told_as_it_is() -> None:
     counter = iter(range(1000))
 
     def measure(number: int, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
-        return {"low": {t: TrialResult(score=1 / (1 + next(counter)), steps=1) for t in points["low"]}}
+        return {
+            "low": {t: TrialResult(score=1 / (1 + next(counter)), steps=1) for t in points["low"]}
+        }
 
     rounds = study.run_study(it, measure)
     assert [r.trials["low"][0].completed for r in rounds] == [True] * 4 + [False] * 2
@@ -180,7 +184,9 @@ class Mortal:
     def __init__(self, it: Study, death: int) -> None:
         self.it, self.left = it, death
 
-    def __call__(self, number: int, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
+    def __call__(
+        self, number: int, rung: int, points: TrialParams
+    ) -> dict[str, dict[int, TrialResult]]:
         self.left -= 1
         if self.left == -1:
             raise Killed
@@ -194,20 +200,26 @@ def test_interrupted_at_any_measurement_the_study_goes_on_the_same(
     it = made(pruner, trials=9)
     undisturbed = measured(it)
     for death in range(9):
-        folder = StudyFolder(Store(tmp_path).sweep(f"{pruner}-{death}"), "s")
+        folder = StudyFolder(Store(tmp_path).get_sweep(f"{pruner}-{death}"), "s")
         measure = Mortal(it, death)
         with suppress(Killed):
             study.run_study(it, measure, load_round=folder.read_round, save_round=folder.save_round)
-        rounds = study.run_study(it, measure, load_round=folder.read_round, save_round=folder.save_round)
+        rounds = study.run_study(
+            it, measure, load_round=folder.read_round, save_round=folder.save_round
+        )
         assert {arm: study.list_arm_trials(rounds, arm) for arm in it.arms} == undisturbed
 
 
 def test_two_who_tell_agree_on_the_first(tmp_path: Path) -> None:
-    folder = StudyFolder(Store(tmp_path).sweep("s"), "s")
+    folder = StudyFolder(Store(tmp_path).get_sweep("s"), "s")
     trial = Trial(number=0, params={"a": 1}, rung_scores={"0": 0.5}, completed=True, steps=3)
     told = folder.save_round(TuningRound(number=0, trials={"full": (trial,)}))
     late = Trial(number=0, params={"a": 2}, rung_scores={"0": 0.4}, completed=True, steps=3)
-    assert folder.save_round(TuningRound(number=0, trials={"full": (late,)})) == told == folder.read_round(0)
+    assert (
+        folder.save_round(TuningRound(number=0, trials={"full": (late,)}))
+        == told
+        == folder.read_round(0)
+    )
     assert folder.read_round(1) is None
 
 
@@ -219,7 +231,7 @@ def test_sigkilled_at_a_random_moment(tmp_path: Path, kill: int) -> None:
     undisturbed = measured(it)
     chance = random.Random(f"{kill} {time.time_ns()}")
     command = [sys.executable, synthetic_study.__file__, str(tmp_path), "hyperband", "14", "0.05"]
-    folder = StudyFolder(Store(tmp_path).sweep("s"), "s")
+    folder = StudyFolder(Store(tmp_path).get_sweep("s"), "s")
     path = os.pathsep.join(sys.path)
     for _ in range(1 + kill % 2):
         process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})

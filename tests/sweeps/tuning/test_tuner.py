@@ -18,8 +18,8 @@ from sweeps.tuning import tuner as tuning
 from tests.helpers.command_line import TINY, Driver, finished_once, kill, until
 from uniclip.errors import UserError
 from uniclip.identity import compute_training_hash
-from uniclip.io.atomic import append_jsonl, to_json_bytes, atomic_write
-from uniclip.store import AuditRecord, Plan, TuningRound, RunFolder, Store, TunedArm
+from uniclip.io.atomic import append_jsonl, atomic_write, to_json_bytes
+from uniclip.store import AuditRecord, Plan, RunFolder, Store, TunedArm, TuningRound
 
 WORDS = (
     "arms=[full,clip]",
@@ -44,7 +44,7 @@ class Tuning(Driver):
         self.words = (*theirs, *WORDS, f"store={folder}")
 
     def tune(self, *words: str, status: int = 0) -> str:
-        return self.run(f"trials={TRIALS}", *words, verb="tune", status=status)
+        return self.run(f"n_trials={TRIALS}", *words, verb="tune", status=status)
 
     def rounds(self) -> list[TuningRound]:
         """What the one study in the store was told."""
@@ -55,12 +55,12 @@ class Tuning(Driver):
 
     def tuned(self) -> Plan:
         """The plan of the tuned arms."""
-        (plan,) = (p for s in self.store.sweeps() if (p := s.plan()) and p.tuning)
+        (plan,) = (p for s in self.store.iter_sweeps() if (p := s.read_plan()) and p.tuning)
         return plan
 
     def table(self, name: str) -> list[dict[str, str]]:
         """A table of the tuned arms' report."""
-        folder = self.store.report_path(self.tuned().sweep) / "tables"
+        folder = self.store.report_path(self.tuned().sweep_id) / "tables"
         return list(csv.DictReader(io.StringIO((folder / f"{name}.csv").read_text())))
 
 
@@ -76,7 +76,7 @@ def test_a_tuning_says_what_it_costs_and_ends_in_a_report(tuned: tuple[Tuning, s
     assert said.startswith(f"{cost}not measured yet\n")
     assert f"{cost}the trials take about" in said
     assert said.count("audit: every arm takes a few steps") == 1
-    page = (driver.store.report_path(driver.tuned().sweep) / "report.html").read_text()
+    page = (driver.store.report_path(driver.tuned().sweep_id) / "report.html").read_text()
     assert "Default and tuned hyper-parameters, side by side" in page
 
 
@@ -85,7 +85,7 @@ def test_status_tells_how_far_a_tuning_is(tuned: tuple[Tuning, str]) -> None:
     *_, trials, after = driver.run(verb="status").splitlines()
     (study,) = (driver.folder / "sweeps").glob("*/tuning/*")
     assert trials == f"{study.relative_to(driver.folder / 'sweeps')}/{TRIALS - 1}-0: 2 complete"
-    assert after == f"{driver.tuned().sweep}: 2 complete"
+    assert after == f"{driver.tuned().sweep_id}: 2 complete"
 
 
 def test_every_arm_had_the_same_trials_and_steps(tuned: tuple[Tuning, str]) -> None:
@@ -103,7 +103,7 @@ def test_every_arm_had_the_same_trials_and_steps(tuned: tuple[Tuning, str]) -> N
 def test_trials_are_runs_that_no_benchmark_sees(tuned: tuple[Tuning, str]) -> None:
     driver, _ = tuned
     finished_once(driver)
-    tried = [r for r in driver.store.runs() if r.read_spec()["config"]["seed"] == SEED]
+    tried = [r for r in driver.store.iter_runs() if r.read_spec()["config"]["seed"] == SEED]
     assert len(tried) == 2 * TRIALS
     assert not any((r.path / "scores").exists() for r in tried)
     scores = {r.id: _validation(driver.store, r.id) for r in tried}
@@ -127,7 +127,7 @@ def test_the_best_of_each_arm_is_run_beside_its_default(tuned: tuple[Tuning, str
         )
         assert row["steps"] == "18"
         assert _edges(row) == arm.at_boundary
-        config = driver.store.run(row["runs_tuned"]).read_spec()["config"]
+        config = driver.store.get_run(row["runs_tuned"]).read_spec()["config"]
         assert config["train"]["learning_rate"] == arm.best_trial.params["train.learning_rate"]
         assert (config["seed"], config["train"]["steps"]) == (0, 9)
 
@@ -143,7 +143,7 @@ def test_tuned_again_does_nothing_and_leaves_the_same_bytes(tuned: tuple[Tuning,
 
 def test_a_limit_holds_for_a_whole_study(tuned: tuple[Tuning, str]) -> None:
     """Each of its rounds would pass."""
-    words = ("trials=500", "max_gpu_hours=0.02")
+    words = ("n_trials=500", "max_gpu_hours=0.02")
     said = tuned[0].run(*words, verb="tune", status=2)
     assert "max_gpu_hours=0.02: 1002 runs would take about" in said, "the tuned table too"
 
@@ -153,7 +153,7 @@ def test_a_limit_holds_for_the_trials_and_both_tables_together(tmp_path: Path) -
     driver = Tuning(tmp_path / "store")
     words = [w for w in driver.words if not w.startswith("ablation")]
     tuner = tuning.build_tuner(["ablation=components", *words])
-    sweep = driver.store.sweep(tuner.resolved_plan.plan.sweep)
+    sweep = driver.store.get_sweep(tuner.resolved_plan.plan.sweep_id)
     audit = AuditRecord(checks=(), training_hash=compute_training_hash(), device_type="cpu")
     atomic_write(sweep.audit_path, to_json_bytes(audit))
     for arm in ("full", "clip"):
@@ -178,7 +178,7 @@ def test_trials_that_coincide_with_runs_cost_nothing(
     shutil.copytree(tuned[0].folder, tmp_path / "store")
     driver = Tuning(tmp_path / "store")
     before = driver.endings()
-    driver.run("trials=1", "tuning_seeds=[0]", verb="tune")
+    driver.run("n_trials=1", "tuning_seeds=[0]", verb="tune")
     assert driver.endings() == before
     notes = [p.read_text() for p in driver.folder.glob("reports/*-tuned-*/tables/tuning.md")]
     assert sum("Seeds 0 served the choice too" in text for text in notes) == 1
@@ -190,11 +190,11 @@ def untold(tuned: Tuning, folder: Path) -> tuple[Tuning, RunFolder]:
     driver = Tuning(folder / "store")
     (told,) = driver.folder.glob("sweeps/*/tuning/*/1.json")
     told.unlink()
-    plan = driver.store.sweep(
+    plan = driver.store.get_sweep(
         str((told.parent / "1-0").relative_to(driver.folder / "sweeps"))
-    ).plan()
+    ).read_plan()
     assert plan is not None
-    return driver, driver.store.run(next(c.run_id for c in plan.cells if c.arm == "full#1"))
+    return driver, driver.store.get_run(next(c.run_id for c in plan.cells if c.arm == "full#1"))
 
 
 def test_a_failed_trial_stops_the_tuning_with_its_reason(
@@ -202,9 +202,9 @@ def test_a_failed_trial_stops_the_tuning_with_its_reason(
 ) -> None:
     driver, run = untold(tuned[0], tmp_path)
     (run.path / "outcome.json").unlink()
-    attempt = run.claim(2, process.make_claim_record({}))
+    attempt = run.claim_attempt(2, process.make_claim_record({}))
     assert attempt is not None
-    attempt.end("failed", "ValueError: broken picture")
+    attempt.write_end("failed", "ValueError: broken picture")
     said = driver.tune(status=1)
     assert f"1 runs of trials did not get there; {run.id} is failed: ValueError: broken" in said
     assert "with retry=failed it tries them again" in said
@@ -213,9 +213,9 @@ def test_a_failed_trial_stops_the_tuning_with_its_reason(
 
 def test_a_diverged_trial_is_the_worst(tuned: tuple[Tuning, str], tmp_path: Path) -> None:
     driver, run = untold(tuned[0], tmp_path)
-    outcome = run.outcome()
+    outcome = run.read_outcome()
     assert outcome is not None
-    lost = dataclasses.replace(outcome, kind="diverged", step=4, weights=None)
+    lost = dataclasses.replace(outcome, kind="diverged", step=4, weights_digest=None)
     atomic_write(run.path / "outcome.json", to_json_bytes(lost))
     driver.tune()
     (trial,) = driver.rounds()[1].trials["full"]
@@ -235,7 +235,7 @@ def test_killed_in_the_middle_the_same_study_goes_on(
     tuned: tuple[Tuning, str], tmp_path: Path, victim: str
 ) -> None:
     driver = Tuning(tmp_path / "store")
-    process = driver.start(f"trials={TRIALS}", verb="tune")
+    process = driver.start(f"n_trials={TRIALS}", verb="tune")
     until(lambda: any(driver.folder.glob("sweeps/*/tuning/*/*/plan.json")), seconds=400)
     time.sleep(random.Random(time.time_ns()).uniform(0, 6))
     kill([process.pid] if victim == "controller" else driver.everything())
@@ -252,7 +252,7 @@ def test_killed_in_the_middle_the_same_study_goes_on(
 @pytest.mark.soak
 def test_hyperband_halts_and_promotes_real_runs(tmp_path: Path) -> None:
     driver = Tuning(tmp_path / "store")
-    driver.run("trials=3", "pruner=hyperband", verb="tune")
+    driver.run("n_trials=3", "pruner=hyperband", verb="tune")
     (round_,) = driver.rounds()
     ended = sorted(kinds for kinds in driver.endings().values())
     assert ended.count(["halted"]) == 4, "two of three trials, two arms"
@@ -264,12 +264,16 @@ def test_hyperband_halts_and_promotes_real_runs(tmp_path: Path) -> None:
     arms = driver.tuned().tuning
     assert arms is not None
     assert [(a.n_pruned, a.steps) for a in arms.arms] == [(2, 15), (2, 15)]
-    said = driver.run("trials=3", "pruner=hyperband", verb="tune")
+    said = driver.run("n_trials=3", "pruner=hyperband", verb="tune")
     assert "round" not in said
 
 
 def _validation(store: Store, run: str) -> float:
-    (last,) = (r for r in store.run(run).history() if r["phase"] == "validation" and r["step"] == 9)
+    (last,) = (
+        r
+        for r in store.get_run(run).read_history()
+        if r["phase"] == "validation" and r["step"] == 9
+    )
     return float(last["score"])
 
 

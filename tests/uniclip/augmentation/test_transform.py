@@ -46,9 +46,12 @@ def test_replay_is_bit_equal_whatever_the_threads(pictures, ids):
 
 
 def test_evaluation_leaves_a_picture_of_the_same_size_unchanged(pictures):
-    assert np.array_equal(transform.apply_augmentation(pictures, transform.build_evaluation_params(N), SIDE), pictures)
     assert np.array_equal(
-        transform.apply_augmentation(pictures, transform.build_evaluation_params(N), 12).shape, (N, 3, 12, 12)
+        transform.apply_augmentation(pictures, transform.build_evaluation_params(N), SIDE), pictures
+    )
+    assert np.array_equal(
+        transform.apply_augmentation(pictures, transform.build_evaluation_params(N), 12).shape,
+        (N, 3, 12, 12),
     )
 
 
@@ -85,15 +88,21 @@ def test_box_and_fields_agree(pictures):
     right = transform.apply_augmentation(pictures, transform.build_params(N, **fields), SIDE)
     assert fields["x"][0] == 1
     assert fields["y"][0] == 0
-    centres = transform.apply_augmentation(pictures[..., SIDE // 2 :], transform.build_evaluation_params(N), SIDE)
+    centres = transform.apply_augmentation(
+        pictures[..., SIDE // 2 :], transform.build_evaluation_params(N), SIDE
+    )
     assert right.shape == centres.shape
     assert np.array_equal(right[..., -1], pictures[..., -1])
 
 
 def test_what_is_not_square_is_cropped_to_its_centre(pictures):
     wide = np.concatenate([pictures[..., :4], pictures, pictures[..., :4]], axis=-1)
-    assert np.array_equal(transform.apply_augmentation(wide, transform.build_evaluation_params(N), SIDE), pictures)
-    assert transform.apply_augmentation(pictures[:0], transform.build_evaluation_params(0), 8).shape == (0, 3, 8, 8)
+    assert np.array_equal(
+        transform.apply_augmentation(wide, transform.build_evaluation_params(N), SIDE), pictures
+    )
+    assert transform.apply_augmentation(
+        pictures[:0], transform.build_evaluation_params(0), 8
+    ).shape == (0, 3, 8, 8)
 
 
 def test_hue_is_that_of_colorsys(pictures):
@@ -108,7 +117,9 @@ def test_hue_is_that_of_colorsys(pictures):
 def test_hue_turned_by_sixths_is_exact():
     colours = np.array([[250, 75, 75], [75, 250, 75], [75, 75, 250], [9, 9, 9]], np.uint8)
     pixels = np.broadcast_to(colours[:, :, None, None], (4, 3, 4, 4))
-    turned = transform.apply_augmentation(pixels, transform.build_params(4, hue=np.full(4, 1 / 3)), 4)
+    turned = transform.apply_augmentation(
+        pixels, transform.build_params(4, hue=np.full(4, 1 / 3)), 4
+    )
     assert np.array_equal(turned[:, :, 0, 0], colours[[1, 2, 0, 3]])
 
 
@@ -150,7 +161,9 @@ def test_vectors_are_zero_for_nothing_and_bounded():
 
 def test_vectors_grow_with_what_is_done():
     turns = np.linspace(-0.5, 0.5, 41)
-    column = transform.encode_as_vector(transform.build_params(41, hue=turns))[:, transform.VECTOR_COLUMNS.index("hue")]
+    column = transform.encode_as_vector(transform.build_params(41, hue=turns))[
+        :, transform.VECTOR_COLUMNS.index("hue")
+    ]
     assert (np.diff(column) > 0).all()
 
 
@@ -169,7 +182,10 @@ def test_groups_cover_the_vector():
 
 def test_recipes_keep_their_bounds():
     ids = np.arange(20_000, dtype=np.uint64)
-    for kind, smallest, flipped in ((transform.sample_weak, 0.5, 0.0), (transform.sample_strong, 0.2, 0.5)):
+    for kind, smallest, flipped in (
+        (transform.sample_weak, 0.5, 0.0),
+        (transform.sample_strong, 0.2, 0.5),
+    ):
         views = kind(9, ids, 0.1)
         done = views.area < 1
         assert abs(done.mean() - 0.9) < 0.01
@@ -181,7 +197,7 @@ def test_recipes_keep_their_bounds():
         assert np.abs(views.aspect).max() <= np.log(4 / 3) + 1e-6
     weak = transform.sample_weak(9, ids)
     assert not any(getattr(weak, name).any() for name in ("flip", "hue", "grey", "sigma"))
-    mirrored = transform.sample_params(replace(transform.WEAK_POLICY, flip=0.5), 9, ids, 0.1)
+    mirrored = transform.sample_params(replace(transform.WEAK_POLICY, flip_prob=0.5), 9, ids, 0.1)
     same = set(transform.VECTOR_COLUMNS) - {"flip"}
     assert all(np.array_equal(getattr(weak, name), getattr(mirrored, name)) for name in same)
     smaller = transform.sample_strong(9, ids, min_crop_scale=0.08).area
@@ -198,7 +214,10 @@ def test_draws_belong_to_key_and_sample_alone(ids):
 
 
 def test_identity_views_change_no_other_draw(ids):
-    with_identity, without = transform.sample_strong(7, ids, 0.5), transform.sample_strong(7, ids, 0.0)
+    with_identity, without = (
+        transform.sample_strong(7, ids, 0.5),
+        transform.sample_strong(7, ids, 0.0),
+    )
     kept = with_identity.area < 1
     assert 0 < kept.sum() < N
     kept = np.flatnonzero(kept)

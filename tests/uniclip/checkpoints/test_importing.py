@@ -68,7 +68,7 @@ def test_openais_archive_says_its_activation_itself(tmp_path):
     path = tmp_path / "ViT.pt"
     theirs = published_models.clip(quick=True)
     published_models.scripted(theirs, path)
-    refused(path, "trust=true")
+    refused(path, "allow_torchscript=true")
     model = importing.load_model(path, allow_torchscript=True)
     assert model.config.model.text.activation == "quick_gelu"
     assert difference(model, theirs, 64) < CLOSE
@@ -97,7 +97,7 @@ def test_every_form_of_a_clip_state_dict(form, tmp_path):
 def test_other_sizes_are_read_off_the_shapes(tmp_path):
     theirs = published_models.clip(width=192, layers=3, patch_size=8, image_size=40, mlp_ratio=2.0)
     model = importing.load_model(saved(theirs.state_dict(), tmp_path / "x.pt"))
-    assert model.config.model.image.pixels == 40
+    assert model.config.model.image.image_size == 40
     assert difference(model, theirs, 40) < CLOSE
 
 

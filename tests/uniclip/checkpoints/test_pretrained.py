@@ -38,7 +38,7 @@ def strong(n):
 def assert_unit(rows, n):
     assert isinstance(rows, np.ndarray)
     assert rows.dtype == np.float32
-    assert rows.shape == (n, CONFIG.model.embedding)
+    assert rows.shape == (n, CONFIG.model.embed_dim)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
 
 
@@ -54,8 +54,12 @@ def test_by_default_pictures_are_seen_through_the_evaluation_transform(model):
     evaluation = augment.build_evaluation_params(len(pictures))
     rows = model.embed_images(pictures)
     assert np.array_equal(rows, model.embed_images(pictures, evaluation))
-    assert np.array_equal(rows, model.embed_images(pictures, None, augment.encode_as_vector(evaluation)))
-    pixels = torch.from_numpy(augment.apply_augmentation(pictures, evaluation, CONFIG.model.image.pixels))
+    assert np.array_equal(
+        rows, model.embed_images(pictures, None, augment.encode_as_vector(evaluation))
+    )
+    pixels = torch.from_numpy(
+        augment.apply_augmentation(pictures, evaluation, CONFIG.model.image.image_size)
+    )
     with torch.no_grad():
         model.embedder.eval()
         expected = model.embedder.images(pixels, torch.zeros(6, augment.VECTOR_DIM)).numpy()
@@ -70,7 +74,9 @@ def test_transforms_act_and_are_described_unless_vectors_are_given(model):
     assert np.array_equal(
         rows, model.embed_images(pictures, transform, augment.encode_as_vector(transform))
     )
-    told_nothing = model.embed_images(pictures, transform, np.zeros((6, augment.VECTOR_DIM), np.float32))
+    told_nothing = model.embed_images(
+        pictures, transform, np.zeros((6, augment.VECTOR_DIM), np.float32)
+    )
     assert np.abs(rows - told_nothing).max() > 1e-3
     assert np.abs(rows - model.embed_images(pictures)).max() > 1e-3
 

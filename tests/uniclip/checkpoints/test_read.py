@@ -79,7 +79,7 @@ def test_a_torchscript_archive_only_with_trust(tmp_path):
     path = tmp_path / "ViT-B-32.pt"
     model = published_models.clip(quick=True)
     published_models.scripted(model, path)
-    message = refused(path, "trust=true")
+    message = refused(path, "allow_torchscript=true")
     assert "torch.jit.load" in message
     contents = read_checkpoint(path, allow_torchscript=True)
     assert contents.is_openai

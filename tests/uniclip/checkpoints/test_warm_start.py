@@ -1,4 +1,4 @@
-"""init= and frozen=: where training starts, what does not learn, and what the run is called."""
+"""init= and lock=: where training starts, what does not learn, and what the run is called."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from uniclip.config.compose import parse_overrides, set_key
 from uniclip.data.text import tokenizer
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
-from uniclip.run import load
 from uniclip.run import execute_run as execute
+from uniclip.run import load
 from uniclip.store import RunFolder, Store
 from uniclip.training import checkpoint, trainer
 from uniclip.training.state import TrainState
@@ -123,9 +123,9 @@ def test_what_was_taken_over_is_one_line_of_the_runs_log(path, tmp_path, capsys)
     (event,) = [e for e in read_jsonl(attempt.events_path) if e["event"] == "initialized"]
     assert event["said"] in capsys.readouterr().out.splitlines()
     assert event["said"] == (
-        f"init={path}: took over image encoder; started anew: augmentation encoder (layers.0.bias "
+        f"pretrained={path}: took over image encoder; started anew: augmentation encoder (layers.0.bias "
         "is absent there and (16,) in model=), image head (blocks.0.mlp.0.bias is absent there "
-        "and (128,) in model=), text encoder (init_towers=image), text head (init_towers=image), "
+        "and (128,) in model=), text encoder (pretrained_towers=image), text head (pretrained_towers=image), "
         "the temperature (method.temperature says it)"
     )
 
@@ -135,7 +135,7 @@ def test_a_resumed_run_was_initialized_once(path, tmp_path):
     run = opened(tmp_path, given)
     trainer.train_model(given, attempt=claimed(run), stop=lambda: True)
     trainer.train_model(given, attempt=claimed(run))
-    told = [[e["event"] for e in read_jsonl(run.attempt(n).events_path)] for n in (1, 2)]
+    told = [[e["event"] for e in read_jsonl(run.get_attempt(n).events_path)] for n in (1, 2)]
     assert told == [["initialized"], ["resumed"]]
 
 
@@ -144,8 +144,8 @@ def test_an_image_encoder_alone_needs_no_clip_vocabulary(path, clip):
     given = config(path, text=small, init_towers="image")
     own = tokenizer.train_bpe(["a red disc"], 300)
     assert taken(TrainState(given, own).embedder, clip) == {"image", "image_head"}
-    with pytest.raises(UserError, match="init_towers=image"):
-        TrainState(replace(given, init_towers="both"), own)
+    with pytest.raises(UserError, match="pretrained_towers=image"):
+        TrainState(replace(given, pretrained_towers="both"), own)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_another_architecture_is_one_line_that_names_the_tensor(path, words, cha
 def test_an_archive_of_openais_needs_trust_and_their_activation(words, tmp_path):
     archive, theirs = tmp_path / "ViT.pt", published_models.clip(quick=True)
     published_models.scripted(theirs, archive)
-    with pytest.raises(UserError, match="trust=true"):
+    with pytest.raises(UserError, match="allow_torchscript=true"):
         TrainState(config(archive), words)
     asked = {"trust": True, "init_activation": None}
     with pytest.raises(UserError, match=r"set model\.text\.activation=quick_gelu"):
@@ -179,8 +179,8 @@ def test_an_archive_of_openais_needs_trust_and_their_activation(words, tmp_path)
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"init_activation": None}, "set init_activation=gelu"),
-        ({"init_activation": None, "init_towers": "image"}, "set init_activation=gelu"),
+        ({"init_activation": None}, "set pretrained_activation=gelu"),
+        ({"init_activation": None, "init_towers": "image"}, "set pretrained_activation=gelu"),
         ({"text": QUICK_TEXT}, r"set model\.text\.activation=gelu, not quick_gelu"),
         ({"image": QUICK_IMAGE}, r"mlp\.act is GELU, not QuickGELU"),
         ({"init_activation": "quick_gelu"}, r"set model\.text\.activation=quick_gelu"),
@@ -242,7 +242,7 @@ def test_an_activation_is_given_where_the_file_needs_it_and_nowhere_else(words, 
         config(unicl, text={**QUICK_TEXT, "norm_epsilon": 1e-12}, init_towers="text"),
         config(resnet, image={"name": "resnet50_clip", "pixels": 64}, init_towers="image"),
     ):
-        with pytest.raises(UserError, match=r"init_activation=.*: leave it out") as caught:
+        with pytest.raises(UserError, match=r"pretrained_activation=.*: leave it out") as caught:
             TrainState(given, words)
         assert "\n" not in str(caught.value)
 
@@ -264,12 +264,12 @@ def test_a_frozen_encoder_does_not_move_and_the_rest_does(path, frozen):
 def test_frozen_norms_keep_their_statistics():
     small = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "stem_width": 8}
     given = tiny(model={"image": {"name": "resnet18", "pixels": 32, "options": small}})
-    given = replace(given, frozen="image", train=replace(given.train, steps=2))
+    given = replace(given, lock="image", train=replace(given.train, steps=2))
     encoder = trainer.train_model(given).pretrained.embedder.image_encoder
     counts = [int(v) for k, v in encoder.state_dict().items() if k.endswith("batches_tracked")]
     assert counts
     assert not any(counts)
-    learning = trainer.train_model(replace(given, frozen="none")).pretrained.embedder.image_encoder
+    learning = trainer.train_model(replace(given, lock="none")).pretrained.embedder.image_encoder
     seen = [int(v) for k, v in learning.state_dict().items() if k.endswith("batches_tracked")]
     assert min(seen) > 0
 
@@ -277,7 +277,9 @@ def test_frozen_norms_keep_their_statistics():
 def written(folder, given):
     """A run of ours that was trained, but for its spec."""
     fitted = trainer.train_model(given)
-    tensors = checkpoint.bundle_modules(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
+    tensors = checkpoint.bundle_modules(
+        fitted.pretrained.embedder, fitted.pretrained.method
+    ).state_dict()
     (folder / "weights.safetensors").write_bytes(checkpoint.encode(tensors, {"step": 6}))
     words = fitted.pretrained.tokenizer
     (folder / "tokenizer.json").write_text(words.to_json(), encoding="utf-8")
@@ -290,9 +292,11 @@ def test_a_run_of_ours_is_a_start_too(tmp_path):
     words = fitted.pretrained.tokenizer
     with pytest.raises(UserError, match=r"no spec\.json beside it"):
         TrainState(tiny(init=str(tmp_path / "weights.safetensors")), words)
-    RunFolder(tmp_path).publish_spec(identity.build_spec(first, {}))
-    with pytest.raises(UserError, match="init_activation=quick_gelu .* leave it out"):
-        TrainState(tiny(init=str(tmp_path / "weights.safetensors"), init_activation="quick_gelu"), words)
+    RunFolder(tmp_path).write_spec(identity.build_spec(first, {}))
+    with pytest.raises(UserError, match="pretrained_activation=quick_gelu .* leave it out"):
+        TrainState(
+            tiny(init=str(tmp_path / "weights.safetensors"), init_activation="quick_gelu"), words
+        )
     second = tiny(method={"name": "clip"}, seed=1, init=str(tmp_path / "weights.safetensors"))
     embedder = TrainState(second, words).embedder
     own = fitted.pretrained.embedder.state_dict()
@@ -316,14 +320,15 @@ def test_an_image_head_and_what_it_is_told_of_come_together_or_not(tmp_path):
     """A head means what its own augmentation encoder says, not what another's does."""
     first = tiny()
     fitted = written(tmp_path, first)
-    RunFolder(tmp_path).publish_spec(identity.build_spec(first, {}))
+    RunFolder(tmp_path).write_spec(identity.build_spec(first, {}))
     place, words = str(tmp_path / "weights.safetensors"), fitted.pretrained.tokenizer
     state = TrainState(tiny(init=place, seed=1), words)
     assert list(state.loaded_parts) == [
         "image_encoder", "augmentation_encoder", "image_head", "text_encoder", "text_head"
     ]  # fmt: skip
-    assert "took over image encoder, augmentation encoder, image head" in warm_start.describe_loaded_parts(
-        place, state.loaded_parts
+    assert (
+        "took over image encoder, augmentation encoder, image head"
+        in warm_start.describe_loaded_parts(place, state.loaded_parts)
     )
     pixels, vectors = published_models.pictures(32), torch.randn(3, transform.VECTOR_DIM)
     with torch.no_grad():
@@ -337,28 +342,34 @@ def test_an_image_head_and_what_it_is_told_of_come_together_or_not(tmp_path):
     assert "augmentation_encoder" not in unaware
     assert "absent" in unaware["image_head"]
     text = TrainState(tiny(init=place, init_towers="text"), words).loaded_parts
-    assert text["augmentation_encoder"] == text["image_head"] == "init_towers=text"
+    assert text["augmentation_encoder"] == text["image_head"] == "pretrained_towers=text"
 
 
 def test_a_run_starts_from_the_file_of_its_plan_or_not_at_all(tmp_path):
     fitted = written(tmp_path, tiny())
-    RunFolder(tmp_path).publish_spec(identity.build_spec(tiny(), {}))
+    RunFolder(tmp_path).write_spec(identity.build_spec(tiny(), {}))
     place = tmp_path / "weights.safetensors"
     given = tiny(init=str(place), init_towers="image", seed=1)
     planned = identity.build_spec(given, {"data": 1, **warm_start.fingerprint(given)})
-    run = Store(tmp_path / "store").run(identity.compute_run_id(planned))
-    run.publish_spec(planned)
+    run = Store(tmp_path / "store").get_run(identity.compute_run_id(planned))
+    run.write_spec(planned)
     kept = place.read_bytes()
-    tensors = checkpoint.bundle_modules(fitted.pretrained.embedder, fitted.pretrained.method).state_dict()
+    tensors = checkpoint.bundle_modules(
+        fitted.pretrained.embedder, fitted.pretrained.method
+    ).state_dict()
     place.write_bytes(checkpoint.encode(tensors, {"step": 7}))
     attempt = claimed(run)
-    with pytest.raises(UserError, match=f"init={place} has changed since the plan; run again"):
+    with pytest.raises(
+        UserError, match=f"pretrained={place} has changed since the plan; run again"
+    ):
         execute(run, given, attempt, evaluations={})
     assert not list(attempt.path.iterdir())
     place.write_bytes(kept)
     assert execute(run, given, claimed(run), evaluations={}) == "trained"
     place.unlink()
-    assert load(run.path).config.init == planned["data"]["init"], "its own weights are all it needs"
+    assert load(run.path).config.pretrained == planned["data"]["init"], (
+        "its own weights are all it needs"
+    )
 
 
 def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path, monkeypatch):
@@ -367,7 +378,9 @@ def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path, monkeypatch):
     given = tiny(init=str(place))
 
     def name():
-        return identity.compute_run_id(identity.build_spec(given, {"data": 1, **warm_start.fingerprint(given)}))
+        return identity.compute_run_id(
+            identity.build_spec(given, {"data": 1, **warm_start.fingerprint(given)})
+        )
 
     first = name()
     assert first == name()
@@ -381,7 +394,7 @@ def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path, monkeypatch):
     place.write_bytes(b"two!")
     assert name() != first
     assert warm_start.fingerprint(tiny()) == {}
-    with pytest.raises(UserError, match="init=.*no such file"):
+    with pytest.raises(UserError, match="pretrained=.*no such file"):
         warm_start.fingerprint(tiny(init=str(tmp_path / "none.pt")))
     with pytest.raises(UserError, match="no such file"):
         warm_start.fingerprint(tiny(init=str(tmp_path)))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uniclip.config import METHODS, ViewsConfig, compose, build_run_config
+from uniclip.config import METHODS, ViewsConfig, build_run_config, compose
 from uniclip.config.methods import SingleCaptionMethod
 from uniclip.errors import UserError
 
@@ -144,8 +144,8 @@ def test_a_users_folder_adds_choices(tmp_path: Path) -> None:
     folders = [*FOLDERS, own]
     assert {"tiny", "wide"} <= set(compose.list_choices("model", folders))
     values = compose.compose("config", {"model": "wide"}, folders)
-    assert values["model"]["embedding"] == 256
-    assert compose.compose("config", {"model": "tiny"}, folders)["model"]["embedding"] == 128
+    assert values["model"]["embed_dim"] == 256
+    assert compose.compose("config", {"model": "tiny"}, folders)["model"]["embed_dim"] == 128
 
 
 @pytest.mark.parametrize("text", ["a: [1\n", "a: b: c\n", "\tx: 1\n", "a: ${nowhere}\n"])
@@ -211,7 +211,9 @@ def test_other_forms_are_refused_in_one_line(word: str) -> None:
 
 
 def test_a_key_is_given_once() -> None:
-    refused("train.steps is given twice", compose.parse_overrides, ["train.steps=3", "train.steps=3"])
+    refused(
+        "train.steps is given twice", compose.parse_overrides, ["train.steps=3", "train.steps=3"]
+    )
 
 
 # ---- putting values in place ---------------------------------------------------------------------

@@ -46,7 +46,7 @@ def test_defaults_fill_what_is_not_said() -> None:
     assert config.train == TrainConfig()
     assert config.views == ViewsConfig()
     assert isinstance(config.method, UniclipMethod)
-    assert config.data.size == 64
+    assert config.data.image_size == 64
 
 
 @pytest.mark.parametrize("data", sorted(DATA))
@@ -125,13 +125,19 @@ def test_values_out_of_range_are_refused_by_name(sections: dict[str, Any], match
     "bad", [float("nan"), float("inf"), -float("inf"), 10**400], ids=["nan", "inf", "-inf", "huge"]
 )
 @pytest.mark.parametrize(
-    "where", ["train.learning_rate", "train.betas", "method.weights", "model.image.options.x.y"]
+    "where",
+    [
+        "train.learning_rate",
+        "train.adam_betas",
+        "method.positive_weights",
+        "model.image.options.x.y",
+    ],
 )
 def test_what_is_not_a_finite_number_is_refused_everywhere(bad: float, where: str) -> None:
     sections: dict[str, Any] = {
         "train.learning_rate": {"train": {"learning_rate": bad}},
-        "train.betas": {"train": {"betas": [0.9, bad]}},
-        "method.weights": {"method": {"name": "uniclip", "weights": [1, bad, 1]}},
+        "train.adam_betas": {"train": {"betas": [0.9, bad]}},
+        "method.positive_weights": {"method": {"name": "uniclip", "weights": [1, bad, 1]}},
         "model.image.options.x.y": {"model": {"image": {"options": {"x": {"y": bad}}}}},
     }[where]
     if where == "model.image.options.x.y" and isinstance(bad, int):
@@ -204,7 +210,9 @@ def test_a_required_section_cannot_be_left_out() -> None:
 
 @pytest.mark.parametrize("weights", ["balanced", "uniform", [1, 1, 1], (0.0, 1.0, 1.0)])
 def test_weights_are_a_word_or_three_numbers(weights: Any) -> None:
-    bound = build_run_config(values(method={"name": "uniclip", "weights": weights})).method.weights
+    bound = build_run_config(
+        values(method={"name": "uniclip", "weights": weights})
+    ).method.positive_weights
     if isinstance(weights, str):
         assert bound == weights
     else:
@@ -227,21 +235,28 @@ def test_other_weights_are_refused_for_the_right_reason(weights: Any, match: str
 
 
 def test_the_word_true_is_a_word_where_words_are_asked_for() -> None:
-    """YAML and the command line read `method.aware=true` as a truth value."""
-    assert build_run_config(values(method={"name": "uniclip", "aware": True})).method.aware == "true"
-    refused("unknown method.aware", method={"name": "uniclip", "aware": False})
+    """YAML and the command line read `method.augmentation_input=true` as a truth value."""
+    assert (
+        build_run_config(
+            values(method={"name": "uniclip", "aware": True})
+        ).method.augmentation_input
+        == "true"
+    )
+    refused("unknown method.augmentation_input", method={"name": "uniclip", "aware": False})
 
 
 def test_the_class_of_data_and_method_is_chosen_by_name() -> None:
     scenes = build_run_config(values(data={"name": "scenes", "delta": {"side": 0.5}}))
     assert type(scenes.data) is DATA["scenes"]
-    assert scenes.data.delta.side == 0.5
+    assert scenes.data.redraw_prob.side == 0.5
     assert type(build_run_config(values(method={"name": "clip"})).method) is METHODS["clip"]
 
 
 def test_optional_text_may_be_null() -> None:
-    assert build_run_config(values(data={"name": "csv", "label": None})).data.label is None
-    assert build_run_config(values(data={"name": "csv", "label": "kind"})).data.label == "kind"
+    assert build_run_config(values(data={"name": "csv", "label": None})).data.label_column is None
+    assert (
+        build_run_config(values(data={"name": "csv", "label": "kind"})).data.label_column == "kind"
+    )
 
 
 @pytest.mark.parametrize(
@@ -249,10 +264,13 @@ def test_optional_text_may_be_null() -> None:
     [
         ({"method": {"aware": "none", "told": ["flip"]}}, "leave out told"),
         ({"method": {"aware": "none", "fusion": "concat"}}, "leave out fusion=concat"),
-        ({"method": {"told": []}}, "tells nothing: that is method.aware=identity"),
-        ({"init_towers": "image"}, "init_towers=image does nothing without init=: leave it out"),
-        ({"init_activation": "gelu"}, "init_activation=gelu .* leave it out"),
-        ({"trust": True}, "trust=true .* leave it out"),
+        ({"method": {"told": []}}, "tells nothing: that is method.augmentation_input=identity"),
+        (
+            {"init_towers": "image"},
+            "pretrained_towers=image does nothing without pretrained=: leave it out",
+        ),
+        ({"init_activation": "gelu"}, "pretrained_activation=gelu .* leave it out"),
+        ({"trust": True}, "allow_torchscript=true .* leave it out"),
     ],
 )
 def test_what_would_do_nothing_is_refused(sections: dict[str, Any], match: str) -> None:

@@ -133,7 +133,8 @@ def test_the_shares_of_all_processes_are_the_batch(name, world):
     words = tokenizer.train_bpe([c for several in split.captions for c in several], 300)
     whole = TrainingBatches(config, split, words).build_batch(1)
     shares = [
-        TrainingBatches(config, split, words, ProcessGroup(rank, world)).build_batch(1) for rank in range(world)
+        TrainingBatches(config, split, words, ProcessGroup(rank, world)).build_batch(1)
+        for rank in range(world)
     ]
     sizes = [len(share.sample_ids) for share in shares]
     assert max(sizes) - min(sizes) <= 1

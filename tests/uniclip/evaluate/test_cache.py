@@ -119,7 +119,9 @@ def test_a_few_arrays_are_kept_whole_or_made_again(tmp_path):
 def test_what_is_too_large_is_not_kept(tmp_path, monkeypatch):
     embed, calls = counting()
     small = Cache(tmp_path, max_bytes=59)
-    assert small.get_or_embed(WHAT, 5, embed).tolist() == small.get_or_embed(WHAT, 5, embed).tolist()
+    assert (
+        small.get_or_embed(WHAT, 5, embed).tolist() == small.get_or_embed(WHAT, 5, embed).tolist()
+    )
     assert calls == [5, 5]
     assert names(tmp_path) == []
     Cache(tmp_path, max_bytes=60).get_or_embed(WHAT, 5, embed)

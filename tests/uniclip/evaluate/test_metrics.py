@@ -95,14 +95,22 @@ def test_a_constant_model_has_the_share_of_positives():
     truth = np.array([[1, 0], [0, 0], [0, 1], [0, 1]])
     for metric in ("map11", "map"):
         value = metrics.compute_score(metric, np.ones((4, 2)), truth)
-        assert value == pytest.approx(metrics.chance_level(metric, truth, 2)) == pytest.approx(3 / 8)
+        assert (
+            value == pytest.approx(metrics.chance_level(metric, truth, 2)) == pytest.approx(3 / 8)
+        )
 
 
 def test_a_class_without_a_positive_does_not_count():
     truth = np.stack([TRUTH, np.zeros(6, np.int64), np.full(6, -1)], axis=1)
     scores = np.stack([SCORES] * 3, axis=1)
-    assert metrics.compute_score("map11", scores, truth) == metrics.interpolated_average_precision(SCORES, TRUTH)
-    assert np.isnan(metrics.class_average_precisions("map11", scores, truth)).tolist() == [False, True, True]
+    assert metrics.compute_score("map11", scores, truth) == metrics.interpolated_average_precision(
+        SCORES, TRUTH
+    )
+    assert np.isnan(metrics.class_average_precisions("map11", scores, truth)).tolist() == [
+        False,
+        True,
+        True,
+    ]
     assert metrics.chance_level("map11", truth, 3) == 0.5
 
 
@@ -151,7 +159,9 @@ def test_metrics_are_clip_benchmarks_where_the_definitions_agree():
     scores = random.normal(size=(200, 9))
     several = (random.random((200, 9)) < 0.2).astype(np.int64)
     theirs = peer.average_precision_per_class(torch.tensor(scores), torch.tensor(several))
-    assert metrics.class_average_precisions("map", scores, several) == pytest.approx(theirs.numpy(), abs=1e-6)
+    assert metrics.class_average_precisions("map", scores, several) == pytest.approx(
+        theirs.numpy(), abs=1e-6
+    )
     # They give 0 to a class without a positive, we leave it out; none of theirs is VOC's 11 points.
     several[:, 0] = 0
     theirs = peer.average_precision_per_class(torch.tensor(scores), torch.tensor(several))

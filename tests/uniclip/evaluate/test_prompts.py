@@ -106,7 +106,9 @@ def test_several_names_a_class_and_label_ids():
 def test_protocols_differ_where_their_sources_do():
     assert prompts.get_class_names("oxford_pets", ["pug"], "clip2021")["pug"] == ("pug",)
     assert prompts.get_class_names("oxford_pets", ["pug"], "laion_cb")["pug"] == ("Pug",)
-    assert prompts.get_class_names("cifar100", ["maple_tree"], "laion_cb")["maple_tree"] == ("maple_tree",)
+    assert prompts.get_class_names("cifar100", ["maple_tree"], "laion_cb")["maple_tree"] == (
+        "maple_tree",
+    )
     assert prompts.get_templates("pcam", "laion_cb") != prompts.get_templates("pcam", "clip2021")
 
 

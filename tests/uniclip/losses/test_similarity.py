@@ -9,7 +9,12 @@ import torch
 from torch.nn import functional as F
 
 from uniclip.losses.multi_positive import mil_nce, mp_nce, sup_con
-from uniclip.losses.similarity import DOMAIN_PAIRS, DomainSimilarity, SharedSimilarity, get_image_text_scale
+from uniclip.losses.similarity import (
+    DOMAIN_PAIRS,
+    DomainSimilarity,
+    SharedSimilarity,
+    get_image_text_scale,
+)
 
 COSINE = torch.linspace(-1, 1, 12).view(3, 4)
 PAIR = torch.arange(12).view(3, 4) % 3

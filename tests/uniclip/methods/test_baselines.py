@@ -74,13 +74,16 @@ def test_slip_is_clip_on_the_weak_view_and_simclr_on_the_strong_ones(vocabulary)
     close(parts["contrastive"], clip_loss(weak, embedder.encode_text(batch.tokens), 1 / 0.07))
     # As in SLIP's models.py: the head is called for each view, so that a view's statistics are its
     # own.
-    strong = [F.normalize(method.ssl_head(embedder.compute_image_features(v)), dim=-1) for v in batch.images[1:]]
+    strong = [
+        F.normalize(method.ssl_head(embedder.compute_image_features(v)), dim=-1)
+        for v in batch.images[1:]
+    ]
     close(parts["simclr"], nt_xent(*strong, 0.1))
     close(method.sum_loss_terms(parts), parts["contrastive"] + 0.5 * parts["simclr"])
 
 
 def test_methods_say_which_views_they_need():
-    with pytest.raises(UserError, match=r"views.strong=2"):
+    with pytest.raises(UserError, match=r"views.num_strong=2"):
         of_method("slip", views={"strong": 1})
     with pytest.raises(UserError, match="two views"):
         of_method("declip", views={"strong": 3})
@@ -93,9 +96,15 @@ def test_declip_is_the_sum_of_its_four_losses(vocabulary):  # noqa: F811
     method, embedder = set_up(of_method("declip"), vocabulary)
     batch, queue = batch_of(vocabulary), method.queue.clone()
     parts = method.compute_loss_terms(embedder, batch)
-    raw = [embedder.apply_image_head(embedder.compute_image_features(p), v) for p, v in zip(batch.images, batch.augmentation_vectors)]
+    raw = [
+        embedder.apply_image_head(embedder.compute_image_features(p), v)
+        for p, v in zip(batch.images, batch.augmentation_vectors)
+    ]
     views = [F.normalize(rows, dim=-1) for rows in raw]
-    texts = [embedder.encode_text(batch.masked_tokens), embedder.encode_text(batch.augmented_tokens)]
+    texts = [
+        embedder.encode_text(batch.masked_tokens),
+        embedder.encode_text(batch.augmented_tokens),
+    ]
     scale, own = torch.e**3, torch.arange(6)
     close(parts["contrastive"], sum(clip_loss(v, t, scale) for v in views for t in texts) / 4)
     nearest = [queue.float()[(t @ queue.float().T).argmax(1)] for t in texts]
@@ -116,7 +125,9 @@ def test_the_queue_forgets_the_oldest_and_no_gradient_enters_it(vocabulary):  # 
     method, embedder = set_up(of_method("declip"), vocabulary)
     batch, before = batch_of(vocabulary), method.queue.clone()
     method.sum_loss_terms(method.compute_loss_terms(embedder, batch)).backward()
-    texts = torch.cat([embedder.encode_text(batch.masked_tokens), embedder.encode_text(batch.augmented_tokens)])
+    texts = torch.cat(
+        [embedder.encode_text(batch.masked_tokens), embedder.encode_text(batch.augmented_tokens)]
+    )
     assert torch.equal(method.queue[:12], texts.half())
     assert torch.equal(method.queue[12:], before[12:])
     assert method.place == 12
@@ -134,7 +145,9 @@ def test_a_queue_too_small_for_a_batch_takes_of_both_captions(vocabulary, room):
     method, embedder = set_up(of_method("declip", method={"queue": room}), vocabulary)
     batch = batch_of(vocabulary)  # six samples
     method.compute_loss_terms(embedder, batch)
-    captions_, edits = (embedder.encode_text(t).half() for t in (batch.masked_tokens, batch.augmented_tokens))
+    captions_, edits = (
+        embedder.encode_text(t).half() for t in (batch.masked_tokens, batch.augmented_tokens)
+    )
     expected = torch.cat([captions_[: (room + 1) // 2], edits[: room // 2]])
     assert torch.equal(method.queue, expected)
     assert method.place == 0

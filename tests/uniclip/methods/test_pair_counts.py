@@ -100,7 +100,7 @@ def acting(loss, negatives, weights, views):
 def test_counted_negatives_are_those_that_pull(monkeypatch, loss, negatives, weights, views):
     # The twin asks for each score once more: here it is a number of its own, for each ordered pair.
     monkeypatch.setattr(reference_losses, "score", lambda z, domain, scores, _, i, j: scores[i, j])
-    method = UniclipMethod(loss=loss, negatives=negatives, weights=weights)
-    counted = method.count_pairs(ViewsConfig(weak=views, strong=0), N)
+    method = UniclipMethod(loss=loss, negatives=negatives, positive_weights=weights)
+    counted = method.count_pairs(ViewsConfig(num_weak=views, num_strong=0), N)
     found = acting(loss, negatives, weights, views)
     assert {kind: counted[kind] for kind in found} == found

@@ -130,7 +130,10 @@ def test_a_switch_of_uniclip_acts(vocabulary, name):  # noqa: F811
     method, embedder = set_up(aware(**options), vocabulary)
     batch = batch_of(vocabulary)
     given = learnt(method).compute_loss_terms(embedder, batch)["contrastive"]
-    embedder.mask_input, embedder.column_mask = False, None  # by hand the vectors are as they are said to be
+    embedder.mask_input, embedder.column_mask = (
+        False,
+        None,
+    )  # by hand the vectors are as they are said to be
     torch.testing.assert_close(given, expected(embedder, batch), rtol=1e-5, atol=1e-5)
     default, whole = set_up(aware(), vocabulary)
     as_default = learnt(default).compute_loss_terms(whole, batch)["contrastive"]
@@ -155,7 +158,9 @@ def test_unicl_makes_equal_captions_positives_where_it_is_asked_to(vocabulary): 
     for asked, labels in CAPTION_LABELS.items():
         method, _, batch = captioned(vocabulary, asked)
         expected = unicl_loss(image, text, torch.tensor(labels), torch.e)
-        given = method.compute_terms_from_embeddings({"images": image[:, None], "texts": text}, batch)
+        given = method.compute_terms_from_embeddings(
+            {"images": image[:, None], "texts": text}, batch
+        )
         losses[asked] = given["contrastive"]
         torch.testing.assert_close(losses[asked], expected, rtol=1e-5, atol=1e-5)
     assert (losses[True] - losses[False]).abs() > 1e-4
@@ -191,7 +196,9 @@ def slip_pulls(rank, folder, words):
         heads = [method.ssl_head(view) for view in leaves["strong"].unbind(1)]
         strong, sample = F.normalize(torch.cat(heads), dim=-1), batch.sample_ids.repeat(2)
         fixed, images = FixedSimilarity(0.1), torch.zeros_like(sample)
-        simclr = mp_nce(strong, sample, images, fixed, process_group=distributed.get_process_group())
+        simclr = mp_nce(
+            strong, sample, images, fixed, process_group=distributed.get_process_group()
+        )
         pairs = (("contrastive", clip, ["weak", "texts"]), ("simclr", simclr, ["strong"]))
         for part, by_hand, names in pairs:
             of = [leaves[name] for name in names]

@@ -109,7 +109,7 @@ def test_with_one_view_three_losses_train_the_same_weights_bit_for_bit(vocabular
 def test_other_vectors_change_the_loss_only_where_awareness_is_on(vocabulary, setting, acts):
     method, embedder = set_up(aware(aware=setting), vocabulary)
     batch = batch_of(vocabulary)
-    other = replace(batch, vectors=batch.augmentation_vectors * -2)
+    other = replace(batch, augmentation_vectors=batch.augmentation_vectors * -2)
     losses = [method.compute_loss_terms(embedder, b)["contrastive"] for b in (batch, other)]
     assert torch.equal(*losses) is not acts
 
@@ -132,7 +132,7 @@ def test_clip_is_the_mean_over_the_views(vocabulary, views):
 def test_every_method_keeps_the_contract(vocabulary, name):
     config = of_method(name)
     method, embedder = set_up(config, vocabulary)
-    batch = batch_of(vocabulary, config.views.weak + config.views.strong)
+    batch = batch_of(vocabulary, config.views.num_weak + config.views.num_strong)
     parts = method.compute_loss_terms(embedder, batch)
     assert set(parts) == set(method.loss_weights)
     assert all(part.shape == () and part.isfinite() for part in parts.values())

@@ -54,9 +54,12 @@ def test_embeddings_are_unit_rows_of_one_space(vocabulary, method):
     tokens = torch.from_numpy(vocabulary.encode(CAPTIONS, 16))
     for rows in (embedder.encode_image(*inputs()), embedder.encode_text(tokens)):
         assert rows.dtype == torch.float32
-        assert rows.shape[1] == config.model.embedding
+        assert rows.shape[1] == config.model.embed_dim
         torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)))
-    assert embedder.compute_image_features(inputs()[0]).shape == (4, embedder.image_encoder.num_features)
+    assert embedder.compute_image_features(inputs()[0]).shape == (
+        4,
+        embedder.image_encoder.num_features,
+    )
 
 
 def test_embeddings_are_float32_unit_rows_under_autocast(vocabulary):
@@ -108,7 +111,7 @@ def test_configurations_share_the_initial_weights_of_shared_parts(vocabulary):
 
 
 LISTENS = {"true": True, "shuffled": True, "identity": False, "none": False}
-"""By method.aware."""
+"""By method.augmentation_input."""
 FUSED = [(setting, fusion) for setting in LISTENS for fusion in ("film", "concat")]
 
 
@@ -137,7 +140,9 @@ def test_awareness_off_has_the_same_parameters(vocabulary):
 def test_clip_projects_linearly_and_hears_no_vector(vocabulary):
     embedder = built(tiny(method=CLIP), vocabulary)
     pixels, vectors = inputs()
-    assert torch.equal(embedder.encode_image(pixels, vectors), embedder.encode_image(pixels, vectors + 1))
+    assert torch.equal(
+        embedder.encode_image(pixels, vectors), embedder.encode_image(pixels, vectors + 1)
+    )
     for head in (embedder.image_head, embedder.text_head):
         assert isinstance(head, torch.nn.Linear)
         assert head.bias is None

@@ -35,7 +35,7 @@ IMAGES = {
         24,
     ),
 }
-TEXT = TextConfig(width=16, layers=2, heads=2, context=12, vocabulary=300)
+TEXT = TextConfig(width=16, layers=2, heads=2, context_length=12, vocab_size=300)
 
 
 def vocabulary(bos=0, eos=1, pad=2, size=300):
@@ -73,7 +73,7 @@ def test_pixels_are_normalised_by_the_models_own_mean_and_deviation():
 def test_image_size_is_passed_to_models_that_have_one():
     config, _ = IMAGES["vit"]
     assert ImageEncoder(config).body.patch_embed.img_size == (32, 32)
-    larger = ImageEncoder(ImageConfig(name=config.name, pixels=48, options=config.options))
+    larger = ImageEncoder(ImageConfig(name=config.name, image_size=48, options=config.options))
     assert larger(pictures(side=48)).shape == (4, 24)
 
 
@@ -90,7 +90,7 @@ REFUSED = [
     (ImageConfig(name="convnext_ato"), "convnext_atto"),
     (ImageConfig(name="convnext_atto", options={"deptsh": [1]}), "deptsh"),
     (ImageConfig(name="vit_tiny_patch16_224", options={"deptsh": [1]}), "deptsh"),
-    (ImageConfig(name="vit_tiny_patch16_224", options={"img_size": 64}), "model.image.pixels"),
+    (ImageConfig(name="vit_tiny_patch16_224", options={"img_size": 64}), "model.image.image_size"),
     (ImageConfig(name="vit_tiny_patch16_224", options={"global_pool": ""}), "one vector"),
 ]
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sweeps.config import request
 from tests.helpers import ROOT
-from uniclip.config import TextConfig, compose, build_run_config
+from uniclip.config import TextConfig, build_run_config, compose
 from uniclip.models import profile
 from uniclip.models.encoders import ImageEncoder, TextEncoder
 
@@ -50,13 +50,13 @@ def test_operations_are_those_of_a_real_forward():
         real(torch.zeros(1, 3, 224, 224))
     row = profile.read_profiles()["resnet50"]
     assert row["image_gflops"] == pytest.approx(counter.get_total_flops() / 1e9, abs=1e-4)
-    length, w = config.text.context, 512
+    length, w = config.text.context_length, 512
     by_hand = 12 * (2 * 12 * w * w * length + 4 * length * length * w)
     assert row["text_gflops"] == pytest.approx(by_hand / 1e9, rel=1e-4)
 
 
 def test_a_real_text_encoder_has_as_many():
-    config = TextConfig(width=64, layers=2, heads=1, context=16, vocabulary=300)
+    config = TextConfig(width=64, layers=2, heads=1, context_length=16, vocab_size=300)
 
     class Ids:
         bos, eos, pad, size = 298, 299, 0, 300
@@ -73,10 +73,10 @@ def test_every_preset_composes_and_the_word_selects_it(name):
     config = build_run_config(values)
     assert config.model == profile.load_preset(compose.CONF / "model" / f"{name}.yaml")
     if name != "tiny":
-        assert config.model.image.pixels == 224
+        assert config.model.image.image_size == 224
         text = config.model.text
-        assert (text.layers, text.width, text.heads, text.context) == (12, 512, 8, 77)
-        assert (text.tokenizer, text.vocabulary, config.model.embedding) == ("clip", 49408, 512)
+        assert (text.layers, text.width, text.heads, text.context_length) == (12, 512, 8, 77)
+        assert (text.tokenizer, text.vocab_size, config.model.embed_dim) == ("clip", 49408, 512)
 
 
 @pytest.mark.parametrize("name", ["vit_s16", "vit_l16"])
@@ -90,11 +90,13 @@ def test_slips_encoders_see_pixels_as_slip_normalises_them(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_epsilon_of_unicls_text_encoder_is_its_own(name):
     text = profile.load_preset(compose.CONF / "model" / f"{name}.yaml").text
-    assert text.norm_epsilon == (1e-12 if name.startswith("swin") else 1e-5)
+    assert text.layer_norm_eps == (1e-12 if name.startswith("swin") else 1e-5)
 
 
 def test_a_preset_as_a_phrase_and_a_users_own_as_none():
-    assert profile.describe_preset("vit_b32").startswith("image  87.5 M,    8.817 GFLOPs; text  63.2 M")
+    assert profile.describe_preset("vit_b32").startswith(
+        "image  87.5 M,    8.817 GFLOPs; text  63.2 M"
+    )
     assert profile.describe_preset("mine") == ""
 
 

@@ -19,7 +19,21 @@ import pytest
 from tests.helpers import ROOT
 from uniclip.errors import UserError
 from uniclip.io import atomic
-from uniclip.store import Arm, Cell, ClaimRecord, Component, Contrast, DatasetScores, Heartbeat, Outcome, PlantedEffect, Plan, PrimaryMetric, Score, Store
+from uniclip.store import (
+    Arm,
+    Cell,
+    ClaimRecord,
+    Component,
+    Contrast,
+    DatasetScores,
+    Heartbeat,
+    Outcome,
+    Plan,
+    PlantedEffect,
+    PrimaryMetric,
+    Score,
+    Store,
+)
 
 PUBLISHERS, NAMES = 8, 50
 
@@ -216,9 +230,13 @@ def test_appended_records_come_back(tmp_path: Path) -> None:
 
 
 def test_records_come_back_as_they_were(tmp_path: Path) -> None:
-    score = Score(name="retrieval.r1", value=0.5, kind="recall", chance=0.01, samples=100)
+    score = Score(name="retrieval.r1", value=0.5, kind="recall", chance=0.01, num_samples=100)
     scores = DatasetScores(
-        dataset="d", evaluation="e", protocol={"k": [1, 5]}, weights="w", scores=(score, score)
+        dataset="d",
+        evaluation_hash="e",
+        protocol={"k": [1, 5]},
+        weights_digest="w",
+        scores=(score, score),
     )
     for record in (owner(job="7"), outcome(), outcome(weights=None, best_step=None), scores):
         atomic.write_once(tmp_path / str(id(record)), atomic.to_json_bytes(record))
@@ -228,7 +246,9 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_a_record_refuses_nan() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        atomic.to_json_bytes(Score(name="x", value=float("nan"), kind="gap", chance=None, samples=1))
+        atomic.to_json_bytes(
+            Score(name="x", value=float("nan"), kind="gap", chance=None, num_samples=1)
+        )
 
 
 DAMAGES = {
@@ -250,14 +270,14 @@ def test_a_damaged_record_is_one_line_that_names_the_file(
     tmp_path: Path, file: str, damage: str
 ) -> None:
     lab = Store(tmp_path)
-    run, sweep = lab.run("r"), lab.sweep("s")
-    attempt = run.attempt(1)
+    run, sweep = lab.get_run("r"), lab.get_sweep("s")
+    attempt = run.get_attempt(1)
     path, read = {
-        "outcome": (run.path / "outcome.json", run.outcome),
-        "scores": (run.scores_path("d", "e"), lambda: run.scores("d", "e")),
-        "owner": (attempt.claim, attempt.owner),
-        "ended": (attempt.path / "ended.json", attempt.ended),
-        "plan": (sweep.path / "plan.json", sweep.plan),
+        "outcome": (run.path / "outcome.json", run.read_outcome),
+        "scores": (run.scores_path("d", "e"), lambda: run.read_scores("d", "e")),
+        "owner": (attempt.claim_path, attempt.read_claim),
+        "ended": (attempt.path / "ended.json", attempt.read_end),
+        "plan": (sweep.path / "plan.json", sweep.read_plan),
     }[file]
     assert read() is None
     path.parent.mkdir(parents=True)
@@ -270,96 +290,96 @@ def test_a_damaged_record_is_one_line_that_names_the_file(
 
 
 def test_a_damaged_heartbeat_is_no_sign_of_life(tmp_path: Path) -> None:
-    attempt = Store(tmp_path).run("r").claim(1, owner())
+    attempt = Store(tmp_path).get_run("r").claim_attempt(1, owner())
     assert attempt is not None
-    assert attempt.heartbeat() is None
-    attempt.beat(step=3, steps=9, rate=2.5, phase="training")
-    beat = attempt.heartbeat()
+    assert attempt.read_heartbeat() is None
+    attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=2.5, phase="training")
+    beat = attempt.read_heartbeat()
     assert isinstance(beat, Heartbeat)
-    assert (beat.step, beat.steps, beat.phase) == (3, 9, "training")
+    assert (beat.step, beat.total_steps, beat.phase) == (3, 9, "training")
     for damage in (b"{", b"[" * 100_000):
         (attempt.path / "heartbeat").write_bytes(damage)
-        assert attempt.heartbeat() is None
+        assert attempt.read_heartbeat() is None
 
 
 # ---- folders -------------------------------------------------------------------------------------
 
 
 def test_an_attempt_is_claimed_once_and_numbers_ascend(tmp_path: Path) -> None:
-    run = Store(tmp_path).run("r")
-    assert run.attempts() == []
+    run = Store(tmp_path).get_run("r")
+    assert run.list_attempts() == []
     for number in range(1, 12):
-        attempt = run.claim(number, owner(pid=number))
+        attempt = run.claim_attempt(number, owner(pid=number))
         assert attempt is not None
-        assert run.claim(number, owner(pid=99)) is None
-        assert attempt.owner() == owner(pid=number)
-    assert run.attempts() == list(range(1, 12))
-    assert run.attempt(10).overtaken()
-    assert not run.attempt(11).overtaken()
+        assert run.claim_attempt(number, owner(pid=99)) is None
+        assert attempt.read_claim() == owner(pid=number)
+    assert run.list_attempts() == list(range(1, 12))
+    assert run.get_attempt(10).is_overtaken()
+    assert not run.get_attempt(11).is_overtaken()
 
 
 def test_strange_files_among_the_claims_are_not_attempts(tmp_path: Path) -> None:
-    run = Store(tmp_path).run("r")
-    run.claim(1, owner())
+    run = Store(tmp_path).get_run("r")
+    run.claim_attempt(1, owner())
     for name in (".2.claim.ab12", "1 (copy).claim", "x.claim", ".claim", "2.claim~"):
         (run.path / "attempts" / name).write_text("")
-    assert run.attempts() == [1]
+    assert run.list_attempts() == [1]
 
 
 def test_an_attempt_says_its_last_word_once(tmp_path: Path) -> None:
-    attempt = Store(tmp_path).run("r").claim(1, owner())
+    attempt = Store(tmp_path).get_run("r").claim_attempt(1, owner())
     assert attempt is not None
-    attempt.end("failed", "ValueError: x")
-    attempt.end("trained")
-    ended = attempt.ended()
+    attempt.write_end("failed", "ValueError: x")
+    attempt.write_end("trained")
+    ended = attempt.read_end()
     assert ended is not None
     assert (ended.kind, ended.error) == ("failed", "ValueError: x")
 
 
 def test_a_sign_of_life_says_whose_it_is_and_whether_it_is_the_last(tmp_path: Path) -> None:
     """So `status` needs no other file of an attempt."""
-    attempt = Store(tmp_path).run("r").claim(1, owner())
+    attempt = Store(tmp_path).get_run("r").claim_attempt(1, owner())
     assert attempt is not None
-    attempt.beat(step=3, steps=9, rate=1.0, phase="training")
-    beat = attempt.heartbeat()
+    attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
+    beat = attempt.read_heartbeat()
     assert beat is not None
-    assert (beat.owner, beat.ended) == (owner(), None)
-    attempt.end("failed", "ValueError: x")
-    attempt.end("trained")
-    last = attempt.heartbeat()
-    assert last == dataclasses.replace(beat, ended=attempt.ended())
+    assert (beat.claim, beat.end) == (owner(), None)
+    attempt.write_end("failed", "ValueError: x")
+    attempt.write_end("trained")
+    last = attempt.read_heartbeat()
+    assert last == dataclasses.replace(beat, end=attempt.read_end())
 
 
 def test_an_attempt_whose_run_has_moved_away_is_overtaken(tmp_path: Path) -> None:
     """A stopped worker that wakes up after its run was superseded must publish nothing."""
     lab = Store(tmp_path)
-    run = lab.run("r")
-    attempt = run.claim(1, owner())
+    run = lab.get_run("r")
+    attempt = run.claim_attempt(1, owner())
     assert attempt is not None
-    assert not attempt.overtaken()
+    assert not attempt.is_overtaken()
     lab.supersede(run)
-    assert attempt.overtaken()
-    afresh = lab.run("r").claim(1, owner(pid=2))
+    assert attempt.is_overtaken()
+    afresh = lab.get_run("r").claim_attempt(1, owner(pid=2))
     assert afresh is not None
-    assert attempt.overtaken(), "another attempt has its number now"
-    assert not afresh.overtaken()
-    attempt.beat(step=5, steps=9, rate=1.0, phase="training")
-    attempt.end("overtaken")
-    assert (afresh.heartbeat(), afresh.ended()) == (None, None), "nor a word in its place"
+    assert attempt.is_overtaken(), "another attempt has its number now"
+    assert not afresh.is_overtaken()
+    attempt.write_heartbeat(step=5, total_steps=9, steps_per_second=1.0, phase="training")
+    attempt.write_end("overtaken")
+    assert (afresh.read_heartbeat(), afresh.read_end()) == (None, None), "nor a word in its place"
 
 
 def test_history_is_the_newer_attempts_where_they_overlap(tmp_path: Path) -> None:
-    run = Store(tmp_path).run("r")
+    run = Store(tmp_path).get_run("r")
     for number, steps in ((1, range(0, 60, 10)), (2, range(30, 100, 10)), (3, ())):
-        attempt = run.claim(number, owner())
+        attempt = run.claim_attempt(number, owner())
         assert attempt is not None
         for step in steps:
-            atomic.append_jsonl(attempt.metrics, {"step": step, "loss": float(number)})
+            atomic.append_jsonl(attempt.metrics_path, {"step": step, "loss": float(number)})
             phase = {"step": step, "phase": "validation", "r1": 0.1}
-            atomic.append_jsonl(attempt.metrics, phase)
-        with open(attempt.metrics, "a") as torn:
+            atomic.append_jsonl(attempt.metrics_path, phase)
+        with open(attempt.metrics_path, "a") as torn:
             torn.write('{"step": 1000')
-    history = run.history()
+    history = run.read_history()
     losses = {r["step"]: r["loss"] for r in history if "loss" in r}
     assert losses == {s: 1.0 if s < 30 else 2.0 for s in range(0, 100, 10)}
     assert len(history) == 20
@@ -369,28 +389,28 @@ def test_history_is_the_newer_attempts_where_they_overlap(tmp_path: Path) -> Non
 def test_supersede_keeps_every_generation(tmp_path: Path) -> None:
     lab = Store(tmp_path)
     for number in (1, 2, 3):
-        run = lab.run("r")
-        run.publish_spec({"generation": number})
+        run = lab.get_run("r")
+        run.write_spec({"generation": number})
         place = lab.supersede(run)
         assert json.loads((place / "spec.json").read_text()) == {"generation": number}
     assert sorted(os.listdir(tmp_path / "superseded")) == ["r.1", "r.2", "r.3"]
-    assert list(lab.runs()) == []
+    assert list(lab.iter_runs()) == []
 
 
 def test_an_outcome_is_published_once(tmp_path: Path) -> None:
-    run = Store(tmp_path).run("r")
-    assert run.publish_outcome(outcome(step=3))
-    assert not run.publish_outcome(outcome(step=4))
-    assert run.outcome() == outcome(step=3)
+    run = Store(tmp_path).get_run("r")
+    assert run.write_outcome(outcome(step=3))
+    assert not run.write_outcome(outcome(step=4))
+    assert run.read_outcome() == outcome(step=3)
 
 
 def test_runs_and_sweeps_are_listed_in_order(tmp_path: Path) -> None:
     lab = Store(tmp_path)
-    assert list(lab.runs()) == list(lab.sweeps()) == []
+    assert list(lab.iter_runs()) == list(lab.iter_sweeps()) == []
     for name in ("b", "a"):
-        lab.run(name).publish_spec({})
-        lab.sweep(name).path.mkdir(parents=True)
-    assert [r.id for r in lab.runs()] == [s.id for s in lab.sweeps()] == ["a", "b"]
+        lab.get_run(name).write_spec({})
+        lab.get_sweep(name).path.mkdir(parents=True)
+    assert [r.id for r in lab.iter_runs()] == [s.id for s in lab.iter_sweeps()] == ["a", "b"]
 
 
 def test_a_writable_folder_is_left_as_it_was(tmp_path: Path) -> None:
@@ -425,21 +445,23 @@ def test_a_file_system_without_links_is_refused_at_once(
 
 
 def test_a_plan_comes_back(tmp_path: Path) -> None:
-    sweep = Store(tmp_path).sweep("s")
-    arm = Arm(name="full", label="Full", role="crossed", levels={"a": True}, delta={})
+    sweep = Store(tmp_path).get_sweep("s")
+    arm = Arm(name="full", label="Full", role="crossed", levels={"a": True}, config_diff={})
     contrast = Contrast(
         name="main:a", label="a", kind="main", weights={"full": 1.0, "none": -1.0}, primary=True
     )
-    part = Component(name="a", label="A", reason="why", off={"x": 1}, witness={})
+    part = Component(
+        name="a", label="A", reason="why", off_overrides={"x": 1}, manipulation_check={}
+    )
     plan = Plan(
-        sweep="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
+        sweep_id="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
         arms=(arm,), reference="full", components=(part,), contrasts=(contrast,),
-        primary=PrimaryMetric(dataset="scenes", score="minimal.side"), seeds=(0, 3),
-        cells=(Cell(arm="full", seed=0, run="00"),), evaluations={"full": {"scenes": "ab"}},
-        missing={}, base={"train": {"steps": 3}},
-        expectations=(PlantedEffect(kind="helps", about="it helps", contrast="main:a"),),
+        primary_metric=PrimaryMetric(dataset="scenes", metric="minimal.side"), seeds=(0, 3),
+        cells=(Cell(arm="full", seed=0, run_id="00"),), evaluation_hashes={"full": {"scenes": "ab"}},
+        missing_datasets={}, base_config={"train": {"steps": 3}},
+        planted_effects=(PlantedEffect(kind="helps", description="it helps", contrast="main:a"),),
     )  # fmt: skip
     sweep.write_plan(plan)
-    assert sweep.plan() == plan
-    assert plan.arm("full") is arm
+    assert sweep.read_plan() == plan
+    assert plan.get_arm("full") is arm
     assert plan.cells[0].name == "full/0"

@@ -29,7 +29,7 @@ FACTS = {"counters": {"step": 3, "seconds": 0.1}, "word": "x"}
 
 @pytest.fixture
 def run(tmp_path):
-    return Store(tmp_path).run("0" * 16)
+    return Store(tmp_path).get_run("0" * 16)
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -177,7 +177,11 @@ def test_damage_is_passed_over_and_said(run):
     path = first.checkpoints_path / "2.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     assert _found(third) == 1
-    said = [record for record in read_jsonl(third.events_path) if record["event"] == "checkpoint_damaged"]
+    said = [
+        record
+        for record in read_jsonl(third.events_path)
+        if record["event"] == "checkpoint_damaged"
+    ]
     assert [os.path.basename(record["path"]) for record in said] == [
         "3.safetensors",
         "2.safetensors",

@@ -125,14 +125,19 @@ def dropping(**train: object):
 def test_stopped_on_one_process_a_run_resumes_bitwise(tmp_path):
     together(2, stops_and_resumes, tmp_path, dropping(batch_size=15))
     whole, cut = (only_run(tmp_path / name) for name in ("whole", "cut"))
-    assert [cut.attempt(n).ended().kind for n in cut.attempts()] == ["interrupted", "trained"]
-    (resumed,) = [r for r in read_jsonl(cut.attempt(2).events_path) if r["event"] == "resumed"]
+    assert [cut.get_attempt(n).read_end().kind for n in cut.list_attempts()] == [
+        "interrupted",
+        "trained",
+    ]
+    (resumed,) = [r for r in read_jsonl(cut.get_attempt(2).events_path) if r["event"] == "resumed"]
     assert (resumed["step"], resumed["numerics_changed"]) == (3, {})
     assert cut.weights_path.read_bytes() == whole.weights_path.read_bytes()
     assert cut.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
     (scores,) = (whole.path / "scores").iterdir()
     assert (cut.path / "scores" / scores.name).read_bytes() == scores.read_bytes()
-    steps = [r["step"] for r in read_jsonl(whole.attempt(1).metrics) if r["phase"] == "train"]
+    steps = [
+        r["step"] for r in read_jsonl(whole.get_attempt(1).metrics_path) if r["phase"] == "train"
+    ]
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
@@ -148,12 +153,12 @@ def until(holds: Callable[[], bool]) -> None:
 def test_if_one_process_is_killed_the_others_end(tmp_path, victim):
     endless = dropping(steps=10**6)
     with world(2, takes_part, tmp_path, endless) as members:
-        metrics = opened(tmp_path, endless).attempt(1).metrics
+        metrics = opened(tmp_path, endless).get_attempt(1).metrics_path
         until(lambda: metrics.exists() and len(read_jsonl(metrics)) > 2)
         members[victim].kill()
         members[1 - victim].join(120)
         assert members[1 - victim].exitcode not in (None, 0)
-    assert only_run(tmp_path).outcome() is None
+    assert only_run(tmp_path).read_outcome() is None
 
 
 # ---- meeting -----------------------------------------------------------------------------------

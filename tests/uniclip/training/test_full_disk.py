@@ -41,7 +41,7 @@ def test_training_goes_on(run, tmp_path, capsys):
     assert fitted.kind == "trained"
     assert "the disk is full, training goes on: checkpoint" in capsys.readouterr().err
     assert [step for step, _ in checkpoint.list_checkpoints(attempt)] == [11, 10]
-    records = [r for r in read_jsonl(attempt.metrics) if r["phase"] != "cost"]
+    records = [r for r in read_jsonl(attempt.metrics_path) if r["phase"] != "cost"]
     assert records == [r for r in fitted.history if r["phase"] != "cost"]
 
 

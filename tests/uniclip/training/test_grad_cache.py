@@ -81,12 +81,12 @@ def test_frozen_encoders_get_no_gradient(frozen):
 def test_batch_norm_in_an_encoder_that_learns_is_refused():
     image = {"image": {"name": "test_byobnet", "pixels": 32}}
     config = of_method("clip", model=image, train={"accumulate": 2, "steps": 1})
-    with pytest.raises(UserError, match=r"train.accumulate=2 .*without batch norm"):
+    with pytest.raises(UserError, match=r"train.grad_cache_chunks=2 .*without batch norm"):
         trainer.setup_training(config)
     frozen = of_method("clip", model=image, train={"accumulate": 2, "steps": 1}, frozen="image")
     assert trainer.train_model(frozen).kind == "trained"
 
 
 def test_more_chunks_than_samples_are_refused():
-    with pytest.raises(UserError, match="train.accumulate=17"):
+    with pytest.raises(UserError, match="train.grad_cache_chunks=17"):
         trainer.setup_training(of_method("clip", train={"accumulate": 17}))

@@ -12,7 +12,9 @@ from torch import nn
 from uniclip.config import TrainConfig
 from uniclip.training import optimizer
 
-TRAIN = TrainConfig(steps=100, learning_rate=0.5, warmup=0.1, weight_decay=0.3, similarity_rate=7)
+TRAIN = TrainConfig(
+    steps=100, learning_rate=0.5, warmup_ratio=0.1, weight_decay=0.3, similarity_lr_mult=7
+)
 
 
 class _Encoder(nn.Module):
@@ -57,13 +59,13 @@ def test_rate_rises_to_the_peak_and_falls_to_zero():
 @pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_rate_is_positive_at_every_step(steps, warmup):
-    train = TrainConfig(steps=steps, warmup=warmup)
+    train = TrainConfig(steps=steps, warmup_ratio=warmup)
     rates = [optimizer.compute_learning_rate(step, train) for step in range(steps)]
     assert all(0 < r <= train.learning_rate and math.isfinite(r) for r in rates)
 
 
 def test_rate_between_a_start_and_an_end_of_its_own():
-    train = replace(TRAIN, start_rate=0.1, final_rate=0.05)
+    train = replace(TRAIN, warmup_start_lr=0.1, min_lr=0.05)
     rates = [optimizer.compute_learning_rate(step, train) for step in range(101)]
     assert rates[0] == pytest.approx(0.1 + 0.4 / 10), "a tenth of the way up"
     assert rates[9] == rates[10] == 0.5
@@ -75,10 +77,12 @@ def test_rate_between_a_start_and_an_end_of_its_own():
 
 @pytest.mark.parametrize(("batch", "factor"), [(64, 1 / 8), (512, 1), (4096, 8)])
 def test_rates_stated_for_a_batch_grow_with_it(batch, factor):
-    stated = replace(TRAIN, start_rate=0.1, final_rate=0.05, batch_size=batch)
-    grown = replace(stated, rate_batch=512)
+    stated = replace(TRAIN, warmup_start_lr=0.1, min_lr=0.05, batch_size=batch)
+    grown = replace(stated, lr_base_batch_size=512)
     for step in (0, 9, 50, 99):
-        assert optimizer.compute_learning_rate(step, grown) == factor * optimizer.compute_learning_rate(step, stated)
+        assert optimizer.compute_learning_rate(
+            step, grown
+        ) == factor * optimizer.compute_learning_rate(step, stated)
 
 
 def test_groups(modules):
@@ -107,7 +111,9 @@ def test_rates_and_decay_of_groups(modules):
 def test_step_is_adamw_as_written_in_the_paper(modules, epsilon):
     weight = modules["embedder"].conv.weight
     before = weight.detach().double().clone()
-    built = optimizer.build_optimizer(modules, [modules["method"].log_scale], replace(TRAIN, epsilon=epsilon))
+    built = optimizer.build_optimizer(
+        modules, [modules["method"].log_scale], replace(TRAIN, adam_eps=epsilon)
+    )
     optimizer.set_learning_rate(built, 0.1)
     weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
     built.step()

@@ -81,7 +81,9 @@ def test_resume_is_bitwise_the_uninterrupted_run(through, tmp_path, cuts):
     done = 0
     for number, cut in enumerate(cuts):
         config = tiny(runtime={"data_workers": number % 2})
-        stopped = trainer.train_model(config, attempt=claimed(run), validate=text_sum, stop=after(cut))
+        stopped = trainer.train_model(
+            config, attempt=claimed(run), validate=text_sum, stop=after(cut)
+        )
         done += cut
         assert (stopped.kind, stopped.step) == ("stopped", done)
     fitted = trainer.train_model(tiny(), attempt=claimed(run), validate=text_sum)
@@ -112,7 +114,7 @@ def test_a_run_that_halts_at_rungs_is_bitwise_the_uninterrupted_run(through, tmp
     straight = trainer.train_model(tiny(), validate=text_sum)
     assert fitted.best_step == straight.best_step
     assert same(fitted.best_state, straight.best_state)
-    watched = [r["step"] for r in run.history() if r["phase"] == "validation"]
+    watched = [r["step"] for r in run.read_history() if r["phase"] == "validation"]
     assert watched == [2, 4, 6]
 
 
@@ -170,7 +172,9 @@ def test_a_resume_in_another_numerics_class_is_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr(numerics, "get_numerics_class", lambda config: there)
     second = claimed(run)
     trainer.train_model(tiny(), attempt=second)
-    (resumed,) = [record for record in read_jsonl(second.events_path) if record["event"] == "resumed"]
+    (resumed,) = [
+        record for record in read_jsonl(second.events_path) if record["event"] == "resumed"
+    ]
     assert resumed["numerics_changed"] == {"capability": [ours["capability"], "elsewhere"]}
 
 
@@ -188,7 +192,9 @@ def test_divergence_ends_the_run_before_the_step(tmp_path, monkeypatch, bound):
     assert fitted.kind == "diverged"
     assert fitted.step == (0 if bound < 1 else fitted.step)
     assert fitted.step < config.train.steps
-    (event,) = [record for record in read_jsonl(attempt.events_path) if record["event"] == "diverged"]
+    (event,) = [
+        record for record in read_jsonl(attempt.events_path) if record["event"] == "diverged"
+    ]
     assert event["step"] == fitted.step + 1
     assert all(math.isfinite(r["loss"]) for r in fitted.history if r["phase"] == "train")
 
@@ -264,7 +270,7 @@ def test_records(tmp_path):
     attempt = claimed(opened(tmp_path, tiny()))
     config = tiny(runtime={"log_every": 4}, train={"steps": 10})
     fitted = trainer.train_model(config, attempt=attempt, validate=text_sum)
-    assert read_jsonl(attempt.metrics) == fitted.history
+    assert read_jsonl(attempt.metrics_path) == fitted.history
     steps = [record for record in fitted.history if record["phase"] == "train"]
     assert [record["step"] for record in steps] == [1, 4, 8, 10]
     last = steps[-1]
@@ -283,9 +289,9 @@ def test_records(tmp_path):
     assert cost["parameters"] == sum(p.numel() for p in fitted.pretrained.embedder.parameters()) + (
         sum(p.numel() for p in fitted.pretrained.method.parameters())
     )
-    beat = attempt.heartbeat()
+    beat = attempt.read_heartbeat()
     assert beat is not None
-    assert beat.steps == 10
+    assert beat.total_steps == 10
 
 
 def test_seconds_go_on_over_attempts(tmp_path):

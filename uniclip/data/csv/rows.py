@@ -31,15 +31,15 @@ def read_samples(config: CsvData) -> list[CsvSample]:
     folder = Path(config.path).parent
     samples: dict[str, CsvSample] = {}
     for line, row in _iterate_rows(config):
-        path, caption = row[config.picture], row[config.caption]
-        label = row[config.label] if config.label else None
+        path, caption = row[config.image_column], row[config.caption_column]
+        label = row[config.label_column] if config.label_column else None
         if path not in samples:
             samples[path] = CsvSample(line, path, label=label or None)
             samples[path].file_size = _read_image_size(config, line, folder / path)
         sample = samples[path]
         if (label or None) != sample.label:
             raise UserError(
-                f"{config.path} line {line}, column {config.label!r}: {path} is {label!r} here "
+                f"{config.path} line {line}, column {config.label_column!r}: {path} is {label!r} here "
                 f"but {sample.label!r} on line {sample.line}; give a picture one label"
             )
         if caption not in sample.captions:
@@ -51,7 +51,11 @@ def read_samples(config: CsvData) -> list[CsvSample]:
 
 def _iterate_rows(config: CsvData) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and stripped fields of each row, columns checked."""
-    columns = [c for c in (config.picture, config.caption, config.label) if c is not None]
+    columns = [
+        c
+        for c in (config.image_column, config.caption_column, config.label_column)
+        if c is not None
+    ]
     reader = None
     try:
         with open(config.path, newline="", encoding="utf-8-sig") as csv_file:
@@ -66,7 +70,9 @@ def _iterate_rows(config: CsvData) -> Iterator[tuple[int, dict[str, str]]]:
         ) from None
 
 
-def _extract_fields(config: CsvData, line: int, row: dict[Any, Any], columns: list[str]) -> dict[str, str]:
+def _extract_fields(
+    config: CsvData, line: int, row: dict[Any, Any], columns: list[str]
+) -> dict[str, str]:
     """The row's text by column (csv files surplus fields under None, absent ones as None)."""
     if None in row or None in row.values():
         field_count = len([v for k, v in row.items() if k is not None and v is not None])
@@ -75,7 +81,7 @@ def _extract_fields(config: CsvData, line: int, row: dict[Any, Any], columns: li
             "has another number; put texts with commas in double quotes"
         )
     text_by_column = {c: str(row[c]).strip() for c in columns}
-    for column in (config.picture, config.caption):
+    for column in (config.image_column, config.caption_column):
         if not text_by_column[column]:
             raise UserError(
                 f"{config.path} line {line}, column {column!r} is empty; fill it or remove the row"
@@ -87,7 +93,11 @@ def _check_columns(config: CsvData, header: list[str]) -> None:
     for key in ("picture", "caption", "label"):
         column = getattr(config, key)
         if column is not None and column not in header:
-            message = str(make_unknown_name_error(f"column (data.{key})", column, header)) if header else "it is empty"
+            message = (
+                str(make_unknown_name_error(f"column (data.{key})", column, header))
+                if header
+                else "it is empty"
+            )
             raise UserError(f"{config.path} line 1: {message}")
 
 
@@ -98,7 +108,7 @@ def _read_image_size(config: CsvData, line: int, path: Path) -> int:
     except (OSError, ValueError):
         pass  # a name that no file can have is a missing file too
     raise UserError(
-        f"{config.path} line {line}, column {config.picture!r}: there is no picture {path}; "
+        f"{config.path} line {line}, column {config.image_column!r}: there is no picture {path}; "
         f"paths are relative to the CSV's folder"
     )
 

@@ -13,7 +13,7 @@ from uniclip.config import CsvData
 from uniclip.data.csv.rows import read_samples
 
 if TYPE_CHECKING:
-    from uniclip.data.split import SplitName, Split
+    from uniclip.data.split import Split, SplitName
 
 SPLIT_RULE = "csv/1: hash of the path"
 
@@ -28,9 +28,9 @@ def fingerprint(config: CsvData) -> dict[str, Any]:
         "source": "csv",
         "split": SPLIT_RULE,
         "index": {"bytes": path.stat().st_size, "sum": _compute_file_digest(path)},
-        "columns": [config.picture, config.caption, config.label],
+        "columns": [config.image_column, config.caption_column, config.label_column],
         "pictures": image_list_hash.hexdigest()[:32],
-        "size": config.size,
+        "size": config.image_size,
     }
 
 

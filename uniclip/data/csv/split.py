@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from uniclip.config import CsvData
 from uniclip.data.csv.rows import format_first_line, read_samples
-from uniclip.data.split import SplitName, Split, assign_split
+from uniclip.data.split import Split, SplitName, assign_split
 from uniclip.errors import UserError
 from uniclip.io.atomic import resolve_staged_path
 from uniclip.rng import hash_sample_id
@@ -36,7 +36,9 @@ class CsvSplit(Split):
     line_numbers: tuple[int, ...]
     image_paths: tuple[str, ...]
     image_size: int
-    image_cache: OrderedDict[int, NDArray[np.uint8]] = field(default_factory=OrderedDict, compare=False)
+    image_cache: OrderedDict[int, NDArray[np.uint8]] = field(
+        default_factory=OrderedDict, compare=False
+    )
 
     def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         if len(index) == 0:
@@ -66,7 +68,9 @@ def decode_image(path: Path, image_size: int) -> NDArray[np.uint8]:
 
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (2 * image_size, 2 * image_size))  # a JPEG is decoded at a fraction of its size
+            image.draft(
+                "RGB", (2 * image_size, 2 * image_size)
+            )  # a JPEG is decoded at a fraction of its size
             return center_crop_and_resize(image, image_size)
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
@@ -97,20 +101,27 @@ def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
     split_samples = [
         sample
         for sample in samples
-        if assign_split(f"csv/{sample.path}", validation_fraction=config.validation, test_fraction=config.test) == split_name
+        if assign_split(
+            f"csv/{sample.path}",
+            validation_fraction=config.validation_fraction,
+            test_fraction=config.test_fraction,
+        )
+        == split_name
     ]
     class_indices = {name: i for i, name in enumerate(class_names)}
-    labels = np.array([class_indices[sample.label] if sample.label else -1 for sample in split_samples], np.int64)
+    labels = np.array(
+        [class_indices[sample.label] if sample.label else -1 for sample in split_samples], np.int64
+    )
     folder = resolve_staged_path(str(Path(config.path).parent))
     return CsvSplit(
         ids=np.array([hash_sample_id(f"csv/{sample.path}") for sample in split_samples], np.uint64),
         captions=tuple(tuple(sample.captions) for sample in split_samples),
-        labels={"label": labels} if config.label else {},
-        class_names={"label": class_names} if config.label else {},
-        training_labels=labels if config.label else None,
+        labels={"label": labels} if config.label_column else {},
+        class_names={"label": class_names} if config.label_column else {},
+        training_labels=labels if config.label_column else None,
         sample_names=tuple(sample.path for sample in split_samples),
         csv_path=config.path,
         line_numbers=tuple(sample.line for sample in split_samples),
         image_paths=tuple(str(folder / sample.path) for sample in split_samples),
-        image_size=config.size,
+        image_size=config.image_size,
     )

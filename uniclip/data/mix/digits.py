@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.data.split import SplitName, Split, assign_split
+from uniclip.data.split import Split, SplitName, assign_split
 from uniclip.rng import hash_sample_id
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -34,11 +34,15 @@ class DigitsSplit(Split):
 
 def open_split(image_size: int, split_name: SplitName, templates: tuple[str, ...]) -> DigitsSplit:
     """One part, dark on white at size x size; captions are the templates with the digit's name."""
-    rows = np.array([i for i in range(len(_get_images())) if _assign_digit_split(i) == split_name], np.int64)
+    rows = np.array(
+        [i for i in range(len(_get_images())) if _assign_digit_split(i) == split_name], np.int64
+    )
     labels = _get_labels()[rows]
     return DigitsSplit(
         ids=np.array([hash_sample_id(f"digits/{i}") for i in rows], np.uint64),
-        captions=tuple(tuple(template.format(DIGIT_NAMES[label]) for template in templates) for label in labels),
+        captions=tuple(
+            tuple(template.format(DIGIT_NAMES[label]) for template in templates) for label in labels
+        ),
         labels={"digit": labels},
         class_names={"digit": DIGIT_NAMES},
         sample_names=tuple(f"digit {i}" for i in rows),
@@ -48,7 +52,9 @@ def open_split(image_size: int, split_name: SplitName, templates: tuple[str, ...
 
 
 def _assign_digit_split(i: int) -> SplitName:
-    return assign_split(f"digits/{i}", validation_fraction=VALIDATION_FRACTION, test_fraction=TEST_FRACTION)
+    return assign_split(
+        f"digits/{i}", validation_fraction=VALIDATION_FRACTION, test_fraction=TEST_FRACTION
+    )
 
 
 @lru_cache(maxsize=1)

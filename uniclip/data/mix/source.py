@@ -14,7 +14,7 @@ from uniclip.data.openmoji import source
 from uniclip.identity import get_library_version
 
 if TYPE_CHECKING:
-    from uniclip.data.split import SplitName, Split
+    from uniclip.data.split import Split, SplitName
 
 DIGITS_PACKAGE = "scikit-learn"
 PROMPT_TEMPLATES = (
@@ -31,7 +31,7 @@ PROMPT_TEMPLATES = (
 
 def build_pairs_config(config: MixData) -> OpenmojiData:
     """The image-text part's own section."""
-    return OpenmojiData(size=config.size)
+    return OpenmojiData(image_size=config.image_size)
 
 
 def fingerprint(config: MixData) -> dict[str, object]:
@@ -46,7 +46,7 @@ def fingerprint(config: MixData) -> dict[str, object]:
 
 def describe_missing(config: MixData) -> str | None:
     """The pip line that brings absent packages."""
-    if "digits" in config.labels and get_library_version(DIGITS_PACKAGE) == "absent":
+    if "digits" in config.label_sources and get_library_version(DIGITS_PACKAGE) == "absent":
         return f"pip install {DIGITS_PACKAGE}"
     return source.describe_missing(build_pairs_config(config))
 

@@ -31,7 +31,9 @@ class MixSplit(Split):
         pixels = np.empty((len(index), 3, self.image_size, self.image_size), np.uint8)
         for i, (source_split, rows) in enumerate(zip(self.source_splits, self.source_rows)):
             positions = np.flatnonzero(source_index == i)
-            pixels[positions] = source_split.load_pixels(rows[index[positions] - (stops[i] - len(rows))])
+            pixels[positions] = source_split.load_pixels(
+                rows[index[positions] - (stops[i] - len(rows))]
+            )
         return pixels
 
 
@@ -43,13 +45,18 @@ def open_train_split(config: MixData) -> MixSplit:
     captions, ids = list(pairs_split.captions), [pairs_split.ids]
     training_labels = [np.full(len(pairs_split), -1, np.int64)]
     class_offset = 0
-    for name in config.labels:
+    for name in config.label_sources:
         split, labelling = _open_labelled_source(config, name, pairs_split)
         rows = np.flatnonzero(split.labels[labelling] >= 0)
         class_names = split.class_names[labelling]
-        prompts = [tuple(template.format(class_name.casefold()) for template in source.PROMPT_TEMPLATES) for class_name in class_names]
+        prompts = [
+            tuple(template.format(class_name.casefold()) for template in source.PROMPT_TEMPLATES)
+            for class_name in class_names
+        ]
         captions += [prompts[class_index] for class_index in split.labels[labelling][rows]]
-        ids.append(np.array([hash_sample_id(f"mix/{name}/{i}") for i in split.ids[rows]], np.uint64))
+        ids.append(
+            np.array([hash_sample_id(f"mix/{name}/{i}") for i in split.ids[rows]], np.uint64)
+        )
         training_labels.append(split.labels[labelling][rows] + class_offset)
         source_splits.append(split)
         source_rows.append(rows)
@@ -60,16 +67,16 @@ def open_train_split(config: MixData) -> MixSplit:
         captions=tuple(captions),
         training_labels=np.concatenate(training_labels),
         source_shares=(
-            SourceShare(0, len(pairs_split), 1 - config.share),
-            SourceShare(len(pairs_split), total, config.share),
+            SourceShare(0, len(pairs_split), 1 - config.labelled_fraction),
+            SourceShare(len(pairs_split), total, config.labelled_fraction),
         ),
         source_splits=tuple(source_splits),
         source_rows=tuple(source_rows),
-        image_size=config.size,
+        image_size=config.image_size,
     )
 
 
 def _open_labelled_source(config: MixData, name: str, pairs_split: Split) -> tuple[Split, str]:
     if name == "digits":
-        return digits.open_split(config.size, "train", source.PROMPT_TEMPLATES), "digit"
+        return digits.open_split(config.image_size, "train", source.PROMPT_TEMPLATES), "digit"
     return pairs_split, "category"

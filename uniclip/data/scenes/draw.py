@@ -40,21 +40,47 @@ def draw_scenes(attribute_rows: Int64, ids: rng.UInt64, image_size: int) -> NDAr
     n = len(attribute_rows)
     count, is_large, colour, is_striped, shape, is_right = attribute_rows.T
     draws = rng.uniform(rng.derive_key("scenes", "nuisance"), ids, 12).astype(np.float32)
-    radius = (LARGE_RADIUS / SIZE_RATIO ** (1 - is_large) * (1 + 0.08 * (draws[:, 0] - 0.5))).astype(np.float32)
-    pixel_positions = ((np.arange(image_size) + 0.5) / image_size * REFERENCE_SIZE - REFERENCE_SIZE / 2).astype(np.float32)
+    radius = (
+        LARGE_RADIUS / SIZE_RATIO ** (1 - is_large) * (1 + 0.08 * (draws[:, 0] - 0.5))
+    ).astype(np.float32)
+    pixel_positions = (
+        (np.arange(image_size) + 0.5) / image_size * REFERENCE_SIZE - REFERENCE_SIZE / 2
+    ).astype(np.float32)
     coverage, foreground = np.zeros((2, n, image_size, image_size), np.float32)
-    for row_index, sample_index in zip((-1, 0, 1), _find_samples_by_row(count, draws[:, 1]), strict=True):
+    for row_index, sample_index in zip(
+        (-1, 0, 1), _find_samples_by_row(count, draws[:, 1]), strict=True
+    ):
         shape_radius = radius[sample_index, None, None]
-        pixel_rows = np.flatnonzero(np.abs(pixel_positions - row_index * ROW_SPACING) < MAX_ROW_EXTENT)
-        x = pixel_positions - _compute_center_x(is_right, radius, draws[:, 4 + row_index])[sample_index, None, None]
-        y = pixel_positions[pixel_rows, None] - row_index * ROW_SPACING - 0.3 * (draws[sample_index, 6, None, None] - 0.5)
-        shape_coverage = _compute_coverage(np.abs(x) / shape_radius, y / shape_radius, shape[sample_index], shape_radius * (image_size / REFERENCE_SIZE))
-        wave = np.sin(y / shape_radius * (2 * np.pi / 1.1) + 2 * np.pi * draws[sample_index, 7, None, None])
+        pixel_rows = np.flatnonzero(
+            np.abs(pixel_positions - row_index * ROW_SPACING) < MAX_ROW_EXTENT
+        )
+        x = (
+            pixel_positions
+            - _compute_center_x(is_right, radius, draws[:, 4 + row_index])[sample_index, None, None]
+        )
+        y = (
+            pixel_positions[pixel_rows, None]
+            - row_index * ROW_SPACING
+            - 0.3 * (draws[sample_index, 6, None, None] - 0.5)
+        )
+        shape_coverage = _compute_coverage(
+            np.abs(x) / shape_radius,
+            y / shape_radius,
+            shape[sample_index],
+            shape_radius * (image_size / REFERENCE_SIZE),
+        )
+        wave = np.sin(
+            y / shape_radius * (2 * np.pi / 1.1) + 2 * np.pi * draws[sample_index, 7, None, None]
+        )
         region = (sample_index[:, None], pixel_rows)
         coverage[region] += shape_coverage
-        foreground[region] += shape_coverage * (1 + STRIPE_CONTRAST * is_striped[sample_index, None, None] * wave)
+        foreground[region] += shape_coverage * (
+            1 + STRIPE_CONTRAST * is_striped[sample_index, None, None] * wave
+        )
     background = (15 + 25 * draws[:, 2, None, None]) + _sample_noise(ids, image_size)
-    pixels = _compute_colors(colour, draws[:, 8], draws[:, 9])[:, :, None, None] * foreground[:, None]
+    pixels = (
+        _compute_colors(colour, draws[:, 8], draws[:, 9])[:, :, None, None] * foreground[:, None]
+    )
     pixels += (background * (1 - coverage) + 0.5)[:, None]
     return np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)
 
@@ -89,7 +115,9 @@ def _compute_coverage(x: Float32, y: Float32, shape: Int64, radius_px: Float32) 
     coverage = np.empty(np.broadcast_shapes(x.shape, y.shape), np.float32)
     for shape_index, outline_distance in enumerate(outline_distances):
         sample_index = np.flatnonzero(shape == shape_index)
-        coverage[sample_index] = 0.5 - outline_distance(x[sample_index], y[sample_index]) * radius_px[sample_index]
+        coverage[sample_index] = (
+            0.5 - outline_distance(x[sample_index], y[sample_index]) * radius_px[sample_index]
+        )
     return np.clip(coverage, 0, 1)
 
 
@@ -107,6 +135,8 @@ def _compute_colors(colour: Int64, brightness_draws: Float32, grey_draws: Float3
 def _sample_noise(ids: rng.UInt64, image_size: int) -> Float32:
     """(n, size, size): standard deviation 6 grey levels, triangular (a sum of two draws)."""
     random_words = rng.draw_words(rng.derive_key("scenes", "noise"), ids, image_size * image_size)
-    total = ((random_words & np.uint64(0xFFFF)) + (random_words >> np.uint64(16))).astype(np.float32)
+    total = ((random_words & np.uint64(0xFFFF)) + (random_words >> np.uint64(16))).astype(
+        np.float32
+    )
     noise: Float32 = (total / np.float32(65535) - np.float32(1)) * np.float32(6 * 6**0.5)
     return noise.reshape(len(ids), image_size, image_size)

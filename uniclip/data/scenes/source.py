@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uniclip.config import ScenesData
 
 if TYPE_CHECKING:
-    from uniclip.data.split import SplitName, Split
+    from uniclip.data.split import Split, SplitName
 
 _GENERATOR_VERSION = 1
 """Raised when the same configuration gives other pictures, captions or parts."""

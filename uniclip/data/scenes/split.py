@@ -17,7 +17,7 @@ from uniclip import rng
 from uniclip.config import ScenesData
 from uniclip.data.scenes.attributes import ATTRIBUTES, format_caption
 from uniclip.data.scenes.draw import draw_scenes
-from uniclip.data.split import SPLIT_NAMES, SplitName, Split
+from uniclip.data.split import SPLIT_NAMES, Split, SplitName
 
 Int64 = NDArray[np.int64]
 
@@ -43,21 +43,28 @@ class ScenesSplit(Split):
         cached_images, is_cached = _get_image_cache(int(self.ids[0]), len(self), self.image_size)
         uncached_index = index[~is_cached[index]]
         if len(uncached_index):
-            cached_images[uncached_index] = draw_scenes(self.attribute_rows[uncached_index], self.ids[uncached_index], self.image_size)
+            cached_images[uncached_index] = draw_scenes(
+                self.attribute_rows[uncached_index], self.ids[uncached_index], self.image_size
+            )
             is_cached[uncached_index] = True
         return cached_images[index]
 
 
 @lru_cache(maxsize=6)
-def _get_image_cache(first_id: int, n: int, image_size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _get_image_cache(
+    first_id: int, n: int, image_size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """A part's pictures as far as this process drew them: all its runs share them."""
     return np.zeros((n, 3, image_size, image_size), np.uint8), np.zeros(n, bool)
 
 
 def open_split(config: ScenesData, split_name: SplitName) -> ScenesSplit:
     """One part; training captions may be those of other scenes, or leave words out."""
-    num_scenes = config.train if split_name == "train" else config.test
-    ids, attribute_rows = _make_sample_ids(split_name, num_scenes), sample_attributes(split_name, num_scenes)
+    num_scenes = config.num_train if split_name == "train" else config.num_test
+    ids, attribute_rows = (
+        _make_sample_ids(split_name, num_scenes),
+        sample_attributes(split_name, num_scenes),
+    )
     captions = [format_caption(row) for row in attribute_rows]
     if split_name == "train":
         captions = _sample_training_captions(config, ids, attribute_rows)
@@ -68,14 +75,14 @@ def open_split(config: ScenesData, split_name: SplitName) -> ScenesSplit:
         class_names=dict(ATTRIBUTES),
         sample_names=tuple(format_caption(row) for row in attribute_rows),
         attribute_rows=attribute_rows,
-        image_size=config.size,
+        image_size=config.image_size,
     )
 
 
 def sample_attributes(split_name: SplitName, num_scenes: int | None = None) -> Int64:
     """Rows of attribute indices, (n, 6) int64, of the first `n` scenes of a part."""
     if num_scenes is None:
-        num_scenes = ScenesData().train if split_name == "train" else ScenesData().test
+        num_scenes = ScenesData().num_train if split_name == "train" else ScenesData().num_test
     ids = _make_sample_ids(split_name, num_scenes)
     combinations = _COMBINATIONS if split_name == "test" else _COMBINATIONS[~_build_held_out_mask()]
     combination_index = rng.integers(rng.derive_key("scenes", "looks"), ids, len(combinations))
@@ -87,7 +94,9 @@ def sample_attributes(split_name: SplitName, num_scenes: int | None = None) -> I
 
 def is_held_out(attribute_rows: Int64) -> NDArray[np.bool_]:
     """Whether training never shows these combinations, (n,) bool for rows (n, 6) or (n, 5)."""
-    return _build_held_out_mask()[np.ravel_multi_index(tuple(attribute_rows[:, :5].T), _VALUE_COUNTS[:-1])]
+    return _build_held_out_mask()[
+        np.ravel_multi_index(tuple(attribute_rows[:, :5].T), _VALUE_COUNTS[:-1])
+    ]
 
 
 def _make_sample_ids(split_name: SplitName, num_scenes: int) -> rng.UInt64:
@@ -102,10 +111,18 @@ def _build_held_out_mask() -> NDArray[np.bool_]:
     return held_out_mask
 
 
-def _sample_training_captions(config: ScenesData, ids: rng.UInt64, attribute_rows: Int64) -> list[str]:
-    is_mismatched = rng.uniform(rng.derive_key("scenes", "caption noise"), ids, 1)[:, 0] < config.caption_noise
+def _sample_training_captions(
+    config: ScenesData, ids: rng.UInt64, attribute_rows: Int64
+) -> list[str]:
+    is_mismatched = (
+        rng.uniform(rng.derive_key("scenes", "caption noise"), ids, 1)[:, 0]
+        < config.caption_swap_prob
+    )
     caption_source = rng.integers(rng.derive_key("scenes", "whose caption"), ids, len(ids))
     caption_rows = np.where(is_mismatched[:, None], attribute_rows[caption_source], attribute_rows)
     mention_draws = rng.uniform(rng.derive_key("scenes", "words left out"), ids, len(ATTRIBUTES))
-    is_mentioned = mention_draws >= config.words_left_out
-    return [format_caption(row, dict(zip(ATTRIBUTES, mention_flags, strict=True))) for row, mention_flags in zip(caption_rows, is_mentioned)]
+    is_mentioned = mention_draws >= config.attribute_dropout_prob
+    return [
+        format_caption(row, dict(zip(ATTRIBUTES, mention_flags, strict=True)))
+        for row, mention_flags in zip(caption_rows, is_mentioned)
+    ]

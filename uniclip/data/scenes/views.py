@@ -28,7 +28,7 @@ from uniclip import rng
 from uniclip.augmentation import transform
 from uniclip.augmentation.transform import AugmentationParams
 from uniclip.config import ScenesData
-from uniclip.data.scenes.draw import ROW_SPACING, REFERENCE_SIZE, SIZE_RATIO
+from uniclip.data.scenes.draw import REFERENCE_SIZE, ROW_SPACING, SIZE_RATIO
 
 Float64 = NDArray[np.float64]
 
@@ -50,8 +50,8 @@ def sample_scene_view(
     """One view of each of the samples `ids` (n,), damaged where `config.scope` says so."""
     if kind == "evaluation":
         return transform.build_evaluation_params(len(ids))
-    applies_damage = config.scope == "all" or kind == "strong"
-    delta = config.delta
+    applies_damage = config.damaged_views == "all" or kind == "strong"
+    delta = config.redraw_prob
 
     def draw_operation(operation: str, num_values: int) -> NDArray[np.int64]:
         """0 (nothing) or, with probability delta, any of 0 .. values - 1."""
@@ -66,11 +66,15 @@ def sample_scene_view(
     is_blurred = draw_operation("blur", 2)
     return transform.build_params(
         len(ids),
-        **_compute_crop_box(mild_draws, has_mild_nuisance, draw_operation("zoom", 3), draw_operation("crop", 3)),
+        **_compute_crop_box(
+            mild_draws, has_mild_nuisance, draw_operation("zoom", 3), draw_operation("crop", 3)
+        ),
         flip=draw_operation("side", 2),
         jittered=has_mild_nuisance | (hue_steps > 0),
         brightness=max_log_factor * (2 * mild_draws[4] - 1) * has_mild_nuisance,
-        contrast=max_log_factor * (2 * mild_draws[5] - 1) * (has_mild_nuisance & (kind == "strong")),
+        contrast=max_log_factor
+        * (2 * mild_draws[5] - 1)
+        * (has_mild_nuisance & (kind == "strong")),
         hue=np.where(hue_steps > 3, hue_steps - 6, hue_steps) / 6,
         grey=draw_operation("grey", 2),
         blurred=is_blurred,
@@ -79,7 +83,10 @@ def sample_scene_view(
 
 
 def _compute_crop_box(
-    mild_draws: Float64, has_mild_nuisance: NDArray[np.bool_], zoom: NDArray[np.int64], crop: NDArray[np.int64]
+    mild_draws: Float64,
+    has_mild_nuisance: NDArray[np.bool_],
+    zoom: NDArray[np.int64],
+    crop: NDArray[np.int64],
 ) -> dict[str, Float64]:
     """The box on the unit canvas: zoomed and shifted a little, then cut between two rows."""
     side = 1 - MAX_MILD_CROP * mild_draws[1] * has_mild_nuisance

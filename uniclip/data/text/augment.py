@@ -46,7 +46,9 @@ class VocabularyInfo:
     @classmethod
     def from_tokenizer(cls, tokenizer: Tokenizer) -> VocabularyInfo:
         """That of `tokenizer`."""
-        starts, ends = (np.array(token_flags, dtype=bool) for token_flags in tokenizer.get_word_boundaries())
+        starts, ends = (
+            np.array(token_flags, dtype=bool) for token_flags in tokenizer.get_word_boundaries()
+        )
         return cls(tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.vocab_size, starts, ends)
 
 
@@ -55,10 +57,20 @@ def edit_captions(key: int, ids: UInt64, tokens: Tokens, vocabulary_info: Vocabu
     edited_rows = []
     for row, draws in zip(tokens, rng.uniform(key, ids, tokens.shape[1] + 3)):
         words = _split_words(row, vocabulary_info)
-        edited_words = _swap_words(words, draws[1:3]) if draws[0] < 0.5 else _drop_words(words, draws[3:])
-        edited_rows.append([vocabulary_info.bos, *(token for word in edited_words for token in word), vocabulary_info.eos])
+        edited_words = (
+            _swap_words(words, draws[1:3]) if draws[0] < 0.5 else _drop_words(words, draws[3:])
+        )
+        edited_rows.append(
+            [
+                vocabulary_info.bos,
+                *(token for word in edited_words for token in word),
+                vocabulary_info.eos,
+            ]
+        )
     max_length = max(map(len, edited_rows), default=2)
-    return np.array([row + [vocabulary_info.pad] * (max_length - len(row)) for row in edited_rows], np.int64)
+    return np.array(
+        [row + [vocabulary_info.pad] * (max_length - len(row)) for row in edited_rows], np.int64
+    )
 
 
 def mask_tokens(
@@ -70,13 +82,31 @@ def mask_tokens(
     """
     length = tokens.shape[1]
     draws = rng.uniform(key, ids, 3 * length)
-    selection_draws, action_draws, replacement_draws = draws[:, :length], draws[:, length : 2 * length], draws[:, 2 * length :]
-    is_target = (selection_draws < mask_ratio) & ~np.isin(tokens, (vocabulary_info.bos, vocabulary_info.eos, vocabulary_info.pad))
-    masked_tokens = np.where(is_target & (action_draws < MASK_TOKEN_SHARE), vocabulary_info.pad, tokens)
-    is_replaced = is_target & (action_draws >= MASK_TOKEN_SHARE) & (action_draws < MASK_TOKEN_SHARE + RANDOM_TOKEN_SHARE)
-    masked_tokens = np.where(is_replaced, (replacement_draws * vocabulary_info.vocab_size).astype(np.int64), masked_tokens)
+    selection_draws, action_draws, replacement_draws = (
+        draws[:, :length],
+        draws[:, length : 2 * length],
+        draws[:, 2 * length :],
+    )
+    is_target = (selection_draws < mask_ratio) & ~np.isin(
+        tokens, (vocabulary_info.bos, vocabulary_info.eos, vocabulary_info.pad)
+    )
+    masked_tokens = np.where(
+        is_target & (action_draws < MASK_TOKEN_SHARE), vocabulary_info.pad, tokens
+    )
+    is_replaced = (
+        is_target
+        & (action_draws >= MASK_TOKEN_SHARE)
+        & (action_draws < MASK_TOKEN_SHARE + RANDOM_TOKEN_SHARE)
+    )
+    masked_tokens = np.where(
+        is_replaced,
+        (replacement_draws * vocabulary_info.vocab_size).astype(np.int64),
+        masked_tokens,
+    )
     # An end token drawn in the middle would end the caption there.
-    masked_tokens = np.where(is_replaced & (masked_tokens == vocabulary_info.eos), vocabulary_info.pad, masked_tokens)
+    masked_tokens = np.where(
+        is_replaced & (masked_tokens == vocabulary_info.eos), vocabulary_info.pad, masked_tokens
+    )
     return masked_tokens, np.where(is_target, tokens, IGNORE_INDEX)
 
 

@@ -37,7 +37,13 @@ def load_bpe() -> tokenizers.Tokenizer:
     merge_count = VOCAB_SIZE - 2 - 2 * 256
     merges = [(left, right) for left, right in map(str.split, lines[1 : merge_count + 1])]
     byte_symbols = _build_byte_alphabet()
-    token_names = [*byte_symbols, *(c + WORD_END for c in byte_symbols), *map("".join, merges), BOS, EOS]
+    token_names = [
+        *byte_symbols,
+        *(c + WORD_END for c in byte_symbols),
+        *map("".join, merges),
+        BOS,
+        EOS,
+    ]
     vocabulary = {token_name: index for index, token_name in enumerate(token_names)}
     assert len(vocabulary) == VOCAB_SIZE, len(vocabulary)
     model = models.BPE(vocabulary, merges, end_of_word_suffix=WORD_END)
@@ -72,7 +78,11 @@ def clean_text(text: str) -> str:
 
 def _find_vocab_file() -> Path:
     package_spec = find_spec(_VOCAB_PACKAGE)
-    path = Path(package_spec.origin).with_name(_VOCAB_FILE) if package_spec and package_spec.origin else None
+    path = (
+        Path(package_spec.origin).with_name(_VOCAB_FILE)
+        if package_spec and package_spec.origin
+        else None
+    )
     if path is None or not path.exists():
         raise UserError(
             "model.text.tokenizer=clip takes CLIP's vocabulary from a package that is not "

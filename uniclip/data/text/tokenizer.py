@@ -34,7 +34,9 @@ class Tokenizer:
     def __init__(self, bpe: tokenizers.Tokenizer) -> None:
         self._bpe = bpe
         self.is_clip: bool = bpe.token_to_id(clip_bpe.BOS) is not None
-        special_tokens = (clip_bpe.BOS, clip_bpe.EOS, clip_bpe.PAD) if self.is_clip else (BOS, EOS, PAD)
+        special_tokens = (
+            (clip_bpe.BOS, clip_bpe.EOS, clip_bpe.PAD) if self.is_clip else (BOS, EOS, PAD)
+        )
         ids = [i for token in special_tokens if (i := bpe.token_to_id(token)) is not None]
         if len(ids) < 3:
             raise UserError(f"a tokenizer without {BOS}, {EOS} or {PAD}; use one that we wrote")
@@ -58,12 +60,19 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str], context_length: int) -> NDArray[np.int64]:
         """(n, L) int64: bos, tokens, eos, padded to the longest; cut to `context`, eos kept."""
-        cleaned_texts = [clip_bpe.clean_text(text) for text in texts] if self.is_clip else list(texts)
-        token_ids = [encoding.ids[: context_length - 2] for encoding in self._bpe.encode_batch_fast(cleaned_texts)]
+        cleaned_texts = (
+            [clip_bpe.clean_text(text) for text in texts] if self.is_clip else list(texts)
+        )
+        token_ids = [
+            encoding.ids[: context_length - 2]
+            for encoding in self._bpe.encode_batch_fast(cleaned_texts)
+        ]
         lengths = np.array([len(ids) for ids in token_ids], np.int64)
         tokens = np.full((len(token_ids), int(lengths.max(initial=0)) + 2), self.pad, np.int64)
         is_text_token = np.arange(tokens.shape[1] - 2) < lengths[:, None]
-        tokens[:, 1:-1][is_text_token] = np.fromiter(chain.from_iterable(token_ids), np.int64, lengths.sum())
+        tokens[:, 1:-1][is_text_token] = np.fromiter(
+            chain.from_iterable(token_ids), np.int64, lengths.sum()
+        )
         tokens[:, 0] = self.bos
         tokens[np.arange(len(token_ids)), lengths + 1] = self.eos
         return tokens
@@ -81,7 +90,9 @@ class Tokenizer:
         piece."""
         token_ids = [int(t) for t in tokens]
         if self.is_clip:  # its padding is no special token: only the end tells it from a "!"
-            token_ids = token_ids[: token_ids.index(self.eos)] if self.eos in token_ids else token_ids
+            token_ids = (
+                token_ids[: token_ids.index(self.eos)] if self.eos in token_ids else token_ids
+            )
         text: str = self._bpe.decode(token_ids, skip_special_tokens=True)
         return (text.replace(clip_bpe.WORD_END, " ") if self.is_clip else text).strip()
 
@@ -92,7 +103,11 @@ def build_tokenizer(config: TextConfig, captions: Sequence[str]) -> Tokenizer:
     Raises:
         UserError: CLIP's vocabulary is not installed.
     """
-    return load_clip_tokenizer() if config.tokenizer == "clip" else train_bpe(captions, config.vocabulary)
+    return (
+        load_clip_tokenizer()
+        if config.tokenizer == "clip"
+        else train_bpe(captions, config.vocab_size)
+    )
 
 
 @cache

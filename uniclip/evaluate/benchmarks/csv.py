@@ -30,11 +30,11 @@ def describe_missing(config: RunConfig) -> str | None:
 def build_protocol(source: CsvData) -> dict[str, Any]:
     """Retrieval; zero-shot and probe if there is a label column (its values name the classes)."""
     record: dict[str, Any] = {
-        "shares": {"validation": source.validation, "test": source.test},
+        "shares": {"validation": source.validation_fraction, "test": source.test_fraction},
         "retrieval": {**protocols.RETRIEVAL_RECORD, "captions": "all"},
     }
-    if source.label is not None:
-        names = f"the values of column {source.label}"
+    if source.label_column is not None:
+        names = f"the values of column {source.label_column}"
         record["zeroshot"] = protocols.build_zero_shot_record(TEMPLATES, names)
         record["probe"] = protocols.build_probe_record()
     return record
@@ -59,6 +59,8 @@ def evaluate(pretrained: PretrainedModel, source: CsvData) -> Any:
     examples.add_examples(score_card, test, images, texts, image_text_pairs)
     if LABEL in test.labels:
         names = {c: (c,) for c in test.class_names[LABEL]}
-        labelled_split.score_zero_shot(score_card, LABEL, pretrained, test, images, TEMPLATES, names)
+        labelled_split.score_zero_shot(
+            score_card, LABEL, pretrained, test, images, TEMPLATES, names
+        )
         labelled_split.score_probe(score_card, LABEL, pretrained, source, test, image_features)
     return score_card.get_results()

@@ -40,12 +40,16 @@ def evaluate(pretrained: PretrainedModel, source: MixData) -> Any:
     from uniclip.evaluate.scoring.score_card import ScoreCard
 
     scores, predictions = openmoji.evaluate(pretrained, mix.build_pairs_config(source))
-    if "digits" not in source.labels:
+    if "digits" not in source.label_sources:
         return scores, predictions
-    test = digits.open_split(source.size, "test", mix.PROMPT_TEMPLATES)
+    test = digits.open_split(source.image_size, "test", mix.PROMPT_TEMPLATES)
     score_card = ScoreCard()
-    images = split_features.project_features(pretrained, split_features.compute_image_features(pretrained, test))
+    images = split_features.project_features(
+        pretrained, split_features.compute_image_features(pretrained, test)
+    )
     names = {name: (name,) for name in digits.DIGIT_NAMES}
-    labelled_split.score_zero_shot(score_card, LABEL, pretrained, test, images, mix.PROMPT_TEMPLATES, names)
+    labelled_split.score_zero_shot(
+        score_card, LABEL, pretrained, test, images, mix.PROMPT_TEMPLATES, names
+    )
     digit_scores, digit_predictions = score_card.get_results()
     return (*scores, *digit_scores), {**predictions, **digit_predictions}

@@ -91,7 +91,9 @@ def evaluate(pretrained: PretrainedModel, source: OpenmojiData) -> Any:
     retrieval.score_retrieval(score_card, images, texts, image_text_pairs)
     for condition, view_embeddings in test_views.embed_under_conditions(pretrained, source):
         ranks = retrieval.rank_both_ways(view_embeddings, texts, image_text_pairs)
-        retrieval.add_mean_recall(score_card, f"retrieval.r1.views.{condition}", *ranks, image_text_pairs)
+        retrieval.add_mean_recall(
+            score_card, f"retrieval.r1.views.{condition}", *ranks, image_text_pairs
+        )
     examples.add_examples(score_card, test, images, texts, image_text_pairs)
     for label, names in NAMES.items():
         labelled_split.score_zero_shot(

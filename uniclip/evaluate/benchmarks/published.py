@@ -60,7 +60,9 @@ class PublishedBenchmark:
         source = self.select_data_config(config)
         dataset = self.resolve_dataset(source)
         missing_reason = dataset.describe_missing(source.root, ("test",))
-        return None if missing_reason is None or self._read_note(source, dataset) else missing_reason
+        return (
+            None if missing_reason is None or self._read_note(source, dataset) else missing_reason
+        )
 
     def describe_missing_probe_data(self, config: RunConfig) -> str | None:
         """What a linear probe lacks where zero-shot classification does not."""
@@ -101,10 +103,20 @@ class PublishedBenchmark:
         splits = published.DatasetSplits(dataset, source.root, split_names, fingerprint, self.cache)
         score_card = ScoreCard()
         dataset_rules = _with_dataset_templates(source, dataset)
-        features_cached = published.score_dataset(score_card, CachedEncoder(pretrained, self.cache, self.should_stop), dataset_rules, splits)
+        features_cached = published.score_dataset(
+            score_card,
+            CachedEncoder(pretrained, self.cache, self.should_stop),
+            dataset_rules,
+            splits,
+        )
         if features_cached:
-            dataset_note = {"parts": split_names, **{name: to_builtins(getattr(dataset, name)) for name in NOTED_FIELDS}}
-            self.cache.write_note(self._note_name(source, dataset), {"data": fingerprint, **dataset_note})
+            dataset_note = {
+                "parts": split_names,
+                **{name: to_builtins(getattr(dataset, name)) for name in NOTED_FIELDS},
+            }
+            self.cache.write_note(
+                self._note_name(source, dataset), {"data": fingerprint, **dataset_note}
+            )
         return score_card.get_results()
 
     def resolve_dataset(self, source: EvaluationSource) -> Dataset:
@@ -121,16 +133,23 @@ class PublishedBenchmark:
         templates = tuple(dataset_note.get("templates", ()))
         return replace(dataset, files=files, held_out=dataset_note["held_out"], templates=templates)
 
-    def _resolve_splits(self, source: EvaluationSource, dataset: Dataset) -> tuple[tuple[SplitName, ...], dict[str, Any]]:
+    def _resolve_splits(
+        self, source: EvaluationSource, dataset: Dataset
+    ) -> tuple[tuple[SplitName, ...], dict[str, Any]]:
         """The parts that scores are of, and the data's fingerprint: as it is or, where some of it
         is gone, as it was when it was last evaluated; with no training pictures, of the test part.
         """
         required_splits, dataset_note = _required_splits(dataset), self._read_note(source, dataset)
         test_is_missing = dataset.describe_missing(source.root, ("test",)) is not None
-        if (test_is_missing and dataset_note is None) or dataset.describe_missing(source.root, required_splits) is None:
+        if (test_is_missing and dataset_note is None) or dataset.describe_missing(
+            source.root, required_splits
+        ) is None:
             return required_splits, dataset.fingerprint(source.root, required_splits)
         test_fingerprint = dataset.fingerprint(source.root, ("test",))
-        if dataset_note and test_fingerprint["files"].items() <= dataset_note["data"]["files"].items():
+        if (
+            dataset_note
+            and test_fingerprint["files"].items() <= dataset_note["data"]["files"].items()
+        ):
             return tuple(dataset_note.get("parts", required_splits)), dataset_note["data"]
         return ("test",), test_fingerprint
 
@@ -148,7 +167,9 @@ def _with_dataset_templates(source: EvaluationSource, dataset: Dataset) -> Proto
     custom_templates = source.protocol.custom_templates
     if not dataset.templates or {dataset.name, protocols.DEFAULT_DATASET} & set(custom_templates):
         return source.protocol
-    return replace(source.protocol, own_templates={**custom_templates, dataset.name: dataset.templates})
+    return replace(
+        source.protocol, custom_templates={**custom_templates, dataset.name: dataset.templates}
+    )
 
 
 def _required_splits(dataset: Dataset) -> tuple[SplitName, ...]:

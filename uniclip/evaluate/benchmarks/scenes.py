@@ -35,9 +35,9 @@ def select_data_config(config: RunConfig) -> ScenesData:
     default = ScenesData()
     return replace(
         config.data,
-        train=default.train,
-        caption_noise=default.caption_noise,
-        words_left_out=default.words_left_out,
+        num_train=default.num_train,
+        caption_swap_prob=default.caption_swap_prob,
+        attribute_dropout_prob=default.attribute_dropout_prob,
     )
 
 

@@ -36,7 +36,9 @@ def evaluate(pretrained: PretrainedModel, source: ScenesData) -> Any:
     labelled_split.add_ground_truth(score_card, test)
     values = np.stack([test.labels[name] for name in ATTRIBUTES], axis=1)
     texts = pretrained.embed_texts(list_captions())
-    images = split_features.project_features(pretrained, split_features.compute_image_features(pretrained, test))
+    images = split_features.project_features(
+        pretrained, split_features.compute_image_features(pretrained, test)
+    )
     caption_columns = minimal_pairs.find_caption_columns(values, ATTRIBUTE_SIZES)
     true_texts = texts[caption_columns]
 
@@ -44,10 +46,14 @@ def evaluate(pretrained: PretrainedModel, source: ScenesData) -> Any:
     for condition, view_embeddings in test_views.embed_under_conditions(pretrained, source):
         _score_pairs(score_card, view_embeddings, texts, values, f".views.{condition}")
     _score_captions(score_card, test, images, true_texts)
-    ece = zero_shot.classify(images, texts, caption_columns, pretrained.image_text_scale()).calibration_error
+    ece = zero_shot.classify(
+        images, texts, caption_columns, pretrained.image_text_scale()
+    ).calibration_error
     score_card.add_scalar("caption.ece", ece, kind="error", samples=len(test))
     _score_instances(score_card, *embed_weak_views(pretrained, source))
-    score_card.add_scalar("gap", compute_modality_gap(images, true_texts), kind="gap", samples=len(test))
+    score_card.add_scalar(
+        "gap", compute_modality_gap(images, true_texts), kind="gap", samples=len(test)
+    )
     return score_card.get_results()
 
 
@@ -58,8 +64,10 @@ def list_captions() -> list[str]:
 
 def embed_weak_views(pretrained: PretrainedModel, source: ScenesData) -> tuple[Float32, Float32]:
     """Unit rows (n, D) of two weak views of each picture, each given its true vectors."""
-    image_size = pretrained.config.model.image.pixels
-    first_view, second_view = (test_views.draw_view(source, "weak", view_number, image_size) for view_number in range(2))
+    image_size = pretrained.config.model.image.image_size
+    first_view, second_view = (
+        test_views.draw_view(source, "weak", view_number, image_size) for view_number in range(2)
+    )
     return (
         pretrained.embed_images(first_view.pixels, vectors=first_view.vectors),
         pretrained.embed_images(second_view.pixels, vectors=second_view.vectors),
@@ -72,21 +80,33 @@ def compute_modality_gap(images: Float32, texts: Float32) -> float:
 
 
 def _score_pairs(
-    score_card: ScoreCard, images: Float32, texts: Float32, values: NDArray[np.int64], suffix: str = ""
+    score_card: ScoreCard,
+    images: Float32,
+    texts: Float32,
+    values: NDArray[np.int64],
+    suffix: str = "",
 ) -> None:
     """Minimal pairs by attribute, and the mean over those that augmentations damage."""
-    win_rates = dict(zip(ATTRIBUTES, minimal_pairs.compute_win_rates(images @ texts.T, values, ATTRIBUTE_SIZES)))
+    win_rates = dict(
+        zip(ATTRIBUTES, minimal_pairs.compute_win_rates(images @ texts.T, values, ATTRIBUTE_SIZES))
+    )
     mean: Float = np.mean([win_rates[name] for name in DAMAGEABLE_ATTRIBUTES], axis=0)
     for name, outcome in {**win_rates, "damaged": mean}.items():
-        score_card.add_outcomes(f"minimal.{name}{suffix}", outcome, kind="accuracy", chance=MINIMAL_PAIR_CHANCE)
+        score_card.add_outcomes(
+            f"minimal.{name}{suffix}", outcome, kind="accuracy", chance=MINIMAL_PAIR_CHANCE
+        )
 
 
-def _score_captions(score_card: ScoreCard, test: Split, images: Float32, true_texts: Float32) -> None:
+def _score_captions(
+    score_card: ScoreCard, test: Split, images: Float32, true_texts: Float32
+) -> None:
     """Captions and pictures of the split find each other; own: (n, D), each picture's caption."""
     image_text_pairs = retrieval.build_image_text_pairs(test.captions)
     texts = true_texts[np.unique(image_text_pairs.text_index, return_index=True)[1]]
     to_text, to_image = retrieval.rank_both_ways(images, texts, image_text_pairs)
-    retrieval.add_mean_recall(score_card, "retrieval.caption.r1", to_text, to_image, image_text_pairs)
+    retrieval.add_mean_recall(
+        score_card, "retrieval.caption.r1", to_text, to_image, image_text_pairs
+    )
     examples.add_examples(score_card, test, images, texts, image_text_pairs)
 
 
@@ -94,5 +114,9 @@ def _score_instances(score_card: ScoreCard, first_views: Float32, second_views: 
     """Two views of a picture find each other among those of all."""
     n = len(first_views)
     image_text_pairs = ImageTextPairs(tuple(map(str, range(n))), np.arange(n), np.arange(n))
-    first_to_second, second_to_first = retrieval.rank_both_ways(first_views, second_views, image_text_pairs)
-    retrieval.add_mean_recall(score_card, "retrieval.instance.r1", first_to_second, second_to_first, image_text_pairs)
+    first_to_second, second_to_first = retrieval.rank_both_ways(
+        first_views, second_views, image_text_pairs
+    )
+    retrieval.add_mean_recall(
+        score_card, "retrieval.instance.r1", first_to_second, second_to_first, image_text_pairs
+    )

@@ -35,7 +35,10 @@ class ClassPermutation:
     @property
     def labels_misordered(self) -> bool:
         """Whether labels and names seem to be in different orders."""
-        return self.sign_test_z > MIN_SIGN_TEST_Z and self.permuted_accuracy > MIN_ACCURACY_RATIO * self.accuracy
+        return (
+            self.sign_test_z > MIN_SIGN_TEST_Z
+            and self.permuted_accuracy > MIN_ACCURACY_RATIO * self.accuracy
+        )
 
     def describe(self, dataset: str) -> str:
         """What a report says of it."""
@@ -62,7 +65,10 @@ def find_class_permutation(prediction: Int, labels: Int, classes: int) -> ClassP
     _, label_of = linear_sum_assignment(confusion, maximize=True)
     correct = prediction[test_index] == labels[test_index]
     correct_permuted = label_of[prediction[test_index]] == labels[test_index]
-    better, worse = int((correct_permuted & ~correct).sum()), int((correct & ~correct_permuted).sum())
+    better, worse = (
+        int((correct_permuted & ~correct).sum()),
+        int((correct & ~correct_permuted).sum()),
+    )
     moved_classes = [(c, int(label)) for c, label in enumerate(label_of) if c != label]
     return ClassPermutation(
         accuracy=float(correct.mean()) if len(test_index) else 0.0,

@@ -61,7 +61,9 @@ def compute_thumbnail(image: Image.Image) -> GreyThumbnails:
 def compute_hashes(thumbnails: GreyThumbnails) -> NDArray[np.uint64]:
     """The difference hash of each of (n, 8, 9) grey pictures: (n,) uint64."""
     bits = _horizontal_differences(thumbnails) > NOISE_LEVELS
-    return np.packbits(bits.reshape(len(thumbnails), ROWS * (COLUMNS - 1)), axis=1).view(np.uint64)[:, 0]
+    return np.packbits(bits.reshape(len(thumbnails), ROWS * (COLUMNS - 1)), axis=1).view(np.uint64)[
+        :, 0
+    ]
 
 
 def find_duplicates(test: GreyThumbnails, train: GreyThumbnails) -> NDArray[np.int8]:
@@ -71,13 +73,19 @@ def find_duplicates(test: GreyThumbnails, train: GreyThumbnails) -> NDArray[np.i
     verdicts = np.where(_count_edges(test) >= MIN_EDGES, DISTINCT, UNDECIDABLE).astype(np.int8)
     decidable_index = np.flatnonzero(verdicts == DISTINCT)
     test_hashes, train_hashes = compute_hashes(test[decidable_index]), compute_hashes(train)
-    for i, j in product(range(0, len(test_hashes), TILE_SHAPE[0]), range(0, len(train_hashes), TILE_SHAPE[1])):
-        tile = np.bitwise_count(test_hashes[i : i + TILE_SHAPE[0], None] ^ train_hashes[None, j : j + TILE_SHAPE[1]])
+    for i, j in product(
+        range(0, len(test_hashes), TILE_SHAPE[0]), range(0, len(train_hashes), TILE_SHAPE[1])
+    ):
+        tile = np.bitwise_count(
+            test_hashes[i : i + TILE_SHAPE[0], None] ^ train_hashes[None, j : j + TILE_SHAPE[1]]
+        )
         candidates = np.flatnonzero(tile <= MAX_HASH_DISTANCE)
         if len(candidates):
             row, column = np.divmod(candidates, tile.shape[1])
             test_index = decidable_index[i + row]
-            grey_difference = np.abs(test[test_index].astype(np.int16) - train[j + column]).mean(axis=(1, 2))
+            grey_difference = np.abs(test[test_index].astype(np.int16) - train[j + column]).mean(
+                axis=(1, 2)
+            )
             verdicts[test_index[grey_difference <= MAX_GREY_DIFFERENCE]] = DUPLICATE
     return verdicts
 
@@ -116,7 +124,8 @@ def find_duplicates_cached(
 
     def compare() -> NDArray[Any]:
         return find_duplicates(
-            _get_or_compute(cache, {"greys": test_fingerprint}, compute_test_thumbnails), _get_or_compute(cache, {"greys": train_fingerprint}, compute_train_thumbnails)
+            _get_or_compute(cache, {"greys": test_fingerprint}, compute_test_thumbnails),
+            _get_or_compute(cache, {"greys": train_fingerprint}, compute_train_thumbnails),
         )
 
     verdicts = _get_or_compute(cache, {"near": test_fingerprint, "in": train_fingerprint}, compare)
@@ -132,12 +141,16 @@ def read_last_verdicts(
     return None if verdicts is None else np.array(verdicts, np.int8)
 
 
-def _get_or_compute(cache: Cache, key: Mapping[str, Any], compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+def _get_or_compute(
+    cache: Cache, key: Mapping[str, Any], compute: Callable[[], NDArray[Any]]
+) -> NDArray[Any]:
     return cache.get_or_compute({**key, "version": VERSION}, lambda: {"kept": compute()})["kept"]
 
 
 def _note_name(test_location: Mapping[str, Any], train_fingerprint: Mapping[str, Any]) -> str:
-    return identity.digest({"version": VERSION, "at": dict(test_location), "in": dict(train_fingerprint)})
+    return identity.digest(
+        {"version": VERSION, "at": dict(test_location), "in": dict(train_fingerprint)}
+    )
 
 
 def _horizontal_differences(thumbnails: GreyThumbnails) -> NDArray[np.int16]:

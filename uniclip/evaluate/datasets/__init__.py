@@ -18,13 +18,25 @@ from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate.datasets import bench14, custom, more_datasets
 from uniclip.evaluate.datasets.dataset import Dataset, fingerprint_cache
 
-__all__ = ["ALIASES", "DATASETS", "Dataset", "read_benchmark", "list_benchmarks", "get", "fingerprint_cache"]
+__all__ = [
+    "ALIASES",
+    "DATASETS",
+    "Dataset",
+    "read_benchmark",
+    "list_benchmarks",
+    "get",
+    "fingerprint_cache",
+]
 
 CONF = Path(__file__).parents[2] / "conf"
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
-    for dataset in (*bench14.CLASSIFICATION_DATASETS, *bench14.RETRIEVAL_DATASETS, *more_datasets.MORE_DATASETS)
+    for dataset in (
+        *bench14.CLASSIFICATION_DATASETS,
+        *bench14.RETRIEVAL_DATASETS,
+        *more_datasets.MORE_DATASETS,
+    )
 }
 """Every published set that we read."""
 

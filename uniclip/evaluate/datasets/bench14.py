@@ -11,7 +11,11 @@ from typing import Any
 from uniclip.data.split import SplitName
 from uniclip.evaluate.datasets.dataset import Dataset
 
-SPLIT_NAMES: tuple[tuple[SplitName, str], ...] = (("train", "train"), ("validation", "val"), ("test", "test"))
+SPLIT_NAMES: tuple[tuple[SplitName, str], ...] = (
+    ("train", "train"),
+    ("validation", "val"),
+    ("test", "test"),
+)
 """Parts, and what most publishers call them."""
 TRAIN_AND_TEST_ARGUMENTS: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
 FLOWERS, CIFAR10, CIFAR100 = "flowers-102/", "cifar-10-batches-py/", "cifar-100-python/"
@@ -93,7 +97,9 @@ CLASSIFICATION_DATASETS = (
         torchvision=("SUN397", ({},)),
         split_rule="first official partition",
         all_images=("SUN397", "readers.sun397.whole"),
-        download_hint=format_download_hint("sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"),
+        download_hint=format_download_hint(
+            "sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"
+        ),
     ),
     Dataset(
         name="stanford_cars",

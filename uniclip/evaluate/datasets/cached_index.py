@@ -44,7 +44,11 @@ class LazyReader:
 
 
 def open_with_cached_index(
-    dataset: Dataset, root: str | Path, split: SplitName, fingerprint: Mapping[str, Any], cache: Cache
+    dataset: Dataset,
+    root: str | Path,
+    split: SplitName,
+    fingerprint: Mapping[str, Any],
+    cache: Cache,
 ) -> ImageDataset:
     """One part of a data set, its index from the cache if it was ever opened.
 
@@ -53,7 +57,8 @@ def open_with_cached_index(
     if cache.folder is None:
         return dataset.open(root, split)
     index = cache.get_or_compute(
-        {"index of": dict(fingerprint), "part": split}, lambda: _pack_index(dataset.open(root, split))
+        {"index of": dict(fingerprint), "part": split},
+        lambda: _pack_index(dataset.open(root, split)),
     )
     return _unpack_index(index, LazyReader(dataset, root, split))
 

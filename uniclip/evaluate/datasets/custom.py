@@ -14,7 +14,7 @@ from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate import prompts
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.io.atomic import resolve_staged_path, disk_memoize, digest_file
+from uniclip.io.atomic import digest_file, disk_memoize, resolve_staged_path
 
 SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
     "train": ("train",),
@@ -89,7 +89,9 @@ def webdataset_dataset(path: str) -> Dataset:
     kind: Any = type_file.read_text().strip().lower() if type_file.is_file() else "classification"
     if kind not in DEFAULT_METRICS:
         raise UserError(f"{type_file} says {kind!r}: write one of {', '.join(DEFAULT_METRICS)}")
-    files = {split: (f"{name}/nshards.txt", name) for split, name in _find_split_folders(root).items()}
+    files = {
+        split: (f"{name}/nshards.txt", name) for split, name in _find_split_folders(root).items()
+    }
     files.setdefault("test", ("test/nshards.txt", "test"))
     return Dataset(
         name=f"wds:{path}",
@@ -110,7 +112,10 @@ def compute_csv_digests(root: Path, file_names: tuple[str, ...]) -> dict[str, st
     """The sum of a table, and of the names and sizes of its pictures; `UserError` if faulty."""
     (name,) = file_names
     fingerprint = training_table.fingerprint(CsvData(path=str(root / name)))
-    return {f"{name} whole": fingerprint["index"]["sum"], f"{name}'s pictures": fingerprint["pictures"]}
+    return {
+        f"{name} whole": fingerprint["index"]["sum"],
+        f"{name}'s pictures": fingerprint["pictures"],
+    }
 
 
 def compute_shard_digests(root: Path, file_names: tuple[str, ...]) -> dict[str, str]:
@@ -119,7 +124,9 @@ def compute_shard_digests(root: Path, file_names: tuple[str, ...]) -> dict[str, 
         *sorted((root / file_names[1]).glob("*.tar")),
         *(root / n for n in (CLASSES_FILE, TEMPLATES_FILE, TYPE_FILE)),
     ]
-    return {path.relative_to(root).as_posix(): _digest_file(path) for path in files if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): _digest_file(path) for path in files if path.is_file()
+    }
 
 
 def _digest_file(path: Path) -> str:
@@ -141,7 +148,9 @@ def _read_templates(path: Path) -> tuple[str, ...]:
 
 def _find_split_folders(root: Path) -> dict[SplitName, str]:
     """The folder of each part that has one."""
-    existing_folders = {p: [n for n in names if (root / n).is_dir()] for p, names in SPLIT_FOLDERS.items()}
+    existing_folders = {
+        p: [n for n in names if (root / n).is_dir()] for p, names in SPLIT_FOLDERS.items()
+    }
     return {split: names[0] for split, names in existing_folders.items() if names}
 
 
@@ -151,5 +160,9 @@ def _resolve_path(kind: str, path: str) -> Path:
     return resolve_staged_path(path).absolute()
 
 
-CUSTOM_KINDS: dict[str, Callable[[str], Dataset]] = {"folder": folder_dataset, "csv": csv_dataset, "wds": webdataset_dataset}
+CUSTOM_KINDS: dict[str, Callable[[str], Dataset]] = {
+    "folder": folder_dataset,
+    "csv": csv_dataset,
+    "wds": webdataset_dataset,
+}
 """What may stand before the colon."""

@@ -105,7 +105,9 @@ class Dataset:
     def splits(self) -> tuple[SplitName, ...]:
         """What can be opened."""
         own_splits = tuple(self.files)
-        return (*own_splits, "validation") if self.held_out and "train" in own_splits else own_splits
+        return (
+            (*own_splits, "validation") if self.held_out and "train" in own_splits else own_splits
+        )
 
     def with_all_as_test(self) -> Dataset:
         """All pictures as the test part; there is no other."""
@@ -116,8 +118,8 @@ class Dataset:
             files={"test": (folder,)},
             reader=reader,
             held_out=False,
-            expected={},
-            rule="all pictures are the test part",
+            expected_counts={},
+            split_rule="all pictures are the test part",
         )
 
     def open(self, root: str | Path, split: SplitName) -> ImageDataset:
@@ -163,8 +165,13 @@ class Dataset:
             digests |= self._compute_content_digests(root, patterns)
             paths = {w.split("|")[0]: _find_path(self._resolve_root(root), w) for w in patterns}
             has_index_file = any(path is not None and path.is_file() for path in paths.values())
-            undigested = {name: path for name, path in paths.items() if path and name not in digests}
-            digests |= {name: _digest_path(p, MAX_LISTED_FILES if has_index_file else None) for name, p in undigested.items()}
+            undigested = {
+                name: path for name, path in paths.items() if path and name not in digests
+            }
+            digests |= {
+                name: _digest_path(p, MAX_LISTED_FILES if has_index_file else None)
+                for name, p in undigested.items()
+            }
         return {
             "set": self.name.split(":")[0],
             "readers": READERS_VERSION,
@@ -173,7 +180,9 @@ class Dataset:
             "files": dict(sorted(digests.items())),
         }
 
-    def count_and_list_images(self, root: str | Path, split: SplitName) -> tuple[int, Sequence[str | Path]]:
+    def count_and_list_images(
+        self, root: str | Path, split: SplitName
+    ) -> tuple[int, Sequence[str | Path]]:
         """How many pictures a part of the set itself has here (`train`: what is held out too), and
         the files that it says they are in; none where several share one."""
         if self.list_files is None:
@@ -191,11 +200,15 @@ class Dataset:
                 with open(path, "rb") as stream:
                     yield name, hashlib.file_digest(stream, "md5").hexdigest() != expected_md5
 
-    def _compute_content_digests(self, root: str | Path, patterns: tuple[str, ...]) -> dict[str, str]:
+    def _compute_content_digests(
+        self, root: str | Path, patterns: tuple[str, ...]
+    ) -> dict[str, str]:
         if self.content_digests is None:
             return {}
         base, compute_digests = self._resolve_root(root), _load_function(self.content_digests)
-        digests: dict[str, str] = _memoize((base, patterns), lambda: compute_digests(base, patterns))
+        digests: dict[str, str] = _memoize(
+            (base, patterns), lambda: compute_digests(base, patterns)
+        )
         return digests
 
     def _resolve_root(self, root: str | Path) -> Path:

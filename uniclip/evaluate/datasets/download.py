@@ -14,7 +14,9 @@ def download(dataset: Dataset, root: Path) -> None:
     Raises `UserError` if torchvision does not offer it, or if the download fails.
     """
     if dataset.torchvision is None:
-        raise UserError(f"{dataset.name} cannot be downloaded by a program: {dataset.download_hint}")
+        raise UserError(
+            f"{dataset.name} cannot be downloaded by a program: {dataset.download_hint}"
+        )
     import torchvision.datasets
 
     name, calls = dataset.torchvision

@@ -32,4 +32,6 @@ def select_held_out(train: ImageDataset, split: SplitName, one_in: int) -> Image
     of one picture keeps it)."""
     class_rank, class_size = rank_within_class(train)
     is_validation = (class_rank < -(-class_size // one_in)) & (class_size > 1)
-    return train.subset(np.flatnonzero(is_validation if split == "validation" else ~is_validation), split)
+    return train.subset(
+        np.flatnonzero(is_validation if split == "validation" else ~is_validation), split
+    )

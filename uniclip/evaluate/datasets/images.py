@@ -76,9 +76,9 @@ class ImageDataset:
         """The pictures at `index` (m,), in that order, as another part."""
         return replace(
             self,
-            part=split,
+            split=split,
             ids=tuple(self.ids[i] for i in index),
-            read=SubsetReader(self.reader, np.asarray(index, np.int64)),
+            reader=SubsetReader(self.reader, np.asarray(index, np.int64)),
             labels=None if self.labels is None else self.labels[index],
             difficult=None if self.difficult is None else self.difficult[index],
             captions=tuple(self.captions[i] for i in index) if self.captions else (),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from uniclip.data.split import SplitName
-from uniclip.evaluate.datasets.bench14 import SPLIT_NAMES, TRAIN_AND_TEST_ARGUMENTS, format_download_hint
+from uniclip.evaluate.datasets.bench14 import (
+    SPLIT_NAMES,
+    TRAIN_AND_TEST_ARGUMENTS,
+    format_download_hint,
+)
 from uniclip.evaluate.datasets.dataset import Dataset
 
 PCAM, STL10, GTSRB = "pcam/camelyonpatch_level_2_split_", "stl10_binary/", "gtsrb/GTSRB/"
@@ -24,7 +28,10 @@ def _idx_patterns(folder: str, *extra_folders: str) -> dict[SplitName, tuple[str
 
     names: tuple[tuple[SplitName, str], ...] = (("train", "train"), ("test", "t10k"))
     return {
-        split: (join_alternatives(f"{file_prefix}-images-idx3-ubyte"), join_alternatives(f"{file_prefix}-labels-idx1-ubyte"))
+        split: (
+            join_alternatives(f"{file_prefix}-images-idx3-ubyte"),
+            join_alternatives(f"{file_prefix}-labels-idx1-ubyte"),
+        )
         for split, file_prefix in names
     }
 
@@ -32,7 +39,9 @@ def _idx_patterns(folder: str, *extra_folders: str) -> dict[SplitName, tuple[str
 def _valid_split_paths(path_templates: tuple[str, ...]) -> dict[SplitName, tuple[str, ...]]:
     """Paths of the three parts where validation is called `valid`."""
     return {
-        split: tuple(path.format("valid" if split == "validation" else split) for path in path_templates)
+        split: tuple(
+            path.format("valid" if split == "validation" else split) for path in path_templates
+        )
         for split, _ in SPLIT_NAMES
     }
 
@@ -81,7 +90,9 @@ MORE_DATASETS = (
             "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
         },
         torchvision=("FashionMNIST", TRAIN_AND_TEST_ARGUMENTS),
-        download_hint=format_download_hint("fashion_mnist", ", or apt install dataset-fashion-mnist"),
+        download_hint=format_download_hint(
+            "fashion_mnist", ", or apt install dataset-fashion-mnist"
+        ),
     ),
     Dataset(
         name="stl10",

@@ -36,7 +36,9 @@ class DatasetStatus:
             return "damaged"
         if not self.counts:
             return "missing"
-        if not all(self.md5_matches.values()) or any(self.has_unexpected_count(split) for split in self.counts):
+        if not all(self.md5_matches.values()) or any(
+            self.has_unexpected_count(split) for split in self.counts
+        ):
             return "differs"
         return "here" if self.missing is None else "partly"
 

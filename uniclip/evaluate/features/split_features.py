@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.config.schema import OpenmojiData, ScenesData, CsvData, MixData  # TMP
 from uniclip import data
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
-    from uniclip.data import SplitName, Split
+    from uniclip.data import Split, SplitName
 
 Float32 = NDArray[np.float32]
 
@@ -26,17 +25,21 @@ BATCH_SIZE = 1024
 
 
 @lru_cache(maxsize=6)
-def open_split_cached(source: OpenmojiData | ScenesData | CsvData | MixData, split_name: SplitName) -> Split:
+def open_split_cached(source: Any, split_name: SplitName) -> Split:
     """One part of the data section `source`; raises `UserError` if there is no such data."""
     return data.open_split(source, split_name)
 
 
-def compute_image_features(pretrained: PretrainedModel, split: Split, index: NDArray[np.int64] | None = None) -> Float32:
+def compute_image_features(
+    pretrained: PretrainedModel, split: Split, index: NDArray[np.int64] | None = None
+) -> Float32:
     """Image-encoder features, before any head, of the pictures `index` (default: all) of `split`
     under the evaluation transform, (n, F)."""
     index = np.arange(len(split)) if index is None else index
     batches = _batch_indices(len(index))
-    return np.concatenate([pretrained.compute_image_features(split.load_pixels(index[batch])) for batch in batches])
+    return np.concatenate(
+        [pretrained.compute_image_features(split.load_pixels(index[batch])) for batch in batches]
+    )
 
 
 def project_features(pretrained: PretrainedModel, features: Float32) -> Float32:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.config.schema import OpenmojiData, ScenesData, CsvData, MixData  # TMP
 from uniclip import data, rng
 from uniclip.augmentation import transform
 from uniclip.evaluate.features import split_features
@@ -33,7 +32,12 @@ class View:
 
 
 @lru_cache(maxsize=6)
-def draw_view(source: OpenmojiData | ScenesData | CsvData | MixData, kind: Literal["weak", "strong"], number: int, image_size: int) -> View:
+def draw_view(
+    source: Any,
+    kind: Literal["weak", "strong"],
+    number: int,
+    image_size: int,
+) -> View:
     """The same for every model: drawn by a key that knows no seed of a run; never the evaluation's.
 
     source: a data section whose test part is looked at. side: in pixels.
@@ -42,13 +46,17 @@ def draw_view(source: OpenmojiData | ScenesData | CsvData | MixData, kind: Liter
     key = rng.derive_key("evaluate", source.name, TEST_VIEWS_VERSION, kind, number)
     drawn = data.sample_view(source, kind, key, test.ids, identity_prob=0)
     images = test.load_pixels(np.arange(len(test)))
-    return View(transform.apply_augmentation(images, drawn, image_size), transform.encode_as_vector(drawn))
+    return View(
+        transform.apply_augmentation(images, drawn, image_size), transform.encode_as_vector(drawn)
+    )
 
 
-def embed_under_conditions(pretrained: PretrainedModel, source: OpenmojiData | ScenesData | CsvData | MixData) -> Iterator[tuple[str, Float32]]:
+def embed_under_conditions(
+    pretrained: PretrainedModel, source: Any
+) -> Iterator[tuple[str, Float32]]:
     """Unit rows (n, D) of one strong view of each test picture, told the true vectors, "nothing
     done" (identity), and the next sample's (wrong)."""
-    strong_view = draw_view(source, "strong", 0, pretrained.config.model.image.pixels)
+    strong_view = draw_view(source, "strong", 0, pretrained.config.model.image.image_size)
     vectors_by_condition = {
         "true": strong_view.vectors,
         "identity": np.zeros_like(strong_view.vectors),

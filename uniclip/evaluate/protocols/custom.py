@@ -54,7 +54,9 @@ def resolve_protocol(name: str, folders: Sequence[Path]) -> str | dict[str, Any]
     the user's file says, so that a worker needs no file of hers; `UserError` if it is faulty."""
     user_files = {path.stem: path for f in folders for path in sorted((f / FOLDER).glob("*.yaml"))}
     for reserved_name in sorted(user_files.keys() & protocol.PROTOCOLS.keys()):
-        raise UserError(f"{user_files[reserved_name]}: {reserved_name} is a published protocol; call yours otherwise")
+        raise UserError(
+            f"{user_files[reserved_name]}: {reserved_name} is a published protocol; call yours otherwise"
+        )
     if name in protocol.PROTOCOLS:
         return name
     if name not in user_files:
@@ -75,10 +77,13 @@ def build_protocol(definition: str | Mapping[str, Any]) -> Protocol:
     custom_protocol: CustomProtocol = bind(CustomProtocol, definition, f"{context}: ")
     base = protocol.get_published_protocol(custom_protocol.like)
     templates = {
-        _canonical_name(name): _validate_templates(name, dataset_templates, context) for name, dataset_templates in custom_protocol.templates.items()
+        _canonical_name(name): _validate_templates(name, dataset_templates, context)
+        for name, dataset_templates in custom_protocol.templates.items()
     }
     names = {
-        _canonical_name(name): {c: (n,) if isinstance(n, str) else n for c, n in dataset_names.items()}
+        _canonical_name(name): {
+            c: (n,) if isinstance(n, str) else n for c, n in dataset_names.items()
+        }
         for name, dataset_names in custom_protocol.names.items()
     }
     for name, metric in custom_protocol.metrics.items():
@@ -86,13 +91,16 @@ def build_protocol(definition: str | Mapping[str, Any]) -> Protocol:
         if metric not in allowed_metrics:
             definition = " or ".join(allowed_metrics)
             raise UserError(f"{context}: {name} is judged by {definition}, not by {metric}")
-    metrics = {**dict(base.metrics), **{_canonical_name(n): m for n, m in custom_protocol.metrics.items()}}
+    metrics = {
+        **dict(base.metrics),
+        **{_canonical_name(n): m for n, m in custom_protocol.metrics.items()},
+    }
     return replace(
         base,
         name=custom_protocol.name,
-        like=base.name,
-        own_templates=templates,
-        own_names=names,
+        base=base.name,
+        custom_templates=templates,
+        custom_names=names,
         metrics=tuple(metrics.items()),
     )
 
@@ -104,6 +112,10 @@ def _canonical_name(name: str) -> str:
 
 def _validate_templates(name: str, templates: tuple[str, ...], context: str) -> tuple[str, ...]:
     valid_templates = prompts.validate_templates(templates, f"{context}: {name}")
-    if name != DEFAULT_DATASET and datasets.get(name).kind == "retrieval" and len(valid_templates) > 1:
+    if (
+        name != DEFAULT_DATASET
+        and datasets.get(name).kind == "retrieval"
+        and len(valid_templates) > 1
+    ):
         raise UserError(f"{context}: {name} takes one template, for its captions")
     return valid_templates

@@ -112,7 +112,9 @@ class LinearProbeConfig:
     def build_l2_grid(self) -> tuple[float, ...]:
         """The grid, from weak to strong."""
         steps = (self.max_exponent - self.min_exponent) * self.points_per_decade
-        return tuple(10.0 ** (self.min_exponent + i / self.points_per_decade) for i in range(steps + 1))
+        return tuple(
+            10.0 ** (self.min_exponent + i / self.points_per_decade) for i in range(steps + 1)
+        )
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,13 @@ class Protocol:
     def get_metric(self, dataset: str) -> Metric:
         """The metric of a data set; with several labels, that of VOC 2007 if none is stated."""
         metric_by_dataset = dict(self.metrics)
-        metric_by_kind: dict[str, Metric] = {"retrieval": "recall", "multilabel": metric_by_dataset["voc2007"]}
-        return metric_by_dataset.get(dataset) or metric_by_kind.get(datasets.get(dataset).kind, "accuracy")
+        metric_by_kind: dict[str, Metric] = {
+            "retrieval": "recall",
+            "multilabel": metric_by_dataset["voc2007"],
+        }
+        return metric_by_dataset.get(dataset) or metric_by_kind.get(
+            datasets.get(dataset).kind, "accuracy"
+        )
 
     def get_templates(self, dataset: str) -> tuple[str, ...]:
         """The templates of a data set, each with one {} for a name; of a caption for retrieval."""
@@ -160,7 +167,10 @@ class Protocol:
 
     def get_class_name_entry(self, dataset: str) -> Any:
         """All that is said of a data set's class names, as plain JSON."""
-        published_entry, custom_names = prompts.get_class_name_entry(dataset), self.custom_names.get(dataset)
+        published_entry, custom_names = (
+            prompts.get_class_name_entry(dataset),
+            self.custom_names.get(dataset),
+        )
         return [published_entry, to_builtins(custom_names)] if custom_names else published_entry
 
     def get_class_names(self, dataset: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -168,7 +178,9 @@ class Protocol:
         custom_names = self.custom_names.get(dataset, {})
         for key in custom_names:
             if key not in classes:
-                raise make_unknown_name_error(f"class of {dataset} in protocol {self.name}", key, classes)
+                raise make_unknown_name_error(
+                    f"class of {dataset} in protocol {self.name}", key, classes
+                )
         return {**prompts.get_class_names(dataset, classes, self.base or self.name), **custom_names}
 
     def for_dataset(self, dataset: str, classes: Sequence[str]) -> DatasetProtocol:
@@ -240,10 +252,16 @@ PROTOCOLS = {
             imagenet_templates="imagenet80",
             caption_template="{}",
             preprocessing=Preprocessing("bicubic"),
-            probe_config=LinearProbeConfig("embedding", "unit rows", max_exponent=2, points_per_decade=12),
+            probe_config=LinearProbeConfig(
+                "embedding", "unit rows", max_exponent=2, points_per_decade=12
+            ),
             metrics=(("voc2007", "map"),),
             difficult_objects="present",
-            test_on_all=("sun397", "caltech101", "eurosat"),  # so there is none left to fit a probe to
+            test_on_all=(
+                "sun397",
+                "caltech101",
+                "eurosat",
+            ),  # so there is none left to fit a probe to
             deviations=(
                 "probe by L-BFGS, a number of the grid multiplies the penalty; CLIP_benchmark: 10 "
                 "epochs of AdamW, the same number is its decay",

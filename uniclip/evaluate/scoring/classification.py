@@ -51,14 +51,19 @@ def build_ground_truth(
     labels: (n,) int64, or (n, C) of 0 and 1.
     """
     if difficult is not None:
-        as_present = dataset_protocol is not None and dataset_protocol.difficult_objects == "present"
+        as_present = (
+            dataset_protocol is not None and dataset_protocol.difficult_objects == "present"
+        )
         labels = np.where(difficult, 1 if as_present else -1, labels)
     return GroundTruth(labels, tuple(classes))
 
 
 def build_prompts(dataset_protocol: DatasetProtocol) -> list[list[str]]:
     """The prompts of each class, in the order of labels."""
-    return [zero_shot.fill_templates(dataset_protocol.templates, names) for _, names in dataset_protocol.class_names]
+    return [
+        zero_shot.fill_templates(dataset_protocol.templates, names)
+        for _, names in dataset_protocol.class_names
+    ]
 
 
 def score_zero_shot(
@@ -75,11 +80,15 @@ def score_zero_shot(
     model's multiplier of cosines; it moves the calibration error alone.
     """
     if truth.is_multilabel:
-        _add_multilabel_scores(score_card, "zeroshot", dataset_protocol.metric, images @ classifier.T, truth)
+        _add_multilabel_scores(
+            score_card, "zeroshot", dataset_protocol.metric, images @ classifier.T, truth
+        )
         return
     label_ranks = rank_keys(images, classifier, np.arange(len(images)), truth.labels, tie=0)
     prediction, confidence = zero_shot.predict(images, classifier, logit_scale)
-    _add_single_label_scores(score_card, "zeroshot", dataset_protocol.metric, label_ranks.hits(1), prediction, truth)
+    _add_single_label_scores(
+        score_card, "zeroshot", dataset_protocol.metric, label_ranks.hits(1), prediction, truth
+    )
     if len(truth.classes) > TOP_K:
         score_card.add_outcomes(
             "zeroshot.top5",
@@ -91,7 +100,9 @@ def score_zero_shot(
     ece = metrics.calibration_error(confidence, label_ranks.hits(1))
     score_card.add_scalar("zeroshot.ece", ece, kind="error", samples=len(images), report_only=True)
     permutation = label_order.find_class_permutation(prediction, truth.labels, len(truth.classes))
-    score_card.add_array("zeroshot.renamed", np.array([permutation.accuracy, permutation.permuted_accuracy]))
+    score_card.add_array(
+        "zeroshot.renamed", np.array([permutation.accuracy, permutation.permuted_accuracy])
+    )
     score_card.add_array("zeroshot.alarm", np.array([permutation.labels_misordered]))
 
 
@@ -104,12 +115,16 @@ def score_probe(
 ) -> None:
     """Put `probe` on the sheet: of `linear_probe.protocol_probe`, on features `test` (n, F)."""
     assert dataset_protocol.probe_config is not None, dataset_protocol.dataset
-    scores = probe_result.probe.decision_function(linear_probe.scale_features(test_features, dataset_protocol.probe_config))
+    scores = probe_result.probe.decision_function(
+        linear_probe.scale_features(test_features, dataset_protocol.probe_config)
+    )
     if truth.is_multilabel:
         _add_multilabel_scores(score_card, "probe", dataset_protocol.metric, scores, truth)
     else:
         outcome = metrics.top_k_correct(scores, truth.labels)
-        _add_single_label_scores(score_card, "probe", dataset_protocol.metric, outcome, scores.argmax(axis=1), truth)
+        _add_single_label_scores(
+            score_card, "probe", dataset_protocol.metric, outcome, scores.argmax(axis=1), truth
+        )
     score_card.add_array("probe.strength", np.array([probe_result.protocol_l2]))
     score_card.add_array("probe.gradient", np.array([probe_result.probe.max_gradient]))
     score_card.add_array("probe.validation", np.array([probe_result.validation_score]))
@@ -129,16 +144,24 @@ def _add_single_label_scores(
     samples = len(outcome)
     if metric == "mean_per_class":
         score_card.add_scalar(name, mean, kind="accuracy", samples=samples, chance=chance)
-        score_card.add_outcomes(f"{name}.accuracy", outcome, kind="accuracy", chance=chance, report_only=True)
+        score_card.add_outcomes(
+            f"{name}.accuracy", outcome, kind="accuracy", chance=chance, report_only=True
+        )
     else:
         score_card.add_outcomes(name, outcome, kind="accuracy", chance=chance)
         secondary_name = f"{name}.mean_per_class"
-        score_card.add_scalar(secondary_name, mean, kind="accuracy", samples=samples, chance=chance, report_only=True)
+        score_card.add_scalar(
+            secondary_name, mean, kind="accuracy", samples=samples, chance=chance, report_only=True
+        )
     score_card.add_array(f"{name}.prediction", prediction.astype(np.int16))
 
 
 def _add_multilabel_scores(
-    score_card: ScoreCard, name: Literal["zeroshot", "probe"], metric: Metric, scores: Float, truth: GroundTruth
+    score_card: ScoreCard,
+    name: Literal["zeroshot", "probe"],
+    metric: Metric,
+    scores: Float,
+    truth: GroundTruth,
 ) -> None:
     """The mean of the classes' average precisions under `name`; a class's with fewer shown only."""
     chance = metrics.chance_level(metric, truth.labels, len(truth.classes))

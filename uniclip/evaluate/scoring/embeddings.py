@@ -41,9 +41,11 @@ class CachedEncoder:
     """Asked at each piece of pictures and at each evaluation of a probe's loss: `Stopped` is raised
     where it says so."""
 
-    def build_feature_key(self, fingerprint: Mapping[str, Any], split: str, preprocessing: Preprocessing) -> dict[str, Any]:
+    def build_feature_key(
+        self, fingerprint: Mapping[str, Any], split: str, preprocessing: Preprocessing
+    ) -> dict[str, Any]:
         """All that features of a data set's part depend on, as plain JSON."""
-        image_size = self.pretrained.config.model.image.pixels
+        image_size = self.pretrained.config.model.image.image_size
         return {
             "weights": self.cache.weights_hash,
             "data": dict(fingerprint),
@@ -54,20 +56,27 @@ class CachedEncoder:
             "version": VERSION,
         }
 
-    def compute_image_features(self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing) -> Float32:
+    def compute_image_features(
+        self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing
+    ) -> Float32:
         """Image-encoder features (n, F) of pictures, whose data set's fingerprint is `data`."""
-        image_size = self.pretrained.config.model.image.pixels
+        image_size = self.pretrained.config.model.image.image_size
 
         def embed(index: NDArray[np.int64]) -> Float32:
             if self.should_stop():
                 raise StopRequested
-            images = [preprocess_image(dataset.load_image(i), preprocessing, image_size) for i in index.tolist()]
+            images = [
+                preprocess_image(dataset.load_image(i), preprocessing, image_size)
+                for i in index.tolist()
+            ]
             return self.pretrained.compute_image_features(np.stack(images))
 
         key = self.build_feature_key(fingerprint, dataset.split, preprocessing)
         return self.cache.get_or_embed(key, len(dataset), embed)
 
-    def remove_partial_features(self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing) -> None:
+    def remove_partial_features(
+        self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing
+    ) -> None:
         """Remove what of `trunk` was kept on the way only."""
         key = self.build_feature_key(fingerprint, dataset.split, preprocessing)
         self.cache.remove_segments(key, len(dataset))
@@ -91,7 +100,9 @@ class CachedEncoder:
         def compute() -> dict[str, NDArray[Any]]:
             return {"rows": zero_shot.build_classifier(self.pretrained.embed_texts, prompts)}
 
-        return self.cache.get_or_compute(self._build_text_key([list(class_prompts) for class_prompts in prompts]), compute)["rows"]
+        return self.cache.get_or_compute(
+            self._build_text_key([list(class_prompts) for class_prompts in prompts]), compute
+        )["rows"]
 
     def _build_text_key(self, texts: Sequence[Any]) -> dict[str, Any]:
         return {
@@ -101,7 +112,9 @@ class CachedEncoder:
         }
 
 
-def preprocess_image(image: Image.Image, preprocessing: Preprocessing, image_size: int) -> NDArray[np.uint8]:
+def preprocess_image(
+    image: Image.Image, preprocessing: Preprocessing, image_size: int
+) -> NDArray[np.uint8]:
     """(3, side, side): a picture through a protocol's transform, to the bit as torchvision's Resize
     and CenterCrop make it (which take three times as long over a small picture)."""
     short, long = sorted(image.size)

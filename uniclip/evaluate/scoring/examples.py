@@ -36,12 +36,25 @@ def add_examples(
     example_index = np.sort(order[:NUM_EXAMPLES])
     similarity = images[example_index] @ texts.T
     top_index = np.argsort(-similarity, axis=1, kind="stable")[:, :NUM_CAPTIONS]
-    true_texts = [set(image_text_pairs.text_index[image_text_pairs.image_index == i]) for i in example_index]
+    true_texts = [
+        set(image_text_pairs.text_index[image_text_pairs.image_index == i]) for i in example_index
+    ]
     pixels = split.load_pixels(example_index)
-    score_card.add_array("examples.pixels", transform.apply_augmentation(pixels, transform.build_evaluation_params(len(example_index)), IMAGE_SIZE))
-    score_card.add_array("examples.names", np.array([split.sample_names[i] for i in example_index], dtype=np.str_))
-    score_card.add_array("examples.captions", np.array(image_text_pairs.texts, dtype=np.str_)[top_index])
-    is_correct = [[text in image_texts for text in row] for row, image_texts in zip(top_index, true_texts)]
+    score_card.add_array(
+        "examples.pixels",
+        transform.apply_augmentation(
+            pixels, transform.build_evaluation_params(len(example_index)), IMAGE_SIZE
+        ),
+    )
+    score_card.add_array(
+        "examples.names", np.array([split.sample_names[i] for i in example_index], dtype=np.str_)
+    )
+    score_card.add_array(
+        "examples.captions", np.array(image_text_pairs.texts, dtype=np.str_)[top_index]
+    )
+    is_correct = [
+        [text in image_texts for text in row] for row, image_texts in zip(top_index, true_texts)
+    ]
     score_card.add_array("examples.right", np.array(is_correct))
     top_similarity = np.take_along_axis(similarity, top_index, axis=1)
     score_card.add_array("examples.similarity", top_similarity.astype(np.float32))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.config.schema import OpenmojiData, ScenesData, CsvData, MixData  # TMP
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.scoring import linear_probe, zero_shot
 from uniclip.evaluate.scoring.score_card import ScoreCard
@@ -39,14 +38,21 @@ def score_zero_shot(
     if not len(rows):
         return
     classes, labels = split.class_names[label], split.labels[label][rows]
-    prompts = [zero_shot.fill_templates(templates, n) for n in zero_shot.order_class_names(names, classes)]
+    prompts = [
+        zero_shot.fill_templates(templates, n) for n in zero_shot.order_class_names(names, classes)
+    ]
     classifier = zero_shot.build_classifier(pretrained.embed_texts, prompts)
     result = zero_shot.classify(images[rows], classifier, labels, pretrained.image_text_scale())
     zero_shot.add_zero_shot_scores(score_card, label, result, labels, classes)
 
 
 def score_probe(
-    score_card: ScoreCard, label: str, pretrained: PretrainedModel, source: OpenmojiData | ScenesData | CsvData | MixData, test: Split, test_features: NDArray[Any]
+    score_card: ScoreCard,
+    label: str,
+    pretrained: PretrainedModel,
+    source: Any,
+    test: Split,
+    test_features: NDArray[Any],
 ) -> None:
     """Put probe.<label> on the sheet, if every split has a picture with that label.
 
@@ -60,10 +66,15 @@ def score_probe(
     rows = [np.flatnonzero(split.labels[label] >= 0) for split in splits]
     if any(len(labelled_rows) == 0 for labelled_rows in rows):
         return
-    fit_features = [split_features.compute_image_features(pretrained, s, labelled_rows) for s, labelled_rows in zip(splits[:2], rows)]
+    fit_features = [
+        split_features.compute_image_features(pretrained, s, labelled_rows)
+        for s, labelled_rows in zip(splits[:2], rows)
+    ]
     train, validation, test_set = (
         linear_probe.LabelledFeatures(image_features, split.labels[label][labelled_rows])
-        for image_features, split, labelled_rows in zip([*fit_features, test_features[rows[2]]], splits, rows)
+        for image_features, split, labelled_rows in zip(
+            [*fit_features, test_features[rows[2]]], splits, rows
+        )
     )
     classes, labels = test.class_names[label], test_set.labels
     prediction, probe = linear_probe.fit_and_predict(train, validation, test_set, len(classes))

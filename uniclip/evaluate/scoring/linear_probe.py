@@ -18,8 +18,13 @@ from numpy.typing import NDArray
 
 from uniclip.evaluate import metrics
 from uniclip.evaluate.metrics import Int
-from uniclip.evaluate.protocols.protocol import L2_VALUES, GRADIENT_TOLERANCE, Metric, LinearProbeConfig
-from uniclip.evaluate.scoring.logistic_regression import LogisticRegressionFit, LogisticRegression
+from uniclip.evaluate.protocols.protocol import (
+    GRADIENT_TOLERANCE,
+    L2_VALUES,
+    LinearProbeConfig,
+    Metric,
+)
+from uniclip.evaluate.scoring.logistic_regression import LogisticRegression, LogisticRegressionFit
 
 ScoreFunction = Callable[[LogisticRegressionFit], float]
 
@@ -32,12 +37,15 @@ class ProbeFitter(Protocol):
         """How many there are."""
 
     def fit(
-        self, l2: float, initial_fit: LogisticRegressionFit | None = None, tolerance: float = GRADIENT_TOLERANCE
+        self,
+        l2: float,
+        initial_fit: LogisticRegressionFit | None = None,
+        tolerance: float = GRADIENT_TOLERANCE,
     ) -> LogisticRegressionFit:
         """The optimum at `strength`."""
 
 
-FitterFactory = Callable[["SplitName", int], ProbeFitter]
+FitterFactory = Callable[["LabelledFeatures", int], ProbeFitter]
 """A part and the number of classes to what fits probes to it."""
 
 
@@ -82,7 +90,9 @@ def search_path(
     return best, best_score
 
 
-def search_grid(fitter: ProbeFitter, score_fit: ScoreFunction, probe_config: LinearProbeConfig, l2_unit: float) -> tuple[LogisticRegressionFit, float]:
+def search_grid(
+    fitter: ProbeFitter, score_fit: ScoreFunction, probe_config: LinearProbeConfig, l2_unit: float
+) -> tuple[LogisticRegressionFit, float]:
     """The best probe on the grid of `settings`, coarse to fine, and its score.
 
     unit: what a strength of the protocol is beside the mean loss: 1 / n, times what the scale of
@@ -112,7 +122,9 @@ def search_grid(fitter: ProbeFitter, score_fit: ScoreFunction, probe_config: Lin
     return probe, score
 
 
-def fit_and_predict(train: LabelledFeatures, validation: LabelledFeatures, test: LabelledFeatures, num_classes: int) -> tuple[Int, LogisticRegressionFit]:
+def fit_and_predict(
+    train: LabelledFeatures, validation: LabelledFeatures, test: LabelledFeatures, num_classes: int
+) -> tuple[Int, LogisticRegressionFit]:
     """Predictions (n_test,) int64 of a probe as our own benchmarks make it, and the probe.
 
     The probe is in standardised features.
@@ -123,7 +135,10 @@ def fit_and_predict(train: LabelledFeatures, validation: LabelledFeatures, test:
     train, validation, test = (
         LabelledFeatures((p.features - mean) / std, p.labels) for p in (train, validation, test)
     )
-    best_fit, _ = search_path(LogisticRegression(train.features, train.labels, num_classes), _make_accuracy_score(validation))
+    best_fit, _ = search_path(
+        LogisticRegression(train.features, train.labels, num_classes),
+        _make_accuracy_score(validation),
+    )
     probe = fit_probe(_concatenate(train, validation), num_classes, best_fit.l2, best_fit)
     return probe.predict(test.features), probe
 
@@ -156,17 +171,27 @@ def fit_protocol_probe(
     rows = scale_features(train.features, probe_config)
     feature_rms = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64)))) or 1.0
     train = LabelledFeatures(rows / feature_rms, train.labels)
-    validation = LabelledFeatures(scale_features(validation.features, probe_config) / feature_rms, validation.labels)
+    validation = LabelledFeatures(
+        scale_features(validation.features, probe_config) / feature_rms, validation.labels
+    )
 
     def score_fit(probe: LogisticRegressionFit) -> float:
-        return metrics.compute_score(metric, probe.decision_function(validation.features), validation.labels)
+        return metrics.compute_score(
+            metric, probe.decision_function(validation.features), validation.labels
+        )
 
     l2_unit = 1 / (feature_rms * feature_rms * len(rows))
-    best_fit, score = search_grid(build_fitter(train, num_classes), score_fit, probe_config, l2_unit)
+    best_fit, score = search_grid(
+        build_fitter(train, num_classes), score_fit, probe_config, l2_unit
+    )
     train_and_validation = _concatenate(train, validation)
     l2 = best_fit.l2 * len(rows) / len(train_and_validation.labels)
-    probe = build_fitter(train_and_validation, num_classes).fit(l2, best_fit, probe_config.tolerance / num_classes)
-    rescaled_probe = replace(probe, weight=probe.weight / feature_rms, strength=l2 * feature_rms * feature_rms)
+    probe = build_fitter(train_and_validation, num_classes).fit(
+        l2, best_fit, probe_config.tolerance / num_classes
+    )
+    rescaled_probe = replace(
+        probe, weight=probe.weight / feature_rms, l2=l2 * feature_rms * feature_rms
+    )
     return LinearProbeResult(rescaled_probe, best_fit.l2 / l2_unit, score)
 
 
@@ -190,4 +215,6 @@ def _concatenate(train: LabelledFeatures, validation: LabelledFeatures) -> Label
 
 
 def _make_accuracy_score(labelled_features: LabelledFeatures) -> ScoreFunction:
-    return lambda probe: float((probe.predict(labelled_features.features) == labelled_features.labels).mean())
+    return lambda probe: float(
+        (probe.predict(labelled_features.features) == labelled_features.labels).mean()
+    )

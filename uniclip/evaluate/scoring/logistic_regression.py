@@ -116,7 +116,10 @@ class LogisticRegression:
         self._rotated_features: dict[Any, NDArray[Any]] = {}
 
     def fit(
-        self, l2: float, initial_fit: LogisticRegressionFit | None = None, tolerance: float = GRADIENT_TOLERANCE
+        self,
+        l2: float,
+        initial_fit: LogisticRegressionFit | None = None,
+        tolerance: float = GRADIENT_TOLERANCE,
     ) -> LogisticRegressionFit:
         """The optimum at `strength`, sought from `start` if there is one.
 
@@ -129,12 +132,19 @@ class LogisticRegression:
             theta[:, :-1] = initial_fit.weight @ self._axes
             theta[:, -1] = initial_fit.bias + initial_fit.weight @ self._mean
         max_gradient, num_evaluations = np.inf, 0
-        for dtype, target_gradient in ((np.float32, max(tolerance, FLOAT32_TOLERANCE)), (np.float64, tolerance)):
+        for dtype, target_gradient in (
+            (np.float32, max(tolerance, FLOAT32_TOLERANCE)),
+            (np.float64, tolerance),
+        ):
             if max_gradient > tolerance:
-                theta, max_gradient, new_evaluations = self._run_lbfgs(self._get_rotated(dtype), theta, l2, target_gradient)
+                theta, max_gradient, new_evaluations = self._run_lbfgs(
+                    self._get_rotated(dtype), theta, l2, target_gradient
+                )
                 num_evaluations += new_evaluations
         weight = theta[:, :-1] @ self._axes.T
-        return LogisticRegressionFit(weight, theta[:, -1] - weight @ self._mean, l2, max_gradient, num_evaluations)
+        return LogisticRegressionFit(
+            weight, theta[:, -1] - weight @ self._mean, l2, max_gradient, num_evaluations
+        )
 
     def _get_rotated(self, dtype: Any) -> NDArray[Any]:
         """The features along the axes (n, R), kept once they are asked for."""
@@ -168,8 +178,13 @@ class LogisticRegression:
         def stop_at_tolerance(_: Float) -> None:
             # The largest component is at least the root mean square, in truth several times that:
             # while it cannot be small enough, the gradient need not be turned back.
-            gradient_rms = float(np.linalg.norm(latest_gradient[0])) / latest_gradient[0].size ** 0.5
-            if 2 * gradient_rms <= tolerance and self._max_gradient(latest_gradient[0]) <= tolerance:
+            gradient_rms = (
+                float(np.linalg.norm(latest_gradient[0])) / latest_gradient[0].size ** 0.5
+            )
+            if (
+                2 * gradient_rms <= tolerance
+                and self._max_gradient(latest_gradient[0]) <= tolerance
+            ):
                 raise StopIteration
 
         result = minimize(

@@ -36,8 +36,13 @@ def compute_win_rates(similarity: NDArray[Any], values: Int, sizes: Sequence[int
 
     similarity: (n, K) of pictures with the captions of the grid. values: (n, A) what is true.
     """
-    true_similarity = np.take_along_axis(similarity, find_caption_columns(values, sizes)[:, None], axis=1)[:, 0]
+    true_similarity = np.take_along_axis(
+        similarity, find_caption_columns(values, sizes)[:, None], axis=1
+    )[:, 0]
     return [
-        compute_win_rate(true_similarity, np.take_along_axis(similarity, find_changed_columns(values, sizes, attribute), axis=1))
+        compute_win_rate(
+            true_similarity,
+            np.take_along_axis(similarity, find_changed_columns(values, sizes, attribute), axis=1),
+        )
         for attribute in range(len(sizes))
     ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.protocols.protocol import GRADIENT_TOLERANCE
-from uniclip.evaluate.scoring.logistic_regression import LogisticRegressionFit, LogisticRegression
+from uniclip.evaluate.scoring.logistic_regression import LogisticRegression, LogisticRegressionFit
 
 FORMAT_VERSION = 2
 """Of `arrays`: raised when they say something else."""
@@ -40,14 +40,19 @@ class ProbeFitCache:
         return self.regression.num_classes
 
     def fit(
-        self, l2: float, initial_fit: LogisticRegressionFit | None = None, tolerance: float = GRADIENT_TOLERANCE
+        self,
+        l2: float,
+        initial_fit: LogisticRegressionFit | None = None,
+        tolerance: float = GRADIENT_TOLERANCE,
     ) -> LogisticRegressionFit:
         """The optimum at `strength`, as `Problem.fit` finds it, or found it before."""
 
         def compute() -> dict[str, NDArray[Any]]:
             return fit_to_arrays(self.regression.fit(l2, initial_fit, tolerance))
 
-        initial_fit_key = None if initial_fit is None else [initial_fit.l2, initial_fit.num_evaluations]
+        initial_fit_key = (
+            None if initial_fit is None else [initial_fit.l2, initial_fit.num_evaluations]
+        )
         fit_key = {**self.key, "strength": l2, "start": initial_fit_key, "tolerance": tolerance}
         self.fit_keys.append(fit_key)
         return fit_from_arrays(self.cache.get_or_compute(fit_key, compute, MIN_CACHED_SECONDS))

@@ -47,10 +47,14 @@ class DatasetSplits:
 
     def open(self, split: SplitName) -> ImageDataset:
         """One part; its pictures may be gone."""
-        return cached_index.open_with_cached_index(self.dataset, self.root, split, self.fingerprint, self.cache)
+        return cached_index.open_with_cached_index(
+            self.dataset, self.root, split, self.fingerprint, self.cache
+        )
 
 
-def score_dataset(score_card: ScoreCard, encoder: CachedEncoder, protocol: Protocol, splits: DatasetSplits) -> bool:
+def score_dataset(
+    score_card: ScoreCard, encoder: CachedEncoder, protocol: Protocol, splits: DatasetSplits
+) -> bool:
     """Put the scores of a data set on the sheet, and the ids of its samples (n,) uint64.
 
     Whether the model's features of the test pictures are kept.
@@ -58,7 +62,9 @@ def score_dataset(score_card: ScoreCard, encoder: CachedEncoder, protocol: Proto
     test = splits.open("test")
     dataset_protocol = protocol.for_dataset(splits.dataset.name, test.classes)
     score_card.add_array("ids", np.array([rng.hash_sample_id(i) for i in test.ids], np.uint64))
-    image_features = encoder.compute_image_features(splits.fingerprint, test, dataset_protocol.preprocessing)
+    image_features = encoder.compute_image_features(
+        splits.fingerprint, test, dataset_protocol.preprocessing
+    )
     if splits.dataset.kind == "retrieval":
         _score_retrieval(score_card, encoder, dataset_protocol, test, image_features)
     else:
@@ -79,28 +85,45 @@ def _score_classification(
     assert test.labels is not None
     images = split_features.project_features(encoder.pretrained, image_features)
     score_card.add_array("labels", test.labels.astype(np.int16))
-    truth = classification.build_ground_truth(test.labels, test.classes, test.difficult, dataset_protocol)
+    truth = classification.build_ground_truth(
+        test.labels, test.classes, test.difficult, dataset_protocol
+    )
     classifier = encoder.build_classifier(classification.build_prompts(dataset_protocol))
     logit_scale = encoder.pretrained.image_text_scale()
-    classification.score_zero_shot(score_card, dataset_protocol, images, classifier, truth, logit_scale)
-    if dataset_protocol.probe_config is not None and {"train", "validation"} <= set(splits.split_names):
+    classification.score_zero_shot(
+        score_card, dataset_protocol, images, classifier, truth, logit_scale
+    )
+    if dataset_protocol.probe_config is not None and {"train", "validation"} <= set(
+        splits.split_names
+    ):
         probe_result = _fit_probe_cached(encoder, dataset_protocol, splits, len(test.classes))
         rows = image_features if dataset_protocol.probe_config.features == "trunk" else images
         classification.score_probe(score_card, dataset_protocol, probe_result, rows, truth)
 
 
 def _score_retrieval(
-    score_card: ScoreCard, encoder: CachedEncoder, dataset_protocol: DatasetProtocol, test: ImageDataset, image_features: Float32
+    score_card: ScoreCard,
+    encoder: CachedEncoder,
+    dataset_protocol: DatasetProtocol,
+    test: ImageDataset,
+    image_features: Float32,
 ) -> None:
     """Captions for pictures and pictures for captions."""
     images = split_features.project_features(encoder.pretrained, image_features)
     image_text_pairs = retrieval.build_image_text_pairs(test.captions)
     (template,) = dataset_protocol.templates
-    texts = encoder.embed_texts([zero_shot.fill_template(template, caption) for caption in image_text_pairs.texts])
+    texts = encoder.embed_texts(
+        [zero_shot.fill_template(template, caption) for caption in image_text_pairs.texts]
+    )
     retrieval.score_retrieval(score_card, images, texts, image_text_pairs, tie=0)
 
 
-def _fit_probe_cached(encoder: CachedEncoder, dataset_protocol: DatasetProtocol, splits: DatasetSplits, num_classes: int) -> LinearProbeResult:
+def _fit_probe_cached(
+    encoder: CachedEncoder,
+    dataset_protocol: DatasetProtocol,
+    splits: DatasetSplits,
+    num_classes: int,
+) -> LinearProbeResult:
     """The probe by training and validation pictures, kept by all that it depends on."""
     probe_config, metric = dataset_protocol.probe_config, dataset_protocol.metric
     assert probe_config is not None
@@ -108,8 +131,17 @@ def _fit_probe_cached(encoder: CachedEncoder, dataset_protocol: DatasetProtocol,
     def extract_split(split: SplitName) -> linear_probe.LabelledFeatures:
         dataset = splits.open(split)
         assert dataset.labels is not None
-        image_features = encoder.compute_image_features(splits.fingerprint, dataset, dataset_protocol.preprocessing)
-        cleanups.append(partial(encoder.remove_partial_features, splits.fingerprint, dataset, dataset_protocol.preprocessing))
+        image_features = encoder.compute_image_features(
+            splits.fingerprint, dataset, dataset_protocol.preprocessing
+        )
+        cleanups.append(
+            partial(
+                encoder.remove_partial_features,
+                splits.fingerprint,
+                dataset,
+                dataset_protocol.preprocessing,
+            )
+        )
         if probe_config.features == "embedding":
             image_features = split_features.project_features(encoder.pretrained, image_features)
         truth = classification.build_ground_truth(
@@ -119,22 +151,35 @@ def _fit_probe_cached(encoder: CachedEncoder, dataset_protocol: DatasetProtocol,
 
     def compute() -> dict[str, NDArray[Any]]:
         probe_result = linear_probe.fit_protocol_probe(
-            extract_split("train"), extract_split("validation"), num_classes, probe_config, metric, build_fitter
+            extract_split("train"),
+            extract_split("validation"),
+            num_classes,
+            probe_config,
+            metric,
+            build_fitter,
         )
         return {
             **probe_cache.fit_to_arrays(probe_result.probe),
             "chosen": np.array([probe_result.protocol_l2, probe_result.validation_score]),
         }
 
-    def build_fitter(labelled_features: linear_probe.LabelledFeatures, num_classes: int) -> ProbeFitCache:
-        regression = LogisticRegression(labelled_features.features, labelled_features.labels, num_classes, encoder.should_stop)
-        fitter = ProbeFitCache(regression, encoder.cache, {**key, "of": len(labelled_features.labels)})
+    def build_fitter(
+        labelled_features: linear_probe.LabelledFeatures, num_classes: int
+    ) -> ProbeFitCache:
+        regression = LogisticRegression(
+            labelled_features.features, labelled_features.labels, num_classes, encoder.should_stop
+        )
+        fitter = ProbeFitCache(
+            regression, encoder.cache, {**key, "of": len(labelled_features.labels)}
+        )
         cleanups.append(fitter.remove_cached_fits)
         return fitter
 
     cleanups: list[Callable[[], None]] = []
     key = {
-        **encoder.build_feature_key(splits.fingerprint, "train, validation", dataset_protocol.preprocessing),
+        **encoder.build_feature_key(
+            splits.fingerprint, "train, validation", dataset_protocol.preprocessing
+        ),
         "probing": to_builtins(probe_config),
         "metric": metric,
         "difficult": dataset_protocol.difficult_objects,

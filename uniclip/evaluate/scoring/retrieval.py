@@ -71,11 +71,17 @@ def build_image_text_pairs(captions: Sequence[Sequence[str]]) -> ImageTextPairs:
         for caption in dict.fromkeys(image_captions):
             image_index.append(i)
             text_index.append(position_of_text.setdefault(caption, len(position_of_text)))
-    return ImageTextPairs(tuple(position_of_text), np.array(image_index, np.int64), np.array(text_index, np.int64))
+    return ImageTextPairs(
+        tuple(position_of_text), np.array(image_index, np.int64), np.array(text_index, np.int64)
+    )
 
 
 def rank_keys(
-    queries: NDArray[Any], keys: NDArray[Any], query_index: Int, key_index: Int, tie: float = TIE_TOLERANCE
+    queries: NDArray[Any],
+    keys: NDArray[Any],
+    query_index: Int,
+    key_index: Int,
+    tie: float = TIE_TOLERANCE,
 ) -> Ranks:
     """Rank the keys for each query by their inner product.
 
@@ -90,7 +96,9 @@ def rank_keys(
     first_pair = np.searchsorted(query_index, np.arange(len(queries) + 1))
     assert (np.diff(first_pair) > 0).all(), "a query without a right key"
     queries_per_block = max(1, SIMILARITIES_PER_BLOCK // max(1, len(keys)))
-    buffer = np.empty((min(queries_per_block, len(queries)), len(keys)), np.result_type(queries, keys))
+    buffer = np.empty(
+        (min(queries_per_block, len(queries)), len(keys)), np.result_type(queries, keys)
+    )
     blocks = []
     for start in range(0, len(queries), queries_per_block):
         end = min(start + queries_per_block, len(queries))
@@ -107,25 +115,38 @@ def _replace_non_finite(rows: NDArray[Any]) -> NDArray[Any]:
     return np.nan_to_num(rows, nan=0, posinf=0, neginf=0)
 
 
-def _rank_block(similarity: NDArray[Any], query_index: Int, key_index: Int, tie: float) -> tuple[Int, Int, Int]:
-    right_similarity = similarity[query_index, key_index]  # of the same block: another product may round otherwise
+def _rank_block(
+    similarity: NDArray[Any], query_index: Int, key_index: Int, tie: float
+) -> tuple[Int, Int, Int]:
+    right_similarity = similarity[
+        query_index, key_index
+    ]  # of the same block: another product may round otherwise
     query_starts = np.flatnonzero(np.diff(query_index, prepend=-1))
     best = np.maximum.reduceat(right_similarity, query_starts)
     num_above = np.count_nonzero(similarity > (best + tie)[:, None], axis=1)  # never a right one
     num_reached = np.count_nonzero(similarity >= (best - tie)[:, None], axis=1)
-    num_right = np.add.reduceat(right_similarity >= (best - tie)[query_index], query_starts, dtype=np.int64)
+    num_right = np.add.reduceat(
+        right_similarity >= (best - tie)[query_index], query_starts, dtype=np.int64
+    )
     return num_above, num_reached - num_above - num_right, num_right
 
 
 def rank_both_ways(
-    images: NDArray[Any], texts: NDArray[Any], image_text_pairs: ImageTextPairs, tie: float = TIE_TOLERANCE
+    images: NDArray[Any],
+    texts: NDArray[Any],
+    image_text_pairs: ImageTextPairs,
+    tie: float = TIE_TOLERANCE,
 ) -> tuple[Ranks, Ranks]:
     """Ranks of the captions for each picture (n), and of the pictures for each pair's caption (P).
 
     images: (n, D) unit rows. texts: (len(relation.texts), D) unit rows.
     """
-    to_text = rank_keys(images, texts, image_text_pairs.image_index, image_text_pairs.text_index, tie)
-    to_image = rank_keys(texts, images, image_text_pairs.text_index, image_text_pairs.image_index, tie)
+    to_text = rank_keys(
+        images, texts, image_text_pairs.image_index, image_text_pairs.text_index, tie
+    )
+    to_image = rank_keys(
+        texts, images, image_text_pairs.text_index, image_text_pairs.image_index, tie
+    )
     return to_text, to_image[image_text_pairs.text_index]
 
 
@@ -133,7 +154,9 @@ def chance_recall(image_text_pairs: ImageTextPairs, k: int) -> tuple[float, floa
     """R@k of a random ranking, exactly: picture to caption, caption to picture."""
     n, m = int(image_text_pairs.image_index.max()) + 1, len(image_text_pairs.texts)
     texts_per_image = np.bincount(image_text_pairs.image_index, minlength=n)
-    images_per_text = np.bincount(image_text_pairs.text_index, minlength=m)[image_text_pairs.text_index]
+    images_per_text = np.bincount(image_text_pairs.text_index, minlength=m)[
+        image_text_pairs.text_index
+    ]
     return (
         float(hit_probability(texts_per_image, m - texts_per_image, k).mean()),
         float(hit_probability(images_per_text, n - images_per_text, k).mean()),
@@ -153,21 +176,37 @@ def score_retrieval(
     protocols take equal scores alone for a tie (tie=0).
     """
     to_text, to_image = rank_both_ways(images, texts, image_text_pairs, tie)
-    for direction_index, (direction, direction_ranks) in enumerate({"i2t": to_text, "t2i": to_image}.items()):
+    for direction_index, (direction, direction_ranks) in enumerate(
+        {"i2t": to_text, "t2i": to_image}.items()
+    ):
         for k in RECALL_KS:
             chance = chance_recall(image_text_pairs, k)[direction_index]
-            score_card.add_outcomes(f"retrieval.{direction}.r{k}", direction_ranks.hits(k), kind="recall", chance=chance)
-        score_card.add_array(f"retrieval.{direction}.rank", direction_ranks.worst_ranks().astype(np.int32))
+            score_card.add_outcomes(
+                f"retrieval.{direction}.r{k}", direction_ranks.hits(k), kind="recall", chance=chance
+            )
+        score_card.add_array(
+            f"retrieval.{direction}.rank", direction_ranks.worst_ranks().astype(np.int32)
+        )
     add_mean_recall(score_card, "retrieval.r1", to_text, to_image, image_text_pairs)
 
 
-def add_mean_recall(score_card: ScoreCard, name: str, to_text: Ranks, to_image: Ranks, image_text_pairs: ImageTextPairs) -> None:
+def add_mean_recall(
+    score_card: ScoreCard,
+    name: str,
+    to_text: Ranks,
+    to_image: Ranks,
+    image_text_pairs: ImageTextPairs,
+) -> None:
     """Put the mean of both ways' R@1 on the sheet.
 
     A picture's outcome is the mean of its own hit and its captions' share of theirs, weighted so
     that the mean over pictures is the mean of both scores whatever the number of captions.
     """
     n, num_pairs = len(to_text.num_above), len(image_text_pairs.image_index)
-    caption_hits = np.bincount(image_text_pairs.image_index, weights=to_image.hits(1), minlength=n) * (n / num_pairs)
+    caption_hits = np.bincount(
+        image_text_pairs.image_index, weights=to_image.hits(1), minlength=n
+    ) * (n / num_pairs)
     chance = float(np.mean(chance_recall(image_text_pairs, 1)))
-    score_card.add_outcomes(name, (to_text.hits(1) + caption_hits) / 2, kind="recall", chance=chance)
+    score_card.add_outcomes(
+        name, (to_text.hits(1) + caption_hits) / 2, kind="recall", chance=chance
+    )

@@ -33,7 +33,9 @@ class ScoreCard:
         binary = ((outcome == 0) | (outcome == 1)).all()
         self.add_array(name, outcome.astype(bool if binary else np.float32))
         value, samples = float(np.mean(outcome, dtype=np.float64)), len(outcome)
-        self.add_scalar(name, value, kind=kind, samples=samples, chance=chance, report_only=report_only)
+        self.add_scalar(
+            name, value, kind=kind, samples=samples, chance=chance, report_only=report_only
+        )
 
     def add_scalar(
         self,
@@ -53,7 +55,7 @@ class ScoreCard:
                 value=value,
                 kind=kind,
                 chance=chance,
-                samples=samples,
+                num_samples=samples,
                 too_few_samples=report_only or samples < MIN_SAMPLES,
             )
         )

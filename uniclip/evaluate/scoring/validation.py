@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.config.schema import OpenmojiData, ScenesData, CsvData, MixData  # TMP
 from uniclip import rng
 from uniclip.augmentation import transform
 from uniclip.errors import UserError
 from uniclip.evaluate.features import split_features
-from uniclip.evaluate.scoring.retrieval import ImageTextPairs, rank_both_ways, build_image_text_pairs
+from uniclip.evaluate.scoring.retrieval import (
+    ImageTextPairs,
+    build_image_text_pairs,
+    rank_both_ways,
+)
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
@@ -28,7 +31,7 @@ def validate(pretrained: PretrainedModel, config: RunConfig) -> float:
 
     A picture is right when its caption is. Raises `UserError` if there is no validation picture.
     """
-    pixels, image_text_pairs = _load_images(config.data, config.model.image.pixels)
+    pixels, image_text_pairs = _load_images(config.data, config.model.image.image_size)
     images = pretrained.embed_images(pixels)
     texts = pretrained.embed_texts(list(image_text_pairs.texts))
     to_text, to_image = rank_both_ways(images, texts, image_text_pairs)
@@ -36,11 +39,15 @@ def validate(pretrained: PretrainedModel, config: RunConfig) -> float:
 
 
 @lru_cache(maxsize=4)
-def _load_images(source: OpenmojiData | ScenesData | CsvData | MixData, image_size: int) -> tuple[NDArray[np.uint8], ImageTextPairs]:
+def _load_images(source: Any, image_size: int) -> tuple[NDArray[np.uint8], ImageTextPairs]:
     """Pictures (n, 3, side, side) under the evaluation transform, and their captions' relation."""
     split = split_features.open_split_cached(source, "validation")
     if not len(split):
         raise UserError(f"data={source.name} has no validation pictures; add samples")
     sample_index = np.sort(rng.permutation(rng.derive_key("validate"), len(split))[:MAX_SAMPLES])
-    pixels = transform.apply_augmentation(split.load_pixels(sample_index), transform.build_evaluation_params(len(sample_index)), image_size)
+    pixels = transform.apply_augmentation(
+        split.load_pixels(sample_index),
+        transform.build_evaluation_params(len(sample_index)),
+        image_size,
+    )
     return pixels, build_image_text_pairs([split.captions[i] for i in sample_index])

@@ -45,28 +45,41 @@ def fill_templates(templates: Sequence[str], names: Sequence[str]) -> list[str]:
     return [fill_template(template, name) for template in templates for name in names]
 
 
-def order_class_names(names: Mapping[str, Sequence[str]], classes: Sequence[str]) -> list[Sequence[str]]:
+def order_class_names(
+    names: Mapping[str, Sequence[str]], classes: Sequence[str]
+) -> list[Sequence[str]]:
     """The names of each of `classes`, by class and never by position."""
     missing = [c for c in classes if c not in names]
     assert not missing, f"no prompt names for {missing}"
     return [names[c] for c in classes]
 
 
-def build_classifier(embed: EmbedTexts, prompts_by_class: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+def build_classifier(
+    embed: EmbedTexts, prompts_by_class: Sequence[Sequence[str]]
+) -> NDArray[np.float32]:
     """One unit row a class, (C, D) float32, from its prompts.
 
     Each distinct prompt is embedded once, shortest first: an encoder that trims a batch to its
     longest text then has little to pad, and, being causal, loses nothing by it.
     """
-    unique_prompts = list(dict.fromkeys(p for class_prompts in prompts_by_class for p in class_prompts))
+    unique_prompts = list(
+        dict.fromkeys(p for class_prompts in prompts_by_class for p in class_prompts)
+    )
     sorted_prompts = sorted(unique_prompts, key=len)
     row_of_prompt = {prompt: i for i, prompt in enumerate(sorted_prompts)}
     rows = _normalize_rows(embed(sorted_prompts).astype(np.float64))
-    means = np.stack([rows[[row_of_prompt[p] for p in class_prompts]].mean(axis=0) for class_prompts in prompts_by_class])
+    means = np.stack(
+        [
+            rows[[row_of_prompt[p] for p in class_prompts]].mean(axis=0)
+            for class_prompts in prompts_by_class
+        ]
+    )
     return _normalize_rows(means).astype(np.float32)
 
 
-def classify(images: NDArray[Any], class_embeddings: NDArray[Any], labels: Int, logit_scale: float) -> ZeroShotResult:
+def classify(
+    images: NDArray[Any], class_embeddings: NDArray[Any], labels: Int, logit_scale: float
+) -> ZeroShotResult:
     """Classify unit rows `images` (n, D) by unit rows `classes` (C, D).
 
     labels: (n,) int64 in 0 .. C - 1. scale: the model's multiplier 1/tau of image-text cosines,
@@ -77,7 +90,9 @@ def classify(images: NDArray[Any], class_embeddings: NDArray[Any], labels: Int, 
     return ZeroShotResult(prediction, outcome, calibration_error(confidence, outcome))
 
 
-def predict(images: NDArray[Any], class_embeddings: NDArray[Any], logit_scale: float) -> tuple[Int, Float]:
+def predict(
+    images: NDArray[Any], class_embeddings: NDArray[Any], logit_scale: float
+) -> tuple[Int, Float]:
     """The nearest class of each picture, (n,) int64, and its probability, (n,) float64.
 
     Arguments as in `classify`. A block of pictures at a time: n times C numbers never exist.
@@ -92,10 +107,14 @@ def predict(images: NDArray[Any], class_embeddings: NDArray[Any], logit_scale: f
     return prediction, confidence
 
 
-def add_zero_shot_scores(score_card: ScoreCard, name: str, result: ZeroShotResult, labels: Int, classes: Sequence[str]) -> None:
+def add_zero_shot_scores(
+    score_card: ScoreCard, name: str, result: ZeroShotResult, labels: Int, classes: Sequence[str]
+) -> None:
     """Put zeroshot.<name> on the sheet, its calibration error, and the accuracy of each class."""
     add_accuracy_per_class(score_card, f"zeroshot.{name}", result.outcome, labels, classes)
-    score_card.add_scalar(f"zeroshot.{name}.ece", result.calibration_error, kind="error", samples=len(labels))
+    score_card.add_scalar(
+        f"zeroshot.{name}.ece", result.calibration_error, kind="error", samples=len(labels)
+    )
     score_card.add_array(f"zeroshot.{name}.prediction", result.prediction.astype(np.int16))
 
 
@@ -110,7 +129,9 @@ def add_accuracy_per_class(
     chance = 1 / len(classes)
     counts = np.bincount(labels, minlength=len(classes))
     any_class_small = bool((counts[counts > 0] < MIN_SAMPLES).any())
-    score_card.add_outcomes(name, outcome, kind="accuracy", chance=chance, report_only=any_class_small)
+    score_card.add_outcomes(
+        name, outcome, kind="accuracy", chance=chance, report_only=any_class_small
+    )
     for index in np.flatnonzero(counts).tolist():
         class_accuracy = float(outcome[labels == index].mean())
         score_card.add_scalar(

@@ -81,7 +81,7 @@ def test_pictures_are_read_from_the_nodes_own_copy(folder, tmp_path_factory, mon
     copy = shutil.copytree(folder, tmp_path_factory.mktemp("node") / "copy")
     monkeypatch.setenv("UNICLIP_STAGED", f"{folder}:{copy}")
     split = data.open_split(config(folder), "train")
-    assert all(path.startswith(str(copy)) for path in split.paths)
+    assert all(path.startswith(str(copy)) for path in split.image_paths)
     index = np.arange(len(split))
     assert np.array_equal(split.load_pixels(index), expected.load_pixels(index))
     assert np.array_equal(split.ids, expected.ids)

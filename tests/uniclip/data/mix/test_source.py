@@ -16,7 +16,7 @@ from uniclip.errors import UserError
 from uniclip.training import trainer
 
 SECTION = {"name": "mix", "size": 32}
-CONFIG = MixData(size=32)
+CONFIG = MixData(image_size=32)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def batches(split, **sections):
 
 
 def test_pairs_come_first_and_labels_of_two_sources_never_coincide(split):
-    pairs = data.open_split(OpenmojiData(size=32), "train")
+    pairs = data.open_split(OpenmojiData(image_size=32), "train")
     n = len(pairs)
     assert (split.training_label[:n] == -1).all()
     assert split.captions[:n] == pairs.captions
@@ -45,7 +45,7 @@ def test_pairs_come_first_and_labels_of_two_sources_never_coincide(split):
 
 
 def test_pictures_are_those_of_their_source(split):
-    pairs = data.open_split(OpenmojiData(size=32), "train")
+    pairs = data.open_split(OpenmojiData(image_size=32), "train")
     n = len(pairs)
     drawn = digits.open_split(32, "train", source.PROMPT_TEMPLATES)
     index = np.array([n + 3, 5, n, 7])
@@ -98,7 +98,9 @@ def test_other_data_has_no_labels():
     config = tiny()
     split = data.open_split(config.data, "train")
     words = tokenizers.train_bpe([c for several in split.captions for c in several], 300)
-    assert torch.equal(TrainingBatches(config, split, words).build_batch(0).labels, torch.full((16,), -1))
+    assert torch.equal(
+        TrainingBatches(config, split, words).build_batch(0).labels, torch.full((16,), -1)
+    )
 
 
 def test_what_cannot_be_mixed_is_refused(split):
@@ -114,7 +116,9 @@ def test_what_cannot_be_mixed_is_refused(split):
     [(0.99, 16, "pair"), (0.01, 16, "labelled picture"), (0.5, 1, "labelled picture")],
 )
 def test_a_share_that_leaves_nothing_of_a_kind_is_refused(share, size, lacking):
-    with pytest.raises(UserError, match=f"data.share={share} of .*={size} leaves no {lacking} in"):
+    with pytest.raises(
+        UserError, match=f"data.labelled_fraction={share} of .*={size} leaves no {lacking} in"
+    ):
         tiny(data={**SECTION, "share": share}, train={"batch_size": size})
 
 

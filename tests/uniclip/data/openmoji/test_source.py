@@ -45,7 +45,7 @@ def test_names_and_categories_of_the_whole_set():
 
 
 def test_render_cache_and_splits(cache, capsys):
-    config = OpenmojiData(size=16)
+    config = OpenmojiData(image_size=16)
     splits = {part: data.open_split(config, part) for part in data.SPLIT_NAMES}
     assert capsys.readouterr().err.count("rendering") == 1
     assert sum(map(len, splits.values())) == len(few())
@@ -137,7 +137,7 @@ def test_aliases_never_name_another_picture():
 
 def test_fingerprint_reads_nothing_and_tells_sizes_apart(tmp_path, monkeypatch):
     monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path))
-    prints = [data.fingerprint(OpenmojiData(size=s)) for s in (32, 64)]
+    prints = [data.fingerprint(OpenmojiData(image_size=s)) for s in (32, 64)]
     assert prints[0] != prints[1]
     assert json.loads(json.dumps(prints[0])) == prints[0]
     assert not list(tmp_path.iterdir())

@@ -25,7 +25,7 @@ def drawn(n=64, **fixed):
 
 
 def damage(kind="weak", identity=1.0, ids=IDS, scope="all", **deltas):
-    config = ScenesData(delta=RedrawProbabilities(**deltas), scope=scope)
+    config = ScenesData(redraw_prob=RedrawProbabilities(**deltas), damaged_views=scope)
     return data.sample_view(config, kind, 11, ids, identity)
 
 
@@ -37,7 +37,9 @@ def lit(pixels):
 def test_captions():
     row = dict(count=1, size=0, colour=0, texture=1, shape=0, side=0)
     assert attributes.format_caption(row) == "two small red striped discs on the left"
-    assert attributes.format_caption([0, 1, 6, 0, 3, 1]) == "one large grey plain cross on the right"
+    assert (
+        attributes.format_caption([0, 1, 6, 0, 3, 1]) == "one large grey plain cross on the right"
+    )
     assert attributes.format_caption([2, 1, 6, 0, 3, 1]).split()[4] == "crosses"
     unsaid = dict(count=False, shape=False, side=False)
     assert attributes.format_caption(row, unsaid) == "small red striped shapes"
@@ -53,7 +55,7 @@ def test_a_fifth_of_the_looks_is_never_trained_on():
 
 
 def test_parts_are_balanced_and_disjoint():
-    config = ScenesData(train=400, test=200)
+    config = ScenesData(num_train=400, num_test=200)
     splits = {part: data.open_split(config, part) for part in data.SPLIT_NAMES}
     assert [len(s) for s in splits.values()] == [400, 200, 200]
     assert len(set(np.concatenate([s.ids for s in splits.values()]).tolist())) == 800
@@ -67,8 +69,8 @@ def test_parts_are_balanced_and_disjoint():
 
 
 def test_a_sample_is_a_function_of_its_id():
-    split = data.open_split(ScenesData(train=40, test=16), "train")
-    larger = data.open_split(ScenesData(train=400, test=16), "train")
+    split = data.open_split(ScenesData(num_train=40, num_test=16), "train")
+    larger = data.open_split(ScenesData(num_train=400, num_test=16), "train")
     index = np.array([7, 3, 7])
     pixels = split.load_pixels(index)
     assert np.array_equal(pixels, larger.load_pixels(index))
@@ -122,14 +124,18 @@ def test_flips_are_fair_and_independent_of_everything():
     for column in rows.T:
         for value in np.unique(column):
             assert abs(flips[column == value].mean() - 0.5) < 0.05
-    other = data.sample_view(ScenesData(delta=RedrawProbabilities(side=1)), "weak", 12, IDS, 0.1).flip
+    other = data.sample_view(
+        ScenesData(redraw_prob=RedrawProbabilities(side=1)), "weak", 12, IDS, 0.1
+    ).flip
     assert abs(np.corrcoef(flips, other)[0, 1]) < 0.03
     assert abs(damage(side=0.9).flip.mean() - 0.45) < 0.015
 
 
 def test_a_flipped_left_is_a_right():
     ids = np.arange(64, dtype=np.uint64)
-    flipped = transform.apply_augmentation(drawn(side="left"), damage(ids=ids, side=0), 32)[..., ::-1]
+    flipped = transform.apply_augmentation(drawn(side="left"), damage(ids=ids, side=0), 32)[
+        ..., ::-1
+    ]
     right = drawn(side="right")
     # The same scene, mirrored: only the noise, drawn in place, differs.
     assert np.abs(flipped.astype(int) - right).max() <= 2 * np.ceil(6 * 6**0.5) + 2
@@ -149,7 +155,9 @@ def test_hue_turns_one_legal_colour_into_another():
     yellow = transform.apply_augmentation(drawn(colour="red"), one, 32).astype(int)
     assert np.abs(yellow - drawn(colour="yellow")).max() <= 1
     assert len(ids) == len(yellow)
-    assert np.array_equal(transform.apply_augmentation(drawn(colour="grey"), one, 32), drawn(colour="grey"))
+    assert np.array_equal(
+        transform.apply_augmentation(drawn(colour="grey"), one, 32), drawn(colour="grey")
+    )
 
 
 def test_zoom_maps_sizes_and_crop_takes_copies_away():
@@ -176,7 +184,8 @@ def test_blur_takes_stripes_and_grey_takes_colour_away():
     blur = transform.build_params(64, sigma=np.full(64, sigma.max()), blurred=np.ones(64))
     before = np.abs(striped.astype(int) - plain)[lit(plain)[:, None].repeat(3, 1)].mean()
     after = np.abs(
-        transform.apply_augmentation(striped, blur, 32).astype(int) - transform.apply_augmentation(plain, blur, 32)
+        transform.apply_augmentation(striped, blur, 32).astype(int)
+        - transform.apply_augmentation(plain, blur, 32)
     )
     assert after.max() < before
     assert abs(damage(grey=0.6).grey.mean() - 0.3) < 0.015
@@ -198,7 +207,9 @@ def test_dials_do_not_disturb_each_other():
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_caption_noise_and_words_left_out(part):
-    config = ScenesData(train=2000, test=64, caption_noise=0.3, words_left_out=0.2)
+    config = ScenesData(
+        num_train=2000, num_test=64, caption_swap_prob=0.3, attribute_dropout_prob=0.2
+    )
     split = data.open_split(config, part)
     told = [c[0] for c in split.captions]
     if part == "test":

@@ -82,11 +82,11 @@ def test_decoding_gives_the_words_back_and_no_padding(tokenizer):
 
 
 def test_the_configuration_chooses_and_the_size_must_agree():
-    config = TextConfig(tokenizer="clip", vocabulary=49408)
+    config = TextConfig(tokenizer="clip", vocab_size=49408)
     assert build_tokenizer(config, []).is_clip
-    assert not build_tokenizer(TextConfig(vocabulary=300), ["a dog"]).is_clip
-    with pytest.raises(UserError, match="model.text.vocabulary=49408"):
-        TextConfig(tokenizer="clip", vocabulary=2000)
+    assert not build_tokenizer(TextConfig(vocab_size=300), ["a dog"]).is_clip
+    with pytest.raises(UserError, match="model.text.vocab_size=49408"):
+        TextConfig(tokenizer="clip", vocab_size=2000)
 
 
 def test_it_is_read_without_importing_open_clip():

@@ -45,8 +45,8 @@ def test_labelled_pictures(tmp_path):
     assert by_name["zeroshot.label"].value == 1
     assert by_name["probe.label"].value == 1
     assert by_name["zeroshot.label"].chance == pytest.approx(1 / 3)
-    n = by_name["retrieval.i2t.r1"].samples
-    assert by_name["retrieval.t2i.r1"].samples == 2 * n  # two captions a picture
+    n = by_name["retrieval.i2t.r1"].num_samples
+    assert by_name["retrieval.t2i.r1"].num_samples == 2 * n  # two captions a picture
     assert by_name["retrieval.t2i.r10"].value == pytest.approx(
         predictions["retrieval.t2i.r10"].mean(), abs=1e-6
     )

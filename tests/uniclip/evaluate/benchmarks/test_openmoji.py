@@ -45,12 +45,12 @@ def test_an_oracle_finds_all_but_pictures_that_look_the_same(test_split):
     for score in scores:
         if score.name in predictions:
             assert predictions[score.name].mean(dtype=float) == pytest.approx(score.value, abs=1e-6)
-            assert len(predictions[score.name]) == score.samples
+            assert len(predictions[score.name]) == score.num_samples
 
 
 def test_what_a_model_is_told_of_a_view_is_scored(test_split):
     """A model that sees nothing but its vectors: it knows a picture by the true ones alone."""
-    true = test_views.draw_view(CONFIG.data, "strong", 0, CONFIG.model.image.pixels).vectors
+    true = test_views.draw_view(CONFIG.data, "strong", 0, CONFIG.model.image.image_size).vectors
     name = {row.tobytes(): own for row, own in zip(true, test_split.names)}
     told = []
 
@@ -80,7 +80,7 @@ def test_a_constant_model_is_at_chance(test_split):
     for name in ("r1", "i2t.r1", "i2t.r5", "i2t.r10", "t2i.r1", "t2i.r5", "t2i.r10"):
         score = by_name[f"retrieval.{name}"]
         assert score.value == pytest.approx(score.chance, rel=1e-6)
-        assert score.samples == len(test_split)
+        assert score.num_samples == len(test_split)
         assert not score.too_few_samples
     for label, classes in (("skin_tone", 5), ("gender", 2), ("category", 9)):
         score = by_name[f"zeroshot.{label}"]
@@ -96,7 +96,9 @@ def test_a_model_that_sees_categories_is_probed_right(test_split):
     category = {}
     for part in ("train", "validation", "test"):
         split = split_features.open_split_cached(CONFIG.data, part)
-        for picture, label in zip(split.load_pixels(np.arange(len(split))), split.labels["category"]):
+        for picture, label in zip(
+            split.load_pixels(np.arange(len(split))), split.labels["category"]
+        ):
             category[picture.tobytes()] = label
     stub = stub_models.Stub(
         CONFIG, trunk=lambda pixels: np.eye(9)[[category[p.tobytes()] for p in pixels]]
@@ -105,8 +107,8 @@ def test_a_model_that_sees_categories_is_probed_right(test_split):
     by_name = {s.name: s for s in scores}
     assert by_name["probe.category"].value == 1
     labelled = (test_split.labels["category"] >= 0).sum()
-    assert by_name["probe.category"].samples == labelled
-    small = [s for s in scores if s.samples < 50]
+    assert by_name["probe.category"].num_samples == labelled
+    small = [s for s in scores if s.num_samples < 50]
     assert all(s.too_few_samples for s in small)
 
 

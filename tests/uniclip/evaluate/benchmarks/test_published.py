@@ -59,7 +59,7 @@ def test_a_model_that_knows_is_right_and_chance_is_stated(tmp_path, name):
     for score in (by_name["zeroshot"], by_name["probe"]):
         assert score.value == 1
         assert score.chance == 1 / len(test.classes)
-        assert score.samples == len(test)
+        assert score.num_samples == len(test)
     assert np.array_equal(predictions["zeroshot.prediction"], test.labels)
 
 
@@ -153,8 +153,8 @@ def test_what_the_command_line_refuses_before_any_work(tmp_path, capsys, monkeyp
     words = [f"run={run}", "benchmark=cifar10", f"data_root={tmp_path / 'sets'}"]
     (tmp_path / "file").write_text("")
     for bad, match in (
-        ("trust=maybe", "trust must be true or false, got 'maybe'"),
-        ("trust=no", "trust must be true or false, got 'no'"),
+        ("allow_torchscript=maybe", "trust must be true or false, got 'maybe'"),
+        ("allow_torchscript=no", "trust must be true or false, got 'no'"),
         ("quick_gelu=1", "quick_gelu must be true or false, got 1"),
         ("quick_gelu=true", "a run knows its activation"),
         ("benchmark=[123]", "unknown benchmark '123'"),

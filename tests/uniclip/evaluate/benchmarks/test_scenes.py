@@ -50,7 +50,7 @@ def test_an_oracle_knows_everything(truth):
     assert value["gap"] == pytest.approx(0, abs=1e-5)
     assert len([name for name in value if name.startswith("minimal")]) == 7 * 4
     for score in scores:
-        assert score.samples == N
+        assert score.num_samples == N
         if score.kind not in ("gap", "error"):
             assert predictions[score.name].mean() == pytest.approx(score.value)
     assert (predictions["labels.side"] == truth[:, -1]).all()
@@ -74,7 +74,9 @@ def test_calibration_is_that_of_the_nearest_of_all_captions(truth):
     seen[::2, -1] ^= 1
     stub = stub_models.Stub(stub_models.config(DATA), lambda pixels, vectors: one_hot(seen), spoken)
     stub.image_text_scale = lambda: 3.0
-    grid = np.indices(scenes_scores.ATTRIBUTE_SIZES).reshape(len(scenes_scores.ATTRIBUTE_SIZES), -1).T
+    grid = (
+        np.indices(scenes_scores.ATTRIBUTE_SIZES).reshape(len(scenes_scores.ATTRIBUTE_SIZES), -1).T
+    )
     odds = np.exp(3.0 * (grid == grid[0]).mean(axis=1))
     value = stub_models.values(evaluated(stub)[0])
     assert value["caption.ece"] == pytest.approx(abs(0.5 - odds[0] / odds.sum()))
@@ -135,7 +137,9 @@ def test_instances_are_views_of_one_picture(truth):
         seen.append(pixels)
         return pixels.reshape(len(pixels), -1).astype(float) - pixels.mean()
 
-    texts = np.random.default_rng(0).normal(size=(int(np.prod(scenes_scores.ATTRIBUTE_SIZES)), 3 * 32 * 32))
+    texts = np.random.default_rng(0).normal(
+        size=(int(np.prod(scenes_scores.ATTRIBUTE_SIZES)), 3 * 32 * 32)
+    )
     stub = stub_models.Stub(
         stub_models.config(DATA), images, lambda captions: texts[: len(captions)]
     )
@@ -171,8 +175,10 @@ def test_an_untrained_network_is_near_chance():
 
     config = stub_models.config({**DATA, "test": 256}, model=stub_models.SMALL_MODEL)
     method = build_method(config)
-    words = tokenizer.train_bpe(scenes_scores.list_captions(), config.model.text.vocabulary)
-    pretrained = PretrainedModel(build_embedder(config, words, method.head_type), method, words, config)
+    words = tokenizer.train_bpe(scenes_scores.list_captions(), config.model.text.vocab_size)
+    pretrained = PretrainedModel(
+        build_embedder(config, words, method.head_type), method, words, config
+    )
     before = torch.get_rng_state()
     scores, predictions = evaluate.evaluate("scenes", pretrained, config)
     assert (torch.get_rng_state() == before).all()

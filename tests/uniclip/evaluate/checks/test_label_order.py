@@ -34,12 +34,16 @@ def test_chance_raises_no_alarm():
     """The best renaming of noise fits it well: only the other half may judge it."""
     for seed in range(20):
         labels = np.arange(300) % 30
-        assert not label_order.find_class_permutation(predictions(labels, 0.0, 30, seed), labels, 30).labels_misordered
+        assert not label_order.find_class_permutation(
+            predictions(labels, 0.0, 30, seed), labels, 30
+        ).labels_misordered
 
 
 def test_a_constant_model_and_one_sample():
     labels = np.arange(50) % 5
-    assert not label_order.find_class_permutation(np.zeros(50, np.int64), labels, 5).labels_misordered
+    assert not label_order.find_class_permutation(
+        np.zeros(50, np.int64), labels, 5
+    ).labels_misordered
     one = np.zeros(1, np.int64)
     assert not label_order.find_class_permutation(one, one, 1).labels_misordered
 

@@ -79,19 +79,27 @@ def test_other_pictures_are_not(photos: list[Image.Image], how: str) -> None:
 
 def test_unrelated_pictures_are_apart(photos: list[Image.Image]) -> None:
     others = greys([photo(i) for i in range(N, 3 * N)])
-    assert (near_duplicates.find_duplicates(others, greys(photos)) == near_duplicates.DISTINCT).all()
+    assert (
+        near_duplicates.find_duplicates(others, greys(photos)) == near_duplicates.DISTINCT
+    ).all()
 
 
 def test_emoji_of_different_kinds_are_apart() -> None:
     """The false-positive rate that the table states: 1 of 1.6 million pairs."""
     test, train = (data.open_split(OpenmojiData(), part) for part in ("test", "train"))
     kinds = [split.labels["category"] for split in (test, train)]
-    tested, trained = near_duplicates.compute_split_thumbnails(test), near_duplicates.compute_split_thumbnails(train)
+    tested, trained = (
+        near_duplicates.compute_split_thumbnails(test),
+        near_duplicates.compute_split_thumbnails(train),
+    )
     pairs = wrong = 0
     for kind in range(len(test.class_names["category"])):
         mine, others = kinds[0] == kind, (kinds[1] != kind) & (kinds[1] >= 0)
         wrong += int(
-            (near_duplicates.find_duplicates(tested[mine], trained[others]) == near_duplicates.DUPLICATE).sum()
+            (
+                near_duplicates.find_duplicates(tested[mine], trained[others])
+                == near_duplicates.DUPLICATE
+            ).sum()
         )
         pairs += int(mine.sum()) * int(others.sum())
     assert pairs > 1_500_000
@@ -124,7 +132,9 @@ def test_any_tiles_any_order_and_none(
     expected = near_duplicates.find_duplicates(tested, trained)
     assert 0 < (expected == near_duplicates.DUPLICATE).sum() < N
     order = np.random.default_rng(0).permutation(N)
-    assert np.array_equal(near_duplicates.find_duplicates(tested[order], trained[::-1]), expected[order])
+    assert np.array_equal(
+        near_duplicates.find_duplicates(tested[order], trained[::-1]), expected[order]
+    )
     monkeypatch.setattr(near_duplicates, "TILE_SHAPE", (7, 11))
     assert np.array_equal(near_duplicates.find_duplicates(tested, trained), expected)
     assert (near_duplicates.find_duplicates(tested, trained[:0]) == near_duplicates.DISTINCT).all()

@@ -62,7 +62,9 @@ def test_a_folder_may_have_parts(tmp_path: Path) -> None:
     assert {p: len(two.open("", p)) for p in two.splits} == {"train": 4, "test": 6, "validation": 2}
     dataset_trees.class_folders(tmp_path, classes, {"test": "test"}, ".png")
     three = datasets.get(f"folder:{tmp_path}")
-    assert {p: len(three.open("", p)) for p in three.splits} == dict.fromkeys(dataset_trees.PARTS, 6)
+    assert {p: len(three.open("", p)) for p in three.splits} == dict.fromkeys(
+        dataset_trees.PARTS, 6
+    )
     dataset_trees.draw(tmp_path / "train/emu/1.png", 2)
     with pytest.raises(UserError, match="has a class that the test part lacks: emu"):
         three.open("", "train")
@@ -135,7 +137,10 @@ def test_shards_hold_what_was_written(name: str, tmp_path: Path) -> None:
 def test_a_shard_has_at_most_so_many_samples_and_bytes(tmp_path: Path) -> None:
     dataset_trees.dtd(tmp_path / "data")
     pictures = datasets.get("dtd").open(tmp_path / "data", "train")
-    assert webdataset.write_shards(pictures, tmp_path / "wds", max_samples=4, templates=["a {c}."]) == 3
+    assert (
+        webdataset.write_shards(pictures, tmp_path / "wds", max_samples=4, templates=["a {c}."])
+        == 3
+    )
     place = tmp_path / "wds/train"
     assert (place / "nshards.txt").read_text() == "3\n"
     assert sorted(p.name for p in place.iterdir()) == ["0.tar", "1.tar", "2.tar", "nshards.txt"]
@@ -287,11 +292,19 @@ def test_exported_shards_say_what_classes_are_called(name: str, tmp_path: Path) 
     dataset_trees.WRITERS[name](tmp_path / "data")
     words = ["data", "export", name, f"data_root={tmp_path / 'data'}", f"to={tmp_path / 'wds'}"]
     assert main.main(words) == 0
-    rules, copy = protocols.get_published_protocol("clip2021"), datasets.get(f"wds:{tmp_path / 'wds'}")
+    rules, copy = (
+        protocols.get_published_protocol("clip2021"),
+        datasets.get(f"wds:{tmp_path / 'wds'}"),
+    )
     original = datasets.get(name).open(tmp_path / "data", "test")
     read = copy.open("", "test")
-    said, wanted = rules.for_dataset(copy.name, read.classes), rules.for_dataset(name, original.classes)
-    assert [names[:1] for _, names in wanted.class_names] == [names for _, names in said.class_names]
+    said, wanted = (
+        rules.for_dataset(copy.name, read.classes),
+        rules.for_dataset(name, original.classes),
+    )
+    assert [names[:1] for _, names in wanted.class_names] == [
+        names for _, names in said.class_names
+    ]
     assert original.classes != read.classes or name == "voc2007"
     assert copy.templates == wanted.templates
     listed = (tmp_path / "wds/zeroshot_classification_templates.txt").read_text().splitlines()

@@ -43,7 +43,10 @@ def test_a_score_stands_under_every_part_of_its_protocol(monkeypatch):
     changes = (
         *({}, {"metrics": (("voc2007", "map"),)}, {"difficult": "present"}, {"departs": ("x",)}),
         *({"transform": protocol.Preprocessing("bilinear")}, {"name": "other"}),
-        *({"probing": protocol.LinearProbeConfig("embedding")}, {"probing": protocol.LinearProbeConfig(tolerance=1)}),
+        *(
+            {"probing": protocol.LinearProbeConfig("embedding")},
+            {"probing": protocol.LinearProbeConfig(tolerance=1)},
+        ),
         {"own_templates": {"voc2007": ("a {}",)}},
         {"own_names": {"voc2007": {"cat": ("kitten",)}}},
     )
@@ -74,7 +77,9 @@ def test_the_grid_of_clip_benchmark():
     probing = protocol.get_published_protocol("laion_cb").probe_config
     theirs = np.logspace(-6, 2, num=97)
     assert probing.build_l2_grid() == pytest.approx(theirs.tolist(), rel=1e-12)
-    assert probing.build_l2_grid()[:: probing.step] == pytest.approx(theirs[::16].tolist(), rel=1e-12)
+    assert probing.build_l2_grid()[:: probing.step] == pytest.approx(
+        theirs[::16].tolist(), rel=1e-12
+    )
     for name in ("clip2021", "slip2021"):
         assert protocol.get_published_protocol(name).probe_config == protocol.LinearProbeConfig()
 

@@ -100,7 +100,7 @@ def test_voc_leaves_difficult_objects_out_and_clip_benchmark_does_not():
     # Cats rank 0.9 (yes), 0.7 (no), 0.2 (yes): precision 1 up to recall 1/2, then 2/3.
     cat = (6 * 1 + 5 * 2 / 3) / 11
     assert scores["zeroshot.cat"].value == pytest.approx(cat)
-    assert scores["zeroshot.cat"].samples == 3
+    assert scores["zeroshot.cat"].num_samples == 3
     assert scores["zeroshot"].value == pytest.approx((cat + 1) / 2)
     assert scores["zeroshot"].kind == "map"
     assert scores["zeroshot"].chance == pytest.approx((2 / 3 + 1 / 4) / 2)
@@ -129,7 +129,10 @@ def test_a_probe_under_each_protocol(name):
     assert values(scores)["probe"] > 0.75
     assert kept["probe"].shape == (200,)
     assert kept["probe.gradient"][0] <= protocol.GRADIENT_TOLERANCE / 3
-    assert any(np.isclose(kept["probe.strength"][0], s) for s in protocol.LinearProbeConfig().build_l2_grid())
+    assert any(
+        np.isclose(kept["probe.strength"][0], s)
+        for s in protocol.LinearProbeConfig().build_l2_grid()
+    )
 
 
 def test_a_probe_of_several_labels():

@@ -56,7 +56,10 @@ def test_separable_data_are_learnt_and_the_scale_of_features_is_nothing():
 
 def test_random_labels_are_not_predicted():
     random = np.random.default_rng(5)
-    parts = [LabelledFeatures(random.normal(size=(n, 8)), random.integers(0, 4, n)) for n in (300, 100, 1000)]
+    parts = [
+        LabelledFeatures(random.normal(size=(n, 8)), random.integers(0, 4, n))
+        for n in (300, 100, 1000)
+    ]
     predicted, _ = linear_probe.fit_and_predict(*parts, num_classes=4)
     assert (predicted == parts[2].labels).mean() == pytest.approx(0.25, abs=0.06)
 
@@ -100,7 +103,9 @@ def test_a_protocols_probe_is_scikit_learns_at_its_strength(factor):
     from sklearn import linear_model as sklearn
 
     train, validation = blobs(60, spread=2.0), blobs(30, spread=2.0, seed=1)
-    train, validation = (LabelledFeatures(p.features * factor, p.labels) for p in (train, validation))
+    train, validation = (
+        LabelledFeatures(p.features * factor, p.labels) for p in (train, validation)
+    )
     settings = LinearProbeConfig(tolerance=1e-9)
     made = linear_probe.fit_protocol_probe(train, validation, 3, settings, "accuracy")
     both = np.concatenate([train.features, validation.features])
@@ -134,7 +139,10 @@ def test_several_labels_a_picture_and_some_not_counted():
     features = random.normal(size=(90, 4))
     labels = (features[:, :3] > 0).astype(np.int64)
     labels[random.random(labels.shape) < 0.2] = -1
-    train, validation = LabelledFeatures(features[:60], labels[:60]), LabelledFeatures(features[60:], labels[60:])
+    train, validation = (
+        LabelledFeatures(features[:60], labels[:60]),
+        LabelledFeatures(features[60:], labels[60:]),
+    )
     made = linear_probe.fit_protocol_probe(train, validation, 3, LinearProbeConfig(), "map11")
     assert made.validation_score > 0.95
     assert made.probe.weight.shape == (3, 4)

@@ -24,7 +24,9 @@ def several(n=12):
 
 def gradient_at(probe, features, labels, strength):
     theta = np.concatenate([probe.weight, probe.bias[:, None]], axis=1)
-    loss, gradient = logistic_regression.loss_and_gradient(theta, features.astype(float), labels, strength)
+    loss, gradient = logistic_regression.loss_and_gradient(
+        theta, features.astype(float), labels, strength
+    )
     return loss, np.abs(gradient).max()
 
 

@@ -24,7 +24,9 @@ TRAIN, VALIDATION = part(70, 0), part(40, 1)
 
 
 def probed(prepare=linear_probe.build_regression):
-    return linear_probe.fit_protocol_probe(TRAIN, VALIDATION, 3, LinearProbeConfig(), "accuracy", build_fitter=prepare)
+    return linear_probe.fit_protocol_probe(
+        TRAIN, VALIDATION, 3, LinearProbeConfig(), "accuracy", build_fitter=prepare
+    )
 
 
 def test_stopped_at_any_evaluation_the_probe_is_the_same(tmp_path, monkeypatch):
@@ -34,7 +36,9 @@ def test_stopped_at_any_evaluation_the_probe_is_the_same(tmp_path, monkeypatch):
 
     def prepare(of, classes):
         left = iter(range(patience))
-        problem = LogisticRegression(of.features, of.labels, classes, lambda: next(left, None) is None)
+        problem = LogisticRegression(
+            of.features, of.labels, classes, lambda: next(left, None) is None
+        )
         kept.append(ProbeFitCache(problem, Cache(tmp_path), {"of": len(of.labels)}))
         return kept[-1]
 

@@ -96,7 +96,7 @@ classification.accuracy = accuracy
 @pytest.fixture(scope="module")
 def emoji():
     """Some emoji, (n, 3, 90, 90) uint8, their categories and names."""
-    source = OpenmojiData(size=90)
+    source = OpenmojiData(image_size=90)
     test = data.open_split(source, "test")
     chosen = np.linspace(0, len(test) - 1, COUNT).astype(int)
     labels = test.labels["category"][chosen]

@@ -22,7 +22,7 @@ from uniclip.evaluate import cache, datasets
 from uniclip.evaluate.datasets import dataset
 from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.scoring import probe_cache
-from uniclip.store import RunFolder, DatasetScores
+from uniclip.store import DatasetScores, RunFolder
 
 SETS = ("cifar10", "oxford_pets", "voc2007", "flickr30k")
 MINE = {
@@ -47,18 +47,20 @@ def under(of: RunConfig, root: Path, protocol: object, **runtime: object) -> Run
     return replace(of, runtime=changed)
 
 
-def judged(run: RunFolder, of: RunConfig, names: tuple[str, ...] = SETS) -> dict[str, DatasetScores]:
+def judged(
+    run: RunFolder, of: RunConfig, names: tuple[str, ...] = SETS
+) -> dict[str, DatasetScores]:
     """What a worker keeps of a run on these sets."""
     hashes = {name: evaluate.evaluation_hash(name, of, run.cache_path) for name in names}
     assert all(evaluate.describe_missing(name, of, run.cache_path) is None for name in names)
     kind = run_module.execute_run(run, of, claimed(run), evaluations=hashes)
     assert kind == "evaluated"
-    found = {name: run.scores(name, h) for name, h in hashes.items()}
+    found = {name: run.read_scores(name, h) for name, h in hashes.items()}
     return {name: scores for name, scores in found.items() if scores is not None}
 
 
 def arrays(run: RunFolder, scores: DatasetScores) -> dict[str, np.ndarray]:
-    with np.load(run.predictions_path(scores.dataset, scores.evaluation)) as kept:
+    with np.load(run.predictions_path(scores.dataset, scores.evaluation_hash)) as kept:
         return dict(kept)
 
 
@@ -82,17 +84,19 @@ def test_stopped_anywhere_in_an_evaluation_it_goes_on(
     monkeypatch.setattr(cache, "SEGMENT_ROWS", 8)
     monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 4)
     monkeypatch.setattr(probe_cache, "MIN_CACHED_SECONDS", 0.0)
-    hashes, ends, beats = {"cifar10": full.evaluation}, [], []
+    hashes, ends, beats = {"cifar10": full.evaluation_hash}, [], []
     while ends[-1:] != ["evaluated"]:
         patience, attempt = iter([False] * 60), claimed(run)
         ends.append(
-            run_module.execute_run(run, of, attempt, evaluations=hashes, stop=partial(next, patience, True))
+            run_module.execute_run(
+                run, of, attempt, evaluations=hashes, stop=partial(next, patience, True)
+            )
         )
-        beats.append(attempt.heartbeat())
+        beats.append(attempt.read_heartbeat())
         assert len(ends) < 40, "it comes no further"
     assert ends.count("interrupted") == len(ends) - 1 >= 3
     assert {b.phase for b in beats if b is not None} == {"evaluating cifar10"}
-    assert run.scores("cifar10", full.evaluation) == full
+    assert run.read_scores("cifar10", full.evaluation_hash) == full
     kept = list((run.cache_path / "embeddings").iterdir())
     assert len(kept) == whole, "all three parts, or the small ones; no chapter is left"
 
@@ -109,7 +113,7 @@ def test_another_protocol_needs_no_pictures_and_gives_what_a_full_evaluation_giv
     assert set(again) == set(full) == set(SETS)
     for name in SETS:
         assert again[name] == full[name], "values, protocol, hash"
-        assert again[name].evaluation != first[name].evaluation
+        assert again[name].evaluation_hash != first[name].evaluation_hash
         assert again[name].protocol["protocol"] == "mine"
         ours = arrays(run, again[name])
         theirs = arrays(RunFolder(twin / "runs" / run.id), full[name])
@@ -177,8 +181,8 @@ def test_changed_data_is_not_taken_for_what_it_was(tmp_path: Path, sets: Path) -
     lines = index.read_text().splitlines()
     index.write_text("\n".join(lines[:-1]) + "\n")
     after = judged(run, config, ("oxford_pets",))["oxford_pets"]
-    assert after.evaluation != before.evaluation
-    assert after.scores[0].samples == before.scores[0].samples - 1
+    assert after.evaluation_hash != before.evaluation_hash
+    assert after.scores[0].num_samples == before.scores[0].num_samples - 1
 
 
 def test_what_was_never_embedded_is_said_to_be_gone(tmp_path: Path, sets: Path) -> None:
@@ -213,7 +217,7 @@ def test_a_set_that_cannot_be_judged_keeps_no_other_from_it(tmp_path: Path, sets
         assert f"picture {name} cannot be read" in str(error.value)
         assert "voc2007 is missing: " in str(error.value)
         assert "\n" not in str(error.value)
-        scored = {name for name, h in hashes.items() if other.scores(name, h) is not None}
+        scored = {name for name, h in hashes.items() if other.read_scores(name, h) is not None}
         assert scored == {"cifar10", "flickr30k"}
 
 
@@ -236,7 +240,9 @@ def test_a_folder_is_listed_once_an_evaluation(
     config = under(of, tmp_path, "clip2021")
     hashes = {"imagenet": evaluate.evaluation_hash("imagenet", config, run.cache_path)}
     walked, listing = [], dataset._iterate_files
-    monkeypatch.setattr(dataset, "_iterate_files", lambda f, *w: walked.append(f.name) or listing(f, *w))
+    monkeypatch.setattr(
+        dataset, "_iterate_files", lambda f, *w: walked.append(f.name) or listing(f, *w)
+    )
     assert run_module.execute_run(run, config, claimed(run), evaluations=hashes) == "evaluated"
     assert (walked.count("train"), walked.count("val")) == (1, 1)
 
@@ -259,11 +265,11 @@ def test_all_pictures_where_clip_benchmark_takes_all(tmp_path: Path) -> None:
         config = under(of, tmp_path / "sets", "laion_cb")
         (parted,) = judged(run, under(of, tmp_path / "sets", "clip2021"), (name,)).values()
         (scores,) = judged(run, config, (name,)).values()
-        assert len(arrays(run, parted)["leaked"]) == parted.scores[0].samples
-        assert len(arrays(run, scores)["leaked"]) == scores.scores[0].samples
+        assert len(arrays(run, parted)["leaked"]) == parted.scores[0].num_samples
+        assert len(arrays(run, scores)["leaked"]) == scores.scores[0].num_samples
         folder = tmp_path / "sets" / datasets.get(name).all_images[0]
         here = [p for p in folder.rglob("*.jpg") if not p.name.startswith(".")]
-        assert scores.scores[0].samples == len(here)
+        assert scores.scores[0].num_samples == len(here)
         assert len(here) > len(datasets.get(name).open(tmp_path / "sets", "test"))
         assert not [s for s in scores.scores if s.name.startswith("probe")]
-        assert parted.evaluation != scores.evaluation
+        assert parted.evaluation_hash != scores.evaluation_hash

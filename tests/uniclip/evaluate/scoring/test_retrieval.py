@@ -102,7 +102,10 @@ def test_more_draws_than_keys():
     rows = unit(np.random.default_rng(4).normal(size=(3, 4)))
     found = retrieval.rank_keys(rows, -rows, np.arange(3), np.arange(3))
     assert found.hits(10).tolist() == [1, 1, 1]
-    assert retrieval.chance_recall(retrieval.build_image_text_pairs([["a"], ["b"], ["c"]]), 10) == (1, 1)
+    assert retrieval.chance_recall(retrieval.build_image_text_pairs([["a"], ["b"], ["c"]]), 10) == (
+        1,
+        1,
+    )
 
 
 def test_relate_example():

@@ -12,7 +12,7 @@ def test_a_score_is_the_mean_of_what_is_kept(tmp_path):
     sheet.add_outcomes("part", np.array([1.0, 0.25]), kind="recall", chance=0.1)
     sheet.add_array("examples.names", np.array(["a", "bc"]))
     scores, predictions = sheet.get_results()
-    assert [(s.value, s.samples) for s in scores] == [(0.5, 60), (0.625, 2)]
+    assert [(s.value, s.num_samples) for s in scores] == [(0.5, 60), (0.625, 2)]
     assert [s.too_few_samples for s in scores] == [False, True]
     assert predictions["whole"].dtype == bool
     assert predictions["part"].dtype == np.float32

@@ -53,7 +53,7 @@ def test_at_most_512_validation_pictures_and_no_test_picture(monkeypatch):
 
 def test_pictures_come_at_the_models_size():
     config = stub_models.config(SCENES, model={"image": {"pixels": 16}})
-    pixels, _ = validation._load_images(config.data, config.model.image.pixels)
+    pixels, _ = validation._load_images(config.data, config.model.image.image_size)
     assert pixels.shape == (512, 3, 16, 16)
 
 

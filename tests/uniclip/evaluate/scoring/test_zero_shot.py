@@ -31,7 +31,9 @@ def test_several_names_a_class_and_shared_prompts_embedded_once():
         calls.append(texts)
         return np.eye(4)[: len(texts)]
 
-    prompts = [zero_shot.fill_templates(["{}"], names) for names in (["cat", "pet"], ["dog", "pet"])]
+    prompts = [
+        zero_shot.fill_templates(["{}"], names) for names in (["cat", "pet"], ["dog", "pet"])
+    ]
     rows = zero_shot.build_classifier(embed, prompts)
     assert calls == [["cat", "pet", "dog"]]
     assert rows.shape == (2, 4)
@@ -84,7 +86,7 @@ def test_small_classes_make_a_score_shown_only():
     assert set(scores) == {"enough", "enough.a", "enough.b", "few", "few.a", "few.b"}
     assert not scores["enough"].too_few_samples
     assert scores["few"].too_few_samples
-    assert scores["few.b"].samples == 40
+    assert scores["few.b"].num_samples == 40
     assert scores["few"].chance == pytest.approx(1 / 3)
     assert all(s.too_few_samples for name, s in scores.items() if "." in name)
 

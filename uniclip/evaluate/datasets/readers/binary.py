@@ -46,7 +46,9 @@ def stl10(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     pixels = rows.reshape(-1, 3, STL10_IMAGE_SIZE, STL10_IMAGE_SIZE).transpose(0, 3, 2, 1)
     labels = np.fromfile(folder / f"{split}_y.bin", np.uint8).astype(np.int64) - 1
     names = (folder / "class_names.txt").read_text(encoding="ascii").split()
-    return _build_labelled_dataset(dataset, split, ArrayReader(pixels), labels, len(pixels), tuple(names))
+    return _build_labelled_dataset(
+        dataset, split, ArrayReader(pixels), labels, len(pixels), tuple(names)
+    )
 
 
 def pcam(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
@@ -59,7 +61,9 @@ def pcam(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         labels = np.asarray(file["y"]).reshape(-1).astype(np.int64)
     with h5py.File(f"{stem}_x.h5") as file:
         n = len(file["x"])
-    return _build_labelled_dataset(dataset, split, Hdf5Reader(Path(f"{stem}_x.h5")), labels, n, ("0", "1"))
+    return _build_labelled_dataset(
+        dataset, split, Hdf5Reader(Path(f"{stem}_x.h5")), labels, n, ("0", "1")
+    )
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,13 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return values.reshape(shape)
 
 
-def _read_idx_dataset(dataset: Dataset, root: Path, split: SplitName, classes: tuple[str, ...]) -> ImageDataset:
+def _read_idx_dataset(
+    dataset: Dataset, root: Path, split: SplitName, classes: tuple[str, ...]
+) -> ImageDataset:
     images, labels = (read_idx(locate(root, pattern)) for pattern in dataset.files[split])
-    return _build_labelled_dataset(dataset, split, ArrayReader(images), labels, len(images), classes)
+    return _build_labelled_dataset(
+        dataset, split, ArrayReader(images), labels, len(images), classes
+    )
 
 
 def _build_labelled_dataset(

@@ -70,7 +70,9 @@ def digits(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     with gzip.open(path, "rt") as stream:
         rows = np.loadtxt(stream, delimiter=",")
     pixels = np.round(rows[:, :-1] * 255 / 16).astype(np.uint8).reshape(-1, 8, 8)
-    all_images = _build_from_pixels(dataset, split, pixels, rows[:, -1].astype(np.int64), tuple("0123456789"))
+    all_images = _build_from_pixels(
+        dataset, split, pixels, rows[:, -1].astype(np.int64), tuple("0123456789")
+    )
     class_rank, class_size = holdout.rank_within_class(all_images)
     is_test = class_rank < class_size // 3
     return all_images.subset(np.flatnonzero(is_test if split == "test" else ~is_test), split)

@@ -28,7 +28,9 @@ def food101(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
 def list_food101_files(root: Path, split: SplitName) -> list[str]:
     """The pictures in a list of Food-101."""
     names_by_class = json.loads((root / f"food-101/meta/{split}.json").read_text(encoding="utf-8"))
-    return [f"{root}/food-101/images/{name}.jpg" for names in names_by_class.values() for name in names]
+    return [
+        f"{root}/food-101/images/{name}.jpg" for names in names_by_class.values() for name in names
+    ]
 
 
 def stanford_cars(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
@@ -38,7 +40,9 @@ def stanford_cars(dataset: Dataset, root: Path, split: SplitName) -> ImageDatase
     """
     from torchvision.datasets import StanfordCars
 
-    return _from_torchvision(dataset, split, StanfordCars(root, split=split), root / "stanford_cars")
+    return _from_torchvision(
+        dataset, split, StanfordCars(root, split=split), root / "stanford_cars"
+    )
 
 
 def list_stanford_cars_files(root: Path, split: SplitName) -> list[str]:
@@ -55,7 +59,9 @@ def fgvc_aircraft(dataset: Dataset, root: Path, split: SplitName) -> ImageDatase
     from torchvision.datasets import FGVCAircraft
 
     torchvision_dataset = FGVCAircraft(root, split=SPLIT_NAMES[split], annotation_level="variant")
-    return _from_torchvision(dataset, split, torchvision_dataset, root / "fgvc-aircraft-2013b/data/images")
+    return _from_torchvision(
+        dataset, split, torchvision_dataset, root / "fgvc-aircraft-2013b/data/images"
+    )
 
 
 def list_fgvc_aircraft_files(root: Path, split: SplitName) -> list[str]:
@@ -72,7 +78,9 @@ def dtd(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     images = root / "dtd/dtd/images"
     torchvision_dataset = DTD(root, split=SPLIT_NAMES[split], partition=1)
     folders = sorted(p.name for p in images.iterdir() if p.is_dir())
-    torchvision_dataset._labels = [folders.index(torchvision_dataset.classes[label]) for label in torchvision_dataset._labels]
+    torchvision_dataset._labels = [
+        folders.index(torchvision_dataset.classes[label]) for label in torchvision_dataset._labels
+    ]
     torchvision_dataset.classes = folders
     return _from_torchvision(dataset, split, torchvision_dataset, images)
 
@@ -91,13 +99,17 @@ def oxford_pets(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """
     folder = root / "oxford-iiit-pet"
     rows = {p: _read_pets_list(folder / f"annotations/{p}.txt") for p in ("trainval", "test")}
-    breeds = {label: name.rsplit("_", 1)[0] for list_rows in rows.values() for name, label in list_rows}
+    breeds = {
+        label: name.rsplit("_", 1)[0] for list_rows in rows.values() for name, label in list_rows
+    }
     labels = {label: i for i, label in enumerate(sorted(breeds))}
     files = [
         (name, folder / f"images/{name}.jpg", labels[label])
         for name, label in rows["trainval" if split == "train" else "test"]
     ]
-    return build_classification_dataset(dataset, split, files, [breeds[label] for label in sorted(breeds)])
+    return build_classification_dataset(
+        dataset, split, files, [breeds[label] for label in sorted(breeds)]
+    )
 
 
 def _read_pets_list(path: Path) -> list[tuple[str, int]]:
@@ -106,10 +118,16 @@ def _read_pets_list(path: Path) -> list[tuple[str, int]]:
     return [(name, int(label)) for name, label, *_ in fields]
 
 
-def _from_torchvision(dataset: Dataset, split: SplitName, torchvision_dataset: Any, folder: Path) -> ImageDataset:
+def _from_torchvision(
+    dataset: Dataset, split: SplitName, torchvision_dataset: Any, folder: Path
+) -> ImageDataset:
     """The pictures that a torchvision data set lists; their files are not part of its interface."""
     files = getattr(torchvision_dataset, "_samples", None)
-    files = files if files is not None else list(zip(torchvision_dataset._image_files, torchvision_dataset._labels))
+    files = (
+        files
+        if files is not None
+        else list(zip(torchvision_dataset._image_files, torchvision_dataset._labels))
+    )
     entries = [
         (Path(path).relative_to(folder).with_suffix("").as_posix(), Path(path), int(label))
         for path, label in files

@@ -25,10 +25,15 @@ def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     folder = root / "flowers-102"
     image_numbers = loadmat(str(folder / "setid.mat"))[SPLIT_KEYS[split]].ravel()
     labels = loadmat(str(folder / "imagelabels.mat"))["labels"].ravel().astype(np.int64)
-    if len(labels) < image_numbers.max(initial=0) or not 1 <= labels.min() <= labels.max() <= NUM_CLASSES:
+    if (
+        len(labels) < image_numbers.max(initial=0)
+        or not 1 <= labels.min() <= labels.max() <= NUM_CLASSES
+    ):
         raise UserError(f"{folder}: imagelabels.mat and setid.mat do not belong together")
     files = [
         (f"image_{i:05d}", folder / f"jpg/image_{i:05d}.jpg", int(labels[i - 1]) - 1)
         for i in map(int, image_numbers)
     ]
-    return build_classification_dataset(dataset, split, files, [str(c + 1) for c in range(NUM_CLASSES)])
+    return build_classification_dataset(
+        dataset, split, files, [str(c + 1) for c in range(NUM_CLASSES)]
+    )

@@ -46,7 +46,11 @@ def caltech101(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     folder = root / "caltech101/101_ObjectCategories"
     all_images = _read_class_folders(dataset, split, folder, _list_folders(folder))
     class_rank, _ = holdout.rank_within_class(all_images)
-    is_selected = class_rank < CALTECH_TRAIN_PER_CLASS if split == "train" else class_rank >= CALTECH_TRAIN_PER_CLASS
+    is_selected = (
+        class_rank < CALTECH_TRAIN_PER_CLASS
+        if split == "train"
+        else class_rank >= CALTECH_TRAIN_PER_CLASS
+    )
     return all_images.subset(np.flatnonzero(is_selected), split)
 
 
@@ -61,7 +65,9 @@ def eurosat(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     class_rank, class_size = holdout.rank_within_class(all_images)
     num_test = np.minimum(EUROSAT_TEST_PER_CLASS, class_size // 3)
     is_train = (class_rank >= num_test) & (class_rank < num_test + EUROSAT_TRAIN_PER_CLASS)
-    return all_images.subset(np.flatnonzero(class_rank < num_test if split == "test" else is_train), split)
+    return all_images.subset(
+        np.flatnonzero(class_rank < num_test if split == "test" else is_train), split
+    )
 
 
 def read_all(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
@@ -74,14 +80,18 @@ def country211(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Country211 (Radford et al. 2021); classes are ISO 3166 codes."""
     folder = root / "country211"
     split_folder = "valid" if split == "validation" else split
-    return _read_class_folders(dataset, split, folder / split_folder, _list_folders(folder / "test"))
+    return _read_class_folders(
+        dataset, split, folder / split_folder, _list_folders(folder / "test")
+    )
 
 
 def rendered_sst2(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Rendered SST2 (Radford et al. 2021): sentences as pictures, "negative" or "positive"."""
     folder = root / "rendered-sst2"
     split_folder = "valid" if split == "validation" else split
-    return _read_class_folders(dataset, split, folder / split_folder, _list_folders(folder / "test"))
+    return _read_class_folders(
+        dataset, split, folder / split_folder, _list_folders(folder / "test")
+    )
 
 
 def read_user_folder(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
@@ -91,7 +101,9 @@ def read_user_folder(dataset: Dataset, root: Path, split: SplitName) -> ImageDat
     return _read_class_folders(dataset, split, root / name, _list_folders(root / test_folder))
 
 
-def _read_class_folders(dataset: Dataset, split: SplitName, folder: Path, classes: list[str]) -> ImageDataset:
+def _read_class_folders(
+    dataset: Dataset, split: SplitName, folder: Path, classes: list[str]
+) -> ImageDataset:
     """The pictures beneath each class's folder, in order of name; hidden files are passed over."""
     unknown_classes = sorted(set(_list_folders(folder)) - set(classes))
     if unknown_classes and dataset.name != "imagenet":
@@ -114,7 +126,9 @@ def _list_images(folder: Path) -> list[str]:
         relative_directory = os.path.relpath(directory, folder)
         prefix = "" if relative_directory == "." else f"{relative_directory}/"
         paths += [
-            prefix + n for n in names if n[:1] != "." and n[n.rfind(".") :].lower() in IMAGE_SUFFIXES
+            prefix + n
+            for n in names
+            if n[:1] != "." and n[n.rfind(".") :].lower() in IMAGE_SUFFIXES
         ]
     return sorted(paths)
 

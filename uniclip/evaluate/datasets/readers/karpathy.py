@@ -24,7 +24,9 @@ CaptionsByFile = dict[str, list[str]]
 def flickr30k(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """Flickr30k (Young et al. 2014): 1,000 pictures to test, five captions each."""
     path = locate(root, dataset.files[split][0])
-    captions_by_file = _read_karpathy_json(path, split) if path.suffix == ".json" else _read_caption_lines(path)
+    captions_by_file = (
+        _read_karpathy_json(path, split) if path.suffix == ".json" else _read_caption_lines(path)
+    )
     image_folders = [root / "flickr30k" / f for f in ("", "flickr30k-images", "Images", "images")]
     return _build_dataset(dataset, split, captions_by_file, image_folders)
 
@@ -32,7 +34,11 @@ def flickr30k(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
 def coco(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     """MS-COCO (Lin et al. 2014): 5,000 pictures to test, 25,010 captions."""
     path = locate(root, dataset.files[split][0])
-    captions_by_file = _read_karpathy_json(path, split) if path.name == "dataset_coco.json" else _read_coco_json(path)
+    captions_by_file = (
+        _read_karpathy_json(path, split)
+        if path.name == "dataset_coco.json"
+        else _read_coco_json(path)
+    )
     return _build_dataset(dataset, split, captions_by_file, [root / "coco"])
 
 
@@ -79,15 +85,23 @@ def _read_karpathy_json(path: Path, split: SplitName) -> CaptionsByFile:
     }
 
 
-def _build_dataset(dataset: Dataset, split: SplitName, captions_by_file: CaptionsByFile, image_folders: list[Path]) -> ImageDataset:
-    name_without_caption = next((name for name, captions in captions_by_file.items() if not captions), None)
+def _build_dataset(
+    dataset: Dataset, split: SplitName, captions_by_file: CaptionsByFile, image_folders: list[Path]
+) -> ImageDataset:
+    name_without_caption = next(
+        (name for name, captions in captions_by_file.items() if not captions), None
+    )
     if name_without_caption is not None or not captions_by_file:
-        raise UserError(f"{dataset.name}: {name_without_caption or 'the list'} of {split} is empty; {dataset.download_hint}")
+        raise UserError(
+            f"{dataset.name}: {name_without_caption or 'the list'} of {split} is empty; {dataset.download_hint}"
+        )
     first_name = next(iter(captions_by_file))
     folder = next((p for p in image_folders if (p / first_name).is_file()), None)
     if folder is None:
         searched_folders = " or ".join(str(p) for p in image_folders)
-        raise UserError(f"{dataset.name}: there is no picture {first_name} in {searched_folders}; {dataset.download_hint}")
+        raise UserError(
+            f"{dataset.name}: there is no picture {first_name} in {searched_folders}; {dataset.download_hint}"
+        )
     return ImageDataset(
         name=dataset.name,
         split=split,

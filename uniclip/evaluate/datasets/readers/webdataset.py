@@ -68,7 +68,9 @@ def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
     for s in samples:
         if s.location is None or extension not in (s.fields or {}):
             missing_member = "picture" if s.location is None else f".{extension}"
-            raise UserError(f"{s.shard}: sample {s.key} has no {missing_member}; write the shards again")
+            raise UserError(
+                f"{s.shard}: sample {s.key} has no {missing_member}; write the shards again"
+            )
     if not samples:
         raise UserError(f"{folder} has shards without samples; write them again")
     return ImageDataset(
@@ -114,15 +116,25 @@ def _decode_labels(kind: str, root: Path, rows: list[dict[str, bytes]]) -> dict[
     class_names = [line.strip() for line in text.splitlines()]
     if kind == "multilabel":
         labels = np.stack([_decode_array(r["npy"]) for r in rows]).astype(np.int64)
-        difficult = [_decode_array(r[DIFFICULT_EXTENSION]) if DIFFICULT_EXTENSION in r else 0 * _decode_array(r["npy"]) for r in rows]
+        difficult = [
+            _decode_array(r[DIFFICULT_EXTENSION])
+            if DIFFICULT_EXTENSION in r
+            else 0 * _decode_array(r["npy"])
+            for r in rows
+        ]
         n = labels.shape[1]
-        truth: dict[str, Any] = {"labels": labels, "difficult": np.stack(difficult).astype(np.bool_)}
+        truth: dict[str, Any] = {
+            "labels": labels,
+            "difficult": np.stack(difficult).astype(np.bool_),
+        }
     else:
         labels = np.array([int(r["cls"]) for r in rows], np.int64)
         n = int(labels.max()) + 1
         truth = {"labels": labels}
     if labels.min() < 0 or (class_names and n > len(class_names)):
-        raise UserError(f"{classes_file} has {len(class_names)} names but there are labels up to {n - 1}")
+        raise UserError(
+            f"{classes_file} has {len(class_names)} names but there are labels up to {n - 1}"
+        )
     return {**truth, "classes": tuple(class_names) or tuple(map(str, range(n)))}
 
 
