@@ -1,0 +1,47 @@
+"""The status of a run, and the reasons for which an attempt ends."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RunStatus(StrEnum):
+    """The status of a run, derived from its files and from what the scheduler reports."""
+
+    PENDING = "pending"
+    """Not started, or its last attempt ended in a way that lets another process continue it."""
+    RUNNING = "running"
+    """An attempt holds the claim and its process is alive, as far as is known."""
+    STALLED = "stalled"
+    """The newest heartbeat is old, and the end of the attempt cannot be proven."""
+    INTERRUPTED = "interrupted"
+    """The last attempt ended without a result; the next one continues from its checkpoint."""
+    PAUSED = "paused"
+    """Training stopped at `runtime.stop_fraction`, as configured."""
+    FAILED = "failed"
+    """The last attempt raised an error, or the allowed number of attempts is used up."""
+    NEEDS_EVALUATION = "needs_evaluation"
+    """Trained; scores of at least one requested data set are missing."""
+    OUTDATED = "outdated"
+    """Complete, but trained by a different version of the training code."""
+    DIVERGED = "diverged"
+    """The loss was not finite or exceeded `train.divergence_threshold`; final."""
+    COMPLETE = "complete"
+    """Trained and evaluated on every requested data set that is present."""
+
+
+class EndReason(StrEnum):
+    """Why an attempt ended without a result, in Slurm's words where Slurm has one."""
+
+    PREEMPTED = "preempted"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    NODE_FAIL = "node_fail"
+    DISK_FULL = "disk_full"
+    CANCELLED = "cancelled"
+    REQUEUED = "requeued"
+    RESTARTED = "restarted"
+    DIED = "died"
+    """The process is gone and left no exit record."""
+    STOPPED = "stopped"
+    """The process was asked to stop and wrote an exit record."""
