@@ -51,6 +51,13 @@ JOB_NAME_PREFIX = "uniclip-"
 """Every job's name begins so."""
 REQUEST_VARIABLE_PREFIXES = ("SLURM_", "SBATCH_", "SUBMITIT_", "SRUN_")
 PRESERVED_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS")
+FOLLOW_UP_VARIABLE = "UNICLIP_FOLLOW_UP_TOKEN"
+"""Environment variable of a follow-up job: the token of its submission."""
+
+
+def in_follow_up() -> bool:
+    """Return whether this process is a follow-up job, without a user who waits for it."""
+    return FOLLOW_UP_VARIABLE in os.environ
 
 
 @dataclass(frozen=True, kw_only=True)

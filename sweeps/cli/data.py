@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from sweeps.cli.main import make_console
+from sweeps.monitor.terminal import make_console
 from uniclip.config.compose import parse_overrides
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets

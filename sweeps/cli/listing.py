@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ablations import designs
 from ablations import schema as ablation_schema
-from sweeps.cli.main import make_console
 from sweeps.config import request
+from sweeps.monitor.terminal import make_console
 from uniclip import evaluate
 from uniclip.config import compose, methods, schema
 from uniclip.errors import UserError, make_unknown_name_error

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import argparse
 import errno
-import json
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 from uniclip.errors import RetryLater, UserError, make_unknown_name_error
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 FILESYSTEM_ERRNOS = (
@@ -62,13 +57,6 @@ key of the configuration (train.steps=500, launcher.slots=4, seeds=[3,7], store=
 """
 
 
-class Detached(Exception):
-    """What was asked for is in other hands now, and not done yet."""
-
-    def __str__(self) -> str:
-        return "it goes on without this command: python sweep.py status says how far"
-
-
 TUNE_EPILOG = """\
 Keys of its own: n_trials=20 (for each arm), space=optimizer (see: list spaces),
 pruner=none|median|hyperband, tuning_seeds=1 (how many, or a list), parallel_trials=1 (trials of each arm in
@@ -89,9 +77,6 @@ def main(argv: Sequence[str], retry_later_status: int = EXIT_USER_ERROR) -> int:
     except UserError as error:
         print(f"sweep.py: {error}", file=sys.stderr)
         return retry_later_status if isinstance(error, RetryLater) else EXIT_USER_ERROR
-    except Detached as detached:
-        print(detached)
-        return 0
     except KeyboardInterrupt:
         print("stopped; the same command continues where it was", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -108,37 +93,18 @@ def main(argv: Sequence[str], retry_later_status: int = EXIT_USER_ERROR) -> int:
 def _dispatch(argv: Sequence[str]) -> int:
     command, options = _parse_command(list(argv))
     from sweeps.cli.verbs import COMMAND_HANDLERS
+    from sweeps.controller.controller import Detached
 
-    return COMMAND_HANDLERS[command](options)
+    try:
+        return COMMAND_HANDLERS[command](options)
+    except Detached as detached:
+        print(detached)
+        return 0
 
 
 def _redirect_stdout_to_devnull() -> None:
     """Nobody reads what is printed: what is still to be written goes nowhere, quietly."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def watch(render: Callable[[], object], seconds: float = 2.0) -> None:
-    """Draw again and again until Ctrl-C."""
-    from rich.live import Live
-
-    with Live(auto_refresh=False, screen=False) as live:
-        while True:
-            live.update(render(), refresh=True)  # type: ignore[arg-type]
-            time.sleep(seconds)
-
-
-def print_json(records: object) -> None:
-    """Records for machines."""
-    print(json.dumps(records, indent=1))
-
-
-def make_console(*, stderr: bool = False) -> Console:
-    """The terminal, or the pipe in its place."""
-    from rich.console import Console  # here: --help goes without
-
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else 200  # who greps wants whole names
-    return Console(highlight=False, soft_wrap=True, width=width, stderr=stderr)
 
 
 def _parse_command(argv: list[str]) -> tuple[str, argparse.Namespace]:

@@ -26,8 +26,6 @@ from uniclip.config import plugins
 from uniclip.identity import ROOT
 from uniclip.store import Plan, Store, SubmissionIntent
 
-FOLLOW_UP_VARIABLE = "UNICLIP_FOLLOWS_UP"
-"""Set in the environment of a follow-up."""
 TIME_LIMIT_TOLERANCE_SECONDS = slurm.MAX_EARLY_SIGNAL_SECONDS + 30
 """So much earlier than asked may a signal be that is still one of the time limit."""
 RETRY_LATER_STATUS = 75
@@ -36,11 +34,6 @@ MAX_FOLLOW_UP_REQUEUES = 720
 """So often a follow-up comes back (Slurm starts what was requeued two minutes later): a day."""
 REQUEUE_RETRY_SECONDS = 60.0
 """Between two questions to a Slurm that does not answer."""
-
-
-def in_follow_up() -> bool:
-    """Whether this process follows up, and no person waits for it."""
-    return FOLLOW_UP_VARIABLE in os.environ
 
 
 @dataclass(frozen=True)
@@ -178,7 +171,7 @@ def run_follow_up(store: Store, intent: SubmissionIntent) -> None:
     """
     from sweeps.cli import main as cli
 
-    os.environ[FOLLOW_UP_VARIABLE] = intent.token
+    os.environ[slurm.FOLLOW_UP_VARIABLE] = intent.token
     for signal_number in STOP_SIGNALS:  # as Ctrl-C: a report that takes too long is begun again
         signal.signal(signal_number, signal.default_int_handler)
     exit_status = cli.main(

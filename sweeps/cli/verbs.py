@@ -13,17 +13,23 @@ from rich.text import Text
 from ablations.plan import plan as plans
 from ablations.plan.plan import ResolvedPlan
 from analysis.results import comparability
-from sweeps.cli import listing, main
+from sweeps.cli import listing
 from sweeps.cli.data import data
 from sweeps.config import request
 from sweeps.config.request import SlurmLauncherConfig, SweepRequest
 from sweeps.controller import retry as retries
-from sweeps.controller.controller import SweepController, merge_with_stored_plan
+from sweeps.controller.controller import (
+    SweepController,
+    build_controller,
+    merge_with_stored_plan,
+    run_cells,
+)
 from sweeps.costs import estimate, limit
 from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
 from sweeps.launchers.submissions import Submissions
 from sweeps.monitor import status as status_
 from sweeps.monitor.display import Display, build_table
+from sweeps.monitor.terminal import make_console, print_json, watch
 from sweeps.slurm import Slurm
 from uniclip.config.compose import flatten, parse_overrides
 from uniclip.errors import UserError
@@ -36,7 +42,7 @@ def run(options: Namespace) -> int:
     """Plan, run what is missing, report."""
     sweep_request = request.parse_request(options.overrides)
     return _run_and_report(
-        _build_controller(sweep_request, plans.build_plan(sweep_request.plan_request))
+        build_controller(sweep_request, plans.build_plan(sweep_request.plan_request))
     )
 
 
@@ -53,7 +59,7 @@ def plan(options: Namespace) -> int:
         plans.build_plan(sweep_request.plan_request), sweep_request.store
     )
     sweep_plan = resolved_plan.plan
-    console = main.make_console()
+    console = make_console()
     if options.probe:
         _run_probe_if_needed(sweep_request, resolved_plan)
     rows = status_.build_rows(sweep_request.store, sweep_plan)
@@ -67,7 +73,7 @@ def plan(options: Namespace) -> int:
             estimate.to_cost_record(cost_estimates.get(arm_by_cell[r.cell]), gpus_per_run)
             for r in rows
         )
-        main.print_json([{**r, **p} for r, p in zip(status_.to_records(rows), cost_records)])
+        print_json([{**r, **p} for r, p in zip(status_.to_records(rows), cost_records)])
         return 0
     plan_table = Table(box=None, pad_edge=False)
     for name in ("cell", "run", "would it run", "why", *estimate.COST_HEADINGS):
@@ -145,7 +151,7 @@ def _run_probe_if_needed(sweep_request: SweepRequest, resolved_plan: ResolvedPla
         compute_audit_key(resolved_plan.plan),
     ):
         return
-    store, display = sweep_request.store, Display(main.make_console(stderr=True))
+    store, display = sweep_request.store, Display(make_console(stderr=True))
     SweepController(
         store=store, resolved_plan=resolved_plan, settings=sweep_request.settings, display=display
     ).run_audit()
@@ -158,17 +164,17 @@ def status(options: Namespace) -> int:
     sweep_request = request.parse_request(options.overrides)
     plan = _load_or_build_plan(sweep_request)
     if options.json:
-        main.print_json(status_.to_records(status_.build_rows(sweep_request.store, plan)))
+        print_json(status_.to_records(status_.build_rows(sweep_request.store, plan)))
     elif options.watch:
-        main.watch(lambda: build_table(status_.build_rows(sweep_request.store, plan)))
+        watch(lambda: build_table(status_.build_rows(sweep_request.store, plan)))
     else:
         rows = status_.build_rows(sweep_request.store, plan)
-        main.make_console().print(build_table(rows))
+        make_console().print(build_table(rows))
         for kind in dict.fromkeys(r.status for r in rows):
             if kind not in ("complete", "running"):
-                main.make_console().print(f"{kind}: {status_.ADVICE[kind]}", markup=False)
+                make_console().print(f"{kind}: {status_.ADVICE[kind]}", markup=False)
         for line in status_.describe_tunings(sweep_request.store, plan.sweep_id):
-            main.make_console().print(line, markup=False)
+            make_console().print(line, markup=False)
     return 0
 
 
@@ -237,11 +243,11 @@ def diff(options: Namespace) -> int:
         if cells[0].run_id == cells[1].run_id
         else f"{len(differing_keys)} keys differ"
     )
-    main.make_console().print(
+    make_console().print(
         f"{cells[0].name} is {cells[0].run_id}, {cells[1].name} is {cells[1].run_id}: {summary}"
     )
     if differing_keys:
-        main.make_console().print(diff_table)
+        make_console().print(diff_table)
     return 0
 
 
@@ -335,12 +341,12 @@ def tune(options: Namespace) -> int:
     sweep_request, display = tuner.sweep_request, Display()
     display.print_line(f"tuning: {tuner.describe_cost()}")
     limit_checked = tuner.enforce_gpu_hours_limit()
-    default_rows = _run_cells(
+    default_rows = run_cells(
         replace(
-            _build_controller(sweep_request, tuner.resolved_plan, display),
+            build_controller(sweep_request, tuner.resolved_plan, display),
             shared_limit_check=tuner.enforce_gpu_hours_limit,
         )
-    )[1]
+    )
     unfinished_rows = [r for r in default_rows if r.state.status not in status_.FINAL_STATUSES]
     if unfinished_rows:
         display.print_line(f"tuning waits for {len(unfinished_rows)} cells of the default arms")
@@ -357,7 +363,7 @@ def tune(options: Namespace) -> int:
         display.print_line(line)
     tuned_plan = tuned_arms.build_tuned_plan(tuner.resolved_plan, tuning_result)
     tuner.reuse_audit(tuned_plan.plan)
-    return _run_and_report(_build_controller(sweep_request, tuned_plan, tuning.QuietDisplay()))
+    return _run_and_report(build_controller(sweep_request, tuned_plan, tuning.QuietDisplay()))
 
 
 def doctor(options: Namespace) -> int:
@@ -369,41 +375,12 @@ def doctor(options: Namespace) -> int:
     return examine(options)
 
 
-def _build_controller(
-    sweep_request: SweepRequest, resolved_plan: ResolvedPlan, display: Display | None = None
-) -> SweepController:
-    return SweepController(
-        store=sweep_request.store,
-        resolved_plan=resolved_plan,
-        settings=sweep_request.settings,
-        display=display or Display(),
-        follow_up_argv=sweep_request.follow_up_argv,
-    )
-
-
 def _run_and_report(controller: SweepController) -> int:
     """Run what is missing and report; of a part of a plan, how that part came out."""
-    plan, rows = _run_cells(controller)
-    report_status = _build_report(controller.store, plan)
+    rows = run_cells(controller)
+    report_status = _build_report(controller.store, controller.plan)
     has_failures = any(r.state.status in ("failed", "lost") for r in rows)
     return EXIT_CELLS_FAILED if has_failures else 0 if controller.is_partial else report_status
-
-
-def _run_cells(controller: SweepController) -> tuple[Plan, list[status_.CellRow]]:
-    """Run what is missing and say what is wrong; the plan that was conducted, and its cells."""
-    is_complete, display = controller.run(), controller.display
-    rows = status_.build_rows(controller.store, controller.plan)
-    display.print_line(status_.describe_counts(rows))
-    if not is_complete:
-        raise main.Detached
-    for row in rows:
-        if row.state.status in ("failed", "lost"):
-            display.print_line(
-                f"{row.cell} {row.state.status}: {row.state.reason} (do: {row.advice})"
-            )
-    for line in controller.plan.skipped:
-        display.print_line(line)
-    return controller.plan, rows
 
 
 def _build_report(store: Store, plan: Plan, force: bool = False) -> int:

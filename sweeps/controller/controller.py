@@ -17,19 +17,31 @@ from typing import TYPE_CHECKING
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import claim
 from sweeps.claims.claim import RunState
-from sweeps.cli.slurm_job import FOLLOW_UP_VARIABLE, in_follow_up
-from sweeps.config.request import SlurmLauncherConfig, SweepConfig, describe_gpu_mismatch
+from sweeps.config.request import (
+    SlurmLauncherConfig,
+    SweepConfig,
+    SweepRequest,
+    describe_gpu_mismatch,
+)
 from sweeps.costs import estimate, limit, probe
 from sweeps.costs.audit_scope import AuditKey, compute_audit_key, has_audit
 from sweeps.launchers import code_snapshot
 from sweeps.launchers.base import Launcher
 from sweeps.monitor.display import Display
-from sweeps.slurm import Slurm
+from sweeps.monitor.status import CellRow, build_rows, describe_counts
+from sweeps.slurm import FOLLOW_UP_VARIABLE, Slurm, in_follow_up
 from uniclip.errors import RetryLater, UserError
 from uniclip.store import Plan, Store, SweepFolder
 
 if TYPE_CHECKING:
     from sweeps.launchers.slurm import SlurmLauncher
+
+
+class Detached(Exception):
+    """The sweep is not finished, and this command does not wait for it: its jobs are submitted."""
+
+    def __str__(self) -> str:
+        return "the sweep continues without this command: python sweep.py status shows its progress"
 
 
 @dataclass(kw_only=True)
@@ -325,6 +337,42 @@ class SweepController:
             or ((run, s.attempt) in self.retry_attempts and s.status in claim.TERMINAL_UNFINISHED)
             or ((run, s.attempt) in self.force_attempts and s.status in ("lost", "running"))
         ]
+
+
+def build_controller(
+    sweep_request: SweepRequest, resolved_plan: ResolvedPlan, display: Display | None = None
+) -> SweepController:
+    """Return the controller of a whole plan, with the settings of a request."""
+    return SweepController(
+        store=sweep_request.store,
+        resolved_plan=resolved_plan,
+        settings=sweep_request.settings,
+        display=display or Display(),
+        follow_up_argv=sweep_request.follow_up_argv,
+    )
+
+
+def run_cells(controller: SweepController) -> list[CellRow]:
+    """Run what is missing, print what failed, and return the status of every cell.
+
+    The plan that was run, which may hold more seeds than the requested one, is `controller.plan`.
+
+    Raises:
+        Detached: jobs are submitted, and nothing waits for them.
+    """
+    is_complete, display = controller.run(), controller.display
+    rows = build_rows(controller.store, controller.plan)
+    display.print_line(describe_counts(rows))
+    if not is_complete:
+        raise Detached
+    for row in rows:
+        if row.state.status in ("failed", "lost"):
+            display.print_line(
+                f"{row.cell} {row.state.status}: {row.state.reason} (fix: {row.advice})"
+            )
+    for line in controller.plan.skipped:
+        display.print_line(line)
+    return rows
 
 
 def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> ResolvedPlan:

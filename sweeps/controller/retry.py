@@ -13,11 +13,10 @@ from ablations.plan import plan as plans
 from ablations.plan import tuned_arms
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims.claim import inspect_run
-from sweeps.cli.slurm_job import in_follow_up
 from sweeps.config.request import SweepRequest
 from sweeps.controller.controller import SweepController
 from sweeps.monitor.display import Display
-from sweeps.slurm import Slurm
+from sweeps.slurm import Slurm, in_follow_up
 from uniclip.errors import UserError
 from uniclip.store import Store
 

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from ablations.plan import plan as plans
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import process
-from sweeps.cli.main import make_console, print_json
 from sweeps.config import request
 from sweeps.config.request import SlurmLauncherConfig, SweepConfig
 from sweeps.costs import estimate, probe
@@ -24,6 +23,7 @@ from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
 from sweeps.doctor import device, filesystem, packages, slurm_cluster, test_job
 from sweeps.doctor.finding import Diagnostic, Level, ok, problem, warning
 from sweeps.monitor import status as status_
+from sweeps.monitor.terminal import make_console, print_json
 from uniclip.config import RunConfig
 from uniclip.config.compose import parse_overrides
 from uniclip.errors import UserError

@@ -16,12 +16,11 @@ from typing import Any
 
 from sweeps.claims import process
 from sweeps.claims.claim import RunState
-from sweeps.cli.slurm_job import in_follow_up
 from sweeps.config.request import SlurmLauncherConfig
 from sweeps.costs import estimate
 from sweeps.costs.audit_scope import AuditKey, has_audit
 from sweeps.launchers.submissions import SubmissionRejected, Submissions
-from sweeps.slurm import JOB_NAME_PREFIX, Slurm, drop_request_variables, get_job_id
+from sweeps.slurm import JOB_NAME_PREFIX, Slurm, drop_request_variables, get_job_id, in_follow_up
 from uniclip.errors import RetryLater, UserError
 from uniclip.identity import compute_training_hash
 from uniclip.store import Store, SubmissionIntent, SweepFolder

@@ -19,16 +19,14 @@ from ablations.plan import tuned_arms
 from ablations.plan.plan import ResolvedPlan
 from analysis.collect import run_time
 from sweeps.claims.claim import inspect_run
-from sweeps.cli import main
-from sweeps.cli.slurm_job import in_follow_up
 from sweeps.config import request
 from sweeps.config.request import SweepRequest
-from sweeps.controller.controller import SweepController
+from sweeps.controller.controller import Detached, SweepController
 from sweeps.costs import estimate as price
 from sweeps.costs import limit, probe
 from sweeps.costs.audit_scope import compute_audit_key, has_audit
 from sweeps.monitor.display import Display
-from sweeps.slurm import Slurm
+from sweeps.slurm import Slurm, in_follow_up
 from sweeps.tuning import search_space as spaces
 from sweeps.tuning import study as studies
 from sweeps.tuning.study import Study, TrialParams, TrialResult
@@ -223,7 +221,7 @@ class Tuner:
                 follow_up_argv=self.sweep_request.follow_up_argv,
             )
             if not controller.run():
-                raise main.Detached
+                raise Detached
         unfinished_runs = self._list_unfinished_runs(trial_plan)
         if unfinished_runs:
             state = inspect_run(self.sweep_request.store.get_run(unfinished_runs[0]), {})

@@ -176,11 +176,11 @@ def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.Mon
     first, *others = asked.specs
     store.get_sweep(asked.plan.sweep_id).record_cancelled([(first, 0)])
     assert open_of(controller) == others
-    monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "token")
+    monkeypatch.setenv("UNICLIP_FOLLOW_UP_TOKEN", "token")
     follow_up = conduct(store, asked)
     follow_up.prepare()
     assert open_of(follow_up) == others
-    monkeypatch.delenv("UNICLIP_FOLLOWS_UP")
+    monkeypatch.delenv("UNICLIP_FOLLOW_UP_TOKEN")
     person = conduct(store, asked)
     person.prepare()
     assert open_of(person) == [first, *others]
@@ -225,7 +225,7 @@ def test_who_follows_up_retries_what_a_person_asked_for(
         retry_attempts=again,
     )
     assert store.get_sweep(asked.plan.sweep_id).record_intent(intent)
-    monkeypatch.setenv("UNICLIP_FOLLOWS_UP", "t")
+    monkeypatch.setenv("UNICLIP_FOLLOW_UP_TOKEN", "t")
     follow_up = conduct(store, asked)
     follow_up.prepare()
     assert open_of(follow_up) == list(asked.specs)
@@ -240,7 +240,7 @@ def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
     broken = AuditCheck(arm="only", name="the audit", passed=False, detail="no picture")
     atomic_write(audit, to_json_bytes(AuditRecord(checks=(broken,))))
     with monkeypatch.context() as patch:
-        patch.setenv("UNICLIP_FOLLOWS_UP", "t")
+        patch.setenv("UNICLIP_FOLLOW_UP_TOKEN", "t")
         conduct(store, asked).prepare()
         assert audit.exists(), "cells are run all the same"
     conduct(store, asked).prepare()

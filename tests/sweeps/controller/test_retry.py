@@ -8,11 +8,11 @@ import pytest
 
 from ablations.plan import plan as plans
 from sweeps.claims import claim, process
-from sweeps.cli.slurm_job import FOLLOW_UP_VARIABLE
 from sweeps.config import request
 from sweeps.controller import retry
 from sweeps.controller.controller import SweepController
 from sweeps.monitor.display import Display
+from sweeps.slurm import FOLLOW_UP_VARIABLE
 from tests.helpers.command_line import Driver
 from uniclip.errors import UserError
 from uniclip.io.atomic import atomic_write, to_json_bytes

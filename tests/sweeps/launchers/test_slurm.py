@@ -13,13 +13,12 @@ import pytest
 
 from sweeps.claims import claim, process
 from sweeps.claims.claim import RunState
-from sweeps.cli.slurm_job import FOLLOW_UP_VARIABLE
 from sweeps.config.request import SlurmLauncherConfig
 from sweeps.launchers.local import MAX_STARTS_WITHOUT_PROGRESS, LocalLauncher
 from sweeps.launchers.slurm import SlurmLauncher, SubmitOptions
 from sweeps.launchers.submissions import MAX_LAUNCH_RETRIES, SubmissionRejected
 from sweeps.monitor import status
-from sweeps.slurm import JOB_NAME_PREFIX, Job, Slurm
+from sweeps.slurm import FOLLOW_UP_VARIABLE, JOB_NAME_PREFIX, Job, Slurm
 from tests.helpers.trivial_sweep import pass_audit, planned
 from uniclip.errors import RetryLater, UserError
 from uniclip.store import Outcome, Store, SubmissionIntent
