@@ -72,7 +72,7 @@ class DomainSimilarity(Similarity):
         super().__init__()
         self.log_scale = nn.Parameter(torch.full((len(DOMAIN_PAIRS),), -math.log(temperature)))
         self.offset = nn.Parameter(torch.zeros(len(DOMAIN_PAIRS)))
-        self.register_buffer("free", torch.tensor([1.0, 0.0, 1.0]), persistent=False)
+        self.register_buffer("offset_mask", torch.tensor([1.0, 0.0, 1.0]), persistent=False)
 
     def scales(self) -> Tensor:
         return self.log_scale.exp()

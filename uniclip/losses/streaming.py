@@ -97,24 +97,30 @@ class _StreamedSimilarities(torch.autograd.Function):
                     block_logsumexps[a, column_slice] += exponent_shifts[pair]
         block_logsumexps.masked_fill_(block_layout.is_empty, MASKED)
         ctx.save_for_backward(z, block_logsumexps)
-        ctx.numbers, ctx.excess, ctx.careful = scale_values, exponent_shifts, uses_running_max
-        ctx.layout, ctx.tiles, ctx.processes = block_layout, tiles, process_group
+        ctx.scale_values, ctx.exponent_shifts, ctx.uses_running_max = (
+            scale_values,
+            exponent_shifts,
+            uses_running_max,
+        )
+        ctx.block_layout, ctx.tiles, ctx.process_group = block_layout, tiles, process_group
         return _compute_positive_cosines(z, block_layout.positive_index), block_logsumexps
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_cosine: Tensor, d_logsumexps: Tensor) -> tuple[Tensor | None, ...]:
         z, block_logsumexps = ctx.saved_tensors
-        if ctx.processes.world > 1:
-            d_logsumexps = ctx.processes.add_up(d_logsumexps.contiguous())
-        d_logsumexps = d_logsumexps.masked_fill(ctx.layout.empty, 0)
+        if ctx.process_group.world_size > 1:
+            d_logsumexps = ctx.process_group.all_reduce_sum(d_logsumexps.contiguous())
+        d_logsumexps = d_logsumexps.masked_fill(ctx.block_layout.is_empty, 0)
         gradient = torch.zeros_like(z)
         accumulate_grad = (
-            _accumulate_grad if ctx.processes.remote_gradients else _accumulate_anchor_grad
+            _accumulate_grad if ctx.process_group.gather_with_grad else _accumulate_anchor_grad
         )
         d_scales = accumulate_grad(gradient, z, block_logsumexps, d_logsumexps, ctx)
-        add_to_positives = ctx.processes.remote_gradients
-        _accumulate_positive_grad(gradient, z, ctx.layout.positive, d_cosine, add_to_positives)
+        add_to_positives = ctx.process_group.gather_with_grad
+        _accumulate_positive_grad(
+            gradient, z, ctx.block_layout.positive_index, d_cosine, add_to_positives
+        )
         return gradient, d_scales, None, None, None
 
 
@@ -191,24 +197,26 @@ def _accumulate_grad(
     gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_logsumexps: Tensor, ctx: Any
 ) -> Tensor:
     """Add to `gradient` (M, D) what the sums pull at z; what they pull at the scales, (3,)."""
-    d_scales = z.new_zeros(len(ctx.numbers))
+    d_scales = z.new_zeros(len(ctx.scale_values))
     buffer, share_buffer = _allocate_buffer(z, ctx.tiles), _allocate_buffer(z, ctx.tiles)
     # What an exponential pulls at its row (or column): one sum of the two does for a pair.
-    divisor = block_logsumexps.masked_fill(ctx.layout.empty, torch.inf)
-    grad_shares = [d_logsumexps * (exponent_shift - divisor).exp() for exponent_shift in ctx.excess]
+    divisor = block_logsumexps.masked_fill(ctx.block_layout.is_empty, torch.inf)
+    grad_shares = [
+        d_logsumexps * (exponent_shift - divisor).exp() for exponent_shift in ctx.exponent_shifts
+    ]
     for rows, row_tiles in group_by_rows(ctx.tiles):
         pair = row_tiles[0].block_pair.pair
         row_grad = z.new_zeros(rows.stop - rows.start, z.shape[1])
-        for tile, scores in _iterate_scores(z, ctx.numbers, rows, row_tiles, buffer):
+        for tile, scores in _iterate_scores(z, ctx.scale_values, rows, row_tiles, buffer):
             a, b, _ = tile.block_pair
             columns, out = tile.columns, share_buffer[: scores.numel()].view_as(scores)
-            if ctx.careful:
+            if ctx.uses_running_max:
                 row_score_grad, column_score_grad = _compute_stable_score_grads(
                     scores, tile, block_logsumexps, d_logsumexps
                 )
                 score_grad = row_score_grad.add_(column_score_grad)
             else:
-                score_grad = _exponentiate(scores, ctx.excess[pair], tile.masked_pairs)
+                score_grad = _exponentiate(scores, ctx.exponent_shifts[pair], tile.masked_pairs)
                 grad_share = grad_shares[pair]
                 score_grad *= torch.add(
                     grad_share[b, rows, None], grad_share[a, None, columns], out=out
@@ -217,9 +225,9 @@ def _accumulate_grad(
             if tile.is_diagonal:  # stands first among its row's tiles
                 d_scales[pair] -= torch.vdot(row_grad.view(-1), z[rows].view(-1)) / 2
             else:
-                gradient[columns].addmm_(score_grad.T, z[rows], alpha=ctx.numbers[pair])
+                gradient[columns].addmm_(score_grad.T, z[rows], alpha=ctx.scale_values[pair])
         d_scales[pair] += torch.vdot(row_grad.view(-1), z[rows].view(-1))
-        gradient[rows].add_(row_grad, alpha=ctx.numbers[pair])
+        gradient[rows].add_(row_grad, alpha=ctx.scale_values[pair])
     return d_scales
 
 
@@ -227,10 +235,10 @@ def _accumulate_anchor_grad(
     gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_logsumexps: Tensor, ctx: Any
 ) -> Tensor:
     """`_pull`, but of each row's sums at that row alone, as if those it meets were constant."""
-    d_scales = z.new_zeros(len(ctx.numbers))
+    d_scales = z.new_zeros(len(ctx.scale_values))
     buffer = _allocate_buffer(z, ctx.tiles)
     for rows, row_tiles in group_by_rows(ctx.tiles):
-        for tile, scores in _iterate_scores(z, ctx.numbers, rows, row_tiles, buffer):
+        for tile, scores in _iterate_scores(z, ctx.scale_values, rows, row_tiles, buffer):
             pair = tile.block_pair.pair
             row_score_grad, column_score_grad = _compute_stable_score_grads(
                 scores, tile, block_logsumexps, d_logsumexps
@@ -243,7 +251,7 @@ def _accumulate_anchor_grad(
                 directions[:1] if tile.is_diagonal else directions
             ):
                 anchor_grad = score_grad @ z[candidate_rows]
-                gradient[anchors].add_(anchor_grad, alpha=ctx.numbers[pair])
+                gradient[anchors].add_(anchor_grad, alpha=ctx.scale_values[pair])
                 d_scales[pair] += torch.vdot(anchor_grad.view(-1), z[anchors].view(-1))
     return d_scales
 

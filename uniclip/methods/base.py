@@ -112,7 +112,7 @@ class Method(nn.Module, ABC):
 
     def loss_kwargs(self, num_embeddings: int) -> dict[str, Any]:
         """The keywords of a loss over so many embeddings of this process."""
-        return {"chunk": self.choose_chunk(num_embeddings), "processes": self.process_group}
+        return {"chunk": self.choose_chunk(num_embeddings), "process_group": self.process_group}
 
 
 def embed_views(embedder: Embedder, batch: Batch) -> Tensor:

@@ -62,7 +62,7 @@ class Declip(SingleTemperatureMethod):
         with fork_seeded_rng(seed, "queue"):
             rows = F.normalize(torch.randn(self.config.queue_size, embed_dim), dim=-1)
         self.register_buffer("queue", rows.half())
-        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("queue_position", torch.zeros((), dtype=torch.int64))
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         assert batch.augmented_tokens is not None

@@ -70,7 +70,7 @@ class Slip(SingleTemperatureMethod):
     ) -> dict[str, Tensor]:
         weak, features, texts = (embeddings[name] for name in ("weak", "strong", "texts"))
         loss_kwargs = self.loss_kwargs(2 * len(features))
-        loss_kwargs["processes"] = distributed.get_process_group(self.config.gather_with_grad)
+        loss_kwargs["process_group"] = distributed.get_process_group(self.config.gather_with_grad)
         # As published, the head sees one view at a time: its batch norms take each view's own
         # statistics.
         projections = [self.ssl_head(view) for view in features.unbind(1)]

@@ -62,7 +62,7 @@ class Embedder(nn.Module):
             0, torch.tensor(columns).long(), 1.0
         )
         self.register_buffer(
-            "keeps", None if visible_transforms is None else column_mask, persistent=False
+            "column_mask", None if visible_transforms is None else column_mask, persistent=False
         )
         self._locked_towers: list[nn.Module] = []
         if lock in ("image", "both"):
