@@ -11,12 +11,12 @@ from uniclip.config import RunConfig, build_run_config
 from uniclip.store import AttemptFolder, ClaimRecord, RunFolder, Store
 
 BASE = {
-    "data": {"name": "scenes", "train": 256, "test": 64},
-    "views": {"weak": 1, "strong": 1},
+    "data": {"name": "scenes", "num_train": 256, "num_test": 64},
+    "views": {"num_weak": 1, "num_strong": 1},
     "model": {
-        "image": {"name": "convnext_atto", "pixels": 32, "options": {}},
-        "text": {"width": 32, "layers": 1, "heads": 2, "context": 16, "vocabulary": 300},
-        "embedding": 16,
+        "image": {"name": "convnext_atto", "image_size": 32, "options": {}},
+        "text": {"width": 32, "layers": 1, "heads": 2, "context_length": 16, "vocab_size": 300},
+        "embed_dim": 16,
         "augmentation_width": 16,
     },
     "method": {"name": "uniclip"},
@@ -42,12 +42,12 @@ METHODS = {
     "clip": {"method": {"name": "clip"}},
     "unicl": {"method": {"name": "unicl"}},
     "slip": {
-        "method": {"name": "slip", "ssl_width": 32, "ssl_embedding": 16},
-        "views": {"weak": 1, "strong": 2},
+        "method": {"name": "slip", "ssl_mlp_dim": 32, "ssl_embed_dim": 16},
+        "views": {"num_weak": 1, "num_strong": 2},
     },
     "declip": {
-        "method": {"name": "declip", "queue": 48, "ssl_width": 32, "masked": 0.5},
-        "views": {"weak": 0, "strong": 2},
+        "method": {"name": "declip", "queue_size": 48, "ssl_mlp_dim": 32, "mlm_probability": 0.5},
+        "views": {"num_weak": 0, "num_strong": 2},
     },
 }
 """What each method needs to be tiny."""
