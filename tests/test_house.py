@@ -1,4 +1,4 @@
-"""Rules of the code base: layering, a light front door, documentation, sizes, names, mirrored tests."""
+"""Rules of the code base: layers, a light front door, documentation, sizes, names, test files."""
 
 from __future__ import annotations
 
