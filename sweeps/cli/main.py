@@ -53,7 +53,7 @@ examples:
   python sweep.py data check data_root=<folder>
 
 words with = are overrides: a group (data=scenes, method=, model=, budget=smoke|quick|study) or any
-key of the configuration (train.steps=500, launcher.slots=4, seeds=[3,7], store=<folder>).
+key of the configuration (train.steps=500, launcher.max_workers=4, seeds=[3,7], store=<folder>).
 """
 
 

@@ -16,7 +16,8 @@ from analysis.results import comparability
 from sweeps.cli import listing
 from sweeps.cli.data import data
 from sweeps.config import request
-from sweeps.config.request import SlurmLauncherConfig, SweepRequest
+from sweeps.config.request import SweepRequest
+from sweeps.config.schema import SlurmLauncherConfig
 from sweeps.controller import retry as retries
 from sweeps.controller.controller import (
     SweepController,

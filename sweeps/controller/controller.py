@@ -17,12 +17,8 @@ from typing import TYPE_CHECKING
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import claim
 from sweeps.claims.claim import RunState
-from sweeps.config.request import (
-    SlurmLauncherConfig,
-    SweepConfig,
-    SweepRequest,
-    describe_gpu_mismatch,
-)
+from sweeps.config.request import SweepRequest
+from sweeps.config.schema import SlurmLauncherConfig, SweepConfig, describe_gpu_mismatch
 from sweeps.costs import estimate, limit, probe
 from sweeps.costs.audit_scope import AuditKey, compute_audit_key, has_audit
 from sweeps.launchers import code_snapshot

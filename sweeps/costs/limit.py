@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ablations.plan.plan import ResolvedPlan
-from sweeps.config.request import LocalLauncherConfig, SlurmLauncherConfig, SweepConfig
+from sweeps.config.schema import LocalLauncherConfig, SlurmLauncherConfig, SweepConfig
 from sweeps.costs import audit_scope, estimate, probe
 from uniclip.errors import UserError
 from uniclip.store import Store

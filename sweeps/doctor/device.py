@@ -44,7 +44,7 @@ def build_diagnostics(report: dict[str, Any], device: str, count: int) -> list[D
         diagnostics.append(problem(check, f"not here: {report['error']}", fix))
     elif device.partition(":")[0] == "cuda" and num_gpus < count:
         message = f"{num_gpus} GPUs here, {count} asked"
-        diagnostics.append(problem(check, message, f"launcher.slots={num_gpus}, or more GPUs"))
+        diagnostics.append(problem(check, message, f"launcher.max_workers={num_gpus}, or more GPUs"))
     else:
         diagnostics.append(ok(check, f"answers ({num_gpus} GPUs)"))
     return diagnostics

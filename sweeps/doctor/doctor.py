@@ -17,7 +17,7 @@ from ablations.plan import plan as plans
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import process
 from sweeps.config import request
-from sweeps.config.request import SlurmLauncherConfig, SweepConfig
+from sweeps.config.schema import SlurmLauncherConfig, SweepConfig, describe_gpu_mismatch
 from sweeps.costs import estimate, probe
 from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
 from sweeps.doctor import device, filesystem, packages, slurm_cluster, test_job
@@ -293,7 +293,7 @@ def build_requirements(context: DoctorContext) -> slurm_cluster.JobRequirements:
         checkpoint_seconds=context.config.runtime.checkpoint_seconds,
         save_seconds=max(map(_estimate_save_seconds, cost_estimates), default=None),
         signal_delay_s=launcher.signal_delay_s,
-        gpu_mismatch=request.describe_gpu_mismatch(launcher, context.config.runtime.device),
+        gpu_mismatch=describe_gpu_mismatch(launcher, context.config.runtime.device),
     )
 
 

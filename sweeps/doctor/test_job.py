@@ -21,7 +21,8 @@ from sweeps.doctor import device, filesystem, packages, slurm_cluster
 from sweeps.doctor.finding import Diagnostic, ok, parse_diagnostic, problem, warning
 from sweeps.slurm import parse_job, run_command
 from uniclip.identity import ROOT
-from uniclip.io.atomic import atomic_write, read_json
+from uniclip.io.atomic import atomic_write
+from uniclip.store.json_io import read_json
 
 TOKEN_FILE, REPORT_FILE, LOG_FILE = "token", "report.json", "log"
 TIME_LIMIT_MINUTES = 10

@@ -16,7 +16,7 @@ from typing import Any
 
 from sweeps.claims import process
 from sweeps.claims.claim import RunState
-from sweeps.config.request import SlurmLauncherConfig
+from sweeps.config.schema import SlurmLauncherConfig
 from sweeps.costs import estimate
 from sweeps.costs.audit_scope import AuditKey, has_audit
 from sweeps.launchers.submissions import SubmissionRejected, Submissions

@@ -21,6 +21,7 @@ from analysis.collect import run_time
 from sweeps.claims.claim import inspect_run
 from sweeps.config import request
 from sweeps.config.request import SweepRequest
+from sweeps.config.schema import resolve_seeds
 from sweeps.controller.controller import Detached, SweepController
 from sweeps.costs import estimate as price
 from sweeps.costs import limit, probe
@@ -33,9 +34,9 @@ from sweeps.tuning.study import Study, TrialParams, TrialResult
 from uniclip.config import RunConfig, compose
 from uniclip.config.binding import bind, config_field, to_builtins
 from uniclip.errors import UserError
-from uniclip.identity import digest
 from uniclip.io.atomic import append_jsonl
 from uniclip.io.atomic import atomic_write as write
+from uniclip.io.hashing import digest
 from uniclip.store import AuditCheck, Plan, StudyFolder, Trial, TunedArm, Tuning, TuningRound
 
 FIRST_TUNING_SEED = 1_000
@@ -283,7 +284,7 @@ def build_tuner(overrides: list[str]) -> Tuner:
         [override for override in overrides if override not in tune_overrides], tune_keys
     )
     sweep_request = replace(sweep_request, argv=("tune", *overrides))
-    seeds = request.resolve_seeds("tuning_seeds", tune_config.tuning_seeds, FIRST_TUNING_SEED)
+    seeds = resolve_seeds("tuning_seeds", tune_config.tuning_seeds, FIRST_TUNING_SEED)
     space = spaces.load_search_space(tune_config.space, sweep_request.conf_dirs)
     resolved_plan = plans.build_plan(sweep_request.plan_request)
     study = _build_study(

@@ -11,15 +11,16 @@ import sys
 from pathlib import Path
 
 from ablations.plan.plan import ResolvedPlan
-from sweeps.config.request import SlurmLauncherConfig, SweepConfig
+from sweeps.config.schema import SlurmLauncherConfig, SweepConfig
 from sweeps.controller.controller import SweepController
 from sweeps.costs.audit_scope import compute_audit_key
 from sweeps.monitor.display import Display
 from tests.helpers.trivial_cell import EVALUATIONS
 from uniclip.config.binding import bind
 from uniclip.identity import compute_run_id
-from uniclip.io.atomic import atomic_write, to_json_bytes
+from uniclip.io.atomic import atomic_write
 from uniclip.store import Arm, AuditRecord, Cell, Plan, PrimaryMetric, Store
+from uniclip.store.json_io import to_json_bytes
 
 
 def planned(cells: int, seconds: float) -> ResolvedPlan:

@@ -125,7 +125,7 @@ def test_weights_do_not_depend_on_slots(
 ) -> None:
     driver, _, _ = extended
     alone = Driver(tmp_path / "alone", ARMS, "train.steps=20")
-    alone.run("seeds=1", "launcher.slots=1", "runtime.num_workers=1")
+    alone.run("seeds=1", "launcher.max_workers=1", "runtime.num_workers=1")
     theirs = driver.weights()
     assert {name: theirs[name] for name in alone.weights()} == alone.weights()
 

@@ -18,7 +18,7 @@ from sweeps.cli import main
 from sweeps.config import request
 from uniclip.identity import ROOT, compute_training_hash
 from uniclip.io import atomic
-from uniclip.store import Outcome, Plan, Store
+from uniclip.store import Outcome, Plan, Store, json_io
 
 WORDS = ["ablation=components", "data=scenes", "budget=smoke"]
 
@@ -81,7 +81,7 @@ BAD: list[tuple[list[str], str]] = [
     (["plan", *WORDS, "train.steps=3", "train.steps=4"], "train.steps is given twice"),
     (["plan", *WORDS, "seeds=0"], "seeds=0"),
     (["plan", *WORDS, "seeds=[1,1]"], "seeds="),
-    (["plan", *WORDS, "launcher.slots=0"], "launcher.slots must be at least 1"),
+    (["plan", *WORDS, "launcher.max_workers=0"], "launcher.max_workers must be at least 1"),
     (["plan", *WORDS, "+train.steps=3"], "cannot read '+train.steps=3'"),
     (["plan", *WORDS, "train.steps=1,2"], "several values"),
     (["plan", *WORDS, "train={steps: 3}"], "train is a section"),
@@ -180,7 +180,7 @@ def finished(store: Store, plan: Plan) -> None:
     for name, hash_ in plan.required_evaluations()[run.id].items():
         scores = {"dataset": name, "evaluation": hash_, "protocol": {}, "weights": "00"}
         atomic.write_once(
-            run.scores_path(name, hash_), atomic.to_json_bytes({**scores, "scores": []})
+            run.scores_path(name, hash_), json_io.to_json_bytes({**scores, "scores": []})
         )
 
 

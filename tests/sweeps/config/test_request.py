@@ -8,13 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.config import request
-from sweeps.config.request import (
-    LocalLauncherConfig,
-    SlurmLauncherConfig,
-    SweepConfig,
-    SweepRequest,
-)
+from sweeps.config import request, schema
+from sweeps.config.request import SweepRequest
+from sweeps.config.schema import LocalLauncherConfig, SlurmLauncherConfig, SweepConfig
 from sweeps.doctor import doctor
 from tests.helpers import ROOT
 from uniclip.errors import UserError
@@ -72,11 +68,11 @@ def test_all_that_the_launcher_asks_for_is_its_own_or_has_a_key(tmp_path: Path) 
     )
     options = {o.split("=")[0].removeprefix("--") for o in doctor.build_sbatch_options(every, 1)}
     assert {name.replace("-", "_") for name in options} == {
-        *request.SBATCH_TO_LAUNCHER_KEY,
+        *schema.SBATCH_TO_LAUNCHER_KEY,
         "requeue",
     }
     keys = set(SlurmLauncherConfig.__dataclass_fields__)
-    assert set(request.SBATCH_TO_LAUNCHER_KEY.values()) < keys
+    assert set(schema.SBATCH_TO_LAUNCHER_KEY.values()) < keys
 
 
 @pytest.mark.parametrize(
@@ -117,7 +113,7 @@ def test_all_that_the_launcher_asks_for_is_its_own_or_has_a_key(tmp_path: Path) 
 def test_gpus_that_would_stand_idle_or_lack_are_told(
     launcher: SlurmLauncherConfig, device: str, said: str
 ) -> None:
-    assert re.search(said or "^$", request.describe_gpu_mismatch(launcher, device))
+    assert re.search(said or "^$", schema.describe_gpu_mismatch(launcher, device))
 
 
 def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,13 +137,13 @@ def test_the_readmes_words_for_slurm_survive_a_shell(monkeypatch: pytest.MonkeyP
 
 def test_words_go_where_they_belong(tmp_path: Path) -> None:
     it = asked(
-        "data=scenes", "budget=smoke", "launcher.slots=3", f"store={tmp_path}", "train.steps=5",
+        "data=scenes", "budget=smoke", "launcher.max_workers=3", f"store={tmp_path}", "train.steps=5",
         "seeds=[4]", "arms=[full]", "retry=failed", "outdated=rerun", "runtime.num_workers=1",
     )  # fmt: skip
     assert it.plan_request.group_choices == {"data": "scenes", "budget": "smoke"}
     assert it.plan_request.overrides == {"train.steps": 5, "runtime.num_workers": 1}
     assert it.settings == SweepConfig(
-        seeds=(4,), arms=("full",), launcher=LocalLauncherConfig(slots=3), store=str(tmp_path),
+        seeds=(4,), arms=("full",), launcher=LocalLauncherConfig(max_workers=3), store=str(tmp_path),
         retry="failed", outdated="rerun",
     )  # fmt: skip
     assert it.store.root == tmp_path
@@ -185,10 +181,10 @@ def test_other_seeds_are_refused(word: str) -> None:
         ((), r"ablation= is missing: choose from awareness, components"),
         (("train.steps=3",), r"ablation= is missing"),
         (("ablation=truht",), r"did you mean truth"),
-        ((ABLATION, "lancher.slots=3"), r"'lancher\.slots': did you mean launcher\.slots"),
-        ((ABLATION, "launcher.slot=3"), r"did you mean launcher\.slots"),
-        ((ABLATION, "launcher.slots=0"), r"launcher\.slots must be at least 1"),
-        ((ABLATION, "launcher.slots=-2"), r"launcher\.slots must be at least 1"),
+        ((ABLATION, "lancher.max_workers=3"), r"'lancher\.max_workers': did you mean launcher\.max_workers"),
+        ((ABLATION, "launcher.slot=3"), r"did you mean launcher\.max_workers"),
+        ((ABLATION, "launcher.max_workers=0"), r"launcher\.max_workers must be at least 1"),
+        ((ABLATION, "launcher.max_workers=-2"), r"launcher\.max_workers must be at least 1"),
         ((ABLATION, "launcher=slrum"), r"unknown launcher 'slrum'"),
         ((ABLATION, "launcher.name=slurm"), r"launcher"),
         ((ABLATION, "data.name=scenes"), r"data\.name is chosen with data="),

@@ -10,7 +10,7 @@ import pytest
 
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import claim, process
-from sweeps.config.request import SweepConfig
+from sweeps.config.schema import SweepConfig
 from sweeps.controller.controller import SweepController
 from sweeps.launchers.worker import StopFlag, Worker
 from sweeps.monitor.display import Display
@@ -18,8 +18,9 @@ from tests.helpers import trivial_cell
 from tests.helpers.trivial_sweep import planned
 from uniclip.errors import UserError
 from uniclip.identity import compute_training_hash
-from uniclip.io.atomic import atomic_write, to_json_bytes, write_once
+from uniclip.io.atomic import atomic_write, write_once
 from uniclip.store import AuditCheck, AuditRecord, RunFolder, Store, SubmissionIntent
+from uniclip.store.json_io import to_json_bytes
 
 
 @pytest.fixture

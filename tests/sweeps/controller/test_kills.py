@@ -55,7 +55,7 @@ def test_killed_at_a_random_moment(
 @pytest.mark.soak
 def test_two_sweeps_at_once_do_each_run_once(undisturbed: Driver, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", *ARMS)
-    both = [driver.start("launcher.slots=1") for _ in range(2)]
+    both = [driver.start("launcher.max_workers=1") for _ in range(2)]
     said = [process.communicate(timeout=PATIENCE)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert set(map(tuple, driver.endings().values())) == {("trained",)}

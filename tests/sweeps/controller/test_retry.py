@@ -15,11 +15,12 @@ from sweeps.monitor.display import Display
 from sweeps.slurm import FOLLOW_UP_VARIABLE
 from tests.helpers.command_line import Driver
 from uniclip.errors import UserError
-from uniclip.io.atomic import atomic_write, to_json_bytes
+from uniclip.io.atomic import atomic_write
 from uniclip.store import RunFolder, SubmissionIntent
+from uniclip.store.json_io import to_json_bytes
 
 SEEDS = (0, 2, 3)
-WORDS = ("arms=[full]", "train.steps=6", "launcher.slots=1")
+WORDS = ("arms=[full]", "train.steps=6", "launcher.max_workers=1")
 
 
 @pytest.fixture

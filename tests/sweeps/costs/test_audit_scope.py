@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.config.request import SweepConfig
+from sweeps.config.schema import SweepConfig
 from sweeps.controller.controller import SweepController
 from sweeps.costs import probe
 from sweeps.costs.audit_scope import AuditKey, compute_audit_key, has_audit, has_valid_audit
@@ -21,8 +21,9 @@ from tests.helpers import ROOT
 from tests.helpers.command_line import TINY, Driver
 from tests.helpers.trivial_sweep import pass_audit, planned
 from uniclip.identity import PACKAGES
-from uniclip.io.atomic import atomic_write, read_jsonl, to_json_bytes
+from uniclip.io.atomic import atomic_write, read_jsonl
 from uniclip.store import AuditCheck, AuditRecord, Store
+from uniclip.store.json_io import to_json_bytes
 
 ARMS = ("arms=[full,clip]", "seeds=1", "train.steps=20")
 

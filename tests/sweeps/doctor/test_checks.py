@@ -205,7 +205,7 @@ SEEN = {"versions": dict.fromkeys(device.REQUIRED_MODULES, "1"), "gpus": 2, "err
 def test_too_few_gpus_are_found() -> None:
     assert set(levels(device.build_diagnostics(SEEN, "cuda", 2)).values()) == {"ok"}
     wrong = device.build_diagnostics(SEEN, "cuda", 3)[1]
-    assert (wrong.level, wrong.fix) == ("problem", "launcher.slots=2, or more GPUs")
+    assert (wrong.level, wrong.fix) == ("problem", "launcher.max_workers=2, or more GPUs")
 
 
 def test_a_broken_library_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

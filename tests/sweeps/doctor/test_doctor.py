@@ -12,7 +12,7 @@ import pytest
 
 from ablations.plan import plan as plans
 from sweeps.config import request
-from sweeps.config.request import LocalLauncherConfig, SlurmLauncherConfig
+from sweeps.config.schema import LocalLauncherConfig, SlurmLauncherConfig
 from sweeps.costs import limit
 from sweeps.costs.audit_scope import compute_audit_key
 from sweeps.doctor import doctor
@@ -20,7 +20,8 @@ from sweeps.doctor.finding import Diagnostic, ok
 from tests.helpers import dataset_trees
 from tests.helpers.command_line import TINY, Driver
 from uniclip.errors import UserError
-from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, to_json_bytes
+from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl
+from uniclip.store.json_io import to_json_bytes
 
 ARMS = ("arms=[full,clip]", "seeds=2", "train.steps=20")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sweeps.claims import process
-from sweeps.config.request import SlurmLauncherConfig
+from sweeps.config.schema import SlurmLauncherConfig
 from sweeps.launchers.slurm import (
     MIN_JOB_SECONDS,
     SlurmLauncher,

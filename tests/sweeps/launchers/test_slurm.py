@@ -13,7 +13,7 @@ import pytest
 
 from sweeps.claims import claim, process
 from sweeps.claims.claim import RunState
-from sweeps.config.request import SlurmLauncherConfig
+from sweeps.config.schema import SlurmLauncherConfig
 from sweeps.launchers.local import MAX_STARTS_WITHOUT_PROGRESS, LocalLauncher
 from sweeps.launchers.slurm import SlurmLauncher, SubmitOptions
 from sweeps.launchers.submissions import MAX_LAUNCH_RETRIES, SubmissionRejected

@@ -18,13 +18,14 @@ from sweeps.tuning import tuner as tuning
 from tests.helpers.command_line import TINY, Driver, finished_once, kill, until
 from uniclip.errors import UserError
 from uniclip.identity import compute_training_hash
-from uniclip.io.atomic import append_jsonl, atomic_write, to_json_bytes
+from uniclip.io.atomic import append_jsonl, atomic_write
 from uniclip.store import AuditRecord, Plan, RunFolder, Store, TunedArm, TuningRound
+from uniclip.store.json_io import to_json_bytes
 
 WORDS = (
     "arms=[full,clip]",
     "seeds=1",
-    "launcher.slots=1",
+    "launcher.max_workers=1",
     "train.steps=9",
     "train.validate_every=3",
 )

@@ -1,0 +1,229 @@
+"""Settings of a sweep: seeds, store, launcher, and what is run again."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, Union
+
+from sweeps.claims.claim import RunState
+from sweeps.slurm import MAX_EARLY_SIGNAL_SECONDS
+from uniclip.config.binding import TAGGED_UNIONS, config_field
+from uniclip.errors import UserError
+
+MAX_SEEDS = 10_000
+RESERVED_SBATCH_PARAMETERS = frozenset(
+    "array cluster clusters dependency error hold job_name no_requeue open_mode output parsable "
+    "quiet requeue signal test_only wait wrap".split()
+)
+"""Parameters of sbatch that the launcher sets itself: the user cannot set them."""
+SHARED_PARAMETER_NAMES = (
+    "account constraint cpus_per_task gpus_per_node gres nodes partition qos".split()
+)
+SBATCH_TO_LAUNCHER_KEY = {
+    "mem": "mem_gb",
+    "ntasks_per_node": "tasks_per_node",
+    "time": "timeout_min",
+    **{name: name for name in SHARED_PARAMETER_NAMES},
+}
+"""Parameter of sbatch -> the key of the launcher that sets it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalLauncherConfig:
+    """Worker processes on this machine; each runs cells until none is left."""
+
+    name: Literal["local"] = "local"
+    max_workers: int | None = config_field(None, low=1)
+    """Worker processes; null = as many as the cores and train.num_threads allow."""
+
+    def max_parallel(self, num_threads: int) -> int:
+        """Return how many runs of `num_threads` compute threads each are executed in parallel."""
+        affinity = getattr(os, "sched_getaffinity", None)
+        num_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+        return self.max_workers or max(1, num_cores // num_threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmLauncherConfig:
+    """Jobs on a Slurm cluster."""
+
+    name: Literal["slurm"] = "slurm"
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    gres: str | None = None
+    nodes: int = config_field(1, low=1)
+    """Nodes of one cell."""
+    gpus_per_node: int | None = config_field(None, low=0)
+    tasks_per_node: int | None = config_field(None, low=1)
+    """Processes of one cell on a node; null = one for each GPU."""
+    cpus_per_task: int | None = config_field(None, low=1)
+    """null = train.num_threads."""
+    mem_gb: float | None = config_field(None, above=0)
+    """Memory of a node, in GB; null = the partition's default."""
+    timeout_min: int = config_field(240, low=1)
+    """Time limit of a job, in minutes. A cell that needs longer is checkpointed, requeued and
+    continued."""
+    array_parallelism: int = config_field(256, low=1)
+    """Jobs of an array that may run at the same time."""
+    cells_per_job: int | None = config_field(None, low=1)
+    """Cells of one job; null = as many short cells as take ten minutes together."""
+    signal_delay_s: int = config_field(120, low=1)
+    """Seconds before the time limit at which Slurm signals a job to write its checkpoint."""
+    additional_parameters: dict[str, Any] = config_field(dict)
+    """Further parameters of sbatch, such as {reservation: x}: none of `RESERVED_SBATCH_PARAMETERS`
+    or `SBATCH_TO_LAUNCHER_KEY`."""
+    setup: tuple[str, ...] = ()
+    """Shell commands before the job starts: modules, conda, copying data to a local disk."""
+    python: str | None = None
+    """How jobs start Python, such as "apptainer exec image.sif python"; null = this interpreter."""
+    offline: bool = False
+    """Compute nodes have no network: no request goes to a model hub."""
+    follow_up: bool = True
+    """Submit a small job that runs the command again when the other jobs have ended."""
+    follow_up_partition: str | None = None
+    """Partition of the follow-up job; null = `partition`."""
+    poll_seconds: float = config_field(15.0, above=0)
+    """With wait=true: seconds between two checks of the jobs."""
+
+    @property
+    def processes_per_node(self) -> int:
+        """Processes of one cell on a node."""
+        return self.tasks_per_node or self.gpus_per_node or 1
+
+    @property
+    def requested_gpus_per_node(self) -> int:
+        """GPUs of one cell on a node; 0 if neither `gpus_per_node` nor `gres` requests any."""
+        gres_items = [gres_item.split(":") for gres_item in (self.gres or "").split(",")]
+        gpu_counts = [gres_item[-1] for gres_item in gres_items if gres_item[0] == "gpu"]
+        return self.gpus_per_node or sum(int(n) if n.isdecimal() else 1 for n in gpu_counts)
+
+    def validate(self) -> None:
+        """Check that a job has time to run, and that no parameter is set in two ways.
+
+        Raises:
+            UserError: it has not, or one is.
+        """
+        required_seconds = self.signal_delay_s + MAX_EARLY_SIGNAL_SECONDS
+        if required_seconds >= 60 * self.timeout_min:
+            raise UserError(
+                f"launcher.signal_delay_s={self.signal_delay_s} leaves nothing of "
+                f"launcher.timeout_min={self.timeout_min}: every job would be signalled to stop as "
+                f"it starts (Slurm may signal {MAX_EARLY_SIGNAL_SECONDS} s early); set "
+                f"launcher.timeout_min={required_seconds // 60 + 1}"
+            )
+        for key in self.additional_parameters:
+            name = key.replace("-", "_")
+            if name in RESERVED_SBATCH_PARAMETERS:
+                raise UserError(
+                    f"launcher.additional_parameters.{key}: the launcher sets this itself; "
+                    "leave it out"
+                )
+            if name in SBATCH_TO_LAUNCHER_KEY:
+                raise UserError(
+                    f"launcher.additional_parameters.{key}: set "
+                    f"launcher.{SBATCH_TO_LAUNCHER_KEY[name]} instead"
+                )
+
+    def max_parallel(self, num_threads: int) -> int:
+        """Return how many runs are executed in parallel on an empty cluster."""
+        return self.array_parallelism
+
+
+LAUNCHER_CONFIGS: dict[str, type] = {"local": LocalLauncherConfig, "slurm": SlurmLauncherConfig}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig:
+    """How the cells are executed: nothing here changes the result of a run."""
+
+    seeds: Union[int, tuple[int, ...]] = 3
+    """A number of seeds (0, 1, ...), or a list."""
+    store: str = "store"
+    """Folder of runs, sweeps and reports."""
+    launcher: LocalLauncherConfig | SlurmLauncherConfig = config_field(LocalLauncherConfig)
+    """Where cells are executed; launcher=local or launcher=slurm chooses the class."""
+    arms: tuple[str, ...] | None = None
+    """Only these arms of the ablation; null = all."""
+    retry: Literal["none", "failed", "diverged"] = "none"
+    """Status of runs that are run again although they have ended."""
+    outdated: Literal["keep", "rerun"] = "keep"
+    """What happens to results of a different version of the training code."""
+    wait: bool = False
+    """On a cluster: wait until every job has ended, instead of leaving the rest to the follow-up
+    job."""
+    max_gpu_hours: float | None = config_field(None, above=0)
+    """Refuse to start if the runs would take more GPU-hours; a CPU worker counts as one GPU."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.launcher, SlurmLauncherConfig):
+            self.launcher.validate()
+
+    def should_run(self, state: RunState) -> bool:
+        """Return whether a run is executed: it is unfinished, or `retry` or `outdated` ask for it."""
+        return (
+            state.is_runnable
+            or self.should_restart(state)
+            or state.status in ("halted", self.retry)
+        )
+
+    def should_restart(self, state: RunState) -> bool:
+        """Return whether a run's result is moved aside and the run started from the beginning."""
+        if state.status == "diverged":
+            return self.retry == "diverged"
+        return self.outdated == "rerun" and state.is_outdated and state.status in ("stale", "due")
+
+    def max_parallel_runs(self, num_threads: int) -> int:
+        """Return how many runs of `num_threads` compute threads each are executed in parallel."""
+        return self.launcher.max_parallel(num_threads)
+
+    def resolve_seeds(self) -> tuple[int, ...]:
+        """Return the seeds as a tuple; see `resolve_seeds` of this module."""
+        return resolve_seeds("seeds", self.seeds)
+
+
+TAGGED_UNIONS[SweepConfig, "launcher"] = LAUNCHER_CONFIGS
+
+
+def resolve_seeds(key: str, value: int | tuple[int, ...], first_seed: int = 0) -> tuple[int, ...]:
+    """Return the seeds that a key is set to: a number of them from `first_seed` on, or a list.
+
+    Raises:
+        UserError: there is no seed, one is negative or given twice, or there are too many.
+    """
+    if isinstance(value, int) and value > MAX_SEEDS:
+        raise UserError(f"{key}={value}: give at most {MAX_SEEDS}")
+    seeds = tuple(range(first_seed, first_seed + value)) if isinstance(value, int) else value
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UserError(f"{key}={value}: give a number of at least 1, or a list such as [3,7]")
+    return seeds
+
+
+def describe_gpu_mismatch(launcher: SlurmLauncherConfig, device: str) -> str:
+    """Describe in a line how the requested GPUs and `device` (runtime.device) disagree.
+
+    The string is empty if they agree, as far as the settings show.
+    """
+    num_gpus, num_processes = launcher.requested_gpus_per_node, launcher.processes_per_node
+    parameter_names = [*(launcher.gres or "").split(","), *launcher.additional_parameters]
+    shared_gpu_parameters = [name for name in parameter_names if re.match("gpu|mps|shard", name)]
+    if device == "cpu":
+        request_text = (
+            f"{num_gpus} GPUs per node are"
+            if num_gpus
+            else f"{shared_gpu_parameters[0]} is"
+            if shared_gpu_parameters
+            else ""
+        )
+        return request_text and f"{request_text} requested, and runtime.device=cpu does not use them"
+    if not num_gpus and not shared_gpu_parameters:
+        return f"runtime.device={device}, and no GPU is requested"
+    if num_processes < num_gpus:
+        return (
+            f"{num_gpus} GPUs per node are requested, and launcher.tasks_per_node={num_processes} "
+            f"uses {num_processes}"
+        )
+    return ""
