@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from uniclip.store.run_status import EndReason
+
+ExitKind = Literal[
+    "trained", "diverged", "evaluated", "failed", "interrupted", "paused", "superseded"
+]
+"""How an attempt ended, as its exit record states it."""
+
 # ---- records of a run ----------------------------------------------------------------------------
 
 
@@ -31,8 +38,10 @@ class ClaimRecord:
     """Slurm restart count."""
     cluster: str | None = None
     """Slurm cluster: its word counts for this job only there."""
-    previous_end_reason: str = ""
-    """How the attempt before it ended, as far as it was known when this one was claimed."""
+    previous_end_kind: ExitKind | None = None
+    """Exit kind of the attempt before it; None if that one left no exit record."""
+    previous_end_reason: EndReason | None = None
+    """Why the attempt before it was interrupted, as far as that was known at this claim."""
     forced: bool = False
     """Claimed without proof that the attempt before it had ended."""
     machine_id: str = ""
@@ -45,12 +54,12 @@ class ClaimRecord:
 class AttemptEnd:
     """How an attempt ended, by its own word."""
 
-    kind: Literal[
-        "trained", "diverged", "evaluated", "failed", "interrupted", "halted", "overtaken"
-    ]
+    kind: ExitKind
     time: float
     error: str | None = None
-    """The last line of the error."""
+    """The last line of the error, if `kind` is "failed"."""
+    reason: EndReason | None = None
+    """Why it was interrupted, as far as that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,12 +240,24 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """What the user asked for beyond running what is open."""
+
+    retry_attempts: tuple[tuple[str, int], ...] = ()
+    """(run id, attempt number) that failed or paused and is to be continued by a new attempt."""
+    force_attempts: tuple[tuple[str, int], ...] = ()
+    """(run id, attempt number) that the user declared dead without proof."""
+    only_runs: tuple[str, ...] = ()
+    """The only runs to execute; empty for every run of the plan."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SubmissionIntent:
     """What a controller is about to submit, written down before the scheduler hears of it."""
 
     token: str
     """The job's name is uniclip-<token>."""
-    kind: Literal["run", "prove", "follow"]
+    kind: Literal["run", "audit", "follow_up"]
     array_tasks: tuple[tuple[str, ...], ...]
     """The runs of each element of the array."""
     last_attempts: dict[str, int]
@@ -244,10 +265,8 @@ class SubmissionIntent:
     submitter: ClaimRecord
     follow_up_argv: tuple[str, ...] = ()
     """The command line, for who follows up."""
-    retry_attempts: tuple[tuple[str, int], ...] = ()
-    """(run, attempt) whose failure is to be retried."""
-    force_attempts: tuple[tuple[str, int], ...] = ()
-    """(run, attempt) that the user declared dead."""
+    retry_policy: RetryPolicy = RetryPolicy()
+    """What its jobs retry, beyond the runs that are open."""
     automatic: bool = False
     """Made by a follow-up, not by a person."""
     signal_delay_s: int = 0
@@ -394,6 +413,16 @@ class Plan:
     def plugins(self) -> tuple[str, ...]:
         """The user's modules without which its cells mean nothing."""
         return tuple(self.base_config.get("runtime", {}).get("plugins", ()))
+
+    @property
+    def device(self) -> str:
+        """The device of its runs, such as "cpu" or "cuda" (`runtime.device`)."""
+        return str(self.base_config["runtime"]["device"])
+
+    @property
+    def num_threads(self) -> int:
+        """Compute threads of each of its runs (`train.num_threads`)."""
+        return int(self.base_config["train"]["num_threads"])
 
     def required_evaluations(self) -> dict[str, dict[str, str]]:
         """Run id -> the evaluations that it must have, in the order of the cells."""
