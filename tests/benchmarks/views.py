@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 
 from tests.benchmarks.table import Options, Table
 from uniclip import rng
-from uniclip.augmentation import transform as augment
+from uniclip.augmentation import apply, transform
 
 PICTURES, CANVAS, SIZE, ROUNDS = 128, 64, 32, 5
 
@@ -41,9 +41,9 @@ def strong_views() -> tuple[float, float]:
     )
 
     def ours() -> None:
-        transform = augment.sample_strong(rng.derive_key("bench"), ids)
-        augment.apply_augmentation(pixels, transform, SIZE)
-        augment.encode_as_vector(transform)
+        params = transform.sample_strong(rng.derive_key("bench"), ids)
+        apply.apply_augmentation(pixels, params, SIZE)
+        transform.encode_as_vector(params)
 
     tensors = torch.from_numpy(pixels)
     return fastest(ours), fastest(lambda: [peer(picture) for picture in tensors])

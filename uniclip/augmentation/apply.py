@@ -1,8 +1,8 @@
-"""What a transform does to pixels: the kernels behind `augment.apply`.
+"""Application of sampled augmentation parameters to pixels.
 
-Inside, pictures are (n, H, 3, W) float32 in 0 .. 255, so that rows and columns are each mixed by
-one batched matrix product. Torch's index and `where` kernels are slow on the CPU: hence what looks
-like a detour around them.
+Inside this module images are (n, H, 3, W) float32 in 0 .. 255, so that rows and columns are each
+resampled by one batched matrix product. Torch's index and `where` kernels are slow on the CPU,
+which is why the code avoids them.
 """
 
 from __future__ import annotations
@@ -18,19 +18,43 @@ from torch import Tensor
 from uniclip.augmentation.transform import AugmentationParams, Float32
 
 
-def apply_to_square(
+def apply_augmentation(
     pixels: NDArray[np.uint8], params: AugmentationParams, image_size: int
 ) -> NDArray[np.uint8]:
-    """The views, (n, 3, size, size) uint8, of square pictures (n, 3, S, S) uint8; n > 0."""
-    source_pixels = np.ascontiguousarray(pixels)
+    """Return the views of images under augmentation parameters.
+
+    Images that are not square are first cropped to their central square. Crops are resampled with
+    an antialiased triangle filter (Pillow's bilinear); a crop box that reaches beyond the image
+    repeats the border pixels. Runs on one thread whatever the caller's setting, so that the result
+    does not depend on it.
+
+    Args:
+        pixels: (n, 3, H, W) uint8.
+        params: Parameters of n images.
+        image_size: Side of the views, in pixels.
+
+    Returns:
+        (n, 3, image_size, image_size) uint8.
+    """
+    assert len(pixels) == len(params), "one set of parameters an image"
+    if len(pixels) == 0:
+        return np.zeros((0, 3, image_size, image_size), np.uint8)
+    source_pixels = np.ascontiguousarray(_center_crop(pixels))
     if not source_pixels.flags.writeable:
-        source_pixels = source_pixels.copy()  # torch wants what it could write
+        source_pixels = source_pixels.copy()  # torch.from_numpy needs a writable array
     with _use_single_thread(), torch.no_grad():
         x = _crop_resize_flip(torch.from_numpy(source_pixels), params, image_size)
         _apply_color_jitter(x, params)
         _apply_blur(x, params)
-        views = x.add_(0.5).clamp_(0, 255).to(torch.uint8)  # the cast cuts: half rounds up
+        views = x.add_(0.5).clamp_(0, 255).to(torch.uint8)  # truncates: half rounds up
         return views.permute(0, 2, 1, 3).contiguous().numpy()
+
+
+def _center_crop(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = pixels.shape[2:]
+    crop_size = min(height, width)
+    top, left = (height - crop_size) // 2, (width - crop_size) // 2
+    return pixels[:, :, top : top + crop_size, left : left + crop_size]
 
 
 @contextmanager
@@ -47,7 +71,7 @@ def _use_single_thread() -> Iterator[None]:
 
 
 def _crop_resize_flip(pixels: Tensor, params: AugmentationParams, image_size: int) -> Tensor:
-    """(n, 3, S, S) uint8 to (n, size, 3, size): crop, resize, flip."""
+    """Crop, resize and flip: (n, 3, S, S) uint8 to (n, image_size, 3, image_size) float32."""
     area, aspect_ratio = params.area.astype(np.float64), np.exp(params.aspect.astype(np.float64))
     n, _, source_size, _ = pixels.shape
     row_weights = _build_resize_weights(
@@ -70,7 +94,15 @@ def _build_resize_weights(
     image_size: int,
     flip: Float32 | None = None,
 ) -> Tensor:
-    """(n, size, side) float32: how the pixels of one axis of the canvas mix into the view's."""
+    """Return the resampling weights of one axis, (n, image_size, source_size) float32.
+
+    Args:
+        extent: (n,) length of the crop box, as a fraction of the source.
+        position: (n,) centre of the box within its slack, -1 .. 1.
+        source_size: Pixels of the source image along the axis.
+        image_size: Pixels of the view along the axis.
+        flip: (n,) 1 = mirrored.
+    """
     start = 0.5 * (1 - extent + position.astype(np.float64) * np.abs(1 - extent))
     step = extent * source_size / image_size
     centre = start[:, None] * source_size + step[:, None] * (np.arange(image_size) + 0.5)
@@ -84,7 +116,10 @@ def _build_resize_weights(
 
 
 def _apply_color_jitter(x: Tensor, params: AugmentationParams) -> None:
-    """Brightness, contrast, saturation, hue, then grey, in place; each clipped to 0 .. 255."""
+    """Apply brightness, contrast, saturation, hue, then greyscale, in place.
+
+    Values are clipped to 0 .. 255 after each operation.
+    """
     log_factors = {name: getattr(params, name) for name in ("brightness", "contrast", "saturation")}
     rows = _select_rows(sum(log_factor != 0 for log_factor in log_factors.values()) > 0)
     selected_images = x.index_select(0, rows)
@@ -116,12 +151,13 @@ def _to_column(values: NDArray[np.float64]) -> Tensor:
 
 
 def _to_grayscale(x: Tensor) -> Tensor:
-    """(n, H, 1, W): ITU-R 601 grey."""
+    """Return the ITU-R 601 luma, (n, H, 1, W)."""
     return 0.299 * x[:, :, :1] + 0.587 * x[:, :, 1:2] + 0.114 * x[:, :, 2:]
 
 
 def _rotate_hue(x: Tensor, hue_shift: Tensor) -> Tensor:
-    """Hue turned by `sixths` (n, 1, 1, 1) of a circle, HSV saturation and value kept."""
+    """Rotate the hue by `hue_shift` (n, 1, 1, 1) sixths of the circle at equal HSV saturation and
+    value."""
     r, g, b = (channel.contiguous() for channel in x.unbind(2))
     value = torch.maximum(torch.maximum(r, g), b)
     chroma = value - torch.minimum(torch.minimum(r, g), b)
@@ -141,12 +177,12 @@ def _rotate_hue(x: Tensor, hue_shift: Tensor) -> Tensor:
 
 
 def _apply_blur(x: Tensor, params: AugmentationParams) -> None:
-    """Separable Gaussian in place; beyond the border the kernel is cut and renormalised."""
+    """Apply a separable Gaussian in place; at the border the kernel is cut and renormalised."""
     rows = _select_rows(params.sigma > 0)
     image_size = x.shape[-1]
     sigma = params.sigma[rows.numpy()].astype(np.float64)[:, None] * image_size
     log_weights = -0.5 * (np.arange(image_size) / sigma) ** 2
-    # Weights below 1e-9 change no pixel, and as denormal numbers would slow the product tenfold.
+    # Weights below 1e-9 change no pixel; as denormal numbers they make the product ten times slower.
     gaussian = torch.from_numpy(np.where(log_weights > -20, np.exp(log_weights), 0)).float()
     distance = (torch.arange(image_size)[:, None] - torch.arange(image_size)).abs()
     kernel = gaussian.index_select(1, distance.reshape(-1)).reshape(-1, image_size, image_size)

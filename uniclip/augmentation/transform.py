@@ -284,32 +284,3 @@ def _compute_column_std() -> NDArray[np.float64]:
 
 COLUMN_STD = _compute_column_std()
 """(WIDTH,) float64: what the columns of the vector are divided by."""
-
-
-# ---- applying -----------------------------------------------------------------------------------
-
-
-def apply_augmentation(
-    pixels: NDArray[np.uint8], params: AugmentationParams, image_size: int
-) -> NDArray[np.uint8]:
-    """The views, (n, 3, size, size) uint8, of `pixels` (n, 3, H, W) uint8 under n transforms.
-
-    A canvas that is not square is first cropped to its central square. Crops are resampled with an
-    antialiased triangle filter (Pillow's bilinear); what a box sees beyond the canvas repeats the
-    border. One thread, whatever the caller's setting, so the bits don't depend on it.
-    """
-    from uniclip.augmentation import (
-        apply as kernels,  # imports torch; sampling and describing don't
-    )
-
-    assert len(pixels) == len(params), "one transform a picture"
-    if len(pixels) == 0:
-        return np.zeros((0, 3, image_size, image_size), np.uint8)
-    return kernels.apply_to_square(_center_crop(pixels), params, image_size)
-
-
-def _center_crop(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = pixels.shape[2:]
-    crop_size = min(height, width)
-    top, left = (height - crop_size) // 2, (width - crop_size) // 2
-    return pixels[:, :, top : top + crop_size, left : left + crop_size]

@@ -292,7 +292,7 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 def main(arguments: list[str]) -> None:
     """`python -m uniclip.checkpoints.exporting <run folder> <new folder> open_clip|transformers`."""
-    from uniclip.run import load
+    from uniclip.checkpoints.load import load
 
     if len(arguments) != 3:
         raise UserError("give a run's folder, a new folder, and open_clip or transformers")

@@ -308,6 +308,3 @@ def _infer_swin_config(prefix: str, shape_reader: _ShapeReader) -> ImageConfig:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
-
-
-__all__: Sequence[str] = ("Imported", "Weights", "load", "read")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from uniclip.augmentation import transform as augment
+from uniclip.augmentation import apply, transform
 from uniclip.augmentation.transform import AugmentationParams
 from uniclip.config import RunConfig
 from uniclip.data.text.tokenizer import Tokenizer
@@ -63,18 +63,18 @@ class PretrainedModel:
         """
         source_pixels = self._to_pixels(images)
         augmentation_params = (
-            augment.build_evaluation_params(len(source_pixels))
+            transform.build_evaluation_params(len(source_pixels))
             if augmentation_params is None
             else augmentation_params
         )
-        vectors = augment.encode_as_vector(augmentation_params) if vectors is None else vectors
+        vectors = transform.encode_as_vector(augmentation_params) if vectors is None else vectors
         if len(augmentation_params) != len(source_pixels) or vectors.shape != (
             len(source_pixels),
-            augment.VECTOR_DIM,
+            transform.VECTOR_DIM,
         ):
             raise UserError(
                 f"{len(source_pixels)} pictures need {len(source_pixels)} transforms and vectors of shape "
-                f"({len(source_pixels)}, {augment.VECTOR_DIM}), got {len(augmentation_params)} and {vectors.shape}"
+                f"({len(source_pixels)}, {transform.VECTOR_DIM}), got {len(augmentation_params)} and {vectors.shape}"
             )
 
         def embed_slice(rows: slice) -> Tensor:
@@ -103,7 +103,7 @@ class PretrainedModel:
         def embed_slice(rows: slice) -> Tensor:
             pixels = source_pixels[rows]
             return self.embedder.compute_image_features(
-                self._render_view(pixels, augment.build_evaluation_params(len(pixels)))
+                self._render_view(pixels, transform.build_evaluation_params(len(pixels)))
             )
 
         num_features = self.embedder.image_encoder.num_features
@@ -116,7 +116,7 @@ class PretrainedModel:
 
         def embed_slice(rows: slice) -> Tensor:
             vector_rows = torch.from_numpy(
-                augment.encode_as_vector(augment.build_evaluation_params(len(features[rows])))
+                transform.encode_as_vector(transform.build_evaluation_params(len(features[rows])))
             )
             feature_rows = torch.from_numpy(features[rows])
             return self.embedder.project_image(
@@ -145,7 +145,7 @@ class PretrainedModel:
         )
 
     def _render_view(self, pixels: NDArray[np.uint8], params: AugmentationParams) -> Tensor:
-        view = augment.apply_augmentation(pixels, params, self.config.model.image.image_size)
+        view = apply.apply_augmentation(pixels, params, self.config.model.image.image_size)
         return torch.from_numpy(view).to(self.device)
 
     def _to_pixels(self, images: ImageInput) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from uniclip.config import CLIP_VOCAB_SIZE, ModelConfig, RunConfig
 from uniclip.errors import UserError
-from uniclip.io import atomic
+from uniclip.io import hashing, memo
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +32,7 @@ LoadedParts = dict[str, Union[str, None]]
 
 EMBEDDER_PREFIX = "embedder."
 """Prefix of every key of a run's weights (`uniclip.training.checkpoint`)."""
-TEXT_FIELDS_NOT_IN_SHAPES = ("heads", "activation", "norm_epsilon")
+TEXT_FIELDS_NOT_IN_SHAPES = ("heads", "activation", "layer_norm_eps")
 """Of a text encoder's configuration: what its weights' shapes don't tell."""
 HEADS_BY_TOWER = {"image": ("augmentation_encoder", "image_head"), "text": ("text_head",)}
 """Of each tower: parts that were trained with one another, and come along together or not."""
@@ -56,7 +56,7 @@ def fingerprint(config: RunConfig) -> dict[str, Any]:
     memo_key = blake2b(
         f"{path.resolve()} {file_stat.st_size} {file_stat.st_mtime_ns}".encode()
     ).hexdigest()
-    return {"init": atomic.disk_memoize("sums", memo_key, lambda: atomic.digest_file(path))}
+    return {"init": memo.disk_memoize("sums", memo_key, lambda: hashing.digest_file(path))}
 
 
 def check_unchanged(config: RunConfig, planned_fingerprint: Mapping[str, Any]) -> None:
@@ -245,14 +245,14 @@ def _read_run_weights(
 ) -> WeightsAndConfig | None:
     """The weights of a run of ours by the embedder's keys; None if the file is not one's."""
     from uniclip import identity
+    from uniclip.checkpoints import tensor_file
     from uniclip.store import RunFolder
-    from uniclip.training import checkpoint
 
     if path.suffix != ".safetensors":
         return None
     try:
-        tensors, _ = checkpoint.decode(path)
-    except (checkpoint.CorruptFileError, FileNotFoundError):
+        tensors, _ = tensor_file.decode(path)
+    except (tensor_file.CorruptFileError, FileNotFoundError):
         return None
     run_folder = RunFolder(path.parent)
     if not run_folder.has_spec():

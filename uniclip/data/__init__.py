@@ -49,7 +49,7 @@ def fingerprint(config: Any) -> dict[str, Any]:
 
 def describe_missing(config: Any) -> str | None:
     """None if the data is here, else one line that says how to get it."""
-    install_hint: str | None = SOURCES[config.name].missing(config)
+    install_hint: str | None = SOURCES[config.name].describe_missing(config)
     return install_hint
 
 

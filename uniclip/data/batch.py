@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-EXTRA_TEXT_FIELDS = ("edited", "masked", "targets")
+EXTRA_TEXT_FIELDS = ("augmented_tokens", "masked_tokens", "mlm_labels")
 """Fields that only methods with several texts a sample ask for."""
-PER_VIEW_FIELDS = ("pixels", "vectors")
+PER_VIEW_FIELDS = ("images", "augmentation_vectors")
 """Fields whose second dimension goes along the samples; that of the others is the first."""
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from uniclip import data, rng
-from uniclip.augmentation import transform as augment
+from uniclip.augmentation import apply, transform
 from uniclip.config import RunConfig
 from uniclip.data.batch import EXTRA_TEXT_FIELDS, PER_VIEW_FIELDS, Batch
 from uniclip.data.split import SourceShare, Split
@@ -50,7 +50,7 @@ class TrainingBatches(Dataset[Batch]):
         self.steps_per_epoch = self._source_slices[0].steps_per_epoch
         self._pad_id = tokenizer.pad
         self._eos_id = tokenizer.eos
-        self._text_variants: tuple[str, ...] = getattr(config.method, "texts", ())
+        self._text_variants: tuple[str, ...] = getattr(config.method, "extra_text_fields", ())
         # It goes through the whole vocabulary.
         self._vocabulary_info = (
             captions.VocabularyInfo.from_tokenizer(tokenizer) if self._text_variants else None
@@ -149,8 +149,8 @@ class TrainingBatches(Dataset[Batch]):
             params = data.sample_view(
                 config.data, kind, key, ids, views_config.identity_prob, views_config.min_crop_scale
             )
-            views.append(augment.apply_augmentation(images, params, config.model.image.image_size))
-            vectors.append(augment.encode_as_vector(params))
+            views.append(apply.apply_augmentation(images, params, config.model.image.image_size))
+            vectors.append(transform.encode_as_vector(params))
         return np.stack(views), np.stack(vectors)
 
     def _draw_captions(self, epoch: int, index: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -173,16 +173,16 @@ class TrainingBatches(Dataset[Batch]):
         text_variants: dict[str, NDArray[np.int64]] = {}
         if vocabulary_info is None:
             return text_variants
-        if "edited" in self._text_variants:
-            text_variants["edited"] = captions.edit_captions(
+        if "augmented_tokens" in self._text_variants:
+            text_variants["augmented_tokens"] = captions.edit_captions(
                 self._derive_key("edit", epoch), ids, tokens, vocabulary_info
             )
-        if "masked" in self._text_variants:
+        if "masked_tokens" in self._text_variants:
             mask_ratio = self.config.method.mlm_probability
             masked_tokens_and_labels = captions.mask_tokens(
                 self._derive_key("mask", epoch), ids, tokens, vocabulary_info, mask_ratio
             )
-            text_variants["masked"], text_variants["targets"] = masked_tokens_and_labels
+            text_variants["masked_tokens"], text_variants["mlm_labels"] = masked_tokens_and_labels
         return text_variants
 
 
@@ -261,7 +261,7 @@ def _concatenate_batches(batches: list[Batch], pad_id: int) -> Batch:
             continue
         if name in ("tokens", *EXTRA_TEXT_FIELDS):
             max_length = max(tensor.shape[1] for tensor in tensors)
-            pad_value = captions.IGNORE_INDEX if name == "targets" else pad_id
+            pad_value = captions.IGNORE_INDEX if name == "mlm_labels" else pad_id
             tensors = [
                 F.pad(tensor, (0, max_length - tensor.shape[1]), value=pad_value)
                 for tensor in tensors

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from uniclip import distributed, methods, numerics
-from uniclip.checkpoints import warm_start
+from uniclip.checkpoints import tensor_file, warm_start
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.config import RunConfig
 from uniclip.data import open_split
@@ -56,7 +56,7 @@ class TrainState:
         self.loaded_parts = warm_start.load_pretrained(self.embedder, config, tokenizer)
         """What `config.init` gave."""
         self.method.build_heads(self.embedder, tokenizer, config.seed)
-        self.modules = checkpoint.bundle_modules(self.embedder, self.method)
+        self.modules = tensor_file.bundle_modules(self.embedder, self.method)
         if distributed.get_process_group().world_size > 1:
             batch_norm.synchronize_batch_norm(self.modules, self.device)
         self.modules.to(self.device).train()
@@ -92,7 +92,7 @@ class TrainState:
         }
         return {
             **self.modules.state_dict(),
-            **checkpoint.flatten_optimizer_state(self.optimizer),
+            **tensor_file.flatten_optimizer_state(self.optimizer),
             **best_tensors,
         }
 
@@ -112,11 +112,11 @@ class TrainState:
         )
         if path is None:
             return
-        latest = latest or checkpoint.Checkpoint(Path(path), *checkpoint.decode(Path(path)))
+        latest = latest or checkpoint.Checkpoint(Path(path), *tensor_file.decode(Path(path)))
         tensors, metadata = latest.tensors, latest.metadata
         module_keys = self.modules.state_dict().keys()
         self.modules.load_state_dict({name: tensors[name] for name in module_keys})
-        checkpoint.restore_optimizer(self.optimizer, tensors)
+        tensor_file.restore_optimizer(self.optimizer, tensors)
         self.counters = TrainCounters(**metadata["counters"])
         best_weights = {
             n.removeprefix(BEST_PREFIX): t for n, t in tensors.items() if n.startswith(BEST_PREFIX)

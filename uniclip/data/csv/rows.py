@@ -90,7 +90,7 @@ def _extract_fields(
 
 
 def _check_columns(config: CsvData, header: list[str]) -> None:
-    for key in ("picture", "caption", "label"):
+    for key in ("image_column", "caption_column", "label_column"):
         column = getattr(config, key)
         if column is not None and column not in header:
             message = (

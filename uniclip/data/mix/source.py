@@ -9,36 +9,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from uniclip.config import MixData, OpenmojiData
-from uniclip.data.openmoji import source
-from uniclip.identity import get_library_version
+from uniclip.config import MixData
+from uniclip.data.mix.templates import PROMPT_TEMPLATES, build_pairs_config
+from uniclip.data.openmoji import source as openmoji
+from uniclip.io.hashing import get_library_version
 
 if TYPE_CHECKING:
     from uniclip.data.split import Split, SplitName
 
 DIGITS_PACKAGE = "scikit-learn"
-PROMPT_TEMPLATES = (
-    "{}",
-    "a {}",
-    "a picture of a {}",
-    "a drawing of a {}",
-    "a small picture of a {}",
-    "this is a {}",
-    "one of the {}",
-)
-"""Ours: the published ones speak of photographs."""
-
-
-def build_pairs_config(config: MixData) -> OpenmojiData:
-    """The image-text part's own section."""
-    return OpenmojiData(image_size=config.image_size)
 
 
 def fingerprint(config: MixData) -> dict[str, object]:
     """The parts' own, and the templates."""
     return {
         "source": "mix/1",
-        "pairs": source.fingerprint(build_pairs_config(config)),
+        "pairs": openmoji.fingerprint(build_pairs_config(config)),
         "digits": get_library_version(DIGITS_PACKAGE),
         "templates": list(PROMPT_TEMPLATES),
     }
@@ -48,13 +34,13 @@ def describe_missing(config: MixData) -> str | None:
     """The pip line that brings absent packages."""
     if "digits" in config.label_sources and get_library_version(DIGITS_PACKAGE) == "absent":
         return f"pip install {DIGITS_PACKAGE}"
-    return source.describe_missing(build_pairs_config(config))
+    return openmoji.describe_missing(build_pairs_config(config))
 
 
 def open_split(config: MixData, split_name: SplitName) -> Split:
     """One part; the training part has a portion of pairs, and one of labelled pictures."""
     if split_name != "train":
-        return source.open_split(build_pairs_config(config), split_name)
+        return openmoji.open_split(build_pairs_config(config), split_name)
     from uniclip.data.mix import split  # here: see `uniclip.data`
 
     return split.open_train_split(config)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.config import MixData
-from uniclip.data.mix import digits, source
+from uniclip.data.mix import digits
+from uniclip.data.mix.templates import PROMPT_TEMPLATES, build_pairs_config
 from uniclip.data.openmoji import source as openmoji
 from uniclip.data.split import SourceShare, Split
 from uniclip.rng import hash_sample_id
@@ -39,7 +40,7 @@ class MixSplit(Split):
 
 def open_train_split(config: MixData) -> MixSplit:
     """Pairs with label -1, then labelled pictures; labels of two sources never coincide."""
-    pairs_split = openmoji.open_split(source.build_pairs_config(config), "train")
+    pairs_split = openmoji.open_split(build_pairs_config(config), "train")
     source_splits: list[Split] = [pairs_split]
     source_rows = [np.arange(len(pairs_split))]
     captions, ids = list(pairs_split.captions), [pairs_split.ids]
@@ -50,7 +51,7 @@ def open_train_split(config: MixData) -> MixSplit:
         rows = np.flatnonzero(split.labels[labelling] >= 0)
         class_names = split.class_names[labelling]
         prompts = [
-            tuple(template.format(class_name.casefold()) for template in source.PROMPT_TEMPLATES)
+            tuple(template.format(class_name.casefold()) for template in PROMPT_TEMPLATES)
             for class_name in class_names
         ]
         captions += [prompts[class_index] for class_index in split.labels[labelling][rows]]
@@ -78,5 +79,5 @@ def open_train_split(config: MixData) -> MixSplit:
 
 def _open_labelled_source(config: MixData, name: str, pairs_split: Split) -> tuple[Split, str]:
     if name == "digits":
-        return digits.open_split(config.image_size, "train", source.PROMPT_TEMPLATES), "digit"
+        return digits.open_split(config.image_size, "train", PROMPT_TEMPLATES), "digit"
     return pairs_split, "category"

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uniclip.errors import UserError
-from uniclip.identity import digest, get_library_version
 from uniclip.io import atomic
-from uniclip.io.atomic import get_cache_folder
+from uniclip.io.hashing import digest, get_library_version
+from uniclip.io.memo import get_cache_folder
+from uniclip.store import json_io
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +97,7 @@ def _build_cache(images_path: Path, index_path: Path, image_size: int) -> tuple[
     record = {"sum": blake2b(npy_bytes).hexdigest(), "emojis": [asdict(e) for e in emojis]}
     try:
         atomic.atomic_write(images_path, npy_bytes)
-        atomic.atomic_write(index_path, atomic.to_json_bytes(record))
+        atomic.atomic_write(index_path, json_io.to_json_bytes(record))
     except OSError as error:
         raise UserError(
             f"the cache folder {images_path.parent} cannot be written ({error.strerror}); "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uniclip.config import OpenmojiData
 from uniclip.data.openmoji import render
 from uniclip.data.openmoji.render import PACKAGES
-from uniclip.identity import get_library_version
+from uniclip.io.hashing import get_library_version
 
 if TYPE_CHECKING:
     from uniclip.data.split import Split, SplitName

@@ -20,6 +20,9 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 """Attributes in the order of a row, and their values. Colours: hues 0, 60 .. 300 degrees; grey."""
 
+DAMAGEABLE_ATTRIBUTES = tuple(name for name in ATTRIBUTES if name != "shape")
+"""The attributes that an augmentation can change (`uniclip.data.scenes.views`)."""
+
 
 def format_caption(
     row: Mapping[str, int] | Sequence[int] | NDArray[np.int64],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from uniclip.config import MixData, RunConfig
-from uniclip.data.mix import source as mix
+from uniclip.data.mix.templates import PROMPT_TEMPLATES, build_pairs_config
 from uniclip.evaluate.benchmarks import openmoji
 from uniclip.evaluate.protocols import protocol as protocols
 
@@ -27,8 +27,8 @@ def describe_missing(config: RunConfig) -> str | None:
 
 def build_protocol(source: MixData) -> dict[str, Any]:
     """OpenMoji's, and the digits' prompts."""
-    record = openmoji.build_protocol(mix.build_pairs_config(source))
-    digits = protocols.build_zero_shot_record(mix.PROMPT_TEMPLATES, "the digits' English names")
+    record = openmoji.build_protocol(build_pairs_config(source))
+    digits = protocols.build_zero_shot_record(PROMPT_TEMPLATES, "the digits' English names")
     return {**record, "zeroshot": {**record["zeroshot"], LABEL: digits}}
 
 
@@ -39,17 +39,17 @@ def evaluate(pretrained: PretrainedModel, source: MixData) -> Any:
     from uniclip.evaluate.scoring import labelled_split
     from uniclip.evaluate.scoring.score_card import ScoreCard
 
-    scores, predictions = openmoji.evaluate(pretrained, mix.build_pairs_config(source))
+    scores, predictions = openmoji.evaluate(pretrained, build_pairs_config(source))
     if "digits" not in source.label_sources:
         return scores, predictions
-    test = digits.open_split(source.image_size, "test", mix.PROMPT_TEMPLATES)
+    test = digits.open_split(source.image_size, "test", PROMPT_TEMPLATES)
     score_card = ScoreCard()
     images = split_features.project_features(
         pretrained, split_features.compute_image_features(pretrained, test)
     )
     names = {name: (name,) for name in digits.DIGIT_NAMES}
     labelled_split.score_zero_shot(
-        score_card, LABEL, pretrained, test, images, mix.PROMPT_TEMPLATES, names
+        score_card, LABEL, pretrained, test, images, PROMPT_TEMPLATES, names
     )
     digit_scores, digit_predictions = score_card.get_results()
     return (*scores, *digit_scores), {**predictions, **digit_predictions}

@@ -14,15 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from uniclip.config import RunConfig, ScenesData
 from uniclip.config.binding import to_builtins
-from uniclip.data.scenes.attributes import ATTRIBUTES
+from uniclip.data.scenes.attributes import ATTRIBUTES, DAMAGEABLE_ATTRIBUTES
 from uniclip.evaluate.protocols import protocol as protocols
 from uniclip.evaluate.protocols.protocol import TEST_VIEWS_VERSION, VERSION
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
-
-DAMAGEABLE_ATTRIBUTES = tuple(name for name in ATTRIBUTES if name != "shape")
-"""The attributes that an augmentation can make look otherwise (`uniclip.data.scenes.views`)."""
 
 
 def select_data_config(config: RunConfig) -> ScenesData:

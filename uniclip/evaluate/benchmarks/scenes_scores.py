@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.config import ScenesData
-from uniclip.data.scenes.attributes import ATTRIBUTES, format_caption
-from uniclip.evaluate.benchmarks.scenes import DAMAGEABLE_ATTRIBUTES
+from uniclip.data.scenes.attributes import ATTRIBUTES, DAMAGEABLE_ATTRIBUTES, format_caption
 from uniclip.evaluate.features import split_features, test_views
 from uniclip.evaluate.metrics import Float
 from uniclip.evaluate.scoring import examples, labelled_split, minimal_pairs, retrieval, zero_shot

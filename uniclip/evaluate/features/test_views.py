@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip import data, rng
-from uniclip.augmentation import transform
+from uniclip.augmentation import apply, transform
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.protocols.protocol import TEST_VIEWS_VERSION
 
@@ -47,7 +47,7 @@ def draw_view(
     drawn = data.sample_view(source, kind, key, test.ids, identity_prob=0)
     images = test.load_pixels(np.arange(len(test)))
     return View(
-        transform.apply_augmentation(images, drawn, image_size), transform.encode_as_vector(drawn)
+        apply.apply_augmentation(images, drawn, image_size), transform.encode_as_vector(drawn)
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip import rng
-from uniclip.augmentation import transform
+from uniclip.augmentation import apply, transform
 from uniclip.evaluate.scoring.retrieval import ImageTextPairs
 from uniclip.evaluate.scoring.score_card import ScoreCard
 
@@ -41,13 +41,13 @@ def add_examples(
     ]
     pixels = split.load_pixels(example_index)
     score_card.add_array(
-        "examples.pixels",
-        transform.apply_augmentation(
+        "examples.images",
+        apply.apply_augmentation(
             pixels, transform.build_evaluation_params(len(example_index)), IMAGE_SIZE
         ),
     )
     score_card.add_array(
-        "examples.names", np.array([split.sample_names[i] for i in example_index], dtype=np.str_)
+        "examples.image_names", np.array([split.sample_names[i] for i in example_index], dtype=np.str_)
     )
     score_card.add_array(
         "examples.captions", np.array(image_text_pairs.texts, dtype=np.str_)[top_index]
@@ -55,6 +55,6 @@ def add_examples(
     is_correct = [
         [text in image_texts for text in row] for row, image_texts in zip(top_index, true_texts)
     ]
-    score_card.add_array("examples.right", np.array(is_correct))
+    score_card.add_array("examples.is_correct", np.array(is_correct))
     top_similarity = np.take_along_axis(similarity, top_index, axis=1)
     score_card.add_array("examples.similarity", top_similarity.astype(np.float32))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip import rng
-from uniclip.augmentation import transform
+from uniclip.augmentation import apply, transform
 from uniclip.errors import UserError
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.scoring.retrieval import (
@@ -45,7 +45,7 @@ def _load_images(source: Any, image_size: int) -> tuple[NDArray[np.uint8], Image
     if not len(split):
         raise UserError(f"data={source.name} has no validation pictures; add samples")
     sample_index = np.sort(rng.permutation(rng.derive_key("validate"), len(split))[:MAX_SAMPLES])
-    pixels = transform.apply_augmentation(
+    pixels = apply.apply_augmentation(
         split.load_pixels(sample_index),
         transform.build_evaluation_params(len(sample_index)),
         image_size,

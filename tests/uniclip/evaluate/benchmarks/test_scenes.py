@@ -6,9 +6,8 @@ import pytest
 from tests.helpers import stub_models
 from uniclip import data, evaluate, rng
 from uniclip.augmentation import transform
-from uniclip.data.scenes.attributes import ATTRIBUTES
+from uniclip.data.scenes.attributes import ATTRIBUTES, DAMAGEABLE_ATTRIBUTES
 from uniclip.evaluate.benchmarks import scenes_scores
-from uniclip.evaluate.benchmarks.scenes import DAMAGEABLE_ATTRIBUTES
 from uniclip.evaluate.features import test_views
 
 N = 96
@@ -197,9 +196,9 @@ def test_examples_are_fixed_and_say_whether_they_are_right(truth):
     _, predictions = evaluated(stub)
     chosen = np.sort(rng.permutation(rng.derive_key("evaluate", "examples"), N)[:12])
     own = data.open_split(stub.config.data, "test")
-    assert predictions["examples.names"].tolist() == [own.sample_names[i] for i in chosen]
-    assert predictions["examples.pixels"].shape == (12, 3, 64, 64)
+    assert predictions["examples.image_names"].tolist() == [own.sample_names[i] for i in chosen]
+    assert predictions["examples.images"].shape == (12, 3, 64, 64)
     assert predictions["examples.captions"].shape == (12, 5)
-    assert predictions["examples.right"][:, 0].all()
-    assert not predictions["examples.right"][:, 1:].any()
+    assert predictions["examples.is_correct"][:, 0].all()
+    assert not predictions["examples.is_correct"][:, 1:].any()
     assert all(array.dtype != object for array in predictions.values())
