@@ -226,7 +226,7 @@ class DeclipMethod:
     mlm_probability: float = config_field(0.15, above=0, high=1)
     """Share of the tokens that are to be guessed."""
 
-    extra_text_fields: ClassVar[tuple[str, ...]] = ("edited", "masked")
+    extra_text_fields: ClassVar[tuple[str, ...]] = ("augmented_tokens", "masked_tokens")
     min_batch_size: ClassVar[int] = 2
     """SimSiam's heads have batch norm, and one sample no variance."""
 

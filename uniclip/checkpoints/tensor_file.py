@@ -1,0 +1,106 @@
+"""Tensors and metadata in one safetensors file with a checksum; nothing is unpickled.
+
+Training checkpoints and weights are files of this format. The metadata and the checksum stand in
+the header of the file under one key (the order of several keys is not fixed, and equal weights must
+give equal files).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+METADATA_KEY = "uniclip"
+OPTIMIZER_PREFIX = "optimizer."
+
+
+class CorruptFileError(Exception):
+    """A file that does not hold what was written to it."""
+
+
+def encode(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a file: a function of names, values and metadata alone.
+
+    Args:
+        tensors: On any device.
+        metadata: Values that JSON can hold.
+    """
+    cpu_tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = json.dumps(
+        {"metadata": metadata, "checksum": _compute_checksum(cpu_tensors, metadata)}, sort_keys=True
+    )
+    data: bytes = safetensors.torch.save(cpu_tensors, {METADATA_KEY: header})
+    return data
+
+
+def decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors (on the CPU) and the metadata of the file at `path`.
+
+    Raises:
+        CorruptFileError: The file is not of this format, or its checksum does not match.
+        FileNotFoundError: There is no file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            header = json.loads((file.metadata() or {})[METADATA_KEY])
+        metadata, checksum = header["metadata"], header["checksum"]
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        if not path.exists():
+            raise FileNotFoundError(path) from None
+        raise CorruptFileError(f"{path}: {type(error).__name__}: {error}") from None
+    if _compute_checksum(tensors, metadata) != checksum:
+        raise CorruptFileError(f"{path}: the checksum does not match")
+    return tensors, dict(metadata)
+
+
+def _compute_checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+    hasher = blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
+
+
+def bundle_modules(embedder: nn.Module, method: nn.Module) -> nn.ModuleDict:
+    """Return the modules of a run; the keys of its state dict name the tensors in its files."""
+    return nn.ModuleDict({"embedder": embedder, "method": method})
+
+
+# ---- the state of an optimizer as named tensors -----------------------------------------------
+
+
+def flatten_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimizer's state as `optimizer.<quantity>.<parameter name>` -> tensor."""
+    state, names = optimizer.state_dict()["state"], _list_parameter_names(optimizer)
+    return {
+        f"{OPTIMIZER_PREFIX}{quantity}.{names[index]}": value
+        for index, quantities in state.items()
+        for quantity, value in quantities.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Load the state that `flatten_optimizer_state` returned; parameter groups are not changed."""
+    indices = {name: index for index, name in enumerate(_list_parameter_names(optimizer))}
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(OPTIMIZER_PREFIX):
+            quantity, _, name = key.removeprefix(OPTIMIZER_PREFIX).partition(".")
+            state.setdefault(indices[name], {})[quantity] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _list_parameter_names(optimizer: torch.optim.Optimizer) -> list[str]:
+    groups = optimizer.state_dict()["param_groups"]
+    return [name for group in groups for name in group["param_names"]]
