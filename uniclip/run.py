@@ -1,4 +1,4 @@
-"""One run, from its configuration to published weights and scores; and the way back, `load`.
+"""One run, from its configuration to published weights and scores.
 
 Publication is a row of links, each done once: tokenizer, best weights, final weights, outcome, and
 then for each data set the predictions and the scores. The final weights close training: they are
@@ -14,28 +14,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from torch import Tensor
 
-from uniclip import distributed, evaluate, identity, methods, numerics
+from uniclip import distributed, evaluate, numerics
 from uniclip.checkpoints import warm_start
+from uniclip.checkpoints.load import decode_weights, load_from_folder
 from uniclip.checkpoints.pretrained import PretrainedModel
+from uniclip.checkpoints.tensor_file import bundle_modules, encode
 from uniclip.config import RunConfig
-from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import StopRequested, UserError, make_not_evaluated_error
 from uniclip.evaluate.datasets import fingerprint_cache
-from uniclip.io.atomic import atomic_write as write
-from uniclip.io.atomic import digest_file, link_once, read_jsonl, to_json_bytes, write_once
-from uniclip.models.embedder import build_embedder
-from uniclip.store import AttemptFolder, DatasetScores, Outcome, RunFolder, Store
-from uniclip.training import checkpoint
+from uniclip.io import hashing
+from uniclip.io.atomic import atomic_write, link_once, read_jsonl, write_once
+from uniclip.io.hashing import digest_file
+from uniclip.store import AttemptFolder, DatasetScores, Outcome, RunFolder
+from uniclip.store.json_io import to_json_bytes
 from uniclip.training.metrics_log import HEARTBEAT_INTERVAL_S, tolerate_full_disk
 from uniclip.training.trainer import TrainResult, train_model
 
-EndKind = Literal["trained", "diverged", "evaluated", "interrupted", "halted", "overtaken"]
+EndKind = Literal["trained", "diverged", "evaluated", "interrupted", "paused", "superseded"]
 COST_METRICS = ("seconds_per_step", "parameters", "checkpoint_bytes", "peak_memory_bytes")
 
 
@@ -56,7 +55,7 @@ def execute_run(
     Of several processes (`uniclip.distributed`) rank 0 calls this while each other calls `assist`.
 
     Returns "trained" if training ended here, "evaluated" if it had ended before, "diverged" for a
-    run that did, "interrupted" if stopped, "halted" where `runtime.stop_fraction` says, "overtaken" if a
+    run that did, "interrupted" if stopped, "paused" where `runtime.stop_fraction` says, "superseded" if a
     newer attempt took over (from then on nothing is published).
 
     Raises:
@@ -119,10 +118,10 @@ def _train(
         result = train_model(config, attempt=attempt, validate=validate, stop=stop)
         if result.kind == "stopped":
             return "interrupted"
-        if result.kind == "halted":
-            return "halted"
-        if result.kind == "overtaken" or attempt.is_overtaken():
-            return "overtaken"
+        if result.kind == "paused":
+            return "paused"
+        if result.kind == "superseded" or attempt.is_overtaken():
+            return "superseded"
         if result.kind == "diverged":
             return _publish_outcome(
                 run, _build_outcome(run, attempt, kind="diverged", step=result.step)
@@ -133,7 +132,7 @@ def _train(
         # weights: an earlier attempt died just before its outcome, so only that is missing.
         attempt.log_event("adopted_weights", weights=digest_file(run.weights_path))
     if attempt.is_overtaken():
-        return "overtaken"
+        return "superseded"
     return _publish_outcome(run, _build_trained_outcome(run, attempt))
 
 
@@ -146,21 +145,19 @@ def _publish_outcome(run: RunFolder, outcome: Outcome) -> Literal["trained", "di
 
 def _publish_weights(run: RunFolder, attempt: AttemptFolder, result: TrainResult) -> None:
     pretrained = result.pretrained
-    final_weights = checkpoint.bundle_modules(pretrained.embedder, pretrained.method).state_dict()
+    final_weights = bundle_modules(pretrained.embedder, pretrained.method).state_dict()
     tokenizer_bytes = pretrained.tokenizer.to_json().encode()
     tokenizer_metadata = {"tokenizer": blake2b(tokenizer_bytes, digest_size=16).hexdigest()}
     write_once(run.tokenizer_path, tokenizer_bytes)
     if result.best_state is not None:
         best_path = attempt.path / run.best_weights_path.name
-        write(
+        atomic_write(
             best_path,
-            checkpoint.encode(result.best_state, {"step": result.best_step, **tokenizer_metadata}),
+            encode(result.best_state, {"step": result.best_step, **tokenizer_metadata}),
         )
         link_once(run.best_weights_path, best_path)
     weights_path = attempt.path / run.weights_path.name
-    write(
-        weights_path, checkpoint.encode(final_weights, {"step": result.step, **tokenizer_metadata})
-    )
+    atomic_write(weights_path, encode(final_weights, {"step": result.step, **tokenizer_metadata}))
     if not link_once(run.weights_path, weights_path) and digest_file(
         run.weights_path
     ) != digest_file(weights_path):
@@ -179,9 +176,9 @@ def _build_trained_outcome(run: RunFolder, attempt: AttemptFolder) -> Outcome:
         run,
         _find_weights_attempt(run, attempt),
         kind="trained",
-        step=_decode_checkpoint(run.weights_path)[1]["step"],
+        step=decode_weights(run.weights_path)[1]["step"],
         weights=digest_file(run.weights_path),
-        best_step=_decode_checkpoint(run.best_weights_path)[1]["step"]
+        best_step=decode_weights(run.best_weights_path)[1]["step"]
         if run.best_weights_path.exists()
         else None,
     )
@@ -225,7 +222,7 @@ def _collect_cost(run: RunFolder) -> dict[str, float]:
     """What the run cost, from the metrics of all of its attempts; lost steps are paid for too."""
     metrics = [read_jsonl(run.get_attempt(number).metrics_path) for number in run.list_attempts()]
     attempt_seconds = [
-        max((r.get("spent", 0.0) for r in records), default=0.0) for records in metrics
+        max((r.get("attempt_seconds", 0.0) for r in records), default=0.0) for records in metrics
     ]
     cost_records = [r for records in metrics for r in records if r.get("phase") == "cost"]
     measurements = {name: cost_records[-1][name] for name in COST_METRICS} if cost_records else {}
@@ -241,7 +238,7 @@ def _evaluate(
     attempt: AttemptFolder,
     evaluations: Mapping[str, str],
     stop: Callable[[], bool],
-) -> Literal["interrupted", "overtaken"] | None:
+) -> Literal["interrupted", "superseded"] | None:
     """Judge the published weights on each of `evaluations`; why not all were done, if so.
 
     A set that cannot be judged keeps none of the others from it: `UserError` at the end.
@@ -249,7 +246,7 @@ def _evaluate(
     outcome = run.read_outcome()
     assert outcome is not None
     assert outcome.weights_digest is not None
-    pretrained = _load_pretrained(run, config, best=False)
+    pretrained = load_from_folder(run, config)
     failures: dict[str, str] = {}
     for name, evaluation_hash in evaluations.items():
         write_heartbeat = partial(
@@ -279,7 +276,7 @@ def _evaluate(
             failures[name] = str(error)
             continue
         if attempt.is_overtaken():
-            return "overtaken"
+            return "superseded"
         # Scores last: who finds them finds the outcomes behind them too.
         write_once(run.predictions_path(name, evaluation_hash), _to_npz_bytes(predictions))
         write_once(run.scores_path(name, evaluation_hash), to_json_bytes(scores))
@@ -315,14 +312,14 @@ def _score_dataset(
 ) -> tuple[DatasetScores, dict[str, Any]]:
     """Scores and outcomes on one set, whose evaluation hash must be the planned one."""
     protocol = evaluate.build_protocol(name, config, run.cache_path)
-    if identity.digest(protocol, 8) != evaluation_hash:
+    if hashing.digest(protocol, 8) != evaluation_hash:
         raise UserError("the data, or how it is judged, has changed since the plan; run again")
     scores, predictions = evaluate.evaluate(
         name, pretrained, config, run.cache_path, weights_digest, stop
     )
     near_duplicates = evaluate.find_near_duplicates(name, config, run.cache_path)
     if near_duplicates is not None:
-        predictions = {**predictions, "leaked": near_duplicates}
+        predictions = {**predictions, "near_duplicate": near_duplicates}
     return DatasetScores(
         dataset=name,
         evaluation_hash=evaluation_hash,
@@ -336,75 +333,3 @@ def _to_npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
     return stream.getvalue()
-
-
-# ---- the way back -----------------------------------------------------------------------------
-
-
-def load(
-    run: str | Path, *, best: bool = False, store: str | Path | None = None
-) -> PretrainedModel:
-    """The trained model of a run, on the CPU, ready to embed pictures and texts.
-
-    run: a run's folder, a weights file in it, or (with `store`) a run id or an unambiguous prefix.
-    best: the weights of the best validation instead of the final ones.
-
-    Raises:
-        UserError: there is no such run, it has no such weights, or a file is damaged.
-    """
-    folder, best = _find_run(run, best, store)
-    config = (
-        identity.config_from_spec(folder.read_spec())
-        if (folder.path / "spec.json").exists()
-        else None
-    )
-    if config is None:
-        raise UserError(f"{folder.path} is no run folder: it has no spec.json")
-    return _load_pretrained(folder, config, best=best)
-
-
-def _find_run(run: str | Path, best: bool, store: str | Path | None) -> tuple[RunFolder, bool]:
-    path = Path(run)
-    if store is not None:
-        matches = [r for r in Store(store).iter_runs() if r.id.startswith(str(run))]
-        if len(matches) == 1:
-            return matches[0], best
-        ids = ", ".join(r.id for r in matches) or "none"
-        raise UserError(f"run {str(run)!r} must name one run of store {store}; it fits {ids}")
-    if path.is_file():
-        return RunFolder(path.resolve().parent), best or path.name == "best.safetensors"
-    if path.is_dir():
-        return RunFolder(path.resolve()), best
-    raise UserError(f"no run at {path}; give a run's folder, or a run id and store=")
-
-
-def _load_pretrained(run: RunFolder, config: RunConfig, *, best: bool) -> PretrainedModel:
-    path = run.best_weights_path if best else run.weights_path
-    for required_path in (path, run.tokenizer_path):
-        if not required_path.exists():
-            raise UserError(f"{required_path} is missing: the run is not trained to its end")
-    tensors, metadata = _decode_checkpoint(path)
-    if digest_file(run.tokenizer_path) != metadata["tokenizer"]:
-        raise UserError(
-            f"{run.tokenizer_path} is damaged: it is not what {path.name} was trained with"
-        )
-    tokenizer = Tokenizer.from_json(run.tokenizer_path.read_text(encoding="utf-8"))
-    method = methods.build_method(config)
-    embedder = build_embedder(config, tokenizer, method.head_type)
-    method.build_heads(embedder, tokenizer, config.seed)
-    modules = checkpoint.bundle_modules(embedder, method)
-    try:
-        modules.load_state_dict(tensors)
-    except RuntimeError:
-        raise UserError(f"{path} does not fit the configuration in spec.json beside it") from None
-    modules.to(numerics.get_device(config))
-    return PretrainedModel(embedder, method, tokenizer, config)
-
-
-def _decode_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    try:
-        return checkpoint.decode(path)
-    except checkpoint.CorruptFileError as error:
-        raise UserError(
-            f"{error}; the file is damaged: move the run's folder away and run again"
-        ) from None

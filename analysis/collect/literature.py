@@ -134,7 +134,7 @@ def get_arm_setup(plan: Plan, arm: Arm) -> Setup:
     """The conditions of an arm's scores on published sets."""
     values = {**flatten(plan.base_config), **arm.config_diff}
     source = values.get("data.name")
-    source_is_known = source not in CUSTOM_SOURCES and not values.get("init")
+    source_is_known = source not in CUSTOM_SOURCES and not values.get("pretrained")
     return Setup(
         backbone=_get_backbone_name(
             values, arm.config_diff if IMAGE_ENCODER_KEY in arm.config_diff else values

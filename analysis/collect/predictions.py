@@ -51,14 +51,14 @@ def load_outcomes(
 
 def load_examples(store: Store, plan: Plan) -> RetrievalExamples | None:
     """The examples of the reference arm, of its first seed that has some; None if none has."""
-    array_names = [f"examples.{n}" for n in ("pixels", "names", "captions", "right", "similarity")]
+    array_names = [f"examples.{n}" for n in ("images", "image_names", "captions", "is_correct", "similarity")]
     for cell in sorted(plan.cells, key=lambda c: plan.seeds.index(c.seed)):
         if cell.arm != plan.reference:
             continue
         saved_arrays = load_arrays(
             store.get_run(cell.run_id), plan, plan.primary_metric.dataset, array_names
         )
-        if set(array_names) <= set(saved_arrays) and len(saved_arrays["examples.names"]):
+        if set(array_names) <= set(saved_arrays) and len(saved_arrays["examples.image_names"]):
             images, image_names, captions, is_match, similarities = (
                 saved_arrays[n] for n in array_names
             )

@@ -115,5 +115,5 @@ def format_duration(seconds: float) -> str:
 def _read_training_seconds(attempt: AttemptFolder) -> float:
     """Seconds of training in one attempt, lost steps included."""
     return max(
-        (record.get("spent", 0.0) for record in read_jsonl(attempt.metrics_path)), default=0.0
+        (record.get("attempt_seconds", 0.0) for record in read_jsonl(attempt.metrics_path)), default=0.0
     )

@@ -12,7 +12,7 @@ from analysis.results.results import Results
 X_AXIS_LABELS = {
     "step": "steps",
     "seconds": "training seconds",
-    "images": "image forwards (thousands)",
+    "images_seen": "image forwards (thousands)",
 }
 
 
@@ -27,11 +27,11 @@ def select_validations(results: Results) -> pd.DataFrame:
     if rows.empty:
         return rows
     train_rows = history[(history["phase"] == "train") & (history["step"] > 0)]
-    if "images" in train_rows:
+    if "images_seen" in train_rows:
         images_per_step = (
-            (train_rows["images"] / train_rows["step"]).groupby(train_rows["arm"]).median()
+            (train_rows["images_seen"] / train_rows["step"]).groupby(train_rows["arm"]).median()
         )
-        rows["images"] = rows["arm"].map(images_per_step) * rows["step"] / 1000
+        rows["images_seen"] = rows["arm"].map(images_per_step) * rows["step"] / 1000
     return rows
 
 

@@ -14,8 +14,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from uniclip.errors import UserError
-from uniclip.identity import get_library_version
 from uniclip.io.atomic import atomic_write
+from uniclip.io.hashing import get_library_version
 from uniclip.store import Plan, Store
 
 MANIFEST_NAME = "inputs.json"

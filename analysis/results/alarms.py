@@ -69,16 +69,16 @@ def check_published_scores(store: Store, sweep_data: SweepData) -> list[DataChec
 def _check_run_on_dataset(
     store: Store, sweep_data: SweepData, cell: Cell, dataset: str
 ) -> DataCheck | None:
-    array_names = ("zeroshot.renamed", "zeroshot.alarm", "leaked", *OUTCOME_NAMES)
+    array_names = ("zeroshot.permuted_accuracy", "zeroshot.labels_misordered", "near_duplicate", *OUTCOME_NAMES)
     saved_arrays = predictions.load_arrays(
         store.get_run(cell.run_id), sweep_data.plan, dataset, array_names
     )
     above_chance = _is_above_chance(sweep_data, cell, dataset)
     if not saved_arrays and above_chance is None:
         return None
-    accuracies = saved_arrays.get("zeroshot.renamed")
+    accuracies = saved_arrays.get("zeroshot.permuted_accuracy")
     score = next((n for n in OUTCOME_NAMES if n in saved_arrays), "")
-    outcomes, duplicate_labels = saved_arrays.get(score), saved_arrays.get("leaked")
+    outcomes, duplicate_labels = saved_arrays.get(score), saved_arrays.get("near_duplicate")
     is_near_duplicate = (
         None if duplicate_labels is None else np.equal(duplicate_labels, near_duplicates.DUPLICATE)
     )
@@ -96,8 +96,8 @@ def _check_run_on_dataset(
         run=cell.run_id,
         accuracy_as_named=None if accuracies is None else float(accuracies[0]),
         accuracy_renamed=None if accuracies is None else float(accuracies[1]),
-        label_order_differs=bool(saved_arrays["zeroshot.alarm"][0])
-        if "zeroshot.alarm" in saved_arrays
+        label_order_differs=bool(saved_arrays["zeroshot.labels_misordered"][0])
+        if "zeroshot.labels_misordered" in saved_arrays
         else None,
         above_chance=above_chance,
         score=score,

@@ -160,7 +160,7 @@ def compute_knockout_effect(
     initial length."""
     history = sweep_data.history
     rows = history[
-        (history["phase"] == "engagement") & (history["arm"] == sweep_data.plan.reference)
+        (history["phase"] == "knockout") & (history["arm"] == sweep_data.plan.reference)
     ]
 
     def compute_column_mean(column: str) -> float | None:
@@ -168,9 +168,9 @@ def compute_knockout_effect(
         return math.fsum(values) / len(values) if len(values) else None
 
     relative_changes = {
-        part: compute_column_mean(f"moved.{part}") for part in COMPONENT_PARTS.get(component, ())
+        part: compute_column_mean(f"relative_change.{part}") for part in COMPONENT_PARTS.get(component, ())
     }
-    return compute_column_mean(f"engagement.{component}"), {
+    return compute_column_mean(f"knockout_effect.{component}"), {
         k: v for k, v in relative_changes.items() if v is not None
     }
 

@@ -15,8 +15,8 @@ import torch
 
 from tests.helpers.small_runs import claimed, of_method, opened
 from uniclip import distributed, evaluate, run
+from uniclip.checkpoints import tensor_file
 from uniclip.config import RunConfig
-from uniclip.training import checkpoint
 from uniclip.training.trainer import TrainResult, train_model
 
 STEPS = 20
@@ -24,7 +24,7 @@ RATE = 1e-5
 """Low: at the usual one, a training's own chaos makes 1e-3 of a rounding within 20 steps."""
 ENCODERS = {
     "layer norm": {},
-    "batch norm": {"name": "test_byobnet", "pixels": 32},
+    "batch norm": {"name": "test_byobnet", "image_size": 32},
 }
 SHUFFLED = "uniclip, shuffled"
 
@@ -32,18 +32,18 @@ SHUFFLED = "uniclip, shuffled"
 def job(method: str, encoder: str, **train: Any) -> RunConfig:
     """A training whose batch of 15 no world of two or four cuts evenly."""
     image = {"model": {"image": ENCODERS[encoder]}} if ENCODERS[encoder] else {}
-    aware = {"method": {"aware": "shuffled"}} if method == SHUFFLED else {}
+    aware = {"method": {"augmentation_input": "shuffled"}} if method == SHUFFLED else {}
     train = {"steps": STEPS, "batch_size": 15, "learning_rate": RATE, **train}
     return of_method(method.partition(",")[0], train=train, **image, **aware)
 
 
 def found(fitted: TrainResult) -> dict[str, Any]:
     """What is compared of a training."""
-    model = checkpoint.bundle_modules(fitted.pretrained.embedder, fitted.pretrained.method)
+    model = tensor_file.bundle_modules(fitted.pretrained.embedder, fitted.pretrained.method)
     steps = [record for record in fitted.history if record["phase"] == "train"]
     return {
         "losses": [record["loss"] for record in steps],
-        "parts": [record["parts"] for record in steps],
+        "parts": [record["loss_terms"] for record in steps],
         "norms": [record["grad_norm"] for record in steps],
         "weights": {name: value.clone() for name, value in model.state_dict().items()},
     }

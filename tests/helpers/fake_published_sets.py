@@ -11,19 +11,20 @@ import numpy as np
 
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
-from uniclip.io.atomic import to_json_bytes, write_once
+from uniclip.io.atomic import write_once
 from uniclip.store import Arm, Cell, DatasetScores, Plan, Score, Store
+from uniclip.store.json_io import to_json_bytes
 
 ARMS = ("full", "none", "clip", "full-again")
 HERE = ("cifar10", "dtd", "flowers102", "voc2007", "flickr30k", "coco")
 GONE = ("sun397", "imagenet")
 SAMPLES = 400
 HASH = {dataset: f"{i:08x}" for i, dataset in enumerate((*HERE, *GONE), 1)}
-VIT = {"image": {"name": "vit_base_patch32_clip_quickgelu_224", "pixels": 224, "options": {}}}
+VIT = {"image": {"name": "vit_base_patch32_clip_quickgelu_224", "image_size": 224, "options": {}}}
 BASE = {
     "data": {"name": "csv", "path": "/pictures/x.csv"},
     "model": VIT,
-    "init": None,
+    "pretrained": None,
     "runtime": {
         "protocol": "clip2021",
         "data_root": "/somewhere/sets",
@@ -40,7 +41,7 @@ def by_arm(levels: Mapping[str, float], noise: float = 0.004) -> Value:
 
     def value(cell: Cell, dataset: str) -> float:
         drawn = np.random.Generator(np.random.Philox(key=len(dataset) * 7919 + cell.seed))
-        own = np.random.Generator(np.random.Philox(key=fake_sweep.rng.key(cell.arm, cell.seed)))
+        own = np.random.Generator(np.random.Philox(key=fake_sweep.rng.derive_key(cell.arm, cell.seed)))
         return float(levels.get(cell.arm, 0.5) + drawn.normal(0, 0.02) + own.normal(0, noise))
 
     return value

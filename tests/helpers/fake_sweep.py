@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from uniclip import rng
-from uniclip.io.atomic import append_jsonl, atomic_write, to_json_bytes, write_once
+from uniclip.io.atomic import append_jsonl, atomic_write, write_once
 from uniclip.store import (
     Arm,
     AttemptFolder,
@@ -27,6 +27,7 @@ from uniclip.store import (
     Score,
     Store,
 )
+from uniclip.store.json_io import to_json_bytes
 
 NAMES = ("awareness", "mp_nce", "domain_similarity")
 EVALUATION = "0123abcd"
@@ -186,15 +187,15 @@ def make(root: Path, truth: Truth = Truth()) -> tuple[Store, str]:  # noqa: B008
     findings = [
         {
             "arm": "full",
-            "check": f"{n} is on",
-            "holds": True,
+            "name": f"{n} is on",
+            "passed": True,
             "detail": "bits change",
             "inert": False,
         }
         for n in NAMES
     ]
     atomic_write(
-        store.get_sweep(planned.sweep_id).audit_path, to_json_bytes({"findings": findings})
+        store.get_sweep(planned.sweep_id).audit_path, to_json_bytes({"checks": findings})
     )
     for cell in planned.cells:
         if (cell.arm, cell.seed) not in truth.missing:
@@ -281,10 +282,10 @@ def _history(cell: Cell, goal: float, diverged: bool) -> list[dict[str, object]]
             "step": step,
             "phase": "train",
             "loss": 5 * math.exp(-2 * part),
-            "images": images * step,
-            "samples": 128 * step,
+            "images_seen": images * step,
+            "samples_seen": 128 * step,
             "seconds": pace * step,
-            "parts": {"contrastive": 1.0},
+            "loss_terms": {"contrastive": 1.0},
         }
         if "clip" in cell.arm:
             numbers["scale"] = 14 + 3 * part
@@ -308,7 +309,7 @@ def _history(cell: Cell, goal: float, diverged: bool) -> list[dict[str, object]]
     if not diverged:
         used = {"awareness": 0.42, "mp_nce": 0.05, "domain_similarity": 0.08}
         moved = {"augmentation_encoder": 0.6, "image_head": 0.8, "similarity": 0.2}
-        records.append({"step": STEPS, "phase": "engagement", "engagement": used, "moved": moved})
+        records.append({"step": STEPS, "phase": "knockout", "knockout_effect": used, "relative_change": moved})
     return records
 
 
@@ -370,10 +371,10 @@ def _examples() -> dict[str, np.ndarray]:
     right = np.zeros((12, 5), bool)
     right[np.arange(9), draws.integers(0, 3, 9)] = True
     return {
-        "examples.pixels": pixels,
-        "examples.names": np.array([f"picture {i}" for i in range(12)]),
+        "examples.images": pixels,
+        "examples.image_names": np.array([f"picture {i}" for i in range(12)]),
         "examples.captions": np.array(pick),
-        "examples.right": right,
+        "examples.is_correct": right,
         "examples.similarity": np.sort(draws.uniform(0.1, 0.8, (12, 5)).astype(np.float32))[
             :, ::-1
         ],

@@ -103,7 +103,7 @@ def test_leaked_pictures_are_counted_and_taken_out(swept: Driver) -> None:
             run = swept.store.get_run(row["runs"])
             hashed = swept.plan().evaluation_hashes[row["arm"]]["dtd"]
             with np.load(run.predictions_path("dtd", hashed), allow_pickle=False) as kept:
-                outcome, near = kept["zeroshot"], kept["leaked"] == 1
+                outcome, near = kept["zeroshot"], kept["near_duplicate"] == 1
             assert near.sum() == 2
             assert float(row["without_near_duplicates"]) == pytest.approx(outcome[~near].mean())
         else:

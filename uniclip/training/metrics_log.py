@@ -3,14 +3,15 @@
 While the disk is full training goes on: records wait in memory, and the next checkpoint that finds
 room makes up for those that did not. Only an attempt that is to end needs the room there and then.
 
-Metrics are JSON lines, told apart by `phase`:
-    train       step, loss, parts, grad_norm (before clipping), clipped (share of steps so far),
-                rate, samples and images (pictures times views) seen, seconds (behind the weights),
-                spent (in this attempt, lost steps included), and the method's own report
+Metrics are JSON lines; the field `phase` names the kind of record:
+    train       step, loss, loss_terms, grad_norm (before clipping), clipped_fraction (share of the
+                steps so far), lr, samples_seen, images_seen (samples times views), seconds (of
+                training behind the weights), attempt_seconds (of this attempt, lost steps
+                included), and the learned scalars of the method
     validation  step, score, best (whether it is the best so far), seconds
-    engagement  step, engagement (loss without a component minus loss), moved (relative movement)
-    cost        step, seconds_per_step, parameters, checkpoint_bytes, peak_memory_bytes (of this
-                attempt's training)
+    knockout    step, knockout_effect (loss without a component minus loss), relative_change
+    cost        step, seconds_per_step, attempt_seconds, parameters, checkpoint_bytes,
+                peak_memory_bytes (of this attempt's training)
 """
 
 from __future__ import annotations
@@ -65,11 +66,11 @@ class MetricsLogger:
             "train",
             step,
             **step_metrics,
-            clipped=counters.clipped_steps / step,
-            samples=samples,
-            images=samples * (self.config.views.num_weak + self.config.views.num_strong),
+            clipped_fraction=counters.clipped_steps / step,
+            samples_seen=samples,
+            images_seen=samples * (self.config.views.num_weak + self.config.views.num_strong),
             seconds=counters.seconds,
-            spent=state.attempt_seconds,
+            attempt_seconds=state.attempt_seconds,
             **state.method.get_learned_scalars(),
         )
 
@@ -84,10 +85,10 @@ class MetricsLogger:
         """Training went to its end: what its components did, and what it cost."""
         step = state.counters.step
         self._record(
-            "engagement",
+            "knockout",
             step,
-            engagement=state.measure_knockout_effects(),
-            moved=state.measure_relative_change(),
+            knockout_effect=state.measure_knockout_effects(),
+            relative_change=state.measure_relative_change(),
         )
         self._log_cost(state)
         self._flush()
@@ -98,7 +99,7 @@ class MetricsLogger:
             "cost",
             step,
             seconds_per_step=state.counters.seconds / max(step, 1),
-            spent=state.attempt_seconds,
+            attempt_seconds=state.attempt_seconds,
             parameters=state.count_parameters(),
             checkpoint_bytes=state.count_bytes(),
             peak_memory_bytes=numerics.get_peak_memory_bytes(state.device),
@@ -108,7 +109,7 @@ class MetricsLogger:
         """The next step could not be taken (numbers as text: JSON has no NaN)."""
         if self.attempt is not None:
             fields = {
-                name: repr(step_metrics[name]) for name in ("loss", "grad_norm", "rate", "parts")
+                name: repr(step_metrics[name]) for name in ("loss", "grad_norm", "lr", "loss_terms")
             }
             self.attempt.log_event("diverged", step=state.counters.step + 1, **fields)
         self._log_cost(state)
@@ -149,14 +150,14 @@ class MetricsLogger:
 
     def maybe_checkpoint(
         self, state: TrainState, stop_requested: bool
-    ) -> Literal["stopped", "overtaken"] | None:
+    ) -> Literal["stopped", "superseded"] | None:
         """Write a checkpoint if one is due or `asked`; why training must end here, if so."""
         is_due = (
             time.monotonic() - self._last_checkpoint_time >= self.config.runtime.checkpoint_seconds
         )
         if self.attempt is not None and (stop_requested or is_due):
             if self.attempt.is_overtaken():
-                return "overtaken"
+                return "superseded"
             with nullcontext() if stop_requested else tolerate_full_disk():
                 self._flush()
                 checkpoint.write_checkpoint(
@@ -168,10 +169,10 @@ class MetricsLogger:
             self._last_checkpoint_time = time.monotonic()
         return "stopped" if stop_requested else None
 
-    def checkpoint_and_exit(self, state: TrainState) -> Literal["halted", "overtaken"]:
+    def checkpoint_and_exit(self, state: TrainState) -> Literal["paused", "superseded"]:
         """Training ends here for now: write the checkpoint from which it can go on."""
         end_kind = self.maybe_checkpoint(state, True)
-        return "overtaken" if end_kind == "overtaken" else "halted"
+        return "superseded" if end_kind == "superseded" else "paused"
 
 
 @contextmanager

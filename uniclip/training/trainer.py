@@ -32,8 +32,8 @@ from uniclip.training.grad_cache import CachedEmbeddings
 from uniclip.training.metrics_log import MetricsLogger
 from uniclip.training.state import TrainState
 
-TrainEndKind = Literal["trained", "diverged", "stopped", "halted", "overtaken"]
-EARLY_ENDS: tuple[Literal["stopped", "overtaken"] | None, ...] = (None, "stopped", "overtaken")
+TrainEndKind = Literal["trained", "diverged", "stopped", "paused", "superseded"]
+EARLY_ENDS: tuple[Literal["stopped", "superseded"] | None, ...] = (None, "stopped", "superseded")
 """Why training may end after a step; of what several processes say, the last here counts."""
 
 
@@ -42,8 +42,8 @@ class TrainResult:
     """What training came to."""
 
     kind: TrainEndKind
-    """Trained to the end, diverged, stopped at a step, halted where runtime.stop_fraction says, or overtaken
-    by a newer attempt."""
+    """Trained to the end, diverged, stopped at a step, paused where runtime.stop_fraction says, or
+    overtaken by a newer attempt."""
     step: int
     """Steps taken (of a diverged run: before the one that failed)."""
     pretrained: PretrainedModel
@@ -151,9 +151,9 @@ def training_step(state: TrainState, batch: Batch) -> dict[str, Any]:
         method.clamp()
     return {
         "loss": loss,
-        "parts": dict(zip(loss_terms, term_values)),
+        "loss_terms": dict(zip(loss_terms, term_values)),
         "grad_norm": grad_norm,
-        "rate": learning_rate,
+        "lr": learning_rate,
     }
 
 
@@ -169,7 +169,7 @@ def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
 
 def _check_early_end(
     metrics_logger: MetricsLogger, state: TrainState, stop: Callable[[], bool]
-) -> Literal["stopped", "overtaken"] | None:
+) -> Literal["stopped", "superseded"] | None:
     """Why training must end here, if so: all processes find the same."""
     process_group = distributed.get_process_group()
     stop_requested = process_group.all_reduce_max(int(stop())) > 0

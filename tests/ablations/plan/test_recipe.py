@@ -14,10 +14,10 @@ from uniclip.config.binding import to_builtins
 from uniclip.training import optimizer
 from uniclip.training.trainer import train_model
 
-ADAMW = {"epsilon": 1e-8, "similarity_rate": 1.0}
+ADAMW = {"adam_eps": 1e-8, "similarity_lr_mult": 1.0}
 SLIP_REPOSITORY = {
     **ADAMW,
-    **{"start_rate": 1e-6, "final_rate": 1e-5, "warmup": 1 / 25, "betas": [0.9, 0.98]},
+    **{"warmup_start_lr": 1e-6, "min_lr": 1e-5, "warmup_ratio": 1 / 25, "adam_betas": [0.9, 0.98]},
 }
 STATED: dict[str, dict[str, Any]] = {
     "uniclip": {},
@@ -25,13 +25,13 @@ STATED: dict[str, dict[str, Any]] = {
     "slip": {**SLIP_REPOSITORY, "learning_rate": 3e-3, "weight_decay": 0.1},
     "declip": {
         **ADAMW,
-        **{"learning_rate": 1e-3, "start_rate": 1e-4, "final_rate": 0.0, "betas": [0.9, 0.98]},
-        **{"weight_decay": 0.1, "warmup": 2_500 / 128_000},
+        **{"learning_rate": 1e-3, "warmup_start_lr": 1e-4, "min_lr": 0.0, "adam_betas": [0.9, 0.98]},
+        **{"weight_decay": 0.1, "warmup_ratio": 2_500 / 128_000},
     },
     "unicl": {
         **ADAMW,
-        **{"learning_rate": 5e-4, "start_rate": 5e-7, "final_rate": 5e-6, "betas": [0.9, 0.999]},
-        **{"weight_decay": 0.1, "warmup": 5 / 32, "clip": 5.0, "rate_batch": 512},
+        **{"learning_rate": 5e-4, "warmup_start_lr": 5e-7, "min_lr": 5e-6, "adam_betas": [0.9, 0.999]},
+        **{"weight_decay": 0.1, "warmup_ratio": 5 / 32, "grad_clip_norm": 5.0, "lr_base_batch_size": 512},
     },
 }
 """By method, what its source states of its training."""
@@ -57,7 +57,7 @@ def test_published_is_what_is_stated_and_all_else_is_ours(method: str, budget: s
 def test_ours_is_the_default_and_says_nothing() -> None:
     given = compose.compose("config", {}, [compose.CONF])
     assert given == compose.compose("config", {"recipe": "ours"}, [compose.CONF])
-    assert "start_rate" not in given["train"]
+    assert "warmup_start_lr" not in given["train"]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,6 @@ def test_each_method_trains_under_its_recipe(method: str) -> None:
     fitted = train_model(config)
     steps = [record for record in fitted.history if record["phase"] == "train"]
     assert fitted.kind == "trained"
-    assert [r["rate"] for r in steps] == [
+    assert [r["lr"] for r in steps] == [
         optimizer.compute_learning_rate(i, config.train) for i in range(20)
     ]

@@ -65,7 +65,7 @@ def test_the_conditions_of_an_arm() -> None:
     assert emoji.pretraining_data == "openmoji", "what is known is not to be renamed"
     silent = literature.get_arm_setup(plan, arm({"runtime.pretraining_data": ""}))
     assert not silent.pretraining_data
-    started = arm({"data.name": "openmoji", "init": "x.pt", "runtime.pretraining_data": ""})
+    started = arm({"data.name": "openmoji", "pretrained": "x.pt", "runtime.pretraining_data": ""})
     assert not literature.get_arm_setup(plan, started).pretraining_data
     assert (
         literature.get_arm_setup(plan, arm({"model.image.image_size": 448})).backbone != "ViT-B/32"
@@ -75,7 +75,7 @@ def test_the_conditions_of_an_arm() -> None:
     swin = {"model.image.name": "swin_tiny_patch4_window7_224"}
     drop = {**swin, "model.image.options.drop_path_rate": 0.2}
     assert literature.get_arm_setup(plan, arm(drop)).backbone == "Swin-T"
-    tiny = {"image": {"name": "convnext_atto", "pixels": 224, "options": {"depths": [1]}}}
+    tiny = {"image": {"name": "convnext_atto", "image_size": 224, "options": {"depths": [1]}}}
     other = replace(plan, base_config={**plan.base_config, "model": tiny})
     assert literature.get_arm_setup(other, arm({})).backbone == "convnext_atto at 224 pixels"
     assert literature.get_arm_setup(other, arm(swin)).backbone == "Swin-T", (

@@ -148,7 +148,7 @@ def test_exactly_zero_is_said_without_a_test() -> None:
 def test_missing_and_diverged_seeds_are_counted_and_left_out() -> None:
     seen = observed(
         {"a": [0.8, 0.9, None, 0.7, 0.8], "b": [0.5, None, None, 0.5, 0.6]},
-        diverged=frozenset({("b", 1)}),
+        diverged_cells=frozenset({("b", 1)}),
         chance=0.1,
     )
     found = estimate_effect(DIFFERENCE, seen)
@@ -170,7 +170,7 @@ def test_a_missing_arm_weakens_no_correction() -> None:
 
 def test_equal_differences_are_no_proof_of_no_spread() -> None:
     """One test picture in each of three seeds claims nothing; half of the pictures do."""
-    fine = {"grain": 1 / 2048}
+    fine = {"resolution": 1 / 2048}
     one = estimate_effect(DIFFERENCE, observed({"a": [0.5 + 1 / 2048] * 3, "b": [0.5] * 3}, **fine))
     half = estimate_effect(DIFFERENCE, observed({"a": [1.0] * 3, "b": [0.5] * 3}, **fine))
     assert one.sign == 0

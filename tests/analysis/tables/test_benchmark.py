@@ -255,10 +255,10 @@ def test_alarms_are_told_with_their_numbers(tmp_path: Path) -> None:
     def extra(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
         wrong = dataset == "flowers102" and cell.arm == "clip"
         order = {
-            "zeroshot.renamed": np.array([0.02, 0.55] if wrong else [0.5, 0.5]),
-            "zeroshot.alarm": np.array([wrong]),
+            "zeroshot.permuted_accuracy": np.array([0.02, 0.55] if wrong else [0.5, 0.5]),
+            "zeroshot.labels_misordered": np.array([wrong]),
         }
-        leak = {"leaked": near, "zeroshot": outcome} if dataset == "dtd" else {}
+        leak = {"near_duplicate": near, "zeroshot": outcome} if dataset == "dtd" else {}
         return {**({} if dataset in ("flickr30k", "coco") else order), **leak}
 
     findings = found(*fake_published_sets.make(tmp_path, extra=extra))
@@ -285,7 +285,7 @@ def test_near_duplicates_among_other_pictures_are_not_compared(tmp_path: Path) -
     near = np.full(9, near_duplicates.DUPLICATE, np.int8)
 
     def extra(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
-        return {"leaked": near, "zeroshot": np.arange(SAMPLES) < 120} if dataset == "dtd" else {}
+        return {"near_duplicate": near, "zeroshot": np.arange(SAMPLES) < 120} if dataset == "dtd" else {}
 
     table = named(found(*fake_published_sets.make(tmp_path, extra=extra)))["alarms"]
     rows = {row[0].text: [e.text for e in row] for row in table.rows}

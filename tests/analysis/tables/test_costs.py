@@ -12,8 +12,9 @@ import pytest
 from analysis.collect.frame import collect_sweep_data
 from analysis.tables import costs
 from tests.helpers import fake_sweep
-from uniclip.io.atomic import append_jsonl, to_json_bytes, write_once
+from uniclip.io.atomic import append_jsonl, write_once
 from uniclip.store import ClaimRecord, Store
+from uniclip.store.json_io import to_json_bytes
 
 FORETOLD, TOOK, LOST = 40.0, 50.0, 12.0
 
@@ -53,7 +54,7 @@ def _preempted(store: Store, run_id: str) -> None:
     assert second is not None
     second.metrics_path.write_bytes(first.metrics_path.read_bytes())
     spent = outcome.cost["seconds_per_step"] * outcome.step
-    append_jsonl(second.metrics_path, {"phase": "cost", "step": outcome.step, "spent": spent})
+    append_jsonl(second.metrics_path, {"phase": "cost", "step": outcome.step, "attempt_seconds": spent})
     write_once(
         second.path / "ended.json", to_json_bytes({"kind": "trained", "time": owner.time + TOOK})
     )

@@ -26,6 +26,7 @@ from analysis.results.results import (
     find_mixed_training,
 )
 from analysis.tables import scores
+from analysis.tables.effects import build_effect_table, build_other_effects_table
 from analysis.tables.table import (
     TABLE_FORMATS,
     Table,
@@ -83,7 +84,7 @@ def test_nothing_of_the_machine_stands_in_tables(complete: tuple[Path, Results])
 
 
 def test_the_planted_effect_is_claimed_and_no_other(complete: tuple[Path, Results]) -> None:
-    verdicts = {r["contrast"]: r for r in rows(scores.effects(complete[1]))}
+    verdicts = {r["contrast"]: r for r in rows(build_effect_table(complete[1]))}
     assert verdicts["main:awareness"]["verdict"] == "helps"
     assert verdicts["main:mp_nce"]["verdict"] == "cannot be told from 0"
     assert float(verdicts["main:mp_nce"]["detectable"]) > 0
@@ -95,7 +96,7 @@ def test_the_planted_effect_is_claimed_and_no_other(complete: tuple[Path, Result
 
 def test_nothing_is_judged_outside_the_primary_score(complete: tuple[Path, Results]) -> None:
     """Of an error more is worse, and nothing there is corrected."""
-    others = rows(scores.other_effects(complete[1]))
+    others = rows(build_other_effects_table(complete[1]))
     calibration = next(
         r for r in others if (r["score"], r["contrast"]) == ("ece", "main:awareness")
     )
@@ -130,7 +131,7 @@ def test_runs_by_other_code_and_of_other_numerics_are_told(
     code = "Trained by other code than the rest: no-awareness/0, no-awareness/1, clip/1 and 1 more"
     classes = "Arms of different numerics classes are compared: augmentation awareness, MP-NCE"
     for told in (code, classes):
-        assert any(note.startswith(told) for note in scores.effects(found).notes)
+        assert any(note.startswith(told) for note in build_effect_table(found).notes)
         assert told.split(":")[0] in " ".join(summary.build_terminal_summary(found))
         assert html.escape(told) in page._render_warnings(found)
     assert len(find_mixed_training(found)) == 4
@@ -171,7 +172,7 @@ def test_nothing_has_run_yet(tmp_path: Path) -> None:
     cells = tuple((a.name, s) for a in fake_sweep.arms() for s in (0, 1, 2))
     found = findings(tmp_path, Truth(missing=cells))
     assert {e.mean for e in found.effects.values()} == {None}
-    assert "no data yet" in to_markdown(scores.effects(found))
+    assert "no data yet" in to_markdown(build_effect_table(found))
     assert len(summary.build_terminal_summary(found)) <= 25
 
 

@@ -114,7 +114,7 @@ def test_default_and_tuned_stand_side_by_side(found: tuple[Store, Results]) -> N
 def test_default_runs_of_other_code_are_told(tmp_path: Path) -> None:
     store, plan = made(tmp_path)
     path = store.get_run(fake_sweep.run_id("clip", 2)).path / "outcome.json"
-    path.write_text(path.read_text().replace('"training": "t"', '"training": "u"'))
+    path.write_text(path.read_text().replace('"training_hash": "t"', '"training_hash": "u"'))
     findings = analyze(store, collect_sweep_data(store, plan.sweep_id))
     assert find_mixed_training(findings) == ["clip/2 by default"]
 

@@ -15,7 +15,7 @@ from sweeps.claims.claim import RunState
 from sweeps.costs import estimate
 from sweeps.costs.estimate import CostEstimate
 from uniclip.io import atomic
-from uniclip.store import Arm, Cell, Outcome, Plan, PrimaryMetric, RunFolder, Store
+from uniclip.store import Arm, Cell, Outcome, Plan, PrimaryMetric, RunFolder, Store, json_io
 
 ARMS = ("full", "none")
 PROBE = {"arm": "full", "device": "cpu", "fixed_seconds": 0.0}
@@ -59,10 +59,10 @@ def took(
     last: dict[str, Any] = {"time": 1000.0 + seconds}
     if kind is None:
         beat = {**last, "step": 1, "steps": 2, "rate": 1.0, "phase": "training"}
-        atomic.atomic_write(attempt.path / "heartbeat", atomic.to_json_bytes(beat))
+        atomic.atomic_write(attempt.path / "heartbeat", json_io.to_json_bytes(beat))
     else:
-        atomic.write_once(attempt.path / "ended.json", atomic.to_json_bytes({"kind": kind, **last}))
-    atomic.append_jsonl(attempt.metrics_path, {"phase": "train", "step": 1, "spent": spent})
+        atomic.write_once(attempt.path / "ended.json", json_io.to_json_bytes({"kind": kind, **last}))
+    atomic.append_jsonl(attempt.metrics_path, {"phase": "train", "step": 1, "attempt_seconds": spent})
     if kind == "trained":
         run.write_outcome(outcome(number, device))
 

@@ -33,12 +33,12 @@ def test_a_step_in_chunks_is_the_step_at_once(name):
     """Three chunks of a batch of 16: 5, 5 and 6 samples; queues and running statistics too."""
     results = []
     for chunks in (1, 3):
-        batches, state = trainer.setup_training(of_method(name, train={"accumulate": chunks}))
+        batches, state = trainer.setup_training(of_method(name, train={"grad_cache_chunks": chunks}))
         numbers = trainer.training_step(state, batches.build_batch(0))
         results.append((numbers, pulls(state), dict(state.modules.named_buffers())))
     (at_once, expected, buffers), (in_chunks, given, others) = results
     assert in_chunks["loss"] == pytest.approx(at_once["loss"], rel=1e-6)
-    assert in_chunks["parts"] == pytest.approx(at_once["parts"], rel=1e-5, abs=1e-6)
+    assert in_chunks["loss_terms"] == pytest.approx(at_once["loss_terms"], rel=1e-5, abs=1e-6)
     assert in_chunks["grad_norm"] == pytest.approx(at_once["grad_norm"], rel=1e-5)
     assert_same(given, expected, 1e-5)
     for buffer, value in buffers.items():
@@ -72,21 +72,21 @@ def test_both_passes_draw_the_same_dropout(name):
 
 @pytest.mark.parametrize("frozen", ["image", "both"])
 def test_frozen_encoders_get_no_gradient(frozen):
-    config = of_method("slip", frozen=frozen, train={"accumulate": 2, "steps": 2})
+    config = of_method("slip", lock=frozen, train={"grad_cache_chunks": 2, "steps": 2})
     fitted = trainer.train_model(config)
     assert fitted.kind == "trained"
     assert fitted.pretrained.embedder.image_encoder.body.stem[0].weight.grad is None
 
 
 def test_batch_norm_in_an_encoder_that_learns_is_refused():
-    image = {"image": {"name": "test_byobnet", "pixels": 32}}
-    config = of_method("clip", model=image, train={"accumulate": 2, "steps": 1})
+    image = {"image": {"name": "test_byobnet", "image_size": 32}}
+    config = of_method("clip", model=image, train={"grad_cache_chunks": 2, "steps": 1})
     with pytest.raises(UserError, match=r"train.grad_cache_chunks=2 .*without batch norm"):
         trainer.setup_training(config)
-    frozen = of_method("clip", model=image, train={"accumulate": 2, "steps": 1}, frozen="image")
+    frozen = of_method("clip", model=image, train={"grad_cache_chunks": 2, "steps": 1}, lock="image")
     assert trainer.train_model(frozen).kind == "trained"
 
 
 def test_more_chunks_than_samples_are_refused():
     with pytest.raises(UserError, match="train.grad_cache_chunks=17"):
-        trainer.setup_training(of_method("clip", train={"accumulate": 17}))
+        trainer.setup_training(of_method("clip", train={"grad_cache_chunks": 17}))

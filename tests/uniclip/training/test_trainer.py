@@ -11,6 +11,7 @@ import torch
 
 from tests.helpers.small_runs import claimed, of_method, opened, tiny
 from uniclip import identity, numerics
+from uniclip.checkpoints import tensor_file
 from uniclip.data.loader import TrainingBatches
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
@@ -19,7 +20,7 @@ from uniclip.training import checkpoint, trainer
 
 def weights(fitted: trainer.TrainResult) -> dict[str, torch.Tensor]:
     """A copy of the weights that training came to."""
-    model = checkpoint.bundle_modules(fitted.pretrained.embedder, fitted.pretrained.method)
+    model = tensor_file.bundle_modules(fitted.pretrained.embedder, fitted.pretrained.method)
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
@@ -71,7 +72,7 @@ def test_watching_changes_no_bit(through, tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_data_workers_change_no_bit(through, workers):
-    assert same(weights(trainer.train_model(tiny(runtime={"data_workers": workers}))), through)
+    assert same(weights(trainer.train_model(tiny(runtime={"num_workers": workers}))), through)
 
 
 @pytest.mark.parametrize("cuts", [(1,), (5,), (2, 1, 1), (1, 1, 1, 1, 1)])
@@ -80,7 +81,7 @@ def test_resume_is_bitwise_the_uninterrupted_run(through, tmp_path, cuts):
     run = opened(tmp_path, tiny())
     done = 0
     for number, cut in enumerate(cuts):
-        config = tiny(runtime={"data_workers": number % 2})
+        config = tiny(runtime={"num_workers": number % 2})
         stopped = trainer.train_model(
             config, attempt=claimed(run), validate=text_sum, stop=after(cut)
         )
@@ -96,7 +97,7 @@ def test_resume_is_bitwise_the_uninterrupted_run(through, tmp_path, cuts):
 
 @pytest.mark.parametrize(("share", "step"), [(0.1, 2), (1 / 3, 2), (0.34, 4), (0.9, 6), (1.0, 6)])
 def test_a_run_halts_at_a_validation(share, step):
-    assert tiny(runtime={"halt": share}).last_step == step
+    assert tiny(runtime={"stop_fraction": share}).last_step == step
 
 
 def test_a_run_that_halts_at_rungs_is_bitwise_the_uninterrupted_run(through, tmp_path):
@@ -104,9 +105,9 @@ def test_a_run_that_halts_at_rungs_is_bitwise_the_uninterrupted_run(through, tmp
     run = opened(tmp_path, tiny())
     for share, step in ((1 / 9, 2), (1 / 3, 2), (0.5, 4), (0.2, 4)):
         attempt = claimed(run)
-        halting = tiny(runtime={"halt": share})
+        halting = tiny(runtime={"stop_fraction": share})
         halted = trainer.train_model(halting, attempt=attempt, validate=text_sum)
-        assert (halted.kind, halted.step) == ("halted", step)
+        assert (halted.kind, halted.step) == ("paused", step)
         assert checkpoint.list_checkpoints(attempt)[0][0] == step
     fitted = trainer.train_model(tiny(), attempt=claimed(run), validate=text_sum)
     assert (fitted.kind, fitted.step) == ("trained", 6)
@@ -137,7 +138,7 @@ def test_every_method_resumes_bitwise(tmp_path, name):
 
 def test_resume_carries_dropout_and_clip_counts(tmp_path):
     noisy = {"options": {"depths": [1] * 4, "dims": [8, 8, 16, 16], "drop_path_rate": 0.5}}
-    config = tiny(model={"image": {"name": "convnext_atto", "pixels": 32, **noisy}})
+    config = tiny(model={"image": {"name": "convnext_atto", "image_size": 32, **noisy}})
     whole = trainer.train_model(config)
     assert not same(weights(whole), weights(trainer.train_model(tiny())))
     run = opened(tmp_path, config)
@@ -145,7 +146,7 @@ def test_resume_carries_dropout_and_clip_counts(tmp_path):
     resumed = trainer.train_model(config, attempt=claimed(run))
     assert same(weights(resumed), weights(whole))
     last = [[r for r in f.history if r["phase"] == "train"][-1] for f in (whole, resumed)]
-    assert last[0]["clipped"] == last[1]["clipped"]
+    assert last[0]["clipped_fraction"] == last[1]["clipped_fraction"]
     assert last[0]["loss"] == last[1]["loss"]
 
 
@@ -184,7 +185,7 @@ def test_a_resume_in_another_numerics_class_is_recorded(tmp_path, monkeypatch):
 @pytest.mark.parametrize("bound", [1e-6, 1e4])
 def test_divergence_ends_the_run_before_the_step(tmp_path, monkeypatch, bound):
     """A loss beyond the bound, or one that is not finite."""
-    config = tiny(train={"diverged_above": bound})
+    config = tiny(train={"divergence_threshold": bound})
     if bound > 1:
         monkeypatch.setattr(trainer.optimizer, "rate", lambda step, train: 1e30 if step else 1e-3)
     attempt = claimed(opened(tmp_path, config))
@@ -220,7 +221,7 @@ def test_an_overtaken_attempt_writes_no_checkpoint(tmp_path):
     claimed(run, forced=True)
     config = tiny(runtime={"checkpoint_seconds": 0})
     fitted = trainer.train_model(config, attempt=old)
-    assert (fitted.kind, fitted.step) == ("overtaken", 1)
+    assert (fitted.kind, fitted.step) == ("superseded", 1)
     assert not old.checkpoints_path.exists()
 
 
@@ -252,7 +253,7 @@ def test_the_earliest_of_the_best_is_kept(scores, best):
     step = iter((2, 4, 6))
 
     def validate(pretrained) -> float:
-        model = checkpoint.bundle_modules(pretrained.embedder, pretrained.method)
+        model = tensor_file.bundle_modules(pretrained.embedder, pretrained.method)
         seen[next(step)] = {name: value.clone() for name, value in model.state_dict().items()}
         return next(said)
 
@@ -274,17 +275,17 @@ def test_records(tmp_path):
     steps = [record for record in fitted.history if record["phase"] == "train"]
     assert [record["step"] for record in steps] == [1, 4, 8, 10]
     last = steps[-1]
-    assert (last["samples"], last["images"]) == (160, 320)
-    assert last["loss"] == pytest.approx(sum(last["parts"].values()))
-    assert 0 <= last["clipped"] <= 1
+    assert (last["samples_seen"], last["images_seen"]) == (160, 320)
+    assert last["loss"] == pytest.approx(sum(last["loss_terms"].values()))
+    assert 0 <= last["clipped_fraction"] <= 1
     assert 0 < last["grad_norm"]
     assert last["b_it"] == 0
     assert 0.01 <= last["tau_ii"] <= 1
-    assert 0 < last["seconds"] == last["spent"]
-    (engagement,) = [r for r in fitted.history if r["phase"] == "engagement"]
-    assert engagement["engagement"].keys() == {"awareness", "mp_nce", "domain_similarity"}
-    assert engagement["moved"].keys() == {"augmentation_encoder", "image_head", "similarity"}
-    assert all(value > 0 for value in engagement["moved"].values())
+    assert 0 < last["seconds"] == last["attempt_seconds"]
+    (knockout,) = [r for r in fitted.history if r["phase"] == "knockout"]
+    assert knockout["knockout_effect"].keys() == {"awareness", "mp_nce", "domain_similarity"}
+    assert knockout["relative_change"].keys() == {"augmentation_encoder", "image_head", "similarity"}
+    assert all(value > 0 for value in knockout["relative_change"].values())
     (cost,) = [r for r in fitted.history if r["phase"] == "cost"]
     assert cost["parameters"] == sum(p.numel() for p in fitted.pretrained.embedder.parameters()) + (
         sum(p.numel() for p in fitted.pretrained.method.parameters())
@@ -300,7 +301,7 @@ def test_seconds_go_on_over_attempts(tmp_path):
     second = trainer.train_model(tiny(), attempt=claimed(run))
     assert second.seconds > first.seconds
     last = [record for record in second.history if record["phase"] == "train"][-1]
-    assert last["spent"] == pytest.approx(second.seconds - first.seconds)
+    assert last["attempt_seconds"] == pytest.approx(second.seconds - first.seconds)
 
 
 def test_bf16_trains_and_differs_from_fp32(through):

@@ -101,9 +101,9 @@ def score_zero_shot(
     score_card.add_scalar("zeroshot.ece", ece, kind="error", samples=len(images), report_only=True)
     permutation = label_order.find_class_permutation(prediction, truth.labels, len(truth.classes))
     score_card.add_array(
-        "zeroshot.renamed", np.array([permutation.accuracy, permutation.permuted_accuracy])
+        "zeroshot.permuted_accuracy", np.array([permutation.accuracy, permutation.permuted_accuracy])
     )
-    score_card.add_array("zeroshot.alarm", np.array([permutation.labels_misordered]))
+    score_card.add_array("zeroshot.labels_misordered", np.array([permutation.labels_misordered]))
 
 
 def score_probe(

@@ -40,7 +40,7 @@ def test_accuracy_and_mean_per_class_by_hand():
     assert kept["zeroshot"].tolist() == [1, 1, 0, 1]
     assert kept["zeroshot.prediction"].tolist() == [0, 0, 2, 1]
     assert "zeroshot.top5" not in scores
-    assert not kept["zeroshot.alarm"][0]
+    assert not kept["zeroshot.labels_misordered"][0]
 
 
 def test_the_protocols_metric_is_the_score():
@@ -72,8 +72,8 @@ def test_names_in_another_order_than_the_labels_raise_the_alarm():
     _, kept = zero_shot_of(
         judge(), np.eye(3)[labels], classifier, classification.GroundTruth(labels, CLASSES)
     )
-    assert kept["zeroshot.alarm"][0]
-    assert kept["zeroshot.renamed"].tolist() == [0, 1]
+    assert kept["zeroshot.labels_misordered"][0]
+    assert kept["zeroshot.permuted_accuracy"].tolist() == [0, 1]
 
 
 def test_calibration_is_that_of_the_scale():

@@ -265,8 +265,8 @@ def test_all_pictures_where_clip_benchmark_takes_all(tmp_path: Path) -> None:
         config = under(of, tmp_path / "sets", "laion_cb")
         (parted,) = judged(run, under(of, tmp_path / "sets", "clip2021"), (name,)).values()
         (scores,) = judged(run, config, (name,)).values()
-        assert len(arrays(run, parted)["leaked"]) == parted.scores[0].num_samples
-        assert len(arrays(run, scores)["leaked"]) == scores.scores[0].num_samples
+        assert len(arrays(run, parted)["near_duplicate"]) == parted.scores[0].num_samples
+        assert len(arrays(run, scores)["near_duplicate"]) == scores.scores[0].num_samples
         folder = tmp_path / "sets" / datasets.get(name).all_images[0]
         here = [p for p in folder.rglob("*.jpg") if not p.name.startswith(".")]
         assert scores.scores[0].num_samples == len(here)

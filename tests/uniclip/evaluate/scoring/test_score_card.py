@@ -10,7 +10,7 @@ def test_a_score_is_the_mean_of_what_is_kept(tmp_path):
     sheet = ScoreCard()
     sheet.add_outcomes("whole", np.array([1.0, 0.0] * 30), kind="accuracy", chance=0.5)
     sheet.add_outcomes("part", np.array([1.0, 0.25]), kind="recall", chance=0.1)
-    sheet.add_array("examples.names", np.array(["a", "bc"]))
+    sheet.add_array("examples.image_names", np.array(["a", "bc"]))
     scores, predictions = sheet.get_results()
     assert [(s.value, s.num_samples) for s in scores] == [(0.5, 60), (0.625, 2)]
     assert [s.too_few_samples for s in scores] == [False, True]
@@ -18,7 +18,7 @@ def test_a_score_is_the_mean_of_what_is_kept(tmp_path):
     assert predictions["part"].dtype == np.float32
     np.savez(tmp_path / "kept.npz", **predictions)
     with np.load(tmp_path / "kept.npz", allow_pickle=False) as kept:
-        assert kept["examples.names"].tolist() == ["a", "bc"]
+        assert kept["examples.image_names"].tolist() == ["a", "bc"]
 
 
 def test_no_name_twice_and_no_object_arrays():
