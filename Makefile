@@ -6,7 +6,7 @@ PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint 
 SOAK := UNICLIP_SOAK=1 UNICLIP_SLURM=required $(RUN) -m pytest -m soak
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep truth test slurm soak check bench fashion-mnist clean
+.PHONY: sweep truth test slurm soak check docs reference bench fashion-mnist clean
 
 sweep: $(VENV)/.installed
 	$(RUN) sweep.py ablation=components $(ARGS)
@@ -20,7 +20,7 @@ test: $(VENV)/.installed-test
 slurm: $(VENV)/.installed-test
 	$(RUN) -m pytest $(or $(ARGS),tests/slurm)
 
-# Two calls: told both, pytest takes tests/slurm for a part of tests, which does not look into it.
+# Two calls: given both paths, pytest takes tests/slurm for a part of tests, and skips it.
 soak: $(VENV)/.installed-test
 	$(SOAK) $(or $(ARGS),tests/slurm)
 	$(if $(ARGS),,$(SOAK) tests)
@@ -30,6 +30,14 @@ check: $(VENV)/.installed-check
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+docs: $(VENV)/.installed-docs
+	$(RUN) docs/generate_reference.py --check
+	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "docs: build/docs/index.html"
+
+reference: $(VENV)/.installed
+	$(RUN) docs/generate_reference.py
+
 bench: $(VENV)/.installed-bench
 	$(RUN) -m tests.benchmarks $(ARGS)
 
@@ -37,7 +45,7 @@ fashion-mnist: $(VENV)/.installed-test
 	$(RUN) -m tests.fashion_mnist $(ARGS)
 
 clean:
-	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (some minutes and 6 GB the first time) ..."
@@ -49,11 +57,15 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) --editable ".[test]"
 	touch $@
 
-# CLIP_benchmark is what ours is compared with; of what it depends on, only what is called is needed.
+# CLIP_benchmark is what our scores are compared with; only those of its dependencies that are used.
 $(VENV)/.installed-bench: $(VENV)/.installed-test
 	$(PIP) --no-deps "clip-benchmark==1.6.*"
 	touch $@
 
 $(VENV)/.installed-check: $(VENV)/.installed
 	$(PIP) --editable ".[test,check]"
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) --editable ".[docs]"
 	touch $@
