@@ -16,11 +16,11 @@ class ToyMethod:
     name: Literal["toy"] = "toy"
     target: float = config_field(0.5, low=-1, high=1)
 
-    def forwards(self, views: ViewsConfig) -> dict[str, float]:
+    def count_forward_passes(self, views: ViewsConfig) -> dict[str, float]:
         """Encoder forwards that one sample costs."""
         return {"image": views.num_weak + views.num_strong, "text": 1}
 
-    def contrasts(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+    def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """One positive each, no negatives."""
         return {"it+": 1, "ti+": views.num_weak + views.num_strong}
 
@@ -30,7 +30,7 @@ class ToyMethod:
 
         class Toy(SingleTemperatureMethod):
             loss_weights = {"cosine": 1.0}
-            forward_passes = self.forwards(config.views)
+            forward_passes = self.count_forward_passes(config.views)
 
             def embed(self, embedder, batch):
                 return {

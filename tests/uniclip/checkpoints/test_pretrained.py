@@ -7,22 +7,22 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.helpers.small_models import CAPTIONS, build_small_embedder
 from tests.helpers.small_runs import tiny
-from tests.uniclip.models.test_embedder import CAPTIONS, built
 from uniclip import methods, rng
-from uniclip.augmentation import transform as augment
+from uniclip.augmentation import apply, transform
 from uniclip.checkpoints import pretrained as module
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.data.text import tokenizer as tokenizers
 from uniclip.errors import UserError
 
-CONFIG = tiny(data={"name": "scenes", "size": 32})
+CONFIG = tiny(data={"name": "scenes", "image_size": 32})
 
 
 @pytest.fixture(scope="module")
 def model():
     vocabulary = tokenizers.train_bpe(CAPTIONS, 300)
-    embedder = built(CONFIG, vocabulary)
+    embedder = build_small_embedder(CONFIG, vocabulary)
     return PretrainedModel(embedder, methods.build_method(CONFIG), vocabulary, CONFIG)
 
 
@@ -32,7 +32,7 @@ def canvases(n=6, side=32):
 
 
 def strong(n):
-    return augment.sample_strong(rng.derive_key(0, "test"), np.arange(n, dtype=np.uint64), 0.0)
+    return transform.sample_strong(rng.derive_key(0, "test"), np.arange(n, dtype=np.uint64), 0.0)
 
 
 def assert_unit(rows, n):
@@ -46,47 +46,50 @@ def assert_unit(rows, n):
 def test_rows_are_unit_float32_arrays(model, n):
     assert_unit(model.embed_images(canvases()[:n]), n)
     assert_unit(model.embed_texts((CAPTIONS * 2)[:n]), n)
-    assert model.trunk(canvases()[:n]).shape == (n, model.embedder.image_encoder.features)
+    assert model.compute_image_features(canvases()[:n]).shape == (
+        n,
+        model.embedder.image_encoder.num_features,
+    )
 
 
 def test_by_default_pictures_are_seen_through_the_evaluation_transform(model):
     pictures = canvases(side=40)
-    evaluation = augment.build_evaluation_params(len(pictures))
+    evaluation = transform.build_evaluation_params(len(pictures))
     rows = model.embed_images(pictures)
     assert np.array_equal(rows, model.embed_images(pictures, evaluation))
     assert np.array_equal(
-        rows, model.embed_images(pictures, None, augment.encode_as_vector(evaluation))
+        rows, model.embed_images(pictures, None, transform.encode_as_vector(evaluation))
     )
     pixels = torch.from_numpy(
-        augment.apply_augmentation(pictures, evaluation, CONFIG.model.image.image_size)
+        apply.apply_augmentation(pictures, evaluation, CONFIG.model.image.image_size)
     )
     with torch.no_grad():
         model.embedder.eval()
-        expected = model.embedder.images(pixels, torch.zeros(6, augment.VECTOR_DIM)).numpy()
-        features = model.embedder.trunk(pixels).numpy()
+        expected = model.embedder.encode_image(pixels, torch.zeros(6, transform.VECTOR_DIM)).numpy()
+        features = model.embedder.compute_image_features(pixels).numpy()
     np.testing.assert_allclose(rows, expected, atol=1e-6)
-    np.testing.assert_allclose(model.trunk(pictures), features, atol=1e-6)
+    np.testing.assert_allclose(model.compute_image_features(pictures), features, atol=1e-6)
 
 
 def test_transforms_act_and_are_described_unless_vectors_are_given(model):
-    pictures, transform = canvases(), strong(6)
-    rows = model.embed_images(pictures, transform)
+    pictures, params = canvases(), strong(6)
+    rows = model.embed_images(pictures, params)
     assert np.array_equal(
-        rows, model.embed_images(pictures, transform, augment.encode_as_vector(transform))
+        rows, model.embed_images(pictures, params, transform.encode_as_vector(params))
     )
     told_nothing = model.embed_images(
-        pictures, transform, np.zeros((6, augment.VECTOR_DIM), np.float32)
+        pictures, params, np.zeros((6, transform.VECTOR_DIM), np.float32)
     )
     assert np.abs(rows - told_nothing).max() > 1e-3
     assert np.abs(rows - model.embed_images(pictures)).max() > 1e-3
 
 
 def test_many_pictures_are_embedded_in_batches(model, monkeypatch):
-    pictures, transform = canvases(), strong(6)
-    rows = model.embed_images(pictures, transform)
+    pictures, params = canvases(), strong(6)
+    rows = model.embed_images(pictures, params)
     texts = model.embed_texts(CAPTIONS)
     monkeypatch.setattr(module, "BATCH_SIZE", 2)
-    np.testing.assert_allclose(model.embed_images(pictures, transform), rows, atol=1e-5)
+    np.testing.assert_allclose(model.embed_images(pictures, params), rows, atol=1e-5)
     np.testing.assert_allclose(model.embed_texts(CAPTIONS), texts, atol=1e-5)
 
 
@@ -120,12 +123,12 @@ def test_training_goes_on_as_before(model):
 
 
 REFUSED = [
-    dict(pictures=canvases().astype(np.float32)),
-    dict(pictures=canvases().transpose(0, 2, 3, 1)),
-    dict(pictures=canvases()[0]),
-    dict(pictures=canvases(), transform=strong(5)),
-    dict(pictures=canvases(), vectors=np.zeros((6, 2), np.float32)),
-    dict(pictures=canvases(), vectors=np.zeros((5, augment.VECTOR_DIM), np.float32)),
+    dict(images=canvases().astype(np.float32)),
+    dict(images=canvases().transpose(0, 2, 3, 1)),
+    dict(images=canvases()[0]),
+    dict(images=canvases(), augmentation_params=strong(5)),
+    dict(images=canvases(), vectors=np.zeros((6, 2), np.float32)),
+    dict(images=canvases(), vectors=np.zeros((5, transform.VECTOR_DIM), np.float32)),
 ]
 
 
@@ -138,5 +141,5 @@ def test_pictures_that_do_not_fit_are_refused(model, given):
 def test_projected_features_are_the_embeddings(model):
     pictures = canvases()
     np.testing.assert_array_equal(
-        model.project(model.trunk(pictures)), model.embed_images(pictures)
+        model.project_image(model.compute_image_features(pictures)), model.embed_images(pictures)
     )

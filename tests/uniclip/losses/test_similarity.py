@@ -96,7 +96,7 @@ def test_clamp_keeps_temperatures_and_offsets_in_range(kind):
             for leaf in similarity.parameters():
                 leaf.fill_(extreme)
         similarity.clamp()
-        report = similarity.report()
+        report = similarity.get_learned_scalars()
         assert [report[f"tau_{pair}"] for pair in DOMAIN_PAIRS] == pytest.approx([tau] * 3)
         bound = math.copysign(1.0, extreme) if kind is DomainSimilarity else 0.0
         assert [report[f"b_{pair}"] for pair in DOMAIN_PAIRS] == [bound, 0.0, bound]
@@ -106,4 +106,4 @@ def test_clamp_keeps_temperatures_and_offsets_in_range(kind):
 def test_image_text_scale_is_the_inverse_of_its_temperature(kind):
     similarity = kind(0.2)
     assert get_image_text_scale(similarity) == pytest.approx(5)
-    assert similarity.report()["tau_it"] == pytest.approx(0.2)
+    assert similarity.get_learned_scalars()["tau_it"] == pytest.approx(0.2)

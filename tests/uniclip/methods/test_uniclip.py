@@ -1,73 +1,43 @@
-"""Methods: how a batch becomes a pool, what each setting changes, and what is reported."""
+"""UniCLIP: what is contrasted, what each setting changes, and what is reported."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from tests.helpers.small_runs import of_method, tiny
-from tests.uniclip.models.test_embedder import CAPTIONS, aware, built
+from tests.helpers.small_models import (
+    build_batch,
+    build_method_and_embedder,
+    embed_batch,
+    uniclip_config,
+)
+from tests.helpers.small_runs import tiny
 from uniclip import methods
 from uniclip.augmentation import transform
-from uniclip.config import RunConfig
-from uniclip.data.batch import Batch
-from uniclip.data.text import tokenizer as tokenizers
-from uniclip.errors import UserError
-from uniclip.losses.image_text import clip_loss
-from uniclip.losses.multi_positive import mil_nce, mp_nce, multi_view_info_nce, sup_con
+from uniclip.losses.multi_positive import (
+    mil_nce,
+    mp_nce,
+    multi_positive,
+    multi_view_info_nce,
+    sup_con,
+)
+from uniclip.losses.similarity import DomainSimilarity
 
-VIEWS, SAMPLES = 2, 6
 LOSSES = {"mp_nce": mp_nce, "sup_con": sup_con, "mil_nce": mil_nce}
-
-
-@pytest.fixture(scope="module")
-def vocabulary():
-    return tokenizers.train_bpe(CAPTIONS, 300)
-
-
-def batch_of(vocabulary, views=VIEWS, samples=SAMPLES) -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    shape = (views, samples, 3, 32, 32)
-    words = (CAPTIONS * samples)[:samples]
-    tokens = torch.from_numpy(vocabulary.encode(words, 16))
-    targets = torch.where(torch.arange(tokens.shape[1]) == 1, tokens, -100)
-    return Batch(
-        images=torch.randint(256, shape, dtype=torch.uint8, generator=generator),
-        augmentation_vectors=torch.randn(views, samples, transform.VECTOR_DIM, generator=generator),
-        tokens=tokens,
-        sample_ids=torch.tensor([2**62, -5, 7, 8, 9, 10, 11])[:samples],
-        labels=torch.full((samples,), -1),
-        augmented_tokens=torch.from_numpy(vocabulary.encode(words[::-1], 16)),
-        masked_tokens=torch.where(targets >= 0, vocabulary.pad, tokens),
-        mlm_labels=targets,
-    )
-
-
-def set_up(config: RunConfig, vocabulary):
-    method, embedder = methods.build_method(config), built(config, vocabulary)
-    method.build_heads(embedder, vocabulary, config.seed)
-    return method, embedder
-
-
-def pooled(embedder, batch, vectors=None):
-    """The pool by hand: one view after the other, then the texts."""
-    vectors = batch.vectors if vectors is None else vectors
-    images = [embedder.images(p, v) for p, v in zip(batch.pixels, vectors)]
-    z = torch.cat([*images, embedder.texts(batch.tokens)])
-    slot = torch.arange(len(images) + 1).repeat_interleave(len(batch.sample))
-    return z, torch.cat([batch.sample] * (len(images) + 1)), (slot == len(images)).long(), slot
 
 
 @pytest.mark.parametrize("weights", ["balanced", "uniform", [0.0, 1.0, 1.0]], ids=str)
 @pytest.mark.parametrize("loss", [*LOSSES, "multi_view_info_nce"])
 def test_uniclip_contrasts_all_views_and_the_text_in_one_pool(vocabulary, loss, weights):
-    method, embedder = set_up(aware(loss=loss, weights=weights), vocabulary)
-    batch = batch_of(vocabulary)
+    method, embedder = build_method_and_embedder(
+        uniclip_config(loss=loss, positive_weights=weights), vocabulary
+    )
+    batch = build_batch(vocabulary)
     parts = method.compute_loss_terms(embedder, batch)
-    z, sample, domain, slot = pooled(embedder, batch)
+    z, sample, domain, slot = embed_batch(embedder, batch)
     if loss == "multi_view_info_nce":
         expected = multi_view_info_nce(z, sample, domain, slot, method.similarity, weights)
     else:
@@ -79,8 +49,10 @@ def test_uniclip_contrasts_all_views_and_the_text_in_one_pool(vocabulary, loss, 
 def test_domain_and_shared_similarity_start_at_the_same_bits(vocabulary):
     results = []
     for similarity in ("domain", "shared"):
-        method, embedder = set_up(aware(similarity=similarity), vocabulary)
-        loss = method.sum_loss_terms(method.compute_loss_terms(embedder, batch_of(vocabulary)))
+        method, embedder = build_method_and_embedder(
+            uniclip_config(similarity=similarity), vocabulary
+        )
+        loss = method.sum_loss_terms(method.compute_loss_terms(embedder, build_batch(vocabulary)))
         loss.backward()
         results.append([loss.detach(), *(p.grad for p in embedder.parameters())])
     assert all(torch.equal(a, b) for a, b in zip(*results))
@@ -89,12 +61,12 @@ def test_domain_and_shared_similarity_start_at_the_same_bits(vocabulary):
 def test_with_one_view_three_losses_train_the_same_weights_bit_for_bit(vocabulary):
     results = []
     for loss in LOSSES:
-        method, embedder = set_up(aware(loss=loss), vocabulary)
+        method, embedder = build_method_and_embedder(uniclip_config(loss=loss), vocabulary)
         modules = [*embedder.parameters(), *method.parameters()]
         optimizer = torch.optim.AdamW(modules, lr=1e-3)
         for _ in range(2):
             optimizer.zero_grad()
-            batch = batch_of(vocabulary, views=1)
+            batch = build_batch(vocabulary, num_views=1)
             method.sum_loss_terms(method.compute_loss_terms(embedder, batch)).backward()
             optimizer.step()
             method.clamp()
@@ -107,118 +79,181 @@ def test_with_one_view_three_losses_train_the_same_weights_bit_for_bit(vocabular
     ("setting", "acts"), [("true", True), ("shuffled", True), ("identity", False), ("none", False)]
 )
 def test_other_vectors_change_the_loss_only_where_awareness_is_on(vocabulary, setting, acts):
-    method, embedder = set_up(aware(aware=setting), vocabulary)
-    batch = batch_of(vocabulary)
+    method, embedder = build_method_and_embedder(
+        uniclip_config(augmentation_input=setting), vocabulary
+    )
+    batch = build_batch(vocabulary)
     other = replace(batch, augmentation_vectors=batch.augmentation_vectors * -2)
     losses = [method.compute_loss_terms(embedder, b)["contrastive"] for b in (batch, other)]
     assert torch.equal(*losses) is not acts
 
 
-@pytest.mark.parametrize("views", [1, 3])
-def test_clip_is_the_mean_over_the_views(vocabulary, views):
-    config = tiny(method={"name": "clip"}, views={"weak": views, "strong": 0})
-    method, embedder = set_up(config, vocabulary)
-    batch = batch_of(vocabulary, views)
-    texts = embedder.encode_text(batch.tokens)
-    losses = [
-        clip_loss(embedder.encode_image(p, v), texts, 1 / 0.07)
-        for p, v in zip(batch.images, batch.augmentation_vectors)
-    ]
-    given = method.compute_loss_terms(embedder, batch)["contrastive"]
-    torch.testing.assert_close(given, sum(losses) / views, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", list(methods.METHODS))
-def test_every_method_keeps_the_contract(vocabulary, name):
-    config = of_method(name)
-    method, embedder = set_up(config, vocabulary)
-    batch = batch_of(vocabulary, config.views.num_weak + config.views.num_strong)
-    parts = method.compute_loss_terms(embedder, batch)
-    assert set(parts) == set(method.loss_weights)
-    assert all(part.shape == () and part.isfinite() for part in parts.values())
-    method.sum_loss_terms(parts).backward()
-    assert all(p.grad is not None for p in embedder.parameters() if p.requires_grad)
-    fast = method.similarity_parameters()
-    assert {id(p) for p in fast} <= {id(p) for p in method.parameters()}
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
-    assert method.forward_passes == config.method.forwards(config.views)
-    assert method.head_type in ("aware", "linear")
-    method.clamp()
-    at_first = {"declip": math.exp(3)}.get(name, 1 / config.method.temperature)
-    assert method.image_text_scale() == pytest.approx(at_first, rel=1e-5)
-    assert all(math.isfinite(value) for value in method.get_learned_scalars().values())
-
-
-def test_the_loss_weighs_the_parts():
-    method = methods.build_method(tiny())
-    method.loss_weights = {"a": 2.0, "b": 0.5}
-    parts = {"a": torch.tensor(3.0), "b": torch.tensor(4.0)}
-    assert method.sum_loss_terms(parts).item() == 8
-    with pytest.raises(AssertionError):
-        method.sum_loss_terms({"a": parts["a"]})
-
-
-@pytest.mark.parametrize("name", list(methods.METHODS))
-def test_clamp_and_initial_temperature(name):
-    method = methods.build_method(of_method(name, method={"temperature": 0.02}))
-    assert method.image_text_scale() == pytest.approx(50)
-    for parameter in method.similarity_parameters():
-        torch.nn.init.constant_(parameter, 30.0)
-    method.clamp()
-    assert method.image_text_scale() == pytest.approx(100, rel=1e-5)
-    assert max(p.abs().max().item() for p in method.similarity_parameters()) <= math.log(100) + 1e-6
-
-
-LOWEST = {"uniclip": 0.0, "unicl": -30.0, "clip": -30.0, "slip": 0.0, "declip": 3.0}
-"""What clamp makes of a logarithm of the scale of -30, by method; CLIP and UniCL have no bound."""
-
-
-@pytest.mark.parametrize("name", list(methods.METHODS))
-def test_the_lower_bound_of_the_scale(name):
-    method = methods.build_method(of_method(name))
-    for parameter in method.similarity_parameters():
-        torch.nn.init.constant_(parameter, -30.0)
-    method.clamp()
-    assert math.log(method.image_text_scale()) == pytest.approx(LOWEST[name], abs=1e-5)
-
-
 def test_reports_have_their_agreed_names():
     names = {"tau_ii", "tau_it", "tau_tt", "b_ii", "b_it", "b_tt"}
-    assert set(methods.build_method(aware()).get_learned_scalars()) == names
-    assert set(methods.build_method(aware(similarity="shared")).get_learned_scalars()) == names
+    assert set(methods.build_method(uniclip_config()).get_learned_scalars()) == names
+    assert (
+        set(methods.build_method(uniclip_config(similarity="shared")).get_learned_scalars())
+        == names
+    )
     assert methods.build_method(tiny(method={"name": "clip"})).get_learned_scalars() == {
         "scale": pytest.approx(1 / 0.07)
     }
 
 
-def test_engagement_is_the_loss_without_a_component_minus_the_loss(vocabulary):
-    method, embedder = set_up(aware(), vocabulary)
+def test_knockout_effect_is_the_loss_without_a_component_minus_the_loss(vocabulary):
+    method, embedder = build_method_and_embedder(uniclip_config(), vocabulary)
     with torch.no_grad():
         method.similarity.log_scale.copy_(torch.tensor([1.0, 2.0, 3.0]))
         method.similarity.offset.copy_(torch.tensor([0.4, 0.0, -0.3]))
-    batch = batch_of(vocabulary)
-    engaged = method.compute_knockout_effects(embedder, batch)
-    assert set(engaged) == {"awareness", "mp_nce", "domain_similarity"}
-    assert all(abs(value) > 1e-5 for value in engaged.values())
+    batch = build_batch(vocabulary)
+    effects = method.compute_knockout_effects(embedder, batch)
+    assert set(effects) == {"awareness", "mp_nce", "domain_similarity"}
+    assert all(abs(value) > 1e-5 for value in effects.values())
     as_is = method.compute_loss_terms(embedder, batch)["contrastive"].item()
-    z, sample, domain, _ = pooled(embedder, batch)
+    z, sample, domain, _ = embed_batch(embedder, batch)
     positives_too = sup_con(z, sample, domain, method.similarity).item()
-    assert engaged["mp_nce"] == pytest.approx(positives_too - as_is, abs=1e-5)
+    assert effects["mp_nce"] == pytest.approx(positives_too - as_is, abs=1e-5)
     with torch.no_grad():
         method.similarity.log_scale.fill_(2.0)
         method.similarity.offset.zero_()
     shared = method.compute_loss_terms(embedder, batch)["contrastive"].item()
-    assert engaged["domain_similarity"] == pytest.approx(shared - as_is, abs=1e-5)
+    assert effects["domain_similarity"] == pytest.approx(shared - as_is, abs=1e-5)
 
 
-def test_engagement_names_only_the_components_that_are_on(vocabulary):
-    off = {"aware": "identity", "loss": "sup_con", "similarity": "shared"}
-    for config in (aware(**off), tiny(method={"name": "clip"})):
-        method, embedder = set_up(config, vocabulary)
-        assert method.compute_knockout_effects(embedder, batch_of(vocabulary)) == {}
+def test_knockout_effects_name_only_the_components_that_are_on(vocabulary):
+    off = {"augmentation_input": "identity", "loss": "sup_con", "similarity": "shared"}
+    for config in (uniclip_config(**off), tiny(method={"name": "clip"})):
+        method, embedder = build_method_and_embedder(config, vocabulary)
+        assert method.compute_knockout_effects(embedder, build_batch(vocabulary)) == {}
 
 
-def test_an_unknown_method_is_refused_with_the_nearest_name():
-    config = tiny()
-    with pytest.raises(UserError, match="uniclip"):
-        methods.build_method(replace(config, method=replace(config.method, name="uniclp")))
+LOGS, SHIFTS = (1.0, 2.0, 3.0), (0.4, 0.0, -0.3)
+"""Of II, IT and TT: what a similarity may have learnt."""
+
+
+JITTER = ("jittered", "brightness", "contrast", "saturation", "hue")
+
+
+def similarity(logs=LOGS, shifts=SHIFTS):
+    """Scores with these temperatures and offsets, whatever the method calls them."""
+    told = DomainSimilarity()
+    with torch.no_grad():
+        told.log_scale.copy_(torch.tensor(logs))
+        told.offset.copy_(torch.tensor(shifts))
+    return told
+
+
+def learnt(method):
+    """The method with all that its similarity can learn away from where it starts."""
+    with torch.no_grad():
+        leaf = method.similarity.log_scale
+        leaf.copy_(torch.tensor(LOGS) if leaf.ndim else torch.tensor(LOGS[1]))
+        if hasattr(method.similarity, "offset"):
+            method.similarity.offset.copy_(torch.tensor(SHIFTS))
+    return method
+
+
+def contrast(rows, scores=None, **switches):
+    z, sample, domain, slot = rows
+    return multi_positive(z, sample, domain, slot, scores or similarity(), **switches)
+
+
+def with_images(rows, images):
+    """A pool whose pictures are others."""
+    z, *ids = rows
+    return torch.cat([images, z[len(images) :]]), *ids
+
+
+def met(embedder, batch, block):
+    """Unit rows of the pictures, with `block` in place of the head's one residual block."""
+    features, vectors = (
+        embedder.compute_image_features(batch.images.flatten(0, 1)),
+        batch.augmentation_vectors.flatten(0, 1),
+    )
+    hidden = embedder.image_head.projection(features)
+    return F.normalize(block(embedder.image_head.blocks[0], hidden, embedder, vectors), dim=-1)
+
+
+def film(block, hidden, embedder, vectors):
+    gamma, beta = block.modulation(embedder.augmentation_encoder(vectors)).chunk(2, dim=-1)
+    hidden = (1 + gamma) * block.norm(hidden) + beta
+    return hidden + block.mlp(hidden)
+
+
+def concat(block, hidden, embedder, vectors):
+    features = embedder.augmentation_encoder(vectors)
+    return hidden + block.fusion_mlp(torch.cat([block.norm(hidden), features], dim=-1))
+
+
+def plain(block, hidden, embedder, vectors):
+    hidden = block.norm(hidden)
+    return hidden + block.mlp(hidden)
+
+
+def kept(batch, *names):
+    """The vectors with all but the numbers called `names` at "nothing done"."""
+    keeps = [name in names for name in transform.VECTOR_COLUMNS]
+    return batch.augmentation_vectors * torch.tensor(keeps)
+
+
+def fused(block):
+    def expected(embedder, batch):
+        rows = embed_batch(embedder, batch)
+        return contrast(with_images(rows, met(embedder, batch, block)))
+
+    return expected
+
+
+def of_rows(scores=None, **switches):
+    return lambda embedder, batch: contrast(embed_batch(embedder, batch), scores, **switches)
+
+
+def of_vectors(change):
+    return lambda embedder, batch: contrast(embed_batch(embedder, batch, change(batch)))
+
+
+SWITCHED = {
+    "film": ({}, fused(film)),
+    "concat": ({"fusion": "concat"}, fused(concat)),
+    "no f_A": ({"augmentation_input": "none"}, fused(plain)),
+    "told nothing": (
+        {"augmentation_input": "identity"},
+        of_vectors(lambda b: torch.zeros_like(b.augmentation_vectors)),
+    ),
+    "another's": (
+        {"augmentation_input": "shuffled"},
+        of_vectors(lambda b: b.augmentation_vectors.roll(1, dims=1)),
+    ),
+    "told of flips": ({"visible_transforms": ["flip"]}, of_vectors(lambda b: kept(b, "flip"))),
+    "told of colours": (
+        {"visible_transforms": ["jitter", "grey"]},
+        of_vectors(lambda b: kept(b, *JITTER, "grey")),
+    ),
+    "temperatures": ({"similarity": "temperatures"}, of_rows(similarity(shifts=(0, 0, 0)))),
+    "offsets": ({"similarity": "offsets"}, of_rows(similarity(logs=(1, 1, 1)))),
+    "shared": ({"similarity": "shared"}, of_rows(similarity((2, 2, 2), (0, 0, 0)))),
+    "by domain": ({"negatives": "domain"}, of_rows(negatives="domain")),
+    "by slot": ({"negatives": "slot"}, of_rows(negatives="slot")),
+    "no text of a text": ({"negatives": "not_text_text"}, of_rows(negatives="not_text_text")),
+    "sup_con by slot": (
+        {"loss": "sup_con", "negatives": "slot"},
+        of_rows(negatives="slot", denominator="all"),
+    ),
+}
+"""The method's options, and its loss by hand."""
+
+
+@pytest.mark.parametrize("name", SWITCHED)
+def test_a_switch_of_uniclip_acts(vocabulary, name):
+    options, expected = SWITCHED[name]
+    method, embedder = build_method_and_embedder(uniclip_config(**options), vocabulary)
+    batch = build_batch(vocabulary)
+    given = learnt(method).compute_loss_terms(embedder, batch)["contrastive"]
+    embedder.mask_input, embedder.column_mask = (
+        False,
+        None,
+    )  # by hand the vectors are as they are said to be
+    torch.testing.assert_close(given, expected(embedder, batch), rtol=1e-5, atol=1e-5)
+    default, whole = build_method_and_embedder(uniclip_config(), vocabulary)
+    as_default = learnt(default).compute_loss_terms(whole, batch)["contrastive"]
+    assert ((given - as_default).abs() > 1e-4) == (options != {})

@@ -5,28 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.helpers.small_models import (
+    CAPTIONS,
+    build_small_embedder,
+    train_small_tokenizer,
+    uniclip_config,
+)
 from tests.helpers.small_runs import tiny
-from uniclip import methods
 from uniclip.augmentation import transform
-from uniclip.config import RunConfig
-from uniclip.data.text import tokenizer as tokenizers
-from uniclip.models.embedder import Embedder, build_embedder
 
-CAPTIONS = ["two small red discs on the left", "a green cat", "three blue squares on the right"]
 PARTS = ["image_encoder", "text_encoder", "augmentation_encoder", "image_head", "text_head"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def vocabulary():
-    return tokenizers.train_bpe(CAPTIONS, 300)
-
-
-def built(config: RunConfig, vocabulary) -> Embedder:
-    return build_embedder(config, vocabulary, methods.build_method(config).head_type)
-
-
-def aware(**method):
-    return tiny(method={"name": "uniclip", **method})
+    return train_small_tokenizer()
 
 
 CLIP = {"name": "clip"}
@@ -50,7 +43,7 @@ def same(first, second, name):
 @pytest.mark.parametrize("method", [{"name": "uniclip"}, CLIP], ids=lambda m: m["name"])
 def test_embeddings_are_unit_rows_of_one_space(vocabulary, method):
     config = tiny(method=method)
-    embedder = built(config, vocabulary)
+    embedder = build_small_embedder(config, vocabulary)
     tokens = torch.from_numpy(vocabulary.encode(CAPTIONS, 16))
     for rows in (embedder.encode_image(*inputs()), embedder.encode_text(tokens)):
         assert rows.dtype == torch.float32
@@ -63,7 +56,7 @@ def test_embeddings_are_unit_rows_of_one_space(vocabulary, method):
 
 
 def test_embeddings_are_float32_unit_rows_under_autocast(vocabulary):
-    embedder = built(aware(), vocabulary)
+    embedder = build_small_embedder(uniclip_config(), vocabulary)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rows = embedder.encode_image(*inputs())
     assert rows.dtype == torch.float32
@@ -71,22 +64,26 @@ def test_embeddings_are_float32_unit_rows_under_autocast(vocabulary):
 
 
 def test_parameters_are_named_after_their_parts(vocabulary):
-    names = {name.split(".")[0] for name, _ in built(aware(), vocabulary).named_parameters()}
+    names = {
+        name.split(".")[0]
+        for name, _ in build_small_embedder(uniclip_config(), vocabulary).named_parameters()
+    }
     assert names == set(PARTS)
     names = {
-        name.split(".")[0] for name, _ in built(tiny(method=CLIP), vocabulary).named_parameters()
+        name.split(".")[0]
+        for name, _ in build_small_embedder(tiny(method=CLIP), vocabulary).named_parameters()
     }
     assert names == set(PARTS) - {"augmentation_encoder"}
 
 
 def test_a_seed_names_the_weights_and_no_global_state_matters(vocabulary):
     torch.manual_seed(1)
-    first = built(aware(), vocabulary)
+    first = build_small_embedder(uniclip_config(), vocabulary)
     torch.manual_seed(2)
     before = torch.get_rng_state()
-    second = built(aware(), vocabulary)
+    second = build_small_embedder(uniclip_config(), vocabulary)
     assert torch.equal(torch.get_rng_state(), before)
-    other = built(tiny(seed=1), vocabulary)
+    other = build_small_embedder(tiny(seed=1), vocabulary)
     for name in PARTS:
         assert same(first, second, name)
         assert not same(first, other, name)
@@ -94,19 +91,32 @@ def test_a_seed_names_the_weights_and_no_global_state_matters(vocabulary):
 
 
 def test_the_stream_changes_no_initial_weight(vocabulary):
-    first, other = built(aware(), vocabulary), built(tiny(stream=1), vocabulary)
+    first, other = (
+        build_small_embedder(uniclip_config(), vocabulary),
+        build_small_embedder(tiny(stream=1), vocabulary),
+    )
     assert all(same(first, other, name) for name in PARTS)
 
 
 def test_configurations_share_the_initial_weights_of_shared_parts(vocabulary):
-    full = built(aware(), vocabulary)
-    clip = built(tiny(method=CLIP), vocabulary)
+    full = build_small_embedder(uniclip_config(), vocabulary)
+    clip = build_small_embedder(tiny(method=CLIP), vocabulary)
     assert all(same(full, clip, n) for n in ("image_encoder", "text_encoder", "text_head"))
-    for method in ({"aware": "identity"}, {"aware": "shuffled"}, {"loss": "sup_con"}):
-        assert all(same(full, built(aware(**method), vocabulary), name) for name in PARTS)
-    concat = built(aware(fusion="concat"), vocabulary)
+    for method in (
+        {"augmentation_input": "identity"},
+        {"augmentation_input": "shuffled"},
+        {"loss": "sup_con"},
+    ):
+        assert all(
+            same(full, build_small_embedder(uniclip_config(**method), vocabulary), name)
+            for name in PARTS
+        )
+    concat = build_small_embedder(uniclip_config(fusion="concat"), vocabulary)
     assert all(same(full, concat, name) for name in set(PARTS) - {"image_head"})
-    for other in (concat, built(aware(aware="none"), vocabulary)):
+    for other in (
+        concat,
+        build_small_embedder(uniclip_config(augmentation_input="none"), vocabulary),
+    ):
         assert torch.equal(full.image_head.projection.weight, other.image_head.projection.weight)
 
 
@@ -118,7 +128,9 @@ FUSED = [(setting, fusion) for setting in LISTENS for fusion in ("film", "concat
 @pytest.mark.parametrize(("setting", "fusion"), [f for f in FUSED if f != ("none", "concat")])
 def test_vectors_act_only_where_awareness_is_on(vocabulary, setting, fusion):
     listens = LISTENS[setting]
-    embedder = built(aware(aware=setting, fusion=fusion), vocabulary)
+    embedder = build_small_embedder(
+        uniclip_config(augmentation_input=setting, fusion=fusion), vocabulary
+    )
     pixels, vectors = inputs()
     rows = embedder.encode_image(pixels, vectors)
     others = embedder.encode_image(pixels, -3 * vectors)
@@ -131,14 +143,19 @@ def test_vectors_act_only_where_awareness_is_on(vocabulary, setting, fusion):
 
 def test_awareness_off_has_the_same_parameters(vocabulary):
     sizes = {
-        setting: sum(p.numel() for p in built(aware(aware=setting), vocabulary).parameters())
+        setting: sum(
+            p.numel()
+            for p in build_small_embedder(
+                uniclip_config(augmentation_input=setting), vocabulary
+            ).parameters()
+        )
         for setting in ("true", "identity", "shuffled", "none")
     }
     assert sizes["true"] == sizes["identity"] == sizes["shuffled"] > sizes["none"]
 
 
 def test_clip_projects_linearly_and_hears_no_vector(vocabulary):
-    embedder = built(tiny(method=CLIP), vocabulary)
+    embedder = build_small_embedder(tiny(method=CLIP), vocabulary)
     pixels, vectors = inputs()
     assert torch.equal(
         embedder.encode_image(pixels, vectors), embedder.encode_image(pixels, vectors + 1)

@@ -39,7 +39,7 @@ TEXT = TextConfig(width=16, layers=2, heads=2, context_length=12, vocab_size=300
 
 
 def vocabulary(bos=0, eos=1, pad=2, size=300):
-    return SimpleNamespace(bos=bos, eos=eos, pad=pad, size=size)
+    return SimpleNamespace(bos=bos, eos=eos, pad=pad, vocab_size=size)
 
 
 def pictures(n=4, side=32):

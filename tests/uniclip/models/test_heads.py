@@ -63,7 +63,7 @@ def test_a_head_without_its_vector_is_the_film_head_that_is_told_nothing():
 def test_nothing_done_modulates_nothing_at_first_and_something_done_does():
     torch.manual_seed(1)
     encoder, module = AugmentationEncoder(NUMBERS, 64), head("film", width=64)
-    modulate = module.blocks[0].modulate
+    modulate = module.blocks[0].modulation
     assert torch.equal(modulate(encoder(torch.zeros(1, NUMBERS))), torch.zeros(1, 64))
     spread = modulate(encoder(torch.randn(500, NUMBERS))).std().item()
     assert 3 < spread < 12  # wide enough to turn the sign of a unit

@@ -19,8 +19,8 @@ def words():
 
 
 def built(words, scheme, seed=0, method="clip"):
-    text = {"width": WIDTH, "layers": LAYERS, "heads": 4, "context": 77, "vocabulary": 300}
-    model = {"text": text, "embedding": 128}
+    text = {"width": WIDTH, "layers": LAYERS, "heads": 4, "context_length": 77, "vocab_size": 300}
+    model = {"text": text, "embed_dim": 128}
     if scheme:
         model["initialization"] = scheme
     config = tiny(model=model, method={"name": method}, seed=seed)

@@ -59,7 +59,7 @@ def test_a_real_text_encoder_has_as_many():
     config = TextConfig(width=64, layers=2, heads=1, context_length=16, vocab_size=300)
 
     class Ids:
-        bos, eos, pad, size = 298, 299, 0, 300
+        bos, eos, pad, vocab_size = 298, 299, 0, 300
 
     real = sum(p.numel() for p in TextEncoder(config, Ids()).parameters())
     w = 64

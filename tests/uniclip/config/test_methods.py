@@ -1,4 +1,4 @@
-"""Positives and negatives an anchor: those that act, by hand and by what each score pulls."""
+"""Methods: which views they need; positives and negatives of an anchor, by hand and by gradient."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from tests.helpers import reference_losses
 from tests.helpers.small_runs import of_method
 from uniclip.config import UniclipMethod, ViewsConfig
+from uniclip.errors import UserError
 from uniclip.methods.uniclip import LOSS_SWITCHES
 
 N = 3
@@ -19,17 +20,17 @@ BY_HAND = [
     # A text's positive competes with texts, a picture's with none: no picture has one that counts.
     (
         "uniclip",
-        {"negatives": "domain", "weights": [0, 1, 1]},
+        {"negatives": "domain", "positive_weights": [0, 1, 1]},
         {"it+": 1, "ti+": 3, "it-": 31, "ti-": 93},
     ),
     (
         "uniclip",
-        {"negatives": "slot", "weights": [0, 1, 1]},
+        {"negatives": "slot", "positive_weights": [0, 1, 1]},
         {"it+": 1, "ti+": 3, "it-": 31, "ti-": 93},
     ),
     (
         "uniclip",
-        {"loss": "multi_view_info_nce", "weights": [0, 1, 1]},
+        {"loss": "multi_view_info_nce", "positive_weights": [0, 1, 1]},
         {"it+": 1, "ti+": 3, "it-": 31, "ti-": 93},
     ),
     (
@@ -43,20 +44,24 @@ BY_HAND = [
         {"ii+": 2, "it+": 1, "ti+": 3, "ii-": 62, "it-": 31, "ti-": 93},
     ),
     # No text anchors anything; the negatives of a picture's other views are of both domains.
-    ("uniclip", {"weights": [1, 0, 0]}, {"ii+": 2, "ii-": 93, "it-": 31}),
-    ("uniclip", {"weights": [1, 0, 0], "negatives": "domain"}, {"ii+": 2, "ii-": 93}),
+    ("uniclip", {"positive_weights": [1, 0, 0]}, {"ii+": 2, "ii-": 93, "it-": 31}),
+    ("uniclip", {"positive_weights": [1, 0, 0], "negatives": "domain"}, {"ii+": 2, "ii-": 93}),
     ("slip", {"ssl_weight": 0}, {"it+": 1, "ti+": 1, "it-": 31, "ti-": 31}),
     # Neighbours alone: each view has two; a text has no picture, for one direction is contrasted.
-    ("declip", {"weights": [0, 1, 0, 0]}, {"it+": 2, "it-": 62}),
-    ("declip", {"weights": [1, 0, 1, 0]}, {"ii+": 1, "it+": 2, "ti+": 2, "it-": 62, "ti-": 62}),
+    ("declip", {"loss_weights": [0, 1, 0, 0]}, {"it+": 2, "it-": 62}),
+    (
+        "declip",
+        {"loss_weights": [1, 0, 1, 0]},
+        {"ii+": 1, "it+": 2, "ti+": 2, "it-": 62, "ti-": 62},
+    ),
 ]
 
 
 @pytest.mark.parametrize(("name", "method", "expected"), BY_HAND)
 def test_counts_are_those_made_by_hand(name, method, expected):
-    views = {"uniclip": {"strong": 2}}.get(name, {})
+    views = {"uniclip": {"num_strong": 2}}.get(name, {})
     config = of_method(name, method=method, views=views)
-    counted = config.method.contrasts(config.views, 32)
+    counted = config.method.count_pairs(config.views, 32)
     assert {kind: count for kind, count in counted.items() if count} == expected
 
 
@@ -104,3 +109,10 @@ def test_counted_negatives_are_those_that_pull(monkeypatch, loss, negatives, wei
     counted = method.count_pairs(ViewsConfig(num_weak=views, num_strong=0), N)
     found = acting(loss, negatives, weights, views)
     assert {kind: counted[kind] for kind in found} == found
+
+
+def test_methods_say_which_views_they_need():
+    with pytest.raises(UserError, match=r"views.num_strong=2"):
+        of_method("slip", views={"num_strong": 1})
+    with pytest.raises(UserError, match="two views"):
+        of_method("declip", views={"num_strong": 3})

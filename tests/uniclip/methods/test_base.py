@@ -1,0 +1,92 @@
+"""What every method promises: its loss terms, their sum, the range of its temperature."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ablations.plan.comparison_facts import collect_comparison_facts
+from tests.helpers.small_models import (
+    build_batch,
+    build_method_and_embedder,
+)
+from tests.helpers.small_runs import of_method, tiny
+from tests.helpers.toy_method import ToyMethod
+from uniclip import methods
+from uniclip.config import METHODS
+from uniclip.errors import UserError
+from uniclip.training import trainer
+
+
+@pytest.mark.parametrize("name", list(methods.METHODS))
+def test_every_method_keeps_the_contract(vocabulary, name):
+    config = of_method(name)
+    method, embedder = build_method_and_embedder(config, vocabulary)
+    batch = build_batch(vocabulary, config.views.num_weak + config.views.num_strong)
+    parts = method.compute_loss_terms(embedder, batch)
+    assert set(parts) == set(method.loss_weights)
+    assert all(part.shape == () and part.isfinite() for part in parts.values())
+    method.sum_loss_terms(parts).backward()
+    assert all(p.grad is not None for p in embedder.parameters() if p.requires_grad)
+    fast = method.similarity_parameters()
+    assert {id(p) for p in fast} <= {id(p) for p in method.parameters()}
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
+    assert method.forward_passes == config.method.count_forward_passes(config.views)
+    assert method.head_type in ("aware", "linear")
+    method.clamp()
+    at_first = {"declip": math.exp(3)}.get(name, 1 / config.method.temperature)
+    assert method.image_text_scale() == pytest.approx(at_first, rel=1e-5)
+    assert all(math.isfinite(value) for value in method.get_learned_scalars().values())
+
+
+def test_the_loss_weighs_the_parts():
+    method = methods.build_method(tiny())
+    method.loss_weights = {"a": 2.0, "b": 0.5}
+    parts = {"a": torch.tensor(3.0), "b": torch.tensor(4.0)}
+    assert method.sum_loss_terms(parts).item() == 8
+    with pytest.raises(AssertionError):
+        method.sum_loss_terms({"a": parts["a"]})
+
+
+@pytest.mark.parametrize("name", list(methods.METHODS))
+def test_clamp_and_initial_temperature(name):
+    method = methods.build_method(of_method(name, method={"temperature": 0.02}))
+    assert method.image_text_scale() == pytest.approx(50)
+    for parameter in method.similarity_parameters():
+        torch.nn.init.constant_(parameter, 30.0)
+    method.clamp()
+    assert method.image_text_scale() == pytest.approx(100, rel=1e-5)
+    assert max(p.abs().max().item() for p in method.similarity_parameters()) <= math.log(100) + 1e-6
+
+
+LOWEST = {"uniclip": 0.0, "unicl": -30.0, "clip": -30.0, "slip": 0.0, "declip": 3.0}
+"""What clamp makes of a logarithm of the scale of -30, by method; CLIP and UniCL have no bound."""
+
+
+@pytest.mark.parametrize("name", list(methods.METHODS))
+def test_the_lower_bound_of_the_scale(name):
+    method = methods.build_method(of_method(name))
+    for parameter in method.similarity_parameters():
+        torch.nn.init.constant_(parameter, -30.0)
+    method.clamp()
+    assert math.log(method.image_text_scale()) == pytest.approx(LOWEST[name], abs=1e-5)
+
+
+def test_an_unknown_method_is_refused_with_the_nearest_name():
+    config = tiny()
+    with pytest.raises(UserError, match="uniclip"):
+        methods.build_method(replace(config, method=replace(config.method, name="uniclp")))
+
+
+def test_a_new_method_is_one_file_and_one_line(monkeypatch):
+    monkeypatch.setitem(METHODS, "toy", ToyMethod)  # the line
+    config = tiny(method={"name": "toy", "target": 0.25}, train={"steps": 20})
+    fitted = trainer.train_model(config)
+    losses = [r["loss"] for r in fitted.history if r["phase"] == "train"]
+    assert losses[-1] < losses[0] / 2
+    assert collect_comparison_facts(config)["positives of a picture among texts"] == 1
+    with pytest.raises(UserError, match=r"method\.target"):
+        tiny(method={"name": "toy", "target": 2.0})
