@@ -1,4 +1,4 @@
-"""Sphinx configuration: Markdown pages (myst-parser) with the furo theme. Build with `make docs`."""
+"""Sphinx configuration: Markdown pages with the furo theme. Build with `make docs`."""
 
 project = "uniclip"
 author = "The uniclip maintainers"

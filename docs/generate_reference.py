@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from sweeps.cli.main import COMMANDS  # noqa: E402
-from sweeps.config.schema import LAUNCHERS, SweepConfig  # noqa: E402
+from sweeps.config.schema import LAUNCHER_CONFIGS, SweepConfig  # noqa: E402
 from sweeps.tuning.tuner import TuneConfig  # noqa: E402
 from uniclip.config import DATA, METHODS, RunConfig  # noqa: E402
 
@@ -118,7 +118,7 @@ def render_configuration() -> str:
         "`recipe=` set some of them. `plan` and `list` show what is in force.",
         *render_class(SweepConfig, "", "Sweep"),
     ]
-    for name, cls in LAUNCHERS.items():
+    for name, cls in LAUNCHER_CONFIGS.items():
         lines += render_class(cls, "launcher.", f"`launcher={name}`")
     lines += render_class(TuneConfig, "", "Tuning (`tune`)")
     lines += render_class(RunConfig, "", "Run")
@@ -161,10 +161,9 @@ def main() -> int:
             outdated.append(name)
             if not options.check:
                 path.write_text(text, encoding="utf-8")
+    verdict = "out of date: make reference" if options.check else "written"
     for name in outdated:
-        print(
-            f"docs/reference/{name}: {'out of date: make reference' if options.check else 'written'}"
-        )
+        print(f"docs/reference/{name}: {verdict}")
     return 1 if options.check and outdated else 0
 
 
