@@ -1,14 +1,15 @@
-"""Which arms a design runs, and which contrasts of them say what a component is worth.
+"""Arms and contrasts of a design.
 
-A contrast is a weighted sum of arms. In a crossed design the main effect of a component uses every
-arm: the mean of those that have it minus the mean of those that do not, so it is averaged over the
-other components; interactions are products of main effects; leave-one-out and add-one-in are
-differences of single arms of the same design.
+A contrast is a weighted sum of arms. In a crossed design the main effect of a component is the mean
+of all arms with the component minus the mean of all arms without it, that is, it is averaged over
+the other components. Interactions are products of main effects. Leave-one-out and add-one-in
+effects are differences between single arms of the same design.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, product
 from math import prod
 from typing import Any
@@ -22,7 +23,11 @@ CROSSED_LIMIT = 4
 
 
 def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
-    """The arms of an ablation, in order: those of its design, then those that it lists."""
+    """Return the arms of an ablation, in order: those of its design, then those that it lists.
+
+    Raises:
+        UserError: too many components are crossed, or a listed arm has the name of a design's arm.
+    """
     if ablation.design == "listed":
         return dict(ablation.arms)
     names = ablation.components
@@ -47,15 +52,16 @@ def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
     duplicate_names = set(design_arms) & set(ablation.arms)
     if duplicate_names:
         raise UserError(
-            f"ablation {ablation.name}: arm {sorted(duplicate_names)[0]} is there by design already"
+            f"ablation {ablation.name}: the design already has an arm {sorted(duplicate_names)[0]}"
         )
     return {**design_arms, **ablation.arms}
 
 
 def validate_ablation(ablation: Ablation, components: dict[str, Component]) -> None:
-    """Raise `UserError` where an ablation names a component, arm or contrast that is not there.
+    """Raise `UserError` if an ablation names an unknown component, arm or contrast.
 
-    Otherwise a slip of the pen in its file would silently leave a contrast or a truth unread.
+    Without this check, a typing error in its file would silently drop a contrast or a planted
+    effect.
     """
     arm_definitions = build_arms(ablation)
     references: list[tuple[str, str, Mapping[str, Any]]] = []
@@ -91,7 +97,7 @@ def _require_known_names(
 
 
 def format_arm_name(off: Sequence[str], components: Sequence[str]) -> str:
-    """`full`, `no-<component>...` or `none`."""
+    """Return the name of the arm without the components `off`: full, no-<component>... or none."""
     if not off:
         return FULL
     if len(off) == len(components) and len(components) > 1:
@@ -102,7 +108,7 @@ def format_arm_name(off: Sequence[str], components: Sequence[str]) -> str:
 def build_contrasts(
     ablation: Ablation, components: dict[str, Component], arm_names: Sequence[str]
 ) -> tuple[Contrast, ...]:
-    """The contrasts that can be read off the arms that are `present`."""
+    """Return the contrasts all of whose arms are in `arm_names`."""
     all_contrasts = _build_design_contrasts(ablation, components)
     for name, c in ablation.contrasts.items():
         weights = {c.plus: 1.0, c.minus: -1.0}
@@ -113,7 +119,7 @@ def build_contrasts(
         )
     for name, definition in ablation.arms.items():
         if definition.role == "noise":
-            label = "noise floor: the same configuration, another stream"
+            label = "noise floor: the same configuration with another random stream"
             weights = {ablation.reference: 1.0, name: -1.0}
             all_contrasts.append(
                 Contrast(name="noise", label=label, kind="noise", weights=weights, primary=False)
@@ -142,7 +148,8 @@ def _build_design_contrasts(ablation: Ablation, components: dict[str, Component]
     if len(names) > 1:
         design_contrasts += single_differences
         for n in names:
-            alone_arm = format_arm_name(tuple(o for o in names if o != n), names)
+            others = tuple(name for name in names if name != n)
+            alone_arm = format_arm_name(others, names)
             design_contrasts.append(
                 _build_difference(alone_arm, NONE, f"{components[n].label}, alone", n)
             )
@@ -153,6 +160,7 @@ def _build_design_contrasts(ablation: Ablation, components: dict[str, Component]
 def _build_effect(
     effect_components: Sequence[str], names: Sequence[str], components: dict[str, Component]
 ) -> Contrast:
+    """Return the main effect of one component, or the interaction of several."""
     weights = {}
     for levels in _list_levels(len(names)):
         off = tuple(n for n, on in zip(names, levels) if not on)
@@ -160,10 +168,9 @@ def _build_effect(
         weights[format_arm_name(off, names)] = sign / 2 ** (len(names) - 1)
     label = " x ".join(components[n].label for n in effect_components)
     is_main = len(effect_components) == 1
+    prefix = "main:" if is_main else "interaction:"
     return Contrast(
-        name="main:" + effect_components[0]
-        if is_main
-        else "interaction:" + "*".join(effect_components),
+        name=prefix + "*".join(effect_components),
         label=label,
         kind="main" if is_main else "interaction",
         weights=weights,
@@ -186,8 +193,6 @@ def _build_difference(plus: str, minus: str, label: str, component: str | None) 
 
 
 def _mark_primary(contrast: Contrast) -> Contrast:
-    from dataclasses import replace
-
     return replace(contrast, primary=True)
 
 
@@ -198,7 +203,10 @@ def _list_levels(n: int) -> list[tuple[bool, ...]]:
 def format_arm_label(
     off: Sequence[str], names: Sequence[str], short_labels: Mapping[str, str]
 ) -> str:
-    """What to call the arm without the components `off`; shorts: brief words for components."""
+    """Return the label of the arm without the components `off`.
+
+    short_labels: component -> short label; a component without one is called by its name.
+    """
     if not off:
         return "UniCLIP, all components"
     if len(off) == len(names):

@@ -1,4 +1,4 @@
-"""What an ablation is: a title, arms, contrasts and expectations, read from YAML and checked."""
+"""Ablations and components as they are declared in YAML: read, bound to types and checked."""
 
 from __future__ import annotations
 
@@ -10,42 +10,43 @@ from typing import Any, Literal
 from uniclip.config import compose
 from uniclip.config.binding import bind, config_field
 from uniclip.errors import UserError, make_unknown_name_error
-from uniclip.identity import digest, get_library_version
-from uniclip.io.atomic import disk_memoize
+from uniclip.io.hashing import digest, get_library_version
+from uniclip.io.memo import disk_memoize
 from uniclip.store import Component, PlantedEffect
 
 CONF = Path(__file__).parent / "conf"
 
 ConditionalOverrides = dict[str, dict[str, Any]]
-"""A condition `group=choice` -> the keys that are set where that choice is in force, be it the
-user's, the ablation's (or the arm's) or the default."""
+"""A condition `group=choice` -> the keys that are set where that choice is in effect, whether it is
+the user's, the ablation's, the arm's or the default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmDefinition:
-    """An arm as it is written down."""
+    """An arm as it is declared."""
 
     label: str = ""
     role: Literal["crossed", "outside", "noise"] = "outside"
     groups: dict[str, str] = config_field(dict)
-    """Group choices that replace the base's."""
+    """Group choices that replace those of the base."""
     keep_sections: tuple[str, ...] = ()
-    """Sections in which this arm stays with the base whatever `choose` says."""
+    """Sections of the configuration that are taken from the base in spite of `groups`."""
     components_off: tuple[str, ...] = ()
-    """Components that are turned off."""
+    """Components that this arm turns off."""
     overrides: dict[str, Any] = config_field(dict)
-    """Keys that are changed."""
+    """Keys that this arm changes."""
     conditional_overrides: ConditionalOverrides = config_field(dict)
-    """Keys that are changed under a condition."""
+    """Keys that this arm changes under a condition."""
     match_budget: Literal["image_forwards", "compute"] | None = None
-    """In what it equals the reference, by the number of its steps (`ablations.plan.matched_budget`)."""
+    """The quantity in which the number of steps makes this arm equal to the reference
+    (`ablations.plan.matched_budget`)."""
     budgets: tuple[str, ...] | None = None
-    """The budgets under which it is run; null = all."""
+    """The budgets under which this arm is run; null = all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastDefinition:
-    """The difference of two arms."""
+    """The difference between two arms."""
 
     label: str
     plus: str
@@ -55,58 +56,64 @@ class ContrastDefinition:
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """A question, and the arms that answer it."""
+    """An ablation: its arms, contrasts and primary metrics."""
 
     name: str
     title: str
     groups: dict[str, str] = config_field(dict)
-    """Group choices of the base, which the user's replace."""
+    """Group choices of the base; those of the user replace them."""
     overrides: dict[str, Any] = config_field(dict)
-    """Keys of the base, which the user's replace."""
+    """Keys of the base; those of the user replace them."""
     conditional_overrides: ConditionalOverrides = config_field(dict)
-    """Keys of the base under a condition; they replace those of `set`, and the user's them."""
+    """Keys of the base under a condition; they replace those of `overrides`, and those of the user
+    replace them."""
     design: Literal["crossed", "leave_one_out", "listed"]
     components: tuple[str, ...] = ()
-    """What a crossed or leave-one-out design varies."""
+    """The components that a crossed or leave-one-out design varies."""
     reference: str = "full"
-    """The arm that others are read against."""
+    """The arm that the others are compared with."""
     arms: dict[str, ArmDefinition] = config_field(dict)
     contrasts: dict[str, ContrastDefinition] = config_field(dict)
     primary_metrics: dict[str, str]
-    """For each data source, the one score on which contrasts are judged."""
+    """Data source -> the score on which contrasts are tested."""
     planted_effects: tuple[PlantedEffect, ...] = ()
 
 
 def list_ablations(folders: Sequence[Path]) -> list[str]:
-    """Every ablation there is."""
+    """Return the names of all ablations in `folders`, sorted."""
     return sorted({p.stem for f in folders for p in (f / "ablation").glob("*.yaml")})
 
 
 def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
-    """The ablation of that name; `UserError` if there is none or its file is wrong."""
+    """Return the ablation `name` of the first folder that declares it.
+
+    Raises:
+        UserError: there is none, or its file is not valid.
+    """
     ablation_names = list_ablations(folders)
     if name not in ablation_names:
         raise make_unknown_name_error("ablation", name, ablation_names)
     path = next(p for f in folders if (p := f / "ablation" / f"{name}.yaml").exists())
     ablation: Ablation = _bind_file(Ablation, path, {"name": name, **read_yaml(path)})
     if ablation.design == "listed" and ablation.reference not in ablation.arms:
-        raise UserError(
-            f"{path}: reference: {make_unknown_name_error('arm', ablation.reference, ablation.arms)}"
-        )
+        error = make_unknown_name_error("arm", ablation.reference, ablation.arms)
+        raise UserError(f"{path}: reference: {error}")
     if ablation.design != "listed" and not ablation.components:
         raise UserError(f"{path}: a {ablation.design} design needs components")
     if ablation.reference in ablation.arms and ablation.arms[ablation.reference].match_budget:
-        raise UserError(f"{path}: arms.{ablation.reference}.equal: the reference equals itself")
-    _check_conditions("where", ablation.conditional_overrides, path, folders)
+        key = f"arms.{ablation.reference}.match_budget"
+        raise UserError(f"{path}: {key}: the reference cannot be matched to itself")
+    _check_conditions("conditional_overrides", ablation.conditional_overrides, path, folders)
     for arm, definition in ablation.arms.items():
-        _check_conditions(f"arms.{arm}.where", definition.conditional_overrides, path, folders)
+        key = f"arms.{arm}.conditional_overrides"
+        _check_conditions(key, definition.conditional_overrides, path, folders)
     return ablation
 
 
 def select_active_overrides(
     conditional_overrides: ConditionalOverrides, choices: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The keys that are set under these choices of groups, others being at their defaults."""
+    """Return the keys whose condition holds under `choices`; other groups have their default."""
     active_conditions = {
         f"{g}={c}" for g, c in {**compose.get_default_choices(), **choices}.items()
     }
@@ -121,12 +128,11 @@ def select_active_overrides(
 def _check_conditions(
     key: str, conditional_overrides: ConditionalOverrides, path: Path, folders: Sequence[Path]
 ) -> None:
+    groups = compose.get_default_choices()
     for condition in conditional_overrides:
         group, _, choice = condition.partition("=")
-        if group not in compose.get_default_choices():
-            raise UserError(
-                f"{path}: {key}: {make_unknown_name_error('group', group, compose.get_default_choices())}"
-            )
+        if group not in groups:
+            raise UserError(f"{path}: {key}: {make_unknown_name_error('group', group, groups)}")
         valid_choices = compose.list_choices(group, [compose.CONF, *folders])
         if choice not in valid_choices:
             raise UserError(
@@ -135,7 +141,11 @@ def _check_conditions(
 
 
 def load_components(folders: Sequence[Path]) -> dict[str, Component]:
-    """Every component there is, by name; those of later folders join those of earlier ones."""
+    """Return the components that the folders declare, by name, in the order of the folders.
+
+    Raises:
+        UserError: a file is not valid, or a component is declared twice.
+    """
     declared: dict[str, Component] = {}
     for folder in folders:
         path = folder / "components.yaml"
@@ -149,9 +159,13 @@ def load_components(folders: Sequence[Path]) -> dict[str, Component]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; `UserError` if it cannot be read or holds another."""
+    """Return the mapping in a YAML file.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold a mapping.
+    """
     try:
-        # The parser takes longer to import than all else that `list` needs.
+        # Importing the parser takes longer than everything else that the command `list` does.
         key = digest([path.read_bytes().hex(), get_library_version("omegaconf")])
         values = disk_memoize("yaml", key, lambda: _parse_yaml(path))
     except Exception as error:
@@ -168,9 +182,9 @@ def _parse_yaml(path: Path) -> Any:
 
 
 def _stringify_keys(value: Any) -> Any:
-    """The same with text for keys; YAML 1.1 reads the word `off` as false, here it is a key."""
+    """Return the value with every key of a mapping as a string (YAML reads `1:` as a number)."""
     if isinstance(value, Mapping):
-        return {"off" if k is False else str(k): _stringify_keys(v) for k, v in value.items()}
+        return {str(k): _stringify_keys(v) for k, v in value.items()}
     return [_stringify_keys(v) for v in value] if isinstance(value, list) else value
 
 

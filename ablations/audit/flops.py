@@ -1,8 +1,8 @@
-"""Floating-point operations, counted as they are done: what is frozen costs no gradient.
+"""Floating-point operations of a training step, counted while it runs.
 
-Counted are matrix products, convolutions and attention, by torch's formulas. Two are missing there
-or wrong: attention on a CPU is not known, and of a grouped convolution the gradient by the weights
-is taken for that of a full one.
+Counted are matrix products, convolutions and attention, by torch's formulas; frozen parameters cost
+no gradient. Two formulas are replaced: torch has none for attention on a CPU, and its formula for
+the weight gradient of a grouped convolution counts that of a full one.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ Shape = list[int]
 
 
 def build_flop_counter() -> FlopCounterMode:
-    """Counts what is computed while it is entered: `get_total_flops()`."""
+    """Return a context manager that counts operations; `get_total_flops()` returns the count."""
     return FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS)
 
 
 def _count_convolution_backward(
     gradient: Shape, inputs: Shape, weight: Shape, *rest: Any, **_: Any
 ) -> int:
-    """Each of the gradients by the inputs and by the weights takes what the forward pass took."""
+    """Return the operations of the requested gradients; each costs as much as the forward pass."""
     transposed, output_mask = rest[4], rest[7]
-    return sum(output_mask[:2]) * conv_flop_count(inputs, weight, gradient, transposed)
+    num_gradients: int = sum(output_mask[:2])
+    return num_gradients * int(conv_flop_count(inputs, weight, gradient, transposed))
 
 
 def _count_attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:

@@ -1,9 +1,9 @@
-"""What a comparison holds equal, and what not: counted from configurations, before anything runs.
+"""Counted quantities of an arm: what a comparison holds equal, computed from configurations.
 
-A picture and a text that anchor a loss have positives and negatives by domain; "ii" is a picture
-among pictures, "it" a picture among texts, "ti" a text among pictures, "tt" a text among texts. The
-method's configuration counts them (`contrasts`), for a batch without labels; where equal labels are
-positives, their number is the data's, and is not counted.
+Pairs are counted by the domains of the anchor and of the other side: "ii" image-image, "it"
+image-text (the anchor is an image), "ti" text-image (the anchor is a text), "tt" text-text. The
+configuration of the method counts them (`count_pairs`) for a batch without labels. Where samples
+with equal labels are positives, their number depends on the data and is not counted.
 """
 
 from __future__ import annotations
@@ -12,48 +12,56 @@ from uniclip.config import RunConfig
 
 QUANTITIES = {
     "samples": "samples seen",
-    "image_forwards": "image forwards",
-    "text_forwards": "text forwards",
+    "image_forwards": "image forward passes",
+    "text_forwards": "text forward passes",
     "weak": "weak views",
     "strong": "strong views",
-    "identity": "share of views that are the evaluation's",
-    "crop": "least area of a strong view",
-    "ii+": "positives of a picture among pictures",
-    "it+": "positives of a picture among texts",
-    "ti+": "positives of a text among pictures",
-    "ii-": "negatives of a picture among pictures",
-    "it-": "negatives of a picture among texts",
-    "ti-": "negatives of a text among pictures",
-    "tt-": "negatives of a text among texts",
+    "identity": "probability of the evaluation transform",
+    "crop": "minimum crop area of a strong view",
+    "ii+": "image-image positives per image",
+    "it+": "image-text positives per image",
+    "ti+": "text-image positives per text",
+    "ii-": "image-image negatives per image",
+    "it-": "image-text negatives per image",
+    "ti-": "text-image negatives per text",
+    "tt-": "text-text negatives per text",
 }
-"""Name -> in words."""
+"""Quantity -> its label in tables and in `Plan.comparison_facts`."""
 
 
 def collect_comparison_facts(config: RunConfig) -> dict[str, float | None]:
-    """Of one run, in words: samples and forwards in all, the law of its views, positives and
-    negatives an anchor.
+    """Return label -> value for every entry of `QUANTITIES`, for one run.
 
-    None: not counted, for labels decide it. A view's area is 0 where there is no such crop.
+    Samples and forward passes are totals of the training; pairs are per anchor in a batch. None
+    where labels decide the value. The crop area is 0 if there is no random crop.
     """
-    samples = config.train.steps * config.train.batch_size
-    forward_passes = config.method.count_forward_passes(config.views)
-    quantities: dict[str, float | None] = dict.fromkeys(QUANTITIES, 0.0)
-    quantities["samples"] = samples
-    quantities["image_forwards"] = samples * forward_passes["image"]
-    quantities["text_forwards"] = samples * forward_passes["text"]
-    views = config.views
+    views, train = config.views, config.train
+    samples = train.steps * train.batch_size
+    forward_passes = config.method.count_forward_passes(views)
+    pair_counts: dict[str, float | None] = {**config.method.count_pairs(views, train.batch_size)}
+    if _uses_label_positives(config):
+        pair_counts = dict.fromkeys(pair_counts)
     has_strong_crop = views.num_strong > 0 and config.data.name != "scenes"
-    quantities |= {
+    values: dict[str, float | None] = {
+        **dict.fromkeys(QUANTITIES, 0.0),
+        "samples": samples,
+        "image_forwards": samples * forward_passes["image"],
+        "text_forwards": samples * forward_passes["text"],
         "weak": views.num_weak,
         "strong": views.num_strong,
         "identity": views.identity_prob,
+        "crop": views.min_crop_scale if has_strong_crop else 0.0,
+        **pair_counts,
     }
-    quantities["crop"] = views.min_crop_scale if has_strong_crop else 0.0
-    pair_counts = config.method.count_pairs(config.views, config.train.batch_size)
-    uses_label_positives = getattr(config.method, "by_label", lambda labelled: False)
-    if uses_label_positives(getattr(config.data, "labelled", False)):
-        pair_counts = dict.fromkeys(pair_counts)
-    quantities |= pair_counts
     return {
-        label: None if (n := quantities[q]) is None else float(n) for q, label in QUANTITIES.items()
+        label: None if (value := values[quantity]) is None else float(value)
+        for quantity, label in QUANTITIES.items()
     }
+
+
+def _uses_label_positives(config: RunConfig) -> bool:
+    """Return whether samples with equal labels are positives of each other."""
+    uses_label_positives = getattr(config.method, "uses_label_positives", None)
+    if uses_label_positives is None:
+        return False
+    return bool(uses_label_positives(getattr(config.data, "labelled", False)))

@@ -1,7 +1,7 @@
-"""The groups that a user chooses, beside those that the ablation and its arms choose.
+"""Conflicts between the user's group choices and those of an ablation and its arms.
 
-An arm is called what it is: what its label says, the ablation's file writes out, as a key or as a
-choice of a group. No choice of the user's may take its place.
+The label of an arm names what the ablation's file sets, as a key or as a choice of a group. A
+choice by the user must not replace it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,25 @@ def check_override_conflicts(
     ablation: Ablation,
     components: Mapping[str, Component],
 ) -> None:
-    """`UserError` for a choice that would make an arm another than it is called.
+    """Raise `UserError` for a choice that would make an arm differ from its label.
 
-    chosen: the user's choices, by group. arms: those that are run.
+    Args:
+        user_choices: group -> the user's choice.
+        arms: the arms that are run.
+        ablation: the ablation that they belong to.
+        components: every declared component, by name.
     """
-    usual_choices = {**get_default_choices(), **ablation.groups}
+    default_choices = {**get_default_choices(), **ablation.groups}
     for group, choice in user_choices.items():
-        if choice == usual_choices.get(group):
-            continue  # it is so anyhow
+        if choice == default_choices.get(group):
+            continue  # the choice changes nothing
         conflict = f"{group}={choice} is given by you"
         if group in ablation.groups:
             for name, key in _find_keys_set_in_group(group, ablation, components):
                 raise UserError(
-                    f"{conflict}, but ablation={ablation.name} is of {group}={usual_choices[group]}, "
-                    f"whose {key} is set by arm {name}: leave it out"
+                    f"{conflict}, but ablation={ablation.name} is of "
+                    f"{group}={default_choices[group]}, whose {key} is set by arm {name}: "
+                    "leave it out"
                 )
         for name, arm in arms.items():
             if group in arm.groups:
@@ -47,17 +52,12 @@ def check_override_conflicts(
 def _find_keys_set_in_group(
     group: str, ablation: Ablation, components: Mapping[str, Component]
 ) -> Iterator[tuple[str, str]]:
-    """Arm and key, for every key in a group's section that an arm sets in the base's choice."""
+    """Yield (arm, key) for every key in the section of a group that an arm sets."""
     for name, arm in designs.build_arms(ablation).items():
         if group in arm.groups:
             continue
-        off = [
-            key for component in arm.components_off for key in components[component].off_overrides
-        ]
-        for key in (
-            *off,
-            *arm.overrides,
-            *select_active_overrides(arm.conditional_overrides, ablation.groups),
-        ):
+        off_keys = [key for c in arm.components_off for key in components[c].off_overrides]
+        conditional_keys = select_active_overrides(arm.conditional_overrides, ablation.groups)
+        for key in (*off_keys, *arm.overrides, *conditional_keys):
             if key.startswith(f"{group}."):
                 yield name, key

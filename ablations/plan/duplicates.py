@@ -1,4 +1,4 @@
-"""Arms that are one run under what was asked for: a difference of theirs is 0, and no finding."""
+"""Arms that resolve to the same runs: a difference between them is 0 by construction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uniclip.store import Cell, Contrast, PlantedEffect
 
 
 def find_duplicate_arms(cells: Sequence[Cell]) -> dict[str, str]:
-    """Each arm whose runs are those of an earlier one -> that one."""
+    """Return each arm whose runs are those of an earlier arm -> that earlier arm."""
     first_arm_by_run: dict[str, str] = {}
     return {
         c.arm: first_arm
@@ -19,9 +19,11 @@ def find_duplicate_arms(cells: Sequence[Cell]) -> dict[str, str]:
 
 
 def describe_duplicate_arms(duplicate_of: Mapping[str, str]) -> list[str]:
-    """A line for the reader about each of them."""
+    """Return one sentence for each duplicate arm."""
     return [
-        f"arms {b} and {a} are one run here: nothing compares them" for a, b in duplicate_of.items()
+        f"arms {first} and {duplicate} have the same configuration and share their runs: "
+        "no contrast compares them"
+        for duplicate, first in duplicate_of.items()
     ]
 
 
@@ -30,7 +32,10 @@ def select_informative_contrasts(
     duplicate_of: Mapping[str, str],
     planted_effects: Sequence[PlantedEffect],
 ) -> tuple[Contrast, ...]:
-    """The contrasts but those of runs with themselves, unless one is expected to be exactly 0."""
+    """Return the contrasts that do not cancel out because their arms share runs.
+
+    A contrast that is declared to be exactly 0 is kept.
+    """
     zero_contrasts = {e.contrast for e in planted_effects if e.kind == "exactly_zero"}
     return tuple(
         c for c in contrasts if c.name in zero_contrasts or _is_informative(c, duplicate_of)

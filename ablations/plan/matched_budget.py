@@ -1,4 +1,4 @@
-"""How long an arm trains that is to cost as much as the reference."""
+"""Training lengths for equal budgets: the steps after which an arm has used as much as another."""
 
 from __future__ import annotations
 
@@ -6,26 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from uniclip.config import RunConfig
 from uniclip.models import profile
 
 TOWERS = ("image", "text")
 TRAINED_PASSES, FROZEN_PASSES = 3, 1
-"""Passes that a forward brings with it: a backward one costs two, and what is frozen has none."""
+"""Cost of a training step in forward passes: the backward pass of a trained encoder costs two."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmCost:
-    """An arm as far as its cost goes."""
+    """What the cost of an arm depends on."""
 
-    config: RunConfig
+    steps: int
+    batch_size: int
+    """Samples per step."""
+    forward_passes: Mapping[str, float]
+    """Encoder (image, text) -> forward passes per sample."""
+    lock: str
+    """The encoders that are frozen: none, image, text or both."""
     gflops: Mapping[str, float] | None
-    """10^9 operations of one forward of each encoder; None: the table has no such model."""
+    """Encoder -> 10^9 operations of one forward pass; None if the model is not in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatchedSteps:
-    """A number of steps, and where it comes from."""
+    """A number of training steps, and how it was computed."""
 
     steps: int
     description: str
@@ -34,49 +39,50 @@ class MatchedSteps:
 def look_up_gflops(
     preset: str, model: Mapping[str, Any], preset_model: Mapping[str, Any]
 ) -> Mapping[str, float] | None:
-    """Operations of a forward of each encoder (`sizes.table`); None where the table has them not.
+    """Return the 10^9 operations of one forward pass of each encoder (`profile.read_profiles`).
 
-    model, as_preset: the plain model section as it is, and as its preset alone gives it.
+    Args:
+        preset: name of the model preset.
+        model: the model section of the configuration.
+        preset_model: the model section as the preset alone sets it.
+
+    Returns:
+        None if the table has no such preset, or an encoder differs from the preset.
     """
-    model_sizes = profile.read_profiles().get(preset)
-    if model_sizes is None or any(model[tower] != preset_model[tower] for tower in TOWERS):
+    model_profile = profile.read_profiles().get(preset)
+    if model_profile is None or any(model[tower] != preset_model[tower] for tower in TOWERS):
         return None
-    return {tower: model_sizes[f"{tower}_gflops"] for tower in TOWERS}
+    return {tower: model_profile[f"{tower}_gflops"] for tower in TOWERS}
 
 
 def match_steps(
     quantity: Literal["image_forwards", "compute"], arm: ArmCost, reference: ArmCost
 ) -> MatchedSteps:
-    """The steps after which the arm has had as much of a quantity as the reference.
+    """Return the steps after which `arm` has used as much of a quantity as `reference` does.
 
-    Compute is that of the encoders, whose forwards the methods count; of a model that is not in the
-    table, a picture is taken to cost what a text costs.
+    Compute is that of the encoders' passes. If a model is not in the table, a forward pass of the
+    image encoder is assumed to cost as much as one of the text encoder.
     """
-    arm_costs, note = (arm, reference), ""
     if quantity == "image_forwards":
-        arm_quantity, reference_quantity = (
-            c.config.method.count_forward_passes(c.config.views)["image"] for c in arm_costs
-        )
-    elif None in (arm.gflops, reference.gflops):
-        arm_quantity, reference_quantity = (
-            _compute_sample_cost(c.config, dict.fromkeys(TOWERS, 1.0)) for c in arm_costs
-        )
-        note = ", a picture taken for a text: the model is not in the table"
+        sample_costs = [cost.forward_passes["image"] for cost in (arm, reference)]
+        note = ""
+    elif arm.gflops is None or reference.gflops is None:
+        equal_costs = dict.fromkeys(TOWERS, 1.0)
+        sample_costs = [_compute_sample_cost(cost, equal_costs) for cost in (arm, reference)]
+        note = ", image and text passes counted alike: the model is not in the profile table"
     else:
-        arm_quantity, reference_quantity = (
-            _compute_sample_cost(c.config, c.gflops or {}) for c in arm_costs
-        )
-        note = ", by the table of models"
-    train = reference.config.train
-    samples = train.steps * train.batch_size * reference_quantity / arm_quantity
-    steps = max(1, round(samples / arm.config.train.batch_size))
-    return MatchedSteps(steps=steps, description=f"steps x {steps / train.steps:.3g}{note}")
+        sample_costs = [
+            _compute_sample_cost(arm, arm.gflops),
+            _compute_sample_cost(reference, reference.gflops),
+        ]
+        note = ", by the model profile table"
+    arm_sample_cost, reference_sample_cost = sample_costs
+    samples = reference.steps * reference.batch_size * reference_sample_cost / arm_sample_cost
+    steps = max(1, round(samples / arm.batch_size))
+    return MatchedSteps(steps=steps, description=f"steps x {steps / reference.steps:.3g}{note}")
 
 
-def _compute_sample_cost(config: RunConfig, forward_costs: Mapping[str, float]) -> float:
-    """What a training sample costs; unit: what one forward of each encoder costs."""
-    forwards = config.method.count_forward_passes(config.views)
-    passes_per_forward = {
-        t: FROZEN_PASSES if config.lock in (t, "both") else TRAINED_PASSES for t in TOWERS
-    }
-    return float(sum(forwards[t] * forward_costs[t] * passes_per_forward[t] for t in TOWERS))
+def _compute_sample_cost(cost: ArmCost, forward_costs: Mapping[str, float]) -> float:
+    """Return the cost of training on one sample, in the unit of `forward_costs`."""
+    passes = {t: FROZEN_PASSES if cost.lock in (t, "both") else TRAINED_PASSES for t in TOWERS}
+    return float(sum(cost.forward_passes[t] * forward_costs[t] * passes[t] for t in TOWERS))

@@ -1,27 +1,63 @@
-"""What the training of an arm is, in words: optimiser, rates and warm-up."""
+"""Descriptions of the arms' training recipes: optimizer, learning rates and warm-up."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from ablations.plan.arms import ComposeFunction
 from uniclip.config import TrainConfig
 
 DEFAULT_RECIPE = "ours"
 """The recipe that all arms of a comparison share."""
 
 
+def describe_recipes(
+    trainings: Mapping[str, TrainConfig],
+    arm_groups: Mapping[str, Mapping[str, str]],
+    choices: Mapping[str, str],
+    compose: ComposeFunction,
+) -> dict[str, str]:
+    """Return a description of each arm's recipe; empty if all arms have the default recipe.
+
+    Args:
+        trainings: arm -> its training section.
+        arm_groups: arm -> the group choices that it replaces.
+        choices: the group choices of the base.
+        compose: composes the configuration of a run from choices of groups.
+    """
+    if choices.get("recipe", DEFAULT_RECIPE) == DEFAULT_RECIPE:
+        return {}
+    choices_without_recipe = {group: c for group, c in choices.items() if group != "recipe"}
+    descriptions = {}
+    for arm, train in trainings.items():
+        default_train = _compose_train(compose, choices_without_recipe, arm_groups[arm])
+        recipe_train = _compose_train(compose, choices, arm_groups[arm])
+        note = " (the source states no recipe: default)" if recipe_train == default_train else ""
+        descriptions[arm] = describe_recipe(train) + note
+    return descriptions
+
+
 def describe_recipe(train: TrainConfig) -> str:
-    """The optimiser and the schedule of a training, but for its length and batch size."""
+    """Return the optimizer and the schedule of a training, without its length and batch size."""
     scale = train.lr_scale
     start_lr, peak_lr, end_lr = (
         f"{scale * rate:.3g}" for rate in (train.warmup_start_lr, train.learning_rate, train.min_lr)
     )
-    base_batch_note = (
-        f" ({train.learning_rate:g} for {train.lr_base_batch_size})"
-        if train.lr_base_batch_size
-        else ""
-    )
+    base_batch_note = ""
+    if train.lr_base_batch_size:
+        base_batch_note = f" ({train.learning_rate:g} at batch size {train.lr_base_batch_size})"
     beta1, beta2 = train.adam_betas
     return (
-        f"AdamW, rate {start_lr} to {peak_lr} to {end_lr}{base_batch_note}, warm-up {100 * train.warmup_ratio:.3g} %, "
-        f"decay {train.weight_decay:g}, betas {beta1:g} {beta2:g}, epsilon {train.adam_eps:g}, "
-        f"clip {train.grad_clip_norm:g}, similarity's rate x {train.similarity_lr_mult:g}"
+        f"AdamW, learning rate {start_lr} to {peak_lr} to {end_lr}{base_batch_note}, "
+        f"warm-up {100 * train.warmup_ratio:.3g} %, weight decay {train.weight_decay:g}, "
+        f"betas {beta1:g} {beta2:g}, epsilon {train.adam_eps:g}, "
+        f"gradient norm limit {train.grad_clip_norm:g}, "
+        f"learning rate of the similarity parameters x {train.similarity_lr_mult:g}"
     )
+
+
+def _compose_train(
+    compose: ComposeFunction, choices: Mapping[str, str], arm_groups: Mapping[str, str]
+) -> Any:
+    return compose({**choices, **arm_groups})["train"]

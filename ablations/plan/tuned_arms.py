@@ -1,4 +1,4 @@
-"""A plan's arms under other hyper-parameters: the trials of a tuning, and the arms tuned."""
+"""Plans of the same arms with other hyper-parameters: the trials of a tuning, and tuned arms."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ablations.plan.arms import diff_config
 from ablations.plan.comparison_facts import collect_comparison_facts
-from ablations.plan.plan import ResolvedPlan, build_specs, to_seedless_config
+from ablations.plan.plan import ResolvedPlan, build_cells, build_specs, to_seedless_config
 from ablations.plan.recipe import describe_recipe
 from uniclip.config import RunConfig, build_run_config
 from uniclip.config.binding import to_builtins
-from uniclip.config.compose import flatten, set_key
-from uniclip.identity import compute_run_id, digest
-from uniclip.store import Arm, Cell, Tuning
+from uniclip.config.compose import set_key
+from uniclip.identity import compute_run_id
+from uniclip.io.hashing import digest
+from uniclip.store import Arm, Tuning
 
 ParamValues = Mapping[str, Any]
 """Key of the configuration -> value."""
 
 
 def override_config(config: RunConfig, values: ParamValues) -> RunConfig:
-    """The configuration with some keys changed; `UserError` for one that is not there or a value
-    that it cannot take."""
+    """Return the configuration with some keys changed.
+
+    Raises:
+        UserError: a key does not exist, or a value is not valid.
+    """
     config_values = to_builtins(config)
     for key, value in values.items():
         set_key(config_values, key, value)
@@ -29,7 +34,7 @@ def override_config(config: RunConfig, values: ParamValues) -> RunConfig:
 
 
 def format_trial_name(arm: str, number: int) -> str:
-    """The arm that trial `number` of an arm is."""
+    """Return the name of the arm that stands for trial `number` of `arm`."""
     return f"{arm}#{number}"
 
 
@@ -41,35 +46,41 @@ def build_trial_plan(
     seeds: Sequence[int],
     stop_fraction: float,
 ) -> ResolvedPlan:
-    """The plan of some trials: arms and contrasts of nothing, evaluated on nothing.
+    """Return the plan of some trials: an arm for each, no contrasts, no evaluations.
 
-    points: arm -> number of the trial -> its values. halt: the share of the steps to be trained.
+    Args:
+        resolved_plan: the plan of the arms with their default values.
+        trial_params: arm -> number of the trial -> values.
+        sweep: id of the sweep that the trials form.
+        seeds: the seeds of each trial.
+        stop_fraction: the share of the training steps after which runs pause.
     """
     configs, arms = {}, []
-    for arm, arm_trials in trial_params.items():
+    for arm_name, arm_trials in trial_params.items():
         for number, values in arm_trials.items():
-            name = format_trial_name(arm, number)
-            configs[name] = override_config(resolved_plan.configs[arm], values)
-            arms.append(_build_arm(resolved_plan, arm, configs[name], name))
+            name = format_trial_name(arm_name, number)
+            configs[name] = override_config(resolved_plan.configs[arm_name], values)
+            arm = _replace_config(resolved_plan, arm_name, configs[name])
+            arms.append(replace(arm, name=name, label=f"{arm.label}, trial {number}"))
     specs = build_specs(configs, seeds)
-    base = {
-        **resolved_plan.plan.base_config,
-        "runtime": {**resolved_plan.plan.base_config["runtime"]},
+    base_config = resolved_plan.plan.base_config
+    runtime = {
+        **base_config["runtime"],
+        "stop_fraction": stop_fraction if stop_fraction < 1 else None,
     }
-    base["runtime"]["stop_fraction"] = stop_fraction if stop_fraction < 1 else None
     plan = replace(
         resolved_plan.plan,
         sweep_id=sweep,
-        title=f"{resolved_plan.plan.title} (trials of a tuning)",
+        title=f"{resolved_plan.plan.title} (tuning trials)",
         arms=tuple(arms),
         reference=arms[0].name,
         components=(),
         contrasts=(),
         seeds=tuple(seeds),
-        cells=_build_cells(specs, seeds, list(configs)),
+        cells=build_cells(specs, seeds, list(configs)),
         evaluation_hashes={name: {} for name in configs},
         missing_datasets={},
-        base_config=base,
+        base_config={**base_config, "runtime": runtime},
         forward_passes={},
         comparison_facts={},
         recipe_descriptions={},
@@ -82,7 +93,7 @@ def build_trial_plan(
 
 
 def select_runs(resolved_plan: ResolvedPlan, runs: Collection[str]) -> ResolvedPlan:
-    """The plan of some runs alone."""
+    """Return the plan restricted to some runs, given by their ids."""
     cells = tuple(c for c in resolved_plan.plan.cells if c.run_id in runs)
     arm_names = {c.arm for c in cells}
     arms = tuple(a for a in resolved_plan.plan.arms if a.name in arm_names)
@@ -93,7 +104,7 @@ def select_runs(resolved_plan: ResolvedPlan, runs: Collection[str]) -> ResolvedP
 
 
 def build_tuned_plan(resolved_plan: ResolvedPlan, tuning: Tuning) -> ResolvedPlan:
-    """The plan of the same arms under the values that a tuning found: a sweep of its own."""
+    """Return the plan of the same arms with the values that a tuning selected: another sweep."""
     plan = resolved_plan.plan
     best_params = {t.arm: t.best_trial.params for t in tuning.arms}
     configs = {
@@ -107,9 +118,9 @@ def build_tuned_plan(resolved_plan: ResolvedPlan, tuning: Tuning) -> ResolvedPla
     tuned_plan = replace(
         plan,
         sweep_id=f"{plan.ablation}-{plan.budget}-tuned-{digest(content, 8)}",
-        title=f"{plan.title} Every arm tuned",
-        arms=tuple(_build_arm(resolved_plan, name, c, name) for name, c in configs.items()),
-        cells=_build_cells(specs, plan.seeds, list(configs)),
+        title=f"{plan.title} (every arm tuned)",
+        arms=tuple(_replace_config(resolved_plan, name, c) for name, c in configs.items()),
+        cells=build_cells(specs, plan.seeds, list(configs)),
         forward_passes={n: c.method.count_forward_passes(c.views) for n, c in configs.items()},
         comparison_facts={n: collect_comparison_facts(c) for n, c in configs.items()},
         recipe_descriptions={
@@ -122,22 +133,7 @@ def build_tuned_plan(resolved_plan: ResolvedPlan, tuning: Tuning) -> ResolvedPla
     )
 
 
-def _build_arm(resolved_plan: ResolvedPlan, arm: str, config: RunConfig, name: str) -> Arm:
-    """The arm of the plan under `config`, called `name`."""
-    base_values, arm_values = flatten(resolved_plan.plan.base_config), flatten(to_builtins(config))
-    delta = {k: v for k, v in arm_values.items() if k not in base_values or base_values[k] != v}
-    original_arm = resolved_plan.plan.get_arm(arm)
-    label = (
-        original_arm.label
-        if name == arm
-        else f"{original_arm.label}, trial {name.rsplit('#', 1)[1]}"
-    )
-    return replace(original_arm, name=name, label=label, config_diff=delta)
-
-
-def _build_cells(
-    specs: Mapping[tuple[str, int], dict[str, Any]], seeds: Sequence[int], names: Sequence[str]
-) -> tuple[Cell, ...]:
-    return tuple(
-        Cell(arm=n, seed=s, run_id=compute_run_id(specs[n, s])) for s in seeds for n in names
-    )
+def _replace_config(resolved_plan: ResolvedPlan, arm_name: str, config: RunConfig) -> Arm:
+    """Return the arm with the diff of another configuration."""
+    config_diff = diff_config(resolved_plan.plan.base_config, to_builtins(config))
+    return replace(resolved_plan.plan.get_arm(arm_name), config_diff=config_diff)

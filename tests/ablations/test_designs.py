@@ -199,7 +199,7 @@ def test_listed_contrasts_and_the_noise_floor() -> None:
 
 
 def test_a_listed_arm_cannot_take_a_designed_ones_name() -> None:
-    with pytest.raises(UserError, match="arm no-a is there by design already"):
+    with pytest.raises(UserError, match="the design already has an arm no-a"):
         designs.build_arms(ablation(2, arms={"no-a": ArmDefinition()}))
 
 
@@ -228,15 +228,15 @@ def test_our_ablations_name_only_what_is_there(name: str) -> None:
             {"contrasts": {"v": {"label": "L", "plus": "full", "minus": "no-aa"}}},
             "unknown arm 'no-aa': did you mean no-a",
         ),
-        ({"arms": {"x": {"off": ["zz"]}}}, "unknown component 'zz'"),
-        ({"expectations": [{"kind": "helps", "about": "", "contrast": "main:z"}]}, "contrast"),
-        ({"expectations": [{"kind": "at_chance", "about": "", "arm": "non"}]}, "arm 'non'"),
+        ({"arms": {"x": {"components_off": ["zz"]}}}, "unknown component 'zz'"),
+        ({"planted_effects": [{"kind": "helps", "description": "", "contrast": "main:z"}]}, "contrast"),
+        ({"planted_effects": [{"kind": "at_chance", "description": "", "arm": "non"}]}, "arm 'non'"),
     ],
 )
 def test_what_an_ablation_names_must_be_there(more: dict[str, Any], match: str) -> None:
     """Or a contrast, or a planted truth, would silently go unread."""
     values = {"name": "t", "title": "T", "design": "crossed", "components": ["a", "b"]}
-    it = bind(Ablation, {**values, "primary": {}, **more})
+    it = bind(Ablation, {**values, "primary_metrics": {}, **more})
     with pytest.raises(UserError, match=match):
         designs.validate_ablation(it, DECLARED)
 
@@ -244,4 +244,4 @@ def test_what_an_ablation_names_must_be_there(more: dict[str, Any], match: str) 
 def test_an_expectation_of_an_arm_that_a_budget_leaves_out_is_no_slip() -> None:
     late = ArmDefinition(budgets=("study",))
     truth = PlantedEffect(kind="at_chance", description="", arm="late")
-    designs.validate_ablation(ablation(1, arms={"late": late}, expectations=(truth,)), DECLARED)
+    designs.validate_ablation(ablation(1, arms={"late": late}, planted_effects=(truth,)), DECLARED)

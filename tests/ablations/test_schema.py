@@ -20,8 +20,8 @@ design: listed
 reference: one
 arms:
   one: {label: One}
-  two: {off: [awareness], set: {train.steps: 3}}
-primary: {scenes: minimal.side}
+  two: {components_off: [awareness], overrides: {train.steps: 3}}
+primary_metrics: {scenes: minimal.side}
 """
 
 
@@ -67,7 +67,7 @@ def test_the_word_off_is_a_key_though_yaml_reads_it_as_false(tmp_path: Path) -> 
     assert ablation.arms["two"].overrides == {"train.steps": 3}
     assert ablation.arms["one"].budgets is None
     (tmp_path / "components.yaml").write_text(
-        "extra: {label: E, reason: R, off: {method.fusion: concat}, witness: {kind: none}}\n"
+        "extra: {label: E, reason: R, off_overrides: {method.fusion: concat}, manipulation_check: {kind: none}}\n"
     )
     declared = schema.load_components([*OURS, tmp_path])
     assert declared["extra"].off_overrides == {"method.fusion": "concat"}
@@ -91,19 +91,19 @@ def test_an_unknown_ablation_is_answered_with_the_nearest() -> None:
         (LISTED.replace("design: listed", "design: crossed"), "needs components"),
         (LISTED.replace("{label: One}", "{labl: One}"), "arms.one.labl"),
         (LISTED.replace("{label: One}", "3"), "must be a mapping"),
-        (LISTED + "where: {date=scenes: {train.steps: 3}}\n", "where: unknown group 'date'.*data"),
-        (LISTED + "where: {model=tini: {train.steps: 3}}\n", "where: unknown model 'tini'.*tiny"),
+        (LISTED + "conditional_overrides: {date=scenes: {train.steps: 3}}\n", "conditional_overrides: unknown group 'date'.*data"),
+        (LISTED + "conditional_overrides: {model=tini: {train.steps: 3}}\n", "conditional_overrides: unknown model 'tini'.*tiny"),
         (
-            LISTED.replace("{label: One}", "{where: {method: {train.steps: 3}}}"),
-            "arms.one.where: unknown method ''",
+            LISTED.replace("{label: One}", "{conditional_overrides: {method: {train.steps: 3}}}"),
+            "arms.one.conditional_overrides: unknown method ''",
         ),
-        (LISTED.replace("{label: One}", "{equal: compute}"), "one.equal: the reference equals it"),
-        (LISTED.replace("{label: One}", "{equal: time}"), "unknown arms.one.equal 'time'"),
-        (LISTED + "expectations:\n  - {kind: hlps, about: x}\n", "did you mean helps"),
+        (LISTED.replace("{label: One}", "{match_budget: compute}"), "one.match_budget: the reference"),
+        (LISTED.replace("{label: One}", "{match_budget: time}"), "unknown arms.one.match_budget 'time'"),
+        (LISTED + "planted_effects:\n  - {kind: hlps, description: x}\n", "did you mean helps"),
         ("- a list\n", "must hold a mapping"),
         ("a: [1\n", "cannot be read"),
         ("a: ${nowhere}\n", "cannot be read"),
-        (LISTED.replace("primary: {scenes: minimal.side}", ""), "primary is missing"),
+        (LISTED.replace("primary_metrics: {scenes: minimal.side}", ""), "primary_metrics is missing"),
     ],
 )
 def test_a_slip_of_the_pen_names_file_and_key(tmp_path: Path, text: str, match: str) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ablations import schema
 from ablations.audit import audit
-from ablations.plan import plan
+from ablations.plan.plan import ResolvedPlan, build_plan
 from sweeps.config import request
 from sweeps.monitor.display import Display
 from uniclip.config import RunConfig
@@ -28,7 +28,7 @@ TINY = [
     "ablation=components",
     "data=scenes",
     "data.num_train=128",
-    "data.test=64",
+    "data.num_test=64",
     "train.batch_size=16",
     "train.steps=4",
     "model.image.options.depths=[1,1,1,1]",
@@ -42,11 +42,11 @@ FOUR = "arms=[full,no-awareness,no-mp_nce,no-domain_similarity,clip,full-again]"
 
 
 @pytest.fixture(scope="module")
-def made() -> plan.ResolvedPlan:
-    return plan.build_plan(request.parse_request([*TINY, FOUR]).plan_request)
+def made() -> ResolvedPlan:
+    return build_plan(request.parse_request([*TINY, FOUR]).plan_request)
 
 
-def shortened(made: plan.ResolvedPlan) -> dict[str, RunConfig]:
+def shortened(made: ResolvedPlan) -> dict[str, RunConfig]:
     """The configurations with two steps for the base's, and in proportion."""
     base = made.plan.base_config["train"]["steps"]
     steps = {name: max(1, 2 * c.train.steps // base) for name, c in made.configs.items()}
@@ -57,7 +57,7 @@ def shortened(made: plan.ResolvedPlan) -> dict[str, RunConfig]:
 
 
 def prove(
-    made: plan.ResolvedPlan, *names: str, **configs: RunConfig
+    made: ResolvedPlan, *names: str, **configs: RunConfig
 ) -> dict[tuple[str, str], bool]:
     """(arm, check) -> does it hold, for the reference and these arms."""
     kept = (made.plan.reference, *names)
@@ -68,7 +68,7 @@ def prove(
     return {(f.arm, f.name): f.passed for f in found.checks}
 
 
-def test_every_check_of_every_arm_holds(made: plan.ResolvedPlan) -> None:
+def test_every_check_of_every_arm_holds(made: ResolvedPlan) -> None:
     found = audit.run_audit(made.plan, made.configs)
     assert all(f.passed for f in found.checks), [f for f in found.checks if not f.passed]
     checks = {f.name for f in found.checks}
@@ -82,7 +82,7 @@ def test_every_check_of_every_arm_holds(made: plan.ResolvedPlan) -> None:
     assert all(p["model"] for p in found.probes)
 
 
-def test_a_probed_checkpoint_is_as_large_as_one_that_is_written(made: plan.ResolvedPlan) -> None:
+def test_a_probed_checkpoint_is_as_large_as_one_that_is_written(made: ResolvedPlan) -> None:
     found = audit.run_audit(made.plan, made.configs)
     foretold = {p["arm"]: p["checkpoint_bytes"] for p in found.probes}
     for name, config in made.configs.items():
@@ -93,7 +93,7 @@ def test_a_probed_checkpoint_is_as_large_as_one_that_is_written(made: plan.Resol
 
 
 def test_what_is_done_once_for_all_runs_is_no_arms_time(
-    made: plan.ResolvedPlan, monkeypatch: pytest.MonkeyPatch
+    made: ResolvedPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first to open some data takes a day, as if it rendered them."""
     days = 0.0
@@ -115,7 +115,7 @@ def test_what_is_done_once_for_all_runs_is_no_arms_time(
 @pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
 def test_every_arm_of_every_shipped_ablation_is_what_it_says(ablation: str) -> None:
     tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]  # arms set it
-    made = plan.build_plan(
+    made = build_plan(
         request.parse_request([f"ablation={ablation}", "budget=study", *tiny]).plan_request
     )
     assert not made.plan.skipped
@@ -125,7 +125,7 @@ def test_every_arm_of_every_shipped_ablation_is_what_it_says(ablation: str) -> N
 
 
 def test_one_view_makes_the_loss_component_inert() -> None:
-    made = plan.build_plan(
+    made = build_plan(
         request.parse_request([*TINY, "arms=[full,no-mp_nce]", "views.num_strong=0"]).plan_request
     )
     found = audit.run_audit(made.plan, made.configs).checks
@@ -140,27 +140,27 @@ def test_arms_that_nothing_tells_apart_are_one_function() -> None:
         f"data.redraw_prob.{dial}=0" for dial in ("side", "hue", "grey", "zoom", "crop", "blur")
     ]
     words = ["ablation=awareness", "arms=[film,identity,only-flip]", *TINY[1:]]
-    made = plan.build_plan(request.parse_request([*words, *undone]).plan_request)
+    made = build_plan(request.parse_request([*words, *undone]).plan_request)
     (broken,) = (f for f in audit.run_audit(made.plan, made.configs).checks if not f.passed)
     assert broken.arm == "only-flip"
     assert (
         "one function with identity: nothing told them apart in 4 steps" in broken.failure_message
     )
-    damaged = plan.build_plan(request.parse_request(words).plan_request)
+    damaged = build_plan(request.parse_request(words).plan_request)
     assert all(f.passed for f in audit.run_audit(damaged.plan, damaged.configs).checks)
 
 
 def test_arms_that_are_declared_one_function_are_told_and_hold() -> None:
     arms = "arms=[aware-0.9,one-view-mp_nce,one-view-sup_con]"
     tiny = [word for word in TINY[1:] if not word.startswith("train.steps")]
-    made = plan.build_plan(request.parse_request(["ablation=truth", arms, *tiny]).plan_request)
+    made = build_plan(request.parse_request(["ablation=truth", arms, *tiny]).plan_request)
     found = audit.run_audit(made.plan, shortened(made)).checks
     (one,) = (f for f in found if f.inert)
     assert (one.arm, one.passed) == ("one-view-sup_con", True)
     seen = StringIO()
     Display(Console(file=seen, width=200)).print_audit(found)
     said = seen.getvalue().splitlines()
-    assert said[0] == f"audit: {len(found)} of {len(found)} checks hold"
+    assert said[0] == f"audit: {len(found)} of {len(found)} checks passed"
     assert said[1:] == [
         "audit: one-view-sup_con: one function with one-view-mp_nce: "
         "nothing told them apart in 4 steps"
@@ -177,7 +177,7 @@ def test_strong_views_of_one_law_have_the_same_crops() -> None:
         *TINY[1:],
         "data.damaged_views=strong",
     ]
-    made = plan.build_plan(
+    made = build_plan(
         request.parse_request([*words, "data.redraw_prob.side=0.5"]).plan_request
     )
     found = audit.run_audit(made.plan, made.configs).checks
@@ -314,7 +314,7 @@ BROKEN: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [
     ("break_it", "arm", "check"), BROKEN, ids=[b[0].__name__.strip("_") for b in BROKEN]
 )
 def test_a_broken_switch_is_caught(
-    made: plan.ResolvedPlan,
+    made: ResolvedPlan,
     monkeypatch: pytest.MonkeyPatch,
     break_it: Callable[[pytest.MonkeyPatch], None],
     arm: str,
@@ -324,7 +324,7 @@ def test_a_broken_switch_is_caught(
     assert prove(made, arm)[arm, check] is False
 
 
-def test_an_arm_that_changes_more_than_it_says_is_caught(made: plan.ResolvedPlan) -> None:
+def test_an_arm_that_changes_more_than_it_says_is_caught(made: ResolvedPlan) -> None:
     arm = made.plan.get_arm("no-awareness")
     more = replace(arm, config_diff={**arm.config_diff, "train.learning_rate": 0.1})
     reference = audit.probe_arm(made.configs["full"])

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ablations.plan import plan
+from ablations.plan.plan import build_plan
 from sweeps.config import request
 from sweeps.costs import probe
 from sweeps.costs.audit_scope import compute_audit_key
-from sweeps.launchers import worker
+from sweeps.costs import audit_run
 from tests.ablations.audit.test_audit import TINY
 from tests.helpers.distributed_training import together
 from uniclip.io.atomic import read_jsonl
@@ -21,7 +21,7 @@ WORDS = [*TINY, "arms=[full,no-awareness,clip]"]
 
 
 def prepared(folder: Path) -> tuple[Store, str]:
-    store, planned = Store(folder), plan.build_plan(request.parse_request(WORDS).plan_request)
+    store, planned = Store(folder), build_plan(request.parse_request(WORDS).plan_request)
     probe.write_specs_and_plan(store, planned)
     return store, planned.plan.sweep_id
 
@@ -30,7 +30,7 @@ def proves(rank: int, folder: Path, sweep: str) -> None:
     store = Store(folder)
     planned = store.get_sweep(sweep).read_plan()
     assert planned is not None
-    worker.run_audit(store, planned, compute_audit_key(planned))
+    audit_run.run_audit(store, planned, compute_audit_key(planned))
 
 
 def broken(rank: int, folder: Path, sweep: str) -> None:
@@ -42,7 +42,7 @@ def broken(rank: int, folder: Path, sweep: str) -> None:
         planned, evaluation_hashes={planned.reference: {"no such set": "h"}}
     )
     with pytest.raises(RuntimeError, match="could not be made" if rank == 0 else ""):
-        worker.run_audit(store, contrary if rank == 0 else planned, compute_audit_key(planned))
+        audit_run.run_audit(store, contrary if rank == 0 else planned, compute_audit_key(planned))
     raise SystemExit(0)
 
 

@@ -19,17 +19,17 @@ MODEL = {
         "name": "convnext_atto",
         "options": {"depths": [1, 1, 1, 1], "dims": [8, 16, 16, 32], "conv_mlp": True},
     },
-    "text": {"width": 32, "layers": 1, "heads": 2, "vocabulary": 400},
-    "embedding": 32,
+    "text": {"width": 32, "layers": 1, "heads": 2, "vocab_size": 400},
+    "embed_dim": 32,
 }
 
 
 def run(method: dict, weak: int, strong: int, train: dict | None = None, **more) -> RunConfig:
     return build_run_config(
         {
-            "data": {"name": "scenes", "train": 256, "test": 64},
+            "data": {"name": "scenes", "num_train": 256, "num_test": 64},
             "method": method,
-            "views": {"weak": weak, "strong": strong},
+            "views": {"num_weak": weak, "num_strong": strong},
             "train": {"steps": STEPS, "batch_size": N, **(train or {})},
             "model": MODEL,
             **more,
@@ -42,7 +42,7 @@ BY_HAND = [
     # 2 other views and the text; 3 views of 31 others, and their texts; no text is a positive.
     ({"name": "uniclip"}, 1, 2, (3, 1), {"ii+": 2, "it+": 1, "ti+": 3, "ii-": 93, "it-": 31,
                                           "ti-": 93, "tt-": 31}),
-    ({"name": "uniclip", "weights": [0.0, 1.0, 1.0]}, 1, 2, (3, 1),
+    ({"name": "uniclip", "positive_weights": [0.0, 1.0, 1.0]}, 1, 2, (3, 1),
      {"ii+": 0, "it+": 1, "ti+": 3, "ii-": 93, "it-": 31, "ti-": 93, "tt-": 31}),
     ({"name": "uniclip", "negatives": "not_text_text"}, 1, 1, (2, 1),
      {"ii+": 1, "it+": 1, "ti+": 2, "ii-": 62, "it-": 31, "ti-": 62, "tt-": 0}),
@@ -53,10 +53,10 @@ BY_HAND = [
     ({"name": "clip"}, 1, 2, (3, 1), {"it+": 1, "ti+": 3, "it-": 31, "ti-": 93}),
     ({"name": "unicl"}, 1, 0, (1, 1), {"it+": 1, "ti+": 1, "it-": 31, "ti-": 31}),
     # The strong views: one positive, 62 others of both strong views.
-    ({"name": "slip", "ssl_width": 32}, 1, 2, (3, 1),
+    ({"name": "slip", "ssl_mlp_dim": 32}, 1, 2, (3, 1),
      {"it+": 1, "ti+": 1, "it-": 31, "ti-": 31, "ii+": 1, "ii-": 62}),
     # Two captions and two neighbours; two views; SimSiam has no negatives.
-    ({"name": "declip", "queue": 64, "ssl_width": 32}, 0, 2, (2, 2),
+    ({"name": "declip", "queue_size": 64, "ssl_mlp_dim": 32}, 0, 2, (2, 2),
      {"it+": 4, "ti+": 2, "it-": 124, "ti-": 62, "ii+": 1}),
 ]  # fmt: skip
 
@@ -95,12 +95,12 @@ def test_laws_of_views_are_told():
     names = ("weak", "strong", "identity", "crop")
 
     def law(weak, strong, data, **views):
-        given = {"data": data, "views": {"weak": weak, "strong": strong, **views}}
+        given = {"data": data, "views": {"num_weak": weak, "num_strong": strong, **views}}
         counted = collect_comparison_facts(run({"name": "uniclip"}, weak, strong, **given))
         return [counted[QUANTITIES[name]] for name in names]
 
     emoji, scenes = {"name": "openmoji"}, {"name": "scenes"}
-    assert law(1, 2, emoji, crop=0.08, identity=0.0) == [1, 2, 0, 0.08]
+    assert law(1, 2, emoji, min_crop_scale=0.08, identity_prob=0.0) == [1, 2, 0, 0.08]
     assert law(1, 2, emoji) == [1, 2, 0.1, 0.2]
     assert law(3, 0, emoji) == [3, 0, 0.1, 0]
     assert law(1, 2, scenes) == [1, 2, 0.1, 0]
@@ -111,7 +111,7 @@ def test_where_labels_make_positives_none_are_counted():
     for method, data in (
         ({"name": "unicl"}, {"name": "mix"}),
         ({"name": "unicl", "equal_captions": True}, {"name": "scenes"}),
-        ({"name": "unicl"}, {"name": "csv", "path": "a.csv", "label": "kind"}),
+        ({"name": "unicl"}, {"name": "csv", "path": "a.csv", "label_column": "kind"}),
     ):
         counted = collect_comparison_facts(run(method, 1, 0, data=data))
         assert {said for said, value in counted.items() if value is None} == by_label
@@ -126,9 +126,9 @@ def test_where_labels_make_positives_none_are_counted():
 @pytest.mark.parametrize("frozen", ["none", "image", "text", "both"])
 def test_what_is_frozen_costs_no_gradient(frozen):
     vit = {"patch_size": 4, "embed_dim": 64, "depth": 2, "num_heads": 2}
-    image = {"name": "vit_tiny_patch16_224", "pixels": 32, "options": vit}
+    image = {"name": "vit_tiny_patch16_224", "image_size": 32, "options": vit}
     model = {**MODEL, "image": image}
-    config = run({"name": "clip"}, 1, 0, model=model, frozen=frozen)
+    config = run({"name": "clip"}, 1, 0, model=model, lock=frozen)
     batches, state = setup_training(config)
     # Attention as plain products, which torch's counter knows; no convolution here has groups.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
@@ -138,7 +138,7 @@ def test_what_is_frozen_costs_no_gradient(frozen):
 
 def test_a_batch_in_chunks_costs_one_more_forward_pass():
     whole, chunked = (
-        audit.probe_arm(run({"name": "clip"}, 1, 0, train={"accumulate": n})).step_flops
+        audit.probe_arm(run({"name": "clip"}, 1, 0, train={"grad_cache_chunks": n})).step_flops
         for n in (1, 4)
     )
     assert chunked == pytest.approx(4 / 3 * whole, rel=0.05)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from ablations.plan import plan as plans
+from ablations.plan.plan import ResolvedPlan, build_plan
 from sweeps.config import request
 from uniclip.errors import UserError
 
 SMOKE = ("data=scenes", "budget=smoke", "seeds=1")
 
 
-def planned(*words: str) -> plans.ResolvedPlan:
-    return plans.build_plan(request.parse_request([*words]).plan_request)
+def planned(*words: str) -> ResolvedPlan:
+    return build_plan(request.parse_request([*words]).plan_request)
 
 
 def refusal(*words: str) -> str:
@@ -104,9 +104,9 @@ def test_what_is_so_anyhow_may_be_said() -> None:
 def test_a_recipe_that_an_arm_chooses_is_not_chosen_for_all(tmp_path: Path) -> None:
     (tmp_path / "ablation").mkdir()
     (tmp_path / "ablation" / "own.yaml").write_text(
-        "title: T\ndesign: listed\nreference: ours\nbase: {data: scenes, method: clip}\n"
-        "arms: {ours: {}, theirs: {choose: {recipe: published}}}\n"
-        "primary: {scenes: minimal.side}\n"
+        "title: T\ndesign: listed\nreference: ours\ngroups: {data: scenes, method: clip}\n"
+        "arms: {ours: {}, theirs: {groups: {recipe: published}}}\n"
+        "primary_metrics: {scenes: minimal.side}\n"
     )
     own = ("ablation=own", f"conf_dir={tmp_path}", "recipe=published")
     assert "recipe=published is chosen by arm theirs" in refusal(*own)

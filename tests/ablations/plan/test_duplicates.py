@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ablations.plan import plan as plans
+from ablations.plan.plan import build_plan
 from sweeps.cli import main
 from sweeps.config import request
 
@@ -12,14 +12,14 @@ OWN = """
 title: T
 design: listed
 reference: one
-base: {data: scenes}
-arms: {one: {label: One}, two: {set: {train.grad_clip_norm: 1}}, three: {set: {train.grad_clip_norm: 2}}}
+groups: {data: scenes}
+arms: {one: {label: One}, two: {overrides: {train.grad_clip_norm: 1}}, three: {overrides: {train.grad_clip_norm: 2}}}
 contrasts:
   empty: {label: Empty, plus: one, minus: two, primary: true}
   full: {label: Full, plus: three, minus: two, primary: true}
-primary: {scenes: minimal.side}
+primary_metrics: {scenes: minimal.side}
 """
-SAID = "arms one and two are one run here: nothing compares them"
+SAID = "arms one and two have the same configuration and share their runs: no contrast compares them"
 
 
 def own(folder: Path, more: str = "") -> list[str]:
@@ -29,7 +29,7 @@ def own(folder: Path, more: str = "") -> list[str]:
 
 
 def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
-    plan = plans.build_plan(request.parse_request(own(tmp_path)).plan_request).plan
+    plan = build_plan(request.parse_request(own(tmp_path)).plan_request).plan
     assert [a.name for a in plan.arms] == ["one", "two", "three"]
     assert [c.name for c in plan.contrasts] == ["full"]
     assert plan.skipped == (SAID,)
@@ -43,14 +43,14 @@ def test_a_person_is_told(tmp_path: Path, capsys) -> None:
 
 
 def test_a_null_that_is_declared_stays(tmp_path: Path) -> None:
-    declared = "expectations: [{kind: exactly_zero, contrast: empty, about: one and two are one}]\n"
-    plan = plans.build_plan(request.parse_request(own(tmp_path, declared)).plan_request).plan
+    declared = "planted_effects: [{kind: exactly_zero, contrast: empty, description: one and two are one}]\n"
+    plan = build_plan(request.parse_request(own(tmp_path, declared)).plan_request).plan
     assert [c.name for c in plan.contrasts] == ["empty", "full"]
     assert [e.contrast for e in plan.planted_effects] == ["empty"]
 
 
 def test_another_expectation_of_theirs_is_not_checked(tmp_path: Path) -> None:
-    hoped = "expectations: [{kind: helps, contrast: empty, about: one helps}]\n"
-    plan = plans.build_plan(request.parse_request(own(tmp_path, hoped)).plan_request).plan
+    hoped = "planted_effects: [{kind: helps, contrast: empty, description: one helps}]\n"
+    plan = build_plan(request.parse_request(own(tmp_path, hoped)).plan_request).plan
     assert plan.planted_effects == ()
     assert [text for text in plan.skipped if "not checked: one helps" in text]

@@ -13,10 +13,8 @@ from typing import Any
 import pytest
 
 from ablations import schema
-from ablations.plan import plan as plans
-from ablations.plan.plan import ResolvedPlan
+from ablations.plan.plan import ResolvedPlan, build_plan, find_cell
 from sweeps.config import request
-from sweeps.launchers.worker import select_run_only_values
 from tests.helpers import dataset_trees
 from uniclip.config import DATA
 from uniclip.config.compose import flatten
@@ -36,7 +34,7 @@ METHODS = ("ablation=methods", "data=scenes", "budget=smoke")
 
 
 def planned(*words: str) -> ResolvedPlan:
-    return plans.build_plan(request.parse_request(list(words)).plan_request)
+    return build_plan(request.parse_request(list(words)).plan_request)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +55,7 @@ def differing(one: dict[str, Any], two: dict[str, Any]) -> set[str]:
 
 
 def run_of(it: ResolvedPlan, arm: str, seed: int) -> str:
-    return plans.find_cell(it.plan, f"{arm}/{seed}").run_id
+    return find_cell(it.plan, f"{arm}/{seed}").run_id
 
 
 # ---- cells ---------------------------------------------------------------------------------------
@@ -90,11 +88,11 @@ def test_what_lies_at_init_names_runs_and_sweep_and_not_where(tmp_path: Path) ->
     assert one.specs == same.specs
     assert one.specs.keys().isdisjoint(other.specs)
     (arm,) = same.plan.arms
-    moved = replace(arm, name="moved", config_diff={"init": "d.pt", "trust": True})
+    moved = replace(arm, name="moved", config_diff={"pretrained": "d.pt", "allow_torchscript": True})
     plan = replace(same.plan, arms=(arm, moved))
     for name, place, trust in (("full", str(tmp_path / "b.pt"), False), ("moved", "d.pt", True)):
         told = config_from_spec(
-            same.specs[same.plan.cells[0].run_id], select_run_only_values(plan, name)
+            same.specs[same.plan.cells[0].run_id], plan.run_only_values(name)
         )
         assert (told.pretrained, told.allow_torchscript) == (place, trust)
 
@@ -197,9 +195,9 @@ def test_planning_twice_gives_the_same_plan(crossed: ResolvedPlan) -> None:
 def test_arms_that_coincide_share_a_run(tmp_path: Path) -> None:
     (tmp_path / "ablation").mkdir()
     (tmp_path / "ablation" / "twins.yaml").write_text(
-        "title: T\ndesign: listed\nreference: one\nbase: {data: scenes}\n"
-        "arms: {one: {}, two: {set: {train.grad_clip_norm: 1}}, three: {set: {train.grad_clip_norm: 2}}}\n"
-        "primary: {scenes: minimal.side}\n"
+        "title: T\ndesign: listed\nreference: one\ngroups: {data: scenes}\n"
+        "arms: {one: {}, two: {overrides: {train.grad_clip_norm: 1}}, three: {overrides: {train.grad_clip_norm: 2}}}\n"
+        "primary_metrics: {scenes: minimal.side}\n"
     )
     it = planned("ablation=twins", f"conf_dir={tmp_path}", "seeds=2")
     runs = {c.name: c.run_id for c in it.plan.cells}
@@ -207,7 +205,7 @@ def test_arms_that_coincide_share_a_run(tmp_path: Path) -> None:
     assert runs["one/0"] == runs["two/0"]
     assert runs["one/1"] == runs["two/1"]
     assert len(set(runs.values())) == len(it.specs) == 4
-    assert plans.find_cell(it.plan, runs["one/0"][:6]).run_id == runs["one/0"]
+    assert find_cell(it.plan, runs["one/0"][:6]).run_id == runs["one/0"]
 
 
 # ---- seeds and arms ------------------------------------------------------------------------------
@@ -319,17 +317,17 @@ CONDITIONED = """
 title: T
 design: listed
 reference: one
-base: {method: clip}
-set: {train.grad_clip_norm: 2.0, train.warmup_ratio: 0.2}
-where:
+groups: {method: clip}
+overrides: {train.grad_clip_norm: 2.0, train.warmup_ratio: 0.2}
+conditional_overrides:
   data=scenes: {train.grad_clip_norm: 3.0, data.redraw_prob.side: 0.25}
   model=tiny: {train.weight_decay: 0.3}
   budget=study: {train.weight_decay: 0.4}
 arms:
   one: {label: One}
-  two: {label: Two, where: {data=scenes: {train.adam_eps: 1.0e-6}, method=slip: {train.grad_clip_norm: 9.0}}}
-  three: {label: Three, choose: {method: slip}, where: {method=slip: {method.ssl_mlp_dim: 64}}}
-primary: {scenes: minimal.side, openmoji: retrieval.r1}
+  two: {label: Two, conditional_overrides: {data=scenes: {train.adam_eps: 1.0e-6}, method=slip: {train.grad_clip_norm: 9.0}}}
+  three: {label: Three, groups: {method: slip}, conditional_overrides: {method=slip: {method.ssl_mlp_dim: 64}}}
+primary_metrics: {scenes: minimal.side, openmoji: retrieval.r1}
 """
 
 
@@ -350,7 +348,7 @@ def test_a_condition_holds_by_the_users_choice_the_ablations_or_the_default(tmp_
     assert scenes.configs["three"].data.redraw_prob.side == 0.25, "an arm that chooses has it too"
     assert scenes.configs["three"].method.ssl_mlp_dim == 64
     labels = {a.name: a.label for a in scenes.plan.arms}
-    assert labels == {"one": "One", "two": "Two (epsilon 1e-06)", "three": "Three (ssl_width 64)"}
+    assert labels == {"one": "One", "two": "Two (adam_eps 1e-06)", "three": "Three (ssl_mlp_dim 64)"}
 
 
 def test_the_user_wins_over_a_condition_of_all_arms_but_not_of_one(tmp_path: Path) -> None:
@@ -382,7 +380,7 @@ def test_toy_sizes_are_for_the_toy_model_alone() -> None:
     slip, declip = (large.configs[n].method for n in ("slip", "declip"))
     assert (slip.ssl_mlp_dim, slip.ssl_embed_dim) == (4096, 256)
     assert (declip.ssl_mlp_dim, declip.queue_size) == (1024, 65_536)
-    assert tiny.plan.get_arm("declip").label == "DeCLIP (ssl_width 256, queue 2048)"
+    assert tiny.plan.get_arm("declip").label == "DeCLIP (ssl_mlp_dim 256, queue_size 2048)"
     assert large.plan.get_arm("declip").label == "DeCLIP"
 
 
@@ -426,17 +424,17 @@ def test_as_much_compute_is_as_the_model_has_it(model: str, factor: float) -> No
     base = steps["uniclip"]
     assert steps["clip-equal-forwards"] == 3 * base
     assert steps["clip-equal-compute"] / base == pytest.approx(factor, abs=0.006)
-    said = f"(steps x {factor:g}, by the table of models)"
+    said = f"(steps x {factor:g}, by the model profile table)"
     assert said in it.plan.get_arm("clip-equal-compute").label
     known = it.plan.comparison_facts
-    of = {name: known[name]["image forwards"] for name in steps}
+    of = {name: known[name]["image forward passes"] for name in steps}
     assert of["uniclip"] == of["clip-equal-forwards"]
 
 
 def test_of_a_model_that_is_not_in_the_table_forwards_are_counted() -> None:
     it = planned(*EQUAL, "model.image.name=test_resnet", "model.image.options={}")
     assert it.configs["clip-equal-compute"].train.steps == 2 * it.configs["uniclip"].train.steps
-    said = "(steps x 2, a picture taken for a text: the model is not in the table)"
+    said = "(steps x 2, image and text passes counted alike: the model is not in the profile table)"
     assert said in it.plan.get_arm("clip-equal-compute").label
 
 
@@ -462,7 +460,7 @@ def test_a_recipe_follows_the_method_and_leaves_the_budget_its_length() -> None:
     assert {n: c.train.learning_rate for n, c in it.configs.items()} == rates
     assert it.configs["uniclip"] == ours.configs["uniclip"], "nothing is stated of it"
     for name, config in it.configs.items():
-        shared = ("steps", "batch_size", "validate_every", "threads")
+        shared = ("steps", "batch_size", "validate_every", "num_threads")
         for key in shared:
             assert getattr(config.train, key) == getattr(ours.configs[name].train, key)
         assert replace(config, train=ours.configs[name].train) == ours.configs[name]
@@ -479,9 +477,9 @@ def test_each_arms_recipe_is_told_as_it_comes_out() -> None:
     assert planned(*METHODS).plan.recipe_descriptions == {}
     it = planned(*PUBLISHED, "train.weight_decay=0.3").plan.recipe_descriptions
     assert list(it) == ["uniclip", "unicl", "clip", "slip", "declip"]
-    assert "rate 1e-06 to 0.003 to 1e-05, warm-up 4 %, decay 0.3, betas 0.9 0.98" in it["slip"]
-    assert "rate 6.25e-08 to 6.25e-05 to 6.25e-07 (0.0005 for 512)" in it["unicl"]
-    assert [name for name, said in it.items() if "nothing stated: ours" in said] == ["uniclip"]
+    assert "learning rate 1e-06 to 0.003 to 1e-05, warm-up 4 %, weight decay 0.3, betas 0.9 0.98" in it["slip"]
+    assert "rate 6.25e-08 to 6.25e-05 to 6.25e-07 (0.0005 at batch size 512)" in it["unicl"]
+    assert [name for name, said in it.items() if "the source states no recipe" in said] == ["uniclip"]
 
 
 def test_the_users_words_win_over_a_recipe_but_not_over_an_arm(tmp_path: Path) -> None:
@@ -496,9 +494,9 @@ def test_the_users_words_win_over_a_recipe_but_not_over_an_arm(tmp_path: Path) -
     )
     (tmp_path / "ablation").mkdir()
     (tmp_path / "ablation" / "own.yaml").write_text(
-        "title: T\ndesign: listed\nreference: ours\nbase: {data: scenes, method: clip}\n"
-        "arms: {ours: {}, theirs: {choose: {recipe: published}}}\n"
-        "primary: {scenes: minimal.side}\n"
+        "title: T\ndesign: listed\nreference: ours\ngroups: {data: scenes, method: clip}\n"
+        "arms: {ours: {}, theirs: {groups: {recipe: published}}}\n"
+        "primary_metrics: {scenes: minimal.side}\n"
     )
     own = ("ablation=own", f"conf_dir={tmp_path}")
     decays = {n: c.train.weight_decay for n, c in planned(*own).configs.items()}
@@ -539,23 +537,23 @@ def test_a_key_that_no_chosen_arm_changes_is_taken() -> None:
         (("ablation=truth", "budget=smoke", "arms=[aware-0]"), r"leaves no arm .*only at budget"),
         ((*SCENES, "budget=quik"), r"unknown budget 'quik': did you mean quick"),
         ((*SCENES, "benchmark=[scene]"), r"unknown benchmark 'scene': did you mean scenes"),
-        (("ablation=truth", "data=openmoji"), r"data\.delta\.side"),
+        (("ablation=truth", "data=openmoji"), r"data\.redraw_prob\.side"),
         ((*SCENES, "method=clip"), r"method=clip is given by you, but ablation=components is of"),
         ((*SCENES, "model.text.width=130"), r"model\.text\.width=130 must be a multiple"),
         (("ablation=components", "data=csv"), r"data\.path"),
         ((*SCENES, "stream=1"), r"stream= is set by arms"),
         (
             (*SCENES, "train.batch_size=16", "train.grad_cache_chunks=200"),
-            r"train\.accumulate=200 must",
+            r"train\.grad_cache_chunks=200 must",
         ),
         (
             ("ablation=losses", "data=mix", "data.labelled_fraction=0.99", "train.batch_size=16"),
-            r"data\.share=0\.99 of train\.batch_size=16 leaves no pair",
+            r"data\.labelled_fraction=0\.99 of train\.batch_size=16 leaves no pair",
         ),
         ((*METHODS, "train.batch_size=1"), r"arm slip: train\.batch_size=1 .*method=slip"),
         (
             ("ablation=views", "data=scenes", "method.positive_weights=[1,0,0]"),
-            r"arm weak1: method\.weights=\[1\.0, 0\.0, 0\.0\] leaves no positives",
+            r"arm weak1: method\.positive_weights=\[1\.0, 0\.0, 0\.0\] leaves no positives",
         ),
         ((*SCENES, "seed=1"), r"seeds=\[\.\.\.\]"),
     ],
@@ -573,8 +571,8 @@ def test_every_ablation_has_a_primary_score_for_every_data_set(ablation: str) ->
 def test_an_ablation_without_a_primary_score_for_the_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ablation").mkdir()
     (tmp_path / "ablation" / "blind.yaml").write_text(
-        "title: T\ndesign: listed\nreference: one\nbase: {data: scenes}\n"
-        "arms: {one: {}}\nprimary: {openmoji: retrieval.r1}\n"
+        "title: T\ndesign: listed\nreference: one\ngroups: {data: scenes}\n"
+        "arms: {one: {}}\nprimary_metrics: {openmoji: retrieval.r1}\n"
     )
     refused("no primary score for data=scenes.*openmoji", "ablation=blind", f"conf_dir={tmp_path}")
 
@@ -584,16 +582,16 @@ def test_an_ablation_without_a_primary_score_for_the_data_is_refused(tmp_path: P
 
 def test_a_cell_is_named_by_arm_and_seed_or_by_the_start_of_its_run(crossed: ResolvedPlan) -> None:
     cell = crossed.plan.cells[5]
-    assert plans.find_cell(crossed.plan, cell.name) == cell
-    assert plans.find_cell(crossed.plan, cell.run_id) == cell
-    assert plans.find_cell(crossed.plan, cell.run_id[:10]) == cell
+    assert find_cell(crossed.plan, cell.name) == cell
+    assert find_cell(crossed.plan, cell.run_id) == cell
+    assert find_cell(crossed.plan, cell.run_id[:10]) == cell
     for name, match in (
         ("ful/0", "did you mean full/0"),
         ("full/9", "unknown cell"),
         ("", "cell"),
     ):
         with pytest.raises(UserError, match=match):
-            plans.find_cell(crossed.plan, name)
+            find_cell(crossed.plan, name)
 
 
 def test_the_specs_say_what_the_configurations_hash_to(crossed: ResolvedPlan) -> None:
