@@ -1,84 +1,90 @@
-"""The command line: `sweep.py <verb> [name] [--flag ...] [override ...]`. Never imports torch."""
+"""The command line: `python sweep.py [command] [name ...] [--flag ...] [key=value ...]`.
+
+Nothing is imported for a command before it is chosen, and torch by none that only reads.
+"""
 
 from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import NoReturn, Protocol, cast
 
 from uniclip.errors import RetryLater, UserError, make_unknown_name_error
 
+DISTRIBUTION = "uniclip-ablations"
+CONSOLE_COMMAND = "uniclip-sweep"
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 FILESYSTEM_ERRNOS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
     *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
 )
-"""Errors of the file system that are not the program's: one line will do."""
+"""Errors of the file system that one line explains; any other is an error of the program."""
 
-COMMANDS: dict[str, tuple[str, str | None]] = {
-    "run": ("plan, run what is missing, report (the default)", None),
-    "plan": ("what would run, why, and how long it takes; runs nothing", None),
-    "status": ("every cell: state, step, last sign of life, advice", None),
-    "report": ("tables, figures and an executed notebook from what exists", None),
-    "list": (
-        "what there is to choose from",
-        "ablations | arms | budgets | components | data | ...",
-    ),
-    "logs": ("what a cell printed", "<arm>/<seed> or the start of a run id"),
-    "why": ("what makes a cell differ from another", "<arm>/<seed> [<arm>/<seed>]"),
-    "retry": ("run failed cells again", "[<arm>/<seed> ...], default: all that failed"),
-    "cancel": ("take cells out of Slurm's queue", "[<arm>/<seed> ...], default: all of the sweep"),
-    "tune": (
-        "tune every arm alike on the validation split, then compare them, default and tuned",
-        None,
-    ),
-    "data": (
-        "which evaluation data sets are here; fetch one, or write it as shards",
-        "check | download | export, then data sets",
-    ),
-    "doctor": ("what would go wrong, before anything is spent", None),
-    "gc": ("what can be deleted from the store, and how much room it takes", None),
+DEFAULT_COMMAND = "run"
+COMMANDS = {
+    "run": "plan, run what is missing, report (the default)",
+    "plan": "show what would run, why, and its estimated cost; runs nothing",
+    "status": "show the status of every cell: step, last heartbeat, advice",
+    "report": "build tables, figures and an executed notebook from the existing results",
+    "list": "list the choices: ablations, arms, budgets, components, data sets, ...",
+    "logs": "print the log of a cell",
+    "diff": "show the configuration keys in which two cells differ",
+    "retry": "run failed cells again",
+    "cancel": "cancel the Slurm jobs of cells",
+    "tune": "tune every arm alike on the validation split, then compare default and tuned arms",
+    "data": "check, download or export evaluation data sets",
+    "doctor": "check for problems before a sweep is started",
+    "gc": "list what can be deleted from the store, and its size",
 }
+"""Command -> summary; each is a module of `sweeps.cli.commands`."""
+DESCRIPTION = "Plan, run and report ablations of contrastive vision-language pre-training."
 EPILOG = """\
 examples:
   python sweep.py ablation=components                     plan, run what is missing, report
-  python sweep.py plan ablation=components seeds=5        what would run; runs nothing
-  python sweep.py ablation=components data=csv data.path=pictures.csv
+  python sweep.py plan ablation=components seeds=5        show what would run; runs nothing
+  python sweep.py ablation=components data=csv data.path=images.csv
   python sweep.py status ablation=components --watch
   python sweep.py tune ablation=components n_trials=20 space=optimizer
   python sweep.py list ablations
   python sweep.py data check data_root=<folder>
 
-words with = are overrides: a group (data=scenes, method=, model=, budget=smoke|quick|study) or any
-key of the configuration (train.steps=500, launcher.max_workers=4, seeds=[3,7], store=<folder>).
+key=value chooses an option of a group (data=scenes, method=, model=, budget=smoke|quick|study) or
+sets a key of the configuration (train.steps=500, launcher.max_workers=4, seeds=[3,7],
+store=<folder>). Flags, names and key=value words may be given in any order.
 """
 
 
-TUNE_EPILOG = """\
-Keys of its own: n_trials=20 (for each arm), space=optimizer (see: list spaces),
-pruner=none|median|hyperband, tuning_seeds=1 (how many, or a list), parallel_trials=1 (trials of each arm in
-a round), sampler_seed=0.
-"""
+class Command(Protocol):
+    """What a module of `sweeps.cli.commands` defines."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the names and flags of the command."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Execute the command and return the exit status."""
 
 
 def main(argv: Sequence[str], retry_later_status: int = EXIT_USER_ERROR) -> int:
-    """What the command line asks for; the exit status (2 for the user's errors).
+    """Execute a command line and return its exit status.
 
-    not_now: the status where the same words may do later.
+    The status is 0, 1 if cells failed or a check did not pass, 2 for an error of the user, 130
+    after Ctrl-C, and `retry_later_status` if the same command may succeed later (`RetryLater`).
     """
     try:
         try:
-            return _dispatch(argv)
+            return _execute(argv)
         finally:
-            sys.stdout.flush()  # a closed pipe is noticed here, not at the interpreter's end
+            sys.stdout.flush()  # a closed pipe is noticed here, not when the interpreter exits
     except UserError as error:
-        print(f"sweep.py: {error}", file=sys.stderr)
+        _print_error(str(error))
         return retry_later_status if isinstance(error, RetryLater) else EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print("stopped; the same command continues where it was", file=sys.stderr)
+        print("stopped; the same command continues from here", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _redirect_stdout_to_devnull()
@@ -86,91 +92,104 @@ def main(argv: Sequence[str], retry_later_status: int = EXIT_USER_ERROR) -> int:
     except OSError as error:
         if error.errno not in FILESYSTEM_ERRNOS:
             raise
-        print(f"sweep.py: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        _print_error(f"{error.filename or 'a file'}: {error.strerror}")
         return EXIT_USER_ERROR
 
 
-def _dispatch(argv: Sequence[str]) -> int:
-    command, options = _parse_command(list(argv))
-    from sweeps.cli.verbs import COMMAND_HANDLERS
-    from sweeps.controller.controller import Detached
-
-    try:
-        return COMMAND_HANDLERS[command](options)
-    except Detached as detached:
-        print(detached)
-        return 0
+def load_command(name: str) -> Command:
+    """Import the module of a command."""
+    return cast(Command, importlib.import_module(f"sweeps.cli.commands.{name}"))
 
 
-def _redirect_stdout_to_devnull() -> None:
-    """Nobody reads what is printed: what is still to be written goes nowhere, quietly."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def get_program() -> str:
+    """Return how the user started this process: the console command, or `python sweep.py`."""
+    is_console_command = Path(sys.argv[0]).stem == CONSOLE_COMMAND
+    return CONSOLE_COMMAND if is_console_command else "python sweep.py"
 
 
-def _parse_command(argv: list[str]) -> tuple[str, argparse.Namespace]:
-    if argv and argv[0] not in COMMANDS and not argv[0].startswith("-") and "=" not in argv[0]:
-        raise make_unknown_name_error("verb", argv[0], COMMANDS)
+def _execute(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        print(_format_help())
-        raise SystemExit(0 if argv else EXIT_USER_ERROR)
-    command = argv[0] if argv[0] in COMMANDS else "run"
-    command_argv = argv[1:] if argv[0] in COMMANDS else argv
+        _build_parser(None).print_help()
+        return 0 if argv else EXIT_USER_ERROR
+    if argv[0] == "--version":
+        print(f"{DISTRIBUTION} {_read_version()}")
+        return 0
+    arguments = _parse_arguments(argv)
+    return load_command(arguments.command).run(arguments)
+
+
+def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; names and flags are sorted first, so that their order is free.
+
+    Raises:
+        UserError: the command or a flag does not exist, or the command takes no names.
+    """
+    command, words = argv[0], argv[1:]
+    if command.startswith("-") or "=" in command:
+        command, words = DEFAULT_COMMAND, argv
+    elif command not in COMMANDS:
+        raise make_unknown_name_error("command", command, COMMANDS)
+    flags = [word for word in words if word.startswith("-")]
+    overrides = [word for word in words if "=" in word and not word.startswith("-")]
+    names = [word for word in words if "=" not in word and not word.startswith("-")]
     parser = _build_parser(command)
-    flags, positional = parser.parse_known_args(command_argv)
-    unknown_flags = [w for w in positional if w.startswith("-")]
-    if unknown_flags:
-        raise UserError(
-            f"{command} has no flag {unknown_flags[0]}: see python sweep.py {command} --help"
-        )
-    flags.overrides = [w for w in positional if "=" in w]
-    flags.names = [w for w in positional if "=" not in w]
-    if flags.names and COMMANDS[command][1] is None:
-        raise UserError(f"{command} takes no name, got {flags.names[0]!r}; overrides are key=value")
-    return command, flags
+    arguments, unknown_words = parser.parse_known_args([command, *names, *flags])
+    for word in unknown_words:
+        if word.startswith("-"):
+            raise UserError(f"{command} has no flag {word}: see {get_program()} {command} --help")
+        raise UserError(f"{command} takes no name, got {word!r}; settings are key=value")
+    arguments.overrides = overrides
+    return arguments
 
 
 class _ArgumentParser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}: see python {self.prog} --help")
+        raise UserError(f"{message}: see {self.prog} --help")
 
 
-def _build_parser(command: str) -> argparse.ArgumentParser:
-    summary, names_help = COMMANDS[command]
-    usage = f"python sweep.py {command} {'[name ...] ' if names_help else ''}[--flag ...] [key=value ...]"
+def _build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser of all commands; only the arguments of `command` are added to it."""
     parser = _ArgumentParser(
-        prog=f"sweep.py {command}",
-        usage=usage,
-        description=summary + (f". Names: {names_help}" if names_help else ""),
+        prog=get_program(),
+        usage=f"{get_program()} [command] [name ...] [--flag ...] [key=value ...]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    if command == "status":
-        parser.add_argument("--watch", action="store_true", help="draw again every two seconds")
-        parser.add_argument("--json", action="store_true", help="for machines")
-    if command == "plan":
-        parser.add_argument("--json", action="store_true", help="for machines")
-        help_text = "measure first what a cell of each arm takes, by a few steps; runs no cell"
-        parser.add_argument("--probe", action="store_true", help=help_text)
-    if command == "report":
-        parser.add_argument("--force", action="store_true", help="even if nothing changed")
-    if command == "retry":
-        help_text = "also cells that are lost or seem alive: you know that they are dead"
-        parser.add_argument("--force", action="store_true", help=help_text)
-    if command == "data":
-        parser.add_argument("--sums", action="store_true", help="check: compare published sums")
-    if command == "doctor":
-        parser.add_argument("--json", action="store_true", help="for machines")
-        parser.add_argument("--submit", action="store_true", help="look at a compute node too")
-    if command == "tune":
-        parser.epilog = TUNE_EPILOG
-    if command == "gc":
-        parser.add_argument("--yes", action="store_true", help="delete it")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="<command>")
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(
+            name,
+            prog=f"{get_program()} {name}",
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name == command:
+            load_command(name).add_arguments(subparser)
+            usage = subparser.format_usage().removeprefix("usage: ").rstrip()
+            subparser.usage = f"{usage} [key=value ...]"
     return parser
 
 
-def _format_help() -> str:
-    command_lines = "\n".join(f"  {name:<8} {summary}" for name, (summary, _) in COMMANDS.items())
-    return (
-        "usage: python sweep.py [verb] [name ...] [--flag ...] [key=value ...]\n\n"
-        "Which part of a contrastive vision-language method earns its keep?\n\n"
-        f"verbs:\n{command_lines}\n\n{EPILOG}"
-    )
+def _read_version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _print_error(message: str) -> None:
+    print(f"{get_program().removeprefix('python ')}: {message}", file=sys.stderr)
+
+
+def _redirect_stdout_to_devnull() -> None:
+    """Discard what is still to be printed: the reader of the pipe is gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -54,7 +54,7 @@ class SlurmJob:
         plugins.import_plugins(self.plan.plugins)
         if self.store.snapshot_path(ROOT.name) == ROOT:
             code_snapshot.verify_snapshot(ROOT)
-        if self.intent.kind != "follow":
+        if self.intent.kind != "follow_up":
             self._execute(stop)
         elif os.environ.get("SLURM_PROCID", "0") == "0":
             run_follow_up(self.store, self.intent)
@@ -86,7 +86,7 @@ class SlurmJob:
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         cell_module = worker.cell_module
         rank = cell_module.join(self.plan.base_config)
-        if self.intent.kind == "prove":
+        if self.intent.kind == "audit":
             self._run_element(worker)
         elif rank == 0:
             worker.on_claim = cell_module.share
@@ -102,7 +102,7 @@ class SlurmJob:
     def _run_element(self, worker: Worker) -> None:
         """Prove the arms; or take this element's runs, one after another, and then say how it went,
         as Slurm sees it."""
-        if self.intent.kind == "prove":
+        if self.intent.kind == "audit":
             device = self.intent.audit_device or self.plan.base_config["runtime"]["device"]
             training_hash = self.intent.submitter.training_hash
             run_audit(self.store, self.plan, AuditKey(training_hash=training_hash, device=device))

@@ -11,7 +11,7 @@ from typing import Any
 
 from ablations import designs
 from ablations import schema as ablation_schema
-from ablations.plan.plan import PlanRequest
+from ablations.plan.plan import PlanRequest, build_plan
 from ablations.schema import Ablation
 from sweeps.config.schema import SweepConfig
 from uniclip import evaluate
@@ -20,7 +20,7 @@ from uniclip.config.binding import bind, to_builtins
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.protocols import custom
-from uniclip.store import Store
+from uniclip.store import Plan, Store
 
 CONF = Path(__file__).parents[1] / "conf"
 RUN_CONFIG_KEYS = tuple(RunConfig.__dataclass_fields__)
@@ -55,6 +55,11 @@ class SweepRequest:
         return tuple(
             argument for argument in self.argv if not argument.startswith(one_time_prefixes)
         )
+
+    def load_or_build_plan(self) -> Plan:
+        """Return the stored plan of the sweep, which may hold more seeds, or the requested plan."""
+        plan = build_plan(self.plan_request).plan
+        return self.store.get_sweep(plan.sweep_id).read_plan() or plan
 
 
 def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:

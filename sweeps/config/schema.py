@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, Union
 
-from sweeps.claims.claim import RunState
+from sweeps.claims.status import RunState
 from sweeps.slurm import MAX_EARLY_SIGNAL_SECONDS
 from uniclip.config.binding import TAGGED_UNIONS, config_field
 from uniclip.errors import UserError
+from uniclip.store import RunStatus
 
 MAX_SEEDS = 10_000
 RESERVED_SBATCH_PARAMETERS = frozenset(
@@ -163,18 +164,22 @@ class SweepConfig:
             self.launcher.validate()
 
     def should_run(self, state: RunState) -> bool:
-        """Return whether a run is executed: it is unfinished, or `retry` or `outdated` ask for it."""
+        """Return whether a run is executed: unfinished, or selected by `retry` or `outdated`."""
         return (
             state.is_runnable
             or self.should_restart(state)
-            or state.status in ("halted", self.retry)
+            or state.status in (RunStatus.PAUSED, self.retry)
         )
 
     def should_restart(self, state: RunState) -> bool:
         """Return whether a run's result is moved aside and the run started from the beginning."""
-        if state.status == "diverged":
+        if state.status == RunStatus.DIVERGED:
             return self.retry == "diverged"
-        return self.outdated == "rerun" and state.is_outdated and state.status in ("stale", "due")
+        return (
+            self.outdated == "rerun"
+            and state.is_outdated
+            and state.status in (RunStatus.OUTDATED, RunStatus.NEEDS_EVALUATION)
+        )
 
     def max_parallel_runs(self, num_threads: int) -> int:
         """Return how many runs of `num_threads` compute threads each are executed in parallel."""
@@ -218,7 +223,9 @@ def describe_gpu_mismatch(launcher: SlurmLauncherConfig, device: str) -> str:
             if shared_gpu_parameters
             else ""
         )
-        return request_text and f"{request_text} requested, and runtime.device=cpu does not use them"
+        return (
+            request_text and f"{request_text} requested, and runtime.device=cpu does not use them"
+        )
     if not num_gpus and not shared_gpu_parameters:
         return f"runtime.device={device}, and no GPU is requested"
     if num_processes < num_gpus:

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from argparse import Namespace
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from ablations.plan import plan as plans
-from ablations.plan.plan import ResolvedPlan
+from ablations.plan.plan import ResolvedPlan, build_plan, resolve_base_config
 from sweeps.claims import process
 from sweeps.config import request
 from sweeps.config.schema import SlurmLauncherConfig, SweepConfig, describe_gpu_mismatch
 from sweeps.costs import estimate, probe
 from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
 from sweeps.doctor import device, filesystem, packages, slurm_cluster, test_job
-from sweeps.doctor.finding import Diagnostic, Level, ok, problem, warning
+from sweeps.doctor.finding import Diagnostic, ok, problem, warning
 from sweeps.monitor import status as status_
-from sweeps.monitor.terminal import make_console, print_json
 from uniclip.config import RunConfig
 from uniclip.config.compose import parse_overrides
 from uniclip.errors import UserError
@@ -33,14 +29,12 @@ from uniclip.identity import ROOT
 from uniclip.io.atomic import resolve_staged_path
 from uniclip.store import Store, SubmissionIntent
 
-EXIT_PROBLEMS = 1
 MIN_FREE_BYTES = 10**9
 """Room that should be free where nothing is known."""
 CHECKPOINTS_PER_ACTIVE_RUN = 3
 """Of a run at work: two that are kept, and one that is being written."""
 DISK_BYTES_PER_SECOND = 100e6
 """At which a checkpoint is assumed to be written."""
-LEVEL_STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,33 +62,16 @@ class DoctorContext:
         return list(dict.fromkeys(r.run for r in rows if self.settings.should_run(r.state)))
 
 
-def print_diagnostics(options: Namespace) -> int:
-    """Print a line a finding; 1 if there is a problem."""
-    diagnostics = []
-    for diagnostic in collect_diagnostics(options):
-        diagnostics.append(diagnostic)
-        if not options.json:
-            make_console().print(
-                f"[{LEVEL_STYLES[diagnostic.level]}]{diagnostic.level:<8}[/] ", end=""
-            )
-            fix_text = f"; do: {diagnostic.fix}" if diagnostic.fix else ""
-            make_console().print(
-                f"{diagnostic.check}: {diagnostic.message}{fix_text}", markup=False
-            )
-    if options.json:
-        print_json([asdict(f) for f in diagnostics])
-    else:
-        counts = Counter(f.level for f in diagnostics)
-        level_labels: dict[Level, str] = {"problem": "problems", "warning": "warnings", "ok": "ok"}
-        make_console().print(
-            ", ".join(f"{counts[level]} {label}" for level, label in level_labels.items())
-        )
-    return EXIT_PROBLEMS if any(f.level == "problem" for f in diagnostics) else 0
+def collect_diagnostics(
+    overrides: list[str], *, submit_test_job: bool = False
+) -> Iterator[Diagnostic]:
+    """Yield every diagnostic as soon as it is known; an error in a check is one more.
 
-
-def collect_diagnostics(options: Namespace) -> Iterator[Diagnostic]:
-    """Every finding, each as soon as it is made; what a check stumbles over is one more."""
-    context = yield from _build_context(options)
+    Args:
+        overrides: The `key=value` words of the command line.
+        submit_test_job: Whether a small job may be submitted to the cluster.
+    """
+    context = yield from _build_context(overrides, submit_test_job)
     if context is None:
         return
     if context.submit_test_job and not context.uses_slurm:
@@ -106,25 +83,27 @@ def collect_diagnostics(options: Namespace) -> Iterator[Diagnostic]:
             yield problem(check.__name__.replace("_", " "), str(error), "what it says")
 
 
-def _build_context(options: Namespace) -> Generator[Diagnostic, None, DoctorContext | None]:
+def _build_context(
+    overrides: list[str], submit_test_job: bool
+) -> Generator[Diagnostic, None, DoctorContext | None]:
     """What is to be examined, and what is found of its plan; None if there is no more to it."""
-    if "ablation" not in parse_overrides(options.overrides):
-        sweep_config, config = request.parse_configs(options.overrides)
+    if "ablation" not in parse_overrides(overrides):
+        sweep_config, config = request.parse_configs(overrides)
         store = Store(sweep_config.store)
         return DoctorContext(
             settings=sweep_config,
             config=config,
             store=store,
             resolved_plan=None,
-            submit_test_job=options.submit,
+            submit_test_job=submit_test_job,
         )
-    sweep_request, resolved_plan = request.parse_request(options.overrides), None
+    sweep_request, resolved_plan = request.parse_request(overrides), None
     try:
-        resolved_plan = plans.build_plan(sweep_request.plan_request)
+        resolved_plan = build_plan(sweep_request.plan_request)
     except UserError as error:
         yield problem("plan and training data", str(error), "what it says")
         try:
-            config = plans.resolve_base_config(sweep_request.plan_request)
+            config = resolve_base_config(sweep_request.plan_request)
         except UserError:  # as was said: there is no run to look at
             return None
     else:
@@ -136,7 +115,7 @@ def _build_context(options: Namespace) -> Generator[Diagnostic, None, DoctorCont
         config=config,
         store=sweep_request.store,
         resolved_plan=resolved_plan,
-        submit_test_job=options.submit,
+        submit_test_job=submit_test_job,
     )
 
 
@@ -199,11 +178,11 @@ def check_evaluation_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
             yield warning("data sets", f"{name}: its linear probe will be n/a", hint)
     dataset_statuses = [verify.verify_dataset(dataset, root) for dataset in selected_datasets]
     for dataset_status in dataset_statuses:
-        if dataset_status.availability in ("damaged", "differs"):
+        if dataset_status.availability in ("corrupt", "mismatch"):
             message = f"{dataset_status.dataset.name}: {'; '.join(dataset_status.describe())}"
             yield warning("data sets", message, f"fetch it again into data_root={root}")
     num_present = sum(
-        dataset_status.availability in ("here", "partly") for dataset_status in dataset_statuses
+        dataset_status.availability in ("complete", "partial") for dataset_status in dataset_statuses
     )
     yield ok(
         "data sets",

@@ -1,4 +1,4 @@
-"""What the store says of every cell, and one advised action for each."""
+"""The status of every cell of a plan, with one advised action each, read from the store."""
 
 from __future__ import annotations
 
@@ -6,108 +6,122 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from analysis.collect.run_time import format_duration
-from sweeps.claims.claim import RunState, inspect_run
+from sweeps.claims.status import RunState, inspect_run
 from sweeps.launchers.submissions import Submissions
 from sweeps.slurm import Job, Slurm
 from uniclip.errors import RetryLater, UserError
-from uniclip.store import Plan, Store
+from uniclip.store import EndReason, Plan, RunStatus, Store
 
-ADVICE = {
-    "planned": "run",
-    "queued": "wait",
-    "unknown": "wait: Slurm does not answer",
-    "preempted": "wait: it goes on by itself",
-    "interrupted": "run",
-    "due": "run",
-    "halted": "run",
-    "running": "wait",
-    "lost": "retry --force, if you know that it is dead",
-    "failed": "logs, then retry",
-    "diverged": "final; retry=diverged runs it again",
-    "stale": "kept; outdated=rerun runs it again",
-    "complete": "none",
-}
-FINAL_STATUSES = ("complete", "diverged", "stale")
-"""What is as it should be, or stays as it is."""
-STATUS_STYLES = {
-    "running": "cyan",
-    "queued": "blue",
-    "preempted": "blue",
-    "failed": "bold red",
-    "lost": "red",
-    "diverged": "yellow",
-    "stale": "yellow",
-    "complete": "green",
-}
 
+class QueueStatus(StrEnum):
+    """The status of a cell whose run is not finished and whose job is in Slurm's queue."""
+
+    QUEUED = "queued"
+    PREEMPTED = "preempted"
+    """Requeued by Slurm after a preemption."""
+    UNKNOWN = "unknown"
+    """Jobs were submitted, and Slurm does not answer."""
+
+
+CellStatus = RunStatus | QueueStatus
+
+ADVICE: dict[CellStatus, str] = {
+    RunStatus.PENDING: "run",
+    QueueStatus.QUEUED: "wait",
+    QueueStatus.UNKNOWN: "wait: Slurm does not answer",
+    QueueStatus.PREEMPTED: "wait: Slurm starts it again",
+    RunStatus.INTERRUPTED: "run",
+    RunStatus.NEEDS_EVALUATION: "run",
+    RunStatus.PAUSED: "run",
+    RunStatus.RUNNING: "wait",
+    RunStatus.STALLED: "retry --force, if you know that its process is dead",
+    RunStatus.FAILED: "logs, then retry",
+    RunStatus.DIVERGED: "final; retry=diverged runs it again",
+    RunStatus.OUTDATED: "kept; outdated=rerun runs it again",
+    RunStatus.COMPLETE: "none",
+}
+"""What the user can do about a cell of each status; most begin with a command."""
+FINAL_STATUSES = (RunStatus.COMPLETE, RunStatus.DIVERGED, RunStatus.OUTDATED)
+"""Statuses of cells that have a result."""
+STATUS_STYLES: dict[CellStatus, str] = {
+    RunStatus.RUNNING: "cyan",
+    QueueStatus.QUEUED: "blue",
+    QueueStatus.PREEMPTED: "blue",
+    RunStatus.FAILED: "bold red",
+    RunStatus.STALLED: "red",
+    RunStatus.DIVERGED: "yellow",
+    RunStatus.OUTDATED: "yellow",
+    RunStatus.COMPLETE: "green",
+}
+"""Colors of the rows of a table; rows of other statuses have none."""
 
 UNKNOWN_JOB = Job(id="", state="", restarts=0, node="", name="", reason="")
-"""In the place of a job where jobs were submitted and the queue does not answer."""
+"""Stands for the job of a run if jobs were submitted and Slurm does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellRow:
-    """One cell, as a person wants to see it."""
+    """One cell as it is displayed."""
 
     cell: str
+    """`<arm>/<seed>`."""
     run: str
     state: RunState
     job: Job | None = None
-    """The scheduler's job that has it or will take it up."""
+    """The Slurm job that executes the run or will."""
     log_path: str = ""
-    """Where what it printed is, if it failed."""
+    """Log of the last attempt, if it failed."""
 
     @property
-    def status(self) -> str:
-        """The state of the store, or that of the queue where the store waits for it."""
+    def status(self) -> CellStatus:
+        """The status of the run, or of its job if the run waits for one."""
         if self.job is None or not self.state.is_runnable:
             return self.state.status
         if self.job is UNKNOWN_JOB:
-            return "unknown"
-        return "preempted" if self.state.end_reason == "preempted" else "queued"
+            return QueueStatus.UNKNOWN
+        is_preempted = self.state.end_reason is EndReason.PREEMPTED
+        return QueueStatus.PREEMPTED if is_preempted else QueueStatus.QUEUED
 
     @property
     def reason(self) -> str:
-        """What to know beside the state."""
-        if self.job is None or self.job is UNKNOWN_JOB or not self.state.is_runnable:
-            return (
-                f"{self.state.reason}; log: {self.log_path}" if self.log_path else self.state.reason
-            )
-        job_position = (
-            f"waits: {self.job.reason}" if self.job.is_waiting else f"starts on {self.job.node}"
-        )
-        previous_end = f" (it was {self.state.end_reason} before)" if self.state.end_reason else ""
-        return f"job {self.job.id} {job_position}{previous_end}" if self.job.id else self.job.reason
+        """One phrase that explains the status."""
+        state, job = self.state, self.job
+        if job is None or job is UNKNOWN_JOB or not state.is_runnable:
+            return f"{state.reason}; log: {self.log_path}" if self.log_path else state.reason
+        if not job.id:
+            return job.reason
+        progress = f"waits: {job.reason}" if job.is_waiting else f"starts on {job.node}"
+        end_reason = state.end_reason
+        previous_end = f" (last attempt: {end_reason.description})" if end_reason else ""
+        return f"job {job.id} {progress}{previous_end}"
 
     @property
     def attempt(self) -> int:
-        """Number of the newest attempt, or of the one that the outcome is of; 0 = none."""
+        """Number of the newest attempt, or of the one that wrote the outcome; 0 for none."""
         outcome = self.state.outcome
         return self.state.attempt or (outcome.attempt if outcome else 0)
 
     @property
     def step(self) -> int | None:
-        """How far it is, or got; None before its first sign of life."""
+        """Training steps taken; None before the first heartbeat."""
         heartbeat = self.state.heartbeat
-        return (
-            self._outcome_step
-            if self._outcome_step is not None
-            else heartbeat.step
-            if heartbeat
-            else None
-        )
+        if self._outcome_step is not None:
+            return self._outcome_step
+        return heartbeat.step if heartbeat else None
 
     @property
     def _outcome_step(self) -> int | None:
-        """The outcome's, where nobody is at work on the run."""
+        """Step of the outcome; None if there is none or the run is executed now."""
         outcome = self.state.outcome
-        return outcome.step if outcome is not None and self.state.status != "running" else None
+        is_running = self.state.status == RunStatus.RUNNING
+        return outcome.step if outcome is not None and not is_running else None
 
     @property
     def total_steps(self) -> int | None:
-        """How many it will have, as far as it said so itself."""
+        """Training steps of the whole run; None if neither outcome nor heartbeat contains it."""
         outcome, heartbeat = self.state.outcome, self.state.heartbeat
         if outcome is not None and outcome.kind == "trained":
             return outcome.step
@@ -115,95 +129,134 @@ class CellRow:
 
     @property
     def progress(self) -> str:
-        """Step, rate and time to go, or how far it got."""
+        """Phase, step, steps per second and remaining time, as far as they are known."""
         heartbeat = self.state.heartbeat
         if self._outcome_step is not None:
             return f"step {self._outcome_step}"
         if heartbeat is None:
             return ""
-        seconds_left = self.seconds_left
-        if seconds_left is None:
-            return f"{heartbeat.phase} {heartbeat.step}/{heartbeat.total_steps}"
-        rate_and_remaining = (
-            f"{heartbeat.steps_per_second:.3g} steps/s, {format_duration(seconds_left)} to go"
-        )
-        return f"{heartbeat.phase} {heartbeat.step}/{heartbeat.total_steps}, {rate_and_remaining}"
+        progress = f"{heartbeat.phase} {heartbeat.step}/{heartbeat.total_steps}"
+        if self.seconds_left is None:
+            return progress
+        remaining_time = format_duration(self.seconds_left)
+        return f"{progress}, {heartbeat.steps_per_second:.3g} steps/s, {remaining_time} to go"
 
     @property
     def seconds_left(self) -> float | None:
-        """Of its training, at the rate of the last sign of life."""
+        """Seconds of training that remain, at the speed of the last heartbeat."""
         heartbeat = self.state.heartbeat
-        if heartbeat is None or not heartbeat.steps_per_second or self.state.status != "running":
+        if heartbeat is None or not heartbeat.steps_per_second:
+            return None
+        if self.state.status != RunStatus.RUNNING:
             return None
         return (heartbeat.total_steps - heartbeat.step) / heartbeat.steps_per_second
 
     @property
     def location(self) -> str:
-        """Where it runs, or was last heard of: the machine, and its GPU if it uses one."""
+        """The machine on which it runs or was last seen, and its GPU if it uses one."""
         claim_record = self.state.claim_record
-        if claim_record is None or self.state.status not in ("running", "lost"):
+        if claim_record is None or not self._is_claimed:
             return ""
-        gpu = (
-            claim_record.numerics_class.get("model")
-            if claim_record.numerics_class.get("device") != "cpu"
-            else None
-        )
+        numerics_class = claim_record.numerics_class
+        gpu = numerics_class.get("model") if numerics_class.get("device") != "cpu" else None
         return f"{claim_record.host}, {gpu}" if gpu else claim_record.host
 
     @property
     def advice(self) -> str:
-        """What to do about it."""
+        """What the user can do about it."""
         if self.job is not None and self.job.launch_failed and self.state.is_runnable:
             return f"scontrol release {self.job.id}, or run"
         return ADVICE[self.status]
 
     @property
     def heartbeat_age(self) -> str:
-        """Since the last sign of life."""
+        """Time since the last heartbeat of a run that is executed or stalled."""
         heartbeat = self.state.heartbeat
-        is_running = self.state.status in ("running", "lost")
-        return format_duration(time.time() - heartbeat.time) if heartbeat and is_running else ""
+        if heartbeat is None or not self._is_claimed:
+            return ""
+        return format_duration(time.time() - heartbeat.time)
+
+    @property
+    def _is_claimed(self) -> bool:
+        return self.state.status in (RunStatus.RUNNING, RunStatus.STALLED)
 
 
 def build_rows(store: Store, plan: Plan) -> list[CellRow]:
-    """Every cell of a plan; runs that several cells share are looked at once."""
+    """Return a row for every cell of a plan; a run that several cells share is read once."""
     slurm = Slurm()
-    required_evaluations = plan.required_evaluations().items()
     states = {
-        r: inspect_run(store.get_run(r), evaluations, slurm.find_end_reason, trust_heartbeat=True)
-        for r, evaluations in required_evaluations
+        run_id: inspect_run(
+            store.get_run(run_id), evaluations, slurm.find_end_reason, trust_heartbeat=True
+        )
+        for run_id, evaluations in plan.required_evaluations().items()
     }
     jobs = _find_jobs(store, plan, slurm)
-    failed_attempts = {run: s.attempt for run, s in states.items() if s.status == "failed"}
-    logs = {
-        run: str(store.get_run(run).get_attempt(attempt_number).log_path)
-        for run, attempt_number in failed_attempts.items()
+    log_paths = {
+        run_id: str(store.get_run(run_id).get_attempt(state.attempt).log_path)
+        for run_id, state in states.items()
+        if state.status == RunStatus.FAILED
     }
     return [
         CellRow(
-            cell=c.name,
-            run=c.run_id,
-            state=states[c.run_id],
-            job=jobs.get(c.run_id),
-            log_path=logs.get(c.run_id, ""),
+            cell=cell.name,
+            run=cell.run_id,
+            state=states[cell.run_id],
+            job=jobs.get(cell.run_id),
+            log_path=log_paths.get(cell.run_id, ""),
         )
-        for c in plan.cells
+        for cell in plan.cells
     ]
 
 
-def describe_tunings(store: Store, sweep: str) -> list[str]:
-    """How far each tuning of a sweep's arms is, and the sweep of what it found, a line each."""
-    newest_rounds = {folder.path.parent: folder for folder in store.get_sweep(sweep).list_rounds()}
-    descriptions = []
-    for folder in (*newest_rounds.values(), *store.iter_tuned_sweeps(sweep)):
+def describe_tunings(store: Store, sweep_id: str) -> list[str]:
+    """Return a line for each tuning of a sweep's arms, and for each sweep of tuned arms."""
+    newest_rounds = {
+        folder.path.parent: folder for folder in store.get_sweep(sweep_id).list_rounds()
+    }
+    lines = []
+    for folder in (*newest_rounds.values(), *store.iter_tuned_sweeps(sweep_id)):
         plan = folder.read_plan()
         if plan is not None:
-            descriptions.append(f"{folder.id}: {describe_counts(build_rows(store, plan))}")
-    return descriptions
+            lines.append(f"{folder.id}: {describe_counts(build_rows(store, plan))}")
+    return lines
+
+
+def describe_counts(rows: Iterable[CellRow]) -> str:
+    """Return how many cells have each status, such as "2 running, 1 pending"."""
+    counts = Counter(row.status for row in rows)
+    return ", ".join(f"{count} {status}" for status, count in counts.most_common())
+
+
+def to_records(rows: Iterable[CellRow]) -> list[dict[str, object]]:
+    """Return the rows as JSON records, for `--json`."""
+    return [_to_record(row) for row in rows]
+
+
+def _to_record(row: CellRow) -> dict[str, object]:
+    heartbeat, claim_record = row.state.heartbeat, row.state.claim_record
+    job_id = row.job.id if row.job else claim_record.job_id if claim_record else None
+    return {
+        "cell": row.cell,
+        "run": row.run,
+        "status": row.status,
+        "attempt": row.attempt,
+        "reason": row.reason,
+        "log": row.log_path or None,
+        "phase": heartbeat.phase if heartbeat else None,
+        "step": row.step,
+        "total_steps": row.total_steps,
+        "steps_per_second": heartbeat.steps_per_second if heartbeat else None,
+        "seconds_left": row.seconds_left,
+        "last_heartbeat": heartbeat.time if heartbeat else None,
+        "job": job_id or None,
+        "host": claim_record.host if claim_record else None,
+        "location": row.location,
+        "advice": row.advice,
+    }
 
 
 def _find_jobs(store: Store, plan: Plan, slurm: Slurm) -> dict[str, Job]:
-    """Run -> its job; nothing where nothing was ever submitted, or there is no Slurm here."""
+    """Return the job of each run; none if nothing was submitted, or there is no Slurm here."""
     sweep_folder = store.get_sweep(plan.sweep_id)
     if not sweep_folder.submissions_path.exists():
         return {}
@@ -214,37 +267,3 @@ def _find_jobs(store: Store, plan: Plan, slurm: Slurm) -> dict[str, Job]:
         return dict.fromkeys(plan.required_evaluations(), UNKNOWN_JOB)
     except UserError:
         return {}
-
-
-def describe_counts(cell_rows: Iterable[CellRow]) -> str:
-    """How many cells are in which state."""
-    counts = Counter(r.status for r in cell_rows)
-    return ", ".join(f"{n} {kind}" for kind, n in counts.most_common())
-
-
-def to_records(cell_rows: Iterable[CellRow]) -> list[dict[str, object]]:
-    """The rows for machines."""
-    return [
-        {
-            "cell": r.cell,
-            "run": r.run,
-            "state": r.status,
-            "attempt": r.attempt,
-            "reason": r.reason,
-            "log": r.log_path or None,
-            "phase": r.state.heartbeat.phase if r.state.heartbeat else None,
-            "step": r.step,
-            "steps": r.total_steps,
-            "last_sign": r.state.heartbeat.time if r.state.heartbeat else None,
-            "job": (
-                r.job.id if r.job else r.state.claim_record.job_id if r.state.claim_record else None
-            )
-            or None,
-            "rate": r.state.heartbeat.steps_per_second if r.state.heartbeat else None,
-            "seconds_left": r.seconds_left,
-            "host": r.state.claim_record.host if r.state.claim_record else None,
-            "place": r.location,
-            "advice": r.advice,
-        }
-        for r in cell_rows
-    ]

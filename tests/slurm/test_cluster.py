@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.helpers import ROOT
-from tests.helpers.command_line import heed_interrupts
+from tests.helpers.command_line import restore_interrupts
 from tests.helpers.slurm_cluster import Cluster
 
 TWICE = """
@@ -118,7 +118,7 @@ def test_nothing_is_left_when_the_tests_die(tmp_path: Path, ending: signal.Signa
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=heed_interrupts,
+        preexec_fn=restore_interrupts,
     )
     assert started.stdout is not None
     assert started.stdout.readline() == "running\n"

@@ -22,13 +22,13 @@ def driver(cluster: Cluster, tmp_path: Path) -> Driver:
 def test_a_probe_is_one_job_and_a_limit_holds_on_what_it_measured(
     cluster: Cluster, driver: Driver
 ) -> None:
-    said = driver.run("--probe", verb="plan")
+    said = driver.run("--probe", command="plan")
     assert re.search(r"expected start: \d{4}-\d\d-\d\d ", said)
     assert "not measured" in said, "a job is not waited for"
     (job,) = cluster.active()
     cluster.wait_state(job, "COMPLETED")
     assert cluster.active() == {}, "no cell, and nobody follows up"
-    said = driver.run(verb="plan")
+    said = driver.run(command="plan")
     assert "not measured" not in said
     assert re.search(r"GPU-hours \(from probe\)", said)
     said = driver.run("max_gpu_hours=0.000001", status=2)
@@ -38,5 +38,5 @@ def test_a_probe_is_one_job_and_a_limit_holds_on_what_it_measured(
 
 
 def test_a_start_that_slurm_refuses_is_said(cluster: Cluster, driver: Driver) -> None:
-    said = driver.run("launcher.nodes=3", verb="plan")
+    said = driver.run("launcher.nodes=3", command="plan")
     assert re.search(r"expected start: .*(not available|More processors|Node count)", said)

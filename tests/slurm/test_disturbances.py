@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.helpers.command_line import Driver, finished_once, proven, until
+from tests.helpers.command_line import Driver, assert_finished_once, copy_audit, wait_until
 from tests.helpers.slurm_cluster import Cluster
 from tests.helpers.small_disk import filled, small_disk
 
@@ -34,7 +34,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
 @pytest.fixture
 def driver(cluster: Cluster, tmp_path: Path, undisturbed: Driver) -> Driver:
     """A sweep of two cells on the cluster."""
-    return proven(Driver(tmp_path / "store", *LONG, *SLURM), undisturbed)
+    return copy_audit(Driver(tmp_path / "store", *LONG, *SLURM), undisturbed)
 
 
 def training_jobs(driver: Driver) -> list[str]:
@@ -51,7 +51,7 @@ def training_jobs(driver: Driver) -> list[str]:
 
 def under_way(driver: Driver) -> str:
     """A job that is in the middle of a training."""
-    until(lambda: bool(training_jobs(driver)), 400)
+    wait_until(lambda: bool(training_jobs(driver)), 400)
     return training_jobs(driver)[0]
 
 
@@ -68,7 +68,7 @@ def same(driver: Driver, undisturbed: Driver) -> None:
     """The end is the same, and nothing was done twice."""
     assert driver.weights() == undisturbed.weights()
     assert driver.tables() == undisturbed.tables()
-    finished_once(driver)
+    assert_finished_once(driver)
 
 
 def node_of(cluster: Cluster, job: str) -> str:
@@ -108,7 +108,7 @@ def test_preempted(cluster: Cluster, driver: Driver, undisturbed: Driver, times:
         job = under_way(driver)
         urgent = cluster.urgent(1, node_of(cluster, job))
         cluster.wait_until(lambda j=urgent: cluster.squeue().get(j) == "COMPLETED", "urgent job")
-        states = {row["state"] for row in driver.states().values()}
+        states = {row["status"] for row in driver.states().values()}
         assert states & {"preempted", "running", "complete", "queued"}
         cluster.release_holds()
     finish(cluster)
@@ -134,7 +134,7 @@ def test_the_worker_is_killed(cluster: Cluster, driver: Driver, undisturbed: Dri
         cluster.kill_pid(pid)
     finish(cluster)
     same(driver, undisturbed)
-    assert any("no word" in kinds for kinds in driver.endings().values())
+    assert any("no exit record" in kinds for kinds in driver.endings().values())
 
 
 def test_a_node_goes_down(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
@@ -153,10 +153,10 @@ def test_cancelled_and_run_again(cluster: Cluster, driver: Driver, undisturbed: 
     """One cell; the other goes on, and who follows up leaves the cancelled one to a person."""
     driver.run()
     under_way(driver)
-    assert "cancelled 1 jobs" in driver.run("full/0", verb="cancel")
+    assert "cancelled 1 jobs" in driver.run("full/0", command="cancel")
     finish(cluster)
-    states = {cell: row["state"] for cell, row in driver.states().items()}
-    assert states["full/0"] in ("interrupted", "planned")
+    states = {cell: row["status"] for cell, row in driver.states().items()}
+    assert states["full/0"] in ("interrupted", "pending")
     assert states["clip/0"] == "complete"
     driver.run()
     finish(cluster)
@@ -172,7 +172,7 @@ def test_one_that_hangs_is_replaced_by_force(
     asleep = [pid for pid in driver.workers() if job_of(driver, pid) == job]
     cluster.kill_pid(asleep[0], signal.SIGSTOP)
     (cell,) = (name for name, row in driver.states().items() if f"job {job} " in str(row["reason"]))
-    assert f"cancelled {job}: declared dead by force" in driver.run(cell, "--force", verb="retry")
+    assert f"cancelled {job}: declared dead by force" in driver.run(cell, "--force", command="retry")
     finish(cluster)
     same(driver, undisturbed)
     assert not psutil.pid_exists(asleep[0])
@@ -234,7 +234,7 @@ def test_torn_lines(cluster: Cluster, driver: Driver, undisturbed: Driver) -> No
 def test_a_full_disk(cluster: Cluster, tmp_path: Path, undisturbed: Driver) -> None:
     """During checkpoints: they are skipped, and the training goes on."""
     with small_disk(tmp_path / "disk") as disk:
-        driver = proven(Driver(disk / "store", *LONG, *SLURM), undisturbed)
+        driver = copy_audit(Driver(disk / "store", *LONG, *SLURM), undisturbed)
         driver.run()
         under_way(driver)
         with filled(disk):

@@ -64,7 +64,7 @@ def test_her_method_is_trained_and_stands_in_the_tables(swept: Driver) -> None:
     assert all(swept.weights().values())
     assert b"toy against CLIP" in b"".join(swept.tables().values())
     assert "2 already complete" in swept.run()
-    assert all(row["state"] == "complete" for row in swept.states().values())
+    assert all(row["status"] == "complete" for row in swept.states().values())
 
 
 def test_her_runs_are_judged_by_hand_too(hers: Path, swept: Driver) -> None:
@@ -123,9 +123,9 @@ def test_what_her_edit_changes_is_stale(hers: Path, swept: Driver) -> None:
     text = path.read_text()
     try:
         path.write_text(text.replace("square()", "abs()"))
-        assert {row["state"] for row in swept.states().values()} == {"stale"}
+        assert {row["status"] for row in swept.states().values()} == {"outdated"}
         path.write_text("# her comment\n" + text)
-        assert {row["state"] for row in swept.states().values()} == {"complete"}
+        assert {row["status"] for row in swept.states().values()} == {"complete"}
     finally:
         path.write_text(text)
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_used_is_one_line(hers: Path, words: tuple[str, ...], say
     (hers / "plain" / "mine.py").touch()
     driver = driver_in(hers)
     driver.words = (*(w for w in driver.words if not w.startswith("plugins=")), *words)
-    said = driver.run(verb="plan", status=2)
+    said = driver.run(command="plan", status=2)
     assert says in said
     assert len(said.strip().splitlines()) == 1
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command_line import PATIENCE, Driver, until
+from tests.helpers.command_line import TIMEOUT_SECONDS, Driver, wait_until
 
 ARMS = "arms=[full,no-awareness,clip]"
 
@@ -30,7 +30,7 @@ def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:
     assert "3 to run" in said
     assert "estimate: 3 runs in about" in said
     assert "checks hold" in said
-    assert {row["state"] for row in driver.states().values()} == {"complete"}
+    assert {row["status"] for row in driver.states().values()} == {"complete"}
     report = driver.store.report_path(driver.plan().sweep_id)
     assert (report / "report.html").stat().st_size > 10_000
     assert (report / "report.ipynb").exists()
@@ -79,7 +79,7 @@ def test_where_scores_lack_the_model_is_evaluated_and_not_trained(
     made = run.weights_path.stat()
     for path in (run.path / "scores").iterdir():
         path.unlink()
-    assert driver.states()[cell.name]["state"] == "due"
+    assert driver.states()[cell.name]["status"] == "needs_evaluation"
     assert "1 to run, 2 already complete" in driver.run("seeds=1")
     assert run.weights_path.stat().st_ino == made.st_ino
     assert driver.endings()[cell.run_id] == ["trained", "evaluated"]
@@ -89,7 +89,7 @@ def test_where_scores_lack_the_model_is_evaluated_and_not_trained(
 
 def test_plan_says_what_would_run_and_why(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
-    said = driver.run("seeds=2", verb="plan")
+    said = driver.run("seeds=2", command="plan")
     assert "never run" in said
     assert "complete" in said
     assert "not measured" not in said, "past runs tell what the new seeds cost"
@@ -97,10 +97,10 @@ def test_plan_says_what_would_run_and_why(swept: tuple[Driver, str]) -> None:
 
 def test_why_and_logs_speak_of_one_cell(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
-    said = driver.run("no-awareness/0", verb="why")
+    said = driver.run("no-awareness/0", command="why")
     assert "method.augmentation_input" in said
     assert "1 keys differ" in said
-    assert "attempts/1/log" in driver.run("full/0", verb="logs")
+    assert "attempts/1/log" in driver.run("full/0", command="logs")
 
 
 @pytest.fixture(scope="module")
@@ -133,14 +133,14 @@ def test_weights_do_not_depend_on_slots(
 def test_ctrl_c_reaches_the_workers_and_leaves_everything_resumable(tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", "arms=[full]", "train.steps=400", "seeds=1")
     process = driver.start()
-    until(driver.training)
+    wait_until(driver.training)
     os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=PATIENCE)
+    said, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    until(lambda: not driver.everything())
+    wait_until(lambda: not driver.everything())
     (row,) = driver.states().values()
-    assert row["state"] == "interrupted"
+    assert row["status"] == "interrupted"
     assert driver.endings() == {row["run"]: ["interrupted"]}
 
 
@@ -161,12 +161,12 @@ def test_a_failed_cell_is_isolated_shown_and_retried(tmp_path: Path) -> None:
     assert "failed" in said
     assert "7.png" in said
     (row,) = driver.states().values()
-    assert row["state"] == "failed"
-    assert "7.png" in driver.run("full/0", verb="logs")
+    assert row["status"] == "failed"
+    assert "7.png" in driver.run("full/0", command="logs")
     assert "0 to run" in driver.run(status=1), "a failure is not run again unless asked"
     (pictures / "7.png").write_bytes(good)
-    driver.run(verb="retry")
-    assert {row["state"] for row in driver.states().values()} == {"complete"}
+    driver.run(command="retry")
+    assert {row["status"] for row in driver.states().values()} == {"complete"}
     assert list(driver.endings().values()) == [["failed", "trained"]]
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command_line import PATIENCE, Driver, finished_once, kill, proven, until
+from tests.helpers.command_line import (
+    TIMEOUT_SECONDS,
+    Driver,
+    assert_finished_once,
+    copy_audit,
+    kill,
+    wait_until,
+)
 
 SOAK = bool(os.environ.get("UNICLIP_SOAK"))
 ARMS = ("arms=[full,clip]", f"seeds={2 if SOAK else 1}", "train.steps=60")
@@ -31,10 +38,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
 def test_killed_at_a_random_moment(
     undisturbed: Driver, tmp_path: Path, victim: str, round_: int
 ) -> None:
-    driver = proven(Driver(tmp_path / "store", *ARMS), undisturbed)
+    driver = copy_audit(Driver(tmp_path / "store", *ARMS), undisturbed)
     chance = random.Random(f"{victim} {round_} {time.time_ns()}")
     process = driver.start()
-    until(driver.training)
+    wait_until(driver.training)
     time.sleep(chance.uniform(0, 3))
     victims = {"sweep": [process.pid], "worker": driver.workers()[:1], "all": driver.everything()}
     kill(victims[victim])
@@ -44,19 +51,19 @@ def test_killed_at_a_random_moment(
         process.stdout.close()
         driver.run()
     else:
-        said, _ = process.communicate(timeout=PATIENCE)
+        said, _ = process.communicate(timeout=TIMEOUT_SECONDS)
         assert process.returncode == 0, said
-    finished_once(driver)
+    assert_finished_once(driver)
     assert driver.weights() == undisturbed.weights()
     assert driver.tables() == undisturbed.tables()
-    until(lambda: not driver.workers())
+    wait_until(lambda: not driver.workers())
 
 
 @pytest.mark.soak
 def test_two_sweeps_at_once_do_each_run_once(undisturbed: Driver, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", *ARMS)
     both = [driver.start("launcher.max_workers=1") for _ in range(2)]
-    said = [process.communicate(timeout=PATIENCE)[0] for process in both]
+    said = [process.communicate(timeout=TIMEOUT_SECONDS)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert set(map(tuple, driver.endings().values())) == {("trained",)}
     assert driver.weights() == undisturbed.weights()
@@ -67,19 +74,19 @@ def test_two_sweeps_at_once_do_each_run_once(undisturbed: Driver, tmp_path: Path
 def test_a_worker_that_wakes_up_too_late_changes_nothing(tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", "arms=[full]", "seeds=1", "train.steps=60")
     process = driver.start()
-    until(driver.training)
+    wait_until(driver.training)
     asleep = driver.workers()
     kill(asleep, signal.SIGSTOP)
     try:
         kill([process.pid])
         process.wait()
-        assert next(iter(driver.states().values()))["state"] == "running", "no proof of death"
-        driver.run("full/0", "--force", verb="retry")
+        assert next(iter(driver.states().values()))["status"] == "running", "no proof of death"
+        driver.run("full/0", "--force", command="retry")
         published = _published(driver)
     finally:
         kill(asleep, signal.SIGCONT)
-    until(lambda: driver.endings() == {run: ["overtaken", "trained"] for run in driver.endings()})
-    until(lambda: not driver.everything())
+    wait_until(lambda: driver.endings() == {run: ["superseded", "trained"] for run in driver.endings()})
+    wait_until(lambda: not driver.everything())
     assert _published(driver) == published
 
 

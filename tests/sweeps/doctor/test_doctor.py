@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ablations.plan import plan as plans
+from ablations.plan.plan import build_plan
 from sweeps.config import request
 from sweeps.config.schema import LocalLauncherConfig, SlurmLauncherConfig
 from sweeps.costs import limit
@@ -30,14 +29,14 @@ ARMS = ("arms=[full,clip]", "seeds=2", "train.steps=20")
 def probed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
     """A sweep that was probed, and nothing else."""
     driver = Driver(tmp_path_factory.mktemp("probed") / "store", *ARMS)
-    said = driver.run("--probe", verb="plan")
+    said = driver.run("--probe", command="plan")
     assert "not measured" not in said
     return driver
 
 
 def findings(driver: Driver, *words: str, status: int) -> dict[str, tuple[str, str]]:
     """Check -> level and words; a check that came more than once, by its worst."""
-    said = json.loads(driver.run("--json", *words, verb="doctor", status=status))
+    said = json.loads(driver.run("--json", *words, command="doctor", status=status))
     order = ("ok", "warning", "problem")
     by_level = sorted(said, key=lambda f: order.index(f["level"]))
     return {f["check"]: (f["level"], f["said"]) for f in by_level}
@@ -45,7 +44,7 @@ def findings(driver: Driver, *words: str, status: int) -> dict[str, tuple[str, s
 
 def patient(folder: Path, *words: str) -> doctor.DoctorContext:
     asked = request.parse_request([*TINY, *ARMS, f"store={folder}", *words])
-    planned = plans.build_plan(asked.plan_request)
+    planned = build_plan(asked.plan_request)
     config = planned.configs[planned.plan.reference]
     return doctor.DoctorContext(
         settings=asked.settings,
@@ -65,7 +64,7 @@ def test_a_probe_measures_and_runs_nothing(probed: Driver) -> None:
         assert 0 < fastest <= probe["seconds_per_step"] <= slowest
         assert probe["checkpoint_bytes"] > 8 * probe["parameters"], "weights and moments"
         assert probe["peak_memory_bytes"] > 1e8, "torch is in it"
-    (cell, *_) = json.loads(probed.run("--json", verb="plan"))
+    (cell, *_) = json.loads(probed.run("--json", command="plan"))
     price = cell["price"]
     assert 0 < price["low"] <= price["seconds"] <= price["high"]
     assert price["source"] == "probe"
@@ -109,8 +108,7 @@ def test_what_is_wrong_is_found_and_the_rest_is_looked_at_all_the_same(probed: D
 
 def test_missing_training_data_are_found(tmp_path: Path) -> None:
     words = ["ablation=components", "data=csv", f"data.path={tmp_path}/no.csv"]
-    flags = Namespace(submit=False, json=True, overrides=[*words, f"store={tmp_path}/store"])
-    first = next(doctor.collect_diagnostics(flags))
+    first = next(doctor.collect_diagnostics([*words, f"store={tmp_path}/store"]))
     assert (first.level, "no.csv" in first.message) == ("problem", True)
 
 
@@ -126,7 +124,7 @@ def test_where_the_plan_is_wrong_the_rest_is_looked_at_all_the_same(tmp_path: Pa
 def test_where_there_is_no_run_to_look_at_the_finding_stands_alone(tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", "train.steps=-3")
     assert findings(driver, status=1).keys() == {"plan and training data"}
-    assert "1 problems, 0 warnings, 0 ok" in driver.run(verb="doctor", status=1)
+    assert "1 problems, 0 warnings, 0 ok" in driver.run(command="doctor", status=1)
 
 
 def test_a_store_that_is_a_file_is_one_problem_among_the_findings(tmp_path: Path) -> None:
@@ -146,8 +144,7 @@ def test_a_check_that_stumbles_is_a_problem_and_the_next_is_made(
         raise error
 
     monkeypatch.setattr(doctor, "CHECKS", (store_folder, doctor.check_disk_space))
-    flags = Namespace(submit=False, json=True, overrides=[f"store={tmp_path}/store"])
-    first, second, third, *_ = doctor.collect_diagnostics(flags)
+    first, second, third, *_ = doctor.collect_diagnostics([f"store={tmp_path}/store"])
     assert first.message == "so far"
     assert (second.check, second.level, second.message) == ("store folder", "problem", str(error))
     assert third.check == "room on the disk"
@@ -226,7 +223,7 @@ def test_a_store_that_cannot_be_made_is_found(tmp_path: Path) -> None:
 
 
 def test_submit_is_for_clusters(probed: Driver) -> None:
-    assert "launcher=slurm" in probed.run("--submit", verb="doctor", status=2)
+    assert "launcher=slurm" in probed.run("--submit", command="doctor", status=2)
 
 
 @pytest.mark.parametrize(

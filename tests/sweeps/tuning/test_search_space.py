@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablations.plan import plan as plans
-from ablations.plan.plan import ResolvedPlan
+from ablations.plan.plan import ResolvedPlan, build_plan
 from sweeps.config import request
 from sweeps.tuning import search_space
 from sweeps.tuning.search_space import Dimension, SearchSpace
@@ -18,7 +17,7 @@ WORDS = ["ablation=components", "data=scenes", "budget=smoke"]
 
 @pytest.fixture(scope="module")
 def planned() -> ResolvedPlan:
-    return plans.build_plan(request.parse_request(WORDS).plan_request)
+    return build_plan(request.parse_request(WORDS).plan_request)
 
 
 def load(folder: Path, text: str) -> SearchSpace:

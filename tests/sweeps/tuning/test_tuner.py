@@ -15,7 +15,7 @@ import pytest
 
 from sweeps.claims import process
 from sweeps.tuning import tuner as tuning
-from tests.helpers.command_line import TINY, Driver, finished_once, kill, until
+from tests.helpers.command_line import TINY, Driver, assert_finished_once, kill, wait_until
 from uniclip.errors import UserError
 from uniclip.identity import compute_training_hash
 from uniclip.io.atomic import append_jsonl, atomic_write
@@ -45,7 +45,7 @@ class Tuning(Driver):
         self.words = (*theirs, *WORDS, f"store={folder}")
 
     def tune(self, *words: str, status: int = 0) -> str:
-        return self.run(f"n_trials={TRIALS}", *words, verb="tune", status=status)
+        return self.run(f"n_trials={TRIALS}", *words, command="tune", status=status)
 
     def rounds(self) -> list[TuningRound]:
         """What the one study in the store was told."""
@@ -83,7 +83,7 @@ def test_a_tuning_says_what_it_costs_and_ends_in_a_report(tuned: tuple[Tuning, s
 
 def test_status_tells_how_far_a_tuning_is(tuned: tuple[Tuning, str]) -> None:
     driver, _ = tuned
-    *_, trials, after = driver.run(verb="status").splitlines()
+    *_, trials, after = driver.run(command="status").splitlines()
     (study,) = (driver.folder / "sweeps").glob("*/tuning/*")
     assert trials == f"{study.relative_to(driver.folder / 'sweeps')}/{TRIALS - 1}-0: 2 complete"
     assert after == f"{driver.tuned().sweep_id}: 2 complete"
@@ -103,7 +103,7 @@ def test_every_arm_had_the_same_trials_and_steps(tuned: tuple[Tuning, str]) -> N
 
 def test_trials_are_runs_that_no_benchmark_sees(tuned: tuple[Tuning, str]) -> None:
     driver, _ = tuned
-    finished_once(driver)
+    assert_finished_once(driver)
     tried = [r for r in driver.store.iter_runs() if r.read_spec()["config"]["seed"] == SEED]
     assert len(tried) == 2 * TRIALS
     assert not any((r.path / "scores").exists() for r in tried)
@@ -145,7 +145,7 @@ def test_tuned_again_does_nothing_and_leaves_the_same_bytes(tuned: tuple[Tuning,
 def test_a_limit_holds_for_a_whole_study(tuned: tuple[Tuning, str]) -> None:
     """Each of its rounds would pass."""
     words = ("n_trials=500", "max_gpu_hours=0.02")
-    said = tuned[0].run(*words, verb="tune", status=2)
+    said = tuned[0].run(*words, command="tune", status=2)
     assert "max_gpu_hours=0.02: 1002 runs would take about" in said, "the tuned table too"
 
 
@@ -167,7 +167,7 @@ def test_a_limit_holds_for_the_trials_and_both_tables_together(tmp_path: Path) -
                 limited.enforce_gpu_hours_limit()
         else:
             assert limited.enforce_gpu_hours_limit()
-    said = driver.run("max_gpu_hours=21.9", verb="tune", status=2)
+    said = driver.run("max_gpu_hours=21.9", command="tune", status=2)
     assert "44 runs would take about 22 " in said
     assert driver.endings() == {}, "nothing was begun"
 
@@ -179,7 +179,7 @@ def test_trials_that_coincide_with_runs_cost_nothing(
     shutil.copytree(tuned[0].folder, tmp_path / "store")
     driver = Tuning(tmp_path / "store")
     before = driver.endings()
-    driver.run("n_trials=1", "tuning_seeds=[0]", verb="tune")
+    driver.run("n_trials=1", "tuning_seeds=[0]", command="tune")
     assert driver.endings() == before
     notes = [p.read_text() for p in driver.folder.glob("reports/*-tuned-*/tables/tuning.md")]
     assert sum("Seeds 0 served the choice too" in text for text in notes) == 1
@@ -236,15 +236,15 @@ def test_killed_in_the_middle_the_same_study_goes_on(
     tuned: tuple[Tuning, str], tmp_path: Path, victim: str
 ) -> None:
     driver = Tuning(tmp_path / "store")
-    process = driver.start(f"n_trials={TRIALS}", verb="tune")
-    until(lambda: any(driver.folder.glob("sweeps/*/tuning/*/*/plan.json")), seconds=400)
+    process = driver.start(f"n_trials={TRIALS}", command="tune")
+    wait_until(lambda: any(driver.folder.glob("sweeps/*/tuning/*/*/plan.json")), seconds=400)
     time.sleep(random.Random(time.time_ns()).uniform(0, 6))
     kill([process.pid] if victim == "controller" else driver.everything())
     process.wait()
     assert process.stdout is not None
     process.stdout.close()
     driver.tune()
-    finished_once(driver)
+    assert_finished_once(driver)
     assert driver.rounds() == tuned[0].rounds()
     assert driver.table("tuning") == tuned[0].table("tuning")
     assert driver.table("tuned_effects") == tuned[0].table("tuned_effects")
@@ -253,11 +253,11 @@ def test_killed_in_the_middle_the_same_study_goes_on(
 @pytest.mark.soak
 def test_hyperband_halts_and_promotes_real_runs(tmp_path: Path) -> None:
     driver = Tuning(tmp_path / "store")
-    driver.run("n_trials=3", "pruner=hyperband", verb="tune")
+    driver.run("n_trials=3", "pruner=hyperband", command="tune")
     (round_,) = driver.rounds()
     ended = sorted(kinds for kinds in driver.endings().values())
-    assert ended.count(["halted"]) == 4, "two of three trials, two arms"
-    assert ended.count(["halted", "trained"]) == 2
+    assert ended.count(["paused"]) == 4, "two of three trials, two arms"
+    assert ended.count(["paused", "trained"]) == 2
     for trials in round_.trials.values():
         assert sorted(t.steps for t in trials) == [3, 3, 9]
         (winner,) = (t for t in trials if t.completed)
@@ -265,7 +265,7 @@ def test_hyperband_halts_and_promotes_real_runs(tmp_path: Path) -> None:
     arms = driver.tuned().tuning
     assert arms is not None
     assert [(a.n_pruned, a.steps) for a in arms.arms] == [(2, 15), (2, 15)]
-    said = driver.run("n_trials=3", "pruner=hyperband", verb="tune")
+    said = driver.run("n_trials=3", "pruner=hyperband", command="tune")
     assert "round" not in said
 
 

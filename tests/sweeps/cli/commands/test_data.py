@@ -34,8 +34,8 @@ def test_each_set_is_said_to_be_here_or_how_to_get_it(
     assert main.main(["data", "check", f"data_root={tmp_path}"]) == 0
     lines = said(capsys)
     assert set(datasets.DATASETS) < set(lines)
-    assert lines["dtd"][1:] == ["here", "train", "9,", "validation", "6,", "test", "6"]
-    assert lines["imagenet"][1:5] == ["partly", "test", "9;", "there"]
+    assert lines["dtd"][1:] == ["complete", "train", "9,", "validation", "6,", "test", "6"]
+    assert lines["imagenet"][1:5] == ["partial", "test", "9;", "there"]
     assert lines["cifar10"][1] == "missing"
     assert "download cifar10 data_root=" in " ".join(lines["cifar10"])
     assert main.main(["data", "check", "dtd", f"data_root={tmp_path}"]) == 0
@@ -51,7 +51,7 @@ def test_other_numbers_sums_and_damage_are_said(
     words = ["data", "check", "cifar100", f"data_root={tmp_path}"]
     assert main.main(words) == 1
     text = capsys.readouterr().out
-    assert "differs  train 6 (published: 50,000)" in text
+    assert "mismatch  train 6 (published: 50,000)" in text
     assert "published file" not in text
     assert main.main([*words, "--sums"]) == 1
     assert "not the published file: cifar-100-python/meta" in capsys.readouterr().out
@@ -59,13 +59,13 @@ def test_other_numbers_sums_and_damage_are_said(
         name: hashlib.md5((tmp_path / name).read_bytes()).hexdigest()
         for name in datasets.get("cifar100").md5_sums
     }
-    changed = {**vars(datasets.DATASETS["cifar100"]), "sums": sums, "expected": {}}
+    changed = {**vars(datasets.DATASETS["cifar100"]), "md5_sums": sums, "expected_counts": {}}
     monkeypatch.setitem(datasets.DATASETS, "cifar100", Dataset(**changed))
     assert main.main([*words, "--sums"]) == 0
-    assert "sums of 3 files are right" in capsys.readouterr().out
+    assert "MD5 of 3 files verified" in capsys.readouterr().out
     (tmp_path / "cifar-100-python/test").write_bytes(b"\x80\x02}q")
     assert main.main(words) == 1
-    assert "damaged  train 6 (a tenth held out); " in capsys.readouterr().out
+    assert "corrupt   train 6 (a tenth held out); " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -76,17 +76,17 @@ def test_other_numbers_sums_and_damage_are_said(
 def test_listed_pictures_that_are_not_there_are_damage(name: str, tmp_path: Path) -> None:
     dataset_trees.WRITERS[name](tmp_path)
     dataset = datasets.get(name)
-    assert verify.verify_dataset(dataset, tmp_path).damaged is None
+    assert verify.verify_dataset(dataset, tmp_path).read_error is None
     test = set(map(str, dataset.open(tmp_path, "test").reader.paths))  # type: ignore[attr-defined]
     assert set(map(str, dataset.count_and_list_images(tmp_path, "test")[1])) == test
     Path(max(test)).unlink()
     found = verify.verify_dataset(dataset, tmp_path)
-    assert found.availability == "damaged"
-    assert f"{name}: 1 of {len(test)} pictures of test are not there, such as " in found.damaged
-    assert max(test) in found.damaged
+    assert found.availability == "corrupt"
+    assert f"{name}: 1 of {len(test)} images of test are missing, such as " in found.read_error
+    assert max(test) in found.read_error
     for path in test:
         Path(path).unlink(missing_ok=True)
-    assert verify.verify_dataset(dataset, tmp_path).availability in ("damaged", "missing")
+    assert verify.verify_dataset(dataset, tmp_path).availability in ("corrupt", "missing")
 
 
 def test_a_benchmark_stands_for_its_sets(
@@ -108,7 +108,7 @@ def test_checking_every_set_imports_no_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
-    assert {lines[name].split()[1] for name in dataset_trees.WRITERS} == {"differs"}
+    assert {lines[name].split()[1] for name in dataset_trees.WRITERS} == {"mismatch"}
     assert "test 7 (published: 6,149)" not in lines["flowers102"]
     assert "test 4 (published: 6,149)" in lines["flowers102"]
 

@@ -1,0 +1,48 @@
+"""`sweep.py gc`: list what can be deleted from the store, and delete it."""
+
+from __future__ import annotations
+
+import shutil
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from uniclip.config.compose import parse_overrides
+from uniclip.errors import UserError
+from uniclip.store import RunFolder, Store
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the flag --yes."""
+    parser.add_argument("--yes", action="store_true", help="delete it")
+
+
+def run(arguments: Namespace) -> int:
+    """List superseded runs, caches, and checkpoints of finished runs; --yes deletes them."""
+    values = parse_overrides(arguments.overrides)
+    unknown_keys = set(values) - {"store"}
+    if unknown_keys:
+        raise UserError(f"gc works on a whole store: leave out {sorted(unknown_keys)[0]}=")
+    store = Store(str(values.get("store", "store")))
+    if not any((store.root / name).is_dir() for name in ("runs", "sweeps")):
+        raise UserError(f"store={store.root} is not a store: it holds neither runs nor sweeps")
+    folders = [p for p in (store.root / "superseded", store.cache_path) if p.is_dir()]
+    for run_folder in store.iter_runs():
+        if run_folder.read_outcome() is not None:
+            folders += _list_checkpoint_folders(run_folder)
+    total_bytes = 0
+    for folder in folders:
+        folder_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+        total_bytes += folder_bytes
+        label = "deleted" if arguments.yes else "can be deleted"
+        print(f"{label}: {folder} ({folder_bytes / 1e6:.1f} MB)")
+        if arguments.yes:
+            shutil.rmtree(folder)
+    hint = "" if arguments.yes or not folders else "; gc --yes deletes it"
+    print(f"{total_bytes / 1e6:.1f} MB in {len(folders)} folders{hint}")
+    return 0
+
+
+def _list_checkpoint_folders(run_folder: RunFolder) -> list[Path]:
+    """Return the checkpoint folders of a run's attempts that are not empty."""
+    folders = [run_folder.get_attempt(n).checkpoints_path for n in run_folder.list_attempts()]
+    return [f for f in folders if f.is_dir() and any(f.iterdir())]

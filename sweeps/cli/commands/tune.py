@@ -1,0 +1,66 @@
+"""`sweep.py tune`: tune every arm alike, then compare default and tuned arms."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+
+from ablations.plan.tuned_arms import build_tuned_plan
+from sweeps.cli.commands.run import EXIT_CELLS_FAILED, run_and_report
+from sweeps.controller.controller import Detached, build_controller, run_cells
+from sweeps.monitor.display import Display
+from sweeps.monitor.status import FINAL_STATUSES
+from sweeps.tuning.tuner import QuietDisplay, TrialsIncomplete, Tuner, build_tuner, describe_tuning
+from uniclip.store import Tuning
+
+EPILOG = """\
+keys of the tuning, beside those of a sweep:
+  n_trials=20                    trials of each arm
+  space=optimizer                search space (see: python sweep.py list spaces)
+  pruner=none|median|hyperband
+  tuning_seeds=1                 number of seeds, or a list
+  parallel_trials=1              trials of each arm in one round
+  sampler_seed=0
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the keys of the tuning to the help; there are neither names nor flags."""
+    parser.epilog = EPILOG
+
+
+def run(arguments: Namespace) -> int:
+    """Run the default arms, tune all arms, run the tuned arms, and build the report."""
+    tuner, display = build_tuner(arguments.overrides), Display()
+    try:
+        tuning = _tune(tuner, display)
+    except Detached as detached:
+        print(detached)
+        return 0
+    if tuning is None:
+        return EXIT_CELLS_FAILED
+    for line in describe_tuning(tuning):
+        display.print_line(line)
+    tuned_plan = build_tuned_plan(tuner.resolved_plan, tuning)
+    tuner.reuse_audit(tuned_plan.plan)
+    return run_and_report(build_controller(tuner.sweep_request, tuned_plan, QuietDisplay()))
+
+
+def _tune(tuner: Tuner, display: Display) -> Tuning | None:
+    """Run the default arms and the trials; return None if cells or trials are unfinished."""
+    display.print_line(f"tuning: {tuner.describe_cost()}")
+    limit_checked = tuner.enforce_gpu_hours_limit()
+    controller = build_controller(tuner.sweep_request, tuner.resolved_plan, display)
+    rows = run_cells(replace(controller, shared_limit_check=tuner.enforce_gpu_hours_limit))
+    num_unfinished = sum(row.state.status not in FINAL_STATUSES for row in rows)
+    if num_unfinished:
+        display.print_line(f"tuning waits for {num_unfinished} cells of the default arms")
+        return None
+    display.print_line(f"tuning: {tuner.describe_cost()}")
+    if not limit_checked:
+        tuner.enforce_gpu_hours_limit()
+    try:
+        return tuner.tune(QuietDisplay())
+    except TrialsIncomplete as error:
+        display.print_line(f"tuning: {error}")
+        return None
