@@ -1,1 +1,1 @@
-"""Image augmentation: sampled parameters and their application to pixels."""
+"""Image augmentation: parameters, and their application to pixels."""

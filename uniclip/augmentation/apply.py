@@ -182,7 +182,7 @@ def _apply_blur(x: Tensor, params: AugmentationParams) -> None:
     image_size = x.shape[-1]
     sigma = params.sigma[rows.numpy()].astype(np.float64)[:, None] * image_size
     log_weights = -0.5 * (np.arange(image_size) / sigma) ** 2
-    # Weights below 1e-9 change no pixel; as denormal numbers they make the product ten times slower.
+    # Weights below 1e-9 change no pixel; as denormals they make the product ten times slower.
     gaussian = torch.from_numpy(np.where(log_weights > -20, np.exp(log_weights), 0)).float()
     distance = (torch.arange(image_size)[:, None] - torch.arange(image_size)).abs()
     kernel = gaussian.index_select(1, distance.reshape(-1)).reshape(-1, image_size, image_size)

@@ -1,14 +1,15 @@
-"""Views of pictures: sampled, described as a vector, applied. Three separate steps.
+"""Augmentation parameters: sampling them, and encoding them as vectors.
 
-A `Transform` holds the numbers drawn for each picture; `describe` turns any transform, the
-evaluation's included, into the vector that the augmentation encoder sees; `apply` makes the
-pixels. Numbers are drawn without a look at the pictures, by key and sample id. The order in which
-a view is made is fixed: crop and resize, flip, brightness, contrast, saturation, hue, grey, blur.
+`AugmentationParams` holds the numbers drawn for each image. `encode_as_vector` turns parameters,
+those of the evaluation transform included, into the vector that the augmentation encoder receives;
+`uniclip.augmentation.apply` applies them to pixels. Parameters are drawn by key and sample id,
+independently of the images. The order of operations is fixed: crop and resize, flip, brightness,
+contrast, saturation, hue, greyscale, blur.
 
-The recipes are those of SLIP (Mu et al., 2022: weak, a crop and nothing else) and MoCo v2 (Chen et
-al., 2020: strong); SLIP itself cuts its strong views down to an area of 0.08.
-Ours: some views are exactly the evaluation's; crops are drawn without rejection; the jitter's
-order is fixed; the blur's width is a share of the picture, the same at 32 and 224 px.
+The policies are those of SLIP (Mu et al., 2022: weak, only a crop) and MoCo v2 (Chen et al., 2020:
+strong); SLIP crops its strong views down to an area of 0.08. Our own choices: some views are
+exactly the evaluation transform; crops are drawn without rejection; the order of the colour jitter
+is fixed; the width of the blur is a fraction of the image, the same at 32 and at 224 px.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ VECTOR_COLUMNS = (
     "jittered", "brightness", "contrast", "saturation", "hue",
     "grey", "blurred", "sigma",
 )  # fmt: skip
-"""Columns of the vector."""
+"""Names of the columns of the vector: the fields of `AugmentationParams`."""
 
 VECTOR_DIM = len(VECTOR_COLUMNS)
 
@@ -40,25 +41,25 @@ TRANSFORM_GROUPS: dict[str, tuple[int, ...]] = {
     "grey": (10,),
     "blur": (11, 12),
 }
-"""Columns of the vector that belong to one operation."""
+"""Operation -> indices of its columns in the vector."""
 
 
 @dataclass(frozen=True)
 class AugmentationParams:
-    """What is done to n pictures: each field (n,) float32, 0 (area: 1) where nothing is done."""
+    """Parameters of n images: each field is (n,) float32, 0 (area: 1) for no change."""
 
     area: Float32
-    """Of the crop box, as a fraction of the canvas; above 1 zooms out (the border is repeated)."""
+    """Area of the crop box, as a fraction of the image; above 1 zooms out (repeats the border)."""
     aspect: Float32
-    """Log of the box's width over its height."""
+    """Log of width over height of the box."""
     x: Float32
-    """Centre of the box within its slack: -1 left, 0 centred (or no slack), 1 right."""
+    """Horizontal centre of the box within its slack: -1 left, 0 centred (or no slack), 1 right."""
     y: Float32
-    """The same, -1 top, 1 bottom."""
+    """Vertical centre of the box within its slack: -1 top, 1 bottom."""
     flip: Float32
-    """1 = mirrored left to right."""
+    """1 = mirrored horizontally."""
     jittered: Float32
-    """1 = colours were jittered."""
+    """1 = colours jittered."""
     brightness: Float32
     """Log factor."""
     contrast: Float32
@@ -66,24 +67,24 @@ class AugmentationParams:
     saturation: Float32
     """Log factor."""
     hue: Float32
-    """Turns, in -1/2 .. 1/2."""
+    """Rotation of the hue, as a fraction of the circle, -1/2 .. 1/2."""
     grey: Float32
-    """1 = without colour."""
+    """1 = converted to greyscale."""
     blurred: Float32
     """1 = blurred."""
     sigma: Float32
-    """Standard deviation of the blur, as a fraction of the view's side."""
+    """Standard deviation of the blur, as a fraction of the side of the view."""
 
     def __len__(self) -> int:
         return len(self.area)
 
     def __getitem__(self, index: NDArray[np.int64] | slice) -> AugmentationParams:
-        """The transforms of some of the pictures."""
+        """Return the parameters of the images at `index`."""
         return AugmentationParams(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
 def build_params(n: int, **columns: NDArray[Any]) -> AugmentationParams:
-    """A transform of n pictures from what it does; fields that are not named do nothing."""
+    """Return the parameters of n images from some columns (n,); the other fields change nothing."""
     values = {f.name: np.zeros(n, np.float32) for f in fields(AugmentationParams)}
     values["area"] += 1
     values.update({name: np.asarray(column, np.float32) for name, column in columns.items()})
@@ -96,7 +97,7 @@ def compute_box_columns(
     width: NDArray[np.float64],
     height: NDArray[np.float64],
 ) -> dict[str, NDArray[np.float64]]:
-    """The fields area, aspect, x and y of a box on the unit canvas, each (n,)."""
+    """Return the fields area, aspect, x and y of boxes on the unit square, each (n,)."""
     return {
         "area": width * height,
         "aspect": np.log(width / height),
@@ -110,7 +111,7 @@ def _compute_relative_center(
 ) -> NDArray[np.float64]:
     slack = np.abs(1 - extent)
     shift = 2 * start + extent - 1
-    # Slack below a millionth of the canvas is rounding: such a box has no room to be off centre.
+    # Slack below a millionth of the image is rounding error: such a box counts as centred.
     return np.where(slack > 1e-6, shift / np.maximum(slack, 1e-6), 0.0)
 
 
@@ -119,16 +120,16 @@ def _compute_relative_center(
 
 @dataclass(frozen=True)
 class AugmentationPolicy:
-    """A law of views."""
+    """The distribution of one kind of view."""
 
     min_crop_scale: float
-    """Least area of a crop; the largest is 1."""
+    """Smallest area of a crop; the largest is 1."""
     flip_prob: float = 0.0
-    """Probability of a flip."""
+    """Probability of a horizontal flip."""
     jitter_prob: float = 0.0
     """Probability of colour jitter."""
     grayscale_prob: float = 0.0
-    """Probability of losing colour."""
+    """Probability of conversion to greyscale."""
     blur_prob: float = 0.0
     """Probability of blur."""
 
@@ -139,22 +140,22 @@ STRONG_POLICY = AugmentationPolicy(
 )
 
 MAX_LOG_ASPECT = math.log(4 / 3)
-"""Largest log aspect of a crop, either way."""
+"""Largest absolute log aspect of a crop."""
 JITTER_FACTOR_RANGE = (0.6, 1.4)
 """Range of the factors of brightness, contrast and saturation."""
 MAX_HUE_SHIFT = 0.1
-"""Largest turn of the hue, either way."""
+"""Largest rotation of the hue in either direction, as a fraction of the circle."""
 BLUR_SIGMA_RANGE = (0.1 / 224, 2.0 / 224)
-"""Range of the blur's standard deviation: 0.1 to 2 px at 224 px, as published."""
+"""Range of the standard deviation of the blur: 0.1 to 2 px at 224 px, as published."""
 
 
 def build_evaluation_params(n: int) -> AugmentationParams:
-    """The evaluation transform of n pictures: the whole canvas, resized."""
+    """Return the evaluation transform of n images: the whole image, resized."""
     return build_params(n)
 
 
 def sample_weak(key: int, ids: rng.UInt64, identity_prob: float = 0.1) -> AugmentationParams:
-    """Weak views of samples `ids` (n,): RandomResizedCrop(0.5, 1)."""
+    """Sample weak views of `ids` (n,): RandomResizedCrop(0.5, 1)."""
     return sample_params(WEAK_POLICY, key, ids, identity_prob)
 
 
@@ -164,7 +165,10 @@ def sample_strong(
     identity_prob: float = 0.1,
     min_crop_scale: float = STRONG_POLICY.min_crop_scale,
 ) -> AugmentationParams:
-    """Strong views of samples `ids` (n,): RandomResizedCrop(crop, 1), flip, jitter, grey, blur."""
+    """Sample strong views of `ids` (n,).
+
+    RandomResizedCrop(min_crop_scale, 1), flip, colour jitter, greyscale and blur.
+    """
     return sample_params(
         replace(STRONG_POLICY, min_crop_scale=min_crop_scale), key, ids, identity_prob
     )
@@ -173,10 +177,16 @@ def sample_strong(
 def sample_params(
     policy: AugmentationPolicy, key: int, ids: rng.UInt64, identity_prob: float
 ) -> AugmentationParams:
-    """Views drawn by `recipe`; with probability `identity` a view is exactly the evaluation's.
+    """Sample views by `policy`.
 
-    The aspect is uniform (in log) among those at which a box of the drawn area fits the canvas;
-    torchvision redraws until one fits and falls back to a centre crop.
+    The log aspect is uniform over the range in which a box of the drawn area fits the image;
+    torchvision redraws until a box fits and falls back to a centre crop.
+
+    Args:
+        policy: The distribution of the views.
+        key: Key of the random stream.
+        ids: (n,) uint64 sample ids.
+        identity_prob: Probability that a view is exactly the evaluation transform.
     """
     draws = rng.uniform(key, ids, 14).T
     is_augmented = draws[0] >= identity_prob
@@ -187,7 +197,8 @@ def sample_params(
     is_blurred = is_augmented & (draws[12] < policy.blur_prob)
 
     def scale_draw(low: float, high: float, column: int) -> NDArray[np.float64]:
-        return low + (high - low) * draws[column]
+        scaled: NDArray[np.float64] = low + (high - low) * draws[column]
+        return scaled
 
     return build_params(
         len(ids),
@@ -207,18 +218,18 @@ def sample_params(
     )
 
 
-# ---- describing ---------------------------------------------------------------------------------
+# ---- encoding -----------------------------------------------------------------------------------
 
 
 def encode_as_vector(params: AugmentationParams) -> Float32:
-    """The vectors, (n, WIDTH) float32: exactly 0 where nothing is done.
+    """Return the augmentation vectors, (n, VECTOR_DIM) float32; exactly 0 for no change.
 
-    Each column is divided by its standard deviation under the strong recipe without identity
-    views, from closed forms (`DEVIATIONS`). Beyond four deviations, which the recipes never reach
-    but other transforms may (a turn of the hue by half a circle), a column grows like a logarithm,
-    so that one rare operation does not swamp the encoder. The box stands by area, aspect and
-    position within its slack, never by its size in the source: that would leak the picture's own
-    aspect.
+    Each column is divided by its standard deviation under the strong policy without identity views,
+    in closed form (`COLUMN_STD`). Beyond four standard deviations, which the policies never reach
+    but other parameters may (a rotation of the hue by half a circle), a column grows like a
+    logarithm, so that one rare operation does not dominate. The crop box is encoded by area, aspect
+    and position within its slack, not by its size in the source image, which would reveal the
+    aspect of the image.
     """
     columns = np.stack([getattr(params, name) for name in VECTOR_COLUMNS], axis=1).astype(
         np.float64
@@ -231,17 +242,17 @@ def encode_as_vector(params: AugmentationParams) -> Float32:
 
 
 def _compute_column_std() -> NDArray[np.float64]:
-    """Standard deviation of each column under STRONG."""
+    """Return the standard deviation of each column under `STRONG_POLICY`."""
 
     def bernoulli_std(prob: float) -> float:
         return math.sqrt(prob * (1 - prob))
 
     def gated_std(prob: float, mean: float, second_moment: float) -> float:
-        """Of a variable with these moments, times a bit of probability p."""
+        """Return the deviation of a variable with these moments times a Bernoulli variable."""
         return math.sqrt(prob * second_moment - (prob * mean) ** 2)
 
     def compute_log_moments(low: float, high: float) -> tuple[float, float]:
-        """E[log t] and E[log^2 t] for t uniform between low and high."""
+        """Return E[log t] and E[log^2 t] for t uniform between low and high."""
 
         def integrate_log(t: float) -> float:
             return t * math.log(t) - t
@@ -255,9 +266,8 @@ def _compute_column_std() -> NDArray[np.float64]:
         ) / area_range
 
     area_range = 1 - STRONG_POLICY.min_crop_scale
-    max_unbounded_area = math.exp(
-        -MAX_LOG_ASPECT
-    )  # at larger areas the canvas, not ASPECT, bounds the aspect
+    # At larger areas the image, not MAX_LOG_ASPECT, limits the aspect.
+    max_unbounded_area = math.exp(-MAX_LOG_ASPECT)
     aspect_second_moment = (
         max_unbounded_area - STRONG_POLICY.min_crop_scale
     ) * MAX_LOG_ASPECT**2 + (1 - max_unbounded_area) * compute_log_moments(max_unbounded_area, 1)[1]
@@ -283,4 +293,4 @@ def _compute_column_std() -> NDArray[np.float64]:
 
 
 COLUMN_STD = _compute_column_std()
-"""(WIDTH,) float64: what the columns of the vector are divided by."""
+"""(VECTOR_DIM,) float64: divisors of the columns of the vector."""

@@ -1,88 +1,93 @@
-"""Where pictures and captions come from: one module a source, chosen by the configuration's name.
+"""Sources of images and captions: a module each, chosen by the name of the data section.
 
-Every source answers the same four questions: what exactly is the data (`fingerprint`), is it here
-(`missing`), what is in it (`open_split`), and which views are made of it (`views`). A plan asks the
-first two only, so what needs numpy is imported by the last two, when they are called.
+A source answers four questions (`DataSource`): what exactly the data is, whether it is present,
+what its splits hold, and which views are made of its images. Planning asks the first two only; code
+that needs numpy is therefore imported when a split is opened or a view is sampled.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from uniclip.data.csv import source as csv
 from uniclip.data.mix import source as mix
 from uniclip.data.openmoji import source as openmoji
 from uniclip.data.scenes import source as scenes
 from uniclip.data.split import SPLIT_NAMES, Split, SplitName
+from uniclip.data.views import ViewKind
 from uniclip.errors import UserError, make_unknown_name_error
 
 if TYPE_CHECKING:
     from uniclip.augmentation.transform import AugmentationParams
+    from uniclip.config.schema import DataConfig
+    from uniclip.data.source import DataSource
     from uniclip.rng import UInt64
 
 __all__ = [
+    "SOURCES",
     "SPLIT_NAMES",
-    "SplitName",
     "Split",
-    "fingerprint",
+    "SplitName",
+    "ViewKind",
     "describe_missing",
+    "fingerprint",
     "open_split",
     "sample_view",
 ]
 
-SOURCES: dict[str, ModuleType] = {
+SOURCES: dict[str, DataSource] = {
     "openmoji": openmoji,
     "scenes": scenes,
     "csv": csv,
     "mix": mix,
 }
-
-ViewKind = Literal["weak", "strong", "evaluation"]
-
-
-def fingerprint(config: Any) -> dict[str, Any]:
-    """What the data is, as plain JSON; reads no pictures. `config`: one of `config.DATA`."""
-    fingerprint_data: dict[str, Any] = SOURCES[config.name].fingerprint(config)
-    return fingerprint_data
+"""Name of a data section -> the module of its source."""
 
 
-def describe_missing(config: Any) -> str | None:
-    """None if the data is here, else one line that says how to get it."""
-    install_hint: str | None = SOURCES[config.name].describe_missing(config)
-    return install_hint
+def fingerprint(config: DataConfig) -> dict[str, Any]:
+    """Return a description of the data as plain JSON, without reading images.
+
+    Args:
+        config: A data section.
+    """
+    return SOURCES[config.name].fingerprint(config)
 
 
-def open_split(config: Any, split_name: SplitName) -> Split:
-    """One part of the data, pictures read on demand; `UserError` if the data isn't here."""
+def describe_missing(config: DataConfig) -> str | None:
+    """Return one line on how to get missing data, or None if it is present."""
+    return SOURCES[config.name].describe_missing(config)
+
+
+def open_split(config: DataConfig, split_name: SplitName) -> Split:
+    """Return one split of the data; its images are read on demand.
+
+    Raises:
+        UserError: The data is missing, or there is no such split.
+    """
     if split_name not in SPLIT_NAMES:
         raise make_unknown_name_error("split", split_name, SPLIT_NAMES)
     install_hint = describe_missing(config)
     if install_hint is not None:
         raise UserError(f"data={config.name} is missing: {install_hint}")
-    split: Split = SOURCES[config.name].open_split(config, split_name)
-    return split
+    return SOURCES[config.name].open_split(config, split_name)
 
 
 def sample_view(
-    config: Any,
+    config: DataConfig,
     kind: ViewKind,
     key: int,
     ids: UInt64,
     identity_prob: float,
     min_crop_scale: float = 0.2,
 ) -> AugmentationParams:
-    """The transforms of one view of samples `ids` (n,); scenes damage what they are told to.
+    """Return the augmentation parameters of one view of the samples `ids` (n,).
 
-    identity, crop: as in `config.ViewsConfig`; scenes have no such crops.
+    Args:
+        config: A data section.
+        kind: Weak, strong, or the evaluation transform.
+        key: Key of the random stream.
+        ids: (n,) uint64.
+        identity_prob: Probability that a view is the evaluation transform.
+        min_crop_scale: Smallest area of a strong crop; scenes do not use it.
     """
-    from uniclip.augmentation import transform
-    from uniclip.data.scenes import views as scene_views
-
-    if config.name == "scenes":
-        return scene_views.sample_scene_view(config, kind, key, ids, identity_prob)
-    if kind == "evaluation":
-        return transform.build_evaluation_params(len(ids))
-    if kind == "weak":
-        return transform.sample_weak(key, ids, identity_prob)
-    return transform.sample_strong(key, ids, identity_prob, min_crop_scale)
+    return SOURCES[config.name].sample_view(config, kind, key, ids, identity_prob, min_crop_scale)

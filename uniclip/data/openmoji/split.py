@@ -1,7 +1,7 @@
-"""OpenMoji's pictures with captions and labels, part by part.
+"""The splits of OpenMoji: images with captions and labels.
 
-A picture's part is a hash of its code points, but pictures that render identically (flags of
-dependencies, say) stay together: all go where the smallest of their code points goes.
+The split of an image is given by a hash of its code points. Images that render identically (such as
+flags of dependencies) stay together: the smallest of their codes decides for all.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ SKIN_TONES = {
     "1F3FE": "medium-dark skin tone",
     "1F3FF": "dark skin tone",
 }
-"""Unicode's five modifiers."""
+"""Unicode's five skin-tone modifiers -> their names."""
 GENDERS = ("man", "woman")
 EXCLUDED_CATEGORIES = ("Component",)
-"""Unicode's categories that say nothing about a picture."""
+"""Unicode categories that do not describe an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenmojiSplit(Split):
-    """Pictures out of the cached array."""
+    """Images from the cached array."""
 
     images_path: str
-    """The cached (m, 3, size, size) array."""
+    """File of the cached (m, 3, image_size, image_size) array."""
     rows: NDArray[np.int64]
-    """(n,): where in it this split's pictures stand."""
+    """(n,): rows of this split in the array."""
 
     def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        # Mapped anew at each call: cheap, and nothing open has to travel to a data worker.
+        # Mapped at each call: this is cheap, and no open file has to be sent to data workers.
         return np.asarray(np.load(self.images_path, mmap_mode="r")[self.rows[index]])
 
 
 def open_split(config: OpenmojiData, split_name: SplitName) -> OpenmojiSplit:
-    """One part; renders the set if it isn't cached."""
+    """Return one split; the images are rendered first if they are not cached."""
     images_path, emojis = render.load_rendered(config.image_size)
     split_names = assign_splits(emojis)
     rows = np.array([i for i in range(len(emojis)) if split_names[i] == split_name], np.int64)
@@ -85,7 +85,7 @@ def open_split(config: OpenmojiData, split_name: SplitName) -> OpenmojiSplit:
 
 
 def assign_splits(emojis: Sequence[Emoji]) -> list[SplitName]:
-    """The part of each picture."""
+    """Return the split of each emoji."""
     smallest_code: dict[str, str] = {}
     for emoji in emojis:
         smallest_code[emoji.image_digest] = min(
@@ -102,19 +102,19 @@ def assign_splits(emojis: Sequence[Emoji]) -> list[SplitName]:
 
 
 def get_skin_tone(emoji: Emoji) -> str | None:
-    """The tone if the emoji has exactly one, however many people it shows."""
+    """Return the skin tone if the emoji has exactly one, however many people it shows."""
     tones = {SKIN_TONES[c] for c in emoji.code.split("-") if c in SKIN_TONES}
     return tones.pop() if len(tones) == 1 else None
 
 
 def get_gender(emoji: Emoji) -> str | None:
-    """The one of "man" and "woman" that the name has as a word, if it has only one."""
+    """Return "man" or "woman" if the name contains exactly one of the two words."""
     gender_words = set(re.split(r"[\s-]+", emoji.name.casefold())) & set(GENDERS)
     return gender_words.pop() if len(gender_words) == 1 else None
 
 
 def _build_captions(emoji: Emoji, emoji_names: set[str]) -> tuple[str, ...]:
-    """Name and aliases; none that is another picture's name, or too short to be a word."""
+    """Return name and aliases, without aliases that are another emoji's name or under 3 letters."""
     aliases = {
         alias.casefold(): alias
         for alias in emoji.aliases

@@ -1,1 +1,1 @@
-"""Synthetic scenes with captions that are known to be true."""
+"""Synthetic scenes whose captions are known to be correct."""

@@ -1,4 +1,4 @@
-"""The attributes of scenes in words, and the caption that tells them."""
+"""The attributes of scenes, and the captions that describe them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ def format_caption(
     row: Mapping[str, int] | Sequence[int] | NDArray[np.int64],
     is_mentioned: Mapping[str, bool] | None = None,
 ) -> str:
-    """The caption of a row: "two small red striped discs on the left".
+    """Return the caption of a scene, such as "two small red striped discs on the left".
 
-    `row`: attribute indices by name, or in the order of `ATTRIBUTES`. `said`: attributes that are
-    not mentioned are False; without a count the noun is plural, without a shape it is "shapes".
+    Args:
+        row: Attribute indices, by name or in the order of `ATTRIBUTES`.
+        is_mentioned: Attribute -> False if it is omitted; default: all are mentioned. Without a
+            count the noun is plural, without a shape it is "shapes".
     """
     values = [row[name] for name in ATTRIBUTES] if isinstance(row, Mapping) else row
     mentioned = (is_mentioned is None or bool(is_mentioned.get(name, True)) for name in ATTRIBUTES)

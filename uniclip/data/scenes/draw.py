@@ -1,13 +1,15 @@
-"""Drawing scenes: pixels from attributes and sample ids, vectorised over the batch.
+"""Drawing of scenes: pixels from attributes and sample ids, vectorised over the batch.
 
-Lengths are given for a picture of 32 px and grow with its side. What the damage of `scene_views`
-relies on: shapes keep clear of the vertical middle line and of the rim that a zoom cuts off; they
-stand in three rows, whose middle one is always taken; ground, noise and stripes have no hue of
-their own, and the six colours are turns of one by 60 degrees; sizes differ by the factor `ZOOM`,
-and stripes grow with the size.
+Lengths are stated for an image of 32 px and scale with its side. `views` relies on the following:
+shapes keep clear of the vertical middle line and of the margin that a zoom cuts off; they stand in
+three rows, of which the middle one is always occupied; background, noise and stripes have no hue,
+and the six colours are rotations of one hue by 60 degrees; sizes differ by the factor `SIZE_RATIO`,
+and stripes scale with the size.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +20,29 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 REFERENCE_SIZE = 32
-"""The side, in pixels, for which lengths are given."""
+"""Side of the image for which lengths are stated, in pixels."""
 SIZE_RATIO = 1.3
-"""Large over small."""
+"""Ratio of the large to the small size."""
 LARGE_RADIUS = 3.4
-"""Radius of a large shape."""
+"""Radius of a large shape, in pixels of the reference image."""
 ROW_SPACING = 7.4
-"""Distance of the rows in which shapes stand."""
+"""Distance between the rows of shapes."""
 MIN_CENTER_DISTANCE, MAX_CENTER_DISTANCE = 1.2, 11.2
-"""Shapes lie between these distances from the vertical middle line."""
+"""Range of the horizontal distance of a shape's outline from the vertical middle line."""
 MIN_CHANNEL_SHARE = 0.3
-"""Least channel of a colour, as a share of its largest."""
+"""Smallest channel of a colour, as a fraction of its largest."""
 MAX_ROW_EXTENT = 4.6
-"""No shape reaches further from the middle of its row."""
+"""Largest vertical distance of a shape's outline from the middle of its row."""
 STRIPE_CONTRAST = 0.3
-"""Half the contrast of stripes, as a share of the mean: striped is as bright as plain."""
+"""Half the contrast of stripes, as a fraction of the mean; striped is as bright as plain."""
 
 
 def draw_scenes(attribute_rows: Int64, ids: rng.UInt64, image_size: int) -> NDArray[np.uint8]:
-    """Pictures, (n, 3, size, size) uint8, of attribute rows (n, 6) and sample ids (n,)."""
+    """Draw scenes from attribute rows (n, 6) and sample ids (n,).
+
+    Returns:
+        (n, 3, image_size, image_size) uint8.
+    """
     n = len(attribute_rows)
     count, is_large, colour, is_striped, shape, is_right = attribute_rows.T
     draws = rng.uniform(rng.derive_key("scenes", "nuisance"), ids, 12).astype(np.float32)
@@ -86,25 +92,29 @@ def draw_scenes(attribute_rows: Int64, ids: rng.UInt64, image_size: int) -> NDAr
 
 
 def _find_samples_by_row(count: Int64, draws: Float32) -> tuple[Int64, Int64, Int64]:
-    """The samples with a shape in the upper row, the middle one and the lower one."""
+    """Return the samples with a shape in the upper, the middle and the lower row."""
     upper = (count == 2) | ((count == 1) & (draws < 0.5))
     lower = (count == 2) | ((count == 1) & (draws >= 0.5))
     return np.flatnonzero(upper), np.arange(len(count)), np.flatnonzero(lower)
 
 
 def _compute_center_x(is_right: Int64, radius: Float32, draws: Float32) -> Float32:
-    """Centres, (n,), to the left or right of the picture's middle."""
+    """Return the horizontal centres of the shapes, (n,), relative to the middle of the image."""
     min_distance, max_distance = MIN_CENTER_DISTANCE + radius, MAX_CENTER_DISTANCE - radius
     distance = min_distance + (max_distance - min_distance) * draws
     return np.where(is_right == 1, distance, -distance).astype(np.float32)
 
 
 def _compute_coverage(x: Float32, y: Float32, shape: Int64, radius_px: Float32) -> Float32:
-    """How much of each pixel lies inside, (n, S, S), from its distance to the outline.
+    """Return the fraction of each pixel inside the shape, (n, S, S), from its outline distance.
 
-    x >= 0, y: in radii, every shape being its own mirror image. `pixels`: the radius in pixels.
+    Args:
+        x: Horizontal distances from the centre, in radii; >= 0, since shapes are symmetric.
+        y: Vertical offsets from the centre, in radii.
+        shape: (n,) indices into the values of "shape".
+        radius_px: Radii in pixels.
     """
-    outline_distances = (
+    outline_distances: tuple[Callable[[Float32, Float32], NDArray[np.floating]], ...] = (
         lambda x, y: np.sqrt(x * x + y * y) - 0.98,
         lambda x, y: np.maximum(x, np.abs(y)) - 0.86,
         lambda x, y: np.maximum(0.866 * x - 0.5 * y - 0.46, y - 0.8),
@@ -122,18 +132,18 @@ def _compute_coverage(x: Float32, y: Float32, shape: Int64, radius_px: Float32) 
 
 
 def _compute_colors(colour: Int64, brightness_draws: Float32, grey_draws: Float32) -> Float32:
-    """(n, 3): six hues at one saturation; greys over the whole range of their brightness."""
+    """Return colours, (n, 3): six hues at one saturation, or greys over their brightness range."""
     channels = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]])
     channel_shares = np.where(channels == 1, 1.0, MIN_CHANNEL_SHARE)
     value = 140 + 30 * brightness_draws
-    # A colour without its hue is a grey of 0.38 to 0.93 times its value: greys cover that range.
+    # Desaturating a colour gives a grey of 0.38 to 0.93 times its value; greys cover that range.
     grey = value * (0.38 + 0.55 * grey_draws)
     chromatic = channel_shares[np.minimum(colour, 5)] * value[:, None]
     return np.where(colour[:, None] == 6, grey[:, None], chromatic).astype(np.float32)
 
 
 def _sample_noise(ids: rng.UInt64, image_size: int) -> Float32:
-    """(n, size, size): standard deviation 6 grey levels, triangular (a sum of two draws)."""
+    """Return triangular noise (a sum of two draws) of SD 6 grey levels, (n, size, size)."""
     random_words = rng.draw_words(rng.derive_key("scenes", "noise"), ids, image_size * image_size)
     total = ((random_words & np.uint64(0xFFFF)) + (random_words >> np.uint64(16))).astype(
         np.float32

@@ -1,36 +1,53 @@
-"""Pictures and captions whose truth is known: one to three copies of a shape on noisy grey ground.
+"""Synthetic scenes with known content: one to three copies of a shape on a noisy grey background.
 
-A scene has six attributes, each a word of its caption (`scene_words`); `scene_pictures` draws it,
-with position, exact size, brightness, stripes' phase and noise as nuisances; `scene_views` damages
-it; `scene_split` says which scenes a part holds. Ours: built to plant effects, after no published
-set.
+A scene has six attributes, each a word of its caption (`attributes`). `draw` draws it with
+position, exact size, brightness, the phase of stripes and noise as nuisance variables; `views`
+damages chosen attributes; `split` defines the scenes of each split. Our own design, made to plant
+effects; it follows no published data set.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uniclip.config import ScenesData
 
 if TYPE_CHECKING:
+    from uniclip.augmentation.transform import AugmentationParams
     from uniclip.data.split import Split, SplitName
+    from uniclip.data.views import ViewKind
+    from uniclip.rng import UInt64
 
 _GENERATOR_VERSION = 1
-"""Raised when the same configuration gives other pictures, captions or parts."""
+"""Increased when the same configuration gives other images, captions or splits."""
 
 
-def fingerprint(config: ScenesData) -> dict[str, object]:
-    """The generator's version (what it makes is in the configuration)."""
+def fingerprint(config: ScenesData) -> dict[str, Any]:
+    """Return the generator's version (everything else is in the configuration)."""
     return {"source": "scenes", "format": _GENERATOR_VERSION}
 
 
 def describe_missing(config: ScenesData) -> None:
-    """Nothing can be missing: the pictures are made here."""
+    """Return None: the images are generated."""
     return None
 
 
 def open_split(config: ScenesData, split_name: SplitName) -> Split:
-    """One part; training captions may be those of other scenes, or leave words out."""
-    from uniclip.data.scenes import split  # here: see `uniclip.data`
+    """Return one split; training captions may describe other scenes or omit attributes."""
+    from uniclip.data.scenes import split  # imports numpy: see `uniclip.data`
 
     return split.open_split(config, split_name)
+
+
+def sample_view(
+    config: ScenesData,
+    kind: ViewKind,
+    key: int,
+    ids: UInt64,
+    identity_prob: float,
+    min_crop_scale: float,
+) -> AugmentationParams:
+    """Return the parameters of one view, damaged as `config` says; `min_crop_scale` is not used."""
+    from uniclip.data.scenes import views  # imports numpy: see `uniclip.data`
+
+    return views.sample_scene_view(config, kind, key, ids, identity_prob)

@@ -1,7 +1,7 @@
-"""Scenes, part by part: each a pure function of its id.
+"""The splits of scenes; a scene is a pure function of its id.
 
-A fifth of the combinations of the attributes other than side is never seen in training; the test
-draws from all. Validation and test have as many scenes on the left as on the right.
+A fifth of the combinations of the attributes other than side is held out from training; the test
+split draws from all. Validation and test have as many scenes on the left as on the right.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _COMBINATIONS = np.array(list(product(*(range(n) for n in _VALUE_COUNTS[:-1]))),
 """(336, 5): every combination of the attributes other than side."""
 _HELD_OUT_FRACTION = 0.2
 MAX_CACHED_BYTES = 2**28
-"""A larger part is drawn anew each time."""
+"""Splits whose images need more memory than this are drawn at each access."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScenesSplit(Split):
-    """Scenes, drawn when asked for."""
+    """Scenes, drawn on demand."""
 
     attribute_rows: Int64
-    """(n, 6): the attributes."""
+    """(n, 6): attribute indices."""
     image_size: int
 
     def load_pixels(self, index: Int64) -> NDArray[np.uint8]:
@@ -54,12 +54,13 @@ class ScenesSplit(Split):
 def _get_image_cache(
     first_id: int, n: int, image_size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A part's pictures as far as this process drew them: all its runs share them."""
+    """Return the images that this process has drawn so far, shared by all its runs, and which
+    they are."""
     return np.zeros((n, 3, image_size, image_size), np.uint8), np.zeros(n, bool)
 
 
 def open_split(config: ScenesData, split_name: SplitName) -> ScenesSplit:
-    """One part; training captions may be those of other scenes, or leave words out."""
+    """Return one split; training captions may describe other scenes or omit attributes."""
     num_scenes = config.num_train if split_name == "train" else config.num_test
     ids, attribute_rows = (
         _make_sample_ids(split_name, num_scenes),
@@ -80,7 +81,7 @@ def open_split(config: ScenesData, split_name: SplitName) -> ScenesSplit:
 
 
 def sample_attributes(split_name: SplitName, num_scenes: int | None = None) -> Int64:
-    """Rows of attribute indices, (n, 6) int64, of the first `n` scenes of a part."""
+    """Return the attribute indices, (n, 6) int64, of the first `num_scenes` scenes of a split."""
     if num_scenes is None:
         num_scenes = ScenesData().num_train if split_name == "train" else ScenesData().num_test
     ids = _make_sample_ids(split_name, num_scenes)
@@ -93,10 +94,10 @@ def sample_attributes(split_name: SplitName, num_scenes: int | None = None) -> I
 
 
 def is_held_out(attribute_rows: Int64) -> NDArray[np.bool_]:
-    """Whether training never shows these combinations, (n,) bool for rows (n, 6) or (n, 5)."""
-    return _build_held_out_mask()[
-        np.ravel_multi_index(tuple(attribute_rows[:, :5].T), _VALUE_COUNTS[:-1])
-    ]
+    """Return whether training excludes these combinations, (n,) bool for rows (n, 6) or (n, 5)."""
+    combination_index = np.ravel_multi_index(tuple(attribute_rows[:, :5].T), _VALUE_COUNTS[:-1])
+    held_out: NDArray[np.bool_] = _build_held_out_mask()[combination_index]
+    return held_out
 
 
 def _make_sample_ids(split_name: SplitName, num_scenes: int) -> rng.UInt64:
@@ -104,7 +105,7 @@ def _make_sample_ids(split_name: SplitName, num_scenes: int) -> rng.UInt64:
 
 
 def _build_held_out_mask() -> NDArray[np.bool_]:
-    """(336,): the fifth of the combinations that a keyed order puts first."""
+    """Return the held-out combinations, (336,) bool: the first fifth of a keyed permutation."""
     order = rng.permutation(rng.derive_key("scenes", "held out"), len(_COMBINATIONS))
     held_out_mask = np.zeros(len(_COMBINATIONS), bool)
     held_out_mask[order[: round(_HELD_OUT_FRACTION * len(_COMBINATIONS))]] = True

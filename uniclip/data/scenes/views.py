@@ -1,25 +1,23 @@
-"""Views of scenes: mild nuisance, and damage that makes one attribute look like another value.
+"""Views of scenes: mild nuisance, and damage that changes one attribute into another value.
 
-Each dial of `config.Deltas` is the probability that one operation is drawn anew among its values,
-"nothing" among them, without a look at the picture; so a vector tells what was done and never what
-was there.
+Each field of `config.RedrawProbabilities` is the probability that one operation is redrawn among
+its values, "nothing" among them, independently of the image. The augmentation vector therefore
+describes what was done and carries no information about the content.
 
-| dial | its values | what it misaligns |
+| operation | values | attribute that no longer matches the caption |
 |---|---|---|
-| side | mirrored or not: flipped with delta/2 | side, exactly: a flipped left is a right |
-| hue | turned by a multiple of 60 degrees | colour, among the six hues |
-| grey | without colour or not | colour, hue for grey |
-| zoom | out, none or in, by the ratio of the sizes | size: the looks small and large |
-| crop | none, the upper row cut away, or the lower | count: three to two, two to one |
-| blur | blurred or not | texture: stripes are gone |
+| side | mirrored or not: flipped with half the probability | side: a mirrored left is a right |
+| hue | rotated by a multiple of 60 degrees | colour, among the six hues |
+| grey | greyscale or not | colour: a hue becomes grey |
+| zoom | out, none or in, by the ratio of the sizes | size: small and large |
+| crop | none, the upper row cut off, or the lower | count: three to two, two to one |
+| blur | blurred or not | texture: stripes vanish |
 
-Mild nuisance (a box of 0.97 to 1 of the side, a little brightness, in strong views contrast too)
-changes no attribute. Views that are the evaluation's drop it, and are damaged like any other.
+Mild nuisance (a crop of 0.97 to 1 of the side, small changes of brightness, and of contrast in
+strong views) changes no attribute. Identity views omit it; they are damaged like any other view.
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,34 +27,36 @@ from uniclip.augmentation import transform
 from uniclip.augmentation.transform import AugmentationParams
 from uniclip.config import ScenesData
 from uniclip.data.scenes.draw import REFERENCE_SIZE, ROW_SPACING, SIZE_RATIO
+from uniclip.data.views import ViewKind
 
 Float64 = NDArray[np.float64]
 
 MAX_MILD_CROP = 0.03
-"""Largest part of the side that mild nuisance cuts off."""
+"""Largest fraction of the side that mild nuisance cuts off."""
 MAX_LOG_FACTOR = {"weak": 0.05, "strong": 0.1}
 """Largest log factor of brightness and, in strong views, contrast."""
 BLUR_SIGMA = 1.6 / REFERENCE_SIZE
-"""Standard deviation of the blur, in sides: a stripe's contrast falls to a few percent."""
+"""Standard deviation of the blur, as a fraction of the side; stripes keep a few percent of their
+contrast."""
 
 
 def sample_scene_view(
     config: ScenesData,
-    kind: Literal["weak", "strong", "evaluation"],
+    kind: ViewKind,
     key: int,
     ids: rng.UInt64,
     identity_prob: float,
 ) -> AugmentationParams:
-    """One view of each of the samples `ids` (n,), damaged where `config.scope` says so."""
+    """Return the parameters of one view of the samples `ids` (n,), damaged as `config` says."""
     if kind == "evaluation":
         return transform.build_evaluation_params(len(ids))
     applies_damage = config.damaged_views == "all" or kind == "strong"
-    delta = config.redraw_prob
+    redraw_prob = config.redraw_prob
 
     def draw_operation(operation: str, num_values: int) -> NDArray[np.int64]:
-        """0 (nothing) or, with probability delta, any of 0 .. values - 1."""
+        """Return 0 (nothing) or, with the redraw probability, any of 0 .. num_values - 1."""
         draws = rng.uniform(rng.derive_key(key, "damage", operation), ids, 2)
-        is_redrawn = draws[:, 0] < (getattr(delta, operation) if applies_damage else 0.0)
+        is_redrawn = draws[:, 0] < (getattr(redraw_prob, operation) if applies_damage else 0.0)
         return np.where(is_redrawn, np.floor(draws[:, 1] * num_values), 0).astype(np.int64)
 
     mild_draws = rng.uniform(rng.derive_key(key, "mild"), ids, 6).T
@@ -88,7 +88,7 @@ def _compute_crop_box(
     zoom: NDArray[np.int64],
     crop: NDArray[np.int64],
 ) -> dict[str, Float64]:
-    """The box on the unit canvas: zoomed and shifted a little, then cut between two rows."""
+    """Return the columns of the crop box: zoomed, shifted a little, then cut between two rows."""
     side = 1 - MAX_MILD_CROP * mild_draws[1] * has_mild_nuisance
     shift = (2 * mild_draws[2:4] - 1) * (1 - side) / 2
     extent = side * np.array([1.0, SIZE_RATIO, 1 / SIZE_RATIO])[zoom]

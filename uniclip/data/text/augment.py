@@ -1,10 +1,10 @@
-"""Captions changed a little, as tokens: one word edited, or some tokens hidden.
+"""Text augmentation on tokens: edited words, or masked tokens.
 
-The edit is one of two, drawn for each sample: two words change places, or each word is left out
-with a small probability (Wei and Zou, "EDA", 2019; DeCLIP uses it with a third, the replacement of
-a word by a synonym, which needs a thesaurus that no package brings). Words are edited as the runs
-of tokens that the byte-level BPE makes of them, which is what tokenizing the edited text gives; in
-CLIP's vocabulary a digit or a run of punctuation is a word of its own.
+The edit is one of two, drawn for each sample: two words change places, or each word is dropped with
+a small probability (Wei and Zou, "EDA", 2019; DeCLIP also replaces words by synonyms, which needs a
+thesaurus that no package provides). Words are edited as the runs of tokens that the byte-level BPE
+makes of them, which gives the same tokens as tokenizing the edited text; in CLIP's vocabulary a
+digit or a run of punctuation is a word.
 
 Letters: n captions, L tokens.
 """
@@ -23,29 +23,30 @@ from uniclip.rng import UInt64
 Tokens = NDArray[np.int64]
 
 WORD_DROP_PROB = 0.1
-"""Probability that a word is left out (EDA's)."""
+"""Probability that a word is dropped (EDA)."""
 IGNORE_INDEX = -100
-"""A target that is not to be guessed (torch's own default)."""
+"""Label of tokens that are not predicted (the default of torch's cross entropy)."""
 MASK_TOKEN_SHARE, RANDOM_TOKEN_SHARE = 0.8, 0.1
-"""Shares of the tokens to be guessed that are hidden, or replaced; the rest stays (BERT's)."""
+"""Fractions of the selected tokens that are masked, or replaced by a random one; the others are not
+changed (BERT)."""
 
 
 @dataclass(frozen=True)
 class VocabularyInfo:
-    """What must be known of a vocabulary."""
+    """Special tokens, size and word boundaries of a vocabulary."""
 
     bos: int
     eos: int
     pad: int
     vocab_size: int
     starts_word: NDArray[np.bool_]
-    """(size,): the tokens with which a word starts."""
+    """(vocab_size,): whether a token starts a word."""
     ends_word: NDArray[np.bool_]
-    """(size,): the tokens with which one ends. A vocabulary marks starts or ends."""
+    """(vocab_size,): whether a token ends a word. A vocabulary marks either starts or ends."""
 
     @classmethod
     def from_tokenizer(cls, tokenizer: Tokenizer) -> VocabularyInfo:
-        """That of `tokenizer`."""
+        """Return the information on the vocabulary of `tokenizer`."""
         starts, ends = (
             np.array(token_flags, dtype=bool) for token_flags in tokenizer.get_word_boundaries()
         )
@@ -53,7 +54,14 @@ class VocabularyInfo:
 
 
 def edit_captions(key: int, ids: UInt64, tokens: Tokens, vocabulary_info: VocabularyInfo) -> Tokens:
-    """Each caption of tokens (n, L) after one edit, (n, L') padded to the longest."""
+    """Return each caption of `tokens` (n, L) after one edit, (n, L') padded to the longest.
+
+    Args:
+        key: Key of the random stream.
+        ids: (n,) uint64 sample ids.
+        tokens: (n, L) int64.
+        vocabulary_info: Of the tokenizer that made the tokens.
+    """
     edited_rows = []
     for row, draws in zip(tokens, rng.uniform(key, ids, tokens.shape[1] + 3)):
         words = _split_words(row, vocabulary_info)
@@ -76,9 +84,17 @@ def edit_captions(key: int, ids: UInt64, tokens: Tokens, vocabulary_info: Vocabu
 def mask_tokens(
     key: int, ids: UInt64, tokens: Tokens, vocabulary_info: VocabularyInfo, mask_ratio: float
 ) -> tuple[Tokens, Tokens]:
-    """Captions with a share of their tokens to be guessed, (n, L), and the targets, (n, L).
+    """Return masked captions (n, L) and their labels (n, L), as for BERT's masked language model.
 
-    Of these tokens 80 % are hidden (the padding token stands there), 10 % are others, 10 % stay.
+    Of the selected tokens 80 % are masked (replaced by the padding token), 10 % are replaced by a
+    random token, and 10 % are not changed.
+
+    Args:
+        key: Key of the random stream.
+        ids: (n,) uint64 sample ids.
+        tokens: (n, L) int64.
+        vocabulary_info: Of the tokenizer that made the tokens.
+        mask_ratio: Probability that a token is selected.
     """
     length = tokens.shape[1]
     draws = rng.uniform(key, ids, 3 * length)
@@ -103,7 +119,7 @@ def mask_tokens(
         (replacement_draws * vocabulary_info.vocab_size).astype(np.int64),
         masked_tokens,
     )
-    # An end token drawn in the middle would end the caption there.
+    # A random end token would end the caption early.
     masked_tokens = np.where(
         is_replaced & (masked_tokens == vocabulary_info.eos), vocabulary_info.pad, masked_tokens
     )
@@ -111,7 +127,7 @@ def mask_tokens(
 
 
 def _split_words(row: Tokens, vocabulary_info: VocabularyInfo) -> list[list[int]]:
-    """The words of one caption, each the run of tokens that it is made of."""
+    """Return the words of one caption as lists of tokens."""
     words: list[list[int]] = []
     at_word_end = True
     for token in row[1:].tolist():
@@ -125,7 +141,7 @@ def _split_words(row: Tokens, vocabulary_info: VocabularyInfo) -> list[list[int]
 
 
 def _swap_words(words: list[list[int]], draws: NDArray[np.float64]) -> list[list[int]]:
-    """Two different words change places, where there are two."""
+    """Return the words with two of them swapped, if there are two."""
     if len(words) < 2:
         return words
     first = int(draws[0] * len(words))
@@ -136,6 +152,6 @@ def _swap_words(words: list[list[int]], draws: NDArray[np.float64]) -> list[list
 
 
 def _drop_words(words: list[list[int]], draws: NDArray[np.float64]) -> list[list[int]]:
-    """Each word is left out with the probability `LEFT_OUT`; never all of them."""
+    """Return the words, each dropped with probability `WORD_DROP_PROB`; at least one remains."""
     remaining_words = [word for word, draw in zip(words, draws) if draw >= WORD_DROP_PROB]
     return remaining_words or words[:1]

@@ -1,9 +1,9 @@
 """CLIP's published vocabulary: 49,408 byte-level BPE tokens (Radford et al., 2021).
 
 The vocabulary file is the one that open_clip_torch installs, read without importing that package;
-the merging is done by the `tokenizers` library. Same ids as open_clip's `SimpleTokenizer`: its
-cleaning (ftfy, HTML entities, white space, lower case), its pieces (letters, single digits, the
-rest), and its habit of reading "<end_of_text>" in a text as the end token.
+the `tokenizers` library does the merging. Gives the same ids as open_clip's `SimpleTokenizer`: the
+same cleaning (ftfy, HTML entities, white space, lower case), the same pieces (letters, single
+digits, the rest), and "<end_of_text>" in a text is the end token, as there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from tokenizers import decoders, models, pre_tokenizers
 from uniclip.errors import UserError
 
 BOS, EOS, PAD = "<start_of_text>", "<end_of_text>", "!"
-"""CLIP has no padding token: id 0 ("!" in a word) stands behind the end, where nothing looks."""
+"""CLIP has no padding token: id 0 ("!" inside a word) fills the positions after the end token,
+which the model ignores."""
 VOCAB_SIZE = 49_408
 WORD_END = "</w>"
 
@@ -28,7 +29,7 @@ _PRETOKEN_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+
 
 
 def load_bpe() -> tokenizers.Tokenizer:
-    """The vocabulary as a tokenizer of cleaned text.
+    """Return the vocabulary as a tokenizer of cleaned text.
 
     Raises:
         UserError: open_clip_torch is not installed.
@@ -61,7 +62,7 @@ def load_bpe() -> tokenizers.Tokenizer:
 
 
 def clean_text(text: str) -> str:
-    """`text` with its encoding repaired, HTML entities read, white space single, in lower case.
+    """Return `text` with repaired encoding, resolved HTML entities, single spaces, in lower case.
 
     Raises:
         UserError: ftfy, which open_clip_torch needs, is not installed.
@@ -70,7 +71,7 @@ def clean_text(text: str) -> str:
         import ftfy
     except ImportError:
         raise UserError(
-            "the CLIP tokenizer repairs texts with ftfy, which is not installed: pip install ftfy"
+            "the CLIP tokenizer cleans texts with ftfy, which is not installed: pip install ftfy"
         ) from None
     fixed_text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(fixed_text.split()).lower()
@@ -85,13 +86,13 @@ def _find_vocab_file() -> Path:
     )
     if path is None or not path.exists():
         raise UserError(
-            "model.text.tokenizer=clip takes CLIP's vocabulary from a package that is not "
+            "model.text.tokenizer=clip reads CLIP's vocabulary from a package that is not "
             "installed: pip install open_clip_torch"
         )
     return path
 
 
 def _build_byte_alphabet() -> list[str]:
-    """The 256 letters that stand for bytes, in the vocabulary's order: printable ones first."""
+    """Return the 256 symbols of bytes in the vocabulary's order: printable ones first."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     return [*map(chr, printable), *(chr(256 + i) for i in range(256 - len(printable)))]

@@ -1,8 +1,8 @@
-"""Text to tokens: a byte-level BPE trained on the captions themselves (Sennrich et al., 2016).
+"""Tokenization: a byte-level BPE trained on the captions (Sennrich et al., 2016), or CLIP's.
 
-As CLIP's (Radford et al., 2021) in its lower case, its byte alphabet and its two end tokens; but
-padding is a token of its own, so that nothing can mistake it for the end of the text. CLIP's own
-vocabulary (`clip_bpe`) is the other choice; it pads with its token 0.
+Like CLIP's (Radford et al., 2021) the trained BPE lowers the case and has a byte alphabet and two
+end tokens; but padding is a separate token, which cannot be confused with the end of the text.
+CLIP's published vocabulary (`clip_bpe`) is the alternative; it pads with token 0.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from uniclip.errors import UserError
 
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
 WORD_START_MARKER = "\u0120"
-"""How the byte alphabet writes the space in front of a word."""
+"""The symbol of the byte alphabet for the space in front of a word."""
 
 
 class Tokenizer:
-    """A vocabulary: `size` ids, those of the special tokens being `bos`, `eos`, `pad`.
+    """A vocabulary of `vocab_size` tokens with the special tokens `bos`, `eos` and `pad`.
 
-    is_clip: whether it is CLIP's published one.
+    `is_clip` says whether it is CLIP's published vocabulary.
     """
 
     def __init__(self, bpe: tokenizers.Tokenizer) -> None:
@@ -39,27 +39,32 @@ class Tokenizer:
         )
         ids = [i for token in special_tokens if (i := bpe.token_to_id(token)) is not None]
         if len(ids) < 3:
-            raise UserError(f"a tokenizer without {BOS}, {EOS} or {PAD}; use one that we wrote")
+            raise UserError(
+                f"the tokenizer has no {BOS}, {EOS} or {PAD}; use one that uniclip wrote"
+            )
         self.bos, self.eos, self.pad = ids
         self.vocab_size: int = bpe.get_vocab_size()
 
     @classmethod
     def from_json(cls, text: str) -> Tokenizer:
-        """The tokenizer that `to_json` wrote; `UserError` if `text` is something else."""
+        """Return the tokenizer that `to_json` wrote; `UserError` if `text` is something else."""
         try:
             return cls(tokenizers.Tokenizer.from_str(text))
         except UserError:
             raise
         except Exception as error:  # the library raises bare Exception
-            raise UserError(f"the tokenizer's file is damaged ({error})") from None
+            raise UserError(f"the tokenizer file is damaged ({error})") from None
 
     def to_json(self) -> str:
-        """All of it, as the `tokenizers` library writes it."""
+        """Return the complete tokenizer in the format of the `tokenizers` library."""
         text: str = self._bpe.to_str()
         return text
 
     def encode(self, texts: Sequence[str], context_length: int) -> NDArray[np.int64]:
-        """(n, L) int64: bos, tokens, eos, padded to the longest; cut to `context`, eos kept."""
+        """Return tokens (n, L) int64: bos, tokens, eos, padded to the longest text.
+
+        Texts are truncated to `context_length` tokens, with eos as the last one.
+        """
         cleaned_texts = (
             [clip_bpe.clean_text(text) for text in texts] if self.is_clip else list(texts)
         )
@@ -78,18 +83,22 @@ class Tokenizer:
         return tokens
 
     def get_word_boundaries(self) -> tuple[list[bool], list[bool]]:
-        """For each id whether a word starts with that token, and whether one ends with it: ours
-        marks the starts, CLIP's the ends."""
+        """Return for each id whether the token starts a word, and whether it ends one.
+
+        The trained BPE marks starts only, CLIP's vocabulary ends only.
+        """
         token_names = [self._bpe.id_to_token(i) or "" for i in range(self.vocab_size)]
         starts = [not self.is_clip and name.startswith(WORD_START_MARKER) for name in token_names]
         ends = [self.is_clip and name.endswith(clip_bpe.WORD_END) for name in token_names]
         return starts, ends
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of a row of tokens, special ones left out; CLIP's, with a space behind each
-        piece."""
+        """Return the text of a row of tokens without special tokens.
+
+        With CLIP's vocabulary every piece is followed by a space.
+        """
         token_ids = [int(t) for t in tokens]
-        if self.is_clip:  # its padding is no special token: only the end tells it from a "!"
+        if self.is_clip:  # its padding token is also "!": cut at the end token
             token_ids = (
                 token_ids[: token_ids.index(self.eos)] if self.eos in token_ids else token_ids
             )
@@ -98,7 +107,7 @@ class Tokenizer:
 
 
 def build_tokenizer(config: TextConfig, captions: Sequence[str]) -> Tokenizer:
-    """The tokenizer that `config` names: CLIP's, or a BPE trained on `captions`.
+    """Return the tokenizer that `config` names: CLIP's, or a BPE trained on `captions`.
 
     Raises:
         UserError: CLIP's vocabulary is not installed.
@@ -112,17 +121,17 @@ def build_tokenizer(config: TextConfig, captions: Sequence[str]) -> Tokenizer:
 
 @cache
 def load_clip_tokenizer() -> Tokenizer:
-    """CLIP's published vocabulary of 49,408 tokens; `UserError` if it is not installed."""
+    """Return CLIP's published vocabulary of 49,408 tokens; `UserError` if it is not installed."""
     return Tokenizer(clip_bpe.load_bpe())
 
 
 def train_bpe(captions: Sequence[str], vocab_size: int) -> Tokenizer:
-    """The BPE of at most `vocabulary` tokens (256 bytes and 3 special ones among them)."""
+    """Train a BPE of at most `vocab_size` tokens, 256 bytes and 3 special tokens included."""
     bpe = tokenizers.Tokenizer(models.BPE())
     bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     bpe.decoder = decoders.ByteLevel()
-    bpe.encode_special_tokens = True  # a caption that says "<eos>" is text
+    bpe.encode_special_tokens = True  # "<eos>" in a caption is text
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[BOS, EOS, PAD],

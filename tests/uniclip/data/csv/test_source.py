@@ -37,7 +37,9 @@ def write(folder, rows, header=("picture", "caption", "kind")):
 
 
 def config(folder, **changes):
-    return CsvData(**{"path": str(folder / "data.csv"), "size": 16, "label": "kind", **changes})
+    return CsvData(
+        **{"path": str(folder / "data.csv"), "image_size": 16, "label_column": "kind", **changes}
+    )
 
 
 def test_splits_pixels_and_labels(folder):
@@ -53,15 +55,22 @@ def test_splits_pixels_and_labels(folder):
             assert split.captions[i] == (f"picture {number}, a test",)
             assert split.labels["label"][i] == number % 2
         assert split.class_names == {"label": ("a", "b")}
-        assert np.array_equal(pickle.loads(pickle.dumps(split)).pixels(np.arange(1)), pixels[:1])
+        assert np.array_equal(
+            pickle.loads(pickle.dumps(split)).load_pixels(np.arange(1)), pixels[:1]
+        )
 
 
 @pytest.mark.parametrize("label", ["kind", None])
 def test_unicl_trains_on_the_labels_that_are_named(folder, label):
     rows = [(f"{i}.png", f"picture {i}", ["a", "b", ""][i % 3]) for i in range(40)]
     write(folder, rows)
-    given = {"name": "csv", "path": str(folder / "data.csv"), "size": 32, "label": label}
-    views = {"weak": 1, "strong": 0}
+    given = {
+        "name": "csv",
+        "path": str(folder / "data.csv"),
+        "image_size": 32,
+        "label_column": label,
+    }
+    views = {"num_weak": 1, "num_strong": 0}
     run = tiny(data=given, method={"name": "unicl"}, views=views, train={"batch_size": 8})
     batches, state = setup_training(run)
     batch = batches.build_batch(0)
@@ -99,7 +108,7 @@ def test_rows_of_one_picture_are_its_captions(folder):
     write(folder, [("1.png", "one", "a"), ("2.png", "two", ""), ("1.png", "uno", "a")])
     samples = table_rows.read_samples(config(folder))
     assert [(s.captions, s.label) for s in samples] == [(["one", "uno"], "a"), (["two"], None)]
-    assert data.open_split(config(folder, label=None), "train").labels == {}
+    assert data.open_split(config(folder, label_column=None), "train").labels == {}
 
 
 def test_pictures_are_cropped_to_their_centre_on_white(tmp_path):
@@ -121,7 +130,7 @@ def test_fingerprint_reads_no_pictures(folder):
     assert data.fingerprint(config(folder)) == first
     (folder / "3.png").write_bytes(b"x" * (size + 1))
     assert data.fingerprint(config(folder)) != first
-    assert data.fingerprint(config(folder, label=None)) != data.fingerprint(config(folder))
+    assert data.fingerprint(config(folder, label_column=None)) != data.fingerprint(config(folder))
 
 
 def test_missing_says_what_to_do(tmp_path):
@@ -152,7 +161,7 @@ def test_bad_rows_get_one_line(folder, rows, says):
 
 def test_absent_columns_name_the_nearest(folder):
     with pytest.raises(UserError, match="line 1.*'captoin'.*did you mean caption"):
-        data.open_split(config(folder, caption="captoin"), "train")
+        data.open_split(config(folder, caption_column="captoin"), "train")
     (folder / "data.csv").write_text("")
     with pytest.raises(UserError, match="empty"):
         data.fingerprint(config(folder))
@@ -168,5 +177,5 @@ def test_broken_pictures_name_their_row(folder, content):
     for i in range(40):
         (folder / f"{i}.png").write_bytes(broken)
     split = data.open_split(config(folder), "train")
-    with pytest.raises(UserError, match=rf"line {split.lines[0]}: picture .*cannot be read"):
+    with pytest.raises(UserError, match=rf"line {split.line_numbers[0]}: image .*cannot be read"):
         split.load_pixels(np.array([0]))

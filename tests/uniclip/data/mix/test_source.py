@@ -10,12 +10,13 @@ from tests.helpers.small_runs import tiny
 from uniclip import data
 from uniclip.config import MixData, OpenmojiData, build_run_config
 from uniclip.data.loader import TrainingBatches
-from uniclip.data.mix import digits, source
+from uniclip.data.mix import digits
+from uniclip.data.mix.templates import PROMPT_TEMPLATES
 from uniclip.data.text import tokenizer as tokenizers
 from uniclip.errors import UserError
 from uniclip.training import trainer
 
-SECTION = {"name": "mix", "size": 32}
+SECTION = {"name": "mix", "image_size": 32}
 CONFIG = MixData(image_size=32)
 
 
@@ -33,23 +34,23 @@ def batches(split, **sections):
 def test_pairs_come_first_and_labels_of_two_sources_never_coincide(split):
     pairs = data.open_split(OpenmojiData(image_size=32), "train")
     n = len(pairs)
-    assert (split.training_label[:n] == -1).all()
+    assert (split.training_labels[:n] == -1).all()
     assert split.captions[:n] == pairs.captions
-    labelled = split.training_label[n:]
+    labelled = split.training_labels[n:]
     assert set(labelled) == set(range(10 + len(pairs.class_names["category"])))
     assert len(set(split.ids.tolist())) == len(split)
     for i in (n, n + 500, len(split) - 1):
-        assert len(split.captions[i]) == len(source.PROMPT_TEMPLATES)
-    first = split.training_label[n]
+        assert len(split.captions[i]) == len(PROMPT_TEMPLATES)
+    first = split.training_labels[n]
     assert split.captions[n][0] == digits.DIGIT_NAMES[first]
 
 
 def test_pictures_are_those_of_their_source(split):
     pairs = data.open_split(OpenmojiData(image_size=32), "train")
     n = len(pairs)
-    drawn = digits.open_split(32, "train", source.PROMPT_TEMPLATES)
+    drawn = digits.open_split(32, "train", PROMPT_TEMPLATES)
     index = np.array([n + 3, 5, n, 7])
-    pixels = split.pixels(index)
+    pixels = split.load_pixels(index)
     assert np.array_equal(pixels[[1, 3]], pairs.load_pixels(np.array([5, 7])))
     assert np.array_equal(pixels[[0, 2]], drawn.load_pixels(np.array([3, 0])))
     assert pixels[0].min() < 40  # ink
@@ -59,7 +60,7 @@ def test_pictures_are_those_of_their_source(split):
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
 def test_every_batch_has_the_same_share_of_both(split, share):
     made, words = batches(split, train={"batch_size": 32})
-    config = tiny(data={**SECTION, "share": share}, train={"batch_size": 32})
+    config = tiny(data={**SECTION, "labelled_fraction": share}, train={"batch_size": 32})
     again = data.open_split(config.data, "train")
     made = TrainingBatches(config, again, words)
     for step in (0, 1, made.steps_per_epoch + 3):
@@ -104,8 +105,8 @@ def test_other_data_has_no_labels():
 
 
 def test_what_cannot_be_mixed_is_refused(split):
-    with pytest.raises(UserError, match=r"data\.labels"):
-        build_run_config({"data": {**SECTION, "labels": []}, "method": {"name": "unicl"}})
+    with pytest.raises(UserError, match=r"data\.label_sources"):
+        build_run_config({"data": {**SECTION, "label_sources": []}, "method": {"name": "unicl"}})
     words = tokenizers.train_bpe(["a"], 300)
     with pytest.raises(UserError, match="train.batch_size=8192 takes 4096 of the"):
         TrainingBatches(tiny(data=SECTION, train={"batch_size": 8192}), split, words)
@@ -119,12 +120,12 @@ def test_a_share_that_leaves_nothing_of_a_kind_is_refused(share, size, lacking):
     with pytest.raises(
         UserError, match=f"data.labelled_fraction={share} of .*={size} leaves no {lacking} in"
     ):
-        tiny(data={**SECTION, "share": share}, train={"batch_size": size})
+        tiny(data={**SECTION, "labelled_fraction": share}, train={"batch_size": size})
 
 
 def test_few_pictures_for_validation_are_no_batch_without_a_kind():
     """A validation batch is smaller than this one, and would have no labelled picture."""
-    few = {"steps": 1, "batch_size": 1024, "accumulate": 64}
-    config = tiny(data={**SECTION, "share": 0.001}, views={"strong": 0}, train=few)
+    few = {"steps": 1, "batch_size": 1024, "grad_cache_chunks": 64}
+    config = tiny(data={**SECTION, "labelled_fraction": 0.001}, views={"num_strong": 0}, train=few)
     _, state = trainer.setup_training(config)
     assert state.measure_knockout_effects()

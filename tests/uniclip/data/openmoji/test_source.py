@@ -145,7 +145,7 @@ def test_fingerprint_reads_nothing_and_tells_sizes_apart(tmp_path, monkeypatch):
 
 def test_missing_packages_give_the_pip_line(monkeypatch):
     assert data.describe_missing(OpenmojiData()) is None
-    monkeypatch.setattr(source, "library_version", lambda n: "absent" if n == "emoji" else "1")
+    monkeypatch.setattr(source, "get_library_version", lambda n: "absent" if n == "emoji" else "1")
     assert data.describe_missing(OpenmojiData()) == "pip install emoji"
     with pytest.raises(UserError, match="pip install emoji"):
         data.open_split(OpenmojiData(), "train")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from uniclip import data
-from uniclip.augmentation import transform
+from uniclip.augmentation import apply, transform
 from uniclip.config import RedrawProbabilities, ScenesData
 from uniclip.data.scenes import attributes, draw
 from uniclip.data.scenes import split as scene_split
@@ -74,7 +74,9 @@ def test_a_sample_is_a_function_of_its_id():
     index = np.array([7, 3, 7])
     pixels = split.load_pixels(index)
     assert np.array_equal(pixels, larger.load_pixels(index))
-    assert np.array_equal(pixels, draw.draw_scenes(split.rows[index], split.ids[index], 32))
+    assert np.array_equal(
+        pixels, draw.draw_scenes(split.attribute_rows[index], split.ids[index], 32)
+    )
     assert np.array_equal(pixels, split.load_pixels(index))
     assert not np.array_equal(pixels[0], pixels[1])
 
@@ -106,7 +108,7 @@ def test_mild_views_keep_side_and_frame():
     for side, wrong in (("left", np.s_[..., 17:]), ("right", np.s_[..., :15])):
         for zoom in (0.0, 1.0):
             views = damage("strong", identity=0.0, ids=ids, zoom=zoom)
-            seen = lit(transform.apply_augmentation(drawn(256, side=side, colour="red"), views, 32))
+            seen = lit(apply.apply_augmentation(drawn(256, side=side, colour="red"), views, 32))
             assert not seen[wrong].any()
             assert zoom or not seen[:, [0, -1]].any()
             assert zoom or not seen[:, :, [0, -1]].any()
@@ -133,9 +135,7 @@ def test_flips_are_fair_and_independent_of_everything():
 
 def test_a_flipped_left_is_a_right():
     ids = np.arange(64, dtype=np.uint64)
-    flipped = transform.apply_augmentation(drawn(side="left"), damage(ids=ids, side=0), 32)[
-        ..., ::-1
-    ]
+    flipped = apply.apply_augmentation(drawn(side="left"), damage(ids=ids, side=0), 32)[..., ::-1]
     right = drawn(side="right")
     # The same scene, mirrored: only the noise, drawn in place, differs.
     assert np.abs(flipped.astype(int) - right).max() <= 2 * np.ceil(6 * 6**0.5) + 2
@@ -152,11 +152,11 @@ def test_hue_turns_one_legal_colour_into_another():
     np.testing.assert_allclose(shares, 1 / 6, atol=0.015)
     ids = np.arange(64, dtype=np.uint64)
     one = transform.build_params(64, hue=np.full(64, 1 / 6))
-    yellow = transform.apply_augmentation(drawn(colour="red"), one, 32).astype(int)
+    yellow = apply.apply_augmentation(drawn(colour="red"), one, 32).astype(int)
     assert np.abs(yellow - drawn(colour="yellow")).max() <= 1
     assert len(ids) == len(yellow)
     assert np.array_equal(
-        transform.apply_augmentation(drawn(colour="grey"), one, 32), drawn(colour="grey")
+        apply.apply_augmentation(drawn(colour="grey"), one, 32), drawn(colour="grey")
     )
 
 
@@ -165,13 +165,13 @@ def test_zoom_maps_sizes_and_crop_takes_copies_away():
     small, large = drawn(n, size="small", colour="red"), drawn(n, size="large", colour="red")
     zoomed = damage(ids=IDS[:n], zoom=1)
     into = zoomed.area < 0.9
-    grown = lit(transform.apply_augmentation(small, zoomed, 32)).sum((1, 2))[into]
+    grown = lit(apply.apply_augmentation(small, zoomed, 32)).sum((1, 2))[into]
     assert abs(grown.mean() / lit(large).sum((1, 2))[into].mean() - 1) < 0.1
     three = drawn(n, count="three", colour="red")
     cropped = damage(ids=IDS[:n], crop=1)
     cut = cropped.area < 1
     assert abs(cut.mean() - 2 / 3) < 0.1
-    rows = lit(transform.apply_augmentation(three, cropped, 32)).any(2)
+    rows = lit(apply.apply_augmentation(three, cropped, 32)).any(2)
     shapes = (np.diff(rows.astype(int), axis=1, prepend=0) == 1).sum(1)
     assert shapes[cut].max() <= 2
     assert shapes[~cut].max() == 3
@@ -184,8 +184,8 @@ def test_blur_takes_stripes_and_grey_takes_colour_away():
     blur = transform.build_params(64, sigma=np.full(64, sigma.max()), blurred=np.ones(64))
     before = np.abs(striped.astype(int) - plain)[lit(plain)[:, None].repeat(3, 1)].mean()
     after = np.abs(
-        transform.apply_augmentation(striped, blur, 32).astype(int)
-        - transform.apply_augmentation(plain, blur, 32)
+        apply.apply_augmentation(striped, blur, 32).astype(int)
+        - apply.apply_augmentation(plain, blur, 32)
     )
     assert after.max() < before
     assert abs(damage(grey=0.6).grey.mean() - 0.3) < 0.015

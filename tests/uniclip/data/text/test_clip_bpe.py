@@ -64,7 +64,7 @@ def test_the_same_ids_as_open_clip(tokenizer, context):
 
 def test_special_ids_and_size(tokenizer):
     assert (tokenizer.bos, tokenizer.eos, tokenizer.pad) == (49406, 49407, 0)
-    assert tokenizer.size == clip_bpe.VOCAB_SIZE == 49408
+    assert tokenizer.vocab_size == clip_bpe.VOCAB_SIZE == 49408
     assert tokenizer.is_clip
 
 
@@ -91,7 +91,7 @@ def test_the_configuration_chooses_and_the_size_must_agree():
 
 def test_it_is_read_without_importing_open_clip():
     code = (
-        "import sys; from uniclip.data.text import clip_bpe; clip_bpe.load(); "
+        "import sys; from uniclip.data.text import clip_bpe; clip_bpe.load_bpe(); "
         "print(sys.modules.keys() & {'open_clip', 'torch'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -109,7 +109,13 @@ def test_a_package_that_is_missing_is_one_line(tokenizer, monkeypatch):
 
 def test_a_batch_is_cut_behind_the_last_end_though_a_text_holds_the_padding(tokenizer):
     """Id 0 is padding, and "!" inside a word."""
-    words = {"tokenizer": "clip", "vocabulary": 49408, "context": 77, "width": 32, "heads": 2}
+    words = {
+        "tokenizer": "clip",
+        "vocab_size": 49408,
+        "context_length": 77,
+        "width": 32,
+        "heads": 2,
+    }
     config = tiny(model={"text": words}, train={"batch_size": 16})
     split = open_split(config.data, "train")
     captions = [("\u00a1!\u00a1!\u00a1!x end",) if i % 2 else ("a",) for i in range(len(split))]

@@ -19,7 +19,7 @@ def tokenizer():
 def test_special_tokens_differ_and_are_in_range(tokenizer):
     special = {tokenizer.bos, tokenizer.eos, tokenizer.pad}
     assert len(special) == 3
-    assert max(special) < tokenizer.size <= 320
+    assert max(special) < tokenizer.vocab_size <= 320
 
 
 def test_padded_to_the_longest_and_truncated_with_eos(tokenizer):
