@@ -1,4 +1,8 @@
-"""Losses as pure functions, similarities as modules, methods that put them together."""
+"""Contrastive losses as pure functions, and learned similarities as modules.
+
+A new member of the multi-positive family is one entry of `uniclip.config.losses`. Each loss has a
+literal reference implementation in `tests/helpers/reference_losses.py`.
+"""
 
 from uniclip.losses.image_text import clip_loss, unicl_loss
 from uniclip.losses.multi_positive import (

@@ -1,8 +1,8 @@
 """Losses of N image-text pairs: CLIP's, and UniCL's with labels that several pairs may share.
 
-Both are the mean of two cross-entropies, of images over texts and of texts over images, and differ
-in whose mean is the target alone. As in `contrastive.py` the N by N scores stand in memory in the
-dense form only, and over several processes each returns its share of the loss.
+Both are the mean of two cross-entropies, of images over texts and of texts over images; they differ
+only in the target. As in `multi_positive.py`, only the dense form holds the N by N scores in
+memory, and with several processes each process returns its part of the loss.
 
 Letters: N pairs, D width, R pairs (rows) of this process.
 """
@@ -26,24 +26,27 @@ def clip_loss(
     chunk: int | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
-    """CLIP (Radford et al., ICML 2021): the mean of both ways' cross-entropies, ().
+    """Return CLIP's loss (Radford et al., ICML 2021), ().
+
+        L = - 1/(2N) sum_i [log softmax_j(s x_i y_j)_i + log softmax_j(s y_i x_j)_i]
+
+    with images x, texts y and the scale s: the mean of the cross-entropies of both directions.
 
     Args:
-        image, text: (N, D) unit rows; row i of one belongs to row i of the other.
-        scale: 1/tau, a multiplier of the cosine (not its logarithm).
-        chunk, processes: as in `contrastive.multi_positive`.
+        image, text: (N, D) unit rows, float32 or float64; row i of one belongs to row i of the
+            other.
+        scale: s = 1/tau, a multiplier of the cosine (not its logarithm).
+        chunk, process_group: as in `multi_positive.multi_positive`.
 
     Raises:
-        ValueError: if the shapes or dtypes differ, or N is 0.
+        ValueError: the shapes or dtypes differ, or N is 0.
     """
     _check_pair(image, text)
     rows = process_group.local_slice(len(image))
     image, text = process_group.all_gather(image), process_group.all_gather(text)
     with torch.autocast(image.device.type, enabled=False):
-        positive_images, positive_texts = (
-            process_group.detach_remote(image),
-            process_group.detach_remote(text),
-        )
+        positive_images = process_group.detach_remote(image)
+        positive_texts = process_group.detach_remote(text)
         return compute_symmetric_loss(
             image, text, positive_images, positive_texts, scale, rows, chunk, process_group
         )
@@ -57,9 +60,9 @@ def image_to_text_loss(
     chunk: int | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
-    """Half of CLIP's loss: each image's cross-entropy over the texts, averaged, ().
+    """Return one direction of CLIP's loss: the mean cross-entropy of images over texts, ().
 
-    Arguments and errors as in `clip_loss`.
+    Arguments and errors are those of `clip_loss`.
     """
     _check_pair(image, text)
     rows = process_group.local_slice(len(image))
@@ -71,9 +74,10 @@ def image_to_text_loss(
         if chunk is None:
             logsumexps = (scale * image[rows] @ candidate_texts.T).logsumexp(1)
         else:
-            logsumexps = _compute_streamed_logsumexp(image, text, scale, chunk, process_group)[0][
-                rows
-            ]
+            image_logsumexp, _ = _compute_streamed_logsumexp(
+                image, text, scale, chunk, process_group
+            )
+            logsumexps = image_logsumexp[rows]
         return (logsumexps - scale * positive_cosine).sum() / len(image)
 
 
@@ -86,19 +90,24 @@ def unicl_loss(
     chunk: int | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
-    """UniCL (Yang et al., CVPR 2022): samples with one label are positives of each other, ().
+    """Return UniCL's loss (Yang et al., CVPR 2022): samples of one label are positives, ().
 
-    The mean (ours; the source sums) of both ways' cross-entropies against targets whose rows are
-    normalised. With all labels different, or -1, it is CLIP's loss.
+    It is the mean of both directions' cross-entropies (our choice; the source takes their sum)
+    against targets whose rows sum to 1:
+
+        L = - 1/(2N) sum_i 1/|P_i| sum_p [log softmax_j(s x_i y_j)_p + log softmax_j(s y_i x_j)_p]
+
+    with images x, texts y, the scale s and p over P_i, the samples that have the label of i. If all
+    labels are different or -1, it is CLIP's loss.
 
     Args:
-        image, text: (N, D) unit rows.
-        labels: (N,) int64; -1 = an image-text pair, which is its own only positive.
-        scale: 1/tau, a multiplier of the cosine.
-        chunk, processes: as in `contrastive.multi_positive`.
+        image, text: (N, D) unit rows, float32 or float64.
+        labels: (N,) int64; -1 = an image-text pair, whose only positive is itself.
+        scale: s = 1/tau, a multiplier of the cosine (not its logarithm).
+        chunk, process_group: as in `multi_positive.multi_positive`.
 
     Raises:
-        ValueError: if shapes or dtypes are others, or N is 0.
+        ValueError: a shape or dtype differs from the above, or N is 0.
     """
     _check_pair(image, text)
     if labels.shape != (len(image),) or labels.dtype != torch.int64:
@@ -108,7 +117,8 @@ def unicl_loss(
     rows = process_group.local_slice(len(image))
     image, text, labels = (process_group.all_gather(t) for t in (image, text, labels))
     with torch.autocast(image.device.type, enabled=False):
-        # The mean cosine with the positives is the cosine with their mean: no N by N target.
+        # The mean cosine with the positives is the dot product with their mean: this needs no N by
+        # N target.
         positive_images, positive_texts = (
             compute_class_means(process_group.detach_remote(vectors), labels)
             for vectors in (image, text)
@@ -128,8 +138,19 @@ def compute_symmetric_loss(
     chunk: int | None,
     process_group: ProcessGroup,
 ) -> Tensor:
-    """The share of `rows` in both ways' mean cross-entropies; images (texts): the mean of each
-    text's (image's) positives, (N, D)."""
+    """Return this process's part of the mean of both directions' cross-entropies, ().
+
+    Args:
+        image, text: (N, D) unit rows of all processes.
+        positive_images: (N, D), the mean of the images that are positives of each text.
+        positive_texts: (N, D), the mean of the texts that are positives of each image.
+        scale: 1/tau.
+        rows: the rows of this process.
+        chunk, process_group: as in `multi_positive.multi_positive`.
+
+    Raises:
+        ValueError: N is 0.
+    """
     _check_not_empty(image)
     positive_cosine = (image[rows] * positive_texts[rows]).sum(1) + (
         text[rows] * positive_images[rows]
@@ -147,7 +168,7 @@ def compute_symmetric_loss(
 def _compute_dense_logsumexp(
     image: Tensor, text: Tensor, scale: Tensor | float, rows: slice, process_group: ProcessGroup
 ) -> Tensor:
-    """For each of `rows` the log-sum over all texts plus that over all images, (R,)."""
+    """Return for each of `rows` the log-sum over all texts plus that over all images, (R,)."""
     image_logits = scale * image[rows] @ process_group.detach_remote(text).T
     if len(image_logits) == len(image) and process_group.gather_with_grad:
         text_logits = image_logits.T
@@ -159,7 +180,7 @@ def _compute_dense_logsumexp(
 def _compute_streamed_logsumexp(
     image: Tensor, text: Tensor, scale: Tensor | float, chunk: int, process_group: ProcessGroup
 ) -> tuple[Tensor, Tensor]:
-    """Each image's log-sum over all texts and each text's over all images, (N,) both."""
+    """Return each image's log-sum over all texts and each text's over all images, (N,) each."""
     n, pair = len(image), DOMAIN_PAIRS.index("it")
     no_pairs = torch.zeros(0, dtype=torch.int64, device=image.device)
     empty = torch.zeros(2, 2 * n, dtype=torch.bool, device=image.device)
@@ -181,8 +202,13 @@ def _compute_streamed_logsumexp(
 
 
 def compute_class_means(vectors: Tensor, labels: Tensor) -> Tensor:
-    """For each row the mean over the rows of its label, (N, D); itself where the label is -1."""
-    # Fresh labels for pairs, so that each is a class of its own.
+    """Return for each row the mean of the rows with its label, (N, D); the row itself for -1.
+
+    Args:
+        vectors: (N, D) rows.
+        labels: (N,) int64.
+    """
+    # Pairs get labels that no other row has.
     unique_labels = labels.min() - 1 - torch.arange(len(labels), device=labels.device)
     _, class_index = torch.unique(
         torch.where(labels >= 0, labels, unique_labels), return_inverse=True
@@ -197,7 +223,7 @@ def _check_pair(image: Tensor, text: Tensor) -> None:
     matches = image.shape == text.shape and image.dtype == text.dtype
     if image.ndim != 2 or not matches or image.dtype not in floats:
         raise ValueError(
-            "image and text must be two (N, D), both float32 or both float64, got "
+            "image and text must be (N, D), both float32 or both float64, got "
             f"{tuple(image.shape)} {image.dtype} and {tuple(text.shape)} {text.dtype}"
         )
 

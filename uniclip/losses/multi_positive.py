@@ -1,40 +1,39 @@
-"""Contrastive losses as pure functions.
+"""Multi-positive contrastive losses as pure functions of embeddings and ids.
 
-One family with four switches (`multi_positive`) holds MP-NCE (UniCLIP, Lee et al., NeurIPS 2022),
-SupCon, MIL-NCE and the view-by-view cross-entropy of SimCLR-like methods. Who is whose positive,
-how much each positive weighs and which columns are negatives is said once, by `Pool` (`pool.py`).
-Only the sums over an anchor's negatives need all M * M pairs. The dense form computes them as one
-reads them; with `chunk`, `streamed.py` does, in memory that grows with M alone.
+One function with four switches (`multi_positive`) computes MP-NCE (UniCLIP, Lee et al., NeurIPS
+2022), SupCon, MIL-NCE and the view-by-view cross-entropy of SimCLR-like methods; its members by
+name are in `uniclip.config.losses.MULTI_POSITIVE_LOSSES`. Positives, their weights and the
+negatives are determined once, by `build_pair_structure` (`positives.py`). Only the sums over an
+anchor's negatives involve all M * M pairs. The dense form holds them in memory; with `chunk`,
+`streaming.py` computes them tile by tile, in memory linear in M.
 
-Over several processes every function takes the rows of its own process and returns its share: the
-shares add up to the loss of all rows (`processes.py`).
+With several processes each function takes the rows of its own process and returns this process's
+part of the loss: the parts of all processes add up to the loss of the batch (`distributed.py`).
 
-Letters: M embeddings, D width, R anchors (rows) of this process, P positives an anchor at most,
-B blocks of columns, G groups of negatives.
+Letters: M embeddings, D width, R anchors (rows) of this process, P largest number of positives of
+an anchor, B blocks of columns, G groups of negatives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
-from uniclip.losses.positives import (
+from uniclip.config.losses import (
+    MULTI_POSITIVE_LOSSES,
+    Aggregate,
+    Denominator,
     Negatives,
-    PairStructure,
     PositiveWeights,
-    build_block_layout,
-    build_pair_structure,
 )
+from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
+from uniclip.losses.positives import PairStructure, build_block_layout, build_pair_structure
 from uniclip.losses.similarity import Similarity
 from uniclip.losses.streaming import MASKED, stream_similarities
-
-Denominator = Literal["negatives", "all"]
-Aggregate = Literal["outside", "inside"]
 
 
 def multi_positive(
@@ -51,35 +50,41 @@ def multi_positive(
     chunk: int | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
-    """The family. For anchor i with positives P_i and negatives N_i, outside and inside:
+    """Return the multi-positive loss, ().
+
+    For anchor i with positives P_i and negatives N_i, with aggregate "outside" and "inside":
 
         L_i = - sum_p v_p log(e^s_ip / (e^s_ip + [sum of other positives] + sum_n e^s_in))
         L_i = - log(sum_p u_p e^s_ip / (sum_p u_p e^s_ip + sum_n e^s_in))
 
-    with v_p = w_D(i,p) / (n_D(i,p) * sum of w over the domains present in P_i), n_D the anchor's
-    positives of that domain pair, and u_p = |P_i| v_p.
+    with v_p = w_D(i,p) / (n_D(i,p) * sum of w over the domain pairs present in P_i), n_D the number
+    of the anchor's positives of that domain pair, and u_p = |P_i| v_p. The term in brackets is
+    there with denominator "all" only.
 
     Args:
         z: (M, D) unit rows, float32 or float64.
         sample: (M,) int64, any values; the other embeddings of an anchor's sample are its
             positives, those of other samples its negatives.
         domain: (M,) int64, 0 image, 1 text.
-        slot: (M,) int64, which view, or the text; needed (not None) for negatives="slot" only.
-        similarity: scores by domain pair.
-        denominator: "negatives" = beside the positive at hand only negatives; "all" = also the
-            anchor's other positives, whatever their weights.
+        slot: (M,) int64, the index of the view, or of the text; only negatives="slot" needs it.
+        similarity: the scores s_ij by domain pair.
+        denominator: "negatives" = the positive and the negatives; "all" = also the anchor's other
+            positives, whatever their weights.
         aggregate: "outside" = a mean of logarithms; "inside" = the logarithm of a sum.
-        negatives: "all", the positive's "domain" or "slot", or no text of a text, "not_text_text".
-        weights: of an anchor's image-image, image-text and text-text means: three numbers >= 0;
-            "balanced" = (1, 1, 1); "uniform" = every positive alike.
-        chunk: rows of a tile of the streamed form, O(M * D + chunk * chunk); None = dense.
-        processes: who else holds rows of the batch; this is then a share of the loss.
+        negatives: "all"; those of the positive's "domain" or "slot"; or all but texts of a text,
+            "not_text_text".
+        weights: w of image-image, image-text and text-text: three numbers of at least 0; "balanced"
+            = (1, 1, 1); "uniform" = v_p = 1 / |P_i|.
+        chunk: rows of a tile of the streamed form, O(M * D + chunk * chunk) memory; None = dense.
+        process_group: the processes that hold the other rows of the batch.
 
     Returns:
-        The mean over anchors with a positive of non-zero weight, (); 0, gradients 0, if none has.
+        The mean over anchors that have a positive of non-zero weight; 0 with zero gradients if none
+        has.
 
     Raises:
-        ValueError: outside the above; aggregate="inside" without denominator and negatives "all".
+        ValueError: a shape, dtype or value differs from the above, or aggregate="inside" comes
+            without denominator="all" and negatives="all".
     """
     _check_switches(denominator, aggregate, negatives, chunk)
     rows = process_group.local_slice(len(z))
@@ -102,12 +107,44 @@ def multi_positive(
             positive_logits, negative_logsumexp = compute_streamed_scores(
                 z, pair_structure, similarity, rows, chunk, process_group
             )
-        return (
-            sum_anchor_losses(
-                positive_logits, negative_logsumexp, pair_structure, rows, denominator, aggregate
-            )
-            / num_anchors
+        anchor_sum = sum_anchor_losses(
+            positive_logits, negative_logsumexp, pair_structure, rows, denominator, aggregate
         )
+        return anchor_sum / num_anchors
+
+
+def compute_named_loss(
+    name: str,
+    z: Tensor,
+    sample: Tensor,
+    domain: Tensor,
+    slot: Tensor | None,
+    similarity: Similarity,
+    *,
+    negatives: Negatives = "all",
+    weights: PositiveWeights = "balanced",
+    chunk: int | None = None,
+    process_group: ProcessGroup = SINGLE_PROCESS,
+) -> Tensor:
+    """Return `multi_positive` with the switches of `MULTI_POSITIVE_LOSSES[name]`, ().
+
+    `negatives` is used by losses that do not fix their negatives. The other arguments are those of
+    `multi_positive`.
+    """
+    switches = MULTI_POSITIVE_LOSSES[name]
+    return multi_positive(
+        z,
+        sample,
+        domain,
+        slot,
+        similarity,
+        denominator=switches.denominator,
+        aggregate=switches.aggregate,
+        negatives=switches.negatives or negatives,
+        weights=weights,
+        chunk=chunk,
+        process_group=process_group,
+    )
 
 
 def mp_nce(
@@ -119,13 +156,17 @@ def mp_nce(
     chunk: int | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
-    """MP-NCE (UniCLIP): each positive competes with the negatives alone. See `multi_positive`.
+    """Return MP-NCE (UniCLIP, Lee et al., NeurIPS 2022), ().
 
-    With one positive an anchor this, `sup_con` and `mil_nce` are equal bit for bit.
+    Each positive competes with the negatives only. Arguments as in `multi_positive`. If each anchor
+    has one positive, this, `sup_con` and `mil_nce` are equal bit for bit.
     """
-    ids = (sample, domain, None)
-    return multi_positive(
-        z, *ids, similarity, weights=weights, chunk=chunk, process_group=process_group
+    return compute_named_loss(
+        "mp_nce",
+        *(z, sample, domain, None, similarity),
+        weights=weights,
+        chunk=chunk,
+        process_group=process_group,
     )
 
 
@@ -138,17 +179,14 @@ def sup_con(
     chunk: int | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
-    """SupCon (Khosla et al., NeurIPS 2020), or InfoNCE of every positive pair over the pool.
+    """Return SupCon (Khosla et al., NeurIPS 2020): InfoNCE of every positive pair, averaged, ().
 
-    MP-NCE with the anchor's other positives in the denominator too. See `multi_positive`.
+    It is MP-NCE with the anchor's other positives in the denominator too. Arguments as in
+    `multi_positive`.
     """
-    return multi_positive(
-        z,
-        sample,
-        domain,
-        None,
-        similarity,
-        denominator="all",
+    return compute_named_loss(
+        "sup_con",
+        *(z, sample, domain, None, similarity),
         weights=weights,
         chunk=chunk,
         process_group=process_group,
@@ -164,18 +202,13 @@ def mil_nce(
     chunk: int | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
-    """MIL-NCE (Miech et al., CVPR 2020): the positives are summed before the logarithm.
+    """Return MIL-NCE (Miech et al., CVPR 2020): positives are summed inside the logarithm, ().
 
-    See `multi_positive`.
+    Arguments as in `multi_positive`.
     """
-    return multi_positive(
-        z,
-        sample,
-        domain,
-        None,
-        similarity,
-        denominator="all",
-        aggregate="inside",
+    return compute_named_loss(
+        "mil_nce",
+        *(z, sample, domain, None, similarity),
         weights=weights,
         chunk=chunk,
         process_group=process_group,
@@ -192,17 +225,14 @@ def multi_view_info_nce(
     chunk: int | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> Tensor:
-    """An N-by-N cross-entropy for every ordered pair of slots (views and the text), averaged.
+    """Return the mean of an N-by-N cross-entropy for every ordered pair of slots, ().
 
-    Each denominator holds one domain pair, so offsets cancel. See `multi_positive`.
+    Slots are the views and the text. Each denominator holds one domain pair, so offsets cancel.
+    Arguments as in `multi_positive`.
     """
-    return multi_positive(
-        z,
-        sample,
-        domain,
-        slot,
-        similarity,
-        negatives="slot",
+    return compute_named_loss(
+        "multi_view_info_nce",
+        *(z, sample, domain, slot, similarity),
         weights=weights,
         chunk=chunk,
         process_group=process_group,
@@ -216,11 +246,20 @@ def compute_positive_scores(
     similarity: Similarity,
     rows: slice,
 ) -> Tensor:
-    """Scores of the anchors `rows` of z with their positives of `others`, (R, P), in O(R P D)."""
+    """Return the scores of the anchors `rows` with their positives, (R, P); O(R P D) operations.
+
+    Args:
+        z: (M, D) embeddings as anchors.
+        candidates: (M, D) the same embeddings as positives, possibly detached.
+        pair_structure: the positives of each anchor.
+        similarity: the scores by domain pair.
+        rows: the anchors of this process.
+    """
     index = pair_structure.positive_index[rows]
     positives = candidates.index_select(0, index.flatten()).view(*index.shape, z.shape[1])
     cosine = (z[rows, None, :] * positives).sum(-1)
-    return similarity(cosine, pair_structure.domain_pair[rows])
+    scores: Tensor = similarity(cosine, pair_structure.domain_pair[rows])
+    return scores
 
 
 def compute_negative_logsumexp(
@@ -230,10 +269,11 @@ def compute_negative_logsumexp(
     similarity: Similarity,
     rows: slice,
 ) -> Tensor:
-    """log sum_n e^s_in over the negatives of each group, (R, G); `NOTHING` for an empty group.
+    """Return log sum_n e^s_in over each group of negatives, (R, G); `MASKED` for an empty group.
 
-    A block of columns shares domain and group: with the scale and the offset that its domain pair
-    gives to each row, its scores come out of one matrix product.
+    The columns of a block share domain and group: with the scale and the offset that the domain
+    pair gives to each row, its scores are one matrix product. Arguments as in
+    `compute_positive_scores`.
     """
     scales, offsets = similarity.scales().to(z.dtype), similarity.offsets().to(z.dtype)
     logsumexps_by_group: list[list[Tensor]] = [[] for _ in range(pair_structure.num_groups)]
@@ -243,18 +283,14 @@ def compute_negative_logsumexp(
         scale = scales.index_select(0, pair)[:, None]
         shift = (offsets * scales).index_select(0, pair)[:, None]
         scores = torch.addmm(-shift, scale * z[rows], columns[block.start : block.stop].T)
-        is_excluded = (
-            pair_structure.sample[rows, None]
-            == pair_structure.ordered_sample[None, block.start : block.stop]
-        )
+        column_sample = pair_structure.ordered_sample[None, block.start : block.stop]
+        is_excluded = pair_structure.sample[rows, None] == column_sample
         if not pair_structure.has_text_text_negatives and block.domain == 1:
             is_excluded = is_excluded | (pair_structure.domain[rows, None] == 1)
         logsumexps_by_group[block.group].append(
             scores.masked_fill(is_excluded, MASKED).logsumexp(1)
         )
-    return torch.stack(
-        [torch.stack(logsumexps, 1).logsumexp(1) for logsumexps in logsumexps_by_group], 1
-    )
+    return _stack_groups(logsumexps_by_group)
 
 
 def compute_streamed_scores(
@@ -265,30 +301,34 @@ def compute_streamed_scores(
     chunk: int,
     process_group: ProcessGroup,
 ) -> tuple[Tensor, Tensor]:
-    """`positive_scores` and `negative_log_sums` from one pass over tiles, (R, P) and (R, G)."""
+    """Return the positive scores (R, P) and the negatives' log-sums (R, G), one pass over tiles.
+
+    The values are those of `compute_positive_scores` and `compute_negative_logsumexp`.
+    """
     scales, offsets = similarity.scales().to(z.dtype), similarity.offsets().to(z.dtype)
     column_position = torch.argsort(pair_structure.column_order)
-    ordered_z = (
-        z
-        if bool((column_position[1:] > column_position[:-1]).all())
-        else z.index_select(0, pair_structure.column_order)
-    )
+    is_ordered = bool((column_position[1:] > column_position[:-1]).all())
+    ordered_z = z if is_ordered else z.index_select(0, pair_structure.column_order)
+    block_layout = build_block_layout(pair_structure, column_position)
     cosine, block_logsumexps = stream_similarities(
-        ordered_z, scales, build_block_layout(pair_structure, column_position), chunk, process_group
+        ordered_z, scales, block_layout, chunk, process_group
     )
-    cosine, block_logsumexps = (
-        cosine.index_select(0, column_position[rows]),
-        block_logsumexps.index_select(1, column_position[rows]),
-    )
-    pairs = torch.tensor([block.domain for block in pair_structure.blocks], device=z.device)
-    shift = (offsets * scales)[pairs[:, None] + pair_structure.domain[rows]]
+    cosine = cosine.index_select(0, column_position[rows])
+    block_logsumexps = block_logsumexps.index_select(1, column_position[rows])
+    block_domain = torch.tensor([block.domain for block in pair_structure.blocks], device=z.device)
+    shift = (offsets * scales)[block_domain[:, None] + pair_structure.domain[rows]]
     logsumexps_by_group: list[list[Tensor]] = [[] for _ in range(pair_structure.num_groups)]
     for block, block_logsumexp in zip(pair_structure.blocks, (block_logsumexps - shift).unbind(0)):
         logsumexps_by_group[block.group].append(block_logsumexp)
-    negative_logsumexp = torch.stack(
+    positive_logits = similarity(cosine, pair_structure.domain_pair[rows])
+    return positive_logits, _stack_groups(logsumexps_by_group)
+
+
+def _stack_groups(logsumexps_by_group: list[list[Tensor]]) -> Tensor:
+    """Return the log-sum over the blocks (each (R,)) of each group, (R, G)."""
+    return torch.stack(
         [torch.stack(logsumexps, 1).logsumexp(1) for logsumexps in logsumexps_by_group], 1
     )
-    return similarity(cosine, pair_structure.domain_pair[rows]), negative_logsumexp
 
 
 def sum_anchor_losses(
@@ -299,29 +339,33 @@ def sum_anchor_losses(
     denominator: Denominator,
     aggregate: Aggregate,
 ) -> Tensor:
-    """The sum of L_i over the anchors `rows`, (); positive: (R, P), rivals: (R, G)."""
+    """Return the sum of L_i over the anchors `rows`, ().
+
+    Args:
+        positive_logits: (R, P) scores with the positives.
+        negative_logsumexp: (R, G) log-sums over the negatives of each group.
+        pair_structure: weights and groups of the positives.
+        rows: the anchors of this process.
+        denominator, aggregate: as in `multi_positive`.
+    """
     weight = pair_structure.positive_weight[rows]
-    negative_logsumexp = (
-        negative_logsumexp.gather(1, pair_structure.negative_group[rows])
-        if pair_structure.num_groups > 1
-        else negative_logsumexp
-    )
-    # Where no anchor has a second positive, every member ends in the one line at the bottom.
+    if pair_structure.num_groups > 1:
+        negative_logsumexp = negative_logsumexp.gather(1, pair_structure.negative_group[rows])
+    # If no anchor has a second positive, all members use the last line below: equal bit for bit.
     has_many_positives = pair_structure.positive_index.shape[1] > 1
     if has_many_positives and aggregate == "inside":
-        positive_weight = weight * pair_structure.is_positive[rows].sum(1, keepdim=True)
-        log_weight = torch.where(positive_weight > 0, positive_weight, 1).log() + MASKED * (
-            positive_weight == 0
-        )
+        inner_weight = weight * pair_structure.is_positive[rows].sum(1, keepdim=True)
+        log_weight = torch.where(inner_weight > 0, inner_weight, 1).log()
+        log_weight = log_weight + MASKED * (inner_weight == 0)
         positive_logits = (positive_logits + log_weight).logsumexp(1, keepdim=True)
         weight = (weight > 0).any(1, keepdim=True).to(positive_logits.dtype)
     elif has_many_positives and denominator == "all":
-        positive_logsumexp = positive_logits.masked_fill(
-            ~pair_structure.is_positive[rows], MASKED
-        ).logsumexp(1, keepdim=True)
-        return (
-            weight * (torch.logaddexp(positive_logsumexp, negative_logsumexp) - positive_logits)
-        ).sum()
+        is_filler = ~pair_structure.is_positive[rows]
+        positive_logsumexp = positive_logits.masked_fill(is_filler, MASKED).logsumexp(
+            1, keepdim=True
+        )
+        log_denominator = torch.logaddexp(positive_logsumexp, negative_logsumexp)
+        return (weight * (log_denominator - positive_logits)).sum()
     return (weight * -F.logsigmoid(positive_logits - negative_logsumexp)).sum()
 
 
@@ -329,9 +373,9 @@ def _check_switches(
     denominator: Denominator, aggregate: Aggregate, negatives: Negatives, chunk: int | None
 ) -> None:
     choices: Sequence[tuple[str, str, tuple[str, ...]]] = (
-        ("denominator", denominator, ("negatives", "all")),
-        ("aggregate", aggregate, ("outside", "inside")),
-        ("negatives", negatives, ("all", "domain", "slot", "not_text_text")),
+        ("denominator", denominator, get_args(Denominator)),
+        ("aggregate", aggregate, get_args(Aggregate)),
+        ("negatives", negatives, get_args(Negatives)),
     )
     for name, value, allowed_values in choices:
         if value not in allowed_values:
@@ -342,4 +386,4 @@ def _check_switches(
             f"got {denominator!r} and {negatives!r}"
         )
     if chunk is not None and (type(chunk) is not int or chunk < 1):
-        raise ValueError(f"chunk must be None or a whole number of at least 1, got {chunk!r}")
+        raise ValueError(f"chunk must be None or an integer of at least 1, got {chunk!r}")

@@ -1,34 +1,30 @@
-"""Who is whose positive, how much each positive weighs, which columns are whose negatives.
+"""The positives of each anchor, their weights, and the negatives, derived from ids alone.
 
-Everything that the losses of `contrastive.py` derive from ids alone, before any embedding is
-looked at. Positives are few, so they are index arrays, not masks over all pairs; sample ids are
-compared and sorted, never used as indices.
+`build_pair_structure` computes all that the losses of `multi_positive.py` need to know about pairs
+before they read an embedding. Positives are few, so they are index arrays, not masks over all
+pairs. Sample ids are compared and sorted, never used as indices.
 
-Letters: M embeddings, P positives an anchor at most, G groups of negatives.
+Letters: M embeddings, P largest number of positives of an anchor, B blocks of columns, G groups of
+negatives.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Union
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from uniclip.config.losses import Negatives, PositiveWeights
 from uniclip.losses.similarity import DOMAIN_PAIRS
 from uniclip.losses.tiling import BlockLayout, BlockPair
-
-Negatives = Literal["all", "domain", "slot", "not_text_text"]
-PositiveWeights = Union[str, Sequence[float]]
-"""Of image-image, image-text and text-text positives: "balanced", "uniform" or three numbers."""
 
 
 @dataclass(frozen=True)
 class ColumnBlock:
-    """Columns start:stop of `Pool.order`: one domain, one group."""
+    """Columns start:stop of `PairStructure.column_order`, all of one domain and one group."""
 
     start: int
     stop: int
@@ -38,29 +34,30 @@ class ColumnBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class PairStructure:
-    """M embeddings as anchors (rows) and as what they are compared with (columns)."""
+    """Positives and negatives of M embeddings, as anchors (rows) and as candidates (columns)."""
 
     sample: Tensor
-    """(M,) int64, as given."""
+    """(M,) int64: the sample of each embedding; any values."""
     domain: Tensor
     """(M,) int64: 0 image, 1 text."""
     positive_index: Tensor
-    """(M, P) int64: the other embeddings of the anchor's sample; itself where there are fewer."""
+    """(M, P) int64: the other embeddings of the anchor's sample, filled up with the anchor."""
     is_positive: Tensor
-    """(M, P) bool: not a filler."""
+    """(M, P) bool: False for a filler."""
     domain_pair: Tensor
-    """(M, P) int64: the domain pair of anchor and positive, an index into `PAIRS`."""
+    """(M, P) int64: the domain pair of anchor and positive, an index into `DOMAIN_PAIRS`."""
     positive_weight: Tensor
-    """(M, P), dtype of the embeddings: v_p; each row sums to 1, or is all zero."""
+    """(M, P), dtype of the embeddings: v_p; each row sums to 1 or is all zero."""
     column_order: Tensor
-    """(M,) int64: the columns sorted into blocks."""
+    """(M,) int64: the columns, sorted into blocks."""
     ordered_sample: Tensor
     """(M,) int64: the samples of the sorted columns."""
     blocks: tuple[ColumnBlock, ...]
+    """B blocks that cover the sorted columns."""
     num_groups: int
-    """G: 1, or the number of domains or slots."""
+    """G: 1, or the number of domains or of slots."""
     negative_group: Tensor
-    """(M, P) int64: the group in which the positive's rivals are."""
+    """(M, P) int64: the group of negatives that the positive competes with."""
     has_text_text_negatives: bool
     """Whether texts are negatives of texts."""
 
@@ -73,10 +70,13 @@ def build_pair_structure(
     negatives: Negatives,
     weights: PositiveWeights,
 ) -> PairStructure:
-    """The pool of embeddings z (M, D); arguments as in `contrastive.multi_positive`.
+    """Return the positives and negatives of embeddings z (M, D).
+
+    Arguments are those of `multi_positive.multi_positive`; of z only shape, dtype and device
+    matter.
 
     Raises:
-        ValueError: for wrong shapes, dtypes or values.
+        ValueError: a shape, dtype or value is wrong.
     """
     _check_tensors(z, sample, domain, slot, negatives)
     positive_index, is_positive = _find_positives(sample)
@@ -100,20 +100,23 @@ def build_pair_structure(
 
 
 def build_block_layout(pair_structure: PairStructure, column_position: Tensor) -> BlockLayout:
-    """The pool in the order of its columns; place: (M,) where each embedding stands in it."""
+    """Return the layout of blocks for the streamed form, rows in the order of the columns.
+
+    Args:
+        pair_structure: positives and negatives of M embeddings.
+        column_position: (M,) int64, the position of each embedding among the sorted columns.
+    """
     order, blocks = pair_structure.column_order, pair_structure.blocks
     block_sizes = torch.tensor([b.stop - b.start for b in blocks], device=order.device)
     block_index = torch.repeat_interleave(
         torch.arange(len(blocks), device=order.device), block_sizes
     )
-    positive_index, is_positive = (
-        column_position[pair_structure.positive_index][order],
-        pair_structure.is_positive[order],
-    )
+    positive_index = column_position[pair_structure.positive_index][order]
+    is_positive = pair_structure.is_positive[order]
     row_index = torch.arange(len(order), device=order.device)
     anchor_index = row_index[:, None].expand_as(positive_index)
     is_upper = is_positive & (positive_index > anchor_index)
-    # How many of a row's own sample stand in each block, itself included.
+    # The number of embeddings of a row's sample in each block, the row itself included.
     sample_counts = torch.zeros(len(order), len(blocks), dtype=torch.int64, device=order.device)
     sample_counts.scatter_add_(1, block_index[positive_index], is_positive.long())
     sample_counts.scatter_add_(1, block_index[:, None], torch.ones_like(sample_counts[:, :1]))
@@ -136,7 +139,7 @@ def build_block_layout(pair_structure: PairStructure, column_position: Tensor) -
 
 
 def _find_block_pairs(pair_structure: PairStructure, block_index: Tensor) -> tuple[BlockPair, ...]:
-    """The pairs of blocks in which somebody of the one has rivals in the other."""
+    """Return the pairs of blocks in which a row of one block has negatives in the other."""
     uses_group = torch.zeros(
         len(pair_structure.blocks),
         pair_structure.num_groups,
@@ -159,7 +162,7 @@ def _find_block_pairs(pair_structure: PairStructure, block_index: Tensor) -> tup
 
 
 def _find_positives(sample: Tensor) -> tuple[Tensor, Tensor]:
-    """For each anchor the other rows of its sample, (M, P), and which of them are real."""
+    """Return the other rows of each anchor's sample, (M, P), and which of them are no fillers."""
     order = torch.argsort(sample, stable=True)
     _, sample_index, sample_counts = torch.unique(sample, return_inverse=True, return_counts=True)
     size = sample_counts[sample_index]
@@ -178,7 +181,10 @@ def _find_positives(sample: Tensor) -> tuple[Tensor, Tensor]:
 def _compute_positive_weights(
     domain_pair: Tensor, is_positive: Tensor, weights: PositiveWeights, dtype: torch.dtype
 ) -> Tensor:
-    """v_p = w_D / (n_D * sum of w over the domains present) or 1 / |P_i|; 0 for fillers."""
+    """Return v_p = w_D / (n_D * sum of w over the domain pairs present) or 1 / |P_i|, (M, P).
+
+    Fillers have weight 0.
+    """
     mask = is_positive.to(dtype)
     if weights == "uniform":
         return mask / mask.sum(1, keepdim=True).clamp(min=1)
@@ -189,10 +195,12 @@ def _compute_positive_weights(
     count = pair_membership.sum(1)
     total = ((count > 0) * weight_by_pair).sum(1, keepdim=True)
     positive_share = torch.where((count > 0) & (total > 0), weight_by_pair / (count * total), 0)
-    return mask * positive_share.gather(1, domain_pair)
+    weight: Tensor = mask * positive_share.gather(1, domain_pair)
+    return weight
 
 
 def _parse_pair_weights(weights: PositiveWeights) -> tuple[float, ...]:
+    """Return the weights of the three domain pairs; raise `ValueError` if they are not valid."""
     if weights == "balanced":
         return (1.0, 1.0, 1.0)
     numbers = () if isinstance(weights, str) else tuple(float(weight) for weight in weights)
@@ -207,16 +215,17 @@ def _parse_pair_weights(weights: PositiveWeights) -> tuple[float, ...]:
 
 
 def _assign_groups(domain: Tensor, slot: Tensor | None, negatives: Negatives) -> Tensor:
-    """The group of each embedding as a negative, (M,) int64 from 0."""
+    """Return the group of each embedding as a negative, (M,) int64 from 0."""
     if negatives in ("all", "not_text_text"):
         return torch.zeros_like(domain)
     group_labels = domain if negatives == "domain" else slot
     assert group_labels is not None
-    return torch.unique(group_labels, return_inverse=True)[1]
+    group: Tensor = torch.unique(group_labels, return_inverse=True)[1]
+    return group
 
 
 def _build_blocks(group: Tensor, domain: Tensor) -> tuple[ColumnBlock, ...]:
-    """The runs of equal (group, domain) in columns sorted by them."""
+    """Return the runs of equal (group, domain) in columns that are sorted by them."""
     keys, counts = torch.unique_consecutive(2 * group + domain, return_counts=True)
     blocks, start = [], 0
     for key, count in zip(keys.tolist(), counts.tolist()):

@@ -1,29 +1,31 @@
-"""The streamed form of the losses: all pairs are met, a tile of their similarities at a time.
+"""The streamed form of the losses: all pairs are compared, one tile of similarities at a time.
 
-`stream` answers what the losses of `contrastive.py` ask of M embeddings, and its memory is
-O(M * D + tile * tile): the cosines of each anchor with its positives, and for each anchor and block
-of columns the logarithm of a sum of exponentials. Everything else is derived from these by the same
-lines as in the dense form.
+`stream_similarities` computes what the losses of `multi_positive.py` and `image_text.py` need of M
+embeddings in O(M * D + tile * tile) memory: the cosines of each anchor with its positives, and for
+each anchor and block of columns the logarithm of a sum of exponentials. The rest of the loss is the
+same code as in the dense form.
 
-Scores are symmetric, so only the tiles on and above the diagonal are computed: each gives sums to
-its rows and to its columns. The way back computes each tile once more, which makes 4 M^2 D
-floating-point operations in all (M^2 D for each score, twice, and 2 M^2 D for the gradient).
+Scores are symmetric, so only the tiles on and above the diagonal are computed: each adds to the
+sums of its rows and of its columns. The backward pass computes each tile once more, which makes 4
+M^2 D floating-point operations in all (M^2 D for the scores, twice, and 2 M^2 D for the gradient).
 
-Exponentials are taken of scores as they are, without a running maximum, as long as no score can
-leave the range of the type; where one could (temperatures near 0.01 in float32) all are shifted by
-one number, and if that costs any row its sum, the call is done again with a maximum for each row.
+Exponentials are taken without a running maximum as long as no score can leave the range of the
+dtype. Where one could (temperatures near 0.01 in float32), the scores of a domain pair are shifted
+by one number; if that loses precision in any row, the forward pass is repeated with a running
+maximum for each row.
 
-Letters: M embeddings, D width, P positives an anchor at most, B blocks.
+Letters: M embeddings, D width, P largest number of positives of an anchor, B blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
 from uniclip.losses.tiling import BlockLayout, Tile, cut_tiles, group_by_rows, split_range
@@ -31,11 +33,11 @@ from uniclip.losses.tiling import BlockLayout, Tile, cut_tiles, group_by_rows, s
 MASKED = -1e30
 """A score that adds nothing to a sum of exponentials; finite, so that no gradient becomes NaN."""
 MAX_EXPONENT = {torch.float32: 70.0, torch.float64: 600.0}
-"""Exponents up to this size can be added up by the million, and divided by each other."""
+"""Exponents up to this size can be summed by the million and divided by each other."""
 MIN_LOG_SUM = {torch.float32: -58.0, torch.float64: -560.0}
-"""A sum of shifted exponentials above e^this has lost nothing that counts."""
+"""A sum of shifted exponentials above e^this has lost no significant term."""
 POSITIVE_CHUNK_ROWS = 2048
-"""Anchors whose positives are looked up together."""
+"""Number of anchors whose positives are gathered at once."""
 
 
 def stream_similarities(
@@ -45,29 +47,54 @@ def stream_similarities(
     tile_rows: int,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> tuple[Tensor, Tensor]:
-    """Cosines with the positives (M, P), and log sum_j e^(scale * z_i z_j) by block (B, M).
+    """Return cosines with the positives (M, P) and log sum_j e^(scale * z_i z_j) by block (B, M).
+
+    Rows that are compared with nothing in a block have `MASKED` there. There are no second
+    derivatives.
 
     Args:
-        z: (M, D) rows, float32 or float64; of all processes.
+        z: (M, D) rows of all processes, float32 or float64.
         scales: (3,) multipliers by domain pair.
-        layout: who meets whom.
-        tile: rows of a tile.
-        processes: each computes its share of the tiles. The gradient that arrives is a share too
-            (rows of this process alone), and the gradient that leaves is a share of the whole.
-
-    Rows that meet nothing in a block have `NOTHING` there. There are no second derivatives.
+        block_layout: the pairs that are compared.
+        tile_rows: rows of a tile.
+        process_group: each process computes its part of the tiles. The incoming gradient is nonzero
+            for rows of this process only, and the returned gradient is this process's part.
     """
-    apply_function: Any = _StreamedSimilarities.apply
-    cosine, block_logsumexps = apply_function(
-        z.contiguous(), scales, block_layout, tile_rows, process_group
+    apply_function = cast(
+        Callable[..., tuple[Tensor, Tensor]],
+        _StreamedSimilarities.apply,  # type: ignore[no-untyped-call]
     )
-    return cosine, block_logsumexps
+    return apply_function(z.contiguous(), scales, block_layout, tile_rows, process_group)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StreamPlan:
+    """What the forward and the backward pass share."""
+
+    block_layout: BlockLayout
+    tiles: list[Tile]
+    """The tiles of this process."""
+    scale_values: list[float]
+    """The multipliers 1/tau by domain pair."""
+    exponent_shifts: list[float]
+    """What is subtracted from the scores of each domain pair before exp."""
+    uses_running_max: bool
+    """Whether the sums were computed with a maximum for each row."""
+    process_group: ProcessGroup
+
+
+class _StreamContext(FunctionCtx):
+    """The context of `_StreamedSimilarities`, typed."""
+
+    plan: _StreamPlan
+    saved_tensors: tuple[Tensor, Tensor]
+    """z (M, D) and the log-sums (B, M)."""
 
 
 class _StreamedSimilarities(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _StreamContext,
         z: Tensor,
         scales: Tensor,
         block_layout: BlockLayout,
@@ -88,47 +115,42 @@ class _StreamedSimilarities(torch.autograd.Function):
                 _compute_stable_logsumexps(z, scale_values, block_layout, tiles)
             )
         else:
-            block_logsumexps = exp_sums.log_()
-            for (a, b, pair), (row_slice, column_slice) in zip(
-                block_layout.block_pairs, block_layout.get_pair_slices()
-            ):
-                block_logsumexps[b, row_slice] += exponent_shifts[pair]
-                if a != b:
-                    block_logsumexps[a, column_slice] += exponent_shifts[pair]
+            block_logsumexps = _take_shifted_log(exp_sums, exponent_shifts, block_layout)
         block_logsumexps.masked_fill_(block_layout.is_empty, MASKED)
         ctx.save_for_backward(z, block_logsumexps)
-        ctx.scale_values, ctx.exponent_shifts, ctx.uses_running_max = (
-            scale_values,
-            exponent_shifts,
-            uses_running_max,
+        ctx.plan = _StreamPlan(
+            block_layout=block_layout,
+            tiles=tiles,
+            scale_values=scale_values,
+            exponent_shifts=exponent_shifts,
+            uses_running_max=uses_running_max,
+            process_group=process_group,
         )
-        ctx.block_layout, ctx.tiles, ctx.process_group = block_layout, tiles, process_group
         return _compute_positive_cosines(z, block_layout.positive_index), block_logsumexps
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_cosine: Tensor, d_logsumexps: Tensor) -> tuple[Tensor | None, ...]:
-        z, block_logsumexps = ctx.saved_tensors
-        if ctx.process_group.world_size > 1:
-            d_logsumexps = ctx.process_group.all_reduce_sum(d_logsumexps.contiguous())
-        d_logsumexps = d_logsumexps.masked_fill(ctx.block_layout.is_empty, 0)
+    def backward(
+        ctx: _StreamContext, d_cosine: Tensor, d_logsumexps: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        (z, block_logsumexps), plan = ctx.saved_tensors, ctx.plan
+        if plan.process_group.world_size > 1:
+            d_logsumexps = plan.process_group.all_reduce_sum(d_logsumexps.contiguous())
+        d_logsumexps = d_logsumexps.masked_fill(plan.block_layout.is_empty, 0)
         gradient = torch.zeros_like(z)
-        accumulate_grad = (
-            _accumulate_grad if ctx.process_group.gather_with_grad else _accumulate_anchor_grad
-        )
-        d_scales = accumulate_grad(gradient, z, block_logsumexps, d_logsumexps, ctx)
-        add_to_positives = ctx.process_group.gather_with_grad
-        _accumulate_positive_grad(
-            gradient, z, ctx.block_layout.positive_index, d_cosine, add_to_positives
-        )
+        add_to_positives = plan.process_group.gather_with_grad
+        accumulate_grad = _accumulate_grad if add_to_positives else _accumulate_anchor_grad
+        d_scales = accumulate_grad(gradient, z, block_logsumexps, d_logsumexps, plan)
+        positive_index = plan.block_layout.positive_index
+        _accumulate_positive_grad(gradient, z, positive_index, d_cosine, add_to_positives)
         return gradient, d_scales, None, None, None
 
 
-# ---- there ---------------------------------------------------------------------------------------
+# ---- forward -------------------------------------------------------------------------------------
 
 
 def _compute_exponent_shifts(z: Tensor, scale_values: list[float]) -> list[float]:
-    """What to take off the scores of each domain pair, so that none can leave the type's range."""
+    """Return what to subtract from the scores of each domain pair to keep exp within the dtype."""
     max_squared_norm = float(torch.linalg.vector_norm(z, dim=1).max()) ** 2 if len(z) else 0.0
     return [
         max(0.0, abs(scale) * max_squared_norm - MAX_EXPONENT[z.dtype]) for scale in scale_values
@@ -142,7 +164,7 @@ def _compute_exp_sums(
     block_layout: BlockLayout,
     tiles: list[Tile],
 ) -> Tensor:
-    """sum_j e^(scale * z_i z_j - excess) by block and row, (B, M)."""
+    """Return sum_j e^(scale * z_i z_j - shift) by block and row, (B, M)."""
     exp_sums = z.new_zeros(len(block_layout.blocks), len(z))
     buffer = _allocate_buffer(z, tiles)
     for rows, row_tiles in group_by_rows(tiles):
@@ -155,15 +177,29 @@ def _compute_exp_sums(
     return exp_sums
 
 
+def _take_shifted_log(
+    exp_sums: Tensor, exponent_shifts: list[float], block_layout: BlockLayout
+) -> Tensor:
+    """Return log(exp_sums) plus the shift of each pair of blocks, (B, M); overwrites `exp_sums`."""
+    block_logsumexps = exp_sums.log_()
+    for (a, b, pair), (row_slice, column_slice) in zip(
+        block_layout.block_pairs, block_layout.get_pair_slices()
+    ):
+        block_logsumexps[b, row_slice] += exponent_shifts[pair]
+        if a != b:
+            block_logsumexps[a, column_slice] += exponent_shifts[pair]
+    return block_logsumexps
+
+
 def _sums_are_accurate(exp_sums: Tensor, block_layout: BlockLayout) -> bool:
-    """Whether no sum is so small that terms of it may have vanished."""
+    """Return whether no sum is so small that terms of it may have underflowed."""
     return bool((exp_sums[~block_layout.is_empty].log() > MIN_LOG_SUM[exp_sums.dtype]).all())
 
 
 def _compute_stable_logsumexps(
     z: Tensor, scale_values: list[float], block_layout: BlockLayout, tiles: list[Tile]
 ) -> Tensor:
-    """log sum_j e^(scale * z_i z_j) by block and row, whatever the scores, (B, M)."""
+    """Return log sum_j e^(scale * z_i z_j) by block and row, (B, M), for scores of any size."""
     block_logsumexps = z.new_full((len(block_layout.blocks), len(z)), MASKED)
     buffer = _allocate_buffer(z, tiles)
     for rows, row_tiles in group_by_rows(tiles):
@@ -183,6 +219,7 @@ def _compute_stable_logsumexps(
 
 
 def _compute_positive_cosines(z: Tensor, positive_index: Tensor) -> Tensor:
+    """Return the dot product of each row with its positives, (M, P)."""
     cosine = z.new_empty(positive_index.shape)
     for rows in split_range(0, len(z), POSITIVE_CHUNK_ROWS):
         for k, positive_rows in enumerate(positive_index[rows].unbind(1)):
@@ -190,55 +227,70 @@ def _compute_positive_cosines(z: Tensor, positive_index: Tensor) -> Tensor:
     return cosine
 
 
-# ---- and back ------------------------------------------------------------------------------------
+# ---- backward ------------------------------------------------------------------------------------
 
 
 def _accumulate_grad(
-    gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_logsumexps: Tensor, ctx: Any
+    gradient: Tensor,
+    z: Tensor,
+    block_logsumexps: Tensor,
+    d_logsumexps: Tensor,
+    plan: _StreamPlan,
 ) -> Tensor:
-    """Add to `gradient` (M, D) what the sums pull at z; what they pull at the scales, (3,)."""
-    d_scales = z.new_zeros(len(ctx.scale_values))
-    buffer, share_buffer = _allocate_buffer(z, ctx.tiles), _allocate_buffer(z, ctx.tiles)
-    # What an exponential pulls at its row (or column): one sum of the two does for a pair.
-    divisor = block_logsumexps.masked_fill(ctx.block_layout.is_empty, torch.inf)
-    grad_shares = [
-        d_logsumexps * (exponent_shift - divisor).exp() for exponent_shift in ctx.exponent_shifts
-    ]
-    for rows, row_tiles in group_by_rows(ctx.tiles):
+    """Add the gradient of the log-sums with respect to z to `gradient` (M, D).
+
+    Returns:
+        The gradient with respect to the scales, (3,).
+    """
+    d_scales = z.new_zeros(len(plan.scale_values))
+    buffer, share_buffer = _allocate_buffer(z, plan.tiles), _allocate_buffer(z, plan.tiles)
+    # The derivative of a log-sum by a score is exp(score) times a factor of its row (or column):
+    # one product with the sum of both factors serves a pair.
+    divisor = block_logsumexps.masked_fill(plan.block_layout.is_empty, torch.inf)
+    grad_shares = [d_logsumexps * (shift - divisor).exp() for shift in plan.exponent_shifts]
+    for rows, row_tiles in group_by_rows(plan.tiles):
         pair = row_tiles[0].block_pair.pair
+        scale, shift, grad_share = (
+            plan.scale_values[pair],
+            plan.exponent_shifts[pair],
+            grad_shares[pair],
+        )
         row_grad = z.new_zeros(rows.stop - rows.start, z.shape[1])
-        for tile, scores in _iterate_scores(z, ctx.scale_values, rows, row_tiles, buffer):
+        for tile, scores in _iterate_scores(z, plan.scale_values, rows, row_tiles, buffer):
             a, b, _ = tile.block_pair
             columns, out = tile.columns, share_buffer[: scores.numel()].view_as(scores)
-            if ctx.uses_running_max:
+            if plan.uses_running_max:
                 row_score_grad, column_score_grad = _compute_stable_score_grads(
                     scores, tile, block_logsumexps, d_logsumexps
                 )
                 score_grad = row_score_grad.add_(column_score_grad)
             else:
-                score_grad = _exponentiate(scores, ctx.exponent_shifts[pair], tile.masked_pairs)
-                grad_share = grad_shares[pair]
+                score_grad = _exponentiate(scores, shift, tile.masked_pairs)
                 score_grad *= torch.add(
                     grad_share[b, rows, None], grad_share[a, None, columns], out=out
                 )
             row_grad.addmm_(score_grad, z[columns])
-            if tile.is_diagonal:  # stands first among its row's tiles
+            if tile.is_diagonal:  # the first tile of its row: `row_grad` is its own so far
                 d_scales[pair] -= torch.vdot(row_grad.view(-1), z[rows].view(-1)) / 2
             else:
-                gradient[columns].addmm_(score_grad.T, z[rows], alpha=ctx.scale_values[pair])
+                gradient[columns].addmm_(score_grad.T, z[rows], alpha=scale)
         d_scales[pair] += torch.vdot(row_grad.view(-1), z[rows].view(-1))
-        gradient[rows].add_(row_grad, alpha=ctx.scale_values[pair])
+        gradient[rows].add_(row_grad, alpha=scale)
     return d_scales
 
 
 def _accumulate_anchor_grad(
-    gradient: Tensor, z: Tensor, block_logsumexps: Tensor, d_logsumexps: Tensor, ctx: Any
+    gradient: Tensor,
+    z: Tensor,
+    block_logsumexps: Tensor,
+    d_logsumexps: Tensor,
+    plan: _StreamPlan,
 ) -> Tensor:
-    """`_pull`, but of each row's sums at that row alone, as if those it meets were constant."""
-    d_scales = z.new_zeros(len(ctx.scale_values))
-    buffer = _allocate_buffer(z, ctx.tiles)
-    for rows, row_tiles in group_by_rows(ctx.tiles):
-        for tile, scores in _iterate_scores(z, ctx.scale_values, rows, row_tiles, buffer):
+    """Do as `_accumulate_grad`, with the candidates of each anchor held constant."""
+    d_scales = z.new_zeros(len(plan.scale_values))
+    buffer = _allocate_buffer(z, plan.tiles)
+    for rows, row_tiles in group_by_rows(plan.tiles):
+        for tile, scores in _iterate_scores(z, plan.scale_values, rows, row_tiles, buffer):
             pair = tile.block_pair.pair
             row_score_grad, column_score_grad = _compute_stable_score_grads(
                 scores, tile, block_logsumexps, d_logsumexps
@@ -251,7 +303,7 @@ def _accumulate_anchor_grad(
                 directions[:1] if tile.is_diagonal else directions
             ):
                 anchor_grad = score_grad @ z[candidate_rows]
-                gradient[anchors].add_(anchor_grad, alpha=ctx.scale_values[pair])
+                gradient[anchors].add_(anchor_grad, alpha=plan.scale_values[pair])
                 d_scales[pair] += torch.vdot(anchor_grad.view(-1), z[anchors].view(-1))
     return d_scales
 
@@ -259,7 +311,10 @@ def _accumulate_anchor_grad(
 def _compute_stable_score_grads(
     scores: Tensor, tile: Tile, block_logsumexps: Tensor, d_logsumexps: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What each score pulls at its row, and at its column, whatever the scores."""
+    """Return each score's gradient through its row's and through its column's log-sum.
+
+    Both have the shape of the tile; scores may have any size.
+    """
     (a, b, _), rows, columns = tile.block_pair, tile.rows, tile.columns
     if tile.masked_pairs is not None:
         scores[tile.masked_pairs] = MASKED
@@ -276,6 +331,7 @@ def _compute_stable_score_grads(
 def _accumulate_positive_grad(
     gradient: Tensor, z: Tensor, positive_index: Tensor, d_cosine: Tensor, add_to_positives: bool
 ) -> None:
+    """Add the gradient of the positives' cosines (M, P) to `gradient` (M, D)."""
     for rows in split_range(0, len(z), POSITIVE_CHUNK_ROWS):
         for k, positive_rows in enumerate(positive_index[rows].unbind(1)):
             cosine_grad = d_cosine[rows, k, None]
@@ -284,31 +340,26 @@ def _accumulate_positive_grad(
                 gradient.index_add_(0, positive_rows, cosine_grad * z[rows])
 
 
-# ---- a tile -------------------------------------------------------------------------------------
+# ---- tiles ---------------------------------------------------------------------------------------
 
 
 def _iterate_scores(
     z: Tensor, scale_values: list[float], rows: slice, tiles: list[Tile], buffer: Tensor
 ) -> Iterator[tuple[Tile, Tensor]]:
-    """Each tile of a row with its scores scale * z_i z_j, in `room`."""
+    """Yield each tile of a row with its scores scale * z_i z_j, which are a view of `buffer`."""
     row_embeddings, scale = z[rows], scale_values[tiles[0].block_pair.pair]
     for tile in tiles:
         column_embeddings = z[tile.columns]
-        scores = buffer[: len(row_embeddings) * len(column_embeddings)].view(
-            len(row_embeddings), len(column_embeddings)
-        )
-        yield (
-            tile,
-            torch.addmm(
-                scores, row_embeddings, column_embeddings.T, beta=0, alpha=scale, out=scores
-            ),
-        )
+        shape = (len(row_embeddings), len(column_embeddings))
+        scores = buffer[: shape[0] * shape[1]].view(shape)
+        torch.addmm(scores, row_embeddings, column_embeddings.T, beta=0, alpha=scale, out=scores)
+        yield tile, scores
 
 
 def _exponentiate(
     scores: Tensor, exponent_shift: float, masked_pairs: tuple[Tensor, Tensor] | None
 ) -> Tensor:
-    """e^(scores - excess) in place, 0 for pairs that do not meet."""
+    """Return e^(scores - shift), computed in place; 0 for pairs that are left out."""
     exp_scores = (scores.sub_(exponent_shift) if exponent_shift else scores).exp_()
     if masked_pairs is not None:
         exp_scores[masked_pairs] = 0
@@ -316,6 +367,7 @@ def _exponentiate(
 
 
 def _allocate_buffer(z: Tensor, tiles: list[Tile]) -> Tensor:
+    """Return an uninitialized vector as long as the largest tile."""
     tile_sizes = [
         (tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start)
         for tile in tiles

@@ -1,10 +1,10 @@
-"""Which embeddings meet which, and how their rectangle of similarities is cut into tiles.
+"""The pairs of embeddings whose scores are needed, and the tiles that they are computed in.
 
-Scores are symmetric, so only the tiles on and above the diagonal are made: each serves its rows and
-its columns. Who does not meet (an embedding itself, and those of its sample) is a list of pairs,
-handed to each tile in the tile's own coordinates.
+Scores are symmetric, so there are only tiles on and above the diagonal: each serves its rows and
+its columns. Pairs that are left out (an embedding with itself and with those of its sample) are a
+list, which each tile has in its own coordinates.
 
-Letters: M embeddings, P positives an anchor at most, B blocks, K pairs.
+Letters: M embeddings, P largest number of positives of an anchor, B blocks, K pairs.
 """
 
 from __future__ import annotations
@@ -18,62 +18,66 @@ import torch
 from torch import Tensor
 
 TILE_ASPECT = 2
-"""Columns of a tile, in multiples of its rows."""
+"""Columns of a tile as a multiple of its rows."""
 DIAGONAL_DIVISOR = 4
-"""Rows of a square on the diagonal, in fractions of a tile's."""
+"""Rows of a tile divided by the rows of a square on the diagonal."""
 
 
 class BlockPair(NamedTuple):
-    """All rows of block a with all columns of block b, whose scores have the scale of `pair`."""
+    """All rows of block a with all columns of block b."""
 
     a: int
     b: int
     pair: int
+    """The domain pair whose scale the scores have, an index into `DOMAIN_PAIRS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockLayout:
-    """Which of M embeddings meet; a block is a run of rows that are of one kind."""
+    """The pairs of M embeddings whose scores are needed; a block is a run of rows of one kind."""
 
     blocks: tuple[tuple[int, int], ...]
-    """Start and stop of each block; they cover 0 .. M in order."""
+    """Start and stop of each block; together they cover 0 .. M in order."""
     block_pairs: tuple[BlockPair, ...]
-    """a <= b; a == b is a block with itself, each pair once."""
+    """The pairs of blocks that are compared, each once, with a <= b."""
     masked_pairs: tuple[Tensor, Tensor]
-    """Pairs that do not meet, each once, two (K,) int64: rows, and columns no less than them."""
+    """Pairs that are left out, each once: rows (K,) int64, and columns (K,) int64 >= rows."""
     positive_index: Tensor
-    """(M, P) int64: whose cosines with each row are wanted."""
+    """(M, P) int64: the embeddings whose cosines with each row are returned."""
     is_empty: Tensor
-    """(B, M) bool: rows that meet nothing in a block."""
+    """(B, M) bool: rows that are compared with nothing in a block."""
 
     def get_pair_slices(self) -> list[tuple[slice, slice]]:
-        """Rows and columns of each meeting."""
+        """Return the rows and columns of each pair of blocks."""
         return [(slice(*self.blocks[a]), slice(*self.blocks[b])) for a, b, _ in self.block_pairs]
 
 
 class Tile(NamedTuple):
-    """A rectangle of one meeting, rows and columns as ranges of 0 .. M."""
+    """A rectangle of one pair of blocks, with rows and columns as ranges of 0 .. M."""
 
     rows: slice
     columns: slice
     block_pair: BlockPair
     masked_pairs: tuple[Tensor, Tensor] | None
-    """Pairs that do not meet, in the tile's own coordinates; None = all do."""
+    """Pairs that are left out, in coordinates of the tile; None = none is."""
 
     @property
     def is_diagonal(self) -> bool:
-        """Rows and columns are the same, so that every pair stands here twice."""
+        """Whether rows and columns are the same, so that the tile holds every pair twice."""
         return self.rows == self.columns
 
 
 def cut_tiles(block_layout: BlockLayout, tile_rows: int) -> list[Tile]:
-    """The tiles of every meeting, by rows; a diagonal one stands first among those of its rows."""
+    """Return the tiles of every pair of blocks, by rows; the diagonal one is first in its row.
+
+    Args:
+        block_layout: the pairs of blocks, and the pairs that are left out.
+        tile_rows: the largest number of rows of a tile.
+    """
     tile_positions: list[tuple[slice, slice, BlockPair]] = []
     for block_pair in block_layout.block_pairs:
-        (start, stop), (column_start, column_stop) = (
-            block_layout.blocks[block_pair.a],
-            block_layout.blocks[block_pair.b],
-        )
+        start, stop = block_layout.blocks[block_pair.a]
+        column_start, column_stop = block_layout.blocks[block_pair.b]
         for rows in split_range(start, stop, tile_rows):
             if block_pair.a == block_pair.b:
                 column_start = rows.stop
@@ -93,7 +97,7 @@ def cut_tiles(block_layout: BlockLayout, tile_rows: int) -> list[Tile]:
 
 
 def _split_diagonal(rows: slice, tile_rows: int) -> Iterator[tuple[slice, slice]]:
-    """Rows with themselves, each pair once but for those in the small squares on the diagonal."""
+    """Yield the tiles of rows with themselves: each pair once, in the small squares twice."""
     for row_chunk in split_range(rows.start, rows.stop, max(1, tile_rows // DIAGONAL_DIVISOR)):
         yield row_chunk, row_chunk
         if row_chunk.stop < rows.stop:
@@ -101,14 +105,14 @@ def _split_diagonal(rows: slice, tile_rows: int) -> Iterator[tuple[slice, slice]
 
 
 def split_range(start: int, stop: int, step: int) -> Iterator[slice]:
-    """start:stop in pieces of `step`, the last one shorter."""
+    """Return start:stop in pieces of `step`; the last one may be shorter."""
     return (slice(i, min(i + step, stop)) for i in range(start, stop, step))
 
 
 def _localize_masked_pairs(
     masked_pairs: tuple[Tensor, Tensor], tile_positions: list[tuple[slice, slice, BlockPair]]
 ) -> Iterator[tuple[Tensor, Tensor] | None]:
-    """For each place the pairs that do not meet there, in its own coordinates."""
+    """Yield the left-out pairs of each tile, in its coordinates; None if there are none."""
     device = masked_pairs[0].device
     row, column = (index.cpu().numpy() for index in masked_pairs)
     order = np.lexsort((column, row))
@@ -120,10 +124,8 @@ def _localize_masked_pairs(
         inside = (tile_column >= columns.start) & (tile_column < columns.stop)
         tile_row, tile_column = tile_row[inside] - rows.start, tile_column[inside] - columns.start
         if rows == columns:
-            tile_row, tile_column = (
-                np.concatenate([tile_row, tile_column]),
-                np.concatenate([tile_column, tile_row]),
-            )
+            both_ways = [tile_row, tile_column], [tile_column, tile_row]
+            tile_row, tile_column = (np.concatenate(indices) for indices in both_ways)
         local_pairs = (
             torch.from_numpy(tile_row).to(device),
             torch.from_numpy(tile_column).to(device),
@@ -132,13 +134,11 @@ def _localize_masked_pairs(
 
 
 def group_by_rows(tiles: list[Tile]) -> Iterator[tuple[slice, list[Tile]]]:
-    """Neighbours that share rows and meeting."""
+    """Yield the runs of consecutive tiles that have the same rows and the same pair of blocks."""
     row_tiles: list[Tile] = []
     for tile in tiles:
-        if row_tiles and (row_tiles[0].rows, row_tiles[0].block_pair) != (
-            tile.rows,
-            tile.block_pair,
-        ):
+        key = (tile.rows, tile.block_pair)
+        if row_tiles and (row_tiles[0].rows, row_tiles[0].block_pair) != key:
             yield row_tiles[0].rows, row_tiles
             row_tiles = []
         row_tiles.append(tile)

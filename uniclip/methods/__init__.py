@@ -1,10 +1,11 @@
-"""The methods that a configuration can name; a new one is a new file and a line in `METHODS`."""
+"""The methods that a configuration can name; a new built-in one is a new file and a line here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from uniclip.config import RunConfig
+from uniclip.config import RunConfig, ViewsConfig
 from uniclip.errors import make_unknown_name_error
 from uniclip.methods.base import Method
 from uniclip.methods.clip import Clip
@@ -13,24 +14,26 @@ from uniclip.methods.slip import Slip
 from uniclip.methods.unicl import Unicl
 from uniclip.methods.uniclip import Uniclip
 
-METHODS: dict[str, Callable[[RunConfig], Method]] = {
+# Any: each method takes its own class of configuration.
+METHODS: dict[str, Callable[[Any, ViewsConfig], Method]] = {
     "uniclip": Uniclip,
     "unicl": Unicl,
     "clip": Clip,
     "slip": Slip,
     "declip": Declip,
 }
+"""By the value of `method.name`."""
 
 
 def build_method(config: RunConfig) -> Method:
-    """The method that `config.method.name` names, still to be attached to an embedder.
+    """Return the method that `config.method.name` selects, without the heads of `build_heads`.
 
     Raises:
-        UserError: if there is none of that name.
+        UserError: there is no method of that name.
     """
-    if hasattr(config.method, "build"):  # a method in one file brings its own
-        custom_method: Method = config.method.build(config)
+    custom_method = config.method.build(config)
+    if custom_method is not None:
         return custom_method
     if config.method.name not in METHODS:
         raise make_unknown_name_error("method", config.method.name, METHODS)
-    return METHODS[config.method.name](config)
+    return METHODS[config.method.name](config.method, config.views)

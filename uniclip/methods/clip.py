@@ -1,4 +1,4 @@
-"""CLIP (Radford et al., ICML 2021): image-text contrast alone, with a linear projection each."""
+"""CLIP (Radford et al., ICML 2021): contrast of images and texts behind linear projections."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from uniclip.config import ClipMethod, RunConfig
+from uniclip.config import ClipMethod, ViewsConfig
 from uniclip.losses.image_text import clip_loss
 from uniclip.methods.base import SingleTemperatureMethod, embed_views
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class Clip(SingleTemperatureMethod):
-    """CLIP; with several views, the mean of each view's loss against the one caption (ours).
+    """CLIP, with the loss term "contrastive".
 
-    The scale is at most 100 and may fall below 1, as in CLIP; SLIP's repository, from which the
-    published recipe of CLIP is, keeps its logarithm within [0, 4.6052] for CLIP too.
+    With several views the loss is the mean over views, each against the one caption (our choice).
+    The scale is at most 100 and may fall below 1, as in CLIP; the repository of SLIP, the source of
+    the published CLIP recipe, clamps its logarithm to [0, 4.6052] for CLIP too.
     """
 
-    def __init__(self, config: RunConfig) -> None:
-        assert isinstance(config.method, ClipMethod)
-        super().__init__(config.method.temperature)
+    def __init__(self, config: ClipMethod, views: ViewsConfig) -> None:
+        super().__init__(config.temperature)
         self.loss_weights = {"contrastive": 1.0}
-        self.forward_passes = config.method.count_forward_passes(config.views)
+        self.forward_passes = config.count_forward_passes(views)
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}

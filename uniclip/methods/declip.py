@@ -1,13 +1,15 @@
-"""DeCLIP (Li et al., ICLR 2022): four signals from one batch.
+"""DeCLIP (Li et al., ICLR 2022): four loss terms from one batch.
 
-CLIP between two views and two captions (one as it is, one edited); the same towards the nearest
-neighbours of the captions among past ones; SimSiam (Chen and He, CVPR 2021) between the views; and
-a masked language model. As published, the caption "as it is" is the masked one, whose pass serves
-both losses; the text tower stays causal, so that hidden words are guessed from what precedes them;
-and the queue starts with random rows. Ours: the padding token stands for what is hidden; the text
-projection has no bias, as in every method here (the published one has); and a queue with less room
-than a batch has texts takes as many captions as edited ones (the published one keeps the last rows,
-which are all edited).
+They are CLIP between two views and two captions (one unchanged, one augmented); CLIP's
+image-to-text direction against the nearest neighbors of the captions in a queue of past captions;
+SimSiam (Chen and He, CVPR 2021) between the views; and a masked language model.
+
+As published, the "unchanged" caption is the masked one, so that one forward pass serves both
+losses; the text encoder stays causal, so masked tokens are predicted from the tokens before them;
+and the queue starts with random rows. Our choices: the padding token is the mask token; the text
+projection has no bias, as in every method here (the published one has); and a queue smaller than
+the texts of a batch takes equally many unchanged and augmented captions (the published one keeps
+the last rows, which are all augmented).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uniclip.config import DeclipMethod, RunConfig
+from uniclip.config import DeclipMethod, ViewsConfig
 from uniclip.losses.image_text import clip_loss, image_to_text_loss
 from uniclip.methods.base import SingleTemperatureMethod
 from uniclip.models.batch_norm import BatchNorm
@@ -29,24 +31,26 @@ if TYPE_CHECKING:
     from uniclip.models.embedder import Embedder
     from uniclip.models.encoders import Vocabulary
 
-LOSS_TERMS = ("contrastive", "neighbour", "simsiam", "language")
-NEIGHBOUR_CHUNK_ROWS = 256
-"""Of texts whose neighbours are looked up at once: 67 MB of similarities to the published queue."""
+LOSS_TERMS = ("contrastive", "nearest_neighbor", "simsiam", "mlm")
+NEIGHBOR_CHUNK_ROWS = 256
+"""Number of texts whose neighbors are looked up at once: 67 MB of similarities with the published
+queue of 65,536 rows."""
 
 
 class Declip(SingleTemperatureMethod):
-    """DeCLIP: parts "contrastive", "neighbour", "simsiam" and "language"."""
+    """DeCLIP, with the loss terms of `LOSS_TERMS`."""
 
     min_log_scale: ClassVar[float] = 3.0
     queue: Tensor
+    """(queue_size, D) float16: embeddings of past captions."""
     queue_position: Tensor
+    """() int64: the next row of the queue to be replaced."""
 
-    def __init__(self, config: RunConfig) -> None:
-        assert isinstance(config.method, DeclipMethod)
-        super().__init__(config.method.temperature)
-        self.config = config.method
+    def __init__(self, config: DeclipMethod, views: ViewsConfig) -> None:
+        super().__init__(config.temperature)
+        self.config = config
         self.loss_weights = dict(zip(LOSS_TERMS, self.config.loss_weights))
-        self.forward_passes = config.method.count_forward_passes(config.views)
+        self.forward_passes = config.count_forward_passes(views)
         self.clamp()
 
     def build_heads(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
@@ -76,8 +80,8 @@ class Declip(SingleTemperatureMethod):
         return {
             "views": torch.stack(raw_embeddings).transpose(0, 1),
             "masked": embedder.project_text(hidden_states, batch.masked_tokens),
-            "edited": embedder.encode_text(batch.augmented_tokens),
-            "hidden": hidden_states[batch.mlm_labels >= 0],
+            "augmented": embedder.encode_text(batch.augmented_tokens),
+            "masked_states": hidden_states[batch.mlm_labels >= 0],
         }
 
     def compute_terms_from_embeddings(
@@ -86,54 +90,63 @@ class Declip(SingleTemperatureMethod):
         assert batch.mlm_labels is not None
         raw_embeddings = list(embeddings["views"].unbind(1))
         views = [F.normalize(rows.float(), dim=-1) for rows in raw_embeddings]
-        texts = [embeddings["masked"], embeddings["edited"]]
+        texts = [embeddings["masked"], embeddings["augmented"]]
         scale, loss_kwargs = self.log_scale.exp(), self.loss_kwargs(2 * len(texts[0]))
         contrastive_losses = [
             clip_loss(view, text, scale, **loss_kwargs) for view in views for text in texts
         ]
-        neighbour_texts = [self._find_neighbours(text) for text in texts]
-        neighbour_losses = [
-            image_to_text_loss(view, neighbour_text, scale, **loss_kwargs)
+        neighbor_texts = [self._find_neighbors(text) for text in texts]
+        neighbor_losses = [
+            image_to_text_loss(view, neighbor_text, scale, **loss_kwargs)
             for view in views
-            for neighbour_text in neighbour_texts
+            for neighbor_text in neighbor_texts
         ]
         if self.training:
             self._enqueue(texts)
         return {
             "contrastive": torch.stack(contrastive_losses).mean(),
-            "neighbour": torch.stack(neighbour_losses).mean(),
+            "nearest_neighbor": torch.stack(neighbor_losses).mean(),
             "simsiam": self._compute_simsiam_loss(raw_embeddings),
-            "language": self._compute_language_loss(embeddings["hidden"], batch.mlm_labels),
+            "mlm": self._compute_mlm_loss(embeddings["masked_states"], batch.mlm_labels),
         }
 
     def _compute_simsiam_loss(self, raw_embeddings: list[Tensor]) -> Tensor:
-        """Minus the cosine of each view's prediction with the other's projection, averaged."""
+        """Return minus the mean cosine of each view's prediction with the other's projection, ().
+
+        raw_embeddings: two views, each (N, D), before normalization.
+        """
         projections = [self.projector(rows) for rows in raw_embeddings]
         predictions = [self.predictor(rows) for rows in projections]
         first_cosine = F.cosine_similarity(predictions[0].float(), projections[1].detach().float())
         second_cosine = F.cosine_similarity(predictions[1].float(), projections[0].detach().float())
         return self.process_group.mean_contribution(-(first_cosine + second_cosine) / 2)
 
-    def _compute_language_loss(self, hidden_states: Tensor, mlm_labels: Tensor) -> Tensor:
-        """Cross-entropy of the hidden tokens, whose states are (H, F); 0 if none is hidden."""
+    def _compute_mlm_loss(self, hidden_states: Tensor, mlm_labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy of the masked tokens, (); 0 if none is masked.
+
+        Args:
+            hidden_states: (H, F) states of the text encoder at the H masked tokens.
+            mlm_labels: (N, L) int64, the masked tokens; negative where a token is not masked.
+        """
         logits = self.language_head(hidden_states).float()
         token_losses = F.cross_entropy(logits, mlm_labels[mlm_labels >= 0], reduction="none")
-        return (
-            self.process_group.mean_contribution(token_losses) + 0 * self.language_head.weight.sum()
-        )
+        mean_loss = self.process_group.mean_contribution(token_losses)
+        return mean_loss + 0 * self.language_head.weight.sum()
 
     @torch.no_grad()
-    def _find_neighbours(self, texts: Tensor) -> Tensor:
-        """For each row (N, D) the nearest one of the queue, (N, D)."""
+    def _find_neighbors(self, texts: Tensor) -> Tensor:
+        """Return the nearest row of the queue for each text (N, D), (N, D) unit rows."""
         queue = self.queue.to(texts.dtype)
-        nearest_index = torch.cat(
-            [(rows @ queue.T).argmax(1) for rows in texts.split(NEIGHBOUR_CHUNK_ROWS)]
-        )
+        chunks = torch.split(texts, NEIGHBOR_CHUNK_ROWS)
+        nearest_index = torch.cat([(rows @ queue.T).argmax(1) for rows in chunks])
         return F.normalize(queue[nearest_index], dim=-1)
 
     @torch.no_grad()
     def _enqueue(self, texts: list[Tensor]) -> None:
-        """Put the rows of all processes in place of the oldest, those of the caption first."""
+        """Replace the oldest rows of the queue by the texts of all processes, unchanged ones first.
+
+        texts: the unchanged and the augmented captions, each (N, D).
+        """
         queue_size = len(self.queue)
         max_rows = (queue_size - queue_size // 2, queue_size // 2)
         rows = torch.cat(
@@ -142,15 +155,13 @@ class Declip(SingleTemperatureMethod):
                 for text, num_rows in zip(texts, max_rows)
             ]
         )
-        positions = (self.queue_position + torch.arange(len(rows), device=rows.device)) % len(
-            self.queue
-        )
-        self.queue[positions] = rows.half()
-        self.queue_position.copy_((self.queue_position + len(rows)) % len(self.queue))
+        offsets = torch.arange(len(rows), device=rows.device)
+        self.queue[(self.queue_position + offsets) % queue_size] = rows.half()
+        self.queue_position.copy_((self.queue_position + len(rows)) % queue_size)
 
 
 def _build_projector(inputs: int, width: int) -> nn.Sequential:
-    """Three layers, batch norm on each, the last one's included."""
+    """Return three layers with batch norm after each, the last one included."""
     layers: list[nn.Module] = []
     for size in (inputs, width, width):
         layers += [nn.Linear(size, width), BatchNorm(width), nn.ReLU()]
@@ -158,6 +169,7 @@ def _build_projector(inputs: int, width: int) -> nn.Sequential:
 
 
 def _build_predictor(width: int) -> nn.Sequential:
+    """Return two layers with a bottleneck of half the width, batch norm after the first."""
     hidden_units = max(1, width // 2)
     first, last = nn.Linear(width, hidden_units), nn.Linear(hidden_units, width)
     return nn.Sequential(first, BatchNorm(hidden_units), nn.ReLU(), last)

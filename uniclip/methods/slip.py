@@ -1,7 +1,7 @@
-"""SLIP (Mu et al., ECCV 2022): CLIP on a weak view, and SimCLR between two strong ones.
+"""SLIP (Mu et al., ECCV 2022): CLIP on a weak view, and SimCLR between two strong views.
 
-The two losses live in spaces of their own: CLIP's behind linear projections, SimCLR's (Chen et al.,
-ICML 2020) behind a three-layer head with batch norm on the image encoder's features.
+The two losses use separate spaces: CLIP's behind linear projections, SimCLR's (Chen et al., ICML
+2020) behind a three-layer head with batch norm on the image encoder's features.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uniclip import distributed
-from uniclip.config import RunConfig, SlipMethod
+from uniclip.config import SlipMethod, ViewsConfig
 from uniclip.losses.image_text import clip_loss
 from uniclip.losses.multi_positive import mp_nce
 from uniclip.losses.similarity import FixedSimilarity
@@ -28,17 +28,16 @@ if TYPE_CHECKING:
 
 
 class Slip(SingleTemperatureMethod):
-    """SLIP: parts "contrastive" (CLIP's) and "simclr"."""
+    """SLIP, with the loss terms "contrastive" (CLIP's) and "simclr"."""
 
     min_log_scale: ClassVar[float] = 0.0
     ssl_head: nn.Sequential
 
-    def __init__(self, config: RunConfig) -> None:
-        assert isinstance(config.method, SlipMethod)
-        super().__init__(config.method.temperature)
-        self.config = config.method
+    def __init__(self, config: SlipMethod, views: ViewsConfig) -> None:
+        super().__init__(config.temperature)
+        self.config = config
         self.loss_weights = {"contrastive": 1.0, "simclr": self.config.ssl_weight}
-        self.forward_passes = config.method.count_forward_passes(config.views)
+        self.forward_passes = config.count_forward_passes(views)
         self.similarity = FixedSimilarity(self.config.ssl_temperature)
 
     def build_heads(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
@@ -71,12 +70,12 @@ class Slip(SingleTemperatureMethod):
         weak, features, texts = (embeddings[name] for name in ("weak", "strong", "texts"))
         loss_kwargs = self.loss_kwargs(2 * len(features))
         loss_kwargs["process_group"] = distributed.get_process_group(self.config.gather_with_grad)
-        # As published, the head sees one view at a time: its batch norms take each view's own
-        # statistics.
+        # As published, the head is applied to one view at a time: its batch norms use the
+        # statistics of that view.
         projections = [self.ssl_head(view) for view in features.unbind(1)]
         strong = F.normalize(torch.cat(projections).float(), dim=-1)
         sample = batch.sample_ids.repeat(len(projections))
-        # NT-Xent: an anchor's one positive is its other view, all other rows are negatives.
+        # NT-Xent: an anchor has one positive, its other view; all other rows are negatives.
         simclr = mp_nce(
             strong,
             sample,

@@ -1,9 +1,9 @@
-"""UniCL (Yang et al., CVPR 2022): pictures, texts and labels in one space.
+"""UniCL (Yang et al., CVPR 2022): images, texts and labels in one space.
 
-Samples of image-label data whose labels are equal are positives of each other; an image-text pair
-is its own only positive. Class names reach the text encoder through prompt templates, one drawn a
-sample and epoch: that is the data's part (`data=mix`). The user's own labelled pictures keep the
-captions of their CSV.
+Samples of image-label data with the same label are positives of each other; an image-text pair is
+its only positive. Class names are made into captions by prompt templates, one drawn per sample and
+epoch, in the data source (`data=mix`). Labelled images of a user's CSV keep the captions of the
+CSV.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from uniclip.config import RunConfig, UniclMethod
+from uniclip.config import UniclMethod, ViewsConfig
 from uniclip.losses.image_text import unicl_loss
 from uniclip.methods.base import SingleTemperatureMethod, embed_views
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 HASH_MULTIPLIER = 1_000_003
 MIN_CAPTION_LABEL = 2**61
-"""Labels made of captions are at least this, and so no class."""
+"""Labels made from captions are at least this: they never equal a class label."""
 
 
 class Unicl(SingleTemperatureMethod):
-    """UniCL; with several views, the mean of each view's loss against the one caption (ours).
+    """UniCL, with the loss term "contrastive".
 
-    That the scale may grow to 100 at most, as CLIP's, is our choice: no bound is published.
+    With several views the loss is the mean over views, each against the one caption (our choice).
+    The scale is at most 100, as in CLIP (our choice: no bound is published).
     """
 
-    def __init__(self, config: RunConfig) -> None:
-        assert isinstance(config.method, UniclMethod)
-        super().__init__(config.method.temperature)
-        self.equal_captions = config.method.equal_captions
+    def __init__(self, config: UniclMethod, views: ViewsConfig) -> None:
+        super().__init__(config.temperature)
+        self.equal_captions = config.equal_captions
         self.loss_weights = {"contrastive": 1.0}
-        self.forward_passes = config.method.count_forward_passes(config.views)
+        self.forward_passes = config.count_forward_passes(views)
 
     def build_heads(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
         self.eos = vocabulary.eos
@@ -61,15 +61,17 @@ class Unicl(SingleTemperatureMethod):
 
 
 def hash_captions(tokens: Tensor, eos: int) -> Tensor:
-    """A label for each row of tokens (N, L), (N,) int64: equal up to the end token, equal labels.
+    """Return a label for each caption, (N,) int64; captions equal up to the end token share it.
 
-    A polynomial of the tokens, modulo 2^64 by overflow: two captions share a label by accident once
-    in 2^61 pairs or so.
+    The label is a polynomial of the tokens modulo 2^64 (by overflow): about one in 2^61 pairs of
+    different captions shares a label.
+
+    Args:
+        tokens: (N, L) int64.
+        eos: the id of the end token.
     """
-    hash_code, is_past_eos = (
-        torch.zeros_like(tokens[:, 0]),
-        torch.zeros_like(tokens[:, 0], dtype=torch.bool),
-    )
+    hash_code = torch.zeros_like(tokens[:, 0])
+    is_past_eos = torch.zeros_like(tokens[:, 0], dtype=torch.bool)
     for column in tokens.unbind(1):
         hash_code = torch.where(is_past_eos, hash_code, hash_code * HASH_MULTIPLIER + column + 1)
         is_past_eos = is_past_eos | (column == eos)

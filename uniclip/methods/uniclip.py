@@ -1,15 +1,19 @@
-"""UniCLIP (Lee et al., NeurIPS 2022): images and texts in one space; every component switches."""
+"""UniCLIP (Lee et al., NeurIPS 2022): images and texts in one space, all contrasted at once.
+
+Each of its three components (augmentation awareness, MP-NCE, domain-dependent similarity) can be
+switched off or replaced.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from uniclip.config import RunConfig, UniclipMethod
-from uniclip.losses.multi_positive import multi_positive
+from uniclip.config import UniclipMethod, ViewsConfig
+from uniclip.losses.multi_positive import compute_named_loss
 from uniclip.losses.similarity import (
     DOMAIN_PAIRS,
     DomainOffsetSimilarity,
@@ -19,53 +23,46 @@ from uniclip.losses.similarity import (
     Similarity,
     get_image_text_scale,
 )
-from uniclip.methods.base import HeadType, Method, embed_views
+from uniclip.methods.base import Method, embed_views
+from uniclip.models.heads import HeadType
 
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
     from uniclip.models.embedder import Embedder
 
-LOSS_SWITCHES: dict[str, dict[str, Any]] = {
-    "mp_nce": {},
-    "sup_con": {"denominator": "all"},
-    "mil_nce": {"denominator": "all", "aggregate": "inside"},
-    "multi_view_info_nce": {"negatives": "slot"},
-}
-"""The members of the family of losses."""
 SIMILARITIES: dict[str, type[DomainSimilarity] | type[SharedSimilarity]] = {
     "domain": DomainSimilarity,
     "shared": SharedSimilarity,
     "temperatures": DomainTemperatureSimilarity,
     "offsets": DomainOffsetSimilarity,
 }
+"""By the value of `method.similarity`."""
 
 
 class Uniclip(Method):
-    """All views and the text of a batch in one pool, contrasted by one multi-positive loss."""
+    """One multi-positive loss over all views and texts of a batch; loss term "contrastive"."""
 
-    head_type: ClassVar[HeadType] = "aware"
+    head_type: ClassVar[HeadType] = "augmentation_aware"
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: UniclipMethod, views: ViewsConfig) -> None:
         super().__init__()
-        assert isinstance(config.method, UniclipMethod)
-        self.config = config.method
+        self.config = config
         self.similarity = SIMILARITIES[self.config.similarity](self.config.temperature)
         self.loss_weights = {"contrastive": 1.0}
-        self.forward_passes = config.method.count_forward_passes(config.views)
+        self.forward_passes = config.count_forward_passes(views)
 
     def prepare_batch(self, batch: Batch) -> Batch:
-        """In the control "shuffled" f_A is fed the vector that the sample before has in the same
-        view. (The embedder itself forgets them for "identity".)"""
+        """Return the batch; with augmentation_input="shuffled", with vectors of other samples.
+
+        Each sample then has the vector that the sample before it has in the same view. (For
+        "identity" the embedder sets the vectors to zero.)
+        """
         if self.config.augmentation_input != "shuffled":
             return batch
         vectors = batch.augmentation_vectors.transpose(0, 1).contiguous()
         shifted_vectors = self.process_group.all_gather(vectors).roll(1, dims=0)
-        return replace(
-            batch,
-            augmentation_vectors=shifted_vectors[
-                self.process_group.local_slice(len(vectors))
-            ].transpose(0, 1),
-        )
+        local_vectors = shifted_vectors[self.process_group.local_slice(len(vectors))]
+        return replace(batch, augmentation_vectors=local_vectors.transpose(0, 1))
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}
@@ -77,8 +74,11 @@ class Uniclip(Method):
 
     @torch.no_grad()
     def compute_knockout_effects(self, embedder: Embedder, batch: Batch) -> dict[str, float]:
-        """By component that is on. Off is: for "awareness", all vectors zero; for "mp_nce",
-        SupCon; for "domain_similarity", the image-text temperature everywhere, no offsets."""
+        """Return the knock-out effect of each component that is on.
+
+        A component is switched off so: "awareness" by zero vectors, "mp_nce" by SupCon, and
+        "domain_similarity" by the image-text temperature for all domain pairs, without offsets.
+        """
         batch = self.prepare_batch(batch)
         embeddings = self.embed(embedder, batch)
         knockout_losses: dict[str, Tensor] = {}
@@ -122,19 +122,25 @@ class Uniclip(Method):
         loss: str | None = None,
         similarity: Similarity | None = None,
     ) -> Tensor:
-        """The loss over the pool of (V + 1) N embeddings: view by view, then the texts."""
+        """Return the loss over the (V + 1) N embeddings of a batch, ().
+
+        Args:
+            embeddings: "images" (N, V, D) and "texts" (N, D).
+            batch: the sample ids.
+            loss, similarity: replace those of the configuration.
+        """
         num_samples, num_views, _ = embeddings["images"].shape
         z = torch.cat([embeddings["images"].transpose(0, 1).flatten(0, 1), embeddings["texts"]])
         slot = torch.arange(num_views + 1, device=z.device).repeat_interleave(num_samples)
         sample, domain = batch.sample_ids.repeat(num_views + 1), (slot == num_views).long()
-        switches = {"negatives": self.config.negatives, **LOSS_SWITCHES[loss or self.config.loss]}
-        return multi_positive(
+        return compute_named_loss(
+            loss or self.config.loss,
             z,
             sample,
             domain,
             slot,
             similarity or self.similarity,
+            negatives=self.config.negatives,
             weights=self.config.positive_weights,
-            **switches,
             **self.loss_kwargs(len(z)),
         )

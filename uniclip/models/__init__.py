@@ -1,1 +1,1 @@
-"""Encoders, heads, the embedder that joins them, and a trained model as its users see it."""
+"""Encoders, heads, and the embedder that combines them."""

@@ -1,24 +1,23 @@
-"""Batch norm whose statistics are those of the whole batch, on however many processes it lies.
+"""Batch norm with the statistics of the whole batch, over any number of processes.
 
-In one process it is torch's own. Over several, sums are exchanged on the way there and on the way
-back; torch's SyncBatchNorm does the same with fewer kernels, but refuses CPU tensors, so it is
-taken on a GPU alone.
+In one process it is torch's batch norm. Over several, sums are exchanged in the forward and in the
+backward pass. torch's SyncBatchNorm does the same with fewer kernels but takes no CPU tensors, so
+it is used on GPUs only.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from uniclip import distributed
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Over rows (B, C) or maps (B, C, ...) of all processes; parameters as in torch."""
+    """Batch norm over rows (B, C) or maps (B, C, ...) of all processes; parameters as in torch."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         assert input.ndim >= 2, input.shape
@@ -30,15 +29,18 @@ class BatchNorm(nn.BatchNorm1d):
         return self._forward_synchronized(input)
 
     def _forward_synchronized(self, input: Tensor) -> Tensor:
-        """Sums, the count of rows among them, and the normalisation are taken in float32 of a
-        bfloat16 input, and the result cast back, as torch's batch norm does under autocast."""
+        """Return the input normalized by the statistics of all processes.
+
+        For a bfloat16 input, sums, the number of rows and the normalization are computed in float32
+        and the result is cast back, as torch's batch norm does under autocast.
+        """
         values = input.to(torch.promote_types(input.dtype, torch.float32))
         reduced_dims, shape = [0, *range(2, values.ndim)], (1, -1, *(1,) * (values.ndim - 2))
         count = values.new_tensor([values.numel() / values.shape[1]])
-        sums_and_count = _AllReduceSum.apply(torch.cat([values.sum(reduced_dims), count]))
+        sums_and_count = _all_reduce_sum(torch.cat([values.sum(reduced_dims), count]))
         mean, total_count = sums_and_count[:-1] / sums_and_count[-1], sums_and_count[-1].detach()
         centred = values - mean.view(shape)
-        variance = _AllReduceSum.apply(centred.square().sum(reduced_dims)) / total_count
+        variance = _all_reduce_sum(centred.square().sum(reduced_dims)) / total_count
         self._update_running_stats(
             mean.detach(), (variance * total_count / (total_count - 1).clamp(min=1)).detach()
         )
@@ -58,7 +60,7 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class BatchNormAct(BatchNorm):
-    """`BatchNorm`, then what timm's BatchNormAct2d has behind it."""
+    """`BatchNorm` followed by the dropout and the activation of timm's BatchNormAct2d."""
 
     def __init__(self, batch_norm: BatchNormAct2d) -> None:
         super().__init__(
@@ -72,10 +74,12 @@ class BatchNormAct(BatchNorm):
 
 
 def synchronize_batch_norm(module: nn.Module, device: torch.device) -> None:
-    """Replace each batch norm inside `module` by one over processes; the parameters stay what
-    they are, and keep their names."""
+    """Replace each batch norm in `module` by one over all processes.
+
+    Parameters, buffers and their names stay the same.
+    """
     if device.type == "cuda":
-        convert_sync_batchnorm(module)
+        convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, BatchNorm):
@@ -90,22 +94,28 @@ def synchronize_batch_norm(module: nn.Module, device: torch.device) -> None:
 
 
 def uses_batch_statistics(module: nn.Module) -> bool:
-    """Whether `module` as it is now takes statistics over the batch."""
+    """Return whether `module`, in its current mode, computes statistics over the batch."""
     batch_norm_types = (nn.modules.batchnorm._BatchNorm,)
     return any(isinstance(m, batch_norm_types) and m.training for m in module.modules())
 
 
+def _all_reduce_sum(values: Tensor) -> Tensor:
+    """Return the sum over processes; differentiable."""
+    total: Tensor = _AllReduceSum.apply(values)  # type: ignore[no-untyped-call]
+    return total
+
+
 class _AllReduceSum(torch.autograd.Function):
-    """The sum over processes; what each pulls at it is added up too."""
+    """The sum over processes; the backward pass sums the gradients of all processes."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
         total = values.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         total = gradient.clone()
         dist.all_reduce(total)
         return total

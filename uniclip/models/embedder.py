@@ -1,10 +1,10 @@
-"""The embedder: pictures, augmentation vectors and texts in, unit vectors of one space out.
+"""The embedder: images, augmentation vectors and texts in, unit vectors of one space out.
 
-z = g_I(f_I(A(x)), f_A(a)) for pictures, z = g_T(f_T(t)) for texts (UniCLIP, Lee et al., NeurIPS
-2022), or linear projections of both (CLIP). Each part is built under its own seed, so that two
-configurations with one seed share the initial weights of the parts that they share.
+z = g_I(f_I(A(x)), f_A(a)) for images and z = g_T(f_T(t)) for texts (UniCLIP, Lee et al., NeurIPS
+2022), or linear projections of both (CLIP). Each component is drawn under a seed of its own, so
+that two configurations with the same seed share the initial weights of their common components.
 
-Letters: B pictures or texts, A numbers of an augmentation vector, F features, L tokens, D width of
+Letters: B images or texts, A dimensions of an augmentation vector, F features, L tokens, D width of
 the joint space.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,21 +20,40 @@ from torch.nn import functional as F
 
 from uniclip import rng
 from uniclip.augmentation import transform
-from uniclip.config import RunConfig
+from uniclip.config import ModelConfig, RunConfig
 from uniclip.models import initialization
 from uniclip.models.encoders import ImageEncoder, TextEncoder, Vocabulary
-from uniclip.models.heads import AugmentationEncoder, Fusion, ImageHead
+from uniclip.models.heads import AugmentationEncoder, Fusion, HeadType, ImageHead
+
+
+class AugmentationAwareConfig(Protocol):
+    """What the configuration of a method with an augmentation-aware head defines."""
+
+    @property
+    def augmentation_input(self) -> Literal["true", "identity", "shuffled", "none"]: ...
+    @property
+    def visible_transforms(self) -> Sequence[str] | None: ...
+    @property
+    def fusion(self) -> Literal["film", "concat"]: ...
 
 
 class Embedder(nn.Module):
-    """Encoders and heads; `build_embedder` makes one.
+    """The encoders and heads of images and texts; built by `build_embedder`.
 
-    forget: feed "nothing done" to f_A whatever the vectors say (awareness off).
-    told: the groups of transforms that f_A is told of; None = all.
-    frozen: which encoders do not learn: no gradient, and norms and dropout as in evaluation.
+    Args:
+        image_encoder: f_I, (B, 3, H, W) uint8 -> (B, F).
+        text_encoder: f_T, (B, L) int64 -> (B, F).
+        augmentation_encoder: f_A; None = image embeddings do not depend on the augmentation.
+        image_head: g_I, or a linear projection.
+        text_head: the linear projection g_T.
+        mask_input: feed zeros, the vector of the identity transform, to f_A (awareness off).
+        visible_transforms: the groups of transforms whose parameters f_A receives; None = all.
+        lock: the encoders that are not trained: without gradient, norms and dropout in evaluation
+            mode.
     """
 
     column_mask: Tensor | None
+    """(A,): 1 for the columns that f_A receives, 0 for the others; None = all."""
 
     def __init__(
         self,
@@ -73,68 +92,76 @@ class Embedder(nn.Module):
             tower.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Embedder:
-        """As torch's, but frozen encoders stay in evaluation mode."""
+        """Set the training mode; locked encoders stay in evaluation mode."""
         super().train(mode)
         for tower in self._locked_towers:
             tower.eval()
         return self
 
     def compute_image_features(self, pixels: Tensor) -> Tensor:
-        """Features of the image encoder alone, (B, F), of pixels (B, 3, H, W) uint8."""
+        """Return the features of the image encoder, (B, F), of pixels (B, 3, H, W) uint8."""
         features: Tensor = self.image_encoder(pixels)
         return features
 
     def encode_image(self, pixels: Tensor, vectors: Tensor) -> Tensor:
-        """Unit rows (B, D) float32 of pixels (B, 3, H, W) uint8 and vectors (B, A) float32."""
+        """Return unit rows (B, D) float32 of pixels (B, 3, H, W) uint8 and vectors (B, A)."""
         return self.project_image(self.compute_image_features(pixels), vectors)
 
     def project_image(self, features: Tensor, vectors: Tensor) -> Tensor:
-        """Unit rows (B, D) float32 of the image encoder's features (B, F) and vectors (B, A)."""
+        """Return unit rows (B, D) float32 of image features (B, F) and vectors (B, A)."""
         return normalize_rows(self.apply_image_head(features, vectors))
 
     def apply_image_head(self, features: Tensor, vectors: Tensor) -> Tensor:
-        """What `project` brings to unit length, (B, D)."""
+        """Return the rows (B, D) that `project_image` normalizes."""
         if isinstance(self.image_head, nn.Linear):
-            return self.image_head(features)
-        return self.image_head(features, self._encode_augmentation(vectors))
+            rows: Tensor = self.image_head(features)
+        else:
+            rows = self.image_head(features, self._encode_augmentation(vectors))
+        return rows
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """Unit rows (B, D) float32 of tokens (B, L) int64."""
+        """Return unit rows (B, D) float32 of tokens (B, L) int64."""
         return self.project_text(self.compute_text_hidden_states(tokens), tokens)
 
     def compute_text_hidden_states(self, tokens: Tensor) -> Tensor:
-        """The text encoder's state at every token, (B, L, F), of tokens (B, L) int64."""
+        """Return the text encoder's state at each of the tokens (B, L) int64, (B, L, F)."""
         hidden_states: Tensor = self.text_encoder.compute_hidden_states(tokens)
         return hidden_states
 
     def project_text(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
-        """Unit rows (B, D) float32 of the states (B, L, F) at tokens (B, L) int64."""
+        """Return unit rows (B, D) float32 of hidden states (B, L, F) of tokens (B, L) int64."""
         return normalize_rows(
             self.text_head(self.text_encoder.select_eos_state(hidden_states, tokens))
         )
 
     def _encode_augmentation(self, vectors: Tensor) -> Tensor | None:
+        """Return the features of f_A, (B, W), of vectors (B, A); None without f_A."""
         if self.augmentation_encoder is None:
             return None
         visible_vectors = torch.zeros_like(vectors) if self.mask_input else vectors
-        visible_vectors = (
-            visible_vectors if self.column_mask is None else visible_vectors * self.column_mask
-        )
+        if self.column_mask is not None:
+            visible_vectors = visible_vectors * self.column_mask
         augmentation_features: Tensor = self.augmentation_encoder(visible_vectors)
         return augmentation_features
 
 
-def build_embedder(
-    config: RunConfig, vocabulary: Vocabulary, head_type: Literal["aware", "linear"]
-) -> Embedder:
-    """The embedder of `config` as it is before the first step, on the CPU.
+def build_embedder(config: RunConfig, vocabulary: Vocabulary, head_type: HeadType) -> Embedder:
+    """Return the embedder of `config` with its initial weights, on the CPU.
 
-    head: "aware" needs a method with `aware` and `fusion`; "linear" projects images as texts.
+    Args:
+        config: the model, the seed, the locked encoders, and the settings of the method's head.
+        vocabulary: the tokenizer whose ids the tokens are.
+        head_type: "augmentation_aware" needs a `config.method` with the fields of
+            `AugmentationAwareConfig`; "linear" projects images as texts.
 
     Raises:
-        UserError: if the image model cannot be built (see `ImageEncoder`).
+        UserError: the image model cannot be built (see `ImageEncoder`).
     """
     model, seed = config.model, config.seed
+    head_config = (
+        cast(AugmentationAwareConfig, config.method) if head_type == "augmentation_aware" else None
+    )
+    augmentation_input = "none" if head_config is None else head_config.augmentation_input
     with fork_seeded_rng(seed, "image_encoder"):
         image_encoder = ImageEncoder(model.image)
     with fork_seeded_rng(seed, "text_encoder"):
@@ -143,7 +170,6 @@ def build_embedder(
     with fork_seeded_rng(seed, "text_head"):
         text_head = nn.Linear(text_encoder.num_features, model.embed_dim, bias=False)
         initialization.init_projection(text_head, model.initialization)
-    augmentation_input = config.method.augmentation_input if head_type == "aware" else "none"
     augmentation_encoder: AugmentationEncoder | None = None
     if augmentation_input != "none":
         with fork_seeded_rng(seed, "augmentation_encoder"):
@@ -151,7 +177,7 @@ def build_embedder(
                 transform.VECTOR_DIM, model.augmentation_width
             )
     with fork_seeded_rng(seed, "image_head"):
-        image_head = _build_image_head(config, image_encoder.num_features, head_type)
+        image_head = _build_image_head(model, image_encoder.num_features, head_config)
     return Embedder(
         image_encoder,
         text_encoder,
@@ -159,33 +185,34 @@ def build_embedder(
         image_head,
         text_head,
         mask_input=augmentation_input == "identity",
-        visible_transforms=config.method.visible_transforms if head_type == "aware" else None,
+        visible_transforms=None if head_config is None else head_config.visible_transforms,
         lock=config.lock,
     )
 
 
 def _build_image_head(
-    config: RunConfig, num_features: int, head_type: Literal["aware", "linear"]
+    model: ModelConfig, num_features: int, head_config: AugmentationAwareConfig | None
 ) -> ImageHead | nn.Linear:
-    model = config.model
-    if head_type == "linear":
+    """Return an augmentation-aware head, or a linear projection if `head_config` is None."""
+    if head_config is None:
         projection = nn.Linear(num_features, model.embed_dim, bias=False)
         initialization.init_projection(projection, model.initialization)
         return projection
-    fusion: Fusion = "none" if config.method.augmentation_input == "none" else config.method.fusion
-    augmentation_dim, num_blocks = model.augmentation_width, model.num_head_blocks
-    return ImageHead(num_features, augmentation_dim, model.embed_dim, num_blocks, fusion)
+    fusion: Fusion = "none" if head_config.augmentation_input == "none" else head_config.fusion
+    return ImageHead(
+        num_features, model.augmentation_width, model.embed_dim, model.num_head_blocks, fusion
+    )
 
 
 @contextmanager
 def fork_seeded_rng(seed: int, component: str) -> Iterator[None]:
-    """Torch's CPU generator seeded for `part`, and as before afterwards."""
+    """Seed torch's CPU generator for `component`; restore its state afterwards."""
     with torch.random.fork_rng(devices=[]):
-        # 63 bits: the generator takes a signed seed.
+        # 63 bits, because the generator takes a signed seed.
         torch.default_generator.manual_seed(rng.derive_key(seed, "init", component) & (2**63 - 1))
         yield
 
 
 def normalize_rows(rows: Tensor) -> Tensor:
-    """Rows (B, D) at unit length, float32."""
+    """Return the rows (B, D) at unit length, float32."""
     return F.normalize(rows.float(), dim=-1)

@@ -1,6 +1,6 @@
-"""The encoders: any timm image model, and transformers' CLIP text model, both from scratch.
+"""The encoders: any timm image model, and transformers' CLIP text model, with random weights.
 
-Letters: B pictures or texts, F features, L tokens.
+Letters: B images or texts, F features, L tokens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from uniclip.errors import UserError, make_unknown_name_error
 
 
 class Vocabulary(Protocol):
-    """What the text encoder needs to know of a tokenizer: special ids, and how many ids."""
+    """What the text encoder needs of a tokenizer: the special ids and the number of ids."""
 
     @property
     def bos(self) -> int: ...
@@ -33,16 +33,16 @@ class Vocabulary(Protocol):
 class ImageEncoder(nn.Module):
     """f_I: a timm model without its classifier; (B, 3, H, W) uint8 -> pooled features (B, F).
 
-    Pixels are cast and normalised here, on the device, by the mean and deviation of the model's
-    own configuration in timm, and laid out channels last (faster on a CPU: 5 to 40 %). With the
-    option global_pool='' the map of a convolutional model is flattened, so that it keeps where in
-    the picture things are.
+    Pixels are cast and normalized here, on the device, by the mean and standard deviation of the
+    model's configuration in timm, in the channels-last layout (5 to 40 % faster on a CPU). With the
+    option global_pool='' the feature map of a convolutional model is flattened, so that it keeps
+    the positions of objects.
 
     Args:
-        config: name, pixels and options; `pixels` is passed on as img_size where the model has it.
+        config: name, image size and options; the size is passed as img_size to models that take it.
 
     Raises:
-        UserError: if timm has no such model, or the options or the size do not suit it.
+        UserError: timm has no such model, or the options or the size do not suit it.
     """
 
     mean: Tensor
@@ -54,7 +54,7 @@ class ImageEncoder(nn.Module):
         for name, values in get_normalization(self.body).items():
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.num_features = self._count_features(config)
-        """F"""
+        """F."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         unit_pixels = pixels.to(self.mean.dtype, memory_format=torch.channels_last) / 255
@@ -63,7 +63,7 @@ class ImageEncoder(nn.Module):
 
     @torch.no_grad()
     def _count_features(self, config: ImageConfig) -> int:
-        """The number of features, found by encoding one black picture."""
+        """Return the number of features, F, found by encoding one black image."""
         image_size = config.image_size
         self.eval()
         try:
@@ -78,13 +78,13 @@ class ImageEncoder(nn.Module):
         if features.ndim != 2:
             raise UserError(
                 f"model.image.name={config.name} gives features of shape "
-                f"{tuple(features.shape)}, not one vector a picture; change model.image.options"
+                f"{tuple(features.shape)}, not one vector per image; change model.image.options"
             )
-        return features.shape[1]
+        return int(features.shape[1])
 
 
 def get_normalization(body: nn.Module) -> dict[str, tuple[float, ...]]:
-    """The `mean` and `std` of pixels in [0, 1] that a timm model has in its own configuration."""
+    """Return "mean" and "std" of pixels in [0, 1] from a timm model's configuration, each (3,)."""
     cfg = getattr(body, "pretrained_cfg", None) or {}
     defaults = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
     return {name: tuple(cfg.get(name) or default) for name, default in defaults.items()}
@@ -93,10 +93,10 @@ def get_normalization(body: nn.Module) -> dict[str, tuple[float, ...]]:
 class TextEncoder(nn.Module):
     """f_T: a causal Transformer; tokens (B, L) int64 -> the state at the end token (B, F).
 
-    The attention is causal, so what follows the end token changes nothing and needs no mask.
+    The attention is causal, so tokens after the end token have no effect and need no mask.
 
     Args:
-        config: width, layers, heads and context.
+        config: width, layers, heads and context length.
         vocabulary: the tokenizer whose ids the tokens are.
     """
 
@@ -108,7 +108,7 @@ class TextEncoder(nn.Module):
         self.eos = vocabulary.eos
         self.num_features = config.width
         self.body = CLIPTextModel(_build_text_config(config, vocabulary))
-        # As fast as "eager" or faster at these sizes, and the same bits every time on a CPU.
+        # At least as fast as "eager" at these sizes, and deterministic on a CPU.
         self.body.set_attn_implementation("sdpa")
         body_config = self.body.config
         assert (
@@ -122,18 +122,19 @@ class TextEncoder(nn.Module):
         return self.select_eos_state(self.compute_hidden_states(tokens), tokens)
 
     def compute_hidden_states(self, tokens: Tensor) -> Tensor:
-        """The state at every token, (B, L, F)."""
+        """Return the hidden state at each of the tokens (B, L) int64, (B, L, F)."""
         hidden_states: Tensor = self.body(input_ids=tokens).last_hidden_state
         return hidden_states
 
     def select_eos_state(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
-        """The states (B, L, F) at the end tokens, (B, F)."""
-        # Not the library's pooler: for an eos id of 2 it takes the largest id instead.
+        """Return the hidden states (B, L, F) at the end tokens of tokens (B, L), (B, F)."""
+        # Not the pooler of transformers: for an eos id of 2 it takes the largest id instead.
         eos_position = (tokens == self.eos).int().argmax(1)
         return hidden_states[torch.arange(len(tokens), device=tokens.device), eos_position]
 
 
 def _build_text_config(config: TextConfig, vocabulary: Vocabulary) -> CLIPTextConfig:
+    """Return the configuration of transformers' text model."""
     return CLIPTextConfig(
         vocab_size=vocabulary.vocab_size,
         bos_token_id=vocabulary.bos,
@@ -152,6 +153,7 @@ def _build_text_config(config: TextConfig, vocabulary: Vocabulary) -> CLIPTextCo
 
 
 def _build_timm_model(config: ImageConfig) -> nn.Module:
+    """Return the timm model, with img_size if it takes it; raise `UserError` if there is none."""
     if not timm.is_model(config.name):
         raise make_unknown_name_error("model.image.name", config.name, timm.list_models())
     if "img_size" in config.options:
@@ -169,8 +171,10 @@ def _build_timm_model(config: ImageConfig) -> nn.Module:
         raise _make_options_error(config, error) from error
 
 
+# Any: options of a timm model have any type.
 def _create_model(name: str, options: dict[str, Any]) -> nn.Module:
-    return timm.create_model(name, pretrained=False, **{**options, "num_classes": 0})
+    body: nn.Module = timm.create_model(name, pretrained=False, **{**options, "num_classes": 0})
+    return body
 
 
 def _make_options_error(config: ImageConfig, error: Exception) -> UserError:

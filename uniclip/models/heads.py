@@ -1,17 +1,18 @@
-"""From features to the joint space: UniCLIP's augmentation encoder f_A and image head g_I.
+"""UniCLIP's augmentation encoder f_A and image head g_I: from features to the joint space.
 
-The image encoder sees the augmented picture only; what the augmentation did meets its features
-here. How the paper lets them meet is not known to us. "film" (feature-wise linear modulation,
-Perez et al., 2018) is our reconstruction and the default: text that says "left" of a mirrored
-picture asks for a product of side and flip, which a scale by the augmentation gives at once, and
-which a "concat" in front of an MLP has to learn. Both have as many parameters, to one hidden unit.
+The image encoder receives the augmented image only; the parameters of the augmentation are combined
+with its features here. How the paper combines them is not known to us. "film" (feature-wise linear
+modulation, Perez et al., 2018) is our reconstruction and the default: a text that says "left" of a
+mirrored image depends on the product of side and flip, which scaling by the augmentation gives
+directly, and which an MLP after "concat" has to learn. Both have the same number of parameters, up
+to one hidden unit.
 
-Initial scales matter (ours): a product is only found while both of its factors are still there,
-and early training flattens what is no use yet. So variance is kept through every MLP, gamma and
-beta are drawn wide enough to turn the sign of a unit, and biases are zero ("nothing done" is
-gamma = beta = 0).
+Initial scales matter (our choice): a product is learned only while both factors are still present,
+and early training shrinks features that are not useful yet. So every MLP preserves variance, gamma
+and beta are drawn wide enough to change the sign of a unit, and biases are zero (the identity
+transform gives gamma = beta = 0).
 
-Letters: B pictures, A numbers of an augmentation vector, W width of f_A, F features, D width of
+Letters: B images, A dimensions of an augmentation vector, W width of f_A, F features, D width of
 the joint space.
 """
 
@@ -22,18 +23,26 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+HeadType = Literal["augmentation_aware", "linear"]
+"""The image head: `ImageHead`, or a linear projection without bias."""
 Fusion = Literal["film", "concat", "none"]
+"""How `ImageHead` combines the features of image and augmentation; "none" = image only."""
 
 MLP_EXPANSION = 2
-"""Hidden units of a film block's MLP, in multiples of D."""
+"""Hidden units of a film block's MLP as a multiple of D."""
 MODULATION_INIT_GAIN = 6.0
-"""Initial deviation of gamma and beta, in multiples of that of the augmentation's features."""
+"""Initial standard deviation of gamma and beta as a multiple of that of the features of f_A."""
 GELU_GAIN = 2**0.5
-"""What the GELU takes of a deviation, roughly."""
+"""Approximate factor by which a GELU reduces the standard deviation."""
 
 
 class AugmentationEncoder(nn.Module):
-    """f_A: an MLP over the vector of an augmentation, (B, A) -> (B, W); two layers (ours)."""
+    """f_A: a two-layer MLP (our choice) over augmentation vectors, (B, A) -> (B, W).
+
+    Args:
+        vector_dim: A.
+        augmentation_dim: W.
+    """
 
     def __init__(self, vector_dim: int, augmentation_dim: int) -> None:
         super().__init__()
@@ -45,9 +54,17 @@ class AugmentationEncoder(nn.Module):
 
 
 class ImageHead(nn.Module):
-    """g_I: a projection, then residual blocks into which the augmentation enters.
+    """g_I: a projection, then residual blocks that receive the augmentation.
 
-    (B, F) and (B, W) -> (B, D), not normalised. With fusion "none" the blocks see no augmentation.
+    (B, F) and (B, W) -> (B, D), not normalized. With fusion "none" the blocks receive the image
+    only.
+
+    Args:
+        num_features: F.
+        augmentation_dim: W.
+        embed_dim: D.
+        num_blocks: the number of residual blocks.
+        fusion: the type of the blocks.
     """
 
     def __init__(
@@ -75,8 +92,8 @@ class ImageHead(nn.Module):
 class FilmBlock(nn.Module):
     """u + MLP(u) with u = (1 + gamma(a)) * LN(h) + beta(a).
 
-    The stream itself is modulated: were h passed on beside it, what the view shows (its side) would
-    stand in the embedding unmodulated until the MLP had learnt to cancel it.
+    The residual stream itself is modulated: if h were passed on beside it, the embedding would hold
+    the unmodulated content of the view (such as a side) until the MLP had learned to cancel it.
     """
 
     def __init__(self, embed_dim: int, augmentation_dim: int) -> None:
@@ -95,7 +112,7 @@ class FilmBlock(nn.Module):
 
 
 class ConcatBlock(nn.Module):
-    """h + MLP([LN(h), a]), as wide as a `FilmBlock` has parameters; it shares no MLP with one."""
+    """h + MLP([LN(h), a]), with as many parameters as a `FilmBlock`."""
 
     def __init__(self, embed_dim: int, augmentation_dim: int) -> None:
         super().__init__()
@@ -111,13 +128,12 @@ class ConcatBlock(nn.Module):
 
 
 class PlainBlock(nn.Module):
-    """u + MLP(u) with u = LN(h): a `FilmBlock` at gamma = beta = 0, from the same weights."""
+    """u + MLP(u) with u = LN(h): a `FilmBlock` at gamma = beta = 0, with the same weights."""
 
     def __init__(self, embed_dim: int, augmentation_dim: int) -> None:
         super().__init__()
-        film_block = FilmBlock(
-            embed_dim, augmentation_dim
-        )  # whole, so that norm and MLP start as they do there
+        # A complete film block is drawn, so that norm and MLP get the same initial weights.
+        film_block = FilmBlock(embed_dim, augmentation_dim)
         self.norm, self.mlp = film_block.norm, film_block.mlp
 
     def forward(self, hidden: Tensor, augmentation_features: Tensor | None) -> Tensor:
@@ -127,31 +143,29 @@ class PlainBlock(nn.Module):
 
 
 def _init_linear(linear: nn.Linear, gain: float = 1.0) -> nn.Linear:
-    """`linear`, drawn so that outputs have `gain` times the inputs' deviation, without bias."""
+    """Draw `linear` so that outputs have `gain` times the inputs' standard deviation; zero bias."""
     nn.init.normal_(linear.weight, std=gain / linear.in_features**0.5)
     nn.init.zeros_(linear.bias)
     return linear
 
 
 def _build_mlp(inputs: int, hidden_units: int, outputs: int) -> nn.Sequential:
-    """Two layers; the second makes up for what the GELU takes."""
+    """Return a two-layer MLP that preserves variance; the second layer compensates for the GELU."""
     first, second = nn.Linear(inputs, hidden_units), nn.Linear(hidden_units, outputs)
     return nn.Sequential(_init_linear(first), nn.GELU(), _init_linear(second, GELU_GAIN))
 
 
 def _count_mlp_parameters(inputs: int, hidden_units: int, outputs: int) -> int:
+    """Return the number of weights and biases of `_build_mlp`."""
     return (inputs + 1) * hidden_units + (hidden_units + 1) * outputs
 
 
 def _compute_concat_units(embed_dim: int, augmentation_dim: int) -> int:
-    """Hidden units that give a concat block the parameters of a film block; norms are equal."""
+    """Return the hidden units that give a concat block as many parameters as a film block."""
     film_parameters = 2 * embed_dim * (augmentation_dim + 1) + _count_mlp_parameters(
         embed_dim, MLP_EXPANSION * embed_dim, embed_dim
     )
     inputs = embed_dim + augmentation_dim
-    parameters_per_unit = _count_mlp_parameters(inputs, 1, embed_dim) - _count_mlp_parameters(
-        inputs, 0, embed_dim
-    )
-    return round(
-        (film_parameters - _count_mlp_parameters(inputs, 0, embed_dim)) / parameters_per_unit
-    )
+    fixed_parameters = _count_mlp_parameters(inputs, 0, embed_dim)
+    parameters_per_unit = _count_mlp_parameters(inputs, 1, embed_dim) - fixed_parameters
+    return round((film_parameters - fixed_parameters) / parameters_per_unit)

@@ -1,11 +1,12 @@
-"""Initial weights as published, where they differ from what transformers and torch draw.
+"""Published initial weights, where they differ from the defaults of transformers and torch.
 
-"clip": OpenAI's model.py (Radford et al., 2021): normal; positions 0.01 and tokens 0.02; within a
-block of width w and of L blocks, queries, keys and values w^-1/2, what writes to the stream
-w^-1/2 (2L)^-1/2, the MLP's first layer (2w)^-1/2; projections (inputs)^-1/2. (transformers swaps
-the deviations of in- and out-projections.) "unicl": Yang et al.'s code: everything truncated normal
-of 0.02. Biases are zero and norms one in both (our reconstruction for the MLPs of "clip").
-Image encoders keep their library's.
+"clip" is OpenAI's model.py (Radford et al., 2021): normal with standard deviations 0.01 for
+positions and 0.02 for tokens; with width w and L blocks, w^-1/2 for queries, keys and values,
+w^-1/2 (2L)^-1/2 for layers that write to the residual stream, and (2w)^-1/2 for the first layer of
+an MLP; (inputs)^-1/2 for projections. (transformers swaps the standard deviations of in- and
+out-projections.) "unicl" is the code of Yang et al.: truncated normal of 0.02 for all weights.
+Biases are zero and norms one in both (our reconstruction for the MLPs of "clip"). Image encoders
+keep the initial weights of their library.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ UNICL_STD = 0.02
 
 @torch.no_grad()
 def init_text_encoder(body: CLIPTextModel, scheme: Initialization) -> None:
-    """Draw the weights of a text encoder anew, by torch's generator; "library" leaves them."""
+    """Redraw the weights of a text encoder with torch's generator; "library" keeps them."""
     if scheme == "library":
         return
     initialize = _get_initializer(scheme)
@@ -32,7 +33,7 @@ def init_text_encoder(body: CLIPTextModel, scheme: Initialization) -> None:
     input_std, output_std = width**-0.5, (2 * num_layers * width) ** -0.5
     initialize(body.embeddings.token_embedding.weight, 0.02)
     initialize(body.embeddings.position_embedding.weight, 0.01)
-    blocks: Any = body.encoder.layers
+    blocks: Any = body.encoder.layers  # Any: torch types a submodule as Tensor | Module
     for block in blocks:
         attention, mlp = block.self_attn, block.mlp
         for linear in (attention.q_proj, attention.k_proj, attention.v_proj):
@@ -44,7 +45,7 @@ def init_text_encoder(body: CLIPTextModel, scheme: Initialization) -> None:
 
 @torch.no_grad()
 def init_projection(linear: nn.Linear, scheme: Initialization) -> None:
-    """Draw a linear projection into the joint space anew; "library" leaves it."""
+    """Redraw a linear projection into the joint space; "library" keeps it."""
     if scheme != "library":
         _init_linear(linear, linear.in_features**-0.5, _get_initializer(scheme))
 
@@ -58,11 +59,13 @@ def _init_linear(
 
 
 def _get_initializer(scheme: Initialization) -> Callable[[Tensor, float], None]:
+    """Return the function that draws a weight with a standard deviation, in place."""
+
     def init_clip(weight: Tensor, std: float) -> None:
         nn.init.normal_(weight, std=std)
 
     def init_unicl(weight: Tensor, std: float) -> None:
-        # timm's: cut at +-2, which is a hundred deviations away.
+        # Truncated at +-2 as in timm, which is a hundred standard deviations.
         nn.init.trunc_normal_(weight, std=UNICL_STD)
 
     return init_clip if scheme == "clip" else init_unicl

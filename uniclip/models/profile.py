@@ -1,16 +1,16 @@
-"""How large the model presets are: parameters, and floating-point operations of one forward.
+"""The size of the model presets: parameters, and floating-point operations of a forward pass.
 
 `python -m uniclip.models.profile` measures every preset of `uniclip/conf/model` and rewrites the
 table `uniclip/conf/sizes.yaml`, which the command line shows without importing torch. A multiply
 and an add are two operations, as in `torch.utils.flop_counter`; only matrix multiplications,
-convolutions and attention count. One picture, and one text of full context; encoders without their
-heads. Nothing is computed: the models stand on the meta device.
+convolutions and attention are counted. The input is one image, and one text of the full context
+length; heads are not counted. Nothing is computed: the models are on the meta device.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -26,13 +26,13 @@ PROFILE_FIELDS = ("image_parameters", "text_parameters", "image_gflops", "text_g
 
 
 def read_profiles() -> dict[str, dict[str, float]]:
-    """Preset -> `FIELDS`: parameters of the encoders, 10^9 operations of one forward of each."""
+    """Return `PROFILE_FIELDS` by preset: parameters, and 10^9 operations, of each encoder."""
     profiles: dict[str, dict[str, float]] = yaml.safe_load(PROFILE_PATH.read_text(encoding="utf-8"))
     return profiles
 
 
 def describe_preset(preset: str) -> str:
-    """One preset's sizes as a phrase, parameters in millions; "" for one not in the table."""
+    """Return the sizes of a preset as a phrase; "" for a preset that is not in the table."""
     profile = read_profiles().get(preset)
     if profile is None:
         return ""
@@ -45,13 +45,13 @@ def describe_preset(preset: str) -> str:
 
 
 def load_preset(path: Path) -> ModelConfig:
-    """The model configuration that a preset file alone gives."""
+    """Return the model configuration of a preset file."""
     config: ModelConfig = bind(ModelConfig, yaml.safe_load(path.read_text(encoding="utf-8")))
     return config
 
 
 def profile_model(config: ModelConfig) -> dict[str, float]:
-    """`FIELDS` of a model, of which not a number is stored or computed.
+    """Return `PROFILE_FIELDS` of a model, without allocating its weights.
 
     Raises:
         UserError: the image model cannot be built (see `ImageEncoder`).
@@ -77,7 +77,7 @@ def profile_model(config: ModelConfig) -> dict[str, float]:
 
 
 class _VocabularyStub:
-    """The special ids of a vocabulary that is as large as it may be."""
+    """The ids of a vocabulary of the largest size that the configuration allows."""
 
     def __init__(self, config: TextConfig) -> None:
         self.vocab_size = config.vocab_size
@@ -89,6 +89,7 @@ def _count_parameters(module: nn.Module) -> int:
 
 
 def _measure_gflops(module: nn.Module, model_input: Tensor) -> float:
+    """Return the 10^9 floating-point operations of a forward pass."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -99,8 +100,8 @@ def _measure_gflops(module: nn.Module, model_input: Tensor) -> float:
 
 
 def main() -> None:
-    """Measure every preset and rewrite the table."""
-    profiles: dict[str, Any] = {
+    """Profile every preset and rewrite the table."""
+    profiles = {
         path.stem: profile_model(load_preset(path))
         for path in sorted((compose.CONF / "model").glob("*.yaml"))
     }

@@ -10,8 +10,8 @@ import torch
 from tests.helpers import reference_losses
 from tests.helpers.small_runs import of_method
 from uniclip.config import UniclipMethod, ViewsConfig
+from uniclip.config.losses import MULTI_POSITIVE_LOSSES
 from uniclip.errors import UserError
-from uniclip.methods.uniclip import LOSS_SWITCHES
 
 N = 3
 BY_HAND = [
@@ -68,7 +68,7 @@ def test_counts_are_those_made_by_hand(name, method, expected):
 CASES = [
     (loss, negatives, weights, views)
     for loss, negatives, weights, views in itertools.product(
-        LOSS_SWITCHES,
+        MULTI_POSITIVE_LOSSES,
         ("all", "domain", "slot", "not_text_text"),
         ("balanced", "uniform", (0.0, 1.0, 1.0), (1.0, 0.0, 0.0)),
         (1, 3),
@@ -82,11 +82,11 @@ def acting(loss, negatives, weights, views):
     slot = torch.arange(views + 1).repeat(N)
     sample, domain = torch.arange(N).repeat_interleave(views + 1), (slot == views).long()
     scores = torch.zeros(len(slot), len(slot), requires_grad=True)
+    member = MULTI_POSITIVE_LOSSES[loss]
     switches = {
-        "denominator": "negatives",
-        "aggregate": "outside",
-        "negatives": negatives,
-        **LOSS_SWITCHES[loss],
+        "denominator": member.denominator,
+        "aggregate": member.aggregate,
+        "negatives": member.negatives or negatives,
     }
     given = (torch.zeros(len(slot), 1), sample, domain, slot, scores, None)
     value = reference_losses.multi_positive(*given, weights=weights, **switches)

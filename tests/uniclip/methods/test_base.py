@@ -35,7 +35,7 @@ def test_every_method_keeps_the_contract(vocabulary, name):
     assert {id(p) for p in fast} <= {id(p) for p in method.parameters()}
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
     assert method.forward_passes == config.method.count_forward_passes(config.views)
-    assert method.head_type in ("aware", "linear")
+    assert method.head_type in ("augmentation_aware", "linear")
     method.clamp()
     at_first = {"declip": math.exp(3)}.get(name, 1 / config.method.temperature)
     assert method.image_text_scale() == pytest.approx(at_first, rel=1e-5)
@@ -87,6 +87,6 @@ def test_a_new_method_is_one_file_and_one_line(monkeypatch):
     fitted = trainer.train_model(config)
     losses = [r["loss"] for r in fitted.history if r["phase"] == "train"]
     assert losses[-1] < losses[0] / 2
-    assert collect_comparison_facts(config)["positives of a picture among texts"] == 1
+    assert collect_comparison_facts(config)["image-text positives per image"] == 1
     with pytest.raises(UserError, match=r"method\.target"):
         tiny(method={"name": "toy", "target": 2.0})

@@ -40,14 +40,14 @@ def test_declip_is_the_sum_of_its_four_losses(vocabulary):
     close(parts["contrastive"], sum(clip_loss(v, t, scale) for v in views for t in texts) / 4)
     nearest = [queue.float()[(t @ queue.float().T).argmax(1)] for t in texts]
     terms = [F.cross_entropy(scale * v @ n.T, own) for v in views for n in nearest]
-    torch.testing.assert_close(parts["neighbour"], sum(terms) / 4, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(parts["nearest_neighbor"], sum(terms) / 4, rtol=1e-2, atol=1e-2)
     projected = [method.projector(rows) for rows in raw]
     guesses = [method.predictor(rows) for rows in projected]
     cosine = [F.cosine_similarity(guesses[i], projected[1 - i]).mean() for i in (0, 1)]
     close(parts["simsiam"], -sum(cosine) / 2)
     logits = method.language_head(embedder.compute_text_hidden_states(batch.masked_tokens))
     expected = F.cross_entropy(logits.flatten(0, 1), batch.mlm_labels.flatten(), ignore_index=-100)
-    close(parts["language"], expected)
+    close(parts["mlm"], expected)
     weighed = zip((0.4, 0.2, 0.2, 0.2), parts.values())
     close(method.sum_loss_terms(parts), sum(w * part for w, part in weighed))
 
@@ -91,11 +91,11 @@ def test_neighbours_are_looked_up_a_few_rows_at_a_time(vocabulary):
         of_method("declip", method={"queue_size": 3000}), vocabulary
     )
     queue = method.queue.float()
-    texts = F.normalize(torch.randn(2 * declip.NEIGHBOUR_CHUNK_ROWS + 3, queue.shape[1]), dim=-1)
+    texts = F.normalize(torch.randn(2 * declip.NEIGHBOR_CHUNK_ROWS + 3, queue.shape[1]), dim=-1)
     expected = F.normalize(queue[(texts @ queue.T).argmax(1)], dim=-1)
     with LargestTensor() as largest:
-        assert torch.equal(method._find_neighbours(texts), expected)
-    assert largest.largest == declip.NEIGHBOUR_CHUNK_ROWS * len(queue)
+        assert torch.equal(method._find_neighbors(texts), expected)
+    assert largest.largest == declip.NEIGHBOR_CHUNK_ROWS * len(queue)
 
 
 def test_simsiam_stops_the_gradient_of_what_is_predicted(vocabulary):

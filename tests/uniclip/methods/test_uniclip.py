@@ -96,7 +96,7 @@ def test_reports_have_their_agreed_names():
         == names
     )
     assert methods.build_method(tiny(method={"name": "clip"})).get_learned_scalars() == {
-        "scale": pytest.approx(1 / 0.07)
+        "logit_scale": pytest.approx(1 / 0.07)
     }
 
 
