@@ -6,14 +6,14 @@ Importing this package imports nothing heavy; `uniclip.load(run)` gives a traine
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from uniclip.run import load as load
+    from uniclip.checkpoints.load import load as load
 
 __all__ = ["load"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from uniclip.run import load
+        from uniclip.checkpoints.load import load
 
         return load
     raise AttributeError(f"module 'uniclip' has no attribute {name!r}")

@@ -14,7 +14,7 @@ from uniclip.identity import config_from_spec
 from uniclip.numerics import get_numerics_class
 from uniclip.run import execute_run as run_
 from uniclip.run import run_nonzero_rank as assist_
-from uniclip.store import AttemptFolder, RunFolder
+from uniclip.store import AttemptFolder, ExitKind, RunFolder
 
 
 def resolve_numerics_class(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def execute(
     attempt: AttemptFolder,
     evaluations: Mapping[str, str],
     stop: Callable[[], bool],
-) -> str:
+) -> ExitKind:
     """Do what the run still lacks; how the attempt ended (`uniclip.run.run`)."""
     config = config_from_spec(run.read_spec(), run_only)
     return run_(run, config, attempt, evaluations=evaluations, stop=stop)

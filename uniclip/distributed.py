@@ -246,7 +246,7 @@ def _get_collective_device() -> torch.device:
 class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, group: ProcessGroup) -> Tensor:
-        ctx.processes, ctx.counts = group, group.all_gather_counts(len(rows))
+        ctx.process_group, ctx.counts = group, group.all_gather_counts(len(rows))
         max_count = max(ctx.counts)
         padded = rows.new_zeros(max_count, *rows.shape[1:])
         padded[: len(rows)] = rows
@@ -256,6 +256,6 @@ class _AllGather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        total = ctx.processes.add_up(gradient.contiguous())
-        start = sum(ctx.counts[: ctx.processes.rank])
-        return total[start : start + ctx.counts[ctx.processes.rank]], None
+        total = ctx.process_group.all_reduce_sum(gradient.contiguous())
+        start = sum(ctx.counts[: ctx.process_group.rank])
+        return total[start : start + ctx.counts[ctx.process_group.rank]], None

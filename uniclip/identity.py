@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import json
 import sys
 import typing
 from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from uniclip.config import RUN_ONLY, RunConfig, build_run_config, plugins
 from uniclip.config.binding import TAGGED_UNIONS, get_field_types, to_builtins
-from uniclip.io import atomic
+from uniclip.io.hashing import digest, get_library_version
+from uniclip.io.memo import disk_memoize
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("uniclip", "ablations", "sweeps", "analysis")
 TRAINING_LIBRARIES = ("torch", "timm", "transformers", "tokenizers", "numpy")
 TRAINING_ROOT = "uniclip.training.trainer"
-
-
-def to_canonical_json(value: Any) -> str:
-    """JSON in one spelling: sorted keys, no spaces, ASCII, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest(value: Any, digits: int = 16) -> str:
-    """The first hex `digits` of blake2b over the canonical JSON of `value`."""
-    return blake2b(to_canonical_json(value).encode()).hexdigest()[:digits]
 
 
 def to_hashable_config(config: Any) -> Any:
@@ -43,7 +32,7 @@ def to_hashable_config(config: Any) -> Any:
         value = getattr(config, f.name)
         if isinstance(config, RunConfig) and f.name in RUN_ONLY:
             continue
-        if "absent" in f.metadata and value == f.metadata["absent"]:
+        if "value_if_missing" in f.metadata and value == f.metadata["value_if_missing"]:
             continue
         hashable[f.name] = to_hashable_config(value)
     return hashable
@@ -67,7 +56,7 @@ def config_from_spec(
     Where the run starts from a checkpoint and nobody says where that lies, `init` is its sum.
     """
     plugins.import_plugins((run_only or {}).get("runtime", {}).get("plugins", ()))
-    pretrained_values = {"init": spec["data"].get("init")}
+    pretrained_values = {"pretrained": spec["data"].get("pretrained")}
     values = _fill_missing(RunConfig, spec["config"])
     return build_run_config({**pretrained_values, **values, **(run_only or {})})
 
@@ -78,8 +67,8 @@ def _fill_missing(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     for f in dataclasses.fields(cls):
         union_members = TAGGED_UNIONS.get((cls, f.name))
         if f.name not in filled_values:
-            if "absent" in f.metadata:
-                filled_values[f.name] = f.metadata["absent"]
+            if "value_if_missing" in f.metadata:
+                filled_values[f.name] = f.metadata["value_if_missing"]
             continue
         field_class = (
             union_members.get(filled_values[f.name].get("name"))
@@ -125,7 +114,7 @@ def _compute_training_hash(plugin_paths: tuple[Path, ...]) -> str:
         if Path(path).parts[0] in training_packages
     }
     # Parsing takes half a second, which every `plan` would wait for: done once for these bytes.
-    code = atomic.disk_memoize(
+    code = disk_memoize(
         "training", digest([sys.version, source_digests]), lambda: _hash_code(plugin_paths)
     )
     return digest({"code": code, "libraries": libraries})
@@ -156,15 +145,6 @@ def _digest_files(root: Path, plugin_paths: Iterable[Path]) -> dict[str, str]:
                 name = str(path.relative_to(source_path.parent))
                 digests[name] = blake2b(path.read_bytes()).hexdigest()
     return digests
-
-
-@cache
-def get_library_version(name: str) -> str:
-    """The installed version of a distribution, without importing it; "absent" if there is none."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "absent"
 
 
 def _find_imported_modules(root: str) -> dict[str, ast.Module]:

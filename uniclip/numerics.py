@@ -1,9 +1,9 @@
-"""The class of machine and settings within which the same configuration gives the same bits.
+"""The class of machine and settings within which equal configurations give equal bits.
 
-Another CPU capability, thread count, device or torch version may add up the same numbers in
-another order. So the class is written into every claim, and a resume or a pair of runs across
-classes is recorded as such. What `apply` sets is process-wide: it is called before anything is
-computed.
+Another CPU capability, thread count, device or torch version may add the same numbers in another
+order. So the numerics class is stored in every claim, and a resume or a comparison of runs across
+classes is recorded as such. What `apply` sets holds for the whole process: it is called before
+anything is computed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import scipy.linalg  # noqa: F401  only a BLAS that is loaded can be held to a number of threads
+import scipy.linalg  # noqa: F401  only a BLAS that is loaded has a number of threads to set
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -28,46 +28,49 @@ PROC_STATUS, PROC_CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear
 
 
 def get_numerics_class(config: RunConfig) -> dict[str, Any]:
-    """What decides the bits of `config`'s run beside the configuration: plain JSON values.
+    """Return what determines the bits of a run beside its configuration, as JSON values.
 
     Raises:
-        UserError: runtime.device names no device of this machine.
+        UserError: `runtime.device` is not available on this machine.
     """
-    torch_device = get_device(config)
+    device = get_device(config.runtime.device)
     return {
-        "device": torch_device.type,
-        "model": _get_device_name(torch_device),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": config.train.num_threads,
+        "device": device.type,
+        "device_name": _get_device_name(device),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "num_threads": config.train.num_threads,
         "world_size": distributed.get_process_group().world_size,
         "precision": config.train.precision,
         "torch": str(torch.__version__),
     }
 
 
-def get_device(config: RunConfig) -> torch.device:
-    """The device of runtime.device; `UserError` if there is no such device here."""
-    name = config.runtime.device
+def get_device(name: str) -> torch.device:
+    """Return the device that `runtime.device` names.
+
+    Raises:
+        UserError: the device is not available on this machine.
+    """
     try:
-        torch_device = torch.device(name)
-        torch.empty(0, device=torch_device)
+        device = torch.device(name)
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"runtime.device={name!r} is not available here; cpu always is") from None
-    return torch_device
+    return device
 
 
-def apply(config: RunConfig) -> None:
-    """Set this process to `config`'s numerics class; float32 in full, deterministic kernels."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS wants it
-    torch.set_num_threads(config.train.num_threads)
-    # numpy and scipy bring a BLAS each, which would take what OMP_NUM_THREADS or the cores say.
-    threadpool_limits(config.train.num_threads, user_api="blas")
+def apply(num_threads: int) -> None:
+    """Set up this process: full float32, deterministic kernels, `num_threads` compute threads."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for deterministic cuBLAS
+    torch.set_num_threads(num_threads)
+    # numpy and scipy load a BLAS each, whose threads OMP_NUM_THREADS or the cores would determine.
+    threadpool_limits(num_threads, user_api="blas")
     torch.set_deterministic_debug_mode("error")  # use_deterministic_... imports the compiler
-    # Deterministic mode would also fill every new tensor with NaN to make reads of fresh memory
-    # repeatable. Nothing here reads memory before writing it, and the filling costs time.
+    # Deterministic mode would also fill every new tensor with NaN to make reads of uninitialized
+    # memory repeatable. No code here reads memory before writing it, and filling costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    # Flushing is a setting of each thread, and pool threads may be older than this call: off is
-    # the one value that all of them share.
+    # Flushing is set per thread, and threads of the pool may be older than this call: off is the
+    # one value that all of them share.
     torch.set_flush_denormal(False)
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.benchmark = False
@@ -75,14 +78,21 @@ def apply(config: RunConfig) -> None:
 
 
 class Autocast:
-    """An embedder that computes in bfloat16 where that is safe and answers in float32.
+    """An embedder that computes in bfloat16 where that is safe and returns float32.
 
-    Rows of unit length are brought to it again: so the objective, which multiplies cosines by up to
-    100, sees no rounded norms and computes in float32.
+    Embeddings are normalized again in float32: so losses, which multiply cosines by up to 100, are
+    computed in float32 from unit rows without rounded norms.
     """
 
-    AUTOCAST_METHODS = ("trunk", "head", "states", "images", "project", "texts", "project_text")
-    NORMALIZED_METHODS = ("images", "project", "texts", "project_text")
+    NORMALIZED_METHODS = ("encode_image", "project_image", "encode_text", "project_text")
+    """Methods of `uniclip.models.embedder.Embedder` that return unit rows."""
+    AUTOCAST_METHODS = (
+        "compute_image_features",
+        "apply_image_head",
+        "compute_text_hidden_states",
+        *NORMALIZED_METHODS,
+    )
+    """Methods of the embedder that compute in bfloat16; all others are passed through."""
 
     def __init__(self, embedder: Any, device: torch.device) -> None:
         self._embedder, self._device_type = embedder, device.type
@@ -92,17 +102,17 @@ class Autocast:
         if name not in self.AUTOCAST_METHODS:
             return method
 
-        def cast(*inputs: Tensor) -> Tensor:
+        def call_in_bfloat16(*inputs: Tensor) -> Tensor:
             with torch.autocast(self._device_type, dtype=torch.bfloat16):
                 rows: Tensor = method(*inputs)
             rows = rows.float()
             return functional.normalize(rows, dim=-1) if name in self.NORMALIZED_METHODS else rows
 
-        return cast
+        return call_in_bfloat16
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start `peak_memory_bytes` anew from what is in use now; without Linux the peak stays."""
+    """Reset the peak of `get_peak_memory_bytes` to the memory in use; no effect without Linux."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif PROC_CLEAR_REFS.exists():
@@ -111,14 +121,16 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def get_peak_memory_bytes(device: torch.device) -> int:
-    """The most memory in use since `forget_peak_memory`, without Linux since the process began: of
-    the device if it has its own, else of this process."""
+    """Return the peak memory use since `reset_peak_memory`, in bytes.
+
+    Of the device if it has its own memory, else of this process; without Linux since its start.
+    """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     for line in PROC_STATUS.read_text().splitlines() if PROC_STATUS.exists() else ():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    import resource  # POSIX only, like the store's links
+    import resource  # POSIX only, like the links of the store
 
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(kilobytes) * (1 if platform.system() == "Darwin" else 1024)

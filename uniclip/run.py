@@ -62,7 +62,7 @@ def execute_run(
         UserError: data, disk, or damaged files; one line. Sets that cannot be judged are named in
             it when all others have been.
     """
-    numerics.apply(config)
+    numerics.apply(config.train.num_threads)
     existing_outcome = run.read_outcome()
     needs_training = distributed.get_process_group().broadcast_object(
         existing_outcome is None and not run.weights_path.exists()
@@ -97,7 +97,7 @@ def run_nonzero_rank(config: RunConfig, *, stop: Callable[[], bool] = lambda: Fa
         RuntimeError: another process is gone. After any error in `run` or `assist` a process must
             end, for it has left the row of exchanges in which the others still stand.
     """
-    numerics.apply(config)
+    numerics.apply(config.train.num_threads)
     if distributed.get_process_group().broadcast_object():
         train_model(config, stop=stop)
 
@@ -113,7 +113,7 @@ def _train(
     needs_training: bool,
 ) -> EndKind:
     if needs_training:
-        warm_start.check_unchanged(config, run.read_spec()["data"])
+        warm_start.check_unchanged(config.pretrained, run.read_spec()["data"])
         validate = partial(evaluate.validate, config=config)
         result = train_model(config, attempt=attempt, validate=validate, stop=stop)
         if result.kind == "stopped":

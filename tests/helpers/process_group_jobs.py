@@ -80,7 +80,7 @@ def ours(name: str, chunk: int | None, mine: slice, processes: ProcessGroup) -> 
         leaves = [z, similarity.log_scale, similarity.offset]
     else:
         scale = torch.tensor(20.0, dtype=torch.float64, requires_grad=True)
-        image, text, options = z[:, 0], z[:, -1], dict(chunk=chunk, processes=processes)
+        image, text, options = z[:, 0], z[:, -1], dict(chunk=chunk, process_group=processes)
         if name == "clip":
             loss = clip_loss(image, text, scale, **options)
         elif name == "image to text":

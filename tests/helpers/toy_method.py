@@ -1,4 +1,4 @@
-"""A method in one file: its configuration, what it costs, and its loss. One line makes it known."""
+"""A method in one file: its configuration, its costs and its loss. One line registers it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from uniclip.config.binding import config_field
-from uniclip.config.methods import ViewsConfig
+from uniclip.config.methods import MethodConfig, ViewsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToyMethod:
-    """Each picture is to have the cosine `target` with its own text; no contrast at all."""
+class ToyMethod(MethodConfig):
+    """Train each image to have the cosine `target` with its text, without any contrast."""
 
     name: Literal["toy"] = "toy"
     target: float = config_field(0.5, low=-1, high=1)
 
     def count_forward_passes(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
+        """Return the encoder forward passes per sample."""
         return {"image": views.num_weak + views.num_strong, "text": 1}
 
     def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
-        """One positive each, no negatives."""
+        """Return one positive for each anchor, and no negatives."""
         return {"it+": 1, "ti+": views.num_weak + views.num_strong}
 
     def build(self, config: Any) -> Any:
-        """The method, which imports torch only now."""
+        """Return the method; only this function imports torch."""
         from uniclip.methods.base import SingleTemperatureMethod, embed_views
 
         class Toy(SingleTemperatureMethod):

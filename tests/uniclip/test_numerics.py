@@ -16,6 +16,7 @@ from tests.helpers import ROOT
 from tests.helpers.small_runs import tiny
 from uniclip import numerics
 from uniclip.errors import UserError
+from uniclip.models.embedder import Embedder
 from uniclip.training.trainer import train_model
 
 
@@ -23,13 +24,13 @@ def test_class_is_json_and_names_what_decides_bits():
     named = numerics.get_numerics_class(tiny())
     assert json.loads(json.dumps(named)) == named
     assert named["device"] == "cpu"
-    assert named["model"]
-    assert named["capability"] == torch.backends.cpu.get_cpu_capability()
+    assert named["device_name"]
+    assert named["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
     assert named["world_size"] == 1
     assert named["torch"] == torch.__version__
 
 
-@pytest.mark.parametrize(("key", "value"), [("threads", 2), ("precision", "bf16")])
+@pytest.mark.parametrize(("key", "value"), [("num_threads", 2), ("precision", "bf16")])
 def test_another_setting_is_another_class(key, value):
     assert numerics.get_numerics_class(tiny(train={key: value})) != numerics.get_numerics_class(
         tiny()
@@ -37,23 +38,23 @@ def test_another_setting_is_another_class(key, value):
 
 
 def test_class_does_not_depend_on_workers_or_logging():
-    other = tiny(runtime={"data_workers": 3, "log_every": 1, "checkpoint_seconds": 0})
+    other = tiny(runtime={"num_workers": 3, "log_every": 1, "checkpoint_seconds": 0})
     assert numerics.get_numerics_class(other) == numerics.get_numerics_class(tiny())
 
 
 @pytest.mark.parametrize("name", ["cuda:97", "nonsense", "cpu:x"])
 def test_unknown_device_is_one_line(name):
     with pytest.raises(UserError, match="runtime.device") as error:
-        numerics.get_device(tiny(runtime={"device": name}))
+        numerics.get_device(name)
     assert "\n" not in str(error.value)
 
 
 def test_apply_sets_threads_and_determinism():
     before = torch.get_num_threads()
     try:
-        numerics.apply(tiny(train={"threads": 2}))
+        numerics.apply(2)
         assert torch.get_num_threads() == 2
-        numerics.apply(tiny())
+        numerics.apply(1)
         assert torch.get_num_threads() == 1
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.tensor(1e-39).item() > 0
@@ -65,16 +66,16 @@ FIT = """
 import hashlib, json, sys
 import numpy as np
 from threadpoolctl import threadpool_info
-from tiny_runs import tiny
+from tests.helpers.small_runs import tiny
 from uniclip import numerics
-from uniclip.evaluate.scoring.logistic_regression import Problem
+from uniclip.evaluate.scoring.logistic_regression import LogisticRegression
 
 if sys.argv[1] == "applied":
-    numerics.apply(tiny())
+    numerics.apply(1)
 drawn = np.random.default_rng(0)
 labels = drawn.integers(0, 9, 3000)
 features = drawn.normal(size=(3000, 200)) + np.eye(9, 200)[labels]
-probe = Problem(features.astype(np.float32), labels, 9).fit(1e-3)
+probe = LogisticRegression(features.astype(np.float32), labels, 9).fit(1e-3)
 held = {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
 print(json.dumps([sorted(held), hashlib.sha256(probe.weight.tobytes()).hexdigest()]))
 """
@@ -124,11 +125,11 @@ class _Embedder:
         generator = torch.Generator().manual_seed(0)
         self.weight = torch.randn(8, 12, generator=generator)
 
-    def images(self, pixels, vectors):
+    def encode_image(self, pixels, vectors):
         rows = torch.nn.functional.linear(pixels.flatten(1).float(), self.weight)
         return functional.normalize(rows + vectors.sum(), dim=-1)
 
-    def texts(self, tokens):
+    def encode_text(self, tokens):
         return functional.normalize(tokens.float() @ self.weight.T, dim=-1)
 
 
@@ -138,11 +139,19 @@ def test_autocast_rounds_inside_and_answers_in_float32_unit_rows():
     pixels = torch.arange(36).view(3, 3, 2, 2).to(torch.uint8)
     tokens = torch.arange(24).view(2, 12)
     for rows, exact in (
-        (half.images(pixels, torch.zeros(3, 1)), embedder.images(pixels, torch.zeros(3, 1))),
-        (half.texts(tokens), embedder.texts(tokens)),
+        (
+            half.encode_image(pixels, torch.zeros(3, 1)),
+            embedder.encode_image(pixels, torch.zeros(3, 1)),
+        ),
+        (half.encode_text(tokens), embedder.encode_text(tokens)),
     ):
         assert rows.dtype == torch.float32
         torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)), rtol=1e-6, atol=0)
         assert not torch.equal(rows, exact)
         torch.testing.assert_close(rows, exact, rtol=0, atol=0.02)
     assert half.name == "embedder"
+
+
+def test_autocast_names_methods_of_the_embedder():
+    """An unknown name would silently compute in float32."""
+    assert all(callable(getattr(Embedder, name)) for name in numerics.Autocast.AUTOCAST_METHODS)

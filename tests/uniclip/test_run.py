@@ -16,12 +16,13 @@ import torch
 import uniclip
 from tests.helpers.small_runs import METHODS, claimed, opened, tiny
 from uniclip import evaluate, run
+from uniclip.checkpoints import tensor_file
 from uniclip.config import RunConfig, build_run_config
 from uniclip.config.compose import CONF, compose
 from uniclip.errors import UserError
-from uniclip.io.atomic import digest_file, read_jsonl
+from uniclip.io.atomic import read_jsonl
+from uniclip.io.hashing import digest_file
 from uniclip.store import RunFolder
-from uniclip.training import checkpoint
 
 EVALUATION = evaluate.evaluation_hash("scenes", tiny())
 EVALUATIONS = {"scenes": EVALUATION}
@@ -56,15 +57,19 @@ def test_what_is_published(trained):
         f"scores/scenes@{EVALUATION}.json",
         f"predictions/scenes@{EVALUATION}.npz",
     }
-    outcome = trained.outcome()
+    outcome = trained.read_outcome()
     assert (outcome.kind, outcome.step, outcome.attempt) == ("trained", 6, 1)
     assert outcome.best_step in (2, 4, 6)
-    assert outcome.weights == digest_file(trained.weights)
-    assert (outcome.training, outcome.source, outcome.numerics) == ("t", "s", {"device": "cpu"})
+    assert outcome.weights_digest == digest_file(trained.weights_path)
+    assert (outcome.training_hash, outcome.source_hash, outcome.numerics_class) == (
+        "t",
+        "s",
+        {"device": "cpu"},
+    )
     assert outcome.cost.keys() == {"training_seconds", *run.COST_METRICS}
     assert all(value > 0 for value in outcome.cost.values())
-    scores = trained.scores("scenes", EVALUATION)
-    assert scores.weights == outcome.weights
+    scores = trained.read_scores("scenes", EVALUATION)
+    assert scores.weights_digest == outcome.weights_digest
     assert scores.protocol == evaluate.build_protocol("scenes", tiny())
     assert scores.scores
     with np.load(trained.predictions_path("scenes", EVALUATION), allow_pickle=False) as arrays:
@@ -93,7 +98,7 @@ def test_a_data_set_that_arrives_later_is_evaluated_alone(trained, tmp_path):
 
 
 def test_diverged_is_an_outcome_without_weights(tmp_path):
-    config = tiny(train={"diverged_above": 1e-6})
+    config = tiny(train={"divergence_threshold": 1e-6})
     folder = opened(tmp_path, config)
     assert run.execute_run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
     assert set(files(folder)) == {"spec.json", "outcome.json"}
@@ -111,19 +116,19 @@ def test_interrupted_in_training_resumes_to_the_same_file(trained, tmp_path):
     assert kind == "interrupted"
     assert set(files(folder)) == {"spec.json"}
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
-    assert folder.weights_path.read_bytes() == trained.weights.read_bytes()
-    assert folder.best_weights_path.read_bytes() == trained.best.read_bytes()
+    assert folder.weights_path.read_bytes() == trained.weights_path.read_bytes()
+    assert folder.best_weights_path.read_bytes() == trained.best_weights_path.read_bytes()
     assert folder.read_outcome().attempt == 2
 
 
 def test_halted_and_gone_on_publishes_the_same_files(trained, tmp_path):
     folder = opened(tmp_path, tiny())
-    halting = tiny(runtime={"halt": 0.5})
-    assert run.execute_run(folder, halting, claimed(folder), evaluations=EVALUATIONS) == "halted"
+    halting = tiny(runtime={"stop_fraction": 0.5})
+    assert run.execute_run(folder, halting, claimed(folder), evaluations=EVALUATIONS) == "paused"
     assert set(files(folder)) == {"spec.json"}
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "trained"
-    assert folder.weights_path.read_bytes() == trained.weights.read_bytes()
-    assert folder.best_weights_path.read_bytes() == trained.best.read_bytes()
+    assert folder.weights_path.read_bytes() == trained.weights_path.read_bytes()
+    assert folder.best_weights_path.read_bytes() == trained.best_weights_path.read_bytes()
 
 
 def test_interrupted_before_evaluation_keeps_the_outcome(tmp_path):
@@ -142,7 +147,7 @@ def test_overtaken_publishes_nothing(tmp_path):
     folder = opened(tmp_path, tiny())
     old = claimed(folder)
     claimed(folder, forced=True)
-    assert run.execute_run(folder, tiny(), old, evaluations=EVALUATIONS) == "overtaken"
+    assert run.execute_run(folder, tiny(), old, evaluations=EVALUATIONS) == "superseded"
     assert set(files(folder)) == {"spec.json"}
 
 
@@ -155,7 +160,7 @@ def test_overtaken_in_evaluation_publishes_no_scores(tmp_path, monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr(evaluate, "evaluate", slow)
-    assert run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "overtaken"
+    assert run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "superseded"
     assert "outcome.json" in files(folder)
     assert not folder.scores_path("scenes", EVALUATION).exists()
 
@@ -167,14 +172,17 @@ def test_death_between_weights_and_outcome_is_not_trained_again(trained, tmp_pat
     folder = opened(tmp_path, tiny())
     first = claimed(folder)
     with monkeypatch.context() as patched:
-        patched.setattr(RunFolder, "publish_outcome", lambda *_: os.abort_the_test())
+        patched.setattr(RunFolder, "write_outcome", lambda *_: os.abort_the_test())
         with pytest.raises(AttributeError):
             run.execute_run(folder, tiny(), first, evaluations={})
     second = claimed(folder)
     assert run.execute_run(folder, tiny(), second, evaluations={}) == "trained"
-    outcome, straight = folder.read_outcome(), trained.outcome()
+    outcome, straight = folder.read_outcome(), trained.read_outcome()
     assert (outcome.attempt, outcome.step) == (1, 6)
-    assert (outcome.weights_digest, outcome.best_step) == (straight.weights, straight.best_step)
+    assert (outcome.weights_digest, outcome.best_step) == (
+        straight.weights_digest,
+        straight.best_step,
+    )
     assert outcome.cost.keys() == straight.cost.keys()
     assert not read_jsonl(second.metrics_path)
     assert read_jsonl(second.events_path)[0]["event"] == "adopted_weights"
@@ -183,37 +191,37 @@ def test_death_between_weights_and_outcome_is_not_trained_again(trained, tmp_pat
 def test_death_before_weights_trains_the_rest(trained, tmp_path, monkeypatch):
     """Tokenizer and best weights are out, the final ones are not: the same files come again."""
     folder = opened(tmp_path, tiny())
-    real = run.publish_file
+    real = run.link_once
 
     def dies(path, finished):
         assert path != folder.weights_path, "killed"
         return real(path, finished)
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "publish_file", dies)
+        patched.setattr(run, "link_once", dies)
         with pytest.raises(AssertionError, match="killed"):
             run.execute_run(folder, tiny(), claimed(folder), evaluations={})
     assert {"tokenizer.json", "best.safetensors"} <= set(files(folder))
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
-    assert folder.weights_path.read_bytes() == trained.weights.read_bytes()
+    assert folder.weights_path.read_bytes() == trained.weights_path.read_bytes()
     assert folder.read_outcome().attempt == 2
 
 
 def test_a_faster_rival_of_another_class_stays_published(trained, tmp_path, monkeypatch):
     folder = opened(tmp_path, tiny())
     attempt = claimed(folder)
-    tensors, facts = checkpoint.decode(trained.weights)
+    tensors, facts = tensor_file.decode(trained.weights_path)
     name = next(n for n in tensors if tensors[n].is_floating_point())
     tensors[name] += 1e-6
-    theirs = checkpoint.encode(tensors, facts)
-    real = run.publish_file
+    theirs = tensor_file.encode(tensors, facts)
+    real = run.link_once
 
     def late(path, finished):
         if path == folder.weights_path:
             path.write_bytes(theirs)
         return real(path, finished)
 
-    monkeypatch.setattr(run, "publish_file", late)
+    monkeypatch.setattr(run, "link_once", late)
     assert run.execute_run(folder, tiny(), attempt, evaluations={}) == "trained"
     assert folder.weights_path.read_bytes() == theirs
     assert folder.read_outcome().weights_digest == digest_file(folder.weights_path)
@@ -272,8 +280,8 @@ def test_every_method_survives_kill_nine_on_real_pictures(name, tmp_path):
     values = compose("config", chosen, [CONF])
     for section, own in SMOKE.items():
         values[section] |= own
-    if "ssl_width" in METHODS[name].get("method", {}):
-        values["method"]["ssl_width"] = 256  # checkpoints of the published heads take seconds
+    if "ssl_mlp_dim" in METHODS[name].get("method", {}):
+        values["method"]["ssl_mlp_dim"] = 256  # checkpoints of the published heads take seconds
     config = build_run_config({k: v for k, v in values.items() if k != "seeds"})
     whole, folder = (opened(tmp_path / place, config) for place in ("whole", "killed"))
     assert run.execute_run(whole, config, claimed(whole), evaluations={}) == "trained"
@@ -325,7 +333,7 @@ def test_load_by_folder_file_and_id(trained):
     texts = loaded.embed_texts(TEXTS)
     assert texts.shape == (2, 16)
     for again in (
-        uniclip.load(str(trained.weights)),
+        uniclip.load(str(trained.weights_path)),
         uniclip.load(trained.id, store=store),
         uniclip.load(trained.id[:5], store=store),
     ):
@@ -335,10 +343,10 @@ def test_load_by_folder_file_and_id(trained):
 
 
 def test_best_weights_are_those_of_the_best_step(trained):
-    tensors, facts = checkpoint.decode(trained.best)
-    assert facts["step"] == trained.outcome().best_step
+    tensors, facts = tensor_file.decode(trained.best_weights_path)
+    assert facts["step"] == trained.read_outcome().best_step
     best = uniclip.load(trained.path, best=True)
-    state = checkpoint.bundle_modules(best.embedder, best.method).state_dict()
+    state = tensor_file.bundle_modules(best.embedder, best.method).state_dict()
     assert all(torch.equal(state[name], tensors[name]) for name in tensors)
 
 
@@ -346,11 +354,11 @@ def test_best_weights_are_those_of_the_best_step(trained):
 def test_no_such_run_is_one_line(trained, tmp_path, run_id):
     opened(trained.path.parent.parent, tiny(seed=1))
     with pytest.raises(UserError, match="one run of store"):
-        run.load(run_id, store=trained.path.parent.parent)
+        uniclip.load(run_id, store=trained.path.parent.parent)
     with pytest.raises(UserError, match="no run at"):
-        run.load(tmp_path / "nowhere")
+        uniclip.load(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no spec.json"):
-        run.load(tmp_path)
+        uniclip.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "tokenizer.json"])
@@ -363,18 +371,18 @@ def test_damage_and_absence_are_one_line(trained, tmp_path, name):
     for spoilt in (whole[:-40], b"", whole[:200] + b"\xff" + whole[201:]):
         (folder.path / name).write_bytes(spoilt)
         with pytest.raises(UserError, match="damaged") as error:
-            run.load(folder.path)
+            uniclip.load(folder.path)
         assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="damaged"):
         run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS)
     (folder.path / name).unlink()
     with pytest.raises(UserError, match="missing"):
-        run.load(folder.path)
+        uniclip.load(folder.path)
 
 
 def test_weights_of_another_configuration_are_refused(trained, tmp_path):
-    folder = opened(tmp_path, tiny(model={"embedding": 32}), name=trained.id)
+    folder = opened(tmp_path, tiny(model={"embed_dim": 32}), name=trained.id)
     for file in ("tokenizer.json", "weights.safetensors"):
         (folder.path / file).write_bytes((trained.path / file).read_bytes())
     with pytest.raises(UserError, match="does not fit the configuration"):
-        run.load(folder.path)
+        uniclip.load(folder.path)

@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, field
+from enum import Enum
 from functools import cache
 from typing import Any, Literal, Union
 
@@ -34,7 +35,7 @@ def config_field(
     bounds = {"low": low, "high": high, "above": above}
     metadata = {k: v for k, v in bounds.items() if v is not None}
     if value_if_missing is not MISSING:
-        metadata["absent"] = value_if_missing
+        metadata["value_if_missing"] = value_if_missing
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -97,6 +98,11 @@ def _bind_value(hint: Any, value: Any, path: str) -> Any:
         return _bind_any(value, path)
     if dataclasses.is_dataclass(hint):
         return bind(typing.cast(type, hint), value, f"{path}.")
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        values = [member.value for member in hint]
+        if value in values:
+            return hint(value)
+        raise make_unknown_name_error(path, value, map(str, values))
     if origin is Literal:
         literal = str(value).lower() if isinstance(value, bool) else value
         if literal in arguments:  # YAML reads the word true as a truth value

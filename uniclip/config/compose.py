@@ -17,8 +17,8 @@ import yaml
 
 from uniclip.config import DATA, METHODS
 from uniclip.errors import UserError, make_unknown_name_error
-from uniclip.identity import digest, get_library_version
-from uniclip.io.atomic import disk_memoize
+from uniclip.io.hashing import digest, get_library_version
+from uniclip.io.memo import disk_memoize
 
 CONF = Path(__file__).parents[1] / "conf"
 SIMPLE_KEY = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")

@@ -1,139 +1,202 @@
 """The configuration of views and methods: what is contrasted with what, and what that costs.
 
-One class a method, chosen by its `name`. Each says how many encoder forwards a sample costs it, how
-many positives and negatives an anchor has, and, with `check`, which views it needs; `least_batch`,
-if it has one, is the smallest batch that it can be trained on.
+One class per method, selected by its `name`. `MethodConfig` is the interface of all of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, Union, get_args
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import Field, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 from uniclip.config.binding import config_field
+from uniclip.config.losses import MULTI_POSITIVE_LOSSES, LossName, Negatives, PositiveWeights
 from uniclip.errors import UserError
+
+if TYPE_CHECKING:
+    from uniclip.config.schema import RunConfig
+    from uniclip.methods.base import Method
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewsConfig:
-    """The views of each picture in a training batch."""
+    """The views of each image in a training batch."""
 
     num_weak: int = config_field(1, low=0, high=8)
     """Views with a mild crop."""
     num_strong: int = config_field(2, low=0, high=8)
-    """Views with a hard crop, flip, colour jitter, grey and blur (SimCLR's)."""
+    """Views with a hard crop, flip, color jitter, grayscale and blur (SimCLR's)."""
     identity_prob: float = config_field(0.1, low=0, high=1)
-    """Probability that a view is the evaluation transform (ours: evaluation then interpolates)."""
+    """Probability that a view is the evaluation transform (our reconstruction: the augmentation
+    encoder then interpolates at evaluation)."""
     min_crop_scale: float = config_field(0.2, above=0, high=1, value_if_missing=0.2)
-    """Least area of a strong view's crop: 0.2 as in MoCo v2 and DeCLIP, 0.08 as SLIP published."""
+    """Smallest area of a strong view's crop, as a fraction of the image: 0.2 as in MoCo v2 and
+    DeCLIP, 0.08 as published for SLIP."""
 
     def __post_init__(self) -> None:
         if self.num_weak + self.num_strong < 1:
             raise UserError("views.num_weak + views.num_strong must be at least 1, got 0")
 
 
-class SingleCaptionMethod:
-    """A method that reads each caption once."""
+class MethodConfig(Protocol):
+    """The interface of a method's configuration, built in or from a plug-in.
+
+    An implementation is a frozen dataclass that inherits from this class, has a field `name` and
+    defines `count_forward_passes` and `count_pairs`. All other members are optional: what this
+    class defines is their default.
+    """
+
+    name: str
+    """The value of `method.name` by which the method is selected."""
+    min_batch_size: ClassVar[int] = 1
+    """Smallest `train.batch_size`; 2 for methods with batch norm."""
+    extra_text_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields of `uniclip.data.batch.Batch` that the loader fills for this method alone."""
+    if TYPE_CHECKING:  # what every frozen dataclass has
+        __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @abstractmethod
+    def count_forward_passes(self, views: ViewsConfig) -> dict[str, float]:
+        """Return the encoder forward passes per sample, by encoder ("image", "text")."""
+
+    @abstractmethod
+    def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
+        """Return the numbers of positives and negatives of one anchor in a batch of pairs.
+
+        Args:
+            views: The views of each image.
+            samples: The number of samples in the batch.
+
+        Returns:
+            By kind: "it+" are the text positives of an image, "tt-" the text negatives of a text,
+            and so on. A missing kind is 0.
+        """
+
+    def check_views(self, views: ViewsConfig) -> None:
+        """Raise `UserError` unless the method can be trained on `views`."""
+        return None
+
+    def uses_label_positives(self, labelled: bool) -> bool:
+        """Return whether the positives depend on which samples share a label or a caption.
+
+        labelled: Whether the training batches have labels.
+        """
+        return False
+
+    def build(self, config: RunConfig) -> Method | None:
+        """Return the method itself, or None for one that `uniclip.methods.METHODS` builds.
+
+        A plug-in imports torch here, not in its module: planning does not import torch.
+        """
+        return None
+
+
+class SingleCaptionMethod(MethodConfig):
+    """A method that encodes each caption once."""
 
     def count_forward_passes(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
+        """Return the encoder forward passes per sample."""
         return {"image": views.num_weak + views.num_strong, "text": 1}
 
 
 class ImageTextMethod(SingleCaptionMethod):
-    """One that contrasts every view with the captions, and nothing else."""
+    """A method that contrasts every view with the captions, and nothing else."""
 
     def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
-        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
+        """Return the numbers of positives and negatives of an image and of a text, by kind."""
         num_views = views.num_weak + views.num_strong
         return {"it+": 1, "ti+": num_views, "it-": samples - 1, "ti-": num_views * (samples - 1)}
 
 
 TransformGroup = Literal["crop", "flip", "jitter", "grey", "blur"]
-Weights = Union[Literal["balanced", "uniform"], tuple[float, float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniclipMethod(SingleCaptionMethod):
-    """UniCLIP (Lee et al., NeurIPS 2022); each of its components can be turned off or replaced."""
+    """UniCLIP (Lee et al., NeurIPS 2022); each component can be switched off or replaced."""
 
     name: Literal["uniclip"] = "uniclip"
-    loss: Literal["mp_nce", "sup_con", "mil_nce", "multi_view_info_nce"] = "mp_nce"
-    positive_weights: Weights = "balanced"
+    loss: LossName = "mp_nce"
+    """The contrastive loss over all domains (`uniclip.config.losses`); "mp_nce" is UniCLIP's."""
+    positive_weights: PositiveWeights = "balanced"
     """Weights of image-image, image-text and text-text positives. That domains are weighted is
-    recalled, the published numbers are not: "balanced", all alike, is our reconstruction."""
-    negatives: Literal["all", "domain", "slot", "not_text_text"] = config_field(
-        "all", value_if_missing="all"
-    )
-    """Of mp_nce and sup_con: all; those of the positive's domain or slot; no text of a text. That
-    texts are negatives of texts ("all") is our reconstruction."""
+    recalled, the published numbers are not: "balanced", equal weights, is our reconstruction."""
+    negatives: Negatives = config_field("all", value_if_missing="all")
+    """Negatives of mp_nce and sup_con: all; those of the positive's domain or slot; or all but the
+    texts of a text. That texts are negatives of texts ("all") is our reconstruction."""
     similarity: Literal["domain", "shared", "temperatures", "offsets"] = "domain"
-    """A temperature and an offset for each domain pair; one temperature for all; or one of both."""
+    """A temperature and an offset per domain pair ("domain"), one temperature for all ("shared"),
+    or only temperatures or only offsets per domain pair."""
     augmentation_input: Literal["true", "identity", "shuffled", "none"] = "true"
-    """What f_A sees: the view's vector, "nothing done", another sample's; or there is no f_A."""
+    """Input of the augmentation encoder f_A: the view's parameters, those of the identity, those of
+    another sample; "none" = there is no f_A."""
     visible_transforms: tuple[TransformGroup, ...] | None = config_field(
         None, value_if_missing=None
     )
-    """The groups of transforms that f_A is told of, in any order; null = all. (With aware=identity
-    it is told nothing; that may stand beside told: so awareness switches off whatever is told.)"""
+    """Groups of transforms whose parameters f_A receives, in any order; null = all. With
+    augmentation_input=identity it receives none of them, and this key may still be set: so the
+    component can be switched off in every configuration."""
     fusion: Literal["film", "concat"] = "film"
-    """How the augmentation's features meet the image's in g_I (our reconstruction)."""
+    """How g_I combines augmentation and image features (our reconstruction)."""
     temperature: float = config_field(0.07, low=0.01, high=1)
     """Initial temperature of every domain pair."""
 
     def __post_init__(self) -> None:
         if self.positive_weights not in ("balanced", "uniform"):
             numbers = [w for w in self.positive_weights if not isinstance(w, str)]
-            if min(numbers) < 0 or max(numbers) == 0:
-                raise UserError(
-                    f"method.positive_weights must be at least 0, and not all 0, got {numbers}"
-                )
-        if self.negatives != "all" and self.loss not in ("mp_nce", "sup_con"):
+            _check_weights("positive_weights", numbers)
+        if self.negatives != "all" and MULTI_POSITIVE_LOSSES[self.loss].negatives is not None:
             raise UserError(f"method.negatives={self.negatives} needs loss=mp_nce or loss=sup_con")
-        if self.visible_transforms == ():
-            raise UserError(
-                "method.visible_transforms=[] tells nothing: that is method.augmentation_input=identity"
-            )
-        if self.visible_transforms is not None:  # one run, however it is written
-            visible_transforms = tuple(
-                group for group in get_args(TransformGroup) if group in self.visible_transforms
-            )
-            object.__setattr__(
-                self,
-                "told",
-                None if visible_transforms == get_args(TransformGroup) else visible_transforms,
-            )
+        if self.visible_transforms is not None:
+            self._normalize_visible_transforms(self.visible_transforms)
         if self.augmentation_input == "none" and self.visible_transforms is not None:
             raise UserError(
-                "method.augmentation_input=none has no f_A to be told of anything: leave out told"
+                "method.augmentation_input=none has no augmentation encoder: leave out "
+                "visible_transforms"
             )
         if self.augmentation_input == "none" and self.fusion != "film":
             raise UserError(
                 f"method.augmentation_input=none fuses nothing: leave out fusion={self.fusion}"
             )
 
+    def _normalize_visible_transforms(self, groups: tuple[TransformGroup, ...]) -> None:
+        """Bring the groups into one order without repetition: equal settings are one run."""
+        if not groups:
+            raise UserError(
+                "method.visible_transforms=[] shows nothing: that is "
+                "method.augmentation_input=identity"
+            )
+        ordered = tuple(group for group in get_args(TransformGroup) if group in groups)
+        normalized = None if ordered == get_args(TransformGroup) else ordered
+        object.__setattr__(self, "visible_transforms", normalized)
+
     def check_views(self, views: ViewsConfig) -> None:
-        """`UserError` unless some anchor has a positive that counts; texts have none of texts."""
+        """Raise `UserError` unless some anchor has a positive of non-zero weight.
+
+        A text has no text positives: a sample has one caption.
+        """
         pairs = self.count_pairs(views, 2)
         if not any(pairs[kind] for kind in ("ii+", "it+", "ti+")):
             weights, num_views = list(self.positive_weights), views.num_weak + views.num_strong
             raise UserError(
-                f"method.positive_weights={weights} leaves no positives with {num_views} views of a picture: give "
-                "image-text, the second, a weight (or image-image, the first, and two views)"
+                f"method.positive_weights={weights} leaves no positives with {num_views} views of "
+                "an image: give image-text, the second, a weight (or image-image, the first, and "
+                "two views)"
             )
 
     def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
-        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs.
+        """Return the numbers of positives and negatives of an image and of a text, by kind.
 
-        Those that act: beside a positive of non-zero weight.
+        Counted are positives of non-zero weight, and the negatives that are contrasted with them.
         """
         num_views, other_samples = views.num_weak + views.num_strong, samples - 1
         weights = (
             (1.0, 1.0, 1.0) if isinstance(self.positive_weights, str) else self.positive_weights
         )
-        # Whether a picture's other views, and pictures and texts of a sample, pull at each other.
+        # Whether an image attracts its other views, and images and texts of a sample each other.
         has_image_image, has_image_text = weights[0] > 0 and num_views > 1, weights[1] > 0
-        negatives = "slot" if self.loss == "multi_view_info_nce" else self.negatives
+        negatives = MULTI_POSITIVE_LOSSES[self.loss].negatives or self.negatives
         spans_domains = negatives in ("all", "not_text_text")
         image_negatives = {
             "domain": num_views * has_image_image,
@@ -156,23 +219,24 @@ class ClipMethod(ImageTextMethod):
 
     name: Literal["clip"] = "clip"
     temperature: float = config_field(0.07, low=0.01, high=1)
-    """Initial temperature; learnt in log space, its inverse capped at 100."""
+    """Initial temperature; learned in log space, its inverse capped at 100."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniclMethod(ImageTextMethod):
-    """UniCL (Yang et al., CVPR 2022): pictures, texts and labels; equal labels are positives."""
+    """UniCL (Yang et al., CVPR 2022): images, texts and labels; equal labels are positives."""
 
     name: Literal["unicl"] = "unicl"
     temperature: float = config_field(0.36787944117144233, low=0.01, high=1)
     """Initial temperature; the published scale starts at e."""
     equal_captions: bool = False
-    """Whether pairs with one caption are positives of each other, as in Florence (Yuan et al.).
+    """Whether pairs with equal captions are positives of each other, as in Florence (Yuan et al.).
 
-    A text encoder without dropout embeds them alike; loss and gradient are then those without."""
+    A text encoder without dropout embeds them equally; loss and gradient then equal those without.
+    """
 
     def uses_label_positives(self, labelled: bool) -> bool:
-        """Whether positives depend on which samples share a label or a caption."""
+        """Return whether the positives depend on which samples share a label or a caption."""
         return labelled or self.equal_captions
 
 
@@ -184,26 +248,27 @@ class SlipMethod(SingleCaptionMethod):
     temperature: float = config_field(0.07, low=0.01, high=1)
     """Initial temperature of the image-text contrast."""
     ssl_weight: float = config_field(1.0, low=0)
-    """Weight of SimCLR's loss beside CLIP's."""
+    """Weight of SimCLR's loss; CLIP's has weight 1."""
     ssl_temperature: float = config_field(0.1, low=0.01, high=1)
+    """Temperature of SimCLR's loss."""
     ssl_mlp_dim: int = config_field(4096, low=2)
-    """Hidden units of SimCLR's head, three layers with batch norm."""
+    """Hidden units of SimCLR's projection head, three layers with batch norm."""
     ssl_embed_dim: int = config_field(256, low=2)
-    """Width of SimCLR's space."""
+    """Width of SimCLR's embedding space."""
     gather_with_grad: bool = True
-    """False = as published: what CLIP's loss says of other processes' rows is dropped."""
+    """False = as published: CLIP's loss has no gradient to the embeddings of other processes."""
 
     min_batch_size: ClassVar[int] = 2
-    """Its head has batch norm, and one sample no variance."""
+    """The projection head has batch norm, and a single sample has no variance."""
 
     def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
-        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs."""
+        """Return the numbers of positives and negatives of an image and of a text, by kind."""
         pair = {"it+": 1, "ti+": 1, "it-": samples - 1, "ti-": samples - 1}
         is_ssl_active = self.ssl_weight > 0
         return {**pair, "ii+": 1 * is_ssl_active, "ii-": 2 * (samples - 1) * is_ssl_active}
 
     def check_views(self, views: ViewsConfig) -> None:
-        """`UserError` unless there is a view for each of its losses."""
+        """Raise `UserError` unless there is a view for each of its losses."""
         if (views.num_weak, views.num_strong) != (1, 2):
             raise UserError(
                 "method=slip needs views.num_weak=1 (for CLIP) and views.num_strong=2 (SimCLR)"
@@ -211,62 +276,65 @@ class SlipMethod(SingleCaptionMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeclipMethod:
-    """DeCLIP (Li et al., ICLR 2022): CLIP of two views by two captions, and three more signals."""
+class DeclipMethod(MethodConfig):
+    """DeCLIP (Li et al., ICLR 2022): CLIP of two views and two captions, and three more losses."""
 
     name: Literal["declip"] = "declip"
     temperature: float = config_field(0.07, low=0.01, high=1)
     """Initial temperature; as published the scale is kept between e^3 and 100."""
     loss_weights: tuple[float, float, float, float] = (0.4, 0.2, 0.2, 0.2)
-    """Of CLIP's, the nearest neighbours', SimSiam's and the masked language model's losses."""
+    """Weights of the losses: CLIP, nearest neighbor, SimSiam, masked language modeling."""
     queue_size: int = config_field(65_536, low=1)
-    """Text features among which neighbours are looked up."""
+    """Text features among which nearest neighbors are looked up."""
     ssl_mlp_dim: int = config_field(1024, low=2)
-    """Width of SimSiam's projector; its predictor is half as wide inside."""
+    """Width of SimSiam's projector; the hidden layer of its predictor is half as wide."""
     mlm_probability: float = config_field(0.15, above=0, high=1)
-    """Share of the tokens that are to be guessed."""
+    """Fraction of the tokens that are predicted."""
 
     extra_text_fields: ClassVar[tuple[str, ...]] = ("augmented_tokens", "masked_tokens")
     min_batch_size: ClassVar[int] = 2
-    """SimSiam's heads have batch norm, and one sample no variance."""
+    """SimSiam's heads have batch norm, and a single sample has no variance."""
+
+    def __post_init__(self) -> None:
+        _check_weights("loss_weights", self.loss_weights)
 
     def count_forward_passes(self, views: ViewsConfig) -> dict[str, float]:
-        """Encoder forwards that one sample costs."""
+        """Return the encoder forward passes per sample."""
         return {"image": views.num_weak + views.num_strong, "text": 2}
 
     def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
-        """Positives and negatives of a picture and of a text, by domain, in a batch of pairs.
+        """Return the numbers of positives and negatives of an image and of a text, by kind.
 
-        A picture has both captions, and both of their nearest neighbours.
+        The positives of an image are both captions, and the nearest neighbors of both.
         """
-        clip, neighbours, simsiam, _ = (weight > 0 for weight in self.loss_weights)
-        texts, pictures = 2 * (clip + neighbours), 2 * clip
+        clip, neighbors, simsiam, _ = (weight > 0 for weight in self.loss_weights)
+        texts, images = 2 * (clip + neighbors), 2 * clip
         return {
             "ii+": 1 * simsiam,
             "it+": texts,
-            "ti+": pictures,
+            "ti+": images,
             "it-": texts * (samples - 1),
-            "ti-": pictures * (samples - 1),
+            "ti-": images * (samples - 1),
         }
 
     def check_views(self, views: ViewsConfig) -> None:
-        """`UserError` unless there are two views."""
+        """Raise `UserError` unless there are two views."""
         if views.num_weak + views.num_strong != 2:
             raise UserError(
                 "method=declip needs two views: views.num_weak=0 and views.num_strong=2"
             )
 
-    def __post_init__(self) -> None:
-        if min(self.loss_weights) < 0 or max(self.loss_weights) == 0:
-            raise UserError(
-                f"method.positive_weights must be at least 0, and not all 0, got {self.loss_weights}"
-            )
+
+def _check_weights(key: str, weights: Sequence[float]) -> None:
+    if min(weights) < 0 or max(weights) == 0:
+        raise UserError(f"method.{key} must be at least 0, and not all 0, got {list(weights)}")
 
 
-METHODS: dict[str, type] = {
+METHODS: dict[str, type[MethodConfig]] = {
     "uniclip": UniclipMethod,
     "unicl": UniclMethod,
     "clip": ClipMethod,
     "slip": SlipMethod,
     "declip": DeclipMethod,
 }
+"""The configuration class of each method, by name; plug-ins add theirs."""

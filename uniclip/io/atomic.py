@@ -11,14 +11,9 @@ import errno
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from hashlib import blake2b, file_digest
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
-
-from uniclip.config.binding import bind, to_builtins
-from uniclip.errors import UserError
 
 JSON_ERRORS = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 """What bytes that are no JSON of ours raise; the last, where they are nested without end."""
@@ -28,12 +23,6 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or what it was raised from, is that of a full disk or a spent quota."""
     cause = error.__cause__ or error
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def digest_file(path: Path) -> str:
-    """32 hex digits over the content of a file, of whatever size."""
-    with open(path, "rb") as stream:
-        return file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def resolve_staged_path(path: str) -> Path:
@@ -122,53 +111,6 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         if isinstance(record, dict):
             records.append(record)
     return records
-
-
-def to_json_bytes(value: Any) -> bytes:
-    """`value` as readable JSON, keys in their own order, NaN refused."""
-    return (json.dumps(to_builtins(value), indent=1, allow_nan=False) + "\n").encode()
-
-
-def read_json(path: Path) -> Any:
-    """The JSON of a whole file; `UserError` names a file that is not."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except JSON_ERRORS as error:
-        raise UserError(f"{path} is damaged ({error}); move it away and run again") from None
-
-
-def read_record(cls: type, path: Path) -> Any:
-    """The record of class `cls` at `path`; None if there is no file; `UserError` if damaged."""
-    try:
-        values = read_json(path)
-    except FileNotFoundError:
-        return None
-    try:
-        return bind(cls, values)
-    except UserError as error:
-        raise UserError(f"{path} is damaged ({error}); move it away and run again") from None
-
-
-def get_cache_folder() -> Path:
-    """For what can be made again: `UNICLIP_CACHE`, or the user's cache folder."""
-    from platformdirs import user_cache_dir
-
-    return Path(os.environ.get("UNICLIP_CACHE") or user_cache_dir("uniclip"))
-
-
-def disk_memoize(kind: str, key: str, compute: Callable[[], Any]) -> Any:
-    """What `compute` gave for `key` before (plain JSON), from the cache folder.
-
-    What is kept there is damaged or missing at no cost but time: then it is computed.
-    """
-    path = get_cache_folder() / kind / f"{key}.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, *JSON_ERRORS):
-        value = compute()
-    with suppress(OSError):
-        atomic_write(path, json.dumps(value).encode())
-    return value
 
 
 def _read_last_byte(stream: BinaryIO) -> bytes:

@@ -10,11 +10,13 @@ from uniclip.store.records import (
     Component,
     Contrast,
     DatasetScores,
+    ExitKind,
     Heartbeat,
     Outcome,
     Plan,
     PlantedEffect,
     PrimaryMetric,
+    RetryPolicy,
     Score,
     Submission,
     SubmissionIntent,
@@ -24,6 +26,7 @@ from uniclip.store.records import (
     TuningRound,
 )
 from uniclip.store.run_folder import AttemptFolder, RunFolder
+from uniclip.store.run_status import EndReason, RunStatus
 from uniclip.store.store import Store, StudyFolder, SweepFolder
 
 __all__ = [
@@ -31,6 +34,10 @@ __all__ = [
     "AttemptFolder",
     "AuditRecord",
     "Cell",
+    "EndReason",
+    "ExitKind",
+    "RetryPolicy",
+    "RunStatus",
     "Component",
     "Contrast",
     "AttemptEnd",

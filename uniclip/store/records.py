@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from uniclip.config.schema import RUN_ONLY
 from uniclip.store.run_status import EndReason
 
 ExitKind = Literal[
@@ -107,8 +108,8 @@ class Score:
     chance: float | None
     num_samples: int
     """Test samples behind the number."""
-    too_few_samples: bool = False
-    """Too few samples to be a primary score."""
+    report_only: bool = False
+    """Shown in reports and never a primary metric: a diagnostic, or a score of few samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +186,9 @@ class AuditCheck:
     passed: bool
     detail: str
     inert: bool = False
-    """The component cannot matter in this configuration, on or off; or so it was declared."""
+    """The component cannot have an effect in this configuration, on or off, or is declared so."""
+    component: str | None = None
+    """The component whose manipulation check this is."""
 
     @property
     def failure_message(self) -> str:
@@ -423,6 +426,11 @@ class Plan:
     def num_threads(self) -> int:
         """Compute threads of each of its runs (`train.num_threads`)."""
         return int(self.base_config["train"]["num_threads"])
+
+    def run_only_values(self, arm: str) -> dict[str, Any]:
+        """Return the configuration sections that state how the runs of an arm are executed."""
+        values = {**self.base_config, **self.get_arm(arm).config_diff}
+        return {name: values[name] for name in RUN_ONLY if name in values}
 
     def required_evaluations(self) -> dict[str, dict[str, str]]:
         """Run id -> the evaluations that it must have, in the order of the cells."""

@@ -10,18 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from uniclip.config.binding import bind
 from uniclip.errors import UserError
-from uniclip.io.atomic import (
-    append_jsonl,
-    atomic_write,
-    read_json,
-    read_jsonl,
-    read_record,
-    to_json_bytes,
-    write_once,
+from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
+from uniclip.store.json_io import read_json, read_record, to_json_bytes
+from uniclip.store.records import (
+    AttemptEnd,
+    ClaimRecord,
+    DatasetScores,
+    ExitKind,
+    Heartbeat,
+    Outcome,
 )
-from uniclip.store.records import AttemptEnd, ClaimRecord, DatasetScores, Heartbeat, Outcome
+from uniclip.store.run_status import EndReason
 
 CACHE_FOLDER = "cache"
 """The store's folder of what can be made again."""
@@ -79,10 +79,18 @@ class AttemptFolder:
         attempt_end: AttemptEnd | None = read_record(AttemptEnd, self.path / "ended.json")
         return attempt_end
 
-    def write_end(self, kind: str, error: str | None = None) -> None:
-        """The attempt's last word (said once, and not by who holds it no more)."""
+    def write_end(
+        self, kind: ExitKind, error: str | None = None, *, reason: EndReason | None = None
+    ) -> None:
+        """Write the exit record, unless there is one or the claim is no longer this object's.
+
+        Args:
+            kind: how the attempt ended.
+            error: the last line of the error of a failed attempt.
+            reason: why an interrupted attempt was interrupted, if known.
+        """
         if self._holds_claim():
-            attempt_end = bind(AttemptEnd, {"kind": kind, "time": time.time(), "error": error})
+            attempt_end = AttemptEnd(kind=kind, time=time.time(), error=error, reason=reason)
             if write_once(self.path / "ended.json", to_json_bytes(attempt_end)):
                 self._copy_end_to_heartbeat(attempt_end)
 

@@ -31,7 +31,7 @@ class RunStatus(StrEnum):
 
 
 class EndReason(StrEnum):
-    """Why an attempt ended without a result, in Slurm's words where Slurm has one."""
+    """Why an attempt was interrupted, in Slurm's words where Slurm has one."""
 
     PREEMPTED = "preempted"
     TIMEOUT = "timeout"
@@ -45,3 +45,22 @@ class EndReason(StrEnum):
     """The process is gone and left no exit record."""
     STOPPED = "stopped"
     """The process was asked to stop and wrote an exit record."""
+
+    @property
+    def description(self) -> str:
+        """The reason in words, such as "time limit"."""
+        return _DESCRIPTIONS[self]
+
+
+_DESCRIPTIONS = {
+    EndReason.PREEMPTED: "preempted",
+    EndReason.TIMEOUT: "time limit",
+    EndReason.OUT_OF_MEMORY: "out of memory",
+    EndReason.NODE_FAIL: "node failure",
+    EndReason.DISK_FULL: "disk full",
+    EndReason.CANCELLED: "cancelled",
+    EndReason.REQUEUED: "requeued",
+    EndReason.RESTARTED: "restarted",
+    EndReason.DIED: "process ended without an exit record",
+    EndReason.STOPPED: "stopped on request",
+}

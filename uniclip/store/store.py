@@ -14,14 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from uniclip.errors import UserError
-from uniclip.io.atomic import (
-    append_jsonl,
-    atomic_write,
-    read_jsonl,
-    read_record,
-    to_json_bytes,
-    write_once,
-)
+from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
+from uniclip.store.json_io import read_record, to_json_bytes
 from uniclip.store.records import (
     AuditCheck,
     AuditRecord,
@@ -42,7 +36,7 @@ class SweepFolder:
         self.audit_path = path / "audit.json"
         self.cost_estimates_path = path / "prices.jsonl"
         self.cost_report_path = path / "bill.csv"
-        self.slots_path = path / "slots"
+        self.worker_logs_path = path / "worker_logs"
         self.submissions_path = path / "submissions"
         self._cancelled_path = path / "cancelled.jsonl"
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uniclip.config import METHODS, ViewsConfig, build_run_config, compose
-from uniclip.config.methods import SingleCaptionMethod
+from uniclip.config.methods import ImageTextMethod
 from uniclip.errors import UserError
 
 FOLDERS = [compose.CONF]
@@ -100,7 +100,7 @@ def test_the_choice_of_each_group_where_nobody_chooses_is_the_one_that_is_compos
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bare(SingleCaptionMethod):
+class Bare(ImageTextMethod):
     """A method that no YAML names."""
 
     name: Literal["bare"] = "bare"
@@ -140,7 +140,7 @@ def test_a_registered_method_needs_no_preset(
 def test_a_users_folder_adds_choices(tmp_path: Path) -> None:
     own = tmp_path / "my conf"
     (own / "model").mkdir(parents=True)
-    (own / "model" / "wide.yaml").write_text("embedding: 256\n")
+    (own / "model" / "wide.yaml").write_text("embed_dim: 256\n")
     folders = [*FOLDERS, own]
     assert {"tiny", "wide"} <= set(compose.list_choices("model", folders))
     values = compose.compose("config", {"model": "wide"}, folders)

@@ -52,7 +52,9 @@ def test_defaults_fill_what_is_not_said() -> None:
 @pytest.mark.parametrize("data", sorted(DATA))
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_plain_and_bind_are_inverse(data: str, method: str) -> None:
-    views = {"weak": 0, "strong": 2} if method == "declip" else {"weak": 1, "strong": 2}
+    views = (
+        {"num_weak": 0, "num_strong": 2} if method == "declip" else {"num_weak": 1, "num_strong": 2}
+    )
     config = build_run_config({"data": {"name": data}, "method": {"name": method}, "views": views})
     kept = to_builtins(config)
     assert build_run_config(kept) == config
@@ -81,8 +83,8 @@ def test_a_frozen_configuration_cannot_be_changed() -> None:
         ({"data": {}}, r"data must be a mapping with a name"),
         ({"benchmark": "openmoji"}, r"benchmark must be a list, got 'openmoji'"),
         ({"benchmark": [1]}, r"benchmark\[0\] must be text, got 1"),
-        ({"train": {"betas": [0.9]}}, r"train\.betas must have 2 entries, got 1"),
-        ({"train": {"betas": [0.9, "x"]}}, r"train\.betas\[1\] must be a number"),
+        ({"train": {"adam_betas": [0.9]}}, r"train\.adam_betas must have 2 entries, got 1"),
+        ({"train": {"adam_betas": [0.9, "x"]}}, r"train\.adam_betas\[1\] must be a number"),
         ({"model": {"image": {"options": [1]}}}, r"model\.image\.options must be a mapping"),
     ],
 )
@@ -94,27 +96,45 @@ def test_wrong_types_are_refused_by_name(sections: dict[str, Any], match: str) -
     ("sections", "match"),
     [
         ({"train": {"steps": 0}}, r"train\.steps must be at least 1, got 0"),
-        ({"train": {"warmup": 1.01}}, r"train\.warmup must be at most 1, got 1\.01"),
-        ({"train": {"epsilon": 0}}, r"train\.epsilon must be above 0"),
+        ({"train": {"warmup_ratio": 1.01}}, r"train\.warmup_ratio must be at most 1, got 1\.01"),
+        ({"train": {"adam_eps": 0}}, r"train\.adam_eps must be above 0"),
         (
-            {"train": {"start_rate": 0.1}},
-            r"train\.start_rate=0\.1 must be at most train\.learning_",
+            {"train": {"warmup_start_lr": 0.1}},
+            r"train\.warmup_start_lr=0\.1 must be at most train\.learning_",
         ),
         (
-            {"train": {"final_rate": 0.1}},
-            r"train\.final_rate=0\.1 must be at most train\.learning_",
+            {"train": {"min_lr": 0.1}},
+            r"train\.min_lr=0\.1 must be at most train\.learning_",
         ),
         ({"train": {"learning_rate": 0}}, r"train\.learning_rate must be above 0"),
         ({"train": {"learning_rate": -1e-3}}, r"train\.learning_rate must be above 0"),
-        ({"train": {"betas": [0.9, 1.0]}}, r"train\.betas must be at least 0 and below 1"),
-        ({"train": {"betas": [-0.1, 0.9]}}, r"train\.betas must be at least 0 and below 1"),
+        (
+            {"train": {"adam_betas": [0.9, 1.0]}},
+            r"train\.adam_betas must be at least 0 and below 1",
+        ),
+        (
+            {"train": {"adam_betas": [-0.1, 0.9]}},
+            r"train\.adam_betas must be at least 0 and below 1",
+        ),
         ({"seed": -1}, r"seed must be at least 0"),
-        ({"views": {"weak": 0, "strong": 0}}, r"views\.weak \+ views\.strong .* at least 1"),
+        (
+            {"views": {"num_weak": 0, "num_strong": 0}},
+            r"views\.num_weak \+ views\.num_strong .* at least 1",
+        ),
         ({"model": {"text": {"width": 130}}}, r"model\.text\.width=130 must be a multiple of"),
         ({"method": {"name": "uniclip", "temperature": 2}}, r"method\.temperature .* at most 1"),
-        ({"method": {"name": "uniclip", "weights": [1, -1, 0]}}, r"method\.weights .* at least 0"),
-        ({"method": {"name": "uniclip", "weights": [0, 0, 0]}}, r"method\.weights .* not all 0"),
-        ({"data": {"name": "scenes", "delta": {"side": 1.5}}}, r"data\.delta\.side .* at most 1"),
+        (
+            {"method": {"name": "uniclip", "positive_weights": [1, -1, 0]}},
+            r"method\.positive_weights .* at least 0",
+        ),
+        (
+            {"method": {"name": "uniclip", "positive_weights": [0, 0, 0]}},
+            r"method\.positive_weights .* not all 0",
+        ),
+        (
+            {"data": {"name": "scenes", "redraw_prob": {"side": 1.5}}},
+            r"data\.redraw_prob\.side .* at most 1",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(sections: dict[str, Any], match: str) -> None:
@@ -136,8 +156,8 @@ def test_values_out_of_range_are_refused_by_name(sections: dict[str, Any], match
 def test_what_is_not_a_finite_number_is_refused_everywhere(bad: float, where: str) -> None:
     sections: dict[str, Any] = {
         "train.learning_rate": {"train": {"learning_rate": bad}},
-        "train.adam_betas": {"train": {"betas": [0.9, bad]}},
-        "method.positive_weights": {"method": {"name": "uniclip", "weights": [1, bad, 1]}},
+        "train.adam_betas": {"train": {"adam_betas": [0.9, bad]}},
+        "method.positive_weights": {"method": {"name": "uniclip", "positive_weights": [1, bad, 1]}},
         "model.image.options.x.y": {"model": {"image": {"options": {"x": {"y": bad}}}}},
     }[where]
     if where == "model.image.options.x.y" and isinstance(bad, int):
@@ -191,10 +211,10 @@ def test_every_declared_range_is_enforced(where: str, value: float) -> None:
         ({"method": {"name": "clp"}}, r"unknown method 'clp': did you mean clip"),
         ({"method": {"name": "simclr9"}}, r"unknown method 'simclr9': "),
         ({"data": {"name": "openmojis"}}, r"unknown data 'openmojis': did you mean openmoji\?"),
-        ({"method": {"name": "clip", "aware": "none"}}, r"unknown key 'method\.aware'"),
+        ({"method": {"name": "clip", "augmentation_input": "none"}}, r"unknown key 'method\.augmentation_input'"),
         ({"method": {"name": "uniclip", "loss": "mpnce"}}, r"unknown method\.loss .* mp_nce"),
         ({"train": {"precision": "fp64"}}, r"unknown train\.precision .*fp32"),
-        ({"data": {"name": "scenes", "delta": {"sid": 1}}}, r"'data\.delta\.sid': .*delta\.side"),
+        ({"data": {"name": "scenes", "redraw_prob": {"sid": 1}}}, r"'data\.redraw_prob\.sid': .*redraw_prob\.side"),
     ],
 )  # fmt: skip
 def test_unknown_names_are_answered_with_the_nearest(sections: dict[str, Any], match: str) -> None:
@@ -211,7 +231,7 @@ def test_a_required_section_cannot_be_left_out() -> None:
 @pytest.mark.parametrize("weights", ["balanced", "uniform", [1, 1, 1], (0.0, 1.0, 1.0)])
 def test_weights_are_a_word_or_three_numbers(weights: Any) -> None:
     bound = build_run_config(
-        values(method={"name": "uniclip", "weights": weights})
+        values(method={"name": "uniclip", "positive_weights": weights})
     ).method.positive_weights
     if isinstance(weights, str):
         assert bound == weights
@@ -223,54 +243,66 @@ def test_weights_are_a_word_or_three_numbers(weights: Any) -> None:
 @pytest.mark.parametrize(
     ("weights", "match"),
     [
-        ("best", r"unknown method\.weights 'best': choose from balanced, uniform"),
-        ([1, 2], r"method\.weights must have 3 entries, got 2"),
-        ([1, 2, "x"], r"method\.weights\[2\] must be a number"),
-        (3, r"unknown method\.weights '3'"),
-        (None, r"unknown method\.weights"),
+        ("best", r"unknown method\.positive_weights 'best': choose from balanced, uniform"),
+        ([1, 2], r"method\.positive_weights must have 3 entries, got 2"),
+        ([1, 2, "x"], r"method\.positive_weights\[2\] must be a number"),
+        (3, r"unknown method\.positive_weights '3'"),
+        (None, r"unknown method\.positive_weights"),
     ],
 )
 def test_other_weights_are_refused_for_the_right_reason(weights: Any, match: str) -> None:
-    refused(match, method={"name": "uniclip", "weights": weights})
+    refused(match, method={"name": "uniclip", "positive_weights": weights})
 
 
 def test_the_word_true_is_a_word_where_words_are_asked_for() -> None:
     """YAML and the command line read `method.augmentation_input=true` as a truth value."""
     assert (
         build_run_config(
-            values(method={"name": "uniclip", "aware": True})
+            values(method={"name": "uniclip", "augmentation_input": True})
         ).method.augmentation_input
         == "true"
     )
-    refused("unknown method.augmentation_input", method={"name": "uniclip", "aware": False})
+    refused(
+        "unknown method.augmentation_input", method={"name": "uniclip", "augmentation_input": False}
+    )
 
 
 def test_the_class_of_data_and_method_is_chosen_by_name() -> None:
-    scenes = build_run_config(values(data={"name": "scenes", "delta": {"side": 0.5}}))
+    scenes = build_run_config(values(data={"name": "scenes", "redraw_prob": {"side": 0.5}}))
     assert type(scenes.data) is DATA["scenes"]
     assert scenes.data.redraw_prob.side == 0.5
     assert type(build_run_config(values(method={"name": "clip"})).method) is METHODS["clip"]
 
 
 def test_optional_text_may_be_null() -> None:
-    assert build_run_config(values(data={"name": "csv", "label": None})).data.label_column is None
     assert (
-        build_run_config(values(data={"name": "csv", "label": "kind"})).data.label_column == "kind"
+        build_run_config(values(data={"name": "csv", "label_column": None})).data.label_column
+        is None
+    )
+    assert (
+        build_run_config(values(data={"name": "csv", "label_column": "kind"})).data.label_column
+        == "kind"
     )
 
 
 @pytest.mark.parametrize(
     ("sections", "match"),
     [
-        ({"method": {"aware": "none", "told": ["flip"]}}, "leave out told"),
-        ({"method": {"aware": "none", "fusion": "concat"}}, "leave out fusion=concat"),
-        ({"method": {"told": []}}, "tells nothing: that is method.augmentation_input=identity"),
         (
-            {"init_towers": "image"},
+            {"method": {"augmentation_input": "none", "visible_transforms": ["flip"]}},
+            "leave out visible_transforms",
+        ),
+        ({"method": {"augmentation_input": "none", "fusion": "concat"}}, "leave out fusion=concat"),
+        (
+            {"method": {"visible_transforms": []}},
+            "shows nothing: that is method.augmentation_input=identity",
+        ),
+        (
+            {"pretrained_towers": "image"},
             "pretrained_towers=image does nothing without pretrained=: leave it out",
         ),
-        ({"init_activation": "gelu"}, "pretrained_activation=gelu .* leave it out"),
-        ({"trust": True}, "allow_torchscript=true .* leave it out"),
+        ({"pretrained_activation": "gelu"}, "pretrained_activation=gelu .* leave it out"),
+        ({"allow_torchscript": True}, "allow_torchscript=true .* leave it out"),
     ],
 )
 def test_what_would_do_nothing_is_refused(sections: dict[str, Any], match: str) -> None:
@@ -279,7 +311,7 @@ def test_what_would_do_nothing_is_refused(sections: dict[str, Any], match: str) 
     refused(match, **{**sections, "method": method})
 
 
-ONE_VIEW = {"weak": 1, "strong": 0}
+ONE_VIEW = {"num_weak": 1, "num_strong": 0}
 
 
 @pytest.mark.parametrize(
@@ -288,8 +320,8 @@ ONE_VIEW = {"weak": 1, "strong": 0}
 )
 @pytest.mark.parametrize("loss", ["mp_nce", "multi_view_info_nce"])
 def test_weights_that_leave_no_positives_are_refused(weights: Any, views: Any, loss: str) -> None:
-    method = {"name": "uniclip", "weights": weights, "loss": loss}
-    said = r"method\.weights=\[[\d., ]+\] leaves no positives with [13] views .*give image-text"
+    method = {"name": "uniclip", "positive_weights": weights, "loss": loss}
+    said = r"method\.positive_weights=\[[\d., ]+\] leaves no positives with [13] views .*give image-text"
     refused(said, method=method, views=views)
 
 
@@ -298,11 +330,12 @@ def test_weights_that_leave_no_positives_are_refused(weights: Any, views: Any, l
     [([1, 0, 0], {}), ([0, 1, 0], ONE_VIEW), ("balanced", ONE_VIEW), ("uniform", ONE_VIEW)],
 )
 def test_weights_that_leave_some_positives_are_taken(weights: Any, views: Any) -> None:
-    build_run_config(values(method={"name": "uniclip", "weights": weights}, views=views))
+    build_run_config(values(method={"name": "uniclip", "positive_weights": weights}, views=views))
 
 
 @pytest.mark.parametrize(
-    ("method", "views"), [("slip", {"weak": 1, "strong": 2}), ("declip", {"weak": 0, "strong": 2})]
+    ("method", "views"),
+    [("slip", {"num_weak": 1, "num_strong": 2}), ("declip", {"num_weak": 0, "num_strong": 2})],
 )
 def test_a_batch_norm_needs_two_samples(method: str, views: dict[str, int]) -> None:
     sections = {"method": {"name": method}, "views": views}
@@ -313,15 +346,15 @@ def test_a_batch_norm_needs_two_samples(method: str, views: dict[str, int]) -> N
 
 def test_each_chunk_needs_a_sample() -> None:
     refused(
-        r"train\.accumulate=200 must be at most train\.batch_size=16",
-        train={"batch_size": 16, "accumulate": 200},
+        r"train\.grad_cache_chunks=200 must be at most train\.batch_size=16",
+        train={"batch_size": 16, "grad_cache_chunks": 200},
     )
-    build_run_config(values(train={"batch_size": 16, "accumulate": 16}))
+    build_run_config(values(train={"batch_size": 16, "grad_cache_chunks": 16}))
 
 
-@pytest.mark.parametrize("told", [{"told": ["flip"]}, {"fusion": "concat"}], ids=str)
+@pytest.mark.parametrize("told", [{"visible_transforms": ["flip"]}, {"fusion": "concat"}], ids=str)
 def test_awareness_is_switched_off_whatever_it_was_told(told: dict[str, Any]) -> None:
-    build_run_config(values(method={"name": "uniclip", "aware": "identity", **told}))
+    build_run_config(values(method={"name": "uniclip", "augmentation_input": "identity", **told}))
 
 
 @pytest.mark.parametrize(
@@ -334,15 +367,17 @@ def test_awareness_is_switched_off_whatever_it_was_told(told: dict[str, Any]) ->
 )
 def test_what_it_is_told_of_is_one_run_however_it_is_written(told: Any, same: Any) -> None:
     one, other = (
-        identity.build_spec(build_run_config(values(method={"name": "uniclip", "told": t})), {})
+        identity.build_spec(
+            build_run_config(values(method={"name": "uniclip", "visible_transforms": t})), {}
+        )
         for t in (told, same)
     )
     assert one == other
 
 
 RECONSTRUCTIONS = {
-    UniclipMethod: ("weights", "negatives", "fusion"),
-    ModelConfig: ("head_blocks", "augmentation_width"),
+    UniclipMethod: ("positive_weights", "negatives", "fusion"),
+    ModelConfig: ("num_head_blocks", "augmentation_width"),
 }
 
 
@@ -360,9 +395,9 @@ def test_what_no_source_states_is_marked_as_ours(cls: type) -> None:
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_forwards_count_every_view_once(method: str) -> None:
-    views = bind(ViewsConfig, {"weak": 2, "strong": 3})
+    views = bind(ViewsConfig, {"num_weak": 2, "num_strong": 3})
     texts = 2 if method == "declip" else 1
-    assert bind(METHODS[method], {}).forwards(views) == {"image": 5, "text": texts}
+    assert bind(METHODS[method], {}).count_forward_passes(views) == {"image": 5, "text": texts}
 
 
 @pytest.mark.parametrize("cls", [c for c in (*DATA.values(), *METHODS.values(), TrainConfig)])

@@ -33,6 +33,7 @@ from uniclip.store import (
     PrimaryMetric,
     Score,
     Store,
+    json_io,
 )
 
 PUBLISHERS, NAMES = 8, 50
@@ -40,16 +41,16 @@ PUBLISHERS, NAMES = 8, 50
 
 def owner(**changes: Any) -> ClaimRecord:
     fields: dict[str, Any] = {
-        "host": "here", "boot": "boot", "pid": 1, "started": 1, "source": "s", "training": "t",
-        "numerics": {"device": "cpu"}, "time": 1.0,
+        "host": "here", "boot_id": "boot", "pid": 1, "start_ticks": 1, "source_hash": "s",
+        "training_hash": "t", "numerics_class": {"device": "cpu"}, "time": 1.0,
     }  # fmt: skip
     return ClaimRecord(**{**fields, **changes})
 
 
 def outcome(**changes: Any) -> Outcome:
     fields: dict[str, Any] = {
-        "kind": "trained", "step": 3, "attempt": 1, "training": "t", "source": "s", "numerics": {},
-        "weights": "00", "best_step": 3, "cost": {"seconds": 1.0},
+        "kind": "trained", "step": 3, "attempt": 1, "training_hash": "t", "source_hash": "s",
+        "numerics_class": {}, "weights_digest": "00", "best_step": 3, "cost": {"seconds": 1.0},
     }  # fmt: skip
     return Outcome(**{**fields, **changes})
 
@@ -151,12 +152,12 @@ def test_publish_file_links_once(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from uniclip.io.atomic import publish, replace
+from uniclip.io.atomic import atomic_write, write_once
 folder, size = Path(sys.argv[1]), 400_000
 print("started", flush=True)
 for number in range(1_000_000):
-    publish(folder / f"once-{number}", b"%07d" % number * (size // 7))
-    replace(folder / "again", b"%07d" % number * (size // 7))
+    write_once(folder / f"once-{number}", b"%07d" % number * (size // 7))
+    atomic_write(folder / "again", b"%07d" % number * (size // 7))
 """
 
 
@@ -184,8 +185,8 @@ def test_killed_while_writing_leaves_whole_files_or_none(tmp_path: Path, after: 
 def test_replace_is_whole_for_whoever_reads_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "beat"
     code = (
-        "import sys\nfrom pathlib import Path\nfrom uniclip.io.atomic import replace\n"
-        "for n in range(300):\n    replace(Path(sys.argv[1]), (b'%d ' % n) * 20000)\n"
+        "import sys\nfrom pathlib import Path\nfrom uniclip.io.atomic import atomic_write\n"
+        "for n in range(300):\n    atomic_write(Path(sys.argv[1]), (b'%d ' % n) * 20000)\n"
     )
     writer = subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT)
     reads = 0
@@ -238,15 +239,20 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
         weights_digest="w",
         scores=(score, score),
     )
-    for record in (owner(job="7"), outcome(), outcome(weights=None, best_step=None), scores):
-        atomic.write_once(tmp_path / str(id(record)), atomic.to_json_bytes(record))
-        assert atomic.read_record(type(record), tmp_path / str(id(record))) == record
-    assert atomic.read_record(ClaimRecord, tmp_path / "none") is None
+    for record in (
+        owner(job_id="7"),
+        outcome(),
+        outcome(weights_digest=None, best_step=None),
+        scores,
+    ):
+        atomic.write_once(tmp_path / str(id(record)), json_io.to_json_bytes(record))
+        assert json_io.read_record(type(record), tmp_path / str(id(record))) == record
+    assert json_io.read_record(ClaimRecord, tmp_path / "none") is None
 
 
 def test_a_record_refuses_nan() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        atomic.to_json_bytes(
+        json_io.to_json_bytes(
             Score(name="x", value=float("nan"), kind="gap", chance=None, num_samples=1)
         )
 
@@ -259,7 +265,7 @@ DAMAGES = {
     "a field lacks": b'{"kind": "trained"}',
     "another kind": b'{"kind": "finished"}',
     "a strange field": b'{"extra": 1}',
-    "nan": atomic.to_json_bytes(outcome()).replace(b"1.0", b"NaN"),
+    "nan": json_io.to_json_bytes(outcome()).replace(b"1.0", b"NaN"),
     "no bottom": b'{"kind": ' * 100_000,
 }
 
@@ -364,7 +370,7 @@ def test_an_attempt_whose_run_has_moved_away_is_overtaken(tmp_path: Path) -> Non
     assert attempt.is_overtaken(), "another attempt has its number now"
     assert not afresh.is_overtaken()
     attempt.write_heartbeat(step=5, total_steps=9, steps_per_second=1.0, phase="training")
-    attempt.write_end("overtaken")
+    attempt.write_end("superseded")
     assert (afresh.read_heartbeat(), afresh.read_end()) == (None, None), "nor a word in its place"
 
 

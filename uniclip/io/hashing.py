@@ -1,0 +1,36 @@
+"""Digests of values and files, and the versions of installed libraries that enter them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+
+def to_canonical_json(value: Any) -> str:
+    """Return `value` as JSON in one spelling: sorted keys, no spaces, ASCII, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any, digits: int = 16) -> str:
+    """Return the first hex `digits` of the blake2b digest of the canonical JSON of `value`."""
+    return blake2b(to_canonical_json(value).encode()).hexdigest()[:digits]
+
+
+def digest_file(path: Path) -> str:
+    """Return the blake2b digest of the content of a file, of any size, as 32 hex digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
+
+
+@cache
+def get_library_version(name: str) -> str:
+    """Return the installed version of a distribution without importing it, or "absent"."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
