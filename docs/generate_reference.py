@@ -25,6 +25,7 @@ from sweeps.cli.main import COMMANDS  # noqa: E402
 from sweeps.config.schema import LAUNCHER_CONFIGS, SweepConfig  # noqa: E402
 from sweeps.tuning.tuner import TuneConfig  # noqa: E402
 from uniclip.config import DATA, METHODS, RunConfig  # noqa: E402
+from uniclip.config.binding import TAGGED_UNIONS  # noqa: E402
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 NOTICE = "<!-- written by docs/generate_reference.py: edit the docstrings instead -->\n"
@@ -84,12 +85,14 @@ def render_class(cls: type, prefix: str, title: str) -> Iterator[str]:
     nested = []
     rows = []
     for field in dataclasses.fields(cls):
+        if (cls, field.name) in TAGGED_UNIONS:  # each member has a section of its own
+            continue
         factory = field.default_factory
         if isinstance(factory, type) and dataclasses.is_dataclass(factory):
             nested.append((factory, f"{prefix}{field.name}."))
             continue
         kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", "")
-        if kind in ("Any", "DataConfig", "MethodConfig") or field.name == "name":
+        if field.name == "name" and kind.startswith("Literal"):  # what the section is called
             continue
         cells = (
             f"`{prefix}{field.name}`",
