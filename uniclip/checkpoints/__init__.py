@@ -1,1 +1,1 @@
-"""Checkpoints: reading, importing, exporting and using weights."""
+"""Checkpoints: files of weights, their import and export, and models loaded from them."""

@@ -1,8 +1,8 @@
-"""A trained model in other libraries' layouts: open_clip's, and transformers' CLIPModel.
+"""Export of a trained model in the formats of open_clip and of transformers' CLIPModel.
 
-Both know one architecture of ours: a vision Transformer as CLIP's (timm's `vit_*_clip_*`), our text
-encoder, and a linear projection of each. What they cannot hold is refused with its reason, never
-left out. The numbers are the same; only names and packing change.
+Both support one architecture: CLIP's vision Transformer (timm's `vit_*_clip_*`), our text encoder,
+and a linear projection of each. A model that a format cannot represent is refused with the reason;
+nothing is left out silently. Only the names and the packing of tensors change, not their values.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ from tokenizers import normalizers, processors
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
-from uniclip.checkpoints import key_mapping
+from uniclip.checkpoints import key_mapping, load
+from uniclip.checkpoints.key_mapping import CLIP_LAYER_NORM_EPS, HEAD_DIM
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.io import atomic
 
-CLIP_LAYER_NORM_EPS = 1e-5
-OPEN_CLIP_HEAD_DIM = 64
-"""Width of open_clip's vision heads."""
 TRANSFORMERS_PREFIXES = {
     "image_encoder.body.": "vision_model.",
     "text_encoder.body.": "text_model.",
@@ -38,7 +36,7 @@ TRANSFORMERS_VISION_RULES = (
     (r"^vision_model\.cls_token$", "vision_model.embeddings.class_embedding"),
     (r"^vision_model\.pos_embed$", "vision_model.embeddings.position_embedding.weight"),
     (r"^vision_model\.patch_embed\.proj\.", "vision_model.embeddings.patch_embedding."),
-    (r"^vision_model\.norm_pre\.", "vision_model.pre_layrnorm."),  # their spelling
+    (r"^vision_model\.norm_pre\.", "vision_model.pre_layrnorm."),  # spelled so in transformers
     (r"^vision_model\.norm\.", "vision_model.post_layernorm."),
     (r"^vision_model\.blocks\.(\d+)\.norm(\d)\.", r"vision_model.encoder.layers.\1.layer_norm\2."),
     (r"^vision_model\.blocks\.(\d+)\.mlp\.", r"vision_model.encoder.layers.\1.mlp."),
@@ -54,36 +52,39 @@ TRANSFORMERS_VISION_RULES = (
 
 
 def export(pretrained: PretrainedModel, folder: str | Path, target_format: str) -> Path:
-    """Write a model into a new `folder`; the folder.
+    """Write a model into a new folder and return the folder.
 
-    layout: "open_clip", for `open_clip.create_model("local-dir:<folder>")`, or "transformers", for
-        `CLIPModel.from_pretrained(folder)`.
+    Args:
+        pretrained: The model.
+        folder: Must not exist.
+        target_format: "open_clip", for `open_clip.create_model("local-dir:<folder>")`, or
+            "transformers", for `CLIPModel.from_pretrained(folder)`.
 
     Raises:
-        UserError: the layout cannot hold this model, or the folder is there already.
+        UserError: The format cannot represent this model, or the folder exists.
     """
     if target_format not in EXPORTERS:
-        raise make_unknown_name_error("layout", target_format, EXPORTERS)
+        raise make_unknown_name_error("format", target_format, EXPORTERS)
     reason = find_export_obstacle(pretrained, target_format)
     if reason is not None:
-        raise UserError(f"this model has no {target_format} layout: {reason}")
+        raise UserError(f"this model cannot be exported as {target_format}: {reason}")
     path = Path(folder)
     if path.exists():
-        raise UserError(f"{path} is there already; name a new folder")
+        raise UserError(f"{path} exists; name a new folder")
     path.mkdir(parents=True)
     EXPORTERS[target_format](pretrained, path)
     return path
 
 
 def find_export_obstacle(pretrained: PretrainedModel, target_format: str) -> str | None:
-    """Why `layout` cannot hold a model; None if it can."""
+    """Return why `target_format` cannot represent a model, or None if it can."""
     embedder, body = pretrained.embedder, _get_image_body(pretrained)
     if not isinstance(embedder.image_head, nn.Linear):
         return "its image head is not a linear projection (train method=clip)"
     if embedder.image_head.bias is not None:
         return "its image projection has a bias"
     if not (_is_vit(body) and _is_clip_vit(body)):
-        return "its image encoder is not a vision Transformer as CLIP's (timm's vit_*_clip_*)"
+        return "its image encoder is not CLIP's vision Transformer (timm's vit_*_clip_*)"
     activation = body.blocks[0].mlp.act
     if not isinstance(activation, (nn.GELU, QuickGELU)):
         return (
@@ -91,12 +92,12 @@ def find_export_obstacle(pretrained: PretrainedModel, target_format: str) -> str
         )
     mismatched_key = _find_mismatched_tensor(pretrained)
     if mismatched_key is not None:
-        return f"its tensors are not those of a CLIP of its sizes, {mismatched_key} for one"
+        return f"its tensors are not those of a CLIP of its sizes, such as {mismatched_key}"
     return _find_open_clip_obstacle(pretrained) if target_format == "open_clip" else None
 
 
 def _find_mismatched_tensor(pretrained: PretrainedModel) -> str | None:
-    """A tensor that CLIP of these sizes and the model do not share, shape included."""
+    """Return the first key whose tensor a CLIP of these sizes lacks or has in another shape."""
     with torch.device("meta"):
         clip_shapes = {
             k: v.shape for k, v in CLIPModel(_build_clip_config(pretrained)).state_dict().items()
@@ -109,16 +110,16 @@ def _find_mismatched_tensor(pretrained: PretrainedModel) -> str | None:
 
 
 def _find_open_clip_obstacle(pretrained: PretrainedModel) -> str | None:
-    """What open_clip takes for granted and transformers' configuration states."""
+    """Return a setting that open_clip fixes and the model has otherwise, or None."""
     text, body = pretrained.config.model.text, _get_image_body(pretrained)
     if not pretrained.tokenizer.is_clip:
         return "its vocabulary is not CLIP's (train with model.text.tokenizer=clip)"
     if text.layer_norm_eps != CLIP_LAYER_NORM_EPS:
-        return f"its text encoder's norm_epsilon is not {CLIP_LAYER_NORM_EPS}"
+        return f"its text encoder's layer_norm_eps is not {CLIP_LAYER_NORM_EPS}"
     if _uses_quick_gelu(body) != (text.activation == "quick_gelu"):
         return "its two encoders have different activations"
-    if body.embed_dim != OPEN_CLIP_HEAD_DIM * body.blocks[0].attn.num_heads:
-        return f"its image encoder's heads are not {OPEN_CLIP_HEAD_DIM} wide"
+    if body.embed_dim != HEAD_DIM * body.blocks[0].attn.num_heads:
+        return f"its image encoder's heads are not {HEAD_DIM} wide"
     return None
 
 
@@ -158,7 +159,7 @@ def _export_open_clip(pretrained: PretrainedModel, folder: Path) -> None:
 
 
 def _export_transformers(pretrained: PretrainedModel, folder: Path) -> None:
-    with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten
+    with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten
         model = CLIPModel(_build_clip_config(pretrained))
     model.load_state_dict(_build_clip_state(pretrained), strict=True)
     model.save_pretrained(folder)
@@ -202,7 +203,7 @@ def _build_clip_config(pretrained: PretrainedModel) -> CLIPConfig:
 
 
 def _build_tokenizer(pretrained: PretrainedModel) -> PreTrainedTokenizerFast:
-    """Ours, with both ends put on by itself; CLIP's cleans as far as the library can (no ftfy)."""
+    """Return the tokenizer, which adds both end tokens; CLIP's cleans texts without ftfy."""
     source_tokenizer = pretrained.tokenizer
     bpe = tokenizers.Tokenizer.from_str(source_tokenizer.to_json())
     if source_tokenizer.is_clip:
@@ -214,7 +215,7 @@ def _build_tokenizer(pretrained: PretrainedModel) -> PreTrainedTokenizerFast:
     bpe.post_processor = processors.TemplateProcessing(
         f"{bos} $A {eos}", special_tokens=special_tokens
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bpe,
         bos_token=bos,
         eos_token=eos,
@@ -238,7 +239,7 @@ def _convert_to_transformers(key: str, value: Tensor) -> dict[str, Tensor]:
     return {name: value}
 
 
-# ---- both -------------------------------------------------------------------------------------
+# ---- both formats -----------------------------------------------------------------------------
 
 EXPORTERS: dict[str, Callable[[PretrainedModel, Path], None]] = {
     "open_clip": _export_open_clip,
@@ -247,7 +248,7 @@ EXPORTERS: dict[str, Callable[[PretrainedModel, Path], None]] = {
 
 
 def _get_image_body(pretrained: PretrainedModel) -> Any:
-    """timm's model, whose attributes it does not type."""
+    """Return timm's model; `Any` because timm does not type its attributes."""
     return pretrained.embedder.image_encoder.body
 
 
@@ -256,7 +257,7 @@ def _is_vit(body: Any) -> bool:
 
 
 def _is_clip_vit(body: Any) -> bool:
-    """Read off at the class token, CLIP's norms before and after; its tensors say the rest."""
+    """Return whether it pools the class token and has CLIP's norms; its tensors show the rest."""
     norms = (body.norm_pre, body.norm, body.blocks[0].norm1)
     norms_match = all(
         isinstance(norm, nn.LayerNorm) and norm.eps == CLIP_LAYER_NORM_EPS for norm in norms
@@ -291,13 +292,11 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m uniclip.checkpoints.exporting <run folder> <new folder> open_clip|transformers`."""
-    from uniclip.checkpoints.load import load
-
+    """Export a run: `python -m uniclip.checkpoints.exporting <run> <new folder> <format>`."""
     if len(arguments) != 3:
-        raise UserError("give a run's folder, a new folder, and open_clip or transformers")
+        raise UserError("give the folder of a run, a new folder, and open_clip or transformers")
     run_folder, target_folder, target_format = arguments
-    print(export(load(run_folder), target_folder, target_format))
+    print(export(load.load(run_folder), target_folder, target_format))
 
 
 if __name__ == "__main__":

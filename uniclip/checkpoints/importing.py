@@ -1,14 +1,15 @@
-"""Published models as models of ours: the same features, from a checkpoint that fits whole.
+"""Import of published models: the same features, from a checkpoint that is imported completely.
 
-The architecture is read off the tensors' shapes; encoders are timm's and transformers', projections
-linear. What shapes do not tell is stated here: heads are 64 wide (open_clip's largest excepted),
-UniCL sees 224 pixels, and the activation of CLIP's Transformers is an argument.
+The architecture is inferred from the shapes of the tensors; encoders are timm's and transformers',
+projections linear. What shapes do not determine is stated here: heads are 64 wide (except in
+open_clip's largest models), UniCL's input has 224 pixels, and the activation of CLIP's Transformers
+is an argument.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from torch.overrides import TorchFunctionMode
 from torchvision.transforms import v2
 
 from uniclip.checkpoints import key_mapping
-from uniclip.checkpoints import read as checkpoint_files
+from uniclip.checkpoints.key_mapping import CLIP_LAYER_NORM_EPS, HEAD_DIM, KeyMapping
 from uniclip.checkpoints.pretrained import ImageInput, PretrainedModel
+from uniclip.checkpoints.read import read_checkpoint
 from uniclip.config import (
     CLIP_VOCAB_SIZE,
     ClipMethod,
@@ -39,9 +41,8 @@ from uniclip.methods.clip import Clip
 from uniclip.models.embedder import Embedder
 from uniclip.models.encoders import ImageEncoder, TextEncoder
 
-HEAD_DIM = 64
 HEAD_DIM_BY_WIDTH = {1280: 80, 1408: 88, 1664: 104}
-"""Width of a vision Transformer -> width of its heads, where it is not 64 (open_clip)."""
+"""Width of a vision Transformer -> width of its heads, if not 64 (open_clip)."""
 RESNET_NAMES: dict[tuple[tuple[int, ...], int], str] = {
     ((3, 4, 6, 3), 64): "resnet50_clip",
     ((3, 4, 23, 3), 64): "resnet101_clip",
@@ -49,18 +50,23 @@ RESNET_NAMES: dict[tuple[tuple[int, ...], int], str] = {
     ((6, 8, 18, 8), 96): "resnet50x16_clip",
     ((3, 15, 36, 10), 128): "resnet50x64_clip",
 }
-"""Blocks of each stage and width -> timm's name."""
+"""Numbers of blocks by stage, and width -> name in timm."""
 UNICL_RESIZE_RATIO = 256 / 224
 """UniCL's evaluation resizes the shorter side to 256 pixels before it crops 224."""
 UNICL_LAYER_NORM_EPS = 1e-12
 TEXT_TOWER_PREFIX = "text."
-"""Prefix of the text tower in open_clip's models of separate towers."""
+"""Prefix of the text tower in open_clip's models with separate towers."""
 
 
 class ImportedModel(PretrainedModel):
-    """A published model, for use; PIL images are prepared as its authors do.
+    """A published model; PIL images are preprocessed as its authors do.
 
-    resize: the shorter side of a picture before the centre crop, in pixels.
+    Args:
+        embedder: The encoders and projections.
+        method: Holds the scale of the logits.
+        text_tokenizer: CLIP's.
+        config: Describes the model.
+        resize_size: Shorter side of an image before the centre crop, in pixels.
     """
 
     def __init__(
@@ -88,31 +94,35 @@ class ImportedModel(PretrainedModel):
 
 @dataclass(frozen=True)
 class CheckpointWeights:
-    """A checkpoint's tensors under our names, and what they are the weights of."""
+    """The tensors of a checkpoint under our names, and their model."""
 
     model: ModelConfig
     state_dict: dict[str, Tensor]
-    """Of an `Embedder` with linear heads."""
+    """State of an `Embedder` with linear heads."""
     embedder: Embedder
     log_scale: float
     resize_size: int
-    """Pixels of the shorter side before the crop."""
+    """Shorter side of an image before the centre crop, in pixels."""
     activation_is_known: bool
-    """Of the Transformers: the file says it. Else it is told, or open_clip's default."""
+    """Whether the file states the activation of the Transformers; else it is an argument, or
+    it is open_clip's default."""
 
 
 def load_model(
     path: str | Path, *, allow_torchscript: bool = False, quick_gelu: bool | None = None
 ) -> ImportedModel:
-    """The model of a checkpoint of CLIP, open_clip or UniCL, on the CPU, ready to embed.
+    """Return the model of a checkpoint of CLIP, open_clip or UniCL, on the CPU.
 
-    trust: open a TorchScript archive (OpenAI's own files), which is a program.
-    quick_gelu: the activation of a CLIP of Transformers; shapes don't tell. None: as OpenAI's where
-        the file says that it is theirs, else open_clip's default, the GELU. UniCL's is known.
+    Args:
+        path: The file.
+        allow_torchscript: Open TorchScript archives (OpenAI's files), which contain code.
+        quick_gelu: Whether the activation of CLIP's Transformers is quick_gelu, which shapes do not
+            determine. None: quick_gelu if the file states that it is OpenAI's, else open_clip's
+            default, the GELU. UniCL's activation is known.
 
     Raises:
-        UserError: no such file, a key missing, unexpected, of another shape or without real and
-            finite numbers, or an architecture that we do not know; CLIP's vocabulary is not
+        UserError: There is no such file; a key is missing, unexpected, of another shape or without
+            real and finite numbers; the architecture is unknown; or CLIP's vocabulary is not
             installed.
     """
     text_tokenizer = tokenizer.load_clip_tokenizer()
@@ -121,7 +131,7 @@ def load_model(
     )
     data = CsvData(image_size=weights.model.image.image_size)
     config = RunConfig(data=data, model=weights.model, method=ClipMethod())
-    method = Clip(config)
+    method = Clip(ClipMethod(), config.views)
     with torch.no_grad():
         method.log_scale.fill_(weights.log_scale)
     return ImportedModel(
@@ -136,8 +146,8 @@ def read_weights(
     allow_torchscript: bool = False,
     quick_gelu: bool | None = None,
 ) -> CheckpointWeights:
-    """The weights of a published checkpoint, all of them or none; see `load`."""
-    contents = checkpoint_files.read_checkpoint(path, allow_torchscript=allow_torchscript)
+    """Return the weights of a published checkpoint, all of them or none; see `load_model`."""
+    contents = read_checkpoint(path, allow_torchscript=allow_torchscript)
     tensors, checkpoint_name = contents.tensors, str(path)
     mapping = key_mapping.detect_format(tensors, checkpoint_name)
     uses_quick_gelu = True
@@ -149,10 +159,10 @@ def read_weights(
     if model.text.vocab_size != text_tokenizer.vocab_size:
         raise UserError(
             f"{checkpoint_name} has a vocabulary of {model.text.vocab_size} tokens; only CLIP's of "
-            f"{text_tokenizer.vocab_size} is known"
+            f"{text_tokenizer.vocab_size} is supported"
         )
     has_projection_bias = mapping.projection_bias_key is not None
-    with torch.device("meta"):  # names and shapes alone: what does not fit is refused at once
+    with torch.device("meta"):  # only names and shapes, to refuse a mismatch at once
         expected_state = _build_embedder(
             model, text_tokenizer, projection_bias=has_projection_bias
         ).state_dict()
@@ -186,7 +196,7 @@ def _build_embedder(
 
 
 class _InitializationSkipper(TorchFunctionMode):
-    """Leaves out the drawing of initial weights, half of the time, which are overwritten anyway."""
+    """Skips the initialization of weights (half of the time), since they are overwritten."""
 
     skipped_functions = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
 
@@ -198,7 +208,7 @@ class _InitializationSkipper(TorchFunctionMode):
 
 
 class _ShapeReader:
-    """Shapes by key; who asks for one that is missing is told its name."""
+    """Shapes by key, with errors that name a missing key."""
 
     def __init__(self, tensors: Mapping[str, Tensor], checkpoint_name: str) -> None:
         self.tensors, self.checkpoint_name = tensors, checkpoint_name
@@ -206,23 +216,24 @@ class _ShapeReader:
     def __call__(self, key: str, ndim: int) -> list[int]:
         if key not in self.tensors:
             raise UserError(
-                f"{self.checkpoint_name}: {key} is missing; a checkpoint is imported whole"
+                f"{self.checkpoint_name}: {key} is missing; a checkpoint must be complete"
             )
         shape = list(self.tensors[key].shape)
         if len(shape) != ndim or 0 in shape:
             raise UserError(
-                f"{self.checkpoint_name}: {key} has shape {tuple(shape)}, expected {ndim} sides"
+                f"{self.checkpoint_name}: {key} has shape {tuple(shape)}, expected {ndim} "
+                "dimensions"
             )
         return shape
 
     def count_blocks(self, pattern: str) -> int:
-        """How many different numbers stand in group 1 of `pattern`, each in several keys."""
+        """Return how many numbers group 1 of `pattern` matches in more than 4 keys each."""
         block_numbers = [match[1] for key in self.tensors if (match := re.match(pattern, key))]
         return sum(block_numbers.count(number) > 4 for number in set(block_numbers))
 
 
 def _infer_model_config(
-    mapping: key_mapping.KeyMapping, shape_reader: _ShapeReader, quick_gelu: bool
+    mapping: KeyMapping, shape_reader: _ShapeReader, quick_gelu: bool
 ) -> ModelConfig:
     vocab_size, width = shape_reader(mapping.map_text_key("embeddings.token_embedding.weight"), 2)
     context_length, _ = shape_reader(
@@ -237,7 +248,7 @@ def _infer_model_config(
         vocab_size=vocab_size,
         tokenizer="clip" if vocab_size == CLIP_VOCAB_SIZE else "bpe",
         activation="quick_gelu" if quick_gelu else "gelu",
-        layer_norm_eps=UNICL_LAYER_NORM_EPS if mapping.is_unicl else 1e-5,
+        layer_norm_eps=UNICL_LAYER_NORM_EPS if mapping.is_unicl else CLIP_LAYER_NORM_EPS,
     )
     if mapping.is_unicl:
         image = _infer_swin_config(mapping.map_image_key(""), shape_reader)
@@ -276,7 +287,8 @@ def _infer_resnet_config(shape_reader: _ShapeReader) -> ImageConfig:
     if (blocks, width) not in RESNET_NAMES:
         supported_names = ", ".join(name.removesuffix("_clip") for name in RESNET_NAMES.values())
         raise UserError(
-            f"{shape_reader.checkpoint_name}: a ResNet of {blocks} blocks, {width} wide, is none of CLIP's {supported_names}"
+            f"{shape_reader.checkpoint_name}: a ResNet of {blocks} blocks, {width} wide, is none "
+            f"of CLIP's {supported_names}"
         )
     return ImageConfig(
         name=RESNET_NAMES[blocks, width], image_size=32 * round((num_positions - 1) ** 0.5)

@@ -1,10 +1,11 @@
-"""How published checkpoints name their tensors, and which tensors of our embedder those are.
+"""The names of tensors in published checkpoints, and the tensors of our embedder they stand for.
 
-A layout says, for each tensor of an embedder with linear heads, under which key a checkpoint keeps
-it and in which form. The same rules read and write: `gather` takes a checkpoint's tensors apart
-into ours, `scatter` puts ours together as the checkpoint has them.
+A `KeyMapping` gives, for each tensor of an embedder with linear heads, the key under which a
+checkpoint stores it, and its form. The same rules are used in both directions:
+`convert_from_checkpoint` splits a checkpoint's tensors into the embedder's,
+`convert_to_checkpoint` joins the embedder's tensors into the checkpoint's.
 
-Sources: OpenAI's CLIP and open_clip (one naming); UniCL's release in the three namings that its
+Sources: OpenAI's CLIP and open_clip (same names); UniCL's release in the three namings that its
 repositories use; microsoft/Swin-Transformer's names inside UniCL.
 """
 
@@ -22,42 +23,46 @@ from uniclip.errors import UserError
 
 RenameRules = Sequence[tuple[str, str]]
 
+HEAD_DIM = 64
+"""Width of the attention heads of CLIP, open_clip and UniCL."""
+CLIP_LAYER_NORM_EPS = 1e-5
 NUM_BATCHES_TRACKED = "num_batches_tracked"
-"""Of a batch norm: a counter that does not act, and that older files lack."""
+"""Counter of a batch norm; it has no effect, and older files lack it."""
 
 
 @dataclass(frozen=True)
 class TensorMapping:
-    """One tensor of a checkpoint, and the tensors of ours that it is."""
+    """One tensor of a checkpoint, and the tensors of the embedder that it holds."""
 
     checkpoint_key: str
     model_keys: tuple[str, ...]
-    """One, or queries, keys and values that the checkpoint keeps in one."""
+    """One key, or those of queries, keys and values that the checkpoint stores as one tensor."""
     transposed: bool = False
 
 
 @dataclass(frozen=True)
 class KeyMapping:
-    """A naming: the rules for each tower, and the keys of projections and scale."""
+    """The naming of a checkpoint: rules for each tower, and the keys of projections and scale."""
 
     name: str
     map_image_key: Callable[[str], str]
-    """Key of the image encoder's body -> key in the checkpoint."""
+    """Maps a key of the image encoder's body to the key in the checkpoint."""
     map_text_key: Callable[[str], str]
+    """Maps a key of the text encoder's body to the key in the checkpoint."""
     image_projection_key: str
     text_projection_key: str
     projection_bias_key: str | None = None
-    """Key of the image projection's bias, where it has one."""
+    """Key of the bias of the image projection, if it has one."""
     logit_scale_key: str = "logit_scale"
     transposed: bool = True
-    """Whether the image projection is kept as (features, D)."""
+    """Whether the image projection is stored as (features, D)."""
     ignored_suffixes: tuple[str, ...] = ()
-    """Ends of keys of buffers that follow from the architecture; our encoder makes its own."""
+    """Suffixes of the keys of buffers that follow from the architecture, which are not imported."""
     is_unicl: bool = False
 
 
 def build_tensor_mappings(mapping: KeyMapping, model_keys: Sequence[str]) -> list[TensorMapping]:
-    """An entry for each tensor of a checkpoint, given the keys of our embedder's state."""
+    """Return an entry for each tensor of a checkpoint, from the keys of the embedder's state."""
     entry_by_key: dict[str, TensorMapping] = {}
     for key in model_keys:
         entry = _map_tensor(mapping, key)
@@ -77,13 +82,17 @@ def convert_from_checkpoint(
     state: Mapping[str, Tensor],
     checkpoint_name: str,
 ) -> dict[str, Tensor]:
-    """The tensors of `state`, float32, out of those of `checkpoint`.
+    """Return the embedder's tensors, float32, from those of a checkpoint.
 
-    state: our embedder's, for names and shapes.
+    Args:
+        mapping: The naming of the checkpoint.
+        checkpoint: Its tensors.
+        state: The state of the embedder, for names and shapes.
+        checkpoint_name: For messages.
 
     Raises:
-        UserError: a key is missing, unexpected or of another shape, or holds what is no weight; it
-            is named.
+        UserError: A key is missing, unexpected or of another shape, or its tensor is not a weight;
+            the message names the key.
     """
     model_tensors: dict[str, Tensor] = {}
     remaining_tensors = {
@@ -96,11 +105,13 @@ def convert_from_checkpoint(
     scale = remaining_tensors.pop(mapping.logit_scale_key, None)
     if scale is None:
         raise UserError(
-            f"{checkpoint_name}: {mapping.logit_scale_key} is missing; {_describe_requirement(mapping)}"
+            f"{checkpoint_name}: {mapping.logit_scale_key} is missing; "
+            f"{_describe_requirement(mapping)}"
         )
     if scale.numel() != 1:
         raise UserError(
-            f"{checkpoint_name}: {mapping.logit_scale_key} has shape {tuple(scale.shape)}, expected one number"
+            f"{checkpoint_name}: {mapping.logit_scale_key} has shape {tuple(scale.shape)}, "
+            "expected one number"
         )
     for entry in build_tensor_mappings(mapping, list(state)):
         if entry.checkpoint_key not in remaining_tensors:
@@ -108,7 +119,8 @@ def convert_from_checkpoint(
                 model_tensors[entry.model_keys[0]] = torch.zeros((), dtype=torch.int64)
                 continue
             raise UserError(
-                f"{checkpoint_name}: {entry.checkpoint_key} is missing; {_describe_requirement(mapping)}"
+                f"{checkpoint_name}: {entry.checkpoint_key} is missing; "
+                f"{_describe_requirement(mapping)}"
             )
         value = remaining_tensors.pop(entry.checkpoint_key)
         shapes = [state[key].shape for key in entry.model_keys]
@@ -118,18 +130,20 @@ def convert_from_checkpoint(
             checkpoint_shapes = [shape[::-1] if entry.transposed else shape for shape in shapes]
             expected = " + ".join(str(tuple(shape)) for shape in checkpoint_shapes)
             raise UserError(
-                f"{checkpoint_name}: {entry.checkpoint_key} has shape {tuple(value.shape)}, expected {expected}"
+                f"{checkpoint_name}: {entry.checkpoint_key} has shape {tuple(value.shape)}, "
+                f"expected {expected}"
             )
         model_tensors.update(_split_tensor(entry, value, state))
     if remaining_tensors:
         raise UserError(
-            f"{checkpoint_name}: {sorted(remaining_tensors)[0]} is unexpected; {_describe_requirement(mapping)}"
+            f"{checkpoint_name}: {sorted(remaining_tensors)[0]} is unexpected; "
+            f"{_describe_requirement(mapping)}"
         )
     return model_tensors
 
 
 def convert_to_checkpoint(mapping: KeyMapping, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of our embedder as a checkpoint of `layout` keeps them, without the scale."""
+    """Return the embedder's tensors as a checkpoint with this naming stores them, without scale."""
     checkpoint_tensors = {}
     for entry in build_tensor_mappings(mapping, list(state)):
         tensors = [state[key] for key in entry.model_keys]
@@ -146,7 +160,7 @@ def convert_to_checkpoint(mapping: KeyMapping, state: Mapping[str, Tensor]) -> d
 
 
 def apply_rename_rules(rules: RenameRules, prefix: str, key: str) -> str:
-    """`key` with every rule (pattern, replacement) applied in turn, behind `prefix`."""
+    """Return `prefix` followed by `key` after every rule (pattern, replacement) in turn."""
     for pattern, replacement in rules:
         key = re.sub(pattern, replacement, key)
     return prefix + key
@@ -176,7 +190,7 @@ _RESNET_RULES: RenameRules = (
     (r"^head\.([qkv])\.", r"attnpool.\1_proj."),
     *((rf"^stages\.{stage}\.", f"layer{stage + 1}.") for stage in range(4)),
 )
-# timm keeps a downsampling at the start of a stage, the original at the end of the one before
+# timm has a downsampling at the start of a stage, the original at the end of the previous one.
 _SWIN_RULES: RenameRules = tuple(
     (rf"^layers\.{stage + 1}\.downsample\.", f"layers.{stage}.downsample.") for stage in range(3)
 )
@@ -192,7 +206,7 @@ _TEXT_RULES: RenameRules = (
     (r"\.mlp\.fc1\.", ".mlp.c_fc."),
     (r"\.mlp\.fc2\.", ".mlp.c_proj."),
 )
-_MASK_SUFFIXES = ("attn_mask",)  # of the text, kept in archives of traced models
+_MASK_SUFFIXES = ("attn_mask",)  # of the text encoder, stored in archives of traced models
 _CLIP_TEXT_RULES: RenameRules = (*_TEXT_RULES, (r"^resblocks\.", "transformer.resblocks."))
 
 CLIP_VIT = KeyMapping(
@@ -243,10 +257,10 @@ UNICL_BENCHMARK = _build_unicl_mapping(
 
 
 def detect_format(keys: Collection[str], checkpoint_name: str) -> KeyMapping:
-    """The layout of a checkpoint with these keys, told by towers, not by single keys.
+    """Return the naming of a checkpoint, detected by its towers, not by single keys.
 
     Raises:
-        UserError: it is none that we know.
+        UserError: The naming is unknown.
     """
     keys = list(keys)
 
@@ -267,24 +281,24 @@ def detect_format(keys: Collection[str], checkpoint_name: str) -> KeyMapping:
         )
     example_keys = ", ".join(sorted(keys)[:3]) or "nothing"
     raise UserError(
-        f"{checkpoint_name} is no checkpoint of CLIP, open_clip or UniCL that we know (it holds {example_keys}, "
-        "...); give a state dict of one of these"
+        f"{checkpoint_name} is not a supported checkpoint of CLIP, open_clip or UniCL (it holds "
+        f"{example_keys}, ...); give a state dict of one of these"
     )
 
 
-# ---- one entry -------------------------------------------------------------------------------
+# ---- one tensor ------------------------------------------------------------------------------
 
 
 def _check_weight(key: str, value: Tensor, checkpoint_name: str) -> None:
-    """`UserError` for a tensor that is not plain finite numbers on the CPU."""
+    """Raise `UserError` unless the tensor has dense, real, finite numbers on the CPU."""
     if value.layout != torch.strided or value.is_nested or value.is_quantized:
         problem = "is not dense"
     elif value.device.type != "cpu":
-        problem = f"lies on the device {value.device.type}, and so has no numbers here"
+        problem = f"is on the device {value.device.type}, and its numbers are not in the file"
     elif value.is_complex():
         problem = "is complex"
     elif not value.isfinite().all():
-        problem = "holds numbers that are not finite"
+        problem = "has numbers that are not finite"
     else:
         return
     raise UserError(
@@ -308,14 +322,14 @@ def _map_tensor(mapping: KeyMapping, key: str) -> TensorMapping:
 
 
 def _sort_query_key_value(entry: TensorMapping) -> TensorMapping:
-    """Queries, keys, values: a state dict may list them in another order."""
+    """Return the entry with queries, keys and values in this order, whatever the state dict's."""
     order = {"q_proj": 0, "k_proj": 1, "v_proj": 2}
     model_keys = sorted(entry.model_keys, key=lambda key: order.get(key.split(".")[-2], 0))
     return TensorMapping(entry.checkpoint_key, tuple(model_keys), entry.transposed)
 
 
 def _shapes_match(entry: TensorMapping, value: Tensor, shapes: list[torch.Size]) -> bool:
-    """Whether shapes agree up to the order of a matrix and sides of one."""
+    """Return whether shapes agree up to transposition and dimensions of size 1."""
     expected_shape = [sum(shape[0] for shape in shapes), *shapes[0][1:]] if shapes[0] else []
     checkpoint_shape = list(value.T.shape if entry.transposed else value.shape)
     return [dim for dim in expected_shape if dim > 1] == [
@@ -335,4 +349,4 @@ def _split_tensor(
 
 
 def _describe_requirement(mapping: KeyMapping) -> str:
-    return f"a checkpoint of {mapping.name} is imported whole or not at all"
+    return f"a checkpoint of {mapping.name} must be complete to be imported"

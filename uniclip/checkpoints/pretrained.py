@@ -1,7 +1,6 @@
-"""A trained model as its users see it: pictures and texts in, numpy arrays out.
+"""A trained model for inference: images and texts in, numpy arrays out.
 
-Letters: n pictures or texts, A numbers of an augmentation vector, F features, D width of the joint
-space.
+Letters: n images or texts, A columns of an augmentation vector, F features, D embedding dimension.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ ImageInput = Union[NDArray[np.uint8], Sequence[Image.Image]]
 Float32 = NDArray[np.float32]
 
 BATCH_SIZE = 256
-"""Pictures or texts embedded at once."""
+"""Images or texts in one forward pass."""
 MAX_CPU_BATCH_PIXELS = 64 * 224**2
-"""On a CPU not more pixels at once: what lies between two layers stays near the processor, which
-makes ViT-B/32 a tenth faster."""
+"""Most pixels in one forward pass on a CPU: activations stay in its cache, which makes ViT-B/32
+a tenth faster."""
 
 
 class PretrainedModel:
-    """An embedder with its tokenizer and its method's scale, for use, not for training."""
+    """An embedder with its tokenizer and the scale of its method, for inference."""
 
     def __init__(
         self, embedder: Embedder, method: Method, tokenizer: Tokenizer, config: RunConfig
@@ -50,16 +49,17 @@ class PretrainedModel:
         augmentation_params: AugmentationParams | None = None,
         vectors: Float32 | None = None,
     ) -> Float32:
-        """Unit rows (n, D) of pictures, each seen through a transform.
+        """Return the normalized embeddings (n, D) of images, float32.
 
         Args:
-            pictures: (n, 3, h, w) uint8, or PIL images (each resized and centre-cropped to the
-                training data's canvas).
-            transform: n transforms; default: the evaluation's.
-            vectors: (n, A), what the model is told was done; default: the truth about `transform`.
+            images: (n, 3, h, w) uint8, or PIL images (each resized and centre-cropped to the image
+                size of the training data).
+            augmentation_params: Parameters of n images; default: the evaluation transform.
+            vectors: (n, A) augmentation vectors that the model receives; default: those of
+                `augmentation_params`.
 
         Raises:
-            UserError: if pictures, transform and vectors do not fit each other.
+            UserError: The numbers of images, parameters and vectors differ.
         """
         source_pixels = self._to_pixels(images)
         augmentation_params = (
@@ -73,8 +73,9 @@ class PretrainedModel:
             transform.VECTOR_DIM,
         ):
             raise UserError(
-                f"{len(source_pixels)} pictures need {len(source_pixels)} transforms and vectors of shape "
-                f"({len(source_pixels)}, {transform.VECTOR_DIM}), got {len(augmentation_params)} and {vectors.shape}"
+                f"{len(source_pixels)} images need {len(source_pixels)} augmentation parameters "
+                f"and vectors of shape ({len(source_pixels)}, {transform.VECTOR_DIM}), got "
+                f"{len(augmentation_params)} and {vectors.shape}"
             )
 
         def embed_slice(rows: slice) -> Tensor:
@@ -87,7 +88,7 @@ class PretrainedModel:
         )
 
     def embed_texts(self, texts: Sequence[str]) -> Float32:
-        """Unit rows (n, D) of texts."""
+        """Return the normalized embeddings (n, D) of texts, float32."""
         context_length = self.config.model.text.context_length
 
         def embed_slice(rows: slice) -> Tensor:
@@ -97,7 +98,7 @@ class PretrainedModel:
         return self._embed_in_batches(embed_slice, len(texts), self.config.model.embed_dim)
 
     def compute_image_features(self, images: ImageInput) -> Float32:
-        """Features (n, F) of the image encoder, of pictures through the evaluation transform."""
+        """Return encoder features (n, F) of images under the evaluation transform, float32."""
         source_pixels = self._to_pixels(images)
 
         def embed_slice(rows: slice) -> Tensor:
@@ -112,7 +113,11 @@ class PretrainedModel:
         )
 
     def project_image(self, features: Float32) -> Float32:
-        """Unit rows (n, D) of features (n, F) that `trunk` gave: as `embed_images` gives them."""
+        """Return the normalized embeddings (n, D) of features (n, F), equal to `embed_images`.
+
+        Args:
+            features: Result of `compute_image_features`.
+        """
 
         def embed_slice(rows: slice) -> Tensor:
             vector_rows = torch.from_numpy(
@@ -126,17 +131,17 @@ class PretrainedModel:
         return self._embed_in_batches(embed_slice, len(features), self.config.model.embed_dim)
 
     def image_text_scale(self) -> float:
-        """The multiplier 1/tau that turns image-text cosines into logits."""
+        """Return the scale 1/tau that multiplies image-text cosines to give logits."""
         return self.method.image_text_scale()
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return next(self.embedder.parameters()).device
 
     @property
     def _image_batch_size(self) -> int:
-        """How many are embedded at once."""
+        """Number of images in one forward pass."""
         on_cpu = self.device.type == "cpu"
         return (
             min(BATCH_SIZE, MAX_CPU_BATCH_PIXELS // self.config.model.image.image_size**2 or 1)
@@ -149,7 +154,7 @@ class PretrainedModel:
         return torch.from_numpy(view).to(self.device)
 
     def _to_pixels(self, images: ImageInput) -> NDArray[np.uint8]:
-        """Pictures as (n, 3, h, w) uint8."""
+        """Return images as (n, 3, h, w) uint8."""
         if not isinstance(images, np.ndarray):
             image_size = self.config.data.image_size
             center_crops = [_resize_and_center_crop(image, image_size) for image in images]
@@ -160,7 +165,7 @@ class PretrainedModel:
             )
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8:
             raise UserError(
-                "pictures must be uint8 (n, 3, h, w) or PIL images, "
+                "images must be uint8 (n, 3, h, w) or PIL images, "
                 f"got {images.dtype} {images.shape}"
             )
         return images
@@ -173,7 +178,7 @@ class PretrainedModel:
         output_dim: int,
         batch_size: int = BATCH_SIZE,
     ) -> Float32:
-        """`embed` over slices of 0 .. n, in evaluation mode; the mode is as before afterwards."""
+        """Apply `embed_slice` to slices of 0 .. num_items in evaluation mode; restores the mode."""
         was_training = self.embedder.training
         self.embedder.eval()
         try:
@@ -188,7 +193,7 @@ class PretrainedModel:
 
 
 def _resize_and_center_crop(image: Image.Image, image_size: int) -> NDArray[np.uint8]:
-    """(3, side, side) uint8: on white where transparent, resized and centre-cropped."""
+    """Return the central square on a white background, resized, (3, size, size) uint8."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -1,1 +1,1 @@
-"""Training: the loop, its state, optimiser, metrics and checkpoints."""
+"""Training: the loop, its state, optimizer, metrics and checkpoints."""

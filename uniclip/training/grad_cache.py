@@ -1,9 +1,10 @@
-"""A batch embedded at once, or in chunks and two passes that keep the loss of the whole batch.
+"""Gradient caching: memory of one chunk of the batch, loss of the full batch.
 
-In chunks ("GradCache", Gao et al., RepL4NLP 2021) the first pass embeds without a graph; the loss
-of the whole batch then says what pulls at each embedding, and the second pass embeds each chunk
-again, now with a graph, and hands the pull on. Encoders then need the memory of one chunk, and a
-third more operations. Both passes draw the same dropout: each chunk seeds torch's generators.
+With several chunks (GradCache; Gao et al., RepL4NLP 2021) the first pass embeds all chunks without
+a graph; the loss of the full batch gives the gradient of each embedding; the second pass embeds
+each chunk again, with a graph, and backpropagates these gradients. Encoders then need the memory of
+one chunk, and a third more operations. Both passes draw the same dropout, because each chunk seeds
+torch's generators.
 """
 
 from __future__ import annotations
@@ -25,11 +26,17 @@ RngKey = tuple[int | str, ...]
 
 
 class CachedEmbeddings:
-    """What a method's losses need of one batch, and the way back from them.
+    """The embeddings of one batch, and the backward pass through the encoders.
 
-    batch: as `Method.prepare` gave it.
-    chunks: 1 = at once.
-    draws: the key of dropout-like draws in this step and process.
+    Args:
+        method: Embeds the chunks.
+        embedder: The encoders.
+        batch: Result of `Method.prepare_batch`.
+        num_chunks: 1 = embed the batch at once.
+        rng_key: Key of dropout and similar draws in this step and process.
+
+    Attributes:
+        tensors: Name -> embeddings of the whole batch, as `Method.embed` returns them.
     """
 
     def __init__(
@@ -52,17 +59,21 @@ class CachedEmbeddings:
         }
 
     def backward(self, loss: Tensor) -> None:
-        """Add what `loss` pulls at every parameter to its gradient."""
-        loss.backward()
+        """Add the gradient of `loss` to the gradients of all parameters.
+
+        Args:
+            loss: A scalar computed from `tensors`.
+        """
+        torch.autograd.backward(loss)
         if not self._chunks:
             return
         embedding_gradients = {
-            name: value.grad.split(self._chunk_sizes[name])
+            name: torch.split(value.grad, self._chunk_sizes[name])
             for name, value in self.tensors.items()
             if value.grad is not None
         }
         for i, chunk_embeddings in enumerate(self._embed_chunks()):
-            # What only frozen encoders made has no graph.
+            # Embeddings of frozen encoders have no graph.
             names = [name for name in embedding_gradients if chunk_embeddings[name].requires_grad]
             torch.autograd.backward(
                 [chunk_embeddings[n] for n in names], [embedding_gradients[n][i] for n in names]

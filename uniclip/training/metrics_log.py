@@ -1,7 +1,8 @@
-"""What a training leaves behind while it runs: metrics, heartbeats, events and checkpoints.
+"""The records that training writes while it runs: metrics, heartbeats, events and checkpoints.
 
-While the disk is full training goes on: records wait in memory, and the next checkpoint that finds
-room makes up for those that did not. Only an attempt that is to end needs the room there and then.
+If the disk is full, training continues: records wait in memory, and the next checkpoint for which
+there is space replaces those that could not be written. Only the checkpoint of an attempt that must
+end needs the space at once.
 
 Metrics are JSON lines; the field `phase` names the kind of record:
     train       step, loss, loss_terms, grad_norm (before clipping), clipped_fraction (share of the
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict
 from typing import Any, Literal
 
 from uniclip import numerics
@@ -29,13 +31,18 @@ from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, is_disk_full
 from uniclip.store import AttemptFolder
 from uniclip.training import checkpoint
-from uniclip.training.state import TrainState
+from uniclip.training.state import StepMetrics, TrainState
 
 HEARTBEAT_INTERVAL_S = 1.0
+"""Shortest time between two heartbeats."""
 
 
 class MetricsLogger:
-    """Of one attempt; without an attempt, records are kept in memory and nothing is written."""
+    """Writes the records of one attempt; without an attempt, keeps them in memory only.
+
+    Attributes:
+        history: The metrics of this attempt, in order.
+    """
 
     def __init__(self, config: RunConfig, attempt: AttemptFolder | None) -> None:
         self.config, self.attempt = config, attempt
@@ -47,17 +54,17 @@ class MetricsLogger:
     # -- records --
 
     def log_initialization(self, state: TrainState) -> None:
-        """Training is about to take a step; before the first, what `init` gave is told."""
+        """Before the first step, log which parts were loaded from `pretrained`."""
         checkpoint_path = self.config.pretrained
         if self.attempt is None or checkpoint_path is None or state.counters.step > 0:
             return
         message = warm_start.describe_loaded_parts(checkpoint_path, state.loaded_parts)
         with tolerate_full_disk():
-            self.attempt.log_event("initialized", said=message)
+            self.attempt.log_event("initialized", message=message)
             print(message, flush=True)
 
-    def log_step(self, state: TrainState, step_metrics: dict[str, Any]) -> None:
-        """A step was taken: a record every runtime.log_every steps, and of the first and last."""
+    def log_step(self, state: TrainState, step_metrics: StepMetrics) -> None:
+        """Record a step, every runtime.log_every steps and for the first and the last."""
         step, counters = state.counters.step, state.counters
         if step % self.config.runtime.log_every and step not in (1, self.config.train.steps):
             return
@@ -65,7 +72,7 @@ class MetricsLogger:
         self._record(
             "train",
             step,
-            **step_metrics,
+            **asdict(step_metrics),
             clipped_fraction=counters.clipped_steps / step,
             samples_seen=samples,
             images_seen=samples * (self.config.views.num_weak + self.config.views.num_strong),
@@ -75,14 +82,14 @@ class MetricsLogger:
         )
 
     def log_validation(self, state: TrainState, score: float, is_best: bool) -> None:
-        """A validation took place."""
+        """Record a validation."""
         counters = state.counters
         self._record(
             "validation", counters.step, score=score, best=is_best, seconds=counters.seconds
         )
 
     def log_completion(self, state: TrainState) -> None:
-        """Training went to its end: what its components did, and what it cost."""
+        """Record the knock-out effects and the cost of completed training."""
         step = state.counters.step
         self._record(
             "knockout",
@@ -105,18 +112,16 @@ class MetricsLogger:
             peak_memory_bytes=numerics.get_peak_memory_bytes(state.device),
         )
 
-    def log_divergence(self, state: TrainState, step_metrics: dict[str, Any]) -> None:
-        """The next step could not be taken (numbers as text: JSON has no NaN)."""
+    def log_divergence(self, state: TrainState, step_metrics: StepMetrics) -> None:
+        """Log the step that diverged (numbers as text, because JSON has no NaN), and the cost."""
         if self.attempt is not None:
-            fields = {
-                name: repr(step_metrics[name]) for name in ("loss", "grad_norm", "lr", "loss_terms")
-            }
+            fields = {name: repr(value) for name, value in asdict(step_metrics).items()}
             self.attempt.log_event("diverged", step=state.counters.step + 1, **fields)
         self._log_cost(state)
         self._flush()
 
     def write_heartbeat(self, step: int, phase: str, *, force: bool = False) -> None:
-        """A sign of life; at most one a second unless `always`."""
+        """Write a heartbeat, at most one a second unless `force`."""
         now = time.monotonic()
         last_time, last_step = self._last_heartbeat or (now, step)
         is_recent = self._last_heartbeat is not None and now - last_time < HEARTBEAT_INTERVAL_S
@@ -141,7 +146,7 @@ class MetricsLogger:
                 self._flush()
 
     def _flush(self) -> None:
-        """Append the records that wait."""
+        """Append the pending records to metrics.jsonl."""
         while self.attempt is not None and self._pending_records:
             append_jsonl(self.attempt.metrics_path, self._pending_records[0])
             del self._pending_records[0]
@@ -151,7 +156,11 @@ class MetricsLogger:
     def maybe_checkpoint(
         self, state: TrainState, stop_requested: bool
     ) -> Literal["stopped", "superseded"] | None:
-        """Write a checkpoint if one is due or `asked`; why training must end here, if so."""
+        """Write a checkpoint if one is due or a stop is requested.
+
+        Returns:
+            Why training must end at this step, or None.
+        """
         is_due = (
             time.monotonic() - self._last_checkpoint_time >= self.config.runtime.checkpoint_seconds
         )
@@ -170,18 +179,18 @@ class MetricsLogger:
         return "stopped" if stop_requested else None
 
     def checkpoint_and_exit(self, state: TrainState) -> Literal["paused", "superseded"]:
-        """Training ends here for now: write the checkpoint from which it can go on."""
+        """Write the checkpoint from which training can continue; return how this attempt ends."""
         end_kind = self.maybe_checkpoint(state, True)
         return "superseded" if end_kind == "superseded" else "paused"
 
 
 @contextmanager
 def tolerate_full_disk() -> Iterator[None]:
-    """A full disk is told in the log and ends nothing; any other error does."""
+    """Print an error caused by a full disk instead of raising it; other errors are raised."""
     try:
         yield
     except (OSError, UserError) as error:
         if not is_disk_full(error):
             raise
         with suppress(OSError):
-            print(f"the disk is full, training goes on: {error}", file=sys.stderr, flush=True)
+            print(f"the disk is full, training continues: {error}", file=sys.stderr, flush=True)

@@ -1,8 +1,8 @@
-"""AdamW, its parameter groups, and a rate that is a function of the step alone.
+"""AdamW, its parameter groups, and the learning-rate schedule, a function of the step alone.
 
-Decoupled weight decay (Loshchilov and Hutter, 2019) falls on matrices and filters only. The few
-numbers of a similarity (temperatures, offsets) learn at a multiple of the model's rate: at the
-model's rate they would not move in a short run.
+Decoupled weight decay (Loshchilov and Hutter, 2019) applies to matrices and filters only. The few
+parameters of a similarity (temperatures, offsets) have a multiple of the learning rate; without it
+they would hardly change in a short run.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from torch import nn
 
 from uniclip.config import TrainConfig
 
-PARAMETER_GROUPS = ("decayed", "plain", "fast")
+PARAMETER_GROUPS = ("decay", "no_decay", "similarity")
+"""Weight matrices and filters; other parameters of the model; parameters of the similarity."""
 
 
 def compute_learning_rate(step: int, train: TrainConfig) -> float:
-    """Learning rate of step 0 .. train.steps - 1: linear warm-up, then a cosine.
+    """Return the learning rate of step 0 .. train.steps - 1: linear warm-up, then a cosine.
 
-    The first step is one rise above train.warmup_start_lr, the warm-up's last and the one after it have
-    the peak, and step `train.steps` (the one after the last) has train.min_lr; all of them
-    times train.batch_size / train.lr_base_batch_size, if that is given.
+    The first step is one increment above train.warmup_start_lr; the last step of the warm-up and
+    the one after it have the peak; step train.steps (the one after the last) would have
+    train.min_lr. All are multiplied by train.batch_size / train.lr_base_batch_size if that is set.
     """
     warmup_steps = round(train.warmup_ratio * train.steps)
     if step < warmup_steps:
@@ -39,16 +40,26 @@ def compute_learning_rate(step: int, train: TrainConfig) -> float:
 def build_optimizer(
     modules: nn.ModuleDict, similarity_parameters: Sequence[nn.Parameter], train: TrainConfig
 ) -> torch.optim.AdamW:
-    """AdamW over all trainable parameters of `modules`, in `GROUPS`.
+    """Return AdamW over all trainable parameters of `modules`, in `PARAMETER_GROUPS`.
 
-    fast: parameters that learn at train.similarity_lr_mult times the rate, without decay.
-    The fused kernel goes over elements one by one, in one pass: same input, same bits.
+    The fused kernel updates each element independently: the same input gives the same bits.
+
+    Args:
+        modules: The model and the method.
+        similarity_parameters: Parameters with train.similarity_lr_mult times the learning rate and
+            without weight decay.
+        train: Settings of the optimizer.
     """
-    weight_decays = {"decayed": train.weight_decay, "plain": 0.0, "fast": 0.0}
-    lr_scales = {"decayed": 1.0, "plain": 1.0, "fast": train.similarity_lr_mult}
+    weight_decays = {"decay": train.weight_decay, "no_decay": 0.0, "similarity": 0.0}
+    lr_scales = {"decay": 1.0, "no_decay": 1.0, "similarity": train.similarity_lr_mult}
     members = group_parameters(modules, similarity_parameters)
     groups = [
-        {"params": members[g], "weight_decay": weight_decays[g], "scale": lr_scales[g], "name": g}
+        {
+            "params": members[g],
+            "weight_decay": weight_decays[g],
+            "lr_scale": lr_scales[g],
+            "name": g,
+        }
         for g in PARAMETER_GROUPS
         if members[g]
     ]
@@ -58,15 +69,15 @@ def build_optimizer(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Let the next step of every group use `value` times the group's own scale."""
+    """Set the learning rate of every group to `learning_rate` times its `lr_scale`."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group["scale"]
+        group["lr"] = learning_rate * group["lr_scale"]
 
 
 def group_parameters(
     modules: nn.ModuleDict, similarity_parameters: Sequence[nn.Parameter]
 ) -> dict[str, list[tuple[str, nn.Parameter]]]:
-    """Trainable parameters by group, each with its name, in the order of `modules`."""
+    """Return the trainable parameters with their names, by group, in the order of `modules`."""
     similarity_ids = {id(p) for p in similarity_parameters}
     no_decay_names = set(_find_no_decay_names(modules))
     members: dict[str, list[tuple[str, nn.Parameter]]] = {group: [] for group in PARAMETER_GROUPS}
@@ -74,22 +85,22 @@ def group_parameters(
         if not parameter.requires_grad:
             continue
         if id(parameter) in similarity_ids:
-            group = "fast"
+            group = "similarity"
         elif name in no_decay_names or _is_vector_or_scalar(parameter):
-            group = "plain"
+            group = "no_decay"
         else:
-            group = "decayed"
+            group = "decay"
         members[group].append((name, parameter))
     return members
 
 
 def _is_vector_or_scalar(parameter: nn.Parameter) -> bool:
-    """Norms, biases and scales, also those kept as (C, 1, 1) or a single number."""
+    """Return whether at most one dimension exceeds 1: norms, biases, scales, also as (C, 1, 1)."""
     return sum(size > 1 for size in parameter.shape) < 2
 
 
 def _find_no_decay_names(modules: nn.Module) -> Iterator[str]:
-    """Names that an encoder's own library keeps from decay (timm: positions, class tokens)."""
+    """Yield names that an encoder's library excludes from decay (timm: positions, class tokens)."""
     for prefix, module in modules.named_modules():
         get_no_decay = getattr(module, "no_weight_decay", None)
         if callable(get_no_decay):

@@ -1,4 +1,4 @@
-"""The state of a training: what a step changes, a checkpoint keeps and a validation judges."""
+"""The state of training: what a step changes, a checkpoint stores and a validation evaluates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,40 +21,58 @@ from uniclip.data.loader import TrainingBatches
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import UserError
 from uniclip.models import batch_norm
-from uniclip.models.embedder import build_embedder
+from uniclip.models.embedder import Embedder, build_embedder
 from uniclip.store import AttemptFolder
 from uniclip.training import checkpoint, optimizer
 
 BEST_PREFIX = "best."
-"""Prefix of the best weights' tensors in a checkpoint."""
+"""Prefix of the keys of the best weights in a checkpoint."""
 TRACKED_PARTS = ("augmentation_encoder", "image_head")
-"""Parts of the embedder whose movement is reported, beside the similarity's."""
+"""Parts of the embedder whose relative change is reported, as is the similarity's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMetrics:
+    """The metrics of one training step, over the whole batch."""
+
+    loss: float
+    loss_terms: dict[str, float]
+    """Name of a term -> its value, unweighted."""
+    grad_norm: float
+    """Norm of the gradient before clipping; not finite for a step that diverged."""
+    lr: float
+    """Learning rate, without the scales of the parameter groups."""
 
 
 @dataclass(kw_only=True)
 class TrainCounters:
-    """The numbers that a resume carries on."""
+    """The numbers that a resume restores."""
 
     step: int = 0
     """Steps taken."""
     seconds: float = 0.0
-    """Training behind the weights, over all attempts."""
+    """Seconds of training that led to the current weights, over all attempts."""
     clipped_steps: int = 0
-    """Steps whose gradient was longer than train.grad_clip_norm."""
+    """Steps whose gradient norm exceeded train.grad_clip_norm."""
     best_step: int | None = None
+    """Step of the best validation so far."""
     best_score: float | None = None
 
 
 class TrainState:
-    """Model, method, optimiser and counters of one training."""
+    """Model, method, optimizer and counters of one training.
+
+    Raises:
+        UserError: `pretrained` cannot be loaded, or grad_cache_chunks > 1 with batch norm.
+    """
 
     def __init__(self, config: RunConfig, tokenizer: Tokenizer) -> None:
         self.config = config
-        self.device = numerics.get_device(config)
+        self.device = numerics.get_device(config.runtime.device)
         self.method = methods.build_method(config)
         self.embedder = build_embedder(config, tokenizer, self.method.head_type)
         self.loaded_parts = warm_start.load_pretrained(self.embedder, config, tokenizer)
-        """What `config.init` gave."""
+        """The parts loaded from `config.pretrained`."""
         self.method.build_heads(self.embedder, tokenizer, config.seed)
         self.modules = tensor_file.bundle_modules(self.embedder, self.method)
         if distributed.get_process_group().world_size > 1:
@@ -62,14 +80,15 @@ class TrainState:
         self.modules.to(self.device).train()
         if config.train.grad_cache_chunks > 1 and batch_norm.uses_batch_statistics(self.embedder):
             raise UserError(
-                f"train.grad_cache_chunks={config.train.grad_cache_chunks} needs encoders without batch norm, "
-                f"whose statistics would be those of chunks; model.image.name="
-                f"{config.model.image.name} has it: set accumulate to 1 or use more processes"
+                f"train.grad_cache_chunks={config.train.grad_cache_chunks} needs encoders without "
+                "batch norm, whose statistics would be those of chunks; model.image.name="
+                f"{config.model.image.name} has it: set train.grad_cache_chunks=1 or use more "
+                "processes"
             )
-        self.training_embedder: Any = self.embedder
-        """The embedder as the objective sees it."""
+        self.training_embedder = self.embedder
+        """The embedder that the method calls in training: with bf16, a proxy with autocast."""
         if config.train.precision == "bf16":
-            self.training_embedder = numerics.Autocast(self.embedder, self.device)
+            self.training_embedder = cast(Embedder, numerics.Autocast(self.embedder, self.device))
         similarity_parameters = self.method.similarity_parameters()
         self.optimizer = optimizer.build_optimizer(
             self.modules, similarity_parameters, config.train
@@ -78,7 +97,7 @@ class TrainState:
         self.counters = TrainCounters()
         self.best_weights: dict[str, Tensor] | None = None
         self.attempt_seconds = 0.0
-        """Seconds of training in this attempt alone, lost steps included."""
+        """Seconds of training in this attempt, lost steps included."""
         self._initial_parameters = {
             name: _copy_to_cpu(part) for name, part in self._collect_tracked_parameters().items()
         }
@@ -86,7 +105,7 @@ class TrainState:
     # -- checkpoints --
 
     def collect_tensors(self) -> dict[str, Tensor]:
-        """Everything that a resume needs, by name."""
+        """Return all tensors that a resume needs, by name."""
         best_tensors = {
             f"{BEST_PREFIX}{name}": value for name, value in (self.best_weights or {}).items()
         }
@@ -97,14 +116,14 @@ class TrainState:
         }
 
     def collect_metadata(self) -> dict[str, Any]:
-        """The counters, and the numerics class that the tensors come from."""
+        """Return the counters, and the numerics class in which the tensors were computed."""
         current_numerics = numerics.get_numerics_class(self.config)
         return {"counters": asdict(self.counters), "numerics": current_numerics}
 
     def resume(self, attempt: AttemptFolder | None) -> None:
-        """Take over the newest whole checkpoint of the attempt's run, if there is one.
+        """Restore the newest undamaged checkpoint of the attempt's run, if there is one.
 
-        Of several processes rank 0 alone has an attempt; all take over what it finds.
+        With several processes only rank 0 has an attempt; all load the checkpoint that it finds.
         """
         latest = checkpoint.load_newest_checkpoint(attempt) if attempt is not None else None
         path = distributed.get_process_group().broadcast_object(
@@ -135,16 +154,16 @@ class TrainState:
         attempt.log_event("resumed", step=self.counters.step, numerics_changed=numerics_changes)
 
     def record_step(self, seconds: float, *, clipped: bool) -> None:
-        """One more step was taken."""
+        """Count one more step."""
         self.counters.step += 1
         self.counters.seconds += seconds
         self.counters.clipped_steps += clipped
         self.attempt_seconds += seconds
 
-    # -- judging --
+    # -- evaluation --
 
     def validate(self, validate: Callable[[PretrainedModel], float]) -> tuple[float, bool]:
-        """The validation score, and whether it is the best so far (then the weights are kept)."""
+        """Return the validation score, and whether it is the best so far (then store weights)."""
         with self.no_side_effects():
             score = float(validate(self.pretrained))
         counters = self.counters
@@ -161,9 +180,10 @@ class TrainState:
 
     @contextmanager
     def no_side_effects(self) -> Iterator[None]:
-        """A look at the model that leaves no trace in training: no gradient, no draw, no mode.
+        """Context in which the model can be used without effect on training.
 
-        Other processes need not look at the same time.
+        It is in evaluation mode; gradients, random generators and the mode are as before
+        afterwards. Collectives are local, so other processes need not enter it.
         """
         cuda_devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda_devices), torch.no_grad(), distributed.local_only():
@@ -174,7 +194,11 @@ class TrainState:
                 self.modules.train()
 
     def measure_knockout_effects(self) -> dict[str, float]:
-        """What switching each component off does to the loss of one fixed validation batch."""
+        """Return the change of loss on a fixed validation batch when a component is switched off.
+
+        Returns:
+            Component -> loss without it minus loss; empty with less than two validation samples.
+        """
         split = open_split(self.config.data, "validation")
         size = min(self.config.train.batch_size, len(split))
         if size < 2:
@@ -188,11 +212,10 @@ class TrainState:
         )
         with self.no_side_effects():
             torch.manual_seed(0)
-            effects: dict[str, float] = self.method.compute_knockout_effects(self.embedder, batch)
-        return effects
+            return self.method.compute_knockout_effects(self.embedder, batch)
 
     def measure_relative_change(self) -> dict[str, float]:
-        """||theta - theta_0|| / ||theta_0|| of the parts that components own."""
+        """Return ||theta - theta_0|| / ||theta_0|| of the parts that belong to components."""
         changes = {}
         for name, part in self._collect_tracked_parameters().items():
             initial_parameters = self._initial_parameters[name]
@@ -216,11 +239,11 @@ class TrainState:
     # -- sizes --
 
     def count_parameters(self) -> int:
-        """Trainable numbers."""
+        """Return the number of trainable parameters."""
         return sum(p.numel() for p in self.modules.parameters() if p.requires_grad)
 
     def count_bytes(self) -> int:
-        """Of the tensors in a checkpoint."""
+        """Return the size of the tensors in a checkpoint, in bytes."""
         return sum(t.numel() * t.element_size() for t in self.collect_tensors().values())
 
 

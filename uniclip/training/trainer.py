@@ -1,12 +1,12 @@
-"""Training: from a configuration to a model, resumable after any step with the same bits.
+"""The training loop: from a configuration to a model, resumable after any step bit for bit.
 
 The weights are a function of the configuration: batches are a function of (configuration, step),
-torch's generators are seeded anew at each step, and a resume needs a step number and the states.
-What is logged, validated or checkpointed on the way changes no bit of them.
+torch's generators are seeded at each step, and a resume needs a step number and the states.
+Logging, validation and checkpoints do not change a bit of the weights.
 
-Several processes that share a run (`uniclip.distributed`) call `fit` together. Each takes its rows of
-the same batches, and after each step all hold the same parameters: those of one process with the
-whole batch, up to the order in which numbers are added. Rank 0 alone validates and writes.
+The processes of a run (`uniclip.distributed`) call `train_model` together. Each takes its rows of
+the same batches, and after each step all have the same parameters: those of one process with the
+whole batch, up to the order of summation. Only rank 0 validates and writes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from uniclip import data, distributed, numerics
 from uniclip.checkpoints.pretrained import PretrainedModel
-from uniclip.config import RunConfig
+from uniclip.config import RunConfig, TrainConfig
 from uniclip.data.batch import Batch
 from uniclip.data.loader import TrainingBatches
 from uniclip.data.text import tokenizer
@@ -30,32 +30,33 @@ from uniclip.store import AttemptFolder
 from uniclip.training import optimizer
 from uniclip.training.grad_cache import CachedEmbeddings
 from uniclip.training.metrics_log import MetricsLogger
-from uniclip.training.state import TrainState
+from uniclip.training.state import StepMetrics, TrainState
 
 TrainEndKind = Literal["trained", "diverged", "stopped", "paused", "superseded"]
 EARLY_ENDS: tuple[Literal["stopped", "superseded"] | None, ...] = (None, "stopped", "superseded")
-"""Why training may end after a step; of what several processes say, the last here counts."""
+"""Reasons for which training may end after a step; if processes differ, the last one applies."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What training came to."""
+    """The result of training."""
 
     kind: TrainEndKind
-    """Trained to the end, diverged, stopped at a step, paused where runtime.stop_fraction says, or
-    overtaken by a newer attempt."""
+    """Trained to the end, diverged, stopped on request, paused at runtime.stop_fraction, or
+    superseded by a newer attempt."""
     step: int
-    """Steps taken (of a diverged run: before the one that failed)."""
+    """Steps taken (if diverged: before the step that failed)."""
     pretrained: PretrainedModel
-    """The model as it is now, not as it was at its best."""
+    """The final model, not the best one."""
     best_step: int | None
-    """The step of the best validation; None without one. Of equals, the earliest."""
+    """Step of the best validation, the earliest if several are equal; None without validation."""
     best_state: dict[str, Tensor] | None
-    """The weights at that step, named as in `checkpoint.bundle`."""
+    """The weights at that step, with the keys of `tensor_file.bundle_modules`."""
     seconds: float
-    """Training behind these weights, over all attempts; without validations and checkpoints."""
+    """Seconds of training that led to these weights, over all attempts, without validations and
+    checkpoints."""
     history: list[dict[str, Any]]
-    """The records of this attempt, as in metrics.jsonl (`uniclip.training.metrics_log`)."""
+    """The metrics of this attempt, as in metrics.jsonl (`uniclip.training.metrics_log`)."""
 
 
 def train_model(
@@ -65,19 +66,22 @@ def train_model(
     validate: Callable[[PretrainedModel], float] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainResult:
-    """Train `config`, from the newest checkpoint of the attempt's run if there is one.
+    """Train a model, from the newest checkpoint of the attempt's run if there is one.
 
-    attempt: where records and checkpoints go; None keeps the records in memory. Of several
-        processes rank 0 alone has one, and the checkpoint that it finds is taken up by all.
-    validate: the score to maximise, every train.validate_every steps and after the last (rank 0).
-    stop: asked after each step; when any process says so, a checkpoint is written and training
-        ends on all.
+    Args:
+        config: The run.
+        attempt: Folder for records and checkpoints; None keeps the records in memory. With several
+            processes only rank 0 has one; all processes resume from the checkpoint that it finds.
+        validate: Returns the score to maximize; called every train.validate_every steps and after
+            the last (on rank 0).
+        stop: Called after each step; if it returns True on any process, a checkpoint is written and
+            training ends on all.
 
     Raises:
-        UserError: the data, the device or the disk do not allow it.
+        UserError: Data are missing, the device is not available, or the disk is full.
     """
-    numerics.apply(config)
-    numerics.reset_peak_memory(numerics.get_device(config))
+    numerics.apply(config.train.num_threads)
+    numerics.reset_peak_memory(numerics.get_device(config.runtime.device))
     metrics_logger = MetricsLogger(config, attempt)
     metrics_logger.write_heartbeat(0, "opening")
     batches, state = setup_training(config)
@@ -87,15 +91,15 @@ def train_model(
     last_step = config.last_step
     for batch in batches.iterate_batches(state.counters.step, last_step):
         step_metrics = training_step(state, batch)
-        if not math.isfinite(step_metrics["grad_norm"]):
+        if not math.isfinite(step_metrics.grad_norm):
             metrics_logger.log_divergence(state, step_metrics)
             return _build_result("diverged", state, metrics_logger)
         state.record_step(
             time.perf_counter() - step_start,
-            clipped=step_metrics["grad_norm"] > config.train.grad_clip_norm,
+            clipped=step_metrics.grad_norm > config.train.grad_clip_norm,
         )
         metrics_logger.log_step(state, step_metrics)
-        if validate is not None and _is_validation_due(state.counters.step, config):
+        if validate is not None and _is_validation_due(state.counters.step, config.train):
             metrics_logger.write_heartbeat(state.counters.step, "validating", force=True)
             metrics_logger.log_validation(state, *state.validate(validate))
         metrics_logger.write_heartbeat(state.counters.step, "training")
@@ -114,12 +118,12 @@ def train_model(
     return _build_result("trained", state, metrics_logger)
 
 
-def training_step(state: TrainState, batch: Batch) -> dict[str, Any]:
-    """Take one step on `batch`: its loss, parts, grad_norm (before clipping) and rate.
+def training_step(state: TrainState, batch: Batch) -> StepMetrics:
+    """Take one step on `batch` and return its metrics.
 
-    Over several processes `batch` is this one's share, and all that is returned is of the whole.
-    A step diverges when its loss is not finite or above train.divergence_threshold, or its gradient is
-    not finite. Then grad_norm is not finite, and the parameters are as they were.
+    With several processes `batch` holds the rows of this process, and the metrics are those of the
+    whole batch. A step diverges if its loss is not finite or above train.divergence_threshold, or
+    its gradient is not finite; grad_norm is then not finite, and the parameters do not change.
     """
     config, train_config, step = state.config, state.config.train, state.counters.step
     process_group, method = distributed.get_process_group(), state.method
@@ -149,16 +153,16 @@ def training_step(state: TrainState, batch: Batch) -> dict[str, Any]:
     if math.isfinite(grad_norm):
         state.optimizer.step()
         method.clamp()
-    return {
-        "loss": loss,
-        "loss_terms": dict(zip(loss_terms, term_values)),
-        "grad_norm": grad_norm,
-        "lr": learning_rate,
-    }
+    return StepMetrics(
+        loss=loss,
+        loss_terms=dict(zip(loss_terms, term_values)),
+        grad_norm=grad_norm,
+        lr=learning_rate,
+    )
 
 
 def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
-    """The batches of a training, and its state before the first step."""
+    """Return the batches of training, and its state before the first step."""
     split = data.open_split(config.data, "train")
     captions = [caption for sample_captions in split.captions for caption in sample_captions]
     trained_tokenizer = tokenizer.build_tokenizer(config.model.text, captions)
@@ -170,7 +174,7 @@ def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
 def _check_early_end(
     metrics_logger: MetricsLogger, state: TrainState, stop: Callable[[], bool]
 ) -> Literal["stopped", "superseded"] | None:
-    """Why training must end here, if so: all processes find the same."""
+    """Return why training must end at this step, or None; the same on all processes."""
     process_group = distributed.get_process_group()
     stop_requested = process_group.all_reduce_max(int(stop())) > 0
     local_end = (
@@ -179,8 +183,8 @@ def _check_early_end(
     return EARLY_ENDS[process_group.all_reduce_max(EARLY_ENDS.index(local_end))]
 
 
-def _is_validation_due(step: int, config: RunConfig) -> bool:
-    return step % config.train.validate_every == 0 or step == config.train.steps
+def _is_validation_due(step: int, train: TrainConfig) -> bool:
+    return step % train.validate_every == 0 or step == train.steps
 
 
 def _build_result(

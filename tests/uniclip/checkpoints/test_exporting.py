@@ -19,7 +19,8 @@ from uniclip.errors import UserError
 from uniclip.models.embedder import build_embedder
 
 CLIP_TEXT = {
-    "width": 64, "layers": 2, "heads": 1, "context": 77, "vocabulary": 49408, "tokenizer": "clip",
+    "width": 64, "layers": 2, "heads": 1, "context_length": 77, "vocab_size": 49408,
+    "tokenizer": "clip",
 }  # fmt: skip
 VIT = {"patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 1}
 
@@ -29,9 +30,9 @@ def model(image="vit_base_patch32_clip_quickgelu_224", options=VIT, method="clip
     words = {**CLIP_TEXT, **text}
     config = tiny(
         model={
-            "image": {"name": image, "pixels": 32, "options": options},
+            "image": {"name": image, "image_size": 32, "options": options},
             "text": words,
-            "embedding": 16,
+            "embed_dim": 16,
         },
         method={"name": method},
     )
@@ -109,22 +110,22 @@ def test_what_open_clip_was_given_we_read_back(tmp_path):
 CONVNEXT = {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]}
 REFUSED = {
     "not a linear projection": {"method": "uniclip"},
-    "not a vision Transformer": {"image": "convnext_atto", "options": CONVNEXT},
-    "as CLIP's": {"image": "vit_tiny_patch16_224", "options": VIT},
-    r"sizes, vision_model\.blocks\.0\.ls1\.gamma": {"options": {**VIT, "init_values": 1e-5}},
-    r"sizes, vision_model\.blocks\.0\.attn\.k_norm": {"options": {**VIT, "qk_norm": True}},
-    r"sizes, vision_model\..*\.k_proj\.bias": {"options": {**VIT, "qkv_bias": False}},
-    r"sizes, vision_model\.embeddings\.position": {"options": {**VIT, "no_embed_class": True}},
-    r"sizes, vision_model\.emb.*\.position_embedding\.weight": {
+    "not CLIP's vision Transformer": {"image": "convnext_atto", "options": CONVNEXT},
+    "CLIP's vision Transformer": {"image": "vit_tiny_patch16_224", "options": VIT},
+    r"sizes, such as vision_model\.blocks\.0\.ls1\.gamma": {"options": {**VIT, "init_values": 1e-5}},
+    r"sizes, such as vision_model\.blocks\.0\.attn\.k_norm": {"options": {**VIT, "qk_norm": True}},
+    r"sizes, such as vision_model\..*\.k_proj\.bias": {"options": {**VIT, "qkv_bias": False}},
+    r"sizes, such as vision_model\.embeddings\.position": {"options": {**VIT, "no_embed_class": True}},
+    r"sizes, such as vision_model\.emb.*\.position_embedding\.weight": {
         "options": {**VIT, "reg_tokens": 2}
     },
     "activation, ReLU": {"options": {**VIT, "act_layer": "relu"}},
     "activation, GELUTanh": {"options": {**VIT, "act_layer": "gelu_tanh"}},
 }
 OTHERWISE = {
-    "vocabulary": {"tokenizer": "bpe", "vocabulary": 300},
+    "vocabulary": {"tokenizer": "bpe", "vocab_size": 300},
     "different activations": {"activation": "gelu"},
-    "norm_epsilon": {"norm_epsilon": 1e-12},
+    "layer_norm_eps": {"layer_norm_eps": 1e-12},
     "heads": {"options": {**VIT, "num_heads": 2}},
 }
 """What open_clip takes for granted; transformers' configuration can say it."""
@@ -158,7 +159,7 @@ def test_an_unknown_layout_and_a_folder_that_is_there_are_refused(tmp_path):
     trained = model()
     with pytest.raises(UserError, match="did you mean open_clip"):
         export(trained, tmp_path / "out", "openclip")
-    with pytest.raises(UserError, match="there already"):
+    with pytest.raises(UserError, match="exists; name a new folder"):
         export(trained, tmp_path, "open_clip")
 
 
@@ -179,7 +180,7 @@ def test_transformers_tokenizer_gives_the_same_ids(changes, tmp_path):
 
 def test_the_command_exports_a_run_or_says_what_it_takes(tmp_path, monkeypatch):
     trained = model()
-    monkeypatch.setattr("uniclip.run.load", lambda run: trained)
+    monkeypatch.setattr("uniclip.checkpoints.load.load", lambda run: trained)
     exporting.main(["run", str(tmp_path / "out"), "open_clip"])
     assert (tmp_path / "out" / "open_clip_model.safetensors").exists()
     with pytest.raises(UserError, match="a new folder"):

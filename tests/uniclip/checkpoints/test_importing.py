@@ -215,7 +215,7 @@ def test_what_is_no_weight_is_refused_by_key(tmp_path):
     state, key = published_models.clip().state_dict(), "ln_final.weight"
     for value, match in (
         (state[key].to_sparse(), "is not dense"),
-        (torch.empty(128, device="meta"), "lies on the device meta"),
+        (torch.empty(128, device="meta"), "is on the device meta"),
         (state[key].to(torch.complex64), "is complex"),
         (state[key] * float("nan"), ".* not finite"),
         (state[key].double() * 1e300, ".* not finite"),  # in single precision

@@ -113,6 +113,6 @@ def test_what_holds_no_tensors_is_refused_by_key(tmp_path):
     torch.save({"a": TENSORS["b"], "names": ["x"]}, tmp_path / "x.pt")
     refused(tmp_path / "x.pt", "'names'")
     torch.save([1, 2], tmp_path / "y.pt")
-    refused(tmp_path / "y.pt", "no state dict")
+    refused(tmp_path / "y.pt", "has no state dict")
     refused(tmp_path / "none.pt", "no checkpoint at")
     refused(tmp_path, "no checkpoint at")

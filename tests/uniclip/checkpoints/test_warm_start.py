@@ -13,24 +13,24 @@ from tests.helpers import published_models
 from tests.helpers.small_runs import claimed, opened, tiny
 from uniclip import identity
 from uniclip.augmentation import transform
-from uniclip.checkpoints import warm_start
+from uniclip.checkpoints import tensor_file, warm_start
+from uniclip.checkpoints.load import load
 from uniclip.config import RunConfig
 from uniclip.config.compose import parse_overrides, set_key
 from uniclip.data.text import tokenizer
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
 from uniclip.run import execute_run as execute
-from uniclip.run import load
 from uniclip.store import RunFolder, Store
-from uniclip.training import checkpoint, trainer
+from uniclip.training import trainer
 from uniclip.training.state import TrainState
 
 TEXT = {
-    "width": 128, "layers": 2, "heads": 2, "context": 77, "vocabulary": 49408, "tokenizer": "clip",
-    "activation": "gelu",
+    "width": 128, "layers": 2, "heads": 2, "context_length": 77, "vocab_size": 49408,
+    "tokenizer": "clip", "activation": "gelu",
 }  # fmt: skip
 VIT = {"patch_size": 16, "embed_dim": 128, "depth": 2, "num_heads": 2}
-IMAGE = {"name": "vit_base_patch32_clip_224", "pixels": 64, "options": VIT}
+IMAGE = {"name": "vit_base_patch32_clip_224", "image_size": 64, "options": VIT}
 QUICK_TEXT = {**TEXT, "activation": "quick_gelu"}
 QUICK_IMAGE = {**IMAGE, "name": "vit_base_patch32_clip_quickgelu_224"}
 
@@ -49,11 +49,11 @@ def path(clip, tmp_path_factory):
 
 
 def config(path, method="clip", embedding=64, image=IMAGE, text=TEXT, **sections) -> RunConfig:
-    sections = {"init_activation": "gelu", **sections}
+    sections = {"pretrained_activation": "gelu", **sections}
     return tiny(
-        model={"image": image, "text": text, "embedding": embedding},
+        model={"image": image, "text": text, "embed_dim": embedding},
         method={"name": method},
-        init=None if path is None else str(path),
+        pretrained=None if path is None else str(path),
         train={"steps": 2, "batch_size": 4},
         **sections,
     )
@@ -93,7 +93,7 @@ def taken(embedder, clip):
     ],
 )
 def test_encoders_start_from_the_checkpoint(path, clip, words, towers, expected):
-    state = TrainState(config(path, init_towers=towers), words)
+    state = TrainState(config(path, pretrained_towers=towers), words)
     assert taken(state.embedder, clip) == expected
 
 
@@ -108,25 +108,28 @@ def test_a_projection_that_has_no_place_is_said(words, tmp_path):
     place = tmp_path / "RN50.pt"
     theirs = published_models.clip(layers=(3, 4, 6, 3), width=64)
     torch.save(theirs.state_dict(), place)
-    given = config(place, image={"name": "resnet50_clip", "pixels": 64})
+    given = config(place, image={"name": "resnet50_clip", "image_size": 64})
     taken = TrainState(given, words).loaded_parts
     assert [part for part, why in taken.items() if why is None] == [
         "image_encoder", "text_encoder", "text_head"
     ]  # fmt: skip
-    assert taken["image_head"] == "bias is (64,) there and absent in model="
+    assert (
+        taken["image_head"] == "bias has shape (64,) in the checkpoint and is absent in the model"
+    )
 
 
 def test_what_was_taken_over_is_one_line_of_the_runs_log(path, tmp_path, capsys):
-    given = config(path, method="uniclip", init_towers="image")
+    given = config(path, method="uniclip", pretrained_towers="image")
     attempt = claimed(opened(tmp_path, given))
     trainer.train_model(given, attempt=attempt)
     (event,) = [e for e in read_jsonl(attempt.events_path) if e["event"] == "initialized"]
-    assert event["said"] in capsys.readouterr().out.splitlines()
-    assert event["said"] == (
-        f"pretrained={path}: took over image encoder; started anew: augmentation encoder (layers.0.bias "
-        "is absent there and (16,) in model=), image head (blocks.0.mlp.0.bias is absent there "
-        "and (128,) in model=), text encoder (pretrained_towers=image), text head (pretrained_towers=image), "
-        "the temperature (method.temperature says it)"
+    assert event["message"] in capsys.readouterr().out.splitlines()
+    assert event["message"] == (
+        f"pretrained={path}: loaded image encoder; newly initialized: augmentation encoder "
+        "(layers.0.bias is absent in the checkpoint and has shape (16,) in the model), image head "
+        "(blocks.0.mlp.0.bias is absent in the checkpoint and has shape (128,) in the model), "
+        "text encoder (pretrained_towers=image), text head (pretrained_towers=image), "
+        "the temperature (set by method.temperature)"
     )
 
 
@@ -140,8 +143,8 @@ def test_a_resumed_run_was_initialized_once(path, tmp_path):
 
 
 def test_an_image_encoder_alone_needs_no_clip_vocabulary(path, clip):
-    small = {"width": 32, "layers": 1, "heads": 2, "context": 16, "vocabulary": 300}
-    given = config(path, text=small, init_towers="image")
+    small = {"width": 32, "layers": 1, "heads": 2, "context_length": 16, "vocab_size": 300}
+    given = config(path, text=small, pretrained_towers="image")
     own = tokenizer.train_bpe(["a red disc"], 300)
     assert taken(TrainState(given, own).embedder, clip) == {"image", "image_head"}
     with pytest.raises(UserError, match="pretrained_towers=image"):
@@ -151,9 +154,15 @@ def test_an_image_encoder_alone_needs_no_clip_vocabulary(path, clip):
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"image": {**IMAGE, "options": {**VIT, "depth": 3}}}, r"blocks\.2\..* is absent there"),
-        ({"image": {**IMAGE, "pixels": 32}}, r"pos_embed is \(1, 17, 128\) there"),
-        ({"text": {**TEXT, "layers": 1}}, r"layers\.1\..* absent in model="),
+        (
+            {"image": {**IMAGE, "options": {**VIT, "depth": 3}}},
+            r"blocks\.2\..* is absent in the checkpoint",
+        ),
+        (
+            {"image": {**IMAGE, "image_size": 32}},
+            r"pos_embed has shape \(1, 17, 128\) in the checkpoint",
+        ),
+        ({"text": {**TEXT, "layers": 1}}, r"layers\.1\..* is absent in the model"),
     ],
 )
 def test_another_architecture_is_one_line_that_names_the_tensor(path, words, changes, match):
@@ -167,7 +176,7 @@ def test_an_archive_of_openais_needs_trust_and_their_activation(words, tmp_path)
     published_models.scripted(theirs, archive)
     with pytest.raises(UserError, match="allow_torchscript=true"):
         TrainState(config(archive), words)
-    asked = {"trust": True, "init_activation": None}
+    asked = {"allow_torchscript": True, "pretrained_activation": None}
     with pytest.raises(UserError, match=r"set model\.text\.activation=quick_gelu"):
         TrainState(config(archive, **asked), words)
     with pytest.raises(UserError, match="vit_base_patch32_clip_quickgelu_224"):
@@ -179,12 +188,15 @@ def test_an_archive_of_openais_needs_trust_and_their_activation(words, tmp_path)
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"init_activation": None}, "set pretrained_activation=gelu"),
-        ({"init_activation": None, "init_towers": "image"}, "set pretrained_activation=gelu"),
+        ({"pretrained_activation": None}, "set pretrained_activation=gelu"),
+        (
+            {"pretrained_activation": None, "pretrained_towers": "image"},
+            "set pretrained_activation=gelu",
+        ),
         ({"text": QUICK_TEXT}, r"set model\.text\.activation=gelu, not quick_gelu"),
         ({"image": QUICK_IMAGE}, r"mlp\.act is GELU, not QuickGELU"),
-        ({"init_activation": "quick_gelu"}, r"set model\.text\.activation=quick_gelu"),
-        ({"text": {**TEXT, "norm_epsilon": 1e-12}}, r"set model\.text\.norm_epsilon=1e-05"),
+        ({"pretrained_activation": "quick_gelu"}, r"set model\.text\.activation=quick_gelu"),
+        ({"text": {**TEXT, "layer_norm_eps": 1e-12}}, r"set model\.text\.layer_norm_eps=1e-05"),
         ({"text": {**TEXT, "heads": 4}}, r"set model\.text\.heads=2"),
         ({"image": {**IMAGE, "options": {**VIT, "num_heads": 4}}}, "num_heads is 2, not 4"),
     ],
@@ -198,12 +210,12 @@ def test_what_shapes_do_not_tell_is_stated_and_agrees(path, words, changes, matc
 def test_unicls_own_activation_and_epsilon_are_known(words, tmp_path):
     place = tmp_path / "unicl.pth"
     torch.save({"model": published_models.Unicl().released()}, place)
-    given = {"init_towers": "text", "init_activation": None}
+    given = {"pretrained_towers": "text", "pretrained_activation": None}
     with pytest.raises(UserError, match=r"activation=quick_gelu"):
         TrainState(config(place, **given), words)
-    with pytest.raises(UserError, match=r"norm_epsilon=1e-12"):
+    with pytest.raises(UserError, match=r"layer_norm_eps=1e-12"):
         TrainState(config(place, text=QUICK_TEXT, **given), words)
-    TrainState(config(place, text={**QUICK_TEXT, "norm_epsilon": 1e-12}, **given), words)
+    TrainState(config(place, text={**QUICK_TEXT, "layer_norm_eps": 1e-12}, **given), words)
 
 
 def test_pixels_are_normalised_as_the_checkpoint_has_them(path, clip, words):
@@ -225,7 +237,7 @@ def test_pixels_are_normalised_as_the_checkpoint_has_them(path, clip, words):
             )
             ours = embedder.eval().encode_image(pixels, torch.zeros(3, 1))
         assert torch.allclose(ours, theirs, atol=1e-5)
-    TrainState(config(path, image=other, init_towers="text"), words)
+    TrainState(config(path, image=other, pretrained_towers="text"), words)
 
 
 def test_an_activation_is_given_where_the_file_needs_it_and_nowhere_else(words, tmp_path):
@@ -235,12 +247,24 @@ def test_an_activation_is_given_where_the_file_needs_it_and_nowhere_else(words, 
     torch.save({"model": published_models.Unicl().released()}, unicl)
     torch.save(published_models.clip(layers=(3, 4, 6, 3), width=64).state_dict(), resnet)
     for given in (
-        config(archive, text=QUICK_TEXT, image=QUICK_IMAGE, trust=True, init_activation="gelu"),
         config(
-            archive, text=QUICK_TEXT, image=QUICK_IMAGE, trust=True, init_activation="quick_gelu"
+            archive,
+            text=QUICK_TEXT,
+            image=QUICK_IMAGE,
+            allow_torchscript=True,
+            pretrained_activation="gelu",
         ),
-        config(unicl, text={**QUICK_TEXT, "norm_epsilon": 1e-12}, init_towers="text"),
-        config(resnet, image={"name": "resnet50_clip", "pixels": 64}, init_towers="image"),
+        config(
+            archive,
+            text=QUICK_TEXT,
+            image=QUICK_IMAGE,
+            allow_torchscript=True,
+            pretrained_activation="quick_gelu",
+        ),
+        config(unicl, text={**QUICK_TEXT, "layer_norm_eps": 1e-12}, pretrained_towers="text"),
+        config(
+            resnet, image={"name": "resnet50_clip", "image_size": 64}, pretrained_towers="image"
+        ),
     ):
         with pytest.raises(UserError, match=r"pretrained_activation=.*: leave it out") as caught:
             TrainState(given, words)
@@ -249,7 +273,7 @@ def test_an_activation_is_given_where_the_file_needs_it_and_nowhere_else(words, 
 
 @pytest.mark.parametrize("frozen", ["none", "image", "text", "both"])
 def test_a_frozen_encoder_does_not_move_and_the_rest_does(path, frozen):
-    given = config(path, frozen=frozen)
+    given = config(path, lock=frozen)
     _, state = trainer.setup_training(given)
     before = {t: vectors(getattr(state.embedder, f"{t}_encoder")) for t in ("image", "text")}
     heads = state.embedder.text_head.weight.detach().clone()
@@ -263,7 +287,7 @@ def test_a_frozen_encoder_does_not_move_and_the_rest_does(path, frozen):
 
 def test_frozen_norms_keep_their_statistics():
     small = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "stem_width": 8}
-    given = tiny(model={"image": {"name": "resnet18", "pixels": 32, "options": small}})
+    given = tiny(model={"image": {"name": "resnet18", "image_size": 32, "options": small}})
     given = replace(given, lock="image", train=replace(given.train, steps=2))
     encoder = trainer.train_model(given).pretrained.embedder.image_encoder
     counts = [int(v) for k, v in encoder.state_dict().items() if k.endswith("batches_tracked")]
@@ -277,10 +301,10 @@ def test_frozen_norms_keep_their_statistics():
 def written(folder, given):
     """A run of ours that was trained, but for its spec."""
     fitted = trainer.train_model(given)
-    tensors = checkpoint.bundle_modules(
+    tensors = tensor_file.bundle_modules(
         fitted.pretrained.embedder, fitted.pretrained.method
     ).state_dict()
-    (folder / "weights.safetensors").write_bytes(checkpoint.encode(tensors, {"step": 6}))
+    (folder / "weights.safetensors").write_bytes(tensor_file.encode(tensors, {"step": 6}))
     words = fitted.pretrained.tokenizer
     (folder / "tokenizer.json").write_text(words.to_json(), encoding="utf-8")
     return fitted
@@ -291,13 +315,16 @@ def test_a_run_of_ours_is_a_start_too(tmp_path):
     fitted = written(tmp_path, first)
     words = fitted.pretrained.tokenizer
     with pytest.raises(UserError, match=r"no spec\.json beside it"):
-        TrainState(tiny(init=str(tmp_path / "weights.safetensors")), words)
+        TrainState(tiny(pretrained=str(tmp_path / "weights.safetensors")), words)
     RunFolder(tmp_path).write_spec(identity.build_spec(first, {}))
     with pytest.raises(UserError, match="pretrained_activation=quick_gelu .* leave it out"):
         TrainState(
-            tiny(init=str(tmp_path / "weights.safetensors"), init_activation="quick_gelu"), words
+            tiny(
+                pretrained=str(tmp_path / "weights.safetensors"), pretrained_activation="quick_gelu"
+            ),
+            words,
         )
-    second = tiny(method={"name": "clip"}, seed=1, init=str(tmp_path / "weights.safetensors"))
+    second = tiny(method={"name": "clip"}, seed=1, pretrained=str(tmp_path / "weights.safetensors"))
     embedder = TrainState(second, words).embedder
     own = fitted.pretrained.embedder.state_dict()
     assert all(torch.equal(own[key], value) for key, value in embedder.state_dict().items())
@@ -305,7 +332,7 @@ def test_a_run_of_ours_is_a_start_too(tmp_path):
         TrainState(second, tokenizer.train_bpe(["other words", "altogether"], 300))
     for text, match in (
         ({"activation": "gelu"}, r"model\.text\.activation=quick_gelu"),
-        ({"norm_epsilon": 1e-12}, r"model\.text\.norm_epsilon=1e-05"),
+        ({"layer_norm_eps": 1e-12}, r"model\.text\.layer_norm_eps=1e-05"),
     ):
         other = replace(second.model, text=replace(second.model.text, **text))
         with pytest.raises(UserError, match=match):
@@ -322,12 +349,12 @@ def test_an_image_head_and_what_it_is_told_of_come_together_or_not(tmp_path):
     fitted = written(tmp_path, first)
     RunFolder(tmp_path).write_spec(identity.build_spec(first, {}))
     place, words = str(tmp_path / "weights.safetensors"), fitted.pretrained.tokenizer
-    state = TrainState(tiny(init=place, seed=1), words)
+    state = TrainState(tiny(pretrained=place, seed=1), words)
     assert list(state.loaded_parts) == [
         "image_encoder", "augmentation_encoder", "image_head", "text_encoder", "text_head"
     ]  # fmt: skip
     assert (
-        "took over image encoder, augmentation encoder, image head"
+        "loaded image encoder, augmentation encoder, image head"
         in warm_start.describe_loaded_parts(place, state.loaded_parts)
     )
     pixels, vectors = published_models.pictures(32), torch.randn(3, transform.VECTOR_DIM)
@@ -335,13 +362,13 @@ def test_an_image_head_and_what_it_is_told_of_come_together_or_not(tmp_path):
         ours, theirs = state.embedder.eval(), fitted.pretrained.embedder.eval()
         assert torch.equal(ours.encode_image(pixels, vectors), theirs.encode_image(pixels, vectors))
 
-    wider = TrainState(tiny(init=place, model={"embedding": 24}), words).loaded_parts
+    wider = TrainState(tiny(pretrained=place, model={"embed_dim": 24}), words).loaded_parts
     assert wider["augmentation_encoder"] == "only together with the image head"
-    assert "(48,) in model=" in wider["image_head"]
-    unaware = TrainState(tiny(init=place, method={"name": "clip"}), words).loaded_parts
+    assert "(48,) in the model" in wider["image_head"]
+    unaware = TrainState(tiny(pretrained=place, method={"name": "clip"}), words).loaded_parts
     assert "augmentation_encoder" not in unaware
     assert "absent" in unaware["image_head"]
-    text = TrainState(tiny(init=place, init_towers="text"), words).loaded_parts
+    text = TrainState(tiny(pretrained=place, pretrained_towers="text"), words).loaded_parts
     assert text["augmentation_encoder"] == text["image_head"] == "pretrained_towers=text"
 
 
@@ -349,15 +376,15 @@ def test_a_run_starts_from_the_file_of_its_plan_or_not_at_all(tmp_path):
     fitted = written(tmp_path, tiny())
     RunFolder(tmp_path).write_spec(identity.build_spec(tiny(), {}))
     place = tmp_path / "weights.safetensors"
-    given = tiny(init=str(place), init_towers="image", seed=1)
-    planned = identity.build_spec(given, {"data": 1, **warm_start.fingerprint(given)})
+    given = tiny(pretrained=str(place), pretrained_towers="image", seed=1)
+    planned = identity.build_spec(given, {"data": 1, **warm_start.fingerprint(given.pretrained)})
     run = Store(tmp_path / "store").get_run(identity.compute_run_id(planned))
     run.write_spec(planned)
     kept = place.read_bytes()
-    tensors = checkpoint.bundle_modules(
+    tensors = tensor_file.bundle_modules(
         fitted.pretrained.embedder, fitted.pretrained.method
     ).state_dict()
-    place.write_bytes(checkpoint.encode(tensors, {"step": 7}))
+    place.write_bytes(tensor_file.encode(tensors, {"step": 7}))
     attempt = claimed(run)
     with pytest.raises(
         UserError, match=f"pretrained={place} has changed since the plan; run again"
@@ -367,7 +394,7 @@ def test_a_run_starts_from_the_file_of_its_plan_or_not_at_all(tmp_path):
     place.write_bytes(kept)
     assert execute(run, given, claimed(run), evaluations={}) == "trained"
     place.unlink()
-    assert load(run.path).config.pretrained == planned["data"]["init"], (
+    assert load(run.path).config.pretrained == planned["data"]["pretrained"], (
         "its own weights are all it needs"
     )
 
@@ -375,11 +402,11 @@ def test_a_run_starts_from_the_file_of_its_plan_or_not_at_all(tmp_path):
 def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path, monkeypatch):
     place = tmp_path / "x.pt"
     place.write_bytes(b"one")
-    given = tiny(init=str(place))
+    given = tiny(pretrained=str(place))
 
     def name():
         return identity.compute_run_id(
-            identity.build_spec(given, {"data": 1, **warm_start.fingerprint(given)})
+            identity.build_spec(given, {"data": 1, **warm_start.fingerprint(given.pretrained)})
         )
 
     first = name()
@@ -387,14 +414,14 @@ def test_what_the_file_holds_is_part_of_the_runs_name(tmp_path, monkeypatch):
     (tmp_path / "elsewhere.pt").write_bytes(b"one")
     monkeypatch.chdir(tmp_path)
     for same in ("x.pt", "./x.pt", "../" + tmp_path.name + "/x.pt", "elsewhere.pt"):
-        given = tiny(init=same)
+        given = tiny(pretrained=same)
         assert name() == first
-    given = tiny(init="x.pt", trust=True)
+    given = tiny(pretrained="x.pt", allow_torchscript=True)
     assert name() == first
     place.write_bytes(b"two!")
     assert name() != first
-    assert warm_start.fingerprint(tiny()) == {}
+    assert warm_start.fingerprint(None) == {}
     with pytest.raises(UserError, match="pretrained=.*no such file"):
-        warm_start.fingerprint(tiny(init=str(tmp_path / "none.pt")))
+        warm_start.fingerprint(str(tmp_path / "none.pt"))
     with pytest.raises(UserError, match="no such file"):
-        warm_start.fingerprint(tiny(init=str(tmp_path)))
+        warm_start.fingerprint(str(tmp_path))

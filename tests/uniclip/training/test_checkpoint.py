@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tests.helpers.small_runs import claimed
+from uniclip.checkpoints import tensor_file
 from uniclip.config import TrainConfig
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
@@ -39,8 +40,8 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def test_comes_back_bit_for_bit(tmp_path):
     path = tmp_path / "file"
-    path.write_bytes(checkpoint.encode(TENSORS, FACTS))
-    tensors, facts = checkpoint.decode(path)
+    path.write_bytes(tensor_file.encode(TENSORS, FACTS))
+    tensors, facts = tensor_file.decode(path)
     assert facts == FACTS
     assert tensors.keys() == TENSORS.keys()
     assert all(_same(tensors[name], TENSORS[name]) for name in TENSORS)
@@ -48,21 +49,21 @@ def test_comes_back_bit_for_bit(tmp_path):
 
 def test_bytes_are_a_function_of_the_content():
     turned = {name: TENSORS[name].clone() for name in reversed(TENSORS)}
-    assert checkpoint.encode(turned, dict(reversed(FACTS.items()))) == checkpoint.encode(
+    assert tensor_file.encode(turned, dict(reversed(FACTS.items()))) == tensor_file.encode(
         TENSORS, FACTS
     )
-    assert checkpoint.encode(TENSORS, {**FACTS, "word": "y"}) != checkpoint.encode(TENSORS, FACTS)
+    assert tensor_file.encode(TENSORS, {**FACTS, "word": "y"}) != tensor_file.encode(TENSORS, FACTS)
 
 
 def test_any_flipped_byte_is_noticed(tmp_path):
-    whole = checkpoint.encode(TENSORS, FACTS)
+    whole = tensor_file.encode(TENSORS, FACTS)
     path = tmp_path / "file"
     spaces = 0
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         try:
-            tensors, facts = checkpoint.decode(path)
-        except checkpoint.CorruptFileError:
+            tensors, facts = tensor_file.decode(path)
+        except tensor_file.CorruptFileError:
             continue
         # What passes must be what was written (bytes of no meaning, such as padding).
         spaces += 1
@@ -72,12 +73,12 @@ def test_any_flipped_byte_is_noticed(tmp_path):
 
 
 def test_any_cut_is_noticed(tmp_path):
-    whole = checkpoint.encode(TENSORS, FACTS)
+    whole = tensor_file.encode(TENSORS, FACTS)
     path = tmp_path / "file"
     for length in [*range(0, 40), *range(40, len(whole), 13), len(whole) - 1]:
         path.write_bytes(whole[:length])
-        with pytest.raises(checkpoint.CorruptFileError):
-            checkpoint.decode(path)
+        with pytest.raises(tensor_file.CorruptFileError):
+            tensor_file.decode(path)
 
 
 def test_a_pickle_and_a_foreign_file_are_damaged_and_not_run(tmp_path):
@@ -86,13 +87,13 @@ def test_a_pickle_and_a_foreign_file_are_damaged_and_not_run(tmp_path):
 
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "foreign")
     for name in ("pickle", "foreign"):
-        with pytest.raises(checkpoint.CorruptFileError):
-            checkpoint.decode(tmp_path / name)
+        with pytest.raises(tensor_file.CorruptFileError):
+            tensor_file.decode(tmp_path / name)
 
 
 def test_no_file_is_no_damage(tmp_path):
     with pytest.raises(FileNotFoundError):
-        checkpoint.decode(tmp_path / "none")
+        tensor_file.decode(tmp_path / "none")
 
 
 def test_optimizer_state_survives(tmp_path):
@@ -110,16 +111,16 @@ def test_optimizer_state_survives(tmp_path):
 
     modules, built = made()
     step(modules, built, 1)
-    state = {**modules.state_dict(), **checkpoint.flatten_optimizer_state(built)}
-    (tmp_path / "file").write_bytes(checkpoint.encode(state, {}))
+    state = {**modules.state_dict(), **tensor_file.flatten_optimizer_state(built)}
+    (tmp_path / "file").write_bytes(tensor_file.encode(state, {}))
     again, rebuilt = made()
-    tensors, _ = checkpoint.decode(tmp_path / "file")
+    tensors, _ = tensor_file.decode(tmp_path / "file")
     again.load_state_dict({name: tensors[name] for name in again.state_dict()})
-    checkpoint.restore_optimizer(rebuilt, tensors)
+    tensor_file.restore_optimizer(rebuilt, tensors)
     step(modules, built, 2)
     step(again, rebuilt, 2)
     assert all(_same(a, b) for a, b in zip(modules.parameters(), again.parameters()))
-    assert checkpoint.flatten_optimizer_state(built).keys() == {
+    assert tensor_file.flatten_optimizer_state(built).keys() == {
         f"optimizer.{quantity}.embedder.{name}"
         for quantity in ("step", "exp_avg", "exp_avg_sq")
         for name in ("weight", "bias")
@@ -156,7 +157,10 @@ def test_what_nobody_resumes_from_any_more_goes(run):
         steps = range(10 * number, 10 * number + (2 if number < 5 else 1))
         for step in steps:
             checkpoint.write_checkpoint(attempt, step, TENSORS, FACTS)
-    kept = {n: [s for s, _ in checkpoint.list_checkpoints(run.attempt(n))] for n in run.attempts()}
+    kept = {
+        n: [s for s, _ in checkpoint.list_checkpoints(run.get_attempt(n))]
+        for n in run.list_attempts()
+    }
     assert kept == {1: [], 2: [], 3: [], 4: [41, 40], 5: [50]}
     assert checkpoint.load_newest_checkpoint(attempt).path.name == "50.safetensors"
 

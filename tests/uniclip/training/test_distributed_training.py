@@ -33,12 +33,12 @@ SIZES = (2, 4) if SOAK else (2,)
 JOBS = {
     ("uniclip", "layer norm"): job("uniclip", "layer norm"),
     ("slip", "batch norm"): job("slip", "batch norm"),
-    ("declip", "accumulated"): job("declip", "layer norm", accumulate=2),
+    ("declip", "accumulated"): job("declip", "layer norm", grad_cache_chunks=2),
 }
 if SOAK:
     EVERY = (*METHODS, SHUFFLED)
     JOBS |= {(m, e): job(m, e) for m in EVERY for e in ("layer norm", "batch norm")}
-    JOBS |= {(m, "accumulated"): job(m, "layer norm", accumulate=3) for m in EVERY}
+    JOBS |= {(m, "accumulated"): job(m, "layer norm", grad_cache_chunks=3) for m in EVERY}
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +196,6 @@ def test_half_a_word_is_refused(monkeypatch, told, device, said):
 def test_a_batch_smaller_than_the_world_is_refused():
     config = tiny(train={"batch_size": 3})
     split = trainer.data.open_split(config.data, "train")
-    words = trainer.tokenizer.train([c for of in split.captions for c in of], 300)
+    words = trainer.tokenizer.train_bpe([c for of in split.captions for c in of], 300)
     with pytest.raises(UserError, match="batch_size=3 is too small for 4 processes"):
-        trainer.Batches(config, split, words, distributed.ProcessGroup(1, 4))
+        trainer.TrainingBatches(config, split, words, distributed.ProcessGroup(1, 4))

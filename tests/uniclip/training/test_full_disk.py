@@ -39,7 +39,7 @@ def test_training_goes_on(run, tmp_path, capsys):
     acts = {4: lambda: fill(disk), 9: lambda: make_room(disk)}
     fitted = train_model(EVERY_STEP, attempt=attempt, stop=at_step(acts))
     assert fitted.kind == "trained"
-    assert "the disk is full, training goes on: checkpoint" in capsys.readouterr().err
+    assert "the disk is full, training continues: checkpoint" in capsys.readouterr().err
     assert [step for step, _ in checkpoint.list_checkpoints(attempt)] == [11, 10]
     records = [r for r in read_jsonl(attempt.metrics_path) if r["phase"] != "cost"]
     assert records == [r for r in fitted.history if r["phase"] != "cost"]

@@ -33,13 +33,15 @@ def test_a_step_in_chunks_is_the_step_at_once(name):
     """Three chunks of a batch of 16: 5, 5 and 6 samples; queues and running statistics too."""
     results = []
     for chunks in (1, 3):
-        batches, state = trainer.setup_training(of_method(name, train={"grad_cache_chunks": chunks}))
+        batches, state = trainer.setup_training(
+            of_method(name, train={"grad_cache_chunks": chunks})
+        )
         numbers = trainer.training_step(state, batches.build_batch(0))
         results.append((numbers, pulls(state), dict(state.modules.named_buffers())))
     (at_once, expected, buffers), (in_chunks, given, others) = results
-    assert in_chunks["loss"] == pytest.approx(at_once["loss"], rel=1e-6)
-    assert in_chunks["loss_terms"] == pytest.approx(at_once["loss_terms"], rel=1e-5, abs=1e-6)
-    assert in_chunks["grad_norm"] == pytest.approx(at_once["grad_norm"], rel=1e-5)
+    assert in_chunks.loss == pytest.approx(at_once.loss, rel=1e-6)
+    assert in_chunks.loss_terms == pytest.approx(at_once.loss_terms, rel=1e-5, abs=1e-6)
+    assert in_chunks.grad_norm == pytest.approx(at_once.grad_norm, rel=1e-5)
     assert_same(given, expected, 1e-5)
     for buffer, value in buffers.items():
         torch.testing.assert_close(others[buffer], value, rtol=1e-3, atol=1e-5)
@@ -83,7 +85,9 @@ def test_batch_norm_in_an_encoder_that_learns_is_refused():
     config = of_method("clip", model=image, train={"grad_cache_chunks": 2, "steps": 1})
     with pytest.raises(UserError, match=r"train.grad_cache_chunks=2 .*without batch norm"):
         trainer.setup_training(config)
-    frozen = of_method("clip", model=image, train={"grad_cache_chunks": 2, "steps": 1}, lock="image")
+    frozen = of_method(
+        "clip", model=image, train={"grad_cache_chunks": 2, "steps": 1}, lock="image"
+    )
     assert trainer.train_model(frozen).kind == "trained"
 
 

@@ -88,9 +88,9 @@ def test_rates_stated_for_a_batch_grow_with_it(batch, factor):
 def test_groups(modules):
     fast = [modules["method"].log_scale]
     names = {g: [n for n, _ in m] for g, m in optimizer.group_parameters(modules, fast).items()}
-    assert names["decayed"] == ["embedder.conv.weight", "method.predictor.weight"]
-    assert names["fast"] == ["method.log_scale"]
-    assert set(names["plain"]) == {
+    assert names["decay"] == ["embedder.conv.weight", "method.predictor.weight"]
+    assert names["similarity"] == ["method.log_scale"]
+    assert set(names["no_decay"]) == {
         "embedder.layer_scale",
         "embedder.position",
         "embedder.conv.bias",
@@ -104,7 +104,11 @@ def test_rates_and_decay_of_groups(modules):
     built = optimizer.build_optimizer(modules, [modules["method"].log_scale], TRAIN)
     optimizer.set_learning_rate(built, 0.1)
     found = {g["name"]: (g["lr"], g["weight_decay"]) for g in built.param_groups}
-    assert found == {"decayed": (0.1, 0.3), "plain": (0.1, 0.0), "fast": (pytest.approx(0.7), 0.0)}
+    assert found == {
+        "decay": (0.1, 0.3),
+        "no_decay": (0.1, 0.0),
+        "similarity": (pytest.approx(0.7), 0.0),
+    }
 
 
 @pytest.mark.parametrize("epsilon", [1e-8, 0.5])

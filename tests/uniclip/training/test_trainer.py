@@ -131,7 +131,7 @@ def test_every_method_resumes_bitwise(tmp_path, name):
     theirs = whole.pretrained.method.state_dict()
     assert all(torch.equal(v, theirs[k]) for k, v in method.state_dict().items())
     if name == "declip":
-        assert method.place == 2 * 16 * 6 % 48
+        assert method.queue_position == 2 * 16 * 6 % 48
     if name == "slip":
         assert method.ssl_head[1].num_batches_tracked == 2 * 6, "each view by itself"
 
@@ -169,14 +169,14 @@ def test_a_resume_in_another_numerics_class_is_recorded(tmp_path, monkeypatch):
     run = opened(tmp_path, tiny())
     trainer.train_model(tiny(), attempt=claimed(run), stop=after(1))
     ours = numerics.get_numerics_class(tiny())
-    there = {**ours, "capability": "elsewhere"}
+    there = {**ours, "cpu_capability": "elsewhere"}
     monkeypatch.setattr(numerics, "get_numerics_class", lambda config: there)
     second = claimed(run)
     trainer.train_model(tiny(), attempt=second)
     (resumed,) = [
         record for record in read_jsonl(second.events_path) if record["event"] == "resumed"
     ]
-    assert resumed["numerics_changed"] == {"capability": [ours["capability"], "elsewhere"]}
+    assert resumed["numerics_changed"] == {"cpu_capability": [ours["cpu_capability"], "elsewhere"]}
 
 
 # ---- endings ---------------------------------------------------------------------------------
@@ -187,7 +187,9 @@ def test_divergence_ends_the_run_before_the_step(tmp_path, monkeypatch, bound):
     """A loss beyond the bound, or one that is not finite."""
     config = tiny(train={"divergence_threshold": bound})
     if bound > 1:
-        monkeypatch.setattr(trainer.optimizer, "rate", lambda step, train: 1e30 if step else 1e-3)
+        monkeypatch.setattr(
+            trainer.optimizer, "compute_learning_rate", lambda step, train: 1e30 if step else 1e-3
+        )
     attempt = claimed(opened(tmp_path, config))
     fitted = trainer.train_model(config, attempt=attempt)
     assert fitted.kind == "diverged"
@@ -284,7 +286,11 @@ def test_records(tmp_path):
     assert 0 < last["seconds"] == last["attempt_seconds"]
     (knockout,) = [r for r in fitted.history if r["phase"] == "knockout"]
     assert knockout["knockout_effect"].keys() == {"awareness", "mp_nce", "domain_similarity"}
-    assert knockout["relative_change"].keys() == {"augmentation_encoder", "image_head", "similarity"}
+    assert knockout["relative_change"].keys() == {
+        "augmentation_encoder",
+        "image_head",
+        "similarity",
+    }
     assert all(value > 0 for value in knockout["relative_change"].values())
     (cost,) = [r for r in fitted.history if r["phase"] == "cost"]
     assert cost["parameters"] == sum(p.numel() for p in fitted.pretrained.embedder.parameters()) + (
@@ -324,7 +330,7 @@ def test_a_batch_of_the_stream_is_the_batch_by_itself():
     """As a resume in mid-epoch needs."""
     config = tiny()
     split = trainer.data.open_split(config.data, "train")
-    words = trainer.tokenizer.train([c for of in split.captions for c in of], 300)
+    words = trainer.tokenizer.train_bpe([c for of in split.captions for c in of], 300)
     batches = TrainingBatches(config, split, words)
     for step, streamed in zip((3, 4), batches.iterate_batches(3, 5)):
         alone = batches.build_batch(step)
