@@ -1,69 +1,96 @@
-"""What two sides of a comparison have in common, and what not, in one line.
+"""Comparability: which quantities the two sides of a contrast share, in one line.
 
-Time and memory are the machine's: they are stamped under the costs, never in a table of scores.
+Time and memory depend on the machine: they are compared next to the costs, never in a table of
+scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from uniclip.config.compose import flatten
-from uniclip.store import Contrast, Plan
+from uniclip.store import Arm, Contrast
 
 ComparisonFacts = Mapping[str, Mapping[str, float | None]]
-"""Arm -> what is counted of it, in words -> how much; None: labels decide it."""
+"""Arm -> quantity -> count; None where the labels of the data decide it."""
 
 MAX_DIFFERENCES = 8
-"""So many differences are spelt out in a stamp."""
-FLOPS, PARAMETERS = "floating-point operations", "parameters"
+"""Largest number of differences that a comparison lists."""
+FLOPS, PARAMETERS = "FLOPs", "parameters"
 SIZE_TOLERANCES = {FLOPS: 0.01, PARAMETERS: 0.01}
-"""What counts as equal within a share of itself."""
+"""Quantity -> relative difference up to which it counts as matched; all others must be equal."""
 RELATIVE_TOLERANCE = 0.1
-TIME, MEMORY = "seconds a run", "peak MB"
+TIME, MEMORY = "seconds per run", "peak memory (MB)"
 MEASURED_TOLERANCES = {TIME: RELATIVE_TOLERANCE, MEMORY: RELATIVE_TOLERANCE}
-"""The machine's: never in a table of scores."""
+"""The same for quantities that depend on the machine."""
 DECIDED_BY_LABELS, NOT_STATED = "not counted (labels)", "not stated"
+ALL_MATCHED = "matched in all counted quantities"
 
 
-def collect_comparison_facts(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> ComparisonFacts:
-    """What the plan counts, behind what the probes know of the size of the arms' models."""
+def combine_comparison_facts(
+    plan_facts: ComparisonFacts,
+    base_config: Mapping[str, Any],
+    arms: Iterable[Arm],
+    probes: Iterable[Mapping[str, Any]],
+) -> ComparisonFacts:
+    """Return what is counted of each arm: training FLOPs and parameters, then the plan's facts.
+
+    Args:
+        plan_facts: `Plan.comparison_facts`.
+        base_config: `Plan.base_config`.
+        arms: arms of the plan.
+        probes: measurements made before the sweep; they know the sizes of the models.
+    """
+    default_steps, steps_by_arm = _get_training_steps(base_config, arms)
     size_facts: dict[str, dict[str, float | None]] = {}
     for probe in probes:
         if {"flops_per_step", "parameters"} <= probe.keys():
-            training_flops = probe["flops_per_step"] * _get_training_steps(plan, probe["arm"])
+            training_flops = probe["flops_per_step"] * steps_by_arm.get(probe["arm"], default_steps)
             size_facts[probe["arm"]] = {FLOPS: training_flops, PARAMETERS: probe["parameters"]}
-    return {
-        a: {**size_facts.get(a, {}), **plan_facts}
-        for a, plan_facts in plan.comparison_facts.items()
-    }
+    return {a: {**size_facts.get(a, {}), **arm_facts} for a, arm_facts in plan_facts.items()}
 
 
-def collect_measured_facts(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> ComparisonFacts:
-    """What the probes say of each arm's time and memory on this machine."""
-    measured_facts: dict[str, dict[str, float | None]] = {a.name: {} for a in plan.arms}
+def collect_measured_facts(
+    base_config: Mapping[str, Any], arms: Sequence[Arm], probes: Iterable[Mapping[str, Any]]
+) -> ComparisonFacts:
+    """Return each arm's seconds per run and peak memory, as probed on this machine.
+
+    The arguments are those of `combine_comparison_facts`.
+    """
+    default_steps, steps_by_arm = _get_training_steps(base_config, arms)
+    measured_facts: dict[str, dict[str, float | None]] = {a.name: {} for a in arms}
     for probe in probes:
         arm_facts = measured_facts.setdefault(probe["arm"], {})
-        if {"seconds_per_step", "fixed_seconds"} <= probe.keys():
-            seconds = probe["seconds_per_step"] * _get_training_steps(plan, probe["arm"])
-            arm_facts[TIME] = seconds + probe["fixed_seconds"]
+        if {"seconds_per_step", "setup_and_eval_seconds"} <= probe.keys():
+            seconds = probe["seconds_per_step"] * steps_by_arm.get(probe["arm"], default_steps)
+            arm_facts[TIME] = seconds + probe["setup_and_eval_seconds"]
         if "peak_memory_bytes" in probe:
             arm_facts[MEMORY] = probe["peak_memory_bytes"] / 1e6
     return measured_facts
 
 
-def _get_training_steps(plan: Plan, arm: str) -> int:
-    delta = next((a.config_diff for a in plan.arms if a.name == arm), {})
-    return int((flatten(plan.base_config) | delta).get("train.steps", 0))
+def _get_training_steps(
+    base_config: Mapping[str, Any], arms: Iterable[Arm]
+) -> tuple[int, dict[str, int]]:
+    """Return the training steps of the base configuration, and arm -> training steps."""
+    default_steps = int(flatten(base_config).get("train.steps", 0))
+    return default_steps, {
+        a.name: int(a.config_diff.get("train.steps", default_steps)) for a in arms
+    }
 
 
 def compare_conditions(
     facts: ComparisonFacts, contrast: Contrast, tolerances: Mapping[str, float] = SIZE_TOLERANCES
 ) -> str:
-    """ "equal in ...; not equal in ..." of the two sides of a comparison.
+    """Return "matched: ...; not matched: ..." for the two sides of a contrast.
 
-    Only what is known of every arm on both is spoken of. within: quantity -> the share of itself up
-    to which it counts as equal; else 0.
+    Only quantities that are known of every arm on both sides are compared.
+
+    Args:
+        facts: arm -> quantity -> count.
+        contrast: the contrast.
+        tolerances: quantity -> relative difference up to which it counts as matched; else 0.
     """
     sides = [[facts.get(arm, {}) for arm in arms] for arms in contrast.arms_by_sign]
     shared_quantities = [
@@ -73,7 +100,7 @@ def compare_conditions(
     ]
     if not shared_quantities:
         return NOT_STATED
-    equal_quantities, unequal_texts, label_quantities = [], [], []
+    matched_quantities, difference_texts, label_quantities = [], [], []
     for quantity in shared_quantities:
         left_values, right_values = ({arm[quantity] for arm in side} for side in sides)
         if None in left_values | right_values:
@@ -85,38 +112,31 @@ def compare_conditions(
         if left_counts == right_counts == [0.0]:
             continue
         if _within_tolerance(left_counts, right_counts, tolerances.get(quantity, 0.0)):
-            equal_quantities.append(quantity)
+            matched_quantities.append(quantity)
         else:
-            unequal_texts.append(
-                f"{quantity} ({_format_values(left_counts)} against {_format_values(right_counts)})"
+            difference_texts.append(
+                f"{quantity} ({_format_counts(left_counts)} vs. {_format_counts(right_counts)})"
             )
-    return _format_comparison(equal_quantities, unequal_texts, label_quantities)
+    return _format_comparison(matched_quantities, difference_texts, label_quantities)
 
 
 def _format_comparison(
-    equal_quantities: list[str], unequal_texts: list[str], label_quantities: list[str]
+    matched_quantities: list[str], difference_texts: list[str], label_quantities: list[str]
 ) -> str:
-    if not unequal_texts and not label_quantities:
-        return "equal in all that is known"
-    more_text = (
-        f" and {len(unequal_texts) - MAX_DIFFERENCES} more"
-        if len(unequal_texts) > MAX_DIFFERENCES
-        else ""
-    )
-    parts = [f"equal in {', '.join(equal_quantities)}"] if equal_quantities else []
-    parts += (
-        [f"not equal in {', '.join(unequal_texts[:MAX_DIFFERENCES])}{more_text}"]
-        if unequal_texts
-        else []
-    )
-    return "; ".join(
-        parts
-        + ([f"{DECIDED_BY_LABELS}: {', '.join(label_quantities)}"] if label_quantities else [])
-    )
+    if not difference_texts and not label_quantities:
+        return ALL_MATCHED
+    num_more = len(difference_texts) - MAX_DIFFERENCES
+    more_text = f" and {num_more} more" if num_more > 0 else ""
+    parts = [f"matched: {', '.join(matched_quantities)}"] if matched_quantities else []
+    if difference_texts:
+        parts.append(f"not matched: {', '.join(difference_texts[:MAX_DIFFERENCES])}{more_text}")
+    if label_quantities:
+        parts.append(f"{DECIDED_BY_LABELS}: {', '.join(label_quantities)}")
+    return "; ".join(parts)
 
 
 def _within_tolerance(left: list[float], right: list[float], tolerance: float) -> bool:
-    """Whether each number on either side has one on the other that is as large, within a share."""
+    """Return whether each number has one on the other side within a relative tolerance."""
 
     def all_matched(values: list[float], candidates: list[float]) -> bool:
         return all(
@@ -126,11 +146,11 @@ def _within_tolerance(left: list[float], right: list[float], tolerance: float) -
     return all_matched(left, right) and all_matched(right, left)
 
 
-def _format_values(values: list[float]) -> str:
+def _format_counts(values: list[float]) -> str:
     return " or ".join(format_count(v) for v in values)
 
 
 def format_count(value: float) -> str:
-    """A count as people read it."""
+    """Return a count with thousands separators; from 1e9 on, and fractions, with 3 digits."""
     is_integral = value == round(value) or value >= 100
     return f"{value:,.0f}" if is_integral and value < 1e9 else f"{value:.3g}"

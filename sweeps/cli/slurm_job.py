@@ -1,10 +1,10 @@
-"""A job on Slurm: it proves the arms, executes its cells, or follows up on the sweep.
+"""A Slurm job: it executes runs, makes the audit, or is the follow-up of a sweep.
 
     python -m sweeps.cli.slurm_job <store> <sweep id> <token>
 
-It reads what it is from its token's intent: nothing is unpickled, no import but the cell's own
-is paid. A job that is asked to stop while it may run on (preemption, time limit) saves, and
-puts itself back in the queue; there it starts again and continues from what the store says.
+The job reads what to do from the intent of its token; nothing is unpickled, and only what the cell
+needs is imported. If Slurm asks it to stop while it may run again (preemption, time limit), it
+writes a checkpoint and requeues itself. It then starts again and continues from the store.
 """
 
 from __future__ import annotations
@@ -19,26 +19,28 @@ from dataclasses import dataclass
 from functools import partial
 
 from sweeps import slurm
+from sweeps.costs.audit_run import run_audit
 from sweeps.costs.audit_scope import AuditKey
 from sweeps.launchers import code_snapshot
-from sweeps.launchers.worker import STOP_SIGNALS, StopFlag, Worker, run_audit
+from sweeps.launchers.cell_executor import load_distributed_executor
+from sweeps.launchers.worker import STOP_SIGNALS, StopFlag, Worker
 from uniclip.config import plugins
 from uniclip.identity import ROOT
-from uniclip.store import Plan, Store, SubmissionIntent
+from uniclip.store import EndReason, Plan, Store, SubmissionIntent
 
 TIME_LIMIT_TOLERANCE_SECONDS = slurm.MAX_EARLY_SIGNAL_SECONDS + 30
-"""So much earlier than asked may a signal be that is still one of the time limit."""
+"""A signal that is this much earlier than requested still counts as that of the time limit."""
 RETRY_LATER_STATUS = 75
-"""What a follow-up's command line ends with where the same may do later (EX_TEMPFAIL)."""
+"""Exit status of a follow-up's command line that may succeed later (EX_TEMPFAIL)."""
 MAX_FOLLOW_UP_REQUEUES = 720
-"""So often a follow-up comes back (Slurm starts what was requeued two minutes later): a day."""
+"""Requeues of a follow-up job: one day, since Slurm starts a requeued job two minutes later."""
 REQUEUE_RETRY_SECONDS = 60.0
-"""Between two questions to a Slurm that does not answer."""
+"""Time between two attempts to requeue if Slurm does not answer."""
 
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """One element of a submission."""
+    """One job, or one task of an array."""
 
     store: Store
     intent: SubmissionIntent
@@ -47,7 +49,7 @@ class SlurmJob:
 
     def __call__(self) -> None:
         stop = StopFlag()
-        stop.reason = partial(
+        stop.find_reason = partial(
             find_stop_reason, self.intent.signal_delay_s + TIME_LIMIT_TOLERANCE_SECONDS
         )
         stop.install_signal_handlers()
@@ -60,16 +62,11 @@ class SlurmJob:
             run_follow_up(self.store, self.intent)
 
     def _execute(self, stop: StopFlag) -> None:
-        retry_attempts, force_attempts = self.intent.retry_attempts, self.intent.force_attempts
         worker = Worker(
-            store=self.store,
-            plan=self.plan,
-            stop=stop,
-            retry_attempts=retry_attempts,
-            force_attempts=force_attempts,
+            store=self.store, plan=self.plan, stop=stop, policy=self.intent.retry_policy
         )
         if count_tasks() == 1:
-            self._run_element(worker)
+            self._execute_runs(worker)
             return
         try:
             self._execute_distributed(worker, stop)
@@ -77,31 +74,36 @@ class SlurmJob:
             traceback.print_exc()
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(1)  # an orderly end would wait for the others, who wait for this process
+            os._exit(
+                1
+            )  # a regular exit would wait for the other processes, which wait for this one
 
     def _execute_distributed(self, worker: Worker, stop: StopFlag) -> None:
-        """Be one of the processes that do this element's work together."""
-        from submitit.helpers import TorchDistributedEnvironment  # here: it is for several
+        """Take part in executing the runs of this job in several processes."""
+        from submitit.helpers import TorchDistributedEnvironment  # not needed by a single process
 
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-        cell_module = worker.cell_module
-        rank = cell_module.join(self.plan.base_config)
+        executor = load_distributed_executor(self.plan.executor)
+        rank = executor.init_process_group(self.plan.base_config)
         if self.intent.kind == "audit":
-            self._run_element(worker)
+            self._execute_runs(worker)
         elif rank == 0:
-            worker.on_claim = cell_module.share
-            self._run_element(worker)
-            cell_module.share(None)
+            worker.on_claim = executor.broadcast_object
+            self._execute_runs(worker)
+            executor.broadcast_object(None)
         else:
-            while (run_id := cell_module.share()) is not None:
-                cell_module.assist(
-                    self.store.get_run(run_id), worker.select_run_only_values(run_id), stop
+            while (run_id := executor.broadcast_object()) is not None:
+                executor.run_nonzero_rank(
+                    self.store.get_run(run_id), worker.run_only_values(run_id), stop
                 )
-        cell_module.leave()
+        executor.destroy_process_group()
 
-    def _run_element(self, worker: Worker) -> None:
-        """Prove the arms; or take this element's runs, one after another, and then say how it went,
-        as Slurm sees it."""
+    def _execute_runs(self, worker: Worker) -> None:
+        """Make the audit, or execute the runs of this job one after another.
+
+        Raises:
+            RuntimeError: a run failed; Slurm then shows the job as failed.
+        """
         if self.intent.kind == "audit":
             device = self.intent.audit_device or self.plan.base_config["runtime"]["device"]
             training_hash = self.intent.submitter.training_hash
@@ -109,11 +111,11 @@ class SlurmJob:
             return
         failed_runs = []
         for run_id in self.runs:
-            end_kind = None if worker.stop() else worker.claim_and_execute(run_id)
-            if end_kind == "failed" or (end_kind == "interrupted" and not worker.stop()):
+            exit_kind = None if worker.stop() else worker.claim_and_execute(run_id)
+            if exit_kind == "failed" or (exit_kind == "interrupted" and not worker.stop()):
                 failed_runs.append(run_id)
                 if count_tasks() > 1:
-                    break  # the others stand in the middle of it: only an end frees them
+                    break  # the other processes wait in this run until the job ends
         if worker.stop():
             requeue_if_running()
         if failed_runs:
@@ -122,25 +124,28 @@ class SlurmJob:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Be the element of a submission that this Slurm job is."""
-    store_root, sweep, token = argv
+    """Do the work of this Slurm job."""
+    store_root, sweep_id, token = argv
     store = Store(store_root)
-    sweep_folder = store.get_sweep(sweep)
+    sweep_folder = store.get_sweep(sweep_id)
     plan, intent = sweep_folder.read_plan(), sweep_folder.read_intent(token)
     assert plan is not None, "a plan is written before anything is submitted"
-    assert intent is not None, "and so is the intent"
-    element_index = int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))
-    SlurmJob(store, intent, plan, intent.array_tasks[element_index])()
+    assert intent is not None, "an intent is recorded before anything is submitted"
+    task_index = int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))
+    SlurmJob(store, intent, plan, intent.array_tasks[task_index])()
 
 
 def count_tasks() -> int:
-    """Processes that share this job."""
+    """Return the number of processes of this job."""
     return int(os.environ.get("SLURM_NTASKS", 1))
 
 
-def find_stop_reason(notice_seconds: float) -> str | None:
-    """Why Slurm asks this job to stop, as far as it says; a time limit is told within `notice`
-    seconds of it."""
+def find_stop_reason(notice_seconds: float) -> EndReason | None:
+    """Return why Slurm asks this job to stop, if that is known.
+
+    Args:
+        notice_seconds: time before the time limit from which on a signal is attributed to it.
+    """
     job_id = slurm.get_job_id()
     job_fields = slurm.query_job(job_id) if job_id else None
     if not job_fields:
@@ -149,14 +154,19 @@ def find_stop_reason(notice_seconds: float) -> str | None:
     if state in slurm.END_REASONS:
         return slurm.END_REASONS[state]
     if job_fields.get("PreemptTime", "None") not in ("None", "Unknown"):
-        return "preempted"
+        return EndReason.PREEMPTED
     seconds_left = _seconds_until(job_fields.get("EndTime", ""))
-    return "timed out" if seconds_left is not None and seconds_left < notice_seconds else None
+    if seconds_left is not None and seconds_left < notice_seconds:
+        return EndReason.TIMEOUT
+    return None
 
 
 def requeue_if_running() -> bool:
-    """Requeue this job if Slurm still has it as running; else it was cancelled, and stays so.
-    Whether Slurm has heard it."""
+    """Requeue this job if Slurm shows it as running; a cancelled job stays cancelled.
+
+    Returns:
+        Whether Slurm answered.
+    """
     job_id = slurm.get_job_id()
     job_fields = slurm.query_job(job_id) if job_id else {}
     if job_id and job_fields and job_fields.get("JobState") == "RUNNING":
@@ -165,14 +175,17 @@ def requeue_if_running() -> bool:
 
 
 def run_follow_up(store: Store, intent: SubmissionIntent) -> None:
-    """Run the command line of the sweep again: it submits what is open, or reports.
+    """Run the command line of the sweep again: it submits what is open, or writes the report.
 
-    Where it leaves nobody behind who would go on, this job itself comes back later.
+    If no other job is left that continues the sweep, this job requeues itself.
+
+    Raises:
+        RuntimeError: the command failed.
     """
     from sweeps.cli import main as cli
 
     os.environ[slurm.FOLLOW_UP_VARIABLE] = intent.token
-    for signal_number in STOP_SIGNALS:  # as Ctrl-C: a report that takes too long is begun again
+    for signal_number in STOP_SIGNALS:  # as Ctrl-C: an interrupted report is built again later
         signal.signal(signal_number, signal.default_int_handler)
     exit_status = cli.main(
         [*intent.follow_up_argv, f"store={store.root}"], retry_later_status=RETRY_LATER_STATUS
@@ -183,7 +196,7 @@ def run_follow_up(store: Store, intent: SubmissionIntent) -> None:
         exit_status in (RETRY_LATER_STATUS, cli.EXIT_INTERRUPTED)
         and slurm.get_restart_count() < MAX_FOLLOW_UP_REQUEUES
     ):
-        print("this job comes back later", flush=True)
+        print("this job requeues itself and runs again later", flush=True)
         while not requeue_if_running():
             time.sleep(REQUEUE_RETRY_SECONDS)
     elif exit_status in (cli.EXIT_USER_ERROR, cli.EXIT_INTERRUPTED, RETRY_LATER_STATUS):
@@ -191,6 +204,7 @@ def run_follow_up(store: Store, intent: SubmissionIntent) -> None:
 
 
 def _seconds_until(timestamp: str) -> float | None:
+    """Return the seconds until a time as Slurm prints it; None if it is not a time."""
     try:
         return time.mktime(time.strptime(timestamp, "%Y-%m-%dT%H:%M:%S")) - time.time()
     except ValueError:

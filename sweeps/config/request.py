@@ -1,4 +1,4 @@
-"""What the user asked for: words of the command line as a request and a sweep's settings."""
+"""The parsed command line: a request for a plan, and the settings of its sweep."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ KEY_ALIASES = {
     "protocol": "runtime.protocol",
     "plugins": "runtime.plugins",
 }
-"""Keys that are long for what they are."""
+"""Short key -> key of the run's configuration."""
 PRE_COMPOSE_KEYS = ("ablation", "conf_dir")
-"""Looked at before anything is composed."""
+"""Keys that are read before a configuration is composed."""
 NON_CONFIG_GROUPS = ("ablation", "space")
-"""Folders of YAML that are no groups of a configuration."""
+"""Folders of YAML that are not groups of the configuration."""
+ONE_TIME_KEYS = ("retry", "outdated", "store", "wait")
+"""Keys that a follow-up job does not repeat; it adds store= itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRequest:
-    """A request for a plan, and the settings of the sweep that it makes."""
+    """A request for a plan, and the settings of its sweep."""
 
     plan_request: PlanRequest
     settings: SweepConfig
     store: Store
     argv: tuple[str, ...]
-    """The command line: a verb and its overrides."""
+    """The command line: a command and its `key=value` words."""
     conf_dirs: tuple[Path, ...]
-    """Where YAML is looked for."""
+    """Folders of YAML files; files in later folders replace those in earlier ones."""
 
     @property
     def follow_up_argv(self) -> tuple[str, ...]:
-        """The words as a follow-up says them: it does not ask again for what was asked once."""
-        one_time_prefixes = ("retry=", "outdated=", "store=", "wait=")
-        return tuple(
-            argument for argument in self.argv if not argument.startswith(one_time_prefixes)
-        )
+        """The command line of a follow-up job: without the keys that apply only once."""
+        one_time_prefixes = tuple(f"{key}=" for key in ONE_TIME_KEYS)
+        return tuple(word for word in self.argv if not word.startswith(one_time_prefixes))
 
     def load_or_build_plan(self) -> Plan:
         """Return the stored plan of the sweep, which may hold more seeds, or the requested plan."""
@@ -62,53 +62,35 @@ class SweepRequest:
         return self.store.get_sweep(plan.sweep_id).read_plan() or plan
 
 
-def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:
-    """Where YAML is looked for: ours, then the user's."""
-    conf_dirs = [CONF, compose.CONF, ablation_schema.CONF]
-    if conf_dir is not None:
-        user_conf_dir = Path(str(conf_dir)).resolve()
-        if not user_conf_dir.is_dir():
-            raise UserError(f"conf_dir={conf_dir} is not a folder")
-        conf_dirs.append(user_conf_dir)
-    return conf_dirs
-
-
 def parse_request(overrides: list[str], command_keys: Iterable[str] = ()) -> SweepRequest:
-    """What these `key=value` words ask for; `UserError` in one line where they cannot be had.
+    """Parse the `key=value` words of a command that needs an ablation.
 
-    beside: keys that the verb has taken for itself, to be offered for one that is not known.
+    Args:
+        overrides: The words.
+        command_keys: Keys that the command has read itself, to be suggested for unknown keys.
+
+    Raises:
+        UserError: the ablation, a key or a value does not exist; one line.
     """
     values = parse_overrides(overrides)
     conf_dirs = list_conf_dirs(values.pop("conf_dir", None))
-    name = values.pop("ablation", None)
-    if name is None:
-        ablation_names = ", ".join(ablation_schema.list_ablations(conf_dirs))
-        raise UserError(f"ablation= is missing: choose from {ablation_names}")
-    ablation = ablation_schema.load_ablation(str(name), conf_dirs)
-    group_names = set(compose.list_groups(conf_dirs)) - set(NON_CONFIG_GROUPS)
-    choices = {k: str(v) for k, v in values.items() if k in group_names}
-    key_values = {k: v for k, v in values.items() if k not in group_names}
-    sweep_values = _compose_sweep_values({**ablation.groups, **choices}, conf_dirs)
-    run_values: dict[str, Any] = {}
-    for key, value in key_values.items():
-        if key.split(".")[0] in sweep_values:
-            compose.set_key(sweep_values, key, value)
-        else:
-            run_values[key] = value
+    ablation = _load_ablation(values.pop("ablation", None), conf_dirs)
+    user_choices, values = _split_group_choices(values, conf_dirs)
+    choices = {**ablation.groups, **user_choices}
+    sweep_values = _compose_sweep_values(choices, conf_dirs)
+    run_values = _apply_sweep_values(values, sweep_values)
     settings: SweepConfig = bind(SweepConfig, sweep_values)
     _resolve_custom_names(run_values, conf_dirs)
     other_keys = {**sweep_values, **dict.fromkeys((*PRE_COMPOSE_KEYS, *command_keys))}
-    _reject_unknown_keys(
-        run_values, {**ablation.groups, **choices}, conf_dirs, other_keys, ablation
-    )
+    _reject_unknown_keys(run_values, choices, conf_dirs, other_keys, ablation)
     store = Store(settings.store)
     plan_request = PlanRequest(
         ablation=ablation,
         components=ablation_schema.load_components(conf_dirs),
-        compose=lambda c: _compose_run_values(c, conf_dirs),
-        group_choices={k: v for k, v in choices.items() if k != "launcher"},
+        compose=lambda group_choices: _compose_run_values(group_choices, conf_dirs),
+        group_choices={k: v for k, v in user_choices.items() if k != "launcher"},
         overrides=run_values,
-        budget=choices.get("budget", ablation.groups.get("budget", "quick")),
+        budget=choices.get("budget", "quick"),
         seeds=settings.resolve_seeds(),
         arms=settings.arms,
         cache_path=store.cache_path,
@@ -122,8 +104,28 @@ def parse_request(overrides: list[str], command_keys: Iterable[str] = ()) -> Swe
     )
 
 
+def parse_configs(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
+    """Parse the `key=value` words of a command without an ablation.
+
+    Returns:
+        The settings of a sweep, and the configuration of a default run with these overrides.
+    """
+    values = parse_overrides(overrides)
+    conf_dirs = list_conf_dirs(values.pop("conf_dir", None))
+    choices, values = _split_group_choices(values, conf_dirs)
+    _resolve_custom_names(values, conf_dirs)
+    sweep_values = _compose_sweep_values(choices, conf_dirs)
+    run_values = _compose_run_values(choices, conf_dirs)
+    for key, value in _apply_sweep_values(values, sweep_values).items():
+        compose.set_key(run_values, key, value)
+    return bind(SweepConfig, sweep_values), build_run_config(run_values)
+
+
 def parse_overrides(overrides: list[str]) -> dict[str, Any]:
-    """The words as keys and values, short keys written out; plugins are in use from here on."""
+    """Return the values of `key=value` words, by key, and import the plugins that they name.
+
+    Aliases are replaced by the keys that they stand for.
+    """
     values = {KEY_ALIASES.get(k, k): v for k, v in compose.parse_overrides(overrides).items()}
     plugin_modules = values.get("runtime.plugins", ())
     plugins.import_plugins(plugin_modules)
@@ -132,89 +134,112 @@ def parse_overrides(overrides: list[str]) -> dict[str, Any]:
     return values
 
 
-def parse_configs(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
-    """Where runs would go, by these words, and a run as it then is by default; no ablation."""
-    values = parse_overrides(overrides)
-    conf_dirs = list_conf_dirs(values.pop("conf_dir", None))
-    group_names = set(compose.list_groups(conf_dirs)) - {"ablation"}
-    choices = {k: str(v) for k, v in values.items() if k in group_names}
-    _resolve_custom_names(values, conf_dirs)
-    sweep_values, run_values = (
-        _compose_sweep_values(choices, conf_dirs),
-        _compose_run_values(choices, conf_dirs),
-    )
+def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:
+    """Return the folders of YAML files: those of the packages, then the user's `conf_dir`."""
+    conf_dirs = [CONF, compose.CONF, ablation_schema.CONF]
+    if conf_dir is not None:
+        user_conf_dir = Path(str(conf_dir)).resolve()
+        if not user_conf_dir.is_dir():
+            raise UserError(f"conf_dir={conf_dir} is not a folder")
+        conf_dirs.append(user_conf_dir)
+    return conf_dirs
+
+
+def _load_ablation(name: object, conf_dirs: list[Path]) -> Ablation:
+    if name is None:
+        ablation_names = ", ".join(ablation_schema.list_ablations(conf_dirs))
+        raise UserError(f"ablation= is missing: choose from {ablation_names}")
+    return ablation_schema.load_ablation(str(name), conf_dirs)
+
+
+def _split_group_choices(
+    values: Mapping[str, Any], conf_dirs: list[Path]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Split values into options of groups (such as data=scenes) and values of single keys."""
+    groups = set(compose.list_groups(conf_dirs)) - set(NON_CONFIG_GROUPS)
+    choices = {key: str(value) for key, value in values.items() if key in groups}
+    return choices, {key: value for key, value in values.items() if key not in groups}
+
+
+def _apply_sweep_values(values: Mapping[str, Any], sweep_values: dict[str, Any]) -> dict[str, Any]:
+    """Set the keys of the sweep in `sweep_values`, and return the others: keys of the run."""
+    run_values = {}
     for key, value in values.items():
-        if key not in group_names:
-            is_sweep_key = key.split(".")[0] in sweep_values
-            compose.set_key(sweep_values if is_sweep_key else run_values, key, value)
-    return bind(SweepConfig, sweep_values), build_run_config(run_values)
+        if key.split(".")[0] in sweep_values:
+            compose.set_key(sweep_values, key, value)
+        else:
+            run_values[key] = value
+    return run_values
 
 
 def _resolve_custom_names(values: dict[str, Any], conf_dirs: list[Path]) -> None:
-    """What the user's own protocol and lists of data sets say, in the place of their names."""
-    name, benchmark_names = values.get("runtime.protocol"), values.get("benchmark")
-    if isinstance(name, str):
-        values["runtime.protocol"] = custom.resolve_protocol(name, conf_dirs)
-    if isinstance(benchmark_names, list):
+    """Replace the names of user-defined protocols and benchmarks by their content, in place."""
+    protocol, benchmarks = values.get("runtime.protocol"), values.get("benchmark")
+    if isinstance(protocol, str):
+        values["runtime.protocol"] = custom.resolve_protocol(protocol, conf_dirs)
+    if isinstance(benchmarks, list):
         custom_names = set(datasets.list_benchmarks(conf_dirs)) - set(datasets.list_benchmarks())
-        expanded_names = [
-            evaluate.expand_benchmarks([n], conf_dirs) if n in custom_names else (n,)
-            for n in benchmark_names
+        values["benchmark"] = [
+            dataset
+            for name in benchmarks
+            for dataset in (
+                evaluate.expand_benchmarks([name], conf_dirs) if name in custom_names else (name,)
+            )
         ]
-        values["benchmark"] = [name for part in expanded_names for name in part]
 
 
 def _reject_unknown_keys(
     values: Mapping[str, Any],
     choices: Mapping[str, str],
     conf_dirs: list[Path],
-    sweep_values: dict[str, Any],
+    other_values: Mapping[str, Any],
     ablation: Ablation,
 ) -> None:
-    """Name an unknown key against all keys there are, the sweep's and other arms' included."""
-    for key in ("seed", "stream"):
-        if key in values:
-            raise UserError(
-                f"{key}= is set by the sweep: write seeds=[...]"
-                if key == "seed"
-                else f"{key}= is set by arms"
-            )
+    """Check that a run of the ablation has every key of `values`.
+
+    Keys of the sweep and of every arm are suggested for an unknown key.
+
+    Raises:
+        UserError: a key does not exist, or is not the user's to set.
+    """
+    if "seed" in values:
+        raise UserError("seed= is set by the sweep: write seeds=[...]")
+    if "stream" in values:
+        raise UserError("stream= is set by arms")
     for group in ("data", "method", "launcher"):
         if f"{group}.name" in values:
             raise UserError(f"{group}.name is chosen with {group}=, and its presets with it")
-    all_values = {**_compose_run_values(choices, conf_dirs), **sweep_values}
-    if not all(compose.has_key(all_values, key) for key in values):
+    known_values = {**_compose_run_values(choices, conf_dirs), **other_values}
+    if not all(compose.has_key(known_values, key) for key in values):
         for arm in designs.build_arms(ablation).values():
-            for section, section_values in _compose_run_values(
-                {**choices, **arm.groups}, conf_dirs
-            ).items():
+            arm_values = _compose_run_values({**choices, **arm.groups}, conf_dirs)
+            for section, section_values in arm_values.items():
                 if isinstance(section_values, dict):
-                    all_values[section] = {**section_values, **all_values[section]}
+                    known_values[section] = {**section_values, **known_values[section]}
     for key, value in values.items():
-        compose.set_key(all_values, key, value)
+        compose.set_key(known_values, key, value)
 
 
 def _compose_sweep_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> dict[str, Any]:
+    """Return the sweep's part of a composed configuration, every key present."""
     composed = _compose_cached(tuple(sorted(choices.items())), tuple(conf_dirs))
-    sweep_keys = {k: v for k, v in composed.items() if k not in RUN_CONFIG_KEYS}
-    values: dict[str, Any] = to_builtins(bind(SweepConfig, sweep_keys))
+    sweep_values = {key: v for key, v in composed.items() if key not in RUN_CONFIG_KEYS}
+    values: dict[str, Any] = to_builtins(bind(SweepConfig, sweep_values))
     return values
 
 
 def _compose_run_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> dict[str, Any]:
-    return copy.deepcopy(
-        _compose_run_values_cached(tuple(sorted(choices.items())), tuple(conf_dirs))
-    )
+    """Return the run's part of a composed configuration, every key present; a fresh copy."""
+    cached_values = _compose_run_values_cached(tuple(sorted(choices.items())), tuple(conf_dirs))
+    return copy.deepcopy(cached_values)
 
 
 @cache
 def _compose_run_values_cached(
     choices: tuple[tuple[str, str], ...], conf_dirs: tuple[Path, ...]
 ) -> dict[str, Any]:
-    """The run's part of what is composed, every key present."""
-    run_values = {
-        k: v for k, v in _compose_cached(choices, conf_dirs).items() if k in RUN_CONFIG_KEYS
-    }
+    composed = _compose_cached(choices, conf_dirs)
+    run_values = {key: v for key, v in composed.items() if key in RUN_CONFIG_KEYS}
     values: dict[str, Any] = to_builtins(build_run_config(run_values))
     return values
 

@@ -158,7 +158,7 @@ class CellRow:
         if claim_record is None or not self._is_claimed:
             return ""
         numerics_class = claim_record.numerics_class
-        gpu = numerics_class.get("model") if numerics_class.get("device") != "cpu" else None
+        gpu = numerics_class.get("device_name") if numerics_class.get("device") != "cpu" else None
         return f"{claim_record.host}, {gpu}" if gpu else claim_record.host
 
     @property

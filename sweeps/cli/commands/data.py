@@ -12,7 +12,7 @@ from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import verify
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.evaluate.protocols import protocol
+from uniclip.evaluate.protocols.published import DEFAULT_PROTOCOL, get_published_protocol
 
 ACTIONS = ("check", "download", "export")
 EXIT_CHECK_FAILED = 1
@@ -53,7 +53,7 @@ def run(arguments: Namespace) -> int:
 
 
 def check_datasets(root: Path, names: list[str], *, verify_checksums: bool) -> int:
-    """Print a line per data set; return 1 if one differs, is damaged, or was named and is missing.
+    """Print a line per data set; return 1 if one is a mismatch, corrupt, or named and missing.
 
     Args:
         root: Folder of the data sets.
@@ -107,7 +107,7 @@ def export_dataset(root: Path, names: list[str], output_dir: object) -> int:
     splits = [split for split in dataset.splits if dataset.describe_missing(root, (split,)) is None]
     if not splits:
         raise UserError(f"{dataset.name} is missing: {dataset.describe_missing(root)}")
-    default_protocol = protocol.get_published_protocol(protocol.DEFAULT_PROTOCOL)
+    default_protocol = get_published_protocol(DEFAULT_PROTOCOL)
     console = make_console()
     for split in splits:
         images = dataset.open(root, split)

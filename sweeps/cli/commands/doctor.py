@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 from rich.console import Console
 
+from sweeps.doctor.diagnostic import Diagnostic, Level
 from sweeps.doctor.doctor import collect_diagnostics
-from sweeps.doctor.finding import Diagnostic, Level
 from sweeps.monitor.terminal import make_console, print_json
 
 EXIT_PROBLEMS = 1

@@ -26,7 +26,7 @@ def run(arguments: Namespace) -> int:
     run_folder = request.store.get_run(find_cell(plan, name).run_id)
     attempt_numbers = run_folder.list_attempts()
     if not attempt_numbers:
-        worker_logs = request.store.get_sweep(plan.sweep_id).slots_path
+        worker_logs = request.store.get_sweep(plan.sweep_id).worker_logs_path
         hint = f"; the logs of the workers are in {worker_logs}" if worker_logs.exists() else ""
         raise UserError(f"{name} has not been run: there is no log yet{hint}")
     log_path = run_folder.get_attempt(attempt_numbers[-1]).log_path

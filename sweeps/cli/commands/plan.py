@@ -56,7 +56,7 @@ def run(arguments: Namespace) -> int:
     runs = {row.run for row in rows if settings.should_run(row.state)}
     max_parallel_runs = settings.max_parallel_runs(plan.num_threads)
     total_cost = estimate.describe_total_cost(
-        plan, runs, cost_estimates, max_parallel_runs, gpus_per_run
+        plan.cells, runs, cost_estimates, max_parallel_runs, gpus_per_run
     )
     console.print(f"estimate: {total_cost}")
     if isinstance(settings.launcher, SlurmLauncherConfig):
@@ -132,9 +132,11 @@ def _describe_recipes(plan: Plan) -> list[str]:
 
 def _describe_comparability(store: Store, plan: Plan) -> list[str]:
     """Return what both sides of each contrast have equal, time and memory included."""
-    arm_probes = estimate.read_probes(store, plan).values()
-    counted_facts = comparability.collect_comparison_facts(plan, arm_probes)
-    measured_facts = comparability.collect_measured_facts(plan, arm_probes)
+    arm_probes = estimate.read_probes(store.get_sweep(plan.sweep_id), plan.device).values()
+    counted_facts = comparability.combine_comparison_facts(
+        plan.comparison_facts, plan.base_config, plan.arms, arm_probes
+    )
+    measured_facts = comparability.collect_measured_facts(plan.base_config, plan.arms, arm_probes)
     facts_by_arm = {
         arm.name: {**measured_facts[arm.name], **counted_facts.get(arm.name, {})}
         for arm in plan.arms
@@ -150,8 +152,8 @@ def _print_expected_start(
     console: Console, launcher: SlurmLauncherConfig, num_threads: int
 ) -> None:
     """Print when Slurm expects to start a job that is submitted now."""
-    from sweeps.doctor.doctor import build_sbatch_options  # here: only plans for a cluster need it
-    from sweeps.doctor.slurm_cluster import query_expected_start
+    from sweeps.doctor.slurm_cluster import query_expected_start  # only plans for a cluster need it
+    from sweeps.launchers.sbatch import build_sbatch_options
 
     sbatch_options = build_sbatch_options(launcher, num_threads)
     console.print(f"expected start: {query_expected_start(sbatch_options)}", markup=False)

@@ -116,7 +116,7 @@ def test_nothing_is_written_if_there_is_no_slurm(
     monkeypatch.setenv("PATH", str(work_folder))
     assert execute(*words, "launcher=slurm") == main.EXIT_USER_ERROR
     assert capsys.readouterr().err == (
-        "sweep.py: launcher=slurm: there is no sbatch here; use launcher=local\n"
+        "sweep.py: launcher=slurm: sbatch is not installed here; use launcher=local\n"
     )
     assert not (work_folder / "store").exists()
 

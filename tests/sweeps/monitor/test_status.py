@@ -6,112 +6,96 @@ import dataclasses
 import json
 import socket
 import time
-import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweeps.claims import process
-from sweeps.claims.claim import RunState, RunStatus
+from sweeps.claims.status import RunState
 from sweeps.monitor import status
-from sweeps.monitor.display import Display, build_table
-from sweeps.monitor.status import ADVICE, CellRow
+from sweeps.monitor.status import ADVICE, CellRow, QueueStatus
 from sweeps.slurm import Job
-from uniclip.store import (
-    Arm,
-    Cell,
-    Heartbeat,
-    Outcome,
-    Plan,
-    PrimaryMetric,
-    Store,
-    SubmissionIntent,
-)
-
-KINDS = typing.get_args(RunStatus)
-RUNS = {"full": "a" * 16, "twin": "a" * 16, "other": "b" * 16}
+from tests.sweeps.monitor import RUNS, make_heartbeat, make_plan, make_row
+from uniclip.store import EndReason, Outcome, Plan, RunStatus, Store, SubmissionIntent
 
 
 @pytest.fixture
 def plan() -> Plan:
-    """Three arms, two of which are one run."""
-    return Plan(
-        sweep_id="s", ablation="a", title="t", budget="quick", data="scenes", design="listed",
-        arms=tuple(
-            Arm(name=n, label=n, role="outside", levels={}, config_diff={}) for n in RUNS
-        ),
-        reference="full", components=(), contrasts=(),
-        primary_metric=PrimaryMetric(dataset="scenes", metric="x"), seeds=(0,),
-        cells=tuple(Cell(arm=n, seed=0, run_id=r) for n, r in RUNS.items()),
-        evaluation_hashes={n: {} for n in RUNS}, missing_datasets={}, base_config={"train": {"steps": 9}},
-    )  # fmt: skip
+    return make_plan()
 
 
-def beat(**changes: float) -> Heartbeat:
-    fields = {"time": time.time(), "step": 30, "steps": 90, "rate": 2.0}
-    return Heartbeat(phase="training", **{**fields, **changes})  # type: ignore[arg-type]
+def make_outcome(**changes: Any) -> Outcome:
+    fields = {
+        "kind": "trained",
+        "step": 90,
+        "attempt": 2,
+        "training_hash": "",
+        "source_hash": "",
+        "numerics_class": {},
+        "weights_digest": "00",
+        "best_step": 1,
+        "cost": {},
+    }
+    return Outcome(**{**fields, **changes})
 
 
-def row(state: RunState, cell: str = "full/0") -> CellRow:
-    return CellRow(cell=cell, run="a" * 16, state=state)
-
-
-def test_every_state_has_an_advice() -> None:
-    assert set(ADVICE) == {*KINDS, "queued", "preempted", "unknown"}
+def test_every_status_has_an_advice() -> None:
+    assert set(ADVICE) == {*RunStatus, *QueueStatus}
     assert set(status.STATUS_STYLES) <= set(ADVICE)
 
 
-def test_rows_follow_the_plan_and_shared_runs_are_told_alike(plan: Plan, tmp_path: Path) -> None:
+def test_rows_follow_the_plan_and_cells_of_one_run_are_alike(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path)
     attempt = store.get_run(RUNS["full"]).claim_attempt(1, process.make_claim_record({}))
     assert attempt is not None
     rows = status.build_rows(store, plan)
     assert [r.cell for r in rows] == ["full/0", "twin/0", "other/0"]
-    assert [r.state.status for r in rows] == ["running", "running", "planned"]
+    assert [r.state.status for r in rows] == ["running", "running", "pending"]
     assert [r.advice for r in rows] == ["wait", "wait", "run"]
-    assert status.describe_counts(rows) == "2 running, 1 planned"
+    assert status.describe_counts(rows) == "2 running, 1 pending"
     attempt.write_end("failed", "ValueError: broken")
     rows = status.build_rows(store, plan)
-    assert [r.state.status for r in rows] == ["failed", "failed", "planned"]
+    assert [r.state.status for r in rows] == ["failed", "failed", "pending"]
     assert rows[0].reason == f"ValueError: broken; log: {attempt.log_path}"
     assert status.to_records(rows)[0]["log"] == str(attempt.log_path)
 
 
-WAITS = Job(id="7_1", state="PENDING", restarts=1, node="", name="", reason="Priority")
+WAITING_JOB = Job(id="7_1", state="PENDING", restarts=1, node="", name="", reason="Priority")
 
 
 @pytest.mark.parametrize(
-    ("state", "job", "kind", "reason"),
+    ("state", "job", "expected_status", "reason"),
     [
-        (RunState(status="planned"), WAITS, "queued", "job 7_1 waits: Priority"),
+        (RunState(status=RunStatus.PENDING), WAITING_JOB, "queued", "job 7_1 waits: Priority"),
         (
-            RunState(status="interrupted", end_reason="preempted"),
-            WAITS,
+            RunState(status=RunStatus.INTERRUPTED, end_reason=EndReason.PREEMPTED),
+            WAITING_JOB,
             "preempted",
-            "it was preempted",
+            "last attempt: preempted",
         ),
         (
-            RunState(status="interrupted", end_reason="timed out"),
-            WAITS,
+            RunState(status=RunStatus.INTERRUPTED, end_reason=EndReason.TIMEOUT),
+            WAITING_JOB,
             "queued",
-            "it was timed out before",
+            "last attempt: time limit",
         ),
         (
-            RunState(status="planned", reason="never run"),
+            RunState(status=RunStatus.PENDING, reason="not started"),
             status.UNKNOWN_JOB,
             "unknown",
-            "never run",
+            "not started",
         ),
-        (RunState(status="complete"), WAITS, "complete", ""),
+        (RunState(status=RunStatus.COMPLETE), WAITING_JOB, "complete", ""),
     ],
 )
-def test_what_waits_is_what_the_queue_says(
-    state: RunState, job: Job, kind: str, reason: str
+def test_a_run_that_waits_for_its_job_has_the_status_of_the_job(
+    state: RunState, job: Job, expected_status: str, reason: str
 ) -> None:
     row = CellRow(cell="full/0", run="a" * 16, state=state, job=job)
-    assert row.status == kind
+    assert row.status == expected_status
     assert reason in row.reason
-    assert row.advice == ADVICE[kind]
+    assert row.advice == ADVICE[row.status]
 
 
 def test_a_queue_that_does_not_answer_is_not_taken_for_an_empty_one(
@@ -128,134 +112,89 @@ def test_a_queue_that_does_not_answer_is_not_taken_for_an_empty_one(
     store.get_sweep("s").record_intent(intent)
     commands.mkdir()
     for name in ("sbatch", "scontrol", "squeue"):
-        says = "echo ClusterName=near" if name == "scontrol" else "exit 1"
-        (commands / name).write_text(f"#!/bin/sh\n{says}\n")
+        script = "echo ClusterName=near" if name == "scontrol" else "exit 1"
+        (commands / name).write_text(f"#!/bin/sh\n{script}\n")
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
     assert [r.status for r in status.build_rows(store, plan)] == ["unknown"] * 3
     (commands / "squeue").write_text("#!/bin/sh\n")
-    assert [r.status for r in status.build_rows(store, plan)] == ["planned", "planned", "queued"]
+    assert [r.status for r in status.build_rows(store, plan)] == ["pending", "pending", "queued"]
 
 
-def test_looking_writes_nothing(plan: Plan, tmp_path: Path) -> None:
+def test_reading_the_status_writes_nothing(plan: Plan, tmp_path: Path) -> None:
     status.build_rows(Store(tmp_path / "store"), plan)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_says_how_far_and_how_long() -> None:
-    running = row(RunState(status="running", heartbeat=beat()))
+def test_progress_is_steps_speed_and_remaining_time() -> None:
+    running = make_row(RunState(status=RunStatus.RUNNING, heartbeat=make_heartbeat()))
     assert running.progress == "training 30/90, 2 steps/s, 30 s to go"
     assert running.seconds_left == 30
-    assert row(RunState(status="interrupted", heartbeat=beat())).progress == "training 30/90"
-    assert row(RunState(status="running", heartbeat=beat(rate=0.0))).progress == "training 30/90"
-    assert row(RunState(status="planned")).progress == ""
-    outcome = Outcome(
-        kind="trained", step=90, attempt=1, training_hash="", source_hash="", numerics_class={}, weights_digest="00",
-        best_step=1, cost={},
-    )  # fmt: skip
-    assert row(RunState(status="complete", outcome=outcome, heartbeat=beat())).progress == "step 90"
+    interrupted = make_row(RunState(status=RunStatus.INTERRUPTED, heartbeat=make_heartbeat()))
+    assert interrupted.progress == "training 30/90"
+    not_measured = make_heartbeat(steps_per_second=0.0)
+    running = make_row(RunState(status=RunStatus.RUNNING, heartbeat=not_measured))
+    assert running.progress == "training 30/90"
+    assert make_row(RunState(status=RunStatus.PENDING)).progress == ""
+    complete = RunState(
+        status=RunStatus.COMPLETE, outcome=make_outcome(), heartbeat=make_heartbeat()
+    )
+    assert make_row(complete).progress == "step 90"
 
 
 @pytest.mark.parametrize(
-    ("numerics", "place"),
+    ("numerics_class", "location"),
     [
         ({"device": "cpu", "model": "Some CPU"}, socket.gethostname()),
         ({"device": "cuda", "model": "NVIDIA A100"}, f"{socket.gethostname()}, NVIDIA A100"),
     ],
 )
-def test_the_place_is_a_machine_and_its_gpu(numerics: dict[str, str], place: str) -> None:
-    held = process.make_claim_record(numerics)
-    assert row(RunState(status="running", claim_record=held)).location == place
-    assert row(RunState(status="complete", claim_record=held)).location == ""
+def test_the_location_is_a_machine_and_its_gpu(
+    numerics_class: dict[str, str], location: str
+) -> None:
+    claim_record = process.make_claim_record(numerics_class)
+    running = RunState(status=RunStatus.RUNNING, claim_record=claim_record)
+    assert make_row(running).location == location
+    complete = RunState(status=RunStatus.COMPLETE, claim_record=claim_record)
+    assert make_row(complete).location == ""
 
 
-def test_the_age_of_a_sign_is_shown_while_it_matters() -> None:
-    old = beat(time=time.time() - 600)
-    assert row(RunState(status="lost", heartbeat=old)).heartbeat_age == "10 min"
-    assert row(RunState(status="complete", heartbeat=old)).heartbeat_age == ""
-    assert row(RunState(status="running")).heartbeat_age == ""
+def test_the_age_of_a_heartbeat_is_shown_while_the_run_is_claimed() -> None:
+    old_heartbeat = make_heartbeat(time=time.time() - 600)
+    stalled = RunState(status=RunStatus.STALLED, heartbeat=old_heartbeat)
+    assert make_row(stalled).heartbeat_age == "10 min"
+    complete = RunState(status=RunStatus.COMPLETE, heartbeat=old_heartbeat)
+    assert make_row(complete).heartbeat_age == ""
+    assert make_row(RunState(status=RunStatus.RUNNING)).heartbeat_age == ""
 
 
 def test_records_are_json_with_every_cell() -> None:
-    rows = [row(RunState(status=k, heartbeat=beat(), reason="why")) for k in KINDS]
+    rows = [
+        make_row(RunState(status=s, heartbeat=make_heartbeat(), reason="why")) for s in RunStatus
+    ]
     records = json.loads(json.dumps(status.to_records(rows)))
-    assert [r["state"] for r in records] == list(KINDS)
-    assert all(r["advice"] == ADVICE[r["state"]] for r in records)
+    assert [r["status"] for r in records] == list(RunStatus)
+    assert all(r["advice"] == ADVICE[RunStatus(r["status"])] for r in records)
     assert records[0]["step"] == 30
 
 
-def test_a_run_with_an_outcome_says_as_much_to_machines_as_in_the_table() -> None:
-    trained = Outcome(
-        kind="trained", step=90, attempt=2, training_hash="", source_hash="", numerics_class={}, weights_digest="00",
-        best_step=1, cost={},
-    )  # fmt: skip
+def test_records_of_finished_runs_hold_what_the_table_shows() -> None:
+    trained = make_outcome()
     diverged = dataclasses.replace(trained, kind="diverged", step=40, weights_digest=None)
+    beat = make_heartbeat()
     states = (
-        RunState(status="complete", outcome=trained),
-        RunState(status="diverged", outcome=diverged),
-        RunState(status="due", outcome=trained, attempt=3, heartbeat=beat()),
-        RunState(status="running", outcome=trained, attempt=3, heartbeat=beat()),
-        RunState(status="running", attempt=1, heartbeat=beat(time=5.0)),
+        RunState(status=RunStatus.COMPLETE, outcome=trained),
+        RunState(status=RunStatus.DIVERGED, outcome=diverged),
+        RunState(status=RunStatus.NEEDS_EVALUATION, outcome=trained, attempt=3, heartbeat=beat),
+        RunState(status=RunStatus.RUNNING, outcome=trained, attempt=3, heartbeat=beat),
+        RunState(status=RunStatus.RUNNING, attempt=1, heartbeat=make_heartbeat(time=5.0)),
     )
-    records = status.to_records(map(row, states))
-    assert [(r["attempt"], r["step"], r["steps"]) for r in records] == [
+    records = status.to_records(map(make_row, states))
+    assert [(r["attempt"], r["step"], r["total_steps"]) for r in records] == [
         (2, 90, 90),
         (2, 40, None),
         (3, 90, 90),
         (3, 30, 90),
         (1, 30, 90),
     ]
-    assert (records[-1]["phase"], records[-1]["last_sign"]) == ("training", 5.0)
-
-
-@pytest.fixture
-def printed(capsys: pytest.CaptureFixture[str]) -> typing.Callable[[], str]:
-    return lambda: capsys.readouterr().out
-
-
-def test_a_log_gets_plain_lines_for_what_changed(
-    plan: Plan, printed: typing.Callable[[], str]
-) -> None:
-    from rich.console import Console
-
-    display = Display(Console(width=200, highlight=False, color_system=None))
-    before = {r: RunState(status="running") for r in set(RUNS.values())}
-    display.show_states(plan, before)
-    assert printed() == "", "a sweep that goes on is no news"
-    after = {**before, RUNS["other"]: RunState(status="failed", reason="[red]broken[/red] file")}
-    display.show_states(plan, after)
-    text = printed()
-    assert text.count("\n") == 1
-    assert "other/0" in text
-    assert "failed" in text
-    assert "[red]broken[/red] file" in text, "an error line is not markup"
-    display.show_states(plan, after)
-    assert printed() == ""
-    display.close()
-
-
-def test_a_table_shows_every_cell_of_a_small_sweep(printed: typing.Callable[[], str]) -> None:
-    from rich.console import Console
-
-    rows = [row(RunState(status=k), f"arm-{k}/0") for k in KINDS]
-    Console(width=200, color_system=None).print(build_table(rows))
-    text = printed()
-    assert all(f"arm-{k}/0" in text for k in KINDS)
-
-
-def test_a_reason_in_the_table_is_not_markup(printed: typing.Callable[[], str]) -> None:
-    from rich.console import Console
-
-    reason = "KeyError: 'x[/y]' not in [bold]"
-    Console(width=200, color_system=None).print(
-        build_table([row(RunState(status="failed", reason=reason))])
-    )
-    assert reason in printed()
-
-
-def test_a_big_sweep_shows_what_moves() -> None:
-    rows = [row(RunState(status="complete"), f"done/{i}") for i in range(60)]
-    rows += [row(RunState(status="running"), f"live/{i}") for i in range(3)]
-    assert build_table(rows, max_rows=10).row_count == 3
-    assert build_table(rows).row_count == 63
-    assert dataclasses.is_dataclass(rows[0])
+    assert (records[-1]["phase"], records[-1]["last_heartbeat"]) == ("training", 5.0)

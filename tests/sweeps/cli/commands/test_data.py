@@ -1,4 +1,4 @@
-"""`data check` and `data download`, by the command line."""
+"""`data check`, `data download` and `data export`, by the command line."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.cli import main
 from tests.helpers import dataset_trees
+from tests.helpers.command_line import execute
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import verify
 from uniclip.evaluate.datasets.dataset import Dataset
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
-    """The words of each line by its first."""
+def printed_words(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    """Return the words of each printed line, by the first word."""
     return {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
 
 
-def test_each_set_is_said_to_be_here_or_how_to_get_it(
+def test_check_prints_what_is_present_or_how_to_get_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset_trees.dtd(tmp_path)
@@ -29,42 +29,42 @@ def test_each_set_is_said_to_be_here_or_how_to_get_it(
     (tmp_path / "imagenet/train").rename(tmp_path / "elsewhere")
     small = {"dtd": {"train": 9, "validation": 6, "test": 6}, "imagenet": {"test": 9}}
     for name, expected in small.items():
-        changed = {**vars(datasets.DATASETS[name]), "expected": expected}
+        changed = {**vars(datasets.DATASETS[name]), "expected_counts": expected}
         monkeypatch.setitem(datasets.DATASETS, name, Dataset(**changed))
-    assert main.main(["data", "check", f"data_root={tmp_path}"]) == 0
-    lines = said(capsys)
+    assert execute("data", "check", f"data_root={tmp_path}") == 0
+    lines = printed_words(capsys)
     assert set(datasets.DATASETS) < set(lines)
     assert lines["dtd"][1:] == ["complete", "train", "9,", "validation", "6,", "test", "6"]
     assert lines["imagenet"][1:5] == ["partial", "test", "9;", "there"]
     assert lines["cifar10"][1] == "missing"
     assert "download cifar10 data_root=" in " ".join(lines["cifar10"])
-    assert main.main(["data", "check", "dtd", f"data_root={tmp_path}"]) == 0
+    assert execute("data", "check", "dtd", f"data_root={tmp_path}") == 0
     capsys.readouterr()
-    assert main.main(["data", "check", "dtd", "pets", f"data_root={tmp_path}"]) == 1
-    assert list(said(capsys)) == ["dtd", "oxford_pets", "1"]
+    assert execute("data", "check", "dtd", "pets", f"data_root={tmp_path}") == 1
+    assert list(printed_words(capsys)) == ["dtd", "oxford_pets", "1"]
 
 
-def test_other_numbers_sums_and_damage_are_said(
+def test_check_reports_other_counts_checksums_and_damage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset_trees.cifar100(tmp_path)
     words = ["data", "check", "cifar100", f"data_root={tmp_path}"]
-    assert main.main(words) == 1
+    assert execute(*words) == 1
     text = capsys.readouterr().out
     assert "mismatch  train 6 (published: 50,000)" in text
     assert "published file" not in text
-    assert main.main([*words, "--sums"]) == 1
+    assert execute(*words, "--checksums") == 1
     assert "not the published file: cifar-100-python/meta" in capsys.readouterr().out
-    sums = {
+    md5_sums = {
         name: hashlib.md5((tmp_path / name).read_bytes()).hexdigest()
         for name in datasets.get("cifar100").md5_sums
     }
-    changed = {**vars(datasets.DATASETS["cifar100"]), "md5_sums": sums, "expected_counts": {}}
+    changed = {**vars(datasets.DATASETS["cifar100"]), "md5_sums": md5_sums, "expected_counts": {}}
     monkeypatch.setitem(datasets.DATASETS, "cifar100", Dataset(**changed))
-    assert main.main([*words, "--sums"]) == 0
+    assert execute(*words, "--checksums") == 0
     assert "MD5 of 3 files verified" in capsys.readouterr().out
     (tmp_path / "cifar-100-python/test").write_bytes(b"\x80\x02}q")
-    assert main.main(words) == 1
+    assert execute(*words) == 1
     assert "corrupt   train 6 (a tenth held out); " in capsys.readouterr().out
 
 
@@ -73,7 +73,7 @@ def test_other_numbers_sums_and_damage_are_said(
     ["food101", "sun397", "stanford_cars", "fgvc_aircraft", "dtd", "oxford_pets", "flowers102",
      "voc2007", "flickr30k", "coco"],
 )  # fmt: skip
-def test_listed_pictures_that_are_not_there_are_damage(name: str, tmp_path: Path) -> None:
+def test_missing_files_of_listed_images_are_damage(name: str, tmp_path: Path) -> None:
     dataset_trees.WRITERS[name](tmp_path)
     dataset = datasets.get(name)
     assert verify.verify_dataset(dataset, tmp_path).read_error is None
@@ -89,14 +89,14 @@ def test_listed_pictures_that_are_not_there_are_damage(name: str, tmp_path: Path
     assert verify.verify_dataset(dataset, tmp_path).availability in ("corrupt", "missing")
 
 
-def test_a_benchmark_stands_for_its_sets(
+def test_a_benchmark_stands_for_its_data_sets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main.main(["data", "check", "bench14", "dtd", f"data_root={tmp_path}"]) == 1
-    assert "0 of 14 sets" in capsys.readouterr().out
+    assert execute("data", "check", "bench14", "dtd", f"data_root={tmp_path}") == 1
+    assert "0 of 14 data sets" in capsys.readouterr().out
 
 
-def test_checking_every_set_imports_no_torch(tmp_path: Path) -> None:
+def test_checking_every_data_set_imports_no_torch(tmp_path: Path) -> None:
     for name, write in dataset_trees.WRITERS.items():
         write(tmp_path)
         assert datasets.get(name).describe_missing(tmp_path) is None
@@ -113,7 +113,7 @@ def test_checking_every_set_imports_no_torch(tmp_path: Path) -> None:
     assert "test 4 (published: 6,149)" in lines["flowers102"]
 
 
-def test_torchvision_downloads_what_it_offers(
+def test_torchvision_downloads_the_data_sets_that_it_offers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torchvision.datasets
@@ -126,14 +126,14 @@ def test_torchvision_downloads_what_it_offers(
             dataset_trees.voc2007(Path(root))
 
     monkeypatch.setattr(torchvision.datasets, "VOCDetection", fake)
-    assert main.main(["data", "download", "voc2007", f"data_root={tmp_path / 'new'}"]) == 1
+    assert execute("data", "download", "voc2007", f"data_root={tmp_path / 'new'}") == 1
     assert calls == [
         (True, {"year": "2007", "image_set": "trainval"}),
         (True, {"year": "2007", "image_set": "test"}),
     ]
     assert "test 4 (published: 4,952)" in capsys.readouterr().out
-    main.main(["data", "download", "voc2007", f"data_root={tmp_path / 'new'}"])
-    assert len(calls) == 2  # it is there
+    execute("data", "download", "voc2007", f"data_root={tmp_path / 'new'}")
+    assert len(calls) == 2  # the data set is present
 
 
 @pytest.mark.parametrize("dataset", [d for d in datasets.DATASETS.values() if d.torchvision])
@@ -159,10 +159,10 @@ def test_a_download_that_fails_is_one_line(
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(torchvision.datasets, "DTD", fake)
-    assert main.main(["data", "download", "dtd", f"data_root={tmp_path}"]) == 2
+    assert execute("data", "download", "dtd", f"data_root={tmp_path}") == 2
     assert "dtd could not be downloaded" in capsys.readouterr().err
-    assert main.main(["data", "download", "stanford_cars", f"data_root={tmp_path}"]) == 2
-    assert "cannot be downloaded by a program: its page is gone" in capsys.readouterr().err
+    assert execute("data", "download", "stanford_cars", f"data_root={tmp_path}") == 2
+    assert "cannot be downloaded automatically: its page is gone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,10 @@ def test_a_download_that_fails_is_one_line(
         (["data", "check", "to=x"], "takes no to="),
     ],
 )
-def test_what_the_verb_refuses(
+def test_bad_arguments_are_one_line(
     words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main.main(words) == 2
-    said_ = capsys.readouterr().err
-    assert expected in said_
-    assert said_.count("\n") == 1
+    assert execute(*words) == 2
+    message = capsys.readouterr().err
+    assert expected in message
+    assert message.count("\n") == 1

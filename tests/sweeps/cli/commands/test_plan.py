@@ -41,7 +41,7 @@ def test_plan_compares_time_and_memory_of_each_contrast_once_arms_are_probed(
             "arm": arm.name,
             "device": "cpu",
             "seconds_per_step": factor,
-            "fixed_seconds": 0.0,
+            "setup_and_eval_seconds": 0.0,
             "peak_memory_bytes": 4e8 / factor,
         }
         append_jsonl(Store(work_folder / "store").get_sweep(plan.sweep_id).probes_path, probe)
@@ -53,10 +53,10 @@ def test_plan_compares_time_and_memory_of_each_contrast_once_arms_are_probed(
     assert all(len(matches) == 1 for matches in comparisons.values()), comparisons
     (comparison,) = comparisons["UniCLIP against CLIP"]
     steps = plan.base_config["train"]["steps"]
-    times = f"seconds a run ({steps:,} against {2 * steps:,})"
-    assert f"{times}, peak MB (400 against 200)" in comparison
+    times = f"seconds per run ({steps:,} vs. {2 * steps:,})"
+    assert f"not matched: {times}, peak memory (MB) (400 vs. 200)" in comparison
     (comparison,) = comparisons["UniCLIP against CLIP, the same views"]
-    assert "equal in seconds a run, peak MB, samples seen" in comparison
+    assert ": matched: seconds per run, peak memory (MB), samples seen" in comparison
 
 
 def test_plan_describes_the_recipe_of_each_arm(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +66,6 @@ def test_plan_describes_the_recipe_of_each_arm(capsys: pytest.CaptureFixture[str
     assert "not a comparison of components" in text
     assert "steps and batch size are the budget's" in text
     for arm in ("uniclip", "unicl", "clip", "slip", "declip"):
-        assert re.search(rf"^  {arm} +AdamW, rate ", text, re.M)
+        assert re.search(rf"^  {arm} +AdamW, learning rate ", text, re.M)
     assert execute("plan", *words) == 0
     assert "recipe" not in capsys.readouterr().out
