@@ -1,26 +1,27 @@
-"""One tidy frame from the store: a row for each arm, seed and score, and why where there is none.
+"""Tidy data frames of a sweep: scores, cells, training history and costs, read from the store.
 
-Every row carries the id of its run, so a number is a link. What is absent stands there with its
-state and without a value; it is never left out silently.
+Every row names its run, so every number can be traced to a folder. A missing value has a row with
+the status of its run and no value; nothing is dropped silently.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
-from analysis.collect.run_time import measure_run_time
+from analysis.collect.run_time import RunTime, measure_run_time
 from analysis.statistics.effects import Observations
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
-from uniclip.store import DatasetScores, Outcome, Plan, RunFolder, Score, Store
+from uniclip.store import Cell, DatasetScores, Outcome, Plan, RunFolder, Score, Store
+from uniclip.store.run_status import RunStatus
 
-COLUMNS = (
+FRAME_COLUMNS = (
     "arm",
     "seed",
     "run",
@@ -30,40 +31,43 @@ COLUMNS = (
     "value",
     "chance",
     "samples",
-    "shown_only",
-    "state",
+    "report_only",
+    "status",
 )
-STATUSES_WITHOUT_OUTCOME = ("missing", "begun", "failed")
-"""States of cells whose run has none: never begun; begun and not finished; failed, by its word."""
+CELL_COLUMNS = ("arm", "seed", "run", "status")
+STATUSES_WITH_OUTCOME = (RunStatus.COMPLETE, RunStatus.DIVERGED, RunStatus.NEEDS_EVALUATION)
+UNFINISHED_STATUSES = (RunStatus.RUNNING, RunStatus.INTERRUPTED, RunStatus.PAUSED)
+"""Statuses of runs that have an attempt and no result. A report asks no scheduler, so an attempt
+without an exit record counts as running."""
 
 
 @dataclass(frozen=True)
 class SweepData:
-    """A sweep as the store has it now."""
+    """Data of a sweep, as it is in the store now."""
 
     plan: Plan
     frame: pd.DataFrame
-    """`COLUMNS`; state is complete, diverged, unscored, or one of `WITHOUT_OUTCOME`; value is NaN
-    unless complete."""
+    """One row per cell and score, with `FRAME_COLUMNS`; value is NaN unless status is complete."""
     cells: pd.DataFrame
-    """arm, seed, run, state: one row a cell, in the plan's order."""
+    """One row per cell, in the plan's order, with `CELL_COLUMNS`; status is a `RunStatus`."""
     history: pd.DataFrame
-    """arm, seed, run, phase, step and whatever was logged."""
+    """One row per metric record: arm, seed, run, phase, step and the logged values."""
     costs: pd.DataFrame
-    """arm, seed, run, state, attempts, steps, forwards, what the outcome says of costs; what the
-    run took (wall_seconds, lost_seconds, ended_<how>); what was foretold of it (gpus, and under
-    predicted_: seconds, low, high, from)."""
+    """One row per cell: `CELL_COLUMNS`, num_attempts, forward passes per sample, steps and costs of
+    the outcome, run time (wall_seconds, wasted_seconds, ended_<end reason>) and the estimate made
+    before the run (num_gpus, predicted_seconds, predicted_seconds_low, predicted_seconds_high,
+    prediction_source)."""
     numerics_classes: dict[str, dict[str, Any]]
     """Run id -> numerics class."""
     training_hashes: dict[str, str]
-    """Run id -> hash of the code that trained it."""
+    """Run id -> hash of the training code."""
     probes: list[dict[str, Any]]
-    """What was measured before the sweep (`probes.jsonl`)."""
+    """Measurements made before the sweep (`probes.jsonl`)."""
     protocols: dict[str, dict[str, Any]]
-    """Evaluation hash -> what it is the hash of, as the scores under it state it."""
+    """Evaluation hash -> the hashed protocol, as the scores state it."""
 
     def select_score_rows(self, dataset: str, score: str) -> pd.DataFrame:
-        """The part of `frame` that is about one score."""
+        """Return the rows of `frame` for one score."""
         return self._rows_by_score.get((dataset, score), self.frame.iloc[:0])
 
     @cached_property
@@ -71,156 +75,170 @@ class SweepData:
         groups = self.frame.groupby(["dataset", "score"], sort=False)
         return {(str(dataset), str(score)): rows for (dataset, score), rows in groups}
 
+    @cached_property
+    def _diverged_cells(self) -> frozenset[tuple[str, int]]:
+        rows = self.cells[self.cells["status"] == RunStatus.DIVERGED]
+        return frozenset(zip(rows["arm"], (int(seed) for seed in rows["seed"])))
+
     def get_observations(self, dataset: str, score: str) -> Observations:
-        """One score of every arm and seed, as the statistics want it."""
+        """Return the values of one score for every arm and seed."""
         rows = self.select_score_rows(dataset, score)
         values: dict[str, dict[int, float]] = {}
         for arm, seed, value in zip(rows["arm"], rows["seed"], rows["value"]):
             if not math.isnan(value):
                 values.setdefault(arm, {})[int(seed)] = float(value)
-        diverged_rows = self.cells[self.cells["state"] == "diverged"]
         chance, samples = rows["chance"].dropna(), rows["samples"].dropna()
         return Observations(
             seeds=self.plan.seeds,
             values=values,
-            diverged_cells=frozenset(
-                zip(diverged_rows["arm"], (int(s) for s in diverged_rows["seed"]))
-            ),
+            diverged_cells=self._diverged_cells,
             chance=float(chance.iloc[0]) if len(chance) else None,
             resolution=1.0 / float(samples.max()) if len(samples) and samples.max() > 0 else 0.0,
         )
 
     def list_score_keys(self) -> list[tuple[str, str]]:
-        """(data set, score) of everything that was scored, the primary one first."""
+        """Return (data set, score) of every score, the primary one first."""
         primary_key = (self.plan.primary_metric.dataset, self.plan.primary_metric.metric)
         score_keys = dict.fromkeys(zip(self.frame["dataset"], self.frame["score"]))
         return [primary_key, *(p for p in score_keys if p != primary_key)]
 
     def get_score_kind(self, dataset: str, score: str) -> str:
-        """accuracy, recall, map, gap or error; empty while nothing was scored."""
+        """Return accuracy, recall, map, gap or error; empty while nothing is scored."""
         rows = self.select_score_rows(dataset, score)
         return str(rows["kind"].iloc[0]) if len(rows) else ""
 
+    def get_num_samples(self, dataset: str, score: str) -> float:
+        """Return the largest number of test samples behind a score; NaN while nothing is scored."""
+        return float(self.select_score_rows(dataset, score)["samples"].max())
+
     def is_report_only(self, dataset: str, score: str) -> bool:
-        """Whether the score has too few samples to be judged."""
-        return bool(self.select_score_rows(dataset, score)["shown_only"].any())
+        """Return whether the score is reported without being tested or averaged."""
+        return bool(self.select_score_rows(dataset, score)["report_only"].any())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RunData:
+    """Everything that is read of one run, each file once."""
+
+    status: RunStatus
+    outcome: Outcome | None
+    scores: dict[str, DatasetScores]
+    """By data set."""
+    num_attempts: int
+    run_time: RunTime | None
+    history: list[dict[str, Any]]
 
 
 def collect_sweep_data(store: Store, sweep_id: str) -> SweepData:
-    """Everything the store knows of a sweep; `UserError` names a file that is damaged."""
+    """Read a sweep from the store.
+
+    Raises:
+        UserError: for an unknown sweep or a damaged file, which it names.
+    """
     folder = store.get_sweep(sweep_id)
     plan = folder.read_plan()
     if plan is None:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
-    required_evaluations = plan.required_evaluations()
-    outcomes = {run: store.get_run(run).read_outcome() for run in {c.run_id for c in plan.cells}}
-    score_records = {
-        run: _read_scores(store.get_run(run), plan) for run, outcome in outcomes.items() if outcome
+    runs = {
+        run_id: _read_run(store.get_run(run_id), required_evaluations)
+        for run_id, required_evaluations in plan.required_evaluations().items()
     }
-    scores_by_run = {
-        run: {d: s.scores for d, s in run_records.items()}
-        for run, run_records in score_records.items()
-    }
-    status_by_run = {
-        run: _get_status_without_outcome(store.get_run(run))
-        if outcome is None
-        else _get_status_with_outcome(
-            required_evaluations[run], outcome, scores_by_run.get(run, {})
-        )
-        for run, outcome in outcomes.items()
-    }
-    frame = pd.DataFrame(
-        list(_build_score_rows(plan, status_by_run, scores_by_run)), columns=list(COLUMNS)
-    )
-    cells = [
-        {
-            "arm": c.arm,
-            "seed": c.seed,
-            "run": c.run_id,
-            "state": status_by_run[c.run_id],
-        }
+    frame = pd.DataFrame(list(_build_score_rows(plan, runs)), columns=list(FRAME_COLUMNS))
+    cell_records = [
+        {"arm": c.arm, "seed": c.seed, "run": c.run_id, "status": runs[c.run_id].status}
         for c in plan.cells
     ]
+    outcomes = {run_id: run.outcome for run_id, run in sorted(runs.items()) if run.outcome}
     return SweepData(
         plan=plan,
-        frame=frame.astype({"value": float, "chance": float, "samples": float, "shown_only": bool}),
-        cells=pd.DataFrame(cells, columns=["arm", "seed", "run", "state"]),
-        history=_build_history_frame(store, plan),
-        costs=_build_cost_frame(
-            store, plan, outcomes, cells, read_jsonl(folder.cost_estimates_path)
+        frame=frame.astype(
+            {"value": float, "chance": float, "samples": float, "report_only": bool}
         ),
-        numerics_classes={run: o.numerics_class for run, o in sorted(outcomes.items()) if o},
-        training_hashes={run: o.training_hash for run, o in sorted(outcomes.items()) if o},
+        cells=pd.DataFrame(cell_records, columns=list(CELL_COLUMNS)),
+        history=_build_history_frame(plan.cells, runs),
+        costs=_build_cost_frame(
+            plan.forward_passes, runs, cell_records, read_jsonl(folder.cost_estimates_path)
+        ),
+        numerics_classes={run_id: o.numerics_class for run_id, o in outcomes.items()},
+        training_hashes={run_id: o.training_hash for run_id, o in outcomes.items()},
         probes=read_jsonl(folder.probes_path),
         protocols={
-            s.evaluation_hash: s.protocol
-            for run_records in score_records.values()
-            for s in run_records.values()
+            scores.evaluation_hash: scores.protocol
+            for run in runs.values()
+            for scores in run.scores.values()
         },
     )
 
 
-def _read_scores(run: RunFolder, plan: Plan) -> dict[str, DatasetScores]:
-    required_evaluations = plan.required_evaluations()[run.id]
-    score_records = {
-        d: run.read_scores(d, evaluation) for d, evaluation in required_evaluations.items()
+def _read_run(run: RunFolder, required_evaluations: Mapping[str, str]) -> _RunData:
+    outcome, attempt_numbers = run.read_outcome(), run.list_attempts()
+    scores = {
+        dataset: dataset_scores
+        for dataset, evaluation in (required_evaluations.items() if outcome else ())
+        if (dataset_scores := run.read_scores(dataset, evaluation)) is not None
     }
-    return {d: s for d, s in score_records.items() if s is not None}
+    if outcome is None:
+        status = _read_unfinished_status(run, attempt_numbers)
+    elif outcome.kind == "diverged":
+        status = RunStatus.DIVERGED
+    else:
+        is_evaluated = set(required_evaluations) <= set(scores)
+        status = RunStatus.COMPLETE if is_evaluated else RunStatus.NEEDS_EVALUATION
+    return _RunData(
+        status=status,
+        outcome=outcome,
+        scores=scores,
+        num_attempts=len(attempt_numbers),
+        run_time=measure_run_time(run, outcome),
+        history=run.read_history(),
+    )
 
 
-def _get_status_without_outcome(run: RunFolder) -> str:
-    """One of `WITHOUT_OUTCOME`."""
-    attempt_numbers = run.list_attempts()
-    attempt_end = run.get_attempt(attempt_numbers[-1]).read_end() if attempt_numbers else None
-    has_failed = attempt_end is not None and attempt_end.kind == "failed"
-    return "failed" if has_failed else "begun" if attempt_numbers else "missing"
+def _read_unfinished_status(run: RunFolder, attempt_numbers: list[int]) -> RunStatus:
+    """Return the status of a run without an outcome, from the exit record of its last attempt."""
+    if not attempt_numbers:
+        return RunStatus.PENDING
+    attempt_end = run.get_attempt(attempt_numbers[-1]).read_end()
+    if attempt_end is None:
+        return RunStatus.RUNNING
+    statuses = {"failed": RunStatus.FAILED, "paused": RunStatus.PAUSED}
+    return statuses.get(attempt_end.kind, RunStatus.INTERRUPTED)
 
 
-def _get_status_with_outcome(
-    required_evaluations: dict[str, str],
-    outcome: Outcome,
-    scores_by_dataset: dict[str, tuple[Score, ...]],
-) -> str:
-    if outcome.kind == "diverged":
-        return "diverged"
-    return "complete" if set(required_evaluations) <= set(scores_by_dataset) else "unscored"
-
-
-def _build_score_rows(
-    plan: Plan,
-    status_by_run: dict[str, str],
-    scores_by_run: dict[str, dict[str, tuple[Score, ...]]],
-) -> Iterator[tuple[Any, ...]]:
-    """A row for each cell and each score that any cell has (the primary one always)."""
+def _build_score_rows(plan: Plan, runs: Mapping[str, _RunData]) -> Iterator[tuple[Any, ...]]:
+    """Yield a row for each cell and each score that any cell has (the primary one always)."""
+    scores_by_run = {
+        run_id: {
+            (dataset, score.name): score
+            for dataset, dataset_scores in run.scores.items()
+            for score in dataset_scores.scores
+        }
+        for run_id, run in runs.items()
+    }
     example_scores: dict[tuple[str, str], Score | None] = {
         (plan.primary_metric.dataset, plan.primary_metric.metric): None
     }
     for cell in plan.cells:
-        for dataset in plan.evaluation_hashes[cell.arm]:
-            for s in scores_by_run.get(cell.run_id, {}).get(dataset, ()):
-                if example_scores.get((dataset, s.name)) is None:
-                    example_scores[dataset, s.name] = s
+        for key, score in scores_by_run[cell.run_id].items():
+            if example_scores.get(key) is None:
+                example_scores[key] = score
     for cell in plan.cells:
-        cell_scores = {
-            (d, s.name): s
-            for d, scores in scores_by_run.get(cell.run_id, {}).items()
-            for s in scores
-        }
         for (dataset, name), example_score in example_scores.items():
-            score = cell_scores.get((dataset, name))
-            status = status_by_run[cell.run_id] if score is None else "complete"
+            cell_score = scores_by_run[cell.run_id].get((dataset, name))
+            status = runs[cell.run_id].status if cell_score is None else RunStatus.COMPLETE
             yield (
                 cell.arm,
                 cell.seed,
                 cell.run_id,
                 dataset,
                 name,
-                *_extract_score_columns(score, example_score),
+                *_extract_score_columns(cell_score, example_score),
                 status,
             )
 
 
 def _extract_score_columns(score: Score | None, example_score: Score | None) -> tuple[Any, ...]:
+    """Return kind, value, chance, samples and report_only; without a score, as in the example."""
     template_score = score or example_score
     if template_score is None:
         return "", math.nan, math.nan, math.nan, False
@@ -231,32 +249,26 @@ def _extract_score_columns(score: Score | None, example_score: Score | None) -> 
         value,
         chance,
         template_score.num_samples,
-        template_score.too_few_samples,
+        template_score.report_only,
     )
 
 
-def _build_history_frame(store: Store, plan: Plan) -> pd.DataFrame:
-    records = []
-    records_by_run: dict[str, list[dict[str, Any]]] = {}
-    for c in plan.cells:
-        if c.run_id not in records_by_run:
-            records_by_run[c.run_id] = store.get_run(c.run_id).read_history()
-        for record in records_by_run[c.run_id]:
-            cell_columns = {
-                "arm": c.arm,
-                "seed": c.seed,
-                "run": c.run_id,
-                "phase": "train",
-                "step": 0,
-            }
-            records.append(cell_columns | _flatten_record(record))
+def _build_history_frame(cells: tuple[Cell, ...], runs: Mapping[str, _RunData]) -> pd.DataFrame:
+    flat_records = {
+        run_id: [_flatten_record(r) for r in run.history] for run_id, run in runs.items()
+    }
+    records = [
+        {"arm": c.arm, "seed": c.seed, "run": c.run_id, "phase": "train", "step": 0} | record
+        for c in cells
+        for record in flat_records[c.run_id]
+    ]
     return pd.DataFrame(
         records, columns=None if records else ["arm", "seed", "run", "phase", "step"]
     )
 
 
 def _flatten_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Nested numbers under dotted names: {"moved": {"similarity": 1}} gives moved.similarity."""
+    """Return a record with dotted names: {"loss_terms": {"ii": 1}} gives {"loss_terms.ii": 1}."""
     flat: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, dict):
@@ -267,30 +279,34 @@ def _flatten_record(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build_cost_frame(
-    store: Store,
-    plan: Plan,
-    outcomes: dict[str, Outcome | None],
-    cells: list[dict[str, Any]],
+    forward_passes: Mapping[str, Mapping[str, float]],
+    runs: Mapping[str, _RunData],
+    cell_records: list[dict[str, Any]],
     cost_estimates: list[dict[str, Any]],
 ) -> pd.DataFrame:
     rows = []
-    estimate_by_run = {p["run"]: p for p in reversed(cost_estimates)}  # what was said first stands
-    for cell in cells:
-        outcome = outcomes[cell["run"]]
-        forward_passes = plan.forward_passes.get(cell["arm"], {})
-        row = {**cell, "attempts": len(store.get_run(cell["run"]).list_attempts())}
-        row |= {f"{k}_forwards_a_sample": v for k, v in sorted(forward_passes.items())}
-        if outcome is not None:
-            row |= {"steps": outcome.step, **dict(sorted(outcome.cost.items()))}
-        if (run_time := measure_run_time(store.get_run(cell["run"]), outcome)) is not None:
-            row |= {"wall_seconds": run_time.wall_seconds, "lost_seconds": run_time.wasted_seconds}
-            row |= {
-                f"ended_{end_reason.replace(' ', '_')}": n
-                for end_reason, n in sorted(run_time.end_reason_counts.items())
-            }
+    # of several estimates of one run, the first one counts
+    estimate_by_run = {e["run"]: e for e in reversed(cost_estimates)}
+    for cell in cell_records:
+        run = runs[cell["run"]]
+        row = {**cell, "num_attempts": run.num_attempts}
+        row |= {
+            f"{encoder}_forward_passes_per_sample": passes
+            for encoder, passes in sorted(forward_passes.get(cell["arm"], {}).items())
+        }
+        if run.outcome is not None:
+            row |= {"steps": run.outcome.step, **dict(sorted(run.outcome.cost.items()))}
+        if run.run_time is not None:
+            row["wall_seconds"] = run.run_time.wall_seconds
+            row["wasted_seconds"] = run.run_time.wasted_seconds
+            row |= {f"ended_{k}": n for k, n in sorted(run.run_time.end_reason_counts.items())}
         if (estimate := estimate_by_run.get(cell["run"])) is not None:
-            row |= {"gpus": estimate["devices"], "predicted_seconds": estimate["seconds"]}
-            row |= {"predicted_low": estimate["low"], "predicted_high": estimate["high"]}
-            row["predicted_from"] = estimate["source"]
+            row |= {
+                "num_gpus": estimate["devices"],
+                "predicted_seconds": estimate["seconds"],
+                "predicted_seconds_low": estimate["low"],
+                "predicted_seconds_high": estimate["high"],
+                "prediction_source": estimate["source"],
+            }
         rows.append(row)
     return pd.DataFrame(rows)

@@ -99,7 +99,7 @@ def _publish(
             kind="map" if dataset == "voc2007" else kind,
             chance=None if kind == "error" else 0.1,
             num_samples=SAMPLES,
-            too_few_samples=kind == "error",
+            report_only=kind == "error",
         )
         for name, kind, shift in _names(dataset)
     ]

@@ -130,7 +130,7 @@ def contrasts() -> tuple[Contrast, ...]:
             )
         )
     weights = {"full": 1.0, "full-again": -1.0}
-    again = "noise floor: the same configuration, another stream"
+    again = "noise floor: the same configuration with another random stream"
     return (
         *made,
         Contrast(name="noise", label=again, kind="noise", weights=weights, primary=False),
@@ -154,7 +154,7 @@ def plan(truth: Truth) -> Plan:
                 label=n.replace("_", " "),
                 reason="It may help; see the paper.",
                 off_overrides={f"method.{n}": "off"},
-                manipulation_check={"kind": "tied"},
+                manipulation_check={"kind": "tied_parameters"},
             )
             for n in NAMES
         ),
@@ -340,7 +340,7 @@ def _score(store: Store, cell: Cell, goal: float) -> None:
                 kind=kind,
                 chance=1 / SAMPLES if kind == "recall" else 0.2,
                 num_samples=40 if few else SAMPLES,
-                too_few_samples=few,
+                report_only=few,
             )
         )
     scores.append(Score(name="gap", value=0.8, kind="gap", chance=None, num_samples=SAMPLES))

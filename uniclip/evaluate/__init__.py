@@ -1,8 +1,8 @@
-"""Evaluation of a trained model: benchmarks, their protocols, and what each gives.
+"""Evaluation of a trained model: benchmarks, their protocols and their scores.
 
-A benchmark is a module with four functions of the data section that it is judged on: `source`,
-`missing`, `protocol`, `evaluate`. Nothing here imports torch, or numpy even, until a model is
-evaluated: a plan names protocols and says what is missing, and starts at once.
+A benchmark implements `uniclip.evaluate.benchmarks.base.Benchmark`. Neither torch nor numpy is
+imported until a model is evaluated: a plan contains protocols and lists missing data, and must
+start at once.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import uniclip.data
-from uniclip import identity
+from uniclip import data
 from uniclip.config.binding import to_builtins
 from uniclip.errors import make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.cache import Cache
+from uniclip.io import hashing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.config import RunConfig
-    from uniclip.store import Score
+    from uniclip.config.schema import DataConfig
+    from uniclip.evaluate.benchmarks.base import Benchmark, BenchmarkModule, Results
+    from uniclip.evaluate.benchmarks.published import PublishedBenchmark
 
 BENCHMARKS: dict[str, str] = {
     "openmoji": "uniclip.evaluate.benchmarks.openmoji",
@@ -33,8 +35,8 @@ BENCHMARKS: dict[str, str] = {
     "csv": "uniclip.evaluate.benchmarks.csv",
     "mix": "uniclip.evaluate.benchmarks.mix",
 }
-"""Benchmark data sets, and the module of each."""
-
+"""Benchmarks on training sources, and the module of each (see `benchmarks.base.BenchmarkModule`).
+Published and user-defined data sets are benchmarks too: `uniclip.evaluate.datasets`."""
 
 GIGABYTE = 10**9
 
@@ -42,8 +44,15 @@ GIGABYTE = 10**9
 def expand_benchmarks(
     entries: Sequence[str], folders: Sequence[Path] = (datasets.CONF,)
 ) -> tuple[str, ...]:
-    """The data sets of a benchmark, lists such as `bench14` written out (and the user's own in her
-    `folders`); `UserError` names what is neither a data set nor a list."""
+    """Return the names of single benchmarks, with lists such as `bench14` expanded.
+
+    Args:
+        entries: Names of benchmarks and of lists.
+        folders: Where lists are looked up.
+
+    Raises:
+        UserError: A name is neither a benchmark nor a list.
+    """
     names: list[str] = []
     for name in entries:
         is_list = name in datasets.list_benchmarks(folders)
@@ -58,47 +67,34 @@ def expand_benchmarks(
 def build_protocol(
     name: str, config: RunConfig, cache_folder: Path | None = None
 ) -> dict[str, Any]:
-    """Everything that a score of benchmark `name` depends on besides the model, as plain JSON.
+    """Return everything that a score of benchmark `name` depends on besides the model.
 
-    It depends on what is evaluated only: the run's data section counts where it is the evaluated
-    one. The store's `cache` folder knows of data that is gone by now. Raises `UserError` for an
-    unknown name, or for a CSV file that cannot be read.
+    As plain JSON. The run's data section counts only where it is what is evaluated. The store's
+    `cache` folder describes data that are missing by now. Raises `UserError` for an unknown name,
+    or for a CSV that cannot be read.
     """
-    module = _load_benchmark(name, config, cache_folder)
-    source = module.source(config)
+    benchmark = _load_benchmark(name, config, Cache(cache_folder))
     record: dict[str, Any] = to_builtins(
-        {
-            "benchmark": name,
-            "split": "test",
-            **({"data": uniclip.data.fingerprint(source)} if name in BENCHMARKS else {}),
-            **module.protocol(source),
-        }
+        {"benchmark": name, "split": "test", **benchmark.build_protocol()}
     )
     return record
 
 
 def evaluation_hash(name: str, config: RunConfig, cache_folder: Path | None = None) -> str:
-    """8 hex digits over the protocol: what scores of one data set are kept under."""
-    return identity.digest(build_protocol(name, config, cache_folder), 8)
+    """Return 8 hex digits over the protocol: the key of a data set's scores."""
+    return hashing.digest(build_protocol(name, config, cache_folder), 8)
 
 
 def describe_missing(name: str, config: RunConfig, cache_folder: Path | None = None) -> str | None:
-    """What benchmark `name` lacks here and how to get it; None if it can be run."""
-    module = _load_benchmark(name, config, cache_folder)
-    reason: str | None = module.missing(config)
-    if reason is not None or name not in BENCHMARKS:
-        return reason
-    return uniclip.data.describe_missing(module.source(config))
+    """Return what benchmark `name` lacks and how to get it; None if it can be evaluated."""
+    return _load_benchmark(name, config, Cache(cache_folder)).describe_missing()
 
 
 def describe_missing_probe_data(
     name: str, config: RunConfig, cache_folder: Path | None = None
 ) -> str | None:
-    """What benchmark `name`, which can be run, lacks for a linear probe; None if nothing."""
-    if name in BENCHMARKS:
-        return None
-    reason: str | None = _load_benchmark(name, config, cache_folder).unprobed(config)
-    return reason
+    """Return what benchmark `name`, which can be evaluated, lacks for a linear probe."""
+    return _load_benchmark(name, config, Cache(cache_folder)).describe_missing_probe_data()
 
 
 def evaluate(
@@ -108,78 +104,88 @@ def evaluate(
     cache_folder: Path | None = None,
     weights_hash: str = "",
     should_stop: Callable[[], bool] = lambda: False,
-) -> tuple[tuple[Score, ...], dict[str, NDArray[np.generic]]]:
-    """The scores of a model on the test split of benchmark `name`, and what lies behind them.
+) -> Results:
+    """Return the scores of a model on the test split of benchmark `name`, and the predictions.
 
-    The predictions hold, for each score that is a mean, the outcomes (n,) under the score's name;
-    `ids` of the samples, true labels as `labels.<name>`, and pictures to show as `examples.*`. No
-    array needs unpickling. No random number generator is touched. Embeddings of published sets are
-    kept in the folder `cache`, if there is one, under the hash of the model's `weights`. stop:
-    asked on the way through a published set, where `Stopped` is raised; with a cache the same call
-    goes on from there.
+    The predictions contain, for each score that is a mean, the outcomes (n,) under the score's
+    name; `ids` of the samples, true labels as `labels.<name>`, and images for the report as
+    `examples.*`. No array needs unpickling. No random number generator is touched.
+
+    Args:
+        name: A benchmark.
+        pretrained: The model.
+        config: The run's configuration: its data, data root and protocol.
+        cache_folder: Cache of the embeddings of published data sets, under `weights_hash`.
+        weights_hash: Hash of the model's weights.
+        should_stop: Called during the evaluation of a published data set, which raises
+            `StopRequested` once it returns True; with a cache, the same call resumes from there.
     """
-    module = _load_benchmark(name, config, cache_folder, weights_hash, should_stop)
-    scores, predictions = module.evaluate(pretrained, module.source(config))
-    return scores, predictions
+    cache = Cache(cache_folder, weights_hash)
+    return _load_benchmark(name, config, cache, should_stop).evaluate(pretrained)
 
 
 def find_near_duplicates(
     name: str, config: RunConfig, cache_folder: Path
 ) -> NDArray[np.int8] | None:
-    """Which test pictures of a published set are near-duplicates of the run's training pictures.
+    """Return which test images of a published data set are near-duplicates of training images.
 
-    (n,) int8 of `leakage.NEAR`, `APART` and `TOO_PLAIN`, in the order of the test pictures; None
-    for a benchmark of ours, which is judged on a part of the training source, and where pictures
-    of either are missing. Of test pictures that are gone, what was last found. folder: a cache.
+    (n,) int8 of `near_duplicates.DUPLICATE`, `DISTINCT` and `UNDECIDABLE`, in the order of the test
+    images. None for a benchmark on a training source, and where images of either are missing. For
+    test images that are missing by now, the last result in the cache.
     """
-    if name in BENCHMARKS:
+    if name in BENCHMARKS or data.describe_missing(config.data) is not None:
         return None
-    if uniclip.data.describe_missing(config.data) is not None:
-        return None
-    module = _load_benchmark(name, config, cache_folder)
-    source = module.source(config)
-    dataset, root = module.dataset(source), source.root
-    from uniclip.evaluate.checks import near_duplicates
+    from uniclip.evaluate.checks import near_duplicates  # here: it imports numpy
 
-    cache = Cache(cache_folder / "leakage")
-    test_location = {"set": dataset.name, "root": str(Path(root).absolute()), "rule": dataset.rule}
-    train_fingerprint = {**uniclip.data.fingerprint(config.data), "part": "train"}
-    if dataset.missing(root, ("test",)) is not None:
-        return near_duplicates.read_last_verdicts(cache, test_location, train_fingerprint)
-    return near_duplicates.find_duplicates_cached(
-        cache,
-        test_location,
-        {**dataset.fingerprint(root, ("test",)), "part": "test"},
-        train_fingerprint,
+    benchmark = _build_published(name, config, Cache(cache_folder), lambda: False)
+    dataset, root = benchmark.resolve_dataset(), benchmark.root
+    finder = near_duplicates.DuplicateFinder(
+        cache=Cache(cache_folder / "leakage"),
+        test_location={
+            "dataset": dataset.name,
+            "root": str(Path(root).absolute()),
+            "split_rule": dataset.split_rule,
+        },
+        train_fingerprint={**data.fingerprint(config.data), "split": "train"},
+    )
+    if dataset.describe_missing(root, ("test",)) is not None:
+        return finder.read_last_verdicts()
+    return finder.find(
+        {**dataset.fingerprint(root, ("test",)), "split": "test"},
         lambda: near_duplicates.compute_dataset_thumbnails(dataset.open(root, "test")),
-        lambda: near_duplicates.compute_split_thumbnails(
-            uniclip.data.open_split(config.data, "train")
-        ),
+        lambda: near_duplicates.compute_split_thumbnails(data.open_split(config.data, "train")),
     )
 
 
-def validate(pretrained: PretrainedModel, config: RunConfig) -> float:
-    """R@1, the mean of both ways, over at most 512 fixed validation pictures of the run's data."""
-    from uniclip.evaluate.scoring import validation
+def validate(pretrained: PretrainedModel, data_config: DataConfig) -> float:
+    """Return the mean R@1 of both ways over at most 512 fixed validation images of the data."""
+    from uniclip.evaluate.scoring import validation  # here: it imports numpy
 
-    return validation.validate(pretrained, config)
+    return validation.validate(pretrained, data_config)
 
 
 def _load_benchmark(
     name: str,
     config: RunConfig,
-    cache_folder: Path | None,
-    weights_hash: str = "",
+    cache: Cache,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Any:
+) -> Benchmark:
     _require_known(name)
     if name in BENCHMARKS:
-        return import_module(BENCHMARKS[name])
-    from uniclip.evaluate.benchmarks.published import PublishedBenchmark
+        module = cast("BenchmarkModule", import_module(BENCHMARKS[name]))
+        return module.build_benchmark(config.data)
+    return _build_published(name, config, cache, should_stop)
+
+
+def _build_published(
+    name: str, config: RunConfig, cache: Cache, should_stop: Callable[[], bool]
+) -> PublishedBenchmark:
+    """Return the benchmark of a published data set; without a cache if its size limit is 0."""
+    from uniclip.evaluate.benchmarks.published import build_published_benchmark
 
     max_bytes = config.runtime.embedding_cache_max_gb * GIGABYTE
-    cache = Cache(cache_folder, weights_hash, max_bytes) if max_bytes else Cache()
-    return PublishedBenchmark(datasets.get(name).name, cache, should_stop)
+    limited_cache = Cache(cache.folder, cache.weights_hash, max_bytes) if max_bytes else Cache()
+    return build_published_benchmark(name, config.runtime, limited_cache, should_stop)
 
 
 def _require_known(name: str) -> None:

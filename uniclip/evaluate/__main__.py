@@ -1,16 +1,16 @@
-"""One model on one benchmark, from the command line.
+"""Evaluate one model on benchmarks, from the command line.
 
     python -m uniclip.evaluate run=<run folder or id, weights file or checkpoint>
         [benchmark=bench14] [data_root=data] [protocol=clip2021] [conf_dir=<folder>]
-        [store=store] [cache=<folder>] [allow_torchscript=true] [quick_gelu=true] [out=scores.json]
-        [plugins=[module]]
+        [store=store] [cache_dir=<folder>] [allow_torchscript=true] [quick_gelu=true]
+        [output=scores.json] [plugins=[module]]
 
-A run of ours (one of a plugin's method, with the `plugins=` it was made with; an id, or how it
-begins, is looked up in `store`), or a checkpoint that `uniclip.checkpoints.importing` reads. Sets that are
-missing are named with the line that says how to get them; one that cannot be judged keeps none of
-the others from it. Embeddings are kept in `cache`, by default that of the run's store: another
-protocol then needs no picture. Test pictures that a run of ours has nearly seen in training are
-counted (`uniclip.evaluate.checks.near_duplicates`). For sweeps there is `sweep.py`, which keeps every score.
+`run=` is a run (with the `plugins=` that it was trained with; an id, or a prefix of one, is looked
+up in `store`) or a checkpoint that `uniclip.checkpoints.importing` reads. Missing data sets are
+listed with the line that says how to get them; one that cannot be evaluated does not prevent the
+others. Embeddings are cached in `cache_dir`, by default in the cache of the run's store: another
+protocol then needs no images. Test images that are near-duplicates of a run's training images are
+counted (`uniclip.evaluate.checks.near_duplicates`). In a sweep, `sweep.py` stores every score.
 """
 
 from __future__ import annotations
@@ -31,40 +31,35 @@ from uniclip.errors import UserError, make_not_evaluated_error, make_unknown_nam
 from uniclip.evaluate import datasets
 from uniclip.evaluate.checks import near_duplicates
 from uniclip.evaluate.protocols import custom
-from uniclip.io.atomic import atomic_write as write
-from uniclip.io.atomic import digest_file, to_json_bytes
+from uniclip.io.atomic import atomic_write
+from uniclip.io.hashing import digest_file
 from uniclip.store import RunFolder, Store
+from uniclip.store.json_io import to_json_bytes
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
+    from uniclip.store import Score
 
 DEFAULT_STORE = "store"
 RUNTIME_KEYS = ("data_root", "protocol")
-BOOLEAN_KEYS = ("trust", "quick_gelu")
+BOOLEAN_KEYS = ("allow_torchscript", "quick_gelu")
 KEYS = (
-    *("run", "benchmark", *RUNTIME_KEYS, "conf_dir", "store", "cache", *BOOLEAN_KEYS, "out", "plugins"),
-)  # fmt: skip
+    *("run", "benchmark", *RUNTIME_KEYS, "conf_dir", "store", "cache_dir"),
+    *(*BOOLEAN_KEYS, "output", "plugins"),
+)
+TABLE_HEAD = ("| data set | score | value | chance | samples |", "|---|---|---|---|---|")
 ASSUMED_GELU_MESSAGE = (
-    "the activation is assumed to be GELU: say quick_gelu=true if it was trained with that"
+    "the activation is assumed to be GELU; set quick_gelu=true if the model was trained with that"
 )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Print a table; the exit status (2 for the user's errors)."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a table of scores, and return the exit status (2 for user errors).
+
+    argv: the command-line arguments; default: those of the process.
+    """
     try:
-        arguments = parse_overrides(argv)
-        for key in arguments:
-            if key not in KEYS:
-                raise make_unknown_name_error("key", key, KEYS)
-        if "run" not in arguments:
-            raise UserError("run= is missing: name a run's folder or id, or a checkpoint")
-        if not isinstance(arguments["run"], str):  # an id may look like a number
-            arguments["run"] = next(argument for argument in argv if argument.startswith("run="))[
-                len("run=") :
-            ]
-        for key in BOOLEAN_KEYS:
-            if not isinstance(arguments.get(key, False), bool):
-                raise UserError(f"{key} must be true or false, got {arguments[key]!r}")
+        arguments = _parse_arguments(sys.argv[1:] if argv is None else argv)
         plugins.import_plugins(arguments.get("plugins", ()))
         for line in _evaluate_and_format(arguments):
             print(line, flush=True)
@@ -74,11 +69,31 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _parse_arguments(argv: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments by key; `UserError` for an unknown key or a value of the wrong type."""
+    arguments = parse_overrides(argv)
+    for key in arguments:
+        if key not in KEYS:
+            raise make_unknown_name_error("key", key, KEYS)
+    if "run" not in arguments:
+        raise UserError("run= is missing: name a run's folder or id, or a checkpoint")
+    if not isinstance(arguments["run"], str):  # an id may look like a number
+        prefix = "run="
+        arguments["run"] = next(a.removeprefix(prefix) for a in argv if a.startswith(prefix))
+    for key in BOOLEAN_KEYS:
+        if not isinstance(arguments.get(key, False), bool):
+            raise UserError(f"{key} must be true or false, got {arguments[key]!r}")
+    return arguments
+
+
 def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
-    folders = [
-        datasets.CONF,
-        *(_conf_folders(arguments["conf_dir"]) if "conf_dir" in arguments else ()),
-    ]
+    """Yield the lines of the table as data sets are evaluated; write the output file at the end.
+
+    Raises `UserError` at the end if a data set could not be evaluated.
+    """
+    folders = [datasets.CONF]
+    if "conf_dir" in arguments:
+        folders.append(_require_folder(str(arguments["conf_dir"])))
     benchmark = arguments.get("benchmark", "bench14")
     entries = benchmark if isinstance(benchmark, list) else [benchmark]
     names = evaluate.expand_benchmarks([str(name) for name in entries], folders)
@@ -87,126 +102,108 @@ def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
     }
     if "protocol" in runtime_values:
         runtime_values["protocol"] = custom.resolve_protocol(runtime_values["protocol"], folders)
-    out_path = _require_writable(Path(str(arguments["out"]))) if "out" in arguments else None
+    output = _require_writable(Path(str(arguments["output"]))) if "output" in arguments else None
     model = _load_model(arguments)
     if model.activation_warning:
         print(f"uniclip.evaluate: {model.activation_warning}", file=sys.stderr)
     config = _with_runtime_values(model.pretrained.config, runtime_values)
-    cache_folder = Path(str(arguments["cache"])) if "cache" in arguments else model.cache_folder
+    cache_dir = Path(str(arguments["cache_dir"])) if "cache_dir" in arguments else model.cache_dir
     results: dict[str, Any] = {}
     errors: dict[str, str] = {}
-    yield "| data set | score | value | chance | samples |"
-    yield "|---|---|---|---|---|"
+    yield from TABLE_HEAD
     for name in names:
         try:
-            missing_reason = evaluate.describe_missing(name, config, cache_folder)
-            if missing_reason is None:
-                results[name], rows = _evaluate_benchmark(name, model, config, cache_folder)
+            reason = evaluate.describe_missing(name, config, cache_dir)
+            if reason is None:
+                results[name], rows = _evaluate_benchmark(name, model, config, cache_dir)
                 yield from rows
-                missing_probe_data = evaluate.describe_missing_probe_data(
-                    name, config, cache_folder
-                )
+                missing_probe_data = evaluate.describe_missing_probe_data(name, config, cache_dir)
                 if missing_probe_data is not None:
                     yield f"| {name} | probe | n/a: {missing_probe_data} | | |"
         except UserError as error:
-            missing_reason = errors[name] = str(error)
-        if missing_reason is not None:
-            yield f"| {name} | n/a: {missing_reason} | | | |"
-    if out_path is not None:
-        write(out_path, to_json_bytes(results))
+            reason = errors[name] = str(error)
+        if reason is not None:
+            yield f"| {name} | n/a: {reason} | | | |"
+    if output is not None:
+        atomic_write(output, to_json_bytes(results))
     if errors:
         raise make_not_evaluated_error(errors)
 
 
 def _evaluate_benchmark(
-    name: str, model: _LoadedModel, config: RunConfig, cache_folder: Path | None
+    name: str, model: _LoadedModel, config: RunConfig, cache_dir: Path | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """What is kept of one data set, and the rows of the table."""
+    """Return the JSON result of one data set, and its rows of the table."""
     with datasets.fingerprint_cache():
-        scores, _ = evaluate.evaluate(
-            name, model.pretrained, config, cache_folder, model.weights_hash
-        )
-        protocol = evaluate.build_protocol(name, config, cache_folder)
-        duplicate_verdicts = (
-            evaluate.find_near_duplicates(name, config, cache_folder)
-            if model.training_data_known and cache_folder is not None
-            else None
-        )
+        scores, _ = evaluate.evaluate(name, model.pretrained, config, cache_dir, model.weights_hash)
+        protocol = evaluate.build_protocol(name, config, cache_dir)
+        verdicts = None
+        if model.is_run and cache_dir is not None:
+            verdicts = evaluate.find_near_duplicates(name, config, cache_dir)
     result: dict[str, Any] = {"protocol": protocol, "scores": [to_builtins(s) for s in scores]}
-    rows = []
-    for s in scores:
-        chance = "" if s.chance is None else f"{s.chance:.3f}"
-        mark = "*" if s.too_few_samples else ""
-        rows.append(f"| {name} | {s.name}{mark} | {s.value:.4f} | {chance} | {s.num_samples} |")
-    if duplicate_verdicts is not None:
-        num_duplicates, num_decidable = (
-            (duplicate_verdicts == near_duplicates.DUPLICATE).sum(),
-            (duplicate_verdicts != near_duplicates.UNDECIDABLE).sum(),
-        )
-        result["near_duplicates"] = int(num_duplicates)
+    rows = [_format_score(name, score) for score in scores]
+    if verdicts is not None:
+        num_duplicates = int((verdicts == near_duplicates.DUPLICATE).sum())
+        num_decidable = int((verdicts != near_duplicates.UNDECIDABLE).sum())
+        result["near_duplicates"] = num_duplicates
         rows.append(
-            f"| {name} | near-duplicates of training pictures | {num_duplicates} | | {num_decidable} |"
+            f"| {name} | near-duplicate test images | {num_duplicates} | | {num_decidable} |"
         )
     return result, rows
 
 
-def _require_writable(path: Path) -> Path:
-    """Where a file can be put; `UserError` before anything is done for it."""
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(EISDIR, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=path.parent):
-            return path
-    except OSError as error:
-        raise UserError(f"out={path} cannot be written ({error.strerror}); name a file") from None
+def _format_score(name: str, score: Score) -> str:
+    """Return a score's row of the table; a report-only score is marked with *."""
+    chance = "" if score.chance is None else f"{score.chance:.3f}"
+    mark = "*" if score.report_only else ""
+    return f"| {name} | {score.name}{mark} | {score.value:.4f} | {chance} | {score.num_samples} |"
 
 
 @dataclass(frozen=True)
 class _LoadedModel:
-    """A model, the hash of its weights, and where its embeddings are kept if nobody says."""
+    """A model, the hash of its weights, and the default cache of its embeddings."""
 
     pretrained: PretrainedModel
     weights_hash: str
     """With the activation, where that is an argument."""
-    cache_folder: Path | None
-    training_data_known: bool
-    """Whether what it was trained on is known."""
+    cache_dir: Path | None
+    is_run: bool
+    """Whether it is a run, so that its training data are known."""
     activation_warning: str = ""
-    """What its file does not tell, if anything."""
+    """An assumption about what the checkpoint does not state, if any."""
 
 
 def _load_model(arguments: dict[str, Any]) -> _LoadedModel:
     from uniclip import numerics
-    from uniclip.run import load
+    from uniclip.checkpoints import importing
+    from uniclip.checkpoints.load import load
 
     path = _find_run(str(arguments["run"]), arguments.get("store"))
     if path.is_dir() or (path.parent / "spec.json").exists():
         if "quick_gelu" in arguments:
-            raise UserError("quick_gelu= is for checkpoints of others: a run knows its activation")
+            raise UserError("quick_gelu= is for checkpoints: a run states its activation")
         pretrained = load(path)
-        numerics.apply(pretrained.config)  # or a score differs from the sweep's in its last digit
+        # Without it a score differs from the sweep's in the last digit.
+        numerics.apply(pretrained.config.train.num_threads)
         folder = RunFolder(path.resolve() if path.is_dir() else path.resolve().parent)
         weights_path = folder.weights_path if path.is_dir() else path
-        in_store = folder.path.parent.name == "runs"
+        is_in_store = folder.path.parent.name == "runs"
         return _LoadedModel(
-            pretrained, digest_file(weights_path), folder.cache_path if in_store else None, True
+            pretrained, digest_file(weights_path), folder.cache_path if is_in_store else None, True
         )
-    from uniclip.checkpoints import importing
-
     quick_gelu = arguments.get("quick_gelu")
     pretrained = importing.load_model(
-        path, allow_torchscript=arguments.get("trust", False), quick_gelu=quick_gelu
+        path,
+        allow_torchscript=arguments.get("allow_torchscript", False),
+        quick_gelu=quick_gelu,
     )
     activation = pretrained.config.model.text.activation
-    activation_warning = ASSUMED_GELU_MESSAGE if quick_gelu is None and activation == "gelu" else ""
-    return _LoadedModel(
-        pretrained, f"{digest_file(path)} {activation}", None, False, activation_warning
-    )
+    warning = ASSUMED_GELU_MESSAGE if quick_gelu is None and activation == "gelu" else ""
+    return _LoadedModel(pretrained, f"{digest_file(path)} {activation}", None, False, warning)
 
 
 def _find_run(run_id_or_path: str, store: object) -> Path:
-    """A path, or the folder of the run of a store whose id begins so."""
+    """Return a path, or the folder of the only run of the store whose id has that prefix."""
     if store is None and Path(run_id_or_path).exists():
         return Path(run_id_or_path)
     store_path = DEFAULT_STORE if store is None else str(store)
@@ -218,23 +215,36 @@ def _find_run(run_id_or_path: str, store: object) -> Path:
     if matching_paths or store is not None:
         ids = ", ".join(path.name for path in matching_paths) or "none"
         raise UserError(
-            f"run {run_id_or_path!r} must name one run of store={store_path}; it fits {ids}"
+            f"run {run_id_or_path!r} must match one run of store={store_path}; it matches {ids}"
         )
     return Path(run_id_or_path)
 
 
-def _conf_folders(conf_dir: object) -> list[Path]:
-    path = Path(str(conf_dir))
-    if not path.is_dir():
-        raise UserError(f"conf_dir={conf_dir} is not a folder")
-    return [path]
+def _require_folder(name: str) -> Path:
+    if not Path(name).is_dir():
+        raise UserError(f"conf_dir={name} is not a folder")
+    return Path(name)
+
+
+def _require_writable(path: Path) -> Path:
+    """Return the path of a file that can be written; `UserError` before any work is done."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        raise UserError(
+            f"output={path} cannot be written ({error.strerror}); name a file"
+        ) from None
 
 
 def _with_runtime_values(config: RunConfig, runtime_values: dict[str, Any]) -> RunConfig:
-    """The run's own, and where and how it is judged now."""
+    """Return the run's configuration with another data root or protocol."""
     runtime = bind(RuntimeConfig, {**to_builtins(config.runtime), **runtime_values}, "runtime.")
     return replace(config, runtime=runtime)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,9 +1,9 @@
-"""What was computed from a model or a data set, kept in files named by all that it depends on.
+"""Cache of arrays computed from a model or a data set, in files named by everything they depend on.
 
-A stale or misaligned file cannot be read by mistake: what it depends on is its name, and its last
-bytes are a sum of the others. Files are put in place whole, so two processes that make one at once
-do no harm: both make the same, and whoever is last wins. All of it is disposable; what is missing
-or damaged is made again.
+A stale or misaligned file cannot be read by mistake: its name is the hash of its inputs, and its
+last bytes are a checksum of the others. Files are replaced atomically, so two processes that write
+one at the same time do no harm: both write the same. The cache is disposable; what is missing or
+damaged is computed again.
 """
 
 from __future__ import annotations
@@ -23,49 +23,48 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from uniclip import identity
-from uniclip.io import atomic
+from uniclip.io import atomic, hashing
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     EmbedFunction = Callable[[NDArray[np.int64]], NDArray[Any]]
-    """Indices (m,) of samples to their rows (m, F)."""
+    """Maps indices (m,) of samples to their rows (m, F)."""
 
 EMBED_BATCH_SIZE = 256
 """Samples embedded at once."""
 
 CHECKSUM_BYTES = 16
-"""Bytes of the sum at a file's end."""
+"""Bytes of the checksum at a file's end."""
 
 MIN_FREE_RATIO = 10
-"""A file that would take one part in so many of the disk's free room is not kept."""
+"""A file is not stored unless the disk has this many times its size free."""
 
 READ_BYTES = 1 << 20
 
 SEGMENT_ROWS = 1 << 14
-"""A set of more rows is kept in chapters of so many on the way."""
+"""Larger arrays are stored in segments of this many rows until they are complete."""
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of arrays. Without one, nothing is kept."""
+    """A folder of arrays. Without a folder, nothing is stored."""
 
     folder: Path | None = None
     weights_hash: str = ""
-    """Hash of the weights of the model whose embeddings are kept."""
+    """Hash of the weights of the model whose embeddings are stored."""
     max_bytes: float = math.inf
-    """Bytes of the largest file of embeddings that is kept for good."""
+    """Size in bytes of the largest file of embeddings that stays."""
 
     def get_or_embed(
         self, key: Mapping[str, Any], n: int, embed: EmbedFunction
     ) -> NDArray[np.float32]:
-        """Rows (n, F) float32 that depend on `what` (plain JSON) alone, embedded if not kept.
+        """Return rows (n, F) float32 that depend on `key` (plain JSON) alone; embed missing ones.
 
-        What is kept is read-only and memory-mapped; what is too large to be kept is in memory. Of a
-        large set each chapter is kept as it is done, so that who was stopped goes on from the last,
-        until the whole is kept; if that is too large, until `forget_chapters`.
+        Stored rows are read-only and memory-mapped; rows too large to be stored are in memory. A
+        large array is stored segment by segment, so that an interrupted call resumes from the last
+        one, until the whole is stored; if it is too large for that, until `remove_segments`.
         """
         import numpy as np
 
@@ -89,7 +88,7 @@ class Cache:
             first_batch = next(batches)
         if num_bytes > self.max_bytes:
             return np.concatenate([first_batch, *batches])
-        with suppress(OSError):  # the disk is full, say
+        with suppress(OSError):  # such as a full disk
             _write_with_checksum(path, _encode_npy(n, first_batch, batches))
         stored = _open_memmap(path, n)
         if stored is None:
@@ -110,7 +109,7 @@ class Cache:
             yield self.get_or_embed(segment_key, size, partial(_embed_with_offset, embed, start))
 
     def remove_segments(self, key: Mapping[str, Any], n: int) -> None:
-        """Remove the parts of rows (n, F) that are kept whole, or are needed no more."""
+        """Remove the segments of rows (n, F) that are stored whole or no longer needed."""
         for _, segment_key in _iterate_segments(key, n) if n > SEGMENT_ROWS else ():
             self.remove("embeddings", segment_key)
 
@@ -120,9 +119,9 @@ class Cache:
         compute: Callable[[], dict[str, NDArray[Any]]],
         min_seconds: float = 0.0,
     ) -> dict[str, NDArray[Any]]:
-        """A few small arrays that depend on `what` alone, made if not kept. None holds objects.
+        """Return small arrays, without objects, that depend on `key` alone, computed if not stored.
 
-        least: what is made in fewer seconds is not kept.
+        Results computed in fewer than `min_seconds` are not stored.
         """
         import numpy as np
 
@@ -143,13 +142,13 @@ class Cache:
         return result
 
     def remove(self, kind: Literal["embeddings", "arrays"], key: Mapping[str, Any]) -> None:
-        """Remove what was kept on the way to something that is kept by now."""
+        """Remove an intermediate result."""
         path = self._path(kind, key)
         if path is not None:
             path.unlink(missing_ok=True)
 
     def write_note(self, name: str, value: Any) -> None:
-        """Keep plain JSON under a name, over what was there."""
+        """Store plain JSON under a name, replacing the previous value."""
         if self.folder is not None:
             with suppress(OSError):
                 atomic.atomic_write(
@@ -157,7 +156,7 @@ class Cache:
                 )
 
     def read_note(self, name: str) -> Any:
-        """What was last kept under that name; None if nothing was."""
+        """Return what was last stored under that name; None if nothing was."""
         if self.folder is None:
             return None
         try:
@@ -169,7 +168,7 @@ class Cache:
         if self.folder is None:
             return None
         suffix = {"embeddings": "npy", "arrays": "npz"}[kind]
-        return self.folder / kind / f"{identity.digest(dict(key), 32)}.{suffix}"
+        return self.folder / kind / f"{hashing.digest(dict(key), 32)}.{suffix}"
 
     def _has_free_space(self, num_bytes: int) -> bool:
         assert self.folder is not None
@@ -180,7 +179,7 @@ class Cache:
 
 
 def _iterate_segments(key: Mapping[str, Any], n: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The first row of each chapter, and what it depends on."""
+    """Yield the first row and the key of each segment."""
     for start in range(0, n, SEGMENT_ROWS):
         yield start, {**key, "rows": [start, min(start + SEGMENT_ROWS, n)]}
 
@@ -203,7 +202,7 @@ def _embed_batches(n: int, embed: EmbedFunction) -> Iterator[NDArray[np.float32]
 def _encode_npy(
     n: int, first_batch: NDArray[np.float32], remaining_batches: Iterator[NDArray[np.float32]]
 ) -> Iterator[bytes]:
-    """An .npy file, a piece of rows at a time."""
+    """Yield the bytes of an .npy file, a batch of rows at a time."""
     from numpy.lib.format import write_array_header_1_0
 
     header = BytesIO()
@@ -217,7 +216,7 @@ def _encode_npy(
 
 
 def _write_with_checksum(path: Path, chunks: Iterable[bytes]) -> None:
-    """`parts` and their sum at `path`, whole or not at all."""
+    """Write the chunks and their checksum to `path` atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     digest = blake2b(digest_size=CHECKSUM_BYTES)
@@ -233,7 +232,7 @@ def _write_with_checksum(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def _is_intact(path: Path) -> bool:
-    """Whether the file ends with the sum of what stands before; OSError if there is none."""
+    """Return whether the file ends with its checksum; OSError if there is no file."""
     digest = blake2b(digest_size=CHECKSUM_BYTES)
     with open(path, "rb") as stream:
         remaining = os.fstat(stream.fileno()).st_size - CHECKSUM_BYTES

@@ -1,8 +1,8 @@
 """Class names and prompt templates of the published protocols, read from `uniclip/evaluate/data/`.
 
-A name is bound to the data set's own key of a class (folder, WordNet id, label id), never to a
-position: sources list the classes of one set in different orders. The files say where each list
-comes from. A plan states what prompts it would use, so nothing here needs numpy.
+A name is bound to the data set's key of a class (folder, WordNet id, label id), never to a
+position: sources list the classes of a data set in different orders. The files state the source of
+each list. A plan contains the prompts that it would use, so nothing here imports numpy.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from uniclip.errors import UserError, make_unknown_name_error
 DATA_FOLDER = Path(__file__).resolve().parent / "data"
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
-"""Templates of a set that no protocol has."""
+"""Templates of a data set that no protocol defines."""
 
 NAME_RULES = {
     "as they are": str.maketrans({}),
     "words": str.maketrans("_", " "),
     "words and slashes": str.maketrans("_/", "  "),
 }
-"""How a set's own key becomes a name where no list is needed."""
+"""How the key of a class becomes its name, where no list is needed."""
 
 ENSEMBLES = ("imagenet80", "imagenet7", "imagenet81")
-"""ImageNet's templates: all of CLIP's, the greedy subset of them, all and the bare name (UniCL)."""
+"""ImageNet's templates: all of CLIP's, a greedy subset, and all with the bare name (UniCL)."""
 
 
 def list_datasets() -> tuple[str, ...]:
-    """The data sets that have names here."""
+    """Return the data sets that have class names here."""
     return tuple(_read_data("names")["sets"])
 
 
 def get_class_name_entry(dataset: str) -> Any:
-    """All that is said here of a data set's class names; None for one that is not listed."""
+    """Return the definition of a data set's class names; None if it is not listed."""
     return _read_data("names")["sets"].get(dataset)
 
 
 def get_templates(dataset: str, protocol: str = "clip2021") -> tuple[str, ...]:
-    """The templates of a data set under a protocol, each with one {} for the name.
+    """Return the templates of a data set under a protocol, each with one {} for the name.
 
-    dataset: a name of `datasets`, one of `ENSEMBLES`, or any other, which gets `OTHER`; ImageNet's
-    depend on the protocol (`uniclip.evaluate.protocols.protocol`) and are asked for by their ensemble.
+    dataset: a data set, one of `ENSEMBLES`, or any other name, for `DEFAULT_TEMPLATES`. ImageNet's
+    ensemble depends on the protocol (`uniclip.evaluate.protocols.published`).
     """
     file = _read_data("templates")
     lists = {**file["sets"], **file["imagenet"], **file["variants"].get(protocol, {})}
@@ -55,13 +55,13 @@ def get_templates(dataset: str, protocol: str = "clip2021") -> tuple[str, ...]:
 def get_class_names(
     dataset: str, classes: Sequence[str], protocol: str = "clip2021"
 ) -> dict[str, tuple[str, ...]]:
-    """What each of `classes`, the data set's own keys, is called in a prompt: one or more names.
+    """Return the prompt names, one or more, of each of `classes`, the data set's keys.
 
-    Spelling is forgiven where it is harmless: upper and lower case, underscores, leading zeros of a
-    label. A set that is not listed is called by its keys, underscores as spaces.
+    Keys match regardless of case, underscores, and leading zeros of a label. Classes of a data set
+    that is not listed are named by their keys, underscores as spaces.
 
     Raises:
-        UserError: if the set has a list and a class is not on it.
+        UserError: The data set has a list and a class is not on it.
     """
     entry = _get_entry(dataset, protocol)
     if "names" not in entry:
@@ -76,7 +76,7 @@ def get_class_names(
 
 
 def validate_templates(templates: Sequence[str], context: str) -> tuple[str, ...]:
-    """A user's own templates; `UserError` unless there are any and each has exactly one {}."""
+    """Return user-defined templates; `UserError` unless there are any, each with one {}."""
     if not templates:
         raise UserError(f"{context} has no template")
     for template in templates:
@@ -96,12 +96,12 @@ def _get_entry(dataset: str, protocol: str) -> dict[str, Any]:
 
 @cache
 def _names_by_normalized_key(dataset: str, protocol: str) -> dict[str, tuple[str, ...]]:
-    """Names by the plain spelling of the key, aliases included."""
+    """Return the names by normalized key, aliases included."""
     entry = _get_entry(dataset, protocol)
     names_by_key = {
         _normalize_key(key): tuple(class_names) for key, class_names in entry["names"].items()
     }
-    assert len(names_by_key) == len(entry["names"]), f"{dataset}: two keys of one plain spelling"
+    assert len(names_by_key) == len(entry["names"]), f"{dataset}: two keys with one normalized form"
     for alias, key in entry.get("aliases", {}).items():
         names_by_key.setdefault(_normalize_key(alias), names_by_key[_normalize_key(key)])
     return names_by_key

@@ -1,55 +1,56 @@
-"""Benchmark `mix`: OpenMoji's, and zero-shot classification of the digits."""
+"""Benchmark `mix`: the scores of OpenMoji, and zero-shot classification of the digits."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uniclip.config import MixData, RunConfig
+from uniclip.config import MixData
+from uniclip.config.schema import DataConfig
 from uniclip.data.mix.templates import PROMPT_TEMPLATES, build_pairs_config
-from uniclip.evaluate.benchmarks import openmoji
-from uniclip.evaluate.protocols import protocol as protocols
+from uniclip.evaluate.benchmarks.base import SourceBenchmark
+from uniclip.evaluate.benchmarks.openmoji import OpenmojiBenchmark
+from uniclip.evaluate.protocols.protocol import build_zero_shot_record
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
+    from uniclip.evaluate.benchmarks.base import Results
 
 LABEL = "digit"
 
 
-def select_data_config(config: RunConfig) -> MixData:
-    """The run's own data section if it is a mix; else the default."""
-    return config.data if isinstance(config.data, MixData) else MixData()
+def build_benchmark(run_data: DataConfig) -> MixBenchmark:
+    """Evaluate the run's data section if it is a mix; else the default mix."""
+    return MixBenchmark(run_data if isinstance(run_data, MixData) else MixData())
 
 
-def describe_missing(config: RunConfig) -> str | None:
-    """Nothing but the data itself."""
-    return None
+class MixBenchmark(SourceBenchmark[MixData]):
+    """The test splits of both sources of the mix."""
 
+    def describe_scores(self) -> dict[str, Any]:
+        """OpenMoji's, and the prompts of the digits."""
+        record = self._openmoji().describe_scores()
+        digits = build_zero_shot_record(PROMPT_TEMPLATES, "the digits' English names")
+        return {**record, "zeroshot": {**record["zeroshot"], LABEL: digits}}
 
-def build_protocol(source: MixData) -> dict[str, Any]:
-    """OpenMoji's, and the digits' prompts."""
-    record = openmoji.build_protocol(build_pairs_config(source))
-    digits = protocols.build_zero_shot_record(PROMPT_TEMPLATES, "the digits' English names")
-    return {**record, "zeroshot": {**record["zeroshot"], LABEL: digits}}
+    def evaluate(self, pretrained: PretrainedModel) -> Results:
+        from uniclip.data.mix import digits  # here: it imports numpy
+        from uniclip.evaluate.features import split_features
+        from uniclip.evaluate.scoring import labelled_split
+        from uniclip.evaluate.scoring.score_card import ScoreCard
 
+        scores, predictions = self._openmoji().evaluate(pretrained)
+        if "digits" not in self.data_config.label_sources:
+            return scores, predictions
+        test = digits.open_split(self.data_config.image_size, "test", PROMPT_TEMPLATES)
+        score_card = ScoreCard()
+        image_features = split_features.compute_image_features(pretrained, test)
+        images = split_features.project_features(pretrained, image_features)
+        names = {name: (name,) for name in digits.DIGIT_NAMES}
+        labelled_split.score_zero_shot(
+            score_card, LABEL, pretrained, test, images, PROMPT_TEMPLATES, names
+        )
+        digit_scores, digit_predictions = score_card.get_results()
+        return (*scores, *digit_scores), {**predictions, **digit_predictions}
 
-def evaluate(pretrained: PretrainedModel, source: MixData) -> Any:
-    """Scores and predictions on both test splits (see `uniclip.evaluate.evaluate`)."""
-    from uniclip.data.mix import digits  # here: see the package
-    from uniclip.evaluate.features import split_features
-    from uniclip.evaluate.scoring import labelled_split
-    from uniclip.evaluate.scoring.score_card import ScoreCard
-
-    scores, predictions = openmoji.evaluate(pretrained, build_pairs_config(source))
-    if "digits" not in source.label_sources:
-        return scores, predictions
-    test = digits.open_split(source.image_size, "test", PROMPT_TEMPLATES)
-    score_card = ScoreCard()
-    images = split_features.project_features(
-        pretrained, split_features.compute_image_features(pretrained, test)
-    )
-    names = {name: (name,) for name in digits.DIGIT_NAMES}
-    labelled_split.score_zero_shot(
-        score_card, LABEL, pretrained, test, images, PROMPT_TEMPLATES, names
-    )
-    digit_scores, digit_predictions = score_card.get_results()
-    return (*scores, *digit_scores), {**predictions, **digit_predictions}
+    def _openmoji(self) -> OpenmojiBenchmark:
+        return OpenmojiBenchmark(build_pairs_config(self.data_config))

@@ -1,26 +1,34 @@
-"""Benchmark `openmoji`: emoji pictures that a run never saw, by their names and kinds.
+"""Benchmark `openmoji`: emoji images that a run never saw, by their names and kinds.
 
-Retrieval both ways among the test pictures and their names; the same of a strong view of each,
-given the true augmentation vector, "nothing done" (identity), and another picture's (wrong);
+Retrieval both ways among the test images and their names; the same for a strong view of each
+image, given the true augmentation vector, the identity, or another image's vector (wrong);
 zero-shot skin tone, gender and category; a linear probe on category. Captions are bare names
-("woman running medium skin tone"), so the prompts are bare too; a category is said by several
-everyday names of its kind. Prompts and names are ours: no published protocol has this data set.
+("woman running medium skin tone"), so the prompts are bare too; a category is named by several
+everyday names of its kind. Prompts and names are this project's: no published protocol has this
+data set.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uniclip.config import OpenmojiData, RunConfig
+from uniclip.config import OpenmojiData
 from uniclip.config.binding import to_builtins
-from uniclip.evaluate.protocols import protocol as protocols
-from uniclip.evaluate.protocols.protocol import TEST_VIEWS_VERSION
+from uniclip.config.schema import DataConfig
+from uniclip.evaluate.benchmarks.base import SourceBenchmark
+from uniclip.evaluate.protocols.protocol import (
+    RETRIEVAL_RECORD,
+    TEST_VIEWS_VERSION,
+    build_probe_record,
+    build_zero_shot_record,
+)
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
+    from uniclip.evaluate.benchmarks.base import Results
 
 TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
-"""Unicode's five."""
+"""The five skin tones of Unicode."""
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "skin_tone": ("person {}", "man {}", "woman {}", "hand {}"),
@@ -43,61 +51,57 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "Flags": ("flag", "country"),
     },
 }
-"""What each class is called in a prompt, by the name that the data set gives it."""
+"""Names of each class in a prompt, by the data set's name of the class."""
 
 
-def select_data_config(config: RunConfig) -> OpenmojiData:
-    """The run's own data section if it is openmoji; else the default."""
-    return config.data if isinstance(config.data, OpenmojiData) else OpenmojiData()
+def build_benchmark(run_data: DataConfig) -> OpenmojiBenchmark:
+    """Evaluate the run's data section if it is openmoji; else the default section."""
+    return OpenmojiBenchmark(run_data if isinstance(run_data, OpenmojiData) else OpenmojiData())
 
 
-def describe_missing(config: RunConfig) -> str | None:
-    """Nothing but the data itself."""
-    return None
+class OpenmojiBenchmark(SourceBenchmark[OpenmojiData]):
+    """The test split of OpenMoji."""
 
+    def describe_scores(self) -> dict[str, Any]:
+        """Retrieval by name, also of strong views; zero-shot with these prompts; a probe."""
+        return {
+            "retrieval": {**RETRIEVAL_RECORD, "captions": "English name"},
+            "views": {
+                **RETRIEVAL_RECORD,
+                "ks": [1],
+                "views": f"strong, never the evaluation transform ({TEST_VIEWS_VERSION})",
+                "conditions": ["true", "identity", "wrong: the next image's"],
+            },
+            "zeroshot": {
+                label: build_zero_shot_record(TEMPLATES[label], to_builtins(names))
+                for label, names in NAMES.items()
+            },
+            "probe": {"category": build_probe_record()},
+        }
 
-def build_protocol(source: OpenmojiData) -> dict[str, Any]:
-    """Retrieval by name, of strong views too, zero-shot with these prompts, a probe on category."""
-    return {
-        "retrieval": {**protocols.RETRIEVAL_RECORD, "captions": "English name"},
-        "views": {
-            **protocols.RETRIEVAL_RECORD,
-            "depths": [1],
-            "views": f"strong, never the evaluation's ({TEST_VIEWS_VERSION})",
-            "vectors": ["true", "identity", "wrong: the next picture's"],
-        },
-        "zeroshot": {
-            label: protocols.build_zero_shot_record(TEMPLATES[label], to_builtins(names))
-            for label, names in NAMES.items()
-        },
-        "probe": {"category": protocols.build_probe_record()},
-    }
+    def evaluate(self, pretrained: PretrainedModel) -> Results:
+        from uniclip.evaluate.features import split_features, test_views  # here: numpy
+        from uniclip.evaluate.scoring import examples, labelled_split, retrieval
+        from uniclip.evaluate.scoring.score_card import ScoreCard
 
-
-def evaluate(pretrained: PretrainedModel, source: OpenmojiData) -> Any:
-    """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
-    # Here: see the package.
-    from uniclip.evaluate.features import split_features, test_views
-    from uniclip.evaluate.scoring import examples, labelled_split, retrieval
-    from uniclip.evaluate.scoring.score_card import ScoreCard
-
-    test = split_features.open_split_cached(source, "test")
-    score_card = ScoreCard()
-    labelled_split.add_ground_truth(score_card, test)
-    image_text_pairs = retrieval.build_image_text_pairs(test.captions)
-    image_features = split_features.compute_image_features(pretrained, test)
-    images = split_features.project_features(pretrained, image_features)
-    texts = pretrained.embed_texts(list(image_text_pairs.texts))
-    retrieval.score_retrieval(score_card, images, texts, image_text_pairs)
-    for condition, view_embeddings in test_views.embed_under_conditions(pretrained, source):
-        ranks = retrieval.rank_both_ways(view_embeddings, texts, image_text_pairs)
-        retrieval.add_mean_recall(
-            score_card, f"retrieval.r1.views.{condition}", *ranks, image_text_pairs
+        test = split_features.open_split_cached(self.data_config, "test")
+        score_card = ScoreCard()
+        labelled_split.add_ground_truth(score_card, test)
+        image_text_pairs = retrieval.build_image_text_pairs(test.captions)
+        image_features = split_features.compute_image_features(pretrained, test)
+        images = split_features.project_features(pretrained, image_features)
+        texts = pretrained.embed_texts(list(image_text_pairs.texts))
+        retrieval.score_retrieval(score_card, images, texts, image_text_pairs)
+        for condition, views in test_views.embed_under_conditions(pretrained, self.data_config):
+            ranks = retrieval.rank_both_ways(views, texts, image_text_pairs)
+            name = f"retrieval.r1.views.{condition}"
+            retrieval.add_mean_recall(score_card, name, *ranks, image_text_pairs)
+        examples.add_examples(score_card, test, images, texts, image_text_pairs)
+        for label, names in NAMES.items():
+            labelled_split.score_zero_shot(
+                score_card, label, pretrained, test, images, TEMPLATES[label], names
+            )
+        labelled_split.score_probe(
+            score_card, "category", pretrained, self.data_config, test, image_features
         )
-    examples.add_examples(score_card, test, images, texts, image_text_pairs)
-    for label, names in NAMES.items():
-        labelled_split.score_zero_shot(
-            score_card, label, pretrained, test, images, TEMPLATES[label], names
-        )
-    labelled_split.score_probe(score_card, "category", pretrained, source, test, image_features)
-    return score_card.get_results()
+        return score_card.get_results()

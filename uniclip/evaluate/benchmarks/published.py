@@ -1,180 +1,174 @@
 """A published data set as a benchmark: zero-shot and linear probe, or retrieval, by a protocol.
 
-`uniclip.evaluate.datasets` reads the pictures, `protocols` says how they are judged, `scoring`
-shows them to a model. A set that is not under `runtime.data_root` is missing, with the line that
-says how to get it; the others go on without it. A set of which there are test pictures alone
-(ImageNet is often kept so) is judged without a probe. A set that is gone, but whose index is in the
-cache, is not missing: models whose embeddings are there too are scored again without pictures.
+`uniclip.evaluate.datasets` reads the images, `protocols` defines how they are evaluated, `scoring`
+computes the scores. A data set that is not under `runtime.data_root` is missing, with the line that
+says how to get it; the others are evaluated without it. With test images alone (ImageNet is often
+stored so) there is no probe. A data set that is gone, but was evaluated before with the same cache,
+is not missing: models whose embeddings are cached are scored again without images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uniclip import identity
-from uniclip.config import RunConfig
+from uniclip.config import RuntimeConfig
 from uniclip.config.binding import to_builtins
-from uniclip.data.split import SplitName
 from uniclip.evaluate import datasets
+from uniclip.evaluate.benchmarks.base import Benchmark
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.protocols import custom
-from uniclip.evaluate.protocols import protocol as protocols
-from uniclip.evaluate.protocols.protocol import Protocol
+from uniclip.evaluate.protocols.protocol import DEFAULT_DATASET, VERSION, Protocol
+from uniclip.io import hashing
 from uniclip.io.atomic import resolve_staged_path
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
+    from uniclip.data.split import SplitName
+    from uniclip.evaluate.benchmarks.base import Results
+
+    Splits = tuple[SplitName, ...]
 
 NOTED_FIELDS = ("kind", "files", "held_out", "templates")
-"""What is read off the user's own folder, and noted for when it is gone."""
+"""Fields of a user-defined data set that are noted for when its folder is missing."""
+
+
+def build_published_benchmark(
+    name: str, runtime: RuntimeConfig, cache: Cache, should_stop: Callable[[], bool]
+) -> PublishedBenchmark:
+    """Return the benchmark of a published or user-defined data set, by its name.
+
+    Raises `UserError` for an unknown data set or a faulty protocol.
+    """
+    root = str(resolve_staged_path(runtime.data_root))
+    protocol = custom.build_protocol(runtime.protocol)
+    return PublishedBenchmark(datasets.get(name).name, root, protocol, cache, should_stop)
 
 
 @dataclass(frozen=True)
-class EvaluationSource:
-    """Where the sets are, and by which protocol they are judged."""
-
-    root: str
-    protocol: Protocol
-
-
-@dataclass(frozen=True)
-class PublishedBenchmark:
-    """The benchmark of one data set; its functions are those of every benchmark."""
+class PublishedBenchmark(Benchmark):
+    """One data set under one protocol."""
 
     name: str
+    """Name of the data set."""
+    root: str
+    """The data root."""
+    protocol: Protocol
     cache: Cache = field(default_factory=Cache)
     should_stop: Callable[[], bool] = lambda: False
-    """Asked on the way; `Stopped` is raised where it says so."""
+    """Called during an evaluation, which raises `StopRequested` once it returns True."""
 
-    def select_data_config(self, config: RunConfig) -> EvaluationSource:
-        """What the run says of it; nothing of it is hashed."""
-        root = str(resolve_staged_path(config.runtime.data_root))
-        return EvaluationSource(root, custom.build_protocol(config.runtime.protocol))
+    def describe_missing(self) -> str | None:
+        dataset = self.resolve_dataset()
+        reason = dataset.describe_missing(self.root, ("test",))
+        return None if self._read_note(dataset) else reason
 
-    def describe_missing(self, config: RunConfig) -> str | None:
-        """What of the test part is not there, and how to get it."""
-        source = self.select_data_config(config)
-        dataset = self.resolve_dataset(source)
-        missing_reason = dataset.describe_missing(source.root, ("test",))
-        return (
-            None if missing_reason is None or self._read_note(source, dataset) else missing_reason
-        )
-
-    def describe_missing_probe_data(self, config: RunConfig) -> str | None:
-        """What a linear probe lacks where zero-shot classification does not."""
-        source = self.select_data_config(config)
-        dataset = self.resolve_dataset(source)
+    def describe_missing_probe_data(self) -> str | None:
+        dataset = self.resolve_dataset()
         required_splits = _required_splits(dataset)
-        if self._resolve_splits(source, dataset)[0] == required_splits:
+        splits, _ = self._resolve_data(dataset)
+        if splits == required_splits:
             return None
-        return dataset.describe_missing(source.root, required_splits)
+        return dataset.describe_missing(self.root, required_splits)
 
-    def build_protocol(self, source: EvaluationSource) -> dict[str, Any]:
-        """All that a score depends on besides the model; opens no picture."""
-        dataset = self.resolve_dataset(source)
-        dataset_rules = _with_dataset_templates(source, dataset)
-        splits, fingerprint = self._resolve_splits(source, dataset)
+    def build_protocol(self) -> dict[str, Any]:
+        dataset = self.resolve_dataset()
+        protocol = self._with_stored_templates(dataset)
+        splits, fingerprint = self._resolve_data(dataset)
         has_probe = dataset.kind != "retrieval" and splits == _required_splits(dataset)
         return {
-            "protocol": dataset_rules.name,
+            "protocol": protocol.name,
             "data": fingerprint,
-            "metric": dataset_rules.get_metric(self.name),
-            "templates": list(dataset_rules.get_templates(self.name)),
-            "names": identity.digest(dataset_rules.get_class_name_entry(self.name)),
-            "transform": to_builtins(dataset_rules.preprocessing),
-            "probing": to_builtins(dataset_rules.probe_config) if has_probe else None,
-            "difficult": dataset_rules.difficult_objects,
-            "departs": list(dataset_rules.deviations),
-            "version": protocols.VERSION,
+            "metric": protocol.get_metric(self.name),
+            "templates": list(protocol.get_templates(self.name)),
+            "names": hashing.digest(protocol.get_class_name_entry(self.name)),
+            "preprocessing": to_builtins(protocol.preprocessing),
+            "linear_probe": to_builtins(protocol.probe_config) if has_probe else None,
+            "difficult_objects": protocol.difficult_objects,
+            "deviations": list(protocol.deviations),
+            "version": VERSION,
         }
 
-    def evaluate(self, pretrained: PretrainedModel, source: EvaluationSource) -> Any:
-        """Scores and predictions on the test part (see `uniclip.evaluate.evaluate`)."""
-        from uniclip.evaluate.scoring import published
-        from uniclip.evaluate.scoring.embeddings import CachedEncoder
+    def evaluate(self, pretrained: PretrainedModel) -> Results:
+        from uniclip.evaluate.scoring.embeddings import CachedEncoder  # here: it imports numpy
+        from uniclip.evaluate.scoring.published import DatasetScorer, DatasetSplits
         from uniclip.evaluate.scoring.score_card import ScoreCard
 
-        dataset = self.resolve_dataset(source)
-        split_names, fingerprint = self._resolve_splits(source, dataset)
-        splits = published.DatasetSplits(dataset, source.root, split_names, fingerprint, self.cache)
-        score_card = ScoreCard()
-        dataset_rules = _with_dataset_templates(source, dataset)
-        features_cached = published.score_dataset(
-            score_card,
+        dataset = self.resolve_dataset()
+        splits, fingerprint = self._resolve_data(dataset)
+        scorer = DatasetScorer(
             CachedEncoder(pretrained, self.cache, self.should_stop),
-            dataset_rules,
-            splits,
+            self._with_stored_templates(dataset),
+            DatasetSplits(dataset, self.root, splits, fingerprint, self.cache),
         )
-        if features_cached:
-            dataset_note = {
-                "parts": split_names,
-                **{name: to_builtins(getattr(dataset, name)) for name in NOTED_FIELDS},
-            }
-            self.cache.write_note(
-                self._note_name(source, dataset), {"data": fingerprint, **dataset_note}
-            )
+        score_card = ScoreCard()
+        if scorer.score(score_card):
+            self._write_note(dataset, splits, fingerprint)
         return score_card.get_results()
 
-    def resolve_dataset(self, source: EvaluationSource) -> Dataset:
-        """The set as the protocol tests it; as it was last seen where the user's own is gone."""
+    def resolve_dataset(self) -> Dataset:
+        """Return the data set as the protocol tests it.
+
+        User-defined data whose folder is missing are described as when they were last evaluated.
+        """
         dataset = datasets.get(self.name)
-        if self.name in source.protocol.test_on_all:
+        if self.name in self.protocol.test_on_all:
             return dataset.with_all_as_test()
         if dataset.user_folder is None or dataset.user_folder.exists():
             return dataset
-        dataset_note = self._read_note(source, dataset)
-        if dataset_note is None:
+        note = self._read_note(dataset)
+        if note is None:
             return dataset
-        files = {split: tuple(names) for split, names in dataset_note["files"].items()}
-        templates = tuple(dataset_note.get("templates", ()))
-        return replace(dataset, files=files, held_out=dataset_note["held_out"], templates=templates)
+        files = {split: tuple(patterns) for split, patterns in note["files"].items()}
+        templates = tuple(note["templates"])
+        return replace(dataset, files=files, held_out=note["held_out"], templates=templates)
 
-    def _resolve_splits(
-        self, source: EvaluationSource, dataset: Dataset
-    ) -> tuple[tuple[SplitName, ...], dict[str, Any]]:
-        """The parts that scores are of, and the data's fingerprint: as it is or, where some of it
-        is gone, as it was when it was last evaluated; with no training pictures, of the test part.
+    def _resolve_data(self, dataset: Dataset) -> tuple[Splits, dict[str, Any]]:
+        """Return the splits that are evaluated, and the fingerprint of their data.
+
+        Where some data are missing, these are the splits and the fingerprint of the last
+        evaluation, provided that what is left of the test split is unchanged; else the test split
+        alone.
         """
-        required_splits, dataset_note = _required_splits(dataset), self._read_note(source, dataset)
-        test_is_missing = dataset.describe_missing(source.root, ("test",)) is not None
-        if (test_is_missing and dataset_note is None) or dataset.describe_missing(
-            source.root, required_splits
-        ) is None:
-            return required_splits, dataset.fingerprint(source.root, required_splits)
-        test_fingerprint = dataset.fingerprint(source.root, ("test",))
-        if (
-            dataset_note
-            and test_fingerprint["files"].items() <= dataset_note["data"]["files"].items()
-        ):
-            return tuple(dataset_note.get("parts", required_splits)), dataset_note["data"]
+        required_splits, note = _required_splits(dataset), self._read_note(dataset)
+        is_complete = dataset.describe_missing(self.root, required_splits) is None
+        has_test = dataset.describe_missing(self.root, ("test",)) is None
+        if is_complete or (note is None and not has_test):
+            return required_splits, dataset.fingerprint(self.root, required_splits)
+        test_fingerprint = dataset.fingerprint(self.root, ("test",))
+        if note and test_fingerprint["files"].items() <= note["data"]["files"].items():
+            return tuple(note["splits"]), note["data"]
         return ("test",), test_fingerprint
 
-    def _read_note(self, source: EvaluationSource, dataset: Dataset) -> dict[str, Any] | None:
-        dataset_note = self.cache.read_note(self._note_name(source, dataset)) or {}
-        return dataset_note if dataset_note.get("kind") == dataset.kind else None
+    def _with_stored_templates(self, dataset: Dataset) -> Protocol:
+        """Return the protocol, with templates stored beside the images unless it has custom ones."""
+        custom_templates = self.protocol.custom_templates
+        if not dataset.templates or {dataset.name, DEFAULT_DATASET} & set(custom_templates):
+            return self.protocol
+        templates = {**custom_templates, dataset.name: dataset.templates}
+        return replace(self.protocol, custom_templates=templates)
 
-    def _note_name(self, source: EvaluationSource, dataset: Dataset) -> str:
-        root = str(Path(source.root).absolute())
-        return identity.digest([self.name, root, dataset.split_rule])
+    def _read_note(self, dataset: Dataset) -> dict[str, Any] | None:
+        """Return what was noted at the last evaluation whose features are cached; None if none."""
+        note: dict[str, Any] = self.cache.read_note(self._note_name(dataset)) or {}
+        return note if note.get("kind") == dataset.kind else None
+
+    def _write_note(self, dataset: Dataset, splits: Splits, fingerprint: Mapping[str, Any]) -> None:
+        fields = {name: to_builtins(getattr(dataset, name)) for name in NOTED_FIELDS}
+        note = {"data": fingerprint, "splits": splits, **fields}
+        self.cache.write_note(self._note_name(dataset), note)
+
+    def _note_name(self, dataset: Dataset) -> str:
+        root = str(Path(self.root).absolute())
+        return hashing.digest([self.name, root, dataset.split_rule])
 
 
-def _with_dataset_templates(source: EvaluationSource, dataset: Dataset) -> Protocol:
-    """The protocol, with the templates that lie with the pictures where the user has none."""
-    custom_templates = source.protocol.custom_templates
-    if not dataset.templates or {dataset.name, protocols.DEFAULT_DATASET} & set(custom_templates):
-        return source.protocol
-    return replace(
-        source.protocol, custom_templates={**custom_templates, dataset.name: dataset.templates}
-    )
-
-
-def _required_splits(dataset: Dataset) -> tuple[SplitName, ...]:
-    """The parts that all scores together need."""
+def _required_splits(dataset: Dataset) -> Splits:
+    """Return the splits that all scores together need."""
     if dataset.kind == "retrieval":
         return ("test",)
-    all_splits: tuple[SplitName, ...] = ("test", "train", "validation")
+    all_splits: Splits = ("test", "train", "validation")
     return tuple(split for split in all_splits if split in dataset.splits)

@@ -1,10 +1,10 @@
-"""Scores of scenes: minimal pairs on plain and damaged pictures, retrieval, calibration, the
+"""Scores of scenes: minimal pairs on plain and damaged images, retrieval, calibration, the
 modality gap."""
 
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +20,18 @@ from uniclip.evaluate.scoring.score_card import ScoreCard
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.data import Split
+    from uniclip.evaluate.benchmarks.base import Results
 
 Float32 = NDArray[np.float32]
 
 ATTRIBUTE_SIZES = tuple(len(values) for values in ATTRIBUTES.values())
 MINIMAL_PAIR_CHANCE = 0.5
-"""Of a minimal pair."""
+"""Chance level of a minimal pair."""
 
 
-def evaluate(pretrained: PretrainedModel, source: ScenesData) -> Any:
-    """Scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
-    test = split_features.open_split_cached(source, "test")
+def score_scenes(pretrained: PretrainedModel, data_config: ScenesData) -> Results:
+    """Return scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
+    test = split_features.open_split_cached(data_config, "test")
     score_card = ScoreCard()
     labelled_split.add_ground_truth(score_card, test)
     values = np.stack([test.labels[name] for name in ATTRIBUTES], axis=1)
@@ -42,14 +43,14 @@ def evaluate(pretrained: PretrainedModel, source: ScenesData) -> Any:
     true_texts = texts[caption_columns]
 
     _score_pairs(score_card, images, texts, values)
-    for condition, view_embeddings in test_views.embed_under_conditions(pretrained, source):
+    for condition, view_embeddings in test_views.embed_under_conditions(pretrained, data_config):
         _score_pairs(score_card, view_embeddings, texts, values, f".views.{condition}")
     _score_captions(score_card, test, images, true_texts)
     ece = zero_shot.classify(
         images, texts, caption_columns, pretrained.image_text_scale()
     ).calibration_error
     score_card.add_scalar("caption.ece", ece, kind="error", samples=len(test))
-    _score_instances(score_card, *embed_weak_views(pretrained, source))
+    _score_instances(score_card, *embed_weak_views(pretrained, data_config))
     score_card.add_scalar(
         "gap", compute_modality_gap(images, true_texts), kind="gap", samples=len(test)
     )
@@ -57,15 +58,18 @@ def evaluate(pretrained: PretrainedModel, source: ScenesData) -> Any:
 
 
 def list_captions() -> list[str]:
-    """The captions of all combinations, ordered as `minimal_pairs` wants them."""
+    """Return the captions of all combinations, in the order of `minimal_pairs`."""
     return [format_caption(row) for row in product(*(range(size) for size in ATTRIBUTE_SIZES))]
 
 
-def embed_weak_views(pretrained: PretrainedModel, source: ScenesData) -> tuple[Float32, Float32]:
-    """Unit rows (n, D) of two weak views of each picture, each given its true vectors."""
+def embed_weak_views(
+    pretrained: PretrainedModel, data_config: ScenesData
+) -> tuple[Float32, Float32]:
+    """Return unit rows (n, D) of two weak views of each image, each given its true vectors."""
     image_size = pretrained.config.model.image.image_size
     first_view, second_view = (
-        test_views.draw_view(source, "weak", view_number, image_size) for view_number in range(2)
+        test_views.draw_view(data_config, "weak", view_number, image_size)
+        for view_number in range(2)
     )
     return (
         pretrained.embed_images(first_view.pixels, vectors=first_view.vectors),
@@ -74,7 +78,7 @@ def embed_weak_views(pretrained: PretrainedModel, source: ScenesData) -> tuple[F
 
 
 def compute_modality_gap(images: Float32, texts: Float32) -> float:
-    """Distance between mean picture and mean text embedding (Liang et al., NeurIPS 2022)."""
+    """Return the distance between mean image and text embedding (Liang et al., NeurIPS 2022)."""
     return float(np.linalg.norm(images.mean(axis=0) - texts.mean(axis=0)))
 
 
@@ -85,7 +89,7 @@ def _score_pairs(
     values: NDArray[np.int64],
     suffix: str = "",
 ) -> None:
-    """Minimal pairs by attribute, and the mean over those that augmentations damage."""
+    """Score minimal pairs by attribute, and the mean over those that augmentations damage."""
     win_rates = dict(
         zip(ATTRIBUTES, minimal_pairs.compute_win_rates(images @ texts.T, values, ATTRIBUTE_SIZES))
     )
@@ -99,7 +103,7 @@ def _score_pairs(
 def _score_captions(
     score_card: ScoreCard, test: Split, images: Float32, true_texts: Float32
 ) -> None:
-    """Captions and pictures of the split find each other; own: (n, D), each picture's caption."""
+    """Score retrieval between images (n, D) and their true captions (n, D)."""
     image_text_pairs = retrieval.build_image_text_pairs(test.captions)
     texts = true_texts[np.unique(image_text_pairs.text_index, return_index=True)[1]]
     to_text, to_image = retrieval.rank_both_ways(images, texts, image_text_pairs)
@@ -110,7 +114,7 @@ def _score_captions(
 
 
 def _score_instances(score_card: ScoreCard, first_views: Float32, second_views: Float32) -> None:
-    """Two views of a picture find each other among those of all."""
+    """Score retrieval between the two views (n, D) of each image."""
     n = len(first_views)
     image_text_pairs = ImageTextPairs(tuple(map(str, range(n))), np.arange(n), np.arange(n))
     first_to_second, second_to_first = retrieval.rank_both_ways(

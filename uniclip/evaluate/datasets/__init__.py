@@ -1,11 +1,11 @@
-"""The evaluation data sets: what there is, what is here, and how each is opened.
+"""Evaluation data sets: the catalogue, what is missing, and how each is opened.
 
-    datasets.get("dtd").missing(data_root)             None, or what to do
-    datasets.get("dtd").open(data_root, "test")        `Pictures`
+    datasets.get("dtd").describe_missing(data_root)    None, or what to do
+    datasets.get("dtd").open(data_root, "test")        `ImageDataset`
 
-Names are those of the catalogue, or of the user's own pictures: `folder:<path>` (one folder a
-class), `csv:<path>` (pictures and captions), `wds:<path>` (WebDataset shards). Nothing here imports
-more than the standard library until a set is opened.
+A name is one of the catalogue, or user-defined data: `folder:<path>` (one folder for each class),
+`csv:<path>` (images and captions), `wds:<path>` (WebDataset shards). Neither numpy, Pillow nor
+torch is imported until a data set is opened.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DATASETS: dict[str, Dataset] = {
         *more_datasets.MORE_DATASETS,
     )
 }
-"""Every published set that we read."""
+"""Every published data set of the catalogue, by name."""
 
 ALIASES = {
     "aircraft": "fgvc_aircraft",
@@ -50,13 +50,13 @@ ALIASES = {
     "pets": "oxford_pets",
     "voc2007_multilabel": "voc2007",
 }
-"""What others call them."""
+"""Names that other libraries use."""
 
 
 def get(name: str) -> Dataset:
-    """The data set of that name or alias, or the user's own pictures, such as `folder:<path>`.
+    """Return the data set of that name or alias, or a user-defined one such as `folder:<path>`.
 
-    `UserError` offers the nearest names.
+    Raises `UserError` with the nearest names for an unknown one.
     """
     kind, colon, path = name.partition(":")
     if colon and kind in custom.CUSTOM_KINDS:
@@ -70,17 +70,17 @@ def get(name: str) -> Dataset:
 
 
 def list_benchmarks(folders: Sequence[Path] = (CONF,)) -> tuple[str, ...]:
-    """The names of the lists in the `benchmark` folders of these, ours unless told otherwise."""
+    """Return the names of the lists in the `benchmark` subfolders, sorted."""
     return tuple(sorted({path.stem for f in folders for path in (f / "benchmark").glob("*.yaml")}))
 
 
 def read_benchmark(
     name: str, folders: Sequence[Path] = (CONF,), extra_names: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """The data sets of the list `benchmark/<name>.yaml`, in its order.
+    """Return the data sets of the list `benchmark/<name>.yaml`, in its order.
 
-    also: other names that may stand there. Raises `UserError` if there is no such list, or if it is
-    no list of data sets.
+    extra_names: other names that the list may contain. Raises `UserError` if there is no such list,
+    or if it is not a list of data sets.
     """
     path = next((p for f in folders if (p := f / "benchmark" / f"{name}.yaml").is_file()), None)
     if path is None:

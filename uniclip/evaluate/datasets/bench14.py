@@ -1,7 +1,7 @@
-"""The fourteen data sets of `benchmark=bench14`: where they lie, their sizes, how to get them.
+"""The fourteen data sets of `benchmark=bench14`: files, sizes, checksums, how to get them.
 
-Counts are those of the papers and of CLIP (Radford et al. 2021), Table 9; sums are torchvision's.
-All paths are relative to one data root and as torchvision unpacks them.
+Counts are those of the papers and of CLIP (Radford et al. 2021), Table 9; checksums are
+torchvision's. All paths are relative to one data root and as torchvision unpacks them.
 """
 
 from __future__ import annotations
@@ -10,21 +10,38 @@ from typing import Any
 
 from uniclip.data.split import SplitName
 from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.evaluate.datasets.readers.cifar import CifarReader
+from uniclip.evaluate.datasets.readers.file_lists import (
+    DtdReader,
+    FgvcAircraftReader,
+    Food101Reader,
+    OxfordPetsReader,
+    StanfordCarsReader,
+)
+from uniclip.evaluate.datasets.readers.flowers102 import Flowers102Reader
+from uniclip.evaluate.datasets.readers.image_folders import (
+    Caltech101Reader,
+    FolderReader,
+    ImagenetReader,
+)
+from uniclip.evaluate.datasets.readers.karpathy import CocoReader, Flickr30kReader
+from uniclip.evaluate.datasets.readers.sun397 import Sun397AllReader, Sun397Reader
+from uniclip.evaluate.datasets.readers.voc2007 import Voc2007Reader
 
 SPLIT_NAMES: tuple[tuple[SplitName, str], ...] = (
     ("train", "train"),
     ("validation", "val"),
     ("test", "test"),
 )
-"""Parts, and what most publishers call them."""
+"""Splits, and their names in the files of most publishers."""
 TRAIN_AND_TEST_ARGUMENTS: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
 FLOWERS, CIFAR10, CIFAR100 = "flowers-102/", "cifar-10-batches-py/", "cifar-100-python/"
 AIRCRAFT, VOC = "fgvc-aircraft-2013b/data/", "VOCdevkit/VOC2007/"
 
 
 def format_download_hint(name: str, suffix: str = "") -> str:
-    """How to get a set that torchvision can download."""
-    return f"get it with python sweep.py data download {name} data_root=<folder>{suffix}"
+    """Say how to get a data set that torchvision can download."""
+    return f"download it with python sweep.py data download {name} data_root=<folder>{suffix}"
 
 
 def _sun397_pattern(name: str) -> str:
@@ -36,10 +53,9 @@ CLASSIFICATION_DATASETS = (
         name="food101",
         title="Food-101",
         files={
-            part: (f"food-101/meta/{part}.json", "food-101/images") for part in ("train", "test")
+            split: (f"food-101/meta/{split}.json", "food-101/images") for split in ("train", "test")
         },
-        reader="readers.file_lists.food101",
-        list_files="readers.file_lists.food101_files",
+        reader=Food101Reader(),
         held_out=True,
         expected_counts={"train": 75_750, "test": 25_250},
         md5_sums={"food-101.tar.gz": "85eeb15f3717b99a5da872d97d918f87"},
@@ -53,7 +69,15 @@ CLASSIFICATION_DATASETS = (
             "train": (*(f"{CIFAR10}data_batch_{i}" for i in range(1, 6)), f"{CIFAR10}batches.meta"),
             "test": (f"{CIFAR10}test_batch", f"{CIFAR10}batches.meta"),
         },
-        reader="readers.cifar.read",
+        reader=CifarReader(
+            batches={
+                "train": tuple(f"{CIFAR10}data_batch_{i}" for i in range(1, 6)),
+                "test": (f"{CIFAR10}test_batch",),
+            },
+            metadata_file=f"{CIFAR10}batches.meta",
+            names_key="label_names",
+            labels_key="labels",
+        ),
         held_out=True,
         expected_counts={"train": 50_000, "test": 10_000},
         md5_sums={
@@ -71,8 +95,13 @@ CLASSIFICATION_DATASETS = (
     Dataset(
         name="cifar100",
         title="CIFAR-100",
-        files={part: (f"{CIFAR100}{part}", f"{CIFAR100}meta") for part in ("train", "test")},
-        reader="readers.cifar.read",
+        files={split: (f"{CIFAR100}{split}", f"{CIFAR100}meta") for split in ("train", "test")},
+        reader=CifarReader(
+            batches={"train": (f"{CIFAR100}train",), "test": (f"{CIFAR100}test",)},
+            metadata_file=f"{CIFAR100}meta",
+            names_key="fine_label_names",
+            labels_key="fine_labels",
+        ),
         held_out=True,
         expected_counts={"train": 50_000, "test": 10_000},
         md5_sums={
@@ -90,13 +119,13 @@ CLASSIFICATION_DATASETS = (
             "train": (_sun397_pattern("Training_01.txt"), "SUN397/ClassName.txt"),
             "test": (_sun397_pattern("Testing_01.txt"), "SUN397/ClassName.txt"),
         },
-        reader="readers.sun397.read",
+        reader=Sun397Reader(),
         held_out=True,
         expected_counts={"train": 19_850, "test": 19_850},
         md5_sums={"SUN397.tar.gz": "8ca2778205c41d23104230ba66911c7a"},
         torchvision=("SUN397", ({},)),
         split_rule="first official partition",
-        all_images=("SUN397", "readers.sun397.whole"),
+        all_images=("SUN397", Sun397AllReader()),
         download_hint=format_download_hint(
             "sun397", "; then unpack Partitions.zip of the SUN397 page into SUN397/"
         ),
@@ -116,27 +145,25 @@ CLASSIFICATION_DATASETS = (
                 "stanford_cars/cars_test",
             ),
         },
-        reader="readers.file_lists.stanford_cars",
-        list_files="readers.file_lists.stanford_cars_files",
+        reader=StanfordCarsReader(),
         held_out=True,
         expected_counts={"train": 8_144, "test": 8_041},
-        download_hint="its page is gone: unpack a copy of cars_train.tgz, cars_test.tgz, car_devkit.tgz and "
-        "cars_test_annos_withlabels.mat into stanford_cars/",
+        download_hint="its page is gone: unpack a copy of cars_train.tgz, cars_test.tgz, "
+        "car_devkit.tgz and cars_test_annos_withlabels.mat into stanford_cars/",
     ),
     Dataset(
         name="fgvc_aircraft",
         title="FGVC Aircraft",
         metric="mean_per_class",
         files={
-            part: (
+            split: (
                 f"{AIRCRAFT}variants.txt",
-                f"{AIRCRAFT}images_variant_{own}.txt",
+                f"{AIRCRAFT}images_variant_{publisher_name}.txt",
                 f"{AIRCRAFT}images",
             )
-            for part, own in SPLIT_NAMES
+            for split, publisher_name in SPLIT_NAMES
         },
-        reader="readers.file_lists.fgvc_aircraft",
-        list_files="readers.file_lists.fgvc_aircraft_files",
+        reader=FgvcAircraftReader(),
         expected_counts={"train": 3_334, "validation": 3_333, "test": 3_333},
         torchvision=("FGVCAircraft", ({"split": "test"},)),
         download_hint=format_download_hint("fgvc_aircraft"),
@@ -144,9 +171,11 @@ CLASSIFICATION_DATASETS = (
     Dataset(
         name="dtd",
         title="DTD",
-        files={part: (f"dtd/dtd/labels/{own}1.txt", "dtd/dtd/images") for part, own in SPLIT_NAMES},
-        reader="readers.file_lists.dtd",
-        list_files="readers.file_lists.dtd_files",
+        files={
+            split: (f"dtd/dtd/labels/{publisher_name}1.txt", "dtd/dtd/images")
+            for split, publisher_name in SPLIT_NAMES
+        },
+        reader=DtdReader(),
         expected_counts={"train": 1_880, "validation": 1_880, "test": 1_880},
         md5_sums={"dtd/dtd-r1.0.1.tar.gz": "fff73e5086ae6bdbea199a49dfb8a4c1"},
         torchvision=("DTD", ({"split": "test"},)),
@@ -158,14 +187,14 @@ CLASSIFICATION_DATASETS = (
         title="Oxford-IIIT Pets",
         metric="mean_per_class",
         files={
-            part: (
+            split: (
                 "oxford-iiit-pet/annotations/trainval.txt",
                 "oxford-iiit-pet/annotations/test.txt",
                 "oxford-iiit-pet/images",
             )
-            for part in ("train", "test")
+            for split in ("train", "test")
         },
-        reader="readers.file_lists.oxford_pets",
+        reader=OxfordPetsReader(),
         held_out=True,
         expected_counts={"train": 3_680, "test": 3_669},
         md5_sums={
@@ -183,12 +212,12 @@ CLASSIFICATION_DATASETS = (
             "train": ("caltech101/101_ObjectCategories",),
             "test": ("caltech101/101_ObjectCategories",),
         },
-        reader="readers.image_folders.caltech101",
+        reader=Caltech101Reader(),
         held_out=True,
         expected_counts={"train": 3_060, "test": 6_084},
         torchvision=("Caltech101", ({},)),
-        split_rule="ours: 30 of each of 102 classes to train, by a hash of the name",
-        all_images=("caltech101/101_ObjectCategories", "readers.image_folders.whole"),
+        split_rule="custom: 30 of each of 102 classes to train, by a hash of the name",
+        all_images=("caltech101/101_ObjectCategories", FolderReader()),
         download_hint=format_download_hint("caltech101"),
     ),
     Dataset(
@@ -196,10 +225,10 @@ CLASSIFICATION_DATASETS = (
         title="Oxford Flowers 102",
         metric="mean_per_class",
         files={
-            part: (f"{FLOWERS}setid.mat", f"{FLOWERS}imagelabels.mat", f"{FLOWERS}jpg")
-            for part in ("train", "validation", "test")
+            split: (f"{FLOWERS}setid.mat", f"{FLOWERS}imagelabels.mat", f"{FLOWERS}jpg")
+            for split in ("train", "validation", "test")
         },
-        reader="readers.flowers102.read",
+        reader=Flowers102Reader(),
         expected_counts={"train": 1_020, "validation": 1_020, "test": 6_149},
         md5_sums={
             f"{FLOWERS}imagelabels.mat": "e0620be6f572b9609742df49c70aed4d",
@@ -213,7 +242,7 @@ CLASSIFICATION_DATASETS = (
         name="imagenet",
         title="ImageNet-1k",
         files={"train": ("imagenet/train", "imagenet/val"), "test": ("imagenet/val",)},
-        reader="readers.image_folders.imagenet",
+        reader=ImagenetReader(),
         held_out=True,
         expected_counts={"train": 1_281_167, "test": 50_000},
         md5_sums={
@@ -221,8 +250,8 @@ CLASSIFICATION_DATASETS = (
             "imagenet/ILSVRC2012_img_val.tar": "29b22e2961454d5413ddabcf34fc5622",
             "imagenet/ILSVRC2012_devkit_t12.tar.gz": "fa75699e90414af021442c21a62c3abf",
         },
-        download_hint="register at image-net.org, put the tars of ILSVRC2012 into imagenet/ and let "
-        "torchvision.datasets.ImageNet unpack them: imagenet/{train,val}/<synset>/*.JPEG",
+        download_hint="register at image-net.org, put the tars of ILSVRC2012 into imagenet/ "
+        "and let torchvision.datasets.ImageNet unpack them: imagenet/{train,val}/<synset>/*.JPEG",
     ),
     Dataset(
         name="voc2007",
@@ -230,10 +259,14 @@ CLASSIFICATION_DATASETS = (
         kind="multilabel",
         metric="map11",
         files={
-            part: (f"{VOC}ImageSets/Main/{own}.txt", f"{VOC}Annotations", f"{VOC}JPEGImages")
-            for part, own in SPLIT_NAMES
+            split: (
+                f"{VOC}ImageSets/Main/{publisher_name}.txt",
+                f"{VOC}Annotations",
+                f"{VOC}JPEGImages",
+            )
+            for split, publisher_name in SPLIT_NAMES
         },
-        reader="readers.voc2007.read",
+        reader=Voc2007Reader(),
         expected_counts={"train": 2_501, "validation": 2_510, "test": 4_952},
         md5_sums={
             "VOCtrainval_06-Nov-2007.tar": "c52e279531787c972589f7e41ab4ae64",
@@ -254,17 +287,17 @@ RETRIEVAL_DATASETS = (
         kind="retrieval",
         metric="recall",
         files={
-            part: (
-                f"flickr30k/flickr30k_{own}_karpathy.txt|flickr30k/dataset_flickr30k.json",
+            split: (
+                f"flickr30k/flickr30k_{publisher_name}_karpathy.txt|flickr30k/dataset_flickr30k.json",
                 "flickr30k/*.jpg|flickr30k/flickr30k-images|flickr30k/Images|flickr30k/images",
             )
-            for part, own in SPLIT_NAMES
+            for split, publisher_name in SPLIT_NAMES
         },
-        reader="readers.karpathy.flickr30k",
+        reader=Flickr30kReader(),
         expected_counts={"train": 29_000, "validation": 1_014, "test": 1_000},
         split_rule="Karpathy",
-        download_hint="ask for the pictures at shannon.cs.illinois.edu/DenotationGraph and put them into "
-        "flickr30k/, with Karpathy's dataset_flickr30k.json",
+        download_hint="ask for the images at shannon.cs.illinois.edu/DenotationGraph and put them "
+        "into flickr30k/, with Karpathy's dataset_flickr30k.json",
     ),
     Dataset(
         name="coco",
@@ -272,13 +305,18 @@ RETRIEVAL_DATASETS = (
         kind="retrieval",
         metric="recall",
         files={
-            part: (f"coco/coco_{own}_karpathy.json|coco/dataset_coco.json", f"coco/{folder}")
-            for (part, own), folder in zip(SPLIT_NAMES, ("train2014", "val2014", "val2014"))
+            split: (
+                f"coco/coco_{publisher_name}_karpathy.json|coco/dataset_coco.json",
+                f"coco/{folder}",
+            )
+            for (split, publisher_name), folder in zip(
+                SPLIT_NAMES, ("train2014", "val2014", "val2014")
+            )
         },
-        reader="readers.karpathy.coco",
+        reader=CocoReader(),
         expected_counts={"train": 113_287, "validation": 5_000, "test": 5_000},
         split_rule="Karpathy",
-        download_hint="unpack val2014.zip (and train2014.zip) of cocodataset.org into coco/, with Karpathy's "
-        "dataset_coco.json",
+        download_hint="unpack val2014.zip (and train2014.zip) of cocodataset.org into coco/, "
+        "with Karpathy's dataset_coco.json",
     ),
 )

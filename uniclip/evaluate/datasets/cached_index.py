@@ -1,7 +1,7 @@
-"""The index of a data set's part (ids, labels, captions), kept beside embeddings.
+"""The index of a split (ids, labels, captions), cached beside its embeddings.
 
-Who has both needs neither the pictures nor the index files: these are opened only when a picture is
-asked for, and may be gone until then.
+With both, neither images nor index files are needed: they are opened only when an image is loaded,
+and may be missing otherwise.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ JSON_FIELDS = ("ids", "classes", "captions")
 
 @dataclass(frozen=True, eq=False)
 class LazyReader:
-    """Pictures of a part that is opened with the first of them."""
+    """Images of a split that is opened when the first of them is loaded."""
 
     dataset: Dataset
     root: str | Path
     split: SplitName
 
     def __call__(self, i: int) -> Image.Image:
-        """Picture `i`; `UserError` if the data set is gone."""
+        """Return image `i`; `UserError` if the data set is missing."""
         return self._image_dataset.reader(i)
 
     @cached_property
@@ -50,14 +50,14 @@ def open_with_cached_index(
     fingerprint: Mapping[str, Any],
     cache: Cache,
 ) -> ImageDataset:
-    """One part of a data set, its index from the cache if it was ever opened.
+    """Open a split, with its index from the cache if it was opened before.
 
-    data: the fingerprint of the data set as it is (or was) under `root`.
+    fingerprint: of the data set as it is (or last was) under `root`.
     """
     if cache.folder is None:
         return dataset.open(root, split)
     index = cache.get_or_compute(
-        {"index of": dict(fingerprint), "part": split},
+        {"index_of": dict(fingerprint), "split": split},
         lambda: _pack_index(dataset.open(root, split)),
     )
     return _unpack_index(index, LazyReader(dataset, root, split))
@@ -67,11 +67,11 @@ def _pack_index(dataset: ImageDataset) -> dict[str, NDArray[Any]]:
     metadata = json.dumps({name: getattr(dataset, name) for name in JSON_FIELDS})
     arrays = {name: getattr(dataset, name) for name in ARRAY_FIELDS}
     present_arrays = {name: array for name, array in arrays.items() if array is not None}
-    return {**present_arrays, "said": np.frombuffer(metadata.encode(), np.uint8)}
+    return {**present_arrays, "metadata": np.frombuffer(metadata.encode(), np.uint8)}
 
 
 def _unpack_index(index: dict[str, NDArray[Any]], reader: LazyReader) -> ImageDataset:
-    metadata = json.loads(index["said"].tobytes())
+    metadata = json.loads(index["metadata"].tobytes())
     return ImageDataset(
         name=reader.dataset.name,
         split=reader.split,

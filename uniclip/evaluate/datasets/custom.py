@@ -1,36 +1,35 @@
-"""The user's own pictures: folders of classes, a CSV of captions, WebDataset shards."""
+"""User-defined data sets: folders of classes, a CSV of captions, WebDataset shards."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from uniclip import identity
-from uniclip.config import CsvData
-from uniclip.data.csv import source as training_table
-from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate import prompts
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.io.atomic import digest_file, disk_memoize, resolve_staged_path
+from uniclip.evaluate.datasets.readers.captioned_csv import CaptionedCsvReader
+from uniclip.evaluate.datasets.readers.image_folders import FolderReader
+from uniclip.evaluate.datasets.readers.webdataset import (
+    TEMPLATES_FILE,
+    TYPE_FILE,
+    WebDatasetReader,
+)
+from uniclip.io.atomic import resolve_staged_path
+
+if TYPE_CHECKING:
+    from uniclip.data.split import SplitName
+    from uniclip.evaluate.datasets.images import DatasetKind
+    from uniclip.evaluate.metrics import Metric
 
 SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
     "train": ("train",),
     "validation": ("validation", "val", "valid"),
     "test": ("test",),
 }
-"""Folders of a part."""
-CLASSES_FILE, TEMPLATES_FILE, TYPE_FILE = (
-    "classnames.txt",
-    "zeroshot_classification_templates.txt",
-    "dataset_type.txt",
-)
-"""What lies beside the parts of shards."""
-RECENT_SECONDS = 2.0
-"""A file that changed less than so many seconds ago may change again at the same time of change."""
-DEFAULT_METRICS: dict[str, Any] = {
+"""Folder names of each split, the preferred one first."""
+DEFAULT_METRICS: dict[DatasetKind, Metric] = {
     "classification": "accuracy",
     "multilabel": "map11",
     "retrieval": "recall",
@@ -38,57 +37,57 @@ DEFAULT_METRICS: dict[str, Any] = {
 
 
 def folder_dataset(path: str) -> Dataset:
-    """`<part>/<class>/<picture>`, or `<class>/<picture>` alone, all of which is the test part.
+    """Describe `<split>/<class>/<image>`, or `<class>/<image>`, all of which is the test split.
 
-    Without a test folder, `val` beside `train` is the test part, as in ImageNet. Without one for
+    Without a test folder, `val` beside `train` is the test split, as in ImageNet. Without one for
     validation, a tenth of each class of `train` is held out.
     """
     root = _resolve_path("folder", path)
     files = {split: (name,) for split, name in _find_split_folders(root).items()}
     if "test" not in files and {"train", "validation"} <= set(files):
         files["test"] = files.pop("validation")
-    if "test" not in files:  # so it has no parts; what is called `val`, say, is a class
+    if "test" not in files:  # so there are no splits: a folder called `val`, say, is a class
         files = {"test": (".",)}
     return Dataset(
         name=f"folder:{path}",
         title=root.name,
         files=files,
-        reader="readers.image_folders.own_folder",
+        reader=FolderReader(),
         held_out="train" in files and "validation" not in files,
         user_folder=root,
-        download_hint="name a folder that holds one folder of pictures for each class",
+        download_hint="name a folder that holds one folder of images for each class",
     )
 
 
 def csv_dataset(path: str) -> Dataset:
-    """A CSV with the columns `picture` and `caption`; all of it is the test part.
+    """Describe a CSV with the columns `picture` and `caption`, all of which is the test split.
 
-    Paths are relative to the CSV; rows with one picture are its captions.
+    Paths are relative to the CSV; rows with one image are its captions.
     """
     csv_path = _resolve_path("csv", path)
     return Dataset(
         name=f"csv:{path}",
         title=csv_path.stem,
         kind="retrieval",
-        metric="recall",
+        metric=DEFAULT_METRICS["retrieval"],
         files={"test": (csv_path.name,)},
-        reader="readers.captioned_csv.read",
-        content_digests="custom.table_stamps",
+        reader=CaptionedCsvReader(),
         user_folder=csv_path.parent,
         download_hint="name a CSV file with the columns picture and caption",
     )
 
 
 def webdataset_dataset(path: str) -> Dataset:
-    """WebDataset shards in clip-benchmark's layout: `<part>/{nshards.txt,0.tar,...}`.
+    """Describe WebDataset shards in clip-benchmark's layout: `<split>/{nshards.txt,0.tar,...}`.
 
-    Templates that lie there are used unless a user's own protocol says others.
+    Templates stored there are used unless a user-defined protocol names others.
     """
     root = _resolve_path("wds", path)
     type_file = root / TYPE_FILE
     kind: Any = type_file.read_text().strip().lower() if type_file.is_file() else "classification"
     if kind not in DEFAULT_METRICS:
-        raise UserError(f"{type_file} says {kind!r}: write one of {', '.join(DEFAULT_METRICS)}")
+        choices = ", ".join(DEFAULT_METRICS)
+        raise UserError(f"{type_file} says {kind!r}: write one of {choices}")
     files = {
         split: (f"{name}/nshards.txt", name) for split, name in _find_split_folders(root).items()
     }
@@ -99,47 +98,17 @@ def webdataset_dataset(path: str) -> Dataset:
         kind=kind,
         metric=DEFAULT_METRICS[kind],
         files=files,
-        reader="readers.webdataset.read",
-        content_digests="custom.shard_stamps",
+        reader=WebDatasetReader(),
         templates=_read_templates(root / TEMPLATES_FILE) if kind != "retrieval" else (),
         held_out=kind == "classification" and "train" in files and "validation" not in files,
         user_folder=root,
-        download_hint="write it with python sweep.py data export <name> to=<folder>, or clip-benchmark",
+        download_hint="write it with python sweep.py data export <name> to=<folder>, "
+        "or clip-benchmark",
     )
 
 
-def compute_csv_digests(root: Path, file_names: tuple[str, ...]) -> dict[str, str]:
-    """The sum of a table, and of the names and sizes of its pictures; `UserError` if faulty."""
-    (name,) = file_names
-    fingerprint = training_table.fingerprint(CsvData(path=str(root / name)))
-    return {
-        f"{name} whole": fingerprint["index"]["sum"],
-        f"{name}'s pictures": fingerprint["pictures"],
-    }
-
-
-def compute_shard_digests(root: Path, file_names: tuple[str, ...]) -> dict[str, str]:
-    """The sum of each shard of a part, and of what lies beside the parts."""
-    files = [
-        *sorted((root / file_names[1]).glob("*.tar")),
-        *(root / n for n in (CLASSES_FILE, TEMPLATES_FILE, TYPE_FILE)),
-    ]
-    return {
-        path.relative_to(root).as_posix(): _digest_file(path) for path in files if path.is_file()
-    }
-
-
-def _digest_file(path: Path) -> str:
-    """Of a whole file; remembered with its size and times of change, unless they are recent."""
-    status = path.stat()
-    if time.time() - max(status.st_mtime, status.st_ctime) < RECENT_SECONDS:
-        return digest_file(path)
-    memo_key = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    return str(disk_memoize("shards", identity.digest(memo_key, 32), lambda: digest_file(path)))
-
-
 def _read_templates(path: Path) -> tuple[str, ...]:
-    """Lines with "{c}" for the name; none if there is no file."""
+    """Return the lines with "{c}" for the name; none if there is no file."""
     if not path.is_file():
         return ()
     rows = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
@@ -147,9 +116,9 @@ def _read_templates(path: Path) -> tuple[str, ...]:
 
 
 def _find_split_folders(root: Path) -> dict[SplitName, str]:
-    """The folder of each part that has one."""
+    """Return the folder of each split that has one."""
     existing_folders = {
-        p: [n for n in names if (root / n).is_dir()] for p, names in SPLIT_FOLDERS.items()
+        split: [n for n in names if (root / n).is_dir()] for split, names in SPLIT_FOLDERS.items()
     }
     return {split: names[0] for split, names in existing_folders.items() if names}
 
@@ -165,4 +134,4 @@ CUSTOM_KINDS: dict[str, Callable[[str], Dataset]] = {
     "csv": csv_dataset,
     "wds": webdataset_dataset,
 }
-"""What may stand before the colon."""
+"""What may precede the colon in the name of a user-defined data set."""

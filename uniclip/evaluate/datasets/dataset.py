@@ -1,6 +1,7 @@
-"""What is known of an evaluation data set before it is opened: its form on disk, sizes, sums.
+"""Description of an evaluation data set before it is opened: format, files, sizes, checksums.
 
-Nothing here imports numpy, Pillow or torch: a plan asks what is missing, and starts at once.
+Neither numpy, Pillow nor torch is imported until a split is opened: a plan lists what is missing
+and must start at once.
 """
 
 from __future__ import annotations
@@ -8,42 +9,50 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from importlib import import_module
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from uniclip.data.split import SplitName
 from uniclip.errors import UserError, make_unknown_name_error
 
 if TYPE_CHECKING:
-    from uniclip.evaluate.datasets.images import ImageDataset
+    from uniclip.evaluate.datasets.images import DatasetKind, ImageDataset
+    from uniclip.evaluate.metrics import Metric
 
 T = TypeVar("T")
 
 VALIDATION_ONE_IN = 10
-"""One in so many training pictures of each class is for validation, where no list says which."""
+"""One in this many training images of each class is held out for validation, where no published
+list says which."""
 PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
-"""What packages are called that are not called like their module."""
+"""Distribution name of modules whose distribution has another name."""
 MAX_LISTED_FILES = 32
-"""Pictures of a folder whose names and sizes count, where index files say which there are."""
+"""Files of a folder that enter the fingerprint, where index files list the images."""
 SAMPLED_END_BYTES = 1 << 16
-"""Bytes read from each end of a large file for the fingerprint."""
+"""Bytes that the fingerprint reads from each end of a file."""
 READERS_VERSION = 1
-"""Raised when the same files are read as other samples, labels or parts."""
+"""Raised when the same files are read as other samples, labels or splits."""
 
 
-_fingerprint_memo: ContextVar[dict[Hashable, Any] | None] = ContextVar("looked_at", default=None)
+_fingerprint_memo: ContextVar[dict[Hashable, Any] | None] = ContextVar(
+    "fingerprint_memo", default=None
+)
 
 
 @contextmanager
 def fingerprint_cache() -> Iterator[None]:
-    """Within it each file and folder is fingerprinted once: for all arms of a plan, or all that is
-    done with one set. (Not for a whole process: data may change while a worker lives.)"""
+    """Fingerprint each file and folder once within this context.
+
+    For all arms of a plan, or all evaluations of one data set. (Not for a whole process: data may
+    change while a worker runs.)
+    """
     token = _fingerprint_memo.set({} if (memo := _fingerprint_memo.get()) is None else memo)
     try:
         yield
@@ -61,56 +70,68 @@ def _memoize(key: Hashable, compute: Callable[[], T]) -> T:
     return value
 
 
+class SplitReader(ABC):
+    """Reads the splits of a data set in one format on disk. Picklable."""
+
+    @abstractmethod
+    def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
+        """Open a split that `dataset` has on disk; `root` is the data root or the user's folder."""
+
+    def list_files(self, root: Path, split: SplitName) -> list[str] | None:
+        """Return the image files of a split where opening it would import torch; None elsewhere."""
+        return None
+
+    def compute_digests(self, root: Path, patterns: tuple[str, ...]) -> dict[str, str]:
+        """Return further entries of the fingerprint: name -> digest of its content.
+
+        patterns: the split's entry in `Dataset.files`. An entry under the name of a pattern stands
+        in for the digest that the fingerprint would otherwise have of that file or folder.
+        """
+        return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One data set: where its files lie under the data root, and what is read from them."""
+    """One data set: where its files lie under the data root, and how they are read."""
 
     name: str
     title: str
-    kind: Literal["classification", "multilabel", "retrieval"] = "classification"
-    metric: Literal["accuracy", "mean_per_class", "map11", "recall"] = "accuracy"
+    kind: DatasetKind = "classification"
+    metric: Metric = "accuracy"
     files: Mapping[SplitName, tuple[str, ...]]
-    """For each part that the set itself has: files and folders that it needs, relative to the data
-    root; "a|b" is either, "*" any name."""
-    reader: str
-    """`module.function` here that opens one of those parts whole, from (data set, root, part)."""
+    """For each split on disk: the files and folders that it needs, relative to the data root; "a|b"
+    is either, "*" matches any name."""
+    reader: SplitReader
     held_out: bool = False
-    """The set has no validation part: one in ten of each class of `train` is held out."""
+    """Whether the data set has no validation split: one in ten of each class of `train` is held
+    out."""
     expected_counts: Mapping[SplitName, int] = field(default_factory=dict)
-    """Pictures in each part that the set itself has."""
-    list_files: str | None = None
-    """`module.function` that gives from (root, part) the files of a part's pictures, where opening
-    it would import torch."""
+    """Published number of images of each split on disk."""
     md5_sums: Mapping[str, str] = field(default_factory=dict)
-    """MD5 of files, as their publishers or torchvision state them."""
+    """MD5 of files, as published or as in torchvision."""
     download_hint: str
-    """One line: how to get the set."""
+    """One line: how to get the data set."""
     torchvision: tuple[str, tuple[Mapping[str, Any], ...]] | None = None
     """torchvision's class that downloads it, and the arguments of each call."""
     required_module: str | None = None
-    """A module that is needed to read it and does not come with ours."""
+    """A module that reading it needs and that is no dependency of this package."""
     user_folder: Path | None = None
-    """The folder of the user's own pictures, which stands in for the data root."""
+    """Folder of user-defined data, which replaces the data root."""
     split_rule: str = "as published"
-    """How the parts are drawn; part of the fingerprint."""
-    content_digests: str | None = None
-    """`module.function` that says from (root, a part's files) what more counts in the fingerprint:
-    name -> sum of its content."""
+    """How the splits are drawn; part of the fingerprint."""
     templates: tuple[str, ...] = ()
-    """Prompts that lie with the pictures, each with one {} for a name."""
-    all_images: tuple[str, str] | None = None
-    """Folder of all pictures, and `module.function` that opens them, where others test on all."""
+    """Prompt templates stored with the images, each with one {} for the class name."""
+    all_images: tuple[str, SplitReader] | None = None
+    """Folder of all images, and what reads them, where a protocol tests on all of them."""
 
     @property
     def splits(self) -> tuple[SplitName, ...]:
-        """What can be opened."""
-        own_splits = tuple(self.files)
-        return (
-            (*own_splits, "validation") if self.held_out and "train" in own_splits else own_splits
-        )
+        """The splits that can be opened."""
+        stored = tuple(self.files)
+        return (*stored, "validation") if self.held_out and "train" in stored else stored
 
     def with_all_as_test(self) -> Dataset:
-        """All pictures as the test part; there is no other."""
+        """Return the data set with all its images as the test split, and no other split."""
         assert self.all_images is not None, self.name
         folder, reader = self.all_images
         return replace(
@@ -119,11 +140,11 @@ class Dataset:
             reader=reader,
             held_out=False,
             expected_counts={},
-            split_rule="all pictures are the test part",
+            split_rule="all images are the test split",
         )
 
     def open(self, root: str | Path, split: SplitName) -> ImageDataset:
-        """One part; `UserError` if it is not there, cannot be read, or there is no such part."""
+        """Open a split; `UserError` if it is missing, cannot be read, or does not exist."""
         self._require_split(split)
         reason = self.describe_missing(root, (split,))
         if reason is not None:
@@ -135,9 +156,9 @@ class Dataset:
         return holdout.select_held_out(self._read_split(root, "train"), split, VALIDATION_ONE_IN)
 
     def describe_missing(self, root: str | Path, splits: Sequence[SplitName] = ()) -> str | None:
-        """What parts (default: all) lack under `root` and how to get it; None if they are there.
+        """Describe what splits (default: all) lack under `root` and how to get it; None if nothing.
 
-        Looks at names only; no picture is read.
+        Only file names are looked up; no image is read.
         """
         base = self._resolve_root(root)
         for split in splits or self.splits:
@@ -151,19 +172,22 @@ class Dataset:
         return None
 
     def fingerprint(self, root: str | Path, splits: Sequence[SplitName] = ()) -> dict[str, Any]:
-        """What the parts' data is, as plain JSON: their index files, and their folders' listing.
+        """Return the fingerprint of the splits (default: all), as plain JSON.
 
-        A file counts by size and content (a large one by both of its ends), a folder by the names
-        and sizes of what is in it, two levels deep, or, where index files list the pictures, by
-        the first of them. No picture is read. Not seen: a picture that is rewritten at its size,
-        the middle of a large file. Of the user's own, shards count by every byte (read once, and
-        again when size or time of change differ), a table whole and by each picture's size.
+        A file enters by size and content (a large one by both ends), a folder by the names and
+        sizes of its entries, two levels deep; where index files list the images, by the first 32
+        of them. No image is read. Not detected: an image rewritten at the same size, and the middle
+        of a large file. Of user-defined data, shards enter by every byte (read once, and again
+        when size or time of change differ), a CSV file whole and by each image's size.
         """
         digests: dict[str, str] = {}
+        base = self._resolve_root(root)
         for split in splits or self.splits:
             patterns = self.files[self._stored_split(split)]
-            digests |= self._compute_content_digests(root, patterns)
-            paths = {w.split("|")[0]: _find_path(self._resolve_root(root), w) for w in patterns}
+            digests |= _memoize(
+                (base, patterns), partial(self.reader.compute_digests, base, patterns)
+            )
+            paths = {p.split("|")[0]: _find_path(base, p) for p in patterns}
             has_index_file = any(path is not None and path.is_file() for path in paths.values())
             undigested = {
                 name: path for name, path in paths.items() if path and name not in digests
@@ -173,50 +197,41 @@ class Dataset:
                 for name, p in undigested.items()
             }
         return {
-            "set": self.name.split(":")[0],
-            "readers": READERS_VERSION,
-            "rule": self.split_rule,
-            "held out": VALIDATION_ONE_IN if self.held_out else None,
+            "dataset": self.name.split(":")[0],
+            "readers_version": READERS_VERSION,
+            "split_rule": self.split_rule,
+            "validation_one_in": VALIDATION_ONE_IN if self.held_out else None,
             "files": dict(sorted(digests.items())),
         }
 
     def count_and_list_images(
         self, root: str | Path, split: SplitName
     ) -> tuple[int, Sequence[str | Path]]:
-        """How many pictures a part of the set itself has here (`train`: what is held out too), and
-        the files that it says they are in; none where several share one."""
-        if self.list_files is None:
-            dataset = self._read_split(root, split)
-            return len(dataset), getattr(dataset.reader, "paths", ())
-        base, list_files = self._resolve_root(root), _load_function(self.list_files)
-        paths: list[str] = self._with_read_errors(split, base, lambda: list_files(base, split))
-        return len(paths), paths
+        """Count the images of a split on disk (held-out ones in `train`), and list their files.
+
+        The list is empty where several images share a file.
+        """
+        base = self._resolve_root(root)
+        files = self._with_read_errors(split, base, lambda: self.reader.list_files(base, split))
+        if files is not None:
+            return len(files), files
+        opened = self._read_split(root, split)
+        return len(opened), getattr(opened.reader, "paths", ())
 
     def compare_md5_sums(self, root: str | Path) -> Iterator[tuple[str, bool]]:
-        """Each file whose MD5 is known and that is here, and whether it is another."""
+        """Yield each present file whose MD5 is published, and whether it differs from that."""
         for name, expected_md5 in self.md5_sums.items():
             path = self._resolve_root(root) / name
             if path.is_file():
                 with open(path, "rb") as stream:
                     yield name, hashlib.file_digest(stream, "md5").hexdigest() != expected_md5
 
-    def _compute_content_digests(
-        self, root: str | Path, patterns: tuple[str, ...]
-    ) -> dict[str, str]:
-        if self.content_digests is None:
-            return {}
-        base, compute_digests = self._resolve_root(root), _load_function(self.content_digests)
-        digests: dict[str, str] = _memoize(
-            (base, patterns), lambda: compute_digests(base, patterns)
-        )
-        return digests
-
     def _resolve_root(self, root: str | Path) -> Path:
         return Path(root) if self.user_folder is None else self.user_folder
 
     def _read_split(self, root: str | Path, split: SplitName) -> ImageDataset:
-        base, reader = self._resolve_root(root), _load_function(self.reader)
-        return self._with_read_errors(split, base, lambda: reader(self, base, split))
+        base = self._resolve_root(root)
+        return self._with_read_errors(split, base, lambda: self.reader.read(self, base, split))
 
     def _with_read_errors(self, split: SplitName, root: Path, action: Callable[[], T]) -> T:
         try:
@@ -226,7 +241,7 @@ class Dataset:
         except (ValueError, KeyError, IndexError, TypeError, OSError, SyntaxError) as error:
             message = (str(error).splitlines() or [""])[0][:200]
             raise UserError(
-                f"{self.name}: the index files of its {split} part under {root} cannot be read "
+                f"{self.name}: the index files of its {split} split under {root} cannot be read "
                 f"({type(error).__name__}: {message}); {self.download_hint}"
             ) from error
 
@@ -235,16 +250,11 @@ class Dataset:
 
     def _require_split(self, split: SplitName) -> None:
         if split not in self.splits:
-            raise make_unknown_name_error(f"part of {self.name}", split, self.splits)
-
-
-def _load_function(reference: str) -> Any:
-    module, name = reference.rsplit(".", 1)
-    return getattr(import_module(f"{__package__}.{module}"), name)
+            raise make_unknown_name_error(f"split of {self.name}", split, self.splits)
 
 
 def locate(root: Path, pattern: str) -> Path:
-    """The first that exists of "a|b" under `root`; `UserError` if none does."""
+    """Return the first path of the alternatives "a|b" that exists; `UserError` if none does."""
     path = _find_path(root, pattern)
     if path is None:
         raise UserError(f"there is no {root / pattern.split('|')[0]}")
@@ -285,7 +295,7 @@ def _digest_file(path: Path) -> str:
 
 
 def _iterate_files(folder: Path, prefix: str = "", depth: int = 2) -> Iterator[tuple[str, int]]:
-    """Names and sizes of what is in `folder` and not hidden, in order; links are followed."""
+    """Yield names and sizes of the visible files in `folder`, sorted; links are followed."""
     for name in sorted(n for n in os.listdir(folder) if not n.startswith(".")):
         status = os.stat(folder / name)
         if not stat.S_ISDIR(status.st_mode):

@@ -1,4 +1,4 @@
-"""Fetching a data set with torchvision's own downloader, which shows its progress."""
+"""Download of a data set with torchvision's downloader, which shows its progress."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from uniclip.evaluate.datasets.dataset import Dataset
 
 
 def download(dataset: Dataset, root: Path) -> None:
-    """Put the set under `root`; what is there already is not fetched again.
+    """Download the data set to `root`; files that are there already are not fetched again.
 
     Raises `UserError` if torchvision does not offer it, or if the download fails.
     """
     if dataset.torchvision is None:
         raise UserError(
-            f"{dataset.name} cannot be downloaded by a program: {dataset.download_hint}"
+            f"{dataset.name} cannot be downloaded automatically: {dataset.download_hint}"
         )
     import torchvision.datasets
 
@@ -28,5 +28,5 @@ def download(dataset: Dataset, root: Path) -> None:
             message = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{dataset.name} could not be downloaded to {root} ({type(error).__name__}: "
-                f"{message}); see that the network and the disk are there, and try again"
+                f"{message}); check the network and the disk, and try again"
             ) from error

@@ -1,53 +1,58 @@
-"""An opened part of an evaluation data set, whatever its form on disk: pictures with their truth.
+"""One opened split of an evaluation data set, whatever its format on disk: images and labels.
 
-Opening reads index files only; a picture is decoded when it is asked for.
+Opening a split reads index files only; an image is decoded when it is loaded. numpy and Pillow are
+imported when a split is opened, so that the catalogue of data sets can be imported without them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from uniclip.data.split import SplitName
+    from uniclip.evaluate.datasets.dataset import Dataset
+    from uniclip.evaluate.metrics import Metric
+
 DatasetKind = Literal["classification", "multilabel", "retrieval"]
-Metric = Literal["accuracy", "mean_per_class", "map11", "recall"]
 
 
 class ImageReader(Protocol):
-    """Where pictures come from; can be pickled (data workers)."""
+    """Decodes the images of a split; picklable, for data workers."""
 
     def __call__(self, i: int) -> Image.Image:
-        """Picture `i`, RGB; raises OSError, ValueError or SyntaxError if it cannot be read."""
+        """Return image `i`, RGB; OSError, ValueError or SyntaxError if it cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDataset:
-    """n pictures in one fixed order, with labels or captions."""
+    """n images in a fixed order, with labels or captions."""
 
     name: str
-    """Of the data set."""
+    """Name of the data set."""
     split: SplitName
     kind: DatasetKind
     metric: Metric
     ids: tuple[str, ...]
-    """Of each picture, unique in its part: what features and outcomes are stored under."""
+    """Id of each image, unique within the split: the key of its features and outcomes."""
     reader: ImageReader
     labels: NDArray[np.int64] | None = None
-    """Classification: (n,), a class. Multi-label: (n, classes), 0 or 1. Retrieval: None."""
+    """Classification: (n,) class indices. Multi-label: (n, classes), 0 or 1. Retrieval: None."""
     difficult: NDArray[np.bool_] | None = None
-    """Multi-label: (n, classes), True where the class is to be left out of that picture's score."""
+    """Multi-label: (n, classes), True where the class is excluded from that image's score."""
     classes: tuple[str, ...] = ()
-    """The set's own key of each class (folder, synset, name in its label file), by label."""
+    """The data set's key of each class (folder, synset, name in its label file), by label."""
     captions: tuple[tuple[str, ...], ...] = ()
-    """Retrieval: of each picture, one or more, as they stand in the file (duplicates too)."""
+    """Retrieval: one or more captions of each image as in the file, duplicates included."""
 
     def __post_init__(self) -> None:
         shape = (len(self), len(self.classes)) if self.kind == "multilabel" else (len(self),)
@@ -55,13 +60,15 @@ class ImageDataset:
         assert self.kind != "retrieval" or len(self.captions) == len(self)
         assert self.difficult is None or self.difficult.shape == shape
         if len(set(self.ids)) < len(self):
-            raise UserError(f"{self.name} lists a picture twice in its {self.split} part")
+            raise UserError(f"{self.name} lists an image twice in its {self.split} split")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def load_image(self, i: int) -> Image.Image:
-        """Picture `i` as RGB; `UserError` names one that cannot be read."""
+        """Return image `i` as RGB; `UserError` names an image that cannot be read."""
+        from PIL import Image
+
         if not 0 <= i < len(self):
             raise IndexError(i)
         try:
@@ -69,11 +76,14 @@ class ImageDataset:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             message = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"{self.name}: picture {self.ids[i]} cannot be read ({message}); get the set again"
+                f"{self.name}: image {self.ids[i]} cannot be read ({message}); "
+                "download the data set again"
             ) from None
 
     def subset(self, index: NDArray[np.int64], split: SplitName) -> ImageDataset:
-        """The pictures at `index` (m,), in that order, as another part."""
+        """Return the images `index` (m,), in that order, as split `split`."""
+        import numpy as np
+
         return replace(
             self,
             split=split,
@@ -87,48 +97,55 @@ class ImageDataset:
 
 @dataclass(frozen=True)
 class FileReader:
-    """Pictures in files of their own."""
+    """Images that are one file each."""
 
     paths: tuple[str | Path, ...]
 
     def __call__(self, i: int) -> Image.Image:
-        """Picture `i`."""
+        """Return image `i`."""
+        from PIL import Image
+
         with Image.open(self.paths[i]) as image:
             return image.convert("RGB")
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayReader:
-    """Pictures in memory or a memory map: (n, H, W) grey or (n, H, W, 3), uint8."""
+    """Images in memory or a memory map: (n, H, W) grey or (n, H, W, 3), uint8."""
 
     pixels: NDArray[np.uint8]
 
     def __call__(self, i: int) -> Image.Image:
-        """Picture `i`."""
+        """Return image `i`."""
+        import numpy as np
+        from PIL import Image
+
         return Image.fromarray(np.ascontiguousarray(self.pixels[i])).convert("RGB")
 
 
 @dataclass(frozen=True, eq=False)
 class SubsetReader:
-    """Some pictures of another reader."""
+    """Some images of another reader."""
 
     reader: ImageReader
     index: NDArray[np.int64]
 
     def __call__(self, i: int) -> Image.Image:
-        """Picture `i` of the chosen."""
+        """Return image `i` of the subset."""
         return self.reader(int(self.index[i]))
 
 
 def build_classification_dataset(
-    dataset: Any,
+    dataset: Dataset,
     split: SplitName,
     files: Sequence[tuple[str, str | Path, int]],
     classes: Sequence[str],
 ) -> ImageDataset:
-    """Pictures of a classification set from (id, file, label) of each."""
+    """Build a classification split from (id, file, label) of each image."""
+    import numpy as np
+
     if not files:
-        raise UserError(f"{dataset.name} lists no {split} pictures; {dataset.how}")
+        raise UserError(f"{dataset.name} lists no {split} images; {dataset.download_hint}")
     return ImageDataset(
         name=dataset.name,
         split=split,

@@ -1,4 +1,4 @@
-"""Data sets besides those of `benchmark=bench14`: where they lie, their sizes, how to get them."""
+"""Data sets besides those of `benchmark=bench14`: files, sizes, checksums, how to get them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,27 @@ from uniclip.evaluate.datasets.bench14 import (
     format_download_hint,
 )
 from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.evaluate.datasets.readers.binary import (
+    FASHION_MNIST_CLASSES,
+    MNIST_CLASSES,
+    IdxReader,
+    PcamReader,
+    Stl10Reader,
+)
+from uniclip.evaluate.datasets.readers.csv_labels import DigitsReader, Fer2013Reader, GtsrbReader
+from uniclip.evaluate.datasets.readers.image_folders import (
+    EurosatReader,
+    FolderReader,
+    SplitFolderReader,
+)
 
 PCAM, STL10, GTSRB = "pcam/camelyonpatch_level_2_split_", "stl10_binary/", "gtsrb/GTSRB/"
 DEBIAN = "/usr/share/datasets/fashion-mnist/"
-"""Where Debian's dataset-fashion-mnist puts its files."""
+"""Folder of Debian's package dataset-fashion-mnist."""
 
 
 def _idx_patterns(folder: str, *extra_folders: str) -> dict[SplitName, tuple[str, ...]]:
-    """The idx files of MNIST's kind, as torchvision leaves them or packed."""
+    """Return the idx files of MNIST's kind, as torchvision unpacks them or compressed."""
 
     def join_alternatives(name: str) -> str:
         paths = (
@@ -37,7 +50,7 @@ def _idx_patterns(folder: str, *extra_folders: str) -> dict[SplitName, tuple[str
 
 
 def _valid_split_paths(path_templates: tuple[str, ...]) -> dict[SplitName, tuple[str, ...]]:
-    """Paths of the three parts where validation is called `valid`."""
+    """Return paths of the three splits where validation is called `valid`."""
     return {
         split: tuple(
             path.format("valid" if split == "validation" else split) for path in path_templates
@@ -51,20 +64,20 @@ MORE_DATASETS = (
         name="eurosat",
         title="EuroSAT",
         files={"train": ("eurosat/2750",), "test": ("eurosat/2750",)},
-        reader="readers.image_folders.eurosat",
+        reader=EurosatReader(),
         held_out=True,
         expected_counts={"train": 10_000, "test": 5_000},
         md5_sums={"eurosat/EuroSAT.zip": "c8fa014336c82ac7804f0398fcb19387"},
         torchvision=("EuroSAT", ({},)),
-        split_rule="ours: 1,000 and 500 of each class, by a hash of the name",
-        all_images=("eurosat/2750", "readers.image_folders.whole"),
+        split_rule="custom: 1,000 and 500 of each class, by a hash of the name",
+        all_images=("eurosat/2750", FolderReader()),
         download_hint=format_download_hint("eurosat"),
     ),
     Dataset(
         name="mnist",
         title="MNIST",
         files=_idx_patterns("MNIST"),
-        reader="readers.binary.mnist",
+        reader=IdxReader(MNIST_CLASSES),
         held_out=True,
         expected_counts={"train": 60_000, "test": 10_000},
         md5_sums={
@@ -80,7 +93,7 @@ MORE_DATASETS = (
         name="fashion_mnist",
         title="Fashion-MNIST",
         files=_idx_patterns("FashionMNIST", DEBIAN),
-        reader="readers.binary.fashion_mnist",
+        reader=IdxReader(FASHION_MNIST_CLASSES),
         held_out=True,
         expected_counts={"train": 60_000, "test": 10_000},
         md5_sums={
@@ -101,7 +114,7 @@ MORE_DATASETS = (
             "train": (f"{STL10}train_X.bin", f"{STL10}train_y.bin", f"{STL10}class_names.txt"),
             "test": (f"{STL10}test_X.bin", f"{STL10}test_y.bin", f"{STL10}class_names.txt"),
         },
-        reader="readers.binary.stl10",
+        reader=Stl10Reader(),
         held_out=True,
         expected_counts={"train": 5_000, "test": 8_000},
         md5_sums={
@@ -120,7 +133,7 @@ MORE_DATASETS = (
             "train": (f"{GTSRB}Training",),
             "test": ("gtsrb/GT-final_test.csv", f"{GTSRB}Final_Test/Images"),
         },
-        reader="readers.csv_labels.gtsrb",
+        reader=GtsrbReader(),
         held_out=True,
         expected_counts={"train": 26_640, "test": 12_630},
         md5_sums={
@@ -135,7 +148,7 @@ MORE_DATASETS = (
         name="pcam",
         title="PatchCamelyon",
         files=_valid_split_paths((f"{PCAM}{{}}_y.h5", f"{PCAM}{{}}_x.h5")),
-        reader="readers.binary.pcam",
+        reader=PcamReader(),
         expected_counts={"train": 262_144, "validation": 32_768, "test": 32_768},
         md5_sums={
             f"{PCAM}train_x.h5": "1571f514728f59376b705fc836ff4b63",
@@ -153,7 +166,7 @@ MORE_DATASETS = (
         name="country211",
         title="Country211",
         files=_valid_split_paths(("country211/{}", "country211/test")),
-        reader="readers.image_folders.country211",
+        reader=SplitFolderReader("country211"),
         expected_counts={"train": 31_650, "validation": 10_550, "test": 21_100},
         md5_sums={"country211.tgz": "84988d7644798601126c29e9877aab6a"},
         torchvision=("Country211", ({"split": "test"},)),
@@ -163,24 +176,25 @@ MORE_DATASETS = (
         name="fer2013",
         title="FER2013",
         files={
-            part: ("fer2013/fer2013.csv|fer2013/icml_face_data.csv",)
-            for part in ("train", "validation", "test")
+            split: ("fer2013/fer2013.csv|fer2013/icml_face_data.csv",)
+            for split in ("train", "validation", "test")
         },
-        reader="readers.csv_labels.fer2013",
+        reader=Fer2013Reader(),
         expected_counts={"train": 28_709, "validation": 3_589, "test": 3_589},
         md5_sums={
             "fer2013/fer2013.csv": "f8428a1edbd21e88f42c73edd2a14f95",
             "fer2013/icml_face_data.csv": "b114b9e04e6949e5fe8b6a98b3892b1d",
         },
         split_rule="Training, PublicTest, PrivateTest",
-        download_hint="get fer2013.csv or icml_face_data.csv of Kaggle's challenges-in-representation-"
-        "learning-facial-expression-recognition-challenge and put it into fer2013/",
+        download_hint="get fer2013.csv or icml_face_data.csv of Kaggle's "
+        "challenges-in-representation-learning-facial-expression-recognition-challenge and put it "
+        "into fer2013/",
     ),
     Dataset(
         name="rendered_sst2",
         title="Rendered SST2",
         files=_valid_split_paths(("rendered-sst2/{}", "rendered-sst2/test")),
-        reader="readers.image_folders.rendered_sst2",
+        reader=SplitFolderReader("rendered-sst2"),
         expected_counts={"train": 6_920, "validation": 872, "test": 1_821},
         md5_sums={"rendered-sst2.tgz": "2384d08e9dcfa4bd55b324e610496ee5"},
         torchvision=("RenderedSST2", ({"split": "test"},)),
@@ -190,11 +204,11 @@ MORE_DATASETS = (
         name="digits",
         title="Digits",
         files={"train": (), "test": ()},
-        reader="readers.csv_labels.digits",
+        reader=DigitsReader(),
         held_out=True,
         expected_counts={"train": 1_201, "test": 596},
         required_module="sklearn",
-        split_rule="ours: a third of each class, by a hash of the row",
+        split_rule="custom: a third of each class, by a hash of the row",
         download_hint="pip install scikit-learn, which holds it",
     ),
 )

@@ -1,4 +1,4 @@
-"""What there is of a data set under a data root: which parts, how many pictures, whose files."""
+"""Verification of a data set under a data root: splits, image counts, checksums."""
 
 from __future__ import annotations
 
@@ -12,100 +12,102 @@ from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset
 
-Availability = Literal["here", "partly", "missing", "differs", "damaged"]
+Availability = Literal["complete", "partial", "missing", "mismatch", "corrupt"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetStatus:
-    """One data set as it was found."""
+    """State of one data set on disk."""
 
     dataset: Dataset
     counts: dict[SplitName, int] = field(default_factory=dict)
-    """Pictures of each part of the set itself that is here."""
-    missing: str | None = None
-    """The first thing that is not here, and how to get it."""
-    damaged: str | None = None
-    """The first part that cannot be read, and why."""
+    """Images of each split that is present (held-out ones counted in `train`)."""
+    missing_reason: str | None = None
+    """What is missing first, and how to get it."""
+    read_error: str | None = None
+    """The first split that cannot be read, and why."""
     md5_matches: dict[str, bool] = field(default_factory=dict)
-    """Of each file whose sum was compared: whether it is the published one."""
+    """Whether each file whose MD5 was compared is the published one."""
 
     @property
     def availability(self) -> Availability:
-        """In one word; `differs`: other numbers or sums than published."""
-        if self.damaged is not None:
-            return "damaged"
+        """The state in one word; "mismatch": other counts or checksums than published."""
+        if self.read_error is not None:
+            return "corrupt"
         if not self.counts:
             return "missing"
         if not all(self.md5_matches.values()) or any(
             self.has_unexpected_count(split) for split in self.counts
         ):
-            return "differs"
-        return "here" if self.missing is None else "partly"
+            return "mismatch"
+        return "complete" if self.missing_reason is None else "partial"
 
     def has_unexpected_count(self, split: SplitName) -> bool:
-        """Whether a part has another number of pictures than published."""
+        """Return whether a split has another number of images than published."""
         return self.counts[split] != self.dataset.expected_counts.get(split, self.counts[split])
 
     def describe(self) -> Iterator[str]:
-        """What there is to say, the numbers first."""
+        """Yield one line for each finding, the counts first."""
         if self.counts:
             yield ", ".join(self._format_count(split) for split in self.counts)
-        if self.damaged is not None:
-            yield self.damaged
-        if self.missing is not None:
-            yield self.missing
+        if self.read_error is not None:
+            yield self.read_error
+        if self.missing_reason is not None:
+            yield self.missing_reason
         mismatched_files = sorted(name for name, matches in self.md5_matches.items() if not matches)
         if mismatched_files:
             yield f"not the published file: {', '.join(mismatched_files)}"
         elif self.md5_matches:
-            yield f"sums of {len(self.md5_matches)} files are right"
+            yield f"MD5 of {len(self.md5_matches)} files verified"
 
     def _format_count(self, split: SplitName) -> str:
-        published = f" (published: {self.dataset.expected_counts.get(split, 0):,})"
-        held_out_note = " (a tenth held out)" if self.dataset.held_out and split == "train" else ""
-        return f"{split} {self.counts[split]:,}{published if self.has_unexpected_count(split) else ''}{held_out_note}"
+        text = f"{split} {self.counts[split]:,}"
+        if self.has_unexpected_count(split):
+            text += f" (published: {self.dataset.expected_counts.get(split, 0):,})"
+        return f"{text} (a tenth held out)" if self.dataset.held_out and split == "train" else text
 
 
 def verify_dataset(dataset: Dataset, root: str | Path, check_md5: bool = False) -> DatasetStatus:
-    """Reads index files, and with `sums` whole files; never a picture, and no torch.
+    """Check index files and, with `check_md5`, whole files; no image is read, torch not imported.
 
-    That each listed picture has a file is seen in the listings of their folders.
+    Whether each listed image has a file is looked up in the listing of its folder.
     """
     counts: dict[SplitName, int] = {}
-    missing = damaged = None
+    missing_reason: str | None = None
+    read_error: str | None = None
     for split in dataset.files:
         reason = dataset.describe_missing(root, (split,))
         if reason is not None:
-            missing = missing or reason
+            missing_reason = missing_reason or reason
             continue
         try:
             counts[split], paths = dataset.count_and_list_images(root, split)
             missing_files = _find_missing_files(paths)
             if missing_files:
                 raise UserError(
-                    f"{dataset.name}: {len(missing_files):,} of {counts.pop(split):,} pictures of {split} are "
-                    f"not there, such as {missing_files[0]}; {dataset.download_hint}"
+                    f"{dataset.name}: {len(missing_files):,} of {counts.pop(split):,} images of "
+                    f"{split} are missing, such as {missing_files[0]}; {dataset.download_hint}"
                 )
         except UserError as error:
-            damaged = damaged or str(error)
+            read_error = read_error or str(error)
     md5_comparisons = dataset.compare_md5_sums(root) if check_md5 else ()
     return DatasetStatus(
         dataset=dataset,
         counts=counts,
-        missing=missing,
-        damaged=damaged,
+        missing_reason=missing_reason,
+        read_error=read_error,
         md5_matches={name: not differs for name, differs in md5_comparisons},
     )
 
 
 def _find_missing_files(paths: Sequence[str | Path]) -> list[str]:
-    """Those of which there is no file."""
+    """Return the paths that no file has."""
     listings: dict[str, set[str]] = {}
     missing_files = []
     for path in map(str, paths):
         folder, name = os.path.split(path)
         if folder not in listings:
             listings[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-        if name not in listings[folder] and not os.path.exists(path):  # case may not matter there
+        if name not in listings[folder] and not os.path.exists(path):  # case-insensitive disks
             missing_files.append(path)
     return missing_files

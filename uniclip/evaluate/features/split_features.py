@@ -1,13 +1,13 @@
-"""Splits, opened once a process, and their embeddings, a piece at a time.
+"""Splits, opened once a process, and their embeddings, computed a batch at a time.
 
-A worker judges many models in turn; what does not depend on the model is kept between them. The
-pictures of a split never stand in memory together.
+A worker evaluates many models in turn; what does not depend on the model is cached between them.
+The images of a split are never in memory all at once.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,25 +16,28 @@ from uniclip import data
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
+    from uniclip.config.schema import DataConfig
     from uniclip.data import Split, SplitName
 
 Float32 = NDArray[np.float32]
 
 BATCH_SIZE = 1024
-"""Pictures read at once."""
+"""Images read at once."""
 
 
 @lru_cache(maxsize=6)
-def open_split_cached(source: Any, split_name: SplitName) -> Split:
-    """One part of the data section `source`; raises `UserError` if there is no such data."""
-    return data.open_split(source, split_name)
+def open_split_cached(data_config: DataConfig, split_name: SplitName) -> Split:
+    """Open a split of a data section; `UserError` if its data are missing."""
+    return data.open_split(data_config, split_name)
 
 
 def compute_image_features(
     pretrained: PretrainedModel, split: Split, index: NDArray[np.int64] | None = None
 ) -> Float32:
-    """Image-encoder features, before any head, of the pictures `index` (default: all) of `split`
-    under the evaluation transform, (n, F)."""
+    """Return image-encoder features (n, F), before any head, under the evaluation transform.
+
+    index: (n,) the images of `split`; default: all.
+    """
     index = np.arange(len(split)) if index is None else index
     batches = _batch_indices(len(index))
     return np.concatenate(
@@ -43,14 +46,14 @@ def compute_image_features(
 
 
 def project_features(pretrained: PretrainedModel, features: Float32) -> Float32:
-    """Unit rows, (n, D), of pictures whose features (n, F) `trunk` gave.
+    """Return unit rows (n, D) of images from their features (n, F).
 
-    Raises `ValueError` if they are not finite: scores of such a model would look like numbers.
+    Raises `ValueError` if they are not finite: the scores of such a model would look valid.
     """
-    is_read_only = not features.flags.writeable  # torch takes no array that it could not write
+    is_read_only = not features.flags.writeable  # torch accepts writable arrays only
     rows = pretrained.project_image(np.array(features) if is_read_only else features)
     if not np.isfinite(rows).all():
-        raise ValueError("the model's embeddings are not finite: its weights broke down")
+        raise ValueError("the model's embeddings are not finite: its weights diverged")
     return rows
 
 

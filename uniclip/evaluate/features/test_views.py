@@ -1,11 +1,11 @@
-"""Views of test pictures, and what a model is told was done to them."""
+"""Augmented views of test images, and the augmentation vectors that a model is given."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,34 +17,35 @@ from uniclip.evaluate.protocols.protocol import TEST_VIEWS_VERSION
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
+    from uniclip.config.schema import DataConfig
 
 Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class View:
-    """One view of every test picture."""
+    """One view of every test image."""
 
     pixels: NDArray[np.uint8]
-    """(n, 3, side, side)."""
+    """(n, 3, image_size, image_size)."""
     vectors: Float32
-    """(n, A): what was done."""
+    """(n, A) augmentation vectors."""
 
 
 @lru_cache(maxsize=6)
 def draw_view(
-    source: Any,
+    data_config: DataConfig,
     kind: Literal["weak", "strong"],
     number: int,
     image_size: int,
 ) -> View:
-    """The same for every model: drawn by a key that knows no seed of a run; never the evaluation's.
+    """Return a view of the test split, the same for every model and never the identity.
 
-    source: a data section whose test part is looked at. side: in pixels.
+    The random key does not depend on a run's seed. image_size: in pixels.
     """
-    test = split_features.open_split_cached(source, "test")
-    key = rng.derive_key("evaluate", source.name, TEST_VIEWS_VERSION, kind, number)
-    drawn = data.sample_view(source, kind, key, test.ids, identity_prob=0)
+    test = split_features.open_split_cached(data_config, "test")
+    key = rng.derive_key("evaluate", data_config.name, TEST_VIEWS_VERSION, kind, number)
+    drawn = data.sample_view(data_config, kind, key, test.ids, identity_prob=0)
     images = test.load_pixels(np.arange(len(test)))
     return View(
         apply.apply_augmentation(images, drawn, image_size), transform.encode_as_vector(drawn)
@@ -52,11 +53,14 @@ def draw_view(
 
 
 def embed_under_conditions(
-    pretrained: PretrainedModel, source: Any
+    pretrained: PretrainedModel, data_config: DataConfig
 ) -> Iterator[tuple[str, Float32]]:
-    """Unit rows (n, D) of one strong view of each test picture, told the true vectors, "nothing
-    done" (identity), and the next sample's (wrong)."""
-    strong_view = draw_view(source, "strong", 0, pretrained.config.model.image.image_size)
+    """Yield condition and unit rows (n, D) of one strong view of each test image.
+
+    Conditions: the model is given the true augmentation vectors, those of the identity, or the
+    next sample's (wrong).
+    """
+    strong_view = draw_view(data_config, "strong", 0, pretrained.config.model.image.image_size)
     vectors_by_condition = {
         "true": strong_view.vectors,
         "identity": np.zeros_like(strong_view.vectors),

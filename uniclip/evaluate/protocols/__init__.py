@@ -1,1 +1,1 @@
-"""Evaluation protocols: prompts, metrics and settings of each data set."""
+"""Evaluation protocols: the published ones, and user-defined ones."""

@@ -1,16 +1,16 @@
-"""A protocol of the user's own: `protocol/<name>.yaml` in a folder of hers (`conf_dir=`).
+"""User-defined protocols: `protocol/<name>.yaml` in a folder given as `conf_dir=`.
 
-    like: clip2021                    # what is not said here is as there
+    base: clip2021                    # defines what the file leaves out
     templates:
       fashion_mnist: ["a photo of a {}.", "a {} on white."]
-      "*": ["{}"]                     # every other set with classes
+      "*": ["{}"]                     # every other data set with classes
     names:
-      fashion_mnist: {T-shirt/top: [t-shirt, top]}    # the set's own key of a class: its names
+      fashion_mnist: {T-shirt/top: [t-shirt, top]}    # the data set's key of a class: its names
     metrics:
       fashion_mnist: mean_per_class
 
-It is a protocol like any other: its scores stand under a hash of their own, so finished runs become
-due for evaluation alone, and are scored from the embeddings that are kept.
+Its scores are stored under an evaluation hash like those of any protocol: finished runs need
+evaluation only, and are scored from cached embeddings.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from uniclip.config import compose
 from uniclip.config.binding import bind, config_field
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets, prompts
-from uniclip.evaluate.protocols import protocol
 from uniclip.evaluate.protocols.protocol import DEFAULT_DATASET, Protocol
+from uniclip.evaluate.protocols.published import PROTOCOLS, get_published_protocol
 
 FOLDER = "protocol"
 ALLOWED_METRICS: dict[str, tuple[str, ...]] = {
@@ -33,49 +33,55 @@ ALLOWED_METRICS: dict[str, tuple[str, ...]] = {
     "multilabel": ("map11", "map"),
     "retrieval": ("recall",),
 }
-"""The metrics that a kind of data set can have."""
+"""The metrics that each kind of data set can have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CustomProtocol:
-    """What the file says."""
+    """The content of the file."""
 
     name: str
-    like: Literal["clip2021", "slip2021", "laion_cb"] = "clip2021"
+    base: Literal["clip2021", "slip2021", "laion_cb"] = "clip2021"
     templates: dict[str, tuple[str, ...]] = config_field(dict)
-    """By data set; of captions for retrieval."""
+    """Prompt templates by data set; for retrieval, of captions."""
     names: dict[str, dict[str, Union[str, tuple[str, ...]]]] = config_field(dict)
-    """By data set and class; classes that are not named here are called as in `like`."""
+    """Prompt names by data set and class; the other classes are named as in `base`."""
     metrics: dict[str, Literal["accuracy", "mean_per_class", "map11", "map"]] = config_field(dict)
 
 
 def resolve_protocol(name: str, folders: Sequence[Path]) -> str | dict[str, Any]:
-    """What `runtime.protocol` is for the protocol of that name: a published one's name, or all that
-    the user's file says, so that a worker needs no file of hers; `UserError` if it is faulty."""
+    """Return the value of `runtime.protocol` for the protocol of that name.
+
+    The name of a published one, or the content of the user's file, so that workers do not need the
+    file. Raises `UserError` if the name is unknown or the file is faulty.
+    """
     user_files = {path.stem: path for f in folders for path in sorted((f / FOLDER).glob("*.yaml"))}
-    for reserved_name in sorted(user_files.keys() & protocol.PROTOCOLS.keys()):
+    for reserved_name in sorted(user_files.keys() & PROTOCOLS.keys()):
         raise UserError(
-            f"{user_files[reserved_name]}: {reserved_name} is a published protocol; call yours otherwise"
+            f"{user_files[reserved_name]}: {reserved_name} is a published protocol; "
+            "choose another name"
         )
-    if name in protocol.PROTOCOLS:
+    if name in PROTOCOLS:
         return name
     if name not in user_files:
-        raise make_unknown_name_error("protocol", name, [*protocol.PROTOCOLS, *user_files])
+        raise make_unknown_name_error("protocol", name, [*PROTOCOLS, *user_files])
     definition = compose.load_yaml(user_files[name])
     if not isinstance(definition, dict):
-        raise UserError(f"{user_files[name]} is no protocol: write templates:, names: or metrics:")
+        raise UserError(
+            f"{user_files[name]} is not a protocol: write templates:, names: or metrics:"
+        )
     definition = {**definition, "name": name}
     build_protocol(definition)
     return definition
 
 
 def build_protocol(definition: str | Mapping[str, Any]) -> Protocol:
-    """The protocol that `runtime.protocol` stands for; `UserError` if it is faulty."""
+    """Return the protocol that `runtime.protocol` defines; `UserError` if it is faulty."""
     if isinstance(definition, str):
-        return protocol.get_published_protocol(definition)
+        return get_published_protocol(definition)
     context = f"protocol {definition.get('name')}"
     custom_protocol: CustomProtocol = bind(CustomProtocol, definition, f"{context}: ")
-    base = protocol.get_published_protocol(custom_protocol.like)
+    base = get_published_protocol(custom_protocol.base)
     templates = {
         _canonical_name(name): _validate_templates(name, dataset_templates, context)
         for name, dataset_templates in custom_protocol.templates.items()
@@ -89,8 +95,9 @@ def build_protocol(definition: str | Mapping[str, Any]) -> Protocol:
     for name, metric in custom_protocol.metrics.items():
         allowed_metrics = ALLOWED_METRICS[datasets.get(name).kind]
         if metric not in allowed_metrics:
-            definition = " or ".join(allowed_metrics)
-            raise UserError(f"{context}: {name} is judged by {definition}, not by {metric}")
+            raise UserError(
+                f"{context}: the metric of {name} is {' or '.join(allowed_metrics)}, not {metric}"
+            )
     metrics = {
         **dict(base.metrics),
         **{_canonical_name(n): m for n, m in custom_protocol.metrics.items()},
@@ -106,7 +113,7 @@ def build_protocol(definition: str | Mapping[str, Any]) -> Protocol:
 
 
 def _canonical_name(name: str) -> str:
-    """The name under which a data set is known."""
+    """Return the name of a data set in the catalogue, for one of its aliases."""
     return name if name == DEFAULT_DATASET else datasets.get(name).name
 
 
@@ -117,5 +124,5 @@ def _validate_templates(name: str, templates: tuple[str, ...], context: str) -> 
         and datasets.get(name).kind == "retrieval"
         and len(valid_templates) > 1
     ):
-        raise UserError(f"{context}: {name} takes one template, for its captions")
+        raise UserError(f"{context}: {name} takes one template, that of a caption")
     return valid_templates

@@ -1,49 +1,50 @@
-"""What the scores of a benchmark state of themselves: read by the code that measures, and hashed.
+"""Evaluation protocols: how a model is evaluated, read by the scoring code and hashed.
 
-A plan states protocols and measures nothing, so nothing here needs numpy. The published protocols
-(`clip2021`, `slip2021`, `laion_cb`) are at the end; where ours departs from a source, the protocol
-says so in `departs`, and that is part of the hash too.
+A plan contains protocols and computes no scores, so nothing here imports numpy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from uniclip.config.binding import to_builtins
 from uniclip.errors import make_unknown_name_error
 from uniclip.evaluate import datasets, prompts
 
+if TYPE_CHECKING:
+    from uniclip.evaluate.metrics import Metric
+
 VERSION = 1
-"""Of the definitions in this package: part of every protocol, so a changed one gives new scores."""
+"""Version of the definitions in this package, part of every protocol: raised when one changes."""
 
 PROBE_VERSION = 2
-"""Of linear probes: 2 since they are sought along principal axes, partly in float32."""
+"""Version of linear probes; 2 since they are fitted along principal axes, partly in float32."""
 
 TEST_VIEWS_VERSION = 1
-"""Raised when the views of test pictures that are asked about are drawn in another way."""
+"""Version of the augmented views of test images; raised when they are drawn differently."""
 
 RECALL_KS = (1, 5, 10)
 """The k of R@k."""
 
 L2_VALUES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
-"""The L2 strengths that a probe of our own benchmarks chooses from, from strong to weak."""
+"""L2 penalties that a probe of the built-in benchmarks selects from, strongest first."""
 
 GRADIENT_TOLERANCE = 1e-4
-"""Largest absolute component of the gradient at which a probe's fit ends."""
+"""A probe's fit ends when no component of the gradient exceeds this."""
 
 RETRIEVAL_RECORD = {
-    "metric": "recall, right when the caption is; ties at their expectation",
-    "depths": list(RECALL_KS),
+    "metric": "recall by caption; ties at their expectation",
+    "ks": list(RECALL_KS),
     "features": "embedding",
     "version": VERSION,
 }
-"""What retrieval scores state."""
+"""Protocol of the retrieval scores of the built-in benchmarks."""
 
 
 def build_zero_shot_record(templates: Sequence[str], names: Any) -> dict[str, Any]:
-    """What zero-shot scores state; names: the prompt names of each class."""
+    """Return the protocol of a zero-shot score; `names`: prompt names of each class, as JSON."""
     return {
         "metric": "accuracy",
         "templates": list(templates),
@@ -54,63 +55,58 @@ def build_zero_shot_record(templates: Sequence[str], names: Any) -> dict[str, An
 
 
 def build_probe_record() -> dict[str, Any]:
-    """What linear-probe scores of our own benchmarks state."""
+    """Return the protocol of a linear-probe score of the built-in benchmarks."""
     return {
         "metric": "accuracy",
-        "classifier": "logistic regression by L-BFGS, standardised features",
-        "strengths": list(L2_VALUES),
+        "classifier": "logistic regression by L-BFGS, standardized features",
+        "l2_values": list(L2_VALUES),
         "tolerance": GRADIENT_TOLERANCE,
         "selection": "validation, refit on train + validation",
-        "features": "trunk",
+        "features": "backbone",
         "version": PROBE_VERSION,
     }
 
 
-# ---- the published protocols ---------------------------------------------------------------------
-
-Metric = Literal["accuracy", "mean_per_class", "map11", "map", "recall"]
-"""Share of pictures; mean recall of the classes present; 11-point interpolated mAP (VOC 2007);
-non-interpolated mAP; R@k both ways."""
-
 DEFAULT_DATASET = "*"
-"""In a user's own protocol: every set with classes that it does not name."""
+"""In a user-defined protocol: every data set with classes that it does not name."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a test picture becomes the model's input."""
+    """How a test image becomes the model's input."""
 
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     resize: str = "shorter side to the model's size, the longer rounded down (torchvision)"
     crop: str = "centre"
-    normalise: str = "the image encoder's own mean and deviation"
+    normalize: str = "mean and standard deviation of the image encoder"
 
 
 @dataclass(frozen=True)
 class LinearProbeConfig:
-    """How the linear probe is made.
+    """How a linear probe is fitted and selected.
 
-    The strength lambda multiplies half the squared weights beside the sum of the samples' losses
-    (Radford et al., 2021, appendix A.3). It is sought on the grid 10^lowest .. 10^highest with
-    `per_decade` points a decade: `apart` points apart first, then at half the distance around the
-    peak, down to neighbours. A fit ends where no component of the gradient of the mean loss exceeds
-    `tolerance` / classes, the features having a root mean square of one: a component is a mean over
-    all samples of something that is about 1 / classes.
+    The penalty lambda multiplies half the squared weights, beside the sum of the samples' losses
+    (Radford et al., 2021, appendix A.3). It is searched on the grid 10^min_exponent ..
+    10^max_exponent with `points_per_decade` points a decade: first `step` points apart, then at
+    half the distance around the best, down to neighbours. A fit ends where no component of the
+    gradient of the mean loss exceeds `tolerance` / classes, with features whose root mean square is
+    1: a component is a mean over all samples of a quantity of about 1 / classes.
     """
 
-    features: Literal["trunk", "embedding"] = "trunk"
-    feature_scaling: Literal["as it is", "unit rows"] = "as it is"
+    features: Literal["backbone", "embedding"] = "backbone"
+    """Image-encoder features before any projection, or unit rows of the joint space."""
+    feature_scaling: Literal["none", "l2_normalized"] = "none"
     min_exponent: int = -6
     max_exponent: int = 6
     points_per_decade: int = 8
     step: int = 16
     tolerance: float = GRADIENT_TOLERANCE
-    classifier: str = "logistic regression by L-BFGS (one against the rest where multi-label)"
+    classifier: str = "logistic regression by L-BFGS (one-vs-rest where multi-label)"
     selection: str = "the metric on validation, the stronger of a tie; refit on train + validation"
     version: int = PROBE_VERSION
 
     def build_l2_grid(self) -> tuple[float, ...]:
-        """The grid, from weak to strong."""
+        """Return the grid, weakest penalty first."""
         steps = (self.max_exponent - self.min_exponent) * self.points_per_decade
         return tuple(
             10.0 ** (self.min_exponent + i / self.points_per_decade) for i in range(steps + 1)
@@ -119,32 +115,32 @@ class LinearProbeConfig:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way of the literature to judge a model on labelled pictures."""
+    """One way to evaluate a model on labelled images or on captions, for all data sets."""
 
     name: str
     imagenet_templates: str
-    """The ensemble of templates of ImageNet."""
+    """The prompt ensemble of ImageNet, one of `prompts.ENSEMBLES`."""
     caption_template: str
     """The template of a caption in retrieval."""
     preprocessing: Preprocessing
     probe_config: LinearProbeConfig
     metrics: tuple[tuple[str, Metric], ...]
-    """Metric by data set; accuracy for the others, recall for retrieval."""
+    """(data set, metric); accuracy for the others, recall for retrieval."""
     difficult_objects: Literal["excluded", "present"]
-    """Objects that VOC marks as difficult: not counted, or as if they were ordinary."""
+    """Whether objects that VOC marks as difficult are excluded, or count as present."""
     test_on_all: tuple[str, ...]
-    """Data sets of which all pictures are tested, as the source does; else the test split."""
+    """Data sets tested on all images, as the source does; the others on the test split."""
     deviations: tuple[str, ...]
-    """Where ours is not what the source does."""
+    """How this implementation differs from the source."""
     base: str | None = None
-    """The published protocol that one of the user's own follows where it says nothing itself."""
+    """The published protocol that a user-defined one follows where it defines nothing."""
     custom_templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The user's, by data set or `OTHERS`."""
+    """User-defined templates, by data set or `DEFAULT_DATASET`."""
     custom_names: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    """The user's, by data set and the set's own key of a class."""
+    """User-defined names, by data set and the data set's key of a class."""
 
     def get_metric(self, dataset: str) -> Metric:
-        """The metric of a data set; with several labels, that of VOC 2007 if none is stated."""
+        """Return the metric of a data set; for multi-label ones, by default that of VOC 2007."""
         metric_by_dataset = dict(self.metrics)
         metric_by_kind: dict[str, Metric] = {
             "retrieval": "recall",
@@ -155,7 +151,7 @@ class Protocol:
         )
 
     def get_templates(self, dataset: str) -> tuple[str, ...]:
-        """The templates of a data set, each with one {} for a name; of a caption for retrieval."""
+        """Return the prompt templates, each with one {} for a class name (retrieval: a caption)."""
         if dataset in self.custom_templates:
             return self.custom_templates[dataset]
         if datasets.get(dataset).kind == "retrieval":
@@ -166,7 +162,7 @@ class Protocol:
         return prompts.get_templates(template_set, self.base or self.name)
 
     def get_class_name_entry(self, dataset: str) -> Any:
-        """All that is said of a data set's class names, as plain JSON."""
+        """Return the definition of a data set's class names, as plain JSON."""
         published_entry, custom_names = (
             prompts.get_class_name_entry(dataset),
             self.custom_names.get(dataset),
@@ -174,7 +170,7 @@ class Protocol:
         return [published_entry, to_builtins(custom_names)] if custom_names else published_entry
 
     def get_class_names(self, dataset: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """What each class is called in a prompt; `UserError` for names of a class that is none."""
+        """Return the prompt names of each class; `UserError` if a custom name has no class."""
         custom_names = self.custom_names.get(dataset, {})
         for key in custom_names:
             if key not in classes:
@@ -184,7 +180,7 @@ class Protocol:
         return {**prompts.get_class_names(dataset, classes, self.base or self.name), **custom_names}
 
     def for_dataset(self, dataset: str, classes: Sequence[str]) -> DatasetProtocol:
-        """How `dataset` is judged; classes: its own keys of them, in the order of its labels."""
+        """Return the protocol of one data set; `classes`: its keys, in the order of its labels."""
         names, kind = self.get_class_names(dataset, classes), datasets.get(dataset).kind
         return DatasetProtocol(
             dataset=dataset,
@@ -199,84 +195,13 @@ class Protocol:
 
 @dataclass(frozen=True)
 class DatasetProtocol:
-    """How one data set is judged, its classes known."""
+    """How a data set with known classes is evaluated."""
 
     dataset: str
     metric: Metric
     difficult_objects: str | None
     templates: tuple[str, ...]
     class_names: tuple[tuple[str, tuple[str, ...]], ...]
-    """What each class is called in a prompt, by the data set's own key, in the order of labels."""
+    """(the data set's key, prompt names) of each class, in the order of labels."""
     preprocessing: Preprocessing
     probe_config: LinearProbeConfig | None
-
-
-_MEAN_PER_CLASS: tuple[tuple[str, Metric], ...] = (
-    ("fgvc_aircraft", "mean_per_class"),
-    ("oxford_pets", "mean_per_class"),
-    ("caltech101", "mean_per_class"),
-    ("flowers102", "mean_per_class"),
-)
-
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol(
-            name="clip2021",
-            imagenet_templates="imagenet80",
-            caption_template="a photo of {}",
-            preprocessing=Preprocessing("bicubic"),
-            probe_config=LinearProbeConfig("trunk", "as it is"),
-            metrics=(*_MEAN_PER_CLASS, ("voc2007", "map11")),
-            difficult_objects="excluded",
-            test_on_all=(),
-            deviations=("probe of two classes: both have a weight vector, lambda counts twice",),
-        ),
-        Protocol(
-            name="slip2021",
-            imagenet_templates="imagenet7",
-            caption_template="{}",
-            preprocessing=Preprocessing("bilinear"),
-            probe_config=LinearProbeConfig("trunk", "as it is"),
-            metrics=(*_MEAN_PER_CLASS, ("voc2007", "map11")),
-            difficult_objects="excluded",
-            test_on_all=(),
-            deviations=(
-                "probe by L-BFGS and validation; SLIP: 90 epochs of SGD with augmentation, the "
-                "best epoch on the evaluation split",
-                "VOC 2007 is not in SLIP's catalogue: as in clip2021",
-            ),
-        ),
-        Protocol(
-            name="laion_cb",
-            imagenet_templates="imagenet80",
-            caption_template="{}",
-            preprocessing=Preprocessing("bicubic"),
-            probe_config=LinearProbeConfig(
-                "embedding", "unit rows", max_exponent=2, points_per_decade=12
-            ),
-            metrics=(("voc2007", "map"),),
-            difficult_objects="present",
-            test_on_all=(
-                "sun397",
-                "caltech101",
-                "eurosat",
-            ),  # so there is none left to fit a probe to
-            deviations=(
-                "probe by L-BFGS, a number of the grid multiplies the penalty; CLIP_benchmark: 10 "
-                "epochs of AdamW, the same number is its decay",
-                "a class without a positive is left out of mAP; CLIP_benchmark counts it as 0",
-            ),
-        ),
-    )
-}
-"""Radford et al. (2021); Mu et al. (2021), as their code does it; CLIP_benchmark 1.6."""
-
-DEFAULT_PROTOCOL = "clip2021"
-
-
-def get_published_protocol(name: str) -> Protocol:
-    """The published protocol of that name; `UserError` if there is none."""
-    if name not in PROTOCOLS:
-        raise make_unknown_name_error("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]

@@ -1,7 +1,7 @@
 """Scores of one labelled data set under a published protocol, from embeddings alone.
 
-No picture is looked at here: who has the embeddings of a data set in a cache can score it again
-under another template or metric.
+No image is needed: with cached embeddings, a data set can be scored again under another template
+or metric.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from uniclip.evaluate import metrics
 from uniclip.evaluate.checks import label_order
-from uniclip.evaluate.metrics import Float
-from uniclip.evaluate.protocols.protocol import DatasetProtocol, Metric
+from uniclip.evaluate.metrics import Float, Metric
+from uniclip.evaluate.protocols.protocol import DatasetProtocol
 from uniclip.evaluate.scoring import linear_probe, zero_shot
 from uniclip.evaluate.scoring.linear_probe import LinearProbeResult
 from uniclip.evaluate.scoring.retrieval import rank_keys
@@ -27,16 +27,16 @@ TOP_K = 5
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What is true of n pictures of a data set."""
+    """The labels of n images of a data set."""
 
     labels: NDArray[Any]
-    """(n,) int64 classes; or (n, C) of 1 (is), 0 (is not) and -1 (not counted)."""
+    """(n,) int64 classes; or (n, C) of 1 (present), 0 (absent) and -1 (excluded)."""
     classes: tuple[str, ...]
-    """The data set's own keys, in the order of its labels."""
+    """The data set's keys of its classes, in the order of its labels."""
 
     @property
     def is_multilabel(self) -> bool:
-        """Whether a picture may have several labels."""
+        """Whether an image may have several labels."""
         return self.labels.ndim == 2
 
 
@@ -46,7 +46,7 @@ def build_ground_truth(
     difficult: NDArray[np.bool_] | None = None,
     dataset_protocol: DatasetProtocol | None = None,
 ) -> GroundTruth:
-    """The truth as a protocol sees it: difficult (n, C) labels are left out, or count as present.
+    """Return the labels under a protocol: difficult (n, C) ones are excluded, or count as present.
 
     labels: (n,) int64, or (n, C) of 0 and 1.
     """
@@ -59,7 +59,7 @@ def build_ground_truth(
 
 
 def build_prompts(dataset_protocol: DatasetProtocol) -> list[list[str]]:
-    """The prompts of each class, in the order of labels."""
+    """Return the prompts of each class, in the order of labels."""
     return [
         zero_shot.fill_templates(dataset_protocol.templates, names)
         for _, names in dataset_protocol.class_names
@@ -74,10 +74,15 @@ def score_zero_shot(
     truth: GroundTruth,
     logit_scale: float,
 ) -> None:
-    """Put `zeroshot` on the sheet, and beside it top-5, mean per class, ECE and the alarm.
+    """Add `zeroshot`, and as diagnostics top-5, mean per class, ECE and the label-order check.
 
-    images: (n, D) unit rows. classifier: (C, D) unit rows of `zero_shot.classifier`. scale: the
-    model's multiplier of cosines; it moves the calibration error alone.
+    Args:
+        score_card: Receives the scores.
+        dataset_protocol: Defines the metric.
+        images: (n, D) unit rows.
+        classifier: (C, D) unit rows of `zero_shot.build_classifier`.
+        truth: The labels.
+        logit_scale: The model's multiplier of cosines; it affects the calibration error only.
     """
     if truth.is_multilabel:
         _add_multilabel_scores(
@@ -101,7 +106,8 @@ def score_zero_shot(
     score_card.add_scalar("zeroshot.ece", ece, kind="error", samples=len(images), report_only=True)
     permutation = label_order.find_class_permutation(prediction, truth.labels, len(truth.classes))
     score_card.add_array(
-        "zeroshot.permuted_accuracy", np.array([permutation.accuracy, permutation.permuted_accuracy])
+        "zeroshot.permuted_accuracy",
+        np.array([permutation.accuracy, permutation.permuted_accuracy]),
     )
     score_card.add_array("zeroshot.labels_misordered", np.array([permutation.labels_misordered]))
 
@@ -113,7 +119,7 @@ def score_probe(
     test_features: NDArray[Any],
     truth: GroundTruth,
 ) -> None:
-    """Put `probe` on the sheet: of `linear_probe.protocol_probe`, on features `test` (n, F)."""
+    """Add `probe`, the score of `linear_probe.fit_protocol_probe` on test features (n, F)."""
     assert dataset_protocol.probe_config is not None, dataset_protocol.dataset
     scores = probe_result.probe.decision_function(
         linear_probe.scale_features(test_features, dataset_protocol.probe_config)
@@ -138,7 +144,7 @@ def _add_single_label_scores(
     prediction: NDArray[np.int64],
     truth: GroundTruth,
 ) -> None:
-    """The protocol's metric under `name`; the other of accuracy and mean per class beside it."""
+    """Add the metric under `name`, and the other of accuracy and mean per class (report-only)."""
     chance = 1 / len(truth.classes)
     mean = metrics.mean_per_class(outcome, truth.labels)
     samples = len(outcome)
@@ -163,7 +169,7 @@ def _add_multilabel_scores(
     scores: Float,
     truth: GroundTruth,
 ) -> None:
-    """The mean of the classes' average precisions under `name`; a class's with fewer shown only."""
+    """Add the mean of the classes' average precisions as `name`; each class's is report-only."""
     chance = metrics.chance_level(metric, truth.labels, len(truth.classes))
     class_precisions = metrics.class_average_precisions(metric, scores, truth.labels)
     mean = float(np.nanmean(class_precisions))

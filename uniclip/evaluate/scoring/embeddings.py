@@ -1,7 +1,7 @@
-"""What one model makes of published data sets: each picture and each prompt embedded once.
+"""Embeddings of published data sets by one model: each image and each prompt is embedded once.
 
-Image-encoder features are kept, and the joint space's rows are projected from them: zero-shot
-classification, probes and retrieval, and all protocols with one transform, share them.
+Image-encoder features are cached, and rows of the joint space are projected from them: zero-shot
+classification, probes, retrieval, and all protocols with one preprocessing share them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from uniclip import identity
 from uniclip.config.binding import to_builtins
 from uniclip.errors import StopRequested
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.protocols.protocol import Preprocessing
 from uniclip.evaluate.scoring import zero_shot
+from uniclip.io import hashing
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
@@ -28,38 +28,38 @@ if TYPE_CHECKING:
 Float32 = NDArray[np.float32]
 
 VERSION = 1
-"""Raised when the same weights make other rows of the same pictures or texts."""
+"""Raised when the same weights give other rows of the same images or texts."""
 
 
 @dataclass(frozen=True)
 class CachedEncoder:
-    """A model, and where its rows are kept."""
+    """A model, and the cache of its rows."""
 
     pretrained: PretrainedModel
     cache: Cache
     should_stop: Callable[[], bool] = lambda: False
-    """Asked at each piece of pictures and at each evaluation of a probe's loss: `Stopped` is raised
-    where it says so."""
+    """Called at each batch of images and each evaluation of a probe's loss; `StopRequested` is
+    raised once it returns True."""
 
     def build_feature_key(
         self, fingerprint: Mapping[str, Any], split: str, preprocessing: Preprocessing
     ) -> dict[str, Any]:
-        """All that features of a data set's part depend on, as plain JSON."""
+        """Return everything that the features of a split depend on, as plain JSON."""
         image_size = self.pretrained.config.model.image.image_size
         return {
             "weights": self.cache.weights_hash,
             "data": dict(fingerprint),
-            "part": split,
-            "transform": to_builtins(preprocessing),
-            "pixels": image_size,
-            "features": "trunk",
+            "split": split,
+            "preprocessing": to_builtins(preprocessing),
+            "image_size": image_size,
+            "features": "backbone",
             "version": VERSION,
         }
 
     def compute_image_features(
         self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing
     ) -> Float32:
-        """Image-encoder features (n, F) of pictures, whose data set's fingerprint is `data`."""
+        """Return image-encoder features (n, F) of a split of the fingerprinted data."""
         image_size = self.pretrained.config.model.image.image_size
 
         def embed(index: NDArray[np.int64]) -> Float32:
@@ -77,12 +77,12 @@ class CachedEncoder:
     def remove_partial_features(
         self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing
     ) -> None:
-        """Remove what of `trunk` was kept on the way only."""
+        """Remove what `compute_image_features` cached of a split before it was complete."""
         key = self.build_feature_key(fingerprint, dataset.split, preprocessing)
         self.cache.remove_segments(key, len(dataset))
 
     def embed_texts(self, texts: Sequence[str]) -> Float32:
-        """Unit rows (n, D) of texts, embedded shortest first: there is little to pad."""
+        """Return unit rows (n, D) of texts, embedded shortest first, with little padding."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         sorted_texts = [texts[i] for i in order]
 
@@ -95,7 +95,7 @@ class CachedEncoder:
         return rows[np.argsort(order)]
 
     def build_classifier(self, prompts: Sequence[Sequence[str]]) -> Float32:
-        """One unit row a class (C, D), from its prompts."""
+        """Return one unit row for each class, (C, D), from its prompts."""
 
         def compute() -> dict[str, NDArray[Any]]:
             return {"rows": zero_shot.build_classifier(self.pretrained.embed_texts, prompts)}
@@ -107,7 +107,7 @@ class CachedEncoder:
     def _build_text_key(self, texts: Sequence[Any]) -> dict[str, Any]:
         return {
             "weights": self.cache.weights_hash,
-            "texts": identity.digest(texts, 32),
+            "texts": hashing.digest(texts, 32),
             "version": VERSION,
         }
 
@@ -115,8 +115,11 @@ class CachedEncoder:
 def preprocess_image(
     image: Image.Image, preprocessing: Preprocessing, image_size: int
 ) -> NDArray[np.uint8]:
-    """(3, side, side): a picture through a protocol's transform, to the bit as torchvision's Resize
-    and CenterCrop make it (which take three times as long over a small picture)."""
+    """Return (3, image_size, image_size) uint8: an image under a protocol's preprocessing.
+
+    Equal to the bit to torchvision's Resize and CenterCrop, which take three times as long for a
+    small image.
+    """
     short, long = sorted(image.size)
     longer = int(image_size * long / short)
     size = (image_size, longer) if image.width <= image.height else (longer, image_size)

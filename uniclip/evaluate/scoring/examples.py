@@ -1,4 +1,4 @@
-"""A few fixed test pictures with the captions that a model finds for them, for a report to show."""
+"""A few fixed test images with the captions that a model retrieves, for the report."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def add_examples(
     texts: NDArray[Any],
     image_text_pairs: ImageTextPairs,
 ) -> None:
-    """Keep up to 12 pictures of `split`, the same for every model, and their 5 nearest captions.
+    """Add up to 12 images of `split`, the same for every model, and their 5 nearest captions.
 
-    examples.pixels (e, 3, 64, 64) uint8; examples.names (e,) text; examples.captions (e, 5) text,
+    examples.pixels (e, 3, 64, 64) uint8; examples.image_names (e,) text; examples.captions (e, 5) text,
     nearest first; examples.right (e, 5) bool; examples.similarity (e, 5) float32 cosines.
     """
     order = rng.permutation(rng.derive_key("evaluate", "examples"), len(split))
@@ -47,7 +47,8 @@ def add_examples(
         ),
     )
     score_card.add_array(
-        "examples.image_names", np.array([split.sample_names[i] for i in example_index], dtype=np.str_)
+        "examples.image_names",
+        np.array([split.sample_names[i] for i in example_index], dtype=np.str_),
     )
     score_card.add_array(
         "examples.captions", np.array(image_text_pairs.texts, dtype=np.str_)[top_index]

@@ -1,7 +1,7 @@
-"""What a benchmark asks of a model: zero-shot classification and linear probes on labelled splits.
+"""Zero-shot classification and linear probes on labelled splits of training sources.
 
-A split may have several label sets (skin tone, category); a picture without a label in one (-1) is
-left out of it.
+A split may have several label sets (skin tone, category); an image without a label in one (-1) is
+excluded from it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from uniclip.evaluate.scoring.score_card import ScoreCard
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
+    from uniclip.config.schema import DataConfig
     from uniclip.data import Split
 
 
@@ -30,7 +31,7 @@ def score_zero_shot(
     templates: Sequence[str],
     names: Mapping[str, Sequence[str]],
 ) -> None:
-    """Put zeroshot.<label> on the sheet, if a test picture has that label.
+    """Add zeroshot.<label>, if a test image has that label.
 
     images: (n, D) unit rows of the split. names: the prompt names of each class of the label.
     """
@@ -50,17 +51,17 @@ def score_probe(
     score_card: ScoreCard,
     label: str,
     pretrained: PretrainedModel,
-    source: Any,
+    data_config: DataConfig,
     test: Split,
     test_features: NDArray[Any],
 ) -> None:
-    """Put probe.<label> on the sheet, if every split has a picture with that label.
+    """Add probe.<label>, if every split has an image with that label.
 
-    seen: (n, F) image-encoder features of the test split.
+    test_features: (n, F) image-encoder features of the test split.
     """
     splits = (
-        split_features.open_split_cached(source, "train"),
-        split_features.open_split_cached(source, "validation"),
+        split_features.open_split_cached(data_config, "train"),
+        split_features.open_split_cached(data_config, "validation"),
         test,
     )
     rows = [np.flatnonzero(split.labels[label] >= 0) for split in splits]
@@ -86,7 +87,7 @@ def score_probe(
 
 
 def add_ground_truth(score_card: ScoreCard, split: Split) -> None:
-    """Keep the samples' ids (n,) uint64 and labels (n,) int16 (-1 = none) beside the outcomes."""
+    """Add the samples' ids (n,) uint64 and labels (n,) int16 (-1: none) to the predictions."""
     score_card.add_array("ids", split.ids)
     for label, values in split.labels.items():
         score_card.add_array(f"labels.{label}", values.astype(np.int16))

@@ -1,10 +1,10 @@
-"""Linear probe: logistic regression on frozen features, its strength chosen on validation.
+"""Linear probe: logistic regression on frozen features, its L2 penalty selected on validation.
 
-Our own benchmarks standardise the features by the training split and follow a short path of
-strengths; the published protocols follow Radford et al. (2021), appendix A.3: seven strengths two
+The built-in benchmarks standardize the features by the training split and follow a short path of
+penalties; the published protocols follow Radford et al. (2021), appendix A.3: seven penalties two
 decades apart, then half the distance around the best, down to eight a decade (15 fits). Either way
-fits are warm-started from the nearest stronger one, the stronger of a tie is chosen, the last fit
-is on training and validation together, and the test split is used once.
+fits are warm-started from the nearest stronger penalty, the stronger of a tie is selected, the last
+fit is on training and validation together, and the test split is used once.
 """
 
 from __future__ import annotations
@@ -17,24 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.evaluate import metrics
-from uniclip.evaluate.metrics import Int
-from uniclip.evaluate.protocols.protocol import (
-    GRADIENT_TOLERANCE,
-    L2_VALUES,
-    LinearProbeConfig,
-    Metric,
-)
+from uniclip.evaluate.metrics import Int, Metric
+from uniclip.evaluate.protocols.protocol import GRADIENT_TOLERANCE, L2_VALUES, LinearProbeConfig
 from uniclip.evaluate.scoring.logistic_regression import LogisticRegression, LogisticRegressionFit
 
 ScoreFunction = Callable[[LogisticRegressionFit], float]
 
 
 class ProbeFitter(Protocol):
-    """What fits probes to one part: `logistic.Problem`, or one whose fits are kept."""
+    """Fits probes to one split: `LogisticRegression`, or a `ProbeFitCache` around it."""
 
     @property
     def num_classes(self) -> int:
-        """How many there are."""
+        """Number of classes."""
 
     def fit(
         self,
@@ -42,26 +37,26 @@ class ProbeFitter(Protocol):
         initial_fit: LogisticRegressionFit | None = None,
         tolerance: float = GRADIENT_TOLERANCE,
     ) -> LogisticRegressionFit:
-        """The optimum at `strength`."""
+        """Return the optimum at penalty `l2`."""
 
 
 FitterFactory = Callable[["LabelledFeatures", int], ProbeFitter]
-"""A part and the number of classes to what fits probes to it."""
+"""Returns the fitter of a split, given the number of classes."""
 
 
 @dataclass(frozen=True)
 class LabelledFeatures:
-    """One split as a probe sees it."""
+    """Features and labels of one split."""
 
     features: NDArray[Any]
     """(n, F)."""
     labels: NDArray[Any]
-    """(n,) int64 classes; or, where a picture has several labels, (n, C) of 1 (is), 0 (is not) and
-    -1 (not counted)."""
+    """(n,) int64 classes; or, for multi-label data, (n, C) of 1 (present), 0 (absent) and -1
+    (excluded)."""
 
 
 def build_regression(labelled_features: LabelledFeatures, num_classes: int) -> LogisticRegression:
-    """The problem of one part; nothing of it is kept."""
+    """Return the regression of one split, without a cache."""
     return LogisticRegression(labelled_features.features, labelled_features.labels, num_classes)
 
 
@@ -72,31 +67,31 @@ def fit_probe(
     initial_fit: LogisticRegressionFit | None = None,
     tolerance: float = GRADIENT_TOLERANCE,
 ) -> LogisticRegressionFit:
-    """Fit a probe to `part`, from `start` if there is one; the strength is beside the mean loss."""
+    """Fit a probe, from `initial_fit` if there is one; `l2` is relative to the mean loss."""
     return build_regression(labelled_features, num_classes).fit(l2, initial_fit, tolerance)
 
 
 def search_path(
     regression: LogisticRegression, score_fit: ScoreFunction, l2_values: Sequence[float] = L2_VALUES
 ) -> tuple[LogisticRegressionFit, float]:
-    """The best probe along a path of strengths, by the judge's score, and that score."""
+    """Return the best fit by `score_fit` along a path of penalties, and its score."""
     probe, best, best_score = None, None, -np.inf
     for l2 in sorted(l2_values, reverse=True):
         probe = regression.fit(l2, probe)
         score = score_fit(probe)
         if score > best_score:
             best, best_score = probe, score
-    assert best is not None, "no strength to choose from"
+    assert best is not None, "no penalty to select from"
     return best, best_score
 
 
 def search_grid(
     fitter: ProbeFitter, score_fit: ScoreFunction, probe_config: LinearProbeConfig, l2_unit: float
 ) -> tuple[LogisticRegressionFit, float]:
-    """The best probe on the grid of `settings`, coarse to fine, and its score.
+    """Return the best fit on the grid of `probe_config`, searched coarse to fine, and its score.
 
-    unit: what a strength of the protocol is beside the mean loss: 1 / n, times what the scale of
-    the features asks for.
+    l2_unit: the protocol's penalty of 1, relative to the mean loss: 1 / n, times the correction for
+    the scale of the features.
     """
     grid = probe_config.build_l2_grid()
     scored_fits: dict[int, tuple[float, LogisticRegressionFit]] = {}
@@ -125,9 +120,9 @@ def search_grid(
 def fit_and_predict(
     train: LabelledFeatures, validation: LabelledFeatures, test: LabelledFeatures, num_classes: int
 ) -> tuple[Int, LogisticRegressionFit]:
-    """Predictions (n_test,) int64 of a probe as our own benchmarks make it, and the probe.
+    """Return predictions (n_test,) int64 of a probe of the built-in benchmarks, and the probe.
 
-    The probe is in standardised features.
+    The probe applies to standardized features.
     """
     mean = train.features.mean(axis=0, dtype=np.float64)
     std = train.features.std(axis=0, dtype=np.float64)
@@ -145,12 +140,12 @@ def fit_and_predict(
 
 @dataclass(frozen=True)
 class LinearProbeResult:
-    """A probe as a published protocol makes it."""
+    """The probe of a published protocol."""
 
     probe: LogisticRegressionFit
-    """In the features as they were given, after `Probing.scale`."""
+    """In the features after `scale_features`."""
     protocol_l2: float
-    """The protocol's lambda, beside the sum of the losses."""
+    """The protocol's lambda, relative to the sum of the losses."""
     validation_score: float
     """The metric on the validation split, before the refit."""
 
@@ -163,10 +158,10 @@ def fit_protocol_probe(
     metric: Metric,
     build_fitter: FitterFactory = build_regression,
 ) -> LinearProbeResult:
-    """A probe chosen by `metric` on validation and refitted on both.
+    """Return a probe selected by `metric` on validation and refitted on both splits.
 
-    The features' root mean square is taken as their unit, so that the tolerance means the same for
-    every encoder; the optimum is that of the features as they are.
+    Features are divided by their root mean square, so that the tolerance means the same for every
+    encoder; the optimum is that of the undivided features.
     """
     rows = scale_features(train.features, probe_config)
     feature_rms = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64)))) or 1.0
@@ -196,8 +191,8 @@ def fit_protocol_probe(
 
 
 def scale_features(features: NDArray[Any], probe_config: LinearProbeConfig) -> NDArray[Any]:
-    """Features (n, F) as the protocol's probe sees them."""
-    if probe_config.feature_scaling == "as it is":
+    """Return features (n, F) scaled as the protocol's probe requires."""
+    if probe_config.feature_scaling == "none":
         return features
     norm = np.linalg.norm(features, axis=1, keepdims=True)
     return np.asarray(features / np.maximum(norm, np.finfo(np.float32).tiny))

@@ -1,16 +1,16 @@
-"""L2-regularised logistic regression by L-BFGS, to a stated gradient.
+"""L2-regularized logistic regression by L-BFGS, to a given gradient tolerance.
 
-The loss is the mean cross-entropy plus `strength` / 2 times the squared weights (biases are free).
-scikit-learn's `LogisticRegression(C)` has the same optimum at strength = 1 / (C n) for three or
-more classes; for two classes its one weight vector counts once where ours count twice, so there
-strength = 2 / (C n). With several labels a sample, each class is a problem of its own (one against
-the rest).
+The loss is the mean cross-entropy plus `l2` / 2 times the squared weights (biases are not
+penalized). scikit-learn's `LogisticRegression(C)` has the same optimum at l2 = 1 / (C n) for three
+or more classes; for two classes it has one weight vector, which counts once, where here both count,
+so there l2 = 2 / (C n). With several labels a sample, each class is a separate problem
+(one-vs-rest).
 
-What makes it fast changes nothing of the optimum: features are turned to their principal axes once
-for all strengths (a rotation keeps the penalty, and directions without variance have no weight),
-each axis is scaled by the curvature that the loss has there at the start, the gradient is in closed
-form a tile of rows at a time, and products are in float32 while that is precise enough (what lies
-between them is in float64: else the line search is lost in rounding at gradients of 1e-5).
+The optimizations leave the optimum unchanged: features are rotated to their principal axes once for
+all penalties (a rotation keeps the penalty, and directions without variance have no weight), each
+axis is scaled by the initial curvature of the loss, the gradient is in closed form for a tile of
+rows at a time, and products are in float32 while that is precise enough (all else is in float64:
+otherwise the line search fails by rounding at gradients of 1e-5).
 """
 
 from __future__ import annotations
@@ -27,22 +27,25 @@ from uniclip.evaluate.metrics import Float, Int
 from uniclip.evaluate.protocols.protocol import GRADIENT_TOLERANCE
 
 MAX_ITERATIONS = 1_000
-"""Most iterations of one fit (Radford et al., 2021, appendix A.3)."""
+"""Largest number of iterations of one fit (Radford et al., 2021, appendix A.3)."""
 
 LBFGS_HISTORY_SIZE = 8
-"""Steps that L-BFGS remembers."""
+"""Steps in the history of L-BFGS."""
 
 MAX_LINE_SEARCH_STEPS = 10
-"""Most trials of one line search: in float32 a search that cannot succeed is soon given up."""
+"""Largest number of trials of a line search: in float32 a hopeless search ends early."""
 
 LOGITS_PER_TILE = 1 << 17
-"""Logits held at once: a megabyte, which a cache holds."""
+"""Logits in memory at once: a megabyte, which fits in a CPU cache."""
 
 FLOAT32_TOLERANCE = 5e-7
-"""Gradients below this are not sought in float32."""
+"""Smallest gradient tolerance of the float32 phase."""
 
 ROWS_PER_BLOCK = 2_048
-"""Rows by which the curvature at the start is judged."""
+"""Rows processed at once."""
+
+CURVATURE_ROWS = 2_048
+"""Rows from which the initial curvature is estimated."""
 
 
 @dataclass(frozen=True)
@@ -57,25 +60,27 @@ class LogisticRegressionFit:
     max_gradient: float
     """Largest absolute component of the gradient where the fit ended."""
     num_evaluations: int = 0
-    """How often the loss and its gradient were computed."""
+    """Number of evaluations of loss and gradient."""
 
     def decision_function(self, features: NDArray[Any]) -> Float:
-        """Logits (n, C) float64 of rows of `features` (n, F)."""
+        """Return logits (n, C) float64 of features (n, F)."""
         return np.asarray(features @ self.weight.T + self.bias, dtype=np.float64)
 
     def predict(self, features: NDArray[Any]) -> Int:
-        """The class of each row of `features` (n, F): (n,) int64."""
-        return np.argmax(self.decision_function(features), axis=1)
+        """Return the class of each row of features (n, F), (n,) int64."""
+        return np.asarray(np.argmax(self.decision_function(features), axis=1), np.int64)
 
 
 def loss_and_gradient(
     theta: NDArray[Any], features: NDArray[Any], labels: NDArray[Any], l2: float
 ) -> tuple[float, Float]:
-    """The loss and its gradient.
+    """Return the loss and its gradient (C, F + 1), float64.
 
-    theta: (C, F + 1) float64, rows of weights with the bias last. features: (n, F), in whose dtype
-    the products are computed, all else in float64. labels: (n,) int64 classes; or (n, C) of 1 (is),
-    0 (is not) and -1 (not counted). Returns the loss and the gradient (C, F + 1) float64.
+    Args:
+        theta: (C, F + 1) float64, rows of weights with the bias last.
+        features: (n, F); products are computed in its dtype, all else in float64.
+        labels: (n,) int64 classes; or (n, C) of 1 (present), 0 (absent) and -1 (excluded).
+        l2: Penalty, relative to the mean loss.
     """
     loss_function = _softmax_loss_in_place if labels.ndim == 1 else _sigmoid_loss_in_place
     float64_weight, bias = theta[:, :-1], theta[:, -1]
@@ -95,10 +100,14 @@ def loss_and_gradient(
 
 
 class LogisticRegression:
-    """Features and labels, prepared once for fits at many strengths.
+    """Features and labels, prepared once for fits at many penalties.
 
-    features: (n, F). labels: (n,) int64 in 0 .. classes - 1, or (n, classes) as in `objective`.
-    stop: asked at each evaluation of the loss; `Stopped` is raised where it says so.
+    Args:
+        features: (n, F).
+        labels: (n,) int64 in 0 .. num_classes - 1, or (n, num_classes) as in `loss_and_gradient`.
+        num_classes: C.
+        should_stop: Called at each evaluation of the loss; `StopRequested` is raised once it
+            returns True.
     """
 
     def __init__(
@@ -121,11 +130,11 @@ class LogisticRegression:
         initial_fit: LogisticRegressionFit | None = None,
         tolerance: float = GRADIENT_TOLERANCE,
     ) -> LogisticRegressionFit:
-        """The optimum at `strength`, sought from `start` if there is one.
+        """Return the optimum at penalty `l2`, starting from `initial_fit` if there is one.
 
-        Ends where no component of the gradient, in the features' own coordinates, exceeds
-        `tolerance`, or after `ITERATIONS`, or where float64 shows no descent any more (at gradients
-        of 1e-8 and less); `Probe.gradient` says what was reached.
+        Ends where no component of the gradient, in the coordinates of the features, exceeds
+        `tolerance`, after `MAX_ITERATIONS`, or where float64 shows no further descent (at gradients
+        of 1e-8 and less); `LogisticRegressionFit.max_gradient` is what was reached.
         """
         theta = np.zeros((self.num_classes, len(self._variance) + 1))
         if initial_fit is not None:
@@ -147,7 +156,7 @@ class LogisticRegression:
         )
 
     def _get_rotated(self, dtype: Any) -> NDArray[Any]:
-        """The features along the axes (n, R), kept once they are asked for."""
+        """Return the features along the principal axes (n, R), computed once for each dtype."""
         if dtype not in self._rotated_features:
             self._rotated_features[dtype] = self._rotate(dtype)
         return self._rotated_features[dtype]
@@ -162,7 +171,7 @@ class LogisticRegression:
     def _run_lbfgs(
         self, rows: NDArray[Any], theta: Float, l2: float, tolerance: float
     ) -> tuple[Float, float, int]:
-        from scipy.optimize import minimize  # here, so that stating a protocol does not import it
+        from scipy.optimize import minimize  # here: it takes long to import
 
         scale = self._parameter_scale(rows, theta, l2)
         latest_gradient: list[Float] = []
@@ -176,8 +185,8 @@ class LogisticRegression:
             return loss, (gradient * scale).ravel()
 
         def stop_at_tolerance(_: Float) -> None:
-            # The largest component is at least the root mean square, in truth several times that:
-            # while it cannot be small enough, the gradient need not be turned back.
+            # The largest component is at least the root mean square, usually several times that:
+            # while it cannot be small enough, the gradient need not be rotated back.
             gradient_rms = (
                 float(np.linalg.norm(latest_gradient[0])) / latest_gradient[0].size ** 0.5
             )
@@ -207,14 +216,14 @@ class LogisticRegression:
         return solution, self._max_gradient(gradient), int(result.nfev)
 
     def _max_gradient(self, gradient: Float) -> float:
-        """The largest component in the features' own coordinates."""
+        """Return the largest absolute component in the coordinates of the features."""
         bias = gradient[:, -1]
         weight = gradient[:, :-1] @ self._axes.T + bias[:, None] * self._mean
         return float(max(np.abs(weight).max(initial=0), np.abs(bias).max()))
 
     def _parameter_scale(self, rows: NDArray[Any], theta: Float, l2: float) -> Float:
-        """(C, R + 1): one over the root of the loss's curvature along each parameter, about."""
-        sampled_rows = rows[:: max(1, len(rows) // ROWS_PER_BLOCK)]
+        """Return (C, R + 1): about one over the root of the curvature along each parameter."""
+        sampled_rows = rows[:: max(1, len(rows) // CURVATURE_ROWS)]
         logits = sampled_rows @ theta[:, :-1].T.astype(rows.dtype) + theta[:, -1].astype(rows.dtype)
         if self.labels.ndim == 1:
             _softmax_loss_in_place(logits, np.zeros(len(sampled_rows), np.int64))
@@ -228,7 +237,7 @@ class LogisticRegression:
 
 
 def _principal_axes(features: NDArray[Any], mean: Float) -> tuple[Float, Float]:
-    """Axes (F, R) in which the features are uncorrelated, and the variance (R,) along each."""
+    """Return axes (F, R) along which features are uncorrelated, and the variances (R,)."""
     n, width = features.shape
     if width <= n:
         covariance = np.zeros((width, width))
@@ -237,15 +246,15 @@ def _principal_axes(features: NDArray[Any], mean: Float) -> tuple[Float, Float]:
             covariance += block.T @ block
         variance, axes = np.linalg.eigh(covariance / n)
     else:
-        centred = features - mean
-        variance, vectors = np.linalg.eigh(centred @ centred.T / n)
-        axes = centred.T @ (vectors / np.sqrt(np.maximum(n * variance, 1e-300)))
+        centered = features - mean
+        variance, vectors = np.linalg.eigh(centered @ centered.T / n)
+        axes = centered.T @ (vectors / np.sqrt(np.maximum(n * variance, 1e-300)))
     has_variance = variance > max(variance[-1], 0.0) * 1e-12
     return np.ascontiguousarray(axes[:, has_variance]), variance[has_variance]
 
 
 def _softmax_loss_in_place(logits: NDArray[Any], labels: Int) -> float:
-    """The summed cross-entropy; `logits` (m, C) become probabilities less the truth, in place."""
+    """Return the summed cross-entropy; logits (m, C) become probabilities minus the labels."""
     logits -= logits.max(axis=1, keepdims=True)
     label_position = np.arange(len(logits)), labels
     label_logit_sum = float(logits[label_position].sum(dtype=np.float64))
@@ -257,7 +266,7 @@ def _softmax_loss_in_place(logits: NDArray[Any], labels: Int) -> float:
 
 
 def _sigmoid_loss_in_place(logits: NDArray[Any], labels: NDArray[Any]) -> float:
-    """The same for classes that are problems of their own: labels (m, C) of 1, 0 and -1."""
+    """Do the same for one-vs-rest problems: labels (m, C) of 1, 0 and -1."""
     truth, counted = labels == 1, labels >= 0
     loss = np.logaddexp(0, logits) - truth * logits
     np.negative(logits, out=logits)

@@ -1,7 +1,7 @@
-"""Fits of a linear probe that are kept one by one: who was stopped goes on from the last.
+"""Cached fits of a linear probe, so that an interrupted evaluation resumes from the last one.
 
-A probe of ImageNet is sixteen fits of many minutes. A fit is kept if it was long, and until the
-probe that it led to is kept.
+A probe of ImageNet takes sixteen fits of many minutes. A fit is cached if it was long, until the
+final probe is cached.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from uniclip.evaluate.protocols.protocol import GRADIENT_TOLERANCE
 from uniclip.evaluate.scoring.logistic_regression import LogisticRegression, LogisticRegressionFit
 
 FORMAT_VERSION = 2
-"""Of `arrays`: raised when they say something else."""
+"""Version of the arrays; raised when their meaning changes."""
 
 MIN_CACHED_SECONDS = 20.0
-"""Seconds of a fit that is worth a file."""
+"""Fits that took fewer seconds are not cached."""
 
 
 @dataclass(frozen=True)
 class ProbeFitCache:
-    """A problem whose long fits are kept."""
+    """A regression whose long fits are cached; a `linear_probe.ProbeFitter`."""
 
     regression: LogisticRegression
     cache: Cache
     key: Mapping[str, Any]
-    """All that a fit depends on besides its strength, its tolerance and where it starts."""
+    """Everything that a fit depends on besides its penalty, tolerance and starting point."""
     fit_keys: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def num_classes(self) -> int:
-        """How many there are."""
+        """Number of classes."""
         return self.regression.num_classes
 
     def fit(
@@ -45,7 +45,7 @@ class ProbeFitCache:
         initial_fit: LogisticRegressionFit | None = None,
         tolerance: float = GRADIENT_TOLERANCE,
     ) -> LogisticRegressionFit:
-        """The optimum at `strength`, as `Problem.fit` finds it, or found it before."""
+        """Return the optimum at penalty `l2`, from `LogisticRegression.fit` or the cache."""
 
         def compute() -> dict[str, NDArray[Any]]:
             return fit_to_arrays(self.regression.fit(l2, initial_fit, tolerance))
@@ -53,23 +53,23 @@ class ProbeFitCache:
         initial_fit_key = (
             None if initial_fit is None else [initial_fit.l2, initial_fit.num_evaluations]
         )
-        fit_key = {**self.key, "strength": l2, "start": initial_fit_key, "tolerance": tolerance}
+        fit_key = {**self.key, "l2": l2, "initial_fit": initial_fit_key, "tolerance": tolerance}
         self.fit_keys.append(fit_key)
         return fit_from_arrays(self.cache.get_or_compute(fit_key, compute, MIN_CACHED_SECONDS))
 
     def remove_cached_fits(self) -> None:
-        """The probe is kept: what led to it need not be."""
+        """Remove the cached fits, once the final probe is cached."""
         for fit_key in self.fit_keys:
             self.cache.remove("arrays", fit_key)
 
 
 def fit_to_arrays(fit: LogisticRegressionFit) -> dict[str, NDArray[Any]]:
-    """A probe as arrays without objects."""
+    """Return a fit as arrays of numbers."""
     numbers = np.array([fit.l2, fit.max_gradient, fit.num_evaluations])
     return {"weight": fit.weight, "bias": fit.bias, "numbers": numbers}
 
 
 def fit_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> LogisticRegressionFit:
-    """The probe of which `arrays` were made."""
+    """Return the fit that `fit_to_arrays` encoded."""
     l2, gradient, evaluations = arrays["numbers"].tolist()
     return LogisticRegressionFit(arrays["weight"], arrays["bias"], l2, gradient, int(evaluations))

@@ -1,8 +1,8 @@
-"""Retrieval both ways: any number of captions a picture, and of pictures a caption.
+"""Retrieval both ways, with any number of captions an image and of images a caption.
 
-A picture is right for a caption when the caption is one of its own, whoever else has it too: two
-pictures with one caption are both right. Only the count of better keys is kept of each block of
-similarities, so the whole matrix never exists (25,010 captions by 5,000 pictures would be 500 MB).
+An image is correct for a caption if it has that caption: two images with the same caption are both
+correct. Of each block of similarities only the counts of better keys are stored, so the whole
+matrix never exists (25,010 captions by 5,000 images would be 500 MB).
 """
 
 from __future__ import annotations
@@ -19,55 +19,55 @@ from uniclip.evaluate.protocols.protocol import RECALL_KS
 from uniclip.evaluate.scoring.score_card import ScoreCard
 
 SIMILARITIES_PER_BLOCK = 1 << 21
-"""Similarities held at once (8 MB as float32)."""
+"""Similarities in memory at once (8 MB as float32)."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """For each of n queries, where its best right key stands. All (n,) int64."""
+    """The rank of the best correct key of each of n queries. All fields (n,) int64."""
 
     num_above: Int
-    """Wrong keys that score higher."""
+    """Incorrect keys that score higher."""
     num_tied: Int
-    """Wrong keys in a tie with it."""
+    """Incorrect keys tied with it."""
     num_right: Int
-    """Right keys in that tie, itself included."""
+    """Correct keys in that tie, itself included."""
 
     def hits(self, k: int) -> Float:
-        """Whether a right key is among the first k, (n,) float64: 0 or 1, or between in a tie."""
+        """Return hits among the first k keys, (n,) float64: 0 or 1; in a tie their expectation."""
         return hit_probability(self.num_right, self.num_tied, k - self.num_above)
 
     def worst_ranks(self) -> Int:
-        """The rank from 1, (n,) int64; in a tie the worst one."""
+        """Return the rank from 1, (n,) int64; in a tie the worst one."""
         return self.num_above + self.num_tied + 1
 
     def __getitem__(self, index: Int) -> Ranks:
-        """The ranks of some queries."""
+        """Return the ranks of some queries."""
         return Ranks(self.num_above[index], self.num_tied[index], self.num_right[index])
 
 
 @dataclass(frozen=True)
 class ImageTextPairs:
-    """Which captions belong to which pictures: P pairs, ordered by picture."""
+    """Which captions belong to which images: P pairs, ordered by image."""
 
     texts: tuple[str, ...]
-    """The distinct captions, in the order of their first picture."""
+    """The distinct captions, in the order of their first image."""
     image_index: Int
-    """(P,) index of the pair's picture."""
+    """(P,) index of the pair's image."""
     text_index: Int
     """(P,) index into `texts`."""
 
 
 def build_image_text_pairs(captions: Sequence[Sequence[str]]) -> ImageTextPairs:
-    """The relation of n pictures with one or more captions each.
+    """Return the pairs of n images with one or more captions each.
 
-    `[["a dog"], ["a cat", "a pet"], ["a pet"]]` gives texts ("a dog", "a cat", "a pet"), image
-    [0, 1, 1, 2] and text [0, 1, 2, 2].
+    `[["a dog"], ["a cat", "a pet"], ["a pet"]]` gives texts ("a dog", "a cat", "a pet"),
+    image_index [0, 1, 1, 2] and text_index [0, 1, 2, 2].
     """
     position_of_text: dict[str, int] = {}
     image_index, text_index = [], []
     for i, image_captions in enumerate(captions):
-        assert image_captions, f"picture {i} has no caption"
+        assert image_captions, f"image {i} has no caption"
         for caption in dict.fromkeys(image_captions):
             image_index.append(i)
             text_index.append(position_of_text.setdefault(caption, len(position_of_text)))
@@ -85,16 +85,21 @@ def rank_keys(
 ) -> Ranks:
     """Rank the keys for each query by their inner product.
 
-    queries: (n, D). keys: (m, D). query, key: (P,) int64, the right pairs; each of the n queries
-    has at least one. tie: inner products that differ by no more are a tie. The order of queries,
-    keys and pairs changes nothing but the result's order.
-    What is not finite says nothing: a model that broke down ties everywhere, so it is at chance.
+    The order of keys and pairs does not matter. Non-finite values count as 0: a diverged model ties
+    everywhere and is at chance.
+
+    Args:
+        queries: (n, D).
+        keys: (m, D).
+        query_index: (P,) int64, the queries of the correct pairs; each query has at least one.
+        key_index: (P,) int64, the keys of the correct pairs.
+        tie: Inner products that differ by no more are tied.
     """
     queries, keys = _replace_non_finite(queries), _replace_non_finite(keys)
     order = np.argsort(query_index, kind="stable")
     query_index, key_index = query_index[order], key_index[order]
     first_pair = np.searchsorted(query_index, np.arange(len(queries) + 1))
-    assert (np.diff(first_pair) > 0).all(), "a query without a right key"
+    assert (np.diff(first_pair) > 0).all(), "a query without a correct key"
     queries_per_block = max(1, SIMILARITIES_PER_BLOCK // max(1, len(keys)))
     buffer = np.empty(
         (min(queries_per_block, len(queries)), len(keys)), np.result_type(queries, keys)
@@ -109,21 +114,20 @@ def rank_keys(
 
 
 def _replace_non_finite(rows: NDArray[Any]) -> NDArray[Any]:
-    """The rows themselves if they are finite; else with zeros in place of what is not."""
+    """Return the rows themselves if they are finite; else with zeros for non-finite values."""
     if np.isfinite(rows.min(initial=0)) and np.isfinite(rows.max(initial=0)):
         return rows
-    return np.nan_to_num(rows, nan=0, posinf=0, neginf=0)
+    return np.asarray(np.nan_to_num(rows, nan=0, posinf=0, neginf=0))
 
 
 def _rank_block(
     similarity: NDArray[Any], query_index: Int, key_index: Int, tie: float
 ) -> tuple[Int, Int, Int]:
-    right_similarity = similarity[
-        query_index, key_index
-    ]  # of the same block: another product may round otherwise
+    # Taken from the same block: another matrix product may round differently.
+    right_similarity = similarity[query_index, key_index]
     query_starts = np.flatnonzero(np.diff(query_index, prepend=-1))
     best = np.maximum.reduceat(right_similarity, query_starts)
-    num_above = np.count_nonzero(similarity > (best + tie)[:, None], axis=1)  # never a right one
+    num_above = np.count_nonzero(similarity > (best + tie)[:, None], axis=1)  # never a correct one
     num_reached = np.count_nonzero(similarity >= (best - tie)[:, None], axis=1)
     num_right = np.add.reduceat(
         right_similarity >= (best - tie)[query_index], query_starts, dtype=np.int64
@@ -137,9 +141,9 @@ def rank_both_ways(
     image_text_pairs: ImageTextPairs,
     tie: float = TIE_TOLERANCE,
 ) -> tuple[Ranks, Ranks]:
-    """Ranks of the captions for each picture (n), and of the pictures for each pair's caption (P).
+    """Return ranks of captions for each image (n), and of images for each pair's caption (P).
 
-    images: (n, D) unit rows. texts: (len(relation.texts), D) unit rows.
+    images: (n, D) unit rows. texts: (len(image_text_pairs.texts), D) unit rows.
     """
     to_text = rank_keys(
         images, texts, image_text_pairs.image_index, image_text_pairs.text_index, tie
@@ -151,7 +155,7 @@ def rank_both_ways(
 
 
 def chance_recall(image_text_pairs: ImageTextPairs, k: int) -> tuple[float, float]:
-    """R@k of a random ranking, exactly: picture to caption, caption to picture."""
+    """Return the exact R@k of a random ranking: image to caption, caption to image."""
     n, m = int(image_text_pairs.image_index.max()) + 1, len(image_text_pairs.texts)
     texts_per_image = np.bincount(image_text_pairs.image_index, minlength=n)
     images_per_text = np.bincount(image_text_pairs.text_index, minlength=m)[
@@ -170,23 +174,18 @@ def score_retrieval(
     image_text_pairs: ImageTextPairs,
     tie: float = TIE_TOLERANCE,
 ) -> None:
-    """Put R@1, R@5 and R@10 both ways on the sheet, their mean R@1, and the ranks.
+    """Add R@1, R@5 and R@10 both ways, their mean R@1, and the ranks.
 
-    `retrieval.i2t` finds captions for pictures, `retrieval.t2i` pictures for captions. Published
-    protocols take equal scores alone for a tie (tie=0).
+    `retrieval.i2t` retrieves captions for images, `retrieval.t2i` images for captions. In published
+    protocols only equal scores are tied (tie=0).
     """
     to_text, to_image = rank_both_ways(images, texts, image_text_pairs, tie)
-    for direction_index, (direction, direction_ranks) in enumerate(
-        {"i2t": to_text, "t2i": to_image}.items()
-    ):
+    for i, (direction, ranks) in enumerate({"i2t": to_text, "t2i": to_image}.items()):
         for k in RECALL_KS:
-            chance = chance_recall(image_text_pairs, k)[direction_index]
-            score_card.add_outcomes(
-                f"retrieval.{direction}.r{k}", direction_ranks.hits(k), kind="recall", chance=chance
-            )
-        score_card.add_array(
-            f"retrieval.{direction}.rank", direction_ranks.worst_ranks().astype(np.int32)
-        )
+            chance = chance_recall(image_text_pairs, k)[i]
+            name = f"retrieval.{direction}.r{k}"
+            score_card.add_outcomes(name, ranks.hits(k), kind="recall", chance=chance)
+        score_card.add_array(f"retrieval.{direction}.rank", ranks.worst_ranks().astype(np.int32))
     add_mean_recall(score_card, "retrieval.r1", to_text, to_image, image_text_pairs)
 
 
@@ -197,10 +196,10 @@ def add_mean_recall(
     to_image: Ranks,
     image_text_pairs: ImageTextPairs,
 ) -> None:
-    """Put the mean of both ways' R@1 on the sheet.
+    """Add the mean R@1 of both ways.
 
-    A picture's outcome is the mean of its own hit and its captions' share of theirs, weighted so
-    that the mean over pictures is the mean of both scores whatever the number of captions.
+    An image's outcome is the mean of its hit and its share of its captions' hits, weighted so that
+    the mean over images is the mean of both scores whatever the number of captions.
     """
     n, num_pairs = len(to_text.num_above), len(image_text_pairs.image_index)
     caption_hits = np.bincount(

@@ -1,4 +1,4 @@
-"""The sheet on which a benchmark writes: scores, and the per-sample outcomes behind them."""
+"""The results of one model on one data set: scores, and the per-sample outcomes behind them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from uniclip.store import Score
 
 MIN_SAMPLES = 50
-"""A score over fewer test samples is shown, and never a primary one."""
+"""A score over fewer test samples is report-only: never a primary metric."""
 
 
 class ScoreCard:
-    """Scores of one model on one data set, each the mean of outcomes that are kept beside it."""
+    """Collects scores, and arrays such as the outcomes whose means they are."""
 
     def __init__(self) -> None:
         self.scores: list[Score] = []
@@ -29,7 +29,7 @@ class ScoreCard:
         chance: float,
         report_only: bool = False,
     ) -> None:
-        """A score that is the mean of `outcome` (n,); outcomes of 0 and 1 are kept as booleans."""
+        """Add a score that is the mean of `outcome` (n,), and the outcomes (as bool if 0 or 1)."""
         binary = ((outcome == 0) | (outcome == 1)).all()
         self.add_array(name, outcome.astype(bool if binary else np.float32))
         value, samples = float(np.mean(outcome, dtype=np.float64)), len(outcome)
@@ -47,7 +47,7 @@ class ScoreCard:
         chance: float | None = None,
         report_only: bool = False,
     ) -> None:
-        """A score that is no mean of outcomes."""
+        """Add a score that is not a mean of outcomes."""
         assert all(name != s.name for s in self.scores), f"{name} twice"
         self.scores.append(
             Score(
@@ -56,16 +56,16 @@ class ScoreCard:
                 kind=kind,
                 chance=chance,
                 num_samples=samples,
-                too_few_samples=report_only or samples < MIN_SAMPLES,
+                report_only=report_only or samples < MIN_SAMPLES,
             )
         )
 
     def add_array(self, name: str, array: NDArray[Any]) -> None:
-        """Keep an array with the predictions (numbers or text: a reader unpickles nothing)."""
+        """Add an array to the predictions: numbers or text, which need no unpickling."""
         assert array.dtype != object, name
         assert name not in self.predictions, name
         self.predictions[name] = array
 
     def get_results(self) -> tuple[tuple[Score, ...], dict[str, NDArray[Any]]]:
-        """What `evaluate` hands on."""
+        """Return scores and predictions."""
         return tuple(self.scores), self.predictions

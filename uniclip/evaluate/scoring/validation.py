@@ -1,9 +1,9 @@
-"""The score that training watches: cheap, fixed, and from the validation split only."""
+"""The validation score during training: cheap, fixed, on the validation split only."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,18 @@ from uniclip.evaluate.scoring.retrieval import (
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
-    from uniclip.config import RunConfig
+    from uniclip.config.schema import DataConfig
 
 MAX_SAMPLES = 512
-"""Most pictures that one validation looks at."""
+"""Largest number of images in one validation."""
 
 
-def validate(pretrained: PretrainedModel, config: RunConfig) -> float:
-    """R@1, the mean of both ways, on at most 512 fixed validation pictures; chance is near 1/n.
+def validate(pretrained: PretrainedModel, data_config: DataConfig) -> float:
+    """Return the mean R@1 of both ways on at most 512 fixed validation images; chance is near 1/n.
 
-    A picture is right when its caption is. Raises `UserError` if there is no validation picture.
+    An image is a hit when its caption is. Raises `UserError` if there is no validation image.
     """
-    pixels, image_text_pairs = _load_images(config.data, config.model.image.image_size)
+    pixels, image_text_pairs = _load_images(data_config, pretrained.config.model.image.image_size)
     images = pretrained.embed_images(pixels)
     texts = pretrained.embed_texts(list(image_text_pairs.texts))
     to_text, to_image = rank_both_ways(images, texts, image_text_pairs)
@@ -39,11 +39,13 @@ def validate(pretrained: PretrainedModel, config: RunConfig) -> float:
 
 
 @lru_cache(maxsize=4)
-def _load_images(source: Any, image_size: int) -> tuple[NDArray[np.uint8], ImageTextPairs]:
-    """Pictures (n, 3, side, side) under the evaluation transform, and their captions' relation."""
-    split = split_features.open_split_cached(source, "validation")
+def _load_images(
+    data_config: DataConfig, image_size: int
+) -> tuple[NDArray[np.uint8], ImageTextPairs]:
+    """Return images (n, 3, image_size, image_size) under the evaluation transform, and captions."""
+    split = split_features.open_split_cached(data_config, "validation")
     if not len(split):
-        raise UserError(f"data={source.name} has no validation pictures; add samples")
+        raise UserError(f"data={data_config.name} has no validation images; add samples")
     sample_index = np.sort(rng.permutation(rng.derive_key("validate"), len(split))[:MAX_SAMPLES])
     pixels = apply.apply_augmentation(
         split.load_pixels(sample_index),

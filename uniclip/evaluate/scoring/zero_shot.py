@@ -1,7 +1,7 @@
 """Zero-shot classification: class names become classifiers through an ensemble of prompts.
 
-For each class every template is filled with every name of the class, embedded and normalised; the
-mean, normalised again, is the class's row (Radford et al., 2021, section 3.1.4). The prediction is
+For each class every template is filled with every name of the class, embedded and normalized; the
+mean, normalized again, is the class's row (Radford et al., 2021, section 3.1.4). The prediction is
 the row with the highest cosine.
 """
 
@@ -19,36 +19,36 @@ from uniclip.evaluate.scoring.retrieval import SIMILARITIES_PER_BLOCK, rank_keys
 from uniclip.evaluate.scoring.score_card import MIN_SAMPLES, ScoreCard
 
 EmbedTexts = Callable[[list[str]], NDArray[Any]]
-"""m texts to (m, D) unit rows."""
+"""Maps m texts to (m, D) unit rows."""
 
 
 @dataclass(frozen=True)
 class ZeroShotResult:
-    """What zero-shot classification says of n pictures."""
+    """Zero-shot classification of n images."""
 
     prediction: Int
-    """(n,) int64 index of the class (the first one of a tie)."""
+    """(n,) int64 class index (the first of a tie)."""
     outcome: Float
-    """(n,) 1 where it is right, 0 where not; in a tie the probability of being right."""
+    """(n,) 1 where correct, 0 where not; in a tie the probability of being correct."""
     calibration_error: float
     """Expected calibration error of the softmax over classes at the model's scale."""
 
 
 def fill_template(template: str, name: str) -> str:
-    """`template` with `name` in place of {}; braces in the name stay as they are."""
+    """Return `template` with `name` in place of {}; braces in the name are kept."""
     assert template.count("{}") == 1, template
     return template.replace("{}", name)
 
 
 def fill_templates(templates: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Every template filled with every name of a class."""
+    """Return every template filled with every name of a class."""
     return [fill_template(template, name) for template in templates for name in names]
 
 
 def order_class_names(
     names: Mapping[str, Sequence[str]], classes: Sequence[str]
 ) -> list[Sequence[str]]:
-    """The names of each of `classes`, by class and never by position."""
+    """Return the names of each of `classes`, by class and never by position."""
     missing = [c for c in classes if c not in names]
     assert not missing, f"no prompt names for {missing}"
     return [names[c] for c in classes]
@@ -57,10 +57,10 @@ def order_class_names(
 def build_classifier(
     embed: EmbedTexts, prompts_by_class: Sequence[Sequence[str]]
 ) -> NDArray[np.float32]:
-    """One unit row a class, (C, D) float32, from its prompts.
+    """Return one unit row for each class, (C, D) float32, from its prompts.
 
     Each distinct prompt is embedded once, shortest first: an encoder that trims a batch to its
-    longest text then has little to pad, and, being causal, loses nothing by it.
+    longest text then has little padding; a causal encoder gives the same rows.
     """
     unique_prompts = list(
         dict.fromkeys(p for class_prompts in prompts_by_class for p in class_prompts)
@@ -80,10 +80,10 @@ def build_classifier(
 def classify(
     images: NDArray[Any], class_embeddings: NDArray[Any], labels: Int, logit_scale: float
 ) -> ZeroShotResult:
-    """Classify unit rows `images` (n, D) by unit rows `classes` (C, D).
+    """Classify unit rows of images (n, D) by unit rows of classes (C, D).
 
-    labels: (n,) int64 in 0 .. C - 1. scale: the model's multiplier 1/tau of image-text cosines,
-    which moves the calibration error and nothing else.
+    labels: (n,) int64 in 0 .. C - 1. logit_scale: the model's multiplier 1/tau of image-text
+    cosines, which affects the calibration error only.
     """
     prediction, confidence = predict(images, class_embeddings, logit_scale)
     outcome = rank_keys(images, class_embeddings, np.arange(len(images)), labels).hits(1)
@@ -93,9 +93,10 @@ def classify(
 def predict(
     images: NDArray[Any], class_embeddings: NDArray[Any], logit_scale: float
 ) -> tuple[Int, Float]:
-    """The nearest class of each picture, (n,) int64, and its probability, (n,) float64.
+    """Return the nearest class of each image, (n,) int64, and its probability, (n,) float64.
 
-    Arguments as in `classify`. A block of pictures at a time: n times C numbers never exist.
+    Arguments as in `classify`. Computed for a block of images at a time: the (n, C) matrix never
+    exists.
     """
     prediction, confidence = np.empty(len(images), np.int64), np.empty(len(images))
     images_per_block = max(1, SIMILARITIES_PER_BLOCK // len(class_embeddings))
@@ -110,7 +111,7 @@ def predict(
 def add_zero_shot_scores(
     score_card: ScoreCard, name: str, result: ZeroShotResult, labels: Int, classes: Sequence[str]
 ) -> None:
-    """Put zeroshot.<name> on the sheet, its calibration error, and the accuracy of each class."""
+    """Add zeroshot.<name>, its calibration error, and the accuracy of each class."""
     add_accuracy_per_class(score_card, f"zeroshot.{name}", result.outcome, labels, classes)
     score_card.add_scalar(
         f"zeroshot.{name}.ece", result.calibration_error, kind="error", samples=len(labels)
@@ -121,10 +122,10 @@ def add_zero_shot_scores(
 def add_accuracy_per_class(
     score_card: ScoreCard, name: str, outcome: NDArray[Any], labels: Int, classes: Sequence[str]
 ) -> None:
-    """Put an accuracy on the sheet, and that of each class that the test split has.
+    """Add an accuracy, and that of each class in the test split.
 
-    Chance is a uniform guess, one over the number of classes. A single class is shown only, and so
-    is the whole where a class of it has fewer than 50 test pictures.
+    Chance is a uniform guess, one over the number of classes. The accuracies of single classes are
+    report-only, and so is the overall one where a class has fewer than 50 test images.
     """
     chance = 1 / len(classes)
     counts = np.bincount(labels, minlength=len(classes))

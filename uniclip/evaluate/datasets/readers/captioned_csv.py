@@ -1,26 +1,41 @@
-"""Any CSV of pictures and captions, checked row by row as training's `data=csv` checks it."""
+"""Any CSV of images and captions, validated row by row as the training source `data=csv` does."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uniclip.config import CsvData
-from uniclip.data.csv.rows import read_samples as read_rows
-from uniclip.data.split import SplitName
-from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.data.csv import source
+from uniclip.data.csv.rows import read_samples
+from uniclip.evaluate.datasets.dataset import Dataset, SplitReader
 from uniclip.evaluate.datasets.images import FileReader, ImageDataset
 
+if TYPE_CHECKING:
+    from uniclip.data.split import SplitName
 
-def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
-    """All pictures of the CSV, with their captions; `UserError` names a faulty line."""
-    (name,) = dataset.files[split]
-    samples = read_rows(CsvData(path=str(root / name)))
-    return ImageDataset(
-        name=dataset.name,
-        split=split,
-        kind=dataset.kind,
-        metric=dataset.metric,
-        ids=tuple(s.path for s in samples),
-        reader=FileReader(tuple(root / s.path for s in samples)),
-        captions=tuple(tuple(s.captions) for s in samples),
-    )
+
+class CaptionedCsvReader(SplitReader):
+    """All images of the CSV with their captions; `UserError` names a faulty line."""
+
+    def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
+        (name,) = dataset.files[split]
+        samples = read_samples(CsvData(path=str(root / name)))
+        return ImageDataset(
+            name=dataset.name,
+            split=split,
+            kind=dataset.kind,
+            metric=dataset.metric,
+            ids=tuple(s.path for s in samples),
+            reader=FileReader(tuple(root / s.path for s in samples)),
+            captions=tuple(tuple(s.captions) for s in samples),
+        )
+
+    def compute_digests(self, root: Path, patterns: tuple[str, ...]) -> dict[str, str]:
+        """Digest the file as a whole, and the names and sizes of its images."""
+        (name,) = patterns
+        fingerprint = source.fingerprint(CsvData(path=str(root / name)))
+        return {
+            f"{name} whole": fingerprint["index"]["sum"],
+            f"{name}'s pictures": fingerprint["pictures"],
+        }

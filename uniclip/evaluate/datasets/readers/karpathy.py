@@ -1,7 +1,7 @@
-"""Flickr30k and MS-COCO in the parts of Karpathy and Li (CVPR 2015), with all captions.
+"""Flickr30k and MS-COCO in the splits of Karpathy and Li (CVPR 2015), with all captions.
 
-Two forms of the same lists are read: Karpathy's own `dataset_<name>.json`, and the files of one
-part that clip-benchmark uses.
+Two formats of the same lists are read: Karpathy's `dataset_<name>.json`, and the files of one
+split that clip-benchmark uses.
 """
 
 from __future__ import annotations
@@ -9,43 +9,50 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from uniclip.data.split import SplitName
 from uniclip.errors import UserError
-from uniclip.evaluate.datasets.dataset import Dataset, locate
+from uniclip.evaluate.datasets.dataset import Dataset, SplitReader, locate
 from uniclip.evaluate.datasets.images import FileReader, ImageDataset
 
+if TYPE_CHECKING:
+    from uniclip.data.split import SplitName
+
 KARPATHY_SPLITS = {"train": ("train", "restval"), "validation": ("val",), "test": ("test",)}
-"""Karpathy's `restval` is trained on."""
+"""Karpathy's `restval` belongs to the training split."""
+
 CaptionsByFile = dict[str, list[str]]
 
 
-def flickr30k(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
-    """Flickr30k (Young et al. 2014): 1,000 pictures to test, five captions each."""
-    path = locate(root, dataset.files[split][0])
-    captions_by_file = (
-        _read_karpathy_json(path, split) if path.suffix == ".json" else _read_caption_lines(path)
-    )
-    image_folders = [root / "flickr30k" / f for f in ("", "flickr30k-images", "Images", "images")]
-    return _build_dataset(dataset, split, captions_by_file, image_folders)
+class Flickr30kReader(SplitReader):
+    """Flickr30k (Young et al. 2014): 1,000 test images, five captions each."""
+
+    def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
+        path = locate(root, dataset.files[split][0])
+        is_json = path.suffix == ".json"
+        captions_by_file = (
+            _read_karpathy_json(path, split) if is_json else _read_caption_lines(path)
+        )
+        folders = [root / "flickr30k" / f for f in ("", "flickr30k-images", "Images", "images")]
+        return _build_dataset(dataset, split, captions_by_file, folders)
 
 
-def coco(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
-    """MS-COCO (Lin et al. 2014): 5,000 pictures to test, 25,010 captions."""
-    path = locate(root, dataset.files[split][0])
-    captions_by_file = (
-        _read_karpathy_json(path, split)
-        if path.name == "dataset_coco.json"
-        else _read_coco_json(path)
-    )
-    return _build_dataset(dataset, split, captions_by_file, [root / "coco"])
+class CocoReader(SplitReader):
+    """MS-COCO (Lin et al. 2014): 5,000 test images, 25,010 captions."""
+
+    def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
+        path = locate(root, dataset.files[split][0])
+        is_karpathy = path.name == "dataset_coco.json"
+        captions_by_file = (
+            _read_karpathy_json(path, split) if is_karpathy else _read_coco_json(path)
+        )
+        return _build_dataset(dataset, split, captions_by_file, [root / "coco"])
 
 
 def _read_caption_lines(path: Path) -> CaptionsByFile:
-    """A header, then "name.jpg,caption" each; captions hold commas, and quotes that mean nothing.
+    """Read a header, then "name.jpg,caption" lines; commas and quotes in captions are literal.
 
-    Captions of one picture need not stand together.
+    Captions of one image need not be adjacent.
     """
     captions_by_file: CaptionsByFile = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[1:], 2):
@@ -59,7 +66,7 @@ def _read_caption_lines(path: Path) -> CaptionsByFile:
 
 
 def _read_coco_json(path: Path) -> CaptionsByFile:
-    """{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}."""
+    """Read {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}."""
     content = json.loads(path.read_text(encoding="utf-8"))
     names = {image["id"]: _path_in_folder(str(image["file_name"])) for image in content["images"]}
     captions_by_file: CaptionsByFile = {name: [] for name in names.values()}
@@ -69,12 +76,12 @@ def _read_coco_json(path: Path) -> CaptionsByFile:
 
 
 def _path_in_folder(name: str) -> str:
-    """Within its folder, which its name says: "COCO_val2014_000000391895.jpg"."""
+    """Return the path with the folder that the name contains: "COCO_val2014_000000391895.jpg"."""
     return f"{name.split('_')[1]}/{name}" if name.startswith("COCO_") else name
 
 
 def _read_karpathy_json(path: Path, split: SplitName) -> CaptionsByFile:
-    """{"images": [{"filename", "filepath" (COCO), "split", "sentences": [{"raw"}]}]}."""
+    """Read {"images": [{"filename", "filepath" (COCO), "split", "sentences": [{"raw"}]}]}."""
     images: Iterable[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["images"]
     return {
         "/".join(filter(None, (image.get("filepath"), image["filename"]))): [
@@ -93,14 +100,16 @@ def _build_dataset(
     )
     if name_without_caption is not None or not captions_by_file:
         raise UserError(
-            f"{dataset.name}: {name_without_caption or 'the list'} of {split} is empty; {dataset.download_hint}"
+            f"{dataset.name}: {name_without_caption or 'the list'} of {split} is empty; "
+            f"{dataset.download_hint}"
         )
     first_name = next(iter(captions_by_file))
     folder = next((p for p in image_folders if (p / first_name).is_file()), None)
     if folder is None:
         searched_folders = " or ".join(str(p) for p in image_folders)
         raise UserError(
-            f"{dataset.name}: there is no picture {first_name} in {searched_folders}; {dataset.download_hint}"
+            f"{dataset.name}: there is no image {first_name} in {searched_folders}; "
+            f"{dataset.download_hint}"
         )
     return ImageDataset(
         name=dataset.name,

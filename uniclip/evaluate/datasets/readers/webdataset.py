@@ -1,46 +1,93 @@
 """WebDataset shards in clip-benchmark's layout, read and written with the standard library.
 
     <folder>/{classnames.txt, zeroshot_classification_templates.txt, dataset_type.txt}
-    <folder>/<part>/{nshards.txt, 0.tar, 1.tar, ...}
+    <folder>/<split>/{nshards.txt, 0.tar, 1.tar, ...}
 
-A sample is a few members of one key: a picture, and its label (`.cls`, a number), its labels
-(`.npy`, 0 or 1 for each class) or its captions (`.txt`, a line each). Ours adds `.difficult.npy`
-where a class is to be left out, which others pass over.
+A sample is a few members with one key: an image, and its label (`.cls`, a number), its labels
+(`.npy`, 0 or 1 for each class) or its captions (`.txt`, one a line). `write_shards` adds
+`.difficult.npy` where a class is excluded from the score; other readers ignore it.
 """
 
 from __future__ import annotations
 
 import io
 import tarfile
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from uniclip.data.split import SplitName
 from uniclip.errors import UserError
-from uniclip.evaluate.datasets import custom
-from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.evaluate.datasets.images import ImageDataset
+from uniclip.evaluate.datasets.dataset import Dataset, SplitReader
+from uniclip.evaluate.datasets.images import DatasetKind, ImageDataset
+from uniclip.io import hashing
+from uniclip.io.memo import disk_memoize
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from uniclip.data.split import SplitName
+
+CLASSES_FILE = "classnames.txt"
+TEMPLATES_FILE = "zeroshot_classification_templates.txt"
+TYPE_FILE = "dataset_type.txt"
 IMAGE_EXTENSIONS = ("webp", "png", "jpg", "jpeg")
 LABEL_EXTENSION = {"classification": "cls", "multilabel": "npy", "retrieval": "txt"}
 DIFFICULT_EXTENSION = "difficult.npy"
 MAX_SAMPLES_PER_SHARD, MAX_BYTES_PER_SHARD = 10_000, 10**9
+RECENT_SECONDS = 2.0
+"""A file changed less than this ago may change again within the resolution of its timestamp."""
+
+
+class WebDatasetReader(SplitReader):
+    """Samples in the order of the shards. Nothing is unpickled."""
+
+    def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
+        folder = root / Path(dataset.files[split][0]).parent
+        num_shards = int((folder / "nshards.txt").read_text())
+        samples = [s for i in range(num_shards) for s in _iterate_samples(folder / f"{i}.tar")]
+        extension = LABEL_EXTENSION[dataset.kind]
+        for sample in samples:
+            if sample.location is None or extension not in sample.fields:
+                missing_member = "image" if sample.location is None else f".{extension}"
+                raise UserError(
+                    f"{sample.shard}: sample {sample.key} has no {missing_member}; "
+                    "write the shards again"
+                )
+        if not samples:
+            raise UserError(f"{folder} has shards without samples; write them again")
+        return ImageDataset(
+            name=dataset.name,
+            split=split,
+            kind=dataset.kind,
+            metric=dataset.metric,
+            ids=tuple(s.key for s in samples),
+            reader=ShardReader(tuple(s.location for s in samples if s.location is not None)),
+            **_decode_labels(dataset.kind, root, [s.fields for s in samples]),
+        )
+
+    def compute_digests(self, root: Path, patterns: tuple[str, ...]) -> dict[str, str]:
+        """Digest each shard of a split, and the files beside the splits."""
+        files = [
+            *sorted((root / patterns[1]).glob("*.tar")),
+            *(root / name for name in (CLASSES_FILE, TEMPLATES_FILE, TYPE_FILE)),
+        ]
+        return {p.relative_to(root).as_posix(): _digest_file(p) for p in files if p.is_file()}
 
 
 @dataclass(frozen=True)
 class ShardReader:
-    """Pictures within shards: file, first byte and length of each."""
+    """Images within shards: file, first byte and length of each."""
 
     locations: tuple[tuple[Path, int, int], ...]
 
     def __call__(self, i: int) -> Image.Image:
-        """Picture `i`."""
+        """Return image `i`."""
+        from PIL import Image
+
         path, start, length = self.locations[i]
         with open(path, "rb") as stream:
             stream.seek(start)
@@ -56,36 +103,13 @@ class ShardSample:
     shard: Path
     key: str
     location: tuple[Path, int, int] | None = None
-    fields: dict[str, bytes] | None = None
-
-
-def read(dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
-    """One part; samples in the order of the shards. Nothing is unpickled."""
-    folder = root / Path(dataset.files[split][0]).parent
-    num_shards = int((folder / "nshards.txt").read_text())
-    samples = [s for i in range(num_shards) for s in _iterate_samples(folder / f"{i}.tar")]
-    extension = LABEL_EXTENSION[dataset.kind]
-    for s in samples:
-        if s.location is None or extension not in (s.fields or {}):
-            missing_member = "picture" if s.location is None else f".{extension}"
-            raise UserError(
-                f"{s.shard}: sample {s.key} has no {missing_member}; write the shards again"
-            )
-    if not samples:
-        raise UserError(f"{folder} has shards without samples; write them again")
-    return ImageDataset(
-        name=dataset.name,
-        split=split,
-        kind=dataset.kind,
-        metric=dataset.metric,
-        ids=tuple(s.key for s in samples),
-        reader=ShardReader(tuple(s.location for s in samples if s.location is not None)),
-        **_decode_labels(dataset.kind, root, [s.fields or {} for s in samples]),
-    )
+    """File, first byte and length of the image."""
+    fields: dict[str, bytes] = field(default_factory=dict)
+    """Content of the other members, by extension."""
 
 
 def _iterate_samples(shard: Path) -> Iterator[ShardSample]:
-    """The samples of a shard: members of one key stand together."""
+    """Yield the samples of a shard, in which members of one key are adjacent."""
     current: ShardSample | None = None
     try:
         with tarfile.open(shard, "r:") as archive:
@@ -96,10 +120,10 @@ def _iterate_samples(shard: Path) -> Iterator[ShardSample]:
                 if current is None or key != current.key:
                     if current is not None:
                         yield current
-                    current = ShardSample(shard, key, fields={})
+                    current = ShardSample(shard, key)
                 if extension.lower() in IMAGE_EXTENSIONS:
                     current.location = (shard, member.offset_data, member.size)
-                elif current.fields is not None and (stream := archive.extractfile(member)):
+                elif stream := archive.extractfile(member):
                     current.fields[extension] = stream.read()
     except tarfile.TarError as error:
         raise UserError(f"{shard} is not a whole tar file ({error}); write it again") from None
@@ -107,13 +131,16 @@ def _iterate_samples(shard: Path) -> Iterator[ShardSample]:
         yield current
 
 
-def _decode_labels(kind: str, root: Path, rows: list[dict[str, bytes]]) -> dict[str, Any]:
-    """Labels and class names, or captions, from the fields of each sample."""
+def _decode_labels(kind: DatasetKind, root: Path, rows: list[dict[str, bytes]]) -> dict[str, Any]:
+    """Return fields of `ImageDataset`: labels and class names, or captions, from each sample."""
+    import numpy as np
+
     if kind == "retrieval":
         return {"captions": tuple(tuple(r["txt"].decode().splitlines()) for r in rows)}
-    classes_file = root / custom.CLASSES_FILE
+    classes_file = root / CLASSES_FILE
     text = classes_file.read_text(encoding="utf-8") if classes_file.is_file() else ""
     class_names = [line.strip() for line in text.splitlines()]
+    truth: dict[str, Any]
     if kind == "multilabel":
         labels = np.stack([_decode_array(r["npy"]) for r in rows]).astype(np.int64)
         difficult = [
@@ -123,10 +150,7 @@ def _decode_labels(kind: str, root: Path, rows: list[dict[str, bytes]]) -> dict[
             for r in rows
         ]
         n = labels.shape[1]
-        truth: dict[str, Any] = {
-            "labels": labels,
-            "difficult": np.stack(difficult).astype(np.bool_),
-        }
+        truth = {"labels": labels, "difficult": np.stack(difficult).astype(np.bool_)}
     else:
         labels = np.array([int(r["cls"]) for r in rows], np.int64)
         n = int(labels.max()) + 1
@@ -138,8 +162,13 @@ def _decode_labels(kind: str, root: Path, rows: list[dict[str, bytes]]) -> dict[
     return {**truth, "classes": tuple(class_names) or tuple(map(str, range(n)))}
 
 
-def _decode_array(content: bytes) -> NDArray[Any]:
-    return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
+def _digest_file(path: Path) -> str:
+    """Digest a whole file; memoized by size and times of change, unless these are recent."""
+    status = path.stat()
+    if time.time() - max(status.st_mtime, status.st_ctime) < RECENT_SECONDS:
+        return hashing.digest_file(path)
+    key = hashing.digest([str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns], 32)
+    return str(disk_memoize("shards", key, lambda: hashing.digest_file(path)))
 
 
 def write_shards(
@@ -150,10 +179,10 @@ def write_shards(
     max_samples: int = MAX_SAMPLES_PER_SHARD,
     max_bytes: int = MAX_BYTES_PER_SHARD,
 ) -> int:
-    """Write a part as shards of at most so many samples and bytes; their number.
+    """Write a split as shards of at most so many samples and bytes; return their number.
 
-    templates: with "{c}" for the class name. Pictures are kept to the bit (lossless WebP). Raises
-    `UserError` if the part has been written there.
+    templates: with "{c}" for the class name. Images keep every bit (lossless WebP). Raises
+    `UserError` if the split has been written there.
     """
     split_folder = folder / dataset.split
     if (split_folder / "nshards.txt").exists():
@@ -177,9 +206,9 @@ def write_shards(
 
 def _write_metadata(dataset: ImageDataset, folder: Path, templates: Sequence[str]) -> None:
     texts = {
-        custom.CLASSES_FILE: dataset.classes,
-        custom.TEMPLATES_FILE: templates,
-        custom.TYPE_FILE: () if dataset.kind == "classification" else (dataset.kind,),
+        CLASSES_FILE: dataset.classes,
+        TEMPLATES_FILE: templates,
+        TYPE_FILE: () if dataset.kind == "classification" else (dataset.kind,),
     }
     for name, rows in texts.items():
         if rows:
@@ -187,6 +216,7 @@ def _write_metadata(dataset: ImageDataset, folder: Path, templates: Sequence[str
 
 
 def _encode_sample(dataset: ImageDataset, i: int) -> Iterator[tuple[str, bytes]]:
+    """Yield extension and content of each member of sample `i`."""
     stream = io.BytesIO()
     dataset.load_image(i).save(stream, "WEBP", lossless=True)
     yield "webp", stream.getvalue()
@@ -199,10 +229,18 @@ def _encode_sample(dataset: ImageDataset, i: int) -> Iterator[tuple[str, bytes]]
         return
     yield "npy", _encode_array(dataset.labels[i])
     if dataset.difficult is not None:
-        yield DIFFICULT_EXTENSION, _encode_array(dataset.difficult[i].astype(np.int64))
+        yield DIFFICULT_EXTENSION, _encode_array(dataset.difficult[i].astype("int64"))
 
 
-def _encode_array(values: NDArray[Any]) -> bytes:
+def _decode_array(content: bytes) -> NDArray[Any]:
+    import numpy as np
+
+    return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
+
+
+def _encode_array(values: NDArray[np.int64]) -> bytes:
+    import numpy as np
+
     stream = io.BytesIO()
     np.save(stream, values, allow_pickle=False)
     return stream.getvalue()
