@@ -114,7 +114,7 @@ def _train(
 ) -> EndKind:
     if needs_training:
         warm_start.check_unchanged(config.pretrained, run.read_spec()["data"])
-        validate = partial(evaluate.validate, config=config)
+        validate = partial(evaluate.validate, data_config=config.data)
         result = train_model(config, attempt=attempt, validate=validate, stop=stop)
         if result.kind == "stopped":
             return "interrupted"

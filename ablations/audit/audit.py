@@ -89,7 +89,7 @@ def _build_probe_record(arm_name: str, probe: ArmProbe, evaluation_seconds: floa
     return ProbeRecord(
         arm=arm_name,
         device=numerics_class["device"],
-        device_name=numerics_class["model"],
+        device_name=numerics_class["device_name"],
         seconds_per_step=median(probe.step_seconds),
         step_seconds_range=(min(probe.step_seconds), max(probe.step_seconds)),
         setup_and_eval_seconds=probe.setup_seconds + evaluation_seconds,
@@ -104,7 +104,7 @@ def _time_evaluations(plan: Plan, reference: ArmProbe) -> float:
     """Return the wall seconds of what a run does beside its steps: validations and benchmarks."""
     start, config = time.perf_counter(), reference.config
     for _ in range(-(-config.train.steps // config.train.validate_every)):
-        reference.state.validate(lambda pretrained: evaluate.validate(pretrained, config))
+        reference.state.validate(lambda pretrained: evaluate.validate(pretrained, config.data))
     with reference.state.no_side_effects():
         for name in plan.evaluation_hashes[plan.reference]:
             evaluate.evaluate(name, reference.state.pretrained, config)

@@ -1,8 +1,8 @@
-"""Published values beside our own, and how far their conditions are ours.
+"""Published values from the literature, and whether their setup is that of an arm.
 
-The values stand in `analysis/data/published.csv`, each with its source. A verdict is worked out
-from what a row and an arm state of themselves (backbone, pre-training data, protocol); where one of
-them states nothing, it is unknown. Published values are in no mean of ours, and never bold.
+The values are in `analysis/data/published.csv`, each with its source. The comparison of setups is
+computed from what a row and an arm state (backbone, pre-training data, protocol); where one of them
+states nothing, it is unknown. Published values enter no mean and are never bold.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from uniclip import evaluate
 from uniclip.config.binding import bind
 from uniclip.config.compose import flatten
-from uniclip.evaluate.protocols import protocol as protocols
-from uniclip.store import Arm, Plan
+from uniclip.evaluate.protocols.published import DEFAULT_PROTOCOL
+from uniclip.store import Arm
 
 SCORE_NAMES = {
     ("zero_shot", "accuracy"): "zeroshot",
@@ -26,7 +26,7 @@ SCORE_NAMES = {
     **{("retrieval", f"text_retrieval_r@{k}"): f"retrieval.i2t.r{k}" for k in (1, 5, 10)},
     **{("retrieval", f"image_retrieval_r@{k}"): f"retrieval.t2i.r{k}" for k in (1, 5, 10)},
 }
-"""Task and metric of a row -> our score of that name. Others have no table to stand beside."""
+"""(task, metric) of a row -> name of the score. Rows of other tasks are in no table."""
 
 BACKBONES: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {
     ("vit_base_patch32_clip_quickgelu_224", ()): "ViT-B/32",
@@ -39,7 +39,7 @@ BACKBONES: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {
     ("swin_base_patch4_window7_224", ()): "Swin-B",
     ("resnet50_clip", ()): "RN50",
 }
-"""timm's models and their options, at 224 pixels, by what the papers call them."""
+"""(timm model, options) at 224 pixels -> the name that papers use."""
 BACKBONE_IMAGE_SIZE = 224
 IMAGE_ENCODER_KEY = "model.image.name"
 TRAINING_ONLY_OPTIONS = (
@@ -49,20 +49,20 @@ TRAINING_ONLY_OPTIONS = (
     "proj_drop_rate",
     "pretrained_cfg_overlay",
 )
-"""Options that change how a model learns, not which it is."""
+"""Options that change how a model is trained, not its architecture."""
 CUSTOM_SOURCES = ("csv",)
-"""Sources that do not say what they hold; runtime.pretraining_data may."""
+"""Data sources without a known content; `runtime.pretraining_data` may state it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedResult:
-    """One published value, as `published.csv` has it."""
+    """One published value: a row of `published.csv`."""
 
     method: str
     backbone: str
     pretraining_data: str
     protocol: str
-    """One of ours, where the source is known to follow it; empty = not stated."""
+    """Name of a protocol that the source is known to follow; empty if it states none."""
     task: str
     dataset: str
     metric: str
@@ -74,13 +74,13 @@ class PublishedResult:
 
     @property
     def score(self) -> str | None:
-        """Our name of what was measured; None if we measure no such thing."""
+        """Name of the score that measures the same; None without one."""
         return SCORE_NAMES.get((self.task, self.metric))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a value was obtained under; None or empty = not stated."""
+    """Setup in which a value was obtained; None or empty if not stated."""
 
     backbone: str | None
     pretraining_data: str | None
@@ -89,28 +89,37 @@ class Setup:
 
 @cache
 def load_published_results() -> tuple[PublishedResult, ...]:
-    """Every published value."""
+    """Return every published value, in the order of the file."""
     csv_content = (files("analysis") / "data" / "published.csv").read_text(encoding="utf-8")
     csv_reader = csv.DictReader(csv_content.splitlines())
     return tuple(bind(PublishedResult, {**row, "value": float(row["value"])}) for row in csv_reader)
 
 
-def list_published_datasets(plan: Plan) -> list[str]:
-    """The published sets that the plan asks for, those that are here first: all that is judged by
-    a published protocol, and no benchmark of ours."""
-    available_datasets = dict.fromkeys(
-        d for arm_evaluations in plan.evaluation_hashes.values() for d in arm_evaluations
-    )
+def list_published_datasets(
+    evaluation_hashes: Mapping[str, Mapping[str, str]], missing_datasets: Iterable[str]
+) -> list[str]:
+    """Return the data sets of a plan that a published protocol evaluates, present ones first.
+
+    Args:
+        evaluation_hashes: arm -> data set that is present -> evaluation hash.
+        missing_datasets: data sets that are not present.
+    """
+    available_datasets = [d for evaluations in evaluation_hashes.values() for d in evaluations]
     return [
-        d for d in {**available_datasets, **plan.missing_datasets} if d not in evaluate.BENCHMARKS
+        d
+        for d in dict.fromkeys([*available_datasets, *missing_datasets])
+        if d not in evaluate.BENCHMARKS
     ]
 
 
 def select_published_results(
     column_keys: Collection[tuple[str, str]],
 ) -> dict[tuple[str, ...], list[PublishedResult]]:
-    """The rows that stand beside a table with these (data set, score) columns, in the file's order,
-    by what one line of a table can hold: method, backbone, data, protocol, source."""
+    """Return the published values for these (data set, score) columns, grouped by table line.
+
+    A line is (method, backbone, pre-training data, protocol, source); lines and values are in the
+    order of the file.
+    """
     results_by_line: dict[tuple[str, ...], list[PublishedResult]] = {}
     for published_result in load_published_results():
         if (published_result.dataset, published_result.score) in column_keys:
@@ -126,39 +135,45 @@ def select_published_results(
 
 
 def get_reported_setup(published_result: PublishedResult) -> Setup:
-    """The conditions of a published value."""
+    """Return the setup of a published value."""
     return Setup(**{f.name: getattr(published_result, f.name) or None for f in fields(Setup)})
 
 
-def get_arm_setup(plan: Plan, arm: Arm) -> Setup:
-    """The conditions of an arm's scores on published sets."""
-    values = {**flatten(plan.base_config), **arm.config_diff}
+def get_arm_setup(base_config: Mapping[str, Any], config_diff: Mapping[str, Any]) -> Setup:
+    """Return the setup of an arm's scores on published data sets.
+
+    Args:
+        base_config: the base configuration, nested.
+        config_diff: dotted key -> value of the arm.
+    """
+    values = {**flatten(base_config), **config_diff}
     source = values.get("data.name")
     source_is_known = source not in CUSTOM_SOURCES and not values.get("pretrained")
     return Setup(
         backbone=_get_backbone_name(
-            values, arm.config_diff if IMAGE_ENCODER_KEY in arm.config_diff else values
+            values, config_diff if IMAGE_ENCODER_KEY in config_diff else values
         ),
         pretraining_data=source if source_is_known else values.get("runtime.pretraining_data"),
-        protocol=get_protocol_name(plan, arm),
+        protocol=get_protocol_name(base_config, config_diff),
     )
 
 
-def get_protocol_name(plan: Plan, arm: Arm) -> str:
-    """The name of the protocol by which an arm is judged on published sets."""
-    values = {**flatten(plan.base_config), **arm.config_diff}
-    settings_by_priority = [
-        arm.config_diff,
-        values,
-    ]  # one of the user's own is a mapping with a name
+def get_protocol_name(base_config: Mapping[str, Any], config_diff: Mapping[str, Any]) -> str:
+    """Return the name of the protocol that evaluates an arm on published data sets.
+
+    A custom protocol is a mapping with a name. The arguments are those of `get_arm_setup`.
+    """
+    values_by_priority = [config_diff, {**flatten(base_config), **config_diff}]
     protocol_names = [
-        v.get(f"runtime.protocol{suffix}") for v in settings_by_priority for suffix in ("", ".name")
+        values.get(f"runtime.protocol{suffix}")
+        for values in values_by_priority
+        for suffix in ("", ".name")
     ]
-    return str(next(filter(None, protocol_names), protocols.DEFAULT_PROTOCOL))
+    return str(next(filter(None, protocol_names), DEFAULT_PROTOCOL))
 
 
 def compare_setups(reported_setup: Setup, arm_setup: Setup) -> str:
-    """ "same", "differs in: ..." or "unknown: ... not stated"; what is not stated is named too."""
+    """Return "same", "differs in: ..." or "unknown: ... not stated"."""
     differing, not_stated = [], []
     for f in fields(Setup):
         reported_value, arm_value = getattr(reported_setup, f.name), getattr(arm_setup, f.name)
@@ -173,22 +188,25 @@ def compare_setups(reported_setup: Setup, arm_setup: Setup) -> str:
     return f"unknown: {', '.join(not_stated)} not stated" if not_stated else "same"
 
 
-def group_arms_by_verdict(
-    plan: Plan, published_result: PublishedResult, arms: Iterable[Arm]
+def group_arms_by_comparison(
+    base_config: Mapping[str, Any], published_result: PublishedResult, arms: Iterable[Arm]
 ) -> dict[str, list[str]]:
-    """Verdict -> the names of the arms that it is about: one, unless arms differ in conditions."""
-    arms_by_verdict: dict[str, list[str]] = {}
+    """Return comparison of setups -> names of the arms; one, unless the arms' setups differ."""
+    reported_setup = get_reported_setup(published_result)
+    arms_by_comparison: dict[str, list[str]] = {}
     for arm in arms:
-        arms_by_verdict.setdefault(
-            compare_setups(get_reported_setup(published_result), get_arm_setup(plan, arm)), []
-        ).append(arm.name)
-    return arms_by_verdict
+        comparison = compare_setups(reported_setup, get_arm_setup(base_config, arm.config_diff))
+        arms_by_comparison.setdefault(comparison, []).append(arm.name)
+    return arms_by_comparison
 
 
 def _get_backbone_name(values: Mapping[str, Any], options_source: Mapping[str, Any]) -> str | None:
-    """The published name of an image encoder; else timm's, and its side in pixels.
+    """Return the published name of an image encoder; else timm's name and the image size.
 
-    options_of: where its options stand: an arm with another encoder has none of the base's.
+    Args:
+        values: flat configuration of the arm.
+        options_source: flat configuration with the encoder's options: of the arm alone if it has
+            an encoder of its own, because the options of the base configuration do not apply then.
     """
     if IMAGE_ENCODER_KEY not in values:
         return None

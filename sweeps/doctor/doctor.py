@@ -1,7 +1,7 @@
-"""The verb `doctor`: what would go wrong, before anything is spent.
+"""Diagnosis of a sweep before it is started: a list of checks, each with a suggested fix.
 
-A list of checks, each with a mend. Nothing is left in the store but what a sweep would begin with:
-the plan and the audit of an ablation that was named, which the sweep then need not make again.
+The store keeps nothing but the plan and the audit of a named ablation, which the sweep would write
+as well.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from ablations.plan.plan import ResolvedPlan, build_plan, resolve_base_config
-from sweeps.claims import process
 from sweeps.config import request
 from sweeps.config.schema import SlurmLauncherConfig, SweepConfig, describe_gpu_mismatch
-from sweeps.costs import estimate, probe
 from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
+from sweeps.costs.estimate import CostEstimate, estimate_costs
+from sweeps.costs.probe import run_probe
 from sweeps.doctor import device, filesystem, packages, slurm_cluster, test_job
-from sweeps.doctor.finding import Diagnostic, ok, problem, warning
-from sweeps.monitor import status as status_
+from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
+from sweeps.launchers.sbatch import build_sbatch_options
+from sweeps.monitor.status import build_rows
 from uniclip.config import RunConfig
 from uniclip.config.compose import parse_overrides
 from uniclip.errors import UserError
@@ -27,89 +28,109 @@ from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import verify
 from uniclip.identity import ROOT
 from uniclip.io.atomic import resolve_staged_path
-from uniclip.store import Store, SubmissionIntent
+from uniclip.store import Cell, Plan, Store
 
+SEE_MESSAGE = "see the message"
 MIN_FREE_BYTES = 10**9
-"""Room that should be free where nothing is known."""
+"""Bytes that should be free if the need was not measured."""
 CHECKPOINTS_PER_ACTIVE_RUN = 3
-"""Of a run at work: two that are kept, and one that is being written."""
+"""Checkpoints of an active run: two that are kept, and one that is being written."""
 DISK_BYTES_PER_SECOND = 100e6
-"""At which a checkpoint is assumed to be written."""
+"""Assumed speed of writing a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorContext:
-    """What is examined: where runs would go, and which, if that was said."""
+    """What is checked: where runs would be executed, and which."""
 
     settings: SweepConfig
     config: RunConfig
-    """Of the reference arm; without an ablation, the default one."""
+    """The configuration of the reference arm; without an ablation, the default one."""
     store: Store
     resolved_plan: ResolvedPlan | None
+    """None: no ablation was named, or its plan cannot be built."""
     submit_test_job: bool
-    """Whether a tiny job may be submitted."""
+    """Whether a test job may be submitted."""
 
     @property
-    def uses_slurm(self) -> bool:
-        """Whether runs go to a cluster."""
-        return isinstance(self.settings.launcher, SlurmLauncherConfig)
+    def plan(self) -> Plan | None:
+        """The plan, if there is one."""
+        return None if self.resolved_plan is None else self.resolved_plan.plan
+
+    @property
+    def slurm_launcher(self) -> SlurmLauncherConfig | None:
+        """The launcher's settings if runs are executed on a cluster."""
+        launcher = self.settings.launcher
+        return launcher if isinstance(launcher, SlurmLauncherConfig) else None
 
     def list_open_runs(self) -> list[str]:
-        """Runs that the sweep would take up."""
-        if self.resolved_plan is None:
+        """Return the ids of the runs that the sweep would execute."""
+        if self.plan is None:
             return []
-        rows = status_.build_rows(self.store, self.resolved_plan.plan)
+        rows = build_rows(self.store, self.plan)
         return list(dict.fromkeys(r.run for r in rows if self.settings.should_run(r.state)))
+
+    def estimate_costs(self) -> dict[str, CostEstimate]:
+        """Return arm -> estimated cost of one of its cells, as far as it was measured."""
+        return {} if self.plan is None else estimate_costs(self.store, self.plan)
 
 
 def collect_diagnostics(
     overrides: list[str], *, submit_test_job: bool = False
 ) -> Iterator[Diagnostic]:
-    """Yield every diagnostic as soon as it is known; an error in a check is one more.
+    """Yield every diagnostic as soon as it is known.
 
     Args:
-        overrides: The `key=value` words of the command line.
-        submit_test_job: Whether a small job may be submitted to the cluster.
+        overrides: the `key=value` words of the command line.
+        submit_test_job: whether a small job may be submitted to the cluster.
+
+    Raises:
+        UserError: a test job is requested without a cluster, or the overrides are not valid.
     """
     context = yield from _build_context(overrides, submit_test_job)
     if context is None:
         return
-    if context.submit_test_job and not context.uses_slurm:
-        raise UserError("doctor --submit sends a tiny job to a cluster: say launcher=slurm")
+    if context.submit_test_job and context.slurm_launcher is None:
+        raise UserError("doctor --submit sends a test job to a cluster: add launcher=slurm")
+    yield from run_checks(context)
+
+
+def run_checks(context: DoctorContext) -> Iterator[Diagnostic]:
+    """Yield the diagnostics of every check; an error in a check is a diagnostic of its own."""
     for check in CHECKS:
         try:
             yield from check(context)
         except (UserError, OSError) as error:
-            yield problem(check.__name__.replace("_", " "), str(error), "what it says")
+            name = check.__name__.removeprefix("check_").replace("_", " ")
+            yield problem(name, str(error), SEE_MESSAGE)
 
 
 def _build_context(
     overrides: list[str], submit_test_job: bool
 ) -> Generator[Diagnostic, None, DoctorContext | None]:
-    """What is to be examined, and what is found of its plan; None if there is no more to it."""
+    """Yield the diagnostic of the plan, and return the context; None if there is no valid run."""
     if "ablation" not in parse_overrides(overrides):
         sweep_config, config = request.parse_configs(overrides)
-        store = Store(sweep_config.store)
         return DoctorContext(
             settings=sweep_config,
             config=config,
-            store=store,
+            store=Store(sweep_config.store),
             resolved_plan=None,
             submit_test_job=submit_test_job,
         )
     sweep_request, resolved_plan = request.parse_request(overrides), None
+    check = "plan and training data"
     try:
         resolved_plan = build_plan(sweep_request.plan_request)
     except UserError as error:
-        yield problem("plan and training data", str(error), "what it says")
+        yield problem(check, str(error), SEE_MESSAGE)
         try:
             config = resolve_base_config(sweep_request.plan_request)
-        except UserError:  # as was said: there is no run to look at
+        except UserError:  # the diagnostic above says so
             return None
     else:
         config = resolved_plan.configs[resolved_plan.plan.reference]
-        num_runs = len(resolved_plan.specs)
-        yield ok("plan and training data", f"{resolved_plan.plan.sweep_id}, {num_runs} runs")
+        yield ok(check, f"{resolved_plan.plan.sweep_id}, {len(resolved_plan.specs)} runs")
     return DoctorContext(
         settings=sweep_request.settings,
         config=config,
@@ -123,21 +144,42 @@ def _build_context(
 
 
 def check_libraries(context: DoctorContext) -> Iterator[Diagnostic]:
-    """Python and the libraries, here."""
+    """Check Python and the libraries of this machine."""
     yield from packages.check_packages(ROOT)
 
 
 def check_devices(context: DoctorContext) -> Iterator[Diagnostic]:
-    """torch, and the device that runs ask for; of a cluster's devices `--submit` tells."""
-    if context.uses_slurm:
+    """Check torch and the device of the runs; on a cluster only `--submit` checks the device."""
+    if context.slurm_launcher is not None:
         yield from device.check_device("cpu")
         return
-    max_parallel_runs = context.settings.max_parallel_runs(context.config.train.num_threads)
-    yield from device.check_device(context.config.runtime.device, max_parallel_runs)
+    num_workers = context.settings.max_parallel_runs(context.config.train.num_threads)
+    yield from device.check_device(context.config.runtime.device, num_workers)
+
+
+def check_evaluation_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
+    """Check the published data sets: what is missing, corrupt, or not as published."""
+    check, root = "data sets", str(resolve_staged_path(context.config.runtime.data_root))
+    selected_datasets = list(datasets.DATASETS.values())
+    if context.plan is not None:
+        names = _list_evaluated_datasets(context.plan)
+        selected_datasets = [d for name, d in datasets.DATASETS.items() if name in names]
+        for name, hint in context.plan.missing_datasets.items():
+            yield warning(check, f"{name} is missing, its scores will be n/a", hint)
+        for name, hint in context.plan.missing_probe_data.items():
+            yield warning(check, f"{name}: its linear probe will be n/a", hint)
+    statuses = [verify.verify_dataset(dataset, root) for dataset in selected_datasets]
+    for status in statuses:
+        if status.availability in ("corrupt", "mismatch"):
+            message = f"{status.dataset.name}: {'; '.join(status.describe())}"
+            yield warning(check, message, f"download it again into data_root={root}")
+    num_present = sum(status.availability in ("complete", "partial") for status in statuses)
+    message = f"{num_present} of {len(statuses)} published data sets under data_root={root}"
+    yield ok(check, message)
 
 
 def check_store_folder(context: DoctorContext) -> Iterator[Diagnostic]:
-    """The store's file system, its room, and the files that it takes."""
+    """Check the file system of the store."""
     store = context.store
     try:
         with store.create_scratch_folder() as scratch_dir:
@@ -147,58 +189,16 @@ def check_store_folder(context: DoctorContext) -> Iterator[Diagnostic]:
         yield problem("store", message, "choose another store=")
 
 
-def check_disk_space(context: DoctorContext) -> Iterator[Diagnostic]:
-    """Bytes and files that the sweep needs, against those that are free."""
-    root = context.store.root
-    existing_dir = next(path for path in (root, *root.parents) if path.exists())
-    if not existing_dir.is_dir():
-        return  # there can be no store: the check of its folder has said so
-    runs = context.list_open_runs()
-    needed_bytes = _estimate_bytes_needed(context, runs)
-    yield filesystem.check_free_space(
-        existing_dir, needed_bytes, MIN_FREE_BYTES, f"{len(runs)} runs"
-    )
-    yield filesystem.check_inodes(existing_dir, len(runs))
-
-
-def check_evaluation_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
-    """The sets that runs are judged by: what is missing, damaged, or not as published."""
-    root = str(resolve_staged_path(context.config.runtime.data_root))
-    if context.resolved_plan is None:
-        selected_datasets = list(datasets.DATASETS.values())
-    else:
-        selected_datasets = [
-            d
-            for n, d in datasets.DATASETS.items()
-            if n in _list_benchmark_datasets(context.resolved_plan)
-        ]
-        for name, hint in context.resolved_plan.plan.missing_datasets.items():
-            yield warning("data sets", f"{name} is not here, its scores will be n/a", hint)
-        for name, hint in context.resolved_plan.plan.missing_probe_data.items():
-            yield warning("data sets", f"{name}: its linear probe will be n/a", hint)
-    dataset_statuses = [verify.verify_dataset(dataset, root) for dataset in selected_datasets]
-    for dataset_status in dataset_statuses:
-        if dataset_status.availability in ("corrupt", "mismatch"):
-            message = f"{dataset_status.dataset.name}: {'; '.join(dataset_status.describe())}"
-            yield warning("data sets", message, f"fetch it again into data_root={root}")
-    num_present = sum(
-        dataset_status.availability in ("complete", "partial") for dataset_status in dataset_statuses
-    )
-    yield ok(
-        "data sets",
-        f"{num_present} of {len(dataset_statuses)} published ones under data_root={root}",
-    )
-
-
 def check_slurm(context: DoctorContext) -> Iterator[Diagnostic]:
-    """The cluster, if runs go to one; with `--submit` also a node of it."""
-    if not context.uses_slurm:
+    """Check the cluster if runs are executed on one; with `--submit` also a node of it."""
+    launcher = context.slurm_launcher
+    if launcher is None:
         return
-    requirements = build_requirements(context)
+    requirements = build_requirements(context, launcher)
     diagnostics = slurm_cluster.check_cluster(requirements)
     yield from diagnostics
-    if context.submit_test_job and not any(f.level == "problem" for f in diagnostics):
-        launcher = _get_slurm_launcher(context)
+    has_problem = any(diagnostic.level == "problem" for diagnostic in diagnostics)
+    if context.submit_test_job and not has_problem:
         with context.store.create_scratch_folder() as scratch_dir:
             yield from test_job.run_test_job(
                 scratch_dir,
@@ -211,31 +211,44 @@ def check_slurm(context: DoctorContext) -> Iterator[Diagnostic]:
 
 
 def check_audit(context: DoctorContext) -> Iterator[Diagnostic]:
-    """Each arm takes a few steps, and each component is seen to switch what it says."""
-    if context.resolved_plan is None:
+    """Run the manipulation checks of every arm: a few training steps each."""
+    check, resolved_plan = "manipulation check", context.resolved_plan
+    if resolved_plan is None:
         return
-    sweep_folder = context.store.get_sweep(context.resolved_plan.plan.sweep_id)
-    if context.uses_slurm and not has_valid_audit(
-        sweep_folder, compute_audit_key(context.resolved_plan.plan)
+    plan = resolved_plan.plan
+    sweep_folder = context.store.get_sweep(plan.sweep_id)
+    if context.slurm_launcher is not None and not has_valid_audit(
+        sweep_folder, compute_audit_key(plan)
     ):
-        yield warning("switches", "not proven yet", "plan --probe submits that, and nothing else")
+        yield warning(check, "not run yet", "plan --probe submits the audit, and nothing else")
         return
     try:
-        probe.run_probe(context.store, context.resolved_plan)
+        run_probe(context.store, resolved_plan)
     except (UserError, OSError) as error:
-        yield problem("switches", str(error), "what it says")
+        yield problem(check, str(error), SEE_MESSAGE)
         return
     audit_checks = sweep_folder.read_audit_checks()
-    for f in audit_checks:
-        if not f.passed:
-            yield problem(
-                "switches", f.failure_message, "the arm is not what it is called: mend its delta"
-            )
-    num_passed = sum(f.passed for f in audit_checks)
-    yield ok(
-        "switches",
-        f"{num_passed} of {len(audit_checks)} checks of {len(context.resolved_plan.plan.arms)} arms",
+    for audit_check in audit_checks:
+        if not audit_check.passed:
+            fix = "the arm does not do what its label says: correct its overrides"
+            yield problem(check, audit_check.failure_message, fix)
+    num_passed = sum(audit_check.passed for audit_check in audit_checks)
+    message = f"{num_passed} of {len(audit_checks)} checks of {len(plan.arms)} arms passed"
+    yield ok(check, message)
+
+
+def check_disk_space(context: DoctorContext) -> Iterator[Diagnostic]:
+    """Compare the bytes and files that the sweep needs with those that are free."""
+    root = context.store.root
+    existing_dir = next(path for path in (root, *root.parents) if path.exists())
+    if not existing_dir.is_dir():
+        return  # check_store_folder reports it
+    runs = context.list_open_runs()
+    needed_bytes = _estimate_bytes_needed(context, runs)
+    yield filesystem.check_free_space(
+        existing_dir, needed_bytes, MIN_FREE_BYTES, f"{len(runs)} runs"
     )
+    yield filesystem.check_inodes(existing_dir, len(runs))
 
 
 CHECKS: tuple[Callable[[DoctorContext], Iterator[Diagnostic]], ...] = (
@@ -247,90 +260,57 @@ CHECKS: tuple[Callable[[DoctorContext], Iterator[Diagnostic]], ...] = (
     check_audit,
     check_disk_space,
 )
-"""Room comes last: what is needed is known when the switches were proven."""
+"""Disk space comes last: the audit measures what is needed."""
 
 
-# ---- what is needed ------------------------------------------------------------------------------
+# ---- what a sweep needs --------------------------------------------------------------------------
 
 
-def _get_slurm_launcher(context: DoctorContext) -> SlurmLauncherConfig:
-    launcher = context.settings.launcher
-    assert isinstance(launcher, SlurmLauncherConfig), "these checks are for launcher=slurm"
-    return launcher
-
-
-def build_requirements(context: DoctorContext) -> slurm_cluster.JobRequirements:
-    """What the sweep asks of a cluster."""
-    launcher, runs = _get_slurm_launcher(context), context.list_open_runs()
-    cost_estimates = _estimate_costs(context)
+def build_requirements(
+    context: DoctorContext, launcher: SlurmLauncherConfig
+) -> slurm_cluster.JobRequirements:
+    """Return what the jobs of the sweep require of a cluster."""
+    config, costs = context.config, context.estimate_costs().values()
     return slurm_cluster.JobRequirements(
         partition=launcher.partition,
         nodes=launcher.nodes,
         timeout_min=launcher.timeout_min,
-        num_jobs=len(runs) or 1,
-        sbatch_options=build_sbatch_options(launcher, context.config.train.num_threads),
-        checkpoint_seconds=context.config.runtime.checkpoint_seconds,
-        save_seconds=max(map(_estimate_save_seconds, cost_estimates), default=None),
+        num_jobs=len(context.list_open_runs()) or 1,
+        sbatch_options=build_sbatch_options(launcher, config.train.num_threads),
+        checkpoint_seconds=config.runtime.checkpoint_seconds,
+        save_seconds=max(map(_estimate_save_seconds, costs), default=None),
         signal_delay_s=launcher.signal_delay_s,
-        gpu_mismatch=describe_gpu_mismatch(launcher, context.config.runtime.device),
+        gpu_mismatch=describe_gpu_mismatch(launcher, config.runtime.device),
     )
 
 
-def build_sbatch_options(launcher: SlurmLauncherConfig, threads: int) -> tuple[str, ...]:
-    """What the launcher asks of Slurm for one cell of so many compute threads."""
-    from sweeps.launchers.slurm import build_sbatch_parameters
-
-    intent = SubmissionIntent(
-        token="doctor",
-        kind="run",
-        array_tasks=(),
-        last_attempts={},
-        submitter=process.make_claim_record({}),
-    )
-    return slurm_cluster.format_sbatch_options(
-        build_sbatch_parameters(launcher, intent, ROOT, threads)
-    )
-
-
-def _estimate_costs(context: DoctorContext) -> list[estimate.CostEstimate]:
-    if context.resolved_plan is None:
-        return []
-    return list(estimate.estimate_costs(context.store, context.resolved_plan.plan).values())
-
-
-def _estimate_save_seconds(cost_estimate: estimate.CostEstimate) -> float:
-    """To come to the end of a step and to write a checkpoint."""
-    return (cost_estimate.step_seconds or 0.0) + (
-        cost_estimate.checkpoint_bytes or 0.0
-    ) / DISK_BYTES_PER_SECOND
+def _estimate_save_seconds(cost: CostEstimate) -> float:
+    """Return the seconds to finish a step and to write a checkpoint."""
+    write_seconds = (cost.checkpoint_bytes or 0.0) / DISK_BYTES_PER_SECOND
+    return (cost.step_seconds or 0.0) + write_seconds
 
 
 def _estimate_bytes_needed(context: DoctorContext, runs: list[str]) -> int | None:
-    """What runs leave on the disk, and their checkpoints while they run; None: not measured."""
-    if context.resolved_plan is None:
+    """Return the bytes that runs leave, and of their checkpoints while active; None: unknown."""
+    if context.plan is None:
         return None
-    plan = context.resolved_plan.plan
-    cost_estimates = estimate.estimate_costs(context.store, plan)
-    arm_by_run = {c.run_id: c.arm for c in plan.cells if c.run_id in runs}
-    if any(
-        a not in cost_estimates or cost_estimates[a].stored_bytes is None
-        for a in arm_by_run.values()
-    ):
+    cost_estimates = context.estimate_costs()
+    costs = [cost_estimates.get(c.arm) for c in _list_unique_cells(context.plan, runs)]
+    measured_costs = [cost for cost in costs if cost is not None and cost.stored_bytes is not None]
+    if len(measured_costs) < len(costs):
         return None
-    num_parallel = min(
-        len(runs), context.settings.max_parallel_runs(plan.base_config["train"]["num_threads"])
-    )
-    largest_checkpoint = max(
-        (cost_estimates[a].checkpoint_bytes or 0.0 for a in arm_by_run.values()), default=0.0
-    )
-    stored_bytes = sum(cost_estimates[a].stored_bytes or 0.0 for a in arm_by_run.values())
+    num_parallel = min(len(runs), context.settings.max_parallel_runs(context.plan.num_threads))
+    largest_checkpoint = max((c.checkpoint_bytes or 0.0 for c in measured_costs), default=0.0)
+    stored_bytes = sum(c.stored_bytes or 0.0 for c in measured_costs)
     return round(stored_bytes + num_parallel * CHECKPOINTS_PER_ACTIVE_RUN * largest_checkpoint)
 
 
-def _list_benchmark_datasets(resolved_plan: ResolvedPlan) -> set[str]:
-    evaluated_datasets = {
-        name
-        for dataset_names in resolved_plan.plan.evaluation_hashes.values()
-        for name in dataset_names
-    }
-    return evaluated_datasets | set(resolved_plan.plan.missing_datasets)
+def _list_unique_cells(plan: Plan, runs: list[str]) -> list[Cell]:
+    """Return one cell for each of the runs."""
+    return list({c.run_id: c for c in plan.cells if c.run_id in runs}.values())
+
+
+def _list_evaluated_datasets(plan: Plan) -> set[str]:
+    """Return the data sets that the plan evaluates, or would if they were present."""
+    evaluated_datasets = {name for hashes in plan.evaluation_hashes.values() for name in hashes}
+    return evaluated_datasets | set(plan.missing_datasets)

@@ -144,7 +144,7 @@ class PublishedBenchmark(Benchmark):
         return ("test",), test_fingerprint
 
     def _with_stored_templates(self, dataset: Dataset) -> Protocol:
-        """Return the protocol, with templates stored beside the images unless it has custom ones."""
+        """Return the protocol; templates stored beside the images precede published ones."""
         custom_templates = self.protocol.custom_templates
         if not dataset.templates or {dataset.name, DEFAULT_DATASET} & set(custom_templates):
             return self.protocol

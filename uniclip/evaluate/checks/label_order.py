@@ -6,7 +6,6 @@ predictions are right after a permutation of the classes, and near chance withou
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,4 +80,4 @@ def find_class_permutation(prediction: Int, labels: Int, classes: int) -> ClassP
 
 def is_above_chance(value: float, chance: float, samples: int) -> bool:
     """Return whether an accuracy is over three standard deviations above its chance level."""
-    return value > chance + 3 * math.sqrt(chance * (1 - chance) / max(samples, 1))
+    return bool(value > chance + 3 * (chance * (1 - chance) / max(samples, 1)) ** 0.5)

@@ -1,0 +1,74 @@
+"""The interface of a benchmark, built in or from a plug-in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from uniclip import data
+from uniclip.config.schema import DataConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from uniclip.checkpoints.pretrained import PretrainedModel
+    from uniclip.store import Score
+
+    Results = tuple[tuple[Score, ...], dict[str, NDArray[np.generic]]]
+    """Scores, and the predictions behind them (see `uniclip.evaluate.evaluate`)."""
+
+ConfigT = TypeVar("ConfigT", bound=DataConfig)
+
+
+class Benchmark(ABC):
+    """The scores of one data set under one protocol."""
+
+    @abstractmethod
+    def describe_missing(self) -> str | None:
+        """Return what the test split lacks and how to get it; None if it can be evaluated."""
+
+    def describe_missing_probe_data(self) -> str | None:
+        """Return what a linear probe lacks where the other scores need nothing; None if nothing."""
+        return None
+
+    @abstractmethod
+    def build_protocol(self) -> dict[str, Any]:
+        """Return everything that the scores depend on besides the model, as plain JSON.
+
+        No image is opened and numpy is not imported: plans hash this record.
+        """
+
+    @abstractmethod
+    def evaluate(self, pretrained: PretrainedModel) -> Results:
+        """Return scores and predictions on the test split."""
+
+
+@dataclass(frozen=True)
+class SourceBenchmark(Benchmark, Generic[ConfigT]):
+    """A benchmark on the test split of a training source."""
+
+    data_config: ConfigT
+    """The data section that is evaluated."""
+
+    def describe_missing(self) -> str | None:
+        return data.describe_missing(self.data_config)
+
+    def build_protocol(self) -> dict[str, Any]:
+        return {"data": data.fingerprint(self.data_config), **self.describe_scores()}
+
+    @abstractmethod
+    def describe_scores(self) -> dict[str, Any]:
+        """Return what the scores depend on besides model and data, as plain JSON."""
+
+
+class BenchmarkModule(Protocol):
+    """A module that `uniclip.evaluate.BENCHMARKS` names."""
+
+    def build_benchmark(self, run_data: DataConfig) -> Benchmark:
+        """Return the benchmark of a run whose data section is `run_data`.
+
+        Only a section of the benchmark's own source is used; otherwise the source's default is
+        evaluated.
+        """
