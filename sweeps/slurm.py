@@ -1,7 +1,8 @@
-"""Slurm as a witness: which jobs wait, run or have ended, and what the cluster allows.
+"""Queries to Slurm: which jobs wait, run or have ended, and how the cluster is configured.
 
-Asked in this order: squeue (every job of the user in one call), scontrol (one job), sacct (how a
-job ended, where there is accounting). None of them is required: what no one knows is unknown.
+Commands are tried in this order: squeue (all jobs of the user in one call), scontrol (one job),
+sacct (how a job ended, if the cluster has accounting). None of them is required: if none of them
+answers, the state of a job is unknown.
 """
 
 from __future__ import annotations
@@ -14,41 +15,40 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
-from typing import Literal
 
 from uniclip.errors import RetryLater, UserError
-from uniclip.store import ClaimRecord
+from uniclip.store import ClaimRecord, EndReason
 
 COMMAND_TIMEOUT_SECONDS = 30.0
-"""A command that has not answered by then has no answer."""
+"""Time after which a command counts as failed."""
 QUEUE_CACHE_SECONDS = 5.0
-"""A look at the queue, also one that saw nothing, is good for so long."""
+"""Time for which one answer of squeue, or its failure, is used."""
 CONTROLLER_RETRY_SECONDS = 60.0
-"""A controller that has not answered is not asked again for so long: each time could take half a
-minute."""
+"""Time for which a controller that did not answer is not queried again: each query could block for
+half a minute."""
 MAX_CLOCK_SKEW_SECONDS = 300.0
-"""By so much clocks may differ: munge takes no credential that is older."""
+"""Largest difference between the clocks of two nodes: munge rejects older credentials."""
 RUNNING_STATES = frozenset(
     "CONFIGURING RUNNING COMPLETING SUSPENDED RESIZING SIGNALING STAGE_OUT STOPPED".split()
 )
 WAITING_STATES = frozenset("PENDING REQUEUED REQUEUE_FED REQUEUE_HOLD SPECIAL_EXIT".split())
 MAX_EARLY_SIGNAL_SECONDS = 60
-"""By so much Slurm may be early with the signal before a time limit."""
+"""Slurm may send the signal before a time limit up to this much early."""
 END_REASONS = {
-    "PREEMPTED": "preempted",
-    "TIMEOUT": "timed out",
-    "DEADLINE": "timed out",
-    "OUT_OF_MEMORY": "out of memory",
-    "NODE_FAIL": "node failed",
-    "BOOT_FAIL": "node failed",
-    "CANCELLED": "cancelled",
+    "PREEMPTED": EndReason.PREEMPTED,
+    "TIMEOUT": EndReason.TIMEOUT,
+    "DEADLINE": EndReason.TIMEOUT,
+    "OUT_OF_MEMORY": EndReason.OUT_OF_MEMORY,
+    "NODE_FAIL": EndReason.NODE_FAIL,
+    "BOOT_FAIL": EndReason.NODE_FAIL,
+    "CANCELLED": EndReason.CANCELLED,
 }
-"""What Slurm calls the end of a job, in our words; any other end is "died"."""
-EndReason = Literal["alive", "unknown"] | str
+"""Slurm's state of an ended job -> end reason; any other state means `EndReason.DIED`."""
 SQUEUE_COLUMNS = "JobArrayID State RestartCnt NodeList Name Reason".split()
 JOB_NAME_PREFIX = "uniclip-"
-"""Every job's name begins so."""
+"""Prefix of the name of every job that this package submits."""
 REQUEST_VARIABLE_PREFIXES = ("SLURM_", "SBATCH_", "SUBMITIT_", "SRUN_")
 PRESERVED_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS")
 FOLLOW_UP_VARIABLE = "UNICLIP_FOLLOW_UP_TOKEN"
@@ -60,12 +60,19 @@ def in_follow_up() -> bool:
     return FOLLOW_UP_VARIABLE in os.environ
 
 
+class Liveness(StrEnum):
+    """State of a job, or of an attempt, that is not known to have ended."""
+
+    ALIVE = "alive"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job, or an element of an array, as the queue shows it."""
+    """A job, or an array task, as squeue shows it."""
 
     id: str
-    """123, or 123_4 for an element of an array."""
+    """123, or 123_4 for an array task."""
     state: str
     restarts: int
     node: str
@@ -74,7 +81,7 @@ class Job:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no process of it runs now, but one will."""
+        """Whether it is queued: no process of it runs now, but one will."""
         return self.state in WAITING_STATES
 
     @property
@@ -89,12 +96,12 @@ class Job:
 
     @property
     def launch_failed(self) -> bool:
-        """Whether a node could not start it, and Slurm holds it until somebody lets it go."""
+        """Whether a node could not start it, and Slurm holds it until it is released."""
         return self.is_waiting and self.reason == "launch failed requeued held"
 
 
 class Slurm:
-    """The cluster that this machine submits to."""
+    """The cluster that this machine submits jobs to."""
 
     def __init__(self) -> None:
         self._jobs: list[Job] | None = None
@@ -105,11 +112,11 @@ class Slurm:
         """The cluster's configuration (`scontrol show config`).
 
         Raises:
-            UserError: there is no Slurm here.
-            NotNow: its controller does not answer.
+            UserError: Slurm is not installed on this machine.
+            RetryLater: Slurm's controller does not answer.
         """
         if shutil.which("sbatch") is None:
-            raise UserError("launcher=slurm: there is no sbatch here; use launcher=local")
+            raise UserError("launcher=slurm: sbatch is not installed here; use launcher=local")
         recently_unanswered = time.monotonic() - self._unanswered_at < CONTROLLER_RETRY_SECONDS
         output = None if recently_unanswered else _run_for_stdout(["scontrol", "show", "config"])
         if output is None:
@@ -124,15 +131,15 @@ class Slurm:
 
     @property
     def max_array_length(self) -> int:
-        """Elements that one array can have (the limit is on the index, which starts at 0)."""
+        """Number of tasks that an array can have (Slurm limits the index, which starts at 0)."""
         return max(1, int(self.config.get("MaxArraySize", "1001")))
 
     def invalidate_queue(self) -> None:
-        """The queue has changed: who asks next looks again."""
+        """Have the next `list_jobs` query squeue again."""
         self._queue_read_monotonic = -math.inf
 
     def list_jobs(self) -> list[Job] | None:
-        """The user's jobs that wait, run or ended lately; None if the queue does not answer."""
+        """Return the user's queued, running and recently ended jobs; None if squeue fails."""
         if time.monotonic() - self._queue_read_monotonic > QUEUE_CACHE_SECONDS:
             columns = ",".join(f"{name}:64" for name in SQUEUE_COLUMNS)
             self._queue_read_time = time.time()
@@ -141,87 +148,95 @@ class Slurm:
             self._queue_read_monotonic = time.monotonic()
         return self._jobs
 
-    def find_end_reason(self, claim_record: ClaimRecord) -> EndReason:
-        """How the job that held an attempt ended: "alive", "unknown", or in our words."""
+    def find_end_reason(self, claim_record: ClaimRecord) -> EndReason | Liveness:
+        """Return why the job that holds an attempt ended, or that it has not as far as is known."""
         if claim_record.job_id is None or claim_record.cluster is None:
-            return "unknown"
+            return Liveness.UNKNOWN
         if claim_record.job_id == get_job_id() and claim_record.restart_count < get_restart_count():
-            return "restarted"  # this very job, started again: the last start is over
+            return EndReason.RESTARTED  # an earlier start of the job that this process belongs to
         try:
             if claim_record.cluster != self.cluster:
-                return "unknown"
+                return Liveness.UNKNOWN
         except UserError:
-            return "unknown"
+            return Liveness.UNKNOWN
         queue = self.list_jobs()
         if queue is None:
-            return "unknown"
+            return Liveness.UNKNOWN
         matching_jobs = [j for j in queue if j.id == claim_record.job_id]
         if matching_jobs:
             end_reason = classify_state(
                 matching_jobs[0].state, matching_jobs[0].restarts, claim_record
             )
             if (
-                end_reason == "alive"
+                end_reason is Liveness.ALIVE
                 or claim_record.time < self._queue_read_time - MAX_CLOCK_SKEW_SECONDS
             ):
                 return end_reason
-        # Not in the queue, or claimed so lately that this look at it may be the older one.
+        # Not in the queue, or claimed after the queue was read as far as clocks can tell.
         return classify_state(
             *self._query_state(claim_record.job_id, claim_record.uid), claim_record
         )
 
     def cancel(self, ids: Sequence[str]) -> None:
-        """Cancel jobs or elements."""
+        """Cancel jobs or array tasks."""
         for start in range(0, len(ids), 500):
             _run_for_stdout(["scancel", *ids[start : start + 500]])
         self.invalidate_queue()
 
     def cancel_by_name(self, name: str) -> None:
-        """Cancel the user's jobs of that name."""
+        """Cancel the user's jobs of this name."""
         _run_for_stdout(["scancel", "--me", f"--name={name}"])
         self.invalidate_queue()
 
     def release(self, job: str) -> bool:
-        """Let a held job go; whether Slurm did."""
+        """Release a held job; return whether Slurm accepted it."""
         self.invalidate_queue()
         return _run_for_stdout(["scontrol", "release", job]) is not None
 
     def _query_state(self, job: str, uid: int | None) -> tuple[str | None, int]:
-        """State and restarts of a job of user `uid`; None for a state that no one tells."""
+        """Return state and restarts of a job of user `uid`; the state is None if unknown."""
         job_fields = query_job(job)
         if job_fields is None:
             return None, 0
         if job_fields:
             return job_fields.get("JobState"), int(job_fields.get("Restarts", 0))
-        # The controller has forgotten it: it never forgets a job that has not ended. Or it hides
-        # it, in the very same words.
+        # The controller has purged the job, which it does only after the job has ended; or the job
+        # is hidden from this user, which scontrol reports with the same message.
         may_be_hidden = (
             "jobs" in self.config.get("PrivateData", "").split(",") and uid != os.getuid()
         )
         return _query_accounting(job) or (None if may_be_hidden else "FORGOTTEN"), 0
 
 
-def classify_state(state: str | None, restarts: int, claim_record: ClaimRecord) -> EndReason:
-    """What a job's state says of the attempt that `owner` held."""
+def classify_state(
+    state: str | None, restarts: int, claim_record: ClaimRecord
+) -> EndReason | Liveness:
+    """Return what the state of a job means for the attempt of that job that made the claim.
+
+    Args:
+        state: Slurm's state of the job, such as RUNNING; None if it is unknown.
+        restarts: how often Slurm has started the job again.
+        claim_record: the claim of the attempt.
+    """
     if state is None:
-        return "unknown"
+        return Liveness.UNKNOWN
     if restarts > claim_record.restart_count:
-        return "restarted"
+        return EndReason.RESTARTED
     if state in WAITING_STATES:
-        return "requeued"
+        return EndReason.REQUEUED
     if state in RUNNING_STATES:
-        return "alive"
-    return END_REASONS.get(state, "died")
+        return Liveness.ALIVE
+    return END_REASONS.get(state, EndReason.DIED)
 
 
 def parse_config(output: str) -> dict[str, str]:
-    """`scontrol show config` as a dictionary."""
+    """Return the output of `scontrol show config` as a dictionary."""
     pairs = (line.split("=", 1) for line in output.splitlines() if "=" in line)
     return {key.strip(): value.strip() for key, value in pairs}
 
 
 def parse_queue(output: str) -> list[Job]:
-    """What squeue prints, columns of 64 characters."""
+    """Return the jobs in the output of squeue, which has columns of 64 characters."""
     jobs = []
     for line in output.splitlines():
         cells = [line[i : i + 64].strip() for i in range(0, 64 * len(SQUEUE_COLUMNS), 64)]
@@ -236,12 +251,12 @@ def parse_queue(output: str) -> list[Job]:
 
 
 def parse_job(output: str) -> dict[str, str]:
-    """`scontrol show job -o` of one job as a dictionary."""
+    """Return the output of `scontrol show job -o` for one job as a dictionary."""
     return dict(re.findall(r"(\S+?)=(\S*)", output.splitlines()[0])) if output.strip() else {}
 
 
 def query_job(job: str) -> dict[str, str] | None:
-    """What scontrol says of a job: {} if it knows none of that name, None if it does not answer."""
+    """Return the fields of a job from scontrol; {} if it is unknown, None if scontrol fails."""
     completed = run_command("scontrol", "show", "job", "-o", job)
     if completed.returncode == 0:
         return parse_job(completed.stdout)
@@ -249,12 +264,12 @@ def query_job(job: str) -> dict[str, str] | None:
 
 
 def requeue_job(job: str) -> bool:
-    """Put this running job back into the queue; whether Slurm did."""
+    """Put a running job back into the queue; return whether Slurm accepted it."""
     return _run_for_stdout(["scontrol", "requeue", job]) is not None
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """How a command went; one that is not there or does not answer has failed."""
+    """Run a command; one that is not installed or does not end in time counts as failed."""
     try:
         return subprocess.run(
             arguments,
@@ -271,18 +286,18 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def get_job_id() -> str | None:
-    """The job, or element of an array, that this process is in; None outside of Slurm."""
+    """Return the id of the job or array task of this process; None outside of Slurm."""
     array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID")
 
 
 def get_restart_count() -> int:
-    """How often Slurm started this job before."""
+    """Return how often Slurm has started the job of this process before."""
     return int(os.environ.get("SLURM_RESTART_COUNT", 0))
 
 
 def drop_request_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what the job around us asked for: sbatch would take it up."""
+    """Return an environment without the options of the surrounding job, which sbatch inherits."""
     return {
         name: value
         for name, value in environment.items()

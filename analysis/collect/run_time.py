@@ -1,4 +1,4 @@
-"""What a run took, over all its attempts, and how much of that was lost to its interruptions."""
+"""Run time: wall time of a run over all of its attempts, and the part lost to interruptions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from uniclip.io.atomic import read_jsonl
 from uniclip.store import AttemptFolder, Outcome, RunFolder
 
 SECONDS_PER_STEP = "seconds_per_step"
+"""Key of an outcome's cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,23 +18,23 @@ class RunTime:
     """Wall time of a run, in seconds."""
 
     wall_seconds: float
-    """From each claim to the attempt's last sign of life, added up; evaluations included."""
+    """Sum over attempts of the time from the claim to the last heartbeat; evaluation included."""
     num_attempts: int
     wasted_seconds: float
-    """Of attempts before the one that published: all but the training that it went on from. While
-    there is no outcome nothing has come of any."""
+    """Seconds of the attempts before the one that published the outcome, except the training that
+    this one continued from. Without an outcome, all seconds."""
     end_reason_counts: dict[str, int]
-    """How attempts ended (preempted, timed out, died, failed, ...) but the one that published and
-    those after it, and how often."""
+    """End reason (or exit kind) -> number of attempts, except the one that published the outcome
+    and those after it."""
 
     @property
     def productive_seconds(self) -> float:
-        """What it would have taken undisturbed."""
+        """Seconds that the run would have taken without interruptions."""
         return self.wall_seconds - self.wasted_seconds
 
 
 def measure_run_time(run: RunFolder, outcome: Outcome | None) -> RunTime | None:
-    """What a run took, be it for nothing as yet; None when nobody wrote down its attempts."""
+    """Return the run time of a run; None if no attempt left a claim and a heartbeat or end."""
     attempts = [run.get_attempt(number) for number in run.list_attempts()]
     seconds_by_attempt = {
         a.number: attempt_seconds
@@ -48,16 +49,35 @@ def measure_run_time(run: RunFolder, outcome: Outcome | None) -> RunTime | None:
         num_attempts=len(attempts),
         wasted_seconds=total_seconds
         if outcome is None
-        else _compute_wasted_seconds(run, outcome, seconds_by_attempt),
+        else _compute_wasted_seconds(run, attempts[0].number, outcome, seconds_by_attempt),
         end_reason_counts=dict(_count_end_reasons(attempts, outcome)),
     )
 
 
+def measure_wall_seconds(attempt: AttemptFolder) -> float | None:
+    """Return the seconds from the claim to the exit record or last heartbeat; None without one."""
+    claim_record, attempt_end = attempt.read_claim(), attempt.read_end()
+    heartbeat = None if attempt_end else attempt.read_heartbeat()
+    last_time = attempt_end.time if attempt_end else heartbeat.time if heartbeat else None
+    if claim_record is None or last_time is None:
+        return None
+    return max(0.0, last_time - claim_record.time)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in seconds, minutes or hours, such as "12 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 def _compute_wasted_seconds(
-    run: RunFolder, outcome: Outcome, seconds_by_attempt: Mapping[int, float]
+    run: RunFolder, first_attempt: int, outcome: Outcome, seconds_by_attempt: Mapping[int, float]
 ) -> float:
-    """Seconds of the attempts before the one that published which it did not go on from."""
-    if run.list_attempts()[0] >= outcome.attempt:
+    """Return the seconds of earlier attempts that the publishing attempt did not continue from."""
+    if first_attempt >= outcome.attempt:
         return 0.0
     earlier_seconds = sum(
         attempt_seconds
@@ -72,48 +92,24 @@ def _compute_wasted_seconds(
 
 
 def _count_end_reasons(attempts: Sequence[AttemptFolder], outcome: Outcome | None) -> Counter[str]:
-    """How attempts ended, by the word of those that came after them; the newest, by its own."""
+    """Count end reasons: of earlier attempts from the next claim, of the newest from its record."""
     later_attempts = [a for a in attempts[1:] if outcome is None or a.number <= outcome.attempt]
     claim_records = [
         claim_record for a in later_attempts if (claim_record := a.read_claim()) is not None
     ]
-    reason_counts = Counter(
-        claim_record.previous_end_reason or "interrupted" for claim_record in claim_records
+    reason_counts: Counter[str] = Counter(
+        claim_record.previous_end_reason or claim_record.previous_end_kind or "interrupted"
+        for claim_record in claim_records
     )
     attempt_end = attempts[-1].read_end() if outcome is None else None
     if attempt_end is not None:
-        reason_counts[
-            (attempt_end.error if attempt_end.kind == "interrupted" else None) or attempt_end.kind
-        ] += 1
+        reason_counts[attempt_end.reason or attempt_end.kind] += 1
     return reason_counts
 
 
-def measure_wall_seconds(attempt: AttemptFolder) -> float | None:
-    """From the claim to the last sign of life; None if there is none."""
-    claim_record, attempt_end, heartbeat = (
-        attempt.read_claim(),
-        attempt.read_end(),
-        attempt.read_heartbeat(),
-    )
-    last_time = attempt_end.time if attempt_end else heartbeat.time if heartbeat else None
-    return (
-        None
-        if claim_record is None or last_time is None
-        else max(0.0, last_time - claim_record.time)
-    )
-
-
-def format_duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
 def _read_training_seconds(attempt: AttemptFolder) -> float:
-    """Seconds of training in one attempt, lost steps included."""
+    """Return the training seconds of one attempt, lost steps included."""
     return max(
-        (record.get("attempt_seconds", 0.0) for record in read_jsonl(attempt.metrics_path)), default=0.0
+        (record.get("attempt_seconds", 0.0) for record in read_jsonl(attempt.metrics_path)),
+        default=0.0,
     )

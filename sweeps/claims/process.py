@@ -1,4 +1,4 @@
-"""Which process is this, and is that one gone? Identity that survives a reused pid."""
+"""Identity of a process across reused pids, reboots and hosts, and whether it has exited."""
 
 from __future__ import annotations
 
@@ -15,13 +15,24 @@ from typing import Any
 from sweeps import slurm
 from uniclip.config import plugins
 from uniclip.identity import ROOT, compute_source_hash, compute_training_hash
-from uniclip.store import ClaimRecord
+from uniclip.store import ClaimRecord, EndReason, ExitKind
 
 
 def make_claim_record(
-    numerics: dict[str, Any], *, previous_end_reason: str = "", forced: bool = False
+    numerics: dict[str, Any],
+    *,
+    previous_end_kind: ExitKind | None = None,
+    previous_end_reason: EndReason | None = None,
+    forced: bool = False,
 ) -> ClaimRecord:
-    """The owner record of this process; `after`: how the attempt before it ended."""
+    """Return the claim record of this process.
+
+    Args:
+        numerics: numerics class in which this process would execute the run.
+        previous_end_kind: exit kind of the attempt before this one.
+        previous_end_reason: why the attempt before this one was interrupted.
+        forced: whether the end of the attempt before this one is not proven.
+    """
     return ClaimRecord(
         host=socket.gethostname(),
         boot_id=read_boot_id(),
@@ -35,6 +46,7 @@ def make_claim_record(
         job_id=slurm.get_job_id(),
         restart_count=slurm.get_restart_count(),
         cluster=os.environ.get("SLURM_CLUSTER_NAME"),
+        previous_end_kind=previous_end_kind,
         previous_end_reason=previous_end_reason,
         forced=forced,
         uid=os.getuid(),
@@ -42,11 +54,11 @@ def make_claim_record(
 
 
 def has_exited(claim_record: ClaimRecord) -> bool | None:
-    """True: proven gone. False: alive. None: nothing can be said from here."""
+    """Return whether the process of a claim has exited; None if this host cannot tell."""
     if claim_record.host != socket.gethostname():
         return None
     current_boot, recorded_boot = read_boot_id().split("/"), claim_record.boot_id.split("/")
-    if current_boot[0] != recorded_boot[0]:  # a later boot, or another machine of that name
+    if current_boot[0] != recorded_boot[0]:  # a later boot, or another machine of this name
         return True if read_machine_id() == claim_record.machine_id != "" else None
     if current_boot != recorded_boot:
         return None
@@ -58,18 +70,19 @@ def has_exited(claim_record: ClaimRecord) -> bool | None:
 
 @cache
 def read_boot_id() -> str:
-    """This boot of this machine, and the pid namespace (containers on one host have their own)."""
+    """Return `<boot id>/<pid namespace>`; containers on one host have namespaces of their own."""
     try:
-        return f"{_read_stripped('/proc/sys/kernel/random/boot_id')}/{os.readlink('/proc/self/ns/pid')}"
+        boot_id = _read_stripped("/proc/sys/kernel/random/boot_id")
+        return f"{boot_id}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
-        import psutil  # here: where there is /proc it is never needed
+        import psutil  # imported here: not needed where there is /proc
 
         return f"{int(psutil.boot_time())}/host"
 
 
 @cache
 def read_machine_id() -> str:
-    """What tells this machine from others of its name; empty where nothing does."""
+    """Return an id of this machine, unlike those of others of its name; "" if there is none."""
     try:
         return _read_stripped("/etc/machine-id")
     except OSError:
@@ -77,13 +90,13 @@ def read_machine_id() -> str:
 
 
 def read_start_time(pid: int) -> int | None:
-    """Start time of a live process in clock ticks since boot; None if it is none or a zombie.
+    """Return the start time of a process in clock ticks since boot; None if it is not alive.
 
     Raises:
-        PermissionError: there is such a process, and it is hidden from us (hidepid of proc(5)).
+        PermissionError: the process exists and is hidden from this user (hidepid of proc(5)).
     """
     try:
-        # The name in parentheses may hold spaces: count fields after it.
+        # The name in parentheses may contain spaces, so fields are counted after it.
         state, *fields = _read_stripped(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
         return None if state in "ZX" else int(fields[18])
     except OSError:
@@ -107,7 +120,7 @@ def _has_procfs() -> bool:
 
 
 def _raise_if_hidden(pid: int) -> None:
-    """`PermissionError` if there is a process of that number after all."""
+    """Raise `PermissionError` if there is a process of this pid after all."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -118,13 +131,16 @@ def _raise_if_hidden(pid: int) -> None:
 def run_in_subprocess(
     module: str, *arguments: str, timeout_seconds: float | None = None
 ) -> tuple[str, str | None]:
-    """Run a module of ours in a process of its own: what it printed, and why it failed if it did.
+    """Run a module of these packages in a new Python process.
+
+    Returns:
+        What it printed, and the last line of its errors if it failed, else None.
 
     Raises:
-        subprocess.TimeoutExpired: it took more than `seconds`.
+        subprocess.TimeoutExpired: it took more than `timeout_seconds`.
     """
     completed = subprocess.run(
-        [sys.executable, "-P", "-m", module, *arguments],  # -P: not what the current folder holds
+        [sys.executable, "-P", "-m", module, *arguments],  # -P: no imports from the current folder
         env={**os.environ, "PYTHONPATH": plugins.build_python_path(ROOT)},
         capture_output=True,
         text=True,

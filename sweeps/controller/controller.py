@@ -1,7 +1,7 @@
-"""A controller: writes the plan down, keeps slots busy until no cell is open, then has it reported.
+"""A controller: writes the plan to the store and keeps workers busy until every cell is finished.
 
-It holds nothing that the store does not say: killed at any moment and started again, or started
-twice, it ends in the same table.
+It keeps no state that is not in the store. If it is killed at any moment and started again, or
+started twice, the sweep ends with the same results.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Container
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import claim
-from sweeps.claims.claim import RunState
+from sweeps.claims.status import JobEndLookup, RunState, inspect_run
 from sweeps.config.request import SweepRequest
 from sweeps.config.schema import SlurmLauncherConfig, SweepConfig, describe_gpu_mismatch
+from sweeps.controller.plan_merge import merge_with_stored_plan
+from sweeps.controller.reconcile import Actions, add_retries, merge_policies, reconcile
 from sweeps.costs import estimate, limit, probe
 from sweeps.costs.audit_scope import AuditKey, compute_audit_key, has_audit
 from sweeps.launchers import code_snapshot
@@ -27,7 +29,7 @@ from sweeps.monitor.display import Display
 from sweeps.monitor.status import CellRow, build_rows, describe_counts
 from sweeps.slurm import FOLLOW_UP_VARIABLE, Slurm, in_follow_up
 from uniclip.errors import RetryLater, UserError
-from uniclip.store import Plan, Store, SweepFolder
+from uniclip.store import Plan, RetryPolicy, RunStatus, Store, SweepFolder
 
 if TYPE_CHECKING:
     from sweeps.launchers.slurm import SlurmLauncher
@@ -42,43 +44,50 @@ class Detached(Exception):
 
 @dataclass(kw_only=True)
 class SweepController:
-    """One sweep, from its plan to the end of its last cell."""
+    """Runs the cells of one plan to their end."""
 
     store: Store
     resolved_plan: ResolvedPlan
     settings: SweepConfig
     display: Display
     follow_up_argv: tuple[str, ...] = ()
-    """The overrides of the command line, for who follows up on a cluster."""
-    retry_attempts: tuple[tuple[str, int], ...] = ()
-    force_attempts: tuple[tuple[str, int], ...] = ()
-    is_partial: bool = False
-    """The plan is part of one that stands, which is left as it is; nothing else is conducted."""
+    """Command line of the follow-up job on a cluster."""
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    """Attempts that are retried or declared dead. With `only_runs` the plan is a part of the stored
+    plan, which is left as it is."""
     shared_limit_check: Callable[[], bool] | None = None
-    """In the place of `budget.hold`, where the limit is one of more than this sweep."""
-    _plan_version: tuple[int, ...] = field(default=(), init=False)
-    """The plan's file when our cells were last seen in it."""
+    """Replaces `limit.enforce_gpu_hours_limit` if the limit covers more than this sweep."""
+    _checked_plan_version: tuple[int, ...] = field(default=(), init=False)
+    """Version of the stored plan that was last seen to contain the cells of this plan."""
     _audit_seen: bool = field(default=False, init=False)
 
     @property
     def plan(self) -> Plan:
-        """The plan that is conducted."""
+        """The plan that is run, merged with the stored one by `prepare`."""
         return self.resolved_plan.plan
 
-    def run(self) -> bool:
-        """Run what is missing; whether all that can be done is done (else others are at it).
+    @property
+    def is_partial(self) -> bool:
+        """Whether only some runs of the stored plan are run."""
+        return bool(self.policy.only_runs)
 
-        KeyboardInterrupt leaves everything resumable.
+    def run(self) -> bool:
+        """Run the cells that are not finished.
+
+        KeyboardInterrupt leaves every run in a state from which it continues.
+
+        Returns:
+            Whether nothing is left to run; False if submitted jobs run the rest.
 
         Raises:
-            UserError: there is nobody to run it, or it would take more than `max_gpu_hours`.
+            UserError: Slurm is not available, or the runs would take more than `max_gpu_hours`.
         """
         self._require_launcher()
-        states, runnable_runs = self.prepare()
-        if not runnable_runs and not any(s.status == "running" for s in states.values()):
+        actions = self.prepare()
+        if actions.is_finished:
             return True
         try:
-            is_complete = self._run_control_loop(runnable_runs)
+            is_complete = self._run_control_loop(actions.submit)
         except BaseException:
             self.display.close()
             self.launcher.stop()
@@ -86,88 +95,36 @@ class SweepController:
         self.display.close()
         return is_complete
 
-    def _require_launcher(self) -> None:
-        """`UserError` if there is no Slurm to submit to: before anything is written down."""
-        launcher_config = self.settings.launcher
-        if isinstance(launcher_config, SlurmLauncherConfig):
-            _ = Slurm().config
-            unused_gpus_note = describe_gpu_mismatch(
-                launcher_config, self.plan.base_config["runtime"]["device"]
-            )
-            if unused_gpus_note and not in_follow_up():
-                self.display.print_line(f"note: {unused_gpus_note}")
+    def prepare(self) -> Actions:
+        """Write plan and specs to the store, and move aside the results that are replaced.
 
-    def prepare(self) -> tuple[dict[str, RunState], list[str]]:
-        """Write down plan and specs, and move aside what is to be run afresh; the states of the
-        runs, and those that are to be run. What would take too much is refused before that."""
+        Nothing is written if the runs would exceed `max_gpu_hours`.
+
+        Returns:
+            What there is to do, as it was before this call wrote anything.
+        """
         self.store.require_writable()
         if not self.is_partial:
             self.resolved_plan = merge_with_stored_plan(self.resolved_plan, self.store)
         states = self.inspect_runs()
-        self._collect_retries(states)
-        to_run = self._select_runs(states)
-        self._print_header(states, to_run)
-        self._check_limit(states, to_run)
-        for run_id, state in states.items():
-            run = self.store.get_run(run_id)
-            if self.settings.should_restart(state):
-                claim.restart_run(self.store, run, state)
-            run.write_spec(self.resolved_plan.specs[run_id])
+        self._extend_policy(states)
+        actions = reconcile(
+            states,
+            self.policy,
+            cancelled_attempts=self._sweep_folder.read_cancelled() if in_follow_up() else (),
+            should_restart=self.settings.should_restart,
+        )
+        self._print_header(states, actions.submit)
+        self._check_limit(actions)
+        self._write_specs(states, actions.restart)
         if not self.is_partial:
             self._sweep_folder.write_plan(self.plan)
             if not in_follow_up():
                 self._sweep_folder.clear_cancelled()
-        return states, to_run
-
-    def _collect_retries(self, states: dict[str, RunState]) -> None:
-        """What is to go on though it failed: as the settings say, and, for who follows up, what a
-        person asked for and the queue did not take yet."""
-        unfinished_runs = [r for r, s in states.items() if s.status in claim.TERMINAL_UNFINISHED]
-        requested_runs = [r for r in unfinished_runs if self.settings.should_run(states[r])]
-        self.retry_attempts = (
-            *self.retry_attempts,
-            *((r, states[r].attempt) for r in requested_runs),
-        )
-        if not in_follow_up():
-            probe.delete_failed_audit(self._sweep_folder)
-        elif intent := self._sweep_folder.read_intent(os.environ[FOLLOW_UP_VARIABLE]):
-            self.retry_attempts = (*self.retry_attempts, *intent.retry_attempts)
-            self.force_attempts = (*self.force_attempts, *intent.force_attempts)
-
-    def _select_runs(self, states: dict[str, RunState]) -> list[str]:
-        """What will be open when all is written down."""
-        restarted_runs = {r for r, s in states.items() if self.settings.should_restart(s)}
-        cancelled_attempts = self._sweep_folder.read_cancelled() if in_follow_up() else set()
-        selected_runs = restarted_runs | set(self._find_runnable_runs(states, cancelled_attempts))
-        return [r for r in states if r in selected_runs]
-
-    def _print_header(self, states: dict[str, RunState], to_run: list[str]) -> None:
-        num_arms, num_seeds, num_cells = (
-            len(self.plan.arms),
-            len(self.plan.seeds),
-            len(self.plan.cells),
-        )
-        grid_text = "" if self.is_partial else f"{num_arms} arms x {num_seeds} seeds = "
-        self.display.print_line(
-            f"{self.plan.sweep_id}: {grid_text}{num_cells} cells ({len(states)} runs); {len(to_run)} to run, "
-            f"{sum(s.status == 'complete' for s in states.values())} already complete"
-        )
-        if to_run and not self._check_audited():
-            self.display.print_line(
-                "audit: every arm takes a few steps, each component is checked ..."
-            )
-
-    def _check_limit(self, states: dict[str, RunState], to_run: list[str]) -> None:
-        """Refuse what would take more than `max_gpu_hours`, as far as that is known by now."""
-        limit_checked = self._enforce_limit(to_run)
-        if not limit_checked and any(self.settings.should_restart(s) for s in states.values()):
-            raise UserError(
-                "max_gpu_hours: nothing was measured yet, so no result is moved aside; "
-                "plan --probe first, then this again"
-            )
+        return actions
 
     def run_audit(self) -> None:
-        """Have every arm proven and measured where cells would run, and no cell run."""
+        """Audit and measure every arm where cells would run, without running a cell."""
         self._require_launcher()
         if self._slurm_launcher is None:
             probe.run_probe(self.store, self.resolved_plan)
@@ -176,101 +133,108 @@ class SweepController:
             self._slurm_launcher.submit_audit(self.plan.cells[0].run_id)
 
     def inspect_runs(self) -> dict[str, RunState]:
-        """The state of every run of the plan."""
-        inspect_run, job_end_lookup = claim.inspect_run, self.job_end_lookup
+        """Return the state of every run of the plan."""
         return {
-            r: inspect_run(self.store.get_run(r), e, job_end_lookup)
-            for r, e in self.plan.required_evaluations().items()
+            run: inspect_run(self.store.get_run(run), evaluations, self.job_end_lookup)
+            for run, evaluations in self.plan.required_evaluations().items()
         }
 
+    def find_actions(self, states: Mapping[str, RunState]) -> Actions:
+        """Return what is to be done now that plan and specs are written."""
+        return reconcile(
+            states, self.policy, cancelled_attempts=self._sweep_folder.read_cancelled()
+        )
+
     def count_workers(self) -> int:
-        """How many workers run side by side."""
+        """Return how many runs are executed in parallel."""
         return self.settings.max_parallel_runs(self.plan.base_config["train"]["num_threads"])
 
     @cached_property
-    def job_end_lookup(self) -> claim.JobEndLookup:
-        """Slurm's word on its jobs."""
+    def job_end_lookup(self) -> JobEndLookup:
+        """Looks up in Slurm how the job of an attempt ended."""
         return Slurm().find_end_reason
 
     @cached_property
     def launcher(self) -> Launcher:
-        """Who works, as the launcher has it."""
-        if self._slurm_launcher is not None:
-            return self._slurm_launcher
-        from sweeps.launchers.local import LocalLauncher
-        from sweeps.launchers.worker import WorkerJob
+        """Starts workers on this machine, or submits jobs to Slurm."""
+        return self._slurm_launcher or self._build_local_launcher()
 
-        sweep_folder, device = self._sweep_folder, self.plan.base_config["runtime"]["device"]
+    # -- preparing --
 
-        def build_worker_job(runs_audit: bool) -> WorkerJob:
-            pending_audit_key = None if self._check_audited() else self._audit_key
-            store_root, runs = (
-                str(self.store.root),
-                tuple(self.resolved_plan.specs) if self.is_partial else (),
-            )
-            return WorkerJob(
-                store_root,
-                self.plan.sweep_id,
-                self.retry_attempts,
-                self.force_attempts,
-                runs_audit,
-                pending_audit_key,
-                runs,
-            )
-
-        return LocalLauncher(
-            sweep_folder.slots_path, device, self.count_workers(), build_worker_job
-        )
-
-    @cached_property
-    def _slurm_launcher(self) -> SlurmLauncher | None:
-        """The crew on a cluster; None on this machine."""
+    def _require_launcher(self) -> None:
+        """Raise `UserError` if Slurm is needed and not available, before anything is written."""
         launcher_config = self.settings.launcher
-        if not isinstance(launcher_config, SlurmLauncherConfig):
-            return None
-        from sweeps.launchers.slurm import (
-            SlurmLauncher,
-            SubmitOptions,
-        )  # here: nobody else waits for submitit
+        if isinstance(launcher_config, SlurmLauncherConfig):
+            _ = Slurm().config
+            gpu_note = describe_gpu_mismatch(
+                launcher_config, self.plan.base_config["runtime"]["device"]
+            )
+            if gpu_note and not in_follow_up():
+                self.display.print_line(f"note: {gpu_note}")
 
-        options = SubmitOptions(
-            store=self.store,
-            sweep=self.plan.sweep_id,
-            launcher_config=launcher_config,
-            threads=self.plan.base_config["train"]["num_threads"],
-            device=self.plan.base_config["runtime"]["device"],
-            follow_up_argv=self.follow_up_argv,
-            retry_attempts=self.retry_attempts,
-            force_attempts=self.force_attempts,
-            blocking=self.settings.wait,
+    def _extend_policy(self, states: Mapping[str, RunState]) -> None:
+        """Add the retries of the settings and, in a follow-up job, those of the original command.
+
+        The original command's retries are repeated because Slurm may have accepted only a part.
+        """
+        self.policy = add_retries(self.policy, states, self.settings.should_run)
+        if not in_follow_up():
+            probe.delete_failed_audit(self._sweep_folder)
+        elif intent := self._sweep_folder.read_intent(os.environ[FOLLOW_UP_VARIABLE]):
+            self.policy = merge_policies(self.policy, intent.retry_policy)
+
+    def _print_header(self, states: Mapping[str, RunState], runs: Sequence[str]) -> None:
+        plan = self.plan
+        grid = f"{len(plan.arms)} arms x {len(plan.seeds)} seeds = "
+        num_complete = sum(s.status == RunStatus.COMPLETE for s in states.values())
+        self.display.print_line(
+            f"{plan.sweep_id}: {'' if self.is_partial else grid}{len(plan.cells)} cells "
+            f"({len(states)} runs); {len(runs)} to run, {num_complete} already complete"
         )
-        return SlurmLauncher(
-            options, code_snapshot.create_snapshot(self.store), self.display.print_line
-        )
+        if runs and not self._is_audited():
+            self.display.print_line("audit: training each arm for a few steps ...")
 
-    @property
-    def _sweep_folder(self) -> SweepFolder:
-        return self.store.get_sweep(self.plan.sweep_id)
+    def _check_limit(self, actions: Actions) -> None:
+        """Raise `UserError` if the runs would exceed `max_gpu_hours`, as far as that is known."""
+        if not self._enforce_limit(actions.submit) and actions.restart:
+            raise UserError(
+                "max_gpu_hours: nothing was measured yet, so no result is moved aside; "
+                "run plan --probe first, then this command again"
+            )
 
-    def _run_control_loop(self, to_run: list[str]) -> bool:
-        """Put hands to what is open until nothing is open or running; whether it came to that.
+    def _write_specs(self, states: Mapping[str, RunState], restart: Sequence[str]) -> None:
+        for run_id, state in states.items():
+            run = self.store.get_run(run_id)
+            if run_id in restart:
+                claim.restart_run(self.store, run, state)
+            run.write_spec(self.resolved_plan.specs[run_id])
 
-        to_run: what was open at first, for the estimate.
+    # -- running --
+
+    def _run_control_loop(self, planned_runs: Sequence[str]) -> bool:
+        """Have workers execute what is open until nothing is open or running.
+
+        Args:
+            planned_runs: the runs that were open at first, for the estimate.
+
+        Returns:
+            Whether everything has ended; False if the launcher does not wait for that.
         """
         estimate_printed = limit_checked = False
         while True:
             states = self.inspect_runs()
-            limit_checked = limit_checked or self._enforce_limit(to_run)
-            if self._check_audited():
-                estimate_printed = estimate_printed or self._print_estimate(to_run)
+            limit_checked = limit_checked or self._enforce_limit(planned_runs)
+            if self._is_audited():
+                if not estimate_printed:
+                    self._print_estimate(planned_runs)
+                    estimate_printed = True
                 self.display.show_states(self.plan, states)
-            runnable_runs = self._find_runnable_runs(states, self._sweep_folder.read_cancelled())
-            any_running = any(s.status == "running" for s in states.values())
+            actions = self.find_actions(states)
             try:
-                if not runnable_runs and not any_running and not self.launcher.is_active():
+                if actions.is_finished and not self.launcher.is_active():
                     return True
                 self._ensure_plan_current()
-                self.launcher.submit(runnable_runs, states)
+                self.launcher.submit(actions.submit, states)
             except RetryLater as error:
                 if not self.launcher.blocking:
                     raise
@@ -280,59 +244,105 @@ class SweepController:
             time.sleep(self.launcher.poll_seconds)
 
     def _ensure_plan_current(self) -> None:
-        """Our cells stand in the plan, also where somebody else wrote theirs at the same moment:
-        workers take what the plan holds."""
+        """Write the plan again if another controller has replaced it by one without its cells.
+
+        Workers execute the cells of the stored plan.
+        """
         plan_version = self._sweep_folder.get_plan_version()
-        if self.is_partial or plan_version == self._plan_version:
+        if self.is_partial or plan_version == self._checked_plan_version:
             return
         stored_plan = self._sweep_folder.read_plan()
         if stored_plan is None or set(self.plan.cells) - set(stored_plan.cells):
             self.resolved_plan = merge_with_stored_plan(self.resolved_plan, self.store)
             self._sweep_folder.write_plan(self.plan)
-        self._plan_version = plan_version
+        self._checked_plan_version = plan_version
 
-    def _enforce_limit(self, to_run: list[str]) -> bool:
-        """Whether `max_gpu_hours` could be judged by now; `UserError` if these runs exceed it."""
+    def _enforce_limit(self, runs: Sequence[str]) -> bool:
+        """Return whether `max_gpu_hours` could be checked; raise `UserError` if it is exceeded."""
         if self.shared_limit_check is not None:
             return self.shared_limit_check()
         return limit.enforce_gpu_hours_limit(
-            self.store, self.resolved_plan, Counter(to_run), self.settings
+            self.store,
+            self.resolved_plan,
+            Counter(runs),
+            max_gpu_hours=self.settings.max_gpu_hours,
+            launcher=self.settings.launcher,
         )
 
-    def _print_estimate(self, to_run: list[str]) -> bool:
-        """Say how the audit came out, and how long these runs should take."""
+    def _print_estimate(self, runs: Sequence[str]) -> None:
+        """Print the result of the audit and the estimated cost of these runs."""
         self.display.print_audit(self._sweep_folder.read_audit_checks())
-        cost_estimates = estimate.estimate_costs(self.store, self.plan, exclude=to_run)
+        cost_estimates = estimate.estimate_costs(self.store, self.plan, exclude=runs)
         gpus_per_run = limit.count_gpus_per_run(
             self.settings.launcher, self.plan.base_config["runtime"]["device"]
         )
-        estimate.record_estimates(self.store, self.plan, to_run, cost_estimates, gpus_per_run)
+        estimate.record_estimates(
+            self._sweep_folder, self.plan.cells, runs, cost_estimates, gpus_per_run
+        )
         estimate_text = estimate.describe_total_cost(
-            self.plan, to_run, cost_estimates, self.count_workers(), gpus_per_run
+            self.plan.cells, runs, cost_estimates, self.count_workers(), gpus_per_run
         )
         self.display.print_line(f"estimate: {estimate_text}")
-        return True
+
+    # -- audit and launchers --
+
+    @property
+    def _sweep_folder(self) -> SweepFolder:
+        return self.store.get_sweep(self.plan.sweep_id)
 
     @cached_property
     def _audit_key(self) -> AuditKey:
         return compute_audit_key(self.plan)
 
-    def _check_audited(self) -> bool:
-        """Whether the arms are audited as we mean them; then they stay so for us, whatever audit
-        another controller, of other code, may put in its place."""
+    def _is_audited(self) -> bool:
+        """Return whether the arms were audited with this code on this type of device.
+
+        This stays true even if a controller of a different code version replaces the audit.
+        """
         self._audit_seen = self._audit_seen or has_audit(self._sweep_folder, self._audit_key)
         return self._audit_seen
 
-    def _find_runnable_runs(
-        self, states: dict[str, RunState], cancelled_attempts: Container[tuple[str, int]]
-    ) -> list[str]:
-        return [
-            run
-            for run, s in states.items()
-            if (s.is_runnable and (run, s.attempt) not in cancelled_attempts)
-            or ((run, s.attempt) in self.retry_attempts and s.status in claim.TERMINAL_UNFINISHED)
-            or ((run, s.attempt) in self.force_attempts and s.status in ("lost", "running"))
-        ]
+    def _build_local_launcher(self) -> Launcher:
+        from sweeps.launchers.local import LocalLauncher
+        from sweeps.launchers.worker import WorkerJob
+
+        def build_worker_job(runs_audit: bool) -> WorkerJob:
+            return WorkerJob(
+                store_root=str(self.store.root),
+                sweep_id=self.plan.sweep_id,
+                policy=self.policy,
+                runs_audit=runs_audit,
+                audit_key=None if self._is_audited() else self._audit_key,
+            )
+
+        return LocalLauncher(
+            self._sweep_folder.worker_logs_path,
+            self.plan.base_config["runtime"]["device"],
+            self.count_workers(),
+            build_worker_job,
+        )
+
+    @cached_property
+    def _slurm_launcher(self) -> SlurmLauncher | None:
+        """Submits jobs to a cluster; None if cells run on this machine."""
+        launcher_config = self.settings.launcher
+        if not isinstance(launcher_config, SlurmLauncherConfig):
+            return None
+        from sweeps.launchers.slurm import SlurmLauncher, SubmitOptions  # imports submitit
+
+        options = SubmitOptions(
+            store=self.store,
+            sweep_id=self.plan.sweep_id,
+            launcher_config=launcher_config,
+            num_threads=self.plan.base_config["train"]["num_threads"],
+            device=self.plan.base_config["runtime"]["device"],
+            follow_up_argv=self.follow_up_argv,
+            policy=self.policy,
+            blocking=self.settings.wait,
+        )
+        return SlurmLauncher(
+            options, code_snapshot.create_snapshot(self.store), self.display.print_line
+        )
 
 
 def build_controller(
@@ -349,7 +359,7 @@ def build_controller(
 
 
 def run_cells(controller: SweepController) -> list[CellRow]:
-    """Run what is missing, print what failed, and return the status of every cell.
+    """Run what is not finished, print what failed, and return the status of every cell.
 
     The plan that was run, which may hold more seeds than the requested one, is `controller.plan`.
 
@@ -362,51 +372,10 @@ def run_cells(controller: SweepController) -> list[CellRow]:
     if not is_complete:
         raise Detached
     for row in rows:
-        if row.state.status in ("failed", "lost"):
+        if row.state.status in (RunStatus.FAILED, RunStatus.STALLED):
             display.print_line(
                 f"{row.cell} {row.state.status}: {row.state.reason} (fix: {row.advice})"
             )
     for line in controller.plan.skipped:
         display.print_line(line)
     return rows
-
-
-def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> ResolvedPlan:
-    """The plan with the seeds that its sweep has begun: it is extended by seeds, never shrunk.
-
-    A seed of which no cell was ever submitted or claimed is no loss: it was refused, or only looked
-    at with a probe, and who asks for fewer seeds means it.
-    """
-    sweep_folder = store.get_sweep(resolved_plan.plan.sweep_id)
-    stored_plan = sweep_folder.read_plan()
-    if stored_plan is None or not set(stored_plan.seeds) - set(resolved_plan.plan.seeds):
-        return resolved_plan
-    planned_cells = {(c.arm, c.seed) for c in resolved_plan.plan.cells}
-    arm_names = {a.name for a in resolved_plan.plan.arms}
-    earlier_cells = [
-        c for c in stored_plan.cells if (c.arm, c.seed) not in planned_cells and c.arm in arm_names
-    ]
-    earlier_cells = [c for c in earlier_cells if store.get_run(c.run_id).has_spec()]
-    intents = (i for i in sweep_folder.read_intents() if i.kind == "run")
-    submitted_runs = {
-        run for intent in intents for element in intent.array_tasks for run in element
-    }
-    started_seeds = {
-        c.seed
-        for c in earlier_cells
-        if c.run_id in submitted_runs or store.get_run(c.run_id).list_attempts()
-    }
-    earlier_cells = [c for c in earlier_cells if c.seed in started_seeds]
-    seeds = tuple(sorted({*resolved_plan.plan.seeds, *started_seeds}))
-    arm_order = {name: i for i, name in enumerate(a.name for a in resolved_plan.plan.arms)}
-    cells = sorted(
-        [*resolved_plan.plan.cells, *earlier_cells], key=lambda c: (c.seed, arm_order[c.arm])
-    )
-    return replace(
-        resolved_plan,
-        plan=replace(resolved_plan.plan, seeds=seeds, cells=tuple(cells)),
-        specs={
-            **resolved_plan.specs,
-            **{c.run_id: store.get_run(c.run_id).read_spec() for c in earlier_cells},
-        },
-    )

@@ -1,7 +1,7 @@
-"""A retry: which cells of the plan that stands are taken up again, and by whom.
+"""Retrying cells of a stored plan: the named ones, or all that failed or are open.
 
-Named cells are conducted alone: the plan stays as it is, and so does how they are run and judged.
-Without names, all that failed or is open is conducted, over the seeds that the sweep has.
+Named cells are run alone. The stored plan stays as it is, and the cells are executed and evaluated
+as it states. Without names the whole plan is run, with the seeds that the sweep has.
 """
 
 from __future__ import annotations
@@ -9,96 +9,116 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from ablations.plan import plan as plans
 from ablations.plan import tuned_arms
-from ablations.plan.plan import ResolvedPlan
-from sweeps.claims.claim import inspect_run
+from ablations.plan.plan import ResolvedPlan, build_plan, find_cell
+from sweeps.claims.status import RunState, inspect_run
 from sweeps.config.request import SweepRequest
 from sweeps.controller.controller import SweepController
 from sweeps.monitor.display import Display
 from sweeps.slurm import Slurm, in_follow_up
 from uniclip.errors import UserError
-from uniclip.store import Store
-
-RunAttempts = tuple[tuple[str, int], ...]
-"""(run, attempt) of each."""
+from uniclip.store import Plan, RetryPolicy, RunStatus, Store
 
 
 def build_retry(
     sweep_request: SweepRequest, cell_names: Sequence[str], *, force: bool
 ) -> SweepController:
-    """Who conducts the retry of these cells, or without names of all that failed.
+    """Return the controller that retries cells.
 
-    force: also those that are lost, and named ones that seem alive. In a follow-up nothing is
-    asked for anew: what failed again has failed.
+    In a follow-up job no attempt is retried beyond those of the original command: a cell that has
+    failed again has failed.
+
+    Args:
+        sweep_request: the ablation, the settings and the store.
+        cell_names: names of cells such as "clip/0"; empty for all that failed.
+        force: also declare stalled attempts dead and, of named cells, running ones.
 
     Raises:
-        UserError: no such cell, or nothing to retry.
+        UserError: a cell is unknown, or there is nothing to retry.
     """
-    requested_plan, display = plans.build_plan(sweep_request.plan_request), Display()
-    stored_plan = sweep_request.store.get_sweep(requested_plan.plan.sweep_id).read_plan()
-    selected_runs = {
-        plans.find_cell(stored_plan or requested_plan.plan, name).run_id for name in cell_names
-    }
-    if stored_plan is None:
-        raise UserError(
-            f"nothing to retry: {requested_plan.plan.sweep_id} was not run in {sweep_request.store.root}"
+    store = sweep_request.store
+    requested_plan, display = build_plan(sweep_request.plan_request), Display()
+    sweep_id = requested_plan.plan.sweep_id
+    stored_plan = store.get_sweep(sweep_id).read_plan()
+    only_runs = tuple(
+        dict.fromkeys(
+            find_cell(stored_plan or requested_plan.plan, name).run_id for name in cell_names
         )
-    if cell_names:
-        resolved_plan = _select_runs(
-            sweep_request.store, replace(requested_plan, plan=stored_plan), selected_runs
-        )
-        if any(
-            stored_plan.base_config.get(key) != requested_plan.plan.base_config[key]
-            for key in ("runtime", "benchmark")
-        ):
-            display.print_line("note: named cells are run and judged by the plan of their sweep")
-    else:
-        resolved_plan = plans.build_plan(
-            replace(sweep_request.plan_request, seeds=stored_plan.seeds)
-        )
-    retry_attempts, force_attempts = (
-        ((), ())
-        if in_follow_up()
-        else _select_attempts(sweep_request.store, resolved_plan, cell_names, force)
     )
+    if stored_plan is None:
+        raise UserError(f"nothing to retry: {sweep_id} was not run in {store.root}")
+    if cell_names:
+        resolved_plan = _select_runs(store, replace(requested_plan, plan=stored_plan), only_runs)
+        if _changes_execution(stored_plan, requested_plan.plan):
+            display.print_line("note: named cells are run and evaluated as their sweep's plan says")
+    else:
+        resolved_plan = build_plan(replace(sweep_request.plan_request, seeds=stored_plan.seeds))
+    policy = RetryPolicy(only_runs=only_runs)
+    if not in_follow_up():
+        policy = select_attempts(
+            inspect_runs(store, resolved_plan.plan), only_runs=only_runs, force=force
+        )
     return SweepController(
-        store=sweep_request.store,
+        store=store,
         resolved_plan=resolved_plan,
         settings=sweep_request.settings,
         display=display,
         follow_up_argv=replace(
             sweep_request, argv=("retry", *cell_names, *sweep_request.argv[1:])
         ).follow_up_argv,
-        retry_attempts=retry_attempts,
-        force_attempts=force_attempts,
-        is_partial=bool(cell_names),
+        policy=policy,
+    )
+
+
+def inspect_runs(store: Store, plan: Plan) -> dict[str, RunState]:
+    """Return the state of every run of a plan."""
+    job_end_lookup = Slurm().find_end_reason
+    return {
+        run: inspect_run(store.get_run(run), evaluations, job_end_lookup)
+        for run, evaluations in plan.required_evaluations().items()
+    }
+
+
+def select_attempts(
+    states: dict[str, RunState], *, only_runs: tuple[str, ...] = (), force: bool = False
+) -> RetryPolicy:
+    """Return the policy that retries what failed and, with `force`, replaces what is stalled.
+
+    Attempts that are running are declared dead only if their runs are named (`only_runs`).
+
+    Raises:
+        UserError: there is nothing to retry.
+    """
+    forceable_statuses: tuple[RunStatus, ...] = ()
+    if force:
+        forceable_statuses = (
+            (RunStatus.STALLED, RunStatus.RUNNING) if only_runs else (RunStatus.STALLED,)
+        )
+    retry_attempts = tuple(
+        (run, s.attempt) for run, s in states.items() if s.status == RunStatus.FAILED
+    )
+    force_attempts = tuple(
+        (run, s.attempt) for run, s in states.items() if s.status in forceable_statuses
+    )
+    if not retry_attempts and not force_attempts:
+        status_list = ", ".join(sorted({s.status for s in states.values()}))
+        hint = "" if force else "; --force retries stalled cells, and named cells that hang"
+        raise UserError(f"nothing to retry: the cells are {status_list}{hint}")
+    return RetryPolicy(
+        retry_attempts=retry_attempts, force_attempts=force_attempts, only_runs=only_runs
+    )
+
+
+def _changes_execution(stored_plan: Plan, requested_plan: Plan) -> bool:
+    """Return whether the request executes or evaluates runs differently from the stored plan."""
+    return any(
+        stored_plan.base_config.get(key) != requested_plan.base_config[key]
+        for key in ("runtime", "benchmark")
     )
 
 
 def _select_runs(store: Store, resolved_plan: ResolvedPlan, runs: Collection[str]) -> ResolvedPlan:
-    """Some runs of a plan that stands, as the store has them."""
+    """Return the part of a stored plan that consists of these runs."""
     return tuned_arms.select_runs(
         replace(resolved_plan, specs={r: store.get_run(r).read_spec() for r in runs}), runs
     )
-
-
-def _select_attempts(
-    store: Store, resolved_plan: ResolvedPlan, cell_names: Sequence[str], force: bool
-) -> tuple[RunAttempts, RunAttempts]:
-    """What is to go on though it failed, and what is declared dead; `UserError` if nothing is."""
-    job_end_lookup = Slurm().find_end_reason
-    states = {
-        r: inspect_run(store.get_run(r), e, job_end_lookup)
-        for r, e in resolved_plan.plan.required_evaluations().items()
-    }
-    retry_attempts = tuple((r, s.attempt) for r, s in states.items() if s.status == "failed")
-    forceable_statuses = ("lost", *(["running"] if cell_names else [])) if force else ()
-    force_attempts = tuple(
-        (r, s.attempt) for r, s in states.items() if s.status in forceable_statuses
-    )
-    if not retry_attempts and not force_attempts:
-        status_list = ", ".join(sorted({s.status for s in states.values()}))
-        hint = "" if force else "; --force takes those that are lost or hang"
-        raise UserError(f"nothing to retry: the cells are {status_list}{hint}")
-    return retry_attempts, force_attempts

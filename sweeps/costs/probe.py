@@ -1,7 +1,7 @@
-"""A probe: a few steps of every arm, which prove its switches and measure what it costs.
+"""Probing a sweep: the audit of its arms on this machine, in a process of its own.
 
-`python -m sweeps.costs.probe <store> <sweep id> <training hash> <device>` makes it in this process; it
-runs no cell.
+`python -m sweeps.costs.probe <store> <sweep id> <training hash> <device>` is that process. It runs
+no cell.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import process
+from sweeps.costs.audit_run import run_audit
 from sweeps.costs.audit_scope import (
     AuditKey,
     audit_failed,
@@ -17,20 +18,19 @@ from sweeps.costs.audit_scope import (
     has_audit,
     has_valid_audit,
 )
-from sweeps.launchers.worker import run_audit
 from uniclip.config import plugins
 from uniclip.errors import UserError
 from uniclip.store import Store, SweepFolder
 
 
 def delete_failed_audit(folder: SweepFolder) -> None:
-    """An audit that could not be made is made again where a person asks again."""
+    """Delete an audit that raised an error, so that it is made again."""
     if audit_failed(folder):
         folder.audit_path.unlink(missing_ok=True)
 
 
 def write_specs_and_plan(store: Store, resolved_plan: ResolvedPlan) -> None:
-    """Write down what a probe needs: specs, and the plan unless the sweep has one already."""
+    """Write what a probe reads: the specs, and the plan unless the sweep has one."""
     store.require_writable()
     for run_id, spec in resolved_plan.specs.items():
         store.get_run(run_id).write_spec(spec)
@@ -40,15 +40,13 @@ def write_specs_and_plan(store: Store, resolved_plan: ResolvedPlan) -> None:
 
 
 def run_probe(store: Store, resolved_plan: ResolvedPlan) -> None:
-    """Probe the arms on this machine, in a process of its own; nothing where that was done.
+    """Audit and measure the arms on this machine, unless there is a valid audit.
 
     Raises:
         UserError: the process ended without an audit.
     """
-    folder, audit_key = (
-        store.get_sweep(resolved_plan.plan.sweep_id),
-        compute_audit_key(resolved_plan.plan),
-    )
+    folder = store.get_sweep(resolved_plan.plan.sweep_id)
+    audit_key = compute_audit_key(resolved_plan.plan)
     if has_valid_audit(folder, audit_key):
         return
     write_specs_and_plan(store, resolved_plan)
@@ -59,10 +57,10 @@ def run_probe(store: Store, resolved_plan: ResolvedPlan) -> None:
 
 
 def main(store_root: str, sweep_id: str, training_hash: str, device: str) -> None:
-    """Prove and measure the arms of a sweep whose plan is written down."""
+    """Audit and measure the arms of a sweep whose plan is stored."""
     store = Store(store_root)
     plan = store.get_sweep(sweep_id).read_plan()
-    assert plan is not None, "a plan is written before it is probed"
+    assert plan is not None, "the plan is written before the probe starts"
     plugins.import_plugins(plan.plugins)
     run_audit(store, plan, AuditKey(training_hash=training_hash, device=device))
 

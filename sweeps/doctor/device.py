@@ -1,7 +1,7 @@
-"""Does torch start here, and does it find the device that was asked for?
+"""Check of torch and the device, in a process of its own.
 
-Asked in a process of its own, `python -m sweeps.doctor.device <device>`: the front door stays free
-of torch, and a library that crashes takes nobody with it.
+The front door thus does not import torch, and a library that crashes does not end the command.
+`python -m sweeps.doctor.device <device>` is that process.
 """
 
 from __future__ import annotations
@@ -9,48 +9,65 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from sweeps.claims import process
-from sweeps.doctor.finding import Diagnostic, ok, problem
+from sweeps.doctor.diagnostic import Diagnostic, ok, problem
 
 REQUIRED_MODULES = ("torch", "torchvision", "timm", "transformers")
 IMPORT_TIMEOUT_SECONDS = 600
-"""Longer, and its imports hang."""
+"""Imports that take longer are considered to hang."""
 
 
-def check_device(device: str, count: int = 1) -> list[Diagnostic]:
-    """torch's libraries, then the device; `count` of them if it is a GPU."""
-    check = "torch"
+@dataclass(frozen=True, kw_only=True)
+class DeviceReport:
+    """What a process reports of its libraries and of the device."""
+
+    versions: dict[str, str]
+    """Version of each of `REQUIRED_MODULES`."""
+    num_gpus: int
+    error: str | None
+    """Why the device cannot be used; None if it can."""
+
+
+def check_device(device: str, num_gpus: int = 1) -> list[Diagnostic]:
+    """Check that torch and its libraries can be imported and that the device works.
+
+    Args:
+        device: as runtime.device.
+        num_gpus: GPUs that must be there if the device is a GPU.
+    """
     try:
         output, failure = process.run_in_subprocess(
             __name__, device, timeout_seconds=IMPORT_TIMEOUT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        output = f"its imports did not end in {IMPORT_TIMEOUT_SECONDS} s"
-        return [problem(check, output, "is the environment on a slow mount?")]
+        message = f"its imports did not end in {IMPORT_TIMEOUT_SECONDS} s"
+        return [problem("torch", message, "is the environment on a slow mount?")]
     if failure is not None:
-        return [problem(check, failure[:200], "pip install -c constraints.txt -e .")]
-    return build_diagnostics(json.loads(output.splitlines()[-1]), device, count)
+        return [problem("torch", failure[:200], "pip install -c constraints.txt -e .")]
+    report = DeviceReport(**json.loads(output.splitlines()[-1]))
+    return build_diagnostics(report, device, num_gpus)
 
 
-def build_diagnostics(report: dict[str, Any], device: str, count: int) -> list[Diagnostic]:
-    """What `look` saw, against what is asked."""
-    libraries = ", ".join(f"{name} {report['versions'][name]}" for name in REQUIRED_MODULES)
-    diagnostics = [ok("torch", libraries)]
-    check, num_gpus = f"runtime.device={device}", report["gpus"]
-    if report["error"] is not None:
-        fix = "runtime.device=cpu, or a machine (and a torch) that has it"
-        diagnostics.append(problem(check, f"not here: {report['error']}", fix))
-    elif device.partition(":")[0] == "cuda" and num_gpus < count:
-        message = f"{num_gpus} GPUs here, {count} asked"
-        diagnostics.append(problem(check, message, f"launcher.max_workers={num_gpus}, or more GPUs"))
+def build_diagnostics(report: DeviceReport, device: str, num_gpus: int) -> list[Diagnostic]:
+    """Return the diagnostics of a report; `num_gpus` GPUs are required if the device is a GPU."""
+    check = f"runtime.device={device}"
+    versions = ", ".join(f"{name} {report.versions[name]}" for name in REQUIRED_MODULES)
+    diagnostics = [ok("torch", versions)]
+    if report.error is not None:
+        fix = "runtime.device=cpu, or a machine (and a torch build) that has it"
+        diagnostics.append(problem(check, f"not available: {report.error}", fix))
+    elif device.partition(":")[0] == "cuda" and report.num_gpus < num_gpus:
+        message = f"{report.num_gpus} GPUs available, {num_gpus} requested"
+        fix = f"launcher.max_workers={report.num_gpus}, or more GPUs"
+        diagnostics.append(problem(check, message, fix))
     else:
-        diagnostics.append(ok(check, f"answers ({num_gpus} GPUs)"))
+        diagnostics.append(ok(check, f"available ({report.num_gpus} GPUs)"))
     return diagnostics
 
 
-def query_device(device: str) -> dict[str, Any]:
+def query_device(device: str) -> DeviceReport:
     """Import what training imports, and use the device once."""
     import importlib
 
@@ -60,10 +77,10 @@ def query_device(device: str) -> dict[str, Any]:
     error = None
     try:
         torch.ones(2, device=device).sum().item()
-    except Exception as raised:  # every backend has errors of its own
+    except Exception as raised:  # each backend raises errors of its own
         error = " ".join(str(raised).split())[:200] or type(raised).__name__
-    return {"versions": versions, "gpus": torch.cuda.device_count(), "error": error}
+    return DeviceReport(versions=versions, num_gpus=torch.cuda.device_count(), error=error)
 
 
 if __name__ == "__main__":
-    print(json.dumps(query_device(sys.argv[1])))
+    print(json.dumps(asdict(query_device(sys.argv[1]))))

@@ -1,8 +1,8 @@
-"""Is this folder one in which files are published once, replaced whole, and kept?
+"""Checks of a file system: the operations that the store relies on, free bytes and inodes.
 
-The store rests on four things that most file systems give and some network mounts do not: `link`
-fails for the second who comes, `rename` replaces without a moment of nothing, `fsync` is obeyed,
-and what several append to one file all stands there.
+The store relies on four properties that most file systems have and some network mounts have not:
+`link` fails if the name exists, `rename` replaces a file without a moment in which there is none,
+`fsync` writes to the disk, and lines that several processes append to one file are all kept.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import threading
 import uuid
 from pathlib import Path
 
-from sweeps.doctor.finding import Diagnostic, ok, problem, warning
+from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
 
 OTHER_FILE_SYSTEM_FIX = "choose a store= on another file system"
 NUM_REPETITIONS = 200
 FILES_PER_RUN = 40
-"""Files and folders that a run leaves, and one that is at work; a generous count."""
+"""Files and folders of a run, also while it is active; a generous count."""
 
 
 def check_file_system(folder: Path) -> list[Diagnostic]:
-    """Try each operation in `folder`, which is there and is ours; it is as empty afterwards."""
+    """Try each operation in `folder`, which must be empty and writable; it is emptied again."""
     return [
         check(folder)
         for check in (check_exclusive_link, check_atomic_rename, check_fsync, check_append)
@@ -30,8 +30,8 @@ def check_file_system(folder: Path) -> list[Diagnostic]:
 
 
 def check_exclusive_link(folder: Path) -> Diagnostic:
-    """`link(2)`: the first gets the name, the second is refused."""
-    check = "files are published once"
+    """Check that `link(2)` fails if the name exists."""
+    check = "exclusive link"
     source, target = _make_unique_path(folder), _make_unique_path(folder)
     try:
         source.write_bytes(b"")
@@ -39,21 +39,19 @@ def check_exclusive_link(folder: Path) -> Diagnostic:
         try:
             os.link(source, target)
         except FileExistsError:
-            return ok(check, f"link refuses the second, in {folder.parent}")
-        return problem(
-            check, f"link lets two take one name in {folder.parent}", OTHER_FILE_SYSTEM_FIX
-        )
+            return ok(check, f"link refuses an existing name in {folder.parent}")
+        message = f"link accepts an existing name in {folder.parent}"
+        return problem(check, message, OTHER_FILE_SYSTEM_FIX)
     except OSError as error:
-        return problem(
-            check, f"no links in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX
-        )
+        message = f"no links in {folder.parent} ({error.strerror})"
+        return problem(check, message, OTHER_FILE_SYSTEM_FIX)
     finally:
         _delete_files(source, target)
 
 
 def check_atomic_rename(folder: Path) -> Diagnostic:
-    """`rename(2)` over a file: who reads meanwhile sees the old or the new, whole."""
-    check = "files are replaced whole"
+    """Check that a reader sees the old or the new content while `rename(2)` replaces a file."""
+    check = "atomic rename"
     target = _make_unique_path(folder)
     contents = [bytes([65 + i]) * 4096 for i in range(2)]
     done, read_errors = threading.Event(), []
@@ -75,47 +73,44 @@ def check_atomic_rename(folder: Path) -> Diagnostic:
             new_file.write_bytes(contents[i % 2])
             os.replace(new_file, target)
     except OSError as error:
-        return problem(
-            check, f"no rename in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX
-        )
+        message = f"no rename in {folder.parent} ({error.strerror})"
+        return problem(check, message, OTHER_FILE_SYSTEM_FIX)
     finally:
         done.set()
         if reader.ident is not None:
             reader.join()
         _delete_files(*folder.iterdir())
     if read_errors:
-        return problem(
-            check, f"a reader saw {read_errors[0]} while a file was replaced", OTHER_FILE_SYSTEM_FIX
-        )
-    return ok(check, f"{NUM_REPETITIONS} times under a reader's eyes")
+        message = f"a reader saw {read_errors[0]} while a file was replaced"
+        return problem(check, message, OTHER_FILE_SYSTEM_FIX)
+    return ok(check, f"{NUM_REPETITIONS} replacements with a concurrent reader")
 
 
 def check_fsync(folder: Path) -> Diagnostic:
-    """`fsync(2)` of a file, and of the folder that names it."""
-    check = "files are kept"
+    """Check that `fsync(2)` works on a file and on its folder."""
+    check = "fsync"
     target = _make_unique_path(folder)
     try:
         with target.open("wb") as stream:
-            stream.write(b"kept")
+            stream.write(b"content")
             stream.flush()
             os.fsync(stream.fileno())
-        handle = os.open(folder, os.O_RDONLY)
+        folder_descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            os.fsync(folder_descriptor)
         finally:
-            os.close(handle)
+            os.close(folder_descriptor)
     except OSError as error:
-        return problem(
-            check, f"no fsync in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX
-        )
+        message = f"no fsync in {folder.parent} ({error.strerror})"
+        return problem(check, message, OTHER_FILE_SYSTEM_FIX)
     finally:
         _delete_files(target)
-    return ok(check, "fsync of files and folders")
+    return ok(check, "of files and folders")
 
 
 def check_append(folder: Path) -> Diagnostic:
-    """O_APPEND: lines of two writers all stand there."""
-    check = "lines are appended"
+    """Check that no line is lost if two writers append (O_APPEND) to one file."""
+    check = "append"
     target = _make_unique_path(folder)
     try:
         with (
@@ -127,54 +122,54 @@ def check_append(folder: Path) -> Diagnostic:
                 second_writer.write(b"two\n")
         lines = target.read_bytes().splitlines()
     except OSError as error:
-        return problem(
-            check, f"no appending in {folder.parent} ({error.strerror})", OTHER_FILE_SYSTEM_FIX
-        )
+        message = f"no appending in {folder.parent} ({error.strerror})"
+        return problem(check, message, OTHER_FILE_SYSTEM_FIX)
     finally:
         _delete_files(target)
     if sorted(lines) != [b"one"] * NUM_REPETITIONS + [b"two"] * NUM_REPETITIONS:
         num_lost = 2 * NUM_REPETITIONS - len(lines)
-        return problem(
-            check,
-            f"{num_lost} of {2 * NUM_REPETITIONS} lines of two writers were lost",
-            OTHER_FILE_SYSTEM_FIX,
-        )
+        message = f"{num_lost} of {2 * NUM_REPETITIONS} lines of two writers were lost"
+        return problem(check, message, OTHER_FILE_SYSTEM_FIX)
     return ok(check, f"{2 * NUM_REPETITIONS} lines of two writers")
 
 
 def check_free_space(
     folder: Path, needed_bytes: int | None, min_free_bytes: int, purpose: str
 ) -> Diagnostic:
-    """Free bytes against what is needed; `needed` None: unknown, then `spare` should be there."""
-    check = "room on the disk"
+    """Compare the free bytes with what is needed.
+
+    Args:
+        folder: a folder of the file system.
+        needed_bytes: bytes that are needed; None: not measured.
+        min_free_bytes: bytes that must be free if the need was not measured.
+        purpose: what the bytes are needed for.
+    """
+    check = "disk space"
     free_bytes = _get_free_bytes(folder)
-    if needed_bytes is not None and needed_bytes > free_bytes:
-        message = f"{_format_bytes(needed_bytes)} needed ({purpose}), {_format_bytes(free_bytes)} free at {folder}"
-        return problem(
-            check, message, f"make room (sweep.py gc), fewer seeds, or {OTHER_FILE_SYSTEM_FIX}"
-        )
-    if needed_bytes is None and free_bytes < min_free_bytes:
-        message = f"{_format_bytes(free_bytes)} free at {folder}; what is needed was not measured"
-        return warning(check, message, "plan --probe measures it")
-    message = (
-        f"{_format_bytes(needed_bytes)} needed ({purpose})"
-        if needed_bytes is not None
-        else "need not measured"
-    )
-    return ok(check, f"{message}, {_format_bytes(free_bytes)} free")
+    free_text = f"{_format_bytes(free_bytes)} free"
+    if needed_bytes is None:
+        if free_bytes < min_free_bytes:
+            message = f"{free_text} at {folder}; the need was not measured"
+            return warning(check, message, "plan --probe measures it")
+        return ok(check, f"need not measured, {free_text}")
+    needed_text = f"{_format_bytes(needed_bytes)} needed ({purpose})"
+    if needed_bytes > free_bytes:
+        fix = f"free some space (sweep.py gc), fewer seeds, or {OTHER_FILE_SYSTEM_FIX}"
+        return problem(check, f"{needed_text}, {free_text} at {folder}", fix)
+    return ok(check, f"{needed_text}, {free_text}")
 
 
-def check_inodes(folder: Path, runs: int) -> Diagnostic:
-    """Files that may still be made here against those that a sweep makes."""
-    check = "number of files"
+def check_inodes(folder: Path, num_runs: int) -> Diagnostic:
+    """Compare the files that can still be created with those of a number of runs."""
+    check = "inodes"
     stats = os.statvfs(folder)
     if not stats.f_files:
         return ok(check, "this file system sets no limit")
-    needed_files = runs * FILES_PER_RUN
+    needed_files = num_runs * FILES_PER_RUN
     if needed_files > stats.f_favail:
-        message = f"{runs} runs leave {needed_files:,} files, {stats.f_favail:,} more may be made"
+        message = f"{num_runs} runs need {needed_files:,} files, {stats.f_favail:,} are available"
         return problem(check, message, f"delete files, or {OTHER_FILE_SYSTEM_FIX}")
-    return ok(check, f"{stats.f_favail:,} more may be made, {needed_files:,} needed")
+    return ok(check, f"{stats.f_favail:,} available, {needed_files:,} needed")
 
 
 def _get_free_bytes(folder: Path) -> int:

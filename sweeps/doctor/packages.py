@@ -1,4 +1,4 @@
-"""Are Python and the libraries those that the project needs, and those it was tested with?"""
+"""Check of Python and the installed libraries against the project's requirements."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from sweeps.doctor.finding import Diagnostic, ok, problem, warning
+from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
 
+INSTALL_FIX = "pip install -c constraints.txt -e ."
 MAX_NAMES_SHOWN = 4
-"""Names in one line."""
+"""Libraries that one message names at most."""
 
 
 def check_packages(root: Path) -> list[Diagnostic]:
-    """What `pyproject.toml` and `constraints.txt` in `root` say, against what is installed here."""
+    """Compare the installation with `pyproject.toml` and `constraints.txt` in `root`."""
     pyproject_path = root / "pyproject.toml"
-    if not pyproject_path.exists():  # a snapshot, or an installed package: pip has looked at it
-        return [ok("libraries", "no pyproject.toml here to compare with")]
+    if not pyproject_path.exists():  # a code snapshot, or an installed package: pip checked it
+        return [ok("libraries", "no pyproject.toml to compare with")]
     project_metadata = tomllib.loads(pyproject_path.read_text(encoding="utf-8"))["project"]
     diagnostics = [
         check_python(project_metadata["requires-python"]),
@@ -35,36 +36,36 @@ def check_packages(root: Path) -> list[Diagnostic]:
 
 
 def check_python(requires_python: str) -> Diagnostic:
-    """This Python against `requires-python`."""
+    """Compare the version of Python with `requires-python`."""
     version = ".".join(map(str, sys.version_info[:3]))
     if version not in SpecifierSet(requires_python):
-        return problem(
-            "Python", f"this is {version}, needed is {requires_python}", "make a new environment"
-        )
+        message = f"version {version}, required is {requires_python}"
+        return problem("Python", message, "make a new environment")
     return ok("Python", version)
 
 
 def check_requirements(requirements: list[str]) -> Diagnostic:
-    """Installed libraries against the versions that the project requires."""
+    """Compare the installed libraries with the versions that the project requires."""
     mismatches = []
     for line in requirements:
         requirement = Requirement(line)
-        installed_version = _get_installed_version(requirement.name)
-        if installed_version is None:
+        version = _get_installed_version(requirement.name)
+        if version is None:
             mismatches.append(f"{requirement.name} is missing")
-        elif installed_version not in requirement.specifier:
+        elif version not in requirement.specifier:
             mismatches.append(
-                f"{requirement.name} is {installed_version}, needed is {requirement.specifier}"
+                f"{requirement.name} is {version}, required is {requirement.specifier}"
             )
     if mismatches:
-        return problem(
-            "libraries", _format_names(mismatches), "pip install -c constraints.txt -e ."
-        )
+        return problem("libraries", _format_names(mismatches), INSTALL_FIX)
     return ok("libraries", f"{len(requirements)} as required")
 
 
 def check_constraints(constraints: str) -> Diagnostic:
-    """Installed libraries against the exact versions that were tested."""
+    """Compare the installed libraries with the exact versions that were tested.
+
+    Libraries that are not installed are passed over.
+    """
     mismatches = []
     lines = [line for line in constraints.splitlines() if re.match(r"\w", line)]
     for line in lines:
@@ -72,15 +73,12 @@ def check_constraints(constraints: str) -> Diagnostic:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue
-        installed_version = _get_installed_version(requirement.name)
-        if (
-            installed_version is not None
-            and Version(installed_version.public) not in requirement.specifier
-        ):
-            mismatches.append(f"{requirement.name} {installed_version} ({requirement.specifier})")
+        version = _get_installed_version(requirement.name)
+        if version is not None and Version(version.public) not in requirement.specifier:
+            mismatches.append(f"{requirement.name} {version} ({requirement.specifier})")
     if mismatches:
-        message = f"not the versions that were tested: {_format_names(mismatches)}"
-        return warning("tested versions", message, "pip install -c constraints.txt -e .")
+        message = f"not the tested versions: {_format_names(mismatches)}"
+        return warning("tested versions", message, INSTALL_FIX)
     return ok("tested versions", f"as in constraints.txt ({len(lines)} lines)")
 
 

@@ -1,6 +1,6 @@
-"""Will this Slurm take the jobs of a sweep, warn them, and give them back?
+"""Checks of a Slurm cluster against the requirements of a sweep's jobs.
 
-What Slurm says is parsed by pure functions; each check is one more, over what was said.
+`query_cluster` runs Slurm's commands; parsers and checks are pure functions of their output.
 """
 
 from __future__ import annotations
@@ -10,76 +10,73 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from sweeps.doctor.finding import Diagnostic, ok, problem, warning
+from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
 from sweeps.slurm import parse_config, parse_job, run_command
 
 MIN_JOB_AGE_SECONDS = 120
-"""So long a cluster without accounting should remember how a job ended."""
+"""How long a cluster without accounting should keep the record of an ended job."""
 USABLE_NODE_STATES = {"idle", "mixed", "allocated", "completing", "planned"}
-NOT_SBATCH_OPTIONS = {
-    "job_name",
-    "array_parallelism",
-    "signal_delay_s",
-    "setup",
-    "srun_args",
-    "additional_parameters",
-}
-"""Words of submitit that sbatch has no option for, or that a single job does without."""
-FEWER_JOBS_FIX = "launcher.cells_per_job=<cells a job>, or leave it: what is refused is submitted by the follow-up"
+FEWER_JOBS_FIX = (
+    "launcher.cells_per_job=<number>, or leave it: the follow-up job submits what was rejected"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobRequirements:
-    """What a sweep asks of a cluster."""
+    """What the jobs of a sweep require of a cluster."""
 
     partition: str | None = None
-    """None: the cluster's default."""
+    """None: the default partition of the cluster."""
     nodes: int = 1
+    """Nodes of one job."""
     timeout_min: int = 240
+    """Time limit of a job, in minutes."""
     num_jobs: int = 1
-    """Jobs that are to be submitted."""
+    """Jobs to be submitted."""
     sbatch_options: tuple[str, ...] = ()
-    """How the launcher would call sbatch."""
+    """The options with which the launcher calls sbatch."""
     checkpoint_seconds: float = 30.0
+    """As runtime.checkpoint_seconds."""
     save_seconds: float | None = None
-    """How long it takes to come to the end of a step and to save; None: not measured."""
+    """Seconds to finish a step and to write a checkpoint; None: not measured."""
     signal_delay_s: int = 120
-    """How long before its time limit a job is told to."""
+    """Seconds before its time limit at which a job is signalled to stop."""
     gpu_mismatch: str = ""
-    """GPUs that runs would not use, or would lack, in words."""
+    """How requested GPUs and runtime.device disagree; empty if they agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterInfo:
-    """What a cluster says of itself."""
+    """Facts about a cluster, as Slurm reports them."""
 
     config: Mapping[str, str]
+    """Parameter of slurm.conf -> value."""
     partitions: Mapping[str, Mapping[str, str]]
+    """Partition -> its parameters."""
     nodes_by_state: Mapping[str, int]
-    """State -> nodes of the partition that was asked for."""
+    """State -> number of nodes of the requested partition."""
     max_submit_jobs: int | None
     """Jobs that this user may have in the queue; None: no limit is known."""
     sbatch_error: str | None
-    """Why sbatch would not take such a job; None: it would."""
+    """Why sbatch rejects such a job; None: it accepts it."""
 
     def find_partition(self, requirements: JobRequirements) -> Mapping[str, str] | None:
-        """The partition that is asked for, or the default one; None if there is none."""
+        """Return the requested partition, or the default one; None if there is none."""
         if requirements.partition is not None:
             return self.partitions.get(requirements.partition)
         return next((p for p in self.partitions.values() if p.get("Default") == "YES"), None)
 
 
 def check_cluster(requirements: JobRequirements) -> list[Diagnostic]:
-    """Ask Slurm, then judge; where it does not answer there is nothing else to be said."""
+    """Query Slurm and return every diagnostic, or a single one if Slurm does not answer."""
     if shutil.which("sbatch") is None:
         fix = "go to a login node of the cluster (module load slurm?), or launcher=local"
-        return [problem("Slurm", "there is no sbatch here", fix)]
+        return [problem("Slurm", "sbatch was not found", fix)]
     config_result = run_command("scontrol", "show", "config")
     if config_result.returncode != 0:
         message = (config_result.stderr.strip().splitlines() or ["no answer"])[-1]
-        return [problem("Slurm", f"its controller does not answer ({message})", "scontrol ping")]
+        return [problem("Slurm", f"the controller does not answer ({message})", "scontrol ping")]
     slurm_config = parse_config(config_result.stdout)
     message = (
         f"{slurm_config.get('SLURM_VERSION', '?')}, cluster {slurm_config.get('ClusterName', '?')}"
@@ -91,9 +88,9 @@ def check_cluster(requirements: JobRequirements) -> list[Diagnostic]:
 
 
 def query_expected_start(sbatch_options: tuple[str, ...]) -> str:
-    """When such a job would start, in Slurm's words, or why it would not."""
+    """Return when such a job would start, as Slurm estimates it, or why sbatch rejects it."""
     if shutil.which("sbatch") is None:
-        return "there is no sbatch here"
+        return "sbatch was not found"
     test_result = run_command("sbatch", "--test-only", *sbatch_options, "--wrap=true")
     start_match = re.search(r"to start at (\S+)", test_result.stderr)
     return (
@@ -102,7 +99,7 @@ def query_expected_start(sbatch_options: tuple[str, ...]) -> str:
 
 
 def run_checks(cluster_info: ClusterInfo, requirements: JobRequirements) -> list[Diagnostic]:
-    """Every check; without the partition those that need it are left out."""
+    """Return the diagnostic of every check, or a single one if there is no such partition."""
     if cluster_info.find_partition(requirements) is None:
         partition_names = ", ".join(sorted(cluster_info.partitions)) or "none"
         reason = (
@@ -110,16 +107,13 @@ def run_checks(cluster_info: ClusterInfo, requirements: JobRequirements) -> list
             if requirements.partition
             else "no default partition"
         )
-        return [
-            problem(
-                "partition", f"{reason}; there are {partition_names}", "launcher.partition=<name>"
-            )
-        ]
+        message = f"{reason}; the partitions are {partition_names}"
+        return [problem("partition", message, "launcher.partition=<name>")]
     return [check(cluster_info, requirements) for check in CHECKS]
 
 
 def query_cluster(config: Mapping[str, str], requirements: JobRequirements) -> ClusterInfo:
-    """Ask what the checks want to know."""
+    """Return what the checks need to know."""
     partitions = [parse_job(line) for line in _query_lines("scontrol", "-o", "show", "partition")]
     partition_by_name = {p["PartitionName"]: p for p in partitions if "PartitionName" in p}
     partition_args = [] if requirements.partition is None else ["-p", requirements.partition]
@@ -139,31 +133,17 @@ def query_cluster(config: Mapping[str, str], requirements: JobRequirements) -> C
     )
 
 
-# ---- what Slurm prints ---------------------------------------------------------------------------
-
-
-def format_sbatch_options(submitit_parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a launcher asks for in submitit's words, as options of sbatch."""
-    additional_parameters = {
-        k: v for k, v in submitit_parameters.get("additional_parameters", {}).items() if k != "hold"
-    }
-    direct_parameters = {
-        k: v for k, v in submitit_parameters.items() if k not in NOT_SBATCH_OPTIONS
-    }
-    sbatch_parameters = {
-        k.replace("_", "-"): v for k, v in {**direct_parameters, **additional_parameters}.items()
-    }
-    return tuple(f"--{k}" if v is True else f"--{k}={v}" for k, v in sbatch_parameters.items())
+# ---- parsers -------------------------------------------------------------------------------------
 
 
 def parse_leading_int(text: str | None, default: int = 0) -> int:
-    """The number that a value begins with, such as 300 of `300 sec`."""
+    """Return the number at the start of a value, such as 300 for "300 sec"."""
     first_word = (text or "").split()[:1]
     return int(first_word[0]) if first_word and first_word[0].isdecimal() else default
 
 
 def parse_time_limit_minutes(text: str) -> float:
-    """A limit such as `1-12:00:00`, `30:00` or `UNLIMITED`, in minutes."""
+    """Return a limit such as "1-12:00:00", "30:00" or "UNLIMITED" in minutes."""
     if text in ("UNLIMITED", "INFINITE", "NONE", "n/a"):
         return math.inf
     days, _, clock = text.rpartition("-")
@@ -173,14 +153,14 @@ def parse_time_limit_minutes(text: str) -> float:
 
 
 def parse_smallest_limit(lines: list[str]) -> int | None:
-    """The smallest number in the lines of `sacctmgr show assoc format=MaxSubmitJobs`."""
+    """Return the smallest number in the lines of `sacctmgr show assoc format=MaxSubmitJobs`."""
     numbers = [int(line) for line in lines if line.strip().isdecimal()]
     return min(numbers, default=None)
 
 
 def extract_last_line(output: str) -> str:
-    """The last line of what a command said, without the command's name."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it did not say why"]
+    """Return the last line of the output of a command, without the name of the command."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no message"]
     return lines[-1].removeprefix("sbatch: error: ").removeprefix("allocation failure: ")
 
 
@@ -188,7 +168,7 @@ def extract_last_line(output: str) -> str:
 
 
 def check_nodes(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
-    """As many nodes as a cell wants are there to be used."""
+    """Check that enough nodes for one cell are usable."""
     check, num_nodes = "nodes", sum(cluster_info.nodes_by_state.values())
     num_usable = sum(
         n
@@ -199,144 +179,137 @@ def check_nodes(cluster_info: ClusterInfo, requirements: JobRequirements) -> Dia
         f"{n} {state}" for state, n in sorted(cluster_info.nodes_by_state.items())
     )
     if num_usable < requirements.nodes:
-        message = f"a cell wants {requirements.nodes}, {num_usable} of {num_nodes} can be used ({node_states})"
+        message = (
+            f"a cell needs {requirements.nodes}, {num_usable} of {num_nodes} are usable "
+            f"({node_states})"
+        )
         return problem(check, message, "another launcher.partition, fewer launcher.nodes, or wait")
-    return ok(check, f"{num_usable} of {num_nodes} can be used")
+    return ok(check, f"{num_usable} of {num_nodes} are usable")
 
 
 def check_test_submission(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
-    """`sbatch --test-only` takes such a job."""
-    check = "sbatch takes such a job"
+    """Check that `sbatch --test-only` accepts such a job."""
+    check = "sbatch --test-only"
     if cluster_info.sbatch_error is None:
-        return ok(check, "sbatch --test-only")
+        return ok(check, "the job is accepted")
     return problem(
-        check, cluster_info.sbatch_error, "change what launcher.* asks for: account, gpus, memory"
+        check, cluster_info.sbatch_error, "change what launcher.* requests: account, GPUs, memory"
     )
 
 
 def check_time_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
-    """The partition allows the time that is asked for (else jobs may wait for ever)."""
+    """Check that the partition allows the time limit; otherwise jobs may wait for ever."""
     check, partition = "time limit", _require_partition(cluster_info, requirements)
     max_minutes = parse_time_limit_minutes(partition.get("MaxTime", "UNLIMITED"))
     if requirements.timeout_min > max_minutes:
-        message = f"{requirements.timeout_min} minutes asked, {partition['PartitionName']} allows {max_minutes:g}"
-        return problem(
-            check, message, f"launcher.timeout_min={max_minutes:g}: cells are requeued and go on"
+        message = (
+            f"{requirements.timeout_min} minutes requested, "
+            f"{partition['PartitionName']} allows {max_minutes:g}"
         )
+        fix = f"launcher.timeout_min={max_minutes:g}: cells are requeued and continue"
+        return problem(check, message, fix)
     return ok(check, f"{requirements.timeout_min} minutes of {partition.get('MaxTime')}")
 
 
 def check_signal_delay(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
-    """A job that meets its time limit has the time to save."""
-    check, save_seconds = "time to save", requirements.save_seconds
+    """Check that a job can write a checkpoint between the signal and its time limit."""
+    check, save_seconds = "checkpoint before time limit", requirements.save_seconds
+    delay_text = f"{requirements.signal_delay_s} s before the time limit"
     if save_seconds is None:
-        return ok(
-            check, f"{requirements.signal_delay_s} s before the time limit; need not measured"
-        )
+        return ok(check, f"signalled {delay_text}; the time to save was not measured")
     if save_seconds > requirements.signal_delay_s:
         message = (
-            f"a step and a checkpoint take about {save_seconds:.0f} s, a job is told to save only "
+            f"a step and a checkpoint take about {save_seconds:.0f} s, but jobs are signalled only "
+            f"{delay_text}: work since the last checkpoint is lost"
         )
-        message += f"{requirements.signal_delay_s} s before its time limit: work since the last one is lost"
         return warning(check, message, f"launcher.signal_delay_s={math.ceil(2 * save_seconds)}")
-    return ok(
-        check,
-        f"{requirements.signal_delay_s} s before the time limit, about {save_seconds:.0f} s needed",
-    )
+    return ok(check, f"signalled {delay_text}, about {save_seconds:.0f} s needed")
 
 
 def check_gpus(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
-    """GPUs are asked for where runs use them, and only there."""
-    check = "GPUs asked for"
+    """Check that GPUs are requested if and only if the runs use them."""
+    check = "requested GPUs"
     if requirements.gpu_mismatch:
-        return warning(
-            check, requirements.gpu_mismatch, "let launcher.gpus_per_node and runtime.device agree"
-        )
-    return ok(check, "as many as runs use")
+        fix = "make launcher.gpus_per_node and runtime.device agree"
+        return warning(check, requirements.gpu_mismatch, fix)
+    return ok(check, "as many as the runs use")
 
 
 def check_array_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
-    """How many arrays the jobs make."""
-    check, max_array_size = (
-        "array limit",
-        parse_leading_int(cluster_info.config.get("MaxArraySize"), 1001),
-    )
-    if requirements.num_jobs > max(max_array_size, 1):
-        num_arrays = math.ceil(requirements.num_jobs / max(max_array_size, 1))
-        message = (
-            f"{requirements.num_jobs} jobs make {num_arrays} arrays: MaxArraySize={max_array_size}"
-        )
-        return warning(
-            check, message, "launcher.cells_per_job=<cells a job>; it works as it is, but slower"
-        )
-    return ok(check, f"{requirements.num_jobs} jobs in one array (MaxArraySize={max_array_size})")
+    """Check that one job array holds all jobs."""
+    check, num_jobs = "array limit", requirements.num_jobs
+    max_array_size = parse_leading_int(cluster_info.config.get("MaxArraySize"), 1001)
+    if num_jobs > max(max_array_size, 1):
+        num_arrays = math.ceil(num_jobs / max(max_array_size, 1))
+        message = f"{num_jobs} jobs need {num_arrays} arrays: MaxArraySize={max_array_size}"
+        fix = "launcher.cells_per_job=<number>; without it submitting takes longer"
+        return warning(check, message, fix)
+    return ok(check, f"{num_jobs} jobs in one array (MaxArraySize={max_array_size})")
 
 
 def check_job_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
-    """How many jobs the queue takes."""
-    check = "job limit"
-    limits = {"MaxSubmitJobs": cluster_info.max_submit_jobs}
-    limits["MaxJobCount"] = parse_leading_int(cluster_info.config.get("MaxJobCount")) or None
+    """Check that all jobs and the follow-up job may be in the queue at once."""
+    check, num_jobs = "job limit", requirements.num_jobs
+    limits = {
+        "MaxSubmitJobs": cluster_info.max_submit_jobs,
+        "MaxJobCount": parse_leading_int(cluster_info.config.get("MaxJobCount")) or None,
+    }
     for name, max_jobs in limits.items():
-        if max_jobs is not None and requirements.num_jobs + 1 > max_jobs:  # and who follows up
-            return warning(
-                check,
-                f"{requirements.num_jobs} jobs and a follow-up: {name}={max_jobs}",
-                FEWER_JOBS_FIX,
-            )
+        if max_jobs is not None and num_jobs + 1 > max_jobs:
+            message = f"{num_jobs} jobs and a follow-up job: {name}={max_jobs}"
+            return warning(check, message, FEWER_JOBS_FIX)
     return ok(check, ", ".join(f"{k}={v}" for k, v in limits.items() if v) or "none known")
 
 
 def check_requeue(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
-    """Jobs may be put back into the queue."""
+    """Check that the cluster requeues jobs."""
     check = "requeue"
     if cluster_info.config.get("JobRequeue") == "0":
-        message = "JobRequeue=0: jobs are requeued only where each asks for it, as ours do"
-        return warning(check, message, "doctor --submit proves it; else ask for JobRequeue=1")
+        message = "JobRequeue=0: only jobs that ask for it are requeued; the launcher's do"
+        return warning(check, message, "doctor --submit tests it; else ask for JobRequeue=1")
     return ok(check, f"JobRequeue={cluster_info.config.get('JobRequeue')}")
 
 
 def check_preemption(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
-    """Whether other jobs push ours out; what then becomes of them, and how much time they get."""
+    """Check that preempted jobs are requeued, and have the time to write a checkpoint."""
     check, partition = "preemption", _require_partition(cluster_info, requirements)
     if not _can_be_preempted(cluster_info, partition):
-        return ok(check, "nothing preempts these jobs")
-    preempt_modes = set(_get_preempt_mode(cluster_info, partition).split(","))
-    fix = f"a partition that nothing preempts; runtime.checkpoint_seconds (now {_format_checkpoint_interval(requirements)})"
-    if "REQUEUE" not in preempt_modes:
-        consequence = (
-            "suspended: their cells stand still" if "SUSPEND" in preempt_modes else "cancelled"
-        )
-        return warning(check, f"preempted jobs are {consequence} (PreemptMode={_get_preempt_mode(cluster_info, partition)})",
-                       f"{fix}; the follow-up submits them again")  # fmt: skip
-    grace_seconds, save_seconds = (
-        parse_leading_int(partition.get("GraceTime")),
-        requirements.save_seconds,
+        return ok(check, "these jobs cannot be preempted")
+    preempt_mode = _get_preempt_mode(cluster_info, partition)
+    preempt_modes = preempt_mode.split(",")
+    fix = (
+        "a partition without preemption; "
+        f"runtime.checkpoint_seconds (now {requirements.checkpoint_seconds:g})"
     )
+    if "REQUEUE" not in preempt_modes:
+        is_suspended = "SUSPEND" in preempt_modes
+        consequence = "suspended: their cells do not progress" if is_suspended else "cancelled"
+        message = f"preempted jobs are {consequence} (PreemptMode={preempt_mode})"
+        return warning(check, message, f"{fix}; the follow-up job submits them again")
+    grace_seconds = parse_leading_int(partition.get("GraceTime"))
+    save_seconds = requirements.save_seconds
     if grace_seconds < max(save_seconds or 0.0, 1.0):
-        needed_text = (
-            ""
-            if save_seconds is None
-            else f", a step and a checkpoint take about {save_seconds:.0f} s"
+        save_text = ""
+        if save_seconds is not None:
+            save_text = f", a step and a checkpoint take about {save_seconds:.0f} s"
+        message = (
+            f"preempted jobs get GraceTime={grace_seconds} s{save_text}: "
+            "work since the last checkpoint is lost"
         )
-        message = f"preempted jobs get GraceTime={grace_seconds} s{needed_text}: work since the last one is lost"
         return warning(check, message, f"a longer GraceTime, {fix}")
     return ok(check, f"requeued after a signal and GraceTime={grace_seconds} s")
 
 
 def check_job_records(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
-    """How a job ended can be asked for long enough."""
-    check, min_job_age = (
-        "states of ended jobs",
-        parse_leading_int(cluster_info.config.get("MinJobAge"), 300),
-    )
+    """Check that Slurm keeps the state of an ended job for long enough."""
+    check = "job records"
+    min_job_age = parse_leading_int(cluster_info.config.get("MinJobAge"), 300)
     if cluster_info.config.get("AccountingStorageType", "").endswith("slurmdbd"):
-        return ok(check, "accounting keeps them")
+        return ok(check, "kept by accounting")
     if min_job_age < MIN_JOB_AGE_SECONDS:
-        message = (
-            f"no accounting, and the controller forgets them after {min_job_age} s (MinJobAge)"
-        )
-        return warning(check, message, "why a job died may stay unknown; ask for MinJobAge=300")
+        message = f"no accounting, and the controller keeps them for {min_job_age} s (MinJobAge)"
+        fix = "the reason why a job ended may stay unknown; ask for MinJobAge=300"
+        return warning(check, message, fix)
     return ok(check, f"no accounting; the controller keeps them for {min_job_age} s")
 
 
@@ -358,7 +331,7 @@ def _require_partition(
     cluster_info: ClusterInfo, requirements: JobRequirements
 ) -> Mapping[str, str]:
     partition = cluster_info.find_partition(requirements)
-    assert partition is not None, "checked before"
+    assert partition is not None, "run_checks looks for it first"
     return partition
 
 
@@ -381,11 +354,7 @@ def _get_preempt_mode(cluster_info: ClusterInfo, partition: Mapping[str, str]) -
     return partition.get("PreemptMode", cluster_mode) if by_partition else cluster_mode
 
 
-def _format_checkpoint_interval(requirements: JobRequirements) -> str:
-    return f"{requirements.checkpoint_seconds:g}"
-
-
-# ---- asking --------------------------------------------------------------------------------------
+# ---- queries -------------------------------------------------------------------------------------
 
 
 def _query_max_submit_jobs(config: Mapping[str, str]) -> int | None:

@@ -1,7 +1,7 @@
-"""A tiny job that looks around on a compute node, and what its report says here.
+"""A small test job on a compute node, and the diagnostics of its report.
 
-`python -m sweeps.doctor.test_job <folder> <device>` is the job: it reads what the login node wrote,
-tries the folder, the libraries and the device there, and leaves a report beside it.
+`python -m sweeps.doctor.test_job <folder> <device> <GPUs>` is the job: it reads the token that the
+login node wrote, checks folder, libraries and device on the node, and writes a report.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import time
 import uuid
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from sweeps.doctor import device, filesystem, packages, slurm_cluster
-from sweeps.doctor.finding import Diagnostic, ok, parse_diagnostic, problem, warning
+from sweeps.doctor.diagnostic import Diagnostic, ok, parse_diagnostic, problem, warning
 from sweeps.slurm import parse_job, run_command
 from uniclip.identity import ROOT
 from uniclip.io.atomic import atomic_write
@@ -26,9 +26,9 @@ from uniclip.store.json_io import read_json
 
 TOKEN_FILE, REPORT_FILE, LOG_FILE = "token", "report.json", "log"
 TIME_LIMIT_MINUTES = 10
-"""The job's time limit."""
+"""Time limit of the job, and how long its report is waited for."""
 MAX_CLOCK_SKEW_SECONDS = 2.0
-"""Clocks that differ by less are taken for one clock."""
+"""Clocks that differ by less are considered synchronized."""
 POLL_SECONDS = 0.5
 ENDED_JOB_STATES = (
     "COMPLETED",
@@ -41,6 +41,19 @@ ENDED_JOB_STATES = (
 )
 
 
+class NodeReport(TypedDict):
+    """The report of the job."""
+
+    host: str
+    time: float
+    """Seconds since the epoch, by the node's clock."""
+    token: str
+    """The token that the login node wrote; empty if the node does not see it."""
+    can_submit: bool
+    """Whether jobs can be submitted from the node."""
+    diagnostics: list[dict[str, str]]
+
+
 def run_test_job(
     report_dir: Path,
     requirements: slurm_cluster.JobRequirements,
@@ -50,13 +63,15 @@ def run_test_job(
     python: str,
     setup: tuple[str, ...],
 ) -> list[Diagnostic]:
-    """Submit the job, wait for its report in `place` (empty, in the store), and read it.
+    """Submit the job, wait for its report in `report_dir`, and return its diagnostics.
 
     Args:
-        where: runtime.device of the runs.
-        gpus: GPUs of a node that a job gets.
-        python: how jobs start Python.
-        setup: shell lines before that.
+        report_dir: an empty folder in the store.
+        requirements: what the sweep requires of a cluster; its options of sbatch are used.
+        device_name: runtime.device of the runs.
+        gpus_per_node: GPUs of a job on each node.
+        python: shell command that starts Python.
+        setup: shell lines that come before it.
     """
     token = uuid.uuid4().hex
     atomic_write(report_dir / TOKEN_FILE, token.encode())
@@ -69,17 +84,15 @@ def run_test_job(
         f"--time={TIME_LIMIT_MINUTES}",
     ]
     start_time = time.time()
-    sbatch_result = run_command(
-        "sbatch", "--parsable", *options, "--wrap", "\n".join([*setup, node_command])
-    )
+    script = "\n".join([*setup, node_command])
+    sbatch_result = run_command("sbatch", "--parsable", *options, "--wrap", script)
     if sbatch_result.returncode != 0:
-        fix = "change what launcher.* asks for"
-        return [problem("test job", slurm_cluster.extract_last_line(sbatch_result.stderr), fix)]
+        message = slurm_cluster.extract_last_line(sbatch_result.stderr)
+        return [problem("test job", message, "change what launcher.* requests")]
     job_id = sbatch_result.stdout.strip().split(";")[0]
     try:
-        requeue_diagnostic = check_requeue(
-            run_command("scontrol", "-o", "show", "job", job_id).stdout
-        )
+        job_text = run_command("scontrol", "-o", "show", "job", job_id).stdout
+        requeue_diagnostic = check_requeue(job_text)
         report = _wait_for_report(report_dir, job_id)
     finally:
         run_command("scancel", job_id)
@@ -89,61 +102,68 @@ def run_test_job(
 
 
 def build_diagnostics(
-    report: dict[str, Any], token: str, start_time: float, end_time: float
+    report: NodeReport, token: str, start_time: float, end_time: float
 ) -> list[Diagnostic]:
-    """What the node saw, against what is known here.
+    """Return the diagnostics of a report.
 
     Args:
+        report: the report of the node.
         token: what was written before the job was submitted.
-        begun, ended: seconds since the epoch, by the clock here, around the job.
+        start_time: seconds since the epoch before the job, by the clock of this machine.
+        end_time: the same after the job.
     """
     node = report["host"]
-    diagnostics = [check_shared_folder(report, token), check_clock(report, start_time, end_time)]
-    if not report["submits"]:
-        fix = "launcher.follow_up=false wait=true"
-        diagnostics.append(warning("follow-up", f"{node} may not submit jobs", fix))
-    for record in report["findings"]:
-        node_diagnostic = parse_diagnostic(record)
+    diagnostics = [
+        check_shared_folder(node, report["token"], token),
+        check_clock(node, report["time"], start_time, end_time),
+    ]
+    if not report["can_submit"]:
+        message = f"jobs cannot be submitted from {node}"
+        diagnostics.append(warning("follow-up", message, "launcher.follow_up=false wait=true"))
+    for record in report["diagnostics"]:
+        diagnostic = parse_diagnostic(record)
         diagnostics.append(
             Diagnostic(
-                check=f"{node_diagnostic.check} on {node}",
-                level=node_diagnostic.level,
-                message=node_diagnostic.message,
-                fix=node_diagnostic.fix,
-            )  # fmt: skip
+                check=f"{diagnostic.check} on {node}",
+                level=diagnostic.level,
+                message=diagnostic.message,
+                fix=diagnostic.fix,
+            )
         )
     return diagnostics
 
 
-def check_shared_folder(report: dict[str, Any], token: str) -> Diagnostic:
-    """Whether the node sees the folder that the login node sees."""
-    if report["token"] != token:
-        message = f"{report['host']} does not see what was written here"
+def check_shared_folder(node: str, node_token: str, token: str) -> Diagnostic:
+    """Check that the node reads the file that the login node wrote."""
+    if node_token != token:
+        message = f"{node} does not see files that this machine writes"
         return problem("shared folder", message, "choose a store= on the shared file system")
-    return ok("shared folder", f"{report['host']} reads what was written here, and writes")
+    return ok("shared folder", f"{node} reads files of this machine, and writes")
 
 
-def check_clock(report: dict[str, Any], start_time: float, end_time: float) -> Diagnostic:
-    """Whether the node's clock can be the one here: it looked between `begun` and `ended`."""
-    offset_seconds = max(start_time - report["time"], report["time"] - end_time)
+def check_clock(node: str, node_time: float, start_time: float, end_time: float) -> Diagnostic:
+    """Check that the time of the report lies between the start and the end of the job."""
+    offset_seconds = max(start_time - node_time, node_time - end_time)
     if offset_seconds > MAX_CLOCK_SKEW_SECONDS:
-        message = f"the clock of {report['host']} is off by {offset_seconds:.0f} s or more"
-        return warning(
-            "clock", message, "ages of heartbeats and bills are off by as much; tell them"
-        )
-    return ok("clock", f"{report['host']} has the same time")
+        message = f"the clock of {node} is off by {offset_seconds:.0f} s or more"
+        fix = "ages of heartbeats and cost reports are off by as much; tell the administrators"
+        return warning("clock", message, fix)
+    return ok("clock", f"{node} has the same time")
 
 
 def check_requeue(job_text: str) -> Diagnostic:
-    """Whether the job was let be requeued (a site's plug-in may have taken that away)."""
+    """Check that the job may be requeued, which a plug-in of the site can forbid.
+
+    job_text: what `scontrol -o show job` prints.
+    """
     if parse_job(job_text).get("Requeue") == "0":
-        fix = "a preempted cell then waits for the follow-up; ask for --requeue"
+        fix = "a preempted cell then waits for the follow-up job; ask for --requeue"
         return warning("requeue granted", "the test job may not be requeued", fix)
     return ok("requeue granted", "the test job may be requeued")
 
 
-def inspect_node(report_dir: Path, device_name: str, gpus_per_node: int) -> dict[str, Any]:
-    """What a node sees: `host`, `time`, `token`, `submits`, `findings`."""
+def inspect_node(report_dir: Path, device_name: str, gpus_per_node: int) -> NodeReport:
+    """Return the report of the node that this process runs on."""
     try:
         token = (report_dir / TOKEN_FILE).read_text()
     except OSError:
@@ -161,39 +181,38 @@ def inspect_node(report_dir: Path, device_name: str, gpus_per_node: int) -> dict
         "host": os.environ.get("SLURMD_NODENAME", socket.gethostname()),
         "time": time.time(),
         "token": token,
-        "submits": test_result.returncode == 0,
-        "findings": [asdict(f) for f in diagnostics],
+        "can_submit": test_result.returncode == 0,
+        "diagnostics": [asdict(diagnostic) for diagnostic in diagnostics],
     }
 
 
-def _wait_for_report(report_dir: Path, job_id: str) -> dict[str, Any] | Diagnostic:
-    """The node's report, or why there is none; waits as long as the job is waited for."""
+def _wait_for_report(report_dir: Path, job_id: str) -> NodeReport | Diagnostic:
+    """Return the report, or a diagnostic of why there is none within the time limit."""
     deadline = time.monotonic() + TIME_LIMIT_MINUTES * 60
+    report_path, log_path = report_dir / REPORT_FILE, report_dir / LOG_FILE
     state, reason = "", ""
     while time.monotonic() < deadline:
-        if (report_dir / REPORT_FILE).exists():
-            report: dict[str, Any] = read_json(report_dir / REPORT_FILE)
+        if report_path.exists():
+            report: NodeReport = read_json(report_path)
             return report
         job_info = parse_job(run_command("scontrol", "-o", "show", "job", job_id).stdout)
         state, reason = job_info.get("JobState", state), job_info.get("Reason", reason)
-        if state in ENDED_JOB_STATES and not (report_dir / REPORT_FILE).exists():
-            log_path = report_dir / LOG_FILE
-            text = log_path.read_text(errors="replace") if log_path.exists() else ""
-            last_line = (
-                slurm_cluster.extract_last_line(text)[:200]
-                if text.strip()
-                else "nothing of it is seen here"
-            )
+        if state in ENDED_JOB_STATES and not report_path.exists():
+            log_text = log_path.read_text(errors="replace") if log_path.exists() else ""
+            last_line = slurm_cluster.extract_last_line(log_text)[:200]
+            message = last_line if log_text.strip() else "its log is empty, or not visible here"
             fix = "does the node see this folder and this Python? launcher.setup, launcher.python"
-            return problem("test job", f"job {job_id} {state.lower()}: {last_line}", fix)
+            return problem("test job", f"job {job_id} {state.lower()}: {message}", fix)
         time.sleep(POLL_SECONDS)
-    text = f"job {job_id} was {state.lower()} for {TIME_LIMIT_MINUTES} minutes ({reason})"
-    return warning("test job", text, "ask again when the cluster has room")
+    message = f"job {job_id} was {state.lower()} for {TIME_LIMIT_MINUTES} minutes ({reason})"
+    return warning("test job", message, "run the command again when the cluster is less busy")
+
+
+def main(report_dir: Path, device_name: str, gpus_per_node: int) -> None:
+    """Write the report of this node to `report_dir`."""
+    report = inspect_node(report_dir, device_name, gpus_per_node)
+    atomic_write(report_dir / REPORT_FILE, json.dumps(report).encode())
 
 
 if __name__ == "__main__":
-    report_dir = Path(sys.argv[1])
-    atomic_write(
-        report_dir / REPORT_FILE,
-        json.dumps(inspect_node(report_dir, sys.argv[2], int(sys.argv[3]))).encode(),
-    )
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

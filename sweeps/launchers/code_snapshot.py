@@ -1,7 +1,7 @@
-"""The code that was submitted is the code that runs: a copy of it in the store.
+"""A copy of the code in the store, so that a job runs the code that was submitted.
 
-Jobs import from `code/<source hash>/`, so the tree may be edited while they wait. The name is the
-content: a copy whose bytes have another hash is damaged, and refused.
+Jobs import from `code/<source hash>/`, so the source tree may be edited while they are queued. A
+copy whose content does not have the hash in its name is damaged and rejected.
 """
 
 from __future__ import annotations
@@ -21,19 +21,17 @@ from uniclip.store import Store
 _copy_folder = partial(
     shutil.copytree, ignore=shutil.ignore_patterns("*.pyc.*"), ignore_dangling_symlinks=True
 )
-"""But for what Python is just compiling, and links that lead nowhere: editors lock files so."""
-
-
+"""Copies a folder without files that Python is compiling and without dangling links, which some
+editors create as locks."""
 MAX_COPY_ATTEMPTS = 3
-"""So often a copy is tried while somebody edits the tree."""
+"""Attempts to copy a source tree that is being edited."""
 
 
 def create_snapshot(store: Store) -> Path:
-    """The folder of the snapshot of the code that is running now; made if it is not there.
+    """Return the folder with a copy of the code of this process; create it if it is missing.
 
     Raises:
-        UserError: there is one of that name, but it is damaged; or the tree holds other code by
-            now than that which is running.
+        UserError: the copy is damaged, or the source tree was edited since this process started.
     """
     snapshot_folder = store.snapshot_path(compute_source_hash())
     if not snapshot_folder.exists():
@@ -43,20 +41,21 @@ def create_snapshot(store: Store) -> Path:
 
 
 def verify_snapshot(snapshot_folder: Path) -> None:
-    """`UserError` unless the snapshot holds what its name says."""
+    """Raise `UserError` unless the content of the snapshot has the hash in its name."""
     content_hash = (
         compute_source_hash() if snapshot_folder == ROOT else hash_source_tree(snapshot_folder)
     )
     if content_hash != snapshot_folder.name:
         raise UserError(
-            f"{snapshot_folder} is damaged: it is not the code that was submitted; delete it and run again"
+            f"{snapshot_folder} is damaged: it is not the code that was submitted; "
+            "delete it and run again"
         )
 
 
 def _copy_code(snapshot_folder: Path) -> None:
-    """Copy the packages beside `place`, then put them there in one step (who is first wins).
+    """Copy the packages to a temporary folder and rename it; the first process to rename wins.
 
-    What was caught in the middle of an edit is copied again: it never stands under this name.
+    A copy that was made during an edit has another hash and is made again.
     """
     snapshot_folder.parent.mkdir(parents=True, exist_ok=True)
     temporary_folder = snapshot_folder.with_name(f".{snapshot_folder.name}.{uuid.uuid4().hex}")
@@ -65,14 +64,14 @@ def _copy_code(snapshot_folder: Path) -> None:
             temporary_folder.mkdir()
             _copy_packages(temporary_folder)
             if hash_source_tree(temporary_folder) == snapshot_folder.name:
-                compileall.compile_dir(temporary_folder, quiet=2)  # once, and not by every job
+                compileall.compile_dir(temporary_folder, quiet=2)  # once for all jobs
                 os.rename(temporary_folder, snapshot_folder)
                 return
             shutil.rmtree(temporary_folder)
     except OSError as error:
         if snapshot_folder.exists():
             return
-        if isinstance(error, shutil.Error):  # a list of every file that failed
+        if isinstance(error, shutil.Error):  # has a list of all files that failed
             path, _, message = error.args[0][0]
             raise UserError(
                 f"the code cannot be copied to {snapshot_folder}: {path}: {message}"

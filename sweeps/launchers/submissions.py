@@ -1,10 +1,11 @@
-"""What was handed to Slurm: intents, what became of them, and the jobs that stem from them.
+"""The submissions of a sweep: recorded intents, their results, and the jobs that belong to them.
 
-No job starts before its record and its pickles exist: an intent is linked, the jobs are submitted
-held, the submission is linked, the jobs are released. Killed anywhere on that way, a controller
-leaves something that the next one can tell apart: an intent without a submission whose controller
-is gone is settled as "no job", and what Slurm has under its name is cancelled; a submission that
-was not released is released. Who settles an intent second cancels what it submitted.
+A job starts only after its record exists: an intent is linked, the jobs are submitted held, the
+result is linked, and the jobs are released. A controller that is killed in between leaves a state
+that the next controller recognises. An intent without a result whose controller has exited gets the
+result "no job", and the held jobs of its name are cancelled. A submission that was not released is
+released. Of two controllers that record a result for one intent, the second cancels what it
+submitted.
 """
 
 from __future__ import annotations
@@ -12,56 +13,58 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
 
 from sweeps.claims import process
 from sweeps.slurm import JOB_NAME_PREFIX, Job, Slurm
 from uniclip.errors import RetryLater
-from uniclip.identity import digest
+from uniclip.io.hashing import digest
 from uniclip.store import Submission, SubmissionIntent, SweepFolder
 
 INTENT_TIMEOUT_SECONDS = 900.0
-"""An intent that is still open after so long is nobody's any more, wherever it was made."""
+"""An intent without a result is abandoned after this time, on whatever host it was recorded."""
 MAX_LAUNCH_RETRIES = 10
-"""So often a job whose launch failed is let go again."""
+"""Restarts up to which a job whose launch failed is released again."""
 MAX_JOBS_WITHOUT_PROGRESS = 3
-"""So many unasked jobs in a row that ended without taking up a run: no more are submitted."""
+"""Consecutive automatic jobs that may end without claiming a run."""
 
 
 class SubmissionRejected(Exception):
-    """Slurm did not take it; the words are its own."""
+    """sbatch rejected a job; the message is that of sbatch."""
 
 
 class Submissions:
-    """The submissions of one sweep, joined with the queue as it is now."""
+    """The submissions of one sweep, joined with the present queue."""
 
     def __init__(self, sweep_folder: SweepFolder, slurm: Slurm) -> None:
         self.sweep_folder, self.slurm = sweep_folder, slurm
+        self._intents: list[SubmissionIntent] | None = None
+        self._results: dict[str, Submission] | None = None
 
-    @cached_property
+    @property
     def intents(self) -> list[SubmissionIntent]:
         """Every intent, oldest first; read once until `refresh`."""
-        return self.sweep_folder.read_intents()
+        if self._intents is None:
+            self._intents = self.sweep_folder.read_intents()
+        return self._intents
 
-    @cached_property
+    @property
     def results(self) -> dict[str, Submission]:
-        """Token -> what became of it."""
-        results_by_token = {
-            i.token: self.sweep_folder.read_submission(i.token) for i in self.intents
-        }
-        return {token: s for token, s in results_by_token.items() if s is not None}
+        """Token -> result of its submission; read once until `refresh`."""
+        if self._results is None:
+            submissions = (self.sweep_folder.read_submission(i.token) for i in self.intents)
+            self._results = {s.token: s for s in submissions if s is not None}
+        return self._results
 
     def refresh(self) -> None:
-        """Look at the store and the queue again."""
-        for name in ("intents", "settled"):
-            self.__dict__.pop(name, None)
+        """Have the store and the queue read again."""
+        self._intents = self._results = None
         self.slurm.invalidate_queue()
 
     def list_active_jobs(self) -> list[tuple[SubmissionIntent, Job, tuple[str, ...]]]:
-        """Every job of this sweep that waits or runs, with its intent and its runs.
+        """Return every queued or running job of this sweep, with its intent and its runs.
 
         Raises:
-            NotNow: the queue does not answer. (An empty one says that nothing runs.)
+            RetryLater: squeue fails. (If it shows no job, none is active.)
         """
         queue = self.slurm.list_jobs()
         if queue is None:
@@ -70,7 +73,7 @@ class Submissions:
         active_jobs = []
         for intent in self.intents:
             submission = self.results.get(intent.token)
-            for job_id, runs in list_elements(intent, submission):
+            for job_id, runs in list_array_tasks(intent, submission):
                 if job_id in jobs_by_id:
                     active_jobs.append((intent, jobs_by_id[job_id], runs))
         return active_jobs
@@ -78,10 +81,12 @@ class Submissions:
     def map_runs_to_jobs(
         self, requested_attempts: Collection[tuple[str, int]] = ()
     ) -> dict[str, Job]:
-        """Run -> the job that will take it up, or is at it; open intents count as jobs.
+        """Return run id -> the job that executes it or will; open intents count as jobs.
 
-        asked: (run, attempt) that only a job which knows of it takes up: one that holds several
-        runs has left those behind that failed in it.
+        Args:
+            requested_attempts: (run id, attempt number) to retry; only a job whose intent includes
+                the attempt claims such a run. A job of several runs does not return to one that
+                failed in it.
         """
         placeholder_job = Job(
             id="", state="PENDING", restarts=0, node="", name="", reason="submitting"
@@ -91,7 +96,8 @@ class Submissions:
         ]
         jobs_by_run: dict[str, Job] = {}
         for intent, job, runs in assignments:
-            included_attempts = {*intent.retry_attempts, *intent.force_attempts}
+            policy = intent.retry_policy
+            included_attempts = {*policy.retry_attempts, *policy.force_attempts}
             excluded_runs = {
                 run
                 for run, attempt in requested_attempts
@@ -101,17 +107,19 @@ class Submissions:
         return jobs_by_run
 
     def run_lacks_progress(self, run: str, attempts: Mapping[str, int]) -> bool:
-        """Whether unasked jobs for this run keep ending before they claim anything.
+        """Return whether automatic jobs for this run keep ending before they claim anything.
 
-        attempts: run -> the number of its newest attempt, now.
+        Args:
+            run: id of the run.
+            attempts: run id -> number of its newest attempt.
         """
         return self._lack_progress(
             [i for i in self.intents if _ended_without_claim(i, run, attempts)]
         )
 
     def audit_lacks_progress(self) -> bool:
-        """Whether unasked jobs that were to prove the arms keep ending without an audit."""
-        return self._lack_progress([i for i in self.intents if i.kind == "prove"])
+        """Return whether automatic audit jobs keep ending without an audit."""
+        return self._lack_progress([i for i in self.intents if i.kind == "audit"])
 
     def _lack_progress(self, intents: list[SubmissionIntent]) -> bool:
         recent_intents = [i for i in intents if self._has_job(i)][-MAX_JOBS_WITHOUT_PROGRESS:]
@@ -122,12 +130,19 @@ class Submissions:
     def submit(
         self, intent: SubmissionIntent, submit_held_jobs: Callable[[SubmissionIntent], str]
     ) -> str | None:
-        """Have `start` submit held jobs for `intent`; the job's id, or None if it is not ours.
+        """Record an intent, submit its jobs held, record the result and release them.
 
-        intent: without a token; two controllers that see the same things get the same one.
+        Args:
+            intent: an intent without a token. Two controllers that see the same state get the same
+                token, so only one of them submits.
+            submit_held_jobs: submits the jobs of the intent and returns the job's id.
+
+        Returns:
+            The id of the job; None if another controller has submitted it, or has given up on this
+            one.
 
         Raises:
-            Refused: Slurm did not take it.
+            SubmissionRejected: sbatch rejected the job.
         """
         token_parts = [intent.kind, intent.array_tasks, intent.last_attempts, len(self.intents)]
         intent = replace(intent, token=digest([self.sweep_folder.id, *token_parts], 12))
@@ -140,17 +155,17 @@ class Submissions:
             self.refresh()
             raise
         if not self._record_result(intent, job_id):
-            self.slurm.cancel([job_id])  # we were taken for dead
+            self.slurm.cancel([job_id])  # another controller recorded this intent as abandoned
             return None
         self._release(intent.token, job_id)
         self.refresh()
         return job_id
 
     def reconcile(self) -> None:
-        """Put right what controllers that were killed on the way have left."""
+        """Complete or cancel what controllers that were killed while submitting have left."""
         for intent in self._list_unresolved_intents():
             if _is_abandoned(intent):
-                self._record_result(intent, None, "its controller is gone")
+                self._record_result(intent, None, "its controller has exited")
         self.refresh()
         jobs_by_name = {
             j.name: j for j in self.slurm.list_jobs() or () if j.is_held or _can_relaunch(j)
@@ -169,7 +184,7 @@ class Submissions:
         return submission is not None and submission.job_id is not None
 
     def _list_open_intents(self) -> list[SubmissionIntent]:
-        """What some controller is submitting now, as far as can be told."""
+        """Return the intents that a controller may be submitting now."""
         return [i for i in self._list_unresolved_intents() if not _is_abandoned(i)]
 
     def _list_unresolved_intents(self) -> list[SubmissionIntent]:
@@ -194,7 +209,10 @@ class Submissions:
 
 
 def _can_relaunch(job: Job) -> bool:
-    """Whether it is to be started elsewhere: Slurm drains a node that failed to, mostly."""
+    """Return whether a job that a node failed to start is released again.
+
+    It then starts on another node, since Slurm drains most nodes that fail to start a job.
+    """
     return job.launch_failed and job.restarts < MAX_LAUNCH_RETRIES
 
 
@@ -204,17 +222,17 @@ def _is_abandoned(intent: SubmissionIntent) -> bool:
 
 
 def _ended_without_claim(intent: SubmissionIntent, run: str, attempts: Mapping[str, int]) -> bool:
-    """Whether the job that was to take up a run has claimed it no more than those beside it."""
-    matching_elements = [runs for runs in intent.array_tasks if run in runs]
-    return bool(matching_elements) and all(
-        attempts.get(r) == intent.last_attempts.get(r) for r in matching_elements[0]
+    """Return whether the job for a run has claimed neither that run nor those that share it."""
+    matching_tasks = [runs for runs in intent.array_tasks if run in runs]
+    return bool(matching_tasks) and all(
+        attempts.get(r) == intent.last_attempts.get(r) for r in matching_tasks[0]
     )
 
 
-def list_elements(
+def list_array_tasks(
     intent: SubmissionIntent, submission: Submission | None
 ) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """(job id, runs) of each element of a submission; none if there is no job."""
+    """Return (job id, runs) of each array task of a submission; nothing if there is no job."""
     if submission is None or submission.job_id is None:
         return []
     if len(intent.array_tasks) == 1:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ablations.plan import plan as plans
+from ablations.plan.plan import build_plan
 from analysis.report import build
 from sweeps.claims import process
 from sweeps.config import request
@@ -33,8 +33,9 @@ from tests.helpers import (
     trivial_sweep,
 )
 from tests.helpers.slurm_cluster import INSTALL, Cluster, lacking
-from uniclip.io.atomic import atomic_write, to_json_bytes
-from uniclip.store import AttemptFolder, Plan, RunFolder, Store
+from uniclip.io.atomic import atomic_write
+from uniclip.store import AttemptFolder, EndReason, Plan, RunFolder, Store
+from uniclip.store.json_io import to_json_bytes
 
 SAME = f"{sys.executable} -m tests.helpers.trivial_cell {{store}} $SLURM_ARRAY_TASK_ID"
 NOTHING = f"{sys.executable} -c pass"
@@ -74,11 +75,11 @@ def _front_door(folder: Path, many: int, some: int) -> Iterator[dict[str, Any]]:
 
 def _looks(folder: Path, some: int) -> Iterator[dict[str, Any]]:
     """File operations of `status`, by the state of the cells."""
-    for state in ("planned", "complete", "running", "interrupted"):
+    for state in ("pending", "complete", "running", "interrupted"):
         store, planned = Store(folder / f"look-{state}"), trivial_sweep.planned(some, 0.0)
         if state == "complete":
             _finish(store, planned)
-        elif state != "planned":
+        elif state != "pending":
             _begin(store, planned, state)
         with _counted() as calls:
             found = status.build_rows(store, planned.plan)
@@ -90,7 +91,7 @@ def _looks(folder: Path, some: int) -> Iterator[dict[str, Any]]:
 def _asked(place: Path, seeds: int) -> tuple[list[str], Any]:
     """The words for the main ablation with so many seeds, and its plan."""
     words = ["ablation=components", f"seeds={seeds}", f"store={place}"]
-    return words, plans.build_plan(request.parse_request(words).plan_request)
+    return words, build_plan(request.parse_request(words).plan_request)
 
 
 def _no_ops(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def _begin(store: Store, planned: Any, state: str) -> None:
         for _, attempt in _claimed(store, planned):
             attempt.write_heartbeat(step=1, total_steps=2, steps_per_second=1.0, phase="training")
             if state == "interrupted":
-                attempt.write_end("interrupted", "preempted")
+                attempt.write_end("interrupted", reason=EndReason.PREEMPTED)
 
 
 def _claimed(store: Store, planned: Any) -> Iterator[tuple[RunFolder, AttemptFolder]]:

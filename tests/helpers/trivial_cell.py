@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from uniclip.identity import compute_source_hash, compute_training_hash
-from uniclip.io.atomic import atomic_write, to_json_bytes, write_once
-from uniclip.store import AttemptFolder, DatasetScores, Outcome, RunFolder, Score, Store
+from uniclip.io.atomic import atomic_write, write_once
+from uniclip.store import AttemptFolder, DatasetScores, ExitKind, Outcome, RunFolder, Score, Store
+from uniclip.store.json_io import to_json_bytes
 
 EVALUATIONS = {"nothing": "0123456789ab"}
 
 
-def numerics(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_numerics_class(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
     """There is nothing to compute."""
     return {"device": "none"}
 
@@ -30,7 +31,7 @@ def execute(
     attempt: AttemptFolder,
     evaluations: Mapping[str, str],
     stop: Callable[[], bool],
-) -> str:
+) -> ExitKind:
     """Sleep a while, then publish as a training would."""
     seconds = run.read_spec()["config"].get("seconds", 0.0)
     attempt.write_heartbeat(step=0, total_steps=1, steps_per_second=1.0, phase="training")
@@ -38,7 +39,7 @@ def execute(
     if stop():
         return "interrupted"
     if attempt.is_overtaken():
-        return "overtaken"
+        return "superseded"
     run.write_outcome(
         Outcome(
             kind="trained",

@@ -45,7 +45,7 @@ def planned(cells: int, seconds: float) -> ResolvedPlan:
         ),
         evaluation_hashes={"only": EVALUATIONS},
         missing_datasets={},
-        base_config={"train": {"threads": 1}, "runtime": {"device": "cpu"}, "benchmark": []},
+        base_config={"train": {"num_threads": 1}, "runtime": {"device": "cpu"}, "benchmark": []},
         executor="tests.helpers.trivial_cell",
     )
     return ResolvedPlan(plan=plan, configs={}, specs={compute_run_id(s): s for s in specs.values()})
@@ -61,7 +61,7 @@ def pass_audit(store: Store, plan: Plan) -> None:
 def conduct(store: Store, cells: int, seconds: float, words: list[str]) -> bool:
     """Be a controller; words: fields of the Slurm launcher."""
     given = dict(word.split("=") for word in words)
-    launcher = {"name": "slurm", "pack": 1, "poll_seconds": 0.5, "minutes": 30}
+    launcher = {"name": "slurm", "cells_per_job": 1, "poll_seconds": 0.5, "timeout_min": 30}
     launcher |= {k: int(v) if v.isdecimal() else v for k, v in given.items()}
     settings = SweepConfig(launcher=bind(SlurmLauncherConfig, launcher), wait=True)
     asked = planned(cells, seconds)

@@ -13,9 +13,9 @@ import pytest
 from sweeps import slurm as scheduler
 from sweeps.claims import process
 from sweeps.cli import slurm_job
-from sweeps.slurm import SQUEUE_COLUMNS, Slurm
+from sweeps.slurm import SQUEUE_COLUMNS, Liveness, Slurm
 from uniclip.errors import UserError
-from uniclip.store import ClaimRecord
+from uniclip.store import ClaimRecord, EndReason
 
 TOLD = '#!/bin/sh\necho "$0 $@" >> {log}\n{rest}\n'
 
@@ -56,7 +56,7 @@ def test_a_silent_controller_is_asked_once(asked: Path) -> None:
         owner = replace(
             process.make_claim_record({}), job_id=f"{number}", cluster="far", host="elsewhere"
         )
-        assert slurm.find_end_reason(owner) == "unknown"
+        assert slurm.find_end_reason(owner) == Liveness.UNKNOWN
         with pytest.raises(UserError, match="does not answer"):
             _ = slurm.config
     assert calls(asked) == 1
@@ -74,16 +74,16 @@ def test_one_that_falls_silent_is_asked_once_in_a_while(
         owner = replace(
             process.make_claim_record({}), job_id=f"{number}", cluster="near", host="elsewhere"
         )
-        assert slurm.find_end_reason(owner) == "unknown"
+        assert slurm.find_end_reason(owner) == Liveness.UNKNOWN
     assert calls(asked) == 2
     monkeypatch.setattr(scheduler, "QUEUE_CACHE_SECONDS", 0.0)
     assert slurm.list_jobs() is None
     assert calls(asked) == 3
 
 
-@pytest.mark.parametrize(("age", "word"), [(0.0, "alive"), (3600.0, "requeued")])
+@pytest.mark.parametrize(("age", "word"), [(0.0, Liveness.ALIVE), (3600.0, EndReason.REQUEUED)])
 def test_a_look_at_the_queue_proves_nothing_of_who_came_after_it(
-    asked: Path, age: float, word: str
+    asked: Path, age: float, word: EndReason | Liveness
 ) -> None:
     """The job waited when the queue was looked at; it has started and claimed since."""
     rows = {"JobArrayID": "77_0", "State": "PENDING", "RestartCnt": "0", "Name": "uniclip-x"}
@@ -110,48 +110,48 @@ fi"""
 @pytest.mark.parametrize(
     ("state", "restarts", "word"),
     [
-        (None, 0, "unknown"),
-        ("RUNNING", 1, "alive"),
-        ("COMPLETING", 1, "alive"),
-        ("SUSPENDED", 1, "alive"),
-        ("RUNNING", 2, "restarted"),
-        ("PENDING", 2, "restarted"),
-        ("COMPLETED", 2, "restarted"),
-        ("PENDING", 1, "requeued"),
-        ("REQUEUED", 1, "requeued"),
-        ("PREEMPTED", 1, "preempted"),
-        ("TIMEOUT", 1, "timed out"),
-        ("DEADLINE", 1, "timed out"),
-        ("OUT_OF_MEMORY", 1, "out of memory"),
-        ("NODE_FAIL", 1, "node failed"),
-        ("BOOT_FAIL", 1, "node failed"),
-        ("CANCELLED", 1, "cancelled"),
-        ("COMPLETED", 1, "died"),
-        ("FAILED", 1, "died"),
-        ("FORGOTTEN", 0, "died"),
+        (None, 0, Liveness.UNKNOWN),
+        ("RUNNING", 1, Liveness.ALIVE),
+        ("COMPLETING", 1, Liveness.ALIVE),
+        ("SUSPENDED", 1, Liveness.ALIVE),
+        ("RUNNING", 2, EndReason.RESTARTED),
+        ("PENDING", 2, EndReason.RESTARTED),
+        ("COMPLETED", 2, EndReason.RESTARTED),
+        ("PENDING", 1, EndReason.REQUEUED),
+        ("REQUEUED", 1, EndReason.REQUEUED),
+        ("PREEMPTED", 1, EndReason.PREEMPTED),
+        ("TIMEOUT", 1, EndReason.TIMEOUT),
+        ("DEADLINE", 1, EndReason.TIMEOUT),
+        ("OUT_OF_MEMORY", 1, EndReason.OUT_OF_MEMORY),
+        ("NODE_FAIL", 1, EndReason.NODE_FAIL),
+        ("BOOT_FAIL", 1, EndReason.NODE_FAIL),
+        ("CANCELLED", 1, EndReason.CANCELLED),
+        ("COMPLETED", 1, EndReason.DIED),
+        ("FAILED", 1, EndReason.DIED),
+        ("FORGOTTEN", 0, EndReason.DIED),
     ],
 )
 def test_a_jobs_state_says_how_an_attempt_ended(
-    state: str | None, restarts: int, word: str
+    state: str | None, restarts: int, word: EndReason | Liveness
 ) -> None:
     """Of the attempt that its second start, restart 1, had made."""
-    assert scheduler.classify_state(state, restarts, owner_of("77", restart=1)) == word
+    assert scheduler.classify_state(state, restarts, owner_of("77", restart_count=1)) == word
 
 
 @pytest.mark.parametrize(
     ("printed", "word"),
     [
-        ("OUT_OF_MEMORY", "out of memory"),
-        ("CANCELLED by 1000", "cancelled"),
-        ("NODE_FAIL", "node failed"),
-        ("TIMEOUT", "timed out"),
-        ("COMPLETED", "died"),
-        ("RUNNING", "alive"),
-        ("", "died"),
+        ("OUT_OF_MEMORY", EndReason.OUT_OF_MEMORY),
+        ("CANCELLED by 1000", EndReason.CANCELLED),
+        ("NODE_FAIL", EndReason.NODE_FAIL),
+        ("TIMEOUT", EndReason.TIMEOUT),
+        ("COMPLETED", EndReason.DIED),
+        ("RUNNING", Liveness.ALIVE),
+        ("", EndReason.DIED),
     ],
 )
 def test_accounting_tells_what_the_controller_has_forgotten(
-    asked: Path, printed: str, word: str
+    asked: Path, printed: str, word: EndReason | Liveness
 ) -> None:
     """`sacct -n -X -P` prints a line a job; of one that it does not know, nothing."""
     says = f"printf '{printed}\\n'" if printed else "true"
@@ -164,16 +164,16 @@ def test_accounting_tells_what_the_controller_has_forgotten(
 @pytest.mark.parametrize(
     ("private", "whose", "word"),
     [
-        ("none", 1, "died"),
-        ("accounts,usage", 1, "died"),
-        ("jobs", 0, "died"),
-        ("jobs", 1, "unknown"),
-        ("accounts,jobs,usage", 1, "unknown"),
-        ("jobs", None, "unknown"),
+        ("none", 1, EndReason.DIED),
+        ("accounts,usage", 1, EndReason.DIED),
+        ("jobs", 0, EndReason.DIED),
+        ("jobs", 1, Liveness.UNKNOWN),
+        ("accounts,jobs,usage", 1, Liveness.UNKNOWN),
+        ("jobs", None, Liveness.UNKNOWN),
     ],
 )
 def test_a_job_that_may_be_hidden_is_not_taken_for_forgotten(
-    asked: Path, private: str, whose: int | None, word: str
+    asked: Path, private: str, whose: int | None, word: EndReason | Liveness
 ) -> None:
     """whose: 0 for a job of ours, 1 of another user's; None where its record is too old to say."""
     answers(asked, squeue="true", scontrol=FORGOTTEN.format(private=private))
@@ -183,15 +183,15 @@ def test_a_job_that_may_be_hidden_is_not_taken_for_forgotten(
 
 def test_a_hidden_job_that_accounting_shows_has_ended(asked: Path) -> None:
     answers(asked, squeue="true", scontrol=FORGOTTEN.format(private="jobs"), sacct="echo TIMEOUT")
-    assert Slurm().find_end_reason(owner_of("77", uid=os.getuid() + 1)) == "timed out"
+    assert Slurm().find_end_reason(owner_of("77", uid=os.getuid() + 1)) == EndReason.TIMEOUT
 
 
 # ---- what a job is told --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("left", "word"), [(200, "timed out"), (500, None)])
+@pytest.mark.parametrize(("left", "word"), [(200, EndReason.TIMEOUT), (500, None)])
 def test_a_time_limit_is_told_by_the_notice_that_was_asked_for(
-    asked: Path, monkeypatch: pytest.MonkeyPatch, left: int, word: str | None
+    asked: Path, monkeypatch: pytest.MonkeyPatch, left: int, word: EndReason | None
 ) -> None:
     """Slurm may be a minute early, however long the notice."""
     end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + left))

@@ -69,4 +69,4 @@ def test_an_audit_that_cannot_be_made_ends_on_every_process(tmp_path: Path) -> N
     store, sweep = prepared(tmp_path)
     together(2, broken, store.root, sweep)
     (finding,) = store.get_sweep(sweep).read_audit_checks()
-    assert (finding.name, finding.passed) == ("the audit", False)
+    assert (finding.name, finding.passed) == ("audit error", False)

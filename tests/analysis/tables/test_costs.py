@@ -13,7 +13,7 @@ from analysis.collect.frame import collect_sweep_data
 from analysis.tables import costs
 from tests.helpers import fake_sweep
 from uniclip.io.atomic import append_jsonl, write_once
-from uniclip.store import ClaimRecord, Store
+from uniclip.store import ClaimRecord, EndReason, Store
 from uniclip.store.json_io import to_json_bytes
 
 FORETOLD, TOOK, LOST = 40.0, 50.0, 12.0
@@ -36,7 +36,7 @@ def swept(tmp_path: Path) -> tuple[Store, str]:
         price = {"seconds": FORETOLD, "low": 30.0, "high": 49.0, "source": "probe"}
         append_jsonl(
             store.get_sweep(sweep).cost_estimates_path,
-            {"run": cell.run_id, "devices": 2, "time": 0.0, **price},
+            {"run": cell.run_id, "gpus_per_run": 2, "time": 0.0, **price},
         )
     _preempted(store, fake_sweep.run_id("full", 1))
     return store, sweep
@@ -49,7 +49,7 @@ def _preempted(store: Store, run_id: str) -> None:
     owner = first.read_claim()
     assert owner is not None
     assert outcome is not None
-    later: ClaimRecord = dataclasses.replace(owner, previous_end_reason="preempted")
+    later: ClaimRecord = dataclasses.replace(owner, previous_end_reason=EndReason.PREEMPTED)
     second = run.claim_attempt(2, later)
     assert second is not None
     second.metrics_path.write_bytes(first.metrics_path.read_bytes())
@@ -58,7 +58,7 @@ def _preempted(store: Store, run_id: str) -> None:
     write_once(
         second.path / "ended.json", to_json_bytes({"kind": "trained", "time": owner.time + TOOK})
     )
-    ended = {"kind": "interrupted", "time": owner.time + LOST, "error": "preempted"}
+    ended = {"kind": "interrupted", "time": owner.time + LOST, "reason": "preempted"}
     (first.path / "ended.json").write_bytes(to_json_bytes(ended))
     (run.path / "outcome.json").write_bytes(to_json_bytes(dataclasses.replace(outcome, attempt=2)))
 

@@ -1,4 +1,4 @@
-"""Claims: one attempt whoever races, the next only when the end of the last is proven."""
+"""Claiming: one process gets an attempt, and the next one only after the last has ended."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ import pytest
 
 from sweeps.claims import claim as claims
 from sweeps.claims import process
-from sweeps.claims.claim import RunState
+from sweeps.claims import status as statuses
+from sweeps.claims.status import RunState, inspect_run
 from uniclip.identity import compute_source_hash, compute_training_hash
 from uniclip.io import atomic
 from uniclip.store import (
     AttemptFolder,
     ClaimRecord,
     DatasetScores,
+    ExitKind,
     Outcome,
+    RetryPolicy,
     RunFolder,
     Score,
     Store,
+    json_io,
 )
 
 RACERS = 8
@@ -54,8 +58,8 @@ def owner(pid: int | None = None, **changes: Any) -> ClaimRecord:
     return dataclasses.replace(record, **changes)
 
 
-DEAD: dict[str, Any] = {"started": 1}
-"""No process of this boot started one tick after it: a pid with this start time is gone."""
+DEAD: dict[str, Any] = {"start_ticks": 1}
+"""No process of this boot started one tick after boot, so that process has exited."""
 
 
 def attempt_by(run: RunFolder, record: ClaimRecord) -> AttemptFolder:
@@ -66,25 +70,40 @@ def attempt_by(run: RunFolder, record: ClaimRecord) -> AttemptFolder:
 
 
 def look(run: RunFolder) -> RunState:
-    return claims.inspect_run(run, EVALUATIONS)
+    return inspect_run(run, EVALUATIONS)
 
 
-def claim(lab: Store, run: RunFolder, state: RunState | None = None, **asked: Any) -> Any:
+def claim(
+    lab: Store, run: RunFolder, state: RunState | None = None, **policy: Any
+) -> AttemptFolder | None:
     return claims.claim_run(
         lab,
         run,
         state or look(run),
         lambda: {"device": "cpu"},
         prepare_run=lambda folder: folder.write_spec({"config": {}}),
-        **asked,
+        policy=RetryPolicy(**policy),
     )
+
+
+def claimed_number(attempt: AttemptFolder | None) -> int:
+    """The number of an attempt that was claimed."""
+    assert attempt is not None
+    return attempt.number
 
 
 def finish(run: RunFolder, kind: Any = "trained", training: str | None = None) -> None:
     outcome = Outcome(
-        kind=kind, step=9, attempt=1, training_hash=training or compute_training_hash(), source_hash="s",
-        numerics_class={}, weights_digest="00", best_step=9, cost={},
-    )  # fmt: skip
+        kind=kind,
+        step=9,
+        attempt=1,
+        source_hash="s",
+        training_hash=training or compute_training_hash(),
+        numerics_class={},
+        weights_digest="00",
+        best_step=9,
+        cost={},
+    )
     assert run.write_outcome(outcome)
 
 
@@ -94,7 +113,7 @@ def judge(run: RunFolder) -> None:
         scores = DatasetScores(
             dataset=name, evaluation_hash=hash_, protocol={}, weights_digest="00", scores=(score,)
         )
-        atomic.write_once(run.scores_path(name, hash_), atomic.to_json_bytes(scores))
+        atomic.write_once(run.scores_path(name, hash_), json_io.to_json_bytes(scores))
 
 
 # ---- racing --------------------------------------------------------------------------------------
@@ -107,15 +126,16 @@ def _join_in(barrier: Any, training: str, source: str) -> None:
     """Make this process a racer; the hashes are given, to spare eight computations."""
     global _barrier
     _barrier = barrier
-    claims.training_hash = process.training_hash = lambda: training
-    process.source_hash = lambda: source
+    statuses.compute_training_hash = lambda: training
+    claims.compute_training_hash = process.compute_training_hash = lambda: training
+    process.compute_source_hash = lambda: source
 
 
 def _race(root: str, run_id: str) -> tuple[int, int | None]:
     lab = Store(root)
     run = lab.get_run(run_id)
     _barrier.wait()
-    state = claims.inspect_run(run, EVALUATIONS)
+    state = inspect_run(run, EVALUATIONS)
     _barrier.wait()
     attempt = claim(lab, run, state)
     _barrier.wait()
@@ -162,7 +182,7 @@ def test_of_eight_processes_one_moves_aside_what_other_code_began(
     lab: Store, run: RunFolder, racers: Any, again: int
 ) -> None:
     """The others have seen the old run; none may move the new one, or overtake it."""
-    attempt_by(run, owner(training="other code", **DEAD))
+    attempt_by(run, owner(training_hash="other code", **DEAD))
     winners = race(racers, run)
     assert [number for _, number in winners] == [1]
     assert len(os.listdir(lab.root / "superseded")) == 1
@@ -177,14 +197,14 @@ def test_of_eight_processes_one_moves_aside_what_other_code_began(
 
 def test_a_run_without_attempts_is_planned(lab: Store) -> None:
     state = look(lab.get_run("0" * 16))
-    assert (state.status, state.attempt, state.is_runnable) == ("planned", 0, True)
+    assert (state.status, state.attempt, state.is_runnable) == ("pending", 0, True)
 
 
 def test_a_live_process_keeps_its_run(
     lab: Store, run: RunFolder, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt_by(run, owner(child.pid, time=0.0))
-    monkeypatch.setattr(claims, "HEARTBEAT_TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr(statuses, "HEARTBEAT_TIMEOUT_SECONDS", 0.0)
     assert look(run).status == "running", "its heartbeat's age proves nothing while it lives"
     assert not look(run).is_runnable
     assert claim(lab, run) is None
@@ -193,7 +213,7 @@ def test_a_live_process_keeps_its_run(
     assert run.list_attempts() == [1]
 
 
-@pytest.mark.parametrize("who", [{}, DEAD, {"host": "elsewhere", "machine": "x"}])
+@pytest.mark.parametrize("who", [{}, DEAD, {"host": "elsewhere", "machine_id": "x"}])
 def test_what_looks_dead_is_asked_for_its_last_word(
     lab: Store, run: RunFolder, who: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,13 +221,13 @@ def test_what_looks_dead_is_asked_for_its_last_word(
     a failure must not be taken for a death, after which it would run again."""
     attempt = attempt_by(run, owner(**who))
     attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
-    monkeypatch.setattr(AttemptFolder, "_repeat", lambda *_: None)
+    monkeypatch.setattr(AttemptFolder, "_copy_end_to_heartbeat", lambda *_: None)
     attempt.write_end("failed", "ValueError: x")
     if who is not DEAD:
-        assert claims.inspect_run(run, EVALUATIONS, trust_heartbeat=True).status == "running"
-        monkeypatch.setattr(claims, "HEARTBEAT_TIMEOUT_SECONDS", -1.0)
+        assert inspect_run(run, EVALUATIONS, trust_heartbeat=True).status == "running"
+        monkeypatch.setattr(statuses, "HEARTBEAT_TIMEOUT_SECONDS", -1.0)
     for lightly in (True, False):
-        state = claims.inspect_run(run, EVALUATIONS, trust_heartbeat=lightly)
+        state = inspect_run(run, EVALUATIONS, trust_heartbeat=lightly)
         assert (state.status, state.reason) == ("failed", "ValueError: x")
     assert claim(lab, run) is None
 
@@ -224,21 +244,21 @@ def test_a_sign_of_life_in_anothers_place_decides_nothing(
         stray.write_end(ended)
         (stray.path / "ended.json").unlink()
     run.get_attempt(1).claim_path.write_bytes(
-        atomic.to_json_bytes(owner(**({} if lives else DEAD)))
+        json_io.to_json_bytes(owner(**({} if lives else DEAD)))
     )
     assert look(run).status == ("running" if lives else "interrupted")
     assert (claim(lab, run) is None) == lives
 
 
 def test_a_sign_of_life_from_the_future_is_not_fresh(run: RunFolder) -> None:
-    attempt = attempt_by(run, owner(host="elsewhere", machine="x", time=0.0))
+    attempt = attempt_by(run, owner(host="elsewhere", machine_id="x", time=0.0))
     attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
     beat = attempt.read_heartbeat()
     assert beat is not None
     later = dataclasses.replace(beat, time=time.time() + 86_400)
-    atomic.atomic_write(attempt.path / "heartbeat", atomic.to_json_bytes(later))
-    attempt.claim_path.write_bytes(atomic.to_json_bytes(owner(**DEAD)))
-    assert claims.inspect_run(run, EVALUATIONS, trust_heartbeat=True).status == "interrupted"
+    atomic.atomic_write(attempt.path / "heartbeat", json_io.to_json_bytes(later))
+    attempt.claim_path.write_bytes(json_io.to_json_bytes(owner(**DEAD)))
+    assert inspect_run(run, EVALUATIONS, trust_heartbeat=True).status == "interrupted"
 
 
 def test_a_killed_process_gives_its_run_up(
@@ -253,7 +273,10 @@ def test_a_killed_process_gives_its_run_up(
     while look(run).status == "running" and time.time() < deadline:
         time.sleep(0.01)
     state = look(run)  # nobody has reaped it
-    assert (state.status, state.reason) == ("interrupted", "its process is gone")
+    assert (state.status, state.reason) == (
+        "interrupted",
+        "last attempt: process ended without an exit record",
+    )
     child.wait()
     assert look(run).status == "interrupted"
     attempt = claim(lab, run)
@@ -268,34 +291,34 @@ def test_another_host_is_running_then_lost_and_never_taken_without_force(
     first = attempt_by(run, owner(host="another-host"))
     assert look(run).status == "running"
     assert claim(lab, run) is None
-    monkeypatch.setattr(claims, "HEARTBEAT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(statuses, "HEARTBEAT_TIMEOUT_SECONDS", 0.2)
     time.sleep(0.3)
     state = look(run)
-    assert state.status == "lost"
+    assert state.status == "stalled"
     assert "another-host" in state.reason
     assert not state.is_runnable
     assert claim(lab, run) is None
-    assert claim(lab, run, again=[(run.id, 1)]) is None
-    assert claim(lab, run, forced=[(run.id, 2)]) is None
-    assert claim(lab, run, forced=[("another run", 1)]) is None
+    assert claim(lab, run, retry_attempts=((run.id, 1),)) is None
+    assert claim(lab, run, force_attempts=((run.id, 2),)) is None
+    assert claim(lab, run, force_attempts=(("another run", 1),)) is None
     first.write_heartbeat(step=1, total_steps=9, steps_per_second=1.0, phase="training")
     assert look(run).status == "running", "a sign of life"
     time.sleep(0.3)
-    second = claim(lab, run, forced=[(run.id, 1)])
+    second = claim(lab, run, force_attempts=((run.id, 1),))
     assert second is not None
-    record = second.owner()
+    record = second.read_claim()
     assert record is not None
     assert record.forced
     assert first.is_overtaken()
-    assert not second.overtaken()
-    assert claim(lab, run, forced=[(run.id, 1)]) is None, "attempt 2 was not declared dead"
+    assert not second.is_overtaken()
+    assert claim(lab, run, force_attempts=((run.id, 1),)) is None, "attempt 2 was not declared dead"
 
 
 def test_a_forced_claim_leaves_a_live_attempt_overtaken(
     lab: Store, run: RunFolder, child: subprocess.Popen[bytes]
 ) -> None:
     first = attempt_by(run, owner(child.pid))
-    second = claim(lab, run, forced=[(run.id, 1)])
+    second = claim(lab, run, force_attempts=((run.id, 1),))
     assert second is not None
     assert second.number == 2
     assert first.is_overtaken()
@@ -306,16 +329,16 @@ def test_a_reused_pid_does_not_keep_a_run(
 ) -> None:
     start = process.read_start_time(child.pid)
     assert start is not None
-    attempt_by(run, owner(child.pid, started=start - 1))
+    attempt_by(run, owner(child.pid, start_ticks=start - 1))
     assert look(run).status == "interrupted"
     assert claim(lab, run) is not None
 
 
-@pytest.mark.parametrize("kind", ["interrupted", "overtaken", "evaluated", "trained"])
-def test_a_last_word_is_proof_whatever_its_host(lab: Store, run: RunFolder, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["interrupted", "superseded", "evaluated", "trained"])
+def test_a_last_word_is_proof_whatever_its_host(lab: Store, run: RunFolder, kind: ExitKind) -> None:
     attempt_by(run, owner(host="another-host")).write_end(kind)
     assert look(run).status == "interrupted"
-    assert claim(lab, run).number == 2
+    assert claimed_number(claim(lab, run)) == 2
 
 
 def test_a_failed_run_waits_to_be_asked(lab: Store, run: RunFolder) -> None:
@@ -324,30 +347,30 @@ def test_a_failed_run_waits_to_be_asked(lab: Store, run: RunFolder) -> None:
     assert (state.status, state.reason) == ("failed", "ValueError: broken picture")
     assert not state.is_runnable
     assert claim(lab, run) is None
-    assert claim(lab, run, forced=[(run.id, 1)]) is None
-    assert claim(lab, run, again=[(run.id, 2)]) is None
-    assert claim(lab, run, again=[(run.id, 1)]).number == 2
+    assert claim(lab, run, force_attempts=((run.id, 1),)) is None
+    assert claim(lab, run, retry_attempts=((run.id, 2),)) is None
+    assert claimed_number(claim(lab, run, retry_attempts=((run.id, 1),))) == 2
     run.get_attempt(2).write_end("failed", "again")
-    assert claim(lab, run, again=[(run.id, 1)]) is None, "asked for once, tried once"
+    assert claim(lab, run, retry_attempts=((run.id, 1),)) is None, "asked for once, tried once"
 
 
 def test_a_halted_run_waits_for_who_plans_it_again(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner()).write_end("halted")
-    assert look(run).status == "halted"
+    attempt_by(run, owner()).write_end("paused")
+    assert look(run).status == "paused"
     assert claim(lab, run) is None
-    assert claim(lab, run, again=[(run.id, 1)]).number == 2
-    run.get_attempt(2).write_end("halted")
-    assert claim(lab, run, again=[(run.id, 1)]) is None
+    assert claimed_number(claim(lab, run, retry_attempts=((run.id, 1),))) == 2
+    run.get_attempt(2).write_end("paused")
+    assert claim(lab, run, retry_attempts=((run.id, 1),)) is None
 
 
 def test_half_a_halted_run_of_other_code_starts_afresh(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner(training="other")).write_end("halted")
-    assert claim(lab, run, again=[(run.id, 1)]).number == 1
+    attempt_by(run, owner(training_hash="other")).write_end("paused")
+    assert claimed_number(claim(lab, run, retry_attempts=((run.id, 1),))) == 1
     assert (lab.root / "superseded" / f"{run.id}.1").is_dir()
 
 
 def test_five_silent_deaths_are_a_failure(lab: Store, run: RunFolder) -> None:
-    for _ in range(claims.MAX_SILENT_DEATHS - 1):
+    for _ in range(statuses.MAX_SILENT_DEATHS - 1):
         attempt_by(run, owner(**DEAD))
         assert look(run).status == "interrupted"
     attempt_by(run, owner(**DEAD))
@@ -355,12 +378,12 @@ def test_five_silent_deaths_are_a_failure(lab: Store, run: RunFolder) -> None:
     assert state.status == "failed"
     assert "5 times" in state.reason
     assert claim(lab, run) is None
-    assert claim(lab, run, again=[(run.id, 5)]).number == 6
+    assert claimed_number(claim(lab, run, retry_attempts=((run.id, 5),))) == 6
 
 
 @pytest.mark.parametrize("progress", ["checkpoint", "word"])
 def test_deaths_are_counted_since_the_last_progress(run: RunFolder, progress: str) -> None:
-    for number in range(1, claims.MAX_SILENT_DEATHS + 1):
+    for number in range(1, statuses.MAX_SILENT_DEATHS + 1):
         attempt = attempt_by(run, owner(**DEAD))
         if number == 2:
             if progress == "word":
@@ -378,13 +401,13 @@ def test_an_outcome_without_scores_is_due_then_complete(lab: Store, run: RunFold
     attempt_by(run, owner()).write_end("trained")
     finish(run)
     state = look(run)
-    assert (state.status, state.is_runnable) == ("due", True)
+    assert (state.status, state.is_runnable) == ("needs_evaluation", True)
     judge(run)
     assert look(run).status == "complete"
     assert claim(lab, run) is None
     later = {**EVALUATIONS, "openmoji": "00000000"}
-    assert claims.inspect_run(run, later).status == "due", "a data set that arrives later"
-    assert claims.inspect_run(run, {"scenes": "ffffffff"}).status == "due", "another protocol"
+    assert inspect_run(run, later).status == "needs_evaluation", "a data set that arrives later"
+    assert inspect_run(run, {"scenes": "ffffffff"}).status == "needs_evaluation", "another protocol"
 
 
 def test_an_evaluation_that_runs_is_not_taken(lab: Store, run: RunFolder) -> None:
@@ -399,30 +422,30 @@ def test_diverged_is_final(lab: Store, run: RunFolder) -> None:
     finish(run, "diverged")
     assert look(run).status == "diverged"
     assert claim(lab, run) is None
-    assert claim(lab, run, again=[(run.id, 1)], forced=[(run.id, 1)]) is None
+    assert claim(lab, run, retry_attempts=((run.id, 1),), force_attempts=((run.id, 1),)) is None
 
 
 def test_an_outcome_of_other_code_is_stale_and_stays(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner(training="other code")).write_end("trained")
+    attempt_by(run, owner(training_hash="other code")).write_end("trained")
     finish(run, training="other code")
     state = look(run)
-    assert (state.status, state.is_outdated) == ("due", True)
+    assert (state.status, state.is_outdated) == ("needs_evaluation", True)
     judge(run)
     state = look(run)
-    assert (state.status, state.is_outdated, state.is_runnable) == ("stale", True, False)
+    assert (state.status, state.is_outdated, state.is_runnable) == ("outdated", True, False)
     assert claim(lab, run) is None
     assert not (lab.root / "superseded").exists()
 
 
 def test_half_a_run_of_other_code_starts_afresh(lab: Store, run: RunFolder) -> None:
-    old = attempt_by(run, owner(training="other code"))
+    old = attempt_by(run, owner(training_hash="other code"))
     old.write_end("interrupted")
     old.checkpoints_path.mkdir()
     (old.checkpoints_path / "10.safetensors").write_text("half a run")
     attempt = claim(lab, run)
     assert attempt.number == 1
     assert run.list_attempts() == [1]
-    assert not attempt.checkpoints.exists()
+    assert not attempt.checkpoints_path.exists()
     (kept,) = (lab.root / "superseded").iterdir()
     assert (kept / "attempts" / "1" / "checkpoint" / "10.safetensors").exists()
     assert run.read_spec() == {"config": {}}
@@ -432,7 +455,7 @@ def test_killed_between_moving_aside_and_beginning_afresh(
     lab: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever comes next must not continue the other code's half with this code."""
-    attempt_by(run, owner(training="other code")).write_end("interrupted")
+    attempt_by(run, owner(training_hash="other code")).write_end("interrupted")
 
     def killed(self: Store, moved: RunFolder) -> Path:
         raise KeyboardInterrupt
@@ -460,13 +483,13 @@ def test_a_claim_is_refused_on_a_run_that_was_begun_afresh_since_it_was_looked_a
     assert not afresh.is_overtaken()
 
 
-@pytest.mark.parametrize("kind", ["planned", "interrupted", "due"])
+@pytest.mark.parametrize("kind", ["pending", "interrupted", "needs_evaluation"])
 def test_only_open_states_are_open(kind: Any) -> None:
     assert RunState(status=kind).is_runnable
 
 
 @pytest.mark.parametrize(
-    "kind", ["running", "lost", "failed", "halted", "stale", "diverged", "complete"]
+    "kind", ["running", "stalled", "failed", "paused", "outdated", "diverged", "complete"]
 )
 def test_closed_states_are_closed(kind: Any) -> None:
     assert not RunState(status=kind).is_runnable
@@ -481,4 +504,9 @@ def test_numerics_are_asked_for_only_when_there_is_a_claim_to_make(
     def never() -> dict[str, Any]:
         raise AssertionError("asked")
 
-    assert claims.claim_run(lab, run, look(run), never, prepare_run=lambda r: None) is None
+    assert (
+        claims.claim_run(
+            lab, run, look(run), never, policy=RetryPolicy(), prepare_run=lambda r: None
+        )
+        is None
+    )

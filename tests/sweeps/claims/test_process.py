@@ -71,15 +71,15 @@ from sweeps.claims import process
 theirs = os.fork()
 if theirs == 0:
     time.sleep(600)
-start = process.started(theirs)
-record = dataclasses.replace(process.owner({}), pid=theirs, started=start)
+start = process.read_start_time(theirs)
+record = dataclasses.replace(process.make_claim_record({}), pid=theirs, start_ticks=start)
 asks, told = os.pipe(), os.pipe()
 if os.fork() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
     for _ in range(2):
-        os.write(told[1], f"{process.gone(record)} ".encode())
+        os.write(told[1], f"{process.has_exited(record)} ".encode())
         os.read(asks[0], 1)
     os._exit(0)
 words = [os.read(told[0], 9)]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ablations.plan.plan import ResolvedPlan
-from sweeps.claims import claim, process
+from sweeps.claims import process, status
 from sweeps.config.schema import SweepConfig
 from sweeps.controller.controller import SweepController
 from sweeps.launchers.worker import StopFlag, Worker
@@ -19,7 +19,16 @@ from tests.helpers.trivial_sweep import planned
 from uniclip.errors import UserError
 from uniclip.identity import compute_training_hash
 from uniclip.io.atomic import atomic_write, write_once
-from uniclip.store import AuditCheck, AuditRecord, RunFolder, Store, SubmissionIntent
+from uniclip.store import (
+    AuditCheck,
+    AuditRecord,
+    EndReason,
+    ExitKind,
+    RetryPolicy,
+    RunFolder,
+    Store,
+    SubmissionIntent,
+)
 from uniclip.store.json_io import to_json_bytes
 
 
@@ -37,17 +46,17 @@ def conduct(store: Store, asked: ResolvedPlan, **settings: Any) -> SweepControll
 def kinds(store: Store, asked: ResolvedPlan) -> list[str]:
     wanted = asked.plan.required_evaluations().items()
     return [
-        claim.inspect_run(store.get_run(run), evaluations).status for run, evaluations in wanted
+        status.inspect_run(store.get_run(run), evaluations).status for run, evaluations in wanted
     ]
 
 
 def open_of(controller: SweepController) -> list[str]:
-    return controller._find_runnable_runs(
-        controller.inspect_runs(), controller._sweep_folder.read_cancelled()
-    )
+    return list(controller.find_actions(controller.inspect_runs()).submit)
 
 
-def trained(store: Store, asked: ResolvedPlan, run_id: str, last: str = "trained") -> RunFolder:
+def trained(
+    store: Store, asked: ResolvedPlan, run_id: str, last: ExitKind = "trained"
+) -> RunFolder:
     """A run with an outcome and no scores, whose attempt ended so."""
     run = store.get_run(run_id)
     run.write_spec(asked.specs[run_id])
@@ -55,13 +64,17 @@ def trained(store: Store, asked: ResolvedPlan, run_id: str, last: str = "trained
     assert attempt is not None
     trivial_cell.execute(run, {}, attempt, {}, lambda: False)
     write_once(run.weights_path, b"weights")
-    attempt.write_end(last, "preempted" if last == "interrupted" else None)
+    attempt.write_end(last, reason=EndReason.PREEMPTED if last == "interrupted" else None)
     return run
 
 
 @pytest.mark.parametrize(
     ("last", "retry", "state"),
-    [("trained", "none", "due"), ("interrupted", "none", "due"), ("failed", "failed", "failed")],
+    [
+        ("trained", "none", "needs_evaluation"),
+        ("interrupted", "none", "needs_evaluation"),
+        ("failed", "failed", "failed"),
+    ],
 )
 def test_a_run_that_lacks_scores_alone_keeps_its_weights(
     store: Store, last: str, retry: Any, state: str
@@ -78,17 +91,17 @@ def test_a_run_that_lacks_scores_alone_keeps_its_weights(
     assert not (store.root / "superseded").exists()
 
 
-@pytest.mark.parametrize("settings", [{"stale": "rerun"}, {"retry": "diverged"}, {}])
+@pytest.mark.parametrize("settings", [{"outdated": "rerun"}, {"retry": "diverged"}, {}])
 def test_an_outcome_is_moved_aside_where_that_was_asked(store: Store, settings: Any) -> None:
     asked = planned(2, 0.0)
     stale, diverged = (trained(store, asked, run_id) for run_id in asked.specs)
-    for run, changes in ((stale, {"training": "other"}), (diverged, {"kind": "diverged"})):
+    for run, changes in ((stale, {"training_hash": "other"}), (diverged, {"kind": "diverged"})):
         outcome = run.read_outcome()
         assert outcome is not None
         (run.path / "outcome.json").unlink()
         run.write_outcome(dataclasses.replace(outcome, **changes))
     conduct(store, asked, **settings).prepare()
-    renewed = {"stale": stale, "retry": diverged}
+    renewed = {"outdated": stale, "retry": diverged}
     for key, run in renewed.items():
         assert (run.read_outcome() is None) == (key in settings)
 
@@ -103,7 +116,7 @@ def test_seeds_that_the_sweep_has_already_are_heeded_too(store: Store) -> None:
     controller = conduct(store, few, retry="failed")
     controller.prepare()
     assert controller.plan.seeds == (0, 1, 4), "seeds that never began leave who asks for fewer"
-    assert controller.retry_attempts == ((last, 1),)
+    assert controller.policy.retry_attempts == ((last, 1),)
 
 
 def test_seeds_that_are_submitted_stay(store: Store) -> None:
@@ -132,16 +145,16 @@ def test_what_would_take_too_much_changes_nothing(
     conduct(store, few).prepare()
     audit = AuditRecord(checks=(), training_hash=compute_training_hash(), device_type="cpu")
     atomic_write(store.get_sweep(few.plan.sweep_id).audit_path, to_json_bytes(audit))
-    monkeypatch.setattr(claim, "training_hash", lambda: "other code")
+    monkeypatch.setattr(status, "compute_training_hash", lambda: "other code")
     for asked in (few, many):
-        refused = conduct(store, asked, stale="rerun", max_gpu_hours=1e-9)
+        refused = conduct(store, asked, outdated="rerun", max_gpu_hours=1e-9)
         with pytest.raises(UserError, match="max_gpu_hours=1e-09: . runs would take about"):
             refused.prepare()
         assert done.read_outcome() is not None
         stands = store.get_sweep(few.plan.sweep_id).read_plan()
         assert stands is not None
         assert stands.seeds == few.plan.seeds
-    conduct(store, few, stale="rerun", max_gpu_hours=1.0).prepare()
+    conduct(store, few, outdated="rerun", max_gpu_hours=1.0).prepare()
     assert done.read_outcome() is None
 
 
@@ -193,15 +206,15 @@ def test_what_the_queue_alone_knows_to_have_failed_is_retried(store: Store) -> N
     (run_id,) = asked.specs
     conduct(store, asked).prepare()
     for number in (1, 2):
-        word = "out of memory" if number > 1 else ""
+        reason = EndReason.OUT_OF_MEMORY if number > 1 else None
         elsewhere = dataclasses.replace(
-            process.make_claim_record({}, previous_end_reason=word), host="far", job_id="7"
+            process.make_claim_record({}, previous_end_reason=reason), host="far", job_id="7"
         )
         assert store.get_run(run_id).claim_attempt(number, elsewhere) is not None
     controller = conduct(store, asked, retry="failed")
-    controller.job_end_lookup = lambda owner: "out of memory"  # type: ignore[misc]
+    controller.job_end_lookup = lambda claim_record: EndReason.OUT_OF_MEMORY  # type: ignore[misc]
     controller.prepare()
-    assert controller.retry_attempts == ((run_id, 2),)
+    assert controller.policy.retry_attempts == ((run_id, 2),)
     assert open_of(controller) == [run_id]
 
 
@@ -219,11 +232,11 @@ def test_who_follows_up_retries_what_a_person_asked_for(
     me = process.make_claim_record({})
     intent = SubmissionIntent(
         token="t",
-        kind="follow",
+        kind="follow_up",
         array_tasks=((),),
         last_attempts={},
         submitter=me,
-        retry_attempts=again,
+        retry_policy=RetryPolicy(retry_attempts=again),
     )
     assert store.get_sweep(asked.plan.sweep_id).record_intent(intent)
     monkeypatch.setenv("UNICLIP_FOLLOW_UP_TOKEN", "t")
@@ -238,7 +251,7 @@ def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
     asked = planned(1, 0.0)
     conduct(store, asked).prepare()
     audit = store.get_sweep(asked.plan.sweep_id).audit_path
-    broken = AuditCheck(arm="only", name="the audit", passed=False, detail="no picture")
+    broken = AuditCheck(arm="only", name="audit error", passed=False, detail="no picture")
     atomic_write(audit, to_json_bytes(AuditRecord(checks=(broken,))))
     with monkeypatch.context() as patch:
         patch.setenv("UNICLIP_FOLLOW_UP_TOKEN", "t")

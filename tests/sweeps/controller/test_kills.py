@@ -85,7 +85,9 @@ def test_a_worker_that_wakes_up_too_late_changes_nothing(tmp_path: Path) -> None
         published = _published(driver)
     finally:
         kill(asleep, signal.SIGCONT)
-    wait_until(lambda: driver.endings() == {run: ["superseded", "trained"] for run in driver.endings()})
+    wait_until(
+        lambda: driver.endings() == {run: ["superseded", "trained"] for run in driver.endings()}
+    )
     wait_until(lambda: not driver.everything())
     assert _published(driver) == published
 

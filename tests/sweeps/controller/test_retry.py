@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ablations.plan import plan as plans
-from sweeps.claims import claim, process
+from ablations.plan.plan import build_plan, find_cell
+from sweeps.claims import process, status
 from sweeps.config import request
 from sweeps.controller import retry
 from sweeps.controller.controller import SweepController
@@ -16,7 +16,7 @@ from sweeps.slurm import FOLLOW_UP_VARIABLE
 from tests.helpers.command_line import Driver
 from uniclip.errors import UserError
 from uniclip.io.atomic import atomic_write
-from uniclip.store import RunFolder, SubmissionIntent
+from uniclip.store import RetryPolicy, RunFolder, SubmissionIntent
 from uniclip.store.json_io import to_json_bytes
 
 SEEDS = (0, 2, 3)
@@ -28,12 +28,12 @@ def driver(tmp_path: Path) -> Driver:
     """A sweep of three seeds, two of which failed; its arms count as proven."""
     made = Driver(tmp_path / "store", *WORDS)
     asked = request.parse_request([*made.words, f"seeds={list(SEEDS)}"])
-    planned = plans.build_plan(asked.plan_request)
+    planned = build_plan(asked.plan_request)
     SweepController(
         store=asked.store, resolved_plan=planned, settings=asked.settings, display=Display()
     ).prepare()
     atomic_write(
-        made.store.get_sweep(planned.plan.sweep_id).audit_path, to_json_bytes({"findings": []})
+        made.store.get_sweep(planned.plan.sweep_id).audit_path, to_json_bytes({"checks": []})
     )
     for seed in SEEDS[1:]:
         fail(run_of(made, seed))
@@ -47,12 +47,12 @@ def fail(run: RunFolder) -> None:
 
 
 def run_of(driver: Driver, seed: int) -> RunFolder:
-    return driver.store.get_run(plans.find_cell(driver.plan(), f"full/{seed}").run_id)
+    return driver.store.get_run(find_cell(driver.plan(), f"full/{seed}").run_id)
 
 
 def states(driver: Driver) -> dict[int, str]:
     return {
-        c.seed: claim.inspect_run(driver.store.get_run(c.run_id), {}).status
+        c.seed: status.inspect_run(driver.store.get_run(c.run_id), {}).status
         for c in driver.plan().cells
     }
 
@@ -67,21 +67,21 @@ def test_what_was_named_is_run_and_nothing_else(
 ) -> None:
     plan = driver.store.get_sweep(driver.plan().sweep_id).path / "plan.json"
     before = plan.read_bytes()
-    said = driver.run("full/2", verb="retry", status=0)
+    said = driver.run("full/2", command="retry", status=0)
     assert "1 cells (1 runs); 1 to run" in said
     assert "note:" not in said
     assert "Of 3 cells: 1 not run yet, 1 failed" in said
-    assert states(driver) == {0: "planned", 2: "complete", 3: "failed"}
+    assert states(driver) == {0: "pending", 2: "complete", 3: "failed"}
     assert plan.read_bytes() == before
     assert "nothing to retry: the cells are complete" in driver.run(
-        "full/2", verb="retry", status=2
+        "full/2", command="retry", status=2
     )
     monkeypatch.setenv(FOLLOW_UP_VARIABLE, "token")
-    assert "report:" in driver.run("full/2", verb="retry"), "who follows up reports"
+    assert "report:" in driver.run("full/2", command="retry"), "who follows up reports"
 
 
 def test_without_names_the_plan_that_stands_is_run(driver: Driver) -> None:
-    driver.run(verb="retry")
+    driver.run(command="retry")
     assert states(driver) == dict.fromkeys(SEEDS, "complete")
     assert len(list(driver.store.iter_runs())) == len(SEEDS), "no seed that the sweep never had"
 
@@ -89,16 +89,15 @@ def test_without_names_the_plan_that_stands_is_run(driver: Driver) -> None:
 def test_what_is_wished_is_of_the_cells_that_were_named(driver: Driver) -> None:
     two, three = run_of(driver, 2).id, run_of(driver, 3).id
     named = asked_for(driver, "full/2")
-    assert (named.retry_attempts, named.force_attempts, list(named.resolved_plan.specs)) == (
-        ((two, 1),),
-        (),
+    assert (named.policy, list(named.resolved_plan.specs)) == (
+        RetryPolicy(retry_attempts=((two, 1),), only_runs=(two,)),
         [two],
     )
     assert [c.name for c in named.plan.cells] == ["full/2"]
     every = asked_for(driver)
-    assert set(every.retry_attempts) == {(two, 1), (three, 1)}
+    assert set(every.policy.retry_attempts) == {(two, 1), (three, 1)}
     assert every.plan.seeds == SEEDS
-    with pytest.raises(UserError, match="nothing to retry: the cells are planned"):
+    with pytest.raises(UserError, match="nothing to retry: the cells are pending"):
         asked_for(driver, "full/0")
     with pytest.raises(UserError, match="unknown cell 'full/1'"):
         asked_for(driver, "full/1")
@@ -119,16 +118,21 @@ def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
     first = asked_for(driver, "full/2")
     assert first.follow_up_argv[:3] == ("retry", "full/2", driver.words[0])
     intent = SubmissionIntent(
-        token="t", kind="follow", array_tasks=((),), last_attempts={}, submitter=process.make_claim_record({}),
-        follow_up_argv=first.follow_up_argv, retry_attempts=first.retry_attempts,
-    )  # fmt: skip
+        token="t",
+        kind="follow_up",
+        array_tasks=((),),
+        last_attempts={},
+        submitter=process.make_claim_record({}),
+        follow_up_argv=first.follow_up_argv,
+        retry_policy=first.policy,
+    )
     sweep.record_intent(intent)
     monkeypatch.setenv(FOLLOW_UP_VARIABLE, "t")
 
     def opened() -> list[str]:
         follower = asked_for(driver, "full/2")
         follower.prepare()
-        return follower._find_runnable_runs(follower.inspect_runs(), ())
+        return list(follower.find_actions(follower.inspect_runs()).submit)
 
     assert opened() == [run.id], "the queue did not take it yet"
     fail(run)
@@ -140,4 +144,7 @@ def test_how_named_cells_are_run_is_not_changed_unsaid(
 ) -> None:
     words = [*driver.words, "runtime.num_workers=1"]
     retry.build_retry(request.parse_request(words), ["full/2"], force=False)
-    assert "note: named cells are run and judged by the plan" in capsys.readouterr().out
+    assert (
+        "note: named cells are run and evaluated as their sweep's plan says"
+        in capsys.readouterr().out
+    )

@@ -15,11 +15,13 @@ from sweeps.config.schema import LocalLauncherConfig, SlurmLauncherConfig
 from sweeps.costs import limit
 from sweeps.costs.audit_scope import compute_audit_key
 from sweeps.doctor import doctor
-from sweeps.doctor.finding import Diagnostic, ok
+from sweeps.doctor.diagnostic import Diagnostic, ok
+from sweeps.doctor.slurm_cluster import JobRequirements
 from tests.helpers import dataset_trees
 from tests.helpers.command_line import TINY, Driver
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl
+from uniclip.store import AuditCheck, AuditRecord
 from uniclip.store.json_io import to_json_bytes
 
 ARMS = ("arms=[full,clip]", "seeds=2", "train.steps=20")
@@ -39,7 +41,7 @@ def findings(driver: Driver, *words: str, status: int) -> dict[str, tuple[str, s
     said = json.loads(driver.run("--json", *words, command="doctor", status=status))
     order = ("ok", "warning", "problem")
     by_level = sorted(said, key=lambda f: order.index(f["level"]))
-    return {f["check"]: (f["level"], f["said"]) for f in by_level}
+    return {f["check"]: (f["level"], f["message"]) for f in by_level}
 
 
 def patient(folder: Path, *words: str) -> doctor.DoctorContext:
@@ -55,17 +57,22 @@ def patient(folder: Path, *words: str) -> doctor.DoctorContext:
     )
 
 
+def build_requirements(context: doctor.DoctorContext) -> JobRequirements:
+    assert context.slurm_launcher is not None
+    return doctor.build_requirements(context, context.slurm_launcher)
+
+
 def test_a_probe_measures_and_runs_nothing(probed: Driver) -> None:
     assert probed.endings() == dict.fromkeys(probed.endings(), [])
     probes = read_jsonl(probed.store.get_sweep(probed.plan().sweep_id).probes_path)
     assert {p["arm"] for p in probes} == {"full", "clip"}
     for probe in probes:
-        fastest, slowest = probe["step_spread"]
+        fastest, slowest = probe["step_seconds_range"]
         assert 0 < fastest <= probe["seconds_per_step"] <= slowest
         assert probe["checkpoint_bytes"] > 8 * probe["parameters"], "weights and moments"
         assert probe["peak_memory_bytes"] > 1e8, "torch is in it"
     (cell, *_) = json.loads(probed.run("--json", command="plan"))
-    price = cell["price"]
+    price = cell["cost_estimate"]
     assert 0 < price["low"] <= price["seconds"] <= price["high"]
     assert price["source"] == "probe"
 
@@ -89,9 +96,9 @@ def test_an_unmeasured_sweep_is_measured_before_it_is_refused(tmp_path: Path) ->
 
 def test_what_is_well_is_said_to_be(probed: Driver) -> None:
     found = findings(probed, status=0)
-    assert found["switches"][0] == "ok"
+    assert found["manipulation check"][0] == "ok"
     assert found["runtime.device=cpu"][0] == "ok"
-    level, said = found["room on the disk"]
+    level, said = found["disk space"]
     assert (level, "needed (4 runs)" in said) == ("ok", True)
     assert not list(probed.folder.glob(".scratch*"))
 
@@ -103,7 +110,7 @@ def test_what_is_wrong_is_found_and_the_rest_is_looked_at_all_the_same(probed: D
     assert found["runtime.device=cuda:9"][0] == "problem"
     level, said = found["data sets"]
     assert (level, "cifar10" in said) == ("warning", True)
-    assert found["files are kept"][0] == "ok"
+    assert found["fsync"][0] == "ok"
 
 
 def test_missing_training_data_are_found(tmp_path: Path) -> None:
@@ -117,7 +124,7 @@ def test_where_the_plan_is_wrong_the_rest_is_looked_at_all_the_same(tmp_path: Pa
     found = findings(driver, status=1)
     assert found["plan and training data"][0] == "problem"
     assert "unknown arm 'nope'" in found["plan and training data"][1]
-    assert {"runtime.device=cpu", "files are kept", "room on the disk"} <= found.keys()
+    assert {"runtime.device=cpu", "fsync", "disk space"} <= found.keys()
     assert list(tmp_path.iterdir()) == [], "nothing is left where nothing was"
 
 
@@ -147,18 +154,21 @@ def test_a_check_that_stumbles_is_a_problem_and_the_next_is_made(
     first, second, third, *_ = doctor.collect_diagnostics([f"store={tmp_path}/store"])
     assert first.message == "so far"
     assert (second.check, second.level, second.message) == ("store folder", "problem", str(error))
-    assert third.check == "room on the disk"
+    assert third.check == "disk space"
 
 
 def test_a_switch_that_switches_nothing_is_found(tmp_path: Path) -> None:
     ill = patient(tmp_path)
     assert ill.resolved_plan is not None
     sweep = ill.store.get_sweep(ill.resolved_plan.plan.sweep_id)
-    broken = {"arm": "clip", "check": "aware is off", "holds": False, "detail": "x", "inert": False}
-    meant = dataclasses.asdict(compute_audit_key(ill.resolved_plan.plan))
-    atomic_write(
-        sweep.audit_path, to_json_bytes({"findings": [broken, {**broken, "holds": True}], **meant})
+    failed = AuditCheck(arm="clip", name="aware is off", passed=False, detail="x")
+    audit_key = compute_audit_key(ill.resolved_plan.plan)
+    audit = AuditRecord(
+        checks=(failed, dataclasses.replace(failed, passed=True)),
+        training_hash=audit_key.training_hash,
+        device_type=audit_key.device_type,
     )
+    atomic_write(sweep.audit_path, to_json_bytes(audit))
     first, second = doctor.check_audit(ill)
     assert (first.level, "clip: aware is off" in first.message) == ("problem", True)
     assert "1 of 2" in second.message
@@ -166,7 +176,11 @@ def test_a_switch_that_switches_nothing_is_found(tmp_path: Path) -> None:
 
 def test_switches_that_are_not_proven_are_told(tmp_path: Path) -> None:
     (found,) = doctor.check_audit(patient(tmp_path, "launcher=slurm"))
-    assert (found.check, found.level, found.message) == ("switches", "warning", "not proven yet")
+    assert (found.check, found.level, found.message) == (
+        "manipulation check",
+        "warning",
+        "not run yet",
+    )
     assert "plan --probe" in found.fix
 
 
@@ -174,7 +188,7 @@ def test_a_probe_that_fails_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "torch.py").write_text("raise ImportError('libcuda.so.1: no such file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (found,) = doctor.check_audit(patient(tmp_path / "store"))
-    assert (found.check, found.level) == ("switches", "problem")
+    assert (found.check, found.level) == ("manipulation check", "problem")
     assert found.message.endswith("ended without a result: ImportError: libcuda.so.1: no such file")
 
 
@@ -209,7 +223,7 @@ def test_a_disk_that_is_too_small_is_found(tmp_path: Path) -> None:
     (unknown, _) = doctor.check_disk_space(ill)
     assert (unknown.level, "not measured" in unknown.message) == ("ok", True)
     for arm in ("full", "clip"):
-        times = {"seconds_per_step": 1, "fixed_seconds": 1}
+        times = {"seconds_per_step": 1, "setup_and_eval_seconds": 1}
         sizes = {"parameters": 1e15, "checkpoint_bytes": 1e15}
         append_jsonl(sweep.probes_path, {"arm": arm, "device": "cpu", **times, **sizes})
     (small, _) = doctor.check_disk_space(ill)
@@ -249,14 +263,14 @@ def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
     ill = patient(tmp_path, "launcher=slurm", "launcher.partition=gpu", "launcher.timeout_min=30")
     for arm in ("full", "clip"):
         assert ill.resolved_plan is not None
-        probe = {"arm": arm, "device": "cpu", "seconds_per_step": 2.0, "fixed_seconds": 1}
+        probe = {"arm": arm, "device": "cpu", "seconds_per_step": 2.0, "setup_and_eval_seconds": 1}
         sweep = ill.store.get_sweep(ill.resolved_plan.plan.sweep_id)
         append_jsonl(sweep.probes_path, {**probe, "checkpoint_bytes": 5e8})
-    need = doctor.build_requirements(ill)
+    need = build_requirements(ill)
     assert {"--partition=gpu", "--time=30", "--requeue"} <= set(need.sbatch_options)
     assert not any("hold" in option or "setup" in option for option in need.sbatch_options)
     assert (need.num_jobs, need.timeout_min, need.save_seconds) == (4, 30, 7.0)
     assert (need.signal_delay_s, need.gpu_mismatch) == (120, "")
     idle = patient(tmp_path, "launcher=slurm", "launcher.gpus_per_node=8")
-    assert "8 GPUs a node" in doctor.build_requirements(idle).gpu_mismatch
+    assert "8 GPUs a node" in build_requirements(idle).gpu_mismatch
     assert dataclasses.replace(ill, resolved_plan=None).list_open_runs() == []

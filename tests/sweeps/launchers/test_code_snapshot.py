@@ -1,4 +1,4 @@
-"""The copy of the code that jobs import from: whole, of the code that runs, or not there at all."""
+"""The copy of the code that jobs import: complete and of the running code, or not there at all."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ import sys
 from pathlib import Path
 from sweeps.launchers import code_snapshot as snapshot
 from uniclip.errors import UserError
-from uniclip.identity import ROOT, source_hash
+from uniclip.identity import ROOT, compute_source_hash
 from uniclip.store import Store
-source_hash()
+compute_source_hash()
 edited, kept, times = ROOT / "uniclip" / "errors.py", [], int(sys.argv[2])
 
 def edit(event, arguments):
@@ -34,7 +34,7 @@ def edit(event, arguments):
 
 sys.addaudithook(edit)
 try:
-    print(snapshot.take(Store(sys.argv[1])).name)
+    print(snapshot.create_snapshot(Store(sys.argv[1])).name)
 except UserError as error:
     print(error)
 """

@@ -1,7 +1,8 @@
-"""What a launcher's keys become for sbatch and srun, and how runs share a job."""
+"""The options and the script of a job, and what submitit must provide for them."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable
@@ -9,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import submitit
 
 from sweeps.claims import process
 from sweeps.config.schema import SlurmLauncherConfig
-from sweeps.launchers.slurm import (
-    MIN_JOB_SECONDS,
-    SlurmLauncher,
-    SubmitOptions,
-    build_sbatch_parameters,
-    group_runs,
-)
+from sweeps.launchers import sbatch
+from sweeps.launchers.job_submitter import JobSubmitter, SubmitOptions
+from sweeps.launchers.sbatch import build_sbatch_parameters
 from sweeps.launchers.submissions import SubmissionRejected
 from tests.helpers.trivial_sweep import planned
 from uniclip.store import Store, SubmissionIntent
@@ -38,11 +36,21 @@ def intent(
     )
 
 
-def asked(kind: Any = "run", threads: int = 1, **keys: Any) -> dict[str, Any]:
-    return build_sbatch_parameters(SlurmLauncherConfig(**keys), intent(kind), CODE, threads)
+def parameters(
+    *, is_follow_up: bool = False, num_threads: int = 1, dependency_ids: Any = (), **keys: Any
+) -> dict[str, Any]:
+    """The parameters of a job for these keys of the launcher."""
+    return build_sbatch_parameters(
+        SlurmLauncherConfig(**keys),
+        token="0123",
+        snapshot_folder=CODE,
+        num_threads=num_threads,
+        is_follow_up=is_follow_up,
+        dependency_ids=dependency_ids,
+    )
 
 
-# ---- in submitit's words -------------------------------------------------------------------------
+# ---- as parameters of submitit -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -59,53 +67,63 @@ def asked(kind: Any = "run", threads: int = 1, **keys: Any) -> dict[str, Any]:
         ({"gpus_per_node": 4, "tasks_per_node": 2}, "ntasks_per_node", 2),
         ({}, "ntasks_per_node", 1),
         ({"mem_gb": 1.5}, "mem", "1536MB"),
-        ({"minutes": 90}, "time", 90),
+        ({"timeout_min": 90}, "time", 90),
         ({"array_parallelism": 7}, "array_parallelism", 7),
-        ({"signal_seconds": 200}, "signal_delay_s", 200),
-        ({"threads": 3}, "cpus_per_task", 3),
-        ({"threads": 3, "cpus_per_task": 8}, "cpus_per_task", 8),
+        ({"signal_delay_s": 200}, "signal_delay_s", 200),
+        ({"num_threads": 3}, "cpus_per_task", 3),
+        ({"num_threads": 3, "cpus_per_task": 8}, "cpus_per_task", 8),
     ],
 )
-def test_each_key_is_asked_for(keys: dict[str, Any], name: str, value: Any) -> None:
-    assert asked(**keys)[name] == value
+def test_each_key_of_the_launcher_becomes_a_parameter(
+    keys: dict[str, Any], name: str, value: Any
+) -> None:
+    assert parameters(**keys)[name] == value
 
 
-def test_what_is_not_said_is_left_to_the_cluster() -> None:
+def test_keys_that_are_not_set_are_left_to_the_cluster() -> None:
     lacking = {"partition", "account", "qos", "constraint", "gres", "gpus_per_node", "mem"}
-    assert not lacking & set(asked())
+    assert not lacking & set(parameters())
 
 
 def test_every_job_is_held_and_may_be_requeued() -> None:
-    assert asked()["additional_parameters"] == {"hold": True, "requeue": True}
-    more = asked(extra={"reservation": "r", "exclude": "n1"})["additional_parameters"]
+    assert parameters()["additional_parameters"] == {"hold": True, "requeue": True}
+    more = parameters(additional_parameters={"reservation": "r", "exclude": "n1"})[
+        "additional_parameters"
+    ]
     assert more == {"hold": True, "requeue": True, "reservation": "r", "exclude": "n1"}
 
 
-def test_a_follow_up_asks_for_little() -> None:
-    big = {"nodes": 4, "gpus_per_node": 8, "gres": "gpu:8", "cpus_per_task": 16, "minutes": 2000}
-    small = asked("follow", threads=16, partition="gpu", **big)
+def test_a_follow_up_asks_for_one_process_on_one_node() -> None:
+    big = {
+        "nodes": 4,
+        "gpus_per_node": 8,
+        "gres": "gpu:8",
+        "cpus_per_task": 16,
+        "timeout_min": 2000,
+    }
+    small = parameters(is_follow_up=True, num_threads=16, partition="gpu", **big)
     assert (small["nodes"], small["ntasks_per_node"], small["cpus_per_task"]) == (1, 1, 1)
     assert small["time"] < 2000
     assert not {"gres", "gpus_per_node"} & set(small)
     assert small["partition"] == "gpu"
-    elsewhere = asked("follow", partition="gpu", follow_up_partition="cpu")
+    elsewhere = parameters(is_follow_up=True, partition="gpu", follow_up_partition="cpu")
     assert elsewhere["partition"] == "cpu"
-    assert asked("run", partition="gpu", follow_up_partition="cpu")["partition"] == "gpu"
+    assert parameters(partition="gpu", follow_up_partition="cpu")["partition"] == "gpu"
 
 
-def test_the_users_lines_come_after_those_that_find_the_code() -> None:
-    lines = asked(setup=("module load cuda", "nvidia-smi"))["setup"]
+def test_setup_lines_of_the_user_come_after_the_import_path() -> None:
+    lines = parameters(setup=("module load cuda", "nvidia-smi"))["setup"]
     assert lines[0].startswith("export PYTHONPATH='/of the/code'")
     assert lines[-2:] == ["module load cuda", "nvidia-smi"]
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_nodes_without_a_network_are_told_so(offline: bool) -> None:
-    lines = "\n".join(asked(offline=offline)["setup"])
+def test_offline_jobs_use_no_network(offline: bool) -> None:
+    lines = "\n".join(parameters(offline=offline)["setup"])
     assert ("HF_HUB_OFFLINE=1" in lines and "TRANSFORMERS_OFFLINE=1" in lines) == offline
 
 
-# ---- as sbatch gets it ---------------------------------------------------------------------------
+# ---- as a script ---------------------------------------------------------------------------
 
 SBATCH = '#!/bin/sh\nfor file; do :; done\ncp "$file" {kept}\nenv > {kept}.env\n{answer}\n'
 """Keeps the script that it was given, and what surrounded it."""
@@ -125,15 +143,19 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
     def act(ordered: SubmissionIntent, after: tuple[str, ...] = (), **keys: Any) -> tuple[str, str]:
         store, plan = Store(tmp_path / "store"), planned(2, 0.0).plan
         launcher = SlurmLauncherConfig(**keys)
-        order = SubmitOptions(
-            store=store, sweep=plan.sweep_id, launcher_config=launcher, threads=2, follow_up_argv=()
+        options = SubmitOptions(
+            store=store,
+            sweep_id=plan.sweep_id,
+            launcher_config=launcher,
+            num_threads=2,
+            follow_up_argv=(),
         )
-        return SlurmLauncher(order, CODE, print)._sbatch(ordered, after), kept.read_text()
+        return JobSubmitter(options, CODE, print).call_sbatch(ordered, after), kept.read_text()
 
     return act
 
 
-def test_one_script_asks_for_an_array_of_all_elements(submit: Any) -> None:
+def test_one_script_submits_an_array_of_all_tasks(submit: Any) -> None:
     elements = tuple((f"r{i}",) for i in range(5))
     job, script = submit(intent(elements=elements), array_parallelism=2, partition="gpu")
     options = set(re.findall(r"^#SBATCH (--.*)$", script, re.MULTILINE))
@@ -143,7 +165,7 @@ def test_one_script_asks_for_an_array_of_all_elements(submit: Any) -> None:
     assert any(re.fullmatch(r"--signal=USR2@120", option) for option in options)
 
 
-def test_srun_passes_the_cpus_on_and_starts_our_own_door(submit: Any) -> None:
+def test_srun_gets_the_cpus_and_starts_the_job_module(submit: Any) -> None:
     """Since Slurm 22.05 srun does not take --cpus-per-task over from sbatch."""
     _, script = submit(intent(), python="apptainer exec image.sif python", cpus_per_task=6)
     (line,) = [line for line in script.splitlines() if line.startswith("srun ")]
@@ -155,14 +177,14 @@ def test_srun_passes_the_cpus_on_and_starts_our_own_door(submit: Any) -> None:
     assert "#SBATCH --cpus-per-task=6" in script
 
 
-def test_a_follow_up_waits_for_the_end_of_the_others(submit: Any) -> None:
-    _, script = submit(intent("follow", ((),)), after=("70", "71"))
+def test_a_follow_up_depends_on_the_other_jobs(submit: Any) -> None:
+    _, script = submit(intent("follow_up", ((),)), after=("70", "71"))
     assert "#SBATCH --dependency=afterany:70:71" in script
     assert "--array" not in script
     assert "--dependency" not in submit(intent())[1]
 
 
-def test_a_controller_in_a_job_hands_nothing_of_it_on(
+def test_options_of_the_surrounding_job_are_not_passed_on(
     submit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SLURM_JOB_ID", "SBATCH_PARTITION", "SLURM_CONF"):
@@ -174,38 +196,107 @@ def test_a_controller_in_a_job_hands_nothing_of_it_on(
     assert os.environ["SLURM_JOB_ID"] == "of-the-job"
 
 
-def test_what_sbatch_says_no_to_is_refused_in_its_words(submit: Any, tmp_path: Path) -> None:
+def test_a_rejection_has_the_message_of_sbatch(submit: Any, tmp_path: Path) -> None:
     answer = "echo 'sbatch: error: Invalid account' >&2; exit 1"
     (tmp_path / "bin" / "sbatch").write_text(SBATCH.format(kept=tmp_path / "kept", answer=answer))
     with pytest.raises(SubmissionRejected, match="Invalid account"):
         submit(intent())
 
 
-# ---- how runs share a job ------------------------------------------------------------------------
+# ---- the whole script ----------------------------------------------------------------------------
 
-RUNS = ["a", "b", "c", "d", "e"]
-THIRD = MIN_JOB_SECONDS / 3
+SCRIPT = """\
+#!/bin/bash
+
+# Parameters
+#SBATCH --array=0-1%2
+#SBATCH --cpus-per-task=2
+#SBATCH --error=LOGS/%A_%a_0_log.err
+#SBATCH --gpus-per-node=1
+#SBATCH --hold
+#SBATCH --job-name=uniclip-0123
+#SBATCH --mem=8192MB
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output=LOGS/%A_%a_0_log.out
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --reservation=r
+#SBATCH --signal=USR2@120
+#SBATCH --time=240
+#SBATCH --wckey=submitit
+
+# setup
+export PYTHONPATH='/of the/code'${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONSAFEPATH=1
+export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
+module load cuda
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output LOGS/%A_%a_%t_log.out --error LOGS/%A_%a_%t_log.err \
+--cpus-per-task=2 --kill-on-bad-exit=1 python3 -u -m sweeps.cli.slurm_job STORE SWEEP 0123
+"""
 
 
-@pytest.mark.parametrize(
-    ("seconds", "pack", "groups"),
-    [
-        ({}, 2, ["ab", "cd", "e"]),
-        ({}, 9, ["abcde"]),
-        (dict.fromkeys(RUNS, 1.0), 1, ["a", "b", "c", "d", "e"]),
-        ({}, None, ["a", "b", "c", "d", "e"]),
-        (dict.fromkeys(RUNS, 1.0), None, ["abcde"]),
-        (dict.fromkeys(RUNS, THIRD), None, ["abc", "de"]),
-        (dict.fromkeys(RUNS, 2 * MIN_JOB_SECONDS), None, ["a", "b", "c", "d", "e"]),
-        ({"a": THIRD, "b": THIRD, "d": THIRD, "e": 1.0}, None, ["ab", "c", "de"]),
-    ],
-)
-def test_short_runs_share_a_job(
-    seconds: dict[str, float], pack: int | None, groups: list[str]
+def test_the_script_of_an_array_is_this_text(submit: Any, tmp_path: Path) -> None:
+    _, script = submit(
+        intent(elements=(("a",), ("b", "c"))),
+        partition="gpu",
+        gpus_per_node=1,
+        mem_gb=8.0,
+        setup=("module load cuda",),
+        python="python3",
+        offline=True,
+        additional_parameters={"reservation": "r"},
+    )
+    store, sweep_id = Store(tmp_path / "store"), planned(2, 0.0).plan.sweep_id
+    names = {
+        str(store.get_sweep(sweep_id).worker_logs_path): "LOGS",
+        str(store.root): "STORE",
+        sweep_id: "SWEEP",
+    }
+    for text, name in names.items():
+        script = script.replace(text, name)
+    assert script == SCRIPT
+
+
+def test_submitit_takes_the_command_from_the_property_that_is_overridden() -> None:
+    """A contract with a private part of submitit; see `sbatch.build_executor`."""
+    hint = (
+        f"submitit {submitit.__version__} has changed SlurmExecutor.{sbatch.COMMAND_PROPERTY}: "
+        "adapt sweeps/launchers/sbatch.py and the range of versions in pyproject.toml"
+    )
+    original = vars(submitit.SlurmExecutor).get(sbatch.COMMAND_PROPERTY)
+    assert isinstance(original, property), hint
+    for cls in (submitit.SlurmExecutor, submitit.core.core.PicklingExecutor):
+        source = inspect.getsource(cls._internal_process_submissions)
+        assert f"_submit_command(self.{sbatch.COMMAND_PROPERTY})" in source, hint
+
+
+def test_a_submitit_without_that_property_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """None of unknown length shares one unasked."""
-    assert ["".join(group) for group in group_runs(RUNS, seconds, pack)] == groups
+    monkeypatch.delattr(submitit.SlurmExecutor, sbatch.COMMAND_PROPERTY)
+    with pytest.raises(RuntimeError, match="submitit .* has no property SlurmExecutor._submitit"):
+        sbatch.build_executor(tmp_path, "python", [], {})
 
 
-def test_no_runs_make_no_jobs() -> None:
-    assert group_runs([], {}, None) == group_runs([], {}, 3) == []
+def test_the_options_of_a_test_submission_are_those_of_a_cell() -> None:
+    launcher = SlurmLauncherConfig(partition="gpu", additional_parameters={"reservation": "r"})
+    options = set(sbatch.build_sbatch_options(launcher, 3))
+    assert {"--partition=gpu", "--cpus-per-task=3", "--requeue", "--reservation=r"} <= options
+    assert not {"--hold", "--setup"} & {option.split("=")[0] for option in options}
+
+
+def test_parameters_become_options_of_sbatch() -> None:
+    parameters = {
+        "job_name": "x",
+        "partition": "gpu",
+        "gpus_per_node": 2,
+        "setup": ["module load x"],
+        "additional_parameters": {"hold": True, "requeue": True, "reservation": "r"},
+    }
+    options = ("--partition=gpu", "--gpus-per-node=2", "--requeue", "--reservation=r")
+    assert sbatch.format_sbatch_options(parameters) == options

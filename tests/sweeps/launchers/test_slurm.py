@@ -1,4 +1,4 @@
-"""What is submitted to a queue that says no, or whose jobs die (a real one: tests/slurm)."""
+"""Submitting to a queue that rejects jobs, or whose jobs die (a real one: tests/slurm)."""
 
 from __future__ import annotations
 
@@ -11,26 +11,34 @@ from typing import Any
 
 import pytest
 
-from sweeps.claims import claim, process
-from sweeps.claims.claim import RunState
+from sweeps.claims import process
+from sweeps.claims.status import MAX_SILENT_DEATHS, RunState, inspect_run
 from sweeps.config.schema import SlurmLauncherConfig
+from sweeps.launchers.job_submitter import SubmitOptions
 from sweeps.launchers.local import MAX_STARTS_WITHOUT_PROGRESS, LocalLauncher
-from sweeps.launchers.slurm import SlurmLauncher, SubmitOptions
+from sweeps.launchers.slurm import MIN_JOB_SECONDS, SlurmLauncher, group_runs
 from sweeps.launchers.submissions import MAX_LAUNCH_RETRIES, SubmissionRejected
 from sweeps.monitor import status
 from sweeps.slurm import FOLLOW_UP_VARIABLE, JOB_NAME_PREFIX, Job, Slurm
 from tests.helpers.trivial_sweep import pass_audit, planned
 from uniclip.errors import RetryLater, UserError
-from uniclip.store import Outcome, Store, SubmissionIntent
+from uniclip.store import Outcome, RetryPolicy, RunStatus, Store, SubmissionIntent
 
 LIMIT = "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy"
 
 
 def outcome() -> Outcome:
     return Outcome(
-        kind="trained", step=1, attempt=1, training_hash="t", source_hash="s", numerics_class={}, weights_digest="w",
-        best_step=None, cost={},
-    )  # fmt: skip
+        kind="trained",
+        step=1,
+        attempt=1,
+        training_hash="t",
+        source_hash="s",
+        numerics_class={},
+        weights_digest="w",
+        best_step=None,
+        cost={},
+    )
 
 
 class Cluster(Slurm):
@@ -85,18 +93,18 @@ class Scene:
 
     def queue(self, pack: int, **order: Any) -> SlurmLauncher:
         launcher = SlurmLauncherConfig(cells_per_job=pack, follow_up=order.pop("follow_up", True))
-        asked: dict[str, Any] = {"threads": 1, "words": ("run",), **order}
+        options: dict[str, Any] = {"num_threads": 1, "follow_up_argv": ("run",), **order}
         ordered = SubmitOptions(
-            store=self.store, sweep=self.folder.id, launcher_config=launcher, **asked
+            store=self.store, sweep_id=self.folder.id, launcher_config=launcher, **options
         )
         queue = SlurmLauncher(ordered, Path("code"), self.said.append)
         queue.submissions.slurm = self.cluster
-        queue._sbatch = self.cluster.sbatch  # type: ignore[method-assign]
+        queue.submitter.call_sbatch = self.cluster.sbatch  # type: ignore[method-assign]
         return queue
 
     def states(self) -> dict[str, RunState]:
         wanted = self.asked.plan.required_evaluations()
-        return {run: claim.inspect_run(self.store.get_run(run), wanted[run]) for run in self.runs}
+        return {run: inspect_run(self.store.get_run(run), wanted[run]) for run in self.runs}
 
     def put(self, queue: SlurmLauncher) -> None:
         states = self.states()
@@ -114,15 +122,15 @@ def test_in_a_full_queue_there_is_a_place_for_who_follows_up(
     scene = Scene(Store(tmp_path), 20, limit)
     queue = scene.queue(pack=1)
     scene.put(queue)
-    assert scene.kinds(queue) == {"run": cells, "follow": 1}
-    assert any("who follows up takes its place" in line for line in scene.said)
+    assert scene.kinds(queue) == {"run": cells, "follow_up": 1}
+    assert any("the follow-up takes its slot" in line for line in scene.said)
 
 
 def test_a_cell_that_keeps_dying_does_not_stop_those_beside_it(tmp_path: Path) -> None:
     """All three in one job, whose process dies in the first."""
     scene = Scene(Store(tmp_path), 3)
     queue = scene.queue(pack=3, follow_up=False)
-    for number in range(1, claim.MAX_SILENT_DEATHS + 1):
+    for number in range(1, MAX_SILENT_DEATHS + 1):
         scene.put(queue)
         dead = dataclasses.replace(process.make_claim_record({}), start_ticks=1)
         assert scene.store.get_run(scene.runs[0]).claim_attempt(number, dead) is not None
@@ -139,7 +147,7 @@ def test_jobs_that_claim_nothing_are_not_submitted_for_ever(tmp_path: Path) -> N
     for _ in range(3):
         scene.put(queue)
         scene.cluster.queue = []
-    with pytest.raises(UserError, match="jobs end before they take a cell"):
+    with pytest.raises(UserError, match="jobs end before they claim a run"):
         scene.put(queue)
     scene.put(scene.queue(pack=3, follow_up=False))
     assert scene.kinds(queue) == {"run": 1}, "a person has mended something, and asks again"
@@ -151,7 +159,9 @@ def follow_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], SlurmLaunche
 
     def become(scene: Scene) -> SlurmLauncher:
         live = scene.queue(pack=1).submissions.list_active_jobs()
-        (mine,) = (job.id for intent, job, _ in live if intent.kind == "follow" and job.is_waiting)
+        (mine,) = (
+            job.id for intent, job, _ in live if intent.kind == "follow_up" and job.is_waiting
+        )
         scene.cluster.queue = [j for j in scene.cluster.queue if j.id == mine]
         scene.cluster.starts()
         monkeypatch.setenv("SLURM_JOB_ID", mine)
@@ -168,15 +178,15 @@ def test_who_follows_up_and_leaves_nobody_behind_comes_back(
     scene.put(scene.queue(pack=1))
     mine = follow_up(scene)
     for answers, limit, what in (
-        (True, 0, "Slurm refused the jobs"),
+        (True, 0, "sbatch rejected the jobs"),
         (False, 9, "queue does not answer"),
-        (True, 2, "Slurm refused who follows up"),
+        (True, 2, "sbatch rejected the follow-up job"),
     ):
         scene.cluster.answers, scene.cluster.limit = answers, limit
         with pytest.raises(RetryLater, match=what):
             scene.put(mine)
     scene.cluster.queue = scene.cluster.queue[:1]
-    with pytest.raises(RetryLater, match="runs where this cluster's queue does not show it"):
+    with pytest.raises(RetryLater, match="in jobs that this cluster's queue lacks"):
         mine.submit([], scene.states())
 
 
@@ -188,7 +198,7 @@ def test_who_follows_up_says_that_jobs_end_in_vain(
     scene.put(scene.queue(pack=1))
     for _ in range(2):
         scene.put(follow_up(scene))
-    with pytest.raises(UserError, match="jobs end before they take a cell") as error:
+    with pytest.raises(UserError, match="jobs end before they claim a run") as error:
         scene.put(follow_up(scene))
     assert not isinstance(error.value, RetryLater)
 
@@ -199,7 +209,7 @@ def test_an_unheard_queue_is_no_empty_queue(tmp_path: Path) -> None:
     scene.cluster.answers = False
     with pytest.raises(RetryLater, match="does not answer"):
         scene.put(scene.queue(pack=3))
-    assert [i.kind for i in scene.folder.read_intents()] == ["run", "follow"], "nothing twice"
+    assert [i.kind for i in scene.folder.read_intents()] == ["run", "follow_up"], "nothing twice"
 
 
 def test_what_a_dead_controller_was_submitting_is_in_nobodys_hands(tmp_path: Path) -> None:
@@ -212,7 +222,7 @@ def test_what_a_dead_controller_was_submitting_is_in_nobodys_hands(tmp_path: Pat
     assert scene.folder.record_intent(intent)
     assert scene.queue(pack=1).submissions.map_runs_to_jobs() == {}
     scene.put(scene.queue(pack=1))
-    assert scene.kinds(scene.queue(pack=1)) == {"run": 2, "follow": 1}
+    assert scene.kinds(scene.queue(pack=1)) == {"run": 2, "follow_up": 1}
 
 
 def test_a_job_that_a_node_could_not_start_is_let_go_again(tmp_path: Path) -> None:
@@ -226,7 +236,7 @@ def test_a_job_that_a_node_could_not_start_is_let_go_again(tmp_path: Path) -> No
         scene.cluster.queue[:2] = cells
         scene.put(scene.queue(pack=1))
         assert scene.cluster.released == [job] * times
-    row = status.CellRow(cell="c", run="r", state=RunState(status="planned"), job=cells[0])
+    row = status.CellRow(cell="c", run="r", state=RunState(status=RunStatus.PENDING), job=cells[0])
     assert row.advice == f"scontrol release {job}_0, or run"
 
 
@@ -235,16 +245,18 @@ def test_a_command_line_has_its_own_follow_up(
 ) -> None:
     """One that runs already looked at other words; one that waits would write them down again."""
     scene = Scene(Store(tmp_path), 3)
-    scene.put(scene.queue(pack=1, words=("run", "seeds=2")))
-    newer = scene.queue(pack=1, words=("run", "seeds=3"))
+    scene.put(scene.queue(pack=1, follow_up_argv=("run", "seeds=2")))
+    newer = scene.queue(pack=1, follow_up_argv=("run", "seeds=3"))
     scene.put(newer)
     words = [
-        i.follow_up_argv for i, _, _ in newer.submissions.list_active_jobs() if i.kind == "follow"
+        i.follow_up_argv
+        for i, _, _ in newer.submissions.list_active_jobs()
+        if i.kind == "follow_up"
     ]
     assert words == [("run", "seeds=3")]
     scene.cluster.starts()
-    scene.put(scene.queue(pack=1, words=("run", "seeds=3")))
-    assert scene.kinds(newer)["follow"] == 2, "the one that runs may have looked before us"
+    scene.put(scene.queue(pack=1, follow_up_argv=("run", "seeds=3")))
+    assert scene.kinds(newer)["follow_up"] == 2, "the one that runs may have looked before us"
 
 
 def test_retries_of_different_cells_have_follow_ups_of_their_own(tmp_path: Path) -> None:
@@ -252,10 +264,12 @@ def test_retries_of_different_cells_have_follow_ups_of_their_own(tmp_path: Path)
     scene = Scene(Store(tmp_path), 3)
     lines = [("run", "seeds=2"), ("retry", "a/0", "seeds=2"), ("retry", "a/1", "seeds=2")]
     for words in lines:
-        queue = scene.queue(pack=1, words=words)
+        queue = scene.queue(pack=1, follow_up_argv=words)
         scene.put(queue)
     assert [
-        i.follow_up_argv for i, _, _ in queue.submissions.list_active_jobs() if i.kind == "follow"
+        i.follow_up_argv
+        for i, _, _ in queue.submissions.list_active_jobs()
+        if i.kind == "follow_up"
     ] == lines
 
 
@@ -271,16 +285,16 @@ def test_slots_that_die_now_and_then_go_on(monkeypatch: pytest.MonkeyPatch, tmp_
             return True
 
     slots = LocalLauncher(tmp_path, "cpu", 1, lambda proves: lambda: None)
-    monkeypatch.setattr(slots, "_start", lambda job, slot: Ended())
-    states = {f"r{i}": RunState(status="planned") for i in range(6)}
+    monkeypatch.setattr(slots, "_start_job", lambda job, slot: Ended())
+    states = {f"r{i}": RunState(status=RunStatus.PENDING) for i in range(6)}
     for run in states:
         for attempt in (1, 2):
             slots.submit([run], states)
-            states[run] = RunState(status="interrupted", attempt=attempt)
-        states[run] = RunState(status="complete", outcome=outcome())
+            states[run] = RunState(status=RunStatus.INTERRUPTED, attempt=attempt)
+        states[run] = RunState(status=RunStatus.COMPLETE, outcome=outcome())
     for _ in range(MAX_STARTS_WITHOUT_PROGRESS):
         slots.submit(["r5"], states)
-    with pytest.raises(UserError, match="workers end before they take a cell"):
+    with pytest.raises(UserError, match="workers end before they claim a run"):
         slots.submit(["r5"], states)
 
 
@@ -297,11 +311,13 @@ def test_a_retry_does_not_wait_for_the_job_that_failed_the_cell(tmp_path: Path) 
     assert training is not None
     failed.write_end("failed", "RuntimeError: x")
     again = ((scene.runs[0], 1),)
-    queue = scene.queue(pack=3, again=again)
+    queue = scene.queue(pack=3, policy=RetryPolicy(retry_attempts=again))
     for _ in range(2):
         queue.submit([scene.runs[0]], scene.states())
     asked = [
-        i for i in scene.folder.read_intents() if i.retry_attempts == again and i.kind == "run"
+        i
+        for i in scene.folder.read_intents()
+        if i.retry_policy.retry_attempts == again and i.kind == "run"
     ]
     assert [i.array_tasks for i in asked] == [((scene.runs[0],),)], "once"
 
@@ -310,6 +326,36 @@ def test_an_audit_on_another_kind_of_device_is_made_anew_by_a_job(tmp_path: Path
     scene = Scene(Store(tmp_path), 2)
     for order in ({"device": "cuda"}, {"device": "cpu"}):
         scene.put(scene.queue(1, follow_up=False, **order))
-    proof, *cells = scene.folder.read_intents()
-    assert (proof.kind, proof.audit_device) == ("prove", "cuda")
+    audit, *cells = scene.folder.read_intents()
+    assert (audit.kind, audit.audit_device) == ("audit", "cuda")
     assert [intent.kind for intent in cells] == ["run"]
+
+
+# ---- how runs share a job ------------------------------------------------------------------------
+
+RUNS = ["a", "b", "c", "d", "e"]
+THIRD = MIN_JOB_SECONDS / 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pack", "groups"),
+    [
+        ({}, 2, ["ab", "cd", "e"]),
+        ({}, 9, ["abcde"]),
+        (dict.fromkeys(RUNS, 1.0), 1, ["a", "b", "c", "d", "e"]),
+        ({}, None, ["a", "b", "c", "d", "e"]),
+        (dict.fromkeys(RUNS, 1.0), None, ["abcde"]),
+        (dict.fromkeys(RUNS, THIRD), None, ["abc", "de"]),
+        (dict.fromkeys(RUNS, 2 * MIN_JOB_SECONDS), None, ["a", "b", "c", "d", "e"]),
+        ({"a": THIRD, "b": THIRD, "d": THIRD, "e": 1.0}, None, ["ab", "c", "de"]),
+    ],
+)
+def test_short_runs_share_a_job(
+    seconds: dict[str, float], pack: int | None, groups: list[str]
+) -> None:
+    """None of unknown length shares one unasked."""
+    assert ["".join(group) for group in group_runs(RUNS, seconds, pack)] == groups
+
+
+def test_no_runs_make_no_jobs() -> None:
+    assert group_runs([], {}, None) == group_runs([], {}, 3) == []

@@ -1,4 +1,4 @@
-"""One thing that was looked at before anything is spent, and how it was found."""
+"""The result of one check of the doctor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Level = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnostic:
-    """One line: what was looked at, how it stands, and what mends it."""
+    """The result of one check: what was checked, the outcome, and how to fix it."""
 
     check: str
     level: Level
@@ -20,20 +20,20 @@ class Diagnostic:
 
 
 def ok(check: str, message: str) -> Diagnostic:
-    """All is well."""
+    """Return a diagnostic of a check that passed."""
     return Diagnostic(check=check, level="ok", message=message)
 
 
 def warning(check: str, message: str, fix: str) -> Diagnostic:
-    """A sweep would run, but not as well as it might, or not as far."""
+    """Return a diagnostic of something that makes a sweep slower, or incomplete."""
     return Diagnostic(check=check, level="warning", message=message, fix=fix)
 
 
 def problem(check: str, message: str, fix: str) -> Diagnostic:
-    """A sweep would not run, or not to its end."""
+    """Return a diagnostic of something that prevents a sweep from starting or from finishing."""
     return Diagnostic(check=check, level="problem", message=message, fix=fix)
 
 
 def parse_diagnostic(record: Mapping[str, Any]) -> Diagnostic:
-    """A finding as JSON kept it."""
+    """Return the diagnostic that was written as JSON."""
     return Diagnostic(**record)
