@@ -1,6 +1,6 @@
-"""Literal twins of the losses: loops over the equations, one scalar at a time, nothing clever.
+"""Literal reference implementations of the losses: loops over the equations, one scalar at a time.
 
-They take the scores' leaves as they are and exponentiate without care, so use them in float64.
+They exponentiate the scores without any precaution against overflow: use them in float64.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ BALANCED = (1.0, 1.0, 1.0)
 
 
 def score(z: Tensor, domain: list[int], log_scale: Tensor, offset: Tensor, i: int, j: int):
-    """s_ij = (cos(z_i, z_j) - b_D) / tau_D, with b_IT = 0."""
+    """Return s_ij = (cos(z_i, z_j) - b_D) / tau_D, with b_IT = 0."""
     pair = domain[i] + domain[j]
     b = 0 if pair == 1 else offset[pair]
     return ((z[i] * z[j]).sum() - b) * log_scale[pair].exp()
@@ -20,7 +20,10 @@ def score(z: Tensor, domain: list[int], log_scale: Tensor, offset: Tensor, i: in
 def multi_positive(
     z, sample, domain, slot, log_scale, offset, *, denominator, aggregate, negatives, weights
 ) -> Tensor | None:
-    """The mean of L_i over anchors with a positive of non-zero weight; None = there are none."""
+    """Return the mean of L_i over anchors with a positive of non-zero weight; None if none has.
+
+    The equations are those of `uniclip.losses.multi_positive.multi_positive`.
+    """
     sample, domain, slot = sample.tolist(), domain.tolist(), slot.tolist()
     m = len(z)
     e = [[score(z, domain, log_scale, offset, i, j).exp() for j in range(m)] for i in range(m)]
@@ -31,13 +34,13 @@ def multi_positive(
         if not any(v.values()):
             continue
         if aggregate == "inside":
-            rivals = [e[i][n] for n in range(m) if sample[n] != sample[i]]
+            denominator_terms = [e[i][n] for n in range(m) if sample[n] != sample[i]]
             inside = sum(len(positives) * v[p] * e[i][p] for p in positives)
-            losses.append(-(inside / (inside + sum(rivals))).log())
+            losses.append(-(inside / (inside + sum(denominator_terms))).log())
             continue
         loss = 0.0
         for p in positives:
-            rivals = [
+            denominator_terms = [
                 e[i][n]
                 for n in range(m)
                 if sample[n] != sample[i]
@@ -46,14 +49,14 @@ def multi_positive(
                 and (negatives != "slot" or slot[n] == slot[p])
             ]
             if denominator == "all":
-                rivals += [e[i][q] for q in positives if q != p]
-            loss = loss - v[p] * (e[i][p] / (e[i][p] + sum(rivals))).log()
+                denominator_terms += [e[i][q] for q in positives if q != p]
+            loss = loss - v[p] * (e[i][p] / (e[i][p] + sum(denominator_terms))).log()
         losses.append(loss)
     return sum(losses) / len(losses) if losses else None
 
 
 def positive_weights(i, positives, domain, weights) -> dict[int, float]:
-    """v_p of each positive of anchor i."""
+    """Return v_p of each positive of anchor i."""
     if weights == "uniform":
         return {p: 1 / len(positives) for p in positives}
     w = BALANCED if weights == "balanced" else weights
@@ -65,13 +68,20 @@ def positive_weights(i, positives, domain, weights) -> dict[int, float]:
 
 
 def unicl(image, text, labels, scale) -> Tensor:
-    """(L_i2t + L_t2i) / 2 with a label of its own for every -1; with all -1 it is CLIP's loss."""
-    own = [label if label >= 0 else -1 - i for i, label in enumerate(labels.tolist())]
-    n = len(own)
+    """Return (L_i2t + L_t2i) / 2, each -1 a label of its own; with all -1 it is CLIP's loss."""
+    unique = [label if label >= 0 else -1 - i for i, label in enumerate(labels.tolist())]
     total = 0.0
-    for a, b in ((image, text), (text, image)):
-        for i in range(n):
-            e = [(scale * (a[i] * b[j]).sum()).exp() for j in range(n)]
-            targets = [j for j in range(n) if own[j] == own[i]]
-            total = total - sum((e[j] / sum(e)).log() for j in targets) / len(targets) / n
+    for anchors, candidates in ((image, text), (text, image)):
+        total = total + image_to_text(anchors, candidates, unique, scale)
     return total / 2
+
+
+def image_to_text(anchors, candidates, labels, scale) -> Tensor:
+    """Return the mean over anchors of the cross-entropy against all candidates of their label."""
+    n = len(labels)
+    total = 0.0
+    for i in range(n):
+        e = [(scale * (anchors[i] * candidates[j]).sum()).exp() for j in range(n)]
+        targets = [j for j in range(n) if labels[j] == labels[i]]
+        total = total - sum((e[j] / sum(e)).log() for j in targets) / len(targets) / n
+    return total

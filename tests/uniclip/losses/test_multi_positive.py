@@ -12,19 +12,18 @@ from torch.nn import functional as F
 
 from tests.helpers import reference_losses
 from tests.helpers.loss_batches import (
-    POOLS,
-    SETTINGS,
+    IDS,
+    SIMILARITY_SETTINGS,
     SWITCHES,
     WEIGHTS,
     WIDTH,
     LargestTensor,
-    domain_similarity,
-    pairs,
-    pool,
+    build_domain_similarity,
+    build_embeddings,
+    build_view_embeddings,
     value_and_gradients,
-    views,
 )
-from uniclip.losses.image_text import clip_loss, image_to_text_loss, unicl_loss
+from uniclip.losses.image_text import clip_loss
 from uniclip.losses.multi_positive import (
     mil_nce,
     mp_nce,
@@ -32,13 +31,13 @@ from uniclip.losses.multi_positive import (
     multi_view_info_nce,
     sup_con,
 )
-from uniclip.losses.similarity import DomainSimilarity, SharedSimilarity
+from uniclip.losses.similarity import DomainSimilarity
 
 
 def assert_equal_to_twin(entries, switches, weights, setting, chunk=None, seed=0):
     denominator, aggregate, negatives = switches
-    z, sample, domain, slot = pool(entries, seed)
-    similarity = domain_similarity(*setting)
+    z, sample, domain, slot = build_embeddings(entries, seed)
+    similarity = build_domain_similarity(*setting)
     leaves = (z, similarity.log_scale, similarity.offset)
     options = dict(
         denominator=denominator, aggregate=aggregate, negatives=negatives, weights=weights
@@ -56,21 +55,23 @@ def assert_equal_to_twin(entries, switches, weights, setting, chunk=None, seed=0
 @pytest.mark.parametrize("weights", WEIGHTS, ids=str)
 @pytest.mark.parametrize("switches", SWITCHES, ids="-".join)
 def test_family_equals_its_twin(switches, weights):
-    for i, entries in enumerate(POOLS.values()):
-        assert_equal_to_twin(entries, switches, weights, SETTINGS[i % 3], seed=i)
+    for i, entries in enumerate(IDS.values()):
+        assert_equal_to_twin(entries, switches, weights, SIMILARITY_SETTINGS[i % 3], seed=i)
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.parametrize("setting", SIMILARITY_SETTINGS, ids=str)
 @pytest.mark.parametrize("name", ["two views", "duplicates", "uneven"])
 def test_temperatures_and_offsets_equal_the_twin(name, setting):
     for switches in SWITCHES:
-        assert_equal_to_twin(POOLS[name], switches, "balanced", setting)
+        assert_equal_to_twin(IDS[name], switches, "balanced", setting)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 4, 7, 100])
 @pytest.mark.parametrize("switches", SWITCHES, ids="-".join)
 def test_tiles_equal_the_twin(switches, chunk):
-    assert_equal_to_twin(POOLS["uneven"], switches, (2.0, 0.5, 3.0), SETTINGS[1], chunk=chunk)
+    assert_equal_to_twin(
+        IDS["uneven"], switches, (2.0, 0.5, 3.0), SIMILARITY_SETTINGS[1], chunk=chunk
+    )
 
 
 entry = st.tuples(st.integers(-2, 2), st.integers(0, 1), st.integers(0, 2))
@@ -90,8 +91,8 @@ def test_any_pool_equals_the_twin(entries, switches, weights, taus, offsets, chu
 
 
 def test_members_are_the_family_with_their_switches_set():
-    z, sample, domain, slot = views(4, 2)
-    similarity = domain_similarity(*SETTINGS[1])
+    z, sample, domain, slot = build_view_embeddings(4, 2)
+    similarity = build_domain_similarity(*SIMILARITY_SETTINGS[1])
     given = (z, sample, domain, slot, similarity)
     several = dict(denominator="all")
     for member, weights in ((mp_nce, "uniform"), (mp_nce, (0, 1, 1))):
@@ -109,8 +110,8 @@ def test_members_are_the_family_with_their_switches_set():
 def test_one_positive_makes_three_losses_one_bit_for_bit(dtype, chunk):
     results = []
     for member in (mp_nce, sup_con, mil_nce):
-        z, sample, domain, _ = views(13, 1, dtype=dtype)
-        similarity = domain_similarity((0.02, 0.1, 0.4), (0.3, 0.0, -0.2), dtype)
+        z, sample, domain, _ = build_view_embeddings(13, 1, dtype=dtype)
+        similarity = build_domain_similarity((0.02, 0.1, 0.4), (0.3, 0.0, -0.2), dtype)
         loss = member(z, sample, domain, similarity, chunk=chunk)
         value, gradients = value_and_gradients(loss, z, *similarity.parameters())
         results.append((value, *gradients))
@@ -120,16 +121,16 @@ def test_one_positive_makes_three_losses_one_bit_for_bit(dtype, chunk):
 
 
 def test_two_positives_make_three_different_losses():
-    z, sample, domain, _ = views(5, 2)
-    similarity = domain_similarity()
+    z, sample, domain, _ = build_view_embeddings(5, 2)
+    similarity = build_domain_similarity()
     losses = (mp_nce, sup_con, mil_nce)
     values = {loss(z, sample, domain, similarity).item() for loss in losses}
     assert len(values) == 3
 
 
 def test_multi_view_info_nce_is_the_mean_of_n_by_n_cross_entropies():
-    z, sample, domain, slot = views(6, 2)
-    similarity = domain_similarity((0.1, 0.2, 0.3), (0.5, 0.0, 0.5))
+    z, sample, domain, slot = build_view_embeddings(6, 2)
+    similarity = build_domain_similarity((0.1, 0.2, 0.3), (0.5, 0.0, 0.5))
     blocks = z.view(3, 6, WIDTH)
     own = torch.arange(6)
     terms = []
@@ -145,20 +146,20 @@ def test_multi_view_info_nce_is_the_mean_of_n_by_n_cross_entropies():
 
 
 def test_without_image_image_positives_their_negatives_stay():
-    z, sample, domain, _ = views(4, 2)
-    similarity = domain_similarity()
+    z, sample, domain, _ = build_view_embeddings(4, 2)
+    similarity = build_domain_similarity()
     loss = mp_nce(z, sample, domain, similarity, weights=(0, 1, 1))
     gradient = torch.autograd.grad(loss, similarity.log_scale)[0]
     assert gradient[0].abs() > 1e-6
-    assert_equal_to_twin(POOLS["two views"], SWITCHES[0], (0.0, 1.0, 1.0), SETTINGS[2])
+    assert_equal_to_twin(IDS["two views"], SWITCHES[0], (0.0, 1.0, 1.0), SIMILARITY_SETTINGS[2])
 
 
 @pytest.mark.parametrize("chunk", [None, 2])
 @pytest.mark.parametrize("loss", [mp_nce, sup_con, mil_nce])
 def test_no_positive_gives_zero_with_zero_gradients(loss, chunk):
-    z, sample, domain, _ = pool([(1, 0, 0), (2, 0, 0), (3, 1, 1)])
+    z, sample, domain, _ = build_embeddings([(1, 0, 0), (2, 0, 0), (3, 1, 1)])
     for weights, ids in (("balanced", sample), ((1, 0, 1), torch.tensor([1, 2, 1]))):
-        similarity = domain_similarity()
+        similarity = build_domain_similarity()
         value = loss(z, ids, domain, similarity, weights=weights, chunk=chunk)
         value.backward()
         assert value == 0
@@ -167,8 +168,8 @@ def test_no_positive_gives_zero_with_zero_gradients(loss, chunk):
 
 
 def test_sample_ids_are_names_and_rows_have_no_order():
-    z, sample, domain, slot = views(5, 2)
-    similarity = domain_similarity(*SETTINGS[1])
+    z, sample, domain, slot = build_view_embeddings(5, 2)
+    similarity = build_domain_similarity(*SIMILARITY_SETTINGS[1])
     renamed = torch.tensor([-(2**63), 2**63 - 1, 0, 12, -1])[sample]
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(1))
     for loss in (mp_nce, sup_con, mil_nce):
@@ -180,13 +181,13 @@ def test_sample_ids_are_names_and_rows_have_no_order():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("tau", [0.01, 0.07, 1.0])
-@pytest.mark.parametrize("name", list(POOLS))
+@pytest.mark.parametrize("name", list(IDS))
 def test_nothing_overflows(name, tau, dtype):
     for switches in SWITCHES:
-        z, sample, domain, slot = pool(POOLS[name], dtype=dtype)
+        z, sample, domain, slot = build_embeddings(IDS[name], dtype=dtype)
         with torch.no_grad():
             z[:] = F.normalize(z[:1] * torch.sign(z[:, :1]), dim=1)  # every cosine is 1 or -1
-        similarity = domain_similarity([tau] * 3, (1.0, 0.0, -1.0), dtype)
+        similarity = build_domain_similarity([tau] * 3, (1.0, 0.0, -1.0), dtype)
         options = dict(zip(("denominator", "aggregate", "negatives"), switches))
         loss = multi_positive(z, sample, domain, slot, similarity, **options)
         value, gradients = value_and_gradients(loss, z, *similarity.parameters())
@@ -196,16 +197,16 @@ def test_nothing_overflows(name, tau, dtype):
 
 def test_float32_agrees_with_float64():
     # One pool in both precisions: the same rows, rounded.
-    z, sample, domain, _ = views(40, 2)
-    expected = mp_nce(z, sample, domain, domain_similarity(*SETTINGS[1]))
-    single = domain_similarity(*SETTINGS[1], dtype=torch.float32)
+    z, sample, domain, _ = build_view_embeddings(40, 2)
+    expected = mp_nce(z, sample, domain, build_domain_similarity(*SIMILARITY_SETTINGS[1]))
+    single = build_domain_similarity(*SIMILARITY_SETTINGS[1], dtype=torch.float32)
     loss = mp_nce(z.float(), sample, domain, single)
     torch.testing.assert_close(loss.double(), expected, rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids="-".join)
 def test_second_derivatives_exist(switches):
-    z, sample, domain, slot = views(2, 2)
+    z, sample, domain, slot = build_view_embeddings(2, 2)
     options = dict(zip(("denominator", "aggregate", "negatives"), switches))
 
     def loss(z, log_scale, offset):
@@ -238,8 +239,8 @@ class Wrapped(torch.nn.Module):
 
 @pytest.mark.parametrize("chunk", [None, 8])
 def test_tiles_bound_what_is_made_and_what_is_kept(chunk):
-    z, sample, domain, _ = views(48, 2)
-    rows, similarity, kept = len(z), domain_similarity(), []
+    z, sample, domain, _ = build_view_embeddings(48, 2)
+    rows, similarity, kept = len(z), build_domain_similarity(), []
 
     def pack(tensor):
         kept.append(tensor.numel())
@@ -256,7 +257,7 @@ def test_tiles_bound_what_is_made_and_what_is_kept(chunk):
 
 @pytest.mark.parametrize("chunk", [None, 5])
 def test_autocast_does_not_reach_the_loss(chunk):
-    z, sample, domain, _ = views(8, 2, dtype=torch.float32)
+    z, sample, domain, _ = build_view_embeddings(8, 2, dtype=torch.float32)
     similarity = DomainSimilarity()
     expected = mp_nce(z, sample, domain, similarity, chunk=chunk)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -295,85 +296,3 @@ def test_bad_arguments_are_refused(changed, message):
     given = dict(z=torch.eye(3), similarity=DomainSimilarity(), **ids)
     with pytest.raises(ValueError, match=message):
         multi_positive(**{**given, **changed})
-
-
-# ---- CLIP and UniCL -----------------------------------------------------------------------------
-
-
-LABELS = [
-    [-1, -1, -1, -1, -1],
-    [0, 0, 1, 2, 0],
-    [3, -1, 3, -1, 9],
-    [5, 5, 5, 5, 5],
-    [-1],
-]
-
-
-@pytest.mark.parametrize("labels", LABELS, ids=str)
-@pytest.mark.parametrize("tau", [0.01, 0.07, 1.0])
-def test_unicl_equals_its_twin(labels, tau):
-    image, text = pairs(len(labels))
-    labels = torch.tensor(labels)
-    scale = torch.tensor(1 / tau, dtype=torch.float64, requires_grad=True)
-    leaves = (image, text, scale)
-    value, gradients = value_and_gradients(unicl_loss(image, text, labels, scale), *leaves)
-    twin = reference_losses.unicl(image, text, labels, scale)
-    expected, expected_gradients = value_and_gradients(twin, *leaves)
-    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
-    for gradient, wanted in zip(gradients, expected_gradients):
-        torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("labels", [[-1] * 6, [4, 0, 2, 1, 7, 3], [4, -1, 2, -1, -1, 3]], ids=str)
-def test_clip_is_unicl_without_shared_labels(labels):
-    image, text = pairs(6)
-    scale = torch.tensor(14.0, dtype=torch.float64, requires_grad=True)
-    leaves = (image, text, scale)
-    clip = value_and_gradients(clip_loss(image, text, scale), *leaves)
-    unicl = value_and_gradients(unicl_loss(image, text, torch.tensor(labels), scale), *leaves)
-    twin = value_and_gradients(
-        reference_losses.unicl(image, text, torch.tensor(labels), scale), *leaves
-    )
-    for other in (unicl, twin):
-        torch.testing.assert_close(clip, other, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("chunk", [None, 2])
-def test_both_halves_of_clip_are_clip(chunk):
-    image, text = pairs(5)
-    scale = torch.tensor(14.0, dtype=torch.float64, requires_grad=True)
-    one = image_to_text_loss(image, text, scale, chunk=chunk)
-    torch.testing.assert_close(one, F.cross_entropy(scale * image @ text.T, torch.arange(5)))
-    halves = (one + image_to_text_loss(text, image, scale, chunk=chunk)) / 2
-    leaves = (image, text, scale)
-    expected = value_and_gradients(clip_loss(*leaves), *leaves)
-    torch.testing.assert_close(value_and_gradients(halves, *leaves), expected)
-
-
-def test_clip_is_mp_nce_across_domains_but_for_the_negatives():
-    # With the negatives of the positive's domain, one view and one scale, they are one loss.
-    image, text = pairs(7)
-    z = torch.cat([image, text])
-    sample, domain = torch.arange(7).repeat(2), torch.arange(2).repeat_interleave(7)
-    shared = SharedSimilarity(0.1).double()
-    loss = multi_positive(z, sample, domain, None, shared, negatives="domain")
-    expected = clip_loss(image, text, shared.scales()[1])
-    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
-
-
-def test_clip_and_unicl_refuse_what_does_not_fit():
-    image, text = pairs(3)
-    with pytest.raises(ValueError, match="image and text must be"):
-        clip_loss(image, text[:2], 1.0)
-    with pytest.raises(ValueError, match="image and text must be"):
-        clip_loss(image, text.float(), 1.0)
-    with pytest.raises(ValueError, match="image and text must be"):
-        clip_loss(image.half(), text.half(), 1.0)
-    with pytest.raises(ValueError, match="at least one pair"):
-        clip_loss(image[:0], text[:0], 1.0)
-    with pytest.raises(ValueError, match="at least one pair"):
-        image_to_text_loss(image[:0], text[:0], 1.0)
-    with pytest.raises(ValueError, match="labels must be int64"):
-        unicl_loss(image, text, torch.zeros(3), 1.0)
-    with pytest.raises(ValueError, match="labels must be int64"):
-        unicl_loss(image, text, LONG[:2], 1.0)

@@ -13,12 +13,14 @@ from tests.helpers.loss_batches import (
     SWITCHES,
     WEIGHTS,
     LargestTensor,
-    domain_similarity,
-    pairs,
+    build_domain_similarity,
+    build_pairs,
+    build_view_embeddings,
+    run_with_tile_sizes,
+    tile_sizes,
     value_and_gradients,
-    views,
 )
-from uniclip.losses import streaming, tiling
+from uniclip.losses import streaming
 from uniclip.losses.image_text import clip_loss, unicl_loss
 from uniclip.losses.multi_positive import mp_nce, multi_positive
 from uniclip.losses.similarity import DomainSimilarity
@@ -56,22 +58,7 @@ def switches(draw):
 @st.composite
 def similarities(draw):
     taus = [draw(temperature) for _ in range(3)]
-    return domain_similarity(taus, (draw(offset), 0.0, draw(offset)))
-
-
-@st.composite
-def cuttings(draw):
-    """Sizes of tiles: rows, columns in multiples of rows, squares in fractions of rows."""
-    return draw(st.integers(1, 20)), draw(st.integers(1, 3)), draw(st.integers(1, 6))
-
-
-def cut_up(cutting, loss):
-    """loss(chunk=...) with its gradients taken under tiles of these sizes."""
-    chunk, wider, finer = cutting
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiling, "TILE_ASPECT", wider)
-        patch.setattr(tiling, "DIAGONAL_DIVISOR", finer)
-        return loss(chunk)
+    return build_domain_similarity(taus, (draw(offset), 0.0, draw(offset)))
 
 
 def assert_same(found, expected):
@@ -88,22 +75,22 @@ def family(batch, similarity, options):
     )
 
 
-@given(batches(9), similarities(), switches(), cuttings())
+@given(batches(9), similarities(), switches(), tile_sizes())
 @many
-def test_streamed_equals_dense_and_twin(batch, similarity, options, cutting):
+def test_streamed_equals_dense_and_twin(batch, similarity, options, sizes):
     leaves = (batch[0], similarity.log_scale, similarity.offset)
     twin = reference_losses.multi_positive(*batch, *leaves[1:], **options)
     expected = value_and_gradients(batch[0].sum() * 0 if twin is None else twin, *leaves)
     loss = family(batch, similarity, options)
-    assert_same(cut_up(cutting, loss), expected)
+    assert_same(run_with_tile_sizes(sizes, loss), expected)
     assert_same(loss(None), expected)
 
 
-@given(batches(70), similarities(), switches(), cuttings())
+@given(batches(70), similarities(), switches(), tile_sizes())
 @many
-def test_many_uneven_tiles_equal_dense(batch, similarity, options, cutting):
+def test_many_uneven_tiles_equal_dense(batch, similarity, options, sizes):
     loss = family(batch, similarity, options)
-    assert_same(cut_up(cutting, loss), loss(None))
+    assert_same(run_with_tile_sizes(sizes, loss), loss(None))
 
 
 @pytest.mark.parametrize("options", SWITCHES, ids="-".join)
@@ -111,7 +98,7 @@ def test_one_sample_has_positives_and_no_negatives(options):
     ids = torch.zeros(3, dtype=torch.int64), torch.tensor([0, 0, 1]), torch.arange(3)
     batch = (torch.eye(3, dtype=torch.float64, requires_grad=True), *ids)
     options = dict(zip(("denominator", "aggregate", "negatives"), options))
-    loss = family(batch, domain_similarity(), options)
+    loss = family(batch, build_domain_similarity(), options)
     for chunk in (None, 1, 2, 5):
         value, gradients = loss(chunk)
         if options["denominator"] == "negatives" or options["aggregate"] == "inside":
@@ -121,10 +108,10 @@ def test_one_sample_has_positives_and_no_negatives(options):
             torch.testing.assert_close(value, torch.tensor(2.0).double().log())
 
 
-@given(st.lists(st.integers(-1, 3), min_size=1, max_size=7), temperature, cuttings())
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=7), temperature, tile_sizes())
 @many
-def test_streamed_unicl_and_clip_equal_dense_and_twin(labels, tau, cutting):
-    image, text = pairs(len(labels), seed=len(labels))
+def test_streamed_unicl_and_clip_equal_dense_and_twin(labels, tau, sizes):
+    image, text = build_pairs(len(labels), seed=len(labels))
     scale = torch.tensor(1 / tau, dtype=torch.float64, requires_grad=True)
     for ids, loss in ((torch.tensor(labels), unicl_loss), (torch.full((len(labels),), -1), None)):
 
@@ -138,14 +125,14 @@ def test_streamed_unicl_and_clip_equal_dense_and_twin(labels, tau, cutting):
         expected = value_and_gradients(
             reference_losses.unicl(image, text, ids, scale), image, text, scale
         )
-        assert_same(cut_up(cutting, asked), expected)
+        assert_same(run_with_tile_sizes(sizes, asked), expected)
         assert_same(asked(None), expected)
 
 
-@given(st.integers(8, 60), st.integers(0, 99), temperature, cuttings())
+@given(st.integers(8, 60), st.integers(0, 99), temperature, tile_sizes())
 @many
-def test_streamed_unicl_equals_dense_over_many_tiles(n, seed, tau, cutting):
-    image, text = pairs(n, seed)
+def test_streamed_unicl_equals_dense_over_many_tiles(n, seed, tau, sizes):
+    image, text = build_pairs(n, seed)
     labels = torch.randint(-1, n // 2, (n,), generator=torch.Generator().manual_seed(seed))
     scale = torch.tensor(1 / tau, dtype=torch.float64, requires_grad=True)
 
@@ -153,34 +140,7 @@ def test_streamed_unicl_equals_dense_over_many_tiles(n, seed, tau, cutting):
         value = unicl_loss(image, text, labels, scale, chunk=chunk)
         return value_and_gradients(value, image, text, scale)
 
-    assert_same(cut_up(cutting, asked), asked(None))
-
-
-@given(st.integers(1, 40), cuttings())
-@many
-def test_tiles_meet_each_pair_once(n, cutting):
-    chunk, wider, finer = cutting
-    split = n // 3
-    meetings = tuple(tiling.BlockPair(a, b, 0) for a, b in ((0, 0), (0, 1), (1, 1)))
-    itself = torch.arange(n)
-    layout = tiling.BlockLayout(
-        blocks=((0, split), (split, n)),
-        block_pairs=meetings,
-        masked_pairs=(itself, itself),
-        positive_index=itself[:, None],
-        is_empty=torch.zeros(2, n, dtype=torch.bool),
-    )
-    met = torch.zeros(n, n, dtype=torch.int64)
-    for tile in cut_up(cutting, lambda size: tiling.cut_tiles(layout, size)):
-        part = torch.ones_like(met[tile.rows, tile.columns])
-        if tile.masked_pairs is not None:
-            part[tile.masked_pairs] = 0
-        assert part.shape[0] <= chunk
-        assert part.shape[1] <= max(wider, 1) * chunk
-        met[tile.rows, tile.columns] += part
-        if not tile.is_diagonal:
-            met[tile.columns, tile.rows] += part.T
-    assert torch.equal(met, 1 - torch.eye(n, dtype=torch.int64))
+    assert_same(run_with_tile_sizes(sizes, asked), asked(None))
 
 
 # ---- float32 -------------------------------------------------------------------------------------
@@ -246,7 +206,7 @@ def float32_and_float64(batch, taus, chunk, loss=mp_nce):
     for dtype, size in ((torch.float32, chunk), (torch.float64, None)):
         z, sample, domain = batch()
         z = z.to(dtype).requires_grad_()
-        similarity = domain_similarity(taus, (0.1, 0.0, -0.2), dtype)
+        similarity = build_domain_similarity(taus, (0.1, 0.0, -0.2), dtype)
         value = loss(z, sample, domain, similarity, chunk=size)
         results.append(value_and_gradients(value, z, *similarity.parameters()))
     return results
@@ -305,7 +265,7 @@ def test_opposite_and_equal_rows_overflow_nothing(tau):
     for sign in ([1, 1, 1], [1, -1, 1], [1, -1, -1]):
         z, sample, domain = ordinary(5)
         z = (z[:1] * torch.tensor(sign).repeat_interleave(5)[:, None]).requires_grad_()
-        similarity = domain_similarity([tau] * 3, (1.0, 0.0, -1.0), torch.float32)
+        similarity = build_domain_similarity([tau] * 3, (1.0, 0.0, -1.0), torch.float32)
         loss = mp_nce(z, sample, domain, similarity, chunk=4)
         value, gradients = value_and_gradients(loss, z, *similarity.parameters())
         assert value.isfinite()
@@ -324,7 +284,7 @@ def test_a_broken_embedding_is_not_hidden():
 
 @pytest.mark.parametrize("options", SWITCHES, ids="-".join)
 def test_gradients_are_derivatives(options):
-    z, sample, domain, slot = views(3, 2)
+    z, sample, domain, slot = build_view_embeddings(3, 2)
     options = dict(zip(("denominator", "aggregate", "negatives"), options))
 
     def loss(z, log_scale, offset):
@@ -339,16 +299,16 @@ def test_gradients_are_derivatives(options):
 
 
 def test_second_derivatives_are_refused():
-    z, sample, domain, _ = views(3, 2)
-    loss = mp_nce(z, sample, domain, domain_similarity(), chunk=2)
+    z, sample, domain, _ = build_view_embeddings(3, 2)
+    loss = mp_nce(z, sample, domain, build_domain_similarity(), chunk=2)
     (gradient,) = torch.autograd.grad(loss, z, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
 
 
 def test_rows_in_strides_and_leaves_left_out():
-    z, sample, domain, _ = views(6, 2)
-    similarity = domain_similarity()
+    z, sample, domain, _ = build_view_embeddings(6, 2)
+    similarity = build_domain_similarity()
     expected = torch.autograd.grad(mp_nce(z, sample, domain, similarity), z)[0]
     turned = z.detach().T.contiguous().T.requires_grad_()
     similarity.requires_grad_(False)
@@ -371,22 +331,22 @@ def made_and_kept(n, chunk, loss):
 
 
 def mp_nce_of(n, chunk):
-    z, sample, domain, _ = views(n, 2)
-    return mp_nce(z, sample, domain, domain_similarity(), chunk=chunk)
+    z, sample, domain, _ = build_view_embeddings(n, 2)
+    return mp_nce(z, sample, domain, build_domain_similarity(), chunk=chunk)
 
 
 def by_slot_of(n, chunk):
-    z, sample, domain, slot = views(n, 2)
-    similarity = domain_similarity()
+    z, sample, domain, slot = build_view_embeddings(n, 2)
+    similarity = build_domain_similarity()
     return multi_positive(z, sample, domain, slot, similarity, negatives="slot", chunk=chunk)
 
 
 def clip_of(n, chunk):
-    return clip_loss(*pairs(n), 14.0, chunk=chunk)
+    return clip_loss(*build_pairs(n), 14.0, chunk=chunk)
 
 
 def unicl_of(n, chunk):
-    return unicl_loss(*pairs(n), torch.arange(n) % 7 - 1, 14.0, chunk=chunk)
+    return unicl_loss(*build_pairs(n), torch.arange(n) % 7 - 1, 14.0, chunk=chunk)
 
 
 @pytest.mark.parametrize("loss", [mp_nce_of, by_slot_of, clip_of, unicl_of])
@@ -399,14 +359,16 @@ def test_nothing_of_all_pairs_is_made_or_kept(loss):
 
 def test_care_costs_no_memory_of_all_pairs(careful):
     def cold(n, chunk):
-        z, sample, domain, _ = views(n, 2)
-        return mp_nce(z, sample, domain, domain_similarity([1e-4] * 3), chunk=chunk)
+        z, sample, domain, _ = build_view_embeddings(n, 2)
+        return mp_nce(z, sample, domain, build_domain_similarity([1e-4] * 3), chunk=chunk)
 
     assert made_and_kept(64, 8, cold)[0] < 64 * 64
     assert careful
 
 
 def test_chunks_larger_than_the_batch_are_one_tile():
-    z, sample, domain, _ = views(4, 2)
-    losses = [mp_nce(z, sample, domain, domain_similarity(), chunk=c) for c in (12, 13, 10**9)]
+    z, sample, domain, _ = build_view_embeddings(4, 2)
+    losses = [
+        mp_nce(z, sample, domain, build_domain_similarity(), chunk=c) for c in (12, 13, 10**9)
+    ]
     assert losses[0] == losses[1] == losses[2]
