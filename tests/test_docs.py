@@ -21,7 +21,7 @@ BLOCK = re.compile(r"(?:<!--(?P<mark>[^>]*)-->\n)?```console\n(?P<body>.*?)```",
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(#[^)\s]+)?\)")
 MARKS = ("needs a cluster", "needs data", "run by")
 """How a block begins that is not run here, with the reason."""
-SMALL = {"arms": "arms=[full,clip]", "seeds": "seeds=1"}
+SMALL = {"arms": "arms=[full,clip]", "seeds": "seeds=1", "train.steps": "train.steps=20"}
 """Added where a command trains, unless it states its own."""
 
 

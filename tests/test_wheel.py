@@ -1,4 +1,4 @@
-"""The wheel holds everything that the program needs: installed elsewhere, it runs outside a checkout."""
+"""The wheel holds everything that the program needs: it runs where there is no checkout."""
 
 from __future__ import annotations
 
