@@ -112,11 +112,11 @@ REFUSED = {
     "not a linear projection": {"method": "uniclip"},
     "not CLIP's vision Transformer": {"image": "convnext_atto", "options": CONVNEXT},
     "CLIP's vision Transformer": {"image": "vit_tiny_patch16_224", "options": VIT},
-    r"sizes, such as vision_model\.blocks\.0\.ls1\.gamma": {"options": {**VIT, "init_values": 1e-5}},
-    r"sizes, such as vision_model\.blocks\.0\.attn\.k_norm": {"options": {**VIT, "qk_norm": True}},
-    r"sizes, such as vision_model\..*\.k_proj\.bias": {"options": {**VIT, "qkv_bias": False}},
-    r"sizes, such as vision_model\.embeddings\.position": {"options": {**VIT, "no_embed_class": True}},
-    r"sizes, such as vision_model\.emb.*\.position_embedding\.weight": {
+    r"such as vision_model\.blocks\.0\.ls1\.gamma": {"options": {**VIT, "init_values": 1e-5}},
+    r"such as vision_model\.blocks\.0\.attn\.k_norm": {"options": {**VIT, "qk_norm": True}},
+    r"such as vision_model\..*\.k_proj\.bias": {"options": {**VIT, "qkv_bias": False}},
+    r"such as vision_model\.embeddings\.position": {"options": {**VIT, "no_embed_class": True}},
+    r"such as vision_model\.emb.*\.position_embedding\.weight": {
         "options": {**VIT, "reg_tokens": 2}
     },
     "activation, ReLU": {"options": {**VIT, "act_layer": "relu"}},

@@ -1,136 +1,28 @@
-"""The user's CSV: parts, captions, labels, and a clear line for all that can be wrong with it."""
+"""A CSV file as a data source: fingerprint, and a missing file."""
 
 from __future__ import annotations
 
-import csv
 import json
-import pickle
-import shutil
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from tests.helpers.small_runs import tiny
+from tests.helpers.csv_data import csv_config
 from uniclip import data
 from uniclip.config import CsvData
-from uniclip.data.csv import rows as table_rows
-from uniclip.data.csv import split as table_split
 from uniclip.errors import UserError
-from uniclip.losses import clip_loss
-from uniclip.losses.image_text import unicl_loss
-from uniclip.training.trainer import setup_training
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for i in range(40):
-        Image.new("RGB", (30 + i, 20), (i * 6, 10, 0)).save(tmp_path / f"{i}.png")
-    write(tmp_path, [(f"{i}.png", f"picture {i}, a test", "ab"[i % 2]) for i in range(40)])
-    return tmp_path
-
-
-def write(folder, rows, header=("picture", "caption", "kind")):
-    with open(folder / "data.csv", "w", newline="") as stream:
-        csv.writer(stream).writerows([header, *rows])
-
-
-def config(folder, **changes):
-    return CsvData(
-        **{"path": str(folder / "data.csv"), "image_size": 16, "label_column": "kind", **changes}
-    )
-
-
-def test_splits_pixels_and_labels(folder):
-    splits = [data.open_split(config(folder), part) for part in data.SPLIT_NAMES]
-    assert sum(map(len, splits)) == 40
-    assert min(map(len, splits)) > 0
-    for split in splits:
-        pixels = split.load_pixels(np.arange(len(split)))
-        assert (pixels.shape, pixels.dtype) == ((len(split), 3, 16, 16), np.uint8)
-        for i, name in enumerate(split.sample_names):
-            number = int(name.removesuffix(".png"))
-            assert (pixels[i, 0] == number * 6).all()
-            assert split.captions[i] == (f"picture {number}, a test",)
-            assert split.labels["label"][i] == number % 2
-        assert split.class_names == {"label": ("a", "b")}
-        assert np.array_equal(
-            pickle.loads(pickle.dumps(split)).load_pixels(np.arange(1)), pixels[:1]
-        )
-
-
-@pytest.mark.parametrize("label", ["kind", None])
-def test_unicl_trains_on_the_labels_that_are_named(folder, label):
-    rows = [(f"{i}.png", f"picture {i}", ["a", "b", ""][i % 3]) for i in range(40)]
-    write(folder, rows)
-    given = {
-        "name": "csv",
-        "path": str(folder / "data.csv"),
-        "image_size": 32,
-        "label_column": label,
-    }
-    views = {"num_weak": 1, "num_strong": 0}
-    run = tiny(data=given, method={"name": "unicl"}, views=views, train={"batch_size": 8})
-    batches, state = setup_training(run)
-    batch = batches.build_batch(0)
-    kinds = [int(batches.split.sample_names[i].removesuffix(".png")) % 3 for i in batch.sample_ids]
-    expected = [-1 if label is None or kind == 2 else kind for kind in kinds]
-    assert batch.labels.tolist() == expected
-    with torch.no_grad():
-        found = state.method.compute_loss_terms(state.embedder, batch)["contrastive"]
-        made = state.method.embed(state.embedder, batch)
-    image, text, scale = made["images"][:, 0], made["texts"], state.method.log_scale.exp()
-    torch.testing.assert_close(found, unicl_loss(image, text, torch.tensor(expected), scale))
-    assert (found == clip_loss(image, text, scale)) == (label is None)
-
-
-def test_pictures_are_read_from_the_nodes_own_copy(folder, tmp_path_factory, monkeypatch):
-    expected = data.open_split(config(folder), "train")
-    copy = shutil.copytree(folder, tmp_path_factory.mktemp("node") / "copy")
-    monkeypatch.setenv("UNICLIP_STAGED", f"{folder}:{copy}")
-    split = data.open_split(config(folder), "train")
-    assert all(path.startswith(str(copy)) for path in split.image_paths)
-    index = np.arange(len(split))
-    assert np.array_equal(split.load_pixels(index), expected.load_pixels(index))
-    assert np.array_equal(split.ids, expected.ids)
-
-
-def test_an_added_picture_moves_no_other(folder):
-    before = set(data.open_split(config(folder), "test").ids.tolist())
-    rows = list(csv.reader(open(folder / "data.csv")))[1:]
-    Image.new("RGB", (20, 20)).save(folder / "new.png")
-    write(folder, [("new.png", "new", "a"), *rows])
-    assert before <= set(data.open_split(config(folder), "test").ids.tolist())
-
-
-def test_rows_of_one_picture_are_its_captions(folder):
-    write(folder, [("1.png", "one", "a"), ("2.png", "two", ""), ("1.png", "uno", "a")])
-    samples = table_rows.read_samples(config(folder))
-    assert [(s.captions, s.label) for s in samples] == [(["one", "uno"], "a"), (["two"], None)]
-    assert data.open_split(config(folder, label_column=None), "train").labels == {}
-
-
-def test_pictures_are_cropped_to_their_centre_on_white(tmp_path):
-    image = Image.new("RGB", (60, 20), "red")
-    image.paste("blue", (20, 0, 40, 20))
-    image.save(tmp_path / "wide.png")
-    centre = table_split.decode_image(tmp_path / "wide.png", 16)
-    assert (centre[2] == 255).all()
-    assert not centre[0].any()
-    Image.new("LA", (9, 9), (0, 0)).save(tmp_path / "clear.png")
-    assert (table_split.decode_image(tmp_path / "clear.png", 16) == 255).all()
 
 
 def test_fingerprint_reads_no_pictures(folder):
-    first = data.fingerprint(config(folder))
+    first = data.fingerprint(csv_config(folder))
     assert json.loads(json.dumps(first)) == first
     size = (folder / "3.png").stat().st_size
     (folder / "3.png").write_bytes(b"x" * size)
-    assert data.fingerprint(config(folder)) == first
+    assert data.fingerprint(csv_config(folder)) == first
     (folder / "3.png").write_bytes(b"x" * (size + 1))
-    assert data.fingerprint(config(folder)) != first
-    assert data.fingerprint(config(folder, label_column=None)) != data.fingerprint(config(folder))
+    assert data.fingerprint(csv_config(folder)) != first
+    assert data.fingerprint(csv_config(folder, label_column=None)) != data.fingerprint(
+        csv_config(folder)
+    )
 
 
 def test_missing_says_what_to_do(tmp_path):
@@ -138,44 +30,3 @@ def test_missing_says_what_to_do(tmp_path):
     assert "nothing.csv" in data.describe_missing(CsvData(path=str(tmp_path / "nothing.csv")))
     with pytest.raises(UserError, match="data.path="):
         data.open_split(CsvData(), "train")
-
-
-@pytest.mark.parametrize(
-    ("rows", "says"),
-    [
-        ([("1.png", "a", "a"), ("gone.png", "b", "a")], r"line 3, column 'picture'.*gone\.png"),
-        ([("1.png", " ", "a")], r"line 2, column 'caption' is empty"),
-        ([("", "text", "a")], r"line 2, column 'picture' is empty"),
-        ([("1.png", "a", "a"), ("1.png", "b", "b")], r"line 3, column 'kind'.*line 2"),
-        ([("1.png", "a")], r"line 2: 2 fields"),
-        ([("1.png", "a", "b", "c")], r"line 2: 4 fields"),
-        ([], r"no rows"),
-    ],
-)
-def test_bad_rows_get_one_line(folder, rows, says):
-    write(folder, rows)
-    with pytest.raises(UserError, match=says) as error:
-        data.open_split(config(folder), "train")
-    assert "\n" not in str(error.value)
-
-
-def test_absent_columns_name_the_nearest(folder):
-    with pytest.raises(UserError, match="line 1.*'captoin'.*did you mean caption"):
-        data.open_split(config(folder, caption_column="captoin"), "train")
-    (folder / "data.csv").write_text("")
-    with pytest.raises(UserError, match="empty"):
-        data.fingerprint(config(folder))
-    (folder / "data.csv").write_bytes(b"picture,caption,kind\n1.png,caf\xe9,a\n")
-    with pytest.raises(UserError, match="UTF-8"):
-        data.open_split(config(folder), "train")
-
-
-@pytest.mark.parametrize("content", [b"", b"not a picture", "cut"])
-def test_broken_pictures_name_their_row(folder, content):
-    whole = (folder / "1.png").read_bytes()
-    broken = whole[: len(whole) // 2] if content == "cut" else content
-    for i in range(40):
-        (folder / f"{i}.png").write_bytes(broken)
-    split = data.open_split(config(folder), "train")
-    with pytest.raises(UserError, match=rf"line {split.line_numbers[0]}: image .*cannot be read"):
-        split.load_pixels(np.array([0]))

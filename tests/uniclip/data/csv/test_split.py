@@ -1,0 +1,105 @@
+"""The splits of a CSV file: images, captions and labels."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.helpers.csv_data import csv_config, write_csv
+from tests.helpers.small_runs import tiny
+from uniclip import data
+from uniclip.data.csv import split as table_split
+from uniclip.errors import UserError
+from uniclip.losses import clip_loss
+from uniclip.losses.image_text import unicl_loss
+from uniclip.training.trainer import setup_training
+
+
+def test_splits_pixels_and_labels(folder):
+    splits = [data.open_split(csv_config(folder), part) for part in data.SPLIT_NAMES]
+    assert sum(map(len, splits)) == 40
+    assert min(map(len, splits)) > 0
+    for split in splits:
+        pixels = split.load_pixels(np.arange(len(split)))
+        assert (pixels.shape, pixels.dtype) == ((len(split), 3, 16, 16), np.uint8)
+        for i, name in enumerate(split.sample_names):
+            number = int(name.removesuffix(".png"))
+            assert (pixels[i, 0] == number * 6).all()
+            assert split.captions[i] == (f"picture {number}, a test",)
+            assert split.labels["label"][i] == number % 2
+        assert split.class_names == {"label": ("a", "b")}
+        assert np.array_equal(
+            pickle.loads(pickle.dumps(split)).load_pixels(np.arange(1)), pixels[:1]
+        )
+
+
+@pytest.mark.parametrize("label", ["kind", None])
+def test_unicl_trains_on_the_labels_that_are_named(folder, label):
+    rows = [(f"{i}.png", f"picture {i}", ["a", "b", ""][i % 3]) for i in range(40)]
+    write_csv(folder, rows)
+    given = {
+        "name": "csv",
+        "path": str(folder / "data.csv"),
+        "image_size": 32,
+        "label_column": label,
+    }
+    views = {"num_weak": 1, "num_strong": 0}
+    run = tiny(data=given, method={"name": "unicl"}, views=views, train={"batch_size": 8})
+    batches, state = setup_training(run)
+    batch = batches.build_batch(0)
+    kinds = [int(batches.split.sample_names[i].removesuffix(".png")) % 3 for i in batch.sample_ids]
+    expected = [-1 if label is None or kind == 2 else kind for kind in kinds]
+    assert batch.labels.tolist() == expected
+    with torch.no_grad():
+        found = state.method.compute_loss_terms(state.embedder, batch)["contrastive"]
+        made = state.method.embed(state.embedder, batch)
+    image, text, scale = made["images"][:, 0], made["texts"], state.method.log_scale.exp()
+    torch.testing.assert_close(found, unicl_loss(image, text, torch.tensor(expected), scale))
+    assert (found == clip_loss(image, text, scale)) == (label is None)
+
+
+def test_pictures_are_read_from_the_nodes_own_copy(folder, tmp_path_factory, monkeypatch):
+    expected = data.open_split(csv_config(folder), "train")
+    copy = shutil.copytree(folder, tmp_path_factory.mktemp("node") / "copy")
+    monkeypatch.setenv("UNICLIP_STAGED", f"{folder}:{copy}")
+    split = data.open_split(csv_config(folder), "train")
+    assert all(path.startswith(str(copy)) for path in split.image_paths)
+    index = np.arange(len(split))
+    assert np.array_equal(split.load_pixels(index), expected.load_pixels(index))
+    assert np.array_equal(split.ids, expected.ids)
+
+
+def test_an_added_picture_moves_no_other(folder):
+    before = set(data.open_split(csv_config(folder), "test").ids.tolist())
+    rows = list(csv.reader(open(folder / "data.csv")))[1:]
+    Image.new("RGB", (20, 20)).save(folder / "new.png")
+    write_csv(folder, [("new.png", "new", "a"), *rows])
+    assert before <= set(data.open_split(csv_config(folder), "test").ids.tolist())
+
+
+def test_pictures_are_cropped_to_their_centre_on_white(tmp_path):
+    image = Image.new("RGB", (60, 20), "red")
+    image.paste("blue", (20, 0, 40, 20))
+    image.save(tmp_path / "wide.png")
+    centre = table_split.decode_image(tmp_path / "wide.png", 16)
+    assert (centre[2] == 255).all()
+    assert not centre[0].any()
+    Image.new("LA", (9, 9), (0, 0)).save(tmp_path / "clear.png")
+    assert (table_split.decode_image(tmp_path / "clear.png", 16) == 255).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", "cut"])
+def test_broken_pictures_name_their_row(folder, content):
+    whole = (folder / "1.png").read_bytes()
+    broken = whole[: len(whole) // 2] if content == "cut" else content
+    for i in range(40):
+        (folder / f"{i}.png").write_bytes(broken)
+    split = data.open_split(csv_config(folder), "train")
+    with pytest.raises(UserError, match=rf"line {split.line_numbers[0]}: image .*cannot be read"):
+        split.load_pixels(np.array([0]))

@@ -1,0 +1,34 @@
+"""The split of a sample is a hash of its name."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from uniclip.data.split import SPLIT_NAMES, assign_split
+
+NAMES = [f"sample/{i}" for i in range(4000)]
+
+
+def assign(validation_fraction=0.1, test_fraction=0.3):
+    return [
+        assign_split(name, validation_fraction=validation_fraction, test_fraction=test_fraction)
+        for name in NAMES
+    ]
+
+
+def test_fractions_are_kept():
+    counts = Counter(assign())
+    fractions = [counts[split_name] / len(NAMES) for split_name in SPLIT_NAMES]
+    assert fractions == pytest.approx([0.6, 0.1, 0.3], abs=0.03)
+
+
+def test_a_larger_test_split_keeps_its_samples():
+    smaller, larger = assign(), assign(test_fraction=0.5)
+    assert all(b == "test" for a, b in zip(smaller, larger) if a == "test")
+
+
+def test_assignment_is_stable():
+    assert assign()[:6] == assign()[:6]
+    assert set(assign(validation_fraction=0, test_fraction=0)) == {"train"}
