@@ -24,7 +24,7 @@ CONF = Path(__file__).parents[1] / "conf"
 SIMPLE_KEY = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
 SIMPLE_WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[a-z_/][a-z0-9_/.-]*", re.IGNORECASE)
 SIMPLE_NUMBER = re.compile(r"0|[1-9][0-9]*")
-FREE_FORM_KEYS = ("options", "extra")
+FREE_FORM_KEYS = ("options", "additional_parameters")
 """Names of mappings whose keys are not ours to know: the user may replace or extend them."""
 REGISTRIES: dict[str, dict[str, type]] = {"data": DATA, "method": METHODS}
 """Groups whose choices need no YAML: what is registered has its name, and defaults."""

@@ -6,8 +6,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ablations.plan.plan import ResolvedPlan, build_plan
 from analysis.results import comparability
@@ -18,7 +16,7 @@ from sweeps.costs import estimate, limit
 from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
 from sweeps.monitor.display import Display
 from sweeps.monitor.status import CellRow, build_rows, to_records
-from sweeps.monitor.terminal import make_console, print_json
+from sweeps.monitor.terminal import make_console, print_json, print_table
 from uniclip.store import Plan, Store
 
 CostEstimates = dict[str, estimate.CostEstimate]
@@ -50,7 +48,11 @@ def run(arguments: Namespace) -> int:
         return 0
     console = make_console()
     console.print(f"{plan.title}\n{plan.sweep_id}", markup=False)
-    console.print(_build_plan_table(rows, settings, cost_estimates, gpus_per_run))
+    print_table(
+        console,
+        ("cell", "run", "will run", "reason", *estimate.COST_HEADINGS),
+        _build_plan_rows(rows, settings, cost_estimates, gpus_per_run),
+    )
     for line in _describe_plan(request.store, plan):
         console.print(line, markup=False)
     runs = {row.run for row in rows if settings.should_run(row.state)}
@@ -91,22 +93,18 @@ def _to_plan_records(
     ]
 
 
-def _build_plan_table(
+def _build_plan_rows(
     rows: Sequence[CellRow],
     settings: SweepConfig,
     cost_estimates: CostEstimates,
     gpus_per_run: int,
-) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("cell", "run", "will run", "reason", *estimate.COST_HEADINGS):
-        table.add_column(heading, no_wrap=True)
+) -> Iterator[tuple[str, ...]]:
+    """Yield the columns of each cell's line."""
     for row in rows:
         arm = row.cell.rsplit("/", 1)[0]
         will_run = "yes" if settings.should_run(row.state) else "no"
         cost_columns = estimate.format_cost_columns(cost_estimates.get(arm), gpus_per_run)
-        columns = (row.cell, row.run[:8], will_run, row.reason or row.status, *cost_columns)
-        table.add_row(*map(Text, columns))
-    return table
+        yield (row.cell, row.run[:8], will_run, row.reason or row.status, *cost_columns)
 
 
 def _describe_plan(store: Store, plan: Plan) -> Iterator[str]:

@@ -145,8 +145,8 @@ def test_progress_is_steps_speed_and_remaining_time() -> None:
 @pytest.mark.parametrize(
     ("numerics_class", "location"),
     [
-        ({"device": "cpu", "model": "Some CPU"}, socket.gethostname()),
-        ({"device": "cuda", "model": "NVIDIA A100"}, f"{socket.gethostname()}, NVIDIA A100"),
+        ({"device": "cpu", "device_name": "Some CPU"}, socket.gethostname()),
+        ({"device": "cuda", "device_name": "NVIDIA A100"}, f"{socket.gethostname()}, NVIDIA A100"),
     ],
 )
 def test_the_location_is_a_machine_and_its_gpu(

@@ -49,7 +49,7 @@ def find_file(kind: str, store: Store, plan: Plan) -> Path:
         "audit": store.get_sweep(plan.sweep_id).audit_path,
         "outcome": run.path / "outcome.json",
         "claim": run.get_attempt(1).claim_path,
-        "ended": run.get_attempt(1).path / "ended.json",
+        "ended": run.get_attempt(1).path / "end.json",
     }[kind]
 
 
