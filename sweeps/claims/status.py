@@ -179,10 +179,7 @@ def inspect_run(
 def _is_evaluated(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, str]) -> bool:
     if outcome.kind == "diverged":
         return True
-    required_scores = {
-        run.scores_path(name, evaluation_hash) for name, evaluation_hash in evaluations.items()
-    }
-    return not required_scores or required_scores <= run.list_score_paths()
+    return run.has_scores(evaluations)
 
 
 def _classify_finished_run(outcome: Outcome, is_outdated: bool) -> RunStatus:

@@ -328,7 +328,8 @@ class SweepController:
         launcher_config = self.settings.launcher
         if not isinstance(launcher_config, SlurmLauncherConfig):
             return None
-        from sweeps.launchers.slurm import SlurmLauncher, SubmitOptions  # imports submitit
+        from sweeps.launchers.job_submitter import SubmitOptions
+        from sweeps.launchers.slurm import SlurmLauncher
 
         options = SubmitOptions(
             store=self.store,

@@ -112,13 +112,13 @@ def build_sbatch_options(launcher_config: SlurmLauncherConfig, num_threads: int)
 
 
 def build_executor(
-    folder: Path, python: str, arguments: Sequence[str], parameters: Mapping[str, Any]
+    folder: Path, python: str | None, arguments: Sequence[str], parameters: Mapping[str, Any]
 ) -> SlurmExecutor:
     """Return a submitit executor whose jobs run `JOB_MODULE` instead of unpickling a function.
 
     Args:
         folder: folder of submitit's files and of the jobs' output.
-        python: shell command that starts Python.
+        python: shell command that starts Python; None for the one of this process.
         arguments: command-line arguments of `JOB_MODULE`.
         parameters: what `build_sbatch_parameters` returned.
 

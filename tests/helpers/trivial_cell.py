@@ -38,7 +38,7 @@ def execute(
     time.sleep(seconds * random.random())
     if stop():
         return "interrupted"
-    if attempt.is_overtaken():
+    if attempt.is_superseded():
         return "superseded"
     run.write_outcome(
         Outcome(

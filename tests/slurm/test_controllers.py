@@ -1,4 +1,4 @@
-"""Many controllers over one folder, killed at random: every cell done, none twice, none lost."""
+"""Many controllers of one store, killed at random: every cell is executed exactly once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CELLS, CONTROLLERS, KILLS = (500, 8, 60) if SOAK else (50, 4, 10)
 def start(
     cluster: Cluster, store: Path, *words: str, cells: int = CELLS
 ) -> subprocess.Popen[bytes]:
-    """A controller, as people start it who do not know of each other."""
+    """Start a controller, as one of several users would."""
     command = [sys.executable, "-m", "tests.helpers.trivial_sweep", str(store), str(cells), *words]
     environment = {**cluster.environment, "PYTHONPATH": str(ROOT)}
     environment["PATH"] = os.environ["PATH"]
@@ -37,7 +37,7 @@ def start(
 
 @pytest.fixture
 def started() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Controllers; none of them is left."""
+    """Controllers, which are killed at the end."""
     controllers: list[subprocess.Popen[bytes]] = []
     yield controllers
     for one in controllers:
@@ -46,7 +46,7 @@ def started() -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def finished(store: Store) -> dict[str, int]:
-    """Run -> how many of its attempts went to their end."""
+    """Run id -> number of attempts that finished."""
     return {
         run.id: sum(
             any(e["event"] == "finished" for e in read_jsonl(run.get_attempt(n).events_path))
@@ -76,7 +76,7 @@ def test_controllers_and_workers_killed_at_random(
         time.sleep(chance.uniform(0.05, 0.4))
         if kills < KILLS:
             kills += kill_one(cluster, started, chance)
-        for i, one in enumerate(started):  # whoever was killed is started again
+        for i, one in enumerate(started):  # killed controllers are started again
             if one.poll() not in (None, 0):
                 assert one.returncode == -signal.SIGKILL, said(place)
                 started[i] = start(cluster, place, "0.5")
@@ -91,7 +91,7 @@ def test_controllers_and_workers_killed_at_random(
 def kill_one(
     cluster: Cluster, started: list[subprocess.Popen[bytes]], chance: random.Random
 ) -> int:
-    """SIGKILL to a controller or to a process of a job, as it falls; how many were hit."""
+    """Kill a random controller or process of a job; return how many were killed."""
     live = [one.pid for one in started if one.poll() is None]
     if chance.random() < 0.5:
         jobs = cluster.command("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%A").split()
@@ -104,7 +104,7 @@ def kill_one(
 def test_a_controller_killed_between_sbatch_and_its_record(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it submitted is held, belongs to nobody, and is cancelled by who comes next."""
+    """Its jobs are held and have no record; the next controller cancels them."""
     place = tmp_path / "store"
     deadly = f'REAL "$@" > {tmp_path}/job\nkill -9 $PPID\n'
     with monkeypatch.context() as patch:
@@ -121,7 +121,7 @@ def test_a_controller_killed_between_sbatch_and_its_record(
 def test_a_controller_killed_between_its_record_and_the_release(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it submitted is held and on record: who comes next lets it go, and submits nothing."""
+    """Its jobs are held and recorded: the next controller releases them and submits nothing."""
     place = tmp_path / "store"
     deadly = '[ "$1" = release ] && kill -9 $PPID && exit\nexec REAL "$@"\n'
     with monkeypatch.context() as patch:
@@ -145,13 +145,13 @@ def test_controllers_killed_at_random_moments_submit_every_cell_once(
     assert start(cluster, place, cells=12).wait(timeout=300) == 0, said(place)
     assert all_done(Store(place), 12)
     assert set(finished(Store(place)).values()) == {1}
-    assert not cluster.active(), "nothing is left held"
+    assert not cluster.active(), "no job is held"
 
 
 def test_arrays_are_as_long_as_the_cluster_has_them(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """MaxArraySize bounds the index."""
+    """Slurm limits the index of an array task (MaxArraySize)."""
     require_slurm()
     folder = tmp_path_factory.mktemp("small")  # sockets have short names
     small = Cluster(folder / "cluster", MaxArraySize=4).start()
@@ -178,14 +178,14 @@ exec REAL "$@"
 """
 
 
-def test_what_a_submit_limit_refuses_is_left_for_later(
+def test_cells_beyond_a_submit_limit_are_postponed(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A private cluster has no accounting to set a limit in: its sbatch says what one would."""
+    """The test cluster has no accounting; this sbatch reports its limit as Slurm would."""
     place = tmp_path / "store"
     monkeypatch.setenv("PATH", cluster.trap(tmp_path / "bin", "sbatch", REFUSING))
     assert start(cluster, place, "1.0", cells=20).wait(timeout=300) == 0, said(place)
-    assert "cells are left for later" in said(place)
+    assert "cells are postponed" in said(place)
     assert all_done(Store(place), 20)
     assert set(finished(Store(place)).values()) == {1}
 
@@ -195,7 +195,7 @@ def test_jobs_that_cannot_start_python_are_not_submitted_for_ever(
 ) -> None:
     place = tmp_path / "store"
     assert start(cluster, place, "0", "python=/bin/false", cells=2).wait(timeout=300) == 1
-    assert "jobs end before they take a cell" in said(place)
+    assert "jobs end before they claim a run" in said(place)
     intents = Store(place).get_sweep("trivial-smoke-00000000").read_intents()
     tries = Counter(run for i in intents if i.kind == "run" for e in i.array_tasks for run in e)
-    assert set(tries.values()) == {3}, "together or apart, as they end"
+    assert set(tries.values()) == {3}, "together or in separate jobs"

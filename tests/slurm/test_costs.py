@@ -1,4 +1,4 @@
-"""Prices on a real Slurm: a probe job and nothing else, the expected start, a limit that holds."""
+"""Costs on a real Slurm: one probe job, the expected start, and an enforced limit."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def test_a_probe_is_one_job_and_a_limit_holds_on_what_it_measured(
 ) -> None:
     said = driver.run("--probe", command="plan")
     assert re.search(r"expected start: \d{4}-\d\d-\d\d ", said)
-    assert "not measured" in said, "a job is not waited for"
+    assert "not measured" in said, "the command does not wait for the probe job"
     (job,) = cluster.active()
     cluster.wait_state(job, "COMPLETED")
-    assert cluster.active() == {}, "no cell, and nobody follows up"
+    assert cluster.active() == {}, "neither cells nor a follow-up"
     said = driver.run(command="plan")
     assert "not measured" not in said
     assert re.search(r"GPU-hours \(from probe\)", said)
@@ -37,6 +37,6 @@ def test_a_probe_is_one_job_and_a_limit_holds_on_what_it_measured(
     assert driver.endings() == dict.fromkeys(driver.endings(), [])
 
 
-def test_a_start_that_slurm_refuses_is_said(cluster: Cluster, driver: Driver) -> None:
+def test_a_rejected_request_is_reported(cluster: Cluster, driver: Driver) -> None:
     said = driver.run("launcher.nodes=3", command="plan")
     assert re.search(r"expected start: .*(not available|More processors|Node count)", said)

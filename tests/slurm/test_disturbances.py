@@ -1,4 +1,4 @@
-"""A training on a real Slurm, disturbed: the same weights and the same tables as undisturbed."""
+"""Training on a real Slurm with failures: the same weights and tables as without them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from tests.helpers.command_line import Driver, assert_finished_once, copy_audit, wait_until
 from tests.helpers.slurm_cluster import Cluster
 from tests.helpers.small_disk import filled, small_disk
+from uniclip.store import EndReason
 
 pytestmark = pytest.mark.soak
 SOAK = "UNICLIP_SOAK" in os.environ
@@ -25,7 +26,7 @@ SLURM = ("launcher=slurm", "launcher.cells_per_job=1")
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    """The same sweep on this machine's slots."""
+    """The same sweep on this machine."""
     driver = Driver(tmp_path_factory.mktemp("local") / "store", *LONG)
     driver.run()
     return driver
@@ -38,7 +39,7 @@ def driver(cluster: Cluster, tmp_path: Path, undisturbed: Driver) -> Driver:
 
 
 def training_jobs(driver: Driver) -> list[str]:
-    """Jobs whose cells have taken a step and not ended."""
+    """Jobs whose cells have taken more than 20 steps and not ended."""
     jobs = []
     for run in driver.store.iter_runs():
         for number in run.list_attempts()[-1:]:
@@ -65,7 +66,7 @@ def finish(cluster: Cluster, seconds: float = 900) -> None:
 
 
 def same(driver: Driver, undisturbed: Driver) -> None:
-    """The end is the same, and nothing was done twice."""
+    """Assert equal weights and tables, and that no run was trained twice."""
     assert driver.weights() == undisturbed.weights()
     assert driver.tables() == undisturbed.tables()
     assert_finished_once(driver)
@@ -76,10 +77,9 @@ def node_of(cluster: Cluster, job: str) -> str:
 
 
 def test_undisturbed(cluster: Cluster, tmp_path: Path, undisturbed: Driver) -> None:
-    """From the proof on."""
+    """Including the audit job."""
     driver = Driver(tmp_path / "store", *LONG, *SLURM)
-    said = driver.run()
-    assert "it goes on without this command" in said
+    assert "the sweep continues without this command" in driver.run()
     finish(cluster)
     same(driver, undisturbed)
     assert all(kinds == ["trained"] for kinds in driver.endings().values())
@@ -87,9 +87,7 @@ def test_undisturbed(cluster: Cluster, tmp_path: Path, undisturbed: Driver) -> N
 
 
 @pytest.mark.skipif(not SOAK, reason="minutes of training, twice: `make soak`")
-def test_the_main_job_on_slurm_ends_in_the_tables_of_one_machine(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_the_full_ablation_has_the_tables_of_one_machine(cluster: Cluster, tmp_path: Path) -> None:
     local, far = Driver(tmp_path / "local"), Driver(tmp_path / "far")
     for one, launcher in ((local, "local"), (far, "slurm")):
         command = ("ablation=components", "budget=smoke", f"launcher={launcher}")
@@ -102,7 +100,7 @@ def test_the_main_job_on_slurm_ends_in_the_tables_of_one_machine(
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_preempted(cluster: Cluster, driver: Driver, undisturbed: Driver, times: int) -> None:
-    """With a limit of ten minutes, where preemption is easily taken for a time-out."""
+    """With a time limit of ten minutes, at which submitit takes preemptions for time-outs."""
     driver.run("launcher.timeout_min=10", "launcher.signal_delay_s=20")
     for _ in range(times):
         job = under_way(driver)
@@ -114,17 +112,17 @@ def test_preempted(cluster: Cluster, driver: Driver, undisturbed: Driver, times:
     finish(cluster)
     same(driver, undisturbed)
     assert any("interrupted" in kinds for kinds in driver.endings().values())
-    assert "preempted" in afterwards(driver)
+    assert EndReason.PREEMPTED in recorded_end_reasons(driver)
 
 
-def afterwards(driver: Driver) -> set[str]:
-    """How attempts ended, by the word of those that came after them."""
-    words = set()
+def recorded_end_reasons(driver: Driver) -> set[EndReason | None]:
+    """Why attempts were interrupted, as the claims of the attempts after them state it."""
+    reasons = set()
     for run in driver.store.iter_runs():
         for number in run.list_attempts():
-            owner = run.get_attempt(number).read_claim()
-            words |= {owner.previous_end_reason} if owner else set()
-    return words
+            claim_record = run.get_attempt(number).read_claim()
+            reasons |= {claim_record.previous_end_reason} if claim_record else set()
+    return reasons
 
 
 def test_the_worker_is_killed(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
@@ -142,7 +140,7 @@ def test_a_node_goes_down(cluster: Cluster, driver: Driver, undisturbed: Driver)
     job = under_way(driver)
     node = node_of(cluster, job)
     cluster.set_down(node)
-    # A node that comes back with what is left of a job is drained: there would be two of the job.
+    # Slurm drains a node that comes back while processes of a requeued job still run on it.
     cluster.wait_until(lambda: not cluster.keepers(), "the end of what ran there")
     cluster.resume(node)
     finish(cluster)
@@ -150,7 +148,7 @@ def test_a_node_goes_down(cluster: Cluster, driver: Driver, undisturbed: Driver)
 
 
 def test_cancelled_and_run_again(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
-    """One cell; the other goes on, and who follows up leaves the cancelled one to a person."""
+    """One cell is cancelled: the other continues, and the follow-up does not restart the first."""
     driver.run()
     under_way(driver)
     assert "cancelled 1 jobs" in driver.run("full/0", command="cancel")
@@ -163,16 +161,16 @@ def test_cancelled_and_run_again(cluster: Cluster, driver: Driver, undisturbed: 
     same(driver, undisturbed)
 
 
-def test_one_that_hangs_is_replaced_by_force(
+def test_a_stalled_cell_is_replaced_with_force(
     cluster: Cluster, driver: Driver, undisturbed: Driver
 ) -> None:
-    """Nobody can prove that it is dead; its job is cancelled, and does not keep its node."""
+    """The end of a stopped process cannot be proven; its job is cancelled and frees its node."""
     driver.run()
     job = under_way(driver)
     asleep = [pid for pid in driver.workers() if job_of(driver, pid) == job]
     cluster.kill_pid(asleep[0], signal.SIGSTOP)
     (cell,) = (name for name, row in driver.states().items() if f"job {job} " in str(row["reason"]))
-    assert f"cancelled {job}: declared dead by force" in driver.run(cell, "--force", command="retry")
+    assert f"cancelled {job}: retry --force" in driver.run(cell, "--force", command="retry")
     finish(cluster)
     same(driver, undisturbed)
     assert not psutil.pid_exists(asleep[0])
@@ -186,17 +184,17 @@ def job_of(driver: Driver, pid: int) -> str | None:
     return next((o.job_id for o in owners if o is not None and o.pid == pid), None)
 
 
-def test_a_follow_up_that_may_submit_nothing_comes_back(
+def test_a_follow_up_that_cannot_submit_requeues_itself(
     cluster: Cluster, tmp_path: Path, undisturbed: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The queue was full when the proof had ended: nobody but the follow-up knows of the sweep."""
+    """The queue is full when the audit has ended, and only the follow-up continues the sweep."""
     full = tmp_path / "full"
     script = REFUSED.format(full=full)
     monkeypatch.setenv("PATH", cluster.trap(tmp_path / "bin", "sbatch", script))
     driver = Driver(tmp_path / "store", *LONG, *SLURM)
     driver.run()
     full.touch()
-    cluster.wait_until(lambda: waiting_again(cluster), "the follow-up's return", 300)
+    cluster.wait_until(lambda: waiting_again(cluster), "the follow-up to be requeued", 300)
     full.unlink()
     finish(cluster)
     same(driver, undisturbed)
@@ -212,13 +210,13 @@ exec REAL "$@"
 
 
 def waiting_again(cluster: Cluster) -> bool:
-    """Whether the one job that is left has run before."""
+    """Whether the only remaining job has run before."""
     active = cluster.active()
     return len(active) == 1 and cluster.job(next(iter(active)))["Restarts"] != "0"
 
 
 def test_torn_lines(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
-    """A worker killed in the middle of a line, in every file of lines that there is."""
+    """Workers are killed in the middle of a line of every JSON lines file."""
     driver.run()
     under_way(driver)
     for pid in driver.workers():
@@ -232,7 +230,7 @@ def test_torn_lines(cluster: Cluster, driver: Driver, undisturbed: Driver) -> No
 
 
 def test_a_full_disk(cluster: Cluster, tmp_path: Path, undisturbed: Driver) -> None:
-    """During checkpoints: they are skipped, and the training goes on."""
+    """While the disk is full checkpoints are skipped, and training continues."""
     with small_disk(tmp_path / "disk") as disk:
         driver = copy_audit(Driver(disk / "store", *LONG, *SLURM), undisturbed)
         driver.run()
@@ -256,4 +254,4 @@ def test_the_time_limit(cluster: Cluster, tmp_path: Path) -> None:
     driver.run("launcher.timeout_min=2", "launcher.signal_delay_s=20")
     finish(cluster)
     same(driver, local)
-    assert "timed out" in afterwards(driver)
+    assert EndReason.TIMEOUT in recorded_end_reasons(driver)

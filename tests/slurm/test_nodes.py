@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
-from test_disturbances import SLURM, finish
 
 from tests.helpers.command_line import Driver
 from tests.helpers.slurm_cluster import Cluster
+from tests.slurm.test_disturbances import SLURM, finish
 
 pytestmark = pytest.mark.soak
 SOAK = "UNICLIP_SOAK" in os.environ
 METHODS = ("uniclip", "unicl", "clip", "slip", "declip") if SOAK else ("uniclip", "slip")
 STEPS = 20
 RATE = "train.learning_rate=1e-5"
-"""Low: at the usual one, a training's own chaos makes much of a rounding within 20 steps."""
+"""Low: at the default rate, training amplifies rounding errors within 20 steps."""
 MODELS = {
     "LayerNorm": (),
     "batch norm": ("model.image.name=test_resnet", "model.image.options={}"),
@@ -24,7 +24,7 @@ MODELS = {
 
 
 def methods(folder: Path, *words: str) -> Driver:
-    """A sweep over the methods, some steps of each."""
+    """A sweep over the methods, with a few training steps each."""
     driver = Driver(folder, f"arms=[{','.join(METHODS)}]", "seeds=1", *words)
     driver.words = tuple(w.replace("ablation=components", "ablation=methods") for w in driver.words)
     return driver
@@ -49,11 +49,11 @@ def test_two_nodes_train_as_one_process_does(cluster: Cluster, tmp_path: Path, n
     one.run()
     two.run("launcher.nodes=2", "launcher.tasks_per_node=1")
     finish(cluster)
-    expected, found = losses(one), losses(two)
-    assert found.keys() == expected.keys()
+    expected, distributed = losses(one), losses(two)
+    assert distributed.keys() == expected.keys()
     for cell, curve in expected.items():
         assert len(curve) == STEPS
-        assert found[cell] == pytest.approx(curve, rel=1e-5, abs=1e-5), cell
+        assert distributed[cell] == pytest.approx(curve, rel=1e-5, abs=1e-5), cell
     for cell in two.plan().cells:
         outcome = two.store.get_run(cell.run_id).read_outcome()
         assert outcome is not None

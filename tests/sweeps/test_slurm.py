@@ -1,4 +1,4 @@
-"""Slurm as a witness, where its controller is silent (a real one: tests/slurm)."""
+"""Queries to Slurm, with a controller that does not answer (a real one: tests/slurm)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 
 from sweeps import slurm as scheduler
 from sweeps.claims import process
-from sweeps.cli import slurm_job
 from sweeps.slurm import SQUEUE_COLUMNS, Liveness, Slurm
 from uniclip.errors import UserError
 from uniclip.store import ClaimRecord, EndReason
@@ -22,7 +21,7 @@ TOLD = '#!/bin/sh\necho "$0 $@" >> {log}\n{rest}\n'
 
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Programs of a cluster whose controller does not answer; every call is a line of this file."""
+    """Stub commands of a cluster whose controller does not answer; calls are logged here."""
     log, programs = tmp_path / "asked", tmp_path / "bin"
     programs.mkdir()
     for name in ("sbatch", "scontrol", "squeue", "sacct"):
@@ -34,13 +33,13 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def answers(asked: Path, **programs: str) -> None:
-    """From now on these programs run these shell lines."""
+    """Let these commands run these shell lines from now on."""
     for name, rest in programs.items():
         (asked.parent / "bin" / name).write_text(TOLD.format(log=asked, rest=rest))
 
 
 def owner_of(job: str, **changes: Any) -> ClaimRecord:
-    """An attempt on another machine, in a job of this cluster."""
+    """The claim of an attempt on another machine, in a job of this cluster."""
     mine = process.make_claim_record({})
     changes = {"time": mine.time - 3600, **changes}
     return replace(mine, job_id=job, cluster="near", host="elsewhere", **changes)
@@ -50,7 +49,7 @@ def calls(log: Path) -> int:
     return len(log.read_text().splitlines())
 
 
-def test_a_silent_controller_is_asked_once(asked: Path) -> None:
+def test_a_controller_that_does_not_answer_is_queried_once(asked: Path) -> None:
     slurm = Slurm()
     for number in range(5):
         owner = replace(
@@ -62,7 +61,7 @@ def test_a_silent_controller_is_asked_once(asked: Path) -> None:
     assert calls(asked) == 1
 
 
-def test_one_that_falls_silent_is_asked_once_in_a_while(
+def test_a_controller_that_stops_answering_is_queried_rarely(
     asked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = asked.parent / "bin" / "scontrol"
@@ -82,10 +81,10 @@ def test_one_that_falls_silent_is_asked_once_in_a_while(
 
 
 @pytest.mark.parametrize(("age", "word"), [(0.0, Liveness.ALIVE), (3600.0, EndReason.REQUEUED)])
-def test_a_look_at_the_queue_proves_nothing_of_who_came_after_it(
+def test_a_queue_read_before_a_claim_proves_nothing_about_it(
     asked: Path, age: float, word: EndReason | Liveness
 ) -> None:
-    """The job waited when the queue was looked at; it has started and claimed since."""
+    """The job was pending when squeue ran; it has started and claimed since."""
     rows = {"JobArrayID": "77_0", "State": "PENDING", "RestartCnt": "0", "Name": "uniclip-x"}
     row = "".join(f"{rows.get(name, ''):<64}" for name in SQUEUE_COLUMNS)
     shown = 'case "$2" in config) echo ClusterName = near;; '
@@ -104,7 +103,7 @@ if [ "$2" = config ]; then
 else
   echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1
 fi"""
-"""scontrol, where the controller does not know the job, or says so."""
+"""scontrol of a controller that does not know the job, or reports so."""
 
 
 @pytest.mark.parametrize(
@@ -131,10 +130,10 @@ fi"""
         ("FORGOTTEN", 0, EndReason.DIED),
     ],
 )
-def test_a_jobs_state_says_how_an_attempt_ended(
+def test_the_state_of_a_job_determines_how_its_attempt_ended(
     state: str | None, restarts: int, word: EndReason | Liveness
 ) -> None:
-    """Of the attempt that its second start, restart 1, had made."""
+    """For the attempt of the second start, whose restart count is 1."""
     assert scheduler.classify_state(state, restarts, owner_of("77", restart_count=1)) == word
 
 
@@ -150,10 +149,10 @@ def test_a_jobs_state_says_how_an_attempt_ended(
         ("", EndReason.DIED),
     ],
 )
-def test_accounting_tells_what_the_controller_has_forgotten(
+def test_accounting_has_jobs_that_the_controller_has_purged(
     asked: Path, printed: str, word: EndReason | Liveness
 ) -> None:
-    """`sacct -n -X -P` prints a line a job; of one that it does not know, nothing."""
+    """`sacct -n -X -P` prints one line per job, and nothing for an unknown job."""
     says = f"printf '{printed}\\n'" if printed else "true"
     answers(asked, squeue="true", scontrol=FORGOTTEN.format(private="none"), sacct=says)
     assert Slurm().find_end_reason(owner_of("77_3")) == word
@@ -172,10 +171,10 @@ def test_accounting_tells_what_the_controller_has_forgotten(
         ("jobs", None, Liveness.UNKNOWN),
     ],
 )
-def test_a_job_that_may_be_hidden_is_not_taken_for_forgotten(
+def test_a_job_that_may_be_hidden_is_not_taken_for_purged(
     asked: Path, private: str, whose: int | None, word: EndReason | Liveness
 ) -> None:
-    """whose: 0 for a job of ours, 1 of another user's; None where its record is too old to say."""
+    """whose: 0 for a job of this user, 1 for another user; None if the claim has no user id."""
     answers(asked, squeue="true", scontrol=FORGOTTEN.format(private=private))
     uid = None if whose is None else os.getuid() + whose
     assert Slurm().find_end_reason(owner_of("77", uid=uid)) == word
@@ -184,18 +183,3 @@ def test_a_job_that_may_be_hidden_is_not_taken_for_forgotten(
 def test_a_hidden_job_that_accounting_shows_has_ended(asked: Path) -> None:
     answers(asked, squeue="true", scontrol=FORGOTTEN.format(private="jobs"), sacct="echo TIMEOUT")
     assert Slurm().find_end_reason(owner_of("77", uid=os.getuid() + 1)) == EndReason.TIMEOUT
-
-
-# ---- what a job is told --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("left", "word"), [(200, EndReason.TIMEOUT), (500, None)])
-def test_a_time_limit_is_told_by_the_notice_that_was_asked_for(
-    asked: Path, monkeypatch: pytest.MonkeyPatch, left: int, word: EndReason | None
-) -> None:
-    """Slurm may be a minute early, however long the notice."""
-    end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + left))
-    said = f"echo JobState=RUNNING EndTime={end}"
-    (asked.parent / "bin" / "scontrol").write_text(TOLD.format(log=asked, rest=said))
-    monkeypatch.setenv("SLURM_JOB_ID", "77")
-    assert slurm_job.find_stop_reason(180 + slurm_job.TIME_LIMIT_TOLERANCE_SECONDS) == word

@@ -242,7 +242,7 @@ def test_a_sign_of_life_in_anothers_place_decides_nothing(
     stray.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
     if ended is not None:
         stray.write_end(ended)
-        (stray.path / "ended.json").unlink()
+        (stray.path / "end.json").unlink()
     run.get_attempt(1).claim_path.write_bytes(
         json_io.to_json_bytes(owner(**({} if lives else DEAD)))
     )
@@ -309,8 +309,8 @@ def test_another_host_is_running_then_lost_and_never_taken_without_force(
     record = second.read_claim()
     assert record is not None
     assert record.forced
-    assert first.is_overtaken()
-    assert not second.is_overtaken()
+    assert first.is_superseded()
+    assert not second.is_superseded()
     assert claim(lab, run, force_attempts=((run.id, 1),)) is None, "attempt 2 was not declared dead"
 
 
@@ -321,7 +321,7 @@ def test_a_forced_claim_leaves_a_live_attempt_overtaken(
     second = claim(lab, run, force_attempts=((run.id, 1),))
     assert second is not None
     assert second.number == 2
-    assert first.is_overtaken()
+    assert first.is_superseded()
 
 
 def test_a_reused_pid_does_not_keep_a_run(
@@ -480,7 +480,7 @@ def test_a_claim_is_refused_on_a_run_that_was_begun_afresh_since_it_was_looked_a
     afresh = attempt_by(run, owner())
     assert claim(lab, run, seen) is None
     assert run.list_attempts() == [1]
-    assert not afresh.is_overtaken()
+    assert not afresh.is_superseded()
 
 
 @pytest.mark.parametrize("kind", ["pending", "interrupted", "needs_evaluation"])

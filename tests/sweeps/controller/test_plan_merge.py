@@ -1,0 +1,41 @@
+"""Seeds of the stored plan that a new plan of the sweep keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweeps.claims import process
+from sweeps.controller.plan_merge import merge_with_stored_plan
+from tests.helpers.trivial_sweep import planned
+from uniclip.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with a plan of four seeds, of which seed 3 has an attempt."""
+    store, stored = Store(tmp_path), planned(4, 0.0)
+    store.get_sweep(stored.plan.sweep_id).write_plan(stored.plan)
+    for run_id, spec in stored.specs.items():
+        store.get_run(run_id).write_spec(spec)
+    run = store.get_run(stored.plan.cells[3].run_id)
+    assert run.claim_attempt(1, process.make_claim_record({})) is not None
+    return store
+
+
+def test_started_seeds_are_kept_and_others_dropped(store: Store) -> None:
+    merged = merge_with_stored_plan(planned(2, 0.0), store)
+    assert merged.plan.seeds == (0, 1, 3)
+    assert [c.seed for c in merged.plan.cells] == [0, 1, 3]
+    assert set(merged.specs) == {c.run_id for c in merged.plan.cells}
+
+
+def test_a_plan_with_all_stored_seeds_is_not_changed(store: Store) -> None:
+    requested = planned(5, 0.0)
+    assert merge_with_stored_plan(requested, store) is requested
+
+
+def test_a_new_sweep_has_the_requested_plan(tmp_path: Path) -> None:
+    requested = planned(2, 0.0)
+    assert merge_with_stored_plan(requested, Store(tmp_path)) is requested

@@ -1,0 +1,140 @@
+"""A worker: what it claims, how an attempt ends, and what it leaves behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps.claims import process
+from sweeps.launchers import worker as workers
+from sweeps.launchers.worker import StopFlag, Worker, WorkerJob, execute_attempt
+from tests.helpers.trivial_sweep import pass_audit, planned
+from uniclip.store import AttemptFolder, EndReason, ExitKind, RetryPolicy, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A sweep of two trivial cells, planned and audited."""
+    store, sweep = Store(tmp_path), planned(2, 0.0)
+    store.get_sweep(sweep.plan.sweep_id).write_plan(sweep.plan)
+    pass_audit(store, sweep.plan)
+    for run_id, spec in sweep.specs.items():
+        store.get_run(run_id).write_spec(spec)
+    return store
+
+
+@pytest.fixture
+def attempt(store: Store) -> AttemptFolder:
+    run = store.get_run(next(iter(planned(2, 0.0).specs)))
+    claimed = run.claim_attempt(1, process.make_claim_record({}))
+    assert claimed is not None
+    return claimed
+
+
+def execute(
+    attempt: AttemptFolder, cell: Callable[[], ExitKind], reason: EndReason | None = None
+) -> tuple[str, str | None, EndReason | None]:
+    """Kind, error and reason in the exit record of an attempt that executed `cell`."""
+    stop = StopFlag()
+    stop.find_reason = lambda: reason
+    kind = execute_attempt(attempt.run, attempt, cell, stop)
+    record = attempt.read_end()
+    assert record is not None
+    assert record.kind == kind
+    return record.kind, record.error, record.reason
+
+
+def test_an_error_is_recorded_and_output_is_logged(attempt: AttemptFolder) -> None:
+    def fail() -> ExitKind:
+        os.write(1, b"before the error\n")
+        raise ValueError("two\nlines")
+
+    assert execute(attempt, fail) == ("failed", "ValueError: two lines", None)
+    assert attempt.log_path.read_text() == "before the error\n"
+
+
+def test_a_full_disk_is_an_interruption(attempt: AttemptFolder) -> None:
+    def fill() -> ExitKind:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert execute(attempt, fill) == ("interrupted", None, EndReason.DISK_FULL)
+
+
+@pytest.mark.parametrize("reason", [None, EndReason.PREEMPTED])
+def test_the_reason_of_a_stop_is_recorded(attempt: AttemptFolder, reason: EndReason | None) -> None:
+    assert execute(attempt, lambda: "interrupted", reason) == ("interrupted", None, reason)
+
+
+def test_checkpoints_are_deleted_once_there_is_an_outcome(
+    store: Store, attempt: AttemptFolder
+) -> None:
+    attempt.checkpoints_path.mkdir()
+    checkpoint = attempt.checkpoints_path / "1.safetensors"
+    checkpoint.write_text("")
+    execute(attempt, lambda: "interrupted")
+    assert checkpoint.exists()
+    plan = planned(2, 0.0).plan
+    worker = Worker(store=store, plan=plan, stop=StopFlag())
+    assert worker.claim_and_execute(attempt.run.id) == "trained"
+    assert not checkpoint.exists()
+
+
+def test_a_run_that_is_no_longer_in_the_plan_is_not_claimed(store: Store) -> None:
+    worker = Worker(store=store, plan=planned(1, 0.0).plan, stop=StopFlag())
+    assert worker.claim_and_execute("0123456789abcdef") is None
+
+
+def test_each_claimed_run_is_announced_before_it_is_executed(store: Store) -> None:
+    plan, claimed = planned(2, 0.0).plan, list[str]()
+    worker = Worker(store=store, plan=plan, stop=StopFlag(), on_claim=claimed.append)
+    for cell in (*plan.cells, *plan.cells):
+        worker.claim_and_execute(cell.run_id)
+    assert claimed == [cell.run_id for cell in plan.cells]
+
+
+@pytest.mark.parametrize("only_one", [True, False])
+def test_a_job_executes_the_runs_of_its_policy(
+    store: Store, only_one: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StopFlag, "install_signal_handlers", lambda self: None)
+    runs = [cell.run_id for cell in planned(2, 0.0).plan.cells]
+    policy = RetryPolicy(only_runs=(runs[1],) if only_one else ())
+    sweep_id = planned(2, 0.0).plan.sweep_id
+    WorkerJob(store_root=str(store.root), sweep_id=sweep_id, policy=policy)()
+    finished = [run for run in runs if store.get_run(run).read_outcome() is not None]
+    assert finished == (runs[1:] if only_one else runs)
+
+
+def test_a_stop_signal_sets_the_flag() -> None:
+    handlers = {number: signal.getsignal(number) for number in workers.STOP_SIGNALS}
+    try:
+        stop = StopFlag()
+        stop.install_signal_handlers()
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert stop()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def test_a_worker_waits_for_space_after_the_disk_was_full(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = list[float]()
+    monkeypatch.setattr(workers, "DISK_FULL_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(workers.time, "sleep", waits.append)
+    plan = planned(1, 0.0).plan
+    worker = Worker(store=store, plan=plan, stop=StopFlag())
+
+    def fill(*arguments: object) -> ExitKind:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(worker.executor, "execute", fill)
+    assert worker.claim_and_execute(plan.cells[0].run_id) == "interrupted"
+    assert waits
