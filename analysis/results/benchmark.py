@@ -1,69 +1,71 @@
-"""The published data sets of a sweep, put together: arms by data sets, one panel a kind of score.
+"""Published data sets of a sweep: arms by data sets, one panel for each kind of evaluation.
 
-A panel has one protocol, a column for each data set (also for one that is missing), and means over
-one intersection: the sets of which every counted run has every column. A run is counted if it has
-any score of the panel. A mean is of one score and one kind: accuracies, average precisions and
+A panel has one protocol, a column for each data set (also for a missing one), and means over one
+intersection: the data sets for which every counted run has every column. A run is counted if it has
+any score of the panel. A mean covers one score of one kind: accuracies, average precisions and
 recalls are never mixed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from analysis.collect import literature
 from analysis.results.results import Results
-from analysis.statistics.effects import Observations, find_tied_for_best
+from analysis.statistics.effects import Observations
+from analysis.statistics.multiplicity import find_tied_for_best
 from uniclip.evaluate import datasets
-from uniclip.evaluate.protocols import protocol as protocols
+from uniclip.evaluate.protocols.protocol import RECALL_KS
+from uniclip.evaluate.protocols.published import PROTOCOLS
 from uniclip.evaluate.scoring.score_card import MIN_SAMPLES
 from uniclip.store import Arm, Plan
 
 PANEL_TASKS = {
     "zero_shot": ("Zero-shot classification", ("zeroshot",)),
     "linear_probe": ("Linear probe", ("probe",)),
-    "retrieval_captions": (
-        "Captions found for pictures",
-        tuple(f"retrieval.i2t.r{k}" for k in protocols.RECALL_KS),
+    "image_to_text_retrieval": (
+        "Image-to-text retrieval",
+        tuple(f"retrieval.i2t.r{k}" for k in RECALL_KS),
     ),
-    "retrieval_pictures": (
-        "Pictures found for captions",
-        tuple(f"retrieval.t2i.r{k}" for k in protocols.RECALL_KS),
+    "text_to_image_retrieval": (
+        "Text-to-image retrieval",
+        tuple(f"retrieval.t2i.r{k}" for k in RECALL_KS),
     ),
 }
-"""Panels: name, title, scores of each data set."""
+"""Name of a panel -> title, and the scores of each data set."""
 METRIC_LABELS = {"mean_per_class": "mean per class", "map11": "11-point mAP", "map": "mAP"}
 CALIBRATION_SCORE = "zeroshot.ece"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One score of one data set, or its mean over several."""
+    """One score of one data set, or its mean over several data sets."""
 
     datasets: tuple[str, ...]
-    """One; or those that a mean is over."""
+    """One data set, or those that a mean covers."""
     score: str
     kind: str
-    """accuracy, map, recall or error; empty while nothing was scored."""
-    evaluation: str
-    """Hash of the protocol; empty for a mean, or a set that is missing."""
+    """accuracy, map, recall or error; empty while nothing is scored."""
+    evaluation_hash: str
+    """Hash of the protocol; empty for a mean, or a missing data set."""
     observations: Observations
-    samples: int | None
+    num_samples: int | None
     too_few_samples: bool
-    """Fewer than 50 test pictures: shown, never judged, in no mean."""
+    """Fewer than 50 test samples: reported only, not tested, and in no mean."""
     tied_for_best: frozenset[str]
-    """The arms that cannot be told from the best, if that says anything."""
+    """Arms that are not significantly worse than the best; empty if no arm is worse."""
 
     @property
     def dataset(self) -> str:
-        """What it is called in a table for programs."""
-        return self.datasets[0] if self.evaluation else f"mean of {len(self.datasets)}"
+        """Name in CSV tables."""
+        return self.datasets[0] if self.evaluation_hash else f"mean of {len(self.datasets)}"
 
     def has_value(self, arm: str, seed: int) -> bool:
-        """Whether a run has a value here."""
+        """Return whether a run has a value."""
         return seed in self.observations.values.get(arm, {})
 
 
@@ -74,50 +76,50 @@ class Panel:
     name: str
     title: str
     scores: tuple[str, ...]
-    """Of each data set."""
+    """Scores of each data set."""
     protocol: str
     metrics: dict[str, str]
-    """Of data sets whose metric is neither accuracy nor recall."""
+    """Data set -> metric, where it is neither accuracy nor recall."""
     deviations: tuple[str, ...]
-    """Where the protocol is not what its source does."""
+    """Deviations of the protocol from its source."""
     arms: tuple[Arm, ...]
     columns: tuple[Column, ...]
-    """Of data sets that are here."""
+    """Columns of the data sets that are present."""
     mean_columns: tuple[Column, ...]
     common_datasets: tuple[str, ...]
-    """The intersection."""
+    """The intersection over which means are taken."""
     missing_datasets: dict[str, str]
-    """Data sets that are not here, and how to get them."""
+    """Data set that is not present -> how to get it."""
     excluded_datasets: dict[str, str]
-    """Data sets that are here and not in the intersection, and why."""
+    """Data set that is present but not in the intersection -> the reason."""
 
     def in_mean(self, column: Column) -> bool:
-        """Whether a data set's score is part of a mean."""
+        """Return whether the score of a data set is part of a mean."""
         kinds = {(m.score, m.kind) for m in self.mean_columns if column.datasets[0] in m.datasets}
-        return bool(column.evaluation) and (column.score, column.kind) in kinds
+        return bool(column.evaluation_hash) and (column.score, column.kind) in kinds
 
 
 def build_panels(results: Results) -> list[Panel]:
-    """Every panel that has a data set; arms under different protocols are never in one."""
-    plan, built_panels = results.plan, []
-    dataset_names = literature.list_published_datasets(plan)
-    by_protocol: dict[str, list[Arm]] = {}
+    """Return every panel with a data set; a panel contains arms of one protocol only."""
+    plan, panels, dataset_names = results.plan, [], results.published_datasets
+    arms_by_protocol: dict[str, list[Arm]] = {}
     for arm in plan.arms if dataset_names else ():
-        by_protocol.setdefault(literature.get_protocol_name(plan, arm), []).append(arm)
-    for protocol, arms in by_protocol.items():
+        protocol = literature.get_protocol_name(plan.base_config, arm.config_diff)
+        arms_by_protocol.setdefault(protocol, []).append(arm)
+    for protocol, arms in arms_by_protocol.items():
         for task in PANEL_TASKS:
             task_datasets = [d for d in dataset_names if _supports_task(d, task)]
             if task_datasets:
                 panel = _build_panel(results, task, protocol, tuple(arms), task_datasets)
-                has_several_protocols = len(by_protocol) > 1
-                built_panels.append(
+                has_several_protocols = len(arms_by_protocol) > 1
+                panels.append(
                     replace(panel, name=f"{task}_{protocol}") if has_several_protocols else panel
                 )
-    return built_panels
+    return panels
 
 
 def build_calibration_panel(results: Results, panel: Panel) -> Panel:
-    """The expected calibration errors of the data sets of a zero-shot panel."""
+    """Return the expected calibration errors of the data sets of a zero-shot panel."""
     dataset_names = [c.datasets[0] for c in panel.columns]
     columns = [
         c
@@ -138,10 +140,10 @@ def build_calibration_panel(results: Results, panel: Panel) -> Panel:
 
 
 def _supports_task(dataset: str, task: str) -> bool:
-    """Whether a set is judged in that way."""
+    """Return whether a data set has this kind of evaluation."""
     dataset_info = datasets.get(dataset)
-    if task.startswith("retrieval") or dataset_info.kind == "retrieval":
-        return task.startswith("retrieval") and dataset_info.kind == "retrieval"
+    if task.endswith("retrieval") or dataset_info.kind == "retrieval":
+        return task.endswith("retrieval") and dataset_info.kind == "retrieval"
     return task == "zero_shot" or {"train", "validation"} <= set(dataset_info.splits)
 
 
@@ -152,7 +154,9 @@ def _build_panel(
     plan = results.plan
     missing_probe_data = plan.missing_probe_data if task == "linear_probe" else {}
     available_datasets = [
-        d for d in dataset_names if d not in missing_probe_data and _is_evaluated(plan, d, arms)
+        d
+        for d in dataset_names
+        if d not in missing_probe_data and any(d in plan.evaluation_hashes[a.name] for a in arms)
     ]
     columns = list(_build_columns(results, arms, available_datasets, scores))
     excluded_datasets = _explain_exclusions(columns, arms, available_datasets)
@@ -162,8 +166,10 @@ def _build_panel(
         title=title,
         scores=scores,
         protocol=protocol,
-        metrics=_collect_metric_labels(results, protocol, columns, dataset_names),
-        deviations=_collect_deviations(results, protocol, columns),
+        metrics=_collect_metric_labels(
+            results.sweep_data.protocols, protocol, columns, dataset_names
+        ),
+        deviations=_collect_deviations(results.sweep_data.protocols, protocol, columns),
         arms=arms,
         columns=tuple(columns),
         mean_columns=tuple(
@@ -171,7 +177,9 @@ def _build_panel(
         ),
         common_datasets=common_datasets,
         missing_datasets={
-            d: _format_missing_reason(plan, (plan.missing_datasets | missing_probe_data).get(d))
+            d: _format_missing_reason(
+                (plan.missing_datasets | missing_probe_data).get(d), _get_data_root(plan)
+            )
             for d in dataset_names
             if d not in available_datasets
         },
@@ -182,13 +190,15 @@ def _build_panel(
 def _build_columns(
     results: Results, arms: Sequence[Arm], dataset_names: Sequence[str], scores: Sequence[str]
 ) -> Iterator[Column]:
-    """One for each set and score; two, should arms have been judged on different data."""
+    """Yield a column per data set and score; one per evaluation if the arms' evaluations differ."""
     plan, sweep_data = results.plan, results.sweep_data
     for dataset in dataset_names:
         evaluation_hashes = dict.fromkeys(plan.evaluation_hashes[a.name].get(dataset) for a in arms)
-        for evaluation in filter(None, evaluation_hashes):
+        for evaluation_hash in filter(None, evaluation_hashes):
             evaluated_arms = [
-                a.name for a in arms if plan.evaluation_hashes[a.name].get(dataset) == evaluation
+                a.name
+                for a in arms
+                if plan.evaluation_hashes[a.name].get(dataset) == evaluation_hash
             ]
             for score in scores:
                 rows = sweep_data.select_score_rows(dataset, score)
@@ -197,17 +207,17 @@ def _build_columns(
                     sweep_data.get_observations(dataset, score), evaluated_arms
                 )
                 samples, kind = rows["samples"].max(), sweep_data.get_score_kind(dataset, score)
-                # what is never maximised is shown only, whatever the number of samples
+                # errors are report-only whatever their number of samples
                 too_few_samples = bool(
-                    samples < MIN_SAMPLES if kind == "error" else rows["shown_only"].any()
+                    samples < MIN_SAMPLES if kind == "error" else rows["report_only"].any()
                 )
                 yield Column(
                     datasets=(dataset,),
                     score=score,
                     kind=kind,
-                    evaluation=evaluation,
+                    evaluation_hash=evaluation_hash,
                     observations=observations,
-                    samples=int(samples) if samples == samples else None,
+                    num_samples=int(samples) if samples == samples else None,
                     too_few_samples=too_few_samples,
                     tied_for_best=_find_tied_for_best(observations, arms)
                     if kind != "error" and not too_few_samples
@@ -228,7 +238,7 @@ def _find_tied_for_best(observations: Observations, arms: Sequence[Arm]) -> froz
 def _explain_exclusions(
     columns: Sequence[Column], arms: Sequence[Arm], dataset_names: Sequence[str]
 ) -> dict[str, str]:
-    """Why a set is not in the intersection."""
+    """Return data set -> why it is not in the intersection."""
     counted_cells = _list_counted_cells(columns, arms)
     reasons = {}
     for dataset in dataset_names:
@@ -236,8 +246,8 @@ def _explain_exclusions(
         incomplete_cells = [
             cell for cell in counted_cells if not all(c.has_value(*cell) for c in dataset_columns)
         ]
-        if len({c.evaluation for c in dataset_columns}) > 1:
-            reasons[dataset] = "arms were judged on different data"
+        if len({c.evaluation_hash for c in dataset_columns}) > 1:
+            reasons[dataset] = "arms were evaluated on different data"
         elif incomplete_cells or not counted_cells:
             reasons[dataset] = (
                 f"{len(incomplete_cells)} of {len(counted_cells)} counted runs lack it"
@@ -248,13 +258,13 @@ def _explain_exclusions(
 
 
 def _list_counted_cells(columns: Sequence[Column], arms: Sequence[Arm]) -> list[tuple[str, int]]:
-    """The (arm, seed) that have any score of the panel."""
+    """Return the (arm, seed) that have any score of the panel."""
     cells = {(a, s) for c in columns for a, v in c.observations.values.items() for s in v}
     return sorted(cells, key=lambda cell: ([a.name for a in arms].index(cell[0]), cell[1]))
 
 
 def _build_mean_columns(arms: Sequence[Arm], columns: Sequence[Column]) -> Iterator[Column]:
-    """The mean of each score and kind that two sets or more have."""
+    """Yield the mean of each score and kind that at least two data sets have."""
     columns_by_score: dict[tuple[str, str], list[Column]] = {}
     for column in columns:
         columns_by_score.setdefault((column.score, column.kind), []).append(column)
@@ -265,9 +275,9 @@ def _build_mean_columns(arms: Sequence[Arm], columns: Sequence[Column]) -> Itera
                 datasets=tuple(c.datasets[0] for c in score_columns),
                 score=score,
                 kind=kind,
-                evaluation="",
+                evaluation_hash="",
                 observations=observations,
-                samples=None,
+                num_samples=None,
                 too_few_samples=False,
                 tied_for_best=_find_tied_for_best(observations, arms)
                 if kind != "error"
@@ -281,57 +291,58 @@ def _average_columns(columns: Sequence[Column], arms: Sequence[Arm]) -> Observat
     for arm, seed in _list_counted_cells(columns, arms):
         seed_values = [c.observations.values[arm][seed] for c in columns]
         values.setdefault(arm, {})[seed] = math.fsum(seed_values) / num_columns
-    chances: list[Any] = [c.observations.chance for c in columns]
+    chances = [c.observations.chance for c in columns if c.observations.chance is not None]
     return Observations(
         seeds=first_observations.seeds,
         values=values,
         diverged_cells=first_observations.diverged_cells,
-        chance=None if None in chances else math.fsum(chances) / num_columns,
+        chance=math.fsum(chances) / num_columns if len(chances) == num_columns else None,
         resolution=min(c.observations.resolution for c in columns) / num_columns,
     )
 
 
 def _collect_metric_labels(
-    results: Results, protocol: str, columns: Sequence[Column], dataset_names: Sequence[str]
+    stated_protocols: Mapping[str, Mapping[str, Any]],
+    protocol: str,
+    columns: Sequence[Column],
+    dataset_names: Sequence[str],
 ) -> dict[str, str]:
-    """As the scores state them; of sets that are missing, as a published protocol would."""
-    protocol_rules = protocols.PROTOCOLS.get(protocol)
-    default_metrics = (
-        {d: protocol_rules.get_metric(d) for d in dataset_names}
-        if protocol_rules is not None
-        else {}
-    )
-    stated_protocols = {
-        c.dataset: results.sweep_data.protocols.get(c.evaluation, {}) for c in columns
-    }
-    metric_by_dataset = {
-        **default_metrics,
-        **{d: s["metric"] for d, s in stated_protocols.items() if "metric" in s},
-    }
-    return {d: METRIC_LABELS[m] for d, m in metric_by_dataset.items() if m in METRIC_LABELS}
+    """Return data set -> label of its metric, as the scores state it, or else the protocol.
+
+    Args:
+        stated_protocols: evaluation hash -> what the scores state.
+        protocol: name of the protocol; a custom one states nothing of missing data sets.
+        columns: columns of the panel.
+        dataset_names: data sets of the panel.
+    """
+    metrics: dict[str, str] = {}
+    if (protocol_rules := PROTOCOLS.get(protocol)) is not None:
+        metrics |= {d: protocol_rules.get_metric(d) for d in dataset_names}
+    for column in columns:
+        stated_protocol = stated_protocols.get(column.evaluation_hash, {})
+        if "metric" in stated_protocol:
+            metrics[column.dataset] = stated_protocol["metric"]
+    return {d: METRIC_LABELS[m] for d, m in metrics.items() if m in METRIC_LABELS}
 
 
 def _collect_deviations(
-    results: Results, protocol: str, columns: Sequence[Column]
+    stated_protocols: Mapping[str, Mapping[str, Any]], protocol: str, columns: Sequence[Column]
 ) -> tuple[str, ...]:
-    protocol_rules = protocols.PROTOCOLS.get(protocol)
-    stated_deviations = [
-        results.sweep_data.protocols.get(c.evaluation, {}).get("departs") for c in columns
-    ]
-    deviations = next(
-        filter(None, stated_deviations),
-        protocol_rules.deviations if protocol_rules is not None else (),
-    )
-    return tuple(deviations)
+    """Return the deviations that the scores state, or else the protocol."""
+    for column in columns:
+        deviations = stated_protocols.get(column.evaluation_hash, {}).get("deviations")
+        if deviations:
+            return tuple(deviations)
+    protocol_rules = PROTOCOLS.get(protocol)
+    return protocol_rules.deviations if protocol_rules is not None else ()
 
 
-def _is_evaluated(plan: Plan, dataset: str, arms: Sequence[Arm]) -> bool:
-    return any(dataset in plan.evaluation_hashes[a.name] for a in arms)
+def _get_data_root(plan: Plan) -> str:
+    return str(Path(plan.base_config.get("runtime", {}).get("data_root", "data")))
 
 
-def _format_missing_reason(plan: Plan, reason: str | None) -> str:
-    """What is missing and how to get it, without the place where the sets lie on one machine."""
-    root = Path(plan.base_config.get("runtime", {}).get("data_root", "data"))
+def _format_missing_reason(reason: str | None, data_root: str) -> str:
+    """Return what is missing and how to get it, without the data folder of one machine."""
     prefix = "there is no "
-    reason_text = "another arm's" if reason is None else reason
-    return reason_text.replace(f"{prefix}{root}/", f"{prefix}<data_root>/", 1)
+    reason_text = "evaluated for other arms only" if reason is None else reason
+    return reason_text.replace(f"{prefix}{data_root}/", f"{prefix}<data_root>/", 1)

@@ -11,8 +11,8 @@ from uniclip.config import RunConfig, build_run_config
 
 SMALL_MODEL = {
     "image": {"name": "convnext_atto", "options": {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]}},
-    "text": {"width": 32, "layers": 1, "heads": 2, "vocabulary": 400},
-    "embedding": 16,
+    "text": {"width": 32, "layers": 1, "heads": 2, "vocab_size": 400},
+    "embed_dim": 16,
     "augmentation_width": 16,
 }
 

@@ -28,7 +28,7 @@ def embed(index):
     time.sleep(float(sys.argv[2]))
     return np.outer(index, np.arange(4))
 
-rows = Cache(Path(sys.argv[1])).rows({"one": "thing"}, 1000, embed)
+rows = Cache(Path(sys.argv[1])).get_or_embed({"one": "thing"}, 1000, embed)
 print("sum", int(rows.sum()), flush=True)
 """
 

@@ -6,7 +6,7 @@ import pytest
 
 from uniclip.errors import UserError
 from uniclip.evaluate import prompts
-from uniclip.evaluate.protocols import protocol
+from uniclip.evaluate.protocols import published
 
 COUNTS = {
     "food101": 1, "cifar10": 18, "cifar100": 18, "sun397": 2, "stanford_cars": 8,
@@ -53,7 +53,7 @@ def test_every_list_says_where_it_comes_from():
     file = json.loads((prompts.DATA_FOLDER / "names.json").read_text())
     lists = [file["sets"], *file["variants"].values()]
     assert all(entry["source"] for entries in lists for entry in entries.values())
-    assert set(file["variants"]) <= set(protocol.PROTOCOLS)
+    assert set(file["variants"]) <= set(published.PROTOCOLS)
     assert json.loads((prompts.DATA_FOLDER / "templates.json").read_text())["source"]
 
 

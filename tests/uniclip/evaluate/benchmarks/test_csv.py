@@ -24,8 +24,8 @@ def written(folder, n, label=True):
             Image.new("RGB", (16, 16), shade).save(folder / f"{i}.png")
             writer.writerow([f"{i}.png", f"number {i} is {name}", name])
             writer.writerow([f"{i}.png", f"a {name} one", name])
-    section = {"name": "csv", "path": str(folder / "own.csv"), "size": 16}
-    return stub_models.config({**section, "label": "kind"} if label else section)
+    section = {"name": "csv", "path": str(folder / "own.csv"), "image_size": 16}
+    return stub_models.config({**section, "label_column": "kind"} if label else section)
 
 
 def seen(pixels, vectors=None):
@@ -50,7 +50,7 @@ def test_labelled_pictures(tmp_path):
     assert by_name["retrieval.t2i.r10"].value == pytest.approx(
         predictions["retrieval.t2i.r10"].mean(), abs=1e-6
     )
-    assert by_name["zeroshot.label"].too_few_samples == (n < 50 or n / 3 < 50)
+    assert by_name["zeroshot.label"].report_only == (n < 50 or n / 3 < 50)
 
 
 def test_without_labels_there_is_retrieval_alone(tmp_path):
@@ -67,7 +67,13 @@ def test_the_hash_follows_file_and_shares_but_not_its_place(tmp_path):
     assert evaluate.evaluation_hash("csv", here) == evaluate.evaluation_hash("csv", there)
     longer = written(tmp_path / "b", 10)
     assert evaluate.evaluation_hash("csv", here) != evaluate.evaluation_hash("csv", longer)
-    section = {"name": "csv", "path": here.data.path, "size": 16, "label": "kind", "test": 0.2}
+    section = {
+        "name": "csv",
+        "path": here.data.path,
+        "image_size": 16,
+        "label_column": "kind",
+        "test_fraction": 0.2,
+    }
     shares = stub_models.config(section)
     assert evaluate.evaluation_hash("csv", here) != evaluate.evaluation_hash("csv", shares)
 
@@ -78,7 +84,7 @@ def test_no_test_pictures_is_one_clear_line(tmp_path):
         folder.mkdir()
         config = written(folder, n, label=False)
         if not len(data.open_split(config.data, "test")):
-            with pytest.raises(UserError, match="no test pictures"):
+            with pytest.raises(UserError, match="no test images"):
                 evaluate.evaluate("csv", stub_models.Stub(config, seen, read), config)
             return
     pytest.fail("every size had a test picture")

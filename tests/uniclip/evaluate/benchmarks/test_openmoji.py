@@ -21,8 +21,8 @@ def name_of(split):
     names = {}
     for start in range(0, len(split), 256):
         index = np.arange(start, min(start + 256, len(split)))
-        for i, picture in zip(index, split.pixels(index)):
-            names.setdefault(picture.tobytes(), split.names[i])
+        for i, picture in zip(index, split.load_pixels(index)):
+            names.setdefault(picture.tobytes(), split.sample_names[i])
     return names
 
 
@@ -51,7 +51,7 @@ def test_an_oracle_finds_all_but_pictures_that_look_the_same(test_split):
 def test_what_a_model_is_told_of_a_view_is_scored(test_split):
     """A model that sees nothing but its vectors: it knows a picture by the true ones alone."""
     true = test_views.draw_view(CONFIG.data, "strong", 0, CONFIG.model.image.image_size).vectors
-    name = {row.tobytes(): own for row, own in zip(true, test_split.names)}
+    name = {row.tobytes(): own for row, own in zip(true, test_split.sample_names)}
     told = []
 
     def images(pixels, vectors):
@@ -81,7 +81,7 @@ def test_a_constant_model_is_at_chance(test_split):
         score = by_name[f"retrieval.{name}"]
         assert score.value == pytest.approx(score.chance, rel=1e-6)
         assert score.num_samples == len(test_split)
-        assert not score.too_few_samples
+        assert not score.report_only
     for label, classes in (("skin_tone", 5), ("gender", 2), ("category", 9)):
         score = by_name[f"zeroshot.{label}"]
         assert score.value == pytest.approx(1 / classes)
@@ -109,7 +109,7 @@ def test_a_model_that_sees_categories_is_probed_right(test_split):
     labelled = (test_split.labels["category"] >= 0).sum()
     assert by_name["probe.category"].num_samples == labelled
     small = [s for s in scores if s.num_samples < 50]
-    assert all(s.too_few_samples for s in small)
+    assert all(s.report_only for s in small)
 
 
 def test_zero_shot_reads_the_words(test_split):
@@ -129,7 +129,7 @@ def test_zero_shot_reads_the_words(test_split):
 
 def test_every_class_of_the_data_has_prompt_names(test_split):
     for label, names in openmoji.NAMES.items():
-        assert set(names) == set(test_split.classes[label])
+        assert set(names) == set(test_split.class_names[label])
         assert openmoji.TEMPLATES[label]
 
 

@@ -121,11 +121,11 @@ def test_one_model_from_the_command_line(tmp_path, capsys):
     dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
     words = [f"run={run}", "benchmark=[cifar10,dtd]", f"data_root={tmp_path / 'sets'}"]
     out = tmp_path / "scores.json"
-    assert command([*words, f"out={out}"]) == 0
+    assert command([*words, f"output={out}"]) == 0
     printed = capsys.readouterr().out
     assert "| cifar10 | zeroshot* |" in printed
     assert "| dtd | n/a: " in printed
-    assert "| cifar10 | near-duplicates of training pictures | 0 | | 0 |" in printed, "all plain"
+    assert "| cifar10 | near-duplicate test images | 0 | | 0 |" in printed, "all plain"
     kept = json.loads(out.read_text())
     assert set(kept) == {"cifar10"}
     assert kept["cifar10"]["near_duplicates"] == 0
@@ -133,9 +133,9 @@ def test_one_model_from_the_command_line(tmp_path, capsys):
     (tmp_path / "protocol").mkdir()
     (tmp_path / "protocol" / "mine.yaml").write_text('templates: {cifar10: ["my {}"]}')
     (tmp_path / "sets").rename(tmp_path / "elsewhere")
-    assert command([*words, "protocol=mine", f"conf_dir={tmp_path}", f"out={out}"]) == 0
+    assert command([*words, "protocol=mine", f"conf_dir={tmp_path}", f"output={out}"]) == 0
     assert json.loads(out.read_text())["cifar10"]["protocol"]["templates"] == ["my {}"]
-    nowhere = [*words, f"cache={tmp_path / 'another'}"]
+    nowhere = [*words, f"cache_dir={tmp_path / 'another'}"]
     assert command(nowhere) == 0
     assert "| cifar10 | n/a: there is no " in capsys.readouterr().out
     for bad in (
@@ -153,15 +153,15 @@ def test_what_the_command_line_refuses_before_any_work(tmp_path, capsys, monkeyp
     words = [f"run={run}", "benchmark=cifar10", f"data_root={tmp_path / 'sets'}"]
     (tmp_path / "file").write_text("")
     for bad, match in (
-        ("allow_torchscript=maybe", "trust must be true or false, got 'maybe'"),
-        ("allow_torchscript=no", "trust must be true or false, got 'no'"),
+        ("allow_torchscript=maybe", "allow_torchscript must be true or false, got 'maybe'"),
+        ("allow_torchscript=no", "allow_torchscript must be true or false, got 'no'"),
         ("quick_gelu=1", "quick_gelu must be true or false, got 1"),
-        ("quick_gelu=true", "a run knows its activation"),
+        ("quick_gelu=true", "a run states its activation"),
         ("benchmark=[123]", "unknown benchmark '123'"),
-        (f"out={tmp_path}", "it is a folder"),
-        ("out=file/scores.json", "out=file/scores.json cannot be written"),
+        (f"output={tmp_path}", "it is a folder"),
+        ("output=file/scores.json", "output=file/scores.json cannot be written"),
         ("run=0000", "no checkpoint at 0000"),
-        ("store=elsewhere", "must name one run of store=elsewhere; it fits none"),
+        ("store=elsewhere", "must match one run of store=elsewhere; it matches none"),
     ):
         named = [w for w in words if not w.startswith(f"{bad.partition('=')[0]}=")]
         changed = [w for w in named if not (bad.startswith("store=") and w.startswith("run="))]
@@ -193,9 +193,9 @@ def test_a_set_that_cannot_be_judged_keeps_no_other_from_it(tmp_path, capsys):
     for path in (tmp_path / "sets/oxford-iiit-pet/images").iterdir():
         path.write_bytes(b"no picture")
     words = [f"run={run}", "benchmark=[oxford_pets,cifar10]", f"data_root={tmp_path / 'sets'}"]
-    assert command([*words, f"out={tmp_path / 'scores.json'}"]) == 2
+    assert command([*words, f"output={tmp_path / 'scores.json'}"]) == 2
     told = capsys.readouterr()
-    assert "| oxford_pets | n/a: oxford_pets: picture " in told.out
+    assert "| oxford_pets | n/a: oxford_pets: image " in told.out
     assert "| cifar10 | zeroshot* |" in told.out
     assert told.err.startswith("uniclip.evaluate: not judged: oxford_pets (")
     assert set(json.loads((tmp_path / "scores.json").read_text())) == {"cifar10"}
@@ -205,7 +205,7 @@ def test_the_activation_of_a_checkpoint_is_an_argument(tmp_path, capsys):
     """Another activation is another model: their embeddings are kept apart."""
     torch.save(models.clip(quick=True).state_dict(), tmp_path / "clip.pt")
     dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
-    words = [f"run={tmp_path / 'clip.pt'}", "benchmark=cifar10", f"cache={tmp_path / 'cache'}"]
+    words = [f"run={tmp_path / 'clip.pt'}", "benchmark=cifar10", f"cache_dir={tmp_path / 'cache'}"]
     said = []
     for given in ([], ["quick_gelu=false"], ["quick_gelu=true"]):
         assert command([*words, f"data_root={tmp_path / 'sets'}", *given]) == 0

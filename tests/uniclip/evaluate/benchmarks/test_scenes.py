@@ -11,7 +11,7 @@ from uniclip.evaluate.benchmarks import scenes_scores
 from uniclip.evaluate.features import test_views
 
 N = 96
-DATA = {"name": "scenes", "train": 64, "test": N}
+DATA = {"name": "scenes", "num_train": 64, "num_test": N}
 FLIP = transform.VECTOR_COLUMNS.index("flip")
 
 
@@ -99,7 +99,7 @@ def side_shown(pixels):
 
 def test_awareness_of_flips_is_seen_with_the_true_vectors_alone(truth):
     """A model that sees sides and undoes the flips it is told of; half the views are flipped."""
-    config = stub_models.config({**DATA, "delta": {"side": 1.0}})
+    config = stub_models.config({**DATA, "redraw_prob": {"side": 1.0}})
     told = []
 
     def images(pixels, vectors):
@@ -172,7 +172,7 @@ def test_an_untrained_network_is_near_chance():
     from uniclip.methods import build_method
     from uniclip.models.embedder import build_embedder
 
-    config = stub_models.config({**DATA, "test": 256}, model=stub_models.SMALL_MODEL)
+    config = stub_models.config({**DATA, "num_test": 256}, model=stub_models.SMALL_MODEL)
     method = build_method(config)
     words = tokenizer.train_bpe(scenes_scores.list_captions(), config.model.text.vocab_size)
     pretrained = PretrainedModel(

@@ -20,7 +20,7 @@ def test_labels_in_another_order_are_noticed_and_undone():
     assert found.labels_misordered
     assert dict(found.moved_classes) == {int(p): c for c, p in enumerate(order) if c != p}
     assert found.permuted_accuracy > 0.5 > found.accuracy
-    assert "7 classes renamed" in found.describe("flowers102")
+    assert "7 classes permuted" in found.describe("flowers102")
 
 
 def test_a_good_model_raises_no_alarm():

@@ -146,7 +146,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def test_a_run_is_checked_where_there_are_pictures(tmp_path: Path) -> None:
-    of = stub_models.config({"name": "scenes", "train": 64, "test": 16})
+    of = stub_models.config({"name": "scenes", "num_train": 64, "num_test": 16})
     of = replace(of, runtime=replace(of.runtime, data_root=str(tmp_path / "sets")))
     assert evaluate.find_near_duplicates("openmoji", of, tmp_path) is None
     assert evaluate.find_near_duplicates("cifar10", of, tmp_path) is None, "it is not here"
@@ -176,9 +176,8 @@ def test_pictures_are_looked_at_once(tmp_path: Path, photos: list[Image.Image]) 
         tested, trained = of(test, known[test]), of(train, known[train])
         place = {"here": test}
         cache = Cache(tmp_path)
-        return near_duplicates.find_duplicates_cached(
-            cache, place, {"s": test}, {"s": train}, tested, trained
-        ).tolist()
+        finder = near_duplicates.DuplicateFinder(cache, place, {"s": train})
+        return finder.find({"s": test}, tested, trained).tolist()
 
     assert check("two", "one") == [1] * 4 + [0] * 5
     assert check("two", "one") == [1] * 4 + [0] * 5

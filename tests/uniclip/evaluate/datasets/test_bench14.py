@@ -166,7 +166,7 @@ def test_a_part_that_is_not_there_does_not_hide_another(tmp_path: Path) -> None:
 def test_no_part_is_passed_over_in_silence(name: str, tmp_path: Path) -> None:
     dataset_trees.WRITERS[name](tmp_path)
     dataset = datasets.get(name)
-    with pytest.raises(UserError, match=f"unknown part of {name} 'val'"):
+    with pytest.raises(UserError, match=f"unknown split of {name} 'val'"):
         dataset.open(tmp_path, "val")  # type: ignore[arg-type]
     ids = [(part, i) for part in dataset.splits for i in dataset.open(tmp_path, part).ids]
     assert len(set(ids)) == len(ids)
@@ -181,7 +181,7 @@ def test_the_fingerprint_is_of_the_content(name: str, tmp_path: Path) -> None:
     dataset = datasets.get(name)
     stamp = dataset.fingerprint(one)
     assert stamp == dataset.fingerprint(two)  # wherever it lies
-    assert stamp["set"] == name
+    assert stamp["dataset"] == name
     assert str(one) not in str(stamp)
     first = dataset.files["test"][0].split("|")[0]
     index = two / first
@@ -250,7 +250,7 @@ def test_a_pickle_that_asks_for_code_is_refused(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "pwned"),)
 
     path.write_bytes(pickle.dumps({"data": Evil(), "labels": [0]}))
-    with pytest.raises(UserError, match=r"mkdir, which no picture needs"):
+    with pytest.raises(UserError, match=r"mkdir, which no image needs"):
         datasets.get("cifar10").open(tmp_path, "test")
     assert not (tmp_path / "pwned").exists()
     path.write_bytes(b"\x80\x02}q")
@@ -272,15 +272,15 @@ def test_arrays_pickled_by_python_3_are_read_too(protocol: int, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "path", "said"),
     [
-        ("food101", "food-101/meta/test.json", "index files of its test part"),
-        ("stanford_cars", "stanford_cars/cars_test_annos_withlabels.mat", "its test part"),
+        ("food101", "food-101/meta/test.json", "index files of its test split"),
+        ("stanford_cars", "stanford_cars/cars_test_annos_withlabels.mat", "its test split"),
         ("sun397", "SUN397/Testing_01.txt", "is of no class in ClassName.txt"),
-        ("dtd", "dtd/dtd/labels/test1.txt", "its test part"),
-        ("oxford_pets", "oxford-iiit-pet/annotations/test.txt", "its test part"),
-        ("flowers102", "flowers-102/setid.mat", "its test part"),
-        ("voc2007", "VOCdevkit/VOC2007/ImageSets/Main/cat_test.txt", "its test part"),
+        ("dtd", "dtd/dtd/labels/test1.txt", "its test split"),
+        ("oxford_pets", "oxford-iiit-pet/annotations/test.txt", "its test split"),
+        ("flowers102", "flowers-102/setid.mat", "its test split"),
+        ("voc2007", "VOCdevkit/VOC2007/ImageSets/Main/cat_test.txt", "its test split"),
         ("flickr30k", "flickr30k/flickr30k_test_karpathy.txt", "line 2: expected"),
-        ("coco", "coco/coco_test_karpathy.json", "its test part"),
+        ("coco", "coco/coco_test_karpathy.json", "its test split"),
     ],
 )
 def test_a_damaged_index_is_one_clear_line(name: str, path: str, said: str, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     dataset_trees.dtd(tmp_path)
     (tmp_path / "dtd/dtd/images/banded/banded_test0000.jpg").write_bytes(b"no picture")
     pictures = datasets.get("dtd").open(tmp_path, "test")
-    with pytest.raises(UserError, match="dtd: picture banded/banded_test0000 cannot be read"):
+    with pytest.raises(UserError, match="dtd: image banded/banded_test0000 cannot be read"):
         pictures.load_image(0)
     with pytest.raises(IndexError):
         pictures.load_image(len(pictures))
@@ -307,7 +307,7 @@ def test_pictures_can_be_sent_to_data_workers(name: str, tmp_path: Path) -> None
     pictures = datasets.get(name).open(tmp_path, "validation")
     sent = pickle.loads(pickle.dumps(pictures))
     assert sent.ids == pictures.ids
-    assert np.array_equal(np.asarray(sent.picture(0)), np.asarray(pictures.load_image(0)))
+    assert np.array_equal(np.asarray(sent.load_image(0)), np.asarray(pictures.load_image(0)))
 
 
 def test_aliases_and_unknown_names() -> None:
@@ -341,7 +341,7 @@ def test_the_benchmarks_are_lists_of_known_sets(tmp_path: Path) -> None:
 def test_the_registry_is_light() -> None:
     code = (
         "import sys; from uniclip.evaluate import datasets\n"
-        "d = datasets.get('dtd'); d.missing('/nowhere'); d.fingerprint('/nowhere')\n"
+        "d = datasets.get('dtd'); d.describe_missing('/nowhere'); d.fingerprint('/nowhere')\n"
         "heavy = {'torch', 'torchvision', 'numpy', 'PIL', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -17,10 +17,10 @@ from tests.helpers.small_runs import tiny
 from uniclip import evaluate
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
-from uniclip.evaluate.datasets import custom
 from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.datasets.readers import webdataset
-from uniclip.evaluate.protocols import protocol as protocols
+from uniclip.evaluate.protocols import published
+from uniclip.io import hashing
 
 
 def same(one: ImageDataset, two: ImageDataset) -> bool:
@@ -50,7 +50,7 @@ def test_a_folder_of_classes_is_all_for_the_test(tmp_path: Path) -> None:
     assert pictures.labels is not None
     assert pictures.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
     assert pictures.ids[-1] == "dog/deeper/x.webp"
-    with pytest.raises(UserError, match="unknown part of folder:.* 'train'"):
+    with pytest.raises(UserError, match="unknown split of folder:.* 'train'"):
         found.open("elsewhere", "train")
 
 
@@ -66,7 +66,7 @@ def test_a_folder_may_have_parts(tmp_path: Path) -> None:
         dataset_trees.PARTS, 6
     )
     dataset_trees.draw(tmp_path / "train/emu/1.png", 2)
-    with pytest.raises(UserError, match="has a class that the test part lacks: emu"):
+    with pytest.raises(UserError, match="has a class that the test split lacks: emu"):
         three.open("", "train")
 
 
@@ -91,7 +91,7 @@ def test_own_pictures_that_are_not_there(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="names no path"):
             datasets.get(f"{kind}:")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="lists no test pictures"):
+    with pytest.raises(UserError, match="lists no test images"):
         datasets.get(f"folder:{tmp_path}/empty").open("", "test")
 
 
@@ -109,7 +109,7 @@ def test_a_csv_is_a_retrieval_set(tmp_path: Path) -> None:
     assert pictures.captions == (("one, two", "again"), ("zero",))
     assert dataset_trees.label_of(pictures.load_image(0), range(2)) == 1
     dataset_trees.text(tmp_path / "mine.csv", ["picture,caption", "p/7.png,gone"])
-    with pytest.raises(UserError, match=r"line 2, column 'picture': there is no picture"):
+    with pytest.raises(UserError, match=r"line 2, column 'picture': there is no image"):
         datasets.get(f"csv:{tmp_path / 'mine.csv'}").open("", "test")
 
 
@@ -187,7 +187,7 @@ def test_shards_of_others_are_read(tmp_path: Path) -> None:
 def test_shards_that_are_not_whole_are_refused(tmp_path: Path) -> None:
     tar(tmp_path / "test/0.tar", {"s1.cls": b"3", "s2.jpg": jpeg(0), "s2.cls": b"0"})
     found = datasets.get(f"wds:{tmp_path}")
-    with pytest.raises(UserError, match=r"0\.tar: sample s1 has no picture"):
+    with pytest.raises(UserError, match=r"0\.tar: sample s1 has no image"):
         found.open("", "test")
     tar(tmp_path / "test/0.tar", {"s1.jpg": jpeg(0)})
     with pytest.raises(UserError, match=r"sample s1 has no \.cls"):
@@ -257,10 +257,10 @@ def test_a_shard_is_read_once_until_it_changes(
     found = datasets.get(f"wds:{tmp_path / 'wds'}")
     first = found.fingerprint("")
     assert not (tmp_path / "cache").exists(), "too recent: it could change unseen"
-    monkeypatch.setattr(custom, "RECENT_SECONDS", 0.0)
+    monkeypatch.setattr(webdataset, "RECENT_SECONDS", 0.0)
     assert found.fingerprint("") == first
     read = []
-    monkeypatch.setattr(custom, "sum_of", lambda path: read.append(path))
+    monkeypatch.setattr(hashing, "digest_file", lambda path: read.append(path))
     assert found.fingerprint("") == first
     assert read == []
     monkeypatch.undo()
@@ -293,7 +293,7 @@ def test_exported_shards_say_what_classes_are_called(name: str, tmp_path: Path) 
     words = ["data", "export", name, f"data_root={tmp_path / 'data'}", f"to={tmp_path / 'wds'}"]
     assert main.main(words) == 0
     rules, copy = (
-        protocols.get_published_protocol("clip2021"),
+        published.get_published_protocol("clip2021"),
         datasets.get(f"wds:{tmp_path / 'wds'}"),
     )
     original = datasets.get(name).open(tmp_path / "data", "test")

@@ -75,7 +75,7 @@ def test_both_files_of_fer2013_are_one_set(tmp_path: Path) -> None:
     assert [one.classes[label] for label in (4, 6)] == ["sad", "neutral"]
     path = tmp_path / "one/fer2013/fer2013.csv"
     path.write_text(path.read_text().replace(" 100,PrivateTest", ",PrivateTest"))  # a pixel short
-    with pytest.raises(UserError, match="index files of its test part"):
+    with pytest.raises(UserError, match="index files of its test split"):
         datasets.get("fer2013").open(tmp_path / "one", "test")
 
 
@@ -83,13 +83,13 @@ def test_idx_files_that_are_cut_are_refused(tmp_path: Path) -> None:
     dataset_trees.mnist(tmp_path)
     path = tmp_path / "MNIST/raw/t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"holds 2351 bytes where its head says \[3, 28, 28\]"):
+    with pytest.raises(UserError, match=r"holds 2351 bytes where its header says \[3, 28, 28\]"):
         datasets.get("mnist").open(tmp_path, "test")
     path.write_bytes(b"PNG")
     with pytest.raises(UserError, match="is not an idx file of bytes"):
         binary.read_idx(path)
     dataset_trees.idx(path, np.zeros((4, 28, 28)), packed=False)
-    with pytest.raises(UserError, match="4 test pictures and 3 labels do not belong together"):
+    with pytest.raises(UserError, match="4 test images and 3 labels do not match"):
         datasets.get("mnist").open(tmp_path, "test")
 
 

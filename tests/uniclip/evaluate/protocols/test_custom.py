@@ -9,10 +9,10 @@ import pytest
 from tests.helpers import stub_models
 from uniclip import evaluate
 from uniclip.errors import UserError
-from uniclip.evaluate.protocols import custom, protocol
+from uniclip.evaluate.protocols import custom, published
 
 MINE = """\
-like: slip2021
+base: slip2021
 templates:
   pets: ["a picture of a {}.", "{}, an animal"]
   "*": ["my {}"]
@@ -34,7 +34,7 @@ def test_it_says_what_it_says_and_else_what_it_is_like(tmp_path):
     write(tmp_path)
     said = custom.resolve_protocol("mine", [tmp_path])
     assert json.loads(json.dumps(said)) == said
-    mine, slip = custom.build_protocol(said), protocol.get_published_protocol("slip2021")
+    mine, slip = custom.build_protocol(said), published.get_published_protocol("slip2021")
     assert (mine.name, mine.base) == ("mine", "slip2021")
     assert mine.get_templates("oxford_pets") == ("a picture of a {}.", "{}, an animal")
     assert mine.get_templates("imagenet") == ("my {}",)
@@ -44,21 +44,21 @@ def test_it_says_what_it_says_and_else_what_it_is_like(tmp_path):
     assert mine.get_metric("flowers102") == "mean_per_class"
     assert mine.preprocessing == slip.preprocessing
     names = dict(mine.for_dataset("fashion_mnist", CLASSES).class_names)
-    published = dict(slip.for_dataset("fashion_mnist", CLASSES).class_names)
+    published_names = dict(slip.for_dataset("fashion_mnist", CLASSES).class_names)
     assert names["T-shirt/top"] == ("t-shirt", "top")
     assert names["Bag"] == ("handbag",)
-    assert names["Trouser"] == published["Trouser"]
+    assert names["Trouser"] == published_names["Trouser"]
 
 
 def test_a_published_one_needs_no_file(tmp_path):
     assert custom.resolve_protocol("laion_cb", [tmp_path]) == "laion_cb"
-    assert custom.build_protocol("laion_cb") is protocol.get_published_protocol("laion_cb")
+    assert custom.build_protocol("laion_cb") is published.get_published_protocol("laion_cb")
 
 
 def test_every_part_of_it_is_hashed(tmp_path):
     texts = [
         "{}",
-        "like: slip2021",
+        "base: slip2021",
         'templates: {fashion_mnist: ["a {}"]}',
         'templates: {fashion_mnist: ["the {}"]}',
         "names: {fashion_mnist: {Bag: handbag}}",
@@ -77,17 +77,17 @@ def test_every_part_of_it_is_hashed(tmp_path):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("- dtd", "is no protocol"),
+        ("- dtd", "is not a protocol"),
         ("templates: {dtd: [a {}]", "is broken"),
         ("templats: {}", "did you mean .*templates"),
-        ("like: clip2020", "did you mean clip2021"),
+        ("base: clip2020", "did you mean clip2021"),
         ('templates: {dtd: ["a photo"]}', "needs exactly one {}"),
         ('templates: {dtd: ["{} and {}"]}', "needs exactly one {}"),
         ("templates: {dtd: []}", "dtd has no template"),
         ('templates: {coco: ["{}", "a {}"]}', "coco takes one template"),
         ('templates: {dtt: ["{}"]}', "did you mean dtd"),
-        ("metrics: {dtd: map}", "dtd is judged by accuracy or mean_per_class, not by map"),
-        ("metrics: {coco: accuracy}", "coco is judged by recall"),
+        ("metrics: {dtd: map}", "the metric of dtd is accuracy or mean_per_class, not map"),
+        ("metrics: {coco: accuracy}", "the metric of coco is recall"),
         ("names: {dtd: {bumpy: 3}}", "must be"),
     ],
 )

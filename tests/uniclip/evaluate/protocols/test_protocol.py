@@ -18,10 +18,10 @@ def test_protocols_need_neither_torch_nor_numpy():
     code = (
         "import sys\n"
         "from uniclip import evaluate\n"
-        "from uniclip.config import run_config\n"
-        "c = run_config({'data': {'name': 'scenes'}, 'method': {'name': 'clip'}})\n"
+        "from uniclip.config import build_run_config\n"
+        "c = build_run_config({'data': {'name': 'scenes'}, 'method': {'name': 'clip'}})\n"
         "for name in evaluate.BENCHMARKS:\n"
-        "    if evaluate.missing(name, c) is None:\n"
+        "    if evaluate.describe_missing(name, c) is None:\n"
         "        evaluate.evaluation_hash(name, c)\n"
         "assert not {'torch', 'numpy', 'scipy', 'transformers', 'timm'} & set(sys.modules)\n"
     )
@@ -41,10 +41,10 @@ def test_a_protocol_is_json_and_states_what_it_must(name):
 def test_the_hash_depends_on_what_is_evaluated_alone(name):
     base = stub_models.config(SCENES)
     other = stub_models.config(
-        {**SCENES, "train": 500, "caption_noise": 0.5, "words_left_out": 0.1},
+        {**SCENES, "num_train": 500, "caption_swap_prob": 0.5, "attribute_dropout_prob": 0.1},
         seed=3,
         stream=1,
-        model={"embedding": 16},
+        model={"embed_dim": 16},
         train={"steps": 7},
         benchmark=["scenes"],
     )
@@ -54,12 +54,17 @@ def test_the_hash_depends_on_what_is_evaluated_alone(name):
 
 def test_the_hash_follows_the_evaluated_data():
     base = evaluate.evaluation_hash("scenes", stub_models.config(SCENES))
-    for change in ({"delta": {"side": 0.9}}, {"scope": "strong"}, {"test": 99}, {"size": 48}):
+    for change in (
+        {"redraw_prob": {"side": 0.9}},
+        {"damaged_views": "strong"},
+        {"num_test": 99},
+        {"image_size": 48},
+    ):
         assert evaluate.evaluation_hash("scenes", stub_models.config({**SCENES, **change})) != base
     assert evaluate.evaluation_hash("scenes", stub_models.config(OPENMOJI)) == base
     default = evaluate.evaluation_hash("openmoji", stub_models.config(SCENES))
     assert evaluate.evaluation_hash("openmoji", stub_models.config(OPENMOJI)) == default
-    larger = stub_models.config({**OPENMOJI, "size": 96})
+    larger = stub_models.config({**OPENMOJI, "image_size": 96})
     assert evaluate.evaluation_hash("openmoji", larger) != default
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers import dataset_trees
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets, prompts
-from uniclip.evaluate.protocols import protocol as protocols
+from uniclip.evaluate.protocols import published
 from uniclip.evaluate.scoring import classification, zero_shot
 
 WITH_CLASSES = [name for name in dataset_trees.WRITERS if datasets.get(name).kind != "retrieval"]
@@ -25,14 +25,14 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ..
     return found
 
 
-@pytest.mark.parametrize("protocol", protocols.PROTOCOLS)
+@pytest.mark.parametrize("protocol", published.PROTOCOLS)
 @pytest.mark.parametrize("name", [*WITH_CLASSES, "eurosat", "fer2013", "gtsrb"])
 def test_each_label_is_asked_for_by_its_own_name(
     name: str, protocol: str, classes: dict[str, tuple[str, ...]]
 ) -> None:
     """Sources list classes otherwise than folders do: EuroSAT from forest, VOC with train late,
     Caltech-101 from background. The prompts of a label are those of its class, asked for alone."""
-    rules = protocols.get_published_protocol(protocol)
+    rules = published.get_published_protocol(protocol)
     own = classification.build_prompts(rules.for_dataset(name, classes[name]))
     assert len(own) == len(classes[name])
     for key, asked in zip(classes[name], own):
@@ -50,7 +50,7 @@ def test_articles_and_braces_stay_as_they_are() -> None:
 
 
 def test_a_class_has_the_mean_of_all_of_its_names() -> None:
-    rules = protocols.get_published_protocol("clip2021").for_dataset("fer2013", ("happy", "sad"))
+    rules = published.get_published_protocol("clip2021").for_dataset("fer2013", ("happy", "sad"))
     happy, sad = classification.build_prompts(rules)
     names = prompts.get_class_names("fer2013", ["happy", "sad"])
     assert len(happy) == len(names["happy"]) * len(rules.templates)

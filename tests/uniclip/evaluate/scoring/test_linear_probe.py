@@ -121,7 +121,7 @@ def test_a_protocols_probe_is_scikit_learns_at_its_strength(factor):
 
 
 def test_unit_rows_forget_lengths():
-    settings = LinearProbeConfig("embedding", "unit rows")
+    settings = LinearProbeConfig("embedding", "l2_normalized")
     train, validation = blobs(60), blobs(30, seed=1)
     long = np.random.default_rng(7).uniform(0.1, 10, (60, 1))
     stretched = LabelledFeatures(train.features * long, train.labels)

@@ -145,5 +145,5 @@ def test_dead_and_repeated_features():
 def test_a_class_without_a_sample_is_never_predicted():
     features, labels = blobs(60, classes=2)
     probe = LogisticRegression(features, labels, 3).fit(1e-3)
-    assert probe.max_gradient <= logistic_regression.TOLERANCE
+    assert probe.max_gradient <= logistic_regression.GRADIENT_TOLERANCE
     assert (probe.predict(features) < 2).all()

@@ -18,6 +18,7 @@ from uniclip import data, evaluate
 from uniclip import run as run_module
 from uniclip.checkpoints import importing
 from uniclip.checkpoints.exporting import export
+from uniclip.checkpoints.load import load
 from uniclip.config import OpenmojiData
 from uniclip.evaluate import metrics
 from uniclip.evaluate.datasets.images import ArrayReader, ImageDataset
@@ -34,14 +35,14 @@ TEMPLATE = "a photo of a {}."
 MODEL = {
     "image": {
         "name": "vit_base_patch32_clip_quickgelu_224",
-        "pixels": 32,
+        "image_size": 32,
         "options": {"patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 1},
     },
     "text": {
-        "width": 64, "layers": 2, "heads": 1, "context": 77, "vocabulary": 49408,
+        "width": 64, "layers": 2, "heads": 1, "context_length": 77, "vocab_size": 49408,
         "tokenizer": "clip",
     },
-    "embedding": 32,
+    "embed_dim": 32,
 }  # fmt: skip
 
 
@@ -55,14 +56,14 @@ def both(request, tmp_path_factory):
         torch.save(theirs.state_dict(), folder / "weights.pt")
         return importing.load_model(folder / "weights.pt"), Remembering(theirs.eval()), transform
     of = tiny(
-        data={"name": "openmoji", "size": 32},
+        data={"name": "openmoji", "image_size": 32},
         model=MODEL,
         method={"name": "clip"},
         train={"steps": 10, "batch_size": 32, "validate_every": 10, "learning_rate": 2e-3},
     )
     run = opened(folder / "store", of)
     assert run_module.execute_run(run, of, claimed(run), evaluations={}) == "trained"
-    ours = run_module.load(run.path)
+    ours = load(run.path)
     export(ours, folder / "exported", "open_clip")
     where = f"local-dir:{folder / 'exported'}"
     theirs, _, transform = open_clip.create_model_and_transforms(where)
@@ -143,7 +144,7 @@ class Loader:
     def __init__(self, pictures, transform, truth):
         self.dataset = pictures
         self.batches = [
-            (torch.stack([transform(pictures.picture(i)) for i in few]), truth(few))
+            (torch.stack([transform(pictures.load_image(i)) for i in few]), truth(few))
             for few in np.array_split(np.arange(COUNT), 3)
         ]
 

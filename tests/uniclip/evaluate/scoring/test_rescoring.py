@@ -27,7 +27,7 @@ from uniclip.store import DatasetScores, RunFolder
 SETS = ("cifar10", "oxford_pets", "voc2007", "flickr30k")
 MINE = {
     "name": "mine",
-    "like": "clip2021",
+    "base": "clip2021",
     "templates": {"*": ["a drawing of a {}.", "{}"], "flickr30k": ["{}"]},
     "names": {"cifar10": {"bird": ["bird", "chick"]}},
     "metrics": {"oxford_pets": "accuracy", "cifar10": "mean_per_class"},
@@ -78,7 +78,7 @@ def test_stopped_anywhere_in_an_evaluation_it_goes_on(
     """What a large set takes hours for (chapters, fits) is kept where a job is cut off."""
     dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
     run, of = trained(tmp_path / "store")
-    of = under(of, tmp_path / "sets", "clip2021", keep_embeddings=gigabytes)
+    of = under(of, tmp_path / "sets", "clip2021", embedding_cache_max_gb=gigabytes)
     twin = RunFolder(shutil.copytree(tmp_path / "store", tmp_path / "twin") / "runs" / run.id)
     full = judged(twin, of, ("cifar10",))["cifar10"]
     monkeypatch.setattr(cache, "SEGMENT_ROWS", 8)
@@ -86,7 +86,7 @@ def test_stopped_anywhere_in_an_evaluation_it_goes_on(
     monkeypatch.setattr(probe_cache, "MIN_CACHED_SECONDS", 0.0)
     hashes, ends, beats = {"cifar10": full.evaluation_hash}, [], []
     while ends[-1:] != ["evaluated"]:
-        patience, attempt = iter([False] * 60), claimed(run)
+        patience, attempt = iter([False] * 45), claimed(run)
         ends.append(
             run_module.execute_run(
                 run, of, attempt, evaluations=hashes, stop=partial(next, patience, True)
@@ -162,7 +162,7 @@ def test_a_picture_is_embedded_once(
         opened_pictures.append((self.name, self.ids[i]))
         return decode(self, i)
 
-    monkeypatch.setattr(ImageDataset, "picture", counted)
+    monkeypatch.setattr(ImageDataset, "load_image", counted)
     for protocol in ("clip2021", "laion_cb"):  # one transform; trunk and embedding
         judged(run, under(of, sets, protocol))
     first = Counter(opened_pictures)
@@ -192,7 +192,7 @@ def test_what_was_never_embedded_is_said_to_be_gone(tmp_path: Path, sets: Path) 
     gone = under(of, sets, "clip2021")
     assert evaluate.describe_missing("oxford_pets", gone, run.cache_path) is not None
     assert evaluate.describe_missing("cifar10", gone) is not None
-    off = under(of, sets, "clip2021", keep_embeddings=0.0)
+    off = under(of, sets, "clip2021", embedding_cache_max_gb=0.0)
     assert evaluate.describe_missing("cifar10", off, run.cache_path) is not None
     other, of_other = trained(tmp_path / "store", seed=1)
     config = under(of_other, sets, "clip2021")
@@ -214,7 +214,7 @@ def test_a_set_that_cannot_be_judged_keeps_no_other_from_it(tmp_path: Path, sets
     for _ in range(2):
         with pytest.raises(UserError, match=r"not judged: oxford_pets, voc2007 \(oxf.*\)") as error:
             run_module.execute_run(other, config, claimed(other), evaluations=hashes)
-        assert f"picture {name} cannot be read" in str(error.value)
+        assert f"image {name} cannot be read" in str(error.value)
         assert "voc2007 is missing: " in str(error.value)
         assert "\n" not in str(error.value)
         scored = {name for name, h in hashes.items() if other.read_scores(name, h) is not None}
@@ -253,7 +253,7 @@ def test_keeping_can_be_turned_off(tmp_path: Path, sets: Path) -> None:
     assert list((tmp_path / "store" / "cache" / "embeddings").iterdir())
     shutil.rmtree(tmp_path / "store" / "cache")
     shutil.rmtree(run.path / "scores")
-    off = judged(run, under(of, sets, "slip2021", keep_embeddings=0.0), ("cifar10",))
+    off = judged(run, under(of, sets, "slip2021", embedding_cache_max_gb=0.0), ("cifar10",))
     assert not (tmp_path / "store" / "cache" / "embeddings").exists()
     assert off == kept
 

@@ -134,7 +134,7 @@ def test_mean_of_both_ways_with_uneven_captions():
 
 def test_a_query_without_right_key_is_refused():
     rows = unit(np.ones((2, 2)))
-    with pytest.raises(AssertionError, match="without a right key"):
+    with pytest.raises(AssertionError, match="without a correct key"):
         retrieval.rank_keys(rows, rows, np.array([0]), np.array([0]))
 
 

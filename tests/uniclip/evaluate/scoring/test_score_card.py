@@ -13,7 +13,7 @@ def test_a_score_is_the_mean_of_what_is_kept(tmp_path):
     sheet.add_array("examples.image_names", np.array(["a", "bc"]))
     scores, predictions = sheet.get_results()
     assert [(s.value, s.num_samples) for s in scores] == [(0.5, 60), (0.625, 2)]
-    assert [s.too_few_samples for s in scores] == [False, True]
+    assert [s.report_only for s in scores] == [False, True]
     assert predictions["whole"].dtype == bool
     assert predictions["part"].dtype == np.float32
     np.savez(tmp_path / "kept.npz", **predictions)

@@ -9,7 +9,7 @@ from uniclip.errors import UserError
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.scoring import validation
 
-SCENES = {"name": "scenes", "train": 64, "test": 700}
+SCENES = {"name": "scenes", "num_train": 64, "num_test": 700}
 
 
 def oracle(config):
@@ -26,12 +26,12 @@ def oracle(config):
 
 def test_oracle_and_constant_model():
     config = stub_models.config(SCENES)
-    assert evaluate.validate(oracle(config), config) == 1
-    assert evaluate.validate(stub_models.Stub(config), config) < 0.02
+    assert evaluate.validate(oracle(config), config.data) == 1
+    assert evaluate.validate(stub_models.Stub(config), config.data) < 0.02
 
 
 def test_at_most_512_validation_pictures_and_no_test_picture(monkeypatch):
-    config = stub_models.config({**SCENES, "test": 701})
+    config = stub_models.config({**SCENES, "num_test": 701})
     opened, parts, seen = split_features.open_split_cached, [], []
 
     def watched(source, part):
@@ -44,7 +44,7 @@ def test_at_most_512_validation_pictures_and_no_test_picture(monkeypatch):
 
     monkeypatch.setattr(split_features, "open_split_cached", watched)
     stub = stub_models.Stub(config, images)
-    first, second = (evaluate.validate(stub, config) for _ in range(2))
+    first, second = (evaluate.validate(stub, config.data) for _ in range(2))
     assert parts == ["validation"]  # prepared once
     assert len(seen[0]) == 512
     assert (seen[0] == seen[1]).all()
@@ -52,7 +52,7 @@ def test_at_most_512_validation_pictures_and_no_test_picture(monkeypatch):
 
 
 def test_pictures_come_at_the_models_size():
-    config = stub_models.config(SCENES, model={"image": {"pixels": 16}})
+    config = stub_models.config(SCENES, model={"image": {"image_size": 16}})
     pixels, _ = validation._load_images(config.data, config.model.image.image_size)
     assert pixels.shape == (512, 3, 16, 16)
 
@@ -63,7 +63,7 @@ def test_torch_generator_is_not_touched():
     config = stub_models.config(SCENES)
     stub = oracle(config)
     before = torch.get_rng_state()
-    evaluate.validate(stub, config)
+    evaluate.validate(stub, config.data)
     assert (torch.get_rng_state() == before).all()
 
 
@@ -72,7 +72,7 @@ def test_no_validation_pictures_is_one_clear_line(tmp_path):
 
     Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
     (tmp_path / "own.csv").write_text("picture,caption\na.png,a thing\n")
-    section = {"name": "csv", "path": str(tmp_path / "own.csv"), "validation": 0.001}
+    section = {"name": "csv", "path": str(tmp_path / "own.csv"), "validation_fraction": 0.001}
     config = stub_models.config(section)
-    with pytest.raises(UserError, match="no validation pictures"):
-        evaluate.validate(stub_models.Stub(config), config)
+    with pytest.raises(UserError, match="no validation images"):
+        evaluate.validate(stub_models.Stub(config), config.data)

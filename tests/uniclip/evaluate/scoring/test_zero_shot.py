@@ -84,11 +84,11 @@ def test_small_classes_make_a_score_shown_only():
     zero_shot.add_accuracy_per_class(sheet, "few", outcome[:100], labels[:100], ["a", "b", "c"])
     scores = {s.name: s for s in sheet.get_results()[0]}
     assert set(scores) == {"enough", "enough.a", "enough.b", "few", "few.a", "few.b"}
-    assert not scores["enough"].too_few_samples
-    assert scores["few"].too_few_samples
+    assert not scores["enough"].report_only
+    assert scores["few"].report_only
     assert scores["few.b"].num_samples == 40
     assert scores["few"].chance == pytest.approx(1 / 3)
-    assert all(s.too_few_samples for name, s in scores.items() if "." in name)
+    assert all(s.report_only for name, s in scores.items() if "." in name)
 
 
 def test_prompts_go_to_the_encoder_shortest_first_and_order_is_undone():
