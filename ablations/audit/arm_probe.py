@@ -71,8 +71,8 @@ class ArmProbe:
 
 def probe_arm(config: RunConfig) -> ArmProbe:
     """Set up a training and do its first steps."""
-    numerics.apply(config)
-    numerics.reset_peak_memory(numerics.get_device(config))
+    numerics.apply(config.train.num_threads)
+    numerics.reset_peak_memory(numerics.get_device(config.runtime.device))
     start = time.perf_counter()
     batches, state = setup_training(config)
     setup_seconds = time.perf_counter() - start
@@ -113,5 +113,5 @@ def warm_up_caches(configs: Iterable[RunConfig]) -> None:
         digest([to_hashable_config(c.data), to_hashable_config(c.model)]): c for c in configs
     }
     for config in distinct_configs.values():
-        numerics.apply(config)
+        numerics.apply(config.train.num_threads)
         setup_training(config)

@@ -2,11 +2,11 @@
 
 A manipulation check is declared with its component (`components.yaml`); these kinds exist:
 
-    insensitive_to   {to: augmentation_vectors}      the loss does not depend on a field of the batch
-    identical_loss   {as: sup_con, unlike: mp_nce}   the loss equals one loss bit by bit, and does
-                                                     not equal the other
-    tied_parameters  {equal: [...], zero: [...]}     after two steps, learned scalars are still equal,
-                                                     or still 0
+    insensitive_to   {to: augmentation_vectors}     the loss does not depend on a batch field
+    identical_loss   {as: sup_con, unlike: mp_nce}  the loss equals one loss bit by bit, and does
+                                                    not equal the other
+    tied_parameters  {equal: [...], zero: [...]}    after two steps, learned scalars are still
+                                                    equal, or still 0
 
 With the component off the condition must hold; with the component on it must not, otherwise the
 switch has no effect. Beside the manipulation checks: arms start from the reference's weights in the

@@ -61,7 +61,4 @@ def collect_comparison_facts(config: RunConfig) -> dict[str, float | None]:
 
 def _uses_label_positives(config: RunConfig) -> bool:
     """Return whether samples with equal labels are positives of each other."""
-    uses_label_positives = getattr(config.method, "uses_label_positives", None)
-    if uses_label_positives is None:
-        return False
-    return bool(uses_label_positives(getattr(config.data, "labelled", False)))
+    return config.method.uses_label_positives(config.data.labelled)

@@ -18,7 +18,7 @@ from uniclip.checkpoints import warm_start
 from uniclip.config import RunConfig
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate.datasets import fingerprint_cache
-from uniclip.identity import build_spec, compute_run_id, to_hashable_config
+from uniclip.identity import build_spec, compute_run_ids, to_hashable_config
 from uniclip.io.hashing import digest
 from uniclip.store import Arm, Cell, Component, Contrast, Plan, PlantedEffect, PrimaryMetric
 
@@ -102,7 +102,7 @@ def build_specs(
     specs = {}
     for name, config in configs.items():
         arm_spec = build_spec(
-            config, {**data.fingerprint(config.data), **warm_start.fingerprint(config)}
+            config, {**data.fingerprint(config.data), **warm_start.fingerprint(config.pretrained)}
         )
         for seed in seeds:
             specs[name, seed] = {**arm_spec, "config": {**arm_spec["config"], "seed": seed}}
@@ -115,8 +115,9 @@ def build_cells(
     arm_names: Sequence[str],
 ) -> tuple[Cell, ...]:
     """Return the cells, seed by seed, in the order of the arms."""
+    run_ids = {name: compute_run_ids(specs[name, seeds[0]], seeds) for name in arm_names}
     return tuple(
-        Cell(arm=name, seed=seed, run_id=compute_run_id(specs[name, seed]))
+        Cell(arm=name, seed=seed, run_id=run_ids[name][seed])
         for seed in seeds
         for name in arm_names
     )
@@ -124,7 +125,7 @@ def build_cells(
 
 def to_seedless_config(config: RunConfig) -> dict[str, Any]:
     """Return the part of a configuration that names its sweep: what is hashed, without the seed."""
-    content = {**to_hashable_config(config), **warm_start.fingerprint(config)}
+    content = {**to_hashable_config(config), **warm_start.fingerprint(config.pretrained)}
     return {k: v for k, v in content.items() if k != "seed"}
 
 

@@ -1,9 +1,9 @@
-"""What cells cost: from past runs where there are any, else from probes, else "not measured"."""
+"""Estimated costs of cells: from past runs if there are any, else from probes of the arms."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from statistics import median
@@ -12,217 +12,210 @@ from typing import Any
 from analysis.collect.run_time import SECONDS_PER_STEP, format_duration, measure_run_time
 from sweeps.costs.audit_scope import parse_device_type
 from uniclip.config.compose import flatten
-from uniclip.identity import digest
 from uniclip.io.atomic import append_jsonl, read_jsonl
-from uniclip.store import Arm, Cell, Plan, Store
+from uniclip.io.hashing import digest
+from uniclip.store import Arm, Cell, Plan, Store, SweepFolder
 
 RELATIVE_UNCERTAINTY = 0.25
-"""How far off a price may be that few steps or few runs tell, as a share of it."""
+"""Assumed relative uncertainty of an estimate from a probe or from few runs."""
 MAX_PAST_RUNS = 8
-"""So many past runs of one cost class are looked at."""
+"""Past runs of one cost class that are read at most."""
 MIN_RUNS_FOR_RANGE = 3
-"""Fewer past runs than this tell no spread of their own."""
+"""Past runs that are needed to take the range of an estimate from them."""
 BYTES_PER_PARAMETER = 8
-"""On the disk for good: float32, as they were at the end and at the best validation."""
+"""Bytes that remain on the disk: the float32 weights of the last step and of the best one."""
+COST_HEADINGS = ("time", "GPU-hours", "memory", "checkpoint")
+"""Headings of `format_cost_columns`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostEstimate:
-    """What one cell takes, and where the numbers come from; None: not measured."""
+    """The estimated cost of one cell; None: not measured."""
 
     seconds: float
-    """Wall time, undisturbed."""
+    """Wall seconds of a run without interruptions."""
     low: float
     high: float
-    """Between these it should lie."""
+    """Range of the wall seconds."""
     source: str
+    """What the estimate is from: "past runs" or "probe"."""
     step_seconds: float | None = None
+    """Wall seconds per training step."""
     memory_bytes: float | None = None
-    """At the peak: of the device if it has its own memory, else of the process."""
+    """Peak memory: of the device if it has its own, else of the process."""
     checkpoint_bytes: float | None = None
-    """One checkpoint, while it runs."""
+    """Size of one checkpoint while the run is active."""
     stored_bytes: float | None = None
-    """On the disk when it is finished."""
+    """Bytes on the disk when the run has finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TotalCost:
-    """What some runs take together."""
+    """The estimated cost of several runs, one after another."""
 
     num_runs: int
     num_unmeasured_arms: int
-    """Arms of which nothing is known."""
+    """Arms without an estimate; their runs are not in the sums."""
     seconds: float
     low: float
     high: float
-    """One after another, of the runs of which something is known."""
+    """Wall seconds, and their range."""
     sources: tuple[str, ...]
 
 
 def estimate_costs(
     store: Store, plan: Plan, exclude: Collection[str] = ()
 ) -> dict[str, CostEstimate]:
-    """The price of a cell of each arm; arms of which nothing is known are left out.
+    """Return arm -> estimated cost of one of its cells; arms without measurements are left out.
 
-    What was taken on another kind of device than the plan asks for tells nothing. Arms of one cost
-    class (what differs is the seed, or the stream of random draws) have one price.
-    Runs in `apart` are not looked at: they are to be foretold, and some may have ended already.
+    Only measurements on the device type of the plan count. Arms of the same cost class (they differ
+    in the random stream alone) have the same estimate.
+
+    Args:
+        store: the store of the sweep.
+        plan: the plan.
+        exclude: runs that are not used, because they are the ones to be predicted.
     """
-    arm_probes, device_type = (
-        read_probes(store, plan),
-        parse_device_type(plan.base_config["runtime"]["device"]),
-    )
-    stored_plan = store.get_sweep(plan.sweep_id).read_plan()  # it may know more seeds
+    folder, device_type = store.get_sweep(plan.sweep_id), parse_device_type(plan.device)
+    arm_probes = read_probes(folder, plan.device)
+    stored_plan = folder.read_plan()  # it may have cells of more seeds
     cells = [*plan.cells, *(stored_plan.cells if stored_plan is not None else ())]
     arm_by_run = {c.run_id: c.arm for c in cells if c.run_id not in exclude}
-    arms_by_cost_class: dict[str, list[str]] = {}
+    arms_by_cost_class: dict[str, list[Arm]] = {}
     for arm in plan.arms:
-        arms_by_cost_class.setdefault(compute_cost_class(arm), []).append(arm.name)
+        arms_by_cost_class.setdefault(compute_cost_class(arm), []).append(arm)
     cost_estimates = {}
-    for arm_names in arms_by_cost_class.values():
+    for arms in arms_by_cost_class.values():
+        names = [arm.name for arm in arms]
         past_estimate = _estimate_from_past_runs(
-            store, [run for run, arm in arm_by_run.items() if arm in arm_names], device_type
+            store, [run for run, arm_name in arm_by_run.items() if arm_name in names], device_type
         )
-        for name in arm_names:
-            arm = plan.get_arm(name)
-            probe = next((arm_probes[n] for n in (name, *arm_names) if n in arm_probes), None)
-            cost_estimate = past_estimate or (
-                None if probe is None else _estimate_from_probe(plan, arm, probe)
-            )
-            if cost_estimate is not None:
-                cost_estimates[name] = cost_estimate
+        for arm in arms:
+            probe = next((arm_probes[n] for n in (arm.name, *names) if n in arm_probes), None)
+            if past_estimate is not None:
+                cost_estimates[arm.name] = past_estimate
+            elif probe is not None:
+                steps = (flatten(plan.base_config) | arm.config_diff)["train.steps"]
+                cost_estimates[arm.name] = _estimate_from_probe(probe, steps)
     return cost_estimates
 
 
-def read_probes(store: Store, plan: Plan) -> dict[str, dict[str, Any]]:
-    """Arm -> its newest probe on the kind of device that the plan asks for."""
-    device_type = parse_device_type(plan.base_config["runtime"]["device"])
-    records = read_jsonl(store.get_sweep(plan.sweep_id).probes_path)
+def read_probes(folder: SweepFolder, device: str) -> dict[str, dict[str, Any]]:
+    """Return arm -> its newest probe (`ablations.audit.audit.ProbeRecord`) on such a device."""
+    device_type = parse_device_type(device)
+    records = read_jsonl(folder.probes_path)
     return {p["arm"]: p for p in records if p.get("device") == device_type}
 
 
 def compute_cost_class(arm: Arm) -> str:
-    """Equal for arms that cost the same: what changes only the random draws is passed over."""
+    """Return a key that is equal for arms of equal cost: the random stream is left out."""
     return digest({key: value for key, value in arm.config_diff.items() if key != "stream"})
 
 
 def sum_costs(
-    plan: Plan, runs: Collection[str], cost_estimates: Mapping[str, CostEstimate]
+    cells: Iterable[Cell], runs: Collection[str], cost_estimates: Mapping[str, CostEstimate]
 ) -> TotalCost:
-    """What runs of a plan take together; a run that several arms share is paid once."""
-    arm_by_run = {c.run_id: c.arm for c in plan.cells if c.run_id in runs}
+    """Return the estimated cost of some runs; a run that several arms share counts once."""
+    arm_by_run = {c.run_id: c.arm for c in cells if c.run_id in runs}
     run_estimates = [cost_estimates[a] for a in arm_by_run.values() if a in cost_estimates]
     return TotalCost(
         num_runs=len(arm_by_run),
         num_unmeasured_arms=len({a for a in arm_by_run.values() if a not in cost_estimates}),
-        seconds=sum(p.seconds for p in run_estimates),
-        low=sum(p.low for p in run_estimates),
-        high=sum(p.high for p in run_estimates),
-        sources=tuple(sorted({p.source for p in run_estimates})),
+        seconds=sum(e.seconds for e in run_estimates),
+        low=sum(e.low for e in run_estimates),
+        high=sum(e.high for e in run_estimates),
+        sources=tuple(sorted({e.source for e in run_estimates})),
     )
 
 
 def describe_total_cost(
-    plan: Plan,
+    cells: Iterable[Cell],
     runs: Collection[str],
     cost_estimates: Mapping[str, CostEstimate],
     max_parallel_runs: int,
     gpus_per_run: int = 0,
 ) -> str:
-    """How long the runs that are still to be run should take, in words.
+    """Return the estimated wall time of some runs in parallel, and their GPU-hours, as text.
 
-    devices: GPUs that one run holds.
+    Args:
+        cells: the cells of the plan.
+        runs: ids of the runs.
+        cost_estimates: arm -> estimated cost of one of its runs.
+        max_parallel_runs: runs that are executed in parallel.
+        gpus_per_run: GPUs of one run; 0 for runs on CPUs.
     """
     if not runs:
         return "nothing to run"
-    total_cost = sum_costs(plan, runs, cost_estimates)
-    if total_cost.num_unmeasured_arms:
-        measured_text = (
-            f"; the rest {format_duration(total_cost.seconds / max_parallel_runs)}"
-            if total_cost.seconds
-            else ""
-        )
-        return f"not measured for {total_cost.num_unmeasured_arms} arms{measured_text}"
-    num_parallel = min(max_parallel_runs, total_cost.num_runs)
-    shortest, longest = (
-        format_duration(total_cost.low / num_parallel),
-        format_duration(total_cost.high / num_parallel),
+    total = sum_costs(cells, runs, cost_estimates)
+    if total.num_unmeasured_arms:
+        measured_time = format_duration(total.seconds / max_parallel_runs)
+        measured_text = f"; the rest {measured_time}" if total.seconds else ""
+        return f"not measured for {total.num_unmeasured_arms} arms{measured_text}"
+    num_parallel = min(max_parallel_runs, total.num_runs)
+    expected, shortest, longest = (
+        format_duration(seconds / num_parallel)
+        for seconds in (total.seconds, total.low, total.high)
     )
-    gpu_hours_text = (
-        f", {total_cost.seconds * gpus_per_run / 3600:.2g} GPU-hours" if gpus_per_run else ""
-    )
+    gpu_hours = total.seconds * gpus_per_run / 3600
+    gpu_hours_text = f", {gpu_hours:.2g} GPU-hours" if gpus_per_run else ""
     return (
-        f"{total_cost.num_runs} runs in about {format_duration(total_cost.seconds / num_parallel)} ({shortest} to {longest}) on "
-        f"{num_parallel} slots{gpu_hours_text} (from {' and '.join(total_cost.sources)})"
+        f"{total.num_runs} runs in about {expected} ({shortest} to {longest}) on "
+        f"{num_parallel} workers{gpu_hours_text} (from {' and '.join(total.sources)})"
     )
-
-
-COST_HEADINGS = ("time", "GPU-hours", "memory", "checkpoint")
 
 
 def format_cost_columns(cost_estimate: CostEstimate | None, gpus_per_run: int) -> tuple[str, ...]:
-    """A price in words, under `HEADINGS`."""
+    """Return an estimate as the columns under `COST_HEADINGS`."""
     if cost_estimate is None:
         return ("not measured", "", "", "")
-    gpu_hours_text = f"{cost_estimate.seconds * gpus_per_run / 3600:.2g}" if gpus_per_run else ""
+    expected, shortest, longest = (
+        format_duration(seconds)
+        for seconds in (cost_estimate.seconds, cost_estimate.low, cost_estimate.high)
+    )
+    gpu_hours = f"{cost_estimate.seconds * gpus_per_run / 3600:.2g}" if gpus_per_run else ""
     byte_counts = (cost_estimate.memory_bytes, cost_estimate.checkpoint_bytes)
-    size_columns = ("" if size is None else f"{size / 1e6:,.0f} MB" for size in byte_counts)
-    time_column = f"{format_duration(cost_estimate.seconds)} ({format_duration(cost_estimate.low)} to {format_duration(cost_estimate.high)})"
-    return (time_column, gpu_hours_text, *size_columns)
+    sizes = ("" if size is None else f"{size / 1e6:,.0f} MB" for size in byte_counts)
+    return (f"{expected} ({shortest} to {longest})", gpu_hours, *sizes)
 
 
 def to_cost_record(cost_estimate: CostEstimate | None, gpus_per_run: int) -> dict[str, Any]:
-    """A price for machines."""
+    """Return an estimate as JSON values, with its GPU-hours."""
     if cost_estimate is None:
-        return {"price": None}
-    return {
-        "price": {**asdict(cost_estimate), "gpu_hours": cost_estimate.seconds * gpus_per_run / 3600}
-    }
+        return {"cost_estimate": None}
+    gpu_hours = cost_estimate.seconds * gpus_per_run / 3600
+    return {"cost_estimate": {**asdict(cost_estimate), "gpu_hours": gpu_hours}}
 
 
 def record_estimates(
-    store: Store,
-    plan: Plan,
+    folder: SweepFolder,
+    cells: Iterable[Cell],
     runs: Collection[str],
     cost_estimates: Mapping[str, CostEstimate],
     gpus_per_run: int,
 ) -> None:
-    """Write down what runs should take, before they are run; what was said first stands.
+    """Append the estimated costs of runs to the sweep's file, before the runs are executed.
 
-    A line of `prices.jsonl` each: run, devices, time, and the fields of `Price`.
+    The first estimate of a run is kept. A line holds the run, its GPUs, the time (seconds since the
+    epoch) and the fields of `CostEstimate`.
     """
-    folder = store.get_sweep(plan.sweep_id)
-    recorded_runs = {p["run"] for p in read_jsonl(folder.cost_estimates_path)}
-    for cell in _iterate_unique_runs(plan):
-        if cell.run_id in runs and cell.run_id not in recorded_runs and cell.arm in cost_estimates:
-            estimate_record = asdict(cost_estimates[cell.arm])
-            append_jsonl(
-                folder.cost_estimates_path,
-                {
-                    "run": cell.run_id,
-                    "devices": gpus_per_run,
-                    "time": time.time(),
-                    **estimate_record,
-                },
-            )
-
-
-def _iterate_unique_runs(plan: Plan) -> Iterator[Cell]:
-    seen_runs = set()
-    for cell in plan.cells:
-        if cell.run_id not in seen_runs:
-            seen_runs.add(cell.run_id)
-            yield cell
+    recorded_runs = {record["run"] for record in read_jsonl(folder.cost_estimates_path)}
+    arm_by_run: dict[str, str] = {}
+    for cell in cells:
+        arm_by_run.setdefault(cell.run_id, cell.arm)
+    for run, arm in arm_by_run.items():
+        if run in runs and run not in recorded_runs and arm in cost_estimates:
+            record = {"run": run, "gpus_per_run": gpus_per_run, "time": time.time()}
+            append_jsonl(folder.cost_estimates_path, {**record, **asdict(cost_estimates[arm])})
 
 
 def _estimate_from_past_runs(
     store: Store, runs: Collection[str], device_type: str
 ) -> CostEstimate | None:
-    """The price of such a run by those of them that have ended on this kind of device."""
+    """Return the estimate from those of the runs that finished on a device of this type."""
     finished_runs = list(islice(_iterate_finished_runs(store, runs, device_type), MAX_PAST_RUNS))
     if not finished_runs:
         return None
-    seconds = [useful for useful, _ in finished_runs]
+    seconds = [productive_seconds for productive_seconds, _ in finished_runs]
     median_seconds = median(seconds)
     too_few = len(seconds) < MIN_RUNS_FOR_RANGE
     median_costs = {
@@ -243,7 +236,7 @@ def _estimate_from_past_runs(
 def _iterate_finished_runs(
     store: Store, runs: Collection[str], device_type: str
 ) -> Iterator[tuple[float, Mapping[str, float]]]:
-    """Useful seconds and costs of those runs that were trained to their end on such a device."""
+    """Yield productive seconds and measured costs of the runs that finished on such a device."""
     for run_id in runs:
         run = store.get_run(run_id)
         outcome = run.read_outcome()
@@ -254,11 +247,10 @@ def _iterate_finished_runs(
             yield run_time.productive_seconds, outcome.cost
 
 
-def _estimate_from_probe(plan: Plan, arm: Arm, probe: Mapping[str, Any]) -> CostEstimate:
-    """The price of a cell by a few steps of its arm."""
-    steps = (flatten(plan.base_config) | arm.config_diff)["train.steps"]
-    step_seconds, fixed_seconds = probe["seconds_per_step"], probe["fixed_seconds"]
-    fastest_step, slowest_step = probe.get("step_spread", (step_seconds, step_seconds))
+def _estimate_from_probe(probe: Mapping[str, Any], steps: int) -> CostEstimate:
+    """Return the estimate of a run of so many training steps."""
+    step_seconds, fixed_seconds = probe["seconds_per_step"], probe["setup_and_eval_seconds"]
+    fastest_step, slowest_step = probe.get("step_seconds_range", (step_seconds, step_seconds))
     seconds = step_seconds * steps + fixed_seconds
     return CostEstimate(
         seconds=seconds,

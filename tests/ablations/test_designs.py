@@ -229,8 +229,14 @@ def test_our_ablations_name_only_what_is_there(name: str) -> None:
             "unknown arm 'no-aa': did you mean no-a",
         ),
         ({"arms": {"x": {"components_off": ["zz"]}}}, "unknown component 'zz'"),
-        ({"planted_effects": [{"kind": "helps", "description": "", "contrast": "main:z"}]}, "contrast"),
-        ({"planted_effects": [{"kind": "at_chance", "description": "", "arm": "non"}]}, "arm 'non'"),
+        (
+            {"planted_effects": [{"kind": "helps", "description": "", "contrast": "main:z"}]},
+            "contrast",
+        ),
+        (
+            {"planted_effects": [{"kind": "at_chance", "description": "", "arm": "non"}]},
+            "arm 'non'",
+        ),
     ],
 )
 def test_what_an_ablation_names_must_be_there(more: dict[str, Any], match: str) -> None:

@@ -91,19 +91,34 @@ def test_an_unknown_ablation_is_answered_with_the_nearest() -> None:
         (LISTED.replace("design: listed", "design: crossed"), "needs components"),
         (LISTED.replace("{label: One}", "{labl: One}"), "arms.one.labl"),
         (LISTED.replace("{label: One}", "3"), "must be a mapping"),
-        (LISTED + "conditional_overrides: {date=scenes: {train.steps: 3}}\n", "conditional_overrides: unknown group 'date'.*data"),
-        (LISTED + "conditional_overrides: {model=tini: {train.steps: 3}}\n", "conditional_overrides: unknown model 'tini'.*tiny"),
+        (
+            LISTED + "conditional_overrides: {date=scenes: {train.steps: 3}}\n",
+            "conditional_overrides: unknown group 'date'.*data",
+        ),
+        (
+            LISTED + "conditional_overrides: {model=tini: {train.steps: 3}}\n",
+            "conditional_overrides: unknown model 'tini'.*tiny",
+        ),
         (
             LISTED.replace("{label: One}", "{conditional_overrides: {method: {train.steps: 3}}}"),
             "arms.one.conditional_overrides: unknown method ''",
         ),
-        (LISTED.replace("{label: One}", "{match_budget: compute}"), "one.match_budget: the reference"),
-        (LISTED.replace("{label: One}", "{match_budget: time}"), "unknown arms.one.match_budget 'time'"),
+        (
+            LISTED.replace("{label: One}", "{match_budget: compute}"),
+            "one.match_budget: the reference",
+        ),
+        (
+            LISTED.replace("{label: One}", "{match_budget: time}"),
+            "unknown arms.one.match_budget 'time'",
+        ),
         (LISTED + "planted_effects:\n  - {kind: hlps, description: x}\n", "did you mean helps"),
         ("- a list\n", "must hold a mapping"),
         ("a: [1\n", "cannot be read"),
         ("a: ${nowhere}\n", "cannot be read"),
-        (LISTED.replace("primary_metrics: {scenes: minimal.side}", ""), "primary_metrics is missing"),
+        (
+            LISTED.replace("primary_metrics: {scenes: minimal.side}", ""),
+            "primary_metrics is missing",
+        ),
     ],
 )
 def test_a_slip_of_the_pen_names_file_and_key(tmp_path: Path, text: str, match: str) -> None:

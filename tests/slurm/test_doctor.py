@@ -34,7 +34,7 @@ def doctor(store: Path, *words: str, status: int) -> dict[str, tuple[str, str]]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == status, done.stdout + done.stderr
-    return {f["check"]: (f["level"], f["said"]) for f in json.loads(done.stdout)}
+    return {f["check"]: (f["level"], f["message"]) for f in json.loads(done.stdout)}
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_every_setting_that_is_wrong_is_found(broken: Cluster) -> None:
         "job limit": "warning",
         "requeue": "warning",
         "preemption": "warning",
-        "states of ended jobs": "warning",
+        "job records": "warning",
     }
 
 
@@ -100,7 +100,7 @@ def test_how_jobs_are_preempted_is_seen(
 def test_what_cannot_be_had_is_found(cluster: Cluster) -> None:
     assert levels(JobRequirements(partition="gpus")) == {"partition": "problem"}
     assert levels(JobRequirements(sbatch_options=("--gpus-per-node=3",))) == {
-        "sbatch takes such a job": "problem"
+        "sbatch --test-only": "problem"
     }
     cluster.set_down(cluster.nodes[1])
     assert levels(JobRequirements(nodes=2))["nodes"] == "problem"
@@ -123,7 +123,7 @@ def test_a_node_is_looked_at_by_a_job(cluster: Cluster, tmp_path: Path) -> None:
         "shared folder",
         "clock",
         "requeue granted",
-        f"files are published once on {node}",
+        f"exclusive link on {node}",
         f"runtime.device=cpu on {node}",
     ):
         assert found[check][0] == "ok", found[check]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ablations.audit import audit
+from ablations.audit import arm_probe
 from tests.helpers import ROOT
 from tests.helpers.small_runs import tiny
 from uniclip import numerics
@@ -102,7 +102,7 @@ def _fitted_peak():
 
 
 def _tried_peak():
-    return audit.probe_arm(tiny()).peak_memory_bytes
+    return arm_probe.probe_arm(tiny()).peak_memory_bytes
 
 
 @pytest.mark.skipif(not numerics.PROC_CLEAR_REFS.exists(), reason="only Linux lets go of a peak")

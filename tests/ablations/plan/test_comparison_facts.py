@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from ablations.audit import audit
+from ablations.audit import arm_probe
 from ablations.plan.comparison_facts import QUANTITIES, collect_comparison_facts
 from uniclip.config import RunConfig, build_run_config
 from uniclip.training.trainer import setup_training, training_step
@@ -80,7 +80,7 @@ def test_counts_are_those_made_by_hand(method, weak, strong, forwards, pairs):
 )
 def test_operations_are_those_of_the_profiler(method, weak, strong):
     config = run(method, weak, strong)
-    tried = audit.probe_arm(config)
+    tried = arm_probe.probe_arm(config)
     batches, state = setup_training(config)
     batch = batches.build_batch(0)
     with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], with_flops=True) as seen:
@@ -133,12 +133,14 @@ def test_what_is_frozen_costs_no_gradient(frozen):
     # Attention as plain products, which torch's counter knows; no convolution here has groups.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
         training_step(state, batches.build_batch(0))
-    assert audit.probe_arm(config).step_flops == pytest.approx(counted.get_total_flops(), rel=0.05)
+    assert arm_probe.probe_arm(config).step_flops == pytest.approx(
+        counted.get_total_flops(), rel=0.05
+    )
 
 
 def test_a_batch_in_chunks_costs_one_more_forward_pass():
     whole, chunked = (
-        audit.probe_arm(run({"name": "clip"}, 1, 0, train={"grad_cache_chunks": n})).step_flops
+        arm_probe.probe_arm(run({"name": "clip"}, 1, 0, train={"grad_cache_chunks": n})).step_flops
         for n in (1, 4)
     )
     assert chunked == pytest.approx(4 / 3 * whole, rel=0.05)

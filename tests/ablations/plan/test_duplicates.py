@@ -19,7 +19,9 @@ contrasts:
   full: {label: Full, plus: three, minus: two, primary: true}
 primary_metrics: {scenes: minimal.side}
 """
-SAID = "arms one and two have the same configuration and share their runs: no contrast compares them"
+SAID = (
+    "arms one and two have the same configuration and share their runs: no contrast compares them"
+)
 
 
 def own(folder: Path, more: str = "") -> list[str]:

@@ -88,12 +88,12 @@ def test_what_lies_at_init_names_runs_and_sweep_and_not_where(tmp_path: Path) ->
     assert one.specs == same.specs
     assert one.specs.keys().isdisjoint(other.specs)
     (arm,) = same.plan.arms
-    moved = replace(arm, name="moved", config_diff={"pretrained": "d.pt", "allow_torchscript": True})
+    moved = replace(
+        arm, name="moved", config_diff={"pretrained": "d.pt", "allow_torchscript": True}
+    )
     plan = replace(same.plan, arms=(arm, moved))
     for name, place, trust in (("full", str(tmp_path / "b.pt"), False), ("moved", "d.pt", True)):
-        told = config_from_spec(
-            same.specs[same.plan.cells[0].run_id], plan.run_only_values(name)
-        )
+        told = config_from_spec(same.specs[same.plan.cells[0].run_id], plan.run_only_values(name))
         assert (told.pretrained, told.allow_torchscript) == (place, trust)
 
 
@@ -348,7 +348,11 @@ def test_a_condition_holds_by_the_users_choice_the_ablations_or_the_default(tmp_
     assert scenes.configs["three"].data.redraw_prob.side == 0.25, "an arm that chooses has it too"
     assert scenes.configs["three"].method.ssl_mlp_dim == 64
     labels = {a.name: a.label for a in scenes.plan.arms}
-    assert labels == {"one": "One", "two": "Two (adam_eps 1e-06)", "three": "Three (ssl_mlp_dim 64)"}
+    assert labels == {
+        "one": "One",
+        "two": "Two (adam_eps 1e-06)",
+        "three": "Three (ssl_mlp_dim 64)",
+    }
 
 
 def test_the_user_wins_over_a_condition_of_all_arms_but_not_of_one(tmp_path: Path) -> None:
@@ -477,9 +481,14 @@ def test_each_arms_recipe_is_told_as_it_comes_out() -> None:
     assert planned(*METHODS).plan.recipe_descriptions == {}
     it = planned(*PUBLISHED, "train.weight_decay=0.3").plan.recipe_descriptions
     assert list(it) == ["uniclip", "unicl", "clip", "slip", "declip"]
-    assert "learning rate 1e-06 to 0.003 to 1e-05, warm-up 4 %, weight decay 0.3, betas 0.9 0.98" in it["slip"]
+    assert (
+        "learning rate 1e-06 to 0.003 to 1e-05, warm-up 4 %, weight decay 0.3, betas 0.9 0.98"
+        in it["slip"]
+    )
     assert "rate 6.25e-08 to 6.25e-05 to 6.25e-07 (0.0005 at batch size 512)" in it["unicl"]
-    assert [name for name, said in it.items() if "the source states no recipe" in said] == ["uniclip"]
+    assert [name for name, said in it.items() if "the source states no recipe" in said] == [
+        "uniclip"
+    ]
 
 
 def test_the_users_words_win_over_a_recipe_but_not_over_an_arm(tmp_path: Path) -> None:

@@ -25,13 +25,28 @@ STATED: dict[str, dict[str, Any]] = {
     "slip": {**SLIP_REPOSITORY, "learning_rate": 3e-3, "weight_decay": 0.1},
     "declip": {
         **ADAMW,
-        **{"learning_rate": 1e-3, "warmup_start_lr": 1e-4, "min_lr": 0.0, "adam_betas": [0.9, 0.98]},
+        **{
+            "learning_rate": 1e-3,
+            "warmup_start_lr": 1e-4,
+            "min_lr": 0.0,
+            "adam_betas": [0.9, 0.98],
+        },
         **{"weight_decay": 0.1, "warmup_ratio": 2_500 / 128_000},
     },
     "unicl": {
         **ADAMW,
-        **{"learning_rate": 5e-4, "warmup_start_lr": 5e-7, "min_lr": 5e-6, "adam_betas": [0.9, 0.999]},
-        **{"weight_decay": 0.1, "warmup_ratio": 5 / 32, "grad_clip_norm": 5.0, "lr_base_batch_size": 512},
+        **{
+            "learning_rate": 5e-4,
+            "warmup_start_lr": 5e-7,
+            "min_lr": 5e-6,
+            "adam_betas": [0.9, 0.999],
+        },
+        **{
+            "weight_decay": 0.1,
+            "warmup_ratio": 5 / 32,
+            "grad_clip_norm": 5.0,
+            "lr_base_batch_size": 512,
+        },
     },
 }
 """By method, what its source states of its training."""

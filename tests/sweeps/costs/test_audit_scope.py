@@ -32,7 +32,7 @@ def test_an_audit_holds_for_its_code_and_its_kind_of_device(tmp_path: Path) -> N
     plan, folder = planned(1, 0.0).plan, Store(tmp_path).get_sweep("s")
     here = compute_audit_key(plan)
     assert not has_audit(folder, here)
-    atomic_write(folder.audit_path, to_json_bytes({"findings": []}))
+    atomic_write(folder.audit_path, to_json_bytes({"checks": []}))
     assert not has_audit(folder, here), "made before it was written down of what"
     atomic_write(
         folder.audit_path,
@@ -41,7 +41,7 @@ def test_an_audit_holds_for_its_code_and_its_kind_of_device(tmp_path: Path) -> N
     assert has_valid_audit(folder, here)
     assert not has_audit(folder, dataclasses.replace(here, training_hash="0" * 16))
     assert not has_audit(folder, dataclasses.replace(here, device="cuda:1"))
-    broken = AuditCheck(arm="only", name="the audit", passed=False, detail="no picture")
+    broken = AuditCheck(arm="only", name="audit error", passed=False, detail="no picture")
     atomic_write(
         folder.audit_path,
         to_json_bytes(AuditRecord(checks=(broken,), training_hash="t", device_type="cuda")),
@@ -67,11 +67,13 @@ def test_a_switch_that_broke_after_the_audit_is_found(tmp_path: Path) -> None:
     (sweep,) = Store(store).iter_sweeps()
     assert all(f.passed for f in sweep.read_audit_checks())
     code = tree / "uniclip/models/embedder.py"
-    code.write_text(code.read_text().replace('forget=aware == "identity"', "forget=False"))
-    said = [f for f in json.loads(call("doctor", "--json")) if f["check"] == "switches"]
+    switch = 'mask_input=augmentation_input == "identity"'
+    assert switch in code.read_text()
+    code.write_text(code.read_text().replace(switch, "mask_input=False"))
+    said = [f for f in json.loads(call("doctor", "--json")) if f["check"] == "manipulation check"]
     assert {f["level"] for f in said[:-1]} == {"problem"}
-    assert "no-awareness: awareness is off does not hold" in said[0]["said"]
-    hashes = [p["training"] for p in read_jsonl(sweep.probes_path)]
+    assert "no-awareness: awareness is off does not hold" in said[0]["message"]
+    hashes = [p["training_hash"] for p in read_jsonl(sweep.probes_path)]
     assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
 
 
@@ -90,17 +92,17 @@ def test_a_sweep_that_is_complete_keeps_the_audit_of_what_was_trained(
 
     pass_audit(store, asked.plan)
     assert run()
-    atomic_write(folder.audit_path, to_json_bytes({"findings": []}))
+    atomic_write(folder.audit_path, to_json_bytes({"checks": []}))
     assert run()
-    assert folder.audit_path.read_bytes() == to_json_bytes({"findings": []})
+    assert folder.audit_path.read_bytes() == to_json_bytes({"checks": []})
 
 
 def test_a_limit_is_held_on_what_the_asked_kind_of_device_takes(tmp_path: Path) -> None:
     """A trial on this machine, then the same sweep on a device that is not here."""
     driver = Driver(tmp_path / "store", *ARMS)
-    assert "not measured" not in driver.run("--probe", verb="plan")
+    assert "not measured" not in driver.run("--probe", command="plan")
     elsewhere = "runtime.device=cuda:99"
-    said = driver.run(elsewhere, verb="plan")
+    said = driver.run(elsewhere, command="plan")
     assert "not measured for 2 arms" in said
     assert "GPU-hours (from" not in said
     said = driver.run(elsewhere, "max_gpu_hours=1", status=2)
@@ -119,7 +121,7 @@ def test_a_probe_of_another_device_leaves_the_plan_as_it_is(
     def prove(store: Store, plan: object, meant: AuditKey) -> None:
         seen.append(meant.replace_plan_device(asked.plan).base_config["runtime"]["device"])
 
-    monkeypatch.setattr(probe, "prove", prove)
+    monkeypatch.setattr(probe, "run_audit", prove)
     probe.main(str(tmp_path), asked.plan.sweep_id, "t", "cuda:1")
     written = store.get_sweep(asked.plan.sweep_id).read_plan()
     assert (seen, written) == (["cuda:1"], asked.plan)

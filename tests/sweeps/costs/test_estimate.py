@@ -11,14 +11,14 @@ import pytest
 from analysis.collect.run_time import format_duration as price_in_words
 from analysis.collect.run_time import measure_run_time
 from sweeps.claims import process
-from sweeps.claims.claim import RunState
+from sweeps.claims.status import RunState
 from sweeps.costs import estimate
 from sweeps.costs.estimate import CostEstimate
 from uniclip.io import atomic
 from uniclip.store import Arm, Cell, Outcome, Plan, PrimaryMetric, RunFolder, Store, json_io
 
 ARMS = ("full", "none")
-PROBE = {"arm": "full", "device": "cpu", "fixed_seconds": 0.0}
+PROBE = {"arm": "full", "device": "cpu", "setup_and_eval_seconds": 0.0}
 
 
 @pytest.fixture
@@ -58,11 +58,15 @@ def took(
     assert attempt is not None
     last: dict[str, Any] = {"time": 1000.0 + seconds}
     if kind is None:
-        beat = {**last, "step": 1, "steps": 2, "rate": 1.0, "phase": "training"}
+        beat = {**last, "step": 1, "total_steps": 2, "steps_per_second": 1.0, "phase": "training"}
         atomic.atomic_write(attempt.path / "heartbeat", json_io.to_json_bytes(beat))
     else:
-        atomic.write_once(attempt.path / "ended.json", json_io.to_json_bytes({"kind": kind, **last}))
-    atomic.append_jsonl(attempt.metrics_path, {"phase": "train", "step": 1, "attempt_seconds": spent})
+        atomic.write_once(
+            attempt.path / "end.json", json_io.to_json_bytes({"kind": kind, **last})
+        )
+    atomic.append_jsonl(
+        attempt.metrics_path, {"phase": "train", "step": 1, "attempt_seconds": spent}
+    )
     if kind == "trained":
         run.write_outcome(outcome(number, device))
 
@@ -80,13 +84,15 @@ def priced(seconds: float, source: str = "probe") -> CostEstimate:
     return CostEstimate(seconds=seconds, low=seconds * 0.5, high=seconds * 2, source=source)
 
 
-def states(plan: Plan, kind: Any = "planned") -> dict[str, RunState]:
+def states(plan: Plan, kind: Any = "pending") -> dict[str, RunState]:
     return {c.run_id: RunState(status=kind) for c in plan.cells}
 
 
 def test_nothing_is_known_of_what_never_ran(store: Store, plan: Plan) -> None:
     assert estimate.estimate_costs(store, plan) == {}
-    assert estimate.describe_total_cost(plan, states(plan), {}, 2) == "not measured for 2 arms"
+    assert (
+        estimate.describe_total_cost(plan.cells, states(plan), {}, 2) == "not measured for 2 arms"
+    )
 
 
 def test_a_run_is_billed_all_its_attempts_and_what_was_lost(store: Store) -> None:
@@ -119,7 +125,7 @@ def test_what_was_not_disturbed_lost_nothing(store: Store) -> None:
 
 def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
     for arm in ARMS:
-        probe = {**PROBE, "arm": arm, "seconds_per_step": 0.5, "fixed_seconds": 4.0}
+        probe = {**PROBE, "arm": arm, "seconds_per_step": 0.5, "setup_and_eval_seconds": 4.0}
         atomic.append_jsonl(store.get_sweep("s").probes_path, probe)
     for cell, seconds in zip([c for c in plan.cells if c.arm == "full"], (10.0, 20.0, 90.0)):
         took(store.get_run(cell.run_id), seconds, "trained")
@@ -147,7 +153,9 @@ def test_a_preempted_run_foretells_an_undisturbed_one(store: Store, plan: Plan) 
 
 def test_steps_that_differ_widen_the_interval(store: Store, plan: Plan) -> None:
     probe = {**PROBE, "seconds_per_step": 1.0}
-    atomic.append_jsonl(store.get_sweep("s").probes_path, {**probe, "step_spread": [0.5, 3.0]})
+    atomic.append_jsonl(
+        store.get_sweep("s").probes_path, {**probe, "step_seconds_range": [0.5, 3.0]}
+    )
     full = estimate.estimate_costs(store, plan)["full"]
     assert (full.low, full.seconds, full.high) == (50, 100, 300)
 
@@ -175,7 +183,7 @@ def test_what_another_kind_of_device_took_tells_nothing(store: Store, plan: Plan
     )
     took(store.get_run(plan.cells[0].run_id), 20, "trained")
     for unsaid in ({}, {"device": "cpu"}):
-        probe = {"arm": "full", "seconds_per_step": 9.0, "fixed_seconds": 0.0, **unsaid}
+        probe = {"arm": "full", "seconds_per_step": 9.0, "setup_and_eval_seconds": 0.0, **unsaid}
         atomic.append_jsonl(store.get_sweep("s").probes_path, probe)
     assert estimate.estimate_costs(store, on_gpu) == {}
     assert estimate.estimate_costs(store, plan)["full"].seconds == 20
@@ -190,18 +198,20 @@ def test_what_another_kind_of_device_took_tells_nothing(store: Store, plan: Plan
 
 def test_an_estimate_adds_what_is_open_and_divides_by_slots(plan: Plan) -> None:
     known = {"full": priced(100), "none": priced(20)}
-    text = estimate.describe_total_cost(plan, states(plan), known, 2)
-    assert text == "6 runs in about 3 min (2 min to 6 min) on 2 slots (from probe)"
-    text = estimate.describe_total_cost(plan, states(plan), known, 2, gpus_per_run=4)
-    assert "on 2 slots, 0.4 GPU-hours (from probe)" in text
-    assert estimate.describe_total_cost(plan, [], known, 2) == "nothing to run"
+    text = estimate.describe_total_cost(plan.cells, states(plan), known, 2)
+    assert text == "6 runs in about 3 min (2 min to 6 min) on 2 workers (from probe)"
+    text = estimate.describe_total_cost(plan.cells, states(plan), known, 2, gpus_per_run=4)
+    assert "on 2 workers, 0.4 GPU-hours (from probe)" in text
+    assert estimate.describe_total_cost(plan.cells, [], known, 2) == "nothing to run"
     one = [plan.cells[0].run_id]
-    assert estimate.describe_total_cost(plan, one, known, 2).startswith("1 runs in about 2 min")
+    assert estimate.describe_total_cost(plan.cells, one, known, 2).startswith(
+        "1 runs in about 2 min"
+    )
 
 
 def test_what_is_not_measured_is_said(plan: Plan) -> None:
     known = {"full": priced(100, "past runs")}
-    text = estimate.describe_total_cost(plan, states(plan), known, 1)
+    text = estimate.describe_total_cost(plan.cells, states(plan), known, 1)
     assert text == "not measured for 1 arms; the rest 5 min"
     assert estimate.format_cost_columns(None, 1)[0] == "not measured"
     assert estimate.format_cost_columns(known["full"], 0) == ("2 min (50 s to 3 min)", "", "", "")
@@ -210,8 +220,10 @@ def test_what_is_not_measured_is_said(plan: Plan) -> None:
 
 def test_what_was_foretold_first_stands(store: Store, plan: Plan) -> None:
     runs = [c.run_id for c in plan.cells]
-    estimate.record_estimates(store, plan, runs[:2], {"full": priced(10)}, 2)
-    estimate.record_estimates(store, plan, runs, {a: priced(99) for a in ARMS}, 2)
+    estimate.record_estimates(store.get_sweep("s"), plan.cells, runs[:2], {"full": priced(10)}, 2)
+    estimate.record_estimates(
+        store.get_sweep("s"), plan.cells, runs, {a: priced(99) for a in ARMS}, 2
+    )
     said = {
         p["run"]: p["seconds"] for p in atomic.read_jsonl(store.get_sweep("s").cost_estimates_path)
     }
@@ -223,7 +235,7 @@ def test_a_run_that_two_arms_share_is_paid_once(plan: Plan) -> None:
         plan, cells=tuple(dataclasses.replace(c, run_id="r" * 16) for c in plan.cells)
     )
     known = {a: priced(30) for a in ARMS}
-    text = estimate.describe_total_cost(shared, ["r" * 16], known, 1)
+    text = estimate.describe_total_cost(shared.cells, ["r" * 16], known, 1)
     assert text.startswith("1 runs in about 30 s")
 
 

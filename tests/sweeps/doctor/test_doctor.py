@@ -272,5 +272,5 @@ def test_a_cluster_is_asked_for_what_the_launcher_asks(tmp_path: Path) -> None:
     assert (need.num_jobs, need.timeout_min, need.save_seconds) == (4, 30, 7.0)
     assert (need.signal_delay_s, need.gpu_mismatch) == (120, "")
     idle = patient(tmp_path, "launcher=slurm", "launcher.gpus_per_node=8")
-    assert "8 GPUs a node" in build_requirements(idle).gpu_mismatch
+    assert "8 GPUs per node" in build_requirements(idle).gpu_mismatch
     assert dataclasses.replace(ill, resolved_plan=None).list_open_runs() == []

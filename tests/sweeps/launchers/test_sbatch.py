@@ -81,31 +81,35 @@ def test_each_key_of_the_launcher_becomes_a_parameter(
 
 
 def test_keys_that_are_not_set_are_left_to_the_cluster() -> None:
-    lacking = {"partition", "account", "qos", "constraint", "gres", "gpus_per_node", "mem"}
-    assert not lacking & set(parameters())
+    unset = {"partition", "account", "qos", "constraint", "gres", "gpus_per_node", "mem"}
+    assert not unset & set(parameters())
 
 
 def test_every_job_is_held_and_may_be_requeued() -> None:
     assert parameters()["additional_parameters"] == {"hold": True, "requeue": True}
-    more = parameters(additional_parameters={"reservation": "r", "exclude": "n1"})[
+    extended = parameters(additional_parameters={"reservation": "r", "exclude": "n1"})[
         "additional_parameters"
     ]
-    assert more == {"hold": True, "requeue": True, "reservation": "r", "exclude": "n1"}
+    assert extended == {"hold": True, "requeue": True, "reservation": "r", "exclude": "n1"}
 
 
 def test_a_follow_up_asks_for_one_process_on_one_node() -> None:
-    big = {
+    large = {
         "nodes": 4,
         "gpus_per_node": 8,
         "gres": "gpu:8",
         "cpus_per_task": 16,
         "timeout_min": 2000,
     }
-    small = parameters(is_follow_up=True, num_threads=16, partition="gpu", **big)
-    assert (small["nodes"], small["ntasks_per_node"], small["cpus_per_task"]) == (1, 1, 1)
-    assert small["time"] < 2000
-    assert not {"gres", "gpus_per_node"} & set(small)
-    assert small["partition"] == "gpu"
+    follow_up = parameters(is_follow_up=True, num_threads=16, partition="gpu", **large)
+    assert (follow_up["nodes"], follow_up["ntasks_per_node"], follow_up["cpus_per_task"]) == (
+        1,
+        1,
+        1,
+    )
+    assert follow_up["time"] < 2000
+    assert not {"gres", "gpus_per_node"} & set(follow_up)
+    assert follow_up["partition"] == "gpu"
     elsewhere = parameters(is_follow_up=True, partition="gpu", follow_up_partition="cpu")
     assert elsewhere["partition"] == "cpu"
     assert parameters(partition="gpu", follow_up_partition="cpu")["partition"] == "gpu"
@@ -132,15 +136,17 @@ SBATCH = '#!/bin/sh\nfor file; do :; done\ncp "$file" {kept}\nenv > {kept}.env\n
 @pytest.fixture
 def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, str]]:
     """Submits through submitit to an sbatch that takes everything: the job's id, and its script."""
-    programs, kept = tmp_path / "bin", tmp_path / "kept"
+    programs, script_path = tmp_path / "bin", tmp_path / "kept"
     programs.mkdir()
     for name in ("sbatch", "srun"):
-        said = SBATCH.format(kept=kept, answer="echo Submitted batch job 77")
-        (programs / name).write_text(said)
+        stub = SBATCH.format(script_path=script_path, answer="echo Submitted batch job 77")
+        (programs / name).write_text(stub)
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
 
-    def act(ordered: SubmissionIntent, after: tuple[str, ...] = (), **keys: Any) -> tuple[str, str]:
+    def act(
+        intent_: SubmissionIntent, dependency_ids: tuple[str, ...] = (), **keys: Any
+    ) -> tuple[str, str]:
         store, plan = Store(tmp_path / "store"), planned(2, 0.0).plan
         launcher = SlurmLauncherConfig(**keys)
         options = SubmitOptions(
@@ -150,7 +156,9 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
             num_threads=2,
             follow_up_argv=(),
         )
-        return JobSubmitter(options, CODE, print).call_sbatch(ordered, after), kept.read_text()
+        return JobSubmitter(options, CODE, print).call_sbatch(
+            intent_, dependency_ids
+        ), script_path.read_text()
 
     return act
 
@@ -178,7 +186,7 @@ def test_srun_gets_the_cpus_and_starts_the_job_module(submit: Any) -> None:
 
 
 def test_a_follow_up_depends_on_the_other_jobs(submit: Any) -> None:
-    _, script = submit(intent("follow_up", ((),)), after=("70", "71"))
+    _, script = submit(intent("follow_up", ((),)), dependency_ids=("70", "71"))
     assert "#SBATCH --dependency=afterany:70:71" in script
     assert "--array" not in script
     assert "--dependency" not in submit(intent())[1]
@@ -190,15 +198,19 @@ def test_options_of_the_surrounding_job_are_not_passed_on(
     for name in ("SLURM_JOB_ID", "SBATCH_PARTITION", "SLURM_CONF"):
         monkeypatch.setenv(name, "of-the-job")
     submit(intent())
-    around = dict(re.findall(r"^(\w+)=(.*)$", (tmp_path / "kept.env").read_text(), re.MULTILINE))
-    assert not {"SLURM_JOB_ID", "SBATCH_PARTITION"} & set(around)
-    assert around["SLURM_CONF"] == "of-the-job"
+    environment = dict(
+        re.findall(r"^(\w+)=(.*)$", (tmp_path / "kept.env").read_text(), re.MULTILINE)
+    )
+    assert not {"SLURM_JOB_ID", "SBATCH_PARTITION"} & set(environment)
+    assert environment["SLURM_CONF"] == "of-the-job"
     assert os.environ["SLURM_JOB_ID"] == "of-the-job"
 
 
 def test_a_rejection_has_the_message_of_sbatch(submit: Any, tmp_path: Path) -> None:
     answer = "echo 'sbatch: error: Invalid account' >&2; exit 1"
-    (tmp_path / "bin" / "sbatch").write_text(SBATCH.format(kept=tmp_path / "kept", answer=answer))
+    (tmp_path / "bin" / "sbatch").write_text(
+        SBATCH.format(script_path=tmp_path / "kept", answer=answer)
+    )
     with pytest.raises(SubmissionRejected, match="Invalid account"):
         submit(intent())
 
