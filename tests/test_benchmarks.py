@@ -1,4 +1,4 @@
-"""`make bench` runs, and its forms of one loss are one loss. Never what it measures."""
+"""`make bench` runs, and all forms of a loss have the same value. No test of what it measures."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
-def test_every_objective_in_every_form_is_one_loss(tmp_path):
-    done = bench("objectives", "--quick", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr[-500:]
-    assert (tmp_path / "objectives.md").read_text() in done.stdout
+def test_all_forms_of_an_objective_have_the_same_loss_and_gradient(tmp_path):
+    result = bench("objectives", "--quick", "--out", str(tmp_path))
+    assert result.returncode == 0, result.stderr[-500:]
+    assert (tmp_path / "objectives.md").read_text() in result.stdout
     rows = json.loads((tmp_path / "objectives.json").read_text())["rows"]
     groups = {}
     for row in rows:
@@ -46,9 +46,9 @@ def test_every_objective_in_every_form_is_one_loss(tmp_path):
 
 
 def test_an_unknown_subject_is_named():
-    done = bench("speed")
-    assert done.returncode == 2
-    assert "no subject 'speed'; there are views, objectives" in done.stderr
+    result = bench("speed")
+    assert result.returncode == 2
+    assert "no subject 'speed'; there are views, objectives" in result.stderr
 
 
 def test_an_unknown_objective_is_named(benchmark, tmp_path):
@@ -57,7 +57,7 @@ def test_an_unknown_objective_is_named(benchmark, tmp_path):
         benchmark("objectives").run(options)
 
 
-def test_the_floor_counts_the_pairs_that_meet(benchmark):
+def test_the_floor_counts_the_pairs_that_are_compared(benchmark):
     case = benchmark("forms").Case
     assert case("mp_nce", "dense", 10, 0.07, width=2).floor == 4 * 30**2 * 2
     # Each of the three pairs of slots meets in 10 * 10; CLIP has one such pair.
@@ -65,28 +65,39 @@ def test_the_floor_counts_the_pairs_that_meet(benchmark):
     assert case("clip", "dense", 10, 0.07, width=2).floor == 8 * 100 * 2
 
 
-def test_a_case_in_its_own_process(benchmark, monkeypatch):
+def test_a_case_measured_in_a_subprocess_has_the_same_loss(benchmark, monkeypatch):
     case = benchmark("forms").Case("mp_nce", "streamed", 16, 0.07, width=8, chunk=10)
     objectives = benchmark("objectives")
-    found, expected = objectives.apart(case), objectives.here(case, objectives.HASTE)
-    assert list(found) == list(expected)
-    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    row = objectives.measure_in_subprocess(case)
+    expected = objectives.measure_case(case, objectives.QUICK)
+    assert list(row) == list(expected)
+    assert row["loss"] == pytest.approx(expected["loss"], rel=1e-5)
     monkeypatch.setattr(sys, "executable", "false")
-    assert objectives.apart(case)["failed"] == "no reason given"
+    assert objectives.measure_in_subprocess(case)["failed"] == "no reason given"
 
 
-def test_extra_memory_is_that_of_the_step(benchmark):
-    once = benchmark("measure").once
-    kept = torch.ones(2**24)  # 64 MiB that were there before
-    _, extra = once(lambda: kept.mul(2).sum())
+def test_extra_memory_is_that_of_the_step_alone(benchmark):
+    run_once = benchmark("measure").run_once
+    existing = torch.ones(2**24)  # 64 MiB, allocated before the step
+    _, extra = run_once(lambda: existing.mul(2).sum())
     assert 60 < extra < 100
-    assert once(lambda: kept.sum())[1] < 30
+    assert run_once(lambda: existing.sum())[1] < 30
 
 
 def test_the_front_door_is_measured_over_cells_of_every_state(benchmark, tmp_path):
-    rows = list(benchmark("overhead")._front_door(tmp_path, 22, 11))
+    rows = list(benchmark("overhead").measure_front_door(tmp_path, 22, 11))
     assert [row["at most"] for row in rows] == [3.0, 2.0, 3.0, 3, 3, 3, 3]
     assert {row.get("seconds", 1.0) > 0 for row in rows} == {True}
-    looked = {row["what"].split()[-2]: row["file operations"] for row in rows[3:]}
-    assert set(looked) == {"planned", "complete", "running", "interrupted"}
-    assert max(looked.values()) < 3.2, "three a cell, and one for the plan"
+    operations = {row["what"].split()[-2]: row["file operations"] for row in rows[3:]}
+    assert set(operations) == {"pending", "complete", "running", "interrupted"}
+    assert max(operations.values()) < 3.2, "three a cell, and one for the plan"
+
+
+def test_two_checkouts_are_measured_side_by_side(benchmark, tmp_path):
+    front_door = benchmark("front_door")
+    commands = front_door.write_stores(ROOT, tmp_path / "stores", (11, 11, 1))
+    assert list(commands) == ["status of 11 cells", "plan of 11 cells", "report of 11 cells"]
+    both = {"uniclip": ROOT, "baseline": ROOT}
+    status = commands["status of 11 cells"]
+    row = front_door.measure("status", dict.fromkeys(both, status), both, rounds=1)
+    assert row["baseline / uniclip"] == row["baseline, seconds"] / row["uniclip, seconds"] > 0

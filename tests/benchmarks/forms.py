@@ -1,4 +1,4 @@
-"""The forms in which a loss is measured: ours streamed and dense, and what others do instead."""
+"""The forms in which a loss is measured: streamed and dense, and what peers do instead."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from uniclip.config.losses import MULTI_POSITIVE_LOSSES, PositiveWeights
 from uniclip.distributed import SINGLE_PROCESS
 from uniclip.losses.image_text import (
     clip_loss,
@@ -18,22 +19,16 @@ from uniclip.losses.image_text import (
     unicl_loss,
 )
 from uniclip.losses.multi_positive import (
+    compute_named_loss,
     compute_negative_logsumexp,
     compute_positive_scores,
-    multi_positive,
     sum_anchor_losses,
 )
 from uniclip.losses.positives import build_pair_structure
 from uniclip.losses.similarity import DomainSimilarity
 
-IMAGES = 2
-"""Views of each sample in the losses of the family: M = 3 N."""
-FAMILY = {
-    "mp_nce": dict(denominator="negatives", aggregate="outside", negatives="all"),
-    "sup_con": dict(denominator="all", aggregate="outside", negatives="all"),
-    "mil_nce": dict(denominator="all", aggregate="inside", negatives="all"),
-    "multi_view_info_nce": dict(denominator="negatives", aggregate="outside", negatives="slot"),
-}
+NUM_VIEWS = 2
+"""Views of each sample in the multi-positive losses: M = 3 N."""
 PAIRWISE = ("clip", "unicl")
 FORMS = ("streamed", "dense", "compile", "checkpoint", "open_clip")
 
@@ -51,30 +46,36 @@ class Case:
 
     @property
     def embeddings(self) -> int:
-        """How many rows meet each other: M."""
-        return self.pairs * (2 if self.objective in PAIRWISE else IMAGES + 1)
+        """The number of rows that are compared, M."""
+        return self.pairs * (2 if self.objective in PAIRWISE else NUM_VIEWS + 1)
 
     @property
     def floor(self) -> float:
-        """Floating-point operations that a loss with its gradients cannot do without, if scores are
-        not kept: each pair's score, there and back, and what it pulls at both of its ends.
+        """The smallest number of floating-point operations of a loss and its gradients.
 
-        4 M^2 D where all meet; fewer where images meet only texts, or a slot only the others.
+        If scores are not stored, each pair's score is computed forward and backward, and its
+        gradient goes to both embeddings: 4 M^2 D if all pairs are compared; fewer if images are
+        compared with texts only, or a slot with the other slots only.
         """
         n = self.pairs
-        meetings = {"multi_view_info_nce": IMAGES * (IMAGES + 1) / 2, "clip": 1, "unicl": 1}
-        met = meetings.get(self.objective, (IMAGES + 1) ** 2 / 2) * n * n
-        return 8 * met * self.width
+        comparisons = {
+            "multi_view_info_nce": NUM_VIEWS * (NUM_VIEWS + 1) / 2,
+            "clip": 1,
+            "unicl": 1,
+        }
+        compared_pairs = comparisons.get(self.objective, (NUM_VIEWS + 1) ** 2 / 2) * n * n
+        return 8 * compared_pairs * self.width
 
 
 Step = Callable[[], tuple[float, float]]
-"""Forward and backward: the loss, and the length of the embeddings' gradient."""
+"""Runs forward and backward; returns the loss and the norm of the embeddings' gradient."""
 
 
-def step(case: Case) -> Step:
-    """The case as something to be run."""
+def build_step(case: Case) -> Step:
+    """Return a function that runs the case."""
     torch.manual_seed(0)
-    loss, leaves = (_family if case.objective in FAMILY else _pairwise)(case)
+    is_pairwise = case.objective in PAIRWISE
+    loss, leaves = (_build_pairwise if is_pairwise else _build_multi_positive)(case)
 
     def run() -> tuple[float, float]:
         value = loss()
@@ -84,30 +85,37 @@ def step(case: Case) -> Step:
     return run
 
 
-def _family(case: Case) -> tuple[Callable[[], Tensor], list[Tensor]]:
-    n, slots = case.pairs, IMAGES + 1
+def _build_multi_positive(case: Case) -> tuple[Callable[[], Tensor], list[Tensor]]:
+    n, slots = case.pairs, NUM_VIEWS + 1
     z = F.normalize(torch.randn(n * slots, case.width), dim=1).requires_grad_()
     slot = torch.arange(slots).repeat_interleave(n)
-    sample, domain = torch.arange(n).repeat(slots), (slot == IMAGES).long()
-    similarity, switches = DomainSimilarity(case.tau), FAMILY[case.objective]
-    weights = "uniform" if switches["negatives"] == "slot" else "balanced"
+    sample, domain = torch.arange(n).repeat(slots), (slot == NUM_VIEWS).long()
+    similarity, switches = DomainSimilarity(case.tau), MULTI_POSITIVE_LOSSES[case.objective]
+    negatives = switches.negatives or "all"
+    weights: PositiveWeights = "uniform" if negatives == "slot" else "balanced"
     leaves = [z, *similarity.parameters()]
     if case.form in ("streamed", "dense"):
         chunk = case.chunk if case.form == "streamed" else None
-        given = (z, sample, domain, slot, similarity)
-        return lambda: multi_positive(*given, chunk=chunk, weights=weights, **switches), leaves
-    pool = build_pair_structure(z, sample, domain, slot, switches["negatives"], weights)
+        inputs = (case.objective, z, sample, domain, slot, similarity)
+        return lambda: compute_named_loss(*inputs, chunk=chunk, weights=weights), leaves
+    structure = build_pair_structure(z, sample, domain, slot, negatives, weights)
 
-    def part(z: Tensor, rows: slice) -> Tensor:
-        positive = compute_positive_scores(z, z, pool, similarity, rows)
-        rivals = compute_negative_logsumexp(z, z, pool, similarity, rows)
-        how = switches["denominator"], switches["aggregate"]
-        return sum_anchor_losses(positive, rivals, pool, rows, *how) / len(z)
+    def compute_rows(z: Tensor, rows: slice) -> Tensor:
+        positive_logits = compute_positive_scores(z, z, structure, similarity, rows)
+        negative_logsumexp = compute_negative_logsumexp(z, z, structure, similarity, rows)
+        return sum_anchor_losses(
+            positive_logits,
+            negative_logsumexp,
+            structure,
+            rows,
+            switches.denominator,
+            switches.aggregate,
+        ) / len(z)
 
-    return _in_parts(case, part, z, len(z)), leaves
+    return _compute_by_rows(case, compute_rows, z, len(z)), leaves
 
 
-def _pairwise(case: Case) -> tuple[Callable[[], Tensor], list[Tensor]]:
+def _build_pairwise(case: Case) -> tuple[Callable[[], Tensor], list[Tensor]]:
     z = F.normalize(torch.randn(2, case.pairs, case.width), dim=2).requires_grad_()
     image, text = z
     labels = torch.randint(-1, max(case.pairs // 8, 1), (case.pairs,))
@@ -124,23 +132,23 @@ def _pairwise(case: Case) -> tuple[Callable[[], Tensor], list[Tensor]]:
         peer = ClipLoss()
         return lambda: peer(*z, scale), leaves
 
-    def part(z: Tensor, rows: slice) -> Tensor:
+    def compute_rows(z: Tensor, rows: slice) -> Tensor:
         image, text = z
         means = (compute_class_means(v, labels) for v in z) if case.objective == "unicl" else z
         return compute_symmetric_loss(image, text, *means, scale, rows, None, SINGLE_PROCESS)
 
-    return _in_parts(case, part, z, len(image)), leaves
+    return _compute_by_rows(case, compute_rows, z, len(image)), leaves
 
 
-def _in_parts(
-    case: Case, part: Callable[[Tensor, slice], Tensor], z: Tensor, rows: int
+def _compute_by_rows(
+    case: Case, compute_rows: Callable[[Tensor, slice], Tensor], z: Tensor, num_rows: int
 ) -> Callable[[], Tensor]:
-    """All rows compiled as one, or a sum over chunks of rows that are computed twice."""
+    """Return the loss with all rows compiled at once, or as a sum over checkpointed chunks."""
     if case.form == "compile":
-        whole = torch.compile(part)
-        return lambda: whole(z, slice(0, rows))
-    starts = range(0, rows, case.chunk)
-    chunks = [slice(start, min(start + case.chunk, rows)) for start in starts]
+        compiled = torch.compile(compute_rows)
+        return lambda: compiled(z, slice(0, num_rows))
+    starts = range(0, num_rows, case.chunk)
+    chunks = [slice(start, min(start + case.chunk, num_rows)) for start in starts]
     return lambda: torch.stack(
-        [checkpoint(part, z, chunk, use_reentrant=False) for chunk in chunks]
+        [checkpoint(compute_rows, z, chunk, use_reentrant=False) for chunk in chunks]
     ).sum()

@@ -1,4 +1,4 @@
-"""What a subject of `make bench` is asked, and the one Markdown table and JSON file it answers."""
+"""The options of `make bench`, and the Markdown table and JSON file of each subject."""
 
 from __future__ import annotations
 
@@ -12,66 +12,66 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Options:
-    """The words of the command line."""
+    """The options of the command line."""
 
     out: Path
     quick: bool = False
     objectives: tuple[str, ...] = ()
-    """Only these; () = all."""
+    """Only these objectives; () = all."""
     forms: tuple[str, ...] = ()
     """Only these of `forms.FORMS`; () = all."""
     sizes: tuple[int, ...] = ()
     """Only these numbers of pairs; () = all."""
+    baseline: Path | None = None
+    """Another checkout, for `front_door`."""
 
 
 @dataclass
 class Table:
-    """Rows of one subject, in columns by name; notes stand below."""
+    """The rows of one subject, as column name -> value, and notes below them."""
 
     name: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
 
     def markdown(self) -> str:
-        """One table, numbers to three digits, and the notes as a list."""
+        """Return one Markdown table, numbers to three digits, and the notes as a list."""
         columns = list(dict.fromkeys(column for row in self.rows for column in row))
         lines = [columns, ["---"] * len(columns)]
-        lines += [[_shown(row.get(column)) for column in columns] for row in self.rows]
-        notes = [f"- {name}: {_shown(value)}" for name, value in self.notes.items()]
+        lines += [[_format_value(row.get(column)) for column in columns] for row in self.rows]
+        notes = [f"- {name}: {_format_value(value)}" for name, value in self.notes.items()]
         return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", *notes]) + "\n"
 
     def write(self, out: Path) -> None:
-        """<out>/<name>.md and <name>.json, which has all digits and says what machine it was."""
+        """Write <out>/<name>.md and <name>.json, which has all digits and the machine."""
         out.mkdir(parents=True, exist_ok=True)
-        whole = {"machine": machine(), "rows": self.rows, "notes": self.notes}
-        (out / f"{self.name}.json").write_text(json.dumps(whole, indent=1) + "\n")
+        content = {"machine": describe_machine(), "rows": self.rows, "notes": self.notes}
+        (out / f"{self.name}.json").write_text(json.dumps(content, indent=1) + "\n")
         (out / f"{self.name}.md").write_text(self.markdown())
 
 
-def machine() -> dict[str, Any]:
-    """The processor and what computes on it."""
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, its cores and the version of torch."""
     import torch
 
     return {
         "processor": platform.processor() or platform.machine(),
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": cores(),
+        "cores": count_cores(),
         "torch": torch.__version__,
     }
 
 
-def cores() -> int:
-    """How many this process may use."""
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else _whole(value)
-
-
-def _whole(value: Any) -> str:
-    return f"{value:.0f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return str(value)
