@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from uniclip.errors import UserError
 from uniclip.store import AttemptFolder, ExitKind, RunFolder
@@ -54,6 +54,12 @@ class DistributedCellExecutor(CellExecutor, Protocol):
 
     def destroy_process_group(self) -> None:
         """Leave the processes of this job."""
+
+
+if TYPE_CHECKING:
+    import uniclip.cell
+
+    _DEFAULT_EXECUTOR: DistributedCellExecutor = uniclip.cell  # checked by mypy
 
 
 def load_executor(module_name: str) -> CellExecutor:

@@ -30,10 +30,10 @@ class Cluster(Slurm):
     def __init__(self, limit: int) -> None:
         super().__init__()
         self.limit, self.queue, self.count = limit, list[Job](), 0
-        self.answers, self.released = True, list[str]()
+        self.is_answering, self.released = True, list[str]()
 
     def list_jobs(self) -> list[Job] | None:
-        return self.queue if self.answers else None
+        return self.queue if self.is_answering else None
 
     def release(self, job: str) -> bool:
         self.released.append(job)
@@ -72,8 +72,10 @@ class Scene:
         self.runs = list(self.resolved_plan.specs)
         self.printed_lines: list[str] = []
 
-    def queue(self, pack: int, **order: Any) -> SlurmLauncher:
-        launcher = SlurmLauncherConfig(cells_per_job=pack, follow_up=order.pop("follow_up", True))
+    def build_launcher(self, cells_per_job: int, **order: Any) -> SlurmLauncher:
+        launcher = SlurmLauncherConfig(
+            cells_per_job=cells_per_job, follow_up=order.pop("follow_up", True)
+        )
         options: dict[str, Any] = {"num_threads": 1, "follow_up_argv": ("run",), **order}
         ordered = SubmitOptions(
             store=self.store, sweep_id=self.folder.id, launcher_config=launcher, **options
@@ -98,7 +100,7 @@ class Scene:
 
 def become_follow_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> SlurmLauncher:
     """Return the launcher of a follow-up job of the scene, as it runs in this process."""
-    active_jobs = scene.queue(pack=1).submissions.list_active_jobs()
+    active_jobs = scene.build_launcher(cells_per_job=1).submissions.list_active_jobs()
     (job_id,) = (
         job.id for intent, job, _ in active_jobs if intent.kind == "follow_up" and job.is_waiting
     )
@@ -106,4 +108,4 @@ def become_follow_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> SlurmLaun
     scene.cluster.starts()
     monkeypatch.setenv("SLURM_JOB_ID", job_id)
     monkeypatch.setenv(FOLLOW_UP_VARIABLE, "token")
-    return scene.queue(pack=1)
+    return scene.build_launcher(cells_per_job=1)

@@ -16,88 +16,90 @@ from sweeps.slurm import SQUEUE_COLUMNS, Liveness, Slurm
 from uniclip.errors import UserError
 from uniclip.store import ClaimRecord, EndReason
 
-TOLD = '#!/bin/sh\necho "$0 $@" >> {log}\n{rest}\n'
+LOGGED_COMMAND = '#!/bin/sh\necho "$0 $@" >> {log}\n{rest}\n'
 
 
 @pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def call_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stub commands of a cluster whose controller does not answer; calls are logged here."""
     log, programs = tmp_path / "asked", tmp_path / "bin"
     programs.mkdir()
     for name in ("sbatch", "scontrol", "squeue", "sacct"):
-        (programs / name).write_text(TOLD.format(log=log, rest="exit 1"))
+        (programs / name).write_text(LOGGED_COMMAND.format(log=log, rest="exit 1"))
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     log.touch()
     return log
 
 
-def answers(asked: Path, **programs: str) -> None:
+def set_commands(call_log: Path, **programs: str) -> None:
     """Let these commands run these shell lines from now on."""
     for name, rest in programs.items():
-        (asked.parent / "bin" / name).write_text(TOLD.format(log=asked, rest=rest))
+        (call_log.parent / "bin" / name).write_text(LOGGED_COMMAND.format(log=call_log, rest=rest))
 
 
-def owner_of(job: str, **changes: Any) -> ClaimRecord:
+def remote_claim(job: str, **changes: Any) -> ClaimRecord:
     """The claim of an attempt on another machine, in a job of this cluster."""
-    mine = process.make_claim_record({})
-    changes = {"time": mine.time - 3600, **changes}
-    return replace(mine, job_id=job, cluster="near", host="elsewhere", **changes)
+    claim_record = process.make_claim_record({})
+    changes = {"time": claim_record.time - 3600, **changes}
+    return replace(claim_record, job_id=job, cluster="near", host="elsewhere", **changes)
 
 
-def calls(log: Path) -> int:
+def count_calls(log: Path) -> int:
     return len(log.read_text().splitlines())
 
 
-def test_a_controller_that_does_not_answer_is_queried_once(asked: Path) -> None:
+def test_a_controller_that_does_not_answer_is_queried_once(call_log: Path) -> None:
     slurm = Slurm()
     for number in range(5):
-        owner = replace(
+        claim_record = replace(
             process.make_claim_record({}), job_id=f"{number}", cluster="far", host="elsewhere"
         )
-        assert slurm.find_end_reason(owner) == Liveness.UNKNOWN
+        assert slurm.find_end_reason(claim_record) == Liveness.UNKNOWN
         with pytest.raises(UserError, match="does not answer"):
             _ = slurm.config
-    assert calls(asked) == 1
+    assert count_calls(call_log) == 1
 
 
 def test_a_controller_that_stops_answering_is_queried_rarely(
-    asked: Path, monkeypatch: pytest.MonkeyPatch
+    call_log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = asked.parent / "bin" / "scontrol"
-    program.write_text(TOLD.format(log=asked, rest="echo ClusterName = near"))
+    program = call_log.parent / "bin" / "scontrol"
+    program.write_text(LOGGED_COMMAND.format(log=call_log, rest="echo ClusterName = near"))
     slurm = Slurm()
     assert slurm.cluster == "near"
-    program.write_text(TOLD.format(log=asked, rest="exit 1"))
+    program.write_text(LOGGED_COMMAND.format(log=call_log, rest="exit 1"))
     for number in range(5):
-        owner = replace(
+        claim_record = replace(
             process.make_claim_record({}), job_id=f"{number}", cluster="near", host="elsewhere"
         )
-        assert slurm.find_end_reason(owner) == Liveness.UNKNOWN
-    assert calls(asked) == 2
+        assert slurm.find_end_reason(claim_record) == Liveness.UNKNOWN
+    assert count_calls(call_log) == 2
     monkeypatch.setattr(scheduler, "QUEUE_CACHE_SECONDS", 0.0)
     assert slurm.list_jobs() is None
-    assert calls(asked) == 3
+    assert count_calls(call_log) == 3
 
 
-@pytest.mark.parametrize(("age", "word"), [(0.0, Liveness.ALIVE), (3600.0, EndReason.REQUEUED)])
+@pytest.mark.parametrize(
+    ("age_seconds", "expected"), [(0.0, Liveness.ALIVE), (3600.0, EndReason.REQUEUED)]
+)
 def test_a_queue_read_before_a_claim_proves_nothing_about_it(
-    asked: Path, age: float, word: EndReason | Liveness
+    call_log: Path, age_seconds: float, expected: EndReason | Liveness
 ) -> None:
     """The job was pending when squeue ran; it has started and claimed since."""
     rows = {"JobArrayID": "77_0", "State": "PENDING", "RestartCnt": "0", "Name": "uniclip-x"}
     row = "".join(f"{rows.get(name, ''):<64}" for name in SQUEUE_COLUMNS)
-    shown = 'case "$2" in config) echo ClusterName = near;; '
-    shown += "*) echo JobState=RUNNING Restarts=0;; esac"
-    answers(asked, squeue=f"echo '{row}'", scontrol=shown)
+    scontrol_lines = 'case "$2" in config) echo ClusterName = near;; '
+    scontrol_lines += "*) echo JobState=RUNNING Restarts=0;; esac"
+    set_commands(call_log, squeue=f"echo '{row}'", scontrol=scontrol_lines)
     slurm = Slurm()
     assert slurm.list_jobs() is not None
-    assert slurm.find_end_reason(owner_of("77_0", time=time.time() - age)) == word
+    assert slurm.find_end_reason(remote_claim("77_0", time=time.time() - age_seconds)) == expected
 
 
 # ---- how a job ended -----------------------------------------------------------------------------
 
-FORGOTTEN = """\
+PURGED = """\
 if [ "$2" = config ]; then
   printf 'ClusterName             = near\\nPrivateData             = {private}\\n'
 else
@@ -107,7 +109,7 @@ fi"""
 
 
 @pytest.mark.parametrize(
-    ("state", "restarts", "word"),
+    ("state", "restarts", "expected"),
     [
         (None, 0, Liveness.UNKNOWN),
         ("RUNNING", 1, Liveness.ALIVE),
@@ -131,14 +133,16 @@ fi"""
     ],
 )
 def test_the_state_of_a_job_determines_how_its_attempt_ended(
-    state: str | None, restarts: int, word: EndReason | Liveness
+    state: str | None, restarts: int, expected: EndReason | Liveness
 ) -> None:
     """For the attempt of the second start, whose restart count is 1."""
-    assert scheduler.classify_state(state, restarts, owner_of("77", restart_count=1)) == word
+    assert (
+        scheduler.classify_state(state, restarts, remote_claim("77", restart_count=1)) == expected
+    )
 
 
 @pytest.mark.parametrize(
-    ("printed", "word"),
+    ("printed", "expected"),
     [
         ("OUT_OF_MEMORY", EndReason.OUT_OF_MEMORY),
         ("CANCELLED by 1000", EndReason.CANCELLED),
@@ -150,18 +154,18 @@ def test_the_state_of_a_job_determines_how_its_attempt_ended(
     ],
 )
 def test_accounting_has_jobs_that_the_controller_has_purged(
-    asked: Path, printed: str, word: EndReason | Liveness
+    call_log: Path, printed: str, expected: EndReason | Liveness
 ) -> None:
     """`sacct -n -X -P` prints one line per job, and nothing for an unknown job."""
-    says = f"printf '{printed}\\n'" if printed else "true"
-    answers(asked, squeue="true", scontrol=FORGOTTEN.format(private="none"), sacct=says)
-    assert Slurm().find_end_reason(owner_of("77_3")) == word
-    (call,) = [c for c in asked.read_text().splitlines() if "/sacct " in c]
+    command = f"printf '{printed}\\n'" if printed else "true"
+    set_commands(call_log, squeue="true", scontrol=PURGED.format(private="none"), sacct=command)
+    assert Slurm().find_end_reason(remote_claim("77_3")) == expected
+    (call,) = [c for c in call_log.read_text().splitlines() if "/sacct " in c]
     assert call.split()[1:] == "-n -X -P -j 77_3 -o State".split()
 
 
 @pytest.mark.parametrize(
-    ("private", "whose", "word"),
+    ("private", "whose", "expected"),
     [
         ("none", 1, EndReason.DIED),
         ("accounts,usage", 1, EndReason.DIED),
@@ -172,14 +176,16 @@ def test_accounting_has_jobs_that_the_controller_has_purged(
     ],
 )
 def test_a_job_that_may_be_hidden_is_not_taken_for_purged(
-    asked: Path, private: str, whose: int | None, word: EndReason | Liveness
+    call_log: Path, private: str, whose: int | None, expected: EndReason | Liveness
 ) -> None:
     """whose: 0 for a job of this user, 1 for another user; None if the claim has no user id."""
-    answers(asked, squeue="true", scontrol=FORGOTTEN.format(private=private))
+    set_commands(call_log, squeue="true", scontrol=PURGED.format(private=private))
     uid = None if whose is None else os.getuid() + whose
-    assert Slurm().find_end_reason(owner_of("77", uid=uid)) == word
+    assert Slurm().find_end_reason(remote_claim("77", uid=uid)) == expected
 
 
-def test_a_hidden_job_that_accounting_shows_has_ended(asked: Path) -> None:
-    answers(asked, squeue="true", scontrol=FORGOTTEN.format(private="jobs"), sacct="echo TIMEOUT")
-    assert Slurm().find_end_reason(owner_of("77", uid=os.getuid() + 1)) == EndReason.TIMEOUT
+def test_a_hidden_job_that_accounting_shows_has_ended(call_log: Path) -> None:
+    set_commands(
+        call_log, squeue="true", scontrol=PURGED.format(private="jobs"), sacct="echo TIMEOUT"
+    )
+    assert Slurm().find_end_reason(remote_claim("77", uid=os.getuid() + 1)) == EndReason.TIMEOUT

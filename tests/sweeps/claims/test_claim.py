@@ -38,18 +38,18 @@ EVALUATIONS = {"scenes": "abcd1234"}
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
 @pytest.fixture
-def run(lab: Store) -> RunFolder:
-    folder = lab.get_run("0123456789abcdef")
+def run(store: Store) -> RunFolder:
+    folder = store.get_run("0123456789abcdef")
     folder.write_spec({"config": {}})
     return folder
 
 
-def owner(pid: int | None = None, **changes: Any) -> ClaimRecord:
+def claim_record(pid: int | None = None, **changes: Any) -> ClaimRecord:
     """The record of a live process, as it would write it."""
     pid = pid or os.getpid()
     record = dataclasses.replace(
@@ -69,17 +69,17 @@ def attempt_by(run: RunFolder, record: ClaimRecord) -> AttemptFolder:
     return attempt
 
 
-def look(run: RunFolder) -> RunState:
+def inspect(run: RunFolder) -> RunState:
     return inspect_run(run, EVALUATIONS)
 
 
 def claim(
-    lab: Store, run: RunFolder, state: RunState | None = None, **policy: Any
+    store: Store, run: RunFolder, state: RunState | None = None, **policy: Any
 ) -> AttemptFolder | None:
     return claims.claim_run(
-        lab,
+        store,
         run,
-        state or look(run),
+        state or inspect(run),
         lambda: {"device": "cpu"},
         prepare_run=lambda folder: folder.write_spec({"config": {}}),
         policy=RetryPolicy(**policy),
@@ -92,7 +92,7 @@ def claimed_number(attempt: AttemptFolder | None) -> int:
     return attempt.number
 
 
-def finish(run: RunFolder, kind: Any = "trained", training: str | None = None) -> None:
+def write_outcome(run: RunFolder, kind: Any = "trained", training: str | None = None) -> None:
     outcome = Outcome(
         kind=kind,
         step=9,
@@ -107,7 +107,7 @@ def finish(run: RunFolder, kind: Any = "trained", training: str | None = None) -
     assert run.write_outcome(outcome)
 
 
-def judge(run: RunFolder) -> None:
+def write_scores(run: RunFolder) -> None:
     score = Score(name="minimal.side", value=1, kind="accuracy", chance=0.5, num_samples=100)
     for name, hash_ in EVALUATIONS.items():
         scores = DatasetScores(
@@ -132,12 +132,12 @@ def _join_in(barrier: Any, training: str, source: str) -> None:
 
 
 def _race(root: str, run_id: str) -> tuple[int, int | None]:
-    lab = Store(root)
-    run = lab.get_run(run_id)
+    store = Store(root)
+    run = store.get_run(run_id)
     _barrier.wait()
     state = inspect_run(run, EVALUATIONS)
     _barrier.wait()
-    attempt = claim(lab, run, state)
+    attempt = claim(store, run, state)
     _barrier.wait()
     return os.getpid(), attempt.number if attempt else None
 
@@ -146,8 +146,8 @@ def _race(root: str, run_id: str) -> tuple[int, int | None]:
 def racers() -> Iterator[Any]:
     """Eight processes that wait for one another before they look, and before they claim."""
     spawn = multiprocessing.get_context("spawn")
-    given = (spawn.Barrier(RACERS, timeout=60), compute_training_hash(), compute_source_hash())
-    with spawn.Pool(RACERS, _join_in, given) as pool:
+    arguments = (spawn.Barrier(RACERS, timeout=60), compute_training_hash(), compute_source_hash())
+    with spawn.Pool(RACERS, _join_in, arguments) as pool:
         yield pool
 
 
@@ -159,8 +159,8 @@ def race(racers: Any, run: RunFolder) -> list[tuple[int, int]]:
     return [(pid, number) for pid, number in results if number is not None]
 
 
-def test_of_eight_processes_one_claims_a_new_run(lab: Store, racers: Any) -> None:
-    run = lab.get_run("fedcba9876543210")
+def test_of_eight_processes_one_claims_a_new_run(store: Store, racers: Any) -> None:
+    run = store.get_run("fedcba9876543210")
     winners = race(racers, run)
     assert len(winners) == 1
     assert run.list_attempts() == [1]
@@ -171,7 +171,7 @@ def test_of_eight_processes_one_claims_a_new_run(lab: Store, racers: Any) -> Non
 
 
 def test_of_eight_processes_one_resumes_an_interrupted_run(run: RunFolder, racers: Any) -> None:
-    attempt_by(run, owner(**DEAD))
+    attempt_by(run, claim_record(**DEAD))
     winners = race(racers, run)
     assert [number for _, number in winners] == [2]
     assert run.list_attempts() == [1, 2]
@@ -179,13 +179,13 @@ def test_of_eight_processes_one_resumes_an_interrupted_run(run: RunFolder, racer
 
 @pytest.mark.parametrize("again", range(3))
 def test_of_eight_processes_one_moves_aside_what_other_code_began(
-    lab: Store, run: RunFolder, racers: Any, again: int
+    store: Store, run: RunFolder, racers: Any, again: int
 ) -> None:
     """The others have seen the old run; none may move the new one, or overtake it."""
-    attempt_by(run, owner(training_hash="other code", **DEAD))
+    attempt_by(run, claim_record(training_hash="other code", **DEAD))
     winners = race(racers, run)
     assert [number for _, number in winners] == [1]
-    assert len(os.listdir(lab.root / "superseded")) == 1
+    assert len(os.listdir(store.root / "superseded")) == 1
     record = run.get_attempt(1).read_claim()
     assert record is not None
     assert (record.pid, record.training_hash) == (winners[0][0], compute_training_hash())
@@ -195,267 +195,273 @@ def test_of_eight_processes_one_moves_aside_what_other_code_began(
 # ---- what the store says -------------------------------------------------------------------------
 
 
-def test_a_run_without_attempts_is_planned(lab: Store) -> None:
-    state = look(lab.get_run("0" * 16))
+def test_a_run_without_attempts_is_planned(store: Store) -> None:
+    state = inspect(store.get_run("0" * 16))
     assert (state.status, state.attempt, state.is_runnable) == ("pending", 0, True)
 
 
 def test_a_live_process_keeps_its_run(
-    lab: Store, run: RunFolder, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+    store: Store, run: RunFolder, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempt_by(run, owner(child.pid, time=0.0))
+    attempt_by(run, claim_record(child.pid, time=0.0))
     monkeypatch.setattr(statuses, "HEARTBEAT_TIMEOUT_SECONDS", 0.0)
-    assert look(run).status == "running", "its heartbeat's age proves nothing while it lives"
-    assert not look(run).is_runnable
-    assert claim(lab, run) is None
+    assert inspect(run).status == "running", "its heartbeat's age proves nothing while it lives"
+    assert not inspect(run).is_runnable
+    assert claim(store, run) is None
     child.send_signal(signal.SIGSTOP)
-    assert look(run).status == "running"
+    assert inspect(run).status == "running"
     assert run.list_attempts() == [1]
 
 
-@pytest.mark.parametrize("who", [{}, DEAD, {"host": "elsewhere", "machine_id": "x"}])
+@pytest.mark.parametrize("changes", [{}, DEAD, {"host": "elsewhere", "machine_id": "x"}])
 def test_what_looks_dead_is_asked_for_its_last_word(
-    lab: Store, run: RunFolder, who: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    store: Store, run: RunFolder, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It died, or was stopped for long, between its last word and the sign of life that repeats it:
     a failure must not be taken for a death, after which it would run again."""
-    attempt = attempt_by(run, owner(**who))
+    attempt = attempt_by(run, claim_record(**changes))
     attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
     monkeypatch.setattr(AttemptFolder, "_copy_end_to_heartbeat", lambda *_: None)
     attempt.write_end("failed", "ValueError: x")
-    if who is not DEAD:
+    if changes is not DEAD:
         assert inspect_run(run, EVALUATIONS, trust_heartbeat=True).status == "running"
         monkeypatch.setattr(statuses, "HEARTBEAT_TIMEOUT_SECONDS", -1.0)
-    for lightly in (True, False):
-        state = inspect_run(run, EVALUATIONS, trust_heartbeat=lightly)
+    for trust_heartbeat in (True, False):
+        state = inspect_run(run, EVALUATIONS, trust_heartbeat=trust_heartbeat)
         assert (state.status, state.reason) == ("failed", "ValueError: x")
-    assert claim(lab, run) is None
+    assert claim(store, run) is None
 
 
-@pytest.mark.parametrize("ended", [None, "trained"])
-@pytest.mark.parametrize("lives", [True, False])
+@pytest.mark.parametrize("exit_kind", [None, "trained"])
+@pytest.mark.parametrize("is_alive", [True, False])
 def test_a_sign_of_life_in_anothers_place_decides_nothing(
-    lab: Store, run: RunFolder, lives: bool, ended: str | None
+    store: Store, run: RunFolder, is_alive: bool, exit_kind: str | None
 ) -> None:
     """A stopped process has written over that of who came after it, or a file was copied."""
-    stray = attempt_by(run, owner(**({} if not lives else DEAD)))
-    stray.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
-    if ended is not None:
-        stray.write_end(ended)
-        (stray.path / "end.json").unlink()
+    first_attempt = attempt_by(run, claim_record(**({} if not is_alive else DEAD)))
+    first_attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
+    if exit_kind is not None:
+        first_attempt.write_end(exit_kind)
+        (first_attempt.path / "end.json").unlink()
     run.get_attempt(1).claim_path.write_bytes(
-        json_io.to_json_bytes(owner(**({} if lives else DEAD)))
+        json_io.to_json_bytes(claim_record(**({} if is_alive else DEAD)))
     )
-    assert look(run).status == ("running" if lives else "interrupted")
-    assert (claim(lab, run) is None) == lives
+    assert inspect(run).status == ("running" if is_alive else "interrupted")
+    assert (claim(store, run) is None) == is_alive
 
 
 def test_a_sign_of_life_from_the_future_is_not_fresh(run: RunFolder) -> None:
-    attempt = attempt_by(run, owner(host="elsewhere", machine_id="x", time=0.0))
+    attempt = attempt_by(run, claim_record(host="elsewhere", machine_id="x", time=0.0))
     attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
-    beat = attempt.read_heartbeat()
-    assert beat is not None
-    later = dataclasses.replace(beat, time=time.time() + 86_400)
-    atomic.atomic_write(attempt.path / "heartbeat", json_io.to_json_bytes(later))
-    attempt.claim_path.write_bytes(json_io.to_json_bytes(owner(**DEAD)))
+    heartbeat = attempt.read_heartbeat()
+    assert heartbeat is not None
+    later_heartbeat = dataclasses.replace(heartbeat, time=time.time() + 86_400)
+    atomic.atomic_write(attempt.path / "heartbeat", json_io.to_json_bytes(later_heartbeat))
+    attempt.claim_path.write_bytes(json_io.to_json_bytes(claim_record(**DEAD)))
     assert inspect_run(run, EVALUATIONS, trust_heartbeat=True).status == "interrupted"
 
 
 def test_a_killed_process_gives_its_run_up(
-    lab: Store, run: RunFolder, child: subprocess.Popen[bytes]
+    store: Store, run: RunFolder, child: subprocess.Popen[bytes]
 ) -> None:
-    attempt_by(run, owner(child.pid)).write_heartbeat(
+    attempt_by(run, claim_record(child.pid)).write_heartbeat(
         step=3, total_steps=9, steps_per_second=1.0, phase="training"
     )
-    assert claim(lab, run) is None
+    assert claim(store, run) is None
     child.send_signal(signal.SIGKILL)
     deadline = time.time() + 10
-    while look(run).status == "running" and time.time() < deadline:
+    while inspect(run).status == "running" and time.time() < deadline:
         time.sleep(0.01)
-    state = look(run)  # nobody has reaped it
+    state = inspect(run)  # nobody has reaped it
     assert (state.status, state.reason) == (
         "interrupted",
         "last attempt: process ended without an exit record",
     )
     child.wait()
-    assert look(run).status == "interrupted"
-    attempt = claim(lab, run)
+    assert inspect(run).status == "interrupted"
+    attempt = claim(store, run)
     assert attempt is not None
     assert attempt.number == 2
-    assert look(run).status == "running"
+    assert inspect(run).status == "running"
 
 
 def test_another_host_is_running_then_lost_and_never_taken_without_force(
-    lab: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+    store: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = attempt_by(run, owner(host="another-host"))
-    assert look(run).status == "running"
-    assert claim(lab, run) is None
+    first = attempt_by(run, claim_record(host="another-host"))
+    assert inspect(run).status == "running"
+    assert claim(store, run) is None
     monkeypatch.setattr(statuses, "HEARTBEAT_TIMEOUT_SECONDS", 0.2)
     time.sleep(0.3)
-    state = look(run)
+    state = inspect(run)
     assert state.status == "stalled"
     assert "another-host" in state.reason
     assert not state.is_runnable
-    assert claim(lab, run) is None
-    assert claim(lab, run, retry_attempts=((run.id, 1),)) is None
-    assert claim(lab, run, force_attempts=((run.id, 2),)) is None
-    assert claim(lab, run, force_attempts=(("another run", 1),)) is None
+    assert claim(store, run) is None
+    assert claim(store, run, retry_attempts=((run.id, 1),)) is None
+    assert claim(store, run, force_attempts=((run.id, 2),)) is None
+    assert claim(store, run, force_attempts=(("another run", 1),)) is None
     first.write_heartbeat(step=1, total_steps=9, steps_per_second=1.0, phase="training")
-    assert look(run).status == "running", "a sign of life"
+    assert inspect(run).status == "running", "a sign of life"
     time.sleep(0.3)
-    second = claim(lab, run, force_attempts=((run.id, 1),))
+    second = claim(store, run, force_attempts=((run.id, 1),))
     assert second is not None
     record = second.read_claim()
     assert record is not None
     assert record.forced
     assert first.is_superseded()
     assert not second.is_superseded()
-    assert claim(lab, run, force_attempts=((run.id, 1),)) is None, "attempt 2 was not declared dead"
+    assert claim(store, run, force_attempts=((run.id, 1),)) is None, (
+        "attempt 2 was not declared dead"
+    )
 
 
 def test_a_forced_claim_leaves_a_live_attempt_overtaken(
-    lab: Store, run: RunFolder, child: subprocess.Popen[bytes]
+    store: Store, run: RunFolder, child: subprocess.Popen[bytes]
 ) -> None:
-    first = attempt_by(run, owner(child.pid))
-    second = claim(lab, run, force_attempts=((run.id, 1),))
+    first = attempt_by(run, claim_record(child.pid))
+    second = claim(store, run, force_attempts=((run.id, 1),))
     assert second is not None
     assert second.number == 2
     assert first.is_superseded()
 
 
 def test_a_reused_pid_does_not_keep_a_run(
-    lab: Store, run: RunFolder, child: subprocess.Popen[bytes]
+    store: Store, run: RunFolder, child: subprocess.Popen[bytes]
 ) -> None:
     start = process.read_start_time(child.pid)
     assert start is not None
-    attempt_by(run, owner(child.pid, start_ticks=start - 1))
-    assert look(run).status == "interrupted"
-    assert claim(lab, run) is not None
+    attempt_by(run, claim_record(child.pid, start_ticks=start - 1))
+    assert inspect(run).status == "interrupted"
+    assert claim(store, run) is not None
 
 
 @pytest.mark.parametrize("kind", ["interrupted", "superseded", "evaluated", "trained"])
-def test_a_last_word_is_proof_whatever_its_host(lab: Store, run: RunFolder, kind: ExitKind) -> None:
-    attempt_by(run, owner(host="another-host")).write_end(kind)
-    assert look(run).status == "interrupted"
-    assert claimed_number(claim(lab, run)) == 2
+def test_a_last_word_is_proof_whatever_its_host(
+    store: Store, run: RunFolder, kind: ExitKind
+) -> None:
+    attempt_by(run, claim_record(host="another-host")).write_end(kind)
+    assert inspect(run).status == "interrupted"
+    assert claimed_number(claim(store, run)) == 2
 
 
-def test_a_failed_run_waits_to_be_asked(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner()).write_end("failed", "ValueError: broken picture")
-    state = look(run)
+def test_a_failed_run_waits_to_be_asked(store: Store, run: RunFolder) -> None:
+    attempt_by(run, claim_record()).write_end("failed", "ValueError: broken picture")
+    state = inspect(run)
     assert (state.status, state.reason) == ("failed", "ValueError: broken picture")
     assert not state.is_runnable
-    assert claim(lab, run) is None
-    assert claim(lab, run, force_attempts=((run.id, 1),)) is None
-    assert claim(lab, run, retry_attempts=((run.id, 2),)) is None
-    assert claimed_number(claim(lab, run, retry_attempts=((run.id, 1),))) == 2
+    assert claim(store, run) is None
+    assert claim(store, run, force_attempts=((run.id, 1),)) is None
+    assert claim(store, run, retry_attempts=((run.id, 2),)) is None
+    assert claimed_number(claim(store, run, retry_attempts=((run.id, 1),))) == 2
     run.get_attempt(2).write_end("failed", "again")
-    assert claim(lab, run, retry_attempts=((run.id, 1),)) is None, "asked for once, tried once"
+    assert claim(store, run, retry_attempts=((run.id, 1),)) is None, "asked for once, tried once"
 
 
-def test_a_halted_run_waits_for_who_plans_it_again(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner()).write_end("paused")
-    assert look(run).status == "paused"
-    assert claim(lab, run) is None
-    assert claimed_number(claim(lab, run, retry_attempts=((run.id, 1),))) == 2
+def test_a_halted_run_waits_for_who_plans_it_again(store: Store, run: RunFolder) -> None:
+    attempt_by(run, claim_record()).write_end("paused")
+    assert inspect(run).status == "paused"
+    assert claim(store, run) is None
+    assert claimed_number(claim(store, run, retry_attempts=((run.id, 1),))) == 2
     run.get_attempt(2).write_end("paused")
-    assert claim(lab, run, retry_attempts=((run.id, 1),)) is None
+    assert claim(store, run, retry_attempts=((run.id, 1),)) is None
 
 
-def test_half_a_halted_run_of_other_code_starts_afresh(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner(training_hash="other")).write_end("paused")
-    assert claimed_number(claim(lab, run, retry_attempts=((run.id, 1),))) == 1
-    assert (lab.root / "superseded" / f"{run.id}.1").is_dir()
+def test_half_a_halted_run_of_other_code_starts_afresh(store: Store, run: RunFolder) -> None:
+    attempt_by(run, claim_record(training_hash="other")).write_end("paused")
+    assert claimed_number(claim(store, run, retry_attempts=((run.id, 1),))) == 1
+    assert (store.root / "superseded" / f"{run.id}.1").is_dir()
 
 
-def test_five_silent_deaths_are_a_failure(lab: Store, run: RunFolder) -> None:
+def test_five_silent_deaths_are_a_failure(store: Store, run: RunFolder) -> None:
     for _ in range(statuses.MAX_SILENT_DEATHS - 1):
-        attempt_by(run, owner(**DEAD))
-        assert look(run).status == "interrupted"
-    attempt_by(run, owner(**DEAD))
-    state = look(run)
+        attempt_by(run, claim_record(**DEAD))
+        assert inspect(run).status == "interrupted"
+    attempt_by(run, claim_record(**DEAD))
+    state = inspect(run)
     assert state.status == "failed"
     assert "5 times" in state.reason
-    assert claim(lab, run) is None
-    assert claimed_number(claim(lab, run, retry_attempts=((run.id, 5),))) == 6
+    assert claim(store, run) is None
+    assert claimed_number(claim(store, run, retry_attempts=((run.id, 5),))) == 6
 
 
 @pytest.mark.parametrize("progress", ["checkpoint", "word"])
 def test_deaths_are_counted_since_the_last_progress(run: RunFolder, progress: str) -> None:
     for number in range(1, statuses.MAX_SILENT_DEATHS + 1):
-        attempt = attempt_by(run, owner(**DEAD))
+        attempt = attempt_by(run, claim_record(**DEAD))
         if number == 2:
             if progress == "word":
                 attempt.write_end("interrupted")
             else:
                 attempt.checkpoints_path.mkdir()
                 (attempt.checkpoints_path / "10.safetensors").write_text("")
-    assert look(run).status == "interrupted"
+    assert inspect(run).status == "interrupted"
 
 
 # ---- after an outcome ----------------------------------------------------------------------------
 
 
-def test_an_outcome_without_scores_is_due_then_complete(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner()).write_end("trained")
-    finish(run)
-    state = look(run)
+def test_an_outcome_without_scores_is_due_then_complete(store: Store, run: RunFolder) -> None:
+    attempt_by(run, claim_record()).write_end("trained")
+    write_outcome(run)
+    state = inspect(run)
     assert (state.status, state.is_runnable) == ("needs_evaluation", True)
-    judge(run)
-    assert look(run).status == "complete"
-    assert claim(lab, run) is None
-    later = {**EVALUATIONS, "openmoji": "00000000"}
-    assert inspect_run(run, later).status == "needs_evaluation", "a data set that arrives later"
+    write_scores(run)
+    assert inspect(run).status == "complete"
+    assert claim(store, run) is None
+    later_heartbeat = {**EVALUATIONS, "openmoji": "00000000"}
+    assert inspect_run(run, later_heartbeat).status == "needs_evaluation", (
+        "a data set that arrives later"
+    )
     assert inspect_run(run, {"scenes": "ffffffff"}).status == "needs_evaluation", "another protocol"
 
 
-def test_an_evaluation_that_runs_is_not_taken(lab: Store, run: RunFolder) -> None:
-    finish(run)
-    attempt_by(run, owner())
-    assert look(run).status == "running"
-    assert claim(lab, run) is None
+def test_an_evaluation_that_runs_is_not_taken(store: Store, run: RunFolder) -> None:
+    write_outcome(run)
+    attempt_by(run, claim_record())
+    assert inspect(run).status == "running"
+    assert claim(store, run) is None
 
 
-def test_diverged_is_final(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner()).write_end("diverged")
-    finish(run, "diverged")
-    assert look(run).status == "diverged"
-    assert claim(lab, run) is None
-    assert claim(lab, run, retry_attempts=((run.id, 1),), force_attempts=((run.id, 1),)) is None
+def test_diverged_is_final(store: Store, run: RunFolder) -> None:
+    attempt_by(run, claim_record()).write_end("diverged")
+    write_outcome(run, "diverged")
+    assert inspect(run).status == "diverged"
+    assert claim(store, run) is None
+    assert claim(store, run, retry_attempts=((run.id, 1),), force_attempts=((run.id, 1),)) is None
 
 
-def test_an_outcome_of_other_code_is_stale_and_stays(lab: Store, run: RunFolder) -> None:
-    attempt_by(run, owner(training_hash="other code")).write_end("trained")
-    finish(run, training="other code")
-    state = look(run)
+def test_an_outcome_of_other_code_is_stale_and_stays(store: Store, run: RunFolder) -> None:
+    attempt_by(run, claim_record(training_hash="other code")).write_end("trained")
+    write_outcome(run, training="other code")
+    state = inspect(run)
     assert (state.status, state.is_outdated) == ("needs_evaluation", True)
-    judge(run)
-    state = look(run)
+    write_scores(run)
+    state = inspect(run)
     assert (state.status, state.is_outdated, state.is_runnable) == ("outdated", True, False)
-    assert claim(lab, run) is None
-    assert not (lab.root / "superseded").exists()
+    assert claim(store, run) is None
+    assert not (store.root / "superseded").exists()
 
 
-def test_half_a_run_of_other_code_starts_afresh(lab: Store, run: RunFolder) -> None:
-    old = attempt_by(run, owner(training_hash="other code"))
+def test_half_a_run_of_other_code_starts_afresh(store: Store, run: RunFolder) -> None:
+    old = attempt_by(run, claim_record(training_hash="other code"))
     old.write_end("interrupted")
     old.checkpoints_path.mkdir()
     (old.checkpoints_path / "10.safetensors").write_text("half a run")
-    attempt = claim(lab, run)
+    attempt = claim(store, run)
     assert attempt.number == 1
     assert run.list_attempts() == [1]
     assert not attempt.checkpoints_path.exists()
-    (kept,) = (lab.root / "superseded").iterdir()
-    assert (kept / "attempts" / "1" / "checkpoint" / "10.safetensors").exists()
+    (superseded,) = (store.root / "superseded").iterdir()
+    assert (superseded / "attempts" / "1" / "checkpoint" / "10.safetensors").exists()
     assert run.read_spec() == {"config": {}}
 
 
 def test_killed_between_moving_aside_and_beginning_afresh(
-    lab: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+    store: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever comes next must not continue the other code's half with this code."""
-    attempt_by(run, owner(training_hash="other code")).write_end("interrupted")
+    attempt_by(run, claim_record(training_hash="other code")).write_end("interrupted")
 
     def killed(self: Store, moved: RunFolder) -> Path:
         raise KeyboardInterrupt
@@ -463,24 +469,24 @@ def test_killed_between_moving_aside_and_beginning_afresh(
     with monkeypatch.context() as patch:
         patch.setattr(Store, "supersede", killed)
         with pytest.raises(KeyboardInterrupt):
-            claim(lab, run)
+            claim(store, run)
     newest = run.get_attempt(run.list_attempts()[-1])
     newest.write_end("interrupted")
-    attempt = claim(lab, run)
+    attempt = claim(store, run)
     assert attempt.number == 1
-    assert (lab.root / "superseded").is_dir()
+    assert (store.root / "superseded").is_dir()
 
 
 def test_a_claim_is_refused_on_a_run_that_was_begun_afresh_since_it_was_looked_at(
-    lab: Store, run: RunFolder
+    store: Store, run: RunFolder
 ) -> None:
-    attempt_by(run, owner(**DEAD))
-    seen = look(run)
-    lab.supersede(run)
-    afresh = attempt_by(run, owner())
-    assert claim(lab, run, seen) is None
+    attempt_by(run, claim_record(**DEAD))
+    seen_state = inspect(run)
+    store.supersede(run)
+    new_attempt = attempt_by(run, claim_record())
+    assert claim(store, run, seen_state) is None
     assert run.list_attempts() == [1]
-    assert not afresh.is_superseded()
+    assert not new_attempt.is_superseded()
 
 
 @pytest.mark.parametrize("kind", ["pending", "interrupted", "needs_evaluation"])
@@ -496,17 +502,17 @@ def test_closed_states_are_closed(kind: Any) -> None:
 
 
 def test_numerics_are_asked_for_only_when_there_is_a_claim_to_make(
-    lab: Store, run: RunFolder
+    store: Store, run: RunFolder
 ) -> None:
     """Asking imports torch."""
-    attempt_by(run, owner())
+    attempt_by(run, claim_record())
 
-    def never() -> dict[str, Any]:
+    def fail() -> dict[str, Any]:
         raise AssertionError("asked")
 
     assert (
         claims.claim_run(
-            lab, run, look(run), never, policy=RetryPolicy(), prepare_run=lambda r: None
+            store, run, inspect(run), fail, policy=RetryPolicy(), prepare_run=lambda r: None
         )
         is None
     )

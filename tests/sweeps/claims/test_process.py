@@ -25,14 +25,14 @@ def record_of(pid: int) -> ClaimRecord:
 
 
 def test_this_process_is_alive() -> None:
-    mine = process.make_claim_record({"device": "cpu"})
-    assert mine.pid == os.getpid()
-    assert mine.numerics_class == {"device": "cpu"}
-    assert mine.start_ticks > 0
-    assert not mine.forced
-    assert mine.uid == os.getuid()
-    assert abs(mine.time - time.time()) < 60
-    assert process.has_exited(mine) is False
+    record = process.make_claim_record({"device": "cpu"})
+    assert record.pid == os.getpid()
+    assert record.numerics_class == {"device": "cpu"}
+    assert record.start_ticks > 0
+    assert not record.forced
+    assert record.uid == os.getuid()
+    assert abs(record.time - time.time()) < 60
+    assert process.has_exited(record) is False
 
 
 def test_the_start_time_is_the_kernels() -> None:
@@ -95,13 +95,13 @@ print(b"".join(words).decode())
 
 def test_a_process_that_is_hidden_from_us_is_not_gone() -> None:
     """Another user's, where /proc shows each user her own alone; once it is dead, it is gone."""
-    apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-    if subprocess.run([*apart, "true"], capture_output=True).returncode != 0:
+    namespace_command = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*namespace_command, "true"], capture_output=True).returncode != 0:
         pytest.skip("only root may make namespaces and be another user")
-    done = subprocess.run(
-        [*apart, sys.executable, "-c", HIDDEN], capture_output=True, text=True, cwd=ROOT
+    completed = subprocess.run(
+        [*namespace_command, sys.executable, "-c", HIDDEN], capture_output=True, text=True, cwd=ROOT
     )
-    assert done.stdout.split() == ["None", "True"], done.stderr
+    assert completed.stdout.split() == ["None", "True"], completed.stderr
 
 
 def test_a_reused_pid_is_another_process(child: subprocess.Popen[bytes]) -> None:
@@ -114,38 +114,41 @@ def test_a_reused_pid_is_another_process(child: subprocess.Popen[bytes]) -> None
 
 
 def test_of_another_host_nothing_can_be_said() -> None:
-    mine = process.make_claim_record({})
-    assert process.has_exited(dataclasses.replace(mine, host="another-host")) is None
-    assert process.has_exited(dataclasses.replace(mine, host="another-host", pid=2**22)) is None
+    record = process.make_claim_record({})
+    assert process.has_exited(dataclasses.replace(record, host="another-host")) is None
+    assert process.has_exited(dataclasses.replace(record, host="another-host", pid=2**22)) is None
 
 
 def test_after_a_reboot_every_process_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "read_machine_id", lambda: "3d1219")
-    mine = process.make_claim_record({})
-    namespace = mine.boot_id.split("/")[1]
+    record = process.make_claim_record({})
+    namespace = record.boot_id.split("/")[1]
     assert (
-        process.has_exited(dataclasses.replace(mine, boot_id=f"an-earlier-boot/{namespace}"))
+        process.has_exited(dataclasses.replace(record, boot_id=f"an-earlier-boot/{namespace}"))
         is True
     )
 
 
-@pytest.mark.parametrize(("here", "there"), [("3d1219", "another"), ("3d1219", ""), ("", "")])
+@pytest.mark.parametrize(
+    ("current_id", "recorded_id"), [("3d1219", "another"), ("3d1219", ""), ("", "")]
+)
 def test_of_another_machine_of_that_name_nothing_can_be_said(
-    here: str, there: str, monkeypatch: pytest.MonkeyPatch
+    current_id: str, recorded_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its boot is not ours, and no proof of anything."""
-    monkeypatch.setattr(process, "read_machine_id", lambda: here)
+    monkeypatch.setattr(process, "read_machine_id", lambda: current_id)
     theirs = dataclasses.replace(
-        process.make_claim_record({}), boot_id="theirs/pid:[1]", machine_id=there
+        process.make_claim_record({}), boot_id="theirs/pid:[1]", machine_id=recorded_id
     )
     assert process.has_exited(theirs) is None
 
 
 def test_of_another_container_on_this_host_nothing_can_be_said() -> None:
-    mine = process.make_claim_record({})
-    boot = mine.boot_id.split("/")[0]
+    record = process.make_claim_record({})
+    boot = record.boot_id.split("/")[0]
     assert (
-        process.has_exited(dataclasses.replace(mine, boot_id=f"{boot}/pid:[1]", pid=2**22)) is None
+        process.has_exited(dataclasses.replace(record, boot_id=f"{boot}/pid:[1]", pid=2**22))
+        is None
     )
 
 
@@ -155,18 +158,18 @@ def test_a_name_with_spaces_and_parentheses_does_not_confuse() -> None:
         "ctypes.CDLL(None).prctl(15, b'a) Z (b 1', 0, 0, 0)\n"
         "print('named', flush=True)\ntime.sleep(600)\n"
     )
-    odd = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     try:
-        assert odd.stdout is not None
-        assert odd.stdout.readline() == b"named\n"
-        assert process.has_exited(record_of(odd.pid)) is False
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"named\n"
+        assert process.has_exited(record_of(child.pid)) is False
     finally:
-        odd.kill()
-        odd.communicate()
+        child.kill()
+        child.communicate()
 
 
 def test_a_scheduler_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
-    mine = process.make_claim_record({}, forced=True)
-    assert (mine.job_id, mine.restart_count, mine.forced) == ("77", 2, True)
+    record = process.make_claim_record({}, forced=True)
+    assert (record.job_id, record.restart_count, record.forced) == ("77", 2, True)

@@ -57,8 +57,10 @@ def run(tmp_path: Path) -> RunFolder:
 
 def attempt_of(run: RunFolder, **changes: Any) -> AttemptFolder:
     """The next attempt, by a live process of this machine, in a job."""
-    mine = dataclasses.replace(process.make_claim_record({}), job_id="7", cluster="near", **changes)
-    attempt = run.claim_attempt(len(run.list_attempts()) + 1, mine)
+    claim_record = dataclasses.replace(
+        process.make_claim_record({}), job_id="7", cluster="near", **changes
+    )
+    attempt = run.claim_attempt(len(run.list_attempts()) + 1, claim_record)
     assert attempt is not None
     return attempt
 
@@ -94,7 +96,7 @@ def save(attempt: AttemptFolder) -> None:
     (attempt.checkpoints_path / f"{attempt.number}.safetensors").write_text("")
 
 
-def never(number: int) -> bool:
+def no_checkpoint(number: int) -> bool:
     return False
 
 
@@ -264,7 +266,7 @@ def test_external_interruptions_are_unlimited_while_training_progresses(
 def test_attempts_that_never_reach_a_checkpoint_are_limited(
     run: RunFolder, reason: EndReason, attempts: int, kind: str
 ) -> None:
-    state = state_after(run, [reason] * attempts, writes_exit_record=True, saves=never)
+    state = state_after(run, [reason] * attempts, writes_exit_record=True, saves=no_checkpoint)
     assert (state.status, "did not reach" in state.reason) == (kind, kind == "failed")
 
 
@@ -276,7 +278,7 @@ def test_restarts_without_an_exit_record_are_limited(
     run: RunFolder, reason: EndReason, attempts: int, kind: str
 ) -> None:
     """Slurm reports nothing else when a node fails under a job that it may requeue."""
-    state = state_after(run, [reason] * attempts, saves=never)
+    state = state_after(run, [reason] * attempts, saves=no_checkpoint)
     assert (state.status, f"started again {MAX_REQUEUES} times" in state.reason) == (
         kind,
         kind == "failed",
@@ -306,7 +308,10 @@ def test_an_exit_record_distinguishes_a_preemption_from_a_node_failure(run: RunF
 
 def test_a_death_after_preemptions_is_one_death(run: RunFolder) -> None:
     state_after(
-        run, [EndReason.PREEMPTED] * (MAX_SILENT_DEATHS - 1), writes_exit_record=True, saves=never
+        run,
+        [EndReason.PREEMPTED] * (MAX_SILENT_DEATHS - 1),
+        writes_exit_record=True,
+        saves=no_checkpoint,
     )
     attempt_of(run, **EXITED)
     assert status.inspect_run(run, EVALUATIONS).status == "interrupted"
@@ -321,7 +326,7 @@ def test_an_outcome_is_progress_though_its_checkpoints_are_gone(run: RunFolder) 
         run,
         [EndReason.PREEMPTED] * MAX_ATTEMPTS_WITHOUT_PROGRESS,
         writes_exit_record=True,
-        saves=never,
+        saves=no_checkpoint,
     )
     publish_outcome(run, MAX_ATTEMPTS_WITHOUT_PROGRESS)
     attempt_of(run, host="elsewhere", previous_end_reason=EndReason.PREEMPTED).write_end(

@@ -37,39 +37,42 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def conduct(store: Store, asked: ResolvedPlan, **settings: Any) -> SweepController:
+def make_controller(store: Store, resolved_plan: ResolvedPlan, **settings: Any) -> SweepController:
     return SweepController(
-        store=store, resolved_plan=asked, settings=SweepConfig(**settings), display=Display()
+        store=store,
+        resolved_plan=resolved_plan,
+        settings=SweepConfig(**settings),
+        display=Display(),
     )
 
 
-def kinds(store: Store, asked: ResolvedPlan) -> list[str]:
-    wanted = asked.plan.required_evaluations().items()
+def statuses(store: Store, resolved_plan: ResolvedPlan) -> list[str]:
+    required = resolved_plan.plan.required_evaluations().items()
     return [
-        status.inspect_run(store.get_run(run), evaluations).status for run, evaluations in wanted
+        status.inspect_run(store.get_run(run), evaluations).status for run, evaluations in required
     ]
 
 
-def open_of(controller: SweepController) -> list[str]:
+def submitted_runs(controller: SweepController) -> list[str]:
     return list(controller.find_actions(controller.inspect_runs()).submit)
 
 
-def trained(
-    store: Store, asked: ResolvedPlan, run_id: str, last: ExitKind = "trained"
+def write_trained_run(
+    store: Store, resolved_plan: ResolvedPlan, run_id: str, exit_kind: ExitKind = "trained"
 ) -> RunFolder:
     """A run with an outcome and no scores, whose attempt ended so."""
     run = store.get_run(run_id)
-    run.write_spec(asked.specs[run_id])
+    run.write_spec(resolved_plan.specs[run_id])
     attempt = run.claim_attempt(1, process.make_claim_record({}))
     assert attempt is not None
     trivial_cell.execute(run, {}, attempt, {}, lambda: False)
     write_once(run.weights_path, b"weights")
-    attempt.write_end(last, reason=EndReason.PREEMPTED if last == "interrupted" else None)
+    attempt.write_end(exit_kind, reason=EndReason.PREEMPTED if exit_kind == "interrupted" else None)
     return run
 
 
 @pytest.mark.parametrize(
-    ("last", "retry", "state"),
+    ("exit_kind", "retry", "state"),
     [
         ("trained", "none", "needs_evaluation"),
         ("interrupted", "none", "needs_evaluation"),
@@ -77,61 +80,63 @@ def trained(
     ],
 )
 def test_a_run_that_lacks_scores_alone_keeps_its_weights(
-    store: Store, last: str, retry: Any, state: str
+    store: Store, exit_kind: str, retry: Any, state: str
 ) -> None:
-    asked = planned(1, 0.0)
-    (run_id,) = asked.specs
-    run = trained(store, asked, run_id, last)
-    assert kinds(store, asked) == [state]
-    controller = conduct(store, asked, retry=retry)
+    resolved_plan = planned(1, 0.0)
+    (run_id,) = resolved_plan.specs
+    run = write_trained_run(store, resolved_plan, run_id, exit_kind)
+    assert statuses(store, resolved_plan) == [state]
+    controller = make_controller(store, resolved_plan, retry=retry)
     controller.prepare()
-    assert kinds(store, asked) == [state]
-    assert open_of(controller) == [run_id]
+    assert statuses(store, resolved_plan) == [state]
+    assert submitted_runs(controller) == [run_id]
     assert run.weights_path.read_bytes() == b"weights"
     assert not (store.root / "superseded").exists()
 
 
 @pytest.mark.parametrize("settings", [{"outdated": "rerun"}, {"retry": "diverged"}, {}])
 def test_an_outcome_is_moved_aside_where_that_was_asked(store: Store, settings: Any) -> None:
-    asked = planned(2, 0.0)
-    stale, diverged = (trained(store, asked, run_id) for run_id in asked.specs)
-    for run, changes in ((stale, {"training_hash": "other"}), (diverged, {"kind": "diverged"})):
+    resolved_plan = planned(2, 0.0)
+    outdated, diverged = (
+        write_trained_run(store, resolved_plan, run_id) for run_id in resolved_plan.specs
+    )
+    for run, changes in ((outdated, {"training_hash": "other"}), (diverged, {"kind": "diverged"})):
         outcome = run.read_outcome()
         assert outcome is not None
         (run.path / "outcome.json").unlink()
         run.write_outcome(dataclasses.replace(outcome, **changes))
-    conduct(store, asked, **settings).prepare()
-    renewed = {"outdated": stale, "retry": diverged}
-    for key, run in renewed.items():
+    make_controller(store, resolved_plan, **settings).prepare()
+    restarted = {"outdated": outdated, "retry": diverged}
+    for key, run in restarted.items():
         assert (run.read_outcome() is None) == (key in settings)
 
 
 def test_seeds_that_the_sweep_has_already_are_heeded_too(store: Store) -> None:
     many, few = planned(5, 0.0), planned(2, 0.0)
-    conduct(store, many).prepare()
-    last = many.plan.cells[-1].run_id
-    attempt = store.get_run(last).claim_attempt(1, process.make_claim_record({}))
+    make_controller(store, many).prepare()
+    exit_kind = many.plan.cells[-1].run_id
+    attempt = store.get_run(exit_kind).claim_attempt(1, process.make_claim_record({}))
     assert attempt is not None
     attempt.write_end("failed", "ValueError: x")
-    controller = conduct(store, few, retry="failed")
+    controller = make_controller(store, few, retry="failed")
     controller.prepare()
     assert controller.plan.seeds == (0, 1, 4), "seeds that never began leave who asks for fewer"
-    assert controller.policy.retry_attempts == ((last, 1),)
+    assert controller.policy.retry_attempts == ((exit_kind, 1),)
 
 
 def test_seeds_that_are_submitted_stay(store: Store) -> None:
     many, few = planned(4, 0.0), planned(2, 0.0)
-    conduct(store, many).prepare()
-    element = (many.plan.cells[2].run_id,)
+    make_controller(store, many).prepare()
+    array_task = (many.plan.cells[2].run_id,)
     intent = SubmissionIntent(
         token="t",
         kind="run",
-        array_tasks=(element,),
+        array_tasks=(array_task,),
         last_attempts={},
         submitter=process.make_claim_record({}),
     )
     assert store.get_sweep(many.plan.sweep_id).record_intent(intent)
-    controller = conduct(store, few)
+    controller = make_controller(store, few)
     controller.prepare()
     assert controller.plan.seeds == (0, 1, 2)
 
@@ -141,130 +146,135 @@ def test_what_would_take_too_much_changes_nothing(
 ) -> None:
     """No result is moved aside for it, and no cell of it stays in the plan."""
     few, many = planned(1, 0.0), planned(5, 0.0)
-    done = trained(store, few, next(iter(few.specs)))
-    conduct(store, few).prepare()
+    finished = write_trained_run(store, few, next(iter(few.specs)))
+    make_controller(store, few).prepare()
     audit = AuditRecord(checks=(), training_hash=compute_training_hash(), device_type="cpu")
     atomic_write(store.get_sweep(few.plan.sweep_id).audit_path, to_json_bytes(audit))
     monkeypatch.setattr(status, "compute_training_hash", lambda: "other code")
-    for asked in (few, many):
-        refused = conduct(store, asked, outdated="rerun", max_gpu_hours=1e-9)
+    for resolved_plan in (few, many):
+        controller = make_controller(store, resolved_plan, outdated="rerun", max_gpu_hours=1e-9)
         with pytest.raises(UserError, match="max_gpu_hours=1e-09: . runs would take about"):
-            refused.prepare()
-        assert done.read_outcome() is not None
-        stands = store.get_sweep(few.plan.sweep_id).read_plan()
-        assert stands is not None
-        assert stands.seeds == few.plan.seeds
-    conduct(store, few, outdated="rerun", max_gpu_hours=1.0).prepare()
-    assert done.read_outcome() is None
+            controller.prepare()
+        assert finished.read_outcome() is not None
+        stored_plan = store.get_sweep(few.plan.sweep_id).read_plan()
+        assert stored_plan is not None
+        assert stored_plan.seeds == few.plan.seeds
+    make_controller(store, few, outdated="rerun", max_gpu_hours=1.0).prepare()
+    assert finished.read_outcome() is None
 
 
 def test_of_two_who_plan_at_once_none_loses_cells(store: Store) -> None:
     """The other one read the plan before ours stood there, and wrote his after it."""
-    ours, theirs = planned(2, 0.0), planned(3, 0.0)
-    theirs = dataclasses.replace(
-        theirs, plan=dataclasses.replace(theirs.plan, seeds=(2,), cells=theirs.plan.cells[2:])
+    first_plan, second_plan = planned(2, 0.0), planned(3, 0.0)
+    second_plan = dataclasses.replace(
+        second_plan,
+        plan=dataclasses.replace(second_plan.plan, seeds=(2,), cells=second_plan.plan.cells[2:]),
     )
-    folder = store.get_sweep(ours.plan.sweep_id)
-    controller = conduct(store, ours)
+    folder = store.get_sweep(first_plan.plan.sweep_id)
+    controller = make_controller(store, first_plan)
     controller.prepare()
     controller._ensure_plan_current()
-    conduct(store, theirs)._sweep_folder.write_plan(theirs.plan)
-    store.get_run(theirs.plan.cells[0].run_id).write_spec(theirs.specs[theirs.plan.cells[0].run_id])
+    make_controller(store, second_plan)._sweep_folder.write_plan(second_plan.plan)
+    store.get_run(second_plan.plan.cells[0].run_id).write_spec(
+        second_plan.specs[second_plan.plan.cells[0].run_id]
+    )
     assert (
-        store.get_run(theirs.plan.cells[0].run_id).claim_attempt(1, process.make_claim_record({}))
+        store.get_run(second_plan.plan.cells[0].run_id).claim_attempt(
+            1, process.make_claim_record({})
+        )
         is not None
     )
     controller._ensure_plan_current()
-    stands = folder.read_plan()
-    assert stands is not None
-    assert stands.seeds == (0, 1, 2)
+    stored_plan = folder.read_plan()
+    assert stored_plan is not None
+    assert stored_plan.seeds == (0, 1, 2)
     written = folder.get_plan_version()
     controller._ensure_plan_current()
     assert folder.get_plan_version() == written
 
 
 def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = planned(3, 0.0)
-    controller = conduct(store, asked)
+    resolved_plan = planned(3, 0.0)
+    controller = make_controller(store, resolved_plan)
     controller.prepare()
-    first, *others = asked.specs
-    store.get_sweep(asked.plan.sweep_id).record_cancelled([(first, 0)])
-    assert open_of(controller) == others
+    first, *others = resolved_plan.specs
+    store.get_sweep(resolved_plan.plan.sweep_id).record_cancelled([(first, 0)])
+    assert submitted_runs(controller) == others
     monkeypatch.setenv("UNICLIP_FOLLOW_UP_TOKEN", "token")
-    follow_up = conduct(store, asked)
+    follow_up = make_controller(store, resolved_plan)
     follow_up.prepare()
-    assert open_of(follow_up) == others
+    assert submitted_runs(follow_up) == others
     monkeypatch.delenv("UNICLIP_FOLLOW_UP_TOKEN")
-    person = conduct(store, asked)
+    person = make_controller(store, resolved_plan)
     person.prepare()
-    assert open_of(person) == [first, *others]
+    assert submitted_runs(person) == [first, *others]
 
 
 def test_what_the_queue_alone_knows_to_have_failed_is_retried(store: Store) -> None:
     """No last word: it was out of memory twice, as its scheduler says."""
-    asked = planned(1, 0.0)
-    (run_id,) = asked.specs
-    conduct(store, asked).prepare()
+    resolved_plan = planned(1, 0.0)
+    (run_id,) = resolved_plan.specs
+    make_controller(store, resolved_plan).prepare()
     for number in (1, 2):
         reason = EndReason.OUT_OF_MEMORY if number > 1 else None
-        elsewhere = dataclasses.replace(
+        remote_claim = dataclasses.replace(
             process.make_claim_record({}, previous_end_reason=reason), host="far", job_id="7"
         )
-        assert store.get_run(run_id).claim_attempt(number, elsewhere) is not None
-    controller = conduct(store, asked, retry="failed")
+        assert store.get_run(run_id).claim_attempt(number, remote_claim) is not None
+    controller = make_controller(store, resolved_plan, retry="failed")
     controller.job_end_lookup = lambda claim_record: EndReason.OUT_OF_MEMORY  # type: ignore[misc]
     controller.prepare()
     assert controller.policy.retry_attempts == ((run_id, 2),)
-    assert open_of(controller) == [run_id]
+    assert submitted_runs(controller) == [run_id]
 
 
 def test_who_follows_up_retries_what_a_person_asked_for(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The queue took a part of it only."""
-    asked = planned(2, 0.0)
-    conduct(store, asked).prepare()
-    for run_id in asked.specs:
+    resolved_plan = planned(2, 0.0)
+    make_controller(store, resolved_plan).prepare()
+    for run_id in resolved_plan.specs:
         attempt = store.get_run(run_id).claim_attempt(1, process.make_claim_record({}))
         assert attempt is not None
         attempt.write_end("failed", "ValueError: x")
-    again = tuple((run_id, 1) for run_id in asked.specs)
-    me = process.make_claim_record({})
+    retry_attempts = tuple((run_id, 1) for run_id in resolved_plan.specs)
+    claim_record = process.make_claim_record({})
     intent = SubmissionIntent(
         token="t",
         kind="follow_up",
         array_tasks=((),),
         last_attempts={},
-        submitter=me,
-        retry_policy=RetryPolicy(retry_attempts=again),
+        submitter=claim_record,
+        retry_policy=RetryPolicy(retry_attempts=retry_attempts),
     )
-    assert store.get_sweep(asked.plan.sweep_id).record_intent(intent)
+    assert store.get_sweep(resolved_plan.plan.sweep_id).record_intent(intent)
     monkeypatch.setenv("UNICLIP_FOLLOW_UP_TOKEN", "t")
-    follow_up = conduct(store, asked)
+    follow_up = make_controller(store, resolved_plan)
     follow_up.prepare()
-    assert open_of(follow_up) == list(asked.specs)
+    assert submitted_runs(follow_up) == list(resolved_plan.specs)
 
 
 def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = planned(1, 0.0)
-    conduct(store, asked).prepare()
-    audit = store.get_sweep(asked.plan.sweep_id).audit_path
-    broken = AuditCheck(arm="only", name="audit error", passed=False, detail="no picture")
-    atomic_write(audit, to_json_bytes(AuditRecord(checks=(broken,))))
+    resolved_plan = planned(1, 0.0)
+    make_controller(store, resolved_plan).prepare()
+    audit = store.get_sweep(resolved_plan.plan.sweep_id).audit_path
+    failed_check = AuditCheck(arm="only", name="audit error", passed=False, detail="no picture")
+    atomic_write(audit, to_json_bytes(AuditRecord(checks=(failed_check,))))
     with monkeypatch.context() as patch:
         patch.setenv("UNICLIP_FOLLOW_UP_TOKEN", "t")
-        conduct(store, asked).prepare()
+        make_controller(store, resolved_plan).prepare()
         assert audit.exists(), "cells are run all the same"
-    conduct(store, asked).prepare()
+    make_controller(store, resolved_plan).prepare()
     assert not audit.exists()
     atomic_write(audit, to_json_bytes(AuditRecord(checks=())))
-    conduct(store, asked).prepare()
+    make_controller(store, resolved_plan).prepare()
     assert audit.exists()
 
 
 def test_a_worker_passes_over_what_the_plan_has_no_more(store: Store) -> None:
-    asked = planned(1, 0.0)
-    worker = Worker(store=store, plan=asked.plan, stop=StopFlag())
+    resolved_plan = planned(1, 0.0)
+    worker = Worker(store=store, plan=resolved_plan.plan, stop=StopFlag())
     assert worker.claim_and_execute("0123456789abcdef") is None

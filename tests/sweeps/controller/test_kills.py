@@ -51,8 +51,8 @@ def test_killed_at_a_random_moment(
         process.stdout.close()
         driver.run()
     else:
-        said, _ = process.communicate(timeout=TIMEOUT_SECONDS)
-        assert process.returncode == 0, said
+        output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+        assert process.returncode == 0, output
     assert_finished_once(driver)
     assert driver.weights() == undisturbed.weights()
     assert driver.tables() == undisturbed.tables()
@@ -62,9 +62,9 @@ def test_killed_at_a_random_moment(
 @pytest.mark.soak
 def test_two_sweeps_at_once_do_each_run_once(undisturbed: Driver, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", *ARMS)
-    both = [driver.start("launcher.max_workers=1") for _ in range(2)]
-    said = [process.communicate(timeout=TIMEOUT_SECONDS)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    processes = [driver.start("launcher.max_workers=1") for _ in range(2)]
+    output = [process.communicate(timeout=TIMEOUT_SECONDS)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], output
     assert set(map(tuple, driver.endings().values())) == {("trained",)}
     assert driver.weights() == undisturbed.weights()
     assert driver.tables() == undisturbed.tables()
@@ -75,8 +75,8 @@ def test_a_worker_that_wakes_up_too_late_changes_nothing(tmp_path: Path) -> None
     driver = Driver(tmp_path / "store", "arms=[full]", "seeds=1", "train.steps=60")
     process = driver.start()
     wait_until(driver.training)
-    asleep = driver.workers()
-    kill(asleep, signal.SIGSTOP)
+    stopped = driver.workers()
+    kill(stopped, signal.SIGSTOP)
     try:
         kill([process.pid])
         process.wait()
@@ -84,7 +84,7 @@ def test_a_worker_that_wakes_up_too_late_changes_nothing(tmp_path: Path) -> None
         driver.run("full/0", "--force", command="retry")
         published = _published(driver)
     finally:
-        kill(asleep, signal.SIGCONT)
+        kill(stopped, signal.SIGCONT)
     wait_until(
         lambda: driver.endings() == {run: ["superseded", "trained"] for run in driver.endings()}
     )
@@ -95,5 +95,5 @@ def test_a_worker_that_wakes_up_too_late_changes_nothing(tmp_path: Path) -> None
 def _published(driver: Driver) -> dict[str, tuple[int, bytes]]:
     """Inode and content of everything that is published once."""
     files = [p for run in driver.store.iter_runs() for p in run.path.rglob("*") if p.is_file()]
-    kept = [p for p in files if "attempts" not in p.parts]
-    return {str(p): (p.stat().st_ino, p.read_bytes()) for p in kept}
+    published = [p for p in files if "attempts" not in p.parts]
+    return {str(p): (p.stat().st_ino, p.read_bytes()) for p in published}

@@ -20,24 +20,28 @@ from uniclip.store import RetryPolicy, RunFolder, SubmissionIntent
 from uniclip.store.json_io import to_json_bytes
 
 SEEDS = (0, 2, 3)
-WORDS = ("arms=[full]", "train.steps=6", "launcher.max_workers=1")
+OVERRIDES = ("arms=[full]", "train.steps=6", "launcher.max_workers=1")
 
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Driver:
     """A sweep of three seeds, two of which failed; its arms count as proven."""
-    made = Driver(tmp_path / "store", *WORDS)
-    asked = request.parse_request([*made.words, f"seeds={list(SEEDS)}"])
-    planned = build_plan(asked.plan_request)
+    driver = Driver(tmp_path / "store", *OVERRIDES)
+    sweep_request = request.parse_request([*driver.overrides, f"seeds={list(SEEDS)}"])
+    resolved_plan = build_plan(sweep_request.plan_request)
     SweepController(
-        store=asked.store, resolved_plan=planned, settings=asked.settings, display=Display()
+        store=sweep_request.store,
+        resolved_plan=resolved_plan,
+        settings=sweep_request.settings,
+        display=Display(),
     ).prepare()
     atomic_write(
-        made.store.get_sweep(planned.plan.sweep_id).audit_path, to_json_bytes({"checks": []})
+        driver.store.get_sweep(resolved_plan.plan.sweep_id).audit_path,
+        to_json_bytes({"checks": []}),
     )
     for seed in SEEDS[1:]:
-        fail(run_of(made, seed))
-    return made
+        fail(get_run(driver, seed))
+    return driver
 
 
 def fail(run: RunFolder) -> None:
@@ -46,7 +50,7 @@ def fail(run: RunFolder) -> None:
     attempt.write_end("failed", "ValueError: broken picture")
 
 
-def run_of(driver: Driver, seed: int) -> RunFolder:
+def get_run(driver: Driver, seed: int) -> RunFolder:
     return driver.store.get_run(find_cell(driver.plan(), f"full/{seed}").run_id)
 
 
@@ -57,9 +61,9 @@ def states(driver: Driver) -> dict[int, str]:
     }
 
 
-def asked_for(driver: Driver, *names: str, force: bool = False) -> SweepController:
+def build(driver: Driver, *names: str, force: bool = False) -> SweepController:
     """Who conducts it; the command line says nothing of seeds."""
-    return retry.build_retry(request.parse_request(list(driver.words)), names, force=force)
+    return retry.build_retry(request.parse_request(list(driver.overrides)), names, force=force)
 
 
 def test_what_was_named_is_run_and_nothing_else(
@@ -67,10 +71,10 @@ def test_what_was_named_is_run_and_nothing_else(
 ) -> None:
     plan = driver.store.get_sweep(driver.plan().sweep_id).path / "plan.json"
     before = plan.read_bytes()
-    said = driver.run("full/2", command="retry", status=0)
-    assert "1 cells (1 runs); 1 to run" in said
-    assert "note:" not in said
-    assert "Of 3 cells: 1 not run yet, 1 failed" in said
+    output = driver.run("full/2", command="retry", status=0)
+    assert "1 cells (1 runs); 1 to run" in output
+    assert "note:" not in output
+    assert "Of 3 cells: 1 not run yet, 1 failed" in output
     assert states(driver) == {0: "pending", 2: "complete", 3: "failed"}
     assert plan.read_bytes() == before
     assert "nothing to retry: the cells are complete" in driver.run(
@@ -87,36 +91,36 @@ def test_without_names_the_plan_that_stands_is_run(driver: Driver) -> None:
 
 
 def test_what_is_wished_is_of_the_cells_that_were_named(driver: Driver) -> None:
-    two, three = run_of(driver, 2).id, run_of(driver, 3).id
-    named = asked_for(driver, "full/2")
+    two, three = get_run(driver, 2).id, get_run(driver, 3).id
+    named = build(driver, "full/2")
     assert (named.policy, list(named.resolved_plan.specs)) == (
         RetryPolicy(retry_attempts=((two, 1),), only_runs=(two,)),
         [two],
     )
     assert [c.name for c in named.plan.cells] == ["full/2"]
-    every = asked_for(driver)
+    every = build(driver)
     assert set(every.policy.retry_attempts) == {(two, 1), (three, 1)}
     assert every.plan.seeds == SEEDS
     with pytest.raises(UserError, match="nothing to retry: the cells are pending"):
-        asked_for(driver, "full/0")
+        build(driver, "full/0")
     with pytest.raises(UserError, match="unknown cell 'full/1'"):
-        asked_for(driver, "full/1")
+        build(driver, "full/1")
 
 
 def test_a_cancelled_cell_that_nobody_named_stays_so(driver: Driver) -> None:
     sweep = driver.store.get_sweep(driver.plan().sweep_id)
-    noted = {(run_of(driver, 0).id, 0)}
-    sweep.record_cancelled(noted)
-    asked_for(driver, "full/2").prepare()
-    assert sweep.read_cancelled() == noted
+    cancelled = {(get_run(driver, 0).id, 0)}
+    sweep.record_cancelled(cancelled)
+    build(driver, "full/2").prepare()
+    assert sweep.read_cancelled() == cancelled
 
 
 def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, sweep = run_of(driver, 2), driver.store.get_sweep(driver.plan().sweep_id)
-    first = asked_for(driver, "full/2")
-    assert first.follow_up_argv[:3] == ("retry", "full/2", driver.words[0])
+    run, sweep = get_run(driver, 2), driver.store.get_sweep(driver.plan().sweep_id)
+    first = build(driver, "full/2")
+    assert first.follow_up_argv[:3] == ("retry", "full/2", driver.overrides[0])
     intent = SubmissionIntent(
         token="t",
         kind="follow_up",
@@ -129,21 +133,21 @@ def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
     sweep.record_intent(intent)
     monkeypatch.setenv(FOLLOW_UP_VARIABLE, "t")
 
-    def opened() -> list[str]:
-        follower = asked_for(driver, "full/2")
-        follower.prepare()
-        return list(follower.find_actions(follower.inspect_runs()).submit)
+    def find_open_runs() -> list[str]:
+        controller = build(driver, "full/2")
+        controller.prepare()
+        return list(controller.find_actions(controller.inspect_runs()).submit)
 
-    assert opened() == [run.id], "the queue did not take it yet"
+    assert find_open_runs() == [run.id], "the queue did not take it yet"
     fail(run)
-    assert opened() == [], "it failed again"
+    assert find_open_runs() == [], "it failed again"
 
 
 def test_how_named_cells_are_run_is_not_changed_unsaid(
     driver: Driver, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [*driver.words, "runtime.num_workers=1"]
-    retry.build_retry(request.parse_request(words), ["full/2"], force=False)
+    overrides = [*driver.overrides, "runtime.num_workers=1"]
+    retry.build_retry(request.parse_request(overrides), ["full/2"], force=False)
     assert (
         "note: named cells are run and evaluated as their sweep's plan says"
         in capsys.readouterr().out

@@ -15,9 +15,6 @@ from tests.helpers import trivial_cell
 from uniclip.errors import UserError
 
 if TYPE_CHECKING:
-    import uniclip.cell
-
-    DEFAULT: DistributedCellExecutor = uniclip.cell
     TRIVIAL: CellExecutor = trivial_cell
 
 
@@ -25,8 +22,8 @@ def test_the_default_module_executes_cells_in_several_processes() -> None:
     module = cell_executor.load_distributed_executor("uniclip.cell")
     for name in list_functions(DistributedCellExecutor):
         expected = inspect.signature(getattr(DistributedCellExecutor, name)).parameters
-        found = inspect.signature(getattr(module, name)).parameters
-        assert list(found) == list(expected)[1:], name
+        parameters = inspect.signature(getattr(module, name)).parameters
+        assert list(parameters) == list(expected)[1:], name
 
 
 def test_a_module_of_single_process_cells_is_accepted_for_these_only() -> None:

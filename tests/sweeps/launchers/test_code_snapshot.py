@@ -44,35 +44,35 @@ except UserError as error:
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree of this code that may be edited."""
-    taken = code_snapshot.create_snapshot(Store(tmp_path_factory.mktemp("store")))
-    return Path(shutil.copytree(taken, tmp_path_factory.mktemp("tree") / "code"))
+    take_snapshot = code_snapshot.create_snapshot(Store(tmp_path_factory.mktemp("store")))
+    return Path(shutil.copytree(take_snapshot, tmp_path_factory.mktemp("tree") / "code"))
 
 
-def taken(tree: Path, store: Path, edits: int) -> str:
+def take_snapshot(tree: Path, store: Path, edits: int) -> str:
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-c", TAKE, str(store), str(edits)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return done.stdout.rstrip("\n")
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return completed.stdout.rstrip("\n")
 
 
 def test_a_snapshot_is_the_code_that_runs(tmp_path: Path) -> None:
-    place = code_snapshot.create_snapshot(Store(tmp_path))
-    assert place.name == compute_source_hash() == hash_source_tree(place)
-    assert code_snapshot.create_snapshot(Store(tmp_path)) == place
-    assert list(place.parent.iterdir()) == [place]
+    snapshot = code_snapshot.create_snapshot(Store(tmp_path))
+    assert snapshot.name == compute_source_hash() == hash_source_tree(snapshot)
+    assert code_snapshot.create_snapshot(Store(tmp_path)) == snapshot
+    assert list(snapshot.parent.iterdir()) == [snapshot]
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone", "more"])
 def test_a_damaged_snapshot_is_refused(tmp_path: Path, damage: str) -> None:
-    place = code_snapshot.create_snapshot(Store(tmp_path))
-    file = place / "uniclip" / "errors.py"
+    snapshot = code_snapshot.create_snapshot(Store(tmp_path))
+    file = snapshot / "uniclip" / "errors.py"
     if damage == "gone":
         file.unlink()
     else:
         (file if damage == "changed" else file.with_name("more.py")).write_text("x = 1\n")
     for act in (
         lambda: code_snapshot.create_snapshot(Store(tmp_path)),
-        lambda: code_snapshot.verify_snapshot(place),
+        lambda: code_snapshot.verify_snapshot(snapshot),
     ):
         with pytest.raises(UserError, match="is damaged: .* delete it and run again") as caught:
             act()
@@ -83,13 +83,13 @@ def test_a_damaged_snapshot_is_refused(tmp_path: Path, damage: str) -> None:
 def test_a_tree_that_is_edited_meanwhile_is_copied_again(
     tree: Path, tmp_path: Path, edits: int
 ) -> None:
-    name = taken(tree, tmp_path, edits)
+    name = take_snapshot(tree, tmp_path, edits)
     assert name == hash_source_tree(tree)
-    (place,) = Store(tmp_path).snapshot_path(name).parent.iterdir()
-    assert hash_source_tree(place) == place.name == name
+    (snapshot,) = Store(tmp_path).snapshot_path(name).parent.iterdir()
+    assert hash_source_tree(snapshot) == snapshot.name == name
 
 
 def test_a_tree_that_does_not_come_to_rest_is_refused(tree: Path, tmp_path: Path) -> None:
-    said = taken(tree, tmp_path, code_snapshot.MAX_COPY_ATTEMPTS)
-    assert said == f"the code in {tree} was edited since this command was started: run it again"
+    output = take_snapshot(tree, tmp_path, code_snapshot.MAX_COPY_ATTEMPTS)
+    assert output == f"the code in {tree} was edited since this command was started: run it again"
     assert list(Store(tmp_path).snapshot_path("x").parent.iterdir()) == [], "nothing is left"

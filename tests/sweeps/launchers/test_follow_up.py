@@ -24,9 +24,9 @@ def test_the_last_queued_job_makes_room_for_the_follow_up(
     tmp_path: Path, limit: int, cells: int
 ) -> None:
     scene = Scene(Store(tmp_path), 20, limit)
-    queue = scene.queue(pack=1)
-    scene.put(queue)
-    assert scene.kinds(queue) == {"run": cells, "follow_up": 1}
+    launcher = scene.build_launcher(cells_per_job=1)
+    scene.put(launcher)
+    assert scene.kinds(launcher) == {"run": cells, "follow_up": 1}
     assert any("the follow-up takes its slot" in line for line in scene.printed_lines)
 
 
@@ -34,19 +34,19 @@ def test_a_follow_up_without_a_successor_is_retried_later(
     tmp_path: Path, follow_up: Callable[[Scene], SlurmLauncher]
 ) -> None:
     scene = Scene(Store(tmp_path), 4)
-    scene.put(scene.queue(pack=1))
-    mine = follow_up(scene)
-    for answers, limit, what in (
+    scene.put(scene.build_launcher(cells_per_job=1))
+    launcher = follow_up(scene)
+    for is_answering, limit, message in (
         (True, 0, "sbatch rejected the jobs"),
         (False, 9, "queue does not answer"),
         (True, 2, "sbatch rejected the follow-up job"),
     ):
-        scene.cluster.answers, scene.cluster.limit = answers, limit
-        with pytest.raises(RetryLater, match=what):
-            scene.put(mine)
+        scene.cluster.is_answering, scene.cluster.limit = is_answering, limit
+        with pytest.raises(RetryLater, match=message):
+            scene.put(launcher)
     scene.cluster.queue = scene.cluster.queue[:1]
     with pytest.raises(RetryLater, match="in jobs that this cluster's queue lacks"):
-        mine.submit([], scene.states())
+        launcher.submit([], scene.states())
 
 
 def test_a_command_line_has_its_own_follow_up(
@@ -54,18 +54,20 @@ def test_a_command_line_has_its_own_follow_up(
 ) -> None:
     """A running one has read the plan of other overrides; a queued one would write it again."""
     scene = Scene(Store(tmp_path), 3)
-    scene.put(scene.queue(pack=1, follow_up_argv=("run", "seeds=2")))
-    newer = scene.queue(pack=1, follow_up_argv=("run", "seeds=3"))
-    scene.put(newer)
-    words = [
+    scene.put(scene.build_launcher(cells_per_job=1, follow_up_argv=("run", "seeds=2")))
+    newer_launcher = scene.build_launcher(cells_per_job=1, follow_up_argv=("run", "seeds=3"))
+    scene.put(newer_launcher)
+    argvs = [
         i.follow_up_argv
-        for i, _, _ in newer.submissions.list_active_jobs()
+        for i, _, _ in newer_launcher.submissions.list_active_jobs()
         if i.kind == "follow_up"
     ]
-    assert words == [("run", "seeds=3")]
+    assert argvs == [("run", "seeds=3")]
     scene.cluster.starts()
-    scene.put(scene.queue(pack=1, follow_up_argv=("run", "seeds=3")))
-    assert scene.kinds(newer)["follow_up"] == 2, "the running one may have read the store earlier"
+    scene.put(scene.build_launcher(cells_per_job=1, follow_up_argv=("run", "seeds=3")))
+    assert scene.kinds(newer_launcher)["follow_up"] == 2, (
+        "the running one may have read the store earlier"
+    )
 
 
 def test_retries_of_different_cells_have_follow_ups_of_their_own(tmp_path: Path) -> None:
@@ -73,10 +75,10 @@ def test_retries_of_different_cells_have_follow_ups_of_their_own(tmp_path: Path)
     scene = Scene(Store(tmp_path), 3)
     argvs = [("run", "seeds=2"), ("retry", "a/0", "seeds=2"), ("retry", "a/1", "seeds=2")]
     for argv in argvs:
-        queue = scene.queue(pack=1, follow_up_argv=argv)
-        scene.put(queue)
+        launcher = scene.build_launcher(cells_per_job=1, follow_up_argv=argv)
+        scene.put(launcher)
     assert [
         i.follow_up_argv
-        for i, _, _ in queue.submissions.list_active_jobs()
+        for i, _, _ in launcher.submissions.list_active_jobs()
         if i.kind == "follow_up"
     ] == argvs

@@ -15,7 +15,7 @@ from uniclip.store import RetryPolicy, Store
 def test_an_intent_records_what_its_jobs_need(tmp_path: Path) -> None:
     scene = Scene(Store(tmp_path), 2)
     policy = RetryPolicy(retry_attempts=((scene.runs[0], 1),))
-    submitter = scene.queue(pack=1, policy=policy, device="cuda").submitter
+    submitter = scene.build_launcher(cells_per_job=1, policy=policy, device="cuda").submitter
     tasks = ((scene.runs[0],), (scene.runs[1],))
     assert submitter.submit("run", tasks, {scene.runs[0]: 1}) == "1"
     (intent,) = scene.folder.read_intents()
@@ -29,7 +29,7 @@ def test_the_job_of_this_process_is_no_other_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(Store(tmp_path), 1)
-    submitter = scene.queue(pack=1).submitter
+    submitter = scene.build_launcher(cells_per_job=1).submitter
     job_id = submitter.submit("run", ((scene.runs[0],),), {})
     assert job_id is not None
     assert submitter.list_other_jobs() == [job_id]

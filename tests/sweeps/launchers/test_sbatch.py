@@ -129,14 +129,16 @@ def test_offline_jobs_use_no_network(offline: bool) -> None:
 
 # ---- as a script ---------------------------------------------------------------------------
 
-SBATCH = '#!/bin/sh\nfor file; do :; done\ncp "$file" {kept}\nenv > {kept}.env\n{answer}\n'
-"""Keeps the script that it was given, and what surrounded it."""
+SBATCH = (
+    '#!/bin/sh\nfor file; do :; done\ncp "$file" {script_path}\nenv > {script_path}.env\n{answer}\n'
+)
+"""Copies the script that it is given, and writes its environment."""
 
 
 @pytest.fixture
 def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, str]]:
     """Submits through submitit to an sbatch that takes everything: the job's id, and its script."""
-    programs, script_path = tmp_path / "bin", tmp_path / "kept"
+    programs, script_path = tmp_path / "bin", tmp_path / "script"
     programs.mkdir()
     for name in ("sbatch", "srun"):
         stub = SBATCH.format(script_path=script_path, answer="echo Submitted batch job 77")
@@ -145,7 +147,7 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
     monkeypatch.setenv("PATH", str(programs), prepend=":")
 
     def act(
-        intent_: SubmissionIntent, dependency_ids: tuple[str, ...] = (), **keys: Any
+        submission_intent: SubmissionIntent, dependency_ids: tuple[str, ...] = (), **keys: Any
     ) -> tuple[str, str]:
         store, plan = Store(tmp_path / "store"), planned(2, 0.0).plan
         launcher = SlurmLauncherConfig(**keys)
@@ -157,7 +159,7 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
             follow_up_argv=(),
         )
         return JobSubmitter(options, CODE, print).call_sbatch(
-            intent_, dependency_ids
+            submission_intent, dependency_ids
         ), script_path.read_text()
 
     return act
@@ -199,7 +201,7 @@ def test_options_of_the_surrounding_job_are_not_passed_on(
         monkeypatch.setenv(name, "of-the-job")
     submit(intent())
     environment = dict(
-        re.findall(r"^(\w+)=(.*)$", (tmp_path / "kept.env").read_text(), re.MULTILINE)
+        re.findall(r"^(\w+)=(.*)$", (tmp_path / "script.env").read_text(), re.MULTILINE)
     )
     assert not {"SLURM_JOB_ID", "SBATCH_PARTITION"} & set(environment)
     assert environment["SLURM_CONF"] == "of-the-job"
@@ -209,7 +211,7 @@ def test_options_of_the_surrounding_job_are_not_passed_on(
 def test_a_rejection_has_the_message_of_sbatch(submit: Any, tmp_path: Path) -> None:
     answer = "echo 'sbatch: error: Invalid account' >&2; exit 1"
     (tmp_path / "bin" / "sbatch").write_text(
-        SBATCH.format(script_path=tmp_path / "kept", answer=answer)
+        SBATCH.format(script_path=tmp_path / "script", answer=answer)
     )
     with pytest.raises(SubmissionRejected, match="Invalid account"):
         submit(intent())

@@ -25,28 +25,30 @@ def follow_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], SlurmLaunche
 def test_a_cell_that_keeps_dying_does_not_stop_those_in_its_job(tmp_path: Path) -> None:
     """All three cells are in one job, whose process dies in the first."""
     scene = Scene(Store(tmp_path), 3)
-    queue = scene.queue(pack=3, follow_up=False)
+    launcher = scene.build_launcher(cells_per_job=3, follow_up=False)
     for number in range(1, MAX_SILENT_DEATHS + 1):
-        scene.put(queue)
-        dead = dataclasses.replace(process.make_claim_record({}), start_ticks=1)
-        assert scene.store.get_run(scene.runs[0]).claim_attempt(number, dead) is not None
+        scene.put(launcher)
+        dead_claim = dataclasses.replace(process.make_claim_record({}), start_ticks=1)
+        assert scene.store.get_run(scene.runs[0]).claim_attempt(number, dead_claim) is not None
         scene.cluster.queue = []
-    scene.put(queue)
-    (held,) = (runs for _, _, runs in queue.submissions.list_active_jobs())
-    assert list(held) == scene.runs[1:]
+    scene.put(launcher)
+    (remaining_runs,) = (runs for _, _, runs in launcher.submissions.list_active_jobs())
+    assert list(remaining_runs) == scene.runs[1:]
     assert scene.states()[scene.runs[0]].status == "failed"
 
 
 def test_jobs_that_claim_nothing_are_not_submitted_forever(tmp_path: Path) -> None:
     scene = Scene(Store(tmp_path), 3)
-    queue = scene.queue(pack=3, follow_up=False)
+    launcher = scene.build_launcher(cells_per_job=3, follow_up=False)
     for _ in range(3):
-        scene.put(queue)
+        scene.put(launcher)
         scene.cluster.queue = []
     with pytest.raises(UserError, match="jobs end before they claim a run"):
-        scene.put(queue)
-    scene.put(scene.queue(pack=3, follow_up=False))
-    assert scene.kinds(queue) == {"run": 1}, "the user may have fixed the cause before this command"
+        scene.put(launcher)
+    scene.put(scene.build_launcher(cells_per_job=3, follow_up=False))
+    assert scene.kinds(launcher) == {"run": 1}, (
+        "the user may have fixed the cause before this command"
+    )
 
 
 def test_a_follow_up_reports_jobs_that_never_claim_a_run(
@@ -54,7 +56,7 @@ def test_a_follow_up_reports_jobs_that_never_claim_a_run(
 ) -> None:
     """Its own job is in the queue, but does not count as a successor."""
     scene = Scene(Store(tmp_path), 2)
-    scene.put(scene.queue(pack=1))
+    scene.put(scene.build_launcher(cells_per_job=1))
     for _ in range(2):
         scene.put(follow_up(scene))
     with pytest.raises(UserError, match="jobs end before they claim a run") as error:
@@ -64,8 +66,8 @@ def test_a_follow_up_reports_jobs_that_never_claim_a_run(
 
 def test_an_audit_for_another_device_type_is_made_by_a_job(tmp_path: Path) -> None:
     scene = Scene(Store(tmp_path), 2)
-    for order in ({"device": "cuda"}, {"device": "cpu"}):
-        scene.put(scene.queue(1, follow_up=False, **order))
+    for device_option in ({"device": "cuda"}, {"device": "cpu"}):
+        scene.put(scene.build_launcher(1, follow_up=False, **device_option))
     audit, *cells = scene.folder.read_intents()
     assert (audit.kind, audit.audit_device) == ("audit", "cuda")
     assert [intent.kind for intent in cells] == ["run"]

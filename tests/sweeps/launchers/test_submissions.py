@@ -18,10 +18,10 @@ from uniclip.store import RetryPolicy, RunStatus, Store, SubmissionIntent
 
 def test_a_queue_that_does_not_answer_is_not_taken_for_empty(tmp_path: Path) -> None:
     scene = Scene(Store(tmp_path), 3)
-    scene.put(scene.queue(pack=3))
-    scene.cluster.answers = False
+    scene.put(scene.build_launcher(cells_per_job=3))
+    scene.cluster.is_answering = False
     with pytest.raises(RetryLater, match="does not answer"):
-        scene.put(scene.queue(pack=3))
+        scene.put(scene.build_launcher(cells_per_job=3))
     assert [i.kind for i in scene.folder.read_intents()] == ["run", "follow_up"], "nothing twice"
 
 
@@ -33,21 +33,21 @@ def test_an_intent_of_a_dead_controller_is_abandoned(tmp_path: Path) -> None:
         token="t", kind="run", array_tasks=runs, last_attempts={}, submitter=dead
     )
     assert scene.folder.record_intent(intent)
-    assert scene.queue(pack=1).submissions.map_runs_to_jobs() == {}
-    scene.put(scene.queue(pack=1))
-    assert scene.kinds(scene.queue(pack=1)) == {"run": 2, "follow_up": 1}
+    assert scene.build_launcher(cells_per_job=1).submissions.map_runs_to_jobs() == {}
+    scene.put(scene.build_launcher(cells_per_job=1))
+    assert scene.kinds(scene.build_launcher(cells_per_job=1)) == {"run": 2, "follow_up": 1}
 
 
 def test_a_job_whose_launch_failed_is_released_again(tmp_path: Path) -> None:
     scene = Scene(Store(tmp_path), 2)
-    scene.put(scene.queue(pack=1))
+    scene.put(scene.build_launcher(cells_per_job=1))
     (job,) = scene.cluster.released[:1]
     for restarts, times in ((1, 1), (MAX_LAUNCH_RETRIES, 0)):
         scene.cluster.released.clear()
         changes = {"reason": "launch failed requeued held", "restarts": restarts}
         cells = [dataclasses.replace(j, **changes) for j in scene.cluster.queue if "_" in j.id]
         scene.cluster.queue[:2] = cells
-        scene.put(scene.queue(pack=1))
+        scene.put(scene.build_launcher(cells_per_job=1))
         assert scene.cluster.released == [job] * times
     row = status.CellRow(cell="c", run="r", state=RunState(status=RunStatus.PENDING), job=cells[0])
     assert row.advice == f"scontrol release {job}_0, or run"
@@ -56,7 +56,7 @@ def test_a_job_whose_launch_failed_is_released_again(tmp_path: Path) -> None:
 def test_a_retry_does_not_wait_for_the_job_that_failed_the_cell(tmp_path: Path) -> None:
     """That job still trains the runs that share it, and does not return to the failed one."""
     scene = Scene(Store(tmp_path), 3)
-    scene.put(scene.queue(pack=3))
+    scene.put(scene.build_launcher(cells_per_job=3))
     scene.cluster.starts()
     failed, training = (
         scene.store.get_run(r).claim_attempt(1, process.make_claim_record({}))
@@ -65,13 +65,15 @@ def test_a_retry_does_not_wait_for_the_job_that_failed_the_cell(tmp_path: Path) 
     assert failed is not None
     assert training is not None
     failed.write_end("failed", "RuntimeError: x")
-    again = ((scene.runs[0], 1),)
-    queue = scene.queue(pack=3, policy=RetryPolicy(retry_attempts=again))
+    retry_attempts = ((scene.runs[0], 1),)
+    launcher = scene.build_launcher(
+        cells_per_job=3, policy=RetryPolicy(retry_attempts=retry_attempts)
+    )
     for _ in range(2):
-        queue.submit([scene.runs[0]], scene.states())
-    asked = [
+        launcher.submit([scene.runs[0]], scene.states())
+    intents = [
         i
         for i in scene.folder.read_intents()
-        if i.retry_policy.retry_attempts == again and i.kind == "run"
+        if i.retry_policy.retry_attempts == retry_attempts and i.kind == "run"
     ]
-    assert [i.array_tasks for i in asked] == [((scene.runs[0],),)], "once"
+    assert [i.array_tasks for i in intents] == [((scene.runs[0],),)], "once"
