@@ -50,7 +50,7 @@ def run(store: Store) -> RunFolder:
 
 
 def claim_record(pid: int | None = None, **changes: Any) -> ClaimRecord:
-    """The record of a live process, as it would write it."""
+    """The claim record of a live process."""
     pid = pid or os.getpid()
     record = dataclasses.replace(
         process.make_claim_record({}), pid=pid, start_ticks=process.read_start_time(pid) or 0
@@ -63,7 +63,7 @@ DEAD: dict[str, Any] = {"start_ticks": 1}
 
 
 def attempt_by(run: RunFolder, record: ClaimRecord) -> AttemptFolder:
-    """The next attempt, claimed by that owner."""
+    """The next attempt, with this claim record."""
     attempt = run.claim_attempt(len(run.list_attempts()) + 1, record)
     assert attempt is not None
     return attempt
@@ -123,7 +123,7 @@ _barrier: Any = None
 
 
 def _join_in(barrier: Any, training: str, source: str) -> None:
-    """Make this process a racer; the hashes are given, to spare eight computations."""
+    """Initialize a process of the pool; passing the hashes saves computing them eight times."""
     global _barrier
     _barrier = barrier
     statuses.compute_training_hash = lambda: training
@@ -144,7 +144,7 @@ def _race(root: str, run_id: str) -> tuple[int, int | None]:
 
 @pytest.fixture(scope="module")
 def racers() -> Iterator[Any]:
-    """Eight processes that wait for one another before they look, and before they claim."""
+    """Eight processes that wait for one another before they inspect a run and before they claim."""
     spawn = multiprocessing.get_context("spawn")
     arguments = (spawn.Barrier(RACERS, timeout=60), compute_training_hash(), compute_source_hash())
     with spawn.Pool(RACERS, _join_in, arguments) as pool:
@@ -152,7 +152,7 @@ def racers() -> Iterator[Any]:
 
 
 def race(racers: Any, run: RunFolder) -> list[tuple[int, int]]:
-    """(pid, attempt) of those who claimed, of eight processes that looked and tried at once."""
+    """(pid, attempt) of the processes that claimed, of eight that tried at the same time."""
     task = (str(run.path.parent.parent), run.id)
     results = racers.starmap_async(_race, [task] * RACERS, chunksize=1).get(timeout=120)
     assert len({pid for pid, _ in results}) == RACERS
@@ -178,10 +178,10 @@ def test_of_eight_processes_one_resumes_an_interrupted_run(run: RunFolder, racer
 
 
 @pytest.mark.parametrize("again", range(3))
-def test_of_eight_processes_one_moves_aside_what_other_code_began(
+def test_of_eight_processes_one_moves_aside_a_run_of_other_code(
     store: Store, run: RunFolder, racers: Any, again: int
 ) -> None:
-    """The others have seen the old run; none may move the new one, or overtake it."""
+    """The others have inspected the old run; none may move the new one aside or supersede it."""
     attempt_by(run, claim_record(training_hash="other code", **DEAD))
     winners = race(racers, run)
     assert [number for _, number in winners] == [1]
@@ -192,10 +192,10 @@ def test_of_eight_processes_one_moves_aside_what_other_code_began(
     assert run.list_attempts() == [1]
 
 
-# ---- what the store says -------------------------------------------------------------------------
+# ---- who may claim -------------------------------------------------------------------------
 
 
-def test_a_run_without_attempts_is_planned(store: Store) -> None:
+def test_a_run_without_attempts_is_pending(store: Store) -> None:
     state = inspect(store.get_run("0" * 16))
     assert (state.status, state.attempt, state.is_runnable) == ("pending", 0, True)
 
@@ -214,10 +214,10 @@ def test_a_live_process_keeps_its_run(
 
 
 @pytest.mark.parametrize("changes", [{}, DEAD, {"host": "elsewhere", "machine_id": "x"}])
-def test_what_looks_dead_is_asked_for_its_last_word(
+def test_the_exit_record_is_read_if_an_attempt_seems_dead(
     store: Store, run: RunFolder, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It died, or was stopped for long, between its last word and the sign of life that repeats it:
+    """The process died, or paused, between its exit record and the heartbeat that repeats it:
     a failure must not be taken for a death, after which it would run again."""
     attempt = attempt_by(run, claim_record(**changes))
     attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
@@ -234,10 +234,10 @@ def test_what_looks_dead_is_asked_for_its_last_word(
 
 @pytest.mark.parametrize("exit_kind", [None, "trained"])
 @pytest.mark.parametrize("is_alive", [True, False])
-def test_a_sign_of_life_in_anothers_place_decides_nothing(
+def test_a_heartbeat_of_another_process_decides_nothing(
     store: Store, run: RunFolder, is_alive: bool, exit_kind: str | None
 ) -> None:
-    """A stopped process has written over that of who came after it, or a file was copied."""
+    """A stopped process overwrote the heartbeat of its successor, or a file was copied."""
     first_attempt = attempt_by(run, claim_record(**({} if not is_alive else DEAD)))
     first_attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
     if exit_kind is not None:
@@ -250,7 +250,7 @@ def test_a_sign_of_life_in_anothers_place_decides_nothing(
     assert (claim(store, run) is None) == is_alive
 
 
-def test_a_sign_of_life_from_the_future_is_not_fresh(run: RunFolder) -> None:
+def test_a_heartbeat_from_the_future_is_not_recent(run: RunFolder) -> None:
     attempt = attempt_by(run, claim_record(host="elsewhere", machine_id="x", time=0.0))
     attempt.write_heartbeat(step=3, total_steps=9, steps_per_second=1.0, phase="training")
     heartbeat = attempt.read_heartbeat()
@@ -261,7 +261,7 @@ def test_a_sign_of_life_from_the_future_is_not_fresh(run: RunFolder) -> None:
     assert inspect_run(run, EVALUATIONS, trust_heartbeat=True).status == "interrupted"
 
 
-def test_a_killed_process_gives_its_run_up(
+def test_a_killed_process_loses_its_run(
     store: Store, run: RunFolder, child: subprocess.Popen[bytes]
 ) -> None:
     attempt_by(run, claim_record(child.pid)).write_heartbeat(
@@ -272,7 +272,7 @@ def test_a_killed_process_gives_its_run_up(
     deadline = time.time() + 10
     while inspect(run).status == "running" and time.time() < deadline:
         time.sleep(0.01)
-    state = inspect(run)  # nobody has reaped it
+    state = inspect(run)  # the process is a zombie
     assert (state.status, state.reason) == (
         "interrupted",
         "last attempt: process ended without an exit record",
@@ -285,7 +285,7 @@ def test_a_killed_process_gives_its_run_up(
     assert inspect(run).status == "running"
 
 
-def test_another_host_is_running_then_lost_and_never_taken_without_force(
+def test_a_run_on_another_host_stalls_and_needs_force(
     store: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = attempt_by(run, claim_record(host="another-host"))
@@ -316,7 +316,7 @@ def test_another_host_is_running_then_lost_and_never_taken_without_force(
     )
 
 
-def test_a_forced_claim_leaves_a_live_attempt_overtaken(
+def test_a_forced_claim_supersedes_a_live_attempt(
     store: Store, run: RunFolder, child: subprocess.Popen[bytes]
 ) -> None:
     first = attempt_by(run, claim_record(child.pid))
@@ -337,7 +337,7 @@ def test_a_reused_pid_does_not_keep_a_run(
 
 
 @pytest.mark.parametrize("kind", ["interrupted", "superseded", "evaluated", "trained"])
-def test_a_last_word_is_proof_whatever_its_host(
+def test_an_exit_record_proves_the_end_on_any_host(
     store: Store, run: RunFolder, kind: ExitKind
 ) -> None:
     attempt_by(run, claim_record(host="another-host")).write_end(kind)
@@ -345,7 +345,7 @@ def test_a_last_word_is_proof_whatever_its_host(
     assert claimed_number(claim(store, run)) == 2
 
 
-def test_a_failed_run_waits_to_be_asked(store: Store, run: RunFolder) -> None:
+def test_a_failed_run_needs_a_retry(store: Store, run: RunFolder) -> None:
     attempt_by(run, claim_record()).write_end("failed", "ValueError: broken picture")
     state = inspect(run)
     assert (state.status, state.reason) == ("failed", "ValueError: broken picture")
@@ -355,10 +355,10 @@ def test_a_failed_run_waits_to_be_asked(store: Store, run: RunFolder) -> None:
     assert claim(store, run, retry_attempts=((run.id, 2),)) is None
     assert claimed_number(claim(store, run, retry_attempts=((run.id, 1),))) == 2
     run.get_attempt(2).write_end("failed", "again")
-    assert claim(store, run, retry_attempts=((run.id, 1),)) is None, "asked for once, tried once"
+    assert claim(store, run, retry_attempts=((run.id, 1),)) is None, "one retry for each request"
 
 
-def test_a_halted_run_waits_for_who_plans_it_again(store: Store, run: RunFolder) -> None:
+def test_a_paused_run_needs_a_retry(store: Store, run: RunFolder) -> None:
     attempt_by(run, claim_record()).write_end("paused")
     assert inspect(run).status == "paused"
     assert claim(store, run) is None
@@ -367,7 +367,7 @@ def test_a_halted_run_waits_for_who_plans_it_again(store: Store, run: RunFolder)
     assert claim(store, run, retry_attempts=((run.id, 1),)) is None
 
 
-def test_half_a_halted_run_of_other_code_starts_afresh(store: Store, run: RunFolder) -> None:
+def test_a_paused_run_of_other_code_starts_again(store: Store, run: RunFolder) -> None:
     attempt_by(run, claim_record(training_hash="other")).write_end("paused")
     assert claimed_number(claim(store, run, retry_attempts=((run.id, 1),))) == 1
     assert (store.root / "superseded" / f"{run.id}.1").is_dir()
@@ -401,7 +401,7 @@ def test_deaths_are_counted_since_the_last_progress(run: RunFolder, progress: st
 # ---- after an outcome ----------------------------------------------------------------------------
 
 
-def test_an_outcome_without_scores_is_due_then_complete(store: Store, run: RunFolder) -> None:
+def test_an_outcome_needs_evaluation_to_be_complete(store: Store, run: RunFolder) -> None:
     attempt_by(run, claim_record()).write_end("trained")
     write_outcome(run)
     state = inspect(run)
@@ -416,7 +416,7 @@ def test_an_outcome_without_scores_is_due_then_complete(store: Store, run: RunFo
     assert inspect_run(run, {"scenes": "ffffffff"}).status == "needs_evaluation", "another protocol"
 
 
-def test_an_evaluation_that_runs_is_not_taken(store: Store, run: RunFolder) -> None:
+def test_a_running_evaluation_is_not_claimed(store: Store, run: RunFolder) -> None:
     write_outcome(run)
     attempt_by(run, claim_record())
     assert inspect(run).status == "running"
@@ -431,7 +431,7 @@ def test_diverged_is_final(store: Store, run: RunFolder) -> None:
     assert claim(store, run, retry_attempts=((run.id, 1),), force_attempts=((run.id, 1),)) is None
 
 
-def test_an_outcome_of_other_code_is_stale_and_stays(store: Store, run: RunFolder) -> None:
+def test_an_outcome_of_other_code_is_outdated_and_stays(store: Store, run: RunFolder) -> None:
     attempt_by(run, claim_record(training_hash="other code")).write_end("trained")
     write_outcome(run, training="other code")
     state = inspect(run)
@@ -443,7 +443,7 @@ def test_an_outcome_of_other_code_is_stale_and_stays(store: Store, run: RunFolde
     assert not (store.root / "superseded").exists()
 
 
-def test_half_a_run_of_other_code_starts_afresh(store: Store, run: RunFolder) -> None:
+def test_a_partly_trained_run_of_other_code_starts_again(store: Store, run: RunFolder) -> None:
     old = attempt_by(run, claim_record(training_hash="other code"))
     old.write_end("interrupted")
     old.checkpoints_path.mkdir()
@@ -457,10 +457,10 @@ def test_half_a_run_of_other_code_starts_afresh(store: Store, run: RunFolder) ->
     assert run.read_spec() == {"config": {}}
 
 
-def test_killed_between_moving_aside_and_beginning_afresh(
+def test_killed_between_claiming_and_moving_a_run_aside(
     store: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever comes next must not continue the other code's half with this code."""
+    """The next process must not continue a run of other code with this code."""
     attempt_by(run, claim_record(training_hash="other code")).write_end("interrupted")
 
     def killed(self: Store, moved: RunFolder) -> Path:
@@ -477,7 +477,7 @@ def test_killed_between_moving_aside_and_beginning_afresh(
     assert (store.root / "superseded").is_dir()
 
 
-def test_a_claim_is_refused_on_a_run_that_was_begun_afresh_since_it_was_looked_at(
+def test_a_run_that_was_restarted_since_it_was_inspected_is_not_claimed(
     store: Store, run: RunFolder
 ) -> None:
     attempt_by(run, claim_record(**DEAD))
@@ -490,25 +490,23 @@ def test_a_claim_is_refused_on_a_run_that_was_begun_afresh_since_it_was_looked_a
 
 
 @pytest.mark.parametrize("kind", ["pending", "interrupted", "needs_evaluation"])
-def test_only_open_states_are_open(kind: Any) -> None:
+def test_open_statuses_are_runnable(kind: Any) -> None:
     assert RunState(status=kind).is_runnable
 
 
 @pytest.mark.parametrize(
     "kind", ["running", "stalled", "failed", "paused", "outdated", "diverged", "complete"]
 )
-def test_closed_states_are_closed(kind: Any) -> None:
+def test_other_statuses_are_not_runnable(kind: Any) -> None:
     assert not RunState(status=kind).is_runnable
 
 
-def test_numerics_are_asked_for_only_when_there_is_a_claim_to_make(
-    store: Store, run: RunFolder
-) -> None:
-    """Asking imports torch."""
+def test_numerics_are_computed_only_for_a_claim(store: Store, run: RunFolder) -> None:
+    """The numerics class needs torch."""
     attempt_by(run, claim_record())
 
     def fail() -> dict[str, Any]:
-        raise AssertionError("asked")
+        raise AssertionError("called")
 
     assert (
         claims.claim_run(

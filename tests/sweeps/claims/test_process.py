@@ -1,4 +1,4 @@
-"""Proof of death: a process is gone when its host, boot, pid and start time say so, not before."""
+"""A process has exited only if host, boot, pid and start time together prove it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uniclip.store import ClaimRecord
 
 
 def record_of(pid: int) -> ClaimRecord:
-    """What `pid` would write of itself."""
+    """The claim record of process `pid`."""
     start = process.read_start_time(pid)
     assert start is not None
     return dataclasses.replace(process.make_claim_record({}), pid=pid, start_ticks=start)
@@ -35,14 +35,14 @@ def test_this_process_is_alive() -> None:
     assert process.has_exited(record) is False
 
 
-def test_the_start_time_is_the_kernels() -> None:
+def test_the_start_time_is_in_clock_ticks_since_boot() -> None:
     ticks = process.read_start_time(os.getpid())
     assert ticks is not None
     since_boot = ticks / os.sysconf("SC_CLK_TCK")
     assert abs(psutil.Process().create_time() - (psutil.boot_time() + since_boot)) < 2
 
 
-def test_a_killed_child_is_gone_before_and_after_it_is_reaped(
+def test_a_killed_child_has_exited_before_and_after_it_is_reaped(
     child: subprocess.Popen[bytes],
 ) -> None:
     record = record_of(child.pid)
@@ -51,7 +51,7 @@ def test_a_killed_child_is_gone_before_and_after_it_is_reaped(
     deadline = time.time() + 10
     while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE and time.time() < deadline:
         time.sleep(0.01)
-    assert psutil.pid_exists(child.pid), "nobody has reaped it yet"
+    assert psutil.pid_exists(child.pid), "a zombie"
     assert process.has_exited(record) is True
     child.wait()
     assert process.has_exited(record) is True
@@ -68,33 +68,33 @@ HIDDEN = """
 import dataclasses, os, signal, subprocess, sys, time
 subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", "/proc"], check=True)
 from sweeps.claims import process
-theirs = os.fork()
-if theirs == 0:
+target = os.fork()
+if target == 0:
     time.sleep(600)
-start = process.read_start_time(theirs)
-record = dataclasses.replace(process.make_claim_record({}), pid=theirs, start_ticks=start)
-asks, told = os.pipe(), os.pipe()
+start = process.read_start_time(target)
+record = dataclasses.replace(process.make_claim_record({}), pid=target, start_ticks=start)
+requests, answers = os.pipe(), os.pipe()
 if os.fork() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
     for _ in range(2):
-        os.write(told[1], f"{process.has_exited(record)} ".encode())
-        os.read(asks[0], 1)
+        os.write(answers[1], f"{process.has_exited(record)} ".encode())
+        os.read(requests[0], 1)
     os._exit(0)
-words = [os.read(told[0], 9)]
-os.kill(theirs, signal.SIGKILL)
-os.waitpid(theirs, 0)
-os.write(asks[1], b".")
-words.append(os.read(told[0], 9))
-os.write(asks[1], b".")
+texts = [os.read(answers[0], 9)]
+os.kill(target, signal.SIGKILL)
+os.waitpid(target, 0)
+os.write(requests[1], b".")
+texts.append(os.read(answers[0], 9))
+os.write(requests[1], b".")
 os.wait()
-print(b"".join(words).decode())
+print(b"".join(texts).decode())
 """
 
 
-def test_a_process_that_is_hidden_from_us_is_not_gone() -> None:
-    """Another user's, where /proc shows each user her own alone; once it is dead, it is gone."""
+def test_a_hidden_process_has_not_exited() -> None:
+    """A process of another user with hidepid=2; once it is dead, this is known."""
     namespace_command = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
     if subprocess.run([*namespace_command, "true"], capture_output=True).returncode != 0:
         pytest.skip("only root may make namespaces and be another user")
@@ -113,13 +113,13 @@ def test_a_reused_pid_is_another_process(child: subprocess.Popen[bytes]) -> None
     assert process.has_exited(dataclasses.replace(record, start_ticks=0)) is True
 
 
-def test_of_another_host_nothing_can_be_said() -> None:
+def test_nothing_is_known_about_another_host() -> None:
     record = process.make_claim_record({})
     assert process.has_exited(dataclasses.replace(record, host="another-host")) is None
     assert process.has_exited(dataclasses.replace(record, host="another-host", pid=2**22)) is None
 
 
-def test_after_a_reboot_every_process_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_reboot_every_process_has_exited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "read_machine_id", lambda: "3d1219")
     record = process.make_claim_record({})
     namespace = record.boot_id.split("/")[1]
@@ -132,18 +132,18 @@ def test_after_a_reboot_every_process_is_gone(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("current_id", "recorded_id"), [("3d1219", "another"), ("3d1219", ""), ("", "")]
 )
-def test_of_another_machine_of_that_name_nothing_can_be_said(
+def test_nothing_is_known_about_another_machine_of_that_name(
     current_id: str, recorded_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its boot is not ours, and no proof of anything."""
+    """The boot id of another machine proves nothing."""
     monkeypatch.setattr(process, "read_machine_id", lambda: current_id)
     theirs = dataclasses.replace(
-        process.make_claim_record({}), boot_id="theirs/pid:[1]", machine_id=recorded_id
+        process.make_claim_record({}), boot_id="other/pid:[1]", machine_id=recorded_id
     )
     assert process.has_exited(theirs) is None
 
 
-def test_of_another_container_on_this_host_nothing_can_be_said() -> None:
+def test_nothing_is_known_about_another_container_on_this_host() -> None:
     record = process.make_claim_record({})
     boot = record.boot_id.split("/")[0]
     assert (
@@ -168,7 +168,7 @@ def test_a_name_with_spaces_and_parentheses_does_not_confuse() -> None:
         child.communicate()
 
 
-def test_a_scheduler_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_slurm_job_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     record = process.make_claim_record({}, forced=True)

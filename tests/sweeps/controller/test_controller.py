@@ -1,4 +1,4 @@
-"""A controller over a store: what it keeps, what it makes afresh, and whose wish it heeds."""
+"""A controller and its store: what it keeps, restarts, retries and refuses."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def submitted_runs(controller: SweepController) -> list[str]:
 def write_trained_run(
     store: Store, resolved_plan: ResolvedPlan, run_id: str, exit_kind: ExitKind = "trained"
 ) -> RunFolder:
-    """A run with an outcome and no scores, whose attempt ended so."""
+    """A run with an outcome and no scores, whose attempt ended in a given way."""
     run = store.get_run(run_id)
     run.write_spec(resolved_plan.specs[run_id])
     attempt = run.claim_attempt(1, process.make_claim_record({}))
@@ -79,7 +79,7 @@ def write_trained_run(
         ("failed", "failed", "failed"),
     ],
 )
-def test_a_run_that_lacks_scores_alone_keeps_its_weights(
+def test_a_run_that_only_lacks_scores_keeps_its_weights(
     store: Store, exit_kind: str, retry: Any, state: str
 ) -> None:
     resolved_plan = planned(1, 0.0)
@@ -95,7 +95,7 @@ def test_a_run_that_lacks_scores_alone_keeps_its_weights(
 
 
 @pytest.mark.parametrize("settings", [{"outdated": "rerun"}, {"retry": "diverged"}, {}])
-def test_an_outcome_is_moved_aside_where_that_was_asked(store: Store, settings: Any) -> None:
+def test_an_outcome_is_moved_aside_if_the_settings_say_so(store: Store, settings: Any) -> None:
     resolved_plan = planned(2, 0.0)
     outdated, diverged = (
         write_trained_run(store, resolved_plan, run_id) for run_id in resolved_plan.specs
@@ -111,7 +111,7 @@ def test_an_outcome_is_moved_aside_where_that_was_asked(store: Store, settings: 
         assert (run.read_outcome() is None) == (key in settings)
 
 
-def test_seeds_that_the_sweep_has_already_are_heeded_too(store: Store) -> None:
+def test_retries_include_seeds_that_the_sweep_has_already(store: Store) -> None:
     many, few = planned(5, 0.0), planned(2, 0.0)
     make_controller(store, many).prepare()
     exit_kind = many.plan.cells[-1].run_id
@@ -120,11 +120,11 @@ def test_seeds_that_the_sweep_has_already_are_heeded_too(store: Store) -> None:
     attempt.write_end("failed", "ValueError: x")
     controller = make_controller(store, few, retry="failed")
     controller.prepare()
-    assert controller.plan.seeds == (0, 1, 4), "seeds that never began leave who asks for fewer"
+    assert controller.plan.seeds == (0, 1, 4), "seeds that never started are dropped"
     assert controller.policy.retry_attempts == ((exit_kind, 1),)
 
 
-def test_seeds_that_are_submitted_stay(store: Store) -> None:
+def test_submitted_seeds_are_kept(store: Store) -> None:
     many, few = planned(4, 0.0), planned(2, 0.0)
     make_controller(store, many).prepare()
     array_task = (many.plan.cells[2].run_id,)
@@ -141,10 +141,8 @@ def test_seeds_that_are_submitted_stay(store: Store) -> None:
     assert controller.plan.seeds == (0, 1, 2)
 
 
-def test_what_would_take_too_much_changes_nothing(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No result is moved aside for it, and no cell of it stays in the plan."""
+def test_exceeding_the_limit_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No result is moved aside, and no cell is added to the plan."""
     few, many = planned(1, 0.0), planned(5, 0.0)
     finished = write_trained_run(store, few, next(iter(few.specs)))
     make_controller(store, few).prepare()
@@ -163,8 +161,8 @@ def test_what_would_take_too_much_changes_nothing(
     assert finished.read_outcome() is None
 
 
-def test_of_two_who_plan_at_once_none_loses_cells(store: Store) -> None:
-    """The other one read the plan before ours stood there, and wrote his after it."""
+def test_two_controllers_that_plan_at_once_keep_all_cells(store: Store) -> None:
+    """The second controller read the plan before the first wrote it, and wrote its own later."""
     first_plan, second_plan = planned(2, 0.0), planned(3, 0.0)
     second_plan = dataclasses.replace(
         second_plan,
@@ -193,7 +191,9 @@ def test_of_two_who_plan_at_once_none_loses_cells(store: Store) -> None:
     assert folder.get_plan_version() == written
 
 
-def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_cells_wait_for_a_command_of_the_user(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resolved_plan = planned(3, 0.0)
     controller = make_controller(store, resolved_plan)
     controller.prepare()
@@ -210,8 +210,8 @@ def test_cancelled_cells_wait_for_a_person(store: Store, monkeypatch: pytest.Mon
     assert submitted_runs(person) == [first, *others]
 
 
-def test_what_the_queue_alone_knows_to_have_failed_is_retried(store: Store) -> None:
-    """No last word: it was out of memory twice, as its scheduler says."""
+def test_a_failure_that_only_slurm_reports_is_retried(store: Store) -> None:
+    """There is no exit record; Slurm reports that both attempts were out of memory."""
     resolved_plan = planned(1, 0.0)
     (run_id,) = resolved_plan.specs
     make_controller(store, resolved_plan).prepare()
@@ -228,10 +228,10 @@ def test_what_the_queue_alone_knows_to_have_failed_is_retried(store: Store) -> N
     assert submitted_runs(controller) == [run_id]
 
 
-def test_who_follows_up_retries_what_a_person_asked_for(
+def test_a_follow_up_repeats_the_retries_of_the_user(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The queue took a part of it only."""
+    """Slurm accepted only a part of the retries."""
     resolved_plan = planned(2, 0.0)
     make_controller(store, resolved_plan).prepare()
     for run_id in resolved_plan.specs:
@@ -255,7 +255,7 @@ def test_who_follows_up_retries_what_a_person_asked_for(
     assert submitted_runs(follow_up) == list(resolved_plan.specs)
 
 
-def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
+def test_a_failed_audit_is_repeated_by_a_command_of_the_user(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolved_plan = planned(1, 0.0)
@@ -266,7 +266,7 @@ def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
     with monkeypatch.context() as patch:
         patch.setenv("UNICLIP_FOLLOW_UP_TOKEN", "t")
         make_controller(store, resolved_plan).prepare()
-        assert audit.exists(), "cells are run all the same"
+        assert audit.exists(), "cells are run nevertheless"
     make_controller(store, resolved_plan).prepare()
     assert not audit.exists()
     atomic_write(audit, to_json_bytes(AuditRecord(checks=())))
@@ -274,7 +274,7 @@ def test_an_audit_that_could_not_be_made_is_made_again_for_a_person(
     assert audit.exists()
 
 
-def test_a_worker_passes_over_what_the_plan_has_no_more(store: Store) -> None:
+def test_a_run_that_is_no_longer_in_the_plan_is_not_claimed(store: Store) -> None:
     resolved_plan = planned(1, 0.0)
     worker = Worker(store=store, plan=resolved_plan.plan, stop=StopFlag())
     assert worker.claim_and_execute("0123456789abcdef") is None

@@ -1,4 +1,4 @@
-"""Killed at any moment, started twice, stopped and gone on: the same weights, the same table."""
+"""Kills, two controllers at once, stopped workers: the weights and tables stay the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.helpers.command_line import (
 SOAK = bool(os.environ.get("UNICLIP_SOAK"))
 ARMS = ("arms=[full,clip]", f"seeds={2 if SOAK else 1}", "train.steps=60")
 ROUNDS = 4 if SOAK else 1
-"""Kills of each kind."""
+"""Number of kills of each kind."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_killed_at_a_random_moment(
 
 
 @pytest.mark.soak
-def test_two_sweeps_at_once_do_each_run_once(undisturbed: Driver, tmp_path: Path) -> None:
+def test_two_controllers_at_once_execute_each_run_once(undisturbed: Driver, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", *ARMS)
     processes = [driver.start("launcher.max_workers=1") for _ in range(2)]
     output = [process.communicate(timeout=TIMEOUT_SECONDS)[0] for process in processes]
@@ -71,7 +71,7 @@ def test_two_sweeps_at_once_do_each_run_once(undisturbed: Driver, tmp_path: Path
 
 
 @pytest.mark.soak
-def test_a_worker_that_wakes_up_too_late_changes_nothing(tmp_path: Path) -> None:
+def test_a_worker_that_continues_too_late_changes_nothing(tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", "arms=[full]", "seeds=1", "train.steps=60")
     process = driver.start()
     wait_until(driver.training)
@@ -80,7 +80,7 @@ def test_a_worker_that_wakes_up_too_late_changes_nothing(tmp_path: Path) -> None
     try:
         kill([process.pid])
         process.wait()
-        assert next(iter(driver.states().values()))["status"] == "running", "no proof of death"
+        assert next(iter(driver.states().values()))["status"] == "running", "its end is not proven"
         driver.run("full/0", "--force", command="retry")
         published = _published(driver)
     finally:
@@ -93,7 +93,7 @@ def test_a_worker_that_wakes_up_too_late_changes_nothing(tmp_path: Path) -> None
 
 
 def _published(driver: Driver) -> dict[str, tuple[int, bytes]]:
-    """Inode and content of everything that is published once."""
+    """Inode and content of every file that is written once."""
     files = [p for run in driver.store.iter_runs() for p in run.path.rglob("*") if p.is_file()]
     published = [p for p in files if "attempts" not in p.parts]
     return {str(p): (p.stat().st_ino, p.read_bytes()) for p in published}

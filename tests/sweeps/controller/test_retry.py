@@ -1,4 +1,4 @@
-"""A retry: of the plan that stands, of what was named and of nothing else."""
+"""A retry runs the named cells of the stored plan, or all that failed, and nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OVERRIDES = ("arms=[full]", "train.steps=6", "launcher.max_workers=1")
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Driver:
-    """A sweep of three seeds, two of which failed; its arms count as proven."""
+    """A sweep of three seeds, two of which failed; its audit has passed."""
     driver = Driver(tmp_path / "store", *OVERRIDES)
     sweep_request = request.parse_request([*driver.overrides, f"seeds={list(SEEDS)}"])
     resolved_plan = build_plan(sweep_request.plan_request)
@@ -62,13 +62,11 @@ def states(driver: Driver) -> dict[int, str]:
 
 
 def build(driver: Driver, *names: str, force: bool = False) -> SweepController:
-    """Who conducts it; the command line says nothing of seeds."""
+    """The controller of a retry, for a command line without seeds."""
     return retry.build_retry(request.parse_request(list(driver.overrides)), names, force=force)
 
 
-def test_what_was_named_is_run_and_nothing_else(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_named_cells_are_run(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = driver.store.get_sweep(driver.plan().sweep_id).path / "plan.json"
     before = plan.read_bytes()
     output = driver.run("full/2", command="retry", status=0)
@@ -81,16 +79,16 @@ def test_what_was_named_is_run_and_nothing_else(
         "full/2", command="retry", status=2
     )
     monkeypatch.setenv(FOLLOW_UP_VARIABLE, "token")
-    assert "report:" in driver.run("full/2", command="retry"), "who follows up reports"
+    assert "report:" in driver.run("full/2", command="retry"), "a follow-up writes the report"
 
 
-def test_without_names_the_plan_that_stands_is_run(driver: Driver) -> None:
+def test_without_names_the_stored_plan_is_run(driver: Driver) -> None:
     driver.run(command="retry")
     assert states(driver) == dict.fromkeys(SEEDS, "complete")
-    assert len(list(driver.store.iter_runs())) == len(SEEDS), "no seed that the sweep never had"
+    assert len(list(driver.store.iter_runs())) == len(SEEDS), "no further seeds"
 
 
-def test_what_is_wished_is_of_the_cells_that_were_named(driver: Driver) -> None:
+def test_the_policy_is_limited_to_the_named_cells(driver: Driver) -> None:
     two, three = get_run(driver, 2).id, get_run(driver, 3).id
     named = build(driver, "full/2")
     assert (named.policy, list(named.resolved_plan.specs)) == (
@@ -107,7 +105,7 @@ def test_what_is_wished_is_of_the_cells_that_were_named(driver: Driver) -> None:
         build(driver, "full/1")
 
 
-def test_a_cancelled_cell_that_nobody_named_stays_so(driver: Driver) -> None:
+def test_a_cancelled_cell_that_is_not_named_stays_cancelled(driver: Driver) -> None:
     sweep = driver.store.get_sweep(driver.plan().sweep_id)
     cancelled = {(get_run(driver, 0).id, 0)}
     sweep.record_cancelled(cancelled)
@@ -115,7 +113,7 @@ def test_a_cancelled_cell_that_nobody_named_stays_so(driver: Driver) -> None:
     assert sweep.read_cancelled() == cancelled
 
 
-def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
+def test_a_follow_up_repeats_the_retries_and_adds_none(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, sweep = get_run(driver, 2), driver.store.get_sweep(driver.plan().sweep_id)
@@ -138,12 +136,12 @@ def test_who_follows_up_knows_what_was_asked_and_asks_for_no_more(
         controller.prepare()
         return list(controller.find_actions(controller.inspect_runs()).submit)
 
-    assert find_open_runs() == [run.id], "the queue did not take it yet"
+    assert find_open_runs() == [run.id], "Slurm has not accepted it yet"
     fail(run)
     assert find_open_runs() == [], "it failed again"
 
 
-def test_how_named_cells_are_run_is_not_changed_unsaid(
+def test_execution_settings_that_do_not_apply_are_reported(
     driver: Driver, capsys: pytest.CaptureFixture[str]
 ) -> None:
     overrides = [*driver.overrides, "runtime.num_workers=1"]

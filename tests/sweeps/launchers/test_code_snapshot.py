@@ -15,7 +15,7 @@ from uniclip.errors import UserError
 from uniclip.identity import compute_source_hash, hash_source_tree
 from uniclip.store import Store
 
-TAKE = """
+CREATE_SNAPSHOT = """
 import sys
 from pathlib import Path
 from sweeps.launchers import code_snapshot as snapshot
@@ -23,14 +23,14 @@ from uniclip.errors import UserError
 from uniclip.identity import ROOT, compute_source_hash
 from uniclip.store import Store
 compute_source_hash()
-edited, kept, times = ROOT / "uniclip" / "errors.py", [], int(sys.argv[2])
+edited, saved, times = ROOT / "uniclip" / "errors.py", [], int(sys.argv[2])
 
 def edit(event, arguments):
-    if event == "shutil.copytree" and Path(arguments[0]) == ROOT / "uniclip" and len(kept) < times:
-        kept.append(edited.read_bytes())
-        edited.write_bytes(kept[-1] + b"# half an edit")
-    if event == "shutil.copytree" and Path(arguments[0]) == ROOT / "ablations" and kept:
-        edited.write_bytes(kept[0])
+    if event == "shutil.copytree" and Path(arguments[0]) == ROOT / "uniclip" and len(saved) < times:
+        saved.append(edited.read_bytes())
+        edited.write_bytes(saved[-1] + b"# half an edit")
+    if event == "shutil.copytree" and Path(arguments[0]) == ROOT / "ablations" and saved:
+        edited.write_bytes(saved[0])
 
 sys.addaudithook(edit)
 try:
@@ -38,7 +38,7 @@ try:
 except UserError as error:
     print(error)
 """
-"""Takes a snapshot of a tree that is edited and restored so many times, each while it is copied."""
+"""Creates a snapshot of a tree that is edited and restored during the given number of copies."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def take_snapshot(tree: Path, store: Path, edits: int) -> str:
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-c", TAKE, str(store), str(edits)]
+    command = [sys.executable, "-c", CREATE_SNAPSHOT, str(store), str(edits)]
     completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return completed.stdout.rstrip("\n")
 
@@ -63,7 +63,7 @@ def test_a_snapshot_is_the_code_that_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone", "more"])
-def test_a_damaged_snapshot_is_refused(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_snapshot_is_rejected(tmp_path: Path, damage: str) -> None:
     snapshot = code_snapshot.create_snapshot(Store(tmp_path))
     file = snapshot / "uniclip" / "errors.py"
     if damage == "gone":
@@ -80,7 +80,7 @@ def test_a_damaged_snapshot_is_refused(tmp_path: Path, damage: str) -> None:
 
 
 @pytest.mark.parametrize("edits", range(1, code_snapshot.MAX_COPY_ATTEMPTS))
-def test_a_tree_that_is_edited_meanwhile_is_copied_again(
+def test_a_tree_that_is_edited_during_the_copy_is_copied_again(
     tree: Path, tmp_path: Path, edits: int
 ) -> None:
     name = take_snapshot(tree, tmp_path, edits)
@@ -89,7 +89,9 @@ def test_a_tree_that_is_edited_meanwhile_is_copied_again(
     assert hash_source_tree(snapshot) == snapshot.name == name
 
 
-def test_a_tree_that_does_not_come_to_rest_is_refused(tree: Path, tmp_path: Path) -> None:
+def test_a_tree_that_keeps_changing_is_rejected(tree: Path, tmp_path: Path) -> None:
     output = take_snapshot(tree, tmp_path, code_snapshot.MAX_COPY_ATTEMPTS)
     assert output == f"the code in {tree} was edited since this command was started: run it again"
-    assert list(Store(tmp_path).snapshot_path("x").parent.iterdir()) == [], "nothing is left"
+    assert list(Store(tmp_path).snapshot_path("x").parent.iterdir()) == [], (
+        "no temporary folder is left"
+    )

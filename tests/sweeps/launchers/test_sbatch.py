@@ -137,7 +137,7 @@ SBATCH = (
 
 @pytest.fixture
 def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, str]]:
-    """Submits through submitit to an sbatch that takes everything: the job's id, and its script."""
+    """Submits to an sbatch that accepts everything; returns the job's id and its script."""
     programs, script_path = tmp_path / "bin", tmp_path / "script"
     programs.mkdir()
     for name in ("sbatch", "srun"):
@@ -176,7 +176,7 @@ def test_one_script_submits_an_array_of_all_tasks(submit: Any) -> None:
 
 
 def test_srun_gets_the_cpus_and_starts_the_job_module(submit: Any) -> None:
-    """Since Slurm 22.05 srun does not take --cpus-per-task over from sbatch."""
+    """Since Slurm 22.05 srun does not inherit --cpus-per-task from sbatch."""
     _, script = submit(intent(), python="apptainer exec image.sif python", cpus_per_task=6)
     (line,) = [line for line in script.splitlines() if line.startswith("srun ")]
     assert " --cpus-per-task=6 " in line
