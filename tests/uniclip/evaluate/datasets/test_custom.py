@@ -1,43 +1,23 @@
-"""The user's own pictures: folders, a CSV, shards."""
+"""User-defined data sets."""
 
 from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from sweeps.cli import main
 from tests.helpers import dataset_trees
 from tests.helpers.small_runs import tiny
 from uniclip import evaluate
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
-from uniclip.evaluate.datasets.images import ImageDataset
-from uniclip.evaluate.datasets.readers import webdataset
-from uniclip.evaluate.protocols import published
-from uniclip.io import hashing
-
-
-def same(one: ImageDataset, two: ImageDataset) -> bool:
-    """Whether pictures and truth are equal to the bit (ids aside)."""
-    pictures = (np.array_equal(one.load_image(i), two.load_image(i)) for i in range(len(one)))
-    return len(one) == len(two) and all(pictures) and truth(one) == truth(two)
-
-
-def truth(pictures: ImageDataset) -> tuple[object, ...]:
-    arrays = [None if a is None else a.tolist() for a in (pictures.labels, pictures.difficult)]
-    return (*arrays, pictures.classes, pictures.captions, pictures.kind, pictures.metric)
-
 
 # ---- folders -------------------------------------------------------------------------------------
 
 
-def test_a_folder_of_classes_is_all_for_the_test(tmp_path: Path) -> None:
+def test_a_folder_of_classes_is_the_test_split(tmp_path: Path) -> None:
     dataset_trees.class_folders(tmp_path, ("cat", "dog"), {"test": ""}, ".PNG")
     dataset_trees.draw(tmp_path / "dog/deeper/x.webp", 1)
     (tmp_path / "cat/notes.txt").write_text("no picture")
@@ -54,7 +34,7 @@ def test_a_folder_of_classes_is_all_for_the_test(tmp_path: Path) -> None:
         found.open("elsewhere", "train")
 
 
-def test_a_folder_may_have_parts(tmp_path: Path) -> None:
+def test_a_folder_may_have_splits(tmp_path: Path) -> None:
     classes = ("cat", "dog")
     parts = {"train": "train", "validation": "val"}
     dataset_trees.class_folders(tmp_path, classes, parts, ".png")
@@ -70,7 +50,7 @@ def test_a_folder_may_have_parts(tmp_path: Path) -> None:
         three.open("", "train")
 
 
-def test_a_folder_is_the_same_wherever_it_lies(tmp_path: Path) -> None:
+def test_the_fingerprint_does_not_depend_on_the_path(tmp_path: Path) -> None:
     for name in ("one", "two"):
         parts = {"train": "train", "test": "test"}
         dataset_trees.class_folders(tmp_path / name, ("cat", "dog"), parts, ".png")
@@ -82,7 +62,7 @@ def test_a_folder_is_the_same_wherever_it_lies(tmp_path: Path) -> None:
     assert one.fingerprint("", ("train",)) == two.fingerprint("", ("train",))
 
 
-def test_own_pictures_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_user_defined_data(tmp_path: Path) -> None:
     for kind in ("folder", "csv", "wds"):
         found = datasets.get(f"{kind}:{tmp_path}/none/x")
         assert str(found.describe_missing("")).startswith(f"there is no {tmp_path}/none/x")
@@ -98,60 +78,7 @@ def test_own_pictures_that_are_not_there(tmp_path: Path) -> None:
 # ---- CSV -----------------------------------------------------------------------------------------
 
 
-def test_a_csv_is_a_retrieval_set(tmp_path: Path) -> None:
-    for i in range(2):
-        dataset_trees.draw(tmp_path / f"p/{i}.png", i)
-    lines = ["picture,caption", 'p/1.png,"one, two"', "p/0.png,zero", "p/1.png,again"]
-    dataset_trees.text(tmp_path / "mine.csv", lines)
-    pictures = datasets.get(f"csv:{tmp_path / 'mine.csv'}").open("", "test")
-    assert (pictures.kind, pictures.metric) == ("retrieval", "recall")
-    assert pictures.ids == ("p/1.png", "p/0.png")
-    assert pictures.captions == (("one, two", "again"), ("zero",))
-    assert dataset_trees.label_of(pictures.load_image(0), range(2)) == 1
-    dataset_trees.text(tmp_path / "mine.csv", ["picture,caption", "p/7.png,gone"])
-    with pytest.raises(UserError, match=r"line 2, column 'picture': there is no image"):
-        datasets.get(f"csv:{tmp_path / 'mine.csv'}").open("", "test")
-
-
 # ---- shards --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["dtd", "voc2007", "flickr30k"])
-def test_shards_hold_what_was_written(name: str, tmp_path: Path) -> None:
-    dataset_trees.WRITERS[name](tmp_path / "data")
-    words = ["data", "export", name, f"data_root={tmp_path / 'data'}", f"to={tmp_path / 'wds'}"]
-    assert main.main(words) == 0
-    found = datasets.get(f"wds:{tmp_path / 'wds'}")
-    assert found.describe_missing("") is None
-    for part in dataset_trees.PARTS:
-        original = datasets.get(name).open(tmp_path / "data", part)
-        read = found.open("", part)
-        if name == "dtd":
-            assert read.metric == "accuracy"
-        assert same(replace(original, classes=read.classes), read)
-        assert len(original.classes) == len(read.classes)
-    assert read.ids[:2] == ("s0000000", "s0000001")
-    assert main.main(words) == 2  # nothing is written over
-
-
-def test_a_shard_has_at_most_so_many_samples_and_bytes(tmp_path: Path) -> None:
-    dataset_trees.dtd(tmp_path / "data")
-    pictures = datasets.get("dtd").open(tmp_path / "data", "train")
-    assert (
-        webdataset.write_shards(pictures, tmp_path / "wds", max_samples=4, templates=["a {c}."])
-        == 3
-    )
-    place = tmp_path / "wds/train"
-    assert (place / "nshards.txt").read_text() == "3\n"
-    assert sorted(p.name for p in place.iterdir()) == ["0.tar", "1.tar", "2.tar", "nshards.txt"]
-    with tarfile.open(place / "2.tar") as archive:
-        assert archive.getnames() == ["s0000008.webp", "s0000008.cls"]
-        member = archive.extractfile("s0000008.cls")
-        assert member is not None
-        assert member.read() == b"2"
-    named = (tmp_path / "wds/zeroshot_classification_templates.txt").read_text()
-    assert named == "a {c}.\n"
-    assert webdataset.write_shards(pictures, tmp_path / "small", max_bytes=1) == 9
 
 
 def tar(path: Path, members: dict[str, bytes]) -> None:
@@ -170,148 +97,12 @@ def jpeg(label: int) -> bytes:
     return stream.getvalue()
 
 
-def test_shards_of_others_are_read(tmp_path: Path) -> None:
-    """The label may come first, names may have folders, classes may have no names."""
-    members = {"./s1.cls": b"3\n", "./s1.JPG": jpeg(3), "./s2.jpeg": jpeg(1), "./s2.cls": b"1"}
-    tar(tmp_path / "test/0.tar", members)
-    pictures = datasets.get(f"wds:{tmp_path}").open("", "test")
-    assert pictures.classes == ("0", "1", "2", "3")
-    assert pictures.labels is not None
-    assert pictures.labels.tolist() == [3, 1]
-    assert dataset_trees.label_of(pictures.load_image(0), (1, 3)) == 3
-    (tmp_path / "classnames.txt").write_text("a\nb\n")
-    with pytest.raises(UserError, match="has 2 names but there are labels up to 3"):
-        datasets.get(f"wds:{tmp_path}").open("", "test")
-
-
-def test_shards_that_are_not_whole_are_refused(tmp_path: Path) -> None:
-    tar(tmp_path / "test/0.tar", {"s1.cls": b"3", "s2.jpg": jpeg(0), "s2.cls": b"0"})
-    found = datasets.get(f"wds:{tmp_path}")
-    with pytest.raises(UserError, match=r"0\.tar: sample s1 has no image"):
-        found.open("", "test")
-    tar(tmp_path / "test/0.tar", {"s1.jpg": jpeg(0)})
-    with pytest.raises(UserError, match=r"sample s1 has no \.cls"):
-        found.open("", "test")
-    (tmp_path / "test/nshards.txt").write_text("2")
-    with pytest.raises(UserError, match="1.tar"):
-        found.open("", "test")
-    (tmp_path / "test/0.tar").write_bytes(b"no tar file, this")
-    with pytest.raises(UserError, match="is not a whole tar file"):
-        found.open("", "test")
-    (tmp_path / "dataset_type.txt").write_text("segmentation")
-    with pytest.raises(UserError, match="says 'segmentation'"):
-        datasets.get(f"wds:{tmp_path}")
-
-
-def test_shards_are_never_unpickled(tmp_path: Path) -> None:
-    stream = io.BytesIO()
-    np.save(stream, np.array([{}], object), allow_pickle=True)
-    tar(tmp_path / "test/0.tar", {"s1.jpg": jpeg(0), "s1.npy": stream.getvalue()})
-    (tmp_path / "dataset_type.txt").write_text("multilabel")
-    with pytest.raises(UserError, match="allow_pickle=False"):
-        datasets.get(f"wds:{tmp_path}").open("", "test")
-
-
-def rewritten(shard: Path, change: Callable[[str, bytes], bytes]) -> None:
-    """The shard again, its members changed."""
-    with tarfile.open(shard) as archive:
-        members = {m.name: archive.extractfile(m).read() for m in archive}  # type: ignore[union-attr]
-    number = (shard.parent / "nshards.txt").read_text()
-    tar(shard, {name: change(name, packed) for name, packed in members.items()})
-    (shard.parent / "nshards.txt").write_text(number)
-
-
-def test_shards_that_are_rewritten_are_other_data(tmp_path: Path) -> None:
-    """Also the last of many, at its size."""
-    for i in range(40):
-        tar(tmp_path / f"test/{i}.tar", {f"s{i}.cls": b"1", f"s{i}.jpg": jpeg(1)})
-    (tmp_path / "test/nshards.txt").write_text("40")
-    (tmp_path / "classnames.txt").write_text("cat\ndog\n")
-
-    def fingerprint() -> object:
-        return datasets.get(f"wds:{tmp_path}").fingerprint("")
-
-    def relabel(name: str, packed: bytes) -> bytes:
-        return b"0" if name.endswith(".cls") else packed
-
-    def repaint(name: str, packed: bytes) -> bytes:
-        return packed if name.endswith(".cls") else packed[:-9] + b"\1" + packed[-8:]
-
-    seen = [fingerprint()]
-    rewritten(tmp_path / "test/39.tar", relabel)
-    seen.append(fingerprint())
-    rewritten(tmp_path / "test/39.tar", repaint)
-    seen.append(fingerprint())
-    for name in ("classnames.txt", "zeroshot_classification_templates.txt"):
-        (tmp_path / name).write_text("the {c}\ntwo {c}\n")
-        seen.append(fingerprint())
-    assert all(one not in seen[:i] for i, one in enumerate(seen))
-    assert fingerprint() == seen[-1]
-
-
-def test_a_shard_is_read_once_until_it_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
-    tar(tmp_path / "wds/test/0.tar", {"s.cls": b"1", "s.jpg": jpeg(1)})
-    found = datasets.get(f"wds:{tmp_path / 'wds'}")
-    first = found.fingerprint("")
-    assert not (tmp_path / "cache").exists(), "too recent: it could change unseen"
-    monkeypatch.setattr(webdataset, "RECENT_SECONDS", 0.0)
-    assert found.fingerprint("") == first
-    read = []
-    monkeypatch.setattr(hashing, "digest_file", lambda path: read.append(path))
-    assert found.fingerprint("") == first
-    assert read == []
-    monkeypatch.undo()
-    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
-    rewritten(tmp_path / "wds/test/0.tar", lambda name, packed: packed[::-1])
-    assert found.fingerprint("") != first
-
-
-def test_a_table_counts_whole_and_by_the_sizes_of_its_pictures(tmp_path: Path) -> None:
-    dataset_trees.draw(tmp_path / "0.png", 0)
-    rows = [f"0.png,caption {i} of many that are all of one length" for i in range(10_000, 15_000)]
-    dataset_trees.text(tmp_path / "mine.csv", ["picture,caption", *rows])
-    found = datasets.get(f"csv:{tmp_path / 'mine.csv'}")
-    seen = [found.fingerprint("")]
-    rows[2500] = rows[2500].replace("caption", "capshun")
-    dataset_trees.text(tmp_path / "mine.csv", ["picture,caption", *rows])
-    seen.append(found.fingerprint(""))
-    (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes() + b"\0")
-    seen.append(found.fingerprint(""))
-    assert all(one not in seen[:i] for i, one in enumerate(seen))
-
-
 # ---- prompts beside shards -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["flowers102", "imagenet", "voc2007"])
-def test_exported_shards_say_what_classes_are_called(name: str, tmp_path: Path) -> None:
-    """So the prompts of a set and of its copy are the same."""
-    dataset_trees.WRITERS[name](tmp_path / "data")
-    words = ["data", "export", name, f"data_root={tmp_path / 'data'}", f"to={tmp_path / 'wds'}"]
-    assert main.main(words) == 0
-    rules, copy = (
-        published.get_published_protocol("clip2021"),
-        datasets.get(f"wds:{tmp_path / 'wds'}"),
-    )
-    original = datasets.get(name).open(tmp_path / "data", "test")
-    read = copy.open("", "test")
-    said, wanted = (
-        rules.for_dataset(copy.name, read.classes),
-        rules.for_dataset(name, original.classes),
-    )
-    assert [names[:1] for _, names in wanted.class_names] == [
-        names for _, names in said.class_names
-    ]
-    assert original.classes != read.classes or name == "voc2007"
-    assert copy.templates == wanted.templates
-    listed = (tmp_path / "wds/zeroshot_classification_templates.txt").read_text().splitlines()
-    assert listed == [t.replace("{}", "{c}") for t in wanted.templates]
-
-
-def test_templates_beside_shards_are_those_of_the_protocol(tmp_path: Path) -> None:
+def test_templates_beside_shards_are_used_unless_the_protocol_has_custom_ones(
+    tmp_path: Path,
+) -> None:
     tar(tmp_path / "test/0.tar", {"s.cls": b"0", "s.jpg": jpeg(0)})
     (tmp_path / "zeroshot_classification_templates.txt").write_text("my {c}.\n\na {c}\n")
     name = f"wds:{tmp_path}"

@@ -1,0 +1,123 @@
+"""The command `python -m uniclip.evaluate`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from tests.helpers import dataset_trees
+from tests.helpers import published_models as models
+from tests.helpers.small_runs import claimed, opened, tiny
+from uniclip import run as run_module
+from uniclip.evaluate.__main__ import main as command
+
+
+def test_one_model_from_the_command_line(tmp_path, capsys):
+    run = train_and_publish(tmp_path / "store")
+    dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
+    words = [f"run={run}", "benchmark=[cifar10,dtd]", f"data_root={tmp_path / 'sets'}"]
+    out = tmp_path / "scores.json"
+    assert command([*words, f"output={out}"]) == 0
+    printed = capsys.readouterr().out
+    assert "| cifar10 | zeroshot* |" in printed
+    assert "| dtd | n/a: " in printed
+    assert "| cifar10 | near-duplicate test images | 0 | | 0 |" in printed, "all plain"
+    kept = json.loads(out.read_text())
+    assert set(kept) == {"cifar10"}
+    assert kept["cifar10"]["near_duplicates"] == 0
+    assert kept["cifar10"]["protocol"]["protocol"] == "clip2021"
+    (tmp_path / "protocol").mkdir()
+    (tmp_path / "protocol" / "mine.yaml").write_text('templates: {cifar10: ["my {}"]}')
+    (tmp_path / "sets").rename(tmp_path / "elsewhere")
+    assert command([*words, "protocol=mine", f"conf_dir={tmp_path}", f"output={out}"]) == 0
+    assert json.loads(out.read_text())["cifar10"]["protocol"]["templates"] == ["my {}"]
+    nowhere = [*words, f"cache_dir={tmp_path / 'another'}"]
+    assert command(nowhere) == 0
+    assert "| cifar10 | n/a: there is no " in capsys.readouterr().out
+    for bad in (
+        *(["benchmark=cifar10"], [*words, "protcol=x"], ["run=nowhere"], ["run=x y"]),
+        *([*words, "protocol=mine"], [*words, "conf_dir=nowhere"]),
+    ):
+        assert command(bad) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_faulty_arguments_are_refused_before_any_work(tmp_path, capsys, monkeypatch):
+    run = train_and_publish(tmp_path / "store")
+    dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
+    monkeypatch.chdir(tmp_path)
+    words = [f"run={run}", "benchmark=cifar10", f"data_root={tmp_path / 'sets'}"]
+    (tmp_path / "file").write_text("")
+    for bad, match in (
+        ("allow_torchscript=maybe", "allow_torchscript must be true or false, got 'maybe'"),
+        ("allow_torchscript=no", "allow_torchscript must be true or false, got 'no'"),
+        ("quick_gelu=1", "quick_gelu must be true or false, got 1"),
+        ("quick_gelu=true", "a run states its activation"),
+        ("benchmark=[123]", "unknown benchmark '123'"),
+        (f"output={tmp_path}", "it is a folder"),
+        ("output=file/scores.json", "output=file/scores.json cannot be written"),
+        ("run=0000", "no checkpoint at 0000"),
+        ("store=elsewhere", "must match one run of store=elsewhere; it matches none"),
+    ):
+        named = [w for w in words if not w.startswith(f"{bad.partition('=')[0]}=")]
+        changed = [w for w in named if not (bad.startswith("store=") and w.startswith("run="))]
+        given = [*changed, bad, *(["run=ab"] if changed != named else [])]
+        assert command(given) == 2
+        told = capsys.readouterr()
+        assert match in told.err
+        assert len(told.err.splitlines()) == 1
+        assert told.out == "", "nothing was judged"
+
+
+def test_a_run_is_named_by_its_id(tmp_path, capsys, monkeypatch):
+    run = train_and_publish(tmp_path / "store")
+    twin = shutil.copytree(run, run.parent / "0012345678901234")
+    dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
+    monkeypatch.chdir(tmp_path)
+    words = ["benchmark=cifar10", f"data_root={tmp_path / 'sets'}"]
+    for given in ([f"run={run.name}"], [f"run={run.name[:6]}"], [f"run={twin.name}"]):
+        assert command([*words, *given]) == 0
+        assert "| cifar10 | zeroshot* |" in capsys.readouterr().out
+    (tmp_path / "store").rename(tmp_path / "another")
+    assert command([*words, f"run={run.name}", "store=another"]) == 0
+
+
+def test_a_data_set_that_cannot_be_evaluated_does_not_prevent_others(tmp_path, capsys):
+    run = train_and_publish(tmp_path / "store")
+    for name in ("oxford_pets", "cifar10"):
+        dataset_trees.WRITERS[name](tmp_path / "sets")
+    for path in (tmp_path / "sets/oxford-iiit-pet/images").iterdir():
+        path.write_bytes(b"no picture")
+    words = [f"run={run}", "benchmark=[oxford_pets,cifar10]", f"data_root={tmp_path / 'sets'}"]
+    assert command([*words, f"output={tmp_path / 'scores.json'}"]) == 2
+    told = capsys.readouterr()
+    assert "| oxford_pets | n/a: oxford_pets: image " in told.out
+    assert "| cifar10 | zeroshot* |" in told.out
+    assert told.err.startswith("uniclip.evaluate: not judged: oxford_pets (")
+    assert set(json.loads((tmp_path / "scores.json").read_text())) == {"cifar10"}
+
+
+def test_the_activation_of_a_checkpoint_is_an_argument(tmp_path, capsys):
+    """Another activation is another model: their embeddings are kept apart."""
+    torch.save(models.clip(quick=True).state_dict(), tmp_path / "clip.pt")
+    dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
+    words = [f"run={tmp_path / 'clip.pt'}", "benchmark=cifar10", f"cache_dir={tmp_path / 'cache'}"]
+    said = []
+    for given in ([], ["quick_gelu=false"], ["quick_gelu=true"]):
+        assert command([*words, f"data_root={tmp_path / 'sets'}", *given]) == 0
+        said.append(capsys.readouterr())
+    assert "activation is assumed to be GELU" in said[0].err
+    assert said[1].err == said[2].err == ""
+    assert said[0].out == said[1].out != said[2].out
+
+
+def train_and_publish(store: Path) -> Path:
+    """A tiny run, trained for two steps by the real code."""
+    of = tiny(train={"steps": 2, "validate_every": 2})
+    folder = opened(store, of)
+    kind = run_module.execute_run(folder, of, claimed(folder), evaluations={})
+    assert kind == "trained"
+    return folder.path
