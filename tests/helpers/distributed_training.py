@@ -1,4 +1,4 @@
-"""What each process of a world does for `test_shared_training.py`, and how a world is made."""
+"""Functions that several processes run together, for `test_distributed_training.py`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from uniclip.config import RunConfig
 from uniclip.training.trainer import TrainResult, train_model
 
 STEPS = 20
-RATE = 1e-5
-"""Low: at the usual one, a training's own chaos makes 1e-3 of a rounding within 20 steps."""
+LEARNING_RATE = 1e-5
+"""Low: at the default, 20 steps amplify a rounding error to 1e-3."""
 ENCODERS = {
     "layer norm": {},
     "batch norm": {"name": "test_byobnet", "image_size": 32},
@@ -29,18 +29,18 @@ ENCODERS = {
 SHUFFLED = "uniclip, shuffled"
 
 
-def job(method: str, encoder: str, **train: Any) -> RunConfig:
-    """A training whose batch of 15 no world of two or four cuts evenly."""
-    image = {"model": {"image": ENCODERS[encoder]}} if ENCODERS[encoder] else {}
-    aware = {"method": {"augmentation_input": "shuffled"}} if method == SHUFFLED else {}
-    train = {"steps": STEPS, "batch_size": 15, "learning_rate": RATE, **train}
-    return of_method(method.partition(",")[0], train=train, **image, **aware)
+def make_config(method: str, encoder: str, **train: Any) -> RunConfig:
+    """Return a run whose batch of 15 cannot be divided evenly among two or four processes."""
+    model_section = {"model": {"image": ENCODERS[encoder]}} if ENCODERS[encoder] else {}
+    method_section = {"method": {"augmentation_input": "shuffled"}} if method == SHUFFLED else {}
+    train = {"steps": STEPS, "batch_size": 15, "learning_rate": LEARNING_RATE, **train}
+    return of_method(method.partition(",")[0], train=train, **model_section, **method_section)
 
 
-def found(fitted: TrainResult) -> dict[str, Any]:
-    """What is compared of a training."""
-    model = tensor_file.bundle_modules(fitted.pretrained.embedder, fitted.pretrained.method)
-    steps = [record for record in fitted.history if record["phase"] == "train"]
+def collect_results(result: TrainResult) -> dict[str, Any]:
+    """Return the values by which trainings are compared."""
+    model = tensor_file.bundle_modules(result.pretrained.embedder, result.pretrained.method)
+    steps = [record for record in result.history if record["phase"] == "train"]
     return {
         "losses": [record["loss"] for record in steps],
         "parts": [record["loss_terms"] for record in steps],
@@ -49,70 +49,77 @@ def found(fitted: TrainResult) -> dict[str, Any]:
     }
 
 
-def trains(rank: int, folder: Path, jobs: dict[str, RunConfig]) -> None:
-    """Each job in turn; what came of it, in a file for each process."""
+def train_configs(rank: int, folder: Path, jobs: dict[str, RunConfig]) -> None:
+    """Train each configuration and save the results in one file a process."""
     torch.save(
-        {name: found(train_model(config)) for name, config in jobs.items()}, folder / f"{rank}.pt"
+        {name: collect_results(train_model(config)) for name, config in jobs.items()},
+        folder / f"{rank}.pt",
     )
 
 
-def stops_and_resumes(rank: int, folder: Path, config: RunConfig) -> None:
-    """A run straight through, and one that the last process stops after three steps; then on."""
-    asked = iter(range(1, 10**6))
-    for name, stop in (("whole", None), ("cut", lambda: next(asked) >= 3), ("cut", None)):
-        takes_part(rank, folder / name, config, stop if rank else None)
+def stop_and_resume(rank: int, folder: Path, config: RunConfig) -> None:
+    """Train without interruption; then stop on rank 1 after three steps, and resume."""
+    calls = iter(range(1, 10**6))
+    for name, stop in (("whole", None), ("cut", lambda: next(calls) >= 3), ("cut", None)):
+        run_rank(rank, folder / name, config, stop if rank else None)
 
 
-def takes_part(
+def run_rank(
     rank: int, folder: Path, config: RunConfig, stop: Callable[[], bool] | None = None
 ) -> None:
-    """`run` on rank 0, `assist` on the others."""
-    given = {} if stop is None else {"stop": stop}
+    """Execute a run: `execute_run` on rank 0, `run_nonzero_rank` on the others."""
+    arguments = {} if stop is None else {"stop": stop}
     if rank > 0:
-        run.run_nonzero_rank(config, **given)
+        run.run_nonzero_rank(config, **arguments)
         return
-    place = opened(folder, config)
-    attempt = claimed(place)
+    run_folder = opened(folder, config)
+    attempt = claimed(run_folder)
     hashes = {"scenes": evaluate.evaluation_hash("scenes", config)}
-    attempt.write_end(run.execute_run(place, config, attempt, evaluations=hashes, **given))
+    attempt.write_end(run.execute_run(run_folder, config, attempt, evaluations=hashes, **arguments))
 
 
-def _begin(rank: int, size: int, port: int, act: Callable[..., None], arguments: tuple) -> None:
-    told = (rank, size, rank, "127.0.0.1", port)
+def _run_process(
+    rank: int, size: int, port: int, function: Callable[..., None], arguments: tuple
+) -> None:
+    values = (rank, size, rank, "127.0.0.1", port)
     os.environ.update(
-        {name: str(value) for name, value in zip(distributed.ENVIRONMENT_VARIABLES, told)}
+        {name: str(value) for name, value in zip(distributed.ENVIRONMENT_VARIABLES, values)}
     )
     torch.set_num_threads(1)
-    others = distributed.init_process_group("cpu")
-    assert (others.rank, others.world_size) == (rank, size)
-    act(rank, *arguments)
-    assert others.broadcast_object(rank) == 0
+    process_group = distributed.init_process_group("cpu")
+    assert (process_group.rank, process_group.world_size) == (rank, size)
+    function(rank, *arguments)
+    assert process_group.broadcast_object(rank) == 0
     distributed.destroy_process_group()
     assert distributed.get_process_group() is distributed.SINGLE_PROCESS
 
 
 @contextmanager
-def world(size: int, act: Callable[..., None], *arguments: Any) -> Iterator[list[ForkProcess]]:
-    """Processes that do `act(rank, *arguments)` together; they are gone afterwards."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = get_context("fork")  # what is imported here need not be imported there
-    given = [(rank, size, port, act, arguments) for rank in range(size)]
-    members = [context.Process(target=_begin, args=each) for each in given]
-    for member in members:
-        member.start()
+def start_processes(
+    size: int, function: Callable[..., None], *arguments: Any
+) -> Iterator[list[ForkProcess]]:
+    """Start processes that call `function(rank, *arguments)` together; kill them at the end."""
+    with socket.socket() as probe_socket:
+        probe_socket.bind(("127.0.0.1", 0))
+        port = probe_socket.getsockname()[1]
+    context = get_context("fork")  # the child processes need not import again
+    processes = [
+        context.Process(target=_run_process, args=(rank, size, port, function, arguments))
+        for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
     try:
-        yield members
+        yield processes
     finally:
-        for member in members:
-            member.kill()
-            member.join()
+        for process in processes:
+            process.kill()
+            process.join()
 
 
-def together(size: int, act: Callable[..., None], *arguments: Any) -> None:
-    """The same, to the end; all must end well."""
-    with world(size, act, *arguments) as members:
-        for member in members:
-            member.join(600)
-        assert [member.exitcode for member in members] == [0] * size
+def run_in_processes(size: int, function: Callable[..., None], *arguments: Any) -> None:
+    """Run `function(rank, *arguments)` in several processes; all must succeed."""
+    with start_processes(size, function, *arguments) as processes:
+        for process in processes:
+            process.join(600)
+        assert [process.exitcode for process in processes] == [0] * size

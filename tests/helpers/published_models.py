@@ -1,4 +1,4 @@
-"""Published models, small and random, in the very layouts and files that they come in."""
+"""Small random models in the formats of published ones."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ TEXTS = ["a dog", "Two cats!! on a mat,  isn't it?", "", "word " * 100]
 
 
 def pictures(side: int, n: int = 3) -> Tensor:
-    """Random squares of an eighth of the side, (n, 3, side, side) uint8."""
+    """Return images of random squares, (n, 3, side, side) uint8."""
     generator = torch.Generator().manual_seed(5)
     coarse = torch.randint(256, (n, 3, 8, 8), dtype=torch.uint8, generator=generator)
     return coarse.repeat_interleave(side // 8, 2).repeat_interleave(side // 8, 3)
 
 
 def clip(quick: bool = False, **vision: Any) -> CLIP:
-    """open_clip's model with towers of two blocks, 128 wide, as it draws it."""
+    """Return open_clip's model with towers of two blocks, 128 wide, at its initialization."""
     torch.manual_seed(0)
     image = {"layers": 2, "width": 128, "patch_size": 16, "image_size": 64, **vision}
     text = CLIPTextCfg(width=128, layers=2, heads=2)
@@ -36,7 +36,7 @@ def clip(quick: bool = False, **vision: Any) -> CLIP:
 
 
 class Unicl(nn.Module):
-    """UniCL by other hands: transformers' Swin, open_clip's text tower with UniCL's epsilon."""
+    """An independent UniCL: transformers' Swin, open_clip's text tower with UniCL's epsilon."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Unicl(nn.Module):
         return self.words.encode_text(open_clip.tokenize(texts), normalize=True)
 
     def released(self, layout: str = "main") -> dict[str, Tensor]:
-        """The state dict as the release names it."""
+        """Return the state dict with the keys of the release."""
         image, text, of_image, of_text = {
             "main": ("image_encoder", "text_encoder", "image_projection", "text_projection"),
             "old": ("visual", "text", "vision_projection", "text_projection"),
@@ -81,7 +81,7 @@ class Unicl(nn.Module):
 
 
 def original_swin(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """transformers' names to the original Swin's, buffers of its attention included."""
+    """Convert transformers' keys to the original Swin's, with the buffers of its attention."""
     swaps = [
         ("embeddings.patch_embeddings.projection", "patch_embed.proj"),
         ("embeddings.norm", "patch_embed.norm"),
@@ -106,7 +106,7 @@ def original_swin(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class CfgNode(dict):
-    """yacs' class as far as a pickle tells: a dictionary with attributes of its own."""
+    """Pickles like yacs' class: a dictionary with attributes."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         super().__init__(values)
@@ -118,7 +118,7 @@ CfgNode.__module__ = "yacs.config"
 
 
 def save_with_configuration(tensors: dict[str, Tensor], path: Path) -> None:
-    """A training checkpoint as UniCL releases it: the configuration is a yacs CfgNode."""
+    """Save a training checkpoint as UniCL's release: the configuration is a yacs CfgNode."""
     package, module = types.ModuleType("yacs"), types.ModuleType("yacs.config")
     module.CfgNode = CfgNode  # type: ignore[attr-defined]
     before = {name: sys.modules.get(name) for name in ("yacs", "yacs.config")}
@@ -147,7 +147,7 @@ class Evil:
 
 
 def scripted(model: CLIP, path: Path) -> None:
-    """A TorchScript archive of half-precision weights and OpenAI's facts, as OpenAI ships."""
+    """Save a TorchScript archive of half-precision weights with OpenAI's metadata."""
     side, context = 64, 77
     model = model.half().float()
     for name, value in (("input_resolution", side), ("context_length", context)):

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from uniclip import rng
 
@@ -83,7 +82,7 @@ class AugmentationParams:
         return AugmentationParams(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
-def build_params(n: int, **columns: NDArray[Any]) -> AugmentationParams:
+def build_params(n: int, **columns: ArrayLike) -> AugmentationParams:
     """Return the parameters of n images from some columns (n,); the other fields change nothing."""
     values = {f.name: np.zeros(n, np.float32) for f in fields(AugmentationParams)}
     values["area"] += 1

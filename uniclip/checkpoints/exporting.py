@@ -282,7 +282,7 @@ def _get_normalization(pretrained: PretrainedModel) -> dict[str, list[float]]:
     return {"mean": encoder.mean.flatten().tolist(), "std": encoder.std.flatten().tolist()}
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _write_json(path: Path, value: object) -> None:
     atomic.atomic_write(path, json.dumps(value, indent=2).encode())
 
 

@@ -102,43 +102,27 @@ def convert_from_checkpoint(
     }
     for key, value in remaining_tensors.items():
         _check_weight(key, value, checkpoint_name)
-    scale = remaining_tensors.pop(mapping.logit_scale_key, None)
-    if scale is None:
-        raise UserError(
-            f"{checkpoint_name}: {mapping.logit_scale_key} is missing; "
-            f"{_describe_requirement(mapping)}"
-        )
+    requirement = f"a checkpoint of {mapping.name} must be complete to be imported"
+    scale_key = mapping.logit_scale_key
+    if scale_key not in remaining_tensors:
+        raise UserError(f"{checkpoint_name}: {scale_key} is missing; {requirement}")
+    scale = remaining_tensors.pop(scale_key)
     if scale.numel() != 1:
         raise UserError(
-            f"{checkpoint_name}: {mapping.logit_scale_key} has shape {tuple(scale.shape)}, "
-            "expected one number"
+            f"{checkpoint_name}: {scale_key} has shape {tuple(scale.shape)}, expected one number"
         )
     for entry in build_tensor_mappings(mapping, list(state)):
-        if entry.checkpoint_key not in remaining_tensors:
-            if entry.checkpoint_key.endswith(NUM_BATCHES_TRACKED):
-                model_tensors[entry.model_keys[0]] = torch.zeros((), dtype=torch.int64)
-                continue
-            raise UserError(
-                f"{checkpoint_name}: {entry.checkpoint_key} is missing; "
-                f"{_describe_requirement(mapping)}"
-            )
-        value = remaining_tensors.pop(entry.checkpoint_key)
-        shapes = [state[key].shape for key in entry.model_keys]
-        if sum(shape.numel() for shape in shapes) != value.numel() or not _shapes_match(
-            entry, value, shapes
-        ):
-            checkpoint_shapes = [shape[::-1] if entry.transposed else shape for shape in shapes]
-            expected = " + ".join(str(tuple(shape)) for shape in checkpoint_shapes)
-            raise UserError(
-                f"{checkpoint_name}: {entry.checkpoint_key} has shape {tuple(value.shape)}, "
-                f"expected {expected}"
-            )
-        model_tensors.update(_split_tensor(entry, value, state))
+        if entry.checkpoint_key in remaining_tensors:
+            value = remaining_tensors.pop(entry.checkpoint_key)
+            _check_shape(entry, value, state, checkpoint_name)
+            model_tensors.update(_split_tensor(entry, value, state))
+        elif entry.checkpoint_key.endswith(NUM_BATCHES_TRACKED):
+            model_tensors[entry.model_keys[0]] = torch.zeros((), dtype=torch.int64)
+        else:
+            raise UserError(f"{checkpoint_name}: {entry.checkpoint_key} is missing; {requirement}")
     if remaining_tensors:
-        raise UserError(
-            f"{checkpoint_name}: {sorted(remaining_tensors)[0]} is unexpected; "
-            f"{_describe_requirement(mapping)}"
-        )
+        unexpected_key = min(remaining_tensors)
+        raise UserError(f"{checkpoint_name}: {unexpected_key} is unexpected; {requirement}")
     return model_tensors
 
 
@@ -328,6 +312,21 @@ def _sort_query_key_value(entry: TensorMapping) -> TensorMapping:
     return TensorMapping(entry.checkpoint_key, tuple(model_keys), entry.transposed)
 
 
+def _check_shape(
+    entry: TensorMapping, value: Tensor, state: Mapping[str, Tensor], checkpoint_name: str
+) -> None:
+    """Raise `UserError` unless a tensor of a checkpoint has the shape that the embedder needs."""
+    shapes = [state[key].shape for key in entry.model_keys]
+    num_elements = sum(shape.numel() for shape in shapes)
+    if num_elements != value.numel() or not _shapes_match(entry, value, shapes):
+        checkpoint_shapes = [shape[::-1] if entry.transposed else shape for shape in shapes]
+        expected = " + ".join(str(tuple(shape)) for shape in checkpoint_shapes)
+        raise UserError(
+            f"{checkpoint_name}: {entry.checkpoint_key} has shape {tuple(value.shape)}, "
+            f"expected {expected}"
+        )
+
+
 def _shapes_match(entry: TensorMapping, value: Tensor, shapes: list[torch.Size]) -> bool:
     """Return whether shapes agree up to transposition and dimensions of size 1."""
     expected_shape = [sum(shape[0] for shape in shapes), *shapes[0][1:]] if shapes[0] else []
@@ -346,7 +345,3 @@ def _split_tensor(
         key: tensor.reshape(state[key].shape).to(state[key].dtype)
         for key, tensor in zip(entry.model_keys, tensors)
     }
-
-
-def _describe_requirement(mapping: KeyMapping) -> str:
-    return f"a checkpoint of {mapping.name} must be complete to be imported"

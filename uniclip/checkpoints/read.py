@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -79,11 +78,11 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
 class _CfgNode:
     """Replaces yacs' class in the unpickler by a plain dictionary."""
 
-    def __new__(cls) -> OrderedDict[str, Any]:  # type: ignore[misc]
+    def __new__(cls) -> OrderedDict[str, object]:  # type: ignore[misc]
         return OrderedDict()
 
 
-def _load_file(path: Path, is_torchscript: bool) -> Any:
+def _load_file(path: Path, is_torchscript: bool) -> object:
     try:
         if is_torchscript:
             module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
@@ -103,7 +102,7 @@ def _load_file(path: Path, is_torchscript: bool) -> Any:
         ) from None
 
 
-def _extract_state_dict(container: Any, path: Path) -> dict[str, Tensor]:
+def _extract_state_dict(container: object, path: Path) -> dict[str, Tensor]:
     for name in STATE_DICT_KEYS:
         if isinstance(container, Mapping) and isinstance(container.get(name), Mapping):
             container = container[name]

@@ -26,7 +26,7 @@ class CorruptFileError(Exception):
     """A file that does not hold what was written to it."""
 
 
-def encode(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+def encode(tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> bytes:
     """Return the bytes of a file: a function of names, values and metadata alone.
 
     Args:
@@ -62,7 +62,7 @@ def decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, dict(metadata)
 
 
-def _compute_checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+def _compute_checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> str:
     hasher = blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name]

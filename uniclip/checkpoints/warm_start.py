@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Union
 
-from uniclip.config import CLIP_VOCAB_SIZE, ModelConfig, RunConfig
+from uniclip.config import CLIP_VOCAB_SIZE, ImageConfig, ModelConfig, RunConfig
 from uniclip.errors import UserError
 from uniclip.io import hashing, memo
 
@@ -39,7 +39,7 @@ HEADS_BY_TOWER = {"image": ("augmentation_encoder", "image_head"), "text": ("tex
 """Tower -> parts that were trained with one another, and are loaded together or not at all."""
 
 
-def fingerprint(pretrained: str | None) -> dict[str, Any]:
+def fingerprint(pretrained: str | None) -> dict[str, str]:
     """Return what `pretrained` adds to the fingerprint of the data: the digest of the file.
 
     Returns:
@@ -63,7 +63,7 @@ def fingerprint(pretrained: str | None) -> dict[str, Any]:
     return {"pretrained": memo.disk_memoize("sums", memo_key, lambda: hashing.digest_file(path))}
 
 
-def check_unchanged(pretrained: str | None, planned_fingerprint: Mapping[str, Any]) -> None:
+def check_unchanged(pretrained: str | None, planned_fingerprint: Mapping[str, object]) -> None:
     """Raise `UserError` if the file at `pretrained` has changed since the run was planned.
 
     Args:
@@ -231,7 +231,12 @@ def _check_settings_not_in_shapes(
         return
     with torch.device("meta"):
         encoder = ImageEncoder(checkpoint_config.image)
-    _check_normalization(get_normalization(encoder.body), embedder, config)
+    _check_normalization(
+        get_normalization(encoder.body),
+        get_normalization(embedder.image_encoder.body),
+        config.model.image,
+        str(config.pretrained),
+    )
     checkpoint_settings = _collect_settings_not_in_shapes(encoder)
     model_settings = _collect_settings_not_in_shapes(embedder.image_encoder)
     for key in checkpoint_settings.keys() & model_settings.keys():
@@ -246,24 +251,24 @@ def _check_settings_not_in_shapes(
 
 
 def _check_normalization(
-    checkpoint_stats: Mapping[str, Sequence[float]], embedder: Embedder, config: RunConfig
+    checkpoint_stats: Mapping[str, Sequence[float]],
+    model_stats: Mapping[str, Sequence[float]],
+    image: ImageConfig,
+    path: str,
 ) -> None:
     """Raise `UserError` if the image encoder normalizes pixels by another mean and deviation."""
-    from uniclip.models.encoders import get_normalization
-
-    model_stats = get_normalization(embedder.image_encoder.body)
     if model_stats == checkpoint_stats:
         return
     overlay = "pretrained_cfg_overlay"
     key = f"model.image.options.{overlay}"
     required_stats = {k: _format_list(v) for k, v in checkpoint_stats.items()}
-    if config.model.image.options.get(overlay):  # a section has its keys set one by one
+    if image.options.get(overlay):  # a section has its keys set one by one
         settings = [f"{key}.{name}={values}" for name, values in required_stats.items()]
     else:
         section = ",".join(f"{name}:{values}" for name, values in required_stats.items())
         settings = [f"{key}={{{section}}}"]
     raise UserError(
-        f"pretrained={config.pretrained}: the pixels of its image encoder have mean "
+        f"pretrained={path}: the pixels of its image encoder have mean "
         f"{required_stats['mean']} and deviation {required_stats['std']}, not "
         f"{_format_list(model_stats['mean'])} and {_format_list(model_stats['std'])}: set "
         + " ".join(map(repr, settings))
@@ -275,9 +280,9 @@ def _format_list(values: Sequence[float]) -> str:
     return f"[{','.join(map(str, values))}]"
 
 
-def _collect_settings_not_in_shapes(encoder: nn.Module) -> dict[str, Any]:
+def _collect_settings_not_in_shapes(encoder: nn.Module) -> dict[str, object]:
     """Return the settings of an image encoder that no shape shows: activations, heads, epsilons."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, object] = {}
     for name, module in encoder.named_modules():
         if name.rpartition(".")[2].startswith("act"):
             settings[name] = type(module).__name__

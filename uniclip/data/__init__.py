@@ -35,7 +35,8 @@ __all__ = [
     "sample_view",
 ]
 
-SOURCES: dict[str, DataSource] = {
+# Any: each source takes its own class of configuration.
+SOURCES: dict[str, DataSource[Any]] = {
     "openmoji": openmoji,
     "scenes": scenes,
     "csv": csv,
@@ -44,7 +45,7 @@ SOURCES: dict[str, DataSource] = {
 """Name of a data section -> the module of its source."""
 
 
-def fingerprint(config: DataConfig) -> dict[str, Any]:
+def fingerprint(config: DataConfig) -> dict[str, object]:
     """Return a description of the data as plain JSON, without reading images.
 
     Args:

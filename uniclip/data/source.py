@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from uniclip.data.split import Split, SplitName
 from uniclip.data.views import ViewKind
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from uniclip.rng import UInt64
 
 
-class DataSource(Protocol):
-    """A module (or object) in `uniclip.data.SOURCES`.
+ConfigT = TypeVar("ConfigT", contravariant=True)
 
-    `config` is `Any` because every source takes its own configuration class.
-    """
 
-    def fingerprint(self, config: Any) -> dict[str, Any]:
+class DataSource(Protocol[ConfigT]):
+    """A module (or object) in `uniclip.data.SOURCES`, with its class of configuration."""
+
+    def fingerprint(self, config: ConfigT) -> dict[str, object]:
         """Return everything that the content of the data depends on, as plain JSON."""
 
-    def describe_missing(self, config: Any) -> str | None:
+    def describe_missing(self, config: ConfigT) -> str | None:
         """Return one line on how to get missing data, or None if it is present."""
 
-    def open_split(self, config: Any, split_name: SplitName) -> Split:
+    def open_split(self, config: ConfigT, split_name: SplitName) -> Split:
         """Return one split."""
 
     def sample_view(
         self,
-        config: Any,
+        config: ConfigT,
         kind: ViewKind,
         key: int,
         ids: UInt64,

@@ -26,7 +26,7 @@ _CHECKPOINT_NAME = re.compile(r"(\d+)\.safetensors")
 
 
 def write_checkpoint(
-    attempt: AttemptFolder, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
+    attempt: AttemptFolder, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]
 ) -> int:
     """Write `checkpoint/<step>.safetensors` atomically and delete all but the newest checkpoints.
 

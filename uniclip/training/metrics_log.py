@@ -137,7 +137,7 @@ class MetricsLogger:
             )
         self._last_heartbeat = (now, step)
 
-    def _record(self, phase: str, step: int, **fields: Any) -> None:
+    def _record(self, phase: str, step: int, **fields: object) -> None:
         record = {"step": step, "phase": phase, **fields}
         self.history.append(record)
         if self.attempt is not None:
@@ -165,7 +165,7 @@ class MetricsLogger:
             time.monotonic() - self._last_checkpoint_time >= self.config.runtime.checkpoint_seconds
         )
         if self.attempt is not None and (stop_requested or is_due):
-            if self.attempt.is_overtaken():
+            if self.attempt.is_superseded():
                 return "superseded"
             with nullcontext() if stop_requested else tolerate_full_disk():
                 self._flush()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +115,7 @@ class TrainState:
             **best_tensors,
         }
 
-    def collect_metadata(self) -> dict[str, Any]:
+    def collect_metadata(self) -> dict[str, object]:
         """Return the counters, and the numerics class in which the tensors were computed."""
         current_numerics = numerics.get_numerics_class(self.config)
         return {"counters": asdict(self.counters), "numerics": current_numerics}

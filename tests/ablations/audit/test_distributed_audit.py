@@ -9,11 +9,10 @@ import pytest
 
 from ablations.plan.plan import build_plan
 from sweeps.config import request
-from sweeps.costs import probe
+from sweeps.costs import audit_run, probe
 from sweeps.costs.audit_scope import compute_audit_key
-from sweeps.costs import audit_run
 from tests.ablations.audit.test_audit import TINY
-from tests.helpers.distributed_training import together
+from tests.helpers.distributed_training import run_in_processes
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import Store
 
@@ -50,7 +49,7 @@ def test_two_processes_prove_what_one_does(tmp_path: Path) -> None:
     one, sweep = prepared(tmp_path / "one")
     two, _ = prepared(tmp_path / "two")
     proves(0, one.root, sweep)
-    together(2, proves, two.root, sweep)
+    run_in_processes(2, proves, two.root, sweep)
     checks = [
         [(f.arm, f.name, f.passed) for f in s.get_sweep(sweep).read_audit_checks()]
         for s in (one, two)
@@ -67,6 +66,6 @@ def test_two_processes_prove_what_one_does(tmp_path: Path) -> None:
 
 def test_an_audit_that_cannot_be_made_ends_on_every_process(tmp_path: Path) -> None:
     store, sweep = prepared(tmp_path)
-    together(2, broken, store.root, sweep)
+    run_in_processes(2, broken, store.root, sweep)
     (finding,) = store.get_sweep(sweep).read_audit_checks()
     assert (finding.name, finding.passed) == ("audit error", False)

@@ -23,7 +23,7 @@ def only(**columns):
     return transform.build_params(N, **{k: np.full(N, v, np.float64) for k, v in columns.items()})
 
 
-def test_vectors_are_zero_for_nothing_and_bounded():
+def test_vectors_are_zero_for_the_identity_and_bounded():
     assert not transform.encode_as_vector(transform.build_evaluation_params(5)).any()
     ids = np.arange(4000, dtype=np.uint64)
     assert np.abs(transform.encode_as_vector(transform.sample_strong(1, ids, 0.0))).max() < 4
@@ -33,7 +33,7 @@ def test_vectors_are_zero_for_nothing_and_bounded():
         assert not transform.encode_as_vector(kind(1, ids, 1.0)).any()
 
 
-def test_vectors_grow_with_what_is_done():
+def test_vectors_increase_with_the_parameter():
     turns = np.linspace(-0.5, 0.5, 41)
     column = transform.encode_as_vector(transform.build_params(41, hue=turns))[
         :, transform.VECTOR_COLUMNS.index("hue")
@@ -41,7 +41,7 @@ def test_vectors_grow_with_what_is_done():
     assert (np.diff(column) > 0).all()
 
 
-def test_strong_vectors_have_unit_deviation():
+def test_strong_vectors_have_unit_standard_deviation():
     ids = np.arange(20_000, dtype=np.uint64)
     vectors = transform.encode_as_vector(transform.sample_strong(3, ids, identity_prob=0.0))
     assert vectors.shape == (20_000, transform.VECTOR_DIM)
@@ -54,7 +54,7 @@ def test_groups_cover_the_vector():
     assert columns == list(range(transform.VECTOR_DIM))
 
 
-def test_recipes_keep_their_bounds():
+def test_policies_stay_within_their_bounds():
     ids = np.arange(20_000, dtype=np.uint64)
     for kind, smallest, flipped in (
         (transform.sample_weak, 0.5, 0.0),
@@ -78,7 +78,7 @@ def test_recipes_keep_their_bounds():
     assert 0.08 <= smaller.min() < 0.1
 
 
-def test_draws_belong_to_key_and_sample_alone(ids):
+def test_parameters_depend_on_key_and_sample_only(ids):
     all_views, some = transform.sample_strong(7, ids), transform.sample_strong(7, ids[[4, 2]])
     picked = all_views[np.array([4, 2])]
     assert len(picked) == 2
@@ -87,20 +87,21 @@ def test_draws_belong_to_key_and_sample_alone(ids):
     assert not np.array_equal(transform.encode_as_vector(all_views), other)
 
 
-def test_identity_views_change_no_other_draw(ids):
+def test_identity_views_do_not_change_other_views(ids):
     with_identity, without = (
         transform.sample_strong(7, ids, 0.5),
         transform.sample_strong(7, ids, 0.0),
     )
-    kept = with_identity.area < 1
-    assert 0 < kept.sum() < N
-    kept = np.flatnonzero(kept)
+    is_augmented = with_identity.area < 1
+    assert 0 < is_augmented.sum() < N
+    is_augmented = np.flatnonzero(is_augmented)
     assert np.array_equal(
-        transform.encode_as_vector(with_identity[kept]), transform.encode_as_vector(without[kept])
+        transform.encode_as_vector(with_identity[is_augmented]),
+        transform.encode_as_vector(without[is_augmented]),
     )
 
 
-def test_sampling_and_describing_need_no_torch():
+def test_sampling_and_encoding_do_not_import_torch():
     code = (
         "import sys, numpy as np\nfrom uniclip import data\n"
         "from uniclip.augmentation import transform\n"

@@ -1,4 +1,4 @@
-"""Export: open_clip and transformers read what we write, and give our model's features."""
+"""Exported models are read by open_clip and transformers and give the same features."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ CLIP_TEXT = {
 VIT = {"patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 1}
 
 
-def model(image="vit_base_patch32_clip_quickgelu_224", options=VIT, method="clip", **text):
-    """A model as training would leave it: built from a configuration, its scale moved."""
-    words = {**CLIP_TEXT, **text}
+def build_model(image="vit_base_patch32_clip_quickgelu_224", options=VIT, method="clip", **text):
+    """Return a model as after training: built from a configuration, with another scale."""
+    text_rows = {**CLIP_TEXT, **text}
     config = tiny(
         model={
             "image": {"name": image, "image_size": 32, "options": options},
-            "text": words,
+            "text": text_rows,
             "embed_dim": 16,
         },
         method={"name": method},
@@ -40,7 +40,7 @@ def model(image="vit_base_patch32_clip_quickgelu_224", options=VIT, method="clip
     method = methods.build_method(config)
     embedder = build_embedder(config, vocabulary, method.head_type).eval()
     with torch.no_grad():
-        for parameter in embedder.parameters():  # norms and biases that do something
+        for parameter in embedder.parameters():  # so that norms and biases have an effect
             parameter.add_(torch.randn(parameter.shape, generator=GENERATOR) * 0.05)
         if hasattr(method, "log_scale"):
             method.log_scale.fill_(3.5)
@@ -51,57 +51,57 @@ GENERATOR = torch.Generator().manual_seed(0)
 
 
 @pytest.fixture(scope="module", params=["quickgelu", "gelu"])
-def trained(request):
+def pretrained(request):
     if request.param == "quickgelu":
-        return model()
-    return model(image="vit_base_patch32_clip_224", activation="gelu")
+        return build_model()
+    return build_model(image="vit_base_patch32_clip_224", activation="gelu")
 
 
-def features(trained):
+def features(pretrained):
     pixels = pictures(32)
-    images, texts = trained.embed_images(pixels.numpy()), trained.embed_texts(TEXTS)
+    images, texts = pretrained.embed_images(pixels.numpy()), pretrained.embed_texts(TEXTS)
     assert min(np.ptp(images, axis=0).max(), np.ptp(texts, axis=0).max()) > 1e-3
     return (pixels / 255 - MEAN) / STD, images, texts
 
 
-def transformed(folder, trained, pixels):
-    """What transformers' model gives, of nothing missing and nothing too many."""
-    theirs, info = CLIPModel.from_pretrained(folder, output_loading_info=True)
+def run_transformers(folder, pretrained, pixels):
+    """Return the outputs of transformers' model, which must have no missing or unexpected keys."""
+    other_model, info = CLIPModel.from_pretrained(folder, output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
-    tokens = torch.from_numpy(trained.tokenizer.encode(TEXTS, 77))
+    tokens = torch.from_numpy(pretrained.tokenizer.encode(TEXTS, 77))
     with torch.no_grad():
-        return theirs.eval()(input_ids=tokens, pixel_values=pixels)
+        return other_model.eval()(input_ids=tokens, pixel_values=pixels)
 
 
-def test_open_clip_reads_it(trained, tmp_path):
-    pixels, images, texts = features(trained)
-    folder = export(trained, tmp_path / "out", "open_clip")
-    theirs, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    theirs.eval()
+def test_open_clip_gives_the_same_embeddings(pretrained, tmp_path):
+    pixels, images, texts = features(pretrained)
+    folder = export(pretrained, tmp_path / "out", "open_clip")
+    other_model, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    other_model.eval()
     with torch.no_grad():
-        found = theirs.encode_image(pixels, normalize=True).numpy()
-        words = theirs.encode_text(open_clip.tokenize(TEXTS), normalize=True).numpy()
-    assert np.abs(found - images).max() < 1e-5
-    assert np.abs(words - texts).max() < 1e-5
-    assert theirs.logit_scale.item() == pytest.approx(3.5, abs=1e-6)
+        image_rows = other_model.encode_image(pixels, normalize=True).numpy()
+        text_rows = other_model.encode_text(open_clip.tokenize(TEXTS), normalize=True).numpy()
+    assert np.abs(image_rows - images).max() < 1e-5
+    assert np.abs(text_rows - texts).max() < 1e-5
+    assert other_model.logit_scale.item() == pytest.approx(3.5, abs=1e-6)
     assert prepare.transforms[-1].mean == pytest.approx(open_clip.OPENAI_DATASET_MEAN)
 
 
-def test_transformers_reads_it(trained, tmp_path):
-    pixels, images, texts = features(trained)
-    folder = export(trained, tmp_path / "out", "transformers")
-    out = transformed(folder, trained, pixels)
+def test_transformers_gives_the_same_embeddings(pretrained, tmp_path):
+    pixels, images, texts = features(pretrained)
+    folder = export(pretrained, tmp_path / "out", "transformers")
+    out = run_transformers(folder, pretrained, pixels)
     assert np.abs(out.image_embeds.numpy() - images).max() < 1e-5
     assert np.abs(out.text_embeds.numpy() - texts).max() < 1e-5
     cosines = out.text_embeds @ out.image_embeds.T
     assert torch.allclose(out.logits_per_text, cosines * np.exp(3.5), atol=1e-3)
 
 
-def test_what_open_clip_was_given_we_read_back(tmp_path):
-    trained = model()
-    _, images, texts = features(trained)
-    folder = export(trained, tmp_path / "out", "open_clip")
+def test_an_exported_model_is_imported_again(tmp_path):
+    pretrained = build_model()
+    _, images, texts = features(pretrained)
+    folder = export(pretrained, tmp_path / "out", "open_clip")
     again = importing.load_model(folder / "open_clip_model.safetensors", quick_gelu=True)
     assert np.abs(again.embed_images(pictures(32).numpy()) - images).max() < 1e-6
     assert np.abs(again.embed_texts(TEXTS) - texts).max() < 1e-6
@@ -122,65 +122,65 @@ REFUSED = {
     "activation, ReLU": {"options": {**VIT, "act_layer": "relu"}},
     "activation, GELUTanh": {"options": {**VIT, "act_layer": "gelu_tanh"}},
 }
-OTHERWISE = {
+ONLY_TRANSFORMERS = {
     "vocabulary": {"tokenizer": "bpe", "vocab_size": 300},
     "different activations": {"activation": "gelu"},
     "layer_norm_eps": {"layer_norm_eps": 1e-12},
     "heads": {"options": {**VIT, "num_heads": 2}},
 }
-"""What open_clip takes for granted; transformers' configuration can say it."""
+"""Settings that open_clip fixes and transformers' configuration can state."""
 
 
-def refused(folder, layout, reason, changes):
+def check_refused(folder, target_format, reason, changes):
     with pytest.raises(UserError, match=reason) as caught:
-        export(model(**changes), folder, layout)
+        export(build_model(**changes), folder, target_format)
     assert "\n" not in str(caught.value)
     assert not folder.exists()
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-@pytest.mark.parametrize("layout", ["open_clip", "transformers"])
-def test_what_a_layout_cannot_hold_is_refused_with_its_reason(reason, layout, tmp_path):
-    refused(tmp_path / "out", layout, reason, REFUSED[reason])
+@pytest.mark.parametrize("target_format", ["open_clip", "transformers"])
+def test_unsupported_models_are_refused_with_a_reason(reason, target_format, tmp_path):
+    check_refused(tmp_path / "out", target_format, reason, REFUSED[reason])
 
 
-@pytest.mark.parametrize("reason", OTHERWISE)
-def test_what_only_transformers_can_hold(reason, tmp_path):
-    refused(tmp_path / "out", "open_clip", reason, OTHERWISE[reason])
-    trained = model(**OTHERWISE[reason])
-    pixels, images, texts = features(trained)
-    folder = export(trained, tmp_path / "out", "transformers")
-    out = transformed(folder, trained, pixels)
+@pytest.mark.parametrize("reason", ONLY_TRANSFORMERS)
+def test_models_that_only_transformers_supports(reason, tmp_path):
+    check_refused(tmp_path / "out", "open_clip", reason, ONLY_TRANSFORMERS[reason])
+    pretrained = build_model(**ONLY_TRANSFORMERS[reason])
+    pixels, images, texts = features(pretrained)
+    folder = export(pretrained, tmp_path / "out", "transformers")
+    out = run_transformers(folder, pretrained, pixels)
     assert np.abs(out.image_embeds.numpy() - images).max() < 1e-5
     assert np.abs(out.text_embeds.numpy() - texts).max() < 1e-5
 
 
-def test_an_unknown_layout_and_a_folder_that_is_there_are_refused(tmp_path):
-    trained = model()
+def test_an_unknown_format_and_an_existing_folder_are_refused(tmp_path):
+    pretrained = build_model()
     with pytest.raises(UserError, match="did you mean open_clip"):
-        export(trained, tmp_path / "out", "openclip")
+        export(pretrained, tmp_path / "out", "openclip")
     with pytest.raises(UserError, match="exists; name a new folder"):
-        export(trained, tmp_path, "open_clip")
+        export(pretrained, tmp_path, "open_clip")
 
 
-@pytest.mark.parametrize("changes", [{}, OTHERWISE["vocabulary"]], ids=["clip", "bpe"])
-def test_transformers_tokenizer_gives_the_same_ids(changes, tmp_path):
-    trained = model(**changes)
-    folder = export(trained, tmp_path / "out", "transformers")
-    theirs = AutoTokenizer.from_pretrained(folder)
+@pytest.mark.parametrize("changes", [{}, ONLY_TRANSFORMERS["vocabulary"]], ids=["clip", "bpe"])
+def test_the_exported_tokenizer_gives_the_same_ids(changes, tmp_path):
+    pretrained = build_model(**changes)
+    folder = export(pretrained, tmp_path / "out", "transformers")
+    other_model = AutoTokenizer.from_pretrained(folder)
     for text in (*TEXTS, "caf\u00e9  Two"):
-        ours = trained.tokenizer.encode([text], 77)[0].tolist()
-        assert theirs(text, truncation=True).input_ids == ours
-    padded = theirs(["a", "a b c"], padding=True, return_tensors="pt").input_ids
+        expected_ids = pretrained.tokenizer.encode([text], 77)[0].tolist()
+        assert other_model(text, truncation=True).input_ids == expected_ids
+    padded = other_model(["a", "a b c"], padding=True, return_tensors="pt").input_ids
     with torch.no_grad():
         rows = CLIPModel.from_pretrained(folder).eval().get_text_features(input_ids=padded)
     rows = torch.nn.functional.normalize(rows.pooler_output, dim=-1).numpy()
-    assert np.abs(rows - trained.embed_texts(["a", "a b c"])).max() < 1e-5
+    assert np.abs(rows - pretrained.embed_texts(["a", "a b c"])).max() < 1e-5
 
 
-def test_the_command_exports_a_run_or_says_what_it_takes(tmp_path, monkeypatch):
-    trained = model()
-    monkeypatch.setattr("uniclip.checkpoints.load.load", lambda run: trained)
+def test_the_command_exports_a_run_or_names_its_arguments(tmp_path, monkeypatch):
+    pretrained = build_model()
+    monkeypatch.setattr("uniclip.checkpoints.load.load", lambda run: pretrained)
     exporting.main(["run", str(tmp_path / "out"), "open_clip"])
     assert (tmp_path / "out" / "open_clip_model.safetensors").exists()
     with pytest.raises(UserError, match="a new folder"):

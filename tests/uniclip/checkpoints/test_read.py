@@ -1,4 +1,4 @@
-"""Other people's files: read without running them, in every form that they come in."""
+"""Published files are read in all their forms, without executing code in them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from uniclip.errors import UserError
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.tensor(3)}
 
 
-def same(found):
-    return found.keys() == TENSORS.keys() and all(torch.equal(found[k], TENSORS[k]) for k in found)
+def equals_expected(tensors):
+    return tensors.keys() == TENSORS.keys() and all(
+        torch.equal(tensors[k], TENSORS[k]) for k in tensors
+    )
 
 
-def refused(path, match, **options):
+def check_refused(path, match, **options):
     with pytest.raises(UserError, match=match) as caught:
         read_checkpoint(path, **options)
     assert "\n" not in str(caught.value)
@@ -28,46 +30,46 @@ def refused(path, match, **options):
 
 @pytest.mark.parametrize("wrap", [None, "model", "state_dict", "model_state_dict"])
 @pytest.mark.parametrize("legacy", [False, True])
-def test_a_state_dict_is_found_bare_or_in_a_training_checkpoint(tmp_path, wrap, legacy):
+def test_a_state_dict_is_read_bare_or_in_a_training_checkpoint(tmp_path, wrap, legacy):
     path = tmp_path / "x.pth"
     saved = {wrap: TENSORS, "epoch": 3, "optimizer": {"state": {0: TENSORS}}} if wrap else TENSORS
     torch.save(saved, path, _use_new_zipfile_serialization=not legacy)
     contents = read_checkpoint(path)
-    assert same(contents.tensors)
+    assert equals_expected(contents.tensors)
     assert not contents.is_openai
 
 
-def test_safetensors_by_content_and_not_by_name(tmp_path):
+def test_safetensors_are_detected_by_content(tmp_path):
     safetensors.torch.save_file(TENSORS, tmp_path / "x.bin")
-    assert same(read_checkpoint(tmp_path / "x.bin").tensors)
+    assert equals_expected(read_checkpoint(tmp_path / "x.bin").tensors)
 
 
-def test_half_precision_is_read_as_single_and_a_parallel_prefix_is_dropped(tmp_path):
+def test_half_precision_becomes_single_and_the_parallel_prefix_is_removed(tmp_path):
     torch.save({f"module.{k}": v for k, v in TENSORS.items()}, tmp_path / "x.pt")
-    assert same(read_checkpoint(tmp_path / "x.pt").tensors)
+    assert equals_expected(read_checkpoint(tmp_path / "x.pt").tensors)
     torch.save({"a.weight": TENSORS["a.weight"].half(), "b": TENSORS["b"]}, tmp_path / "h.pt")
-    found = read_checkpoint(tmp_path / "h.pt").tensors
-    assert same(found)
-    assert found["a.weight"].dtype == torch.float32
+    tensors = read_checkpoint(tmp_path / "h.pt").tensors
+    assert equals_expected(tensors)
+    assert tensors["a.weight"].dtype == torch.float32
 
 
-def test_a_yacs_configuration_is_a_plain_dictionary_and_yacs_is_not_imported(tmp_path):
+def test_a_yacs_configuration_is_read_without_yacs(tmp_path):
     path = tmp_path / "yfcc14m.pth"
     published_models.save_with_configuration(TENSORS, path)
     assert "yacs.config" not in sys.modules
-    assert same(read_checkpoint(path).tensors)
+    assert equals_expected(read_checkpoint(path).tensors)
     assert "yacs.config" not in sys.modules
 
 
 def test_no_other_class_is_unpickled(tmp_path):
     flag, path = tmp_path / "ran", tmp_path / "evil.pth"
     torch.save({"model": TENSORS, "config": published_models.Evil(f"touch {flag}")}, path)
-    message = refused(path, "not unpickled")
+    message = check_refused(path, "not unpickled")
     assert "system" in message
     assert not flag.exists()
 
 
-def test_the_class_is_allowed_only_while_reading(tmp_path):
+def test_the_yacs_class_is_allowed_only_while_reading(tmp_path):
     path = tmp_path / "yfcc14m.pth"
     published_models.save_with_configuration(TENSORS, path)
     read_checkpoint(path)
@@ -75,11 +77,11 @@ def test_the_class_is_allowed_only_while_reading(tmp_path):
         torch.load(path, weights_only=True)
 
 
-def test_a_torchscript_archive_only_with_trust(tmp_path):
+def test_a_torchscript_archive_must_be_allowed(tmp_path):
     path = tmp_path / "ViT-B-32.pt"
     model = published_models.clip(quick=True)
     published_models.scripted(model, path)
-    message = refused(path, "allow_torchscript=true")
+    message = check_refused(path, "allow_torchscript=true")
     assert "torch.jit.load" in message
     contents = read_checkpoint(path, allow_torchscript=True)
     assert contents.is_openai
@@ -94,25 +96,25 @@ def test_a_torchscript_archive_only_with_trust(tmp_path):
     ("data", "match"),
     [(b"", "damaged"), (b"no checkpoint at all", "x.pt"), (b"PK\x03\x04broken", "x.pt")],
 )
-def test_what_is_no_checkpoint_is_one_line(tmp_path, data, match):
+def test_a_file_that_is_not_a_checkpoint_is_one_line(tmp_path, data, match):
     path = tmp_path / "x.pt"
     path.write_bytes(data)
-    refused(path, match)
+    check_refused(path, match)
 
 
-def test_cut_files_are_one_line(tmp_path):
+def test_truncated_files_are_one_line(tmp_path):
     torch.save(TENSORS, tmp_path / "whole.pt")
     safetensors.torch.save_file(TENSORS, tmp_path / "whole.safetensors")
     for name in ("whole.pt", "whole.safetensors"):
         data = (tmp_path / name).read_bytes()
         (tmp_path / "cut").write_bytes(data[: len(data) - 20])
-        refused(tmp_path / "cut", "cut")
+        check_refused(tmp_path / "cut", "cut")
 
 
-def test_what_holds_no_tensors_is_refused_by_key(tmp_path):
+def test_a_value_that_is_not_a_tensor_is_named(tmp_path):
     torch.save({"a": TENSORS["b"], "names": ["x"]}, tmp_path / "x.pt")
-    refused(tmp_path / "x.pt", "'names'")
+    check_refused(tmp_path / "x.pt", "'names'")
     torch.save([1, 2], tmp_path / "y.pt")
-    refused(tmp_path / "y.pt", "has no state dict")
-    refused(tmp_path / "none.pt", "no checkpoint at")
-    refused(tmp_path, "no checkpoint at")
+    check_refused(tmp_path / "y.pt", "has no state dict")
+    check_refused(tmp_path / "none.pt", "no checkpoint at")
+    check_refused(tmp_path, "no checkpoint at")

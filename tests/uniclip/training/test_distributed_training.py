@@ -1,4 +1,4 @@
-"""One training shared by several processes: it is that of one, to the rounding of sums."""
+"""Training on several processes equals training on one, up to the rounding of sums."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 from tests.helpers.distributed_training import (
     SHUFFLED,
     STEPS,
-    found,
-    job,
-    stops_and_resumes,
-    takes_part,
-    together,
-    trains,
-    world,
+    collect_results,
+    make_config,
+    run_in_processes,
+    run_rank,
+    start_processes,
+    stop_and_resume,
+    train_configs,
 )
 from tests.helpers.small_runs import METHODS, of_method, opened, tiny
 from uniclip import distributed
@@ -31,74 +31,76 @@ from uniclip.training import trainer
 SOAK = bool(os.environ.get("UNICLIP_SOAK"))
 SIZES = (2, 4) if SOAK else (2,)
 JOBS = {
-    ("uniclip", "layer norm"): job("uniclip", "layer norm"),
-    ("slip", "batch norm"): job("slip", "batch norm"),
-    ("declip", "accumulated"): job("declip", "layer norm", grad_cache_chunks=2),
+    ("uniclip", "layer norm"): make_config("uniclip", "layer norm"),
+    ("slip", "batch norm"): make_config("slip", "batch norm"),
+    ("declip", "accumulated"): make_config("declip", "layer norm", grad_cache_chunks=2),
 }
 if SOAK:
-    EVERY = (*METHODS, SHUFFLED)
-    JOBS |= {(m, e): job(m, e) for m in EVERY for e in ("layer norm", "batch norm")}
-    JOBS |= {(m, "accumulated"): job(m, "layer norm", grad_cache_chunks=3) for m in EVERY}
+    ALL_METHODS = (*METHODS, SHUFFLED)
+    JOBS |= {(m, e): make_config(m, e) for m in ALL_METHODS for e in ("layer norm", "batch norm")}
+    JOBS |= {
+        (m, "accumulated"): make_config(m, "layer norm", grad_cache_chunks=3) for m in ALL_METHODS
+    }
 
 
 @pytest.fixture(scope="module")
-def alone():
-    """By job: what one process finds."""
-    return {name: found(trainer.train_model(config)) for name, config in JOBS.items()}
+def single():
+    """Return by configuration: the results of one process."""
+    return {name: collect_results(trainer.train_model(config)) for name, config in JOBS.items()}
 
 
 @pytest.fixture(scope="module")
-def start():
-    """By job: the parameters before the first step."""
+def initial_parameters():
+    """Return by configuration: the parameters before the first step."""
     states = {name: trainer.setup_training(config)[1] for name, config in JOBS.items()}
     return {name: dict(state.modules.named_parameters()) for name, state in states.items()}
 
 
 @pytest.fixture(scope="module", params=SIZES)
-def shared(request, tmp_path_factory):
-    """What each process of a world finds in every job."""
+def multiple(request, tmp_path_factory):
+    """Return by process: its results for every configuration."""
     folder = tmp_path_factory.mktemp(f"world{request.param}")
-    together(request.param, trains, folder, JOBS)
+    run_in_processes(request.param, train_configs, folder, JOBS)
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", JOBS, ids=", ".join)
-def test_losses_and_weights_are_those_of_one_process(shared, alone, start, name):
-    first, expected = shared[0][name], alone[name]
+def test_losses_and_weights_equal_those_of_one_process(multiple, single, initial_parameters, name):
+    first, expected = multiple[0][name], single[name]
     assert len(first["losses"]) == STEPS
     torch.testing.assert_close(first["losses"], expected["losses"], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(first["parts"], expected["parts"], rtol=1e-4, atol=1e-6)
-    apart, way = 0.0, 0.0
-    for tensor, there in expected["weights"].items():
-        here, before = first["weights"][tensor], start[name].get(tensor)
-        if before is None:  # running statistics, queues
-            torch.testing.assert_close(here, there, rtol=1e-3, atol=1e-3)
+    squared_difference, squared_change = 0.0, 0.0
+    for tensor, expected_value in expected["weights"].items():
+        value, initial_value = first["weights"][tensor], initial_parameters[name].get(tensor)
+        if initial_value is None:  # running statistics, queues
+            torch.testing.assert_close(value, expected_value, rtol=1e-3, atol=1e-3)
         else:
-            apart += (here - there).double().square().sum().item()
-            way += (there - before).double().square().sum().item()
-    # AdamW makes whole steps of a gradient that is nothing but rounding.
-    assert apart**0.5 < 0.05 * way**0.5
+            squared_difference += (value - expected_value).double().square().sum().item()
+            squared_change += (expected_value - initial_value).double().square().sum().item()
+    # AdamW takes a full step along a gradient that consists of rounding errors.
+    assert squared_difference**0.5 < 0.05 * squared_change**0.5
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", JOBS, ids=", ".join)
-def test_all_processes_hold_the_same_bits(shared, name):
-    first = shared[0][name]
-    for other in shared[1:]:
+def test_all_processes_have_equal_weights(multiple, name):
+    first = multiple[0][name]
+    for other in multiple[1:]:
         assert {k: v for k, v in other[name].items() if k != "weights"} == {
             k: v for k, v in first.items() if k != "weights"
         }
-        theirs = other[name]["weights"]
-        assert all(torch.equal(theirs[n], value) for n, value in first["weights"].items())
+        other_weights = other[name]["weights"]
+        assert all(torch.equal(other_weights[n], value) for n, value in first["weights"].items())
 
 
 def test_bf16_trains_batch_norm_on_two_processes(tmp_path):
-    """The weights of one process but for bfloat16's 8 bits."""
-    config = job("clip", "batch norm", precision="bf16", steps=4, learning_rate=1e-3)
-    together(2, trains, tmp_path, {"bf16": config})
+    """The weights equal those of one process up to the precision of bfloat16."""
+    config = make_config("clip", "batch norm", precision="bf16", steps=4, learning_rate=1e-3)
+    run_in_processes(2, train_configs, tmp_path, {"bf16": config})
     first, second = (torch.load(tmp_path / f"{rank}.pt")["bf16"] for rank in (0, 1))
-    expected = found(trainer.train_model(config))
+    expected = collect_results(trainer.train_model(config))
     assert len(first["losses"]) == 4
     torch.testing.assert_close(first["losses"], expected["losses"], rtol=2e-2, atol=0)
     for name, value in first["weights"].items():
@@ -112,38 +114,44 @@ def test_bf16_trains_batch_norm_on_two_processes(tmp_path):
 
 
 def only_run(folder: Path) -> RunFolder:
-    (place,) = folder.glob("runs/*")
-    return RunFolder(place)
+    (run_path,) = folder.glob("runs/*")
+    return RunFolder(run_path)
 
 
-def dropping(**train: object):
-    """DeCLIP, its queue and running statistics, with draws of drop path on each process."""
+def build_declip(**train: object):
+    """Return DeCLIP (a queue, running statistics) with drop path drawn on each process."""
     small = {"depths": [1] * 4, "dims": [8, 8, 16, 16], "drop_path_rate": 0.5}
     return of_method("declip", model={"image": {"options": small}}, train=train)
 
 
-def test_stopped_on_one_process_a_run_resumes_bitwise(tmp_path):
-    together(2, stops_and_resumes, tmp_path, dropping(batch_size=15))
-    whole, cut = (only_run(tmp_path / name) for name in ("whole", "cut"))
-    assert [cut.get_attempt(n).read_end().kind for n in cut.list_attempts()] == [
+def test_a_run_stopped_on_one_process_resumes_bit_for_bit(tmp_path):
+    run_in_processes(2, stop_and_resume, tmp_path, build_declip(batch_size=15))
+    uninterrupted, interrupted = (only_run(tmp_path / name) for name in ("whole", "cut"))
+    assert [interrupted.get_attempt(n).read_end().kind for n in interrupted.list_attempts()] == [
         "interrupted",
         "trained",
     ]
-    (resumed,) = [r for r in read_jsonl(cut.get_attempt(2).events_path) if r["event"] == "resumed"]
+    (resumed,) = [
+        r for r in read_jsonl(interrupted.get_attempt(2).events_path) if r["event"] == "resumed"
+    ]
     assert (resumed["step"], resumed["numerics_changed"]) == (3, {})
-    assert cut.weights_path.read_bytes() == whole.weights_path.read_bytes()
-    assert cut.best_weights_path.read_bytes() == whole.best_weights_path.read_bytes()
-    (scores,) = (whole.path / "scores").iterdir()
-    assert (cut.path / "scores" / scores.name).read_bytes() == scores.read_bytes()
+    assert interrupted.weights_path.read_bytes() == uninterrupted.weights_path.read_bytes()
+    assert (
+        interrupted.best_weights_path.read_bytes() == uninterrupted.best_weights_path.read_bytes()
+    )
+    (scores,) = (uninterrupted.path / "scores").iterdir()
+    assert (interrupted.path / "scores" / scores.name).read_bytes() == scores.read_bytes()
     steps = [
-        r["step"] for r in read_jsonl(whole.get_attempt(1).metrics_path) if r["phase"] == "train"
+        r["step"]
+        for r in read_jsonl(uninterrupted.get_attempt(1).metrics_path)
+        if r["phase"] == "train"
     ]
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
-def until(holds: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 300
-    while not holds():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
 
@@ -151,20 +159,20 @@ def until(holds: Callable[[], bool]) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("victim", [0, 1] if SOAK else [1])
 def test_if_one_process_is_killed_the_others_end(tmp_path, victim):
-    endless = dropping(steps=10**6)
-    with world(2, takes_part, tmp_path, endless) as members:
+    endless = build_declip(steps=10**6)
+    with start_processes(2, run_rank, tmp_path, endless) as processes:
         metrics = opened(tmp_path, endless).get_attempt(1).metrics_path
-        until(lambda: metrics.exists() and len(read_jsonl(metrics)) > 2)
-        members[victim].kill()
-        members[1 - victim].join(120)
-        assert members[1 - victim].exitcode not in (None, 0)
+        wait_until(lambda: metrics.exists() and len(read_jsonl(metrics)) > 2)
+        processes[victim].kill()
+        processes[1 - victim].join(120)
+        assert processes[1 - victim].exitcode not in (None, 0)
     assert only_run(tmp_path).read_outcome() is None
 
 
-# ---- meeting -----------------------------------------------------------------------------------
+# ---- joining the process group -----------------------------------------------------------------
 
 
-def test_without_a_word_of_others_a_process_is_alone(monkeypatch):
+def test_without_environment_variables_there_is_one_process(monkeypatch):
     for name in distributed.ENVIRONMENT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert distributed.init_process_group("cpu") is distributed.SINGLE_PROCESS
@@ -177,25 +185,25 @@ def test_without_a_word_of_others_a_process_is_alone(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("told", "device", "said"),
+    ("environment", "device", "message"),
     [
         ({"RANK": "0"}, "cpu", "WORLD_SIZE and LOCAL_RANK"),
         ({"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}, "cpu", "MASTER_ADDR and MASTER_PORT"),
         (dict.fromkeys(distributed.ENVIRONMENT_VARIABLES, "2"), "cuda:1", "a GPU for each"),
     ],
 )
-def test_half_a_word_is_refused(monkeypatch, told, device, said):
+def test_incomplete_environment_variables_are_refused(monkeypatch, environment, device, message):
     for name in distributed.ENVIRONMENT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    for name, value in told.items():
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         distributed.init_process_group(device)
 
 
-def test_a_batch_smaller_than_the_world_is_refused():
+def test_a_batch_smaller_than_the_number_of_processes_is_refused():
     config = tiny(train={"batch_size": 3})
     split = trainer.data.open_split(config.data, "train")
-    words = trainer.tokenizer.train_bpe([c for of in split.captions for c in of], 300)
+    bpe = trainer.tokenizer.train_bpe([c for of in split.captions for c in of], 300)
     with pytest.raises(UserError, match="batch_size=3 is too small for 4 processes"):
-        trainer.TrainingBatches(config, split, words, distributed.ProcessGroup(1, 4))
+        trainer.TrainingBatches(config, split, bpe, distributed.ProcessGroup(1, 4))

@@ -14,12 +14,12 @@ from uniclip.training import checkpoint, trainer
 from uniclip.training.trainer import train_model
 
 
-def test_records(tmp_path):
+def test_records_of_a_run(tmp_path):
     attempt = claimed(opened(tmp_path, tiny()))
     config = tiny(runtime={"log_every": 4}, train={"steps": 10})
-    fitted = trainer.train_model(config, attempt=attempt, validate=score_texts)
-    assert read_jsonl(attempt.metrics_path) == fitted.history
-    steps = [record for record in fitted.history if record["phase"] == "train"]
+    result = trainer.train_model(config, attempt=attempt, validate=score_texts)
+    assert read_jsonl(attempt.metrics_path) == result.history
+    steps = [record for record in result.history if record["phase"] == "train"]
     assert [record["step"] for record in steps] == [1, 4, 8, 10]
     last = steps[-1]
     assert (last["samples_seen"], last["images_seen"]) == (160, 320)
@@ -29,7 +29,7 @@ def test_records(tmp_path):
     assert last["b_it"] == 0
     assert 0.01 <= last["tau_ii"] <= 1
     assert 0 < last["seconds"] == last["attempt_seconds"]
-    (knockout,) = [r for r in fitted.history if r["phase"] == "knockout"]
+    (knockout,) = [r for r in result.history if r["phase"] == "knockout"]
     assert knockout["knockout_effect"].keys() == {"awareness", "mp_nce", "domain_similarity"}
     assert knockout["relative_change"].keys() == {
         "augmentation_encoder",
@@ -37,16 +37,16 @@ def test_records(tmp_path):
         "similarity",
     }
     assert all(value > 0 for value in knockout["relative_change"].values())
-    (cost,) = [r for r in fitted.history if r["phase"] == "cost"]
-    assert cost["parameters"] == sum(p.numel() for p in fitted.pretrained.embedder.parameters()) + (
-        sum(p.numel() for p in fitted.pretrained.method.parameters())
+    (cost,) = [r for r in result.history if r["phase"] == "cost"]
+    assert cost["parameters"] == sum(p.numel() for p in result.pretrained.embedder.parameters()) + (
+        sum(p.numel() for p in result.pretrained.method.parameters())
     )
-    beat = attempt.read_heartbeat()
-    assert beat is not None
-    assert beat.total_steps == 10
+    heartbeat = attempt.read_heartbeat()
+    assert heartbeat is not None
+    assert heartbeat.total_steps == 10
 
 
-def test_seconds_go_on_over_attempts(tmp_path):
+def test_seconds_accumulate_over_attempts(tmp_path):
     run = opened(tmp_path, tiny())
     first = trainer.train_model(tiny(), attempt=claimed(run), stop=stop_after(3))
     second = trainer.train_model(tiny(), attempt=claimed(run))
@@ -57,41 +57,41 @@ def test_seconds_go_on_over_attempts(tmp_path):
 
 # ---- a full disk -----------------------------------------------------------------------------
 
-EVERY_STEP = tiny(train={"steps": 12}, runtime={"log_every": 1, "checkpoint_seconds": 0.0})
+CONFIG = tiny(train={"steps": 12}, runtime={"log_every": 1, "checkpoint_seconds": 0.0})
 
 
 @pytest.fixture
 def run(tmp_path) -> RunFolder:
     with small_disk(tmp_path / "disk") as disk:
-        yield opened(disk, EVERY_STEP)
+        yield opened(disk, CONFIG)
 
 
 def at_step(acts, stop=False):
-    """A `stop` that does something after some steps."""
+    """Return a `stop` that calls functions after some steps."""
     steps = iter(range(1, 10**6))
 
-    def asked() -> bool:
+    def stop_and_act() -> bool:
         act = acts.get(next(steps))
         if act is not None:
             act()
         return stop and act is not None
 
-    return asked
+    return stop_and_act
 
 
-def test_training_goes_on(run, tmp_path, capsys):
+def test_training_continues_while_the_disk_is_full(run, tmp_path, capsys):
     disk, attempt = tmp_path / "disk", claimed(run)
     acts = {4: lambda: fill(disk), 9: lambda: make_room(disk)}
-    fitted = train_model(EVERY_STEP, attempt=attempt, stop=at_step(acts))
-    assert fitted.kind == "trained"
+    result = train_model(CONFIG, attempt=attempt, stop=at_step(acts))
+    assert result.kind == "trained"
     assert "the disk is full, training continues: checkpoint" in capsys.readouterr().err
     assert [step for step, _ in checkpoint.list_checkpoints(attempt)] == [11, 10]
     records = [r for r in read_jsonl(attempt.metrics_path) if r["phase"] != "cost"]
-    assert records == [r for r in fitted.history if r["phase"] != "cost"]
+    assert records == [r for r in result.history if r["phase"] != "cost"]
 
 
-def test_a_checkpoint_that_is_asked_for_needs_room(run, tmp_path):
+def test_a_requested_checkpoint_needs_space(run, tmp_path):
     disk, attempt = tmp_path / "disk", claimed(run)
     with pytest.raises(UserError, match="No space left"):
-        train_model(EVERY_STEP, attempt=attempt, stop=at_step({4: lambda: fill(disk)}, stop=True))
+        train_model(CONFIG, attempt=attempt, stop=at_step({4: lambda: fill(disk)}, stop=True))
     assert [step for step, _ in checkpoint.list_checkpoints(attempt)] == [3, 2]

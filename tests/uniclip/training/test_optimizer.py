@@ -1,4 +1,4 @@
-"""The schedule, the groups, and that AdamW's bits do not depend on what is beside them."""
+"""The learning-rate schedule, the parameter groups, and AdamW."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRAIN = TrainConfig(
 
 
 class _Encoder(nn.Module):
-    """A parameter of every kind."""
+    """An encoder with a parameter of every kind."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def modules() -> nn.ModuleDict:
     return nn.ModuleDict({"embedder": _Encoder(), "method": _Method()})
 
 
-def test_rate_rises_to_the_peak_and_falls_to_zero():
+def test_the_learning_rate_rises_to_the_peak_and_falls_to_zero():
     rates = [optimizer.compute_learning_rate(step, TRAIN) for step in range(101)]
     assert rates[0] == pytest.approx(0.05)
     assert rates[9] == rates[10] == 0.5
@@ -58,13 +58,13 @@ def test_rate_rises_to_the_peak_and_falls_to_zero():
 
 @pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("steps", [1, 2, 7])
-def test_rate_is_positive_at_every_step(steps, warmup):
+def test_the_learning_rate_is_positive_at_every_step(steps, warmup):
     train = TrainConfig(steps=steps, warmup_ratio=warmup)
     rates = [optimizer.compute_learning_rate(step, train) for step in range(steps)]
     assert all(0 < r <= train.learning_rate and math.isfinite(r) for r in rates)
 
 
-def test_rate_between_a_start_and_an_end_of_its_own():
+def test_the_first_and_the_last_learning_rate_can_be_set():
     train = replace(TRAIN, warmup_start_lr=0.1, min_lr=0.05)
     rates = [optimizer.compute_learning_rate(step, train) for step in range(101)]
     assert rates[0] == pytest.approx(0.1 + 0.4 / 10), "a tenth of the way up"
@@ -76,7 +76,7 @@ def test_rate_between_a_start_and_an_end_of_its_own():
 
 
 @pytest.mark.parametrize(("batch", "factor"), [(64, 1 / 8), (512, 1), (4096, 8)])
-def test_rates_stated_for_a_batch_grow_with_it(batch, factor):
+def test_learning_rates_scale_with_the_batch_size(batch, factor):
     stated = replace(TRAIN, warmup_start_lr=0.1, min_lr=0.05, batch_size=batch)
     grown = replace(stated, lr_base_batch_size=512)
     for step in (0, 9, 50, 99):
@@ -85,9 +85,11 @@ def test_rates_stated_for_a_batch_grow_with_it(batch, factor):
         ) == factor * optimizer.compute_learning_rate(step, stated)
 
 
-def test_groups(modules):
-    fast = [modules["method"].log_scale]
-    names = {g: [n for n, _ in m] for g, m in optimizer.group_parameters(modules, fast).items()}
+def test_parameters_are_grouped_by_shape_and_purpose(modules):
+    similarity = [modules["method"].log_scale]
+    names = {
+        g: [n for n, _ in m] for g, m in optimizer.group_parameters(modules, similarity).items()
+    }
     assert names["decay"] == ["embedder.conv.weight", "method.predictor.weight"]
     assert names["similarity"] == ["method.log_scale"]
     assert set(names["no_decay"]) == {
@@ -100,11 +102,11 @@ def test_groups(modules):
     }
 
 
-def test_rates_and_decay_of_groups(modules):
-    built = optimizer.build_optimizer(modules, [modules["method"].log_scale], TRAIN)
-    optimizer.set_learning_rate(built, 0.1)
-    found = {g["name"]: (g["lr"], g["weight_decay"]) for g in built.param_groups}
-    assert found == {
+def test_learning_rate_and_decay_of_groups(modules):
+    adamw = optimizer.build_optimizer(modules, [modules["method"].log_scale], TRAIN)
+    optimizer.set_learning_rate(adamw, 0.1)
+    groups = {g["name"]: (g["lr"], g["weight_decay"]) for g in adamw.param_groups}
+    assert groups == {
         "decay": (0.1, 0.3),
         "no_decay": (0.1, 0.0),
         "similarity": (pytest.approx(0.7), 0.0),
@@ -112,15 +114,15 @@ def test_rates_and_decay_of_groups(modules):
 
 
 @pytest.mark.parametrize("epsilon", [1e-8, 0.5])
-def test_step_is_adamw_as_written_in_the_paper(modules, epsilon):
+def test_a_step_equals_adamw_of_the_paper(modules, epsilon):
     weight = modules["embedder"].conv.weight
     before = weight.detach().double().clone()
-    built = optimizer.build_optimizer(
+    adamw = optimizer.build_optimizer(
         modules, [modules["method"].log_scale], replace(TRAIN, adam_eps=epsilon)
     )
-    optimizer.set_learning_rate(built, 0.1)
+    optimizer.set_learning_rate(adamw, 0.1)
     weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
-    built.step()
+    adamw.step()
     gradient = weight.grad.double()
     # After one step, the bias-corrected moments are the gradient and its square.
     expected = before * (1 - 0.1 * 0.3) - 0.1 * gradient / (gradient.abs() + epsilon)
@@ -131,11 +133,11 @@ def test_same_gradients_give_the_same_bits():
     def stepped() -> list[torch.Tensor]:
         torch.manual_seed(3)
         modules = nn.ModuleDict({"embedder": _Encoder(), "method": _Method()})
-        built = optimizer.build_optimizer(modules, [modules["method"].log_scale], TRAIN)
+        adamw = optimizer.build_optimizer(modules, [modules["method"].log_scale], TRAIN)
         for _ in range(3):
             for parameter in modules.parameters():
                 parameter.grad = torch.randn_like(parameter)
-            built.step()
+            adamw.step()
         return [p.detach() for p in modules.parameters()]
 
     assert all(torch.equal(a, b) for a, b in zip(stepped(), stepped()))

@@ -16,15 +16,17 @@ from uniclip.training import trainer
 def test_a_resume_in_another_numerics_class_is_recorded(tmp_path, monkeypatch):
     run = opened(tmp_path, tiny())
     trainer.train_model(tiny(), attempt=claimed(run), stop=stop_after(1))
-    ours = numerics.get_numerics_class(tiny())
-    there = {**ours, "cpu_capability": "elsewhere"}
-    monkeypatch.setattr(numerics, "get_numerics_class", lambda config: there)
+    numerics_class = numerics.get_numerics_class(tiny())
+    other_class = {**numerics_class, "cpu_capability": "elsewhere"}
+    monkeypatch.setattr(numerics, "get_numerics_class", lambda config: other_class)
     second = claimed(run)
     trainer.train_model(tiny(), attempt=second)
     (resumed,) = [
         record for record in read_jsonl(second.events_path) if record["event"] == "resumed"
     ]
-    assert resumed["numerics_changed"] == {"cpu_capability": [ours["cpu_capability"], "elsewhere"]}
+    assert resumed["numerics_changed"] == {
+        "cpu_capability": [numerics_class["cpu_capability"], "elsewhere"]
+    }
 
 
 @pytest.mark.parametrize(
@@ -36,21 +38,23 @@ def test_a_resume_in_another_numerics_class_is_recorded(tmp_path, monkeypatch):
         ([math.nan] * 3, None),
     ],
 )
-def test_the_earliest_of_the_best_is_kept(scores, best):
-    said, seen = iter(scores), {}
+def test_the_earliest_best_weights_are_stored(scores, best):
+    score_iterator, weights_by_step = iter(scores), {}
     step = iter((2, 4, 6))
 
     def validate(pretrained) -> float:
-        seen[next(step)] = copy_weights(pretrained)
-        return next(said)
+        weights_by_step[next(step)] = copy_weights(pretrained)
+        return next(score_iterator)
 
-    fitted = trainer.train_model(tiny(), validate=validate)
-    assert fitted.best_step == best
+    result = trainer.train_model(tiny(), validate=validate)
+    assert result.best_step == best
     assert (
-        fitted.best_state is None if best is None else equal_weights(fitted.best_state, seen[best])
+        result.best_state is None
+        if best is None
+        else equal_weights(result.best_state, weights_by_step[best])
     )
-    noted = [record for record in fitted.history if record["phase"] == "validation"]
-    assert [record["step"] for record in noted] == [2, 4, 6]
-    assert [record["score"] for record in noted if record["best"]][-1:] == (
+    records = [record for record in result.history if record["phase"] == "validation"]
+    assert [record["step"] for record in records] == [2, 4, 6]
+    assert [record["score"] for record in records if record["best"]][-1:] == (
         [scores[best // 2 - 1]] if best else []
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uniclip.config import CsvData
 from uniclip.data import views
@@ -21,19 +21,16 @@ SPLIT_RULE = "csv/1: hash of the path"
 sample_view = views.sample_view
 
 
-def fingerprint(config: CsvData) -> dict[str, Any]:
+def fingerprint(config: CsvData) -> dict[str, object]:
     """Return size and digest of the CSV file, its columns, and names and sizes of the images."""
     path = Path(config.path)
-    image_list_hash = blake2b()
-    for sample in sorted(read_samples(config), key=lambda s: s.path):
-        image_list_hash.update(f"{sample.path}\0{sample.file_size}\n".encode())
     return {
         "source": "csv",
         "split": SPLIT_RULE,
-        "index": {"bytes": path.stat().st_size, "sum": _compute_file_digest(path)},
+        "index": {"bytes": path.stat().st_size, "digest": digest_csv_file(path)},
         "columns": [config.image_column, config.caption_column, config.label_column],
-        "pictures": image_list_hash.hexdigest()[:32],
-        "size": config.image_size,
+        "images": digest_image_list(config),
+        "image_size": config.image_size,
     }
 
 
@@ -53,5 +50,14 @@ def open_split(config: CsvData, split_name: SplitName) -> Split:
     return split.open_split(config, split_name)
 
 
-def _compute_file_digest(path: Path) -> str:
+def digest_csv_file(path: Path) -> str:
+    """Return 32 hex digits over the content of the CSV file."""
     return blake2b(path.read_bytes()).hexdigest()[:32]
+
+
+def digest_image_list(config: CsvData) -> str:
+    """Return 32 hex digits over names and sizes of the images; `UserError` for a faulty row."""
+    image_list_hash = blake2b()
+    for sample in sorted(read_samples(config), key=lambda s: s.path):
+        image_list_hash.update(f"{sample.path}\0{sample.file_size}\n".encode())
+    return image_list_hash.hexdigest()[:32]

@@ -7,7 +7,7 @@ each sample and epoch. Validation and test are OpenMoji's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uniclip.config import MixData
 from uniclip.data import views
@@ -23,7 +23,7 @@ DIGITS_PACKAGE = "scikit-learn"
 sample_view = views.sample_view
 
 
-def fingerprint(config: MixData) -> dict[str, Any]:
+def fingerprint(config: MixData) -> dict[str, object]:
     """Return the fingerprints of the parts, and the prompt templates."""
     return {
         "source": "mix/1",

@@ -50,7 +50,12 @@ class Emoji:
 def describe_rendering(image_size: int) -> dict[str, object]:
     """Return everything that the rendered images depend on."""
     versions = {name: get_library_version(name) for name in PACKAGES}
-    return {"recipe": RENDERER_VERSION, "packages": versions, "size": image_size, "ground": "white"}
+    return {
+        "renderer_version": RENDERER_VERSION,
+        "packages": versions,
+        "image_size": image_size,
+        "background": "white",
+    }
 
 
 def load_rendered(image_size: int) -> tuple[Path, tuple[Emoji, ...]]:
@@ -73,7 +78,7 @@ def _read_cache(images_path: Path, index_path: Path) -> tuple[Emoji, ...] | None
     """Return the emojis of the index if it is undamaged and matches the images, else None."""
     try:
         record = json.loads(index_path.read_text(encoding="utf-8"))
-        if record["sum"] != blake2b(images_path.read_bytes()).hexdigest():
+        if record["digest"] != blake2b(images_path.read_bytes()).hexdigest():
             return None
         return tuple(
             Emoji(**{**fields, "aliases": tuple(fields["aliases"])}) for fields in record["emojis"]
@@ -99,7 +104,7 @@ def _build_cache(images_path: Path, index_path: Path, image_size: int) -> tuple[
     stream = io.BytesIO()
     np.save(stream, images)
     npy_bytes = stream.getvalue()
-    record = {"sum": blake2b(npy_bytes).hexdigest(), "emojis": [asdict(e) for e in emojis]}
+    record = {"digest": blake2b(npy_bytes).hexdigest(), "emojis": [asdict(e) for e in emojis]}
     try:
         atomic.atomic_write(images_path, npy_bytes)
         atomic.atomic_write(index_path, json_io.to_json_bytes(record))

@@ -6,7 +6,7 @@ their categories; `render` renders them once, `split` divides them into splits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uniclip.config import OpenmojiData
 from uniclip.data import views
@@ -17,12 +17,12 @@ from uniclip.io.hashing import get_library_version
 if TYPE_CHECKING:
     from uniclip.data.split import Split, SplitName
 
-SPLIT_RULE = "openmoji/1: hash of the smallest code of equal pictures, 0.6/0.1/0.3"
+SPLIT_RULE = "openmoji/1: hash of the smallest code of equal images, 0.6/0.1/0.3"
 
 sample_view = views.sample_view
 
 
-def fingerprint(config: OpenmojiData) -> dict[str, Any]:
+def fingerprint(config: OpenmojiData) -> dict[str, object]:
     """Return package versions, renderer version, image size and the rule of the split."""
     return {
         "source": "openmoji",

@@ -8,7 +8,7 @@ effects; it follows no published data set.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uniclip.config import ScenesData
 
@@ -22,7 +22,7 @@ _GENERATOR_VERSION = 1
 """Increased when the same configuration gives other images, captions or splits."""
 
 
-def fingerprint(config: ScenesData) -> dict[str, Any]:
+def fingerprint(config: ScenesData) -> dict[str, object]:
     """Return the generator's version (everything else is in the configuration)."""
     return {"source": "scenes", "format": _GENERATOR_VERSION}
 

@@ -10,7 +10,7 @@ from uniclip.data.csv import rows as table_rows
 from uniclip.errors import UserError
 
 
-def test_rows_of_one_picture_are_its_captions(folder):
+def test_rows_with_one_path_are_captions_of_one_image(folder):
     write_csv(folder, [("1.png", "one", "a"), ("2.png", "two", ""), ("1.png", "uno", "a")])
     samples = table_rows.read_samples(csv_config(folder))
     assert [(s.captions, s.label) for s in samples] == [(["one", "uno"], "a"), (["two"], None)]
@@ -18,7 +18,7 @@ def test_rows_of_one_picture_are_its_captions(folder):
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    ("rows", "message"),
     [
         ([("1.png", "a", "a"), ("gone.png", "b", "a")], r"line 3, column 'picture'.*gone\.png"),
         ([("1.png", " ", "a")], r"line 2, column 'caption' is empty"),
@@ -29,14 +29,14 @@ def test_rows_of_one_picture_are_its_captions(folder):
         ([], r"no rows"),
     ],
 )
-def test_bad_rows_get_one_line(folder, rows, says):
+def test_errors_of_rows_are_one_line(folder, rows, message):
     write_csv(folder, rows)
-    with pytest.raises(UserError, match=says) as error:
+    with pytest.raises(UserError, match=message) as error:
         data.open_split(csv_config(folder), "train")
     assert "\n" not in str(error.value)
 
 
-def test_absent_columns_name_the_nearest(folder):
+def test_a_missing_column_suggests_the_nearest_name(folder):
     with pytest.raises(UserError, match="line 1.*'captoin'.*did you mean caption"):
         data.open_split(csv_config(folder, caption_column="captoin"), "train")
     (folder / "data.csv").write_text("")

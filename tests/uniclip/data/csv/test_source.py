@@ -12,7 +12,7 @@ from uniclip.config import CsvData
 from uniclip.errors import UserError
 
 
-def test_fingerprint_reads_no_pictures(folder):
+def test_the_fingerprint_does_not_read_images(folder):
     first = data.fingerprint(csv_config(folder))
     assert json.loads(json.dumps(first)) == first
     size = (folder / "3.png").stat().st_size
@@ -25,7 +25,7 @@ def test_fingerprint_reads_no_pictures(folder):
     )
 
 
-def test_missing_says_what_to_do(tmp_path):
+def test_a_missing_file_is_described(tmp_path):
     assert "data.path=" in data.describe_missing(CsvData())
     assert "nothing.csv" in data.describe_missing(CsvData(path=str(tmp_path / "nothing.csv")))
     with pytest.raises(UserError, match="data.path="):

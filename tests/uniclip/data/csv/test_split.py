@@ -40,31 +40,35 @@ def test_splits_pixels_and_labels(folder):
 
 
 @pytest.mark.parametrize("label", ["kind", None])
-def test_unicl_trains_on_the_labels_that_are_named(folder, label):
+def test_unicl_trains_on_the_named_label_column(folder, label):
     rows = [(f"{i}.png", f"picture {i}", ["a", "b", ""][i % 3]) for i in range(40)]
     write_csv(folder, rows)
-    given = {
+    section = {
         "name": "csv",
         "path": str(folder / "data.csv"),
         "image_size": 32,
         "label_column": label,
     }
     views = {"num_weak": 1, "num_strong": 0}
-    run = tiny(data=given, method={"name": "unicl"}, views=views, train={"batch_size": 8})
+    run = tiny(data=section, method={"name": "unicl"}, views=views, train={"batch_size": 8})
     batches, state = setup_training(run)
     batch = batches.build_batch(0)
     kinds = [int(batches.split.sample_names[i].removesuffix(".png")) % 3 for i in batch.sample_ids]
     expected = [-1 if label is None or kind == 2 else kind for kind in kinds]
     assert batch.labels.tolist() == expected
     with torch.no_grad():
-        found = state.method.compute_loss_terms(state.embedder, batch)["contrastive"]
-        made = state.method.embed(state.embedder, batch)
-    image, text, scale = made["images"][:, 0], made["texts"], state.method.log_scale.exp()
-    torch.testing.assert_close(found, unicl_loss(image, text, torch.tensor(expected), scale))
-    assert (found == clip_loss(image, text, scale)) == (label is None)
+        loss = state.method.compute_loss_terms(state.embedder, batch)["contrastive"]
+        embeddings = state.method.embed(state.embedder, batch)
+    image, text, scale = (
+        embeddings["images"][:, 0],
+        embeddings["texts"],
+        state.method.log_scale.exp(),
+    )
+    torch.testing.assert_close(loss, unicl_loss(image, text, torch.tensor(expected), scale))
+    assert (loss == clip_loss(image, text, scale)) == (label is None)
 
 
-def test_pictures_are_read_from_the_nodes_own_copy(folder, tmp_path_factory, monkeypatch):
+def test_images_are_read_from_a_staged_copy(folder, tmp_path_factory, monkeypatch):
     expected = data.open_split(csv_config(folder), "train")
     copy = shutil.copytree(folder, tmp_path_factory.mktemp("node") / "copy")
     monkeypatch.setenv("UNICLIP_STAGED", f"{folder}:{copy}")
@@ -75,7 +79,7 @@ def test_pictures_are_read_from_the_nodes_own_copy(folder, tmp_path_factory, mon
     assert np.array_equal(split.ids, expected.ids)
 
 
-def test_an_added_picture_moves_no_other(folder):
+def test_an_added_image_moves_no_other(folder):
     before = set(data.open_split(csv_config(folder), "test").ids.tolist())
     rows = list(csv.reader(open(folder / "data.csv")))[1:]
     Image.new("RGB", (20, 20)).save(folder / "new.png")
@@ -83,7 +87,7 @@ def test_an_added_picture_moves_no_other(folder):
     assert before <= set(data.open_split(csv_config(folder), "test").ids.tolist())
 
 
-def test_pictures_are_cropped_to_their_centre_on_white(tmp_path):
+def test_images_are_center_cropped_on_white(tmp_path):
     image = Image.new("RGB", (60, 20), "red")
     image.paste("blue", (20, 0, 40, 20))
     image.save(tmp_path / "wide.png")
@@ -95,7 +99,7 @@ def test_pictures_are_cropped_to_their_centre_on_white(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", "cut"])
-def test_broken_pictures_name_their_row(folder, content):
+def test_a_broken_image_names_its_row(folder, content):
     whole = (folder / "1.png").read_bytes()
     broken = whole[: len(whole) // 2] if content == "cut" else content
     for i in range(40):

@@ -18,26 +18,27 @@ SECTION = {"name": "mix", "image_size": 32}
 def test_other_data_has_no_labels():
     config = tiny()
     split = data.open_split(config.data, "train")
-    words = tokenizers.train_bpe([c for several in split.captions for c in several], 300)
+    bpe = tokenizers.train_bpe([c for several in split.captions for c in several], 300)
     assert torch.equal(
-        TrainingBatches(config, split, words).build_batch(0).labels, torch.full((16,), -1)
+        TrainingBatches(config, split, bpe).build_batch(0).labels, torch.full((16,), -1)
     )
 
 
-def test_what_cannot_be_mixed_is_refused(split):
+def test_impossible_mixtures_are_refused(split):
     with pytest.raises(UserError, match=r"data\.label_sources"):
         build_run_config({"data": {**SECTION, "label_sources": []}, "method": {"name": "unicl"}})
-    words = tokenizers.train_bpe(["a"], 300)
+    bpe = tokenizers.train_bpe(["a"], 300)
     with pytest.raises(UserError, match="train.batch_size=8192 takes 4096 of the"):
-        TrainingBatches(tiny(data=SECTION, train={"batch_size": 8192}), split, words)
+        TrainingBatches(tiny(data=SECTION, train={"batch_size": 8192}), split, bpe)
 
 
 @pytest.mark.parametrize(
-    ("share", "size", "lacking"),
+    ("fraction", "size", "missing_kind"),
     [(0.99, 16, "pair"), (0.01, 16, "labelled image"), (0.5, 1, "labelled image")],
 )
-def test_a_share_that_leaves_nothing_of_a_kind_is_refused(share, size, lacking):
+def test_a_fraction_that_leaves_no_sample_of_a_kind_is_refused(fraction, size, missing_kind):
     with pytest.raises(
-        UserError, match=f"data.labelled_fraction={share} of .*={size} leaves no {lacking} in"
+        UserError,
+        match=f"data.labelled_fraction={fraction} of .*={size} leaves no {missing_kind} in",
     ):
-        tiny(data={**SECTION, "labelled_fraction": share}, train={"batch_size": size})
+        tiny(data={**SECTION, "labelled_fraction": fraction}, train={"batch_size": size})

@@ -12,30 +12,30 @@ from uniclip.data.openmoji import render
 from uniclip.errors import UserError
 
 
-def test_names_and_categories_of_the_whole_set():
-    named = list_all_emojis()
-    assert len(named) > 3900
-    by_name = {n[1]: n for n in named}
+def test_names_and_categories_of_the_complete_set():
+    emojis_found = list_all_emojis()
+    assert len(emojis_found) > 3900
+    by_name = {n[1]: n for n in emojis_found}
     assert by_name["red heart"][2:] == (("heart",), "Smileys & Emotion")
     assert by_name["woman farmer dark skin tone"][3] == "People & Body"
-    assert sum(n[3] is None for n in named) < 200
+    assert sum(n[3] is None for n in emojis_found) < 200
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip a byte", "no index", "torn index"])
-def test_damaged_cache_is_built_again(cache, damage):
-    pictures, emojis = render.load_rendered(16)
-    whole, index = pictures.read_bytes(), pictures.with_suffix(".json")
+def test_a_damaged_cache_is_rebuilt(cache, damage):
+    images_path, emojis = render.load_rendered(16)
+    original_bytes, index_path = images_path.read_bytes(), images_path.with_suffix(".json")
     if damage == "cut":
-        pictures.write_bytes(whole[:-100])
+        images_path.write_bytes(original_bytes[:-100])
     elif damage == "flip a byte":
-        pictures.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        images_path.write_bytes(original_bytes[:-1] + bytes([original_bytes[-1] ^ 1]))
     elif damage == "no index":
-        index.unlink()
+        index_path.unlink()
     else:
-        index.write_text(index.read_text()[:-5])
-    assert render.load_rendered(16) == (pictures, emojis)
-    assert pictures.read_bytes() == whole
-    json.loads(index.read_text())
+        index_path.write_text(index_path.read_text()[:-5])
+    assert render.load_rendered(16) == (images_path, emojis)
+    assert images_path.read_bytes() == original_bytes
+    json.loads(index_path.read_text())
 
 
 def _load(folder, queue):
@@ -46,7 +46,7 @@ def _load(folder, queue):
     queue.put(render.load_rendered(16)[1])
 
 
-def test_two_processes_at_once(tmp_path):
+def test_two_processes_build_the_same_cache(tmp_path):
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     workers = [context.Process(target=_load, args=(str(tmp_path), queue)) for _ in range(2)]
@@ -59,7 +59,7 @@ def test_two_processes_at_once(tmp_path):
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".npy"]
 
 
-def test_unwritable_cache_is_one_line(tmp_path, monkeypatch):
+def test_an_unwritable_cache_folder_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(render, "_list_emojis", lambda: list_subset()[:2])

@@ -10,7 +10,7 @@ from uniclip.config import OpenmojiData
 from uniclip.data.openmoji import split
 
 
-def test_render_cache_and_splits(cache, capsys):
+def test_splits_are_disjoint_and_rendered_once(cache, capsys):
     config = OpenmojiData(image_size=16)
     splits = {part: data.open_split(config, part) for part in data.SPLIT_NAMES}
     assert capsys.readouterr().err.count("rendering") == 1
@@ -22,12 +22,12 @@ def test_render_cache_and_splits(cache, capsys):
     assert (pixels.shape, pixels.dtype) == ((2, 3, 16, 16), np.uint8)
     assert np.array_equal(pixels[1], train.load_pixels(np.array([0]))[0])
     assert (pixels[:, :, 0, 0] == 255).all()  # white ground
-    side = {name: part for part, s in splits.items() for name in s.sample_names}
-    assert side["Norway"] == side["Svalbard & Jan Mayen"]
+    split_by_name = {name: part for part, s in splits.items() for name in s.sample_names}
+    assert split_by_name["Norway"] == split_by_name["Svalbard & Jan Mayen"]
     assert all(len(c) == 1 for c in splits["test"].captions)
 
 
-def test_equal_pictures_stay_together():
+def test_identical_images_stay_together():
     alone = [make_emoji(f"{i:04X}") for i in range(3000)]
     shares = [split.assign_splits(alone).count(p) / 3000 for p in data.SPLIT_NAMES]
     np.testing.assert_allclose(shares, [0.6, 0.1, 0.3], atol=0.03)
@@ -37,7 +37,7 @@ def test_equal_pictures_stay_together():
     assert parts[::2] == split.assign_splits(alone)[::2]
 
 
-def test_labels():
+def test_labels_are_read_from_code_and_name():
     tone = split.get_skin_tone
     assert tone(make_emoji("1F44B-1F3FD")) == "medium skin tone"
     assert tone(make_emoji("1F469-1F3FB-200D-1F91D-200D-1F468-1F3FB")) == "light skin tone"
@@ -50,6 +50,6 @@ def test_labels():
     assert gender(make_emoji("1", "Roman mandarin")) is None
 
 
-def test_aliases_never_name_another_picture():
+def test_aliases_never_name_another_emoji():
     e = make_emoji("1", "red heart", aliases=("heart", "Heart", "ab", "tiger", "red heart"))
     assert split._build_captions(e, {"red heart", "tiger"}) == ("red heart", "Heart")

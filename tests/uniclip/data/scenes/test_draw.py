@@ -7,7 +7,7 @@ import numpy as np
 from tests.helpers.scene_images import draw_scenes_with, find_shapes
 
 
-def test_pictures_show_what_captions_say():
+def test_images_show_their_attributes():
     left, right = (
         find_shapes(draw_scenes_with(side="left")),
         find_shapes(draw_scenes_with(side="right")),

@@ -11,22 +11,22 @@ from uniclip.data.scenes import attributes, draw
 from uniclip.data.scenes import split as scene_split
 
 
-def test_a_fifth_of_the_looks_is_never_trained_on():
-    held = scene_split._build_held_out_mask()
-    assert held.sum() == round(0.2 * len(held))
+def test_a_fifth_of_the_combinations_is_held_out():
+    held_out = scene_split._build_held_out_mask()
+    assert held_out.sum() == round(0.2 * len(held_out))
     assert not scene_split.is_held_out(scene_split.sample_attributes("train")).any()
     assert not scene_split.is_held_out(scene_split.sample_attributes("validation")).any()
     share = scene_split.is_held_out(scene_split.sample_attributes("test")).mean()
     assert 0.15 < share < 0.25
 
 
-def test_parts_are_balanced_and_disjoint():
+def test_splits_are_balanced_and_disjoint():
     config = ScenesData(num_train=400, num_test=200)
-    splits = {part: data.open_split(config, part) for part in data.SPLIT_NAMES}
+    splits = {split_name: data.open_split(config, split_name) for split_name in data.SPLIT_NAMES}
     assert [len(s) for s in splits.values()] == [400, 200, 200]
     assert len(set(np.concatenate([s.ids for s in splits.values()]).tolist())) == 800
-    for part in ("validation", "test"):
-        assert splits[part].labels["side"].mean() == 0.5
+    for split_name in ("validation", "test"):
+        assert splits[split_name].labels["side"].mean() == 0.5
     train = splits["train"]
     for i, caption in enumerate(train.sample_names[:50]):
         for name, classes in train.class_names.items():
@@ -34,7 +34,7 @@ def test_parts_are_balanced_and_disjoint():
     assert train.captions[3] == (train.sample_names[3],)
 
 
-def test_a_sample_is_a_function_of_its_id():
+def test_a_scene_is_a_function_of_its_id():
     split = data.open_split(ScenesData(num_train=40, num_test=16), "train")
     larger = data.open_split(ScenesData(num_train=400, num_test=16), "train")
     index = np.array([7, 3, 7])
@@ -47,18 +47,20 @@ def test_a_sample_is_a_function_of_its_id():
     assert not np.array_equal(pixels[0], pixels[1])
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_caption_noise_and_words_left_out(part):
+@pytest.mark.parametrize("split_name", ["train", "test"])
+def test_swapped_captions_and_omitted_attributes(split_name):
     config = ScenesData(
         num_train=2000, num_test=64, caption_swap_prob=0.3, attribute_dropout_prob=0.2
     )
-    split = data.open_split(config, part)
-    told = [c[0] for c in split.captions]
-    if part == "test":
-        assert told == list(split.sample_names)
+    split = data.open_split(config, split_name)
+    captions = [c[0] for c in split.captions]
+    if split_name == "test":
+        assert captions == list(split.sample_names)
         return
     sides = [f"on the {attributes.ATTRIBUTES['side'][s]}" for s in split.labels["side"]]
-    said = np.array(["on the" in t for t in told])
-    wrong = np.array([s not in t for s, t in zip(sides, told, strict=True)])[said]
-    assert abs(said.mean() - 0.8) < 0.03
-    assert abs(wrong.mean() - 0.15) < 0.03
+    mentions_side = np.array(["on the" in t for t in captions])
+    contradicts = np.array([s not in t for s, t in zip(sides, captions, strict=True)])[
+        mentions_side
+    ]
+    assert abs(mentions_side.mean() - 0.8) < 0.03
+    assert abs(contradicts.mean() - 0.15) < 0.03

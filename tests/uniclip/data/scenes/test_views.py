@@ -13,7 +13,7 @@ from uniclip.data.scenes import split as scene_split
 from uniclip.data.scenes import views as scene_views
 
 
-def test_nothing_is_damaged_at_zero_and_evaluation_does_nothing():
+def test_zero_probabilities_and_evaluation_views_damage_nothing():
     assert not transform.encode_as_vector(sample_damage()).any()
     assert not transform.encode_as_vector(sample_damage("evaluation", side=1, hue=1)).any()
     mild = sample_damage("strong", identity=0.0)
@@ -21,17 +21,17 @@ def test_nothing_is_damaged_at_zero_and_evaluation_does_nothing():
     assert mild.area.min() > 0.94
 
 
-def test_mild_views_keep_side_and_frame():
+def test_mild_views_keep_side_and_margin():
     ids = IDS[:256]
     for side, wrong in (("left", np.s_[..., 17:]), ("right", np.s_[..., :15])):
         for zoom in (0.0, 1.0):
             views = sample_damage("strong", identity=0.0, ids=ids, zoom=zoom)
-            seen = find_shapes(
+            shapes_seen = find_shapes(
                 apply.apply_augmentation(draw_scenes_with(256, side=side, colour="red"), views, 32)
             )
-            assert not seen[wrong].any()
-            assert zoom or not seen[:, [0, -1]].any()
-            assert zoom or not seen[:, :, [0, -1]].any()
+            assert not shapes_seen[wrong].any()
+            assert zoom or not shapes_seen[:, [0, -1]].any()
+            assert zoom or not shapes_seen[:, :, [0, -1]].any()
     # Zoomed in, shapes end inside the frame, though their soft edge may touch its last pixel.
     mild, half = scene_views.MAX_MILD_CROP, draw.REFERENCE_SIZE / 2
     frame = half * (1 - mild) / draw.SIZE_RATIO - half * mild
@@ -39,7 +39,7 @@ def test_mild_views_keep_side_and_frame():
     assert frame > max(draw.MAX_CENTER_DISTANCE, lowest)
 
 
-def test_flips_are_fair_and_independent_of_everything():
+def test_flips_are_fair_and_independent_of_attributes():
     flips = sample_damage(side=1, identity=0.0).flip
     assert abs(flips.mean() - 0.5) < 0.015
     rows = scene_split.sample_attributes("train", len(IDS))
@@ -66,7 +66,7 @@ def test_a_flipped_left_is_a_right():
     assert find_shapes(right).mean() > 0.03
 
 
-def test_hue_turns_one_legal_colour_into_another():
+def test_hue_rotation_turns_a_color_into_another():
     views = sample_damage(hue=1)
     steps = np.round(views.hue * 6)
     assert np.abs(views.hue * 6 - steps).max() < 1e-6
@@ -83,7 +83,7 @@ def test_hue_turns_one_legal_colour_into_another():
     )
 
 
-def test_zoom_maps_sizes_and_crop_takes_copies_away():
+def test_zoom_maps_sizes_and_crop_removes_copies():
     n = 256
     small, large = (
         draw_scenes_with(n, size="small", colour="red"),
@@ -103,7 +103,7 @@ def test_zoom_maps_sizes_and_crop_takes_copies_away():
     assert shapes[~cut].max() == 3
 
 
-def test_blur_takes_stripes_and_grey_takes_colour_away():
+def test_blur_removes_stripes_and_grey_removes_color():
     striped, plain = (draw_scenes_with(texture=t, colour="red") for t in ("striped", "plain"))
     sigma = sample_damage(blur=1).sigma
     assert abs((sigma > 0).mean() - 0.5) < 0.015
@@ -117,7 +117,7 @@ def test_blur_takes_stripes_and_grey_takes_colour_away():
     assert abs(sample_damage(grey=0.6).grey.mean() - 0.3) < 0.015
 
 
-def test_identity_views_are_damaged_and_scope_is_kept():
+def test_identity_views_are_damaged_in_scope_only():
     views = sample_damage(identity=1.0, side=1)
     vectors = transform.encode_as_vector(views)
     assert set(np.flatnonzero(vectors.any(0))) == set(transform.TRANSFORM_GROUPS["flip"])
@@ -125,7 +125,7 @@ def test_identity_views_are_damaged_and_scope_is_kept():
     assert sample_damage("strong", scope="strong", side=1).flip.any()
 
 
-def test_dials_do_not_disturb_each_other():
+def test_operations_are_drawn_independently():
     alone, both = sample_damage(side=0.9), sample_damage(side=0.9, hue=1, crop=1)
     assert np.array_equal(alone.flip, both.flip)
     assert np.all(sample_damage(side=0.9).flip <= sample_damage(side=1).flip)

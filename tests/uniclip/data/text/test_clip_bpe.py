@@ -1,4 +1,4 @@
-"""CLIP's vocabulary: the ids of open_clip's own tokenizer, whatever the text."""
+"""CLIP's vocabulary gives the ids of open_clip's tokenizer for any text."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def random_texts(n):
 
 
 @pytest.mark.parametrize("context", [77, 16])
-def test_the_same_ids_as_open_clip(tokenizer, context):
+def test_ids_equal_those_of_open_clip(tokenizer, context):
     texts = TEXTS + random_texts(2000) + [str(m.__doc__)[:900] for m in (np, torch, pytest)]
-    theirs = open_clip.tokenize(texts, context).numpy()
-    ours = tokenizer.encode(texts, context)
-    assert np.array_equal(ours, theirs[:, : ours.shape[1]])
-    assert not theirs[:, ours.shape[1] :].any()
+    expected = open_clip.tokenize(texts, context).numpy()
+    ids = tokenizer.encode(texts, context)
+    assert np.array_equal(ids, expected[:, : ids.shape[1]])
+    assert not expected[:, ids.shape[1] :].any()
 
 
 def test_special_ids_and_size(tokenizer):
@@ -68,7 +68,7 @@ def test_special_ids_and_size(tokenizer):
     assert tokenizer.is_clip
 
 
-def test_the_file_of_a_run_needs_no_open_clip(tokenizer):
+def test_a_saved_tokenizer_needs_no_open_clip(tokenizer):
     again = Tokenizer.from_json(tokenizer.to_json())
     assert again.is_clip
     assert again.pad == 0
@@ -76,12 +76,12 @@ def test_the_file_of_a_run_needs_no_open_clip(tokenizer):
     assert again.to_json() == tokenizer.to_json()
 
 
-def test_decoding_gives_the_words_back_and_no_padding(tokenizer):
+def test_decoding_restores_the_text_without_padding(tokenizer):
     tokens = tokenizer.encode(["two cats on a mat", "x"], 77)
     assert [tokenizer.decode(row) for row in tokens] == ["two cats on a mat", "x"]
 
 
-def test_the_configuration_chooses_and_the_size_must_agree():
+def test_the_configuration_selects_the_vocabulary_and_its_size():
     config = TextConfig(tokenizer="clip", vocab_size=49408)
     assert build_tokenizer(config, []).is_clip
     assert not build_tokenizer(TextConfig(vocab_size=300), ["a dog"]).is_clip
@@ -89,16 +89,18 @@ def test_the_configuration_chooses_and_the_size_must_agree():
         TextConfig(tokenizer="clip", vocab_size=2000)
 
 
-def test_it_is_read_without_importing_open_clip():
+def test_the_vocabulary_is_read_without_importing_open_clip():
     code = (
         "import sys; from uniclip.data.text import clip_bpe; clip_bpe.load_bpe(); "
         "print(sys.modules.keys() & {'open_clip', 'torch'})"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert completed.stdout.strip() == "set()"
 
 
-def test_a_package_that_is_missing_is_one_line(tokenizer, monkeypatch):
+def test_a_missing_package_is_one_line(tokenizer, monkeypatch):
     monkeypatch.setattr(clip_bpe, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"^[^\n]*pip install open_clip_torch$"):
         clip_bpe.load_bpe()
@@ -107,16 +109,16 @@ def test_a_package_that_is_missing_is_one_line(tokenizer, monkeypatch):
         tokenizer.encode(["a dog"], 8)
 
 
-def test_a_batch_is_cut_behind_the_last_end_though_a_text_holds_the_padding(tokenizer):
+def test_a_batch_is_cut_after_the_last_end_token(tokenizer):
     """Id 0 is padding, and "!" inside a word."""
-    words = {
+    text_section = {
         "tokenizer": "clip",
         "vocab_size": 49408,
         "context_length": 77,
         "width": 32,
         "heads": 2,
     }
-    config = tiny(model={"text": words}, train={"batch_size": 16})
+    config = tiny(model={"text": text_section}, train={"batch_size": 16})
     split = open_split(config.data, "train")
     captions = [("\u00a1!\u00a1!\u00a1!x end",) if i % 2 else ("a",) for i in range(len(split))]
     object.__setattr__(split, "captions", captions)

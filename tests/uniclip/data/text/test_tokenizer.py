@@ -1,4 +1,4 @@
-"""The tokenizer: special tokens, padding, truncation, and a trip through its file."""
+"""The tokenizer: special tokens, padding, truncation, and its file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_special_tokens_differ_and_are_in_range(tokenizer):
     assert max(special) < tokenizer.vocab_size <= 320
 
 
-def test_padded_to_the_longest_and_truncated_with_eos(tokenizer):
+def test_texts_are_padded_to_the_longest_and_truncated_with_eos(tokenizer):
     tokens = tokenizer.encode(["two small red discs on the left", "red"], 32)
     assert tokens.dtype == np.int64
     assert (tokens[:, 0] == tokenizer.bos).all()
@@ -35,7 +35,7 @@ def test_padded_to_the_longest_and_truncated_with_eos(tokenizer):
     assert tokenizer.encode([""], 8).tolist() == [[tokenizer.bos, tokenizer.eos]]
 
 
-def test_any_text_survives(tokenizer):
+def test_any_text_is_restored_by_decoding(tokenizer):
     for text in ("caf\u00e9 \u4e16\u754c", "a <eos> <pad> b", "don't"):
         tokens = tokenizer.encode([text], 64)[0]
         assert tokens.tolist().count(tokenizer.eos) == 1
@@ -43,13 +43,13 @@ def test_any_text_survives(tokenizer):
         assert tokenizer.decode(tokens) == text
 
 
-def test_case_does_not_matter_but_words_do(tokenizer):
+def test_case_is_ignored(tokenizer):
     upper, lower, other = tokenizer.encode(["RED disc", "red disc", "red desc"], 32)
     assert np.array_equal(upper, lower)
     assert not np.array_equal(lower, other)
 
 
-def test_same_captions_same_tokenizer_and_json_round_trip(tokenizer):
+def test_training_is_deterministic_and_json_round_trips(tokenizer):
     assert train_bpe(CAPTIONS, 320).to_json() == tokenizer.to_json()
     again = Tokenizer.from_json(tokenizer.to_json())
     assert np.array_equal(again.encode(CAPTIONS, 32), tokenizer.encode(CAPTIONS, 32))
@@ -57,6 +57,6 @@ def test_same_captions_same_tokenizer_and_json_round_trip(tokenizer):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "not json"])
-def test_damaged_file_is_one_line(text):
+def test_a_damaged_file_is_one_line(text):
     with pytest.raises(UserError, match="tokenizer"):
         Tokenizer.from_json(text)

@@ -34,8 +34,7 @@ class CaptionedCsvReader(SplitReader):
     def compute_digests(self, root: Path, patterns: tuple[str, ...]) -> dict[str, str]:
         """Digest the file as a whole, and the names and sizes of its images."""
         (name,) = patterns
-        fingerprint = source.fingerprint(CsvData(path=str(root / name)))
         return {
-            f"{name} whole": fingerprint["index"]["sum"],
-            f"{name}'s pictures": fingerprint["pictures"],
+            f"{name} whole": source.digest_csv_file(root / name),
+            f"{name}'s pictures": source.digest_image_list(CsvData(path=str(root / name))),
         }
