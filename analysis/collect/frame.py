@@ -18,8 +18,7 @@ from analysis.collect.run_time import RunTime, measure_run_time
 from analysis.statistics.effects import Observations
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
-from uniclip.store import Cell, DatasetScores, Outcome, Plan, RunFolder, Score, Store
-from uniclip.store.run_status import RunStatus
+from uniclip.store import Cell, DatasetScores, Outcome, Plan, RunFolder, RunStatus, Score, Store
 
 FRAME_COLUMNS = (
     "arm",
@@ -302,7 +301,7 @@ def _build_cost_frame(
             row |= {f"ended_{k}": n for k, n in sorted(run.run_time.end_reason_counts.items())}
         if (estimate := estimate_by_run.get(cell["run"])) is not None:
             row |= {
-                "num_gpus": estimate["devices"],
+                "num_gpus": estimate["gpus_per_run"],
                 "predicted_seconds": estimate["seconds"],
                 "predicted_seconds_low": estimate["low"],
                 "predicted_seconds_high": estimate["high"],
