@@ -25,7 +25,7 @@ from sweeps.monitor import status
 from tests.benchmarks import stores
 from tests.benchmarks.table import Options, Table
 from tests.helpers import ROOT, trivial_sweep
-from tests.helpers.slurm_cluster import INSTALL, Cluster, lacking
+from tests.helpers.slurm_cluster import INSTALL, Cluster, find_missing_programs
 from uniclip.store import RunStatus, Store
 
 BARE_CELL = f"{sys.executable} -m tests.helpers.trivial_cell {{store}} $SLURM_ARRAY_TASK_ID"
@@ -40,7 +40,7 @@ def run(options: Options) -> Table:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         rows = [*measure_front_door(folder, many_cells, cells)]
-        if lacking():
+        if find_missing_programs():
             return Table("overhead", rows, {"no-op jobs": f"not measured: {INSTALL}"})
         rows.append(_measure_no_ops(folder, jobs, 1 if options.quick else ROUNDS))
     return Table("overhead", rows)

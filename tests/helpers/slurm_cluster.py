@@ -1,8 +1,8 @@
-"""A private Slurm on this machine: two nodes, two make-believe GPUs each, two partitions.
+"""A private Slurm on this machine: two nodes with two fake GPUs each, and two partitions.
 
 Jobs of the partition `urgent` preempt those of `normal`, which are requeued: they get SIGCONT and
 SIGTERM, or the signal of `--signal`, then SIGKILL after `GraceTime` seconds. There is no accounting
-database, so `sacct` fails; `sacct -c` and `squeue -t all` know what ended.
+database, so `sacct` fails; `sacct -c` and `squeue -t all` show jobs that have ended.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ HERE = Path(__file__).parent
 INSTALL = "apt-get install -y slurm-wlm munge"
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
 GRACE_SECONDS = 30
-REVOKED_SECONDS = 2.0
-PATIENCE = 600.0
-"""Seconds after which something is taken to hang, on a machine that does much else."""
+CREDENTIAL_SECONDS = 2.0
+"""Seconds after which slurmd accepts credentials again that follow a requeue."""
+TIMEOUT_SECONDS = 600.0
+"""Seconds after which a step is taken to hang, also on a busy machine."""
 
 CONF = """\
 ClusterName=uniclip
@@ -76,7 +77,7 @@ SETTINGS = {
     "KillWait": 5,
     "MinJobAge": 3600,
 }
-"""What a test may want otherwise."""
+"""Settings that a test may change."""
 
 GRES = """\
 NodeName={0} Name=gpu Count=2 File=/dev/null,/dev/zero
@@ -86,32 +87,32 @@ NODE = "NodeName={} NodeHostname=localhost NodeAddr=127.0.0.1 Port={} CPUs=8 Rea
 PARTITION = "PartitionName={} Nodes=ALL MaxTime={} DefaultTime=10 State=UP "
 
 
-def lacking() -> list[str]:
-    """The programs of Slurm that this machine has not."""
+def find_missing_programs() -> list[str]:
+    """Return the programs of Slurm that are not installed."""
     search = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
     return [program for program in PROGRAMS if shutil.which(program, path=search) is None]
 
 
 def require_slurm() -> None:
-    """Skip where Slurm is not installed; fail instead where UNICLIP_SLURM=required."""
-    if missing := lacking():
-        said = f"no {', '.join(missing)} here: {INSTALL}"
+    """Skip the test if Slurm is not installed; fail if UNICLIP_SLURM=required."""
+    if missing_programs := find_missing_programs():
+        message = f"not installed: {', '.join(missing_programs)}; {INSTALL}"
         if os.environ.get("UNICLIP_SLURM") == "required":
-            pytest.fail(said, pytrace=False)
-        pytest.skip(said)
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
+    """Return ports that are not in use."""
     with ExitStack() as open_:
         sockets = [open_.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for socket_ in sockets:
+            socket_.bind(("127.0.0.1", 0))
+        return [socket_.getsockname()[1] for socket_ in sockets]
 
 
 class Cluster:
-    """A Slurm of our own; `start` it, use it through `environment`, `close` it."""
+    """A private Slurm: `start` it, use it through `environment`, and `close` it."""
 
     nodes = NODES
 
@@ -124,7 +125,7 @@ class Cluster:
         **settings: object,
     ) -> None:
         unknown = set(settings) - set(SETTINGS)
-        assert not unknown, f"no settings of the cluster: {unknown}"
+        assert not unknown, f"unknown settings: {unknown}"
         self.folder = folder
         self.conf = folder / "slurm.conf"
         self.environment = {
@@ -170,40 +171,40 @@ class Cluster:
         return self
 
     def close(self) -> None:
-        """End every job and every daemon; returns when none is left."""
+        """End every job and every daemon; return when none is left."""
         assert self.keeper.stdin is not None
         self.keeper.stdin.close()
         self.keeper.wait()
 
     def start_daemon(self, name: str) -> None:
-        """Start `slurmctld`, and wait for its answer, or the slurmd of a node by its name."""
-        self._tell(f"start {name}")
-        self.wait_until(lambda: self.asked("scontrol", "ping").returncode == 0, "slurmctld")
+        """Start `slurmctld`, or the slurmd of a node by its name; wait until slurmctld answers."""
+        self._send(f"start {name}")
+        self.wait_until(lambda: self.run_command("scontrol", "ping").returncode == 0, "slurmctld")
 
     def stop_daemon(self, name: str) -> None:
-        """End `slurmctld`, its state saved, or the slurmd of a node; jobs live on."""
-        self._tell(f"stop {name}")
+        """End `slurmctld`, which saves its state, or the slurmd of a node; jobs continue."""
+        self._send(f"stop {name}")
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self.keeper.stdin is not None
         assert self.keeper.stdout is not None
         print(line, file=self.keeper.stdin, flush=True)
-        assert self.keeper.stdout.readline() == "done\n", f"the keeper died: {line}"
+        assert self.keeper.stdout.readline() == "done\n", f"slurm_daemons.py ended: {line}"
 
-    def asked(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """How a command of Slurm's went."""
+    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of Slurm."""
         return subprocess.run(
-            words, env=self.environment, capture_output=True, text=True, timeout=120
+            arguments, env=self.environment, capture_output=True, text=True, timeout=120
         )
 
-    def command(self, *words: str) -> str:
-        """What a command of Slurm's printed; fails where it does."""
-        done = self.asked(*words)
-        assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
-        return done.stdout
+    def command(self, *arguments: str) -> str:
+        """Run a command of Slurm that must succeed; return its output."""
+        completed = self.run_command(*arguments)
+        assert completed.returncode == 0, f"{' '.join(arguments)}: {completed.stderr}"
+        return completed.stdout
 
     def trap(self, folder: Path, program: str, script: str) -> str:
-        """A PATH on which a shell script stands before a program of Slurm's, REAL to it."""
+        """Return a PATH with a shell script in place of a program of Slurm, which is REAL in it."""
         real = shutil.which(program, path=self.environment["PATH"])
         assert real is not None
         folder.mkdir()
@@ -212,90 +213,92 @@ class Cluster:
         return f"{folder}:{os.environ['PATH']}"
 
     def sbatch(self, script: str, *options: str) -> str:
-        """Submit a shell script; the id of its job. Its output goes to the cluster's folder."""
-        output = f"--output={self.folder}/log/%j.out"
+        """Submit a shell script and return the id of its job; see `output`."""
+        output_option = f"--output={self.folder}/log/%j.out"
         wrap = f"--wrap={script}"
-        said = self.command("sbatch", "--parsable", output, *options, wrap)
-        return said.strip().split(";")[0]
+        output = self.command("sbatch", "--parsable", output_option, *options, wrap)
+        return output.strip().split(";")[0]
 
     def output(self, job: str) -> str:
-        """What a job of `sbatch` has printed."""
+        """Return the output of a job that `sbatch` submitted."""
         path = self.folder / "log" / f"{job}.out"
         return path.read_text() if path.exists() else ""
 
     def squeue(self) -> dict[str, str]:
-        """Job -> its state, also of jobs that ended; an element of an array is `<job>_<index>`."""
-        said = self.command("squeue", "-h", "-r", "-t", "all", "-o", "%i|%T")
-        return dict(line.split("|") for line in said.splitlines())
+        """Return job id -> state, ended jobs included; an array task is `<job>_<index>`."""
+        output = self.command("squeue", "-h", "-r", "-t", "all", "-o", "%i|%T")
+        return dict(line.split("|") for line in output.splitlines())
 
     def active(self) -> dict[str, str]:
-        """Job -> its state, of those that wait, run, or are about to end."""
+        """Return job id -> state, of jobs that are pending, running or completing."""
         over = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
         return {job: state for job, state in self.squeue().items() if state not in over}
 
     def job(self, job: str) -> dict[str, str]:
-        """What `scontrol show job` says: field -> value."""
-        words = self.command("scontrol", "-o", "show", "job", job).split()
-        return dict(word.split("=", 1) for word in words if "=" in word)
+        """Return the fields that `scontrol show job` prints."""
+        fields = self.command("scontrol", "-o", "show", "job", job).split()
+        return dict(field.split("=", 1) for field in fields if "=" in field)
 
     def set_down(self, node: str) -> None:
-        """Declare a node dead; its jobs are requeued."""
+        """Set a node down; its jobs are requeued."""
         self.command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
 
     def resume(self, node: str) -> None:
-        """Take a node back."""
+        """Set a node up again."""
         self.command("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
     def release_holds(self) -> None:
-        """Let requeued jobs start now instead of when Slurm would.
+        """Let requeued jobs start now instead of two minutes later.
 
-        But not in the second in which they were requeued: slurmd has revoked what was given out in
-        it, and the job would end as one that cannot be started.
+        They do not start in the second in which they were requeued: slurmd has revoked the
+        credentials of that second, and the launch would fail.
         """
-        said = self.command("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i|%r|%V")
-        for job, reason, since in (line.split("|") for line in said.splitlines()):
+        output = self.command("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i|%r|%V")
+        for job, reason, since in (line.split("|") for line in output.splitlines()):
             if reason == "BeginTime":
                 requeued = time.mktime(time.strptime(since, "%Y-%m-%dT%H:%M:%S"))
-                time.sleep(max(requeued + REVOKED_SECONDS - time.time(), 0))
+                time.sleep(max(requeued + CREDENTIAL_SECONDS - time.time(), 0))
                 self.command("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def urgent(self, seconds: float, node: str | None = None) -> str:
-        """A job that wants a node for itself, and preempts who is there; its id."""
+        """Submit a job that preempts those on a node; return its id."""
         where = [f"--nodelist={node}"] if node else []
         return self.sbatch(f"sleep {seconds}", "--partition=urgent", "--exclusive", *where)
 
     def processes(self, job: str) -> list[int]:
-        """Pids of what a job has started on its nodes, its batch script first."""
-        found = self._children(lambda p: p.environ().get("SLURM_JOB_ID") == job)
-        return [p.pid for p in sorted(found, key=lambda p: (p.create_time(), p.pid))]
+        """Return the pids of a job's processes, its batch script first."""
+        processes = self._children(lambda p: p.environ().get("SLURM_JOB_ID") == job)
+        return [p.pid for p in sorted(processes, key=lambda p: (p.create_time(), p.pid))]
 
     def keepers(self) -> list[int]:
-        """Pids of slurmstepd: of jobs that the nodes have not seen the end of."""
+        """Return the pids of slurmstepd: one for each job step that has not ended."""
         return [p.pid for p in self._children(lambda p: p.name().startswith("slurmstepd"))]
 
-    def _children(self, wanted: Callable[[psutil.Process], bool]) -> Iterator[psutil.Process]:
-        """Processes that the daemons have started, but for those that end meanwhile."""
+    def _children(self, matches: Callable[[psutil.Process], bool]) -> Iterator[psutil.Process]:
+        """Yield the daemons' child processes that satisfy a condition."""
         for process in psutil.Process(self.keeper.pid).children(recursive=True):
             with suppress(psutil.Error):
-                if wanted(process):
+                if matches(process):
                     yield process
 
     @staticmethod
     def kill_pid(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to a process, if it is there."""
+        """Send a signal to a process if it exists."""
         try:
             os.kill(pid, number)
         except ProcessLookupError:
             pass
 
-    def wait_until(self, true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-        """Wait until something is true; fails with the controller's last words."""
+    def wait_until(
+        self, holds: Callable[[], bool], what: str, seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        """Wait for a condition; on a timeout, fail with the end of slurmctld's log."""
         deadline = time.monotonic() + seconds
-        while not true():
+        while not holds():
             if time.monotonic() > deadline or self.keeper.poll() is not None:
                 log = self.folder / "log" / "slurmctld.log"
-                said = log.read_text().splitlines()[-20:] if log.exists() else []
-                raise AssertionError("\n".join([f"waited in vain: {what}", *said]))
+                output = log.read_text().splitlines()[-20:] if log.exists() else []
+                raise AssertionError("\n".join([f"timeout: {what}", *output]))
             time.sleep(0.1)
 
     def wait_state(self, job: str, *states: str) -> None:
@@ -303,17 +306,17 @@ class Cluster:
         self.wait_until(lambda: self.squeue().get(job) in states, f"{job} {states}")
 
     def wait_idle(self) -> None:
-        """Wait until every node is idle and no job waits or runs."""
+        """Wait until every node is idle and no job is active."""
         self.wait_until(self._idle, "idle nodes")
 
     def _idle(self) -> bool:
-        done = self.asked("sinfo", "-h", "-N", "-o", "%T")
-        states = done.stdout.split()
-        idle = done.returncode == 0 and bool(states) and set(states) == {"idle"}
+        completed = self.run_command("sinfo", "-h", "-N", "-o", "%T")
+        states = completed.stdout.split()
+        idle = completed.returncode == 0 and bool(states) and set(states) == {"idle"}
         return idle and not self.active()
 
     def clear(self) -> None:
-        """Cancel every job, take every node back, and wait until all is idle."""
+        """Cancel every job, set every node up, and wait until all nodes are idle."""
         self.command("scancel", "--full", f"--user={os.getuid()}")
         states = self.command("sinfo", "-h", "-N", "-o", "%N|%T").splitlines()
         for node, state in {tuple(line.split("|")) for line in states}:

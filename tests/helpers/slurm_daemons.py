@@ -1,10 +1,10 @@
-"""Keeps the daemons of a private Slurm, and leaves nothing of them behind.
+"""Run the daemons of a private Slurm, and end them with everything that they started.
 
-    python daemons.py <folder with slurm.conf>
+    python slurm_daemons.py <folder with slurm.conf>
 
-It reads lines `start <daemon>` and `stop <daemon>`; when its input ends, because the tests are over
-or because their process died of whatever, it ends every job and every daemon. All that they start
-stays in its family, daemons' children too, since it is the one who inherits orphans (subreaper).
+It reads lines `start <daemon>` and `stop <daemon>`. When its input ends, because the tests have
+ended or their process was killed, it ends every job and every daemon. As a subreaper it inherits
+orphaned processes, so children of daemons are ended too.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
 NODES = ("0x7f000001", "0x7f000002")
-"""Names that resolve on every Linux without a line in /etc/hosts: 127.0.0.1 and 127.0.0.2."""
+"""Names that resolve without /etc/hosts on every Linux: 127.0.0.1 and 127.0.0.2."""
 
 
 def command(daemon: str, folder: Path) -> list[str]:
-    """The command line of a daemon in the foreground."""
+    """Return the command line of a daemon in the foreground."""
     if daemon == "munged":
         named = {"key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         files = [f"--{option}={folder}/munge/{name}" for option, name in named.items()]
@@ -36,8 +36,8 @@ def command(daemon: str, folder: Path) -> list[str]:
     return ["slurmd", "-D", "-N", daemon]
 
 
-class Family:
-    """The daemons and all that they start."""
+class Daemons:
+    """The daemons and the processes that they start."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -46,31 +46,31 @@ class Family:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def start(self, daemon: str) -> None:
-        """Start a daemon; munged is waited for."""
-        said = (self.folder / "log" / f"{daemon}.said").open("ab")
+        """Start a daemon; wait until munged answers."""
+        output = (self.folder / "log" / f"{daemon}.output").open("ab")
         self.daemons[daemon] = subprocess.Popen(
-            command(daemon, self.folder), stdout=said, stderr=said, env=self.environment
+            command(daemon, self.folder), stdout=output, stderr=output, env=self.environment
         )
         deadline = time.monotonic() + 60
         while daemon == "munged" and not (self.folder / "munge" / "socket").exists():
             if time.monotonic() > deadline:
-                sys.exit(f"munged does not answer: see {said.name}")
+                sys.exit(f"munged does not answer: see {output.name}")
             time.sleep(0.05)
 
     def stop(self, daemon: str) -> None:
-        """End a daemon; what it started lives on."""
+        """End a daemon; the processes that it started continue."""
         self.daemons[daemon].terminate()
         self.daemons[daemon].wait()
 
     def reap(self) -> None:
-        """Let ended processes go; the daemons themselves stay known."""
-        mine = {d.pid for d in self.daemons.values()}
+        """Reap the processes that have ended, except the daemons."""
+        daemon_pids = {d.pid for d in self.daemons.values()}
         for process in psutil.Process().children():
-            if process.pid not in mine and process.status() == psutil.STATUS_ZOMBIE:
+            if process.pid not in daemon_pids and process.status() == psutil.STATUS_ZOMBIE:
                 os.waitpid(process.pid, 0)
 
-    def end(self) -> None:
-        """End everything: jobs first, by their scheduler; then whoever is left."""
+    def end_all(self) -> None:
+        """Cancel every job, then kill the remaining processes."""
         try:
             subprocess.run(
                 ["scancel", "--full", "--signal=KILL", f"--user={os.getuid()}"],
@@ -95,33 +95,33 @@ class Family:
 
 
 def main(folder: Path) -> None:
-    """Obey until the input ends."""
-    family = Family(folder)
+    """Read commands until the input ends."""
+    daemons = Daemons(folder)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
     try:
         for daemon in ("munged", "slurmctld", *NODES):
-            family.start(daemon)
-        obey(family)
+            daemons.start(daemon)
+        run_commands(daemons)
     finally:
-        family.end()
+        daemons.end_all()
 
 
-def obey(family: Family) -> None:
-    """Do what lines say, and answer each."""
+def run_commands(daemons: Daemons) -> None:
+    """Execute each line of the input and answer it."""
     os.set_blocking(0, False)
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
     while True:
-        family.reap()
+        daemons.reap()
         if not selector.select(timeout=1.0):
             continue
-        said = os.read(0, 65536)
-        if not said:
+        commands = os.read(0, 65536)
+        if not commands:
             return
-        for line in said.decode().splitlines():
-            verb, daemon = line.split()
-            {"start": family.start, "stop": family.stop}[verb](daemon)
+        for line in commands.decode().splitlines():
+            action, daemon = line.split()
+            {"start": daemons.start, "stop": daemons.stop}[action](daemon)
             print("done", flush=True)
 
 

@@ -1,7 +1,7 @@
-"""The entry point of a trivial cell: no torch, but heartbeats, outcomes and scores like any other.
+"""The executor of a trivial cell: no torch, but heartbeats, an outcome and scores like any other.
 
-A module of its own, for what each job of such a cell imports is paid 500 times. As a script it is
-the same work without a sweep around it: python trivial_cell.py <store> <run id>.
+A separate module, since each of up to 500 jobs imports it. As a script it does the same work
+without a sweep: python trivial_cell.py <store> <run id>.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EVALUATIONS = {"nothing": "0123456789ab"}
 
 
 def resolve_numerics_class(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
-    """There is nothing to compute."""
+    """Return a constant: nothing is computed."""
     return {"device": "none"}
 
 
@@ -32,7 +32,7 @@ def execute(
     evaluations: Mapping[str, str],
     stop: Callable[[], bool],
 ) -> ExitKind:
-    """Sleep a while, then publish as a training would."""
+    """Sleep for a random part of the cell's seconds, then write what a training writes."""
     seconds = run.read_spec()["config"].get("seconds", 0.0)
     attempt.write_heartbeat(step=0, total_steps=1, steps_per_second=1.0, phase="training")
     time.sleep(seconds * random.random())
@@ -55,21 +55,21 @@ def execute(
     )
     score = Score(name="zero", value=0.0, kind="accuracy", chance=0.0, num_samples=1)
     for name, evaluation in evaluations.items():
-        judged = DatasetScores(
+        dataset_scores = DatasetScores(
             dataset=name,
             evaluation_hash=evaluation,
             protocol={},
             weights_digest="00",
             scores=(score,),
         )
-        write_once(run.scores_path(name, evaluation), to_json_bytes(judged))
+        write_once(run.scores_path(name, evaluation), to_json_bytes(dataset_scores))
     attempt.log_event("finished")
     return "trained"
 
 
 if __name__ == "__main__":
-    alone = Store(sys.argv[1]).get_run(sys.argv[2])
-    alone.write_spec({"config": {"seconds": 0.0}})
-    attempt = alone.get_attempt(1)
+    run_folder = Store(sys.argv[1]).get_run(sys.argv[2])
+    run_folder.write_spec({"config": {"seconds": 0.0}})
+    attempt = run_folder.get_attempt(1)
     atomic_write(attempt.claim_path, b"{}")
-    assert execute(alone, {}, attempt, EVALUATIONS, lambda: False) == "trained"
+    assert execute(run_folder, {}, attempt, EVALUATIONS, lambda: False) == "trained"

@@ -1,8 +1,8 @@
 """A sweep of trivial cells (`trivial_cell.py`).
 
-    python trivial.py <store> <cells> [seconds of a cell] [launcher word ...]
+    python -m tests.helpers.trivial_sweep <store> <cells> [seconds per cell] [key=value ...]
 
-As a script it is a controller that stays until all cells are done.
+As a script it is a controller that stays until all cells have ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from uniclip.store.json_io import to_json_bytes
 
 
 def planned(cells: int, seconds: float) -> ResolvedPlan:
-    """One arm, and a seed for each cell."""
+    """Return a plan with one arm and a seed for each cell."""
     specs = {s: {"config": {"seed": s, "seconds": seconds}, "data": {}} for s in range(cells)}
     arm = Arm(name="only", label="only", role="crossed", levels={}, config_diff={})
     plan = Plan(
@@ -52,26 +52,28 @@ def planned(cells: int, seconds: float) -> ResolvedPlan:
 
 
 def pass_audit(store: Store, plan: Plan) -> None:
-    """Have the arms count as proven."""
-    meant = compute_audit_key(plan)
-    audit = AuditRecord(checks=(), training_hash=meant.training_hash, device_type=meant.device_type)
+    """Write a passed audit for this code and the plan's device."""
+    audit_key = compute_audit_key(plan)
+    audit = AuditRecord(
+        checks=(), training_hash=audit_key.training_hash, device_type=audit_key.device_type
+    )
     atomic_write(store.get_sweep(plan.sweep_id).audit_path, to_json_bytes(audit))
 
 
-def conduct(store: Store, cells: int, seconds: float, words: list[str]) -> bool:
-    """Be a controller; words: fields of the Slurm launcher."""
-    given = dict(word.split("=") for word in words)
+def run_sweep(store: Store, cells: int, seconds: float, overrides: list[str]) -> bool:
+    """Run a controller on Slurm; `overrides` are keys of the launcher. Return whether all ended."""
+    values = dict(override.split("=") for override in overrides)
     launcher = {"name": "slurm", "cells_per_job": 1, "poll_seconds": 0.5, "timeout_min": 30}
-    launcher |= {k: int(v) if v.isdecimal() else v for k, v in given.items()}
+    launcher |= {k: int(v) if v.isdecimal() else v for k, v in values.items()}
     settings = SweepConfig(launcher=bind(SlurmLauncherConfig, launcher), wait=True)
-    asked = planned(cells, seconds)
-    pass_audit(store, asked.plan)
+    resolved_plan = planned(cells, seconds)
+    pass_audit(store, resolved_plan.plan)
     return SweepController(
-        store=store, resolved_plan=asked, settings=settings, display=Display()
+        store=store, resolved_plan=resolved_plan, settings=settings, display=Display()
     ).run()
 
 
 if __name__ == "__main__":
-    place, count, *rest = sys.argv[1:]
-    takes = float(rest[0]) if rest else 0.0
-    assert conduct(Store(Path(place)), int(count), takes, rest[1:])
+    store_root, count, *rest = sys.argv[1:]
+    seconds = float(rest[0]) if rest else 0.0
+    assert run_sweep(Store(Path(store_root)), int(count), seconds, rest[1:])

@@ -1,4 +1,4 @@
-"""The private cluster that the tests of this folder share."""
+"""The private Slurm cluster of the tests in this folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(_running: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """An idle cluster; this process and its children see no other."""
+    """An idle cluster, which this process and its children use."""
     for name in ("SLURM_CONF", "PATH"):
         monkeypatch.setenv(name, _running.environment[name])
     yield _running

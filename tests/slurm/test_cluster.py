@@ -1,4 +1,4 @@
-"""The private cluster itself: jobs run, preemption requeues, and nothing is left behind."""
+"""The private cluster itself: jobs run, preempted jobs are requeued, and all processes end."""
 
 from __future__ import annotations
 
@@ -19,61 +19,63 @@ from tests.helpers.slurm_cluster import Cluster
 
 TWICE = """
 echo attempt ${SLURM_RESTART_COUNT:-0}
-trap 'echo told; scontrol requeue $SLURM_JOB_ID; exit' USR2
+trap 'echo signalled; scontrol requeue $SLURM_JOB_ID; exit' USR2
 [ -n "$SLURM_RESTART_COUNT" ] || while :; do sleep 0.1; done
 """
-"""The first attempt waits until it is told to stop, and has itself requeued."""
+"""The first attempt waits for a signal and then requeues itself."""
 
 
-def traces(folder: Path) -> list[str]:
-    """Command lines of processes that work for a cluster in `folder`."""
-    found = []
+def list_command_lines(folder: Path) -> list[str]:
+    """Return the command lines of processes of a cluster in `folder`."""
+    command_lines = []
     for process in psutil.process_iter():
         try:
-            words = process.cmdline()
-            if str(folder) in " ".join([*words, *process.environ().values()]):
-                found.append(" ".join(words))
+            arguments = process.cmdline()
+            if str(folder) in " ".join([*arguments, *process.environ().values()]):
+                command_lines.append(" ".join(arguments))
         except psutil.Error:
             pass
-    return found
+    return command_lines
 
 
 def test_a_job_runs_on_both_nodes_with_both_gpus(cluster: Cluster) -> None:
-    said = "srun sh -c 'echo $SLURM_PROCID $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES'"
-    job = cluster.sbatch(said, "--nodes=2", "--ntasks-per-node=1", "--gres=gpu:2")
+    output = "srun sh -c 'echo $SLURM_PROCID $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES'"
+    job = cluster.sbatch(output, "--nodes=2", "--ntasks-per-node=1", "--gres=gpu:2")
     cluster.wait_state(job, "COMPLETED")
     first, second = cluster.nodes
     assert sorted(cluster.output(job).splitlines()) == [f"0 {first} 0,1", f"1 {second} 0,1"]
 
 
 def test_names_of_nodes_resolve(cluster: Cluster) -> None:
-    """As `torch.distributed` needs it of the first of them."""
+    """`torch.distributed` needs this of the first node."""
     assert [socket.gethostbyname(n) for n in cluster.nodes] == ["127.0.0.1", "127.0.0.2"]
 
 
-def test_there_is_no_accounting_and_the_truth_is_known(cluster: Cluster) -> None:
+def test_ended_jobs_are_known_without_accounting(cluster: Cluster) -> None:
     job = cluster.sbatch("exit 3")
     cluster.wait_state(job, "FAILED")
-    asked = subprocess.run(["sacct", "-j", job], capture_output=True, env=cluster.environment)
-    assert asked.returncode != 0
+    completed = subprocess.run(["sacct", "-j", job], capture_output=True, env=cluster.environment)
+    assert completed.returncode != 0
     assert cluster.job(job)["ExitCode"] == "3:0"
 
 
-def test_an_urgent_job_preempts_and_the_victim_is_requeued(cluster: Cluster) -> None:
+def test_an_urgent_job_preempts_a_job_which_is_requeued(cluster: Cluster) -> None:
     options = ("--nodelist=" + cluster.nodes[0], "--signal=B:USR2@30", "--open-mode=append")
     job = cluster.sbatch(TWICE, *options)
-    cluster.wait_until(lambda: "attempt 0" in cluster.output(job), "the job's first word")
+    cluster.wait_until(lambda: "attempt 0" in cluster.output(job), "the job's first line")
     urgent = cluster.urgent(1, node=cluster.nodes[0])
     cluster.wait_state(urgent, "COMPLETED")
     cluster.wait_state(job, "PENDING")
     cluster.release_holds()
     cluster.wait_state(job, "COMPLETED")
-    said = [line for line in cluster.output(job).splitlines() if not line.startswith("slurmstepd")]
-    assert said == ["attempt 0", "told", "attempt 1"]
+    output = [
+        line for line in cluster.output(job).splitlines() if not line.startswith("slurmstepd")
+    ]
+    assert output == ["attempt 0", "signalled", "attempt 1"]
     assert cluster.job(job)["Restarts"] == "1"
 
 
-def test_a_dead_node_requeues_its_job(cluster: Cluster) -> None:
+def test_the_job_of_a_node_that_is_down_is_requeued(cluster: Cluster) -> None:
     script = '[ -n "$SLURM_RESTART_COUNT" ] || sleep 600'
     job = cluster.sbatch(script, "--nodelist=" + cluster.nodes[1])
     cluster.wait_state(job, "RUNNING")
@@ -81,15 +83,15 @@ def test_a_dead_node_requeues_its_job(cluster: Cluster) -> None:
     cluster.wait_state(job, "PENDING")
     cluster.resume(cluster.nodes[1])
 
-    def done() -> bool:
+    def has_completed() -> bool:
         cluster.release_holds()
         return cluster.squeue()[job] == "COMPLETED"
 
-    cluster.wait_until(done, "the second attempt")
+    cluster.wait_until(has_completed, "the second attempt")
     assert cluster.job(job)["Restarts"] == "1"
 
 
-def test_the_controller_may_go_and_come_back(cluster: Cluster) -> None:
+def test_slurmctld_can_be_restarted(cluster: Cluster) -> None:
     job = cluster.sbatch("sleep 600")
     cluster.wait_until(lambda: len(cluster.processes(job)) > 0, "the job's processes")
     first = cluster.processes(job)
@@ -102,8 +104,10 @@ def test_the_controller_may_go_and_come_back(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-def test_nothing_is_left_when_the_tests_die(tmp_path: Path, ending: signal.Signals) -> None:
-    """However their process ends, with a job that does not want to die."""
+def test_no_process_is_left_when_the_tests_are_killed(
+    tmp_path: Path, ending: signal.Signals
+) -> None:
+    """However their process ends, and with a job that ignores signals."""
     script = "trap : TERM INT HUP; while :; do sleep 1; done"
     code = (
         f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\n"
@@ -122,16 +126,16 @@ def test_nothing_is_left_when_the_tests_die(tmp_path: Path, ending: signal.Signa
     )
     assert started.stdout is not None
     assert started.stdout.readline() == "running\n"
-    assert len(traces(tmp_path)) > 5
+    assert len(list_command_lines(tmp_path)) > 5
     os.kill(started.pid, ending)
     started.communicate()
     deadline = time.monotonic() + 60
-    while left := traces(tmp_path):
-        assert time.monotonic() < deadline, left
+    while remaining := list_command_lines(tmp_path):
+        assert time.monotonic() < deadline, remaining
         time.sleep(0.1)
 
 
-def test_settings_reach_the_scheduler(tmp_path: Path) -> None:
+def test_settings_reach_slurm(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, MaxArraySize=8).start()
     try:
         cluster.command("sbatch", "--array=0-7", "--output=/dev/null", "--wrap=true")
@@ -139,4 +143,4 @@ def test_settings_reach_the_scheduler(tmp_path: Path) -> None:
             cluster.command("sbatch", "--array=0-8", "--output=/dev/null", "--wrap=true")
     finally:
         cluster.close()
-    assert traces(tmp_path) == []
+    assert list_command_lines(tmp_path) == []
