@@ -63,10 +63,11 @@ class ArmProbe:
     @property
     def checkpoint_bytes(self) -> int:
         """Size of a checkpoint after a validation, which also holds the best weights."""
-        best_weights = (
-            self.state.modules.state_dict().values() if self.state.best_weights is None else ()
-        )
-        return self.state.count_bytes() + sum(v.numel() * v.element_size() for v in best_weights)
+        num_bytes = int(self.state.count_bytes())
+        if self.state.best_weights is None:
+            weights = self.state.modules.state_dict().values()
+            num_bytes += sum(value.numel() * value.element_size() for value in weights)
+        return num_bytes
 
 
 def probe_arm(config: RunConfig) -> ArmProbe:

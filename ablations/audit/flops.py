@@ -7,6 +7,7 @@ the weight gradient of a grouped convolution counts that of a full one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from torch.utils.flop_counter import (
 )
 
 Shape = list[int]
+_attention_flops: Callable[..., int] = sdpa_flop_count
+_attention_backward_flops: Callable[..., int] = sdpa_backward_flop_count
 
 
 def build_flop_counter() -> FlopCounterMode:
@@ -35,13 +38,13 @@ def _count_convolution_backward(
 
 
 def _count_attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))
+    return _attention_flops(query, key, value)
 
 
 def _count_attention_backward(
     gradient: Shape, query: Shape, key: Shape, value: Shape, *_: Any, **__: Any
 ) -> int:
-    return int(sdpa_backward_flop_count(gradient, query, key, value))
+    return _attention_backward_flops(gradient, query, key, value)
 
 
 FLOP_FORMULAS = {

@@ -230,7 +230,11 @@ def test_our_ablations_name_only_what_is_there(name: str) -> None:
         ),
         ({"arms": {"x": {"components_off": ["zz"]}}}, "unknown component 'zz'"),
         (
-            {"planted_effects": [{"kind": "helps", "description": "", "contrast": "main:z"}]},
+            {
+                "planted_effects": [
+                    {"kind": "positive_effect", "description": "", "contrast": "main:z"}
+                ]
+            },
             "contrast",
         ),
         (

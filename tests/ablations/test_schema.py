@@ -111,7 +111,10 @@ def test_an_unknown_ablation_is_answered_with_the_nearest() -> None:
             LISTED.replace("{label: One}", "{match_budget: time}"),
             "unknown arms.one.match_budget 'time'",
         ),
-        (LISTED + "planted_effects:\n  - {kind: hlps, description: x}\n", "did you mean helps"),
+        (
+            LISTED + "planted_effects:\n  - {kind: positive_efect, description: x}\n",
+            "did you mean positive_effect",
+        ),
         ("- a list\n", "must hold a mapping"),
         ("a: [1\n", "cannot be read"),
         ("a: ${nowhere}\n", "cannot be read"),

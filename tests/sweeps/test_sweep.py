@@ -40,10 +40,10 @@ def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:
 def test_the_page_says_what_each_comparison_holds_equal(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
     page = (driver.store.report_path(driver.plan().sweep_id) / "report.html").read_text()
-    section = page.partition('<section id="fairness">')[2].partition("</section>")[0]
-    stamp = r"UniCLIP against CLIP: equal in samples seen, [^<]*; not equal in [^<]*"
-    assert re.search(stamp + r"image forwards \(960 against 320\)", section)
-    assert 'href="#fairness"' in page
+    section = page.partition('<section id="comparability">')[2].partition("</section>")[0]
+    stamp = r"UniCLIP vs\. CLIP: matched: samples seen, [^<]*; not matched: [^<]*"
+    assert re.search(stamp + r"image forward passes \(960 vs. 320\)", section)
+    assert 'href="#comparability"' in page
 
 
 def test_what_was_foretold_stands_beside_the_bill(swept: tuple[Driver, str]) -> None:
@@ -54,11 +54,11 @@ def test_what_was_foretold_stands_beside_the_bill(swept: tuple[Driver, str]) -> 
     )
     assert len(bill) == 3
     for row in bill:
-        assert row["predicted_from"] == "probe"
-        assert 0 < float(row["predicted_low"]) < float(row["predicted_seconds"])
+        assert row["prediction_source"] == "probe"
+        assert 0 < float(row["predicted_seconds_low"]) < float(row["predicted_seconds"])
         assert float(row["wall_seconds"]) > float(row["training_seconds"]) > 0
     page = (driver.store.report_path(sweep) / "report.html").read_text()
-    assert "Foretold for 3 runs" in page
+    assert "Predicted for 3 runs" in page
 
 
 def test_run_again_does_nothing_and_leaves_the_same_bytes(swept: tuple[Driver, str]) -> None:

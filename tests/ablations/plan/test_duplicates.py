@@ -13,7 +13,10 @@ title: T
 design: listed
 reference: one
 groups: {data: scenes}
-arms: {one: {label: One}, two: {overrides: {train.grad_clip_norm: 1}}, three: {overrides: {train.grad_clip_norm: 2}}}
+arms:
+  one: {label: One}
+  two: {overrides: {train.grad_clip_norm: 1}}
+  three: {overrides: {train.grad_clip_norm: 2}}
 contrasts:
   empty: {label: Empty, plus: one, minus: two, primary: true}
   full: {label: Full, plus: three, minus: two, primary: true}
@@ -52,7 +55,7 @@ def test_a_null_that_is_declared_stays(tmp_path: Path) -> None:
 
 
 def test_another_expectation_of_theirs_is_not_checked(tmp_path: Path) -> None:
-    hoped = "planted_effects: [{kind: helps, contrast: empty, description: one helps}]\n"
+    hoped = "planted_effects: [{kind: positive_effect, contrast: empty, description: one helps}]\n"
     plan = build_plan(request.parse_request(own(tmp_path, hoped)).plan_request).plan
     assert plan.planted_effects == ()
     assert [text for text in plan.skipped if "not checked: one helps" in text]

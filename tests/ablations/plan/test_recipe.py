@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.helpers.plans import METHODS as METHODS_ABLATION
+from tests.helpers.plans import assert_refused, plan_from_words
 from tests.helpers.small_runs import of_method
 from uniclip.config import METHODS, RunConfig, build_run_config, compose
 from uniclip.config.binding import to_builtins
@@ -103,3 +106,68 @@ def test_each_method_trains_under_its_recipe(method: str) -> None:
     assert [r["lr"] for r in steps] == [
         optimizer.compute_learning_rate(i, config.train) for i in range(20)
     ]
+
+
+PUBLISHED = (*METHODS_ABLATION, "recipe=published")
+
+
+def test_recipe_follows_the_method_and_keeps_the_length_of_the_budget() -> None:
+    ours, it = plan_from_words(*METHODS_ABLATION), plan_from_words(*PUBLISHED)
+    assert len({c.train for c in ours.configs.values()}) == 1
+    rates = {"uniclip": 1e-3, "unicl": 5e-4, "clip": 5e-4, "slip": 3e-3, "declip": 1e-3}
+    assert {n: c.train.learning_rate for n, c in it.configs.items()} == rates
+    assert it.configs["uniclip"] == ours.configs["uniclip"], "nothing is stated of it"
+    for name, config in it.configs.items():
+        shared = ("steps", "batch_size", "validate_every", "num_threads")
+        for key in shared:
+            assert getattr(config.train, key) == getattr(ours.configs[name].train, key)
+        assert replace(config, train=ours.configs[name].train) == ours.configs[name]
+
+
+def test_plan_has_a_caveat_if_recipes_differ() -> None:
+    (said,) = plan_from_words(*PUBLISHED).plan.caveats
+    assert said.startswith("recipe=published: arms differ in optimiser and schedule too; not a")
+    for words in (
+        METHODS_ABLATION,
+        (*PUBLISHED, "arms=[slip]"),
+        ("ablation=losses", "recipe=published"),
+    ):
+        assert plan_from_words(*words).plan.caveats == ()
+
+
+def test_recipe_of_each_arm_is_described() -> None:
+    assert plan_from_words(*METHODS_ABLATION).plan.recipe_descriptions == {}
+    it = plan_from_words(*PUBLISHED, "train.weight_decay=0.3").plan.recipe_descriptions
+    assert list(it) == ["uniclip", "unicl", "clip", "slip", "declip"]
+    assert (
+        "learning rate 1e-06 to 0.003 to 1e-05, warm-up 4 %, weight decay 0.3, betas 0.9 0.98"
+        in it["slip"]
+    )
+    assert "rate 6.25e-08 to 6.25e-05 to 6.25e-07 (0.0005 at batch size 512)" in it["unicl"]
+    assert [name for name, said in it.items() if "the source states no recipe" in said] == [
+        "uniclip"
+    ]
+
+
+def test_user_overrides_a_recipe_but_not_an_arm(tmp_path: Path) -> None:
+    it = plan_from_words(*PUBLISHED, "train.learning_rate=4e-4", "train.warmup_ratio=0.5")
+    assert {(c.train.learning_rate, c.train.warmup_ratio) for c in it.configs.values()} == {
+        (4e-4, 0.5)
+    }
+    assert_refused(
+        "views.min_crop_scale is given by you and changed by arm slip",
+        *PUBLISHED,
+        "views.min_crop_scale=0.1",
+    )
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "own.yaml").write_text(
+        "title: T\ndesign: listed\nreference: ours\ngroups: {data: scenes, method: clip}\n"
+        "arms: {ours: {}, theirs: {groups: {recipe: published}}}\n"
+        "primary_metrics: {scenes: minimal.side}\n"
+    )
+    own = ("ablation=own", f"conf_dir={tmp_path}")
+    decays = {n: c.train.weight_decay for n, c in plan_from_words(*own).configs.items()}
+    assert decays == {"ours": 0.1, "theirs": 0.5}
+    assert_refused(
+        "weight_decay is given by you and changed by arm theirs", *own, "train.weight_decay=0"
+    )

@@ -51,11 +51,11 @@ def test_plan_compares_time_and_memory_of_each_contrast_once_arms_are_probed(
         c.label: [t for t in lines if t.startswith(f"{c.label}: ")] for c in plan.contrasts
     }
     assert all(len(matches) == 1 for matches in comparisons.values()), comparisons
-    (comparison,) = comparisons["UniCLIP against CLIP"]
+    (comparison,) = comparisons["UniCLIP vs. CLIP"]
     steps = plan.base_config["train"]["steps"]
     times = f"seconds per run ({steps:,} vs. {2 * steps:,})"
     assert f"not matched: {times}, peak memory (MB) (400 vs. 200)" in comparison
-    (comparison,) = comparisons["UniCLIP against CLIP, the same views"]
+    (comparison,) = comparisons["UniCLIP vs. CLIP, same views"]
     assert ": matched: seconds per run, peak memory (MB), samples seen" in comparison
 
 
