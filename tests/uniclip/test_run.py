@@ -11,15 +11,12 @@ from multiprocessing.context import ForkProcess
 
 import numpy as np
 import pytest
-import torch
 
-import uniclip
 from tests.helpers.small_runs import METHODS, claimed, opened, tiny
 from uniclip import evaluate, run
 from uniclip.checkpoints import tensor_file
 from uniclip.config import RunConfig, build_run_config
 from uniclip.config.compose import CONF, compose
-from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
 from uniclip.io.hashing import digest_file
 from uniclip.store import RunFolder
@@ -320,69 +317,3 @@ def _wait_for_a_step(folder: RunFolder, child: ForkProcess) -> None:
     metrics = folder.get_attempt(folder.list_attempts()[-1]).metrics_path
     while not metrics.exists() and child.is_alive():
         time.sleep(0.01)
-
-
-# ---- the way back ----------------------------------------------------------------------------
-
-TEXTS = ["a small red disc", "two blue squares"]
-
-
-def test_load_by_folder_file_and_id(trained):
-    store = trained.path.parent.parent
-    loaded = uniclip.load(trained.path)
-    texts = loaded.embed_texts(TEXTS)
-    assert texts.shape == (2, 16)
-    for again in (
-        uniclip.load(str(trained.weights_path)),
-        uniclip.load(trained.id, store=store),
-        uniclip.load(trained.id[:5], store=store),
-    ):
-        np.testing.assert_array_equal(again.embed_texts(TEXTS), texts)
-    pictures = np.zeros((3, 3, 40, 32), np.uint8)
-    assert loaded.embed_images(pictures).shape == (3, 16)
-
-
-def test_best_weights_are_those_of_the_best_step(trained):
-    tensors, facts = tensor_file.decode(trained.best_weights_path)
-    assert facts["step"] == trained.read_outcome().best_step
-    best = uniclip.load(trained.path, best=True)
-    state = tensor_file.bundle_modules(best.embedder, best.method).state_dict()
-    assert all(torch.equal(state[name], tensors[name]) for name in tensors)
-
-
-@pytest.mark.parametrize("run_id", ["zzzz", ""])
-def test_no_such_run_is_one_line(trained, tmp_path, run_id):
-    opened(trained.path.parent.parent, tiny(seed=1))
-    with pytest.raises(UserError, match="one run of store"):
-        uniclip.load(run_id, store=trained.path.parent.parent)
-    with pytest.raises(UserError, match="no run at"):
-        uniclip.load(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="no spec.json"):
-        uniclip.load(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["weights.safetensors", "tokenizer.json"])
-def test_damage_and_absence_are_one_line(trained, tmp_path, name):
-    folder = RunFolder(tmp_path / trained.id)
-    folder.path.mkdir()
-    for file in ("spec.json", "tokenizer.json", "weights.safetensors", "outcome.json"):
-        (folder.path / file).write_bytes((trained.path / file).read_bytes())
-    whole = (folder.path / name).read_bytes()
-    for spoilt in (whole[:-40], b"", whole[:200] + b"\xff" + whole[201:]):
-        (folder.path / name).write_bytes(spoilt)
-        with pytest.raises(UserError, match="damaged") as error:
-            uniclip.load(folder.path)
-        assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match="damaged"):
-        run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS)
-    (folder.path / name).unlink()
-    with pytest.raises(UserError, match="missing"):
-        uniclip.load(folder.path)
-
-
-def test_weights_of_another_configuration_are_refused(trained, tmp_path):
-    folder = opened(tmp_path, tiny(model={"embed_dim": 32}), name=trained.id)
-    for file in ("tokenizer.json", "weights.safetensors"):
-        (folder.path / file).write_bytes((trained.path / file).read_bytes())
-    with pytest.raises(UserError, match="does not fit the configuration"):
-        uniclip.load(folder.path)
