@@ -1,4 +1,4 @@
-"""A search space: the keys that tuning varies and how far, the same for every arm.
+"""Search spaces: the keys that a tuning varies, and their ranges, the same for every arm.
 
 `sweeps/conf/space/<name>.yaml` maps a key of the configuration to {low, high, log} or {choices}.
 """
@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from ablations import schema
 from ablations.plan.plan import ResolvedPlan
 from ablations.plan.tuned_arms import override_config
+from ablations.schema import read_yaml
 from uniclip.config import compose
 from uniclip.config.binding import bind
 from uniclip.errors import UserError, make_unknown_name_error
@@ -22,22 +22,25 @@ FIXED_KEYS = (
     *("data", "seed", "stream", "runtime", "benchmark"),
     *("train.steps", "train.batch_size", "train.validate_every"),
 )
-"""What every trial shares, or the scores of two trials could not be compared."""
+"""Keys and sections that all trials share: otherwise their scores could not be compared."""
 BOUNDARY_FRACTION = 0.05
-"""So near to an end of its range, in shares of the range, a value lies on the edge."""
+"""A value this near to an end of its range, as a fraction of the range, lies at the boundary."""
 SIGNIFICANT_DIGITS = 4
-"""To so many digits values are rounded: what a table shows is what was run."""
+"""Values are rounded to so many digits, so that tables show exactly what was run."""
+
+BoundarySide = Literal["lower", "upper"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """What one key may be: a range, or one of several choices."""
+    """The values of one key: a range, or several choices."""
 
     low: Union[int, float, None] = None
     high: Union[int, float, None] = None
     log: bool = False
-    """Whether the range is even in the logarithm."""
+    """Whether the range is sampled uniformly in the logarithm."""
     choices: tuple[Any, ...] | None = None
+    """Values of any type that a configuration may hold, lists included."""
 
     def __post_init__(self) -> None:
         if self.choices is not None:
@@ -52,82 +55,86 @@ class Dimension:
             raise UserError(f"low must be above 0 where log is true, got {self.low}")
 
     @property
-    def bounds(self) -> tuple[Any, ...]:
-        """The values that a configuration must be able to take: both ends, or every choice."""
-        return (self.low, self.high) if self.choices is None else self.choices
+    def bounds(self) -> tuple[float, float]:
+        """Both ends of the range; integers if `is_integer`."""
+        assert self.low is not None, "a dimension of choices has no bounds"
+        assert self.high is not None, "a dimension of choices has no bounds"
+        return self.low, self.high
+
+    @property
+    def extreme_values(self) -> tuple[Any, ...]:
+        """The values that a configuration must accept: both ends of the range, or every choice."""
+        return self.bounds if self.choices is None else self.choices
 
     @property
     def is_integer(self) -> bool:
-        """Whether the range is of whole numbers."""
+        """Whether the range is one of integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` lies in it."""
+        """Return whether a value lies in the range or is a choice."""
         if self.choices is not None:
             return value in self.choices
-        assert self.low is not None
-        assert self.high is not None
-        return bool(self.low <= value <= self.high)
+        low, high = self.bounds
+        return bool(low <= value <= high)
 
     def round_value(self, value: float) -> float:
-        """`value` to a few digits, still within the range."""
-        assert self.low is not None
-        assert self.high is not None
-        return (
-            value
-            if self.is_integer
-            else min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high)
-        )
+        """Return the value rounded to `SIGNIFICANT_DIGITS`, within the range; integers as given."""
+        if self.is_integer:
+            return value
+        low, high = self.bounds
+        return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), low), high)
 
-    def boundary_side(self, value: Any) -> Literal["lower", "upper"] | None:
-        """The end of the range, or of three ordered choices or more, on which `value` lies."""
+    def boundary_side(self, value: Any) -> BoundarySide | None:
+        """Return the end of the range at which a value lies; None if it lies inside.
+
+        Numeric choices have ends if there are three or more.
+        """
         if self.choices is None:
-            low, high, scaled_value = (self._scale(v) for v in (self.low, self.high, value))
-            fraction = (scaled_value - low) / (high - low)
-            return (
-                "lower"
-                if fraction <= BOUNDARY_FRACTION
-                else "upper"
-                if fraction >= 1 - BOUNDARY_FRACTION
-                else None
-            )
-        is_ordered = all(
+            low, high, position = (self._scale(v) for v in (*self.bounds, value))
+            fraction = (position - low) / (high - low)
+            if fraction <= BOUNDARY_FRACTION:
+                return "lower"
+            return "upper" if fraction >= 1 - BOUNDARY_FRACTION else None
+        are_numbers = all(
             isinstance(c, (int, float)) and not isinstance(c, bool) for c in self.choices
         )
-        if not is_ordered or len(self.choices) < 3:
+        if not are_numbers or len(self.choices) < 3:
             return None
-        boundary_choices: dict[Any, Literal["lower", "upper"]]
-        boundary_choices = {min(self.choices): "lower", max(self.choices): "upper"}
-        return boundary_choices.get(value)
+        if value == min(self.choices):
+            return "lower"
+        return "upper" if value == max(self.choices) else None
 
-    def _scale(self, value: Any) -> float:
+    def _scale(self, value: float) -> float:
         return math.log(value) if self.log else float(value)
 
 
 SearchSpace = dict[str, Dimension]
-"""Key of the configuration -> what it may be."""
+"""Key of the configuration -> its values."""
 
 
 def list_search_spaces(conf_dirs: Sequence[Path]) -> list[str]:
-    """Every search space there is."""
+    """Return the names of all search spaces."""
     return compose.list_choices("space", conf_dirs)
 
 
 def load_search_space(name: str, conf_dirs: Sequence[Path]) -> SearchSpace:
-    """The search space of that name; `UserError` if there is none or its file is wrong."""
-    available_names = list_search_spaces(conf_dirs)
-    if name not in available_names:
-        raise make_unknown_name_error("space", name, available_names)
+    """Read a search space from its YAML file.
+
+    Raises:
+        UserError: there is no space of that name, or its file is invalid.
+    """
+    names = list_search_spaces(conf_dirs)
+    if name not in names:
+        raise make_unknown_name_error("space", name, names)
     path = next(p for f in conf_dirs if (p := f / "space" / f"{name}.yaml").exists())
-    space = {}
-    for key, values in schema.read_yaml(path).items():
+    space: SearchSpace = {}
+    for key, values in read_yaml(path).items():
         try:
             space[key] = bind(Dimension, values, f"{key}.")
         except UserError as error:
-            message = str(error)
-            raise UserError(
-                f"{path}: {message if key in message else f'{key}: {message}'}"
-            ) from None
+            message = str(error) if key in str(error) else f"{key}: {error}"
+            raise UserError(f"{path}: {message}") from None
     if not space:
         raise UserError(f"{path} names no key")
     return space
@@ -136,31 +143,35 @@ def load_search_space(name: str, conf_dirs: Sequence[Path]) -> SearchSpace:
 def resolve_search_space(
     name: str, space: Mapping[str, Dimension], resolved_plan: ResolvedPlan
 ) -> SearchSpace:
-    """The space with numbers of the type that the keys have.
+    """Check a space against every arm, and give its numbers the types of the keys.
 
-    Raises `UserError` for a key that does not exist in some arm, that an arm changes or every trial
-    must share, and for a value that the configuration refuses.
+    Raises:
+        UserError: a key does not exist in some arm, is changed by an arm, or must be the same in
+            every trial; or the configuration does not accept a value.
     """
+    base_values = compose.flatten(resolved_plan.plan.base_config)
     typed_space = {}
-    base = compose.flatten(resolved_plan.plan.base_config)
     for key, dimension in space.items():
-        if any(key == f or key.startswith(f"{f}.") for f in FIXED_KEYS):
+        if any(_is_inside(key, fixed_key) for fixed_key in FIXED_KEYS):
             raise UserError(f"space {name}: {key} cannot be tuned: every trial must share it")
         typed_space[key] = dimension
-        if isinstance(base.get(key), float) and dimension.is_integer:
+        if dimension.is_integer and isinstance(base_values.get(key), float):
             low, high = dimension.bounds
             typed_space[key] = replace(dimension, low=float(low), high=float(high))
         for arm in resolved_plan.plan.arms:
-            if any(
-                f"{d}.".startswith(f"{key}.") or key.startswith(f"{d}.") for d in arm.config_diff
-            ):
+            if any(_is_inside(k, key) or _is_inside(key, k) for k in arm.config_diff):
                 raise UserError(
                     f"space {name}: {key} is changed by arm {arm.name}, so it cannot be tuned "
                     "alike in all arms: leave it out, or choose arms=[...] without that arm"
                 )
-            for value in typed_space[key].bounds:
+            for value in typed_space[key].extreme_values:
                 try:
                     override_config(resolved_plan.configs[arm.name], {key: value})
                 except UserError as error:
                     raise UserError(f"space {name}: arm {arm.name}: {error}") from None
     return typed_space
+
+
+def _is_inside(key: str, section: str) -> bool:
+    """Return whether a dotted key is `section` or one of its keys."""
+    return f"{key}.".startswith(f"{section}.")

@@ -1,15 +1,15 @@
-"""A study: which points of a space every arm tries next, a function of the scores alone.
+"""A study: the trials of every arm, a function of their scores alone.
 
-Asking and telling go in synchronous rounds. Each round asks for a few trials of every arm, has them
-trained rung by rung, and tells their scores in the order of the trials. The sampler (TPE, Bergstra
-et al., NeurIPS 2011) is built anew each round from what was told, under a seed that the study and
-the round name: so who is killed and starts again asks for the same trials, wherever they run. The
-seed does not name the arm: arms start from the same points, and two that are one function try the
-same points to the end.
+A study consists of synchronous rounds (ask and tell). Each round suggests a few trials of every
+arm, trains them rung by rung, and records their scores in the order of the trials. The sampler
+(TPE, Bergstra et al., NeurIPS 2011) is built anew in each round from the recorded trials, with a
+seed that depends on the study and the round: a process that is killed and started again suggests
+the same trials, wherever they run. The seed does not depend on the arm: all arms start from the
+same values, and two arms that are the same function try the same values to the end.
 
 Pruning is synchronous too. `median` stops a trial that is below the median of its arm's scores at
-a rung; `hyperband` (Li et al., JMLR 2018) is brackets of successive halving, in which every arm is
-given the same steps whatever the scores are.
+a rung; `hyperband` (Li et al., JMLR 2018) runs brackets of successive halving, which give every arm
+the same number of steps whatever the scores are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,50 +30,54 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 N_STARTUP_TRIALS = 6
-"""Trials at random before the sampler looks at scores."""
+"""Trials with random values before the sampler uses scores."""
 ETA = 3
-"""From rung to rung the steps are multiplied by it, and in Hyperband the trials divided."""
+"""Factor of the steps from one rung to the next, and of the trials that Hyperband stops."""
 MEDIAN_STARTUP_TRIALS = 4
-"""Trials of an arm that no median stops."""
+"""Trials of an arm that the median rule never stops."""
 
-TrialParams = dict[str, dict[int, dict[str, Any]]]
-"""Arm -> number of a trial -> its values."""
+Pruner = Literal["none", "median", "hyperband"]
+ParamValues = dict[str, Any]
+"""Key of the configuration -> value; of any type that a configuration may hold."""
+TrialParams = dict[str, dict[int, ParamValues]]
+"""Arm -> number of the trial -> its values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """What a trial came to at a rung."""
+    """The result of a trial at a rung."""
 
     score: float
-    """Mean over the tuning seeds, in [0, 1]."""
+    """Validation score in [0, 1], the mean over the tuning seeds."""
     steps: int
-    """Training steps behind it, all seeds together, from the start."""
-    diverged: int = 0
+    """Training steps from the start to this rung, all seeds together."""
+    n_diverged: int = 0
+    """Seeds whose run diverged."""
 
 
 TrialRunner = Callable[[int, int, TrialParams], Mapping[str, Mapping[int, TrialResult]]]
-"""(round, rung, points) -> what each came to there."""
+"""Called with (round, rung, trials); trains them to the rung and returns arm -> trial -> result."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What decides the trials, beside the scores."""
+    """Everything besides the scores that determines the trials."""
 
     arms: tuple[str, ...]
     space: SearchSpace
     n_trials: int
-    """For each arm."""
-    initial_values: dict[str, Any] | None = None
-    """The first trial of every arm; None = drawn like the others."""
+    """Trials of each arm."""
+    initial_values: ParamValues | None = None
+    """Values of the first trial of every arm; None = sampled like the others."""
     parallel_trials: int = 1
-    """Trials of each arm in a round (Hyperband's brackets have sizes of their own)."""
+    """Trials of each arm in a round (with Hyperband the bracket determines them)."""
     sampler_seed: int = 0
-    pruner: Literal["none", "median", "hyperband"] = "none"
-    rungs: tuple[float, ...] = field(default=(1.0,))
-    """Shares of the steps after which trials are compared; the last is 1."""
+    pruner: Pruner = "none"
+    rungs: tuple[float, ...] = (1.0,)
+    """Fractions of the training steps after which trials are compared; the last is 1."""
 
     def get_bracket(self, round_number: int) -> tuple[int, int]:
-        """How many trials of each arm round `number` asks for at most, and their first rung."""
+        """Return the largest number of trials of each arm in a round, and their first rung."""
         if self.pruner != "hyperband":
             return self.parallel_trials, 0
         last_rung = len(self.rungs) - 1
@@ -88,9 +92,17 @@ def run_study(
     load_round: Callable[[int], TuningRound | None] = lambda round_number: None,
     save_round: Callable[[TuningRound], TuningRound] = lambda round_: round_,
 ) -> list[TuningRound]:
-    """All rounds of a study: those that `recall` knows, then those that are measured and told."""
+    """Run a study to its end and return its rounds.
+
+    Args:
+        study: What determines the trials.
+        run_trials: Trains trials to a rung and returns their results.
+        load_round: Returns a round that was saved before; it is not run again.
+        save_round: Saves a round, and returns the round that is stored: that of another process
+            if it was faster.
+    """
     rounds: list[TuningRound] = []
-    num_trials = 0
+    num_trials = 0  # of each arm, so far
     while num_trials < study.n_trials:
         round_number = len(rounds)
         rounds.append(
@@ -102,14 +114,19 @@ def run_study(
 
 
 def list_arm_trials(rounds: Sequence[TuningRound], arm: str) -> list[Trial]:
-    """The trials of an arm, in their order."""
+    """Return the trials of an arm, in their order."""
     return [trial for round_ in rounds for trial in round_.trials[arm]]
 
 
 def compute_rungs(pruner: str, num_validations: int) -> tuple[float, ...]:
-    """Shares of the steps after which trials are compared, for runs with so many validations.
+    """Return the fractions of the training steps after which trials are compared.
 
-    Raises `UserError` if a pruner has no validation to go by before the end.
+    Args:
+        pruner: "none", "median" or "hyperband".
+        num_validations: Validations of a run.
+
+    Raises:
+        UserError: the pruner needs more validations.
     """
     if pruner == "none":
         return (1.0,)
@@ -129,62 +146,60 @@ def _run_round(
     trial_offset: int,
     run_trials: TrialRunner,
 ) -> TuningRound:
-    """Ask for the trials of a round, bring them from rung to rung, and say what they came to."""
+    """Suggest the trials of a round, train them from rung to rung, and return their results."""
     bracket_size, first_rung = study.get_bracket(round_number)
     num_trials = min(bracket_size, study.n_trials - trial_offset)
     previous_trials = {arm: list_arm_trials(rounds, arm) for arm in study.arms}
-    trial_params = {
-        a: dict(
-            enumerate(
-                _suggest_params(study, previous_trials[a], num_trials, round_number), trial_offset
-            )
-        )
-        for a in study.arms
-    }
+    trial_params: TrialParams = {}
+    for arm in study.arms:
+        suggestions = _suggest_params(study, previous_trials[arm], num_trials, round_number)
+        trial_params[arm] = dict(enumerate(suggestions, start=trial_offset))
     last_rung = len(study.rungs) - 1
-    active_params: TrialParams = trial_params
-    results_by_trial: dict[tuple[str, int], dict[int, TrialResult]] = {}
+    active_params = trial_params
+    results: dict[tuple[str, int], dict[int, TrialResult]] = {}  # (arm, trial) -> rung -> result
     for rung in range(first_rung, last_rung + 1):
         rung_results = run_trials(round_number, rung, active_params)
         for arm, arm_params in active_params.items():
             for trial in arm_params:
-                results_by_trial.setdefault((arm, trial), {})[rung] = rung_results[arm][trial]
+                results.setdefault((arm, trial), {})[rung] = rung_results[arm][trial]
         if rung < last_rung:
             survivors = {
-                a: _select_survivors(study, rung, rung_results[a], previous_trials[a])
-                for a in active_params
+                arm: _select_survivors(study, rung, rung_results[arm], previous_trials[arm])
+                for arm in active_params
             }
             active_params = {
-                a: {t: trial_params[a][t] for t in survivors[a]}
-                for a in active_params
-                if survivors[a]
+                arm: {trial: trial_params[arm][trial] for trial in trials}
+                for arm, trials in survivors.items()
+                if trials
             }
         if not active_params:
             break
-    trials = {
-        arm: tuple(
-            _build_trial(t, values, results_by_trial[arm, t], last_rung)
-            for t, values in arm_params.items()
-        )
-        for arm, arm_params in trial_params.items()
-    }
-    return TuningRound(number=round_number, trials=trials)
+    return TuningRound(
+        number=round_number,
+        trials={
+            arm: tuple(
+                _build_trial(trial, values, results[arm, trial], last_rung)
+                for trial, values in arm_params.items()
+            )
+            for arm, arm_params in trial_params.items()
+        },
+    )
 
 
 def _build_trial(
-    trial_number: int,
-    values: dict[str, Any],
+    number: int,
+    values: ParamValues,
     rung_results: Mapping[int, TrialResult],
     last_rung: int,
 ) -> Trial:
     last_result = rung_results[max(rung_results)]
     return Trial(
-        number=trial_number,
+        number=number,
         params=values,
         rung_scores={str(rung): m.score for rung, m in rung_results.items()},
         completed=last_rung in rung_results,
         steps=last_result.steps,
-        n_diverged=last_result.diverged,
+        n_diverged=last_result.n_diverged,
     )
 
 
@@ -194,7 +209,7 @@ def _select_survivors(
     rung_results: Mapping[int, TrialResult],
     previous_trials: Sequence[Trial],
 ) -> list[int]:
-    """The trials that go on from a rung, in their order."""
+    """Return the trials that continue after a rung, in their order."""
     if study.pruner == "hyperband":
         ranked_trials = sorted(rung_results, key=lambda t: (-rung_results[t].score, t))
         return sorted(ranked_trials[: max(1, len(rung_results) // ETA)])
@@ -208,21 +223,22 @@ def _select_survivors(
 
 
 def _suggest_params(
-    study: Study, previous_trials: Sequence[Trial], num_points: int, round_number: int
-) -> list[dict[str, Any]]:
-    """The next `count` points of an arm, of which `told` is known."""
+    study: Study, previous_trials: Sequence[Trial], num_trials: int, round_number: int
+) -> list[ParamValues]:
+    """Return the values of an arm's next trials; the first of all are the initial values."""
     if not previous_trials and study.initial_values is not None:
         return [
             study.initial_values,
-            *_sample_params(study, previous_trials, num_points - 1, round_number),
+            *_sample_params(study, previous_trials, num_trials - 1, round_number),
         ]
-    return _sample_params(study, previous_trials, num_points, round_number)
+    return _sample_params(study, previous_trials, num_trials, round_number)
 
 
 def _sample_params(
-    study: Study, previous_trials: Sequence[Trial], num_points: int, round_number: int
-) -> list[dict[str, Any]]:
-    import optuna  # here: nothing but a tuning needs it
+    study: Study, previous_trials: Sequence[Trial], num_trials: int, round_number: int
+) -> list[ParamValues]:
+    """Return values that the sampler suggests, given the scores of earlier trials."""
+    import optuna  # here: it takes a second to import
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     distributions = _build_distributions(study.space)
@@ -247,7 +263,7 @@ def _sample_params(
                 intermediate_values={int(rung): s for rung, s in trial.rung_scores.items()},
             )
         )
-    suggestions = [optuna_study.ask(distributions).params for _ in range(num_points)]
+    suggestions = [optuna_study.ask(distributions).params for _ in range(num_trials)]
     return [
         {k: _decode_value(study.space, k, v) for k, v in params.items()} for params in suggestions
     ]
@@ -263,13 +279,14 @@ def _build_distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     distributions: dict[str, BaseDistribution] = {}
     for name, dimension in space.items():
         if dimension.choices is not None:
-            # By position: a choice may be a list, which Optuna does not keep.
+            # by position: a choice may be a list, which Optuna does not accept
             distributions[name] = CategoricalDistribution(tuple(range(len(dimension.choices))))
         else:
             low, high = dimension.bounds
-            distributions[name] = (IntDistribution if dimension.is_integer else FloatDistribution)(
-                low, high, log=dimension.log
-            )
+            if dimension.is_integer:
+                distributions[name] = IntDistribution(int(low), int(high), log=dimension.log)
+            else:
+                distributions[name] = FloatDistribution(low, high, log=dimension.log)
     return distributions
 
 

@@ -1,4 +1,4 @@
-"""A study whose scores are a formula: optima are planted, and a process can conduct it slowly."""
+"""A study whose scores are a formula: optima are planted, and a process can run it slowly."""
 
 from __future__ import annotations
 
@@ -19,46 +19,53 @@ SPACE = {
     "train.weight_decay": Dimension(low=0.0, high=1.0),
 }
 OPTIMA = {"low": (4e-4, 0.2), "high": (2e-2, 0.7), "again": (4e-4, 0.2)}
-"""Arm -> its best rate and decay."""
+"""Arm -> its best learning rate and weight decay."""
 STEPS = 90
 
 
-def made(pruner: Any = "none", **changes: Any) -> Study:
-    """A study of two arms with different optima."""
-    values: dict[str, Any] = {"arms": ("low", "high"), "space": SPACE, "trials": 12, **changes}
+def make_study(pruner: Any = "none", **changes: Any) -> Study:
+    """Return a study of two arms with different optima."""
+    values: dict[str, Any] = {"arms": ("low", "high"), "space": SPACE, "n_trials": 12, **changes}
     return Study(pruner=pruner, **{"rungs": study.compute_rungs(pruner, 9), **values})
 
 
-def score(arm: str, point: Mapping[str, Any], share: float) -> float:
-    """Highest, at 1, at the arm's optimum after all steps; less is learnt in fewer."""
-    rate, decay = OPTIMA[arm]
-    off = (math.log10(point.get("train.learning_rate", rate) / rate)) ** 2
-    off += (point.get("train.weight_decay", decay) - decay) ** 2
-    return math.exp(-off) * (1 - math.exp(-5 * share)) / (1 - math.exp(-5))
+def compute_score(arm: str, values: Mapping[str, Any], fraction: float) -> float:
+    """Return a score that is 1 at the arm's optimum after all steps, and lower elsewhere."""
+    learning_rate, decay = OPTIMA[arm]
+    distance = (math.log10(values.get("train.learning_rate", learning_rate) / learning_rate)) ** 2
+    distance += (values.get("train.weight_decay", decay) - decay) ** 2
+    return math.exp(-distance) * (1 - math.exp(-5 * fraction)) / (1 - math.exp(-5))
 
 
-def measure(it: Study, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
-    """What each point scores at a rung."""
-    share = it.rungs[rung]
+def compute_results(
+    tested_study: Study, rung: int, trial_params: TrialParams
+) -> dict[str, dict[int, TrialResult]]:
+    """Return the result of each trial at a rung."""
+    fraction = tested_study.rungs[rung]
+    steps = round(STEPS * fraction)
     return {
         arm: {
-            trial: TrialResult(score=score(arm, values, share), steps=round(STEPS * share))
-            for trial, values in tried.items()
+            trial: TrialResult(score=compute_score(arm, values, fraction), steps=steps)
+            for trial, values in trials.items()
         }
-        for arm, tried in points.items()
+        for arm, trials in trial_params.items()
     }
 
 
-def main(root: str, pruner: str, trials: str, seconds: str) -> None:
-    """Conduct a study over the store at `root`, `seconds` a measurement."""
-    it = made(pruner, trials=int(trials))
+def main(root: str, pruner: str, n_trials: str, seconds: str) -> None:
+    """Run a study over the store at `root`; each call for results takes `seconds`."""
+    tested_study = make_study(pruner, n_trials=int(n_trials))
     folder = StudyFolder(Store(Path(root)).get_sweep("s"), "s")
 
-    def slowly(number: int, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
+    def run_trials(
+        number: int, rung: int, trial_params: TrialParams
+    ) -> dict[str, dict[int, TrialResult]]:
         time.sleep(float(seconds))
-        return measure(it, rung, points)
+        return compute_results(tested_study, rung, trial_params)
 
-    study.run_study(it, slowly, load_round=folder.read_round, save_round=folder.save_round)
+    study.run_study(
+        tested_study, run_trials, load_round=folder.read_round, save_round=folder.save_round
+    )
 
 
 if __name__ == "__main__":

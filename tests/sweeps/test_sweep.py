@@ -1,4 +1,4 @@
-"""The main job, small, through the real command line: run, run again, extend, read."""
+"""A small sweep by the command line: run, run again, extend, read."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ ARMS = "arms=[full,no-awareness,clip]"
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Driver, str]:
-    """Started in a folder that holds other packages of these names, as another checkout does."""
+    """A sweep that is started in a folder with other packages of these names."""
     folder = tmp_path_factory.mktemp("sweep")
     for name in ("ablations", "analysis", "sweeps", "uniclip"):
-        (folder / f"{name}.py").write_text("raise ImportError('this is another one')")
+        (folder / f"{name}.py").write_text("raise ImportError('another package')")
     driver = Driver(folder / "store", ARMS, "train.steps=20")
     return driver, driver.run("seeds=1")
 
 
 def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:
-    driver, said = swept
-    assert "3 to run" in said
-    assert "estimate: 3 runs in about" in said
-    assert "checks hold" in said
+    driver, output = swept
+    assert "3 to run" in output
+    assert "estimate: 3 runs in about" in output
+    assert "checks passed" in output
     assert {row["status"] for row in driver.states().values()} == {"complete"}
     report = driver.store.report_path(driver.plan().sweep_id)
     assert (report / "report.html").stat().st_size > 10_000
@@ -37,7 +37,7 @@ def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:
     assert any(name.endswith(".tex") for name in driver.tables())
 
 
-def test_the_page_says_what_each_comparison_holds_equal(swept: tuple[Driver, str]) -> None:
+def test_the_report_shows_what_each_comparison_holds_equal(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
     page = (driver.store.report_path(driver.plan().sweep_id) / "report.html").read_text()
     section = page.partition('<section id="comparability">')[2].partition("</section>")[0]
@@ -46,14 +46,14 @@ def test_the_page_says_what_each_comparison_holds_equal(swept: tuple[Driver, str
     assert 'href="#comparability"' in page
 
 
-def test_what_was_foretold_stands_beside_the_bill(swept: tuple[Driver, str]) -> None:
+def test_predicted_and_measured_costs_are_in_one_table(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
     sweep = driver.plan().sweep_id
-    bill = list(
+    cost_report = list(
         csv.DictReader(driver.store.get_sweep(sweep).cost_report_path.read_text().splitlines())
     )
-    assert len(bill) == 3
-    for row in bill:
+    assert len(cost_report) == 3
+    for row in cost_report:
         assert row["prediction_source"] == "probe"
         assert 0 < float(row["predicted_seconds_low"]) < float(row["predicted_seconds"])
         assert float(row["wall_seconds"]) > float(row["training_seconds"]) > 0
@@ -63,71 +63,70 @@ def test_what_was_foretold_stands_beside_the_bill(swept: tuple[Driver, str]) -> 
 
 def test_run_again_does_nothing_and_leaves_the_same_bytes(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
-    before, endings = driver.tables(), driver.endings()
-    said = driver.run("seeds=1")
-    assert "0 to run, 3 already complete" in said
-    assert driver.tables() == before
+    tables, endings = driver.tables(), driver.endings()
+    assert "0 to run, 3 already complete" in driver.run("seeds=1")
+    assert driver.tables() == tables
     assert driver.endings() == endings
 
 
-def test_where_scores_lack_the_model_is_evaluated_and_not_trained(
+def test_a_run_without_scores_is_evaluated_and_not_trained(
     swept: tuple[Driver, str],
 ) -> None:
     driver, _ = swept
     cell = driver.plan().cells[-1]
-    run, before, weights = driver.store.get_run(cell.run_id), driver.tables(), driver.weights()
-    made = run.weights_path.stat()
+    run, tables, weights = driver.store.get_run(cell.run_id), driver.tables(), driver.weights()
+    weights_file = run.weights_path.stat()
     for path in (run.path / "scores").iterdir():
         path.unlink()
     assert driver.states()[cell.name]["status"] == "needs_evaluation"
     assert "1 to run, 2 already complete" in driver.run("seeds=1")
-    assert run.weights_path.stat().st_ino == made.st_ino
+    assert run.weights_path.stat().st_ino == weights_file.st_ino
     assert driver.endings()[cell.run_id] == ["trained", "evaluated"]
-    assert (driver.weights(), driver.tables()) == (weights, before)
+    assert (driver.weights(), driver.tables()) == (weights, tables)
     assert not (driver.folder / "superseded").exists()
 
 
-def test_plan_says_what_would_run_and_why(swept: tuple[Driver, str]) -> None:
+def test_plan_shows_what_would_run_and_why(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
-    said = driver.run("seeds=2", command="plan")
-    assert "never run" in said
-    assert "complete" in said
-    assert "not measured" not in said, "past runs tell what the new seeds cost"
+    output = driver.run("seeds=2", command="plan")
+    assert "not started" in output
+    assert "complete" in output
+    assert "not measured" not in output, "past runs are the estimate for new seeds"
 
 
-def test_why_and_logs_speak_of_one_cell(swept: tuple[Driver, str]) -> None:
+def test_diff_and_logs_of_one_cell(swept: tuple[Driver, str]) -> None:
     driver, _ = swept
-    said = driver.run("no-awareness/0", command="why")
-    assert "method.augmentation_input" in said
-    assert "1 keys differ" in said
+    output = driver.run("no-awareness/0", command="diff")
+    assert "method.augmentation_input" in output
+    assert "1 keys differ" in output
     assert "attempts/1/log" in driver.run("full/0", command="logs")
 
 
 @pytest.fixture(scope="module")
 def extended(swept: tuple[Driver, str]) -> tuple[Driver, str, dict[str, list[str]]]:
     driver, _ = swept
-    before = driver.endings()
-    return driver, driver.run("seeds=2"), before
+    endings = driver.endings()
+    return driver, driver.run("seeds=2"), endings
 
 
 def test_more_seeds_run_only_the_new_cells(
     extended: tuple[Driver, str, dict[str, list[str]]],
 ) -> None:
-    driver, said, before = extended
-    assert "3 to run, 3 already complete" in said
-    after = driver.endings()
-    assert {run: after[run] for run in before} == before
-    assert len(after) == 6
+    driver, output, previous_endings = extended
+    assert "3 to run, 3 already complete" in output
+    endings = driver.endings()
+    assert {run: endings[run] for run in previous_endings} == previous_endings
+    assert len(endings) == 6
 
 
-def test_weights_do_not_depend_on_slots(
+def test_weights_do_not_depend_on_the_number_of_workers(
     extended: tuple[Driver, str, dict[str, list[str]]], tmp_path: Path
 ) -> None:
     driver, _, _ = extended
     alone = Driver(tmp_path / "alone", ARMS, "train.steps=20")
     alone.run("seeds=1", "launcher.max_workers=1", "runtime.num_workers=1")
-    theirs = driver.weights()
-    assert {name: theirs[name] for name in alone.weights()} == alone.weights()
+    weights = driver.weights()
+    assert {name: weights[name] for name in alone.weights()} == alone.weights()
 
 
 def test_ctrl_c_reaches_the_workers_and_leaves_everything_resumable(tmp_path: Path) -> None:
@@ -135,9 +134,9 @@ def test_ctrl_c_reaches_the_workers_and_leaves_everything_resumable(tmp_path: Pa
     process = driver.start()
     wait_until(driver.training)
     os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=TIMEOUT_SECONDS)
-    assert process.returncode == 130, said
-    assert "Traceback" not in said
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
     wait_until(lambda: not driver.everything())
     (row,) = driver.states().values()
     assert row["status"] == "interrupted"
@@ -145,42 +144,44 @@ def test_ctrl_c_reaches_the_workers_and_leaves_everything_resumable(tmp_path: Pa
 
 
 def test_a_failed_cell_is_isolated_shown_and_retried(tmp_path: Path) -> None:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    _write_pictures(pictures, 80)
-    good = (pictures / "7.png").read_bytes()
-    (pictures / "7.png").write_bytes(bytes(len(good)))  # as long as before: the same fingerprint
-    words = ["data=csv", f"data.path={pictures}/index.csv", "arms=[full]", "seeds=1"]
+    images = tmp_path / "images"
+    images.mkdir()
+    _write_images(images, 80)
+    image_file = (images / "7.png").read_bytes()
+    (images / "7.png").write_bytes(
+        bytes(len(image_file))
+    )  # as long as before: the same fingerprint
+    words = ["data=csv", f"data.path={images}/index.csv", "arms=[full]", "seeds=1"]
     driver = Driver(tmp_path / "store")
     driver.words = (
         *(w for w in driver.words if not w.startswith("data")),
         *words,
         "train.steps=6",
     )
-    said = driver.run(status=1)
-    assert "failed" in said
-    assert "7.png" in said
+    output = driver.run(status=1)
+    assert "failed" in output
+    assert "7.png" in output
     (row,) = driver.states().values()
     assert row["status"] == "failed"
     assert "7.png" in driver.run("full/0", command="logs")
     assert "0 to run" in driver.run(status=1), "a failure is not run again unless asked"
-    (pictures / "7.png").write_bytes(good)
+    (images / "7.png").write_bytes(image_file)
     driver.run(command="retry")
     assert {row["status"] for row in driver.states().values()} == {"complete"}
     assert list(driver.endings().values()) == [["failed", "trained"]]
 
 
-def _write_pictures(folder: Path, n: int) -> None:
+def _write_images(folder: Path, n: int) -> None:
     import csv
     import random
 
     from PIL import Image
 
-    draw = random.Random(0)
+    generator = random.Random(0)
     with open(folder / "index.csv", "w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["picture", "caption"])
         for i in range(n):
-            colour = tuple(draw.randrange(256) for _ in range(3))
-            Image.new("RGB", (40 + i % 9, 40), colour).save(folder / f"{i}.png")
-            rows.writerow([f"{i}.png", f"a plain picture number {i} of colour {colour}"])
+            color = tuple(generator.randrange(256) for _ in range(3))
+            Image.new("RGB", (40 + i % 9, 40), color).save(folder / f"{i}.png")
+            rows.writerow([f"{i}.png", f"a plain image number {i} of color {color}"])

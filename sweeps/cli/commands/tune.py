@@ -43,14 +43,14 @@ def run(arguments: Namespace) -> int:
         display.print_line(line)
     tuned_plan = build_tuned_plan(tuner.resolved_plan, tuning)
     tuner.reuse_audit(tuned_plan.plan)
-    return run_and_report(build_controller(tuner.sweep_request, tuned_plan, QuietDisplay()))
+    return run_and_report(build_controller(tuner.request, tuned_plan, QuietDisplay()))
 
 
 def _tune(tuner: Tuner, display: Display) -> Tuning | None:
     """Run the default arms and the trials; return None if cells or trials are unfinished."""
     display.print_line(f"tuning: {tuner.describe_cost()}")
     limit_checked = tuner.enforce_gpu_hours_limit()
-    controller = build_controller(tuner.sweep_request, tuner.resolved_plan, display)
+    controller = build_controller(tuner.request, tuner.resolved_plan, display)
     rows = run_cells(replace(controller, shared_limit_check=tuner.enforce_gpu_hours_limit))
     num_unfinished = sum(row.state.status not in FINAL_STATUSES for row in rows)
     if num_unfinished:

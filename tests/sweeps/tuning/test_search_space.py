@@ -1,4 +1,4 @@
-"""Search spaces: read, checked against every arm, and their edges."""
+"""Search spaces: read, checked against every arm, and their boundaries."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ from sweeps.tuning import search_space
 from sweeps.tuning.search_space import Dimension, SearchSpace
 from uniclip.errors import UserError
 
-WORDS = ["ablation=components", "data=scenes", "budget=smoke"]
+OVERRIDES = ["ablation=components", "data=scenes", "budget=smoke"]
 
 
 @pytest.fixture(scope="module")
-def planned() -> ResolvedPlan:
-    return build_plan(request.parse_request(WORDS).plan_request)
+def resolved_plan() -> ResolvedPlan:
+    return build_plan(request.parse_request(OVERRIDES).plan_request)
 
 
 def load(folder: Path, text: str) -> SearchSpace:
-    """The space that a user's own YAML says."""
+    """Return the space of a user-defined YAML file."""
     (folder / "space").mkdir(exist_ok=True)
-    (folder / "space" / "own.yaml").write_text(text)
-    return search_space.load_search_space("own", request.list_conf_dirs(str(folder)))
+    (folder / "space" / "custom.yaml").write_text(text)
+    return search_space.load_search_space("custom", request.list_conf_dirs(str(folder)))
 
 
 @pytest.mark.parametrize("name", search_space.list_search_spaces(request.list_conf_dirs()))
-def test_our_spaces_fit_every_arm_and_hold_the_defaults(name: str, planned: ResolvedPlan) -> None:
-    fitted = search_space.resolve_search_space(
-        name, search_space.load_search_space(name, request.list_conf_dirs()), planned
+def test_the_spaces_fit_every_arm_and_contain_the_defaults(
+    name: str, resolved_plan: ResolvedPlan
+) -> None:
+    resolved_space = search_space.resolve_search_space(
+        name, search_space.load_search_space(name, request.list_conf_dirs()), resolved_plan
     )
-    train = planned.plan.base_config["train"]
-    assert all(d.contains(train[key.removeprefix("train.")]) for key, d in fitted.items())
+    train = resolved_plan.plan.base_config["train"]
+    assert all(d.contains(train[key.removeprefix("train.")]) for key, d in resolved_space.items())
 
 
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("train.learning_rate: {low: 1, high: 1}", "own.yaml: train.learning_rate.*below high"),
+        ("train.learning_rate: {low: 1, high: 1}", "custom.yaml: train.learning_rate.*below high"),
         ("train.learning_rate: {low: 0, high: 1, log: true}", "above 0 where log is true"),
         ("train.learning_rate: {low: 0.1, hihg: 1}", "did you mean train.learning_rate.high"),
         ("train.learning_rate: {choices: [0.1]}", "two or more"),
@@ -50,9 +52,9 @@ def test_our_spaces_fit_every_arm_and_hold_the_defaults(name: str, planned: Reso
     ],
 )
 def test_a_broken_file_is_one_line(tmp_path: Path, text: str, match: str) -> None:
-    with pytest.raises(UserError, match=match) as caught:
+    with pytest.raises(UserError, match=match) as error:
         load(tmp_path, text)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -71,30 +73,30 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: str, match: str) -> Non
         ("data.num_train: {low: 100, high: 300}", "cannot be tuned"),
     ],
 )
-def test_what_cannot_be_tuned_alike_is_refused(
-    tmp_path: Path, planned: ResolvedPlan, text: str, match: str
+def test_keys_that_cannot_be_tuned_alike_in_all_arms_are_refused(
+    tmp_path: Path, resolved_plan: ResolvedPlan, text: str, match: str
 ) -> None:
-    with pytest.raises(UserError, match=match) as caught:
-        search_space.resolve_search_space("own", load(tmp_path, text), planned)
-    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=match) as error:
+        search_space.resolve_search_space("custom", load(tmp_path, text), resolved_plan)
+    assert "\n" not in str(error.value)
 
 
-def test_numbers_take_the_type_of_their_key(tmp_path: Path, planned: ResolvedPlan) -> None:
-    own = load(
-        tmp_path, "train.weight_decay: {low: 0, high: 1}\nmodel.embedding: {low: 2, high: 9}"
+def test_numbers_take_the_type_of_their_key(tmp_path: Path, resolved_plan: ResolvedPlan) -> None:
+    space = load(
+        tmp_path, "train.weight_decay: {low: 0, high: 1}\nmodel.embed_dim: {low: 2, high: 9}"
     )
-    fitted = search_space.resolve_search_space("own", own, planned)
-    assert not fitted["train.weight_decay"].is_integer
-    assert fitted["model.embed_dim"].is_integer
+    resolved_space = search_space.resolve_search_space("custom", space, resolved_plan)
+    assert not resolved_space["train.weight_decay"].is_integer
+    assert resolved_space["model.embed_dim"].is_integer
 
 
-def test_there_is_no_such_space() -> None:
+def test_an_unknown_space_is_one_line() -> None:
     with pytest.raises(UserError, match="unknown space 'optimiser': did you mean optimizer"):
         search_space.load_search_space("optimiser", request.list_conf_dirs())
 
 
 @pytest.mark.parametrize(
-    ("dimension", "value", "edge"),
+    ("dimension", "value", "side"),
     [
         (Dimension(low=1e-4, high=1e-2, log=True), 1e-3, None),
         (Dimension(low=1e-4, high=1e-2, log=True), 1.2e-4, "lower"),
@@ -110,11 +112,13 @@ def test_there_is_no_such_space() -> None:
         (Dimension(choices=(True, False, None)), True, None),
     ],
 )
-def test_edges(dimension: Dimension, value: object, edge: str | None) -> None:
-    assert dimension.boundary_side(value) == edge
+def test_a_value_near_an_end_lies_at_the_boundary(
+    dimension: Dimension, value: object, side: str | None
+) -> None:
+    assert dimension.boundary_side(value) == side
 
 
-def test_rounding_stays_inside() -> None:
+def test_rounded_values_stay_inside_the_range() -> None:
     dimension = Dimension(low=0.123449, high=0.987654)
     assert dimension.round_value(0.123449) == 0.123449, "0.1234 lies outside"
     assert dimension.round_value(0.987653) == 0.987654, "so does 0.9877"

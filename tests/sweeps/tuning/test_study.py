@@ -1,4 +1,4 @@
-"""A study: planted optima are found with one budget; the trials are a function of the scores."""
+"""A study: planted optima are found with one budget; trials are a function of the scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,7 +19,7 @@ from sweeps.tuning import study
 from sweeps.tuning.search_space import Dimension
 from sweeps.tuning.study import Study, TrialParams, TrialResult
 from tests.helpers import synthetic_study
-from tests.helpers.synthetic_study import OPTIMA, SPACE, score
+from tests.helpers.synthetic_study import OPTIMA, SPACE, compute_score, make_study
 from uniclip.errors import UserError
 from uniclip.store import Store, StudyFolder, Trial, TuningRound
 
@@ -28,102 +27,106 @@ KILLS = 20 if os.environ.get("UNICLIP_SOAK") else 3
 PRUNERS = ("none", "median", "hyperband")
 
 
-def made(pruner: Any = "none", **changes: Any) -> Study:
-    return synthetic_study.made(pruner, **changes)
+Results = dict[str, dict[int, TrialResult]]
 
 
-def measured(
-    it: Study, called: list[tuple[int, int, TrialParams]] | None = None
+def run_to_end(
+    tested_study: Study, calls: list[tuple[int, int, TrialParams]] | None = None
 ) -> Mapping[str, list[Trial]]:
-    """The trials of each arm after a study of the synthetic scores."""
+    """Return the trials of each arm after a study with synthetic scores."""
 
-    def measure(number: int, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
-        if called is not None:
-            called.append((number, rung, points))
-        return synthetic_study.measure(it, rung, points)
+    def run_trials(number: int, rung: int, trial_params: TrialParams) -> Results:
+        if calls is not None:
+            calls.append((number, rung, trial_params))
+        return synthetic_study.compute_results(tested_study, rung, trial_params)
 
-    rounds = study.run_study(it, measure)
-    return {arm: study.list_arm_trials(rounds, arm) for arm in it.arms}
+    rounds = study.run_study(tested_study, run_trials)
+    return {arm: study.list_arm_trials(rounds, arm) for arm in tested_study.arms}
 
 
-def best(trials: list[Trial]) -> Trial:
+def find_best(trials: list[Trial]) -> Trial:
     return max((t for t in trials if t.completed), key=lambda t: t.score)
 
 
-# ---- what is found -------------------------------------------------------------------------------
+# ---- results -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
-def test_planted_optima_are_found_with_the_same_budget_an_arm(pruner: str) -> None:
-    found = measured(made(pruner, trials=40))
-    for arm, trials in found.items():
+def test_planted_optima_are_found_with_the_same_budget_for_each_arm(pruner: str) -> None:
+    trials_by_arm = run_to_end(make_study(pruner, n_trials=40))
+    for arm, trials in trials_by_arm.items():
         assert len(trials) == 40
-        rate, decay = (best(trials).params[k] for k in SPACE)
+        rate, decay = (find_best(trials).params[k] for k in SPACE)
         assert abs(math.log10(rate / OPTIMA[arm][0])) < 0.25, (arm, rate)
         assert abs(decay - OPTIMA[arm][1]) < 0.15, (arm, decay)
     if pruner != "median":
-        assert len({sum(t.steps for t in trials) for trials in found.values()}) == 1
+        assert len({sum(t.steps for t in trials) for trials in trials_by_arm.values()}) == 1
 
 
-def test_the_model_of_the_scores_beats_drawing_at_random() -> None:
-    """Over several seeds, at the same budget: else asking and telling would do nothing."""
-    late = []
+def test_the_sampler_is_better_than_random_values() -> None:
+    """Over several seeds, at the same budget."""
+    gains = []
     for seed in range(4):
-        trials = measured(made(trials=24, seed=seed))["low"]
-        late.append(sum(t.score for t in trials[12:]) - sum(t.score for t in trials[:12]))
-    assert sum(late) > 0
-    assert sum(gain > 0 for gain in late) >= 3
+        trials = run_to_end(make_study(n_trials=24, sampler_seed=seed))["low"]
+        gains.append(sum(t.score for t in trials[12:]) - sum(t.score for t in trials[:12]))
+    assert sum(gains) > 0
+    assert sum(gain > 0 for gain in gains) >= 3
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_pruning_spends_less(pruner: str) -> None:
-    whole, pruned = measured(made(trials=34)), measured(made(pruner, trials=34))
-    for arm in whole:
-        assert sum(t.steps for t in pruned[arm]) < 0.9 * sum(t.steps for t in whole[arm])
+def test_pruning_saves_steps(pruner: str) -> None:
+    complete, pruned = (
+        run_to_end(make_study(n_trials=34)),
+        run_to_end(make_study(pruner, n_trials=34)),
+    )
+    for arm in complete:
+        assert sum(t.steps for t in pruned[arm]) < 0.9 * sum(t.steps for t in complete[arm])
         assert any(not t.completed for t in pruned[arm])
 
 
-# ---- what the trials depend on -------------------------------------------------------------------
+# ---- what trials depend on -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
-@pytest.mark.parametrize("at_once", [1, 3])
-def test_the_same_study_asks_for_the_same_trials(pruner: str, at_once: int) -> None:
-    it = made(pruner, at_once=at_once)
-    assert measured(it) == measured(it)
-    assert measured(it) != measured(made(pruner, at_once=at_once, seed=1))
+@pytest.mark.parametrize("parallel_trials", [1, 3])
+def test_the_same_study_suggests_the_same_trials(pruner: str, parallel_trials: int) -> None:
+    tested_study = make_study(pruner, parallel_trials=parallel_trials)
+    assert run_to_end(tested_study) == run_to_end(tested_study)
+    assert run_to_end(tested_study) != run_to_end(
+        make_study(pruner, parallel_trials=parallel_trials, sampler_seed=1)
+    )
 
 
-def test_arms_that_are_one_function_try_the_same_points() -> None:
-    one, other = measured(made(arms=("low", "again"))).values()
-    assert one == other
+def test_arms_that_are_the_same_function_try_the_same_values() -> None:
+    first, second = run_to_end(make_study(arms=("low", "again"))).values()
+    assert first == second
 
 
-def test_more_trials_begin_with_the_same_ones() -> None:
-    few, many = measured(made(trials=8)), measured(made(trials=14))
+def test_a_longer_study_begins_with_the_same_trials() -> None:
+    few, many = run_to_end(make_study(n_trials=8)), run_to_end(make_study(n_trials=14))
     for arm in few:
         assert many[arm][:8] == few[arm]
 
 
 def test_the_default_values_are_tried_first() -> None:
-    start = {"train.learning_rate": 1e-3, "train.weight_decay": 0.5}
-    for trials in measured(made(trials=3, start=start)).values():
-        assert trials[0].params == start
-        assert trials[1].params != start
+    default_values = {"train.learning_rate": 1e-3, "train.weight_decay": 0.5}
+    for trials in run_to_end(make_study(n_trials=3, initial_values=default_values)).values():
+        assert trials[0].params == default_values
+        assert trials[1].params != default_values
 
 
-def test_points_lie_in_the_space_and_are_of_its_types() -> None:
+def test_values_lie_in_the_space_and_have_its_types() -> None:
     mixed = {
-        "whole": Dimension(low=2, high=9),
-        "share": Dimension(low=0.0, high=0.3),
-        "listed": Dimension(choices=([0.0, 1.0], [1.0, 1.0], None)),
+        "integer": Dimension(low=2, high=9),
+        "fraction": Dimension(low=0.0, high=0.3),
+        "choice": Dimension(choices=([0.0, 1.0], [1.0, 1.0], None)),
     }
-    trials = measured(made(space=mixed, trials=20, at_once=4))["low"]
+    trials = run_to_end(make_study(space=mixed, n_trials=20, parallel_trials=4))["low"]
     for trial in trials:
         assert all(mixed[k].contains(v) for k, v in trial.params.items())
-        assert type(trial.params["whole"]) is int
-        assert type(trial.params["share"]) is float
-    assert {str(t.params["listed"]) for t in trials} >= {"None", "[0.0, 1.0]"}
+        assert type(trial.params["integer"]) is int
+        assert type(trial.params["fraction"]) is float
+    assert {str(t.params["choice"]) for t in trials} >= {"None", "[0.0, 1.0]"}
 
 
 # ---- pruning -------------------------------------------------------------------------------------
@@ -139,85 +142,88 @@ def test_rungs_need_validations() -> None:
 
 
 def test_hyperband_halves_within_brackets() -> None:
-    called: list[tuple[int, int, TrialParams]] = []
-    measured(made("hyperband", trials=17, rungs=(1 / 9, 1 / 3, 1.0)), called)
-    sizes = [(number, rung, len(points["low"])) for number, rung, points in called]
+    calls: list[tuple[int, int, TrialParams]] = []
+    run_to_end(make_study("hyperband", n_trials=17, rungs=(1 / 9, 1 / 3, 1.0)), calls)
+    sizes = [(number, rung, len(params["low"])) for number, rung, params in calls]
     assert sizes == [(0, 0, 9), (0, 1, 3), (0, 2, 1), (1, 1, 5), (1, 2, 1), (2, 2, 3)]
 
 
-def test_the_median_stops_what_is_below_it() -> None:
-    for trials in measured(made("median", trials=20)).values():
+def test_the_median_rule_stops_trials_below_the_median() -> None:
+    for trials in run_to_end(make_study("median", n_trials=20)).values():
         assert all(t.completed for t in trials[:4]), "there is no median yet"
-        stopped = [t for t in trials if not t.completed]
-        for t in stopped:
+        for t in (t for t in trials if not t.completed):
             rung = max(t.rung_scores, key=int)
-            before = sorted(
-                b.rung_scores[rung] for b in trials[: t.number] if rung in b.rung_scores
+            earlier_trials = trials[: t.number]
+            earlier_scores = sorted(
+                e.rung_scores[rung] for e in earlier_trials if rung in e.rung_scores
             )
-            assert t.score < before[(len(before) + 1) // 2]
+            assert t.score < earlier_scores[(len(earlier_scores) + 1) // 2]
 
 
-def test_a_round_that_the_median_stops_whole_is_told_as_it_is() -> None:
+def test_a_round_whose_trials_are_all_stopped_is_recorded() -> None:
     """Each trial is worse than all before it."""
-    it = made("median", arms=("low",), trials=6)
+    tested_study = make_study("median", arms=("low",), n_trials=6)
     counter = iter(range(1000))
 
-    def measure(number: int, rung: int, points: TrialParams) -> dict[str, dict[int, TrialResult]]:
-        return {
-            "low": {t: TrialResult(score=1 / (1 + next(counter)), steps=1) for t in points["low"]}
-        }
+    def run_trials(number: int, rung: int, trial_params: TrialParams) -> Results:
+        scores = {trial: 1 / (1 + next(counter)) for trial in trial_params["low"]}
+        return {"low": {t: TrialResult(score=score, steps=1) for t, score in scores.items()}}
 
-    rounds = study.run_study(it, measure)
+    rounds = study.run_study(tested_study, run_trials)
     assert [r.trials["low"][0].completed for r in rounds] == [True] * 4 + [False] * 2
 
 
-# ---- killed and gone on --------------------------------------------------------------------------
+# ---- killed and continued ------------------------------------------------------------------------
 
 
 class Killed(Exception):
     pass
 
 
-class Mortal:
-    """Measures, and dies once: at measurement `death`."""
+class FailingOnce:
+    """Runs trials, and raises `Killed` at one call."""
 
-    def __init__(self, it: Study, death: int) -> None:
-        self.it, self.left = it, death
+    def __init__(self, tested_study: Study, failing_call: int) -> None:
+        self.tested_study, self.calls_left = tested_study, failing_call
 
-    def __call__(
-        self, number: int, rung: int, points: TrialParams
-    ) -> dict[str, dict[int, TrialResult]]:
-        self.left -= 1
-        if self.left == -1:
+    def __call__(self, number: int, rung: int, trial_params: TrialParams) -> Results:
+        self.calls_left -= 1
+        if self.calls_left == -1:
             raise Killed
-        return synthetic_study.measure(self.it, rung, points)
+        return synthetic_study.compute_results(self.tested_study, rung, trial_params)
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
-def test_interrupted_at_any_measurement_the_study_goes_on_the_same(
+def test_a_study_that_is_interrupted_at_any_call_continues_with_the_same_trials(
     tmp_path: Path, pruner: str
 ) -> None:
-    it = made(pruner, trials=9)
-    undisturbed = measured(it)
-    for death in range(9):
-        folder = StudyFolder(Store(tmp_path).get_sweep(f"{pruner}-{death}"), "s")
-        measure = Mortal(it, death)
+    tested_study = make_study(pruner, n_trials=9)
+    undisturbed = run_to_end(tested_study)
+    for call in range(9):
+        folder = StudyFolder(Store(tmp_path).get_sweep(f"{pruner}-{call}"), "s")
+        run_trials = FailingOnce(tested_study, call)
         with suppress(Killed):
-            study.run_study(it, measure, load_round=folder.read_round, save_round=folder.save_round)
+            study.run_study(
+                tested_study,
+                run_trials,
+                load_round=folder.read_round,
+                save_round=folder.save_round,
+            )
         rounds = study.run_study(
-            it, measure, load_round=folder.read_round, save_round=folder.save_round
+            tested_study, run_trials, load_round=folder.read_round, save_round=folder.save_round
         )
-        assert {arm: study.list_arm_trials(rounds, arm) for arm in it.arms} == undisturbed
+        trials = {arm: study.list_arm_trials(rounds, arm) for arm in tested_study.arms}
+        assert trials == undisturbed
 
 
-def test_two_who_tell_agree_on_the_first(tmp_path: Path) -> None:
+def test_two_processes_agree_on_the_round_that_was_saved_first(tmp_path: Path) -> None:
     folder = StudyFolder(Store(tmp_path).get_sweep("s"), "s")
     trial = Trial(number=0, params={"a": 1}, rung_scores={"0": 0.5}, completed=True, steps=3)
-    told = folder.save_round(TuningRound(number=0, trials={"full": (trial,)}))
-    late = Trial(number=0, params={"a": 2}, rung_scores={"0": 0.4}, completed=True, steps=3)
+    saved_round = folder.save_round(TuningRound(number=0, trials={"full": (trial,)}))
+    later_trial = Trial(number=0, params={"a": 2}, rung_scores={"0": 0.4}, completed=True, steps=3)
     assert (
-        folder.save_round(TuningRound(number=0, trials={"full": (late,)}))
-        == told
+        folder.save_round(TuningRound(number=0, trials={"full": (later_trial,)}))
+        == saved_round
         == folder.read_round(0)
     )
     assert folder.read_round(1) is None
@@ -225,11 +231,11 @@ def test_two_who_tell_agree_on_the_first(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kill", range(KILLS))
-def test_sigkilled_at_a_random_moment(tmp_path: Path, kill: int) -> None:
-    """A process that asks, measures slowly and tells; then another; sometimes two at once."""
-    it = made("hyperband", trials=14)
-    undisturbed = measured(it)
-    chance = random.Random(f"{kill} {time.time_ns()}")
+def test_a_study_killed_at_a_random_moment_continues(tmp_path: Path, kill: int) -> None:
+    """A process that runs a study slowly, then another, sometimes two at the same time."""
+    tested_study = make_study("hyperband", n_trials=14)
+    undisturbed = run_to_end(tested_study)
+    generator = random.Random(f"{kill} {time.time_ns()}")
     command = [sys.executable, synthetic_study.__file__, str(tmp_path), "hyperband", "14", "0.05"]
     folder = StudyFolder(Store(tmp_path).get_sweep("s"), "s")
     path = os.pathsep.join(sys.path)
@@ -239,16 +245,17 @@ def test_sigkilled_at_a_random_moment(tmp_path: Path, kill: int) -> None:
         while not folder.path.exists() and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        time.sleep(chance.uniform(0, 0.6))
+        time.sleep(generator.uniform(0, 0.6))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    both = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}) for _ in "12"]
-    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    processes = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}) for _ in "12"]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
     rounds = [r for n in range(20) if (r := folder.read_round(n)) is not None]
-    assert {arm: study.list_arm_trials(rounds, arm) for arm in it.arms} == undisturbed
+    trials = {arm: study.list_arm_trials(rounds, arm) for arm in tested_study.arms}
+    assert trials == undisturbed
 
 
 def test_scores_of_the_synthetic_arms_differ() -> None:
-    point = {"train.learning_rate": 1e-3, "train.weight_decay": 0.5}
-    assert score("low", point, 1.0) != score("high", point, 1.0)
-    assert score("low", point, 1.0) == score("again", point, 1.0)
+    values = {"train.learning_rate": 1e-3, "train.weight_decay": 0.5}
+    assert compute_score("low", values, 1.0) != compute_score("high", values, 1.0)
+    assert compute_score("low", values, 1.0) == compute_score("again", values, 1.0)
