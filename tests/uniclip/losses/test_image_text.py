@@ -23,17 +23,17 @@ LABELS = [
 
 @pytest.mark.parametrize("labels", LABELS, ids=str)
 @pytest.mark.parametrize("tau", [0.01, 0.07, 1.0])
-def test_unicl_equals_its_twin(labels, tau):
+def test_unicl_equals_its_reference(labels, tau):
     image, text = build_pairs(len(labels))
     labels = torch.tensor(labels)
     scale = torch.tensor(1 / tau, dtype=torch.float64, requires_grad=True)
     leaves = (image, text, scale)
     value, gradients = value_and_gradients(unicl_loss(image, text, labels, scale), *leaves)
-    twin = reference_losses.unicl(image, text, labels, scale)
-    expected, expected_gradients = value_and_gradients(twin, *leaves)
+    reference = reference_losses.unicl(image, text, labels, scale)
+    expected, expected_gradients = value_and_gradients(reference, *leaves)
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
-    for gradient, wanted in zip(gradients, expected_gradients):
-        torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-9)
+    for gradient, expected_gradient in zip(gradients, expected_gradients):
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("labels", [[-1] * 6, [4, 0, 2, 1, 7, 3], [4, -1, 2, -1, -1, 3]], ids=str)
@@ -43,27 +43,27 @@ def test_clip_is_unicl_without_shared_labels(labels):
     leaves = (image, text, scale)
     clip = value_and_gradients(clip_loss(image, text, scale), *leaves)
     unicl = value_and_gradients(unicl_loss(image, text, torch.tensor(labels), scale), *leaves)
-    twin = value_and_gradients(
+    reference = value_and_gradients(
         reference_losses.unicl(image, text, torch.tensor(labels), scale), *leaves
     )
-    for other in (unicl, twin):
+    for other in (unicl, reference):
         torch.testing.assert_close(clip, other, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("chunk", [None, 2])
-def test_both_halves_of_clip_are_clip(chunk):
+def test_the_mean_of_both_directions_is_clip(chunk):
     image, text = build_pairs(5)
     scale = torch.tensor(14.0, dtype=torch.float64, requires_grad=True)
-    one = image_to_text_loss(image, text, scale, chunk=chunk)
-    torch.testing.assert_close(one, F.cross_entropy(scale * image @ text.T, torch.arange(5)))
-    halves = (one + image_to_text_loss(text, image, scale, chunk=chunk)) / 2
+    direction = image_to_text_loss(image, text, scale, chunk=chunk)
+    torch.testing.assert_close(direction, F.cross_entropy(scale * image @ text.T, torch.arange(5)))
+    mean_of_directions = (direction + image_to_text_loss(text, image, scale, chunk=chunk)) / 2
     leaves = (image, text, scale)
     expected = value_and_gradients(clip_loss(*leaves), *leaves)
-    torch.testing.assert_close(value_and_gradients(halves, *leaves), expected)
+    torch.testing.assert_close(value_and_gradients(mean_of_directions, *leaves), expected)
 
 
-def test_clip_is_mp_nce_across_domains_but_for_the_negatives():
-    # With the negatives of the positive's domain, one view and one scale, they are one loss.
+def test_clip_is_mp_nce_with_negatives_of_the_positives_domain():
+    # With the negatives of the positive's domain, one view and one scale, both losses are equal.
     image, text = build_pairs(7)
     z = torch.cat([image, text])
     sample, domain = torch.arange(7).repeat(2), torch.arange(2).repeat_interleave(7)
@@ -73,7 +73,7 @@ def test_clip_is_mp_nce_across_domains_but_for_the_negatives():
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_clip_and_unicl_refuse_what_does_not_fit():
+def test_clip_and_unicl_reject_wrong_shapes_and_dtypes():
     image, text = build_pairs(3)
     with pytest.raises(ValueError, match="image and text must be"):
         clip_loss(image, text[:2], 1.0)

@@ -1,4 +1,4 @@
-"""The losses against their literal twins, against each other, and at the ends of their ranges."""
+"""Multi-positive losses against the reference, against each other, and at extreme values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from uniclip.losses.multi_positive import (
 from uniclip.losses.similarity import DomainSimilarity
 
 
-def assert_equal_to_twin(entries, switches, weights, setting, chunk=None, seed=0):
+def assert_equal_to_reference(entries, switches, weights, setting, chunk=None, seed=0):
     denominator, aggregate, negatives = switches
     z, sample, domain, slot = build_embeddings(entries, seed)
     similarity = build_domain_similarity(*setting)
@@ -43,33 +43,33 @@ def assert_equal_to_twin(entries, switches, weights, setting, chunk=None, seed=0
         denominator=denominator, aggregate=aggregate, negatives=negatives, weights=weights
     )
     loss = multi_positive(z, sample, domain, slot, similarity, chunk=chunk, **options)
-    twin = reference_losses.multi_positive(z, sample, domain, slot, *leaves[1:], **options)
-    twin = z.sum() * 0 if twin is None else twin
+    reference = reference_losses.multi_positive(z, sample, domain, slot, *leaves[1:], **options)
+    reference = z.sum() * 0 if reference is None else reference
     value, gradients = value_and_gradients(loss, *leaves)
-    expected, expected_gradients = value_and_gradients(twin, *leaves)
+    expected, expected_gradients = value_and_gradients(reference, *leaves)
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
-    for gradient, wanted in zip(gradients, expected_gradients):
-        torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-9)
+    for gradient, expected_gradient in zip(gradients, expected_gradients):
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("weights", WEIGHTS, ids=str)
 @pytest.mark.parametrize("switches", SWITCHES, ids="-".join)
-def test_family_equals_its_twin(switches, weights):
+def test_every_combination_of_switches_equals_the_reference(switches, weights):
     for i, entries in enumerate(IDS.values()):
-        assert_equal_to_twin(entries, switches, weights, SIMILARITY_SETTINGS[i % 3], seed=i)
+        assert_equal_to_reference(entries, switches, weights, SIMILARITY_SETTINGS[i % 3], seed=i)
 
 
 @pytest.mark.parametrize("setting", SIMILARITY_SETTINGS, ids=str)
 @pytest.mark.parametrize("name", ["two views", "duplicates", "uneven"])
-def test_temperatures_and_offsets_equal_the_twin(name, setting):
+def test_temperatures_and_offsets_equal_the_reference(name, setting):
     for switches in SWITCHES:
-        assert_equal_to_twin(IDS[name], switches, "balanced", setting)
+        assert_equal_to_reference(IDS[name], switches, "balanced", setting)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 4, 7, 100])
 @pytest.mark.parametrize("switches", SWITCHES, ids="-".join)
-def test_tiles_equal_the_twin(switches, chunk):
-    assert_equal_to_twin(
+def test_tiles_equal_the_reference(switches, chunk):
+    assert_equal_to_reference(
         IDS["uneven"], switches, (2.0, 0.5, 3.0), SIMILARITY_SETTINGS[1], chunk=chunk
     )
 
@@ -86,28 +86,30 @@ entry = st.tuples(st.integers(-2, 2), st.integers(0, 1), st.integers(0, 2))
     chunk=st.sampled_from([None, 1, 3]),
 )
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_any_pool_equals_the_twin(entries, switches, weights, taus, offsets, chunk):
-    assert_equal_to_twin(entries, switches, weights, (taus, offsets), chunk)
+def test_any_batch_equals_the_reference(entries, switches, weights, taus, offsets, chunk):
+    assert_equal_to_reference(entries, switches, weights, (taus, offsets), chunk)
 
 
-def test_members_are_the_family_with_their_switches_set():
+def test_named_losses_are_multi_positive_with_their_switches():
     z, sample, domain, slot = build_view_embeddings(4, 2)
     similarity = build_domain_similarity(*SIMILARITY_SETTINGS[1])
-    given = (z, sample, domain, slot, similarity)
-    several = dict(denominator="all")
+    inputs = (z, sample, domain, slot, similarity)
+    all_positives = dict(denominator="all")
     for member, weights in ((mp_nce, "uniform"), (mp_nce, (0, 1, 1))):
         alone = member(z, sample, domain, similarity, weights)
-        assert torch.equal(alone, multi_positive(*given, weights=weights))
-    assert torch.equal(sup_con(z, sample, domain, similarity), multi_positive(*given, **several))
-    inside = multi_positive(*given, aggregate="inside", **several)
+        assert torch.equal(alone, multi_positive(*inputs, weights=weights))
+    assert torch.equal(
+        sup_con(z, sample, domain, similarity), multi_positive(*inputs, **all_positives)
+    )
+    inside = multi_positive(*inputs, aggregate="inside", **all_positives)
     assert torch.equal(mil_nce(z, sample, domain, similarity), inside)
-    by_slot = multi_positive(*given, negatives="slot", weights="uniform")
-    assert torch.equal(multi_view_info_nce(*given), by_slot)
+    by_slot = multi_positive(*inputs, negatives="slot", weights="uniform")
+    assert torch.equal(multi_view_info_nce(*inputs), by_slot)
 
 
 @pytest.mark.parametrize("chunk", [None, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_one_positive_makes_three_losses_one_bit_for_bit(dtype, chunk):
+def test_with_one_positive_three_losses_are_equal_bit_for_bit(dtype, chunk):
     results = []
     for member in (mp_nce, sup_con, mil_nce):
         z, sample, domain, _ = build_view_embeddings(13, 1, dtype=dtype)
@@ -120,7 +122,7 @@ def test_one_positive_makes_three_losses_one_bit_for_bit(dtype, chunk):
     assert results[0][1].abs().max() > 0
 
 
-def test_two_positives_make_three_different_losses():
+def test_with_two_positives_three_losses_differ():
     z, sample, domain, _ = build_view_embeddings(5, 2)
     similarity = build_domain_similarity()
     losses = (mp_nce, sup_con, mil_nce)
@@ -132,26 +134,28 @@ def test_multi_view_info_nce_is_the_mean_of_n_by_n_cross_entropies():
     z, sample, domain, slot = build_view_embeddings(6, 2)
     similarity = build_domain_similarity((0.1, 0.2, 0.3), (0.5, 0.0, 0.5))
     blocks = z.view(3, 6, WIDTH)
-    own = torch.arange(6)
+    targets = torch.arange(6)
     terms = []
     for a in range(3):
         for b in range(3):
             if a != b:
                 tau = 0.1 if max(a, b) < 2 else 0.2
-                terms.append(F.cross_entropy(blocks[a] @ blocks[b].T / tau, own))
+                terms.append(F.cross_entropy(blocks[a] @ blocks[b].T / tau, targets))
     loss = multi_view_info_nce(z, sample, domain, slot, similarity)
     torch.testing.assert_close(loss, torch.stack(terms).mean(), rtol=1e-12, atol=1e-12)
     # One domain pair in each denominator: the offset cancels.
     assert torch.autograd.grad(loss, similarity.offset)[0].abs().max() < 1e-12
 
 
-def test_without_image_image_positives_their_negatives_stay():
+def test_without_image_image_positives_images_are_still_negatives():
     z, sample, domain, _ = build_view_embeddings(4, 2)
     similarity = build_domain_similarity()
     loss = mp_nce(z, sample, domain, similarity, weights=(0, 1, 1))
     gradient = torch.autograd.grad(loss, similarity.log_scale)[0]
     assert gradient[0].abs() > 1e-6
-    assert_equal_to_twin(IDS["two views"], SWITCHES[0], (0.0, 1.0, 1.0), SIMILARITY_SETTINGS[2])
+    assert_equal_to_reference(
+        IDS["two views"], SWITCHES[0], (0.0, 1.0, 1.0), SIMILARITY_SETTINGS[2]
+    )
 
 
 @pytest.mark.parametrize("chunk", [None, 2])
@@ -167,7 +171,7 @@ def test_no_positive_gives_zero_with_zero_gradients(loss, chunk):
             assert torch.equal(leaf.grad, torch.zeros_like(leaf))
 
 
-def test_sample_ids_are_names_and_rows_have_no_order():
+def test_only_equality_of_sample_ids_matters_and_rows_have_no_order():
     z, sample, domain, slot = build_view_embeddings(5, 2)
     similarity = build_domain_similarity(*SIMILARITY_SETTINGS[1])
     renamed = torch.tensor([-(2**63), 2**63 - 1, 0, 12, -1])[sample]
@@ -196,7 +200,7 @@ def test_nothing_overflows(name, tau, dtype):
 
 
 def test_float32_agrees_with_float64():
-    # One pool in both precisions: the same rows, rounded.
+    # The same embeddings in both precisions, rounded.
     z, sample, domain, _ = build_view_embeddings(40, 2)
     expected = mp_nce(z, sample, domain, build_domain_similarity(*SIMILARITY_SETTINGS[1]))
     single = build_domain_similarity(*SIMILARITY_SETTINGS[1], dtype=torch.float32)
@@ -213,7 +217,7 @@ def test_second_derivatives_exist(switches):
         similarity = DomainSimilarity().double()
         leaves = {"log_scale": log_scale, "offset": offset}
         return torch.func.functional_call(
-            Wrapped(similarity, lambda s: multi_positive(z, sample, domain, slot, s, **options)),
+            LossModule(similarity, lambda s: multi_positive(z, sample, domain, slot, s, **options)),
             {f"similarity.{name}": leaf for name, leaf in leaves.items()},
         )
 
@@ -226,8 +230,8 @@ def test_second_derivatives_exist(switches):
     assert torch.autograd.gradgradcheck(loss, leaves)
 
 
-class Wrapped(torch.nn.Module):
-    """A loss as a module, so that its similarity's leaves can be handed in."""
+class LossModule(torch.nn.Module):
+    """A loss as a module, so that `functional_call` can replace the similarity's parameters."""
 
     def __init__(self, similarity, loss):
         super().__init__()
@@ -238,25 +242,25 @@ class Wrapped(torch.nn.Module):
 
 
 @pytest.mark.parametrize("chunk", [None, 8])
-def test_tiles_bound_what_is_made_and_what_is_kept(chunk):
+def test_tiles_bound_the_largest_tensor_and_the_saved_memory(chunk):
     z, sample, domain, _ = build_view_embeddings(48, 2)
-    rows, similarity, kept = len(z), build_domain_similarity(), []
+    rows, similarity, saved_sizes = len(z), build_domain_similarity(), []
 
     def pack(tensor):
-        kept.append(tensor.numel())
+        saved_sizes.append(tensor.numel())
         return tensor
 
-    with LargestTensor() as made:
+    with LargestTensor() as largest_tensor:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             loss = mp_nce(z, sample, domain, similarity, chunk=chunk)
         loss.backward()
-    whole = rows * rows // 2  # the images' block is two thirds of the columns
-    assert (made.largest < whole) is (chunk is not None)
-    assert (sum(kept) < whole) is (chunk is not None)
+    half_matrix = rows * rows // 2  # the images' block is two thirds of the columns
+    assert (largest_tensor.largest < half_matrix) is (chunk is not None)
+    assert (sum(saved_sizes) < half_matrix) is (chunk is not None)
 
 
 @pytest.mark.parametrize("chunk", [None, 5])
-def test_autocast_does_not_reach_the_loss(chunk):
+def test_losses_are_not_autocast(chunk):
     z, sample, domain, _ = build_view_embeddings(8, 2, dtype=torch.float32)
     similarity = DomainSimilarity()
     expected = mp_nce(z, sample, domain, similarity, chunk=chunk)
@@ -267,7 +271,7 @@ def test_autocast_does_not_reach_the_loss(chunk):
 
 
 LONG = torch.zeros(3, dtype=torch.int64)
-REFUSED = [
+INVALID_ARGUMENTS = [
     (dict(aggregate="inside"), "aggregate='inside' needs"),
     (dict(aggregate="inside", denominator="all", negatives="slot"), "aggregate='inside' needs"),
     (dict(denominator="positives"), "denominator must be one of"),
@@ -290,9 +294,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("changed", "message"), REFUSED, ids=lambda x: str(x)[:40])
-def test_bad_arguments_are_refused(changed, message):
+@pytest.mark.parametrize(("changed", "message"), INVALID_ARGUMENTS, ids=lambda x: str(x)[:40])
+def test_invalid_arguments_are_rejected(changed, message):
     ids = dict(sample=LONG, domain=LONG, slot=LONG)
-    given = dict(z=torch.eye(3), similarity=DomainSimilarity(), **ids)
+    inputs = dict(z=torch.eye(3), similarity=DomainSimilarity(), **ids)
     with pytest.raises(ValueError, match=message):
-        multi_positive(**{**given, **changed})
+        multi_positive(**{**inputs, **changed})

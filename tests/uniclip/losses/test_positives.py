@@ -29,8 +29,10 @@ def test_positives_and_weights_are_those_of_the_reference(name, weights):
         assert sorted(positives) == expected
         assert structure.positive_index[i][~is_positive].tolist() == [i] * int((~is_positive).sum())
         by_hand = reference_losses.positive_weights(i, positives, domain, weights)
-        given = dict(zip(positives, structure.positive_weight[i][is_positive].tolist()))
-        assert given == pytest.approx(by_hand)
+        weights_by_positive = dict(
+            zip(positives, structure.positive_weight[i][is_positive].tolist())
+        )
+        assert weights_by_positive == pytest.approx(by_hand)
         assert not structure.positive_weight[i][~is_positive].any()
 
 

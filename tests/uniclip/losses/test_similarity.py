@@ -1,4 +1,4 @@
-"""Similarities: their leaves, their limits, and that both start as one function."""
+"""Similarities: parameters, ranges, and equal initial values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COSINE = torch.linspace(-1, 1, 12).view(3, 4)
 PAIR = torch.arange(12).view(3, 4) % 3
 
 
-def pool(samples=9, images=2):
+def build_embeddings(samples=9, images=2):
     z = torch.randn(samples * (images + 1), 16, generator=torch.Generator().manual_seed(0))
     slot = torch.arange(images + 1).repeat_interleave(samples)
     sample = torch.arange(samples).repeat(images + 1)
@@ -43,27 +43,27 @@ def test_scores_are_the_equation():
 
 @pytest.mark.parametrize("temperature", [0.07, 0.01, 0.4])
 @pytest.mark.parametrize("loss", [mp_nce, sup_con, mil_nce])
-def test_both_start_as_one_function_bit_for_bit(loss, temperature):
+def test_domain_and_shared_similarity_start_equal_bit_for_bit(loss, temperature):
     results = []
     for kind in (DomainSimilarity, SharedSimilarity):
-        z, sample, domain = pool()
+        z, sample, domain = build_embeddings()
         value = loss(z, sample, domain, kind(temperature))
         results.append((value.detach(), *torch.autograd.grad(value, z)))
     assert all(torch.equal(a, b) for a, b in zip(*results))
-    given = [kind(temperature)(COSINE, PAIR) for kind in (DomainSimilarity, SharedSimilarity)]
-    assert torch.equal(*given)
+    scores = [kind(temperature)(COSINE, PAIR) for kind in (DomainSimilarity, SharedSimilarity)]
+    assert torch.equal(*scores)
 
 
 def test_shared_gradient_is_the_sum_over_the_domain_pairs():
     gradients = []
     for similarity in (DomainSimilarity(), SharedSimilarity()):
-        z, sample, domain = pool()
+        z, sample, domain = build_embeddings()
         loss = mp_nce(z.double(), sample, domain, similarity.double())
         gradients.append(torch.autograd.grad(loss, similarity.log_scale)[0].sum())
     torch.testing.assert_close(*gradients)
 
 
-def test_leaves_have_the_agreed_names_and_shapes():
+def test_parameters_have_these_names_and_shapes():
     leaves = {name: leaf.shape for name, leaf in DomainSimilarity().named_parameters()}
     assert leaves == {"log_scale": (3,), "offset": (3,)}
     assert {n: leaf.shape for n, leaf in SharedSimilarity().named_parameters()} == {"log_scale": ()}
@@ -71,11 +71,11 @@ def test_leaves_have_the_agreed_names_and_shapes():
     assert DOMAIN_PAIRS == ("ii", "it", "tt")
 
 
-def test_image_text_offset_is_zero_with_gradient_zero_whatever_it_holds():
+def test_image_text_offset_and_its_gradient_stay_zero():
     similarity = DomainSimilarity()
     with torch.no_grad():
         similarity.offset.fill_(0.5)
-    z, sample, domain = pool()
+    z, sample, domain = build_embeddings()
     mp_nce(z, sample, domain, similarity).backward()
     assert similarity.offset.grad[1] == 0
     assert (similarity.offset.grad[[0, 2]].abs() > 1e-6).all()

@@ -1,4 +1,5 @@
-"""The streamed losses: equal to dense and twin, safe in float32, linear in memory."""
+"""Streamed losses: equal to the dense form and the reference, exact in float32, linear in
+memory."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ offset = st.floats(-1, 1)
 
 @st.composite
 def batches(draw, most):
-    """z (a leaf) and ids: samples of any number of images and texts, in any order, some twice."""
+    """Draw z (a leaf), sample, domain and slot: any numbers of images and texts, in any order."""
     samples = draw(st.integers(1, most // 2))
     images, texts = draw(st.sampled_from([(2, 1), (1, 1), (3, 2), (2, 0), (0, 3), (1, 0)]))
     kinds = [(0, k) for k in range(images)] + [(1, images + k) for k in range(texts)]
@@ -61,10 +62,10 @@ def similarities(draw):
     return build_domain_similarity(taus, (draw(offset), 0.0, draw(offset)))
 
 
-def assert_same(found, expected):
-    torch.testing.assert_close(found[0], expected[0], rtol=1e-12, atol=1e-12)
-    for gradient, wanted in zip(found[1], expected[1], strict=True):
-        torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-9)
+def assert_equal(actual, expected):
+    torch.testing.assert_close(actual[0], expected[0], rtol=1e-12, atol=1e-12)
+    for gradient, expected_gradient in zip(actual[1], expected[1], strict=True):
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-9)
 
 
 def family(batch, similarity, options):
@@ -77,20 +78,20 @@ def family(batch, similarity, options):
 
 @given(batches(9), similarities(), switches(), tile_sizes())
 @many
-def test_streamed_equals_dense_and_twin(batch, similarity, options, sizes):
+def test_streamed_equals_dense_and_reference(batch, similarity, options, sizes):
     leaves = (batch[0], similarity.log_scale, similarity.offset)
-    twin = reference_losses.multi_positive(*batch, *leaves[1:], **options)
-    expected = value_and_gradients(batch[0].sum() * 0 if twin is None else twin, *leaves)
+    reference = reference_losses.multi_positive(*batch, *leaves[1:], **options)
+    expected = value_and_gradients(batch[0].sum() * 0 if reference is None else reference, *leaves)
     loss = family(batch, similarity, options)
-    assert_same(run_with_tile_sizes(sizes, loss), expected)
-    assert_same(loss(None), expected)
+    assert_equal(run_with_tile_sizes(sizes, loss), expected)
+    assert_equal(loss(None), expected)
 
 
 @given(batches(70), similarities(), switches(), tile_sizes())
 @many
 def test_many_uneven_tiles_equal_dense(batch, similarity, options, sizes):
     loss = family(batch, similarity, options)
-    assert_same(run_with_tile_sizes(sizes, loss), loss(None))
+    assert_equal(run_with_tile_sizes(sizes, loss), loss(None))
 
 
 @pytest.mark.parametrize("options", SWITCHES, ids="-".join)
@@ -110,12 +111,12 @@ def test_one_sample_has_positives_and_no_negatives(options):
 
 @given(st.lists(st.integers(-1, 3), min_size=1, max_size=7), temperature, tile_sizes())
 @many
-def test_streamed_unicl_and_clip_equal_dense_and_twin(labels, tau, sizes):
+def test_streamed_unicl_and_clip_equal_dense_and_reference(labels, tau, sizes):
     image, text = build_pairs(len(labels), seed=len(labels))
     scale = torch.tensor(1 / tau, dtype=torch.float64, requires_grad=True)
     for ids, loss in ((torch.tensor(labels), unicl_loss), (torch.full((len(labels),), -1), None)):
 
-        def asked(chunk, ids=ids, loss=loss):
+        def compute(chunk, ids=ids, loss=loss):
             if loss is None:
                 value = clip_loss(image, text, scale, chunk=chunk)
             else:
@@ -125,8 +126,8 @@ def test_streamed_unicl_and_clip_equal_dense_and_twin(labels, tau, sizes):
         expected = value_and_gradients(
             reference_losses.unicl(image, text, ids, scale), image, text, scale
         )
-        assert_same(run_with_tile_sizes(sizes, asked), expected)
-        assert_same(asked(None), expected)
+        assert_equal(run_with_tile_sizes(sizes, compute), expected)
+        assert_equal(compute(None), expected)
 
 
 @given(st.integers(8, 60), st.integers(0, 99), temperature, tile_sizes())
@@ -136,68 +137,68 @@ def test_streamed_unicl_equals_dense_over_many_tiles(n, seed, tau, sizes):
     labels = torch.randint(-1, n // 2, (n,), generator=torch.Generator().manual_seed(seed))
     scale = torch.tensor(1 / tau, dtype=torch.float64, requires_grad=True)
 
-    def asked(chunk):
+    def compute(chunk):
         value = unicl_loss(image, text, labels, scale, chunk=chunk)
         return value_and_gradients(value, image, text, scale)
 
-    assert_same(run_with_tile_sizes(sizes, asked), asked(None))
+    assert_equal(run_with_tile_sizes(sizes, compute), compute(None))
 
 
 # ---- float32 -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def careful(monkeypatch):
-    """The calls that took a maximum for each row."""
-    calls, logs = [], streaming._compute_stable_logsumexps
+def stable_calls(monkeypatch):
+    """Return the calls that computed a running maximum for each row."""
+    calls, compute_logsumexps = [], streaming._compute_stable_logsumexps
 
-    def counted(*given):
+    def counted(*args):
         calls.append(1)
-        return logs(*given)
+        return compute_logsumexps(*args)
 
     monkeypatch.setattr(streaming, "_compute_stable_logsumexps", counted)
     return calls
 
 
-def ordinary(n=40, width=32):
-    """Unit rows in every direction: two views and a text of each sample."""
+def random_rows(n=40, width=32):
+    """Return unit rows in random directions: two views and a text of each sample."""
     generator = torch.Generator().manual_seed(3)
     z = F.normalize(torch.randn(3 * n, width, generator=generator), dim=1)
     return z, torch.arange(n).repeat(3), (torch.arange(3 * n) >= 2 * n).long()
 
 
-def lonely():
-    """The first sample's embeddings point away from all others, which lie close together."""
-    z, sample, domain = ordinary()
+def opposite_rows():
+    """Return rows of which the first sample's are opposite to all others, which are close."""
+    z, sample, domain = random_rows()
     z = F.normalize(0.05 * z + 1, dim=1)
     z[sample == 0] *= -1
     return z, sample, domain
 
 
-def half_lonely():
-    """As `lonely`, but at a cosine whose shifted exponential is left with a digit or two."""
-    z, sample, domain = lonely()
+def half_opposite_rows():
+    """As `opposite_rows`, at a cosine whose shifted exponential keeps one or two digits."""
+    z, sample, domain = opposite_rows()
     middle = F.normalize(z[sample != 0].mean(0), dim=0)
     aside = F.normalize(torch.linalg.qr(torch.stack([middle, z[3], z[4]], 1))[0][:, 2], dim=0)
     z[sample == 0] = -0.7 * middle + 0.51**0.5 * aside
     return z, sample, domain
 
 
-def longer():
-    """Rows that are not unit."""
-    z, sample, domain = ordinary()
+def long_rows():
+    """Return rows of length 4."""
+    z, sample, domain = random_rows()
     return 4 * z, sample, domain
 
 
 FLOAT32 = {
-    "as they are": (ordinary, (0.07, 0.1, 1.0), False),
-    "shifted": (ordinary, (0.01, 0.01, 0.01), False),
-    "shifted, one pair of domains alone": (ordinary, (0.01, 0.07, 1.0), False),
-    "negatives point away": (lonely, (0.01, 0.01, 0.01), True),
-    "negatives point half away": (half_lonely, (0.01, 0.01, 0.01), True),
-    "negatives point away, warm": (lonely, (0.07, 0.07, 0.07), False),
-    "very cold": (ordinary, (0.001, 0.002, 0.003), True),
-    "long rows": (longer, (0.02, 0.02, 0.02), True),
+    "as they are": (random_rows, (0.07, 0.1, 1.0), False),
+    "shifted": (random_rows, (0.01, 0.01, 0.01), False),
+    "shifted, one pair of domains alone": (random_rows, (0.01, 0.07, 1.0), False),
+    "negatives point away": (opposite_rows, (0.01, 0.01, 0.01), True),
+    "negatives point half away": (half_opposite_rows, (0.01, 0.01, 0.01), True),
+    "negatives point away, warm": (opposite_rows, (0.07, 0.07, 0.07), False),
+    "very cold": (random_rows, (0.001, 0.002, 0.003), True),
+    "long rows": (long_rows, (0.02, 0.02, 0.02), True),
 }
 
 
@@ -212,34 +213,34 @@ def float32_and_float64(batch, taus, chunk, loss=mp_nce):
     return results
 
 
-def relative_errors(found, expected):
+def relative_errors(actual, expected):
     """Of the value and of each gradient, against its largest number."""
-    numbers = [(found[0], expected[0]), *zip(found[1], expected[1])]
+    numbers = [(actual[0], expected[0]), *zip(actual[1], expected[1])]
     return [float((f.double() - e).abs().max() / e.abs().max()) for f, e in numbers]
 
 
 @pytest.mark.parametrize("name", FLOAT32)
 @pytest.mark.parametrize("chunk", [7, 1000])
-def test_float32_is_as_exact_as_its_scores(name, chunk, careful):
-    batch, taus, needs_care = FLOAT32[name]
-    found, expected = float32_and_float64(batch, taus, chunk)
-    assert all(number.isfinite().all() for number in (found[0], *found[1]))
+def test_float32_is_as_exact_as_the_scores(name, chunk, stable_calls):
+    batch, taus, is_stable = FLOAT32[name]
+    actual, expected = float32_and_float64(batch, taus, chunk)
+    assert all(number.isfinite().all() for number in (actual[0], *actual[1]))
     longest = float(batch()[0].square().sum(1).max())
-    allowed = 1e-6 * max(longest / min(taus), 10)  # a score's own rounding, times a few
-    assert max(relative_errors(found, expected)) < allowed
-    assert len(careful) == needs_care
+    allowed = 1e-6 * max(longest / min(taus), 10)  # a few times the rounding of a score
+    assert max(relative_errors(actual, expected)) < allowed
+    assert len(stable_calls) == is_stable
 
 
-def test_without_care_sums_would_be_lost(monkeypatch):
-    """So the cases above do need it."""
+def test_without_the_running_maximum_sums_underflow(monkeypatch):
+    """The cases above need it."""
     monkeypatch.setattr(streaming, "_sums_are_accurate", lambda sums, layout: True)
-    for name in [name for name, (_, _, needs_care) in FLOAT32.items() if needs_care]:
-        found, expected = float32_and_float64(*FLOAT32[name][:2], 7)
-        assert not all(error < 1e-3 for error in relative_errors(found, expected))
+    for name in [name for name, (_, _, is_stable) in FLOAT32.items() if is_stable]:
+        actual, expected = float32_and_float64(*FLOAT32[name][:2], 7)
+        assert not all(error < 1e-3 for error in relative_errors(actual, expected))
 
 
 def test_a_shift_is_taken_only_where_scores_could_overflow():
-    z, _, _ = ordinary()
+    z, _, _ = random_rows()
     assert streaming._compute_exponent_shifts(z, [14.0, 60.0, 1.0]) == [0, 0, 0]
     shift = streaming._compute_exponent_shifts(z, [100.0, 14.0, 1.0])
     assert shift[0] == pytest.approx(30, abs=1e-3)
@@ -251,7 +252,7 @@ def test_a_shift_is_taken_only_where_scores_could_overflow():
 def test_clip_in_float32_at_every_temperature(tau):
     results = []
     for dtype, chunk in ((torch.float32, 16), (torch.float64, None)):
-        z = ordinary()[0].to(dtype)
+        z = random_rows()[0].to(dtype)
         image, text = z[:40].requires_grad_(), (z[:40] * -1 + 0.1 * z[40:80]).requires_grad_()
         scale = torch.tensor(1 / tau, dtype=dtype, requires_grad=True)
         value = clip_loss(image, text, scale, chunk=chunk)
@@ -263,7 +264,7 @@ def test_clip_in_float32_at_every_temperature(tau):
 @pytest.mark.parametrize("tau", [1e-3, 0.01, 1.0])
 def test_opposite_and_equal_rows_overflow_nothing(tau):
     for sign in ([1, 1, 1], [1, -1, 1], [1, -1, -1]):
-        z, sample, domain = ordinary(5)
+        z, sample, domain = random_rows(5)
         z = (z[:1] * torch.tensor(sign).repeat_interleave(5)[:, None]).requires_grad_()
         similarity = build_domain_similarity([tau] * 3, (1.0, 0.0, -1.0), torch.float32)
         loss = mp_nce(z, sample, domain, similarity, chunk=4)
@@ -272,9 +273,9 @@ def test_opposite_and_equal_rows_overflow_nothing(tau):
         assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-def test_a_broken_embedding_is_not_hidden():
+def test_a_nan_embedding_makes_the_loss_nan():
     for chunk in (None, 7):
-        z, sample, domain = ordinary()
+        z, sample, domain = random_rows()
         z[5] = torch.nan
         assert mp_nce(z, sample, domain, DomainSimilarity(), chunk=chunk).isnan()
 
@@ -283,7 +284,7 @@ def test_a_broken_embedding_is_not_hidden():
 
 
 @pytest.mark.parametrize("options", SWITCHES, ids="-".join)
-def test_gradients_are_derivatives(options):
+def test_gradients_equal_finite_differences(options):
     z, sample, domain, slot = build_view_embeddings(3, 2)
     options = dict(zip(("denominator", "aggregate", "negatives"), options))
 
@@ -306,7 +307,7 @@ def test_second_derivatives_are_refused():
         gradient.sum().backward()
 
 
-def test_rows_in_strides_and_leaves_left_out():
+def test_non_contiguous_rows_and_frozen_parameters():
     z, sample, domain, _ = build_view_embeddings(6, 2)
     similarity = build_domain_similarity()
     expected = torch.autograd.grad(mp_nce(z, sample, domain, similarity), z)[0]
@@ -319,15 +320,19 @@ def test_rows_in_strides_and_leaves_left_out():
     assert similarity.log_scale.grad.abs().max() > 0
 
 
-def made_and_kept(n, chunk, loss):
-    """Numbers in the largest tensor that a loss and its gradients make, and in all it keeps."""
-    kept = []
-    with LargestTensor() as made:
-        pack = (lambda tensor: kept.append(tensor.numel()) or tensor), (lambda tensor: tensor)
+def largest_and_saved(n, chunk, loss):
+    """Return the elements of the largest tensor of a loss and its gradients, and of all saved
+    ones."""
+    saved_sizes = []
+    with LargestTensor() as largest_tensor:
+        pack = (
+            (lambda tensor: saved_sizes.append(tensor.numel()) or tensor),
+            (lambda tensor: tensor),
+        )
         with torch.autograd.graph.saved_tensors_hooks(*pack):
             value = loss(n, chunk)
         value.backward()
-    return made.largest, sum(kept)
+    return largest_tensor.largest, sum(saved_sizes)
 
 
 def mp_nce_of(n, chunk):
@@ -350,20 +355,20 @@ def unicl_of(n, chunk):
 
 
 @pytest.mark.parametrize("loss", [mp_nce_of, by_slot_of, clip_of, unicl_of])
-def test_nothing_of_all_pairs_is_made_or_kept(loss):
-    few, many = (made_and_kept(n, 8, loss) for n in (64, 128))
-    assert few[0] < 64 * 64 <= made_and_kept(64, None, loss)[0]
+def test_no_tensor_of_all_pairs_is_created_or_saved(loss):
+    few, many = (largest_and_saved(n, 8, loss) for n in (64, 128))
+    assert few[0] < 64 * 64 <= largest_and_saved(64, None, loss)[0]
     for once, twice in zip(few, many):
         assert twice <= 2 * once  # in step with the rows, not with their square
 
 
-def test_care_costs_no_memory_of_all_pairs(careful):
+def test_the_running_maximum_creates_no_tensor_of_all_pairs(stable_calls):
     def cold(n, chunk):
         z, sample, domain, _ = build_view_embeddings(n, 2)
         return mp_nce(z, sample, domain, build_domain_similarity([1e-4] * 3), chunk=chunk)
 
-    assert made_and_kept(64, 8, cold)[0] < 64 * 64
-    assert careful
+    assert largest_and_saved(64, 8, cold)[0] < 64 * 64
+    assert stable_calls
 
 
 def test_chunks_larger_than_the_batch_are_one_tile():

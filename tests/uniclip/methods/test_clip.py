@@ -23,5 +23,5 @@ def test_clip_is_the_mean_over_the_views(vocabulary, views):
         clip_loss(embedder.encode_image(p, v), texts, 1 / 0.07)
         for p, v in zip(batch.images, batch.augmentation_vectors)
     ]
-    given = method.compute_loss_terms(embedder, batch)["contrastive"]
-    torch.testing.assert_close(given, sum(losses) / views, rtol=1e-5, atol=1e-5)
+    loss = method.compute_loss_terms(embedder, batch)["contrastive"]
+    torch.testing.assert_close(loss, sum(losses) / views, rtol=1e-5, atol=1e-5)

@@ -19,14 +19,14 @@ from uniclip.losses.image_text import clip_loss
 from uniclip.methods import declip
 
 
-def close(given, expected):
-    torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5)
+def assert_close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_declip_is_the_sum_of_its_four_losses(vocabulary):
     method, embedder = build_method_and_embedder(of_method("declip"), vocabulary)
     batch, queue = build_batch(vocabulary), method.queue.clone()
-    parts = method.compute_loss_terms(embedder, batch)
+    loss_terms = method.compute_loss_terms(embedder, batch)
     raw = [
         embedder.apply_image_head(embedder.compute_image_features(p), v)
         for p, v in zip(batch.images, batch.augmentation_vectors)
@@ -36,23 +36,25 @@ def test_declip_is_the_sum_of_its_four_losses(vocabulary):
         embedder.encode_text(batch.masked_tokens),
         embedder.encode_text(batch.augmented_tokens),
     ]
-    scale, own = torch.e**3, torch.arange(6)
-    close(parts["contrastive"], sum(clip_loss(v, t, scale) for v in views for t in texts) / 4)
+    scale, targets = torch.e**3, torch.arange(6)
+    assert_close(
+        loss_terms["contrastive"], sum(clip_loss(v, t, scale) for v in views for t in texts) / 4
+    )
     nearest = [queue.float()[(t @ queue.float().T).argmax(1)] for t in texts]
-    terms = [F.cross_entropy(scale * v @ n.T, own) for v in views for n in nearest]
-    torch.testing.assert_close(parts["nearest_neighbor"], sum(terms) / 4, rtol=1e-2, atol=1e-2)
+    terms = [F.cross_entropy(scale * v @ n.T, targets) for v in views for n in nearest]
+    torch.testing.assert_close(loss_terms["nearest_neighbor"], sum(terms) / 4, rtol=1e-2, atol=1e-2)
     projected = [method.projector(rows) for rows in raw]
-    guesses = [method.predictor(rows) for rows in projected]
-    cosine = [F.cosine_similarity(guesses[i], projected[1 - i]).mean() for i in (0, 1)]
-    close(parts["simsiam"], -sum(cosine) / 2)
+    predictions = [method.predictor(rows) for rows in projected]
+    cosine = [F.cosine_similarity(predictions[i], projected[1 - i]).mean() for i in (0, 1)]
+    assert_close(loss_terms["simsiam"], -sum(cosine) / 2)
     logits = method.language_head(embedder.compute_text_hidden_states(batch.masked_tokens))
     expected = F.cross_entropy(logits.flatten(0, 1), batch.mlm_labels.flatten(), ignore_index=-100)
-    close(parts["mlm"], expected)
-    weighed = zip((0.4, 0.2, 0.2, 0.2), parts.values())
-    close(method.sum_loss_terms(parts), sum(w * part for w, part in weighed))
+    assert_close(loss_terms["mlm"], expected)
+    weighted = zip((0.4, 0.2, 0.2, 0.2), loss_terms.values())
+    assert_close(method.sum_loss_terms(loss_terms), sum(w * part for w, part in weighted))
 
 
-def test_the_queue_forgets_the_oldest_and_no_gradient_enters_it(vocabulary):
+def test_the_queue_replaces_the_oldest_rows_and_has_no_gradient(vocabulary):
     method, embedder = build_method_and_embedder(of_method("declip"), vocabulary)
     batch, before = build_batch(vocabulary), method.queue.clone()
     method.sum_loss_terms(method.compute_loss_terms(embedder, batch)).backward()
@@ -66,27 +68,27 @@ def test_the_queue_forgets_the_oldest_and_no_gradient_enters_it(vocabulary):
         method.compute_loss_terms(embedder, batch)
     assert method.queue_position == 60 % 48
     method.eval()
-    kept = method.queue.clone()
+    queue_before = method.queue.clone()
     method.compute_loss_terms(embedder, batch)
-    assert torch.equal(method.queue, kept)
+    assert torch.equal(method.queue, queue_before)
 
 
-@pytest.mark.parametrize("room", [1, 7, 11, 12])
-def test_a_queue_too_small_for_a_batch_takes_of_both_captions(vocabulary, room):
+@pytest.mark.parametrize("queue_size", [1, 7, 11, 12])
+def test_a_queue_smaller_than_a_batch_takes_both_kinds_of_captions(vocabulary, queue_size):
     method, embedder = build_method_and_embedder(
-        of_method("declip", method={"queue_size": room}), vocabulary
+        of_method("declip", method={"queue_size": queue_size}), vocabulary
     )
     batch = build_batch(vocabulary)  # six samples
     method.compute_loss_terms(embedder, batch)
-    captions_, edits = (
+    captions, augmented = (
         embedder.encode_text(t).half() for t in (batch.masked_tokens, batch.augmented_tokens)
     )
-    expected = torch.cat([captions_[: (room + 1) // 2], edits[: room // 2]])
+    expected = torch.cat([captions[: (queue_size + 1) // 2], augmented[: queue_size // 2]])
     assert torch.equal(method.queue, expected)
     assert method.queue_position == 0
 
 
-def test_neighbours_are_looked_up_a_few_rows_at_a_time(vocabulary):
+def test_neighbors_are_looked_up_a_few_rows_at_a_time(vocabulary):
     method, _ = build_method_and_embedder(
         of_method("declip", method={"queue_size": 3000}), vocabulary
     )
@@ -98,33 +100,34 @@ def test_neighbours_are_looked_up_a_few_rows_at_a_time(vocabulary):
     assert largest.largest == declip.NEIGHBOR_CHUNK_ROWS * len(queue)
 
 
-def test_simsiam_stops_the_gradient_of_what_is_predicted(vocabulary):
+def test_simsiam_stops_the_gradient_of_the_target(vocabulary):
     method, _ = build_method_and_embedder(of_method("declip"), vocabulary)
     raw = [torch.randn(6, 16, requires_grad=True) for _ in range(2)]
     projected = [method.projector(rows) for rows in raw]
-    guesses = [method.predictor(rows) for rows in projected]
-    cosine = [F.cosine_similarity(guesses[i], projected[1 - i].detach()).mean() for i in (0, 1)]
-    both_ways = [F.cosine_similarity(guesses[i], projected[1 - i]).mean() for i in (0, 1)]
+    predictions = [method.predictor(rows) for rows in projected]
+    cosine = [F.cosine_similarity(predictions[i], projected[1 - i].detach()).mean() for i in (0, 1)]
+    both_ways = [F.cosine_similarity(predictions[i], projected[1 - i]).mean() for i in (0, 1)]
     leaves = [*raw, *method.projector.parameters(), *method.predictor.parameters()]
     losses = (method._compute_simsiam_loss(raw), -sum(cosine) / 2, -sum(both_ways) / 2)
-    given, by_hand, unstopped = (
+    actual, expected, without_stop = (
         torch.autograd.grad(loss, leaves, retain_graph=True, materialize_grads=True)
         for loss in losses
     )
-    close(given, by_hand)
-    assert max((a - b).abs().max() for a, b in zip(given, unstopped)) > 1e-3
+    assert_close(actual, expected)
+    assert max((a - b).abs().max() for a, b in zip(actual, without_stop)) > 1e-3
 
 
-def test_batches_carry_other_texts_only_where_they_are_asked_for():
+def test_batches_have_text_variants_only_for_methods_that_use_them():
     for name in ("clip", "declip"):
         config = of_method(name)
         split = open_split(config.data, "train")
-        words = tokenizers.train_bpe([c for of_one in split.captions for c in of_one], 300)
-        batch = TrainingBatches(config, split, words).build_batch(0)
+        captions = [caption for of_sample in split.captions for caption in of_sample]
+        vocabulary = tokenizers.train_bpe(captions, 300)
+        batch = TrainingBatches(config, split, vocabulary).build_batch(0)
         assert (batch.augmented_tokens is None) is (batch.masked_tokens is None) is (name == "clip")
     assert batch.masked_tokens.shape == batch.tokens.shape == batch.mlm_labels.shape
     assert len(batch.augmented_tokens) == len(batch.tokens)
     plain = tiny(views={"num_weak": 0, "num_strong": 2})
-    same = TrainingBatches(plain, split, words).build_batch(0)
+    same = TrainingBatches(plain, split, vocabulary).build_batch(0)
     assert torch.equal(same.tokens, batch.tokens)
     assert torch.equal(same.images, batch.images)

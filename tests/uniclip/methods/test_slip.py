@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from tests.helpers.distributed_training import together
+from tests.helpers.distributed_training import run_in_processes
 from tests.helpers.small_models import (
     build_batch,
     build_method_and_embedder,
@@ -17,13 +17,13 @@ from uniclip.losses.multi_positive import mp_nce
 from uniclip.losses.similarity import FixedSimilarity
 
 
-def assert_close(embeddings, expected):
-    torch.testing.assert_close(embeddings, expected, rtol=1e-5, atol=1e-5)
+def assert_close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
-def nt_xent(one, two, temperature):
-    """SimCLR's loss as its paper writes it: 2N anchors, one positive, 2N - 2 negatives each."""
-    rows, n = torch.cat([one, two]), len(one)
+def nt_xent(first, second, temperature):
+    """Return SimCLR's loss as in its paper: 2N anchors, one positive and 2N - 2 negatives each."""
+    rows, n = torch.cat([first, second]), len(first)
     total = 0.0
     for i in range(2 * n):
         scores = [((rows[i] @ rows[j]) / temperature).exp() if j != i else 0 for j in range(2 * n)]
@@ -53,14 +53,13 @@ def test_slip_is_clip_on_the_weak_view_and_simclr_on_the_strong_ones(vocabulary)
     )
 
 
-def compute_slip_gradients(rank, folder, words):
-    """Save the gradients of SLIP's two losses, and the expected ones, with and without
-    gathering."""
+def compute_slip_gradients(rank, folder, vocabulary):
+    """Save the actual and the expected gradients of SLIP's losses, by `gather_with_grad`."""
     gradients = {}
     for gather_with_grad in (True, False):
         config = of_method("slip", method={"gather_with_grad": gather_with_grad})
-        method, embedder = build_method_and_embedder(config, words)
-        batch = build_batch(words, 3)
+        method, embedder = build_method_and_embedder(config, vocabulary)
+        batch = build_batch(vocabulary, 3)
         embeddings = method.embed(embedder, batch)
         local_rows = slice(rank * 3, rank * 3 + 3)
         object.__setattr__(batch, "sample_ids", batch.sample_ids[local_rows])
@@ -77,23 +76,23 @@ def compute_slip_gradients(rank, folder, words):
             strong, sample, images, fixed, process_group=distributed.get_process_group()
         )
         pairs = (("contrastive", clip, ["weak", "texts"]), ("simclr", simclr, ["strong"]))
-        for part, expected, names in pairs:
-            of = [leaves[name] for name in names]
+        for name, expected, leaf_names in pairs:
+            inputs = [leaves[leaf_name] for leaf_name in leaf_names]
             term_gradients = [
-                torch.autograd.grad(loss, of) for loss in (loss_terms[part], expected)
+                torch.autograd.grad(loss, inputs) for loss in (loss_terms[name], expected)
             ]
-            gradients[part, gather_with_grad] = tuple(
+            gradients[name, gather_with_grad] = tuple(
                 torch.cat([p.flatten() for p in gradient]) for gradient in term_gradients
             )
     torch.save(gradients, folder / f"{rank}.pt")
 
 
 def test_gather_with_grad_changes_the_gradient_of_clip_alone(tmp_path, vocabulary):
-    together(2, compute_slip_gradients, tmp_path, vocabulary)
+    run_in_processes(2, compute_slip_gradients, tmp_path, vocabulary)
     for rank in (0, 1):
         gradients = torch.load(tmp_path / f"{rank}.pt")
-        for embeddings, expected in gradients.values():
-            torch.testing.assert_close(embeddings, expected, rtol=1e-4, atol=1e-6)
+        for actual, expected in gradients.values():
+            torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
         difference = gradients["contrastive", True][0] - gradients["contrastive", False][0]
         assert difference.abs().max() > 1e-3
         assert torch.equal(gradients["simclr", True][0], gradients["simclr", False][0])

@@ -31,7 +31,7 @@ LOSSES = {"mp_nce": mp_nce, "sup_con": sup_con, "mil_nce": mil_nce}
 
 @pytest.mark.parametrize("weights", ["balanced", "uniform", [0.0, 1.0, 1.0]], ids=str)
 @pytest.mark.parametrize("loss", [*LOSSES, "multi_view_info_nce"])
-def test_uniclip_contrasts_all_views_and_the_text_in_one_pool(vocabulary, loss, weights):
+def test_the_loss_is_over_all_views_and_texts(vocabulary, loss, weights):
     method, embedder = build_method_and_embedder(
         uniclip_config(loss=loss, positive_weights=weights), vocabulary
     )
@@ -78,7 +78,7 @@ def test_with_one_view_three_losses_train_the_same_weights_bit_for_bit(vocabular
 @pytest.mark.parametrize(
     ("setting", "acts"), [("true", True), ("shuffled", True), ("identity", False), ("none", False)]
 )
-def test_other_vectors_change_the_loss_only_where_awareness_is_on(vocabulary, setting, acts):
+def test_other_vectors_change_the_loss_only_with_awareness(vocabulary, setting, acts):
     method, embedder = build_method_and_embedder(
         uniclip_config(augmentation_input=setting), vocabulary
     )
@@ -88,7 +88,7 @@ def test_other_vectors_change_the_loss_only_where_awareness_is_on(vocabulary, se
     assert torch.equal(*losses) is not acts
 
 
-def test_reports_have_their_agreed_names():
+def test_learned_scalars_have_these_names():
     names = {"tau_ii", "tau_it", "tau_tt", "b_ii", "b_it", "b_tt"}
     assert set(methods.build_method(uniclip_config()).get_learned_scalars()) == names
     assert (
@@ -127,29 +127,29 @@ def test_knockout_effects_name_only_the_components_that_are_on(vocabulary):
         assert method.compute_knockout_effects(embedder, build_batch(vocabulary)) == {}
 
 
-LOGS, SHIFTS = (1.0, 2.0, 3.0), (0.4, 0.0, -0.3)
-"""Of II, IT and TT: what a similarity may have learnt."""
+LOG_SCALES, OFFSETS = (1.0, 2.0, 3.0), (0.4, 0.0, -0.3)
+"""Parameters of II, IT and TT, different from the initial ones."""
 
 
 JITTER = ("jittered", "brightness", "contrast", "saturation", "hue")
 
 
-def similarity(logs=LOGS, shifts=SHIFTS):
-    """Scores with these temperatures and offsets, whatever the method calls them."""
-    told = DomainSimilarity()
+def similarity(log_scales=LOG_SCALES, offsets=OFFSETS):
+    """Return a similarity with these parameters."""
+    domain_similarity = DomainSimilarity()
     with torch.no_grad():
-        told.log_scale.copy_(torch.tensor(logs))
-        told.offset.copy_(torch.tensor(shifts))
-    return told
+        domain_similarity.log_scale.copy_(torch.tensor(log_scales))
+        domain_similarity.offset.copy_(torch.tensor(offsets))
+    return domain_similarity
 
 
-def learnt(method):
-    """The method with all that its similarity can learn away from where it starts."""
+def move_similarity(method):
+    """Move the parameters of the method's similarity away from their initial values."""
     with torch.no_grad():
         leaf = method.similarity.log_scale
-        leaf.copy_(torch.tensor(LOGS) if leaf.ndim else torch.tensor(LOGS[1]))
+        leaf.copy_(torch.tensor(LOG_SCALES) if leaf.ndim else torch.tensor(LOG_SCALES[1]))
         if hasattr(method.similarity, "offset"):
-            method.similarity.offset.copy_(torch.tensor(SHIFTS))
+            method.similarity.offset.copy_(torch.tensor(OFFSETS))
     return method
 
 
@@ -159,13 +159,13 @@ def contrast(rows, scores=None, **switches):
 
 
 def with_images(rows, images):
-    """A pool whose pictures are others."""
+    """Replace the image embeddings of a batch."""
     z, *ids = rows
     return torch.cat([images, z[len(images) :]]), *ids
 
 
-def met(embedder, batch, block):
-    """Unit rows of the pictures, with `block` in place of the head's one residual block."""
+def embed_images_with_block(embedder, batch, block):
+    """Return the unit rows of the images, with `block` for the head's one residual block."""
     features, vectors = (
         embedder.compute_image_features(batch.images.flatten(0, 1)),
         batch.augmentation_vectors.flatten(0, 1),
@@ -190,16 +190,16 @@ def plain(block, hidden, embedder, vectors):
     return hidden + block.mlp(hidden)
 
 
-def kept(batch, *names):
-    """The vectors with all but the numbers called `names` at "nothing done"."""
-    keeps = [name in names for name in transform.VECTOR_COLUMNS]
-    return batch.augmentation_vectors * torch.tensor(keeps)
+def keep_columns(batch, *names):
+    """Return the augmentation vectors with all columns but `names` set to zero."""
+    is_visible = [name in names for name in transform.VECTOR_COLUMNS]
+    return batch.augmentation_vectors * torch.tensor(is_visible)
 
 
 def fused(block):
     def expected(embedder, batch):
         rows = embed_batch(embedder, batch)
-        return contrast(with_images(rows, met(embedder, batch, block)))
+        return contrast(with_images(rows, embed_images_with_block(embedder, batch, block)))
 
     return expected
 
@@ -212,25 +212,28 @@ def of_vectors(change):
     return lambda embedder, batch: contrast(embed_batch(embedder, batch, change(batch)))
 
 
-SWITCHED = {
+CASES = {
     "film": ({}, fused(film)),
     "concat": ({"fusion": "concat"}, fused(concat)),
     "no f_A": ({"augmentation_input": "none"}, fused(plain)),
-    "told nothing": (
+    "identity vectors": (
         {"augmentation_input": "identity"},
         of_vectors(lambda b: torch.zeros_like(b.augmentation_vectors)),
     ),
-    "another's": (
+    "shuffled vectors": (
         {"augmentation_input": "shuffled"},
         of_vectors(lambda b: b.augmentation_vectors.roll(1, dims=1)),
     ),
-    "told of flips": ({"visible_transforms": ["flip"]}, of_vectors(lambda b: kept(b, "flip"))),
-    "told of colours": (
-        {"visible_transforms": ["jitter", "grey"]},
-        of_vectors(lambda b: kept(b, *JITTER, "grey")),
+    "flips visible": (
+        {"visible_transforms": ["flip"]},
+        of_vectors(lambda b: keep_columns(b, "flip")),
     ),
-    "temperatures": ({"similarity": "temperatures"}, of_rows(similarity(shifts=(0, 0, 0)))),
-    "offsets": ({"similarity": "offsets"}, of_rows(similarity(logs=(1, 1, 1)))),
+    "colors visible": (
+        {"visible_transforms": ["jitter", "grey"]},
+        of_vectors(lambda b: keep_columns(b, *JITTER, "grey")),
+    ),
+    "temperatures": ({"similarity": "temperatures"}, of_rows(similarity(offsets=(0, 0, 0)))),
+    "offsets": ({"similarity": "offsets"}, of_rows(similarity(log_scales=(1, 1, 1)))),
     "shared": ({"similarity": "shared"}, of_rows(similarity((2, 2, 2), (0, 0, 0)))),
     "by domain": ({"negatives": "domain"}, of_rows(negatives="domain")),
     "by slot": ({"negatives": "slot"}, of_rows(negatives="slot")),
@@ -240,20 +243,20 @@ SWITCHED = {
         of_rows(negatives="slot", denominator="all"),
     ),
 }
-"""The method's options, and its loss by hand."""
+"""Settings of the method, and a function that computes the loss."""
 
 
-@pytest.mark.parametrize("name", SWITCHED)
-def test_a_switch_of_uniclip_acts(vocabulary, name):
-    options, expected = SWITCHED[name]
+@pytest.mark.parametrize("name", CASES)
+def test_each_setting_changes_the_loss_as_defined(vocabulary, name):
+    options, expected = CASES[name]
     method, embedder = build_method_and_embedder(uniclip_config(**options), vocabulary)
     batch = build_batch(vocabulary)
-    given = learnt(method).compute_loss_terms(embedder, batch)["contrastive"]
+    loss = move_similarity(method).compute_loss_terms(embedder, batch)["contrastive"]
     embedder.mask_input, embedder.column_mask = (
         False,
         None,
-    )  # by hand the vectors are as they are said to be
-    torch.testing.assert_close(given, expected(embedder, batch), rtol=1e-5, atol=1e-5)
+    )  # `expected` passes the vectors that f_A receives
+    torch.testing.assert_close(loss, expected(embedder, batch), rtol=1e-5, atol=1e-5)
     default, whole = build_method_and_embedder(uniclip_config(), vocabulary)
-    as_default = learnt(default).compute_loss_terms(whole, batch)["contrastive"]
-    assert ((given - as_default).abs() > 1e-4) == (options != {})
+    as_default = move_similarity(default).compute_loss_terms(whole, batch)["contrastive"]
+    assert ((loss - as_default).abs() > 1e-4) == (options != {})

@@ -1,4 +1,4 @@
-"""The embedder: unit rows, seeded parts, and what each setting of awareness lets through."""
+"""The embedder: unit rows, seeded components, and the augmentation input of each setting."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_embeddings_are_float32_unit_rows_under_autocast(vocabulary):
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(4))
 
 
-def test_parameters_are_named_after_their_parts(vocabulary):
+def test_parameters_are_named_after_their_components(vocabulary):
     names = {
         name.split(".")[0]
         for name, _ in build_small_embedder(uniclip_config(), vocabulary).named_parameters()
@@ -76,7 +76,7 @@ def test_parameters_are_named_after_their_parts(vocabulary):
     assert names == set(PARTS) - {"augmentation_encoder"}
 
 
-def test_a_seed_names_the_weights_and_no_global_state_matters(vocabulary):
+def test_weights_depend_on_the_seed_and_not_on_global_state(vocabulary):
     torch.manual_seed(1)
     first = build_small_embedder(uniclip_config(), vocabulary)
     torch.manual_seed(2)
@@ -120,25 +120,25 @@ def test_configurations_share_the_initial_weights_of_shared_parts(vocabulary):
         assert torch.equal(full.image_head.projection.weight, other.image_head.projection.weight)
 
 
-LISTENS = {"true": True, "shuffled": True, "identity": False, "none": False}
+USES_VECTOR = {"true": True, "shuffled": True, "identity": False, "none": False}
 """By method.augmentation_input."""
-FUSED = [(setting, fusion) for setting in LISTENS for fusion in ("film", "concat")]
+CASES = [(setting, fusion) for setting in USES_VECTOR for fusion in ("film", "concat")]
 
 
-@pytest.mark.parametrize(("setting", "fusion"), [f for f in FUSED if f != ("none", "concat")])
-def test_vectors_act_only_where_awareness_is_on(vocabulary, setting, fusion):
-    listens = LISTENS[setting]
+@pytest.mark.parametrize(("setting", "fusion"), [f for f in CASES if f != ("none", "concat")])
+def test_vectors_matter_only_with_awareness(vocabulary, setting, fusion):
+    uses_vector = USES_VECTOR[setting]
     embedder = build_small_embedder(
         uniclip_config(augmentation_input=setting, fusion=fusion), vocabulary
     )
     pixels, vectors = inputs()
     rows = embedder.encode_image(pixels, vectors)
-    others = embedder.encode_image(pixels, -3 * vectors)
-    assert torch.equal(rows, others) is not listens
-    if not listens:
+    other_rows = embedder.encode_image(pixels, -3 * vectors)
+    assert torch.equal(rows, other_rows) is not uses_vector
+    if not uses_vector:
         rows.sum().backward()
-        nothing_done = embedder.encode_image(pixels, torch.zeros_like(vectors))
-        assert torch.equal(rows, nothing_done)
+        identity_rows = embedder.encode_image(pixels, torch.zeros_like(vectors))
+        assert torch.equal(rows, identity_rows)
 
 
 def test_awareness_off_has_the_same_parameters(vocabulary):
@@ -154,7 +154,7 @@ def test_awareness_off_has_the_same_parameters(vocabulary):
     assert sizes["true"] == sizes["identity"] == sizes["shuffled"] > sizes["none"]
 
 
-def test_clip_projects_linearly_and_hears_no_vector(vocabulary):
+def test_clip_projects_linearly_and_ignores_vectors(vocabulary):
     embedder = build_small_embedder(tiny(method=CLIP), vocabulary)
     pixels, vectors = inputs()
     assert torch.equal(

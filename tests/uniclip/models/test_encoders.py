@@ -1,4 +1,4 @@
-"""Encoders: any timm model on uint8 pixels; a text model that reads words and not padding."""
+"""Encoders: any timm model on uint8 pixels; a text model that depends on words, not on padding."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def vocabulary(bos=0, eos=1, pad=2, size=300):
     return SimpleNamespace(bos=bos, eos=eos, pad=pad, vocab_size=size)
 
 
-def pictures(n=4, side=32):
+def make_images(n=4, side=32):
     generator = torch.Generator().manual_seed(0)
     return torch.randint(256, (n, 3, side, side), dtype=torch.uint8, generator=generator)
 
 
 @pytest.mark.parametrize("name", list(IMAGES))
-def test_image_models_give_one_vector_a_picture(name):
+def test_image_models_give_one_vector_per_image(name):
     config, features = IMAGES[name]
     encoder = ImageEncoder(config)
-    out = encoder(pictures())
+    out = encoder(make_images())
     assert out.shape == (4, features)
     assert encoder.num_features == features
     assert encoder.training
@@ -59,14 +59,14 @@ def test_image_models_give_one_vector_a_picture(name):
     assert all("head.fc" not in name for name, _ in encoder.named_parameters())
 
 
-def test_pixels_are_normalised_by_the_models_own_mean_and_deviation():
+def test_pixels_are_normalized_by_the_models_mean_and_std():
     encoder = ImageEncoder(IMAGES["vit"][0])
     cfg = encoder.body.pretrained_cfg
-    assert cfg["mean"] == (0.5, 0.5, 0.5)  # not ImageNet's: a mix-up would show
-    seen = []
-    encoder.body.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    encoder(pictures())
-    torch.testing.assert_close(seen[0], (pictures().float() / 255 - 0.5) / 0.5)
+    assert cfg["mean"] == (0.5, 0.5, 0.5)  # differs from ImageNet's
+    inputs_to_body = []
+    encoder.body.register_forward_pre_hook(lambda module, inputs: inputs_to_body.append(inputs[0]))
+    encoder(make_images())
+    torch.testing.assert_close(inputs_to_body[0], (make_images().float() / 255 - 0.5) / 0.5)
     assert not any("mean" in name or "std" in name for name in encoder.state_dict())
 
 
@@ -74,7 +74,7 @@ def test_image_size_is_passed_to_models_that_have_one():
     config, _ = IMAGES["vit"]
     assert ImageEncoder(config).body.patch_embed.img_size == (32, 32)
     larger = ImageEncoder(ImageConfig(name=config.name, image_size=48, options=config.options))
-    assert larger(pictures(side=48)).shape == (4, 24)
+    assert larger(make_images(side=48)).shape == (4, 24)
 
 
 def test_the_same_seed_gives_the_same_weights():
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_weights():
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-REFUSED = [
+INVALID_CONFIGS = [
     (ImageConfig(name="convnext_ato"), "convnext_atto"),
     (ImageConfig(name="convnext_atto", options={"deptsh": [1]}), "deptsh"),
     (ImageConfig(name="vit_tiny_patch16_224", options={"deptsh": [1]}), "deptsh"),
@@ -95,8 +95,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("config", "message"), REFUSED, ids=lambda x: str(x)[:30])
-def test_bad_image_models_are_one_clear_line(config, message):
+@pytest.mark.parametrize(("config", "message"), INVALID_CONFIGS, ids=lambda x: str(x)[:30])
+def test_invalid_image_models_raise_one_line(config, message):
     with pytest.raises(UserError, match=message) as caught:
         ImageEncoder(config)
     assert "\n" not in str(caught.value)
@@ -111,13 +111,13 @@ def tokens(*rows, pad=2, length=None):
     "ids", [dict(), dict(bos=297, eos=298, pad=299), dict(bos=0, eos=2, pad=1)]
 )
 def test_one_word_changes_the_text_and_padding_does_not(ids):
-    held = vocabulary(**ids)
+    special_ids = vocabulary(**ids)
     torch.manual_seed(0)
-    encoder = TextEncoder(TEXT, held).eval()
+    encoder = TextEncoder(TEXT, special_ids).eval()
 
     def encode(words, length=None):
-        row = [held.bos, *words, held.eos]
-        return encoder(tokens(row, pad=held.pad, length=length))[0]
+        row = [special_ids.bos, *words, special_ids.eos]
+        return encoder(tokens(row, pad=special_ids.pad, length=length))[0]
 
     base = encode([10, 20, 30])
     for changed in (
@@ -132,26 +132,38 @@ def test_one_word_changes_the_text_and_padding_does_not(ids):
     for length in (6, 9, 12):
         torch.testing.assert_close(encode([10, 20, 30], length), base, rtol=1e-5, atol=1e-5)
     together = encoder(
-        tokens([held.bos, 10, 20, 30, held.eos], [held.bos, *range(40, 49), held.eos], pad=held.pad)
+        tokens(
+            [special_ids.bos, 10, 20, 30, special_ids.eos],
+            [special_ids.bos, *range(40, 49), special_ids.eos],
+            pad=special_ids.pad,
+        )
     )
     torch.testing.assert_close(together[0], base, rtol=1e-5, atol=1e-5)
 
 
 def test_special_ids_and_size_come_from_the_tokenizer():
-    held = TextEncoder(TEXT, vocabulary(bos=5, eos=6, pad=7, size=41)).body.config
-    assert (held.bos_token_id, held.eos_token_id, held.pad_token_id) == (5, 6, 7)
-    assert held.vocab_size == 41
-    assert held.attention_dropout == 0
-    assert (held.hidden_size, held.num_hidden_layers, held.max_position_embeddings) == (16, 2, 12)
+    special_ids = TextEncoder(TEXT, vocabulary(bos=5, eos=6, pad=7, size=41)).body.config
+    assert (special_ids.bos_token_id, special_ids.eos_token_id, special_ids.pad_token_id) == (
+        5,
+        6,
+        7,
+    )
+    assert special_ids.vocab_size == 41
+    assert special_ids.attention_dropout == 0
+    assert (
+        special_ids.hidden_size,
+        special_ids.num_hidden_layers,
+        special_ids.max_position_embeddings,
+    ) == (16, 2, 12)
 
 
 @pytest.mark.parametrize("ids", [dict(pad=1), dict(eos=0), dict(pad=300)])
-def test_special_ids_that_would_be_mistaken_are_refused(ids):
+def test_ambiguous_special_ids_are_rejected(ids):
     with pytest.raises(AssertionError):
         TextEncoder(TEXT, vocabulary(**ids))
 
 
-def test_text_gradients_are_the_same_bits_every_time():
+def test_text_gradients_are_deterministic():
     gradients = []
     for _ in range(2):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The table of sizes: every preset is in it, and what it says is true of the models."""
+"""The table of model sizes: every preset is in it, and its numbers are those of the models."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_every_preset_has_a_row_and_every_row_a_preset():
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_table_is_what_the_models_measure(name):
+def test_the_table_equals_a_new_profile(name):
     measured = profile.profile_model(profile.load_preset(compose.CONF / "model" / f"{name}.yaml"))
     assert measured == profile.read_profiles()[name]
 
 
-def test_parameters_are_those_of_a_real_model_counted_by_hand():
+def test_parameters_equal_those_of_a_real_model():
     """timm's ResNet-50 without classifier; CLIP's text tower, term by term."""
     row = profile.read_profiles()["resnet50"]
     real = timm.create_model("resnet50", num_classes=0)
@@ -43,7 +43,7 @@ def test_parameters_are_those_of_a_real_model_counted_by_hand():
     assert row["text_parameters"] == 49408 * w + 77 * w + 12 * block + 2 * w
 
 
-def test_operations_are_those_of_a_real_forward():
+def test_operations_equal_those_of_a_real_forward_pass():
     config = profile.load_preset(compose.CONF / "model" / "resnet50.yaml")
     real = timm.create_model("resnet50", num_classes=0).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -55,7 +55,7 @@ def test_operations_are_those_of_a_real_forward():
     assert row["text_gflops"] == pytest.approx(by_hand / 1e9, rel=1e-4)
 
 
-def test_a_real_text_encoder_has_as_many():
+def test_a_real_text_encoder_has_as_many_parameters():
     config = TextConfig(width=64, layers=2, heads=1, context_length=16, vocab_size=300)
 
     class Ids:
@@ -67,9 +67,9 @@ def test_a_real_text_encoder_has_as_many():
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_composes_and_the_word_selects_it(name):
-    asked = request.parse_request(["ablation=components", "data=openmoji", f"model={name}"])
-    values = asked.plan_request.compose({"data": "openmoji", "model": name})
+def test_every_preset_can_be_selected_and_composed(name):
+    sweep_request = request.parse_request(["ablation=components", "data=openmoji", f"model={name}"])
+    values = sweep_request.plan_request.compose({"data": "openmoji", "model": name})
     config = build_run_config(values)
     assert config.model == profile.load_preset(compose.CONF / "model" / f"{name}.yaml")
     if name != "tiny":
@@ -80,7 +80,7 @@ def test_every_preset_composes_and_the_word_selects_it(name):
 
 
 @pytest.mark.parametrize("name", ["vit_s16", "vit_l16"])
-def test_slips_encoders_see_pixels_as_slip_normalises_them(name):
+def test_slips_encoders_normalize_pixels_as_slip(name):
     preset = profile.load_preset(compose.CONF / "model" / f"{name}.yaml").image
     encoder = ImageEncoder(replace(preset, options={**preset.options, "depth": 1}))
     assert encoder.mean.flatten().tolist() == pytest.approx(IMAGENET_DEFAULT_MEAN)
@@ -88,22 +88,22 @@ def test_slips_encoders_see_pixels_as_slip_normalises_them(name):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_epsilon_of_unicls_text_encoder_is_its_own(name):
+def test_only_unicls_text_encoder_has_another_epsilon(name):
     text = profile.load_preset(compose.CONF / "model" / f"{name}.yaml").text
     assert text.layer_norm_eps == (1e-12 if name.startswith("swin") else 1e-5)
 
 
-def test_a_preset_as_a_phrase_and_a_users_own_as_none():
+def test_a_preset_is_described_and_a_custom_one_is_not():
     assert profile.describe_preset("vit_b32").startswith(
         "image  87.5 M,    8.817 GFLOPs; text  63.2 M"
     )
-    assert profile.describe_preset("mine") == ""
+    assert profile.describe_preset("custom") == ""
 
 
 def test_list_models_prints_every_presets_parameters_and_operations():
-    called = [sys.executable, "sweep.py", "list", "models"]
-    said = subprocess.run(called, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    printed = {line.split()[0]: " ".join(line.split()) for line in said.splitlines()}
+    command = [sys.executable, "sweep.py", "list", "models"]
+    stdout = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    printed = {line.split()[0]: " ".join(line.split()) for line in stdout.splitlines()}
     for name, row in profile.read_profiles().items():
         for tower in ("image", "text"):
             millions, operations = row[f"{tower}_parameters"] / 1e6, row[f"{tower}_gflops"]
