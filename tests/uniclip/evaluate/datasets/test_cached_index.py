@@ -1,0 +1,38 @@
+"""The index of a split is read from the cache when the data set is gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers import dataset_trees
+from uniclip.errors import UserError
+from uniclip.evaluate import datasets
+from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.datasets.cached_index import open_with_cached_index
+
+
+@pytest.mark.parametrize("name", ["cifar10", "voc2007", "flickr30k"])
+def test_labels_and_captions_need_no_files(name: str, tmp_path: Path) -> None:
+    dataset_trees.WRITERS[name](tmp_path / "sets")
+    dataset, cache = datasets.get(name), Cache(tmp_path / "cache")
+    fingerprint = dataset.fingerprint(tmp_path / "sets", ("test",))
+    first = open_with_cached_index(dataset, tmp_path / "sets", "test", fingerprint, cache)
+    image = np.asarray(first.load_image(0))
+    (tmp_path / "sets").rename(tmp_path / "elsewhere")
+    again = open_with_cached_index(dataset, tmp_path / "sets", "test", fingerprint, cache)
+    for field in ("name", "split", "kind", "ids", "classes", "captions"):
+        assert getattr(again, field) == getattr(first, field)
+    for field in ("labels", "difficult"):
+        assert np.array_equal(getattr(again, field), getattr(first, field))
+    with pytest.raises(UserError, match=f"{name} is missing"):
+        again.load_image(0)
+    (tmp_path / "elsewhere").rename(tmp_path / "sets")
+    assert np.array_equal(np.asarray(again.load_image(0)), image)
+
+
+def test_without_a_cache_the_data_set_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cifar10 is missing"):
+        open_with_cached_index(datasets.get("cifar10"), tmp_path, "test", {}, Cache())
