@@ -27,6 +27,7 @@ from uniclip.store import (
     Outcome,
     RunFolder,
     RunStatus,
+    Store,
 )
 
 HEARTBEAT_TIMEOUT_SECONDS = 120.0
@@ -174,6 +175,22 @@ def inspect_run(
         outcome=outcome,
         is_outdated=is_outdated,
     )
+
+
+def inspect_runs(
+    store: Store,
+    required_evaluations: Mapping[str, Mapping[str, str]],
+    job_end_lookup: JobEndLookup | None = None,
+    *,
+    trust_heartbeat: bool = False,
+) -> dict[str, RunState]:
+    """Return run id -> state, for the runs and evaluations of a plan; see `inspect_run`."""
+    return {
+        run: inspect_run(
+            store.get_run(run), evaluations, job_end_lookup, trust_heartbeat=trust_heartbeat
+        )
+        for run, evaluations in required_evaluations.items()
+    }
 
 
 def _is_evaluated(run: RunFolder, outcome: Outcome, evaluations: Mapping[str, str]) -> bool:

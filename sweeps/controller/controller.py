@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import claim
-from sweeps.claims.status import JobEndLookup, RunState, inspect_run
+from sweeps.claims.status import JobEndLookup, RunState, inspect_runs
 from sweeps.config.request import SweepRequest
 from sweeps.config.schema import SlurmLauncherConfig, SweepConfig, describe_gpu_mismatch
 from sweeps.controller.plan_merge import merge_with_stored_plan
@@ -134,10 +134,7 @@ class SweepController:
 
     def inspect_runs(self) -> dict[str, RunState]:
         """Return the state of every run of the plan."""
-        return {
-            run: inspect_run(self.store.get_run(run), evaluations, self.job_end_lookup)
-            for run, evaluations in self.plan.required_evaluations().items()
-        }
+        return inspect_runs(self.store, self.plan.required_evaluations(), self.job_end_lookup)
 
     def find_actions(self, states: Mapping[str, RunState]) -> Actions:
         """Return what is to be done now that plan and specs are written."""

@@ -6,12 +6,12 @@ as it states. Without names the whole plan is run, with the seeds that the sweep
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ablations.plan import tuned_arms
 from ablations.plan.plan import ResolvedPlan, build_plan, find_cell
-from sweeps.claims.status import RunState, inspect_run
+from sweeps.claims.status import RunState, inspect_runs
 from sweeps.config.request import SweepRequest
 from sweeps.controller.controller import SweepController
 from sweeps.monitor.display import Display
@@ -56,7 +56,9 @@ def build_retry(
     policy = RetryPolicy(only_runs=only_runs)
     if not in_follow_up():
         policy = select_attempts(
-            inspect_runs(store, resolved_plan.plan), only_runs=only_runs, force=force
+            inspect_runs(store, resolved_plan.plan.required_evaluations(), Slurm().find_end_reason),
+            only_runs=only_runs,
+            force=force,
         )
     return SweepController(
         store=store,
@@ -70,17 +72,8 @@ def build_retry(
     )
 
 
-def inspect_runs(store: Store, plan: Plan) -> dict[str, RunState]:
-    """Return the state of every run of a plan."""
-    job_end_lookup = Slurm().find_end_reason
-    return {
-        run: inspect_run(store.get_run(run), evaluations, job_end_lookup)
-        for run, evaluations in plan.required_evaluations().items()
-    }
-
-
 def select_attempts(
-    states: dict[str, RunState], *, only_runs: tuple[str, ...] = (), force: bool = False
+    states: Mapping[str, RunState], *, only_runs: tuple[str, ...] = (), force: bool = False
 ) -> RetryPolicy:
     """Return the policy that retries what failed and, with `force`, replaces what is stalled.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from analysis.collect.run_time import format_duration
-from sweeps.claims.status import RunState, inspect_run
+from sweeps.claims.status import RunState, inspect_runs
 from sweeps.launchers.submissions import Submissions
 from sweeps.slurm import Job, Slurm
 from uniclip.errors import RetryLater, UserError
@@ -184,12 +184,9 @@ class CellRow:
 def build_rows(store: Store, plan: Plan) -> list[CellRow]:
     """Return a row for every cell of a plan; a run that several cells share is read once."""
     slurm = Slurm()
-    states = {
-        run_id: inspect_run(
-            store.get_run(run_id), evaluations, slurm.find_end_reason, trust_heartbeat=True
-        )
-        for run_id, evaluations in plan.required_evaluations().items()
-    }
+    states = inspect_runs(
+        store, plan.required_evaluations(), slurm.find_end_reason, trust_heartbeat=True
+    )
     jobs = _find_jobs(store, plan, slurm)
     log_paths = {
         run_id: str(store.get_run(run_id).get_attempt(state.attempt).log_path)
