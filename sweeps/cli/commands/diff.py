@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ablations.plan.plan import build_plan, find_cell
 from sweeps.config.request import parse_request
-from sweeps.controller.controller import merge_with_stored_plan
+from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.monitor.terminal import make_console
 from uniclip.config.compose import flatten
 from uniclip.errors import UserError

@@ -11,7 +11,8 @@ from ablations.plan.plan import ResolvedPlan, build_plan
 from analysis.results import comparability
 from sweeps.config.request import SweepRequest, parse_request
 from sweeps.config.schema import SlurmLauncherConfig, SweepConfig
-from sweeps.controller.controller import SweepController, merge_with_stored_plan
+from sweeps.controller.controller import SweepController
+from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.costs import estimate, limit
 from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
 from sweeps.monitor.display import Display

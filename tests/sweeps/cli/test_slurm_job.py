@@ -11,6 +11,7 @@ import pytest
 from sweeps import slurm
 from sweeps.claims import process
 from sweeps.cli import main, slurm_job
+from sweeps.launchers.worker import STOP_SIGNALS, StopFlag
 from tests.helpers.trivial_sweep import planned
 from uniclip.store import EndReason, Store, SubmissionIntent
 
@@ -94,7 +95,7 @@ def test_a_follow_up_ends_fails_or_requeues_itself(
         follow_up_argv=("run", "seeds=1"),
     )
     argv, requeued = list[str](), list[bool]()
-    handlers = {number: signal.getsignal(number) for number in slurm_job.STOP_SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     monkeypatch.setenv(slurm.FOLLOW_UP_VARIABLE, "replaced by the token of the intent")
     monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
     monkeypatch.setattr(slurm_job, "requeue_if_running", lambda: requeued.append(True) is None)
@@ -135,6 +136,6 @@ def test_a_job_executes_the_runs_of_its_array_task(
     )
     folder.record_intent(intent)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
-    monkeypatch.setattr(slurm_job.StopFlag, "install_signal_handlers", lambda self: None)
+    monkeypatch.setattr(StopFlag, "install_signal_handlers", lambda self: None)
     slurm_job.main([str(tmp_path), folder.id, "t"])
     assert [store.get_run(run).read_outcome() is not None for run in runs] == [False, True]
