@@ -22,6 +22,9 @@ from uniclip.evaluate import datasets
 from uniclip.evaluate.protocols import custom
 from uniclip.store import Plan, Store
 
+Values = dict[str, Any]
+"""Keys -> plain values as in YAML, which `bind` checks; dotted keys, or nested sections."""
+
 CONF = Path(__file__).parents[1] / "conf"
 RUN_CONFIG_KEYS = tuple(RunConfig.__dataclass_fields__)
 KEY_ALIASES = {
@@ -121,7 +124,7 @@ def parse_configs(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     return bind(SweepConfig, sweep_values), build_run_config(run_values)
 
 
-def parse_overrides(overrides: list[str]) -> dict[str, Any]:
+def parse_overrides(overrides: list[str]) -> Values:
     """Return the values of `key=value` words, by key, and import the plugins that they name.
 
     Aliases are replaced by the keys that they stand for.
@@ -152,16 +155,14 @@ def _load_ablation(name: object, conf_dirs: list[Path]) -> Ablation:
     return ablation_schema.load_ablation(str(name), conf_dirs)
 
 
-def _split_group_choices(
-    values: Mapping[str, Any], conf_dirs: list[Path]
-) -> tuple[dict[str, str], dict[str, Any]]:
+def _split_group_choices(values: Values, conf_dirs: list[Path]) -> tuple[dict[str, str], Values]:
     """Split values into options of groups (such as data=scenes) and values of single keys."""
     groups = set(compose.list_groups(conf_dirs)) - set(NON_CONFIG_GROUPS)
     choices = {key: str(value) for key, value in values.items() if key in groups}
     return choices, {key: value for key, value in values.items() if key not in groups}
 
 
-def _apply_sweep_values(values: Mapping[str, Any], sweep_values: dict[str, Any]) -> dict[str, Any]:
+def _apply_sweep_values(values: Values, sweep_values: Values) -> Values:
     """Set the keys of the sweep in `sweep_values`, and return the others: keys of the run."""
     run_values = {}
     for key, value in values.items():
@@ -172,7 +173,7 @@ def _apply_sweep_values(values: Mapping[str, Any], sweep_values: dict[str, Any])
     return run_values
 
 
-def _resolve_custom_names(values: dict[str, Any], conf_dirs: list[Path]) -> None:
+def _resolve_custom_names(values: Values, conf_dirs: list[Path]) -> None:
     """Replace the names of user-defined protocols and benchmarks by their content, in place."""
     protocol, benchmarks = values.get("runtime.protocol"), values.get("benchmark")
     if isinstance(protocol, str):
@@ -189,10 +190,10 @@ def _resolve_custom_names(values: dict[str, Any], conf_dirs: list[Path]) -> None
 
 
 def _reject_unknown_keys(
-    values: Mapping[str, Any],
+    values: Values,
     choices: Mapping[str, str],
     conf_dirs: list[Path],
-    other_values: Mapping[str, Any],
+    other_values: Values,
     ablation: Ablation,
 ) -> None:
     """Check that a run of the ablation has every key of `values`.
@@ -220,15 +221,15 @@ def _reject_unknown_keys(
         compose.set_key(known_values, key, value)
 
 
-def _compose_sweep_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> dict[str, Any]:
+def _compose_sweep_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> Values:
     """Return the sweep's part of a composed configuration, every key present."""
     composed = _compose_cached(tuple(sorted(choices.items())), tuple(conf_dirs))
     sweep_values = {key: v for key, v in composed.items() if key not in RUN_CONFIG_KEYS}
-    values: dict[str, Any] = to_builtins(bind(SweepConfig, sweep_values))
+    values: Values = to_builtins(bind(SweepConfig, sweep_values))
     return values
 
 
-def _compose_run_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> dict[str, Any]:
+def _compose_run_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> Values:
     """Return the run's part of a composed configuration, every key present; a fresh copy."""
     cached_values = _compose_run_values_cached(tuple(sorted(choices.items())), tuple(conf_dirs))
     return copy.deepcopy(cached_values)
@@ -237,15 +238,13 @@ def _compose_run_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> di
 @cache
 def _compose_run_values_cached(
     choices: tuple[tuple[str, str], ...], conf_dirs: tuple[Path, ...]
-) -> dict[str, Any]:
+) -> Values:
     composed = _compose_cached(choices, conf_dirs)
     run_values = {key: v for key, v in composed.items() if key in RUN_CONFIG_KEYS}
-    values: dict[str, Any] = to_builtins(build_run_config(run_values))
+    values: Values = to_builtins(build_run_config(run_values))
     return values
 
 
 @cache
-def _compose_cached(
-    choices: tuple[tuple[str, str], ...], conf_dirs: tuple[Path, ...]
-) -> dict[str, Any]:
+def _compose_cached(choices: tuple[tuple[str, str], ...], conf_dirs: tuple[Path, ...]) -> Values:
     return compose.compose("sweep", dict(choices), conf_dirs)

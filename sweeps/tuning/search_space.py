@@ -28,6 +28,8 @@ BOUNDARY_FRACTION = 0.05
 SIGNIFICANT_DIGITS = 4
 """Values are rounded to so many digits, so that tables show exactly what was run."""
 
+ParamValue = Any
+"""A value that a configuration may hold: a number, a string, a truth value, null, or a list."""
 BoundarySide = Literal["lower", "upper"]
 
 
@@ -39,8 +41,7 @@ class Dimension:
     high: Union[int, float, None] = None
     log: bool = False
     """Whether the range is sampled uniformly in the logarithm."""
-    choices: tuple[Any, ...] | None = None
-    """Values of any type that a configuration may hold, lists included."""
+    choices: tuple[ParamValue, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.choices is not None:
@@ -62,7 +63,7 @@ class Dimension:
         return self.low, self.high
 
     @property
-    def extreme_values(self) -> tuple[Any, ...]:
+    def extreme_values(self) -> tuple[ParamValue, ...]:
         """The values that a configuration must accept: both ends of the range, or every choice."""
         return self.bounds if self.choices is None else self.choices
 
@@ -71,7 +72,7 @@ class Dimension:
         """Whether the range is one of integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: ParamValue) -> bool:
         """Return whether a value lies in the range or is a choice."""
         if self.choices is not None:
             return value in self.choices
@@ -85,7 +86,7 @@ class Dimension:
         low, high = self.bounds
         return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), low), high)
 
-    def boundary_side(self, value: Any) -> BoundarySide | None:
+    def boundary_side(self, value: ParamValue) -> BoundarySide | None:
         """Return the end of the range at which a value lies; None if it lies inside.
 
         Numeric choices have ends if there are three or more.

@@ -19,9 +19,9 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from sweeps.tuning.search_space import SearchSpace
+from sweeps.tuning.search_space import ParamValue, SearchSpace
 from uniclip.errors import UserError
 from uniclip.rng import derive_key
 from uniclip.store import Trial, TuningRound
@@ -37,8 +37,8 @@ MEDIAN_STARTUP_TRIALS = 4
 """Trials of an arm that the median rule never stops."""
 
 Pruner = Literal["none", "median", "hyperband"]
-ParamValues = dict[str, Any]
-"""Key of the configuration -> value; of any type that a configuration may hold."""
+ParamValues = dict[str, ParamValue]
+"""Key of the configuration -> value."""
 TrialParams = dict[str, dict[int, ParamValues]]
 """Arm -> number of the trial -> its values."""
 
@@ -290,11 +290,11 @@ def _build_distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     return distributions
 
 
-def _encode_value(space: SearchSpace, name: str, value: Any) -> Any:
+def _encode_value(space: SearchSpace, name: str, value: ParamValue) -> ParamValue:
     choices = space[name].choices
     return value if choices is None else choices.index(value)
 
 
-def _decode_value(space: SearchSpace, name: str, suggested_value: Any) -> Any:
+def _decode_value(space: SearchSpace, name: str, suggested_value: ParamValue) -> ParamValue:
     choices = space[name].choices
     return space[name].round_value(suggested_value) if choices is None else choices[suggested_value]

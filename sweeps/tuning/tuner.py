@@ -23,17 +23,16 @@ from ablations.plan.tuned_arms import (
     select_runs,
 )
 from analysis.collect.run_time import format_duration
-from sweeps.claims.status import inspect_run
+from sweeps.claims.status import inspect_run, inspect_runs
 from sweeps.config.request import SweepRequest, parse_request
 from sweeps.config.schema import resolve_seeds
 from sweeps.controller.controller import Detached, SweepController
-from sweeps.controller.retry import inspect_runs
 from sweeps.costs import limit
 from sweeps.costs.audit_scope import compute_audit_key, has_audit
 from sweeps.costs.estimate import estimate_costs, read_probes
 from sweeps.costs.probe import delete_failed_audit
 from sweeps.monitor.display import Display
-from sweeps.slurm import in_follow_up
+from sweeps.slurm import Slurm, in_follow_up
 from sweeps.tuning.search_space import SearchSpace, load_search_space, resolve_search_space
 from sweeps.tuning.study import (
     Pruner,
@@ -147,7 +146,7 @@ class Tuner:
         plan, settings, store = self.resolved_plan.plan, self.request.settings, self.request.store
         if not in_follow_up():
             delete_failed_audit(store.get_sweep(plan.sweep_id))
-        states = inspect_runs(store, plan)
+        states = inspect_runs(store, plan.required_evaluations(), Slurm().find_end_reason)
         default_runs = [run for run, state in states.items() if settings.should_run(state)]
         tuned_runs = list(states)  # each costs as much as the default run of its arm and seed
         run_counts = Counter([*default_runs, *tuned_runs])

@@ -193,7 +193,7 @@ def test_trials_that_coincide_with_runs_cost_nothing(
     driver.run("n_trials=1", "tuning_seeds=[0]", command="tune")
     assert driver.endings() == endings
     notes = [p.read_text() for p in driver.folder.glob("reports/*-tuned-*/tables/tuning.md")]
-    assert sum("Seeds 0 served the choice too" in text for text in notes) == 1
+    assert sum("Seeds 0 were used for the selection too" in text for text in notes) == 1
 
 
 def copy_without_last_round(tuned: TuningDriver, folder: Path) -> tuple[TuningDriver, RunFolder]:
