@@ -1,4 +1,4 @@
-"""A sweep on small real trees of published sets: numbers, what is missing, and what leaked."""
+"""A sweep on small real trees of published data sets: scores, missing sets, near-duplicates."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from uniclip import data
 from uniclip.config import CsvData
 from uniclip.evaluate.cache import CHECKSUM_BYTES
 
-HERE = ("cifar10", "dtd", "flickr30k")
-LEAKED = ("banded/banded_test0000", "zigzagged/zigzagged_test0001")
+PRESENT = ("cifar10", "dtd", "flickr30k")
+LEAKED_IMAGES = ("banded/banded_test0000", "zigzagged/zigzagged_test0001")
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    """Two arms, trained for two steps on pictures of which two are in DTD's test part, as JPEG."""
+    """Two arms, trained for two steps on images, two of which are in DTD's test split as JPEG."""
     folder = tmp_path_factory.mktemp("sweep")
-    table = write_pictures(folder / "pictures", 80)
-    for name in HERE:
+    table = write_images(folder / "images", 80)
+    for name in PRESENT:
         dataset_trees.WRITERS[name](folder / "sets")
-    seen = data.open_split(CsvData(path=str(table), image_size=64), "train").sample_names
-    for own, name in zip(LEAKED, seen):
-        with Image.open(table.parent / name) as picture:
-            smaller = picture.resize((70, 70), Image.Resampling.BICUBIC)
-            smaller.save(folder / f"sets/dtd/dtd/images/{own}.jpg", quality=80)
+    train_names = data.open_split(CsvData(path=str(table), image_size=64), "train").sample_names
+    for image, name in zip(LEAKED_IMAGES, train_names):
+        with Image.open(table.parent / name) as source:
+            smaller_copy = source.resize((70, 70), Image.Resampling.BICUBIC)
+            smaller_copy.save(folder / f"sets/dtd/dtd/images/{image}.jpg", quality=80)
     driver = Driver(folder / "store", "arms=[full,clip]", "seeds=1", "train.steps=2")
     driver.words = (
         *(w for w in driver.words if not w.startswith("data")),
@@ -42,8 +42,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Driver:
     return driver
 
 
-def write_pictures(folder: Path, n: int) -> Path:
-    """A CSV of pictures whose colours flow; no two are alike."""
+def write_images(folder: Path, n: int) -> Path:
+    """Write a CSV of images with smooth colors; no two are alike."""
     folder.mkdir()
     random = np.random.default_rng(0)
     with open(folder / "index.csv", "w", newline="") as stream:
@@ -52,7 +52,7 @@ def write_pictures(folder: Path, n: int) -> Path:
         for i in range(n):
             coarse = Image.fromarray(random.integers(0, 256, (7, 7, 3), dtype=np.uint8))
             coarse.resize((96, 96), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
-            rows.writerow([f"{i}.png", f"colours that flow, number {i}"])
+            rows.writerow([f"{i}.png", f"smooth colors, number {i}"])
     return folder / "index.csv"
 
 
@@ -60,56 +60,61 @@ def rows(driver: Driver, table: str) -> list[dict[str, str]]:
     return list(csv.DictReader(driver.tables()[f"{table}.csv"].decode().splitlines()))
 
 
-def test_tables_hold_what_the_store_holds(swept: Driver) -> None:
+def test_tables_hold_the_stored_scores(swept: Driver) -> None:
     plan = swept.plan()
-    wanted = {
+    expected_tables = {
         "zero_shot": (("cifar10", "dtd"), ("zeroshot",)),
         "linear_probe": (("cifar10", "dtd"), ("probe",)),
-        "retrieval_captions": (("flickr30k",), ("retrieval.i2t.r1", "retrieval.i2t.r5")),
-        "retrieval_pictures": (("flickr30k",), ("retrieval.t2i.r10",)),
+        "image_to_text_retrieval": (("flickr30k",), ("retrieval.i2t.r1", "retrieval.i2t.r5")),
+        "text_to_image_retrieval": (("flickr30k",), ("retrieval.t2i.r10",)),
     }
-    for table, (sets, names) in wanted.items():
-        shown = {(r["arm"], r["dataset"], r["score"]): r for r in rows(swept, table)}
+    for table, (sets, names) in expected_tables.items():
+        table_rows = {(r["arm"], r["dataset"], r["score"]): r for r in rows(swept, table)}
         for cell in plan.cells:
             for dataset in sets:
                 evaluation = plan.evaluation_hashes[cell.arm][dataset]
-                kept = swept.store.get_run(cell.run_id).read_scores(dataset, evaluation)
-                assert kept is not None
-                assert kept.protocol["protocol"] == "clip2021"
-                values = {s.name: s for s in kept.scores}
+                stored = swept.store.get_run(cell.run_id).read_scores(dataset, evaluation)
+                assert stored is not None
+                assert stored.protocol["protocol"] == "clip2021"
+                values = {s.name: s for s in stored.scores}
                 for name in names:
-                    row = shown[cell.arm, dataset, name]
+                    row = table_rows[cell.arm, dataset, name]
                     assert float(row["mean"]) == pytest.approx(values[name].value)
                     assert float(row["chance"]) == pytest.approx(values[name].chance)
-                    assert row["evaluation"] == evaluation
+                    assert row["evaluation_hash"] == evaluation
                     assert row["runs"] == cell.run_id
 
 
-def test_what_is_missing_is_told_wherever_it_is_asked_for(swept: Driver) -> None:
+def test_missing_data_sets_are_named_in_every_table(swept: Driver) -> None:
     for table in ("zero_shot", "linear_probe"):
         for suffix in ("md", "tex", "csv"):
             text = swept.tables()[f"{table}.{suffix}"].decode()
             assert "data download oxford" in text
             assert str(swept.folder.parent) not in text
     page = (swept.store.report_path(swept.plan().sweep_id) / "report.html").read_text()
-    assert "Published data sets" in page
-    assert "1 of 4 published data sets are not here" in swept.run()
+    assert "Benchmark data sets" in page
+    assert "1 of 4 published data sets are missing" in swept.run()
 
 
-def test_leaked_pictures_are_counted_and_taken_out(swept: Driver) -> None:
-    for row in rows(swept, "alarms"):
+def test_near_duplicates_are_counted_and_excluded(swept: Driver) -> None:
+    for row in rows(swept, "data_checks"):
         if row["dataset"] == "dtd":
-            assert (row["near_duplicates"], row["too_plain"], row["samples"]) == ("2", "4", "6")
-            run = swept.store.get_run(row["runs"])
+            assert (row["num_near_duplicates"], row["num_undecidable"]) == ("2", "4")
+            assert row["num_samples"] == "6"
+            run = swept.store.get_run(row["run"])
             hashed = swept.plan().evaluation_hashes[row["arm"]]["dtd"]
-            with np.load(run.predictions_path("dtd", hashed), allow_pickle=False) as kept:
-                outcome, near = kept["zeroshot"], kept["near_duplicate"] == 1
+            with np.load(run.predictions_path("dtd", hashed), allow_pickle=False) as predictions:
+                outcome, near = predictions["zeroshot"], predictions["near_duplicate"] == 1
             assert near.sum() == 2
-            assert float(row["without_near_duplicates"]) == pytest.approx(outcome[~near].mean())
+            assert float(row["value_without_near_duplicates"]) == pytest.approx(
+                outcome[~near].mean()
+            )
         else:
-            assert row["near_duplicates"] == "0"
-    text = swept.tables()["alarms.md"].decode()
-    assert "2 of 6 test pictures are near-duplicates of training pictures (4 too plain" in text
-    kept_once = (swept.folder / "cache/leakage/arrays").iterdir()
-    shapes = [np.load(BytesIO(p.read_bytes()[:-CHECKSUM_BYTES]))["kept"].ndim for p in kept_once]
-    assert shapes.count(3) == 1 + len(HERE), "grey levels, of each set once"
+            assert row["num_near_duplicates"] == "0"
+    text = swept.tables()["data_checks.md"].decode()
+    assert "2 of 6 test images are near-duplicates of training images (4 too plain" in text
+    cached_arrays = (swept.folder / "cache/leakage/arrays").iterdir()
+    shapes = [
+        np.load(BytesIO(p.read_bytes()[:-CHECKSUM_BYTES]))["kept"].ndim for p in cached_arrays
+    ]
+    assert shapes.count(3) == 1 + len(PRESENT), "gray values, of each data set once"
