@@ -113,15 +113,15 @@ class Submissions:
             run: id of the run.
             attempts: run id -> number of its newest attempt.
         """
-        return self._lack_progress(
+        return self._lacks_progress(
             [i for i in self.intents if _ended_without_claim(i, run, attempts)]
         )
 
     def audit_lacks_progress(self) -> bool:
         """Return whether automatic audit jobs keep ending without an audit."""
-        return self._lack_progress([i for i in self.intents if i.kind == "audit"])
+        return self._lacks_progress([i for i in self.intents if i.kind == "audit"])
 
-    def _lack_progress(self, intents: list[SubmissionIntent]) -> bool:
+    def _lacks_progress(self, intents: list[SubmissionIntent]) -> bool:
         recent_intents = [i for i in intents if self._has_job(i)][-MAX_JOBS_WITHOUT_PROGRESS:]
         return len(recent_intents) == MAX_JOBS_WITHOUT_PROGRESS and all(
             i.automatic for i in recent_intents[1:]

@@ -77,25 +77,25 @@ class Scene:
             cells_per_job=cells_per_job, follow_up=order.pop("follow_up", True)
         )
         options: dict[str, Any] = {"num_threads": 1, "follow_up_argv": ("run",), **order}
-        ordered = SubmitOptions(
+        submit_options = SubmitOptions(
             store=self.store, sweep_id=self.folder.id, launcher_config=launcher, **options
         )
-        queue = SlurmLauncher(ordered, Path("code"), self.printed_lines.append)
-        queue.submissions.slurm = self.cluster
-        queue.submitter.call_sbatch = self.cluster.sbatch  # type: ignore[method-assign]
-        return queue
+        slurm_launcher = SlurmLauncher(submit_options, Path("code"), self.printed_lines.append)
+        slurm_launcher.submissions.slurm = self.cluster
+        slurm_launcher.submitter.call_sbatch = self.cluster.sbatch  # type: ignore[assignment, method-assign]
+        return slurm_launcher
 
     def states(self) -> dict[str, RunState]:
         evaluations = self.resolved_plan.plan.required_evaluations()
         return {run: inspect_run(self.store.get_run(run), evaluations[run]) for run in self.runs}
 
-    def put(self, queue: SlurmLauncher) -> None:
+    def put(self, launcher: SlurmLauncher) -> None:
         states = self.states()
-        queue.submit([run for run in self.runs if states[run].is_runnable], states)
+        launcher.submit([run for run in self.runs if states[run].is_runnable], states)
 
-    def kinds(self, queue: SlurmLauncher) -> Counter[str]:
-        queue.submissions.refresh()
-        return Counter(intent.kind for intent, _, _ in queue.submissions.list_active_jobs())
+    def kinds(self, launcher: SlurmLauncher) -> Counter[str]:
+        launcher.submissions.refresh()
+        return Counter(intent.kind for intent, _, _ in launcher.submissions.list_active_jobs())
 
 
 def become_follow_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> SlurmLauncher:

@@ -9,7 +9,7 @@ class RunStatus(StrEnum):
     """The status of a run, derived from its files and from what the scheduler reports."""
 
     PENDING = "pending"
-    """Not started, or its last attempt ended in a way that lets another process continue it."""
+    """Not started: the run has no attempt."""
     RUNNING = "running"
     """An attempt holds the claim and its process is alive, as far as is known."""
     STALLED = "stalled"

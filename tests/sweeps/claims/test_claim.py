@@ -126,9 +126,9 @@ def _join_in(barrier: Any, training: str, source: str) -> None:
     """Initialize a process of the pool; passing the hashes saves computing them eight times."""
     global _barrier
     _barrier = barrier
-    statuses.compute_training_hash = lambda: training
-    claims.compute_training_hash = process.compute_training_hash = lambda: training
-    process.compute_source_hash = lambda: source
+    for module in (statuses, claims, process):
+        vars(module)["compute_training_hash"] = lambda: training
+    vars(process)["compute_source_hash"] = lambda: source
 
 
 def _race(root: str, run_id: str) -> tuple[int, int | None]:
@@ -235,7 +235,7 @@ def test_the_exit_record_is_read_if_an_attempt_seems_dead(
 @pytest.mark.parametrize("exit_kind", [None, "trained"])
 @pytest.mark.parametrize("is_alive", [True, False])
 def test_a_heartbeat_of_another_process_decides_nothing(
-    store: Store, run: RunFolder, is_alive: bool, exit_kind: str | None
+    store: Store, run: RunFolder, is_alive: bool, exit_kind: ExitKind | None
 ) -> None:
     """A stopped process overwrote the heartbeat of its successor, or a file was copied."""
     first_attempt = attempt_by(run, claim_record(**({} if not is_alive else DEAD)))
@@ -449,6 +449,7 @@ def test_a_partly_trained_run_of_other_code_starts_again(store: Store, run: RunF
     old.checkpoints_path.mkdir()
     (old.checkpoints_path / "10.safetensors").write_text("half a run")
     attempt = claim(store, run)
+    assert attempt is not None
     assert attempt.number == 1
     assert run.list_attempts() == [1]
     assert not attempt.checkpoints_path.exists()
@@ -473,6 +474,7 @@ def test_killed_between_claiming_and_moving_a_run_aside(
     newest = run.get_attempt(run.list_attempts()[-1])
     newest.write_end("interrupted")
     attempt = claim(store, run)
+    assert attempt is not None
     assert attempt.number == 1
     assert (store.root / "superseded").is_dir()
 

@@ -68,7 +68,12 @@ def test_only_a_running_job_is_requeued(
 ) -> None:
     requeued = list[str]()
     show_job(monkeypatch, fields)
-    monkeypatch.setattr(slurm, "requeue_job", lambda job: requeued.append(job) is None)
+
+    def requeue(job: str) -> bool:
+        requeued.append(job)
+        return True
+
+    monkeypatch.setattr(slurm, "requeue_job", requeue)
     assert slurm_job.requeue_if_running() == answered
     assert requeued == (["77"] if requeues else [])
 
@@ -98,12 +103,16 @@ def test_a_follow_up_ends_fails_or_requeues_itself(
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     monkeypatch.setenv(slurm.FOLLOW_UP_VARIABLE, "replaced by the token of the intent")
     monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
-    monkeypatch.setattr(slurm_job, "requeue_if_running", lambda: requeued.append(True) is None)
+
+    def requeue() -> bool:
+        requeued.append(True)
+        return True
 
     def run_command_line(words: list[str], retry_later_status: int) -> int:
         argv.extend(words)
         return status
 
+    monkeypatch.setattr(slurm_job, "requeue_if_running", requeue)
     monkeypatch.setattr(main, "main", run_command_line)
     try:
         if outcome == "fails":

@@ -80,7 +80,7 @@ def write_trained_run(
     ],
 )
 def test_a_run_that_only_lacks_scores_keeps_its_weights(
-    store: Store, exit_kind: str, retry: Any, state: str
+    store: Store, exit_kind: ExitKind, retry: Any, state: str
 ) -> None:
     resolved_plan = planned(1, 0.0)
     (run_id,) = resolved_plan.specs
@@ -100,7 +100,8 @@ def test_an_outcome_is_moved_aside_if_the_settings_say_so(store: Store, settings
     outdated, diverged = (
         write_trained_run(store, resolved_plan, run_id) for run_id in resolved_plan.specs
     )
-    for run, changes in ((outdated, {"training_hash": "other"}), (diverged, {"kind": "diverged"})):
+    all_changes: list[dict[str, Any]] = [{"training_hash": "other"}, {"kind": "diverged"}]
+    for run, changes in zip((outdated, diverged), all_changes):
         outcome = run.read_outcome()
         assert outcome is not None
         (run.path / "outcome.json").unlink()

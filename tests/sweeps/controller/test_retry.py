@@ -27,7 +27,7 @@ OVERRIDES = ("arms=[full]", "train.steps=6", "launcher.max_workers=1")
 def driver(tmp_path: Path) -> Driver:
     """A sweep of three seeds, two of which failed; its audit has passed."""
     driver = Driver(tmp_path / "store", *OVERRIDES)
-    sweep_request = request.parse_request([*driver.overrides, f"seeds={list(SEEDS)}"])
+    sweep_request = request.parse_request([*driver.words, f"seeds={list(SEEDS)}"])
     resolved_plan = build_plan(sweep_request.plan_request)
     SweepController(
         store=sweep_request.store,
@@ -63,7 +63,7 @@ def states(driver: Driver) -> dict[int, str]:
 
 def build(driver: Driver, *names: str, force: bool = False) -> SweepController:
     """The controller of a retry, for a command line without seeds."""
-    return retry.build_retry(request.parse_request(list(driver.overrides)), names, force=force)
+    return retry.build_retry(request.parse_request(list(driver.words)), names, force=force)
 
 
 def test_only_named_cells_are_run(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_a_follow_up_repeats_the_retries_and_adds_none(
 ) -> None:
     run, sweep = get_run(driver, 2), driver.store.get_sweep(driver.plan().sweep_id)
     first = build(driver, "full/2")
-    assert first.follow_up_argv[:3] == ("retry", "full/2", driver.overrides[0])
+    assert first.follow_up_argv[:3] == ("retry", "full/2", driver.words[0])
     intent = SubmissionIntent(
         token="t",
         kind="follow_up",
@@ -144,7 +144,7 @@ def test_a_follow_up_repeats_the_retries_and_adds_none(
 def test_execution_settings_that_do_not_apply_are_reported(
     driver: Driver, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    overrides = [*driver.overrides, "runtime.num_workers=1"]
+    overrides = [*driver.words, "runtime.num_workers=1"]
     retry.build_retry(request.parse_request(overrides), ["full/2"], force=False)
     assert (
         "note: named cells are run and evaluated as their sweep's plan says"

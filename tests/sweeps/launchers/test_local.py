@@ -9,8 +9,9 @@ import pytest
 
 from sweeps.claims.status import RunState
 from sweeps.launchers.local import MAX_STARTS_WITHOUT_PROGRESS, LocalLauncher
+from sweeps.launchers.worker import WorkerJob
 from uniclip.errors import UserError
-from uniclip.store import Outcome, RunStatus
+from uniclip.store import Outcome, RetryPolicy, RunStatus
 
 
 def outcome() -> Outcome:
@@ -32,6 +33,9 @@ def test_workers_that_sometimes_die_are_started_again(
 ) -> None:
     """With one worker, the process of every cell dies once before the cell is complete."""
 
+    def build_job(runs_audit: bool) -> WorkerJob:
+        return WorkerJob(store_root="store", sweep_id="x", policy=RetryPolicy())
+
     class EndedJob:
         """A worker process that has ended."""
 
@@ -40,7 +44,7 @@ def test_workers_that_sometimes_die_are_started_again(
         def done(self) -> bool:
             return True
 
-    launcher = LocalLauncher(tmp_path, "cpu", 1, lambda runs_audit: lambda: None)
+    launcher = LocalLauncher(tmp_path, "cpu", 1, build_job)
     monkeypatch.setattr(launcher, "_start_job", lambda job, worker_index: EndedJob())
     states = {f"r{i}": RunState(status=RunStatus.PENDING) for i in range(6)}
     for run in states:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_a_job_whose_launch_failed_is_released_again(tmp_path: Path) -> None:
     (job,) = scene.cluster.released[:1]
     for restarts, times in ((1, 1), (MAX_LAUNCH_RETRIES, 0)):
         scene.cluster.released.clear()
-        changes = {"reason": "launch failed requeued held", "restarts": restarts}
+        changes: dict[str, Any] = {"reason": "launch failed requeued held", "restarts": restarts}
         cells = [dataclasses.replace(j, **changes) for j in scene.cluster.queue if "_" in j.id]
         scene.cluster.queue[:2] = cells
         scene.put(scene.build_launcher(cells_per_job=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def test_a_worker_waits_for_space_after_the_disk_was_full(
 ) -> None:
     waits = list[float]()
     monkeypatch.setattr(workers, "DISK_FULL_WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(workers.time, "sleep", waits.append)
+    monkeypatch.setattr(time, "sleep", waits.append)
     plan = planned(1, 0.0).plan
     worker = Worker(store=store, plan=plan, stop=StopFlag())
 
