@@ -16,23 +16,16 @@ from functools import cached_property
 from typing import Union
 
 from ablations.plan.plan import ResolvedPlan, build_plan
-from ablations.plan.tuned_arms import (
-    build_trial_plan,
-    format_trial_name,
-    override_config,
-    select_runs,
-)
 from analysis.collect.run_time import format_duration
-from sweeps.claims.status import inspect_run, inspect_runs
+from sweeps.claims.status import inspect_runs
 from sweeps.config.request import SweepRequest, parse_request
 from sweeps.config.schema import resolve_seeds
-from sweeps.controller.controller import Detached, SweepController
 from sweeps.costs import limit
-from sweeps.costs.audit_scope import compute_audit_key, has_audit
-from sweeps.costs.estimate import estimate_costs, read_probes
+from sweeps.costs.estimate import estimate_costs
 from sweeps.costs.probe import delete_failed_audit
 from sweeps.monitor.display import Display
 from sweeps.slurm import Slurm, in_follow_up
+from sweeps.tuning.rung import RungTrainer
 from sweeps.tuning.search_space import SearchSpace, load_search_space, resolve_search_space
 from sweeps.tuning.study import (
     Pruner,
@@ -45,13 +38,9 @@ from sweeps.tuning.study import (
 )
 from uniclip.config import compose
 from uniclip.config.binding import bind, config_field, to_builtins
-from uniclip.errors import UserError
-from uniclip.io.atomic import append_jsonl, atomic_write
 from uniclip.io.hashing import digest
 from uniclip.store import (
     AuditCheck,
-    Plan,
-    RunStatus,
     StudyFolder,
     Trial,
     TunedArm,
@@ -61,11 +50,6 @@ from uniclip.store import (
 
 FIRST_TUNING_SEED = 1_000
 """Tuning seeds are counted from here, so that no seed of a table influences the choice."""
-DIVERGED_SCORE = 0.0
-"""Score of a run that diverged; validation scores lie in [0, 1]."""
-MAX_TRAINING_PASSES = 2
-"""Passes over the runs of a rung: a run that pauses at the earlier rung of another process, while
-the first pass waits for it, is continued in a second one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,19 +66,6 @@ class TuneConfig:
     parallel_trials: int = config_field(1, low=1, high=1_000)
     """Trials of each arm in a round: more keep more machines busy, fewer learn more from scores."""
     sampler_seed: int = config_field(0, low=0)
-
-
-class TrialsIncomplete(Exception):
-    """Trials did not reach their rung; the message is one line for the user."""
-
-
-@dataclass(frozen=True)
-class RungTarget:
-    """How far a run is trained for a rung, in steps."""
-
-    step: int
-    total_steps: int
-    """Steps of the whole training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +138,12 @@ class Tuner:
             TrialsIncomplete: runs failed.
             Detached: runs are left to the jobs that were submitted.
         """
+        trainer = RungTrainer(
+            request=self.request,
+            resolved_plan=self.resolved_plan,
+            seeds=self.seeds,
+            display=display,
+        )
 
         def run_trials(
             round_number: int, rung: int, trial_params: TrialParams
@@ -177,7 +154,11 @@ class Tuner:
                 f"round {round_number + 1}: trials {numbers[0] + 1} to {numbers[-1] + 1} of "
                 f"{self.study.n_trials} for {len(trial_params)} arms{rung_text}"
             )
-            return self._run_rung(round_number, rung, trial_params, display)
+            return trainer.train(
+                trial_params,
+                sweep_id=self.folder.get_sweep_id(round_number, rung),
+                stop_fraction=self.study.rungs[rung],
+            )
 
         rounds = run_study(
             self.study,
@@ -200,24 +181,6 @@ class Tuner:
             arms=arms,
         )
 
-    def reuse_audit(self, plan: Plan) -> None:
-        """Copy audit and probes of the default arms to a plan of the same arms with other values.
-
-        A component is switched off in the same way whatever the values of hyper-parameters are.
-        """
-        default_plan = self.resolved_plan.plan
-        source = self.request.store.get_sweep(default_plan.sweep_id)
-        target = self.request.store.get_sweep(plan.sweep_id)
-        audit_key = compute_audit_key(plan)
-        if has_audit(target, audit_key) or not has_audit(source, audit_key):
-            return
-        probes = read_probes(source, default_plan.device)
-        for arm in plan.arms:
-            probe = probes.get(arm.name.rsplit("#", 1)[0])
-            if probe is not None:
-                append_jsonl(target.probes_path, {**probe, "arm": arm.name})
-        atomic_write(target.audit_path, source.audit_path.read_bytes())
-
     def _summarize_arm(self, arm: str, rounds: Sequence[TuningRound]) -> TunedArm:
         trials = list_arm_trials(rounds, arm)
         best_trial = max((t for t in trials if t.completed), key=lambda t: (t.score, -t.number))
@@ -237,93 +200,6 @@ class Tuner:
             steps=sum(t.steps for t in trials),
             at_boundary={key: side for key, side in boundary_sides.items() if side is not None},
         )
-
-    # -- the runs of a rung --
-
-    def _run_rung(
-        self, round_number: int, rung: int, trial_params: TrialParams, display: Display
-    ) -> dict[str, dict[int, TrialResult]]:
-        """Train trials to a rung, and return the mean result of each over its seeds."""
-        trial_plan = build_trial_plan(
-            self.resolved_plan,
-            trial_params,
-            sweep=self.folder.get_sweep_id(round_number, rung),
-            seeds=self.seeds,
-            stop_fraction=self.study.rungs[rung],
-        )
-        targets = _compute_targets(trial_plan)
-        self._train(trial_plan, targets, display)
-        runs_by_trial: dict[str, list[str]] = {}
-        for cell in trial_plan.plan.cells:
-            runs_by_trial.setdefault(cell.arm, []).append(cell.run_id)
-        results: dict[str, dict[int, TrialResult]] = {}
-        for arm, trials in trial_params.items():
-            results[arm] = {}
-            for number in trials:
-                runs = runs_by_trial[format_trial_name(arm, number)]
-                seed_results = [self._read_result(run, targets[run]) for run in runs]
-                results[arm][number] = _average([r for r in seed_results if r is not None])
-        return results
-
-    def _train(
-        self, trial_plan: ResolvedPlan, targets: Mapping[str, RungTarget], display: Display
-    ) -> None:
-        """Train the runs of a plan of trials to their targets.
-
-        Raises:
-            TrialsIncomplete: some did not reach them.
-            Detached: jobs were submitted that train them.
-        """
-        self.reuse_audit(trial_plan.plan)
-        for _ in range(MAX_TRAINING_PASSES):
-            unfinished_runs = self._find_unfinished_runs(targets)
-            if not unfinished_runs:
-                return
-            controller = SweepController(
-                store=self.request.store,
-                resolved_plan=select_runs(trial_plan, unfinished_runs),
-                settings=self.request.settings,
-                display=display,
-                follow_up_argv=self.request.follow_up_argv,
-            )
-            if not controller.run():
-                raise Detached
-        unfinished_runs = self._find_unfinished_runs(targets)
-        if unfinished_runs:
-            run = unfinished_runs[0]
-            state = inspect_run(self.request.store.get_run(run), {})
-            is_failed = state.status == RunStatus.FAILED
-            retry_hint = " (with retry=failed it runs them again)" if is_failed else ""
-            raise TrialsIncomplete(
-                f"{len(unfinished_runs)} runs of trials are not finished; {run} is {state.status}: "
-                f"{state.reason}; the same command continues{retry_hint}"
-            )
-
-    def _find_unfinished_runs(self, targets: Mapping[str, RungTarget]) -> list[str]:
-        return [run for run, target in targets.items() if self._read_result(run, target) is None]
-
-    def _read_result(self, run_id: str, target: RungTarget) -> TrialResult | None:
-        """Return the result of a run at its target; None if it has not reached it.
-
-        Later results of the run are ignored, so that a study that is repeated decides alike.
-
-        Raises:
-            UserError: the run has finished and has no validation at the target.
-        """
-        run, step = self.request.store.get_run(run_id), target.step
-        outcome = run.read_outcome()
-        if outcome is not None and outcome.kind == "diverged" and outcome.step < step:
-            return TrialResult(score=DIVERGED_SCORE, steps=outcome.step, n_diverged=1)
-        if outcome is None:
-            is_last_rung = step == target.total_steps
-            if is_last_rung or inspect_run(run, {}).status == RunStatus.RUNNING:
-                return None
-        for record in run.read_history():
-            if record.get("phase") == "validation" and record.get("step") == step:
-                return TrialResult(score=record["score"], steps=step)
-        if outcome is None:
-            return None
-        raise UserError(f"{run.path} has no validation at step {step}: move it away and run again")
 
 
 def build_tuner(overrides: list[str]) -> Tuner:
@@ -407,23 +283,4 @@ def _build_study(config: TuneConfig, space: SearchSpace, resolved_plan: Resolved
         sampler_seed=config.sampler_seed,
         pruner=config.pruner,
         rungs=compute_rungs(config.pruner, num_validations),
-    )
-
-
-def _compute_targets(trial_plan: ResolvedPlan) -> dict[str, RungTarget]:
-    """Return how far each run of a plan of trials is trained, by run id."""
-    stop_fraction = trial_plan.plan.base_config["runtime"]["stop_fraction"]
-    targets_by_trial = {}
-    for trial, config in trial_plan.configs.items():
-        last_step = override_config(config, {"runtime.stop_fraction": stop_fraction}).last_step
-        targets_by_trial[trial] = RungTarget(step=last_step, total_steps=config.train.steps)
-    return {cell.run_id: targets_by_trial[cell.arm] for cell in trial_plan.plan.cells}
-
-
-def _average(results: Sequence[TrialResult]) -> TrialResult:
-    """Return the mean score of the seeds of a trial, and their steps together."""
-    return TrialResult(
-        score=sum(r.score for r in results) / len(results),
-        steps=sum(r.steps for r in results),
-        n_diverged=sum(r.n_diverged for r in results),
     )

@@ -10,7 +10,8 @@ from sweeps.cli.commands.run import EXIT_CELLS_FAILED, run_and_report
 from sweeps.controller.controller import Detached, build_controller, run_cells
 from sweeps.monitor.display import Display
 from sweeps.monitor.status import FINAL_STATUSES
-from sweeps.tuning.tuner import QuietDisplay, TrialsIncomplete, Tuner, build_tuner, describe_tuning
+from sweeps.tuning.rung import TrialsIncomplete, reuse_audit
+from sweeps.tuning.tuner import QuietDisplay, Tuner, build_tuner, describe_tuning
 from uniclip.store import Tuning
 
 EPILOG = """\
@@ -42,7 +43,7 @@ def run(arguments: Namespace) -> int:
     for line in describe_tuning(tuning):
         display.print_line(line)
     tuned_plan = build_tuned_plan(tuner.resolved_plan, tuning)
-    tuner.reuse_audit(tuned_plan.plan)
+    reuse_audit(tuner.request.store, tuner.resolved_plan.plan, tuned_plan.plan)
     return run_and_report(build_controller(tuner.request, tuned_plan, QuietDisplay()))
 
 

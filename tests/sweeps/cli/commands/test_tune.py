@@ -10,7 +10,8 @@ import pytest
 from sweeps.claims.status import RunState
 from sweeps.cli.commands import tune as tune_command
 from sweeps.controller.controller import Detached, SweepController
-from sweeps.tuning.tuner import TrialsIncomplete, Tuner
+from sweeps.tuning.rung import TrialsIncomplete
+from sweeps.tuning.tuner import Tuner
 from tests.helpers.command_line import execute
 from tests.sweeps.cli import OVERRIDES
 from tests.sweeps.monitor import make_row
