@@ -11,7 +11,7 @@ from uniclip import data
 from uniclip.augmentation.transform import AugmentationParams
 from uniclip.config import RedrawProbabilities, ScenesData
 from uniclip.data.scenes import attributes, draw
-from uniclip.data.scenes import split as scene_split
+from uniclip.data.scenes.split import sample_attributes
 
 IDS = np.arange(20_000, dtype=np.uint64)
 
@@ -19,7 +19,7 @@ IDS = np.arange(20_000, dtype=np.uint64)
 def draw_scenes_with(n: int = 64, **values: str) -> NDArray[np.uint8]:
     """Return n images with fixed values of some attributes, the others as in the test split."""
     names = list(attributes.ATTRIBUTES)
-    rows = scene_split.sample_attributes("test", n)
+    rows = sample_attributes("test", n)
     for name, value in values.items():
         rows[:, names.index(name)] = attributes.ATTRIBUTES[name].index(value)
     return draw.draw_scenes(rows, np.arange(n, dtype=np.uint64), 32)

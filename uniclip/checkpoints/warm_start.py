@@ -60,7 +60,7 @@ def fingerprint(pretrained: str | None) -> dict[str, str]:
     memo_key = blake2b(
         f"{path.resolve()} {file_stat.st_size} {file_stat.st_mtime_ns}".encode()
     ).hexdigest()
-    return {"pretrained": memo.disk_memoize("sums", memo_key, lambda: hashing.digest_file(path))}
+    return {"pretrained": memo.disk_memoize("digests", memo_key, lambda: hashing.digest_file(path))}
 
 
 def check_unchanged(pretrained: str | None, planned_fingerprint: Mapping[str, object]) -> None:

@@ -31,12 +31,12 @@ def test_a_model_is_loaded_by_folder_file_or_id(trained):
     loaded = uniclip.load(trained.path)
     texts = loaded.embed_texts(TEXTS)
     assert texts.shape == (2, 16)
-    for again in (
+    for model in (
         uniclip.load(str(trained.weights_path)),
         uniclip.load(trained.id, store=store),
         uniclip.load(trained.id[:5], store=store),
     ):
-        np.testing.assert_array_equal(again.embed_texts(TEXTS), texts)
+        np.testing.assert_array_equal(model.embed_texts(TEXTS), texts)
     images = np.zeros((3, 3, 40, 32), np.uint8)
     assert loaded.embed_images(images).shape == (3, 16)
 

@@ -11,9 +11,9 @@ from tests.helpers.small_models import CAPTIONS, build_small_embedder
 from tests.helpers.small_runs import tiny
 from uniclip import methods, rng
 from uniclip.augmentation import apply, transform
-from uniclip.checkpoints import pretrained as module
+from uniclip.checkpoints import pretrained
 from uniclip.checkpoints.pretrained import PretrainedModel
-from uniclip.data.text import tokenizer as tokenizers
+from uniclip.data.text.tokenizer import train_bpe
 from uniclip.errors import UserError
 
 CONFIG = tiny(data={"name": "scenes", "image_size": 32})
@@ -21,7 +21,7 @@ CONFIG = tiny(data={"name": "scenes", "image_size": 32})
 
 @pytest.fixture(scope="module")
 def model():
-    vocabulary = tokenizers.train_bpe(CAPTIONS, 300)
+    vocabulary = train_bpe(CAPTIONS, 300)
     embedder = build_small_embedder(CONFIG, vocabulary)
     return PretrainedModel(embedder, methods.build_method(CONFIG), vocabulary, CONFIG)
 
@@ -88,7 +88,7 @@ def test_many_images_are_embedded_in_batches(model, monkeypatch):
     images, params = make_images(), sample_strong(6)
     rows = model.embed_images(images, params)
     texts = model.embed_texts(CAPTIONS)
-    monkeypatch.setattr(module, "BATCH_SIZE", 2)
+    monkeypatch.setattr(pretrained, "BATCH_SIZE", 2)
     np.testing.assert_allclose(model.embed_images(images, params), rows, atol=1e-5)
     np.testing.assert_allclose(model.embed_texts(CAPTIONS), texts, atol=1e-5)
 

@@ -6,13 +6,13 @@ import pytest
 
 from tests.helpers.csv_data import csv_config, write_csv
 from uniclip import data
-from uniclip.data.csv import rows as table_rows
+from uniclip.data.csv.rows import read_samples
 from uniclip.errors import UserError
 
 
 def test_rows_with_one_path_are_captions_of_one_image(folder):
     write_csv(folder, [("1.png", "one", "a"), ("2.png", "two", ""), ("1.png", "uno", "a")])
-    samples = table_rows.read_samples(csv_config(folder))
+    samples = read_samples(csv_config(folder))
     assert [(s.captions, s.label) for s in samples] == [(["one", "uno"], "a"), (["two"], None)]
     assert data.open_split(csv_config(folder, label_column=None), "train").labels == {}
 

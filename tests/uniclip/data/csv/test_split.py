@@ -14,7 +14,7 @@ from PIL import Image
 from tests.helpers.csv_data import csv_config, write_csv
 from tests.helpers.small_runs import tiny
 from uniclip import data
-from uniclip.data.csv import split as table_split
+from uniclip.data.csv.split import decode_image
 from uniclip.errors import UserError
 from uniclip.losses import clip_loss
 from uniclip.losses.image_text import unicl_loss
@@ -91,11 +91,11 @@ def test_images_are_center_cropped_on_white(tmp_path):
     image = Image.new("RGB", (60, 20), "red")
     image.paste("blue", (20, 0, 40, 20))
     image.save(tmp_path / "wide.png")
-    centre = table_split.decode_image(tmp_path / "wide.png", 16)
+    centre = decode_image(tmp_path / "wide.png", 16)
     assert (centre[2] == 255).all()
     assert not centre[0].any()
     Image.new("LA", (9, 9), (0, 0)).save(tmp_path / "clear.png")
-    assert (table_split.decode_image(tmp_path / "clear.png", 16) == 255).all()
+    assert (decode_image(tmp_path / "clear.png", 16) == 255).all()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", "cut"])

@@ -9,7 +9,7 @@ from tests.helpers.small_runs import tiny
 from uniclip import data
 from uniclip.config import build_run_config
 from uniclip.data.loader import TrainingBatches
-from uniclip.data.text import tokenizer as tokenizers
+from uniclip.data.text.tokenizer import train_bpe
 from uniclip.errors import UserError
 
 SECTION = {"name": "mix", "image_size": 32}
@@ -18,7 +18,7 @@ SECTION = {"name": "mix", "image_size": 32}
 def test_other_data_has_no_labels():
     config = tiny()
     split = data.open_split(config.data, "train")
-    bpe = tokenizers.train_bpe([c for several in split.captions for c in several], 300)
+    bpe = train_bpe([c for several in split.captions for c in several], 300)
     assert torch.equal(
         TrainingBatches(config, split, bpe).build_batch(0).labels, torch.full((16,), -1)
     )
@@ -27,7 +27,7 @@ def test_other_data_has_no_labels():
 def test_impossible_mixtures_are_refused(split):
     with pytest.raises(UserError, match=r"data\.label_sources"):
         build_run_config({"data": {**SECTION, "label_sources": []}, "method": {"name": "unicl"}})
-    bpe = tokenizers.train_bpe(["a"], 300)
+    bpe = train_bpe(["a"], 300)
     with pytest.raises(UserError, match="train.batch_size=8192 takes 4096 of the"):
         TrainingBatches(tiny(data=SECTION, train={"batch_size": 8192}), split, bpe)
 

@@ -11,7 +11,7 @@ from uniclip.config import OpenmojiData
 from uniclip.data.loader import TrainingBatches
 from uniclip.data.mix import digits
 from uniclip.data.mix.templates import PROMPT_TEMPLATES
-from uniclip.data.text import tokenizer as tokenizers
+from uniclip.data.text.tokenizer import train_bpe
 from uniclip.training import trainer
 
 SECTION = {"name": "mix", "image_size": 32}
@@ -19,7 +19,7 @@ SECTION = {"name": "mix", "image_size": 32}
 
 def build_batches(split, **sections):
     config = tiny(data=SECTION, method={"name": "unicl"}, **sections)
-    bpe = tokenizers.train_bpe([c for several in split.captions for c in several], 400)
+    bpe = train_bpe([c for several in split.captions for c in several], 400)
     return TrainingBatches(config, split, bpe), bpe
 
 

@@ -8,15 +8,15 @@ import pytest
 from uniclip import data
 from uniclip.config import ScenesData
 from uniclip.data.scenes import attributes, draw
-from uniclip.data.scenes import split as scene_split
+from uniclip.data.scenes.split import _build_held_out_mask, is_held_out, sample_attributes
 
 
 def test_a_fifth_of_the_combinations_is_held_out():
-    held_out = scene_split._build_held_out_mask()
+    held_out = _build_held_out_mask()
     assert held_out.sum() == round(0.2 * len(held_out))
-    assert not scene_split.is_held_out(scene_split.sample_attributes("train")).any()
-    assert not scene_split.is_held_out(scene_split.sample_attributes("validation")).any()
-    share = scene_split.is_held_out(scene_split.sample_attributes("test")).mean()
+    assert not is_held_out(sample_attributes("train")).any()
+    assert not is_held_out(sample_attributes("validation")).any()
+    share = is_held_out(sample_attributes("test")).mean()
     assert 0.15 < share < 0.25
 
 

@@ -9,8 +9,8 @@ from uniclip import data
 from uniclip.augmentation import apply, transform
 from uniclip.config import RedrawProbabilities, ScenesData
 from uniclip.data.scenes import draw
-from uniclip.data.scenes import split as scene_split
-from uniclip.data.scenes import views as scene_views
+from uniclip.data.scenes.split import sample_attributes
+from uniclip.data.scenes.views import MAX_MILD_CROP
 
 
 def test_zero_probabilities_and_evaluation_views_damage_nothing():
@@ -33,7 +33,7 @@ def test_mild_views_keep_side_and_margin():
             assert zoom or not shapes_seen[:, [0, -1]].any()
             assert zoom or not shapes_seen[:, :, [0, -1]].any()
     # Zoomed in, shapes end inside the frame, though their soft edge may touch its last pixel.
-    mild, half = scene_views.MAX_MILD_CROP, draw.REFERENCE_SIZE / 2
+    mild, half = MAX_MILD_CROP, draw.REFERENCE_SIZE / 2
     frame = half * (1 - mild) / draw.SIZE_RATIO - half * mild
     lowest = draw.ROW_SPACING + 0.15 + 1.04 * draw.LARGE_RADIUS
     assert frame > max(draw.MAX_CENTER_DISTANCE, lowest)
@@ -42,7 +42,7 @@ def test_mild_views_keep_side_and_margin():
 def test_flips_are_fair_and_independent_of_attributes():
     flips = sample_damage(side=1, identity=0.0).flip
     assert abs(flips.mean() - 0.5) < 0.015
-    rows = scene_split.sample_attributes("train", len(IDS))
+    rows = sample_attributes("train", len(IDS))
     for column in rows.T:
         for value in np.unique(column):
             assert abs(flips[column == value].mean() - 0.5) < 0.05

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from uniclip.data.text import augment
-from uniclip.data.text import tokenizer as tokenizers
+from uniclip.data.text.tokenizer import load_clip_tokenizer, train_bpe
 
 SENTENCES = [
     "one two three four five six",
@@ -22,12 +22,12 @@ IDS = np.arange(len(SENTENCES), dtype=np.uint64)
 
 @pytest.fixture(scope="module")
 def bpe():
-    return tokenizers.train_bpe(SENTENCES, 300)
+    return train_bpe(SENTENCES, 300)
 
 
 @pytest.mark.parametrize("published", [False, True], ids=["bpe", "clip"])
 def test_an_edit_is_a_swap_or_leaves_words_out(bpe, published):
-    bpe = tokenizers.load_clip_tokenizer() if published else bpe
+    bpe = load_clip_tokenizer() if published else bpe
     tokens, special = bpe.encode(SENTENCES, 32), augment.VocabularyInfo.from_tokenizer(bpe)
     edited = augment.edit_captions(7, IDS, tokens, special)
     assert np.array_equal(edited, augment.edit_captions(7, IDS, tokens, special))
