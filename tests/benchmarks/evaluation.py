@@ -77,7 +77,7 @@ def load_names_and_templates(num_classes: int) -> tuple[list[str], list[str]]:
     """Return the names of ImageNet's first classes, and its 80 templates."""
     from uniclip.evaluate import prompts
 
-    sets = json.loads((prompts.DATA_FOLDER / "names.json").read_text())["sets"]
+    sets = json.loads((prompts.DATA_FOLDER / "names.json").read_text())["datasets"]
     names = [class_names[0] for class_names in sets["imagenet"]["names"].values()]
     return names[:num_classes], list(prompts.get_templates("imagenet80"))
 

@@ -21,9 +21,9 @@ DEFAULT_TEMPLATES = ("a photo of a {}.",)
 """Templates of a data set that no protocol defines."""
 
 NAME_RULES = {
-    "as they are": str.maketrans({}),
-    "words": str.maketrans("_", " "),
-    "words and slashes": str.maketrans("_/", "  "),
+    "verbatim": str.maketrans({}),
+    "underscores_to_spaces": str.maketrans("_", " "),
+    "underscores_and_slashes_to_spaces": str.maketrans("_/", "  "),
 }
 """How the key of a class becomes its name, where no list is needed."""
 
@@ -33,12 +33,12 @@ ENSEMBLES = ("imagenet80", "imagenet7", "imagenet81")
 
 def list_datasets() -> tuple[str, ...]:
     """Return the data sets that have class names here."""
-    return tuple(_read_data("names")["sets"])
+    return tuple(_read_data("names")["datasets"])
 
 
 def get_class_name_entry(dataset: str) -> Any:
     """Return the definition of a data set's class names; None if it is not listed."""
-    return _read_data("names")["sets"].get(dataset)
+    return _read_data("names")["datasets"].get(dataset)
 
 
 def get_templates(dataset: str, protocol: str = "clip2021") -> tuple[str, ...]:
@@ -48,7 +48,7 @@ def get_templates(dataset: str, protocol: str = "clip2021") -> tuple[str, ...]:
     ensemble depends on the protocol (`uniclip.evaluate.protocols.published`).
     """
     file = _read_data("templates")
-    lists = {**file["sets"], **file["imagenet"], **file["variants"].get(protocol, {})}
+    lists = {**file["datasets"], **file["imagenet"], **file["variants"].get(protocol, {})}
     return tuple(lists.get(dataset, DEFAULT_TEMPLATES))
 
 
@@ -87,7 +87,8 @@ def validate_templates(templates: Sequence[str], context: str) -> tuple[str, ...
 
 def _get_entry(dataset: str, protocol: str) -> dict[str, Any]:
     file = _read_data("names")
-    common = file["sets"].get(dataset, {"rule": "words", "source": "the set's own names"})
+    unlisted = {"rule": "underscores_to_spaces", "source": "the data set's names"}
+    common = file["datasets"].get(dataset, unlisted)
     variant = file["variants"].get(protocol, {}).get(dataset)
     if variant is None:
         return dict(common)

@@ -96,7 +96,7 @@ def test_a_data_set_that_cannot_be_evaluated_does_not_prevent_others(tmp_path, c
     told = capsys.readouterr()
     assert "| oxford_pets | n/a: oxford_pets: image " in told.out
     assert "| cifar10 | zeroshot* |" in told.out
-    assert told.err.startswith("uniclip.evaluate: not judged: oxford_pets (")
+    assert told.err.startswith("uniclip.evaluate: not evaluated: oxford_pets (")
     assert set(json.loads((tmp_path / "scores.json").read_text())) == {"cifar10"}
 
 

@@ -40,7 +40,9 @@ def test_the_seven_are_among_the_eighty():
 
 @pytest.mark.parametrize("dataset", CLASSES)
 def test_every_class_has_its_own_names(dataset):
-    listed = json.loads((prompts.DATA_FOLDER / "names.json").read_text())["sets"][dataset]["names"]
+    listed = json.loads((prompts.DATA_FOLDER / "names.json").read_text())["datasets"][dataset][
+        "names"
+    ]
     assert len(listed) == CLASSES[dataset]
     found = prompts.get_class_names(dataset, list(listed))
     assert all(name for given in found.values() for name in given)
@@ -51,7 +53,7 @@ def test_every_class_has_its_own_names(dataset):
 
 def test_every_list_says_where_it_comes_from():
     file = json.loads((prompts.DATA_FOLDER / "names.json").read_text())
-    lists = [file["sets"], *file["variants"].values()]
+    lists = [file["datasets"], *file["variants"].values()]
     assert all(entry["source"] for entries in lists for entry in entries.values())
     assert set(file["variants"]) <= set(published.PROTOCOLS)
     assert json.loads((prompts.DATA_FOLDER / "templates.json").read_text())["source"]

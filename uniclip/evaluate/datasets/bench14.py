@@ -36,7 +36,7 @@ SPLIT_NAMES: tuple[tuple[SplitName, str], ...] = (
 """Splits, and their names in the files of most publishers."""
 TRAIN_AND_TEST_ARGUMENTS: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
 FLOWERS, CIFAR10, CIFAR100 = "flowers-102/", "cifar-10-batches-py/", "cifar-100-python/"
-AIRCRAFT, VOC = "fgvc-aircraft-2013b/data/", "VOCdevkit/VOC2007/"
+AIRCRAFT, VOC, FLICKR = "fgvc-aircraft-2013b/data/", "VOCdevkit/VOC2007/", "flickr30k/"
 
 
 def format_download_hint(name: str, suffix: str = "") -> str:
@@ -288,7 +288,7 @@ RETRIEVAL_DATASETS = (
         metric="recall",
         files={
             split: (
-                f"flickr30k/flickr30k_{publisher_name}_karpathy.txt|flickr30k/dataset_flickr30k.json",
+                f"{FLICKR}flickr30k_{publisher_name}_karpathy.txt|{FLICKR}dataset_flickr30k.json",
                 "flickr30k/*.jpg|flickr30k/flickr30k-images|flickr30k/Images|flickr30k/images",
             )
             for split, publisher_name in SPLIT_NAMES

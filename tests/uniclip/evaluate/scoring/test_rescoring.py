@@ -212,7 +212,9 @@ def test_a_set_that_cannot_be_judged_keeps_no_other_from_it(tmp_path: Path, sets
     names = ("oxford_pets", "voc2007", "cifar10", "flickr30k")
     hashes = {name: evaluate.evaluation_hash(name, config, other.cache_path) for name in names}
     for _ in range(2):
-        with pytest.raises(UserError, match=r"not judged: oxford_pets, voc2007 \(oxf.*\)") as error:
+        with pytest.raises(
+            UserError, match=r"not evaluated: oxford_pets, voc2007 \(oxf.*\)"
+        ) as error:
             run_module.execute_run(other, config, claimed(other), evaluations=hashes)
         assert f"image {name} cannot be read" in str(error.value)
         assert "voc2007 is missing: " in str(error.value)

@@ -29,5 +29,7 @@ def test_all_images_contain_both_splits(tmp_path: Path) -> None:
 def test_a_line_of_an_unknown_class_is_named(tmp_path: Path) -> None:
     dataset_trees.sun397(tmp_path)
     (tmp_path / "SUN397/Testing_01.txt").write_text("/z/submarine/sun_a.jpg\n")
-    with pytest.raises(UserError, match=r"/z/submarine/sun_a\.jpg is of no class in ClassName\.txt"):
+    with pytest.raises(
+        UserError, match=r"/z/submarine/sun_a\.jpg is of no class in ClassName\.txt"
+    ):
         datasets.get("sun397").open(tmp_path, "test")
