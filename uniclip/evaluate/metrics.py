@@ -18,12 +18,15 @@ non-interpolated mAP; R@k both ways."""
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+Numbers = NDArray[Any]
+"""An array of any numeric dtype: numpy's types cannot state that a function takes float32 and
+float64, or labels of any integer type."""
 
 TIE_TOLERANCE = 1e-6
 """Cosines closer than this are tied."""
 
 
-def compute_win_rate(true_similarity: NDArray[Any], wrong_similarities: NDArray[Any]) -> Float:
+def compute_win_rate(true_similarity: Numbers, wrong_similarities: Numbers) -> Float:
     """Return how often the true one of a pair scores higher, ties counting 0.5; chance is 0.5.
 
     Args:
@@ -39,7 +42,7 @@ def compute_win_rate(true_similarity: NDArray[Any], wrong_similarities: NDArray[
 
 
 def hit_probability(
-    num_right: NDArray[Any] | int, num_wrong: NDArray[Any] | int, num_draws: NDArray[Any] | int
+    num_right: Numbers | int, num_wrong: Numbers | int, num_draws: Numbers | int
 ) -> Float:
     """Return the probability that draws without replacement contain a right key, float64.
 
@@ -58,13 +61,13 @@ def hit_probability(
     return 1.0 - miss_probability
 
 
-def softmax(logits: NDArray[Any]) -> Float:
+def softmax(logits: Numbers) -> Float:
     """Return rows (n, C) of logits as probabilities, float64."""
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def calibration_error(confidence: NDArray[Any], outcome: NDArray[Any], bins: int = 15) -> float:
+def calibration_error(confidence: Numbers, outcome: Numbers, bins: int = 15) -> float:
     """Return the expected calibration error (Guo et al., ICML 2017): mean |accuracy - confidence|.
 
     Args:
@@ -78,7 +81,7 @@ def calibration_error(confidence: NDArray[Any], outcome: NDArray[Any], bins: int
     return float(np.abs(gap).sum() / len(confidence))
 
 
-def top_k_correct(scores: NDArray[Any], labels: NDArray[Any], k: int = 1) -> Float:
+def top_k_correct(scores: Numbers, labels: Numbers, k: int = 1) -> Float:
     """Return whether the true class is among the k highest scores, (n,) float64 in [0, 1].
 
     Scores (n, C) are compared exactly; ties count at their expectation. labels: (n,) int64.
@@ -88,7 +91,7 @@ def top_k_correct(scores: NDArray[Any], labels: NDArray[Any], k: int = 1) -> Flo
     return hit_probability(1, (scores == label_scores).sum(axis=1) - 1, k - num_above)
 
 
-def mean_per_class(outcome: NDArray[Any], labels: NDArray[Any]) -> float:
+def mean_per_class(outcome: Numbers, labels: Numbers) -> float:
     """Return the mean over classes of the mean outcome (n,) in each; labels: (n,) int64.
 
     Classes without a sample do not count (Kornblith et al., CVPR 2019; scikit-learn's
@@ -99,7 +102,7 @@ def mean_per_class(outcome: NDArray[Any], labels: NDArray[Any]) -> float:
     return float((sums[counts > 0] / counts[counts > 0]).mean())
 
 
-def precision_recall(scores: NDArray[Any], truth: NDArray[Any]) -> tuple[Float, Float]:
+def precision_recall(scores: Numbers, truth: Numbers) -> tuple[Float, Float]:
     """Return precision and recall at each distinct threshold, from the highest down.
 
     Args:
@@ -115,7 +118,7 @@ def precision_recall(scores: NDArray[Any], truth: NDArray[Any]) -> tuple[Float, 
     return true_positives / (threshold_index + 1.0), true_positives / truth.sum()
 
 
-def interpolated_average_precision(scores: NDArray[Any], truth: NDArray[Any]) -> float:
+def interpolated_average_precision(scores: Numbers, truth: Numbers) -> float:
     """Return the 11-point interpolated average precision (Everingham et al., 2010, VOC 2007).
 
     The mean over r = 0, 0.1 .. 1 of the highest precision at a recall of r or more. Arguments as in
@@ -126,13 +129,13 @@ def interpolated_average_precision(scores: NDArray[Any], truth: NDArray[Any]) ->
     return float(np.mean([precision[recall >= r / 10 - 1e-12].max() for r in range(11)]))
 
 
-def average_precision(scores: NDArray[Any], truth: NDArray[Any]) -> float:
+def average_precision(scores: Numbers, truth: Numbers) -> float:
     """Return the average precision (scikit-learn's `average_precision_score`)."""
     precision, recall = precision_recall(scores, truth)
     return float((np.diff(recall, prepend=0) * precision).sum())
 
 
-def class_average_precisions(metric: Metric, scores: NDArray[Any], truth: NDArray[Any]) -> Float:
+def class_average_precisions(metric: Metric, scores: Numbers, truth: Numbers) -> Float:
     """Return the average precision of each class, (C,); NaN for a class without a positive.
 
     Args:
@@ -148,7 +151,7 @@ def class_average_precisions(metric: Metric, scores: NDArray[Any], truth: NDArra
     return np.array(values)
 
 
-def compute_score(metric: Metric, scores: NDArray[Any], truth: NDArray[Any]) -> float:
+def compute_score(metric: Metric, scores: Numbers, truth: Numbers) -> float:
     """Return the value of a classification metric, in [0, 1].
 
     Args:
@@ -163,7 +166,7 @@ def compute_score(metric: Metric, scores: NDArray[Any], truth: NDArray[Any]) -> 
     return mean_per_class(outcome, truth) if metric == "mean_per_class" else float(outcome.mean())
 
 
-def chance_level(metric: Metric, truth: NDArray[Any], num_classes: int) -> float:
+def chance_level(metric: Metric, truth: Numbers, num_classes: int) -> float:
     """Return the score of a constant model: 1 / classes, or for mAP the mean share of positives.
 
     Arguments as in `compute_score`.

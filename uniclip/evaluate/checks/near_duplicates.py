@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.metrics import Numbers
 from uniclip.io import hashing
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class DuplicateFinder:
     ) -> NDArray[np.int8]:
         """Return the verdicts of `find_duplicates`, from the cache or computed."""
 
-        def compare() -> NDArray[Any]:
+        def compare() -> Numbers:
             return find_duplicates(
                 self._get_or_compute({"thumbnails": test_fingerprint}, compute_test_thumbnails),
                 self._get_or_compute(
@@ -151,9 +152,7 @@ class DuplicateFinder:
         verdicts = self.cache.read_note(self._note_name())
         return None if verdicts is None else np.array(verdicts, np.int8)
 
-    def _get_or_compute(
-        self, key: Mapping[str, Any], compute: Callable[[], NDArray[Any]]
-    ) -> NDArray[Any]:
+    def _get_or_compute(self, key: Mapping[str, Any], compute: Callable[[], Numbers]) -> Numbers:
         return self.cache.get_or_compute({**key, "version": VERSION}, lambda: {"array": compute()})[
             "array"
         ]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.evaluate import metrics
 from uniclip.evaluate.checks import label_order
-from uniclip.evaluate.metrics import Float, Metric
+from uniclip.evaluate.metrics import Float, Metric, Numbers
 from uniclip.evaluate.protocols.protocol import DatasetProtocol
 from uniclip.evaluate.scoring import linear_probe, zero_shot
 from uniclip.evaluate.scoring.linear_probe import LinearProbeResult
@@ -29,7 +29,7 @@ TOP_K = 5
 class GroundTruth:
     """The labels of n images of a data set."""
 
-    labels: NDArray[Any]
+    labels: Numbers
     """(n,) int64 classes; or (n, C) of 1 (present), 0 (absent) and -1 (excluded)."""
     classes: tuple[str, ...]
     """The data set's keys of its classes, in the order of its labels."""
@@ -41,7 +41,7 @@ class GroundTruth:
 
 
 def build_ground_truth(
-    labels: NDArray[Any],
+    labels: Numbers,
     classes: Sequence[str],
     difficult: NDArray[np.bool_] | None = None,
     dataset_protocol: DatasetProtocol | None = None,
@@ -69,8 +69,8 @@ def build_prompts(dataset_protocol: DatasetProtocol) -> list[list[str]]:
 def score_zero_shot(
     score_card: ScoreCard,
     dataset_protocol: DatasetProtocol,
-    images: NDArray[Any],
-    classifier: NDArray[Any],
+    images: Numbers,
+    classifier: Numbers,
     truth: GroundTruth,
     logit_scale: float,
 ) -> None:
@@ -116,7 +116,7 @@ def score_probe(
     score_card: ScoreCard,
     dataset_protocol: DatasetProtocol,
     probe_result: LinearProbeResult,
-    test_features: NDArray[Any],
+    test_features: Numbers,
     truth: GroundTruth,
 ) -> None:
     """Add `probe`, the score of `linear_probe.fit_protocol_probe` on test features (n, F)."""

@@ -18,6 +18,7 @@ from uniclip.config.binding import to_builtins
 from uniclip.errors import StopRequested
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.images import ImageDataset
+from uniclip.evaluate.metrics import Numbers
 from uniclip.evaluate.protocols.protocol import Preprocessing
 from uniclip.evaluate.scoring import zero_shot
 from uniclip.io import hashing
@@ -97,7 +98,7 @@ class CachedEncoder:
     def build_classifier(self, prompts: Sequence[Sequence[str]]) -> Float32:
         """Return one unit row for each class, (C, D), from its prompts."""
 
-        def compute() -> dict[str, NDArray[Any]]:
+        def compute() -> dict[str, Numbers]:
             return {"rows": zero_shot.build_classifier(self.pretrained.embed_texts, prompts)}
 
         return self.cache.get_or_compute(

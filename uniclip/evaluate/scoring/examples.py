@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uniclip import rng
 from uniclip.augmentation import apply, transform
+from uniclip.evaluate.metrics import Numbers
 from uniclip.evaluate.scoring.retrieval import ImageTextPairs
 from uniclip.evaluate.scoring.score_card import ScoreCard
 
@@ -23,8 +23,8 @@ NUM_CAPTIONS = 5
 def add_examples(
     score_card: ScoreCard,
     split: Split,
-    images: NDArray[Any],
-    texts: NDArray[Any],
+    images: Numbers,
+    texts: Numbers,
     image_text_pairs: ImageTextPairs,
 ) -> None:
     """Add up to 12 images of `split`, the same for every model, and their 5 nearest captions.

@@ -7,12 +7,12 @@ excluded from it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uniclip.evaluate.features import split_features
+from uniclip.evaluate.metrics import Numbers
 from uniclip.evaluate.scoring import linear_probe, zero_shot
 from uniclip.evaluate.scoring.score_card import ScoreCard
 
@@ -27,7 +27,7 @@ def score_zero_shot(
     label: str,
     pretrained: PretrainedModel,
     split: Split,
-    images: NDArray[Any],
+    images: Numbers,
     templates: Sequence[str],
     names: Mapping[str, Sequence[str]],
 ) -> None:
@@ -53,7 +53,7 @@ def score_probe(
     pretrained: PretrainedModel,
     data_config: DataConfig,
     test: Split,
-    test_features: NDArray[Any],
+    test_features: Numbers,
 ) -> None:
     """Add probe.<label>, if every split has an image with that label.
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uniclip.evaluate import metrics
-from uniclip.evaluate.metrics import Int, Metric
+from uniclip.evaluate.metrics import Int, Metric, Numbers
 from uniclip.evaluate.protocols.protocol import GRADIENT_TOLERANCE, L2_VALUES, LinearProbeConfig
 from uniclip.evaluate.scoring.logistic_regression import LogisticRegression, LogisticRegressionFit
 
@@ -48,9 +47,9 @@ FitterFactory = Callable[["LabelledFeatures", int], ProbeFitter]
 class LabelledFeatures:
     """Features and labels of one split."""
 
-    features: NDArray[Any]
+    features: Numbers
     """(n, F)."""
-    labels: NDArray[Any]
+    labels: Numbers
     """(n,) int64 classes; or, for multi-label data, (n, C) of 1 (present), 0 (absent) and -1
     (excluded)."""
 
@@ -190,7 +189,7 @@ def fit_protocol_probe(
     return LinearProbeResult(rescaled_probe, best_fit.l2 / l2_unit, score)
 
 
-def scale_features(features: NDArray[Any], probe_config: LinearProbeConfig) -> NDArray[Any]:
+def scale_features(features: Numbers, probe_config: LinearProbeConfig) -> Numbers:
     """Return features (n, F) scaled as the protocol's probe requires."""
     if probe_config.feature_scaling == "none":
         return features

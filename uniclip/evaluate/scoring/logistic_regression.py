@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uniclip.errors import StopRequested
-from uniclip.evaluate.metrics import Float, Int
+from uniclip.evaluate.metrics import Float, Int, Numbers
 from uniclip.evaluate.protocols.protocol import GRADIENT_TOLERANCE
 
 MAX_ITERATIONS = 1_000
@@ -62,17 +61,17 @@ class LogisticRegressionFit:
     num_evaluations: int = 0
     """Number of evaluations of loss and gradient."""
 
-    def decision_function(self, features: NDArray[Any]) -> Float:
+    def decision_function(self, features: Numbers) -> Float:
         """Return logits (n, C) float64 of features (n, F)."""
         return np.asarray(features @ self.weight.T + self.bias, dtype=np.float64)
 
-    def predict(self, features: NDArray[Any]) -> Int:
+    def predict(self, features: Numbers) -> Int:
         """Return the class of each row of features (n, F), (n,) int64."""
         return np.asarray(np.argmax(self.decision_function(features), axis=1), np.int64)
 
 
 def loss_and_gradient(
-    theta: NDArray[Any], features: NDArray[Any], labels: NDArray[Any], l2: float
+    theta: Numbers, features: Numbers, labels: Numbers, l2: float
 ) -> tuple[float, Float]:
     """Return the loss and its gradient (C, F + 1), float64.
 
@@ -112,8 +111,8 @@ class LogisticRegression:
 
     def __init__(
         self,
-        features: NDArray[Any],
-        labels: NDArray[Any],
+        features: Numbers,
+        labels: Numbers,
         num_classes: int,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -122,7 +121,7 @@ class LogisticRegression:
         self._features = features
         self._mean: Float = features.mean(axis=0, dtype=np.float64)
         self._axes, self._variance = _principal_axes(features, self._mean)
-        self._rotated_features: dict[Any, NDArray[Any]] = {}
+        self._rotated_features: dict[Any, Numbers] = {}
 
     def fit(
         self,
@@ -155,13 +154,13 @@ class LogisticRegression:
             weight, theta[:, -1] - weight @ self._mean, l2, max_gradient, num_evaluations
         )
 
-    def _get_rotated(self, dtype: Any) -> NDArray[Any]:
+    def _get_rotated(self, dtype: Any) -> Numbers:
         """Return the features along the principal axes (n, R), computed once for each dtype."""
         if dtype not in self._rotated_features:
             self._rotated_features[dtype] = self._rotate(dtype)
         return self._rotated_features[dtype]
 
-    def _rotate(self, dtype: Any) -> NDArray[Any]:
+    def _rotate(self, dtype: Any) -> Numbers:
         rows = np.empty((len(self._features), len(self._variance)), dtype)
         for start in range(0, len(rows), ROWS_PER_BLOCK):
             block = slice(start, start + ROWS_PER_BLOCK)
@@ -169,7 +168,7 @@ class LogisticRegression:
         return rows
 
     def _run_lbfgs(
-        self, rows: NDArray[Any], theta: Float, l2: float, tolerance: float
+        self, rows: Numbers, theta: Float, l2: float, tolerance: float
     ) -> tuple[Float, float, int]:
         from scipy.optimize import minimize  # here: it takes long to import
 
@@ -221,7 +220,7 @@ class LogisticRegression:
         weight = gradient[:, :-1] @ self._axes.T + bias[:, None] * self._mean
         return float(max(np.abs(weight).max(initial=0), np.abs(bias).max()))
 
-    def _parameter_scale(self, rows: NDArray[Any], theta: Float, l2: float) -> Float:
+    def _parameter_scale(self, rows: Numbers, theta: Float, l2: float) -> Float:
         """Return (C, R + 1): about one over the root of the curvature along each parameter."""
         sampled_rows = rows[:: max(1, len(rows) // CURVATURE_ROWS)]
         logits = sampled_rows @ theta[:, :-1].T.astype(rows.dtype) + theta[:, -1].astype(rows.dtype)
@@ -236,7 +235,7 @@ class LogisticRegression:
         return np.asarray(1 / np.sqrt(curvature_per_parameter))
 
 
-def _principal_axes(features: NDArray[Any], mean: Float) -> tuple[Float, Float]:
+def _principal_axes(features: Numbers, mean: Float) -> tuple[Float, Float]:
     """Return axes (F, R) along which features are uncorrelated, and the variances (R,)."""
     n, width = features.shape
     if width <= n:
@@ -253,7 +252,7 @@ def _principal_axes(features: NDArray[Any], mean: Float) -> tuple[Float, Float]:
     return np.ascontiguousarray(axes[:, has_variance]), variance[has_variance]
 
 
-def _softmax_loss_in_place(logits: NDArray[Any], labels: Int) -> float:
+def _softmax_loss_in_place(logits: Numbers, labels: Int) -> float:
     """Return the summed cross-entropy; logits (m, C) become probabilities minus the labels."""
     logits -= logits.max(axis=1, keepdims=True)
     label_position = np.arange(len(logits)), labels
@@ -265,7 +264,7 @@ def _softmax_loss_in_place(logits: NDArray[Any], labels: Int) -> float:
     return float(np.log(total).sum(dtype=np.float64)) - label_logit_sum
 
 
-def _sigmoid_loss_in_place(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+def _sigmoid_loss_in_place(logits: Numbers, labels: Numbers) -> float:
     """Do the same for one-vs-rest problems: labels (m, C) of 1, 0 and -1."""
     truth, counted = labels == 1, labels >= 0
     loss = np.logaddexp(0, logits) - truth * logits

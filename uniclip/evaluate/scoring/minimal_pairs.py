@@ -7,12 +7,10 @@ varying fastest: the similarities of an image are one row, and a pair is two of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uniclip.evaluate.metrics import Float, Int, compute_win_rate
+from uniclip.evaluate.metrics import Float, Int, Numbers, compute_win_rate
 
 
 def find_caption_columns(values: Int, sizes: Sequence[int]) -> Int:
@@ -32,7 +30,7 @@ def find_changed_columns(values: Int, sizes: Sequence[int], attribute: int) -> I
     return np.stack(columns, axis=1)
 
 
-def compute_win_rates(similarity: NDArray[Any], values: Int, sizes: Sequence[int]) -> list[Float]:
+def compute_win_rates(similarity: Numbers, values: Int, sizes: Sequence[int]) -> list[Float]:
     """Return for each attribute the share of pairs that an image wins: A arrays (n,) in [0, 1].
 
     similarity: (n, K) of images with the captions of the grid. values: (n, A) true attributes.

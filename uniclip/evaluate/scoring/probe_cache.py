@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.metrics import Numbers
 from uniclip.evaluate.protocols.protocol import GRADIENT_TOLERANCE
 from uniclip.evaluate.scoring.logistic_regression import LogisticRegression, LogisticRegressionFit
 
@@ -47,7 +47,7 @@ class ProbeFitCache:
     ) -> LogisticRegressionFit:
         """Return the optimum at penalty `l2`, from `LogisticRegression.fit` or the cache."""
 
-        def compute() -> dict[str, NDArray[Any]]:
+        def compute() -> dict[str, Numbers]:
             return fit_to_arrays(self.regression.fit(l2, initial_fit, tolerance))
 
         initial_fit_key = (
@@ -63,13 +63,13 @@ class ProbeFitCache:
             self.cache.remove("arrays", fit_key)
 
 
-def fit_to_arrays(fit: LogisticRegressionFit) -> dict[str, NDArray[Any]]:
+def fit_to_arrays(fit: LogisticRegressionFit) -> dict[str, Numbers]:
     """Return a fit as arrays of numbers."""
     numbers = np.array([fit.l2, fit.max_gradient, fit.num_evaluations])
     return {"weight": fit.weight, "bias": fit.bias, "numbers": numbers}
 
 
-def fit_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> LogisticRegressionFit:
+def fit_from_arrays(arrays: Mapping[str, Numbers]) -> LogisticRegressionFit:
     """Return the fit that `fit_to_arrays` encoded."""
     l2, gradient, evaluations = arrays["numbers"].tolist()
     return LogisticRegressionFit(arrays["weight"], arrays["bias"], l2, gradient, int(evaluations))

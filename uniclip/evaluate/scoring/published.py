@@ -21,6 +21,7 @@ from uniclip.evaluate.datasets import cached_index
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.features import split_features
+from uniclip.evaluate.metrics import Numbers
 from uniclip.evaluate.protocols.protocol import DatasetProtocol, LinearProbeConfig, Protocol
 from uniclip.evaluate.scoring import classification, linear_probe, probe_cache, retrieval, zero_shot
 from uniclip.evaluate.scoring.embeddings import CachedEncoder
@@ -158,7 +159,7 @@ class ProbeTrainer:
             "format": probe_cache.FORMAT_VERSION,
         }
 
-    def _fit_to_arrays(self, num_classes: int) -> dict[str, NDArray[Any]]:
+    def _fit_to_arrays(self, num_classes: int) -> dict[str, Numbers]:
         result = linear_probe.fit_protocol_probe(
             self._load_features("train"),
             self._load_features("validation"),

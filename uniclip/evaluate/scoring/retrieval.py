@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uniclip.evaluate.metrics import TIE_TOLERANCE, Float, Int, hit_probability
+from uniclip.evaluate.metrics import TIE_TOLERANCE, Float, Int, Numbers, hit_probability
 from uniclip.evaluate.protocols.protocol import RECALL_KS
 from uniclip.evaluate.scoring.score_card import ScoreCard
 
@@ -77,8 +75,8 @@ def build_image_text_pairs(captions: Sequence[Sequence[str]]) -> ImageTextPairs:
 
 
 def rank_keys(
-    queries: NDArray[Any],
-    keys: NDArray[Any],
+    queries: Numbers,
+    keys: Numbers,
     query_index: Int,
     key_index: Int,
     tie: float = TIE_TOLERANCE,
@@ -113,7 +111,7 @@ def rank_keys(
     return Ranks(*(np.concatenate(column) for column in zip(*blocks)))
 
 
-def _replace_non_finite(rows: NDArray[Any]) -> NDArray[Any]:
+def _replace_non_finite(rows: Numbers) -> Numbers:
     """Return the rows themselves if they are finite; else with zeros for non-finite values."""
     if np.isfinite(rows.min(initial=0)) and np.isfinite(rows.max(initial=0)):
         return rows
@@ -121,7 +119,7 @@ def _replace_non_finite(rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def _rank_block(
-    similarity: NDArray[Any], query_index: Int, key_index: Int, tie: float
+    similarity: Numbers, query_index: Int, key_index: Int, tie: float
 ) -> tuple[Int, Int, Int]:
     # Taken from the same block: another matrix product may round differently.
     right_similarity = similarity[query_index, key_index]
@@ -136,8 +134,8 @@ def _rank_block(
 
 
 def rank_both_ways(
-    images: NDArray[Any],
-    texts: NDArray[Any],
+    images: Numbers,
+    texts: Numbers,
     image_text_pairs: ImageTextPairs,
     tie: float = TIE_TOLERANCE,
 ) -> tuple[Ranks, Ranks]:
@@ -169,8 +167,8 @@ def chance_recall(image_text_pairs: ImageTextPairs, k: int) -> tuple[float, floa
 
 def score_retrieval(
     score_card: ScoreCard,
-    images: NDArray[Any],
-    texts: NDArray[Any],
+    images: Numbers,
+    texts: Numbers,
     image_text_pairs: ImageTextPairs,
     tie: float = TIE_TOLERANCE,
 ) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from uniclip.evaluate.metrics import Numbers
 from uniclip.store import Score
 
 MIN_SAMPLES = 50
@@ -18,12 +18,12 @@ class ScoreCard:
 
     def __init__(self) -> None:
         self.scores: list[Score] = []
-        self.predictions: dict[str, NDArray[Any]] = {}
+        self.predictions: dict[str, Numbers] = {}
 
     def add_outcomes(
         self,
         name: str,
-        outcome: NDArray[Any],
+        outcome: Numbers,
         *,
         kind: Literal["accuracy", "recall"],
         chance: float,
@@ -60,12 +60,12 @@ class ScoreCard:
             )
         )
 
-    def add_array(self, name: str, array: NDArray[Any]) -> None:
+    def add_array(self, name: str, array: Numbers) -> None:
         """Add an array to the predictions: numbers or text, which need no unpickling."""
         assert array.dtype != object, name
         assert name not in self.predictions, name
         self.predictions[name] = array
 
-    def get_results(self) -> tuple[tuple[Score, ...], dict[str, NDArray[Any]]]:
+    def get_results(self) -> tuple[tuple[Score, ...], dict[str, Numbers]]:
         """Return scores and predictions."""
         return tuple(self.scores), self.predictions

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.evaluate.metrics import Float, Int, calibration_error, softmax
+from uniclip.evaluate.metrics import Float, Int, Numbers, calibration_error, softmax
 from uniclip.evaluate.scoring.retrieval import SIMILARITIES_PER_BLOCK, rank_keys
 from uniclip.evaluate.scoring.score_card import MIN_SAMPLES, ScoreCard
 
-EmbedTexts = Callable[[list[str]], NDArray[Any]]
+EmbedTexts = Callable[[list[str]], Numbers]
 """Maps m texts to (m, D) unit rows."""
 
 
@@ -78,7 +77,7 @@ def build_classifier(
 
 
 def classify(
-    images: NDArray[Any], class_embeddings: NDArray[Any], labels: Int, logit_scale: float
+    images: Numbers, class_embeddings: Numbers, labels: Int, logit_scale: float
 ) -> ZeroShotResult:
     """Classify unit rows of images (n, D) by unit rows of classes (C, D).
 
@@ -90,9 +89,7 @@ def classify(
     return ZeroShotResult(prediction, outcome, calibration_error(confidence, outcome))
 
 
-def predict(
-    images: NDArray[Any], class_embeddings: NDArray[Any], logit_scale: float
-) -> tuple[Int, Float]:
+def predict(images: Numbers, class_embeddings: Numbers, logit_scale: float) -> tuple[Int, Float]:
     """Return the nearest class of each image, (n,) int64, and its probability, (n,) float64.
 
     Arguments as in `classify`. Computed for a block of images at a time: the (n, C) matrix never
@@ -120,7 +117,7 @@ def add_zero_shot_scores(
 
 
 def add_accuracy_per_class(
-    score_card: ScoreCard, name: str, outcome: NDArray[Any], labels: Int, classes: Sequence[str]
+    score_card: ScoreCard, name: str, outcome: Numbers, labels: Int, classes: Sequence[str]
 ) -> None:
     """Add an accuracy, and that of each class in the test split.
 
@@ -145,6 +142,6 @@ def add_accuracy_per_class(
         )
 
 
-def _normalize_rows(rows: NDArray[Any]) -> Float:
+def _normalize_rows(rows: Numbers) -> Float:
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(norm, np.finfo(np.float64).tiny))
