@@ -80,7 +80,7 @@ def test_its_runs_are_evaluated_alone_too(user_folder: Path, swept: Driver) -> N
             command, cwd=user_folder, env=environment, capture_output=True, text=True
         )
 
-    done = evaluate("plugins=[user_methods.toy]", "out=scores.json")
+    done = evaluate("plugins=[user_methods.toy]", "output=scores.json")
     assert done.returncode == 0, done.stderr
     scores = json.loads((user_folder / "scores.json").read_text())["scenes"]
     (stored,) = run.path.glob("scores/scenes@*.json")
