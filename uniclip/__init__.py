@@ -1,6 +1,6 @@
-"""Contrastive vision-language pre-training whose components switch on and off.
+"""Contrastive vision-language pre-training whose components can be switched off one by one.
 
-Importing this package imports nothing heavy; `uniclip.load(run)` gives a trained model.
+Importing this package does not import torch; `uniclip.load(run)` returns a trained model.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,7 @@
-"""The entry point of an ordinary cell: from the spec in a run's folder to its weights and scores.
+"""The executor of a cell: from the spec in a run's folder to weights and scores.
 
-A plan names its entry point (`Plan.entry`): a module with `numerics` and `execute`, and with the
-rest if several processes may share a cell.
+A plan names its executor (`Plan.executor`): a module with the functions `resolve_numerics_class`
+and `execute`, and with the others if several processes may share a cell.
 """
 
 from __future__ import annotations
@@ -9,46 +9,45 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from uniclip import distributed
+from uniclip import distributed, numerics, run
 from uniclip.identity import config_from_spec
-from uniclip.numerics import get_numerics_class
-from uniclip.run import execute_run as run_
-from uniclip.run import run_nonzero_rank as assist_
 from uniclip.store import AttemptFolder, ExitKind, RunFolder
 
 
-def resolve_numerics_class(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
-    """The numerics class in which this process would execute `run`."""
-    return get_numerics_class(config_from_spec(run.read_spec(), run_only))
+def resolve_numerics_class(folder: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numerics class in which this process would execute a run."""
+    return numerics.get_numerics_class(config_from_spec(folder.read_spec(), run_only))
 
 
 def execute(
-    run: RunFolder,
+    folder: RunFolder,
     run_only: Mapping[str, Any],
     attempt: AttemptFolder,
     evaluations: Mapping[str, str],
     stop: Callable[[], bool],
 ) -> ExitKind:
-    """Do what the run still lacks; how the attempt ended (`uniclip.run.run`)."""
-    config = config_from_spec(run.read_spec(), run_only)
-    return run_(run, config, attempt, evaluations=evaluations, stop=stop)
+    """Train and evaluate a run as far as that is open (`uniclip.run.execute_run`)."""
+    config = config_from_spec(folder.read_spec(), run_only)
+    return run.execute_run(folder, config, attempt, evaluations=evaluations, stop=stop)
 
 
 def init_process_group(run_only: Mapping[str, Any]) -> int:
-    """Meet the processes that share this job's cells; the rank of this one."""
+    """Initialize the process group of this job, and return the rank of this process."""
     return distributed.init_process_group(run_only["runtime"]["device"]).rank
 
 
 def broadcast_object(value: Any = None) -> Any:
-    """What rank 0 says, on every process."""
+    """Return the `value` of rank 0, a JSON value, on every process."""
     return distributed.get_process_group().broadcast_object(value)
 
 
-def run_nonzero_rank(run: RunFolder, run_only: Mapping[str, Any], stop: Callable[[], bool]) -> None:
-    """What every process but rank 0 does while that one is in `execute`."""
-    assist_(config_from_spec(run.read_spec(), run_only), stop=stop)
+def run_nonzero_rank(
+    folder: RunFolder, run_only: Mapping[str, Any], stop: Callable[[], bool]
+) -> None:
+    """Execute a run on every process but rank 0, which calls `execute`."""
+    run.run_nonzero_rank(config_from_spec(folder.read_spec(), run_only), stop=stop)
 
 
 def destroy_process_group() -> None:
-    """Part from the other processes."""
+    """Destroy the process group."""
     distributed.destroy_process_group()

@@ -1,15 +1,17 @@
-"""Processes that share one batch: how they meet, and what they exchange.
+"""The process group of a batch: initialization and collectives.
 
-The rule of every loss here: each process computes its share of the loss, and the shares add up to
-the loss of the whole batch. Gradients of shares add up too, so parameters take the sum (not the
-mean) of the processes' gradients, and the gather below needs no factor: its way back sums.
+Every loss follows one rule: each process computes its contribution to the loss, and the
+contributions sum to the loss of the whole batch. Gradients of contributions sum likewise, so
+parameters take the sum (not the mean) of the processes' gradients, and `all_gather` needs no
+factor: its backward pass sums.
 
-    torch.distributed's DDP takes the mean: under it, multiply the share by the number of processes.
+    DistributedDataParallel takes the mean: with it, multiply the contribution by the world size.
 
-A job of several processes calls `join` once at its start, on each, and `leave` at its end. Rank 0
-alone writes; meanwhile the others wait for it in `share` or `highest`. What one process does by
-itself while the others wait (a validation, a witness) it does `apart`. A process that meets an
-error must end: the others then end too, for their partner is gone.
+Every process of a job calls `init_process_group` once at its start and `destroy_process_group` at
+its end. Rank 0 alone writes; meanwhile the others wait for it in `broadcast_object` or
+`all_reduce_max`. What one process computes while the others wait (a validation, a manipulation
+check) is computed under `local_only`. A process that raises an error must exit; the others then
+exit too, as their next collective fails.
 """
 
 from __future__ import annotations
@@ -28,25 +30,25 @@ from torch import Tensor, nn
 from uniclip.errors import UserError
 
 ENVIRONMENT_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun, and submitit's TorchDistributedEnvironment, tell each process."""
+"""Set for each process by torchrun and by submitit's TorchDistributedEnvironment."""
 STEP_TIMEOUT = timedelta(minutes=30)
-"""How long a process waits for others that compute the same step, before it ends with an error."""
+"""Time that a process waits for others within a step before it raises an error."""
 RANK_ZERO_TIMEOUT = timedelta(hours=24)
-"""How long it waits for rank 0, which may open data, write, validate or evaluate meanwhile."""
+"""Time that it waits for rank 0, which may open data, write, validate or evaluate meanwhile."""
 BUCKET_SIZE = 2**24
-"""Numbers that are added up at once."""
+"""Elements per all-reduce of gradients."""
 
 
 class ProcessGroup:
-    """The processes that share a batch; they need not have equally many rows.
+    """The processes that share a batch; they may have different numbers of rows.
 
     Args:
-        rank: which of them this one is.
-        world: how many there are.
-        remote_gradients: False = the published form of SLIP (Mu et al., ECCV 2022), whose CLIP loss
-            gathers constants: an embedding learns as an anchor alone, not as what the anchors, of
-            other processes or of its own, are compared with. The value is exact, the gradient is
-            not that of any loss of the batch. Without effect in one process.
+        rank: Rank of this process.
+        world_size: Number of processes.
+        gather_with_grad: False = the published form of SLIP (Mu et al., ECCV 2022), whose CLIP loss
+            gathers constants: an embedding has a gradient as an anchor only, not as a candidate
+            with which anchors of this or another process are compared. The value is exact; the
+            gradient is not that of any loss of the batch. Without effect in a single process.
     """
 
     def __init__(
@@ -56,9 +58,10 @@ class ProcessGroup:
         self.gather_with_grad = gather_with_grad or world_size == 1
 
     def all_gather(self, rows: Tensor) -> Tensor:
-        """Rows (m, ...) of every process, in the order of ranks, (M, ...); differentiable.
+        """Gather rows (m, ...) of every process, in the order of ranks, to (M, ...).
 
-        Its way back adds up what all processes pull at the rows of this one.
+        Differentiable: the backward pass sums the gradients that all processes have with respect to
+        the rows of this one.
         """
         if self.world_size == 1:
             return rows
@@ -66,11 +69,11 @@ class ProcessGroup:
         return gathered
 
     def detach_remote(self, gathered: Tensor) -> Tensor:
-        """Gathered rows as what anchors are compared with: constants without remote gradients."""
+        """Return gathered rows as candidates: detached unless `gather_with_grad`."""
         return gathered if self.gather_with_grad else gathered.detach()
 
     def local_slice(self, row_count: int) -> slice:
-        """Where this process's `rows` stand among those gathered."""
+        """Return the slice of this process's `row_count` rows among the gathered rows."""
         if self.world_size == 1:
             return slice(0, row_count)
         counts = self.all_gather_counts(row_count)
@@ -78,7 +81,7 @@ class ProcessGroup:
         return slice(start, start + row_count)
 
     def all_gather_counts(self, row_count: int) -> list[int]:
-        """How many rows each process has."""
+        """Return the number of rows of each process, by rank."""
         if self.world_size == 1:
             return [row_count]
         local_count = torch.tensor([row_count], device=_get_collective_device())
@@ -87,25 +90,28 @@ class ProcessGroup:
         return [int(n) for n in all_counts]
 
     def all_reduce_sum_int(self, number: int) -> int:
-        """The sum of what each process gives; to be called by all."""
+        """Return the sum of `number` over processes; a collective."""
         return sum(self.all_gather_counts(number))
 
     def mean_contribution(self, values: Tensor) -> Tensor:
-        """This process's share of the mean over the values (m,) of all processes; 0 of none."""
+        """Return this process's contribution to the mean of the values (m,) of all processes.
+
+        The contributions of all processes sum to the mean; without any values they are 0.
+        """
         total = sum(self.all_gather_counts(len(values))) if self.world_size > 1 else len(values)
         return values.sum() / max(total, 1)
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
-        """The sum over processes, in place."""
+        """Sum `values` over processes, in place."""
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     def all_reduce_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Give each of `parameters` the sum of its gradients over processes.
+        """Replace the gradient of each parameter by its sum over processes.
 
-        No factor: shares add up. A parameter that no process used keeps none; one that some did not
-        use has a gradient on all.
+        A parameter without a gradient on every process keeps none; one with a gradient on some
+        processes has it on all afterwards.
         """
         if self.world_size == 1:
             return
@@ -121,11 +127,12 @@ class ProcessGroup:
                 gradients.append(parameter.grad)
         for bucket in _split_into_buckets(gradients):
             flat_gradients = self.all_reduce_sum(torch.cat([g.flatten() for g in bucket]))
-            for gradient, total in zip(bucket, flat_gradients.split([g.numel() for g in bucket])):
+            totals = torch.split(flat_gradients, [g.numel() for g in bucket])
+            for gradient, total in zip(bucket, totals):
                 gradient.copy_(total.view(gradient.shape))
 
     def broadcast_object(self, value: Any = None) -> Any:
-        """Rank 0's `value`, which JSON can hold, on every process; to be called by all."""
+        """Return rank 0's `value`, a JSON value, on every process; a collective."""
         if self.world_size == 1:
             return value
         payload = json.dumps(value).encode() if self.rank == 0 else b""
@@ -138,7 +145,7 @@ class ProcessGroup:
         return json.loads(bytes(buffer.tolist()))
 
     def all_reduce_max(self, number: int) -> int:
-        """The highest `number` that a process gives; to be called by all."""
+        """Return the maximum of `number` over processes; a collective."""
         if self.world_size == 1:
             return number
         tensor = torch.tensor([number])
@@ -146,7 +153,7 @@ class ProcessGroup:
         return int(tensor)
 
     def all_reduce_logsumexp(self, logs: Tensor) -> Tensor:
-        """log sum e^logs over processes."""
+        """Return log(sum(exp(logs))) over processes, elementwise."""
         if self.world_size == 1:
             return logs
         max_logs = logs.clone()
@@ -155,21 +162,26 @@ class ProcessGroup:
 
 
 SINGLE_PROCESS = ProcessGroup()
-"""One process: nothing is exchanged."""
+"""The group of a single process: its collectives return their inputs."""
 
 
-_between_steps: Any = None
-"""The group in which processes wait for rank 0: gloo's, with its longer patience."""
-_apart = False
+_between_steps: dist.ProcessGroup | int | None = None
+"""The gloo group in which processes wait for rank 0, with the longer timeout."""
+_is_local_only = False
 
 
 def init_process_group(device: str) -> ProcessGroup:
-    """Meet the processes of this job, as `VARIABLES` tell; `ALONE` without RANK and WORLD_SIZE.
+    """Initialize the process group of this job from `ENVIRONMENT_VARIABLES`.
 
-    device: `runtime.device`; "cuda" = GPU LOCAL_RANK of this machine, and NCCL; else gloo.
+    Args:
+        device: `runtime.device`; "cuda" selects GPU LOCAL_RANK of this machine and NCCL, any other
+            device gloo.
+
+    Returns:
+        The group; `SINGLE_PROCESS` if neither RANK nor WORLD_SIZE is set, or WORLD_SIZE is 1.
 
     Raises:
-        UserError: some of `VARIABLES` are missing, or there is no such device.
+        UserError: some variables are missing, or the device cannot be shared by processes.
     """
     environment = {name: os.environ[name] for name in ENVIRONMENT_VARIABLES if name in os.environ}
     if (
@@ -181,8 +193,8 @@ def init_process_group(device: str) -> ProcessGroup:
     missing_variables = [name for name in ENVIRONMENT_VARIABLES if name not in environment]
     if missing_variables:
         raise UserError(
-            f"{' and '.join(missing_variables)} not set, though RANK or WORLD_SIZE is: start the processes "
-            "with torchrun or Slurm, or unset both to run alone"
+            f"{' and '.join(missing_variables)} not set, though RANK or WORLD_SIZE is: start the "
+            "processes with torchrun or Slurm, or unset both to run a single process"
         )
     on_gpu = device.startswith("cuda")
     if on_gpu and (device != "cuda" or not torch.cuda.is_available()):
@@ -199,7 +211,7 @@ def init_process_group(device: str) -> ProcessGroup:
 
 
 def destroy_process_group() -> None:
-    """Part from the processes that `join` met, if it met any."""
+    """Destroy the process group, if there is one."""
     global _between_steps
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -208,25 +220,33 @@ def destroy_process_group() -> None:
 
 @contextmanager
 def local_only() -> Iterator[None]:
-    """What this process does meanwhile, it does as if there were no others."""
-    global _apart
-    previous, _apart = _apart, True
+    """Within this context `get_process_group` returns `SINGLE_PROCESS`."""
+    global _is_local_only
+    previous, _is_local_only = _is_local_only, True
     try:
         yield
     finally:
-        _apart = previous
+        _is_local_only = previous
 
 
 def get_process_group(gather_with_grad: bool = True) -> ProcessGroup:
-    """The processes that were joined, but for who is `apart`; as `Processes` has it."""
-    if not _apart and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    """Return the group of this job's processes, or `SINGLE_PROCESS` (also under `local_only`).
+
+    gather_with_grad: As of `ProcessGroup`.
+    """
+    if (
+        not _is_local_only
+        and dist.is_available()
+        and dist.is_initialized()
+        and dist.get_world_size() > 1
+    ):
         world_size = dist.get_world_size()
         return ProcessGroup(dist.get_rank(), world_size, gather_with_grad=gather_with_grad)
     return SINGLE_PROCESS
 
 
 def _split_into_buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """`tensors` in order, cut where `BUCKET` is exceeded or the type changes."""
+    """Yield `tensors` in order, in lists of one dtype and at most `BUCKET_SIZE` elements."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         numbers = sum(t.numel() for t in bucket) + tensor.numel()

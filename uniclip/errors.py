@@ -1,4 +1,4 @@
-"""What goes wrong by the user's hand: one clear line, exit status 2."""
+"""Exceptions that the command line reports in one line."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Bad input: one line that says what, where and what to do. The command line exits with 2."""
+    """Invalid input: one line that names it and a remedy. The command line exits with status 2."""
 
 
 class RetryLater(UserError):
-    """Nothing is wrong with what was asked: the same words may do later."""
+    """The request is valid but cannot be met now: the same command may succeed later."""
 
 
 class StopRequested(Exception):
-    """Long work was asked to end in the middle; what it kept is found by who goes on."""
+    """Long work was stopped on request; what it has cached is used when it is repeated."""
 
 
 def make_unknown_name_error(kind: str, name: object, valid_names: Iterable[str]) -> UserError:
-    """The error for a `name` that is none of `known`: nearest names first, else all of them."""
+    """Return the error for an unknown `name`: it suggests the nearest names, or lists all."""
     names = sorted(valid_names)
     close_matches = get_close_matches(str(name), names, n=3, cutoff=0.6)
     hint = (
@@ -31,5 +31,5 @@ def make_unknown_name_error(kind: str, name: object, valid_names: Iterable[str])
 
 
 def make_not_evaluated_error(failures: Mapping[str, str]) -> UserError:
-    """The error for data sets that could not be judged: name -> why."""
-    return UserError(f"not judged: {', '.join(failures)} ({'; '.join(failures.values())})")
+    """Return the error for data sets that could not be evaluated (name -> reason)."""
+    return UserError(f"not evaluated: {', '.join(failures)} ({'; '.join(failures.values())})")

@@ -1,4 +1,4 @@
-"""What makes two runs the same run: the content of a configuration, and of the code behind it."""
+"""The identity of runs and of code: run ids, the training hash and the source hash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from uniclip.config import RUN_ONLY, RunConfig, build_run_config, plugins
 from uniclip.config.binding import TAGGED_UNIONS, get_field_types, to_builtins
-from uniclip.io.hashing import digest, get_library_version
+from uniclip.io.hashing import digest, digest_text, get_library_version, to_canonical_json
 from uniclip.io.memo import disk_memoize
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +24,11 @@ TRAINING_ROOT = "uniclip.training.trainer"
 
 
 def to_hashable_config(config: Any) -> Any:
-    """The plain configuration without what is run-only and fields at their `absent` value."""
+    """Return a configuration as plain values, without run-only fields.
+
+    Fields that equal their `value_if_missing` are left out: so a new field does not change the ids
+    of runs that do not use it.
+    """
     if not dataclasses.is_dataclass(config):
         return to_builtins(config)
     hashable = {}
@@ -39,21 +43,37 @@ def to_hashable_config(config: Any) -> Any:
 
 
 def build_spec(config: RunConfig, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run id is the hash of: the training configuration and the data's fingerprint."""
+    """Return the spec, of which the run id is the hash: configuration and data fingerprint."""
     return {"config": to_hashable_config(config), "data": to_builtins(fingerprint)}
 
 
 def compute_run_id(spec: Mapping[str, Any]) -> str:
-    """The name of a run: 16 hex digits over its spec."""
+    """Return the id of a run: 16 hex digits over its spec."""
     return digest(spec)
+
+
+def compute_run_ids(spec: Mapping[str, Any], seeds: Iterable[int]) -> dict[int, str]:
+    """Return seed -> the id of the run with that seed and otherwise `spec`.
+
+    Equal to `compute_run_id` of each spec, but encodes the spec only once.
+    """
+    marker = "\0seed"
+    template = to_canonical_json({**spec, "config": {**spec["config"], "seed": marker}})
+    before, after = template.split(to_canonical_json(marker))
+    return {seed: digest_text(f"{before}{seed}{after}") for seed in seeds}
 
 
 def config_from_spec(
     spec: Mapping[str, Any], run_only: Mapping[str, Any] | None = None
 ) -> RunConfig:
-    """The configuration that a spec describes; fields younger than it take their `absent` value.
+    """Return the configuration of a spec.
 
-    Where the run starts from a checkpoint and nobody says where that lies, `init` is its sum.
+    Fields that the spec lacks take their `value_if_missing`. If the run starts from a checkpoint
+    and `run_only` does not contain its path, `pretrained` is the digest of the file.
+
+    Args:
+        spec: As returned by `build_spec`.
+        run_only: The sections of `RUN_ONLY`, which a spec does not contain.
     """
     plugins.import_plugins((run_only or {}).get("runtime", {}).get("plugins", ()))
     pretrained_values = {"pretrained": spec["data"].get("pretrained")}
@@ -83,22 +103,24 @@ def _fill_missing(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compute_training_hash() -> str:
-    """16 hex digits over the meaning of the code that training imports, and library versions.
+    """Return 16 hex digits over the code that training imports, and library versions.
 
-    The code is every module of ours that `uniclip.training.trainer` reaches, and every plugin's, as syntax
-    trees without docstrings: comments and formatting change nothing.
+    The code is every module of this package that `TRAINING_ROOT` imports, directly or not, and all
+    of every plug-in, as syntax trees without docstrings: comments and formatting change nothing.
     """
     return _compute_training_hash(plugins.get_plugin_paths())
 
 
 def compute_source_hash() -> str:
-    """16 hex digits over the bytes of every file in the package folders, tracked by git or not, and
-    of plugins."""
+    """Return 16 hex digits over the bytes of all files of the packages and plug-ins.
+
+    Files count whether git tracks them or not.
+    """
     return digest(_digest_sources(plugins.get_plugin_paths()))
 
 
 def hash_source_tree(root: Path) -> str:
-    """The source hash of a tree that holds the packages and plugins, such as a snapshot."""
+    """Return the source hash of a tree with the packages and plug-ins, such as a snapshot."""
     return digest(
         _digest_files(root, [root / plugin_path.name for plugin_path in plugins.get_plugin_paths()])
     )
@@ -113,7 +135,7 @@ def _compute_training_hash(plugin_paths: tuple[Path, ...]) -> str:
         for path, s in _digest_sources(plugin_paths).items()
         if Path(path).parts[0] in training_packages
     }
-    # Parsing takes half a second, which every `plan` would wait for: done once for these bytes.
+    # Parsing takes half a second, for which every `plan` would wait: cached for these bytes.
     code = disk_memoize(
         "training", digest([sys.version, source_digests]), lambda: _hash_code(plugin_paths)
     )
@@ -124,7 +146,7 @@ def _hash_code(plugin_paths: tuple[Path, ...]) -> str:
     modules = _find_imported_modules(TRAINING_ROOT)
     for plugin_path in plugin_paths:
         source_files = [plugin_path] if plugin_path.is_file() else sorted(plugin_path.rglob("*.py"))
-        for path in filter(Path.is_file, source_files):  # links of editors lead nowhere
+        for path in filter(Path.is_file, source_files):  # lock files of editors are dangling links
             modules[str(path.relative_to(plugin_path.parent))] = ast.parse(path.read_text())
     return digest({name: _dump_without_docstrings(tree) for name, tree in modules.items()})
 
@@ -135,8 +157,7 @@ def _digest_sources(plugin_paths: tuple[Path, ...]) -> dict[str, str]:
 
 
 def _digest_files(root: Path, plugin_paths: Iterable[Path]) -> dict[str, str]:
-    """Path -> sum of every file of a tree's packages and of plugins; what Python makes of them is
-    left out."""
+    """Return path -> digest of every file of the packages and plug-ins, but for `__pycache__`."""
     source_paths = [root / "sweep.py", *(root / package for package in PACKAGES), *plugin_paths]
     digests = {}
     for source_path in source_paths:
@@ -148,10 +169,10 @@ def _digest_files(root: Path, plugin_paths: Iterable[Path]) -> dict[str, str]:
 
 
 def _find_imported_modules(root: str) -> dict[str, ast.Module]:
-    """Modules of ours that `root` imports, by whatever way; packages on the way to them included.
+    """Return the modules of `PACKAGES` that `root` imports, directly or not, with their packages.
 
-    Not the top packages: `uniclip/__init__.py` names `uniclip.run`, and with it all of evaluation,
-    but only for who asks for `uniclip.load`.
+    The top packages are left out: `uniclip/__init__.py` imports the loading of trained models, but
+    only on access of `uniclip.load`.
     """
     modules: dict[str, ast.Module] = {}
     pending = [root]

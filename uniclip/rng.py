@@ -1,9 +1,9 @@
-"""Random numbers that are a function of what they are for, and of nothing else.
+"""Counter-based random numbers: a function of their purpose, and of nothing else.
 
-Every draw is named by a key (seed, stream, purpose, epoch, view, ...) and a counter (sample id,
-column), and comes from Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-SC 2011). So a draw does not depend on who asks first: data workers, resumes and other arms see the
-same numbers. All of it is vectorised over sample ids; nothing here keeps state.
+A draw is determined by a key (seed, stream, purpose, epoch, view, ...) and a counter (sample id,
+column), and computed by Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2,
+3", SC 2011). It does not depend on the order of draws: data workers, resumed attempts and other
+arms get the same numbers. All functions are vectorized over sample ids and keep no state.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _ROUNDS = 10
 
 
 def derive_key(*parts: int | str | float | None) -> int:
-    """The 64-bit key that `parts` name; other parts, types or order give another key."""
+    """Return the 64-bit key of `parts`; other parts, types or order give another key."""
     payload = json.dumps(parts, separators=(",", ":"), allow_nan=False)
     return int.from_bytes(blake2b(payload.encode(), digest_size=8).digest(), "little")
 
 
 def hash_sample_id(sample_name: str) -> int:
-    """A stable 64-bit name for one sample, from its own text name."""
+    """Return the 64-bit id of a sample from its name."""
     return int.from_bytes(
         blake2b(sample_name.encode(), digest_size=8, person=b"sample").digest(), "little"
     )
 
 
 def philox(counter: tuple[UInt64, UInt64, UInt64, UInt64], key: int) -> tuple[UInt64, ...]:
-    """Philox4x32-10: four 32-bit words (held in uint64, any one shape) to four 32-bit words."""
+    """Philox4x32-10: map four 32-bit words (in uint64, of one shape) to four 32-bit words."""
     c0, c1, c2, c3 = counter
     k0, k1 = key & 0xFFFFFFFF, key >> 32
     for _ in range(_ROUNDS):
@@ -53,7 +53,7 @@ def philox(counter: tuple[UInt64, UInt64, UInt64, UInt64], key: int) -> tuple[UI
 
 
 def draw_words(key: int, ids: UInt64, columns: int) -> UInt64:
-    """32-bit words, (n, columns) uint64, for sample `ids` (n,) uint64 under `key_`."""
+    """Return 32-bit words, (n, columns) uint64, for sample `ids` (n,) uint64 under `key`."""
     ids = np.asarray(ids, dtype=np.uint64)
     blocks = -(-columns // 4)
     block = np.arange(blocks, dtype=np.uint64)[None, :]
@@ -65,17 +65,20 @@ def draw_words(key: int, ids: UInt64, columns: int) -> UInt64:
 
 
 def uniform(key: int, ids: UInt64, columns: int) -> NDArray[np.float64]:
-    """Uniform draws in [0, 1), (n, columns) float64; row i belongs to `ids[i]` alone."""
+    """Return uniform draws in [0, 1), (n, columns) float64; row i depends on `ids[i]` alone."""
     draws: NDArray[np.float64] = draw_words(key, ids, columns).astype(np.float64) * 2.0**-32
     return draws
 
 
 def integers(key: int, ids: UInt64, high: int | NDArray[np.int64]) -> NDArray[np.int64]:
-    """One draw from 0 .. high - 1 for each of `ids`, (n,) int64; `high` may differ by sample."""
+    """Return one draw from 0 .. high - 1 per id, (n,) int64; `high` may differ by sample."""
     return np.floor(uniform(key, ids, 1)[:, 0] * high).astype(np.int64)
 
 
 def permutation(key: int, n: int) -> NDArray[np.int64]:
-    """An order of 0 .. n - 1, (n,) int64 (ties of the 64-bit sort key fall in index order)."""
+    """Return a permutation of 0 .. n - 1, (n,) int64.
+
+    Equal 64-bit sort keys are left in index order.
+    """
     random_words = draw_words(key, np.arange(n, dtype=np.uint64), 2)
     return np.argsort((random_words[:, 0] << _HALF) | random_words[:, 1], kind="stable")

@@ -1,8 +1,8 @@
 """One run, from its configuration to published weights and scores.
 
-Publication is a row of links, each done once: tokenizer, best weights, final weights, outcome, and
-then for each data set the predictions and the scores. The final weights close training: they are
-linked after all that a model needs, so whoever finds them need not train again.
+Files are published in this order, each once: tokenizer, best weights, final weights, outcome, and
+then for each data set the predictions and the scores. The final weights end training: they are
+linked after everything else that a model needs, so a run that has them is not trained again.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ from uniclip.evaluate.datasets import fingerprint_cache
 from uniclip.io import hashing
 from uniclip.io.atomic import atomic_write, link_once, read_jsonl, write_once
 from uniclip.io.hashing import digest_file
-from uniclip.store import AttemptFolder, DatasetScores, Outcome, RunFolder
+from uniclip.store import AttemptFolder, DatasetScores, ExitKind, Outcome, RunFolder
 from uniclip.store.json_io import to_json_bytes
 from uniclip.training.metrics_log import HEARTBEAT_INTERVAL_S, tolerate_full_disk
 from uniclip.training.trainer import TrainResult, train_model
 
-EndKind = Literal["trained", "diverged", "evaluated", "interrupted", "paused", "superseded"]
 COST_METRICS = ("seconds_per_step", "parameters", "checkpoint_bytes", "peak_memory_bytes")
 
 
@@ -45,35 +44,41 @@ def execute_run(
     *,
     evaluations: Mapping[str, str],
     stop: Callable[[], bool] = lambda: False,
-) -> EndKind:
-    """Do what `run` still lacks: train it unless it has an outcome, then evaluate it.
+) -> ExitKind:
+    """Train `run` unless it has an outcome, then evaluate it on the data sets without scores.
 
-    attempt: claimed by this process; it writes no last word, that is for its owner.
-    evaluations: data set -> evaluation hash, for each set that is present.
-    stop: asked after each step and before each data set; what is done is kept.
+    Of several processes (`uniclip.distributed`) rank 0 calls this function, and every other process
+    `run_nonzero_rank`.
 
-    Of several processes (`uniclip.distributed`) rank 0 calls this while each other calls `assist`.
+    Args:
+        run: Folder of the run.
+        config: Its configuration.
+        attempt: Claimed by this process, which writes the exit record after this function.
+        evaluations: Data set -> evaluation hash, for each data set that is present.
+        stop: Called after each step and before each data set; what has been done is kept.
 
-    Returns "trained" if training ended here, "evaluated" if it had ended before, "diverged" for a
-    run that did, "interrupted" if stopped, "paused" where `runtime.stop_fraction` says, "superseded" if a
-    newer attempt took over (from then on nothing is published).
+    Returns:
+        "trained" if training ended in this call, "evaluated" if it had ended before, "diverged" if
+        the run diverged, "interrupted" if `stop` returned True, "paused" at
+        `runtime.stop_fraction`, "superseded" if a newer attempt was claimed (from then on nothing
+        is published).
 
     Raises:
-        UserError: data, disk, or damaged files; one line. Sets that cannot be judged are named in
-            it when all others have been.
+        UserError: data are missing, the disk is full, or a file is damaged; one line. Data sets
+            that could not be evaluated are named after all others have been evaluated.
     """
     numerics.apply(config.train.num_threads)
     existing_outcome = run.read_outcome()
     needs_training = distributed.get_process_group().broadcast_object(
         existing_outcome is None and not run.weights_path.exists()
     )
-    end_kind: EndKind = (
+    exit_kind: ExitKind = (
         existing_outcome.kind
         if existing_outcome
         else _train(run, config, attempt, stop, needs_training)
     )
-    if end_kind != "trained":
-        return end_kind
+    if exit_kind != "trained":
+        return exit_kind
     pending_evaluations = {
         name: h for name, h in evaluations.items() if run.read_scores(name, h) is None
     }
@@ -84,18 +89,21 @@ def execute_run(
 
 
 def run_nonzero_rank(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> None:
-    """What every process but rank 0 does while rank 0 is in `run`: it trains along.
+    """Train with rank 0, which is in `execute_run`; called by every other process.
 
-    It writes nothing, and returns when training ends or if there is none; rank 0 may go on to
-    publish and evaluate for hours, for which `Processes.share` waits (`processes.BETWEEN_STEPS`).
+    It writes nothing, and returns when training ends or if there is none. Rank 0 may then publish
+    and evaluate for hours, during which the others wait in `ProcessGroup.broadcast_object` (up to
+    `distributed.RANK_ZERO_TIMEOUT`).
 
-    config: that of rank 0.
-    stop: asked after each step; where any process says so, all end with a checkpoint.
+    Args:
+        config: The configuration of the run, as of rank 0.
+        stop: Called after each step; if it returns True on any process, all stop with a
+            checkpoint.
 
     Raises:
-        UserError: as `run`.
-        RuntimeError: another process is gone. After any error in `run` or `assist` a process must
-            end, for it has left the row of exchanges in which the others still stand.
+        UserError: as `execute_run`.
+        RuntimeError: another process has exited. After an error in `execute_run` or here a process
+            must exit, as the others wait for its next collective.
     """
     numerics.apply(config.train.num_threads)
     if distributed.get_process_group().broadcast_object():
@@ -111,7 +119,7 @@ def _train(
     attempt: AttemptFolder,
     stop: Callable[[], bool],
     needs_training: bool,
-) -> EndKind:
+) -> ExitKind:
     if needs_training:
         warm_start.check_unchanged(config.pretrained, run.read_spec()["data"])
         validate = partial(evaluate.validate, data_config=config.data)
@@ -120,7 +128,7 @@ def _train(
             return "interrupted"
         if result.kind == "paused":
             return "paused"
-        if result.kind == "superseded" or attempt.is_overtaken():
+        if result.kind == "superseded" or attempt.is_superseded():
             return "superseded"
         if result.kind == "diverged":
             return _publish_outcome(
@@ -128,10 +136,10 @@ def _train(
             )
         _publish_weights(run, attempt, result)
     else:
-        # Weights are linked last of all files of training, and equal configurations give equal
-        # weights: an earlier attempt died just before its outcome, so only that is missing.
+        # The weights are the last file of training, and equal configurations give equal weights:
+        # an earlier attempt died before it wrote the outcome, which alone is missing.
         attempt.log_event("adopted_weights", weights=digest_file(run.weights_path))
-    if attempt.is_overtaken():
+    if attempt.is_superseded():
         return "superseded"
     return _publish_outcome(run, _build_trained_outcome(run, attempt))
 
@@ -140,7 +148,7 @@ def _publish_outcome(run: RunFolder, outcome: Outcome) -> Literal["trained", "di
     run.write_outcome(outcome)
     stored_outcome = run.read_outcome()
     assert stored_outcome is not None
-    return stored_outcome.kind  # a rival's, if one was faster
+    return stored_outcome.kind  # of another attempt, if that was faster
 
 
 def _publish_weights(run: RunFolder, attempt: AttemptFolder, result: TrainResult) -> None:
@@ -161,23 +169,23 @@ def _publish_weights(run: RunFolder, attempt: AttemptFolder, result: TrainResult
     if not link_once(run.weights_path, weights_path) and digest_file(
         run.weights_path
     ) != digest_file(weights_path):
-        # A rival was faster and is of another numerics class. What is published stays: others may
-        # have read it.
+        # Another attempt was faster, in another numerics class. Its weights stay: they may have
+        # been read already.
         attempt.log_event(
             "weights_differ",
-            published=digest_file(run.weights_path),
-            ours=digest_file(weights_path),
+            published_digest=digest_file(run.weights_path),
+            attempt_digest=digest_file(weights_path),
         )
 
 
 def _build_trained_outcome(run: RunFolder, attempt: AttemptFolder) -> Outcome:
-    """The outcome of the weights that are published, whichever attempt they come from."""
+    """Return the outcome of the published weights, whichever attempt wrote them."""
     return _build_outcome(
         run,
         _find_weights_attempt(run, attempt),
         kind="trained",
         step=decode_weights(run.weights_path)[1]["step"],
-        weights=digest_file(run.weights_path),
+        weights_digest=digest_file(run.weights_path),
         best_step=decode_weights(run.best_weights_path)[1]["step"]
         if run.best_weights_path.exists()
         else None,
@@ -185,7 +193,7 @@ def _build_trained_outcome(run: RunFolder, attempt: AttemptFolder) -> Outcome:
 
 
 def _find_weights_attempt(run: RunFolder, attempt: AttemptFolder) -> AttemptFolder:
-    """The attempt whose file is linked as the run's weights (else the one that asks)."""
+    """Return the attempt whose file is linked as the run's weights, or else `attempt`."""
     for number in run.list_attempts():
         candidate = run.get_attempt(number)
         file = candidate.path / run.weights_path.name
@@ -200,7 +208,7 @@ def _build_outcome(
     *,
     kind: Literal["trained", "diverged"],
     step: int,
-    weights: str | None = None,
+    weights_digest: str | None = None,
     best_step: int | None = None,
 ) -> Outcome:
     claim = source_attempt.read_claim()
@@ -212,14 +220,14 @@ def _build_outcome(
         training_hash=claim.training_hash,
         source_hash=claim.source_hash,
         numerics_class=claim.numerics_class,
-        weights_digest=weights,
+        weights_digest=weights_digest,
         best_step=best_step,
         cost=_collect_cost(run),
     )
 
 
 def _collect_cost(run: RunFolder) -> dict[str, float]:
-    """What the run cost, from the metrics of all of its attempts; lost steps are paid for too."""
+    """Return the cost of a run from the metrics of all attempts, lost steps included."""
     metrics = [read_jsonl(run.get_attempt(number).metrics_path) for number in run.list_attempts()]
     attempt_seconds = [
         max((r.get("attempt_seconds", 0.0) for r in records), default=0.0) for records in metrics
@@ -239,9 +247,13 @@ def _evaluate(
     evaluations: Mapping[str, str],
     stop: Callable[[], bool],
 ) -> Literal["interrupted", "superseded"] | None:
-    """Judge the published weights on each of `evaluations`; why not all were done, if so.
+    """Evaluate the published weights on each of `evaluations`.
 
-    A set that cannot be judged keeps none of the others from it: `UserError` at the end.
+    Returns:
+        Why it ended before the last data set, or None.
+
+    Raises:
+        UserError: data sets could not be evaluated; raised after all others have been.
     """
     outcome = run.read_outcome()
     assert outcome is not None
@@ -275,9 +287,9 @@ def _evaluate(
         except UserError as error:
             failures[name] = str(error)
             continue
-        if attempt.is_overtaken():
+        if attempt.is_superseded():
             return "superseded"
-        # Scores last: who finds them finds the outcomes behind them too.
+        # Scores last: where they are, the predictions behind them are too.
         write_once(run.predictions_path(name, evaluation_hash), _to_npz_bytes(predictions))
         write_once(run.scores_path(name, evaluation_hash), to_json_bytes(scores))
     if failures:
@@ -287,7 +299,7 @@ def _evaluate(
 
 @dataclass
 class _StopCheckWithHeartbeat:
-    """A question whether to stop that is asked often; now and then it gives a sign of life."""
+    """Calls `stop`, and at most once per `HEARTBEAT_INTERVAL_S` writes a heartbeat."""
 
     stop: Callable[[], bool]
     write_heartbeat: Callable[[], None]
@@ -310,10 +322,14 @@ def _score_dataset(
     evaluation_hash: str,
     stop: Callable[[], bool],
 ) -> tuple[DatasetScores, dict[str, Any]]:
-    """Scores and outcomes on one set, whose evaluation hash must be the planned one."""
+    """Return scores and predictions on one data set.
+
+    Raises:
+        UserError: its evaluation hash is not the planned one.
+    """
     protocol = evaluate.build_protocol(name, config, run.cache_path)
     if hashing.digest(protocol, 8) != evaluation_hash:
-        raise UserError("the data, or how it is judged, has changed since the plan; run again")
+        raise UserError("the data or its evaluation protocol has changed since the plan; run again")
     scores, predictions = evaluate.evaluate(
         name, pretrained, config, run.cache_path, weights_digest, stop
     )

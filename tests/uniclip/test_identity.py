@@ -354,7 +354,7 @@ def rng_text(tree: Path, old: str, new: str) -> str:
 def test_comments_docstrings_and_formatting_change_the_source_hash_alone(
     tree: Path, before: Hashes
 ) -> None:
-    text = rng_text(tree, '"""The 64-bit key', '"""Other words: the 64-bit key')
+    text = rng_text(tree, '"""Return the 64-bit key', '"""Other words: the 64-bit key')
     text = text.replace("_ROUNDS = 10", "_ROUNDS = (\n    10  # as published\n)\n\n\n# a comment")
     edited = Edited.write(tree / RNG, text)
     after = hashes()

@@ -1,8 +1,8 @@
-"""Plain dictionaries to frozen dataclasses and back, with types, ranges and names checked.
+"""Binding of plain dictionaries to frozen dataclasses, with types, ranges and names checked.
 
-Knows no configuration. A class declares its fields with `setting`; a field whose class is chosen
-by its `name` is entered in `FAMILIES`. Whatever is wrong raises one `UserError` line that names
-the key, the value and the choices.
+A class declares its fields with `config_field`; a field whose class is selected by its `name` is
+entered in `TAGGED_UNIONS`. Every mistake raises one `UserError` line that names the key, the value
+and the choices.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Literal, Union
 from uniclip.errors import UserError, make_unknown_name_error
 
 TAGGED_UNIONS: dict[tuple[type, str], dict[str, type]] = {}
-"""(class, field) -> the classes that it may hold, by their name."""
+"""(class, field) -> the classes of its values, by name."""
 
 
 def config_field(
@@ -31,7 +31,14 @@ def config_field(
     above: float | None = None,
     value_if_missing: Any = MISSING,
 ) -> Any:
-    """A field with a range; `absent`: the value under which code behaves as before it existed."""
+    """Return a dataclass field with a range.
+
+    Args:
+        default: Its default; a callable is used as the default factory.
+        low, high, above: The range of its numbers; `above` is an exclusive lower bound.
+        value_if_missing: The value with which code behaves as before the field existed: specs that
+            lack the field are read with it, and it is not hashed.
+    """
     bounds = {"low": low, "high": high, "above": above}
     metadata = {k: v for k, v in bounds.items() if v is not None}
     if value_if_missing is not MISSING:
@@ -42,7 +49,11 @@ def config_field(
 
 
 def bind(cls: type, values: Mapping[str, Any], key_prefix: str = "") -> Any:
-    """`cls` filled from plain `values`; raises `UserError` naming key, value and choices."""
+    """Return an instance of dataclass `cls` with the plain `values`.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value is invalid; names key, value and choices.
+    """
     if not isinstance(values, Mapping):
         raise UserError(f"{key_prefix or cls.__name__} must be a mapping, got {values!r}")
     fields = {f.name: f for f in dataclasses.fields(cls)}
@@ -69,12 +80,12 @@ def bind(cls: type, values: Mapping[str, Any], key_prefix: str = "") -> Any:
 
 @cache
 def get_field_types(cls: type) -> dict[str, Any]:
-    """The type of each field of a configuration class."""
+    """Return the resolved type hints of the fields of a dataclass."""
     return typing.get_type_hints(cls)
 
 
 def to_builtins(config: Any) -> Any:
-    """The configuration as dictionaries, lists and scalars: what JSON keeps."""
+    """Return a configuration or record as dictionaries, lists and scalars, for JSON."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {f.name: to_builtins(getattr(config, f.name)) for f in dataclasses.fields(config)}
     if isinstance(config, Mapping):
@@ -105,7 +116,7 @@ def _bind_value(hint: Any, value: Any, path: str) -> Any:
         raise make_unknown_name_error(path, value, map(str, values))
     if origin is Literal:
         literal = str(value).lower() if isinstance(value, bool) else value
-        if literal in arguments:  # YAML reads the word true as a truth value
+        if literal in arguments:  # YAML reads the word true as a boolean
             return literal
         raise make_unknown_name_error(path, value, [str(a) for a in arguments])
     if origin in (Union, types.UnionType):
@@ -157,7 +168,7 @@ def _bind_scalar(hint: Any, value: Any, path: str) -> Any:
 
 
 def _bind_any(value: Any, path: str) -> Any:
-    """What has no type of its own must still be something that JSON can keep: no NaN in it."""
+    """Return a value of any type, which must be representable in JSON: without NaN."""
     if isinstance(value, Mapping):
         return {str(k): _bind_any(v, f"{path}.{k}") for k, v in value.items()}
     if isinstance(value, (list, tuple)):

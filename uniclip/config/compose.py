@@ -1,7 +1,7 @@
-"""From group choices and overrides to a plain dictionary, by Hydra's Compose API.
+"""Composition of a plain dictionary from group choices and overrides, with Hydra's Compose API.
 
-Hydra composes the groups; overrides of single keys are read in Hydra's grammar but put in place by
-us, so that an unknown key is answered with the nearest one and nobody is told of `+key`.
+Hydra composes the groups. Overrides of single keys are parsed with Hydra's grammar but applied
+here, so that an error suggests the nearest key instead of Hydra's `+key` syntax.
 """
 
 from __future__ import annotations
@@ -25,23 +25,29 @@ SIMPLE_KEY = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
 SIMPLE_WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[a-z_/][a-z0-9_/.-]*", re.IGNORECASE)
 SIMPLE_NUMBER = re.compile(r"0|[1-9][0-9]*")
 FREE_FORM_KEYS = ("options", "additional_parameters")
-"""Names of mappings whose keys are not ours to know: the user may replace or extend them."""
+"""Names of mappings with arbitrary keys, which the user may replace or extend."""
 REGISTRIES: dict[str, dict[str, type]] = {"data": DATA, "method": METHODS}
-"""Groups whose choices need no YAML: what is registered has its name, and defaults."""
+"""Groups whose choices need no YAML file: registered classes are selected by name."""
 NO_LOGGING = ("hydra/job_logging=none", "hydra/hydra_logging=none")
-"""We log by ourselves; composing Hydra's own setting of it takes a quarter of the time."""
+"""Hydra's logging is not used; composing its configuration takes a quarter of the time."""
 
 
 def compose(name: str, choices: Mapping[str, str], folders: Sequence[Path]) -> dict[str, Any]:
-    """The configuration `name` under these group choices; `folders`: where YAML is looked for.
+    """Return the configuration `name` with the given choice for each group.
 
-    Raises `UserError` for a choice that no folder has, or a YAML file that is broken.
+    Args:
+        name: Name of the primary configuration file.
+        choices: Group -> choice.
+        folders: Folders of YAML files; later ones have precedence.
+
+    Raises:
+        UserError: no folder has a choice, or a YAML file is broken.
     """
     for group, choice in choices.items():
         valid_choices = list_choices(group, folders)
         if choice not in valid_choices:
             raise make_unknown_name_error(group, choice, valid_choices)
-    # Hydra takes a fifth of a second for it; `plan` needs several.
+    # Hydra takes 0.2 s for a composition, and a plan needs several.
     yaml_contents = [
         [str(p), p.read_bytes().hex()] for f in folders for p in sorted(f.rglob("*.yaml"))
     ]
@@ -91,29 +97,35 @@ def _compose_with_hydra(
 
 
 def load_yaml(path: Path) -> Any:
-    """What a YAML file says, as plain values; `UserError` if it is broken."""
+    """Return the content of a YAML file as plain values.
+
+    Raises:
+        UserError: the file is broken.
+    """
     from omegaconf import OmegaConf
 
     try:
         return OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # its parser's errors share no class
+    except Exception as error:  # the errors of its parser have no common class
         raise UserError(f"{path} is broken: {_format_error(error)}") from None
 
 
 NON_GROUP_FOLDERS = {"benchmark", "protocol"}
-"""Folders of named lists and protocols, which are no groups: two choices of one group silently keep
-the last."""
+"""Folders of named lists and protocols. They are not groups: of two choices in one group, the last
+would silently be used."""
 
 
 def list_groups(folders: Sequence[Path]) -> list[str]:
-    """The names of the groups that can be chosen: folders with YAML in them (a user's own may hold
-    her store too)."""
+    """Return the names of the groups: folders that contain YAML files.
+
+    A user's folder may contain other things too, such as a store.
+    """
     group_names = {p.parent.name for folder in folders for p in folder.glob("*/*.yaml")}
     return sorted(group_names - NON_GROUP_FOLDERS)
 
 
 def list_choices(group: str, folders: Sequence[Path]) -> list[str]:
-    """The choices that a group has, over all folders: those with YAML, and those registered."""
+    """Return the choices of a group: YAML files in all folders, and registered classes."""
     return sorted(_list_yaml_choices(group, folders) | REGISTRIES.get(group, {}).keys())
 
 
@@ -123,7 +135,7 @@ def _list_yaml_choices(group: str, folders: Sequence[Path]) -> set[str]:
 
 @cache
 def get_default_choices() -> dict[str, str]:
-    """The groups of a run that can be chosen, each with what it is where nobody chooses."""
+    """Return the default choice of each group of a run."""
     defaults_list = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
     choices_by_group = {
         k: v for entry in defaults_list if isinstance(entry, dict) for k, v in entry.items()
@@ -132,7 +144,11 @@ def get_default_choices() -> dict[str, str]:
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """`key=value` words in Hydra's grammar as {key: value}; `UserError` for anything else."""
+    """Return `key=value` words in Hydra's grammar as {key: value}.
+
+    Raises:
+        UserError: a word is not of this form, or a key is given twice.
+    """
     values: dict[str, Any] = {}
     for override in overrides:
         key, value = _parse_simple_override(override) or _parse_hydra_override(override)
@@ -143,8 +159,10 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
 
 
 def _parse_simple_override(override: str) -> tuple[str, Any] | None:
-    """What the grammar makes of a word or a whole number, without a fifth of a second of imports;
-    None for what only the grammar can say."""
+    """Parse a word or whole number as Hydra's grammar does, without 0.2 s of imports.
+
+    Returns None for values that need the grammar.
+    """
     key, _, value = override.partition("=")
     if not SIMPLE_KEY.fullmatch(key):
         return None
@@ -175,9 +193,12 @@ def _parse_hydra_override(override: str) -> tuple[str, Any]:
 
 
 def set_key(values: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted `key` of nested `values` in place; `UserError` names the nearest for none.
+    """Set a dotted `key` of nested `values` in place.
 
-    Inside a mapping of a name in `FREE` any key is new and welcome.
+    In mappings named in `FREE_FORM_KEYS` any key may be added.
+
+    Raises:
+        UserError: there is no such key; suggests the nearest ones.
     """
     if not has_key(values, key):
         raise _make_unknown_key_error(key, values)
@@ -192,7 +213,7 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def has_key(values: Mapping[str, Any], key: str) -> bool:
-    """Whether there is a place for a dotted `key` in nested `values`."""
+    """Return whether a dotted `key` exists in nested `values`, or may be added."""
     *parents, last = key.split(".")
     node: Any = values
     for parent in parents:
@@ -205,7 +226,7 @@ def has_key(values: Mapping[str, Any], key: str) -> bool:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one mapping of dotted keys."""
+    """Return nested mappings as one mapping of dotted keys."""
     leaves: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:

@@ -1,9 +1,9 @@
-"""Modules of the user's own (`plugins=[module]`): imported, they enter what they define by name.
+"""Plug-ins: modules of the user (`plugins=[module]`) that register methods, data and benchmarks.
 
-A method goes into `uniclip.config.METHODS`, a source of data into `uniclip.data.SOURCES` with its
-configuration in `uniclip.config.DATA`, a benchmark with its scores into
-`uniclip.evaluate.BENCHMARKS`. Presets, components and ablations are YAML (`conf_dir=`). The sources
-of a plugin, a file or a package, count in the hashes of the code and go with it to every job.
+A method is registered in `uniclip.config.METHODS`, a data source in `uniclip.data.SOURCES` with its
+configuration in `uniclip.config.DATA`, a benchmark with its scores in
+`uniclip.evaluate.BENCHMARKS`. Presets, components and ablations are YAML (`conf_dir=`). The source
+of a plug-in, a file or a package, is part of the hashes of the code and is copied to every job.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 from uniclip.errors import UserError
 
 _plugin_paths: dict[str, Path] = {}
-"""Top-level name -> its file, or the folder of its package."""
+"""Top-level name -> file or package folder of each imported plug-in."""
 
 
 def import_plugins(names: str | Sequence[str]) -> None:
-    """Import modules, looked for in the working folder and where Python looks.
+    """Import modules from the working folder or Python's search path.
 
     Raises:
-        UserError: there is no such module, importing it fails, or this is no list.
+        UserError: a module does not exist, its import fails, or `names` is not a list.
     """
     if not isinstance(names, Sequence):
         raise UserError(f"plugins must be a list such as [my_module], got {names!r}")
@@ -51,11 +51,11 @@ def import_plugins(names: str | Sequence[str]) -> None:
 
 
 def get_plugin_paths() -> tuple[Path, ...]:
-    """The files and package folders of what is in use, by name."""
+    """Return the files and package folders of the imported plug-ins, by name."""
     return tuple(path for _, path in sorted(_plugin_paths.items()))
 
 
 def build_python_path(*extra_folders: Path) -> str:
-    """The PYTHONPATH of a process that is to find these folders and what is in use."""
+    """Return the PYTHONPATH of a process that imports from these folders and the plug-ins."""
     folders = dict.fromkeys([*extra_folders, *(path.parent for path in get_plugin_paths())])
     return os.pathsep.join(filter(None, [*map(str, folders), os.environ.get("PYTHONPATH")]))

@@ -1,8 +1,8 @@
-"""Plain files: what is published once, what is rewritten whole, what grows by lines.
+"""Files that are written once, rewritten as a whole, or extended line by line.
 
-What is published once is complete, fsynced and linked into place, so a second publisher fails; what
-one attempt rewrites goes through a temporary file and a rename; what grows is JSON lines whose torn
-last line a reader passes over.
+A file that is written once is complete and fsynced before it is linked into place, so a second
+writer fails. A file that is rewritten goes through a temporary file and a rename. A file that grows
+is JSON lines; readers skip an incomplete line.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 JSON_ERRORS = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
-"""What bytes that are no JSON of ours raise; the last, where they are nested without end."""
+"""Raised for bytes that are not valid JSON; the last one for JSON that is nested too deeply."""
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error, or what it was raised from, is that of a full disk or a spent quota."""
+    """Return whether an error, or its cause, reports a full disk or an exceeded quota."""
     cause = error.__cause__ or error
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def resolve_staged_path(path: str) -> Path:
-    """Where to read what lies at `path` (`~` is the user's home): its copy on this node if staged.
+    """Return the path from which to read `path`: of its copy on this node if it is staged.
 
-    UNICLIP_STAGED=<folder>:<its copy> is set by who copies data to a node's own disk; of what is
-    not below the folder, or on a node without a copy, the path stays as it is.
+    UNICLIP_STAGED=<folder>:<its copy> is set by jobs that copy data to a node's local disk. Paths
+    outside the folder, and those without a copy on this node, are returned unchanged, with `~`
+    expanded.
     """
     original = Path(path).expanduser()
     folder, _, copy = os.environ.get("UNICLIP_STAGED", "").partition(":")
@@ -40,10 +43,10 @@ def resolve_staged_path(path: str) -> Path:
 
 
 def write_once(path: Path, data: bytes) -> bool:
-    """Put `data` at `path` once and whole; False if somebody has published there before.
+    """Write `data` to `path` atomically, unless the file exists; return whether it was written.
 
-    When `link` reports an error, the link count of the temporary file decides (NFS may lose the
-    answer of a link that happened).
+    If `link` reports an error, the link count of the temporary file decides: NFS may lose the reply
+    of a link that was made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _write_temporary(path, data)
@@ -62,7 +65,11 @@ def write_once(path: Path, data: bytes) -> bool:
 
 
 def link_once(path: Path, source: Path) -> bool:
-    """Link the complete file `finished` (same file system) to `path` once; False if it is taken."""
+    """Link the complete file `source` (same file system) to `path`, unless that exists.
+
+    Returns:
+        Whether the link was made.
+    """
     with open(source, "rb") as stream:
         os.fsync(stream.fileno())
     links = os.stat(source).st_nlink
@@ -78,7 +85,7 @@ def link_once(path: Path, source: Path) -> bool:
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, whole or not at all, over whatever is there."""
+    """Write `data` to `path` atomically, over an existing file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _write_temporary(path, data)
     try:
@@ -89,28 +96,36 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 
 def append_jsonl(path: Path, record: Mapping[str, Any]) -> None:
-    """One more JSON line at the end of `path`."""
+    """Append a record to `path` as a JSON line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab+") as stream:
-        ends_mid_line = (
-            stream.tell() and _read_last_byte(stream) != b"\n"
-        )  # whoever wrote it was killed
+        # An earlier writer may have been killed in the middle of a line.
+        ends_mid_line = stream.tell() and _read_last_byte(stream) != b"\n"
         stream.write(b"\n" * bool(ends_mid_line) + json.dumps(record).encode() + b"\n")
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON-lines file; a torn line is passed over, no file has none."""
-    if not path.exists():
+    """Return the records of a JSON-lines file, without incomplete lines; none without a file."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
         return []
     records = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.splitlines():
         try:
-            record = json.loads(line)
+            record = _decode_line(line)
         except JSON_ERRORS:
             continue
         if isinstance(record, dict):
             records.append(record)
     return records
+
+
+def _decode_line(line: str) -> Any:
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.MsgspecError, RecursionError):
+        return json.loads(line)  # accepts NaN, which metrics of a diverged run contain
 
 
 def _read_last_byte(stream: BinaryIO) -> bytes:

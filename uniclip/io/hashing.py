@@ -6,19 +6,25 @@ import hashlib
 import json
 from functools import cache
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def to_canonical_json(value: Any) -> str:
     """Return `value` as JSON in one spelling: sorted keys, no spaces, ASCII, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def digest(value: Any, digits: int = 16) -> str:
     """Return the first hex `digits` of the blake2b digest of the canonical JSON of `value`."""
-    return blake2b(to_canonical_json(value).encode()).hexdigest()[:digits]
+    return digest_text(to_canonical_json(value), digits)
+
+
+def digest_text(text: str, digits: int = 16) -> str:
+    """Return the first hex `digits` of the blake2b digest of `text` in UTF-8."""
+    return blake2b(text.encode()).hexdigest()[:digits]
 
 
 def digest_file(path: Path) -> str:
@@ -30,6 +36,8 @@ def digest_file(path: Path) -> str:
 @cache
 def get_library_version(name: str) -> str:
     """Return the installed version of a distribution without importing it, or "absent"."""
+    from importlib.metadata import PackageNotFoundError, version  # here: it imports `email`
+
     try:
         return version(name)
     except PackageNotFoundError:

@@ -43,20 +43,21 @@ def read_json(path: Path) -> Any:
     return _decode_json(path.read_bytes(), path)
 
 
-def read_record(cls: type[Record], path: Path) -> Record | None:
+def read_record(cls: type[Record], path: Path | str) -> Record | None:
     """Return the record of dataclass `cls` at `path`, or None if there is no file.
 
     Raises:
         UserError: the file is not JSON, a field is missing, unknown or of another type.
     """
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as stream:
+            data = stream.read()
     except FileNotFoundError:
         return None
     return decode_record(cls, data, path)
 
 
-def decode_record(cls: type[Record], data: bytes, path: Path) -> Record:
+def decode_record(cls: type[Record], data: bytes, path: Path | str) -> Record:
     """Return the record of dataclass `cls` encoded in `data`, which was read from `path`.
 
     Raises:
@@ -79,14 +80,14 @@ def decode_record(cls: type[Record], data: bytes, path: Path) -> Record:
     return bound
 
 
-def _decode_json(data: bytes, path: Path) -> Any:
+def _decode_json(data: bytes, path: Path | str) -> Any:
     try:
         return json.loads(data.decode("utf-8"))
     except JSON_ERRORS as error:
         raise _make_damaged_error(path, error) from None
 
 
-def _make_damaged_error(path: Path, error: Exception) -> UserError:
+def _make_damaged_error(path: Path | str, error: Exception) -> UserError:
     return UserError(f"{path} is damaged ({error}); move it away and run again")
 
 

@@ -1,4 +1,4 @@
-"""The typed record of every file in the store that is JSON: of runs, then of sweeps."""
+"""The typed records of the store's JSON files: of runs, then of sweeps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ExitKind = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimRecord:
-    """Who holds an attempt: enough to prove later that it is gone."""
+    """The process that executes an attempt, identified so that its end can be proven later."""
 
     host: str
     boot_id: str
@@ -30,7 +30,7 @@ class ClaimRecord:
     training_hash: str
     """Training hash of the code that runs."""
     numerics_class: dict[str, Any]
-    """The class within which bits are promised (`uniclip.numerics`)."""
+    """Class of machines and settings that give the same bits (`uniclip.numerics`)."""
     time: float
     """Seconds since the epoch."""
     job_id: str | None = None
@@ -38,7 +38,7 @@ class ClaimRecord:
     restart_count: int = 0
     """Slurm restart count."""
     cluster: str | None = None
-    """Slurm cluster: its word counts for this job only there."""
+    """Slurm cluster of the job; only that cluster can report its end."""
     previous_end_kind: ExitKind | None = None
     """Exit kind of the attempt before it; None if that one left no exit record."""
     previous_end_reason: EndReason | None = None
@@ -46,14 +46,14 @@ class ClaimRecord:
     forced: bool = False
     """Claimed without proof that the attempt before it had ended."""
     machine_id: str = ""
-    """What tells the host from others of its name."""
+    """Distinguishes hosts of the same name."""
     uid: int | None = None
-    """The user, by number: a cluster may hide her jobs from others."""
+    """User id: a cluster may hide a user's jobs from others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptEnd:
-    """How an attempt ended, by its own word."""
+    """The exit record of an attempt."""
 
     kind: ExitKind
     time: float
@@ -65,22 +65,22 @@ class AttemptEnd:
 
 @dataclass(frozen=True, kw_only=True)
 class Heartbeat:
-    """The last sign of life of an attempt; it repeats who gave it, and its last word."""
+    """The last heartbeat of an attempt; it repeats the claim and, at the end, the exit record."""
 
     time: float
     step: int
     total_steps: int
     steps_per_second: float
-    """Steps a second."""
+    """Training steps per second."""
     phase: str
-    """What it was doing: training, evaluating, ..."""
+    """Current activity: training, evaluating, ..."""
     claim: ClaimRecord | None = None
     end: AttemptEnd | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The one outcome of a run."""
+    """The outcome of a run, written once."""
 
     kind: Literal["trained", "diverged"]
     step: int
@@ -89,39 +89,39 @@ class Outcome:
     source_hash: str
     numerics_class: dict[str, Any]
     weights_digest: str | None
-    """blake2b of the final weights' file, 32 hex digits; None for a diverged run."""
+    """blake2b digest of the file of final weights, 32 hex digits; None for a diverged run."""
     best_step: int | None
     """The step of the best validation."""
     cost: dict[str, float]
-    """Seconds of training, seconds a step, parameters, checkpoint bytes, peak memory."""
+    """Seconds of training and per step, parameters, bytes of a checkpoint and peak memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One number of an evaluation, with what it takes to read it."""
+    """One score of an evaluation, with what is needed to interpret it."""
 
     name: str
     """Such as retrieval.r1 or minimal.side."""
     value: float
     kind: Literal["accuracy", "recall", "map", "gap", "error"]
-    """Means are taken within one kind only; gap and error are no scores to maximise."""
+    """Averages are taken within one kind only; gap and error are not maximized."""
     chance: float | None
     num_samples: int
-    """Test samples behind the number."""
+    """Number of test samples."""
     report_only: bool = False
     """Shown in reports and never a primary metric: a diagnostic, or a score of few samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetScores:
-    """What one data set says of one run under one protocol."""
+    """The scores of one run on one data set under one protocol."""
 
     dataset: str
     evaluation_hash: str
     """Hash of the protocol."""
     protocol: dict[str, Any]
     weights_digest: str
-    """Hash of the weights that were judged."""
+    """Digest of the evaluated weights."""
     scores: tuple[Score, ...]
 
 
@@ -130,17 +130,17 @@ class DatasetScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """A part of a method that can be turned off: declared once."""
+    """A component of a method that can be switched off."""
 
     name: str
     label: str
     reason: str
     off_overrides: dict[str, Any]
-    """What turning it off changes: typed configuration deltas."""
+    """Configuration key -> value that switches it off."""
     manipulation_check: dict[str, Any]
-    """What must hold in two steps when it is off (interpreted by `ablations.audit.audit`)."""
+    """What two training steps must show when it is off (interpreted by `ablations.audit`)."""
     short_label: str = ""
-    """A brief label, for "without ..."; else the name."""
+    """Short label, as in "without ..."; empty for the name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,9 +152,9 @@ class Arm:
     role: Literal["crossed", "outside", "noise"]
     """Part of the crossed design, a baseline from outside it, or the A/A arm."""
     levels: dict[str, bool]
-    """Which components are on; those that an arm says nothing of are not named."""
+    """Component -> whether it is on; components that the arm does not set are left out."""
     config_diff: dict[str, Any]
-    """How it differs from the base configuration."""
+    """Configuration key -> value, where it differs from the base configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,12 +167,12 @@ class Contrast:
     weights: dict[str, float]
     """Weight of each arm; they sum to 0."""
     primary: bool
-    """Declared beforehand: in the family that Holm corrects for."""
+    """Whether it was declared in advance: such contrasts are the family of Holm's correction."""
     component: str | None = None
 
     @property
     def arms_by_sign(self) -> tuple[list[str], list[str]]:
-        """The arms that are added up, and those that are taken off, by the signs of the weights."""
+        """The arms with positive weights, and those with negative weights."""
         weights = self.weights.items()
         return [a for a, w in weights if w > 0], [a for a, w in weights if w < 0]
 
@@ -192,13 +192,13 @@ class AuditCheck:
 
     @property
     def failure_message(self) -> str:
-        """What is wrong, in one line, where it does not hold."""
+        """One line that describes the failure of the check."""
         return f"{self.arm}: {self.name} does not hold: {self.detail}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRecord:
-    """Whether each arm is what it is called; by what code, on what kind of device ("": unsaid)."""
+    """The audit of a sweep: the checks of all arms, and for which code and device they hold."""
 
     checks: tuple[AuditCheck, ...]
     training_hash: str = ""
@@ -207,7 +207,7 @@ class AuditRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class PrimaryMetric:
-    """The one score on which contrasts are judged."""
+    """The score on which contrasts are estimated."""
 
     dataset: str
     metric: str
@@ -215,22 +215,22 @@ class PrimaryMetric:
 
 @dataclass(frozen=True, kw_only=True)
 class PlantedEffect:
-    """What must come out where the truth was planted."""
+    """A result that is known in advance, because the data were generated so."""
 
-    kind: Literal["helps", "nothing_claimed", "exactly_zero", "at_chance"]
+    kind: Literal["positive_effect", "no_significant_effect", "exactly_zero", "at_chance"]
     description: str
-    """In words, for the reader."""
+    """Description for the report."""
     contrast: str | None = None
-    """The contrast it speaks of (all but at_chance)."""
+    """The contrast it refers to (all kinds but at_chance)."""
     arm: str | None = None
-    """The arm it speaks of (at_chance)."""
+    """The arm it refers to (at_chance)."""
     metric: str | None = None
-    """The score it is judged on; None = the primary one."""
+    """The score it refers to; None = the primary metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One (arm, seed), and the run that it is."""
+    """One (arm, seed) of a sweep, and its run."""
 
     arm: str
     seed: int
@@ -244,7 +244,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """What the user asked for beyond running what is open."""
+    """Which attempts to retry, and which runs to execute."""
 
     retry_attempts: tuple[tuple[str, int], ...] = ()
     """(run id, attempt number) that failed or paused and is to be continued by a new attempt."""
@@ -256,110 +256,110 @@ class RetryPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionIntent:
-    """What a controller is about to submit, written down before the scheduler hears of it."""
+    """A submission to Slurm, recorded before `sbatch` is called."""
 
     token: str
     """The job's name is uniclip-<token>."""
     kind: Literal["run", "audit", "follow_up"]
     array_tasks: tuple[tuple[str, ...], ...]
-    """The runs of each element of the array."""
+    """The runs of each task of the job array."""
     last_attempts: dict[str, int]
     """The newest attempt of each run when it was submitted."""
     submitter: ClaimRecord
     follow_up_argv: tuple[str, ...] = ()
-    """The command line, for who follows up."""
+    """Command line of the follow-up job."""
     retry_policy: RetryPolicy = RetryPolicy()
-    """What its jobs retry, beyond the runs that are open."""
+    """What its jobs retry."""
     automatic: bool = False
-    """Made by a follow-up, not by a person."""
+    """Whether a follow-up job made it, not the user."""
     signal_delay_s: int = 0
-    """How long before a time limit the job is to be told."""
+    """Seconds before the time limit at which the job is signaled."""
     audit_device: str = ""
-    """On which arms are proven; "" = the plan's."""
+    """Device of the audit; "" = the plan's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """What became of an intent."""
+    """The result of a submission intent."""
 
     token: str
     job_id: str | None
-    """Slurm job id (of an array: its first half); None: nothing of it may run."""
+    """Slurm job id (of an array: the part before "_"); None if there is no job."""
     cluster: str
     time: float
     error: str | None = None
-    """Why there is no job."""
+    """Why there is no job, if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One point of a search space, as one arm tried it."""
+    """One point of a search space, evaluated for one arm."""
 
     number: int
     params: dict[str, Any]
-    """Key of the configuration -> value."""
+    """Configuration key -> value."""
     rung_scores: dict[str, float]
-    """Rung (0, 1, ...) -> validation score there, the mean over the tuning seeds."""
+    """Rung (0, 1, ...) -> validation score, the mean over the tuning seeds."""
     completed: bool
-    """Whether it was trained to its end; else it was stopped at the last rung of `scores`."""
+    """Whether it was trained to the end; else it was pruned at the last rung of `rung_scores`."""
     steps: int
-    """Training steps behind it, all seeds together."""
+    """Training steps, summed over seeds."""
     n_diverged: int = 0
-    """How many of its seeds diverged: each counts as the worst score, 0."""
+    """Number of seeds that diverged; each counts as the worst score, 0."""
 
     @property
     def score(self) -> float:
-        """The score at the last rung that it reached."""
+        """The score at the last rung."""
         return self.rung_scores[max(self.rung_scores, key=int)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuningRound:
-    """Trials that were asked for at once, and what came of them."""
+    """Trials that were run in parallel, and their scores."""
 
     number: int
     trials: dict[str, tuple[Trial, ...]]
-    """By arm; as many for each."""
+    """Arm -> trials; equally many for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TunedArm:
-    """What tuning found for one arm."""
+    """The result of tuning one arm."""
 
     arm: str
     best_trial: Trial
-    """Of the trials that went to their end, the one with the best score; of equals, the first."""
+    """The completed trial with the best score; of equal scores, the first."""
     default_score: float | None
-    """Validation score of the default values; None if they were stopped early, or never tried."""
+    """Validation score of the default values; None if they were pruned or not tried."""
     n_trials: int
     n_pruned: int
-    """Trials that were stopped before their end."""
+    """Trials that were pruned."""
     n_diverged: int
     """Runs that diverged."""
     steps: int
-    """Training steps that the arm was given."""
+    """Training steps spent on the arm."""
     at_boundary: dict[str, Literal["lower", "upper"]]
-    """Keys whose best value lies on an edge of the space: the optimum may lie beyond."""
+    """Keys whose best value is a bound of the search space: the optimum may lie outside."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """How the arms of a sweep got their hyper-parameters."""
+    """How the hyper-parameters of the arms of a sweep were tuned."""
 
     default_sweep: str
     """The sweep of the same arms with default values."""
     space: str
     pruner: str
     n_trials: int
-    """For each arm."""
+    """Trials of each arm."""
     seeds: tuple[int, ...]
-    """On which the values were chosen."""
+    """Seeds on which the values were selected."""
     arms: tuple[TunedArm, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that a report or a worker needs to know of a sweep."""
+    """Everything that workers and the report need of a sweep."""
 
     sweep_id: str
     ablation: str
@@ -377,36 +377,36 @@ class Plan:
     evaluation_hashes: dict[str, dict[str, str]]
     """Arm -> data set of the benchmark that is present -> evaluation hash."""
     missing_datasets: dict[str, str]
-    """Data sets that are not present, and how to get them."""
+    """Data set that is not present -> how to get it."""
     base_config: dict[str, Any]
-    """The plain base configuration, run-only fields included."""
+    """The base configuration as plain values, run-only fields included."""
     missing_probe_data: dict[str, str] = field(default_factory=dict)
-    """Data sets whose test part alone is present: what a linear probe lacks, and how to get it."""
+    """Data set without the training data of a linear probe -> how to get them."""
     executor: str = "uniclip.cell"
-    """Module that knows how to execute a cell."""
+    """Module that executes cells (see `uniclip.cell`)."""
     forward_passes: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Image and text forwards a sample, by arm: what a comparison costs."""
+    """Arm -> forward passes per sample, by encoder."""
     comparison_facts: dict[str, dict[str, float | None]] = field(default_factory=dict)
-    """What is counted of each arm, in words: what a comparison holds equal, or not; None where
-    labels decide it."""
+    """Arm -> quantity -> value: what a comparison holds equal, or not; None if it depends on
+    labels."""
     recipe: str = "ours"
-    """Whose optimiser and schedule the arms have."""
+    """Choice of optimizer and schedule."""
     recipe_descriptions: dict[str, str] = field(default_factory=dict)
-    """Arm -> its own, in words; empty for ours."""
+    """Arm -> description of its recipe; empty for the default recipe."""
     planted_effects: tuple[PlantedEffect, ...] = ()
-    """Planted truths that `report` checks."""
+    """Known results that the report checks."""
     skipped: tuple[str, ...] = ()
-    """Arms and expectations that this budget does not run, each with its reason."""
+    """Arms and planted effects that this budget leaves out, each with its reason."""
     tuning: Tuning | None = None
-    """How the arms were tuned; None for arms as they are declared."""
+    """How the arms were tuned; None for arms with declared values."""
 
     def get_arm(self, name: str) -> Arm:
-        """The arm of that name."""
+        """Return the arm of that name."""
         return next(a for a in self.arms if a.name == name)
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What must stand on every table of it: where arms have recipes that differ."""
+        """Sentences that every table shows, if arms differ in their recipes."""
         if len(set(self.recipe_descriptions.values())) < 2:
             return ()
         caveat = "arms differ in optimiser and schedule too; not a comparison of components"
@@ -414,7 +414,7 @@ class Plan:
 
     @property
     def plugins(self) -> tuple[str, ...]:
-        """The user's modules without which its cells mean nothing."""
+        """Plug-ins that its cells need."""
         return tuple(self.base_config.get("runtime", {}).get("plugins", ()))
 
     @property

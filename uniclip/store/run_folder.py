@@ -1,4 +1,4 @@
-"""The folder of a run, and of each attempt at it: every path in them."""
+"""The folder of a run, and of each of its attempts: every path in them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from uniclip.store.records import (
 from uniclip.store.run_status import EndReason
 
 CACHE_FOLDER = "cache"
-"""The store's folder of what can be made again."""
+"""The store's folder of files that can be computed again."""
 
 
 class AttemptFolder:
@@ -34,31 +34,59 @@ class AttemptFolder:
         self.run, self.number = run, number
         self._claim_bytes: bytes | None = None
         self._claim_record: ClaimRecord | None = None
-        self.path = run.path / "attempts" / str(number)
-        self.claim_path = run.path / "attempts" / f"{number}.claim"
-        self.metrics_path = self.path / "metrics.jsonl"
-        self.events_path = self.path / "events.jsonl"
-        self.log_path = self.path / "log"
-        self.checkpoints_path = self.path / "checkpoint"
-        self._heartbeat_path = self.path / "heartbeat"
+        attempts_path = run.path / "attempts"
+        self.path = attempts_path / str(number)
+        self.claim_path = attempts_path / f"{number}.claim"
+
+    @property
+    def metrics_path(self) -> Path:
+        """The metrics, as JSON lines (`uniclip.training.metrics_log`)."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def events_path(self) -> Path:
+        """What happened beside the training steps, as JSON lines."""
+        return self.path / "events.jsonl"
+
+    @property
+    def log_path(self) -> Path:
+        """Output of the process that executes the attempt."""
+        return self.path / "log"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoint"
+
+    @property
+    def heartbeat_path(self) -> Path:
+        """The newest heartbeat, with the exit record at the end."""
+        return self.path / "heartbeat"
+
+    @property
+    def end_path(self) -> Path:
+        """The exit record."""
+        return self.path / "end.json"
 
     def read_claim(self) -> ClaimRecord | None:
-        """The owner record; None if nobody claimed this attempt."""
-        claim: ClaimRecord | None = read_record(ClaimRecord, self.claim_path)
-        return claim
+        """Return the claim record, or None if this attempt was never claimed.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return read_record(ClaimRecord, self.claim_path)
 
     def read_heartbeat(self) -> Heartbeat | None:
-        """The last sign of life; None before the first, or if it is damaged."""
+        """Return the last heartbeat; None before the first, or if it is damaged."""
         try:
-            heartbeat: Heartbeat | None = read_record(Heartbeat, self._heartbeat_path)
+            return read_record(Heartbeat, self.heartbeat_path)
         except UserError:
             return None
-        return heartbeat
 
     def write_heartbeat(
         self, *, step: int, total_steps: int, steps_per_second: float, phase: str
     ) -> None:
-        """A sign of life."""
+        """Write a heartbeat, unless another process holds the claim."""
         if self._holds_claim():
             heartbeat = Heartbeat(
                 time=time.time(),
@@ -68,55 +96,61 @@ class AttemptFolder:
                 phase=phase,
                 claim=self._claim_record,
             )
-            atomic_write(self._heartbeat_path, to_json_bytes(heartbeat))
+            atomic_write(self.heartbeat_path, to_json_bytes(heartbeat))
 
     def log_event(self, kind: str, **fields: Any) -> None:
-        """One more line of what happened."""
+        """Append an event with its time to `events_path`."""
         append_jsonl(self.events_path, {"time": time.time(), "event": kind, **fields})
 
     def read_end(self) -> AttemptEnd | None:
-        """How it ended, by its own word; None if it never said."""
-        attempt_end: AttemptEnd | None = read_record(AttemptEnd, self.path / "ended.json")
-        return attempt_end
+        """Return the exit record, or None if the attempt has not written one.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return read_record(AttemptEnd, self.end_path)
 
     def write_end(
         self, kind: ExitKind, error: str | None = None, *, reason: EndReason | None = None
     ) -> None:
-        """Write the exit record, unless there is one or the claim is no longer this object's.
+        """Write the exit record, once, and unless another process holds the claim.
 
         Args:
-            kind: how the attempt ended.
-            error: the last line of the error of a failed attempt.
-            reason: why an interrupted attempt was interrupted, if known.
+            kind: How the attempt ended.
+            error: The last line of the error, if `kind` is "failed".
+            reason: Why the attempt was interrupted, as far as that is known.
         """
         if self._holds_claim():
             attempt_end = AttemptEnd(kind=kind, time=time.time(), error=error, reason=reason)
-            if write_once(self.path / "ended.json", to_json_bytes(attempt_end)):
+            if write_once(self.end_path, to_json_bytes(attempt_end)):
                 self._copy_end_to_heartbeat(attempt_end)
 
     def _copy_end_to_heartbeat(self, attempt_end: AttemptEnd) -> None:
-        """The last sign of life says too that it was the last; whoever doubts reads the claim."""
+        """Repeat the exit record in the heartbeat: showing a run then reads one file, not three."""
         heartbeat = self.read_heartbeat()
         if heartbeat is not None:
             with suppress(OSError):
                 atomic_write(
-                    self._heartbeat_path,
+                    self.heartbeat_path,
                     to_json_bytes(dataclasses.replace(heartbeat, end=attempt_end)),
                 )
 
-    def is_overtaken(self) -> bool:
-        """Whether a newer one is claimed, or the run moved aside: then nothing is published."""
+    def is_superseded(self) -> bool:
+        """Return whether a newer attempt is claimed or the run was moved away.
+
+        A superseded attempt must publish nothing.
+        """
         return self.run.list_attempts()[-1:] != [self.number] or not self._holds_claim()
 
     def _holds_claim(self) -> bool:
-        """Whether the claim is still the one that this object made (True if it made none)."""
+        """Whether the claim file is still the one that this object wrote, if it wrote one."""
         with suppress(FileNotFoundError):
             return self._claim_bytes is None or self.claim_path.read_bytes() == self._claim_bytes
         return False
 
 
 class RunFolder:
-    """`runs/<id>/`: a run. Files at this level are published once."""
+    """`runs/<id>/`: a run. Files at this level are written once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -134,51 +168,59 @@ class RunFolder:
 
     @property
     def tokenizer_path(self) -> Path:
-        """The tokenizer that they were trained with."""
+        """The tokenizer with which the weights were trained."""
         return self.path / "tokenizer.json"
 
     @property
     def cache_path(self) -> Path:
-        """What can be made again, of the whole store."""
+        """The store's folder of files that can be computed again."""
         return self.path.parent.parent / CACHE_FOLDER
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
-        """Write down what the run is (the first to say it wins; all say the same)."""
+        """Write the spec, unless it is there: all processes write the same."""
         write_once(self.path / "spec.json", to_json_bytes(spec))
 
     def has_spec(self) -> bool:
-        """Whether the run was ever written down."""
+        """Return whether the spec was written."""
         return (self.path / "spec.json").exists()
 
     def read_spec(self) -> dict[str, Any]:
-        """What was hashed."""
+        """Return the spec, of which the run id is the hash.
+
+        Raises:
+            FileNotFoundError: it was never written.
+            UserError: the file is damaged.
+        """
         spec: dict[str, Any] = read_json(self.path / "spec.json")
         return spec
 
     def read_outcome(self) -> Outcome | None:
-        """The outcome; None while there is none."""
-        outcome: Outcome | None = read_record(Outcome, self.path / "outcome.json")
-        return outcome
+        """Return the outcome, or None while there is none.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return read_record(Outcome, f"{self.path}/outcome.json")
 
     def write_outcome(self, outcome: Outcome) -> bool:
-        """Publish the outcome; False if there is one already."""
+        """Write the outcome; return False if there is one already."""
         return write_once(self.path / "outcome.json", to_json_bytes(outcome))
 
     def list_attempts(self) -> list[int]:
-        """Numbers of the claimed attempts, ascending."""
+        """Return the numbers of the claimed attempts, ascending."""
         try:
-            names = os.listdir(self.path / "attempts")
+            names = os.listdir(f"{self.path}/attempts")
         except FileNotFoundError:
             return []
         numbers = [n.removesuffix(".claim") for n in names if n.endswith(".claim")]
         return sorted(int(n) for n in numbers if n.isdecimal())
 
     def get_attempt(self, number: int) -> AttemptFolder:
-        """The folder of one attempt."""
+        """Return the folder of one attempt."""
         return AttemptFolder(self, number)
 
     def claim_attempt(self, number: int, claim_record: ClaimRecord) -> AttemptFolder | None:
-        """Claim attempt `number`; None if somebody else has it."""
+        """Claim attempt `number`; return None if another process has claimed it."""
         attempt = AttemptFolder(self, number)
         claim_bytes = to_json_bytes(claim_record)
         if not write_once(attempt.claim_path, claim_bytes):
@@ -188,32 +230,47 @@ class RunFolder:
         return attempt
 
     def scores_path(self, dataset: str, evaluation_hash: str) -> Path:
-        """Where the scores of a data set under an evaluation hash stand."""
-        return self.path / "scores" / f"{dataset}@{evaluation_hash}.json"
+        """Return the path of the scores of a data set under an evaluation hash."""
+        return self.path / "scores" / _name_scores_file(dataset, evaluation_hash)
+
+    def has_scores(self, evaluations: Mapping[str, str]) -> bool:
+        """Return whether the scores of all `evaluations` (data set -> evaluation hash) are there.
+
+        This lists one folder, however many evaluations there are.
+        """
+        required_names = {_name_scores_file(*item) for item in evaluations.items()}
+        return not required_names or required_names <= self._list_scores_files()
 
     def list_score_paths(self) -> set[Path]:
-        """Every file of scores that is there, by one look at their folder."""
-        folder = self.path / "scores"
+        """Return the paths of all scores files."""
+        return {self.path / "scores" / name for name in self._list_scores_files()}
+
+    def _list_scores_files(self) -> set[str]:
         try:
-            return {folder / name for name in os.listdir(folder)}
+            return set(os.listdir(f"{self.path}/scores"))
         except FileNotFoundError:
             return set()
 
     def predictions_path(self, dataset: str, evaluation_hash: str) -> Path:
-        """Where the per-sample outcomes behind those scores stand."""
+        """Return the path of the outcomes per sample behind those scores."""
         return self.path / "predictions" / f"{dataset}@{evaluation_hash}.npz"
 
     def read_scores(self, dataset: str, evaluation_hash: str) -> DatasetScores | None:
-        """The scores of a data set under an evaluation hash; None if there are none."""
-        scores: DatasetScores | None = read_record(
-            DatasetScores, self.scores_path(dataset, evaluation_hash)
-        )
-        return scores
+        """Return the scores of a data set under an evaluation hash, or None if there are none.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return read_record(DatasetScores, self.scores_path(dataset, evaluation_hash))
 
     def read_history(self) -> list[dict[str, Any]]:
-        """Metric records by step: where attempts overlap, the newer one's."""
+        """Return the metrics of all attempts by step; where attempts overlap, the newest's."""
         by_step: dict[tuple[int, str], dict[str, Any]] = {}
         for number in self.list_attempts():
             for record in read_jsonl(self.get_attempt(number).metrics_path):
                 by_step[record.get("step", 0), record.get("phase", "train")] = record
         return [by_step[k] for k in sorted(by_step)]
+
+
+def _name_scores_file(dataset: str, evaluation_hash: str) -> str:
+    return f"{dataset}@{evaluation_hash}.json"

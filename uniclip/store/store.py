@@ -1,7 +1,7 @@
-"""The store: every path in it. Plain files, no server, no lock.
+"""The store of runs, sweeps and reports: every path in it. Plain files, no server, no locks.
 
-The folders of runs are in `folders.py`, how files are written in `files.py`, what stands in them
-in `records.py`; all are offered here, so that nobody above needs more than the store.
+Run folders are in `run_folder.py`, the records of the files in `records.py`, and how files are
+written in `uniclip.io.atomic`.
 """
 
 from __future__ import annotations
@@ -28,25 +28,28 @@ from uniclip.store.run_folder import CACHE_FOLDER, RunFolder
 
 
 class SweepFolder:
-    """`sweeps/<id>/`: a plan and what is known of it."""
+    """`sweeps/<id>/`: a plan, its audit, its costs and the jobs submitted for it."""
 
     def __init__(self, path: Path, sweep_id: str) -> None:
         self.path, self.id = path, sweep_id
         self.probes_path = path / "probes.jsonl"
         self.audit_path = path / "audit.json"
-        self.cost_estimates_path = path / "prices.jsonl"
-        self.cost_report_path = path / "bill.csv"
+        self.cost_estimates_path = path / "cost_estimates.jsonl"
+        self.cost_report_path = path / "cost_report.csv"
         self.worker_logs_path = path / "worker_logs"
         self.submissions_path = path / "submissions"
         self._cancelled_path = path / "cancelled.jsonl"
 
     def read_plan(self) -> Plan | None:
-        """The plan; None if the sweep was never run."""
-        plan: Plan | None = read_record(Plan, self.path / "plan.json")
-        return plan
+        """Return the plan, or None if the sweep was never run.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return read_record(Plan, self.path / "plan.json")
 
     def get_plan_version(self) -> tuple[int, ...]:
-        """Which file the plan is (another for each time that it was written); () without one."""
+        """Return inode and time of the plan's file, which change whenever it is written, or ()."""
         try:
             stat = os.stat(self.path / "plan.json")
         except FileNotFoundError:
@@ -54,62 +57,55 @@ class SweepFolder:
         return stat.st_ino, stat.st_mtime_ns
 
     def write_plan(self, plan: Plan) -> None:
-        """Put the plan in place."""
+        """Write the plan, over an earlier one."""
         atomic_write(self.path / "plan.json", to_json_bytes(plan))
 
     def read_audit_checks(self) -> tuple[AuditCheck, ...]:
-        """What the audit found; nothing before it was made."""
-        audit: AuditRecord | None = read_record(AuditRecord, self.audit_path)
+        """Return the checks of the audit; none before there was one."""
+        audit = read_record(AuditRecord, self.audit_path)
         return audit.checks if audit else ()
 
     def record_intent(self, intent: SubmissionIntent) -> bool:
-        """Write down what is about to be submitted; False if somebody is at the very same."""
+        """Write what is about to be submitted; return False if there is an intent of that token."""
         return write_once(
             self.submissions_path / f"{intent.token}.intent.json", to_json_bytes(intent)
         )
 
     def record_result(self, submission: Submission) -> bool:
-        """Write down what became of an intent; False if that has been settled already."""
+        """Write the result of an intent; return False if there is one already."""
         return write_once(
             self.submissions_path / f"{submission.token}.json", to_json_bytes(submission)
         )
 
     def read_intents(self) -> list[SubmissionIntent]:
-        """Every intent, oldest first."""
-        intents = [
-            read_record(SubmissionIntent, p) for p in self.submissions_path.glob("*.intent.json")
-        ]
+        """Return every intent, oldest first."""
+        paths = self.submissions_path.glob("*.intent.json")
+        intents = [i for p in paths if (i := read_record(SubmissionIntent, p)) is not None]
         return sorted(intents, key=lambda intent: (intent.submitter.time, intent.token))
 
     def read_intent(self, token: str) -> SubmissionIntent | None:
-        """One intent; None if there is none of that token."""
-        intent: SubmissionIntent | None = read_record(
-            SubmissionIntent, self.submissions_path / f"{token}.intent.json"
-        )
-        return intent
+        """Return the intent of that token, or None if there is none."""
+        return read_record(SubmissionIntent, self.submissions_path / f"{token}.intent.json")
 
     def read_submission(self, token: str) -> Submission | None:
-        """What became of an intent; None while that is open."""
-        submission: Submission | None = read_record(
-            Submission, self.submissions_path / f"{token}.json"
-        )
-        return submission
+        """Return the result of an intent, or None if it is not known."""
+        return read_record(Submission, self.submissions_path / f"{token}.json")
 
     def record_cancelled(self, runs: Iterable[tuple[str, int]]) -> None:
-        """Note (run, attempt) that nobody goes on with before a person says so."""
+        """Record cancelled (run id, attempt) pairs: they are not continued automatically."""
         for run, attempt in runs:
             append_jsonl(self._cancelled_path, {"run": run, "attempt": attempt})
 
     def read_cancelled(self) -> set[tuple[str, int]]:
-        """What was noted so since a person last started the sweep."""
+        """Return the pairs recorded since the user last started the sweep."""
         return {(record["run"], record["attempt"]) for record in read_jsonl(self._cancelled_path)}
 
     def clear_cancelled(self) -> None:
-        """A person has started the sweep again."""
+        """Forget the cancelled pairs: the user has started the sweep again."""
         self._cancelled_path.unlink(missing_ok=True)
 
     def list_rounds(self) -> list[SweepFolder]:
-        """The sweeps of the trials with which its arms are tuned, oldest first in each study."""
+        """Return the sweeps of the trials that tune its arms, oldest first in each study."""
         round_paths = {p.parent for p in self.path.glob("tuning/*/*/plan.json")}
 
         def sort_key(path: Path) -> tuple[str, list[int]]:
@@ -118,23 +114,23 @@ class SweepFolder:
         return [SweepFolder(p, _parse_sweep_id(p)) for p in sorted(round_paths, key=sort_key)]
 
     def mark_released(self, token: str) -> None:
-        """Note that a submission's jobs were let go."""
+        """Record that the jobs of a submission were released from their hold."""
         write_once(self.submissions_path / f"{token}.released", b"")
 
     def is_released(self, token: str) -> bool:
-        """Whether that was noted."""
+        """Return whether `mark_released` was called for the submission."""
         return (self.submissions_path / f"{token}.released").exists()
 
 
 def _parse_sweep_id(path: Path) -> str:
-    """The sweep whose trials stand in `sweeps/<id>/tuning/<study>/<round>-<rung>/`."""
+    """Return the id of the sweep in `sweeps/<id>/tuning/<study>/<round>-<rung>/`."""
     return "/".join(path.parts[-4:])
 
 
 class StudyFolder:
-    """`sweeps/<id>/tuning/<study>/`: what the trials of each round came to, published once.
+    """`sweeps/<id>/tuning/<study>/`: the results of each tuning round, written once.
 
-    The runs of a round are a sweep of its own, whose id is the path from `sweeps/` on.
+    The runs of each round and rung are a sweep whose id is its path below `sweeps/`.
     """
 
     def __init__(self, sweep: SweepFolder, name: str) -> None:
@@ -142,51 +138,51 @@ class StudyFolder:
         self._sweep_prefix = f"{sweep.id}/tuning/{name}"
 
     def read_round(self, number: int) -> TuningRound | None:
-        """What round `number` came to; None while nobody has said."""
-        round_: TuningRound | None = read_record(TuningRound, self.path / f"{number}.json")
-        return round_
+        """Return the results of round `number`, or None while there are none."""
+        return read_record(TuningRound, self.path / f"{number}.json")
 
-    def save_round(self, round_: TuningRound) -> TuningRound:
-        """Publish what a round came to (the first to say it wins); what stands there."""
-        write_once(self.path / f"{round_.number}.json", to_json_bytes(round_))
-        saved_round = self.read_round(round_.number)
+    def save_round(self, tuning_round: TuningRound) -> TuningRound:
+        """Write the results of a round, unless they are there; return those in the store."""
+        write_once(self.path / f"{tuning_round.number}.json", to_json_bytes(tuning_round))
+        saved_round = self.read_round(tuning_round.number)
         assert saved_round is not None
         return saved_round
 
-    def get_sweep_id(self, round_: int, rung: int) -> str:
-        """The sweep whose runs bring the trials of a round to a rung."""
-        return f"{self._sweep_prefix}/{round_}-{rung}"
+    def get_sweep_id(self, round_number: int, rung: int) -> str:
+        """Return the id of the sweep whose runs train the trials of a round to a rung."""
+        return f"{self._sweep_prefix}/{round_number}-{rung}"
 
 
 class Store:
-    """A folder that holds runs, sweeps and reports."""
+    """A folder of runs, sweeps and reports."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).resolve()
+        self._runs_path = self.root / "runs"
         self.cache_path = self.root / CACHE_FOLDER
 
     def get_run(self, run_id: str) -> RunFolder:
-        """The folder of a run."""
-        return RunFolder(self.root / "runs" / run_id)
+        """Return the folder of a run."""
+        return RunFolder(self._runs_path / run_id)
 
     def iter_runs(self) -> Iterator[RunFolder]:
-        """Every run, in the order of their ids."""
-        folder = self.root / "runs"
+        """Yield every run, in the order of their ids."""
+        folder = self._runs_path
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
             yield RunFolder(folder / name)
 
     def get_sweep(self, sweep_id: str) -> SweepFolder:
-        """The folder of a sweep."""
+        """Return the folder of a sweep."""
         return SweepFolder(self.root / "sweeps" / sweep_id, sweep_id)
 
     def iter_sweeps(self) -> Iterator[SweepFolder]:
-        """Every sweep, in the order of their ids."""
+        """Yield every sweep, in the order of their ids; not the rounds of tunings."""
         folder = self.root / "sweeps"
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
             yield SweepFolder(folder / name, name)
 
     def iter_tuned_sweeps(self, sweep_id: str) -> Iterator[SweepFolder]:
-        """The sweeps of the same arms under the values that tunings of them found."""
+        """Yield the sweeps of the same arms with the values that tunings selected."""
         for folder in self.iter_sweeps():
             plan = folder.read_plan() if "-tuned-" in folder.id else None
             if (
@@ -197,19 +193,19 @@ class Store:
                 yield folder
 
     def snapshot_path(self, source_hash: str) -> Path:
-        """Where the snapshot of the code with that source hash stands."""
+        """Return the folder of the code snapshot with that source hash."""
         return self.root / "code" / source_hash
 
     def get_study(self, sweep_id: str, name: str) -> StudyFolder:
-        """The folder of a study that tunes a sweep's arms."""
+        """Return the folder of a study that tunes the arms of a sweep."""
         return StudyFolder(self.get_sweep(sweep_id), name)
 
     def report_path(self, sweep_id: str) -> Path:
-        """The folder of a sweep's report."""
+        """Return the folder of a sweep's report."""
         return self.root / "reports" / sweep_id
 
     def supersede(self, run: RunFolder) -> Path:
-        """Move a run out of the way, so that it can start afresh; its new place."""
+        """Move a run to `superseded/`, so that it can start again; return its new path."""
         for generation in range(1, 1_000_000):
             target = self.root / "superseded" / f"{run.id}.{generation}"
             if not target.exists():
@@ -220,8 +216,13 @@ class Store:
 
     @contextmanager
     def create_scratch_folder(self) -> Iterator[Path]:
-        """A fresh folder in the store, taken away again, and so is a store that was not there and
-        is empty still; raises OSError where there can be none."""
+        """Create a folder in the store, and delete it on exit.
+
+        A store that did not exist before and is still empty is deleted too.
+
+        Raises:
+            OSError: the folder cannot be created.
+        """
         path = self.root / f".scratch-{uuid.uuid4().hex}"
         missing_folders = [
             folder for folder in (self.root, *self.root.parents) if not folder.exists()
@@ -231,15 +232,15 @@ class Store:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
-            with suppress(OSError):  # others have put something there, or it was never made
+            with suppress(OSError):  # not empty, or never created
                 for folder in missing_folders:
                     folder.rmdir()
 
     def require_writable(self) -> None:
-        """Raise `UserError` unless files can be made and linked here."""
+        """Raise `UserError` unless files can be created and linked in the store."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            test_file = self.root / f".trial-{uuid.uuid4().hex}"
+            test_file = self.root / f".write-test-{uuid.uuid4().hex}"
             try:
                 write_once(test_file, b"")
             finally:
