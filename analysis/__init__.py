@@ -1,5 +1,5 @@
-"""What did the cells show? Reads the store, and claims no more than the seeds support.
+"""Statistics, tables, figures and the report of a sweep: from the store to a page.
 
-Floor 2: knows `uniclip` (configuration, identity, store) and nothing above. No module here imports
-torch; pandas and matplotlib are imported when a report is built, not when `analysis.report.build` is.
+This layer imports `uniclip` (configuration, identity, store) only. No module imports torch; pandas
+and matplotlib are imported when a report is built, not when `analysis.report.build` is imported.
 """

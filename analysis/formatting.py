@@ -1,58 +1,83 @@
-"""Numbers and verdicts in words, one spelling for tables, page, notebook and terminal."""
+"""Numbers and verdicts as text: one spelling for tables, HTML page, notebook and terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from analysis.statistics.effects import ALPHA, MIN_SEEDS_FOR_INTERVAL, Effect
-from uniclip.store import Contrast, Plan
 
 MINUS, PLUS_MINUS = "\u2212", "\u00b1"
-NOT_SIGNIFICANT = "cannot be told from 0"
-VERDICT_WORDS = {
+
+NOT_SIGNIFICANT = "not significant"
+EXACTLY_ZERO = "exactly 0"
+TOO_FEW_SEEDS = "too few seeds"
+NO_DATA = "no data"
+ALL_DIVERGED = "every seed diverged"
+SIGNIFICANT_VERDICTS = {
     "main": {1: "helps", -1: "hurts"},
     "difference": {1: "helps", -1: "hurts"},
-    "interaction": {1: "more together", -1: "less together"},
+    "interaction": {1: "synergy", -1: "antagonism"},
     "noise": {1: "differs", -1: "differs"},
 }
-NUMBER_WORDS = {1: "one", 2: "two"}
+"""Kind of contrast -> sign of a significant effect -> verdict."""
+
+GOOD, BAD, MUTED = "good", "bad", "muted"
+"""Tones of a text on the HTML page."""
+
+MDE_LABEL = "MDE (80 % power)"
+REPORT_ONLY_NOTE = "* reported only: not tested, and in no mean."
+BOLD_NOTE = "Bold: not significantly worse than the best arm (paired t over seeds, Holm over arms)."
 
 
 def format_verdict(effect: Effect, kind: str) -> str:
-    """What may be said of an effect: "helps", "hurts", "cannot be told from 0", ..."""
+    """Return the verdict on an effect, such as "helps" or "not significant"."""
     num_seeds = len(effect.values)
     if not num_seeds:
-        return (
-            "every seed diverged"
-            if effect.num_diverged and not effect.num_missing
-            else "no data yet"
-        )
+        return ALL_DIVERGED if effect.num_diverged and not effect.num_missing else NO_DATA
     if effect.is_exactly_zero:
-        return "exactly 0"
+        return EXACTLY_ZERO
     if num_seeds < MIN_SEEDS_FOR_INTERVAL:
-        return f"{NUMBER_WORDS[num_seeds]} seed{'s' * (num_seeds > 1)}: no claim"
+        return TOO_FEW_SEEDS
     sign = effect.sign
-    assert sign is not None, "three seeds can be judged"
-    return VERDICT_WORDS[kind][sign] if sign else NOT_SIGNIFICANT
+    assert sign is not None, "three seeds can be tested"
+    return SIGNIFICANT_VERDICTS[kind][sign] if sign else NOT_SIGNIFICANT
+
+
+def format_short_verdict(effect: Effect, kind: str) -> str:
+    """Return the verdict for the terminal: "n.s. (Holm)" where it is not significant."""
+    verdict = format_verdict(effect, kind)
+    if verdict != NOT_SIGNIFICANT:
+        return verdict
+    return "n.s. (Holm)" if effect.p_adjusted is not None else "n.s."
+
+
+def get_tone(effect: Effect, kind: str) -> str:
+    """Return the tone of a verdict: good, bad or muted; a noise contrast must not differ from 0."""
+    if not effect.sign:
+        return MUTED
+    return BAD if kind == "noise" or effect.sign < 0 else GOOD
+
+
+def format_exclusions(counts: Mapping[str, int]) -> str:
+    """Return " (1 diverged, 2 missing)" for the counts above 0; empty without any."""
+    texts = [f"{count} {reason}" for reason, count in counts.items() if count]
+    return f" ({', '.join(texts)})" if texts else ""
 
 
 def format_seed_count(effect: Effect) -> str:
-    """How many seeds stand behind an effect, and why not more."""
+    """Return the number of seeds behind an effect, with the reasons for the lost ones."""
     total = len(effect.values) + effect.num_diverged + effect.num_missing
-    exclusions = [f"{effect.num_diverged} diverged"] if effect.num_diverged else []
-    exclusions += [f"{effect.num_missing} missing"] if effect.num_missing else []
-    return (
-        f"{len(effect.values)} of {total} ({', '.join(exclusions)})" if exclusions else str(total)
-    )
+    exclusions = format_exclusions({"diverged": effect.num_diverged, "missing": effect.num_missing})
+    return f"{len(effect.values)} of {total}{exclusions}" if exclusions else str(total)
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
-    """A value such as a score; n/a for none."""
+    """Return a value such as a score with `digits` decimals; n/a for None and NaN."""
     return "n/a" if value is None or value != value else _format_minus(f"{value:.{digits}f}")
 
 
 def format_signed(value: float | None, digits: int = 3) -> str:
-    """A difference, with its sign; n/a for none."""
+    """Return a difference with its sign; n/a for None and NaN."""
     if value is None or value != value:
         return "n/a"
     text = f"{value:+.{digits}f}"
@@ -60,40 +85,43 @@ def format_signed(value: float | None, digits: int = 3) -> str:
 
 
 def format_interval(effect: Effect) -> str:
-    """`[low, high]`; empty below three seeds."""
+    """Return `[low, high]`; empty below three seeds."""
     if effect.low is None or effect.high is None:
         return ""
     return f"[{format_signed(effect.low)}, {format_signed(effect.high)}]"
 
 
 def format_p_value(p: float | None) -> str:
-    """A p value to three digits; empty for none."""
+    """Return a p-value with three decimals; empty for None."""
     if p is None:
         return ""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def format_forward_passes(
-    plan: Plan, positive_arms: Iterable[str], negative_arms: Iterable[str]
+    forward_passes: Mapping[str, Mapping[str, float]],
+    positive_arms: Iterable[str],
+    negative_arms: Iterable[str],
 ) -> str:
-    """What the two sides of a comparison cost: "3 against 1 image forwards"."""
+    """Return the cost of the two sides of a contrast, such as "3 vs. 1 image forward passes".
+
+    Args:
+        forward_passes: arm -> encoder ("image", "text") -> forward passes per sample.
+        positive_arms: arms with a positive weight.
+        negative_arms: arms with a negative weight.
+    """
     sides = [
-        sorted({plan.forward_passes[a].get("image", 0.0) for a in arms if a in plan.forward_passes})
+        sorted({forward_passes[a].get("image", 0.0) for a in arms if a in forward_passes})
         for arms in (positive_arms, negative_arms)
     ]
     if not all(sides):
         return "not stated"
     left_text, right_text = (" or ".join(f"{x:g}" for x in side) for side in sides)
-    return f"{left_text} against {right_text} image forwards"
-
-
-def format_contrast_cost(plan: Plan, contrast: Contrast) -> str:
-    """The costs of a contrast's two sides."""
-    return format_forward_passes(plan, *contrast.arms_by_sign)
+    return f"{left_text} vs. {right_text} image forward passes"
 
 
 def format_score_label(name: str) -> str:
-    """A score's name for readers: retrieval.i2t.r5 is "R@5 image to text"."""
+    """Return the label of a score: retrieval.i2t.r5 is "R@5 image to text"."""
     parts = name.split(".")
     direction_labels = {
         "i2t": "image to text",
@@ -111,10 +139,10 @@ def format_score_label(name: str) -> str:
     return name.replace("_", " ")
 
 
+def format_confidence_level() -> str:
+    """Return the level of the intervals as text."""
+    return f"{100 * (1 - ALPHA):.0f} %"
+
+
 def _format_minus(text: str) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
-
-
-def format_confidence_level() -> str:
-    """The level of intervals, as a reader writes it."""
-    return f"{100 * (1 - ALPHA):.0f} %"

@@ -1,1 +1,1 @@
-"""Collection: reading a sweep's runs from the store."""
+"""Collection: read the runs of a sweep from the store."""

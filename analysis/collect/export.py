@@ -1,4 +1,4 @@
-"""The frame for other tools: CSV always, parquet where pyarrow is installed."""
+"""Export of data frames for other tools: CSV always, Parquet if pyarrow is installed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pandas as pd
 
 
 def format_csv(frame: pd.DataFrame) -> str:
-    """The frame as CSV, the same bytes for the same numbers (ten significant digits)."""
+    """Return the frame as CSV, with ten significant digits: equal numbers give equal bytes."""
     stream = io.StringIO()
     frame.to_csv(stream, index=False, float_format="%.10g", lineterminator="\n")
     return stream.getvalue()
 
 
 def write_frame(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
-    """Write `<name>.csv`, and `<name>.parquet` if pyarrow is there; the files written."""
+    """Write `<name>.csv`, and `<name>.parquet` if pyarrow is installed; return the paths."""
     paths = [folder / f"{name}.csv"]
     paths[0].write_text(format_csv(frame), encoding="utf-8")
     if find_spec("pyarrow") is not None:

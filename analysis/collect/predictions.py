@@ -1,8 +1,9 @@
-"""Per-sample outcomes and example pictures, from the `predictions/` of runs."""
+"""Per-sample outcomes and example images, from the `predictions/` folders of runs."""
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,33 +14,40 @@ from uniclip.errors import UserError
 from uniclip.store import Plan, RunFolder, Store
 
 Floats = NDArray[np.float64]
+EXAMPLE_ARRAYS = ("images", "image_names", "captions", "is_correct", "similarity")
+"""Saved arrays `examples.<name>`, in the order of the fields of `RetrievalExamples`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalExamples:
-    """Test pictures with the captions that one run finds for them, nearest first."""
+    """Test images with the captions that one run retrieves for them, nearest first."""
 
     arm: str
     seed: int
     images: NDArray[np.uint8]
-    """(e, 3, s, s)."""
+    """RGB images, shape (e, 3, s, s)."""
     image_names: list[str]
     captions: list[list[str]]
-    is_match: NDArray[np.bool_]
-    """(e, k): whether a caption belongs to the picture."""
+    """k captions for each of the e images."""
+    is_correct: NDArray[np.bool_]
+    """Whether a caption belongs to the image, shape (e, k)."""
     similarities: Floats
-    """(e, k) cosines."""
+    """Cosine similarities, shape (e, k)."""
 
 
 def load_outcomes(
     store: Store, plan: Plan, dataset: str, score: str
 ) -> dict[str, dict[int, Floats]]:
-    """Arm -> seed -> (n,) outcomes of the test samples whose mean is the score; where kept."""
+    """Return arm -> seed -> outcomes of the test samples, shape (n,), whose mean is the score.
+
+    Runs that saved no outcomes are left out.
+    """
     outcomes_by_arm: dict[str, dict[int, Floats]] = {}
     outcomes_by_run: dict[str, Floats | None] = {}
     for cell in plan.cells:
         if cell.run_id not in outcomes_by_run:
-            saved_arrays = load_arrays(store.get_run(cell.run_id), plan, dataset, (score,))
+            evaluation = plan.evaluation_hashes[cell.arm].get(dataset)
+            saved_arrays = load_arrays(store.get_run(cell.run_id), dataset, evaluation, (score,))
             outcomes_by_run[cell.run_id] = (
                 saved_arrays[score].astype(np.float64) if score in saved_arrays else None
             )
@@ -50,16 +58,16 @@ def load_outcomes(
 
 
 def load_examples(store: Store, plan: Plan) -> RetrievalExamples | None:
-    """The examples of the reference arm, of its first seed that has some; None if none has."""
-    array_names = [f"examples.{n}" for n in ("images", "image_names", "captions", "is_correct", "similarity")]
+    """Return the examples of the reference arm's first seed that has some; None without any."""
+    array_names = [f"examples.{name}" for name in EXAMPLE_ARRAYS]
+    dataset = plan.primary_metric.dataset
+    evaluation = plan.evaluation_hashes[plan.reference].get(dataset)
     for cell in sorted(plan.cells, key=lambda c: plan.seeds.index(c.seed)):
         if cell.arm != plan.reference:
             continue
-        saved_arrays = load_arrays(
-            store.get_run(cell.run_id), plan, plan.primary_metric.dataset, array_names
-        )
+        saved_arrays = load_arrays(store.get_run(cell.run_id), dataset, evaluation, array_names)
         if set(array_names) <= set(saved_arrays) and len(saved_arrays["examples.image_names"]):
-            images, image_names, captions, is_match, similarities = (
+            images, image_names, captions, is_correct, similarities = (
                 saved_arrays[n] for n in array_names
             )
             return RetrievalExamples(
@@ -68,20 +76,29 @@ def load_examples(store: Store, plan: Plan) -> RetrievalExamples | None:
                 images=images,
                 image_names=image_names.tolist(),
                 captions=captions.tolist(),
-                is_match=is_match.astype(bool),
+                is_correct=is_correct.astype(bool),
                 similarities=similarities,
             )
     return None
 
 
 def load_arrays(
-    run: RunFolder, plan: Plan, dataset: str, array_names: Any
+    run: RunFolder, dataset: str, evaluation_hash: str | None, array_names: Sequence[str]
 ) -> dict[str, NDArray[Any]]:
-    """Those of `names` that stand in the run's predictions; `UserError` names a damaged file."""
-    required_evaluations = plan.required_evaluations()[run.id]
-    if dataset not in required_evaluations:
+    """Return those of the named arrays that the run saved with its scores on a data set.
+
+    Args:
+        run: folder of the run.
+        dataset: name of the data set.
+        evaluation_hash: hash of its evaluation; None if the run is not evaluated on it.
+        array_names: names of the arrays.
+
+    Raises:
+        UserError: if the file is damaged; the message names it.
+    """
+    if evaluation_hash is None:
         return {}
-    path = run.predictions_path(dataset, required_evaluations[dataset])
+    path = run.predictions_path(dataset, evaluation_hash)
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {n: archive[n] for n in array_names if n in archive.files}

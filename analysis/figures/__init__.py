@@ -1,1 +1,1 @@
-"""Figures of the report."""
+"""Figures of a report."""

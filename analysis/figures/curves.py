@@ -1,28 +1,29 @@
-"""Figures of what happened in training: learning curves, temperatures and offsets."""
+"""Figures of training: learning curves, temperatures and offsets."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from analysis.figures import style
-from analysis.results.results import Results
+from uniclip.store import Arm
 
 X_AXIS_LABELS = {
     "step": "steps",
     "seconds": "training seconds",
-    "images_seen": "image forwards (thousands)",
+    "images_seen": "images seen, all views (thousands)",
 }
 
 
-def select_validations(results: Results) -> pd.DataFrame:
-    """arm, seed, step, score, seconds, images: one row a validation.
+def select_validations(history: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per validation: arm, seed, step, score, seconds, images_seen (thousands).
 
-    Image forwards are logged by training steps; those of a validation follow from the arm's views,
-    read off the record of any training step.
+    Training records log the images; those of a validation follow from its step and the arm's images
+    per step.
     """
-    history = results.sweep_data.history
     rows = history[history["phase"] == "validation"].copy()
     if rows.empty:
         return rows
@@ -35,17 +36,23 @@ def select_validations(results: Results) -> pd.DataFrame:
     return rows
 
 
-def draw_learning_curves(results: Results) -> Any:
-    """Validation score against steps, seconds and image forwards; every arm in its own line."""
-    rows = select_validations(results)
+def draw_learning_curves(history: pd.DataFrame, arms: Sequence[Arm], reference: str) -> Figure:
+    """Draw the validation score against steps, seconds and images, with one line per arm.
+
+    Args:
+        history: metric records of all runs.
+        arms: arms of the plan.
+        reference: name of the reference arm.
+    """
+    rows = select_validations(history)
     if rows.empty or "score" not in rows:
-        return "no validation was logged"
+        raise style.FigureSkipped("no validation was logged")
     x_columns = [x for x in X_AXIS_LABELS if x in rows and rows[x].notna().any()]
     figure = style.create_figure(9.2, 4.6)
     panels = figure.subplots(1, len(x_columns), sharey=True, squeeze=False)[0]
-    line_styles = style.assign_line_styles(results.plan)
+    line_styles = style.assign_line_styles(arms, reference)
     for axes, x in zip(panels, x_columns):
-        for arm in results.plan.arms:
+        for arm in arms:
             arm_rows = rows[rows["arm"] == arm.name]
             if arm_rows.empty:
                 continue
@@ -71,18 +78,20 @@ def draw_learning_curves(results: Results) -> Any:
     return figure
 
 
-def draw_temperatures(results: Results) -> Any:
-    """Temperatures (log scale) and b - b_IT of the reference arm's domain pairs."""
-    history, reference = results.sweep_data.history, results.plan.reference
+def draw_temperatures(history: pd.DataFrame, reference: str) -> Figure:
+    """Draw temperatures and offsets (b minus b of image-text) of the reference arm's domain pairs.
+
+    The arguments are those of `draw_learning_curves`.
+    """
     required_columns = [
         f"{kind}_{pair}" for kind in ("tau", "b") for pair in style.DOMAIN_PAIR_COLORS
     ]
     if not set(required_columns) <= set(history):
-        return "the reference arm logs no temperatures"
+        raise style.FigureSkipped("the reference arm logs no temperatures")
     rows = history[(history["phase"] == "train") & (history["arm"] == reference)]
     rows = rows.dropna(subset=required_columns)
     if rows.empty:
-        return "the reference arm logs no temperatures"
+        raise style.FigureSkipped("the reference arm logs no temperatures")
     figure = style.create_figure(9.2, 3.2)
     temperature_axes, offset_axes = figure.subplots(1, 2)
     pair_labels = {"ii": "image-image", "it": "image-text", "tt": "text-text"}
@@ -92,7 +101,7 @@ def draw_temperatures(results: Results) -> Any:
             offset_axes, rows, rows[f"b_{pair}"] - rows["b_it"], color, pair_labels[pair]
         )
     temperature_axes.set_ylabel("temperature tau")
-    offset_axes.set_ylabel("offset b less b of image-text")
+    offset_axes.set_ylabel("b minus b of image-text")
     for axes in (temperature_axes, offset_axes):
         axes.set_xlabel("steps")
         axes.margins(x=0.02)
@@ -101,7 +110,7 @@ def draw_temperatures(results: Results) -> Any:
 
 
 def _draw_seed_curves(
-    axes: Any, rows: pd.DataFrame, values: pd.Series, color: str, label: str
+    axes: Axes, rows: pd.DataFrame, values: pd.Series[float], color: str, label: str
 ) -> None:
     for _, seed_values in values.groupby(rows["seed"]):
         axes.plot(

@@ -1,22 +1,20 @@
-"""The figures of a report; one whose inputs are not there is left out, and says why."""
+"""Figures of effects: every contrast with its seeds and interval, and interactions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import formatting
-from analysis.collect.predictions import RetrievalExamples
-from analysis.figures import curves, style
-from analysis.figures import examples as gallery
+from analysis.figures import style
 from analysis.results.results import Results
-from analysis.statistics.effects import Effect
-from uniclip.store import Contrast
+from analysis.statistics.effects import Effect, Floats, Observations
+from uniclip.store import Arm, Contrast
 
 CONTRAST_GROUPS = {
     "main": "Main effects",
@@ -26,89 +24,15 @@ CONTRAST_GROUPS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportFigure:
-    """A figure, or the reason why there is none."""
-
-    name: str
-    title: str
-    caption: str
-    skip_reason: str | None = None
-
-
-def build_figures(
-    results: Results, examples: RetrievalExamples | None, folder: Path
-) -> list[ReportFigure]:
-    """Draw every figure into `folder` as PNG and SVG, in reading order."""
-    titles_and_captions = _build_titles_and_captions(results, examples)
-    draw_functions: dict[str, Any] = {
-        "effects": lambda: draw_effects(results),
-        "interactions": lambda: draw_interactions(results),
-        "curves": lambda: curves.draw_learning_curves(results),
-        "examples": lambda: gallery.draw_retrieval_examples(examples),
-        "temperatures": lambda: curves.draw_temperatures(results),
-    }
-    figures = []
-    for name, draw in draw_functions.items():
-        with style.use_figure_style():
-            drawing = draw()
-            if not isinstance(drawing, str):
-                style.save_figure(drawing, folder, name)
-        title, caption = titles_and_captions[name]
-        skip_reason = drawing if isinstance(drawing, str) else None
-        figures.append(
-            ReportFigure(name=name, title=title, caption=caption, skip_reason=skip_reason)
-        )
-    return figures
-
-
-def _build_titles_and_captions(
-    results: Results, examples: RetrievalExamples | None
-) -> dict[str, tuple[str, str]]:
-    """Figure -> title and caption."""
-    score_label = formatting.format_score_label(results.plan.primary_metric.metric)
-    reference_label = results.get_arm_label(results.plan.reference)
-    seed_text = f", seed {examples.seed}" if examples else ""
-    return {
-        "effects": (
-            "What each contrast came to",
-            f"Effect on {score_label}, paired by seed. Small circles: seeds. Bar: paired t interval "
-            f"({formatting.format_confidence_level()}, of this contrast alone; none below three seeds). Filled: "
-            "primary (verdict after Holm); open: exploratory. Grey bed: effects too small for "
-            "these seeds to find 4 times in 5.",
-        ),
-        "interactions": (
-            "Do the components need each other?",
-            f"Mean {score_label} with one component off and on, while another is off or on (averaged "
-            "over the rest). Thin lines are seeds. Parallel lines: no interaction.",
-        ),
-        "curves": (
-            "Learning curves",
-            "Validation R@1 against steps and against what they cost; line: mean over seeds, band: "
-            "lowest to highest seed.",
-        ),
-        "examples": (
-            "What the model finds",
-            f"Test pictures and the captions nearest to them ({reference_label}{seed_text}), with cosine "
-            "similarities. A filled mark: the picture's own caption.",
-        ),
-        "temperatures": (
-            "Temperatures and offsets",
-            f"{reference_label}: temperature and offset of each domain pair in training; thin lines are "
-            "seeds. Only differences of offsets act, so b is shown less the image-text offset.",
-        ),
-    }
-
-
-def draw_effects(results: Results) -> Any:
-    """A row for each contrast: its seeds, interval, mean and verdict."""
+def draw_effects(results: Results) -> Figure:
+    """Draw a row per contrast: its seeds, interval, mean and verdict."""
     rows: list[tuple[Contrast, Effect] | str] = []
     for kind, title in CONTRAST_GROUPS.items():
         group_rows = [(c, results.effects[c.name]) for c in results.select_contrasts(kind)]
         group_rows = [(c, e) for c, e in group_rows if e.values]
         rows += [title, *group_rows] if group_rows else []
     if not rows:
-        return "no contrast has a seed that all of its arms completed"
+        raise style.FigureSkipped("no contrast has a seed that all of its arms completed")
     figure = style.create_figure(9.2, 0.7 + 0.31 * len(rows))
     axes = figure.subplots()
     for y, row in enumerate(rows):
@@ -132,9 +56,8 @@ def draw_effects(results: Results) -> Any:
     return figure
 
 
-def _draw_effect_row(axes: Any, y: int, contrast: Contrast, effect: Effect) -> None:
-    verdict = formatting.format_verdict(effect, contrast.kind)
-    color = {1: style.GOOD, -1: style.BAD}.get(effect.sign or 0, style.QUIET)
+def _draw_effect_row(axes: Axes, y: int, contrast: Contrast, effect: Effect) -> None:
+    color = {1: style.GOOD, -1: style.BAD}.get(effect.sign or 0, style.MUTED)
     if effect.mde is not None and not effect.sign:
         mde = effect.mde
         axes.barh(y, 2 * mde, left=-mde, height=0.62, color=style.GRID, zorder=0.5)
@@ -153,7 +76,7 @@ def _draw_effect_row(axes: Any, y: int, contrast: Contrast, effect: Effect) -> N
         "o",
         markersize=3.2,
         markerfacecolor="none",
-        markeredgecolor=style.QUIET,
+        markeredgecolor=style.MUTED,
         markeredgewidth=0.8,
         zorder=3,
     )
@@ -169,12 +92,12 @@ def _draw_effect_row(axes: Any, y: int, contrast: Contrast, effect: Effect) -> N
             markeredgewidth=1.5,
             zorder=4,
         )
-    verdict_text = f"{formatting.format_signed(effect.mean)}  {verdict}"
-    verdict_text += f" ({effect.num_diverged} diverged)" if effect.num_diverged else ""
+    verdict = formatting.format_verdict(effect, contrast.kind)
+    diverged_text = formatting.format_exclusions({"diverged": effect.num_diverged})
     axes.text(
         1.02,
         y,
-        verdict_text,
+        f"{formatting.format_signed(effect.mean)}  {verdict}{diverged_text}",
         transform=axes.get_yaxis_transform(),
         va="center",
         color=color,
@@ -182,8 +105,8 @@ def _draw_effect_row(axes: Any, y: int, contrast: Contrast, effect: Effect) -> N
     )
 
 
-def draw_interactions(results: Results) -> Any:
-    """A panel for each pair of crossed components."""
+def draw_interactions(results: Results) -> Figure:
+    """Draw a panel for each pair of crossed components."""
     crossed_components = [
         c.name
         for c in results.plan.components
@@ -191,17 +114,16 @@ def draw_interactions(results: Results) -> Any:
     ]
     pairs = list(combinations(crossed_components, 2))
     if not pairs:
-        return "fewer than two components are crossed"
-    values_by_pair = {pair: _average_by_levels(results, *pair) for pair in pairs}
-    if any(values is None for values in values_by_pair.values()):
-        return "no seed has every arm of the crossed design"
+        raise style.FigureSkipped("fewer than two components are crossed")
+    observations = results.observations[results.primary_score]
+    crossed_arms = [a for a in results.plan.arms if a.role == "crossed"]
+    values_by_pair = [_average_by_levels(observations, crossed_arms, *pair) for pair in pairs]
     figure = style.create_figure(9.2, 3.1)
     panels = figure.subplots(1, len(pairs), sharey=True, squeeze=False)[0]
     component_labels = {c.name: c.label for c in results.plan.components}
-    for axes, (first, second) in zip(panels, pairs):
-        values = values_by_pair[first, second]
+    for axes, (first, second), values in zip(panels, pairs, values_by_pair):
         for on, color, marker in ((False, style.PALETTE[1], "s"), (True, style.PALETTE[0], "o")):
-            seed_values = np.array([[values[False, on], values[True, on]]]).squeeze(0).T
+            seed_values = np.array([values[False, on], values[True, on]]).T
             axes.plot([0, 1], seed_values.T, color=color, linewidth=0.7, alpha=0.45)
             axes.plot(
                 [0, 1],
@@ -226,10 +148,10 @@ def draw_interactions(results: Results) -> Any:
     return figure
 
 
-def _average_by_levels(results: Results, first: str, second: str) -> Any:
-    """(first on?, second on?) -> (seeds,) mean score over the crossed arms of that kind."""
-    observations = results.observations[results.primary_score]
-    crossed_arms = [a for a in results.plan.arms if a.role == "crossed"]
+def _average_by_levels(
+    observations: Observations, crossed_arms: Sequence[Arm], first: str, second: str
+) -> dict[tuple[bool, bool], Floats]:
+    """Return (first on, second on) -> mean score over the arms of these levels, shape (seeds,)."""
     arms_by_level = {
         (first_level, second_level): [
             a.name
@@ -245,8 +167,8 @@ def _average_by_levels(results: Results, first: str, second: str) -> Any:
         if all(s in observations.values.get(a.name, {}) for a in crossed_arms)
     ]
     if not seeds or not all(arms_by_level.values()):
-        return None
+        raise style.FigureSkipped("no seed has every arm of the crossed design")
     return {
-        k: np.array([[observations.values[a][s] for a in arms] for s in seeds]).mean(1)
-        for k, arms in arms_by_level.items()
+        levels: np.array([[observations.values[a][s] for a in arms] for s in seeds]).mean(1)
+        for levels, arms in arms_by_level.items()
     }

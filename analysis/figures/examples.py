@@ -1,22 +1,23 @@
-"""The figure of retrieval examples: pictures, and the captions that a model finds for them."""
+"""Figure of retrieval examples: test images, and the captions retrieved for them."""
 
 from __future__ import annotations
 
-from typing import Any
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from analysis.collect.predictions import RetrievalExamples
 from analysis.figures import style
 
 NUM_COLUMNS = 3
 MAX_CAPTION_LENGTH = 34
-"""Characters of a caption that fit beside its picture."""
+"""Longest caption, in characters, that fits next to its image."""
 CAPTIONS_PER_IMAGE = 5
 
 
-def draw_retrieval_examples(retrieval_examples: RetrievalExamples | None) -> Any:
-    """A grid of pictures, each with its nearest captions; its own are marked."""
+def draw_retrieval_examples(retrieval_examples: RetrievalExamples | None) -> Figure:
+    """Draw a grid of images, each with its nearest captions; correct ones are marked."""
     if retrieval_examples is None:
-        return "no run of the reference arm has kept example pictures"
+        raise style.FigureSkipped("no run of the reference arm saved example images")
     rows = -(-len(retrieval_examples.image_names) // NUM_COLUMNS)
     figure = style.create_figure(9.2, 1.36 * rows + 0.1)
     grid = figure.subplots(
@@ -36,31 +37,31 @@ def draw_retrieval_examples(retrieval_examples: RetrievalExamples | None) -> Any
     return figure
 
 
-def _draw_captions(axes: Any, retrieval_examples: RetrievalExamples, i: int) -> None:
+def _draw_captions(axes: Axes, retrieval_examples: RetrievalExamples, i: int) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     visible_captions = list(
         zip(
             retrieval_examples.captions[i],
-            retrieval_examples.is_match[i],
+            retrieval_examples.is_correct[i],
             retrieval_examples.similarities[i],
         )
     )[:CAPTIONS_PER_IMAGE]
-    for j, (caption, is_match, similarity) in enumerate(visible_captions):
+    for j, (caption, is_correct, similarity) in enumerate(visible_captions):
         text = (
             caption
             if len(caption) <= MAX_CAPTION_LENGTH
             else caption[: MAX_CAPTION_LENGTH - 3].rstrip() + "..."
         )
         y = 0.88 - j * 0.19
-        color = style.GOOD if is_match else style.QUIET
+        color = style.GOOD if is_correct else style.MUTED
         axes.plot(
             0.03,
             y,
             "o",
             markersize=4.2,
             color=color,
-            markerfacecolor=color if is_match else "none",
+            markerfacecolor=color if is_correct else "none",
             markeredgewidth=0.8,
             clip_on=False,
         )
@@ -71,6 +72,6 @@ def _draw_captions(axes: Any, retrieval_examples: RetrievalExamples, i: int) -> 
             fontsize=6.6,
             va="center",
             color=color,
-            fontweight="bold" if is_match else "normal",
+            fontweight="bold" if is_correct else "normal",
             clip_on=False,
         )

@@ -1,33 +1,37 @@
-"""How figures look: one colour for an arm in all of them, told apart by the colour-blind too.
+"""Style of the figures: one colour per arm in all of them, distinguishable by the colour-blind.
 
-Colours are those of Okabe and Ito (2008). Files carry no date and no program's name, so that equal
+The colours are those of Okabe and Ito (2008). Files contain no date and no program name, so equal
 inputs give equal bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from uniclip.store import Plan
+from uniclip.store import Arm
 
-INK, QUIET, FAINT, GRID = "#222222", "#6f6f6f", "#b9b9b9", "#e6e6e6"
+INK, MUTED, GRID = "#222222", "#6f6f6f", "#e6e6e6"
 GOOD, BAD = "#0072B2", "#D55E00"
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8a6d00", "#7f7f7f")
 DOMAIN_PAIR_COLORS = {"ii": "#0072B2", "it": "#D55E00", "tt": "#009E73"}
-"""Domain pairs: image-image, image-text, text-text."""
-RC_PARAMS = {
+"""Domain pair (image-image, image-text, text-text) -> colour."""
+DashPattern = str | tuple[int, tuple[float, ...]]
+DASH_PATTERNS: tuple[DashPattern, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
+RC_PARAMS: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "text.color": INK,
     "axes.labelcolor": INK,
-    "axes.edgecolor": QUIET,
+    "axes.edgecolor": MUTED,
     "axes.titlesize": 10.0,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -37,8 +41,8 @@ RC_PARAMS = {
     "axes.axisbelow": True,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
     "legend.frameon": False,
     "text.parse_math": False,
     "svg.hashsalt": "uniclip",
@@ -50,62 +54,61 @@ RC_PARAMS = {
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How an arm is drawn."""
+    """Line of an arm."""
 
     color: str
-    linestyle: str | tuple[int, tuple[float, ...]]
+    linestyle: DashPattern
     linewidth: float
 
 
-def assign_line_styles(plan: Plan) -> dict[str, LineStyle]:
-    """Arm -> its line: crossed arms in colours, baselines black, the A/A arm as its reference."""
+class FigureSkipped(Exception):
+    """A figure cannot be drawn because its input is missing; the message is the reason."""
+
+
+def assign_line_styles(arms: Sequence[Arm], reference: str) -> dict[str, LineStyle]:
+    """Return arm -> line style.
+
+    Crossed arms are in colour, baselines black, and a noise arm has the reference's colour. In a
+    listed design every arm is an outside one: then these are in colour.
+    """
     line_styles: dict[str, LineStyle] = {}
-    dash_patterns: list[str | tuple[int, tuple[float, ...]]] = [
-        "-",
-        (0, (5, 2)),
-        (0, (1, 1.5)),
-        (0, (5, 2, 1, 2)),
-    ]
-    colored_arms = [a.name for a in plan.arms if a.role == "crossed"]
-    if (
-        not colored_arms
-    ):  # a listed design: every arm is an outside one, and colours tell them apart
-        colored_arms = [a.name for a in plan.arms if a.role == "outside"]
+    colored_arms = [a.name for a in arms if a.role == "crossed"]
+    colored_arms = colored_arms or [a.name for a in arms if a.role == "outside"]
     for i, name in enumerate(colored_arms):
-        linestyle = "-" if i < len(PALETTE) else (0, (4, 1.5))
-        line_styles[name] = LineStyle(
-            PALETTE[i % len(PALETTE)], linestyle, 2.4 if name == plan.reference else 1.4
-        )
-    black_arms = [a.name for a in plan.arms if a.role == "outside" and a.name not in line_styles]
+        linestyle: DashPattern = "-" if i < len(PALETTE) else (0, (4, 1.5))
+        linewidth = 2.4 if name == reference else 1.4
+        line_styles[name] = LineStyle(PALETTE[i % len(PALETTE)], linestyle, linewidth)
+    black_arms = [a.name for a in arms if a.role == "outside" and a.name not in line_styles]
     for i, name in enumerate(black_arms):
-        line_styles[name] = LineStyle(INK, dash_patterns[i % len(dash_patterns)], 1.8)
-    for arm in plan.arms:
+        line_styles[name] = LineStyle(INK, DASH_PATTERNS[i % len(DASH_PATTERNS)], 1.8)
+    for arm in arms:
         if arm.role == "noise":
-            line_styles[arm.name] = LineStyle(
-                line_styles.get(plan.reference, LineStyle(INK, "-", 1)).color, (0, (1, 1.5)), 1.4
-            )
+            color = line_styles[reference].color if reference in line_styles else INK
+            line_styles[arm.name] = LineStyle(color, (0, (1, 1.5)), 1.4)
     return line_styles
 
 
 @contextmanager
 def use_figure_style() -> Iterator[None]:
-    """Our settings, and nobody else's, while a figure is made."""
+    """Use these settings, and none of the user's, within the block."""
     settings: Any = {**matplotlib.rcParamsDefault, "backend": "agg", **RC_PARAMS}
     with matplotlib.rc_context(settings):
         yield
 
 
 def create_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, without any window behind it."""
+    """Return an empty figure without a window; width and height are in inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write `<name>.png` and `<name>.svg`, the same bytes each time; laid out once for both."""
-    metadata_by_format: dict[str, Any] = {
-        "png": {"Software": None},
-        "svg": {"Date": None, "Creator": None},
-    }
-    for file_format, metadata in metadata_by_format.items():
-        figure.savefig(folder / f"{name}.{file_format}", metadata=metadata)
-        figure.set_layout_engine("none")
+    """Write `<name>.png` and `<name>.svg`, with the same layout; equal figures give equal bytes.
+
+    The canvases are used directly, because `Figure.savefig` draws a figure twice for each file.
+    """
+    figure.set_dpi(RC_PARAMS["savefig.dpi"])
+    FigureCanvasAgg(figure).print_png(folder / f"{name}.png", metadata={"Software": None})
+    figure.set_layout_engine("none")
+    FigureCanvasSVG(figure).print_svg(
+        folder / f"{name}.svg", metadata={"Date": None, "Creator": None}
+    )

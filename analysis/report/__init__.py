@@ -1,1 +1,1 @@
-"""The report: summary, HTML page and executed notebook."""
+"""The report: text summary, HTML page and executed notebook."""

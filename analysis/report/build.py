@@ -1,58 +1,86 @@
-"""Build a sweep's report: tables, figures, an executed notebook and a page, from what exists.
+"""Build a sweep's report: tables, figures, an executed notebook and a page, from existing results.
 
-Nothing is built when nothing changed: a digest of every file that the report reads, of the code
-that reads it and of the libraries that draw it is kept in the report's folder. Importing this
-module is cheap; pandas and matplotlib come with the first build.
+A report is rebuilt only if its inputs changed: its folder holds a digest of every file that it
+reads, of this package's code and of the versions of the libraries. Importing this module is cheap;
+pandas and matplotlib are imported by the first build.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from uniclip.errors import UserError
 from uniclip.io.atomic import atomic_write
 from uniclip.io.hashing import get_library_version
 from uniclip.store import Plan, Store
 
-MANIFEST_NAME = "inputs.json"
-LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "nbformat", "nbclient", "ipykernel")
-CODE_FOLDER = Path(__file__).resolve().parent
+if TYPE_CHECKING:
+    from analysis.collect.frame import SweepData
+    from analysis.results.planted_effects import PlantedEffectResult
+    from analysis.tables.table import Table
+
+MANIFEST_NAME = "manifest.json"
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "jinja2",
+    "nbformat",
+    "nbclient",
+    "ipykernel",
+)
+CODE_FOLDER = Path(__file__).resolve().parents[1]
+CODE_SUFFIXES = (".py", ".jinja", ".css", ".csv")
 
 
 @dataclass(frozen=True)
 class ReportResult:
-    """What `build` did."""
+    """Result of `build_report`."""
 
     folder: Path
     rebuilt: bool
-    """False if the report stood there already, of the same inputs."""
+    """False if a report of the same inputs existed."""
     summary: list[str]
-    """The answer for a terminal: at most 25 lines of at most 100 ASCII columns."""
+    """Summary for a terminal: at most 25 lines of at most 100 ASCII columns."""
+    planted_results: list[PlantedEffectResult]
+    """Checks of the plan's planted effects."""
 
 
 def build_report(store: Store, sweep_id: str, *, force: bool = False) -> ReportResult:
-    """Write `reports/<sweep>/` and the sweep's bill.csv; cells that are missing are shown as such.
+    """Write `reports/<sweep>/` and the sweep's cost report; missing cells are shown as missing.
 
-    Raises `UserError` for an unknown sweep or a damaged file, which it names; the report that stood
-    there before then stays as it was.
+    Args:
+        store: the store.
+        sweep_id: id of the sweep.
+        force: whether to rebuild a report whose inputs have not changed.
+
+    Raises:
+        UserError: for an unknown sweep or a damaged file, which it names; an earlier report stays.
     """
     plan = store.get_sweep(sweep_id).read_plan()
     if plan is None:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
     report_folder, input_digest = store.report_path(sweep_id), compute_input_digest(store, plan)
-    current_summary = None if force else _read_current_summary(report_folder, input_digest)
-    if current_summary is not None and store.get_sweep(sweep_id).cost_report_path.exists():
-        return ReportResult(report_folder, False, current_summary)
-    summary = _build_report_files(store, sweep_id, input_digest)
-    return ReportResult(report_folder, True, summary)
+    manifest = None if force else _read_current_manifest(report_folder, input_digest)
+    rebuilt = manifest is None or not store.get_sweep(sweep_id).cost_report_path.exists()
+    if manifest is None or rebuilt:
+        manifest = _write_report(store, sweep_id, input_digest)
+    return ReportResult(
+        folder=report_folder,
+        rebuilt=rebuilt,
+        summary=list(manifest["summary"]),
+        planted_results=_load_planted_results(manifest["planted_effects"]),
+    )
 
 
 def compute_input_digest(store: Store, plan: Plan) -> str:
-    """32 hex digits over everything that a report depends on."""
+    """Return 32 hex digits over everything that a report depends on."""
     hasher = blake2b(digest_size=16)
     for name in LIBRARIES:
         hasher.update(f"{name}={get_library_version(name)}\n".encode())
@@ -66,16 +94,10 @@ def compute_input_digest(store: Store, plan: Plan) -> str:
 
 
 def _iterate_input_files(store: Store, plan: Plan) -> Iterator[Path]:
-    yield from sorted(
-        p for p in CODE_FOLDER.rglob("*") if p.suffix in (".py", ".html", ".css", ".csv")
-    )
+    yield from sorted(p for p in CODE_FOLDER.rglob("*") if p.suffix in CODE_SUFFIXES)
     folder = store.get_sweep(plan.sweep_id)
-    yield from (
-        folder.path / "plan.json",
-        folder.audit_path,
-        folder.probes_path,
-        folder.cost_estimates_path,
-    )
+    yield folder.path / "plan.json"
+    yield from (folder.audit_path, folder.probes_path, folder.cost_estimates_path)
     for run_id, required_evaluations in plan.required_evaluations().items():
         run = store.get_run(run_id)
         outcome_path = run.path / "outcome.json"
@@ -87,7 +109,7 @@ def _iterate_input_files(store: Store, plan: Plan) -> Iterator[Path]:
             attempt = run.get_attempt(number)
             yield from (attempt.claim_path, attempt.metrics_path)
             if not outcome_path.exists():
-                yield from (attempt.path / "heartbeat", attempt.path / "ended.json")
+                yield from (attempt.heartbeat_path, attempt.end_path)
     default_plan = (
         None if plan.tuning is None else store.get_sweep(plan.tuning.default_sweep).read_plan()
     )
@@ -95,75 +117,100 @@ def _iterate_input_files(store: Store, plan: Plan) -> Iterator[Path]:
         yield from _iterate_input_files(store, default_plan)
 
 
-def _read_current_summary(report_folder: Path, input_digest: str) -> list[str] | None:
-    """The headline of the report at `place` if it is of these inputs and whole."""
+def _read_current_manifest(report_folder: Path, input_digest: str) -> dict[str, Any] | None:
+    """Return the manifest of a complete report with these inputs; None without one."""
     try:
-        manifest = json.loads((report_folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+        text = (report_folder / MANIFEST_NAME).read_text(encoding="utf-8")
+        manifest: dict[str, Any] = json.loads(text)
+        is_current = manifest["input_digest"] == input_digest and {
+            "summary",
+            "planted_effects",
+        } <= set(manifest)
         is_complete = all((report_folder / name).is_file() for name in manifest["files"])
-        return (
-            list(manifest["headline"])
-            if manifest["inputs"] == input_digest and is_complete
-            else None
-        )
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError, TypeError):
         return None
+    return manifest if is_current and is_complete else None
 
 
-def _build_report_files(store: Store, sweep_id: str, input_digest: str) -> list[str]:
-    from analysis.collect import export, predictions
-    from analysis.collect.frame import collect_sweep_data
-    from analysis.figures import effects
-    from analysis.report import html, notebook, summary
+def _load_planted_results(records: list[dict[str, Any]]) -> list[PlantedEffectResult]:
+    if not records:
+        return []
+    from analysis.results.planted_effects import PlantedEffectResult  # here: it imports scipy
+
+    return [PlantedEffectResult(**record) for record in records]
+
+
+def _write_report(store: Store, sweep_id: str, input_digest: str) -> dict[str, Any]:
+    """Collect the sweep once, write the report and the cost report, and return the manifest."""
     from analysis.report.folder import replace_folder
-    from analysis.results import planted_effects
-    from analysis.results.results import analyze
-    from analysis.tables import costs, scores
-    from analysis.tables.table import TABLE_FORMATS
+    from analysis.report.notebook import NotebookRunner
 
-    sweep_data = collect_sweep_data(store, sweep_id)
-    results = analyze(store, sweep_data)
-    report_tables, summary_sentences = (
-        scores.build_tables(results),
-        summary.build_summary_sentences(results),
-    )
-    cost_report, terminal_summary = (
-        costs.build_cost_report(sweep_data),
-        summary.build_terminal_summary(results),
-    )
-    with replace_folder(store.report_path(sweep_id)) as folder:
-        (folder / "tables").mkdir()
+    with (
+        replace_folder(store.report_path(sweep_id)) as folder,
+        NotebookRunner(folder) as notebook,  # the kernel starts while the rest is computed
+    ):
+        from analysis import tables
+        from analysis.collect.frame import collect_sweep_data
+        from analysis.collect.predictions import load_examples
+        from analysis.figures.build import build_figures
+        from analysis.report import notebook as notebooks
+        from analysis.report import summary
+        from analysis.report.html import render_html
+        from analysis.results.planted_effects import check_planted_effects
+        from analysis.results.results import analyze
+        from analysis.tables.costs import build_cost_report
+
+        sweep_data = collect_sweep_data(store, sweep_id)
+        results = analyze(store, sweep_data)
+        report_tables = tables.build_tables(results)
+        sentences = summary.build_summary_sentences(results)
+        _write_tables(report_tables, sweep_data, folder)
+        notebook.add(
+            notebooks.build_table_cells(
+                results.plan.title,
+                sentences,
+                results.primary_contrasts,
+                results.primary_score,
+                report_tables,
+            )
+        )
         (folder / "figures").mkdir()
-        for table in report_tables:
-            for suffix, writer in TABLE_FORMATS.items():
-                path = folder / "tables" / f"{table.name}.{suffix}"
-                path.write_text(writer(table), encoding="utf-8")
-        export.write_frame(sweep_data.frame, folder / "tables", "frame")
-        export.write_frame(sweep_data.history, folder, "history")
-        report_figures = effects.build_figures(
-            results, predictions.load_examples(store, sweep_data.plan), folder / "figures"
-        )
-        report_notebook = notebook.build_notebook(
-            results, report_tables, report_figures, summary_sentences
-        )
-        notebook.execute(report_notebook, folder)
-        notebook.save(report_notebook, folder / "report.ipynb")
-        planted_results = (
-            planted_effects.check_planted_effects(store, sweep_id)
-            if sweep_data.plan.planted_effects
-            else []
-        )
-        page_html = html.render_html(
+        examples = load_examples(store, sweep_data.plan)
+        report_figures = build_figures(results, examples, folder / "figures")
+        notebook.add(notebooks.build_figure_cells(report_figures))
+        planted_results = check_planted_effects(sweep_data)
+        cost_report = build_cost_report(sweep_data)
+        page = render_html(
             results,
             report_tables,
             report_figures,
-            summary_sentences,
+            sentences,
             planted_results,
-            cost_report,
+            cost_report.table,
             folder,
         )
-        (folder / "report.html").write_text(page_html, encoding="utf-8")
-        file_names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-        manifest = {"inputs": input_digest, "headline": terminal_summary, "files": file_names}
+        (folder / "report.html").write_text(page, encoding="utf-8")
+        notebooks.save_notebook(notebook.finish(), folder / "report.ipynb")
+        manifest = {
+            "input_digest": input_digest,
+            "summary": summary.build_terminal_summary(results),
+            "planted_effects": [asdict(r) for r in planted_results],
+            "files": sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()),
+        }
         (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     atomic_write(store.get_sweep(sweep_id).cost_report_path, cost_report.csv.encode())
-    return terminal_summary
+    return manifest
+
+
+def _write_tables(report_tables: list[Table], sweep_data: SweepData, folder: Path) -> None:
+    """Write the tables in every format, and the frames of scores and history."""
+    from analysis.collect.export import write_frame
+    from analysis.tables.table import TABLE_FORMATS
+
+    (folder / "tables").mkdir()
+    for table in report_tables:
+        for suffix, format_table in TABLE_FORMATS.items():
+            path = folder / "tables" / f"{table.name}.{suffix}"
+            path.write_text(format_table(table), encoding="utf-8")
+    write_frame(sweep_data.frame, folder / "tables", "frame")
+    write_frame(sweep_data.history, folder, "history")

@@ -1,4 +1,4 @@
-"""A report's folder: made aside, then put in place whole; two builders cannot break each other."""
+"""Atomic replacement of a report's folder; builders that run at once do not disturb each other."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 ABANDONED_SECONDS = 3600.0
-"""After which a half-made folder belongs to a builder that died."""
+"""Age from which an unfinished folder is taken to be left by a process that died."""
 
 
 @contextmanager
 def replace_folder(target: Path) -> Iterator[Path]:
-    """An empty folder beside `place`; when the block ends well it takes the place, whole."""
+    """Yield an empty folder that becomes `target` if the block ends without an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target)
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
@@ -32,7 +32,7 @@ def replace_folder(target: Path) -> Iterator[Path]:
 
 
 def _move_into_place(staging: Path, target: Path) -> None:
-    """Give `aside` the name `place`; what stood there goes away."""
+    """Rename `staging` to `target`, and delete the old content of `target`."""
     while True:
         try:
             os.rename(staging, target)
@@ -49,7 +49,7 @@ def _move_into_place(staging: Path, target: Path) -> None:
 
 
 def _exchange_folders(first: Path, second: Path) -> bool:
-    """Swap two folders' names in one step; False where the system cannot."""
+    """Swap the names of two folders atomically; return False if the system cannot."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):

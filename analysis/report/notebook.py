@@ -1,30 +1,38 @@
-"""The report as a notebook: it reads the tables beside it, and derives the headline again.
+"""The report as an executed notebook: it reads the tables next to it and recomputes the effects.
 
-It is executed over a kernel of its own, through sockets in a folder of its own (the ports of two
-kernels that start at once may clash; two folders cannot).
+The notebook is executed in the background while the report is built. Its kernel communicates
+through sockets in a folder of its own: ports of two kernels that start at once may clash.
+Importing this module is cheap, so that the kernel starts before other libraries are imported.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import queue
 import shutil
 import tempfile
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING
 
-import nbformat
+from uniclip.store import Contrast
 
-from analysis.figures.effects import ReportFigure
-from analysis.results.results import Results
-from analysis.tables.table import Table
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+    from analysis.figures.build import ReportFigure
+    from analysis.results.results import ScoreKey
+    from analysis.tables.table import Table
 
 CELL_TIMEOUT_SECONDS = 300
-"""A cell that takes longer has gone wrong."""
+"""Longest time that a cell may take."""
 
 MAX_TEMP_PATH_BYTES = 80
-"""Bytes of a temporary folder in which the path of a socket stays below the 104 of every system."""
+"""Longest path of a temporary folder for which a socket path stays below the limit of all systems,
+104 bytes."""
 
 LOAD_SOURCE = """\
 from pathlib import Path
@@ -35,10 +43,10 @@ from IPython.display import Image, Markdown, display
 from scipy import stats
 
 frame = pd.read_csv("tables/frame.csv", dtype={"run": str})
-frame.groupby("state").size().rename("rows").to_frame()"""
+frame.groupby("status").size().rename("rows").to_frame()"""
 
 DERIVE_SOURCE = """\
-# Each effect again, from one number a run: a weighted sum of arms, seed by seed.
+# Each primary effect again, from one number per run: a weighted sum of arms, paired by seed.
 weights = {weights}
 primary = frame[(frame.dataset == {dataset!r}) & (frame.score == {score!r})]
 by_seed = primary.pivot(index="seed", columns="arm", values="value")
@@ -48,105 +56,175 @@ for name, arms in weights.items():
     n = len(values)
     half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 2 else np.nan
     rows.append((name, n, values.mean(), values.mean() - half, values.mean() + half))
-derived = pd.DataFrame(rows, columns=["contrast", "seeds", "effect", "low", "high"])
+derived = pd.DataFrame(rows, columns=["contrast", "num_seeds", "effect", "ci_low", "ci_high"])
 derived = derived.set_index("contrast")
 derived"""
 
 COMPARE_SOURCE = """\
-# As in the table (an interval is wider there where the score's grain is coarser than its spread).
+# Compared with the table (its interval is wider if the score's resolution exceeds its spread).
 effects = pd.read_csv("tables/effects.csv").set_index("contrast")
-table = effects.loc[derived.index, ["effect", "low", "high"]]
+table = effects.loc[derived.index, ["effect", "ci_low", "ci_high"]]
 assert np.allclose(table["effect"].astype(float), derived["effect"], atol=1e-8, equal_nan=True)
 table.join(derived.add_suffix(" derived"))"""
 
+KERNEL_METADATA = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+}
 
-def build_notebook(
-    results: Results,
-    tables: Sequence[Table],
-    figures: Sequence[ReportFigure],
+
+class NotebookRunner:
+    """A notebook whose cells are executed in the background, in the order in which they are added.
+
+    Use it as a context manager: the kernel starts on entry, and is shut down on exit. It runs in a
+    thread because nbclient would replace the signal handlers of the main thread.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Prepare a notebook that is executed in `folder`."""
+        self._folder = folder
+        self._cells: queue.SimpleQueue[NotebookNode | None] = queue.SimpleQueue()
+        self._executor = ThreadPoolExecutor(1)
+        self._finished: Future[NotebookNode] | None = None
+
+    def __enter__(self) -> NotebookRunner:
+        self._finished = self._executor.submit(self._run)
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._cells.put(None)
+        self._executor.shutdown()
+
+    def add(self, cells: Sequence[NotebookNode]) -> None:
+        """Append cells to the notebook, to be executed after the earlier ones."""
+        for cell in cells:
+            self._cells.put(cell)
+
+    def finish(self) -> NotebookNode:
+        """Wait for the last cell and return the executed notebook; raise what a cell raised."""
+        assert self._finished is not None
+        self._cells.put(None)
+        return self._finished.result()
+
+    def _run(self) -> NotebookNode:
+        """Start a kernel, execute the cells and return the notebook; in the background thread."""
+        fits_socket_limit = len(os.fsencode(tempfile.gettempdir())) <= MAX_TEMP_PATH_BYTES
+        kernel_folder = Path(
+            tempfile.mkdtemp(prefix="nb-", dir=None if fits_socket_limit else "/tmp")
+        )
+        try:
+            return asyncio.run(self._execute_cells(kernel_folder))
+        finally:
+            shutil.rmtree(kernel_folder, ignore_errors=True)
+
+    async def _execute_cells(self, kernel_folder: Path) -> NotebookNode:
+        from jupyter_client.manager import AsyncKernelManager
+        from nbclient import NotebookClient
+        from nbformat.v4 import new_notebook
+
+        notebook = new_notebook(metadata=KERNEL_METADATA)
+
+        manager = AsyncKernelManager(kernel_name="python3", transport="ipc")
+        manager.ip = str(kernel_folder / "s")
+        manager.connection_file = str(kernel_folder / "kernel.json")
+        client = NotebookClient(
+            notebook,
+            km=manager,
+            timeout=CELL_TIMEOUT_SECONDS,
+            record_timing=False,
+            shutdown_kernel="immediate",
+            resources={"metadata": {"path": str(self._folder)}},
+        )
+        kernel_env = {"IPYTHONDIR": str(kernel_folder / "ipython"), "MPLBACKEND": "agg"}
+        async with client.async_setup_kernel(cleanup_kc=True, env=os.environ | kernel_env):
+            while (cell := await asyncio.to_thread(self._cells.get)) is not None:
+                index = len(notebook.cells)
+                cell["id"] = f"cell-{index}"  # the default is random
+                notebook.cells.append(cell)
+                await client.async_execute_cell(
+                    cell, index, execution_count=client.code_cells_executed + 1
+                )
+        return notebook
+
+
+def build_table_cells(
+    title: str,
     summary_sentences: Sequence[str],
-) -> Any:
-    """The notebook, not yet executed."""
-    nbformat_v4 = nbformat.v4
-    weights = {c.name: dict(c.weights) for c in results.plan.contrasts if c.primary}
+    primary_contrasts: Sequence[Contrast],
+    primary_score: ScoreKey,
+    tables: Sequence[Table],
+) -> list[NotebookNode]:
+    """Return the cells of summary, recomputed primary effects and tables.
+
+    Args:
+        title: title of the sweep.
+        summary_sentences: sentences of the summary.
+        primary_contrasts: contrasts to compute again.
+        primary_score: (data set, score) that they are computed on.
+        tables: tables, already written to `tables/`.
+    """
     bullets = "\n".join(f"- {s}" for s in summary_sentences)
-    dataset, score = results.primary_score
     cells = [
-        nbformat_v4.new_markdown_cell(f"# {results.plan.title}\n\n{bullets}"),
-        nbformat_v4.new_markdown_cell(
-            "Everything below is read from the files beside this notebook; go on from here."
-        ),
-        nbformat_v4.new_code_cell(LOAD_SOURCE),
+        _text_cell(f"# {title}\n\n{bullets}"),
+        _text_cell("Everything below is read from the files next to this notebook."),
+        _code_cell(LOAD_SOURCE),
     ]
-    if weights:
+    if primary_contrasts:
+        weights = {c.name: dict(c.weights) for c in primary_contrasts}
+        dataset, score = primary_score
         derive_source = DERIVE_SOURCE.format(
             weights=_format_weights(weights), dataset=dataset, score=score
         )
-        cells.append(nbformat_v4.new_markdown_cell("## The headline, derived again"))
         cells += [
-            nbformat_v4.new_code_cell(derive_source),
-            nbformat_v4.new_code_cell(COMPARE_SOURCE),
+            _text_cell("## The primary effects, computed again"),
+            _code_cell(derive_source),
+            _code_cell(COMPARE_SOURCE),
         ]
-    for table in tables:
-        cells.append(nbformat_v4.new_markdown_cell(f"## {table.title}"))
-        display_source = (
-            f'display(Markdown(Path("tables/{table.name}.md").read_text(encoding="utf-8")))'
-        )
-        cells.append(nbformat_v4.new_code_cell(display_source))
+    return [*cells, *(cell for table in tables for cell in _build_table_cells(table))]
+
+
+def build_figure_cells(figures: Sequence[ReportFigure]) -> list[NotebookNode]:
+    """Return the cells of the figures, already drawn in `figures/`."""
+    cells = []
     for figure in figures:
         text = figure.caption if figure.skip_reason is None else f"No figure: {figure.skip_reason}."
-        cells.append(nbformat_v4.new_markdown_cell(f"## {figure.title}\n\n{text}"))
+        cells.append(_text_cell(f"## {figure.title}\n\n{text}"))
         if figure.skip_reason is None:
-            cells.append(
-                nbformat_v4.new_code_cell(f'Image("figures/{figure.name}.png", width=900)')
-            )
-    for i, cell in enumerate(cells):
-        cell["id"] = f"cell-{i}"  # nbformat draws them at random
-    kernel_metadata = {
-        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
-    }
-    return nbformat_v4.new_notebook(cells=cells, metadata=kernel_metadata)
+            cells.append(_code_cell(f'Image("figures/{figure.name}.png", width=900)'))
+    return cells
 
 
-def execute(notebook: Any, folder: Path) -> None:
-    """Run the notebook's cells in `folder`, in place; raises what a cell raised.
+def save_notebook(notebook: NotebookNode, path: Path) -> None:
+    """Validate and write a notebook."""
+    import nbformat
 
-    In a thread: nbclient would replace the caller's handlers of Ctrl-C and SIGTERM.
-    """
-    fits_socket_limit = len(os.fsencode(tempfile.gettempdir())) <= MAX_TEMP_PATH_BYTES
-    kernel_folder = Path(tempfile.mkdtemp(prefix="nb-", dir=None if fits_socket_limit else "/tmp"))
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(_run_kernel_client, notebook, folder, kernel_folder).result()
-    finally:
-        shutil.rmtree(kernel_folder, ignore_errors=True)
-
-
-def _run_kernel_client(notebook: Any, folder: Path, kernel_folder: Path) -> None:
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
-
-    manager = AsyncKernelManager(kernel_name="python3", transport="ipc")
-    manager.ip = str(kernel_folder / "s")
-    manager.connection_file = str(kernel_folder / "kernel.json")
-    client = NotebookClient(
-        notebook,
-        km=manager,
-        timeout=CELL_TIMEOUT_SECONDS,
-        record_timing=False,
-        shutdown_kernel="immediate",
-        resources={"metadata": {"path": str(folder)}},
-    )
-    kernel_env = {"IPYTHONDIR": str(kernel_folder / "ipython"), "MPLBACKEND": "agg"}
-    client.execute(cleanup_kc=True, env=os.environ | kernel_env)
-
-
-def save(notebook: Any, path: Path) -> None:
-    """Write the notebook; `nbformat` checks it."""
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
 
 
-def _format_weights(weights: dict[str, dict[str, float]]) -> str:
+def _build_table_cells(table: Table) -> Iterator[NotebookNode]:
+    yield _text_cell(f"## {table.title}")
+    yield _code_cell(
+        f'display(Markdown(Path("tables/{table.name}.md").read_text(encoding="utf-8")))'
+    )
+
+
+def _text_cell(text: str) -> NotebookNode:
+    from nbformat.v4 import new_markdown_cell
+
+    return new_markdown_cell(text)
+
+
+def _code_cell(source: str) -> NotebookNode:
+    from nbformat.v4 import new_code_cell
+
+    return new_code_cell(source)
+
+
+def _format_weights(weights: Mapping[str, Mapping[str, float]]) -> str:
     lines = [f"    {name!r}: {arms!r}," for name, arms in weights.items()]
     return "\n".join(["{", *lines, "}"])

@@ -1,1 +1,1 @@
-"""Statistics: intervals, tests and their power."""
+"""Statistics: effects paired by seed, correction for multiple contrasts, and power."""

@@ -1,7 +1,7 @@
-"""The tables of the published data sets: arms by data sets, calibration, and published values.
+"""Tables of published data sets: arms by data sets, calibration errors, and published values.
 
-A mean over seeds has its 95 % interval from three seeds on; two seeds are shown as they are. What
-is not there is "n/a", with the reason and how to get it in a note, and in no mean.
+A mean over seeds has a 95 % interval from three seeds on; the values of two seeds are given as they
+are. Missing values are "n/a", with the reason and how to get the data in a note, and enter no mean.
 """
 
 from __future__ import annotations
@@ -21,27 +21,29 @@ from analysis.results.benchmark import (
 from analysis.results.results import Results
 from analysis.statistics.effects import estimate_effect
 from analysis.tables.table import Table, TableCell, make_row
-from uniclip.store import Arm
+from uniclip.evaluate.scoring.score_card import MIN_SAMPLES
+from uniclip.store import Arm, RunStatus
 
 TABLE_NAME_PREFIXES = (
     *PANEL_TASKS,
-    *(f"published_{form}" for form in PANEL_TASKS),
+    *(f"published_{task}" for task in PANEL_TASKS),
     "calibration",
-    "alarms",
+    "data_checks",
 )
-"""What the names of these tables begin with, and of the one with alarms about them."""
+"""Prefixes of the names of these tables, and of the table of their data checks."""
 INTERVAL_NOTE = (
-    f"Mean over seeds {formatting.PLUS_MINUS} half of its {formatting.format_confidence_level()} interval (t over seeds) "
-    "from three seeds on; both values where there are two."
+    f"Mean over seeds {formatting.PLUS_MINUS} half width of its "
+    f"{formatting.format_confidence_level()} interval (t over seeds) from three seeds on; with two "
+    "seeds, both values."
 )
 SETUP_NOTE = (
-    "The verdict compares conditions (backbone, pre-training data, protocol), not methods: what "
-    "the row's source states with what our arms state."
+    "The comparison is of setups (backbone, pre-training data, protocol), not of methods: what the "
+    "source of the row states is compared with the setups of the arms."
 )
 
 
 def build_benchmark_tables(results: Results) -> list[Table]:
-    """Every table of published data sets, in reading order; none if the plan asks for no set."""
+    """Return the tables of published data sets, in reading order; none without such a set."""
     tables: list[Table] = []
     for panel in build_panels(results):
         calibration_panel = (
@@ -58,7 +60,7 @@ def build_benchmark_tables(results: Results) -> list[Table]:
 
 
 def _build_score_table(results: Results, panel: Panel, calibration_panel: Panel | None) -> Table:
-    """Arms by data sets; the mean calibration error beside zero-shot accuracy."""
+    """Return arms by data sets, with the mean calibration error after zero-shot accuracy."""
     columns = [
         *panel.columns,
         *panel.mean_columns,
@@ -68,8 +70,8 @@ def _build_score_table(results: Results, panel: Panel, calibration_panel: Panel 
     chances = [
         formatting.format_number(c.observations.chance) if _is_maximized(c) else "" for c in columns
     ]
-    samples = ["" if c.samples is None else f"{c.samples:,}" for c in columns]
-    missing_cells = [TableCell(text="n/a", tone="quiet")] * len(missing_headings)
+    sample_counts = ["" if c.num_samples is None else f"{c.num_samples:,}" for c in columns]
+    missing_cells = [TableCell(text="n/a", tone=formatting.MUTED)] * len(missing_headings)
     rows = [make_row("chance", *chances, *([""] * len(missing_headings)), "")]
     for arm in panel.arms:
         mean_cells = [_build_mean_cell(arm, c) for c in columns]
@@ -78,7 +80,7 @@ def _build_score_table(results: Results, panel: Panel, calibration_panel: Panel 
                 arm.label, *mean_cells, *missing_cells, _format_seed_count(results, panel, arm)
             )
         )
-    rows.append(make_row("test samples", *samples, *([""] * len(missing_headings)), ""))
+    rows.append(make_row("test samples", *sample_counts, *([""] * len(missing_headings)), ""))
     return Table(
         name=panel.name,
         title=f"{panel.title} ({panel.protocol})",
@@ -90,7 +92,7 @@ def _build_score_table(results: Results, panel: Panel, calibration_panel: Panel 
 
 
 def _build_calibration_table(results: Results, panel: Panel, calibration_panel: Panel) -> Table:
-    """Expected calibration errors beside the accuracies: 0 is best, and there is no chance."""
+    """Return the expected calibration errors: 0 is best, and there is no chance level."""
     columns = [*calibration_panel.columns, *calibration_panel.mean_columns]
     return Table(
         name=panel.name.replace("zero_shot", "calibration"),
@@ -100,20 +102,24 @@ def _build_calibration_table(results: Results, panel: Panel, calibration_panel: 
             make_row(a.label, *(_build_mean_cell(a, c) for c in columns)) for a in panel.arms
         ),
         records=tuple(_build_records(results, calibration_panel, columns)),
-        notes=(INTERVAL_NOTE, "15 bins of equal width, the model's own scale; smaller is better."),
+        notes=(
+            INTERVAL_NOTE,
+            "15 bins of equal width, with the model's logit scale; smaller is better.",
+        ),
     )
 
 
 def _build_mean_cell(arm: Arm, column: Column) -> TableCell:
     values = list(column.observations.values.get(arm.name, {}).values())
     if not values:
-        return TableCell(text="n/a", tone="quiet")
+        return TableCell(text="n/a", tone=formatting.MUTED)
     estimate = estimate_effect({arm.name: 1.0}, column.observations)
     text = " / ".join(
         formatting.format_number(v) for v in ([estimate.mean] if len(values) != 2 else values)
     )
     if estimate.low is not None and estimate.high is not None:
-        text += f" {formatting.PLUS_MINUS} {formatting.format_number((estimate.high - estimate.low) / 2)}"
+        half_width = (estimate.high - estimate.low) / 2
+        text += f" {formatting.PLUS_MINUS} {formatting.format_number(half_width)}"
     return TableCell(text=text, bold=arm.name in column.tied_for_best, link=f"#runs-{arm.name}")
 
 
@@ -128,7 +134,7 @@ def _format_heading(dataset: str, score: str) -> str:
 
 def _format_column_heading(column: Column) -> str:
     few_samples_mark = "*" if column.too_few_samples else ""
-    if column.evaluation:
+    if column.evaluation_hash:
         kind_label = " (mAP)" if column.kind == "map" else ""
         return f"{_format_heading(column.dataset, column.score)}{kind_label}{few_samples_mark}"
     kind_label = {"map": "mAP, ", "error": "calibration error, "}.get(column.kind, "")
@@ -136,18 +142,18 @@ def _format_column_heading(column: Column) -> str:
 
 
 def _format_seed_count(results: Results, panel: Panel, arm: Arm) -> str:
-    """How many seeds are counted, and why not all."""
+    """Return the number of counted seeds, with the reasons for the others."""
     cells = results.sweep_data.cells
-    statuses = cells[cells["arm"] == arm.name]["state"]
+    statuses = cells[cells["arm"] == arm.name]["status"]
     finished_seeds = {s for c in panel.columns for s in c.observations.values.get(arm.name, {})}
-    num_diverged = int((statuses == "diverged").sum())
-    num_failed = int((statuses == "failed").sum())
-    num_pending = len(statuses) - len(finished_seeds) - num_diverged - num_failed
-    exclusions = [f"{num_diverged} diverged"] if num_diverged else []
-    exclusions += [f"{num_failed} failed"] if num_failed else []
-    exclusions += [f"{num_pending} not there yet"] if num_pending and panel.columns else []
-    exclusion_text = f" ({', '.join(exclusions)})" if exclusions else ""
-    return f"{len(finished_seeds)} of {len(statuses)}{exclusion_text}"
+    counts = {
+        "diverged": int((statuses == RunStatus.DIVERGED).sum()),
+        "failed": int((statuses == RunStatus.FAILED).sum()),
+    }
+    if panel.columns:
+        counts["missing"] = len(statuses) - len(finished_seeds) - sum(counts.values())
+    exclusions = formatting.format_exclusions(counts)
+    return f"{len(finished_seeds)} of {len(statuses)}{exclusions}"
 
 
 def _build_notes(panel: Panel) -> Iterator[str]:
@@ -155,24 +161,27 @@ def _build_notes(panel: Panel) -> Iterator[str]:
     yield from _build_metric_notes(panel)
     yield from _build_mean_notes(panel)
     if any(c.too_few_samples for c in panel.columns):
-        yield "* fewer than 50 test samples: shown, never judged."
+        yield f"* fewer than {MIN_SAMPLES} test samples: not tested, and in no mean."
     diverged_cells = {cell for c in panel.columns for cell in c.observations.diverged_cells}
     if diverged_cells:
-        yield f"{len(diverged_cells)} runs diverged and are left out; at chance: worst_case in the CSV."
+        yield (
+            f"{len(diverged_cells)} runs diverged and are excluded; with them at chance: "
+            "worst_case_mean in the CSV."
+        )
     yield from (
         f"{d}: n/a: missing, {download_hint}" for d, download_hint in panel.missing_datasets.items()
     )
 
 
 def _build_mean_notes(panel: Panel) -> Iterator[str]:
-    """Over which data sets the means are, and why not over the others."""
+    """Yield the data sets of each mean, and why others are in none."""
     datasets_of_means = dict.fromkeys((m.dataset, m.datasets) for m in panel.mean_columns)
     yield from (
         f"The {mean_label}: {', '.join(dataset_names)}."
         for mean_label, dataset_names in datasets_of_means
     )
     if not datasets_of_means:
-        yield "No mean: no two data sets have one kind of score from every counted run."
+        yield "No mean: no two data sets have the same kind of score from every counted run."
     yield from (f"{d}: in no mean, {reason}." for d, reason in panel.excluded_datasets.items())
     unaveraged_columns = [
         c for c in panel.columns if c.datasets[0] in panel.common_datasets and not panel.in_mean(c)
@@ -192,41 +201,44 @@ def _build_metric_notes(panel: Panel) -> Iterator[str]:
         for metric, dataset_names in datasets_by_metric.items()
     ]
     default_metric = "recall" if panel.scores[0].startswith("retrieval") else "accuracy"
-    yield f"Protocol {panel.protocol}; {'; '.join([*metric_texts, f'else {default_metric}'] if metric_texts else [default_metric])}."
+    metrics_text = "; ".join(
+        [*metric_texts, f"else {default_metric}"] if metric_texts else [default_metric]
+    )
+    yield f"Protocol {panel.protocol}; {metrics_text}."
     if default_metric == "accuracy":
-        yield from (f"Ours departs from the source: {text}." for text in panel.deviations)
+        yield from (f"Deviates from the source: {text}." for text in panel.deviations)
 
 
 def _format_bold_note(panel: Panel) -> str:
     if any(c.tied_for_best for c in (*panel.columns, *panel.mean_columns)):
-        return "Bold: cannot be told from the best arm (paired t over seeds, Holm over the arms)."
-    return "Nothing is bold: too few seeds, or every arm could be the best."
+        return formatting.BOLD_NOTE
+    return "Nothing is bold: too few seeds, or no arm is significantly worse than the best."
 
 
 def _build_records(
     results: Results, panel: Panel, columns: Sequence[Column]
 ) -> Iterator[dict[str, Any]]:
-    """A row for each arm and column."""
+    """Yield a record for each arm and column."""
     for column in columns:
         for arm in panel.arms:
             estimate = estimate_effect({arm.name: 1.0}, column.observations)
             yield {
                 "protocol": panel.protocol,
-                "evaluation": column.evaluation,
+                "evaluation_hash": column.evaluation_hash,
                 "dataset": column.dataset,
                 "score": column.score,
                 "kind": column.kind,
                 "arm": arm.name,
                 "mean": estimate.mean,
-                "low": estimate.low,
-                "high": estimate.high,
-                "seeds": len(estimate.seeds),
-                "diverged": estimate.num_diverged,
-                "worst_case": estimate.worst_case_mean,
-                "planned": len(results.plan.seeds),
+                "ci_low": estimate.low,
+                "ci_high": estimate.high,
+                "num_seeds": len(estimate.seeds),
+                "num_diverged": estimate.num_diverged,
+                "worst_case_mean": estimate.worst_case_mean,
+                "num_planned_seeds": len(results.plan.seeds),
                 "chance": column.observations.chance,
-                "samples": column.samples,
-                "bold": arm.name in column.tied_for_best,
+                "num_samples": column.num_samples,
+                "tied_for_best": arm.name in column.tied_for_best,
                 "in_mean": panel.in_mean(column),
                 "per_seed": " ".join(
                     f"{s}:{v:.10g}" for s, v in zip(estimate.seeds, estimate.values)
@@ -245,7 +257,7 @@ def _build_missing_records(panel: Panel) -> Iterator[dict[str, Any]]:
 
 
 def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
-    """Published values for the same data sets, each with its verdict; no table if none."""
+    """Return the published values for the same data sets, with the comparison of setups."""
     column_keys = [(c.dataset, c.score) for c in panel.columns]
     column_keys += [(d, s) for d in panel.missing_datasets for s in panel.scores]
     results_by_line = literature.select_published_results(column_keys)
@@ -266,30 +278,42 @@ def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
     rows, records = [], []
     for (method, backbone, data, _, source), line_results in results_by_line.items():
         values = {(r.dataset, r.score): r.value / 100 for r in line_results}
-        verdict = _format_setup_verdict(results, panel, line_results[0])
+        comparison = _format_setup_comparison(results, panel, line_results[0])
         notes = "; ".join(f"{r.dataset}: {r.note}" for r in line_results if r.note)
         value_cells = [
             formatting.format_number(values[k]) if k in values else "" for k in used_keys
         ]
         rows.append(
             make_row(
-                method, backbone, data, verdict, notes, *value_cells, f"[{source_numbers[source]}]"
+                method,
+                backbone,
+                data,
+                comparison,
+                notes,
+                *value_cells,
+                f"[{source_numbers[source]}]",
             )
         )
-        records += [_build_published_record(r, verdict) for r in line_results]
+        records += [_build_published_record(r, comparison) for r in line_results]
     return [
         Table(
             name=f"published_{panel.name}",
-            title=f"{panel.title}: what others published on the same data sets",
+            title=f"{panel.title}: published results",
             headings=(
-                *("method", "backbone", "pre-training data", "against our arms", "note"),
+                *(
+                    "method",
+                    "backbone",
+                    "pre-training data",
+                    "setup compared with the arms",
+                    "note",
+                ),
                 *(_format_heading(*k) for k in used_keys),
                 "source",
             ),
             rows=tuple(rows),
             records=tuple(records),
             notes=(
-                "Values of others: in no mean of ours, and never bold.",
+                "Published values enter no mean and are never bold.",
                 SETUP_NOTE,
                 *(f"[{i}] {source}." for source, i in source_numbers.items()),
             ),
@@ -298,20 +322,22 @@ def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
     ]
 
 
-def _format_setup_verdict(
+def _format_setup_comparison(
     results: Results, panel: Panel, published_result: literature.PublishedResult
 ) -> str:
-    arms_by_verdict = literature.group_arms_by_verdict(results.plan, published_result, panel.arms)
-    if len(arms_by_verdict) == 1:
-        return next(iter(arms_by_verdict))
+    arms_by_comparison = literature.group_arms_by_comparison(
+        results.plan.base_config, published_result, panel.arms
+    )
+    if len(arms_by_comparison) == 1:
+        return next(iter(arms_by_comparison))
     return "; ".join(
-        f"{verdict} ({', '.join(results.get_arm_label(a) for a in arms)})"
-        for verdict, arms in arms_by_verdict.items()
+        f"{comparison} ({', '.join(results.get_arm_label(a) for a in arms)})"
+        for comparison, arms in arms_by_comparison.items()
     )
 
 
 def _build_published_record(
-    published_result: literature.PublishedResult, verdict: str
+    published_result: literature.PublishedResult, comparison: str
 ) -> dict[str, Any]:
     return {
         "method": published_result.method,
@@ -322,7 +348,7 @@ def _build_published_record(
         "score": published_result.score,
         "metric": published_result.metric,
         "value": published_result.value / 100,
-        "verdict": verdict,
+        "setup_comparison": comparison,
         "note": published_result.note,
         "source": published_result.source,
         "confidence": published_result.confidence,

@@ -1,4 +1,4 @@
-"""What a comparison holds equal, and what not: a table by arm, and a stamp on every contrast."""
+"""Table of comparability: the counted quantities of each arm, and a line for each contrast."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from analysis.results.comparability import (
     DECIDED_BY_LABELS,
     SIZE_TOLERANCES,
-    collect_comparison_facts,
+    combine_comparison_facts,
     compare_conditions,
     format_count,
 )
@@ -17,22 +17,24 @@ from uniclip.store import Plan
 
 
 def build_comparability_table(plan: Plan, probes: Iterable[Mapping[str, Any]]) -> Table:
-    """Arms across what is counted; what is equal in all of them is told once, below."""
-    comparison_facts = collect_comparison_facts(plan, probes)
+    """Return arms by the quantities in which they differ; the others are listed in a note."""
+    comparison_facts = combine_comparison_facts(
+        plan.comparison_facts, plan.base_config, plan.arms, probes
+    )
     facts_by_arm = {a.name: comparison_facts.get(a.name, {}) for a in plan.arms}
     quantities = dict.fromkeys(
         quantity for arm_facts in facts_by_arm.values() for quantity in arm_facts
     )
-    unequal_quantities = [
-        n for n in quantities if len({f.get(n) for f in facts_by_arm.values()}) > 1
+    differing_quantities = [
+        q for q in quantities if len({facts.get(q) for facts in facts_by_arm.values()}) > 1
     ]
     first_facts = next(iter(facts_by_arm.values()), {})
     equal_quantities = [
-        f"{n} ({_format_quantity(first_facts, n)})"
-        for n in quantities
-        if n not in unequal_quantities and first_facts[n] != 0
+        f"{q} ({_format_quantity(first_facts, q)})"
+        for q in quantities
+        if q not in differing_quantities and first_facts[q] != 0
     ]
-    contrast_lines = [
+    contrast_notes = [
         f"{c.label}: {compare_conditions(comparison_facts, c)}."
         for c in plan.contrasts
         if c.kind != "noise"
@@ -41,24 +43,24 @@ def build_comparability_table(plan: Plan, probes: Iterable[Mapping[str, Any]]) -
         f"{quantity} within {tolerance:.0%}" for quantity, tolerance in SIZE_TOLERANCES.items()
     )
     return Table(
-        name="fairness",
-        title="What is equal between the arms, and what is not",
-        headings=("arm", *unequal_quantities),
+        name="comparability",
+        title="Comparability of the arms",
+        headings=("arm", *differing_quantities),
         rows=tuple(
             make_row(
-                a.label, *(_format_quantity(facts_by_arm[a.name], n) for n in unequal_quantities)
+                a.label, *(_format_quantity(facts_by_arm[a.name], q) for q in differing_quantities)
             )
             for a in plan.arms
         ),
         records=tuple(
-            {"arm": arm, **{n: DECIDED_BY_LABELS if v is None else v for n, v in f.items()}}
-            for arm, f in facts_by_arm.items()
+            {"arm": arm, **{q: DECIDED_BY_LABELS if v is None else v for q, v in facts.items()}}
+            for arm, facts in facts_by_arm.items()
         ),
         notes=(
             f"Equal in every arm: {', '.join(equal_quantities)}." if equal_quantities else "",
-            f"Operations are those of training. Equal: {tolerances_text}, all else exactly; time and memory "
-            "stand with the costs.",
-            *contrast_lines,
+            f"FLOPs are those of training. Matched: {tolerances_text}, all other quantities "
+            "exactly. Time and memory are compared with the costs.",
+            *contrast_notes,
         ),
     )
 

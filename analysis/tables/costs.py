@@ -1,46 +1,70 @@
-"""What a sweep cost: a bill by run for the store, and a short table by arm for the page."""
+"""Costs of a sweep: a cost report by run for the store, and a short table by arm for the page."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from analysis.collect.export import format_csv
-from analysis.collect.frame import STATUSES_WITHOUT_OUTCOME, SweepData
+from analysis.collect.frame import STATUSES_WITH_OUTCOME, SweepData
 from analysis.collect.run_time import format_duration
 from analysis.results import comparability
 from analysis.tables.table import Table, make_row
+from uniclip.store import Arm, Contrast
+
+END_PREFIX = "ended_"
+"""Prefix of the columns that count end reasons."""
+TABLE_COLUMNS = {
+    "image_forward_passes_per_sample": ("image forward passes per sample", "{:g}"),
+    "training_seconds": ("training seconds per run", "{:.1f}"),
+    "wall_seconds": ("seconds per run", "{:.1f}"),
+    "predicted_seconds": ("predicted seconds per run", "{:.1f}"),
+    "seconds_per_step": ("seconds per step", "{:.3f}"),
+    "flops_per_step": ("FLOPs per step", "{:.3g}"),
+    "parameters": ("parameters", "{:,.0f}"),
+    "peak_memory_bytes": ("peak memory (MB)", "{:,.0f}"),
+}
+"""Column of the costs -> heading and format in the table by arm."""
+MEASURED_QUANTITIES = {
+    "training_seconds": ("training seconds", 1.0),
+    "peak_memory_bytes": (comparability.MEMORY, 1e6),
+}
+"""Measured column -> quantity and unit in which the sides of a contrast are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostReport:
-    """Costs; never part of `tables/`, because they differ from machine to machine."""
+    """Costs of a sweep; never part of `tables/`, because they differ from machine to machine."""
 
     csv: str
-    """One row a cell; arms that coincide share a run, which is paid for once (`shared`)."""
+    """One row per cell. Arms that coincide share a run, which is counted once (`shared_run`)."""
     table: Table
     """Medians by arm."""
 
 
 def build_cost_report(sweep_data: SweepData) -> CostReport:
-    """The bill of what was gathered."""
+    """Return measured and predicted costs of the sweep."""
     costs = sweep_data.costs.copy()
-    costs["shared"] = costs["run"].duplicated()
+    costs["shared_run"] = costs["run"].duplicated()
     flops_by_arm = {
         p["arm"]: p["flops_per_step"] for p in sweep_data.probes if "flops_per_step" in p
     }
     costs["flops_per_step"] = costs["arm"].map(flops_by_arm)
-    if {"gpus", "wall_seconds"} <= set(costs):
-        costs["gpu_hours"] = costs["wall_seconds"] * costs["gpus"] / 3600
-        costs["predicted_gpu_hours"] = costs["predicted_seconds"] * costs["gpus"] / 3600
-    return CostReport(csv=format_csv(costs), table=_build_arm_table(sweep_data, costs))
+    if {"num_gpus", "wall_seconds"} <= set(costs):
+        costs["gpu_hours"] = costs["wall_seconds"] * costs["num_gpus"] / 3600
+        costs["predicted_gpu_hours"] = costs["predicted_seconds"] * costs["num_gpus"] / 3600
+    plan = sweep_data.plan
+    return CostReport(
+        csv=format_csv(costs), table=_build_arm_table(plan.arms, plan.contrasts, costs)
+    )
 
 
 def describe_measured_costs(costs: pd.DataFrame) -> list[str]:
-    """Prediction against bill, and what interruptions cost, in sentences; each run is paid once."""
+    """Return sentences on prediction and measurement, and on the cost of interruptions."""
     sentences = []
-    unique_runs = costs[~costs["shared"]]
+    unique_runs = costs[~costs["shared_run"]]
     if {"predicted_seconds", "wall_seconds"} <= set(unique_runs):
         predicted_runs = _select_finished(unique_runs).dropna(
             subset=["predicted_seconds", "wall_seconds"]
@@ -48,111 +72,112 @@ def describe_measured_costs(costs: pd.DataFrame) -> list[str]:
         if len(predicted_runs):
             sentences.append(_describe_prediction(predicted_runs))
     end_counts = {
-        str(c)[6:]: int(unique_runs[c].sum()) for c in unique_runs if str(c).startswith("ended_")
+        str(column).removeprefix(END_PREFIX): int(unique_runs[column].sum())
+        for column in unique_runs
+        if str(column).startswith(END_PREFIX)
     }
     if sum(end_counts.values()):
-        wasted_seconds, wall_seconds = (
-            unique_runs["lost_seconds"].sum(),
-            unique_runs["wall_seconds"].sum(),
-        )
+        wasted_seconds = unique_runs["wasted_seconds"].sum()
+        wall_seconds = unique_runs["wall_seconds"].sum()
         end_texts = ", ".join(
             f"{n} {end_reason.replace('_', ' ')}" for end_reason, n in end_counts.items() if n
         )
         sentences.append(
-            f"Preemption and other interruptions ({end_texts}) cost {format_duration(wasted_seconds)} of {format_duration(wall_seconds)}."
+            f"Interruptions and failures ({end_texts}) cost {format_duration(wasted_seconds)} of "
+            f"{format_duration(wall_seconds)}."
         )
     return sentences
 
 
 def _select_finished(costs: pd.DataFrame) -> pd.DataFrame:
-    """Those of runs with an outcome: what the others took so far is no measure of a run."""
-    return costs[~costs["state"].isin(STATUSES_WITHOUT_OUTCOME)]
+    """Return the rows of runs with an outcome: the time of others does not measure a run."""
+    return costs[costs["status"].isin(STATUSES_WITH_OUTCOME)]
 
 
 def _describe_prediction(runs: pd.DataFrame) -> str:
-    """Of runs that were priced before they ran, and have ended."""
-    predicted_low, predicted_seconds, predicted_high = (
-        runs[f"predicted_{name}"].sum() for name in ("low", "seconds", "high")
+    """Compare prediction and measurement of finished runs whose cost was predicted."""
+    low, seconds, high = (
+        format_duration(runs[column].sum())
+        for column in ("predicted_seconds_low", "predicted_seconds", "predicted_seconds_high")
     )
     measured_seconds = runs["wall_seconds"].sum()
-    num_inside_interval = (
-        runs["wall_seconds"].between(runs["predicted_low"], runs["predicted_high"]).sum()
+    relative_error = measured_seconds / runs["predicted_seconds"].sum() - 1
+    is_inside = runs["wall_seconds"].between(
+        runs["predicted_seconds_low"], runs["predicted_seconds_high"]
     )
     gpu_hours_text = ""
-    if runs["gpus"].any():
-        measured_gpu_hours = (runs["wall_seconds"] * runs["gpus"]).sum() / 3600
-        predicted_gpu_hours = (runs["predicted_seconds"] * runs["gpus"]).sum() / 3600
+    if runs["num_gpus"].any():
+        measured_gpu_hours = (runs["wall_seconds"] * runs["num_gpus"]).sum() / 3600
+        predicted_gpu_hours = (runs["predicted_seconds"] * runs["num_gpus"]).sum() / 3600
         gpu_hours_text = (
-            f" GPU-hours: {predicted_gpu_hours:.2g} foretold, {measured_gpu_hours:.2g} billed."
+            f" GPU-hours: {predicted_gpu_hours:.2g} predicted, {measured_gpu_hours:.2g} measured."
         )
     return (
-        f"Foretold for {len(runs)} runs: {format_duration(predicted_seconds)} ({format_duration(predicted_low)} to {format_duration(predicted_high)}); "
-        f"billed: {format_duration(measured_seconds)} ({measured_seconds / predicted_seconds - 1:+.0%}); {num_inside_interval} of {len(runs)} runs lie "
-        f"within their interval.{gpu_hours_text}"
+        f"Predicted for {len(runs)} runs: {seconds} ({low} to {high}); measured: "
+        f"{format_duration(measured_seconds)} ({relative_error:+.0%}); {is_inside.sum()} of "
+        f"{len(runs)} runs are within their predicted range.{gpu_hours_text}"
     )
 
 
-def _describe_comparability(sweep_data: SweepData, costs: pd.DataFrame) -> list[str]:
-    """What the contrasts hold equal of what was measured here, as `stamps` says it of counts."""
-    units_by_column = {
-        "training_seconds": ("training seconds", 1.0),
-        "peak_memory_bytes": (comparability.MEMORY, 1e6),
-    }
-    measurements: dict[str, dict[str, float | None]] = {
-        arm.name: {} for arm in sweep_data.plan.arms
-    }
-    for column, (quantity, unit) in units_by_column.items():
+def _describe_comparability(
+    arms: Sequence[Arm], contrasts: Sequence[Contrast], costs: pd.DataFrame
+) -> list[str]:
+    """Return for each contrast whether measured time and memory are matched."""
+    measurements: dict[str, dict[str, float | None]] = {arm.name: {} for arm in arms}
+    for column, (quantity, unit) in MEASURED_QUANTITIES.items():
         if column in costs:
             for arm, value in costs.groupby("arm")[column].median().dropna().items():
                 measurements[str(arm)][quantity] = float(value) / unit
     tolerances = {
-        quantity: comparability.RELATIVE_TOLERANCE for quantity, _ in units_by_column.values()
+        quantity: comparability.RELATIVE_TOLERANCE for quantity, _ in MEASURED_QUANTITIES.values()
     }
-    contrasts = [c for c in sweep_data.plan.contrasts if c.kind != "noise"]
     comparisons = {
-        c.label: comparability.compare_conditions(measurements, c, tolerances) for c in contrasts
+        c.label: comparability.compare_conditions(measurements, c, tolerances)
+        for c in contrasts
+        if c.kind != "noise"
     }
-    comparison_lines = [
+    comparison_notes = [
         f"{label}: {comparison}."
         for label, comparison in comparisons.items()
         if comparison != comparability.NOT_STATED
     ]
-    tolerance_note = f"Training time and peak memory count as equal within {comparability.RELATIVE_TOLERANCE:.0%}."
-    return [tolerance_note, *comparison_lines] if comparison_lines else []
+    tolerance_note = (
+        "Training time and peak memory count as matched within "
+        f"{comparability.RELATIVE_TOLERANCE:.0%}."
+    )
+    return [tolerance_note, *comparison_notes] if comparison_notes else []
 
 
-def _build_arm_table(sweep_data: SweepData, costs: pd.DataFrame) -> Table:
+def _build_arm_table(
+    arms: Sequence[Arm], contrasts: Sequence[Contrast], costs: pd.DataFrame
+) -> Table:
     columns = {
-        "image_forwards_a_sample": ("image forwards a sample", "{:g}"),
-        "training_seconds": ("training seconds a run", "{:.1f}"),
-        "wall_seconds": ("seconds a run", "{:.1f}"),
-        "predicted_seconds": ("foretold", "{:.1f}"),
-        "seconds_per_step": ("seconds a step", "{:.3f}"),
-        "flops_per_step": ("floating-point operations a step", "{:.3g}"),
-        "parameters": ("parameters", "{:,.0f}"),
-        "peak_memory_bytes": ("peak memory (MB)", "{:,.0f}"),
+        column: heading_and_format
+        for column, heading_and_format in TABLE_COLUMNS.items()
+        if column in costs and costs[column].notna().any()
     }
-    visible_columns = {c: v for c, v in columns.items() if c in costs and costs[c].notna().any()}
     rows = []
-    for arm in sweep_data.plan.arms:
+    for arm in arms:
         arm_costs = costs[costs["arm"] == arm.name]
         cell_texts = []
-        for column, (_, format_spec) in visible_columns.items():
+        for column, (_, format_spec) in columns.items():
             measured_rows = _select_finished(arm_costs) if column == "wall_seconds" else arm_costs
             value = measured_rows[column].median() / (1e6 if column.endswith("_bytes") else 1)
             cell_texts.append(format_spec.format(value) if value == value else "")
         rows.append(make_row(arm.label, *cell_texts))
-    note = "Medians over seeds. The bill by run is bill.csv in the sweep's folder."
+    note = "Medians over seeds. Costs by run: cost_report.csv in the sweep's folder."
     if "training_seconds" in costs:
-        training_hours = costs.loc[~costs["shared"], "training_seconds"].sum() / 3600
-        note += f" Training took {training_hours:.2f} hours of this machine's slots in all."
-    notes = (note, *_describe_comparability(sweep_data, costs), *describe_measured_costs(costs))
-    headings = ("arm", *(heading for heading, _ in visible_columns.values()))
+        training_hours = costs.loc[~costs["shared_run"], "training_seconds"].sum() / 3600
+        note += f" Training took {training_hours:.2f} hours in total."
     return Table(
         name="costs",
-        title="What the arms cost here",
-        headings=headings,
+        title="Cost per arm",
+        headings=("arm", *(heading for heading, _ in columns.values())),
         rows=tuple(rows),
         records=(),
-        notes=notes,
+        notes=(
+            note,
+            *_describe_comparability(arms, contrasts, costs),
+            *describe_measured_costs(costs),
+        ),
     )

@@ -1,4 +1,4 @@
-"""The tables of effects: every contrast on the primary score, the primary ones on every other."""
+"""Tables of effects: every contrast on the primary score, the primary ones on all other scores."""
 
 from __future__ import annotations
 
@@ -10,130 +10,127 @@ from analysis.statistics.effects import Effect
 from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Contrast
 
-VERDICT_TONES = {
-    "helps": "good",
-    "more together": "good",
-    "hurts": "bad",
-    "less together": "bad",
-    "differs": "bad",
-}
+CROSSED_DESIGN_NOTE = (
+    "Crossed design: a main effect is averaged over the other components; an interaction is half "
+    "of the change of one component's effect when the other is switched on."
+)
 
 
 def build_effect_table(results: Results) -> Table:
-    """Every contrast on the primary score."""
-    headings = (
-        "contrast",
-        "claim",
-        "verdict",
-        "effect",
-        "95 % interval",
-        "p",
-        "detectable",
-        "seeds",
-        "variance ratio",
-        "item error",
-        "image forwards",
-    )
-    plan = results.plan
-    contrast_effects = [(c, results.effects[c.name]) for c in plan.contrasts]
-    num_primary = sum(c.primary for c in plan.contrasts)
-    crossed_design_note = (
-        "Crossed design: a main effect is averaged over the other components; an interaction is "
-        "half of how much one component's effect grows when the other is on."
-        if plan.design == "crossed"
-        else ""
-    )
-    notes = (
-        f"Effects on {results.format_heading(results.primary_score)}; paired by seed; interval: "
-        "paired t of this contrast alone.",
-        f"Verdict and p: after Holm over the {num_primary} primary contrasts; all "
-        "others are exploratory, uncorrected.",
-        *([crossed_design_note] if crossed_design_note else []),
-        "Detectable: the smallest effect that these seeds find 4 times in 5, at the level "
-        "that the verdict needs.",
-        "Variance ratio: of the contrast paired by seed to the same contrast unpaired; "
-        "below 1, pairing helped.",
-        "Item error: standard error that the choice of test pictures alone gives "
-        "(paired); in no interval.",
-        *find_comparability_warnings(results),
-        *(note for c, e in contrast_effects for note in _build_effect_notes(c, e)),
-    )
+    """Return every contrast on the primary score."""
+    contrasts = results.plan.contrasts
     return Table(
         name="effects",
-        title="What each contrast came to",
-        headings=headings,
-        rows=tuple(_build_effect_row(results, c, e) for c, e in contrast_effects),
-        records=tuple(
-            _build_effect_record(results, c, e, results.primary_score) for c, e in contrast_effects
+        title="Estimated effects",
+        headings=(
+            "contrast",
+            "family",
+            "verdict",
+            "effect",
+            f"{formatting.format_confidence_level()} interval",
+            "p",
+            formatting.MDE_LABEL,
+            "seeds",
+            "variance ratio",
+            "test-set SE",
+            "image forward passes",
         ),
-        notes=notes,
+        rows=tuple(_build_effect_row(results, c) for c in contrasts),
+        records=tuple(
+            _build_effect_record(results, c, results.effects[c.name], results.primary_score)
+            for c in contrasts
+        ),
+        notes=(
+            f"Effects on {results.format_heading(results.primary_score)}; paired by seed; "
+            "interval: paired t of this contrast alone.",
+            f"Verdict and p: Holm-corrected over the {len(results.primary_contrasts)} primary "
+            "contrasts; all others are exploratory and uncorrected.",
+            *([CROSSED_DESIGN_NOTE] if results.plan.design == "crossed" else []),
+            "MDE: minimum detectable effect, the smallest one that these seeds detect with 80 % "
+            "power, at the level that the verdict needs.",
+            "Variance ratio: variance of the contrast paired by seed / unpaired; below 1, pairing "
+            "helped.",
+            "Test-set SE: standard error due to the choice of test samples alone (paired); not "
+            "included in any interval.",
+            *find_comparability_warnings(results),
+            *(note for c in contrasts for note in _build_notes(c, results.effects[c.name])),
+        ),
         num_text_columns=3,
     )
 
 
 def build_other_effects_table(results: Results) -> Table:
-    """The primary contrasts on every other score: exploratory."""
-    primary_contrasts = [c for c in results.plan.contrasts if c.primary]
-    rows = []
-    for key, effect_by_contrast in results.other_effects.items():
-        if not results.sweep_data.is_report_only(*key):
-            rows.append(
-                make_row(
-                    results.format_heading(key),
-                    *(_build_brief_cell(effect_by_contrast[c.name]) for c in primary_contrasts),
-                )
-            )
+    """Return the primary contrasts on all other scores: exploratory."""
+    primary_contrasts = results.primary_contrasts
+    rows = [
+        make_row(
+            results.format_heading(key),
+            *(_build_brief_cell(effects[c.name]) for c in primary_contrasts),
+        )
+        for key, effects in results.other_effects.items()
+        if not results.sweep_data.is_report_only(*key)
+    ]
     return Table(
         name="other_effects",
         title="The primary contrasts on the other scores (exploratory)",
         headings=("score", *(c.label for c in primary_contrasts)),
         rows=tuple(rows),
         records=tuple(
-            _build_effect_record(results, c, effect_by_contrast[c.name], key)
-            for key, effect_by_contrast in results.other_effects.items()
+            _build_effect_record(results, c, effects[c.name], key)
+            for key, effects in results.other_effects.items()
             for c in results.plan.contrasts
         ),
-        notes=("Uncorrected 95 % intervals: of twenty, one misses the truth. Nothing is claimed.",),
+        notes=(
+            f"Uncorrected {formatting.format_confidence_level()} intervals: one in twenty is "
+            "expected to miss the true value. No verdict is given.",
+        ),
     )
 
 
-def _build_effect_row(
-    results: Results, contrast: Contrast, effect: Effect
-) -> tuple[TableCell, ...]:
-    verdict = formatting.format_verdict(effect, contrast.kind)
-    verdict_text = f"{verdict} ({effect.num_diverged} diverged)" if effect.num_diverged else verdict
+def _build_effect_row(results: Results, contrast: Contrast) -> tuple[TableCell, ...]:
+    effect = results.effects[contrast.name]
+    diverged_text = formatting.format_exclusions({"diverged": effect.num_diverged})
+    verdict_text = formatting.format_verdict(effect, contrast.kind) + diverged_text
     test_set_se = results.test_set_se[contrast.name]
-    tone = VERDICT_TONES.get(verdict, "quiet")
+    tone = formatting.get_tone(effect, contrast.kind)
+    is_bold = contrast.primary and tone != formatting.MUTED
+    forward_passes_text = _format_forward_passes(results, contrast)
     return make_row(
         contrast.label,
-        "primary" if contrast.primary else "exploratory",
-        TableCell(text=verdict_text, bold=contrast.primary and tone != "quiet", tone=tone),
+        _get_family(contrast.primary),
+        TableCell(text=verdict_text, bold=is_bold, tone=tone),
         formatting.format_signed(effect.mean),
         formatting.format_interval(effect),
         formatting.format_p_value(effect.verdict_p),
-        formatting.format_number(effect.mde) if effect.mde is not None else "",
+        "" if effect.mde is None else formatting.format_number(effect.mde),
         formatting.format_seed_count(effect),
-        formatting.format_number(effect.variance_ratio, 2)
-        if effect.variance_ratio is not None
-        else "",
-        formatting.format_number(test_set_se) if test_set_se is not None else "",
-        formatting.format_contrast_cost(results.plan, contrast).removesuffix(" image forwards"),
+        "" if effect.variance_ratio is None else formatting.format_number(effect.variance_ratio, 2),
+        "" if test_set_se is None else formatting.format_number(test_set_se),
+        forward_passes_text.removesuffix(" image forward passes"),
     )
 
 
-def _build_effect_notes(contrast: Contrast, effect: Effect) -> list[str]:
+def _get_family(is_primary: bool) -> str:
+    return "primary" if is_primary else "exploratory"
+
+
+def _format_forward_passes(results: Results, contrast: Contrast) -> str:
+    return formatting.format_forward_passes(results.plan.forward_passes, *contrast.arms_by_sign)
+
+
+def _build_notes(contrast: Contrast, effect: Effect) -> list[str]:
+    """Return a note on the seeds that were lost to divergence."""
     if not effect.num_diverged:
         return []
     worst_case_text = (
-        "not known (no chance level)"
+        "unknown (no chance level)"
         if effect.worst_case_mean is None
         else formatting.format_signed(effect.worst_case_mean)
     )
-    exclusion_text = (
-        f"{effect.num_diverged} seed{'s' * (effect.num_diverged > 1)} left out: a run diverged"
-    )
+    seeds_text = f"{effect.num_diverged} seed{'s' * (effect.num_diverged > 1)}"
     return [
-        f"{contrast.label}: {exclusion_text}; with diverged runs at chance the effect is {worst_case_text}."
+        f"{contrast.label}: {seeds_text} excluded because a run diverged; with diverged runs at "
+        f"chance, the effect is {worst_case_text}."
     ]
 
 
@@ -141,30 +138,28 @@ def _build_effect_record(
     results: Results, contrast: Contrast, effect: Effect, key: ScoreKey
 ) -> dict[str, Any]:
     run_by_cell = results.run_by_cell
-    is_primary = contrast.primary and key == results.primary_score
+    is_primary_score = key == results.primary_score
     return {
         "contrast": contrast.name,
         "label": contrast.label,
         "kind": contrast.kind,
         "dataset": key[0],
         "score": key[1],
-        "claim": "primary" if is_primary else "exploratory",
-        "verdict": formatting.format_verdict(effect, contrast.kind)
-        if key == results.primary_score
-        else "",
+        "family": _get_family(contrast.primary and is_primary_score),
+        "verdict": formatting.format_verdict(effect, contrast.kind) if is_primary_score else "",
         "effect": effect.mean,
-        "low": effect.low,
-        "high": effect.high,
+        "ci_low": effect.low,
+        "ci_high": effect.high,
         "p": effect.p,
-        "p_holm": effect.p_adjusted,
-        "detectable": effect.mde,
-        "seeds": len(effect.seeds),
-        "diverged": effect.num_diverged,
-        "missing": effect.num_missing,
-        "worst_case": effect.worst_case_mean,
+        "p_adjusted": effect.p_adjusted,
+        "mde": effect.mde,
+        "num_seeds": len(effect.seeds),
+        "num_diverged": effect.num_diverged,
+        "num_missing": effect.num_missing,
+        "worst_case_mean": effect.worst_case_mean,
         "variance_ratio": effect.variance_ratio,
-        "item_error": results.test_set_se[contrast.name] if key == results.primary_score else None,
-        "cost": formatting.format_contrast_cost(results.plan, contrast),
+        "test_set_se": results.test_set_se[contrast.name] if is_primary_score else None,
+        "forward_passes": _format_forward_passes(results, contrast),
         "per_seed": " ".join(f"{s}:{v:.10g}" for s, v in zip(effect.seeds, effect.values)),
         "runs": " ".join(run_by_cell[a, s] for s in effect.seeds for a in contrast.weights),
     }
@@ -172,7 +167,7 @@ def _build_effect_record(
 
 def _build_brief_cell(effect: Effect) -> TableCell:
     if effect.is_exactly_zero:
-        return TableCell(text="exactly 0", tone="quiet")
+        return TableCell(text=formatting.EXACTLY_ZERO, tone=formatting.MUTED)
     return TableCell(
         text=f"{formatting.format_signed(effect.mean)} {formatting.format_interval(effect)}".strip()
     )

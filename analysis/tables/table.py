@@ -1,9 +1,11 @@
-"""One table, written as CSV, Markdown, LaTeX (booktabs) and HTML, the same bytes each time."""
+"""Tables, and their formats: CSV, Markdown and LaTeX (booktabs).
+
+Equal tables give equal bytes.
+"""
 
 from __future__ import annotations
 
 import csv
-import html
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,40 +36,40 @@ MARKDOWN_ESCAPES = {"|": r"\|", "*": r"\*", "_": r"\_", "`": r"\`", "<": "&lt;",
 
 @dataclass(frozen=True, kw_only=True)
 class TableCell:
-    """One cell of a table for readers."""
+    """One cell of a table."""
 
     text: str
     bold: bool = False
     tone: str = ""
-    """What it says, for the page's colours: good, bad, quiet."""
+    """Colour on the HTML page: good, bad or muted; empty for none."""
     link: str = ""
-    """Where the number comes from, relative to the report's folder (page only)."""
+    """Link to the source of the number, relative to the report's folder (HTML only)."""
     anchor: str = ""
-    """What links on the page may point to."""
+    """Target of links on the HTML page."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table, once for readers (`headings`, `rows`) and once for programs (`records`)."""
+    """A table, for people (`headings`, `rows`) and for programs (`records`)."""
 
     name: str
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[TableCell, ...], ...]
     records: tuple[Mapping[str, Any], ...]
-    """Rows of the CSV: raw numbers, one name a column."""
+    """Rows of the CSV file: column -> unrounded value."""
     notes: tuple[str, ...] = ()
     num_text_columns: int = 1
-    """The first so many columns are text (aligned left)."""
+    """Number of leading columns that hold text and are aligned left."""
 
 
 def make_row(*cells: str | TableCell) -> tuple[TableCell, ...]:
-    """A row for readers; plain text becomes an entry."""
+    """Return a row; a plain text becomes a cell."""
     return tuple(t if isinstance(t, TableCell) else TableCell(text=t) for t in cells)
 
 
 def format_csv_value(value: Any) -> str:
-    """A value in a CSV: ten significant digits, empty for none."""
+    """Return a value as in a CSV file: ten significant digits, empty for None and NaN."""
     if value is None or (isinstance(value, float) and value != value):
         return ""
     if isinstance(value, bool):
@@ -76,7 +78,7 @@ def format_csv_value(value: Any) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Comma-separated, a heading first, lines ended by a newline."""
+    """Return the records as comma-separated values, with a header line."""
     stream = io.StringIO()
     names = list(dict.fromkeys(name for record in table.records for name in record))
     writer = csv.writer(stream, lineterminator="\n")
@@ -86,7 +88,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """A pipe table with its title and notes."""
+    """Return a pipe table with its title and notes."""
     alignments = [
         ":--" if i < table.num_text_columns else "--:" for i in range(len(table.headings))
     ]
@@ -105,7 +107,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A booktabs table; needs \\usepackage{booktabs} and nothing else."""
+    """Return a booktabs table; it needs \\usepackage{booktabs} and nothing else."""
     column_spec = "l" * table.num_text_columns + "r" * (
         len(table.headings) - table.num_text_columns
     )
@@ -126,46 +128,7 @@ def to_latex(table: Table) -> str:
     return "\n".join([*lines, r"\end{table}", ""])
 
 
-def to_html(table: Table) -> str:
-    """A figure with the table in a box that scrolls, and its notes."""
-    header_cells = "".join(
-        f"<th{_format_alignment_attribute(i, table)}>{html.escape(h)}</th>"
-        for i, h in enumerate(table.headings)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(
-            _format_html_cell(e, _format_alignment_attribute(i, table)) for i, e in enumerate(row)
-        )
-        + "</tr>\n"
-        for row in table.rows
-    )
-    note_items = "".join(f"<li>{html.escape(n)}</li>" for n in table.notes)
-    notes_list = f'<ul class="notes">{note_items}</ul>' if note_items else ""
-    return (
-        f'<figure class="table" id="table-{table.name}">'
-        f"<figcaption>{html.escape(table.title)}</figcaption>\n"
-        f'<div class="scroll"><table><thead><tr>{header_cells}</tr></thead>\n'
-        f"<tbody>\n{body}</tbody></table></div>\n"
-        f"{notes_list}</figure>\n"
-    )
-
-
 TABLE_FORMATS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
-
-
-def _format_alignment_attribute(column: int, table: Table) -> str:
-    return "" if column < table.num_text_columns else ' class="num"'
-
-
-def _format_html_cell(cell: TableCell, alignment_attribute: str) -> str:
-    text = html.escape(cell.text)
-    if cell.link:
-        text = f'<a href="{html.escape(cell.link)}">{text}</a>'
-    if cell.tone:
-        text = f'<span class="{cell.tone}">{text}</span>'
-    id_attribute = f' id="{html.escape(cell.anchor)}"' if cell.anchor else ""
-    return f"<td{alignment_attribute}{id_attribute}>{f'<strong>{text}</strong>' if cell.bold else text}</td>"
 
 
 def _escape(text: str, replacements: Mapping[str, str]) -> str:

@@ -1,94 +1,79 @@
-"""Stamps: what a comparison holds equal, of what is counted, probed and measured."""
+"""Comparability: quantities that are counted, probed and measured, and their tolerances."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
-from analysis.collect.frame import collect_sweep_data
 from analysis.results import comparability
-from analysis.results.results import analyze
-from analysis.tables import costs, scores
 from tests.helpers import fake_sweep
-from uniclip.io.atomic import append_jsonl
-from uniclip.store import Contrast, Store
+from uniclip.store import Contrast
 
-POSITIVES = "positives of a picture among texts"
+POSITIVES = "positives per image among texts"
 
 
-def difference(plus: str, minus: str) -> Contrast:
-    weights = {plus: 1.0, minus: -1.0}
+def difference(positive_arm: str, negative_arm: str) -> Contrast:
+    weights = {positive_arm: 1.0, negative_arm: -1.0}
     return Contrast(name="c", label="c", kind="difference", weights=weights, primary=True)
 
 
-def test_what_labels_decide_is_never_called_equal() -> None:
-    known = {
+def test_quantities_that_labels_decide_never_count_as_matched() -> None:
+    facts = {
         "unicl": {"samples seen": 10.0, POSITIVES: None},
         "again": {"samples seen": 10.0, POSITIVES: None},
         "clip": {"samples seen": 10.0, POSITIVES: 1.0},
     }
-    said = "equal in samples seen; not counted (labels): positives of a picture among texts"
-    assert comparability.compare_conditions(known, difference("unicl", "clip")) == said
-    assert comparability.compare_conditions(known, difference("unicl", "again")) == said
+    text = f"matched: samples seen; not counted (labels): {POSITIVES}"
+    assert comparability.compare_conditions(facts, difference("unicl", "clip")) == text
+    assert comparability.compare_conditions(facts, difference("unicl", "again")) == text
 
 
-def test_sizes_are_equal_within_their_share_and_counts_exactly() -> None:
-    known: comparability.ComparisonFacts = {
+def test_sizes_are_matched_within_a_tolerance_and_counts_exactly() -> None:
+    facts: comparability.ComparisonFacts = {
         "a": {comparability.PARAMETERS: 1000.0, "samples seen": 1000.0},
         "b": {comparability.PARAMETERS: 1009.0, "samples seen": 1009.0},
         "c": {comparability.PARAMETERS: 1030.0, "samples seen": 1000.0},
+        "d": {},
+        "e": {comparability.PARAMETERS: 1001.0, "samples seen": 1000.0},
     }
-    said = "equal in parameters; not equal in samples seen (1,000 against 1,009)"
-    assert comparability.compare_conditions(known, difference("a", "b")) == said
-    said = "equal in samples seen; not equal in parameters (1,000 against 1,030)"
-    assert comparability.compare_conditions(known, difference("a", "c")) == said
-    assert (
-        comparability.compare_conditions({**known, "d": {}}, difference("a", "d")) == "not stated"
-    )
+
+    def compare(positive_arm: str, negative_arm: str) -> str:
+        return comparability.compare_conditions(facts, difference(positive_arm, negative_arm))
+
+    assert compare("a", "b") == "matched: parameters; not matched: samples seen (1,000 vs. 1,009)"
+    assert compare("a", "c") == "matched: samples seen; not matched: parameters (1,000 vs. 1,030)"
+    assert compare("a", "d") == "not stated"
+    assert compare("a", "e") == "matched in all counted quantities"
 
 
-def test_probed_time_and_memory_are_stamped_apart_from_counts(tmp_path: Path) -> None:
-    store, sweep = fake_sweep.make(tmp_path)
-    plan = store.get_sweep(sweep).read_plan()
-    assert plan is not None
-    one, two, *_ = (a.name for a in plan.arms)
+def test_probed_time_and_memory_are_apart_from_counts() -> None:
+    plan = fake_sweep.plan(fake_sweep.Truth())
+    first, second, *_ = (a.name for a in plan.arms)
     steps = plan.base_config["train"]["steps"]
     probes = [
-        {"arm": one, "seconds_per_step": 0.5, "fixed_seconds": 10.0, "peak_memory_bytes": 5e8},
-        {"arm": two, "seconds_per_step": 0.5, "fixed_seconds": 11.0, "peak_memory_bytes": 6e8},
+        {
+            "arm": first,
+            "seconds_per_step": 0.5,
+            "setup_and_eval_seconds": 10.0,
+            "peak_memory_bytes": 5e8,
+        },
+        {
+            "arm": second,
+            "seconds_per_step": 0.5,
+            "setup_and_eval_seconds": 11.0,
+            "peak_memory_bytes": 6e8,
+        },
     ]
-    known = comparability.collect_measured_facts(plan, probes)
-    assert known[one] == {comparability.TIME: 0.5 * steps + 10, comparability.MEMORY: 500.0}
-    said = "equal in seconds a run; not equal in peak MB (500 against 600)"
-    assert (
-        comparability.compare_conditions(
-            known, difference(one, two), comparability.MEASURED_TOLERANCES
-        )
-        == said
+    measured = comparability.collect_measured_facts(plan.base_config, plan.arms, probes)
+    assert measured[first] == {comparability.TIME: 0.5 * steps + 10, comparability.MEMORY: 500.0}
+    text = "matched: seconds per run; not matched: peak memory (MB) (500 vs. 600)"
+    contrast, tolerances = difference(first, second), comparability.MEASURED_TOLERANCES
+    assert comparability.compare_conditions(measured, contrast, tolerances) == text
+    sized_probes = [{**probe, "flops_per_step": 10**6, "parameters": 10} for probe in probes]
+    counted = comparability.combine_comparison_facts(
+        {first: {"samples seen": 1.0}}, plan.base_config, plan.arms, sized_probes
     )
-    sized = [{**probe, "flops_per_step": 10**6, "parameters": 10} for probe in probes]
-    counted = comparability.collect_comparison_facts(
-        replace(plan, comparison_facts={one: {"samples seen": 1.0}}), sized
-    )
-    assert set(counted[one]) == {comparability.FLOPS, comparability.PARAMETERS, "samples seen"}
+    assert list(counted[first]) == [comparability.FLOPS, comparability.PARAMETERS, "samples seen"]
+    assert counted[first][comparability.FLOPS] == 10**6 * steps
 
 
-def test_probed_sizes_stand_in_the_table_and_measured_costs_beside_the_bill(tmp_path: Path) -> None:
-    store, sweep = fake_sweep.make(tmp_path)
-    plan = store.get_sweep(sweep).read_plan()
-    assert plan is not None
-    counted = {a.name: {"samples seen": 25_600.0, POSITIVES: 1.0} for a in plan.arms}
-    store.get_sweep(sweep).write_plan(replace(plan, comparison_facts=counted))
-    for arm in plan.arms:
-        size = {"flops_per_step": 10**6 * (1 + 2 * (arm.name != "clip")), "parameters": 4000}
-        append_jsonl(store.get_sweep(sweep).probes_path, {"arm": arm.name, **size})
-    gathered = collect_sweep_data(Store(tmp_path), sweep)
-    table = next(t for t in scores.build_tables(analyze(store, gathered)) if t.name == "fairness")
-    assert table.headings == ("arm", comparability.FLOPS)
-    assert (
-        "UniCLIP against CLIP: equal in parameters, samples seen, positives of a picture among "
-        "texts; not equal in floating-point operations (600,000,000 against 200,000,000)."
-    ) in table.notes
-    notes = costs.build_cost_report(gathered).table.notes
-    assert "Training time and peak memory count as equal within 10%." in notes
-    assert "UniCLIP against CLIP: equal in all that is known." in notes
+def test_counts_have_separators_or_three_digits() -> None:
+    counts = [3.0, 1234.0, 0.25, 2.5e12]
+    assert [comparability.format_count(n) for n in counts] == ["3", "1,234", "0.25", "2.5e+12"]

@@ -1,0 +1,93 @@
+"""Draw the figures of a report; one whose input is missing is skipped, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from analysis import formatting
+from analysis.collect.predictions import RetrievalExamples
+from analysis.figures import curves, effects, examples, style
+from analysis.results.results import Results
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFigure:
+    """A figure of the report, or the reason why it is skipped."""
+
+    name: str
+    title: str
+    caption: str
+    skip_reason: str | None = None
+
+
+def build_figures(
+    results: Results, retrieval_examples: RetrievalExamples | None, folder: Path
+) -> list[ReportFigure]:
+    """Draw every figure into `folder` as PNG and SVG; return them in reading order."""
+    plan = results.plan
+    reference_label = results.get_arm_label(plan.reference)
+    score_label = formatting.format_score_label(plan.primary_metric.metric)
+    seed_text = f", seed {retrieval_examples.seed}" if retrieval_examples else ""
+    return [
+        _draw(
+            "effects",
+            "Estimated effects",
+            f"Effect on {score_label}, paired by seed. Small circles: seeds. Bar: paired t "
+            f"interval ({formatting.format_confidence_level()}, of this contrast alone; none below "
+            "three seeds). Filled: primary (verdict after Holm); open: exploratory. Grey band: "
+            f"below the {formatting.MDE_LABEL}.",
+            lambda: effects.draw_effects(results),
+            folder,
+        ),
+        _draw(
+            "interactions",
+            "Interactions",
+            f"Mean {score_label} with one component off and on, while another is off or on "
+            "(averaged over the rest). Thin lines are seeds. Parallel lines: no interaction.",
+            lambda: effects.draw_interactions(results),
+            folder,
+        ),
+        _draw(
+            "curves",
+            "Learning curves",
+            "Validation R@1 against steps, training seconds and images; line: mean over seeds, "
+            "band: lowest to highest seed.",
+            lambda: curves.draw_learning_curves(
+                results.sweep_data.history, plan.arms, plan.reference
+            ),
+            folder,
+        ),
+        _draw(
+            "examples",
+            "Retrieval examples",
+            f"Test images and the captions nearest to them ({reference_label}{seed_text}), with "
+            "cosine similarities. A filled mark: the caption belongs to the image.",
+            lambda: examples.draw_retrieval_examples(retrieval_examples),
+            folder,
+        ),
+        _draw(
+            "temperatures",
+            "Temperatures and offsets",
+            f"{reference_label}: temperature and offset of each domain pair during training; thin "
+            "lines are seeds. Only differences of offsets matter, so b minus b of image-text is "
+            "shown.",
+            lambda: curves.draw_temperatures(results.sweep_data.history, plan.reference),
+            folder,
+        ),
+    ]
+
+
+def _draw(
+    name: str, title: str, caption: str, draw: Callable[[], Figure], folder: Path
+) -> ReportFigure:
+    """Draw and save one figure, or return it with the reason why it is skipped."""
+    try:
+        with style.use_figure_style():
+            style.save_figure(draw(), folder, name)
+    except style.FigureSkipped as error:
+        return ReportFigure(name=name, title=title, caption=caption, skip_reason=str(error))
+    return ReportFigure(name=name, title=title, caption=caption)

@@ -1,0 +1,43 @@
+"""Figures of effects and interactions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.figures.effects import draw_effects, draw_interactions
+from analysis.figures.style import FigureSkipped, use_figure_style
+from analysis.results.results import Results
+from tests.helpers.analyzed_sweeps import analyze_fake_sweep
+from tests.helpers.fake_sweep import Truth
+
+
+def test_a_row_for_each_contrast_and_group(complete_results: Results) -> None:
+    with use_figure_style():
+        (axes,) = draw_effects(complete_results).axes
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert [x for x in labels if x in ("Main effects", "Noise floor")] == [
+        "Main effects", "Noise floor"
+    ]  # fmt: skip
+    assert {c.label for c in complete_results.plan.contrasts} <= set(labels)
+    assert any("helps" in text.get_text() for text in axes.texts)
+
+
+def test_a_panel_for_each_pair_of_components(complete_results: Results) -> None:
+    with use_figure_style():
+        axes = draw_interactions(complete_results).axes
+    assert [a.get_xlabel() for a in axes] == ["awareness", "awareness", "mp nce"]
+
+
+def test_interactions_need_a_complete_crossed_seed(
+    complete_results: Results, tmp_path: Path
+) -> None:
+    missing = tuple(("none", seed) for seed in (0, 1, 2))
+    with pytest.raises(FigureSkipped, match="no seed has every arm"):
+        draw_interactions(analyze_fake_sweep(tmp_path, Truth(missing=missing)))
+    plan = replace(complete_results.plan, components=())
+    sweep_data = replace(complete_results.sweep_data, plan=plan)
+    with pytest.raises(FigureSkipped, match="fewer than two components"):
+        draw_interactions(replace(complete_results, sweep_data=sweep_data))

@@ -1,0 +1,41 @@
+"""Style of the figures: colours of the arms, and the settings of matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+from analysis.figures import style
+from tests.helpers import fake_sweep
+from uniclip.store import Arm
+
+
+def test_crossed_arms_have_colours_and_the_noise_arm_that_of_the_reference() -> None:
+    styles = style.assign_line_styles(fake_sweep.arms(), "full")
+    assert styles["full"].linewidth > styles["none"].linewidth
+    assert styles["full-again"].color == styles["full"].color
+    assert styles["full-again"].linestyle != styles["full"].linestyle
+    assert styles["clip"].color == styles["clip-same-views"].color == style.INK
+    crossed = [styles[a.name].color for a in fake_sweep.arms() if a.role == "crossed"]
+    assert len(set(crossed)) == 8
+
+
+def test_a_listed_design_has_colours_for_outside_arms() -> None:
+    arms = [Arm(name=n, label=n, role="outside", levels={}, config_diff={}) for n in ("a", "b")]
+    colors = [s.color for s in style.assign_line_styles(arms, "a").values()]
+    assert colors == list(style.PALETTE[:2])
+
+
+def test_settings_of_the_user_do_not_matter(tmp_path: Path) -> None:
+    def draw(folder: Path) -> bytes:
+        folder.mkdir()
+        with style.use_figure_style():
+            figure = style.create_figure(2, 1)
+            figure.subplots().plot([0, 1])
+            style.save_figure(figure, folder, "f")
+        return (folder / "f.png").read_bytes() + (folder / "f.svg").read_bytes()
+
+    expected = draw(tmp_path / "a")
+    with matplotlib.rc_context({"lines.linewidth": 9, "savefig.dpi": 7, "figure.dpi": 33}):
+        assert draw(tmp_path / "b") == expected

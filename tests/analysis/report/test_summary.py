@@ -1,0 +1,92 @@
+"""Text summaries: short and plain, losses and missing cells are always named."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from analysis.report import summary
+from analysis.results.alarms import DataCheck
+from analysis.results.results import Results
+from tests.helpers import fake_sweep
+from tests.helpers.analyzed_sweeps import (
+    analyze_fake_sweep,
+    analyze_listed_sweep,
+    analyze_sweep,
+    format_all_tables,
+)
+from tests.helpers.fake_sweep import Truth
+
+
+def test_a_loss_to_a_simpler_arm_is_reported(tmp_path: Path) -> None:
+    losing = analyze_fake_sweep(tmp_path / "loses", Truth(seeds=tuple(range(6)), clip=0.75))
+    assert any("loses to simpler arms: CLIP" in s for s in summary.build_summary_sentences(losing))
+    truth = Truth(clip=0.2, effects={n: 0.1 for n in fake_sweep.COMPONENTS})
+    leading = summary.build_summary_sentences(analyze_fake_sweep(tmp_path / "leads", truth))
+    assert any("No simpler arm scores higher" in s for s in leading)
+
+
+def test_a_listed_reference_that_loses_is_reported_and_shown(tmp_path: Path) -> None:
+    effects = {"awareness": -0.2, "mp_nce": -0.1}
+    results = analyze_listed_sweep(tmp_path / "loses", Truth(effects=effects, noise=0.002))
+    sentence = "UniCLIP, all components loses to baselines: CLIP, the same views scores"
+    assert any(s.startswith(sentence) for s in summary.build_summary_sentences(results))
+    lines = summary.build_terminal_summary(results)
+    assert any(line.startswith(sentence) for line in lines)
+    assert any(re.match(r"UniCLIP, all components +0\.3\d\d \+-", line) for line in lines)
+    truth = Truth(effects={name: 0.2 for name in fake_sweep.COMPONENTS})
+    leading = summary.build_summary_sentences(analyze_listed_sweep(tmp_path / "leads", truth))
+    assert any("No baseline scores higher than UniCLIP, all components" in s for s in leading)
+
+
+def test_a_failed_cell_is_reported_without_time_and_host(tmp_path: Path) -> None:
+    cells = (("full", 0), ("clip", 1), ("clip", 2))
+    analyzed = []
+    for seconds, host in ((1.0, "here"), (99.0, "there")):
+        store, sweep = fake_sweep.make(tmp_path / host, Truth(missing=cells))
+        fake_sweep.fail(store, fake_sweep.run_id("full", 0), seconds=seconds, host=host)
+        fake_sweep.begin(store, fake_sweep.run_id("clip", 2), time=seconds, host=host)
+        analyzed.append(analyze_sweep(store, sweep))
+    tables = [format_all_tables(results) for results in analyzed]
+    sentence = summary.build_summary_sentences(analyzed[0])[-1]
+    assert sentence.startswith("Of 33 cells: 1 pending, 1 unfinished, 1 failed (`status` ")
+    assert "2 of 3 (1 failed)" in "".join(tables[0].values())
+    assert f"{analyzed[0].run_by_cell['full', 0]} (failed)" in tables[0]["runs.md"]
+    assert tables[0] == tables[1], "no time, no host"
+
+
+def test_missing_cells_outlast_every_other_warning(tmp_path: Path) -> None:
+    cells = (("no-mp_nce", 0), ("clip", 1))
+    truth = Truth(effects={"awareness": -0.2}, noise=0.002, missing=cells[:1], diverged=cells[1:])
+    results = analyze_listed_sweep(tmp_path, truth)
+    check = DataCheck(
+        dataset="set", arm="full", seed=0, run=results.run_by_cell["full", 0],
+        accuracy_as_named=0.1, accuracy_permuted=0.9, label_order_differs=True, above_chance=True,
+        score="", value=None, value_without_duplicates=None, num_near_duplicates=None,
+        num_undecidable=None, num_samples=100,
+    )  # fmt: skip
+    checks = [replace(check, dataset=f"set{i}") for i in range(20)]
+    lines = summary.build_terminal_summary(replace(results, data_checks=checks))
+    assert len(lines) == 25
+    assert lines[-1] == "Of 33 cells: 1 pending, 1 diverged."
+    assert re.fullmatch(r"\.\.\. and \d+ lines more: see the report", lines[-2])
+
+
+def test_the_terminal_summary_is_short_and_plain(complete_results: Results) -> None:
+    lines = summary.build_terminal_summary(complete_results)
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 100
+    assert all(line.isascii() for line in lines)
+    assert any("n.s. (Holm)" in line for line in lines)
+
+
+def test_the_terminal_summary_counts_what_it_leaves_out(complete_results: Results) -> None:
+    plan, sweep_data = complete_results.plan, complete_results.sweep_data
+    contrasts = tuple(replace(c, primary=c.kind != "noise") for c in plan.contrasts)
+    changed = replace(sweep_data, plan=replace(plan, contrasts=contrasts))
+    lines = summary.build_terminal_summary(replace(complete_results, sweep_data=changed))
+    num_more = len(contrasts) - 8
+    assert num_more > 0
+    assert f"... and {num_more} contrasts more: see the report" in lines
+    assert "contrasts more" not in " ".join(summary.build_terminal_summary(complete_results))

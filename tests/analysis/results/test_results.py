@@ -1,0 +1,95 @@
+"""Results: only planted effects are significant, and differences of code are reported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.report import summary
+from analysis.report.html import collect_warnings
+from analysis.results.results import (
+    Results,
+    compute_knockout_effect,
+    estimate_effects,
+    find_comparability_warnings,
+    find_mixed_numerics,
+    find_mixed_training,
+)
+from analysis.tables.effects import build_effect_table
+from tests.helpers.analyzed_sweeps import analyze_fake_sweep, analyze_listed_sweep
+from tests.helpers.fake_sweep import Truth
+
+
+def test_only_the_planted_effect_is_significant(complete_results: Results) -> None:
+    primary = {c.name: complete_results.effects[c.name] for c in complete_results.primary_contrasts}
+    assert {name for name, effect in primary.items() if effect.sign} == {"main:awareness"}
+    assert all(effect.p_adjusted is not None for effect in primary.values())
+    again = estimate_effects(
+        complete_results.plan.contrasts,
+        complete_results.observations[complete_results.primary_score],
+    )
+    assert again == complete_results.effects
+
+
+def test_the_headings_of_scores(complete_results: Results) -> None:
+    assert complete_results.format_heading(("openmoji", "retrieval.r1")) == "R@1 both ways"
+    assert complete_results.format_heading(("openmoji", "zeroshot.gender")) == "zero-shot gender*"
+    assert complete_results.published_datasets == []
+    assert complete_results.get_arm_label("clip") == "CLIP"
+
+
+def test_the_knockout_effect_is_the_mean_of_what_was_logged(complete_results: Results) -> None:
+    knockout = compute_knockout_effect(complete_results.sweep_data, "awareness")
+    assert knockout.loss_change == pytest.approx(0.42)
+    assert knockout.relative_changes == pytest.approx(
+        {"augmentation_encoder": 0.6, "image_head": 0.8}
+    )
+    unknown = compute_knockout_effect(complete_results.sweep_data, "unknown")
+    assert (unknown.loss_change, unknown.relative_changes) == (None, {})
+
+
+def test_runs_of_other_code_and_of_other_numerics_are_reported(
+    complete_results: Results, tmp_path: Path
+) -> None:
+    cells = tuple(("no-awareness", s) for s in (0, 1, 2)) + (("clip", 1),)
+    results = analyze_fake_sweep(tmp_path, Truth(other_code=cells))
+    code = (
+        "Trained by a different version of the code: no-awareness/0, no-awareness/1, clip/1 and "
+        "1 more"
+    )
+    classes = "Arms of different numerics classes are compared: augmentation awareness, MP-NCE"
+    for warning in (code, classes):
+        assert any(note.startswith(warning) for note in build_effect_table(results).notes)
+        assert warning.split(":")[0] in " ".join(summary.build_terminal_summary(results))
+        assert any(w.startswith(warning) for w in collect_warnings(results))
+    assert len(find_mixed_training(results)) == 4
+    assert find_comparability_warnings(complete_results) == []
+    assert find_mixed_numerics(complete_results) == []
+
+
+def test_two_seeds_allow_no_verdict(tmp_path: Path) -> None:
+    results = analyze_fake_sweep(tmp_path, Truth(seeds=(0, 1)))
+    assert {e.sign for e in results.effects.values()} <= {None, 0}
+    assert not any(results.tied_for_best.values())
+    assert all("too few seeds" in s for s in summary.build_summary_sentences(results)[:3])
+
+
+def test_lost_seeds_of_an_effect_are_counted(tmp_path: Path) -> None:
+    truth = Truth(seeds=(0, 1, 2, 3), diverged=(("clip", 1),), missing=(("full", 3),))
+    effect = analyze_fake_sweep(tmp_path, truth).effects["full - clip"]
+    assert (len(effect.values), effect.num_diverged, effect.num_missing) == (2, 1, 1)
+
+
+def test_the_baselines_of_a_listed_reference_are_the_arms_it_is_compared_with(
+    tmp_path: Path,
+) -> None:
+    results = analyze_listed_sweep(tmp_path, Truth())
+    assert {b.arm for b in results.baselines} == {
+        "no-awareness", "no-mp_nce", "no-domain_similarity", "clip", "clip-same-views"
+    }  # fmt: skip
+    means = [b.mean for b in results.baselines]
+    assert means == sorted(means, reverse=True)
+    assert all(b.difference.p_adjusted is not None for b in results.baselines)
+    assert replace(results, baselines=[]).compute_mean("full") == results.compute_mean("full")

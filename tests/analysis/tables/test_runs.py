@@ -1,0 +1,25 @@
+"""Table of runs: a link for each run that exists, and the status of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis.tables.runs import build_run_table
+from tests.helpers import fake_sweep
+from tests.helpers.analyzed_sweeps import analyze_fake_sweep, read_records
+from tests.helpers.fake_sweep import Truth
+
+
+def test_links_and_statuses(tmp_path: Path) -> None:
+    truth = Truth(missing=(("full", 2),), unscored=(("full", 1),))
+    results = analyze_fake_sweep(tmp_path, truth)
+    table = build_run_table(results.plan.arms, results.plan.seeds, results.sweep_data.cells)
+    first_row = table.rows[0]
+    assert first_row[0].anchor == "runs-full"
+    runs = [fake_sweep.run_id("full", seed) for seed in (0, 1, 2)]
+    texts = [runs[0], f"{runs[1]} (needs evaluation)", f"{runs[2]} (pending)"]
+    assert [cell.text for cell in first_row[1:]] == texts
+    links = [f"../../runs/{runs[0]}/", f"../../runs/{runs[1]}/", ""]
+    assert [cell.link for cell in first_row[1:]] == links
+    statuses = [r["status"] for r in read_records(table) if r["arm"] == "full"]
+    assert statuses == ["complete", "needs_evaluation", "pending"]
