@@ -1,4 +1,4 @@
-"""What the tests of sweeps share."""
+"""Fixtures that the tests of sweeps share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
-    """A live process that is ours to kill."""
-    started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    yield started
-    started.kill()
-    started.wait()
+    """A live process that a test may kill."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait()
