@@ -61,7 +61,7 @@ def _draw_effect_row(axes: Axes, y: int, contrast: Contrast, effect: Effect) -> 
     if effect.mde is not None and not effect.sign:
         mde = effect.mde
         axes.barh(y, 2 * mde, left=-mde, height=0.62, color=style.GRID, zorder=0.5)
-    if effect.low is not None:
+    if effect.low is not None and effect.high is not None:
         axes.plot(
             [effect.low, effect.high],
             [y, y],
@@ -80,7 +80,7 @@ def _draw_effect_row(axes: Axes, y: int, contrast: Contrast, effect: Effect) -> 
         markeredgewidth=0.8,
         zorder=3,
     )
-    if len(effect.values) > 1:
+    if effect.mean is not None and len(effect.values) > 1:
         marker_color = color if contrast.primary else "white"
         axes.plot(
             effect.mean,

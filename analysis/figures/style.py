@@ -107,8 +107,8 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
     The canvases are used directly, because `Figure.savefig` draws a figure twice for each file.
     """
     figure.set_dpi(RC_PARAMS["savefig.dpi"])
-    FigureCanvasAgg(figure).print_png(folder / f"{name}.png", metadata={"Software": None})
+    png_canvas: Any = FigureCanvasAgg(figure)  # its methods have no type annotations
+    png_canvas.print_png(folder / f"{name}.png", metadata={"Software": None})
     figure.set_layout_engine("none")
-    FigureCanvasSVG(figure).print_svg(
-        folder / f"{name}.svg", metadata={"Date": None, "Creator": None}
-    )
+    svg_canvas: Any = FigureCanvasSVG(figure)
+    svg_canvas.print_svg(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})

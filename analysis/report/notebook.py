@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uniclip.store import Contrast
 
@@ -124,9 +124,8 @@ class NotebookRunner:
     async def _execute_cells(self, kernel_folder: Path) -> NotebookNode:
         from jupyter_client.manager import AsyncKernelManager
         from nbclient import NotebookClient
-        from nbformat.v4 import new_notebook
 
-        notebook = new_notebook(metadata=KERNEL_METADATA)
+        notebook: NotebookNode = _import_nbformat().v4.new_notebook(metadata=KERNEL_METADATA)
 
         manager = AsyncKernelManager(kernel_name="python3", transport="ipc")
         manager.ip = str(kernel_folder / "s")
@@ -200,8 +199,7 @@ def build_figure_cells(figures: Sequence[ReportFigure]) -> list[NotebookNode]:
 
 def save_notebook(notebook: NotebookNode, path: Path) -> None:
     """Validate and write a notebook."""
-    import nbformat
-
+    nbformat = _import_nbformat()
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
 
@@ -214,15 +212,20 @@ def _build_table_cells(table: Table) -> Iterator[NotebookNode]:
 
 
 def _text_cell(text: str) -> NotebookNode:
-    from nbformat.v4 import new_markdown_cell
-
-    return new_markdown_cell(text)
+    cell: NotebookNode = _import_nbformat().v4.new_markdown_cell(text)
+    return cell
 
 
 def _code_cell(source: str) -> NotebookNode:
-    from nbformat.v4 import new_code_cell
+    cell: NotebookNode = _import_nbformat().v4.new_code_cell(source)
+    return cell
 
-    return new_code_cell(source)
+
+def _import_nbformat() -> Any:
+    """Return the module nbformat, which has no type annotations; importing it takes a while."""
+    import nbformat
+
+    return nbformat
 
 
 def _format_weights(weights: Mapping[str, Mapping[str, float]]) -> str:

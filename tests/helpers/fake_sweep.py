@@ -223,7 +223,8 @@ def begin(store: Store, run_id: str, *, time: float = 0.0, host: str = "h") -> A
     """Claim one more attempt of a run."""
     run = store.get_run(run_id)
     claim_record = ClaimRecord(
-        host=host, boot_id="b", pid=1, start_ticks=1, source_hash="s", training_hash="t", numerics_class={}, time=time
+        host=host, boot_id="b", pid=1, start_ticks=1, source_hash="s", training_hash="t",
+        numerics_class={}, time=time,
     )  # fmt: skip
     attempt = run.claim_attempt(len(run.list_attempts()) + 1, claim_record)
     assert attempt is not None
