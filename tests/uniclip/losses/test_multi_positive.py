@@ -23,8 +23,10 @@ from tests.helpers.loss_batches import (
     build_view_embeddings,
     value_and_gradients,
 )
+from uniclip.config.losses import MULTI_POSITIVE_LOSSES
 from uniclip.losses.image_text import clip_loss
 from uniclip.losses.multi_positive import (
+    compute_named_loss,
     mil_nce,
     mp_nce,
     multi_positive,
@@ -300,3 +302,20 @@ def test_invalid_arguments_are_rejected(changed, message):
     inputs = dict(z=torch.eye(3), similarity=DomainSimilarity(), **ids)
     with pytest.raises(ValueError, match=message):
         multi_positive(**{**inputs, **changed})
+
+
+@pytest.mark.parametrize("chunk", [None, 3])
+@pytest.mark.parametrize("name", MULTI_POSITIVE_LOSSES)
+def test_each_member_by_name_equals_the_reference(name, chunk):
+    z, sample, domain, slot = build_embeddings(IDS["uneven"])
+    similarity = build_domain_similarity(*SIMILARITY_SETTINGS[1])
+    switches = MULTI_POSITIVE_LOSSES[name]
+    reference = reference_losses.multi_positive(
+        *(z, sample, domain, slot, similarity.log_scale, similarity.offset),
+        denominator=switches.denominator,
+        aggregate=switches.aggregate,
+        negatives=switches.negatives or "all",
+        weights="balanced",
+    )
+    loss = compute_named_loss(name, z, sample, domain, slot, similarity, chunk=chunk)
+    torch.testing.assert_close(loss, reference, rtol=1e-12, atol=1e-12)
