@@ -31,6 +31,13 @@ TABLE_NAME_PREFIXES = (
     "data_checks",
 )
 """Prefixes of the names of these tables, and of the table of their data checks."""
+PUBLISHED_HEADINGS = (
+    "method",
+    "backbone",
+    "pre-training data",
+    "setup compared with the arms",
+    "note",
+)
 INTERVAL_NOTE = (
     f"Mean over seeds {formatting.PLUS_MINUS} half width of its "
     f"{formatting.format_confidence_level()} interval (t over seeds) from three seeds on; with two "
@@ -263,50 +270,26 @@ def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
     results_by_line = literature.select_published_results(column_keys)
     if not results_by_line:
         return []
-    used_keys = [
-        k
-        for k in column_keys
-        if any(
-            (r.dataset, r.score) == k
-            for line_results in results_by_line.values()
-            for r in line_results
-        )
-    ]
-    source_numbers = {
-        source: i for i, source in enumerate(dict.fromkeys(line[-1] for line in results_by_line), 1)
-    }
+    published_keys = {(r.dataset, r.score) for line in results_by_line.values() for r in line}
+    used_keys = [k for k in column_keys if k in published_keys]
+    sources = list(dict.fromkeys(line_key[-1] for line_key in results_by_line))
     rows, records = [], []
     for (method, backbone, data, _, source), line_results in results_by_line.items():
         values = {(r.dataset, r.score): r.value / 100 for r in line_results}
         comparison = _format_setup_comparison(results, panel, line_results[0])
         notes = "; ".join(f"{r.dataset}: {r.note}" for r in line_results if r.note)
-        value_cells = [
+        value_texts = [
             formatting.format_number(values[k]) if k in values else "" for k in used_keys
         ]
-        rows.append(
-            make_row(
-                method,
-                backbone,
-                data,
-                comparison,
-                notes,
-                *value_cells,
-                f"[{source_numbers[source]}]",
-            )
-        )
+        source_text = f"[{sources.index(source) + 1}]"
+        rows.append(make_row(method, backbone, data, comparison, notes, *value_texts, source_text))
         records += [_build_published_record(r, comparison) for r in line_results]
     return [
         Table(
             name=f"published_{panel.name}",
             title=f"{panel.title}: published results",
             headings=(
-                *(
-                    "method",
-                    "backbone",
-                    "pre-training data",
-                    "setup compared with the arms",
-                    "note",
-                ),
+                *PUBLISHED_HEADINGS,
                 *(_format_heading(*k) for k in used_keys),
                 "source",
             ),
@@ -315,9 +298,9 @@ def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
             notes=(
                 "Published values enter no mean and are never bold.",
                 SETUP_NOTE,
-                *(f"[{i}] {source}." for source, i in source_numbers.items()),
+                *(f"[{i}] {source}." for i, source in enumerate(sources, 1)),
             ),
-            num_text_columns=5,
+            num_text_columns=len(PUBLISHED_HEADINGS),
         )
     ]
 
