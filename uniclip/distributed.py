@@ -165,7 +165,7 @@ SINGLE_PROCESS = ProcessGroup()
 """The group of a single process: its collectives return their inputs."""
 
 
-_between_steps: dist.ProcessGroup | int | None = None
+_between_steps: dist.ProcessGroup | None = None
 """The gloo group in which processes wait for rank 0, with the longer timeout."""
 _is_local_only = False
 
@@ -206,7 +206,9 @@ def init_process_group(device: str) -> ProcessGroup:
         torch.cuda.set_device(int(environment["LOCAL_RANK"]) % torch.cuda.device_count())
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=STEP_TIMEOUT)
     global _between_steps
-    _between_steps = dist.new_group(backend="gloo", timeout=RANK_ZERO_TIMEOUT)
+    group = dist.new_group(backend="gloo", timeout=RANK_ZERO_TIMEOUT)
+    assert isinstance(group, dist.ProcessGroup)
+    _between_steps = group
     return get_process_group()
 
 

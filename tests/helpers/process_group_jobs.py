@@ -1,4 +1,4 @@
-"""What each process of a world computes for `test_processes.py`; spawned, so it stands apart."""
+"""What each process computes for `test_distributed.py`; a module, because it is spawned."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Result = tuple[torch.Tensor, list[torch.Tensor]]
 
 
 def open_clip_loss() -> ModuleType:
-    """open_clip's loss.py alone; the whole package takes seconds."""
+    """Import open_clip's loss.py alone: importing the package takes seconds."""
     package = importlib.util.find_spec("open_clip")
     assert package is not None
     assert package.origin is not None
@@ -57,16 +57,16 @@ def open_clip_loss() -> ModuleType:
 
 
 def embeddings() -> torch.Tensor:
-    """Unit rows of every sample, (samples, images + 1, D), the text last; two samples are one."""
+    """Return unit rows, (samples, images + 1, D), the text last; two samples have one id."""
     generator = torch.Generator().manual_seed(5)
     shape = (SAMPLES, IMAGES + 1, WIDTH)
     return F.normalize(torch.randn(shape, generator=generator, dtype=torch.float64), dim=-1)
 
 
-def ours(name: str, chunk: int | None, mine: slice, processes: ProcessGroup) -> Result:
-    """A loss of the samples `mine`, or a process's share, and what it pulls at its leaves."""
-    z = embeddings()[mine].requires_grad_()
-    ids = torch.tensor([0, 1, 2, 3, 4, 5, 6, 0])[mine]
+def compute_share(name: str, chunk: int | None, rows: slice, processes: ProcessGroup) -> Result:
+    """Return a process's contribution to a loss of the samples `rows`, and its gradients."""
+    z = embeddings()[rows].requires_grad_()
+    ids = torch.tensor([0, 1, 2, 3, 4, 5, 6, 0])[rows]
     if name in FAMILY:
         similarity = DomainSimilarity().double()
         with torch.no_grad():
@@ -75,8 +75,8 @@ def ours(name: str, chunk: int | None, mine: slice, processes: ProcessGroup) -> 
             similarity.offset.copy_(torch.tensor(OFFSETS))
         slot = torch.arange(IMAGES + 1).repeat(len(z))
         sample, domain = ids.repeat_interleave(IMAGES + 1), (slot == IMAGES).long()
-        given = (z.flatten(0, 1), sample, domain, slot, similarity)
-        loss = multi_positive(*given, chunk=chunk, process_group=processes, **FAMILY[name])
+        arguments = (z.flatten(0, 1), sample, domain, slot, similarity)
+        loss = multi_positive(*arguments, chunk=chunk, process_group=processes, **FAMILY[name])
         leaves = [z, similarity.log_scale, similarity.offset]
     else:
         scale = torch.tensor(20.0, dtype=torch.float64, requires_grad=True)
@@ -92,24 +92,24 @@ def ours(name: str, chunk: int | None, mine: slice, processes: ProcessGroup) -> 
     return loss.detach(), list(gradients)
 
 
-def theirs(mine: slice, rank: int, world: int, form: str) -> Result:
-    """open_clip's loss of the same pairs in one of its forms, on one process."""
+def compute_open_clip_share(rows: slice, rank: int, world: int, form: str) -> Result:
+    """Return open_clip's loss of the same pairs in one of its forms, and its gradients."""
     local, with_grad = FORMS[form]
-    z = embeddings()[mine].requires_grad_()
+    z = embeddings()[rows].requires_grad_()
     scale = torch.tensor(20.0, dtype=torch.float64, requires_grad=True)
     peer = open_clip_loss().ClipLoss(local, with_grad, rank=rank, world_size=world)
     loss = peer(z[:, 0].contiguous(), z[:, -1].contiguous(), scale)
     return loss.detach(), list(torch.autograd.grad(loss, [z, scale]))
 
 
-def under_ddp(form: str, mine: slice, rank: int, world: int) -> torch.Tensor:
-    """What DDP leaves at a layer in front of a CLIP loss: ours times world, or open_clip's."""
+def under_ddp(form: str, rows: slice, rank: int, world: int) -> torch.Tensor:
+    """Return the gradient under DDP of a layer before a CLIP loss (ours times world size)."""
     layer = torch.nn.Linear(WIDTH, WIDTH, bias=False).double()
     with torch.no_grad():
         layer.weight.copy_(torch.eye(WIDTH) + 0.1 * torch.arange(WIDTH))
     model = torch.nn.parallel.DistributedDataParallel(layer) if world > 1 else layer
-    image, text = F.normalize(model(embeddings()[mine][:, [0, -1]]), dim=-1).unbind(1)
-    if form == "ours":
+    image, text = F.normalize(model(embeddings()[rows][:, [0, -1]]), dim=-1).unbind(1)
+    if form == "uniclip":
         loss = clip_loss(image, text, 20.0, process_group=get_process_group()) * world
     else:
         peer = open_clip_loss().ClipLoss(True, True, rank=rank, world_size=world)
@@ -124,28 +124,30 @@ def slices(counts: tuple[int, ...]) -> list[slice]:
 
 
 def every_case(world: int, rank: int) -> dict[tuple[str, ...], Result]:
-    """What this process finds in each case."""
+    """Return the results of this process in every case."""
     processes = get_process_group()
     assert (processes.rank, processes.world_size) == (rank, world)
     dropped = get_process_group(gather_with_grad=False)
-    found = {}
-    for rows, counts in COUNTS[world].items():
-        mine = slices(counts)[rank]
+    results = {}
+    for division, counts in COUNTS[world].items():
+        rows = slices(counts)[rank]
         for form, chunk in CHUNKS.items():
             for loss in LOSSES:
-                found[rows, form, loss] = ours(loss, chunk, mine, processes)
-                if rows == "even":
-                    found[rows, form, loss, "dropped"] = ours(loss, chunk, mine, dropped)
+                results[division, form, loss] = compute_share(loss, chunk, rows, processes)
+                if division == "even":
+                    results[division, form, loss, "dropped"] = compute_share(
+                        loss, chunk, rows, dropped
+                    )
     for form in FORMS:
-        mine = slices(COUNTS[world]["even"])[rank]
-        found["open_clip", form] = theirs(mine, rank, world, form)
-    for form in ("ours", "open_clip"):
-        found["ddp", form] = torch.zeros(()), [under_ddp(form, mine, rank, world)]
-    return found
+        rows = slices(COUNTS[world]["even"])[rank]
+        results["open_clip", form] = compute_open_clip_share(rows, rank, world, form)
+    for form in ("uniclip", "open_clip"):
+        results["ddp", form] = torch.zeros(()), [under_ddp(form, rows, rank, world)]
+    return results
 
 
 def main(rank: int, world: int, folder: str) -> None:
-    """One process: all cases, written to a file."""
+    """Compute all cases in one process, and write them to a file."""
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
@@ -153,6 +155,6 @@ def main(rank: int, world: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def alone(loss: str) -> Result:
-    """The loss of all samples in one process."""
-    return ours(loss, None, slice(None), SINGLE_PROCESS)
+def compute_whole(loss: str) -> Result:
+    """Return the loss of all samples in a single process, and its gradients."""
+    return compute_share(loss, None, slice(None), SINGLE_PROCESS)

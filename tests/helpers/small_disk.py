@@ -1,4 +1,4 @@
-"""A small file system that can be filled: no room, as the operating system reports it."""
+"""A small file system that can be filled: a full disk, as the operating system reports it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pytest
 
 
 @contextmanager
-def small_disk(place: Path) -> Iterator[Path]:
-    """A file system of 60 MB at `place`."""
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(place)])
+def small_disk(path: Path) -> Iterator[Path]:
+    """Mount a file system of 60 MB at `path`."""
+    path.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(path)])
     if mounted.returncode:
         pytest.skip("a small file system can only be mounted as root")
     try:
-        yield place
+        yield path
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+        subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 @contextmanager
 def filled(disk: Path) -> Iterator[None]:
-    """No room is left on it meanwhile."""
+    """Keep the disk full within this context."""
     fill(disk)
     try:
         yield
@@ -34,12 +34,12 @@ def filled(disk: Path) -> Iterator[None]:
 
 
 def fill(disk: Path) -> None:
-    """Take all room that is left."""
+    """Fill all free space."""
     with open(disk / "filler", "ab", buffering=0) as stream, suppress(OSError):
         while True:
             stream.write(bytes(2**12))
 
 
 def make_room(disk: Path) -> None:
-    """Give it back."""
+    """Free the space again."""
     (disk / "filler").unlink()

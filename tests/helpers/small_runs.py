@@ -1,4 +1,4 @@
-"""Runs small enough for tests: a configuration, its folder in a store, a claimed attempt."""
+"""Small runs for tests: a configuration, its folder in a store, a claimed attempt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL_IMAGE = {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]}
 
 
 def tiny(**sections: object) -> RunConfig:
-    """The base with sections merged in: tiny(train={"steps": 4}, seed=1)."""
+    """Return the base configuration with sections merged in: tiny(train={"steps": 4}, seed=1)."""
     values = {name: dict(section) for name, section in BASE.items()}
     values["model"]["image"] = {**values["model"]["image"], "options": SMALL_IMAGE}
     if sections.get("data", {}).get("name", "scenes") != "scenes":
@@ -50,20 +50,23 @@ METHODS = {
         "views": {"num_weak": 0, "num_strong": 2},
     },
 }
-"""What each method needs to be tiny."""
+"""The sections that make each method small."""
 
 
-def of_method(name: str, **sections: object) -> RunConfig:
-    """`tiny` for a method, its heads and queue small."""
-    own = METHODS[name]
-    merged = {k: {**own.get(k, {}), **v} if isinstance(v, dict) else v for k, v in sections.items()}
-    return tiny(**{**own, **merged})
+def of_method(method_name: str, **sections: object) -> RunConfig:
+    """Return `tiny` for a method, with small heads and queue."""
+    method_sections = METHODS[method_name]
+    merged = {
+        name: {**method_sections.get(name, {}), **section} if isinstance(section, dict) else section
+        for name, section in sections.items()
+    }
+    return tiny(**{**method_sections, **merged})
 
 
 def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> AttemptFolder:
-    """The next attempt of `run`, claimed by this process."""
+    """Claim the next attempt of `run` for this process, and return it."""
     number = max(run.list_attempts(), default=0) + 1
-    owner = ClaimRecord(
+    claim_record = ClaimRecord(
         host="here",
         boot_id="b",
         pid=os.getpid(),
@@ -74,13 +77,13 @@ def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> Att
         time=time.time(),
         forced=forced,
     )
-    attempt = run.claim_attempt(number, owner)
+    attempt = run.claim_attempt(number, claim_record)
     assert attempt is not None
     return attempt
 
 
 def opened(folder: Path, config: RunConfig, name: str | None = None) -> RunFolder:
-    """The run of `config` in a store at `folder`, its spec published."""
+    """Return the run of `config` in a store at `folder`, with its spec written."""
     spec = identity.build_spec(config, {"made": "for a test"})
     run = Store(folder).get_run(name or identity.compute_run_id(spec))
     run.write_spec(spec)

@@ -11,11 +11,11 @@ from tests.helpers.process_group_jobs import (
     COUNTS,
     LOSSES,
     SAMPLES,
-    alone,
+    compute_open_clip_share,
+    compute_share,
+    compute_whole,
     main,
-    ours,
     slices,
-    theirs,
     under_ddp,
 )
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup, get_process_group
@@ -25,7 +25,7 @@ PLACES = ("even", "uneven", "nobody")
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory):
-    """By size of the world: what each of its processes found in every case."""
+    """By size of the world: the results of each of its processes."""
 
     def spawned(size):
         folder = tmp_path_factory.mktemp(f"world{size}")
@@ -35,17 +35,17 @@ def worlds(tmp_path_factory):
     return {size: spawned(size) for size in COUNTS}
 
 
-def united(found, case):
+def united(results, case):
     """The sum of the shares; embeddings' gradients one after the other, the others' added up."""
-    values, gradients = zip(*(process[case] for process in found))
+    values, gradients = zip(*(process[case] for process in results))
     embeddings, *others = zip(*gradients)
     return sum(values), [torch.cat(embeddings), *(sum(of_one) for of_one in others)]
 
 
-def assert_same(found, expected, tolerance=1e-10):
+def assert_same(results, expected, tolerance=1e-10):
     close = dict(rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(found[0], expected[0], **close)
-    for gradient, wanted in zip(found[1], expected[1], strict=True):
+    torch.testing.assert_close(results[0], expected[0], **close)
+    for gradient, wanted in zip(results[1], expected[1], strict=True):
         torch.testing.assert_close(gradient, wanted, **close)
 
 
@@ -54,19 +54,19 @@ def assert_same(found, expected, tolerance=1e-10):
 @pytest.mark.parametrize("rows", PLACES)
 @pytest.mark.parametrize("size", COUNTS)
 def test_the_shares_add_up_to_one_process(size, rows, form, loss, worlds):
-    assert_same(united(worlds[size], (rows, form, loss)), alone(loss))
+    assert_same(united(worlds[size], (rows, form, loss)), compute_whole(loss))
 
 
 def test_shares_are_shares(worlds):
     """Each process has less than the whole, so that adding up means something."""
-    whole = alone("mp_nce")[0]
+    whole = compute_whole("mp_nce")[0]
     assert all(0 < process["even", "dense", "mp_nce"][0] < whole for process in worlds[2])
 
 
 @pytest.mark.parametrize("form", CHUNKS)
 def test_clip_is_open_clips_in_one_process(form):
-    expected = theirs(slice(None), 0, 1, "local")
-    assert_same(ours("clip", CHUNKS[form], slice(None), SINGLE_PROCESS), expected)
+    expected = compute_open_clip_share(slice(None), 0, 1, "local")
+    assert_same(compute_share("clip", CHUNKS[form], slice(None), SINGLE_PROCESS), expected)
 
 
 @pytest.mark.parametrize("form", CHUNKS)
@@ -75,39 +75,39 @@ def test_clip_under_the_mean_of_ddp_is_open_clips(size, form, worlds):
     """open_clip's local loss is the mean over its own rows: our share is 1 / world of it. DDP
     divides what the processes pull at a parameter by world; we add up, and do not divide: under
     DDP our share times world has the gradient of one process, as open_clip's has."""
-    found = worlds[size]
-    whole = under_ddp("ours", slice(None), 0, 1)
-    for process in found:
-        for name in ("ours", "open_clip"):
+    results = worlds[size]
+    whole = under_ddp("uniclip", slice(None), 0, 1)
+    for process in results:
+        for name in ("uniclip", "open_clip"):
             torch.testing.assert_close(process["ddp", name][1][0], whole, rtol=1e-10, atol=1e-10)
-    value, gradients = united(found, ("even", form, "clip"))
-    peer_value, peer_gradients = united(found, ("open_clip", "local"))
+    value, gradients = united(results, ("even", form, "clip"))
+    peer_value, peer_gradients = united(results, ("open_clip", "local"))
     assert_same((value, gradients), (peer_value / size, [g / size for g in peer_gradients]))
 
 
 @pytest.mark.parametrize("size", COUNTS)
 def test_open_clip_without_gradients_of_others_computes_all_on_each(size, worlds):
     """Its default form: the value and the embeddings' gradients of the whole, on each process."""
-    value, gradients = alone("clip")
-    for process, mine in zip(worlds[size], slices(COUNTS[size]["even"])):
-        found = process["open_clip", "global"]
-        assert_same(found, (value, [gradients[0][mine], gradients[1]]))
+    value, gradients = compute_whole("clip")
+    for process, rows in zip(worlds[size], slices(COUNTS[size]["even"])):
+        results = process["open_clip", "global"]
+        assert_same(results, (value, [gradients[0][rows], gradients[1]]))
 
 
 @pytest.mark.parametrize("form", CHUNKS)
 @pytest.mark.parametrize("size", COUNTS)
 def test_dropped_remote_gradients_are_the_published_form(size, form, worlds):
     """SLIP's, which is open_clip's local loss over features gathered as constants."""
-    found = worlds[size]
-    value, gradients = united(found, ("even", form, "clip", "dropped"))
-    peer_value, peer_gradients = united(found, ("open_clip", "published"))
+    results = worlds[size]
+    value, gradients = united(results, ("even", form, "clip", "dropped"))
+    peer_value, peer_gradients = united(results, ("open_clip", "published"))
     assert_same((value, gradients), (peer_value / size, [g / size for g in peer_gradients]))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("size", COUNTS)
 def test_dropped_remote_gradients_leave_value_and_scalars(size, loss, worlds):
-    value, (embeddings, *scalars) = alone(loss)
+    value, (embeddings, *scalars) = compute_whole(loss)
     dense, streamed = (united(worlds[size], ("even", f, loss, "dropped")) for f in CHUNKS)
     assert_same(streamed, dense)
     assert_same((dense[0], dense[1][1:]), (value, scalars))

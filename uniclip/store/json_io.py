@@ -11,7 +11,8 @@ import dataclasses
 import json
 import types
 import typing
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
@@ -22,6 +23,7 @@ from uniclip.errors import UserError
 from uniclip.io.atomic import JSON_ERRORS
 
 Record = TypeVar("Record")
+KeyCheck = Callable[[Any], bool]
 
 
 def to_json_bytes(value: Any) -> bytes:
@@ -69,13 +71,13 @@ def decode_record(cls: type[Record], data: bytes, path: Path | str) -> Record:
     except (msgspec.MsgspecError, RecursionError):
         pass
     else:
-        if _has_known_keys_only(cls, values):
+        check = _build_key_check(typing.cast(type, cls))
+        if check is None or check(values):
             return record
+    values = _decode_json(data, path)
     try:
-        bound: Record = bind(cls, _decode_json(data, path))
+        bound: Record = bind(cls, values)
     except UserError as error:
-        if str(path) in str(error):
-            raise
         raise _make_damaged_error(path, error) from None
     return bound
 
@@ -91,33 +93,32 @@ def _make_damaged_error(path: Path | str, error: Exception) -> UserError:
     return UserError(f"{path} is damaged ({error}); move it away and run again")
 
 
-def _has_known_keys_only(hint: Any, value: Any) -> bool:
-    """Whether no record in `value`, at any depth, has a key that its dataclass lacks.
+@cache
+def _build_key_check(hint: Any) -> KeyCheck | None:
+    """Return a function that is True for values of type `hint` without keys unknown to a record.
 
-    msgspec passes over such keys. `value` was converted to the type `hint` before, so its shape is
-    known to be right.
+    msgspec skips such keys, at any depth. The function is applied to values that msgspec has
+    converted to `hint`, so their shape is known to be right. None if the type holds no records.
     """
-    if value is None:
-        return True
     if dataclasses.is_dataclass(hint):
         field_types = get_field_types(typing.cast(type, hint))
-        return value.keys() <= field_types.keys() and all(
-            _has_known_keys_only(field_types[name], value[name])
-            for name in _list_record_fields(typing.cast(type, hint))
-            if name in value
-        )
-    record_hints = [h for h in typing.get_args(hint) if _holds_records(h)]
-    if typing.get_origin(hint) in (Union, types.UnionType):
-        return all(_has_known_keys_only(h, value) for h in record_hints)
-    items = value.values() if isinstance(value, dict) else value
-    return all(_has_known_keys_only(h, item) for h in record_hints for item in items)
+        nested = [(n, c) for n, t in field_types.items() if (c := _build_key_check(t)) is not None]
+        return partial(_has_known_keys, frozenset(field_types), nested)
+    item_checks = [c for h in typing.get_args(hint) if (c := _build_key_check(h)) is not None]
+    if not item_checks:
+        return None
+    (check,) = item_checks
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return lambda value: value is None or check(value)
+    if origin is dict:
+        return lambda values: all(map(check, values.values()))
+    return lambda values: all(map(check, values))
 
 
-@cache
-def _list_record_fields(cls: type) -> tuple[str, ...]:
-    """Return the fields of `cls` that hold records, directly or in a tuple or dictionary."""
-    return tuple(name for name, hint in get_field_types(cls).items() if _holds_records(hint))
-
-
-def _holds_records(hint: Any) -> bool:
-    return dataclasses.is_dataclass(hint) or any(map(_holds_records, typing.get_args(hint)))
+def _has_known_keys(
+    names: frozenset[str], nested: Sequence[tuple[str, KeyCheck]], values: Mapping[str, Any]
+) -> bool:
+    return names.issuperset(values) and all(
+        check(values[name]) for name, check in nested if name in values
+    )

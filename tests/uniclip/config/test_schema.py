@@ -211,10 +211,16 @@ def test_every_declared_range_is_enforced(where: str, value: float) -> None:
         ({"method": {"name": "clp"}}, r"unknown method 'clp': did you mean clip"),
         ({"method": {"name": "simclr9"}}, r"unknown method 'simclr9': "),
         ({"data": {"name": "openmojis"}}, r"unknown data 'openmojis': did you mean openmoji\?"),
-        ({"method": {"name": "clip", "augmentation_input": "none"}}, r"unknown key 'method\.augmentation_input'"),
+        (
+            {"method": {"name": "clip", "augmentation_input": "none"}},
+            r"unknown key 'method\.augmentation_input'",
+        ),
         ({"method": {"name": "uniclip", "loss": "mpnce"}}, r"unknown method\.loss .* mp_nce"),
         ({"train": {"precision": "fp64"}}, r"unknown train\.precision .*fp32"),
-        ({"data": {"name": "scenes", "redraw_prob": {"sid": 1}}}, r"'data\.redraw_prob\.sid': .*redraw_prob\.side"),
+        (
+            {"data": {"name": "scenes", "redraw_prob": {"sid": 1}}},
+            r"'data\.redraw_prob\.sid': .*redraw_prob\.side",
+        ),
     ],
 )  # fmt: skip
 def test_unknown_names_are_answered_with_the_nearest(sections: dict[str, Any], match: str) -> None:
@@ -321,7 +327,10 @@ ONE_VIEW = {"num_weak": 1, "num_strong": 0}
 @pytest.mark.parametrize("loss", ["mp_nce", "multi_view_info_nce"])
 def test_weights_that_leave_no_positives_are_refused(weights: Any, views: Any, loss: str) -> None:
     method = {"name": "uniclip", "positive_weights": weights, "loss": loss}
-    said = r"method\.positive_weights=\[[\d., ]+\] leaves no positives with [13] views .*give image-text"
+    said = (
+        r"method\.positive_weights=\[[\d., ]+\] leaves no positives with [13] views "
+        ".*give image-text"
+    )
     refused(said, method=method, views=views)
 
 
