@@ -155,7 +155,7 @@ def _build_parser(command: str | None) -> argparse.ArgumentParser:
         prog=get_program(),
         usage=f"{get_program()} [command] [name ...] [--flag ...] [key=value ...]",
         description=DESCRIPTION,
-        epilog=EPILOG,
+        epilog=EPILOG.replace("python sweep.py", get_program()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
