@@ -73,7 +73,7 @@ def test_a_case_measured_in_a_subprocess_has_the_same_loss(benchmark, monkeypatc
     assert list(row) == list(expected)
     assert row["loss"] == pytest.approx(expected["loss"], rel=1e-5)
     monkeypatch.setattr(sys, "executable", "false")
-    assert objectives.measure_in_subprocess(case)["failed"] == "no reason given"
+    assert objectives.measure_in_subprocess(case)["failed"] == "no error message"
 
 
 def test_extra_memory_is_that_of_the_step_alone(benchmark):

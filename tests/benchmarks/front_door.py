@@ -9,8 +9,8 @@ measured.
     python -m tests.benchmarks front_door --baseline ../before
     python -m tests.benchmarks.front_door FOLDER STATUS_CELLS PLAN_CELLS REPORT_SEEDS
 
-The second form writes the stores below FOLDER and prints the commands as JSON; a baseline is asked
-for it too, and one without this module gets `baseline_stores.py`.
+The second form writes the stores below FOLDER and prints the commands as JSON; the baseline runs it
+too, or `baseline_stores.py` if it has no such module.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def measure_in_subprocess(case: Case) -> dict[str, Any]:
     is_signal = result.returncode < 0
     reasons = [f"signal {-result.returncode}"] if is_signal else result.stderr.splitlines()
     key = {"objective": case.objective, "tau": case.tau, "N": case.pairs, "form": case.form}
-    return key | {"failed": (reasons or ["no reason given"])[-1][:80]}
+    return key | {"failed": (reasons or ["no error message"])[-1][:80]}
 
 
 def _add_ratios(rows: list[dict[str, Any]]) -> None:

@@ -15,9 +15,9 @@ from uniclip.errors import UserError
 
 N = 3
 BY_HAND = [
-    # 3 views: 2 others and the text; 3 * 31 and 2 * 31 pictures of 31 other samples.
+    # 3 views: 2 others and the text; 3 * 31 and 2 * 31 images of 31 other samples.
     ("uniclip", {}, {"ii+": 2, "it+": 1, "ti+": 3, "ii-": 93, "it-": 31, "ti-": 93, "tt-": 31}),
-    # A text's positive competes with texts, a picture's with none: no picture has one that counts.
+    # Image-image positives have weight 0, so no negatives of their domain or slot count.
     (
         "uniclip",
         {"negatives": "domain", "positive_weights": [0, 1, 1]},
@@ -43,11 +43,11 @@ BY_HAND = [
         {"negatives": "slot"},
         {"ii+": 2, "it+": 1, "ti+": 3, "ii-": 62, "it-": 31, "ti-": 93},
     ),
-    # No text anchors anything; the negatives of a picture's other views are of both domains.
+    # No text is an anchor; the negatives of an image's other views are of both domains.
     ("uniclip", {"positive_weights": [1, 0, 0]}, {"ii+": 2, "ii-": 93, "it-": 31}),
     ("uniclip", {"positive_weights": [1, 0, 0], "negatives": "domain"}, {"ii+": 2, "ii-": 93}),
     ("slip", {"ssl_weight": 0}, {"it+": 1, "ti+": 1, "it-": 31, "ti-": 31}),
-    # Neighbours alone: each view has two; a text has no picture, for one direction is contrasted.
+    # Neighbors alone: each view has two; a text has no image, because one direction is contrasted.
     ("declip", {"loss_weights": [0, 1, 0, 0]}, {"it+": 2, "it-": 62}),
     (
         "declip",
@@ -58,11 +58,11 @@ BY_HAND = [
 
 
 @pytest.mark.parametrize(("name", "method", "expected"), BY_HAND)
-def test_counts_are_those_made_by_hand(name, method, expected):
+def test_counts_equal_those_by_hand(name, method, expected):
     views = {"uniclip": {"num_strong": 2}}.get(name, {})
     config = of_method(name, method=method, views=views)
-    counted = config.method.count_pairs(config.views, 32)
-    assert {kind: count for kind, count in counted.items() if count} == expected
+    counts = config.method.count_pairs(config.views, 32)
+    assert {kind: count for kind, count in counts.items() if count} == expected
 
 
 CASES = [
@@ -77,8 +77,8 @@ CASES = [
 ]
 
 
-def acting(loss, negatives, weights, views):
-    """By kind: the negatives that some anchor of that kind has, of those whose score pulls."""
+def count_negatives_with_gradient(loss, negatives, weights, views):
+    """Return by kind the most negatives of an anchor whose score has a gradient."""
     slot = torch.arange(views + 1).repeat(N)
     sample, domain = torch.arange(N).repeat_interleave(views + 1), (slot == views).long()
     scores = torch.zeros(len(slot), len(slot), requires_grad=True)
@@ -88,30 +88,30 @@ def acting(loss, negatives, weights, views):
         "aggregate": member.aggregate,
         "negatives": member.negatives or negatives,
     }
-    given = (torch.zeros(len(slot), 1), sample, domain, slot, scores, None)
-    value = reference_losses.multi_positive(*given, weights=weights, **switches)
-    pull = torch.zeros_like(scores)
+    inputs = (torch.zeros(len(slot), 1), sample, domain, slot, scores, None)
+    value = reference_losses.multi_positive(*inputs, weights=weights, **switches)
+    gradient = torch.zeros_like(scores)
     if value is not None:
-        (pull,) = torch.autograd.grad(value, scores)
-    others = (pull != 0) & (sample[:, None] != sample)
+        (gradient,) = torch.autograd.grad(value, scores)
+    is_negative = (gradient != 0) & (sample[:, None] != sample)
     kinds = {"ii-": (0, 0), "it-": (0, 1), "ti-": (1, 0), "tt-": (1, 1)}
     return {
-        kind: int(others[domain == a][:, domain == b].sum(1).max())
+        kind: int(is_negative[domain == a][:, domain == b].sum(1).max())
         for kind, (a, b) in kinds.items()
     }
 
 
 @pytest.mark.parametrize(("loss", "negatives", "weights", "views"), CASES)
-def test_counted_negatives_are_those_that_pull(monkeypatch, loss, negatives, weights, views):
-    # The twin asks for each score once more: here it is a number of its own, for each ordered pair.
+def test_counted_negatives_are_those_with_a_gradient(monkeypatch, loss, negatives, weights, views):
+    # The reference gets each score from `score`: here a separate leaf for each ordered pair.
     monkeypatch.setattr(reference_losses, "score", lambda z, domain, scores, _, i, j: scores[i, j])
     method = UniclipMethod(loss=loss, negatives=negatives, positive_weights=weights)
-    counted = method.count_pairs(ViewsConfig(num_weak=views, num_strong=0), N)
-    found = acting(loss, negatives, weights, views)
-    assert {kind: counted[kind] for kind in found} == found
+    counts = method.count_pairs(ViewsConfig(num_weak=views, num_strong=0), N)
+    expected = count_negatives_with_gradient(loss, negatives, weights, views)
+    assert {kind: counts[kind] for kind in expected} == expected
 
 
-def test_methods_say_which_views_they_need():
+def test_methods_reject_wrong_numbers_of_views():
     with pytest.raises(UserError, match=r"views.num_strong=2"):
         of_method("slip", views={"num_strong": 1})
     with pytest.raises(UserError, match="two views"):
