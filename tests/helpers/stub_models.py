@@ -1,4 +1,4 @@
-"""Models that are no networks: what they embed is written down, so every score is known."""
+"""Stub models whose embeddings are given, so that every score is known."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SMALL_MODEL = {
 
 
 def config(data: dict, **sections: object) -> RunConfig:
-    """A run on `data`; other sections at their defaults."""
+    """Return a run on `data`; other sections at their defaults unless given."""
     return build_run_config({"data": data, "method": {"name": "uniclip"}, **sections})
 
 
 class Stub:
-    """Stands for `Pretrained`: images(pixels, vectors), texts(list) and trunk(pixels) are given."""
+    """A `PretrainedModel` with given images(pixels, vectors), texts(list) and trunk(pixels)."""
 
     def __init__(
         self,
@@ -34,41 +34,41 @@ class Stub:
     ) -> None:
         self.config, self._images, self._texts, self._trunk = of, images, texts, trunk
         self.method = SimpleNamespace()
-        self._seen: list = []
+        self._images_since_projection: list = []
 
     def embed_images(self, pixels, augmentation_params=None, vectors=None):
-        """Unit rows; vectors are None for the evaluation transform."""
+        """Return unit rows; vectors are None for the evaluation transform."""
         assert augmentation_params is None
         return unit(self._images(pixels, vectors))
 
     def embed_texts(self, texts):
-        """Unit rows."""
+        """Return unit rows."""
         return unit(self._texts(texts))
 
     def compute_image_features(self, pixels):
-        """As given; the pictures are kept for `project`."""
-        self._seen.append(pixels)
+        """Return the given features; the images are remembered for `project_image`."""
+        self._images_since_projection.append(pixels)
         return np.asarray(self._trunk(pixels), np.float32)
 
     def project_image(self, features):
-        """Unit rows of the pictures whose features were asked for since the last time."""
-        pixels, self._seen = np.concatenate(self._seen), []
+        """Return unit rows of the images whose features were computed since the last call."""
+        pixels, self._images_since_projection = np.concatenate(self._images_since_projection), []
         assert len(pixels) == len(features)
         return unit(self._images(pixels, None))
 
     def image_text_scale(self):
-        """CLIP's first one."""
+        """Return the initial scale of CLIP."""
         return 1 / 0.07
 
 
 def unit(rows):
-    """Rows of length one, float32."""
+    """Return rows of length one, float32."""
     rows = np.asarray(rows, np.float64)
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def word_vectors(texts):
-    """A random direction for each text, the same for the same text: (n, 64)."""
+    """Return a random direction for each text, the same for the same text: (n, 64)."""
     from uniclip.rng import hash_sample_id, uniform
 
     ids = np.array([hash_sample_id(t) for t in texts], np.uint64)
@@ -76,5 +76,5 @@ def word_vectors(texts):
 
 
 def values(scores):
-    """Scores by name."""
+    """Return the values of scores by name."""
     return {s.name: s.value for s in scores}

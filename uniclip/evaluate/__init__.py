@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from uniclip.checkpoints.pretrained import PretrainedModel
-    from uniclip.config import RunConfig
-    from uniclip.config.schema import DataConfig
+    from uniclip.config import DataConfig, RunConfig
     from uniclip.evaluate.benchmarks.base import Benchmark, BenchmarkModule, Results
     from uniclip.evaluate.benchmarks.published import PublishedBenchmark
 

@@ -77,27 +77,22 @@ class Cache:
         if first_batch is None:
             return np.zeros((0, 0), np.float32)
         num_bytes = first_batch.nbytes * n // len(first_batch)
-        if (
-            path is None
-            or not self._has_free_space(num_bytes)
-            or (num_bytes > self.max_bytes and n <= SEGMENT_ROWS)
-        ):
+        is_large, is_segmented = num_bytes > self.max_bytes, n > SEGMENT_ROWS
+        has_space = path is not None and self._has_free_space(num_bytes)
+        if path is None or not has_space or (is_large and not is_segmented):
             return np.concatenate([first_batch, *batches])
-        if n > SEGMENT_ROWS:
+        if is_segmented:
             batches = self._embed_segments(key, n, embed)
             first_batch = next(batches)
-        if num_bytes > self.max_bytes:
+        if is_large:
             return np.concatenate([first_batch, *batches])
         with suppress(OSError):  # such as a full disk
             _write_with_checksum(path, _encode_npy(n, first_batch, batches))
         stored = _open_memmap(path, n)
         if stored is None:
-            recomputed = (
-                self._embed_segments(key, n, embed)
-                if n > SEGMENT_ROWS
-                else _embed_batches(n, embed)
-            )
-            return np.concatenate([*recomputed])
+            if is_segmented:
+                return np.concatenate([*self._embed_segments(key, n, embed)])
+            return np.concatenate([*_embed_batches(n, embed)])
         self.remove_segments(key, n)
         return stored
 

@@ -47,7 +47,7 @@ def names(folder):
     return sorted(p.name for p in folder.rglob("*") if p.is_file())
 
 
-def test_rows_are_embedded_once_in_pieces_and_mapped(tmp_path, monkeypatch):
+def test_rows_are_embedded_once_in_batches_and_mapped(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 4)
     embed, calls = counting()
     kept = Cache(tmp_path / "cache")
@@ -64,7 +64,7 @@ def test_rows_are_embedded_once_in_pieces_and_mapped(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("key", WHAT)
-def test_another_dependence_is_another_file(tmp_path, key):
+def test_another_key_is_another_file(tmp_path, key):
     embed, calls = counting()
     kept = Cache(tmp_path)
     kept.get_or_embed(WHAT, 5, embed)
@@ -80,7 +80,7 @@ def damages(good):
     return (b"", good[:10], good[:-4], good[:-40], good + b"x", b"nonsense" * 40, flipped)
 
 
-def test_what_is_damaged_or_does_not_fit_is_made_again(tmp_path):
+def test_damaged_or_mismatched_files_are_computed_again(tmp_path):
     embed, calls = counting()
     kept = Cache(tmp_path)
     whole = kept.get_or_embed(WHAT, 5, embed).tolist()
@@ -94,7 +94,7 @@ def test_what_is_damaged_or_does_not_fit_is_made_again(tmp_path):
     assert kept.get_or_embed(WHAT, 7, embed).shape == (7, 3)
 
 
-def test_a_few_arrays_are_kept_whole_or_made_again(tmp_path):
+def test_small_arrays_are_stored_whole_or_computed_again(tmp_path):
     made = []
 
     def make():
@@ -116,7 +116,7 @@ def test_a_few_arrays_are_kept_whole_or_made_again(tmp_path):
         kept.get_or_compute({"other": 1}, lambda: {"a": np.array([{}], dtype=object)})
 
 
-def test_what_is_too_large_is_not_kept(tmp_path, monkeypatch):
+def test_too_large_arrays_are_not_stored(tmp_path, monkeypatch):
     embed, calls = counting()
     small = Cache(tmp_path, max_bytes=59)
     assert (
@@ -131,7 +131,7 @@ def test_what_is_too_large_is_not_kept(tmp_path, monkeypatch):
     assert names(tmp_path / "full") == []
 
 
-def test_no_folder_and_no_room_to_write_cost_nothing_but_time(tmp_path):
+def test_without_a_folder_or_disk_space_only_time_is_lost(tmp_path):
     embed, _ = counting()
     (tmp_path / "file").write_text("no folder")
     for kept in (Cache(), Cache(tmp_path / "file")):
@@ -188,7 +188,7 @@ def test_two_processes_at_once_and_one_that_is_killed(tmp_path):
     assert time.monotonic() - begun < 55
 
 
-def test_who_was_stopped_goes_on_from_the_last_chapter(tmp_path, monkeypatch):
+def test_an_interrupted_call_resumes_from_the_last_segment(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 2)
     monkeypatch.setattr(cache, "SEGMENT_ROWS", 4)
     whole, calls = counting()
@@ -216,9 +216,7 @@ def test_who_was_stopped_goes_on_from_the_last_chapter(tmp_path, monkeypatch):
     assert len(names(tmp_path)) == 1, "the chapters are in the whole"
 
 
-def test_chapters_of_what_is_too_large_to_be_kept_stay_until_it_is_needed_no_more(
-    tmp_path, monkeypatch
-):
+def test_segments_of_too_large_arrays_stay_until_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 2)
     monkeypatch.setattr(cache, "SEGMENT_ROWS", 4)
     embed, calls = counting()
@@ -234,7 +232,7 @@ def test_chapters_of_what_is_too_large_to_be_kept_stay_until_it_is_needed_no_mor
     assert names(tmp_path) == []
 
 
-def test_what_is_quickly_made_again_is_not_kept(tmp_path):
+def test_fast_results_are_not_stored(tmp_path):
     made = []
 
     def make():

@@ -21,13 +21,13 @@ def test_wins_of_a_constant_model_is_one_half():
 
 
 @pytest.mark.parametrize(("right", "wrong", "draws"), [(1, 3, 2), (2, 3, 2), (3, 1, 2), (2, 0, 1)])
-def test_drawn_equals_enumeration(right, wrong, draws):
+def test_hit_probability_equals_enumeration(right, wrong, draws):
     keys = [True] * right + [False] * wrong
     hands = [any(hand) for hand in itertools.combinations(keys, draws)]
     assert metrics.hit_probability(right, wrong, draws) == pytest.approx(np.mean(hands))
 
 
-def test_drawn_limits():
+def test_hit_probability_at_its_limits():
     counts = np.array([1, 1, 1])
     assert metrics.hit_probability(counts, counts * 4, np.array([-1, 0, 9])).tolist() == [0, 0, 1]
     assert metrics.hit_probability(0, 5, 3) == 0
@@ -67,7 +67,7 @@ def test_average_precision_by_hand():
     assert metrics.average_precision(SCORES, TRUTH) == pytest.approx((1 + 2 / 3 + 1 / 2) / 3)
 
 
-def test_recall_of_three_tenths_reaches_three_tenths():
+def test_a_recall_of_three_tenths_reaches_three_tenths():
     """3 / 10 is a hair below 0.3 in one rounding and above in another."""
     truth = np.array([1, 1, 1] + [0] * 90 + [1] * 7)
     scores = -np.arange(100.0)
@@ -76,7 +76,7 @@ def test_recall_of_three_tenths_reaches_three_tenths():
     assert metrics.interpolated_average_precision(scores, truth) == pytest.approx(expected)
 
 
-def test_difficult_objects_are_left_out():
+def test_difficult_objects_are_excluded():
     scores, truth = np.append(SCORES, [0.95, 0.3]), np.append(TRUTH, [-1, -1])
     for of_class in (metrics.interpolated_average_precision, metrics.average_precision):
         assert of_class(scores, truth) == of_class(SCORES, TRUTH)

@@ -25,7 +25,7 @@ CLASSES = {
 
 
 @pytest.mark.parametrize("dataset", COUNTS)
-def test_as_many_templates_as_published_and_each_has_one_place(dataset):
+def test_as_many_templates_as_published_each_with_one_placeholder(dataset):
     found = prompts.get_templates(dataset)
     assert len(found) == len(set(found)) == COUNTS[dataset]
     assert prompts.validate_templates(found, dataset) == found
@@ -39,7 +39,7 @@ def test_the_seven_are_among_the_eighty():
 
 
 @pytest.mark.parametrize("dataset", CLASSES)
-def test_every_class_has_its_own_names(dataset):
+def test_every_class_has_distinct_names(dataset):
     listed = json.loads((prompts.DATA_FOLDER / "names.json").read_text())["datasets"][dataset][
         "names"
     ]
@@ -51,7 +51,7 @@ def test_every_class_has_its_own_names(dataset):
     assert len(flat) - len(set(flat)) <= (2 if dataset == "imagenet" else 0)
 
 
-def test_every_list_says_where_it_comes_from():
+def test_every_list_states_its_source():
     file = json.loads((prompts.DATA_FOLDER / "names.json").read_text())
     lists = [file["datasets"], *file["variants"].values()]
     assert all(entry["source"] for entries in lists for entry in entries.values())
@@ -87,11 +87,11 @@ def test_every_list_says_where_it_comes_from():
         ("fashion_mnist", "Ankle boot", "ankle boot"),
     ],
 )
-def test_names_are_bound_to_the_sets_own_keys(dataset, key, name):
+def test_names_are_bound_to_the_keys_of_the_data_set(dataset, key, name):
     assert prompts.get_class_names(dataset, [key]) == {key: (name,)}
 
 
-def test_order_of_classes_is_nothing():
+def test_the_order_of_classes_does_not_matter():
     keys = ["River", "AnnualCrop", "Forest"]
     one, other = (prompts.get_class_names("eurosat", order) for order in (keys, keys[::-1]))
     assert one == other
@@ -119,12 +119,12 @@ def test_a_class_that_is_not_listed_is_refused():
         prompts.get_class_names("caltech101", ["Face"])
 
 
-def test_a_set_that_nobody_published():
+def test_a_data_set_without_published_prompts():
     assert prompts.get_class_names("my birds", ["blue_tit"]) == {"blue_tit": ("blue tit",)}
     assert prompts.get_templates("my birds") == prompts.DEFAULT_TEMPLATES
 
 
-def test_a_users_own_templates():
+def test_user_defined_templates():
     assert prompts.validate_templates(["a {}!"], "mine.yaml") == ("a {}!",)
     for bad in ("a photo", "{} and {}", 3):
         with pytest.raises(UserError, match="mine.yaml.*exactly one {}"):

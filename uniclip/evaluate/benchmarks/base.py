@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from uniclip import data
-from uniclip.config.schema import DataConfig
+from uniclip.config import DataConfig
 
 if TYPE_CHECKING:
     import numpy as np

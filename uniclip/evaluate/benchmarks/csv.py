@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from uniclip import data
-from uniclip.config import CsvData
-from uniclip.config.schema import DataConfig
+from uniclip.config import CsvData, DataConfig
 from uniclip.errors import UserError
 from uniclip.evaluate.benchmarks.base import Benchmark
 from uniclip.evaluate.protocols.protocol import (

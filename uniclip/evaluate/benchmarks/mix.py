@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uniclip.config import MixData
-from uniclip.config.schema import DataConfig
+from uniclip.config import DataConfig, MixData
 from uniclip.data.mix.templates import PROMPT_TEMPLATES, build_pairs_config
 from uniclip.evaluate.benchmarks.base import SourceBenchmark
 from uniclip.evaluate.benchmarks.openmoji import OpenmojiBenchmark

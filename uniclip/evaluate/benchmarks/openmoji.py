@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uniclip.config import OpenmojiData
+from uniclip.config import DataConfig, OpenmojiData
 from uniclip.config.binding import to_builtins
-from uniclip.config.schema import DataConfig
 from uniclip.evaluate.benchmarks.base import SourceBenchmark
 from uniclip.evaluate.protocols.protocol import (
     RETRIEVAL_RECORD,

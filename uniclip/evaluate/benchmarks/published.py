@@ -21,7 +21,7 @@ from uniclip.evaluate.benchmarks.base import Benchmark
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.protocols import custom
-from uniclip.evaluate.protocols.protocol import DEFAULT_DATASET, VERSION, Protocol
+from uniclip.evaluate.protocols.protocol import DEFAULT_DATASET, VERSION, EvaluationProtocol
 from uniclip.io import hashing
 from uniclip.io.atomic import resolve_staged_path
 
@@ -56,7 +56,7 @@ class PublishedBenchmark(Benchmark):
     """Name of the data set."""
     root: str
     """The data root."""
-    protocol: Protocol
+    protocol: EvaluationProtocol
     cache: Cache = field(default_factory=Cache)
     should_stop: Callable[[], bool] = lambda: False
     """Called during an evaluation, which raises `StopRequested` once it returns True."""
@@ -143,7 +143,7 @@ class PublishedBenchmark(Benchmark):
             return tuple(note["splits"]), note["data"]
         return ("test",), test_fingerprint
 
-    def _with_stored_templates(self, dataset: Dataset) -> Protocol:
+    def _with_stored_templates(self, dataset: Dataset) -> EvaluationProtocol:
         """Return the protocol; templates stored beside the images precede published ones."""
         custom_templates = self.protocol.custom_templates
         if not dataset.templates or {dataset.name, DEFAULT_DATASET} & set(custom_templates):

@@ -12,9 +12,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from uniclip.config import ScenesData
+from uniclip.config import DataConfig, ScenesData
 from uniclip.config.binding import to_builtins
-from uniclip.config.schema import DataConfig
 from uniclip.data.scenes.attributes import ATTRIBUTES, DAMAGEABLE_ATTRIBUTES
 from uniclip.evaluate.benchmarks.base import SourceBenchmark
 from uniclip.evaluate.protocols.protocol import RETRIEVAL_RECORD, TEST_VIEWS_VERSION, VERSION

@@ -16,7 +16,7 @@ from uniclip import data
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
-    from uniclip.config.schema import DataConfig
+    from uniclip.config import DataConfig
     from uniclip.data import Split, SplitName
 
 Float32 = NDArray[np.float32]

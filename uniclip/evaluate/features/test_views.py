@@ -17,7 +17,7 @@ from uniclip.evaluate.protocols.protocol import TEST_VIEWS_VERSION
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
-    from uniclip.config.schema import DataConfig
+    from uniclip.config import DataConfig
 
 Float32 = NDArray[np.float32]
 

@@ -24,7 +24,7 @@ from uniclip.config import compose
 from uniclip.config.binding import bind, config_field
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets, prompts
-from uniclip.evaluate.protocols.protocol import DEFAULT_DATASET, Protocol
+from uniclip.evaluate.protocols.protocol import DEFAULT_DATASET, EvaluationProtocol
 from uniclip.evaluate.protocols.published import PROTOCOLS, get_published_protocol
 
 FOLDER = "protocol"
@@ -75,7 +75,7 @@ def resolve_protocol(name: str, folders: Sequence[Path]) -> str | dict[str, Any]
     return definition
 
 
-def build_protocol(definition: str | Mapping[str, Any]) -> Protocol:
+def build_protocol(definition: str | Mapping[str, Any]) -> EvaluationProtocol:
     """Return the protocol that `runtime.protocol` defines; `UserError` if it is faulty."""
     if isinstance(definition, str):
         return get_published_protocol(definition)

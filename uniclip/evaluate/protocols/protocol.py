@@ -40,7 +40,7 @@ RETRIEVAL_RECORD = {
     "features": "embedding",
     "version": VERSION,
 }
-"""Protocol of the retrieval scores of the built-in benchmarks."""
+"""EvaluationProtocol of the retrieval scores of the built-in benchmarks."""
 
 
 def build_zero_shot_record(templates: Sequence[str], names: Any) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class LinearProbeConfig:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """One way to evaluate a model on labelled images or on captions, for all data sets."""
 
     name: str

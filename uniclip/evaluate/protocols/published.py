@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from uniclip.errors import make_unknown_name_error
-from uniclip.evaluate.protocols.protocol import LinearProbeConfig, Preprocessing, Protocol
+from uniclip.evaluate.protocols.protocol import EvaluationProtocol, LinearProbeConfig, Preprocessing
 
 if TYPE_CHECKING:
     from uniclip.evaluate.metrics import Metric
@@ -24,7 +24,7 @@ _MEAN_PER_CLASS: tuple[tuple[str, Metric], ...] = (
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol(
+        EvaluationProtocol(
             name="clip2021",
             imagenet_templates="imagenet80",
             caption_template="a photo of {}",
@@ -35,7 +35,7 @@ PROTOCOLS = {
             test_on_all=(),
             deviations=("probe of two classes: each has a weight vector, so lambda counts twice",),
         ),
-        Protocol(
+        EvaluationProtocol(
             name="slip2021",
             imagenet_templates="imagenet7",
             caption_template="{}",
@@ -50,7 +50,7 @@ PROTOCOLS = {
                 "VOC 2007 is not among SLIP's data sets: as in clip2021",
             ),
         ),
-        Protocol(
+        EvaluationProtocol(
             name="laion_cb",
             imagenet_templates="imagenet80",
             caption_template="{}",
@@ -78,7 +78,7 @@ PROTOCOLS = {
 DEFAULT_PROTOCOL = "clip2021"
 
 
-def get_published_protocol(name: str) -> Protocol:
+def get_published_protocol(name: str) -> EvaluationProtocol:
     """Return the published protocol of that name; `UserError` if there is none."""
     if name not in PROTOCOLS:
         raise make_unknown_name_error("protocol", name, PROTOCOLS)

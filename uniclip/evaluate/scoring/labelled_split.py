@@ -18,7 +18,7 @@ from uniclip.evaluate.scoring.score_card import ScoreCard
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
-    from uniclip.config.schema import DataConfig
+    from uniclip.config import DataConfig
     from uniclip.data import Split
 
 

@@ -22,7 +22,11 @@ from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.metrics import Numbers
-from uniclip.evaluate.protocols.protocol import DatasetProtocol, LinearProbeConfig, Protocol
+from uniclip.evaluate.protocols.protocol import (
+    DatasetProtocol,
+    EvaluationProtocol,
+    LinearProbeConfig,
+)
 from uniclip.evaluate.scoring import classification, linear_probe, probe_cache, retrieval, zero_shot
 from uniclip.evaluate.scoring.embeddings import CachedEncoder
 from uniclip.evaluate.scoring.linear_probe import LabelledFeatures, LinearProbeResult
@@ -64,7 +68,7 @@ class DatasetScorer:
     """Evaluates one model on one data set."""
 
     encoder: CachedEncoder
-    protocol: Protocol
+    protocol: EvaluationProtocol
     splits: DatasetSplits
 
     def score(self, score_card: ScoreCard) -> bool:

@@ -20,7 +20,7 @@ from uniclip.evaluate.scoring.retrieval import (
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
-    from uniclip.config.schema import DataConfig
+    from uniclip.config import DataConfig
 
 MAX_SAMPLES = 512
 """Largest number of images in one validation."""

@@ -36,7 +36,7 @@ def read(texts):
     return [[0.01 + (name in text) for name in COLOURS] for text in texts]
 
 
-def test_labelled_pictures(tmp_path):
+def test_labelled_images(tmp_path):
     config = written(tmp_path, 150)
     scores, predictions = evaluate.evaluate(
         "csv", stub_models.Stub(config, seen, read, seen), config
@@ -53,14 +53,14 @@ def test_labelled_pictures(tmp_path):
     assert by_name["zeroshot.label"].report_only == (n < 50 or n / 3 < 50)
 
 
-def test_without_labels_there_is_retrieval_alone(tmp_path):
+def test_without_labels_there_is_only_retrieval(tmp_path):
     config = written(tmp_path, 60, label=False)
     scores, _ = evaluate.evaluate("csv", stub_models.Stub(config, seen, read), config)
     assert {s.name.split(".")[0] for s in scores} == {"retrieval"}
     assert "zeroshot" not in evaluate.build_protocol("csv", config)
 
 
-def test_the_hash_follows_file_and_shares_but_not_its_place(tmp_path):
+def test_the_hash_depends_on_file_and_shares_but_not_on_the_path(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     here, there = written(tmp_path / "a", 9), written(tmp_path / "b", 9)
@@ -78,7 +78,7 @@ def test_the_hash_follows_file_and_shares_but_not_its_place(tmp_path):
     assert evaluate.evaluation_hash("csv", here) != evaluate.evaluation_hash("csv", shares)
 
 
-def test_no_test_pictures_is_one_clear_line(tmp_path):
+def test_no_test_images_is_one_error_line(tmp_path):
     for n in range(1, 20):  # a hash decides the part: find a size without a test picture
         folder = tmp_path / str(n)
         folder.mkdir()

@@ -26,7 +26,7 @@ def name_of(split):
     return names
 
 
-def test_an_oracle_finds_all_but_pictures_that_look_the_same(test_split):
+def test_an_oracle_finds_all_but_identical_images(test_split):
     names = name_of(test_split)
 
     def images(pixels, vectors):
@@ -48,7 +48,7 @@ def test_an_oracle_finds_all_but_pictures_that_look_the_same(test_split):
             assert len(predictions[score.name]) == score.num_samples
 
 
-def test_what_a_model_is_told_of_a_view_is_scored(test_split):
+def test_scores_depend_on_the_augmentation_vectors(test_split):
     """A model that sees nothing but its vectors: it knows a picture by the true ones alone."""
     true = test_views.draw_view(CONFIG.data, "strong", 0, CONFIG.model.image.image_size).vectors
     name = {row.tobytes(): own for row, own in zip(true, test_split.sample_names)}
@@ -112,7 +112,7 @@ def test_a_model_that_sees_categories_is_probed_right(test_split):
     assert all(s.report_only for s in small)
 
 
-def test_zero_shot_reads_the_words(test_split):
+def test_zero_shot_follows_the_words(test_split):
     """A model that knows nothing but the words "man" and "woman" in names and prompts."""
     names = name_of(test_split)
 
@@ -133,6 +133,6 @@ def test_every_class_of_the_data_has_prompt_names(test_split):
         assert openmoji.TEMPLATES[label]
 
 
-def test_train_and_test_are_apart():
+def test_train_and_test_are_disjoint():
     ids = [set(data.open_split(CONFIG.data, p).ids.tolist()) for p in ("train", "test")]
     assert not ids[0] & ids[1]

@@ -39,7 +39,7 @@ def evaluated(stub):
     return evaluate.evaluate("scenes", stub, stub.config)
 
 
-def test_an_oracle_knows_everything(truth):
+def test_an_oracle_is_always_right(truth):
     stub = stub_models.Stub(
         stub_models.config(DATA), lambda pixels, vectors: one_hot(truth), spoken
     )

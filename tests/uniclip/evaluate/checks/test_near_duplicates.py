@@ -72,19 +72,19 @@ def test_copies_are_found(photos: list[Image.Image], how: str) -> None:
 
 
 @pytest.mark.parametrize("how", OTHERS)
-def test_other_pictures_are_not(photos: list[Image.Image], how: str) -> None:
+def test_other_images_are_distinct(photos: list[Image.Image], how: str) -> None:
     found = near_duplicates.find_duplicates(greys([OTHERS[how](p) for p in photos]), greys(photos))
     assert (found == near_duplicates.DISTINCT).all()
 
 
-def test_unrelated_pictures_are_apart(photos: list[Image.Image]) -> None:
+def test_unrelated_images_are_distinct(photos: list[Image.Image]) -> None:
     others = greys([photo(i) for i in range(N, 3 * N)])
     assert (
         near_duplicates.find_duplicates(others, greys(photos)) == near_duplicates.DISTINCT
     ).all()
 
 
-def test_emoji_of_different_kinds_are_apart() -> None:
+def test_emoji_of_different_kinds_are_distinct() -> None:
     """The false-positive rate that the table states: 1 of 1.6 million pairs."""
     test, train = (data.open_split(OpenmojiData(), part) for part in ("test", "train"))
     kinds = [split.labels["category"] for split in (test, train)]
@@ -114,7 +114,7 @@ def test_the_hash_by_hand() -> None:
     assert [int(h).bit_count() for h in near_duplicates.compute_hashes(both)] == [64, 0, 1]
 
 
-def test_a_plain_picture_is_not_judged(photos: list[Image.Image]) -> None:
+def test_a_plain_image_is_undecidable(photos: list[Image.Image]) -> None:
     plain = [Image.new("RGB", (64, 64), c) for c in ("white", "red")]
     found = near_duplicates.find_duplicates(greys([*plain, photos[0]]), greys([*plain, *photos]))
     assert found.tolist() == [
@@ -145,7 +145,7 @@ def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_a_run_is_checked_where_there_are_pictures(tmp_path: Path) -> None:
+def test_a_run_is_checked_where_there_are_images(tmp_path: Path) -> None:
     of = stub_models.config({"name": "scenes", "num_train": 64, "num_test": 16})
     of = replace(of, runtime=replace(of.runtime, data_root=str(tmp_path / "sets")))
     assert evaluate.find_near_duplicates("openmoji", of, tmp_path) is None
@@ -161,7 +161,7 @@ def test_a_run_is_checked_where_there_are_pictures(tmp_path: Path) -> None:
     assert again.tolist() == found.tolist(), "as they were last seen"
 
 
-def test_pictures_are_looked_at_once(tmp_path: Path, photos: list[Image.Image]) -> None:
+def test_images_are_read_once(tmp_path: Path, photos: list[Image.Image]) -> None:
     looked: list[str] = []
 
     def of(name: str, pictures: list[Image.Image]) -> Callable[[], np.ndarray]:

@@ -20,7 +20,7 @@ LISTED = [name for name in SETS if name not in ("caltech101", "voc2007", "flickr
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_a_classification_set_is_read_as_published(name: str, tmp_path: Path) -> None:
+def test_a_classification_data_set_is_read_as_published(name: str, tmp_path: Path) -> None:
     truth = dataset_trees.WRITERS[name](tmp_path)
     dataset = datasets.get(name)
     read = {part: dataset.open(tmp_path, part) for part in dataset.splits}

@@ -43,7 +43,7 @@ def test_a_folder_may_have_splits(tmp_path: Path) -> None:
     dataset_trees.class_folders(tmp_path, classes, {"test": "test"}, ".png")
     three = datasets.get(f"folder:{tmp_path}")
     assert {p: len(three.open("", p)) for p in three.splits} == dict.fromkeys(
-        dataset_trees.PARTS, 6
+        dataset_trees.SPLITS, 6
     )
     dataset_trees.draw(tmp_path / "train/emu/1.png", 2)
     with pytest.raises(UserError, match="has a class that the test split lacks: emu"):

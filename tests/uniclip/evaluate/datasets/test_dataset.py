@@ -70,7 +70,7 @@ def test_every_split_is_opened_or_refused(name: str, tmp_path: Path) -> None:
         dataset.open(tmp_path, "val")  # type: ignore[arg-type]
     ids = [(part, i) for part in dataset.splits for i in dataset.open(tmp_path, part).ids]
     assert len(set(ids)) == len(ids)
-    assert set(dataset.splits) == set(dataset_trees.PARTS)
+    assert set(dataset.splits) == set(dataset_trees.SPLITS)
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -36,7 +36,7 @@ def test_one_in_ten_of_each_class_is_held_out() -> None:
     assert not set(held.ids) & set(kept.ids)
 
 
-def test_the_draw_is_a_matter_of_names() -> None:
+def test_the_draw_depends_on_names_only() -> None:
     back = holdout.select_held_out(pictures(np.arange(sum(SIZES))[::-1]), "validation", 10)
     held = holdout.select_held_out(pictures(), "validation", 10)
     assert set(back.ids) == set(held.ids)

@@ -22,7 +22,7 @@ def rows_of(pictures: ImageDataset) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("name", COLOURED + GREY)
 def test_a_data_set_is_read_as_published(name: str, tmp_path: Path) -> None:
-    truth = dataset_trees.FURTHER[name](tmp_path)
+    truth = dataset_trees.MORE_WRITERS[name](tmp_path)
     found = datasets.get(name)
     assert found.describe_missing(tmp_path) is None
     read = {part: found.open(tmp_path, part) for part in found.splits}
@@ -48,7 +48,7 @@ def test_a_data_set_is_read_as_published(name: str, tmp_path: Path) -> None:
 def test_torchvision_reads_the_same_trees(ours: str, tmp_path: Path) -> None:
     import torchvision.datasets
 
-    dataset_trees.FURTHER[ours](tmp_path)
+    dataset_trees.MORE_WRITERS[ours](tmp_path)
     called = datasets.get(ours).torchvision
     assert called is not None
     arguments = {"train": False} if ours == "mnist" else {"split": "test"}

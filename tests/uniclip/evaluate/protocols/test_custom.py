@@ -30,7 +30,7 @@ def write(folder, text=MINE, name="mine"):
     (folder / "protocol" / f"{name}.yaml").write_text(text)
 
 
-def test_it_says_what_it_says_and_else_what_it_is_like(tmp_path):
+def test_a_custom_protocol_overrides_its_base(tmp_path):
     write(tmp_path)
     said = custom.resolve_protocol("mine", [tmp_path])
     assert json.loads(json.dumps(said)) == said
@@ -50,12 +50,12 @@ def test_it_says_what_it_says_and_else_what_it_is_like(tmp_path):
     assert names["Trouser"] == published_names["Trouser"]
 
 
-def test_a_published_one_needs_no_file(tmp_path):
+def test_a_published_protocol_needs_no_file(tmp_path):
     assert custom.resolve_protocol("laion_cb", [tmp_path]) == "laion_cb"
     assert custom.build_protocol("laion_cb") is published.get_published_protocol("laion_cb")
 
 
-def test_every_part_of_it_is_hashed(tmp_path):
+def test_every_part_of_a_custom_protocol_is_hashed(tmp_path):
     texts = [
         "{}",
         "base: slip2021",
@@ -91,14 +91,14 @@ def test_every_part_of_it_is_hashed(tmp_path):
         ("names: {dtd: {bumpy: 3}}", "must be"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tmp_path, text, match):
+def test_faulty_protocols_are_one_error_line(tmp_path, text, match):
     write(tmp_path, text)
     with pytest.raises(UserError, match=match) as caught:
         custom.resolve_protocol("mine", [tmp_path])
     assert "\n" not in str(caught.value)
 
 
-def test_a_class_that_is_none_and_names_that_are_taken(tmp_path):
+def test_an_unknown_class_and_a_reserved_name(tmp_path):
     write(tmp_path, "names: {fashion_mnist: {Bags: handbag}}")
     mine = custom.build_protocol(custom.resolve_protocol("mine", [tmp_path]))
     with pytest.raises(UserError, match="protocol mine 'Bags': did you mean Bag"):

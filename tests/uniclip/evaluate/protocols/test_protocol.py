@@ -29,7 +29,7 @@ def test_protocols_need_neither_torch_nor_numpy():
 
 
 @pytest.mark.parametrize("name", ["openmoji", "scenes"])
-def test_a_protocol_is_json_and_states_what_it_must(name):
+def test_a_protocol_is_json_with_the_required_keys(name):
     stated = evaluate.build_protocol(name, stub_models.config(SCENES))
     assert json.loads(json.dumps(stated)) == stated
     assert stated["benchmark"] == name
@@ -38,7 +38,7 @@ def test_a_protocol_is_json_and_states_what_it_must(name):
 
 
 @pytest.mark.parametrize("name", ["openmoji", "scenes"])
-def test_the_hash_depends_on_what_is_evaluated_alone(name):
+def test_the_hash_depends_only_on_what_is_evaluated(name):
     base = stub_models.config(SCENES)
     other = stub_models.config(
         {**SCENES, "num_train": 500, "caption_swap_prob": 0.5, "attribute_dropout_prob": 0.1},
@@ -52,7 +52,7 @@ def test_the_hash_depends_on_what_is_evaluated_alone(name):
     assert len(evaluate.evaluation_hash(name, base)) == 8
 
 
-def test_the_hash_follows_the_evaluated_data():
+def test_the_hash_depends_on_the_evaluated_data():
     base = evaluate.evaluation_hash("scenes", stub_models.config(SCENES))
     for change in (
         {"redraw_prob": {"side": 0.9}},
@@ -85,7 +85,7 @@ def test_unknown_benchmark_names_the_nearest():
         evaluate.build_protocol("openemoji", stub_models.config(SCENES))
 
 
-def test_csv_is_missing_for_other_runs_and_for_a_file_that_is_not_there(tmp_path):
+def test_csv_is_missing_for_other_runs_and_for_a_missing_file(tmp_path):
     assert "data=csv" in evaluate.describe_missing("csv", stub_models.config(SCENES))
     absent = stub_models.config({"name": "csv", "path": str(tmp_path / "no.csv")})
     assert "no.csv" in evaluate.describe_missing("csv", absent)

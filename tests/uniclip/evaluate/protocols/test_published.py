@@ -39,7 +39,7 @@ def test_imagenet_has_each_protocols_ensemble():
     assert sizes == {"clip2021": 80, "slip2021": 7, "laion_cb": 80}
 
 
-def test_a_score_stands_under_every_part_of_its_protocol(monkeypatch):
+def test_the_evaluation_hash_covers_every_part_of_the_protocol(monkeypatch):
     base, hashes = published.get_published_protocol("clip2021"), []
     changes = (
         *(
@@ -70,7 +70,7 @@ def test_difficult_objects_are_named_where_there_are_any():
     assert judge().difficult_objects is None
 
 
-def test_the_grid_of_strengths():
+def test_the_grid_of_penalties():
     grid = protocol.LinearProbeConfig().build_l2_grid()
     assert len(grid) == 97
     assert grid[0] == pytest.approx(1e-6)
@@ -102,7 +102,7 @@ def test_unknown_protocol():
         published.get_published_protocol("clip2020")
 
 
-def test_stating_a_protocol_imports_neither_numpy_nor_torch():
+def test_a_protocol_imports_neither_numpy_nor_torch():
     code = (
         "import sys\n"
         "from uniclip.evaluate.protocols import published\n"

@@ -18,7 +18,7 @@ SIZES = [(50, 50), (224, 224), (333, 500), (500, 333), (31, 97), (101, 33), (640
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("side", [32, 224])
-def test_pictures_are_prepared_to_the_bit_as_torchvision_does(interpolation, side):
+def test_preprocessing_equals_torchvision_to_the_bit(interpolation, side):
     random = np.random.default_rng(0)
     theirs = v2.Compose(
         [v2.Resize(side, v2.InterpolationMode(interpolation)), v2.CenterCrop(side), np.asarray]
@@ -30,7 +30,7 @@ def test_pictures_are_prepared_to_the_bit_as_torchvision_does(interpolation, sid
         assert np.array_equal(ours, theirs(picture).transpose(2, 0, 1)), (width, height)
 
 
-def test_texts_are_embedded_once_shortest_first_and_come_back_in_order(tmp_path):
+def test_texts_are_embedded_once_shortest_first_and_returned_in_order(tmp_path):
     asked = []
 
     def embed(texts):

@@ -20,14 +20,14 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ..
     found = {}
     for name in (*WITH_CLASSES, "eurosat", "fer2013", "gtsrb"):
         folder = tmp_path_factory.mktemp(name)
-        {**dataset_trees.WRITERS, **dataset_trees.FURTHER}[name](folder)
+        {**dataset_trees.WRITERS, **dataset_trees.MORE_WRITERS}[name](folder)
         found[name] = datasets.get(name).open(folder, "test").classes
     return found
 
 
 @pytest.mark.parametrize("protocol", published.PROTOCOLS)
 @pytest.mark.parametrize("name", [*WITH_CLASSES, "eurosat", "fer2013", "gtsrb"])
-def test_each_label_is_asked_for_by_its_own_name(
+def test_each_label_has_the_prompts_of_its_class(
     name: str, protocol: str, classes: dict[str, tuple[str, ...]]
 ) -> None:
     """Sources list classes otherwise than folders do: EuroSAT from forest, VOC with train late,
@@ -41,7 +41,7 @@ def test_each_label_is_asked_for_by_its_own_name(
     assert backwards == own[::-1]
 
 
-def test_articles_and_braces_stay_as_they_are() -> None:
+def test_articles_and_braces_are_kept() -> None:
     assert zero_shot.fill_templates(["a photo of a {}."], ["origami"]) == ["a photo of a origami."]
     assert "a origami {}." in prompts.get_templates("imagenet80")
     assert zero_shot.fill_templates(["{}!"], ["{c} and {0}"]) == ["{c} and {0}!"]

@@ -31,7 +31,7 @@ def test_warm_start_and_cold_start_agree():
     assert warm.weight == pytest.approx(cold.weight, abs=1e-4)
 
 
-def test_strength_is_chosen_on_validation():
+def test_the_penalty_is_selected_on_validation():
     # Few noisy samples: the weak end of the path learns them by heart and validates worse.
     noisy = blobs(30, width=40, spread=3.0, seed=3)
     held_out = blobs(400, width=40, spread=3.0, seed=4)
@@ -44,7 +44,7 @@ def test_strength_is_chosen_on_validation():
     assert score == accuracies[1]
 
 
-def test_separable_data_are_learnt_and_the_scale_of_features_is_nothing():
+def test_separable_data_are_learnt_at_any_scale_of_features():
     parts = [blobs(n, spread=0.1, seed=n) for n in (60, 30, 50)]
     predicted, probe = linear_probe.fit_and_predict(*parts, num_classes=3)
     assert (predicted == parts[2].labels).all()
@@ -120,7 +120,7 @@ def test_a_protocols_probe_is_scikit_learns_at_its_strength(factor):
     assert (made.probe.predict(fresh * factor) == peer.predict(fresh)).all()
 
 
-def test_unit_rows_forget_lengths():
+def test_l2_normalized_features_ignore_lengths():
     settings = LinearProbeConfig("embedding", "l2_normalized")
     train, validation = blobs(60), blobs(30, seed=1)
     long = np.random.default_rng(7).uniform(0.1, 10, (60, 1))
@@ -134,7 +134,7 @@ def test_unit_rows_forget_lengths():
     assert linear_probe.scale_features(np.zeros((1, 3)), settings).tolist() == [[0, 0, 0]]
 
 
-def test_several_labels_a_picture_and_some_not_counted():
+def test_several_labels_an_image_some_excluded():
     random = np.random.default_rng(8)
     features = random.normal(size=(90, 4))
     labels = (features[:, :3] > 0).astype(np.int64)

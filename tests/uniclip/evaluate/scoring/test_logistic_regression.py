@@ -72,7 +72,7 @@ def test_large_logits_do_not_overflow():
 
 @pytest.mark.parametrize("strength", [1.0, 1e-2, 1e-4])
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-8])
-def test_fit_reaches_the_stated_gradient_and_says_so(strength, tolerance):
+def test_a_fit_reaches_and_reports_the_gradient_tolerance(strength, tolerance):
     features, labels = blobs(80)
     probe = LogisticRegression(features + 3.0, labels, 3).fit(strength, tolerance=tolerance)
     _, gradient = gradient_at(probe, features + 3.0, labels, strength)
@@ -115,7 +115,7 @@ def test_two_classes_count_twice():
     assert ours.weight[1] - ours.weight[0] == pytest.approx(peer.coef_[0], abs=1e-6)
 
 
-def test_several_labels_are_problems_of_their_own():
+def test_several_labels_are_separate_problems():
     from sklearn import linear_model as sklearn
 
     features = np.random.default_rng(3).normal(size=(120, 6))

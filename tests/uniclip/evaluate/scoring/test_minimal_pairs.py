@@ -7,7 +7,7 @@ from uniclip.evaluate.scoring import minimal_pairs
 SIZES = (2, 3)
 
 
-def test_places_and_changes_by_hand():
+def test_columns_by_hand():
     values = np.array([[0, 2], [1, 0]])
     assert minimal_pairs.find_caption_columns(values, SIZES).tolist() == [2, 3]
     assert minimal_pairs.find_changed_columns(values, SIZES, 0).tolist() == [[5], [0]]

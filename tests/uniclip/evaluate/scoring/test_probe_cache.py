@@ -29,7 +29,7 @@ def probed(prepare=linear_probe.build_regression):
     )
 
 
-def test_stopped_at_any_evaluation_the_probe_is_the_same(tmp_path, monkeypatch):
+def test_the_probe_is_the_same_wherever_it_was_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(probe_cache, "MIN_CACHED_SECONDS", 0.0)
     plain, patience, stops, longest = probed(), 20, 0, 0
     kept: list[ProbeFitCache] = []
@@ -62,13 +62,13 @@ def test_stopped_at_any_evaluation_the_probe_is_the_same(tmp_path, monkeypatch):
     assert list(tmp_path.rglob("*.npz")) == []
 
 
-def test_short_fits_are_not_kept(tmp_path):
+def test_short_fits_are_not_cached(tmp_path):
     problem = LogisticRegression(TRAIN.features, TRAIN.labels, 3)
     ProbeFitCache(problem, Cache(tmp_path), {}).fit(1.0)
     assert list(tmp_path.rglob("*.npz")) == []
 
 
-def test_another_strength_start_or_tolerance_is_another_fit(tmp_path, monkeypatch):
+def test_another_penalty_start_or_tolerance_is_another_fit(tmp_path, monkeypatch):
     monkeypatch.setattr(probe_cache, "MIN_CACHED_SECONDS", 0.0)
     kept = ProbeFitCache(LogisticRegression(TRAIN.features, TRAIN.labels, 3), Cache(tmp_path), {})
     start = kept.fit(1.0)

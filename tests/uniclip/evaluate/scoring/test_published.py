@@ -222,7 +222,7 @@ def eleven_point(scores, truth):
     return ap
 
 
-def test_an_accuracy_of_given_scores_is_theirs_for_any_number_of_classes():
+def test_accuracy_equals_clip_benchmark_for_any_number_of_classes():
     random = np.random.default_rng(0)
     for classes in (2, 5, 30):
         scores = random.normal(size=(400, classes)).astype(np.float32)

@@ -72,7 +72,7 @@ def sets(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("gigabytes", "whole"), [(0.25, 3), (0.5e-6, 2)])
-def test_stopped_anywhere_in_an_evaluation_it_goes_on(
+def test_an_evaluation_resumes_wherever_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gigabytes: float, whole: int
 ) -> None:
     """What a large set takes hours for (chapters, fits) is kept where a job is cut off."""
@@ -101,7 +101,7 @@ def test_stopped_anywhere_in_an_evaluation_it_goes_on(
     assert len(kept) == whole, "all three parts, or the small ones; no chapter is left"
 
 
-def test_another_protocol_needs_no_pictures_and_gives_what_a_full_evaluation_gives(
+def test_another_protocol_needs_no_images_and_equals_a_full_evaluation(
     tmp_path: Path, sets: Path
 ) -> None:
     run, of = trained(tmp_path / "store")
@@ -123,7 +123,7 @@ def test_another_protocol_needs_no_pictures_and_gives_what_a_full_evaluation_giv
     assert again["oxford_pets"].protocol["metric"] == "accuracy"
 
 
-def test_a_users_own_folder_may_be_gone_too(tmp_path: Path) -> None:
+def test_a_user_defined_folder_may_be_missing_too(tmp_path: Path) -> None:
     run, of = trained(tmp_path / "store")
     for part in ("train", "test"):
         for label in range(2):
@@ -140,7 +140,7 @@ def test_a_users_own_folder_may_be_gone_too(tmp_path: Path) -> None:
     assert [s for s in again.scores if s.name == "probe"]
 
 
-def test_shards_may_be_gone_with_their_templates(tmp_path: Path, sets: Path) -> None:
+def test_shards_may_be_missing_with_their_templates(tmp_path: Path, sets: Path) -> None:
     run, of = trained(tmp_path / "store")
     words = ["data", "export", "cifar10", f"data_root={sets}", f"to={tmp_path / 'wds'}"]
     assert main.main(words) == 0
@@ -152,7 +152,7 @@ def test_shards_may_be_gone_with_their_templates(tmp_path: Path, sets: Path) -> 
     assert len(same.protocol["templates"]) == 18
 
 
-def test_a_picture_is_embedded_once(
+def test_an_image_is_embedded_once(
     tmp_path: Path, sets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, of = trained(tmp_path / "store")
@@ -173,7 +173,7 @@ def test_a_picture_is_embedded_once(
     assert Counter(opened_pictures) - first == Counter(first.keys())
 
 
-def test_changed_data_is_not_taken_for_what_it_was(tmp_path: Path, sets: Path) -> None:
+def test_changed_data_get_another_hash(tmp_path: Path, sets: Path) -> None:
     run, of = trained(tmp_path / "store")
     config = under(of, sets, "clip2021")
     before = judged(run, config, ("oxford_pets",))["oxford_pets"]
@@ -185,7 +185,7 @@ def test_changed_data_is_not_taken_for_what_it_was(tmp_path: Path, sets: Path) -
     assert after.scores[0].num_samples == before.scores[0].num_samples - 1
 
 
-def test_what_was_never_embedded_is_said_to_be_gone(tmp_path: Path, sets: Path) -> None:
+def test_data_that_were_never_embedded_are_missing(tmp_path: Path, sets: Path) -> None:
     run, of = trained(tmp_path / "store")
     judged(run, under(of, sets, "clip2021"), ("cifar10",))
     shutil.move(sets, tmp_path / "elsewhere")
@@ -201,7 +201,9 @@ def test_what_was_never_embedded_is_said_to_be_gone(tmp_path: Path, sets: Path) 
         run_module.execute_run(other, config, claimed(other), evaluations=hashes)
 
 
-def test_a_set_that_cannot_be_judged_keeps_no_other_from_it(tmp_path: Path, sets: Path) -> None:
+def test_a_data_set_that_cannot_be_evaluated_does_not_prevent_others(
+    tmp_path: Path, sets: Path
+) -> None:
     run, of = trained(tmp_path / "store")
     config = under(of, sets, "clip2021")
     judged(run, config, ("voc2007",))
@@ -249,7 +251,7 @@ def test_a_folder_is_listed_once_an_evaluation(
     assert (walked.count("train"), walked.count("val")) == (1, 1)
 
 
-def test_keeping_can_be_turned_off(tmp_path: Path, sets: Path) -> None:
+def test_caching_can_be_turned_off(tmp_path: Path, sets: Path) -> None:
     run, of = trained(tmp_path / "store")
     kept = judged(run, under(of, sets, "slip2021"), ("cifar10",))
     assert list((tmp_path / "store" / "cache" / "embeddings").iterdir())
@@ -260,7 +262,7 @@ def test_keeping_can_be_turned_off(tmp_path: Path, sets: Path) -> None:
     assert off == kept
 
 
-def test_all_pictures_where_clip_benchmark_takes_all(tmp_path: Path) -> None:
+def test_all_images_are_tested_where_clip_benchmark_does(tmp_path: Path) -> None:
     run, of = trained(tmp_path / "store")
     for name in ("sun397", "caltech101", "eurosat"):
         getattr(dataset_trees, name)(tmp_path / "sets")

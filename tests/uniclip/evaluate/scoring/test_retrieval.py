@@ -17,7 +17,7 @@ def literal_rank(similarity, right):
     return 1 + sum(s >= best for j, s in enumerate(similarity) if j not in right)
 
 
-def test_by_hand_with_several_captions_a_picture():
+def test_by_hand_with_several_captions_an_image():
     # Three pictures, four captions: picture 0 has a and b, picture 1 has c and d, picture 2 has d.
     image, text = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 2, 3, 3])
     relation = retrieval.ImageTextPairs(tuple("abcd"), image, text)
@@ -46,7 +46,7 @@ def test_equals_the_literal_rank_in_any_blocks(monkeypatch):
         assert retrieval.rank_keys(queries, keys, query, key).worst_ranks().tolist() == expected
 
 
-def test_order_changes_nothing():
+def test_the_order_does_not_matter():
     random = np.random.default_rng(1)
     images, texts = unit(random.normal(size=(17, 4))), unit(random.normal(size=(9, 4)))
     texts[3] = texts[5]  # a tie
@@ -79,7 +79,7 @@ def test_constant_model_scores_chance():
         assert score.value == pytest.approx(score.chance)
 
 
-def test_a_model_that_broke_down_is_at_chance():
+def test_a_diverged_model_is_at_chance():
     rows = np.full((8, 3), np.nan, np.float32)
     found = retrieval.rank_keys(rows, rows, np.arange(8), np.arange(8))
     assert found.hits(1) == pytest.approx(1 / 8)
@@ -108,7 +108,7 @@ def test_more_draws_than_keys():
     )
 
 
-def test_relate_example():
+def test_pairs_of_the_docstring_example():
     relation = retrieval.build_image_text_pairs([["a dog"], ["a cat", "a pet", "a cat"], ["a pet"]])
     assert relation.texts == ("a dog", "a cat", "a pet")
     assert relation.image_index.tolist() == [0, 1, 1, 2]
@@ -132,7 +132,7 @@ def test_mean_of_both_ways_with_uneven_captions():
     assert predictions["retrieval.t2i.rank"].shape == (5,)
 
 
-def test_a_query_without_right_key_is_refused():
+def test_a_query_without_a_correct_key_is_refused():
     rows = unit(np.ones((2, 2)))
     with pytest.raises(AssertionError, match="without a correct key"):
         retrieval.rank_keys(rows, rows, np.array([0]), np.array([0]))

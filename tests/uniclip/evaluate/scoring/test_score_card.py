@@ -6,7 +6,7 @@ import pytest
 from uniclip.evaluate.scoring.score_card import ScoreCard
 
 
-def test_a_score_is_the_mean_of_what_is_kept(tmp_path):
+def test_a_score_is_the_mean_of_its_outcomes(tmp_path):
     sheet = ScoreCard()
     sheet.add_outcomes("whole", np.array([1.0, 0.0] * 30), kind="accuracy", chance=0.5)
     sheet.add_outcomes("part", np.array([1.0, 0.25]), kind="recall", chance=0.1)

@@ -30,7 +30,7 @@ def test_oracle_and_constant_model():
     assert evaluate.validate(stub_models.Stub(config), config.data) < 0.02
 
 
-def test_at_most_512_validation_pictures_and_no_test_picture(monkeypatch):
+def test_at_most_512_validation_images_and_no_test_image(monkeypatch):
     config = stub_models.config({**SCENES, "num_test": 701})
     opened, parts, seen = split_features.open_split_cached, [], []
 
@@ -51,7 +51,7 @@ def test_at_most_512_validation_pictures_and_no_test_picture(monkeypatch):
     assert first == second
 
 
-def test_pictures_come_at_the_models_size():
+def test_images_have_the_size_of_the_model():
     config = stub_models.config(SCENES, model={"image": {"image_size": 16}})
     pixels, _ = validation._load_images(config.data, config.model.image.image_size)
     assert pixels.shape == (512, 3, 16, 16)
@@ -67,7 +67,7 @@ def test_torch_generator_is_not_touched():
     assert (torch.get_rng_state() == before).all()
 
 
-def test_no_validation_pictures_is_one_clear_line(tmp_path):
+def test_no_validation_images_is_one_error_line(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (16, 16)).save(tmp_path / "a.png")

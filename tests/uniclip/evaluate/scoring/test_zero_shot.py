@@ -60,7 +60,7 @@ def test_classify_by_hand():
     assert result.outcome.tolist() == [1, 0, 1]
 
 
-def test_scale_moves_calibration_alone():
+def test_the_scale_affects_calibration_only():
     random = np.random.default_rng(0)
     images, classes = random.normal(size=(40, 4)), random.normal(size=(5, 4))
     labels = random.integers(0, 5, 40)
@@ -76,7 +76,7 @@ def test_constant_model_scores_chance():
     assert result.calibration_error == pytest.approx(0, abs=1e-6)
 
 
-def test_small_classes_make_a_score_shown_only():
+def test_small_classes_make_a_score_report_only():
     labels = np.array([0] * 60 + [1] * 60)
     outcome = (np.arange(120) % 2).astype(float)
     sheet = ScoreCard()
@@ -91,7 +91,7 @@ def test_small_classes_make_a_score_shown_only():
     assert all(s.report_only for name, s in scores.items() if "." in name)
 
 
-def test_prompts_go_to_the_encoder_shortest_first_and_order_is_undone():
+def test_prompts_are_embedded_shortest_first():
     seen = []
 
     def embed(texts):

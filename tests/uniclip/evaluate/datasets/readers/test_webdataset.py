@@ -39,7 +39,7 @@ def test_shards_hold_what_was_written(name: str, tmp_path: Path) -> None:
     assert main.main(words) == 0
     found = datasets.get(f"wds:{tmp_path / 'wds'}")
     assert found.describe_missing("") is None
-    for part in dataset_trees.PARTS:
+    for part in dataset_trees.SPLITS:
         original = datasets.get(name).open(tmp_path / "data", part)
         read = found.open("", part)
         if name == "dtd":
