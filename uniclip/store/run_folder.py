@@ -13,7 +13,7 @@ from typing import Any
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
 from uniclip.store.json_io import read_json, read_record, to_json_bytes
-from uniclip.store.records import (
+from uniclip.store.run_records import (
     AttemptEnd,
     ClaimRecord,
     DatasetScores,

@@ -1,7 +1,7 @@
 """The store of runs, sweeps and reports: every path in it. Plain files, no server, no locks.
 
-Run folders are in `run_folder.py`, the records of the files in `records.py`, and how files are
-written in `uniclip.io.atomic`.
+Run folders are in `run_folder.py`, the records of the files in `run_records.py` and
+`sweep_records.py`, and how files are written in `uniclip.io.atomic`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
 from uniclip.store.json_io import read_record, to_json_bytes
-from uniclip.store.records import (
+from uniclip.store.run_folder import CACHE_FOLDER, RunFolder
+from uniclip.store.sweep_records import (
     AuditCheck,
     AuditRecord,
     Plan,
@@ -24,7 +25,6 @@ from uniclip.store.records import (
     SubmissionIntent,
     TuningRound,
 )
-from uniclip.store.run_folder import CACHE_FOLDER, RunFolder
 
 
 class SweepFolder:
