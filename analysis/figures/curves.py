@@ -112,9 +112,8 @@ def draw_temperatures(history: pd.DataFrame, reference: str) -> Figure:
 def _draw_seed_curves(
     axes: Axes, rows: pd.DataFrame, values: pd.Series[float], color: str, label: str
 ) -> None:
-    for _, seed_values in values.groupby(rows["seed"]):
-        axes.plot(
-            rows["step"][seed_values.index], seed_values, color=color, linewidth=0.7, alpha=0.5
-        )
+    points = pd.DataFrame({"step": rows["step"], "value": values})
+    seed_lines = [line.to_numpy(float) for _, line in points.groupby(rows["seed"])]
+    style.draw_thin_lines(axes, seed_lines, color, alpha=0.5)
     mean = values.groupby(rows["step"]).mean()
     axes.plot(mean.index, mean, color=color, linewidth=2.2, label=label)

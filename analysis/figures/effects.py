@@ -124,7 +124,8 @@ def draw_interactions(results: Results) -> Figure:
     for axes, (first, second), values in zip(panels, pairs, values_by_pair):
         for on, color, marker in ((False, style.PALETTE[1], "s"), (True, style.PALETTE[0], "o")):
             seed_values = np.array([values[False, on], values[True, on]]).T
-            axes.plot([0, 1], seed_values.T, color=color, linewidth=0.7, alpha=0.45)
+            seed_lines = [np.column_stack([(0, 1), pair]) for pair in seed_values]
+            style.draw_thin_lines(axes, seed_lines, color, alpha=0.45)
             axes.plot(
                 [0, 1],
                 seed_values.mean(0),

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from uniclip.store import Arm
 
@@ -94,6 +98,16 @@ def use_figure_style() -> Iterator[None]:
     settings: Any = {**matplotlib.rcParamsDefault, "backend": "agg", **RC_PARAMS}
     with matplotlib.rc_context(settings):
         yield
+
+
+def draw_thin_lines(axes: Axes, lines: Sequence[ArrayLike], color: str, alpha: float) -> None:
+    """Draw thin lines, each of shape (points, 2), as one artist: many artists are slow to draw."""
+    axes.add_collection(
+        LineCollection(
+            [np.asarray(line) for line in lines], colors=color, linewidths=0.7, alpha=alpha
+        )
+    )
+    axes.autoscale_view()
 
 
 def create_figure(width: float, height: float) -> Figure:

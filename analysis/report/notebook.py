@@ -2,7 +2,7 @@
 
 The notebook is executed in the background while the report is built. Its kernel communicates
 through sockets in a folder of its own: ports of two kernels that start at once may clash.
-Importing this module is cheap, so that the kernel starts before other libraries are imported.
+Importing this module is cheap, so that the kernel starts before the other libraries are imported.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,9 @@ class NotebookRunner:
         self._finished: Future[NotebookNode] | None = None
 
     def __enter__(self) -> NotebookRunner:
+        # matplotlib inspects a module IPython that is being imported: import it before the thread
+        for name in ("ipykernel.kernelspec", "nbclient", "nbformat"):
+            import_module(name)
         self._finished = self._executor.submit(self._run)
         return self
 
