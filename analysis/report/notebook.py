@@ -88,8 +88,8 @@ class NotebookRunner:
         self._finished: Future[NotebookNode] | None = None
 
     def __enter__(self) -> NotebookRunner:
-        # matplotlib inspects a module IPython that is being imported: import it before the thread
-        for name in ("ipykernel.kernelspec", "nbclient", "nbformat"):
+        # before the thread starts: matplotlib fails if it meets an IPython that is being imported
+        for name in ("IPython", "nbclient", "nbformat"):
             import_module(name)
         self._finished = self._executor.submit(self._run)
         return self

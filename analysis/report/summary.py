@@ -149,7 +149,7 @@ def _describe_baseline(results: Results, baseline: Baseline) -> str:
 def _describe_noise_floor(results: Results) -> list[str]:
     effects = [results.effects[c.name] for c in results.select_contrasts("noise")]
     return [
-        "Noise floor: the same configuration with another random stream differs by up to "
+        "Noise floor: the same configuration with other random draws differs by up to "
         f"{formatting.format_number(max(abs(v) for v in effect.values))} in one seed."
         for effect in effects
         if effect.values
