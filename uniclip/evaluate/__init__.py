@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from uniclip.checkpoints.pretrained import PretrainedModel
-    from uniclip.config import DataConfig, RunConfig
+    from uniclip.config import DataConfig, RunConfig, RuntimeConfig
     from uniclip.evaluate.benchmarks.base import Benchmark, BenchmarkModule, Results
     from uniclip.evaluate.benchmarks.published import PublishedBenchmark
 
@@ -136,7 +136,7 @@ def find_near_duplicates(
         return None
     from uniclip.evaluate.checks import near_duplicates  # here: it imports numpy
 
-    benchmark = _build_published(name, config, Cache(cache_folder), lambda: False)
+    benchmark = _build_published(name, config.runtime, Cache(cache_folder), lambda: False)
     dataset, root = benchmark.resolve_dataset(), benchmark.root
     finder = near_duplicates.DuplicateFinder(
         cache=Cache(cache_folder / "leakage"),
@@ -173,18 +173,18 @@ def _load_benchmark(
     if name in BENCHMARKS:
         module = cast("BenchmarkModule", import_module(BENCHMARKS[name]))
         return module.build_benchmark(config.data)
-    return _build_published(name, config, cache, should_stop)
+    return _build_published(name, config.runtime, cache, should_stop)
 
 
 def _build_published(
-    name: str, config: RunConfig, cache: Cache, should_stop: Callable[[], bool]
+    name: str, runtime: RuntimeConfig, cache: Cache, should_stop: Callable[[], bool]
 ) -> PublishedBenchmark:
     """Return the benchmark of a published data set; without a cache if its size limit is 0."""
     from uniclip.evaluate.benchmarks.published import build_published_benchmark
 
-    max_bytes = config.runtime.embedding_cache_max_gb * GIGABYTE
+    max_bytes = runtime.embedding_cache_max_gb * GIGABYTE
     limited_cache = Cache(cache.folder, cache.weights_hash, max_bytes) if max_bytes else Cache()
-    return build_published_benchmark(name, config.runtime, limited_cache, should_stop)
+    return build_published_benchmark(name, runtime, limited_cache, should_stop)
 
 
 def _require_known(name: str) -> None:
