@@ -119,7 +119,7 @@ def build_contrasts(
         )
     for name, definition in ablation.arms.items():
         if definition.role == "noise":
-            label = "noise floor: the same configuration with another random stream"
+            label = "noise floor: the same configuration with other random draws"
             weights = {ablation.reference: 1.0, name: -1.0}
             all_contrasts.append(
                 Contrast(name="noise", label=label, kind="noise", weights=weights, primary=False)

@@ -1,1 +1,1 @@
-"""The audit: whether each arm is what its name says."""
+"""The audit: checks that each arm does what it declares, and measures what it costs."""

@@ -1,1 +1,1 @@
-"""The plan: which runs an ablation consists of, exactly."""
+"""The plan: the exact runs of an ablation."""

@@ -24,7 +24,7 @@ MIN_RUNS_FOR_RANGE = 3
 """Past runs that are needed to take the range of an estimate from them."""
 BYTES_PER_PARAMETER = 8
 """Bytes that remain on the disk: the float32 weights of the last step and of the best one."""
-COST_HEADINGS = ("time", "GPU-hours", "memory", "checkpoint")
+COST_HEADINGS = ("time", "GPU-hours", "peak memory", "checkpoint size")
 """Headings of `format_cost_columns`."""
 
 

@@ -1,1 +1,1 @@
-"""Diagnostics: what would go wrong with a sweep, found before it starts."""
+"""Checks of the environment of a sweep, before it starts."""

@@ -175,6 +175,8 @@ def check_evaluation_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
             yield warning(check, message, f"download it again into data_root={root}")
     num_present = sum(status.availability in ("complete", "partial") for status in statuses)
     message = f"{num_present} of {len(statuses)} published data sets under data_root={root}"
+    if not statuses:
+        message = "no published data set is needed"
     yield ok(check, message)
 
 

@@ -39,8 +39,8 @@ def check_exclusive_link(folder: Path) -> Diagnostic:
         try:
             os.link(source, target)
         except FileExistsError:
-            return ok(check, f"link refuses an existing name in {folder.parent}")
-        message = f"link accepts an existing name in {folder.parent}"
+            return ok(check, f"an existing name is not overwritten in {folder.parent}")
+        message = f"a link replaces an existing name in {folder.parent}"
         return problem(check, message, OTHER_FILE_SYSTEM_FIX)
     except OSError as error:
         message = f"no links in {folder.parent} ({error.strerror})"
@@ -83,7 +83,7 @@ def check_atomic_rename(folder: Path) -> Diagnostic:
     if read_errors:
         message = f"a reader saw {read_errors[0]} while a file was replaced"
         return problem(check, message, OTHER_FILE_SYSTEM_FIX)
-    return ok(check, f"{NUM_REPETITIONS} replacements with a concurrent reader")
+    return ok(check, f"{NUM_REPETITIONS} replacements, the reader always found the file")
 
 
 def check_fsync(folder: Path) -> Diagnostic:
@@ -105,7 +105,7 @@ def check_fsync(folder: Path) -> Diagnostic:
         return problem(check, message, OTHER_FILE_SYSTEM_FIX)
     finally:
         _delete_files(target)
-    return ok(check, "of files and folders")
+    return ok(check, "works for files and folders")
 
 
 def check_append(folder: Path) -> Diagnostic:
@@ -130,7 +130,7 @@ def check_append(folder: Path) -> Diagnostic:
         num_lost = 2 * NUM_REPETITIONS - len(lines)
         message = f"{num_lost} of {2 * NUM_REPETITIONS} lines of two writers were lost"
         return problem(check, message, OTHER_FILE_SYSTEM_FIX)
-    return ok(check, f"{2 * NUM_REPETITIONS} lines of two writers")
+    return ok(check, f"all {2 * NUM_REPETITIONS} lines of two writers were kept")
 
 
 def check_free_space(

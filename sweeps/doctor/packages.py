@@ -58,7 +58,7 @@ def check_requirements(requirements: list[str]) -> Diagnostic:
             )
     if mismatches:
         return problem("libraries", _format_names(mismatches), INSTALL_FIX)
-    return ok("libraries", f"{len(requirements)} as required")
+    return ok("libraries", f"{len(requirements)} installed as required")
 
 
 def check_constraints(constraints: str) -> Diagnostic:

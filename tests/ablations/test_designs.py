@@ -1,4 +1,4 @@
-"""Designs: which arms, what they are called, and contrasts that recover what was planted."""
+"""Designs: arms, their names, and contrasts that recover planted effects."""
 
 from __future__ import annotations
 
@@ -51,9 +51,11 @@ def ablation(k: int, design: str = "crossed", **more: Any) -> Ablation:
 
 
 def contrasts(it: Ablation) -> dict[str, Contrast]:
-    drawn = designs.build_contrasts(it, DECLARED, list(designs.build_arms(it)))
-    assert len({c.name for c in drawn}) == len(drawn), "two contrasts of one name"
-    return {c.name: c for c in drawn}
+    contrasts_by_name = designs.build_contrasts(it, DECLARED, list(designs.build_arms(it)))
+    assert len({c.name for c in contrasts_by_name}) == len(contrasts_by_name), (
+        "two contrasts of one name"
+    )
+    return {c.name: c for c in contrasts_by_name}
 
 
 def value(contrast: Contrast, scores: dict[str, float]) -> float:
@@ -70,7 +72,7 @@ def planted(it: Ablation, effects: dict[tuple[str, ...], float]) -> dict[str, fl
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
-def test_a_crossed_design_has_every_combination_once(k: int) -> None:
+def test_crossed_design_has_every_combination_once(k: int) -> None:
     arms = designs.build_arms(ablation(k))
     assert len(arms) == 2**k
     assert {frozenset(a.components_off) for a in arms.values()} == {
@@ -80,7 +82,7 @@ def test_a_crossed_design_has_every_combination_once(k: int) -> None:
     assert all(a.role == "crossed" and a.label for a in arms.values())
 
 
-def test_more_components_than_can_be_crossed_are_refused() -> None:
+def test_too_many_crossed_components_are_refused() -> None:
     five = Ablation(
         name="t", title="T", design="crossed", components=(*LETTERS, "e"), primary_metrics={}
     )
@@ -88,17 +90,17 @@ def test_more_components_than_can_be_crossed_are_refused() -> None:
         designs.build_arms(five)
 
 
-def test_leave_one_out_has_an_arm_for_each() -> None:
+def test_leave_one_out_has_an_arm_per_component() -> None:
     it = ablation(3, "leave_one_out")
     assert list(designs.build_arms(it)) == ["full", "no-a", "no-b", "no-c"]
-    drawn = contrasts(it)
-    assert list(drawn) == ["full - no-a", "full - no-b", "full - no-c"]
-    assert all(c.primary for c in drawn.values())
-    assert [c.component for c in drawn.values()] == ["a", "b", "c"]
+    contrasts_by_name = contrasts(it)
+    assert list(contrasts_by_name) == ["full - no-a", "full - no-b", "full - no-c"]
+    assert all(c.primary for c in contrasts_by_name.values())
+    assert [c.component for c in contrasts_by_name.values()] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
-    ("off", "names", "called"),
+    ("off", "names", "arm_name"),
     [
         ((), "abc", "full"),
         (("a",), "abc", "no-a"),
@@ -107,13 +109,15 @@ def test_leave_one_out_has_an_arm_for_each() -> None:
         (("a",), "a", "no-a"),
     ],
 )
-def test_arms_are_named_by_what_is_off(off: tuple[str, ...], names: str, called: str) -> None:
-    assert designs.format_arm_name(off, tuple(names)) == called
+def test_arms_are_named_by_the_components_that_are_off(
+    off: tuple[str, ...], names: str, arm_name: str
+) -> None:
+    assert designs.format_arm_name(off, tuple(names)) == arm_name
 
 
 @pytest.mark.parametrize("design", ["crossed", "leave_one_out"])
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
-def test_every_contrast_sums_to_zero_and_reads_arms_that_are(design: str, k: int) -> None:
+def test_contrasts_sum_to_zero_and_use_existing_arms(design: str, k: int) -> None:
     it = ablation(k, design)
     arms = designs.build_arms(it)
     for name, contrast in contrasts(it).items():
@@ -127,15 +131,15 @@ def test_main_effects_recover_planted_ones(k: int) -> None:
     it = ablation(k)
     effects = {(n,): 0.1 * 2**i for i, n in enumerate(it.components)}
     scores = planted(it, effects)
-    drawn = contrasts(it)
+    contrasts_by_name = contrasts(it)
     for (name,), effect in effects.items():
-        assert value(drawn[f"main:{name}"], scores) == pytest.approx(effect)
-    for name, contrast in drawn.items():
+        assert value(contrasts_by_name[f"main:{name}"], scores) == pytest.approx(effect)
+    for name, contrast in contrasts_by_name.items():
         if contrast.kind == "interaction":
             assert value(contrast, scores) == pytest.approx(0), name
 
 
-def test_a_main_effect_is_the_mean_with_minus_the_mean_without() -> None:
+def test_main_effect_is_mean_with_minus_mean_without() -> None:
     it = ablation(3)
     scores = dict(zip(designs.build_arms(it), np.random.default_rng(0).random(8)))
     on = [s for arm, s in scores.items() if "b" not in designs.build_arms(it)[arm].components_off]
@@ -145,16 +149,22 @@ def test_a_main_effect_is_the_mean_with_minus_the_mean_without() -> None:
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])
-def test_a_planted_interaction_is_found_where_it_is_and_nowhere_else(k: int) -> None:
+def test_planted_interaction_is_recovered_in_its_contrast_only(k: int) -> None:
     """What a and b gain together, beyond the sum: half of it is the interaction contrast."""
     it = ablation(k)
     scores = planted(it, {("a",): 0.1, ("b",): 0.2, ("a", "b"): 0.08})
-    drawn = contrasts(it)
-    assert value(drawn["interaction:a*b"], scores) == pytest.approx(0.04)
-    assert value(drawn["main:a"], scores) == pytest.approx(0.14), "averaged over b on and off"
-    others = [n for n, c in drawn.items() if c.kind == "interaction" and n != "interaction:a*b"]
+    contrasts_by_name = contrasts(it)
+    assert value(contrasts_by_name["interaction:a*b"], scores) == pytest.approx(0.04)
+    assert value(contrasts_by_name["main:a"], scores) == pytest.approx(0.14), (
+        "averaged over b on and off"
+    )
+    others = [
+        n
+        for n, c in contrasts_by_name.items()
+        if c.kind == "interaction" and n != "interaction:a*b"
+    ]
     for name in others:
-        assert value(drawn[name], scores) == pytest.approx(0), name
+        assert value(contrasts_by_name[name], scores) == pytest.approx(0), name
 
 
 def test_effects_and_interactions_are_orthogonal() -> None:
@@ -166,25 +176,25 @@ def test_effects_and_interactions_are_orthogonal() -> None:
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(7) * 0.5, atol=1e-12)
 
 
-def test_single_arm_differences_are_read_off_the_same_arms() -> None:
+def test_differences_of_single_arms_use_the_same_arms() -> None:
     it = ablation(3)
     scores = planted(it, {("a",): 0.1, ("b",): 0.2, ("a", "b"): 0.08})
-    drawn = contrasts(it)
-    assert value(drawn["full - no-a"], scores) == pytest.approx(0.18)
-    assert value(drawn["no-b-c - none"], scores) == pytest.approx(0.1)
-    assert value(drawn["full - none"], scores) == pytest.approx(0.38)
+    contrasts_by_name = contrasts(it)
+    assert value(contrasts_by_name["full - no-a"], scores) == pytest.approx(0.18)
+    assert value(contrasts_by_name["no-b-c - none"], scores) == pytest.approx(0.1)
+    assert value(contrasts_by_name["full - none"], scores) == pytest.approx(0.38)
 
 
 def test_only_main_effects_are_primary_in_a_crossed_design() -> None:
-    drawn = contrasts(ablation(3))
-    assert [n for n, c in drawn.items() if c.primary] == ["main:a", "main:b", "main:c"]
+    contrasts_by_name = contrasts(ablation(3))
+    assert [n for n, c in contrasts_by_name.items() if c.primary] == ["main:a", "main:b", "main:c"]
 
 
-def test_a_contrast_that_lacks_an_arm_is_left_out() -> None:
+def test_contrast_without_one_of_its_arms_is_left_out() -> None:
     it = ablation(2)
     present = ["full", "no-a", "no-b"]
-    drawn = designs.build_contrasts(it, DECLARED, present)
-    assert [c.name for c in drawn] == ["full - no-a", "full - no-b"]
+    contrasts_by_name = designs.build_contrasts(it, DECLARED, present)
+    assert [c.name for c in contrasts_by_name] == ["full - no-a", "full - no-b"]
 
 
 def test_listed_contrasts_and_the_noise_floor() -> None:
@@ -192,31 +202,34 @@ def test_listed_contrasts_and_the_noise_floor() -> None:
     versus = ContrastDefinition(label="L", plus="full", minus="out", primary=True)
     it = ablation(1, arms=arms, contrasts={"versus": versus})
     assert list(designs.build_arms(it)) == ["full", "no-a", "again", "out"]
-    drawn = contrasts(it)
-    assert drawn["versus"].weights == {"full": 1, "out": -1}
-    assert drawn["versus"].primary
-    assert (drawn["noise"].kind, drawn["noise"].weights) == ("noise", {"full": 1, "again": -1})
+    contrasts_by_name = contrasts(it)
+    assert contrasts_by_name["versus"].weights == {"full": 1, "out": -1}
+    assert contrasts_by_name["versus"].primary
+    assert (contrasts_by_name["noise"].kind, contrasts_by_name["noise"].weights) == (
+        "noise",
+        {"full": 1, "again": -1},
+    )
 
 
-def test_a_listed_arm_cannot_take_a_designed_ones_name() -> None:
+def test_listed_arm_cannot_have_the_name_of_a_designed_arm() -> None:
     with pytest.raises(UserError, match="the design already has an arm no-a"):
         designs.build_arms(ablation(2, arms={"no-a": ArmDefinition()}))
 
 
-def test_the_arms_and_contrasts_of_components_are_called_what_they_were() -> None:
-    """Names stand in stored plans and in people's notes."""
-    ours = schema.load_ablation("components", [schema.CONF])
-    declared = schema.load_components([schema.CONF])
-    arms = list(designs.build_arms(ours))
+def test_arms_and_contrasts_of_components_keep_their_names() -> None:
+    """The names are in stored plans."""
+    shipped_ablation = schema.load_ablation("components", [schema.CONF])
+    declared_components = schema.load_components([schema.CONF])
+    arms = list(designs.build_arms(shipped_ablation))
     assert arms == COMPONENTS_ARMS
-    drawn = designs.build_contrasts(ours, declared, arms)
-    assert [c.name for c in drawn] == COMPONENTS_CONTRASTS
+    contrasts_by_name = designs.build_contrasts(shipped_ablation, declared_components, arms)
+    assert [c.name for c in contrasts_by_name] == COMPONENTS_CONTRASTS
 
 
 @pytest.mark.parametrize("name", schema.list_ablations([schema.CONF]))
-def test_our_ablations_name_only_what_is_there(name: str) -> None:
-    ours = schema.load_ablation(name, [schema.CONF])
-    designs.validate_ablation(ours, schema.load_components([schema.CONF]))
+def test_shipped_ablations_are_valid(name: str) -> None:
+    shipped_ablation = schema.load_ablation(name, [schema.CONF])
+    designs.validate_ablation(shipped_ablation, schema.load_components([schema.CONF]))
 
 
 @pytest.mark.parametrize(
@@ -243,15 +256,17 @@ def test_our_ablations_name_only_what_is_there(name: str) -> None:
         ),
     ],
 )
-def test_what_an_ablation_names_must_be_there(more: dict[str, Any], match: str) -> None:
-    """Or a contrast, or a planted truth, would silently go unread."""
+def test_unknown_names_in_an_ablation_are_refused(more: dict[str, Any], match: str) -> None:
+    """Otherwise a contrast or a planted effect would silently be dropped."""
     values = {"name": "t", "title": "T", "design": "crossed", "components": ["a", "b"]}
     it = bind(Ablation, {**values, "primary_metrics": {}, **more})
     with pytest.raises(UserError, match=match):
         designs.validate_ablation(it, DECLARED)
 
 
-def test_an_expectation_of_an_arm_that_a_budget_leaves_out_is_no_slip() -> None:
-    late = ArmDefinition(budgets=("study",))
+def test_planted_effect_of_an_arm_that_a_budget_leaves_out_is_valid() -> None:
+    late_arm = ArmDefinition(budgets=("study",))
     truth = PlantedEffect(kind="at_chance", description="", arm="late")
-    designs.validate_ablation(ablation(1, arms={"late": late}, planted_effects=(truth,)), DECLARED)
+    designs.validate_ablation(
+        ablation(1, arms={"late": late_arm}, planted_effects=(truth,)), DECLARED
+    )

@@ -1,4 +1,4 @@
-"""Ablations and components as they are written down: read, bound, and refused by file and key."""
+"""Ablations and components are read from YAML; errors name file and key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uniclip.config import METHODS
 from uniclip.config.binding import to_builtins
 from uniclip.errors import UserError
 
-OURS = [schema.CONF]
+SHIPPED = [schema.CONF]
 LISTED = """
 title: T
 design: listed
@@ -25,27 +25,27 @@ primary_metrics: {scenes: minimal.side}
 """
 
 
-def written(folder: Path, text: str, name: str = "mine") -> list[Path]:
+def write_ablation(folder: Path, text: str, name: str = "custom") -> list[Path]:
     """The folders among which `folder` declares an ablation."""
     (folder / "ablation").mkdir(exist_ok=True)
     (folder / "ablation" / f"{name}.yaml").write_text(text)
-    return [*OURS, folder]
+    return [*SHIPPED, folder]
 
 
-@pytest.mark.parametrize("name", schema.list_ablations(OURS))
-def test_every_ablation_of_ours_is_read(name: str) -> None:
-    ablation = schema.load_ablation(name, OURS)
+@pytest.mark.parametrize("name", schema.list_ablations(SHIPPED))
+def test_every_shipped_ablation_is_read(name: str) -> None:
+    ablation = schema.load_ablation(name, SHIPPED)
     assert isinstance(ablation, Ablation)
     assert ablation.name == name
     assert ablation.title
     assert ablation.primary_metrics
 
 
-def test_components_say_what_they_change_why_and_how_to_tell() -> None:
-    declared = schema.load_components(OURS)
-    assert list(declared) == ["awareness", "mp_nce", "domain_similarity"]
+def test_components_declare_keys_reason_and_manipulation_check() -> None:
+    components = schema.load_components(SHIPPED)
+    assert list(components) == ["awareness", "mp_nce", "domain_similarity"]
     keys = {f"method.{k}" for k in to_builtins(METHODS["uniclip"]())}
-    for name, component in declared.items():
+    for name, component in components.items():
         assert component.name == name
         assert component.label
         assert len(component.reason) > 40
@@ -54,29 +54,30 @@ def test_components_say_what_they_change_why_and_how_to_tell() -> None:
         assert "kind" in component.manipulation_check
 
 
-def test_turning_a_component_off_changes_its_default() -> None:
+def test_turning_a_component_off_changes_a_default() -> None:
     defaults = to_builtins(METHODS["uniclip"]())
-    for component in schema.load_components(OURS).values():
+    for component in schema.load_components(SHIPPED).values():
         for key, value in component.off_overrides.items():
             assert defaults[key.removeprefix("method.")] != value
 
 
-def test_the_word_off_is_a_key_though_yaml_reads_it_as_false(tmp_path: Path) -> None:
-    ablation = schema.load_ablation("mine", written(tmp_path, LISTED))
+def test_ablation_and_component_of_a_user_are_read(tmp_path: Path) -> None:
+    ablation = schema.load_ablation("custom", write_ablation(tmp_path, LISTED))
     assert ablation.arms["two"].components_off == ("awareness",)
     assert ablation.arms["two"].overrides == {"train.steps": 3}
     assert ablation.arms["one"].budgets is None
     (tmp_path / "components.yaml").write_text(
-        "extra: {label: E, reason: R, off_overrides: {method.fusion: concat}, manipulation_check: {kind: none}}\n"
+        "extra: {label: E, reason: R, off_overrides: {method.fusion: concat},"
+        " manipulation_check: {kind: none}}\n"
     )
-    declared = schema.load_components([*OURS, tmp_path])
-    assert declared["extra"].off_overrides == {"method.fusion": "concat"}
-    assert list(declared)[-1] == "extra"
+    components = schema.load_components([*SHIPPED, tmp_path])
+    assert components["extra"].off_overrides == {"method.fusion": "concat"}
+    assert list(components)[-1] == "extra"
 
 
-def test_an_unknown_ablation_is_answered_with_the_nearest() -> None:
+def test_unknown_ablation_suggests_a_similar_name() -> None:
     with pytest.raises(UserError, match=r"unknown ablation 'component': did you mean components"):
-        schema.load_ablation("component", OURS)
+        schema.load_ablation("component", SHIPPED)
 
 
 @pytest.mark.parametrize(
@@ -124,26 +125,26 @@ def test_an_unknown_ablation_is_answered_with_the_nearest() -> None:
         ),
     ],
 )
-def test_a_slip_of_the_pen_names_file_and_key(tmp_path: Path, text: str, match: str) -> None:
+def test_error_names_file_and_key(tmp_path: Path, text: str, match: str) -> None:
     with pytest.raises(UserError, match=match) as caught:
-        schema.load_ablation("mine", written(tmp_path, text))
-    assert "mine.yaml" in str(caught.value)
+        schema.load_ablation("custom", write_ablation(tmp_path, text))
+    assert "custom.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_component_is_declared_once(tmp_path: Path) -> None:
+def test_component_declared_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "components.yaml").write_text(
-        "mp_nce: {label: E, reason: R, off: {x: 1}, witness: {}}\n"
+        "mp_nce: {label: E, reason: R, off_overrides: {x: 1}, manipulation_check: {}}\n"
     )
     with pytest.raises(UserError, match="mp_nce is declared a second time") as caught:
-        schema.load_components([*OURS, tmp_path])
+        schema.load_components([*SHIPPED, tmp_path])
     assert str(tmp_path) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "values", ["{label: x}", "{label: x, reason: r, off: 3, witness: {}}", "3"]
+    "values", ["{label: x}", "{label: x, reason: r, off_overrides: 3, manipulation_check: {}}", "3"]
 )
-def test_a_component_that_says_too_little_is_refused(tmp_path: Path, values: Any) -> None:
+def test_incomplete_component_is_refused(tmp_path: Path, values: Any) -> None:
     (tmp_path / "components.yaml").write_text(f"extra: {values}\n")
     with pytest.raises(UserError, match="components.yaml"):
-        schema.load_components([*OURS, tmp_path])
+        schema.load_components([*SHIPPED, tmp_path])

@@ -1,6 +1,8 @@
-"""Takes system calls away from this process for good, as a poorer file system would.
+"""Run a command without a system call, as on a file system that does not support it.
 
-python deny.py link command ...      runs a command without `link(2)` (also: rename, fsync)
+    python -m tests.helpers.deny_syscalls link command ...
+
+runs a command in which `link(2)` fails (also: rename, fsync).
 """
 
 from __future__ import annotations
@@ -15,14 +17,15 @@ CALLS = {
     "x86_64": {"link": (86, 265), "rename": (82, 264, 316), "fsync": (74,)},
     "aarch64": {"link": (37,), "rename": (38, 276), "fsync": (82,)},
 }
-"""Machine -> what is denied -> numbers of the system calls that do it."""
+"""Machine -> operation -> numbers of the system calls that perform it."""
 LOAD_NUMBER, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
+"""Instructions of the classic Berkeley packet filter."""
 ALLOW, FAIL = 0x7FFF0000, 0x00050000
 EPERM, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, FILTER = 1, 22, 38, 2
 
 
 def deny(name: str) -> None:
-    """From now on the call fails with EPERM, in this process and its children."""
+    """Make the call fail with EPERM in this process and its children, for good."""
     numbers = CALLS[platform.machine()][name]
     program = [(LOAD_NUMBER, 0, 0, 0)]
     program += [(JUMP_EQUAL, len(numbers) - i, 0, n) for i, n in enumerate(numbers)]

@@ -12,6 +12,21 @@ from uniclip.errors import UserError
 
 SCENES = ("ablation=components", "data=scenes")
 METHODS = ("ablation=methods", "data=scenes", "budget=smoke")
+TINY_COMPONENTS = [
+    "ablation=components",
+    "data=scenes",
+    "data.num_train=128",
+    "data.num_test=64",
+    "train.batch_size=16",
+    "train.steps=4",
+    "model.image.options.depths=[1,1,1,1]",
+    "model.image.options.dims=[8,8,16,16]",
+    "model.text.width=32",
+    "model.embed_dim=16",
+    "seeds=1",
+    "benchmark=[]",
+]
+"""An ablation whose arms train for a moment, evaluated on nothing."""
 
 
 def plan_from_words(*words: str) -> ResolvedPlan:

@@ -76,22 +76,24 @@ def test_baselines_share_training_model_and_data(crossed: ResolvedPlan) -> None:
 def test_model_options_of_the_user_reach_arms_of_other_methods(
     words: tuple[str, ...], options: dict[str, Any]
 ) -> None:
-    it = plan_from_words("ablation=methods", "data=scenes", *words)
-    assert {name: c.model.image.options for name, c in it.configs.items()} == dict.fromkeys(
-        ("uniclip", "unicl", "clip", "slip", "declip"), options
-    )
+    resolved_plan = plan_from_words("ablation=methods", "data=scenes", *words)
+    assert {
+        name: c.model.image.options for name, c in resolved_plan.configs.items()
+    } == dict.fromkeys(("uniclip", "unicl", "clip", "slip", "declip"), options)
 
 
 def test_model_option_of_the_user_is_added_in_every_arm() -> None:
-    it = plan_from_words(
+    resolved_plan = plan_from_words(
         "ablation=methods", "data=scenes", "model.image.options.drop_path_rate=0.1"
     )
-    assert {c.model.image.options["drop_path_rate"] for c in it.configs.values()} == {0.1}
+    assert {c.model.image.options["drop_path_rate"] for c in resolved_plan.configs.values()} == {
+        0.1
+    }
 
 
 def test_planted_effects_have_the_values_of_their_labels() -> None:
-    it = plan_from_words("ablation=truth", "seeds=1")
-    config = it.configs
+    resolved_plan = plan_from_words("ablation=truth", "seeds=1")
+    config = resolved_plan.configs
     assert (
         config["aware-0.9"].data.redraw_prob.side
         == config["unaware-0.9"].data.redraw_prob.side
@@ -105,9 +107,14 @@ def test_planted_effects_have_the_values_of_their_labels() -> None:
         "true",
         "identity",
     )
-    aware, unaware = (it.specs[get_run_id(it, n, 0)] for n in ("aware-0.9", "unaware-0.9"))
+    aware, unaware = (
+        resolved_plan.specs[get_run_id(resolved_plan, n, 0)] for n in ("aware-0.9", "unaware-0.9")
+    )
     assert differing(aware, unaware) == {"method.augmentation_input"}
-    one = [it.specs[get_run_id(it, f"one-view-{n}", 0)] for n in ("mp_nce", "sup_con", "mil_nce")]
+    one = [
+        resolved_plan.specs[get_run_id(resolved_plan, f"one-view-{n}", 0)]
+        for n in ("mp_nce", "sup_con", "mil_nce")
+    ]
     assert all(differing(one[0], o) == {"method.loss"} for o in one[1:])
     assert {
         c.views.num_weak + c.views.num_strong for n, c in config.items() if "one-view" in n
@@ -144,16 +151,18 @@ def test_condition_holds_for_the_choice_of_user_ablation_or_default(tmp_path: Pa
     emoji, scenes = plan_from_words(*words), plan_from_words(*words, "data=scenes")
     study = plan_from_words(*words, "data=scenes", "budget=study", "model=vit_b32")
 
-    def told(it: ResolvedPlan, arm: str) -> tuple[float, ...]:
-        train = it.configs[arm].train
+    def read_values(resolved_plan: ResolvedPlan, arm: str) -> tuple[float, ...]:
+        train = resolved_plan.configs[arm].train
         return train.grad_clip_norm, train.warmup_ratio, train.weight_decay, train.adam_eps
 
-    assert told(emoji, "one") == told(emoji, "two") == (2.0, 0.2, 0.3, 1e-8)
-    assert told(scenes, "one") == (3.0, 0.2, 0.3, 1e-8)
-    assert told(scenes, "two") == (3.0, 0.2, 0.3, 1e-6), "the base's method is not slip"
-    assert told(study, "one") == (3.0, 0.2, 0.4, 1e-8)
+    assert read_values(emoji, "one") == read_values(emoji, "two") == (2.0, 0.2, 0.3, 1e-8)
+    assert read_values(scenes, "one") == (3.0, 0.2, 0.3, 1e-8)
+    assert read_values(scenes, "two") == (3.0, 0.2, 0.3, 1e-6), "the base's method is not slip"
+    assert read_values(study, "one") == (3.0, 0.2, 0.4, 1e-8)
     assert scenes.configs["one"].data.redraw_prob.side == 0.25
-    assert scenes.configs["three"].data.redraw_prob.side == 0.25, "an arm that chooses has it too"
+    assert scenes.configs["three"].data.redraw_prob.side == 0.25, (
+        "an arm that chooses a group has it too"
+    )
     assert scenes.configs["three"].method.ssl_mlp_dim == 64
     labels = {a.name: a.label for a in scenes.plan.arms}
     assert labels == {
@@ -165,10 +174,10 @@ def test_condition_holds_for_the_choice_of_user_ablation_or_default(tmp_path: Pa
 
 def test_user_overrides_a_condition_of_all_arms_but_not_of_one(tmp_path: Path) -> None:
     words = (*write_ablation(tmp_path, CONDITIONAL_ABLATION), "data=scenes")
-    it = plan_from_words(*words, "train.grad_clip_norm=5", "data.redraw_prob.side=0")
-    assert {(c.train.grad_clip_norm, c.data.redraw_prob.side) for c in it.configs.values()} == {
-        (5.0, 0.0)
-    }
+    resolved_plan = plan_from_words(*words, "train.grad_clip_norm=5", "data.redraw_prob.side=0")
+    assert {
+        (c.train.grad_clip_norm, c.data.redraw_prob.side) for c in resolved_plan.configs.values()
+    } == {(5.0, 0.0)}
     assert_refused(
         "train.adam_eps is given by you and changed by arm two", *words, "train.adam_eps=1e-7"
     )
@@ -177,8 +186,8 @@ def test_user_overrides_a_condition_of_all_arms_but_not_of_one(tmp_path: Path) -
 def test_scenes_are_augmented_in_ablations_that_need_it() -> None:
     dials = ("side", "hue", "grey", "zoom", "crop", "blur")
     for ablation, scope in (("awareness", "all"), ("views", "strong"), ("controls", "strong")):
-        it = plan_from_words(f"ablation={ablation}", "data=scenes")
-        for config in it.configs.values():
+        resolved_plan = plan_from_words(f"ablation={ablation}", "data=scenes")
+        for config in resolved_plan.configs.values():
             assert all(getattr(config.data.redraw_prob, dial) > 0 for dial in dials)
             assert config.data.damaged_views == scope
     assert (
@@ -201,10 +210,10 @@ def test_small_heads_are_used_for_the_tiny_model_only() -> None:
 
 def test_override_reaches_the_arms_that_have_the_key() -> None:
     large = (*METHODS, "model=vit_b32")
-    it = plan_from_words(*large, "method.queue_size=512", "method.ssl_mlp_dim=64")
-    assert it.configs["declip"].method.queue_size == 512
-    assert {it.configs[n].method.ssl_mlp_dim for n in ("slip", "declip")} == {64}
-    assert it.configs["clip"] == plan_from_words(*large).configs["clip"]
+    resolved_plan = plan_from_words(*large, "method.queue_size=512", "method.ssl_mlp_dim=64")
+    assert resolved_plan.configs["declip"].method.queue_size == 512
+    assert {resolved_plan.configs[n].method.ssl_mlp_dim for n in ("slip", "declip")} == {64}
+    assert resolved_plan.configs["clip"] == plan_from_words(*large).configs["clip"]
     assert_refused(
         "method.queue_size is given by you and changed by arm declip",
         *METHODS,
@@ -222,8 +231,8 @@ def test_override_reaches_the_arms_that_have_the_key() -> None:
 
 def test_methods_share_the_probability_of_the_evaluation_transform() -> None:
     for words, share in (((), 0.1), (("views.identity_prob=0.3",), 0.3)):
-        it = plan_from_words(*METHODS, *words)
-        assert {c.views.identity_prob for c in it.configs.values()} == {share}
+        resolved_plan = plan_from_words(*METHODS, *words)
+        assert {c.views.identity_prob for c in resolved_plan.configs.values()} == {share}
 
 
 @pytest.mark.parametrize(
@@ -243,9 +252,11 @@ def test_override_of_a_key_that_an_arm_changes_is_refused(word: str, arm: str) -
 
 
 def test_override_of_a_key_that_no_selected_arm_changes_is_accepted() -> None:
-    it = plan_from_words(
+    resolved_plan = plan_from_words(
         *SCENES, "method.augmentation_input=none", "arms=[full,no-mp_nce]", "seeds=1"
     )
-    assert {c.method.augmentation_input for c in it.configs.values()} == {"none"}
-    kept = plan_from_words(*SCENES, "views.num_strong=1", "arms=[full,clip-same-views]", "seeds=1")
-    assert {c.views.num_strong for c in kept.configs.values()} == {1}
+    assert {c.method.augmentation_input for c in resolved_plan.configs.values()} == {"none"}
+    same_views = plan_from_words(
+        *SCENES, "views.num_strong=1", "arms=[full,clip-same-views]", "seeds=1"
+    )
+    assert {c.views.num_strong for c in same_views.configs.values()} == {1}

@@ -1,4 +1,4 @@
-"""What an arm is called no choice of the user's changes, and no word of hers where it runs."""
+"""No choice of groups by the user changes what the label of an arm says."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refusal(*words: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "given", "own"),
+    ("words", "choice", "reason"),
     [
         ("ablation=methods method=clip", "method=clip", "method=uniclip is chosen by arm uniclip"),
         (
@@ -51,13 +51,13 @@ def refusal(*words: str) -> str:
         ),
     ],
 )
-def test_a_choice_that_would_make_an_arm_another_is_refused(
-    words: str, given: str, own: str
+def test_choice_that_contradicts_the_ablation_is_refused(
+    words: str, choice: str, reason: str
 ) -> None:
-    chosen = () if "data=" in words else SMOKE[:1]
-    said = refusal(*words.split(), *chosen, *SMOKE[1:])
-    assert given in said
-    assert own in said
+    data_choice = () if "data=" in words else SMOKE[:1]
+    message = refusal(*words.split(), *data_choice, *SMOKE[1:])
+    assert choice in message
+    assert reason in message
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_a_choice_that_would_make_an_arm_another_is_refused(
         ("ablation=views arms=[weak1-strong2] views.num_strong=1", "weak1-strong2"),
     ],
 )
-def test_what_a_label_says_is_written_out(words: str, arm: str) -> None:
+def test_override_of_a_key_that_a_label_names_is_refused(words: str, arm: str) -> None:
     assert f"is given by you and changed by arm {arm}:" in refusal(*words.split(), *SMOKE)
 
 
-def test_planted_arms_stay_what_they_are_called() -> None:
+def test_override_of_a_planted_effect_is_refused() -> None:
     truth = ("ablation=truth", "budget=smoke", "arms=[aware-0.9,one-view-mp_nce]")
     for word, arm in (
         ("method.augmentation_input=identity", "aware-0.9"),
@@ -87,7 +87,7 @@ def test_planted_arms_stay_what_they_are_called() -> None:
         assert f"changed by arm {arm}" in refusal(*truth, word)
 
 
-def test_views_are_those_of_any_method_that_takes_them() -> None:
+def test_another_method_can_be_chosen_if_no_arm_depends_on_it() -> None:
     it = planned("ablation=views", "method=clip", *SMOKE)
     assert {c.method.name for c in it.configs.values()} == {"clip"}
     views = {n: (c.views.num_weak, c.views.num_strong) for n, c in it.configs.items()}
@@ -95,19 +95,19 @@ def test_views_are_those_of_any_method_that_takes_them() -> None:
     assert len({c.run_id for c in it.plan.cells}) == len(views)
 
 
-def test_what_is_so_anyhow_may_be_said() -> None:
+def test_choice_that_changes_nothing_is_accepted() -> None:
     for ablation in ("methods", "components", "losses"):
         words = (f"ablation={ablation}", *SMOKE)
         assert planned(*words, "method=uniclip") == planned(*words)
 
 
-def test_a_recipe_that_an_arm_chooses_is_not_chosen_for_all(tmp_path: Path) -> None:
+def test_recipe_that_an_arm_chooses_cannot_be_chosen_for_all(tmp_path: Path) -> None:
     (tmp_path / "ablation").mkdir()
-    (tmp_path / "ablation" / "own.yaml").write_text(
-        "title: T\ndesign: listed\nreference: ours\ngroups: {data: scenes, method: clip}\n"
-        "arms: {ours: {}, theirs: {groups: {recipe: published}}}\n"
+    (tmp_path / "ablation" / "custom.yaml").write_text(
+        "title: T\ndesign: listed\nreference: shared\ngroups: {data: scenes, method: clip}\n"
+        "arms: {shared: {}, recipe: {groups: {recipe: published}}}\n"
         "primary_metrics: {scenes: minimal.side}\n"
     )
-    own = ("ablation=own", f"conf_dir={tmp_path}", "recipe=published")
-    assert "recipe=published is chosen by arm theirs" in refusal(*own)
-    assert planned(*own, "arms=[ours]").configs["ours"].train.weight_decay == 0.5
+    words = ("ablation=custom", f"conf_dir={tmp_path}", "recipe=published")
+    assert "recipe=published is chosen by arm recipe" in refusal(*words)
+    assert planned(*words, "arms=[shared]").configs["shared"].train.weight_decay == 0.5

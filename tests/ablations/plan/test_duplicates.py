@@ -1,4 +1,4 @@
-"""Arms that are one run: the plan says so, and no contrast makes a finding of their 0."""
+"""Arms that share their runs: the plan names them, and no contrast compares them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ablations.plan.plan import build_plan
 from sweeps.cli import main
 from sweeps.config import request
 
-OWN = """
+ABLATION = """
 title: T
 design: listed
 reference: one
@@ -22,40 +22,45 @@ contrasts:
   full: {label: Full, plus: three, minus: two, primary: true}
 primary_metrics: {scenes: minimal.side}
 """
-SAID = (
+DUPLICATE_NOTE = (
     "arms one and two have the same configuration and share their runs: no contrast compares them"
 )
 
 
-def own(folder: Path, more: str = "") -> list[str]:
+def write_words(folder: Path, more: str = "") -> list[str]:
     (folder / "ablation").mkdir()
-    (folder / "ablation" / "own.yaml").write_text(OWN + more)
-    return ["ablation=own", f"conf_dir={folder}", "seeds=2"]
+    (folder / "ablation" / "custom.yaml").write_text(ABLATION + more)
+    return ["ablation=custom", f"conf_dir={folder}", "seeds=2"]
 
 
-def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
-    plan = build_plan(request.parse_request(own(tmp_path)).plan_request).plan
+def test_run_is_not_compared_with_itself(tmp_path: Path) -> None:
+    plan = build_plan(request.parse_request(write_words(tmp_path)).plan_request).plan
     assert [a.name for a in plan.arms] == ["one", "two", "three"]
     assert [c.name for c in plan.contrasts] == ["full"]
-    assert plan.skipped == (SAID,)
+    assert plan.skipped == (DUPLICATE_NOTE,)
 
 
-def test_a_person_is_told(tmp_path: Path, capsys) -> None:
-    assert main.main(["plan", *own(tmp_path), f"store={tmp_path / 'store'}"]) == 0
-    seen = capsys.readouterr().out
-    assert SAID in seen
-    assert "Empty" not in seen
+def test_plan_prints_duplicate_arms(tmp_path: Path, capsys) -> None:
+    assert main.main(["plan", *write_words(tmp_path), f"store={tmp_path / 'store'}"]) == 0
+    output = capsys.readouterr().out
+    assert DUPLICATE_NOTE in output
+    assert "Empty" not in output
 
 
-def test_a_null_that_is_declared_stays(tmp_path: Path) -> None:
-    declared = "planted_effects: [{kind: exactly_zero, contrast: empty, description: one and two are one}]\n"
-    plan = build_plan(request.parse_request(own(tmp_path, declared)).plan_request).plan
+def test_contrast_that_is_declared_to_be_zero_is_kept(tmp_path: Path) -> None:
+    declared = (
+        "planted_effects:\n"
+        "  - {kind: exactly_zero, contrast: empty, description: one and two are one}\n"
+    )
+    plan = build_plan(request.parse_request(write_words(tmp_path, declared)).plan_request).plan
     assert [c.name for c in plan.contrasts] == ["empty", "full"]
     assert [e.contrast for e in plan.planted_effects] == ["empty"]
 
 
-def test_another_expectation_of_theirs_is_not_checked(tmp_path: Path) -> None:
-    hoped = "planted_effects: [{kind: positive_effect, contrast: empty, description: one helps}]\n"
-    plan = build_plan(request.parse_request(own(tmp_path, hoped)).plan_request).plan
+def test_other_planted_effect_of_duplicates_is_not_checked(tmp_path: Path) -> None:
+    declared = (
+        "planted_effects: [{kind: positive_effect, contrast: empty, description: one helps}]\n"
+    )
+    plan = build_plan(request.parse_request(write_words(tmp_path, declared)).plan_request).plan
     assert plan.planted_effects == ()
     assert [text for text in plan.skipped if "not checked: one helps" in text]

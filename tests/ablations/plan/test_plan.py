@@ -44,7 +44,7 @@ def test_every_arm_and_seed_has_a_cell_and_a_spec(crossed: ResolvedPlan) -> None
 
 
 def test_content_of_a_checkpoint_is_hashed_and_its_path_is_not(tmp_path: Path) -> None:
-    """Who executes an arm is told the place by the plan."""
+    """The path of the checkpoint is in the plan, not in the spec."""
     for name, content in (("a.pt", b"one"), ("b.pt", b"one"), ("c.pt", b"two")):
         (tmp_path / name).write_bytes(content)
     one, same, other = (
@@ -61,9 +61,11 @@ def test_content_of_a_checkpoint_is_hashed_and_its_path_is_not(tmp_path: Path) -
         arm, name="moved", config_diff={"pretrained": "d.pt", "allow_torchscript": True}
     )
     plan = replace(same.plan, arms=(arm, moved))
-    for name, place, trust in (("full", str(tmp_path / "b.pt"), False), ("moved", "d.pt", True)):
-        told = config_from_spec(same.specs[same.plan.cells[0].run_id], plan.run_only_values(name))
-        assert (told.pretrained, told.allow_torchscript) == (place, trust)
+    for name, path, trust in (("full", str(tmp_path / "b.pt"), False), ("moved", "d.pt", True)):
+        read_values = config_from_spec(
+            same.specs[same.plan.cells[0].run_id], plan.run_only_values(name)
+        )
+        assert (read_values.pretrained, read_values.allow_torchscript) == (path, trust)
 
 
 def test_spec_has_the_values_of_its_arm_and_seed(crossed: ResolvedPlan) -> None:
@@ -114,16 +116,17 @@ def test_arms_of_equal_configuration_share_a_run(tmp_path: Path) -> None:
     (tmp_path / "ablation").mkdir()
     (tmp_path / "ablation" / "twins.yaml").write_text(
         "title: T\ndesign: listed\nreference: one\ngroups: {data: scenes}\n"
-        "arms: {one: {}, two: {overrides: {train.grad_clip_norm: 1}}, three: {overrides: {train.grad_clip_norm: 2}}}\n"
+        "arms:\n  one: {}\n  two: {overrides: {train.grad_clip_norm: 1}}\n"
+        "  three: {overrides: {train.grad_clip_norm: 2}}\n"
         "primary_metrics: {scenes: minimal.side}\n"
     )
-    it = plan_from_words("ablation=twins", f"conf_dir={tmp_path}", "seeds=2")
-    runs = {c.name: c.run_id for c in it.plan.cells}
+    resolved_plan = plan_from_words("ablation=twins", f"conf_dir={tmp_path}", "seeds=2")
+    runs = {c.name: c.run_id for c in resolved_plan.plan.cells}
     assert len(runs) == 6
     assert runs["one/0"] == runs["two/0"]
     assert runs["one/1"] == runs["two/1"]
-    assert len(set(runs.values())) == len(it.specs) == 4
-    assert find_cell(it.plan, runs["one/0"][:6]).run_id == runs["one/0"]
+    assert len(set(runs.values())) == len(resolved_plan.specs) == 4
+    assert find_cell(resolved_plan.plan, runs["one/0"][:6]).run_id == runs["one/0"]
 
 
 def test_seeds_are_a_number_or_a_list(crossed: ResolvedPlan) -> None:
@@ -170,20 +173,20 @@ def test_user_overrides_seeds_and_schedule_of_the_budget() -> None:
     smoke = plan_from_words(*SCENES, "budget=smoke")
     assert smoke.plan.seeds == (0, 1)
     assert smoke.plan.budget == "smoke"
-    mine = plan_from_words(
+    custom = plan_from_words(
         *SCENES, "budget=smoke", "train.steps=7", "seeds=1", "method.temperature=0.1"
     )
-    assert mine.plan.seeds == (0,)
-    assert {c.train.steps for c in mine.configs.values()} == {7}
-    assert mine.configs["full"].method.temperature == 0.1
-    assert mine.configs["clip"].method.temperature == 0.1, "a key that both methods have"
+    assert custom.plan.seeds == (0,)
+    assert {c.train.steps for c in custom.configs.values()} == {7}
+    assert custom.configs["full"].method.temperature == 0.1
+    assert custom.configs["clip"].method.temperature == 0.1, "a key that both methods have"
 
 
 def test_arms_that_the_budget_leaves_out_are_named() -> None:
     quick, smoke = (plan_from_words("ablation=truth", f"budget={b}") for b in ("quick", "smoke"))
-    late = {a.name for a in quick.plan.arms} - {a.name for a in smoke.plan.arms}
-    assert late == {"aware-0", "unaware-0", "unaware-1"}
-    for name in late:
+    skipped_arms = {a.name for a in quick.plan.arms} - {a.name for a in smoke.plan.arms}
+    assert skipped_arms == {"aware-0", "unaware-0", "unaware-1"}
+    for name in skipped_arms:
         assert any(name in text and "quick or study" in text for text in smoke.plan.skipped)
     assert quick.plan.skipped == ("arm concat-0.9: only at budget=study",)
     assert len(quick.plan.planted_effects) > len(smoke.plan.planted_effects)
@@ -228,8 +231,8 @@ def test_error_of_a_plan_is_one_line(words: tuple[str, ...], match: str) -> None
 
 @pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
 def test_every_ablation_has_a_primary_metric_for_every_data_source(ablation: str) -> None:
-    known = schema.load_ablation(ablation, [schema.CONF]).primary_metrics
-    assert set(known) == ({"scenes"} if ablation == "truth" else set(DATA))
+    facts = schema.load_ablation(ablation, [schema.CONF]).primary_metrics
+    assert set(facts) == ({"scenes"} if ablation == "truth" else set(DATA))
 
 
 def test_missing_primary_metric_is_refused(tmp_path: Path) -> None:

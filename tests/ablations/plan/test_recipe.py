@@ -1,4 +1,4 @@
-"""Recipes: `ours` changes nothing, `published` brings each method what its source states."""
+"""Recipes: the default changes nothing; `published` sets what the source of each method states."""
 
 from __future__ import annotations
 
@@ -66,10 +66,12 @@ def composed(method: str, recipe: str, **choices: str) -> RunConfig:
 @pytest.mark.parametrize("budget", ["smoke", "study"])
 @pytest.mark.parametrize("method", METHODS)
 def test_published_is_what_is_stated_and_all_else_is_ours(method: str, budget: str) -> None:
-    ours = to_builtins(composed(method, "ours", budget=budget))
+    default_plan = to_builtins(composed(method, "ours", budget=budget))
     published = to_builtins(composed(method, "published", budget=budget))
-    assert published["train"] == {**ours["train"], **STATED[method]}
-    assert {**published, "train": 0} == {**ours, "train": 0}, "the preset's views and temperature"
+    assert published["train"] == {**default_plan["train"], **STATED[method]}
+    assert {**published, "train": 0} == {**default_plan, "train": 0}, (
+        "the preset's views and temperature"
+    )
 
 
 def test_ours_is_the_default_and_says_nothing() -> None:
@@ -112,21 +114,23 @@ PUBLISHED = (*METHODS_ABLATION, "recipe=published")
 
 
 def test_recipe_follows_the_method_and_keeps_the_length_of_the_budget() -> None:
-    ours, it = plan_from_words(*METHODS_ABLATION), plan_from_words(*PUBLISHED)
-    assert len({c.train for c in ours.configs.values()}) == 1
+    default_plan, resolved_plan = plan_from_words(*METHODS_ABLATION), plan_from_words(*PUBLISHED)
+    assert len({c.train for c in default_plan.configs.values()}) == 1
     rates = {"uniclip": 1e-3, "unicl": 5e-4, "clip": 5e-4, "slip": 3e-3, "declip": 1e-3}
-    assert {n: c.train.learning_rate for n, c in it.configs.items()} == rates
-    assert it.configs["uniclip"] == ours.configs["uniclip"], "nothing is stated of it"
-    for name, config in it.configs.items():
+    assert {n: c.train.learning_rate for n, c in resolved_plan.configs.items()} == rates
+    assert resolved_plan.configs["uniclip"] == default_plan.configs["uniclip"], (
+        "nothing is stated of it"
+    )
+    for name, config in resolved_plan.configs.items():
         shared = ("steps", "batch_size", "validate_every", "num_threads")
         for key in shared:
-            assert getattr(config.train, key) == getattr(ours.configs[name].train, key)
-        assert replace(config, train=ours.configs[name].train) == ours.configs[name]
+            assert getattr(config.train, key) == getattr(default_plan.configs[name].train, key)
+        assert replace(config, train=default_plan.configs[name].train) == default_plan.configs[name]
 
 
 def test_plan_has_a_caveat_if_recipes_differ() -> None:
-    (said,) = plan_from_words(*PUBLISHED).plan.caveats
-    assert said.startswith("recipe=published: arms differ in optimiser and schedule too; not a")
+    (text,) = plan_from_words(*PUBLISHED).plan.caveats
+    assert text.startswith("recipe=published: arms differ in optimiser and schedule too; not a")
     for words in (
         METHODS_ABLATION,
         (*PUBLISHED, "arms=[slip]"),
@@ -137,23 +141,27 @@ def test_plan_has_a_caveat_if_recipes_differ() -> None:
 
 def test_recipe_of_each_arm_is_described() -> None:
     assert plan_from_words(*METHODS_ABLATION).plan.recipe_descriptions == {}
-    it = plan_from_words(*PUBLISHED, "train.weight_decay=0.3").plan.recipe_descriptions
-    assert list(it) == ["uniclip", "unicl", "clip", "slip", "declip"]
+    resolved_plan = plan_from_words(*PUBLISHED, "train.weight_decay=0.3").plan.recipe_descriptions
+    assert list(resolved_plan) == ["uniclip", "unicl", "clip", "slip", "declip"]
     assert (
         "learning rate 1e-06 to 0.003 to 1e-05, warm-up 4 %, weight decay 0.3, betas 0.9 0.98"
-        in it["slip"]
+        in resolved_plan["slip"]
     )
-    assert "rate 6.25e-08 to 6.25e-05 to 6.25e-07 (0.0005 at batch size 512)" in it["unicl"]
-    assert [name for name, said in it.items() if "the source states no recipe" in said] == [
-        "uniclip"
-    ]
+    assert (
+        "rate 6.25e-08 to 6.25e-05 to 6.25e-07 (0.0005 at batch size 512)" in resolved_plan["unicl"]
+    )
+    assert [
+        name for name, text in resolved_plan.items() if "the source states no recipe" in text
+    ] == ["uniclip"]
 
 
 def test_user_overrides_a_recipe_but_not_an_arm(tmp_path: Path) -> None:
-    it = plan_from_words(*PUBLISHED, "train.learning_rate=4e-4", "train.warmup_ratio=0.5")
-    assert {(c.train.learning_rate, c.train.warmup_ratio) for c in it.configs.values()} == {
-        (4e-4, 0.5)
-    }
+    resolved_plan = plan_from_words(
+        *PUBLISHED, "train.learning_rate=4e-4", "train.warmup_ratio=0.5"
+    )
+    assert {
+        (c.train.learning_rate, c.train.warmup_ratio) for c in resolved_plan.configs.values()
+    } == {(4e-4, 0.5)}
     assert_refused(
         "views.min_crop_scale is given by you and changed by arm slip",
         *PUBLISHED,
@@ -161,13 +169,13 @@ def test_user_overrides_a_recipe_but_not_an_arm(tmp_path: Path) -> None:
     )
     (tmp_path / "ablation").mkdir()
     (tmp_path / "ablation" / "own.yaml").write_text(
-        "title: T\ndesign: listed\nreference: ours\ngroups: {data: scenes, method: clip}\n"
-        "arms: {ours: {}, theirs: {groups: {recipe: published}}}\n"
+        "title: T\ndesign: listed\nreference: shared\ngroups: {data: scenes, method: clip}\n"
+        "arms: {shared: {}, recipe: {groups: {recipe: published}}}\n"
         "primary_metrics: {scenes: minimal.side}\n"
     )
-    own = ("ablation=own", f"conf_dir={tmp_path}")
-    decays = {n: c.train.weight_decay for n, c in plan_from_words(*own).configs.items()}
-    assert decays == {"ours": 0.1, "theirs": 0.5}
+    words = ("ablation=own", f"conf_dir={tmp_path}")
+    decays = {n: c.train.weight_decay for n, c in plan_from_words(*words).configs.items()}
+    assert decays == {"shared": 0.1, "recipe": 0.5}
     assert_refused(
-        "weight_decay is given by you and changed by arm theirs", *own, "train.weight_decay=0"
+        "weight_decay is given by you and changed by arm recipe", *words, "train.weight_decay=0"
     )

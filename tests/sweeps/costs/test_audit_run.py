@@ -1,68 +1,75 @@
-"""Making the audit of a sweep: what is recorded if it succeeds, and if it fails."""
+"""Making an audit: what is written, once, and what happens if it raises an error."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ablations.audit import audit
-from sweeps.costs import audit_run
-from sweeps.costs.audit_scope import AuditKey, audit_failed, has_valid_audit
-from tests.helpers.trivial_sweep import planned
-from uniclip.io.atomic import read_jsonl
-from uniclip.store import AuditCheck, Store
+from ablations.audit.audit import AuditResult, ProbeRecord
+from sweeps.costs import probe
+from sweeps.costs.audit_run import run_audit
+from sweeps.costs.audit_scope import audit_failed, compute_audit_key, has_audit, has_valid_audit
+from sweeps.costs.estimate import read_probes
+from tests.helpers.plans import TINY_COMPONENTS, plan_from_words
+from uniclip.store import AuditCheck, Plan, Store
 
-PROBE = audit.ProbeRecord(
-    **{f.name: 0 for f in dataclasses.fields(audit.ProbeRecord)} | {"arm": "only"}
+RECORD = ProbeRecord(
+    arm="full",
+    device="cpu",
+    device_name="a CPU",
+    seconds_per_step=0.5,
+    step_seconds_range=(0.4, 0.7),
+    setup_and_eval_seconds=3.0,
+    flops_per_step=10,
+    parameters=5,
+    checkpoint_bytes=60,
+    peak_memory_bytes=70,
 )
-KEY = AuditKey(training_hash="0123", device="cpu")
 
 
-@pytest.fixture
-def run_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Store]:
-    """Audits a planned sweep with a function in place of the training steps."""
-    store, sweep = Store(tmp_path), planned(1, 0.0)
-    store.get_sweep(sweep.plan.sweep_id).write_plan(sweep.plan)
-    for run_id, spec in sweep.specs.items():
-        store.get_run(run_id).write_spec(spec)
-    monkeypatch.setattr(audit_run, "config_from_spec", lambda spec, run_only: None)
-
-    def act(make_audit: Any) -> Store:
-        monkeypatch.setattr(audit, "run_audit", make_audit)
-        audit_run.run_audit(store, sweep.plan, KEY)
-        return store
-
-    return act
+def write_plan(store: Store) -> Plan:
+    resolved_plan = plan_from_words(*TINY_COMPONENTS, "arms=[full]")
+    probe.write_specs_and_plan(store, resolved_plan)
+    return resolved_plan.plan
 
 
-def test_checks_and_measurements_are_recorded_once(run_audit: Callable[[Any], Store]) -> None:
-    calls = list[str]()
-    check = AuditCheck(arm="only", name="x", passed=True, detail="")
+def test_audit_and_probes_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    plan = write_plan(store)
+    folder, audit_key = store.get_sweep(plan.sweep_id), compute_audit_key(plan)
+    check = AuditCheck(arm="full", name="same initial weights", passed=True, detail="")
+    calls = []
 
-    def succeed(plan: Any, configs: Any) -> audit.AuditResult:
-        calls.append(plan.base_config["runtime"]["device"])
-        return audit.AuditResult(checks=[check], probes=[PROBE])
+    def audit_arms(plan: Plan, configs: dict[str, object]) -> AuditResult:
+        calls.append(set(configs))
+        return AuditResult(checks=[check], probes=[RECORD])
 
-    for _ in range(2):
-        store = run_audit(succeed)
-    folder = store.get_sweep(planned(1, 0.0).plan.sweep_id)
-    assert calls == ["cpu"], "a valid audit is not made again"
-    assert has_valid_audit(folder, KEY)
-    assert folder.read_audit_checks() == (check,)
-    (probe,) = read_jsonl(folder.probes_path)
-    assert probe["arm"] == "only"
-    assert KEY.training_hash in probe.values()
+    monkeypatch.setattr(audit, "run_audit", audit_arms)
+    run_audit(store, plan, audit_key)
+    run_audit(store, plan, audit_key)
+    assert calls == [{"full"}]
+    assert (folder.read_audit_checks(), has_valid_audit(folder, audit_key)) == ((check,), True)
+    record = read_probes(folder, "cpu")["full"]
+    assert record["training_hash"] == audit_key.training_hash
+    assert (record["step_seconds_range"], record["device_name"]) == ([0.4, 0.7], "a CPU")
 
 
-def test_an_error_is_recorded_as_a_failed_audit(run_audit: Callable[[Any], Store]) -> None:
-    def fail(plan: Any, configs: Any) -> audit.AuditResult:
-        raise ValueError("no image")
+def test_error_of_an_audit_is_a_failed_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    plan = write_plan(store)
+    folder, audit_key = store.get_sweep(plan.sweep_id), compute_audit_key(plan)
 
-    folder = run_audit(fail).get_sweep(planned(1, 0.0).plan.sweep_id)
-    assert audit_failed(folder)
+    def raise_error(plan: Plan, configs: object) -> AuditResult:
+        raise ValueError("no\nimage")
+
+    monkeypatch.setattr(audit, "run_audit", raise_error)
+    run_audit(store, plan, audit_key)
     (check,) = folder.read_audit_checks()
-    assert (check.passed, check.detail) == (False, "no image")
+    assert (check.arm, check.passed, check.detail) == ("full", False, "no image")
+    assert has_audit(folder, audit_key)
+    assert audit_failed(folder)
+    assert not has_valid_audit(folder, audit_key)

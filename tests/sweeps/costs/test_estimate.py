@@ -1,4 +1,4 @@
-"""Prices: from past runs, else probes, else nothing is claimed."""
+"""Estimated costs: from past runs, else from probes, else none."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis.collect.run_time import format_duration as price_in_words
-from analysis.collect.run_time import measure_run_time
+from analysis.collect.run_time import format_duration, measure_run_time
 from sweeps.claims import process
 from sweeps.claims.status import RunState
 from sweeps.costs import estimate
@@ -44,12 +43,12 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def took(
+def add_attempt(
     run: RunFolder, seconds: float, kind: str | None, spent: float = 0.0, device: str = "cpu"
 ) -> None:
-    """One more attempt that took so long; without `kind` it died after its last heartbeat.
+    """Add an attempt; without `kind` its process died after the last heartbeat.
 
-    spent: seconds of training in it.
+    seconds: wall seconds. spent: seconds of training in it.
     """
     number = len(run.list_attempts()) + 1
     attempt = run.claim_attempt(
@@ -58,12 +57,16 @@ def took(
     assert attempt is not None
     last: dict[str, Any] = {"time": 1000.0 + seconds}
     if kind is None:
-        beat = {**last, "step": 1, "total_steps": 2, "steps_per_second": 1.0, "phase": "training"}
-        atomic.atomic_write(attempt.path / "heartbeat", json_io.to_json_bytes(beat))
+        heartbeat = {
+            **last,
+            "step": 1,
+            "total_steps": 2,
+            "steps_per_second": 1.0,
+            "phase": "training",
+        }
+        atomic.atomic_write(attempt.path / "heartbeat", json_io.to_json_bytes(heartbeat))
     else:
-        atomic.write_once(
-            attempt.path / "end.json", json_io.to_json_bytes({"kind": kind, **last})
-        )
+        atomic.write_once(attempt.path / "end.json", json_io.to_json_bytes({"kind": kind, **last}))
     atomic.append_jsonl(
         attempt.metrics_path, {"phase": "train", "step": 1, "attempt_seconds": spent}
     )
@@ -80,7 +83,7 @@ def outcome(attempt: int, device: str) -> Outcome:
     )  # fmt: skip
 
 
-def priced(seconds: float, source: str = "probe") -> CostEstimate:
+def make_estimate(seconds: float, source: str = "probe") -> CostEstimate:
     return CostEstimate(seconds=seconds, low=seconds * 0.5, high=seconds * 2, source=source)
 
 
@@ -88,39 +91,39 @@ def states(plan: Plan, kind: Any = "pending") -> dict[str, RunState]:
     return {c.run_id: RunState(status=kind) for c in plan.cells}
 
 
-def test_nothing_is_known_of_what_never_ran(store: Store, plan: Plan) -> None:
+def test_no_estimate_without_measurements(store: Store, plan: Plan) -> None:
     assert estimate.estimate_costs(store, plan) == {}
     assert (
         estimate.describe_total_cost(plan.cells, states(plan), {}, 2) == "not measured for 2 arms"
     )
 
 
-def test_a_run_is_billed_all_its_attempts_and_what_was_lost(store: Store) -> None:
-    """Of 30 s of training 22 were done by the attempts that did not finish, in 42 s."""
+def test_run_time_covers_all_attempts_and_the_wasted_time(store: Store) -> None:
+    """Of 30 s of training 22 s were done by attempts that did not finish, in 42 s."""
     run = store.get_run("r")
-    took(run, 30, None, spent=25)
-    half = measure_run_time(run, run.read_outcome())
-    assert half is not None
-    assert half.wall_seconds == half.wasted_seconds == pytest.approx(30), (
-        "nothing has come of it yet"
+    add_attempt(run, 30, None, spent=25)
+    unfinished = measure_run_time(run, run.read_outcome())
+    assert unfinished is not None
+    assert unfinished.wall_seconds == unfinished.wasted_seconds == pytest.approx(30), (
+        "there is no result yet"
     )
-    took(run, 12, "interrupted", spent=10)
-    took(run, 9, "trained", spent=8)
-    took(run, 5, "evaluated")
-    bill = measure_run_time(run, run.read_outcome())
-    assert bill is not None
-    assert (bill.wall_seconds, bill.num_attempts) == (pytest.approx(56), 4)
-    assert bill.wasted_seconds == pytest.approx(42 - 22)
-    assert bill.productive_seconds == pytest.approx(36)
-    assert bill.end_reason_counts == {"interrupted": 2}
+    add_attempt(run, 12, "interrupted", spent=10)
+    add_attempt(run, 9, "trained", spent=8)
+    add_attempt(run, 5, "evaluated")
+    run_time = measure_run_time(run, run.read_outcome())
+    assert run_time is not None
+    assert (run_time.wall_seconds, run_time.num_attempts) == (pytest.approx(56), 4)
+    assert run_time.wasted_seconds == pytest.approx(42 - 22)
+    assert run_time.productive_seconds == pytest.approx(36)
+    assert run_time.end_reason_counts == {"interrupted": 2}
 
 
-def test_what_was_not_disturbed_lost_nothing(store: Store) -> None:
+def test_uninterrupted_run_wastes_no_time(store: Store) -> None:
     run = store.get_run("r")
-    took(run, 40, "trained", spent=30)
-    bill = measure_run_time(run, run.read_outcome())
-    assert bill is not None
-    assert (bill.wasted_seconds, bill.end_reason_counts) == (0, {})
+    add_attempt(run, 40, "trained", spent=30)
+    run_time = measure_run_time(run, run.read_outcome())
+    assert run_time is not None
+    assert (run_time.wasted_seconds, run_time.end_reason_counts) == (0, {})
 
 
 def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
@@ -128,30 +131,30 @@ def test_past_runs_come_before_probes(store: Store, plan: Plan) -> None:
         probe = {**PROBE, "arm": arm, "seconds_per_step": 0.5, "setup_and_eval_seconds": 4.0}
         atomic.append_jsonl(store.get_sweep("s").probes_path, probe)
     for cell, seconds in zip([c for c in plan.cells if c.arm == "full"], (10.0, 20.0, 90.0)):
-        took(store.get_run(cell.run_id), seconds, "trained")
+        add_attempt(store.get_run(cell.run_id), seconds, "trained")
     full, none = estimate.estimate_costs(store, plan).values()
     assert (full.low, full.seconds, full.high) == (10, 20, 90), "the median, and the spread"
     assert (full.source, full.checkpoint_bytes, full.stored_bytes) == ("past runs", 5e6, 8e6)
     assert none.seconds == 29, "the arm's own number of steps"
     assert (none.low, none.high, none.source) == (29 * 0.75, 29 * 1.25, "probe")
-    apart = estimate.estimate_costs(store, plan, exclude=[c.run_id for c in plan.cells])
-    assert apart["full"].source == "probe", "what is to be foretold does not foretell itself"
+    without_past_runs = estimate.estimate_costs(store, plan, exclude=[c.run_id for c in plan.cells])
+    assert without_past_runs["full"].source == "probe", "a run does not predict itself"
 
 
-def test_few_runs_have_the_doubt_of_few_runs(store: Store, plan: Plan) -> None:
-    took(store.get_run(plan.cells[0].run_id), 20, "trained")
+def test_few_runs_have_the_assumed_uncertainty(store: Store, plan: Plan) -> None:
+    add_attempt(store.get_run(plan.cells[0].run_id), 20, "trained")
     full = estimate.estimate_costs(store, plan)["full"]
     assert (full.low, full.seconds, full.high) == (15, 20, 25)
 
 
-def test_a_preempted_run_foretells_an_undisturbed_one(store: Store, plan: Plan) -> None:
+def test_preempted_run_predicts_an_uninterrupted_one(store: Store, plan: Plan) -> None:
     run = store.get_run(plan.cells[0].run_id)
-    took(run, 50, "interrupted", spent=22)
-    took(run, 10, "trained", spent=8)
+    add_attempt(run, 50, "interrupted", spent=22)
+    add_attempt(run, 10, "trained", spent=8)
     assert estimate.estimate_costs(store, plan)["full"].seconds == pytest.approx(32)
 
 
-def test_steps_that_differ_widen_the_interval(store: Store, plan: Plan) -> None:
+def test_range_of_step_times_widens_the_estimate(store: Store, plan: Plan) -> None:
     probe = {**PROBE, "seconds_per_step": 1.0}
     atomic.append_jsonl(
         store.get_sweep("s").probes_path, {**probe, "step_seconds_range": [0.5, 3.0]}
@@ -160,30 +163,35 @@ def test_steps_that_differ_widen_the_interval(store: Store, plan: Plan) -> None:
     assert (full.low, full.seconds, full.high) == (50, 100, 300)
 
 
-def test_arms_that_differ_in_their_draws_alone_have_one_price(store: Store, plan: Plan) -> None:
+def test_arms_that_differ_in_the_stream_share_an_estimate(store: Store, plan: Plan) -> None:
     again = Arm(name="again", label="", role="noise", levels={}, config_diff={"stream": 1})
     cell = Cell(arm="again", seed=0, run_id="a" * 16)
-    both = dataclasses.replace(plan, arms=(*plan.arms, again), cells=(*plan.cells, cell))
-    took(store.get_run(cell.run_id), 20, "trained")
-    known = estimate.estimate_costs(store, both)
-    assert known["full"] == known["again"]
-    assert "none" not in known
+    plan_of_both = dataclasses.replace(plan, arms=(*plan.arms, again), cells=(*plan.cells, cell))
+    add_attempt(store.get_run(cell.run_id), 20, "trained")
+    estimates = estimate.estimate_costs(store, plan_of_both)
+    assert estimates["full"] == estimates["again"]
+    assert "none" not in estimates
 
 
-def test_the_newest_probe_counts(store: Store, plan: Plan) -> None:
+def test_newest_probe_is_used(store: Store, plan: Plan) -> None:
     for seconds in (9.0, 1.0):
         probe = {**PROBE, "seconds_per_step": seconds}
         atomic.append_jsonl(store.get_sweep("s").probes_path, probe)
     assert estimate.estimate_costs(store, plan)["full"].seconds == 100
 
 
-def test_what_another_kind_of_device_took_tells_nothing(store: Store, plan: Plan) -> None:
+def test_measurements_on_other_device_types_are_ignored(store: Store, plan: Plan) -> None:
     on_gpu = dataclasses.replace(
         plan, base_config={**plan.base_config, "runtime": {"device": "cuda:1"}}
     )
-    took(store.get_run(plan.cells[0].run_id), 20, "trained")
-    for unsaid in ({}, {"device": "cpu"}):
-        probe = {"arm": "full", "seconds_per_step": 9.0, "setup_and_eval_seconds": 0.0, **unsaid}
+    add_attempt(store.get_run(plan.cells[0].run_id), 20, "trained")
+    for device_fields in ({}, {"device": "cpu"}):
+        probe = {
+            "arm": "full",
+            "seconds_per_step": 9.0,
+            "setup_and_eval_seconds": 0.0,
+            **device_fields,
+        }
         atomic.append_jsonl(store.get_sweep("s").probes_path, probe)
     assert estimate.estimate_costs(store, on_gpu) == {}
     assert estimate.estimate_costs(store, plan)["full"].seconds == 20
@@ -191,57 +199,64 @@ def test_what_another_kind_of_device_took_tells_nothing(store: Store, plan: Plan
         store.get_sweep("s").probes_path, {**PROBE, "device": "cuda", "seconds_per_step": 1.0}
     )
     assert estimate.estimate_costs(store, on_gpu)["full"].seconds == 100
-    took(store.get_run(plan.cells[2].run_id), 30, "trained", device="cuda")
+    add_attempt(store.get_run(plan.cells[2].run_id), 30, "trained", device="cuda")
     assert estimate.estimate_costs(store, on_gpu)["full"].seconds == 30
     assert estimate.estimate_costs(store, plan)["full"].seconds == 20
 
 
-def test_an_estimate_adds_what_is_open_and_divides_by_slots(plan: Plan) -> None:
-    known = {"full": priced(100), "none": priced(20)}
-    text = estimate.describe_total_cost(plan.cells, states(plan), known, 2)
+def test_total_adds_open_runs_and_divides_by_workers(plan: Plan) -> None:
+    estimates = {"full": make_estimate(100), "none": make_estimate(20)}
+    text = estimate.describe_total_cost(plan.cells, states(plan), estimates, 2)
     assert text == "6 runs in about 3 min (2 min to 6 min) on 2 workers (from probe)"
-    text = estimate.describe_total_cost(plan.cells, states(plan), known, 2, gpus_per_run=4)
+    text = estimate.describe_total_cost(plan.cells, states(plan), estimates, 2, gpus_per_run=4)
     assert "on 2 workers, 0.4 GPU-hours (from probe)" in text
-    assert estimate.describe_total_cost(plan.cells, [], known, 2) == "nothing to run"
+    assert estimate.describe_total_cost(plan.cells, [], estimates, 2) == "nothing to run"
     one = [plan.cells[0].run_id]
-    assert estimate.describe_total_cost(plan.cells, one, known, 2).startswith(
+    assert estimate.describe_total_cost(plan.cells, one, estimates, 2).startswith(
         "1 runs in about 2 min"
     )
 
 
-def test_what_is_not_measured_is_said(plan: Plan) -> None:
-    known = {"full": priced(100, "past runs")}
-    text = estimate.describe_total_cost(plan.cells, states(plan), known, 1)
+def test_unmeasured_arms_are_counted(plan: Plan) -> None:
+    estimates = {"full": make_estimate(100, "past runs")}
+    text = estimate.describe_total_cost(plan.cells, states(plan), estimates, 1)
     assert text == "not measured for 1 arms; the rest 5 min"
     assert estimate.format_cost_columns(None, 1)[0] == "not measured"
-    assert estimate.format_cost_columns(known["full"], 0) == ("2 min (50 s to 3 min)", "", "", "")
-    assert estimate.format_cost_columns(known["full"], 9)[1] == "0.25"
-
-
-def test_what_was_foretold_first_stands(store: Store, plan: Plan) -> None:
-    runs = [c.run_id for c in plan.cells]
-    estimate.record_estimates(store.get_sweep("s"), plan.cells, runs[:2], {"full": priced(10)}, 2)
-    estimate.record_estimates(
-        store.get_sweep("s"), plan.cells, runs, {a: priced(99) for a in ARMS}, 2
+    assert estimate.format_cost_columns(estimates["full"], 0) == (
+        "2 min (50 s to 3 min)",
+        "",
+        "",
+        "",
     )
-    said = {
+    assert estimate.format_cost_columns(estimates["full"], 9)[1] == "0.25"
+
+
+def test_first_estimate_of_a_run_is_kept(store: Store, plan: Plan) -> None:
+    runs = [c.run_id for c in plan.cells]
+    estimate.record_estimates(
+        store.get_sweep("s"), plan.cells, runs[:2], {"full": make_estimate(10)}, 2
+    )
+    estimate.record_estimates(
+        store.get_sweep("s"), plan.cells, runs, {a: make_estimate(99) for a in ARMS}, 2
+    )
+    recorded = {
         p["run"]: p["seconds"] for p in atomic.read_jsonl(store.get_sweep("s").cost_estimates_path)
     }
-    assert said == {runs[0]: 10, **dict.fromkeys(runs[1:], 99)}
+    assert recorded == {runs[0]: 10, **dict.fromkeys(runs[1:], 99)}
 
 
-def test_a_run_that_two_arms_share_is_paid_once(plan: Plan) -> None:
+def test_run_of_two_arms_counts_once(plan: Plan) -> None:
     shared = dataclasses.replace(
         plan, cells=tuple(dataclasses.replace(c, run_id="r" * 16) for c in plan.cells)
     )
-    known = {a: priced(30) for a in ARMS}
-    text = estimate.describe_total_cost(shared.cells, ["r" * 16], known, 1)
+    estimates = {a: make_estimate(30) for a in ARMS}
+    text = estimate.describe_total_cost(shared.cells, ["r" * 16], estimates, 1)
     assert text.startswith("1 runs in about 30 s")
 
 
 @pytest.mark.parametrize(
-    ("seconds", "spoken"),
+    ("seconds", "text"),
     [(0, "0 s"), (89, "89 s"), (90, "2 min"), (600, "10 min"), (5400, "1.5 h"), (86400, "24.0 h")],
 )
-def test_seconds_are_spoken(seconds: float, spoken: str) -> None:
-    assert price_in_words(seconds) == spoken
+def test_durations_are_formatted(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

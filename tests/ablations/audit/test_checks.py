@@ -1,0 +1,180 @@
+"""Each check fails if the switch that it checks is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ablations.audit import arm_probe, audit, checks
+from ablations.plan.plan import ResolvedPlan
+from tests.helpers.plans import TINY_COMPONENTS, plan_from_words
+from uniclip.config import RunConfig
+from uniclip.config.losses import MULTI_POSITIVE_LOSSES
+from uniclip.data.loader import TrainingBatches
+from uniclip.losses.similarity import DomainSimilarity, SharedSimilarity
+from uniclip.methods import uniclip as method
+from uniclip.models import embedder, heads
+from uniclip.store import Plan
+
+ARMS = "arms=[full,no-awareness,no-mp_nce,no-domain_similarity,clip,full-again]"
+
+
+@pytest.fixture(scope="module")
+def resolved_plan() -> ResolvedPlan:
+    return plan_from_words(*TINY_COMPONENTS, ARMS)
+
+
+def run_audit_of(resolved_plan: ResolvedPlan, *arm_names: str) -> dict[tuple[str, str], bool]:
+    """Return (arm, check) -> whether it passed, for the reference and these arms."""
+    names = (resolved_plan.plan.reference, *arm_names)
+    arms = tuple(a for a in resolved_plan.plan.arms if a.name in names)
+    reduced_plan: Plan = replace(resolved_plan.plan, arms=arms)
+    result = audit.run_audit(reduced_plan, {n: resolved_plan.configs[n] for n in names})
+    return {(f.arm, f.name): f.passed for f in result.checks}
+
+
+def _identity_input_is_not_masked(patch: pytest.MonkeyPatch) -> None:
+    def unmasked(self: embedder.Embedder, vectors: torch.Tensor) -> torch.Tensor:
+        assert self.augmentation_encoder is not None
+        encoded: torch.Tensor = self.augmentation_encoder(vectors)
+        return encoded
+
+    patch.setattr(embedder.Embedder, "_encode_augmentation", unmasked)
+
+
+def _head_ignores_the_augmentation(patch: pytest.MonkeyPatch) -> None:
+    def ignoring(
+        self: heads.ImageHead, features: torch.Tensor, augmentation: torch.Tensor
+    ) -> torch.Tensor:
+        hidden = self.projection(features)
+        for block in self.blocks:
+            hidden = block(hidden, torch.zeros_like(augmentation))
+        return hidden
+
+    patch.setattr(heads.ImageHead, "forward", ignoring)
+
+
+def _sup_con_is_mp_nce(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(MULTI_POSITIVE_LOSSES, "sup_con", MULTI_POSITIVE_LOSSES["mp_nce"])
+
+
+def _mp_nce_is_sup_con(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(MULTI_POSITIVE_LOSSES, "mp_nce", MULTI_POSITIVE_LOSSES["sup_con"])
+
+
+def _off_computes_a_third_loss(patch: pytest.MonkeyPatch) -> None:
+    """Compute mil_nce in training steps of an arm that is configured as sup_con."""
+    original = method.Uniclip._compute_contrastive_loss
+
+    def replaced(
+        self: method.Uniclip, z: torch.Tensor, batch: object, **names: object
+    ) -> torch.Tensor:
+        trained = self.config.loss == "sup_con" and getattr(self, "drawn", False)
+        self.drawn = True
+        return original(self, z, batch, **{**names, **({"loss": "mil_nce"} if trained else {})})  # type: ignore[arg-type]
+
+    patch.setattr(method.Uniclip, "_compute_contrastive_loss", replaced)
+
+
+def _shared_similarity_is_not_shared(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(method.SIMILARITIES, "shared", DomainSimilarity)
+
+
+def _domain_similarity_is_shared(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(method.SIMILARITIES, "domain", SharedSimilarity)
+
+
+def _domain_similarity_does_not_learn(patch: pytest.MonkeyPatch) -> None:
+    original = DomainSimilarity.__init__
+
+    def frozen(self: DomainSimilarity, temperature: float = 0.07) -> None:
+        original(self, temperature)
+        self.log_scale.requires_grad_(False)
+        self.offset.requires_grad_(False)
+
+    patch.setattr(DomainSimilarity, "__init__", frozen)
+
+
+def _arms_start_from_different_weights(patch: pytest.MonkeyPatch) -> None:
+    original = embedder.build_embedder
+
+    def different(config: RunConfig, vocabulary: object, head: object) -> embedder.Embedder:
+        seed = config.seed + (config.method.name == "clip")
+        return original(replace(config, seed=seed), vocabulary, head)  # type: ignore[arg-type]
+
+    patch.setattr("uniclip.training.state.build_embedder", different)
+
+
+def _arm_sees_other_samples(patch: pytest.MonkeyPatch) -> None:
+    original = TrainingBatches.build_batch
+    patch.setattr(
+        TrainingBatches,
+        "build_batch",
+        lambda self, s: original(self, s + (self.config.method.name == "clip")),
+    )
+
+
+def _arm_sees_other_crops(patch: pytest.MonkeyPatch) -> None:
+    original = TrainingBatches._derive_key
+
+    def different(self: TrainingBatches, purpose: str, epoch: int, *names: str) -> int:
+        extra = ("clip",) if purpose == "view" and self.config.method.name == "clip" else ()
+        return original(self, purpose, epoch, *names, *extra)
+
+    patch.setattr(TrainingBatches, "_derive_key", different)
+
+
+def _noise_arm_uses_the_same_stream(patch: pytest.MonkeyPatch) -> None:
+    original = TrainingBatches._derive_key
+
+    def same_stream(self: TrainingBatches, purpose: str, epoch: int, *names: str) -> int:
+        other = TrainingBatches.__new__(TrainingBatches)
+        other.config = replace(self.config, stream=0)
+        return original(other, purpose, epoch, *names)
+
+    patch.setattr(TrainingBatches, "_derive_key", same_stream)
+
+
+BROKEN_SWITCHES: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [
+    (_identity_input_is_not_masked, "no-awareness", "awareness is off"),
+    (_head_ignores_the_augmentation, "full", "awareness is on"),
+    (_sup_con_is_mp_nce, "no-mp_nce", "mp_nce is off"),
+    (_mp_nce_is_sup_con, "no-mp_nce", "mp_nce is off"),
+    (_off_computes_a_third_loss, "no-mp_nce", "mp_nce is off"),
+    (_shared_similarity_is_not_shared, "no-domain_similarity", "domain_similarity is off"),
+    (_domain_similarity_is_shared, "full", "domain_similarity is on"),
+    (_domain_similarity_does_not_learn, "full", "domain_similarity is on"),
+    (_arms_start_from_different_weights, "clip", "same initial weights"),
+    (_arm_sees_other_samples, "clip", "same samples in order"),
+    (_arm_sees_other_crops, "clip", "same crops of shared views"),
+    (_noise_arm_uses_the_same_stream, "full-again", "different sample order (A/A)"),
+]
+
+
+@pytest.mark.parametrize(
+    ("break_switch", "arm", "check"),
+    BROKEN_SWITCHES,
+    ids=[b[0].__name__.strip("_") for b in BROKEN_SWITCHES],
+)
+def test_broken_switch_fails_its_check(
+    resolved_plan: ResolvedPlan,
+    monkeypatch: pytest.MonkeyPatch,
+    break_switch: Callable[[pytest.MonkeyPatch], None],
+    arm: str,
+    check: str,
+) -> None:
+    break_switch(monkeypatch)
+    assert run_audit_of(resolved_plan, arm)[arm, check] is False
+
+
+def test_undeclared_difference_fails_the_check(resolved_plan: ResolvedPlan) -> None:
+    arm = resolved_plan.plan.get_arm("no-awareness")
+    more = replace(arm, config_diff={**arm.config_diff, "train.learning_rate": 0.1})
+    reference = arm_probe.probe_arm(resolved_plan.configs["full"])
+    findings = checks.check_arm(resolved_plan.plan, more, reference, reference)
+    assert [f.name for f in findings if not f.passed and "declared" in f.name] == [
+        "declared differences only"
+    ]
