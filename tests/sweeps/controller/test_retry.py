@@ -72,7 +72,7 @@ def test_only_named_cells_are_run(driver: Driver, monkeypatch: pytest.MonkeyPatc
     output = driver.run("full/2", command="retry", status=0)
     assert "1 cells (1 runs); 1 to run" in output
     assert "note:" not in output
-    assert "Of 3 cells: 1 not run yet, 1 failed" in output
+    assert "Of 3 cells: 1 pending, 1 failed" in output
     assert states(driver) == {0: "pending", 2: "complete", 3: "failed"}
     assert plan.read_bytes() == before
     assert "nothing to retry: the cells are complete" in driver.run(
