@@ -44,14 +44,8 @@ def export() -> int:
     if not check_packages("uniclip-export"):
         return EXIT_USER_ERROR
     from uniclip.checkpoints.exporting import main as run_export
-    from uniclip.errors import UserError
 
-    try:
-        run_export(sys.argv[1:])
-    except UserError as error:
-        print(f"uniclip-export: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    return 0
+    return run_export(sys.argv[1:])
 
 
 def check_packages(program: str) -> bool:

@@ -7,9 +7,10 @@ nothing is left out silently. Only the names and the packing of tensors change, 
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -291,17 +292,25 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     atomic.atomic_write(path, safetensors.torch.save(contiguous_tensors, {"format": "pt"}))
 
 
-def main(arguments: list[str]) -> None:
-    """Export a run: `python -m uniclip.checkpoints.exporting <run> <new folder> <format>`."""
-    if len(arguments) != 3:
-        raise UserError("give the folder of a run, a new folder, and open_clip or transformers")
-    run_folder, target_folder, target_format = arguments
-    print(export(load.load(run_folder), target_folder, target_format))
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export the model of a run, and return the exit status (2 for user errors).
+
+    argv: the command-line arguments; default: those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        prog="uniclip-export", description="Export the model of a run to another library's format."
+    )
+    parser.add_argument("run", help="the folder of a run")
+    parser.add_argument("target", help="the folder to create")
+    parser.add_argument("format", choices=EXPORTERS, help="the format of the exported model")
+    arguments = parser.parse_args(argv)
+    try:
+        print(export(load.load(arguments.run), arguments.target, arguments.format))
+    except UserError as error:
+        print(f"uniclip-export: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        print(f"uniclip.checkpoints.exporting: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(main())

@@ -178,10 +178,13 @@ def test_the_exported_tokenizer_gives_the_same_ids(changes, tmp_path):
     assert np.abs(rows - pretrained.embed_texts(["a", "a b c"])).max() < 1e-5
 
 
-def test_the_command_exports_a_run_or_names_its_arguments(tmp_path, monkeypatch):
+def test_the_command_exports_a_run_or_explains_itself(tmp_path, monkeypatch, capsys):
     pretrained = build_model()
     monkeypatch.setattr("uniclip.checkpoints.load.load", lambda run: pretrained)
-    exporting.main(["run", str(tmp_path / "out"), "open_clip"])
+    assert exporting.main(["run", str(tmp_path / "out"), "open_clip"]) == 0
     assert (tmp_path / "out" / "open_clip_model.safetensors").exists()
-    with pytest.raises(UserError, match="a new folder"):
+    assert exporting.main(["run", str(tmp_path / "out"), "open_clip"]) == 2
+    assert "exists; name a new folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
         exporting.main(["run"])
+    assert "usage: uniclip-export" in capsys.readouterr().err
