@@ -143,7 +143,7 @@ def contrasts() -> tuple[Contrast, ...]:
             )
         )
     weights = {"full": 1.0, "full-again": -1.0}
-    noise_label = "noise floor: the same configuration with another random stream"
+    noise_label = "noise floor: the same configuration with other random draws"
     return (
         *built,
         Contrast(name="noise", label=noise_label, kind="noise", weights=weights, primary=False),
