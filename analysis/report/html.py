@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -78,24 +78,42 @@ def render_html(
         folder: folder of the report.
     """
     plan = results.plan
-    table_html = {t.name: render_table(t) for t in tables}
+    summary_parts = _render_summary(results, summary_sentences, planted_results)
     figure_html = {f.name: _render_figure(f, folder / "figures") for f in figures}
+    sections = _build_sections(summary_parts, tables, cost_table, figure_html)
+    css = (files("analysis") / "data" / "report.css").read_text(encoding="utf-8")
+    statuses = results.sweep_data.cells["status"]
+    template = _get_environment().get_template("report.html.jinja")
+    return template.render(
+        title=plan.title,
+        sweep_id=plan.sweep_id,
+        css=Markup(css),  # noqa: S704
+        key_facts=_collect_key_facts(plan, int((statuses == RunStatus.COMPLETE).sum())),
+        sections=[s for s in sections if s.body],
+        footer=[line for line in (IMAGE_LICENCES.get(plan.data), FILES_NOTE) if line],
+    )
+
+
+def _build_sections(
+    summary_parts: Sequence[Markup],
+    tables: Sequence[Table],
+    cost_table: Table,
+    figure_html: Mapping[str, Markup],
+) -> list[_Section]:
+    """Return all sections in reading order; those without data are empty."""
+    table_html = {t.name: render_table(t) for t in tables}
     collapsed_tables = [
         _macro("details", t.title, table_html[t.name])
         for t in tables
         if t.name in ("other_effects", "all_scores")
     ]
-    benchmark_tables = [
-        table_html[t.name] for t in tables if t.name.startswith(TABLE_NAME_PREFIXES)
-    ]
+    benchmark_tables = [html for n, html in table_html.items() if n.startswith(TABLE_NAME_PREFIXES)]
 
     def section(anchor: str, title: str, *parts: Markup | None) -> _Section:
         return _Section(anchor, title, Markup("").join(part for part in parts if part))
 
-    sections = [
-        section(
-            "summary", "Summary", *_render_summary(results, summary_sentences, planted_results)
-        ),
+    return [
+        section("summary", "Summary", *summary_parts),
         section(
             "effects",
             "Effects",
@@ -113,20 +131,6 @@ def render_html(
         section("costs", "Costs", render_table(cost_table)),
         section("runs", "Runs", table_html["runs"]),
     ]
-    css = (files("analysis") / "data" / "report.css").read_text(encoding="utf-8")
-    statuses = results.sweep_data.cells["status"]
-    return (
-        _get_environment()
-        .get_template("report.html.jinja")
-        .render(
-            title=plan.title,
-            sweep_id=plan.sweep_id,
-            css=Markup(css),  # noqa: S704
-            key_facts=_collect_key_facts(plan, int((statuses == RunStatus.COMPLETE).sum())),
-            sections=[s for s in sections if s.body],
-            footer=[line for line in (IMAGE_LICENCES.get(plan.data), FILES_NOTE) if line],
-        )
-    )
 
 
 def render_table(table: Table) -> Markup:
