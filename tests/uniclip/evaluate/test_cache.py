@@ -50,8 +50,8 @@ def names(folder):
 def test_rows_are_embedded_once_in_batches_and_mapped(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 4)
     embed, calls = counting()
-    kept = Cache(tmp_path / "cache")
-    first = kept.get_or_embed(WHAT, 10, embed)
+    stored = Cache(tmp_path / "cache")
+    first = stored.get_or_embed(WHAT, 10, embed)
     again = Cache(tmp_path / "cache").get_or_embed(WHAT, 10, embed)
     assert calls == [4, 4, 2]
     assert isinstance(first, np.memmap)
@@ -66,11 +66,11 @@ def test_rows_are_embedded_once_in_batches_and_mapped(tmp_path, monkeypatch):
 @pytest.mark.parametrize("key", WHAT)
 def test_another_key_is_another_file(tmp_path, key):
     embed, calls = counting()
-    kept = Cache(tmp_path)
-    kept.get_or_embed(WHAT, 5, embed)
-    kept.get_or_embed({**WHAT, key: "another"}, 5, embed)
+    stored = Cache(tmp_path)
+    stored.get_or_embed(WHAT, 5, embed)
+    stored.get_or_embed({**WHAT, key: "another"}, 5, embed)
     assert calls == [5, 5]
-    kept.get_or_embed(dict(reversed(WHAT.items())), 5, embed)
+    stored.get_or_embed(dict(reversed(WHAT.items())), 5, embed)
     assert calls == [5, 5]
 
 
@@ -82,16 +82,16 @@ def damages(good):
 
 def test_damaged_or_mismatched_files_are_computed_again(tmp_path):
     embed, calls = counting()
-    kept = Cache(tmp_path)
-    whole = kept.get_or_embed(WHAT, 5, embed).tolist()
+    stored = Cache(tmp_path)
+    whole = stored.get_or_embed(WHAT, 5, embed).tolist()
     (path,) = tmp_path.rglob("*.npy")
     good = path.read_bytes()
     for number, bad in enumerate(damages(good), start=2):
         path.write_bytes(bad)
-        assert kept.get_or_embed(WHAT, 5, embed).tolist() == whole
+        assert stored.get_or_embed(WHAT, 5, embed).tolist() == whole
         assert len(calls) == number
         assert path.read_bytes() == good
-    assert kept.get_or_embed(WHAT, 7, embed).shape == (7, 3)
+    assert stored.get_or_embed(WHAT, 7, embed).shape == (7, 3)
 
 
 def test_small_arrays_are_stored_whole_or_computed_again(tmp_path):
@@ -101,19 +101,19 @@ def test_small_arrays_are_stored_whole_or_computed_again(tmp_path):
         made.append(1)
         return {"labels": np.arange(5), "names": np.array(["a", "bc"]), "x": np.eye(2)}
 
-    kept = Cache(tmp_path)
-    first = kept.get_or_compute(WHAT, make)
+    stored = Cache(tmp_path)
+    first = stored.get_or_compute(WHAT, make)
     (path,) = tmp_path.rglob("*.npz")
     good = path.read_bytes()
     for number, bad in enumerate((good, *damages(good)), start=1):
         path.write_bytes(bad)
-        again = kept.get_or_compute(WHAT, make)
+        again = stored.get_or_compute(WHAT, make)
         assert {n: a.tolist() for n, a in again.items()} == {
             n: a.tolist() for n, a in first.items()
         }
         assert len(made) == number
     with pytest.raises(ValueError, match="allow_pickle"):
-        kept.get_or_compute({"other": 1}, lambda: {"a": np.array([{}], dtype=object)})
+        stored.get_or_compute({"other": 1}, lambda: {"a": np.array([{}], dtype=object)})
 
 
 def test_too_large_arrays_are_not_stored(tmp_path, monkeypatch):
@@ -134,20 +134,20 @@ def test_too_large_arrays_are_not_stored(tmp_path, monkeypatch):
 def test_without_a_folder_or_disk_space_only_time_is_lost(tmp_path):
     embed, _ = counting()
     (tmp_path / "file").write_text("no folder")
-    for kept in (Cache(), Cache(tmp_path / "file")):
-        assert kept.get_or_embed(WHAT, 3, embed).tolist() == embed(np.arange(3)).tolist()
-        assert kept.get_or_compute(WHAT, lambda: {"a": np.ones(1)})["a"].tolist() == [1]
-        kept.write_note("n", {"a": 1})
-        assert kept.read_note("n") is None
+    for stored in (Cache(), Cache(tmp_path / "file")):
+        assert stored.get_or_embed(WHAT, 3, embed).tolist() == embed(np.arange(3)).tolist()
+        assert stored.get_or_compute(WHAT, lambda: {"a": np.ones(1)})["a"].tolist() == [1]
+        stored.write_note("n", {"a": 1})
+        assert stored.read_note("n") is None
 
 
 def test_notes(tmp_path):
-    kept = Cache(tmp_path)
-    assert kept.read_note("n") is None
-    kept.write_note("n", {"a": [1]})
-    assert kept.read_note("n") == {"a": [1]}
+    stored = Cache(tmp_path)
+    assert stored.read_note("n") is None
+    stored.write_note("n", {"a": [1]})
+    assert stored.read_note("n") == {"a": [1]}
     (tmp_path / "notes" / "n.json").write_text('{"a":')
-    assert kept.read_note("n") is None
+    assert stored.read_note("n") is None
 
 
 def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
@@ -192,10 +192,10 @@ def test_an_interrupted_call_resumes_from_the_last_segment(tmp_path, monkeypatch
     monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 2)
     monkeypatch.setattr(cache, "SEGMENT_ROWS", 4)
     whole, calls = counting()
-    seen = []
+    recorded = []
 
     def stopping(index):
-        seen.extend(index.tolist())
+        recorded.extend(index.tolist())
         if index[0] >= 8:
             raise StopRequested
         return whole(index)
@@ -203,14 +203,14 @@ def test_an_interrupted_call_resumes_from_the_last_segment(tmp_path, monkeypatch
     with pytest.raises(StopRequested):
         Cache(tmp_path).get_or_embed(WHAT, 11, stopping)
     assert len(names(tmp_path)) == 2, "two chapters, nothing half-written"
-    seen.clear()
+    recorded.clear()
 
     def going_on(index):
-        seen.extend(index.tolist())
+        recorded.extend(index.tolist())
         return whole(index)
 
     rows = Cache(tmp_path).get_or_embed(WHAT, 11, going_on)
-    assert sorted(set(seen)) == [0, 1, 8, 9, 10], "the first piece tells how wide rows are"
+    assert sorted(set(recorded)) == [0, 1, 8, 9, 10], "the first piece tells how wide rows are"
     assert isinstance(rows, np.memmap)
     assert rows.tolist() == whole(np.arange(11)).tolist()
     assert len(names(tmp_path)) == 1, "the chapters are in the whole"
@@ -220,15 +220,15 @@ def test_segments_of_too_large_arrays_stay_until_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 2)
     monkeypatch.setattr(cache, "SEGMENT_ROWS", 4)
     embed, calls = counting()
-    kept = Cache(tmp_path, max_bytes=60)
-    rows = kept.get_or_embed(WHAT, 11, embed)
+    stored = Cache(tmp_path, max_bytes=60)
+    rows = stored.get_or_embed(WHAT, 11, embed)
     assert rows.tolist() == embed(np.arange(11)).tolist()
     assert not isinstance(rows, np.memmap)
     assert len(names(tmp_path)) == 3
     calls.clear()
-    assert kept.get_or_embed(WHAT, 11, embed).tolist() == rows.tolist()
+    assert stored.get_or_embed(WHAT, 11, embed).tolist() == rows.tolist()
     assert calls == [2], "how wide rows are"
-    kept.remove_segments(WHAT, 11)
+    stored.remove_segments(WHAT, 11)
     assert names(tmp_path) == []
 
 

@@ -25,10 +25,10 @@ def test_one_model_from_the_command_line(tmp_path, capsys):
     assert "| cifar10 | zeroshot* |" in printed
     assert "| dtd | n/a: " in printed
     assert "| cifar10 | near-duplicate test images | 0 | | 0 |" in printed, "all plain"
-    kept = json.loads(out.read_text())
-    assert set(kept) == {"cifar10"}
-    assert kept["cifar10"]["near_duplicates"] == 0
-    assert kept["cifar10"]["protocol"]["protocol"] == "clip2021"
+    results = json.loads(out.read_text())
+    assert set(results) == {"cifar10"}
+    assert results["cifar10"]["near_duplicates"] == 0
+    assert results["cifar10"]["protocol"]["protocol"] == "clip2021"
     (tmp_path / "protocol").mkdir()
     (tmp_path / "protocol" / "mine.yaml").write_text('templates: {cifar10: ["my {}"]}')
     (tmp_path / "sets").rename(tmp_path / "elsewhere")
@@ -64,12 +64,12 @@ def test_faulty_arguments_are_refused_before_any_work(tmp_path, capsys, monkeypa
     ):
         named = [w for w in words if not w.startswith(f"{bad.partition('=')[0]}=")]
         changed = [w for w in named if not (bad.startswith("store=") and w.startswith("run="))]
-        given = [*changed, bad, *(["run=ab"] if changed != named else [])]
-        assert command(given) == 2
-        told = capsys.readouterr()
-        assert match in told.err
-        assert len(told.err.splitlines()) == 1
-        assert told.out == "", "nothing was judged"
+        extra_arguments = [*changed, bad, *(["run=ab"] if changed != named else [])]
+        assert command(extra_arguments) == 2
+        captured = capsys.readouterr()
+        assert match in captured.err
+        assert len(captured.err.splitlines()) == 1
+        assert captured.out == "", "nothing was judged"
 
 
 def test_a_run_is_named_by_its_id(tmp_path, capsys, monkeypatch):
@@ -78,8 +78,8 @@ def test_a_run_is_named_by_its_id(tmp_path, capsys, monkeypatch):
     dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
     monkeypatch.chdir(tmp_path)
     words = ["benchmark=cifar10", f"data_root={tmp_path / 'sets'}"]
-    for given in ([f"run={run.name}"], [f"run={run.name[:6]}"], [f"run={twin.name}"]):
-        assert command([*words, *given]) == 0
+    for extra_arguments in ([f"run={run.name}"], [f"run={run.name[:6]}"], [f"run={twin.name}"]):
+        assert command([*words, *extra_arguments]) == 0
         assert "| cifar10 | zeroshot* |" in capsys.readouterr().out
     (tmp_path / "store").rename(tmp_path / "another")
     assert command([*words, f"run={run.name}", "store=another"]) == 0
@@ -93,10 +93,10 @@ def test_a_data_set_that_cannot_be_evaluated_does_not_prevent_others(tmp_path, c
         path.write_bytes(b"no picture")
     words = [f"run={run}", "benchmark=[oxford_pets,cifar10]", f"data_root={tmp_path / 'sets'}"]
     assert command([*words, f"output={tmp_path / 'scores.json'}"]) == 2
-    told = capsys.readouterr()
-    assert "| oxford_pets | n/a: oxford_pets: image " in told.out
-    assert "| cifar10 | zeroshot* |" in told.out
-    assert told.err.startswith("uniclip.evaluate: not evaluated: oxford_pets (")
+    captured = capsys.readouterr()
+    assert "| oxford_pets | n/a: oxford_pets: image " in captured.out
+    assert "| cifar10 | zeroshot* |" in captured.out
+    assert captured.err.startswith("uniclip.evaluate: not evaluated: oxford_pets (")
     assert set(json.loads((tmp_path / "scores.json").read_text())) == {"cifar10"}
 
 
@@ -105,13 +105,13 @@ def test_the_activation_of_a_checkpoint_is_an_argument(tmp_path, capsys):
     torch.save(models.clip(quick=True).state_dict(), tmp_path / "clip.pt")
     dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
     words = [f"run={tmp_path / 'clip.pt'}", "benchmark=cifar10", f"cache_dir={tmp_path / 'cache'}"]
-    said = []
-    for given in ([], ["quick_gelu=false"], ["quick_gelu=true"]):
-        assert command([*words, f"data_root={tmp_path / 'sets'}", *given]) == 0
-        said.append(capsys.readouterr())
-    assert "activation is assumed to be GELU" in said[0].err
-    assert said[1].err == said[2].err == ""
-    assert said[0].out == said[1].out != said[2].out
+    outputs = []
+    for extra_arguments in ([], ["quick_gelu=false"], ["quick_gelu=true"]):
+        assert command([*words, f"data_root={tmp_path / 'sets'}", *extra_arguments]) == 0
+        outputs.append(capsys.readouterr())
+    assert "activation is assumed to be GELU" in outputs[0].err
+    assert outputs[1].err == outputs[2].err == ""
+    assert outputs[0].out == outputs[1].out != outputs[2].out
 
 
 def train_and_publish(store: Path) -> Path:

@@ -158,13 +158,15 @@ def test_metrics_are_clip_benchmarks_where_the_definitions_agree():
     random = np.random.default_rng(7)
     scores = random.normal(size=(200, 9))
     several = (random.random((200, 9)) < 0.2).astype(np.int64)
-    theirs = peer.average_precision_per_class(torch.tensor(scores), torch.tensor(several))
+    reference = peer.average_precision_per_class(torch.tensor(scores), torch.tensor(several))
     assert metrics.class_average_precisions("map", scores, several) == pytest.approx(
-        theirs.numpy(), abs=1e-6
+        reference.numpy(), abs=1e-6
     )
     # They give 0 to a class without a positive, we leave it out; none of theirs is VOC's 11 points.
     several[:, 0] = 0
-    theirs = peer.average_precision_per_class(torch.tensor(scores), torch.tensor(several))
-    assert theirs[0] == 0
+    reference = peer.average_precision_per_class(torch.tensor(scores), torch.tensor(several))
+    assert reference[0] == 0
     assert np.isnan(metrics.class_average_precisions("map", scores, several)[0])
-    assert metrics.compute_score("map", scores, several) == pytest.approx(float(theirs[1:].mean()))
+    assert metrics.compute_score("map", scores, several) == pytest.approx(
+        float(reference[1:].mean())
+    )

@@ -26,10 +26,10 @@ CLASSES = {
 
 @pytest.mark.parametrize("dataset", COUNTS)
 def test_as_many_templates_as_published_each_with_one_placeholder(dataset):
-    found = prompts.get_templates(dataset)
-    assert len(found) == len(set(found)) == COUNTS[dataset]
-    assert prompts.validate_templates(found, dataset) == found
-    assert all("{c}" not in template for template in found)
+    names = prompts.get_templates(dataset)
+    assert len(names) == len(set(names)) == COUNTS[dataset]
+    assert prompts.validate_templates(names, dataset) == names
+    assert all("{c}" not in template for template in names)
 
 
 def test_the_seven_are_among_the_eighty():
@@ -44,9 +44,9 @@ def test_every_class_has_distinct_names(dataset):
         "names"
     ]
     assert len(listed) == CLASSES[dataset]
-    found = prompts.get_class_names(dataset, list(listed))
-    assert all(name for given in found.values() for name in given)
-    flat = [name for given in found.values() for name in given]
+    names = prompts.get_class_names(dataset, list(listed))
+    assert all(name for templates_given in names.values() for name in templates_given)
+    flat = [name for templates_given in names.values() for name in templates_given]
     # Two pairs of classes of ImageNet share a name in the published list.
     assert len(flat) - len(set(flat)) <= (2 if dataset == "imagenet" else 0)
 

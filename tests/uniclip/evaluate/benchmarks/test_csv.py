@@ -28,7 +28,7 @@ def written(folder, n, label=True):
     return stub_models.config({**section, "label_column": "kind"} if label else section)
 
 
-def seen(pixels, vectors=None):
+def see_colours(pixels, vectors=None):
     return np.eye(3)[pixels.mean(axis=(2, 3)).argmax(axis=1)]
 
 
@@ -39,7 +39,7 @@ def read(texts):
 def test_labelled_images(tmp_path):
     config = written(tmp_path, 150)
     scores, predictions = evaluate.evaluate(
-        "csv", stub_models.Stub(config, seen, read, seen), config
+        "csv", stub_models.Stub(config, see_colours, read, see_colours), config
     )
     by_name = {s.name: s for s in scores}
     assert by_name["zeroshot.label"].value == 1
@@ -55,7 +55,7 @@ def test_labelled_images(tmp_path):
 
 def test_without_labels_there_is_only_retrieval(tmp_path):
     config = written(tmp_path, 60, label=False)
-    scores, _ = evaluate.evaluate("csv", stub_models.Stub(config, seen, read), config)
+    scores, _ = evaluate.evaluate("csv", stub_models.Stub(config, see_colours, read), config)
     assert {s.name.split(".")[0] for s in scores} == {"retrieval"}
     assert "zeroshot" not in evaluate.build_protocol("csv", config)
 
@@ -85,6 +85,6 @@ def test_no_test_images_is_one_error_line(tmp_path):
         config = written(folder, n, label=False)
         if not len(data.open_split(config.data, "test")):
             with pytest.raises(UserError, match="no test images"):
-                evaluate.evaluate("csv", stub_models.Stub(config, seen, read), config)
+                evaluate.evaluate("csv", stub_models.Stub(config, see_colours, read), config)
             return
     pytest.fail("every size had a test picture")

@@ -36,8 +36,8 @@ def test_an_oracle_finds_all_but_identical_images(test_split):
         "openmoji", stub_models.Stub(CONFIG, images, stub_models.word_vectors), CONFIG
     )
     value = stub_models.values(scores)
-    found = predictions["retrieval.i2t.r1"]
-    assert found.mean() == pytest.approx(len(names) / len(test_split))
+    hits = predictions["retrieval.i2t.r1"]
+    assert hits.mean() == pytest.approx(len(names) / len(test_split))
     assert value["retrieval.i2t.r1"] > 0.95
     assert value["retrieval.r1"] == pytest.approx(
         (value["retrieval.i2t.r1"] + value["retrieval.t2i.r1"]) / 2
@@ -51,21 +51,21 @@ def test_an_oracle_finds_all_but_identical_images(test_split):
 def test_scores_depend_on_the_augmentation_vectors(test_split):
     """A model that sees nothing but its vectors: it knows a picture by the true ones alone."""
     true = test_views.draw_view(CONFIG.data, "strong", 0, CONFIG.model.image.image_size).vectors
-    name = {row.tobytes(): own for row, own in zip(true, test_split.sample_names)}
-    told = []
+    name = {row.tobytes(): sample_name for row, sample_name in zip(true, test_split.sample_names)}
+    given_vectors = []
 
     def images(pixels, vectors):
         if vectors is None:
             return np.ones((len(pixels), stub_models.word_vectors(["a"]).shape[1]))
-        told.append(vectors)
+        given_vectors.append(vectors)
         return stub_models.word_vectors([name.get(row.tobytes(), "nothing") for row in vectors])
 
     scores, predictions = evaluate.evaluate(
         "openmoji", stub_models.Stub(CONFIG, images, stub_models.word_vectors), CONFIG
     )
     value = stub_models.values(scores)
-    given, identity, wrong = told
-    assert (given == true).all()
+    true_given, identity, wrong = given_vectors
+    assert (true_given == true).all()
     assert not identity.any()
     assert (wrong == np.roll(true, -1, axis=0)).all()
     assert value["retrieval.r1.views.true"] > 0.95

@@ -28,8 +28,8 @@ def knowing(of: RunConfig, name: str) -> stub_models.Stub:
     """Sees a picture's class in its colour, and reads it in the prompt."""
     classes = datasets.get(name).open(of.runtime.data_root, "test").classes
     colours = np.array([dataset_trees.colour(label) for label in range(len(classes))])
-    said = prompts.get_class_names(name, classes, of.runtime.protocol)
-    longest_first = sorted(range(len(classes)), key=lambda c: -len(said[classes[c]][0]))
+    message = prompts.get_class_names(name, classes, of.runtime.protocol)
+    longest_first = sorted(range(len(classes)), key=lambda c: -len(message[classes[c]][0]))
 
     def images(pixels, vectors):
         means = pixels.astype(float).mean(axis=(2, 3))
@@ -38,7 +38,7 @@ def knowing(of: RunConfig, name: str) -> stub_models.Stub:
 
     def texts(sentences):
         read = [
-            next(c for c in longest_first if any(word in s for word in said[classes[c]]))
+            next(c for c in longest_first if any(word in s for word in message[classes[c]]))
             for s in sentences
         ]
         return np.eye(len(classes))[read]
@@ -82,9 +82,9 @@ def test_a_list_is_expanded_and_missing_data_sets_say_how_to_get_them(tmp_path):
     assert names[0] == "openmoji"
     assert len(names) == 15
     for name in names[1:]:
-        said = evaluate.describe_missing(name, config(tmp_path))
-        assert said
-        assert "\n" not in said
+        message = evaluate.describe_missing(name, config(tmp_path))
+        assert message
+        assert "\n" not in message
     with pytest.raises(UserError, match="bench14"):
         evaluate.expand_benchmarks(["bench41"])
 

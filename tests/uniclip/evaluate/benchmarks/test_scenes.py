@@ -86,11 +86,11 @@ def side_shown(pixels):
 def test_awareness_of_flips_needs_the_true_vectors(truth):
     """A model that sees sides and undoes the flips it is told of; half the views are flipped."""
     config = stub_models.config({**DATA, "redraw_prob": {"side": 1.0}})
-    told = []
+    given_flips = []
 
     def images(pixels, vectors):
         flipped = np.zeros(len(pixels)) if vectors is None else vectors[:, FLIP]
-        told.append(flipped > 0)
+        given_flips.append(flipped > 0)
         return np.eye(2)[side_shown(pixels) ^ (flipped > 0)]
 
     def texts(captions):
@@ -100,7 +100,7 @@ def test_awareness_of_flips_needs_the_true_vectors(truth):
     value = stub_models.values(scores)
     assert value["minimal.side"] == 1
     assert value["minimal.side.views.true"] == 1
-    plain, true, identity, wrong = told[:4]
+    plain, true, identity, wrong = given_flips[:4]
     assert not plain.any()
     assert not identity.any()
     assert 0.3 < true.mean() < 0.7

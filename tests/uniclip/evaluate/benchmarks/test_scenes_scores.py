@@ -42,9 +42,11 @@ def evaluated(stub):
 def test_calibration_is_that_of_the_nearest_of_all_captions(truth):
     """One picture in two names another side, with the odds that the scale gives to cosines: six
     attributes agree or five do, and all captions of the grid compete."""
-    seen = truth.copy()
-    seen[::2, -1] ^= 1
-    stub = stub_models.Stub(stub_models.config(DATA), lambda pixels, vectors: one_hot(seen), spoken)
+    shown = truth.copy()
+    shown[::2, -1] ^= 1
+    stub = stub_models.Stub(
+        stub_models.config(DATA), lambda pixels, vectors: one_hot(shown), spoken
+    )
     stub.image_text_scale = lambda: 3.0
     grid = (
         np.indices(scenes_scores.ATTRIBUTE_SIZES).reshape(len(scenes_scores.ATTRIBUTE_SIZES), -1).T
@@ -55,10 +57,10 @@ def test_calibration_is_that_of_the_nearest_of_all_captions(truth):
 
 
 def test_instances_are_views_of_one_image(truth):
-    seen = []
+    shown = []
 
     def images(pixels, vectors):
-        seen.append(pixels)
+        shown.append(pixels)
         return pixels.reshape(len(pixels), -1).astype(float) - pixels.mean()
 
     texts = np.random.default_rng(0).normal(
@@ -68,7 +70,7 @@ def test_instances_are_views_of_one_image(truth):
         stub_models.config(DATA), images, lambda captions: texts[: len(captions)]
     )
     value = stub_models.values(evaluated(stub)[0])
-    one, other = seen[-2:]
+    one, other = shown[-2:]
     assert (one != other).any()
     assert value["retrieval.instance.r1"] > 0.9
 

@@ -16,18 +16,18 @@ def test_labels_in_another_order_are_detected():
     labels = np.arange(400) % 8
     order = np.array([3, 1, 0, 2, 5, 4, 7, 6])
     prediction = order[predictions(labels, 0.6, 8)]
-    found = label_order.find_class_permutation(prediction, labels, 8)
-    assert found.labels_misordered
-    assert dict(found.moved_classes) == {int(p): c for c, p in enumerate(order) if c != p}
-    assert found.permuted_accuracy > 0.5 > found.accuracy
-    assert "7 classes permuted" in found.describe("flowers102")
+    permutation = label_order.find_class_permutation(prediction, labels, 8)
+    assert permutation.labels_misordered
+    assert dict(permutation.moved_classes) == {int(p): c for c, p in enumerate(order) if c != p}
+    assert permutation.permuted_accuracy > 0.5 > permutation.accuracy
+    assert "7 classes permuted" in permutation.describe("flowers102")
 
 
 def test_a_good_model_passes():
     labels = np.arange(400) % 8
-    found = label_order.find_class_permutation(predictions(labels, 0.6, 8), labels, 8)
-    assert not found.labels_misordered
-    assert found.moved_classes == ()
+    permutation = label_order.find_class_permutation(predictions(labels, 0.6, 8), labels, 8)
+    assert not permutation.labels_misordered
+    assert permutation.moved_classes == ()
 
 
 def test_a_model_at_chance_passes():

@@ -67,14 +67,18 @@ def photos() -> list[Image.Image]:
 
 @pytest.mark.parametrize("how", COPIES)
 def test_copies_are_found(photos: list[Image.Image], how: str) -> None:
-    found = near_duplicates.find_duplicates(greys([COPIES[how](p) for p in photos]), greys(photos))
-    assert (found == near_duplicates.DUPLICATE).mean() >= 0.97
+    verdicts = near_duplicates.find_duplicates(
+        greys([COPIES[how](p) for p in photos]), greys(photos)
+    )
+    assert (verdicts == near_duplicates.DUPLICATE).mean() >= 0.97
 
 
 @pytest.mark.parametrize("how", OTHERS)
 def test_other_images_are_distinct(photos: list[Image.Image], how: str) -> None:
-    found = near_duplicates.find_duplicates(greys([OTHERS[how](p) for p in photos]), greys(photos))
-    assert (found == near_duplicates.DISTINCT).all()
+    verdicts = near_duplicates.find_duplicates(
+        greys([OTHERS[how](p) for p in photos]), greys(photos)
+    )
+    assert (verdicts == near_duplicates.DISTINCT).all()
 
 
 def test_unrelated_images_are_distinct(photos: list[Image.Image]) -> None:
@@ -94,14 +98,14 @@ def test_emoji_of_different_kinds_are_distinct() -> None:
     )
     pairs = wrong = 0
     for kind in range(len(test.class_names["category"])):
-        mine, others = kinds[0] == kind, (kinds[1] != kind) & (kinds[1] >= 0)
+        is_kind, others = kinds[0] == kind, (kinds[1] != kind) & (kinds[1] >= 0)
         wrong += int(
             (
-                near_duplicates.find_duplicates(tested[mine], trained[others])
+                near_duplicates.find_duplicates(tested[is_kind], trained[others])
                 == near_duplicates.DUPLICATE
             ).sum()
         )
-        pairs += int(mine.sum()) * int(others.sum())
+        pairs += int(is_kind.sum()) * int(others.sum())
     assert pairs > 1_500_000
     assert wrong / pairs <= near_duplicates.MAX_FALSE_POSITIVE_RATE
 
@@ -116,8 +120,8 @@ def test_the_hash_by_hand() -> None:
 
 def test_a_plain_image_is_undecidable(photos: list[Image.Image]) -> None:
     plain = [Image.new("RGB", (64, 64), c) for c in ("white", "red")]
-    found = near_duplicates.find_duplicates(greys([*plain, photos[0]]), greys([*plain, *photos]))
-    assert found.tolist() == [
+    verdicts = near_duplicates.find_duplicates(greys([*plain, photos[0]]), greys([*plain, *photos]))
+    assert verdicts.tolist() == [
         near_duplicates.UNDECIDABLE,
         near_duplicates.UNDECIDABLE,
         near_duplicates.DUPLICATE,
@@ -151,14 +155,14 @@ def test_a_run_is_checked_where_there_are_images(tmp_path: Path) -> None:
     assert evaluate.find_near_duplicates("openmoji", of, tmp_path) is None
     assert evaluate.find_near_duplicates("cifar10", of, tmp_path) is None, "it is not here"
     dataset_trees.cifar10(tmp_path / "sets")
-    found = evaluate.find_near_duplicates("cifar10", of, tmp_path)
-    assert found is not None
-    assert found.tolist() == [near_duplicates.UNDECIDABLE] * 4
+    verdicts = evaluate.find_near_duplicates("cifar10", of, tmp_path)
+    assert verdicts is not None
+    assert verdicts.tolist() == [near_duplicates.UNDECIDABLE] * 4
     assert len(files_in(tmp_path / "leakage")) == 4
     (tmp_path / "sets").rename(tmp_path / "elsewhere")
     again = evaluate.find_near_duplicates("cifar10", of, tmp_path)
     assert again is not None
-    assert again.tolist() == found.tolist(), "as they were last seen"
+    assert again.tolist() == verdicts.tolist(), "as they were last seen"
 
 
 def test_images_are_read_once(tmp_path: Path, photos: list[Image.Image]) -> None:

@@ -32,12 +32,12 @@ def test_a_classification_data_set_is_read_as_published(name: str, tmp_path: Pat
             assert pictures.load_image(i).mode == "RGB"
             assert dataset_trees.label_of(pictures.load_image(i), set(pictures.labels)) == label
     for part, rows in truth.rows.items():
-        found = rows_of(read[part])
+        rows_found = rows_of(read[part])
         if part == "train" and dataset.held_out:
-            found = [row for row in rows if row in found + rows_of(read["validation"])]
+            rows_found = [row for row in rows if row in rows_found + rows_of(read["validation"])]
             assert len(rows) == len(read["train"]) + len(read["validation"])
             assert 0 < len(read["validation"]) <= len(read["train"])
-        assert found == rows
+        assert rows_found == rows
         assert dataset.count_and_list_images(tmp_path, part)[0] == len(rows)
 
 
@@ -63,8 +63,8 @@ def test_benchmarks_are_lists_of_known_data_sets(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="unknown data set 'openmoji'"):
         datasets.read_benchmark("mine", [tmp_path])
-    mine = datasets.read_benchmark("mine", [datasets.CONF, tmp_path], extra_names=["openmoji"])
-    assert mine == ("oxford_pets", "dtd", "openmoji", "folder:x")
+    names = datasets.read_benchmark("mine", [datasets.CONF, tmp_path], extra_names=["openmoji"])
+    assert names == ("oxford_pets", "dtd", "openmoji", "folder:x")
     assert datasets.list_benchmarks([tmp_path]) == ("mine",)
     for lines in (["pets"], ["- pets", "- oxford_pets"], ["- 3"], ["- [", "a"], ["- nonsense"]):
         dataset_trees.text(tmp_path / "benchmark/bad.yaml", lines)

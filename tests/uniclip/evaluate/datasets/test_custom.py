@@ -23,15 +23,15 @@ def test_a_folder_of_classes_is_the_test_split(tmp_path: Path) -> None:
     (tmp_path / "cat/notes.txt").write_text("no picture")
     dataset_trees.draw(tmp_path / "cat/.thumbnails/0.png", 0)
     (tmp_path / ".git").mkdir()
-    found = datasets.get(f"folder:{tmp_path}")
-    assert found.splits == ("test",)
-    pictures = found.open("elsewhere", "test")
+    dataset = datasets.get(f"folder:{tmp_path}")
+    assert dataset.splits == ("test",)
+    pictures = dataset.open("elsewhere", "test")
     assert pictures.classes == ("cat", "dog")
     assert pictures.labels is not None
     assert pictures.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
     assert pictures.ids[-1] == "dog/deeper/x.webp"
     with pytest.raises(UserError, match="unknown split of folder:.* 'train'"):
-        found.open("elsewhere", "train")
+        dataset.open("elsewhere", "train")
 
 
 def test_a_folder_may_have_splits(tmp_path: Path) -> None:
@@ -64,10 +64,10 @@ def test_the_fingerprint_does_not_depend_on_the_path(tmp_path: Path) -> None:
 
 def test_missing_user_defined_data(tmp_path: Path) -> None:
     for kind in ("folder", "csv", "wds"):
-        found = datasets.get(f"{kind}:{tmp_path}/none/x")
-        assert str(found.describe_missing("")).startswith(f"there is no {tmp_path}/none/x")
+        dataset = datasets.get(f"{kind}:{tmp_path}/none/x")
+        assert str(dataset.describe_missing("")).startswith(f"there is no {tmp_path}/none/x")
         with pytest.raises(UserError, match="is missing"):
-            found.open("", "test")
+            dataset.open("", "test")
         with pytest.raises(UserError, match="names no path"):
             datasets.get(f"{kind}:")
     (tmp_path / "empty").mkdir()

@@ -28,12 +28,12 @@ def pictures(order: np.ndarray | None = None) -> ImageDataset:
 
 def test_one_in_ten_of_each_class_is_held_out() -> None:
     held = holdout.select_held_out(pictures(), "validation", 10)
-    kept = holdout.select_held_out(pictures(), "train", 10)
+    training = holdout.select_held_out(pictures(), "train", 10)
     assert held.labels is not None
     assert np.bincount(held.labels, minlength=4).tolist() == [0, 1, 1, 2]
-    assert (held.split, kept.split) == ("validation", "train")
-    assert set(held.ids) | set(kept.ids) == set(pictures().ids)
-    assert not set(held.ids) & set(kept.ids)
+    assert (held.split, training.split) == ("validation", "train")
+    assert set(held.ids) | set(training.ids) == set(pictures().ids)
+    assert not set(held.ids) & set(training.ids)
 
 
 def test_the_draw_depends_on_names_only() -> None:

@@ -23,9 +23,9 @@ def rows_of(pictures: ImageDataset) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("name", COLOURED + GREY)
 def test_a_data_set_is_read_as_published(name: str, tmp_path: Path) -> None:
     truth = dataset_trees.MORE_WRITERS[name](tmp_path)
-    found = datasets.get(name)
-    assert found.describe_missing(tmp_path) is None
-    read = {part: found.open(tmp_path, part) for part in found.splits}
+    dataset_description = datasets.get(name)
+    assert dataset_description.describe_missing(tmp_path) is None
+    read = {part: dataset_description.open(tmp_path, part) for part in dataset_description.splits}
     for pictures in read.values():
         assert pictures.classes == truth.classes
         assert pictures.labels is not None
@@ -38,10 +38,10 @@ def test_a_data_set_is_read_as_published(name: str, tmp_path: Path) -> None:
                 assert dataset_trees.label_of(picture, set(pictures.labels)) == label
     for part, rows in truth.rows.items():
         both = rows_of(read[part])
-        if part == "train" and found.held_out:
+        if part == "train" and dataset_description.held_out:
             both += rows_of(read["validation"])
         assert sorted(both) == sorted(rows)
-        assert found.count_and_list_images(tmp_path, part)[0] == len(rows)
+        assert dataset_description.count_and_list_images(tmp_path, part)[0] == len(rows)
 
 
 @pytest.mark.parametrize("ours", ["mnist", "country211", "rendered_sst2", "gtsrb", "pcam"])
@@ -53,8 +53,8 @@ def test_torchvision_reads_the_same_trees(ours: str, tmp_path: Path) -> None:
     assert called is not None
     arguments = {"train": False} if ours == "mnist" else {"split": "test"}
     theirs = getattr(torchvision.datasets, called[0])(str(tmp_path), **arguments)
-    mine = datasets.get(ours).open(tmp_path, "test")
-    assert len(theirs) == len(mine)
+    images = datasets.get(ours).open(tmp_path, "test")
+    assert len(theirs) == len(images)
     for i, (picture, label) in enumerate(theirs):
-        assert label == mine.labels[i]  # type: ignore[index]
-        assert np.array_equal(np.asarray(picture.convert("RGB")), np.asarray(mine.load_image(i)))
+        assert label == images.labels[i]  # type: ignore[index]
+        assert np.array_equal(np.asarray(picture.convert("RGB")), np.asarray(images.load_image(i)))

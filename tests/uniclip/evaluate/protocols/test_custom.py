@@ -32,18 +32,21 @@ def write(folder, text=MINE, name="mine"):
 
 def test_a_custom_protocol_overrides_its_base(tmp_path):
     write(tmp_path)
-    said = custom.resolve_protocol("mine", [tmp_path])
-    assert json.loads(json.dumps(said)) == said
-    mine, slip = custom.build_protocol(said), published.get_published_protocol("slip2021")
-    assert (mine.name, mine.base) == ("mine", "slip2021")
-    assert mine.get_templates("oxford_pets") == ("a picture of a {}.", "{}, an animal")
-    assert mine.get_templates("imagenet") == ("my {}",)
-    assert mine.get_templates("coco") == ("caption: {}",)
-    assert mine.get_templates("flickr30k") == slip.get_templates("flickr30k")
-    assert mine.get_metric("oxford_pets") == "accuracy"
-    assert mine.get_metric("flowers102") == "mean_per_class"
-    assert mine.preprocessing == slip.preprocessing
-    names = dict(mine.for_dataset("fashion_mnist", CLASSES).class_names)
+    definition = custom.resolve_protocol("mine", [tmp_path])
+    assert json.loads(json.dumps(definition)) == definition
+    custom_protocol, slip = (
+        custom.build_protocol(definition),
+        published.get_published_protocol("slip2021"),
+    )
+    assert (custom_protocol.name, custom_protocol.base) == ("mine", "slip2021")
+    assert custom_protocol.get_templates("oxford_pets") == ("a picture of a {}.", "{}, an animal")
+    assert custom_protocol.get_templates("imagenet") == ("my {}",)
+    assert custom_protocol.get_templates("coco") == ("caption: {}",)
+    assert custom_protocol.get_templates("flickr30k") == slip.get_templates("flickr30k")
+    assert custom_protocol.get_metric("oxford_pets") == "accuracy"
+    assert custom_protocol.get_metric("flowers102") == "mean_per_class"
+    assert custom_protocol.preprocessing == slip.preprocessing
+    names = dict(custom_protocol.for_dataset("fashion_mnist", CLASSES).class_names)
     published_names = dict(slip.for_dataset("fashion_mnist", CLASSES).class_names)
     assert names["T-shirt/top"] == ("t-shirt", "top")
     assert names["Bag"] == ("handbag",)
@@ -68,8 +71,8 @@ def test_every_part_of_a_custom_protocol_is_hashed(tmp_path):
     hashes = {evaluate.evaluation_hash("fashion_mnist", stub_models.config({"name": "scenes"}))}
     for text in texts:
         write(tmp_path, text)
-        said = custom.resolve_protocol("mine", [tmp_path])
-        config = stub_models.config({"name": "scenes"}, runtime={"protocol": said})
+        definition = custom.resolve_protocol("mine", [tmp_path])
+        config = stub_models.config({"name": "scenes"}, runtime={"protocol": definition})
         hashes.add(evaluate.evaluation_hash("fashion_mnist", config))
     assert len(hashes) == 1 + len(texts)
 
@@ -100,9 +103,9 @@ def test_faulty_protocols_are_one_error_line(tmp_path, text, match):
 
 def test_an_unknown_class_and_a_reserved_name(tmp_path):
     write(tmp_path, "names: {fashion_mnist: {Bags: handbag}}")
-    mine = custom.build_protocol(custom.resolve_protocol("mine", [tmp_path]))
+    custom_protocol = custom.build_protocol(custom.resolve_protocol("mine", [tmp_path]))
     with pytest.raises(UserError, match="protocol mine 'Bags': did you mean Bag"):
-        mine.for_dataset("fashion_mnist", CLASSES)
+        custom_protocol.for_dataset("fashion_mnist", CLASSES)
     with pytest.raises(UserError, match="did you mean mine"):
         custom.resolve_protocol("mine2", [tmp_path])
     write(tmp_path, "{}", "clip2021")

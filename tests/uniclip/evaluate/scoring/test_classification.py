@@ -123,8 +123,10 @@ def test_a_probe_under_each_protocol(name):
     train, validation, (features, labels) = blobs(90, 0), blobs(45, 1), blobs(200, 2)
     sheet = ScoreCard()
     truth = classification.GroundTruth(labels, CLASSES)
-    made = fitted(judge(name=name), LabelledFeatures(*train), LabelledFeatures(*validation), 3)
-    classification.score_probe(sheet, judge(name=name), made, features, truth)
+    probe_result = fitted(
+        judge(name=name), LabelledFeatures(*train), LabelledFeatures(*validation), 3
+    )
+    classification.score_probe(sheet, judge(name=name), probe_result, features, truth)
     scores, kept = sheet.get_results()
     assert values(scores)["probe"] > 0.75
     assert kept["probe"].shape == (200,)

@@ -20,21 +20,24 @@ SIZES = [(50, 50), (224, 224), (333, 500), (500, 333), (31, 97), (101, 33), (640
 @pytest.mark.parametrize("side", [32, 224])
 def test_preprocessing_equals_torchvision_to_the_bit(interpolation, side):
     random = np.random.default_rng(0)
-    theirs = v2.Compose(
+    torchvision_transform = v2.Compose(
         [v2.Resize(side, v2.InterpolationMode(interpolation)), v2.CenterCrop(side), np.asarray]
     )
     for width, height in SIZES:
         picture = Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8))
-        ours = embeddings.preprocess_image(picture, Preprocessing(interpolation), side)
-        assert ours.shape == (3, side, side)
-        assert np.array_equal(ours, theirs(picture).transpose(2, 0, 1)), (width, height)
+        preprocessed = embeddings.preprocess_image(picture, Preprocessing(interpolation), side)
+        assert preprocessed.shape == (3, side, side)
+        assert np.array_equal(preprocessed, torchvision_transform(picture).transpose(2, 0, 1)), (
+            width,
+            height,
+        )
 
 
 def test_texts_are_embedded_once_shortest_first_and_returned_in_order(tmp_path):
-    asked = []
+    embedded = []
 
     def embed(texts):
-        asked.extend(texts)
+        embedded.extend(texts)
         return [[len(t), ord(t[0])] for t in texts]
 
     model = stub_models.Stub(stub_models.config({"name": "scenes"}), texts=embed)
@@ -42,10 +45,10 @@ def test_texts_are_embedded_once_shortest_first_and_returned_in_order(tmp_path):
     for _ in range(2):
         rows = CachedEncoder(model, Cache(tmp_path, "w")).embed_texts(texts)
         assert rows == pytest.approx(stub_models.unit([[14, 97], [1, 98], [3, 109]]))
-    assert asked == ["b", "mid", "a long caption"]
+    assert embedded == ["b", "mid", "a long caption"]
     other = CachedEncoder(model, Cache(tmp_path, "another model"))
     other.build_classifier([texts, ["b"]])
     other.build_classifier([texts, ["b"]])
-    assert len(asked) == 6
+    assert len(embedded) == 6
     other.build_classifier([["b"], texts])
-    assert len(asked) == 9
+    assert len(embedded) == 9

@@ -17,12 +17,12 @@ WITH_CLASSES = [name for name in dataset_trees.WRITERS if datasets.get(name).kin
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]]:
     """The classes of each set, as its reader numbers them."""
-    found = {}
+    classes_by_name = {}
     for name in (*WITH_CLASSES, "eurosat", "fer2013", "gtsrb"):
         folder = tmp_path_factory.mktemp(name)
         {**dataset_trees.WRITERS, **dataset_trees.MORE_WRITERS}[name](folder)
-        found[name] = datasets.get(name).open(folder, "test").classes
-    return found
+        classes_by_name[name] = datasets.get(name).open(folder, "test").classes
+    return classes_by_name
 
 
 @pytest.mark.parametrize("protocol", published.PROTOCOLS)
@@ -33,12 +33,12 @@ def test_each_label_has_the_prompts_of_its_class(
     """Sources list classes otherwise than folders do: EuroSAT from forest, VOC with train late,
     Caltech-101 from background. The prompts of a label are those of its class, asked for alone."""
     rules = published.get_published_protocol(protocol)
-    own = classification.build_prompts(rules.for_dataset(name, classes[name]))
-    assert len(own) == len(classes[name])
-    for key, asked in zip(classes[name], own):
-        assert [asked] == classification.build_prompts(rules.for_dataset(name, (key,)))
+    class_prompts = classification.build_prompts(rules.for_dataset(name, classes[name]))
+    assert len(class_prompts) == len(classes[name])
+    for key, prompts_of_class in zip(classes[name], class_prompts):
+        assert [prompts_of_class] == classification.build_prompts(rules.for_dataset(name, (key,)))
     backwards = classification.build_prompts(rules.for_dataset(name, classes[name][::-1]))
-    assert backwards == own[::-1]
+    assert backwards == class_prompts[::-1]
 
 
 def test_articles_and_braces_are_kept() -> None:
@@ -55,10 +55,13 @@ def test_a_class_has_the_mean_of_all_of_its_names() -> None:
     names = prompts.get_class_names("fer2013", ["happy", "sad"])
     assert len(happy) == len(names["happy"]) * len(rules.templates)
     assert len(names["happy"]) > 1
-    place = {text: i for i, text in enumerate(dict.fromkeys([*happy, *sad]))}
-    rows = zero_shot.build_classifier(lambda texts: np.eye(len(place))[[place[t] for t in texts]],
-                                [happy, sad])  # fmt: skip
-    for own, row in zip((happy, sad), rows):
-        expected = np.zeros(len(place))
-        expected[[place[t] for t in own]] = len(own) ** -0.5
+    row_of_text = {text: i for i, text in enumerate(dict.fromkeys([*happy, *sad]))}
+
+    def embed(texts: list[str]) -> np.ndarray:
+        return np.eye(len(row_of_text))[[row_of_text[t] for t in texts]]
+
+    rows = zero_shot.build_classifier(embed, [happy, sad])
+    for class_prompts, row in zip((happy, sad), rows):
+        expected = np.zeros(len(row_of_text))
+        expected[[row_of_text[t] for t in class_prompts]] = len(class_prompts) ** -0.5
         assert row == pytest.approx(expected, abs=1e-6)

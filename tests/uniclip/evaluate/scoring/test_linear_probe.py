@@ -107,17 +107,17 @@ def test_a_protocols_probe_is_scikit_learns_at_its_strength(factor):
         LabelledFeatures(p.features * factor, p.labels) for p in (train, validation)
     )
     settings = LinearProbeConfig(tolerance=1e-9)
-    made = linear_probe.fit_protocol_probe(train, validation, 3, settings, "accuracy")
+    probe_result = linear_probe.fit_protocol_probe(train, validation, 3, settings, "accuracy")
     both = np.concatenate([train.features, validation.features])
     labels = np.concatenate([train.labels, validation.labels])
     # scikit-learn's C is one over the strength beside the sum of the losses; it is badly
     # conditioned where features are tiny or huge, so its problem is put at scale one.
-    peer = sklearn.LogisticRegression(C=factor**2 / made.protocol_l2, **EXACT)
+    peer = sklearn.LogisticRegression(C=factor**2 / probe_result.protocol_l2, **EXACT)
     peer.fit(both / factor, labels)
-    weight = made.probe.weight * factor
+    weight = probe_result.probe.weight * factor
     assert weight == pytest.approx(peer.coef_, abs=1e-5 * np.abs(peer.coef_).max())
     fresh = blobs(200, spread=2.0, seed=2).features
-    assert (made.probe.predict(fresh * factor) == peer.predict(fresh)).all()
+    assert (probe_result.probe.predict(fresh * factor) == peer.predict(fresh)).all()
 
 
 def test_l2_normalized_features_ignore_lengths():
@@ -143,6 +143,8 @@ def test_several_labels_an_image_some_excluded():
         LabelledFeatures(features[:60], labels[:60]),
         LabelledFeatures(features[60:], labels[60:]),
     )
-    made = linear_probe.fit_protocol_probe(train, validation, 3, LinearProbeConfig(), "map11")
-    assert made.validation_score > 0.95
-    assert made.probe.weight.shape == (3, 4)
+    probe_result = linear_probe.fit_protocol_probe(
+        train, validation, 3, LinearProbeConfig(), "map11"
+    )
+    assert probe_result.validation_score > 0.95
+    assert probe_result.probe.weight.shape == (3, 4)

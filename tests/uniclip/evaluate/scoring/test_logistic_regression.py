@@ -91,17 +91,17 @@ def test_the_optimum_is_scikit_learns(n, classes, width, strength):
     features += 1.0
     peer = sklearn.LogisticRegression(C=1 / (strength * n), **EXACT)
     peer.fit(features, labels)
-    ours = LogisticRegression(features, labels, classes).fit(strength, tolerance=1e-9)
-    assert ours.max_gradient <= 1e-7
+    fit = LogisticRegression(features, labels, classes).fit(strength, tolerance=1e-9)
+    assert fit.max_gradient <= 1e-7
     theta = np.concatenate([peer.coef_, peer.intercept_[:, None]], axis=1)
     peers_loss, _ = logistic_regression.loss_and_gradient(theta, features, labels, strength)
-    assert gradient_at(ours, features, labels, strength)[0] <= peers_loss + 1e-13
-    assert ours.weight == pytest.approx(peer.coef_, abs=1e-7 / strength)
-    assert ours.bias - ours.bias.mean() == pytest.approx(
+    assert gradient_at(fit, features, labels, strength)[0] <= peers_loss + 1e-13
+    assert fit.weight == pytest.approx(peer.coef_, abs=1e-7 / strength)
+    assert fit.bias - fit.bias.mean() == pytest.approx(
         peer.intercept_ - peer.intercept_.mean(), abs=1e-7 / strength
     )
     fresh = blobs(500, classes, width, seed=5)[0]
-    assert (ours.predict(fresh) == peer.predict(fresh)).all()
+    assert (fit.predict(fresh) == peer.predict(fresh)).all()
 
 
 def test_two_classes_count_twice():
@@ -111,8 +111,8 @@ def test_two_classes_count_twice():
     features, labels = blobs(60, classes=2, spread=1.5)
     peer = sklearn.LogisticRegression(C=2 / (0.01 * 60), **EXACT)
     peer.fit(features, labels)
-    ours = LogisticRegression(features, labels, 2).fit(0.01, tolerance=1e-10)
-    assert ours.weight[1] - ours.weight[0] == pytest.approx(peer.coef_[0], abs=1e-6)
+    fit = LogisticRegression(features, labels, 2).fit(0.01, tolerance=1e-10)
+    assert fit.weight[1] - fit.weight[0] == pytest.approx(peer.coef_[0], abs=1e-6)
 
 
 def test_several_labels_are_separate_problems():
@@ -120,22 +120,22 @@ def test_several_labels_are_separate_problems():
 
     features = np.random.default_rng(3).normal(size=(120, 6))
     labels = several(120)
-    ours = LogisticRegression(features, labels, 3).fit(0.02, tolerance=1e-10)
+    fit = LogisticRegression(features, labels, 3).fit(0.02, tolerance=1e-10)
     for c in range(3):
         counted = labels[:, c] >= 0
         peer = sklearn.LogisticRegression(C=1 / (0.02 * 120), **EXACT)
         peer.fit(features[counted], labels[counted, c])
-        assert ours.weight[c] == pytest.approx(peer.coef_[0], abs=1e-6)
-        assert ours.bias[c] == pytest.approx(peer.intercept_[0], abs=1e-6)
+        assert fit.weight[c] == pytest.approx(peer.coef_[0], abs=1e-6)
+        assert fit.bias[c] == pytest.approx(peer.intercept_[0], abs=1e-6)
 
 
 def test_dead_and_repeated_features():
     features, labels = blobs(60)
     plain = LogisticRegression(features, labels, 3).fit(0.01, tolerance=1e-9)
     padded = np.concatenate([features, np.zeros((60, 2)), np.full((60, 1), 7.0)], axis=1)
-    ours = LogisticRegression(padded, labels, 3).fit(0.01, tolerance=1e-9)
-    assert ours.weight[:, :5] == pytest.approx(plain.weight, abs=1e-6)
-    assert ours.weight[:, 5:] == pytest.approx(np.zeros((3, 3)), abs=1e-9)
+    fit = LogisticRegression(padded, labels, 3).fit(0.01, tolerance=1e-9)
+    assert fit.weight[:, :5] == pytest.approx(plain.weight, abs=1e-6)
+    assert fit.weight[:, 5:] == pytest.approx(np.zeros((3, 3)), abs=1e-9)
     nothing = LogisticRegression(np.ones((60, 2)), labels, 3).fit(0.01)
     assert np.exp(nothing.bias) / np.exp(nothing.bias).sum() == pytest.approx(
         np.bincount(labels) / 60, abs=1e-3

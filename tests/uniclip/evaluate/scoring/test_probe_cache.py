@@ -32,19 +32,19 @@ def probed(prepare=linear_probe.build_regression):
 def test_the_probe_is_the_same_wherever_it_was_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(probe_cache, "MIN_CACHED_SECONDS", 0.0)
     plain, patience, stops, longest = probed(), 20, 0, 0
-    kept: list[ProbeFitCache] = []
+    cached_fitter: list[ProbeFitCache] = []
 
     def prepare(of, classes):
         left = iter(range(patience))
         problem = LogisticRegression(
             of.features, of.labels, classes, lambda: next(left, None) is None
         )
-        kept.append(ProbeFitCache(problem, Cache(tmp_path), {"of": len(of.labels)}))
-        return kept[-1]
+        cached_fitter.append(ProbeFitCache(problem, Cache(tmp_path), {"of": len(of.labels)}))
+        return cached_fitter[-1]
 
     while True:
         try:
-            made = probed(prepare)
+            fits = probed(prepare)
             break
         except StopRequested:
             stops += 1
@@ -52,12 +52,12 @@ def test_the_probe_is_the_same_wherever_it_was_stopped(tmp_path, monkeypatch):
             assert files > longest, "each time it comes further"
             longest = files
     assert stops > 3
-    assert made.protocol_l2 == plain.protocol_l2
-    assert made.validation_score == plain.validation_score
-    assert made.probe.weight.tobytes() == plain.probe.weight.tobytes()
-    assert made.probe.bias.tobytes() == plain.probe.bias.tobytes()
+    assert fits.protocol_l2 == plain.protocol_l2
+    assert fits.validation_score == plain.validation_score
+    assert fits.probe.weight.tobytes() == plain.probe.weight.tobytes()
+    assert fits.probe.bias.tobytes() == plain.probe.bias.tobytes()
     assert len(list(tmp_path.rglob("*.npz"))) == 16, "fifteen strengths, and the last on both parts"
-    for one in kept:
+    for one in cached_fitter:
         one.remove_cached_fits()
     assert list(tmp_path.rglob("*.npz")) == []
 
@@ -70,9 +70,11 @@ def test_short_fits_are_not_cached(tmp_path):
 
 def test_another_penalty_start_or_tolerance_is_another_fit(tmp_path, monkeypatch):
     monkeypatch.setattr(probe_cache, "MIN_CACHED_SECONDS", 0.0)
-    kept = ProbeFitCache(LogisticRegression(TRAIN.features, TRAIN.labels, 3), Cache(tmp_path), {})
-    start = kept.fit(1.0)
+    cached_fitter = ProbeFitCache(
+        LogisticRegression(TRAIN.features, TRAIN.labels, 3), Cache(tmp_path), {}
+    )
+    start = cached_fitter.fit(1.0)
     for words in ((0.1,), (1.0, start), (1.0, None, 1e-6)):
-        kept.fit(*words)
+        cached_fitter.fit(*words)
     assert len(list(tmp_path.rglob("*.npz"))) == 4
-    assert kept.fit(1.0).weight == pytest.approx(start.weight, abs=0)
+    assert cached_fitter.fit(1.0).weight == pytest.approx(start.weight, abs=0)

@@ -52,9 +52,13 @@ def both(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     if "random" in request.param:
         torch.manual_seed(0)
-        theirs, _, transform = open_clip.create_model_and_transforms("ViT-B-32")
-        torch.save(theirs.state_dict(), folder / "weights.pt")
-        return importing.load_model(folder / "weights.pt"), Remembering(theirs.eval()), transform
+        peer_model, _, transform = open_clip.create_model_and_transforms("ViT-B-32")
+        torch.save(peer_model.state_dict(), folder / "weights.pt")
+        return (
+            importing.load_model(folder / "weights.pt"),
+            Remembering(peer_model.eval()),
+            transform,
+        )
     of = tiny(
         data={"name": "openmoji", "image_size": 32},
         model=MODEL,
@@ -66,8 +70,8 @@ def both(request, tmp_path_factory):
     ours = load(run.path)
     export(ours, folder / "exported", "open_clip")
     where = f"local-dir:{folder / 'exported'}"
-    theirs, _, transform = open_clip.create_model_and_transforms(where)
-    return ours, Remembering(theirs.eval()), transform
+    peer_model, _, transform = open_clip.create_model_and_transforms(where)
+    return ours, Remembering(peer_model.eval()), transform
 
 
 class Remembering:
@@ -167,9 +171,9 @@ def pixels_first(emoji):
 
 
 def test_accuracy_and_mean_per_class(both, emoji, tmp_path):
-    ours, theirs, transform = both
+    ours, peer_model, transform = both
     pictures = written(tmp_path, "classification", pixels_first(emoji))
-    expected = theirs_on(pictures, theirs, transform)
+    expected = theirs_on(pictures, peer_model, transform)
     found, _ = scored(ours, tmp_path, "clip2021")
     assert found["zeroshot"] == pytest.approx(expected["acc1"], abs=1e-6)
     assert found["zeroshot.top5"] == pytest.approx(expected["acc5"], abs=1e-6)
@@ -178,13 +182,13 @@ def test_accuracy_and_mean_per_class(both, emoji, tmp_path):
 
 
 def test_recall_both_ways(both, emoji, tmp_path):
-    ours, theirs, transform = both
+    ours, peer_model, transform = both
     pictures = written(tmp_path, "retrieval", pixels_first(emoji))
     captions = [list(c) for c in pictures.captions]
     loader = Loader(pictures, transform, lambda few: [captions[i] for i in few])
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     expected = retrieval.evaluate(
-        theirs, loader, tokenizer, "cpu", amp=False, recall_k_list=list(DEPTHS)
+        peer_model, loader, tokenizer, "cpu", amp=False, recall_k_list=list(DEPTHS)
     )
     found, _ = scored(ours, tmp_path, "laion_cb")
     for k in DEPTHS:
@@ -195,9 +199,9 @@ def test_recall_both_ways(both, emoji, tmp_path):
 
 
 def test_mean_average_precision(both, emoji, tmp_path):
-    ours, theirs, transform = both
+    ours, peer_model, transform = both
     pictures = written(tmp_path, "multilabel", pixels_first(emoji))
-    expected = theirs_on(pictures, theirs, transform)["mean_average_precision"]
+    expected = theirs_on(pictures, peer_model, transform)["mean_average_precision"]
     found, kept = scored(ours, tmp_path, "laion_cb")
     assert found["zeroshot"] == pytest.approx(expected, abs=1e-6)
     scores, labels = kept["zeroshot.scores"], pictures.labels

@@ -47,7 +47,7 @@ def under(of: RunConfig, root: Path, protocol: object, **runtime: object) -> Run
     return replace(of, runtime=changed)
 
 
-def judged(
+def evaluate_run(
     run: RunFolder, of: RunConfig, names: tuple[str, ...] = SETS
 ) -> dict[str, DatasetScores]:
     """What a worker keeps of a run on these sets."""
@@ -55,13 +55,13 @@ def judged(
     assert all(evaluate.describe_missing(name, of, run.cache_path) is None for name in names)
     kind = run_module.execute_run(run, of, claimed(run), evaluations=hashes)
     assert kind == "evaluated"
-    found = {name: run.read_scores(name, h) for name, h in hashes.items()}
-    return {name: scores for name, scores in found.items() if scores is not None}
+    scores_by_name = {name: run.read_scores(name, h) for name, h in hashes.items()}
+    return {name: scores for name, scores in scores_by_name.items() if scores is not None}
 
 
 def arrays(run: RunFolder, scores: DatasetScores) -> dict[str, np.ndarray]:
-    with np.load(run.predictions_path(scores.dataset, scores.evaluation_hash)) as kept:
-        return dict(kept)
+    with np.load(run.predictions_path(scores.dataset, scores.evaluation_hash)) as stored:
+        return dict(stored)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_an_evaluation_resumes_wherever_it_was_stopped(
     run, of = trained(tmp_path / "store")
     of = under(of, tmp_path / "sets", "clip2021", embedding_cache_max_gb=gigabytes)
     twin = RunFolder(shutil.copytree(tmp_path / "store", tmp_path / "twin") / "runs" / run.id)
-    full = judged(twin, of, ("cifar10",))["cifar10"]
+    full = evaluate_run(twin, of, ("cifar10",))["cifar10"]
     monkeypatch.setattr(cache, "SEGMENT_ROWS", 8)
     monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 4)
     monkeypatch.setattr(probe_cache, "MIN_CACHED_SECONDS", 0.0)
@@ -97,8 +97,8 @@ def test_an_evaluation_resumes_wherever_it_was_stopped(
     assert ends.count("interrupted") == len(ends) - 1 >= 3
     assert {b.phase for b in beats if b is not None} == {"evaluating cifar10"}
     assert run.read_scores("cifar10", full.evaluation_hash) == full
-    kept = list((run.cache_path / "embeddings").iterdir())
-    assert len(kept) == whole, "all three parts, or the small ones; no chapter is left"
+    stored = list((run.cache_path / "embeddings").iterdir())
+    assert len(stored) == whole, "all three parts, or the small ones; no chapter is left"
 
 
 def test_another_protocol_needs_no_images_and_equals_a_full_evaluation(
@@ -106,19 +106,19 @@ def test_another_protocol_needs_no_images_and_equals_a_full_evaluation(
 ) -> None:
     run, of = trained(tmp_path / "store")
     twin = shutil.copytree(tmp_path / "store", tmp_path / "twin")
-    first = judged(run, under(of, sets, "clip2021"))
-    full = judged(RunFolder(twin / "runs" / run.id), under(of, sets, MINE))
+    first = evaluate_run(run, under(of, sets, "clip2021"))
+    full = evaluate_run(RunFolder(twin / "runs" / run.id), under(of, sets, MINE))
     shutil.move(sets, tmp_path / "elsewhere")
-    again = judged(run, under(of, sets, MINE))
+    again = evaluate_run(run, under(of, sets, MINE))
     assert set(again) == set(full) == set(SETS)
     for name in SETS:
         assert again[name] == full[name], "values, protocol, hash"
         assert again[name].evaluation_hash != first[name].evaluation_hash
         assert again[name].protocol["protocol"] == "mine"
-        ours = arrays(run, again[name])
-        theirs = arrays(RunFolder(twin / "runs" / run.id), full[name])
-        assert ours.keys() == theirs.keys()
-        assert all((ours[key] == theirs[key]).all() for key in ours)
+        rescored = arrays(run, again[name])
+        evaluated = arrays(RunFolder(twin / "runs" / run.id), full[name])
+        assert rescored.keys() == evaluated.keys()
+        assert all((rescored[key] == evaluated[key]).all() for key in rescored)
     assert {s.name for s in again["cifar10"].scores} >= {"zeroshot", "probe"}
     assert again["oxford_pets"].protocol["metric"] == "accuracy"
 
@@ -130,11 +130,11 @@ def test_a_user_defined_folder_may_be_missing_too(tmp_path: Path) -> None:
             for i in range(12):
                 dataset_trees.draw(tmp_path / f"mine/{part}/c{label}/{i}.png", label)
     name = f"folder:{tmp_path / 'mine'}"
-    (first,) = judged(run, under(of, tmp_path, "clip2021"), (name,)).values()
+    (first,) = evaluate_run(run, under(of, tmp_path, "clip2021"), (name,)).values()
     (tmp_path / "mine").rename(tmp_path / "elsewhere")
-    own = {"name": "mine", "templates": {name: ["my {}"]}}
-    (again,) = judged(run, under(of, tmp_path, own), (name,)).values()
-    (same,) = judged(run, under(of, tmp_path, "clip2021"), (name,)).values()
+    protocol_definition = {"name": "mine", "templates": {name: ["my {}"]}}
+    (again,) = evaluate_run(run, under(of, tmp_path, protocol_definition), (name,)).values()
+    (same,) = evaluate_run(run, under(of, tmp_path, "clip2021"), (name,)).values()
     assert same == first
     assert again.protocol["data"] == first.protocol["data"]
     assert [s for s in again.scores if s.name == "probe"]
@@ -145,9 +145,9 @@ def test_shards_may_be_missing_with_their_templates(tmp_path: Path, sets: Path) 
     words = ["data", "export", "cifar10", f"data_root={sets}", f"to={tmp_path / 'wds'}"]
     assert main.main(words) == 0
     name = f"wds:{tmp_path / 'wds'}"
-    (first,) = judged(run, under(of, sets, "clip2021"), (name,)).values()
+    (first,) = evaluate_run(run, under(of, sets, "clip2021"), (name,)).values()
     (tmp_path / "wds").rename(tmp_path / "elsewhere")
-    (same,) = judged(run, under(of, sets, "clip2021"), (name,)).values()
+    (same,) = evaluate_run(run, under(of, sets, "clip2021"), (name,)).values()
     assert same == first
     assert len(same.protocol["templates"]) == 18
 
@@ -164,30 +164,30 @@ def test_an_image_is_embedded_once(
 
     monkeypatch.setattr(ImageDataset, "load_image", counted)
     for protocol in ("clip2021", "laion_cb"):  # one transform; trunk and embedding
-        judged(run, under(of, sets, protocol))
+        evaluate_run(run, under(of, sets, protocol))
     first = Counter(opened_pictures)
     twice = [picture for picture, times in first.items() if times == 2]
     assert set(first.values()) == {1, 2}
     assert 0 < len(twice) < len(first), "test pictures: once more, to look for near-duplicates"
-    judged(run, under(of, sets, "slip2021"))  # another transform
+    evaluate_run(run, under(of, sets, "slip2021"))  # another transform
     assert Counter(opened_pictures) - first == Counter(first.keys())
 
 
 def test_changed_data_get_another_hash(tmp_path: Path, sets: Path) -> None:
     run, of = trained(tmp_path / "store")
     config = under(of, sets, "clip2021")
-    before = judged(run, config, ("oxford_pets",))["oxford_pets"]
+    before = evaluate_run(run, config, ("oxford_pets",))["oxford_pets"]
     index = sets / "oxford-iiit-pet/annotations/test.txt"
     lines = index.read_text().splitlines()
     index.write_text("\n".join(lines[:-1]) + "\n")
-    after = judged(run, config, ("oxford_pets",))["oxford_pets"]
+    after = evaluate_run(run, config, ("oxford_pets",))["oxford_pets"]
     assert after.evaluation_hash != before.evaluation_hash
     assert after.scores[0].num_samples == before.scores[0].num_samples - 1
 
 
 def test_data_that_were_never_embedded_are_missing(tmp_path: Path, sets: Path) -> None:
     run, of = trained(tmp_path / "store")
-    judged(run, under(of, sets, "clip2021"), ("cifar10",))
+    evaluate_run(run, under(of, sets, "clip2021"), ("cifar10",))
     shutil.move(sets, tmp_path / "elsewhere")
     gone = under(of, sets, "clip2021")
     assert evaluate.describe_missing("oxford_pets", gone, run.cache_path) is not None
@@ -206,7 +206,7 @@ def test_a_data_set_that_cannot_be_evaluated_does_not_prevent_others(
 ) -> None:
     run, of = trained(tmp_path / "store")
     config = under(of, sets, "clip2021")
-    judged(run, config, ("voc2007",))
+    evaluate_run(run, config, ("voc2007",))
     other, _ = trained(tmp_path / "store", seed=1)
     (sets / "VOCdevkit").rename(tmp_path / "gone")  # noted in the cache, for the first run alone
     name = (sets / "oxford-iiit-pet/annotations/test.txt").read_text().split()[0]
@@ -253,13 +253,13 @@ def test_a_folder_is_listed_once_an_evaluation(
 
 def test_caching_can_be_turned_off(tmp_path: Path, sets: Path) -> None:
     run, of = trained(tmp_path / "store")
-    kept = judged(run, under(of, sets, "slip2021"), ("cifar10",))
+    stored = evaluate_run(run, under(of, sets, "slip2021"), ("cifar10",))
     assert list((tmp_path / "store" / "cache" / "embeddings").iterdir())
     shutil.rmtree(tmp_path / "store" / "cache")
     shutil.rmtree(run.path / "scores")
-    off = judged(run, under(of, sets, "slip2021", embedding_cache_max_gb=0.0), ("cifar10",))
+    off = evaluate_run(run, under(of, sets, "slip2021", embedding_cache_max_gb=0.0), ("cifar10",))
     assert not (tmp_path / "store" / "cache" / "embeddings").exists()
-    assert off == kept
+    assert off == stored
 
 
 def test_all_images_are_tested_where_clip_benchmark_does(tmp_path: Path) -> None:
@@ -267,8 +267,8 @@ def test_all_images_are_tested_where_clip_benchmark_does(tmp_path: Path) -> None
     for name in ("sun397", "caltech101", "eurosat"):
         getattr(dataset_trees, name)(tmp_path / "sets")
         config = under(of, tmp_path / "sets", "laion_cb")
-        (parted,) = judged(run, under(of, tmp_path / "sets", "clip2021"), (name,)).values()
-        (scores,) = judged(run, config, (name,)).values()
+        (parted,) = evaluate_run(run, under(of, tmp_path / "sets", "clip2021"), (name,)).values()
+        (scores,) = evaluate_run(run, config, (name,)).values()
         assert len(arrays(run, parted)["near_duplicate"]) == parted.scores[0].num_samples
         assert len(arrays(run, scores)["near_duplicate"]) == scores.scores[0].num_samples
         folder = tmp_path / "sets" / datasets.get(name).all_images[0]

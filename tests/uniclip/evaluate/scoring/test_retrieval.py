@@ -153,10 +153,10 @@ def test_recall_is_clip_benchmarks():
     positive = torch.zeros_like(scores, dtype=torch.bool)
     positive[torch.arange(len(owner)), torch.tensor(owner)] = True
     for k in (1, 5, 10):
-        theirs = (peer.recall_at_k(scores.T, positive.T, k) > 0).float().mean().item()
-        assert to_text.hits(k).mean() == pytest.approx(theirs, abs=1e-6)
-        theirs = (peer.recall_at_k(scores, positive, k) > 0).float().mean().item()
-        assert to_image.hits(k).mean() == pytest.approx(theirs, abs=1e-6)
+        reference = (peer.recall_at_k(scores.T, positive.T, k) > 0).float().mean().item()
+        assert to_text.hits(k).mean() == pytest.approx(reference, abs=1e-6)
+        reference = (peer.recall_at_k(scores, positive, k) > 0).float().mean().item()
+        assert to_image.hits(k).mean() == pytest.approx(reference, abs=1e-6)
 
 
 def test_a_tie_is_its_expectation_where_clip_benchmark_takes_the_first():
@@ -166,8 +166,8 @@ def test_a_tie_is_its_expectation_where_clip_benchmark_takes_the_first():
     rows = unit(np.ones((4, 3)))
     found = retrieval.rank_keys(rows, rows, np.arange(4), np.arange(4))
     assert found.hits(1).tolist() == [0.25] * 4
-    theirs = peer.recall_at_k(torch.tensor(rows @ rows.T), torch.eye(4, dtype=torch.bool), 1)
-    assert theirs.sum() == 1  # whichever key stands first wins for all
+    reference = peer.recall_at_k(torch.tensor(rows @ rows.T), torch.eye(4, dtype=torch.bool), 1)
+    assert reference.sum() == 1  # whichever key stands first wins for all
 
 
 def test_memory_is_that_of_a_tile():

@@ -17,8 +17,8 @@ def test_a_score_is_the_mean_of_its_outcomes(tmp_path):
     assert predictions["whole"].dtype == bool
     assert predictions["part"].dtype == np.float32
     np.savez(tmp_path / "kept.npz", **predictions)
-    with np.load(tmp_path / "kept.npz", allow_pickle=False) as kept:
-        assert kept["examples.image_names"].tolist() == ["a", "bc"]
+    with np.load(tmp_path / "kept.npz", allow_pickle=False) as loaded:
+        assert loaded["examples.image_names"].tolist() == ["a", "bc"]
 
 
 def test_no_name_twice_and_no_object_arrays():

@@ -32,22 +32,22 @@ def test_oracle_and_constant_model():
 
 def test_at_most_512_validation_images_and_no_test_image(monkeypatch):
     config = stub_models.config({**SCENES, "num_test": 701})
-    opened, parts, seen = split_features.open_split_cached, [], []
+    opened, parts, shown = split_features.open_split_cached, [], []
 
     def watched(source, part):
         parts.append(part)
         return opened(source, part)
 
     def images(pixels, vectors):
-        seen.append(pixels.copy())
+        shown.append(pixels.copy())
         return np.ones((len(pixels), 4))
 
     monkeypatch.setattr(split_features, "open_split_cached", watched)
     stub = stub_models.Stub(config, images)
     first, second = (evaluate.validate(stub, config.data) for _ in range(2))
     assert parts == ["validation"]  # prepared once
-    assert len(seen[0]) == 512
-    assert (seen[0] == seen[1]).all()
+    assert len(shown[0]) == 512
+    assert (shown[0] == shown[1]).all()
     assert first == second
 
 

@@ -9,10 +9,10 @@ from uniclip.evaluate.scoring.score_card import ScoreCard
 
 def test_classifier_by_hand():
     rows = {"a cat": [2.0, 0.0], "cat!": [0.0, 5.0], "a dog": [0.0, 1.0], "dog!": [0.0, 3.0]}
-    seen = []
+    embedded_texts = []
 
     def embed(texts):
-        seen.extend(texts)
+        embedded_texts.extend(texts)
         return np.array([rows[t] for t in texts])
 
     templates = ["a {}", "{}!"]
@@ -21,7 +21,7 @@ def test_classifier_by_hand():
     # Each prompt counts the same whatever its length: (1, 0) and (0, 1), the mean normalised.
     expected = np.array([[half, half], [0, 1]])
     assert zero_shot.build_classifier(embed, prompts) == pytest.approx(expected, abs=1e-6)
-    assert sorted(seen) == sorted(rows)
+    assert sorted(embedded_texts) == sorted(rows)
 
 
 def test_several_names_a_class_and_shared_prompts_embedded_once():
@@ -92,13 +92,13 @@ def test_small_classes_make_a_score_report_only():
 
 
 def test_prompts_are_embedded_shortest_first():
-    seen = []
+    embedded_texts = []
 
     def embed(texts):
-        seen.extend(texts)
+        embedded_texts.extend(texts)
         return np.array([[len(t), 1.0] for t in texts])
 
     prompts = [["a long prompt", "x"], ["mid"]]
     rows = zero_shot.build_classifier(embed, prompts)
-    assert seen == ["x", "mid", "a long prompt"]
+    assert embedded_texts == ["x", "mid", "a long prompt"]
     assert rows[1] == pytest.approx(np.array([3, 1]) / np.sqrt(10))

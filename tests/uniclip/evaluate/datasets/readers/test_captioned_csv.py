@@ -30,11 +30,11 @@ def test_the_fingerprint_covers_the_file_and_the_sizes_of_its_images(tmp_path: P
     dataset_trees.draw(tmp_path / "0.png", 0)
     rows = [f"0.png,caption {i} of many that are all of one length" for i in range(10_000, 15_000)]
     dataset_trees.text(tmp_path / "mine.csv", ["picture,caption", *rows])
-    found = datasets.get(f"csv:{tmp_path / 'mine.csv'}")
-    seen = [found.fingerprint("")]
+    dataset = datasets.get(f"csv:{tmp_path / 'mine.csv'}")
+    fingerprints = [dataset.fingerprint("")]
     rows[2500] = rows[2500].replace("caption", "capshun")
     dataset_trees.text(tmp_path / "mine.csv", ["picture,caption", *rows])
-    seen.append(found.fingerprint(""))
+    fingerprints.append(dataset.fingerprint(""))
     (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes() + b"\0")
-    seen.append(found.fingerprint(""))
-    assert all(one not in seen[:i] for i, one in enumerate(seen))
+    fingerprints.append(dataset.fingerprint(""))
+    assert all(one not in fingerprints[:i] for i, one in enumerate(fingerprints))

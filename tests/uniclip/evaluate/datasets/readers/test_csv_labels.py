@@ -31,14 +31,14 @@ def test_both_files_of_fer2013_give_the_same_split(tmp_path: Path) -> None:
 
 
 def test_digits_are_those_of_scikit_learn() -> None:
-    found = datasets.get("digits")
-    parts = {part: found.open("nowhere", part) for part in found.splits}
+    dataset = datasets.get("digits")
+    parts = {part: dataset.open("nowhere", part) for part in dataset.splits}
     assert {p: len(parts[p]) for p in parts} == {"train": 1076, "validation": 125, "test": 596}
-    assert found.count_and_list_images("nowhere", "train")[0] == found.expected_counts["train"]
+    assert dataset.count_and_list_images("nowhere", "train")[0] == dataset.expected_counts["train"]
     from sklearn.datasets import load_digits
 
-    theirs = load_digits()
+    reference = load_digits()
     for i, row in list(enumerate(map(int, parts["test"].ids)))[::50]:
-        mine = np.asarray(parts["test"].load_image(i))[..., 0]
-        assert np.array_equal(np.round(mine / 255 * 16), theirs.images[row])
-        assert parts["test"].labels[i] == theirs.target[row]  # type: ignore[index]
+        pixels = np.asarray(parts["test"].load_image(i))[..., 0]
+        assert np.array_equal(np.round(pixels / 255 * 16), reference.images[row])
+        assert parts["test"].labels[i] == reference.target[row]  # type: ignore[index]

@@ -45,11 +45,13 @@ def test_torchvision_reads_the_same_trees(name: str, arguments: dict, tmp_path: 
 
     ours = {"OxfordIIITPet": "oxford_pets", "SUN397": "sun397"}[name]
     dataset_trees.WRITERS[ours](tmp_path)
-    theirs = getattr(torchvision.datasets, name)(tmp_path, **arguments)
+    reference = getattr(torchvision.datasets, name)(tmp_path, **arguments)
     pictures = datasets.get(ours).open(tmp_path, "test")
     key = {"OxfordIIITPet": "_images", "SUN397": "_image_files"}[name]
-    found = {Path(p).stem: label for p, label in zip(getattr(theirs, key), theirs._labels)}
+    label_by_stem = {
+        Path(p).stem: label for p, label in zip(getattr(reference, key), reference._labels)
+    }
     assert rows_of(pictures)
     for i, label in rows_of(pictures):
-        assert found[Path(i).stem] == label
-    assert len(theirs) == (9 if name == "OxfordIIITPet" else 21)  # all parts at once
+        assert label_by_stem[Path(i).stem] == label
+    assert len(reference) == (9 if name == "OxfordIIITPet" else 21)  # all parts at once

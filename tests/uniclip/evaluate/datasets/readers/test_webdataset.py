@@ -37,11 +37,11 @@ def test_shards_hold_what_was_written(name: str, tmp_path: Path) -> None:
     dataset_trees.WRITERS[name](tmp_path / "data")
     words = ["data", "export", name, f"data_root={tmp_path / 'data'}", f"to={tmp_path / 'wds'}"]
     assert main.main(words) == 0
-    found = datasets.get(f"wds:{tmp_path / 'wds'}")
-    assert found.describe_missing("") is None
+    shards = datasets.get(f"wds:{tmp_path / 'wds'}")
+    assert shards.describe_missing("") is None
     for part in dataset_trees.SPLITS:
         original = datasets.get(name).open(tmp_path / "data", part)
-        read = found.open("", part)
+        read = shards.open("", part)
         if name == "dtd":
             assert read.metric == "accuracy"
         assert same(replace(original, classes=read.classes), read)
@@ -57,10 +57,15 @@ def test_a_shard_has_a_maximum_of_samples_and_bytes(tmp_path: Path) -> None:
         webdataset.write_shards(pictures, tmp_path / "wds", max_samples=4, templates=["a {c}."])
         == 3
     )
-    place = tmp_path / "wds/train"
-    assert (place / "nshards.txt").read_text() == "3\n"
-    assert sorted(p.name for p in place.iterdir()) == ["0.tar", "1.tar", "2.tar", "nshards.txt"]
-    with tarfile.open(place / "2.tar") as archive:
+    split_folder = tmp_path / "wds/train"
+    assert (split_folder / "nshards.txt").read_text() == "3\n"
+    assert sorted(p.name for p in split_folder.iterdir()) == [
+        "0.tar",
+        "1.tar",
+        "2.tar",
+        "nshards.txt",
+    ]
+    with tarfile.open(split_folder / "2.tar") as archive:
         assert archive.getnames() == ["s0000008.webp", "s0000008.cls"]
         member = archive.extractfile("s0000008.cls")
         assert member is not None
@@ -102,18 +107,18 @@ def test_shards_of_other_tools_are_read(tmp_path: Path) -> None:
 
 def test_incomplete_shards_are_refused(tmp_path: Path) -> None:
     tar(tmp_path / "test/0.tar", {"s1.cls": b"3", "s2.jpg": jpeg(0), "s2.cls": b"0"})
-    found = datasets.get(f"wds:{tmp_path}")
+    shards = datasets.get(f"wds:{tmp_path}")
     with pytest.raises(UserError, match=r"0\.tar: sample s1 has no image"):
-        found.open("", "test")
+        shards.open("", "test")
     tar(tmp_path / "test/0.tar", {"s1.jpg": jpeg(0)})
     with pytest.raises(UserError, match=r"sample s1 has no \.cls"):
-        found.open("", "test")
+        shards.open("", "test")
     (tmp_path / "test/nshards.txt").write_text("2")
     with pytest.raises(UserError, match="1.tar"):
-        found.open("", "test")
+        shards.open("", "test")
     (tmp_path / "test/0.tar").write_bytes(b"no tar file, this")
     with pytest.raises(UserError, match="is not a whole tar file"):
-        found.open("", "test")
+        shards.open("", "test")
     (tmp_path / "dataset_type.txt").write_text("segmentation")
     with pytest.raises(UserError, match="says 'segmentation'"):
         datasets.get(f"wds:{tmp_path}")
@@ -153,16 +158,16 @@ def test_rewritten_shards_change_the_fingerprint(tmp_path: Path) -> None:
     def repaint(name: str, packed: bytes) -> bytes:
         return packed if name.endswith(".cls") else packed[:-9] + b"\1" + packed[-8:]
 
-    seen = [fingerprint()]
+    fingerprints = [fingerprint()]
     rewritten(tmp_path / "test/39.tar", relabel)
-    seen.append(fingerprint())
+    fingerprints.append(fingerprint())
     rewritten(tmp_path / "test/39.tar", repaint)
-    seen.append(fingerprint())
+    fingerprints.append(fingerprint())
     for name in ("classnames.txt", "zeroshot_classification_templates.txt"):
         (tmp_path / name).write_text("the {c}\ntwo {c}\n")
-        seen.append(fingerprint())
-    assert all(one not in seen[:i] for i, one in enumerate(seen))
-    assert fingerprint() == seen[-1]
+        fingerprints.append(fingerprint())
+    assert all(one not in fingerprints[:i] for i, one in enumerate(fingerprints))
+    assert fingerprint() == fingerprints[-1]
 
 
 def test_a_shard_is_digested_once_until_it_changes(
@@ -170,19 +175,19 @@ def test_a_shard_is_digested_once_until_it_changes(
 ) -> None:
     monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
     tar(tmp_path / "wds/test/0.tar", {"s.cls": b"1", "s.jpg": jpeg(1)})
-    found = datasets.get(f"wds:{tmp_path / 'wds'}")
-    first = found.fingerprint("")
+    shards = datasets.get(f"wds:{tmp_path / 'wds'}")
+    first = shards.fingerprint("")
     assert not (tmp_path / "cache").exists(), "too recent: it could change unseen"
     monkeypatch.setattr(webdataset, "RECENT_SECONDS", 0.0)
-    assert found.fingerprint("") == first
+    assert shards.fingerprint("") == first
     read = []
     monkeypatch.setattr(hashing, "digest_file", lambda path: read.append(path))
-    assert found.fingerprint("") == first
+    assert shards.fingerprint("") == first
     assert read == []
     monkeypatch.undo()
     monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
     rewritten(tmp_path / "wds/test/0.tar", lambda name, packed: packed[::-1])
-    assert found.fingerprint("") != first
+    assert shards.fingerprint("") != first
 
 
 @pytest.mark.parametrize("name", ["flowers102", "imagenet", "voc2007"])
