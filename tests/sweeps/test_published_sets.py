@@ -115,6 +115,6 @@ def test_near_duplicates_are_counted_and_excluded(swept: Driver) -> None:
     assert "2 of 6 test images are near-duplicates of training images (4 too plain" in text
     cached_arrays = (swept.folder / "cache/leakage/arrays").iterdir()
     shapes = [
-        np.load(BytesIO(p.read_bytes()[:-CHECKSUM_BYTES]))["kept"].ndim for p in cached_arrays
+        np.load(BytesIO(p.read_bytes()[:-CHECKSUM_BYTES]))["array"].ndim for p in cached_arrays
     ]
     assert shapes.count(3) == 1 + len(PRESENT), "gray values, of each data set once"
