@@ -8,7 +8,7 @@ from typing import Any
 from ablations.plan.arms import ComposeFunction
 from uniclip.config import TrainConfig
 
-DEFAULT_RECIPE = "ours"
+DEFAULT_RECIPE = "default"
 """The recipe that all arms of a comparison share."""
 
 

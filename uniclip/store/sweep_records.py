@@ -270,7 +270,7 @@ class Plan:
     comparison_facts: dict[str, dict[str, float | None]] = field(default_factory=dict)
     """Arm -> quantity -> value: what a comparison holds equal, or not; None if it depends on
     labels."""
-    recipe: str = "ours"
+    recipe: str = "default"
     """Choice of optimizer and schedule."""
     recipe_descriptions: dict[str, str] = field(default_factory=dict)
     """Arm -> description of its recipe; empty for the default recipe."""

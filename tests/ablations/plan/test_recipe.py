@@ -65,8 +65,8 @@ def composed(method: str, recipe: str, **choices: str) -> RunConfig:
 
 @pytest.mark.parametrize("budget", ["smoke", "study"])
 @pytest.mark.parametrize("method", METHODS)
-def test_published_is_what_is_stated_and_all_else_is_ours(method: str, budget: str) -> None:
-    default_plan = to_builtins(composed(method, "ours", budget=budget))
+def test_published_changes_only_what_the_source_states(method: str, budget: str) -> None:
+    default_plan = to_builtins(composed(method, "default", budget=budget))
     published = to_builtins(composed(method, "published", budget=budget))
     assert published["train"] == {**default_plan["train"], **STATED[method]}
     assert {**published, "train": 0} == {**default_plan, "train": 0}, (
@@ -74,16 +74,16 @@ def test_published_is_what_is_stated_and_all_else_is_ours(method: str, budget: s
     )
 
 
-def test_ours_is_the_default_and_says_nothing() -> None:
+def test_default_recipe_changes_nothing() -> None:
     given = compose.compose("config", {}, [compose.CONF])
-    assert given == compose.compose("config", {"recipe": "ours"}, [compose.CONF])
+    assert given == compose.compose("config", {"recipe": "default"}, [compose.CONF])
     assert "warmup_start_lr" not in given["train"]
 
 
 @pytest.mark.parametrize(
     ("method", "preset"), [("slip", (0.08, 0.07)), ("unicl", (0.2, 1 / math.e))]
 )
-def test_crops_and_temperatures_are_published_in_the_methods_own_preset(
+def test_published_crop_and_temperature_are_in_the_preset_of_the_method(
     method: str, preset: tuple[float, float]
 ) -> None:
     config = composed(method, "published")
@@ -91,7 +91,7 @@ def test_crops_and_temperatures_are_published_in_the_methods_own_preset(
 
 
 @pytest.mark.parametrize(("method", "peak"), [("unicl", 5e-4 * 4096 / 512), ("slip", 3e-3)])
-def test_unicls_rates_alone_grow_with_the_batch(method: str, peak: float) -> None:
+def test_only_the_learning_rate_of_unicl_scales_with_the_batch(method: str, peak: float) -> None:
     train = replace(composed(method, "published").train, batch_size=4096)
     assert max(
         optimizer.compute_learning_rate(step, train) for step in range(train.steps)

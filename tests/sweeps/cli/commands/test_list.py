@@ -21,7 +21,7 @@ def test_list_prints_the_choices_of_a_kind(kind: str, capsys: pytest.CaptureFixt
         "components": {"awareness", "mp_nce", "domain_similarity"},
         "models": {"tiny"},
         "methods": {"uniclip", "clip"},
-        "recipes": {"ours", "published", "published_slip"},
+        "recipes": {"default", "published", "published_slip"},
         "spaces": {"optimizer", "schedule"},
     }[kind]
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} >= expected
