@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -130,6 +131,12 @@ def _bind_value(hint: Any, value: Any, path: str) -> Any:
     return _bind_scalar(hint, value, path)
 
 
+_EXPECTATION = re.compile(
+    " must be (a list|a whole number|a number|text|true or false|null), got .*", re.DOTALL
+)
+"""An error of a value of the wrong type, after the path of the value."""
+
+
 def _bind_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
     errors: list[str] = []
     for argument in arguments:
@@ -140,6 +147,10 @@ def _bind_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
                 isinstance(value, (list, tuple)) and typing.get_origin(argument) is tuple
             )
             errors.insert(0 if is_list_error else len(errors), str(error))
+    expected = [_EXPECTATION.fullmatch(error.removeprefix(path)) for error in errors]
+    if len(errors) > 1 and all(expected):
+        phrases = dict.fromkeys(match[1] for match in expected if match is not None)
+        raise UserError(f"{path} must be {' or '.join(phrases)}, got {value!r}")
     raise UserError(errors[0])
 
 

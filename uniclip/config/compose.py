@@ -239,7 +239,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _make_unknown_key_error(key: str, values: Mapping[str, Any]) -> UserError:
     leaves = list(flatten(values))
     leaf_by_name = {leaf.rsplit(".", 1)[-1]: leaf for leaf in reversed(leaves)}
-    suggestions = get_close_matches(key, leaves, n=3, cutoff=0.6)
+    suggestions = get_close_matches(key, leaves, n=3, cutoff=0.75)
     suggestions += [
         leaf_by_name[n]
         for n in get_close_matches(key.rsplit(".", 1)[-1], list(leaf_by_name), n=2, cutoff=0.7)
@@ -248,8 +248,8 @@ def _make_unknown_key_error(key: str, values: Mapping[str, Any]) -> UserError:
         return UserError(
             f"unknown key {key!r}: did you mean {' or '.join(dict.fromkeys(suggestions))}?"
         )
-    sections = sorted(k for k, v in values.items() if isinstance(v, Mapping))
-    return UserError(f"unknown key {key!r}: the sections are {', '.join(sections)}")
+    names = [f"{k}.*" if isinstance(v, Mapping) and v else k for k, v in values.items()]
+    return UserError(f"unknown key {key!r}: the keys are {', '.join(sorted(names))}")
 
 
 def _strip_quotes(value: Any) -> Any:

@@ -48,23 +48,23 @@ class OpenmojiData(DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class RedrawProbabilities:
-    """The probability, per attribute, that an augmentation redraws it.
+    """How often an augmentation sets an attribute of the image at random, "unchanged" included.
 
-    A view whose attribute is redrawn may contradict the caption.
+    A view whose attribute changed contradicts the caption.
     """
 
     side: float = config_field(0.0, low=0, high=1)
-    """Redraw the side, by flipping."""
+    """Probability that the side is set at random, by flipping or not."""
     hue: float = config_field(0.0, low=0, high=1)
-    """Redraw the color, by rotating the hue."""
+    """Probability that the color is set at random, by rotating the hue."""
     grey: float = config_field(0.0, low=0, high=1)
-    """Remove the color."""
+    """Probability that it is set at random whether the color is removed."""
     zoom: float = config_field(0.0, low=0, high=1)
-    """Redraw the size, by zooming."""
+    """Probability that the size is set at random, by zooming in, out or not."""
     crop: float = config_field(0.0, low=0, high=1)
-    """Redraw the count, by cropping copies away."""
+    """Probability that the count is set at random, by cropping a row of copies away or not."""
     blur: float = config_field(0.0, low=0, high=1)
-    """Remove the texture, by blurring."""
+    """Probability that it is set at random whether the texture is removed, by blurring."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class ScenesData(DataConfig):
     num_train: int = config_field(12_000, low=16)
     """Training images."""
     num_test: int = config_field(2_048, low=16)
-    """Test images; as many again for validation."""
+    """Test images; there are as many validation images."""
     redraw_prob: RedrawProbabilities = config_field(RedrawProbabilities)
     """How often views contradict an attribute of the caption."""
     damaged_views: Literal["all", "strong"] = "all"
@@ -106,7 +106,7 @@ class CsvData(DataConfig):
     validation_fraction: float = config_field(0.1, above=0, high=0.5)
     """Fraction of the rows held out for validation."""
     test_fraction: float = config_field(0.3, above=0, high=0.5)
-    """Fraction of the rows held out for the test."""
+    """Fraction of the rows held out for testing."""
 
     @property
     def labelled(self) -> bool:

@@ -28,8 +28,8 @@ class ViewsConfig:
     num_strong: int = config_field(2, low=0, high=8)
     """Views with a hard crop, flip, color jitter, grayscale and blur (SimCLR's)."""
     identity_prob: float = config_field(0.1, low=0, high=1)
-    """Probability that a view is the evaluation transform (our reconstruction: the augmentation
-    encoder then interpolates at evaluation)."""
+    """Probability that a view is the evaluation transform (our reconstruction: so the augmentation
+    encoder sees in training what it sees at evaluation)."""
     min_crop_scale: float = config_field(0.2, above=0, high=1, value_if_missing=0.2)
     """Smallest area of a strong view's crop, as a fraction of the image: 0.2 as in MoCo v2 and
     DeCLIP, 0.08 as published for SLIP."""
@@ -120,23 +120,24 @@ class UniclipMethod(SingleCaptionMethod):
     loss: LossName = "mp_nce"
     """The contrastive loss over all domains (`uniclip.config.losses`); "mp_nce" is UniCLIP's."""
     positive_weights: PositiveWeights = "balanced"
-    """Weights of image-image, image-text and text-text positives. That domains are weighted is
-    recalled, the published numbers are not: "balanced", equal weights, is our reconstruction."""
+    """Weights of image-image, image-text and text-text positives: "balanced" = each domain pair
+    counts equally, "uniform" = each positive counts equally, or three numbers. The published
+    weights are unknown to us; "balanced" is our reconstruction."""
     negatives: Negatives = config_field("all", value_if_missing="all")
-    """Negatives of mp_nce and sup_con: all; those of the positive's domain or slot; or all but the
-    texts of a text. That texts are negatives of texts ("all") is our reconstruction."""
+    """Negatives of mp_nce and sup_con: all; those of the positive's domain; those of its slot (one
+    of the views, or the text); or all, but no texts for a text. That texts are negatives of texts
+    ("all") is our reconstruction."""
     similarity: Literal["domain", "shared", "temperatures", "offsets"] = "domain"
     """A temperature and an offset per domain pair ("domain"), one temperature for all ("shared"),
     or only temperatures or only offsets per domain pair."""
     augmentation_input: Literal["true", "identity", "shuffled", "none"] = "true"
-    """Input of the augmentation encoder f_A: the view's parameters, those of the identity, those of
-    another sample; "none" = there is no f_A."""
+    """Input of the augmentation encoder f_A: the parameters of the view's augmentation ("true"), of
+    no augmentation ("identity"), or of another sample's ("shuffled"); "none" = there is no f_A."""
     visible_transforms: tuple[TransformGroup, ...] | None = config_field(
         None, value_if_missing=None
     )
-    """Groups of transforms whose parameters f_A receives, in any order; null = all. With
-    augmentation_input=identity it receives none of them, and this key may still be set: so the
-    component can be switched off in every configuration."""
+    """Groups of transforms whose parameters f_A receives, in any order; null = all. It has no
+    effect with augmentation_input=identity."""
     fusion: Literal["film", "concat"] = "film"
     """How g_I combines augmentation and image features (our reconstruction)."""
     temperature: float = config_field(0.07, low=0.01, high=1)

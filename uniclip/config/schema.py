@@ -185,19 +185,19 @@ class RuntimeConfig:
     data_root: str = "data"
     """Folder of the published evaluation data sets."""
     protocol: Union[Literal["clip2021", "slip2021", "laion_cb"], dict[str, Any]] = "clip2021"
-    """Evaluation protocol of the published data sets, part of every score's evaluation hash: the
-    name of a published one, or a custom one (`uniclip.evaluate.protocols.custom`)."""
+    """Evaluation protocol of the published data sets: the name of a published one, or a custom one
+    (`uniclip.evaluate.protocols.custom`). Scores are stored under a hash of it."""
     embedding_cache_max_gb: float = config_field(0.25, low=0)
-    """Largest file of a model's embeddings of one split of a published data set that is cached for
-    later scoring, in GB; 0 = no cache. At 768 features CIFAR's training images take 0.14 GB,
+    """Embeddings of a split of a published data set are cached for later scoring if their file is
+    at most this large, in GB; 0 = no cache. At 768 features CIFAR's training images take 0.14 GB,
     ImageNet's 3.5 GB."""
     pretraining_data: str = ""
-    """Name in the literature of the images of data=csv, or of those behind `pretrained`, such as
-    YFCC15M: published values are compared by this name."""
+    """Name of the pre-training data set, such as YFCC15M: of the images of data=csv, or of those
+    that `pretrained` was trained on. The report compares with values published for this name."""
     plugins: tuple[str, ...] = ()
-    """Modules of the user, imported before names are resolved (`uniclip.config.plugins`)."""
+    """Your modules, imported before names such as that of `method=` are looked up."""
     stop_fraction: float | None = config_field(None, above=0, high=1)
-    """Fraction of the steps after which training pauses; a later plan of the run continues it."""
+    """Fraction of the steps after which training pauses; without this key it is continued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,11 +214,11 @@ class RunConfig:
     seed: int = config_field(0, low=0)
     """Seed of initialization, of the order of samples and of augmentations."""
     stream: int = config_field(0, low=0, value_if_missing=0)
-    """Part of the key of every random draw but initialization: an A/A arm differs in it alone."""
+    """Number of the random stream: samples and augmentations are drawn anew, with the same initial
+    weights. An A/A arm differs in it alone."""
     pretrained: str | None = None
-    """Checkpoint from which the encoders start: of CLIP, open_clip, UniCL, or of a run. In a
-    configuration that is read from a spec it is the digest of the file, as the path is not part of
-    the run."""
+    """Checkpoint from which the encoders start: of CLIP, open_clip, UniCL, or of a run. The hash of
+    its content, not its path, is part of the run id."""
     pretrained_towers: Literal["both", "image", "text"] = config_field(
         "both", value_if_missing="both"
     )
@@ -226,8 +226,8 @@ class RunConfig:
     pretrained_activation: Literal["quick_gelu", "gelu"] | None = config_field(
         None, value_if_missing=None
     )
-    """Activation with which the Transformers of an open_clip checkpoint at `pretrained` were
-    trained: the file does not state it. null = as the file states (OpenAI's, UniCL's, a run's)."""
+    """Activation with which the Transformers of an open_clip checkpoint were trained: its file does
+    not state it. null for checkpoints that state it (OpenAI's, UniCL's, a run's)."""
     allow_torchscript: bool = False
     """Allow `pretrained` to be a TorchScript archive, which can execute code when it is loaded."""
     lock: Literal["none", "image", "text", "both"] = config_field("none", value_if_missing="none")

@@ -240,7 +240,7 @@ def test_put_sets_a_leaf_and_nothing_else(values: dict[str, Any]) -> None:
         ("steps", r"unknown key 'steps': did you mean train\.steps"),
         ("trian.steps", r"did you mean train\.steps"),
         ("train.steps.more", r"unknown key 'train\.steps\.more'"),
-        ("zzz", r"unknown key 'zzz': the sections are .*train"),
+        ("zzz", r"unknown key 'zzz': the keys are .*train"),
         ("hydra.run.dir", r"unknown key 'hydra\.run\.dir'"),
     ],
 )
