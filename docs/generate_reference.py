@@ -12,11 +12,13 @@ import ast
 import dataclasses
 import inspect
 import os
+import re
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Union
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
@@ -62,6 +64,19 @@ def format_default(field: dataclasses.Field[Any]) -> str:
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
+def format_type(field: dataclasses.Field[Any], cls: type) -> str:
+    """Return the type of a field, with names of unions and literals replaced by their values."""
+    kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", "")
+    namespace = vars(sys.modules[cls.__module__])
+
+    def expand(match: re.Match[str]) -> str:
+        alias = namespace.get(match[0])
+        is_alias = typing.get_origin(alias) in (Literal, Union)
+        return str(alias).replace("typing.", "") if is_alias else match[0]
+
+    return re.sub(r"\b[A-Z]\w+\b", expand, kind)
+
+
 def format_range(field: dataclasses.Field[Any]) -> str:
     """Return the allowed range of a numeric field, or "" if there is none."""
     parts = []
@@ -82,7 +97,7 @@ def escape(text: str) -> str:
 def render_class(cls: type, prefix: str, title: str) -> Iterator[str]:
     """Yield the lines of the section of one configuration class, and of those nested in it."""
     docs = read_field_docs(cls)
-    nested = []
+    nested: list[tuple[type, str]] = []
     rows = []
     for field in dataclasses.fields(cls):
         if (cls, field.name) in TAGGED_UNIONS:  # each member has a section of its own
@@ -91,7 +106,7 @@ def render_class(cls: type, prefix: str, title: str) -> Iterator[str]:
         if isinstance(factory, type) and dataclasses.is_dataclass(factory):
             nested.append((factory, f"{prefix}{field.name}."))
             continue
-        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", "")
+        kind = format_type(field, cls)
         if field.name == "name" and kind.startswith("Literal"):  # what the section is called
             continue
         cells = (
@@ -116,9 +131,10 @@ def render_configuration() -> str:
         NOTICE,
         "# Configuration",
         "",
-        "Keys are set on the command line (`train.steps=500`) or in YAML files of a group. The",
-        "values below are those of the classes; presets of `method=`, `budget=`, `model=` and",
-        "`recipe=` set some of them. `plan` and `list` show what is in force.",
+        "Keys are set on the command line (`train.steps=500`) or in the YAML files of a group. The",
+        "defaults below are those of the code; the options of `method=`, `data=`, `budget=`,",
+        "`model=` and `recipe=` override some of them. In the types, `Literal` lists the allowed",
+        "values, `tuple` is a list (`[3,7]`), and `None` is written `null`.",
         *render_class(SweepConfig, "", "Sweep"),
     ]
     for name, cls in LAUNCHER_CONFIGS.items():

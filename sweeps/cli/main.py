@@ -27,17 +27,17 @@ FILESYSTEM_ERRNOS = (
 
 DEFAULT_COMMAND = "run"
 COMMANDS = {
-    "run": "plan, run what is missing, report (the default)",
+    "run": "run the cells that are missing, then write the report (the default)",
     "plan": "show what would run, why, and its estimated cost; runs nothing",
     "status": "show the status of every cell: step, last heartbeat, advice",
     "report": "build tables, figures and an executed notebook from the existing results",
-    "list": "list the choices: ablations, arms, budgets, components, data sets, ...",
+    "list": "list the available ablations, arms, budgets, components, data sets and more",
     "logs": "print the log of a cell",
     "diff": "show the configuration keys in which two cells differ",
     "retry": "run failed cells again",
     "cancel": "cancel the Slurm jobs of cells",
-    "tune": "tune every arm alike on the validation split, then compare default and tuned arms",
-    "data": "check, download or export evaluation data sets",
+    "tune": "tune every arm with the same number of trials, then compare default and tuned arms",
+    "data": "check, download or export data sets for evaluation",
     "doctor": "check for problems before a sweep is started",
     "gc": "list what can be deleted from the store, and its size",
 }
@@ -45,7 +45,7 @@ COMMANDS = {
 DESCRIPTION = "Plan, run and report ablations of contrastive vision-language pre-training."
 EPILOG = """\
 examples:
-  python sweep.py ablation=components                     plan, run what is missing, report
+  python sweep.py ablation=components                     run what is missing, then report
   python sweep.py plan ablation=components seeds=5        show what would run; runs nothing
   python sweep.py ablation=components data=csv data.path=images.csv
   python sweep.py status ablation=components --watch
@@ -53,9 +53,9 @@ examples:
   python sweep.py list ablations
   python sweep.py data check data_root=<folder>
 
-key=value chooses an option of a group (data=scenes, method=, model=, budget=smoke|quick|study) or
-sets a key of the configuration (train.steps=500, launcher.max_workers=4, seeds=[3,7],
-store=<folder>). Flags, names and key=value words may be given in any order.
+key=value chooses an option of a group (data=scenes, method=clip, budget=smoke|quick|study; see
+"list") or sets a key of the configuration (train.steps=500, seeds=[3,7], store=<folder>; see
+docs/reference/configuration.md). Flags, names and key=value words may be given in any order.
 """
 
 

@@ -52,33 +52,39 @@ class SlurmLauncherConfig:
 
     name: Literal["slurm"] = "slurm"
     partition: str | None = None
+    """Partition of the jobs; null = the cluster's default."""
     account: str | None = None
+    """Account that is charged for the jobs; null = the user's default."""
     qos: str | None = None
+    """Quality of service of the jobs; null = the cluster's default."""
     constraint: str | None = None
+    """Features that the nodes must have, such as "a100"; null = any node."""
     gres: str | None = None
+    """Generic resources of a node, such as "gpu:a100:2"; null = none."""
     nodes: int = config_field(1, low=1)
     """Nodes of one cell."""
     gpus_per_node: int | None = config_field(None, low=0)
+    """GPUs of one cell on a node; null = none, or those of `gres`."""
     tasks_per_node: int | None = config_field(None, low=1)
     """Processes of one cell on a node; null = one for each GPU."""
     cpus_per_task: int | None = config_field(None, low=1)
-    """null = train.num_threads."""
+    """CPU cores of each process; null = train.num_threads."""
     mem_gb: float | None = config_field(None, above=0)
     """Memory of a node, in GB; null = the partition's default."""
     timeout_min: int = config_field(240, low=1)
     """Time limit of a job, in minutes. A cell that needs longer is checkpointed, requeued and
     continued."""
     array_parallelism: int = config_field(256, low=1)
-    """Jobs of an array that may run at the same time."""
+    """Number of jobs of an array that may run at the same time."""
     cells_per_job: int | None = config_field(None, low=1)
-    """Cells of one job; null = as many short cells as take ten minutes together."""
+    """Cells that a job runs in turn; null = as many as take ten minutes together, at least one."""
     signal_delay_s: int = config_field(120, low=1)
     """Seconds before the time limit at which Slurm signals a job to write its checkpoint."""
     additional_parameters: dict[str, Any] = config_field(dict)
-    """Further parameters of sbatch, such as {reservation: x}: none of `RESERVED_SBATCH_PARAMETERS`
-    or `SBATCH_TO_LAUNCHER_KEY`."""
+    """Further parameters of sbatch, such as {reservation: x}; those that other keys or the launcher
+    itself set (such as time, array or dependency) are refused."""
     setup: tuple[str, ...] = ()
-    """Shell commands before the job starts: modules, conda, copying data to a local disk."""
+    """Shell commands that run before each job: modules, conda, copying data to a local disk."""
     python: str | None = None
     """How jobs start Python, such as "apptainer exec image.sif python"; null = this interpreter."""
     offline: bool = False
@@ -86,7 +92,7 @@ class SlurmLauncherConfig:
     follow_up: bool = True
     """Submit a small job that runs the command again when the other jobs have ended."""
     follow_up_partition: str | None = None
-    """Partition of the follow-up job; null = `partition`."""
+    """Partition of the follow-up job; null = that of launcher.partition."""
     poll_seconds: float = config_field(15.0, above=0)
     """With wait=true: seconds between two checks of the jobs."""
 
@@ -142,7 +148,7 @@ class SweepConfig:
     """How the cells are executed: nothing here changes the result of a run."""
 
     seeds: Union[int, tuple[int, ...]] = 3
-    """A number of seeds (0, 1, ...), or a list."""
+    """Number of seeds (3 = 0, 1 and 2), or a list of them."""
     store: str = "store"
     """Folder of runs, sweeps and reports."""
     launcher: LocalLauncherConfig | SlurmLauncherConfig = config_field(LocalLauncherConfig)
@@ -150,9 +156,9 @@ class SweepConfig:
     arms: tuple[str, ...] | None = None
     """Only these arms of the ablation; null = all."""
     retry: Literal["none", "failed", "diverged"] = "none"
-    """Status of runs that are run again although they have ended."""
+    """Runs that are run again although they have ended: none, failed ones or diverged ones."""
     outdated: Literal["keep", "rerun"] = "keep"
-    """What happens to results of a different version of the training code."""
+    """Whether results of a different version of the training code are kept, or rerun."""
     wait: bool = False
     """On a cluster: wait until every job has ended, instead of leaving the rest to the follow-up
     job."""
@@ -203,7 +209,11 @@ def resolve_seeds(key: str, value: int | tuple[int, ...], first_seed: int = 0) -
         raise UserError(f"{key}={value}: give at most {MAX_SEEDS}")
     seeds = tuple(range(first_seed, first_seed + value)) if isinstance(value, int) else value
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise UserError(f"{key}={value}: give a number of at least 1, or a list such as [3,7]")
+        shown_value = value if isinstance(value, int) else f"[{','.join(map(str, value))}]"
+        raise UserError(
+            f"{key}={shown_value}: give a number of at least 1, or a list of different seeds such "
+            "as [3,7]"
+        )
     return seeds
 
 

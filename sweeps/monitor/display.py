@@ -111,7 +111,7 @@ def build_table(rows: list[CellRow], *, max_rows: int = MAX_PRINTED_ROWS) -> Tab
     if len(rows) > max_rows:
         shown_rows = [row for row in rows if row.status not in HIDDEN_STATUSES][:max_rows]
     table = Table(title=describe_counts(rows), box=None, pad_edge=False, title_justify="left")
-    for heading in ("cell", "run", "status", "progress", "location", "last heartbeat", "reason"):
+    for heading in ("cell", "run id", "status", "progress", "location", "last heartbeat", "reason"):
         table.add_column(heading, no_wrap=True)
     for row in shown_rows:
         status = row.status

@@ -54,18 +54,20 @@ FIRST_TUNING_SEED = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    """Settings of a tuning, beside those of its sweep."""
+    """Settings of a tuning, in addition to those of its sweep."""
 
     n_trials: int = config_field(20, low=1, high=10_000)
     """Trials of each arm."""
     space: str = "optimizer"
-    """Search space: a file of `conf/space/`."""
+    """Search space: a file in `sweeps/conf/space/`, or in the folder `space` of your conf_dir."""
     pruner: Pruner = "none"
+    """Rule by which poor trials are stopped early, as in Optuna; none = all are trained fully."""
     tuning_seeds: Union[int, tuple[int, ...]] = 1
-    """A number of seeds (1000, 1001, ...), or a list; scores of a trial are means over them."""
+    """Number of seeds (2 = 1000 and 1001), or a list of them; a trial's score is their mean."""
     parallel_trials: int = config_field(1, low=1, high=1_000)
-    """Trials of each arm in a round: more keep more machines busy, fewer learn more from scores."""
+    """Trials of each arm that run at the same time, before the sampler sees their scores."""
     sampler_seed: int = config_field(0, low=0)
+    """Seed of Optuna's sampler."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,10 +25,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="name",
-        help="check [data set ...] | download <data set> ... | export <data set> to=<folder>",
+        help="check [data set ...], download <data set> ..., or export <data set> to=<folder>",
     )
     parser.add_argument(
-        "--checksums", action="store_true", help="check: compare the published checksums"
+        "--checksums", action="store_true", help="also compare files with the published checksums"
     )
 
 

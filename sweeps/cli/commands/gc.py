@@ -13,7 +13,7 @@ from uniclip.store import RunFolder, Store
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flag --yes."""
-    parser.add_argument("--yes", action="store_true", help="delete it")
+    parser.add_argument("--yes", action="store_true", help="delete what is listed")
 
 
 def run(arguments: Namespace) -> int:

@@ -11,10 +11,11 @@ from ablations import schema as ablation_schema
 from sweeps.config.request import list_conf_dirs, parse_overrides
 from sweeps.monitor.terminal import make_console
 from uniclip import evaluate
-from uniclip.config import compose, methods, schema
+from uniclip.config import DATA, compose, methods
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.models import profile
+from uniclip.store import Component
 
 Entries = list[tuple[str, str]]
 """(name, description) of each choice."""
@@ -59,10 +60,10 @@ def _make_listings(conf_dirs: Sequence[Path]) -> dict[str, Callable[[], Entries]
     """Return for each kind but arms the function that lists its choices."""
     return {
         "ablations": lambda: _list_ablations(conf_dirs),
-        "benchmarks": _list_benchmarks,
+        "benchmarks": lambda: _list_benchmarks(conf_dirs),
         "budgets": lambda: _list_group("budget", conf_dirs),
         "components": lambda: _list_components(conf_dirs),
-        "data": lambda: _list_classes(schema.DATA),
+        "data": lambda: _list_classes(DATA),
         "methods": lambda: _list_classes(methods.METHODS),
         "models": lambda: _list_models(conf_dirs),
         "recipes": lambda: _list_recipes(conf_dirs),
@@ -85,22 +86,41 @@ def _list_arms(ablation: object, conf_dirs: Sequence[Path]) -> Entries:
     if ablation is None:
         choices = ", ".join(ablation_schema.list_ablations(conf_dirs))
         raise UserError(f"list arms needs ablation=: choose from {choices}")
-    arms = designs.build_arms(ablation_schema.load_ablation(str(ablation), conf_dirs))
-    return [(name, f"{arm.label} ({arm.role})") for name, arm in arms.items()]
+    definition = ablation_schema.load_ablation(str(ablation), conf_dirs)
+    arms = designs.build_arms(definition)
+    components = ablation_schema.load_components(conf_dirs)
+    short_labels = {name: c.short_label or c.label for name, c in components.items()}
+    return [
+        (
+            name,
+            designs.format_arm_label(arm.components_off, definition.components, short_labels)
+            if arm.role == "crossed"
+            else arm.label,
+        )
+        for name, arm in arms.items()
+    ]
 
 
-def _list_benchmarks() -> Entries:
+def _list_benchmarks(conf_dirs: Sequence[Path]) -> Entries:
     """Return what `benchmark=[...]` may name: test splits of sources, lists, published sets."""
-    sources = [(name, "test split of the training data") for name in sorted(evaluate.BENCHMARKS)]
-    lists = [(n, ", ".join(datasets.read_benchmark(n))) for n in datasets.list_benchmarks()]
+    sources = [(name, f"test split of data={name}") for name in sorted(evaluate.BENCHMARKS)]
+    lists = []
+    for name in datasets.list_benchmarks():
+        comment = _read_first_comment("benchmark", name, conf_dirs)
+        lists.append((name, f"{comment.rstrip('.')}: {', '.join(datasets.read_benchmark(name))}"))
     return [*sources, *lists, *((n, d.title) for n, d in datasets.DATASETS.items())]
 
 
 def _list_components(conf_dirs: Sequence[Path]) -> Entries:
     return [
-        (name, f"{component.label}. Off: {component.off_overrides}. {component.reason}")
+        (name, f"{component.label} (off: {_format_overrides(component)}). {component.reason}")
         for name, component in ablation_schema.load_components(conf_dirs).items()
     ]
+
+
+def _format_overrides(component: Component) -> str:
+    """Return the keys that turning a component off sets, as a user types them."""
+    return " ".join(f"{key}={value}" for key, value in component.off_overrides.items())
 
 
 def _list_classes(classes: Mapping[str, type]) -> Entries:

@@ -51,7 +51,7 @@ def run(arguments: Namespace) -> int:
     console.print(f"{plan.title}\n{plan.sweep_id}", markup=False)
     print_table(
         console,
-        ("cell", "run", "will run", "reason", *estimate.COST_HEADINGS),
+        ("cell", "run id", "will run", "reason", *estimate.COST_HEADINGS),
         _build_plan_rows(rows, settings, cost_estimates, gpus_per_run),
     )
     for line in _describe_plan(request.store, plan):
@@ -61,7 +61,8 @@ def run(arguments: Namespace) -> int:
     total_cost = estimate.describe_total_cost(
         plan.cells, runs, cost_estimates, max_parallel_runs, gpus_per_run
     )
-    console.print(f"estimate: {total_cost}")
+    hint = "" if cost_estimates else " (plan --probe measures them)"
+    console.print(f"estimate: {total_cost}{hint if runs else ''}")
     if isinstance(settings.launcher, SlurmLauncherConfig):
         _print_expected_start(console, settings.launcher, plan.num_threads)
     return 0
@@ -131,6 +132,8 @@ def _describe_recipes(plan: Plan) -> list[str]:
 
 def _describe_comparability(store: Store, plan: Plan) -> list[str]:
     """Return what both sides of each contrast have equal, time and memory included."""
+    if not plan.contrasts:
+        return []
     arm_probes = estimate.read_probes(store.get_sweep(plan.sweep_id), plan.device).values()
     counted_facts = comparability.combine_comparison_facts(
         plan.comparison_facts, plan.base_config, plan.arms, arm_probes
@@ -142,8 +145,11 @@ def _describe_comparability(store: Store, plan: Plan) -> list[str]:
     }
     tolerances = comparability.SIZE_TOLERANCES | comparability.MEASURED_TOLERANCES
     return [
-        f"{c.label}: {comparability.compare_conditions(facts_by_arm, c, tolerances)}"
-        for c in plan.contrasts
+        "what is equal (matched) on the two sides of each contrast:",
+        *(
+            f"  {c.label}: {comparability.compare_conditions(facts_by_arm, c, tolerances)}"
+            for c in plan.contrasts
+        ),
     ]
 
 

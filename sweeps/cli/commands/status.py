@@ -34,7 +34,7 @@ def run(arguments: Namespace) -> int:
     console.print(build_table(rows))
     for status in dict.fromkeys(row.status for row in rows):
         if status not in (RunStatus.COMPLETE, RunStatus.RUNNING):
-            console.print(f"{status}: {ADVICE[status]}", markup=False)
+            console.print(f"next step for {status} cells: {ADVICE[status]}", markup=False)
     for line in describe_tunings(store, plan.sweep_id):
         console.print(line, markup=False)
     return 0

@@ -15,13 +15,13 @@ from sweeps.tuning.tuner import QuietDisplay, Tuner, build_tuner, describe_tunin
 from uniclip.store import Tuning
 
 EPILOG = """\
-keys of the tuning, beside those of a sweep:
+keys of the tuning, in addition to those of a sweep:
   n_trials=20                    trials of each arm
   space=optimizer                search space (see: python sweep.py list spaces)
-  pruner=none|median|hyperband
-  tuning_seeds=1                 number of seeds, or a list
-  parallel_trials=1              trials of each arm in one round
-  sampler_seed=0
+  pruner=none|median|hyperband   rule by which poor trials are stopped early
+  tuning_seeds=1                 number of seeds of each trial, or a list of them
+  parallel_trials=1              trials of each arm that run at the same time
+  sampler_seed=0                 seed of Optuna's sampler
 """
 
 
