@@ -149,7 +149,7 @@ def test_invalid_seeds_are_refused(word: str) -> None:
         ((ABLATION, "ablatoin=truth"), r"unknown key 'ablatoin': did you mean ablation"),
         ((ABLATION, "retry=all"), r"unknown retry 'all': choose from"),
         ((ABLATION, "outdated=rerunn"), r"unknown outdated 'rerunn': did you mean rerun"),
-        ((ABLATION, "arms=full"), r"arms must be a list, got 'full'"),
+        ((ABLATION, "arms=full"), r"arms must be a list or null, got 'full'"),
         ((ABLATION, "arms=[1]"), r"arms\[0\] must be text"),
         ((ABLATION, "store=[a]"), r"store must be text"),
         ((ABLATION, "seed=3"), r"seed= is set by the sweep: write seeds="),

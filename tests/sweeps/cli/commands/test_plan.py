@@ -46,7 +46,7 @@ def test_plan_compares_time_and_memory_of_each_contrast_once_arms_are_probed(
         }
         append_jsonl(Store(work_folder / "store").get_sweep(plan.sweep_id).probes_path, probe)
     assert execute("plan", *OVERRIDES) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     comparisons = {
         c.label: [t for t in lines if t.startswith(f"{c.label}: ")] for c in plan.contrasts
     }

@@ -38,8 +38,8 @@ def test_status_advises_on_what_it_shows(
     assert "1 failed" in text
     assert "1 complete" in text
     assert "ValueError: [/nothing] to see" in text
-    assert "failed: logs, then retry" in text
-    assert "complete: " not in text
+    assert "next step for failed cells: logs, then retry" in text
+    assert "for complete cells" not in text
 
 
 def find_file(kind: str, store: Store, plan: Plan) -> Path:
