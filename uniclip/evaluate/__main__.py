@@ -59,9 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: the command-line arguments; default: those of the process.
     """
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or {"-h", "--help"} & set(argv):
+    if {"-h", "--help"} & set(argv):
         print(f"usage: uniclip-evaluate run=<run> [key=value ...]\n\n{__doc__}")
-        return 0 if argv else 2
+        return 0
     try:
         arguments = _parse_arguments(argv)
         plugins.import_plugins(arguments.get("plugins", ()))
