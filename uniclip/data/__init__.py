@@ -19,7 +19,7 @@ from uniclip.errors import UserError, make_unknown_name_error
 
 if TYPE_CHECKING:
     from uniclip.augmentation.transform import AugmentationParams
-    from uniclip.config.schema import DataConfig
+    from uniclip.config import DataConfig
     from uniclip.data.source import DataSource
     from uniclip.rng import UInt64
 
