@@ -150,6 +150,8 @@ def test_invalid_seeds_are_refused(word: str) -> None:
         ((ABLATION, "retry=all"), r"unknown retry 'all': choose from"),
         ((ABLATION, "outdated=rerunn"), r"unknown outdated 'rerunn': did you mean rerun"),
         ((ABLATION, "arms=full"), r"arms must be a list or null, got 'full'"),
+        ((ABLATION, "seeds=3.5"), r"seeds must be a whole number or a list, got 3\.5"),
+        ((ABLATION, "seeds=[1,1]"), r"seeds=\[1,1\]: give .* a list of different seeds"),
         ((ABLATION, "arms=[1]"), r"arms\[0\] must be text"),
         ((ABLATION, "store=[a]"), r"store must be text"),
         ((ABLATION, "seed=3"), r"seed= is set by the sweep: write seeds="),

@@ -79,7 +79,7 @@ def test_link_over_an_existing_name_is_reported(
         target.write_bytes(source.read_bytes())
 
     monkeypatch.setattr(os, "link", link)
-    assert "link accepts an existing name" in get_only_problem(tmp_path, "exclusive link")
+    assert "a link replaces an existing name" in get_only_problem(tmp_path, "exclusive link")
 
 
 @pytest.mark.parametrize("observation", ["half of it", "No such file"])
