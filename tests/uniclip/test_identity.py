@@ -387,7 +387,8 @@ def test_a_changed_operator_number_or_default_changes_both(
     "name",
     [
         "analysis/statistics/effects.py", "sweeps/claims/claim.py", "sweep.py",
-        "ablations/plan/plan.py", "uniclip/evaluate/scoring/retrieval.py", "uniclip/run.py", "uniclip/config/compose.py",
+        "ablations/plan/plan.py", "uniclip/evaluate/scoring/retrieval.py", "uniclip/run.py",
+        "uniclip/config/compose.py",
         "uniclip/conf/config.yaml", "analysis/notes.txt",
     ],
 )  # fmt: skip
