@@ -66,7 +66,7 @@ def train(store: Path, config: RunConfig) -> Path:
 
 def start_evaluation(run: Path, data_root: str, out: Path) -> subprocess.Popen[bytes]:
     """Start the evaluation of a run, by the command line."""
-    overrides = [f"run={run}", f"benchmark=[{DATASET}]", f"data_root={data_root}", f"out={out}"]
+    overrides = [f"run={run}", f"benchmark=[{DATASET}]", f"data_root={data_root}", f"output={out}"]
     command = [sys.executable, "-m", "uniclip.evaluate", *overrides]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import torch
 
+from tests import fashion_mnist
 from tests.helpers import dataset_trees
 from tests.helpers import published_models as models
 from tests.helpers.small_runs import claimed, opened, tiny
 from uniclip import run as run_module
+from uniclip.evaluate.__main__ import _parse_arguments
 from uniclip.evaluate.__main__ import main as command
 
 
@@ -121,3 +123,14 @@ def train_and_publish(store: Path) -> Path:
     kind = run_module.execute_run(folder, of, claimed(folder), evaluations={})
     assert kind == "trained"
     return folder.path
+
+
+def test_the_command_of_the_fashion_mnist_check_is_understood(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(
+        fashion_mnist.subprocess, "Popen", lambda words, **_: commands.append(words)
+    )
+    fashion_mnist.start_evaluation(tmp_path / "run", "data", tmp_path / "scores.json")
+    ((_, _, module, *words),) = commands
+    assert module == "uniclip.evaluate"
+    assert _parse_arguments(words)["output"] == str(tmp_path / "scores.json")
