@@ -182,7 +182,7 @@ def plan(truth: Truth) -> Plan:
         evaluation_hashes={arm.name: {"openmoji": EVALUATION} for arm in all_arms},
         missing_datasets={"scenes": "not for data=openmoji"},
         base_config={
-            "views": {"weak": 1, "strong": 2},
+            "views": {"num_weak": 1, "num_strong": 2},
             "train": {"batch_size": 128, "steps": NUM_STEPS},
         },
         forward_passes={

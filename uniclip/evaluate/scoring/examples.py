@@ -29,8 +29,9 @@ def add_examples(
 ) -> None:
     """Add up to 12 images of `split`, the same for every model, and their 5 nearest captions.
 
-    examples.pixels (e, 3, 64, 64) uint8; examples.image_names (e,) text; examples.captions (e, 5)
-    text, nearest first; examples.right (e, 5) bool; examples.similarity (e, 5) float32 cosines.
+    examples.images (e, 3, 64, 64) uint8; examples.image_names (e,) text; examples.captions (e, 5)
+    text, nearest first; examples.is_correct (e, 5) bool; examples.similarity (e, 5) float32
+    cosines.
     """
     order = rng.permutation(rng.derive_key("evaluate", "examples"), len(split))
     example_index = np.sort(order[:NUM_EXAMPLES])
