@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.helpers.command_line import assert_finished_once, wait_until
 from tests.helpers.slurm_cluster import Cluster
 from tests.slurm.test_disturbances import finish
-from tests.sweeps.tuning.test_tuner import Tuning
+from tests.sweeps.tuning.test_tuner import TuningDriver
 
 SLURM = ("launcher=slurm",)
 
@@ -15,7 +15,7 @@ SLURM = ("launcher=slurm",)
 def test_follow_up_jobs_complete_a_tuning_as_on_one_machine(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    local, remote = Tuning(tmp_path / "local"), Tuning(tmp_path / "remote")
+    local, remote = TuningDriver(tmp_path / "local"), TuningDriver(tmp_path / "remote")
     remote.words = (*(w for w in remote.words if not w.startswith("launcher.")), *SLURM)
     local.tune()
     assert "the sweep continues without this command" in remote.tune()
