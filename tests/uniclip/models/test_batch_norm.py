@@ -1,4 +1,4 @@
-"""Batch norm over two processes against batch norm of the make_batch batch in one.
+"""Batch norm over two processes against batch norm of the whole batch in one.
 
 On CPUs it is `BatchNorm`; with two GPUs torch's SyncBatchNorm is tested the same way.
 """

@@ -1,4 +1,4 @@
-"""The augmentation encoder and the image build_head: fusion, count_parameters and influence of the
+"""The augmentation encoder and the image head: fusion, number of parameters, and influence of the
 augmentation."""
 
 from __future__ import annotations

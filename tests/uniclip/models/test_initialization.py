@@ -1,4 +1,4 @@
-"""Published initial weights: their standard list_weights, and no other change."""
+"""Published initial weights: their standard deviations, and no other change."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ RETRIEVAL_RECORD = {
     "features": "embedding",
     "version": VERSION,
 }
-"""EvaluationProtocol of the retrieval scores of the built-in benchmarks."""
+"""Protocol of the retrieval scores of the built-in benchmarks."""
 
 
 def build_zero_shot_record(templates: Sequence[str], names: Any) -> dict[str, Any]:

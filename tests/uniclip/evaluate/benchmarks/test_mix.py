@@ -21,7 +21,7 @@ def test_the_protocol_contains_both_sources():
 
 
 def test_digits_are_classified_by_their_names(monkeypatch):
-    """The OpenMoji part is not computed again: test_openmoji has it."""
+    """The OpenMoji part is not computed again: `test_openmoji.py` tests it."""
     monkeypatch.setattr(mix.OpenmojiBenchmark, "evaluate", lambda self, pretrained: ((), {}))
     test = digits.open_split(CONFIG.data.image_size, "test", mix.PROMPT_TEMPLATES)
     pixels = test.load_pixels(np.arange(len(test)))

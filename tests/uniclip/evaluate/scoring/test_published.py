@@ -1,6 +1,6 @@
 """Ours beside CLIP_benchmark 1.6 on the same model and pictures, from the files to the scores.
 
-Where definitions agree the numbers are equal; docs/definitions.md lists where they do not.
+Where definitions agree the numbers are equal; docs/evaluation.md lists where they do not.
 """
 
 from __future__ import annotations
