@@ -15,6 +15,7 @@ import pytest
 
 from tests.helpers import ROOT
 from tests.helpers.command_line import TINY
+from tests.helpers.source_tree import MODULES
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"(?:<!--(?P<mark>[^>]*)-->\n)?```console\n(?P<body>.*?)```", re.S)
@@ -96,6 +97,15 @@ def test_links_and_paths_exist(page: Path) -> None:
         assert (page.parent / link).exists(), link
     for path in re.findall(r"`((?:uniclip|ablations|analysis|sweeps|tests|docs)/[\w/.-]+)`", text):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_every_dotted_name_in_a_page_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:uniclip|ablations|analysis|sweeps)(?:\.\w+)+)`", text):
+        module = max((m for m in MODULES if f"{name}.".startswith(f"{m}.")), key=len)
+        for part in name.removeprefix(module).split(".")[1:]:
+            assert re.search(rf"\b{part}\b", MODULES[module].read_text()), name
 
 
 def test_the_generated_reference_is_current() -> None:
